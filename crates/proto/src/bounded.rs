@@ -1,0 +1,161 @@
+//! Lists and texts that cannot be longer than their type says, also while they are being read.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::ops::Deref;
+
+use serde::de::{self, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// At most `MAX` items. A longer one is an error before its first item is read.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct List<T, const MAX: usize>(Vec<T>);
+
+impl<T, const MAX: usize> List<T, MAX> {
+    /// An empty list.
+    pub const fn new() -> Self {
+        List(Vec::new())
+    }
+
+    /// The first `MAX` of `items`; the rest is dropped.
+    pub fn truncated(items: impl IntoIterator<Item = T>) -> Self {
+        List(items.into_iter().take(MAX).collect())
+    }
+
+    /// Appends, or hands the item back when the list is full.
+    ///
+    /// # Errors
+    /// The item, when there are `MAX` already.
+    pub fn push(&mut self, item: T) -> Result<(), T> {
+        if self.0.len() >= MAX {
+            return Err(item);
+        }
+        self.0.push(item);
+        Ok(())
+    }
+
+    /// The items, without the bound.
+    pub fn into_vec(self) -> Vec<T> {
+        self.0
+    }
+}
+
+impl<T, const MAX: usize> TryFrom<Vec<T>> for List<T, MAX> {
+    type Error = Vec<T>;
+    fn try_from(items: Vec<T>) -> Result<Self, Vec<T>> {
+        if items.len() > MAX { Err(items) } else { Ok(List(items)) }
+    }
+}
+
+impl<T, const MAX: usize> Default for List<T, MAX> {
+    fn default() -> Self {
+        List(Vec::new())
+    }
+}
+
+impl<T, const MAX: usize> Deref for List<T, MAX> {
+    type Target = [T];
+    fn deref(&self) -> &[T] {
+        &self.0
+    }
+}
+
+impl<'a, T, const MAX: usize> IntoIterator for &'a List<T, MAX> {
+    type Item = &'a T;
+    type IntoIter = std::slice::Iter<'a, T>;
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.iter()
+    }
+}
+
+impl<T: fmt::Debug, const MAX: usize> fmt::Debug for List<T, MAX> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl<T: Serialize, const MAX: usize> Serialize for List<T, MAX> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(serializer)
+    }
+}
+
+impl<'de, T: Deserialize<'de>, const MAX: usize> Deserialize<'de> for List<T, MAX> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Items<T, const MAX: usize>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de>, const MAX: usize> Visitor<'de> for Items<T, MAX> {
+            type Value = List<T, MAX>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "at most {MAX} items")
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<List<T, MAX>, A::Error> {
+                let len = items.size_hint().unwrap_or(0);
+                if len > MAX {
+                    return Err(de::Error::invalid_length(len, &self));
+                }
+                let mut list = Vec::with_capacity(len);
+                while let Some(item) = items.next_element()? {
+                    if list.len() == MAX {
+                        return Err(de::Error::invalid_length(MAX + 1, &self));
+                    }
+                    list.push(item);
+                }
+                Ok(List(list))
+            }
+        }
+        deserializer.deserialize_seq(Items(PhantomData))
+    }
+}
+
+/// UTF-8 of at most `MAX` bytes.
+#[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct Text<const MAX: usize>(String);
+
+impl<const MAX: usize> Text<MAX> {
+    /// As much of `text` as fits, cut between characters.
+    pub fn truncated(text: &str) -> Self {
+        let mut end = text.len().min(MAX);
+        while !text.is_char_boundary(end) {
+            end -= 1;
+        }
+        Text(text[..end].to_owned())
+    }
+}
+
+impl<const MAX: usize> Deref for Text<MAX> {
+    type Target = str;
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl<const MAX: usize> fmt::Debug for Text<MAX> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl<const MAX: usize> fmt::Display for Text<MAX> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl<'de, const MAX: usize> Deserialize<'de> for Text<MAX> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Str<const MAX: usize>;
+        impl<const MAX: usize> Visitor<'_> for Str<MAX> {
+            type Value = Text<MAX>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "a text of at most {MAX} bytes")
+            }
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Text<MAX>, E> {
+                if text.len() > MAX {
+                    return Err(E::invalid_length(text.len(), &self));
+                }
+                Ok(Text(text.to_owned()))
+            }
+        }
+        deserializer.deserialize_str(Str)
+    }
+}

@@ -1,0 +1,138 @@
+//! Measurements, ballots and what follows from them.
+
+use serde::{Deserialize, Serialize};
+
+use super::roster::ROSTER_MAX;
+use crate::bounded::List;
+use crate::id::{PeerId, Rank};
+use crate::seal::{Countersigned, Signed, Statement};
+
+/// Most reports of a ballot: three measurers for each of a full roster.
+pub const BALLOT_REPORTS_MAX: usize = 3 * ROSTER_MAX;
+/// Most mixers, and most standbys, of an outcome.
+pub const MIXERS_MAX: usize = 8;
+
+/// Why an election is held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum ElectionReason {
+    /// The room needs its first mixer.
+    Opening,
+    /// The number of mixers or standbys is not what it should be.
+    Count,
+    /// The mixer fell silent, and its standby has taken over.
+    MixerGone,
+    /// The mixer left politely.
+    Leave,
+    /// The program suffers.
+    Trouble,
+}
+
+/// How a bandwidth was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Measured {
+    /// By the dispersion of a train of packets.
+    Train,
+    /// By a transfer over a data channel, which measures SCTP's slow start too.
+    Channel,
+    /// From the media that flowed anyway.
+    Media,
+}
+
+/// What one peer measured of a candidate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Report {
+    /// The election it was measured for.
+    pub term: u32,
+    /// Whom.
+    pub candidate: PeerId,
+    /// From the candidate to the measurer, bits per second.
+    pub bandwidth_bps: u64,
+    /// How.
+    pub measured: Measured,
+    /// Round trip, microseconds; 0 when it is not known.
+    pub rtt_us: u32,
+    /// What the candidate sent of its own media over 20 s, bits per second; `None` before there is any.
+    pub bitrate_bps: Option<u64>,
+}
+
+impl Statement for Report {
+    const CONTEXT: &'static str = "report";
+}
+
+/// What only its owner knows, measured with the real codec before media flows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Claim {
+    /// Processor time to encode one 1280×720 picture, microseconds.
+    pub encode_us: u32,
+    /// Processor time to decode one 1280×720 picture, microseconds.
+    pub decode_us: u32,
+    /// The uplink its user allows, bits per second.
+    pub uplink_bps_max: Option<u64>,
+}
+
+impl Statement for Claim {
+    const CONTEXT: &'static str = "claim";
+}
+
+/// Who mixes. Follows from a ballot's reports and claims alone, so that everyone on stage can recompute it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Outcome {
+    /// The election.
+    pub term: u32,
+    /// Why it was held.
+    pub reason: ElectionReason,
+    /// The mixers, the lead first.
+    pub mixers: List<PeerId, MIXERS_MAX>,
+    /// Those kept warm, the next to take over first.
+    pub standbys: List<PeerId, MIXERS_MAX>,
+    /// BLAKE3 of the postcard of the reports and claims it follows from.
+    pub evidence: [u8; 32],
+}
+
+impl Statement for Outcome {
+    const CONTEXT: &'static str = "outcome";
+}
+
+/// What the opener asks the stage to sign; the signed statement's epoch is the roster's.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ballot {
+    /// Every report the opener holds, sorted by (candidate, measurer).
+    pub reports: List<Signed<Report>, BALLOT_REPORTS_MAX>,
+    /// Every claim the opener holds, sorted by sender.
+    pub claims: List<Signed<Claim>, ROSTER_MAX>,
+    /// What follows.
+    pub outcome: Outcome,
+}
+
+impl Statement for Ballot {
+    const CONTEXT: &'static str = "ballot";
+}
+
+/// An outcome that a majority of its roster signed.
+pub type Decided = Countersigned<Outcome, ROSTER_MAX>;
+
+/// The standby takes over without a vote.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TakeOver {
+    /// The new mandate: the same term, the next regency.
+    pub rank: Rank,
+    /// Whom it replaces.
+    pub over: PeerId,
+    /// That one asked for it.
+    pub polite: bool,
+}
+
+impl Statement for TakeOver {
+    const CONTEXT: &'static str = "take-over";
+}
+
+/// A mixer that was declared gone says that it is not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Alive {
+    /// The mandate it holds on to.
+    pub rank: Rank,
+}
+
+impl Statement for Alive {
+    const CONTEXT: &'static str = "alive";
+}

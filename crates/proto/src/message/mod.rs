@@ -1,0 +1,289 @@
+//! Control messages: all that peers say to each other, on control channels and in envelopes.
+//!
+//! A message is one version byte and the postcard of [`Message`]. The enum grows by new variants at its end
+//! only; a variant that is not known here is [`MessageError::Unknown`], to be ignored. Every list and text
+//! has a bound in its type. A link has proved who is at its other end, so a message on it is not signed; what
+//! is passed on to third parties is, and [`Message::verify`] checks it before the brain sees it.
+
+mod beat;
+mod election;
+mod link;
+mod piece;
+mod roster;
+mod stage;
+mod tree;
+
+pub use beat::{Beat, HEAD_LEN_MAX, Head, path_hash};
+pub use election::{
+    Alive, BALLOT_REPORTS_MAX, Ballot, Claim, Decided, ElectionReason, MIXERS_MAX, Measured, Outcome, Report,
+    TakeOver,
+};
+pub use link::{Answer, CANDIDATES_MAX, Candidate, Description, LinkKind, Offer, PayloadTypes, Setup};
+pub use piece::{PIECE_LEN_MAX, Pieces, Reassembly, TooLong};
+pub use roster::{
+    Admit, Consent, Entry, Join, NAME_LEN_MAX, ProgramFormat, ROSTER_MAX, Refusal, Roster, SignedRoster,
+};
+pub use stage::{Resume, StreamUse, VideoAsk};
+pub use tree::{
+    Aggregate, Attach, DEPTHS_MAX, PATH_LEN_MAX, PLACES_MAX, Path, Place, Purpose, RELAY_HOPS_MAX, Refused,
+    Relay,
+};
+
+use serde::{Deserialize, Serialize};
+
+use crate::bounded::List;
+use crate::id::{PeerId, Rank, RoomId};
+use crate::identity::hashes::FrameHashes;
+use crate::seal::{SealError, Signature, Signed, Verified};
+
+/// The first byte of every message.
+pub const MESSAGE_VERSION: u8 = 1;
+/// Most bytes of a message on a control channel, pieces joined.
+pub const MESSAGE_LEN_MAX: usize = 256 * 1024;
+/// How many variants this version knows.
+const VARIANTS: u32 = 37;
+
+/// One thing said from one peer to another. New variants go to the end, and nowhere else.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Message {
+    /// To the host: let me in, or tell me anew where things stand.
+    Join(Join),
+    /// From the host: you are in, and this is the room.
+    Admit(Box<Admit>),
+    /// From the host: you are not.
+    Refuse(Refusal),
+    /// The stage as it now is; passed on by everyone to links and children.
+    Roster(SignedRoster),
+    /// I am going, and need nothing more from you.
+    Leave,
+    /// Lower id, please offer me a link of this kind.
+    LinkWanted(LinkKind),
+    /// A link is offered.
+    Offer(Offer),
+    /// The offer is taken.
+    Answer(Answer),
+    /// Pass this envelope on to the peer it is for.
+    Relay(Relay),
+    /// This stream now flows in that slot, from me to you.
+    Stream(StreamUse),
+    /// To a speaker: send your stream to me.
+    Home {
+        /// The mandate under which the mixer asks; a lower one than known is ignored.
+        rank: Rank,
+        /// The picture it wants.
+        ask: VideoAsk,
+        /// The last packets it has of your present stream; `None` to start at the next key frame.
+        resume: Option<Resume>,
+    },
+    /// To a peer on stage: did anything come from that mixer within the last 350 ms?
+    HearWanted {
+        /// Whom I don't hear.
+        mixer: PeerId,
+    },
+    /// The answer to [`Message::HearWanted`].
+    Heard {
+        /// Whom it is about.
+        mixer: PeerId,
+        /// Something came from it within the last 350 ms.
+        heard: bool,
+    },
+    /// The standby takes over; passed on down the tree.
+    TakeOver(Signed<TakeOver>),
+    /// A mixer that was taken over lives on.
+    Alive(Signed<Alive>),
+    /// To the standby, from a mixer that leaves: take over now.
+    TakeOverWanted {
+        /// The mandate that is given up.
+        rank: Rank,
+    },
+    /// To a candidate: send me a train of packets to measure.
+    ProbeWanted {
+        /// The asker's number for it.
+        train: u32,
+        /// How much.
+        bytes: u32,
+        /// How fast; 0 for as fast as it goes.
+        rate_bps: u64,
+    },
+    /// The train can't be sent now; ask again.
+    ProbeBusy {
+        /// The asker's number for it.
+        train: u32,
+    },
+    /// What only its owner knows.
+    Claim(Signed<Claim>),
+    /// What was measured of a candidate.
+    Report(Signed<Report>),
+    /// An election has opened; measure and report.
+    Opening {
+        /// Its number.
+        term: u32,
+        /// Why.
+        reason: ElectionReason,
+    },
+    /// Sign this, or send what it lacks.
+    Ballot(Box<Signed<Ballot>>),
+    /// A signature under a ballot's outcome.
+    Vote {
+        /// The election.
+        term: u32,
+        /// BLAKE3 of the ballot signed.
+        ballot: [u8; 32],
+        /// Under its [`Outcome`].
+        signature: Signature,
+    },
+    /// The ballot lacks these; issue it once more.
+    Lacking {
+        /// The election.
+        term: u32,
+        /// Reports the signer holds and the ballot doesn't.
+        reports: List<Signed<Report>, BALLOT_REPORTS_MAX>,
+        /// Claims the signer holds and the ballot doesn't.
+        claims: List<Signed<Claim>, ROSTER_MAX>,
+    },
+    /// A majority has signed; passed on down the tree.
+    Decided(Box<Decided>),
+    /// From the lead to the host: so many viewers are in the tree.
+    Audience {
+        /// Viewers in the tree.
+        viewers: u32,
+    },
+    /// Be my parent, or my backup parent.
+    Attach(Attach),
+    /// Agreed; link to me if we aren't linked, within 10 s.
+    Accept {
+        /// What was asked for.
+        purpose: Purpose,
+        /// Where I am in the tree, myself included.
+        path: Path,
+    },
+    /// Not I; try one of these.
+    Redirect {
+        /// What was asked for.
+        purpose: Purpose,
+        /// At most four places, best first.
+        places: List<Place, PLACES_MAX>,
+    },
+    /// Not I, and I know nobody.
+    Refused {
+        /// What was asked for.
+        purpose: Purpose,
+        /// Why not.
+        reason: Refused,
+    },
+    /// From a child: feed me from here on.
+    Feed {
+        /// The last packets I hold; `None` to start with the cached group of pictures.
+        from: Option<Resume>,
+    },
+    /// From a child: feed me no more, but stay my backup.
+    StopFeed,
+    /// You are no longer my parent, backup or child.
+    Detach,
+    /// From a parent: I am going, move to one of these, or look for another.
+    Shed {
+        /// At most four places, best first.
+        places: List<Place, PLACES_MAX>,
+    },
+    /// From a child: what lies below me.
+    Aggregate(Aggregate),
+    /// From a parent: where I am in the tree, myself included.
+    PathIs(Path),
+    /// Hashes of the frames since the last ones, signed by the maker.
+    FrameHashes(FrameHashes),
+}
+
+/// Why bytes are no message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum MessageError {
+    /// Of another version of the protocol.
+    #[error("version {0} of the protocol is not spoken here")]
+    Version(u8),
+    /// A variant that a later version added: to be ignored.
+    #[error("message {0} is not known here")]
+    Unknown(u32),
+    /// Damaged, or past a bound.
+    #[error("the message cannot be read")]
+    Malformed,
+    /// Longer than [`MESSAGE_LEN_MAX`].
+    #[error("the message is too long")]
+    TooLong,
+}
+
+impl Message {
+    /// The bytes of the message: one version byte, then postcard.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        postcard::to_extend(self, vec![MESSAGE_VERSION]).expect("a message is plain data, and a vector grows")
+    }
+
+    /// Reads a message; nothing may stand behind it.
+    ///
+    /// # Errors
+    /// [`MessageError`]; only [`MessageError::Unknown`] is to be expected of an honest peer.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Message, MessageError> {
+        if bytes.len() > MESSAGE_LEN_MAX {
+            return Err(MessageError::TooLong);
+        }
+        let (&version, body) = bytes.split_first().ok_or(MessageError::Malformed)?;
+        if version != MESSAGE_VERSION {
+            return Err(MessageError::Version(version));
+        }
+        let (variant, _) = postcard::take_from_bytes::<u32>(body).map_err(|_| MessageError::Malformed)?;
+        if variant >= VARIANTS {
+            return Err(MessageError::Unknown(variant));
+        }
+        match postcard::take_from_bytes(body) {
+            Ok((message, [])) => Ok(message),
+            _ => Err(MessageError::Malformed),
+        }
+    }
+
+    /// Checks every signature in the message: rosters must come from the room's root key, the rest from whom
+    /// they say. Costs about 50 µs of processor time per signature.
+    ///
+    /// # Errors
+    /// The first [`SealError`] found.
+    pub fn verify(
+        self,
+        room: &RoomId,
+        root: &PeerId,
+        now_unix_s: u64,
+    ) -> Result<Verified<Message>, SealError> {
+        let check_roster = |roster: &SignedRoster| {
+            if roster.sender != *root {
+                return Err(SealError::WrongSender);
+            }
+            roster.verify(room, now_unix_s)
+        };
+        match &self {
+            Message::Admit(admit) => {
+                check_roster(&admit.roster)?;
+                if let Some(decided) = &admit.decided {
+                    decided.verify(room)?;
+                }
+                if let Some(take_over) = &admit.take_over {
+                    take_over.verify(room, now_unix_s)?;
+                }
+            }
+            Message::Roster(roster) => check_roster(roster)?,
+            Message::TakeOver(take_over) => take_over.verify(room, now_unix_s)?,
+            Message::Alive(alive) => alive.verify(room, now_unix_s)?,
+            Message::Claim(claim) => claim.verify(room, now_unix_s)?,
+            Message::Report(report) => report.verify(room, now_unix_s)?,
+            Message::Ballot(ballot) => {
+                ballot.verify(room, now_unix_s)?;
+                ballot.body.reports.iter().try_for_each(|report| report.verify(room, now_unix_s))?;
+                ballot.body.claims.iter().try_for_each(|claim| claim.verify(room, now_unix_s))?;
+            }
+            Message::Lacking { reports, claims, .. } => {
+                reports.iter().try_for_each(|report| report.verify(room, now_unix_s))?;
+                claims.iter().try_for_each(|claim| claim.verify(room, now_unix_s))?;
+            }
+            Message::Decided(decided) => decided.verify(room)?,
+            // a vote's signature is over an outcome that only the brain has; frame hashes are the maker's,
+            // whom only the stream's spec names
+            _ => {}
+        }
+        Ok(Verified::new(self))
+    }
+}

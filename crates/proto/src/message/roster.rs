@@ -1,0 +1,126 @@
+//! Who is on the stage, and how one gets there.
+
+use serde::{Deserialize, Serialize};
+
+use super::election::{Decided, TakeOver};
+use crate::bounded::{List, Text};
+use crate::id::PeerId;
+use crate::seal::{Signed, Statement};
+
+/// Most peers of a roster.
+pub const ROSTER_MAX: usize = 64;
+/// Most bytes of a name, in UTF-8.
+pub const NAME_LEN_MAX: usize = 64;
+
+/// Whether a peer is willing to mix.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Consent {
+    /// Regardless of how strong it is.
+    Always,
+    /// When it is on mains, unmetered, and its bench meets half a frame time.
+    Auto,
+    /// Not at all.
+    #[default]
+    Never,
+}
+
+/// One peer on stage.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    /// Who.
+    pub peer: PeerId,
+    /// As shown under its picture.
+    pub name: Text<NAME_LEN_MAX>,
+    /// It sends picture and sound.
+    pub speaks: bool,
+    /// It wants the program too.
+    pub views: bool,
+    /// It consented to mix, and its bench bore that out.
+    pub mixes: bool,
+    /// The host hasn't reached it for 5 s: it doesn't count in a majority.
+    pub away: bool,
+    /// Its place among the speakers, from 0, in the order of joining; kept while it is on stage.
+    pub index: u8,
+}
+
+/// The picture the audience gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProgramFormat {
+    /// Pixels, even.
+    pub width: u16,
+    /// Pixels, even.
+    pub height: u16,
+    /// Frames per second.
+    pub fps: u8,
+    /// Video, in bits per second.
+    pub bitrate_bps: u32,
+}
+
+/// The stage, as the room's root key signed it. Its number is the epoch of the signed statement.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Roster {
+    /// The host.
+    pub host: PeerId,
+    /// Everyone on stage, the host first, then in the order of joining.
+    pub entries: List<Entry, ROSTER_MAX>,
+    /// The acting mixer of term 0.
+    pub acting: Option<PeerId>,
+    /// Someone watches besides the stage.
+    pub audience: bool,
+    /// The picture the audience gets.
+    pub program: ProgramFormat,
+    /// Most children of a peer that is no mixer.
+    pub k: u8,
+    /// Most viewers one mixer feeds.
+    pub k1: u8,
+    /// How many mixers the host wants; 0 leaves it to need.
+    pub mixers: u8,
+}
+
+impl Statement for Roster {
+    const CONTEXT: &'static str = "roster";
+}
+
+/// A roster with the root key's signature; `epoch` and `counter` are its number.
+pub type SignedRoster = Signed<Roster>;
+
+/// What a peer wants of a room.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Join {
+    /// As shown under its picture.
+    pub name: Text<NAME_LEN_MAX>,
+    /// It wants to speak.
+    pub speaks: bool,
+    /// It wants the program.
+    pub views: bool,
+    /// It would mix.
+    pub mixes: bool,
+}
+
+/// Everything a newcomer needs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Admit {
+    /// The stage.
+    pub roster: SignedRoster,
+    /// The last election, if there was one.
+    pub decided: Option<Decided>,
+    /// The last take-over in that term, if there was one.
+    pub take_over: Option<Signed<TakeOver>>,
+}
+
+/// Why the host lets someone not in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+pub enum Refusal {
+    /// By the host's clock.
+    #[error("the invite has expired")]
+    Expired,
+    /// The roster has no place left.
+    #[error("the stage is full")]
+    StageFull,
+    /// Speakers are admitted one by one, and this one was not.
+    #[error("the host admits speakers one by one")]
+    StageClosed,
+    /// The room is over.
+    #[error("the room is closed")]
+    Closed,
+}

@@ -1,0 +1,89 @@
+//! How peers find their place in the tree, and how envelopes find their way through it.
+
+use serde::{Deserialize, Serialize};
+
+use crate::bounded::List;
+use crate::id::{PeerId, ShortId};
+use crate::seal::ENVELOPE_LEN_MAX;
+
+/// Most peers on the way from a mixer to a viewer, both included.
+pub const PATH_LEN_MAX: usize = 16;
+/// Most places of a redirect.
+pub const PLACES_MAX: usize = 4;
+/// How many depths below itself a relay tells its parent about.
+pub const DEPTHS_MAX: usize = 8;
+/// Most hops of an envelope that linked peers pass on: up one path, across the stage, down another.
+pub const RELAY_HOPS_MAX: usize = 2 * PATH_LEN_MAX + 4;
+
+/// The peers from a mixer down to one peer, both included; empty when it isn't fed.
+pub type Path = List<ShortId, PATH_LEN_MAX>;
+
+/// What one peer wants of another in the tree.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Purpose {
+    /// To be fed.
+    Parent,
+    /// A promise to be fed at once when the parent fails, and heads until then.
+    Backup,
+}
+
+/// Asks for a place.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attach {
+    /// What for.
+    pub purpose: Purpose,
+    /// The asker's own path, the asker included; empty for a newcomer.
+    pub path: Path,
+    /// Viewers below the asker.
+    pub viewers_below: u32,
+}
+
+/// A peer that may have room, and how to reach it from a mixer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Place {
+    /// Who.
+    pub peer: PeerId,
+    /// Its path, itself included.
+    pub path: Path,
+}
+
+/// Why an attach is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Refused {
+    /// The refuser is fed, by whatever way, by the asker.
+    Cycle,
+    /// For a backup: it would fail together with the asker's parent.
+    SameBranch,
+    /// The refuser's own program stands still.
+    NotFed,
+    /// No slot here, none below.
+    Full,
+    /// The refuser is leaving or doesn't relay.
+    Closed,
+}
+
+/// What lies below a peer, itself included; sent up when it changes, at most once a second.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Aggregate {
+    /// Viewers, the sender included if it is one.
+    pub viewers: u32,
+    /// Free slots for children by depth: of the sender, of its children, and so on; the last sums up the rest.
+    pub free: [u16; DEPTHS_MAX],
+    /// Free promises to backups, likewise.
+    pub promises: [u16; DEPTHS_MAX],
+}
+
+/// A sealed envelope on its way through linked peers, along a route that its sender chose.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Relay {
+    /// Who sealed it; where a reply goes, along the route reversed.
+    pub from: PeerId,
+    /// Whom it is for.
+    pub to: PeerId,
+    /// The peers between the two.
+    pub route: List<ShortId, RELAY_HOPS_MAX>,
+    /// How many of them it has passed.
+    pub passed: u8,
+    /// The envelope.
+    pub sealed: List<u8, ENVELOPE_LEN_MAX>,
+}

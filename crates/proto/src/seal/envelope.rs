@@ -1,0 +1,211 @@
+//! Envelopes: a signed message, hidden from whoever carries it.
+//!
+//! Bytes: version (1), nonce (24), XChaCha20-Poly1305 of the postcard of a [`Signed`] message; the room id is
+//! authenticated with it. The key is the room's, so a member opens any envelope; the recipient it names is
+//! signed, and an [`Opener`] refuses what is for somebody else.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+
+use chacha20poly1305::aead::{Aead, KeyInit, Payload};
+use chacha20poly1305::{XChaCha20Poly1305, XNonce};
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+use super::keys::Keypair;
+use super::signed::{SealError, Signed, Statement};
+use crate::id::{PeerId, RoomId};
+
+/// Most bytes of an envelope; a rendezvous refuses longer ones.
+pub const ENVELOPE_LEN_MAX: usize = 64 * 1024;
+const VERSION: u8 = 1;
+const NONCE_LEN: usize = 24;
+/// An envelope is good for five minutes: long enough for clocks that were set by hand, short enough that what
+/// is remembered against replays stays small.
+const ENVELOPE_LIFE_S: u64 = 300;
+/// How many senders are remembered against replays: four times the audience of a large room's host.
+const SENDERS_MAX: usize = 4096;
+/// Envelopes may overtake one another by this many (RFC 4303's anti-replay window).
+const WINDOW: u64 = 64;
+
+/// The key of a room's envelopes. Wiped from memory when dropped.
+#[derive(Clone)]
+pub struct RoomKey {
+    room: RoomId,
+    key: Zeroizing<[u8; 32]>,
+}
+
+impl RoomKey {
+    pub(super) fn new(room: RoomId, key: [u8; 32]) -> RoomKey {
+        RoomKey { room, key: Zeroizing::new(key) }
+    }
+
+    /// The room it belongs to.
+    pub fn room(&self) -> RoomId {
+        self.room
+    }
+
+    fn cipher(&self) -> XChaCha20Poly1305 {
+        XChaCha20Poly1305::new((&*self.key).into())
+    }
+
+    fn associated(&self) -> [u8; 17] {
+        let mut associated = [VERSION; 17];
+        associated[1..].copy_from_slice(&self.room.0);
+        associated
+    }
+}
+
+impl fmt::Debug for RoomKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RoomKey({:?})", self.room)
+    }
+}
+
+/// What an envelope holds: the bytes of a control message.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Letter(Vec<u8>);
+
+impl Statement for Letter {
+    const CONTEXT: &'static str = "letter";
+}
+
+/// Seals one peer's messages.
+#[derive(Debug)]
+pub struct Sealer {
+    me: Keypair,
+    key: RoomKey,
+    counter: u64,
+}
+
+impl Sealer {
+    /// Counts from `counter_start`, which must lie above all that this key has used: seconds since 1970,
+    /// shifted left by 20, serve well.
+    pub fn new(me: Keypair, key: RoomKey, counter_start: u64) -> Sealer {
+        Sealer { me, key, counter: counter_start }
+    }
+
+    /// Seals the bytes of a message. `nonce` must be random; `recipient` is `None` when any member may read it.
+    ///
+    /// # Errors
+    /// [`SealError::Malformed`] when the envelope would be longer than [`ENVELOPE_LEN_MAX`].
+    pub fn seal(
+        &mut self,
+        recipient: Option<PeerId>,
+        message: &[u8],
+        now_unix_s: u64,
+        nonce: [u8; NONCE_LEN],
+    ) -> Result<Vec<u8>, SealError> {
+        self.counter += 1;
+        let expires_unix_s = now_unix_s.saturating_add(ENVELOPE_LIFE_S);
+        let letter = Letter(message.to_vec());
+        let signed =
+            Signed::addressed(&self.me, &self.key.room, recipient, 0, self.counter, expires_unix_s, letter);
+        let plain = postcard::to_allocvec(&signed).map_err(|_| SealError::Malformed)?;
+        let payload = Payload { msg: &plain, aad: &self.key.associated() };
+        let sealed =
+            self.key.cipher().encrypt(&XNonce::from(nonce), payload).map_err(|_| SealError::Malformed)?;
+        let mut envelope = Vec::with_capacity(1 + NONCE_LEN + sealed.len());
+        envelope.push(VERSION);
+        envelope.extend_from_slice(&nonce);
+        envelope.extend_from_slice(&sealed);
+        if envelope.len() > ENVELOPE_LEN_MAX {
+            return Err(SealError::Malformed);
+        }
+        Ok(envelope)
+    }
+}
+
+/// What was in an envelope.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Opened {
+    /// Who sealed it.
+    pub sender: PeerId,
+    /// The bytes of a control message.
+    pub message: Vec<u8>,
+}
+
+/// Opens envelopes for one peer, each once.
+#[derive(Debug)]
+pub struct Opener {
+    me: PeerId,
+    key: RoomKey,
+    seen: BTreeMap<PeerId, Seen>,
+    order: VecDeque<PeerId>,
+}
+
+/// The highest counter of a sender, and which of the 64 before it came.
+#[derive(Clone, Copy, Debug, Default)]
+struct Seen {
+    newest: u64,
+    before: u64,
+}
+
+impl Seen {
+    fn accept(&mut self, counter: u64) -> bool {
+        if counter > self.newest {
+            let step = counter - self.newest;
+            let shifted = if step < WINDOW { self.before << step } else { 0 };
+            let previous = if self.newest > 0 && step <= WINDOW { 1 << (step - 1) } else { 0 };
+            *self = Seen { newest: counter, before: shifted | previous };
+            return true;
+        }
+        let age = self.newest - counter;
+        if age == 0 || age > WINDOW {
+            return false;
+        }
+        let bit = 1 << (age - 1);
+        let fresh = self.before & bit == 0;
+        self.before |= bit;
+        fresh
+    }
+}
+
+impl Opener {
+    /// Opens what is sealed with `key`, for `me` or for everyone.
+    pub fn new(me: PeerId, key: RoomKey) -> Opener {
+        Opener { me, key, seen: BTreeMap::new(), order: VecDeque::new() }
+    }
+
+    /// Opens an envelope and checks recipient, signature, expiry and that it is new.
+    ///
+    /// # Errors
+    /// Each variant of [`SealError`] but `WrongSender`. A failed one is not remembered.
+    pub fn open(&mut self, envelope: &[u8], now_unix_s: u64) -> Result<Opened, SealError> {
+        if envelope.len() > ENVELOPE_LEN_MAX {
+            return Err(SealError::Malformed);
+        }
+        let (&version, rest) = envelope.split_first().ok_or(SealError::Malformed)?;
+        let (nonce, sealed) = rest.split_first_chunk::<NONCE_LEN>().ok_or(SealError::Malformed)?;
+        if version != VERSION {
+            return Err(SealError::Malformed);
+        }
+        let payload = Payload { msg: sealed, aad: &self.key.associated() };
+        let plain =
+            self.key.cipher().decrypt(&XNonce::from(*nonce), payload).map_err(|_| SealError::WrongKey)?;
+        let signed: Signed<Letter> = postcard::from_bytes(&plain).map_err(|_| SealError::Malformed)?;
+        if signed.recipient.is_some_and(|recipient| recipient != self.me) {
+            return Err(SealError::WrongRecipient);
+        }
+        signed.verify(&self.key.room, now_unix_s)?;
+        if signed.expires_unix_s > now_unix_s.saturating_add(2 * ENVELOPE_LIFE_S) {
+            return Err(SealError::Expired); // from a clock so far ahead that replays could not be told
+        }
+        if !self.remembered(signed.sender).accept(signed.counter) {
+            return Err(SealError::Replayed);
+        }
+        Ok(Opened { sender: signed.sender, message: signed.body.0 })
+    }
+
+    fn remembered(&mut self, sender: PeerId) -> &mut Seen {
+        if !self.seen.contains_key(&sender) {
+            if self.order.len() >= SENDERS_MAX
+                && let Some(oldest) = self.order.pop_front()
+            {
+                self.seen.remove(&oldest);
+            }
+            self.order.push_back(sender);
+        }
+        self.seen.entry(sender).or_default()
+    }
+}

@@ -1,0 +1,91 @@
+//! Ed25519 (RFC 8032): the keys of peers and of rooms.
+
+use std::fmt;
+
+use ed25519_dalek::{Signer as _, SigningKey, VerifyingKey};
+use serde::de::{self, SeqAccess, Visitor};
+use serde::ser::SerializeTuple as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::id::PeerId;
+
+/// A secret key and the id that follows from it. Wiped from memory when dropped.
+#[derive(Clone)]
+pub struct Keypair(SigningKey);
+
+impl Keypair {
+    /// From 32 secret bytes, which the caller takes from the system's randomness.
+    pub fn from_seed(seed: &[u8; 32]) -> Keypair {
+        Keypair(SigningKey::from_bytes(seed))
+    }
+
+    /// The public key.
+    pub fn id(&self) -> PeerId {
+        PeerId(self.0.verifying_key().to_bytes())
+    }
+
+    /// Signs `bytes`; the same bytes give the same signature.
+    pub fn sign(&self, bytes: &[u8]) -> Signature {
+        Signature(self.0.sign(bytes).to_bytes())
+    }
+}
+
+impl fmt::Debug for Keypair {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Keypair({:?})", self.id())
+    }
+}
+
+/// An Ed25519 signature.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Signature(pub [u8; 64]);
+
+impl fmt::Debug for Signature {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Signature({:02x}{:02x}…)", self.0[0], self.0[1])
+    }
+}
+
+// serde knows arrays up to 32 only
+impl Serialize for Signature {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut tuple = serializer.serialize_tuple(64)?;
+        self.0.iter().try_for_each(|byte| tuple.serialize_element(byte))?;
+        tuple.end()
+    }
+}
+
+impl<'de> Deserialize<'de> for Signature {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Bytes;
+        impl<'de> Visitor<'de> for Bytes {
+            type Value = Signature;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("64 bytes")
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut bytes: A) -> Result<Signature, A::Error> {
+                let mut signature = [0; 64];
+                for (at, byte) in signature.iter_mut().enumerate() {
+                    *byte = bytes.next_element()?.ok_or_else(|| de::Error::invalid_length(at, &self))?;
+                }
+                Ok(Signature(signature))
+            }
+        }
+        deserializer.deserialize_tuple(64, Bytes)
+    }
+}
+
+/// The signature is not that peer's over those bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the signature does not hold")]
+pub struct SignatureError;
+
+/// Checks that `signer` signed `bytes`; keys of small order are refused, so that a signature fits one message.
+///
+/// # Errors
+/// [`SignatureError`] when it did not, or when `signer` is no key.
+pub fn verify(signer: &PeerId, bytes: &[u8], signature: &Signature) -> Result<(), SignatureError> {
+    let key = VerifyingKey::from_bytes(&signer.0).map_err(|_| SignatureError)?;
+    let signature = ed25519_dalek::Signature::from_bytes(&signature.0);
+    key.verify_strict(bytes, &signature).map_err(|_| SignatureError)
+}

@@ -1,0 +1,427 @@
+//! Control messages: their bytes, their bounds, and what happens to bytes from strangers.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+
+use plenary_proto::bounded::{List, Text};
+use plenary_proto::identity::{MediaKind, hashes::FrameHashes};
+use plenary_proto::message::*;
+use plenary_proto::seal::{Invite, Keypair, RoomSecret, SealError, Sealer, Signed};
+use plenary_proto::{PeerId, Rank, RoomId, ShortId, StreamId, StreamKind, StreamSpec};
+use proptest::prelude::*;
+
+const NOW: u64 = 1_800_000_000;
+const NEVER: u64 = u64::MAX;
+const RANK: Rank = Rank { term: 3, regency: 1 };
+
+fn key(seed: u8) -> Keypair {
+    Keypair::from_seed(&[seed; 32])
+}
+
+fn room() -> RoomId {
+    RoomId::of_root(&key(1).id())
+}
+
+fn list<T: std::fmt::Debug, const MAX: usize>(items: Vec<T>) -> List<T, MAX> {
+    items.try_into().unwrap()
+}
+
+fn roster() -> SignedRoster {
+    let entry = |seed: u8, speaks| Entry {
+        peer: key(seed).id(),
+        name: Text::truncated("Ada"),
+        speaks,
+        views: false,
+        mixes: !speaks,
+        away: false,
+        index: seed,
+    };
+    let roster = Roster {
+        host: key(2).id(),
+        entries: list(vec![entry(2, true), entry(3, false)]),
+        acting: Some(key(3).id()),
+        audience: true,
+        program: ProgramFormat { width: 1280, height: 720, fps: 30, bitrate_bps: 1_500_000 },
+        k: 4,
+        k1: 10,
+        mixers: 0,
+    };
+    Signed::new(&key(1), &room(), 7, 7, NEVER, roster)
+}
+
+fn outcome() -> Outcome {
+    Outcome {
+        term: 3,
+        reason: ElectionReason::Opening,
+        mixers: list(vec![key(3).id()]),
+        standbys: list(vec![key(4).id()]),
+        evidence: [5; 32],
+    }
+}
+
+fn decided() -> Decided {
+    let signature = Decided::countersign(&key(2), &room(), 7, &outcome());
+    Decided { epoch: 7, body: outcome(), signatures: list(vec![(key(2).id(), signature)]) }
+}
+
+fn take_over() -> Signed<TakeOver> {
+    Signed::new(&key(4), &room(), 7, 9, NEVER, TakeOver { rank: RANK, over: key(3).id(), polite: false })
+}
+
+fn report() -> Signed<Report> {
+    let report = Report {
+        term: 3,
+        candidate: key(3).id(),
+        bandwidth_bps: 99_700_000,
+        measured: Measured::Train,
+        rtt_us: 30_400,
+        bitrate_bps: None,
+    };
+    Signed::new(&key(2), &room(), 7, 10, NEVER, report)
+}
+
+fn claim() -> Signed<Claim> {
+    let claim = Claim { encode_us: 4_100, decode_us: 1_500, uplink_bps_max: Some(20_000_000) };
+    Signed::new(&key(3), &room(), 7, 11, NEVER, claim)
+}
+
+fn description() -> Description {
+    Description {
+        ufrag: Text::truncated("Zq8xPw1n"),
+        pwd: Text::truncated("0123456789abcdefghijklmn"),
+        fingerprint: [6; 32],
+        setup: Setup::ActPass,
+        payload_types: None,
+        candidates: list(vec![Candidate::Host("127.0.0.1:40000".parse().unwrap())]),
+    }
+}
+
+fn path() -> Path {
+    list(vec![key(3).id().short(), key(8).id().short()])
+}
+
+fn places() -> List<Place, PLACES_MAX> {
+    list(vec![Place { peer: key(8).id(), path: path() }])
+}
+
+/// One of each variant, in the order of the enum.
+fn samples() -> Vec<Message> {
+    let resume = Resume { stream: StreamId([9; 8]), video_packet: 1234, sound_packet: 567 };
+    let spec =
+        StreamSpec { maker: key(3).id(), kind: StreamKind::Program, rank: RANK, rung: 0, start: [1; 8] };
+    vec![
+        Message::Join(Join { name: Text::truncated("Zoë"), speaks: true, views: true, mixes: false }),
+        Message::Admit(Box::new(Admit {
+            roster: roster(),
+            decided: Some(decided()),
+            take_over: Some(take_over()),
+        })),
+        Message::Refuse(Refusal::Expired),
+        Message::Roster(roster()),
+        Message::Leave,
+        Message::LinkWanted(LinkKind::Peer),
+        Message::Offer(Offer { kind: LinkKind::Trunk(1), description: description() }),
+        Message::Answer(Answer {
+            kind: LinkKind::Trunk(1),
+            offered_ufrag: Text::truncated("Zq8xPw1n"),
+            offered_fingerprint: [6; 32],
+            description: Description { setup: Setup::Active, ..description() },
+        }),
+        Message::Relay(Relay {
+            from: key(2).id(),
+            to: key(8).id(),
+            route: list(vec![key(3).id().short()]),
+            passed: 0,
+            sealed: list(vec![1, 2, 3]),
+        }),
+        Message::Stream(StreamUse { slot: 2, spec }),
+        Message::Home {
+            rank: RANK,
+            ask: VideoAsk { width: 640, height: 360, fps: 30, bitrate_bps: 600_000 },
+            resume: Some(resume),
+        },
+        Message::HearWanted { mixer: key(3).id() },
+        Message::Heard { mixer: key(3).id(), heard: true },
+        Message::TakeOver(take_over()),
+        Message::Alive(Signed::new(&key(3), &room(), 7, 12, NEVER, Alive { rank: RANK })),
+        Message::TakeOverWanted { rank: RANK },
+        Message::ProbeWanted { train: 1, bytes: 200_000, rate_bps: 0 },
+        Message::ProbeBusy { train: 1 },
+        Message::Claim(claim()),
+        Message::Report(report()),
+        Message::Opening { term: 3, reason: ElectionReason::MixerGone },
+        Message::Ballot(Box::new(Signed::new(
+            &key(2),
+            &room(),
+            7,
+            13,
+            NEVER,
+            Ballot { reports: list(vec![report()]), claims: list(vec![claim()]), outcome: outcome() },
+        ))),
+        Message::Vote {
+            term: 3,
+            ballot: [4; 32],
+            signature: Decided::countersign(&key(2), &room(), 7, &outcome()),
+        },
+        Message::Lacking { term: 3, reports: list(vec![report()]), claims: list(vec![]) },
+        Message::Decided(Box::new(decided())),
+        Message::Audience { viewers: 300 },
+        Message::Attach(Attach { purpose: Purpose::Backup, path: path(), viewers_below: 2 }),
+        Message::Accept { purpose: Purpose::Parent, path: path() },
+        Message::Redirect { purpose: Purpose::Parent, places: places() },
+        Message::Refused { purpose: Purpose::Backup, reason: Refused::SameBranch },
+        Message::Feed { from: Some(resume) },
+        Message::StopFeed,
+        Message::Detach,
+        Message::Shed { places: places() },
+        Message::Aggregate(Aggregate { viewers: 5, free: [1, 4, 0, 0, 0, 0, 0, 0], promises: [4; 8] }),
+        Message::PathIs(path()),
+        Message::FrameHashes(FrameHashes::sign(
+            &key(3),
+            &room(),
+            StreamId([9; 8]),
+            MediaKind::Video,
+            100,
+            list(vec![[3; 16], [4; 16]]),
+        )),
+    ]
+}
+
+fn variant(message: &Message) -> String {
+    format!("{message:?}").chars().take_while(|c| c.is_alphanumeric()).collect()
+}
+
+#[test]
+fn every_variant_keeps_its_golden_bytes() {
+    let mut text = String::new();
+    for message in samples() {
+        writeln!(text, "{} {}", variant(&message), data_encoding::HEXLOWER.encode(&message.to_bytes()))
+            .unwrap();
+    }
+    for (name, beat) in beats() {
+        writeln!(text, "{name} {}", data_encoding::HEXLOWER.encode(&beat.to_bytes())).unwrap();
+    }
+    let invite =
+        Invite::create(&key(1), RoomSecret([7; 16]), Some("tulip"), true, None, &["ws://a.example"], NOW);
+    writeln!(text, "invite {invite}").unwrap();
+    let mut sealer = Sealer::new(key(2), invite.key(Some("tulip")).unwrap(), 99);
+    let envelope = sealer.seal(Some(key(3).id()), &Message::Leave.to_bytes(), NOW, [8; 24]).unwrap();
+    writeln!(text, "envelope {}", data_encoding::HEXLOWER.encode(&envelope)).unwrap();
+    writeln!(text, "stream-id {}", samples_spec().id(&room())).unwrap();
+
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/messages.txt");
+    if std::env::var_os("PLENARY_BLESS").is_some() {
+        std::fs::write(file, &text).unwrap();
+    }
+    let golden = std::fs::read_to_string(file).unwrap();
+    for (line, (now, then)) in text.lines().zip(golden.lines()).enumerate() {
+        assert_eq!(now, then, "line {} of {file}: formats are final, new variants go to the end", line + 1);
+    }
+    assert_eq!(text.lines().count(), golden.lines().count());
+}
+
+fn samples_spec() -> StreamSpec {
+    StreamSpec { maker: key(3).id(), kind: StreamKind::Program, rank: RANK, rung: 0, start: [1; 8] }
+}
+
+fn beats() -> Vec<(&'static str, Beat)> {
+    let head = Head {
+        rank: RANK,
+        stream: StreamId([9; 8]),
+        video_packet: 1234,
+        sound_packet: 567,
+        captured_us: 1_763_627_671_166_665,
+        depth: 2,
+        path_hash: path_hash(&path()),
+    };
+    vec![
+        ("beat-head", Beat::Head(head)),
+        ("beat-head-wanted", Beat::HeadWanted),
+        ("beat-ping", Beat::Ping { sent_us: 1_000_000 }),
+        ("beat-pong", Beat::Pong { sent_us: 1_000_000, received_us: 5, replied_us: 6 }),
+    ]
+}
+
+#[test]
+fn every_variant_is_in_the_samples_and_reads_back() {
+    let names: BTreeSet<_> = samples().iter().map(variant).collect();
+    assert_eq!(names.len(), samples().len());
+    for (index, message) in samples().into_iter().enumerate() {
+        let bytes = message.to_bytes();
+        assert_eq!((bytes[0], usize::from(bytes[1])), (MESSAGE_VERSION, index));
+        assert_eq!(Message::from_bytes(&bytes), Ok(message));
+    }
+    let mut later = vec![MESSAGE_VERSION, samples().len() as u8];
+    assert_eq!(Message::from_bytes(&later), Err(MessageError::Unknown(samples().len() as u32)));
+    later[0] = 9;
+    assert_eq!(Message::from_bytes(&later), Err(MessageError::Version(9)));
+}
+
+#[test]
+fn beats_fit_their_bound_and_read_back() {
+    for (name, beat) in beats() {
+        let mut bytes = beat.to_bytes();
+        assert!(bytes.len() <= HEAD_LEN_MAX, "{name}: {} bytes", bytes.len());
+        assert_eq!(Beat::from_bytes(&bytes), Some(beat));
+        assert_eq!(Beat::from_bytes(&bytes[..bytes.len() - 1]), None);
+        bytes.resize(HEAD_LEN_MAX + 1, 0);
+        assert_eq!(Beat::from_bytes(&bytes), None);
+    }
+}
+
+#[test]
+fn an_offer_without_candidates_stays_below_400_bytes() {
+    let widest = Description {
+        ufrag: Text::truncated(&"u".repeat(99)),
+        pwd: Text::truncated(&"p".repeat(99)),
+        candidates: List::new(),
+        payload_types: Some(PayloadTypes { h264: 102, opus: 111 }),
+        ..description()
+    };
+    let offer = Message::Offer(Offer { kind: LinkKind::Peer, description: widest }).to_bytes();
+    assert!(offer.len() <= 400, "{} bytes", offer.len());
+    let mut sealer = Sealer::new(key(2), invite_key(), 0);
+    let usual = Description { candidates: List::new(), ..description() };
+    let usual = Message::Offer(Offer { kind: LinkKind::Peer, description: usual }).to_bytes();
+    let sealed = sealer.seal(Some(key(3).id()), &usual, NOW, [1; 24]).unwrap();
+    assert!(sealed.len() <= 400, "{} bytes sealed", sealed.len());
+}
+
+fn invite_key() -> plenary_proto::seal::RoomKey {
+    Invite::create(&key(1), RoomSecret([7; 16]), None, true, None, &[], NOW).key(None).unwrap()
+}
+
+#[test]
+fn a_full_ballot_and_a_full_roster_fit_an_envelope() {
+    let reports = list((0..BALLOT_REPORTS_MAX).map(|_| report()).collect());
+    let claims = list((0..ROSTER_MAX).map(|_| claim()).collect());
+    let ballot = Ballot { reports, claims, outcome: outcome() };
+    let ballot = Message::Ballot(Box::new(Signed::new(&key(2), &room(), 7, 13, NEVER, ballot)));
+    assert!(ballot.to_bytes().len() < 56 * 1024, "{} bytes", ballot.to_bytes().len());
+    let mut full = roster();
+    let name = Text::truncated(&"n".repeat(NAME_LEN_MAX));
+    full.body.entries = list(vec![Entry { name, ..full.body.entries[0].clone() }; ROSTER_MAX]);
+    assert!(Message::Roster(full).to_bytes().len() < 8 * 1024);
+}
+
+#[test]
+fn a_length_past_its_bound_is_refused_before_it_is_read() {
+    let mut bytes = Message::PathIs(list(vec![ShortId([0; 8]); PATH_LEN_MAX])).to_bytes();
+    assert!(Message::from_bytes(&bytes).is_ok());
+    bytes[2] += 1;
+    bytes.extend([0; 8]);
+    assert_eq!(Message::from_bytes(&bytes), Err(MessageError::Malformed));
+    let huge = [&[MESSAGE_VERSION, 35][..], &[0xff, 0xff, 0xff, 0xff, 0x0f]].concat();
+    assert_eq!(Message::from_bytes(&huge), Err(MessageError::Malformed));
+    assert_eq!(Message::from_bytes(&vec![1; MESSAGE_LEN_MAX + 1]), Err(MessageError::TooLong));
+    assert_eq!(Message::from_bytes(&[]), Err(MessageError::Malformed));
+}
+
+#[test]
+fn bytes_behind_a_message_are_refused() {
+    let mut bytes = Message::Leave.to_bytes();
+    bytes.push(0);
+    assert_eq!(Message::from_bytes(&bytes), Err(MessageError::Malformed));
+}
+
+#[test]
+fn a_message_verifies_only_with_every_signature_intact() {
+    for message in samples() {
+        assert!(message.clone().verify(&room(), &key(1).id(), NOW).is_ok(), "{}", variant(&message));
+    }
+    let mut forged = roster();
+    forged.body.acting = None;
+    assert!(matches!(
+        Message::Roster(forged).verify(&room(), &key(1).id(), NOW),
+        Err(SealError::Signature(_))
+    ));
+    assert_eq!(Message::Roster(roster()).verify(&room(), &key(9).id(), NOW), Err(SealError::WrongSender));
+    let elsewhere = RoomId([0; 16]);
+    for message in samples() {
+        let signed = matches!(
+            message,
+            Message::Admit(_)
+                | Message::Roster(_)
+                | Message::TakeOver(_)
+                | Message::Alive(_)
+                | Message::Claim(_)
+                | Message::Report(_)
+                | Message::Ballot(_)
+                | Message::Lacking { .. }
+                | Message::Decided(_)
+        );
+        assert_eq!(
+            message.clone().verify(&elsewhere, &key(1).id(), NOW).is_err(),
+            signed,
+            "{}",
+            variant(&message)
+        );
+    }
+    let mut ballot = Ballot { reports: list(vec![report()]), claims: list(vec![]), outcome: outcome() };
+    ballot.reports = list(vec![Signed { sender: key(5).id(), ..report() }]);
+    let ballot = Message::Ballot(Box::new(Signed::new(&key(2), &room(), 7, 13, NEVER, ballot)));
+    assert!(ballot.verify(&room(), &key(1).id(), NOW).is_err(), "a report put under another's name");
+}
+
+#[test]
+fn statements_end_when_they_say() {
+    let alive = Signed::new(&key(3), &room(), 7, 12, NOW, Alive { rank: RANK });
+    assert!(alive.verify(&room(), NOW).is_ok());
+    assert_eq!(alive.verify(&room(), NOW + 1), Err(SealError::Expired));
+}
+
+#[test]
+fn long_messages_travel_in_pieces_and_damaged_ones_are_dropped() {
+    for len in [1, PIECE_LEN_MAX - 1, PIECE_LEN_MAX, 5 * PIECE_LEN_MAX + 7, MESSAGE_LEN_MAX] {
+        let message: Vec<u8> = (0..len).map(|at| at as u8).collect();
+        let mut reassembly = Reassembly::default();
+        let mut whole = None;
+        for piece in Pieces::of(&message) {
+            assert!(whole.is_none() && piece.len() <= PIECE_LEN_MAX);
+            whole = reassembly.push(&piece).unwrap();
+        }
+        assert_eq!(whole, Some(message), "{len} bytes");
+    }
+    let mut reassembly = Reassembly::default();
+    for bad in [&[][..], &[0], &[1], &[2, 1], &[0; PIECE_LEN_MAX + 1]] {
+        assert_eq!(reassembly.push(bad), Err(TooLong));
+    }
+    let endless = [&[1][..], &[0; 16_000]].concat();
+    assert!((0..100).any(|_| reassembly.push(&endless) == Err(TooLong)));
+    assert_eq!(reassembly.push(&[0, 7]), Ok(Some(vec![7])));
+}
+
+proptest! {
+    #[test]
+    fn no_bytes_make_a_reader_panic(bytes in prop::collection::vec(any::<u8>(), 0..600), which in 0..37u8) {
+        let _ = Message::from_bytes(&bytes);
+        let _ = Message::from_bytes(&[&[MESSAGE_VERSION, which][..], &bytes].concat());
+        let _ = Beat::from_bytes(&bytes);
+        let _ = Reassembly::default().push(&bytes);
+    }
+
+    #[test]
+    fn a_damaged_message_is_refused_or_reads_as_something_that_writes_back(
+        which in 0..37usize, at: prop::sample::Index, byte: u8,
+    ) {
+        let mut bytes = samples()[which].to_bytes();
+        *at.get_mut(&mut bytes[..]) = byte;
+        if let Ok(message) = Message::from_bytes(&bytes) {
+            prop_assert_eq!(Message::from_bytes(&message.to_bytes()), Ok(message.clone()));
+            let _ = message.verify(&room(), &key(1).id(), NOW);
+        }
+    }
+
+    #[test]
+    fn names_are_cut_between_characters(name in "\\PC{0,80}") {
+        let text: Text<NAME_LEN_MAX> = Text::truncated(&name);
+        prop_assert!(text.len() <= NAME_LEN_MAX && name.starts_with(&*text));
+    }
+}
+
+#[test]
+fn a_peer_id_prints_whole_and_debugs_short() {
+    let id = PeerId([0xab; 32]);
+    assert_eq!(id.to_string(), "ab".repeat(32));
+    assert_eq!(format!("{id:?}"), "abababab");
+}

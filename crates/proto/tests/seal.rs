@@ -1,0 +1,138 @@
+//! Invites and envelopes: who gets in, and what a stranger sees.
+
+use plenary_proto::seal::{
+    ENVELOPE_LEN_MAX, Invite, InviteError, Keypair, Opener, RoomKey, RoomSecret, SealError, Sealer,
+};
+use plenary_proto::{PeerId, RoomId};
+use proptest::prelude::*;
+
+const NOW: u64 = 1_800_000_000;
+
+fn key(seed: u8) -> Keypair {
+    Keypair::from_seed(&[seed; 32])
+}
+
+fn invite(password: Option<&str>) -> Invite {
+    let url = Some("http://127.0.0.1:7000".to_owned());
+    Invite::create(&key(1), RoomSecret([7; 16]), password, true, url, &["ws://a.example"], NOW)
+}
+
+fn room_key() -> RoomKey {
+    invite(None).key(None).unwrap()
+}
+
+fn pair(recipient: u8) -> (Sealer, Opener) {
+    (Sealer::new(key(2), room_key(), 0), Opener::new(key(recipient).id(), room_key()))
+}
+
+#[test]
+fn an_invite_reads_back_as_it_was_written() {
+    let text = invite(None).to_string();
+    let read: Invite = text.parse().unwrap();
+    assert_eq!(read, invite(None));
+    assert_eq!(read.room(), RoomId::of_root(&key(1).id()));
+    assert_eq!(read.hints().collect::<Vec<_>>(), ["ws://a.example"]);
+    assert!(text.len() < 300, "{} characters", text.len());
+}
+
+#[test]
+fn without_a_rendezvous_the_invite_begins_with_plenary() {
+    let bare = Invite::create(&key(1), RoomSecret([7; 16]), None, true, None, &[], NOW);
+    assert!(bare.to_string().starts_with("plenary:#"));
+    assert_eq!(bare.to_string().parse(), Ok(bare));
+}
+
+#[test]
+fn a_damaged_invite_says_what_is_wrong() {
+    let text = invite(None).to_string();
+    let at = text.find('#').unwrap() + 1;
+    let mut flipped = text.clone();
+    flipped.replace_range(at + 40..at + 41, if &text[at + 40..at + 41] == "A" { "B" } else { "A" });
+    for (damaged, expected) in [
+        ("", InviteError::NotAnInvite),
+        ("hello", InviteError::NotAnInvite),
+        ("ftp://host/#AAAA", InviteError::NotAnInvite),
+        ("http://host/#", InviteError::Malformed("nothing stands behind the #")),
+        ("http://host/#A*B", InviteError::Malformed("a character is wrong or missing")),
+        ("http://host/#CQAA", InviteError::Version(9)),
+        (&text[..at + 100], InviteError::Malformed("it ends too early")),
+        (&format!("{text}AAAA"), InviteError::Malformed("something stands behind its end")),
+        (&flipped, InviteError::Malformed("its signature does not hold")),
+        (&format!("{}{}", &text[..at], "A".repeat(5000)), InviteError::Malformed("it is too long")),
+    ] {
+        assert_eq!(damaged.parse::<Invite>(), Err(expected), "{damaged}");
+    }
+}
+
+#[test]
+fn a_wrong_password_is_told_before_anything_is_sent() {
+    let with = invite(Some("tulip"));
+    assert!(with.flags().password);
+    assert_eq!(with.key(None).unwrap_err(), InviteError::PasswordNeeded);
+    assert_eq!(with.key(Some("rose")).unwrap_err(), InviteError::WrongPassword);
+    assert!(with.key(Some("tulip")).is_ok());
+    assert_eq!(invite(None).key(Some("tulip")).unwrap_err(), InviteError::WrongPassword);
+}
+
+#[test]
+fn an_envelope_opens_once_for_its_recipient() {
+    let (mut sealer, mut opener) = pair(3);
+    let envelope = sealer.seal(Some(key(3).id()), b"hello", NOW, [9; 24]).unwrap();
+    let opened = opener.open(&envelope, NOW).unwrap();
+    assert_eq!((opened.sender, &opened.message[..]), (key(2).id(), &b"hello"[..]));
+    assert_eq!(opener.open(&envelope, NOW), Err(SealError::Replayed));
+    let mut other = Opener::new(key(4).id(), room_key());
+    assert_eq!(other.open(&envelope, NOW), Err(SealError::WrongRecipient));
+    let to_all = sealer.seal(None, b"all", NOW, [10; 24]).unwrap();
+    assert!(other.open(&to_all, NOW).is_ok());
+}
+
+#[test]
+fn an_envelope_of_another_room_or_an_hour_ago_does_not_open() {
+    let (mut sealer, mut opener) = pair(3);
+    let envelope = sealer.seal(None, b"hello", NOW, [9; 24]).unwrap();
+    assert_eq!(opener.open(&envelope, NOW + 3600), Err(SealError::Expired));
+    assert_eq!(opener.open(&envelope, NOW - 3600), Err(SealError::Expired));
+    let elsewhere =
+        Invite::create(&key(5), RoomSecret([7; 16]), None, true, None, &[], NOW).key(None).unwrap();
+    assert_eq!(Opener::new(key(3).id(), elsewhere).open(&envelope, NOW), Err(SealError::WrongKey));
+    assert!(opener.open(&envelope, NOW).is_ok(), "a refused one must not count as seen");
+}
+
+#[test]
+fn envelopes_may_overtake_each_other_by_64_and_no_more() {
+    let (mut sealer, mut opener) = pair(3);
+    let mut envelopes: Vec<_> = (0..70).map(|_| sealer.seal(None, b"x", NOW, [9; 24]).unwrap()).collect();
+    assert!(opener.open(&envelopes.pop().unwrap(), NOW).is_ok());
+    for (at, envelope) in envelopes.iter().enumerate() {
+        assert_eq!(opener.open(envelope, NOW).is_ok(), at >= 5, "{at}");
+        assert_eq!(opener.open(envelope, NOW), Err(SealError::Replayed));
+    }
+}
+
+#[test]
+fn an_envelope_has_a_size() {
+    let (mut sealer, _) = pair(3);
+    assert!(sealer.seal(None, &[0; 60_000], NOW, [9; 24]).unwrap().len() < ENVELOPE_LEN_MAX);
+    assert_eq!(sealer.seal(None, &[0; ENVELOPE_LEN_MAX], NOW, [9; 24]), Err(SealError::Malformed));
+}
+
+proptest! {
+    #[test]
+    fn a_changed_envelope_never_opens(at: prop::sample::Index, bit in 0..8u8) {
+        let (mut sealer, mut opener) = pair(3);
+        let mut envelope = sealer.seal(None, b"hello", NOW, [9; 24]).unwrap();
+        *at.get_mut(&mut envelope[..]) ^= 1u8 << bit;
+        prop_assert!(opener.open(&envelope, NOW).is_err());
+    }
+
+    #[test]
+    fn no_text_makes_the_invite_reader_panic(text in "(http://h/|plenary:)?#[A-Za-z0-9_-]{0,400}") {
+        let _ = text.parse::<Invite>();
+    }
+
+    #[test]
+    fn no_bytes_make_the_opener_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+        prop_assert!(Opener::new(PeerId([0; 32]), room_key()).open(&bytes, NOW).is_err());
+    }
+}

@@ -1,0 +1,182 @@
+//! Holds the arrows between the crates, and what the brain may depend on. The picture is in
+//! docs/ARCHITECTURE.md.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+/// Which crates each crate may depend on: downward only, and sideways only to proto.
+const ARROWS: &[(&str, &[&str])] = &[
+    ("plenary-proto", &[]),
+    ("plenary-media", &["plenary-proto"]),
+    ("plenary-rtc", &["plenary-proto"]),
+    ("plenary-signal", &["plenary-proto"]),
+    ("plenary-sim", &["plenary-proto"]),
+    ("plenary", &["plenary-proto", "plenary-media", "plenary-rtc", "plenary-signal"]),
+    (
+        "plenary-cli",
+        &["plenary", "plenary-proto", "plenary-media", "plenary-rtc", "plenary-signal", "plenary-sim"],
+    ),
+    ("plenary-testkit", &["plenary-proto", "plenary-media"]),
+];
+
+/// All that the brain may depend on: nothing that needs an operating system, a clock or a thread.
+const PROTO_DEPENDENCIES: &[&str] = &[
+    "argon2",
+    "blake3",
+    "chacha20poly1305",
+    "data-encoding",
+    "ed25519-dalek",
+    "hkdf",
+    "postcard",
+    "rand_chacha",
+    "serde",
+    "sha2",
+    "thiserror",
+    "zeroize",
+];
+
+/// Names that name nothing.
+const BANNED_NOUNS: &[&str] = &[
+    "Manager", "Handler", "Helper", "Util", "Utils", "Common", "Base", "Impl", "Info", "Node", "Client",
+    "Session",
+];
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
+}
+
+fn manifests() -> BTreeMap<String, toml::Table> {
+    let mut manifests = BTreeMap::new();
+    for entry in std::fs::read_dir(root().join("crates")).unwrap() {
+        let file = entry.unwrap().path().join("Cargo.toml");
+        let manifest: toml::Table = std::fs::read_to_string(&file).unwrap().parse().unwrap();
+        manifests.insert(manifest["package"]["name"].as_str().unwrap().to_owned(), manifest);
+    }
+    manifests
+}
+
+/// The dependencies of all tables of this name, also the target-specific ones.
+fn dependencies(manifest: &toml::Table, table: &str) -> BTreeSet<String> {
+    let mut tables = vec![manifest.get(table)];
+    if let Some(targets) = manifest.get("target").and_then(toml::Value::as_table) {
+        tables.extend(targets.values().map(|target| target.get(table)));
+    }
+    tables.into_iter().flatten().flat_map(|table| table.as_table().unwrap().keys().cloned()).collect()
+}
+
+#[test]
+fn dependencies_between_crates_point_down_only() {
+    let arrows: BTreeMap<_, _> = ARROWS.iter().copied().collect();
+    let manifests = manifests();
+    for (name, manifest) in &manifests {
+        let allowed = arrows.get(&**name).unwrap_or_else(|| panic!("{name} has no place in the picture"));
+        for dependency in dependencies(manifest, "dependencies") {
+            if manifests.contains_key(&dependency) {
+                assert!(allowed.contains(&&*dependency), "{name} -> {dependency} points up or sideways");
+            }
+        }
+    }
+    assert_eq!(manifests.len(), ARROWS.len());
+}
+
+#[test]
+fn the_testkit_is_for_tests_only() {
+    for (name, manifest) in manifests() {
+        for table in ["dependencies", "build-dependencies"] {
+            assert!(!dependencies(&manifest, table).contains("plenary-testkit"), "{name} ships the testkit");
+        }
+    }
+}
+
+#[test]
+fn the_brain_depends_on_nothing_that_needs_an_operating_system() {
+    let manifest = &manifests()["plenary-proto"];
+    let allowed: BTreeSet<_> = PROTO_DEPENDENCIES.iter().map(|name| (*name).to_owned()).collect();
+    assert_eq!(dependencies(manifest, "dependencies"), allowed);
+    assert!(dependencies(manifest, "build-dependencies").is_empty());
+}
+
+#[test]
+fn webrtc_stays_behind_its_seam() {
+    for (name, manifest) in manifests() {
+        let found = dependencies(&manifest, "dependencies");
+        for stack in ["webrtc", "rtc"] {
+            assert!(name == "plenary-rtc" || !found.contains(stack), "{name} depends on {stack}");
+        }
+    }
+}
+
+/// Every Rust file of the project.
+fn sources() -> Vec<(PathBuf, String)> {
+    let mut folders = ["crates", "tests", "examples"].map(|name| root().join(name)).to_vec();
+    let mut sources = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() && path.file_name().is_some_and(|name| name != "target") {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let text = std::fs::read_to_string(&path).unwrap();
+                sources.push((path, text));
+            }
+        }
+    }
+    sources.sort();
+    assert!(!sources.is_empty());
+    sources
+}
+
+/// `struct`, `enum`, `trait`, `mod` or `type`, and the name behind it.
+fn defined(line: &str) -> Option<&str> {
+    let line = line.trim_start().trim_start_matches("pub ").trim_start_matches("pub(crate) ");
+    let (keyword, rest) = line.split_once(' ')?;
+    ["struct", "enum", "trait", "mod", "type"].contains(&keyword).then_some(())?;
+    rest.split(|c: char| !c.is_alphanumeric() && c != '_').next()
+}
+
+fn banned(name: &str) -> bool {
+    BANNED_NOUNS.iter().any(|noun| name.ends_with(noun) || name == noun.to_lowercase())
+}
+
+#[test]
+fn every_type_is_named_for_what_it_is() {
+    assert!(banned("RoomManager") && banned("util") && !banned("Roster"));
+    for (path, text) in sources() {
+        for (number, line) in text.lines().enumerate() {
+            if let Some(name) = defined(line) {
+                assert!(!banned(name), "{}:{}: {name} names nothing", path.display(), number + 1);
+            }
+        }
+    }
+}
+
+#[test]
+fn no_file_outgrows_its_reader() {
+    for (path, text) in sources() {
+        let lines = text.lines().count();
+        assert!(lines <= 1000, "{} has {lines} lines: look for the seam", path.display());
+    }
+}
+
+#[test]
+fn every_module_begins_by_saying_what_it_is_for() {
+    for (path, text) in sources() {
+        let first = text.lines().find(|line| !line.starts_with("#![")).unwrap_or_default();
+        assert!(first.is_empty() || first.starts_with("//!"), "{} has no opening comment", path.display());
+    }
+}
+
+#[test]
+fn nothing_is_left_for_later() {
+    let marks = ["TODO", "FIXME", "XXX"];
+    for (path, text) in sources().into_iter().filter(|(path, _)| !path.ends_with("tests/architecture.rs")) {
+        for (number, line) in text.lines().enumerate() {
+            assert!(
+                !marks.iter().any(|mark| line.contains(mark)),
+                "{}:{}: {line}",
+                path.display(),
+                number + 1
+            );
+        }
+    }
+}
