@@ -1,1 +1,20 @@
-//! Empty yet.
+//! Everything that is done with pictures and sound, and nothing about rooms.
+//!
+//! Pictures are I420 ([`Picture`]), sound is f32 at 48 kHz. Codecs stand behind the traits of [`codec`], so that
+//! an application can bring its own; the feature `codecs` has openh264 and libopus. What an encoder made
+//! travels as a [`Frame`].
+#![warn(clippy::unwrap_used)]
+
+pub mod codec;
+mod frame;
+mod picture;
+
+pub use frame::Frame;
+pub use picture::{Picture, PictureView, PlaneView};
+
+/// Samples per second of all sound in this crate.
+pub const SAMPLE_RATE: u32 = 48_000;
+/// Samples per channel of one sound frame: 20 ms.
+pub const SOUND_FRAME_LEN: usize = 960;
+/// Duration of one sound frame, microseconds.
+pub const SOUND_FRAME_US: u64 = 20_000;

@@ -6,7 +6,7 @@ use plenary_proto::seal::Invite;
 use plenary_proto::{PeerId, RoomId, StreamId};
 
 /// Readers of control messages and beats: no panic, and what is read writes back to what reads alike.
-pub fn message(bytes: &[u8]) {
+pub(crate) fn message(bytes: &[u8]) {
     if let Ok(message) = Message::from_bytes(bytes) {
         assert_eq!(Message::from_bytes(&message.to_bytes()).as_ref(), Ok(&message));
         let _ = message.verify(&RoomId([0; 16]), &PeerId([0; 32]), 0);
@@ -21,7 +21,7 @@ pub fn message(bytes: &[u8]) {
 }
 
 /// Readers and writers of media identity: no panic, and what is marked reads back, once.
-pub fn identity(bytes: &[u8]) {
+pub(crate) fn identity(bytes: &[u8]) {
     let identity = FrameIdentity {
         stream: StreamId([7; 8]),
         number: 0,
@@ -43,7 +43,7 @@ pub fn identity(bytes: &[u8]) {
 }
 
 /// The reader of invites: no panic, and what is read writes back alike.
-pub fn invite(bytes: &[u8]) {
+pub(crate) fn invite(bytes: &[u8]) {
     if let Ok(text) = std::str::from_utf8(bytes)
         && let Ok(invite) = text.parse::<Invite>()
     {

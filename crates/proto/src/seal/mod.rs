@@ -1,6 +1,6 @@
 //! Keys, signatures, invites and sealed envelopes: pure, so that the page seals as the library does.
 //!
-//! Three layers, outermost first. An [`envelope`] hides a message from whoever carries it: a rendezvous, a
+//! Three layers, outermost first. An envelope ([`Sealer`], [`Opener`]) hides a message from whoever carries it: a rendezvous, a
 //! relaying member. Inside it a [`Signed`] statement says who wrote the message, for whom and until when.
 //! Statements that others pass on (rosters, reports, ballots) stand in messages as [`Signed`] too. The key of
 //! the envelopes comes from the [`Invite`]. Bodies verify all signatures before the brain sees a message: what

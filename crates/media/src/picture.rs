@@ -1,0 +1,105 @@
+//! Pictures in I420: a plane of luma and two of chroma at half its size, 8 bits a sample, limited range.
+
+/// One plane of a borrowed picture.
+#[derive(Clone, Copy, Debug)]
+pub struct PlaneView<'a> {
+    /// `stride × height` samples; the last row may end after `width`.
+    pub samples: &'a [u8],
+    /// Samples from one row to the next.
+    pub stride: usize,
+}
+
+/// A borrowed picture: a decoder's own memory, or a [`Picture`].
+#[derive(Clone, Copy, Debug)]
+pub struct PictureView<'a> {
+    /// Pixels, even.
+    pub width: usize,
+    /// Pixels, even.
+    pub height: usize,
+    /// Luma, then the two chroma planes at half width and height.
+    pub planes: [PlaneView<'a>; 3],
+}
+
+/// An owned picture, without padding: luma of `width × height` samples, then Cb and Cr of a quarter each.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Picture {
+    width: usize,
+    height: usize,
+    samples: Vec<u8>,
+}
+
+/// Luma and chroma of black in limited range.
+const BLACK: (u8, u8) = (16, 128);
+
+impl Picture {
+    /// A black picture. Width and height are rounded down to even numbers, and are at least 2.
+    pub fn black(width: usize, height: usize) -> Picture {
+        let (width, height) = ((width & !1).max(2), (height & !1).max(2));
+        let mut samples = vec![BLACK.0; width * height];
+        samples.resize(width * height * 3 / 2, BLACK.1);
+        Picture { width, height, samples }
+    }
+
+    /// From `width × height × 3 / 2` samples, luma first; `None` when the size is odd, zero or doesn't fit.
+    pub fn from_samples(width: usize, height: usize, samples: Vec<u8>) -> Option<Picture> {
+        let even = width > 0 && height > 0 && width.is_multiple_of(2) && height.is_multiple_of(2);
+        (even && samples.len() == width * height * 3 / 2).then_some(Picture { width, height, samples })
+    }
+
+    /// Copies a borrowed picture.
+    pub fn copy_of(view: &PictureView<'_>) -> Picture {
+        let mut picture = Picture { width: view.width, height: view.height, samples: Vec::new() };
+        picture.copy_from(view);
+        picture
+    }
+
+    /// Becomes a copy of `view`, in the memory it has.
+    pub fn copy_from(&mut self, view: &PictureView<'_>) {
+        (self.width, self.height) = (view.width, view.height);
+        self.samples.clear();
+        self.samples.reserve(view.width * view.height * 3 / 2);
+        for (plane, shrink) in view.planes.iter().zip([1, 2, 2]) {
+            for row in plane.samples.chunks(plane.stride).take(view.height / shrink) {
+                self.samples.extend_from_slice(&row[..view.width / shrink]);
+            }
+        }
+    }
+
+    /// Pixels, even.
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
+    /// Pixels, even.
+    pub fn height(&self) -> usize {
+        self.height
+    }
+
+    /// All samples, luma first, rows without padding.
+    pub fn samples(&self) -> &[u8] {
+        &self.samples
+    }
+
+    /// The three planes, to be drawn on; strides are the width, and half of it for chroma.
+    pub fn planes_mut(&mut self) -> [&mut [u8]; 3] {
+        let (luma, chroma) = self.samples.split_at_mut(self.width * self.height);
+        let (cb, cr) = chroma.split_at_mut(self.width * self.height / 4);
+        [luma, cb, cr]
+    }
+
+    /// The picture as decoders and encoders see it.
+    pub fn view(&self) -> PictureView<'_> {
+        let (luma, chroma) = self.samples.split_at(self.width * self.height);
+        let (cb, cr) = chroma.split_at(self.width * self.height / 4);
+        let half = self.width / 2;
+        PictureView {
+            width: self.width,
+            height: self.height,
+            planes: [
+                PlaneView { samples: luma, stride: self.width },
+                PlaneView { samples: cb, stride: half },
+                PlaneView { samples: cr, stride: half },
+            ],
+        }
+    }
+}
