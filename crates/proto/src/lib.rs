@@ -7,11 +7,34 @@
 #![warn(clippy::unwrap_used)]
 
 pub mod bounded;
+mod config;
+mod election;
 mod id;
 pub mod identity;
+mod io;
+mod links;
+mod mandate;
+mod membership;
 pub mod message;
+mod mixing;
+mod outbox;
+mod probe;
+mod rng;
+mod room;
+mod roster;
+mod route;
+mod score;
 pub mod seal;
+mod streams;
+mod succession;
 pub mod time;
+mod tree;
+pub mod watchdog;
 
+pub use config::{CHILDREN_MAX, HostConfig, RoomConfig};
 pub use id::{PeerId, Rank, RoomId, ShortId, StreamId, StreamKind, StreamSpec};
+pub use io::{Address, Command, Event, Input, MixRole, Output, Verdict, Via};
+pub use room::{BrainSnapshot, RoomState};
+pub use roster::Mode;
+pub use score::Tally;
 pub use time::Time;

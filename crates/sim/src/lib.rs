@@ -1,1 +1,21 @@
-//! Empty yet.
+//! Many brains in one deterministic world.
+//!
+//! A [`World`] holds everything that one seed determines: peers, links, a rendezvous, the program's frames, and
+//! what goes wrong. It drives the same `RoomState` that the library drives, and stands in for its body: links
+//! take their set-up time, messages their delay, frames go from parent to child one by one. Equal seeds give
+//! equal traces, on any machine.
+//!
+//! Modelled: delays, loss (of frames, as the delay of a repair; of beats), deaths, a rendezvous that dies. The
+//! program is modelled frame by frame; sound, codecs and bandwidth limits of links are not.
+#![warn(clippy::unwrap_used)]
+
+pub mod checkers;
+mod dice;
+mod media;
+mod peer;
+mod report;
+pub mod scenario;
+mod world;
+
+pub use report::{Delivery, Percentiles, Report};
+pub use world::{Kind, Net, PeerPlan, World, WorldPlan};

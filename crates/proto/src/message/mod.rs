@@ -32,7 +32,7 @@ pub use tree::{
 use serde::{Deserialize, Serialize};
 
 use crate::bounded::List;
-use crate::id::{PeerId, Rank, RoomId};
+use crate::id::{PeerId, Rank, RoomId, StreamSpec};
 use crate::identity::hashes::FrameHashes;
 use crate::seal::{SealError, Signature, Signed, Verified};
 
@@ -41,7 +41,7 @@ pub const MESSAGE_VERSION: u8 = 1;
 /// Most bytes of a message on a control channel, pieces joined.
 pub const MESSAGE_LEN_MAX: usize = 256 * 1024;
 /// How many variants this version knows.
-const VARIANTS: u32 = 37;
+const VARIANTS: u32 = 39;
 
 /// One thing said from one peer to another. New variants go to the end, and nowhere else.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -191,6 +191,10 @@ pub enum Message {
     PathIs(Path),
     /// Hashes of the frames since the last ones, signed by the maker.
     FrameHashes(FrameHashes),
+    /// To the stage: my program has begun, its first key frame is out.
+    Started(StreamSpec),
+    /// I close this link of that kind, and want it no more.
+    Bye(LinkKind),
 }
 
 /// Why bytes are no message.

@@ -1,0 +1,324 @@
+//! Everything that goes into the brain and comes out of it.
+
+use crate::bounded::List;
+use crate::id::{PeerId, Rank, ShortId, StreamId, StreamSpec};
+use crate::message::{
+    Answer, Description, ElectionReason, LinkKind, Message, Offer, RELAY_HOPS_MAX, Refusal, Resume, StreamUse,
+};
+use crate::roster::Mode;
+use crate::score::Tally;
+use crate::seal::Verified;
+
+/// How a message came.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Via {
+    /// On the link with its sender.
+    Link,
+    /// In an envelope, through a rendezvous.
+    Signal,
+    /// In an envelope that linked peers passed on; the peers between, in the order it passed them.
+    Mesh(List<ShortId, RELAY_HOPS_MAX>),
+}
+
+/// What a watchdog says of a peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Verdict {
+    /// Something came from it.
+    Ok,
+    /// Nothing at all has come from it for the time its watch allows.
+    Silent,
+    /// It feeds us, but its backup is ahead of it.
+    Behind,
+    /// It feeds us, is alive, and has brought nothing new for 600 ms.
+    Stalled,
+}
+
+/// What an application asks of its room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Leave politely: children and the program are handed over first.
+    Leave,
+    /// Look for another parent.
+    ReconnectUpstream,
+    /// Host only: how many mixers; 0 leaves it to need.
+    SetMixers(u8),
+}
+
+/// What happened outside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Input {
+    /// The time that [`next_timeout`](crate::RoomState::next_timeout) asked for has come.
+    Timeout,
+    /// The rendezvous can be used, or cannot any more.
+    SignalUp(bool),
+    /// A message, its signatures checked.
+    Message {
+        /// Who wrote it: the link's other end, or the envelope's signer.
+        from: PeerId,
+        /// How it came.
+        via: Via,
+        /// What it says.
+        message: Verified<Message>,
+    },
+    /// The rendezvous knows no such peer; `None`: no host.
+    Undeliverable(Option<PeerId>),
+    /// This end's description of a link that was asked for by [`Output::Offer`] or [`Output::Answer`].
+    Described {
+        /// The other end.
+        peer: PeerId,
+        /// Which link.
+        kind: LinkKind,
+        /// This end.
+        description: Description,
+    },
+    /// A link is up: its channels are open at this end.
+    LinkUp(PeerId, LinkKind),
+    /// A link is down, or could not be made.
+    LinkDown(PeerId, LinkKind),
+    /// A watchdog's verdict has changed.
+    Verdict {
+        /// On whom.
+        peer: PeerId,
+        /// What it is now.
+        verdict: Verdict,
+    },
+    /// Something came from a peer that the brain has long heard nothing of: told once a second at most.
+    Heard(PeerId),
+    /// The first packets of the program have come from a peer that was asked to feed us.
+    Fed(PeerId),
+    /// A probe train has ended.
+    Measured {
+        /// Who sent it.
+        peer: PeerId,
+        /// Our number for it.
+        train: u32,
+        /// The dispersion of its second half; `None` when too little came.
+        bandwidth_bps: Option<u64>,
+        /// The link's round trip, 0 when unknown.
+        rtt_us: u32,
+    },
+    /// The machine's codec bench: processor time for one 1280×720 picture.
+    Bench {
+        /// Encoding.
+        encode_us: u32,
+        /// Decoding.
+        decode_us: u32,
+    },
+    /// Warming up for the mix is done: each speaker has a picture, or won't have one soon.
+    Warm,
+    /// Our own program has begun: its first key frame is out.
+    Started(StreamSpec),
+    /// A peer broke a rule that bodies check: bytes that are no message, a signature that doesn't hold.
+    Misbehaved(PeerId),
+    /// The application wants something.
+    Command(Command),
+}
+
+/// Where a message without a link goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Address {
+    /// Whoever holds the root key.
+    Host,
+    /// A peer.
+    Peer(PeerId),
+}
+
+/// What this peer does in the mix.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MixRole {
+    /// Nothing.
+    Rest,
+    /// Decode the speakers, encode nothing.
+    Warm,
+    /// Make the program.
+    Mix {
+        /// Under this mandate.
+        rank: Rank,
+        /// From the only speaker's own frames, without decoding them.
+        pass_through: bool,
+    },
+}
+
+/// What the body has to do, in this order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// Send on the control channel of the link of kind [`LinkKind::Peer`].
+    Control(PeerId, Message),
+    /// Seal, and send through the rendezvous.
+    Signal(Address, Message),
+    /// Seal for `to`, and send as [`Message::Relay`] on the link with `next`.
+    Relay {
+        /// The first peer on the way.
+        next: PeerId,
+        /// Whom it is for.
+        to: PeerId,
+        /// All peers on the way, `next` included.
+        route: List<ShortId, RELAY_HOPS_MAX>,
+        /// What to seal.
+        message: Message,
+    },
+    /// Make a link; its description is wanted as [`Input::Described`].
+    Offer(PeerId, LinkKind),
+    /// Take an offered link; its description is wanted as [`Input::Described`].
+    Answer(PeerId, Offer),
+    /// The other end has answered.
+    Accept(PeerId, Answer),
+    /// Close a link, and forget what it carried.
+    Close(PeerId, LinkKind),
+    /// Watch who feeds us, and compare it with the backup.
+    Watch {
+        /// Who feeds us.
+        parent: Option<PeerId>,
+        /// Who would at once.
+        backup: Option<PeerId>,
+    },
+    /// Watch the mixer as its standby does: [`Verdict::Silent`] after max(350 ms, 4× p99 of its gaps), with
+    /// half of that announced as [`Verdict::Behind`].
+    WatchMixer(Option<PeerId>),
+    /// Feed a peer the program from now on.
+    Serve {
+        /// Whom.
+        peer: PeerId,
+        /// What it holds already; `None` to start with the cached group of pictures.
+        from: Option<Resume>,
+        /// With sound; a speaker gets its own mix instead.
+        sound: bool,
+    },
+    /// Send a peer heads of the program twice a second, and on request.
+    ServeHeads(PeerId),
+    /// Stop feeding a peer, heads included.
+    Unserve(PeerId),
+    /// A stream is what its spec says, and may be taken from this peer in this slot.
+    Follow {
+        /// From whom.
+        peer: PeerId,
+        /// Where and what.
+        stream: StreamUse,
+        /// The id that follows from the spec.
+        id: StreamId,
+    },
+    /// A mandate has ended: streams of the program below this rank are over once one of it has begun.
+    Mandate(Rank),
+    /// Send our own picture and sound to these peers; from the cache where `resume` says how far they are.
+    Speak(Vec<(PeerId, Option<Resume>)>),
+    /// Call a speaker home: send it [`Message::Home`] with the size of its tile and what is held of its stream.
+    CallHome {
+        /// The speaker.
+        speaker: PeerId,
+        /// The mandate.
+        rank: Rank,
+    },
+    /// Tell a peer whether anything has come from that mixer within the last 350 ms: [`Message::Heard`].
+    AnswerHeard {
+        /// Who asks.
+        to: PeerId,
+        /// About whom.
+        mixer: PeerId,
+    },
+    /// Ask a linked peer to feed us: [`Message::Feed`] with what is held of the program.
+    AskFeed(PeerId),
+    /// Mix, keep warm, or rest.
+    Role(MixRole),
+    /// Pass the speakers' packets on, unchanged, on trunk links with these peers.
+    Pass(Vec<PeerId>),
+    /// The speakers on stage have changed: peer and place among the tiles.
+    Speakers(Vec<(PeerId, u8)>),
+    /// Send a probe train.
+    Train {
+        /// To whom.
+        peer: PeerId,
+        /// The asker's number for it.
+        train: u32,
+        /// How much.
+        bytes: u32,
+        /// How fast; 0 for as fast as it goes.
+        rate_bps: u64,
+    },
+    /// Tell the application.
+    Event(Event),
+}
+
+/// What an application may want to know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// The host let us in.
+    Admitted,
+    /// The host did not.
+    Refused(Refusal),
+    /// No answer from the host yet; asked this many times.
+    Waiting {
+        /// How often we asked.
+        tries: u32,
+    },
+    /// The stage has changed.
+    Roster {
+        /// Its number.
+        epoch: u32,
+    },
+    /// How the stage is served has changed.
+    Mode(Mode),
+    /// The room needs a mixer, and nobody consents to be one.
+    NoMixer,
+    /// An election has opened.
+    ElectionOpened {
+        /// Its number.
+        term: u32,
+        /// Why.
+        reason: ElectionReason,
+    },
+    /// An election is decided: a majority signed.
+    Decided {
+        /// Its number.
+        term: u32,
+        /// Why it was held.
+        reason: ElectionReason,
+        /// How many signed.
+        signatures: usize,
+        /// Of how many on the roster.
+        roster: usize,
+        /// Who mixes, the lead first.
+        mixers: Vec<PeerId>,
+        /// Who is kept warm.
+        standbys: Vec<PeerId>,
+        /// How each candidate did; empty where only the outcome is known.
+        tallies: Vec<Tally>,
+    },
+    /// A ballot's outcome does not follow from its reports: it was not signed.
+    BallotRejected {
+        /// The election.
+        term: u32,
+        /// Whose ballot.
+        opener: PeerId,
+    },
+    /// A standby has taken over.
+    TakenOver {
+        /// The new mandate.
+        rank: Rank,
+        /// Who.
+        peer: PeerId,
+        /// The mixer had asked for it.
+        polite: bool,
+    },
+    /// A take-over was withdrawn: the mixer lives.
+    Withdrawn {
+        /// The mandate that ends.
+        rank: Rank,
+        /// Who had taken over.
+        peer: PeerId,
+    },
+    /// Another parent feeds us; `None`: nobody.
+    Parent(Option<PeerId>),
+    /// Another peer is our backup.
+    Backup(Option<PeerId>),
+    /// A peer broke the protocol; past a limit its links are closed.
+    PeerMisbehaved {
+        /// Who.
+        peer: PeerId,
+        /// How often so far.
+        count: u32,
+        /// It was dropped.
+        dropped: bool,
+    },
+    /// All is handed over; the body may stop.
+    Left,
+}

@@ -1,0 +1,186 @@
+//! Who mixes, by whose authority.
+//!
+//! In term 0 the roster names an acting mixer; after that a majority-signed outcome does, and within its term a
+//! standby may take over, regency by regency. A peer follows the highest rank it has proof of; a rank without
+//! proof is ignored. Written here, read by everyone.
+
+use std::collections::VecDeque;
+
+use crate::id::{PeerId, Rank, StreamKind, StreamSpec};
+use crate::io::{Event, Output};
+use crate::message::{Alive, Decided, TakeOver};
+use crate::outbox::{Note, Outbox};
+use crate::roster::Stage;
+use crate::score::Tally;
+use crate::seal::Signed;
+
+/// How many past ranks' mixers are remembered, so that their streams are known while they end.
+const RANKS_KEPT: usize = 32;
+
+/// The mixers in force, and the proof.
+#[derive(Debug, Default)]
+pub(crate) struct Mandate {
+    pub(crate) rank: Rank,
+    pub(crate) mixers: Vec<PeerId>,
+    pub(crate) standbys: Vec<PeerId>,
+    pub(crate) decided: Option<Decided>,
+    pub(crate) take_over: Option<Signed<TakeOver>>,
+    /// The term of the last election ended with its mixer leaving, or falling silent.
+    pub(crate) polite: bool,
+    makers: VecDeque<(Rank, PeerId)>,
+    /// An outcome under a roster that hasn't come yet.
+    early: Option<Decided>,
+    /// A regency that was withdrawn; lower ones of its term are not taken again.
+    withdrawn: Rank,
+}
+
+impl Mandate {
+    /// Whether a stream of the program is by whoever may make it.
+    pub(crate) fn allows(&self, spec: &StreamSpec) -> bool {
+        spec.kind == StreamKind::Program && self.makers.contains(&(spec.rank, spec.maker))
+    }
+
+    /// Whether a peer mixes, or did under one of the last few ranks.
+    pub(crate) fn has_mixed(&self, peer: &PeerId) -> bool {
+        self.makers.iter().any(|(_, maker)| maker == peer)
+    }
+
+    /// Standby 1.
+    pub(crate) fn standby(&self) -> Option<PeerId> {
+        self.standbys.first().copied()
+    }
+
+    /// The lead mixer.
+    pub(crate) fn lead(&self) -> Option<PeerId> {
+        self.mixers.first().copied()
+    }
+
+    /// A roster has come: it names the acting mixer of term 0, and may be the one an outcome waited for.
+    pub(crate) fn roster_changed(&mut self, out: &mut Outbox, stage: &Stage) {
+        if self.rank == Rank::default()
+            && let Some(roster) = stage.roster()
+        {
+            let acting: Vec<_> = roster.acting.into_iter().collect();
+            if self.mixers != acting {
+                self.mixers = acting;
+                self.remember(out);
+            }
+        }
+        if let Some(early) = self.early.take() {
+            self.decide(out, stage, early, Vec::new());
+        }
+    }
+
+    /// Takes an outcome, if a majority of its roster signed it and its term is new.
+    pub(crate) fn decide(
+        &mut self,
+        out: &mut Outbox,
+        stage: &Stage,
+        decided: Decided,
+        tallies: Vec<Tally>,
+    ) -> bool {
+        if decided.body.term <= self.rank.term || decided.body.mixers.is_empty() {
+            return false;
+        }
+        let signers = decided.signatures.iter().map(|(signer, _)| signer);
+        match stage.majority(decided.epoch, signers) {
+            None if decided.epoch > stage.epoch() => {
+                self.early = Some(decided);
+                return false;
+            }
+            Some(true) => {}
+            _ => return false,
+        }
+        self.rank = Rank { term: decided.body.term, regency: 0 };
+        self.mixers = decided.body.mixers.to_vec();
+        self.standbys = decided.body.standbys.to_vec();
+        self.take_over = None;
+        out.event(Event::Decided {
+            term: decided.body.term,
+            reason: decided.body.reason,
+            signatures: decided.signatures.len(),
+            roster: stage.voters(decided.epoch).unwrap_or(0),
+            mixers: self.mixers.clone(),
+            standbys: self.standbys.clone(),
+            tallies,
+        });
+        self.decided = Some(decided);
+        self.remember(out);
+        true
+    }
+
+    /// Whether a take-over is by the standby it must be by, and next in order.
+    pub(crate) fn may_take_over(&self, take_over: &Signed<TakeOver>) -> bool {
+        let TakeOver { rank, over, .. } = take_over.body;
+        rank.term == self.rank.term
+            && rank > self.rank
+            && rank > self.withdrawn
+            && self.standbys.contains(&take_over.sender)
+            && self.mixers.contains(&over)
+    }
+
+    /// Takes a take-over, if it is proper.
+    pub(crate) fn take_over(&mut self, out: &mut Outbox, take_over: Signed<TakeOver>) -> bool {
+        if !self.may_take_over(&take_over) {
+            return false;
+        }
+        let TakeOver { rank, over, polite } = take_over.body;
+        self.rank = rank;
+        self.polite = polite;
+        self.standbys.retain(|standby| *standby != take_over.sender);
+        for mixer in &mut self.mixers {
+            if *mixer == over {
+                *mixer = take_over.sender;
+            }
+        }
+        out.event(Event::TakenOver { rank, peer: take_over.sender, polite });
+        self.take_over = Some(take_over);
+        self.remember(out);
+        true
+    }
+
+    /// A mixer that was taken over says that it lives: the regency ends, the mixer is back in force.
+    pub(crate) fn alive(&mut self, out: &mut Outbox, alive: &Signed<Alive>) -> bool {
+        let Some(take_over) = &self.take_over else { return false };
+        let TakeOver { rank, over, polite } = take_over.body;
+        let proper =
+            !polite && alive.sender == over && alive.body.rank < rank && alive.body.rank.term == rank.term;
+        if !proper || rank != self.rank {
+            return false;
+        }
+        let regent = take_over.sender;
+        self.withdrawn = rank;
+        self.rank = alive.body.rank;
+        self.take_over = None;
+        for mixer in &mut self.mixers {
+            if *mixer == regent {
+                *mixer = over;
+            }
+        }
+        self.standbys.insert(0, regent);
+        out.event(Event::Withdrawn { rank, peer: regent });
+        self.remember(out);
+        true
+    }
+
+    /// The rank of the next take-over.
+    pub(crate) fn next_regency(&self) -> Rank {
+        let newest =
+            if self.withdrawn.term == self.rank.term { self.withdrawn.max(self.rank) } else { self.rank };
+        Rank { term: newest.term, regency: newest.regency.saturating_add(1) }
+    }
+
+    fn remember(&mut self, out: &mut Outbox) {
+        for mixer in &self.mixers {
+            let maker = (self.rank, *mixer);
+            if !self.makers.contains(&maker) {
+                self.makers.push_back(maker);
+            }
+        }
+        while self.makers.len() > RANKS_KEPT {
+            self.makers.pop_front();
+        }
+        out.act(Output::Mandate(self.rank));
+        out.note(Note::Mandate);
+    }
+}

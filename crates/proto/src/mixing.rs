@@ -1,0 +1,343 @@
+//! Who sends what to whom on stage.
+//!
+//! A mixer in force calls the speakers home; a speaker sends its one stream to whoever called it under the
+//! highest rank. The mixer passes the speakers' packets on, unchanged, to its standby, and to a newly elected
+//! mixer that is not yet under way: both decode, and encode nothing (they are warm). A planned handover runs
+//! old and new side by side: the new one warms up on what the old one passes on, begins, says so to the stage
+//! (`Started`) and calls the speakers home; the old one stops when nobody is fed by it any more, or after
+//! [`RETIRE_US_MAX`]. In a mesh nobody mixes and speakers send to each other.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::id::{PeerId, Rank, StreamSpec};
+use crate::io::{MixRole, Output};
+use crate::links::Want;
+use crate::message::{LinkKind, Message, Resume};
+use crate::outbox::{Note, View};
+use crate::roster::Mode;
+use crate::time::{MS, SECOND, Time};
+
+/// A new mixer begins no sooner, so that the first tier has linked to it: ten times a link's set-up.
+const WARM_US_MIN: u64 = 500 * MS;
+/// It waits so long for the speakers' pictures to be passed on by the old one, then begins anyway.
+const WARM_US_MAX: u64 = 1_500 * MS;
+/// An old mixer ends so long after the new one has begun, whoever still hangs on it.
+const RETIRE_US_MAX: u64 = 4 * SECOND;
+const RETIRE_US_MIN: u64 = 500 * MS;
+/// Roster peers that a speaker links to besides mixers, standby and host (DESIGN §4).
+const SPEAKER_LINKS: usize = 3;
+/// Streams on one trunk link.
+pub(crate) const TRUNK_STREAMS: usize = 8;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Part {
+    /// Nothing to do with the mix.
+    Rest,
+    /// Next in line: the standby.
+    Standby,
+    /// Elected, and warming up since then.
+    Elected(Time),
+    /// Making the program under this rank.
+    Mixing(Rank),
+    /// Still making it under this rank, while a new mixer that has begun then takes over.
+    Retiring(Rank, Time),
+}
+
+/// This peer's part in the mix.
+#[derive(Debug)]
+pub(crate) struct Mixing {
+    part: Part,
+    role: MixRole,
+    /// Who called us home.
+    home: Option<(Rank, PeerId)>,
+    speaking_to: Vec<PeerId>,
+    passing: Vec<PeerId>,
+    speakers: Vec<(PeerId, u8)>,
+    /// The highest rank whose program has begun, and by whom.
+    begun: Option<(Rank, PeerId)>,
+    called: BTreeMap<PeerId, Rank>,
+    watching: BTreeSet<PeerId>,
+    feeds: bool,
+    /// Our own program, once it has begun.
+    own: Option<StreamSpec>,
+    warm: bool,
+}
+
+impl Mixing {
+    pub(crate) fn new() -> Mixing {
+        Mixing {
+            part: Part::Rest,
+            role: MixRole::Rest,
+            home: None,
+            speaking_to: Vec::new(),
+            passing: Vec::new(),
+            speakers: Vec::new(),
+            begun: None,
+            called: BTreeMap::new(),
+            watching: BTreeSet::new(),
+            feeds: false,
+            own: None,
+            warm: false,
+        }
+    }
+
+    /// Whether this peer makes the program now.
+    pub(crate) fn is_mixing(&self) -> bool {
+        matches!(self.part, Part::Mixing(_) | Part::Retiring(..))
+    }
+
+    /// Whether anybody in the tree is fed by this peer.
+    pub(crate) fn set_feeds(&mut self, feeds: bool) {
+        self.feeds = feeds;
+    }
+
+    /// Looks at roster and mandate anew, and does what follows.
+    pub(crate) fn look(&mut self, view: &mut View<'_>) {
+        self.choose_part(view);
+        self.follow_speakers(view);
+        self.keep_links(view);
+        self.pass_on(view);
+        self.call_home(view);
+        self.speak(view, None);
+        self.serve_watching(view);
+    }
+
+    fn choose_part(&mut self, view: &mut View<'_>) {
+        let mesh = view.stage.mode() == Mode::Mesh;
+        let (rank, now) = (view.rank(), view.now);
+        let standby = view.mandate.standby() == Some(view.me);
+        let part = match self.part {
+            _ if mesh || !view.on_stage() => Part::Rest,
+            Part::Retiring(_, since) if !view.mixes() => {
+                let over =
+                    now.since(since) >= RETIRE_US_MAX || (!self.feeds && now.since(since) >= RETIRE_US_MIN);
+                if over { if standby { Part::Standby } else { Part::Rest } } else { self.part }
+            }
+            // a mixer that is voted in again goes on as it is
+            Part::Mixing(_) | Part::Retiring(..) if view.mixes() => Part::Mixing(rank),
+            Part::Mixing(old) => match self.begun {
+                Some((begun, by)) if begun == rank && by != view.me => Part::Retiring(old, now),
+                _ => self.part, // until the new one has begun
+            },
+            Part::Elected(since) if view.mixes() => self.begin_or_wait(view, since),
+            // the standby that has taken over is warm: it begins at once
+            Part::Standby if view.mixes() => Part::Mixing(rank),
+            Part::Rest if view.mixes() => self.begin_or_wait(view, now),
+            _ if standby => Part::Standby,
+            _ => Part::Rest,
+        };
+        if part == self.part {
+            return;
+        }
+        let mixed = self.is_mixing();
+        self.part = part;
+        self.warm &= matches!(part, Part::Elected(_));
+        self.set_role(view);
+        if self.is_mixing() != mixed {
+            self.called.clear();
+            self.own = self.own.filter(|_| !mixed);
+            view.out.note(Note::Mixing(!mixed));
+        }
+    }
+
+    fn set_role(&mut self, view: &mut View<'_>) {
+        let pass_through = view.stage.mode() == Mode::PassThrough;
+        let role = match self.part {
+            Part::Rest => MixRole::Rest,
+            Part::Standby | Part::Elected(_) => MixRole::Warm,
+            Part::Mixing(rank) | Part::Retiring(rank, _) => MixRole::Mix { rank, pass_through },
+        };
+        if role != self.role {
+            self.role = role;
+            view.out.act(Output::Role(role));
+        }
+    }
+
+    /// Whether an elected mixer has something to warm up on, and is not yet warm.
+    fn begin_or_wait(&self, view: &View<'_>, since: Time) -> Part {
+        let passed_on = self.begun.is_some_and(|(_, by)| by != view.me && view.links.is_up(&by));
+        let waited = view.now.since(since);
+        let ready = (self.warm && waited >= WARM_US_MIN) || waited >= WARM_US_MAX;
+        if passed_on && !ready { Part::Elected(since) } else { Part::Mixing(view.rank()) }
+    }
+
+    /// The body has a picture of every speaker.
+    pub(crate) fn warm(&mut self, view: &mut View<'_>) {
+        self.warm = true;
+        self.look(view);
+    }
+
+    fn follow_speakers(&mut self, view: &mut View<'_>) {
+        let speakers: Vec<_> =
+            view.stage.speakers().iter().map(|speaker| (speaker.peer, speaker.index)).collect();
+        if speakers != self.speakers {
+            self.speakers = speakers;
+            view.out.act(Output::Speakers(self.speakers.clone()));
+            self.called.retain(|peer, _| view.stage.contains(peer));
+        }
+        self.set_role(view); // one speaker more or less changes the mode
+    }
+
+    /// The stage's web: the host to all, candidates to each other, speakers to the mixers, the standby and three
+    /// drawn peers; in a mesh, speakers to each other.
+    fn keep_links(&mut self, view: &mut View<'_>) {
+        let mut wanted = BTreeSet::new();
+        if let Some(mine) = view.stage.entry(&view.me).cloned() {
+            let host = view.stage.host();
+            for entry in view.stage.present() {
+                let both_mix = mine.mixes && entry.mixes;
+                let hosts = host == Some(view.me) || host == Some(entry.peer);
+                let meshed = view.stage.mode() == Mode::Mesh && mine.speaks && entry.speaks;
+                if both_mix || hosts || meshed {
+                    wanted.insert(entry.peer);
+                }
+            }
+            let serving = view.mandate.mixers.iter().chain(&view.mandate.standbys).copied();
+            if mine.speaks {
+                wanted.extend(serving.filter(|peer| view.stage.contains(peer)));
+                wanted.extend(drawn(view, SPEAKER_LINKS));
+            }
+            if self.part != Part::Rest {
+                wanted.extend(self.speakers.iter().map(|(peer, _)| *peer));
+            }
+        }
+        wanted.remove(&view.me);
+        let wanted = wanted.into_iter().map(|peer| (peer, LinkKind::Peer)).collect();
+        view.links.want_only(view.now, view.out, Want::Stage, &wanted);
+    }
+
+    /// Passes the speakers on to the standby, and to new mixers that have not begun.
+    fn pass_on(&mut self, view: &mut View<'_>) {
+        let mut passing: Vec<PeerId> = Vec::new();
+        let begun = |peer: &PeerId| self.begun.is_some_and(|(rank, by)| rank == view.rank() && by == *peer);
+        if self.is_mixing() {
+            passing.extend(view.mandate.mixers.iter().filter(|peer| !begun(peer)));
+            if view.mixes() {
+                passing.extend(view.mandate.standby());
+            }
+        }
+        passing.retain(|peer| *peer != view.me && view.stage.entry(peer).is_some_and(|entry| !entry.away));
+        let trunks = self.speakers.len().div_ceil(TRUNK_STREAMS) as u8;
+        let links = passing.iter().flat_map(|peer| (0..trunks).map(|trunk| (*peer, LinkKind::Trunk(trunk))));
+        view.links.want_only(view.now, view.out, Want::Trunk, &links.collect());
+        if passing != self.passing {
+            self.passing = passing;
+            view.out.act(Output::Pass(self.passing.clone()));
+        }
+    }
+
+    /// Calls every linked speaker home that hasn't been called under this rank.
+    fn call_home(&mut self, view: &mut View<'_>) {
+        let Part::Mixing(rank) = self.part else { return };
+        for (speaker, _) in &self.speakers {
+            let up = *speaker == view.me || view.links.is_up(speaker);
+            if up && self.called.get(speaker) != Some(&rank) {
+                self.called.insert(*speaker, rank);
+                if *speaker == view.me {
+                    self.home = Some((rank, view.me));
+                }
+                view.out.act(Output::CallHome { speaker: *speaker, rank });
+            }
+        }
+    }
+
+    /// A mixer calls us home.
+    pub(crate) fn home(&mut self, view: &mut View<'_>, from: PeerId, rank: Rank, resume: Option<Resume>) {
+        let proper = view.mandate.mixers.contains(&from) && rank == view.rank();
+        let newer = self.home.is_none_or(|(known, by)| rank >= known || !view.links.is_up(&by));
+        if proper && newer && view.config.speaks {
+            self.home = Some((rank, from));
+            self.speak(view, resume);
+        }
+    }
+
+    /// Says where our own stream goes.
+    fn speak(&mut self, view: &mut View<'_>, resume: Option<Resume>) {
+        if !view.config.speaks {
+            return;
+        }
+        let to: Vec<PeerId> = match view.stage.mode() {
+            Mode::Mesh => {
+                self.home = None;
+                let others = self.speakers.iter().map(|(peer, _)| *peer);
+                others.filter(|peer| *peer != view.me && view.links.is_up(peer)).collect()
+            }
+            // until a mixer has called, those of the mesh are still listening
+            _ => self.home.map_or(self.speaking_to.clone(), |(_, home)| vec![home]),
+        };
+        if to != self.speaking_to || resume.is_some() {
+            self.speaking_to = to;
+            let targets = self.speaking_to.iter().map(|peer| (*peer, resume)).collect();
+            view.out.act(Output::Speak(targets));
+        }
+    }
+
+    /// Serves the program's picture to speakers that also watch.
+    fn serve_watching(&mut self, view: &mut View<'_>) {
+        let mut watching = BTreeSet::new();
+        if matches!(self.part, Part::Mixing(_)) {
+            let entries =
+                view.stage.present().filter(|entry| entry.speaks && entry.views && entry.peer != view.me);
+            watching.extend(entries.map(|entry| entry.peer).filter(|peer| view.links.is_up(peer)));
+        }
+        for peer in self.watching.difference(&watching) {
+            view.out.act(Output::Unserve(*peer));
+        }
+        for peer in watching.difference(&self.watching) {
+            view.out.act(Output::Serve { peer: *peer, from: None, sound: false });
+        }
+        self.watching = watching;
+    }
+
+    /// A mixer's program has begun, ours or another's.
+    pub(crate) fn started(&mut self, view: &mut View<'_>, spec: &StreamSpec) {
+        let proper = view.mandate.allows(spec);
+        if proper && self.begun.is_none_or(|(rank, _)| spec.rank >= rank) {
+            self.begun = Some((spec.rank, spec.maker));
+            if spec.maker == view.me {
+                self.own = Some(*spec);
+                view.send_stage(&Message::Started(*spec));
+            }
+            self.look(view);
+        }
+    }
+
+    /// A link came or went: what was said on it is to be said again.
+    pub(crate) fn link_changed(&mut self, view: &mut View<'_>, peer: PeerId, up: bool) {
+        if !up {
+            self.called.remove(&peer);
+            self.watching.remove(&peer);
+        } else if let Some(own) = self.own
+            && self.is_mixing()
+            && view.stage.contains(&peer)
+        {
+            view.out.send(peer, Message::Started(own));
+        }
+        self.look(view);
+    }
+
+    pub(crate) fn next_timeout(&self) -> Option<Time> {
+        match self.part {
+            Part::Elected(since) => Some(since + if self.warm { WARM_US_MIN } else { WARM_US_MAX }),
+            Part::Retiring(_, since) => Some(since + if self.feeds { RETIRE_US_MAX } else { RETIRE_US_MIN }),
+            _ => None,
+        }
+    }
+}
+
+/// Roster peers that a speaker links to besides: drawn from the roster's epoch and its own id.
+fn drawn(view: &View<'_>, count: usize) -> Vec<PeerId> {
+    let mut drawn: Vec<_> = view
+        .stage
+        .present()
+        .filter(|entry| entry.peer != view.me)
+        .map(|entry| {
+            let mut hash = blake3::Hasher::new_derive_key("plenary 1 stage links");
+            hash.update(&view.me.0);
+            hash.update(&entry.peer.0);
+            (*hash.finalize().as_bytes(), entry.peer)
+        })
+        .collect();
+    drawn.sort_unstable();
+    drawn.into_iter().map(|(_, peer)| peer).take(count).collect()
+}

@@ -1,0 +1,147 @@
+//! What machines share: the one ordered queue of outputs, and a view of the room.
+//!
+//! Machines never call each other. What one of them wants the others to know it leaves as a [`Note`]; the
+//! dispatcher hands notes round until there are none.
+
+use std::collections::VecDeque;
+
+use crate::config::RoomConfig;
+use crate::id::{PeerId, Rank};
+use crate::io::{Event, Output};
+use crate::links::LinkTable;
+use crate::mandate::Mandate;
+use crate::message::{Decided, ElectionReason, LinkKind, Message, SignedRoster, TakeOver};
+use crate::rng::Rng;
+use crate::roster::Stage;
+use crate::seal::{Keypair, Signed, Statement};
+use crate::time::{SECOND, Time};
+
+/// Statements of the stage are good for ten minutes: clocks that were set by hand are off by less.
+const STATEMENT_LIFE_S: u64 = 600;
+
+/// What one machine tells the others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Note {
+    /// A roster to be taken, if it is newer: the host has signed one, or one has come.
+    Signed(Box<SignedRoster>),
+    /// A newer roster is in force.
+    Roster,
+    /// Other mixers, or the same under another rank, are in force.
+    Mandate,
+    /// A link has come up.
+    LinkUp(PeerId, LinkKind),
+    /// A link has gone.
+    LinkDown(PeerId, LinkKind),
+    /// An election has opened: measure.
+    Opened(u32, ElectionReason),
+    /// A majority has signed; from the opener's own count.
+    Decided(Box<Decided>),
+    /// We take over; from the succession's own declaration.
+    TakeOver(Signed<TakeOver>),
+    /// We have begun to mix, or stopped.
+    Mixing(bool),
+    /// Viewers below us, ourselves included, by the tree's count.
+    Viewers(u32),
+    /// A peer is gone for good: it said so, or was dropped.
+    Gone(PeerId),
+    /// No mixer takes us: ask the host where things stand.
+    Lost,
+}
+
+/// Something to be done or sent.
+#[derive(Debug)]
+pub(crate) enum Item {
+    Do(Output),
+    Send(PeerId, Message),
+    SendHost(Message),
+}
+
+/// The queue of outputs, and the notes between machines.
+#[derive(Debug, Default)]
+pub(crate) struct Outbox {
+    pub(crate) items: VecDeque<Item>,
+    pub(crate) notes: VecDeque<Note>,
+}
+
+impl Outbox {
+    /// Something for the body to do.
+    pub(crate) fn act(&mut self, output: Output) {
+        self.items.push_back(Item::Do(output));
+    }
+
+    /// A message, by whatever way there is.
+    pub(crate) fn send(&mut self, to: PeerId, message: Message) {
+        self.items.push_back(Item::Send(to, message));
+    }
+
+    /// A message to whoever holds the root key.
+    pub(crate) fn send_host(&mut self, message: Message) {
+        self.items.push_back(Item::SendHost(message));
+    }
+
+    /// Something for the application.
+    pub(crate) fn event(&mut self, event: Event) {
+        self.act(Output::Event(event));
+    }
+
+    /// Something for the other machines.
+    pub(crate) fn note(&mut self, note: Note) {
+        self.notes.push_back(note);
+    }
+}
+
+/// What every machine sees of the room, and what all of them may use.
+pub(crate) struct View<'a> {
+    pub(crate) now: Time,
+    pub(crate) me: PeerId,
+    pub(crate) keys: &'a Keypair,
+    pub(crate) config: &'a RoomConfig,
+    pub(crate) stage: &'a Stage,
+    pub(crate) mandate: &'a Mandate,
+    pub(crate) links: &'a mut LinkTable,
+    pub(crate) out: &'a mut Outbox,
+    pub(crate) rng: &'a mut Rng,
+    pub(crate) counter: &'a mut u64,
+}
+
+impl View<'_> {
+    /// Signs a statement to everyone under the present roster.
+    pub(crate) fn sign<T: Statement>(&mut self, body: T) -> Signed<T> {
+        let expires = self.config.unix_s_at_zero + self.now.0 / SECOND + STATEMENT_LIFE_S;
+        self.sign_until(expires, body)
+    }
+
+    /// Signs a statement that stays true.
+    pub(crate) fn sign_for_ever<T: Statement>(&mut self, body: T) -> Signed<T> {
+        self.sign_until(u64::MAX, body)
+    }
+
+    fn sign_until<T: Statement>(&mut self, expires_unix_s: u64, body: T) -> Signed<T> {
+        *self.counter += 1;
+        Signed::new(self.keys, &self.config.room, self.stage.epoch(), *self.counter, expires_unix_s, body)
+    }
+
+    /// Sends to everyone else on stage, away or not.
+    pub(crate) fn send_stage(&mut self, message: &Message) {
+        for entry in self.stage.entries() {
+            if entry.peer != self.me {
+                self.out.send(entry.peer, message.clone());
+            }
+        }
+    }
+
+    /// Whether this peer is on stage.
+    pub(crate) fn on_stage(&self) -> bool {
+        self.stage.contains(&self.me)
+    }
+
+    /// Whether this peer is one of the mixers in force.
+    pub(crate) fn mixes(&self) -> bool {
+        self.mandate.mixers.contains(&self.me)
+    }
+
+    /// The rank in force.
+    pub(crate) fn rank(&self) -> Rank {
+        self.mandate.rank
+    }
+}

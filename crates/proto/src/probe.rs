@@ -1,0 +1,340 @@
+//! Measuring the candidates.
+//!
+//! When an election opens, each candidate is measured by three peers of the roster, drawn from the term and the
+//! ids, so that everyone knows who has to. The measurer asks for a train of packets and reads the bandwidth from
+//! its dispersion: 100 kB as fast as they go for a first guess, then 200 kB at twice the guess, until the 95 %
+//! interval of the mean is under ±10 % or [`TRAINS_MAX`] have come. Neither end takes part in two trains at
+//! once: a busy candidate says so, and is asked again. What was found is signed and sent to the whole stage.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use crate::id::PeerId;
+use crate::io::Output;
+use crate::links::Want;
+use crate::message::{Claim, Consent, Measured, Message, Report, Roster};
+use crate::outbox::View;
+use crate::seal::Signed;
+use crate::time::{MS, SECOND, Time};
+
+/// Peers that measure one candidate (DESIGN §5).
+pub(crate) const MEASURERS: usize = 3;
+/// Most trains of one measurement.
+const TRAINS_MAX: usize = 6;
+/// A first train gives a guess; 200 kB measured 100 Mbit/s within 0.3 % (our measurement).
+const FIRST_TRAIN_BYTES: u32 = 100_000;
+const TRAIN_BYTES: u32 = 200_000;
+/// A train is at most so long on the wire, and so is the patience for one.
+const TRAIN_US_MAX: u64 = 1_200 * MS;
+/// A candidate that doesn't answer within this is asked once more, and then given up.
+const ANSWER_US_MAX: u64 = TRAIN_US_MAX + 800 * MS;
+const BUSY_RETRY_US: u64 = 60 * MS;
+/// How long a measurement may take before what is there is reported.
+const MEASURE_US_MAX: u64 = 8 * SECOND;
+
+/// t-distribution, two-sided 95 %, times 1000, for 1 to 5 degrees of freedom. A test compares it with statrs.
+pub(crate) const T_95_MILLI: [u64; TRAINS_MAX - 1] = [12_706, 4_303, 3_182, 2_776, 2_571];
+
+/// One candidate that this peer has to measure.
+#[derive(Debug)]
+struct Measurement {
+    candidate: PeerId,
+    since: Option<Time>,
+    samples: Vec<u64>,
+    rtt_us: u32,
+    failures: u32,
+}
+
+/// A train that this peer has asked for.
+#[derive(Debug)]
+struct Awaited {
+    train: u32,
+    candidate: PeerId,
+    give_up_at: Time,
+}
+
+/// This peer's measuring, and its being measured.
+#[derive(Debug, Default)]
+pub(crate) struct Probe {
+    term: u32,
+    queue: VecDeque<Measurement>,
+    awaited: Option<Awaited>,
+    next_at: Option<Time>,
+    trains: u32,
+    /// We send a train until then.
+    busy_until: Time,
+    bench: Option<Claim>,
+    claimed_to: BTreeSet<PeerId>,
+    claim: Option<Signed<Claim>>,
+}
+
+/// Who measures a candidate in an election: three of those present, by the hash of (term, candidate, measurer).
+pub(crate) fn measurers(roster: &Roster, term: u32, candidate: &PeerId) -> Vec<PeerId> {
+    let mut drawn: Vec<_> = roster
+        .entries
+        .iter()
+        .filter(|entry| !entry.away && entry.peer != *candidate)
+        .map(|entry| {
+            let mut hash = blake3::Hasher::new_derive_key("plenary 1 measurers");
+            hash.update(&term.to_be_bytes());
+            hash.update(&candidate.0);
+            hash.update(&entry.peer.0);
+            (*hash.finalize().as_bytes(), entry.peer)
+        })
+        .collect();
+    drawn.sort_unstable();
+    drawn.into_iter().map(|(_, peer)| peer).take(MEASURERS).collect()
+}
+
+impl Probe {
+    /// The machine's codec bench is done.
+    pub(crate) fn bench(&mut self, view: &mut View<'_>, encode_us: u32, decode_us: u32) {
+        self.bench = Some(Claim { encode_us, decode_us, uplink_bps_max: view.config.uplink_bps_max });
+        self.claim = None;
+        self.claimed_to.clear();
+        self.spread_claim(view);
+    }
+
+    /// Sends our claim to whoever on stage hasn't got it.
+    pub(crate) fn spread_claim(&mut self, view: &mut View<'_>) {
+        if view.config.consent == Consent::Never || !view.on_stage() {
+            return;
+        }
+        let Some(bench) = self.bench else { return };
+        let claim = self.claim.get_or_insert_with(|| view.sign(bench)).clone();
+        self.claimed_to.retain(|peer| view.stage.contains(peer));
+        for entry in view.stage.entries() {
+            if entry.peer != view.me && self.claimed_to.insert(entry.peer) {
+                view.out.send(entry.peer, Message::Claim(claim.clone()));
+            }
+        }
+    }
+
+    /// Our own claim, for our own ballot.
+    pub(crate) fn own_claim(&self) -> Option<&Signed<Claim>> {
+        self.claim.as_ref()
+    }
+
+    /// An election has opened: measure whom we have to.
+    pub(crate) fn opened(&mut self, view: &mut View<'_>, term: u32) {
+        self.stop(view);
+        // claims run out after ten minutes: each election gets a fresh one
+        self.claim = None;
+        self.claimed_to.clear();
+        self.spread_claim(view);
+        self.term = term;
+        let Some(roster) = view.stage.roster() else { return };
+        let mut mine = view.stage.candidates();
+        mine.retain(|candidate| measurers(roster, term, candidate).contains(&view.me));
+        view.rng.shuffle(&mut mine);
+        for candidate in mine {
+            view.links.want(view.now, view.out, Want::Probe, candidate);
+            let samples = Vec::new();
+            self.queue.push_back(Measurement { candidate, since: None, samples, rtt_us: 0, failures: 0 });
+        }
+        self.next_at = (!self.queue.is_empty()).then_some(view.now);
+    }
+
+    fn stop(&mut self, view: &mut View<'_>) {
+        for measurement in self.queue.drain(..) {
+            view.links.unwant(view.now, Want::Probe, measurement.candidate);
+        }
+        self.awaited = None;
+        self.next_at = None;
+    }
+
+    /// A peer wants a train of us.
+    pub(crate) fn wanted(
+        &mut self,
+        view: &mut View<'_>,
+        peer: PeerId,
+        train: u32,
+        bytes: u32,
+        rate_bps: u64,
+    ) {
+        if !view.stage.contains(&peer) || view.config.consent == Consent::Never {
+            return;
+        }
+        if view.now < self.busy_until || bytes > TRAIN_BYTES {
+            view.out.send(peer, Message::ProbeBusy { train });
+            return;
+        }
+        let paced_us = (u64::from(bytes) * 8 * SECOND).checked_div(rate_bps).unwrap_or(0);
+        self.busy_until = view.now + paced_us.clamp(50 * MS, TRAIN_US_MAX);
+        view.out.act(Output::Train { peer, train, bytes, rate_bps });
+    }
+
+    /// The candidate is busy with somebody else's train.
+    pub(crate) fn busy(&mut self, view: &mut View<'_>, peer: PeerId, train: u32) {
+        if self.awaited.as_ref().is_some_and(|awaited| awaited.train == train && awaited.candidate == peer) {
+            self.awaited = None;
+            self.queue.rotate_left(usize::from(!self.queue.is_empty()));
+            self.next_at = Some(view.now + view.rng.jitter(BUSY_RETRY_US));
+        }
+    }
+
+    /// A train has ended; gives the report when it was the last one needed.
+    pub(crate) fn measured(
+        &mut self,
+        view: &mut View<'_>,
+        peer: PeerId,
+        train: u32,
+        bandwidth_bps: Option<u64>,
+        rtt_us: u32,
+    ) -> Option<Signed<Report>> {
+        if !self.awaited.as_ref().is_some_and(|awaited| awaited.train == train && awaited.candidate == peer) {
+            return None;
+        }
+        self.awaited = None;
+        self.next_at = Some(view.now);
+        let measurement = self.queue.front_mut().filter(|measurement| measurement.candidate == peer)?;
+        measurement.rtt_us = rtt_us;
+        match bandwidth_bps {
+            Some(bandwidth_bps) => measurement.samples.push(bandwidth_bps),
+            None => measurement.failures += 1,
+        }
+        self.report_if_done(view)
+    }
+
+    /// Whether the measurement at the front is done; then its report is signed and sent.
+    fn report_if_done(&mut self, view: &mut View<'_>) -> Option<Signed<Report>> {
+        let front = self.queue.front()?;
+        let tired = front.since.is_some_and(|since| view.now.since(since) >= MEASURE_US_MAX);
+        // the first train only gives the guess, but its figure is better than none
+        let settled = front.samples.len() > 2 && narrow(&front.samples[1..]);
+        let done = settled || front.samples.len() >= TRAINS_MAX || front.failures >= 3 || tired;
+        if !done {
+            return None;
+        }
+        let front = self.queue.pop_front()?;
+        view.links.unwant(view.now, Want::Probe, front.candidate);
+        let kept = if front.samples.len() > 1 { &front.samples[1..] } else { &front.samples[..] };
+        if kept.is_empty() {
+            return None;
+        }
+        let bandwidth_bps = kept.iter().sum::<u64>() / kept.len() as u64;
+        let report = view.sign(Report {
+            term: self.term,
+            candidate: front.candidate,
+            bandwidth_bps,
+            measured: Measured::Train,
+            rtt_us: front.rtt_us,
+            bitrate_bps: None,
+        });
+        view.send_stage(&Message::Report(report.clone()));
+        Some(report)
+    }
+
+    /// Asks for the next train where it is time; may give a report that was all that could be had.
+    pub(crate) fn on_time(&mut self, view: &mut View<'_>) -> Option<Signed<Report>> {
+        if let Some(awaited) = &self.awaited
+            && awaited.give_up_at <= view.now
+        {
+            self.awaited = None;
+            if let Some(front) = self.queue.front_mut() {
+                front.failures += 1;
+            }
+            let report = self.report_if_done(view);
+            self.next_at = Some(view.now);
+            if report.is_some() {
+                return report;
+            }
+        }
+        if self.awaited.is_some() || self.next_at.is_none_or(|at| at > view.now) {
+            return None;
+        }
+        self.next_at = None;
+        // the first candidate in the queue that is linked; the others get their turn
+        let ready = self.queue.iter().position(|measurement| view.links.is_up(&measurement.candidate));
+        let Some(ready) = ready else {
+            if !self.queue.is_empty() {
+                self.next_at = Some(view.now + BUSY_RETRY_US);
+                if let Some(front) = self.queue.front_mut() {
+                    front.since.get_or_insert(view.now);
+                }
+                return self.report_if_done(view);
+            }
+            return None;
+        };
+        self.queue.rotate_left(ready);
+        if view.now < self.busy_until {
+            self.next_at = Some(self.busy_until);
+            return None;
+        }
+        let front = self.queue.front_mut()?;
+        front.since.get_or_insert(view.now);
+        let (bytes, rate_bps) = match front.samples.first() {
+            None => (FIRST_TRAIN_BYTES, 0),
+            Some(guess) => (TRAIN_BYTES, 2 * guess),
+        };
+        self.trains += 1;
+        let (train, candidate) = (self.trains, front.candidate);
+        self.awaited = Some(Awaited { train, candidate, give_up_at: view.now + ANSWER_US_MAX });
+        view.out.send(candidate, Message::ProbeWanted { train, bytes, rate_bps });
+        None
+    }
+
+    pub(crate) fn next_timeout(&self) -> Option<Time> {
+        match &self.awaited {
+            Some(awaited) => Some(awaited.give_up_at),
+            None => self.next_at,
+        }
+    }
+}
+
+/// Whether the 95 % interval of the mean is within ±10 % of it. Integers: what follows must be alike everywhere.
+fn narrow(samples: &[u64]) -> bool {
+    let n = samples.len() as u128;
+    let Some(t_milli) = T_95_MILLI.get(samples.len().wrapping_sub(2)) else { return false };
+    let mean = samples.iter().map(|sample| u128::from(*sample)).sum::<u128>() / n;
+    let squares: u128 = samples.iter().map(|sample| u128::from(*sample).abs_diff(mean).pow(2)).sum();
+    // t · s / √n ≤ mean / 10, squared: t² · Σ(x − mean)² · 100 ≤ mean² · n · (n − 1)
+    let t = u128::from(*t_milli);
+    t * t * squares / 1_000_000 * 100 <= mean * mean * n * (n - 1)
+}
+
+/// The reports of one election, one per measurer and candidate.
+#[derive(Debug, Default)]
+pub(crate) struct Reports(BTreeMap<(PeerId, PeerId), (Time, Signed<Report>)>);
+
+impl Reports {
+    /// Keeps a report; the first of a measurer on a candidate counts.
+    pub(crate) fn add(&mut self, now: Time, report: Signed<Report>) {
+        self.0.entry((report.body.candidate, report.sender)).or_insert((now, report));
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.0.clear();
+    }
+
+    /// All of them, sorted by candidate and measurer, with the time each came.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &(Time, Signed<Report>)> {
+        self.0.values()
+    }
+
+    pub(crate) fn has(&self, candidate: &PeerId, measurer: &PeerId) -> bool {
+        self.0.contains_key(&(*candidate, *measurer))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn samples_that_agree_are_narrow_and_others_are_not() {
+        assert!(narrow(&[100, 101, 99]));
+        assert!(!narrow(&[100, 150]));
+        assert!(!narrow(&[100, 120, 80]));
+        assert!(!narrow(&[100]) && !narrow(&[]));
+        assert!(narrow(&[0, 0]));
+    }
+
+    #[test]
+    fn the_table_of_t_is_the_one_of_statistics() {
+        use statrs::distribution::{ContinuousCDF, StudentsT};
+        for (index, milli) in T_95_MILLI.iter().enumerate() {
+            let t = StudentsT::new(0.0, 1.0, (index + 1) as f64).unwrap().inverse_cdf(0.975);
+            assert_eq!((t * 1000.0).round() as u64, *milli);
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! The brain's own dice: seeded from outside, equal on every machine.
+
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{Rng as _, SeedableRng};
+
+/// A stream of numbers that follows from one seed.
+#[derive(Debug)]
+pub(crate) struct Rng(ChaCha8Rng);
+
+impl Rng {
+    pub(crate) fn new(seed: u64) -> Rng {
+        Rng(ChaCha8Rng::seed_from_u64(seed))
+    }
+
+    /// Evenly from 0 to `end - 1`; 0 when `end` is 0. The bias is below 2^-32 for any `end` used here.
+    pub(crate) fn below(&mut self, end: u64) -> u64 {
+        ((u128::from(self.0.next_u64()) * u128::from(end)) >> 64) as u64
+    }
+
+    /// `us`, plus or minus a quarter of it.
+    pub(crate) fn jitter(&mut self, us: u64) -> u64 {
+        us - us / 4 + self.below(us / 2 + 1)
+    }
+
+    /// Puts `items` in a random order.
+    pub(crate) fn shuffle<T>(&mut self, items: &mut [T]) {
+        for end in (1..items.len()).rev() {
+            let other = self.below(end as u64 + 1) as usize;
+            items.swap(end, other);
+        }
+    }
+}
+
+/// Waits that double, each drawn between half and the whole of its bound, so that many peers that failed
+/// together don't retry together.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Backoff {
+    first_us: u64,
+    most_us: u64,
+    tries: u32,
+}
+
+impl Backoff {
+    pub(crate) const fn new(first_us: u64, most_us: u64) -> Backoff {
+        Backoff { first_us, most_us, tries: 0 }
+    }
+
+    /// The next wait, in microseconds.
+    pub(crate) fn next_us(&mut self, rng: &mut Rng) -> u64 {
+        let bound = self.first_us.saturating_mul(1 << self.tries.min(20)).min(self.most_us);
+        self.tries = self.tries.saturating_add(1);
+        bound / 2 + rng.below(bound / 2 + 1)
+    }
+
+    pub(crate) fn reset(&mut self) {
+        self.tries = 0;
+    }
+}

@@ -1,0 +1,638 @@
+//! One peer's part in one room: takes inputs, hands them to the machines, collects what they want done.
+
+use std::collections::BTreeMap;
+
+use crate::config::RoomConfig;
+use crate::election::Election;
+use crate::id::{PeerId, Rank};
+use crate::io::{Address, Command, Event, Input, Output, Verdict, Via};
+use crate::links::LinkTable;
+use crate::mandate::Mandate;
+use crate::membership::Membership;
+use crate::message::{LinkKind, Message, Offer, Path, Relay};
+use crate::mixing::Mixing;
+use crate::outbox::{Item, Note, Outbox, View};
+use crate::probe::Probe;
+use crate::rng::Rng;
+use crate::roster::{Mode, Stage};
+use crate::route::Router;
+use crate::seal::Keypair;
+use crate::streams::Streams;
+use crate::succession::Succession;
+use crate::time::{MS, SECOND, Time};
+use crate::tree::Tree;
+
+/// A peer that breaks the protocol this often is dropped.
+const MISDEEDS_MAX: u32 = 8;
+/// How many peers' misdeeds are remembered.
+const MISDEEDS_KEPT: usize = 256;
+/// Most turns of notes for one input; past it something runs in a circle.
+const TURNS_MAX: usize = 1024;
+/// A mixer that leaves waits so long for its standby to have begun.
+const LEAVE_US_MAX: u64 = 2 * SECOND;
+
+/// The brain: see the crate's documentation for the loop that drives it.
+#[derive(Debug)]
+pub struct RoomState {
+    shared: Shared,
+    router: Router,
+    membership: Membership,
+    probe: Probe,
+    election: Election,
+    mixing: Mixing,
+    succession: Succession,
+    streams: Streams,
+    tree: Tree,
+    offers: BTreeMap<(PeerId, LinkKind), Offer>,
+    misdeeds: BTreeMap<PeerId, u32>,
+    leaving: Option<Time>,
+    left: bool,
+}
+
+/// What every machine sees, and its parts that have no machine of their own.
+#[derive(Debug)]
+struct Shared {
+    me: PeerId,
+    keys: Keypair,
+    config: RoomConfig,
+    now: Time,
+    rng: Rng,
+    counter: u64,
+    out: Outbox,
+    stage: Stage,
+    mandate: Mandate,
+    links: LinkTable,
+}
+
+impl Shared {
+    fn view(&mut self) -> View<'_> {
+        View {
+            now: self.now,
+            me: self.me,
+            keys: &self.keys,
+            config: &self.config,
+            stage: &self.stage,
+            mandate: &self.mandate,
+            links: &mut self.links,
+            out: &mut self.out,
+            rng: &mut self.rng,
+            counter: &mut self.counter,
+        }
+    }
+}
+
+/// What the brain knows at one moment, for people and tests.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BrainSnapshot {
+    /// The roster's number; 0 before there is one.
+    pub epoch: u32,
+    /// How the stage is served.
+    pub mode: Mode,
+    /// The mandate in force.
+    pub rank: Rank,
+    /// Who mixes.
+    pub mixers: Vec<PeerId>,
+    /// Who is kept warm.
+    pub standbys: Vec<PeerId>,
+    /// Who feeds us.
+    pub parent: Option<PeerId>,
+    /// Who would at once.
+    pub backup: Option<PeerId>,
+    /// Whom we feed.
+    pub children: Vec<PeerId>,
+    /// Whom we promised to feed.
+    pub promised: Vec<PeerId>,
+    /// From a mixer down to us, both included.
+    pub path: Path,
+    /// Links that are up, wanted, or being made.
+    pub links: usize,
+    /// Whether we make the program.
+    pub mixing: bool,
+}
+
+impl RoomState {
+    /// A peer that has just begun. The host opens the room; everyone else asks to be let in as soon as the
+    /// rendezvous is up.
+    ///
+    /// `seed` decides every draw: two brains with the same keys, config, seed and inputs do the same.
+    pub fn new(keys: Keypair, config: RoomConfig, seed: u64, now: Time) -> RoomState {
+        let me = keys.id();
+        // statements of a peer that comes back must count on from those it made before
+        let counter = (config.unix_s_at_zero + now.0 / SECOND) << 20;
+        let shared = Shared {
+            me,
+            keys,
+            config,
+            now,
+            rng: Rng::new(seed),
+            counter,
+            out: Outbox::default(),
+            stage: Stage::default(),
+            mandate: Mandate::default(),
+            links: LinkTable::new(me),
+        };
+        let mut room = RoomState {
+            shared,
+            router: Router::new(me),
+            membership: Membership::new(),
+            probe: Probe::default(),
+            election: Election::default(),
+            mixing: Mixing::new(),
+            succession: Succession::default(),
+            streams: Streams::default(),
+            tree: Tree::default(),
+            offers: BTreeMap::new(),
+            misdeeds: BTreeMap::new(),
+            leaving: None,
+            left: false,
+        };
+        room.membership.start(&mut room.shared.view());
+        room.settle();
+        room
+    }
+
+    /// Takes one input. Never fails: whatever a peer sends leads to outputs, at worst to
+    /// [`Event::PeerMisbehaved`]. Call [`poll_output`](Self::poll_output) until it gives `None` after it.
+    pub fn handle(&mut self, now: Time, input: Input) {
+        self.shared.now = self.shared.now.max(now);
+        match input {
+            Input::Timeout => {}
+            Input::SignalUp(up) => {
+                self.router.set_signal_up(up);
+                if up {
+                    self.membership.signal_up(self.shared.now);
+                }
+            }
+            Input::Message { from, via, message } => {
+                if self.misdeeds.get(&from).is_none_or(|count| *count < MISDEEDS_MAX) {
+                    if let Via::Mesh(route) = &via {
+                        self.router.came_by(self.shared.now, from, route);
+                    }
+                    self.membership.heard(self.shared.now, from);
+                    self.message(from, message.into_inner());
+                }
+            }
+            Input::Undeliverable(Some(peer)) => self.router.absent(self.shared.now, peer),
+            Input::Undeliverable(None) => {}
+            Input::Described { peer, kind, description } => {
+                let offered = self.offers.remove(&(peer, kind));
+                let offered =
+                    offered.map(|offer| (offer.description.ufrag.to_string(), offer.description.fingerprint));
+                self.shared.links.described(&mut self.shared.out, peer, kind, description, offered);
+            }
+            Input::LinkUp(peer, kind) => {
+                self.membership.heard(self.shared.now, peer);
+                self.shared.links.link_up(self.shared.now, &mut self.shared.out, peer, kind);
+            }
+            Input::LinkDown(peer, kind) => {
+                self.shared.links.link_down(
+                    self.shared.now,
+                    &mut self.shared.out,
+                    &mut self.shared.rng,
+                    peer,
+                    kind,
+                );
+            }
+            Input::Verdict { peer, verdict } => {
+                if verdict == Verdict::Ok {
+                    self.membership.heard(self.shared.now, peer);
+                }
+                self.succession.verdict(&mut self.shared.view(), peer, verdict);
+                self.tree.verdict(&mut self.shared.view(), peer, verdict);
+            }
+            Input::Heard(peer) => self.membership.heard(self.shared.now, peer),
+            Input::Fed(peer) => self.tree.fed(&mut self.shared.view(), peer),
+            Input::Measured { peer, train, bandwidth_bps, rtt_us } => {
+                let report = self.probe.measured(&mut self.shared.view(), peer, train, bandwidth_bps, rtt_us);
+                if let Some(report) = report {
+                    self.election.report(&self.shared.view(), report);
+                }
+            }
+            Input::Bench { encode_us, decode_us } => {
+                self.probe.bench(&mut self.shared.view(), encode_us, decode_us);
+                self.take_own_claim();
+            }
+            Input::Warm => self.mixing.warm(&mut self.shared.view()),
+            Input::Started(spec) => self.mixing.started(&mut self.shared.view(), &spec),
+            Input::Misbehaved(peer) => self.misbehaved(peer),
+            Input::Command(command) => self.command(command),
+        }
+        self.settle();
+    }
+
+    /// What is to be done next; `None` when there is nothing more for now.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        while let Some(item) = self.shared.out.items.pop_front() {
+            let output = match item {
+                Item::Do(output) => Some(output),
+                Item::Send(to, message) => self.resolve(to, message),
+                Item::SendHost(message) => match self.shared.stage.host() {
+                    Some(host) if self.shared.links.is_up(&host) || !self.router.signal_up() => {
+                        self.resolve(host, message)
+                    }
+                    _ => Some(Output::Signal(Address::Host, message)),
+                },
+            };
+            if output.is_some() {
+                return output;
+            }
+        }
+        None
+    }
+
+    /// When [`Input::Timeout`] is wanted, if nothing else comes before; later than the last input's time.
+    pub fn next_timeout(&self) -> Option<Time> {
+        self.due().map(|due| due.max(self.shared.now + 1))
+    }
+
+    /// What is known now.
+    pub fn snapshot(&self) -> BrainSnapshot {
+        let (parent, backup) = self.tree.above();
+        let (children, promised) = self.tree.below();
+        BrainSnapshot {
+            epoch: self.shared.stage.epoch(),
+            mode: self.shared.stage.mode(),
+            rank: self.shared.mandate.rank,
+            mixers: self.shared.mandate.mixers.clone(),
+            standbys: self.shared.mandate.standbys.clone(),
+            parent,
+            backup,
+            children,
+            promised,
+            path: self.tree.path().clone(),
+            links: self.shared.links.len(),
+            mixing: self.mixing.is_mixing(),
+        }
+    }
+
+    /// The stage as it is signed now.
+    pub fn roster(&self) -> Option<&crate::message::Roster> {
+        self.shared.stage.roster()
+    }
+
+    fn resolve(&self, to: PeerId, message: Message) -> Option<Output> {
+        self.router.resolve(
+            self.shared.now,
+            &self.shared.links,
+            &self.shared.stage,
+            self.tree.path(),
+            to,
+            message,
+        )
+    }
+
+    fn due(&self) -> Option<Time> {
+        let times = [
+            self.shared.links.next_timeout(),
+            self.membership.next_timeout(),
+            self.probe.next_timeout(),
+            self.election.next_timeout(),
+            self.mixing.next_timeout(),
+            self.succession.next_timeout(),
+            self.tree.next_timeout(),
+            self.leaving,
+        ];
+        if self.left { None } else { times.into_iter().flatten().min() }
+    }
+
+    /// Hands notes round and lets time pass until nothing more follows.
+    fn settle(&mut self) {
+        self.hand_round();
+        if self.due().is_some_and(|due| due <= self.shared.now) {
+            self.on_time();
+            self.hand_round();
+        }
+        #[cfg(debug_assertions)]
+        self.check_invariants();
+    }
+
+    fn on_time(&mut self) {
+        self.shared.links.on_time(self.shared.now, &mut self.shared.out, &mut self.shared.rng);
+        self.membership.on_time(&mut self.shared.view());
+        if let Some(report) = self.probe.on_time(&mut self.shared.view()) {
+            self.election.report(&self.shared.view(), report);
+        }
+        self.succession.on_time(&mut self.shared.view());
+        self.mixing.look(&mut self.shared.view());
+        self.tree.on_time(&mut self.shared.view());
+        if self.leaving.is_some() {
+            self.leave_when_done();
+        }
+    }
+
+    fn hand_round(&mut self) {
+        for turn in 0.. {
+            let Some(note) = self.shared.out.notes.pop_front() else { break };
+            debug_assert!(turn < TURNS_MAX, "notes run in a circle: {note:?}");
+            if turn >= TURNS_MAX {
+                self.shared.out.notes.clear();
+                break;
+            }
+            self.note(note);
+        }
+        self.mixing.set_feeds(self.tree.feeds());
+        self.election.look(&mut self.shared.view());
+        if !self.shared.out.notes.is_empty() {
+            self.hand_round();
+        }
+    }
+
+    fn note(&mut self, note: Note) {
+        match note {
+            Note::Signed(roster) => {
+                let message = Message::Roster((*roster).clone());
+                if self.shared.stage.adopt(*roster) {
+                    self.tree.pass_down(&mut self.shared.view(), &message, None);
+                    self.shared.out.note(Note::Roster);
+                }
+            }
+            Note::Roster => {
+                self.election.roster_changed(self.shared.now);
+                self.shared.mandate.roster_changed(&mut self.shared.out, &self.shared.stage);
+                self.membership.roster_changed(&mut self.shared.view());
+                self.probe.spread_claim(&mut self.shared.view());
+                self.take_own_claim();
+                self.look();
+            }
+            Note::Mandate => {
+                self.election.mandate_changed(self.shared.mandate.rank);
+                self.look();
+            }
+            Note::Decided(decided) => {
+                let tallies = self.election.take_tallies();
+                let message = Message::Decided(decided.clone());
+                if self.shared.mandate.decide(&mut self.shared.out, &self.shared.stage, *decided, tallies) {
+                    self.tree.pass_down(&mut self.shared.view(), &message, None);
+                }
+            }
+            Note::TakeOver(take_over) => {
+                let message = Message::TakeOver(take_over.clone());
+                if self.shared.mandate.take_over(&mut self.shared.out, take_over) {
+                    self.tree.pass_down(&mut self.shared.view(), &message, None);
+                }
+            }
+            Note::LinkUp(peer, LinkKind::Peer) => {
+                self.tell_where_things_stand(peer);
+                self.mixing.link_changed(&mut self.shared.view(), peer, true);
+                self.tree.link_changed(&mut self.shared.view(), peer, true);
+            }
+            Note::LinkDown(peer, LinkKind::Peer) => {
+                self.streams.forget(&peer);
+                self.mixing.link_changed(&mut self.shared.view(), peer, false);
+                self.tree.link_changed(&mut self.shared.view(), peer, false);
+            }
+            Note::LinkUp(..) | Note::LinkDown(..) => {}
+            Note::Opened(term, _) => {
+                self.probe.opened(&mut self.shared.view(), term);
+                self.take_own_claim();
+            }
+            Note::Mixing(mixing) => {
+                self.tree.mixing(&mut self.shared.view(), mixing);
+            }
+            Note::Viewers(viewers) => {
+                if self.shared.mandate.lead() == Some(self.shared.me) {
+                    match self.shared.stage.host() {
+                        Some(host) if host == self.shared.me => {
+                            self.membership.audience(self.shared.now, viewers)
+                        }
+                        Some(host) => self.shared.out.send(host, Message::Audience { viewers }),
+                        None => {}
+                    }
+                }
+            }
+            Note::Gone(peer) => self.membership.gone(self.shared.now, peer),
+            Note::Lost => self.membership.ask(self.shared.now),
+        }
+    }
+
+    /// Roster or mandate have changed.
+    fn look(&mut self) {
+        self.streams.look(
+            &mut self.shared.out,
+            &self.shared.config.room,
+            &self.shared.stage,
+            &self.shared.mandate,
+        );
+        self.succession.look(&mut self.shared.view());
+        self.mixing.look(&mut self.shared.view());
+        self.tree.look(&mut self.shared.view());
+    }
+
+    /// A peer that we have just linked with may have missed something.
+    fn tell_where_things_stand(&mut self, peer: PeerId) {
+        if let Some(roster) = self.shared.stage.signed() {
+            self.shared.out.send(peer, Message::Roster(roster.clone()));
+        }
+        if let Some(decided) = &self.shared.mandate.decided {
+            self.shared.out.send(peer, Message::Decided(Box::new(decided.clone())));
+        }
+        if let Some(take_over) = &self.shared.mandate.take_over {
+            self.shared.out.send(peer, Message::TakeOver(take_over.clone()));
+        }
+    }
+
+    fn take_own_claim(&mut self) {
+        if let Some(claim) = self.probe.own_claim().cloned() {
+            self.election.claim(&self.shared.view(), claim);
+        }
+    }
+
+    fn message(&mut self, from: PeerId, message: Message) {
+        match message {
+            Message::Join(join) => self.membership.join(&mut self.shared.view(), from, &join),
+            Message::Admit(admit) => {
+                self.take_roster(admit.roster);
+                self.membership.admitted(&mut self.shared.view());
+                if let Some(decided) = admit.decided {
+                    self.shared.out.note(Note::Decided(Box::new(decided)));
+                }
+                if let Some(take_over) = admit.take_over {
+                    self.shared.out.note(Note::TakeOver(take_over));
+                }
+                self.hand_round();
+                self.tree.look(&mut self.shared.view());
+            }
+            Message::Refuse(refusal) => self.membership.refused(&mut self.shared.view(), refusal),
+            Message::Roster(roster) => self.take_roster(roster),
+            Message::Leave => {
+                self.shared.out.note(Note::Gone(from));
+                self.tree.drop_child(&mut self.shared.view(), from);
+            }
+            Message::LinkWanted(kind) => {
+                self.shared.links.link_wanted(self.shared.now, &mut self.shared.out, from, kind)
+            }
+            Message::Offer(offer) => {
+                self.offers.insert((from, offer.kind), offer.clone());
+                if self.offers.len() > crate::links::LINKS_MAX {
+                    self.offers.pop_first();
+                }
+                self.shared.links.offered(self.shared.now, &mut self.shared.out, from, offer);
+            }
+            Message::Answer(answer) => self.shared.links.answered(&mut self.shared.out, from, answer),
+            Message::Bye(kind) => self.shared.links.bye(self.shared.now, &mut self.shared.out, from, kind),
+            Message::Relay(relay) => self.pass_on(from, relay),
+            Message::Stream(stream) => {
+                let room = &self.shared.config.room;
+                self.streams.announced(
+                    &mut self.shared.out,
+                    room,
+                    &self.shared.stage,
+                    &self.shared.mandate,
+                    from,
+                    stream,
+                );
+            }
+            Message::Home { rank, resume, .. } => {
+                self.mixing.home(&mut self.shared.view(), from, rank, resume)
+            }
+            Message::Started(spec) if spec.maker == from => {
+                self.mixing.started(&mut self.shared.view(), &spec)
+            }
+            Message::Started(_) => {}
+            Message::HearWanted { mixer } if self.shared.stage.contains(&from) => {
+                self.shared.out.act(Output::AnswerHeard { to: from, mixer });
+            }
+            Message::HearWanted { .. } => {}
+            Message::Heard { mixer, heard } => self.succession.heard(&self.shared.view(), from, mixer, heard),
+            Message::TakeOver(take_over) => {
+                let mixing = self.mixing.is_mixing();
+                let mine = self.succession.may_take(&mut self.shared.view(), &take_over, mixing);
+                let on_stage = self.shared.stage.contains(&self.shared.me);
+                if mine && (on_stage || self.tree.believes(&self.shared.view(), from, &take_over)) {
+                    self.shared.out.note(Note::TakeOver(take_over));
+                }
+            }
+            Message::Alive(alive) => {
+                let message = Message::Alive(alive.clone());
+                if self.shared.mandate.alive(&mut self.shared.out, &alive) {
+                    self.tree.pass_down(&mut self.shared.view(), &message, Some(from));
+                }
+            }
+            Message::TakeOverWanted { rank } => self.succession.wanted(&mut self.shared.view(), from, rank),
+            Message::ProbeWanted { train, bytes, rate_bps } => {
+                self.probe.wanted(&mut self.shared.view(), from, train, bytes, rate_bps);
+            }
+            Message::ProbeBusy { train } => self.probe.busy(&mut self.shared.view(), from, train),
+            Message::Claim(claim) => self.election.claim(&self.shared.view(), claim),
+            Message::Report(report) => self.election.report(&self.shared.view(), report),
+            Message::Opening { term, reason } => {
+                self.election.opening(&mut self.shared.view(), from, term, reason)
+            }
+            Message::Ballot(ballot) => self.election.ballot(&mut self.shared.view(), *ballot),
+            Message::Vote { term, ballot, signature } => {
+                self.election.vote(&mut self.shared.view(), from, term, ballot, signature);
+            }
+            Message::Lacking { term, reports, claims } => {
+                self.election.lacking(&mut self.shared.view(), term, &reports, &claims);
+            }
+            Message::Decided(decided) => self.shared.out.note(Note::Decided(decided)),
+            Message::Audience { viewers } if self.shared.mandate.has_mixed(&from) => {
+                self.membership.audience(self.shared.now, viewers);
+            }
+            Message::Audience { .. } => {}
+            Message::Attach(attach) => self.tree.attach(&mut self.shared.view(), from, &attach),
+            Message::Accept { purpose, path } => {
+                self.tree.accepted(&mut self.shared.view(), from, purpose, path)
+            }
+            Message::Redirect { purpose, places } => {
+                self.router.places(self.shared.now, &self.shared.links, self.tree.path(), &places);
+                self.tree.redirected(&mut self.shared.view(), from, purpose, &places);
+            }
+            Message::Refused { purpose, .. } => self.tree.refused(&mut self.shared.view(), from, purpose),
+            Message::Feed { from: resume } => self.tree.feed(&mut self.shared.view(), from, resume),
+            Message::StopFeed => self.tree.stop_feed(&mut self.shared.view(), from),
+            Message::Detach => {
+                self.tree.drop_child(&mut self.shared.view(), from);
+                self.tree.dropped_by(&mut self.shared.view(), from);
+            }
+            Message::Shed { places } => {
+                self.router.places(self.shared.now, &self.shared.links, self.tree.path(), &places);
+                self.tree.shed_by(&mut self.shared.view(), from, &places);
+            }
+            Message::Aggregate(below) => self.tree.aggregate(&mut self.shared.view(), from, below),
+            Message::PathIs(path) => self.tree.path_is(&mut self.shared.view(), from, path),
+            Message::FrameHashes(_) => {} // not switched on yet: docs/PROTOCOL.md
+        }
+    }
+
+    fn take_roster(&mut self, roster: crate::message::SignedRoster) {
+        self.shared.out.note(Note::Signed(Box::new(roster)));
+    }
+
+    /// An envelope for somebody else.
+    fn pass_on(&mut self, from: PeerId, relay: Relay) {
+        if relay.to == self.shared.me {
+            self.misbehaved(from); // bodies open what is for us; what doesn't open comes here
+        } else if let Some(output) = self.router.pass_on(&self.shared.links, relay) {
+            self.shared.out.act(output);
+        }
+    }
+
+    fn misbehaved(&mut self, peer: PeerId) {
+        if self.misdeeds.len() >= MISDEEDS_KEPT && !self.misdeeds.contains_key(&peer) {
+            self.misdeeds.pop_first();
+        }
+        let count = self.misdeeds.entry(peer).or_default();
+        *count = count.saturating_add(1);
+        let count = *count;
+        let dropped = count == MISDEEDS_MAX;
+        if count <= MISDEEDS_MAX {
+            self.shared.out.event(Event::PeerMisbehaved { peer, count, dropped });
+        }
+        if dropped {
+            self.shared.links.drop_peer(self.shared.now, &mut self.shared.out, peer);
+            self.shared.out.note(Note::Gone(peer));
+        }
+    }
+
+    fn command(&mut self, command: Command) {
+        match command {
+            Command::Leave if self.leaving.is_none() => {
+                let waits = self.mixing.is_mixing() && self.succession.leave(&mut self.shared.view());
+                self.leaving = Some(self.shared.now + if waits { LEAVE_US_MAX } else { 0 });
+                if !waits {
+                    self.tree.leave(&mut self.shared.view());
+                }
+            }
+            Command::Leave => {}
+            Command::ReconnectUpstream => self.tree.reconnect(&mut self.shared.view()),
+            Command::SetMixers(mixers) => self.membership.set_mixers(self.shared.now, mixers),
+        }
+    }
+
+    /// Leaving goes on: first the standby takes over, then children find other parents, then we go.
+    fn leave_when_done(&mut self) {
+        let still_needed = self.mixing.is_mixing() && self.leaving.is_some_and(|at| at > self.shared.now);
+        if still_needed || self.left {
+            return;
+        }
+        if !self.tree.is_leaving() {
+            self.tree.leave(&mut self.shared.view());
+        }
+        if !self.tree.left(self.shared.now) {
+            self.leaving = Some(self.shared.now + 50 * MS);
+            return;
+        }
+        self.left = true;
+        self.tree.let_go(&mut self.shared.view());
+        match self.shared.stage.host() {
+            Some(host) if host != self.shared.me => self.shared.out.send(host, Message::Leave),
+            _ => {}
+        }
+        self.shared.out.event(Event::Left);
+    }
+
+    /// What must be true after every input. Debug builds and the simulator look.
+    #[cfg(debug_assertions)]
+    fn check_invariants(&self) {
+        let path = self.tree.path();
+        let mut ids: Vec<_> = path.iter().collect();
+        ids.sort_unstable();
+        ids.dedup();
+        assert_eq!(ids.len(), path.len(), "a path has a cycle: {path:?}");
+        assert!(path.last().is_none_or(|last| *last == self.shared.me.short()), "our path ends elsewhere");
+        assert!(self.shared.links.len() <= crate::links::LINKS_MAX);
+        assert!(!self.tree.below().0.contains(&self.shared.me), "we feed ourselves");
+        assert!(!self.shared.mandate.mixers.iter().any(|mixer| self.shared.mandate.standbys.contains(mixer)));
+    }
+}

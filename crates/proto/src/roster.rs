@@ -1,0 +1,123 @@
+//! The stage as this peer knows it: written by membership, read by everyone else.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::id::PeerId;
+use crate::message::{Entry, ROSTER_MAX, Roster, SignedRoster};
+
+/// How many rosters are kept, to judge a ballot or an outcome that was signed while someone joined.
+const EPOCHS_KEPT: usize = 16;
+
+/// How the stage is served.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Mode {
+    /// At most two speakers and no audience: each sends to the other, nobody mixes.
+    #[default]
+    Mesh,
+    /// One speaker alone: the mixer numbers its frames as the program and decodes nothing.
+    PassThrough,
+    /// A mixer composes.
+    Mixer,
+}
+
+/// The newest roster, and the few before it.
+#[derive(Debug, Default)]
+pub(crate) struct Stage {
+    signed: Option<SignedRoster>,
+    kept: BTreeMap<u32, Roster>,
+}
+
+impl Stage {
+    /// Takes a roster when it is newer than the one at hand.
+    pub(crate) fn adopt(&mut self, roster: SignedRoster) -> bool {
+        if self.signed.as_ref().is_some_and(|known| known.epoch >= roster.epoch) {
+            return false;
+        }
+        self.kept.insert(roster.epoch, roster.body.clone());
+        while self.kept.len() > EPOCHS_KEPT {
+            self.kept.pop_first();
+        }
+        self.signed = Some(roster);
+        true
+    }
+
+    pub(crate) fn signed(&self) -> Option<&SignedRoster> {
+        self.signed.as_ref()
+    }
+
+    pub(crate) fn roster(&self) -> Option<&Roster> {
+        self.signed.as_ref().map(|signed| &signed.body)
+    }
+
+    /// The roster's number; 0 before there is one.
+    pub(crate) fn epoch(&self) -> u32 {
+        self.signed.as_ref().map_or(0, |signed| signed.epoch)
+    }
+
+    pub(crate) fn entries(&self) -> &[Entry] {
+        self.roster().map_or(&[], |roster| &roster.entries)
+    }
+
+    pub(crate) fn entry(&self, peer: &PeerId) -> Option<&Entry> {
+        self.entries().iter().find(|entry| entry.peer == *peer)
+    }
+
+    pub(crate) fn contains(&self, peer: &PeerId) -> bool {
+        self.entry(peer).is_some()
+    }
+
+    pub(crate) fn host(&self) -> Option<PeerId> {
+        self.roster().map(|roster| roster.host)
+    }
+
+    /// Everyone on stage who isn't away, in roster order.
+    pub(crate) fn present(&self) -> impl Iterator<Item = &Entry> {
+        self.entries().iter().filter(|entry| !entry.away)
+    }
+
+    /// Present speakers, in the order of their tiles.
+    pub(crate) fn speakers(&self) -> Vec<&Entry> {
+        let mut speakers: Vec<_> = self.present().filter(|entry| entry.speaks).collect();
+        speakers.sort_by_key(|entry| entry.index);
+        speakers
+    }
+
+    /// Present peers who consented to mix, in the order of their ids.
+    pub(crate) fn candidates(&self) -> Vec<PeerId> {
+        let mut candidates: Vec<_> =
+            self.present().filter(|entry| entry.mixes).map(|entry| entry.peer).collect();
+        candidates.sort_unstable();
+        candidates
+    }
+
+    pub(crate) fn mode(&self) -> Mode {
+        let Some(roster) = self.roster() else { return Mode::Mesh };
+        match self.speakers().len() {
+            0..=2 if !roster.audience => Mode::Mesh,
+            1 => Mode::PassThrough,
+            _ => Mode::Mixer,
+        }
+    }
+
+    /// The roster of that epoch, if it is one of the last few.
+    pub(crate) fn at(&self, epoch: u32) -> Option<&Roster> {
+        self.kept.get(&epoch)
+    }
+
+    /// Whether `signers` are more than half of those present in the roster of that epoch; `None` when that
+    /// roster isn't known here.
+    pub(crate) fn majority<'a>(&self, epoch: u32, signers: impl Iterator<Item = &'a PeerId>) -> Option<bool> {
+        let voters = self.voters(epoch)?;
+        let counts = |signer: &&PeerId| {
+            let entries = self.at(epoch).map_or(&[][..], |roster| &roster.entries);
+            entries.iter().any(|entry| entry.peer == **signer && !entry.away)
+        };
+        let signed: BTreeSet<_> = signers.take(ROSTER_MAX).filter(counts).collect();
+        Some(2 * signed.len() > voters)
+    }
+
+    /// How many signatures count in the roster of that epoch.
+    pub(crate) fn voters(&self, epoch: u32) -> Option<usize> {
+        Some(self.at(epoch)?.entries.iter().filter(|entry| !entry.away).count())
+    }
+}

@@ -1,0 +1,291 @@
+//! From measured figures to an order of the candidates.
+//!
+//! Points are each candidate's share of all candidates' total in bitrate, bandwidth and encoding speed, each
+//! metric first cut off at twice what the job needs, so that a peer much stronger than needed in one metric
+//! cannot make up for being weak in another. Whoever can do the job goes before whoever can't. Integer
+//! arithmetic in the order of ids: everyone who recomputes a ballot gets the same, to the last digit.
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
+use crate::id::PeerId;
+use crate::message::{Claim, Entry, MIXERS_MAX, Report, Roster};
+use crate::seal::Signed;
+
+/// One whole point.
+const MICRO: u128 = 1_000_000;
+/// What a mix-minus costs on the wire: 32 kbit/s of Opus and as much for the headers of 50 packets a second.
+const MIX_MINUS_BPS: u64 = 64_000;
+/// What a speaker's stream costs when it is passed on: 640×360 at 30 fps (our measurement, media bench).
+const SPEAKER_BPS: u64 = 700_000;
+/// The picture size that claims are made for.
+const CLAIM_PIXELS: u64 = 1280 * 720;
+
+/// How much each metric weighs. Equal weights are a guess until the simulator's oracle says otherwise.
+const WEIGHTS: Weights = Weights { bitrate: 1, bandwidth: 1, encode: 1 };
+
+struct Weights {
+    bitrate: u128,
+    bandwidth: u128,
+    encode: u128,
+}
+
+/// How a candidate did in an election.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tally {
+    /// Who.
+    pub peer: PeerId,
+    /// Micro-points.
+    pub points: u64,
+    /// It can do the job.
+    pub feasible: bool,
+    /// From the candidate to the others, as measured; 0 when nobody did.
+    pub bandwidth_bps: u64,
+    /// What it sent of its own media; `None` before there was any.
+    pub bitrate_bps: Option<u64>,
+    /// Processor time for one 1280×720 picture; `None` when it claims nothing.
+    pub encode_us: Option<u32>,
+    /// How many measured its bandwidth.
+    pub measurers: usize,
+}
+
+/// The order of candidates: the greatest is elected.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Standing {
+    feasible: bool,
+    points: u64,
+    listens: bool,
+    lower_id: Reverse<PeerId>,
+}
+
+/// What the job takes, from the roster.
+struct Job {
+    bandwidth_bps: u64,
+    half_frame_us: u64,
+    /// Decoding all speakers, in pictures of the size that claims are made for, times 1000.
+    decode_milli: u64,
+    pixels: u64,
+}
+
+impl Job {
+    fn of(roster: &Roster) -> Job {
+        let speakers = roster.entries.iter().filter(|entry| entry.speaks && !entry.away).count() as u64;
+        let watching = roster.entries.iter().filter(|entry| entry.speaks && entry.views).count() as u64;
+        let program = u64::from(roster.program.bitrate_bps);
+        let others = u64::from(roster.mixers.max(1)); // the other mixers, and standby 1
+        let pixels = u64::from(roster.program.width) * u64::from(roster.program.height);
+        Job {
+            bandwidth_bps: (u64::from(roster.k1) + watching) * program
+                + speakers * MIX_MINUS_BPS
+                + speakers * others * SPEAKER_BPS,
+            half_frame_us: 500_000 / u64::from(roster.program.fps.max(1)),
+            decode_milli: 1000 * pixels.max(1) / CLAIM_PIXELS, // all tiles together are one canvas
+            pixels,
+        }
+    }
+
+    /// Processor time per program picture by a candidate's claim.
+    fn cost_us(&self, claim: &Claim) -> u64 {
+        u64::from(claim.encode_us) * self.pixels / CLAIM_PIXELS
+            + u64::from(claim.decode_us) * self.decode_milli / 1000
+    }
+}
+
+/// The figure that stands for several measurers: of three or more the median, of two the lower, of one that
+/// one, but no more than the job needs.
+fn agreed(mut figures: Vec<u64>, needed: u64) -> u64 {
+    figures.sort_unstable();
+    match figures.len() {
+        0 => 0,
+        1 => figures[0].min(needed),
+        2 => figures[0],
+        len => figures[(len - 1) / 2],
+    }
+}
+
+/// How every consenting, present peer of the roster did, the best first.
+pub(crate) fn tally(roster: &Roster, reports: &[Signed<Report>], claims: &[Signed<Claim>]) -> Vec<Tally> {
+    let job = Job::of(roster);
+    let mut candidates: Vec<&Entry> =
+        roster.entries.iter().filter(|entry| entry.mixes && !entry.away).collect();
+    candidates.sort_by_key(|entry| entry.peer);
+    let measurer = |report: &Signed<Report>| {
+        report.sender != report.body.candidate
+            && roster.entries.iter().any(|entry| entry.peer == report.sender)
+    };
+    let mut tallies: Vec<Tally> = candidates
+        .iter()
+        .map(|entry| {
+            // one figure per measurer, the last one in the ballot's order
+            let of_candidate =
+                reports.iter().filter(|report| report.body.candidate == entry.peer && measurer(report));
+            let by_measurer: BTreeMap<_, _> =
+                of_candidate.map(|report| (report.sender, &report.body)).collect();
+            let bandwidths: Vec<_> = by_measurer.values().map(|report| report.bandwidth_bps).collect();
+            let bitrates: Vec<_> = by_measurer.values().filter_map(|report| report.bitrate_bps).collect();
+            let claim = claims.iter().find(|claim| claim.sender == entry.peer).map(|claim| &claim.body);
+            let mut bandwidth_bps = agreed(bandwidths, job.bandwidth_bps);
+            if let Some(most) = claim.and_then(|claim| claim.uplink_bps_max) {
+                bandwidth_bps = bandwidth_bps.min(most);
+            }
+            let quick = claim.is_some_and(|claim| job.cost_us(claim) <= job.half_frame_us);
+            Tally {
+                peer: entry.peer,
+                points: 0,
+                feasible: quick && bandwidth_bps >= job.bandwidth_bps,
+                bandwidth_bps,
+                bitrate_bps: (!bitrates.is_empty()).then(|| agreed(bitrates, u64::MAX)),
+                encode_us: claim.map(|claim| claim.encode_us),
+                measurers: by_measurer.len(),
+            }
+        })
+        .collect();
+
+    let speed_needed = MICRO as u64 / job.half_frame_us.max(1);
+    award(&mut tallies, WEIGHTS.bandwidth, |tally| tally.bandwidth_bps.min(2 * job.bandwidth_bps));
+    award(&mut tallies, WEIGHTS.encode, |tally| {
+        tally.encode_us.map_or(0, |us| MICRO as u64 / u64::from(us.max(1))).min(2 * speed_needed)
+    });
+    if tallies.iter().all(|tally| tally.bitrate_bps.is_some()) {
+        award(&mut tallies, WEIGHTS.bitrate, |tally| {
+            tally.bitrate_bps.unwrap_or(0).min(2 * u64::from(roster.program.bitrate_bps))
+        });
+    }
+
+    let speaks = |peer: &PeerId| roster.entries.iter().any(|entry| entry.peer == *peer && entry.speaks);
+    tallies.sort_by_key(|tally| {
+        Reverse(Standing {
+            feasible: tally.feasible,
+            points: tally.points,
+            listens: !speaks(&tally.peer),
+            lower_id: Reverse(tally.peer),
+        })
+    });
+    tallies
+}
+
+/// Gives each candidate its share of the total of one metric.
+fn award(tallies: &mut [Tally], weight: u128, metric: impl Fn(&Tally) -> u64) {
+    let total: u128 = tallies.iter().map(|tally| u128::from(metric(tally))).sum();
+    for tally in tallies {
+        let share = weight * MICRO * u128::from(metric(tally));
+        tally.points += share.checked_div(total).unwrap_or(0) as u64;
+    }
+}
+
+/// Mixers and standbys that follow from the tallies: as many mixers as the roster wants (one, when it leaves
+/// it to need), and the next one as standby.
+pub(crate) fn elect(roster: &Roster, tallies: &[Tally]) -> (Vec<PeerId>, Vec<PeerId>) {
+    let wanted = usize::from(roster.mixers.max(1)).min(MIXERS_MAX);
+    let mut ranked = tallies.iter().map(|tally| tally.peer);
+    let mixers: Vec<_> = ranked.by_ref().take(wanted).collect();
+    (mixers, ranked.take(1).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bounded::{List, Text};
+    use crate::id::RoomId;
+    use crate::message::{Measured, ProgramFormat};
+    use crate::seal::Keypair;
+
+    fn key(seed: u8) -> Keypair {
+        Keypair::from_seed(&[seed; 32])
+    }
+
+    fn roster(candidates: &[u8], speaking: &[u8]) -> Roster {
+        let entry = |seed: &u8| Entry {
+            peer: key(*seed).id(),
+            name: Text::truncated(""),
+            speaks: speaking.contains(seed),
+            views: false,
+            mixes: candidates.contains(seed),
+            away: false,
+            index: *seed,
+        };
+        Roster {
+            host: key(1).id(),
+            entries: List::truncated((1..=6).map(|seed| entry(&seed))),
+            acting: None,
+            audience: true,
+            program: ProgramFormat { width: 1280, height: 720, fps: 30, bitrate_bps: 1_500_000 },
+            k: 4,
+            k1: 6,
+            mixers: 0,
+        }
+    }
+
+    fn report(measurer: u8, candidate: u8, mbit: u64) -> Signed<Report> {
+        let report = Report {
+            term: 1,
+            candidate: key(candidate).id(),
+            bandwidth_bps: mbit * 1_000_000,
+            measured: Measured::Train,
+            rtt_us: 0,
+            bitrate_bps: None,
+        };
+        Signed::new(&key(measurer), &RoomId([0; 16]), 1, 0, 0, report)
+    }
+
+    fn claim(candidate: u8, encode_us: u32) -> Signed<Claim> {
+        let claim = Claim { encode_us, decode_us: encode_us / 3, uplink_bps_max: None };
+        Signed::new(&key(candidate), &RoomId([0; 16]), 1, 0, 0, claim)
+    }
+
+    fn order(roster: &Roster, reports: &[Signed<Report>], claims: &[Signed<Claim>]) -> Vec<PeerId> {
+        tally(roster, reports, claims).iter().map(|tally| tally.peer).collect()
+    }
+
+    #[test]
+    fn figures_past_twice_the_need_do_not_count_and_the_lower_id_wins_a_tie() {
+        let roster = roster(&[2, 3], &[]);
+        let reports: Vec<_> = (4..=6).flat_map(|m| [report(m, 2, 900), report(m, 3, 500)]).collect();
+        let claims = [claim(2, 3000), claim(3, 2000)];
+        let tallies = tally(&roster, &reports, &claims);
+        assert_eq!(tallies[0].points, tallies[1].points);
+        assert!(tallies[0].peer < tallies[1].peer && tallies[0].feasible);
+    }
+
+    #[test]
+    fn whoever_speaks_loses_a_tie() {
+        let (low, high) = if key(2).id() < key(3).id() { (2, 3) } else { (3, 2) };
+        let roster = roster(&[2, 3], &[low]);
+        let reports: Vec<_> = (4..=6).flat_map(|m| [report(m, 2, 900), report(m, 3, 900)]).collect();
+        assert_eq!(order(&roster, &reports, &[claim(2, 3000), claim(3, 3000)])[0], key(high).id());
+    }
+
+    #[test]
+    fn whoever_cannot_do_the_job_stands_behind_whoever_can() {
+        let roster = roster(&[2, 3, 4], &[5, 6]);
+        let reports: Vec<_> = [1, 5, 6]
+            .iter()
+            .flat_map(|m| [report(*m, 2, 900), report(*m, 3, 5), report(*m, 4, 900)])
+            .collect();
+        let claims = [claim(2, 60_000), claim(3, 1000), claim(4, 9_000)];
+        assert_eq!(order(&roster, &reports, &claims)[0], key(4).id());
+    }
+
+    #[test]
+    fn three_measurers_give_the_median_two_the_lower_and_one_no_more_than_needed() {
+        for (figures, expected) in
+            [(&[9, 1, 5][..], 5), (&[9, 1], 1), (&[9], 3), (&[2], 2), (&[], 0), (&[1, 2, 3, 4], 2)]
+        {
+            assert_eq!(agreed(figures.to_vec(), 3), expected, "{figures:?}");
+        }
+    }
+
+    #[test]
+    fn reports_on_oneself_and_from_strangers_do_not_count() {
+        let roster = roster(&[2], &[]);
+        let tallies = tally(&roster, &[report(2, 2, 900), report(99, 2, 900)], &[]);
+        assert_eq!((tallies[0].measurers, tallies[0].bandwidth_bps), (0, 0));
+    }
+
+    #[test]
+    fn the_next_in_rank_is_the_standby() {
+        let roster = roster(&[2, 3, 4], &[]);
+        let ranked = order(&roster, &[], &[]);
+        assert_eq!(elect(&roster, &tally(&roster, &[], &[])), (vec![ranked[0]], vec![ranked[1]]));
+    }
+}

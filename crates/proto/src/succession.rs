@@ -1,0 +1,138 @@
+//! Taking over without a vote.
+//!
+//! Standby 1 watches the mixer. Half-way to the watch's limit it asks everyone else on stage that it is linked
+//! to whether they hear the mixer. When the limit is reached and nobody does, it declares the next regency and
+//! takes over. A mixer that leaves asks for the same. A mixer that hears it was taken over while it lives says
+//! so under its signature, and the regent withdraws.
+
+use crate::id::{PeerId, Rank};
+use crate::io::{Output, Verdict};
+use crate::message::{Alive, Message, TakeOver};
+use crate::outbox::{Note, View};
+use crate::roster::Mode;
+use crate::seal::Signed;
+use crate::time::{MS, Time};
+
+/// Somebody who heard the mixer within this time speaks against a take-over (DESIGN §6).
+pub(crate) const HEARD_US: u64 = 350 * MS;
+/// While somebody hears it, it is asked for again so often.
+const ASK_AGAIN_US: u64 = 100 * MS;
+
+/// This peer's part in who succeeds whom.
+#[derive(Debug, Default)]
+pub(crate) struct Succession {
+    watched: Option<PeerId>,
+    silent: bool,
+    heard_at: Option<Time>,
+    ask_at: Option<Time>,
+    leaving: bool,
+}
+
+impl Succession {
+    /// Roster or mandate have changed: who is to be watched?
+    pub(crate) fn look(&mut self, view: &mut View<'_>) {
+        let standby = view.mandate.standby() == Some(view.me) && view.stage.mode() != Mode::Mesh;
+        let watched = view.mandate.lead().filter(|lead| standby && *lead != view.me);
+        if watched != self.watched {
+            *self = Succession { watched, leaving: self.leaving, ..Succession::default() };
+            view.out.act(Output::WatchMixer(watched));
+        }
+    }
+
+    /// The watch on the mixer speaks; [`Verdict::Behind`] is half of its limit.
+    pub(crate) fn verdict(&mut self, view: &mut View<'_>, peer: PeerId, verdict: Verdict) {
+        if self.watched != Some(peer) {
+            return;
+        }
+        self.silent = verdict == Verdict::Silent;
+        if verdict == Verdict::Ok {
+            (self.heard_at, self.ask_at) = (None, None);
+            return;
+        }
+        if self.ask_at.is_none() {
+            self.ask_round(view, peer);
+        }
+        self.declare_if_gone(view);
+    }
+
+    fn ask_round(&mut self, view: &mut View<'_>, mixer: PeerId) {
+        self.ask_at = Some(view.now + ASK_AGAIN_US);
+        for entry in view.stage.present() {
+            if entry.peer != view.me && entry.peer != mixer && view.links.is_up(&entry.peer) {
+                view.out.send(entry.peer, Message::HearWanted { mixer });
+            }
+        }
+    }
+
+    /// Somebody answers.
+    pub(crate) fn heard(&mut self, view: &View<'_>, from: PeerId, mixer: PeerId, heard: bool) {
+        if heard && self.watched == Some(mixer) && view.stage.contains(&from) {
+            self.heard_at = Some(view.now);
+        }
+    }
+
+    fn declare_if_gone(&mut self, view: &mut View<'_>) {
+        let Some(mixer) = self.watched else { return };
+        let heard = self.heard_at.is_some_and(|at| view.now.since(at) < HEARD_US);
+        if self.silent && !heard {
+            self.declare(view, mixer, false);
+        }
+    }
+
+    fn declare(&mut self, view: &mut View<'_>, over: PeerId, polite: bool) {
+        let take_over = view.sign_for_ever(TakeOver { rank: view.mandate.next_regency(), over, polite });
+        view.send_stage(&Message::TakeOver(take_over.clone()));
+        view.out.note(Note::TakeOver(take_over));
+        (self.silent, self.ask_at) = (false, None);
+    }
+
+    /// The mixer leaves, and wants us to go on.
+    pub(crate) fn wanted(&mut self, view: &mut View<'_>, from: PeerId, rank: Rank) {
+        let proper = view.mandate.standby() == Some(view.me)
+            && view.mandate.mixers.contains(&from)
+            && rank == view.rank();
+        if proper {
+            self.declare(view, from, true);
+        }
+    }
+
+    /// We leave, and want our standby to go on; false when there is none.
+    pub(crate) fn leave(&mut self, view: &mut View<'_>) -> bool {
+        self.leaving = true;
+        let standby = view.mandate.standby().filter(|standby| view.links.is_up(standby));
+        if let Some(standby) = standby {
+            view.out.send(standby, Message::TakeOverWanted { rank: view.rank() });
+        }
+        standby.is_some()
+    }
+
+    /// A take-over has come; true when it may be taken: not when it is we who were declared gone, for we live.
+    pub(crate) fn may_take(
+        &mut self,
+        view: &mut View<'_>,
+        take_over: &Signed<TakeOver>,
+        mixing: bool,
+    ) -> bool {
+        let TakeOver { over, polite, .. } = take_over.body;
+        if over != view.me || polite || self.leaving || !mixing || !view.mandate.may_take_over(take_over) {
+            return true;
+        }
+        let rank = view.rank();
+        let alive = view.sign(Alive { rank });
+        view.send_stage(&Message::Alive(alive));
+        false
+    }
+
+    pub(crate) fn on_time(&mut self, view: &mut View<'_>) {
+        if let (Some(at), Some(mixer)) = (self.ask_at, self.watched)
+            && at <= view.now
+        {
+            self.ask_round(view, mixer);
+            self.declare_if_gone(view);
+        }
+    }
+
+    pub(crate) fn next_timeout(&self) -> Option<Time> {
+        self.ask_at
+    }
+}

@@ -1,0 +1,342 @@
+//! The parent's side: taking children, sending newcomers on, telling upward what lies below.
+
+use super::{AGGREGATE_US, ATTACH_US_MAX, Tree};
+use crate::bounded::List;
+use crate::id::PeerId;
+use crate::io::Output;
+use crate::message::{
+    Aggregate, Attach, DEPTHS_MAX, Message, PATH_LEN_MAX, PLACES_MAX, Path, Place, Purpose, Refused, Resume,
+};
+use crate::outbox::{Note, View};
+use crate::time::{SECOND, Time};
+
+/// Backups that one relay promises to feed (DESIGN §8); a standby promises as many as a mixer feeds.
+const PROMISES_MAX: usize = 4;
+/// Slots kept for promises that are called in.
+const RESERVE: usize = 1;
+/// The lead tells the host how many watch at least so often, while somebody does.
+const VIEWERS_US: u64 = 2 * SECOND;
+
+/// A peer below us.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Child {
+    /// It was accepted as a child, or has called in its promise.
+    fed: bool,
+    /// It asked to be fed, and is.
+    served: bool,
+    linked: bool,
+    since: Time,
+    below: Aggregate,
+}
+
+impl Child {
+    pub(super) fn is_served(&self) -> bool {
+        self.served
+    }
+}
+
+impl Tree {
+    /// Whether anybody is fed by us.
+    pub(crate) fn feeds(&self) -> bool {
+        self.children.values().any(|child| child.served)
+    }
+
+    /// Children that are fed or will be.
+    fn fed_count(&self) -> usize {
+        self.children.values().filter(|child| child.fed).count()
+    }
+
+    fn promised_count(&self) -> usize {
+        self.children.values().filter(|child| !child.fed).count()
+    }
+
+    /// Whether this peer is what a mixer's first tier falls back on.
+    fn stands_by(&self, view: &View<'_>) -> bool {
+        view.mandate.standby() == Some(view.me) || (view.mixes() && !self.mixing)
+    }
+
+    /// How many children this peer may feed.
+    fn capacity(&self, view: &View<'_>) -> usize {
+        let config = view.config;
+        if self.leaving.is_some() {
+            return 0;
+        }
+        let Some(roster) = view.stage.roster() else { return 0 };
+        if self.mixing || self.stands_by(view) {
+            return usize::from(roster.k1);
+        }
+        if !config.relays || self.path.is_empty() || self.path.len() >= PATH_LEN_MAX {
+            return 0;
+        }
+        let program = u64::from(roster.program.bitrate_bps.max(1));
+        let uplink = config.uplink_bps_max.map_or(usize::MAX, |bps| (bps / program) as usize);
+        usize::from(roster.k.min(config.children_max)).min(uplink.saturating_sub(RESERVE))
+    }
+
+    fn promises(&self, view: &View<'_>) -> usize {
+        match self.capacity(view) {
+            0 => 0,
+            most if self.stands_by(view) => most,
+            _ => PROMISES_MAX,
+        }
+    }
+
+    /// Somebody wants a place.
+    pub(crate) fn attach(&mut self, view: &mut View<'_>, from: PeerId, attach: &Attach) {
+        let purpose = attach.purpose;
+        match self.judge(view, from, attach) {
+            Ok(()) => {
+                let fed = purpose == Purpose::Parent;
+                let linked = view.links.is_up(&from);
+                let below = Aggregate { viewers: 1 + attach.viewers_below, ..Aggregate::default() };
+                let child = Child { fed, served: false, linked, since: view.now, below };
+                let child = self.children.entry(from).or_insert(child);
+                child.fed |= fed;
+                if linked && !child.served {
+                    view.out.act(Output::ServeHeads(from));
+                }
+                let path =
+                    if self.path.is_empty() { Path::truncated([view.me.short()]) } else { self.path.clone() };
+                view.out.send(from, Message::Accept { purpose, path });
+                self.settle(view);
+            }
+            Err(reason) => {
+                let places = self.places(view, from, attach);
+                let message = if places.is_empty() {
+                    Message::Refused { purpose, reason }
+                } else {
+                    Message::Redirect { purpose, places }
+                };
+                view.out.send(from, message);
+            }
+        }
+    }
+
+    /// Whether a peer may have the place it asks for, here.
+    fn judge(&self, view: &View<'_>, from: PeerId, attach: &Attach) -> Result<(), Refused> {
+        let (me, asker) = (view.me.short(), from.short());
+        if self.leaving.is_some() || from == view.me {
+            return Err(Refused::Closed);
+        }
+        if self.path.contains(&asker) || self.is_above(&from) {
+            return Err(Refused::Cycle);
+        }
+        let stands_by = self.stands_by(view);
+        if self.path.is_empty() && !self.mixing && !stands_by {
+            return Err(Refused::NotFed);
+        }
+        let child = self.children.get(&from);
+        match attach.purpose {
+            Purpose::Parent => {
+                let reserved = if child.is_some() { RESERVE } else { 0 };
+                let room = self.fed_count() < self.capacity(view) + reserved;
+                if child.is_some_and(|child| child.fed) || room { Ok(()) } else { Err(Refused::Full) }
+            }
+            Purpose::Backup => {
+                // whoever is above the asker, or below its parent, would fail together with its parent
+                let parent = attach.path.len().checked_sub(2).and_then(|at| attach.path.get(at));
+                let together =
+                    attach.path.contains(&me) || parent.is_some_and(|parent| self.path.contains(parent));
+                if child.is_some() {
+                    Ok(())
+                } else if together && !stands_by {
+                    Err(Refused::SameBranch)
+                } else if self.mixing || self.promised_count() >= self.promises(view) {
+                    Err(Refused::Full) // a mixer keeps its slots for its first tier
+                } else {
+                    Ok(())
+                }
+            }
+        }
+    }
+
+    /// Where there may be room: the children below whom it is nearest, the roomiest first.
+    fn places(&mut self, view: &mut View<'_>, from: PeerId, attach: &Attach) -> List<Place, PLACES_MAX> {
+        let backup = attach.purpose == Purpose::Backup;
+        let nearest = |child: &Child| {
+            let free = if backup { child.below.promises } else { child.below.free };
+            free.iter().position(|free| *free > 0).map(|depth| (depth, free[depth]))
+        };
+        let mut places: Vec<(usize, u16, PeerId)> = self
+            .children
+            .iter()
+            .filter(|(peer, child)| child.served && **peer != from)
+            .filter(|(peer, _)| !backup || !attach.path.contains(&peer.short()))
+            .filter_map(|(peer, child)| nearest(child).map(|(depth, free)| (depth, free, *peer)))
+            .collect();
+        view.rng.shuffle(&mut places);
+        places.sort_by_key(|(depth, free, _)| (*depth, std::cmp::Reverse(*free)));
+        if let Some((depth, _, first)) = places.first()
+            && let Some(child) = self.children.get_mut(first)
+        {
+            // until its next aggregate, count on the newcomer going there
+            let free = if backup { &mut child.below.promises } else { &mut child.below.free };
+            free[*depth] = free[*depth].saturating_sub(1);
+        }
+        let path_of = |peer: &PeerId| Path::truncated(self.path.iter().copied().chain([peer.short()]));
+        let mut places: List<_, PLACES_MAX> =
+            List::truncated(places.iter().map(|(_, _, peer)| Place { peer: *peer, path: path_of(peer) }));
+        let standby = view.mandate.standby().filter(|standby| backup && *standby != view.me && self.mixing);
+        if let Some(standby) = standby.filter(|_| places.is_empty()) {
+            // no other branch yet: the standby will do
+            let _ = places.push(Place { peer: standby, path: Path::truncated([standby.short()]) });
+        }
+        places
+    }
+
+    /// A child wants to be fed.
+    pub(crate) fn feed(&mut self, view: &mut View<'_>, from: PeerId, resume: Option<Resume>) {
+        let (fed, capacity) = (self.fed_count(), self.capacity(view));
+        let Some(child) = self.children.get_mut(&from) else {
+            view.out.send(from, Message::Detach);
+            return;
+        };
+        if !child.fed && fed >= capacity + RESERVE {
+            self.children.remove(&from);
+            view.out.act(Output::Unserve(from));
+            let attach = Attach { purpose: Purpose::Parent, path: Path::default(), viewers_below: 0 };
+            let places = self.places(view, from, &attach);
+            view.out.send(from, Message::Shed { places });
+            view.out.send(from, Message::Detach);
+            return;
+        }
+        (child.fed, child.served) = (true, true);
+        view.out.send(from, Message::PathIs(self.path.clone()));
+        view.out.act(Output::Serve { peer: from, from: resume, sound: true });
+        self.settle(view);
+    }
+
+    /// A child is fed by another again, but keeps our promise.
+    pub(crate) fn stop_feed(&mut self, view: &mut View<'_>, from: PeerId) {
+        if let Some(child) = self.children.get_mut(&from) {
+            (child.fed, child.served) = (false, false);
+            view.out.act(Output::Unserve(from));
+            view.out.act(Output::ServeHeads(from));
+            self.settle(view);
+        }
+    }
+
+    /// A child goes.
+    pub(crate) fn drop_child(&mut self, view: &mut View<'_>, peer: PeerId) {
+        if self.children.remove(&peer).is_some() {
+            view.out.act(Output::Unserve(peer));
+            self.settle(view);
+        }
+    }
+
+    /// A child tells what lies below it.
+    pub(crate) fn aggregate(&mut self, view: &mut View<'_>, from: PeerId, below: Aggregate) {
+        if let Some(child) = self.children.get_mut(&from) {
+            child.below = below;
+            self.settle(view);
+        }
+    }
+
+    /// Sends our fed children to other places; they go when the others feed them.
+    pub(super) fn shed(&mut self, view: &mut View<'_>) {
+        let mut places: List<_, PLACES_MAX> = List::new();
+        if let Some(parent) = &self.parent {
+            let _ = places.push(Place { peer: parent.peer, path: parent.path.clone() });
+        }
+        for mixer in view.mandate.mixers.iter().filter(|mixer| **mixer != view.me) {
+            let _ = places.push(Place { peer: *mixer, path: Path::truncated([mixer.short()]) });
+        }
+        for child in self.children.keys() {
+            view.out.send(*child, Message::Shed { places: places.clone() });
+        }
+    }
+
+    /// A message for everyone below us.
+    pub(crate) fn pass_down(&self, view: &mut View<'_>, message: &Message, but: Option<PeerId>) {
+        for (child, _) in self.children.iter().filter(|(peer, child)| child.linked && Some(**peer) != but) {
+            view.out.send(*child, message.clone());
+        }
+    }
+
+    pub(super) fn link_changed_down(&mut self, view: &mut View<'_>, peer: PeerId, up: bool) {
+        let Some(child) = self.children.get_mut(&peer) else { return };
+        if up {
+            child.linked = true;
+            if !child.served {
+                view.out.act(Output::ServeHeads(peer));
+            }
+        } else {
+            self.drop_child(view, peer);
+        }
+    }
+
+    pub(super) fn viewers_below(&self) -> u32 {
+        self.children.values().filter(|child| child.served).map(|child| child.below.viewers).sum()
+    }
+
+    /// What lies below us, ourselves included.
+    fn summed(&self, view: &View<'_>) -> Aggregate {
+        let own = u32::from(view.config.views && !self.mixing);
+        let mut sum = Aggregate { viewers: own + self.viewers_below(), ..Aggregate::default() };
+        sum.free[0] = self.capacity(view).saturating_sub(self.fed_count()) as u16;
+        sum.promises[0] = self.promises(view).saturating_sub(self.promised_count()) as u16;
+        for child in self.children.values().filter(|child| child.served) {
+            for depth in 0..DEPTHS_MAX {
+                let below = (depth + 1).min(DEPTHS_MAX - 1);
+                sum.free[below] = sum.free[below].saturating_add(child.below.free[depth]);
+                sum.promises[below] = sum.promises[below].saturating_add(child.below.promises[depth]);
+            }
+        }
+        sum
+    }
+
+    /// Tells the parent, or as the lead the host, what lies below us, if that has changed.
+    pub(super) fn tell_upward(&mut self, view: &mut View<'_>) {
+        let sum = self.summed(view);
+        if self.mixing {
+            let due = self.viewers_told.is_none_or(|(viewers, at)| {
+                viewers != sum.viewers || (viewers > 0 && view.now.since(at) >= VIEWERS_US)
+            });
+            if due {
+                self.viewers_told = Some((sum.viewers, view.now));
+                view.out.note(Note::Viewers(sum.viewers));
+            }
+            return;
+        }
+        let Some(parent) = &self.parent else { return };
+        if self.aggregate_at.is_some_and(|at| at > view.now) {
+            return;
+        }
+        self.aggregate_at = None;
+        if self.aggregate_sent != Some(sum) {
+            view.out.send(parent.peer, Message::Aggregate(sum));
+            self.aggregate_sent = Some(sum);
+            self.aggregate_at = Some(view.now + AGGREGATE_US);
+        }
+    }
+
+    /// Another parent knows nothing of us yet.
+    pub(super) fn forget_told(&mut self) {
+        (self.aggregate_sent, self.aggregate_at) = (None, None);
+    }
+
+    pub(super) fn on_time_down(&mut self, view: &mut View<'_>) {
+        let absent = |child: &Child| !child.linked && view.now.since(child.since) >= ATTACH_US_MAX;
+        let late: Vec<_> =
+            self.children.iter().filter(|(_, child)| absent(child)).map(|(peer, _)| *peer).collect();
+        for peer in late {
+            self.drop_child(view, peer);
+        }
+    }
+
+    pub(super) fn next_timeout_down(&self) -> Option<Time> {
+        let absent = self
+            .children
+            .values()
+            .filter(|child| !child.linked)
+            .map(|child| child.since + ATTACH_US_MAX)
+            .min();
+        let told = self
+            .viewers_told
+            .filter(|(viewers, _)| self.mixing && *viewers > 0)
+            .map(|(_, at)| at + VIEWERS_US);
+        // a change that came too soon after the last news
+        let news = self.aggregate_at.filter(|_| self.parent.is_some() && !self.mixing);
+        [absent, told, news].into_iter().flatten().min()
+    }
+}

@@ -1,0 +1,180 @@
+//! The tree that the program goes down.
+//!
+//! A viewer asks a mixer for a place (`Attach`). Whoever is asked takes it (`Accept`), or knows from its
+//! children's aggregates where there is room below and sends it there (`Redirect`), or can't help (`Refused`).
+//! The accepted child links to its parent and asks to be fed (`Feed`). It keeps a backup parent in another
+//! branch, linked, that sends heads only; in the first tier that is standby 1. When its feed is at fault it
+//! asks the backup to feed it from the last packets it holds, and the old parent is let go when the first
+//! packets have come: every change of parent is make-before-break.
+//!
+//! [`up`] is the child's side, [`down`] the parent's. Both know their path: the peers from a mixer down to
+//! here. Whoever has the asker in its path refuses it, so there is no cycle.
+
+mod down;
+mod up;
+
+use std::collections::BTreeMap;
+
+use crate::id::PeerId;
+use crate::message::{Aggregate, Message, PATH_LEN_MAX, Path, TakeOver};
+use crate::outbox::{Note, View};
+use crate::roster::Mode;
+use crate::seal::Signed;
+use crate::time::{SECOND, Time};
+
+use down::Child;
+use up::{Seek, Up};
+
+/// A child that was accepted and hasn't come within this time is forgotten (DESIGN §8).
+const ATTACH_US_MAX: u64 = 10 * SECOND;
+/// Aggregates go up no more often than this.
+const AGGREGATE_US: u64 = SECOND;
+
+/// A viewer that can't be fed reminds the host this often that there is an audience.
+const REMIND_US: u64 = 2 * SECOND;
+
+/// This peer's place in the tree, and who hangs on it.
+#[derive(Debug, Default)]
+pub(crate) struct Tree {
+    parent: Option<Up>,
+    backup: Option<Up>,
+    /// Asked to feed us; becomes the parent with its first packets.
+    next: Option<Up>,
+    seek_parent: Option<Seek>,
+    seek_backup: Option<Seek>,
+    /// What the watch says of the parent.
+    at_fault: bool,
+    /// A take-over by our backup, to be followed if our feed stalls.
+    held: Option<Signed<TakeOver>>,
+    children: BTreeMap<PeerId, Child>,
+    path: Path,
+    mixing: bool,
+    leaving: Option<Time>,
+    aggregate_at: Option<Time>,
+    aggregate_sent: Option<Aggregate>,
+    viewers_told: Option<(u32, Time)>,
+    watched: (Option<PeerId>, Option<PeerId>),
+    /// A viewer of a room without a tree reminds the host of itself then.
+    waits_at: Option<Time>,
+}
+
+impl Tree {
+    /// Our place: the peers from a mixer down to us, ourselves included; empty when nobody feeds us.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whether this peer takes its program from the tree: it wants to see, and neither mixes nor gets the
+    /// program from its mixer as a speaker.
+    fn is_viewer(&self, view: &View<'_>) -> bool {
+        let speaks = view.stage.entry(&view.me).is_some_and(|entry| entry.speaks);
+        view.config.views && !speaks && !self.mixing && self.leaving.is_none()
+    }
+
+    /// Roster or mandate have changed.
+    pub(crate) fn look(&mut self, view: &mut View<'_>) {
+        self.waits_at = None;
+        if view.stage.mode() == Mode::Mesh && view.stage.roster().is_some() && !self.mixing {
+            // nobody mixes, so there is no tree; the host may have forgotten that we are there
+            self.let_go_upward(view);
+            self.waits_at = self.is_viewer(view).then_some(view.now + REMIND_US);
+        } else {
+            self.follow_mandate(view);
+        }
+        self.settle(view);
+    }
+
+    /// We have begun to mix, or stopped.
+    pub(crate) fn mixing(&mut self, view: &mut View<'_>, mixing: bool) {
+        self.mixing = mixing;
+        if mixing {
+            self.let_go_upward(view);
+            self.set_path(view, &[]);
+        } else {
+            self.shed(view);
+            self.path = Path::default();
+            self.follow_mandate(view);
+        }
+        self.settle(view);
+    }
+
+    /// Our path is that of our parent and ourselves; tells the children when it has changed.
+    fn set_path(&mut self, view: &mut View<'_>, above: &[crate::id::ShortId]) {
+        let path = Path::truncated(above.iter().copied().chain([view.me.short()]));
+        if path == self.path || above.len() >= PATH_LEN_MAX {
+            return;
+        }
+        self.path = path;
+        for child in self.children.keys() {
+            view.out.send(*child, Message::PathIs(self.path.clone()));
+        }
+    }
+
+    /// Does what follows from any change: the watch, the links, the news for the parent.
+    fn settle(&mut self, view: &mut View<'_>) {
+        self.keep_watch(view);
+        self.keep_links(view);
+        self.tell_upward(view);
+    }
+
+    /// Everything on a link that has come up or gone.
+    pub(crate) fn link_changed(&mut self, view: &mut View<'_>, peer: PeerId, up: bool) {
+        self.link_changed_up(view, peer, up);
+        self.link_changed_down(view, peer, up);
+        self.settle(view);
+    }
+
+    /// Leaves politely: children are sent to our parent's other places, then we go.
+    pub(crate) fn leave(&mut self, view: &mut View<'_>) {
+        self.leaving = Some(view.now + SECOND);
+        self.shed(view);
+    }
+
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.leaving.is_some()
+    }
+
+    /// Who feeds us, and who would.
+    pub(crate) fn above(&self) -> (Option<PeerId>, Option<PeerId>) {
+        (self.parent.as_ref().map(|up| up.peer), self.backup.as_ref().map(|up| up.peer))
+    }
+
+    /// Whom we feed, and whom we would.
+    pub(crate) fn below(&self) -> (Vec<PeerId>, Vec<PeerId>) {
+        let served = |wanted| {
+            let children = self.children.iter().filter(move |(_, child)| child.is_served() == wanted);
+            children.map(|(peer, _)| *peer).collect()
+        };
+        (served(true), served(false))
+    }
+
+    /// Lets go of everyone, above and below.
+    pub(crate) fn let_go(&mut self, view: &mut View<'_>) {
+        self.let_go_upward(view);
+        for child in std::mem::take(&mut self.children).into_keys() {
+            view.out.send(child, Message::Detach);
+        }
+    }
+
+    /// Whether leaving is done: nobody is fed by us any more, or time is up.
+    pub(crate) fn left(&self, now: Time) -> bool {
+        self.leaving.is_some_and(|at| at <= now || !self.feeds())
+    }
+
+    pub(crate) fn on_time(&mut self, view: &mut View<'_>) {
+        if self.waits_at.is_some_and(|at| at <= view.now) {
+            self.waits_at = Some(view.now + REMIND_US);
+            view.out.note(Note::Lost);
+        }
+        self.on_time_up(view);
+        self.on_time_down(view);
+        self.settle(view);
+    }
+
+    pub(crate) fn next_timeout(&self) -> Option<Time> {
+        [self.next_timeout_up(), self.next_timeout_down(), self.leaving, self.waits_at]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+}

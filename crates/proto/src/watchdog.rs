@@ -1,0 +1,266 @@
+//! Telling a dead peer from a slow one.
+//!
+//! Bodies keep one of these for each link that somebody depends on, feed it arrivals and heads, and give the
+//! brain a verdict when it changes. How long a silence may last follows from the link itself: four times the
+//! 99th percentile of its gaps, but never less than a floor, so that a jittery link isn't given up for its
+//! jitter.
+
+use crate::io::Verdict;
+use crate::time::{MS, Time};
+
+/// A feeding parent may be silent for this long at least (DESIGN §8).
+pub const PARENT_SILENT_US: u64 = 150 * MS;
+/// A mixer that its standby watches may (DESIGN §6).
+pub const MIXER_SILENT_US: u64 = 350 * MS;
+/// A feed that has been silent for this long makes the child ask its backup how far it is (DESIGN §8).
+pub const ASK_US: u64 = 75 * MS;
+/// A backup must be ahead by so much of the program, and for so long, before the parent is at fault.
+pub const AHEAD_US: u64 = 100 * MS;
+/// A feed that brings nothing new for this long is given up even when nobody is known to be ahead.
+pub const STALLED_US: u64 = 600 * MS;
+/// However jittery a link is, a longer silence is not waited for. A guess.
+const SILENT_US_MAX: u64 = 2_000 * MS;
+/// With fewer gaps than this a percentile says nothing.
+const GAPS_MIN: u32 = 50;
+/// How often the backup is asked while the feed stands still.
+const ASK_AGAIN_US: u64 = 50 * MS;
+
+/// Gaps are counted in buckets of a quarter octave from 1 ms up: 60 of them reach half a minute.
+const BUCKETS: usize = 60;
+/// After so many gaps the counts are halved, so that the last minute or so weighs most.
+const HALVE_AFTER: u32 = 2_000;
+
+/// The gaps between arrivals on one link.
+#[derive(Clone, Debug)]
+struct Gaps {
+    counts: [u16; BUCKETS],
+    total: u32,
+}
+
+impl Gaps {
+    fn add(&mut self, gap_us: u64) {
+        let ms = (gap_us / MS).max(1);
+        let octave = ms.ilog2();
+        let quarter = ((ms * 4) >> octave) - 4;
+        let bucket = (octave as usize * 4 + quarter as usize).min(BUCKETS - 1);
+        self.counts[bucket] = self.counts[bucket].saturating_add(1);
+        self.total += 1;
+        if self.total >= HALVE_AFTER {
+            self.counts.iter_mut().for_each(|count| *count /= 2);
+            self.total = self.counts.iter().map(|count| u32::from(*count)).sum();
+        }
+    }
+
+    /// The upper end of the bucket that the 99th percentile falls into; 0 before there are enough gaps.
+    fn p99_us(&self) -> u64 {
+        if self.total < GAPS_MIN {
+            return 0;
+        }
+        let mut above = self.total / 100;
+        for (bucket, count) in self.counts.iter().enumerate().rev() {
+            let count = u32::from(*count);
+            if count > above {
+                let (octave, quarter) = (bucket as u64 / 4, bucket as u64 % 4);
+                return ((4 + quarter + 1) << octave) * MS / 4;
+            }
+            above -= count;
+        }
+        0
+    }
+}
+
+/// Watches one peer for silence.
+#[derive(Clone, Debug)]
+pub struct SilenceWatch {
+    floor_us: u64,
+    last: Time,
+    gaps: Gaps,
+}
+
+impl SilenceWatch {
+    /// Begins now, as if something had just come. Silence up to `floor_us` is always allowed.
+    pub fn new(now: Time, floor_us: u64) -> SilenceWatch {
+        SilenceWatch { floor_us, last: now, gaps: Gaps { counts: [0; BUCKETS], total: 0 } }
+    }
+
+    /// Something came: media, a head, anything.
+    pub fn arrived(&mut self, now: Time) {
+        let gap_us = now.since(self.last);
+        if gap_us >= MS {
+            self.gaps.add(gap_us);
+        }
+        self.last = self.last.max(now);
+    }
+
+    /// How long a silence may last now.
+    pub fn limit_us(&self) -> u64 {
+        self.floor_us.max((4 * self.gaps.p99_us()).min(SILENT_US_MAX))
+    }
+
+    /// How long nothing has come.
+    pub fn silent_us(&self, now: Time) -> u64 {
+        now.since(self.last)
+    }
+
+    /// [`Verdict::Silent`] past the limit, [`Verdict::Behind`] past half of it, otherwise [`Verdict::Ok`].
+    pub fn verdict(&self, now: Time) -> Verdict {
+        match self.silent_us(now) {
+            silent if silent >= self.limit_us() => Verdict::Silent,
+            silent if silent >= self.limit_us() / 2 => Verdict::Behind,
+            _ => Verdict::Ok,
+        }
+    }
+}
+
+/// Watches the link that feeds us, and compares it with the backup's heads.
+#[derive(Clone, Debug)]
+pub struct FeedWatch {
+    parent: SilenceWatch,
+    /// Capture time of the newest frame we hold, and since when.
+    newest_us: u64,
+    newest_at: Time,
+    /// Capture time of the backup's newest frame.
+    backup_us: u64,
+    ahead_since: Option<Time>,
+    asked_at: Option<Time>,
+}
+
+impl FeedWatch {
+    /// Begins now.
+    pub fn new(now: Time) -> FeedWatch {
+        FeedWatch {
+            parent: SilenceWatch::new(now, PARENT_SILENT_US),
+            newest_us: 0,
+            newest_at: now,
+            backup_us: 0,
+            ahead_since: None,
+            asked_at: None,
+        }
+    }
+
+    /// Something came from the parent.
+    pub fn arrived(&mut self, now: Time) {
+        self.parent.arrived(now);
+    }
+
+    /// A frame of the program is here, from whomever.
+    pub fn progressed(&mut self, now: Time, captured_us: u64) {
+        if captured_us > self.newest_us {
+            self.newest_us = captured_us;
+            self.newest_at = now;
+            self.compare(now);
+        }
+    }
+
+    /// The backup told how far it is.
+    pub fn backup_head(&mut self, now: Time, captured_us: u64) {
+        self.backup_us = self.backup_us.max(captured_us);
+        self.compare(now);
+    }
+
+    fn compare(&mut self, now: Time) {
+        if self.backup_us >= self.newest_us.saturating_add(AHEAD_US) && self.newest_us > 0 {
+            self.ahead_since.get_or_insert(now);
+        } else {
+            self.ahead_since = None;
+        }
+    }
+
+    /// Whether the backup is to be asked for its head now; at most each 50 ms.
+    pub fn asks_backup(&mut self, now: Time) -> bool {
+        let due = self.asked_at.is_none_or(|at| now.since(at) >= ASK_AGAIN_US);
+        let asks = now.since(self.newest_at) >= ASK_US && due;
+        if asks {
+            self.asked_at = Some(now);
+        }
+        asks
+    }
+
+    /// What is to be said of the parent.
+    pub fn verdict(&self, now: Time) -> Verdict {
+        if self.parent.verdict(now) == Verdict::Silent {
+            Verdict::Silent
+        } else if self.ahead_since.is_some_and(|since| now.since(since) >= AHEAD_US) {
+            Verdict::Behind
+        } else if self.newest_us > 0 && now.since(self.newest_at) >= STALLED_US {
+            Verdict::Stalled
+        } else {
+            Verdict::Ok
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(ms: u64) -> Time {
+        Time(ms * MS)
+    }
+
+    #[test]
+    fn a_steady_link_is_silent_after_the_floor() {
+        let mut watch = SilenceWatch::new(at(0), PARENT_SILENT_US);
+        (0..100).for_each(|tick| watch.arrived(at(tick * 20)));
+        assert_eq!(watch.verdict(at(1980 + 74)), Verdict::Ok);
+        assert_eq!(watch.verdict(at(1980 + 149)), Verdict::Behind);
+        assert_eq!(watch.verdict(at(1980 + 150)), Verdict::Silent);
+    }
+
+    #[test]
+    fn a_jittery_link_is_given_four_times_its_p99() {
+        let mut watch = SilenceWatch::new(at(0), PARENT_SILENT_US);
+        (0..200).for_each(|tick| watch.arrived(at(tick * 100)));
+        assert!((400_000..=500_000).contains(&watch.limit_us()), "{}", watch.limit_us());
+    }
+
+    #[test]
+    fn one_long_gap_in_a_thousand_does_not_count() {
+        let mut watch = SilenceWatch::new(at(0), PARENT_SILENT_US);
+        let mut now = 0;
+        for tick in 0..1000 {
+            now += if tick == 500 { 2000 } else { 20 };
+            watch.arrived(at(now));
+        }
+        assert_eq!(watch.limit_us(), PARENT_SILENT_US);
+    }
+
+    #[test]
+    fn a_parent_whose_backup_is_ahead_is_behind_after_100_ms() {
+        let mut watch = FeedWatch::new(at(0));
+        (1..=30).for_each(|tick| {
+            watch.arrived(at(tick * 33));
+            watch.progressed(at(tick * 33), tick * 33 * MS);
+        });
+        for ms in (1000..1300).step_by(10) {
+            watch.arrived(at(ms)); // alive, but nothing new
+        }
+        assert!(watch.asks_backup(at(1075)) && !watch.asks_backup(at(1100)) && watch.asks_backup(at(1125)));
+        watch.backup_head(at(1100), 1095 * MS);
+        assert_eq!(watch.verdict(at(1199)), Verdict::Ok);
+        assert_eq!(watch.verdict(at(1200)), Verdict::Behind);
+        watch.progressed(at(1210), 1200 * MS);
+        assert_eq!(watch.verdict(at(1210)), Verdict::Ok);
+    }
+
+    #[test]
+    fn a_feed_that_stands_still_while_nobody_is_ahead_is_stalled_after_600_ms() {
+        let mut watch = FeedWatch::new(at(0));
+        watch.progressed(at(10), 5 * MS);
+        for ms in (10..=700).step_by(50) {
+            watch.arrived(at(ms));
+            watch.backup_head(at(ms), 5 * MS);
+        }
+        assert_eq!(watch.verdict(at(609)), Verdict::Ok);
+        assert_eq!(watch.verdict(at(610)), Verdict::Stalled);
+    }
+
+    #[test]
+    fn before_the_first_frame_only_silence_counts() {
+        let mut watch = FeedWatch::new(at(0));
+        watch.arrived(at(700));
+        watch.backup_head(at(700), 700 * MS);
+        assert_eq!(watch.verdict(at(810)), Verdict::Ok);
+        assert_eq!(watch.verdict(at(850)), Verdict::Silent);
+    }
+}

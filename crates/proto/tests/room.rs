@@ -1,0 +1,216 @@
+//! The brain under inputs in any order from anyone: it never panics, comes to rest, and stays within bounds.
+
+mod samples;
+
+use std::sync::LazyLock;
+
+use plenary_proto::bounded::{List, Text};
+use plenary_proto::message::*;
+use plenary_proto::seal::{Signed, Verified};
+use plenary_proto::{
+    Command, Event, HostConfig, Input, Output, PeerId, RoomConfig, RoomState, Time, Verdict, Via,
+};
+use proptest::prelude::*;
+use samples::*;
+
+/// Keys 2 to 4 are on the sampled roster or named in it; 8 and 9 are strangers.
+const OTHERS: [u8; 5] = [2, 3, 4, 8, 9];
+
+static VERIFIED: LazyLock<Vec<Verified<Message>>> = LazyLock::new(|| {
+    let verify = |message: Message| message.verify(&samples::room(), &key(1).id(), NOW).unwrap();
+    samples().into_iter().map(verify).collect()
+});
+
+#[derive(Clone, Debug)]
+enum Step {
+    Message { from: u8, via: u8, sample: usize },
+    Link { peer: u8, kind: u8, up: bool },
+    Described { peer: u8, kind: u8 },
+    Verdict { peer: u8, verdict: u8 },
+    Measured { peer: u8, train: u32, some: bool },
+    Plain(u8, u8),
+    Wait(u32),
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let peer = || prop::sample::select(&OTHERS[..]);
+    let sample = 0..VERIFIED.len();
+    let step = prop_oneof![
+        6 => (peer(), 0..3u8, sample).prop_map(|(from, via, sample)| Step::Message { from, via, sample }),
+        2 => (peer(), 0..2u8, any::<bool>()).prop_map(|(peer, kind, up)| Step::Link { peer, kind, up }),
+        1 => (peer(), 0..2u8).prop_map(|(peer, kind)| Step::Described { peer, kind }),
+        1 => (peer(), 0..4u8).prop_map(|(peer, verdict)| Step::Verdict { peer, verdict }),
+        1 => (peer(), 0..4u32, any::<bool>()).prop_map(|(peer, train, some)| Step::Measured { peer, train, some }),
+        2 => (peer(), 0..12u8).prop_map(|(peer, what)| Step::Plain(peer, what)),
+        3 => (0..3_000_000u32).prop_map(Step::Wait),
+    ];
+    prop::collection::vec(step, 1..120)
+}
+
+fn config(me: u8, hosts: bool) -> RoomConfig {
+    RoomConfig {
+        room: room(),
+        root: key(1).id(),
+        host: hosts.then(|| HostConfig {
+            root: key(1),
+            stage_open: true,
+            program: ProgramFormat { width: 1280, height: 720, fps: 30, bitrate_bps: 1_500_000 },
+            k: 4,
+            k1: 6,
+            mixers: 0,
+            invite_expires_us: None,
+        }),
+        name: Text::truncated("me"),
+        speaks: me == 2,
+        views: me != 3,
+        consent: if me == 2 { Consent::Never } else { Consent::Always },
+        relays: true,
+        children_max: 8,
+        uplink_bps_max: None,
+        unix_s_at_zero: NOW,
+    }
+}
+
+/// Drains the outbox; a brain that always wants one thing more never rests.
+fn drain(room: &mut RoomState) -> Vec<Output> {
+    let outputs: Vec<_> = std::iter::from_fn(|| room.poll_output()).take(10_000).collect();
+    assert!(outputs.len() < 10_000, "never at rest");
+    outputs
+}
+
+fn run(me: u8, hosts: bool, steps: &[Step]) -> (RoomState, Vec<Output>) {
+    let mut room = RoomState::new(key(me), config(me, hosts), 7, Time(0));
+    let mut outputs = drain(&mut room);
+    let mut now = Time(0);
+    let kind = |kind: u8| if kind == 0 { LinkKind::Peer } else { LinkKind::Trunk(0) };
+    for step in steps {
+        let id = |seed: &u8| key(*seed).id();
+        let input = match step {
+            Step::Message { from, via, sample } => {
+                let message = VERIFIED[*sample].clone();
+                let via = match via {
+                    0 => Via::Link,
+                    1 => Via::Signal,
+                    _ => Via::Mesh(List::truncated([key(4).id().short()])),
+                };
+                Input::Message { from: id(from), via, message }
+            }
+            Step::Link { peer, kind: which, up: true } => Input::LinkUp(id(peer), kind(*which)),
+            Step::Link { peer, kind: which, up: false } => Input::LinkDown(id(peer), kind(*which)),
+            Step::Described { peer, kind: which } => {
+                Input::Described { peer: id(peer), kind: kind(*which), description: description() }
+            }
+            Step::Verdict { peer, verdict } => {
+                let verdicts = [Verdict::Ok, Verdict::Silent, Verdict::Behind, Verdict::Stalled];
+                Input::Verdict { peer: id(peer), verdict: verdicts[usize::from(*verdict)] }
+            }
+            Step::Measured { peer, train, some } => {
+                let bandwidth_bps = some.then_some(50_000_000);
+                Input::Measured { peer: id(peer), train: *train, bandwidth_bps, rtt_us: 1000 }
+            }
+            Step::Plain(peer, what) => match what {
+                0 => Input::SignalUp(true),
+                1 => Input::SignalUp(false),
+                2 => Input::Undeliverable(Some(id(peer))),
+                3 => Input::Heard(id(peer)),
+                4 => Input::Fed(id(peer)),
+                5 => Input::Bench { encode_us: 4000, decode_us: 1500 },
+                6 => Input::Warm,
+                7 => Input::Misbehaved(id(peer)),
+                8 => Input::Command(Command::ReconnectUpstream),
+                9 => Input::Command(Command::SetMixers(*peer)),
+                10 => Input::Command(Command::Leave),
+                _ => Input::Undeliverable(None),
+            },
+            Step::Wait(us) => {
+                now = now + u64::from(*us);
+                Input::Timeout
+            }
+        };
+        room.handle(now, input);
+        outputs.extend(drain(&mut room));
+        assert!(room.next_timeout().is_none_or(|due| due > now), "{step:?} leaves a timeout behind");
+        let snapshot = room.snapshot();
+        assert!(snapshot.links <= 256 && snapshot.children.len() <= 64, "{snapshot:?}");
+    }
+    (room, outputs)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    #[test]
+    fn no_order_of_inputs_makes_a_brain_panic(me in prop::sample::select(&[2u8, 3, 4, 5][..]), hosts: bool, steps in steps()) {
+        run(me, hosts, &steps);
+    }
+
+    #[test]
+    fn the_same_inputs_give_the_same_outputs(steps in steps()) {
+        prop_assert_eq!(run(4, false, &steps).1, run(4, false, &steps).1);
+    }
+}
+
+fn events(outputs: &[Output]) -> Vec<&Event> {
+    outputs
+        .iter()
+        .filter_map(|output| if let Output::Event(event) = output { Some(event) } else { None })
+        .collect()
+}
+
+fn message(room: &mut RoomState, from: PeerId, message: Message) -> Vec<Output> {
+    let message = message.verify(&samples::room(), &key(1).id(), NOW).unwrap();
+    room.handle(Time(1), Input::Message { from, via: Via::Link, message });
+    drain(room)
+}
+
+#[test]
+fn a_peer_that_keeps_breaking_the_rules_is_dropped_and_not_heard_again() {
+    let mut room = RoomState::new(key(2), config(2, true), 7, Time(0));
+    let stranger = key(9).id();
+    drain(&mut room);
+    let dropped = |outputs: &[Output]| {
+        events(outputs).iter().any(|event| matches!(event, Event::PeerMisbehaved { dropped: true, .. }))
+    };
+    for count in 1..=8 {
+        room.handle(Time(1), Input::Misbehaved(stranger));
+        assert_eq!(dropped(&drain(&mut room)), count == 8);
+    }
+    let join = Message::Join(Join { name: Text::truncated("x"), speaks: false, views: true, mixes: false });
+    assert_eq!(message(&mut room, stranger, join.clone()), []);
+    assert_ne!(message(&mut room, key(8).id(), join), []);
+}
+
+#[test]
+fn an_older_roster_or_one_by_another_root_changes_nothing() {
+    let mut room = RoomState::new(key(5), config(5, false), 7, Time(0));
+    message(&mut room, key(2).id(), Message::Roster(roster()));
+    assert_eq!(room.snapshot().epoch, 7);
+    let older = Signed::new(&key(1), &samples::room(), 6, 6, NEVER, Roster { acting: None, ..roster().body });
+    assert_eq!(message(&mut room, key(2).id(), Message::Roster(older)), []);
+    let forged = Signed::new(&key(9), &samples::room(), 8, 8, NEVER, roster().body);
+    assert!(Message::Roster(forged).verify(&samples::room(), &key(1).id(), NOW).is_err());
+}
+
+#[test]
+fn an_outcome_that_no_majority_signed_is_ignored() {
+    let mut room = RoomState::new(key(5), config(5, false), 7, Time(0));
+    message(&mut room, key(2).id(), Message::Roster(roster()));
+    message(&mut room, key(2).id(), Message::Decided(Box::new(decided())));
+    assert_eq!(room.snapshot().rank.term, 0, "one of two is no majority");
+    let both = [2, 3]
+        .map(|seed| (key(seed).id(), Decided::countersign(&key(seed), &samples::room(), 7, &outcome())));
+    let signatures = List::truncated(both);
+    message(&mut room, key(2).id(), Message::Decided(Box::new(Decided { signatures, ..decided() })));
+    assert_eq!(room.snapshot().rank.term, 3);
+}
+
+#[test]
+fn a_vote_by_a_peer_that_is_not_on_the_roster_does_not_count() {
+    let mut room = RoomState::new(key(5), config(5, false), 7, Time(0));
+    message(&mut room, key(2).id(), Message::Roster(roster()));
+    let two = [2, 9]
+        .map(|seed| (key(seed).id(), Decided::countersign(&key(seed), &samples::room(), 7, &outcome())));
+    let signatures = List::truncated(two);
+    message(&mut room, key(2).id(), Message::Decided(Box::new(Decided { signatures, ..decided() })));
+    assert_eq!(room.snapshot().rank.term, 0);
+}

@@ -1,0 +1,187 @@
+//! One message of each variant, signed by keys that the tests know.
+#![allow(dead_code, reason = "each test uses its part")]
+
+use plenary_proto::bounded::{List, Text};
+use plenary_proto::identity::{MediaKind, hashes::FrameHashes};
+use plenary_proto::message::*;
+use plenary_proto::seal::{Keypair, Signed};
+use plenary_proto::{Rank, RoomId, StreamId, StreamKind, StreamSpec};
+
+pub(crate) const NOW: u64 = 1_800_000_000;
+pub(crate) const NEVER: u64 = u64::MAX;
+pub(crate) const RANK: Rank = Rank { term: 3, regency: 1 };
+
+pub(crate) fn key(seed: u8) -> Keypair {
+    Keypair::from_seed(&[seed; 32])
+}
+
+pub(crate) fn room() -> RoomId {
+    RoomId::of_root(&key(1).id())
+}
+
+pub(crate) fn list<T: std::fmt::Debug, const MAX: usize>(items: Vec<T>) -> List<T, MAX> {
+    items.try_into().unwrap()
+}
+
+pub(crate) fn roster() -> SignedRoster {
+    let entry = |seed: u8, speaks| Entry {
+        peer: key(seed).id(),
+        name: Text::truncated("Ada"),
+        speaks,
+        views: false,
+        mixes: !speaks,
+        away: false,
+        index: seed,
+    };
+    let roster = Roster {
+        host: key(2).id(),
+        entries: list(vec![entry(2, true), entry(3, false)]),
+        acting: Some(key(3).id()),
+        audience: true,
+        program: ProgramFormat { width: 1280, height: 720, fps: 30, bitrate_bps: 1_500_000 },
+        k: 4,
+        k1: 10,
+        mixers: 0,
+    };
+    Signed::new(&key(1), &room(), 7, 7, NEVER, roster)
+}
+
+pub(crate) fn outcome() -> Outcome {
+    Outcome {
+        term: 3,
+        reason: ElectionReason::Opening,
+        mixers: list(vec![key(3).id()]),
+        standbys: list(vec![key(4).id()]),
+        evidence: [5; 32],
+    }
+}
+
+pub(crate) fn decided() -> Decided {
+    let signature = Decided::countersign(&key(2), &room(), 7, &outcome());
+    Decided { epoch: 7, body: outcome(), signatures: list(vec![(key(2).id(), signature)]) }
+}
+
+pub(crate) fn take_over() -> Signed<TakeOver> {
+    Signed::new(&key(4), &room(), 7, 9, NEVER, TakeOver { rank: RANK, over: key(3).id(), polite: false })
+}
+
+pub(crate) fn report() -> Signed<Report> {
+    let report = Report {
+        term: 3,
+        candidate: key(3).id(),
+        bandwidth_bps: 99_700_000,
+        measured: Measured::Train,
+        rtt_us: 30_400,
+        bitrate_bps: None,
+    };
+    Signed::new(&key(2), &room(), 7, 10, NEVER, report)
+}
+
+pub(crate) fn claim() -> Signed<Claim> {
+    let claim = Claim { encode_us: 4_100, decode_us: 1_500, uplink_bps_max: Some(20_000_000) };
+    Signed::new(&key(3), &room(), 7, 11, NEVER, claim)
+}
+
+pub(crate) fn description() -> Description {
+    Description {
+        ufrag: Text::truncated("Zq8xPw1n"),
+        pwd: Text::truncated("0123456789abcdefghijklmn"),
+        fingerprint: [6; 32],
+        setup: Setup::ActPass,
+        payload_types: None,
+        candidates: list(vec![Candidate::Host("127.0.0.1:40000".parse().unwrap())]),
+    }
+}
+
+pub(crate) fn path() -> Path {
+    list(vec![key(3).id().short(), key(8).id().short()])
+}
+
+pub(crate) fn places() -> List<Place, PLACES_MAX> {
+    list(vec![Place { peer: key(8).id(), path: path() }])
+}
+
+/// One of each variant, in the order of the enum.
+pub(crate) fn samples() -> Vec<Message> {
+    let resume = Resume { stream: StreamId([9; 8]), video_packet: 1234, sound_packet: 567 };
+    let spec =
+        StreamSpec { maker: key(3).id(), kind: StreamKind::Program, rank: RANK, rung: 0, start: [1; 8] };
+    vec![
+        Message::Join(Join { name: Text::truncated("Zoë"), speaks: true, views: true, mixes: false }),
+        Message::Admit(Box::new(Admit {
+            roster: roster(),
+            decided: Some(decided()),
+            take_over: Some(take_over()),
+        })),
+        Message::Refuse(Refusal::Expired),
+        Message::Roster(roster()),
+        Message::Leave,
+        Message::LinkWanted(LinkKind::Peer),
+        Message::Offer(Offer { kind: LinkKind::Trunk(1), description: description() }),
+        Message::Answer(Answer {
+            kind: LinkKind::Trunk(1),
+            offered_ufrag: Text::truncated("Zq8xPw1n"),
+            offered_fingerprint: [6; 32],
+            description: Description { setup: Setup::Active, ..description() },
+        }),
+        Message::Relay(Relay {
+            from: key(2).id(),
+            to: key(8).id(),
+            route: list(vec![key(3).id().short()]),
+            passed: 0,
+            sealed: list(vec![1, 2, 3]),
+        }),
+        Message::Stream(StreamUse { slot: 2, spec }),
+        Message::Home {
+            rank: RANK,
+            ask: VideoAsk { width: 640, height: 360, fps: 30, bitrate_bps: 600_000 },
+            resume: Some(resume),
+        },
+        Message::HearWanted { mixer: key(3).id() },
+        Message::Heard { mixer: key(3).id(), heard: true },
+        Message::TakeOver(take_over()),
+        Message::Alive(Signed::new(&key(3), &room(), 7, 12, NEVER, Alive { rank: RANK })),
+        Message::TakeOverWanted { rank: RANK },
+        Message::ProbeWanted { train: 1, bytes: 200_000, rate_bps: 0 },
+        Message::ProbeBusy { train: 1 },
+        Message::Claim(claim()),
+        Message::Report(report()),
+        Message::Opening { term: 3, reason: ElectionReason::MixerGone },
+        Message::Ballot(Box::new(Signed::new(
+            &key(2),
+            &room(),
+            7,
+            13,
+            NEVER,
+            Ballot { reports: list(vec![report()]), claims: list(vec![claim()]), outcome: outcome() },
+        ))),
+        Message::Vote {
+            term: 3,
+            ballot: [4; 32],
+            signature: Decided::countersign(&key(2), &room(), 7, &outcome()),
+        },
+        Message::Lacking { term: 3, reports: list(vec![report()]), claims: list(vec![]) },
+        Message::Decided(Box::new(decided())),
+        Message::Audience { viewers: 300 },
+        Message::Attach(Attach { purpose: Purpose::Backup, path: path(), viewers_below: 2 }),
+        Message::Accept { purpose: Purpose::Parent, path: path() },
+        Message::Redirect { purpose: Purpose::Parent, places: places() },
+        Message::Refused { purpose: Purpose::Backup, reason: Refused::SameBranch },
+        Message::Feed { from: Some(resume) },
+        Message::StopFeed,
+        Message::Detach,
+        Message::Shed { places: places() },
+        Message::Aggregate(Aggregate { viewers: 5, free: [1, 4, 0, 0, 0, 0, 0, 0], promises: [4; 8] }),
+        Message::PathIs(path()),
+        Message::FrameHashes(FrameHashes::sign(
+            &key(3),
+            &room(),
+            StreamId([9; 8]),
+            MediaKind::Video,
+            100,
+            list(vec![[3; 16], [4; 16]]),
+        )),
+        Message::Started(spec),
+        Message::Bye(LinkKind::Trunk(2)),
+    ]
+}

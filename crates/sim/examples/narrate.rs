@@ -1,0 +1,49 @@
+//! Tells what every brain does in one small world, from the moment something happens:
+//! `narrate SPEAKERS CANDIDATES VIEWERS SECONDS SEED [leave|kill|kill-relay|kill-tier] [K K1]`.
+
+use plenary_proto::Time;
+use plenary_proto::time::{MS, SECOND};
+use plenary_sim::checkers::liveness;
+use plenary_sim::{Kind, Net, PeerPlan, World, WorldPlan};
+
+fn main() {
+    let text = |at: usize| std::env::args().nth(at).unwrap_or_default();
+    let number = |at: usize, default: u64| text(at).parse().unwrap_or(default);
+    let kinds =
+        [(Kind::Speaker, number(1, 2)), (Kind::Candidate, number(2, 2)), (Kind::Viewer, number(3, 4))];
+    let kinds = kinds.into_iter().flat_map(|(kind, count)| std::iter::repeat_n(kind, count as usize));
+    let peers = kinds.enumerate().map(|(at, kind)| PeerPlan {
+        kind,
+        joins_at: Time((at as u64 * 37 * MS).min(SECOND)),
+        uplink_bps: 100_000_000,
+        relays: true,
+    });
+    let net = Net { delay_us: (5 * MS, 40 * MS), loss_ppm: 5_000 };
+    let (k, k1) = (number(7, 4) as u8, number(8, 6) as u8);
+    let mut world = World::new(WorldPlan { peers: peers.collect(), net, k, k1 }, number(5, 0));
+    let happens = !text(6).is_empty();
+    world.narrate(!happens);
+    world.run_for(number(4, 5) * SECOND);
+    world.narrate(true);
+    let children = |world: &World, peer| world.snapshot(peer).children.len();
+    match &*text(6) {
+        "leave" => world.leave(world.mixers()[0]),
+        "kill" => world.kill(world.mixers()[0]),
+        "kill-relay" => {
+            let relay = world.viewers().into_iter().max_by_key(|viewer| children(&world, *viewer));
+            relay.into_iter().for_each(|relay| world.kill(relay));
+        }
+        "kill-tier" => {
+            let tier = world.viewers().into_iter().filter(|viewer| world.snapshot(*viewer).path.len() == 2);
+            tier.collect::<Vec<_>>().into_iter().for_each(|peer| world.kill(peer));
+        }
+        _ => {}
+    }
+    if happens {
+        world.run_for(number(4, 5) * SECOND);
+    }
+    for peer in world.living().collect::<Vec<_>>() {
+        eprintln!("{peer:?} {:?}", world.snapshot(peer));
+    }
+    eprintln!("{:#?}", liveness(&world));
+}

@@ -1,0 +1,285 @@
+//! A room's life in the simulator, behaviour by behaviour, over several seeds each.
+
+use plenary_proto::message::ElectionReason;
+use plenary_proto::time::{MS, SECOND};
+use plenary_proto::{Event, Mode, PeerId, Rank, Time};
+use plenary_sim::checkers::{liveness, safety};
+use plenary_sim::scenario::SCENARIOS;
+use plenary_sim::{Kind, Net, PeerPlan, World, WorldPlan};
+
+const SEEDS: std::ops::Range<u64> = 0..10;
+
+#[test]
+fn the_opening_is_decided_by_a_majority_within_six_seconds() {
+    for seed in SEEDS {
+        let world = run(plan(4, 3, 24), seed, 12);
+        let host = world.planned(0);
+        let opened = when(&world, host, |event| matches!(event, Event::ElectionOpened { term: 1, .. }));
+        let decided = when(&world, host, |event| matches!(event, Event::Decided { term: 1, .. }));
+        assert!(decided.since(opened) <= 6 * SECOND, "seed {seed}: {}", decided.since(opened));
+        let Event::Decided { signatures, roster, mixers, standbys, tallies, .. } =
+            event(&world, host, |event| matches!(event, Event::Decided { .. }))
+        else {
+            unreachable!()
+        };
+        assert_eq!((roster, mixers.len(), standbys.len()), (7, 1, 1), "seed {seed}");
+        assert!(2 * signatures > roster, "seed {seed}: {signatures} of {roster}");
+        assert_eq!(tallies.len(), 3);
+        assert!(tallies.iter().all(|tally| tally.measurers == 3 && tally.encode_us.is_some()), "seed {seed}");
+    }
+}
+
+#[test]
+fn every_viewer_gets_nearly_every_frame_and_the_tree_is_flat() {
+    for seed in SEEDS {
+        let world = run(plan(4, 3, 24), seed, 15);
+        let delivery = world.delivery();
+        assert!(delivery.frames_within_1s >= 0.99, "seed {seed}: {delivery:?}");
+        assert!(
+            world.depths().iter().all(|depth| (1..=3).contains(depth)),
+            "seed {seed}: {:?}",
+            world.depths()
+        );
+        calm(&world, seed);
+    }
+}
+
+#[test]
+fn every_viewer_has_a_backup_in_another_branch() {
+    for seed in SEEDS {
+        let world = run(plan(4, 3, 24), seed, 12);
+        for viewer in world.viewers() {
+            let snapshot = world.snapshot(viewer);
+            let (parent, backup) = (snapshot.parent.unwrap(), snapshot.backup);
+            let Some(backup) = backup else { panic!("seed {seed}: {viewer:?} has no backup") };
+            assert!(!world.snapshot(backup).path.contains(&parent.short()), "seed {seed}");
+            assert!(!world.snapshot(backup).path.contains(&viewer.short()), "seed {seed}");
+        }
+    }
+}
+
+#[test]
+fn a_killed_mixer_is_replaced_by_its_standby_before_any_vote_and_then_by_vote() {
+    for seed in SEEDS {
+        let mut world = run(plan(4, 3, 24), seed, 10);
+        let mixer = world.mixers()[0];
+        let standby = world.snapshot(world.planned(0)).standbys[0];
+        world.kill(mixer);
+        let killed = world.now();
+        world.run_for(15 * SECOND);
+        let host = world.planned(0);
+        let taken = when(&world, host, |event| matches!(event, Event::TakenOver { polite: false, .. }));
+        let voted = when(&world, host, |event| matches!(event, Event::Decided { term: 2.., .. }));
+        assert!(taken.since(killed) < SECOND, "seed {seed}: {}", taken.since(killed));
+        assert!(taken < voted, "seed {seed}");
+        assert!(world.mixers() == [standby] || !world.mixers().contains(&mixer), "seed {seed}");
+        let reason = event(&world, host, |event| matches!(event, Event::Decided { term: 2.., .. }));
+        assert!(matches!(reason, Event::Decided { reason: ElectionReason::MixerGone, .. }), "seed {seed}");
+        for viewer in world.viewers() {
+            let gap = world.longest_gap_us(viewer, killed - SECOND);
+            assert!(gap < 1500 * MS, "seed {seed}: {viewer:?} waited {gap} us");
+        }
+        calm(&world, seed);
+    }
+}
+
+#[test]
+fn a_mixer_that_leaves_is_followed_without_a_gap() {
+    for seed in SEEDS {
+        let mut world = run(plan(4, 3, 24), seed, 10);
+        let mixer = world.mixers()[0];
+        world.leave(mixer);
+        let left = world.now();
+        world.run_for(10 * SECOND);
+        assert!(!world.living().any(|peer| peer == mixer), "seed {seed}: it stays");
+        for viewer in world.viewers() {
+            let gap = world.longest_gap_us(viewer, left - SECOND);
+            assert!(gap <= 200 * MS, "seed {seed}: {viewer:?} waited {gap} us");
+        }
+        calm(&world, seed);
+    }
+}
+
+#[test]
+fn a_killed_relays_children_are_fed_by_their_backups_and_find_new_ones() {
+    for seed in SEEDS {
+        let mut world = run(plan(4, 3, 24), seed, 10);
+        let viewers = world.viewers();
+        let relay = *viewers.iter().max_by_key(|viewer| world.snapshot(**viewer).children.len()).unwrap();
+        let children = world.snapshot(relay).children;
+        assert!(!children.is_empty(), "seed {seed}");
+        world.kill(relay);
+        let killed = world.now();
+        world.run_for(10 * SECOND);
+        for child in children {
+            let gap = world.longest_gap_us(child, killed - SECOND);
+            assert!(gap < SECOND, "seed {seed}: {child:?} waited {gap} us");
+            let snapshot = world.snapshot(child);
+            assert!(snapshot.parent != Some(relay) && snapshot.backup.is_some(), "seed {seed}: {snapshot:?}");
+            assert!(snapshot.backup != Some(relay), "seed {seed}");
+        }
+        calm(&world, seed);
+    }
+}
+
+#[test]
+fn children_and_grandchildren_survive_when_all_children_of_a_root_die() {
+    for seed in SEEDS {
+        let mut plan = plan(2, 2, 12);
+        (plan.k, plan.k1) = (2, 4);
+        let mut world = run(plan, seed, 12);
+        let first_tier: Vec<PeerId> =
+            world.viewers().into_iter().filter(|viewer| world.snapshot(*viewer).path.len() == 2).collect();
+        assert_eq!(first_tier.len(), 4, "seed {seed}");
+        for peer in first_tier {
+            world.kill(peer);
+        }
+        world.run_for(12 * SECOND);
+        calm(&world, seed);
+    }
+}
+
+#[test]
+fn two_speakers_alone_are_a_mesh_and_a_viewer_brings_a_mixer() {
+    for seed in SEEDS {
+        let mut plan = plan(2, 2, 1);
+        plan.peers.last_mut().unwrap().joins_at = Time(5 * SECOND);
+        let mut world = World::new(plan, seed);
+        world.run_until(Time(5 * SECOND - 1));
+        assert_eq!(world.snapshot(world.planned(0)).mode, Mode::Mesh, "seed {seed}");
+        assert!(world.living().all(|peer| !world.snapshot(peer).mixing), "seed {seed}: somebody mixes");
+        world.run_for(10 * SECOND);
+        assert_eq!(world.snapshot(world.planned(0)).mode, Mode::Mixer, "seed {seed}");
+        assert!(!world.viewers().is_empty());
+        calm(&world, seed);
+    }
+}
+
+#[test]
+fn one_speaker_before_an_audience_is_passed_through() {
+    for seed in SEEDS {
+        let world = run(plan(1, 3, 10), seed, 10);
+        assert_eq!(world.snapshot(world.planned(0)).mode, Mode::PassThrough, "seed {seed}");
+        calm(&world, seed);
+    }
+}
+
+#[test]
+fn the_room_goes_on_without_its_rendezvous_and_repairs_itself() {
+    for seed in SEEDS {
+        let mut world = run(plan(4, 3, 24), seed, 10);
+        world.kill_rendezvous();
+        world.run_for(2 * SECOND);
+        let viewers = world.viewers();
+        let relay = *viewers.iter().max_by_key(|viewer| world.snapshot(**viewer).children.len()).unwrap();
+        world.kill(relay);
+        world.run_for(8 * SECOND);
+        let mixer = world.mixers()[0];
+        world.kill(mixer);
+        world.run_for(15 * SECOND);
+        assert!(!world.mixers().contains(&mixer), "seed {seed}");
+        calm(&world, seed);
+    }
+}
+
+#[test]
+fn a_dead_standby_is_replaced() {
+    for seed in SEEDS {
+        let mut world = run(plan(4, 3, 12), seed, 10);
+        let host = world.planned(0);
+        let before = world.snapshot(host);
+        world.kill(before.standbys[0]);
+        world.run_for(15 * SECOND);
+        let after = world.snapshot(host);
+        assert_eq!(after.mixers, before.mixers, "seed {seed}: the mixer was fine");
+        assert_eq!(after.standbys.len(), 1, "seed {seed}");
+        assert_ne!(after.standbys, before.standbys, "seed {seed}");
+        calm(&world, seed);
+    }
+}
+
+#[test]
+fn a_room_of_one_candidate_has_a_mixer_and_no_standby() {
+    for seed in SEEDS {
+        let world = run(plan(3, 1, 6), seed, 12);
+        let snapshot = world.snapshot(world.planned(0));
+        assert_eq!((snapshot.mixers.len(), snapshot.standbys.len()), (1, 0), "seed {seed}");
+        assert!(snapshot.rank > Rank::default(), "seed {seed}: never elected");
+        calm(&world, seed);
+    }
+}
+
+#[test]
+fn hundreds_join_at_once_and_are_fed() {
+    let mut plan = plan(4, 3, 300);
+    plan.k1 = 10;
+    let world = run(plan, 1, 20);
+    let mut joins = world.join_us();
+    joins.sort_unstable();
+    assert_eq!(joins.len(), 300);
+    assert!(joins[285] < 4 * SECOND, "{}", joins[285]);
+    assert!(world.depths().iter().all(|depth| *depth <= 5), "{:?}", world.depths());
+    calm(&world, 1);
+}
+
+#[test]
+fn one_seed_gives_one_trace() {
+    let trace = |seed| run(plan(4, 3, 12), seed, 8).trace_hash();
+    assert_eq!(trace(7), trace(7));
+    assert_ne!(trace(7), trace(8));
+}
+
+#[test]
+fn every_named_scenario_runs_without_a_violation() {
+    for scenario in SCENARIOS {
+        let report = scenario.run(1, 2, None);
+        assert!(report.violations.is_empty(), "{}: {:#?}", scenario.name, report.violations);
+        assert!(report.delivery.frames_within_1s > 0.9, "{report:#?}");
+        assert_eq!(report.trace_hash, scenario.run(1, 2, None).trace_hash, "{}", scenario.name);
+    }
+}
+
+/// Speakers (the first one is the host), candidates and viewers, on links of 5 to 40 ms with 0.5 % loss, who
+/// join within a second.
+fn plan(speakers: usize, candidates: usize, viewers: usize) -> WorldPlan {
+    let kinds = [(Kind::Speaker, speakers), (Kind::Candidate, candidates), (Kind::Viewer, viewers)];
+    let kinds = kinds.into_iter().flat_map(|(kind, count)| std::iter::repeat_n(kind, count));
+    let peers = kinds.enumerate().map(|(at, kind)| PeerPlan {
+        kind,
+        joins_at: Time((at as u64 * 37 * MS).min(SECOND)),
+        uplink_bps: 100_000_000,
+        relays: true,
+    });
+    WorldPlan {
+        peers: peers.collect(),
+        net: Net { delay_us: (5 * MS, 40 * MS), loss_ppm: 5_000 },
+        k: 4,
+        k1: 6,
+    }
+}
+
+fn run(plan: WorldPlan, seed: u64, seconds: u64) -> World {
+    println!("seed {seed}");
+    let mut world = World::new(plan, seed);
+    for _ in 0..seconds * 2 {
+        world.run_for(SECOND / 2);
+        let violations = safety(&world);
+        assert!(violations.is_empty(), "seed {seed} at {}: {violations:?}", world.now());
+    }
+    world
+}
+
+fn calm(world: &World, seed: u64) {
+    let violations = liveness(world);
+    assert!(violations.is_empty(), "seed {seed} at {}: {violations:#?}", world.now());
+}
+
+fn event(world: &World, peer: PeerId, wanted: impl Fn(&Event) -> bool) -> Event {
+    let found = world.events(peer).iter().find(|(_, event)| wanted(event));
+    found.unwrap_or_else(|| panic!("not among {:#?}", world.events(peer))).1.clone()
+}
+
+fn when(world: &World, peer: PeerId, wanted: impl Fn(&Event) -> bool) -> Time {
+    let found = world.events(peer).iter().find(|(_, event)| wanted(event));
+    found.unwrap_or_else(|| panic!("not among {:#?}", world.events(peer))).0
+}
