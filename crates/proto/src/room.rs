@@ -172,7 +172,10 @@ impl RoomState {
                     self.message(from, message.into_inner());
                 }
             }
-            Input::Undeliverable(Some(peer)) => self.router.absent(self.shared.now, peer),
+            Input::Undeliverable(Some(peer)) => {
+                self.router.absent(self.shared.now, peer);
+                self.tree.undeliverable(&mut self.shared.view(), peer);
+            }
             Input::Undeliverable(None) => {}
             Input::Described { peer, kind, description } => {
                 let offered = self.offers.remove(&(peer, kind));

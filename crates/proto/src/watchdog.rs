@@ -12,6 +12,10 @@ use crate::time::{MS, Time};
 pub const PARENT_SILENT_US: u64 = 150 * MS;
 /// A mixer that its standby watches may (DESIGN §6).
 pub const MIXER_SILENT_US: u64 = 350 * MS;
+/// A child that is fed, and pings its parent each [`PING_US`], may.
+pub const CHILD_SILENT_US: u64 = 1_500 * MS;
+/// Peers above and below ping each other this often.
+pub const PING_US: u64 = 500 * MS;
 /// A feed that has been silent for this long makes the child ask its backup how far it is (DESIGN §8).
 pub const ASK_US: u64 = 75 * MS;
 /// A backup must be ahead by so much of the program, and for so long, before the parent is at fault.

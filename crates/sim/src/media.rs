@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use plenary_proto::message::{Beat, Head, LinkKind, Message, Resume, StreamUse};
 use plenary_proto::time::{MS, SECOND};
-use plenary_proto::watchdog::{FeedWatch, MIXER_SILENT_US, SilenceWatch};
+use plenary_proto::watchdog::{CHILD_SILENT_US, FeedWatch, MIXER_SILENT_US, PING_US, SilenceWatch};
 use plenary_proto::{Input, MixRole, PeerId, Rank, StreamId, StreamKind, StreamSpec, Time, Verdict};
 
 use crate::peer::{CACHE_FRAMES, Served};
@@ -170,7 +170,7 @@ impl World {
     /// Begins to feed a child, from where it is or from the last key frame.
     pub(crate) fn serve(&mut self, at: usize, child: PeerId, from: Option<Resume>) {
         let now = self.now;
-        let served = Served { media: true, next_head: now, last_media: now, ..Served::default() };
+        let served = Served { media: true, since: now, next_head: now, last_media: now, ..Served::default() };
         self.peers[at].served.insert(child, served);
         let cache = &self.peers[at].cache;
         let newest = cache.back().map(|frame| frame.stream);
@@ -298,6 +298,12 @@ impl World {
         }
         let mut heads = Vec::new();
         for (child, served) in &mut peer.served {
+            let last =
+                peer.last_from.get(&self.index[child]).copied().unwrap_or(served.since).max(served.since);
+            if served.media && !served.silent && now.since(last) >= CHILD_SILENT_US {
+                served.silent = true;
+                said.push((*child, Verdict::Silent));
+            }
             let each = if served.media { FEED_HEAD_US } else { BACKUP_HEAD_US };
             let quiet = !served.media || now.since(served.last_media) >= FEED_HEAD_US;
             if quiet && served.next_head <= now {
@@ -305,9 +311,17 @@ impl World {
                 heads.push(*child);
             }
         }
+        let mut pings = Vec::new();
+        if peer.next_ping <= now {
+            peer.next_ping = now + PING_US;
+            pings.extend(peer.parent.into_iter().chain(peer.backup));
+        }
         let busy = peer.feed.is_some() || peer.mixer_watch.is_some() || !peer.served.is_empty();
         if let Some(backup) = ask {
             self.datagram(at, backup, Happening::Beat { to: 0, from: at, beat: Beat::HeadWanted });
+        }
+        for above in pings {
+            self.datagram(at, above, Happening::Arrival { to: 0, from: at });
         }
         let head = self.head(at);
         for child in heads {

@@ -16,6 +16,8 @@ pub(crate) const CACHE_FRAMES: usize = 60;
 pub(crate) struct Served {
     pub(crate) announced: Option<StreamId>,
     pub(crate) media: bool,
+    pub(crate) since: Time,
+    pub(crate) silent: bool,
     pub(crate) next_head: Time,
     pub(crate) last_media: Time,
 }
@@ -50,6 +52,7 @@ pub(crate) struct Peer {
     pub(crate) backup: Option<PeerId>,
     pub(crate) feed: Option<FeedWatch>,
     pub(crate) feed_verdict: Verdict,
+    pub(crate) next_ping: Time,
     pub(crate) mixer_watch: Option<(PeerId, SilenceWatch)>,
     pub(crate) mixer_verdict: Verdict,
     // what the checkers read
@@ -85,6 +88,7 @@ impl Peer {
             backup: None,
             feed: None,
             feed_verdict: Verdict::Ok,
+            next_ping: now,
             mixer_watch: None,
             mixer_verdict: Verdict::Ok,
             events: Vec::new(),

@@ -14,8 +14,11 @@ use crate::time::{MS, SECOND, Time};
 
 /// An attach that isn't answered within this is asked elsewhere.
 const ANSWER_US_MAX: u64 = 1_500 * MS;
-/// Whoever has agreed to feed us and doesn't within this is given up.
-const FEED_US_MAX: u64 = 3 * SECOND;
+/// Whoever has agreed to feed us and doesn't within this, once it is linked, is given up: some round trips.
+const FEED_US_MAX: u64 = SECOND;
+/// Until it is linked, or while the old parent still feeds us, there is more time: an elected mixer may take a
+/// while to begin.
+const PATIENCE_US_MAX: u64 = 6 * SECOND;
 /// A way down through more redirects than this is not a tree.
 const HOPS_MAX: u32 = 2 * PATH_LEN_MAX as u32;
 /// No backup was to be had: the tree may have grown a branch by then.
@@ -231,6 +234,12 @@ impl Tree {
         self.on_time_up(view);
     }
 
+    /// The rendezvous can't reach a peer that we may have asked.
+    pub(crate) fn undeliverable(&mut self, view: &mut View<'_>, peer: PeerId) {
+        self.refused(view, peer, Purpose::Parent);
+        self.refused(view, peer, Purpose::Backup);
+    }
+
     /// Not there.
     pub(crate) fn refused(&mut self, view: &mut View<'_>, from: PeerId, purpose: Purpose) {
         if let Some(seek) = self.seek_mut(purpose, from) {
@@ -277,8 +286,11 @@ impl Tree {
         self.settle(view);
     }
 
-    /// The watch on parent and backup speaks.
+    /// The watch on parent and backup, or on a child, speaks.
     pub(crate) fn verdict(&mut self, view: &mut View<'_>, peer: PeerId, verdict: Verdict) {
+        if verdict == Verdict::Silent && self.children.contains_key(&peer) {
+            self.drop_child(view, peer); // it is dead, and its slot is wanted
+        }
         if self.parent.as_ref().is_none_or(|parent| parent.peer != peer) {
             return;
         }
@@ -467,9 +479,9 @@ impl Tree {
     }
 
     pub(super) fn on_time_up(&mut self, view: &mut View<'_>) {
-        // an elected mixer may take a while to begin: it is not given up while the old one feeds us
-        let patience = if self.parent.is_some() && !self.at_fault { 2 * FEED_US_MAX } else { FEED_US_MAX };
-        if let Some(late) = self.next.take_if(|next| view.now.since(next.since) >= patience) {
+        if let Some(late) =
+            self.next.take_if(|next| next.since + patience_us(&self.parent, self.at_fault, next) <= view.now)
+        {
             self.part_from(view, &late);
             if self.parent.is_none() || self.at_fault {
                 self.repair(view);
@@ -488,9 +500,13 @@ impl Tree {
         let seek = |seek: &Option<Seek>| {
             seek.as_ref().map(|seek| seek.at.map_or(seek.retry_at, |(_, since)| since + ANSWER_US_MAX))
         };
-        let next = self.next.as_ref().map(|next| {
-            next.since + if self.parent.is_some() && !self.at_fault { 2 * FEED_US_MAX } else { FEED_US_MAX }
-        });
+        let next = self.next.as_ref().map(|next| next.since + patience_us(&self.parent, self.at_fault, next));
         [seek(&self.seek_parent), seek(&self.seek_backup), next].into_iter().flatten().min()
     }
+}
+
+/// How long we wait for a peer to feed us.
+fn patience_us(parent: &Option<Up>, at_fault: bool, next: &Up) -> u64 {
+    let fed = parent.is_some() && !at_fault;
+    if next.asked && !fed { FEED_US_MAX } else { PATIENCE_US_MAX }
 }
