@@ -3,7 +3,8 @@
 use crate::bounded::List;
 use crate::id::{PeerId, Rank, ShortId, StreamId, StreamSpec};
 use crate::message::{
-    Answer, Description, ElectionReason, LinkKind, Message, Offer, RELAY_HOPS_MAX, Refusal, Resume, StreamUse,
+    Answer, Description, ElectionReason, LinkKind, Message, Offer, RELAY_HOPS_MAX, Refusal, Resume,
+    StreamUse, VideoAsk,
 };
 use crate::roster::Mode;
 use crate::score::Tally;
@@ -129,7 +130,10 @@ pub enum MixRole {
     /// Nothing.
     Rest,
     /// Decode the speakers, encode nothing.
-    Warm,
+    Warm {
+        /// Nothing needs to be decoded either: the only speaker is passed through.
+        pass_through: bool,
+    },
     /// Make the program.
     Mix {
         /// Under this mandate.
@@ -201,6 +205,8 @@ pub enum Output {
     Mandate(Rank),
     /// Send our own picture and sound to these peers; from the cache where `resume` says how far they are.
     Speak(Vec<(PeerId, Option<Resume>)>),
+    /// Make our own picture like this from now on.
+    Ask(VideoAsk),
     /// Call a speaker home: send it [`Message::Home`] with the size of its tile and what is held of its stream.
     CallHome {
         /// The speaker.

@@ -35,9 +35,11 @@ pub(crate) struct Mandate {
 }
 
 impl Mandate {
-    /// Whether a stream of the program is by whoever may make it.
+    /// Whether a stream of the program is by whoever may make it. A mixer that was voted in again goes on with
+    /// the stream it began under an earlier rank.
     pub(crate) fn allows(&self, spec: &StreamSpec) -> bool {
-        spec.kind == StreamKind::Program && self.makers.contains(&(spec.rank, spec.maker))
+        let in_force = spec.rank <= self.rank && self.mixers.contains(&spec.maker);
+        spec.kind == StreamKind::Program && (in_force || self.makers.contains(&(spec.rank, spec.maker)))
     }
 
     /// Whether a peer mixes, or did under one of the last few ranks.

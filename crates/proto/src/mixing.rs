@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::id::{PeerId, Rank, StreamSpec};
 use crate::io::{MixRole, Output};
 use crate::links::Want;
-use crate::message::{LinkKind, Message, Resume};
+use crate::message::{LinkKind, Message, Resume, VideoAsk};
 use crate::outbox::{Note, View};
 use crate::roster::Mode;
 use crate::time::{MS, SECOND, Time};
@@ -144,7 +144,7 @@ impl Mixing {
         let pass_through = view.stage.mode() == Mode::PassThrough;
         let role = match self.part {
             Part::Rest => MixRole::Rest,
-            Part::Standby | Part::Elected(_) => MixRole::Warm,
+            Part::Standby | Part::Elected(_) => MixRole::Warm { pass_through },
             Part::Mixing(rank) | Part::Retiring(rank, _) => MixRole::Mix { rank, pass_through },
         };
         if role != self.role {
@@ -242,11 +242,19 @@ impl Mixing {
     }
 
     /// A mixer calls us home.
-    pub(crate) fn home(&mut self, view: &mut View<'_>, from: PeerId, rank: Rank, resume: Option<Resume>) {
+    pub(crate) fn home(
+        &mut self,
+        view: &mut View<'_>,
+        from: PeerId,
+        rank: Rank,
+        ask: VideoAsk,
+        resume: Option<Resume>,
+    ) {
         let proper = view.mandate.mixers.contains(&from) && rank == view.rank();
         let newer = self.home.is_none_or(|(known, by)| rank >= known || !view.links.is_up(&by));
         if proper && newer && view.config.speaks {
             self.home = Some((rank, from));
+            view.out.act(Output::Ask(ask));
             self.speak(view, resume);
         }
     }

@@ -485,8 +485,8 @@ impl RoomState {
                     stream,
                 );
             }
-            Message::Home { rank, resume, .. } => {
-                self.mixing.home(&mut self.shared.view(), from, rank, resume)
+            Message::Home { rank, ask, resume } => {
+                self.mixing.home(&mut self.shared.view(), from, rank, ask, resume);
             }
             Message::Started(spec) if spec.maker == from => {
                 self.mixing.started(&mut self.shared.view(), &spec)

@@ -344,7 +344,7 @@ impl World {
                 (self.peers[at].own, self.peers[at].own_frames) = (None, 0);
                 self.push(now + 30 * MS, Happening::Produce(at));
             }
-            MixRole::Warm => self.push(now + 300 * MS, Happening::Warm(at)),
+            MixRole::Warm { .. } => self.push(now + 300 * MS, Happening::Warm(at)),
             _ => {}
         }
     }

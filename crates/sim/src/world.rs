@@ -406,7 +406,7 @@ impl World {
             Output::Follow { peer, stream, id } => {
                 self.follow(at, peer, stream.slot, id, stream.spec);
             }
-            Output::Mandate(_) => {}
+            Output::Mandate(_) | Output::Ask(_) => {}
             Output::Speak(to) => self.peers[at].speaking_to = to.into_iter().map(|(peer, _)| peer).collect(),
             Output::CallHome { speaker, rank } => {
                 let ask = VideoAsk { width: 640, height: 360, fps: 30, bitrate_bps: 600_000 };

@@ -1,0 +1,515 @@
+//! The mixing desk: what this peer does in the mix, as the brain says it.
+//!
+//! At rest there is nothing. Warm, the speakers' frames are decoded and nothing else. Mixing, the program is
+//! composed and encoded, or with one speaker passed through: that speaker's frames get the program's identity and
+//! nobody decodes them. Between the two the stream goes on; the switch is at a key frame.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Weak};
+
+use parking_lot::Mutex;
+use plenary_media::Clock;
+use plenary_media::codec::{Codecs, EncodedPicture, VideoFormat};
+use plenary_media::compose::grid;
+use plenary_media::encode::Encoded;
+use plenary_media::mixer::{Input as MixerInput, Layout, Mixer, MixerConfig, MixerOutput};
+use plenary_proto::identity::MediaKind;
+use plenary_proto::message::{ProgramFormat, VideoAsk};
+use plenary_proto::{MixRole, PeerId, Rank, StreamKind};
+
+use crate::flow::{Flow, Inbound, Maker, Spread};
+use crate::random_bytes;
+
+/// What a tile's picture costs: 640×360 at 30 fps in 600 kbit/s (our measurement of quality, media bench).
+const MILLIBITS_PER_PIXEL: u64 = 87;
+/// However small a tile is, its picture gets this much.
+const TILE_BPS_MIN: u64 = 100_000;
+/// A warm desk that has no picture of a speaker after this long doesn't wait for it.
+const WARM_US_MAX: u64 = 1_200_000;
+/// Speakers heard at one time (DESIGN §7).
+const HEARD_MAX: usize = 5;
+/// Times as a mixer that are remembered.
+const TENURES_MAX: usize = 64;
+
+/// One speaker, as the roster has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Tile {
+    pub(crate) peer: PeerId,
+    pub(crate) name: String,
+}
+
+/// How this peer's time as a mixer went.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tenure {
+    /// The mandate.
+    pub rank: Rank,
+    /// Frames were passed through at its end, not composed.
+    pub pass_through: bool,
+    /// When it began, microseconds since 1970.
+    pub since_us: u64,
+    /// When it ended; `None` while it lasts.
+    pub until_us: Option<u64>,
+    /// Speakers' pictures decoded.
+    pub decoded_frames: u64,
+    /// Program pictures encoded.
+    pub encoded_frames: u64,
+    /// Program pictures made, encoded or passed through.
+    pub frames: u64,
+    /// Composing and encoding one picture; `None` when passed through.
+    pub compose_encode: Option<Spread>,
+    /// From when a picture was due to when it was out; `None` when passed through.
+    pub added_latency: Option<Spread>,
+    /// Processor time of the mixer's threads, microseconds.
+    pub cpu_us: u64,
+}
+
+/// Counters of the mixer at one moment.
+#[derive(Clone, Copy, Debug, Default)]
+struct Mark {
+    decoded: u64,
+    encoded: u64,
+    made: u64,
+    cpu_us: u64,
+}
+
+struct State {
+    role: MixRole,
+    since_us: u64,
+    tiles: Vec<Tile>,
+    format: ProgramFormat,
+    program: Option<Maker>,
+    started: bool,
+    /// Frames are passed through now.
+    passing: bool,
+    minus: BTreeMap<PeerId, (Maker, bool)>,
+    tenures: Vec<Tenure>,
+    mark: Mark,
+    warm_told: bool,
+    key_seen: bool,
+    /// From each speaker's clock to ours.
+    offsets_us: BTreeMap<PeerId, i64>,
+}
+
+/// What this peer does in the mix.
+pub(crate) struct Desk {
+    me: PeerId,
+    flow: Weak<Flow>,
+    clock: Clock,
+    codecs: Option<Arc<dyn Codecs>>,
+    sound_bitrate_bps: u32,
+    state: Mutex<State>,
+    mixer: Mutex<Option<Arc<Mixer>>>,
+    /// What mixers did that have ended.
+    past: Mutex<Mark>,
+}
+
+/// The mixer's name for a speaker.
+fn input_id(peer: &PeerId) -> u64 {
+    u64::from_be_bytes(peer.short().0)
+}
+
+impl Desk {
+    /// At rest. Without codecs it can pass through, and nothing else.
+    pub(crate) fn new(
+        me: PeerId,
+        flow: &Arc<Flow>,
+        clock: Clock,
+        codecs: Option<Arc<dyn Codecs>>,
+        sound_bitrate_bps: u32,
+    ) -> Arc<Desk> {
+        let state = State {
+            role: MixRole::Rest,
+            since_us: 0,
+            tiles: Vec::new(),
+            format: ProgramFormat { width: 1280, height: 720, fps: 30, bitrate_bps: 1_500_000 },
+            program: None,
+            started: false,
+            passing: false,
+            minus: BTreeMap::new(),
+            tenures: Vec::new(),
+            mark: Mark::default(),
+            warm_told: false,
+            key_seen: false,
+            offsets_us: BTreeMap::new(),
+        };
+        let (state, mixer, past) = (Mutex::new(state), Mutex::new(None), Mutex::default());
+        Arc::new(Desk { me, flow: Arc::downgrade(flow), clock, codecs, sound_bitrate_bps, state, mixer, past })
+    }
+
+    /// Whether this peer makes the program.
+    pub(crate) fn is_mixing(&self) -> bool {
+        matches!(self.state.lock().role, MixRole::Mix { .. })
+    }
+
+    // ── what the brain has decided ───────────────────────────────────────────────────────────────────────────────
+
+    /// Takes on a role.
+    pub(crate) fn set_role(self: &Arc<Self>, role: MixRole) {
+        let now_us = self.clock.now_us();
+        let mark = self.mark();
+        let mut state = self.state.lock();
+        let before = std::mem::replace(&mut state.role, role);
+        let mixed = matches!(before, MixRole::Mix { .. });
+        let pass_through = match role {
+            MixRole::Rest => None,
+            MixRole::Warm { pass_through } | MixRole::Mix { pass_through, .. } => Some(pass_through),
+        };
+        if let MixRole::Mix { rank, .. } = before {
+            let same = matches!(role, MixRole::Mix { rank: next, .. } if next == rank);
+            if !same {
+                self.end_tenure(&mut state, rank, mark, now_us);
+            }
+        }
+        if std::mem::discriminant(&before) != std::mem::discriminant(&role) {
+            (state.since_us, state.warm_told, state.key_seen) = (now_us, false, false);
+        }
+        match role {
+            MixRole::Mix { rank, pass_through } => {
+                if !mixed {
+                    let Some(flow) = self.flow.upgrade() else { return };
+                    let maker = Maker::new(&flow.room(), self.me, StreamKind::Program, rank, random_bytes());
+                    flow.follow_own_program(maker.id, maker.spec);
+                    (state.program, state.started, state.passing) = (Some(maker), false, pass_through);
+                }
+                if !matches!(before, MixRole::Mix { rank: known, .. } if known == rank) {
+                    (state.since_us, state.mark) = (now_us, mark);
+                }
+            }
+            MixRole::Rest | MixRole::Warm { .. } => (state.program, state.passing) = (None, false),
+        }
+        if role == MixRole::Rest {
+            state.minus.clear();
+        }
+        drop(state);
+        match pass_through {
+            // composed frames go on until there is a key frame to pass through
+            Some(true) => self.want_keys(),
+            Some(false) => self.keep_mixer(),
+            None => self.end_mixer_soon(),
+        }
+        self.steer();
+    }
+
+    /// The speakers and the program's format have changed.
+    pub(crate) fn set_tiles(self: &Arc<Self>, tiles: Vec<Tile>, format: ProgramFormat) {
+        let mut state = self.state.lock();
+        (state.tiles, state.format) = (tiles, format);
+        let present: Vec<_> = state.tiles.iter().map(|tile| tile.peer).collect();
+        state.minus.retain(|peer, _| present.contains(peer));
+        drop(state);
+        self.set_inputs();
+    }
+
+    /// The picture wanted of a speaker: its tile's size, or the whole program's if it is passed through.
+    pub(crate) fn ask_of(&self, speaker: &PeerId) -> VideoAsk {
+        let state = self.state.lock();
+        let ProgramFormat { width, height, fps, bitrate_bps } = state.format;
+        if matches!(state.role, MixRole::Mix { pass_through: true, .. }) {
+            return VideoAsk { width, height, fps, bitrate_bps };
+        }
+        let rects = grid(state.tiles.len(), usize::from(width), usize::from(height));
+        let place = state.tiles.iter().position(|tile| tile.peer == *speaker);
+        let (tile_width, tile_height) = place
+            .and_then(|place| rects.get(place))
+            .map_or((width, height), |rect| (rect.width as u16, rect.height as u16));
+        let pixels = u64::from(tile_width) * u64::from(tile_height);
+        let bps = (pixels * u64::from(fps) * MILLIBITS_PER_PIXEL / 1000).max(TILE_BPS_MIN);
+        VideoAsk { width: tile_width, height: tile_height, fps, bitrate_bps: bps.min(u64::from(bitrate_bps)) as u32 }
+    }
+
+    /// Somebody below lost the program's picture.
+    pub(crate) fn want_key(&self) {
+        if self.state.lock().passing {
+            self.want_keys();
+        } else if let Some(mixer) = self.mixer() {
+            mixer.want_key();
+        }
+    }
+
+    /// Asks every speaker for a key frame.
+    fn want_keys(&self) {
+        let speakers: Vec<_> = self.state.lock().tiles.iter().map(|tile| tile.peer).collect();
+        if let Some(flow) = self.flow.upgrade() {
+            speakers.iter().for_each(|speaker| flow.want_key_of(speaker));
+        }
+    }
+
+    // ── the mixer ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    fn mixer(&self) -> Option<Arc<Mixer>> {
+        self.mixer.lock().clone()
+    }
+
+    fn keep_mixer(self: &Arc<Self>) {
+        let Some(codecs) = self.codecs.clone() else { return };
+        if self.mixer.lock().is_some() {
+            return;
+        }
+        let ProgramFormat { width, height, fps, bitrate_bps } = self.state.lock().format;
+        let config = MixerConfig {
+            program: VideoFormat { width, height, fps, bitrate_bps },
+            layout: Layout::Grid,
+            sound_bitrate_bps: self.sound_bitrate_bps,
+            heard_max: HEARD_MAX,
+            codecs,
+        };
+        let (clock, desk) = (self.clock, Arc::downgrade(self));
+        let output = move |output| {
+            if let Some(desk) = desk.upgrade() {
+                desk.mixed(output);
+            }
+        };
+        match Mixer::start(config, move || clock.now_us(), output) {
+            Ok(mixer) => *self.mixer.lock() = Some(Arc::new(mixer)),
+            Err(error) => tracing::error!("this peer can't mix: {error}"),
+        }
+        self.set_inputs();
+    }
+
+    /// Takes the mixer off the desk; its figures stay.
+    fn take_mixer(&self) -> Option<Arc<Mixer>> {
+        let mixer = self.mixer.lock().take()?;
+        let stats = mixer.stats();
+        let mut past = self.past.lock();
+        past.decoded += stats.decoded_frames;
+        past.encoded += stats.encoded_frames;
+        past.cpu_us += stats.cpu_us.unwrap_or(0);
+        Some(mixer)
+    }
+
+    fn set_inputs(&self) {
+        let Some(mixer) = self.mixer() else { return };
+        let tiles = self.state.lock().tiles.clone();
+        let inputs = tiles.into_iter().map(|tile| MixerInput {
+            id: input_id(&tile.peer),
+            name: tile.name,
+            muted: false,
+            hears: true,
+        });
+        if let Err(error) = mixer.set_inputs(inputs.collect()) {
+            tracing::error!("a speaker can't be mixed: {error}");
+        }
+    }
+
+    /// Makes the mixer speak or be silent, as role and frames have it.
+    fn steer(&self) {
+        let state = self.state.lock();
+        let speaks = matches!(state.role, MixRole::Mix { .. }) && !state.passing;
+        drop(state);
+        if let Some(mixer) = self.mixer() {
+            if speaks { mixer.speak() } else { mixer.silence() }
+        }
+    }
+
+    /// A frame of a speaker has come.
+    pub(crate) fn take(&self, inbound: &Inbound) {
+        let mut state = self.state.lock();
+        if !state.tiles.iter().any(|tile| tile.peer == inbound.maker) {
+            return;
+        }
+        let key = inbound.frame.kind == MediaKind::Video && inbound.frame.identity.key;
+        state.key_seen |= key;
+        let wants_pass = matches!(state.role, MixRole::Mix { pass_through: true, .. });
+        if wants_pass && !state.passing && key {
+            state.passing = true;
+            drop(state);
+            self.end_mixer_soon();
+            state = self.state.lock();
+        }
+        if state.passing {
+            // sound waits for the first picture, so that both begin together
+            let begun = state.program.as_ref().is_some_and(|program| program.frames(MediaKind::Video) > 0);
+            if key || begun {
+                let identity = &inbound.frame.identity;
+                let offset_us = state.offsets_us.get(&inbound.maker).copied().unwrap_or(0);
+                let encoded = Encoded {
+                    kind: inbound.frame.kind,
+                    data: inbound.frame.data.clone(),
+                    captured_us: identity.captured_us.saturating_add_signed(offset_us),
+                    key: identity.key,
+                    temporal: identity.temporal,
+                    level: None,
+                };
+                self.make(state, &encoded);
+            }
+            return;
+        }
+        drop(state);
+        if let Some(mixer) = self.mixer() {
+            mixer.push(input_id(&inbound.maker), inbound.frame.clone(), inbound.arrived_us);
+        }
+    }
+
+    /// Numbers a frame of the program and sends it on its way.
+    fn make(&self, mut state: parking_lot::MutexGuard<'_, State>, encoded: &Encoded) {
+        let Some((frame, packets)) = state.program.as_mut().and_then(|program| program.make(encoded)) else { return };
+        let begins = !state.started && frame.identity.key;
+        state.started |= begins;
+        let spec = state.program.as_ref().map(|program| program.spec);
+        drop(state);
+        let Some(flow) = self.flow.upgrade() else { return };
+        flow.make_program(frame, &packets);
+        if let Some(spec) = spec.filter(|_| begins) {
+            flow.started(spec);
+        }
+    }
+
+    /// The mixer gives something out, on one of its threads.
+    fn mixed(&self, output: MixerOutput) {
+        let state = self.state.lock();
+        match output {
+            MixerOutput::Video { picture, captured_us } if !state.passing => {
+                let EncodedPicture { data, key, temporal } = picture;
+                let encoded = Encoded { kind: MediaKind::Video, data, captured_us, key, temporal, level: None };
+                self.make(state, &encoded);
+            }
+            MixerOutput::Sound { packet, captured_us, level, .. } if state.started && !state.passing => {
+                self.make(state, &sound(packet, captured_us, level));
+            }
+            MixerOutput::MixMinus { id, packet, captured_us, level } => {
+                self.mixed_minus(state, id, &sound(packet, captured_us, level));
+            }
+            MixerOutput::KeyWanted { id } => {
+                let speaker = state.tiles.iter().map(|tile| tile.peer).find(|peer| input_id(peer) == id);
+                drop(state);
+                if let (Some(speaker), Some(flow)) = (speaker, self.flow.upgrade()) {
+                    flow.want_key_of(&speaker);
+                }
+            }
+            MixerOutput::Video { .. } | MixerOutput::Sound { .. } => {}
+        }
+    }
+
+    /// Sends a speaker what the others say.
+    fn mixed_minus(&self, mut state: parking_lot::MutexGuard<'_, State>, id: u64, encoded: &Encoded) {
+        let Some(flow) = self.flow.upgrade() else { return };
+        let Some(speaker) = state.tiles.iter().map(|tile| tile.peer).find(|peer| input_id(peer) == id) else { return };
+        let MixRole::Mix { rank, .. } = state.role else { return };
+        let me = self.me;
+        let (maker, told) = state.minus.entry(speaker).or_insert_with(|| {
+            (Maker::new(&flow.room(), me, StreamKind::MixMinus, rank, random_bytes()), false)
+        });
+        if let Some((_, packets)) = maker.make(encoded) {
+            *told = flow.send_mix_minus(&speaker, maker, packets, *told);
+        }
+    }
+
+    /// A link with a speaker has come up: it is to be told of its mix again.
+    pub(crate) fn link_up(&self, peer: &PeerId) {
+        if let Some((_, told)) = self.state.lock().minus.get_mut(peer) {
+            *told = false;
+        }
+    }
+
+    /// The difference between a speaker's clock and ours is known better now.
+    pub(crate) fn set_clock(&self, speaker: &PeerId, offset_us: i64, rtt_us: u64) {
+        self.state.lock().offsets_us.insert(*speaker, offset_us);
+        if let Some(mixer) = self.mixer() {
+            mixer.set_clock_offset(input_id(speaker), offset_us);
+            mixer.set_rtt(input_id(speaker), rtt_us);
+        }
+    }
+
+    /// Ends a mixer that is not needed any more, away from the thread of a link.
+    fn end_mixer_soon(&self) {
+        let Some(mixer) = self.take_mixer() else { return };
+        let ended = std::thread::Builder::new().name("mixer-end".to_owned()).spawn(move || drop(mixer));
+        if let Err(error) = ended {
+            tracing::warn!("no thread to end a mixer on: {error}");
+        }
+    }
+
+    // ── time and figures ─────────────────────────────────────────────────────────────────────────────────────────
+
+    /// To be called some 40 times a second; true once, when a warm desk is ready to mix.
+    pub(crate) fn look(self: &Arc<Self>) -> bool {
+        let mut state = self.state.lock();
+        // from passing through to composing: as soon as the mixer has a picture of everyone
+        if state.passing && matches!(state.role, MixRole::Mix { pass_through: false, .. }) {
+            let ready = self.has_pictures(&state);
+            state.passing = !ready;
+            drop(state);
+            if ready {
+                self.steer();
+            }
+            return false;
+        }
+        let MixRole::Warm { pass_through } = state.role else { return false };
+        if state.warm_told {
+            return false;
+        }
+        let waited = self.clock.now_us().saturating_sub(state.since_us) >= WARM_US_MAX;
+        let ready = if pass_through { state.key_seen } else { self.has_pictures(&state) };
+        state.warm_told = ready || waited;
+        state.warm_told
+    }
+
+    fn has_pictures(&self, state: &State) -> bool {
+        let Some(stats) = self.mixer().map(|mixer| mixer.stats()) else { return false };
+        let decoded = |tile: &Tile| {
+            stats.inputs.iter().any(|input| input.id == input_id(&tile.peer) && input.decoded_frames > 0)
+        };
+        state.tiles.iter().all(decoded)
+    }
+
+    fn mark(&self) -> Mark {
+        let stats = self.mixer().map(|mixer| mixer.stats()).unwrap_or_default();
+        let made = self.state.lock().program.as_ref().map_or(0, |program| program.frames(MediaKind::Video));
+        let past = *self.past.lock();
+        Mark {
+            decoded: past.decoded + stats.decoded_frames,
+            encoded: past.encoded + stats.encoded_frames,
+            made: u64::from(made),
+            cpu_us: past.cpu_us + stats.cpu_us.unwrap_or(0),
+        }
+    }
+
+    fn end_tenure(&self, state: &mut State, rank: Rank, mark: Mark, now_us: u64) {
+        let mut tenure = self.tenure(state, rank, mark);
+        tenure.until_us = Some(now_us);
+        state.tenures.push(tenure);
+        if state.tenures.len() > TENURES_MAX {
+            state.tenures.remove(0);
+        }
+    }
+
+    fn tenure(&self, state: &State, rank: Rank, mark: Mark) -> Tenure {
+        let stats = self.mixer().map(|mixer| mixer.stats()).unwrap_or_default();
+        let spread = |of: Option<plenary_media::mixer::Percentiles>| {
+            of.map(|of| Spread { p50_ms: of.p50 as f64 / 1000.0, p95_ms: of.p95 as f64 / 1000.0 })
+        };
+        Tenure {
+            rank,
+            pass_through: state.passing,
+            since_us: state.since_us,
+            until_us: None,
+            decoded_frames: mark.decoded.saturating_sub(state.mark.decoded),
+            encoded_frames: mark.encoded.saturating_sub(state.mark.encoded),
+            frames: mark.made.saturating_sub(state.mark.made),
+            compose_encode: spread(stats.compose_encode_us).filter(|_| !state.passing),
+            added_latency: spread(stats.added_latency_us).filter(|_| !state.passing),
+            cpu_us: mark.cpu_us.saturating_sub(state.mark.cpu_us),
+        }
+    }
+
+    /// How this peer's times as a mixer went, the present one last.
+    pub(crate) fn tenures(&self) -> Vec<Tenure> {
+        let mark = self.mark();
+        let state = self.state.lock();
+        let mut tenures = state.tenures.clone();
+        if let MixRole::Mix { rank, .. } = state.role {
+            tenures.push(self.tenure(&state, rank, mark));
+        }
+        tenures
+    }
+
+    /// Ends the mixer; may wait for its threads.
+    pub(crate) fn close(&self) {
+        self.state.lock().role = MixRole::Rest;
+        drop(self.take_mixer()); // no lock is held: its threads may be waiting for us
+    }
+}
+
+fn sound(packet: bytes::Bytes, captured_us: u64, level: u8) -> Encoded {
+    Encoded { kind: MediaKind::Sound, data: packet, captured_us, key: false, temporal: 0, level: Some(level) }
+}

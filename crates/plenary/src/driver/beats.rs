@@ -1,0 +1,188 @@
+//! The beat channel: heads towards children, pings and what they tell of clocks.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use plenary_proto::message::{Beat, path_hash};
+use plenary_proto::watchdog::PING_US;
+use plenary_proto::{PeerId, RoomState};
+use plenary_rtc::LinkId;
+
+use super::peers::Peers;
+use crate::flow::Flow;
+
+/// A feeding link without media for this long sends heads, this often (DESIGN §8).
+const FEED_HEAD_US: u64 = 100_000;
+/// A backup link sends heads this often.
+const BACKUP_HEAD_US: u64 = 500_000;
+/// Pings whose round trip is compared: the shortest of them says most of the clocks.
+const SAMPLES_MAX: usize = 16;
+
+#[derive(Clone, Copy, Debug)]
+struct Sample {
+    rtt_us: u64,
+    /// To be added to the peer's clock to get ours.
+    offset_us: i64,
+}
+
+/// What goes over the beat channels.
+#[derive(Default)]
+pub(crate) struct Beats {
+    /// Peers that we promised to feed, and when their next head is due.
+    promised: BTreeMap<PeerId, u64>,
+    feed_head_us: u64,
+    pinged_us: BTreeMap<PeerId, u64>,
+    samples: BTreeMap<PeerId, VecDeque<Sample>>,
+}
+
+impl Beats {
+    /// Sends a peer heads from now on.
+    pub(crate) fn promise(&mut self, peer: PeerId) {
+        self.promised.insert(peer, 0);
+    }
+
+    /// Sends a peer heads no more.
+    pub(crate) fn unpromise(&mut self, peer: &PeerId) {
+        self.promised.remove(peer);
+    }
+
+    pub(crate) fn forget(&mut self, peer: &PeerId) {
+        self.promised.remove(peer);
+        self.pinged_us.remove(peer);
+        self.samples.remove(peer);
+    }
+
+    /// Asks a backup how far it is.
+    pub(crate) fn ask_head(&self, flow: &Flow, backup: &PeerId) {
+        let link = flow.state().links.get(&(*backup, plenary_proto::message::LinkKind::Peer)).copied();
+        if let (Some(link), Some(sending)) = (link, flow.sending()) {
+            sending.beat(link, &Beat::HeadWanted);
+        }
+    }
+
+    fn head(flow: &Flow, brain: &RoomState) -> Beat {
+        let path = brain.snapshot().path;
+        let mut head = flow.state().program().head();
+        head.depth = path.len().saturating_sub(1).min(255) as u8;
+        head.path_hash = path_hash(&path);
+        Beat::Head(head)
+    }
+
+    /// Sends what is due.
+    pub(crate) fn on_time(&mut self, flow: &Flow, peers: &Peers, brain: &RoomState) {
+        let Some(sending) = flow.sending() else { return };
+        let now_us = flow.now_us();
+        let up: BTreeMap<PeerId, LinkId> = peers.up().collect();
+        let mut due: Vec<LinkId> = Vec::new();
+        for (peer, at_us) in &mut self.promised {
+            if let (true, Some(link)) = (*at_us <= now_us, up.get(peer)) {
+                *at_us = now_us + BACKUP_HEAD_US;
+                due.push(*link);
+            }
+        }
+        let (children, forwarded_us): (Vec<_>, _) = {
+            let mut state = flow.state();
+            let program = state.program();
+            (program.children().map(|(_, link)| link).collect(), program.forwarded_us)
+        };
+        if now_us >= forwarded_us + FEED_HEAD_US && now_us >= self.feed_head_us {
+            self.feed_head_us = now_us + FEED_HEAD_US;
+            due.extend(children);
+        }
+        if !due.is_empty() {
+            let head = Self::head(flow, brain);
+            due.into_iter().for_each(|link| sending.beat(link, &head));
+        }
+        for (peer, link) in up {
+            let pinged_us = self.pinged_us.entry(peer).or_default();
+            if now_us >= *pinged_us + PING_US {
+                *pinged_us = now_us;
+                sending.beat(link, &Beat::Ping { sent_us: now_us });
+            }
+        }
+    }
+
+    /// A beat has come. Gives the difference of the clocks and the round trip when they are known better now.
+    pub(crate) fn received(
+        &mut self,
+        flow: &Flow,
+        brain: &RoomState,
+        peer: PeerId,
+        link: LinkId,
+        beat: Beat,
+    ) -> Option<(i64, u64)> {
+        let sending = flow.sending()?;
+        let now_us = flow.now_us();
+        match beat {
+            Beat::Head(head) => {
+                flow.state().watches.head(&peer, flow.time(now_us), head.captured_us);
+                None
+            }
+            Beat::HeadWanted => {
+                sending.beat(link, &Self::head(flow, brain));
+                None
+            }
+            Beat::Ping { sent_us } => {
+                sending.beat(link, &Beat::Pong { sent_us, received_us: now_us, replied_us: flow.now_us() });
+                None
+            }
+            Beat::Pong { sent_us, received_us, replied_us } => {
+                self.sample(peer, sent_us, received_us, replied_us, now_us)
+            }
+        }
+    }
+
+    /// Four times of a ping: the round trip, and the offset of the clocks as if both ways took alike (RFC 5905).
+    fn sample(
+        &mut self,
+        peer: PeerId,
+        sent_us: u64,
+        received_us: u64,
+        replied_us: u64,
+        now_us: u64,
+    ) -> Option<(i64, u64)> {
+        let away_us = now_us.checked_sub(sent_us)?;
+        let rtt_us = away_us.checked_sub(replied_us.checked_sub(received_us)?)?;
+        let there = i64::try_from(received_us).ok()?.checked_sub(i64::try_from(sent_us).ok()?)?;
+        let back = i64::try_from(replied_us).ok()?.checked_sub(i64::try_from(now_us).ok()?)?;
+        let offset_us = -(there.checked_add(back)? / 2);
+        let samples = self.samples.entry(peer).or_default();
+        if samples.len() >= SAMPLES_MAX {
+            samples.pop_front();
+        }
+        samples.push_back(Sample { rtt_us, offset_us });
+        let best = samples.iter().min_by_key(|sample| sample.rtt_us)?;
+        Some((best.offset_us, best.rtt_us))
+    }
+
+    /// The round trip to a peer, as far as it is known.
+    pub(crate) fn rtt_us(&self, peer: &PeerId) -> Option<u64> {
+        self.samples.get(peer)?.iter().map(|sample| sample.rtt_us).min()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample(beats: &mut Beats, times: [u64; 4]) -> Option<(i64, u64)> {
+        beats.sample(PeerId([1; 32]), times[0], times[1], times[2], times[3])
+    }
+
+    #[test]
+    fn a_clock_that_is_ahead_gives_a_negative_offset_and_the_shortest_round_trip_decides() {
+        let mut beats = Beats::default();
+        // the peer's clock is 1000 ahead; 50 there, 50 back, 10 in between
+        assert_eq!(sample(&mut beats, [10_000, 11_050, 11_060, 10_110]), Some((-1000, 100)));
+        // 500 there, 50 back: worse, so the first one stays
+        assert_eq!(sample(&mut beats, [20_000, 21_500, 21_510, 20_560]), Some((-1000, 100)));
+        assert_eq!(beats.rtt_us(&PeerId([1; 32])), Some(100));
+    }
+
+    #[test]
+    fn times_that_cannot_be_are_ignored() {
+        let mut beats = Beats::default();
+        for times in [[10, 20, 15, 30], [100, 0, 0, 50], [0, u64::MAX, u64::MAX, 10], [0, 0, 100, 10]] {
+            assert_eq!(sample(&mut beats, times), None, "{times:?}");
+        }
+    }
+}

@@ -1,0 +1,345 @@
+//! Carrying out what the brain wants done, and telling it what came of it.
+
+use bytes::Bytes;
+use plenary_proto::bounded::List;
+use plenary_proto::message::{Beat, LinkKind, Message, Relay, Resume};
+use plenary_proto::{Address, Event, Input, Mode, Output, PeerId, Via};
+use plenary_rtc::{Channel, Command, DownReason, Event as LinkEvent, LinkId};
+use plenary_signal::{Address as SignalAddress, SignalEvent};
+
+use super::letters::Letter;
+use super::{Driver, settles};
+use crate::event::RoomEvent;
+
+impl Driver {
+    pub(super) fn carry_out(&mut self, output: Output) {
+        match output {
+            Output::Control(to, message) => self.control(&to, &message),
+            Output::Signal(to, message) => self.send_letter(to, &message),
+            Output::Relay { next, to, route, message } => {
+                let now_us = self.clock.now_us();
+                let sealed = self.letters.seal(Some(to), &message, now_us).map(|sealed| List::try_from(sealed.to_vec()));
+                if let Some(Ok(sealed)) = sealed {
+                    self.control(&next, &Message::Relay(Relay { from: self.me, to, route, passed: 0, sealed }));
+                }
+            }
+            Output::Offer(peer, kind) => {
+                let link = self.open(peer, kind);
+                self.submit(Command::Offer { link, kind });
+            }
+            Output::Answer(peer, offer) => {
+                let link = self.open(peer, offer.kind);
+                self.submit(Command::Answer { link, kind: offer.kind, offer: offer.description });
+            }
+            Output::Accept(peer, answer) => {
+                if let Some(link) = self.peers.link(&peer, answer.kind) {
+                    self.submit(Command::Accept { link, answer: answer.description });
+                }
+            }
+            Output::Close(peer, kind) => {
+                if let Some(link) = self.peers.forget(&peer, kind) {
+                    self.flow.link_down(link);
+                    self.submit(Command::Close { link });
+                }
+            }
+            Output::Watch { parent, backup } => self.flow.watch(parent, backup),
+            Output::WatchMixer(mixer) => {
+                let now = self.now();
+                self.flow.state().watches.watch_mixer(mixer, now);
+            }
+            Output::Serve { peer, from, sound } => {
+                self.beats.unpromise(&peer);
+                self.flow.serve(peer, from, sound);
+            }
+            Output::ServeHeads(peer) => self.beats.promise(peer),
+            Output::Unserve(peer) => {
+                self.beats.unpromise(&peer);
+                self.flow.unserve(&peer);
+            }
+            Output::Follow { peer, stream, id } => self.flow.follow(peer, stream, id),
+            Output::Mandate(rank) => self.flow.set_mandate(rank),
+            Output::Speak(to) => self.speak(to),
+            Output::Ask(ask) => {
+                self.asked_picture = Some(ask);
+                if let Some(publisher) = &self.publisher {
+                    publisher.ask(ask);
+                }
+            }
+            Output::CallHome { speaker, rank } => self.call_home(speaker, rank),
+            Output::AnswerHeard { to, mixer } => {
+                let heard = self.hears(&mixer);
+                self.control(&to, &Message::Heard { mixer, heard });
+            }
+            Output::AskFeed(peer) => self.flow.ask_feed(peer),
+            Output::Role(role) => {
+                self.desk.set_role(role);
+                self.call_home_again();
+            }
+            Output::Pass(to) => self.flow.state().inflow.set_passing(&to),
+            Output::Speakers(speakers) => {
+                self.flow.state().inflow.set_speakers(speakers.iter().map(|(peer, _)| *peer).collect());
+                self.renew_tiles(&speakers);
+                self.call_home_again();
+            }
+            Output::Train { peer, train, bytes, rate_bps } => {
+                if let Some(link) = self.peers.link(&peer, LinkKind::Peer) {
+                    self.submit(Command::Train { link, train, bytes, rate_bps });
+                }
+            }
+            Output::Event(event) => self.event(event),
+        }
+    }
+
+    fn open(&mut self, peer: PeerId, kind: LinkKind) -> LinkId {
+        if let Some(old) = self.peers.forget(&peer, kind) {
+            self.flow.link_down(old);
+            self.submit(Command::Close { link: old });
+        }
+        let link = self.peers.open(peer, kind);
+        self.flow.link_opened(peer, kind, link);
+        link
+    }
+
+    fn send_letter(&mut self, to: Address, message: &Message) {
+        let now_us = self.clock.now_us();
+        let (recipient, address) = match to {
+            Address::Host => (None, SignalAddress::Host),
+            Address::Peer(peer) => (Some(peer), SignalAddress::Peer(peer)),
+        };
+        let Some(signal) = self.signal.clone() else { return };
+        if let Some(sealed) = self.letters.seal(recipient, message, now_us)
+            && let Err(error) = signal.send(address, sealed)
+        {
+            tracing::debug!("an envelope was not taken: {error}");
+        }
+    }
+
+    pub(super) fn speak(&mut self, to: Vec<(PeerId, Option<Resume>)>) {
+        self.peers.speaking_to = to.iter().map(|(peer, _)| (*peer, None)).collect();
+        if let Some(publisher) = &self.publisher {
+            publisher.pause(to.is_empty());
+            self.flow.speak(to);
+        }
+    }
+
+    /// Asks a speaker for its stream, at the size of its tile, from where we hold it.
+    fn call_home(&mut self, speaker: PeerId, rank: plenary_proto::Rank) {
+        let ask = self.desk.ask_of(&speaker);
+        self.peers.called.insert(speaker, (rank, ask));
+        if speaker == self.me {
+            self.asked_picture = Some(ask);
+            if let Some(publisher) = &self.publisher {
+                publisher.ask(ask);
+            }
+            return;
+        }
+        let resume = self.flow.state().inflow.have(&speaker);
+        self.control(&speaker, &Message::Home { rank, ask, resume });
+    }
+
+    /// Tiles have another size: every speaker that is home is asked anew.
+    fn call_home_again(&mut self) {
+        if !self.desk.is_mixing() {
+            self.peers.called.clear();
+            return;
+        }
+        let stale: Vec<_> = self
+            .peers
+            .called
+            .iter()
+            .filter(|(speaker, (_, asked))| self.desk.ask_of(speaker) != *asked)
+            .map(|(speaker, (rank, _))| (*speaker, *rank))
+            .collect();
+        for (speaker, rank) in stale {
+            self.call_home(speaker, rank);
+        }
+    }
+
+    fn event(&mut self, event: Event) {
+        if let Some(result) = settles(&event) {
+            self.answer_join(result);
+        }
+        match &event {
+            Event::Mode(mode) => self.flow.set_mesh(*mode == Mode::Mesh),
+            Event::Roster { .. } => {
+                let speakers = self.brain.roster().map(|roster| {
+                    let speaking = roster.entries.iter().filter(|entry| entry.speaks && !entry.away);
+                    let mut speaking: Vec<_> = speaking.map(|entry| (entry.peer, entry.index)).collect();
+                    speaking.sort_by_key(|(_, index)| *index);
+                    speaking
+                });
+                self.renew_tiles(&speakers.unwrap_or_default());
+            }
+            Event::Decided { .. } | Event::TakenOver { .. } => {
+                if let Some(own) = &mut self.flow.state().own {
+                    own.reset_targets_most();
+                }
+            }
+            Event::Left => self.left = true,
+            _ => {}
+        }
+        tracing::debug!("{event:?}");
+        if let Some(event) = public(event) {
+            self.emit(event);
+            self.renew_snapshot();
+        }
+    }
+
+    // ── what comes back ──────────────────────────────────────────────────────────────────────────────────────────
+
+    pub(super) fn link_event(&mut self, event: LinkEvent) {
+        match event {
+            LinkEvent::Described { link, description } => {
+                if let Some((peer, kind)) = self.peers.of(link) {
+                    self.input(Input::Described { peer, kind, description });
+                }
+            }
+            LinkEvent::Connected { link } => {
+                if let Some((peer, kind)) = self.peers.of(link) {
+                    self.peers.set_up(link);
+                    self.flow.link_up(peer, kind, link);
+                    self.desk.link_up(&peer);
+                    self.input(Input::LinkUp(peer, kind));
+                }
+            }
+            LinkEvent::Received { link, channel, bytes } => self.received(link, channel, &bytes),
+            LinkEvent::Measured { link, train, arrivals } => {
+                if let Some((peer, _)) = self.peers.of(link) {
+                    let rtt_us = self.beats.rtt_us(&peer).unwrap_or(0).min(u64::from(u32::MAX)) as u32;
+                    let bandwidth_bps = arrivals.bandwidth_bps();
+                    self.input(Input::Measured { peer, train, bandwidth_bps, rtt_us });
+                }
+            }
+            LinkEvent::TrainRefused { link, train } => {
+                if let Some((peer, LinkKind::Peer)) = self.peers.of(link) {
+                    self.control(&peer, &Message::ProbeBusy { train });
+                }
+            }
+            LinkEvent::Dropped { link, slot, packets } => {
+                let of = self.peers.of(link);
+                tracing::debug!(?of, slot, packets, "a link is behind: packets were dropped");
+            }
+            LinkEvent::Down { link, reason } => self.link_down(link, &reason),
+            LinkEvent::BulkDrained { .. } => {}
+        }
+    }
+
+    fn link_down(&mut self, link: LinkId, reason: &DownReason) {
+        self.flow.link_down(link);
+        self.settle_traffic(link);
+        let Some((peer, kind)) = self.peers.down(link) else { return };
+        tracing::debug!(?peer, ?kind, "link down: {reason}");
+        if matches!(reason, DownReason::NoPort | DownReason::TooMany) {
+            self.emit(RoomEvent::LinkTrouble(reason.to_string()));
+        }
+        if kind == LinkKind::Peer {
+            self.beats.forget(&peer);
+        }
+        self.input(Input::LinkDown(peer, kind));
+    }
+
+    fn received(&mut self, link: LinkId, channel: Channel, bytes: &Bytes) {
+        let Some((peer, kind)) = self.peers.of(link) else { return };
+        let now = self.now();
+        self.flow.state().watches.arrived(peer, now);
+        match channel {
+            Channel::Control => {
+                let Some(reassembly) = self.peers.reassembly(link) else { return };
+                match reassembly.push(bytes) {
+                    Ok(Some(message)) => {
+                        let letter = self.letters.read(peer, &message, self.clock.now_us());
+                        self.take_letter(letter, Via::Link);
+                    }
+                    Ok(None) => {}
+                    Err(_) => self.input(Input::Misbehaved(peer)),
+                }
+            }
+            Channel::Beat if kind == LinkKind::Peer => match Beat::from_bytes(bytes) {
+                Some(beat) => {
+                    let clock = self.beats.received(&self.flow, &self.brain, peer, link, beat);
+                    if let Some((offset_us, rtt_us)) = clock {
+                        self.desk.set_clock(&peer, offset_us, rtt_us);
+                    }
+                }
+                None => self.input(Input::Misbehaved(peer)),
+            },
+            // nothing travels there yet
+            Channel::Beat | Channel::Bulk => self.input(Input::Misbehaved(peer)),
+        }
+    }
+
+    fn take_letter(&mut self, letter: Letter, via: Via) {
+        match letter {
+            Letter::Message(from, message) => {
+                // an envelope that linked peers passed on, for us: what counts is inside
+                if let Message::Relay(relay) = &*message
+                    && relay.to == self.me
+                {
+                    let route = relay.route.clone();
+                    let inner = self.letters.open(&relay.sealed, self.clock.now_us());
+                    match inner {
+                        Letter::Message(_, message) if matches!(*message, Message::Relay(_)) => {
+                            self.input(Input::Misbehaved(from));
+                        }
+                        inner => self.take_letter(inner, Via::Mesh(route)),
+                    }
+                    return;
+                }
+                self.input(Input::Message { from, via, message });
+            }
+            Letter::Bad(from) => self.input(Input::Misbehaved(from)),
+            Letter::Nothing => {}
+        }
+    }
+
+    pub(super) fn signal_event(&mut self, event: SignalEvent) {
+        match event {
+            SignalEvent::Up => {
+                self.emit(RoomEvent::Rendezvous { up: true, why: None });
+                self.input(Input::SignalUp(true));
+            }
+            SignalEvent::Down { why, retry_in } => {
+                let why = format!("{why}; trying again in {:.1} s", retry_in.as_secs_f64());
+                self.emit(RoomEvent::Rendezvous { up: false, why: Some(why) });
+                self.input(Input::SignalUp(false));
+            }
+            SignalEvent::Envelope { bytes, .. } => {
+                let letter = self.letters.open(&bytes, self.clock.now_us());
+                self.take_letter(letter, Via::Signal);
+            }
+            SignalEvent::Undeliverable { to } => {
+                let peer = match to {
+                    SignalAddress::Peer(peer) => Some(peer),
+                    SignalAddress::Host => None,
+                };
+                self.input(Input::Undeliverable(peer));
+            }
+            SignalEvent::Ended(error) => {
+                self.emit(RoomEvent::Rendezvous { up: false, why: Some(error.to_string()) });
+                self.input(Input::SignalUp(false));
+                self.answer_join(Err(error.into()));
+            }
+        }
+    }
+}
+
+/// The application's word for an event of the brain.
+fn public(event: Event) -> Option<RoomEvent> {
+    Some(match event {
+        Event::Admitted => RoomEvent::Admitted,
+        Event::Refused(_) | Event::BallotRejected { .. } | Event::Left => return None,
+        Event::Waiting { tries } => RoomEvent::Waiting { tries },
+        Event::Roster { epoch } => RoomEvent::Stage { epoch },
+        Event::Mode(mode) => RoomEvent::Mode(mode),
+        Event::NoMixer => RoomEvent::NoMixer,
+        Event::ElectionOpened { term, reason } => RoomEvent::ElectionOpened { term, reason },
+        Event::Decided { term, reason, signatures, roster, mixers, standbys, tallies } => {
+            RoomEvent::Elected { term, reason, signatures, roster, mixers, standbys, tallies }
+        }
+        Event::TakenOver { rank, peer, polite } => RoomEvent::TakenOver { rank, peer, polite },
+        Event::Withdrawn { rank, peer } => RoomEvent::Withdrawn { rank, peer },
+        Event::Parent(parent) => RoomEvent::Parent(parent),
+        Event::Backup(backup) => RoomEvent::Backup(backup),
+        Event::PeerMisbehaved { peer, count, dropped } => RoomEvent::PeerMisbehaved { peer, count, dropped },
+    })
+}

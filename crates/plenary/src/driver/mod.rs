@@ -1,0 +1,319 @@
+//! The loop that moves bytes and time: inputs to the brain, its outputs to links, rendezvous and media.
+//!
+//! One task per room. It never waits for anything but the next input; what may take long runs elsewhere. After
+//! each input the brain's outputs are carried out to the last one.
+
+pub(crate) mod beats;
+mod carry;
+pub(crate) mod letters;
+pub(crate) mod peers;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use plenary_media::Clock;
+use plenary_proto::message::{Entry, LinkKind, Message};
+use plenary_proto::{Command, Event, Input, PeerId, RoomState, Time};
+use plenary_rtc::{Command as LinkCommand, Events as LinkEvents, LinkId, LinkStats, Links};
+use plenary_signal::{Signal, SignalEvent};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
+
+use crate::desk::{Desk, Tile};
+use crate::event::RoomEvent;
+use crate::flow::Flow;
+use crate::publish::Publisher;
+use crate::snapshot::RoomSnapshot;
+use beats::Beats;
+use letters::Letters;
+use peers::Peers;
+
+/// Watches are looked at, and holes given up, this often.
+const TICK: Duration = Duration::from_millis(25);
+/// The application's snapshot is renewed this often at most.
+const SNAPSHOT_US: u64 = 200_000;
+/// Somebody who left politely is given this long for what it said to get out.
+const FAREWELL: Duration = Duration::from_millis(100);
+
+/// What the application asks of the driver.
+pub(crate) enum Ask {
+    Command(Command),
+    /// Publish from now on.
+    Publish(Publisher),
+    /// UDP payload sent towards each child so far, and by all links.
+    Traffic(oneshot::Sender<Traffic>),
+    Leave(oneshot::Sender<()>),
+}
+
+/// UDP payload this peer sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// On links to peers while they were fed by us, all of it: media, repairs, heads, checks.
+    pub to_children_bytes: u64,
+    /// On all links.
+    pub bytes: u64,
+}
+
+/// Everything the loop owns.
+pub(crate) struct Driver {
+    pub(crate) brain: RoomState,
+    pub(crate) me: PeerId,
+    pub(crate) clock: Clock,
+    pub(crate) flow: Arc<Flow>,
+    pub(crate) desk: Arc<Desk>,
+    pub(crate) links: Arc<Links>,
+    pub(crate) link_events: LinkEvents,
+    pub(crate) signal: Option<Arc<dyn Signal>>,
+    pub(crate) letters: Letters,
+    pub(crate) peers: Peers,
+    pub(crate) beats: Beats,
+    pub(crate) publisher: Option<Publisher>,
+    pub(crate) asks: mpsc::Receiver<Ask>,
+    pub(crate) inputs: mpsc::Receiver<Input>,
+    pub(crate) events: broadcast::Sender<RoomEvent>,
+    pub(crate) on_event: Option<Arc<dyn Fn(&RoomEvent) + Send + Sync>>,
+    pub(crate) snapshot: watch::Sender<RoomSnapshot>,
+    pub(crate) joined: Option<oneshot::Sender<Result<(), crate::Error>>>,
+    pub(crate) snapshot_due_us: u64,
+    pub(crate) left: bool,
+    pub(crate) farewell: Vec<oneshot::Sender<()>>,
+    pub(crate) traffic: BTreeMap<LinkId, (LinkStats, Traffic)>,
+    pub(crate) past: Traffic,
+    pub(crate) asked_picture: Option<plenary_proto::message::VideoAsk>,
+}
+
+enum Happened {
+    Ask(Option<Ask>),
+    Link(plenary_rtc::Event),
+    Signal(Option<SignalEvent>),
+    Input(Input),
+    Tick,
+    Timeout,
+}
+
+impl Driver {
+    /// Runs until the room is left or every handle to it is gone.
+    pub(crate) async fn run(mut self) {
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+        self.carry_out_all();
+        while !self.left {
+            let wake = self.brain.next_timeout();
+            let happened = self.next(&mut tick, wake).await;
+            match happened {
+                Happened::Ask(Some(ask)) => self.ask(ask),
+                // nobody holds the room any more
+                Happened::Ask(None) => break,
+                Happened::Link(event) => self.link_event(event),
+                Happened::Signal(Some(event)) => self.signal_event(event),
+                Happened::Signal(None) => self.signal = None,
+                Happened::Input(input) => self.input(input),
+                Happened::Tick => self.tick(),
+                Happened::Timeout => self.input(Input::Timeout),
+            }
+        }
+        self.end().await;
+    }
+
+    async fn next(&mut self, tick: &mut tokio::time::Interval, wake: Option<Time>) -> Happened {
+        let now = self.now();
+        let wait = wake.map_or(Duration::from_secs(3600), |wake| Duration::from_micros(wake.since(now)));
+        let signal = self.signal.clone();
+        tokio::select! {
+            biased;
+            Some(input) = self.inputs.recv() => Happened::Input(input),
+            Some(event) = self.link_events.next() => Happened::Link(event),
+            event = async { match &signal {
+                Some(signal) => signal.next().await,
+                None => std::future::pending().await,
+            } } => Happened::Signal(event),
+            ask = self.asks.recv() => Happened::Ask(ask),
+            _ = tick.tick() => Happened::Tick,
+            () = tokio::time::sleep(wait) => Happened::Timeout,
+        }
+    }
+
+    fn now(&self) -> Time {
+        self.flow.time(self.clock.now_us())
+    }
+
+    /// One input, and everything that follows.
+    pub(crate) fn input(&mut self, input: Input) {
+        self.brain.handle(self.now(), input);
+        self.carry_out_all();
+    }
+
+    fn carry_out_all(&mut self) {
+        while let Some(output) = self.brain.poll_output() {
+            self.carry_out(output);
+        }
+    }
+
+    fn ask(&mut self, ask: Ask) {
+        match ask {
+            Ask::Command(command) => self.input(Input::Command(command)),
+            Ask::Publish(publisher) => {
+                let own = publisher.own(&self.flow, self.me);
+                self.flow.state().own = Some(own);
+                if let Some(picture) = self.asked_picture {
+                    publisher.ask(picture);
+                }
+                self.publisher = Some(publisher);
+                // whom we speak to was said before there was anything to say
+                let to = std::mem::take(&mut self.peers.speaking_to);
+                self.speak(to);
+            }
+            Ask::Traffic(reply) => {
+                let _ = reply.send(self.traffic());
+            }
+            Ask::Leave(reply) => {
+                self.farewell.push(reply);
+                self.input(Input::Command(Command::Leave));
+            }
+        }
+    }
+
+    fn tick(&mut self) {
+        let (verdicts, ask_backup) = self.flow.on_time();
+        if let Some(backup) = ask_backup {
+            self.beats.ask_head(&self.flow, &backup);
+        }
+        for (peer, verdict) in verdicts {
+            self.input(Input::Verdict { peer, verdict });
+        }
+        self.beats.on_time(&self.flow, &self.peers, &self.brain);
+        if self.flow.take_own_key_wanted()
+            && let Some(publisher) = &self.publisher
+        {
+            publisher.want_key();
+        }
+        if self.desk.look() {
+            self.input(Input::Warm);
+        }
+        for peer in self.peers.take_heard(&self.flow) {
+            self.input(Input::Heard(peer));
+        }
+        self.count_traffic();
+        if self.clock.now_us() >= self.snapshot_due_us {
+            self.renew_snapshot();
+        }
+    }
+
+    pub(crate) fn renew_snapshot(&mut self) {
+        self.snapshot_due_us = self.clock.now_us() + SNAPSHOT_US;
+        let entries: Vec<Entry> = self.brain.roster().map(|roster| roster.entries.to_vec()).unwrap_or_default();
+        let snapshot = RoomSnapshot::new(&self.brain.snapshot(), &entries, self.brain.roster(), self.peers.home());
+        self.snapshot.send_if_modified(|known| {
+            let changed = *known != snapshot;
+            *known = snapshot;
+            changed
+        });
+    }
+
+    /// Names and format for the mixing desk.
+    pub(crate) fn renew_tiles(&mut self, speakers: &[(PeerId, u8)]) {
+        let Some(roster) = self.brain.roster() else { return };
+        let name = |peer: &PeerId| {
+            let entry = roster.entries.iter().find(|entry| entry.peer == *peer);
+            entry.map(|entry| entry.name.to_string()).unwrap_or_default()
+        };
+        let tiles = speakers.iter().map(|(peer, _)| Tile { peer: *peer, name: name(peer) }).collect();
+        self.desk.set_tiles(tiles, roster.program);
+    }
+
+    pub(crate) fn emit(&mut self, event: RoomEvent) {
+        if let Some(on_event) = &self.on_event {
+            on_event(&event);
+        }
+        // nobody listening is fine
+        let _ = self.events.send(event);
+    }
+
+    /// The first answer to a joiner, if it is still waiting for one.
+    pub(crate) fn answer_join(&mut self, result: Result<(), crate::Error>) {
+        if let Some(joined) = self.joined.take() {
+            let _ = joined.send(result);
+        }
+    }
+
+    fn count_traffic(&mut self) {
+        let served: Vec<LinkId> = self.flow.state().program().children().map(|(_, link)| link).collect();
+        for link in self.peers.all_links() {
+            let Some(stats) = self.links.stats(link) else { continue };
+            let (known, counted) = self.traffic.entry(link).or_default();
+            let sent = stats.udp_bytes_sent.saturating_sub(known.udp_bytes_sent);
+            counted.bytes += sent;
+            if served.contains(&link) {
+                counted.to_children_bytes += sent;
+            }
+            *known = stats;
+        }
+    }
+
+    /// A link is gone: what it sent stays counted.
+    pub(crate) fn settle_traffic(&mut self, link: LinkId) {
+        if let Some((_, counted)) = self.traffic.remove(&link) {
+            self.past.bytes += counted.bytes;
+            self.past.to_children_bytes += counted.to_children_bytes;
+        }
+    }
+
+    fn traffic(&mut self) -> Traffic {
+        self.count_traffic();
+        self.traffic.values().fold(self.past, |sum, (_, counted)| Traffic {
+            to_children_bytes: sum.to_children_bytes + counted.to_children_bytes,
+            bytes: sum.bytes + counted.bytes,
+        })
+    }
+
+    /// Leaves nothing behind: links closed, threads ended, the rendezvous told.
+    async fn end(mut self) {
+        if self.left {
+            tokio::time::sleep(FAREWELL).await;
+        }
+        self.publisher = None;
+        let desk = self.flow.set_desk(None).unwrap_or_else(|| self.desk.clone());
+        let ended = tokio::task::spawn_blocking(move || desk.close()).await;
+        if let Err(error) = ended {
+            tracing::warn!("the mixing desk did not close: {error}");
+        }
+        self.links.close().await;
+        if let Some(signal) = &self.signal {
+            signal.close().await;
+        }
+        self.renew_snapshot();
+        self.emit(RoomEvent::Closed);
+        self.answer_join(Err(crate::Error::Closed));
+        for farewell in std::mem::take(&mut self.farewell) {
+            let _ = farewell.send(());
+        }
+    }
+
+    /// A control message straight to a linked peer.
+    pub(crate) fn control(&self, to: &PeerId, message: &Message) {
+        if let (Some(link), Some(sending)) = (self.peers.link(to, LinkKind::Peer), self.flow.sending()) {
+            sending.control(link, message);
+        }
+    }
+
+    pub(crate) fn submit(&self, command: LinkCommand) {
+        if let Some(sending) = self.flow.sending() {
+            sending.submit(command);
+        }
+    }
+
+    /// Whether anything has come from a peer within the last 350 ms.
+    pub(crate) fn hears(&self, peer: &PeerId) -> bool {
+        let last = self.flow.state().watches.last(peer);
+        last.is_some_and(|last| self.now().since(last) < plenary_proto::watchdog::MIXER_SILENT_US)
+    }
+}
+
+/// Whether an admission or refusal settles the joiner's wait.
+pub(crate) fn settles(event: &Event) -> Option<Result<(), crate::Error>> {
+    match event {
+        Event::Admitted => Some(Ok(())),
+        Event::Refused(refusal) => Some(Err((*refusal).into())),
+        _ => None,
+    }
+}

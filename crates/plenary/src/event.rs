@@ -1,0 +1,128 @@
+//! What happens in a room, for the application.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use futures::{Stream, StreamExt};
+use plenary_proto::message::ElectionReason;
+use plenary_proto::{Mode, PeerId, Rank, Tally};
+use tokio::sync::broadcast;
+use tokio_stream::wrappers::BroadcastStream;
+use tokio_stream::wrappers::errors::BroadcastStreamRecvError;
+
+/// Events that wait for one listener at most; past it the oldest are dropped, and [`RoomEvent::Missed`] says how
+/// many.
+pub const EVENTS_MAX: usize = 256;
+
+/// Something that happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RoomEvent {
+    /// The host let us in.
+    Admitted,
+    /// The stage has changed; [`Room::snapshot`](crate::Room::snapshot) has it.
+    Stage {
+        /// The roster's number.
+        epoch: u32,
+    },
+    /// How the stage is served has changed.
+    Mode(Mode),
+    /// The room needs a mixer, and nobody consents to be one.
+    NoMixer,
+    /// An election has opened.
+    ElectionOpened {
+        /// Its number.
+        term: u32,
+        /// Why.
+        reason: ElectionReason,
+    },
+    /// An election is decided.
+    Elected {
+        /// Its number.
+        term: u32,
+        /// Why it was held.
+        reason: ElectionReason,
+        /// How many signed.
+        signatures: usize,
+        /// Of how many.
+        roster: usize,
+        /// Who mixes, the lead first.
+        mixers: Vec<PeerId>,
+        /// Who is kept warm.
+        standbys: Vec<PeerId>,
+        /// How each candidate did, where this peer recomputed it; the best first.
+        tallies: Vec<Tally>,
+    },
+    /// A standby has taken over.
+    TakenOver {
+        /// The new mandate.
+        rank: Rank,
+        /// Who.
+        peer: PeerId,
+        /// The mixer had asked for it.
+        polite: bool,
+    },
+    /// A take-over was withdrawn: the mixer lives.
+    Withdrawn {
+        /// The mandate that ended.
+        rank: Rank,
+        /// Who had taken over.
+        peer: PeerId,
+    },
+    /// Another parent feeds us; `None`: nobody.
+    Parent(Option<PeerId>),
+    /// Another peer is our backup.
+    Backup(Option<PeerId>),
+    /// A peer broke the protocol; past a limit it is dropped.
+    PeerMisbehaved {
+        /// Who.
+        peer: PeerId,
+        /// How often.
+        count: u32,
+        /// It was dropped.
+        dropped: bool,
+    },
+    /// The rendezvous is reached, or not any more: then `why` says it, and it is tried again by itself. The room
+    /// goes on without.
+    Rendezvous {
+        /// Whether it can be used.
+        up: bool,
+        /// Why not.
+        why: Option<String>,
+    },
+    /// The host hasn't answered yet; it was asked this many times more.
+    Waiting {
+        /// How often.
+        tries: u32,
+    },
+    /// A link could not be made for want of a UDP port, or another cause that asks for the user.
+    LinkTrouble(String),
+    /// This many events were dropped, because they were not fetched.
+    Missed(u64),
+    /// The room is closed; nothing follows.
+    Closed,
+}
+
+/// The events of a room, from the moment it was asked for; a [`Stream`].
+#[derive(Debug)]
+pub struct Events(BroadcastStream<RoomEvent>);
+
+impl Events {
+    pub(crate) fn new(receiver: broadcast::Receiver<RoomEvent>) -> Events {
+        Events(BroadcastStream::new(receiver))
+    }
+
+    /// The next event; `None` when the room is closed.
+    pub async fn next(&mut self) -> Option<RoomEvent> {
+        StreamExt::next(self).await
+    }
+}
+
+impl Stream for Events {
+    type Item = RoomEvent;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<RoomEvent>> {
+        let polled = Pin::new(&mut self.0).poll_next(cx);
+        polled.map(|next| next.map(|next| next.unwrap_or_else(|BroadcastStreamRecvError::Lagged(missed)| RoomEvent::Missed(missed))))
+    }
+}

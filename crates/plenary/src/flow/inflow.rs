@@ -1,0 +1,210 @@
+//! Streams that come to this peer for its own use: speakers' at a mixer, its standby or in a mesh, a mix-minus
+//! at a speaker.
+//!
+//! A mixer passes the speakers' packets on, unchanged, to peers that are warm: on trunk links, the k-th speaker
+//! in the k-th pair of slots.
+
+use std::collections::BTreeMap;
+
+use plenary_media::Frame;
+use plenary_media::assembly::{Assembled, Assembler, Packet};
+use plenary_proto::identity::MediaKind;
+use plenary_proto::message::{LinkKind, Message, Resume, StreamUse};
+use plenary_proto::{PeerId, StreamId, StreamKind, StreamSpec};
+use plenary_rtc::{LinkId, MediaPacket};
+
+use super::cache::PacketCache;
+use super::maker::lane;
+use super::sending::Sending;
+
+/// Streams known at one time: a full roster's, old and new.
+const STREAMS_MAX: usize = 128;
+/// A hole is waited for this long: a repair over 60 ms, twice. Sound has its own patience in the jitter buffer.
+const HOLE_US_MAX: u64 = 250_000;
+/// Streams on one trunk link.
+const TRUNK_STREAMS: usize = 8;
+
+/// The number by which a slot is announced: those of trunks stand behind those of the ordinary link.
+pub(crate) fn slot_code(kind: LinkKind, slot: u8) -> u8 {
+    match kind {
+        LinkKind::Peer => slot,
+        LinkKind::Trunk(trunk) => 16u8.saturating_mul(trunk.saturating_add(1)).saturating_add(slot),
+    }
+}
+
+struct Stream {
+    spec: StreamSpec,
+    caches: [PacketCache; 2],
+    assemblers: [Assembler; 2],
+    /// Where its video came from last, to ask for key frames there.
+    via: Option<(LinkId, u8)>,
+    used_us: u64,
+}
+
+/// A frame for whoever uses it.
+#[derive(Debug)]
+pub(crate) struct Inbound {
+    pub(crate) maker: PeerId,
+    pub(crate) kind: StreamKind,
+    pub(crate) frame: Frame,
+    /// When its last packet came, or was given up.
+    pub(crate) arrived_us: u64,
+}
+
+/// Streams for this peer's own use.
+#[derive(Default)]
+pub(crate) struct Inflow {
+    streams: BTreeMap<StreamId, Stream>,
+    /// Who is warm, and which stream each of its slots was announced with.
+    passing: BTreeMap<PeerId, BTreeMap<u8, StreamId>>,
+    /// The speakers in the order of their slots.
+    speakers: Vec<PeerId>,
+}
+
+impl Inflow {
+    /// A stream may come.
+    pub(crate) fn follow(&mut self, id: StreamId, spec: StreamSpec, now_us: u64) {
+        if self.streams.contains_key(&id) {
+            return;
+        }
+        if self.streams.len() >= STREAMS_MAX
+            && let Some(oldest) = self.streams.iter().min_by_key(|(_, stream)| stream.used_us).map(|(id, _)| *id)
+        {
+            self.streams.remove(&oldest);
+        }
+        let assembler = |kind| Assembler::new(id, kind, HOLE_US_MAX);
+        let assemblers = [assembler(MediaKind::Video), assembler(MediaKind::Sound)];
+        let stream = Stream { spec, caches: Default::default(), assemblers, via: None, used_us: now_us };
+        self.streams.insert(id, stream);
+    }
+
+    /// A packet has come by a link, or from this peer's own encoder.
+    pub(crate) fn packet(
+        &mut self,
+        kind: MediaKind,
+        packet: &MediaPacket,
+        via: Option<(LinkId, u8)>,
+        now_us: u64,
+        out: &mut Vec<Inbound>,
+    ) -> bool {
+        let Some(stream) = self.streams.get_mut(&packet.identity.stream) else { return false };
+        if !stream.caches[lane(kind)].insert(packet, now_us) {
+            return false;
+        }
+        stream.used_us = now_us;
+        if kind == MediaKind::Video && via.is_some() {
+            stream.via = via;
+        }
+        let piece = Packet {
+            number: packet.identity.number,
+            timestamp: packet.timestamp,
+            marker: packet.marker,
+            payload: packet.payload.clone(),
+        };
+        stream.assemblers[lane(kind)].push(now_us, piece);
+        stream.take(kind, now_us, out);
+        true
+    }
+
+    /// Time has passed: holes may have been given up.
+    pub(crate) fn on_time(&mut self, now_us: u64, out: &mut Vec<Inbound>) {
+        for stream in self.streams.values_mut() {
+            stream.take(MediaKind::Video, now_us, out);
+            stream.take(MediaKind::Sound, now_us, out);
+        }
+    }
+
+    /// Asks for a key frame of a speaker's picture, where it comes from; `None` when that is not known.
+    pub(crate) fn source_of(&self, speaker: &PeerId) -> Option<(LinkId, u8)> {
+        self.newest_of(speaker).and_then(|stream| stream.via)
+    }
+
+    /// How far this peer has got in a speaker's stream.
+    pub(crate) fn have(&self, speaker: &PeerId) -> Option<Resume> {
+        let stream = self.newest_of(speaker)?;
+        let id = self.streams.iter().find(|(_, other)| std::ptr::eq(*other, stream)).map(|(id, _)| *id)?;
+        let [video, sound] = &stream.caches;
+        Some(Resume { stream: id, video_packet: video.newest(), sound_packet: sound.newest() })
+    }
+
+    fn newest_of(&self, speaker: &PeerId) -> Option<&Stream> {
+        let of_speaker = self.streams.values().filter(|stream| {
+            stream.spec.maker == *speaker && stream.spec.kind == StreamKind::Speaker
+        });
+        of_speaker.max_by_key(|stream| stream.used_us)
+    }
+
+    /// Whose stream a slot of a trunk carries.
+    pub(crate) fn speaker_at(&self, trunk: u8, slot: u8) -> Option<PeerId> {
+        self.speakers.get(usize::from(trunk) * TRUNK_STREAMS + usize::from(slot / 2)).copied()
+    }
+
+    /// The speakers on stage: their places are those of their slots on trunks.
+    pub(crate) fn set_speakers(&mut self, speakers: Vec<PeerId>) {
+        if self.speakers != speakers {
+            self.speakers = speakers;
+            self.passing.values_mut().for_each(BTreeMap::clear);
+        }
+    }
+
+    /// Passes the speakers on to these peers from now on.
+    pub(crate) fn set_passing(&mut self, peers: &[PeerId]) {
+        self.passing.retain(|peer, _| peers.contains(peer));
+        for peer in peers {
+            self.passing.entry(*peer).or_default();
+        }
+    }
+
+    /// A link with a warm peer has gone: all is to be announced anew.
+    pub(crate) fn link_changed(&mut self, peer: &PeerId) {
+        if let Some(announced) = self.passing.get_mut(peer) {
+            announced.clear();
+        }
+    }
+
+    /// Passes a fresh packet on to whoever is warm; a stream that is new there comes with its group of pictures.
+    pub(crate) fn pass_on(
+        &mut self,
+        kind: MediaKind,
+        packet: &MediaPacket,
+        links: &BTreeMap<(PeerId, LinkKind), LinkId>,
+        sending: &Sending,
+    ) {
+        let id = packet.identity.stream;
+        let Some(stream) = self.streams.get(&id).filter(|stream| stream.spec.kind == StreamKind::Speaker) else { return };
+        let Some(place) = self.speakers.iter().position(|speaker| *speaker == stream.spec.maker) else { return };
+        let trunk = LinkKind::Trunk((place / TRUNK_STREAMS) as u8);
+        let base = 2 * (place % TRUNK_STREAMS) as u8;
+        for (peer, announced) in &mut self.passing {
+            let (Some(link), Some(control)) = (links.get(&(*peer, trunk)), links.get(&(*peer, LinkKind::Peer))) else {
+                continue;
+            };
+            if announced.insert(slot_code(trunk, base), id) == Some(id) {
+                let slot = base + lane(kind) as u8;
+                sending.forward([(*link, slot)].into_iter().collect(), packet.clone());
+                continue;
+            }
+            let stream_use = StreamUse { slot: slot_code(trunk, base), spec: stream.spec };
+            sending.control(*control, &Message::Stream(stream_use));
+            let [video, sound] = &stream.caches;
+            let key = video.group_start().unwrap_or(0);
+            let since = video.arrived_us(key).and_then(|at| sound.first_since(at)).unwrap_or(sound.newest());
+            for (slot, cache, from) in [(base + 1, sound, since), (base, video, key)] {
+                for packet in cache.from(from) {
+                    sending.forward([(*link, slot)].into_iter().collect(), packet.clone());
+                }
+            }
+        }
+    }
+}
+
+impl Stream {
+    fn take(&mut self, kind: MediaKind, now_us: u64, out: &mut Vec<Inbound>) {
+        while let Some(assembled) = self.assemblers[lane(kind)].poll(now_us) {
+            // a lost picture is noticed by the decoder's thread, which asks for a key frame
+            if let Assembled::Frame(frame) = assembled {
+                out.push(Inbound { maker: self.spec.maker, kind: self.spec.kind, frame, arrived_us: now_us });
+            }
+        }
+    }
+}

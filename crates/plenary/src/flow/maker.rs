@@ -1,0 +1,80 @@
+//! Making a stream: each frame gets its number and its identity, each packet its own.
+
+use bytes::Bytes;
+use plenary_media::Frame;
+use plenary_media::encode::Encoded;
+use plenary_media::payload::packetize;
+use plenary_proto::identity::{FrameIdentity, MediaKind, PacketIdentity, h264, opus};
+use plenary_proto::{PeerId, Rank, RoomId, StreamId, StreamKind, StreamSpec};
+use plenary_rtc::MediaPacket;
+
+/// The maker's end of one stream.
+#[derive(Debug)]
+pub(crate) struct Maker {
+    pub(crate) spec: StreamSpec,
+    pub(crate) id: StreamId,
+    frames: [u32; 2],
+    packets: [u64; 2],
+}
+
+/// Which of a stream's two numberings.
+pub(crate) fn lane(kind: MediaKind) -> usize {
+    match kind {
+        MediaKind::Video => 0,
+        MediaKind::Sound => 1,
+    }
+}
+
+impl Maker {
+    /// A new stream of `maker`, with an id of its own.
+    pub(crate) fn new(room: &RoomId, maker: PeerId, kind: StreamKind, rank: Rank, start: [u8; 8]) -> Maker {
+        let spec = StreamSpec { maker, kind, rank, rung: 0, start };
+        Maker { spec, id: spec.id(room), frames: [0; 2], packets: [0; 2] }
+    }
+
+    /// Numbers a frame, marks it, and cuts it into packets. `None` for what is no frame of its kind: it takes no
+    /// number.
+    pub(crate) fn make(&mut self, encoded: &Encoded) -> Option<(Frame, Vec<MediaPacket>)> {
+        let lane = lane(encoded.kind);
+        let identity = FrameIdentity {
+            stream: self.id,
+            number: self.frames[lane] + 1,
+            captured_us: encoded.captured_us,
+            temporal: encoded.temporal,
+            key: encoded.key,
+            epoch: 0,
+        };
+        let data = match encoded.kind {
+            MediaKind::Video => Bytes::from(h264::mark(&encoded.data, &identity)?),
+            // silence of one or two bytes stays as it is: its identity follows from its neighbours
+            MediaKind::Sound => opus::mark(&encoded.data, &identity).map_or(encoded.data.clone(), Bytes::from),
+        };
+        let frame = Frame { kind: encoded.kind, identity, data };
+        let payloads = match packetize(&frame) {
+            Ok(payloads) => payloads,
+            Err(error) => {
+                tracing::warn!("a frame is left out: {error}");
+                return None;
+            }
+        };
+        self.frames[lane] += 1;
+        let packets = payloads.into_iter().map(|payload| {
+            self.packets[lane] += 1;
+            MediaPacket {
+                identity: PacketIdentity { stream: self.id, number: self.packets[lane] },
+                timestamp: payload.timestamp,
+                marker: payload.marker,
+                key_start: payload.key_start,
+                audio_level: encoded.level,
+                payload: payload.bytes,
+            }
+        });
+        let packets = packets.collect();
+        Some((frame, packets))
+    }
+
+    /// How many frames of a kind were made.
+    pub(crate) fn frames(&self, kind: MediaKind) -> u32 {
+        self.frames[lane(kind)]
+    }
+}

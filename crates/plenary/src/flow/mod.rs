@@ -1,0 +1,545 @@
+//! Media on its way through this peer, past the brain: packets come in on the links' own tasks, are passed on
+//! at once, put together to frames, and given to whoever uses them.
+//!
+//! One lock guards all of it; what may take long (decoding, encoding, the application) happens on other threads
+//! behind bounded queues. The brain says who feeds whom ([`crate::driver`]); here it is only carried out.
+
+mod cache;
+mod inflow;
+mod maker;
+mod outlets;
+mod own;
+mod program;
+mod sending;
+mod stats;
+mod watches;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, OnceLock};
+
+use parking_lot::Mutex;
+use plenary_media::encode::Encoded;
+use plenary_media::{Clock, Frame};
+use plenary_proto::identity::MediaKind;
+use plenary_proto::message::{LinkKind, Message, Resume, StreamUse};
+use plenary_proto::{Input, PeerId, Rank, RoomId, StreamId, StreamKind, StreamSpec, Time};
+use plenary_rtc::{LinkId, MediaPacket, PacketSink};
+use tokio::sync::mpsc;
+
+pub(crate) use inflow::Inbound;
+pub(crate) use maker::Maker;
+pub use outlets::{Origin, ReceivedFrame};
+pub(crate) use own::Own;
+pub(crate) use sending::Sending;
+pub use stats::{FrameSeen, Gap, ReceptionStats, Spread};
+
+use crate::desk::Desk;
+use inflow::{Inflow, slot_code};
+use outlets::Outlets;
+use own::OWN_SLOTS;
+use program::Program;
+use stats::Reception;
+use watches::Watches;
+
+/// Packets that overtook the announcement of their stream: a group of pictures' worth.
+const EARLY_MAX: usize = 1024;
+/// They are kept for so long.
+const EARLY_US: u64 = 1_000_000;
+/// Streams that a slot may carry packets of: the announced one, and those before it that are still being repaired.
+const SLOT_STREAMS_MAX: usize = 3;
+
+struct Early {
+    peer: PeerId,
+    code: u8,
+    link: LinkId,
+    slot: u8,
+    packet: MediaPacket,
+    arrived_us: u64,
+}
+
+/// Everything the lock guards.
+pub(crate) struct State {
+    pub(crate) links: BTreeMap<(PeerId, LinkKind), LinkId>,
+    by_id: BTreeMap<LinkId, (PeerId, LinkKind)>,
+    followed: BTreeMap<(PeerId, u8), VecDeque<(StreamId, StreamKind)>>,
+    early: VecDeque<Early>,
+    program: Program,
+    pub(crate) inflow: Inflow,
+    pub(crate) own: Option<Own>,
+    pub(crate) outlets: Outlets,
+    pub(crate) watches: Watches,
+    reception: Reception,
+    /// Who was asked to feed us and hasn't yet.
+    asked: Option<PeerId>,
+    parent: Option<PeerId>,
+    desk: Option<Arc<Desk>>,
+    mesh: bool,
+    views: bool,
+    made: Vec<FrameSeen>,
+    keeps_log: bool,
+    /// A child or a mixer wants a key frame of our own stream.
+    own_key_wanted: bool,
+}
+
+/// Media on its way through one peer of one room.
+pub(crate) struct Flow {
+    me: PeerId,
+    room: RoomId,
+    clock: Clock,
+    zero_us: u64,
+    sending: OnceLock<Sending>,
+    inputs: mpsc::Sender<Input>,
+    state: Mutex<State>,
+}
+
+/// What a flow needs to know from the start.
+pub(crate) struct FlowConfig {
+    pub(crate) me: PeerId,
+    pub(crate) room: RoomId,
+    pub(crate) clock: Clock,
+    /// The brain's time 0.
+    pub(crate) zero_us: u64,
+    pub(crate) keeps_log: bool,
+    pub(crate) views: bool,
+    pub(crate) inputs: mpsc::Sender<Input>,
+}
+
+impl Flow {
+    pub(crate) fn new(config: FlowConfig) -> Arc<Flow> {
+        let FlowConfig { me, room, clock, zero_us, keeps_log, views, inputs } = config;
+        let state = State {
+            links: BTreeMap::new(),
+            by_id: BTreeMap::new(),
+            followed: BTreeMap::new(),
+            early: VecDeque::new(),
+            program: Program::new(),
+            inflow: Inflow::default(),
+            own: None,
+            outlets: Outlets::default(),
+            watches: Watches::default(),
+            reception: Reception::new(clock.now_us(), keeps_log),
+            asked: None,
+            parent: None,
+            desk: None,
+            mesh: true,
+            views,
+            made: Vec::new(),
+            keeps_log,
+            own_key_wanted: false,
+        };
+        let (sending, state) = (OnceLock::new(), Mutex::new(state));
+        Arc::new(Flow { me, room, clock, zero_us, sending, inputs, state })
+    }
+
+    /// Connects it with the links, once they are there.
+    pub(crate) fn connect(&self, sending: Sending) {
+        let _ = self.sending.set(sending);
+    }
+
+    pub(crate) fn sending(&self) -> Option<&Sending> {
+        self.sending.get()
+    }
+
+    pub(crate) fn state(&self) -> parking_lot::MutexGuard<'_, State> {
+        self.state.lock()
+    }
+
+    pub(crate) fn now_us(&self) -> u64 {
+        self.clock.now_us()
+    }
+
+    /// The brain's time of a moment of the clock.
+    pub(crate) fn time(&self, now_us: u64) -> Time {
+        Time(now_us.saturating_sub(self.zero_us))
+    }
+
+    fn tell(&self, input: Input) {
+        if self.inputs.try_send(input).is_err() {
+            tracing::error!("the driver does not keep up: an input is lost");
+        }
+    }
+
+    // ── links ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    pub(crate) fn link_opened(&self, peer: PeerId, kind: LinkKind, link: LinkId) {
+        self.state().by_id.insert(link, (peer, kind));
+    }
+
+    pub(crate) fn link_up(&self, peer: PeerId, kind: LinkKind, link: LinkId) {
+        let Some(sending) = self.sending() else { return };
+        let mut state = self.state();
+        state.links.insert((peer, kind), link);
+        state.inflow.link_changed(&peer);
+        if kind == LinkKind::Peer {
+            let wanted = state.own.as_mut().is_some_and(|own| own.link_changed(peer, Some(link), sending));
+            state.own_key_wanted |= wanted;
+        }
+    }
+
+    pub(crate) fn link_down(&self, link: LinkId) {
+        let Some(sending) = self.sending() else { return };
+        let mut state = self.state();
+        let Some((peer, kind)) = state.by_id.remove(&link) else { return };
+        if state.links.get(&(peer, kind)) != Some(&link) {
+            return;
+        }
+        state.links.remove(&(peer, kind));
+        state.inflow.link_changed(&peer);
+        if kind == LinkKind::Peer {
+            state.program.unserve(&peer);
+            state.watches.unwatch_child(&peer);
+            state.watches.forget(&peer);
+            state.followed.retain(|(from, code), _| *from != peer || *code >= 16);
+            if let Some(own) = &mut state.own {
+                own.link_changed(peer, None, sending);
+            }
+        }
+    }
+
+    // ── what the brain has decided ───────────────────────────────────────────────────────────────────────────────
+
+    /// A stream may be taken from a peer in a slot: so may its packets that came before this was known.
+    pub(crate) fn follow(&self, peer: PeerId, stream: StreamUse, id: StreamId) {
+        let now_us = self.now_us();
+        let mut state = self.state();
+        let code = stream.slot & !1;
+        let slot = state.followed.entry((peer, code)).or_default();
+        slot.retain(|(known, _)| *known != id);
+        slot.push_back((id, stream.spec.kind));
+        if slot.len() > SLOT_STREAMS_MAX {
+            slot.pop_front();
+        }
+        match stream.spec.kind {
+            StreamKind::Program => state.program.follow(id, stream.spec),
+            StreamKind::Speaker | StreamKind::MixMinus => state.inflow.follow(id, stream.spec, now_us),
+        }
+        let (now, later): (VecDeque<_>, VecDeque<_>) = std::mem::take(&mut state.early).into_iter().partition(
+            |early| early.peer == peer && early.code & !1 == code && early.packet.identity.stream == id,
+        );
+        state.early = later;
+        drop(state);
+        for early in now {
+            self.packet(early.link, early.slot, early.packet, early.arrived_us);
+        }
+    }
+
+    pub(crate) fn set_mandate(&self, rank: Rank) {
+        self.state().program.set_mandate(rank);
+    }
+
+    /// Whether this is a mesh: then the application gets the other speakers' own streams.
+    pub(crate) fn set_mesh(&self, mesh: bool) {
+        self.state().mesh = mesh;
+    }
+
+    pub(crate) fn serve(&self, peer: PeerId, from: Option<Resume>, sound: bool) {
+        let Some(sending) = self.sending() else { return };
+        let now_us = self.now_us();
+        let mut state = self.state();
+        let state = &mut *state;
+        if let Some(link) = state.links.get(&(peer, LinkKind::Peer)) {
+            state.program.serve(peer, *link, sound, from, now_us, sending);
+            if sound {
+                state.watches.watch_child(peer, self.time(now_us));
+            }
+        }
+    }
+
+    pub(crate) fn unserve(&self, peer: &PeerId) {
+        let mut state = self.state();
+        state.program.unserve(peer);
+        state.watches.unwatch_child(peer);
+    }
+
+    pub(crate) fn watch(&self, parent: Option<PeerId>, backup: Option<PeerId>) {
+        let now_us = self.now_us();
+        let mut state = self.state();
+        state.parent = parent;
+        let newest_us = state.program.head().captured_us;
+        state.watches.watch_feed(parent, backup, newest_us, self.time(now_us));
+    }
+
+    /// Asks a linked peer to feed us from where we are.
+    pub(crate) fn ask_feed(&self, peer: PeerId) {
+        let Some(sending) = self.sending() else { return };
+        let mut state = self.state();
+        if let Some(link) = state.links.get(&(peer, LinkKind::Peer)).copied() {
+            state.asked = Some(peer);
+            sending.control(link, &Message::Feed { from: state.program.have() });
+        }
+    }
+
+    pub(crate) fn speak(&self, to: Vec<(PeerId, Option<Resume>)>) {
+        let Some(sending) = self.sending() else { return };
+        let now_us = self.now_us();
+        let mut state = self.state();
+        let state = &mut *state;
+        let Some(own) = &mut state.own else { return };
+        let local = to.iter().any(|(peer, _)| *peer == self.me);
+        if local {
+            state.inflow.follow(own.maker().id, own.maker().spec, now_us);
+        }
+        state.own_key_wanted |= own.speak(to, &state.links, sending);
+    }
+
+    pub(crate) fn set_desk(&self, desk: Option<Arc<Desk>>) -> Option<Arc<Desk>> {
+        std::mem::replace(&mut self.state().desk, desk)
+    }
+
+    /// Our own program has begun.
+    pub(crate) fn started(&self, spec: StreamSpec) {
+        self.tell(Input::Started(spec));
+    }
+
+    /// A stream of the program that this peer makes itself.
+    pub(crate) fn follow_own_program(&self, id: StreamId, spec: StreamSpec) {
+        self.state().program.follow(id, spec);
+    }
+
+    /// Whether somebody wants a key frame of our own stream; asked once.
+    pub(crate) fn take_own_key_wanted(&self) -> bool {
+        std::mem::take(&mut self.state().own_key_wanted)
+    }
+
+    /// A picture of the program can't be decoded here: whoever feeds us is asked for a key frame.
+    pub(crate) fn want_key_upstream(&self) {
+        let link = self.state().parent_link();
+        if let (Some(link), Some(sending)) = (link, self.sending()) {
+            sending.want_key(link, program::PROGRAM_SLOTS[0]);
+        }
+    }
+
+    /// Asks a speaker for a key frame.
+    pub(crate) fn want_key_of(&self, speaker: &PeerId) {
+        let mut state = self.state();
+        if *speaker == self.me {
+            state.own_key_wanted = true;
+        } else if let (Some((link, slot)), Some(sending)) = (state.inflow.source_of(speaker), self.sending()) {
+            sending.want_key(link, slot);
+        }
+    }
+
+    // ── what this peer makes ─────────────────────────────────────────────────────────────────────────────────────
+
+    /// A frame of this peer's own picture or sound.
+    pub(crate) fn publish(&self, encoded: &Encoded) {
+        let Some(sending) = self.sending() else { return };
+        let now_us = self.now_us();
+        let mut guard = self.state();
+        let state = &mut *guard;
+        let Some(own) = &mut state.own else { return };
+        let mut inbound = Vec::new();
+        for packet in own.publish(encoded, now_us, &state.links, sending) {
+            if state.inflow.packet(encoded.kind, &packet, None, now_us, &mut inbound) {
+                state.inflow.pass_on(encoded.kind, &packet, &state.links, sending);
+            }
+        }
+        let desk = state.desk.clone();
+        drop(guard);
+        self.use_inbound(desk, inbound);
+    }
+
+    /// A frame of the program that this peer makes, with its packets.
+    pub(crate) fn make_program(&self, frame: Frame, packets: &[MediaPacket]) {
+        let Some(sending) = self.sending() else { return };
+        let now_us = self.now_us();
+        let mut state = self.state();
+        let state = &mut *state;
+        if state.keeps_log && frame.kind == MediaKind::Video {
+            let identity = &frame.identity;
+            state.made.push(FrameSeen {
+                stream: identity.stream,
+                number: identity.number,
+                captured_us: identity.captured_us,
+                at_us: now_us,
+            });
+        }
+        if let Some(frame) = state.program.own(frame, packets, now_us, sending)
+            && state.views
+        {
+            state.reception.frame(&frame, now_us);
+            state.outlets.give(Origin::Program, &frame, now_us);
+        }
+    }
+
+    /// Sends a packet of a speaker's mix-minus; `told` says whether the speaker knows of the stream.
+    pub(crate) fn send_mix_minus(&self, speaker: &PeerId, maker: &Maker, packets: Vec<MediaPacket>, told: bool) -> bool {
+        let Some(sending) = self.sending() else { return false };
+        if *speaker == self.me {
+            let now_us = self.now_us();
+            let mut guard = self.state();
+            guard.inflow.follow(maker.id, maker.spec, now_us);
+            let mut inbound = Vec::new();
+            for packet in &packets {
+                guard.inflow.packet(MediaKind::Sound, packet, None, now_us, &mut inbound);
+            }
+            drop(guard);
+            self.use_inbound(None, inbound);
+            return true;
+        }
+        let Some(link) = self.state().links.get(&(*speaker, LinkKind::Peer)).copied() else { return false };
+        if !told {
+            sending.control(link, &Message::Stream(StreamUse { slot: OWN_SLOTS[0], spec: maker.spec }));
+        }
+        for packet in packets {
+            sending.forward([(link, OWN_SLOTS[1])].into_iter().collect(), packet);
+        }
+        true
+    }
+
+    // ── time ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    /// To be called some 40 times a second: gives up holes, and tells what the watches say.
+    pub(crate) fn on_time(&self) -> (Vec<(PeerId, plenary_proto::Verdict)>, Option<PeerId>) {
+        let Some(sending) = self.sending() else { return Default::default() };
+        let now_us = self.now_us();
+        let mut guard = self.state();
+        let state = &mut *guard;
+        let arrived = state.program.on_time(now_us, sending);
+        let ask = arrived.key_wanted.then(|| state.parent_link()).flatten();
+        state.hand_over(arrived.frames, now_us, self.time(now_us));
+        let mut inbound = Vec::new();
+        state.inflow.on_time(now_us, &mut inbound);
+        while state.early.front().is_some_and(|early| early.arrived_us + EARLY_US < now_us) {
+            state.early.pop_front();
+        }
+        let looked = state.watches.look(self.time(now_us));
+        let desk = state.desk.clone();
+        drop(guard);
+        if let Some(link) = ask {
+            sending.want_key(link, program::PROGRAM_SLOTS[0]);
+        }
+        self.use_inbound(desk, inbound);
+        looked
+    }
+
+    /// What came of the program so far.
+    pub(crate) fn reception(&self) -> ReceptionStats {
+        self.state().reception.stats(self.now_us())
+    }
+
+    /// Every picture of the program that this peer made, if a log is kept.
+    pub(crate) fn made(&self) -> Vec<FrameSeen> {
+        self.state().made.clone()
+    }
+
+    /// Gives frames for this peer's own use to the mixer, or in a mesh to the application.
+    fn use_inbound(&self, desk: Option<Arc<Desk>>, inbound: Vec<Inbound>) {
+        for one in inbound {
+            let mut state = self.state();
+            let origin = match one.kind {
+                StreamKind::MixMinus => Some(Origin::MixMinus),
+                StreamKind::Speaker if state.mesh && one.maker != self.me => Some(Origin::Speaker(one.maker)),
+                _ => None,
+            };
+            if let Some(origin) = origin {
+                state.reception.frame(&one.frame, one.arrived_us);
+                state.outlets.give(origin, &one.frame, one.arrived_us);
+                continue;
+            }
+            drop(state);
+            if let Some(desk) = &desk {
+                desk.take(&one);
+            }
+        }
+    }
+
+    /// The room whose streams these are.
+    pub(crate) fn room(&self) -> RoomId {
+        self.room
+    }
+}
+
+impl State {
+    fn parent_link(&self) -> Option<LinkId> {
+        self.links.get(&(self.parent?, LinkKind::Peer)).copied()
+    }
+
+    /// Frames of the program for the application.
+    fn hand_over(&mut self, frames: Vec<Frame>, now_us: u64, now: Time) {
+        for frame in frames {
+            self.watches.progressed(now, frame.identity.captured_us);
+            if self.views {
+                self.reception.frame(&frame, now_us);
+                self.outlets.give(Origin::Program, &frame, now_us);
+            }
+        }
+    }
+
+    /// Heads and children of the program.
+    pub(crate) fn program(&mut self) -> &mut Program {
+        &mut self.program
+    }
+}
+
+impl PacketSink for Flow {
+    fn packet(&self, link: LinkId, slot: u8, packet: MediaPacket, _arrived_us: u64) {
+        let Some(sending) = self.sending() else { return };
+        let now_us = self.now_us();
+        let mut guard = self.state();
+        let state = &mut *guard;
+        let Some((peer, link_kind)) = state.by_id.get(&link).copied() else { return };
+        state.watches.arrived(peer, self.time(now_us));
+        let code = slot_code(link_kind, slot);
+        let id = packet.identity.stream;
+        let streams = state.followed.get(&(peer, code & !1));
+        let Some((_, stream_kind)) = streams.and_then(|streams| streams.iter().find(|(known, _)| *known == id)) else {
+            if state.early.len() >= EARLY_MAX {
+                state.early.pop_front();
+            }
+            state.early.push_back(Early { peer, code, link, slot, packet, arrived_us: now_us });
+            return;
+        };
+        let kind = if slot.is_multiple_of(2) { MediaKind::Video } else { MediaKind::Sound };
+        if *stream_kind == StreamKind::Program {
+            let arrived = state.program.packet(kind, &packet, now_us, sending);
+            let fed = state.asked.take_if(|asked| *asked == peer).is_some();
+            let ask = arrived.key_wanted.then(|| state.parent_link()).flatten();
+            state.hand_over(arrived.frames, now_us, self.time(now_us));
+            drop(guard);
+            if fed {
+                self.tell(Input::Fed(peer));
+            }
+            if let Some(link) = ask {
+                sending.want_key(link, program::PROGRAM_SLOTS[0]);
+            }
+            return;
+        }
+        let mut inbound = Vec::new();
+        if state.inflow.packet(kind, &packet, Some((link, slot & !1)), now_us, &mut inbound) {
+            state.inflow.pass_on(kind, &packet, &state.links, sending);
+        }
+        let desk = state.desk.clone();
+        drop(guard);
+        self.use_inbound(desk, inbound);
+    }
+
+    fn keyframe_wanted(&self, link: LinkId, slot: u8) {
+        let mut state = self.state();
+        let Some((_, kind)) = state.by_id.get(&link).copied() else { return };
+        match (kind, slot) {
+            (LinkKind::Peer, slot) if slot == program::PROGRAM_SLOTS[0] => {
+                let (desk, up) = (state.desk.clone(), state.parent_link());
+                drop(state); // the desk is never asked anything under this lock: it takes this one under its own
+                match desk.filter(|desk| desk.is_mixing()) {
+                    Some(desk) => desk.want_key(),
+                    None => {
+                        if let (Some(up), Some(sending)) = (up, self.sending()) {
+                            sending.want_key(up, program::PROGRAM_SLOTS[0]);
+                        }
+                    }
+                }
+            }
+            (LinkKind::Peer, slot) if slot == OWN_SLOTS[0] => state.own_key_wanted = true,
+            // a warm peer lost a speaker's picture: the speaker is to be asked, where its stream comes from
+            (LinkKind::Trunk(trunk), slot) => {
+                let speaker = state.inflow.speaker_at(trunk, slot);
+                drop(state);
+                if let Some(speaker) = speaker {
+                    self.want_key_of(&speaker);
+                }
+            }
+            _ => {}
+        }
+    }
+}

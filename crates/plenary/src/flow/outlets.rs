@@ -1,0 +1,127 @@
+//! Frames for the application: several may listen, each with a queue of its own.
+//!
+//! Whoever doesn't keep up loses whole runs of frames, never single ones from the middle of a group of pictures:
+//! when its queue is full, video is dropped up to the next key frame, sound until there is room. The count is
+//! told with the next frame.
+
+use plenary_media::Frame;
+use plenary_proto::PeerId;
+use plenary_proto::identity::MediaKind;
+use tokio::sync::mpsc;
+
+/// Frames that wait for one listener at most: two seconds of picture and sound.
+pub(crate) const QUEUE_MAX: usize = 160;
+
+/// Where a frame is from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Origin {
+    /// The program: mixed, or passed through.
+    Program,
+    /// A speaker's own stream, as the speakers of a mesh send it to each other.
+    Speaker(PeerId),
+    /// The sound that a mixer makes for this speaker: everybody else's.
+    MixMinus,
+}
+
+/// An encoded frame, and where it is from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReceivedFrame {
+    /// Where it is from.
+    pub origin: Origin,
+    /// The frame: H.264 access unit or Opus packet, with its identity.
+    pub frame: Frame,
+    /// When it was whole, microseconds since 1970 of this peer's clock.
+    pub arrived_us: u64,
+    /// Frames of this kind that were dropped before this one, because the listener did not keep up.
+    pub missed: u64,
+}
+
+#[derive(Debug)]
+struct Outlet {
+    queue: mpsc::Sender<ReceivedFrame>,
+    /// By kind: frames dropped since the last one that got through.
+    missed: [u64; 2],
+    /// Video waits for a key frame.
+    broken: bool,
+}
+
+/// Everyone who listens.
+#[derive(Debug, Default)]
+pub(crate) struct Outlets(Vec<Outlet>);
+
+impl Outlets {
+    /// One listener more.
+    pub(crate) fn listen(&mut self) -> mpsc::Receiver<ReceivedFrame> {
+        let (queue, receiver) = mpsc::channel(QUEUE_MAX);
+        self.0.push(Outlet { queue, missed: [0; 2], broken: false });
+        receiver
+    }
+
+    /// Gives a frame to everyone who has room for it.
+    pub(crate) fn give(&mut self, origin: Origin, frame: &Frame, arrived_us: u64) {
+        self.0.retain_mut(|outlet| outlet.give(origin, frame, arrived_us));
+    }
+}
+
+impl Outlet {
+    /// False when nobody listens any more.
+    fn give(&mut self, origin: Origin, frame: &Frame, arrived_us: u64) -> bool {
+        let video = frame.kind == MediaKind::Video;
+        let missed = &mut self.missed[usize::from(!video)];
+        if video && self.broken && !frame.identity.key {
+            *missed += 1;
+            return !self.queue.is_closed();
+        }
+        let received = ReceivedFrame { origin, frame: frame.clone(), arrived_us, missed: *missed };
+        match self.queue.try_send(received) {
+            Ok(()) => {
+                *missed = 0;
+                self.broken &= !video;
+                true
+            }
+            Err(mpsc::error::TrySendError::Full(_)) => {
+                *missed += 1;
+                self.broken |= video;
+                true
+            }
+            Err(mpsc::error::TrySendError::Closed(_)) => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+    use plenary_proto::StreamId;
+    use plenary_proto::identity::FrameIdentity;
+
+    fn frame(kind: MediaKind, number: u32, key: bool) -> Frame {
+        let stream = StreamId([1; 8]);
+        let identity = FrameIdentity { stream, number, captured_us: 0, temporal: 0, key, epoch: 0 };
+        Frame { kind, identity, data: Bytes::new() }
+    }
+
+    #[test]
+    fn a_slow_listener_goes_on_at_a_key_frame_and_is_told_what_it_missed() {
+        let mut outlets = Outlets::default();
+        let mut slow = outlets.listen();
+        let mut give = |number, key| outlets.give(Origin::Program, &frame(MediaKind::Video, number, key), 0);
+        (0..=QUEUE_MAX as u32).for_each(|number| give(number, number == 0));
+        (0..10).for_each(|_| assert!(slow.try_recv().is_ok()));
+        give(1000, false);
+        give(1001, true);
+        let rest: Vec<_> = std::iter::from_fn(|| slow.try_recv().ok()).collect();
+        let last = rest.last().unwrap();
+        assert_eq!((last.frame.identity.number, last.missed), (1001, 2));
+        assert!(rest.iter().all(|received| received.frame.identity.number != 1000));
+    }
+
+    #[test]
+    fn a_listener_that_is_gone_is_forgotten() {
+        let mut outlets = Outlets::default();
+        drop(outlets.listen());
+        outlets.give(Origin::Program, &frame(MediaKind::Sound, 1, false), 0);
+        assert!(outlets.0.is_empty());
+    }
+}

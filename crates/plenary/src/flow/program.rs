@@ -1,0 +1,301 @@
+//! The program on its way through this peer: from whoever feeds us, or from our own mixer, to our children and
+//! to our application.
+//!
+//! Each stream of the program that a mandate allows is kept apart: packets by number, frames put together. One
+//! of them is current. Another becomes current with its first whole key frame, if its mandate is the one in
+//! force or a later one; from that frame on children and application get it, and nothing of the old one any
+//! more. Between streams there is no other way to switch.
+
+use std::collections::BTreeMap;
+
+use plenary_media::Frame;
+use plenary_media::assembly::{Assembled, Assembler, Packet};
+use plenary_proto::identity::MediaKind;
+use plenary_proto::message::{Head, Message, Resume, StreamUse};
+use plenary_proto::{PeerId, Rank, StreamId, StreamSpec};
+use plenary_rtc::{LinkId, MediaPacket};
+
+use super::cache::PacketCache;
+use super::maker::lane;
+use super::sending::Sending;
+
+/// The program's slots on a link: video, sound.
+pub(crate) const PROGRAM_SLOTS: [u8; 2] = [0, 1];
+/// Streams of the program known at one time: old and new in a handover, and one more.
+const STREAMS_MAX: usize = 4;
+/// A hole in the program is waited for this long: a repair on two legs of 60 ms, twice.
+const HOLE_US_MAX: u64 = 250_000;
+/// A key frame is asked for upstream no more often.
+const KEY_ASK_US: u64 = 1_000_000;
+
+/// One stream of the program.
+struct Stream {
+    spec: StreamSpec,
+    caches: [PacketCache; 2],
+    assemblers: [Assembler; 2],
+    /// Its first whole key frame has come.
+    begun: bool,
+    /// Capture time of its newest frame here.
+    captured_us: u64,
+}
+
+/// A peer that we feed.
+#[derive(Debug)]
+struct Child {
+    link: LinkId,
+    /// With sound; a speaker gets its own mix instead.
+    sound: bool,
+    /// The stream it was told of last.
+    told: Option<StreamId>,
+}
+
+/// What came of a packet.
+#[derive(Debug, Default)]
+pub(crate) struct Arrived {
+    /// Frames for the application, in order.
+    pub(crate) frames: Vec<Frame>,
+    /// Whoever feeds us should be asked for a key frame.
+    pub(crate) key_wanted: bool,
+}
+
+/// The program at this peer.
+pub(crate) struct Program {
+    mandate: Rank,
+    streams: BTreeMap<StreamId, Stream>,
+    current: Option<StreamId>,
+    children: BTreeMap<PeerId, Child>,
+    key_asked_us: u64,
+    /// When children were last sent media.
+    pub(crate) forwarded_us: u64,
+}
+
+impl Program {
+    pub(crate) fn new() -> Program {
+        Program {
+            mandate: Rank::default(),
+            streams: BTreeMap::new(),
+            current: None,
+            children: BTreeMap::new(),
+            key_asked_us: 0,
+            forwarded_us: 0,
+        }
+    }
+
+    /// The mandate in force: its streams are preferred.
+    pub(crate) fn set_mandate(&mut self, rank: Rank) {
+        self.mandate = rank;
+    }
+
+    /// A stream may come: of ours, or of whom the brain allows.
+    pub(crate) fn follow(&mut self, id: StreamId, spec: StreamSpec) {
+        if self.streams.contains_key(&id) {
+            return;
+        }
+        if self.streams.len() >= STREAMS_MAX {
+            let oldest = self.streams.iter().filter(|(id, _)| Some(**id) != self.current);
+            if let Some(oldest) = oldest.min_by_key(|(_, stream)| stream.spec.rank).map(|(id, _)| *id) {
+                self.streams.remove(&oldest);
+            }
+        }
+        let assembler = |kind| Assembler::new(id, kind, HOLE_US_MAX);
+        let assemblers = [assembler(MediaKind::Video), assembler(MediaKind::Sound)];
+        let caches = Default::default();
+        self.streams.insert(id, Stream { spec, caches, assemblers, begun: false, captured_us: 0 });
+    }
+
+    /// A packet has come from whoever feeds us.
+    pub(crate) fn packet(
+        &mut self,
+        kind: MediaKind,
+        packet: &MediaPacket,
+        now_us: u64,
+        sending: &Sending,
+    ) -> Arrived {
+        let id = packet.identity.stream;
+        let Some(stream) = self.streams.get_mut(&id) else { return Arrived::default() };
+        if !stream.caches[lane(kind)].insert(packet, now_us) {
+            return Arrived::default();
+        }
+        if self.current == Some(id) {
+            self.forward(kind, packet, now_us, sending);
+        }
+        let stream = self.streams.get_mut(&id);
+        if let Some(stream) = stream {
+            let packet = Packet {
+                number: packet.identity.number,
+                timestamp: packet.timestamp,
+                marker: packet.marker,
+                payload: packet.payload.clone(),
+            };
+            stream.assemblers[lane(kind)].push(now_us, packet);
+        }
+        self.take_frames(id, kind, now_us, sending)
+    }
+
+    /// Frames that are whole by now, or were given up.
+    fn take_frames(&mut self, id: StreamId, kind: MediaKind, now_us: u64, sending: &Sending) -> Arrived {
+        let mut arrived = Arrived::default();
+        while let Some(stream) = self.streams.get_mut(&id)
+            && let Some(assembled) = stream.assemblers[lane(kind)].poll(now_us)
+        {
+            match assembled {
+                Assembled::Frame(frame) => {
+                    stream.captured_us = stream.captured_us.max(frame.identity.captured_us);
+                    if kind == MediaKind::Video && !stream.begun {
+                        stream.begun = true;
+                        self.begin(id, now_us, sending);
+                    }
+                    if self.current == Some(id) {
+                        arrived.frames.push(frame);
+                    }
+                }
+                Assembled::KeyWanted if self.current == Some(id) => arrived.key_wanted = true,
+                Assembled::KeyWanted => {}
+            }
+        }
+        arrived.key_wanted &= now_us >= self.key_asked_us + KEY_ASK_US;
+        if arrived.key_wanted {
+            self.key_asked_us = now_us;
+        }
+        arrived
+    }
+
+    /// Time has passed: holes may have been given up.
+    pub(crate) fn on_time(&mut self, now_us: u64, sending: &Sending) -> Arrived {
+        let mut arrived = Arrived::default();
+        let Some(id) = self.current else { return arrived };
+        for kind in [MediaKind::Video, MediaKind::Sound] {
+            let more = self.take_frames(id, kind, now_us, sending);
+            arrived.frames.extend(more.frames);
+            arrived.key_wanted |= more.key_wanted;
+        }
+        arrived
+    }
+
+    /// A stream has its first whole key frame.
+    fn begin(&mut self, id: StreamId, now_us: u64, sending: &Sending) {
+        let rank = |id: &StreamId| self.streams.get(id).map(|stream| stream.spec.rank);
+        let wins = match self.current.as_ref().and_then(rank) {
+            None => true,
+            Some(current) => rank(&id).is_some_and(|new| new == self.mandate || (new >= current && current != self.mandate)),
+        };
+        if !wins || self.current == Some(id) {
+            return;
+        }
+        self.current = Some(id);
+        let children: Vec<_> = self.children.keys().copied().collect();
+        for child in children {
+            self.start(child, None, now_us, sending);
+        }
+    }
+
+    /// A frame of our own program, with its packets.
+    pub(crate) fn own(
+        &mut self,
+        frame: Frame,
+        packets: &[MediaPacket],
+        now_us: u64,
+        sending: &Sending,
+    ) -> Option<Frame> {
+        let id = frame.identity.stream;
+        for packet in packets {
+            let stream = self.streams.get_mut(&id)?;
+            stream.caches[lane(frame.kind)].insert(packet, now_us);
+            if self.current == Some(id) {
+                self.forward(frame.kind, packet, now_us, sending);
+            }
+        }
+        let stream = self.streams.get_mut(&id)?;
+        stream.captured_us = stream.captured_us.max(frame.identity.captured_us);
+        if frame.identity.key && !stream.begun {
+            stream.begun = true;
+            self.begin(id, now_us, sending);
+        }
+        (self.current == Some(id)).then_some(frame)
+    }
+
+    fn forward(&mut self, kind: MediaKind, packet: &MediaPacket, now_us: u64, sending: &Sending) {
+        let slot = PROGRAM_SLOTS[lane(kind)];
+        let wants = |child: &&Child| {
+            child.told == Some(packet.identity.stream) && (kind == MediaKind::Video || child.sound)
+        };
+        let to = self.children.values().filter(wants).map(|child| (child.link, slot)).collect();
+        self.forwarded_us = now_us;
+        sending.forward(to, packet.clone());
+    }
+
+    /// Feeds a peer from now on.
+    pub(crate) fn serve(
+        &mut self,
+        peer: PeerId,
+        link: LinkId,
+        sound: bool,
+        from: Option<Resume>,
+        now_us: u64,
+        sending: &Sending,
+    ) {
+        self.children.insert(peer, Child { link, sound, told: None });
+        self.start(peer, from, now_us, sending);
+    }
+
+    /// Feeds a peer no more.
+    pub(crate) fn unserve(&mut self, peer: &PeerId) {
+        self.children.remove(peer);
+    }
+
+    /// Tells a child of the current stream, and sends it what it lacks of the past: from where it is, or the
+    /// current group of pictures with the sound that goes with it.
+    fn start(&mut self, peer: PeerId, from: Option<Resume>, now_us: u64, sending: &Sending) {
+        let Some((id, stream)) = self.current.and_then(|id| Some((id, self.streams.get(&id)?))) else { return };
+        let Some(child) = self.children.get_mut(&peer) else { return };
+        child.told = Some(id);
+        sending.control(child.link, &Message::Stream(StreamUse { slot: PROGRAM_SLOTS[0], spec: stream.spec }));
+        let [video, sound] = &stream.caches;
+        let (video_from, sound_from) = match from.filter(|from| from.stream == id) {
+            Some(from) => (from.video_packet + 1, from.sound_packet + 1),
+            None => {
+                let key = video.group_start().unwrap_or(u64::MAX);
+                let since = video.arrived_us(key).and_then(|at| sound.first_since(at));
+                (key, since.unwrap_or(sound.newest() + 1))
+            }
+        };
+        let (link, with_sound) = (child.link, child.sound);
+        // sound first: it is little, and a picture's worth of it must not wait for two seconds of pictures
+        for packet in sound.from(sound_from).filter(|_| with_sound) {
+            sending.forward([(link, PROGRAM_SLOTS[1])].into_iter().collect(), packet.clone());
+        }
+        for packet in video.from(video_from) {
+            sending.forward([(link, PROGRAM_SLOTS[0])].into_iter().collect(), packet.clone());
+        }
+        self.forwarded_us = now_us;
+    }
+
+    /// How far we are in the program; `None` when there is none yet.
+    pub(crate) fn have(&self) -> Option<Resume> {
+        let id = self.current?;
+        let stream = self.streams.get(&id)?;
+        let [video, sound] = &stream.caches;
+        Some(Resume { stream: id, video_packet: video.newest(), sound_packet: sound.newest() })
+    }
+
+    /// The same as a head, without our place in the tree.
+    pub(crate) fn head(&self) -> Head {
+        let Some((have, stream)) = self.have().and_then(|have| Some((have, self.streams.get(&have.stream)?))) else {
+            return Head::default();
+        };
+        Head {
+            rank: stream.spec.rank,
+            stream: have.stream,
+            video_packet: have.video_packet,
+            sound_packet: have.sound_packet,
+            captured_us: stream.captured_us,
+            depth: 0,
+            path_hash: 0,
+        }
+    }
+
+    /// Whom we feed, and on which link.
+    pub(crate) fn children(&self) -> impl Iterator<Item = (PeerId, LinkId)> {
+        self.children.iter().map(|(peer, child)| (*peer, child.link))
+    }
+}

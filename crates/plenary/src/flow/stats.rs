@@ -1,0 +1,186 @@
+//! What a peer measures of the program where its user would feel it.
+
+use std::collections::VecDeque;
+
+use plenary_media::Frame;
+use plenary_proto::StreamId;
+use plenary_proto::identity::{FrameIdentity, MediaKind};
+
+/// Samples kept of each distribution: 2.5 minutes of pictures.
+const SAMPLES_MAX: usize = 4096;
+/// Frames kept in a log, if one is kept: half an hour.
+const LOG_MAX: usize = 65_536;
+/// Waits longer than this are kept as gaps.
+const GAP_US_MIN: u64 = 100_000;
+const GAPS_MAX: usize = 1024;
+/// A frame later than this after its capture counts as late.
+const LATE_US: u64 = 1_000_000;
+/// Sound older than this is nothing to compare a picture with.
+const SKEW_AGE_US_MAX: u64 = 200_000;
+
+/// Median and 95th percentile of the last few thousand samples.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Spread {
+    /// Half are below, milliseconds.
+    pub p50_ms: f64,
+    /// 95 of 100 are below, milliseconds.
+    pub p95_ms: f64,
+}
+
+impl Spread {
+    /// Of microseconds; `None` of nothing.
+    pub fn of_us(samples: impl IntoIterator<Item = i64>) -> Option<Spread> {
+        let mut samples: Vec<i64> = samples.into_iter().collect();
+        samples.sort_unstable();
+        let last = samples.len().checked_sub(1)?;
+        let at = |percent: usize| samples[last * percent / 100] as f64 / 1000.0;
+        Some(Spread { p50_ms: at(50), p95_ms: at(95) })
+    }
+}
+
+/// A wait for the program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gap {
+    /// When the frame before it came, microseconds since 1970.
+    pub from_us: u64,
+    /// When the next whole frame came.
+    pub to_us: u64,
+}
+
+/// One frame in a log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FrameSeen {
+    /// Its stream.
+    pub stream: StreamId,
+    /// Its number.
+    pub number: u32,
+    /// Capture time, microseconds since 1970 of its maker's clock.
+    pub captured_us: u64,
+    /// When it was handed to the application, by this peer's clock; when it was made, for a maker.
+    pub at_us: u64,
+}
+
+/// What has come of the program, or in a mesh of the other speakers.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ReceptionStats {
+    /// From the call to join to the first decodable picture.
+    pub first_frame_ms: Option<f64>,
+    /// Pictures that were handed to the application.
+    pub frames_received: u64,
+    /// Pictures that should have been, by their numbers, from the first one on.
+    pub frames_expected: u64,
+    /// Pictures that came over a second after their capture.
+    pub frames_late: u64,
+    /// Longest wait between pictures.
+    pub longest_video_gap_ms: f64,
+    /// Longest wait between packets of sound.
+    pub longest_audio_gap_ms: f64,
+    /// From capture to hand-over; right when the clocks of maker and viewer agree.
+    pub latency: Option<Spread>,
+    /// How much later than its sound a picture is handed over, either way.
+    pub av_skew: Option<Spread>,
+    /// Waits of over 100 ms, the last 1024.
+    pub gaps: Vec<Gap>,
+    /// Every picture, if [`Options::keep_frame_log`](crate::Options::keep_frame_log) asks for it.
+    pub log: Vec<FrameSeen>,
+}
+
+/// Keeps the counts.
+#[derive(Debug)]
+pub(crate) struct Reception {
+    joined_us: u64,
+    keeps_log: bool,
+    stats: ReceptionStats,
+    latencies_us: VecDeque<i64>,
+    skews_us: VecDeque<i64>,
+    video: Option<(StreamId, u32, u64)>,
+    sound_at_us: Option<u64>,
+    sound_latency_us: Option<(u64, i64)>,
+}
+
+fn keep<T>(samples: &mut VecDeque<T>, sample: T, most: usize) {
+    if samples.len() >= most {
+        samples.pop_front();
+    }
+    samples.push_back(sample);
+}
+
+impl Reception {
+    pub(crate) fn new(joined_us: u64, keeps_log: bool) -> Reception {
+        Reception {
+            joined_us,
+            keeps_log,
+            stats: ReceptionStats::default(),
+            latencies_us: VecDeque::new(),
+            skews_us: VecDeque::new(),
+            video: None,
+            sound_at_us: None,
+            sound_latency_us: None,
+        }
+    }
+
+    /// A frame is handed to the application.
+    pub(crate) fn frame(&mut self, frame: &Frame, now_us: u64) {
+        match frame.kind {
+            MediaKind::Video => self.picture(frame, now_us),
+            MediaKind::Sound => self.sound(frame, now_us),
+        }
+    }
+
+    fn picture(&mut self, frame: &Frame, now_us: u64) {
+        let identity = &frame.identity;
+        let latency_us = now_us as i64 - identity.captured_us as i64;
+        let expected = match self.video {
+            Some((stream, number, _)) if stream == identity.stream => identity.number.saturating_sub(number),
+            _ => 1,
+        };
+        if let Some((_, _, at_us)) = self.video {
+            let gap_us = now_us.saturating_sub(at_us);
+            let longest_us = self.stats.longest_video_gap_ms.max(gap_us as f64 / 1000.0);
+            self.stats.longest_video_gap_ms = longest_us;
+            if gap_us >= GAP_US_MIN {
+                if self.stats.gaps.len() >= GAPS_MAX {
+                    self.stats.gaps.remove(0);
+                }
+                self.stats.gaps.push(Gap { from_us: at_us, to_us: now_us });
+            }
+        } else {
+            self.stats.first_frame_ms = Some(now_us.saturating_sub(self.joined_us) as f64 / 1000.0);
+        }
+        self.video = Some((identity.stream, identity.number, now_us));
+        self.stats.frames_received += 1;
+        self.stats.frames_expected += u64::from(expected);
+        self.stats.frames_late += u64::from(latency_us > LATE_US as i64);
+        keep(&mut self.latencies_us, latency_us, SAMPLES_MAX);
+        if let Some((at_us, sound_us)) = self.sound_latency_us
+            && now_us.saturating_sub(at_us) <= SKEW_AGE_US_MAX
+        {
+            keep(&mut self.skews_us, (latency_us - sound_us).abs(), SAMPLES_MAX);
+        }
+        if self.keeps_log && self.stats.log.len() < LOG_MAX {
+            let &FrameIdentity { stream, number, captured_us, .. } = identity;
+            self.stats.log.push(FrameSeen { stream, number, captured_us, at_us: now_us });
+        }
+    }
+
+    fn sound(&mut self, frame: &Frame, now_us: u64) {
+        if let Some(at_us) = self.sound_at_us {
+            let gap_ms = now_us.saturating_sub(at_us) as f64 / 1000.0;
+            self.stats.longest_audio_gap_ms = self.stats.longest_audio_gap_ms.max(gap_ms);
+        }
+        self.sound_at_us = Some(now_us);
+        self.sound_latency_us = Some((now_us, now_us as i64 - frame.identity.captured_us as i64));
+    }
+
+    /// The counts so far; a wait that lasts is counted up to now.
+    pub(crate) fn stats(&self, now_us: u64) -> ReceptionStats {
+        let mut stats = self.stats.clone();
+        stats.latency = Spread::of_us(self.latencies_us.iter().copied());
+        stats.av_skew = Spread::of_us(self.skews_us.iter().copied());
+        if let Some((_, _, at_us)) = self.video {
+            let waiting_ms = now_us.saturating_sub(at_us) as f64 / 1000.0;
+            stats.longest_video_gap_ms = stats.longest_video_gap_ms.max(waiting_ms);
+        }
+        stats
+    }
+}

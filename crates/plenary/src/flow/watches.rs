@@ -1,0 +1,118 @@
+//! Watching whom we depend on, and who depends on us.
+
+use std::collections::BTreeMap;
+
+use plenary_proto::watchdog::{CHILD_SILENT_US, FeedWatch, MIXER_SILENT_US, SilenceWatch};
+use plenary_proto::{PeerId, Time, Verdict};
+
+/// All watches of this peer.
+#[derive(Default)]
+pub(crate) struct Watches {
+    feed: Option<(PeerId, FeedWatch, Verdict)>,
+    backup: Option<PeerId>,
+    mixer: Option<(PeerId, SilenceWatch, Verdict)>,
+    children: BTreeMap<PeerId, (SilenceWatch, Verdict)>,
+    /// When something came last, by peer.
+    last: BTreeMap<PeerId, Time>,
+}
+
+impl Watches {
+    /// Something came from a peer, on any link.
+    pub(crate) fn arrived(&mut self, peer: PeerId, now: Time) {
+        self.last.insert(peer, now);
+        if let Some((_, watch, _)) = self.feed.as_mut().filter(|(parent, ..)| *parent == peer) {
+            watch.arrived(now);
+        }
+        if let Some((_, watch, _)) = self.mixer.as_mut().filter(|(mixer, ..)| *mixer == peer) {
+            watch.arrived(now);
+        }
+        if let Some((watch, _)) = self.children.get_mut(&peer) {
+            watch.arrived(now);
+        }
+    }
+
+    /// When something came from a peer last.
+    pub(crate) fn last(&self, peer: &PeerId) -> Option<Time> {
+        self.last.get(peer).copied()
+    }
+
+    pub(crate) fn forget(&mut self, peer: &PeerId) {
+        self.last.remove(peer);
+    }
+
+    /// A frame of the program is here.
+    pub(crate) fn progressed(&mut self, now: Time, captured_us: u64) {
+        if let Some((_, watch, _)) = &mut self.feed {
+            watch.progressed(now, captured_us);
+        }
+    }
+
+    /// A peer told how far it is.
+    pub(crate) fn head(&mut self, from: &PeerId, now: Time, captured_us: u64) {
+        if self.backup.as_ref() == Some(from)
+            && let Some((_, watch, _)) = &mut self.feed
+        {
+            watch.backup_head(now, captured_us);
+        }
+    }
+
+    /// Watch this parent, and compare it with that backup. `newest_us` is the capture time of the newest frame
+    /// that is here already.
+    pub(crate) fn watch_feed(
+        &mut self,
+        parent: Option<PeerId>,
+        backup: Option<PeerId>,
+        newest_us: u64,
+        now: Time,
+    ) {
+        self.backup = backup;
+        if self.feed.as_ref().map(|(peer, ..)| *peer) != parent {
+            self.feed = parent.map(|parent| {
+                let mut watch = FeedWatch::new(now);
+                if newest_us > 0 {
+                    watch.progressed(now, newest_us);
+                }
+                (parent, watch, Verdict::Ok)
+            });
+        }
+    }
+
+    pub(crate) fn watch_mixer(&mut self, mixer: Option<PeerId>, now: Time) {
+        self.mixer = mixer.map(|mixer| (mixer, SilenceWatch::new(now, MIXER_SILENT_US), Verdict::Ok));
+    }
+
+    pub(crate) fn watch_child(&mut self, child: PeerId, now: Time) {
+        self.children.insert(child, (SilenceWatch::new(now, CHILD_SILENT_US), Verdict::Ok));
+    }
+
+    pub(crate) fn unwatch_child(&mut self, child: &PeerId) {
+        self.children.remove(child);
+    }
+
+    /// Verdicts that have changed, and the backup to be asked for its head.
+    pub(crate) fn look(&mut self, now: Time) -> (Vec<(PeerId, Verdict)>, Option<PeerId>) {
+        let mut changed = Vec::new();
+        let mut say = |peer: &PeerId, said: &mut Verdict, verdict: Verdict| {
+            if *said != verdict {
+                *said = verdict;
+                changed.push((*peer, verdict));
+            }
+        };
+        let mut ask = None;
+        if let Some((parent, watch, said)) = &mut self.feed {
+            if watch.asks_backup(now) {
+                ask = self.backup;
+            }
+            say(parent, said, watch.verdict(now));
+        }
+        if let Some((mixer, watch, said)) = &mut self.mixer {
+            say(mixer, said, watch.verdict(now));
+        }
+        for (child, (watch, said)) in &mut self.children {
+            // half of the limit means nothing for a child
+            let silent = watch.verdict(now) == Verdict::Silent;
+            say(child, said, if silent { Verdict::Silent } else { Verdict::Ok });
+        }
+        (changed, ask)
+    }
+}

@@ -1,0 +1,239 @@
+//! Decoding what is received, for applications that want pictures and sound rather than frames.
+//!
+//! Each listener has a thread of its own. Pictures come as soon as they are decoded; sound comes in an even
+//! stream of 20 ms frames, held back by a jitter buffer, with what is lost made up.
+
+use std::collections::BTreeMap;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::thread;
+use std::time::Duration;
+
+use futures::Stream;
+use plenary_media::codec::{Codecs, SoundDecoder, VideoDecoder};
+use plenary_media::jitter::{JitterBuffer, Pulled};
+use plenary_media::{Clock, Picture, SOUND_FRAME_LEN, SOUND_FRAME_US};
+use plenary_proto::StreamId;
+use plenary_proto::identity::MediaKind;
+use tokio::sync::mpsc;
+
+use crate::Error;
+use crate::flow::{Origin, ReceivedFrame};
+
+/// Decoded pictures that wait for the application: it is to see the newest, so few.
+const PICTURES_MAX: usize = 4;
+/// Decoded sound that waits: half a second.
+const SOUND_MAX: usize = 25;
+/// Speakers whose sound is decoded at one time in a mesh.
+const VOICES_MAX: usize = 4;
+
+/// A decoded picture.
+#[derive(Clone, Debug)]
+pub struct DecodedPicture {
+    /// Where it is from.
+    pub origin: Origin,
+    /// Width, height and I420 samples; [`Picture::view`] gives the planes with their strides.
+    pub picture: Arc<Picture>,
+    /// Capture time, microseconds since 1970 of its maker's clock.
+    pub captured_us: u64,
+}
+
+/// 20 ms of sound.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DecodedSound {
+    /// 960 samples per channel at 48 kHz, interleaved, −1 to 1.
+    pub samples: Vec<f32>,
+    /// Channels.
+    pub channels: u8,
+    /// When it is to be heard, by this peer's clock, microseconds since 1970.
+    pub played_us: u64,
+    /// It was lost, and made up.
+    pub concealed: bool,
+}
+
+/// Pictures as they are decoded. The newest few wait; older ones are dropped.
+#[derive(Debug)]
+pub struct Pictures(mpsc::Receiver<DecodedPicture>);
+
+/// Sound in an even stream, also where nothing comes: then it is silence. Half a second of it waits; past that
+/// the newest is dropped.
+#[derive(Debug)]
+pub struct Sound(mpsc::Receiver<DecodedSound>);
+
+macro_rules! stream_of {
+    ($name:ident: $item:ty) => {
+        impl $name {
+            /// The next one; `None` when the room is closed.
+            pub async fn next(&mut self) -> Option<$item> {
+                self.0.recv().await
+            }
+        }
+
+        impl Stream for $name {
+            type Item = $item;
+            fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<$item>> {
+                self.0.poll_recv(cx)
+            }
+        }
+    };
+}
+stream_of!(Pictures: DecodedPicture);
+stream_of!(Sound: DecodedSound);
+
+fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<(), Error> {
+    let spawned = thread::Builder::new().name(name.to_owned()).spawn(run);
+    spawned.map(|_| ()).map_err(|error| Error::Io { what: format!("no thread for {name}"), error })
+}
+
+/// Decodes the pictures among `frames`; `key_wanted` is called when one can't be.
+pub(crate) fn pictures(
+    mut frames: mpsc::Receiver<ReceivedFrame>,
+    codecs: Arc<dyn Codecs>,
+    key_wanted: impl Fn() + Send + 'static,
+) -> Result<Pictures, Error> {
+    let (decoded, pictures) = mpsc::channel(PICTURES_MAX);
+    spawn("pictures", move || {
+        let mut decoders: BTreeMap<Origin, (StreamId, Box<dyn VideoDecoder>)> = BTreeMap::new();
+        while let Some(received) = frames.blocking_recv() {
+            let ReceivedFrame { origin, frame, .. } = received;
+            if frame.kind != MediaKind::Video {
+                continue;
+            }
+            let stream = frame.identity.stream;
+            if decoders.get(&origin).is_none_or(|(known, _)| *known != stream) {
+                match codecs.video_decoder() {
+                    Ok(decoder) => decoders.insert(origin, (stream, decoder)),
+                    Err(error) => {
+                        tracing::error!("no decoder: {error}");
+                        return;
+                    }
+                };
+            }
+            let Some((_, decoder)) = decoders.get_mut(&origin) else { continue };
+            match decoder.decode(&frame.data) {
+                Ok(Some(view)) => {
+                    let picture = Arc::new(Picture::copy_of(&view));
+                    let captured_us = frame.identity.captured_us;
+                    let picture = DecodedPicture { origin, picture, captured_us };
+                    if let Err(mpsc::error::TrySendError::Closed(_)) = decoded.try_send(picture) {
+                        return;
+                    }
+                }
+                Ok(None) => {}
+                Err(error) => {
+                    tracing::debug!("{error}");
+                    key_wanted();
+                }
+            }
+        }
+    })?;
+    Ok(Pictures(pictures))
+}
+
+/// One origin's sound.
+struct Voice {
+    buffer: JitterBuffer,
+    decoder: Box<dyn SoundDecoder>,
+    /// From the maker's clock to ours: the least that a frame took so far, so that one that took it plays at once.
+    offset_us: i64,
+    used_us: u64,
+}
+
+/// Decodes the sound among `frames` that `wanted` lets through, and mixes it when it has several origins.
+pub(crate) fn sound(
+    mut frames: mpsc::Receiver<ReceivedFrame>,
+    codecs: Arc<dyn Codecs>,
+    clock: Clock,
+    wanted: impl Fn(Origin) -> bool + Send + 'static,
+) -> Result<Sound, Error> {
+    let (decoded, sound) = mpsc::channel(SOUND_MAX);
+    spawn("sound", move || {
+        let mut voices: BTreeMap<(Origin, StreamId), Voice> = BTreeMap::new();
+        let mut due_us = clock.now_us().next_multiple_of(SOUND_FRAME_US);
+        loop {
+            #[expect(clippy::disallowed_methods, reason = "a thread of its own")]
+            thread::sleep(clock.until(due_us).min(Duration::from_millis(20)));
+            loop {
+                match frames.try_recv() {
+                    Ok(received) => take(&mut voices, received, &*codecs, &wanted),
+                    Err(mpsc::error::TryRecvError::Empty) => break,
+                    Err(mpsc::error::TryRecvError::Disconnected) => return,
+                }
+            }
+            let now_us = clock.now_us();
+            if now_us < due_us {
+                continue;
+            }
+            voices.retain(|_, voice| now_us.saturating_sub(voice.used_us) < 5_000_000);
+            let frame = play(&mut voices, due_us);
+            due_us += SOUND_FRAME_US;
+            if let Err(mpsc::error::TrySendError::Closed(_)) = decoded.try_send(frame) {
+                return;
+            }
+        }
+    })?;
+    Ok(Sound(sound))
+}
+
+fn take(
+    voices: &mut BTreeMap<(Origin, StreamId), Voice>,
+    received: ReceivedFrame,
+    codecs: &dyn Codecs,
+    wanted: &impl Fn(Origin) -> bool,
+) {
+    let ReceivedFrame { origin, frame, arrived_us, .. } = received;
+    if frame.kind != MediaKind::Sound || !wanted(origin) {
+        return;
+    }
+    let identity = frame.identity;
+    let took_us = arrived_us as i64 - identity.captured_us as i64;
+    let key = (origin, identity.stream);
+    if !voices.contains_key(&key) {
+        if voices.len() >= VOICES_MAX
+            && let Some(oldest) = voices.iter().min_by_key(|(_, voice)| voice.used_us).map(|(key, _)| *key)
+        {
+            voices.remove(&oldest);
+        }
+        match codecs.sound_decoder(1) {
+            Ok(decoder) => {
+                let voice = Voice { buffer: JitterBuffer::new(), decoder, offset_us: took_us, used_us: arrived_us };
+                voices.insert(key, voice);
+            }
+            Err(error) => {
+                tracing::error!("no decoder: {error}");
+                return;
+            }
+        }
+    }
+    let Some(voice) = voices.get_mut(&key) else { return };
+    voice.used_us = arrived_us;
+    voice.offset_us = voice.offset_us.min(took_us);
+    let captured_us = identity.captured_us.saturating_add_signed(voice.offset_us);
+    voice.buffer.push(identity.number, captured_us, frame.data, arrived_us);
+}
+
+/// The next 20 ms of everyone, added up.
+fn play(voices: &mut BTreeMap<(Origin, StreamId), Voice>, due_us: u64) -> DecodedSound {
+    let mut samples = vec![0.0; SOUND_FRAME_LEN];
+    let mut one = vec![0.0; SOUND_FRAME_LEN];
+    let mut concealed = false;
+    for voice in voices.values_mut() {
+        let captured_us = due_us.saturating_sub(voice.buffer.delay_us());
+        match voice.buffer.pull(captured_us, false) {
+            Pulled::Packet(packet) => {
+                if let Err(error) = voice.decoder.decode(&packet, &mut one) {
+                    tracing::debug!("{error}");
+                    continue;
+                }
+            }
+            Pulled::Lost { next } => {
+                voice.decoder.conceal(next.as_deref(), &mut one);
+                concealed = true;
+            }
+            Pulled::Silence => continue,
+        }
+        samples.iter_mut().zip(&one).for_each(|(sum, sample)| *sum = (*sum + sample).clamp(-1.0, 1.0));
+    }
+    DecodedSound { samples, channels: 1, played_us: due_us, concealed }
+}

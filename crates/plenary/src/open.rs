@@ -1,0 +1,265 @@
+//! Opening a room and joining one: everything up to the moment the driver runs.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
+
+use plenary_media::bench::codec_bench;
+use plenary_proto::bounded::Text;
+use plenary_proto::message::Consent;
+use plenary_proto::seal::{Invite, Keypair, Opener, RoomKey, RoomSecret, Sealer};
+use plenary_proto::{HostConfig, Input, RoomConfig, RoomState, Time};
+use plenary_rtc::{Links, LinksConfig};
+use plenary_signal::{Rendezvous, RendezvousConfig, Signal, SignalError, WebsocketConfig, WebsocketSignal};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
+
+use crate::desk::Desk;
+use crate::driver::beats::Beats;
+use crate::driver::letters::Letters;
+use crate::driver::peers::Peers;
+use crate::driver::{Driver, Traffic};
+use crate::error::Error;
+use crate::event::EVENTS_MAX;
+use crate::flow::{Flow, FlowConfig, Sending};
+use crate::options::{HostOptions, Options};
+use crate::power::on_mains;
+use crate::room::Room;
+use crate::snapshot::RoomSnapshot;
+use crate::{random_bytes, random_u64};
+
+/// Requests that wait for the driver at most.
+const ASKS_MAX: usize = 64;
+/// What links, mixer and watches tell the brain and it hasn't taken yet.
+const INPUTS_MAX: usize = 1024;
+/// The program's sound, and each mix-minus, bits per second.
+const PROGRAM_SOUND_BPS: u32 = 48_000;
+/// After the rendezvous is reached the host has this long to answer.
+const ANSWER_MAX: Duration = Duration::from_secs(10);
+/// Half a frame time at 30 fps: what the bench of an `Auto` candidate must meet.
+const AUTO_COST_US_MAX: u32 = 16_667;
+/// The bench takes no longer (DESIGN §5).
+const BENCH_MAX: Duration = Duration::from_millis(300);
+
+/// What is known of a room before there is one.
+struct Opening {
+    me: Keypair,
+    invite: Invite,
+    key: RoomKey,
+    host: Option<HostConfig>,
+    signal: Arc<dyn Signal>,
+    rendezvous: Option<Rendezvous>,
+}
+
+/// Opens a room.
+pub(crate) async fn host(options: Options, host: HostOptions) -> Result<Room, Error> {
+    let (me, root) = (Keypair::from_seed(&random_bytes()), Keypair::from_seed(&random_bytes()));
+    let (rendezvous, url) = match &host.rendezvous {
+        Some(url) => (None, url.trim_end_matches('/').to_owned()),
+        None => {
+            let address = host.listen.unwrap_or(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)));
+            let rendezvous = Rendezvous::bind(address, RendezvousConfig::default())?;
+            let url = format!("http://{}", reachable(rendezvous.local_addr()));
+            (Some(rendezvous), url)
+        }
+    };
+    let expires_unix_s = (options.clock.now_us() / 1_000_000).saturating_add(host.invite_life.as_secs());
+    let (root_key, password, stage_open) = (root.clone(), options.password.clone(), host.stage_open);
+    let to = Some(url.clone());
+    let invite = blocking(move || {
+        let secret = RoomSecret(random_bytes());
+        Invite::create(&root_key, secret, password.as_deref(), stage_open, to, &[], expires_unix_s)
+    });
+    let invite = invite.await?;
+    let key = key_of(&invite, &options).await?;
+    let signal: Arc<dyn Signal> = match &rendezvous {
+        Some(own) => Arc::new(own.attach_host(invite.room(), me.id()).map_err(SignalError::Refused)?),
+        None => Arc::new(websocket(&url, &me, Some(root.clone()), &invite, &options)?),
+    };
+    let life_us = u64::try_from(host.invite_life.as_micros()).unwrap_or(u64::MAX);
+    let host = HostConfig {
+        root,
+        stage_open: host.stage_open,
+        program: host.program,
+        k: host.k,
+        k1: host.k1,
+        mixers: host.mixers,
+        invite_expires_us: Some(life_us),
+    };
+    open(Opening { me, invite, key, host: Some(host), signal, rendezvous }, options).await
+}
+
+/// Joins a room.
+pub(crate) async fn join(invite: &Invite, options: Options) -> Result<Room, Error> {
+    let me = Keypair::from_seed(&random_bytes());
+    let key = key_of(invite, &options).await?;
+    let hint = invite.hints().find(|hint| hint.starts_with("http"));
+    let url = invite.rendezvous.as_deref().or(hint).ok_or(Error::NoRendezvous)?;
+    let signal = Arc::new(websocket(url, &me, None, invite, &options)?);
+    open(Opening { me, invite: invite.clone(), key, host: None, signal, rendezvous: None }, options).await
+}
+
+/// Puts a room together, starts its driver, and waits until its host has let us in.
+async fn open(opening: Opening, mut options: Options) -> Result<Room, Error> {
+    let Opening { me, invite, key, host, signal, rendezvous } = opening;
+    let id = me.id();
+    let bench = prepare_to_mix(&mut options).await?;
+    let (clock, room) = (options.clock, invite.room());
+    let zero_us = clock.now_us();
+    let (to_driver, inputs) = mpsc::channel(INPUTS_MAX);
+    let (asks, asked) = mpsc::channel(ASKS_MAX);
+    let (events, _) = broadcast::channel(EVENTS_MAX);
+    let (snapshot, snapshots) = watch::channel(RoomSnapshot::default());
+    let flow = Flow::new(FlowConfig {
+        me: id,
+        room,
+        clock,
+        zero_us,
+        keeps_log: options.keep_frame_log,
+        views: options.views,
+        inputs: to_driver,
+    });
+    let config = LinksConfig {
+        bind: options.bind.clone(),
+        udp_ports: options.udp_ports.clone(),
+        shaper: options.shaper.clone(),
+        epoch: Instant::now(),
+        ..LinksConfig::default()
+    };
+    let (links, link_events) = Links::new(config, flow.clone())?;
+    let links = Arc::new(links);
+    flow.connect(Sending::new(links.clone()));
+    let desk = Desk::new(id, &flow, clock, options.codecs.clone(), PROGRAM_SOUND_BPS);
+    flow.set_desk(Some(desk.clone()));
+    let counter = (zero_us / 1_000_000) << 20;
+    let letters = Letters::new(
+        room,
+        invite.root(),
+        Sealer::new(me.clone(), key.clone(), counter),
+        Opener::new(id, key),
+    );
+    let config = RoomConfig {
+        room,
+        root: invite.root(),
+        name: Text::truncated(&options.name),
+        speaks: options.speaks,
+        views: options.views,
+        consent: options.mix,
+        relays: options.relays,
+        children_max: options.children_max,
+        uplink_bps_max: options.uplink_bps_max,
+        unix_s_at_zero: zero_us / 1_000_000,
+        host,
+    };
+    let mut brain = RoomState::new(me, config, options.seed.unwrap_or_else(random_u64), Time(0));
+    if let Some((encode_us, decode_us)) = bench {
+        brain.handle(Time(0), Input::Bench { encode_us, decode_us });
+    }
+    let (joined, answer) = oneshot::channel();
+    let driver = Driver {
+        brain,
+        me: id,
+        clock,
+        flow: flow.clone(),
+        desk: desk.clone(),
+        links,
+        link_events,
+        signal: Some(signal),
+        letters,
+        peers: Peers::default(),
+        beats: Beats::default(),
+        publisher: None,
+        asks: asked,
+        inputs,
+        events: events.clone(),
+        on_event: options.on_event.clone(),
+        snapshot,
+        joined: Some(joined),
+        snapshot_due_us: 0,
+        left: false,
+        farewell: Vec::new(),
+        traffic: Default::default(),
+        past: Traffic::default(),
+        asked_picture: None,
+    };
+    let events = events.downgrade();
+    let driver = tokio::spawn(driver.run());
+    let patience = options.patience + ANSWER_MAX;
+    let published = AtomicBool::new(false);
+    let room =
+        Room { me: id, invite, options, flow, desk, asks, events, snapshot: snapshots, driver, rendezvous, published };
+    let answered = tokio::time::timeout(patience, answer).await;
+    let result = match answered {
+        Ok(Ok(result)) => result,
+        Ok(Err(_)) => Err(Error::Closed),
+        Err(_) => Err(Error::NoAnswer { seconds: patience.as_secs() }),
+    };
+    match result {
+        Ok(()) => Ok(room),
+        Err(error) => {
+            room.close().await;
+            Err(error)
+        }
+    }
+}
+
+/// Measures this machine's codecs where that is needed, and takes back the consent of a peer that can't mix.
+async fn prepare_to_mix(options: &mut Options) -> Result<Option<(u32, u32)>, Error> {
+    let Some(codecs) = options.codecs.clone().filter(|_| options.mix != Consent::Never) else {
+        options.mix = Consent::Never;
+        return Ok(None);
+    };
+    let (encode_us, decode_us) = match options.bench {
+        Some(bench) => bench,
+        None => {
+            let bench = blocking(move || codec_bench(&*codecs, BENCH_MAX)).await??;
+            (bench.encode_us, bench.decode_us)
+        }
+    };
+    if options.mix == Consent::Auto && (encode_us.saturating_add(decode_us) > AUTO_COST_US_MAX || !on_mains()) {
+        tracing::info!(encode_us, decode_us, "this machine is too slow, or on battery: it won't mix");
+        options.mix = Consent::Never;
+        return Ok(None);
+    }
+    Ok(Some((encode_us, decode_us)))
+}
+
+/// The room's key; with a password that takes a while.
+async fn key_of(invite: &Invite, options: &Options) -> Result<RoomKey, Error> {
+    let (invite, password) = (invite.clone(), options.password.clone());
+    Ok(blocking(move || invite.key(password.as_deref())).await??)
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
+    tokio::task::spawn_blocking(work).await.map_err(|_| Error::Closed)
+}
+
+fn websocket(
+    url: &str,
+    me: &Keypair,
+    root: Option<Keypair>,
+    invite: &Invite,
+    options: &Options,
+) -> Result<WebsocketSignal, SignalError> {
+    let shaper = options.shaper.clone();
+    WebsocketSignal::connect(WebsocketConfig {
+        root,
+        wrap: Some(Arc::new(move |stream| Box::new(shaper.tcp(stream)))),
+        patience: options.patience,
+        ..WebsocketConfig::new(url, invite.room(), me.clone())
+    })
+}
+
+/// An address under which others may reach what listens on `local`: where that is all addresses, the one this
+/// machine would use to reach the internet. Nothing is sent to find out.
+fn reachable(local: SocketAddr) -> SocketAddr {
+    if !local.ip().is_unspecified() {
+        return local;
+    }
+    // TEST-NET-1 (RFC 5737): a route is looked up, no packet is sent
+    let route = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))
+        .and_then(|socket| socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9)).map(|()| socket))
+        .and_then(|socket| socket.local_addr());
+    let ip = route.map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |address| address.ip());
+    SocketAddr::new(ip, local.port())
+}

@@ -1,0 +1,50 @@
+//! Whether this machine runs on mains.
+
+use std::path::Path;
+
+/// False only when there is a battery and no power supply is plugged in. Linux says so in sysfs; elsewhere it is
+/// taken to be true.
+pub(crate) fn on_mains() -> bool {
+    supplies(Path::new("/sys/class/power_supply"))
+}
+
+fn supplies(folder: &Path) -> bool {
+    let Ok(entries) = std::fs::read_dir(folder) else { return true };
+    let (mut battery, mut plugged) = (false, false);
+    for entry in entries.flatten() {
+        let read = |name: &str| std::fs::read_to_string(entry.path().join(name)).unwrap_or_default();
+        match read("type").trim() {
+            "Battery" => battery |= read("scope").trim() != "Device", // not that of a mouse
+            "Mains" | "USB" => plugged |= read("online").trim() == "1",
+            _ => {}
+        }
+    }
+    plugged || !battery
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_machine_is_on_battery_only_with_a_battery_and_nothing_plugged_in() {
+        let rows: &[(&[(&str, &str, &str)], bool)] = &[
+            (&[], true),
+            (&[("BAT0", "Battery", "")], false),
+            (&[("BAT0", "Battery", ""), ("AC", "Mains", "0")], false),
+            (&[("BAT0", "Battery", ""), ("AC", "Mains", "1")], true),
+            (&[("AC", "Mains", "0")], true),
+        ];
+        for (row, (devices, expected)) in rows.iter().enumerate() {
+            let folder = tempfile::tempdir().unwrap();
+            for (name, kind, online) in *devices {
+                let device = folder.path().join(name);
+                std::fs::create_dir(&device).unwrap();
+                std::fs::write(device.join("type"), format!("{kind}\n")).unwrap();
+                std::fs::write(device.join("online"), format!("{online}\n")).unwrap();
+            }
+            assert_eq!(supplies(folder.path()), *expected, "row {row}");
+        }
+        assert!(supplies(Path::new("/nowhere")));
+    }
+}

@@ -1,0 +1,293 @@
+//! One room, as an application holds it.
+
+use std::path::Path;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures::Stream;
+use plenary_media::codec::Codecs;
+use plenary_media::source::Source;
+use plenary_proto::identity::MediaKind;
+use plenary_proto::seal::Invite;
+use plenary_proto::{Command, PeerId};
+use plenary_signal::Rendezvous;
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
+
+use crate::desk::{Desk, Tenure};
+use crate::driver::{Ask, Traffic};
+use crate::error::Error;
+use crate::event::{Events, RoomEvent};
+use crate::flow::{Flow, FrameSeen, Origin, ReceivedFrame, ReceptionStats};
+use crate::listen::{self, Pictures, Sound};
+use crate::options::{HostOptions, Options};
+use crate::publish::{EncodedTrack, Publisher};
+use crate::record::Recording;
+use crate::snapshot::RoomSnapshot;
+
+/// A polite farewell takes no longer than this.
+const LEAVE_MAX: Duration = Duration::from_secs(6);
+
+/// One peer's part in one room. Dropping it leaves at once, and leaves nothing behind; [`Room::leave`] hands over
+/// first, [`Room::close`] waits until all is closed.
+pub struct Room {
+    pub(crate) me: PeerId,
+    pub(crate) invite: Invite,
+    pub(crate) options: Options,
+    pub(crate) flow: Arc<Flow>,
+    pub(crate) desk: Arc<Desk>,
+    pub(crate) asks: mpsc::Sender<Ask>,
+    pub(crate) events: broadcast::WeakSender<RoomEvent>,
+    pub(crate) snapshot: watch::Receiver<RoomSnapshot>,
+    pub(crate) driver: JoinHandle<()>,
+    /// The rendezvous that the host itself serves; gone with the room.
+    pub(crate) rendezvous: Option<Rendezvous>,
+    pub(crate) published: AtomicBool,
+}
+
+/// Frames as they are received; a [`Stream`]. Who doesn't keep up loses runs of frames, and is told how many.
+#[derive(Debug)]
+pub struct Frames(mpsc::Receiver<ReceivedFrame>);
+
+impl Frames {
+    /// The next frame; `None` when the room is closed.
+    pub async fn next(&mut self) -> Option<ReceivedFrame> {
+        self.0.recv().await
+    }
+}
+
+impl Stream for Frames {
+    type Item = ReceivedFrame;
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<ReceivedFrame>> {
+        self.0.poll_recv(cx)
+    }
+}
+
+impl Room {
+    /// Opens a room and is its host.
+    ///
+    /// # Errors
+    /// [`Error::Rendezvous`] when the TCP port is in use, [`Error::Signal`] when the other rendezvous can't be
+    /// reached, [`Error::Links`].
+    pub async fn host(options: Options, host: HostOptions) -> Result<Room, Error> {
+        crate::open::host(options, host).await
+    }
+
+    /// Joins the room of an invite, and returns when the host has let us in. What happens until then is told to
+    /// [`Options::on_event`].
+    ///
+    /// # Errors
+    /// [`Error::Invite`] for a damaged one or a wrong password, [`Error::Signal`] when the rendezvous can't be
+    /// reached or doesn't know the room, [`Error::Refused`] when the host doesn't let us in, and others.
+    pub async fn join(invite: &Invite, options: Options) -> Result<Room, Error> {
+        crate::open::join(invite, options).await
+    }
+
+    /// This peer.
+    pub fn me(&self) -> PeerId {
+        self.me
+    }
+
+    /// The invite that leads here.
+    pub fn invite(&self) -> &Invite {
+        &self.invite
+    }
+
+    /// The clock by which this peer's frames are captured and received.
+    pub fn clock(&self) -> plenary_media::Clock {
+        self.options.clock
+    }
+
+    /// What happens from now on. Up to [`EVENTS_MAX`](crate::EVENTS_MAX) events wait; past that the oldest are
+    /// dropped, and [`RoomEvent::Missed`] says how many.
+    pub fn events(&self) -> Events {
+        let receiver = match self.events.upgrade() {
+            Some(events) => events.subscribe(),
+            None => broadcast::channel(1).1, // closed: nothing will come
+        };
+        Events::new(receiver)
+    }
+
+    /// What this peer knows now; at most 200 ms old.
+    pub fn snapshot(&self) -> RoomSnapshot {
+        self.snapshot.borrow().clone()
+    }
+
+    /// Snapshots as they change.
+    pub fn watch(&self) -> watch::Receiver<RoomSnapshot> {
+        self.snapshot.clone()
+    }
+
+    // ── sending ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+    /// Plays a source, over and over, as this speaker's picture and sound.
+    ///
+    /// # Errors
+    /// [`Error::Publish`] when this peer doesn't speak or publishes already, [`Error::NoCodecs`].
+    pub async fn publish(&self, source: Box<dyn Source>) -> Result<(), Error> {
+        let codecs = self.codecs()?;
+        self.may_publish()?;
+        let publisher =
+            Publisher::play(source, codecs, self.options.clock, &self.flow, self.options.picture_max)?;
+        self.ask(Ask::Publish(publisher)).await
+    }
+
+    /// Plays an mp4, y4m or wav file, over and over.
+    ///
+    /// # Errors
+    /// [`Error::Source`], and as [`publish`](Self::publish).
+    #[cfg(feature = "files")]
+    pub async fn publish_file(&self, path: &Path) -> Result<(), Error> {
+        let codecs = self.codecs()?;
+        let path = path.to_owned();
+        let opened = tokio::task::spawn_blocking(move || plenary_media::source::open_source(&path, codecs)).await;
+        self.publish(opened.map_err(|_| Error::Closed)??).await
+    }
+
+    /// Sends frames that the application encodes.
+    ///
+    /// # Errors
+    /// [`Error::Publish`] when this peer doesn't speak or publishes already.
+    pub async fn publish_encoded(&self) -> Result<EncodedTrack, Error> {
+        self.may_publish()?;
+        let (publisher, track) = Publisher::track(&self.flow, self.options.picture_max);
+        self.ask(Ask::Publish(publisher)).await?;
+        Ok(track)
+    }
+
+    fn may_publish(&self) -> Result<(), Error> {
+        if !self.options.speaks {
+            return Err(Error::Publish("only a speaker publishes"));
+        }
+        if self.published.swap(true, Ordering::Relaxed) {
+            return Err(Error::Publish("this speaker publishes already"));
+        }
+        Ok(())
+    }
+
+    // ── receiving ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    /// Encoded frames from now on: the program, in a mesh the other speakers, at a speaker its mix-minus.
+    pub fn frames(&self) -> Frames {
+        Frames(self.flow.state().outlets.listen())
+    }
+
+    /// The same pictures, decoded.
+    ///
+    /// # Errors
+    /// [`Error::NoCodecs`].
+    pub fn pictures(&self) -> Result<Pictures, Error> {
+        let flow = Arc::downgrade(&self.flow);
+        let key_wanted = move || {
+            if let Some(flow) = flow.upgrade() {
+                flow.want_key_upstream();
+            }
+        };
+        listen::pictures(self.frames().0, self.codecs()?, key_wanted)
+    }
+
+    /// What this peer should hear, decoded: a speaker the others, a viewer the program.
+    ///
+    /// # Errors
+    /// [`Error::NoCodecs`].
+    pub fn sound(&self) -> Result<Sound, Error> {
+        listen::sound(self.frames().0, self.codecs()?, self.options.clock, |_: Origin| true)
+    }
+
+    /// Records what is received to a file (fragmented MP4), without re-encoding it.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when the file can't be made.
+    pub fn record(&self, path: &Path) -> Result<Recording, Error> {
+        Recording::start(path, self.frames().0)
+    }
+
+    fn codecs(&self) -> Result<Arc<dyn Codecs>, Error> {
+        self.options.codecs.clone().ok_or(Error::NoCodecs)
+    }
+
+    // ── figures ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+    /// How the program has come so far.
+    pub fn reception(&self) -> ReceptionStats {
+        self.flow.reception()
+    }
+
+    /// How this peer's times as a mixer went, the present one last.
+    pub fn tenures(&self) -> Vec<Tenure> {
+        self.desk.tenures()
+    }
+
+    /// Every picture of the program that this peer made, if a log is kept.
+    pub fn made(&self) -> Vec<FrameSeen> {
+        self.flow.made()
+    }
+
+    /// Pictures of this peer's own stream so far.
+    pub fn pictures_sent(&self) -> u64 {
+        let state = self.flow.state();
+        state.own.as_ref().map_or(0, |own| u64::from(own.maker().frames(MediaKind::Video)))
+    }
+
+    /// Most peers that this speaker sent its picture to at one time, since the last election or take-over.
+    pub fn picture_targets_most(&self) -> usize {
+        self.flow.state().own.as_ref().map_or(0, |own| own.targets_most)
+    }
+
+    /// UDP payload sent so far.
+    ///
+    /// # Errors
+    /// [`Error::Closed`].
+    pub async fn traffic(&self) -> Result<Traffic, Error> {
+        let (reply, traffic) = oneshot::channel();
+        self.ask(Ask::Traffic(reply)).await?;
+        traffic.await.map_err(|_| Error::Closed)
+    }
+
+    // ── doing ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    /// Host only: how many mixers there should be; 0 leaves it to need.
+    ///
+    /// # Errors
+    /// [`Error::Closed`].
+    pub async fn set_mixers(&self, mixers: u8) -> Result<(), Error> {
+        self.ask(Ask::Command(Command::SetMixers(mixers))).await
+    }
+
+    /// Looks for another parent.
+    ///
+    /// # Errors
+    /// [`Error::Closed`].
+    pub async fn reconnect_upstream(&self) -> Result<(), Error> {
+        self.ask(Ask::Command(Command::ReconnectUpstream)).await
+    }
+
+    async fn ask(&self, ask: Ask) -> Result<(), Error> {
+        self.asks.send(ask).await.map_err(|_| Error::Closed)
+    }
+
+    /// Leaves politely: the program and our children are handed over first. Takes at most six seconds.
+    pub async fn leave(self) {
+        let (reply, left) = oneshot::channel();
+        if self.ask(Ask::Leave(reply)).await.is_ok() {
+            // past the time, or when the driver is gone, it is closed below all the same
+            let _ = tokio::time::timeout(LEAVE_MAX, left).await;
+        }
+        self.close().await;
+    }
+
+    /// Closes at once, and waits until links, threads and files are.
+    pub async fn close(self) {
+        let Room { asks, driver, rendezvous, .. } = self;
+        drop(asks);
+        if let Err(error) = driver.await {
+            tracing::error!("the room's driver has failed: {error}");
+        }
+        if let Some(rendezvous) = rendezvous {
+            rendezvous.close().await;
+        }
+    }
+}

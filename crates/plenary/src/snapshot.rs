@@ -1,0 +1,85 @@
+//! What a peer knows of its room at one moment.
+
+use plenary_proto::message::{Entry, Roster};
+use plenary_proto::{BrainSnapshot, Mode, PeerId, Rank};
+
+/// One peer on stage.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// Who.
+    pub peer: PeerId,
+    /// As shown under its picture.
+    pub name: String,
+    /// It sends picture and sound.
+    pub speaks: bool,
+    /// It would mix.
+    pub mixes: bool,
+    /// The host hasn't reached it for 5 s.
+    pub away: bool,
+}
+
+/// What a peer knows of its room at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RoomSnapshot {
+    /// The roster's number; 0 before the host has answered.
+    pub epoch: u32,
+    /// How the stage is served.
+    pub mode: Mode,
+    /// The stage, the host first.
+    pub stage: Vec<Member>,
+    /// Somebody watches besides the stage.
+    pub audience: bool,
+    /// The mandate in force.
+    pub rank: Rank,
+    /// Who mixes.
+    pub mixers: Vec<PeerId>,
+    /// Who is kept warm.
+    pub standbys: Vec<PeerId>,
+    /// The mixer that our own stream goes to.
+    pub home_mixer: Option<PeerId>,
+    /// Who feeds us.
+    pub parent: Option<PeerId>,
+    /// Who would at once.
+    pub backup: Option<PeerId>,
+    /// Hops from the mixer; 0 at a mixer, `None` when we aren't fed.
+    pub depth: Option<usize>,
+    /// Whom we feed.
+    pub children: Vec<PeerId>,
+    /// Whom we promised to feed.
+    pub promised: Vec<PeerId>,
+    /// We make the program.
+    pub mixing: bool,
+}
+
+impl RoomSnapshot {
+    pub(crate) fn new(
+        brain: &BrainSnapshot,
+        entries: &[Entry],
+        roster: Option<&Roster>,
+        home: Option<PeerId>,
+    ) -> RoomSnapshot {
+        let member = |entry: &Entry| Member {
+            peer: entry.peer,
+            name: entry.name.to_string(),
+            speaks: entry.speaks,
+            mixes: entry.mixes,
+            away: entry.away,
+        };
+        RoomSnapshot {
+            epoch: brain.epoch,
+            mode: brain.mode,
+            stage: entries.iter().map(member).collect(),
+            audience: roster.is_some_and(|roster| roster.audience),
+            rank: brain.rank,
+            mixers: brain.mixers.clone(),
+            standbys: brain.standbys.clone(),
+            home_mixer: home.filter(|_| brain.mode != Mode::Mesh),
+            parent: brain.parent,
+            backup: brain.backup,
+            depth: brain.path.len().checked_sub(1),
+            children: brain.children.clone(),
+            promised: brain.promised.clone(),
+            mixing: brain.mixing,
+        }
+    }
+}
