@@ -5,8 +5,10 @@
 //! travels as a [`Frame`].
 #![warn(clippy::unwrap_used)]
 
+pub mod assembly;
 pub mod codec;
 mod frame;
+pub mod payload;
 mod picture;
 
 pub use frame::Frame;
