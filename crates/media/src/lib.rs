@@ -8,6 +8,9 @@
 pub mod assembly;
 pub mod codec;
 mod frame;
+pub mod jitter;
+pub mod level;
+pub mod mix;
 pub mod payload;
 mod picture;
 
