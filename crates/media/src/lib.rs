@@ -7,12 +7,14 @@
 
 pub mod assembly;
 pub mod codec;
+pub mod compose;
 mod frame;
 pub mod jitter;
 pub mod level;
 pub mod mix;
 pub mod payload;
 mod picture;
+pub mod scale;
 
 pub use frame::Frame;
 pub use picture::{Picture, PictureView, PlaneView};
