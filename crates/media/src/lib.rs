@@ -12,6 +12,7 @@ mod frame;
 pub mod jitter;
 pub mod level;
 pub mod mix;
+pub mod mixer;
 pub mod payload;
 mod picture;
 pub mod scale;
