@@ -2,7 +2,7 @@
 //!
 //! Equal sizes are copied, halves are averaged, everything else is bilinear in fixed point: rows are blended with
 //! their neighbours, then stretched by a plan of 8 samples at a time, each from a window of 16. A shrinking of
-//! [`RATIO_MAX`] or more is halved first, as often as it takes, which also keeps it free of aliasing.
+//! 1.87 times or more is halved first, as often as it takes, which also keeps it free of aliasing.
 //! Plain code that the compiler vectorizes; `examples/mix_figures.rs` has the times.
 
 use crate::{Picture, PictureView, PlaneView};

@@ -112,7 +112,8 @@ enum Whole {
 }
 
 impl Assembler {
-    /// For the `kind` of `stream`; waits `hole_us_max` for a missing packet.
+    /// For the `kind` of `stream`; waits `hole_us_max` for a missing packet. For sound that should be less than its
+    /// jitter buffer holds: what waits behind a hole comes late there.
     pub fn new(stream: StreamId, kind: MediaKind, hole_us_max: u64) -> Assembler {
         Assembler {
             kind,

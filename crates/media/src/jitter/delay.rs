@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use super::clock_map::TRANSIT_US_MAX;
 use crate::SOUND_FRAME_US;
 
 /// Held at least, on a clean link.
@@ -79,6 +80,7 @@ impl Delay {
         let (_, p95, _) = jitters.select_nth_unstable(rank);
         let repair_us = if lossy { self.rtt_us.saturating_mul(6) / 5 } else { 0 };
         let hold_us = repair_us.saturating_add(p95.unsigned_abs()).clamp(HOLD_US_MIN, HOLD_US_MAX);
-        hold_us.saturating_add_signed(floor_us.max(0))
+        // Whoever claims to be further away than the clock map allows only makes itself late.
+        hold_us.saturating_add_signed(floor_us.clamp(0, TRANSIT_US_MAX))
     }
 }

@@ -29,6 +29,8 @@ pub const FRAMES_HELD_MAX: usize = 128;
 /// Sound further off its time than this is brought back even where it can be heard: the bound that sound and
 /// picture of a speaker keep.
 pub const SKEW_US_MAX: i64 = 40_000;
+/// More missing frames than this are no loss but a new beginning: 1 s. A guess.
+const GAP_MAX: u32 = 50;
 /// Frames made up in a row before there is silence. Concealment fades within 100 ms (libopus).
 const CONCEALED_MAX: u32 = 5;
 const FRAME_US: i64 = SOUND_FRAME_US as i64;
@@ -110,6 +112,10 @@ impl JitterBuffer {
         let Some(mut next) = self.next else { return self.begin(captured_us) };
         loop {
             let Some((&number, first)) = self.held.first_key_value() else { return self.run_dry(next) };
+            if number - next > GAP_MAX {
+                self.next = None;
+                return self.begin(captured_us);
+            }
             // When the frame `next` is due: in front of the first that is here by its distance.
             let distance_us = i64::from(number - next) * FRAME_US;
             let early_us =
@@ -135,9 +141,10 @@ impl JitterBuffer {
         self.delay.set_rtt_us(rtt_us);
     }
 
-    /// How long after its capture sound should be played, microseconds: the path itself, and what it takes to be
-    /// safe from its jitter: [`HOLD_US_MIN`] on a clean link, 1.2 round trips and the 95th percentile of jitter
-    /// where more than 0.2 % is lost or repaired, at most [`HOLD_US_MAX`]. Rises at once, falls by 5 ms/s.
+    /// How long after its capture sound should be played, microseconds: the path itself, at most [`TRANSIT_US_MAX`],
+    /// and what it takes to be safe from its jitter: [`HOLD_US_MIN`] on a clean link, 1.2 round trips and the 95th
+    /// percentile of jitter where more than 0.2 % is lost or repaired, at most [`HOLD_US_MAX`]. Rises at once, falls
+    /// by 5 ms/s.
     pub fn delay_us(&self) -> u64 {
         self.delay.current_us()
     }

@@ -50,6 +50,8 @@ fn the_delay_is_what_the_link_needs() {
             delay_us: 250_000..=250_000,
         },
         Row { link: |number| (number != 250).then_some(0), rtt_us: 100_000, delay_us: 40_000..=40_000 },
+        // a path that nothing has: the others don't wait for that
+        Row { link: |_| Some(3_600_000_000), rtt_us: 0, delay_us: 190_000..=190_000 },
     ];
     for (index, Row { link, rtt_us, delay_us }) in rows.into_iter().enumerate() {
         let mut buffer = JitterBuffer::new();
@@ -129,6 +131,17 @@ fn a_pause_of_the_sender_is_silence_not_loss() {
     assert_eq!(played[10], Pulled::Packet(Bytes::from_static(&[0x78])));
     assert!(played[11..60].iter().all(|pulled| *pulled == Pulled::Silence));
     assert_eq!(number_of(&played[60]), Some(12));
+}
+
+#[test]
+fn numbers_that_jump_begin_anew() {
+    let mut buffer = JitterBuffer::new();
+    for (tick, number) in [1, 2, 3, u32::MAX - 1, u32::MAX].into_iter().enumerate() {
+        let now_us = captured(tick as u32);
+        buffer.push(number, now_us, packet(number), now_us);
+        assert_eq!(number_of(&buffer.pull(now_us, false)), Some(number));
+    }
+    assert_eq!(buffer.counts(), JitterCounts::default());
 }
 
 #[test]

@@ -95,14 +95,19 @@ pub(super) fn stream(id: u64) -> StreamId {
     StreamId(id.to_be_bytes())
 }
 
-/// The grey that the encoder saw in the middle of a tile of `columns` × `columns` on 1280 × 720.
+/// The grey that the encoder saw in a tile of `columns` × `columns` on 1280 × 720.
 pub(super) fn grey_of_tile(picture: &EncodedPicture, columns: usize, tile: usize) -> u8 {
     let (across, down) = (1280 / 40, 720 / 40);
     let (row, column) = (tile / columns, tile % columns);
     // a third from the left and the top, off the initials in the middle
     let x = (column * 3 + 1) * across / (columns * 3);
     let y = (row * 3 + 1) * down / (columns * 3);
-    picture.data[y * across + x]
+    grey_at(picture, x * 40, y * 40)
+}
+
+/// The grey that the encoder saw near a place of 1280 × 720.
+pub(super) fn grey_at(picture: &EncodedPicture, x: usize, y: usize) -> u8 {
+    picture.data[y / 40 * (1280 / 40) + x / 40]
 }
 
 /// How much of the tone `hz` is in encoded sound: its amplitude.

@@ -65,7 +65,7 @@ struct State {
     newest_video: Option<(StreamId, u32)>,
     queue: VecDeque<Frame>,
     queue_bytes: usize,
-    /// What comes can't be decoded before a key frame.
+    /// A key frame came, and nothing was missing since.
     decodable: bool,
     key_due: bool,
     key_asked_us: Option<u64>,

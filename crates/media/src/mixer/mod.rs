@@ -164,6 +164,9 @@ struct Stage {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Orders {
     speaking: bool,
+    /// It was silent until now: the next picture is a key frame.
+    begins: bool,
+    /// A key frame is wished for.
     key_wanted: bool,
     bitrate_bps: u32,
 }
@@ -204,6 +207,7 @@ impl Mixer {
             stage: Mutex::default(),
             orders: Mutex::new(Some(Orders {
                 speaking: false,
+                begins: false,
                 key_wanted: false,
                 bitrate_bps: program.bitrate_bps,
             })),
@@ -285,7 +289,10 @@ impl Mixer {
 
     /// Begins to compose, mix and encode, with a key frame.
     pub fn speak(&self) {
-        self.order(|orders| orders.speaking = true);
+        self.order(|orders| {
+            orders.begins |= !orders.speaking;
+            orders.speaking = true;
+        });
     }
 
     /// Ceases to compose, mix and encode; decoders run on.
@@ -380,8 +387,14 @@ impl Shared {
         *lock(&self.orders)
     }
 
-    fn take_key_wanted(&self) -> bool {
-        lock(&self.orders).as_mut().is_some_and(|orders| std::mem::take(&mut orders.key_wanted))
+    /// What to do, wishes included, which are forgotten then.
+    fn take_orders(&self) -> Option<Orders> {
+        let mut orders = lock(&self.orders);
+        let taken = *orders;
+        if let Some(orders) = &mut *orders {
+            (orders.begins, orders.key_wanted) = (false, false);
+        }
+        taken
     }
 
     /// Waits until the clock says so; false when it was woken before, or it is time to look again.

@@ -29,16 +29,18 @@ pub(super) fn run(shared: &Shared, mut program: VideoProgram) {
         if !shared.wait_until(step.due_us) {
             continue; // the delay or the orders changed
         }
+        let Some(orders) = shared.take_orders() else { return };
         let begun = Instant::now();
-        let key_wanted = shared.take_key_wanted();
-        match program.step(step.captured_us, &shared.stage(), &Orders { key_wanted, ..orders }) {
+        match program.step(step.captured_us, &shared.stage(), &orders) {
             Ok(Some(picture)) => {
-                shared.give(MixerOutput::Video { picture, captured_us: step.captured_us });
-                count(&shared.counts.encoded, 1);
                 let added_us = (shared.clock)().saturating_sub(step.due_us);
-                let mut times = lock(&shared.times);
-                times.added_latency.record(added_us);
-                times.compose_encode.record(begun.elapsed().as_micros() as u64);
+                {
+                    let mut times = lock(&shared.times);
+                    times.added_latency.record(added_us);
+                    times.compose_encode.record(begun.elapsed().as_micros() as u64);
+                }
+                count(&shared.counts.encoded, 1);
+                shared.give(MixerOutput::Video { picture, captured_us: step.captured_us });
             }
             Ok(None) => {}
             Err(error) => {
@@ -59,7 +61,6 @@ pub(super) struct VideoProgram {
     shown: BTreeMap<u64, Shown>,
     stage_revision: u64,
     bitrate_bps: u32,
-    was_speaking: bool,
     /// A key frame is wanted as soon as the last is old enough.
     key_wanted: bool,
     last_key_us: Option<u64>,
@@ -78,7 +79,6 @@ impl VideoProgram {
             shown: BTreeMap::new(),
             stage_revision: 0,
             bitrate_bps: format.bitrate_bps,
-            was_speaking: false,
             key_wanted: false,
             last_key_us: None,
         }
@@ -94,11 +94,10 @@ impl VideoProgram {
     ) -> Result<Option<EncodedPicture>, CodecError> {
         self.follow(captured_us, stage);
         if !orders.speaking {
-            self.was_speaking = false;
             return Ok(None);
         }
-        if !self.was_speaking {
-            (self.was_speaking, self.last_key_us) = (true, None);
+        if orders.begins {
+            self.last_key_us = None;
         }
         self.compose(captured_us, stage);
         if self.bitrate_bps != orders.bitrate_bps {
