@@ -1,8 +1,9 @@
-//! Sound of several speakers added up: one mix for all, and one without each speaker's own voice for those in it.
+//! Sound of several speakers added up: one mix for all, and one without each speaker's own voice for those in
+//! it.
 //!
-//! Works in steps of 20 ms. Who begins or ceases to be heard is faded over one step, so that nothing clicks. Each
-//! output passes its own limiter: untouched as long as no sample exceeds half of full scale (−6 dBFS), bent
-//! smoothly below full scale above that.
+//! Works in steps of 20 ms. Who begins or ceases to be heard is faded over one step, so that nothing clicks.
+//! Each output passes its own limiter: untouched as long as no sample exceeds half of full scale (−6 dBFS),
+//! bent smoothly below full scale above that.
 
 use std::collections::BTreeMap;
 

@@ -1,8 +1,8 @@
 //! Pictures of any size drawn into a rectangle of another.
 //!
-//! Equal sizes are copied, halves are averaged, everything else is bilinear in fixed point: rows are blended with
-//! their neighbours, then stretched by a plan of 8 samples at a time, each from a window of 16. A shrinking of
-//! 1.87 times or more is halved first, as often as it takes, which also keeps it free of aliasing.
+//! Equal sizes are copied, halves are averaged, everything else is bilinear in fixed point: rows are blended
+//! with their neighbours, then stretched by a plan of 8 samples at a time, each from a window of 16. A
+//! shrinking of 1.87 times or more is halved first, as often as it takes, which also keeps it free of aliasing.
 //! Plain code that the compiler vectorizes; `examples/mix_figures.rs` has the times.
 
 use crate::{Picture, PictureView, PlaneView};

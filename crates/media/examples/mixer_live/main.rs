@@ -1,5 +1,5 @@
-//! A mixer at work in real time: speakers encoded by openh264 and libopus, cut into packets, sent over a link that
-//! delays and loses them, put together, mixed. Prints what it cost.
+//! A mixer at work in real time: speakers encoded by openh264 and libopus, cut into packets, sent over a link
+//! that delays and loses them, put together, mixed. Prints what it cost.
 //!
 //! `cargo run --release -p plenary-media --example mixer_live -- [SPEAKERS [SECONDS [LOSS_PERCENT [PROGRAM.h264]]]]`
 

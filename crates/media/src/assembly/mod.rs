@@ -4,14 +4,14 @@
 //! it came, and asks [`Assembler::poll`] until nothing is left; [`Assembler::next_timeout`] says when to ask
 //! again although nothing came. Frames leave in order, each number once, as whole access units or Opus packets.
 //!
-//! A missing packet is waited for, `hole_us_max` from the moment a later one came; what comes behind its time is
-//! ignored. Then the frame is lost. Sound goes on at once with the next packet. Video says
+//! A missing packet is waited for, `hole_us_max` from the moment a later one came; what comes behind its time
+//! is ignored. Then the frame is lost. Sound goes on at once with the next packet. Video says
 //! [`Assembled::KeyWanted`] once and gives nothing more until a key frame, since what follows would be decoded
-//! from a picture that isn't there; video also begins at a key frame. A frame without identity, or with
-//! another stream's, is never given.
+//! from a picture that isn't there; video also begins at a key frame. A frame without identity, or with another
+//! stream's, is never given.
 //!
-//! At most [`PACKETS_HELD_MAX`] packets and [`BYTES_HELD_MAX`] bytes are held: past that the oldest go, and what
-//! they belonged to is lost. A packet [`JUMP_MAX`] or more ahead begins anew.
+//! At most [`PACKETS_HELD_MAX`] packets and [`BYTES_HELD_MAX`] bytes are held: past that the oldest go, and
+//! what they belonged to is lost. A packet [`JUMP_MAX`] or more ahead begins anew.
 
 use std::collections::BTreeMap;
 use std::mem;
@@ -112,8 +112,8 @@ enum Whole {
 }
 
 impl Assembler {
-    /// For the `kind` of `stream`; waits `hole_us_max` for a missing packet. For sound that should be less than its
-    /// jitter buffer holds: what waits behind a hole comes late there.
+    /// For the `kind` of `stream`; waits `hole_us_max` for a missing packet. For sound that should be less than
+    /// its jitter buffer holds: what waits behind a hole comes late there.
     pub fn new(stream: StreamId, kind: MediaKind, hole_us_max: u64) -> Assembler {
         Assembler {
             kind,
@@ -306,7 +306,7 @@ impl Assembler {
         }
     }
 
-    /// Goes past the hole at the place when it has been waited for long enough; `None` when there is none, or not yet.
+    /// Goes past the hole when it has been waited for long enough; `None` when there is none, or not yet.
     fn give_up_hole(&mut self, now_us: u64) -> Option<()> {
         let Place::Following { end, .. } = self.place else { return None };
         let (&next, behind) = self.held.range(end..).next()?;

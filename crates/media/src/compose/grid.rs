@@ -2,8 +2,9 @@
 
 use crate::scale::Rect;
 
-/// The tiles of `count` pictures on a canvas, in reading order: as many columns as it takes for no more rows than
-/// columns, all tiles of the canvas's shape, the last row and the whole in the middle. All numbers are even.
+/// The tiles of `count` pictures on a canvas, in reading order: as many columns as it takes for no more rows
+/// than columns, all tiles of the canvas's shape, the last row and the whole in the middle. All numbers are
+/// even.
 ///
 /// One fills the canvas, two stand side by side, 3 and 4 make 2 × 2, 5 to 9 up to 3 × 3.
 pub fn grid(count: usize, width: usize, height: usize) -> Vec<Rect> {

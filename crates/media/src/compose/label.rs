@@ -26,7 +26,8 @@ const LINE_MAX: usize = 28;
 /// A smaller tile has no label.
 const TILE_MIN: (usize, usize) = (64, 48);
 
-/// The label of a tile of this size, to stand at its lower left; `None` when there is nothing to say, or no room.
+/// The label of a tile of this size, to stand at its lower left; `None` when there is nothing to say, or no
+/// room.
 pub(super) fn label(font: &Font, name: &str, muted: bool, (width, height): (usize, usize)) -> Option<Stamp> {
     if width < TILE_MIN.0 || height < TILE_MIN.1 {
         return None;

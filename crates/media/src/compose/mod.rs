@@ -1,9 +1,9 @@
 //! Speakers' pictures composed into one.
 //!
-//! A [`Composer`] holds the canvas. It is told who has a tile ([`Composer::set_tiles`]), is given a tile's picture
-//! when there is a new one, and draws what changed: the picture, letterboxed, under the speaker's label at the
-//! lower left, or a tile with initials when there is no picture. A tile that [`Composer::needs`] something
-//! lost what it showed and must be drawn, even if its picture is old.
+//! A [`Composer`] holds the canvas. It is told who has a tile ([`Composer::set_tiles`]), is given a tile's
+//! picture when there is a new one, and draws what changed: the picture, letterboxed, under the speaker's label
+//! at the lower left, or a tile with initials when there is no picture. A tile that [`Composer::needs`]
+//! something lost what it showed and must be drawn, even if its picture is old.
 //!
 //! Nothing but the picture itself is ever drawn in the upper fifteenth of a tile.
 
@@ -72,8 +72,8 @@ impl Composer {
         Composer { canvas, font: Font::new(), scaler: Scaler::new(), placed: Vec::new(), drawn: 0 }
     }
 
-    /// Lays these tiles out, in this order, in a [`grid`]. Tiles that move or change must be drawn again; the others
-    /// stay.
+    /// Lays these tiles out, in this order, in a [`grid`]. Tiles that move or change must be drawn again; the
+    /// others stay.
     pub fn set_tiles(&mut self, tiles: &[Tile]) {
         let rects = grid(tiles.len(), self.canvas.width(), self.canvas.height());
         let moved = self.placed.len() != tiles.len();

@@ -1,5 +1,5 @@
-//! Lines of text as shapes, in DejaVu Sans: Latin, Greek, Cyrillic and many others, left to right, unshaped; what
-//! it lacks is an empty box.
+//! Lines of text as shapes, in DejaVu Sans: Latin, Greek, Cyrillic and many others, left to right, unshaped;
+//! what it lacks is an empty box.
 
 use ab_glyph::{Font as _, FontRef, Glyph, PxScaleFont, ScaleFont as _};
 
@@ -19,8 +19,8 @@ impl Font {
         Font { face: FontRef::try_from_slice(dejavu::sans::regular()).ok() }
     }
 
-    /// The text in one line `height` samples high from the top of the tallest letter to the foot of the lowest, cut
-    /// to `width_max` with an ellipsis. Empty when nothing can be seen.
+    /// The text in one line `height` samples high from the top of the tallest letter to the foot of the lowest,
+    /// cut to `width_max` with an ellipsis. Empty when nothing can be seen.
     pub(super) fn line(&self, text: &str, height: usize, width_max: usize) -> Cover {
         let Some(face) = &self.face else { return Cover::default() };
         let face = face.as_scaled(height as f32);
@@ -52,11 +52,16 @@ impl Font {
     }
 }
 
-/// Without control and direction characters, and white space as single spaces.
+/// Without what can't be seen, and white space as single spaces.
 fn visible(text: &str) -> impl Iterator<Item = char> {
-    let hidden = |c: &char| matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
     let words = text.split_whitespace().flat_map(|word| std::iter::once(' ').chain(word.chars())).skip(1);
-    words.filter(move |c| !c.is_control() && !hidden(c)).take(CHARS_MAX)
+    words.filter(|&c| !is_hidden(c)).take(CHARS_MAX)
+}
+
+/// Control characters, and those that join, break or turn text around.
+fn is_hidden(c: char) -> bool {
+    let format = ['\u{200b}'..='\u{200f}', '\u{202a}'..='\u{202e}', '\u{2060}'..='\u{206f}'];
+    c.is_control() || matches!(c, '\u{ad}' | '\u{feff}') || format.iter().any(|range| range.contains(&c))
 }
 
 fn place(face: &PxScaleFont<&FontRef<'_>>, text: impl Iterator<Item = char>) -> Vec<Glyph> {

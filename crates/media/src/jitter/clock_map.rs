@@ -10,8 +10,8 @@
 
 use std::collections::VecDeque;
 
-/// The quickest frames are taken to be on the way for this long at most. A guess: the longest paths on Earth have
-/// some 150 ms one way (ITU-T G.114 calls more than that unsuitable for talk).
+/// The quickest frames are taken to be on the way for this long at most. A guess: the longest paths on Earth
+/// have some 150 ms one way (ITU-T G.114 calls more than that unsuitable for talk).
 pub const TRANSIT_US_MAX: i64 = 150_000;
 /// Seconds over which the least difference is taken. A guess.
 const WINDOW_S: u64 = 10;

@@ -1,14 +1,14 @@
 //! One speaker's sound, held until its time, then given in steps of 20 ms.
 //!
-//! [`JitterBuffer::push`] takes frames as they come, in any order; [`JitterBuffer::pull`] is called once for each
-//! 20 ms that are played, with the capture time that is due, and says what to do: decode a packet, conceal a
-//! loss, or be silent. How long sound should be held is measured from what came ([`JitterBuffer::delay_us`]);
-//! whoever plays subtracts that delay, or a longer one shared by several speakers, from the present. All
-//! times are of the local clock; [`ClockMap`] brings a maker's capture times there.
+//! [`JitterBuffer::push`] takes frames as they come, in any order; [`JitterBuffer::pull`] is called once for
+//! each 20 ms that are played, with the capture time that is due, and says what to do: decode a packet, conceal
+//! a loss, or be silent. How long sound should be held is measured from what came ([`JitterBuffer::delay_us`]);
+//! whoever plays subtracts that delay, or a longer one shared by several speakers, from the present. All times
+//! are of the local clock; [`ClockMap`] brings a maker's capture times there.
 //!
-//! Frames follow each other by number. Their capture times only set the pace: when they run 20 ms away from what
-//! is asked for, because two clocks drift or the delay changed, one frame is left out or concealed once more,
-//! in a quiet moment or where something is missing anyway; at [`SKEW_US_MAX`] at any moment.
+//! Frames follow each other by number. Their capture times only set the pace: when they run 20 ms away from
+//! what is asked for, because two clocks drift or the delay changed, one frame is left out or concealed once
+//! more, in a quiet moment or where something is missing anyway; at [`SKEW_US_MAX`] at any moment.
 
 mod clock_map;
 mod delay;
@@ -141,10 +141,10 @@ impl JitterBuffer {
         self.delay.set_rtt_us(rtt_us);
     }
 
-    /// How long after its capture sound should be played, microseconds: the path itself, at most [`TRANSIT_US_MAX`],
-    /// and what it takes to be safe from its jitter: [`HOLD_US_MIN`] on a clean link, 1.2 round trips and the 95th
-    /// percentile of jitter where more than 0.2 % is lost or repaired, at most [`HOLD_US_MAX`]. Rises at once, falls
-    /// by 5 ms/s.
+    /// How long after its capture sound should be played, microseconds: the path itself, at most
+    /// [`TRANSIT_US_MAX`], and what it takes to be safe from its jitter: [`HOLD_US_MIN`] on a clean link, 1.2
+    /// round trips and the 95th percentile of jitter where more than 0.2 % is lost or repaired, at most
+    /// [`HOLD_US_MAX`]. Rises at once, falls by 5 ms/s.
     pub fn delay_us(&self) -> u64 {
         self.delay.current_us()
     }

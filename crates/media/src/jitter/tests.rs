@@ -204,7 +204,8 @@ proptest! {
     }
 }
 
-/// Runs a link on which frame `n` is on the way for `link(n)`, and plays it with the delay that the buffer wants.
+/// Runs a link on which frame `n` is on the way for `link(n)`, and plays it with the delay that the buffer
+/// wants.
 fn play(buffer: &mut JitterBuffer, frames: u32, link: impl Fn(u32) -> Option<u64>) -> Vec<Pulled> {
     let mut arrivals: Vec<(u64, u32)> = (1..=frames)
         .filter_map(|number| link(number).map(|transit_us| (captured(number) + transit_us, number)))

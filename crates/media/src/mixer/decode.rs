@@ -1,5 +1,5 @@
-//! One input's pictures: decoded as they come, on a thread of their own, and scaled to the input's tile, so that the
-//! decoder's memory is free again and the thread that composes only copies.
+//! One input's pictures: decoded as they come, on a thread of their own, and scaled to the input's tile, so
+//! that the decoder's memory is free again and the thread that composes only copies.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -46,8 +46,8 @@ impl PictureDecoder {
         PictureDecoder { codecs, decoder: None, scaler: Scaler::new() }
     }
 
-    /// Decodes a frame into `feed`'s pictures, and counts them: one or none. The decoder is made for the first frame, and
-    /// again if that failed.
+    /// Decodes a frame into `feed`'s pictures, and counts them: one or none. The decoder is made for the first
+    /// frame, and again if that failed.
     pub(super) fn decode(&mut self, frame: &Frame, feed: &Feed) -> Result<u64, CodecError> {
         let decoder = match &mut self.decoder {
             Some(decoder) => decoder,

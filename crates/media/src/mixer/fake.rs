@@ -1,8 +1,8 @@
 //! Codecs whose bytes a test can read: pictures of one grey, and tones.
 //!
 //! A picture frame says its size, its grey and which frame it was made from, and the decoder insists on having
-//! had that one. The encoder writes one byte for each 40 × 40 samples of the canvas. A sound packet names a tone
-//! and its amplitude; encoded sound is the samples themselves.
+//! had that one. The encoder writes one byte for each 40 × 40 samples of the canvas. A sound packet names a
+//! tone and its amplitude; encoded sound is the samples themselves.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -1,9 +1,9 @@
 //! What one input sent, on its way from the network to picture and sound.
 //!
-//! A [`Feed`] is shared by the thread that pushes frames, the input's decoder, and the two threads that make the
-//! program. Pictures wait encoded in a queue of [`FRAMES_QUEUED_MAX`] and decoded in one of
-//! [`PICTURES_READY_MAX`]; sound waits in a jitter buffer. When the decoder can't keep up, its queue is cut to the
-//! next key frame: what the program shows then is the last good picture, never a broken one.
+//! A [`Feed`] is shared by the thread that pushes frames, the input's decoder, and the two threads that make
+//! the program. Pictures wait encoded in a queue of [`FRAMES_QUEUED_MAX`] and decoded in one of
+//! [`PICTURES_READY_MAX`]; sound waits in a jitter buffer. When the decoder can't keep up, its queue is cut to
+//! the next key frame: what the program shows then is the last good picture, never a broken one.
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard};
@@ -20,7 +20,8 @@ use crate::{Frame, Picture};
 pub(super) const FRAMES_QUEUED_MAX: usize = 64;
 /// Their bytes at most: eight of the longest access units.
 const BYTES_QUEUED_MAX: usize = 8 * crate::payload::ACCESS_UNIT_LEN_MAX;
-/// Decoded pictures that wait for their time at most: 500 ms at 30 a second, more than the longest playout delay.
+/// Decoded pictures that wait for their time at most: 500 ms at 30 a second, more than the longest playout
+/// delay.
 pub(super) const PICTURES_READY_MAX: usize = 16;
 /// Picture memory kept for the next pictures.
 const SPARE_MAX: usize = 4;

@@ -4,17 +4,18 @@
 //! pictures and sound, still without numbers, from threads of its own: one decodes each input's pictures, one
 //! composes and encodes the program's picture, one does all sound. Nothing that is pushed ever waits.
 //!
-//! A mixer is silent until [`Mixer::speak`]: its decoders run, so it knows what everybody shows and says, but it
-//! composes and encodes nothing. That is what a standby does all day.
+//! A mixer is silent until [`Mixer::speak`]: its decoders run, so it knows what everybody shows and says, but
+//! it composes and encodes nothing. That is what a standby does all day.
 //!
-//! Pictures and sound leave on one clock. Program pictures have capture times at whole steps of the local clock,
-//! and leave when the playout delay has passed since: the longest that an input's jitter buffer wants, and some time
-//! to decode. Each shows every speaker's newest picture captured by then, so a speaker's lips and voice stay
-//! together; a speaker that is late holds its last picture, one without a picture for 2 s gets a tile that
-//! says so. A decoder that fails costs its own input pictures until a key frame, which is asked for, and nobody
-//! else anything.
+//! Pictures and sound leave on one clock. Program pictures have capture times at whole steps of the local
+//! clock, and leave when the playout delay has passed since: the longest that an input's jitter buffer wants,
+//! and some time to decode. Each shows every speaker's newest picture captured by then, so a speaker's lips and
+//! voice stay together; a speaker that is late holds its last picture, one without a picture for 2 s gets a
+//! tile that says so. A decoder that fails costs its own input pictures until a key frame, which is asked for,
+//! and nobody else anything.
 //!
-//! Outputs are given one at a time, on the mixer's threads: whoever takes them must not block, nor end the mixer.
+//! Outputs are given one at a time, on the mixer's threads: whoever takes them must not block, nor end the
+//! mixer.
 
 mod decode;
 mod feed;
@@ -185,8 +186,8 @@ fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Mixer {
     /// Starts a silent mixer without inputs.
     ///
-    /// `clock` is the local clock: microseconds since 1970 that never go back. `output` is given what the mixer makes;
-    /// see the [module](self) for what it must not do.
+    /// `clock` is the local clock: microseconds since 1970 that never go back. `output` is given what the mixer
+    /// makes; see the [module](self) for what it must not do.
     ///
     /// # Errors
     /// [`MixerError`] when a codec refuses the formats, or a thread can't be started.
@@ -224,8 +225,8 @@ impl Mixer {
         Ok(mixer)
     }
 
-    /// Sets who is mixed, in the order of tiles. Inputs that stay keep what they have, whatever else changes about
-    /// them. Of an id that occurs twice the first counts; past [`INPUTS_MAX`] none does.
+    /// Sets who is mixed, in the order of tiles. Inputs that stay keep what they have, whatever else changes
+    /// about them. Of an id that occurs twice the first counts; past [`INPUTS_MAX`] none does.
     ///
     /// # Errors
     /// [`MixerError::Thread`] when a decoder's thread can't be started; those who were mixed before still are.
@@ -264,16 +265,16 @@ impl Mixer {
         Ok(())
     }
 
-    /// Gives the mixer a frame of an input, complete since `arrived_us` of the local clock. Frames of an input come
-    /// in order. One of nobody known, and pictures past the limit of the input's queue, are dropped.
+    /// Gives the mixer a frame of an input, complete since `arrived_us` of the local clock. Frames of an input
+    /// come in order. One of nobody known, and pictures past the limit of the input's queue, are dropped.
     pub fn push(&self, id: u64, frame: Frame, arrived_us: u64) {
         if let Some(feed) = self.shared.stage().feed(id) {
             feed.push(frame, arrived_us);
         }
     }
 
-    /// Sets what to add to an input's capture times to get the local clock, microseconds, as measured by its link;
-    /// `None` when nobody measures. See [`ClockMap`](crate::jitter::ClockMap).
+    /// Sets what to add to an input's capture times to get the local clock, microseconds, as measured by its
+    /// link; `None` when nobody measures. See [`ClockMap`](crate::jitter::ClockMap).
     pub fn set_clock_offset(&self, id: u64, offset_us: Option<i64>) {
         if let Some(feed) = self.shared.stage().feed(id) {
             feed.set_clock_offset_us(offset_us);

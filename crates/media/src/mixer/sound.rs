@@ -1,5 +1,5 @@
-//! The program's sound: each 20 ms the speakers are decoded, the loudest mixed, and the mix encoded: once for all,
-//! and once more for each of those being heard, without its own voice.
+//! The program's sound: each 20 ms the speakers are decoded, the loudest mixed, and the mix encoded: once for
+//! all, and once more for each of those being heard, without its own voice.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,8 +18,8 @@ use crate::{SOUND_FRAME_LEN, SOUND_FRAME_US};
 
 /// Steps that sound may be late before some are left out: 200 ms, since a gap is worse than a burst. A guess.
 const BEHIND_MAX: u64 = 10;
-/// Added to the largest delay that an input's sound wants, so that pictures that came with it are decoded in time.
-/// A guess: several times what openh264 takes for 720p (1.5 ms).
+/// Added to the largest delay that an input's sound wants, so that pictures that came with it are decoded in
+/// time. A guess: several times what openh264 takes for 720p (1.5 ms).
 pub(super) const DECODE_US: u64 = 10_000;
 /// A frame quieter than this may be left out or doubled unheard, −dBov. A guess.
 const QUIET_LEVEL: u8 = 50;

@@ -26,8 +26,8 @@ pub struct MixerStats {
     pub codec_errors: u64,
     /// Time from a picture's turn to its last bit, microseconds; `None` before the first.
     pub compose_encode_us: Option<Percentiles>,
-    /// What the mixer adds behind its jitter buffer: from the moment a program picture was due (its capture time
-    /// plus the playout delay) until it was given out, microseconds; `None` before the first.
+    /// What the mixer adds behind its jitter buffer: from the moment a program picture was due (its capture
+    /// time plus the playout delay) until it was given out, microseconds; `None` before the first.
     pub added_latency_us: Option<Percentiles>,
     /// The playout delay, from capture until a picture or sound is due, microseconds.
     pub playout_delay_us: u64,

@@ -84,8 +84,8 @@ impl VideoProgram {
         }
     }
 
-    /// The picture of `captured_us`. When the mixer is silent nothing is drawn, but pictures are followed, so that
-    /// the first one drawn is right.
+    /// The picture of `captured_us`. When the mixer is silent nothing is drawn, but pictures are followed, so
+    /// that the first one drawn is right.
     pub(super) fn step(
         &mut self,
         captured_us: u64,

@@ -5,8 +5,8 @@
 //! units, in their order, under one timestamp, and the marker stands on its last payload alone.
 //!
 //! Why not the payloader of `rtc-rtp`: its reader indexes past the end of a STAP-A that is cut off, and has no
-//! bound; its writer drops access unit delimiters, which the signed hashes of frames cover, and takes 12 µs for a
-//! program frame (720p, 1.5 Mbit/s) where this takes 3. Both make 7.0 packets of it: in front of a slice that
+//! bound; its writer drops access unit delimiters, which the signed hashes of frames cover, and takes 12 µs for
+//! a program frame (720p, 1.5 Mbit/s) where this takes 3. Both make 7.0 packets of it: in front of a slice that
 //! must be cut, the identity needs a packet of its own; with a small one it rides along here.
 
 pub(crate) mod h264;
@@ -16,13 +16,13 @@ use plenary_proto::identity::MediaKind;
 
 use crate::Frame;
 
-/// Longest UDP payload, bytes: what browsers send. IPv6's least MTU of 1280 leaves 1232 behind its own and UDP's
-/// header; the 32 over take TURN's channel header of 4 (RFC 8656).
+/// Longest UDP payload, bytes: what browsers send. IPv6's least MTU of 1280 leaves 1232 behind its own and
+/// UDP's header; the 32 over take TURN's channel header of 4 (RFC 8656).
 const DATAGRAM_LEN_MAX: usize = 1200;
 /// RTP's fixed header (RFC 3550).
 const RTP_HEADER_LEN: usize = 12;
-/// The extension block (RFC 8285, one-byte form), padded to words: 4 of its own, 15 packet identity, 3 transport-wide
-/// number, 3 mid of two characters.
+/// The extension block (RFC 8285, one-byte form), padded to words: 4 of its own, 15 packet identity, 3
+/// transport-wide number, 3 mid of two characters.
 const EXTENSIONS_LEN: usize = (4 + 15 + 3 + 3_usize).next_multiple_of(4);
 /// Authentication tag of AEAD_AES_128_GCM (RFC 7714); the older suites' is shorter.
 const SRTP_TAG_LEN: usize = 16;

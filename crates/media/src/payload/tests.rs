@@ -18,6 +18,22 @@ fn a_small_picture_and_its_identity_share_a_packet() {
 }
 
 #[test]
+fn a_packet_is_filled_to_the_last_byte_and_not_beyond() {
+    // a STAP-A has one byte of header and two for each length
+    for (rest, expected) in [(0, 1), (1, 2)] {
+        let small = 200;
+        let frame =
+            raw(MediaKind::Video, annex_b(&[nal(1, small), nal(1, PAYLOAD_LEN_MAX - 5 - small + rest)]));
+        let payloads = packetize(&frame).unwrap();
+        assert_eq!(payloads.len(), expected);
+        assert!(payloads.iter().all(|payload| payload.bytes.len() <= PAYLOAD_LEN_MAX));
+    }
+    for (len, expected) in [(PAYLOAD_LEN_MAX, 1), (PAYLOAD_LEN_MAX + 1, 2)] {
+        assert_eq!(packetize(&raw(MediaKind::Video, annex_b(&[nal(1, len)]))).unwrap().len(), expected);
+    }
+}
+
+#[test]
 fn a_key_frame_begins_with_one_packet_of_parameter_sets_and_identity() {
     let payloads = packetize(&video(true, &[nal(7, 12), nal(8, 5), nal(5, 30_000)])).unwrap();
     let kinds: Vec<u8> = payloads.iter().map(|payload| payload.bytes[0] & 0x1f).collect();
@@ -128,12 +144,7 @@ proptest! {
         parts in prop::collection::vec((prop::sample::select(vec![1_u8, 5, 6, 7, 8, 9, 12]), 1_usize..4_000), 1..8),
     ) {
         let nals: Vec<Vec<u8>> = parts.iter().map(|&(kind, len)| nal(kind, len)).collect();
-        let mut data = Vec::new();
-        for nal in &nals {
-            data.extend_from_slice(&[0, 0, 0, 1]);
-            data.extend_from_slice(nal);
-        }
-        let mut frame = raw(MediaKind::Video, data);
+        let mut frame = raw(MediaKind::Video, annex_b(&nals));
         frame.identity.key = key;
         let payloads = packetize(&frame).unwrap();
         prop_assert_eq!(joined(&payloads), frame.data);
@@ -169,12 +180,15 @@ fn nal(kind: u8, len: usize) -> Vec<u8> {
     (0..len).map(|at| if at == 0 { 0x60 | kind } else { at as u8 | 0x80 }).collect()
 }
 
+fn annex_b(nals: &[Vec<u8>]) -> Vec<u8> {
+    nals.iter().flat_map(|nal| [&[0, 0, 0, 1][..], nal].concat()).collect()
+}
+
 /// A marked access unit.
 fn video(key: bool, nals: &[Vec<u8>]) -> Frame {
     let mut frame = raw(MediaKind::Video, vec![]);
     frame.identity.key = key;
-    let unmarked: Vec<u8> = nals.iter().flat_map(|nal| [&[0, 0, 0, 1][..], nal].concat()).collect();
-    frame.data = identity::mark(&unmarked, &frame.identity).unwrap().into();
+    frame.data = identity::mark(&annex_b(nals), &frame.identity).unwrap().into();
     frame
 }
 
