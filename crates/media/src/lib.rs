@@ -5,9 +5,17 @@
 //! travels as a [`Frame`].
 #![warn(clippy::unwrap_used)]
 
+pub mod assembly;
 pub mod codec;
+pub mod compose;
 mod frame;
+pub mod jitter;
+pub mod level;
+pub mod mix;
+pub mod mixer;
+pub mod payload;
 mod picture;
+pub mod scale;
 
 pub use frame::Frame;
 pub use picture::{Picture, PictureView, PlaneView};

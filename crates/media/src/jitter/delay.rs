@@ -1,0 +1,86 @@
+//! How long a speaker's sound should be held.
+
+use std::collections::VecDeque;
+
+use super::clock_map::TRANSIT_US_MAX;
+use crate::SOUND_FRAME_US;
+
+/// Held at least, on a clean link.
+pub const HOLD_US_MIN: u64 = 40_000;
+/// Held at most, whatever the link does.
+pub const HOLD_US_MAX: u64 = 250_000;
+/// Frames judged: 10 s. A guess: long enough for 0.2 % to be a number, short enough to forget.
+const WINDOW: usize = 500;
+/// From this share of frames on that were lost, or late for the shortest hold, the link counts as lossy: 0.2 %.
+const LOSSY_ONE_IN: usize = 500;
+/// One mishap is none.
+const LOSSY_COUNT_MIN: usize = 2;
+/// The delay is judged anew after this many frames: 100 ms.
+const JUDGE_EVERY: u32 = 5;
+/// The delay falls by 5 ms in a second. A guess: slower than anybody hears, faster than calls end.
+const FALL_US: u64 = 5_000 * SOUND_FRAME_US * JUDGE_EVERY as u64 / 1_000_000;
+
+#[derive(Debug)]
+pub(super) struct Delay {
+    /// Arrival − capture of the newest frames; `None` for one that was missing when its successor came.
+    transits_us: VecDeque<Option<i64>>,
+    rtt_us: u64,
+    current_us: u64,
+    unjudged: u32,
+}
+
+impl Default for Delay {
+    fn default() -> Delay {
+        Delay { transits_us: VecDeque::new(), rtt_us: 0, current_us: HOLD_US_MIN, unjudged: 0 }
+    }
+}
+
+impl Delay {
+    pub(super) fn current_us(&self) -> u64 {
+        self.current_us
+    }
+
+    pub(super) fn set_rtt_us(&mut self, rtt_us: u64) {
+        self.rtt_us = rtt_us;
+    }
+
+    pub(super) fn missed(&mut self, count: u32) {
+        for _ in 0..count.min(WINDOW as u32) {
+            self.remember(None);
+        }
+    }
+
+    pub(super) fn arrived(&mut self, transit_us: i64) {
+        self.remember(Some(transit_us));
+        self.unjudged += 1;
+        if self.unjudged >= JUDGE_EVERY || self.transits_us.len() < JUDGE_EVERY as usize {
+            let wanted_us = self.wanted_us();
+            self.current_us = wanted_us.max(self.current_us.saturating_sub(FALL_US));
+            self.unjudged = 0;
+        }
+    }
+
+    fn remember(&mut self, transit_us: Option<i64>) {
+        if self.transits_us.len() == WINDOW {
+            self.transits_us.pop_front();
+        }
+        self.transits_us.push_back(transit_us);
+    }
+
+    fn wanted_us(&self) -> u64 {
+        let mut jitters: Vec<i64> = self.transits_us.iter().flatten().copied().collect();
+        let Some(floor_us) = jitters.iter().min().copied() else { return HOLD_US_MIN };
+        for transit in &mut jitters {
+            *transit = transit.saturating_sub(floor_us);
+        }
+        let late = jitters.iter().filter(|&&jitter| jitter > HOLD_US_MIN as i64).count();
+        let disturbed = self.transits_us.len() - jitters.len() + late;
+        let lossy = disturbed >= LOSSY_COUNT_MIN && disturbed * LOSSY_ONE_IN > self.transits_us.len();
+        let rank = jitters.len() * 95 / 100;
+        let (_, p95, _) = jitters.select_nth_unstable(rank);
+        let repair_us = if lossy { self.rtt_us.saturating_mul(6) / 5 } else { 0 };
+        let hold_us = repair_us.saturating_add(p95.unsigned_abs()).clamp(HOLD_US_MIN, HOLD_US_MAX);
+        // Whoever claims to be further away than the clock map allows only makes itself late.
+        hold_us.saturating_add_signed(floor_us.clamp(0, TRANSIT_US_MAX))
+    }
+}

@@ -1,0 +1,222 @@
+//! One speaker's sound, held until its time, then given in steps of 20 ms.
+//!
+//! [`JitterBuffer::push`] takes frames as they come, in any order; [`JitterBuffer::pull`] is called once for
+//! each 20 ms that are played, with the capture time that is due, and says what to do: decode a packet, conceal
+//! a loss, or be silent. How long sound should be held is measured from what came ([`JitterBuffer::delay_us`]);
+//! whoever plays subtracts that delay, or a longer one shared by several speakers, from the present. All times
+//! are of the local clock; [`ClockMap`] brings a maker's capture times there.
+//!
+//! Frames follow each other by number. Their capture times only set the pace: when they run 20 ms away from
+//! what is asked for, because two clocks drift or the delay changed, one frame is left out or concealed once
+//! more, in a quiet moment or where something is missing anyway; at [`SKEW_US_MAX`] at any moment.
+
+mod clock_map;
+mod delay;
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use plenary_proto::identity::opus::UNMARKED_LEN_MAX;
+
+pub use clock_map::{ClockMap, TRANSIT_US_MAX};
+use delay::Delay;
+pub use delay::{HOLD_US_MAX, HOLD_US_MIN};
+
+use crate::SOUND_FRAME_US;
+
+/// Frames held at most, 2.5 s: ten times the longest delay. Past that the oldest go.
+pub const FRAMES_HELD_MAX: usize = 128;
+/// Sound further off its time than this is brought back even where it can be heard: the bound that sound and
+/// picture of a speaker keep.
+pub const SKEW_US_MAX: i64 = 40_000;
+/// More missing frames than this are no loss but a new beginning: 1 s. A guess.
+const GAP_MAX: u32 = 50;
+/// Frames made up in a row before there is silence. Concealment fades within 100 ms (libopus).
+const CONCEALED_MAX: u32 = 5;
+const FRAME_US: i64 = SOUND_FRAME_US as i64;
+
+/// What to play for 20 ms.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Pulled {
+    /// Decode this.
+    Packet(Bytes),
+    /// Make a frame up.
+    Lost {
+        /// The packet behind the lost one, when it is here: it may carry a copy.
+        next: Option<Bytes>,
+    },
+    /// Nothing was said, or nobody is there.
+    Silence,
+}
+
+/// What a jitter buffer saw since it was made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct JitterCounts {
+    /// Frames that came when their time was over.
+    pub late: u64,
+    /// Frames made up because one was missing.
+    pub concealed: u64,
+    /// Frames left out to catch up, or for want of room.
+    pub skipped: u64,
+    /// Frames made up to slow down.
+    pub inserted: u64,
+}
+
+/// Holds one speaker's sound.
+#[derive(Debug, Default)]
+pub struct JitterBuffer {
+    held: BTreeMap<u32, Held>,
+    /// The frame to be played next; `None` while nothing plays.
+    next: Option<u32>,
+    /// Frames since the last that was there.
+    missing: u32,
+    /// The last frame played said that silence follows.
+    fell_silent: bool,
+    newest: Option<u32>,
+    delay: Delay,
+    counts: JitterCounts,
+}
+
+#[derive(Debug)]
+struct Held {
+    captured_us: u64,
+    packet: Bytes,
+}
+
+impl JitterBuffer {
+    /// An empty one, for one stream: frame numbers never go back.
+    pub fn new() -> JitterBuffer {
+        JitterBuffer::default()
+    }
+
+    /// Takes the frame `number`, captured and arrived at these local times. One it had before is ignored.
+    pub fn push(&mut self, number: u32, captured_us: u64, packet: Bytes, arrived_us: u64) {
+        let missed = self.newest.map_or(0, |newest| number.saturating_sub(newest).saturating_sub(1));
+        self.newest = self.newest.max(Some(number));
+        self.delay.missed(missed);
+        self.delay.arrived(arrived_us.wrapping_sub(captured_us).cast_signed());
+        if self.next.is_some_and(|next| number < next) {
+            self.counts.late += 1;
+            return;
+        }
+        self.held.entry(number).or_insert(Held { captured_us, packet });
+        if self.held.len() > FRAMES_HELD_MAX {
+            self.held.pop_first();
+            self.counts.skipped += 1;
+        }
+    }
+
+    /// What to play for the 20 ms captured from `captured_us` on. `quiet`: what was played last is hardly
+    /// heard, so that a frame more or less isn't either.
+    pub fn pull(&mut self, captured_us: u64, quiet: bool) -> Pulled {
+        let Some(mut next) = self.next else { return self.begin(captured_us) };
+        loop {
+            let Some((&number, first)) = self.held.first_key_value() else { return self.run_dry(next) };
+            if number - next > GAP_MAX {
+                self.next = None;
+                return self.begin(captured_us);
+            }
+            // When the frame `next` is due: in front of the first that is here by its distance.
+            let distance_us = i64::from(number - next) * FRAME_US;
+            let early_us =
+                (first.captured_us.wrapping_sub(captured_us).cast_signed()).saturating_sub(distance_us);
+            let unheard = quiet || self.missing > 0 || number > next;
+            let skew_us_max = if unheard { FRAME_US } else { SKEW_US_MAX };
+            if early_us > if self.pauses() { 0 } else { skew_us_max } {
+                return self.wait();
+            }
+            if early_us < -skew_us_max {
+                self.held.remove(&next);
+                self.counts.skipped += 1;
+                next = next.saturating_add(1);
+                self.next = Some(next);
+                continue;
+            }
+            return self.play(next);
+        }
+    }
+
+    /// Sets the round trip to the speaker: a repaired loss takes that long.
+    pub fn set_rtt_us(&mut self, rtt_us: u64) {
+        self.delay.set_rtt_us(rtt_us);
+    }
+
+    /// How long after its capture sound should be played, microseconds: the path itself, at most
+    /// [`TRANSIT_US_MAX`], and what it takes to be safe from its jitter: [`HOLD_US_MIN`] on a clean link, 1.2
+    /// round trips and the 95th percentile of jitter where more than 0.2 % is lost or repaired, at most
+    /// [`HOLD_US_MAX`]. Rises at once, falls by 5 ms/s.
+    pub fn delay_us(&self) -> u64 {
+        self.delay.current_us()
+    }
+
+    /// What was seen so far.
+    pub fn counts(&self) -> JitterCounts {
+        self.counts
+    }
+
+    /// Begins with the newest frame whose time has come.
+    fn begin(&mut self, captured_us: u64) -> Pulled {
+        let due =
+            self.held.iter().filter(|(_, held)| held.captured_us <= captured_us).map(|(&number, _)| number);
+        let Some(newest_due) = due.max() else { return Pulled::Silence };
+        let behind = self.held.split_off(&newest_due);
+        self.counts.late += self.held.len() as u64;
+        self.held = behind;
+        let too_old =
+            |held: &Held| held.captured_us.saturating_add(SKEW_US_MAX.unsigned_abs()) <= captured_us;
+        if self.held.first_key_value().is_some_and(|(_, held)| too_old(held)) {
+            self.held.pop_first();
+            self.counts.late += 1;
+            return Pulled::Silence;
+        }
+        self.play(newest_due)
+    }
+
+    /// Gives the frame `next`, or makes it up.
+    fn play(&mut self, next: u32) -> Pulled {
+        let behind = next.saturating_add(1);
+        self.next = Some(behind);
+        if let Some(held) = self.held.remove(&next) {
+            self.missing = 0;
+            self.fell_silent = held.packet.len() <= UNMARKED_LEN_MAX;
+            return Pulled::Packet(held.packet);
+        }
+        self.missing += 1;
+        if self.missing > CONCEALED_MAX || self.fell_silent {
+            return Pulled::Silence;
+        }
+        self.counts.concealed += 1;
+        Pulled::Lost { next: self.held.get(&behind).map(|held| held.packet.clone()) }
+    }
+
+    /// Nothing is here: it is late, or the speaker is silent, or gone.
+    fn run_dry(&mut self, next: u32) -> Pulled {
+        if self.fell_silent {
+            return Pulled::Silence; // sends nothing, counts nothing
+        }
+        if self.missing >= CONCEALED_MAX {
+            self.next = None;
+            self.missing = 0;
+            return Pulled::Silence;
+        }
+        self.play(next)
+    }
+
+    /// Its time hasn't come: it was sent after a pause, or there is time to fill.
+    fn wait(&mut self) -> Pulled {
+        if self.pauses() {
+            return Pulled::Silence;
+        }
+        self.missing += 1;
+        self.counts.inserted += 1;
+        Pulled::Lost { next: None }
+    }
+
+    /// There is silence at present.
+    fn pauses(&self) -> bool {
+        self.fell_silent || self.missing >= CONCEALED_MAX
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,242 @@
+//! Links of many kinds, and what is played from them.
+
+use proptest::prelude::*;
+
+use super::*;
+
+const START_US: u64 = 1_000_000_000;
+
+#[test]
+fn a_clean_link_is_played_40_ms_behind_its_path() {
+    let mut buffer = JitterBuffer::new();
+    let played = play(&mut buffer, 200, |_| Some(30_000));
+    assert_eq!(buffer.delay_us(), 30_000 + HOLD_US_MIN);
+    assert_eq!(buffer.counts(), JitterCounts::default());
+    let numbers: Vec<u32> = played.iter().filter_map(number_of).collect();
+    assert_eq!(numbers, (numbers[0]..numbers[0] + numbers.len() as u32).collect::<Vec<_>>());
+    assert!(numbers.len() > 190);
+}
+
+#[test]
+fn the_delay_is_what_the_link_needs() {
+    struct Row {
+        link: fn(u32) -> Option<u64>,
+        rtt_us: u64,
+        delay_us: std::ops::RangeInclusive<u64>,
+    }
+    let rows = [
+        Row { link: |_| Some(0), rtt_us: 200_000, delay_us: 40_000..=40_000 },
+        Row {
+            link: |number| Some(u64::from(number % 10) * 2_000),
+            rtt_us: 200_000,
+            delay_us: 40_000..=40_000,
+        },
+        // Jitter of 90 ms needs as much, and counts as a link that needs repairs.
+        Row { link: |number| Some(u64::from(number % 10) * 10_000), rtt_us: 0, delay_us: 90_000..=90_000 },
+        Row {
+            link: |number| (number % 100 != 0).then_some(u64::from(number % 2) * 9_000),
+            rtt_us: 100_000,
+            delay_us: 129_000..=129_000,
+        },
+        // repaired instead of lost: as late as that
+        Row {
+            link: |number| Some(if number % 100 == 0 { 110_000 } else { 0 }),
+            rtt_us: 100_000,
+            delay_us: 120_000..=120_000,
+        },
+        Row {
+            link: |number| (number % 100 != 0).then_some(0),
+            rtt_us: 10_000_000,
+            delay_us: 250_000..=250_000,
+        },
+        Row { link: |number| (number != 250).then_some(0), rtt_us: 100_000, delay_us: 40_000..=40_000 },
+        // a path that nothing has: the others don't wait for that
+        Row { link: |_| Some(3_600_000_000), rtt_us: 0, delay_us: 190_000..=190_000 },
+    ];
+    for (index, Row { link, rtt_us, delay_us }) in rows.into_iter().enumerate() {
+        let mut buffer = JitterBuffer::new();
+        buffer.set_rtt_us(rtt_us);
+        play(&mut buffer, 500, link);
+        assert!(delay_us.contains(&buffer.delay_us()), "row {index}: {}", buffer.delay_us());
+    }
+}
+
+#[test]
+fn the_delay_rises_at_once_and_falls_slowly() {
+    let mut buffer = JitterBuffer::new();
+    let mut push = |number: u32, transit_us: u64| {
+        buffer.push(number, captured(number), packet(number), captured(number) + transit_us);
+        buffer.delay_us()
+    };
+    for number in 1..100 {
+        push(number, 0);
+    }
+    for number in 100..150 {
+        push(number, 100_000);
+    }
+    let high_us = push(150, 100_000);
+    assert_eq!(high_us, 100_000);
+    let mut before_us = high_us;
+    for number in 151..2_000 {
+        let delay_us = push(number, 0);
+        assert!(before_us - delay_us <= 500, "5 ms in a second are 0.5 ms in 5 frames");
+        before_us = delay_us;
+    }
+    assert_eq!(before_us, HOLD_US_MIN);
+}
+
+#[test]
+fn a_lost_frame_is_made_up_from_the_copy_in_the_next() {
+    let mut buffer = JitterBuffer::new();
+    let played = play(&mut buffer, 100, |number| (number != 50).then_some(0));
+    let lost: Vec<&Pulled> = played.iter().filter(|pulled| matches!(pulled, Pulled::Lost { .. })).collect();
+    assert_eq!(lost, [&Pulled::Lost { next: Some(packet(51)) }]);
+    assert_eq!(buffer.counts(), JitterCounts { concealed: 1, ..JitterCounts::default() });
+}
+
+#[test]
+fn what_comes_behind_its_time_is_counted_and_not_played() {
+    let mut buffer = JitterBuffer::new();
+    let late = |number| Some(if number == 50 { 400_000 } else { 0 });
+    let played = play(&mut buffer, 100, late);
+    assert!(!played.iter().filter_map(number_of).any(|number| number == 50));
+    assert_eq!(buffer.counts().late, 1);
+    assert_eq!(buffer.counts().concealed, 1);
+}
+
+#[test]
+fn a_speaker_who_is_gone_fades_and_comes_back_in_time() {
+    let mut buffer = JitterBuffer::new();
+    let played = play(&mut buffer, 200, |number| (!(50..150).contains(&number)).then_some(0));
+    let made_up = played.iter().filter(|pulled| matches!(pulled, Pulled::Lost { .. })).count();
+    assert!(made_up as u32 <= CONCEALED_MAX + 1, "{made_up}");
+    let numbers: Vec<u32> = played.iter().filter_map(number_of).collect();
+    assert!(numbers.contains(&49) && numbers.contains(&155));
+    let at_150 = played.iter().position(|pulled| number_of(pulled) == Some(155)).unwrap();
+    let at_40 = played.iter().position(|pulled| number_of(pulled) == Some(40)).unwrap();
+    assert_eq!(at_150 - at_40, 115, "the silence was as long as the absence");
+}
+
+#[test]
+fn a_pause_of_the_sender_is_silence_not_loss() {
+    // Numbers go on, but time jumps by a second; the last packet before said that silence follows.
+    let mut buffer = JitterBuffer::new();
+    for number in 1..=10 {
+        buffer.push(number, captured(number), packet(number), captured(number));
+    }
+    buffer.push(11, captured(11), Bytes::from_static(&[0x78]), captured(11));
+    buffer.push(12, captured(61), packet(12), captured(61));
+    let played: Vec<Pulled> = (1..=61).map(|tick| buffer.pull(captured(tick), false)).collect();
+    assert_eq!(buffer.counts(), JitterCounts::default());
+    assert_eq!(played[10], Pulled::Packet(Bytes::from_static(&[0x78])));
+    assert!(played[11..60].iter().all(|pulled| *pulled == Pulled::Silence));
+    assert_eq!(number_of(&played[60]), Some(12));
+}
+
+#[test]
+fn numbers_that_jump_begin_anew() {
+    let mut buffer = JitterBuffer::new();
+    for (tick, number) in [1, 2, 3, u32::MAX - 1, u32::MAX].into_iter().enumerate() {
+        let now_us = captured(tick as u32);
+        buffer.push(number, now_us, packet(number), now_us);
+        assert_eq!(number_of(&buffer.pull(now_us, false)), Some(number));
+    }
+    assert_eq!(buffer.counts(), JitterCounts::default());
+}
+
+#[test]
+fn clocks_that_drift_cost_a_frame_now_and_then_in_quiet_moments() {
+    for (ppm, is_skip) in [(300_i64, true), (-300, false)] {
+        let mut buffer = JitterBuffer::new();
+        let mut map = ClockMap::new();
+        // By the maker's clock a frame lasts 20 ms; by ours a bit less, or more.
+        let arrives_us = |number| captured(number).saturating_add_signed(-ppm * i64::from(number) / 50);
+        let mut number = 1;
+        for tick in 1..=20_000_u32 {
+            let now_us = captured(tick);
+            while arrives_us(number) <= now_us {
+                map.observe(captured(number), arrives_us(number));
+                buffer.push(number, map.to_local(captured(number)), packet(number), arrives_us(number));
+                number += 1;
+            }
+            let quiet = tick % 100 < 5;
+            let pulled = buffer.pull(now_us - 60_000, quiet);
+            if let Some(number) = number_of(&pulled) {
+                let skew_us = arrives_us(number).abs_diff(now_us - 60_000);
+                assert!(skew_us <= SKEW_US_MAX as u64, "{skew_us} at {tick}");
+            } else {
+                assert!(quiet || tick < 10, "a frame was made up aloud at {tick}");
+            }
+        }
+        let counts = buffer.counts();
+        let steps = if is_skip { counts.skipped } else { counts.inserted };
+        assert!((4..=6).contains(&steps), "{counts:?}"); // 400 s at 300 ppm are 120 ms
+    }
+}
+
+#[test]
+fn frames_without_end_do_not_pile_up() {
+    let mut buffer = JitterBuffer::new();
+    for number in 1..=10 * FRAMES_HELD_MAX as u32 {
+        buffer.push(number, captured(number), packet(number), captured(number));
+        assert!(buffer.held.len() <= FRAMES_HELD_MAX);
+    }
+    assert_eq!(buffer.counts().skipped, 9 * FRAMES_HELD_MAX as u64);
+}
+
+proptest! {
+    #[test]
+    fn whatever_comes_frames_are_played_in_order_and_once(
+        pushes in prop::collection::vec((0_u32..200, any::<u64>(), 0_u64..400_000, any::<bool>()), 1..300),
+        wild: bool,
+    ) {
+        let mut buffer = JitterBuffer::new();
+        let mut before = 0;
+        for (tick, (number, odd, late_us, quiet)) in (1..).zip(pushes) {
+            let captured_us = if wild && odd % 4 == 0 { odd } else { captured(number) };
+            buffer.push(number, captured_us, packet(number), captured_us.wrapping_add(late_us));
+            if let Some(number) = number_of(&buffer.pull(captured(tick), quiet)) {
+                prop_assert!(number > before || before == 0);
+                before = number;
+            }
+        }
+        prop_assert!(buffer.delay_us() >= HOLD_US_MIN);
+    }
+}
+
+/// Runs a link on which frame `n` is on the way for `link(n)`, and plays it with the delay that the buffer
+/// wants.
+fn play(buffer: &mut JitterBuffer, frames: u32, link: impl Fn(u32) -> Option<u64>) -> Vec<Pulled> {
+    let mut arrivals: Vec<(u64, u32)> = (1..=frames)
+        .filter_map(|number| link(number).map(|transit_us| (captured(number) + transit_us, number)))
+        .collect();
+    arrivals.sort_unstable();
+    let mut arrivals = arrivals.into_iter().peekable();
+    let mut played = Vec::new();
+    for tick in 1..=frames {
+        let now_us = START_US + u64::from(tick) * SOUND_FRAME_US;
+        while let Some((arrived_us, number)) = arrivals.next_if(|&(arrived_us, _)| arrived_us <= now_us) {
+            buffer.push(number, captured(number), packet(number), arrived_us);
+        }
+        played.push(buffer.pull(now_us - buffer.delay_us(), false));
+    }
+    for (arrived_us, number) in arrivals {
+        buffer.push(number, captured(number), packet(number), arrived_us);
+    }
+    played
+}
+
+fn captured(number: u32) -> u64 {
+    START_US + u64::from(number) * SOUND_FRAME_US
+}
+
+fn packet(number: u32) -> Bytes {
+    Bytes::copy_from_slice(&number.to_be_bytes())
+}
+
+fn number_of(pulled: &Pulled) -> Option<u32> {
+    match pulled {
+        Pulled::Packet(packet) => Some(u32::from_be_bytes(packet[..].try_into().ok()?)),
+        _ => None,
+    }
+}

@@ -1,0 +1,308 @@
+//! Sound of several speakers added up: one mix for all, and one without each speaker's own voice for those in
+//! it.
+//!
+//! Works in steps of 20 ms. Who begins or ceases to be heard is faded over one step, so that nothing clicks.
+//! Each output passes its own limiter: untouched as long as no sample exceeds half of full scale (−6 dBFS),
+//! bent smoothly below full scale above that.
+
+use std::collections::BTreeMap;
+
+use crate::SOUND_FRAME_LEN;
+
+/// Samples up to this pass the limiter as they are: −6 dBFS.
+pub const LIMIT_KNEE: f32 = 0.5;
+/// The limiter sets its gain anew each millisecond.
+const BLOCK_LEN: usize = 48;
+/// The gain comes back by this factor per block: 6 dB in 70 ms. A guess.
+const RELEASE: f32 = 1.01;
+
+/// One speaker's 20 ms.
+#[derive(Clone, Copy, Debug)]
+pub struct Voice<'a> {
+    /// Whose it is; each id at most once.
+    pub id: u64,
+    /// [`SOUND_FRAME_LEN`] samples, mono, −1 to 1; missing ones count as silence.
+    pub samples: &'a [f32],
+    /// Whether it is to be heard from now on.
+    pub heard: bool,
+}
+
+/// Adds up voices, step by step.
+#[derive(Debug, Default)]
+pub struct SoundMix {
+    /// Who is in the mix of this step, by id.
+    within: BTreeMap<u64, Within>,
+    shared: Output,
+}
+
+#[derive(Debug, Default)]
+struct Within {
+    /// Gain at the end of the last step and of this one.
+    gain: (f32, f32),
+    samples: Vec<f32>,
+    minus: Output,
+}
+
+#[derive(Debug)]
+struct Output {
+    samples: Vec<f32>,
+    gain: f32,
+}
+
+impl Default for Output {
+    fn default() -> Output {
+        Output { samples: vec![0.0; SOUND_FRAME_LEN], gain: 1.0 }
+    }
+}
+
+impl SoundMix {
+    /// Nobody is in it.
+    pub fn new() -> SoundMix {
+        SoundMix::default()
+    }
+
+    /// Mixes the next 20 ms. Voices that were heard and aren't named end at once, so name them once more with
+    /// `heard` false.
+    pub fn mix(&mut self, voices: &[Voice<'_>]) {
+        let mut before = std::mem::take(&mut self.within);
+        for voice in voices {
+            let mut within = before.remove(&voice.id).unwrap_or_default();
+            within.gain = (within.gain.1, if voice.heard { 1.0 } else { 0.0 });
+            if within.gain != (0.0, 0.0) {
+                within.take(voice.samples);
+                self.within.insert(voice.id, within);
+            }
+        }
+        self.shared.add_up(self.within.values().map(|within| &within.samples[..]));
+        let ids: Vec<u64> = self.within.keys().copied().collect();
+        for id in ids {
+            let mut minus =
+                self.within.get_mut(&id).map(|own| std::mem::take(&mut own.minus)).unwrap_or_default();
+            // Added up from the others, not the shared mix less the own voice: nothing of it is left, not even
+            // what rounding leaves.
+            let others = self.within.iter().filter(|(other, _)| **other != id);
+            minus.add_up(others.map(|(_, within)| &within.samples[..]));
+            if let Some(own) = self.within.get_mut(&id) {
+                own.minus = minus;
+            }
+        }
+    }
+
+    /// All voices: [`SOUND_FRAME_LEN`] samples, −1 to 1.
+    pub fn shared(&self) -> &[f32] {
+        &self.shared.samples
+    }
+
+    /// The mix without the voice of `id`; `None` when that isn't in it: the shared mix is right then.
+    pub fn without(&self, id: u64) -> Option<&[f32]> {
+        self.within.get(&id).map(|within| &within.minus.samples[..])
+    }
+
+    /// Whose voices are in this step, those that fade included, in order of id.
+    pub fn contributors(&self) -> impl Iterator<Item = u64> {
+        self.within.keys().copied()
+    }
+}
+
+impl Within {
+    /// Takes a frame at this step's gain.
+    fn take(&mut self, samples: &[f32]) {
+        self.samples.clear();
+        self.samples.extend_from_slice(&samples[..samples.len().min(SOUND_FRAME_LEN)]);
+        self.samples.resize(SOUND_FRAME_LEN, 0.0);
+        let (from, to) = self.gain;
+        if from != to {
+            ramp(&mut self.samples, from, to);
+        }
+    }
+}
+
+impl Output {
+    fn add_up<'a>(&mut self, voices: impl Iterator<Item = &'a [f32]>) {
+        self.samples.clear();
+        self.samples.resize(SOUND_FRAME_LEN, 0.0);
+        for voice in voices {
+            for (sum, sample) in self.samples.iter_mut().zip(voice) {
+                *sum += sample;
+            }
+        }
+        self.limit();
+    }
+
+    /// Brings the gain down before each peak of this step (a ramp of one block), and slowly up again. A peak in
+    /// the very first block had no block before it: what the ramp is too late for there is clipped.
+    fn limit(&mut self) {
+        let mut blocks = self.samples.chunks_mut(BLOCK_LEN).peekable();
+        let mut allowed = blocks.peek().map_or(1.0, |block| allowed_gain(block));
+        while let Some(block) = blocks.next() {
+            let allowed_next = blocks.peek().map_or(1.0, |next| allowed_gain(next));
+            let gain = (self.gain * RELEASE).min(1.0).min(allowed).min(allowed_next);
+            if (self.gain, gain) != (1.0, 1.0) {
+                ramp(block, self.gain, gain);
+                for sample in block {
+                    *sample = sample.clamp(-1.0, 1.0);
+                }
+            }
+            (self.gain, allowed) = (gain, allowed_next);
+        }
+    }
+}
+
+/// The gain that brings a block's peak under full scale: along a curve that leaves the knee smoothly.
+fn allowed_gain(block: &[f32]) -> f32 {
+    let peak = block.iter().fold(0.0_f32, |peak, sample| peak.max(sample.abs()));
+    if peak <= LIMIT_KNEE {
+        return 1.0;
+    }
+    let room = 1.0 - LIMIT_KNEE;
+    (LIMIT_KNEE + room * ((peak - LIMIT_KNEE) / room).tanh()) / peak
+}
+
+fn ramp(samples: &mut [f32], from: f32, to: f32) {
+    let step = (to - from) / samples.len().max(1) as f32;
+    for (index, sample) in samples.iter_mut().enumerate() {
+        *sample *= from + step * (index + 1) as f32;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn nobody_hears_itself() {
+        let voices = [(1, 0.1), (2, 0.2), (3, 0.4)].map(|(id, amplitude)| (id, noise(id, amplitude)));
+        let mut mix = SoundMix::new();
+        for _ in 0..3 {
+            mix.mix(&voices.each_ref().map(|(id, samples)| heard(*id, samples)));
+        }
+        for (id, own) in &voices {
+            let others: Vec<&Vec<f32>> =
+                voices.iter().filter(|(other, _)| other != id).map(|(_, s)| s).collect();
+            let expected: Vec<f32> = (0..SOUND_FRAME_LEN).map(|at| others[0][at] + others[1][at]).collect();
+            let minus = mix.without(*id).unwrap();
+            assert!(close(minus, &limited(&expected)), "{id} gets the others and only them");
+            assert!(correlation(own, minus).abs() < 0.1);
+        }
+        assert_eq!(mix.contributors().collect::<Vec<_>>(), [1, 2, 3]);
+    }
+
+    #[test]
+    fn who_is_alone_hears_exact_silence() {
+        let samples = noise(7, 0.9);
+        let mut mix = SoundMix::new();
+        for _ in 0..3 {
+            mix.mix(&[heard(7, &samples)]);
+            assert!(mix.without(7).unwrap().iter().all(|&sample| sample == 0.0));
+        }
+    }
+
+    #[test]
+    fn who_is_not_heard_gets_the_shared_mix() {
+        let (one, other) = (noise(1, 0.2), noise(2, 0.2));
+        let mut mix = SoundMix::new();
+        mix.mix(&[heard(1, &one), Voice { heard: false, ..heard(2, &other) }]);
+        mix.mix(&[heard(1, &one), Voice { heard: false, ..heard(2, &other) }]);
+        assert_eq!(mix.without(2), None);
+        assert_eq!(mix.shared(), one);
+        assert_eq!(mix.contributors().collect::<Vec<_>>(), [1]);
+    }
+
+    #[test]
+    fn entering_and_leaving_do_not_click() {
+        let tone = vec![0.4; SOUND_FRAME_LEN];
+        let mut mix = SoundMix::new();
+        let mut heard_so_far = vec![0.0];
+        for step in 0..6 {
+            mix.mix(&[Voice { heard: (1..4).contains(&step), ..heard(1, &tone) }]);
+            heard_so_far.extend_from_slice(mix.shared());
+        }
+        let steepest = heard_so_far.windows(2).map(|two| (two[1] - two[0]).abs()).fold(0.0, f32::max);
+        assert!(steepest < 0.4 / SOUND_FRAME_LEN as f32 * 1.01, "{steepest}");
+        assert_eq!(heard_so_far.last(), Some(&0.0));
+        assert_eq!(mix.contributors().count(), 0);
+    }
+
+    #[test]
+    fn up_to_half_of_full_scale_nothing_is_touched() {
+        let samples = noise(1, LIMIT_KNEE);
+        let mut mix = SoundMix::new();
+        mix.mix(&[heard(1, &samples)]);
+        mix.mix(&[heard(1, &samples)]);
+        assert_eq!(mix.shared(), samples);
+    }
+
+    #[test]
+    fn loud_sums_are_bent_not_clipped_and_the_gain_comes_back() {
+        let tone: Vec<f32> = (0..SOUND_FRAME_LEN).map(|at| 0.9 * (at as f32 * 0.0654).sin()).collect();
+        let mut mix = SoundMix::new();
+        let voices: Vec<Voice<'_>> = (0..5).map(|id| heard(id, &tone)).collect();
+        for _ in 0..4 {
+            mix.mix(&voices);
+        }
+        let peak = mix.shared().iter().fold(0.0_f32, |peak, sample| peak.max(sample.abs()));
+        assert!((0.9..=1.0).contains(&peak), "{peak}");
+        assert!(correlation(mix.shared(), &tone) > 0.999, "the shape is kept");
+        let soft: Vec<f32> = tone.iter().map(|sample| sample * 0.1).collect();
+        for _ in 0..50 {
+            mix.mix(&[heard(0, &soft)]);
+        }
+        assert_eq!(mix.shared(), soft);
+    }
+
+    proptest! {
+        #[test]
+        fn no_output_leaves_full_scale(
+            steps in prop::collection::vec(prop::collection::vec((0_u64..6, -4.0_f32..4.0, any::<bool>()), 0..6), 1..8),
+        ) {
+            let mut mix = SoundMix::new();
+            for step in steps {
+                let frames: BTreeMap<u64, (Vec<f32>, bool)> =
+                    step.into_iter().map(|(id, amplitude, on)| (id, (noise(id, amplitude), on))).collect();
+                let voices: Vec<Voice<'_>> = frames
+                    .iter()
+                    .map(|(&id, (samples, heard))| Voice { id, samples, heard: *heard })
+                    .collect();
+                mix.mix(&voices);
+                let minus = mix.contributors().filter_map(|id| mix.without(id));
+                for output in minus.chain([mix.shared()]) {
+                    prop_assert_eq!(output.len(), SOUND_FRAME_LEN);
+                    prop_assert!(output.iter().all(|sample| sample.abs() <= 1.0));
+                }
+            }
+        }
+    }
+
+    fn heard(id: u64, samples: &[f32]) -> Voice<'_> {
+        Voice { id, samples, heard: true }
+    }
+
+    fn noise(seed: u64, amplitude: f32) -> Vec<f32> {
+        let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+        let samples = (0..SOUND_FRAME_LEN).map(|_| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            amplitude * ((state >> 40) as f32 / (1 << 23) as f32 - 1.0)
+        });
+        samples.collect()
+    }
+
+    /// What a fresh limiter makes of a frame that it has seen before.
+    fn limited(samples: &[f32]) -> Vec<f32> {
+        let mut output = Output::default();
+        for _ in 0..3 {
+            output.add_up([samples].into_iter());
+        }
+        output.samples
+    }
+
+    fn close(one: &[f32], other: &[f32]) -> bool {
+        one.iter().zip(other).all(|(one, other)| (one - other).abs() < 1e-3)
+    }
+
+    fn correlation(one: &[f32], other: &[f32]) -> f32 {
+        let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f32>();
+        dot(one, other) / (dot(one, one) * dot(other, other)).sqrt().max(1e-9)
+    }
+}

@@ -1,0 +1,84 @@
+//! One input's pictures: decoded as they come, on a thread of their own, and scaled to the input's tile, so
+//! that the decoder's memory is free again and the thread that composes only copies.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use super::feed::{Feed, Work};
+use super::stats::{CpuMeter, count};
+use super::{MixerOutput, Shared};
+use crate::codec::{CodecError, Codecs, VideoDecoder};
+use crate::scale::{Rect, Scaler, is_whole};
+use crate::{Frame, Picture, PictureView};
+
+/// Decodes until the input leaves.
+pub(super) fn run(shared: &Shared, feed: &Feed) {
+    let mut pictures = PictureDecoder::new(Arc::clone(&shared.codecs));
+    let mut cpu = CpuMeter::default();
+    loop {
+        match feed.wait(&*shared.clock) {
+            Work::Decode(frame) => match pictures.decode(&frame, feed) {
+                Ok(pictures) => count(&shared.counts.decoded, pictures),
+                Err(error) => refused(feed, &shared.counts.codec_errors, &error),
+            },
+            Work::AskForKey => shared.give(MixerOutput::KeyWanted { id: feed.id }),
+            Work::End => return,
+        }
+        cpu.add_to(&shared.counts);
+    }
+}
+
+fn refused(feed: &Feed, errors: &AtomicU64, error: &CodecError) {
+    tracing::debug!(input = feed.id, %error, "a picture could not be decoded");
+    count(errors, 1);
+    feed.failed();
+}
+
+/// An input's decoder and scaler.
+pub(super) struct PictureDecoder {
+    codecs: Arc<dyn Codecs>,
+    decoder: Option<Box<dyn VideoDecoder>>,
+    scaler: Scaler,
+}
+
+impl PictureDecoder {
+    pub(super) fn new(codecs: Arc<dyn Codecs>) -> PictureDecoder {
+        PictureDecoder { codecs, decoder: None, scaler: Scaler::new() }
+    }
+
+    /// Decodes a frame into `feed`'s pictures, and counts them: one or none. The decoder is made for the first
+    /// frame, and again if that failed.
+    pub(super) fn decode(&mut self, frame: &Frame, feed: &Feed) -> Result<u64, CodecError> {
+        let decoder = match &mut self.decoder {
+            Some(decoder) => decoder,
+            none => none.insert(self.codecs.video_decoder()?),
+        };
+        match decoder.decode(&frame.data)? {
+            Some(view) if is_whole(&view) => {
+                let picture = fitted(&view, feed, &mut self.scaler);
+                feed.decoded(frame.identity.captured_us, picture);
+                Ok(1)
+            }
+            Some(_) => {
+                let code = "planes shorter than the picture".to_owned();
+                Err(CodecError::Decode { codec: "video decoder", code })
+            }
+            None => {
+                feed.nothing_decoded();
+                Ok(0)
+            }
+        }
+    }
+}
+
+/// The picture at the size that it has on its tile.
+fn fitted(view: &PictureView<'_>, feed: &Feed, scaler: &mut Scaler) -> Picture {
+    let (width, height) = feed.tile();
+    let Rect { width, height, .. } = Rect { x: 0, y: 0, width, height }.fit(view.width, view.height);
+    let mut picture = feed.spare();
+    if (picture.width(), picture.height()) != (width, height) {
+        picture = Picture::black(width, height);
+    }
+    scaler.draw(view, &mut picture, Rect { x: 0, y: 0, width, height });
+    picture
+}

@@ -1,0 +1,305 @@
+//! What one input sent, on its way from the network to picture and sound.
+//!
+//! A [`Feed`] is shared by the thread that pushes frames, the input's decoder, and the two threads that make
+//! the program. Pictures wait encoded in a queue of [`FRAMES_QUEUED_MAX`] and decoded in one of
+//! [`PICTURES_READY_MAX`]; sound waits in a jitter buffer. When the decoder can't keep up, its queue is cut to
+//! the next key frame: what the program shows then is the last good picture, never a broken one.
+
+use std::collections::VecDeque;
+use std::sync::{Condvar, Mutex, MutexGuard};
+
+use plenary_proto::StreamId;
+use plenary_proto::identity::MediaKind;
+
+use super::lock;
+use super::stats::InputStats;
+use crate::jitter::{ClockMap, JitterBuffer, JitterCounts, Pulled};
+use crate::{Frame, Picture};
+
+/// Encoded pictures that wait for the decoder at most.
+pub(super) const FRAMES_QUEUED_MAX: usize = 64;
+/// Their bytes at most: eight of the longest access units.
+const BYTES_QUEUED_MAX: usize = 8 * crate::payload::ACCESS_UNIT_LEN_MAX;
+/// Decoded pictures that wait for their time at most: 500 ms at 30 a second, more than the longest playout
+/// delay.
+pub(super) const PICTURES_READY_MAX: usize = 16;
+/// Picture memory kept for the next pictures.
+const SPARE_MAX: usize = 4;
+/// A key frame is asked for at most this often.
+const KEY_INTERVAL_US: u64 = 1_000_000;
+/// Sound that came within this time counts for the playout delay. A guess.
+const SOUND_LIVE_US: u64 = 2_000_000;
+
+/// One input's frames.
+#[derive(Debug)]
+pub(super) struct Feed {
+    pub(super) id: u64,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+/// What the decoder is to do next.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Work {
+    Decode(Frame),
+    AskForKey,
+    /// The input left.
+    End,
+}
+
+/// A decoded picture, at the size of its tile.
+#[derive(Debug)]
+pub(super) struct Ready {
+    /// Local time.
+    pub(super) captured_us: u64,
+    pub(super) picture: Picture,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    closed: bool,
+    clock: ClockMap,
+    rtt_us: u64,
+    tile: (usize, usize),
+
+    /// Stream and number of the newest picture that came.
+    newest_video: Option<(StreamId, u32)>,
+    queue: VecDeque<Frame>,
+    queue_bytes: usize,
+    /// A key frame came, and nothing was missing since.
+    decodable: bool,
+    key_due: bool,
+    key_asked_us: Option<u64>,
+    ready: VecDeque<Ready>,
+    spare: Vec<Picture>,
+    /// Capture time up to which pictures were taken.
+    taken_us: u64,
+
+    sound_stream: Option<StreamId>,
+    sound: JitterBuffer,
+    sound_arrived_us: Option<u64>,
+    /// Of the streams before the present one.
+    sound_before: JitterCounts,
+
+    counts: InputStats,
+}
+
+impl Feed {
+    pub(super) fn new(id: u64) -> Feed {
+        Feed { id, state: Mutex::default(), changed: Condvar::new() }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        lock(&self.state)
+    }
+
+    /// Takes a frame; never waits for anybody's work.
+    pub(super) fn push(&self, frame: Frame, arrived_us: u64) {
+        let mut state = self.state();
+        state.clock.observe(frame.identity.captured_us, arrived_us);
+        match frame.kind {
+            MediaKind::Video => {
+                state.push_video(frame);
+                drop(state);
+                self.changed.notify_one();
+            }
+            MediaKind::Sound => state.push_sound(frame, arrived_us),
+        }
+    }
+
+    /// What the decoder is to do, if anything.
+    #[cfg(test)]
+    pub(super) fn poll(&self, now_us: u64) -> Option<Work> {
+        self.state().poll(now_us)
+    }
+
+    /// Waits until the decoder has something to do.
+    pub(super) fn wait(&self, clock: &(dyn Fn() -> u64 + Send + Sync)) -> Work {
+        let mut state = self.state();
+        loop {
+            if let Some(work) = state.poll(clock()) {
+                return work;
+            }
+            state = self.changed.wait(state).unwrap_or_else(std::sync::PoisonError::into_inner);
+        }
+    }
+
+    /// The decoder made a picture of the frame captured, by its maker's clock, at `captured_us`.
+    pub(super) fn decoded(&self, captured_us: u64, picture: Picture) {
+        let mut state = self.state();
+        let captured_us = state.clock.to_local(captured_us);
+        state.counts.decoded_frames += 1;
+        if captured_us < state.taken_us {
+            state.counts.late_frames += 1;
+        }
+        state.ready.push_back(Ready { captured_us, picture });
+        if state.ready.len() > PICTURES_READY_MAX
+            && let Some(oldest) = state.ready.pop_front()
+        {
+            state.recycle(oldest.picture);
+        }
+    }
+
+    /// The decoder refused a frame: only a key frame helps.
+    pub(super) fn failed(&self) {
+        let mut state = self.state();
+        state.counts.failed_frames += 1;
+        let next_key = state.queue.iter().position(|frame| frame.identity.key);
+        state.drop_to_key(next_key);
+    }
+
+    /// The decoder took a frame and gave no picture: a key frame may help.
+    pub(super) fn nothing_decoded(&self) {
+        self.state().key_due = true;
+    }
+
+    /// The newest picture captured by `program_us`, unless that was taken before.
+    pub(super) fn take_due(&self, program_us: u64) -> Option<Ready> {
+        let mut state = self.state();
+        state.taken_us = program_us;
+        let mut newest: Option<Ready> = None;
+        while state.ready.front().is_some_and(|ready| ready.captured_us <= program_us) {
+            if let Some(passed) = std::mem::replace(&mut newest, state.ready.pop_front()) {
+                state.recycle(passed.picture);
+            }
+        }
+        newest
+    }
+
+    /// Gives a picture's memory back.
+    pub(super) fn recycle(&self, picture: Picture) {
+        self.state().recycle(picture);
+    }
+
+    /// Memory for a picture.
+    pub(super) fn spare(&self) -> Picture {
+        self.state().spare.pop().unwrap_or_else(|| Picture::black(2, 2))
+    }
+
+    /// What to play for the 20 ms captured from `captured_us` on; see [`JitterBuffer::pull`].
+    pub(super) fn pull_sound(&self, captured_us: u64, quiet: bool) -> Pulled {
+        self.state().sound.pull(captured_us, quiet)
+    }
+
+    /// The playout delay that this input's sound wants; `None` when none came lately.
+    pub(super) fn delay_us(&self, now_us: u64) -> Option<u64> {
+        let state = self.state();
+        let live = state
+            .sound_arrived_us
+            .is_some_and(|arrived_us| now_us.saturating_sub(arrived_us) < SOUND_LIVE_US);
+        live.then(|| state.sound.delay_us())
+    }
+
+    /// Width and height of the tile that pictures are decoded for.
+    pub(super) fn tile(&self) -> (usize, usize) {
+        self.state().tile
+    }
+
+    pub(super) fn set_tile(&self, tile: (usize, usize)) {
+        self.state().tile = tile;
+    }
+
+    pub(super) fn set_clock_offset_us(&self, offset_us: Option<i64>) {
+        self.state().clock.set_offset_us(offset_us);
+    }
+
+    pub(super) fn set_rtt_us(&self, rtt_us: u64) {
+        let mut state = self.state();
+        state.rtt_us = rtt_us;
+        state.sound.set_rtt_us(rtt_us);
+    }
+
+    /// Ends the decoder.
+    pub(super) fn close(&self) {
+        self.state().closed = true;
+        self.changed.notify_all();
+    }
+
+    pub(super) fn stats(&self) -> InputStats {
+        let state = self.state();
+        let (before, sound) = (state.sound_before, state.sound.counts());
+        InputStats {
+            id: self.id,
+            late_frames: state.counts.late_frames + before.late + sound.late,
+            concealed_frames: before.concealed + sound.concealed,
+            ..state.counts
+        }
+    }
+}
+
+impl State {
+    fn push_video(&mut self, frame: Frame) {
+        let identity = frame.identity;
+        let place = (identity.stream, identity.number);
+        match self.newest_video {
+            Some((stream, number)) if stream == identity.stream && identity.number <= number => {
+                self.counts.dropped_frames += 1;
+                return;
+            }
+            Some((stream, _)) if stream != identity.stream => self.decodable = false,
+            _ => {}
+        }
+        self.newest_video = Some(place);
+        if identity.key {
+            (self.decodable, self.key_due) = (true, false);
+        }
+        if !self.decodable {
+            self.counts.dropped_frames += 1;
+            self.key_due = true;
+            return;
+        }
+        self.queue_bytes += frame.data.len();
+        self.queue.push_back(frame);
+        if self.queue.len() > FRAMES_QUEUED_MAX || self.queue_bytes > BYTES_QUEUED_MAX {
+            let newest_key = self.queue.iter().rposition(|frame| frame.identity.key);
+            self.drop_to_key(newest_key.filter(|&index| index > 0));
+        }
+    }
+
+    /// Drops what waits for the decoder in front of the key frame at `index`; all, when there is none, and asks
+    /// for one.
+    fn drop_to_key(&mut self, index: Option<usize>) {
+        let kept = self.queue.split_off(index.unwrap_or(self.queue.len()));
+        self.counts.dropped_frames += self.queue.len() as u64;
+        self.queue = kept;
+        self.queue_bytes = self.queue.iter().map(|frame| frame.data.len()).sum();
+        self.decodable = index.is_some();
+        self.key_due |= !self.decodable;
+    }
+
+    fn push_sound(&mut self, frame: Frame, arrived_us: u64) {
+        let identity = frame.identity;
+        if self.sound_stream != Some(identity.stream) {
+            let counts = std::mem::take(&mut self.sound).counts();
+            self.sound_before.late += counts.late;
+            self.sound_before.concealed += counts.concealed;
+            self.sound.set_rtt_us(self.rtt_us);
+            self.sound_stream = Some(identity.stream);
+        }
+        self.sound_arrived_us = Some(arrived_us);
+        let captured_us = self.clock.to_local(identity.captured_us);
+        self.sound.push(identity.number, captured_us, frame.data, arrived_us);
+    }
+
+    fn poll(&mut self, now_us: u64) -> Option<Work> {
+        if self.closed {
+            return Some(Work::End);
+        }
+        let may_ask =
+            self.key_asked_us.is_none_or(|asked_us| now_us.saturating_sub(asked_us) >= KEY_INTERVAL_US);
+        if self.key_due && may_ask {
+            self.key_due = false;
+            self.key_asked_us = Some(now_us);
+            return Some(Work::AskForKey);
+        }
+        let frame = self.queue.pop_front()?;
+        self.queue_bytes -= frame.data.len();
+        Some(Work::Decode(frame))
+    }
+
+    fn recycle(&mut self, picture: Picture) {
+        if self.spare.len() < SPARE_MAX {
+            self.spare.push(picture);
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! When the program is due.
+//!
+//! The program's capture times are exact steps of the local clock: whole multiples of 1/fps for pictures and of
+//! 20 ms for sound. Each leaves when the clock is the playout delay past it. The delay is one for picture and
+//! sound and moves slowly, so a change of it makes the program leave a little faster or slower for a while;
+//! nothing is left out or doubled for it.
+
+/// The delay rises by this much per 20 ms of sound: by a quarter. A guess: 100 ms more are reached in half a
+/// second, in steps that jitter buffers further down take for jitter.
+const RISE_US: u64 = 4_000;
+/// The delay falls by this much per 20 ms: by 1 %. A guess.
+const FALL_US: u64 = 200;
+
+/// Counts the steps of one kind of media.
+#[derive(Debug)]
+pub(super) struct Steps {
+    per_second: u64,
+    behind_max: u64,
+    next: Option<u64>,
+}
+
+/// The step that is next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Step {
+    pub(super) captured_us: u64,
+    /// When it should leave, by the local clock.
+    pub(super) due_us: u64,
+    /// Steps left out because the clock was too far ahead.
+    pub(super) skipped: u64,
+}
+
+impl Steps {
+    /// Steps that are more than `behind_max` late are left out.
+    pub(super) fn new(per_second: u64, behind_max: u64) -> Steps {
+        Steps { per_second, behind_max, next: None }
+    }
+
+    /// The next step, under this delay. Stays the same until [`done`](Self::done), but for skips.
+    pub(super) fn next(&mut self, now_us: u64, delay_us: u64) -> Step {
+        let program_us = now_us.saturating_sub(delay_us);
+        let current = (u128::from(program_us) * u128::from(self.per_second)).div_ceil(1_000_000) as u64;
+        let next = match self.next {
+            Some(next) if next.saturating_add(self.behind_max) >= current => next,
+            _ => current,
+        };
+        let skipped = self.next.map_or(0, |before| next - before);
+        self.next = Some(next);
+        let captured_us = (u128::from(next) * 1_000_000 / u128::from(self.per_second)) as u64;
+        Step { captured_us, due_us: captured_us.saturating_add(delay_us), skipped }
+    }
+
+    pub(super) fn done(&mut self) {
+        self.next = self.next.map(|next| next + 1);
+    }
+}
+
+/// Moves the delay one tick of 20 ms towards what is wanted.
+pub(super) fn follow(delay_us: u64, wanted_us: u64) -> u64 {
+    wanted_us.clamp(delay_us.saturating_sub(FALL_US), delay_us.saturating_add(RISE_US))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn steps_are_exact_and_none_is_left_out_or_doubled_while_the_delay_moves() {
+        let mut steps = Steps::new(30, 2);
+        let (mut now_us, mut delay_us) = (1_763_627_671_166_665, 50_000);
+        let mut before = None;
+        for tick in 0..300 {
+            let step = steps.next(now_us, delay_us);
+            assert_eq!(step.skipped, 0);
+            assert_eq!((step.captured_us * 30).div_ceil(1_000_000) * 1_000_000 / 30, step.captured_us);
+            if let Some(before) = before {
+                let length_us = step.captured_us - before;
+                assert!((33_333..=33_334).contains(&length_us), "{length_us}");
+            }
+            before = Some(step.captured_us);
+            now_us = now_us.max(step.due_us);
+            steps.done();
+            delay_us = follow(delay_us, if tick < 150 { 300_000 } else { 50_000 });
+        }
+    }
+
+    #[test]
+    fn whoever_is_too_late_goes_on_at_the_present() {
+        let mut steps = Steps::new(50, 3);
+        assert_eq!(steps.next(1_000_000, 40_000).captured_us, 960_000);
+        steps.done();
+        let rows = [
+            (1_020_000, 980_000, 0),
+            (1_080_000, 980_000, 0), // three late
+            (1_081_000, 1_060_000, 4),
+            (1_081_000, 1_060_000, 0),
+        ];
+        for (now_us, captured_us, skipped) in rows {
+            let expected = Step { captured_us, due_us: captured_us + 40_000, skipped };
+            assert_eq!(steps.next(now_us, 40_000), expected);
+        }
+    }
+
+    #[test]
+    fn the_delay_rises_faster_than_it_falls() {
+        assert_eq!(follow(50_000, 200_000), 54_000);
+        assert_eq!(follow(200_000, 50_000), 199_800);
+        assert_eq!(follow(50_000, 50_100), 50_100);
+    }
+}

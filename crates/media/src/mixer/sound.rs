@@ -1,0 +1,219 @@
+//! The program's sound: each 20 ms the speakers are decoded, the loudest mixed, and the mix encoded: once for
+//! all, and once more for each of those being heard, without its own voice.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::feed::Feed;
+use super::pace::{Steps, follow};
+use super::stats::{Counts, CpuMeter, count};
+use super::{MixerOutput, Shared, Stage};
+use crate::codec::{CodecError, Codecs, SoundDecoder, SoundEncoder};
+use crate::jitter::{HOLD_US_MIN, Pulled};
+use crate::level::{LEVEL_SILENT, Loudest, level};
+use crate::mix::{SoundMix, Voice};
+use crate::{SOUND_FRAME_LEN, SOUND_FRAME_US};
+
+/// Steps that sound may be late before some are left out: 200 ms, since a gap is worse than a burst. A guess.
+const BEHIND_MAX: u64 = 10;
+/// Added to the largest delay that an input's sound wants, so that pictures that came with it are decoded in
+/// time. A guess: several times what openh264 takes for 720p (1.5 ms).
+pub(super) const DECODE_US: u64 = 10_000;
+/// A frame quieter than this may be left out or doubled unheard, −dBov. A guess.
+const QUIET_LEVEL: u8 = 50;
+/// Decoded samples beyond this are no sound.
+const SAMPLE_MAX: f32 = 8.0;
+
+/// Makes sound, and sets the playout delay, until the mixer ends.
+pub(super) fn run(shared: &Shared, mut program: SoundProgram) {
+    let mut steps = Steps::new(1_000_000 / SOUND_FRAME_US, BEHIND_MAX);
+    let mut cpu = CpuMeter::default();
+    while let Some(orders) = shared.orders() {
+        let step = steps.next((shared.clock)(), shared.delay_us());
+        if !shared.wait_until(step.due_us) {
+            continue;
+        }
+        let stage = shared.stage();
+        for output in program.step(step.captured_us, &stage, orders.speaking, &shared.counts) {
+            shared.give(output);
+        }
+        steps.done();
+        let wanted_us = wanted_delay_us((shared.clock)(), &stage);
+        let delay_us = if orders.speaking { follow(shared.delay_us(), wanted_us) } else { wanted_us };
+        shared.set_delay_us(delay_us);
+        cpu.add_to(&shared.counts);
+    }
+}
+
+/// The playout delay that suits all inputs.
+pub(super) fn wanted_delay_us(now_us: u64, stage: &Stage) -> u64 {
+    let wanted = stage.inputs.iter().filter_map(|(_, feed)| feed.delay_us(now_us));
+    wanted.max().unwrap_or(HOLD_US_MIN) + DECODE_US
+}
+
+/// The speakers' decoders, the mix, and its encoders.
+pub(super) struct SoundProgram {
+    codecs: Arc<dyn Codecs>,
+    bitrate_bps: u32,
+    encoder: Box<dyn SoundEncoder>,
+    speakers: BTreeMap<u64, Speaker>,
+    loudest: Loudest,
+    mix: SoundMix,
+}
+
+struct Speaker {
+    feed: Arc<Feed>,
+    decoder: Option<Box<dyn SoundDecoder>>,
+    samples: Vec<f32>,
+    level: u8,
+    /// Encodes the mix without this speaker's voice, once that was needed.
+    minus: Option<Box<dyn SoundEncoder>>,
+}
+
+impl SoundProgram {
+    pub(super) fn new(
+        codecs: Arc<dyn Codecs>,
+        bitrate_bps: u32,
+        heard_max: usize,
+    ) -> Result<SoundProgram, CodecError> {
+        Ok(SoundProgram {
+            encoder: codecs.sound_encoder(1, bitrate_bps)?,
+            codecs,
+            bitrate_bps,
+            speakers: BTreeMap::new(),
+            loudest: Loudest::new(heard_max),
+            mix: SoundMix::new(),
+        })
+    }
+
+    /// The sound of the 20 ms from `captured_us` on. When the mixer is silent, only the speakers are followed.
+    pub(super) fn step(
+        &mut self,
+        captured_us: u64,
+        stage: &Stage,
+        speaking: bool,
+        counts: &Counts,
+    ) -> Vec<MixerOutput> {
+        for (input, feed) in &stage.inputs {
+            let known = self.speakers.get(&input.id).is_some_and(|speaker| Arc::ptr_eq(&speaker.feed, feed));
+            if !known {
+                self.speakers.insert(input.id, Speaker::new(Arc::clone(feed)));
+            }
+        }
+        for speaker in self.speakers.values_mut() {
+            if let Err(error) = speaker.decode(captured_us, &*self.codecs) {
+                tracing::debug!(input = speaker.feed.id, %error, "sound could not be decoded");
+                count(&counts.codec_errors, 1);
+            }
+        }
+        let levels = stage.inputs.iter().map(|(input, _)| {
+            let level = self.speakers.get(&input.id).map_or(LEVEL_SILENT, |speaker| speaker.level);
+            (input.id, if input.muted { LEVEL_SILENT } else { level })
+        });
+        self.loudest.update(&levels.collect::<Vec<_>>());
+        let outputs = if speaking {
+            self.mix_and_encode(captured_us, stage, counts)
+        } else {
+            self.mix = SoundMix::new(); // who is heard when it speaks again fades in
+            Vec::new()
+        };
+        // Who left was faded out in this step.
+        self.speakers.retain(|id, _| stage.feed(*id).is_some());
+        outputs
+    }
+
+    fn mix_and_encode(&mut self, captured_us: u64, stage: &Stage, counts: &Counts) -> Vec<MixerOutput> {
+        let muted = |id: u64| stage.inputs.iter().any(|(input, _)| input.id == id && input.muted);
+        let voices = self.speakers.iter().map(|(&id, speaker)| {
+            let heard = self.loudest.hears(id) && !muted(id);
+            Voice { id, samples: &speaker.samples, heard }
+        });
+        self.mix.mix(&voices.collect::<Vec<_>>());
+        let mut outputs = Vec::with_capacity(1 + stage.inputs.len());
+        let shared = checked(self.encoder.encode(self.mix.shared()), counts);
+        let shared_level = level(self.mix.shared());
+        if let Some(packet) = shared.clone() {
+            let contributors = self.mix.contributors().collect();
+            outputs.push(MixerOutput::Sound { packet, captured_us, level: shared_level, contributors });
+        }
+        for (input, _) in stage.inputs.iter().filter(|(input, _)| input.hears) {
+            let id = input.id;
+            let (packet, level) = match self.mix.without(id) {
+                Some(samples) => {
+                    let Some(speaker) = self.speakers.get_mut(&id) else { continue };
+                    let encoded = speaker.encode_minus(samples, &*self.codecs, self.bitrate_bps);
+                    (checked(encoded, counts), level(samples))
+                }
+                None => (shared.clone(), shared_level),
+            };
+            if let Some(packet) = packet {
+                outputs.push(MixerOutput::MixMinus { id, packet, captured_us, level });
+            }
+        }
+        outputs
+    }
+}
+
+fn checked(encoded: Result<Bytes, CodecError>, counts: &Counts) -> Option<Bytes> {
+    encoded
+        .inspect_err(|error| {
+            tracing::debug!(%error, "sound could not be encoded");
+            count(&counts.codec_errors, 1);
+        })
+        .ok()
+}
+
+impl Speaker {
+    fn new(feed: Arc<Feed>) -> Speaker {
+        let samples = vec![0.0; SOUND_FRAME_LEN];
+        Speaker { feed, decoder: None, samples, level: LEVEL_SILENT, minus: None }
+    }
+
+    /// Brings `samples` and `level` to the 20 ms from `captured_us` on.
+    fn decode(&mut self, captured_us: u64, codecs: &dyn Codecs) -> Result<(), CodecError> {
+        let result = match self.feed.pull_sound(captured_us, self.level > QUIET_LEVEL) {
+            Pulled::Silence => {
+                self.samples.fill(0.0);
+                Ok(())
+            }
+            Pulled::Packet(packet) => {
+                self.decoder(codecs).and_then(|(decoder, samples)| decoder.decode(&packet, samples))
+            }
+            Pulled::Lost { next } => {
+                self.decoder(codecs).map(|(decoder, samples)| decoder.conceal(next.as_deref(), samples))
+            }
+        };
+        if result.is_err() {
+            self.samples.fill(0.0);
+        }
+        for sample in &mut self.samples {
+            // also what isn't a number
+            *sample = if sample.abs() <= SAMPLE_MAX { *sample } else { 0.0 };
+        }
+        self.level = level(&self.samples);
+        result
+    }
+
+    fn decoder(&mut self, codecs: &dyn Codecs) -> Result<(&mut dyn SoundDecoder, &mut [f32]), CodecError> {
+        let decoder = match &mut self.decoder {
+            Some(decoder) => decoder,
+            none => none.insert(codecs.sound_decoder(1)?),
+        };
+        Ok((&mut **decoder, &mut self.samples))
+    }
+
+    fn encode_minus(
+        &mut self,
+        samples: &[f32],
+        codecs: &dyn Codecs,
+        bitrate_bps: u32,
+    ) -> Result<Bytes, CodecError> {
+        let encoder = match &mut self.minus {
+            Some(encoder) => encoder,
+            none => none.insert(codecs.sound_encoder(1, bitrate_bps)?),
+        };
+        encoder.encode(samples)
+    }
+}

@@ -1,0 +1,181 @@
+//! What a mixer did so far.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use cpu_time::ThreadTime;
+
+/// The middle and the long end of a distribution, to 6 %.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Percentiles {
+    /// Half of all values are at most this.
+    pub p50: u64,
+    /// 95 % of all values are at most this.
+    pub p95: u64,
+}
+
+/// What a mixer did since it was started.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MixerStats {
+    /// Pictures decoded, of all inputs, those that left included.
+    pub decoded_frames: u64,
+    /// Program pictures encoded.
+    pub encoded_frames: u64,
+    /// Program pictures left out, because composing and encoding fell behind the clock.
+    pub skipped_frames: u64,
+    /// What codecs refused, decoders and encoders together.
+    pub codec_errors: u64,
+    /// Time from a picture's turn to its last bit, microseconds; `None` before the first.
+    pub compose_encode_us: Option<Percentiles>,
+    /// What the mixer adds behind its jitter buffer: from the moment a program picture was due (its capture
+    /// time plus the playout delay) until it was given out, microseconds; `None` before the first.
+    pub added_latency_us: Option<Percentiles>,
+    /// The playout delay, from capture until a picture or sound is due, microseconds.
+    pub playout_delay_us: u64,
+    /// CPU time of all the mixer's threads, microseconds; `None` where the system doesn't tell.
+    pub cpu_us: Option<u64>,
+    /// The present inputs, in their order.
+    pub inputs: Vec<InputStats>,
+}
+
+/// What came from one input since it was added.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct InputStats {
+    /// Whose they are.
+    pub id: u64,
+    /// Pictures decoded.
+    pub decoded_frames: u64,
+    /// Pictures the decoder refused.
+    pub failed_frames: u64,
+    /// Pictures not decoded: waiting for a key frame, repeated, or beyond the queue's limit.
+    pub dropped_frames: u64,
+    /// Pictures and sound that came when their time was over.
+    pub late_frames: u64,
+    /// Sound frames made up for missing ones.
+    pub concealed_frames: u64,
+}
+
+/// Counters that the threads share.
+#[derive(Debug, Default)]
+pub(super) struct Counts {
+    pub(super) decoded: AtomicU64,
+    pub(super) encoded: AtomicU64,
+    pub(super) skipped: AtomicU64,
+    pub(super) codec_errors: AtomicU64,
+    pub(super) cpu_us: AtomicU64,
+}
+
+/// Adds to a counter.
+pub(super) fn count(counter: &AtomicU64, by: u64) {
+    counter.fetch_add(by, Ordering::Relaxed);
+}
+
+/// Counts values in buckets of 1/16 of a power of two.
+#[derive(Debug)]
+pub(super) struct Histogram {
+    buckets: Vec<u64>,
+}
+
+const PARTS: u64 = 16;
+const PARTS_LOG2: u32 = PARTS.ilog2();
+
+impl Default for Histogram {
+    fn default() -> Histogram {
+        Histogram { buckets: vec![0; bucket(u64::MAX) + 1] }
+    }
+}
+
+impl Histogram {
+    pub(super) fn record(&mut self, value: u64) {
+        self.buckets[bucket(value)] += 1;
+    }
+
+    pub(super) fn percentiles(&self) -> Option<Percentiles> {
+        let total: u64 = self.buckets.iter().sum();
+        let at = |percent: u64| {
+            let mut left = (total * percent).div_ceil(100);
+            self.buckets.iter().position(|&count| {
+                left = left.saturating_sub(count);
+                left == 0
+            })
+        };
+        (total > 0).then_some(())?;
+        Some(Percentiles { p50: value(at(50)?), p95: value(at(95)?) })
+    }
+}
+
+/// Values below 16 have a bucket each; above, the 4 bits behind the highest one count.
+fn bucket(value: u64) -> usize {
+    let shift = value.max(PARTS).ilog2() - PARTS_LOG2;
+    (u64::from(shift) * PARTS + (value >> shift)) as usize
+}
+
+/// The middle of a bucket.
+fn value(bucket: usize) -> u64 {
+    let bucket = bucket as u64;
+    let shift = (bucket / PARTS).saturating_sub(1);
+    let least = (bucket - shift * PARTS) << shift;
+    least + (1 << shift) / 2
+}
+
+/// The CPU time of one thread, added to the mixer's as it goes.
+#[derive(Debug, Default)]
+pub(super) struct CpuMeter {
+    counted_us: u64,
+}
+
+impl CpuMeter {
+    /// Adds what the calling thread spent since the last call. To be called on one thread only.
+    pub(super) fn add_to(&mut self, counts: &Counts) {
+        if let Some(spent_us) = thread_cpu_us() {
+            count(&counts.cpu_us, spent_us - self.counted_us.min(spent_us));
+            self.counted_us = spent_us;
+        }
+    }
+}
+
+/// CPU time of the calling thread, microseconds; `None` where the system doesn't tell.
+pub(super) fn thread_cpu_us() -> Option<u64> {
+    ThreadTime::try_now().ok().map(|time| time.as_duration().as_micros() as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn percentiles_are_right_to_a_sixteenth() {
+        let mut histogram = Histogram::default();
+        assert_eq!(histogram.percentiles(), None);
+        for value in 1..=10_000 {
+            histogram.record(value);
+        }
+        let Percentiles { p50, p95 } = histogram.percentiles().unwrap();
+        assert!(p50.abs_diff(5_000) < 5_000 / 16, "{p50}");
+        assert!(p95.abs_diff(9_500) < 9_500 / 16, "{p95}");
+    }
+
+    proptest! {
+        #[test]
+        fn every_value_has_its_bucket(wanted: u64, small in 0_u64..100) {
+            for wanted in [wanted, small, 0, u64::MAX] {
+                let got = value(bucket(wanted));
+                prop_assert!(got.abs_diff(wanted) <= wanted / 16);
+            }
+        }
+    }
+
+    #[test]
+    fn cpu_time_grows_with_work() {
+        let counts = Counts::default();
+        let mut meter = CpuMeter::default();
+        let begin = thread_cpu_us();
+        if begin.is_none() {
+            return;
+        }
+        while thread_cpu_us() < begin.map(|begin| begin + 2_000) {}
+        meter.add_to(&counts);
+        assert!(counts.cpu_us.load(Ordering::Relaxed) >= 2_000);
+    }
+}
