@@ -1,0 +1,204 @@
+//! What people type: durations, rates, sizes, link shapes, and things that happen at a time.
+
+use std::time::Duration;
+
+use plenary::{ProgramFormat, Shape};
+
+/// `500ms`, `20s`, `2m`.
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+    if text.chars().all(|c| c.is_ascii_digit()) {
+        return Err(format!("a duration needs a unit: {text}s, or {text}ms"));
+    }
+    humantime::parse_duration(text).map_err(|_| "a duration looks like 500ms, 20s or 2m".to_owned())
+}
+
+/// `1500kbit`, `5mbit`, `1gbit`: bits per second.
+pub(crate) fn rate(text: &str) -> Result<u64, String> {
+    let wrong = || "a rate looks like 1500kbit or 5mbit".to_owned();
+    let at = text.find(|c: char| c.is_ascii_alphabetic()).ok_or_else(wrong)?;
+    let (number, unit) = text.split_at(at);
+    let factor = match unit {
+        "bit" => 1.0,
+        "kbit" => 1e3,
+        "mbit" => 1e6,
+        "gbit" => 1e9,
+        _ => return Err(wrong()),
+    };
+    let number: f64 = number.parse().map_err(|_| wrong())?;
+    let bps = number * factor;
+    if !(1.0..=1e12).contains(&bps) {
+        return Err(format!("{text} is no rate between 1bit and 1000gbit"));
+    }
+    Ok(bps as u64)
+}
+
+/// `1280x720@30`: width, height, pictures per second.
+pub(crate) fn size(text: &str) -> Result<ProgramFormat, String> {
+    let wrong = || "a size looks like 1280x720@30".to_owned();
+    let (size, fps) = text.split_once('@').ok_or_else(wrong)?;
+    let (width, height) = size.split_once('x').ok_or_else(wrong)?;
+    let width: u16 = width.parse().map_err(|_| wrong())?;
+    let height: u16 = height.parse().map_err(|_| wrong())?;
+    let fps: u8 = fps.parse().map_err(|_| wrong())?;
+    if !width.is_multiple_of(2) || !height.is_multiple_of(2) {
+        return Err(format!("{text}: width and height must be even"));
+    }
+    if !(64..=3840).contains(&width) || !(64..=2160).contains(&height) || !(1..=60).contains(&fps) {
+        return Err(format!("{text}: from 64x64 to 3840x2160, at 1 to 60 pictures per second"));
+    }
+    // what the picture of 1280x720@30 gets at 1.5 Mbit/s
+    let bitrate_bps = (u64::from(width) * u64::from(height) * u64::from(fps) * 543 / 10_000).min(50_000_000) as u32;
+    Ok(ProgramFormat { width, height, fps, bitrate_bps })
+}
+
+/// `auto`, or how many.
+pub(crate) fn mixers(text: &str) -> Result<u8, String> {
+    match text {
+        "auto" => Ok(0),
+        number => match number.parse::<u8>() {
+            Ok(count @ 1..=8) => Ok(count),
+            Ok(count) => Err(format!("{count} mixers: from 1 to 8, or auto")),
+            Err(_) => Err("as many mixers as a number says, or auto".to_owned()),
+        },
+    }
+}
+
+/// `delay=30ms,loss=1%`: what each link does, in both directions.
+pub(crate) fn link(text: &str) -> Result<Shape, String> {
+    let mut shape = Shape::default();
+    for part in text.split(',') {
+        match part.split_once('=') {
+            Some(("delay", value)) => {
+                let delay = duration(value)?;
+                if delay > Duration::from_secs(10) {
+                    return Err(format!("{part}: at most 10s"));
+                }
+                shape.delay_us = delay.as_micros() as u64;
+            }
+            Some(("loss", value)) => {
+                let percent = value.strip_suffix('%').and_then(|number| number.parse::<f64>().ok());
+                let percent = percent.filter(|percent| (0.0..=100.0).contains(percent));
+                let percent = percent.ok_or_else(|| "a loss looks like 1% or 0.5%".to_owned())?;
+                shape.loss_ppm = (percent * 10_000.0) as u32;
+            }
+            Some(("rate", _)) => return Err("rate=: not yet".to_owned()),
+            _ => return Err("a link looks like delay=30ms,loss=1%".to_owned()),
+        }
+    }
+    Ok(shape)
+}
+
+/// Something that happens in a demo.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum What {
+    KillMixer,
+    KillRelay,
+    KillSpeaker,
+    LeaveMixer,
+    AddSpeaker,
+    AddViewer,
+}
+
+impl What {
+    /// As it was typed.
+    pub(crate) fn text(self) -> &'static str {
+        match self {
+            What::KillMixer => "kill=mixer",
+            What::KillRelay => "kill=relay",
+            What::KillSpeaker => "kill=speaker",
+            What::LeaveMixer => "leave=mixer",
+            What::AddSpeaker => "add=speaker",
+            What::AddViewer => "add=viewer",
+        }
+    }
+}
+
+/// Something, and when: since the creation of the room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct At {
+    pub(crate) at: Duration,
+    pub(crate) what: What,
+}
+
+/// `10s:kill=mixer`.
+pub(crate) fn at(text: &str) -> Result<At, String> {
+    let (time, what) = text.split_once(':').ok_or_else(|| "it looks like 10s:kill=mixer".to_owned())?;
+    let all = [
+        What::KillMixer,
+        What::KillRelay,
+        What::KillSpeaker,
+        What::LeaveMixer,
+        What::AddSpeaker,
+        What::AddViewer,
+    ];
+    if what == "halve=mixer" {
+        return Err("halve=mixer: not yet".to_owned());
+    }
+    let what = all.into_iter().find(|known| known.text() == what).ok_or_else(|| {
+        let known: Vec<_> = all.iter().map(|known| known.text()).collect();
+        format!("{what} is none of {}", known.join(", "))
+    })?;
+    Ok(At { at: duration(time)?, what })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_take_units() {
+        assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
+        assert_eq!(duration("2m"), Ok(Duration::from_secs(120)));
+        for wrong in ["20", "", "s", "20 years ago", "-1s"] {
+            assert!(duration(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn rates_take_units() {
+        for (text, bps) in [("1500kbit", 1_500_000), ("5mbit", 5_000_000), ("0.5mbit", 500_000), ("800bit", 800)] {
+            assert_eq!(rate(text), Ok(bps));
+        }
+        for wrong in ["1500", "kbit", "5mb", "-1kbit", "0kbit", "1e99mbit", "nanmbit"] {
+            assert!(rate(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn sizes_are_even_and_within_bounds() {
+        let program = size("1280x720@30").unwrap();
+        assert_eq!((program.width, program.height, program.fps), (1280, 720, 30));
+        assert!((1_490_000..1_510_000).contains(&program.bitrate_bps), "{}", program.bitrate_bps);
+        for wrong in ["1280x720", "1281x720@30", "0x0@30", "1280x720@0", "99999x2@30", "x@", "1280*720@30"] {
+            assert!(size(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn links_have_delay_and_loss() {
+        let shape = link("delay=30ms,loss=1%").unwrap();
+        assert_eq!((shape.delay_us, shape.loss_ppm), (30_000, 10_000));
+        assert_eq!(link("loss=0.5%").unwrap().loss_ppm, 5_000);
+        assert_eq!(link("rate=5mbit"), Err("rate=: not yet".to_owned()));
+        for wrong in ["", "delay", "delay=30", "loss=1", "loss=101%", "speed=3", "delay=1h"] {
+            assert!(link(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn things_happen_at_a_time() {
+        assert_eq!(at("10s:kill=mixer"), Ok(At { at: Duration::from_secs(10), what: What::KillMixer }));
+        assert_eq!(at("10s:halve=mixer"), Err("halve=mixer: not yet".to_owned()));
+        for wrong in ["kill=mixer", "10s", "10:kill=mixer", "10s:kill=host", "10s:"] {
+            assert!(at(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn mixers_are_one_to_eight_or_auto() {
+        assert_eq!((mixers("auto"), mixers("3")), (Ok(0), Ok(3)));
+        for wrong in ["0", "9", "-1", "many"] {
+            assert!(mixers(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! Who may open a TCP connection: counts in all and per address, and a rate per address.
+//!
+//! An address is an IPv4 address or the /64 of an IPv6 one, since whoever has one of those has them all.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::limits::{Bucket, Limits};
+
+/// How often at most the table of addresses is swept when it is full: a sweep of 65 536 takes about 1 ms.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Counts connections, and says whether one more may come.
+#[derive(Debug)]
+pub(crate) struct Gate {
+    limits: Arc<Limits>,
+    open: usize,
+    addresses: HashMap<IpAddr, Visits>,
+    swept: Option<Instant>,
+}
+
+/// What is remembered of an address.
+#[derive(Debug)]
+struct Visits {
+    open: usize,
+    bucket: Bucket,
+}
+
+/// Why a connection may not come in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Turned {
+    /// There are too many; HTTP's 503.
+    Full,
+    /// They come too fast; HTTP's 429.
+    TooFast,
+}
+
+/// A connection's right to be there; given back when dropped.
+#[derive(Debug)]
+pub(crate) struct Pass {
+    gate: Arc<Mutex<Gate>>,
+    address: IpAddr,
+}
+
+impl Gate {
+    pub(crate) fn new(limits: Arc<Limits>) -> Gate {
+        Gate { limits, open: 0, addresses: HashMap::new(), swept: None }
+    }
+
+    /// Lets a connection in.
+    pub(crate) fn pass(gate: &Arc<Mutex<Gate>>, ip: IpAddr, now: Instant) -> Result<Arc<Pass>, Turned> {
+        let address = one_owner(ip);
+        gate.lock().unwrap_or_else(PoisonError::into_inner).enter(address, now)?;
+        Ok(Arc::new(Pass { gate: gate.clone(), address }))
+    }
+
+    fn enter(&mut self, address: IpAddr, now: Instant) -> Result<(), Turned> {
+        if self.open >= self.limits.connections_max {
+            return Err(Turned::Full);
+        }
+        if !self.addresses.contains_key(&address) && self.addresses.len() >= self.limits.addresses_max {
+            self.sweep(now);
+            if self.addresses.len() >= self.limits.addresses_max {
+                return Err(Turned::Full);
+            }
+        }
+        let visits = self.addresses.entry(address).or_insert_with(|| Visits {
+            open: 0,
+            bucket: Bucket::new(self.limits.connects_per_address, now),
+        });
+        if !visits.bucket.try_take(now) {
+            return Err(Turned::TooFast);
+        }
+        if visits.open >= self.limits.connections_per_address_max {
+            return Err(Turned::Full);
+        }
+        visits.open += 1;
+        self.open += 1;
+        Ok(())
+    }
+
+    fn leave(&mut self, address: &IpAddr) {
+        if let Some(visits) = self.addresses.get_mut(address) {
+            visits.open = visits.open.saturating_sub(1);
+            self.open = self.open.saturating_sub(1);
+        }
+    }
+
+    /// Forgets the addresses that have nothing open and could come with a full burst again.
+    fn sweep(&mut self, now: Instant) {
+        if self.swept.is_some_and(|swept| now.saturating_duration_since(swept) < SWEEP_INTERVAL) {
+            return;
+        }
+        self.swept = Some(now);
+        self.addresses.retain(|_, visits| visits.open > 0 || !visits.bucket.is_full(now));
+    }
+}
+
+impl Drop for Pass {
+    fn drop(&mut self) {
+        self.gate.lock().unwrap_or_else(PoisonError::into_inner).leave(&self.address);
+    }
+}
+
+fn one_owner(ip: IpAddr) -> IpAddr {
+    match ip.to_canonical() {
+        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & (u128::MAX << 64)).into(),
+        v4 => v4,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::Rate;
+
+    fn gate(limits: Limits) -> Arc<Mutex<Gate>> {
+        Arc::new(Mutex::new(Gate::new(Arc::new(limits))))
+    }
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn the_count_of_one_address_does_not_touch_another() {
+        let gate = gate(Limits { connections_per_address_max: 2, connections_max: 4, ..Limits::default() });
+        let now = Instant::now();
+        let mut passes = Vec::new();
+        for (address, expected) in [
+            ("10.0.0.1", None),
+            ("10.0.0.1", None),
+            ("10.0.0.1", Some(Turned::Full)),
+            ("::ffff:10.0.0.1", Some(Turned::Full)),
+            ("2001:db8::1", None),
+            ("2001:db8::2:1", None),
+            ("2001:db8::3", Some(Turned::Full)),
+            // all four are taken
+            ("10.0.0.2", Some(Turned::Full)),
+        ] {
+            let passed = Gate::pass(&gate, ip(address), now);
+            assert_eq!(passed.as_ref().err(), expected.as_ref(), "{address}");
+            passes.extend(passed.ok());
+        }
+        passes.clear();
+        assert!(Gate::pass(&gate, ip("10.0.0.2"), now).is_ok());
+    }
+
+    #[test]
+    fn who_comes_too_fast_waits() {
+        let gate = gate(Limits { connects_per_address: Rate { per_s: 1, burst: 2 }, ..Limits::default() });
+        let now = Instant::now();
+        let at = |s: u64| Gate::pass(&gate, ip("10.0.0.1"), now + Duration::from_secs(s)).err();
+        assert_eq!(
+            [at(0), at(0), at(0), at(1), at(1)],
+            [None, None, Some(Turned::TooFast), None, Some(Turned::TooFast)]
+        );
+    }
+
+    #[test]
+    fn the_table_of_addresses_is_bounded_and_forgets_who_is_gone() {
+        let limits = Limits {
+            addresses_max: 2,
+            connects_per_address: Rate { per_s: 1, burst: 2 },
+            ..Limits::default()
+        };
+        let gate = gate(limits);
+        let now = Instant::now();
+        let staying = Gate::pass(&gate, ip("10.0.0.1"), now).unwrap();
+        drop(Gate::pass(&gate, ip("10.0.0.2"), now).unwrap());
+        assert_eq!(Gate::pass(&gate, ip("10.0.0.3"), now).err(), Some(Turned::Full));
+        let later = now + Duration::from_secs(10);
+        assert!(Gate::pass(&gate, ip("10.0.0.3"), later).is_ok());
+        assert_eq!(gate.lock().unwrap().addresses.len(), 2);
+        drop(staying);
+    }
+}

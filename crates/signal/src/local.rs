@@ -1,0 +1,69 @@
+//! The end of a peer in the rendezvous's own process: no TCP, no signatures, no rate limits.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use tokio::sync::Mutex;
+
+use crate::mailbox::{Mail, Mailbox};
+use crate::rooms::StayOver;
+use crate::signal::{Signal, SignalError, SignalEvent, check_len};
+use crate::switchboard::Membership;
+use crate::wire::Address;
+
+/// A [`Signal`] within one process; see [`Switchboard::attach`](crate::Switchboard::attach).
+///
+/// It is `Up` from the start and never `Down`. An envelope is with its recipient when `send` returns, or an
+/// `Undeliverable` waits here. Events wait in the same bounded queue as a remote peer's do, and envelopes
+/// that find it full are undeliverable.
+#[derive(Debug)]
+pub struct LocalSignal {
+    membership: Membership,
+    inbox: Mutex<Inbox>,
+    /// Closed here, or `Ended` was said.
+    over: AtomicBool,
+}
+
+#[derive(Debug)]
+struct Inbox {
+    mailbox: Mailbox,
+    said_up: bool,
+}
+
+impl LocalSignal {
+    pub(crate) fn new((membership, mailbox): (Membership, Mailbox)) -> LocalSignal {
+        LocalSignal {
+            membership,
+            inbox: Mutex::new(Inbox { mailbox, said_up: false }),
+            over: AtomicBool::new(false),
+        }
+    }
+}
+
+#[async_trait]
+impl Signal for LocalSignal {
+    fn send(&self, to: Address, envelope: Bytes) -> Result<(), SignalError> {
+        check_len(&envelope)?;
+        self.membership.carry(to, envelope).map_err(|StayOver| SignalError::Ended)
+    }
+
+    async fn next(&self) -> Option<SignalEvent> {
+        let mut inbox = self.inbox.lock().await;
+        if !inbox.said_up {
+            inbox.said_up = true;
+            return Some(SignalEvent::Up);
+        }
+        match inbox.mailbox.next().await {
+            Some(Mail::Envelope { from, bytes }) => Some(SignalEvent::Envelope { from, bytes }),
+            Some(Mail::Undeliverable { to }) => Some(SignalEvent::Undeliverable { to }),
+            None if self.over.swap(true, Ordering::Relaxed) => None,
+            None => Some(SignalEvent::Ended(SignalError::Refused(self.membership.end()))),
+        }
+    }
+
+    async fn close(&self) {
+        self.over.store(true, Ordering::Relaxed);
+        self.membership.leave();
+    }
+}

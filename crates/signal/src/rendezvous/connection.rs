@@ -1,0 +1,276 @@
+//! One websocket: challenge, hello, then frames both ways until either side ends it.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use futures::stream::{SplitSink, SplitStream};
+use futures::{SinkExt as _, StreamExt as _};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::{MissedTickBehavior, interval_at, sleep, timeout};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::{self, Message};
+use tracing::field::display;
+use tracing::{debug, warn};
+
+use crate::limits::{Bucket, Limits};
+use crate::mailbox::{Mail, Mailbox};
+use crate::socket::{self, Heard, heard};
+use crate::switchboard::{Membership, Switchboard};
+use crate::wire::{FrameError, FromPeer, FromRendezvous, Refusal, SILENT_PINGS};
+
+/// So much mail is written before it is flushed. Guess.
+const MAIL_BATCH_MAX: usize = 32;
+
+/// How a connection ended.
+#[derive(Debug)]
+enum Ending {
+    /// The peer is gone; there is nobody to tell.
+    Gone(String),
+    /// The peer is told why.
+    Refused(Refusal, String),
+}
+
+impl From<Refusal> for Ending {
+    fn from(refusal: Refusal) -> Ending {
+        Ending::Refused(refusal, refusal.to_string())
+    }
+}
+
+/// Serves one websocket until it ends.
+pub(super) async fn serve<S>(
+    mut socket: WebSocketStream<S>,
+    switchboard: &Switchboard,
+    address: Option<SocketAddr>,
+) where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let talking = talk(&mut socket, switchboard, address);
+    let address = address.map(display);
+    let ending = switchboard.closing().run_until_cancelled(talking).await;
+    match ending.unwrap_or_else(|| Refusal::Closing.into()) {
+        Ending::Gone(why) => {
+            debug!(address, %why, "a peer has gone");
+            socket::part(socket, None, CloseCode::Normal, "").await;
+        }
+        Ending::Refused(refusal, detail) => {
+            if is_misbehaviour(refusal) {
+                warn!(address, %refusal, %detail, "a peer was refused");
+            } else {
+                debug!(address, %refusal, "a peer was refused");
+            }
+            let frame = Message::Binary(FromRendezvous::Refused(refusal).to_bytes());
+            socket::part(socket, Some(frame), close_code(refusal), &refusal.to_string()).await;
+        }
+    }
+}
+
+fn is_misbehaviour(refusal: Refusal) -> bool {
+    use Refusal::{BadProof, Late, Malformed, Slow, TooLong, Version};
+    matches!(refusal, BadProof | Late | Malformed | Slow | TooLong | Version)
+}
+
+/// RFC 6455, 7.4.1.
+fn close_code(refusal: Refusal) -> CloseCode {
+    match refusal {
+        Refusal::TooLong => CloseCode::Size,
+        Refusal::Malformed | Refusal::Version => CloseCode::Protocol,
+        Refusal::Closing => CloseCode::Away,
+        _ => CloseCode::Policy,
+    }
+}
+
+async fn talk<S>(
+    socket: &mut WebSocketStream<S>,
+    switchboard: &Switchboard,
+    address: Option<SocketAddr>,
+) -> Ending
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let limits = switchboard.limits();
+    let (membership, mailbox) = match timeout(limits.hello_timeout, greet(socket, switchboard)).await {
+        Ok(Ok(entered)) => entered,
+        Ok(Err(ending)) => return ending,
+        Err(_) => return Refusal::Late.into(),
+    };
+    let (sink, stream) = socket.split();
+    // two halves of one task: a peer that doesn't read is still heard, one that is throttled still told
+    tokio::select! {
+        ending = listen(stream, &membership, limits, address) => ending,
+        ending = speak(sink, mailbox, &membership, limits) => ending,
+    }
+}
+
+/// Challenges the peer, checks its answer and lets it into its room.
+async fn greet<S>(
+    socket: &mut WebSocketStream<S>,
+    switchboard: &Switchboard,
+) -> Result<(Membership, Mailbox), Ending>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let gone = |error: &dyn std::fmt::Display| Ending::Gone(error.to_string());
+    let mut nonce = [0; 32];
+    getrandom::fill(&mut nonce).map_err(|error| gone(&error))?;
+    let challenge = FromRendezvous::Challenge { nonce }.to_bytes();
+    socket.send(Message::Binary(challenge)).await.map_err(|error| gone(&error))?;
+    let hello = loop {
+        match heard(socket.next().await) {
+            Heard::Life => {}
+            Heard::Frame(frame) => match FromPeer::from_bytes(&frame) {
+                Ok(FromPeer::Hello(hello)) => break hello,
+                Ok(_) => return Err(Ending::Refused(Refusal::Malformed, "no hello first".to_owned())),
+                Err(error) => return Err(refused(error)),
+            },
+            other => return Err(ended(other)),
+        }
+    };
+    hello.check(&nonce)?;
+    let entered = switchboard.enter(hello.room, hello.peer, hello.host.is_some())?;
+    let ping_interval_ms = u32::try_from(switchboard.limits().ping_interval.as_millis()).unwrap_or(u32::MAX);
+    let welcome = FromRendezvous::Welcome { ping_interval_ms }.to_bytes();
+    socket.send(Message::Binary(welcome)).await.map_err(|error| gone(&error))?;
+    debug!(room = %hello.room, peer = %hello.peer, host = hello.host.is_some(), "a peer came in");
+    Ok(entered)
+}
+
+/// Carries what the peer sends, as fast as its limits allow.
+async fn listen<S>(
+    mut stream: SplitStream<&mut WebSocketStream<S>>,
+    membership: &Membership,
+    limits: &Limits,
+    address: Option<SocketAddr>,
+) -> Ending
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut frames = Bucket::new(limits.frames, Instant::now());
+    let mut bytes = Bucket::new(limits.bytes, Instant::now());
+    let mut throttled = false;
+    loop {
+        let silence_max = limits.ping_interval * SILENT_PINGS;
+        let Ok(item) = timeout(silence_max, stream.next()).await else {
+            return Ending::Gone(format!("silent for {silence_max:?}"));
+        };
+        let len = match heard(item) {
+            Heard::Life => 0,
+            Heard::Frame(frame) => {
+                if let Err(ending) = obey(&frame, membership) {
+                    return ending;
+                }
+                frame.len()
+            }
+            other => return ended(other),
+        };
+        let now = Instant::now();
+        let len = u32::try_from(len).unwrap_or(u32::MAX);
+        let pause = frames.take(1, now).max(bytes.take(len, now));
+        if !pause.is_zero() {
+            if !throttled {
+                warn!(
+                    address = address.map(display),
+                    "a peer sends too fast, and is read no faster than its limits from now on"
+                );
+                throttled = true;
+            }
+            sleep(pause).await;
+        }
+    }
+}
+
+/// Does what a frame asks for.
+fn obey(frame: &[u8], membership: &Membership) -> Result<(), Ending> {
+    match FromPeer::from_bytes(frame) {
+        // copied, because the frame may share a larger buffer than what it is reckoned at while it waits
+        Ok(FromPeer::Send { to, envelope }) => {
+            membership.carry(to, Bytes::copy_from_slice(envelope)).map_err(|_| membership.end().into())
+        }
+        Ok(FromPeer::Pong) | Err(FrameError::Unknown(_)) => Ok(()),
+        Ok(FromPeer::Hello(_)) => Err(Ending::Refused(Refusal::Malformed, "a second hello".to_owned())),
+        Err(error) => Err(refused(error)),
+    }
+}
+
+fn refused(error: FrameError) -> Ending {
+    let refusal = match error {
+        FrameError::Version(_) => Refusal::Version,
+        FrameError::TooLong => Refusal::TooLong,
+        FrameError::Malformed | FrameError::Unknown(_) => Refusal::Malformed,
+    };
+    Ending::Refused(refusal, error.to_string())
+}
+
+fn ended(heard: Heard) -> Ending {
+    match heard {
+        Heard::Gone(why) => Ending::Gone(why),
+        Heard::TooLong => Refusal::TooLong.into(),
+        Heard::Malformed(what) => Ending::Refused(Refusal::Malformed, what),
+        Heard::Frame(_) | Heard::Life => Refusal::Malformed.into(),
+    }
+}
+
+/// Sends what waits for the peer, and pings.
+async fn speak<S>(
+    mut sink: SplitSink<&mut WebSocketStream<S>, Message>,
+    mut mailbox: Mailbox,
+    membership: &Membership,
+    limits: &Limits,
+) -> Ending
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut pings = interval_at(tokio::time::Instant::now() + limits.ping_interval, limits.ping_interval);
+    pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        let first = tokio::select! {
+            mail = mailbox.next() => match mail {
+                Some(mail) => frame_of(&mail),
+                None => return membership.end().into(),
+            },
+            _ = pings.tick() => FromRendezvous::Ping.to_bytes(),
+        };
+        if let Err(ending) = write(&mut sink, first, &mut mailbox, limits.send_timeout).await {
+            return ending;
+        }
+    }
+}
+
+/// Writes a frame, and with it some of what waits already.
+async fn write<S>(
+    sink: &mut SplitSink<&mut WebSocketStream<S>, Message>,
+    first: Bytes,
+    mailbox: &mut Mailbox,
+    send_timeout: Duration,
+) -> Result<(), Ending>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut next = Some(first);
+    let mut written = 0;
+    while let Some(frame) = next {
+        in_time(send_timeout, sink.feed(Message::Binary(frame))).await?;
+        written += 1;
+        next = if written < MAIL_BATCH_MAX { mailbox.try_next().map(|mail| frame_of(&mail)) } else { None };
+    }
+    in_time(send_timeout, sink.flush()).await
+}
+
+/// One step of writing, during which TCP must take at least something.
+async fn in_time(
+    send_timeout: Duration,
+    step: impl Future<Output = Result<(), tungstenite::Error>>,
+) -> Result<(), Ending> {
+    match timeout(send_timeout, step).await {
+        Ok(written) => written.map_err(|error| Ending::Gone(error.to_string())),
+        Err(_) => Err(Refusal::Slow.into()),
+    }
+}
+
+fn frame_of(mail: &Mail) -> Bytes {
+    match mail {
+        Mail::Envelope { from, bytes } => FromRendezvous::Deliver { from: *from, envelope: bytes }.to_bytes(),
+        Mail::Undeliverable { to } => FromRendezvous::Undeliverable { to: *to }.to_bytes(),
+    }
+}

@@ -1,0 +1,115 @@
+//! Accepts TCP connections and reads their HTTP requests, no more of them and no slower than the limits say.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use axum::extract::ConnectInfo;
+use axum::{Extension, Router};
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::time::{sleep, timeout};
+use tracing::{debug, error, warn};
+
+use super::Lobby;
+use crate::gate::{Gate, Pass, Turned};
+
+/// Most bytes of a request's head that are kept; hyper's least is 8 KiB. Browsers send about 1 KiB.
+const HEAD_LEN_MAX: usize = 16 * 1024;
+/// How many connections the kernel holds until they are accepted: Linux's own bound (net.core.somaxconn since
+/// 5.4). With the usual 1024, 1000 peers that came at once took 1.3 s, as some had to send their SYN again.
+const BACKLOG: u32 = 4096;
+/// After an error that says the machine lacks something, files mostly, accepting rests for so long.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// At most so often it is logged that connections are turned away: who floods the port shall not flood the
+/// log.
+const WARN_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Listens on `address`, also where connections of a rendezvous that just closed linger.
+pub(super) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    // on Windows it would let another program take the port over
+    #[cfg(not(windows))]
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
+/// Accepts until the lobby closes.
+pub(super) async fn serve(listener: TcpListener, router: Router, gate: Arc<Mutex<Gate>>, lobby: Lobby) {
+    let mut turned_away = TurnedAway::default();
+    let accepting = async {
+        loop {
+            match listener.accept().await {
+                Ok((stream, address)) => match Gate::pass(&gate, address.ip(), Instant::now()) {
+                    Ok(pass) => {
+                        let serving = connection(stream, address, pass, router.clone(), lobby.clone());
+                        lobby.tasks.spawn(serving);
+                    }
+                    Err(turned) => turned_away.answer(&stream, address, turned),
+                },
+                Err(error) if concerns_one_connection(&error) => debug!(%error, "a connection broke early"),
+                Err(error) => {
+                    error!(%error, "cannot accept connections");
+                    sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    };
+    lobby.switchboard.closing().run_until_cancelled(accepting).await;
+}
+
+fn concerns_one_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
+}
+
+/// Those who were not let in.
+#[derive(Default)]
+struct TurnedAway {
+    /// Since it was logged.
+    count: u64,
+    logged: Option<Instant>,
+}
+
+impl TurnedAway {
+    /// Answers without a task and without waiting for the request.
+    fn answer(&mut self, stream: &TcpStream, address: SocketAddr, turned: Turned) {
+        let status = match turned {
+            Turned::Full => "503 Service Unavailable",
+            Turned::TooFast => "429 Too Many Requests",
+        };
+        let response = format!("HTTP/1.1 {status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
+        // a courtesy: the connection closes either way
+        let _ = stream.try_write(response.as_bytes());
+        self.count += 1;
+        if self.logged.is_none_or(|logged| logged.elapsed() >= WARN_INTERVAL) {
+            warn!(%address, status, count = self.count, "connections were turned away, this one the last");
+            *self = TurnedAway { count: 0, logged: Some(Instant::now()) };
+        }
+    }
+}
+
+/// Serves one connection until it closes or becomes a websocket.
+async fn connection(stream: TcpStream, address: SocketAddr, pass: Arc<Pass>, router: Router, lobby: Lobby) {
+    if let Err(error) = stream.set_nodelay(true) {
+        debug!(%address, %error, "cannot switch Nagle's algorithm off");
+    }
+    let routes = router.layer(Extension(pass)).layer(Extension(ConnectInfo(address)));
+    let limits = lobby.switchboard.limits();
+    let serving = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.hello_timeout)
+        .max_buf_size(HEAD_LEN_MAX)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(routes))
+        .with_upgrades();
+    let closing = lobby.switchboard.closing();
+    match closing.run_until_cancelled(timeout(limits.http_max, serving)).await {
+        Some(Ok(Err(error))) => debug!(%address, %error, "a connection ended"),
+        Some(Err(_)) => warn!(%address, "a connection was closed: it took too long"),
+        Some(Ok(Ok(()))) | None => {}
+    }
+}

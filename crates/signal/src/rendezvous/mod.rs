@@ -1,0 +1,204 @@
+//! The rendezvous: a small web server where peers of a room find each other.
+//!
+//! `GET /` answers who is there, `/signal` opens a websocket that speaks [`wire`](crate::wire), and
+//! everything else is left to a page that the embedder may add. All state is in memory, in a [`Switchboard`]:
+//! an envelope goes from the connection it came in on to its recipient's mailbox, and is kept nowhere else.
+//!
+//! One task accepts, and each connection is one: first plain HTTP, then, if it comes to that, the websocket
+//! in a task of its own. A connection that misbehaves is refused with a reason and closed, and no other
+//! notices.
+
+mod connection;
+mod listener;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+
+use axum::body::Body;
+use axum::extract::{ConnectInfo, Request, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::get;
+use axum::{Extension, Router};
+use hyper_util::rt::TokioIo;
+use plenary_proto::{PeerId, RoomId};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::handshake::server::create_response_with_body;
+use tokio_tungstenite::tungstenite::protocol::Role;
+use tokio_util::task::TaskTracker;
+use tracing::field::display;
+use tracing::{debug, info};
+
+use crate::gate::{Gate, Pass};
+use crate::limits::Limits;
+use crate::local::LocalSignal;
+use crate::socket;
+use crate::switchboard::Switchboard;
+use crate::wire::Refusal;
+
+/// The path of the websocket.
+pub const SIGNAL_PATH: &str = "/signal";
+/// What `GET /` answers where no page was added.
+const GREETING: &str = "This is a plenary rendezvous. To get into a room, run: plenary join INVITE\n";
+
+/// What a rendezvous is made of.
+#[derive(Clone, Debug, Default)]
+pub struct RendezvousConfig {
+    /// How much it takes on.
+    pub limits: Limits,
+    /// Answers what is not [`SIGNAL_PATH`]; by default a line of text at `/`.
+    pub page: Option<Router>,
+}
+
+/// Why there is no rendezvous.
+#[derive(Debug, thiserror::Error)]
+pub enum RendezvousError {
+    /// Somebody listens there already.
+    #[error("{address} is in use: another program listens there")]
+    AddressInUse {
+        /// Where it was to listen.
+        address: SocketAddr,
+    },
+    /// It can't listen there for another reason.
+    #[error("cannot listen on {address}: {error}")]
+    Bind {
+        /// Where it was to listen.
+        address: SocketAddr,
+        /// As the system says it.
+        error: io::Error,
+    },
+}
+
+/// A running rendezvous. Dropped, it closes as by [`close`](Rendezvous::close), in the background.
+#[derive(Debug)]
+pub struct Rendezvous {
+    lobby: Lobby,
+    local_addr: SocketAddr,
+}
+
+/// What the routes of a rendezvous share.
+#[derive(Clone, Debug)]
+struct Lobby {
+    switchboard: Switchboard,
+    /// Everything that must have ended when closing is done.
+    tasks: TaskTracker,
+}
+
+impl Rendezvous {
+    /// Listens on `address` (TCP; port 0 for any that is free) and serves until closed or dropped.
+    ///
+    /// # Errors
+    /// [`RendezvousError::AddressInUse`] or [`RendezvousError::Bind`].
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub fn bind(address: SocketAddr, config: RendezvousConfig) -> Result<Rendezvous, RendezvousError> {
+        let wrong = |error: io::Error| match error.kind() {
+            io::ErrorKind::AddrInUse => RendezvousError::AddressInUse { address },
+            _ => RendezvousError::Bind { address, error },
+        };
+        let listener = listener::listen(address).map_err(wrong)?;
+        let local_addr = listener.local_addr().map_err(wrong)?;
+        let switchboard = Switchboard::new(config.limits);
+        let lobby = Lobby { switchboard, tasks: TaskTracker::new() };
+        let gate = Arc::new(Mutex::new(Gate::new(lobby.switchboard.limits().clone())));
+        let router = lobby.router(config.page);
+        lobby.tasks.spawn(listener::serve(listener, router, gate, lobby.clone()));
+        info!(address = %local_addr, "a rendezvous listens");
+        Ok(Rendezvous { lobby, local_addr })
+    }
+
+    /// Where it listens.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local_addr
+    }
+
+    /// Its rooms, for peers in the same process.
+    pub fn switchboard(&self) -> &Switchboard {
+        &self.lobby.switchboard
+    }
+
+    /// Lets a peer of this process into an open room; see [`Switchboard::attach`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn attach(&self, room: RoomId, me: PeerId) -> Result<LocalSignal, Refusal> {
+        self.switchboard().attach(room, me)
+    }
+
+    /// Lets the host in that this process is; see [`Switchboard::attach_host`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn attach_host(&self, room: RoomId, me: PeerId) -> Result<LocalSignal, Refusal> {
+        self.switchboard().attach_host(room, me)
+    }
+
+    /// The routes `/` and [`SIGNAL_PATH`], to be served by another web server as well.
+    ///
+    /// They lead to the same rooms. How many connections come, and how slowly their requests, is then for
+    /// that server to bound; to name peers' addresses in the log it must add axum's [`ConnectInfo`].
+    pub fn router(&self) -> Router {
+        self.lobby.router(None)
+    }
+
+    /// Tells every peer, closes all connections (about a second for those that don't answer) and stops
+    /// listening. When it returns, none of its tasks is left.
+    pub async fn close(self) {
+        self.lobby.close();
+        self.lobby.tasks.wait().await;
+    }
+}
+
+impl Drop for Rendezvous {
+    fn drop(&mut self) {
+        self.lobby.close();
+    }
+}
+
+impl Lobby {
+    fn close(&self) {
+        self.switchboard.close();
+        self.tasks.close();
+    }
+
+    fn router(&self, page: Option<Router>) -> Router {
+        let page = page.unwrap_or_else(|| Router::new().route("/", get(GREETING)));
+        Router::new().route(SIGNAL_PATH, get(signal)).with_state(self.clone()).fallback_service(page)
+    }
+}
+
+/// Turns a request for [`SIGNAL_PATH`] into a websocket, which lives on in a task of its own.
+async fn signal(
+    State(lobby): State<Lobby>,
+    address: Option<Extension<ConnectInfo<SocketAddr>>>,
+    pass: Option<Extension<Arc<Pass>>>,
+    request: Request,
+) -> Response {
+    let response = match create_response_with_body(&request, Body::empty) {
+        Ok(response) => response,
+        Err(error) => {
+            let upgrade = [(header::UPGRADE, "websocket"), (header::CONNECTION, "upgrade")];
+            return (StatusCode::UPGRADE_REQUIRED, upgrade, format!("{error}\n")).into_response();
+        }
+    };
+    let address = address.map(|Extension(ConnectInfo(address))| address);
+    let upgrade = hyper::upgrade::on(request);
+    lobby.tasks.spawn(async move {
+        match upgrade.await {
+            Ok(upgraded) => {
+                let bounds = Some(socket::bounds());
+                let io = TokioIo::new(upgraded);
+                let socket = WebSocketStream::from_raw_socket(io, Role::Server, bounds).await;
+                connection::serve(socket, &lobby.switchboard, address).await;
+            }
+            Err(error) => {
+                let address = address.map(display);
+                debug!(address, %error, "a connection ended before it was a websocket");
+            }
+        }
+        drop(pass);
+    });
+    response
+}

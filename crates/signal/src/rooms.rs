@@ -1,0 +1,291 @@
+//! The rooms of one rendezvous and who is in them. Plain data: time comes from outside, nothing waits.
+//!
+//! A room opens when its host comes, takes in whoever knows its id, and stays open for a while after its last
+//! member has left, so that a host whose connection broke finds its viewers' room as it was.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use plenary_proto::{PeerId, RoomId};
+use tracing::info;
+
+use crate::limits::Limits;
+use crate::mailbox::{Mail, MailSlot};
+use crate::wire::{Address, Refusal};
+
+/// All rooms.
+#[derive(Debug)]
+pub(crate) struct Rooms {
+    limits: Arc<Limits>,
+    rooms: HashMap<RoomId, Room>,
+    /// Those without members, by when the last one left.
+    empty: BTreeSet<(Instant, RoomId)>,
+    /// Counts entries, so that a replaced member is told from the one in its place.
+    entries: u64,
+}
+
+#[derive(Debug, Default)]
+struct Room {
+    members: HashMap<PeerId, Member>,
+    /// Members that proved the root key, the latest last.
+    hosts: Vec<PeerId>,
+    empty_since: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct Member {
+    slot: MailSlot,
+    entry: u64,
+}
+
+/// One stay of a peer in a room.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ticket {
+    pub(crate) room: RoomId,
+    pub(crate) peer: PeerId,
+    entry: u64,
+}
+
+/// The stay was ended: by leaving, by the same peer coming again, or with all rooms.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct StayOver;
+
+impl Rooms {
+    pub(crate) fn new(limits: Arc<Limits>) -> Rooms {
+        Rooms { limits, rooms: HashMap::new(), empty: BTreeSet::new(), entries: 0 }
+    }
+
+    /// Lets a peer in; a `host` opens the room. An earlier stay of the same peer ends: its mailbox does.
+    ///
+    /// # Errors
+    /// [`Refusal::UnknownRoom`], [`Refusal::RoomFull`] or [`Refusal::TooManyRooms`].
+    pub(crate) fn enter(
+        &mut self,
+        room_id: RoomId,
+        peer: PeerId,
+        host: bool,
+        slot: MailSlot,
+        now: Instant,
+    ) -> Result<Ticket, Refusal> {
+        self.close_expired(now);
+        if !self.rooms.contains_key(&room_id) {
+            if !host {
+                return Err(Refusal::UnknownRoom);
+            }
+            self.open(room_id)?;
+        }
+        let room = self.rooms.get_mut(&room_id).ok_or(Refusal::UnknownRoom)?;
+        let full = room.members.len() >= self.limits.members_max;
+        if full && !host && !room.members.contains_key(&peer) {
+            return Err(Refusal::RoomFull);
+        }
+        if let Some(since) = room.empty_since.take() {
+            self.empty.remove(&(since, room_id));
+        }
+        room.hosts.retain(|other| *other != peer);
+        if host {
+            room.hosts.push(peer);
+        }
+        self.entries += 1;
+        room.members.insert(peer, Member { slot, entry: self.entries });
+        Ok(Ticket { room: room_id, peer, entry: self.entries })
+    }
+
+    /// Ends a stay; one that was replaced has ended already.
+    pub(crate) fn leave(&mut self, ticket: &Ticket, now: Instant) {
+        let Some(room) = self.rooms.get_mut(&ticket.room) else { return };
+        if room.members.get(&ticket.peer).is_none_or(|member| member.entry != ticket.entry) {
+            return;
+        }
+        room.members.remove(&ticket.peer);
+        room.hosts.retain(|other| *other != ticket.peer);
+        if room.members.is_empty() {
+            room.empty_since = Some(now);
+            self.empty.insert((now, ticket.room));
+        }
+        self.close_expired(now);
+    }
+
+    /// Puts mail into the mailbox of `to`, or tells the sender that it can't; if even that doesn't fit into
+    /// the sender's own mailbox, nobody is told.
+    ///
+    /// # Errors
+    /// [`StayOver`] when the sender is no longer in: nothing was carried.
+    pub(crate) fn carry(&self, from: &Ticket, to: Address, bytes: Bytes) -> Result<(), StayOver> {
+        let room = self.rooms.get(&from.room).ok_or(StayOver)?;
+        let sender = room.members.get(&from.peer).filter(|member| member.entry == from.entry);
+        let sender = sender.ok_or(StayOver)?;
+        let recipient = match to {
+            Address::Host => room.hosts.last(),
+            Address::Peer(ref peer) => Some(peer),
+        };
+        let recipient = recipient.and_then(|peer| room.members.get(peer));
+        let mail = Mail::Envelope { from: from.peer, bytes };
+        if recipient.is_none_or(|recipient| recipient.slot.put(mail).is_err()) {
+            let _ = sender.slot.put(Mail::Undeliverable { to });
+        }
+        Ok(())
+    }
+
+    /// Ends every stay and closes every room.
+    pub(crate) fn clear(&mut self) {
+        self.rooms.clear();
+        self.empty.clear();
+    }
+
+    fn open(&mut self, id: RoomId) -> Result<(), Refusal> {
+        if self.rooms.len() >= self.limits.rooms_max {
+            let (_, longest_empty) = self.empty.pop_first().ok_or(Refusal::TooManyRooms)?;
+            self.rooms.remove(&longest_empty);
+            info!(room = %longest_empty, "an empty room was closed to make way");
+        }
+        self.rooms.insert(id, Room::default());
+        info!(room = %id, rooms = self.rooms.len(), "a room was opened");
+        Ok(())
+    }
+
+    fn close_expired(&mut self, now: Instant) {
+        while let Some(&(since, id)) = self.empty.first() {
+            if now.saturating_duration_since(since) < self.limits.room_grace {
+                return;
+            }
+            self.empty.pop_first();
+            self.rooms.remove(&id);
+            info!(room = %id, rooms = self.rooms.len(), "a room was closed");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::sync::Semaphore;
+
+    use super::*;
+    use crate::mailbox::{Mailbox, mailbox};
+
+    const GRACE: Duration = Duration::from_secs(600);
+
+    struct World {
+        rooms: Rooms,
+        limits: Arc<Limits>,
+        now: Instant,
+    }
+
+    impl World {
+        fn new(rooms_max: usize, members_max: usize) -> World {
+            let limits = Arc::new(Limits { rooms_max, members_max, room_grace: GRACE, ..Limits::default() });
+            World { rooms: Rooms::new(limits.clone()), limits, now: Instant::now() }
+        }
+
+        fn enter(&mut self, room: u8, peer: u8, host: bool) -> Result<(Ticket, Mailbox), Refusal> {
+            let (slot, mailbox) = mailbox(&self.limits, &Arc::new(Semaphore::new(1 << 20)));
+            let ticket = self.rooms.enter(id(room), PeerId([peer; 32]), host, slot, self.now)?;
+            Ok((ticket, mailbox))
+        }
+
+        fn leave(&mut self, ticket: &Ticket) {
+            self.rooms.leave(ticket, self.now);
+        }
+    }
+
+    fn id(room: u8) -> RoomId {
+        RoomId([room; 16])
+    }
+
+    fn envelope(from: u8) -> Mail {
+        Mail::Envelope { from: PeerId([from; 32]), bytes: "hello".into() }
+    }
+
+    #[test]
+    fn a_room_outlives_its_last_member_by_the_grace_time() {
+        let mut world = World::new(10, 10);
+        assert_eq!(world.enter(1, 2, false).err(), Some(Refusal::UnknownRoom));
+        let (host, _) = world.enter(1, 1, true).unwrap();
+        world.leave(&host);
+        world.now += GRACE - Duration::from_secs(1);
+        let (guest, _) = world.enter(1, 2, false).unwrap();
+        world.now += GRACE * 2;
+        world.leave(&guest);
+        world.now += GRACE;
+        assert_eq!(world.enter(1, 2, false).err(), Some(Refusal::UnknownRoom));
+        assert!(world.rooms.rooms.is_empty() && world.rooms.empty.is_empty());
+    }
+
+    #[test]
+    fn at_the_bound_the_room_that_was_empty_longest_makes_way() {
+        let mut world = World::new(2, 10);
+        for room in [1, 2] {
+            let (host, _) = world.enter(room, 1, true).unwrap();
+            world.leave(&host);
+            world.now += Duration::from_secs(1);
+        }
+        let _third = world.enter(3, 1, true).unwrap();
+        assert_eq!(world.enter(1, 2, false).err(), Some(Refusal::UnknownRoom));
+        let _second = world.enter(2, 2, false).unwrap();
+        assert_eq!(world.enter(4, 1, true).err(), Some(Refusal::TooManyRooms));
+        assert_eq!(world.rooms.rooms.len(), 2);
+    }
+
+    #[test]
+    fn a_full_room_lets_its_host_and_who_is_in_already_come_in() {
+        let mut world = World::new(10, 2);
+        let _host = world.enter(1, 1, true).unwrap();
+        let _guest = world.enter(1, 2, false).unwrap();
+        assert_eq!(world.enter(1, 3, false).err(), Some(Refusal::RoomFull));
+        assert!(world.enter(1, 2, false).is_ok());
+        assert!(world.enter(1, 4, true).is_ok());
+    }
+
+    #[test]
+    fn the_host_is_whoever_proved_it_last_and_is_still_there() {
+        let mut world = World::new(10, 10);
+        let (opener, _) = world.enter(1, 8, true).unwrap();
+        world.leave(&opener);
+        let (guest, mut guests_box) = world.enter(1, 9, false).unwrap();
+        let to_host = |world: &World| world.rooms.carry(&guest, Address::Host, "hello".into()).unwrap();
+        to_host(&world);
+        assert_eq!(guests_box.try_next(), Some(Mail::Undeliverable { to: Address::Host }));
+        let (_first, mut firsts_box) = world.enter(1, 1, true).unwrap();
+        let (second, mut seconds_box) = world.enter(1, 2, true).unwrap();
+        to_host(&world);
+        assert_eq!((firsts_box.try_next(), seconds_box.try_next()), (None, Some(envelope(9))));
+        world.leave(&second);
+        to_host(&world);
+        assert_eq!(firsts_box.try_next(), Some(envelope(9)));
+        // back as a plain member it is the host no longer
+        let (_first, mut firsts_box) = world.enter(1, 1, false).unwrap();
+        to_host(&world);
+        assert_eq!(firsts_box.try_next(), None);
+        assert_eq!(guests_box.try_next(), Some(Mail::Undeliverable { to: Address::Host }));
+    }
+
+    #[tokio::test]
+    async fn who_comes_again_replaces_its_earlier_stay() {
+        let mut world = World::new(10, 10);
+        let (host, mut hosts_box) = world.enter(1, 1, true).unwrap();
+        let (older, mut older_box) = world.enter(1, 2, false).unwrap();
+        let (newer, mut newer_box) = world.enter(1, 2, false).unwrap();
+        assert_eq!(older_box.next().await, None);
+        world.leave(&older);
+        assert_eq!(world.rooms.carry(&older, Address::Host, "ghost".into()), Err(StayOver));
+        assert_eq!(world.rooms.carry(&newer, Address::Host, "hello".into()), Ok(()));
+        assert_eq!(hosts_box.try_next(), Some(envelope(2)));
+        world.rooms.carry(&host, Address::Peer(PeerId([2; 32])), "hello".into()).unwrap();
+        assert_eq!(newer_box.try_next(), Some(envelope(1)));
+    }
+
+    #[test]
+    fn mail_stays_in_its_room() {
+        let mut world = World::new(10, 10);
+        let (one, mut ones_box) = world.enter(1, 1, true).unwrap();
+        let (_two, mut twos_box) = world.enter(2, 2, true).unwrap();
+        let to = Address::Peer(PeerId([2; 32]));
+        world.rooms.carry(&one, to, "hello".into()).unwrap();
+        assert_eq!(ones_box.try_next(), Some(Mail::Undeliverable { to }));
+        assert_eq!(twos_box.try_next(), None);
+    }
+}

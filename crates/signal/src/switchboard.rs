@@ -1,0 +1,131 @@
+//! The rooms of one rendezvous, shared by its connections and by peers in the same process.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use bytes::Bytes;
+use plenary_proto::{PeerId, RoomId};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use crate::limits::Limits;
+use crate::local::LocalSignal;
+use crate::mailbox::{Mailbox, mailbox};
+use crate::rooms::{Rooms, StayOver, Ticket};
+use crate::wire::{Address, Refusal};
+
+/// Connects the peers of rooms with each other. Cheap to clone; all clones are the same switchboard.
+///
+/// On its own it is a network in memory; a [`Rendezvous`](crate::Rendezvous) adds the outside world.
+#[derive(Clone, Debug)]
+pub struct Switchboard(Arc<Inside>);
+
+#[derive(Debug)]
+struct Inside {
+    limits: Arc<Limits>,
+    rooms: Mutex<Rooms>,
+    /// One permit per byte that may wait in all mailboxes together.
+    queues_bytes: Arc<Semaphore>,
+    closing: CancellationToken,
+}
+
+impl Default for Switchboard {
+    fn default() -> Switchboard {
+        Switchboard::new(Limits::default())
+    }
+}
+
+impl Switchboard {
+    /// A switchboard without rooms.
+    pub fn new(limits: Limits) -> Switchboard {
+        let limits = Arc::new(limits);
+        Switchboard(Arc::new(Inside {
+            rooms: Mutex::new(Rooms::new(limits.clone())),
+            queues_bytes: Arc::new(Semaphore::new(limits.queues_bytes_max.min(Semaphore::MAX_PERMITS))),
+            closing: CancellationToken::new(),
+            limits,
+        }))
+    }
+
+    /// Lets a peer of this process into an open room. It is taken at its word, so nothing is signed, and what
+    /// it sends is not held to any rate.
+    ///
+    /// # Errors
+    /// [`Refusal::UnknownRoom`], [`Refusal::RoomFull`] or [`Refusal::Closing`].
+    pub fn attach(&self, room: RoomId, me: PeerId) -> Result<LocalSignal, Refusal> {
+        Ok(LocalSignal::new(self.enter(room, me, false)?))
+    }
+
+    /// Lets the host of a room in, and opens the room if it is not.
+    ///
+    /// # Errors
+    /// [`Refusal::TooManyRooms`] or [`Refusal::Closing`].
+    pub fn attach_host(&self, room: RoomId, me: PeerId) -> Result<LocalSignal, Refusal> {
+        Ok(LocalSignal::new(self.enter(room, me, true)?))
+    }
+
+    /// Closes every room, and turns everyone away from now on. A rendezvous over it stops listening.
+    pub fn close(&self) {
+        self.0.closing.cancel();
+        self.rooms().clear();
+    }
+
+    pub(crate) fn limits(&self) -> &Arc<Limits> {
+        &self.0.limits
+    }
+
+    /// Cancelled by [`close`](Self::close).
+    pub(crate) fn closing(&self) -> &CancellationToken {
+        &self.0.closing
+    }
+
+    pub(crate) fn enter(
+        &self,
+        room: RoomId,
+        peer: PeerId,
+        host: bool,
+    ) -> Result<(Membership, Mailbox), Refusal> {
+        let (slot, mailbox) = mailbox(&self.0.limits, &self.0.queues_bytes);
+        let mut rooms = self.rooms();
+        // under the lock, so that nobody slips in behind the clearing
+        if self.0.closing.is_cancelled() {
+            return Err(Refusal::Closing);
+        }
+        let ticket = rooms.enter(room, peer, host, slot, Instant::now())?;
+        drop(rooms);
+        Ok((Membership { switchboard: self.clone(), ticket }, mailbox))
+    }
+
+    fn rooms(&self) -> MutexGuard<'_, Rooms> {
+        self.0.rooms.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A peer's stay in a room; ends when dropped.
+#[derive(Debug)]
+pub(crate) struct Membership {
+    switchboard: Switchboard,
+    ticket: Ticket,
+}
+
+impl Membership {
+    pub(crate) fn carry(&self, to: Address, bytes: Bytes) -> Result<(), StayOver> {
+        self.switchboard.rooms().carry(&self.ticket, to, bytes)
+    }
+
+    /// Ends the stay; again does nothing.
+    pub(crate) fn leave(&self) {
+        self.switchboard.rooms().leave(&self.ticket, Instant::now());
+    }
+
+    /// Why a mailbox of this membership ended.
+    pub(crate) fn end(&self) -> Refusal {
+        if self.switchboard.closing().is_cancelled() { Refusal::Closing } else { Refusal::Replaced }
+    }
+}
+
+impl Drop for Membership {
+    fn drop(&mut self) {
+        self.leave();
+    }
+}

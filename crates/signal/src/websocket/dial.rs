@@ -1,0 +1,163 @@
+//! One try to reach a rendezvous: name, TCP, TLS, websocket, proof.
+
+use std::time::Duration;
+
+use futures::{SinkExt as _, StreamExt as _};
+use plenary_proto::RoomId;
+use plenary_proto::seal::Keypair;
+use tokio::net::lookup_host;
+use tokio_tungstenite::tungstenite::http::Uri;
+use tokio_tungstenite::tungstenite::http::uri::Scheme;
+use tokio_tungstenite::tungstenite::{Error, Message};
+use tokio_tungstenite::{WebSocketStream, client_async_with_config};
+
+#[cfg(feature = "tls")]
+use super::tls::Tls;
+use super::{Io, WebsocketConfig, WrapTcp, tcp};
+use crate::rendezvous::SIGNAL_PATH;
+use crate::signal::{Outage, SignalError};
+use crate::socket::{self, Heard, heard};
+use crate::wire::{FrameError, FromPeer, FromRendezvous, Hello, Refusal, SILENT_PINGS};
+
+/// How often a rendezvous may say that it pings; outside of it, the nearer bound is taken.
+const PING_INTERVAL_MIN: Duration = Duration::from_millis(100);
+const PING_INTERVAL_MAX: Duration = Duration::from_secs(60);
+
+/// All that is needed to connect.
+pub(super) struct Dial {
+    pub(super) url: String,
+    host: String,
+    port: u16,
+    /// `ws://…/signal`, whether or not TLS lies below.
+    websocket_url: String,
+    room: RoomId,
+    me: Keypair,
+    root: Option<Keypair>,
+    wrap: Option<WrapTcp>,
+    #[cfg(feature = "tls")]
+    tls: Option<Tls>,
+}
+
+/// A connection whose peer is in its room.
+pub(super) struct Joined {
+    pub(super) socket: WebSocketStream<Box<dyn Io>>,
+    /// So long without a word, and the rendezvous is gone.
+    pub(super) silence_max: Duration,
+}
+
+impl Dial {
+    /// # Errors
+    /// [`SignalError::BadUrl`].
+    pub(super) fn new(config: WebsocketConfig) -> Result<Dial, SignalError> {
+        let bad = |why| SignalError::BadUrl { url: config.url.clone(), why };
+        let uri: Uri = config.url.parse().map_err(|_| bad("it is no URL"))?;
+        let secure = match uri.scheme() {
+            Some(scheme) if *scheme == Scheme::HTTP => false,
+            Some(scheme) if *scheme == Scheme::HTTPS => true,
+            _ => return Err(bad("it begins neither with http:// nor with https://")),
+        };
+        if uri.path_and_query().is_some_and(|path| path.as_str() != "/") {
+            return Err(bad("something stands behind the host"));
+        }
+        let authority = uri.authority().ok_or_else(|| bad("it names no host"))?;
+        let port = match authority.as_str().strip_prefix(authority.host()) {
+            _ if authority.host().is_empty() => return Err(bad("it names no host")),
+            None => return Err(bad("something stands before the host")),
+            Some("") if secure => 443,
+            Some("") => 80,
+            Some(port) => {
+                let port = port.strip_prefix(':').and_then(|port| port.parse().ok());
+                port.ok_or_else(|| bad("its port is no number up to 65535"))?
+            }
+        };
+        let bare = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
+        #[cfg(not(feature = "tls"))]
+        if secure {
+            return Err(bad("this program was built without TLS"));
+        }
+        #[cfg(feature = "tls")]
+        let tls = secure.then(|| Tls::new(&bare, &config.roots_der)).transpose().map_err(bad)?;
+        Ok(Dial {
+            host: bare,
+            port,
+            websocket_url: format!("ws://{authority}{SIGNAL_PATH}"),
+            url: config.url,
+            room: config.room,
+            me: config.me,
+            root: config.root,
+            wrap: config.wrap,
+            #[cfg(feature = "tls")]
+            tls,
+        })
+    }
+
+    /// Connects and gets into the room.
+    pub(super) async fn join(&self) -> Result<Joined, Outage> {
+        let failed = |error: std::io::Error| Outage::Connect(error.to_string());
+        let addresses = lookup_host((&*self.host, self.port)).await.map_err(failed)?;
+        let tcp = tcp::connect_first(addresses).await.map_err(failed)?;
+        tcp.set_nodelay(true).map_err(failed)?;
+        let io: Box<dyn Io> = match &self.wrap {
+            Some(wrap) => wrap(tcp),
+            None => Box::new(tcp),
+        };
+        #[cfg(feature = "tls")]
+        let io = match &self.tls {
+            Some(tls) => tls.connect(io).await.map_err(failed)?,
+            None => io,
+        };
+        let (socket, _) = client_async_with_config(&*self.websocket_url, io, Some(socket::bounds()))
+            .await
+            .map_err(not_upgraded)?;
+        self.greet(socket).await
+    }
+
+    /// Answers the challenge and waits to be let in.
+    async fn greet(&self, mut socket: WebSocketStream<Box<dyn Io>>) -> Result<Joined, Outage> {
+        let mut said_hello = false;
+        loop {
+            let frame = match heard(socket.next().await) {
+                Heard::Frame(frame) => frame,
+                Heard::Life => continue,
+                other => return Err(outage(other)),
+            };
+            match FromRendezvous::from_bytes(&frame) {
+                Ok(FromRendezvous::Challenge { nonce }) if !said_hello => {
+                    said_hello = true;
+                    let hello = Hello::new(self.room, &nonce, &self.me, self.root.as_ref());
+                    let frame = FromPeer::Hello(Box::new(hello)).to_bytes();
+                    let sent = socket.send(Message::Binary(frame)).await;
+                    sent.map_err(|error| outage(socket::trouble(&error)))?;
+                }
+                Ok(FromRendezvous::Welcome { ping_interval_ms }) if said_hello => {
+                    let interval = Duration::from_millis(ping_interval_ms.into());
+                    let interval = interval.clamp(PING_INTERVAL_MIN, PING_INTERVAL_MAX);
+                    return Ok(Joined { socket, silence_max: interval * SILENT_PINGS });
+                }
+                Ok(FromRendezvous::Refused(refusal)) => return Err(Outage::Refused(refusal)),
+                Ok(_) => return Err(Outage::Protocol("a frame out of turn".to_owned())),
+                Err(FrameError::Unknown(_)) => {}
+                Err(FrameError::Version(_)) => return Err(Outage::Refused(Refusal::Version)),
+                Err(error) => return Err(Outage::Protocol(error.to_string())),
+            }
+        }
+    }
+}
+
+fn not_upgraded(error: Error) -> Outage {
+    match error {
+        Error::Http(response) => Outage::Http(response.status().as_u16()),
+        Error::Io(error) => Outage::Connect(error.to_string()),
+        other => Outage::Protocol(other.to_string()),
+    }
+}
+
+/// What it means for a peer that no frame came.
+pub(super) fn outage(heard: Heard) -> Outage {
+    match heard {
+        Heard::Gone(why) => Outage::Closed(why),
+        Heard::Malformed(what) => Outage::Protocol(what),
+        Heard::TooLong => Outage::Protocol(FrameError::TooLong.to_string()),
+        Heard::Frame(_) | Heard::Life => Outage::Protocol("a frame out of turn".to_owned()),
+    }
+}

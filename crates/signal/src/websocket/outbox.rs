@@ -1,0 +1,117 @@
+//! What a peer wants to send, while the rendezvous can't be reached or takes it only so fast.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use tokio::sync::Notify;
+
+use crate::signal::SignalError;
+use crate::wire::Address;
+
+/// Most envelopes that wait; then new ones are refused.
+pub(super) const OUTBOX_LEN_MAX: usize = 256;
+/// An envelope that has waited for so long is dropped: whoever sent it has tried again by then, and an answer
+/// to it would come too late to be of use. Guess.
+pub(super) const OUTBOX_AGE_MAX: Duration = Duration::from_secs(10);
+
+/// A queue of envelopes: bounded in number and in age, filled from anywhere, emptied by one task.
+#[derive(Debug, Default)]
+pub(super) struct Outbox {
+    waiting: Mutex<Waiting>,
+    filled: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    envelopes: VecDeque<(Instant, Address, Bytes)>,
+    ended: bool,
+}
+
+impl Outbox {
+    /// # Errors
+    /// [`SignalError::QueueFull`] or, after [`end`](Self::end), [`SignalError::Ended`].
+    pub(super) fn push(&self, to: Address, envelope: Bytes, now: Instant) -> Result<(), SignalError> {
+        let mut waiting = self.waiting();
+        if waiting.ended {
+            return Err(SignalError::Ended);
+        }
+        waiting.drop_old(now);
+        if waiting.envelopes.len() >= OUTBOX_LEN_MAX {
+            return Err(SignalError::QueueFull);
+        }
+        waiting.envelopes.push_back((now, to, envelope));
+        self.filled.notify_one();
+        Ok(())
+    }
+
+    /// The oldest envelope that is worth sending.
+    pub(super) fn pop(&self, now: Instant) -> Option<(Address, Bytes)> {
+        let mut waiting = self.waiting();
+        waiting.drop_old(now);
+        waiting.envelopes.pop_front().map(|(_, to, envelope)| (to, envelope))
+    }
+
+    /// Waits until an envelope may have come in; for one waiter at a time. Cancel safe.
+    pub(super) async fn filled(&self) {
+        self.filled.notified().await;
+    }
+
+    /// Takes nothing more in.
+    pub(super) fn end(&self) {
+        self.waiting().ended = true;
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Waiting {
+    fn drop_old(&mut self, now: Instant) {
+        while let Some((since, ..)) = self.envelopes.front() {
+            if now.saturating_duration_since(*since) < OUTBOX_AGE_MAX {
+                return;
+            }
+            self.envelopes.pop_front();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn envelope(number: usize) -> Bytes {
+        number.to_string().into()
+    }
+
+    #[test]
+    fn a_full_outbox_refuses_until_age_or_sending_makes_room() {
+        let outbox = Outbox::default();
+        let start = Instant::now();
+        for number in 0..OUTBOX_LEN_MAX {
+            outbox.push(Address::Host, envelope(number), start).unwrap();
+        }
+        let push = |at| outbox.push(Address::Host, envelope(999), at);
+        assert_eq!(push(start), Err(SignalError::QueueFull));
+        assert_eq!(outbox.pop(start), Some((Address::Host, envelope(0))));
+        assert_eq!(push(start), Ok(()));
+        assert_eq!(push(start), Err(SignalError::QueueFull));
+        let later = start + OUTBOX_AGE_MAX;
+        assert_eq!(push(later), Ok(()));
+        assert_eq!(outbox.pop(later), Some((Address::Host, envelope(999))));
+        assert_eq!(outbox.pop(later), None);
+    }
+
+    #[test]
+    fn an_ended_outbox_still_gives_what_it_holds() {
+        let outbox = Outbox::default();
+        let now = Instant::now();
+        outbox.push(Address::Host, envelope(1), now).unwrap();
+        outbox.end();
+        assert_eq!(outbox.push(Address::Host, envelope(2), now), Err(SignalError::Ended));
+        assert_eq!(outbox.pop(now), Some((Address::Host, envelope(1))));
+    }
+}

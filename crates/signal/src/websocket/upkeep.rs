@@ -1,0 +1,214 @@
+//! The task that keeps a peer connected: try, converse, wait, try again.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use futures::stream::{SplitSink, SplitStream};
+use futures::{SinkExt as _, StreamExt as _};
+use tokio::sync::{Notify, mpsc};
+use tokio::time::{sleep, timeout};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_util::sync::CancellationToken;
+use tracing::debug;
+
+use super::Io;
+use super::backoff::Backoff;
+use super::dial::{Dial, Joined, outage};
+use super::outbox::Outbox;
+use crate::signal::{Outage, SignalError, SignalEvent};
+use crate::socket::{self, Heard, heard, trouble};
+use crate::wire::{Address, FrameError, FromPeer, FromRendezvous, Refusal};
+
+/// How long one try may take, from the name to the welcome.
+const TRY_MAX: Duration = Duration::from_secs(5);
+/// A connection that lasted so long was a good one: the next wait is short again.
+const STEADY: Duration = Duration::from_secs(10);
+/// How long the queued envelopes may take at the end.
+const FLUSH_MAX: Duration = Duration::from_secs(1);
+/// How long closing may take: flushing, then parting.
+pub(super) const CLOSING_MAX: Duration = Duration::from_secs(3);
+
+/// See the module.
+pub(super) struct Upkeep {
+    dial: Dial,
+    outbox: Arc<Outbox>,
+    events: mpsc::Sender<SignalEvent>,
+    closing: CancellationToken,
+    patience: Duration,
+}
+
+/// Nobody wants the signal any more.
+struct Closed;
+
+impl Upkeep {
+    pub(super) fn new(
+        dial: Dial,
+        outbox: Arc<Outbox>,
+        events: mpsc::Sender<SignalEvent>,
+        closing: CancellationToken,
+        patience: Duration,
+    ) -> Upkeep {
+        Upkeep { dial, outbox, events, closing, patience }
+    }
+
+    /// Runs until closed, or until trying on makes no sense.
+    pub(super) async fn run(self) {
+        let Err(Closed) = self.keep_up().await;
+        self.outbox.end();
+    }
+
+    async fn keep_up(&self) -> Result<Infallible, Closed> {
+        let started = Instant::now();
+        let mut backoff = Backoff::default();
+        let mut been_up = false;
+        let mut tries = 0_u32;
+        loop {
+            tries = tries.saturating_add(1);
+            let left = self.patience.saturating_sub(started.elapsed());
+            let try_max = if been_up { TRY_MAX } else { TRY_MAX.min(left) };
+            let joined = self.unless_closed(timeout(try_max, self.dial.join())).await?;
+            let why = match joined.unwrap_or(Err(Outage::Silent(try_max))) {
+                Ok(joined) => {
+                    been_up = true;
+                    self.tell(SignalEvent::Up).await?;
+                    let up = Instant::now();
+                    let why = self.converse(joined).await?;
+                    if up.elapsed() >= STEADY {
+                        backoff.reset();
+                    }
+                    why
+                }
+                Err(why) => why,
+            };
+            debug!(url = self.dial.url, %why, tries, "the rendezvous is not connected");
+            if let Some(refusal) = final_refusal(&why, been_up) {
+                return self.end(SignalError::Refused(refusal)).await;
+            }
+            let retry_in = backoff.wait(random());
+            if !been_up && started.elapsed() + retry_in >= self.patience {
+                let url = self.dial.url.clone();
+                return self.end(SignalError::Unreachable { url, tries, last: why }).await;
+            }
+            self.tell(SignalEvent::Down { why, retry_in }).await?;
+            self.unless_closed(sleep(retry_in)).await?;
+        }
+    }
+
+    async fn unless_closed<T>(&self, future: impl Future<Output = T>) -> Result<T, Closed> {
+        self.closing.run_until_cancelled(future).await.ok_or(Closed)
+    }
+
+    async fn tell(&self, event: SignalEvent) -> Result<(), Closed> {
+        self.unless_closed(self.events.send(event)).await?.map_err(|_| Closed)
+    }
+
+    async fn end<T>(&self, error: SignalError) -> Result<T, Closed> {
+        self.outbox.end();
+        self.tell(SignalEvent::Ended(error)).await?;
+        Err(Closed)
+    }
+
+    /// Carries envelopes both ways until the connection breaks. When the signal is closed, what is queued
+    /// still goes out.
+    async fn converse(&self, joined: Joined) -> Result<Outage, Closed> {
+        let Joined { mut socket, silence_max } = joined;
+        let pinged = Notify::new();
+        let (sink, stream) = (&mut socket).split();
+        let conversation = async {
+            // two halves of one task, so that a full pipe in one direction doesn't stop the other
+            tokio::select! {
+                outage = self.listen(stream, &pinged, silence_max) => outage,
+                outage = self.speak(sink, &pinged) => outage,
+            }
+        };
+        let ended = self.unless_closed(conversation).await.and_then(|ended| ended);
+        if ended.is_err() {
+            let flushing = async {
+                while let Some((to, envelope)) = self.outbox.pop(Instant::now()) {
+                    socket.feed(carry(to, &envelope)).await?;
+                }
+                socket.flush().await
+            };
+            let _ = timeout(FLUSH_MAX, flushing).await;
+            socket::part(socket, None, CloseCode::Normal, "").await;
+        }
+        ended
+    }
+
+    async fn listen(
+        &self,
+        mut stream: SplitStream<&mut WebSocketStream<Box<dyn Io>>>,
+        pinged: &Notify,
+        silence_max: Duration,
+    ) -> Result<Outage, Closed> {
+        loop {
+            let Ok(item) = timeout(silence_max, stream.next()).await else {
+                return Ok(Outage::Silent(silence_max));
+            };
+            let frame = match heard(item) {
+                Heard::Frame(frame) => frame,
+                Heard::Life => continue,
+                other => return Ok(outage(other)),
+            };
+            match FromRendezvous::from_bytes(&frame) {
+                Ok(FromRendezvous::Deliver { from, envelope }) => {
+                    let bytes = Bytes::copy_from_slice(envelope);
+                    self.tell(SignalEvent::Envelope { from, bytes }).await?;
+                }
+                Ok(FromRendezvous::Undeliverable { to }) => {
+                    self.tell(SignalEvent::Undeliverable { to }).await?;
+                }
+                Ok(FromRendezvous::Ping) => pinged.notify_one(),
+                Ok(FromRendezvous::Refused(refusal)) => return Ok(Outage::Refused(refusal)),
+                Ok(FromRendezvous::Challenge { .. } | FromRendezvous::Welcome { .. }) => {
+                    return Ok(Outage::Protocol("a frame out of turn".to_owned()));
+                }
+                Err(FrameError::Unknown(_)) => {}
+                Err(error) => return Ok(Outage::Protocol(error.to_string())),
+            }
+        }
+    }
+
+    async fn speak(
+        &self,
+        mut sink: SplitSink<&mut WebSocketStream<Box<dyn Io>>, Message>,
+        pinged: &Notify,
+    ) -> Result<Outage, Closed> {
+        loop {
+            let message = match self.outbox.pop(Instant::now()) {
+                Some((to, envelope)) => carry(to, &envelope),
+                None => tokio::select! {
+                    () = self.outbox.filled() => continue,
+                    () = pinged.notified() => Message::Binary(FromPeer::Pong.to_bytes()),
+                },
+            };
+            if let Err(error) = sink.send(message).await {
+                return Ok(outage(trouble(&error)));
+            }
+        }
+    }
+}
+
+fn carry(to: Address, envelope: &[u8]) -> Message {
+    Message::Binary(FromPeer::Send { to, envelope }.to_bytes())
+}
+
+/// A refusal that trying again won't change; a room that was open once may open again.
+fn final_refusal(why: &Outage, been_up: bool) -> Option<Refusal> {
+    let Outage::Refused(refusal) = *why else { return None };
+    let is_final = match refusal {
+        Refusal::Version | Refusal::BadProof | Refusal::Replaced => true,
+        Refusal::UnknownRoom | Refusal::RoomFull | Refusal::TooManyRooms => !been_up,
+        _ => false,
+    };
+    is_final.then_some(refusal)
+}
+
+/// For jitter only, so that a system without randomness costs nothing but the jitter.
+fn random() -> u32 {
+    getrandom::u32().unwrap_or(u32::MAX)
+}

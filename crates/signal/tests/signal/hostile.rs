@@ -1,0 +1,324 @@
+//! Those who misbehave: they are turned away, and nobody else notices.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::{SinkExt as _, StreamExt as _};
+use plenary_signal::wire::{FromPeer, FromRendezvous, Hello, WIRE_VERSION};
+use plenary_signal::{
+    Address, Limits, Outage, Refusal, Rendezvous, Signal, SignalError, SignalEvent, WebsocketConfig,
+    WebsocketSignal,
+};
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_tungstenite::accept_async;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+
+use crate::support::{
+    ANY_PORT, RawPeer, Told, config, envelope, key, next, peer, rendezvous, room, root, until_undeliverable,
+    up, within,
+};
+
+/// That a host and a guest who are in the room still reach each other.
+async fn assert_served(host: &dyn Signal, guest: &dyn Signal) {
+    guest.send(Address::Host, "hello".into()).unwrap();
+    assert_eq!(next(host).await, envelope(2, "hello"));
+    host.send(peer(2), "hello".into()).unwrap();
+    assert_eq!(next(guest).await, envelope(1, "hello"));
+}
+
+#[tokio::test]
+async fn what_is_no_frame_ends_its_connection_with_a_reason() {
+    let rendezvous = rendezvous(Limits::default()).await;
+    let host = up(config(&rendezvous, 1)).await;
+    let guest = up(config(&rendezvous, 2)).await;
+    let binary = |bytes: &'static [u8]| Message::Binary(Bytes::from_static(bytes));
+    let second_hello = FromPeer::Hello(Box::new(Hello::new(room(), &[0; 32], &key(9), None)));
+    let of_ten_megabytes = || Message::Binary(Bytes::from(vec![WIRE_VERSION; 10 << 20]));
+    for (entered, message, refusal, code) in [
+        (true, Message::text("hello"), Refusal::Malformed, CloseCode::Protocol),
+        (true, binary(b""), Refusal::Malformed, CloseCode::Protocol),
+        (true, binary(&[WIRE_VERSION, 1, 0, 200]), Refusal::Malformed, CloseCode::Protocol),
+        (true, Message::Binary(second_hello.to_bytes()), Refusal::Malformed, CloseCode::Protocol),
+        (true, binary(&[9, 2]), Refusal::Version, CloseCode::Protocol),
+        (true, of_ten_megabytes(), Refusal::TooLong, CloseCode::Size),
+        (false, of_ten_megabytes(), Refusal::TooLong, CloseCode::Size),
+        (false, Message::text("hello"), Refusal::Malformed, CloseCode::Protocol),
+        (false, binary(&[9, 0]), Refusal::Version, CloseCode::Protocol),
+        (false, binary(&[WIRE_VERSION, 2]), Refusal::Malformed, CloseCode::Protocol),
+        (false, Message::Binary(second_hello.to_bytes()), Refusal::BadProof, CloseCode::Policy),
+    ] {
+        let mut raw = match entered {
+            true => RawPeer::enter(&rendezvous, 9).await,
+            false => RawPeer::open(&rendezvous).await,
+        };
+        if !entered {
+            raw.challenge().await;
+        }
+        within(raw.0.send(message)).await.unwrap();
+        assert_eq!(raw.told().await, Told::Refused(refusal));
+        assert_eq!(raw.told().await, Told::Close(code));
+        assert_eq!(raw.told().await, Told::Gone);
+        assert_served(&host, &guest).await;
+    }
+}
+
+#[tokio::test]
+async fn a_frame_is_judged_by_its_length_before_it_is_read() {
+    let rendezvous = rendezvous(Limits::default()).await;
+    let mut raw = RawPeer::enter(&rendezvous, 1).await;
+    // RFC 6455, 5.2: a final binary frame, masked, with a length of 64 bits, and nothing behind it
+    let mut head = vec![0x82, 0xff];
+    head.extend_from_slice(&u64::to_be_bytes(10 << 20));
+    head.extend_from_slice(&[1, 2, 3, 4]);
+    raw.0.get_mut().write_all(&head).await.unwrap();
+    assert_eq!(raw.told().await, Told::Refused(Refusal::TooLong));
+}
+
+#[tokio::test]
+async fn frames_of_a_later_version_are_passed_over() {
+    let rendezvous = rendezvous(Limits::default()).await;
+    let host = up(config(&rendezvous, 1)).await;
+    let mut raw = RawPeer::enter(&rendezvous, 9).await;
+    let later = [WIRE_VERSION, 100, 1, 2, 3];
+    within(raw.0.send(Message::Binary(Bytes::copy_from_slice(&later)))).await.unwrap();
+    raw.say(&FromPeer::Send { to: Address::Host, envelope: b"hello" }).await;
+    assert_eq!(next(&host).await, envelope(9, "hello"));
+}
+
+#[tokio::test]
+async fn who_says_nothing_is_not_waited_for() {
+    let hello_timeout = Duration::from_millis(300);
+    let rendezvous = rendezvous(Limits { hello_timeout, ..Limits::default() }).await;
+    let mut raw = RawPeer::open(&rendezvous).await;
+    raw.challenge().await;
+    assert_eq!(raw.told().await, Told::Refused(Refusal::Late));
+    // pings of the websocket's own are no hello
+    let mut pinging = RawPeer::open(&rendezvous).await;
+    let last_words = within(async {
+        loop {
+            let _ = pinging.0.send(Message::Ping(Bytes::new())).await;
+            match pinging.0.next().await {
+                Some(Ok(Message::Binary(frame))) if frame[1] == 2 => break frame,
+                Some(Ok(_)) => {}
+                other => panic!("{other:?}"),
+            }
+        }
+    });
+    let last_words = last_words.await;
+    assert_eq!(FromRendezvous::from_bytes(&last_words), Ok(FromRendezvous::Refused(Refusal::Late)));
+}
+
+#[tokio::test]
+async fn a_request_that_does_not_get_on_is_cut_off() {
+    let hello_timeout = Duration::from_millis(300);
+    let rendezvous = rendezvous(Limits { hello_timeout, ..Limits::default() }).await;
+    let endless = format!("GET / HTTP/1.1\r\nCookie: {}", "x".repeat(1 << 20));
+    for sent in ["", "GET /signal HT", "GET /signal HTTP/1.1\r\nHost: test\r\nUpgr", &endless] {
+        let mut tcp = TcpStream::connect(rendezvous.local_addr()).await.unwrap();
+        let _ = within(tcp.write_all(sent.as_bytes())).await;
+        let mut answer = Vec::new();
+        let _ = within(tcp.read_to_end(&mut answer)).await;
+        let answer = String::from_utf8(answer).unwrap();
+        assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 4"), "{answer}");
+    }
+    // one more byte whenever it is about to give up
+    let mut tcp = TcpStream::connect(rendezvous.local_addr()).await.unwrap();
+    tcp.write_all(b"GET / HTTP/1.1\r\n").await.unwrap();
+    within(async {
+        while tcp.write_all(b"x").await.is_ok() {
+            tokio::time::sleep(hello_timeout / 4).await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_peer_that_answers_no_ping_is_taken_for_dead() {
+    let ping_interval = Duration::from_millis(100);
+    let rendezvous = rendezvous(Limits { ping_interval, ..Limits::default() }).await;
+    let host = up(config(&rendezvous, 1)).await;
+    let dead = RawPeer::enter(&rendezvous, 9).await;
+    until_undeliverable(&host, peer(9)).await;
+    drop(dead);
+}
+
+#[tokio::test]
+async fn a_peer_that_reads_nothing_is_disconnected() {
+    let limits = Limits {
+        members_max: 2,
+        send_timeout: Duration::from_millis(300),
+        // it reads nothing, so it answers no ping either: not what this test is about
+        ping_interval: Duration::from_secs(60),
+        ..Limits::default()
+    };
+    let rendezvous = rendezvous(limits).await;
+    let host = rendezvous.attach_host(room(), key(1).id()).unwrap();
+    assert_eq!(next(&host).await, SignalEvent::Up);
+    let mut stuck = RawPeer::enter(&rendezvous, 9).await;
+    let other = || WebsocketSignal::connect(config(&rendezvous, 2)).unwrap();
+    assert_eq!(next(&other()).await, SignalEvent::Ended(SignalError::Refused(Refusal::RoomFull)));
+
+    let chunk = Bytes::from(vec![7; 60_000]);
+    let mut sent = 0;
+    let undeliverable = loop {
+        host.send(peer(9), chunk.clone()).unwrap();
+        sent += 1;
+        tokio::select! {
+            biased;
+            event = next(&host) => break event,
+            () = tokio::task::yield_now() => {}
+        }
+    };
+    assert_eq!(undeliverable, SignalEvent::Undeliverable { to: peer(9) });
+    // there is room for another when it has been thrown out
+    let coming_in = async {
+        loop {
+            let other = other();
+            match next(&other).await {
+                SignalEvent::Up => return other,
+                event => assert_eq!(event, SignalEvent::Ended(SignalError::Refused(Refusal::RoomFull))),
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let other = within(coming_in).await;
+    assert_served(&host, &other).await;
+    let mut received = 0;
+    while stuck.told().await == Told::Envelope(key(1).id(), chunk.clone()) {
+        received += 1;
+    }
+    assert!(received < sent, "{received} of {sent}");
+}
+
+/// Speaks to a server in any way but the right one.
+async fn annoy(rendezvous: &Rendezvous, entered: bool, messages: Vec<Message>) {
+    let mut raw = match entered {
+        true => RawPeer::enter(rendezvous, 9).await,
+        false => RawPeer::open(rendezvous).await,
+    };
+    for message in messages {
+        if raw.0.send(message).await.is_err() {
+            break;
+        }
+    }
+}
+
+async fn annoy_below(rendezvous: &Rendezvous, bytes: &[u8]) {
+    let mut raw = RawPeer::enter(rendezvous, 9).await;
+    let _ = raw.0.get_mut().write_all(bytes).await;
+}
+
+fn bytes() -> impl Strategy<Value = Vec<u8>> {
+    prop::collection::vec(any::<u8>(), 0..200)
+}
+
+/// Random, and by turns near enough to a frame to get further.
+fn message() -> impl Strategy<Value = Message> {
+    prop_oneof![
+        bytes().prop_map(Message::binary),
+        (0..7_u8, bytes())
+            .prop_map(|(variant, rest)| { Message::binary([&[WIRE_VERSION, variant], &rest[..]].concat()) }),
+        ".{0,20}".prop_map(Message::text),
+        prop::collection::vec(any::<u8>(), 0..125).prop_map(|bytes| Message::Ping(bytes.into())),
+        Just(Message::Close(None)),
+    ]
+}
+
+fn runner() -> TestRunner {
+    TestRunner::new(Config { cases: 64, failure_persistence: None, ..Config::default() })
+}
+
+#[test]
+fn no_bytes_bring_a_rendezvous_down() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let (rendezvous, host, guest) = runtime.block_on(async {
+        let rendezvous = rendezvous(Limits::default()).await;
+        let host = up(config(&rendezvous, 1)).await;
+        let guest = up(config(&rendezvous, 2)).await;
+        (rendezvous, host, guest)
+    });
+    let cases = (any::<bool>(), prop::collection::vec(message(), 1..8), bytes());
+    let outcome = runner().run(&cases, |(entered, messages, raw)| {
+        runtime.block_on(async {
+            annoy(&rendezvous, entered, messages).await;
+            annoy_below(&rendezvous, &raw).await;
+        });
+        Ok(())
+    });
+    assert_eq!(outcome, Ok(()));
+    // some of the noise were valid envelopes for the host
+    runtime.block_on(async {
+        guest.send(Address::Host, "hello".into()).unwrap();
+        while next(&host).await != envelope(2, "hello") {}
+        within(rendezvous.close()).await;
+    });
+}
+
+#[test]
+fn no_bytes_bring_a_peer_down() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let cases = (any::<bool>(), prop::collection::vec(message(), 1..8));
+    let outcome = runner().run(&cases, |(welcome, messages)| {
+        runtime.block_on(false_rendezvous(welcome, messages));
+        Ok(())
+    });
+    assert_eq!(outcome, Ok(()));
+}
+
+/// A server that lets a peer in, or not, and then says anything.
+async fn false_rendezvous(welcome: bool, messages: Vec<Message>) {
+    let listener = TcpListener::bind(ANY_PORT).await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let mut guest = WebsocketConfig::new(url, room(), key(2));
+    guest.root = Some(root());
+    let guest = WebsocketSignal::connect(guest).unwrap();
+    let mut socket = accept_async(listener.accept().await.unwrap().0).await.unwrap();
+    if welcome {
+        let frames =
+            [FromRendezvous::Challenge { nonce: [1; 32] }, FromRendezvous::Welcome { ping_interval_ms: 0 }];
+        for frame in frames {
+            socket.send(Message::Binary(frame.to_bytes())).await.unwrap();
+        }
+        assert_eq!(next(&guest).await, SignalEvent::Up);
+    }
+    for message in messages {
+        if socket.send(message).await.is_err() {
+            break;
+        }
+    }
+    drop((socket, listener));
+    // had its task panicked, no event would say that the connection is gone
+    loop {
+        match next(&guest).await {
+            SignalEvent::Down { .. } | SignalEvent::Ended(_) => break,
+            SignalEvent::Up => assert!(!welcome, "up twice"),
+            SignalEvent::Envelope { .. } | SignalEvent::Undeliverable { .. } => {}
+        }
+    }
+    within(guest.close()).await;
+}
+
+#[tokio::test]
+async fn a_rendezvous_of_another_version_is_refused_for_good() {
+    let listener = TcpListener::bind(ANY_PORT).await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let guest = WebsocketSignal::connect(WebsocketConfig::new(url, room(), key(2))).unwrap();
+    let mut socket = accept_async(listener.accept().await.unwrap().0).await.unwrap();
+    socket.send(Message::Binary(Bytes::from_static(&[2, 0, 1, 2, 3]))).await.unwrap();
+    assert_eq!(next(&guest).await, SignalEvent::Ended(SignalError::Refused(Refusal::Version)));
+}
+
+#[tokio::test]
+async fn a_rendezvous_that_sends_too_long_a_frame_is_left() {
+    let listener = TcpListener::bind(ANY_PORT).await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let guest = WebsocketSignal::connect(WebsocketConfig::new(url, room(), key(2))).unwrap();
+    let mut socket = accept_async(listener.accept().await.unwrap().0).await.unwrap();
+    let _ = within(socket.send(Message::Binary(vec![WIRE_VERSION; 10 << 20].into()))).await;
+    let SignalEvent::Down { why, .. } = next(&guest).await else { panic!("it stayed") };
+    assert_eq!(why, Outage::Protocol("the frame is too long".to_owned()));
+}

@@ -1,0 +1,255 @@
+//! What the tests share: keys, a rendezvous, peers that are up, a peer that speaks frame by frame, and a
+//! switch that cuts a connection without a word.
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::{SinkExt as _, StreamExt as _};
+use plenary_proto::seal::Keypair;
+use plenary_proto::{PeerId, RoomId};
+use plenary_signal::wire::{FromPeer, FromRendezvous, Hello};
+use plenary_signal::{
+    Address, Io, Limits, Refusal, Rendezvous, RendezvousConfig, SIGNAL_PATH, Signal, SignalEvent,
+    WebsocketConfig, WebsocketSignal, WrapTcp,
+};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::{WebSocketStream, client_async};
+
+/// Bounds how long a test may hang; nothing is measured with it.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+pub(crate) const ANY_PORT: SocketAddr =
+    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
+
+/// Waits, but not for ever.
+pub(crate) async fn within<T>(future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(PATIENCE, future).await.expect("it takes too long")
+}
+
+pub(crate) fn key(number: u16) -> Keypair {
+    let mut seed = [7; 32];
+    seed[..2].copy_from_slice(&number.to_be_bytes());
+    Keypair::from_seed(&seed)
+}
+
+/// The room whose root key is `root()`.
+pub(crate) fn room() -> RoomId {
+    RoomId::of_root(&root().id())
+}
+
+pub(crate) fn root() -> Keypair {
+    key(0)
+}
+
+pub(crate) fn peer(number: u16) -> Address {
+    Address::Peer(key(number).id())
+}
+
+pub(crate) async fn rendezvous(limits: Limits) -> Rendezvous {
+    Rendezvous::bind(ANY_PORT, RendezvousConfig { limits, page: None }).unwrap()
+}
+
+pub(crate) fn url(rendezvous: &Rendezvous) -> String {
+    format!("http://{}", rendezvous.local_addr())
+}
+
+/// A peer's configuration; that of number 1 is the host's.
+pub(crate) fn config(rendezvous: &Rendezvous, number: u16) -> WebsocketConfig {
+    let mut config = WebsocketConfig::new(url(rendezvous), room(), key(number));
+    config.root = (number == 1).then(root);
+    config
+}
+
+/// A peer that is up.
+pub(crate) async fn up(config: WebsocketConfig) -> WebsocketSignal {
+    let signal = WebsocketSignal::connect(config).unwrap();
+    assert_eq!(next(&signal).await, SignalEvent::Up);
+    signal
+}
+
+pub(crate) async fn next(signal: &dyn Signal) -> SignalEvent {
+    within(signal.next()).await.expect("the signal has ended")
+}
+
+/// The next event that is `Up`, and the ones before it.
+pub(crate) async fn until_up(signal: &dyn Signal) -> Vec<SignalEvent> {
+    let mut before = Vec::new();
+    within(async {
+        loop {
+            match next(signal).await {
+                SignalEvent::Up => return before,
+                event => before.push(event),
+            }
+        }
+    })
+    .await
+}
+
+/// Asks until it is said that nobody is there: what is sent while a peer is going is lost without a word.
+pub(crate) async fn until_undeliverable(signal: &dyn Signal, to: Address) {
+    let asking = async {
+        loop {
+            signal.send(to, "are you there?".into()).unwrap();
+            tokio::select! {
+                event = next(signal) => return event,
+                () = tokio::time::sleep(Duration::from_millis(50)) => {}
+            }
+        }
+    };
+    assert_eq!(within(asking).await, SignalEvent::Undeliverable { to });
+}
+
+pub(crate) fn envelope(from: u16, bytes: impl Into<Bytes>) -> SignalEvent {
+    SignalEvent::Envelope { from: key(from).id(), bytes: bytes.into() }
+}
+
+/// A peer that says what the test wants it to, frame by frame.
+pub(crate) struct RawPeer(pub(crate) WebSocketStream<TcpStream>);
+
+/// What a [`RawPeer`] is told.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Told {
+    Envelope(PeerId, Bytes),
+    Undeliverable(Address),
+    Refused(Refusal),
+    Close(CloseCode),
+    Gone,
+}
+
+impl RawPeer {
+    /// Opens the websocket and says nothing.
+    pub(crate) async fn open(rendezvous: &Rendezvous) -> RawPeer {
+        let address = rendezvous.local_addr();
+        let tcp = TcpStream::connect(address).await.unwrap();
+        let request = format!("ws://{address}{SIGNAL_PATH}");
+        RawPeer(within(client_async(request, tcp)).await.unwrap().0)
+    }
+
+    pub(crate) async fn challenge(&mut self) -> [u8; 32] {
+        let Message::Binary(frame) = within(self.0.next()).await.unwrap().unwrap() else {
+            panic!("no frame");
+        };
+        let FromRendezvous::Challenge { nonce } = FromRendezvous::from_bytes(&frame).unwrap() else {
+            panic!("no challenge");
+        };
+        nonce
+    }
+
+    /// A peer that is in the room.
+    pub(crate) async fn enter(rendezvous: &Rendezvous, number: u16) -> RawPeer {
+        let mut raw = RawPeer::open(rendezvous).await;
+        let nonce = raw.challenge().await;
+        let root = (number == 1).then(root);
+        let hello = Hello::new(room(), &nonce, &key(number), root.as_ref());
+        raw.say(&FromPeer::Hello(Box::new(hello))).await;
+        let Message::Binary(frame) = within(raw.0.next()).await.unwrap().unwrap() else {
+            panic!("no frame");
+        };
+        assert!(matches!(FromRendezvous::from_bytes(&frame), Ok(FromRendezvous::Welcome { .. })));
+        raw
+    }
+
+    pub(crate) async fn say(&mut self, frame: &FromPeer<'_>) {
+        self.0.send(Message::Binary(frame.to_bytes())).await.unwrap();
+    }
+
+    /// The next thing that is no ping.
+    pub(crate) async fn told(&mut self) -> Told {
+        loop {
+            let frame = match within(self.0.next()).await {
+                Some(Ok(Message::Binary(frame))) => frame,
+                Some(Ok(Message::Close(close))) => {
+                    return Told::Close(close.map_or(CloseCode::Status, |close| close.code));
+                }
+                Some(Ok(_)) => continue,
+                Some(Err(_)) | None => return Told::Gone,
+            };
+            match FromRendezvous::from_bytes(&frame).unwrap() {
+                FromRendezvous::Ping => {}
+                FromRendezvous::Deliver { from, envelope } => {
+                    return Told::Envelope(from, Bytes::copy_from_slice(envelope));
+                }
+                FromRendezvous::Undeliverable { to } => return Told::Undeliverable(to),
+                FromRendezvous::Refused(refusal) => return Told::Refused(refusal),
+                other => panic!("{other:?} out of turn"),
+            }
+        }
+    }
+}
+
+/// Cuts the connections that went through [`Switch::wrap`]: nothing comes or goes any more, and neither end
+/// is told, as when a cable is pulled.
+#[derive(Clone, Default)]
+pub(crate) struct Switch(Arc<AtomicBool>);
+
+impl Switch {
+    pub(crate) fn cut(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn mend(&self) {
+        self.0.store(false, Ordering::Relaxed);
+    }
+
+    pub(crate) fn wrap(&self) -> WrapTcp {
+        let switch = self.clone();
+        Arc::new(move |tcp| Box::new(Cuttable { tcp, switch: switch.clone() }) as Box<dyn Io>)
+    }
+}
+
+struct Cuttable {
+    tcp: TcpStream,
+    switch: Switch,
+}
+
+impl Cuttable {
+    fn is_cut(&self) -> bool {
+        self.switch.0.load(Ordering::Relaxed)
+    }
+}
+
+impl AsyncRead for Cuttable {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.is_cut() {
+            return Poll::Pending;
+        }
+        Pin::new(&mut self.tcp).poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for Cuttable {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        if self.is_cut() {
+            return Poll::Ready(Ok(bytes.len()));
+        }
+        Pin::new(&mut self.tcp).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.tcp).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.is_cut() {
+            return Poll::Pending;
+        }
+        Pin::new(&mut self.tcp).poll_shutdown(context)
+    }
+}

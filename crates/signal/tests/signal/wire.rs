@@ -1,0 +1,156 @@
+//! The bytes on the wire, as docs/RENDEZVOUS.md has them, and bytes that are none.
+
+use plenary_proto::seal::{ENVELOPE_LEN_MAX, Signature};
+use plenary_proto::{PeerId, RoomId};
+use plenary_signal::wire::{
+    FRAME_LEN_MAX, FrameError, FromPeer, FromRendezvous, Hello, HostProof, WIRE_VERSION,
+};
+use plenary_signal::{Address, Refusal};
+use proptest::prelude::*;
+
+use crate::support::{key, room, root};
+
+const PEER: PeerId = PeerId([0xaa; 32]);
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn hello(host: Option<HostProof>) -> FromPeer<'static> {
+    let proof = Signature([0x55; 64]);
+    FromPeer::Hello(Box::new(Hello { room: RoomId([0x11; 16]), peer: PEER, proof, host }))
+}
+
+#[test]
+fn every_frame_of_a_peer_has_its_bytes() {
+    let host = HostProof { root: PeerId([0xbb; 32]), proof: Signature([0x66; 64]) };
+    let (room, peer, proof) = ("11".repeat(16), "aa".repeat(32), "55".repeat(64));
+    let plain = format!("0100{room}{peer}{proof}00");
+    let hosting = format!("0100{room}{peer}{proof}01{}{}", "bb".repeat(32), "66".repeat(64));
+    for (frame, expected) in [
+        (hello(None), plain),
+        (hello(Some(host)), hosting),
+        (FromPeer::Send { to: Address::Host, envelope: b"abc" }, "01010003616263".to_owned()),
+        (FromPeer::Send { to: Address::Peer(PEER), envelope: b"" }, format!("010101{peer}00")),
+        (FromPeer::Pong, "0102".to_owned()),
+    ] {
+        let bytes = frame.to_bytes();
+        assert_eq!(hex(&bytes), expected);
+        assert_eq!(FromPeer::from_bytes(&bytes), Ok(frame));
+    }
+}
+
+#[test]
+fn every_frame_of_a_rendezvous_has_its_bytes() {
+    let peer = "aa".repeat(32);
+    for (frame, expected) in [
+        (FromRendezvous::Challenge { nonce: [9; 32] }, format!("0100{}", "09".repeat(32))),
+        (FromRendezvous::Welcome { ping_interval_ms: 5000 }, "01018827".to_owned()),
+        (FromRendezvous::Refused(Refusal::Version), "010201".to_owned()),
+        (FromRendezvous::Refused(Refusal::Closing), "01020b".to_owned()),
+        (FromRendezvous::Refused(Refusal::Other(200)), "0102c8".to_owned()),
+        (FromRendezvous::Deliver { from: PEER, envelope: b"abc" }, format!("0103{peer}03616263")),
+        (FromRendezvous::Undeliverable { to: Address::Host }, "010400".to_owned()),
+        (FromRendezvous::Undeliverable { to: Address::Peer(PEER) }, format!("010401{peer}")),
+        (FromRendezvous::Ping, "0105".to_owned()),
+    ] {
+        let bytes = frame.to_bytes();
+        assert_eq!(hex(&bytes), expected);
+        assert_eq!(FromRendezvous::from_bytes(&bytes), Ok(frame));
+    }
+}
+
+#[test]
+fn every_number_is_a_refusal_and_keeps_its_number() {
+    for number in 0..=u8::MAX {
+        assert_eq!(u8::from(Refusal::from(number)), number);
+        assert_eq!(matches!(Refusal::from(number), Refusal::Other(_)), !(1..=11).contains(&number));
+    }
+}
+
+#[test]
+fn what_is_no_frame_is_said_to_be_none() {
+    let oversized = vec![0; ENVELOPE_LEN_MAX + 1];
+    let oversized = FromPeer::Send { to: Address::Host, envelope: &oversized }.to_bytes();
+    let endless = vec![WIRE_VERSION; FRAME_LEN_MAX + 1];
+    let behind = [&FromPeer::Pong.to_bytes()[..], &[0]].concat();
+    let cases: [(&[u8], FrameError); 8] = [
+        (&[], FrameError::Malformed),
+        (&[9, 2], FrameError::Version(9)),
+        (&[WIRE_VERSION], FrameError::Malformed),
+        (&[WIRE_VERSION, 3], FrameError::Unknown(3)),
+        (&[WIRE_VERSION, 1, 0, 200], FrameError::Malformed),
+        (&behind, FrameError::Malformed),
+        (&oversized, FrameError::TooLong),
+        (&endless, FrameError::TooLong),
+    ];
+    for (bytes, expected) in cases {
+        assert_eq!(FromPeer::from_bytes(bytes), Err(expected));
+    }
+    assert_eq!(FromRendezvous::from_bytes(&[WIRE_VERSION, 6]), Err(FrameError::Unknown(6)));
+}
+
+#[test]
+fn the_longest_envelope_fits_a_frame() {
+    let envelope = vec![0; ENVELOPE_LEN_MAX];
+    let sent = FromPeer::Send { to: Address::Peer(PEER), envelope: &envelope }.to_bytes();
+    let delivered = FromRendezvous::Deliver { from: PEER, envelope: &envelope }.to_bytes();
+    assert!(sent.len() <= FRAME_LEN_MAX && delivered.len() <= FRAME_LEN_MAX);
+    assert!(FromPeer::from_bytes(&sent).is_ok() && FromRendezvous::from_bytes(&delivered).is_ok());
+}
+
+#[test]
+fn a_proof_holds_for_one_nonce_one_room_and_one_peer() {
+    let nonce = [1; 32];
+    let host = Hello::new(room(), &nonce, &key(1), Some(&root()));
+    let guest = Hello::new(room(), &nonce, &key(2), None);
+    assert_eq!((host.check(&nonce), guest.check(&nonce)), (Ok(()), Ok(())));
+
+    let elsewhere = RoomId([9; 16]);
+    let swapped = |hello: &Hello| HostProof { proof: hello.proof, ..hello.host.clone().unwrap() };
+    let foreign_root = Hello::new(room(), &nonce, &key(1), Some(&key(3)));
+    for (what, hello) in [
+        ("another room", Hello { room: elsewhere, ..guest.clone() }),
+        ("another peer", Hello { peer: key(3).id(), ..guest.clone() }),
+        ("no key at all", Hello { peer: PeerId([0; 32]), ..guest.clone() }),
+        ("the host's proof on a guest", Hello { host: host.host.clone(), ..guest.clone() }),
+        ("the peer's proof as the root's", Hello { host: Some(swapped(&host)), ..host.clone() }),
+        ("a root of another room", foreign_root),
+    ] {
+        assert_eq!(hello.check(&nonce), Err(Refusal::BadProof), "{what}");
+    }
+    assert_eq!(host.check(&[2; 32]), Err(Refusal::BadProof));
+}
+
+fn address() -> impl Strategy<Value = Address> {
+    prop_oneof![Just(Address::Host), any::<[u8; 32]>().prop_map(|id| Address::Peer(PeerId(id)))]
+}
+
+proptest! {
+    #[test]
+    fn frames_read_back_as_they_were_written(
+        to in address(),
+        from in any::<[u8; 32]>(),
+        envelope in prop::collection::vec(any::<u8>(), 0..2000),
+    ) {
+        let sent = FromPeer::Send { to, envelope: &envelope };
+        prop_assert!(FromPeer::from_bytes(&sent.to_bytes()) == Ok(sent.clone()));
+        let delivered = FromRendezvous::Deliver { from: PeerId(from), envelope: &envelope };
+        prop_assert!(FromRendezvous::from_bytes(&delivered.to_bytes()) == Ok(delivered.clone()));
+    }
+
+    #[test]
+    fn any_bytes_are_a_frame_or_an_error(mut bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+        let _ = FromPeer::from_bytes(&bytes);
+        let _ = FromRendezvous::from_bytes(&bytes);
+        // past the version, and mostly past the variant
+        let variant = bytes.first().copied().unwrap_or(0) % 7;
+        bytes.splice(0..bytes.len().min(2), [WIRE_VERSION, variant]);
+        if let Ok(frame) = FromPeer::from_bytes(&bytes) {
+            prop_assert!(FromPeer::from_bytes(&frame.to_bytes()) == Ok(frame.clone()));
+        }
+        if let Ok(frame) = FromRendezvous::from_bytes(&bytes) {
+            prop_assert!(FromRendezvous::from_bytes(&frame.to_bytes()) == Ok(frame.clone()));
+        }
+    }
+}
