@@ -1,0 +1,361 @@
+//! What was typed. What it means is decided by the commands.
+
+use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use plenary::{Consent, ProgramFormat, Shape};
+
+use crate::units;
+
+/// Video rooms with no server in the middle.
+#[derive(Debug, Parser)]
+#[command(name = "plenary", version, about, disable_help_subcommand = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// A whole room on this machine: speakers, candidates that elect, mixers, viewers in a tree.
+    #[command(after_help = "Example:\n  plenary demo --speakers 2 --viewers 6 --duration 10s --out out")]
+    Demo(DemoArgs),
+    /// Open a room and print its invite.
+    #[command(after_help = "Example:\n  plenary host --speak --listen 127.0.0.1:7420 --duration 1m")]
+    Host(HostArgs),
+    /// Join a room.
+    #[command(after_help = "Example:\n  plenary join \"$INVITE\" --view --record room.mp4 --duration 10s")]
+    Join(JoinArgs),
+    /// Join a room as a strong peer that is there to mix.
+    #[command(after_help = "Example:\n  plenary mixer \"$INVITE\" --duration 1m")]
+    Mixer(MixerArgs),
+    /// The signalling server alone.
+    #[command(after_help = "Example:\n  plenary rendezvous --listen 127.0.0.1:7420")]
+    Rendezvous(RendezvousArgs),
+    /// What this machine can do; with an invite, what its way to the room's candidates can.
+    #[command(after_help = "Example:\n  plenary probe --json -")]
+    Probe(ProbeArgs),
+    /// Many brains in one deterministic world.
+    #[command(after_help = "Example:\n  plenary sim mixer-lost --runs 5 --json -")]
+    Sim(SimArgs),
+    /// The project's own measurements.
+    #[command(after_help = "Example:\n  plenary bench brain --json -")]
+    Bench(BenchArgs),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum MixWord {
+    Auto,
+    Never,
+    Always,
+}
+
+impl From<MixWord> for Consent {
+    fn from(word: MixWord) -> Consent {
+        match word {
+            MixWord::Auto => Consent::Auto,
+            MixWord::Never => Consent::Never,
+            MixWord::Always => Consent::Always,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum RelayWord {
+    Auto,
+    Never,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LayoutWord {
+    Grid,
+    Active,
+    Share,
+}
+
+/// What demo, host, join and mixer have in common.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct RoomArgs {
+    /// A file to play: mp4 (H.264 with AAC-LC or Opus), y4m or wav; without one, a test picture and tone
+    #[arg(long, value_name = "FILE")]
+    pub(crate) source: Vec<PathBuf>,
+    /// The largest picture a speaker sends, for example 640x360@30
+    #[arg(long, value_name = "SIZE", value_parser = units::size)]
+    pub(crate) speaker_size: Option<ProgramFormat>,
+    /// The program's picture
+    #[arg(long, value_name = "SIZE", value_parser = units::size, default_value = "1280x720@30")]
+    pub(crate) program: ProgramFormat,
+    /// The program's bit rate
+    #[arg(long, value_name = "RATE", value_parser = units::rate, default_value = "1500kbit")]
+    pub(crate) bitrate: u64,
+    /// How many mixers: auto or a number
+    #[arg(long, value_name = "N", value_parser = units::mixers, default_value = "auto")]
+    pub(crate) mixers: u8,
+    /// Whether this peer mixes [default: auto; a demo's speakers never, unless there are no candidates]
+    #[arg(long, value_enum, value_name = "WHEN")]
+    pub(crate) mix: Option<MixWord>,
+    /// Most children of a peer that is no mixer
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u8).range(1..=64))]
+    pub(crate) k: u8,
+    /// Most viewers that one mixer feeds
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u8).range(1..=64))]
+    pub(crate) k1: u8,
+    /// Whether this peer passes the program on
+    #[arg(long, value_enum, value_name = "WHEN", default_value = "auto")]
+    pub(crate) relay: RelayWord,
+    /// The uplink this peer may use
+    #[arg(long, value_name = "RATE", value_parser = units::rate)]
+    pub(crate) max_uplink: Option<u64>,
+    /// How the program is laid out
+    #[arg(long, value_enum, value_name = "LAYOUT", default_value = "grid")]
+    pub(crate) layout: LayoutWord,
+    /// The name under this peer's picture
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) name: Option<String>,
+    /// The room's password
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) password: Option<String>,
+    /// Where a demo writes its files
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+    /// Where the report goes; - for standard output
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+    /// Decides every draw
+    #[arg(long, value_name = "N")]
+    pub(crate) seed: Option<u64>,
+    /// How much is logged: error, warn, info, debug, trace
+    #[arg(long, value_name = "LEVEL", default_value = "warn")]
+    pub(crate) log: tracing::Level,
+    #[command(flatten)]
+    pub(crate) network: NetworkArgs,
+    /// Use the camera
+    #[arg(long)]
+    pub(crate) camera: bool,
+    /// Use the microphone
+    #[arg(long)]
+    pub(crate) mic: bool,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct NetworkArgs {
+    /// TCP address of signalling and page [default for host: all addresses, any port]
+    #[arg(long, value_name = "IP[:PORT]", value_parser = listen)]
+    pub(crate) listen: Option<SocketAddr>,
+    /// UDP ports for media, one per link
+    #[arg(long, value_name = "A-B", value_parser = ports)]
+    pub(crate) udp_ports: Option<RangeInclusive<u16>>,
+    /// The public address of this machine behind its NAT
+    #[arg(long, value_name = "IP")]
+    pub(crate) nat_1to1: Option<IpAddr>,
+    /// A STUN server
+    #[arg(long, value_name = "URL")]
+    pub(crate) stun: Option<String>,
+    /// A TURN server
+    #[arg(long, value_name = "URL")]
+    pub(crate) turn: Option<String>,
+    /// Answer checks only, on a public address
+    #[arg(long)]
+    pub(crate) ice_lite: bool,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct DemoArgs {
+    #[command(flatten)]
+    pub(crate) room: RoomArgs,
+    /// How many speak; the first one is the host
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=16))]
+    pub(crate) speakers: u16,
+    /// How many watch
+    #[arg(long, value_name = "N", default_value_t = 24, value_parser = clap::value_parser!(u16).range(0..=200))]
+    pub(crate) viewers: u16,
+    /// How many further peers are there to mix
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u16).range(0..=16))]
+    pub(crate) candidates: u16,
+    /// How long, from the creation of the room
+    #[arg(long, value_name = "D", value_parser = units::duration, default_value = "20s")]
+    pub(crate) duration: Duration,
+    /// What each link does, both ways: delay=30ms,loss=1%
+    #[arg(long, value_name = "SHAPE", value_parser = units::link)]
+    pub(crate) link: Option<Shape>,
+    /// Something that happens: 10s:kill=mixer, kill=relay, kill=speaker, leave=mixer, add=speaker, add=viewer
+    #[arg(long, value_name = "TIME:WHAT", value_parser = units::at)]
+    pub(crate) at: Vec<units::At>,
+    /// Keep every viewer's recording, not those of three
+    #[arg(long)]
+    pub(crate) record_all: bool,
+    /// Viewers that come and go
+    #[arg(long, value_name = "RATE")]
+    pub(crate) churn: Option<String>,
+    /// A process for each peer
+    #[arg(long)]
+    pub(crate) processes: bool,
+}
+
+/// What host, join and mixer have in common beyond that.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct StayArgs {
+    /// Record what comes, without re-encoding it
+    #[arg(long, value_name = "FILE")]
+    pub(crate) record: Option<PathBuf>,
+    /// Save the last picture
+    #[arg(long, value_name = "FILE.png")]
+    pub(crate) snapshot: Option<PathBuf>,
+    /// Leave politely after this long
+    #[arg(long, value_name = "D", value_parser = units::duration)]
+    pub(crate) duration: Option<Duration>,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct HostArgs {
+    #[command(flatten)]
+    pub(crate) room: RoomArgs,
+    #[command(flatten)]
+    pub(crate) stay: StayArgs,
+    /// Speak
+    #[arg(long)]
+    pub(crate) speak: bool,
+    /// Watch
+    #[arg(long)]
+    pub(crate) view: bool,
+    /// Use another rendezvous instead of serving one
+    #[arg(long, value_name = "URL")]
+    pub(crate) rendezvous: Option<String>,
+    /// How long the invite is good for
+    #[arg(long, value_name = "D", value_parser = units::duration, default_value = "24h")]
+    pub(crate) invite_life: Duration,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct JoinArgs {
+    /// The invite that the host printed
+    pub(crate) invite: String,
+    #[command(flatten)]
+    pub(crate) room: RoomArgs,
+    #[command(flatten)]
+    pub(crate) stay: StayArgs,
+    /// Speak, and hear the others
+    #[arg(long)]
+    pub(crate) speak: bool,
+    /// Watch; the default without --speak
+    #[arg(long)]
+    pub(crate) view: bool,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct MixerArgs {
+    /// The invite that the host printed
+    pub(crate) invite: String,
+    #[command(flatten)]
+    pub(crate) room: RoomArgs,
+    #[command(flatten)]
+    pub(crate) stay: StayArgs,
+    /// Serve Prometheus metrics
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) metrics: Option<String>,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct RendezvousArgs {
+    /// TCP address to listen on
+    #[arg(long, value_name = "IP[:PORT]", value_parser = listen, default_value = "0.0.0.0:7420")]
+    pub(crate) listen: SocketAddr,
+    /// Where rooms are kept
+    #[arg(long, value_name = "URL")]
+    pub(crate) store: Option<String>,
+    /// How much is logged: error, warn, info, debug, trace
+    #[arg(long, value_name = "LEVEL", default_value = "info")]
+    pub(crate) log: tracing::Level,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ProbeArgs {
+    /// With an invite, bandwidth and round trip to the room's candidates too
+    pub(crate) invite: Option<String>,
+    /// The room's password
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) password: Option<String>,
+    /// Where the figures go; - for standard output
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct SimArgs {
+    /// A scenario; `list` names them
+    pub(crate) scenario: String,
+    /// For `compare`: two reports
+    pub(crate) files: Vec<PathBuf>,
+    /// How many viewers
+    #[arg(long, value_name = "N")]
+    pub(crate) peers: Option<usize>,
+    /// The first seed
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// How many seeds
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=10_000))]
+    pub(crate) runs: u64,
+    /// Where the report goes; - for standard output
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct BenchArgs {
+    /// mix, relay or brain
+    #[arg(value_enum)]
+    pub(crate) what: BenchWord,
+    /// Where the figures go; - for standard output
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum BenchWord {
+    Mix,
+    Relay,
+    Brain,
+}
+
+/// `IP` or `IP:PORT`; without a port, any that is free.
+fn listen(text: &str) -> Result<SocketAddr, String> {
+    let bare = || text.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, 0));
+    text.parse().or_else(|_| bare()).map_err(|_| "an address looks like 127.0.0.1 or 127.0.0.1:7420".to_owned())
+}
+
+/// `40000-40099`.
+fn ports(text: &str) -> Result<RangeInclusive<u16>, String> {
+    let wrong = || "ports look like 40000-40099".to_owned();
+    let (first, last) = text.split_once('-').ok_or_else(wrong)?;
+    let (first, last): (u16, u16) = (first.parse().map_err(|_| wrong())?, last.parse().map_err(|_| wrong())?);
+    if first == 0 || last < first {
+        return Err(wrong());
+    }
+    Ok(first..=last)
+}
+
+impl RoomArgs {
+    /// The first flag whose capability isn't there yet.
+    pub(crate) fn not_yet(&self) -> Option<&'static str> {
+        let network = &self.network;
+        let reserved = [
+            (self.camera, "--camera"),
+            (self.mic, "--mic"),
+            (network.turn.is_some(), "--turn"),
+            (network.stun.is_some(), "--stun"),
+            (network.nat_1to1.is_some(), "--nat-1to1"),
+            (network.ice_lite, "--ice-lite"),
+            (self.layout == LayoutWord::Active, "--layout active"),
+            (self.layout == LayoutWord::Share, "--layout share"),
+        ];
+        reserved.iter().find(|(used, _)| *used).map(|(_, flag)| *flag)
+    }
+
+    /// The program's picture with its bit rate.
+    pub(crate) fn program(&self) -> ProgramFormat {
+        ProgramFormat { bitrate_bps: self.bitrate.min(u64::from(u32::MAX)) as u32, ..self.program }
+    }
+}
