@@ -5,11 +5,21 @@
 //! travels as a [`Frame`].
 #![warn(clippy::unwrap_used)]
 
+#[cfg(feature = "codecs")]
+mod builtin;
 pub mod codec;
 mod frame;
+#[cfg(feature = "codecs")]
+mod openh264;
+#[cfg(feature = "codecs")]
+mod opus;
 mod picture;
 
+#[cfg(feature = "codecs")]
+pub use builtin::BuiltinCodecs;
 pub use frame::Frame;
+#[cfg(feature = "codecs")]
+pub use openh264::{PICTURE_SIDE_MIN, PICTURE_SIDES_MAX, TEMPORAL_LAYERS_MAX};
 pub use picture::{Picture, PictureView, PlaneView};
 
 /// Samples per second of all sound in this crate.
