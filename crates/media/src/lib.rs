@@ -14,6 +14,7 @@ mod openh264;
 #[cfg(feature = "codecs")]
 mod opus;
 mod picture;
+pub mod source;
 
 #[cfg(feature = "codecs")]
 pub use builtin::BuiltinCodecs;

@@ -70,6 +70,16 @@ impl OpusDecoder {
         let decoder = Decoder::new(SAMPLE_RATE, layout(channels)?).map_err(failed)?;
         Ok(OpusDecoder { decoder, channels: channels.into() })
     }
+
+    /// Decodes a packet of any duration up to 120 ms; `samples` is as long as that.
+    #[cfg(feature = "files")]
+    pub(crate) fn decode_any(&mut self, packet: &[u8], samples: &mut Vec<f32>) -> Result<(), CodecError> {
+        const LEN_MAX: usize = 6 * SOUND_FRAME_LEN;
+        samples.resize(LEN_MAX * self.channels, 0.0);
+        let len = self.decoder.decode_float(packet, samples, false);
+        samples.truncate(len.as_ref().map_or(0, |len| len * self.channels));
+        len.map(drop).map_err(broken)
+    }
 }
 
 impl SoundDecoder for OpusDecoder {
@@ -108,6 +118,11 @@ fn layout(channels: u8) -> Result<Channels, CodecError> {
 
 fn failed(error: Error) -> CodecError {
     CodecError::Failed { codec: NAME, code: words(&error) }
+}
+
+#[cfg(feature = "files")]
+fn broken(error: Error) -> CodecError {
+    CodecError::Decode { codec: NAME, code: words(&error) }
 }
 
 fn words(error: &Error) -> String {
