@@ -5,9 +5,14 @@
 //! travels as a [`Frame`].
 #![warn(clippy::unwrap_used)]
 
+mod bench;
 #[cfg(feature = "codecs")]
 mod builtin;
+mod capture;
+mod clock;
 pub mod codec;
+mod encode;
+mod fit;
 mod frame;
 #[cfg(feature = "codecs")]
 mod openh264;
@@ -16,8 +21,12 @@ mod opus;
 mod picture;
 pub mod source;
 
+pub use bench::{CODEC_BENCH_BUDGET_MAX, CodecBench, codec_bench};
 #[cfg(feature = "codecs")]
 pub use builtin::BuiltinCodecs;
+pub use capture::{Capture, CaptureCounts, CaptureFormat, HALT_US_MAX, LATE_US_MAX};
+pub use clock::Clock;
+pub use encode::{Encoded, KEY_INTERVAL_US_MAX, KEY_INTERVAL_US_MIN, SoundEncoding, VideoEncoding};
 pub use frame::Frame;
 #[cfg(feature = "codecs")]
 pub use openh264::{PICTURE_SIDE_MIN, PICTURE_SIDES_MAX, TEMPORAL_LAYERS_MAX};

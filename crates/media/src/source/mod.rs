@@ -1,7 +1,7 @@
 //! Where pictures and sound come from when there is no camera: files, and a test pattern.
 //!
 //! A source plays in media time, which starts at 0 and rises for ever: at its end it starts anew, picture and
-//! sound together. It is as quick as it is asked.
+//! sound together. It is as quick as it is asked; [`Capture`](crate::Capture) plays it in real time.
 
 #[cfg(feature = "files")]
 mod file;
