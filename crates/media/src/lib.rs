@@ -19,6 +19,8 @@ mod openh264;
 #[cfg(feature = "codecs")]
 mod opus;
 mod picture;
+mod png;
+mod record;
 pub mod source;
 
 pub use bench::{CODEC_BENCH_BUDGET_MAX, CodecBench, codec_bench};
@@ -31,6 +33,8 @@ pub use frame::Frame;
 #[cfg(feature = "codecs")]
 pub use openh264::{PICTURE_SIDE_MIN, PICTURE_SIDES_MAX, TEMPORAL_LAYERS_MAX};
 pub use picture::{Picture, PictureView, PlaneView};
+pub use png::write_png;
+pub use record::{FRAGMENT_BYTES_MAX, FRAGMENT_US, PICTURE_WAIT_US_MAX, RecordError, Recorder};
 
 /// Samples per second of all sound in this crate.
 pub const SAMPLE_RATE: u32 = 48_000;
