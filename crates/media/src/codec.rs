@@ -68,6 +68,15 @@ pub trait VideoDecoder: Send {
     /// # Errors
     /// [`CodecError::Decode`]; ask the sender for a key frame, and go on.
     fn decode(&mut self, access_unit: &[u8]) -> Result<Option<PictureView<'_>>, CodecError>;
+
+    /// Takes the next picture that was held back for reordering; `None` when there is no more. To be called at
+    /// the end of a stream. A decoder that holds nothing back has nothing to do.
+    ///
+    /// # Errors
+    /// [`CodecError::Decode`]; what was held back is lost.
+    fn flush(&mut self) -> Result<Option<PictureView<'_>>, CodecError> {
+        Ok(None)
+    }
 }
 
 /// Makes Opus, 20 ms at 48 kHz.
@@ -77,6 +86,10 @@ pub trait SoundEncoder: Send {
     /// # Errors
     /// [`CodecError::Failed`].
     fn encode(&mut self, samples: &[f32]) -> Result<Bytes, CodecError>;
+
+    /// Tells how many of 100 packets get lost on the way, so that packets carry more or fewer copies of those
+    /// before them. An encoder without such copies does nothing.
+    fn set_loss(&mut self, _percent: u8) {}
 }
 
 /// Reads Opus.
@@ -100,11 +113,20 @@ pub trait Codecs: Send + Sync {
     /// [`CodecError::Failed`] when the format is refused.
     fn video_encoder(&self, format: &VideoFormat) -> Result<Box<dyn VideoEncoder>, CodecError>;
 
-    /// A new H.264 decoder.
+    /// A new H.264 decoder for calls: each picture comes with its access unit.
     ///
     /// # Errors
     /// [`CodecError::Failed`].
     fn video_decoder(&self) -> Result<Box<dyn VideoDecoder>, CodecError>;
+
+    /// A new H.264 decoder for files with B pictures: pictures come in the order of their display, some access
+    /// units late, the last ones by [`VideoDecoder::flush`].
+    ///
+    /// # Errors
+    /// [`CodecError::Failed`], always unless the codecs can do this.
+    fn reordering_video_decoder(&self) -> Result<Box<dyn VideoDecoder>, CodecError> {
+        Err(CodecError::Failed { codec: "H.264", code: "no B pictures".to_owned() })
+    }
 
     /// A new Opus encoder for 1 or 2 channels.
     ///

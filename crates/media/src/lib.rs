@@ -6,19 +6,43 @@
 #![warn(clippy::unwrap_used)]
 
 pub mod assembly;
+mod bench;
+#[cfg(feature = "codecs")]
+mod builtin;
+mod capture;
+mod clock;
 pub mod codec;
 pub mod compose;
+mod encode;
+mod fit;
 mod frame;
 pub mod jitter;
 pub mod level;
 pub mod mix;
 pub mod mixer;
+#[cfg(feature = "codecs")]
+mod openh264;
+#[cfg(feature = "codecs")]
+mod opus;
 pub mod payload;
 mod picture;
+mod png;
+mod record;
 pub mod scale;
+pub mod source;
 
+pub use bench::{CODEC_BENCH_BUDGET_MAX, CodecBench, codec_bench};
+#[cfg(feature = "codecs")]
+pub use builtin::BuiltinCodecs;
+pub use capture::{Capture, CaptureCounts, CaptureFormat, HALT_US_MAX, LATE_US_MAX};
+pub use clock::Clock;
+pub use encode::{Encoded, KEY_INTERVAL_US_MAX, KEY_INTERVAL_US_MIN, SoundEncoding, VideoEncoding};
 pub use frame::Frame;
+#[cfg(feature = "codecs")]
+pub use openh264::{PICTURE_SIDE_MIN, PICTURE_SIDES_MAX, TEMPORAL_LAYERS_MAX};
 pub use picture::{Picture, PictureView, PlaneView};
+pub use png::write_png;
+pub use record::{FRAGMENT_BYTES_MAX, FRAGMENT_US, PICTURE_WAIT_US_MAX, RecordError, Recorder};
 
 /// Samples per second of all sound in this crate.
 pub const SAMPLE_RATE: u32 = 48_000;

@@ -1,0 +1,67 @@
+//! How quick this machine's codecs are: what a candidate says of itself before it is elected.
+
+use std::time::Duration;
+
+use cpu_time::ThreadTime;
+
+use crate::codec::{CodecError, Codecs, VideoFormat};
+use crate::source::{Source, TestSource};
+
+/// Longest time a bench may take, whatever is asked.
+pub const CODEC_BENCH_BUDGET_MAX: Duration = Duration::from_millis(300);
+/// The program's usual format.
+const FORMAT: VideoFormat = VideoFormat { width: 1280, height: 720, fps: 30, bitrate_bps: 1_500_000 };
+/// Pictures before the ones that count: the key frame, and caches that are still cold.
+const WARM_UP: usize = 2;
+/// Fewest pictures that count, even when the budget is spent: the median of three is one of the quick ones.
+const PICTURES_MIN: usize = 3;
+
+/// Processor time of one thread per moving picture of 1280×720, the medians.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CodecBench {
+    /// To encode at 1.5 Mbit/s, in microseconds.
+    pub encode_us: u32,
+    /// To decode that again, in microseconds.
+    pub decode_us: u32,
+}
+
+/// Encodes and decodes the test source's pictures for `budget` of processor time, at most
+/// [`CODEC_BENCH_BUDGET_MAX`], but at least five pictures.
+///
+/// Counts processor time, not time, so that a machine busy with other things doesn't look slow: what load
+/// costs is measured on live media.
+///
+/// # Errors
+/// [`CodecError`] when the codecs refuse the format or their own frames.
+pub fn codec_bench(codecs: &dyn Codecs, budget: Duration) -> Result<CodecBench, CodecError> {
+    let mut source = TestSource::new(1, FORMAT.width, FORMAT.height, FORMAT.fps);
+    let mut encoder = codecs.video_encoder(&FORMAT)?;
+    let mut decoder = codecs.video_decoder()?;
+    let begin = ThreadTime::now();
+    let (mut encode_us, mut decode_us) = (Vec::new(), Vec::new());
+    let mut pictures = 0;
+    while pictures < WARM_UP + PICTURES_MIN || begin.elapsed() < budget.min(CODEC_BENCH_BUDGET_MAX) {
+        let Ok(Some(_)) = source.next_picture() else { break };
+        let picture = source.picture();
+        let encoding = ThreadTime::now();
+        let encoded = encoder.encode(&picture, false)?;
+        let encoded_in = encoding.elapsed();
+        pictures += 1;
+        let Some(encoded) = encoded else { continue };
+        let decoding = ThreadTime::now();
+        decoder.decode(&encoded.data)?;
+        let decoded_in = decoding.elapsed();
+        if pictures > WARM_UP {
+            encode_us.push(encoded_in);
+            decode_us.push(decoded_in);
+        }
+    }
+    Ok(CodecBench { encode_us: median_us(encode_us), decode_us: median_us(decode_us) })
+}
+
+/// At least 1, so that a codec that costs nothing can still be divided by.
+fn median_us(mut times: Vec<Duration>) -> u32 {
+    times.sort_unstable();
+    let median = times.get(times.len() / 2).copied().unwrap_or_default();
+    u32::try_from(median.as_micros()).unwrap_or(u32::MAX).max(1)
+}

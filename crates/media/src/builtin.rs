@@ -1,0 +1,42 @@
+//! The codecs that come with plenary: openh264 and libopus.
+
+use crate::codec::{CodecError, Codecs, SoundDecoder, SoundEncoder, VideoDecoder, VideoEncoder, VideoFormat};
+use crate::openh264::{Openh264Decoder, Openh264Encoder};
+use crate::opus::{OpusDecoder, OpusEncoder};
+
+/// H.264 by openh264 and Opus by libopus, in software, one thread each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BuiltinCodecs {
+    /// Temporal layers of the video encoders, 1 to [`TEMPORAL_LAYERS_MAX`](crate::TEMPORAL_LAYERS_MAX); more
+    /// cost 0.5 to 0.8 dB, and let relays drop the upper ones.
+    pub temporal_layers: u8,
+}
+
+impl Default for BuiltinCodecs {
+    /// One temporal layer.
+    fn default() -> BuiltinCodecs {
+        BuiltinCodecs { temporal_layers: 1 }
+    }
+}
+
+impl Codecs for BuiltinCodecs {
+    fn video_encoder(&self, format: &VideoFormat) -> Result<Box<dyn VideoEncoder>, CodecError> {
+        Ok(Box::new(Openh264Encoder::new(format, self.temporal_layers)?))
+    }
+
+    fn video_decoder(&self) -> Result<Box<dyn VideoDecoder>, CodecError> {
+        Ok(Box::new(Openh264Decoder::new(false)?))
+    }
+
+    fn reordering_video_decoder(&self) -> Result<Box<dyn VideoDecoder>, CodecError> {
+        Ok(Box::new(Openh264Decoder::new(true)?))
+    }
+
+    fn sound_encoder(&self, channels: u8, bitrate_bps: u32) -> Result<Box<dyn SoundEncoder>, CodecError> {
+        Ok(Box::new(OpusEncoder::new(channels, bitrate_bps)?))
+    }
+
+    fn sound_decoder(&self, channels: u8) -> Result<Box<dyn SoundDecoder>, CodecError> {
+        Ok(Box::new(OpusDecoder::new(channels)?))
+    }
+}

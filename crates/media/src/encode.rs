@@ -1,0 +1,172 @@
+//! From pictures and sound to encoded frames: the half of a capture that doesn't care where they come from.
+//!
+//! [`VideoEncoding`] fits pictures into the format that was asked for and decides which are key frames: the
+//! first, one each 2 s, and one when wanted, but not more than one in a second. [`SoundEncoding`] tells how
+//! loud each frame is. Both are called with what is to be encoded and return what came of it; threads and time
+//! are their caller's.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use plenary_proto::identity::MediaKind;
+
+use crate::codec::{CodecError, Codecs, SoundEncoder, VideoEncoder, VideoFormat};
+use crate::fit::{fitted, shrink};
+use crate::{Picture, PictureView};
+
+/// Longest time between key frames: the longest that a newcomer without help waits for a picture.
+pub const KEY_INTERVAL_US_MAX: u64 = 2_000_000;
+/// Shortest time between a key frame and a wanted one.
+pub const KEY_INTERVAL_US_MIN: u64 = 1_000_000;
+/// The level of silence, −dBov (RFC 6464).
+const LEVEL_SILENT: u8 = 127;
+
+/// A frame as its encoder made it, before it gets its identity.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Encoded {
+    /// Picture or sound.
+    pub kind: MediaKind,
+    /// When it was captured, in microseconds of the process's clock.
+    pub captured_us: u64,
+    /// An access unit in Annex B form, or an Opus packet.
+    pub data: Bytes,
+    /// Decodable without any earlier frame; false for sound.
+    pub key: bool,
+    /// Temporal layer; 0 for sound.
+    pub temporal: u8,
+    /// How loud the sound is, in −dBov: 0 loudest, 127 silent (RFC 6464); `None` for pictures.
+    pub level: Option<u8>,
+}
+
+/// Encodes pictures of any size into one asked-for format.
+pub struct VideoEncoding {
+    codecs: Arc<dyn Codecs>,
+    asked: VideoFormat,
+    encoder: Option<(VideoFormat, Box<dyn VideoEncoder>)>,
+    /// The picture in the encoder's size, when it came in another.
+    fitted: Picture,
+    key_wanted: bool,
+    last_key_us: u64,
+}
+
+impl VideoEncoding {
+    /// Pictures will fit into `asked`, in their own shape, and are not enlarged.
+    pub fn new(codecs: Arc<dyn Codecs>, asked: VideoFormat) -> VideoEncoding {
+        let fitted = Picture::black(2, 2);
+        VideoEncoding { codecs, asked, encoder: None, fitted, key_wanted: false, last_key_us: 0 }
+    }
+
+    /// Changes the format from the next picture on. Another size or rate of pictures makes a new encoder, so
+    /// the next frame is a key frame; another bit rate does not.
+    pub fn ask(&mut self, asked: VideoFormat) {
+        self.asked = asked;
+    }
+
+    /// Makes the next frame a key frame that is at least [`KEY_INTERVAL_US_MIN`] after the last.
+    pub fn want_key(&mut self) {
+        self.key_wanted = true;
+    }
+
+    /// Encodes one picture; `None` when the encoder skips it.
+    ///
+    /// # Errors
+    /// [`CodecError`] when the codec refuses the format or fails; the next picture gets a new encoder.
+    pub fn push(
+        &mut self,
+        picture: &PictureView<'_>,
+        captured_us: u64,
+    ) -> Result<Option<Encoded>, CodecError> {
+        let new = self.prepare((picture.width, picture.height))?;
+        let Some((format, encoder)) = &mut self.encoder else { return Ok(None) };
+        let since_key_us = captured_us.saturating_sub(self.last_key_us);
+        let key = new
+            || since_key_us >= KEY_INTERVAL_US_MAX
+            || (self.key_wanted && since_key_us >= KEY_INTERVAL_US_MIN);
+        let size = (usize::from(format.width), usize::from(format.height));
+        let encoded = if (picture.width, picture.height) == size {
+            encoder.encode(picture, key)
+        } else {
+            if (self.fitted.width(), self.fitted.height()) != size {
+                self.fitted = Picture::black(size.0, size.1);
+            }
+            shrink(picture, &mut self.fitted);
+            encoder.encode(&self.fitted.view(), key)
+        };
+        let encoded = encoded.inspect_err(|_| self.encoder = None)?;
+        let Some(encoded) = encoded else { return Ok(None) };
+        if encoded.key {
+            self.last_key_us = captured_us;
+            self.key_wanted = false;
+        }
+        Ok(Some(Encoded {
+            kind: MediaKind::Video,
+            captured_us,
+            data: encoded.data,
+            key: encoded.key,
+            temporal: encoded.temporal,
+            level: None,
+        }))
+    }
+
+    /// Has an encoder for pictures of this size, and says whether it is a new one.
+    fn prepare(&mut self, size: (usize, usize)) -> Result<bool, CodecError> {
+        let (width, height) = fitted(size, (self.asked.width.into(), self.asked.height.into()));
+        let format = VideoFormat { width: width as u16, height: height as u16, ..self.asked };
+        let bitrate_bps = format.bitrate_bps;
+        match &mut self.encoder {
+            Some((had, _)) if *had == format => Ok(false),
+            Some((had, encoder)) if (VideoFormat { bitrate_bps, ..*had }) == format => {
+                encoder.set_bitrate(bitrate_bps);
+                *had = format;
+                Ok(false)
+            }
+            slot => {
+                // the old one goes first: two large encoders at once are a lot of memory
+                *slot = None;
+                *slot = Some((format, self.codecs.video_encoder(&format)?));
+                Ok(true)
+            }
+        }
+    }
+}
+
+/// Encodes sound, 20 ms a frame.
+pub struct SoundEncoding {
+    encoder: Box<dyn SoundEncoder>,
+}
+
+impl SoundEncoding {
+    /// For 1 or 2 channels.
+    ///
+    /// # Errors
+    /// [`CodecError::Failed`] when the codec refuses that.
+    pub fn new(codecs: &dyn Codecs, channels: u8, bitrate_bps: u32) -> Result<SoundEncoding, CodecError> {
+        Ok(SoundEncoding { encoder: codecs.sound_encoder(channels, bitrate_bps)? })
+    }
+
+    /// Tells how many of 100 packets get lost on the way.
+    pub fn set_loss(&mut self, percent: u8) {
+        self.encoder.set_loss(percent);
+    }
+
+    /// Encodes [`SOUND_FRAME_LEN`](crate::SOUND_FRAME_LEN) samples per channel, interleaved, −1 to 1.
+    ///
+    /// # Errors
+    /// [`CodecError::Failed`].
+    pub fn push(&mut self, samples: &[f32], captured_us: u64) -> Result<Encoded, CodecError> {
+        let data = self.encoder.encode(samples)?;
+        let level = Some(level(samples));
+        Ok(Encoded { kind: MediaKind::Sound, captured_us, data, key: false, temporal: 0, level })
+    }
+}
+
+/// The level of a frame in −dBov: 0 for a square wave of full scale, 23 for a sine at −20 dBFS.
+fn level(samples: &[f32]) -> u8 {
+    let energy: f64 = samples.iter().map(|sample| f64::from(*sample).powi(2)).sum();
+    let level = -10.0 * (energy / samples.len().max(1) as f64).log10();
+    match level.is_nan() {
+        true => LEVEL_SILENT,
+        // the cast saturates: what is louder than full scale, and infinity, which is silence
+        false => (level.round() as u8).min(LEVEL_SILENT),
+    }
+}

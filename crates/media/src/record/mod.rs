@@ -1,0 +1,424 @@
+//! Records a program as it arrives: fragmented MP4, without encoding anything anew.
+//!
+//! The header is written with the first key frame, and from then on one fragment each half second, in one
+//! write, sound in front of pictures; so whatever ends the recording, all but the last fragment can be played,
+//! and if that one is torn it loses pictures before sound. Times in the file are the frames' capture times: a
+//! gap in what arrived is a gap in the file. Parameter sets stay in front of each key frame, so that a later
+//! stream may bring others than the first, which the header has.
+//!
+//! The header always announces sound of two channels: Opus decoders give as many as asked for, whatever is
+//! coded (RFC 7845, 5.1.1), and sound may begin late. Pictures can't begin late: without any for
+//! [`PICTURE_WAIT_US_MAX`] the file becomes one of sound alone.
+
+mod fragment;
+mod timeline;
+
+use std::fs::File;
+use std::io::Write;
+use std::path::Path;
+
+use plenary_proto::StreamId;
+use plenary_proto::identity::MediaKind;
+use shiguredo_mp4::bitstream::h264::{
+    H264SampleEntryConfig, LengthSize, annexb_to_length_prefixed, build_avc1_box_from_annexb,
+};
+use shiguredo_mp4::boxes::Avc1Box;
+
+use crate::Frame;
+use fragment::{Sample, Track, Writer};
+use timeline::Timeline;
+
+/// Media time of one fragment: what a crash costs.
+pub const FRAGMENT_US: i64 = 500_000;
+/// A fragment is written earlier when it gets this large (guess: 500 ms at 128 Mbit/s).
+pub const FRAGMENT_BYTES_MAX: usize = 8 << 20;
+/// How long sound is held back for the first key frame; two intervals of key frames and some.
+pub const PICTURE_WAIT_US_MAX: i64 = 5_000_000;
+/// As many packets of sound, whatever their times say.
+const HELD_SOUND_MAX: usize = 500;
+/// Duration of a last picture that has none before it.
+const PICTURE_US: i64 = 33_333;
+/// Sound that follows within this is no gap: capture times of a real microphone waver.
+const WAVER_US: i64 = 10_000;
+
+/// Why a recording can't go on.
+#[derive(Debug, thiserror::Error)]
+pub enum RecordError {
+    /// The file can't be written; it ends with the last whole fragment.
+    #[error("{path}: {error}")]
+    Io {
+        /// The file as it was given.
+        path: String,
+        /// As the operating system says it.
+        #[source]
+        error: std::io::Error,
+    },
+    /// A frame that MP4 can't hold: a first key frame without parameter sets that make sense.
+    #[error("can't be recorded: {0}")]
+    Refused(String),
+    /// An earlier error ended the recording.
+    #[error("the recording has ended")]
+    Ended,
+}
+
+/// One recording. [`finish`](Recorder::finish) ends it; dropping it does so too, but can't tell of errors.
+pub struct Recorder {
+    path: String,
+    /// `None` once the recording has ended.
+    file: Option<Box<dyn Target>>,
+    /// Bytes of whole fragments in it.
+    written_len: u64,
+    timeline: Timeline,
+    /// `None` until it is clear which tracks there are.
+    writer: Option<Writer>,
+    /// Where the file's time begins; known when the first fragment is cut.
+    origin_us: Option<i64>,
+    video: Vec<Unit>,
+    sound: Vec<Unit>,
+    held_bytes: usize,
+    /// Where the last fragment ended, or the first frame is.
+    cut_us: Option<i64>,
+    video_stream: Option<StreamId>,
+    left_out: u64,
+}
+
+/// What a recording is written to: a file, but for tests of full disks.
+trait Target: Write + Send {
+    /// Takes away what is behind so many bytes.
+    fn cut_back(&mut self, len: u64) -> std::io::Result<()>;
+}
+
+impl Target for File {
+    fn cut_back(&mut self, len: u64) -> std::io::Result<()> {
+        self.set_len(len)
+    }
+}
+
+/// A frame that waits for its fragment.
+struct Unit {
+    at_us: i64,
+    key: bool,
+    data: Vec<u8>,
+}
+
+impl Recorder {
+    /// Creates or overwrites the file.
+    ///
+    /// # Errors
+    /// [`RecordError::Io`].
+    pub fn create(path: &Path) -> Result<Recorder, RecordError> {
+        let path_text = path.display().to_string();
+        match File::create(path) {
+            Ok(file) => Ok(Recorder::new(path_text, Box::new(file))),
+            Err(error) => Err(RecordError::Io { path: path_text, error }),
+        }
+    }
+
+    fn new(path: String, file: Box<dyn Target>) -> Recorder {
+        Recorder {
+            path,
+            file: Some(file),
+            written_len: 0,
+            timeline: Timeline::default(),
+            writer: None,
+            origin_us: None,
+            video: Vec::new(),
+            sound: Vec::new(),
+            held_bytes: 0,
+            cut_us: None,
+            video_stream: None,
+            left_out: 0,
+        }
+    }
+
+    /// Takes the next frame of its kind. Pictures before the first key frame of a stream are left out, as is
+    /// sound for a time that the file already has; see [`left_out`](Recorder::left_out).
+    ///
+    /// The caller sees to it that a frame's references were pushed before it.
+    ///
+    /// # Errors
+    /// [`RecordError::Io`] ends the recording; [`RecordError::Refused`] doesn't.
+    pub fn push(&mut self, frame: &Frame) -> Result<(), RecordError> {
+        if self.file.is_none() {
+            return Err(RecordError::Ended);
+        }
+        let taken = match frame.kind {
+            MediaKind::Video => self.push_video(frame)?,
+            MediaKind::Sound => self.push_sound(frame),
+        };
+        match taken {
+            None => self.left_out += 1,
+            Some(at_us) => {
+                self.held_bytes += frame.data.len();
+                let cut_us = *self.cut_us.get_or_insert(at_us);
+                if at_us - cut_us >= FRAGMENT_US || self.held_bytes >= FRAGMENT_BYTES_MAX {
+                    self.cut(at_us, false)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn push_video(&mut self, frame: &Frame) -> Result<Option<i64>, RecordError> {
+        let identity = &frame.identity;
+        let sound_alone = self.writer.as_ref().is_some_and(|writer| !writer.has_video());
+        if sound_alone || (self.video_stream != Some(identity.stream) && !identity.key) {
+            return Ok(None);
+        }
+        let Ok(data) = annexb_to_length_prefixed(&frame.data, LengthSize::FourBytes) else {
+            return Ok(None);
+        };
+        if self.writer.is_none() {
+            let config = H264SampleEntryConfig { length_size: LengthSize::FourBytes };
+            let entry = build_avc1_box_from_annexb(&frame.data, &config).map_err(refused)?;
+            self.begin(Some(entry))?;
+        }
+        self.video_stream = Some(identity.stream);
+        let at_us = self.timeline.place_video(identity.stream, identity.captured_us);
+        self.video.push(Unit { at_us, key: identity.key, data });
+        Ok(Some(at_us))
+    }
+
+    fn push_sound(&mut self, frame: &Frame) -> Option<i64> {
+        let duration_us = opus_duration_us(&frame.data)?;
+        let identity = &frame.identity;
+        let at_us = self.timeline.place_sound(identity.stream, identity.captured_us, duration_us)?;
+        self.sound.push(Unit { at_us, key: true, data: frame.data.to_vec() });
+        Some(at_us)
+    }
+
+    /// Frames that are not in the file because it has nowhere to put them.
+    pub fn left_out(&self) -> u64 {
+        self.left_out
+    }
+
+    /// Writes what is left and closes the file.
+    ///
+    /// # Errors
+    /// [`RecordError`]; the file ends with the last whole fragment then.
+    pub fn finish(mut self) -> Result<(), RecordError> {
+        self.end()
+    }
+
+    fn end(&mut self) -> Result<(), RecordError> {
+        if self.file.is_none() {
+            return Err(RecordError::Ended);
+        }
+        let ended = self.cut(self.cut_us.unwrap_or(0), true);
+        self.file = None;
+        ended
+    }
+
+    fn begin(&mut self, video: Option<Avc1Box>) -> Result<(), RecordError> {
+        let writer = Writer::new(video).map_err(refused)?;
+        self.write(writer.header())?;
+        self.writer = Some(writer);
+        Ok(())
+    }
+
+    /// Writes all but the newest frame of each kind, whose durations aren't known yet; or, at the end,
+    /// everything.
+    fn cut(&mut self, now_us: i64, last: bool) -> Result<(), RecordError> {
+        if self.writer.is_none() {
+            let Some(first) = self.sound.first() else { return Ok(()) };
+            let waited = now_us - first.at_us >= PICTURE_WAIT_US_MAX || self.sound.len() >= HELD_SOUND_MAX;
+            if !waited && !last {
+                return Ok(());
+            }
+            self.begin(None)?;
+        }
+        self.cut_us = Some(now_us);
+        let earliest_us = self.video.iter().chain(&self.sound).map(|unit| unit.at_us).min();
+        let origin_us = *self.origin_us.get_or_insert(earliest_us.unwrap_or(0));
+        let video = video_samples(&mut self.video, origin_us, last);
+        let mut sound_runs = sound_samples(&mut self.sound, origin_us, last).into_iter();
+        self.held_bytes = self.video.iter().chain(&self.sound).map(|unit| unit.data.len()).sum();
+        let Some(writer) = &mut self.writer else { return Ok(()) };
+        let mut bytes = writer.fragment(&sound_runs.next().unwrap_or_default(), &video).map_err(refused)?;
+        for run in sound_runs {
+            bytes.extend(writer.fragment(&run, &[]).map_err(refused)?);
+        }
+        self.write(bytes)
+    }
+
+    /// One write; when it fails, what got into the file of it is taken out again, and the recording ends.
+    fn write(&mut self, bytes: Vec<u8>) -> Result<(), RecordError> {
+        let Some(file) = &mut self.file else { return Err(RecordError::Ended) };
+        match file.write_all(&bytes) {
+            Ok(()) => {
+                self.written_len += bytes.len() as u64;
+                Ok(())
+            }
+            Err(error) => {
+                // if this fails too, the file has a torn end, which players get over
+                let _ = file.cut_back(self.written_len);
+                self.file = None;
+                Err(RecordError::Io { path: self.path.clone(), error })
+            }
+        }
+    }
+}
+
+impl Drop for Recorder {
+    fn drop(&mut self) {
+        match self.end() {
+            Ok(()) | Err(RecordError::Ended) => {}
+            Err(error) => tracing::warn!("recording: {error}"),
+        }
+    }
+}
+
+fn refused(error: impl std::fmt::Display) -> RecordError {
+    RecordError::Refused(error.to_string())
+}
+
+/// Takes the units that can be written; each lasts until the next.
+fn video_samples(units: &mut Vec<Unit>, origin_us: i64, last: bool) -> Vec<Sample> {
+    let count = if last { units.len() } else { units.len().saturating_sub(1) };
+    let starts: Vec<_> = units.iter().map(|unit| Track::Video.ticks(unit.at_us - origin_us)).collect();
+    let usual = match starts[..] {
+        [.., before, newest] => newest - before,
+        _ => Track::Video.ticks(PICTURE_US),
+    };
+    let samples = units.drain(..count).enumerate().map(|(index, unit)| {
+        let start = starts[index];
+        let duration = starts.get(index + 1).map_or(usual, |next| next - start);
+        Sample { start, duration, key: unit.key, data: unit.data }
+    });
+    samples.collect()
+}
+
+/// Takes the units that can be written, in runs without a gap.
+fn sound_samples(units: &mut Vec<Unit>, origin_us: i64, last: bool) -> Vec<Vec<Sample>> {
+    let count = if last { units.len() } else { units.len().saturating_sub(1) };
+    let starts: Vec<_> = units.iter().map(|unit| Track::Sound.ticks(unit.at_us - origin_us)).collect();
+    let mut runs = vec![Vec::new()];
+    for (index, unit) in units.drain(..count).enumerate() {
+        let start = starts[index];
+        let full = Track::Sound.ticks(opus_duration_us(&unit.data).unwrap_or(0));
+        let until_next = starts.get(index + 1).map_or(full, |next| next - start);
+        let gap = until_next > full + Track::Sound.ticks(WAVER_US);
+        let sample =
+            Sample { start, duration: if gap { full } else { until_next }, key: true, data: unit.data };
+        runs.last_mut().into_iter().for_each(|run| run.push(sample.clone()));
+        if gap {
+            runs.push(Vec::new());
+        }
+    }
+    runs.retain(|run| !run.is_empty());
+    runs
+}
+
+/// How long an Opus packet plays (RFC 6716, 3.1 and 3.2); `None` when it is none.
+fn opus_duration_us(packet: &[u8]) -> Option<i64> {
+    let toc = packet.first()?;
+    let frame_us = match toc >> 3 {
+        config @ 0..12 => [10_000, 20_000, 40_000, 60_000][usize::from(config % 4)],
+        config @ 12..16 => [10_000, 20_000][usize::from(config % 2)],
+        config => [2_500, 5_000, 10_000, 20_000][usize::from(config % 4)],
+    };
+    let frames = match toc & 3 {
+        0 => 1,
+        1 | 2 => 2,
+        _ => i64::from(packet.get(1)? & 0x3f),
+    };
+    let duration_us = frame_us * frames;
+    (1..=120_000).contains(&duration_us).then_some(duration_us)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Error, ErrorKind};
+    use std::sync::{Arc, Mutex};
+
+    use plenary_proto::identity::FrameIdentity;
+    use shiguredo_mp4::{BoxHeader, Decode};
+
+    use super::*;
+
+    /// A disk that gets full in the middle of a write.
+    struct SmallDisk {
+        bytes: Arc<Mutex<Vec<u8>>>,
+        room: usize,
+    }
+
+    impl Write for SmallDisk {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            let mut file = self.bytes.lock().unwrap();
+            let taken = bytes.len().min(self.room - file.len());
+            file.extend_from_slice(&bytes[..taken]);
+            if taken == 0 { Err(Error::from(ErrorKind::StorageFull)) } else { Ok(taken) }
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl Target for SmallDisk {
+        fn cut_back(&mut self, len: u64) -> std::io::Result<()> {
+            self.bytes.lock().unwrap().truncate(len as usize);
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn on_a_full_disk_the_file_ends_with_a_whole_fragment() {
+        for room in [3_000, 5_001, 7_777] {
+            let bytes = Arc::new(Mutex::new(Vec::new()));
+            let mut recorder =
+                Recorder::new("small".to_owned(), Box::new(SmallDisk { bytes: bytes.clone(), room }));
+            let error = (0..2_000).find_map(|number| recorder.push(&packet(number, TOC_20_MS)).err());
+            assert!(matches!(error, Some(RecordError::Io { .. })), "{error:?}");
+            assert!(matches!(recorder.push(&packet(2_000, TOC_20_MS)), Err(RecordError::Ended)));
+            let file = bytes.lock().unwrap();
+            let mut at = 0;
+            while at < file.len() {
+                at += BoxHeader::decode(&file[at..]).unwrap().0.box_size.get() as usize;
+            }
+            assert!(at == file.len() && at < room, "{at} of {}", file.len());
+        }
+    }
+
+    #[test]
+    fn short_packets_without_pictures_are_not_held_for_ever() {
+        let bytes = Arc::new(Mutex::new(Vec::new()));
+        let disk = SmallDisk { bytes: bytes.clone(), room: 1 << 20 };
+        let mut recorder = Recorder::new("small".to_owned(), Box::new(disk));
+        for number in 1..=HELD_SOUND_MAX as u32 {
+            assert!(bytes.lock().unwrap().is_empty(), "packet {number}");
+            recorder.push(&packet(number, TOC_2_5_MS)).unwrap();
+        }
+        assert!(!bytes.lock().unwrap().is_empty());
+    }
+
+    #[test]
+    fn the_duration_of_opus_is_told_by_its_first_bytes() {
+        let rows: [(&[u8], Option<i64>); 9] = [
+            (&[0x78], Some(20_000)),
+            (&[0xfc], Some(20_000)),
+            (&[0x79, 1], Some(40_000)),
+            (&[0x18], Some(60_000)),
+            (&[0x1b, 2], Some(120_000)),
+            (&[0x1b, 3], None),
+            (&[0x83, 1], Some(2_500)),
+            (&[0x83], None),
+            (&[], None),
+        ];
+        for (packet, duration_us) in rows {
+            assert_eq!(opus_duration_us(packet), duration_us, "{packet:x?}");
+        }
+    }
+
+    /// Fullband CELT in one frame.
+    const TOC_20_MS: u8 = 31 << 3;
+    const TOC_2_5_MS: u8 = 28 << 3;
+
+    fn packet(number: u32, toc: u8) -> Frame {
+        let duration_us = opus_duration_us(&[toc]).unwrap() as u64;
+        let captured_us = 7_000_000 + u64::from(number) * duration_us;
+        let stream = StreamId([1; 8]);
+        let identity = FrameIdentity { stream, number, captured_us, temporal: 0, key: false, epoch: 0 };
+        Frame { kind: MediaKind::Sound, identity, data: vec![toc; 20].into() }
+    }
+}

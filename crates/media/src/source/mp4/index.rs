@@ -1,0 +1,290 @@
+//! What is where in an MP4 file: the packets of its first pictures and its first sound, with their times.
+
+use std::io::{Read, Seek, SeekFrom};
+
+use shiguredo_mp4::aux::SampleTableAccessor;
+use shiguredo_mp4::boxes::{HdlrBox, MoofBox, MoovBox, SampleEntry, TrakBox};
+use shiguredo_mp4::{BoxHeader, BoxType, Decode};
+
+use super::{SOUND_WANTED, damaged};
+use crate::source::SourceFault;
+
+/// Largest header that is read: some days of pictures.
+const HEADER_LEN_MAX: u64 = 256 << 20;
+/// Most packets of one track: some nine hours at 60 per second.
+const PACKETS_MAX: usize = 2_000_000;
+/// Largest packet: a picture of the largest size, uncompressed.
+const PACKET_LEN_MAX: u32 = 100 << 20;
+/// Times beyond this are wrong: some 115 days.
+const TIME_US_MAX: i64 = 10_000_000_000_000;
+/// Boxes at the top level, fragments included.
+const BOXES_MAX: usize = 1_000_000;
+
+/// Where a packet is, and when it is due.
+#[derive(Clone, Copy)]
+pub(super) struct Packet {
+    pub(super) offset: u64,
+    pub(super) len: u32,
+    /// Presentation time; below 0 it is decoded and not shown.
+    pub(super) at_us: i64,
+    pub(super) key: bool,
+}
+
+/// One track, in the order of decoding.
+pub(super) struct Track {
+    pub(super) entry: SampleEntry,
+    /// Quarter turns clockwise that the pictures are to be shown with.
+    pub(super) turns: u8,
+    pub(super) packets: Vec<Packet>,
+    /// When the last packet ends.
+    pub(super) end_us: u64,
+}
+
+/// The tracks that have packets.
+pub(super) struct Movie {
+    /// The header tells of pictures.
+    pub(super) has_video: bool,
+    pub(super) video: Option<Track>,
+    pub(super) sound: Option<Track>,
+}
+
+/// Reads the header, and in a fragmented file the fragments.
+pub(super) fn read(file: &mut (impl Read + Seek)) -> Result<Movie, SourceFault> {
+    let (moov, moofs) = read_boxes(file)?;
+    let file_len = file.seek(SeekFrom::End(0))?;
+    let track = |handler| {
+        let tracks =
+            || moov.trak_boxes.iter().filter(|track| track.mdia_box.hdlr_box.handler_type == handler);
+        let enabled = tracks().find(|track| track.tkhd_box.flag_track_enabled);
+        let Some(track) = enabled.or_else(|| tracks().next()) else { return Ok(None) };
+        let fragments = fragment_samples(&moov, &moofs, track.tkhd_box.track_id);
+        build(track, moov.mvhd_box.timescale.get(), file_len, &fragments)
+    };
+    let is_video = |track: &TrakBox| track.mdia_box.hdlr_box.handler_type == HdlrBox::HANDLER_TYPE_VIDE;
+    Ok(Movie {
+        has_video: moov.trak_boxes.iter().any(is_video),
+        video: track(HdlrBox::HANDLER_TYPE_VIDE)?,
+        sound: track(HdlrBox::HANDLER_TYPE_SOUN)?,
+    })
+}
+
+/// The header, which may come last, and those of the fragments with their places.
+fn read_boxes(file: &mut (impl Read + Seek)) -> Result<(MoovBox, Vec<(u64, MoofBox)>), SourceFault> {
+    let file_len = file.seek(SeekFrom::End(0))?;
+    let (mut at, mut moov, mut moofs) = (0, None, Vec::new());
+    for _ in 0..BOXES_MAX {
+        let Ok((header, header_len)) = BoxHeader::decode(&read_at(file, at, BoxHeader::MAX_SIZE as u64)?)
+        else {
+            break;
+        };
+        let len = match header.box_size.get() {
+            0 => file_len.saturating_sub(at),
+            len if len < header_len as u64 => break,
+            len => len,
+        };
+        if header.box_type == MoovBox::TYPE {
+            moov = Some(read_box::<MoovBox>(file, at, len)?);
+        } else if header.box_type == MoofBox::TYPE {
+            match read_box(file, at, len) {
+                Ok(moof) => moofs.push((at, moof)),
+                // torn off at the end of the file
+                Err(_) => break,
+            }
+        }
+        at = at.saturating_add(len);
+        if at >= file_len {
+            break;
+        }
+    }
+    let moov = moov.ok_or_else(|| damaged("no header (moov): cut off, or never finished"))?;
+    Ok((moov, moofs))
+}
+
+fn read_box<B: Decode>(file: &mut (impl Read + Seek), at: u64, len: u64) -> Result<B, SourceFault> {
+    if len > HEADER_LEN_MAX {
+        return Err(damaged(format!("a header of {len} bytes")));
+    }
+    let bytes = read_at(file, at, len)?;
+    if (bytes.len() as u64) < len {
+        return Err(damaged("cut off in its header (moov)"));
+    }
+    match B::decode(&bytes) {
+        Ok((decoded, _)) => Ok(decoded),
+        // the one thing that the container crate refuses to read at all
+        Err(error) if error.reason.contains("ChannelMappingFamily") => Err(SourceFault::Unsupported {
+            found: "Opus of more than 2 channels".to_owned(),
+            wanted: SOUND_WANTED,
+        }),
+        Err(error) if error.reason.is_empty() => Err(damaged(format!("its header ({:?})", error.kind))),
+        Err(error) => Err(damaged(format!("its header ({})", error.reason))),
+    }
+}
+
+/// As many of these bytes as the file has.
+fn read_at(file: &mut (impl Read + Seek), at: u64, len: u64) -> Result<Vec<u8>, SourceFault> {
+    file.seek(SeekFrom::Start(at))?;
+    let mut bytes = Vec::new();
+    file.take(len).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// A sample as either kind of file describes it, in ticks of its track.
+struct RawSample {
+    offset: u64,
+    len: u32,
+    decoded_at: u64,
+    duration: u32,
+    shown_later: i64,
+    key: bool,
+}
+
+/// A track's samples in all fragments, in order. Values that a sample doesn't have are its fragment's, and those
+/// that a fragment doesn't have are the header's.
+fn fragment_samples(moov: &MoovBox, moofs: &[(u64, MoofBox)], track_id: u32) -> Vec<RawSample> {
+    let mut extends = moov.mvex_box.iter().flat_map(|mvex| &mvex.trex_boxes);
+    let trex = extends.find(|trex| trex.track_id == track_id);
+    let trafs =
+        moofs.iter().flat_map(|(moof_at, moof)| moof.traf_boxes.iter().map(move |traf| (*moof_at, traf)));
+    let mut samples: Vec<RawSample> = Vec::new();
+    let mut decoded_at = 0;
+    for (moof_at, traf) in trafs.filter(|(_, traf)| traf.tfhd_box.track_id == track_id) {
+        let head = &traf.tfhd_box;
+        let usual_len = head.default_sample_size.or(trex.map(|trex| trex.default_sample_size));
+        let usual_duration = head.default_sample_duration.or(trex.map(|trex| trex.default_sample_duration));
+        let usual_flags = head.default_sample_flags.or(trex.map(|trex| trex.default_sample_flags));
+        decoded_at = traf.tfdt_box.as_ref().map_or(decoded_at, |tfdt| tfdt.base_media_decode_time);
+        let base = head.base_data_offset.unwrap_or(moof_at);
+        let mut offset = base;
+        for run in &traf.trun_boxes {
+            offset = run.data_offset.map_or(offset, |at| base.saturating_add_signed(at.into()));
+            let room = PACKETS_MAX - samples.len();
+            for (index, sample) in run.samples.iter().take(room).enumerate() {
+                let first_flags = run.first_sample_flags.filter(|_| index == 0);
+                let flags = sample.flags.or(first_flags).or(usual_flags);
+                let len = sample.size.or(usual_len).unwrap_or(0);
+                let duration = sample.duration.or(usual_duration).unwrap_or(0);
+                samples.push(RawSample {
+                    offset,
+                    len,
+                    decoded_at,
+                    duration,
+                    shown_later: sample.composition_time_offset.unwrap_or(0),
+                    key: !flags.is_some_and(|flags| flags.sample_is_non_sync_sample()),
+                });
+                offset = offset.saturating_add(len.into());
+                decoded_at = decoded_at.saturating_add(duration.into());
+            }
+        }
+    }
+    samples
+}
+
+/// Puts a track together from its header and its fragments' samples; `None` when it has no whole packet.
+fn build(
+    track: &TrakBox,
+    movie_scale: u32,
+    file_len: u64,
+    fragments: &[RawSample],
+) -> Result<Option<Track>, SourceFault> {
+    let table = &track.mdia_box.minf_box.stbl_box;
+    let Some(entry) = table.stsd_box.entries.first() else { return Ok(None) };
+    if table.stsd_box.entries.len() > 1 {
+        tracing::warn!("MP4: a track changes its format; only the first is played");
+    }
+    let scale = track.mdia_box.mdhd_box.timescale.get();
+    let table = SampleTableAccessor::new(table).map_err(damaged)?;
+    let whole = table.samples().take(PACKETS_MAX).filter(|sample| sample.chunk().sample_entry_index() == 0);
+    let whole = whole.map(|sample| RawSample {
+        offset: sample.data_offset(),
+        len: sample.data_size(),
+        decoded_at: sample.timestamp(),
+        duration: sample.duration(),
+        shown_later: sample.composition_time_offset().unwrap_or(0),
+        key: sample.is_sync_sample(),
+    });
+    let mut builder =
+        Builder { scale, begin_us: begin_us(track, movie_scale), packets: Vec::new(), end_us: 0 };
+    let cut_off = |sample: &RawSample| {
+        let missing =
+            sample.len > PACKET_LEN_MAX || sample.offset.saturating_add(sample.len.into()) > file_len;
+        if missing {
+            tracing::warn!("MP4: cut off; what is missing is left out");
+        }
+        missing
+    };
+    whole.take_while(|sample| !cut_off(sample)).for_each(|sample| builder.push(&sample));
+    fragments.iter().take_while(|sample| !cut_off(sample)).for_each(|sample| builder.push(sample));
+    if builder.packets.is_empty() {
+        return Ok(None);
+    }
+    let (packets, end_us) = (builder.packets, builder.end_us);
+    Ok(Some(Track { entry: entry.clone(), turns: turns(&track.tkhd_box.matrix), packets, end_us }))
+}
+
+struct Builder {
+    scale: u32,
+    begin_us: i64,
+    packets: Vec<Packet>,
+    end_us: u64,
+}
+
+impl Builder {
+    fn push(&mut self, sample: &RawSample) {
+        let us = |ticks: i128| {
+            let us = ticks * 1_000_000 / i128::from(self.scale) + i128::from(self.begin_us);
+            us.clamp(i128::from(-TIME_US_MAX), i128::from(TIME_US_MAX)) as i64
+        };
+        let shown_at = i128::from(sample.decoded_at) + i128::from(sample.shown_later);
+        let end_us = us(shown_at + i128::from(sample.duration));
+        self.end_us = self.end_us.max(u64::try_from(end_us).unwrap_or(0));
+        self.packets.push(Packet {
+            offset: sample.offset,
+            len: sample.len,
+            at_us: us(shown_at),
+            key: sample.key,
+        });
+    }
+}
+
+/// What the edit list adds to all times: an empty edit delays the track, and the first real one may begin
+/// within the media (encoders put their delay there).
+fn begin_us(track: &TrakBox, movie_scale: u32) -> i64 {
+    let edits = track.edts_box.as_ref().and_then(|edits| edits.elst_box.as_ref());
+    let edits = edits.map_or(&[][..], |list| &list.entries);
+    let us = |ticks: i64, scale: u32| {
+        let us = i128::from(ticks) * 1_000_000 / i128::from(scale.max(1));
+        i64::try_from(us).unwrap_or(0)
+    };
+    let empty = edits.iter().take_while(|edit| edit.media_time < 0);
+    let delay = empty.fold(0i64, |sum, edit| sum.saturating_add_unsigned(edit.edit_duration));
+    let skipped = edits.iter().find(|edit| edit.media_time >= 0).map_or(0, |edit| edit.media_time);
+    us(delay, movie_scale).saturating_sub(us(skipped, track.mdia_box.mdhd_box.timescale.get()))
+}
+
+/// Quarter turns in a track's matrix: telephones film lying on their side.
+fn turns(matrix: &[i32; 9]) -> u8 {
+    match (matrix[0].signum(), matrix[1].signum(), matrix[3].signum(), matrix[4].signum()) {
+        (0, 1, -1, 0) => 1,
+        (-1, 0, 0, -1) => 2,
+        (0, -1, 1, 0) => 3,
+        _ => 0,
+    }
+}
+
+/// The four letters of a sample entry that nothing here knows.
+pub(super) fn name(entry: &SampleEntry) -> String {
+    let kind = match entry {
+        SampleEntry::Unknown(unknown) => match unknown.box_type {
+            BoxType::Normal(kind) => kind,
+            BoxType::Uuid(_) => *b"uuid",
+        },
+        SampleEntry::Hev1(_) => *b"hev1",
+        SampleEntry::Hvc1(_) => *b"hvc1",
+        SampleEntry::Vp08(_) => *b"vp08",
+        SampleEntry::Vp09(_) => *b"vp09",
+        SampleEntry::Av01(_) => *b"av01",
+        SampleEntry::Flac(_) => *b"fLaC",
+        _ => *b"????",
+    };
+    String::from_utf8_lossy(&kind).into_owned()
+}

@@ -1,0 +1,186 @@
+//! Endless sound at 48 kHz from a reader that ends and has a rate of its own.
+//!
+//! Rounds are joined at the reader's rate, before resampling, so the resampler never sees an end. Where a round
+//! has a fixed length, sound that is longer is cut and sound that is shorter is followed by silence; the
+//! boundaries are computed from the beginning, so they never drift from the picture's.
+
+use rubato::audioadapter_buffers::direct::InterleavedSlice;
+use rubato::{Fft, FixedSync, Resampler};
+
+use super::SourceFault;
+use crate::{SAMPLE_RATE, SOUND_FRAME_LEN};
+
+/// Rates that are played.
+const RATES: std::ops::RangeInclusive<u32> = 8_000..=96_000;
+
+/// Reads a file's sound from its beginning to its end, at its own rate.
+pub(super) trait SoundReader: Send {
+    /// Samples per second.
+    fn rate(&self) -> u32;
+
+    /// Interleaved in what is read.
+    fn channels(&self) -> usize;
+
+    /// Appends some samples; `false` at the end.
+    fn read(&mut self, samples: &mut Vec<f32>) -> Result<bool, SourceFault>;
+
+    /// Goes back to the beginning.
+    fn rewind(&mut self) -> Result<(), SourceFault>;
+}
+
+pub(super) struct LoopedSound {
+    rounds: Rounds,
+    resampler: Option<Resampled>,
+}
+
+impl LoopedSound {
+    /// A round is `round_us` long, or as long as the sound itself.
+    pub(super) fn new(
+        reader: Box<dyn SoundReader>,
+        round_us: Option<u64>,
+    ) -> Result<LoopedSound, SourceFault> {
+        let (rate, channels) = (reader.rate(), reader.channels());
+        let unsupported = |found, wanted| Err(SourceFault::Unsupported { found, wanted });
+        if !(1..=2).contains(&channels) {
+            return unsupported(format!("sound of {channels} channels"), "sound must be mono or stereo");
+        }
+        if !RATES.contains(&rate) {
+            return unsupported(format!("sound at {rate} Hz"), "sound must have 8 to 96 kHz");
+        }
+        let resampler = (rate != SAMPLE_RATE).then(|| Resampled::new(rate, channels)).transpose()?;
+        let rounds = Rounds { reader, round_us, round: 0, end: 0, at: 0, ahead: Vec::new(), used: 0 };
+        let mut sound = LoopedSound { rounds, resampler };
+        sound.rounds.begin_round(0);
+        Ok(sound)
+    }
+
+    pub(super) fn channels(&self) -> u8 {
+        self.rounds.reader.channels() as u8
+    }
+
+    /// Fills `samples` with the next frame.
+    pub(super) fn read(&mut self, samples: &mut [f32]) -> Result<(), SourceFault> {
+        match &mut self.resampler {
+            None => self.rounds.read(samples),
+            Some(resampler) => resampler.read(&mut self.rounds, samples),
+        }
+    }
+}
+
+/// The reader's sound, round after round. Positions are in samples per channel, from the very beginning.
+struct Rounds {
+    reader: Box<dyn SoundReader>,
+    round_us: Option<u64>,
+    round: u64,
+    /// Where this round ends; unknown while it goes as far as the sound does.
+    end: u64,
+    at: u64,
+    /// Read and not used yet; its first `used` samples are.
+    ahead: Vec<f32>,
+    used: usize,
+}
+
+impl Rounds {
+    fn begin_round(&mut self, round: u64) {
+        self.round = round;
+        self.end = match self.round_us {
+            Some(round_us) => {
+                let end = u128::from(round + 1) * u128::from(round_us) * u128::from(self.reader.rate());
+                (end / 1_000_000) as u64
+            }
+            None => u64::MAX,
+        };
+    }
+
+    fn read(&mut self, mut samples: &mut [f32]) -> Result<(), SourceFault> {
+        let channels = self.reader.channels();
+        let mut empty_rounds = 0;
+        while !samples.is_empty() {
+            if self.used == self.ahead.len() {
+                self.ahead.clear();
+                self.used = 0;
+            }
+            let left = (self.end - self.at).saturating_mul(channels as u64) as usize;
+            if left > 0 && self.ahead.is_empty() && self.reader.read(&mut self.ahead)? {
+                continue;
+            }
+            let part = match self.ahead.len() - self.used {
+                // the reader has ended: silence for the rest of the round
+                0 if self.round_us.is_some() => left.min(samples.len()),
+                0 => 0,
+                ready => ready.min(left).min(samples.len()),
+            };
+            let (now, later) = samples.split_at_mut(part);
+            match self.ahead.get(self.used..self.used + part) {
+                Some(ready) => {
+                    now.copy_from_slice(ready);
+                    self.used += part;
+                }
+                None => now.fill(0.0),
+            }
+            samples = later;
+            self.at += (part / channels) as u64;
+            let over = self.at == self.end || (part == 0 && self.round_us.is_none());
+            if over {
+                empty_rounds = if part == 0 { empty_rounds + 1 } else { 0 };
+                if empty_rounds > 1 {
+                    return Err(SourceFault::Damaged { container: "sound", reason: "no samples".to_owned() });
+                }
+                self.ahead.clear();
+                self.used = 0;
+                self.reader.rewind()?;
+                self.begin_round(self.round + 1);
+            }
+        }
+        Ok(())
+    }
+}
+
+struct Resampled {
+    resampler: Fft<f32>,
+    channels: usize,
+    input: Vec<f32>,
+    output: Vec<f32>,
+    /// Of `output`, what was handed out, or is the resampler's own delay.
+    used: usize,
+}
+
+impl Resampled {
+    fn new(rate: u32, channels: usize) -> Result<Resampled, SourceFault> {
+        let (from, to) = (rate as usize, SAMPLE_RATE as usize);
+        let resampler =
+            Fft::new(from, to, SOUND_FRAME_LEN, channels, FixedSync::Output).map_err(resampling)?;
+        let used = resampler.output_delay() * channels;
+        Ok(Resampled { resampler, channels, input: Vec::new(), output: Vec::new(), used })
+    }
+
+    fn read(&mut self, rounds: &mut Rounds, samples: &mut [f32]) -> Result<(), SourceFault> {
+        while self.output.len() < self.used + samples.len() {
+            let consumed = self.used.min(self.output.len());
+            self.output.drain(..consumed);
+            self.used -= consumed;
+            self.process(rounds)?;
+        }
+        samples.copy_from_slice(&self.output[self.used..][..samples.len()]);
+        self.used += samples.len();
+        Ok(())
+    }
+
+    fn process(&mut self, rounds: &mut Rounds) -> Result<(), SourceFault> {
+        let (frames_in, frames_out) =
+            (self.resampler.input_frames_next(), self.resampler.output_frames_next());
+        self.input.resize(frames_in * self.channels, 0.0);
+        rounds.read(&mut self.input)?;
+        let begin = self.output.len();
+        self.output.resize(begin + frames_out * self.channels, 0.0);
+        let input = InterleavedSlice::new(&self.input, self.channels, frames_in).map_err(resampling)?;
+        let mut output = InterleavedSlice::new_mut(&mut self.output[begin..], self.channels, frames_out)
+            .map_err(resampling)?;
+        self.resampler.process_into_buffer(&input, &mut output, None).map_err(resampling)?;
+        Ok(())
+    }
+}
+
+fn resampling(error: impl std::fmt::Display) -> SourceFault {
+    SourceFault::Damaged { container: "sound", reason: error.to_string() }
+}

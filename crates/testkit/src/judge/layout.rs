@@ -1,0 +1,171 @@
+//! Where the speakers' pictures are in a picture, and what stands in them.
+
+use super::TimeCode;
+
+const CELLS: usize = 32;
+/// A cell must be clearly black or white, in luma.
+const BLACK_MAX: f64 = 96.0;
+const WHITE_MIN: f64 = 160.0;
+/// The square must be as bright as this; clouds never are, on average.
+const FLASH_MIN: f64 = 190.0;
+
+/// A speaker's picture within a picture, in pixels.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Tile {
+    /// Left edge.
+    pub x: f64,
+    /// Upper edge.
+    pub y: f64,
+    /// Pixels across.
+    pub width: f64,
+    /// Pixels down.
+    pub height: f64,
+}
+
+/// Which tiles a recording has.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Layout {
+    /// One speaker fills the picture.
+    Single,
+    /// So many equal cells, in as few rows and columns as are as near to a square as can be, filled by rows;
+    /// in each a picture of this shape (width by height), as large as fits, in the middle.
+    Grid {
+        /// Cells.
+        count: usize,
+        /// Width divided by height of the pictures in them.
+        shape: f64,
+    },
+    /// Just these.
+    Tiles(Vec<Tile>),
+}
+
+impl Layout {
+    /// A grid of pictures of 16:9.
+    pub fn grid(count: usize) -> Layout {
+        Layout::Grid { count, shape: 16.0 / 9.0 }
+    }
+
+    /// The tiles in a picture of that many pixels.
+    pub fn tiles(&self, width: usize, height: usize) -> Vec<Tile> {
+        let (width, height) = (width as f64, height as f64);
+        match self {
+            Layout::Single => vec![Tile { x: 0.0, y: 0.0, width, height }],
+            Layout::Tiles(tiles) => tiles.clone(),
+            Layout::Grid { count, shape } => {
+                let columns = (*count as f64).sqrt().ceil().max(1.0);
+                let rows = (*count as f64 / columns).ceil();
+                let (cell_width, cell_height) = (width / columns, height / rows);
+                let tile = |cell: usize| {
+                    let (column, row) = (cell as f64 % columns, (cell as f64 / columns).floor());
+                    let width = cell_width.min(cell_height * shape);
+                    let height = width / shape;
+                    let x = column * cell_width + (cell_width - width) / 2.0;
+                    let y = row * cell_height + (cell_height - height) / 2.0;
+                    Tile { x, y, width, height }
+                };
+                (0..*count).map(tile).collect()
+            }
+        }
+    }
+}
+
+/// The luma of one picture, without padding.
+pub(super) struct Luma<'a> {
+    pub(super) samples: &'a [u8],
+    pub(super) width: usize,
+    pub(super) height: usize,
+}
+
+impl Luma<'_> {
+    /// The mean of a rectangle around a point; out of the picture counts as grey.
+    fn mean(&self, x: f64, y: f64, width: f64, height: f64) -> f64 {
+        let range = |middle: f64, side: f64, bound: usize| {
+            let begin = (middle - side / 2.0).round().clamp(0.0, bound as f64) as usize;
+            begin..((middle + side / 2.0).round() as usize).clamp(begin, bound).max(begin + 1).min(bound)
+        };
+        let columns = range(x, width, self.width);
+        let (mut sum, mut count) = (0.0, 0.0);
+        for y in range(y, height, self.height) {
+            for sample in &self.samples[y * self.width..][columns.clone()] {
+                (sum, count) = (sum + f64::from(*sample), count + 1.0);
+            }
+        }
+        if count > 0.0 { sum / count } else { 128.0 }
+    }
+
+    /// Reads the row: 4 bits index, 27 bits number, 1 bit even parity, the first left.
+    pub(super) fn time_code(&self, tile: &Tile) -> Option<TimeCode> {
+        let (cell, row) = (tile.width / CELLS as f64, tile.height / 15.0);
+        let mut bits = 0u32;
+        for index in 0..CELLS {
+            let middle = tile.x + (index as f64 + 0.5) * cell;
+            let mean = self.mean(middle, tile.y + row / 2.0, cell * 0.5, row * 0.5);
+            bits = bits << 1
+                | match mean {
+                    mean if mean <= BLACK_MAX => 0,
+                    mean if mean >= WHITE_MIN => 1,
+                    _ => return None,
+                };
+        }
+        let even = bits.count_ones().is_multiple_of(2);
+        even.then_some(TimeCode { index: (bits >> 28) as u8, number: bits >> 1 & 0x07ff_ffff })
+    }
+
+    /// Whether the white square stands below the right end of the row.
+    pub(super) fn flash(&self, tile: &Tile) -> bool {
+        let (square, row) = (tile.height / 8.0, tile.height / 15.0);
+        let (x, y) = (tile.x + tile.width - square / 2.0, tile.y + row + square / 2.0);
+        self.mean(x, y, square * 0.6, square * 0.6) >= FLASH_MIN
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn grids_are_near_a_square_and_letterboxed() {
+        // (count, canvas, the last tile)
+        let rows = [
+            (1, (1280, 720), [0.0, 0.0, 1280.0, 720.0]),
+            (2, (1280, 720), [640.0, 180.0, 640.0, 360.0]),
+            (4, (1280, 720), [640.0, 360.0, 640.0, 360.0]),
+            (5, (1280, 720), [1280.0 / 3.0, 420.0, 1280.0 / 3.0, 240.0]),
+            (9, (1280, 720), [2560.0 / 3.0, 480.0, 1280.0 / 3.0, 240.0]),
+        ];
+        for (count, (width, height), [x, y, tile_width, tile_height]) in rows {
+            let tiles = Layout::grid(count).tiles(width, height);
+            let wanted = Tile { x, y, width: tile_width, height: tile_height };
+            let last = tiles[count - 1];
+            let close = |a: f64, b: f64| (a - b).abs() < 0.01;
+            assert!(tiles.len() == count && close(last.x, wanted.x) && close(last.y, wanted.y), "{last:?}");
+            assert!(close(last.width, wanted.width) && close(last.height, wanted.height), "{last:?}");
+        }
+    }
+
+    #[test]
+    fn a_row_is_read_and_a_wrong_parity_or_a_grey_cell_is_not() {
+        let (width, height) = (640, 360);
+        let row = |bits: u32, grey: Option<usize>| {
+            let mut samples = vec![90; width * height];
+            for y in 0..24 {
+                for x in 0..width {
+                    let cell = x / 20;
+                    let white = bits >> (31 - cell) & 1 == 1;
+                    samples[y * width + x] = match grey == Some(cell) {
+                        true => 128,
+                        false => [16, 235][usize::from(white)],
+                    };
+                }
+            }
+            samples
+        };
+        let tile = Layout::Single.tiles(width, height)[0];
+        let read = |samples: &[u8]| Luma { samples, width, height }.time_code(&tile);
+        let bits = 0b0101 << 28 | 1234 << 1; // 2 + 5 ones
+        let wanted = TimeCode { index: 5, number: 1234 };
+        assert_eq!(read(&row(bits | 1, None)), Some(wanted));
+        assert_eq!(read(&row(bits, None)), None);
+        assert_eq!(read(&row(bits | 1, Some(9))), None);
+    }
+}

@@ -1,0 +1,195 @@
+//! The tones in a recording's sound.
+
+use std::f64::consts::TAU;
+use std::ops::Range;
+
+use rustfft::FftPlanner;
+use rustfft::num_complex::Complex;
+
+pub(super) const RATE_HZ: u32 = 48_000;
+/// The tones are 300 + 150 × index Hz: all are multiples of 50 Hz, so over 20 ms none leaks into another.
+const WINDOW_LEN: usize = 960;
+/// How finely a beep's beginning is looked for: 1 ms.
+const HOP_LEN: usize = 48;
+/// What silence measures, in dBFS.
+const FLOOR_DB: f64 = -120.0;
+
+/// Sound at 48 kHz, one channel.
+#[derive(Clone, Debug, Default)]
+pub struct Sound {
+    /// −1 to 1.
+    pub samples: Vec<f32>,
+}
+
+impl Sound {
+    pub(super) fn new(samples: Vec<f32>) -> Sound {
+        Sound { samples }
+    }
+
+    /// Seconds.
+    pub fn duration_s(&self) -> f64 {
+        self.samples.len() as f64 / f64::from(RATE_HZ)
+    }
+
+    fn part(&self, range_s: &Range<f64>) -> &[f32] {
+        let at = |s: f64| ((s * f64::from(RATE_HZ)) as usize).min(self.samples.len());
+        &self.samples[at(range_s.start)..at(range_s.end).max(at(range_s.start))]
+    }
+
+    /// A speaker's steady tone in a range of seconds, in dBFS; the median, so beeps don't count.
+    pub fn tone_db(&self, index: u8, range_s: Range<f64>) -> f64 {
+        let windows = self.part(&range_s).chunks_exact(WINDOW_LEN);
+        let mut amplitudes: Vec<_> = windows.map(|window| amplitude(window, tone_hz(index))).collect();
+        amplitudes.sort_by(f64::total_cmp);
+        db(amplitudes.get(amplitudes.len() / 2).copied().unwrap_or(0.0))
+    }
+
+    /// The level of all sound in a range of seconds, in dBFS: 0 for a sine of full scale.
+    pub fn level_db(&self, range_s: Range<f64>) -> f64 {
+        let part = self.part(&range_s);
+        let energy: f64 = part.iter().map(|sample| f64::from(*sample).powi(2)).sum();
+        db((2.0 * energy / part.len().max(1) as f64).sqrt())
+    }
+
+    /// The level of each 100 ms.
+    pub fn levels_db(&self) -> Vec<f64> {
+        let steps = (self.duration_s() * 10.0) as usize;
+        (0..steps).map(|step| self.level_db(step as f64 / 10.0..(step + 1) as f64 / 10.0)).collect()
+    }
+
+    /// The loudest frequencies in a range of seconds, loudest first, at least 40 Hz apart, with their dBFS.
+    pub fn peaks(&self, range_s: Range<f64>, count: usize) -> Vec<(f64, f64)> {
+        let part = self.part(&range_s);
+        let len = part.len();
+        // Hann's window: its main lobe is 4 bins wide, and a sine's peak is half as high
+        let hann = |at: usize| 0.5 - 0.5 * (TAU * at as f64 / len as f64).cos();
+        let mut bins: Vec<_> =
+            part.iter().enumerate().map(|(at, x)| Complex::new(f64::from(*x) * hann(at), 0.0)).collect();
+        if bins.is_empty() {
+            return Vec::new();
+        }
+        FftPlanner::new().plan_fft_forward(len).process(&mut bins);
+        let hz = |bin: usize| bin as f64 * f64::from(RATE_HZ) / len as f64;
+        let mut loudest: Vec<_> = bins[..len / 2]
+            .iter()
+            .enumerate()
+            .map(|(bin, x)| (hz(bin), x.norm() * 4.0 / len as f64))
+            .collect();
+        loudest.sort_by(|a, b| b.1.total_cmp(&a.1));
+        let mut peaks: Vec<(f64, f64)> = Vec::new();
+        for (hz, amplitude) in loudest {
+            if peaks.len() == count {
+                break;
+            }
+            if peaks.iter().all(|(peak, _)| (peak - hz).abs() >= 40.0) {
+                peaks.push((hz, db(amplitude)));
+            }
+        }
+        peaks
+    }
+
+    /// When a speaker's beeps begin, in seconds: where its tone gets louder by half of the 12 dB step.
+    pub fn beeps_s(&self, index: u8) -> Vec<f64> {
+        let hz = tone_hz(index);
+        let windows = self.samples.windows(WINDOW_LEN).step_by(HOP_LEN);
+        let amplitudes: Vec<_> = windows.map(|window| amplitude(window, hz)).collect();
+        let mut sorted = amplitudes.clone();
+        sorted.sort_by(f64::total_cmp);
+        let at = |share: f64| sorted.get((sorted.len() as f64 * share) as usize).copied().unwrap_or(0.0);
+        let (quiet, loud) = (at(0.5), at(0.97));
+        if loud < 2.0 * quiet || loud < 0.001 {
+            return Vec::new();
+        }
+        let threshold = (quiet + loud) / 2.0;
+        let mut beeps: Vec<f64> = Vec::new();
+        for (number, pair) in amplitudes.windows(2).enumerate() {
+            if pair[0] < threshold && pair[1] >= threshold {
+                // halfway into the beep the window is half loud
+                let part = (threshold - pair[0]) / (pair[1] - pair[0]);
+                let middle = (number as f64 + part) * HOP_LEN as f64 + WINDOW_LEN as f64 / 2.0;
+                let beep = middle / f64::from(RATE_HZ);
+                if beeps.last().is_none_or(|last| beep - last > 0.5) {
+                    beeps.push(beep);
+                }
+            }
+        }
+        beeps
+    }
+}
+
+fn tone_hz(index: u8) -> f64 {
+    300.0 + 150.0 * f64::from(index)
+}
+
+fn db(amplitude: f64) -> f64 {
+    (20.0 * amplitude.log10()).max(FLOOR_DB)
+}
+
+/// The amplitude of one frequency in a window (Goertzel's algorithm).
+fn amplitude(window: &[f32], hz: f64) -> f64 {
+    let turn = TAU * hz / f64::from(RATE_HZ);
+    let factor = 2.0 * turn.cos();
+    let (one, two) =
+        window.iter().fold((0.0, 0.0), |(one, two), sample| (f64::from(*sample) + factor * one - two, one));
+    let power = one * one + two * two - factor * one * two;
+    2.0 * power.max(0.0).sqrt() / window.len().max(1) as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two speakers as the manual describes them, the second 30 ms later.
+    fn two_speakers() -> Sound {
+        let tone = |at: f64, hz: f64| {
+            let beep = at >= 0.0 && at.fract() < 0.1;
+            (TAU * hz * at).sin() * if beep { 0.1 * 3.981 } else { 0.1 }
+        };
+        let sample = |at: u32| {
+            let at = f64::from(at) / f64::from(RATE_HZ);
+            (tone(at, 300.0) + tone(at - 0.03, 750.0)) as f32
+        };
+        Sound::new((0..4 * RATE_HZ).map(sample).collect())
+    }
+
+    #[test]
+    fn each_tone_is_measured_as_if_alone() {
+        let sound = two_speakers();
+        for (index, wanted) in [(0, -20.0), (3, -20.0), (1, FLOOR_DB), (2, FLOOR_DB)] {
+            let found = sound.tone_db(index, 0.0..4.0);
+            assert!((found - wanted).abs() < 0.5 || found.max(wanted) < -50.0, "{index}: {found}");
+        }
+        let peaks = sound.peaks(0.2..0.9, 2);
+        assert!(
+            peaks.iter().all(|(hz, db)| [300.0, 750.0].iter().any(|tone| (tone - hz).abs() < 2.0)
+                && (db + 20.0).abs() < 1.0),
+            "{peaks:?}"
+        );
+    }
+
+    #[test]
+    fn beeps_are_found_to_the_millisecond() {
+        let sound = two_speakers();
+        for (index, late) in [(0, 0.0), (3, 0.03)] {
+            let beeps = sound.beeps_s(index);
+            // the first has nothing before it to be louder than
+            let wanted = [1.0, 2.0, 3.0].map(|second| second + late);
+            let later: Vec<_> = beeps.iter().filter(|beep| **beep > 0.5).collect();
+            assert_eq!(later.len(), 3, "{beeps:?}");
+            assert!(
+                later.iter().zip(wanted).all(|(beep, wanted)| (*beep - wanted).abs() < 0.002),
+                "{beeps:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn levels_follow_the_sound() {
+        let mut sound = two_speakers();
+        sound.samples[RATE_HZ as usize..2 * RATE_HZ as usize].fill(0.0);
+        let levels = sound.levels_db();
+        assert_eq!(levels.len(), 40);
+        assert!(levels[10..20].iter().all(|level| *level == FLOOR_DB));
+        assert!((levels[5] + 17.0).abs() < 0.2, "{}", levels[5]);
+    }
+}
