@@ -1,2 +1,90 @@
-//! The command line.
-fn main() {}
+//! The command line: what was typed, the command it means, and an exit code.
+//!
+//! 0: done. 1: it failed, and one line on stderr says why. 2: it was typed wrongly, or can't be done yet. stdout
+//! carries data only.
+
+mod args;
+mod commands;
+mod demo;
+mod json;
+mod room_options;
+mod units;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use args::{Cli, Command};
+
+/// Why a command did not do what it was asked to.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// It was typed wrongly, or isn't there yet.
+    Usage(String),
+    /// It failed.
+    Failed(anyhow::Error),
+}
+
+impl<E: Into<anyhow::Error>> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Failure::Failed(error.into())
+    }
+}
+
+pub(crate) fn usage(line: impl Into<String>) -> Failure {
+    Failure::Usage(line.into())
+}
+
+pub(crate) fn not_yet(flag: &str) -> Failure {
+    Failure::Usage(format!("{flag}: not yet"))
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(cli.command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure::Usage(line)) => {
+            eprintln!("plenary: {line}");
+            ExitCode::from(2)
+        }
+        Err(Failure::Failed(error)) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(Failure::Failed(error)) => {
+            eprintln!("plenary: {}", one_line(&error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Demo(args) => demo::run(args),
+        Command::Host(args) => commands::host::run(args),
+        Command::Join(args) => commands::join::run(args),
+        Command::Mixer(args) => commands::mixer::run(args),
+        Command::Rendezvous(args) => commands::rendezvous::run(args),
+        Command::Probe(args) => commands::probe::run(args),
+        Command::Sim(args) => commands::sim::run(args),
+        Command::Bench(args) => commands::bench::run(args),
+    }
+}
+
+/// Whoever read our output has enough of it: that is no failure.
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let io = error.downcast_ref::<std::io::Error>();
+    io.is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
+}
+
+/// The causes of an error, once each.
+fn one_line(error: &anyhow::Error) -> String {
+    let mut line = String::new();
+    for cause in error.chain() {
+        let cause = cause.to_string();
+        if !line.contains(&cause) {
+            if !line.is_empty() {
+                line += ": ";
+            }
+            line += &cause;
+        }
+    }
+    line.replace('\n', " ")
+}

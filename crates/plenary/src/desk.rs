@@ -11,8 +11,8 @@ use parking_lot::Mutex;
 use plenary_media::Clock;
 use plenary_media::codec::{Codecs, EncodedPicture, VideoFormat};
 use plenary_media::compose::grid;
-use plenary_media::encode::Encoded;
-use plenary_media::mixer::{Input as MixerInput, Layout, Mixer, MixerConfig, MixerOutput};
+use plenary_media::Encoded;
+use plenary_media::mixer::{Input as MixerInput, Layout, Mixer, MixerConfig, MixerOutput, MixerStats};
 use plenary_proto::identity::MediaKind;
 use plenary_proto::message::{ProgramFormat, VideoAsk};
 use plenary_proto::{MixRole, PeerId, Rank, StreamKind};
@@ -405,7 +405,7 @@ impl Desk {
     pub(crate) fn set_clock(&self, speaker: &PeerId, offset_us: i64, rtt_us: u64) {
         self.state.lock().offsets_us.insert(*speaker, offset_us);
         if let Some(mixer) = self.mixer() {
-            mixer.set_clock_offset(input_id(speaker), offset_us);
+            mixer.set_clock_offset(input_id(speaker), Some(offset_us));
             mixer.set_rtt(input_id(speaker), rtt_us);
         }
     }
@@ -453,14 +453,15 @@ impl Desk {
     }
 
     fn mark(&self) -> Mark {
-        let stats = self.mixer().map(|mixer| mixer.stats()).unwrap_or_default();
+        let stats = self.mixer().map(|mixer| mixer.stats());
         let made = self.state.lock().program.as_ref().map_or(0, |program| program.frames(MediaKind::Video));
         let past = *self.past.lock();
+        let now = |of: fn(&MixerStats) -> u64| stats.as_ref().map_or(0, of);
         Mark {
-            decoded: past.decoded + stats.decoded_frames,
-            encoded: past.encoded + stats.encoded_frames,
+            decoded: past.decoded + now(|stats| stats.decoded_frames),
+            encoded: past.encoded + now(|stats| stats.encoded_frames),
             made: u64::from(made),
-            cpu_us: past.cpu_us + stats.cpu_us.unwrap_or(0),
+            cpu_us: past.cpu_us + now(|stats| stats.cpu_us.unwrap_or(0)),
         }
     }
 
@@ -474,7 +475,7 @@ impl Desk {
     }
 
     fn tenure(&self, state: &State, rank: Rank, mark: Mark) -> Tenure {
-        let stats = self.mixer().map(|mixer| mixer.stats()).unwrap_or_default();
+        let stats = self.mixer().map(|mixer| mixer.stats()).filter(|_| !state.passing);
         let spread = |of: Option<plenary_media::mixer::Percentiles>| {
             of.map(|of| Spread { p50_ms: of.p50 as f64 / 1000.0, p95_ms: of.p95 as f64 / 1000.0 })
         };
@@ -486,8 +487,8 @@ impl Desk {
             decoded_frames: mark.decoded.saturating_sub(state.mark.decoded),
             encoded_frames: mark.encoded.saturating_sub(state.mark.encoded),
             frames: mark.made.saturating_sub(state.mark.made),
-            compose_encode: spread(stats.compose_encode_us).filter(|_| !state.passing),
-            added_latency: spread(stats.added_latency_us).filter(|_| !state.passing),
+            compose_encode: spread(stats.as_ref().and_then(|stats| stats.compose_encode_us)),
+            added_latency: spread(stats.as_ref().and_then(|stats| stats.added_latency_us)),
             cpu_us: mark.cpu_us.saturating_sub(state.mark.cpu_us),
         }
     }

@@ -36,6 +36,9 @@ pub enum Error {
     /// A file that was to be published.
     #[error(transparent)]
     Source(#[from] plenary_media::source::SourceError),
+    /// A recording.
+    #[error(transparent)]
+    Record(#[from] plenary_media::RecordError),
     /// An encoder or decoder.
     #[error(transparent)]
     Codec(#[from] CodecError),

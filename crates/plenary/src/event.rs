@@ -69,6 +69,15 @@ pub enum RoomEvent {
         /// Who had taken over.
         peer: PeerId,
     },
+    /// A measurement that [`Room::measure`](crate::Room::measure) asked for is done.
+    Measured {
+        /// From whom.
+        peer: PeerId,
+        /// What each train said, bits per second; empty when none came.
+        samples_bps: Vec<u64>,
+        /// Round trip, microseconds; 0 when unknown.
+        rtt_us: u32,
+    },
     /// Another parent feeds us; `None`: nobody.
     Parent(Option<PeerId>),
     /// Another peer is our backup.

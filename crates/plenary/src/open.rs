@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
-use plenary_media::bench::codec_bench;
+use plenary_media::codec_bench;
 use plenary_proto::bounded::Text;
 use plenary_proto::message::Consent;
 use plenary_proto::seal::{Invite, Keypair, Opener, RoomKey, RoomSecret, Sealer};
@@ -180,6 +180,7 @@ async fn open(opening: Opening, mut options: Options) -> Result<Room, Error> {
         farewell: Vec::new(),
         traffic: Default::default(),
         past: Traffic::default(),
+        parents_had: 0,
         asked_picture: None,
     };
     let events = events.downgrade();

@@ -122,7 +122,7 @@ impl Options {
 
 #[cfg(feature = "codecs")]
 fn builtin_codecs() -> Option<Arc<dyn Codecs>> {
-    Some(Arc::new(plenary_media::BuiltinCodecs))
+    Some(Arc::new(plenary_media::BuiltinCodecs::default()))
 }
 
 #[cfg(not(feature = "codecs"))]

@@ -1,13 +1,12 @@
 //! What this peer sends: a source played by a capture, or frames that the application encodes.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use bytes::Bytes;
 use plenary_media::Clock;
-use plenary_media::capture::{Capture, CaptureFormat};
+use plenary_media::{Capture, CaptureFormat};
 use plenary_media::codec::{Codecs, VideoFormat};
-use plenary_media::encode::Encoded;
+use plenary_media::Encoded;
 use plenary_media::source::Source;
 use plenary_proto::PeerId;
 use plenary_proto::identity::MediaKind;
@@ -37,24 +36,15 @@ pub struct Wish {
 /// This peer's own stream, from frames that the application encodes.
 ///
 /// Pictures are H.264 access units in Annex B form, constrained baseline, one slice each, parameter sets before
-/// each key frame, and a key frame at least each two seconds. Sound is Opus, 20 ms a packet. Dropping it ends
-/// the stream.
+/// each key frame, and a key frame at least each two seconds. Sound is Opus, 20 ms a packet.
 pub struct EncodedTrack {
     flow: Arc<Flow>,
     wishes: watch::Receiver<Wish>,
-    counts: Arc<Counts>,
-}
-
-#[derive(Debug, Default)]
-struct Counts {
-    pictures: AtomicU64,
-    broken: AtomicBool,
 }
 
 impl EncodedTrack {
     /// Sends a picture. `captured_us` counts from 1970 by the room's clock and must rise.
     pub fn push_picture(&self, access_unit: Bytes, key: bool, captured_us: u64) {
-        self.counts.pictures.fetch_add(1, Ordering::Relaxed);
         let (kind, data) = (MediaKind::Video, access_unit);
         self.flow.publish(&Encoded { kind, captured_us, data, key, temporal: 0, level: None });
     }
@@ -71,15 +61,9 @@ impl EncodedTrack {
     }
 }
 
-impl Drop for EncodedTrack {
-    fn drop(&mut self) {
-        self.counts.broken.store(true, Ordering::Relaxed);
-    }
-}
-
 enum Kind {
     Playing(Capture),
-    Track(watch::Sender<Wish>, Arc<Counts>),
+    Track(watch::Sender<Wish>),
 }
 
 /// Whatever makes this peer's own stream.
@@ -117,9 +101,8 @@ impl Publisher {
         let VideoFormat { width, height, fps, bitrate_bps } = capped(PICTURE_UNASKED, picture_max);
         let picture = VideoAsk { width, height, fps, bitrate_bps };
         let (wish, wishes) = watch::channel(Wish { wanted: false, picture, keys: 0 });
-        let counts = Arc::new(Counts::default());
-        let track = EncodedTrack { flow: flow.clone(), wishes, counts: counts.clone() };
-        (Publisher { kind: Kind::Track(wish, counts), picture_max }, track)
+        let track = EncodedTrack { flow: flow.clone(), wishes };
+        (Publisher { kind: Kind::Track(wish), picture_max }, track)
     }
 
     /// The stream that its frames make.
@@ -133,7 +116,7 @@ impl Publisher {
         let video = capped(VideoFormat { width, height, fps, bitrate_bps }, self.picture_max);
         match &self.kind {
             Kind::Playing(capture) => capture.ask(video),
-            Kind::Track(wish, _) => {
+            Kind::Track(wish) => {
                 let VideoFormat { width, height, fps, bitrate_bps } = video;
                 wish.send_modify(|wish| wish.picture = VideoAsk { width, height, fps, bitrate_bps });
             }
@@ -143,7 +126,7 @@ impl Publisher {
     pub(crate) fn want_key(&self) {
         match &self.kind {
             Kind::Playing(capture) => capture.want_key(),
-            Kind::Track(wish, _) => wish.send_modify(|wish| wish.keys += 1),
+            Kind::Track(wish) => wish.send_modify(|wish| wish.keys += 1),
         }
     }
 
@@ -154,15 +137,7 @@ impl Publisher {
                 capture.pause_video(paused);
                 capture.pause_sound(paused);
             }
-            Kind::Track(wish, _) => wish.send_modify(|wish| wish.wanted = !paused),
-        }
-    }
-
-    /// Pictures encoded so far.
-    pub(crate) fn pictures(&self) -> u64 {
-        match &self.kind {
-            Kind::Playing(capture) => capture.counts().encoded_frames,
-            Kind::Track(_, counts) => counts.pictures.load(Ordering::Relaxed),
+            Kind::Track(wish) => wish.send_modify(|wish| wish.wanted = !paused),
         }
     }
 }

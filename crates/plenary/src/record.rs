@@ -1,13 +1,11 @@
 //! Recording what is received, without re-encoding it.
 
-use std::fs::File;
-use std::io::BufWriter;
 use std::path::Path;
 use std::thread::{self, JoinHandle};
 
 use futures::executor::block_on;
 
-use plenary_media::record::{RecordError, Recorder};
+use plenary_media::{RecordError, Recorder};
 use plenary_proto::identity::MediaKind;
 use tokio::sync::{mpsc, oneshot};
 
@@ -26,9 +24,9 @@ impl Recording {
     /// Writes frames to a new file, on a thread of its own.
     pub(crate) fn start(path: &Path, frames: mpsc::Receiver<ReceivedFrame>) -> Result<Recording, Error> {
         let wrong = |error| Error::Io { what: format!("cannot record to {}", path.display()), error };
-        let file = File::create(path).map_err(wrong)?;
+        let recorder = Recorder::create(path)?;
         let (running, ended) = oneshot::channel();
-        let run = move || block_on(write(Recorder::new(BufWriter::new(file)), frames, ended));
+        let run = move || block_on(write(recorder, frames, ended));
         let thread = thread::Builder::new().name("recording".to_owned()).spawn(run).map_err(wrong)?;
         Ok(Recording { running: Some(running), thread: Some(thread) })
     }
@@ -49,7 +47,7 @@ impl Recording {
 
 /// Writes until it is told to end or nothing more comes.
 async fn write(
-    mut recorder: Recorder<BufWriter<File>>,
+    mut recorder: Recorder,
     mut frames: mpsc::Receiver<ReceivedFrame>,
     mut ended: oneshot::Receiver<()>,
 ) -> Result<(), RecordError> {
@@ -63,7 +61,7 @@ async fn write(
         match received {
             Some(received) if belongs(&mut of, &received) => recorder.push(&received.frame)?,
             Some(_) => {}
-            None => return recorder.finish().map(|_| ()),
+            None => return recorder.finish(),
         }
     }
 }

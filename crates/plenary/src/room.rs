@@ -143,7 +143,7 @@ impl Room {
     pub async fn publish_file(&self, path: &Path) -> Result<(), Error> {
         let codecs = self.codecs()?;
         let path = path.to_owned();
-        let opened = tokio::task::spawn_blocking(move || plenary_media::source::open_source(&path, codecs)).await;
+        let opened = tokio::task::spawn_blocking(move || plenary_media::source::open_source(&path, &codecs)).await;
         self.publish(opened.map_err(|_| Error::Closed)??).await
     }
 
@@ -200,7 +200,7 @@ impl Room {
     /// Records what is received to a file (fragmented MP4), without re-encoding it.
     ///
     /// # Errors
-    /// [`Error::Io`] when the file can't be made.
+    /// [`Error::Record`] when the file can't be made.
     pub fn record(&self, path: &Path) -> Result<Recording, Error> {
         Recording::start(path, self.frames().0)
     }
@@ -265,18 +265,27 @@ impl Room {
         self.ask(Ask::Command(Command::ReconnectUpstream)).await
     }
 
+    /// Measures bandwidth and round trip from a candidate to us; [`RoomEvent::Measured`] tells. A mixer at work
+    /// doesn't take part.
+    ///
+    /// # Errors
+    /// [`Error::Closed`].
+    pub async fn measure(&self, candidate: PeerId) -> Result<(), Error> {
+        self.ask(Ask::Command(Command::Measure(candidate))).await
+    }
+
     async fn ask(&self, ask: Ask) -> Result<(), Error> {
         self.asks.send(ask).await.map_err(|_| Error::Closed)
     }
 
-    /// Leaves politely: the program and our children are handed over first. Takes at most six seconds.
-    pub async fn leave(self) {
+    /// Leaves politely: the program and our children are handed over first. Takes at most six seconds; figures can
+    /// still be read after it.
+    pub async fn leave(&self) {
         let (reply, left) = oneshot::channel();
         if self.ask(Ask::Leave(reply)).await.is_ok() {
-            // past the time, or when the driver is gone, it is closed below all the same
+            // past the time, or when the driver is gone, closing is all that is left
             let _ = tokio::time::timeout(LEAVE_MAX, left).await;
         }
-        self.close().await;
     }
 
     /// Closes at once, and waits until links, threads and files are.

@@ -39,6 +39,8 @@ pub struct RoomSnapshot {
     pub home_mixer: Option<PeerId>,
     /// Who feeds us.
     pub parent: Option<PeerId>,
+    /// How often another parent has taken over feeding us.
+    pub reparented: u32,
     /// Who would at once.
     pub backup: Option<PeerId>,
     /// Hops from the mixer; 0 at a mixer, `None` when we aren't fed.
@@ -57,6 +59,7 @@ impl RoomSnapshot {
         entries: &[Entry],
         roster: Option<&Roster>,
         home: Option<PeerId>,
+        reparented: u32,
     ) -> RoomSnapshot {
         let member = |entry: &Entry| Member {
             peer: entry.peer,
@@ -75,6 +78,7 @@ impl RoomSnapshot {
             standbys: brain.standbys.clone(),
             home_mixer: home.filter(|_| brain.mode != Mode::Mesh),
             parent: brain.parent,
+            reparented,
             backup: brain.backup,
             depth: brain.path.len().checked_sub(1),
             children: brain.children.clone(),

@@ -43,6 +43,8 @@ pub enum Command {
     ReconnectUpstream,
     /// Host only: how many mixers; 0 leaves it to need.
     SetMixers(u8),
+    /// Measure the way from a candidate to us, for a person: [`Event::Measured`] tells.
+    Measure(PeerId),
 }
 
 /// What happened outside.
@@ -311,6 +313,15 @@ pub enum Event {
         rank: Rank,
         /// Who had taken over.
         peer: PeerId,
+    },
+    /// A measurement that [`Command::Measure`] asked for is done.
+    Measured {
+        /// From whom.
+        peer: PeerId,
+        /// What each train but the first guess said, bits per second; empty when none came.
+        samples_bps: Vec<u64>,
+        /// Round trip, microseconds; 0 when unknown.
+        rtt_us: u32,
     },
     /// Another parent feeds us; `None`: nobody.
     Parent(Option<PeerId>),

@@ -141,7 +141,7 @@ impl Membership {
                 view.out.send(from, Message::Refuse(Refusal::StageFull));
                 return;
             }
-        } else {
+        } else if join.views {
             host.audience_seen = view.now;
             if !host.audience {
                 host.audience = true;

@@ -9,7 +9,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::id::PeerId;
-use crate::io::Output;
+use crate::io::{Event, Output};
 use crate::links::Want;
 use crate::message::{Claim, Consent, Measured, Message, Report, Roster};
 use crate::outbox::View;
@@ -28,6 +28,10 @@ const TRAIN_US_MAX: u64 = 1_200 * MS;
 /// A candidate that doesn't answer within this is asked once more, and then given up.
 const ANSWER_US_MAX: u64 = TRAIN_US_MAX + 800 * MS;
 const BUSY_RETRY_US: u64 = 60 * MS;
+/// Trains for somebody who isn't on stage are this far apart.
+const STRANGER_US: u64 = 500 * MS;
+/// Most measurements that wait: a full roster's, twice.
+const MEASUREMENTS_MAX: usize = 128;
 /// How long a measurement may take before what is there is reported.
 const MEASURE_US_MAX: u64 = 8 * SECOND;
 
@@ -42,6 +46,14 @@ struct Measurement {
     samples: Vec<u64>,
     rtt_us: u32,
     failures: u32,
+    /// For our own user: nobody else is told.
+    private: bool,
+}
+
+impl Measurement {
+    fn new(candidate: PeerId, private: bool) -> Measurement {
+        Measurement { candidate, since: None, samples: Vec::new(), rtt_us: 0, failures: 0, private }
+    }
 }
 
 /// A train that this peer has asked for.
@@ -62,6 +74,8 @@ pub(crate) struct Probe {
     trains: u32,
     /// We send a train until then.
     busy_until: Time,
+    /// The next train for somebody who isn't on stage.
+    stranger_at: Time,
     bench: Option<Claim>,
     claimed_to: BTreeSet<PeerId>,
     claim: Option<Signed<Claim>>,
@@ -128,10 +142,18 @@ impl Probe {
         view.rng.shuffle(&mut mine);
         for candidate in mine {
             view.links.want(view.now, view.out, Want::Probe, candidate);
-            let samples = Vec::new();
-            self.queue.push_back(Measurement { candidate, since: None, samples, rtt_us: 0, failures: 0 });
+            self.queue.push_back(Measurement::new(candidate, false));
         }
         self.next_at = (!self.queue.is_empty()).then_some(view.now);
+    }
+
+    /// Our own user wants to know how well a candidate reaches us.
+    pub(crate) fn measure(&mut self, view: &mut View<'_>, candidate: PeerId) {
+        if self.queue.len() < MEASUREMENTS_MAX && view.stage.contains(&candidate) && candidate != view.me {
+            view.links.want(view.now, view.out, Want::Probe, candidate);
+            self.queue.push_back(Measurement::new(candidate, true));
+            self.next_at.get_or_insert(view.now);
+        }
     }
 
     fn stop(&mut self, view: &mut View<'_>) {
@@ -151,10 +173,16 @@ impl Probe {
         bytes: u32,
         rate_bps: u64,
     ) {
-        if !view.stage.contains(&peer) || view.config.consent == Consent::Never {
+        if view.config.consent == Consent::Never {
             return;
         }
-        if view.now < self.busy_until || bytes > TRAIN_BYTES {
+        // whoever is not on stage gets one train in a while, and none of a mixer
+        let stranger = !view.stage.contains(&peer);
+        let too_soon = stranger && (view.mixes() || view.now < self.stranger_at);
+        if stranger && !too_soon {
+            self.stranger_at = view.now + STRANGER_US;
+        }
+        if view.now < self.busy_until || too_soon || bytes > TRAIN_BYTES {
             view.out.send(peer, Message::ProbeBusy { train });
             return;
         }
@@ -208,6 +236,11 @@ impl Probe {
         let front = self.queue.pop_front()?;
         view.links.unwant(view.now, Want::Probe, front.candidate);
         let kept = if front.samples.len() > 1 { &front.samples[1..] } else { &front.samples[..] };
+        if front.private {
+            let (peer, rtt_us) = (front.candidate, front.rtt_us);
+            view.out.event(Event::Measured { peer, samples_bps: kept.to_vec(), rtt_us });
+            return None;
+        }
         if kept.is_empty() {
             return None;
         }

@@ -599,6 +599,7 @@ impl RoomState {
             }
             Command::Leave => {}
             Command::ReconnectUpstream => self.tree.reconnect(&mut self.shared.view()),
+            Command::Measure(peer) => self.probe.measure(&mut self.shared.view(), peer),
             Command::SetMixers(mixers) => self.membership.set_mixers(self.shared.now, mixers),
         }
     }

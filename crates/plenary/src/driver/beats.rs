@@ -82,7 +82,7 @@ impl Beats {
         let (children, forwarded_us): (Vec<_>, _) = {
             let mut state = flow.state();
             let program = state.program();
-            (program.children().map(|(_, link)| link).collect(), program.forwarded_us)
+            (program.links().collect(), program.forwarded_us)
         };
         if now_us >= forwarded_us + FEED_HEAD_US && now_us >= self.feed_head_us {
             self.feed_head_us = now_us + FEED_HEAD_US;

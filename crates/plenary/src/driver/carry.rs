@@ -175,6 +175,7 @@ impl Driver {
                     own.reset_targets_most();
                 }
             }
+            Event::Parent(Some(_)) => self.parents_had += 1,
             Event::Left => self.left = true,
             _ => {}
         }
@@ -338,6 +339,7 @@ fn public(event: Event) -> Option<RoomEvent> {
         }
         Event::TakenOver { rank, peer, polite } => RoomEvent::TakenOver { rank, peer, polite },
         Event::Withdrawn { rank, peer } => RoomEvent::Withdrawn { rank, peer },
+        Event::Measured { peer, samples_bps, rtt_us } => RoomEvent::Measured { peer, samples_bps, rtt_us },
         Event::Parent(parent) => RoomEvent::Parent(parent),
         Event::Backup(backup) => RoomEvent::Backup(backup),
         Event::PeerMisbehaved { peer, count, dropped } => RoomEvent::PeerMisbehaved { peer, count, dropped },

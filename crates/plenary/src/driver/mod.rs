@@ -48,7 +48,7 @@ pub(crate) enum Ask {
 /// UDP payload this peer sent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Traffic {
-    /// On links to peers while they were fed by us, all of it: media, repairs, heads, checks.
+    /// On links to viewers while they were fed by us, all of it: media, repairs, heads, checks.
     pub to_children_bytes: u64,
     /// On all links.
     pub bytes: u64,
@@ -79,6 +79,8 @@ pub(crate) struct Driver {
     pub(crate) farewell: Vec<oneshot::Sender<()>>,
     pub(crate) traffic: BTreeMap<LinkId, (LinkStats, Traffic)>,
     pub(crate) past: Traffic,
+    /// How many parents have fed us, one after the other.
+    pub(crate) parents_had: u32,
     pub(crate) asked_picture: Option<plenary_proto::message::VideoAsk>,
 }
 
@@ -202,7 +204,7 @@ impl Driver {
     pub(crate) fn renew_snapshot(&mut self) {
         self.snapshot_due_us = self.clock.now_us() + SNAPSHOT_US;
         let entries: Vec<Entry> = self.brain.roster().map(|roster| roster.entries.to_vec()).unwrap_or_default();
-        let snapshot = RoomSnapshot::new(&self.brain.snapshot(), &entries, self.brain.roster(), self.peers.home());
+        let snapshot = RoomSnapshot::new(&self.brain.snapshot(), &entries, self.brain.roster(), self.peers.home(), self.parents_had.saturating_sub(1));
         self.snapshot.send_if_modified(|known| {
             let changed = *known != snapshot;
             *known = snapshot;
@@ -237,7 +239,7 @@ impl Driver {
     }
 
     fn count_traffic(&mut self) {
-        let served: Vec<LinkId> = self.flow.state().program().children().map(|(_, link)| link).collect();
+        let served: Vec<LinkId> = self.flow.state().program().viewer_links().collect();
         for link in self.peers.all_links() {
             let Some(stats) = self.links.stats(link) else { continue };
             let (known, counted) = self.traffic.entry(link).or_default();

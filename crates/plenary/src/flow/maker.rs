@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use plenary_media::Frame;
-use plenary_media::encode::Encoded;
+use plenary_media::Encoded;
 use plenary_media::payload::packetize;
 use plenary_proto::identity::{FrameIdentity, MediaKind, PacketIdentity, h264, opus};
 use plenary_proto::{PeerId, Rank, RoomId, StreamId, StreamKind, StreamSpec};

@@ -18,7 +18,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
-use plenary_media::encode::Encoded;
+use plenary_media::Encoded;
 use plenary_media::{Clock, Frame};
 use plenary_proto::identity::MediaKind;
 use plenary_proto::message::{LinkKind, Message, Resume, StreamUse};
@@ -415,7 +415,9 @@ impl Flow {
 
     /// What came of the program so far.
     pub(crate) fn reception(&self) -> ReceptionStats {
-        self.state().reception.stats(self.now_us())
+        let state = self.state();
+        let program_bytes = state.program.bytes;
+        ReceptionStats { program_bytes, ..state.reception.stats(self.now_us()) }
     }
 
     /// Every picture of the program that this peer made, if a log is kept.

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use plenary_media::encode::Encoded;
+use plenary_media::Encoded;
 use plenary_proto::identity::MediaKind;
 use plenary_proto::message::{LinkKind, Message, Resume, StreamUse};
 use plenary_proto::{PeerId, RoomId, StreamKind};

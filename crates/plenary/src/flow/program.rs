@@ -25,6 +25,9 @@ pub(crate) const PROGRAM_SLOTS: [u8; 2] = [0, 1];
 const STREAMS_MAX: usize = 4;
 /// A hole in the program is waited for this long: a repair on two legs of 60 ms, twice.
 const HOLE_US_MAX: u64 = 250_000;
+/// RTP's header of 12 bytes, and our extensions: 4, then 15 for the packet's identity and 3 for the transport-wide
+/// number, padded to 20.
+const RTP_OVERHEAD_BYTES: u64 = 36;
 /// A key frame is asked for upstream no more often.
 const KEY_ASK_US: u64 = 1_000_000;
 
@@ -65,6 +68,8 @@ pub(crate) struct Program {
     current: Option<StreamId>,
     children: BTreeMap<PeerId, Child>,
     key_asked_us: u64,
+    /// RTP header, extensions and payload of every packet that came, once each.
+    pub(crate) bytes: u64,
     /// When children were last sent media.
     pub(crate) forwarded_us: u64,
 }
@@ -77,6 +82,7 @@ impl Program {
             current: None,
             children: BTreeMap::new(),
             key_asked_us: 0,
+            bytes: 0,
             forwarded_us: 0,
         }
     }
@@ -116,6 +122,7 @@ impl Program {
         if !stream.caches[lane(kind)].insert(packet, now_us) {
             return Arrived::default();
         }
+        self.bytes += packet.payload.len() as u64 + RTP_OVERHEAD_BYTES;
         if self.current == Some(id) {
             self.forward(kind, packet, now_us, sending);
         }
@@ -294,8 +301,13 @@ impl Program {
         }
     }
 
-    /// Whom we feed, and on which link.
-    pub(crate) fn children(&self) -> impl Iterator<Item = (PeerId, LinkId)> {
-        self.children.iter().map(|(peer, child)| (*peer, child.link))
+    /// Links with those we feed.
+    pub(crate) fn links(&self) -> impl Iterator<Item = LinkId> {
+        self.children.values().map(|child| child.link)
+    }
+
+    /// Links with viewers that we feed: not with speakers that also watch.
+    pub(crate) fn viewer_links(&self) -> impl Iterator<Item = LinkId> {
+        self.children.values().filter(|child| child.sound).map(|child| child.link)
     }
 }

@@ -1,0 +1,171 @@
+//! `plenary probe`: what this machine can do, and how well a room's candidates reach it.
+
+use std::time::Duration;
+
+use plenary::media::codec::{Codecs as _, VideoFormat};
+use plenary::media::compose::{Composer, Tile, grid};
+use plenary::media::source::{Source as _, TestSource};
+use plenary::media::{BuiltinCodecs, codec_bench};
+use plenary::{Invite, Options, PeerId, Room, RoomEvent};
+use serde::Serialize;
+use statrs::distribution::{ContinuousCDF as _, StudentsT};
+
+use super::runtime;
+use crate::args::ProbeArgs;
+use crate::json::{self, round};
+use crate::{Failure, demo::report::short};
+
+/// Pictures composed to measure composing.
+const COMPOSED: u32 = 120;
+/// How long one candidate may take.
+const MEASURE_MAX: Duration = Duration::from_secs(10);
+
+#[derive(Serialize)]
+struct Probed {
+    encode_us: u32,
+    decode_us: u32,
+    /// Four tiles of 640x360 onto 1280x720.
+    composite_us: f64,
+    /// What an `--mix auto` peer would say to mixing, by these figures.
+    would_mix: bool,
+    candidates: Vec<Candidate>,
+}
+
+#[derive(Serialize)]
+struct Candidate {
+    peer: String,
+    name: String,
+    bandwidth_bps: Option<u64>,
+    /// Half of the 95 % interval of the mean; null with fewer than two trains.
+    bandwidth_bps_interval: Option<u64>,
+    trains: usize,
+    rtt_ms: Option<f64>,
+}
+
+pub(crate) fn run(args: ProbeArgs) -> Result<(), Failure> {
+    let bench = codec_bench(&BuiltinCodecs::default(), Duration::from_millis(300))?;
+    let composite_us = composite_us()?;
+    let candidates = match &args.invite {
+        Some(invite) => runtime()?.block_on(measure(&invite.parse()?, args.password.clone()))?,
+        None => Vec::new(),
+    };
+    let would_mix = bench.encode_us + bench.decode_us <= 16_667;
+    let probed =
+        Probed { encode_us: bench.encode_us, decode_us: bench.decode_us, composite_us, would_mix, candidates };
+    match &args.json {
+        Some(to) => Ok(json::write(to, &probed)?),
+        None => {
+            print(&probed);
+            Ok(())
+        }
+    }
+}
+
+fn print(probed: &Probed) {
+    println!("encode     1280x720   {:6.2} ms a picture", f64::from(probed.encode_us) / 1000.0);
+    println!("decode     1280x720   {:6.2} ms a picture", f64::from(probed.decode_us) / 1000.0);
+    println!("composite  4 x 640x360{:6.2} ms a picture", probed.composite_us / 1000.0);
+    let word = if probed.would_mix { "yes" } else { "no: half a frame time is 16.7 ms" };
+    println!("would mix  {word}");
+    for candidate in &probed.candidates {
+        let bandwidth = match (candidate.bandwidth_bps, candidate.bandwidth_bps_interval) {
+            (Some(bps), Some(half)) => format!("{:.1} ± {:.1} Mbit/s", bps as f64 / 1e6, half as f64 / 1e6),
+            (Some(bps), None) => format!("{:.1} Mbit/s", bps as f64 / 1e6),
+            _ => "not measured".to_owned(),
+        };
+        let rtt = candidate.rtt_ms.map_or("-".to_owned(), |ms| format!("{ms:.1} ms"));
+        println!("from {} {:16} {bandwidth}, round trip {rtt}", candidate.peer, candidate.name);
+    }
+}
+
+/// Thread time to compose one picture of four moving tiles.
+fn composite_us() -> anyhow::Result<f64> {
+    let mut composer = Composer::new(1280, 720);
+    let tiles: Vec<_> =
+        (0..4).map(|id| Tile { id, name: format!("speaker {id}"), muted: false }).collect();
+    composer.set_tiles(&tiles);
+    anyhow::ensure!(grid(4, 1280, 720).len() == 4, "four tiles");
+    // formats are checked here, so that a machine without codecs says so at once
+    let format = VideoFormat { width: 640, height: 360, fps: 30, bitrate_bps: 600_000 };
+    drop(BuiltinCodecs::default().video_encoder(&format)?);
+    let mut source = TestSource::new(0, 640, 360, 30);
+    let mut spent_us = 0;
+    for _ in 0..COMPOSED {
+        source.next_picture()?;
+        let picture = source.picture();
+        let begun = thread_us();
+        (0..4).for_each(|id| composer.draw(id, &picture));
+        spent_us += thread_us() - begun;
+    }
+    Ok(spent_us as f64 / f64::from(COMPOSED))
+}
+
+/// Processor time of this thread, microseconds.
+fn thread_us() -> u64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the clock exists on every system this runs on, and `time` is ours to be written
+    unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut time) };
+    time.tv_sec.unsigned_abs() * 1_000_000 + time.tv_nsec.unsigned_abs() / 1000
+}
+
+/// Joins, measures every candidate in turn, and leaves.
+async fn measure(invite: &Invite, password: Option<String>) -> Result<Vec<Candidate>, Failure> {
+    let mut options = Options::viewer("probe");
+    (options.views, options.password) = (false, password);
+    let room = Room::join(invite, options).await?;
+    let stage = room.snapshot().stage;
+    let mut measured = Vec::new();
+    for member in stage.iter().filter(|member| member.mixes && !member.away) {
+        let mut events = room.events();
+        room.measure(member.peer).await?;
+        let found = tokio::time::timeout(MEASURE_MAX, async {
+            while let Some(event) = events.next().await {
+                if let RoomEvent::Measured { peer, samples_bps, rtt_us } = event
+                    && peer == member.peer
+                {
+                    return Some((samples_bps, rtt_us));
+                }
+            }
+            None
+        });
+        let (samples, rtt_us) = found.await.ok().flatten().unwrap_or_default();
+        measured.push(candidate(member.peer, &member.name, &samples, rtt_us));
+    }
+    room.leave().await;
+    room.close().await;
+    Ok(measured)
+}
+
+fn candidate(peer: PeerId, name: &str, samples: &[u64], rtt_us: u32) -> Candidate {
+    let mean = samples.iter().sum::<u64>().checked_div(samples.len() as u64);
+    Candidate {
+        peer: short(&peer),
+        name: name.to_owned(),
+        bandwidth_bps: mean,
+        bandwidth_bps_interval: interval(samples),
+        trains: samples.len(),
+        rtt_ms: (rtt_us > 0).then(|| round(f64::from(rtt_us) / 1000.0)),
+    }
+}
+
+/// Half of the 95 % interval of the mean, by Student's t.
+fn interval(samples: &[u64]) -> Option<u64> {
+    let n = samples.len() as f64;
+    let mean = samples.iter().sum::<u64>() as f64 / n;
+    let variance = samples.iter().map(|sample| (*sample as f64 - mean).powi(2)).sum::<f64>() / (n - 1.0);
+    let t = StudentsT::new(0.0, 1.0, n - 1.0).ok()?.inverse_cdf(0.975);
+    Some((t * (variance / n).sqrt()) as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_interval_is_student_s() {
+        // mean 100, s = 10, n = 4: t = 3.182, half = 3.182 * 10 / 2
+        assert_eq!(interval(&[90, 95, 105, 110]), Some(14));
+        assert_eq!(interval(&[100]), None);
+        assert_eq!(interval(&[]), None);
+    }
+}

@@ -1,0 +1,46 @@
+//! `plenary sim`: many brains in one deterministic world.
+
+use std::time::Instant;
+
+use plenary_sim::scenario::{PLANNED, SCENARIOS, named};
+use serde::Serialize;
+
+use crate::args::SimArgs;
+use crate::json::{self, round};
+use crate::{Failure, not_yet, usage};
+
+#[derive(Serialize)]
+struct Timed {
+    #[serde(flatten)]
+    report: plenary_sim::Report,
+    wall_s: f64,
+}
+
+pub(crate) fn run(args: SimArgs) -> Result<(), Failure> {
+    match &*args.scenario {
+        "list" => {
+            for scenario in SCENARIOS {
+                println!("{:18} {}", scenario.name, scenario.line);
+            }
+            return Ok(());
+        }
+        "compare" => return Err(not_yet("sim compare")),
+        name if PLANNED.contains(&name) => return Err(not_yet(&format!("sim {name}"))),
+        _ => {}
+    }
+    let Some(scenario) = named(&args.scenario) else {
+        return Err(usage(format!("{}: no such scenario; `plenary sim list` names them", args.scenario)));
+    };
+    let started = Instant::now();
+    let report = scenario.run(args.seed, args.runs, args.peers);
+    let report = Timed { report, wall_s: round(started.elapsed().as_secs_f64()) };
+    let violations = report.report.violations.clone();
+    match &args.json {
+        Some(to) => json::write(to, &report)?,
+        None => eprintln!("{:#?}", report.report),
+    }
+    match violations.first() {
+        None => Ok(()),
+        Some(first) => Err(anyhow::anyhow!("{} violations, the first: {first}", violations.len()).into()),
+    }
+}

@@ -1,0 +1,86 @@
+//! What a demo's script does.
+
+use std::sync::Arc;
+
+use super::cast::{Actor, Cast, Part};
+use super::report::EventReport;
+use crate::units::What;
+
+/// Does it, and notes whom it hit.
+pub(crate) async fn happen(cast: &Arc<Cast>, what: What) {
+    let target = match what {
+        What::AddSpeaker | What::AddViewer => None,
+        What::KillMixer | What::LeaveMixer => mixer(cast),
+        What::KillRelay => relay(cast),
+        What::KillSpeaker => speaker(cast),
+    };
+    let adds = matches!(what, What::AddSpeaker | What::AddViewer);
+    let at_us = cast.now_us();
+    let affected = target.as_ref().map(|target| affected(cast, what, target)).unwrap_or_default();
+    let peer = target.as_ref().map(|target| target.room.me());
+    if target.is_none() && !adds {
+        tracing::warn!("{}: there is none", what.text());
+    }
+    cast.happened.lock().push(EventReport::new(what.text(), at_us, peer, affected));
+    match (what, target) {
+        (What::KillMixer | What::KillRelay | What::KillSpeaker, Some(target)) => {
+            target.shaper.kill();
+            *target.gone_us.lock() = Some(at_us);
+        }
+        (What::LeaveMixer, Some(target)) => {
+            *target.gone_us.lock() = Some(at_us);
+            let leaving = target.clone();
+            tokio::spawn(async move {
+                leaving.room.leave().await;
+                *leaving.left.lock() = true;
+            });
+        }
+        (What::AddSpeaker, _) => cast.add(true).await,
+        (What::AddViewer, _) => cast.add(false).await,
+        (_, None) => {}
+    }
+}
+
+fn mixer(cast: &Cast) -> Option<Arc<Actor>> {
+    cast.host().mixers.first().and_then(|mixer| cast.present_peer(mixer))
+}
+
+/// The viewer with the most children, if any viewer has some.
+fn relay(cast: &Cast) -> Option<Arc<Actor>> {
+    let children = |actor: &Arc<Actor>| actor.room.snapshot().children.len();
+    let viewers = cast.present().into_iter().filter(|actor| matches!(actor.part, Part::Viewer(_)));
+    viewers.max_by_key(children).filter(|actor| children(actor) > 0)
+}
+
+/// The last speaker, never the host.
+fn speaker(cast: &Cast) -> Option<Arc<Actor>> {
+    cast.present().into_iter().rfind(|actor| matches!(actor.part, Part::Speaker(index) if index > 0))
+}
+
+/// Viewers whose program came through the target.
+fn affected(cast: &Cast, what: What, target: &Arc<Actor>) -> Vec<usize> {
+    let viewers: Vec<_> = cast
+        .present()
+        .into_iter()
+        .filter_map(|actor| match actor.part {
+            Part::Viewer(index) => Some((index, actor)),
+            _ => None,
+        })
+        .collect();
+    if what == What::KillSpeaker {
+        return Vec::new();
+    }
+    let parent_of = |peer| viewers.iter().find(|(_, actor)| actor.room.me() == peer).and_then(|(_, actor)| actor.room.snapshot().parent);
+    let through = |actor: &Arc<Actor>| {
+        let mut above = actor.room.snapshot().parent;
+        for _ in 0..viewers.len() {
+            match above {
+                Some(peer) if peer == target.room.me() => return true,
+                Some(peer) => above = parent_of(peer),
+                None => return false,
+            }
+        }
+        false
+    };
+    viewers.iter().filter(|(_, actor)| through(actor)).map(|(index, _)| *index).collect()
+}

@@ -1,0 +1,123 @@
+//! What came back to a speaker: written to a WAV file, and judged by its tones.
+
+use std::f64::consts::TAU;
+use std::fs::File;
+use std::io::BufWriter;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use hound::{SampleFormat, WavSpec, WavWriter};
+use parking_lot::Mutex;
+use plenary::Sound;
+use tokio::task::JoinHandle;
+
+use crate::json::round;
+
+const RATE: u32 = 48_000;
+/// The judgement is on the last 8 s.
+const JUDGED: usize = 8 * RATE as usize;
+
+/// A speaker's ears.
+pub(crate) struct Heard {
+    task: Mutex<Option<JoinHandle<anyhow::Result<()>>>>,
+    last: Arc<Mutex<Vec<f32>>>,
+    index: Option<usize>,
+}
+
+impl Heard {
+    /// Writes what is heard to `file`. `index` is the speaker's, when all play the test source.
+    pub(crate) fn start(mut sound: Sound, file: PathBuf, index: Option<usize>) -> anyhow::Result<Heard> {
+        let spec = WavSpec { channels: 1, sample_rate: RATE, bits_per_sample: 16, sample_format: SampleFormat::Int };
+        let output = File::create(&file).with_context(|| format!("cannot write {}", file.display()))?;
+        let mut writer = WavWriter::new(BufWriter::new(output), spec)?;
+        let last: Arc<Mutex<Vec<f32>>> = Arc::default();
+        let kept = last.clone();
+        let task = tokio::spawn(async move {
+            while let Some(frame) = sound.next().await {
+                for sample in &frame.samples {
+                    writer.write_sample((sample * f32::from(i16::MAX)) as i16)?;
+                }
+                let mut kept = kept.lock();
+                kept.extend_from_slice(&frame.samples);
+                let over = kept.len().saturating_sub(2 * JUDGED);
+                kept.drain(..over);
+            }
+            writer.finalize()?;
+            Ok(())
+        });
+        Ok(Heard { task: Mutex::new(Some(task)), last, index })
+    }
+
+    /// The speaker's own tone against the mean of the others' in the last 8 s, in dB; `None` without the test
+    /// source, or when nobody else was there.
+    pub(crate) fn self_db(&self, speakers: &[usize]) -> Option<f64> {
+        let own = self.index?;
+        let kept = self.last.lock();
+        let judged = &kept[kept.len().saturating_sub(JUDGED)..];
+        let power = |index: usize| tone_power(judged, 300.0 + 150.0 * index as f64);
+        let others: Vec<f64> = speakers.iter().filter(|index| **index != own).map(|index| power(*index)).collect();
+        let mean = others.iter().sum::<f64>() / others.len() as f64;
+        let floor = 1e-12; // −120 dB: nothing is quieter than silence
+        (!others.is_empty() && mean > 0.0).then(|| round(10.0 * (power(own).max(floor) / mean).log10()))
+    }
+
+    /// Waits until the file is written; the room must be closed, or closing.
+    pub(crate) async fn finish(&self) -> anyhow::Result<()> {
+        let task = self.task.lock().take();
+        match task {
+            Some(task) => task.await?,
+            None => Ok(()),
+        }
+    }
+}
+
+/// The power of one frequency (Goertzel 1958), in windows of a tenth of a second, averaged.
+fn tone_power(samples: &[f32], hz: f64) -> f64 {
+    let window = RATE as usize / 10;
+    let coefficient = 2.0 * (TAU * hz / f64::from(RATE)).cos();
+    let powers: Vec<f64> = samples
+        .chunks_exact(window)
+        .map(|chunk| {
+            let (mut before, mut last) = (0.0, 0.0);
+            for (at, sample) in chunk.iter().enumerate() {
+                // Hann: a loud neighbour 150 Hz away stays 60 dB down
+                let weight = 0.5 - 0.5 * (TAU * at as f64 / window as f64).cos();
+                let next = f64::from(*sample) * weight + coefficient * last - before;
+                (before, last) = (last, next);
+            }
+            (last * last + before * before - coefficient * last * before) / (window * window) as f64
+        })
+        .collect();
+    powers.iter().sum::<f64>() / powers.len().max(1) as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn heard(index: usize, tones: &[(f64, f64)]) -> Heard {
+        let sample = |at: usize| {
+            let tone = |(hz, level): &(f64, f64)| level * (TAU * hz * at as f64 / f64::from(RATE)).sin();
+            tones.iter().map(tone).sum::<f64>() as f32
+        };
+        let last = Arc::new(Mutex::new((0..JUDGED).map(sample).collect()));
+        Heard { task: Mutex::new(None), last, index: Some(index) }
+    }
+
+    #[test]
+    fn an_own_tone_is_measured_against_the_mean_of_the_others() {
+        let alike = heard(0, &[(300.0, 0.1), (450.0, 0.1), (600.0, 0.1)]);
+        assert!(alike.self_db(&[0, 1, 2]).unwrap().abs() < 0.5);
+        let forty_down = heard(1, &[(300.0, 0.1), (450.0, 0.001), (600.0, 0.1)]);
+        assert!((-40.5..-39.5).contains(&forty_down.self_db(&[0, 1, 2]).unwrap()));
+        let gone = heard(1, &[(300.0, 0.1), (600.0, 0.1)]);
+        assert!(gone.self_db(&[0, 1, 2]).unwrap() < -55.0);
+    }
+
+    #[test]
+    fn without_others_or_sound_there_is_nothing_to_say() {
+        assert_eq!(heard(0, &[(300.0, 0.1)]).self_db(&[0]), None);
+        assert_eq!(heard(0, &[]).self_db(&[0, 1]), None);
+    }
+}

@@ -1,0 +1,569 @@
+//! The report of a demo: what docs and checks call by these names.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::path::Path;
+
+use plenary::{ElectionReason, FrameSeen, Mode, PeerId, ReceptionStats, Room, RoomEvent, Spread, Tenure};
+use serde::Serialize;
+
+use super::cast::{Actor, Cast, Part, Told};
+use super::svg;
+use crate::args::DemoArgs;
+use crate::json::{self, round};
+
+/// Pictures made this shortly before the end may still be on their way: they don't count.
+const END_US: u64 = 500_000;
+/// A wait after something happened belongs to it for this long.
+const AFTERMATH_US: u64 = 10_000_000;
+
+/// A peer's name in reports: the first eight bytes of its id.
+pub(crate) fn short(peer: &PeerId) -> String {
+    peer.to_string()[..16].to_owned()
+}
+
+fn shorts(peers: &[PeerId]) -> Vec<String> {
+    peers.iter().map(short).collect()
+}
+
+/// Median and tail, milliseconds.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(crate) struct P50P95 {
+    p50: f64,
+    p95: f64,
+}
+
+impl From<Spread> for P50P95 {
+    fn from(spread: Spread) -> P50P95 {
+        P50P95 { p50: round(spread.p50_ms), p95: round(spread.p95_ms) }
+    }
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct ModeReport {
+    at_ms: f64,
+    mode: &'static str,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct ScoreReport {
+    points: u64,
+    bandwidth_bps: u64,
+    bitrate_bps: Option<u64>,
+    encode_us: Option<u32>,
+    measurers: usize,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct ElectionReport {
+    term: u32,
+    reason: &'static str,
+    opened_ms: Option<f64>,
+    decided_ms: f64,
+    signatures: usize,
+    roster: usize,
+    mixers: Vec<String>,
+    standbys: Vec<String>,
+    scores: BTreeMap<String, ScoreReport>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct TakeoverReport {
+    at_ms: f64,
+    term: u32,
+    regency: u16,
+    peer: String,
+    withdrawn: bool,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct MixerReport {
+    peer: String,
+    term: u32,
+    regency: u16,
+    mode: &'static str,
+    decoded_frames: u64,
+    encoded_frames: u64,
+    fps: Option<f64>,
+    compose_encode_ms: Option<P50P95>,
+    added_latency_ms: Option<P50P95>,
+    cpu_cores: Option<f64>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct CandidateReport {
+    peer: String,
+    encoded_frames_after_term1: u64,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct SpeakerReport {
+    peer: String,
+    index: usize,
+    home_mixer: Option<String>,
+    sent_frames: u64,
+    video_streams_sent: usize,
+    heard_self_db: Option<f64>,
+    received: ViewerReport,
+}
+
+/// One peer that watches.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct ViewerReport {
+    #[serde(skip)]
+    pub(crate) index: usize,
+    peer: String,
+    pub(crate) depth: Option<usize>,
+    pub(crate) parent: Option<String>,
+    backup: Option<String>,
+    first_frame_ms: Option<f64>,
+    frames_expected: u64,
+    frames_received: u64,
+    frames_late: u64,
+    longest_video_gap_ms: Option<f64>,
+    longest_audio_gap_ms: Option<f64>,
+    latency_ms: Option<P50P95>,
+    av_skew_ms: Option<P50P95>,
+    reparented: u32,
+}
+
+impl ViewerReport {
+    /// From what a peer knows itself.
+    pub(crate) fn of(room: &Room, reception: &ReceptionStats) -> ViewerReport {
+        let snapshot = room.snapshot();
+        let came = reception.frames_received > 0;
+        ViewerReport {
+            index: 0,
+            peer: short(&room.me()),
+            depth: snapshot.depth,
+            parent: snapshot.parent.as_ref().map(short),
+            backup: snapshot.backup.as_ref().map(short),
+            first_frame_ms: reception.first_frame_ms.map(round),
+            frames_expected: reception.frames_expected,
+            frames_received: reception.frames_received,
+            frames_late: reception.frames_late,
+            longest_video_gap_ms: came.then(|| round(reception.longest_video_gap_ms)),
+            longest_audio_gap_ms: came.then(|| round(reception.longest_audio_gap_ms)),
+            latency_ms: reception.latency.map(P50P95::from),
+            av_skew_ms: reception.av_skew.map(P50P95::from),
+            reparented: snapshot.reparented,
+        }
+    }
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct TreeReport {
+    depth: usize,
+    children_max: usize,
+    bytes_sent: u64,
+    bytes_ideal: u64,
+}
+
+#[derive(Clone, Copy, Debug, Serialize)]
+struct Resumed {
+    p50: f64,
+    p95: f64,
+    max: f64,
+}
+
+/// Something that happened.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct EventReport {
+    at_ms: f64,
+    what: &'static str,
+    peer: Option<String>,
+    viewers_affected: usize,
+    resumed_ms: Option<Resumed>,
+    #[serde(skip)]
+    at_us: u64,
+    #[serde(skip)]
+    affected: Vec<usize>,
+}
+
+impl EventReport {
+    /// What happened at a time of the clock, to whom, and which viewers it cut off.
+    pub(crate) fn new(what: &'static str, at_us: u64, peer: Option<PeerId>, affected: Vec<usize>) -> EventReport {
+        EventReport {
+            at_ms: 0.0,
+            what,
+            peer: peer.as_ref().map(short),
+            viewers_affected: affected.len(),
+            resumed_ms: None,
+            at_us,
+            affected,
+        }
+    }
+}
+
+#[derive(Clone, Debug, Serialize)]
+struct ProcessReport {
+    cpu_s: f64,
+    rss_mib: f64,
+}
+
+/// All of it.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Report {
+    version: &'static str,
+    seed: Option<u64>,
+    duration_s: f64,
+    modes: Vec<ModeReport>,
+    elections: Vec<ElectionReport>,
+    takeovers: Vec<TakeoverReport>,
+    mixers: Vec<MixerReport>,
+    candidates: Vec<CandidateReport>,
+    speakers: Vec<SpeakerReport>,
+    viewers: Vec<ViewerReport>,
+    tree: TreeReport,
+    events: Vec<EventReport>,
+    process: ProcessReport,
+}
+
+/// What one actor's figures are made of, all taken at the same time.
+struct Figures {
+    part: Part,
+    peer: PeerId,
+    reception: ReceptionStats,
+    tenures: Vec<Tenure>,
+    made: Vec<FrameSeen>,
+    to_children_bytes: u64,
+    gone_us: Option<u64>,
+    viewer: ViewerReport,
+}
+
+impl Figures {
+    async fn of(actor: &Actor) -> Figures {
+        let reception = actor.room.reception();
+        let viewer = ViewerReport::of(&actor.room, &reception);
+        Figures {
+            part: actor.part,
+            peer: actor.room.me(),
+            tenures: actor.room.tenures(),
+            made: actor.room.made(),
+            to_children_bytes: actor.room.traffic().await.map_or(0, |traffic| traffic.to_children_bytes),
+            gone_us: *actor.gone_us.lock(),
+            reception,
+            viewer,
+        }
+    }
+}
+
+impl Report {
+    /// Takes everyone's figures.
+    pub(crate) async fn of(cast: &Cast) -> anyhow::Result<Report> {
+        let end_us = cast.now_us();
+        let (cpu_s, told) = (cast.cpu_s(), cast.told());
+        let actors = cast.actors();
+        let mut figures = Vec::new();
+        for actor in &actors {
+            figures.push(Figures::of(actor).await);
+        }
+        let fps = u64::from(cast.args().room.program.fps);
+        let ticks = Ticks::of(&figures, fps, end_us);
+        let mut viewers = Vec::new();
+        for one in figures.iter().filter(|one| one.gone_us.is_none()) {
+            if let Part::Viewer(index) = one.part {
+                viewers.push(ticks.counted(ViewerReport { index, ..one.viewer.clone() }, &one.reception));
+            }
+        }
+        let indexes: Vec<usize> = figures.iter().filter_map(|one| speaker_index(one.part)).collect();
+        let mut speakers = Vec::new();
+        for (actor, one) in actors.iter().zip(&figures) {
+            let Some(index) = speaker_index(one.part) else { continue };
+            let heard_self_db = actor.heard.as_ref().and_then(|heard| heard.self_db(&indexes));
+            speakers.push(SpeakerReport {
+                peer: short(&one.peer),
+                index,
+                home_mixer: actor.room.snapshot().home_mixer.as_ref().map(short),
+                sent_frames: actor.room.pictures_sent(),
+                video_streams_sent: actor.room.picture_targets_most(),
+                heard_self_db,
+                received: ticks.counted(one.viewer.clone(), &one.reception),
+            });
+        }
+        let mut events = cast.happened.lock().clone();
+        for event in &mut events {
+            event.at_ms = cast.ms(event.at_us);
+            event.resumed_ms = resumed(event, &figures, end_us);
+        }
+        let children = |one: &Figures| figures.iter().filter(|child| child.viewer.parent == Some(short(&one.peer))).count();
+        Ok(Report {
+            version: env!("CARGO_PKG_VERSION"),
+            seed: cast.args().room.seed,
+            duration_s: cast.args().duration.as_secs_f64(),
+            modes: modes(&told, cast),
+            elections: elections(&told, cast),
+            takeovers: takeovers(&told, cast),
+            mixers: figures.iter().flat_map(|one| mixers(one, end_us)).collect(),
+            candidates: figures.iter().filter_map(candidate).collect(),
+            speakers,
+            tree: TreeReport {
+                depth: viewers.iter().filter_map(|viewer| viewer.depth).max().unwrap_or(0),
+                children_max: figures.iter().map(children).max().unwrap_or(0),
+                bytes_sent: figures.iter().map(|one| one.to_children_bytes).sum(),
+                bytes_ideal: figures
+                    .iter()
+                    .filter(|one| matches!(one.part, Part::Viewer(_)))
+                    .map(|one| one.reception.program_bytes)
+                    .sum(),
+            },
+            viewers,
+            events,
+            process: ProcessReport { cpu_s: round(cpu_s), rss_mib: round(rss_mib()) },
+        })
+    }
+
+    pub(crate) fn viewers(&self) -> &[ViewerReport] {
+        &self.viewers
+    }
+
+    /// Writes the report and the picture of the tree.
+    pub(crate) fn write(&self, out: &Path, _args: &DemoArgs) -> anyhow::Result<()> {
+        json::write(&out.join("report.json"), self)?;
+        let edges = self.viewers.iter().map(|viewer| (viewer.peer.clone(), viewer.parent.clone()));
+        std::fs::write(out.join("tree.svg"), svg::tree(&edges.collect::<Vec<_>>()))?;
+        Ok(())
+    }
+
+    /// A few lines for a person.
+    pub(crate) fn summary(&self) -> String {
+        let mut text = String::from("\n");
+        for election in &self.elections {
+            let opened = election.opened_ms.unwrap_or(election.decided_ms);
+            let _ = writeln!(
+                text,
+                "term {} ({}): {} of {} signed after {:.1} s: mixer {}, standby {}",
+                election.term,
+                election.reason,
+                election.signatures,
+                election.roster,
+                (election.decided_ms - opened) / 1000.0,
+                election.mixers.join(" "),
+                election.standbys.first().map_or("none", |standby| standby),
+            );
+        }
+        for event in &self.events {
+            let resumed = match &event.resumed_ms {
+                Some(resumed) => format!(
+                    "program again after {:.0} ms (p50), {:.0} ms (p95), {:.0} ms (worst)",
+                    resumed.p50, resumed.p95, resumed.max
+                ),
+                None => "no viewer affected".to_owned(),
+            };
+            let _ = writeln!(text, "{:.1} s {}: {resumed}", event.at_ms / 1000.0, event.what);
+        }
+        let share = |viewer: &ViewerReport| viewer.frames_received as f64 / viewer.frames_expected.max(1) as f64;
+        let worst = self.viewers.iter().map(share).fold(f64::INFINITY, f64::min);
+        if worst.is_finite() {
+            let _ = writeln!(
+                text,
+                "{} viewers, depth {}: the worst got {:.2} % of the pictures; bytes {:.2} x ideal",
+                self.viewers.len(),
+                self.tree.depth,
+                100.0 * worst,
+                self.tree.bytes_sent as f64 / self.tree.bytes_ideal.max(1) as f64,
+            );
+        }
+        let cores = self.process.cpu_s / self.duration_s;
+        let _ = writeln!(text, "{cores:.2} cores, {:.0} MiB", self.process.rss_mib);
+        text
+    }
+}
+
+/// The program as a line of turns: every picture that a living mixer made, whoever made it.
+struct Ticks {
+    made: BTreeSet<u64>,
+    fps: u64,
+}
+
+impl Ticks {
+    fn of(figures: &[Figures], fps: u64, end_us: u64) -> Ticks {
+        let made = figures.iter().flat_map(|one| {
+            let until_us = one.gone_us.unwrap_or(u64::MAX).min(end_us.saturating_sub(END_US));
+            one.made.iter().filter(move |frame| frame.at_us < until_us)
+        });
+        Ticks { made: made.map(|frame| tick(frame.captured_us, fps)).collect(), fps }
+    }
+
+    /// Counts a viewer's pictures by the mixers' turns; in a mesh, where there are none, its own count stays.
+    fn counted(&self, viewer: ViewerReport, reception: &ReceptionStats) -> ViewerReport {
+        let Some(first) = reception.log.first().filter(|_| !self.made.is_empty()) else { return viewer };
+        let first = tick(first.captured_us, self.fps);
+        let seen: BTreeSet<u64> = reception.log.iter().map(|frame| tick(frame.captured_us, self.fps)).collect();
+        let expected: Vec<_> = self.made.range(first..).collect();
+        ViewerReport {
+            frames_expected: expected.len() as u64,
+            frames_received: expected.iter().filter(|tick| seen.contains(tick)).count() as u64,
+            ..viewer
+        }
+    }
+}
+
+/// Which turn of the program a capture time is; mixers of one machine make the same turns.
+fn tick(captured_us: u64, fps: u64) -> u64 {
+    (captured_us * fps + 500_000) / 1_000_000
+}
+
+/// How long the viewers that an event cut off waited for their next picture.
+fn resumed(event: &EventReport, figures: &[Figures], end_us: u64) -> Option<Resumed> {
+    let mut waits: Vec<f64> = Vec::new();
+    for one in figures.iter().filter(|one| one.gone_us.is_none()) {
+        let Part::Viewer(index) = one.part else { continue };
+        if !event.affected.contains(&index) {
+            continue;
+        }
+        let arrivals = one.reception.log.iter().map(|frame| frame.at_us).chain([end_us]);
+        let arrivals: Vec<u64> = arrivals.collect();
+        let after = arrivals.windows(2).filter(|pair| pair[1] > event.at_us && pair[0] < event.at_us + AFTERMATH_US);
+        waits.extend(after.map(|pair| (pair[1] - pair[0]) as f64 / 1000.0).reduce(f64::max));
+    }
+    waits.sort_by(f64::total_cmp);
+    let at = |percent: usize| waits.get((waits.len().checked_sub(1)?) * percent / 100).copied().map(round);
+    Some(Resumed { p50: at(50)?, p95: at(95)?, max: at(100)? })
+}
+
+fn speaker_index(part: Part) -> Option<usize> {
+    match part {
+        Part::Speaker(index) => Some(index),
+        _ => None,
+    }
+}
+
+fn mode_word(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Mesh => "mesh",
+        Mode::PassThrough => "pass-through",
+        Mode::Mixer => "mixer",
+    }
+}
+
+fn reason_word(reason: ElectionReason) -> &'static str {
+    match reason {
+        ElectionReason::Opening => "opening",
+        ElectionReason::Count => "count",
+        ElectionReason::MixerGone => "mixer-gone",
+        ElectionReason::Leave => "leave",
+        ElectionReason::Trouble => "trouble",
+    }
+}
+
+fn modes(told: &[Told], cast: &Cast) -> Vec<ModeReport> {
+    let changes = told.iter().filter_map(|(at_us, event)| match event {
+        RoomEvent::Mode(mode) => Some(ModeReport { at_ms: cast.ms(*at_us), mode: mode_word(*mode) }),
+        _ => None,
+    });
+    [ModeReport { at_ms: 0.0, mode: mode_word(Mode::Mesh) }].into_iter().chain(changes).collect()
+}
+
+fn elections(told: &[Told], cast: &Cast) -> Vec<ElectionReport> {
+    let mut opened: BTreeMap<u32, u64> = BTreeMap::new();
+    let mut elections = Vec::new();
+    for (at_us, event) in told {
+        match event {
+            RoomEvent::ElectionOpened { term, .. } => {
+                opened.insert(*term, *at_us);
+            }
+            RoomEvent::Elected { term, reason, signatures, roster, mixers, standbys, tallies } => {
+                let scores = tallies.iter().map(|tally| {
+                    let score = ScoreReport {
+                        points: tally.points,
+                        bandwidth_bps: tally.bandwidth_bps,
+                        bitrate_bps: tally.bitrate_bps,
+                        encode_us: tally.encode_us,
+                        measurers: tally.measurers,
+                    };
+                    (short(&tally.peer), score)
+                });
+                elections.push(ElectionReport {
+                    term: *term,
+                    reason: reason_word(*reason),
+                    opened_ms: opened.get(term).map(|at_us| cast.ms(*at_us)),
+                    decided_ms: cast.ms(*at_us),
+                    signatures: *signatures,
+                    roster: *roster,
+                    mixers: shorts(mixers),
+                    standbys: shorts(standbys),
+                    scores: scores.collect(),
+                });
+            }
+            _ => {}
+        }
+    }
+    elections
+}
+
+fn takeovers(told: &[Told], cast: &Cast) -> Vec<TakeoverReport> {
+    let mut takeovers: Vec<TakeoverReport> = Vec::new();
+    for (at_us, event) in told {
+        match event {
+            RoomEvent::TakenOver { rank, peer, .. } => takeovers.push(TakeoverReport {
+                at_ms: cast.ms(*at_us),
+                term: rank.term,
+                regency: rank.regency,
+                peer: short(peer),
+                withdrawn: false,
+            }),
+            RoomEvent::Withdrawn { rank, peer } => {
+                let withdrawn = |known: &&mut TakeoverReport| {
+                    (known.term, known.regency) == (rank.term, rank.regency) && known.peer == short(peer)
+                };
+                takeovers.iter_mut().filter(withdrawn).for_each(|known| known.withdrawn = true);
+            }
+            _ => {}
+        }
+    }
+    takeovers
+}
+
+fn mixers(one: &Figures, end_us: u64) -> Vec<MixerReport> {
+    let report = |tenure: &Tenure| {
+        let until_us = tenure.until_us.unwrap_or(end_us).min(one.gone_us.unwrap_or(u64::MAX));
+        let seconds = until_us.saturating_sub(tenure.since_us) as f64 / 1e6;
+        let per_second = |count: f64| (seconds > 0.0).then(|| round(count / seconds));
+        // what a killed mixer went on making was for nobody
+        let made = one.made.iter().filter(|frame| (tenure.since_us..until_us).contains(&frame.at_us)).count();
+        MixerReport {
+            peer: short(&one.peer),
+            term: tenure.rank.term,
+            regency: tenure.rank.regency,
+            mode: if tenure.pass_through { "pass-through" } else { "mixer" },
+            decoded_frames: tenure.decoded_frames,
+            encoded_frames: tenure.encoded_frames,
+            fps: per_second(made as f64),
+            compose_encode_ms: tenure.compose_encode.map(P50P95::from),
+            added_latency_ms: tenure.added_latency.map(P50P95::from),
+            cpu_cores: per_second(tenure.cpu_us as f64 / 1e6),
+        }
+    };
+    one.tenures.iter().filter(|tenure| tenure.frames > 0).map(report).collect()
+}
+
+fn candidate(one: &Figures) -> Option<CandidateReport> {
+    let Part::Candidate(_) = one.part else { return None };
+    let after = one.tenures.iter().filter(|tenure| tenure.rank.term >= 1);
+    Some(CandidateReport {
+        peer: short(&one.peer),
+        encoded_frames_after_term1: after.map(|tenure| tenure.encoded_frames).sum(),
+    })
+}
+
+fn usage() -> libc::rusage {
+    // SAFETY: an all-zero rusage is valid, and getrusage only writes to it
+    unsafe {
+        let mut usage: libc::rusage = std::mem::zeroed();
+        libc::getrusage(libc::RUSAGE_SELF, &mut usage);
+        usage
+    }
+}
+
+/// Processor time of this process so far.
+pub(crate) fn cpu_s() -> f64 {
+    let usage = usage();
+    let seconds = |time: libc::timeval| time.tv_sec as f64 + time.tv_usec as f64 / 1e6;
+    seconds(usage.ru_utime) + seconds(usage.ru_stime)
+}
+
+/// The most memory this process ever held.
+fn rss_mib() -> f64 {
+    usage().ru_maxrss as f64 / 1024.0
+}
