@@ -1,0 +1,299 @@
+//! The media legs of a link: what crosses the seam becomes RTP here, and the other way round.
+//!
+//! [`Legs`] is the interceptor nearest the application in the chain of the link's connection: what it puts in
+//! passes feedback and SRTP on its way down, what it takes out has passed them on its way up. It numbers each
+//! leg contiguously, whatever streams pass through it, and repairs what is lost on it.
+//!
+//! The stack's own ends (tracks) are not used: a packet would wait for one more task each way, in a queue of
+//! 256. A packet without identity is none of ours and is dropped.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use bytes::Bytes;
+use plenary_proto::identity::PacketIdentity;
+use plenary_proto::message::PayloadTypes;
+use rtc::interceptor::{AttributedPacket, Interceptor, Packet, StreamInfo, TaggedPacket};
+use rtc::rtcp::payload_feedbacks::full_intra_request::FullIntraRequest;
+use rtc::rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication;
+use rtc::rtcp::transport_feedbacks::transport_layer_nack::{
+    TransportLayerNack, nack_pairs_from_sequence_numbers,
+};
+use rtc::rtp;
+use rtc::sansio::Protocol;
+use rtc::shared::TransportContext;
+use rtc::shared::error::Error;
+
+use crate::outbox::Outgoing;
+use crate::repair::{History, Holes, REPAIR_PACKETS_MAX};
+use crate::seam::{LinkId, MediaPacket, PacketSink, SenderReport};
+use crate::sync::lock;
+use crate::template::{AUDIO_LEVEL_EXTENSION_ID, PACKET_EXTENSION_ID, SLOTS_MAX, is_video};
+use crate::wire::Wire;
+
+/// RFC 6464, one-byte form: the highest bit says whether it is voice, the rest is the level.
+const LEVEL_MASK: u8 = 0x7f;
+
+/// Nearest the application.
+pub(crate) struct Legs {
+    link: LinkId,
+    wire: Arc<Wire>,
+    sink: Arc<dyn PacketSink>,
+    payload_types: PayloadTypes,
+    epoch: Instant,
+    sending: [Sending; SLOTS_MAX],
+    /// Of each slot at this end.
+    holes: [Holes; SLOTS_MAX],
+    taken: VecDeque<Outgoing>,
+    writing: VecDeque<TaggedPacket>,
+}
+
+/// What is sent in one slot.
+#[derive(Default)]
+struct Sending {
+    history: History,
+    /// For sender reports.
+    packets: u32,
+    payload_bytes: u32,
+}
+
+impl Legs {
+    pub(crate) fn new(
+        link: LinkId,
+        wire: Arc<Wire>,
+        sink: Arc<dyn PacketSink>,
+        payload_types: PayloadTypes,
+        epoch: Instant,
+    ) -> Legs {
+        Legs {
+            link,
+            wire,
+            sink,
+            payload_types,
+            epoch,
+            sending: Default::default(),
+            holes: Default::default(),
+            taken: VecDeque::new(),
+            writing: VecDeque::new(),
+        }
+    }
+
+    fn receive_rtp(&mut self, now: Instant, packet: &rtp::Packet) {
+        let slot = self.wire.remote.get().and_then(|remote| remote.slot_of(packet.header.ssrc));
+        let Some(slot) = slot else { return };
+        if let Some(holes) = self.holes.get_mut(usize::from(slot)) {
+            holes.arrived(packet.header.sequence_number, now);
+        }
+        let identity = packet.header.get_extension(PACKET_EXTENSION_ID);
+        let Some(identity) = identity.and_then(|bytes| PacketIdentity::from_bytes(&bytes)) else { return };
+        let level = packet.header.get_extension(AUDIO_LEVEL_EXTENSION_ID);
+        let level = level.and_then(|bytes| bytes.first().map(|byte| byte & LEVEL_MASK));
+        let packet = MediaPacket {
+            identity,
+            timestamp: packet.header.timestamp,
+            marker: packet.header.marker,
+            key_start: is_video(slot) && begins_key_frame(&packet.payload),
+            audio_level: level.filter(|_| !is_video(slot)),
+            payload: packet.payload.clone(),
+        };
+        self.wire.counters.packets_received.fetch_add(1, Ordering::Relaxed);
+        let arrived_us = now.saturating_duration_since(self.epoch).as_micros() as u64;
+        self.sink.packet(self.link, slot, packet, arrived_us);
+    }
+
+    fn receive_rtcp(&mut self, now: Instant, packet: &dyn rtc::rtcp::Packet) {
+        let packet = packet.as_any();
+        if let Some(nack) = packet.downcast_ref::<TransportLayerNack>() {
+            self.repair(now, nack);
+        } else if let Some(pli) = packet.downcast_ref::<PictureLossIndication>() {
+            self.keyframe_wanted(pli.media_ssrc);
+        } else if let Some(fir) = packet.downcast_ref::<FullIntraRequest>() {
+            fir.fir.iter().for_each(|entry| self.keyframe_wanted(entry.ssrc));
+        } else if let Some(report) = packet.downcast_ref::<rtc::rtcp::sender_report::SenderReport>() {
+            let slot = self.wire.remote.get().and_then(|remote| remote.slot_of(report.ssrc));
+            let report = SenderReport { ntp_time: report.ntp_time, rtp_time: report.rtp_time };
+            slot.into_iter().for_each(|slot| self.sink.sender_report(self.link, slot, report));
+        }
+    }
+
+    fn keyframe_wanted(&self, ssrc: u32) {
+        if let Some(slot) = self.wire.local.slot_of(ssrc) {
+            self.sink.keyframe_wanted(self.link, slot);
+        }
+    }
+
+    /// Sends again what the other end asks for.
+    fn repair(&mut self, now: Instant, nack: &TransportLayerNack) {
+        let Some(slot) = self.wire.local.slot_of(nack.media_ssrc) else { return };
+        let asked = nack.nacks.iter().flat_map(|pair| pair.packet_list());
+        for number in asked.take(REPAIR_PACKETS_MAX) {
+            let sending = self.sending.get_mut(usize::from(slot));
+            let packet = sending.and_then(|sending| sending.history.again(number));
+            let Some(packet) = packet.and_then(|packet| self.compose(slot, number, packet)) else { continue };
+            self.writing.push_back(tagged(now, Packet::Rtp(packet)));
+            self.wire.counters.repairs_sent.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Asks the other end for what is missing.
+    fn ask(&mut self, now: Instant) {
+        let rtt = self.wire.rtt();
+        for (slot, holes) in (0..).zip(&mut self.holes) {
+            let due = holes.due(now, rtt);
+            let media_ssrc = self.wire.remote.get().and_then(|remote| remote.of_slot(slot));
+            let (Some(media_ssrc), false) = (media_ssrc, due.is_empty()) else { continue };
+            self.wire.counters.repairs_asked.fetch_add(due.len() as u64, Ordering::Relaxed);
+            let sender_ssrc = self.wire.local.of_slot(slot).unwrap_or_default();
+            let nacks = nack_pairs_from_sequence_numbers(&due);
+            let nack = TransportLayerNack { sender_ssrc, media_ssrc, nacks };
+            self.writing.push_back(tagged(now, Packet::Rtcp(vec![Box::new(nack)])));
+        }
+    }
+
+    /// Takes a batch of what was put down, if this turn of the driver has one coming.
+    fn take_batch(&mut self, now: Instant) {
+        if !self.wire.take_grant() {
+            return;
+        }
+        let mut outbox = lock(&self.wire.outbox);
+        outbox.take_packets(&mut self.taken);
+        let (keyframes, reports) = outbox.take_rtcp();
+        drop(outbox);
+        for slot in keyframes {
+            let media_ssrc = self.wire.remote.get().and_then(|remote| remote.of_slot(slot));
+            let Some((media_ssrc, sender_ssrc)) = media_ssrc.zip(self.wire.local.of_slot(slot)) else {
+                continue;
+            };
+            let pli = PictureLossIndication { sender_ssrc, media_ssrc };
+            self.writing.push_back(tagged(now, Packet::Rtcp(vec![Box::new(pli)])));
+        }
+        for (slot, report) in reports {
+            let Some(sending) = self.sending.get(usize::from(slot)) else { continue };
+            let report = rtc::rtcp::sender_report::SenderReport {
+                ssrc: self.wire.local.of_slot(slot).unwrap_or_default(),
+                ntp_time: report.ntp_time,
+                rtp_time: report.rtp_time,
+                packet_count: sending.packets,
+                octet_count: sending.payload_bytes,
+                ..Default::default()
+            };
+            self.writing.push_back(tagged(now, Packet::Rtcp(vec![Box::new(report)])));
+        }
+    }
+
+    /// Makes a packet the next one of its leg.
+    fn next_of_leg(&mut self, (slot, packet): Outgoing) -> Option<rtp::Packet> {
+        let sending = self.sending.get_mut(usize::from(slot))?;
+        sending.packets = sending.packets.wrapping_add(1);
+        sending.payload_bytes = sending.payload_bytes.wrapping_add(packet.payload.len() as u32);
+        let number = sending.history.push(packet.clone());
+        self.wire.counters.packets_sent.fetch_add(1, Ordering::Relaxed);
+        self.compose(slot, number, packet)
+    }
+
+    fn compose(&self, slot: u8, sequence_number: u16, packet: MediaPacket) -> Option<rtp::Packet> {
+        let mut header = rtp::header::Header {
+            version: 2,
+            marker: packet.marker,
+            payload_type: if is_video(slot) { self.payload_types.h264 } else { self.payload_types.opus },
+            sequence_number,
+            timestamp: packet.timestamp,
+            ssrc: self.wire.local.of_slot(slot)?,
+            extensions: Vec::with_capacity(2),
+            ..Default::default()
+        };
+        let identity = Bytes::copy_from_slice(&packet.identity.to_bytes());
+        header.set_extension(PACKET_EXTENSION_ID, identity).ok()?;
+        if let Some(level) = packet.audio_level.filter(|_| !is_video(slot)) {
+            let level = Bytes::copy_from_slice(&[level & LEVEL_MASK]);
+            header.set_extension(AUDIO_LEVEL_EXTENSION_ID, level).ok()?;
+        }
+        Some(rtp::Packet { header, payload: packet.payload })
+    }
+}
+
+pub(crate) fn tagged(now: Instant, packet: Packet) -> TaggedPacket {
+    TaggedPacket { now, transport: TransportContext::default(), message: AttributedPacket::new(packet) }
+}
+
+/// Whether an H.264 payload (RFC 6184) holds parameter sets: key frames begin with them.
+fn begins_key_frame(payload: &[u8]) -> bool {
+    const TYPE_MASK: u8 = 0x1f;
+    const SEQUENCE_PARAMETER_SET: u8 = 7;
+    const STAP_A: u8 = 24;
+    match payload.split_first() {
+        Some((head, mut units)) if head & TYPE_MASK == STAP_A => {
+            while let Some((len, rest)) = units.split_first_chunk() {
+                if rest.first().is_some_and(|head| head & TYPE_MASK == SEQUENCE_PARAMETER_SET) {
+                    return true;
+                }
+                units = rest.get(usize::from(u16::from_be_bytes(*len))..).unwrap_or_default();
+            }
+            false
+        }
+        Some((head, _)) => head & TYPE_MASK == SEQUENCE_PARAMETER_SET,
+        None => false,
+    }
+}
+
+impl Protocol<TaggedPacket, TaggedPacket, ()> for Legs {
+    type Rout = TaggedPacket;
+    type Wout = TaggedPacket;
+    type Eout = ();
+    type Error = Error;
+    type Time = Instant;
+
+    fn handle_read(&mut self, packet: TaggedPacket) -> Result<(), Error> {
+        match &packet.message.packet {
+            Packet::Rtp(rtp) => self.receive_rtp(packet.now, rtp),
+            Packet::Rtcp(compound) => {
+                compound.iter().for_each(|rtcp| self.receive_rtcp(packet.now, &**rtcp));
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn poll_read(&mut self) -> Option<TaggedPacket> {
+        None
+    }
+
+    fn handle_write(&mut self, packet: TaggedPacket) -> Result<(), Error> {
+        self.writing.push_back(packet);
+        Ok(())
+    }
+
+    fn poll_write(&mut self) -> Option<TaggedPacket> {
+        let now = Instant::now();
+        if self.taken.is_empty() && self.writing.is_empty() {
+            self.take_batch(now);
+        }
+        if let Some(packet) = self.writing.pop_front() {
+            return Some(packet);
+        }
+        while let Some(outgoing) = self.taken.pop_front() {
+            if let Some(packet) = self.next_of_leg(outgoing) {
+                return Some(tagged(now, Packet::Rtp(packet)));
+            }
+        }
+        None
+    }
+
+    fn handle_timeout(&mut self, now: Instant) -> Result<(), Error> {
+        self.ask(now);
+        Ok(())
+    }
+
+    fn poll_timeout(&mut self) -> Option<Instant> {
+        self.holes.iter().filter_map(Holes::deadline).min()
+    }
+}
+
+impl Interceptor for Legs {
+    fn bind_local_stream(&mut self, _: &StreamInfo) {}
+    fn unbind_local_stream(&mut self, _: &StreamInfo) {}
+    fn bind_remote_stream(&mut self, _: &StreamInfo) {}
+    fn unbind_remote_stream(&mut self, _: &StreamInfo) {}
+}

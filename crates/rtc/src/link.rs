@@ -1,0 +1,279 @@
+//! One link from its opening to its end: what commands reach of it, and the task that negotiates it.
+//!
+//! A link is one connection of the stack. The offering end describes itself, waits for the answer and applies
+//! it; the answering end applies the offer and describes itself. Then checks, DTLS and SCTP run by
+//! themselves, and when all three channels are open at both ends the link is connected. It ends when either
+//! end closes it or nothing has come for 5 s. A silence shorter than that passes by itself.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use plenary_proto::bounded::Text;
+use plenary_proto::message::{Description, LinkKind, PayloadTypes, Setup};
+use tokio::sync::{mpsc, watch};
+use tokio::time::timeout;
+use webrtc::peer_connection::RTCSessionDescription;
+
+use crate::legs::Legs;
+use crate::links::Shared;
+use crate::ports::Port;
+use crate::queue::SendQueue;
+use crate::seam::{Channel, DownReason, Event, LinkId};
+use crate::socket::LinkRuntime;
+use crate::stack::{Connection, Plan};
+use crate::tap::TrainTap;
+use crate::template::{DescriptionError, PAYLOAD_TYPES, Role, Ssrcs, agrees, check, sdp};
+use crate::train::TrainArrivals;
+use crate::wire::Wire;
+
+/// Trains that are over, or were refused, and not told yet; of more, nothing is told.
+const TRAINS_UNTOLD_MAX: usize = 16;
+/// How long this end may take to know its addresses. They are bound already, so milliseconds are enough.
+const DESCRIBE_MAX: Duration = Duration::from_secs(5);
+
+/// What commands reach of a link.
+#[derive(Debug)]
+pub(crate) struct Handle {
+    pub(crate) wire: Arc<Wire>,
+    /// In the order of [`Channel::ALL`].
+    queues: [SendQueue; 3],
+    answers: mpsc::Sender<Description>,
+    refused_trains: mpsc::Sender<u32>,
+    end: watch::Sender<Option<DownReason>>,
+}
+
+impl Handle {
+    pub(crate) fn queue(&self, channel: Channel) -> &SendQueue {
+        let [control, beat, bulk] = &self.queues;
+        match channel {
+            Channel::Control => control,
+            Channel::Beat => beat,
+            Channel::Bulk => bulk,
+        }
+    }
+
+    /// Passes the answer on. Of several the first counts, and an answering link wants none.
+    pub(crate) fn accept(&self, answer: Description) {
+        if self.answers.try_send(answer).is_err() {
+            tracing::debug!("an answer came for a link that wants none");
+        }
+    }
+
+    /// Queues a message; what cannot be queued ends the link, unless it is a beat. An empty beat is a
+    /// greeting, which is not the application's to send.
+    pub(crate) fn send(&self, channel: Channel, bytes: Bytes) {
+        if channel == Channel::Beat && bytes.is_empty() {
+            return;
+        }
+        let reason = if bytes.len() > channel.message_len_max() {
+            DownReason::MessageTooLong(channel)
+        } else if self.queue(channel).push(bytes).is_err() {
+            DownReason::Overflow(channel)
+        } else {
+            return;
+        };
+        if channel != Channel::Beat {
+            self.end(reason);
+        }
+    }
+
+    /// Starts a train, or tells that it can't be.
+    pub(crate) fn send_train(&self, train: u32, bytes: u32, rate_bps: u64) {
+        if !self.wire.send_train(train, bytes, rate_bps) && self.refused_trains.try_send(train).is_err() {
+            tracing::debug!(train, "so many trains are asked for that not even the refusal is told");
+        }
+    }
+
+    /// Ends the link; the first reason counts.
+    pub(crate) fn end(&self, reason: DownReason) {
+        self.end.send_if_modified(|end| {
+            let is_first = end.is_none();
+            if is_first {
+                *end = Some(reason);
+            }
+            is_first
+        });
+    }
+}
+
+/// The link's task.
+pub(crate) struct Link {
+    pub(crate) id: LinkId,
+    kind: LinkKind,
+    /// The other end's offer; without one, this end offers.
+    offer: Option<Description>,
+    /// The usual ones, or those of the offer.
+    payload_types: PayloadTypes,
+    ufrag: String,
+    pwd: String,
+    pub(crate) handle: Arc<Handle>,
+    pub(crate) answers: mpsc::Receiver<Description>,
+    measured_sender: mpsc::Sender<(u32, TrainArrivals)>,
+    pub(crate) measured: mpsc::Receiver<(u32, TrainArrivals)>,
+    pub(crate) refused_trains: mpsc::Receiver<u32>,
+    pub(crate) end: watch::Receiver<Option<DownReason>>,
+    pub(crate) shared: Arc<Shared>,
+}
+
+impl Link {
+    pub(crate) fn new(
+        id: LinkId,
+        kind: LinkKind,
+        offer: Option<Description>,
+        (ufrag, pwd): (String, String),
+        shared: Arc<Shared>,
+    ) -> (Link, Arc<Handle>) {
+        let wire = Arc::new(Wire::new(Ssrcs::of(kind, &ufrag), shared.config.queue_packets_max));
+        let (answer_sender, answers) = mpsc::channel(1);
+        let (end_sender, end) = watch::channel(None);
+        let queues = Channel::ALL.map(|channel| SendQueue::new(channel.queue_bytes_max()));
+        let (measured_sender, measured) = mpsc::channel(TRAINS_UNTOLD_MAX);
+        let (refused_sender, refused_trains) = mpsc::channel(TRAINS_UNTOLD_MAX);
+        let handle = Arc::new(Handle {
+            wire,
+            queues,
+            answers: answer_sender,
+            refused_trains: refused_sender,
+            end: end_sender,
+        });
+        let link = Link {
+            id,
+            kind,
+            offer,
+            payload_types: PAYLOAD_TYPES,
+            ufrag,
+            pwd,
+            handle: handle.clone(),
+            answers,
+            measured_sender,
+            measured,
+            refused_trains,
+            end,
+            shared,
+        };
+        (link, handle)
+    }
+
+    /// Lives until the link is over, and says why it is. Must not be dropped before: only closing a
+    /// connection ends the stack's task.
+    pub(crate) async fn live(mut self) -> DownReason {
+        if let Some(offer) = &self.offer {
+            match self.meet(offer, Role::Offer) {
+                Ok(types) => self.payload_types = types,
+                Err(error) => return error.into(),
+            }
+        }
+        let (connection, _port) = match self.connect().await {
+            Ok(connected) => connected,
+            Err(reason) => return reason,
+        };
+        let reason = match timeout(DESCRIBE_MAX, self.describe(&connection)).await {
+            Ok(Ok(description)) => {
+                self.shared.emit(Event::Described { link: self.id, description }).await;
+                self.serve(&connection).await
+            }
+            Ok(Err(reason)) => reason,
+            Err(_) => DownReason::Stack("the addresses of this end were never told".to_owned()),
+        };
+        connection.close().await;
+        reason
+    }
+
+    pub(crate) fn role(&self) -> Role {
+        if self.offer.is_some() { Role::Answer } else { Role::Offer }
+    }
+
+    /// Checks the other end's description, takes note of its SSRCs, and returns its payload types.
+    fn meet(&self, other: &Description, role: Role) -> Result<PayloadTypes, DescriptionError> {
+        let types = check(other, role)?;
+        let (wire, ssrcs) = (&self.handle.wire, Ssrcs::of(self.kind, &other.ufrag));
+        if wire.local.clash(&ssrcs) {
+            return Err(DescriptionError::SsrcClash);
+        }
+        // a second answer changes nothing
+        let _ = wire.remote.set(ssrcs);
+        Ok(types)
+    }
+
+    /// A connection on the first free port. One may be lost to another process after it was claimed.
+    async fn connect(&self) -> Result<(Connection, Port), DownReason> {
+        let (wire, config) = (&self.handle.wire, &self.shared.config);
+        let mut from = 0;
+        loop {
+            let port = self.shared.ports.claim(from).ok_or(DownReason::NoPort)?;
+            let sink = self.shared.sink().ok_or(DownReason::Closed)?;
+            let plan = Plan {
+                role: self.role(),
+                ufrag: self.ufrag.clone(),
+                pwd: self.pwd.clone(),
+                payload_types: self.payload_types,
+                addresses: port.addresses(),
+                runtime: LinkRuntime { wire: wire.clone(), shaper: config.shaper.clone() },
+                legs: Legs::new(self.id, wire.clone(), sink, self.payload_types, config.epoch),
+                tap: TrainTap::new(
+                    wire.clone(),
+                    self.payload_types,
+                    config.epoch,
+                    self.measured_sender.clone(),
+                ),
+            };
+            match Connection::open(&self.shared.credentials, plan).await {
+                Ok(connection) => return Ok((connection, port)),
+                Err(error) if wire.sockets() > 0 => return Err(failed(error)),
+                Err(_) if port.number() > 0 && port.number() < u16::MAX => from = port.number() + 1,
+                Err(_) => return Err(DownReason::NoPort),
+            }
+        }
+    }
+
+    /// Has the stack describe this end, and checks that it says what the template does.
+    async fn describe(&self, connection: &Connection) -> Result<Description, DownReason> {
+        let (peer, types) = (&connection.peer, self.payload_types);
+        let (local, setup) = match &self.offer {
+            None => (peer.create_offer(None).await, Setup::ActPass),
+            Some(offer) => {
+                let offer = RTCSessionDescription::offer(sdp(self.kind, offer, types)).map_err(failed)?;
+                peer.set_remote_description(offer).await.map_err(failed)?;
+                (peer.create_answer(None).await, Setup::Active)
+            }
+        };
+        peer.set_local_description(local.map_err(failed)?).await.map_err(failed)?;
+        let description = Description {
+            ufrag: Text::truncated(&self.ufrag),
+            pwd: Text::truncated(&self.pwd),
+            fingerprint: self.shared.credentials.fingerprint,
+            setup,
+            payload_types: (types != PAYLOAD_TYPES).then_some(types),
+            candidates: connection.candidates().await,
+        };
+        let written = peer.local_description().await.map(|description| description.sdp).unwrap_or_default();
+        agrees(&written, &sdp(self.kind, &description, types))?;
+        Ok(description)
+    }
+
+    /// Applies the other end's answer.
+    pub(crate) async fn accept(
+        &self,
+        connection: &Connection,
+        answer: &Description,
+    ) -> Result<(), DownReason> {
+        let answered = self.meet(answer, Role::Answer)?;
+        if answered != self.payload_types {
+            return Err(DescriptionError::PayloadTypes(answered).into());
+        }
+        let answer = RTCSessionDescription::answer(sdp(self.kind, answer, answered)).map_err(failed)?;
+        connection.peer.set_remote_description(answer).await.map_err(failed)
+    }
+}
+
+/// Completes when the link is to end.
+pub(crate) async fn ended(end: &mut watch::Receiver<Option<DownReason>>) -> DownReason {
+    // the sender lives in the handle, which the link itself holds
+    let reason = end.wait_for(Option::is_some).await;
+    reason.ok().and_then(|reason| reason.clone()).unwrap_or(DownReason::Closed)
+}
+
+pub(crate) fn failed(error: webrtc::error::Error) -> DownReason {
+    DownReason::Stack(error.to_string())
+}

@@ -1,0 +1,269 @@
+//! What is to be sent on a link and the connection has not taken yet: bounded, and fair to what comes next.
+//!
+//! A link that is behind must not delay the others, so nobody waits: what does not fit is dropped. Of video,
+//! everything up to the next key frame goes, for what follows a hole cannot be decoded; of sound, the oldest
+//! packet goes, for the newest is what one wants to hear. Sequence numbers are made when packets are taken
+//! out, so a leg shows no holes.
+
+use std::collections::VecDeque;
+
+use crate::seam::{MediaPacket, PAYLOAD_LEN_MAX, SenderReport};
+use crate::template::{SLOTS_MAX, is_video};
+
+/// A packet and the slot it goes out in.
+pub(crate) type Outgoing = (u8, MediaPacket);
+
+/// The queue of one link.
+#[derive(Debug)]
+pub(crate) struct Outbox {
+    is_open: bool,
+    queue: VecDeque<Outgoing>,
+    queue_max: usize,
+    slot_count: u8,
+    /// Bit per slot: drop video until a key frame.
+    waits_for_key: u16,
+    /// Bit per slot: the other end is to send a key frame.
+    keyframes_wanted: u16,
+    reports: [Option<SenderReport>; SLOTS_MAX],
+    dropped: [u32; SLOTS_MAX],
+}
+
+/// What became of a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pushed {
+    Queued,
+    /// This one was dropped, or the oldest sound packet in its place; not worth telling anyone.
+    Dropped,
+    /// The same, and the first since the drops were last taken.
+    FirstDropped,
+    /// The link is not connected, has no such slot, or the payload is too long.
+    Refused,
+}
+
+impl Outbox {
+    pub(crate) fn new(slot_count: u8, queue_max: usize) -> Outbox {
+        Outbox {
+            is_open: false,
+            queue: VecDeque::new(),
+            queue_max,
+            slot_count,
+            waits_for_key: 0,
+            keyframes_wanted: 0,
+            reports: [None; SLOTS_MAX],
+            dropped: [0; SLOTS_MAX],
+        }
+    }
+
+    /// From now on packets are taken: the connection stands.
+    pub(crate) fn open(&mut self) {
+        self.is_open = true;
+    }
+
+    pub(crate) fn is_open(&self) -> bool {
+        self.is_open
+    }
+
+    pub(crate) fn push(&mut self, slot: u8, packet: MediaPacket) -> Pushed {
+        if !self.takes(slot) || packet.payload.len() > PAYLOAD_LEN_MAX {
+            return Pushed::Refused;
+        }
+        let bit = 1_u16 << slot;
+        if self.waits_for_key & bit != 0 {
+            if !packet.key_start || self.queue.len() >= self.queue_max {
+                return self.drop_in(slot);
+            }
+            self.waits_for_key &= !bit;
+        }
+        if self.queue.len() < self.queue_max {
+            self.queue.push_back((slot, packet));
+            return Pushed::Queued;
+        }
+        if is_video(slot) {
+            self.waits_for_key |= bit;
+        } else if let Some(oldest) = self.queue.iter().position(|&(of, _)| of == slot) {
+            self.queue.remove(oldest);
+            self.queue.push_back((slot, packet));
+        }
+        self.drop_in(slot)
+    }
+
+    fn drop_in(&mut self, slot: u8) -> Pushed {
+        let is_first = self.dropped.iter().all(|&count| count == 0);
+        if let Some(count) = self.dropped.get_mut(usize::from(slot)) {
+            *count = count.saturating_add(1);
+        }
+        if is_first { Pushed::FirstDropped } else { Pushed::Dropped }
+    }
+
+    /// Whether there is such a slot, on a connection that stands.
+    fn takes(&self, slot: u8) -> bool {
+        self.is_open && slot < self.slot_count
+    }
+
+    pub(crate) fn want_keyframe(&mut self, slot: u8) -> bool {
+        let takes = self.takes(slot);
+        if takes {
+            self.keyframes_wanted |= 1 << slot;
+        }
+        takes
+    }
+
+    pub(crate) fn report(&mut self, slot: u8, report: SenderReport) -> bool {
+        if !self.takes(slot) {
+            return false;
+        }
+        let place = self.reports.get_mut(usize::from(slot));
+        place.map(|place| *place = Some(report)).is_some()
+    }
+
+    /// Moves all packets to `taken`, which must be empty.
+    pub(crate) fn take_packets(&mut self, taken: &mut VecDeque<Outgoing>) {
+        std::mem::swap(&mut self.queue, taken);
+    }
+
+    /// The slots in which key frames are wanted, and the reports to be sent.
+    pub(crate) fn take_rtcp(&mut self) -> (Vec<u8>, Vec<(u8, SenderReport)>) {
+        let wanted = std::mem::take(&mut self.keyframes_wanted);
+        let slots = (0..self.slot_count).filter(|slot| wanted & (1 << slot) != 0).collect();
+        let reports = (0..).zip(&mut self.reports).filter_map(|(slot, report)| Some((slot, report.take()?)));
+        (slots, reports.collect())
+    }
+
+    /// How many packets were dropped in each slot since this was last asked.
+    pub(crate) fn take_drops(&mut self) -> Vec<(u8, u32)> {
+        let drops = (0..).zip(std::mem::take(&mut self.dropped));
+        drops.filter(|&(_, packets)| packets > 0).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+    use plenary_proto::StreamId;
+    use plenary_proto::identity::PacketIdentity;
+    use proptest::prelude::*;
+
+    const NO_DROPS: [(u8, u32); 0] = [];
+
+    fn packet(number: u64, key_start: bool) -> MediaPacket {
+        MediaPacket {
+            identity: PacketIdentity { stream: StreamId([1; 8]), number },
+            timestamp: 0,
+            marker: false,
+            key_start,
+            audio_level: None,
+            payload: Bytes::from_static(b"x"),
+        }
+    }
+
+    fn open(queue_max: usize) -> Outbox {
+        let mut outbox = Outbox::new(6, queue_max);
+        outbox.open();
+        outbox
+    }
+
+    fn numbers(outbox: &mut Outbox, slot: u8) -> Vec<u64> {
+        let mut taken = VecDeque::new();
+        outbox.take_packets(&mut taken);
+        taken.iter().filter(|(of, _)| *of == slot).map(|(_, packet)| packet.identity.number).collect()
+    }
+
+    #[test]
+    fn video_that_does_not_fit_is_dropped_up_to_the_next_key_frame() {
+        let mut outbox = open(3);
+        for number in 1..=5 {
+            outbox.push(0, packet(number, false));
+        }
+        assert_eq!(numbers(&mut outbox, 0), [1, 2, 3]);
+        for number in 6..=7 {
+            assert_eq!(
+                outbox.push(0, packet(number, false)),
+                Pushed::Dropped,
+                "there is room, but a hole before it"
+            );
+        }
+        for number in 8..=9 {
+            assert_eq!(outbox.push(0, packet(number, number == 8)), Pushed::Queued);
+        }
+        assert_eq!(numbers(&mut outbox, 0), [8, 9]);
+        assert_eq!(outbox.take_drops(), [(0, 4)]);
+        assert_eq!(outbox.take_drops(), NO_DROPS);
+    }
+
+    #[test]
+    fn a_key_frame_that_does_not_fit_is_no_end_of_the_drop() {
+        let mut outbox = open(1);
+        outbox.push(0, packet(1, true));
+        outbox.push(0, packet(2, false));
+        outbox.push(0, packet(3, true));
+        assert_eq!(numbers(&mut outbox, 0), [1]);
+        assert_eq!(outbox.push(0, packet(4, false)), Pushed::Dropped);
+        assert_eq!(outbox.push(0, packet(5, true)), Pushed::Queued);
+    }
+
+    #[test]
+    fn sound_that_does_not_fit_displaces_the_oldest_sound_of_its_slot() {
+        let mut outbox = open(4);
+        outbox.push(0, packet(100, false));
+        for number in 1..=5 {
+            outbox.push(1, packet(number, false));
+        }
+        assert_eq!(outbox.push(3, packet(7, false)), Pushed::Dropped, "none of its own to displace");
+        assert_eq!(outbox.take_drops(), [(1, 2), (3, 1)]);
+        let mut taken = VecDeque::new();
+        outbox.take_packets(&mut taken);
+        let order: Vec<_> = taken.iter().map(|(slot, packet)| (*slot, packet.identity.number)).collect();
+        assert_eq!(order, [(0, 100), (1, 3), (1, 4), (1, 5)]);
+    }
+
+    #[test]
+    fn a_link_that_is_not_connected_takes_nothing() {
+        let mut outbox = Outbox::new(6, 512);
+        let report = SenderReport { ntp_time: 1, rtp_time: 2 };
+        assert_eq!(outbox.push(0, packet(1, true)), Pushed::Refused);
+        assert!(!outbox.want_keyframe(0) && !outbox.report(0, report));
+        outbox.open();
+        assert_eq!(outbox.push(6, packet(1, true)), Pushed::Refused, "no such slot");
+        assert!(!outbox.want_keyframe(6) && !outbox.report(255, report));
+        let long = MediaPacket { payload: Bytes::from(vec![0; PAYLOAD_LEN_MAX + 1]), ..packet(1, true) };
+        assert_eq!(outbox.push(0, long), Pushed::Refused);
+        assert_eq!(outbox.take_drops(), NO_DROPS);
+    }
+
+    #[test]
+    fn wishes_for_key_frames_and_reports_are_merged() {
+        let mut outbox = open(1);
+        for slot in [4, 0, 4, 4] {
+            assert!(outbox.want_keyframe(slot));
+        }
+        for rtp_time in 0..3 {
+            assert!(outbox.report(1, SenderReport { ntp_time: 9, rtp_time }));
+        }
+        assert_eq!(outbox.take_rtcp(), (vec![0, 4], vec![(1, SenderReport { ntp_time: 9, rtp_time: 2 })]));
+        assert_eq!(outbox.take_rtcp(), (vec![], vec![]));
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_comes_the_bound_holds_and_every_packet_is_accounted_for(
+            pushes in proptest::collection::vec((0_u8..8, any::<bool>(), 0_u8..10), 0..300),
+        ) {
+            let mut outbox = open(16);
+            let (mut taken, mut sent, mut refused) = (VecDeque::new(), 0, 0);
+            for (index, &(slot, key_start, take)) in pushes.iter().enumerate() {
+                let pushed = outbox.push(slot, packet(index as u64, key_start && is_video(slot)));
+                refused += usize::from(pushed == Pushed::Refused);
+                prop_assert!(outbox.queue.len() <= 16);
+                if take == 0 {
+                    outbox.take_packets(&mut taken);
+                    sent += taken.drain(..).count();
+                }
+            }
+            outbox.take_packets(&mut taken);
+            sent += taken.len();
+            let dropped: u32 = outbox.take_drops().iter().map(|(_, packets)| packets).sum();
+            prop_assert_eq!(sent + refused + dropped as usize, pushes.len());
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! Which addresses and ports links are bound to.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::ops::RangeInclusive;
+use std::sync::{Arc, Mutex};
+
+use crate::sync::lock;
+use crate::template::is_offerable;
+
+/// Most local addresses a link is bound to; more are left out.
+const ADDRESSES_MAX: usize = plenary_proto::message::CANDIDATES_MAX;
+
+/// The local addresses of a peer, and the ports it may use.
+#[derive(Debug)]
+pub(crate) struct Ports {
+    addresses: Vec<IpAddr>,
+    range: Option<RangeInclusive<u16>>,
+    taken: Mutex<BTreeSet<u16>>,
+}
+
+/// A port that one link uses on all its addresses; free again when dropped. 0 stands for any.
+#[derive(Debug)]
+pub(crate) struct Port {
+    number: u16,
+    ports: Arc<Ports>,
+}
+
+impl Ports {
+    /// Without `bind`, all unicast addresses of this machine, or loopback if there are no others.
+    pub(crate) fn new(bind: &[IpAddr], range: Option<RangeInclusive<u16>>) -> std::io::Result<Ports> {
+        let mut addresses = if bind.is_empty() { interfaces()? } else { bind.to_vec() };
+        addresses.truncate(ADDRESSES_MAX);
+        Ok(Ports { addresses, range, taken: Mutex::default() })
+    }
+
+    /// Claims the lowest port that is free on all addresses and not below `from`; `None` when there is none.
+    pub(crate) fn claim(self: &Arc<Self>, from: u16) -> Option<Port> {
+        let Some(range) = &self.range else { return Some(Port { number: 0, ports: self.clone() }) };
+        for number in range.clone().filter(|&number| number >= from.max(1)) {
+            // the stack binds a moment later: claiming keeps our own links apart meanwhile
+            if lock(&self.taken).insert(number) {
+                let port = Port { number, ports: self.clone() };
+                if port.addresses().iter().all(|address| UdpSocket::bind(address).is_ok()) {
+                    return Some(port);
+                }
+            }
+        }
+        None
+    }
+}
+
+impl Port {
+    pub(crate) fn number(&self) -> u16 {
+        self.number
+    }
+
+    /// What to bind to.
+    pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
+        self.ports.addresses.iter().map(|&ip| SocketAddr::new(ip, self.number)).collect()
+    }
+}
+
+impl Drop for Port {
+    fn drop(&mut self) {
+        lock(&self.ports.taken).remove(&self.number);
+    }
+}
+
+fn interfaces() -> std::io::Result<Vec<IpAddr>> {
+    let interfaces = rtc::shared::ifaces::ifaces()?;
+    let all =
+        interfaces.iter().filter_map(|interface| Some(interface.addr?.ip())).filter(|&ip| is_offerable(ip));
+    let (loopback, mut usable): (Vec<_>, Vec<_>) = all.partition(IpAddr::is_loopback);
+    usable.sort_unstable();
+    usable.dedup();
+    if usable.is_empty() {
+        usable = loopback.into_iter().filter(IpAddr::is_ipv4).collect();
+    }
+    if usable.is_empty() {
+        usable.push(IpAddr::V4(Ipv4Addr::LOCALHOST));
+    }
+    Ok(usable)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LOCAL: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+    #[test]
+    fn each_link_gets_a_port_of_the_range_until_there_is_none() {
+        let taken_by_others = UdpSocket::bind((LOCAL, 0)).unwrap();
+        let taken = taken_by_others.local_addr().unwrap().port();
+        let Some(last) = taken.checked_add(2) else { return };
+        let ports = Arc::new(Ports::new(&[LOCAL], Some(taken..=last)).unwrap());
+        let mut claimed: Vec<Port> = std::iter::from_fn(|| ports.claim(0)).collect();
+        let numbers: BTreeSet<u16> = claimed.iter().map(Port::number).collect();
+        assert_eq!(numbers.len(), claimed.len(), "none twice");
+        assert!(!numbers.contains(&taken) && numbers.iter().all(|number| (taken..=last).contains(number)));
+        if let Some(freed) = claimed.pop() {
+            let number = freed.number();
+            drop(freed);
+            assert_eq!(ports.claim(0).map(|port| port.number()), Some(number));
+        }
+    }
+
+    #[test]
+    fn without_a_wish_there_is_an_address_to_bind_to() {
+        let ports = Arc::new(Ports::new(&[], None).unwrap());
+        let port = ports.claim(0).unwrap();
+        assert!(!port.addresses().is_empty());
+        assert!(port.addresses().iter().all(|address| UdpSocket::bind(address).is_ok()), "{port:?}");
+    }
+}

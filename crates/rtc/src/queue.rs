@@ -1,0 +1,134 @@
+//! Messages that wait for a data channel: bounded in bytes, taken by the link's own task.
+
+use std::collections::VecDeque;
+use std::sync::Mutex;
+
+use bytes::Bytes;
+use tokio::sync::Notify;
+
+use crate::sync::lock;
+
+/// What a queued message costs beside its bytes, so that empty ones are bounded too.
+const MESSAGE_OVERHEAD_BYTES: usize = 64;
+
+#[derive(Debug)]
+pub(crate) struct SendQueue {
+    waiting: Mutex<Waiting>,
+    changed: Notify,
+    bytes_max: usize,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    messages: VecDeque<Bytes>,
+    bytes: usize,
+    was_half_full: bool,
+    is_finished: bool,
+}
+
+/// A message that was taken from the queue.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Taken {
+    pub(crate) bytes: Bytes,
+    /// The queue is half empty again, after it was not.
+    pub(crate) drained: bool,
+}
+
+/// There is no room.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Full;
+
+impl SendQueue {
+    pub(crate) fn new(bytes_max: usize) -> SendQueue {
+        SendQueue { waiting: Mutex::default(), changed: Notify::new(), bytes_max }
+    }
+
+    /// Appends; once [`finish`](Self::finish)ed, drops.
+    pub(crate) fn push(&self, bytes: Bytes) -> Result<(), Full> {
+        let mut waiting = lock(&self.waiting);
+        let after = waiting.bytes + bytes.len() + MESSAGE_OVERHEAD_BYTES;
+        if after > self.bytes_max {
+            return Err(Full);
+        }
+        if !waiting.is_finished {
+            waiting.bytes = after;
+            waiting.was_half_full |= after > self.bytes_max / 2;
+            waiting.messages.push_back(bytes);
+            self.changed.notify_one();
+        }
+        Ok(())
+    }
+
+    /// Takes the oldest message, waiting for one; `None` when there are none and the queue is finished.
+    pub(crate) async fn next(&self) -> Option<Taken> {
+        loop {
+            {
+                let mut waiting = lock(&self.waiting);
+                if let Some(bytes) = waiting.messages.pop_front() {
+                    waiting.bytes -= bytes.len() + MESSAGE_OVERHEAD_BYTES;
+                    let drained = waiting.was_half_full && waiting.bytes <= self.bytes_max / 2;
+                    waiting.was_half_full &= !drained;
+                    return Some(Taken { bytes, drained });
+                }
+                if waiting.is_finished {
+                    return None;
+                }
+            }
+            self.changed.notified().await;
+        }
+    }
+
+    /// Takes no more messages.
+    pub(crate) fn finish(&self) {
+        lock(&self.waiting).is_finished = true;
+        self.changed.notify_one();
+    }
+
+    /// Bytes of one message that would fit now.
+    pub(crate) fn room(&self) -> usize {
+        (self.bytes_max - lock(&self.waiting).bytes).saturating_sub(MESSAGE_OVERHEAD_BYTES)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_bound_counts_bytes_and_messages() {
+        let queue = SendQueue::new(1_000);
+        assert_eq!(queue.room(), 936);
+        queue.push(Bytes::from(vec![0; 900])).unwrap();
+        assert_eq!(queue.room(), 0);
+        assert_eq!(queue.push(Bytes::new()), Err(Full));
+        queue.next().await.unwrap();
+        for _ in 0..15 {
+            queue.push(Bytes::new()).unwrap();
+        }
+        assert_eq!(queue.push(Bytes::new()), Err(Full), "empty messages are not free");
+    }
+
+    #[tokio::test]
+    async fn draining_is_told_once_when_half_is_free_again() {
+        let queue = SendQueue::new(1_000);
+        for _ in 0..9 {
+            queue.push(Bytes::from_static(&[7; 36])).unwrap();
+        }
+        let mut drained = Vec::new();
+        for _ in 0..9 {
+            drained.push(queue.next().await.unwrap().drained);
+        }
+        assert_eq!(drained.iter().filter(|&&drained| drained).count(), 1);
+        assert!(drained[3], "500 of 1000 bytes are free: {drained:?}");
+    }
+
+    #[tokio::test]
+    async fn a_finished_queue_gives_what_it_has_then_ends() {
+        let queue = SendQueue::new(1_000);
+        queue.push(Bytes::from_static(b"last")).unwrap();
+        queue.finish();
+        queue.push(Bytes::from_static(b"too late")).unwrap();
+        assert_eq!(queue.next().await.unwrap().bytes, "last");
+        assert_eq!(queue.next().await, None);
+    }
+}

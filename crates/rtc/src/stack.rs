@@ -1,0 +1,299 @@
+//! The WebRTC stack as links use it: codecs, extensions, interceptors, timers, and how a connection is made.
+//!
+//! Traps of this stack (webrtc 0.21) that the settings here avoid: mDNS is on by default, costs a socket and
+//! fails without a multicast route; the first connectivity check waits for an interval of 200 ms; after 7
+//! checks an end falls silent, and a NAT before it closes, though the answer may still be on its way.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use plenary_proto::bounded::List;
+use plenary_proto::identity::PACKET_EXTENSION_URI;
+use plenary_proto::message::{CANDIDATES_MAX, Candidate, PayloadTypes};
+use rtc::interceptor::{ReceiverReportBuilder, Registry, Slot, TwccReceiverBuilder};
+use rtc::media_stream::MediaStreamTrack;
+use rtc::peer_connection::certificate::{CertificateParams, RTCCertificate};
+use rtc::peer_connection::configuration::RTCConfigurationBuilder;
+use rtc::peer_connection::configuration::media_engine::{MIME_TYPE_H264, MIME_TYPE_OPUS, MediaEngine};
+use rtc::peer_connection::configuration::setting_engine::{SettingEngine, SettingEngineBuilder};
+use rtc::rtp_transceiver::rtp_sender::{
+    RTCPFeedback, RTCRtpCodec, RTCRtpCodecParameters, RTCRtpCodingParameters, RTCRtpEncodingParameters,
+    RTCRtpHeaderExtensionCapability, RtpCodecKind,
+};
+use rtc::rtp_transceiver::{RTCRtpTransceiverDirection, RTCRtpTransceiverInit};
+use tokio::sync::{Notify, watch};
+use webrtc::data_channel::{DataChannel, RTCDataChannelInit};
+use webrtc::error::Result;
+use webrtc::media_stream::track_local::static_rtp::TrackLocalStaticRTP;
+use webrtc::peer_connection::{
+    PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler, RTCIceCandidateType,
+    RTCIceGatheringState, RTCPeerConnectionIceEvent, RTCPeerConnectionState,
+};
+
+use crate::legs::Legs;
+use crate::seam::Channel;
+use crate::socket::LinkRuntime;
+use crate::sync::lock;
+use crate::tap::TrainTap;
+use crate::template::{AUDIO_LEVEL_URI, FEEDBACK, H264_FORMAT, OPUS_FORMAT, Role, Ssrcs, TWCC_URI, is_video};
+use crate::wire::Wire;
+
+/// The first check is sent after this (200 ms by default); a link on loopback stands after one and a bit.
+const CHECK_INTERVAL: Duration = Duration::from_millis(20);
+/// How often a pair of addresses is checked without an answer: for as long as the other end is waited for.
+const CHECKS_MAX: u16 = (SILENCE_MAX.as_millis() / CHECK_INTERVAL.as_millis()) as u16;
+/// An other end that is silent for so long is given up. Half-way the stack calls it disconnected, which may
+/// pass by itself, then failed.
+const SILENCE_MAX: Duration = Duration::from_secs(5);
+/// Between checks of a link that stands (RFC 7675 asks for less than 5 s). They time the round trip too.
+const CONSENT_INTERVAL: Duration = Duration::from_secs(1);
+/// Packets whose repetition is told from news: 6 s of 1.5 Mbit/s (RFC 3711 asks for at least 64).
+const REPLAY_WINDOW: usize = 1_024;
+/// Bytes that the stack holds of a data channel before it makes the sender wait.
+const SEND_BUFFER_BYTES_MAX: usize = 1 << 20;
+/// Places in the chain, as distances from the wire: below and above everything of the stack's own (1000 to
+/// 13000).
+const NEAREST_THE_WIRE: usize = 500;
+const NEAREST_THE_APPLICATION: usize = 14_000;
+
+/// What all links of a peer prove themselves with.
+#[derive(Clone, Debug)]
+pub(crate) struct Credentials {
+    certificate: RTCCertificate,
+    /// SHA-256 of the certificate.
+    pub(crate) fingerprint: [u8; 32],
+}
+
+impl Credentials {
+    pub(crate) fn generate() -> Result<Credentials> {
+        let provider = rtc::crypto::default_provider().map_err(|error| other(&error))?;
+        let scheme = rtc::crypto::SignatureScheme::EcdsaP256Sha256;
+        let certificate = RTCCertificate::generate(provider.crypto(), scheme, CertificateParams::default())?;
+        let printed = certificate.get_fingerprints(provider.crypto())?;
+        let hex = printed.first().map(|fingerprint| fingerprint.value.as_str()).unwrap_or_default();
+        let bytes: Option<Vec<u8>> = hex.split(':').map(|pair| u8::from_str_radix(pair, 16).ok()).collect();
+        let fingerprint = bytes.and_then(|bytes| bytes.try_into().ok());
+        let fingerprint = fingerprint.ok_or_else(|| other(&"the certificate has no SHA-256 fingerprint"))?;
+        Ok(Credentials { certificate, fingerprint })
+    }
+}
+
+fn other(error: &dyn std::fmt::Display) -> webrtc::error::Error {
+    webrtc::error::Error::Other(error.to_string())
+}
+
+/// A fragment and password for one link: 48 and 144 random bits (RFC 8445, 5.3 asks for 24 and 128).
+pub(crate) fn ice_credentials() -> std::result::Result<(String, String), getrandom::Error> {
+    const ICE_CHARACTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut random = [0; 32];
+    getrandom::fill(&mut random)?;
+    let mut text =
+        random.iter().filter_map(|byte| ICE_CHARACTERS.get(usize::from(byte & 63))).map(|&c| char::from(c));
+    Ok((text.by_ref().take(8).collect(), text.collect()))
+}
+
+/// What is told to the stack about one link.
+pub(crate) struct Plan {
+    pub(crate) role: Role,
+    pub(crate) ufrag: String,
+    pub(crate) pwd: String,
+    pub(crate) payload_types: PayloadTypes,
+    pub(crate) addresses: Vec<SocketAddr>,
+    pub(crate) runtime: LinkRuntime,
+    pub(crate) legs: Legs,
+    pub(crate) tap: TrainTap,
+}
+
+/// A connection of the stack, with what its driver tells.
+pub(crate) struct Connection {
+    pub(crate) peer: Arc<dyn PeerConnection>,
+    /// In the order of [`Channel::ALL`].
+    pub(crate) channels: Vec<(Channel, Arc<dyn DataChannel>)>,
+    pub(crate) state: watch::Receiver<RTCPeerConnectionState>,
+    observer: Arc<Observer>,
+}
+
+impl Connection {
+    pub(crate) async fn open(credentials: &Credentials, plan: Plan) -> Result<Connection> {
+        let wire = plan.runtime.wire.clone();
+        let (state, seen) = watch::channel(RTCPeerConnectionState::New);
+        let observer = Arc::new(Observer {
+            wire: wire.clone(),
+            state,
+            gathered: Notify::new(),
+            found: Mutex::default(),
+        });
+        let certificates = vec![credentials.certificate.clone()];
+        let builder = PeerConnectionBuilder::new()
+            .with_configuration(RTCConfigurationBuilder::new().with_certificates(certificates).build())
+            .with_setting_engine(settings(&plan.ufrag, &plan.pwd))
+            .with_media_engine(media_engine(plan.payload_types)?)
+            .with_interceptor_registry(interceptors(plan.legs, plan.tap))
+            .with_handler(observer.clone())
+            .with_runtime(Arc::new(plan.runtime))
+            .with_udp_addrs(plan.addresses)
+            .with_data_channel_send_buffer_limit(SEND_BUFFER_BYTES_MAX);
+        // 20 kB of future that the link's task would hold for life
+        let peer = Box::pin(builder.build()).await?;
+        let mut connection = Connection { peer: Arc::new(peer), channels: Vec::new(), state: seen, observer };
+        if let Err(error) = connection.furnish(&wire.local, plan.role, &plan.ufrag).await {
+            connection.close().await;
+            return Err(error);
+        }
+        Ok(connection)
+    }
+
+    /// Channels and slots, in the order that makes both ends number them alike.
+    async fn furnish(&mut self, ssrcs: &Ssrcs, role: Role, ufrag: &str) -> Result<()> {
+        for (id, channel) in (0_u16..).zip(Channel::ALL) {
+            let init = RTCDataChannelInit {
+                ordered: channel != Channel::Beat,
+                max_retransmits: (channel == Channel::Beat).then_some(0),
+                negotiated: Some(id),
+                ..Default::default()
+            };
+            let label = format!("{channel:?}").to_lowercase();
+            self.channels.push((channel, self.peer.create_data_channel(&label, Some(init)).await?));
+        }
+        for (slot, &ssrc) in (0..).zip(ssrcs.slots()) {
+            // nothing is written to a track: it makes the stack declare the slot and its SSRC
+            let track = Arc::new(TrackLocalStaticRTP::new(track(slot, ssrc, ufrag)));
+            match role {
+                Role::Offer => {
+                    let direction = RTCRtpTransceiverDirection::Sendrecv;
+                    let init = RTCRtpTransceiverInit { direction, ..Default::default() };
+                    self.peer.add_transceiver_from_track(track, Some(init)).await?;
+                }
+                // matched to the offer's sections by kind, in order
+                Role::Answer => _ = self.peer.add_track(track).await?,
+            }
+        }
+        Ok(())
+    }
+
+    /// The addresses of this end, once all are known.
+    pub(crate) async fn candidates(&self) -> List<Candidate, CANDIDATES_MAX> {
+        self.observer.gathered.notified().await;
+        std::mem::take(&mut *lock(&self.observer.found))
+    }
+
+    pub(crate) async fn close(&self) {
+        if let Err(error) = self.peer.close().await {
+            tracing::debug!(%error, "a connection did not close cleanly");
+        }
+    }
+}
+
+/// What the connection's driver tells of itself.
+struct Observer {
+    wire: Arc<Wire>,
+    state: watch::Sender<RTCPeerConnectionState>,
+    gathered: Notify,
+    found: Mutex<List<Candidate, CANDIDATES_MAX>>,
+}
+
+#[async_trait]
+impl PeerConnectionEventHandler for Observer {
+    async fn on_ice_candidate(&self, event: RTCPeerConnectionIceEvent) {
+        let candidate = event.candidate;
+        let Ok(ip) = candidate.address.parse() else { return };
+        let address = SocketAddr::new(ip, candidate.port);
+        let candidate = match candidate.typ {
+            RTCIceCandidateType::Host => Candidate::Host(address),
+            RTCIceCandidateType::Srflx => Candidate::Reflexive(address),
+            RTCIceCandidateType::Relay => Candidate::Relayed(address),
+            _ => return,
+        };
+        let mut found = lock(&self.found);
+        if !found.contains(&candidate) {
+            // past the bound the rest is left out: the first ones are the best
+            let _ = found.push(candidate);
+        }
+    }
+
+    async fn on_ice_gathering_state_change(&self, state: RTCIceGatheringState) {
+        if state == RTCIceGatheringState::Complete {
+            self.gathered.notify_one();
+        }
+    }
+
+    async fn on_connection_state_change(&self, state: RTCPeerConnectionState) {
+        if state == RTCPeerConnectionState::Connected {
+            // SCTP's first packet is ready now but would wait 200 ms for the driver's next timer
+            self.wire.nudge();
+        }
+        self.state.send_replace(state);
+    }
+}
+
+fn settings(ufrag: &str, pwd: &str) -> SettingEngine {
+    SettingEngineBuilder::new()
+        .with_ice_credentials(ufrag.to_owned(), pwd.to_owned())
+        .with_ice_connection_attempts(Some(CHECK_INTERVAL), Some(CHECKS_MAX))
+        .with_ice_timeouts(Some(SILENCE_MAX / 2), Some(SILENCE_MAX / 2), Some(CONSENT_INTERVAL))
+        .with_multicast_dns_mode(rtc::ice::mdns::MulticastDnsMode::Disabled)
+        .with_srtp_replay_protection_window(REPLAY_WINDOW)
+        .with_srtcp_replay_protection_window(REPLAY_WINDOW)
+        .build()
+}
+
+fn codec(slot: u8) -> RTCRtpCodec {
+    let (mime_type, clock_rate, channels, format) = if is_video(slot) {
+        (MIME_TYPE_H264, 90_000, 0, H264_FORMAT)
+    } else {
+        (MIME_TYPE_OPUS, 48_000, 2, OPUS_FORMAT)
+    };
+    RTCRtpCodec {
+        mime_type: mime_type.to_owned(),
+        clock_rate,
+        channels,
+        sdp_fmtp_line: format.to_owned(),
+        rtcp_feedback: Vec::new(),
+    }
+}
+
+fn kind(slot: u8) -> RtpCodecKind {
+    if is_video(slot) { RtpCodecKind::Video } else { RtpCodecKind::Audio }
+}
+
+fn track(slot: u8, ssrc: u32, ufrag: &str) -> MediaStreamTrack {
+    let coding = RTCRtpCodingParameters { ssrc: Some(ssrc), ..Default::default() };
+    let encoding =
+        RTCRtpEncodingParameters { rtp_coding_parameters: coding, codec: codec(slot), ..Default::default() };
+    // ids of the two ends must differ: the stack routes RTCP by them
+    let (stream, id, label) = (format!("s{slot}"), format!("{ufrag}{slot}"), format!("l{slot}"));
+    MediaStreamTrack::new(stream, id, label, kind(slot), vec![encoding])
+}
+
+fn media_engine(types: PayloadTypes) -> Result<MediaEngine> {
+    let mut engine = MediaEngine::default();
+    for (slot, payload_type) in [(0, types.h264), (1, types.opus)] {
+        let parameters = RTCRtpCodecParameters { rtp_codec: codec(slot), payload_type };
+        engine.register_codec(parameters, kind(slot))?;
+        for (typ, parameter) in FEEDBACK {
+            let feedback = RTCPFeedback { typ: typ.to_owned(), parameter: parameter.to_owned() };
+            engine.register_feedback(feedback, kind(slot));
+        }
+    }
+    // the order decides the ids
+    for (uri, slots) in [(PACKET_EXTENSION_URI, &[0, 1][..]), (TWCC_URI, &[0, 1]), (AUDIO_LEVEL_URI, &[1])] {
+        for &slot in slots {
+            let extension = RTCRtpHeaderExtensionCapability { uri: uri.to_owned() };
+            engine.register_header_extension(extension, kind(slot), None)?;
+        }
+    }
+    Ok(engine)
+}
+
+/// No pacer: it would hold trains back. Repair is [`Legs`]' own. Arrivals are reported to whoever stamps
+/// packets with transport-wide numbers; nothing here does as long as nothing estimates by them (measured: 0.3
+/// to 0.6 µs per forwarded packet).
+fn interceptors(legs: Legs, tap: TrainTap) -> Registry {
+    Registry::new()
+        .with(Slot::from(NEAREST_THE_WIRE), tap)
+        .with(Slot::TwccReceiver, TwccReceiverBuilder::new().build())
+        .with(Slot::ReceiverReport, ReceiverReportBuilder::new().build())
+        .with(Slot::from(NEAREST_THE_APPLICATION), legs)
+}

@@ -1,0 +1,266 @@
+//! What a link does once it is described: it greets, moves messages out and in, tells drops and trains, and
+//! notices its end.
+//!
+//! Channels may be open at one end a moment before the other, and this stack loses what comes in between,
+//! though SCTP has acknowledged it. So the answering end greets (an empty beat) from when its channels are
+//! open until it hears anything; the offering end is silent until it hears that, and answers each greeting by
+//! one. Whoever has heard something knows that the other end is open, and is connected.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use futures::stream::{BoxStream, FuturesUnordered, SelectAll, StreamExt, select_all, unfold};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+use webrtc::data_channel::{DataChannel, DataChannelEvent};
+use webrtc::error::Error;
+use webrtc::peer_connection::RTCPeerConnectionState;
+
+use crate::link::{Handle, Link, ended, failed};
+use crate::links::Shared;
+use crate::seam::{Channel, DownReason, Event, LinkId};
+use crate::stack::Connection;
+use crate::sync::lock;
+use crate::template::Role;
+
+/// How long a link that is closed may take to send the rest of its control messages.
+const FLUSH_MAX: Duration = Duration::from_millis(500);
+/// How often it is looked whether they have arrived.
+const FLUSH_CHECK_INTERVAL: Duration = Duration::from_millis(2);
+/// From the first check until both ends are connected: 5 s in which a way is found or not, then DTLS, SCTP
+/// and the greeting, with a repetition of each (1 s). The stack itself never gives up a handshake that fails.
+const SETUP_MAX: Duration = Duration::from_secs(8);
+/// Between two greetings.
+const GREETING_INTERVAL: Duration = Duration::from_millis(20);
+/// Drops are told at most this often.
+const DROP_REPORT_INTERVAL: Duration = Duration::from_millis(100);
+
+/// How far a link has come, and what is to be done when.
+struct Progress {
+    role: Role,
+    channels_open: usize,
+    is_answered: bool,
+    is_connected: bool,
+    give_up_at: Option<Instant>,
+    greet_at: Option<Instant>,
+    tell_drops_at: Option<Instant>,
+}
+
+impl Link {
+    /// Moves messages and tells events until the link is over.
+    pub(crate) async fn serve(&mut self, connection: &Connection) -> DownReason {
+        match self.talk(connection).await {
+            Err(reason) => reason,
+            Ok(never) => match never {},
+        }
+    }
+
+    async fn talk(&mut self, connection: &Connection) -> Result<Infallible, DownReason> {
+        let link = self.id;
+        let mut pumps: FuturesUnordered<_> =
+            connection.channels.iter().map(|(channel, stream)| self.pump(*channel, stream.clone())).collect();
+        let mut incoming = incoming(connection);
+        let mut state = connection.state.clone();
+        let mut progress = Progress::new(self.role());
+        loop {
+            tokio::select! {
+                reason = ended(&mut self.end) => {
+                    if progress.is_connected && reason == DownReason::Closed {
+                        // past the time allowed, the rest is lost with the link
+                        let _ = timeout(FLUSH_MAX, flush(connection, &self.handle, &mut pumps)).await;
+                    }
+                    return Err(reason);
+                }
+                Some(answer) = self.answers.recv(), if !progress.is_answered => {
+                    progress.is_answered = true;
+                    self.accept(connection, &answer).await?;
+                }
+                Ok(()) = state.changed() => progress.see(*state.borrow_and_update())?,
+                Some((channel, event)) = incoming.next() => {
+                    self.channel_event(connection, &mut progress, channel, event).await?;
+                }
+                Some((train, arrivals)) = self.measured.recv() => {
+                    self.shared.emit(Event::Measured { link, train, arrivals }).await;
+                }
+                Some(train) = self.refused_trains.recv() => {
+                    self.shared.emit(Event::TrainRefused { link, train }).await;
+                }
+                () = self.handle.wire.dropped.notified(), if progress.tell_drops_at.is_none() => {
+                    progress.tell_drops_at = Some(Instant::now() + DROP_REPORT_INTERVAL);
+                }
+                () = at(progress.tell_drops_at), if progress.tell_drops_at.is_some() => {
+                    progress.tell_drops_at = None;
+                    let drops = lock(&self.handle.wire.outbox).take_drops();
+                    for (slot, packets) in drops {
+                        self.shared.emit(Event::Dropped { link, slot, packets }).await;
+                    }
+                }
+                () = at(progress.greet_at), if progress.greet_at.is_some() => {
+                    progress.greet_at = Some(Instant::now() + GREETING_INTERVAL);
+                    greet(connection).await;
+                }
+                () = at(progress.give_up_at), if progress.give_up_at.is_some() => {
+                    return Err(DownReason::Lost);
+                }
+                Some(Err(error)) = pumps.next(), if progress.is_connected => return Err(unsendable(error)),
+            }
+        }
+    }
+
+    async fn channel_event(
+        &self,
+        connection: &Connection,
+        progress: &mut Progress,
+        channel: Channel,
+        event: DataChannelEvent,
+    ) -> Result<(), DownReason> {
+        let link = self.id;
+        match event {
+            DataChannelEvent::OnOpen => {
+                progress.channels_open += 1;
+                if progress.channels_open == Channel::ALL.len() && progress.role == Role::Answer {
+                    progress.greet_at = Some(Instant::now());
+                }
+            }
+            DataChannelEvent::OnMessage(message) => {
+                let bytes = message.data.freeze();
+                if bytes.len() > channel.message_len_max() {
+                    return Err(DownReason::MessageTooLong(channel));
+                }
+                let is_greeting = channel == Channel::Beat && bytes.is_empty();
+                if is_greeting && progress.role == Role::Offer {
+                    greet(connection).await;
+                }
+                if !progress.is_connected {
+                    progress.connected();
+                    lock(&self.handle.wire.outbox).open();
+                    self.shared.emit(Event::Connected { link }).await;
+                }
+                if !is_greeting {
+                    self.shared.emit(Event::Received { link, channel, bytes }).await;
+                }
+            }
+            DataChannelEvent::OnClose => return Err(DownReason::ClosedByPeer),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// The pump of one channel, to be run beside the others.
+    fn pump(
+        &self,
+        channel: Channel,
+        stream: Arc<dyn DataChannel>,
+    ) -> impl Future<Output = Result<Channel, Error>> + Send + use<> {
+        pump(self.id, channel, stream, self.handle.clone(), self.shared.clone())
+    }
+}
+
+impl Progress {
+    fn new(role: Role) -> Progress {
+        Progress {
+            role,
+            channels_open: 0,
+            is_answered: role == Role::Answer,
+            is_connected: false,
+            give_up_at: None,
+            greet_at: None,
+            tell_drops_at: None,
+        }
+    }
+
+    fn see(&mut self, state: RTCPeerConnectionState) -> Result<(), DownReason> {
+        match state {
+            RTCPeerConnectionState::Connecting if !self.is_connected => {
+                self.give_up_at.get_or_insert(Instant::now() + SETUP_MAX);
+            }
+            RTCPeerConnectionState::Failed => return Err(DownReason::Lost),
+            RTCPeerConnectionState::Closed => return Err(DownReason::ClosedByPeer),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn connected(&mut self) {
+        (self.is_connected, self.greet_at, self.give_up_at) = (true, None, None);
+    }
+}
+
+/// Why a message could not be given to the stack.
+fn unsendable(error: Error) -> DownReason {
+    match error {
+        Error::ErrDataChannelClosed | Error::ErrStreamClosed => DownReason::ClosedByPeer,
+        error => failed(error),
+    }
+}
+
+/// Moves messages from a channel's queue to the stack, as fast as it takes them, until the queue is finished.
+async fn pump(
+    link: LinkId,
+    channel: Channel,
+    stream: Arc<dyn DataChannel>,
+    handle: Arc<Handle>,
+    shared: Arc<Shared>,
+) -> Result<Channel, Error> {
+    while let Some(taken) = handle.queue(channel).next().await {
+        let message = BytesMut::from(taken.bytes);
+        match channel {
+            Channel::Control | Channel::Bulk => stream.send(message).await?,
+            // a beat that has to wait is not worth sending
+            Channel::Beat => match stream.try_send(message).await {
+                Err(Error::ErrSendBufferFull) => {}
+                sent => sent?,
+            },
+        }
+        if taken.drained && channel == Channel::Bulk {
+            shared.emit(Event::BulkDrained { link }).await;
+        }
+    }
+    Ok(channel)
+}
+
+/// Sleeps until then; without a time, not at all.
+async fn at(time: Option<Instant>) {
+    if let Some(time) = time {
+        sleep_until(time).await;
+    }
+}
+
+/// Tells the other end that all channels are open here.
+async fn greet(connection: &Connection) {
+    let beat = connection.channels.iter().find(|(channel, _)| *channel == Channel::Beat);
+    if let Some((_, beat)) = beat {
+        // a greeting that is lost is repeated
+        let _ = beat.try_send(BytesMut::new()).await;
+    }
+}
+
+/// Completes when all that was sent on control has arrived.
+async fn flush<P>(connection: &Connection, handle: &Handle, pumps: &mut FuturesUnordered<P>)
+where
+    P: Future<Output = Result<Channel, Error>>,
+{
+    handle.queue(Channel::Control).finish();
+    while pumps.next().await.is_some_and(|pumped| pumped != Ok(Channel::Control)) {}
+    let control = connection.channels.iter().find(|(channel, _)| *channel == Channel::Control);
+    let Some((_, control)) = control else { return };
+    while control.outstanding_bytes().await.is_ok_and(|bytes| bytes > 0) {
+        sleep(FLUSH_CHECK_INTERVAL).await;
+    }
+}
+
+/// The events of all channels. A channel that ends without saying so counts as closed.
+fn incoming(connection: &Connection) -> SelectAll<BoxStream<'static, (Channel, DataChannelEvent)>> {
+    select_all(connection.channels.iter().map(|(channel, stream)| {
+        let channel = *channel;
+        let events = unfold(Some(stream.clone()), move |stream| async move {
+            let stream = stream?;
+            match stream.poll().await {
+                Some(event) => Some(((channel, event), Some(stream))),
+                None => Some(((channel, DataChannelEvent::OnClose), None)),
+            }
+        });
+        events.boxed()
+    }))
+}

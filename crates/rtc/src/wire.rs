@@ -1,0 +1,175 @@
+//! What the commands of a link and its connection's driver task have in common.
+//!
+//! Commands are put down here from any thread, and the driver is nudged; the driver's interceptors take them
+//! up. A nudge makes the link's socket return an empty datagram, which costs the driver one turn of its loop
+//! however much there is to do. (Its own way in, an async call per packet, costs it a turn for each: at 6
+//! Mbit/s to 32 children 7.2 µs of processor per forwarded packet, this way 2.9.) Each turn takes one batch,
+//! so that a caller who never stops cannot keep the driver from sending.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::{Duration, Instant};
+
+use futures::task::AtomicWaker;
+use tokio::sync::Notify;
+
+use crate::outbox::{Outbox, Pushed};
+use crate::seam::{LinkStats, MediaPacket, SenderReport};
+use crate::sync::lock;
+use crate::template::Ssrcs;
+use crate::train::Departures;
+
+/// No round trip measured yet.
+const RTT_UNKNOWN: u64 = u64::MAX;
+
+#[derive(Debug)]
+pub(crate) struct Wire {
+    /// SSRCs of this end.
+    pub(crate) local: Ssrcs,
+    /// SSRCs of the other end, once its description is known.
+    pub(crate) remote: OnceLock<Ssrcs>,
+    /// To be sent.
+    pub(crate) outbox: Mutex<Outbox>,
+    /// The train being sent.
+    pub(crate) departures: Mutex<Option<Departures>>,
+    /// Told when packets were dropped for the first time since the drops were taken.
+    pub(crate) dropped: Notify,
+    pub(crate) counters: Counters,
+    nudges: Nudges,
+    /// The link's sockets take nothing.
+    #[cfg(test)]
+    pub(crate) is_stalled: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) udp_bytes_sent: AtomicU64,
+    pub(crate) udp_bytes_received: AtomicU64,
+    pub(crate) packets_sent: AtomicU64,
+    pub(crate) packets_received: AtomicU64,
+    pub(crate) repairs_asked: AtomicU64,
+    pub(crate) repairs_sent: AtomicU64,
+    packets_dropped: AtomicU64,
+    rtt_us: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct Nudges {
+    /// A socket is to return an empty datagram.
+    wanted: AtomicBool,
+    /// It did: the next batch may be taken.
+    granted: AtomicBool,
+    /// Of the tasks that wait for the link's sockets.
+    wakers: Mutex<Vec<Arc<AtomicWaker>>>,
+}
+
+impl Wire {
+    pub(crate) fn new(local: Ssrcs, queue_packets_max: usize) -> Wire {
+        let slot_count = local.slots().len() as u8;
+        Wire {
+            local,
+            remote: OnceLock::new(),
+            outbox: Mutex::new(Outbox::new(slot_count, queue_packets_max)),
+            departures: Mutex::new(None),
+            dropped: Notify::new(),
+            counters: Counters { rtt_us: AtomicU64::new(RTT_UNKNOWN), ..Counters::default() },
+            nudges: Nudges::default(),
+            #[cfg(test)]
+            is_stalled: AtomicBool::new(false),
+        }
+    }
+
+    pub(crate) fn forward(&self, slot: u8, packet: MediaPacket) {
+        let pushed = lock(&self.outbox).push(slot, packet);
+        if pushed == Pushed::Queued {
+            return self.nudge();
+        }
+        self.counters.packets_dropped.fetch_add(1, Ordering::Relaxed);
+        if pushed == Pushed::FirstDropped {
+            self.dropped.notify_one();
+        }
+    }
+
+    pub(crate) fn want_keyframe(&self, slot: u8) {
+        if lock(&self.outbox).want_keyframe(slot) {
+            self.nudge();
+        }
+    }
+
+    pub(crate) fn report(&self, slot: u8, report: SenderReport) {
+        if lock(&self.outbox).report(slot, report) {
+            self.nudge();
+        }
+    }
+
+    /// Starts a train, unless one is under way or the link is not connected.
+    pub(crate) fn send_train(&self, train: u32, bytes: u32, rate_bps: u64) -> bool {
+        let is_open = lock(&self.outbox).is_open();
+        let mut departures = lock(&self.departures);
+        let is_free = departures.is_none() && is_open;
+        if is_free {
+            *departures = Some(Departures::new(train, bytes, rate_bps, Instant::now()));
+            drop(departures);
+            self.nudge();
+        }
+        is_free
+    }
+
+    /// Makes the driver go once round its loop.
+    pub(crate) fn nudge(&self) {
+        if !self.nudges.wanted.swap(true, Ordering::AcqRel) {
+            lock(&self.nudges.wakers).iter().for_each(|waker| waker.wake());
+        }
+    }
+
+    /// For a socket: whether to return an empty datagram now.
+    pub(crate) fn take_nudge(&self) -> bool {
+        let wanted = self.nudges.wanted.swap(false, Ordering::AcqRel);
+        if wanted {
+            self.nudges.granted.store(true, Ordering::Release);
+        }
+        wanted
+    }
+
+    /// For whoever takes what was put down: whether a batch may be taken in this turn.
+    pub(crate) fn take_grant(&self) -> bool {
+        self.nudges.granted.swap(false, Ordering::AcqRel)
+    }
+
+    /// Adds a socket, to be woken by nudges.
+    pub(crate) fn add_waker(&self) -> Arc<AtomicWaker> {
+        let waker = Arc::new(AtomicWaker::new());
+        lock(&self.nudges.wakers).push(waker.clone());
+        waker
+    }
+
+    /// How many sockets were made.
+    pub(crate) fn sockets(&self) -> usize {
+        lock(&self.nudges.wakers).len()
+    }
+
+    pub(crate) fn measured_rtt(&self, rtt: Duration) {
+        self.counters.rtt_us.store(rtt.as_micros() as u64, Ordering::Relaxed);
+    }
+
+    /// Round trip of the newest check.
+    pub(crate) fn rtt(&self) -> Option<Duration> {
+        let rtt_us = self.counters.rtt_us.load(Ordering::Relaxed);
+        (rtt_us != RTT_UNKNOWN).then(|| Duration::from_micros(rtt_us))
+    }
+
+    pub(crate) fn stats(&self) -> LinkStats {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let counters = &self.counters;
+        LinkStats {
+            udp_bytes_sent: read(&counters.udp_bytes_sent),
+            udp_bytes_received: read(&counters.udp_bytes_received),
+            packets_sent: read(&counters.packets_sent),
+            packets_received: read(&counters.packets_received),
+            repairs_asked: read(&counters.repairs_asked),
+            repairs_sent: read(&counters.repairs_sent),
+            packets_dropped: read(&counters.packets_dropped),
+            rtt_us: self.rtt().map(|rtt| rtt.as_micros() as u64),
+        }
+    }
+}

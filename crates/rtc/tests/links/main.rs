@@ -1,0 +1,7 @@
+//! Links between peers of one process, over real WebRTC on loopback.
+
+mod channels;
+mod media;
+mod network;
+mod opening;
+mod support;
