@@ -111,7 +111,8 @@ fn sources() -> Vec<(PathBuf, String)> {
     let mut folders = ["crates", "tests", "examples"].map(|name| root().join(name)).to_vec();
     let mut sources = Vec::new();
     while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(&folder).unwrap_or_else(|_| panic!("{} is missing", folder.display())) {
+        for entry in std::fs::read_dir(&folder).unwrap_or_else(|_| panic!("{} is missing", folder.display()))
+        {
             let path = entry.unwrap().path();
             if path.is_dir() && path.file_name().is_some_and(|name| name != "target") {
                 folders.push(path);

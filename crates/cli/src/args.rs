@@ -323,7 +323,9 @@ pub(crate) enum BenchWord {
 /// `IP` or `IP:PORT`; without a port, any that is free.
 fn listen(text: &str) -> Result<SocketAddr, String> {
     let bare = || text.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, 0));
-    text.parse().or_else(|_| bare()).map_err(|_| "an address looks like 127.0.0.1 or 127.0.0.1:7420".to_owned())
+    text.parse()
+        .or_else(|_| bare())
+        .map_err(|_| "an address looks like 127.0.0.1 or 127.0.0.1:7420".to_owned())
 }
 
 /// `40000-40099`.

@@ -83,13 +83,17 @@ pub(crate) fn tell(event: &RoomEvent) {
         RoomEvent::Mode(mode) => eprintln!("mode: {mode:?}"),
         RoomEvent::NoMixer => eprintln!("nobody here consents to mix: there is no program"),
         RoomEvent::Elected { term, mixers, standbys, signatures, roster, .. } => {
-            eprintln!("term {term}: mixers {mixers:?}, standbys {standbys:?} ({signatures} of {roster} signed)");
+            eprintln!(
+                "term {term}: mixers {mixers:?}, standbys {standbys:?} ({signatures} of {roster} signed)"
+            );
         }
         RoomEvent::TakenOver { rank, peer, polite } => {
             let why = if *polite { "the mixer left" } else { "the mixer fell silent" };
             eprintln!("{peer:?} takes over as {rank}: {why}");
         }
-        RoomEvent::PeerMisbehaved { peer, dropped: true, .. } => eprintln!("{peer:?} broke the rules: dropped"),
+        RoomEvent::PeerMisbehaved { peer, dropped: true, .. } => {
+            eprintln!("{peer:?} broke the rules: dropped")
+        }
         RoomEvent::LinkTrouble(why) => eprintln!("a link could not be made: {why}"),
         _ => {}
     }

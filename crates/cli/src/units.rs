@@ -47,7 +47,8 @@ pub(crate) fn size(text: &str) -> Result<ProgramFormat, String> {
         return Err(format!("{text}: from 64x64 to 3840x2160, at 1 to 60 pictures per second"));
     }
     // what the picture of 1280x720@30 gets at 1.5 Mbit/s
-    let bitrate_bps = (u64::from(width) * u64::from(height) * u64::from(fps) * 543 / 10_000).min(50_000_000) as u32;
+    let bitrate_bps =
+        (u64::from(width) * u64::from(height) * u64::from(fps) * 543 / 10_000).min(50_000_000) as u32;
     Ok(ProgramFormat { width, height, fps, bitrate_bps })
 }
 
@@ -156,7 +157,9 @@ mod tests {
 
     #[test]
     fn rates_take_units() {
-        for (text, bps) in [("1500kbit", 1_500_000), ("5mbit", 5_000_000), ("0.5mbit", 500_000), ("800bit", 800)] {
+        for (text, bps) in
+            [("1500kbit", 1_500_000), ("5mbit", 5_000_000), ("0.5mbit", 500_000), ("800bit", 800)]
+        {
             assert_eq!(rate(text), Ok(bps));
         }
         for wrong in ["1500", "kbit", "5mb", "-1kbit", "0kbit", "1e99mbit", "nanmbit"] {

@@ -9,9 +9,9 @@ use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 use plenary_media::Clock;
+use plenary_media::Encoded;
 use plenary_media::codec::{Codecs, EncodedPicture, VideoFormat};
 use plenary_media::compose::grid;
-use plenary_media::Encoded;
 use plenary_media::mixer::{Input as MixerInput, Layout, Mixer, MixerConfig, MixerOutput, MixerStats};
 use plenary_proto::identity::MediaKind;
 use plenary_proto::message::{ProgramFormat, VideoAsk};
@@ -133,7 +133,16 @@ impl Desk {
             offsets_us: BTreeMap::new(),
         };
         let (state, mixer, past) = (Mutex::new(state), Mutex::new(None), Mutex::default());
-        Arc::new(Desk { me, flow: Arc::downgrade(flow), clock, codecs, sound_bitrate_bps, state, mixer, past })
+        Arc::new(Desk {
+            me,
+            flow: Arc::downgrade(flow),
+            clock,
+            codecs,
+            sound_bitrate_bps,
+            state,
+            mixer,
+            past,
+        })
     }
 
     /// Whether this peer makes the program.
@@ -214,7 +223,12 @@ impl Desk {
             .map_or((width, height), |rect| (rect.width as u16, rect.height as u16));
         let pixels = u64::from(tile_width) * u64::from(tile_height);
         let bps = (pixels * u64::from(fps) * MILLIBITS_PER_PIXEL / 1000).max(TILE_BPS_MIN);
-        VideoAsk { width: tile_width, height: tile_height, fps, bitrate_bps: bps.min(u64::from(bitrate_bps)) as u32 }
+        VideoAsk {
+            width: tile_width,
+            height: tile_height,
+            fps,
+            bitrate_bps: bps.min(u64::from(bitrate_bps)) as u32,
+        }
     }
 
     /// Somebody below lost the program's picture.
@@ -342,7 +356,9 @@ impl Desk {
 
     /// Numbers a frame of the program and sends it on its way.
     fn make(&self, mut state: parking_lot::MutexGuard<'_, State>, encoded: &Encoded) {
-        let Some((frame, packets)) = state.program.as_mut().and_then(|program| program.make(encoded)) else { return };
+        let Some((frame, packets)) = state.program.as_mut().and_then(|program| program.make(encoded)) else {
+            return;
+        };
         let begins = !state.started && frame.identity.key;
         state.started |= begins;
         let spec = state.program.as_ref().map(|program| program.spec);
@@ -360,7 +376,8 @@ impl Desk {
         match output {
             MixerOutput::Video { picture, captured_us } if !state.passing => {
                 let EncodedPicture { data, key, temporal } = picture;
-                let encoded = Encoded { kind: MediaKind::Video, data, captured_us, key, temporal, level: None };
+                let encoded =
+                    Encoded { kind: MediaKind::Video, data, captured_us, key, temporal, level: None };
                 self.make(state, &encoded);
             }
             MixerOutput::Sound { packet, captured_us, level, .. } if state.started && !state.passing => {
@@ -383,7 +400,9 @@ impl Desk {
     /// Sends a speaker what the others say.
     fn mixed_minus(&self, mut state: parking_lot::MutexGuard<'_, State>, id: u64, encoded: &Encoded) {
         let Some(flow) = self.flow.upgrade() else { return };
-        let Some(speaker) = state.tiles.iter().map(|tile| tile.peer).find(|peer| input_id(peer) == id) else { return };
+        let Some(speaker) = state.tiles.iter().map(|tile| tile.peer).find(|peer| input_id(peer) == id) else {
+            return;
+        };
         let MixRole::Mix { rank, .. } = state.role else { return };
         let me = self.me;
         let (maker, told) = state.minus.entry(speaker).or_insert_with(|| {

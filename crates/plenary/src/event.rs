@@ -132,6 +132,10 @@ impl Stream for Events {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<RoomEvent>> {
         let polled = Pin::new(&mut self.0).poll_next(cx);
-        polled.map(|next| next.map(|next| next.unwrap_or_else(|BroadcastStreamRecvError::Lagged(missed)| RoomEvent::Missed(missed))))
+        polled.map(|next| {
+            next.map(|next| {
+                next.unwrap_or_else(|BroadcastStreamRecvError::Lagged(missed)| RoomEvent::Missed(missed))
+            })
+        })
     }
 }

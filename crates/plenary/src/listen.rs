@@ -197,7 +197,8 @@ fn take(
         }
         match codecs.sound_decoder(1) {
             Ok(decoder) => {
-                let voice = Voice { buffer: JitterBuffer::new(), decoder, offset_us: took_us, used_us: arrived_us };
+                let voice =
+                    Voice { buffer: JitterBuffer::new(), decoder, offset_us: took_us, used_us: arrived_us };
                 voices.insert(key, voice);
             }
             Err(error) => {

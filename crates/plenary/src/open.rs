@@ -187,8 +187,19 @@ async fn open(opening: Opening, mut options: Options) -> Result<Room, Error> {
     let driver = tokio::spawn(driver.run());
     let patience = options.patience + ANSWER_MAX;
     let published = AtomicBool::new(false);
-    let room =
-        Room { me: id, invite, options, flow, desk, asks, events, snapshot: snapshots, driver, rendezvous, published };
+    let room = Room {
+        me: id,
+        invite,
+        options,
+        flow,
+        desk,
+        asks,
+        events,
+        snapshot: snapshots,
+        driver,
+        rendezvous,
+        published,
+    };
     let answered = tokio::time::timeout(patience, answer).await;
     let result = match answered {
         Ok(Ok(result)) => result,
@@ -217,7 +228,8 @@ async fn prepare_to_mix(options: &mut Options) -> Result<Option<(u32, u32)>, Err
             (bench.encode_us, bench.decode_us)
         }
     };
-    if options.mix == Consent::Auto && (encode_us.saturating_add(decode_us) > AUTO_COST_US_MAX || !on_mains()) {
+    if options.mix == Consent::Auto && (encode_us.saturating_add(decode_us) > AUTO_COST_US_MAX || !on_mains())
+    {
         tracing::info!(encode_us, decode_us, "this machine is too slow, or on battery: it won't mix");
         options.mix = Consent::Never;
         return Ok(None);

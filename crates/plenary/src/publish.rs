@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use plenary_media::Clock;
-use plenary_media::{Capture, CaptureFormat};
-use plenary_media::codec::{Codecs, VideoFormat};
 use plenary_media::Encoded;
+use plenary_media::codec::{Codecs, VideoFormat};
 use plenary_media::source::Source;
+use plenary_media::{Capture, CaptureFormat};
 use plenary_proto::PeerId;
 use plenary_proto::identity::MediaKind;
 use plenary_proto::message::{ProgramFormat, VideoAsk};
@@ -52,7 +52,14 @@ impl EncodedTrack {
     /// Sends a packet of sound. `level` is its loudness by RFC 6464: 0 loudest, 127 silent.
     pub fn push_sound(&self, packet: Bytes, level: u8, captured_us: u64) {
         let (kind, data) = (MediaKind::Sound, packet);
-        self.flow.publish(&Encoded { kind, captured_us, data, key: false, temporal: 0, level: Some(level.min(127)) });
+        self.flow.publish(&Encoded {
+            kind,
+            captured_us,
+            data,
+            key: false,
+            temporal: 0,
+            level: Some(level.min(127)),
+        });
     }
 
     /// What is wanted now, and from now on.
@@ -145,7 +152,8 @@ impl Publisher {
 /// What is asked for, but no larger, faster or dearer than `most`.
 fn capped(asked: VideoFormat, most: Option<ProgramFormat>) -> VideoFormat {
     let Some(most) = most else { return asked };
-    let small = u32::from(most.width) * u32::from(most.height) < u32::from(asked.width) * u32::from(asked.height);
+    let small =
+        u32::from(most.width) * u32::from(most.height) < u32::from(asked.width) * u32::from(asked.height);
     let (width, height) = if small { (most.width, most.height) } else { (asked.width, asked.height) };
     let (fps, bitrate_bps) = (asked.fps.min(most.fps), asked.bitrate_bps.min(most.bitrate_bps));
     VideoFormat { width, height, fps, bitrate_bps }

@@ -143,7 +143,8 @@ impl Room {
     pub async fn publish_file(&self, path: &Path) -> Result<(), Error> {
         let codecs = self.codecs()?;
         let path = path.to_owned();
-        let opened = tokio::task::spawn_blocking(move || plenary_media::source::open_source(&path, &codecs)).await;
+        let opened =
+            tokio::task::spawn_blocking(move || plenary_media::source::open_source(&path, &codecs)).await;
         self.publish(opened.map_err(|_| Error::Closed)??).await
     }
 

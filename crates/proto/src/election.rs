@@ -17,7 +17,7 @@ use crate::io::Event;
 use crate::message::{Ballot, Claim, Decided, ElectionReason, Message, Outcome, Report, Roster};
 use crate::outbox::{Note, View};
 use crate::probe::{Reports, measurers};
-use crate::roster::Mode;
+use crate::roster::{Mode, Stage};
 use crate::score::{Tally, elect, tally};
 use crate::seal::{Signature, Signed};
 use crate::time::{MS, SECOND, Time};
@@ -28,6 +28,9 @@ const SETTLE_US: u64 = 700 * MS;
 const SETTLE_US_MAX: u64 = 3 * SECOND;
 /// Other needs must last this long.
 const NEED_US: u64 = 200 * MS;
+/// The same candidates are voted on once more, for want of a standby, only after this. A guess; longer than the
+/// host takes to find that somebody is gone.
+const AGAIN_US: u64 = 10 * SECOND;
 /// The next in line opens when nobody has for this long.
 const NEXT_OPENER_US: u64 = 4 * SECOND;
 /// A small stage's reports are in by then (DESIGN §5: a ballot binds within 6 s of opening), a large one's by
@@ -79,7 +82,10 @@ pub(crate) struct Election {
     claims: BTreeMap<PeerId, Signed<Claim>>,
     need: Option<(ElectionReason, Time)>,
     roster_at: Time,
-    /// The highest term heard of, decided or not.
+    /// Who could be elected when the outcome in force was decided.
+    considered: Vec<PeerId>,
+    /// The last term that was decided, and the highest heard of.
+    decided: u32,
     term: u32,
     /// Tallies of the ballot we signed, for our own application.
     tallies: Vec<Tally>,
@@ -97,11 +103,20 @@ impl Election {
     }
 
     /// An outcome is in force.
-    pub(crate) fn mandate_changed(&mut self, rank: Rank) {
+    pub(crate) fn mandate_changed(&mut self, rank: Rank, stage: &Stage) {
+        if rank.term > self.decided {
+            self.decided = rank.term;
+            self.considered = stage.candidates();
+        }
         self.term = self.term.max(rank.term);
         if self.open.as_ref().is_some_and(|open| open.term <= rank.term) {
             self.open = None;
         }
+    }
+
+    /// No election is open, as far as this peer knows.
+    pub(crate) fn is_over(&self) -> bool {
+        self.open.is_none()
     }
 
     /// Why an election is needed now, if it is.
@@ -122,9 +137,8 @@ impl Election {
         if mixers < mandate.mixers.len() {
             return Some(ElectionReason::MixerGone);
         }
-        let wanted = usize::from(view.stage.roster().map_or(1, |roster| roster.mixers.max(1)));
         let standby = mandate.standbys.iter().any(present);
-        let short = mixers != wanted.min(candidates.len()) || (!standby && candidates.len() > mixers);
+        let short = mixers != mixers_wanted(view.stage) || (!standby && candidates.len() > mixers);
         short.then_some(ElectionReason::Count)
     }
 
@@ -175,6 +189,13 @@ impl Election {
     fn opens_at(&self, view: &View<'_>, reason: ElectionReason, since: Time) -> Time {
         let settled = match reason {
             ElectionReason::Opening => (self.roster_at.max(since) + SETTLE_US).min(since + SETTLE_US_MAX),
+            // who couldn't be measured may be on the way out; no use in asking the same again at once
+            ElectionReason::Count
+                if view.mandate.mixers.len() == mixers_wanted(view.stage)
+                    && self.considered == view.stage.candidates() =>
+            {
+                since + AGAIN_US
+            }
             _ => since + NEED_US,
         };
         Time(settled.0.saturating_add(Self::patience_us(view)))
@@ -250,13 +271,14 @@ impl Election {
         }
     }
 
-    /// Whether every candidate's measurers have reported, and every candidate has made its claim.
+    /// Whether every candidate's measurers have reported, and every candidate has made its claim. Nothing is
+    /// expected of or about a mixer that fell silent.
     fn all_reported(&self, view: &View<'_>) -> bool {
         let (Some(open), Some(roster)) = (&self.open, view.stage.roster()) else { return false };
-        view.stage.candidates().iter().all(|candidate| {
-            let measured = measurers(roster, open.term, candidate);
-            self.claims.contains_key(candidate)
-                && measured.iter().all(|peer| self.reports.has(candidate, peer))
+        let lives = |peer: &PeerId| view.mandate.lost() != Some(*peer);
+        view.stage.candidates().iter().filter(|candidate| lives(candidate)).all(|candidate| {
+            let mut measured = measurers(roster, open.term, candidate).into_iter().filter(lives);
+            self.claims.contains_key(candidate) && measured.all(|peer| self.reports.has(candidate, &peer))
         })
     }
 
@@ -270,9 +292,11 @@ impl Election {
         let candidates = view.stage.candidates();
         let fresh = self.claims.values().filter(|claim| candidates.contains(&claim.sender)).cloned();
         let claims: List<_, _> = List::truncated(fresh);
-        let tallies = tally(roster, &reports, &claims);
-        let outcome = outcome_of(open.term, open.reason, &reports, &claims, elect(roster, &tallies));
-        let ballot = Ballot { reports, claims, outcome: outcome.clone() };
+        let sitting: List<_, _> = List::truncated(view.mandate.sitting().iter().copied());
+        let tallies = tally(roster, &reports, &claims, &sitting);
+        let evidence = evidence(&reports, &claims, &sitting);
+        let outcome = outcome_of(open.term, open.reason, evidence, elect(roster, &tallies));
+        let ballot = Ballot { reports, claims, sitting, outcome: outcome.clone() };
         let hash = ballot_hash(&ballot);
         let epoch = view.stage.epoch();
         let mine = Decided::countersign(view.keys, &view.config.room, epoch, &outcome);
@@ -310,10 +334,13 @@ impl Election {
             view.out.send(ballot.sender, Message::Lacking { term: open.term, reports, claims: List::new() });
             return;
         }
-        let Ballot { reports, claims, .. } = &ballot.body;
-        let tallies = tally(roster, reports, claims);
-        let expected = outcome_of(open.term, open.reason, reports, claims, elect(roster, &tallies));
-        if !reports.iter().all(|report| due(roster, open.term, report)) || expected != *outcome {
+        let Ballot { reports, claims, sitting, .. } = &ballot.body;
+        let tallies = tally(roster, reports, claims, sitting);
+        let evidence = evidence(reports, claims, sitting);
+        let expected = outcome_of(open.term, open.reason, evidence, elect(roster, &tallies));
+        let sits = **sitting == *view.mandate.sitting();
+        let all_due = reports.iter().all(|report| due(roster, open.term, report));
+        if !sits || !all_due || expected != *outcome {
             view.out.event(Event::BallotRejected { term: open.term, opener: ballot.sender });
             return;
         }
@@ -393,6 +420,12 @@ impl Election {
 /// How many terms past the one in force an opening may name: elections that came to nothing.
 const ROUNDS_MAX: u32 = 64;
 
+/// As many as the host wants, one when it leaves it to need; no more than there are candidates.
+fn mixers_wanted(stage: &Stage) -> usize {
+    let wanted = usize::from(stage.roster().map_or(1, |roster| roster.mixers.max(1)));
+    wanted.min(stage.candidates().len())
+}
+
 fn reports_us_max(view: &View<'_>) -> u64 {
     if view.stage.candidates().len() <= LARGE_STAGE { REPORTS_US_MAX } else { REPORTS_US_MAX_LARGE }
 }
@@ -405,19 +438,15 @@ fn due(roster: &Roster, term: u32, report: &Signed<Report>) -> bool {
 fn outcome_of(
     term: u32,
     reason: ElectionReason,
-    reports: &[Signed<Report>],
-    claims: &[Signed<Claim>],
+    evidence: [u8; 32],
     (mixers, standbys): (Vec<PeerId>, Vec<PeerId>),
 ) -> Outcome {
-    let evidence =
-        postcard::to_allocvec(&(reports, claims)).expect("statements are plain data, and a vector grows");
-    Outcome {
-        term,
-        reason,
-        mixers: List::truncated(mixers),
-        standbys: List::truncated(standbys),
-        evidence: *blake3::hash(&evidence).as_bytes(),
-    }
+    Outcome { term, reason, mixers: List::truncated(mixers), standbys: List::truncated(standbys), evidence }
+}
+
+fn evidence(reports: &[Signed<Report>], claims: &[Signed<Claim>], sitting: &[PeerId]) -> [u8; 32] {
+    let bytes = postcard::to_allocvec(&(reports, claims, sitting));
+    *blake3::hash(&bytes.expect("statements are plain data, and a vector grows")).as_bytes()
 }
 
 fn ballot_hash(ballot: &Ballot) -> [u8; 32] {

@@ -47,6 +47,17 @@ impl Mandate {
         self.makers.iter().any(|(_, maker)| maker == peer)
     }
 
+    /// The mixers that a vote, or a standby's right, put in force: whom an election had better keep.
+    pub(crate) fn sitting(&self) -> &[PeerId] {
+        if self.rank.term == 0 { &[] } else { &self.mixers }
+    }
+
+    /// The mixer that fell silent last in this term: it is on the roster until its host finds that it is gone.
+    pub(crate) fn lost(&self) -> Option<PeerId> {
+        let take_over = &self.take_over.as_ref()?.body;
+        (!take_over.polite).then_some(take_over.over)
+    }
+
     /// Standby 1.
     pub(crate) fn standby(&self) -> Option<PeerId> {
         self.standbys.first().copied()

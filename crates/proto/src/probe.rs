@@ -76,6 +76,9 @@ pub(crate) struct Probe {
     busy_until: Time,
     /// The next train for somebody who isn't on stage.
     stranger_at: Time,
+    /// An election is open, and we have taken on these candidates of it.
+    open: bool,
+    taken_on: BTreeSet<PeerId>,
     bench: Option<Claim>,
     claimed_to: BTreeSet<PeerId>,
     claim: Option<Signed<Claim>>,
@@ -130,21 +133,30 @@ impl Probe {
 
     /// An election has opened: measure whom we have to.
     pub(crate) fn opened(&mut self, view: &mut View<'_>, term: u32) {
-        self.stop(view);
+        self.closed(view);
         // claims run out after ten minutes: each election gets a fresh one
         self.claim = None;
         self.claimed_to.clear();
         self.spread_claim(view);
-        self.term = term;
-        let Some(roster) = view.stage.roster() else { return };
+        (self.term, self.open) = (term, true);
+        self.take_on(view);
+    }
+
+    /// Takes on whom we have to measure and haven't yet: when somebody goes, others measure in their place.
+    pub(crate) fn take_on(&mut self, view: &mut View<'_>) {
+        let Some(roster) = view.stage.roster().filter(|_| self.open) else { return };
         let mut mine = view.stage.candidates();
-        mine.retain(|candidate| measurers(roster, term, candidate).contains(&view.me));
+        mine.retain(|candidate| {
+            measurers(roster, self.term, candidate).contains(&view.me)
+                && view.mandate.lost() != Some(*candidate)
+                && self.taken_on.insert(*candidate)
+        });
         view.rng.shuffle(&mut mine);
         for candidate in mine {
             view.links.want(view.now, view.out, Want::Probe, candidate);
             self.queue.push_back(Measurement::new(candidate, false));
+            self.next_at.get_or_insert(view.now);
         }
-        self.next_at = (!self.queue.is_empty()).then_some(view.now);
     }
 
     /// Our own user wants to know how well a candidate reaches us.
@@ -156,12 +168,21 @@ impl Probe {
         }
     }
 
-    fn stop(&mut self, view: &mut View<'_>) {
-        for measurement in self.queue.drain(..) {
-            view.links.unwant(view.now, Want::Probe, measurement.candidate);
+    /// The election is over: what is not yet measured for it no longer matters.
+    pub(crate) fn closed(&mut self, view: &mut View<'_>) {
+        self.open = false;
+        self.taken_on.clear();
+        self.queue.retain(|measurement| {
+            if !measurement.private {
+                view.links.unwant(view.now, Want::Probe, measurement.candidate);
+            }
+            measurement.private
+        });
+        let measured = |awaited: &Awaited| self.queue.iter().any(|m| m.candidate == awaited.candidate);
+        self.awaited = self.awaited.take().filter(measured);
+        if self.awaited.is_none() {
+            self.next_at = (!self.queue.is_empty()).then_some(view.now);
         }
-        self.awaited = None;
-        self.next_at = None;
     }
 
     /// A peer wants a train of us.
@@ -267,6 +288,7 @@ impl Probe {
                 front.failures += 1;
             }
             let report = self.report_if_done(view);
+            self.queue.rotate_left(usize::from(!self.queue.is_empty()));
             self.next_at = Some(view.now);
             if report.is_some() {
                 return report;

@@ -354,11 +354,15 @@ impl RoomState {
                 self.shared.mandate.roster_changed(&mut self.shared.out, &self.shared.stage);
                 self.membership.roster_changed(&mut self.shared.view());
                 self.probe.spread_claim(&mut self.shared.view());
+                self.probe.take_on(&mut self.shared.view());
                 self.take_own_claim();
                 self.look();
             }
             Note::Mandate => {
-                self.election.mandate_changed(self.shared.mandate.rank);
+                self.election.mandate_changed(self.shared.mandate.rank, &self.shared.stage);
+                if self.election.is_over() {
+                    self.probe.closed(&mut self.shared.view());
+                }
                 self.look();
             }
             Note::Decided(decided) => {

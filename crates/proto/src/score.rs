@@ -21,6 +21,10 @@ const SPEAKER_BPS: u64 = 700_000;
 /// The picture size that claims are made for.
 const CLAIM_PIXELS: u64 = 1280 * 720;
 
+/// A sitting mixer's points count so many percent more: changing mixers costs the audience a key frame and the
+/// tree a round of moves (DESIGN §6).
+const SITTING_PERCENT: u64 = 20;
+
 /// How much each metric weighs. Equal weights are a guess until the simulator's oracle says otherwise.
 const WEIGHTS: Weights = Weights { bitrate: 1, bandwidth: 1, encode: 1 };
 
@@ -53,6 +57,7 @@ pub struct Tally {
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Standing {
     feasible: bool,
+    measured: bool,
     points: u64,
     listens: bool,
     lower_id: Reverse<PeerId>,
@@ -103,8 +108,13 @@ fn agreed(mut figures: Vec<u64>, needed: u64) -> u64 {
     }
 }
 
-/// How every consenting, present peer of the roster did, the best first.
-pub(crate) fn tally(roster: &Roster, reports: &[Signed<Report>], claims: &[Signed<Claim>]) -> Vec<Tally> {
+/// How every consenting, present peer of the roster did, the best first; `sitting` mixers have an edge.
+pub(crate) fn tally(
+    roster: &Roster,
+    reports: &[Signed<Report>],
+    claims: &[Signed<Claim>],
+    sitting: &[PeerId],
+) -> Vec<Tally> {
     let job = Job::of(roster);
     let mut candidates: Vec<&Entry> =
         roster.entries.iter().filter(|entry| entry.mixes && !entry.away).collect();
@@ -153,10 +163,12 @@ pub(crate) fn tally(roster: &Roster, reports: &[Signed<Report>], claims: &[Signe
     }
 
     let speaks = |peer: &PeerId| roster.entries.iter().any(|entry| entry.peer == *peer && entry.speaks);
+    let edge = |tally: &Tally| if sitting.contains(&tally.peer) { SITTING_PERCENT } else { 0 };
     tallies.sort_by_key(|tally| {
         Reverse(Standing {
             feasible: tally.feasible,
-            points: tally.points,
+            measured: tally.measurers > 0,
+            points: tally.points * (100 + edge(tally)) / 100,
             listens: !speaks(&tally.peer),
             lower_id: Reverse(tally.peer),
         })
@@ -174,10 +186,11 @@ fn award(tallies: &mut [Tally], weight: u128, metric: impl Fn(&Tally) -> u64) {
 }
 
 /// Mixers and standbys that follow from the tallies: as many mixers as the roster wants (one, when it leaves
-/// it to need), and the next one as standby.
+/// it to need), and the next one as standby. Whom nobody could measure is passed over, unless nobody was.
 pub(crate) fn elect(roster: &Roster, tallies: &[Tally]) -> (Vec<PeerId>, Vec<PeerId>) {
     let wanted = usize::from(roster.mixers.max(1)).min(MIXERS_MAX);
-    let mut ranked = tallies.iter().map(|tally| tally.peer);
+    let any = tallies.iter().any(|tally| tally.measurers > 0);
+    let mut ranked = tallies.iter().filter(|tally| tally.measurers > 0 || !any).map(|tally| tally.peer);
     let mixers: Vec<_> = ranked.by_ref().take(wanted).collect();
     (mixers, ranked.take(1).collect())
 }
@@ -234,7 +247,7 @@ mod tests {
     }
 
     fn order(roster: &Roster, reports: &[Signed<Report>], claims: &[Signed<Claim>]) -> Vec<PeerId> {
-        tally(roster, reports, claims).iter().map(|tally| tally.peer).collect()
+        tally(roster, reports, claims, &[]).iter().map(|tally| tally.peer).collect()
     }
 
     #[test]
@@ -242,7 +255,7 @@ mod tests {
         let roster = roster(&[2, 3], &[]);
         let reports: Vec<_> = (4..=6).flat_map(|m| [report(m, 2, 900), report(m, 3, 500)]).collect();
         let claims = [claim(2, 3000), claim(3, 2000)];
-        let tallies = tally(&roster, &reports, &claims);
+        let tallies = tally(&roster, &reports, &claims, &[]);
         assert_eq!(tallies[0].points, tallies[1].points);
         assert!(tallies[0].peer < tallies[1].peer && tallies[0].feasible);
     }
@@ -278,14 +291,37 @@ mod tests {
     #[test]
     fn reports_on_oneself_and_from_strangers_do_not_count() {
         let roster = roster(&[2], &[]);
-        let tallies = tally(&roster, &[report(2, 2, 900), report(99, 2, 900)], &[]);
+        let tallies = tally(&roster, &[report(2, 2, 900), report(99, 2, 900)], &[], &[]);
         assert_eq!((tallies[0].measurers, tallies[0].bandwidth_bps), (0, 0));
+    }
+
+    #[test]
+    fn a_sitting_mixer_is_kept_unless_another_is_better_by_a_fifth() {
+        let roster = roster(&[2, 3], &[]);
+        let claims = [claim(2, 12_000), claim(3, 10_500)];
+        for (mbit, keeps) in [(900, true), (10, false)] {
+            let reports: Vec<_> = (4..=6).flat_map(|m| [report(m, 2, mbit), report(m, 3, 900)]).collect();
+            let sits = key(2).id();
+            let first = tally(&roster, &reports, &claims, &[sits])[0].peer;
+            assert_eq!(first == sits, keeps, "{mbit}");
+            assert_eq!(tally(&roster, &reports, &claims, &[])[0].peer, key(3).id());
+        }
+    }
+
+    #[test]
+    fn whom_nobody_could_measure_is_neither_mixer_nor_standby() {
+        let roster = roster(&[2, 3, 4], &[]);
+        let reports: Vec<_> = [1, 5, 6].iter().flat_map(|m| [report(*m, 2, 1), report(*m, 3, 1)]).collect();
+        let claims = [claim(2, 9_000), claim(3, 9_000), claim(4, 100)];
+        let (mixers, standbys) = elect(&roster, &tally(&roster, &reports, &claims, &[]));
+        assert!(!mixers.contains(&key(4).id()) && !standbys.contains(&key(4).id()));
+        assert_eq!((mixers.len(), standbys.len()), (1, 1));
     }
 
     #[test]
     fn the_next_in_rank_is_the_standby() {
         let roster = roster(&[2, 3, 4], &[]);
         let ranked = order(&roster, &[], &[]);
-        assert_eq!(elect(&roster, &tally(&roster, &[], &[])), (vec![ranked[0]], vec![ranked[1]]));
+        assert_eq!(elect(&roster, &tally(&roster, &[], &[], &[])), (vec![ranked[0]], vec![ranked[1]]));
     }
 }

@@ -24,8 +24,8 @@ pub const AHEAD_US: u64 = 100 * MS;
 pub const STALLED_US: u64 = 600 * MS;
 /// However jittery a link is, a longer silence is not waited for. A guess.
 const SILENT_US_MAX: u64 = 2_000 * MS;
-/// With fewer gaps than this a percentile says nothing.
-const GAPS_MIN: u32 = 50;
+/// With fewer gaps than this a percentile says nothing: one in two hundred may be an accident.
+const GAPS_MIN: u32 = 200;
 /// How often the backup is asked while the feed stands still.
 const ASK_AGAIN_US: u64 = 50 * MS;
 
@@ -78,21 +78,30 @@ impl Gaps {
 pub struct SilenceWatch {
     floor_us: u64,
     last: Time,
+    /// Media has come.
+    fed: bool,
     gaps: Gaps,
 }
 
 impl SilenceWatch {
     /// Begins now, as if something had just come. Silence up to `floor_us` is always allowed.
     pub fn new(now: Time, floor_us: u64) -> SilenceWatch {
-        SilenceWatch { floor_us, last: now, gaps: Gaps { counts: [0; BUCKETS], total: 0 } }
+        SilenceWatch { floor_us, last: now, fed: false, gaps: Gaps { counts: [0; BUCKETS], total: 0 } }
     }
 
-    /// Something came: media, a head, anything.
+    /// Something came: a head, a message, anything but media.
     pub fn arrived(&mut self, now: Time) {
+        self.last = self.last.max(now);
+    }
+
+    /// A packet of media came. Only the silences before these are counted: how seldom a link speaks that
+    /// carries nothing says nothing of how regular it is.
+    pub fn fed(&mut self, now: Time) {
         let gap_us = now.since(self.last);
-        if gap_us >= MS {
+        if self.fed && gap_us >= MS {
             self.gaps.add(gap_us);
         }
+        self.fed = true;
         self.last = self.last.max(now);
     }
 
@@ -142,9 +151,14 @@ impl FeedWatch {
         }
     }
 
-    /// Something came from the parent.
+    /// Something but media came from the parent.
     pub fn arrived(&mut self, now: Time) {
         self.parent.arrived(now);
+    }
+
+    /// A packet of media came from the parent.
+    pub fn fed(&mut self, now: Time) {
+        self.parent.fed(now);
     }
 
     /// A frame of the program is here, from whomever.
@@ -205,17 +219,25 @@ mod tests {
     #[test]
     fn a_steady_link_is_silent_after_the_floor() {
         let mut watch = SilenceWatch::new(at(0), PARENT_SILENT_US);
-        (0..100).for_each(|tick| watch.arrived(at(tick * 20)));
-        assert_eq!(watch.verdict(at(1980 + 74)), Verdict::Ok);
-        assert_eq!(watch.verdict(at(1980 + 149)), Verdict::Behind);
-        assert_eq!(watch.verdict(at(1980 + 150)), Verdict::Silent);
+        (0..400).for_each(|tick| watch.fed(at(tick * 20)));
+        assert_eq!(watch.verdict(at(7980 + 74)), Verdict::Ok);
+        assert_eq!(watch.verdict(at(7980 + 149)), Verdict::Behind);
+        assert_eq!(watch.verdict(at(7980 + 150)), Verdict::Silent);
     }
 
     #[test]
     fn a_jittery_link_is_given_four_times_its_p99() {
         let mut watch = SilenceWatch::new(at(0), PARENT_SILENT_US);
-        (0..200).for_each(|tick| watch.arrived(at(tick * 100)));
+        (0..300).for_each(|tick| watch.fed(at(tick * 100)));
         assert!((400_000..=500_000).contains(&watch.limit_us()), "{}", watch.limit_us());
+    }
+
+    #[test]
+    fn a_link_that_carried_nothing_for_long_is_not_called_jittery() {
+        let mut watch = SilenceWatch::new(at(0), PARENT_SILENT_US);
+        (0..300).for_each(|tick| watch.arrived(at(tick * 500)));
+        (1..400).for_each(|tick| watch.fed(at(150_000 + tick * 10)));
+        assert_eq!(watch.limit_us(), PARENT_SILENT_US);
     }
 
     #[test]
@@ -224,7 +246,7 @@ mod tests {
         let mut now = 0;
         for tick in 0..1000 {
             now += if tick == 500 { 2000 } else { 20 };
-            watch.arrived(at(now));
+            watch.fed(at(now));
         }
         assert_eq!(watch.limit_us(), PARENT_SILENT_US);
     }
@@ -233,7 +255,7 @@ mod tests {
     fn a_parent_whose_backup_is_ahead_is_behind_after_100_ms() {
         let mut watch = FeedWatch::new(at(0));
         (1..=30).for_each(|tick| {
-            watch.arrived(at(tick * 33));
+            watch.fed(at(tick * 33));
             watch.progressed(at(tick * 33), tick * 33 * MS);
         });
         for ms in (1000..1300).step_by(10) {

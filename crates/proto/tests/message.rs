@@ -120,7 +120,7 @@ fn invite_key() -> plenary_proto::seal::RoomKey {
 fn a_full_ballot_and_a_full_roster_fit_an_envelope() {
     let reports = list((0..BALLOT_REPORTS_MAX).map(|_| report()).collect());
     let claims = list((0..ROSTER_MAX).map(|_| claim()).collect());
-    let ballot = Ballot { reports, claims, outcome: outcome() };
+    let ballot = Ballot { reports, claims, sitting: list(vec![]), outcome: outcome() };
     let ballot = Message::Ballot(Box::new(Signed::new(&key(2), &room(), 7, 13, NEVER, ballot)));
     assert!(ballot.to_bytes().len() < 56 * 1024, "{} bytes", ballot.to_bytes().len());
     let mut full = roster();
@@ -182,7 +182,12 @@ fn a_message_verifies_only_with_every_signature_intact() {
             variant(&message)
         );
     }
-    let mut ballot = Ballot { reports: list(vec![report()]), claims: list(vec![]), outcome: outcome() };
+    let mut ballot = Ballot {
+        reports: list(vec![report()]),
+        claims: list(vec![]),
+        sitting: list(vec![]),
+        outcome: outcome(),
+    };
     ballot.reports = list(vec![Signed { sender: key(5).id(), ..report() }]);
     let ballot = Message::Ballot(Box::new(Signed::new(&key(2), &room(), 7, 13, NEVER, ballot)));
     assert!(ballot.verify(&room(), &key(1).id(), NOW).is_err(), "a report put under another's name");

@@ -72,7 +72,7 @@ impl World {
         }
         self.hold(at, frame);
         for warm in self.peers[at].passing.clone() {
-            self.datagram(at, warm, Happening::Arrival { to: 0, from: at });
+            self.datagram(at, warm, Happening::Arrival { to: 0, from: at, media: true });
         }
     }
 
@@ -128,7 +128,7 @@ impl World {
 
     /// A frame has come over a link.
     pub(crate) fn frame_arrived(&mut self, to: usize, from: usize, frame: Frame) {
-        self.heard(to, from);
+        self.heard(to, from, true);
         let from_id = self.peers[from].id;
         let peer = &mut self.peers[to];
         if !peer.followed.values().any(|(id, _)| *id == frame.stream) {
@@ -208,7 +208,7 @@ impl World {
 
     pub(crate) fn beat_arrived(&mut self, to: usize, from: usize, beat: Beat) {
         let now = self.now;
-        self.heard(to, from);
+        self.heard(to, from, false);
         match beat {
             Beat::Head(head) => {
                 let from_id = self.peers[from].id;
@@ -225,19 +225,19 @@ impl World {
         }
     }
 
-    /// Something came from a peer.
-    pub(crate) fn heard(&mut self, to: usize, from: usize) {
+    /// Something came from a peer, media or not.
+    pub(crate) fn heard(&mut self, to: usize, from: usize, media: bool) {
         let now = self.now;
         let from_id = self.peers[from].id;
         let peer = &mut self.peers[to];
         peer.last_from.insert(from, now);
         if let Some(feed) = peer.feed.as_mut().filter(|_| peer.parent == Some(from_id)) {
-            feed.arrived(now);
+            if media { feed.fed(now) } else { feed.arrived(now) }
         }
         if let Some((mixer, watch)) = &mut peer.mixer_watch
             && *mixer == from_id
         {
-            watch.arrived(now);
+            if media { watch.fed(now) } else { watch.arrived(now) }
         }
     }
 
@@ -321,7 +321,7 @@ impl World {
             self.datagram(at, backup, Happening::Beat { to: 0, from: at, beat: Beat::HeadWanted });
         }
         for above in pings {
-            self.datagram(at, above, Happening::Arrival { to: 0, from: at });
+            self.datagram(at, above, Happening::Arrival { to: 0, from: at, media: false });
         }
         let head = self.head(at);
         for child in heads {

@@ -117,6 +117,7 @@ pub(crate) enum Happening {
     Arrival {
         to: usize,
         from: usize,
+        media: bool,
     },
     Produce(usize),
     Warm(usize),
@@ -253,7 +254,7 @@ impl World {
             }
             Happening::Control { to, from, message } => {
                 if self.link_is_up(from, to) || matches!(*message, Message::Bye(_)) {
-                    self.heard(to, from);
+                    self.heard(to, from, false);
                     self.deliver(to, from, Via::Link, *message);
                 }
             }
@@ -270,7 +271,9 @@ impl World {
             Happening::Beat { to, from, beat } if self.both_alive(to, from) => {
                 self.beat_arrived(to, from, beat)
             }
-            Happening::Arrival { to, from } if self.both_alive(to, from) => self.heard(to, from),
+            Happening::Arrival { to, from, media } if self.both_alive(to, from) => {
+                self.heard(to, from, media)
+            }
             Happening::Frame { .. } | Happening::Beat { .. } | Happening::Arrival { .. } => {}
             Happening::Produce(at) => self.produce(at),
             Happening::Warm(at) => self.input(at, Input::Warm),

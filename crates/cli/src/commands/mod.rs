@@ -16,7 +16,8 @@ use tracing_subscriber::EnvFilter;
 pub(crate) fn filter(level: Level) -> EnvFilter {
     let ours = ["plenary", "plenary_proto", "plenary_media", "plenary_rtc", "plenary_signal", "plenary_cli"];
     let ours = ours.map(|name| format!("{name}={level}")).join(",");
-    EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(format!("error,webrtc=off,rtc=off,{ours}")))
+    EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| EnvFilter::new(format!("error,webrtc=off,rtc=off,{ours}")))
 }
 
 /// Logs to stderr.

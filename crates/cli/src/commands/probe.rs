@@ -50,8 +50,13 @@ pub(crate) fn run(args: ProbeArgs) -> Result<(), Failure> {
         None => Vec::new(),
     };
     let would_mix = bench.encode_us + bench.decode_us <= 16_667;
-    let probed =
-        Probed { encode_us: bench.encode_us, decode_us: bench.decode_us, composite_us, would_mix, candidates };
+    let probed = Probed {
+        encode_us: bench.encode_us,
+        decode_us: bench.decode_us,
+        composite_us,
+        would_mix,
+        candidates,
+    };
     match &args.json {
         Some(to) => Ok(json::write(to, &probed)?),
         None => {
@@ -81,8 +86,7 @@ fn print(probed: &Probed) {
 /// Thread time to compose one picture of four moving tiles.
 fn composite_us() -> anyhow::Result<f64> {
     let mut composer = Composer::new(1280, 720);
-    let tiles: Vec<_> =
-        (0..4).map(|id| Tile { id, name: format!("speaker {id}"), muted: false }).collect();
+    let tiles: Vec<_> = (0..4).map(|id| Tile { id, name: format!("speaker {id}"), muted: false }).collect();
     composer.set_tiles(&tiles);
     anyhow::ensure!(grid(4, 1280, 720).len() == 4, "four tiles");
     // formats are checked here, so that a machine without codecs says so at once

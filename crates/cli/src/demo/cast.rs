@@ -68,7 +68,11 @@ pub(crate) struct Cast {
 
 impl Cast {
     /// The host opens the room; everyone else joins: speakers in their order, then candidates, then viewers.
-    pub(crate) async fn assemble(args: DemoArgs, out: PathBuf, bench: (u32, u32)) -> Result<Arc<Cast>, Failure> {
+    pub(crate) async fn assemble(
+        args: DemoArgs,
+        out: PathBuf,
+        bench: (u32, u32),
+    ) -> Result<Arc<Cast>, Failure> {
         let clock = Clock::start();
         let told: Arc<Mutex<Vec<Told>>> = Arc::default();
         let cpu_before_s = super::report::cpu_s();
@@ -303,7 +307,8 @@ impl Cast {
         for viewer in report.viewers() {
             by_depth.entry(viewer.depth).or_default().push(viewer.index);
         }
-        let mut kept: Vec<usize> = by_depth.values().filter_map(|viewers| viewers.first().copied()).take(most).collect();
+        let mut kept: Vec<usize> =
+            by_depth.values().filter_map(|viewers| viewers.first().copied()).take(most).collect();
         let rest = by_depth.values().flatten().copied().filter(|index| !kept.contains(index));
         let rest: Vec<_> = rest.collect();
         kept.extend(rest.into_iter().take(most.saturating_sub(kept.len())));

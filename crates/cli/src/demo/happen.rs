@@ -70,7 +70,12 @@ fn affected(cast: &Cast, what: What, target: &Arc<Actor>) -> Vec<usize> {
     if what == What::KillSpeaker {
         return Vec::new();
     }
-    let parent_of = |peer| viewers.iter().find(|(_, actor)| actor.room.me() == peer).and_then(|(_, actor)| actor.room.snapshot().parent);
+    let parent_of = |peer| {
+        viewers
+            .iter()
+            .find(|(_, actor)| actor.room.me() == peer)
+            .and_then(|(_, actor)| actor.room.snapshot().parent)
+    };
     let through = |actor: &Arc<Actor>| {
         let mut above = actor.room.snapshot().parent;
         for _ in 0..viewers.len() {

@@ -28,7 +28,8 @@ pub(crate) struct Heard {
 impl Heard {
     /// Writes what is heard to `file`. `index` is the speaker's, when all play the test source.
     pub(crate) fn start(mut sound: Sound, file: PathBuf, index: Option<usize>) -> anyhow::Result<Heard> {
-        let spec = WavSpec { channels: 1, sample_rate: RATE, bits_per_sample: 16, sample_format: SampleFormat::Int };
+        let spec =
+            WavSpec { channels: 1, sample_rate: RATE, bits_per_sample: 16, sample_format: SampleFormat::Int };
         let output = File::create(&file).with_context(|| format!("cannot write {}", file.display()))?;
         let mut writer = WavWriter::new(BufWriter::new(output), spec)?;
         let last: Arc<Mutex<Vec<f32>>> = Arc::default();
@@ -56,7 +57,8 @@ impl Heard {
         let kept = self.last.lock();
         let judged = &kept[kept.len().saturating_sub(JUDGED)..];
         let power = |index: usize| tone_power(judged, 300.0 + 150.0 * index as f64);
-        let others: Vec<f64> = speakers.iter().filter(|index| **index != own).map(|index| power(*index)).collect();
+        let others: Vec<f64> =
+            speakers.iter().filter(|index| **index != own).map(|index| power(*index)).collect();
         let mean = others.iter().sum::<f64>() / others.len() as f64;
         let floor = 1e-12; // −120 dB: nothing is quieter than silence
         (!others.is_empty() && mean > 0.0).then(|| round(10.0 * (power(own).max(floor) / mean).log10()))

@@ -72,7 +72,11 @@ fn check(args: &DemoArgs) -> Result<(), Failure> {
 fn log_to(file: &Path, level: tracing::Level) -> anyhow::Result<()> {
     let log = fs::File::create(file).with_context(|| format!("cannot write {}", file.display()))?;
     let level = level.max(tracing::Level::INFO);
-    tracing_subscriber::fmt().with_env_filter(filter(level)).with_ansi(false).with_writer(Arc::new(log)).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter(level))
+        .with_ansi(false)
+        .with_writer(Arc::new(log))
+        .init();
     Ok(())
 }
 

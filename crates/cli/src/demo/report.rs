@@ -182,7 +182,12 @@ pub(crate) struct EventReport {
 
 impl EventReport {
     /// What happened at a time of the clock, to whom, and which viewers it cut off.
-    pub(crate) fn new(what: &'static str, at_us: u64, peer: Option<PeerId>, affected: Vec<usize>) -> EventReport {
+    pub(crate) fn new(
+        what: &'static str,
+        at_us: u64,
+        peer: Option<PeerId>,
+        affected: Vec<usize>,
+    ) -> EventReport {
         EventReport {
             at_ms: 0.0,
             what,
@@ -286,7 +291,9 @@ impl Report {
             event.at_ms = cast.ms(event.at_us);
             event.resumed_ms = resumed(event, &figures, end_us);
         }
-        let children = |one: &Figures| figures.iter().filter(|child| child.viewer.parent == Some(short(&one.peer))).count();
+        let children = |one: &Figures| {
+            figures.iter().filter(|child| child.viewer.parent == Some(short(&one.peer))).count()
+        };
         Ok(Report {
             version: env!("CARGO_PKG_VERSION"),
             seed: cast.args().room.seed,
@@ -352,7 +359,8 @@ impl Report {
             };
             let _ = writeln!(text, "{:.1} s {}: {resumed}", event.at_ms / 1000.0, event.what);
         }
-        let share = |viewer: &ViewerReport| viewer.frames_received as f64 / viewer.frames_expected.max(1) as f64;
+        let share =
+            |viewer: &ViewerReport| viewer.frames_received as f64 / viewer.frames_expected.max(1) as f64;
         let worst = self.viewers.iter().map(share).fold(f64::INFINITY, f64::min);
         if worst.is_finite() {
             let _ = writeln!(
@@ -389,7 +397,8 @@ impl Ticks {
     fn counted(&self, viewer: ViewerReport, reception: &ReceptionStats) -> ViewerReport {
         let Some(first) = reception.log.first().filter(|_| !self.made.is_empty()) else { return viewer };
         let first = tick(first.captured_us, self.fps);
-        let seen: BTreeSet<u64> = reception.log.iter().map(|frame| tick(frame.captured_us, self.fps)).collect();
+        let seen: BTreeSet<u64> =
+            reception.log.iter().map(|frame| tick(frame.captured_us, self.fps)).collect();
         let expected: Vec<_> = self.made.range(first..).collect();
         ViewerReport {
             frames_expected: expected.len() as u64,
@@ -414,7 +423,8 @@ fn resumed(event: &EventReport, figures: &[Figures], end_us: u64) -> Option<Resu
         }
         let arrivals = one.reception.log.iter().map(|frame| frame.at_us).chain([end_us]);
         let arrivals: Vec<u64> = arrivals.collect();
-        let after = arrivals.windows(2).filter(|pair| pair[1] > event.at_us && pair[0] < event.at_us + AFTERMATH_US);
+        let after =
+            arrivals.windows(2).filter(|pair| pair[1] > event.at_us && pair[0] < event.at_us + AFTERMATH_US);
         waits.extend(after.map(|pair| (pair[1] - pair[0]) as f64 / 1000.0).reduce(f64::max));
     }
     waits.sort_by(f64::total_cmp);

@@ -18,9 +18,15 @@ impl Driver {
             Output::Signal(to, message) => self.send_letter(to, &message),
             Output::Relay { next, to, route, message } => {
                 let now_us = self.clock.now_us();
-                let sealed = self.letters.seal(Some(to), &message, now_us).map(|sealed| List::try_from(sealed.to_vec()));
+                let sealed = self
+                    .letters
+                    .seal(Some(to), &message, now_us)
+                    .map(|sealed| List::try_from(sealed.to_vec()));
                 if let Some(Ok(sealed)) = sealed {
-                    self.control(&next, &Message::Relay(Relay { from: self.me, to, route, passed: 0, sealed }));
+                    self.control(
+                        &next,
+                        &Message::Relay(Relay { from: self.me, to, route, passed: 0, sealed }),
+                    );
                 }
             }
             Output::Offer(peer, kind) => {

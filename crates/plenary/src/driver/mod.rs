@@ -203,8 +203,15 @@ impl Driver {
 
     pub(crate) fn renew_snapshot(&mut self) {
         self.snapshot_due_us = self.clock.now_us() + SNAPSHOT_US;
-        let entries: Vec<Entry> = self.brain.roster().map(|roster| roster.entries.to_vec()).unwrap_or_default();
-        let snapshot = RoomSnapshot::new(&self.brain.snapshot(), &entries, self.brain.roster(), self.peers.home(), self.parents_had.saturating_sub(1));
+        let entries: Vec<Entry> =
+            self.brain.roster().map(|roster| roster.entries.to_vec()).unwrap_or_default();
+        let snapshot = RoomSnapshot::new(
+            &self.brain.snapshot(),
+            &entries,
+            self.brain.roster(),
+            self.peers.home(),
+            self.parents_had.saturating_sub(1),
+        );
         self.snapshot.send_if_modified(|known| {
             let changed = *known != snapshot;
             *known = snapshot;

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use plenary_proto::{PeerId, Rank};
 use plenary_proto::message::{LinkKind, Reassembly, Resume, VideoAsk};
+use plenary_proto::{PeerId, Rank};
 use plenary_rtc::LinkId;
 
 use crate::flow::Flow;

@@ -68,7 +68,8 @@ impl Inflow {
             return;
         }
         if self.streams.len() >= STREAMS_MAX
-            && let Some(oldest) = self.streams.iter().min_by_key(|(_, stream)| stream.used_us).map(|(id, _)| *id)
+            && let Some(oldest) =
+                self.streams.iter().min_by_key(|(_, stream)| stream.used_us).map(|(id, _)| *id)
         {
             self.streams.remove(&oldest);
         }
@@ -128,9 +129,10 @@ impl Inflow {
     }
 
     fn newest_of(&self, speaker: &PeerId) -> Option<&Stream> {
-        let of_speaker = self.streams.values().filter(|stream| {
-            stream.spec.maker == *speaker && stream.spec.kind == StreamKind::Speaker
-        });
+        let of_speaker = self
+            .streams
+            .values()
+            .filter(|stream| stream.spec.maker == *speaker && stream.spec.kind == StreamKind::Speaker);
         of_speaker.max_by_key(|stream| stream.used_us)
     }
 
@@ -171,12 +173,19 @@ impl Inflow {
         sending: &Sending,
     ) {
         let id = packet.identity.stream;
-        let Some(stream) = self.streams.get(&id).filter(|stream| stream.spec.kind == StreamKind::Speaker) else { return };
-        let Some(place) = self.speakers.iter().position(|speaker| *speaker == stream.spec.maker) else { return };
+        let Some(stream) = self.streams.get(&id).filter(|stream| stream.spec.kind == StreamKind::Speaker)
+        else {
+            return;
+        };
+        let Some(place) = self.speakers.iter().position(|speaker| *speaker == stream.spec.maker) else {
+            return;
+        };
         let trunk = LinkKind::Trunk((place / TRUNK_STREAMS) as u8);
         let base = 2 * (place % TRUNK_STREAMS) as u8;
         for (peer, announced) in &mut self.passing {
-            let (Some(link), Some(control)) = (links.get(&(*peer, trunk)), links.get(&(*peer, LinkKind::Peer))) else {
+            let (Some(link), Some(control)) =
+                (links.get(&(*peer, trunk)), links.get(&(*peer, LinkKind::Peer)))
+            else {
                 continue;
             };
             if announced.insert(slot_code(trunk, base), id) == Some(id) {

@@ -1,8 +1,8 @@
 //! Making a stream: each frame gets its number and its identity, each packet its own.
 
 use bytes::Bytes;
-use plenary_media::Frame;
 use plenary_media::Encoded;
+use plenary_media::Frame;
 use plenary_media::payload::packetize;
 use plenary_proto::identity::{FrameIdentity, MediaKind, PacketIdentity, h264, opus};
 use plenary_proto::{PeerId, Rank, RoomId, StreamId, StreamKind, StreamSpec};
@@ -47,7 +47,9 @@ impl Maker {
         let data = match encoded.kind {
             MediaKind::Video => Bytes::from(h264::mark(&encoded.data, &identity)?),
             // silence of one or two bytes stays as it is: its identity follows from its neighbours
-            MediaKind::Sound => opus::mark(&encoded.data, &identity).map_or(encoded.data.clone(), Bytes::from),
+            MediaKind::Sound => {
+                opus::mark(&encoded.data, &identity).map_or(encoded.data.clone(), Bytes::from)
+            }
         };
         let frame = Frame { kind: encoded.kind, identity, data };
         let payloads = match packetize(&frame) {

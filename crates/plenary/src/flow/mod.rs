@@ -213,9 +213,10 @@ impl Flow {
             StreamKind::Program => state.program.follow(id, stream.spec),
             StreamKind::Speaker | StreamKind::MixMinus => state.inflow.follow(id, stream.spec, now_us),
         }
-        let (now, later): (VecDeque<_>, VecDeque<_>) = std::mem::take(&mut state.early).into_iter().partition(
-            |early| early.peer == peer && early.code & !1 == code && early.packet.identity.stream == id,
-        );
+        let (now, later): (VecDeque<_>, VecDeque<_>) =
+            std::mem::take(&mut state.early).into_iter().partition(|early| {
+                early.peer == peer && early.code & !1 == code && early.packet.identity.stream == id
+            });
         state.early = later;
         drop(state);
         for early in now {
@@ -314,7 +315,8 @@ impl Flow {
         let mut state = self.state();
         if *speaker == self.me {
             state.own_key_wanted = true;
-        } else if let (Some((link, slot)), Some(sending)) = (state.inflow.source_of(speaker), self.sending()) {
+        } else if let (Some((link, slot)), Some(sending)) = (state.inflow.source_of(speaker), self.sending())
+        {
             sending.want_key(link, slot);
         }
     }
@@ -363,7 +365,13 @@ impl Flow {
     }
 
     /// Sends a packet of a speaker's mix-minus; `told` says whether the speaker knows of the stream.
-    pub(crate) fn send_mix_minus(&self, speaker: &PeerId, maker: &Maker, packets: Vec<MediaPacket>, told: bool) -> bool {
+    pub(crate) fn send_mix_minus(
+        &self,
+        speaker: &PeerId,
+        maker: &Maker,
+        packets: Vec<MediaPacket>,
+        told: bool,
+    ) -> bool {
         let Some(sending) = self.sending() else { return false };
         if *speaker == self.me {
             let now_us = self.now_us();
@@ -481,11 +489,13 @@ impl PacketSink for Flow {
         let mut guard = self.state();
         let state = &mut *guard;
         let Some((peer, link_kind)) = state.by_id.get(&link).copied() else { return };
-        state.watches.arrived(peer, self.time(now_us));
+        state.watches.fed(peer, self.time(now_us));
         let code = slot_code(link_kind, slot);
         let id = packet.identity.stream;
         let streams = state.followed.get(&(peer, code & !1));
-        let Some((_, stream_kind)) = streams.and_then(|streams| streams.iter().find(|(known, _)| *known == id)) else {
+        let Some((_, stream_kind)) =
+            streams.and_then(|streams| streams.iter().find(|(known, _)| *known == id))
+        else {
             if state.early.len() >= EARLY_MAX {
                 state.early.pop_front();
             }

@@ -184,7 +184,8 @@ impl Program {
         let rank = |id: &StreamId| self.streams.get(id).map(|stream| stream.spec.rank);
         let wins = match self.current.as_ref().and_then(rank) {
             None => true,
-            Some(current) => rank(&id).is_some_and(|new| new == self.mandate || (new >= current && current != self.mandate)),
+            Some(current) => rank(&id)
+                .is_some_and(|new| new == self.mandate || (new >= current && current != self.mandate)),
         };
         if !wins || self.current == Some(id) {
             return;
@@ -253,10 +254,13 @@ impl Program {
     /// Tells a child of the current stream, and sends it what it lacks of the past: from where it is, or the
     /// current group of pictures with the sound that goes with it.
     fn start(&mut self, peer: PeerId, from: Option<Resume>, now_us: u64, sending: &Sending) {
-        let Some((id, stream)) = self.current.and_then(|id| Some((id, self.streams.get(&id)?))) else { return };
+        let Some((id, stream)) = self.current.and_then(|id| Some((id, self.streams.get(&id)?))) else {
+            return;
+        };
         let Some(child) = self.children.get_mut(&peer) else { return };
         child.told = Some(id);
-        sending.control(child.link, &Message::Stream(StreamUse { slot: PROGRAM_SLOTS[0], spec: stream.spec }));
+        sending
+            .control(child.link, &Message::Stream(StreamUse { slot: PROGRAM_SLOTS[0], spec: stream.spec }));
         let [video, sound] = &stream.caches;
         let (video_from, sound_from) = match from.filter(|from| from.stream == id) {
             Some(from) => (from.video_packet + 1, from.sound_packet + 1),
@@ -287,7 +291,8 @@ impl Program {
 
     /// The same as a head, without our place in the tree.
     pub(crate) fn head(&self) -> Head {
-        let Some((have, stream)) = self.have().and_then(|have| Some((have, self.streams.get(&have.stream)?))) else {
+        let Some((have, stream)) = self.have().and_then(|have| Some((have, self.streams.get(&have.stream)?)))
+        else {
             return Head::default();
         };
         Head {

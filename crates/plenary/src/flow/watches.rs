@@ -17,7 +17,18 @@ pub(crate) struct Watches {
 }
 
 impl Watches {
-    /// Something came from a peer, on any link.
+    /// A packet of media came from a peer, on any link.
+    pub(crate) fn fed(&mut self, peer: PeerId, now: Time) {
+        if let Some((_, watch, _)) = self.feed.as_mut().filter(|(parent, ..)| *parent == peer) {
+            watch.fed(now);
+        }
+        if let Some((_, watch, _)) = self.mixer.as_mut().filter(|(mixer, ..)| *mixer == peer) {
+            watch.fed(now);
+        }
+        self.arrived(peer, now);
+    }
+
+    /// Something else came from a peer, on any link.
     pub(crate) fn arrived(&mut self, peer: PeerId, now: Time) {
         self.last.insert(peer, now);
         if let Some((_, watch, _)) = self.feed.as_mut().filter(|(parent, ..)| *parent == peer) {

@@ -85,7 +85,7 @@ pub struct Outcome {
     pub mixers: List<PeerId, MIXERS_MAX>,
     /// Those kept warm, the next to take over first.
     pub standbys: List<PeerId, MIXERS_MAX>,
-    /// BLAKE3 of the postcard of the reports and claims it follows from.
+    /// BLAKE3 of the postcard of what it follows from: (reports, claims, sitting mixers).
     pub evidence: [u8; 32],
 }
 
@@ -100,6 +100,8 @@ pub struct Ballot {
     pub reports: List<Signed<Report>, BALLOT_REPORTS_MAX>,
     /// Every claim the opener holds, sorted by sender.
     pub claims: List<Signed<Claim>, ROSTER_MAX>,
+    /// The mixers in force meanwhile; empty before the first election is decided.
+    pub sitting: List<PeerId, MIXERS_MAX>,
     /// What follows.
     pub outcome: Outcome,
 }

@@ -153,7 +153,12 @@ pub(crate) fn samples() -> Vec<Message> {
             7,
             13,
             NEVER,
-            Ballot { reports: list(vec![report()]), claims: list(vec![claim()]), outcome: outcome() },
+            Ballot {
+                reports: list(vec![report()]),
+                claims: list(vec![claim()]),
+                sitting: list(vec![key(4).id()]),
+                outcome: outcome(),
+            },
         ))),
         Message::Vote {
             term: 3,
