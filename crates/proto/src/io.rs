@@ -216,7 +216,7 @@ pub enum Output {
         /// The mandate.
         rank: Rank,
     },
-    /// Tell a peer whether anything has come from that mixer within the last 350 ms: [`Message::Heard`].
+    /// Tell a peer for how long nothing has come from that mixer: [`Message::Heard`].
     AnswerHeard {
         /// Who asks.
         to: PeerId,

@@ -30,8 +30,10 @@ pub(crate) struct Mandate {
     makers: VecDeque<(Rank, PeerId)>,
     /// An outcome under a roster that hasn't come yet.
     early: Option<Decided>,
-    /// A regency that was withdrawn; lower ones of its term are not taken again.
+    /// The last regency that was withdrawn, which is not taken again, nor are lower ones of its term; and the
+    /// proof.
     withdrawn: Rank,
+    pub(crate) alive: Option<Signed<Alive>>,
 }
 
 impl Mandate {
@@ -108,6 +110,7 @@ impl Mandate {
         self.mixers = decided.body.mixers.to_vec();
         self.standbys = decided.body.standbys.to_vec();
         self.take_over = None;
+        self.alive = None;
         out.event(Event::Decided {
             term: decided.body.term,
             reason: decided.body.reason,
@@ -152,27 +155,35 @@ impl Mandate {
         true
     }
 
-    /// A mixer that was taken over says that it lives: the regency ends, the mixer is back in force.
-    pub(crate) fn alive(&mut self, out: &mut Outbox, alive: &Signed<Alive>) -> bool {
-        let Some(take_over) = &self.take_over else { return false };
-        let TakeOver { rank, over, polite } = take_over.body;
-        let proper =
-            !polite && alive.sender == over && alive.body.rank < rank && alive.body.rank.term == rank.term;
-        if !proper || rank != self.rank {
+    /// A mixer that was taken over says that it lives: the regency ends, the mixer is back in force. It may say
+    /// so before the take-over has come here; then that is not taken at all.
+    pub(crate) fn alive(&mut self, out: &mut Outbox, alive: Signed<Alive>) -> bool {
+        let Alive { rank, denied } = alive.body;
+        let proper = self.makers.contains(&(rank, alive.sender))
+            && rank.term == self.rank.term
+            && (rank < denied && denied > self.withdrawn && denied <= self.next_regency());
+        if !proper {
             return false;
         }
-        let regent = take_over.sender;
-        self.withdrawn = rank;
-        self.rank = alive.body.rank;
-        self.take_over = None;
-        for mixer in &mut self.mixers {
-            if *mixer == regent {
-                *mixer = over;
+        self.withdrawn = denied;
+        let mixer = alive.sender;
+        self.alive = Some(alive);
+        let denies = |take_over: &mut Signed<TakeOver>| {
+            let TakeOver { rank, over, polite } = take_over.body;
+            rank == denied && over == mixer && !polite
+        };
+        if let Some(take_over) = self.take_over.take_if(denies) {
+            let regent = take_over.sender;
+            self.rank = rank;
+            for mixing in &mut self.mixers {
+                if *mixing == regent {
+                    *mixing = mixer;
+                }
             }
+            self.standbys.insert(0, regent);
+            out.event(Event::Withdrawn { rank: denied, peer: regent });
+            self.remember(out);
         }
-        self.standbys.insert(0, regent);
-        out.event(Event::Withdrawn { rank, peer: regent });
-        self.remember(out);
         true
     }
 

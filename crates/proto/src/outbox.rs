@@ -10,7 +10,7 @@ use crate::id::{PeerId, Rank};
 use crate::io::{Event, Output};
 use crate::links::LinkTable;
 use crate::mandate::Mandate;
-use crate::message::{Decided, ElectionReason, LinkKind, Message, SignedRoster, TakeOver};
+use crate::message::{Alive, Decided, ElectionReason, LinkKind, Message, SignedRoster, TakeOver};
 use crate::rng::Rng;
 use crate::roster::Stage;
 use crate::seal::{Keypair, Signed, Statement};
@@ -38,6 +38,8 @@ pub(crate) enum Note {
     Decided(Box<Decided>),
     /// We take over; from the succession's own declaration.
     TakeOver(Signed<TakeOver>),
+    /// A mixer that was declared gone lives.
+    Alive(Signed<Alive>),
     /// We have begun to mix, or stopped.
     Mixing(bool),
     /// Viewers below us, ourselves included, by the tree's count.

@@ -378,6 +378,12 @@ impl RoomState {
                     self.tree.pass_down(&mut self.shared.view(), &message, None);
                 }
             }
+            Note::Alive(alive) => {
+                let message = Message::Alive(alive.clone());
+                if self.shared.mandate.alive(&mut self.shared.out, alive) {
+                    self.tree.pass_down(&mut self.shared.view(), &message, None);
+                }
+            }
             Note::LinkUp(peer, LinkKind::Peer) => {
                 self.tell_where_things_stand(peer);
                 self.mixing.link_changed(&mut self.shared.view(), peer, true);
@@ -435,6 +441,9 @@ impl RoomState {
         }
         if let Some(take_over) = &self.shared.mandate.take_over {
             self.shared.out.send(peer, Message::TakeOver(take_over.clone()));
+        }
+        if let Some(alive) = &self.shared.mandate.alive {
+            self.shared.out.send(peer, Message::Alive(alive.clone()));
         }
     }
 
@@ -500,7 +509,9 @@ impl RoomState {
                 self.shared.out.act(Output::AnswerHeard { to: from, mixer });
             }
             Message::HearWanted { .. } => {}
-            Message::Heard { mixer, heard } => self.succession.heard(&self.shared.view(), from, mixer, heard),
+            Message::Heard { mixer, silent_us } => {
+                self.succession.heard(&self.shared.view(), from, mixer, silent_us);
+            }
             Message::TakeOver(take_over) => {
                 let mixing = self.mixing.is_mixing();
                 let mine = self.succession.may_take(&mut self.shared.view(), &take_over, mixing);
@@ -509,12 +520,7 @@ impl RoomState {
                     self.shared.out.note(Note::TakeOver(take_over));
                 }
             }
-            Message::Alive(alive) => {
-                let message = Message::Alive(alive.clone());
-                if self.shared.mandate.alive(&mut self.shared.out, &alive) {
-                    self.tree.pass_down(&mut self.shared.view(), &message, Some(from));
-                }
-            }
+            Message::Alive(alive) => self.shared.out.note(Note::Alive(alive)),
             Message::TakeOverWanted { rank } => self.succession.wanted(&mut self.shared.view(), from, rank),
             Message::ProbeWanted { train, bytes, rate_bps } => {
                 self.probe.wanted(&mut self.shared.view(), from, train, bytes, rate_bps);

@@ -1,8 +1,8 @@
 //! Taking over without a vote.
 //!
 //! Standby 1 watches the mixer. Half-way to the watch's limit it asks everyone else on stage that it is linked
-//! to whether they hear the mixer. When the limit is reached and nobody does, it declares the next regency and
-//! takes over. A mixer that leaves asks for the same. A mixer that hears it was taken over while it lives says
+//! to how long ago they heard the mixer. When the limit is reached and nobody has heard it for 350 ms, it
+//! declares the next regency and takes over. A mixer that leaves asks for the same. A mixer that hears it was taken over while it lives says
 //! so under its signature, and the regent withdraws.
 
 use crate::id::{PeerId, Rank};
@@ -13,8 +13,8 @@ use crate::roster::Mode;
 use crate::seal::Signed;
 use crate::time::{MS, Time};
 
-/// Somebody who heard the mixer within this time speaks against a take-over (DESIGN §6).
-pub(crate) const HEARD_US: u64 = 350 * MS;
+/// Whoever heard the mixer within this time speaks against a take-over (DESIGN §6).
+const HEARD_US: u64 = 350 * MS;
 /// While somebody hears it, it is asked for again so often.
 const ASK_AGAIN_US: u64 = 100 * MS;
 
@@ -23,6 +23,7 @@ const ASK_AGAIN_US: u64 = 100 * MS;
 pub(crate) struct Succession {
     watched: Option<PeerId>,
     silent: bool,
+    /// When anybody who answered has heard it last.
     heard_at: Option<Time>,
     ask_at: Option<Time>,
     leaving: bool,
@@ -65,16 +66,27 @@ impl Succession {
     }
 
     /// Somebody answers.
-    pub(crate) fn heard(&mut self, view: &View<'_>, from: PeerId, mixer: PeerId, heard: bool) {
-        if heard && self.watched == Some(mixer) && view.stage.contains(&from) {
-            self.heard_at = Some(view.now);
+    pub(crate) fn heard(&mut self, view: &View<'_>, from: PeerId, mixer: PeerId, silent_us: Option<u32>) {
+        if let Some(silent_us) = silent_us
+            && self.watched == Some(mixer)
+            && self.ask_at.is_some()
+            && view.stage.contains(&from)
+        {
+            let heard_at = Time(view.now.0.saturating_sub(silent_us.into()));
+            self.heard_at = self.heard_at.max(Some(heard_at));
         }
     }
 
+    /// From when on nobody's word stands against a take-over.
+    fn unheard_at(&self) -> Time {
+        self.heard_at.map_or(Time(0), |at| at + HEARD_US)
+    }
+
     fn declare_if_gone(&mut self, view: &mut View<'_>) {
-        let Some(mixer) = self.watched else { return };
-        let heard = self.heard_at.is_some_and(|at| view.now.since(at) < HEARD_US);
-        if self.silent && !heard {
+        if let Some(mixer) = self.watched
+            && self.silent
+            && view.now >= self.unheard_at()
+        {
             self.declare(view, mixer, false);
         }
     }
@@ -113,13 +125,14 @@ impl Succession {
         take_over: &Signed<TakeOver>,
         mixing: bool,
     ) -> bool {
-        let TakeOver { over, polite, .. } = take_over.body;
+        let TakeOver { over, polite, rank: denied } = take_over.body;
         if over != view.me || polite || self.leaving || !mixing || !view.mandate.may_take_over(take_over) {
             return true;
         }
         let rank = view.rank();
-        let alive = view.sign(Alive { rank });
-        view.send_stage(&Message::Alive(alive));
+        let alive = view.sign_for_ever(Alive { rank, denied });
+        view.send_stage(&Message::Alive(alive.clone()));
+        view.out.note(Note::Alive(alive));
         false
     }
 
@@ -128,11 +141,12 @@ impl Succession {
             && at <= view.now
         {
             self.ask_round(view, mixer);
-            self.declare_if_gone(view);
         }
+        self.declare_if_gone(view);
     }
 
     pub(crate) fn next_timeout(&self) -> Option<Time> {
-        self.ask_at
+        let unheard_at = self.silent.then(|| self.unheard_at());
+        self.ask_at.map(|at| unheard_at.map_or(at, |unheard_at| at.min(unheard_at)))
     }
 }

@@ -12,6 +12,8 @@ use crate::time::{MS, Time};
 pub const PARENT_SILENT_US: u64 = 150 * MS;
 /// A mixer that its standby watches may (DESIGN §6).
 pub const MIXER_SILENT_US: u64 = 350 * MS;
+/// Nothing may have come from it yet for this long: it warms up first. A guess.
+pub const MIXER_BEGIN_US: u64 = 2_000 * MS;
 /// A child that is fed, and pings its parent each [`PING_US`], may.
 pub const CHILD_SILENT_US: u64 = 1_500 * MS;
 /// Peers above and below ping each other this often.
@@ -77,6 +79,7 @@ impl Gaps {
 #[derive(Clone, Debug)]
 pub struct SilenceWatch {
     floor_us: u64,
+    unfed_us: u64,
     last: Time,
     /// Media has come.
     fed: bool,
@@ -86,7 +89,19 @@ pub struct SilenceWatch {
 impl SilenceWatch {
     /// Begins now, as if something had just come. Silence up to `floor_us` is always allowed.
     pub fn new(now: Time, floor_us: u64) -> SilenceWatch {
-        SilenceWatch { floor_us, last: now, fed: false, gaps: Gaps { counts: [0; BUCKETS], total: 0 } }
+        SilenceWatch {
+            floor_us,
+            unfed_us: floor_us,
+            last: now,
+            fed: false,
+            gaps: Gaps { counts: [0; BUCKETS], total: 0 },
+        }
+    }
+
+    /// Silence up to so much is allowed before any media has come.
+    pub fn unfed(mut self, unfed_us: u64) -> SilenceWatch {
+        self.unfed_us = unfed_us;
+        self
     }
 
     /// Something came: a head, a message, anything but media.
@@ -107,6 +122,9 @@ impl SilenceWatch {
 
     /// How long a silence may last now.
     pub fn limit_us(&self) -> u64 {
+        if !self.fed {
+            return self.unfed_us;
+        }
         self.floor_us.max((4 * self.gaps.p99_us()).min(SILENT_US_MAX))
     }
 
@@ -238,6 +256,15 @@ mod tests {
         (0..300).for_each(|tick| watch.arrived(at(tick * 500)));
         (1..400).for_each(|tick| watch.fed(at(150_000 + tick * 10)));
         assert_eq!(watch.limit_us(), PARENT_SILENT_US);
+    }
+
+    #[test]
+    fn a_mixer_that_has_not_begun_is_given_time() {
+        let mut watch = SilenceWatch::new(at(0), MIXER_SILENT_US).unfed(MIXER_BEGIN_US);
+        watch.arrived(at(500));
+        assert_eq!(watch.verdict(at(1400)), Verdict::Ok);
+        watch.fed(at(1500));
+        assert_eq!(watch.verdict(at(1850)), Verdict::Silent);
     }
 
     #[test]

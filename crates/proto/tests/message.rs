@@ -195,7 +195,7 @@ fn a_message_verifies_only_with_every_signature_intact() {
 
 #[test]
 fn statements_end_when_they_say() {
-    let alive = Signed::new(&key(3), &room(), 7, 12, NOW, Alive { rank: RANK });
+    let alive = Signed::new(&key(3), &room(), 7, 12, NOW, Alive { rank: RANK, denied: RANK });
     assert!(alive.verify(&room(), NOW).is_ok());
     assert_eq!(alive.verify(&room(), NOW + 1), Err(SealError::Expired));
 }

@@ -4,7 +4,9 @@ use std::collections::VecDeque;
 
 use plenary_proto::message::{Beat, Head, LinkKind, Message, Resume, StreamUse};
 use plenary_proto::time::{MS, SECOND};
-use plenary_proto::watchdog::{CHILD_SILENT_US, FeedWatch, MIXER_SILENT_US, PING_US, SilenceWatch};
+use plenary_proto::watchdog::{
+    CHILD_SILENT_US, FeedWatch, MIXER_BEGIN_US, MIXER_SILENT_US, PING_US, SilenceWatch,
+};
 use plenary_proto::{Input, MixRole, PeerId, Rank, StreamId, StreamKind, StreamSpec, Time, Verdict};
 
 use crate::peer::{CACHE_FRAMES, Served};
@@ -258,7 +260,8 @@ impl World {
     pub(crate) fn watch_mixer(&mut self, at: usize, mixer: Option<PeerId>) {
         let now = self.now;
         let peer = &mut self.peers[at];
-        peer.mixer_watch = mixer.map(|mixer| (mixer, SilenceWatch::new(now, MIXER_SILENT_US)));
+        peer.mixer_watch =
+            mixer.map(|mixer| (mixer, SilenceWatch::new(now, MIXER_SILENT_US).unfed(MIXER_BEGIN_US)));
         peer.mixer_verdict = Verdict::Ok;
         self.look_soon(at);
     }
@@ -310,6 +313,10 @@ impl World {
                 served.next_head = now + each;
                 heads.push(*child);
             }
+        }
+        if peer.next_watched <= now {
+            peer.next_watched = now + FEED_HEAD_US;
+            heads.extend(peer.passing.iter().copied());
         }
         let mut pings = Vec::new();
         if peer.next_ping <= now {

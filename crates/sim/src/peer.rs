@@ -53,6 +53,7 @@ pub(crate) struct Peer {
     pub(crate) feed: Option<FeedWatch>,
     pub(crate) feed_verdict: Verdict,
     pub(crate) next_ping: Time,
+    pub(crate) next_watched: Time,
     pub(crate) mixer_watch: Option<(PeerId, SilenceWatch)>,
     pub(crate) mixer_verdict: Verdict,
     // what the checkers read
@@ -89,6 +90,7 @@ impl Peer {
             feed: None,
             feed_verdict: Verdict::Ok,
             next_ping: now,
+            next_watched: now,
             mixer_watch: None,
             mixer_verdict: Verdict::Ok,
             events: Vec::new(),

@@ -419,8 +419,8 @@ impl World {
             }
             Output::AnswerHeard { to, mixer } => {
                 let last = self.index.get(&mixer).and_then(|mixer| self.peers[at].last_from.get(mixer));
-                let heard = last.is_some_and(|last| self.now.since(*last) < 350 * MS);
-                self.control(at, to, Message::Heard { mixer, heard });
+                let silent_us = last.map(|last| self.now.since(*last).min(u32::MAX.into()) as u32);
+                self.control(at, to, Message::Heard { mixer, silent_us });
             }
             Output::AskFeed(peer) => {
                 let from = self.have(at);

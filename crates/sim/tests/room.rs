@@ -84,6 +84,25 @@ fn a_killed_mixer_is_replaced_by_its_standby_before_any_vote_and_then_by_vote() 
 }
 
 #[test]
+fn the_vote_after_a_take_over_does_not_wait_for_the_dead_and_keeps_whoever_took_over() {
+    for seed in SEEDS {
+        let mut world = run(plan(4, 3, 12), seed, 10);
+        let host = world.planned(0);
+        let before = world.snapshot(host);
+        world.kill(before.mixers[0]);
+        world.run_for(20 * SECOND);
+        let taken = when(&world, host, |event| matches!(event, Event::TakenOver { .. }));
+        let voted = when(&world, host, |event| matches!(event, Event::Decided { term: 2, .. }));
+        assert!(voted.since(taken) < 3 * SECOND, "seed {seed}: {}", voted.since(taken));
+        let after = world.snapshot(host);
+        assert_eq!(after.rank, Rank { term: 2, regency: 0 }, "seed {seed}: one vote was enough");
+        assert_eq!(after.mixers, before.standbys, "seed {seed}");
+        assert_eq!(after.standbys.len(), 1, "seed {seed}");
+        assert_ne!(after.standbys, before.mixers, "seed {seed}: the dead one stands by");
+    }
+}
+
+#[test]
 fn a_mixer_that_leaves_is_followed_without_a_gap() {
     for seed in SEEDS {
         let mut world = run(plan(4, 3, 24), seed, 10);

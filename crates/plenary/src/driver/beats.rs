@@ -12,6 +12,8 @@ use crate::flow::Flow;
 
 /// A feeding link without media for this long sends heads, this often (DESIGN §8).
 const FEED_HEAD_US: u64 = 100_000;
+/// Whoever watches a mixer hears from it this often, even when no speaker is sending.
+const WATCH_HEAD_US: u64 = 100_000;
 /// A backup link sends heads this often.
 const BACKUP_HEAD_US: u64 = 500_000;
 /// Pings whose round trip is compared: the shortest of them says most of the clocks.
@@ -30,6 +32,7 @@ pub(crate) struct Beats {
     /// Peers that we promised to feed, and when their next head is due.
     promised: BTreeMap<PeerId, u64>,
     feed_head_us: u64,
+    watch_head_us: u64,
     pinged_us: BTreeMap<PeerId, u64>,
     samples: BTreeMap<PeerId, VecDeque<Sample>>,
 }
@@ -87,6 +90,11 @@ impl Beats {
         if now_us >= forwarded_us + FEED_HEAD_US && now_us >= self.feed_head_us {
             self.feed_head_us = now_us + FEED_HEAD_US;
             due.extend(children);
+        }
+        if now_us >= self.watch_head_us {
+            self.watch_head_us = now_us + WATCH_HEAD_US;
+            let state = flow.state();
+            due.extend(state.inflow.passing().filter_map(|peer| up.get(peer)));
         }
         if !due.is_empty() {
             let head = Self::head(flow, brain);

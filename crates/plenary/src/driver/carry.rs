@@ -73,8 +73,8 @@ impl Driver {
             }
             Output::CallHome { speaker, rank } => self.call_home(speaker, rank),
             Output::AnswerHeard { to, mixer } => {
-                let heard = self.hears(&mixer);
-                self.control(&to, &Message::Heard { mixer, heard });
+                let silent_us = self.silent_us(&mixer);
+                self.control(&to, &Message::Heard { mixer, silent_us });
             }
             Output::AskFeed(peer) => self.flow.ask_feed(peer),
             Output::Role(role) => {

@@ -311,10 +311,10 @@ impl Driver {
         }
     }
 
-    /// Whether anything has come from a peer within the last 350 ms.
-    pub(crate) fn hears(&self, peer: &PeerId) -> bool {
-        let last = self.flow.state().watches.last(peer);
-        last.is_some_and(|last| self.now().since(last) < plenary_proto::watchdog::MIXER_SILENT_US)
+    /// For how long nothing has come from a peer that was ever heard.
+    pub(crate) fn silent_us(&self, peer: &PeerId) -> Option<u32> {
+        let last = self.flow.state().watches.last(peer)?;
+        Some(u32::try_from(self.now().since(last)).unwrap_or(u32::MAX))
     }
 }
 

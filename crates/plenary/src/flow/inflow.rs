@@ -19,8 +19,10 @@ use super::sending::Sending;
 
 /// Streams known at one time: a full roster's, old and new.
 const STREAMS_MAX: usize = 128;
-/// A hole is waited for this long: a repair over 60 ms, twice. Sound has its own patience in the jitter buffer.
-const HOLE_US_MAX: u64 = 250_000;
+/// A hole in a picture stream is waited for this long: a repair over 60 ms, twice. The jitter buffer has its
+/// own patience with sound, 40 ms on a clean link: what is held up longer here comes too late there.
+const VIDEO_HOLE_US_MAX: u64 = 250_000;
+const SOUND_HOLE_US_MAX: u64 = 30_000;
 /// Streams on one trunk link.
 const TRUNK_STREAMS: usize = 8;
 
@@ -73,8 +75,10 @@ impl Inflow {
         {
             self.streams.remove(&oldest);
         }
-        let assembler = |kind| Assembler::new(id, kind, HOLE_US_MAX);
-        let assemblers = [assembler(MediaKind::Video), assembler(MediaKind::Sound)];
+        let assemblers = [
+            Assembler::new(id, MediaKind::Video, VIDEO_HOLE_US_MAX),
+            Assembler::new(id, MediaKind::Sound, SOUND_HOLE_US_MAX),
+        ];
         let stream = Stream { spec, caches: Default::default(), assemblers, via: None, used_us: now_us };
         self.streams.insert(id, stream);
     }
@@ -155,6 +159,11 @@ impl Inflow {
         for peer in peers {
             self.passing.entry(*peer).or_default();
         }
+    }
+
+    /// Whom the speakers are passed on to.
+    pub(crate) fn passing(&self) -> impl Iterator<Item = &PeerId> {
+        self.passing.keys()
     }
 
     /// A link with a warm peer has gone: all is to be announced anew.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use plenary_proto::watchdog::{CHILD_SILENT_US, FeedWatch, MIXER_SILENT_US, SilenceWatch};
+use plenary_proto::watchdog::{CHILD_SILENT_US, FeedWatch, MIXER_BEGIN_US, MIXER_SILENT_US, SilenceWatch};
 use plenary_proto::{PeerId, Time, Verdict};
 
 /// All watches of this peer.
@@ -89,7 +89,8 @@ impl Watches {
     }
 
     pub(crate) fn watch_mixer(&mut self, mixer: Option<PeerId>, now: Time) {
-        self.mixer = mixer.map(|mixer| (mixer, SilenceWatch::new(now, MIXER_SILENT_US), Verdict::Ok));
+        let watch = SilenceWatch::new(now, MIXER_SILENT_US).unfed(MIXER_BEGIN_US);
+        self.mixer = mixer.map(|mixer| (mixer, watch, Verdict::Ok));
     }
 
     pub(crate) fn watch_child(&mut self, child: PeerId, now: Time) {

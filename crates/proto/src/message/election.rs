@@ -133,6 +133,8 @@ impl Statement for TakeOver {
 pub struct Alive {
     /// The mandate it holds on to.
     pub rank: Rank,
+    /// The take-over that was wrong.
+    pub denied: Rank,
 }
 
 impl Statement for Alive {

@@ -75,7 +75,7 @@ pub enum Message {
         /// The last packets it has of your present stream; `None` to start at the next key frame.
         resume: Option<Resume>,
     },
-    /// To a peer on stage: did anything come from that mixer within the last 350 ms?
+    /// To a peer on stage: for how long has nothing come from that mixer?
     HearWanted {
         /// Whom I don't hear.
         mixer: PeerId,
@@ -84,8 +84,8 @@ pub enum Message {
     Heard {
         /// Whom it is about.
         mixer: PeerId,
-        /// Something came from it within the last 350 ms.
-        heard: bool,
+        /// For so long nothing has come from it; `None` when we aren't linked.
+        silent_us: Option<u32>,
     },
     /// The standby takes over; passed on down the tree.
     TakeOver(Signed<TakeOver>),
