@@ -13,6 +13,7 @@ use crate::io::{Event, Output};
 use crate::links::Want;
 use crate::message::{Claim, Consent, Measured, Message, Report, Roster};
 use crate::outbox::View;
+use crate::score::bandwidth_bps_max;
 use crate::seal::Signed;
 use crate::time::{MS, SECOND, Time};
 
@@ -320,6 +321,12 @@ impl Probe {
         let (bytes, rate_bps) = match front.samples.first() {
             None => (FIRST_TRAIN_BYTES, 0),
             Some(guess) => (TRAIN_BYTES, 2 * guess),
+        };
+        // once media flows, no train is faster than what counts: it would be in the media's way
+        let paced = (view.mandate.rank.term > 0).then(|| view.stage.roster().map_or(0, bandwidth_bps_max));
+        let rate_bps = match paced {
+            Some(most) if rate_bps == 0 || rate_bps > most => most,
+            _ => rate_bps,
         };
         self.trains += 1;
         let (train, candidate) = (self.trains, front.candidate);

@@ -63,6 +63,11 @@ struct Standing {
     lower_id: Reverse<PeerId>,
 }
 
+/// The bandwidth past which more counts no more, bits per second.
+pub(crate) fn bandwidth_bps_max(roster: &Roster) -> u64 {
+    2 * Job::of(roster).bandwidth_bps
+}
+
 /// What the job takes, from the roster.
 struct Job {
     bandwidth_bps: u64,
@@ -152,7 +157,7 @@ pub(crate) fn tally(
         .collect();
 
     let speed_needed = MICRO as u64 / job.half_frame_us.max(1);
-    award(&mut tallies, WEIGHTS.bandwidth, |tally| tally.bandwidth_bps.min(2 * job.bandwidth_bps));
+    award(&mut tallies, WEIGHTS.bandwidth, |tally| tally.bandwidth_bps.min(bandwidth_bps_max(roster)));
     award(&mut tallies, WEIGHTS.encode, |tally| {
         tally.encode_us.map_or(0, |us| MICRO as u64 / u64::from(us.max(1))).min(2 * speed_needed)
     });

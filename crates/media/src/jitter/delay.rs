@@ -17,6 +17,9 @@ const LOSSY_ONE_IN: usize = 500;
 const LOSSY_COUNT_MIN: usize = 2;
 /// The delay is judged anew after this many frames: 100 ms.
 const JUDGE_EVERY: u32 = 5;
+/// After a change of path it is not judged before this many have come: 2 s. A guess: the p95 of fewer is made by
+/// the commotion of the change.
+const JUDGED_ANEW_AFTER: u32 = 100;
 /// The delay falls by 5 ms in a second. A guess: slower than anybody hears, faster than calls end.
 const FALL_US: u64 = 5_000 * SOUND_FRAME_US * JUDGE_EVERY as u64 / 1_000_000;
 
@@ -27,11 +30,13 @@ pub(super) struct Delay {
     rtt_us: u64,
     current_us: u64,
     unjudged: u32,
+    /// Frames still to come before the delay is judged.
+    unsettled: u32,
 }
 
 impl Default for Delay {
     fn default() -> Delay {
-        Delay { transits_us: VecDeque::new(), rtt_us: 0, current_us: HOLD_US_MIN, unjudged: 0 }
+        Delay { transits_us: VecDeque::new(), rtt_us: 0, current_us: HOLD_US_MIN, unjudged: 0, unsettled: 0 }
     }
 }
 
@@ -44,6 +49,12 @@ impl Delay {
         self.rtt_us = rtt_us;
     }
 
+    /// Forgets how it was until now; the delay itself goes on from where it is.
+    pub(super) fn forget(&mut self) {
+        self.transits_us.clear();
+        self.unsettled = JUDGED_ANEW_AFTER;
+    }
+
     pub(super) fn missed(&mut self, count: u32) {
         for _ in 0..count.min(WINDOW as u32) {
             self.remember(None);
@@ -52,6 +63,10 @@ impl Delay {
 
     pub(super) fn arrived(&mut self, transit_us: i64) {
         self.remember(Some(transit_us));
+        self.unsettled = self.unsettled.saturating_sub(1);
+        if self.unsettled > 0 {
+            return;
+        }
         self.unjudged += 1;
         if self.unjudged >= JUDGE_EVERY || self.transits_us.len() < JUDGE_EVERY as usize {
             let wanted_us = self.wanted_us();

@@ -73,6 +73,8 @@ pub struct JitterBuffer {
     /// The last frame played said that silence follows.
     fell_silent: bool,
     newest: Option<u32>,
+    /// Frames captured before came another way, and say nothing of how long this one takes.
+    judged_from_us: u64,
     delay: Delay,
     counts: JitterCounts,
 }
@@ -93,8 +95,10 @@ impl JitterBuffer {
     pub fn push(&mut self, number: u32, captured_us: u64, packet: Bytes, arrived_us: u64) {
         let missed = self.newest.map_or(0, |newest| number.saturating_sub(newest).saturating_sub(1));
         self.newest = self.newest.max(Some(number));
-        self.delay.missed(missed);
-        self.delay.arrived(arrived_us.wrapping_sub(captured_us).cast_signed());
+        if captured_us >= self.judged_from_us {
+            self.delay.missed(missed);
+            self.delay.arrived(arrived_us.wrapping_sub(captured_us).cast_signed());
+        }
         if self.next.is_some_and(|next| number < next) {
             self.counts.late += 1;
             return;
@@ -139,6 +143,12 @@ impl JitterBuffer {
     /// Sets the round trip to the speaker: a repaired loss takes that long.
     pub fn set_rtt_us(&mut self, rtt_us: u64) {
         self.delay.set_rtt_us(rtt_us);
+    }
+
+    /// From now on frames come another way, after some that are sent once more.
+    pub fn path_changed(&mut self, now_us: u64) {
+        self.judged_from_us = now_us;
+        self.delay.forget();
     }
 
     /// How long after its capture sound should be played, microseconds: the path itself, at most

@@ -184,6 +184,19 @@ fn frames_without_end_do_not_pile_up() {
     assert_eq!(buffer.counts().skipped, 9 * FRAMES_HELD_MAX as u64);
 }
 
+#[test]
+fn what_is_sent_once_more_when_the_path_changes_does_not_raise_the_delay() {
+    let mut buffer = JitterBuffer::new();
+    play(&mut buffer, 100, |_| Some(5_000));
+    let changed_us = captured(101) + 400_000;
+    buffer.path_changed(changed_us);
+    for number in 101..=130 {
+        let arrived_us = changed_us.max(captured(number) + 5_000);
+        buffer.push(number, captured(number), packet(number), arrived_us);
+    }
+    assert!(buffer.delay_us() <= HOLD_US_MIN + 5_000, "{}", buffer.delay_us());
+}
+
 proptest! {
     #[test]
     fn whatever_comes_frames_are_played_in_order_and_once(

@@ -209,6 +209,11 @@ impl Feed {
         state.sound.set_rtt_us(rtt_us);
     }
 
+    /// From now on the input comes straight from its speaker.
+    pub(super) fn path_changed(&self, now_us: u64) {
+        self.state().sound.path_changed(now_us);
+    }
+
     /// Ends the decoder.
     pub(super) fn close(&self) {
         self.state().closed = true;

@@ -288,12 +288,19 @@ impl Mixer {
         }
     }
 
-    /// Begins to compose, mix and encode, with a key frame.
+    /// Begins to compose, mix and encode, with a key frame. Until now the inputs came by way of another mixer;
+    /// how regular that was says nothing any more.
     pub fn speak(&self) {
+        let mut begins = false;
         self.order(|orders| {
-            orders.begins |= !orders.speaking;
+            begins = !orders.speaking;
+            orders.begins |= begins;
             orders.speaking = true;
         });
+        if begins {
+            let now_us = (self.shared.clock)();
+            self.shared.stage().inputs.iter().for_each(|(_, feed)| feed.path_changed(now_us));
+        }
     }
 
     /// Ceases to compose, mix and encode; decoders run on.
