@@ -58,7 +58,7 @@ impl RoomArgs {
                     Some(size) => (size.width, size.height, size.fps),
                     None => TEST_PICTURE,
                 };
-                let source = TestSource::new(index as u8, width.into(), height.into(), fps);
+                let source = TestSource::new(index as u8, width, height, fps);
                 Ok(Box::new(source))
             }
         }

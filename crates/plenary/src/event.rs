@@ -1,6 +1,7 @@
 //! What happens in a room, for the application.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use futures::{Stream, StreamExt};
@@ -13,6 +14,9 @@ use tokio_stream::wrappers::errors::BroadcastStreamRecvError;
 /// Events that wait for one listener at most; past it the oldest are dropped, and [`RoomEvent::Missed`] says how
 /// many.
 pub const EVENTS_MAX: usize = 256;
+
+/// Is called with each event.
+pub type OnEvent = Arc<dyn Fn(&RoomEvent) + Send + Sync>;
 
 /// Something that happened.
 #[derive(Clone, Debug, PartialEq, Eq)]

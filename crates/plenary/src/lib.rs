@@ -41,7 +41,7 @@ mod snapshot;
 pub use desk::Tenure;
 pub use driver::Traffic;
 pub use error::Error;
-pub use event::{EVENTS_MAX, Events, RoomEvent};
+pub use event::{EVENTS_MAX, Events, OnEvent, RoomEvent};
 pub use flow::{FrameSeen, Gap, Origin, ReceivedFrame, ReceptionStats, Spread};
 pub use listen::{DecodedPicture, DecodedSound, Pictures, Sound};
 pub use options::{HostOptions, Options};

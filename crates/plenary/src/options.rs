@@ -10,7 +10,7 @@ use plenary_media::codec::Codecs;
 use plenary_proto::message::{Consent, ProgramFormat};
 use plenary_rtc::Shaper;
 
-use crate::event::RoomEvent;
+use crate::event::OnEvent;
 
 /// How one peer takes part in one room.
 ///
@@ -53,7 +53,7 @@ pub struct Options {
     /// Decides every draw of the brain; by default it is random.
     pub seed: Option<u64>,
     /// Is called with each event, also while the room is being joined, on the room's own task: it must be quick.
-    pub on_event: Option<Arc<dyn Fn(&RoomEvent) + Send + Sync>>,
+    pub on_event: Option<OnEvent>,
     /// Keeps a log of every picture received or made, for reports: 2 MB in half an hour, where it ends.
     pub keep_frame_log: bool,
 }

@@ -28,22 +28,23 @@ mod tests {
 
     #[test]
     fn a_machine_is_on_battery_only_with_a_battery_and_nothing_plugged_in() {
-        let rows: &[(&[(&str, &str, &str)], bool)] = &[
+        type Device = (&'static str, &'static str, &'static str);
+        let rows: [(&[Device], bool); 5] = [
             (&[], true),
             (&[("BAT0", "Battery", "")], false),
             (&[("BAT0", "Battery", ""), ("AC", "Mains", "0")], false),
             (&[("BAT0", "Battery", ""), ("AC", "Mains", "1")], true),
             (&[("AC", "Mains", "0")], true),
         ];
-        for (row, (devices, expected)) in rows.iter().enumerate() {
+        for (row, (devices, expected)) in rows.into_iter().enumerate() {
             let folder = tempfile::tempdir().unwrap();
-            for (name, kind, online) in *devices {
+            for (name, kind, online) in devices {
                 let device = folder.path().join(name);
                 std::fs::create_dir(&device).unwrap();
                 std::fs::write(device.join("type"), format!("{kind}\n")).unwrap();
                 std::fs::write(device.join("online"), format!("{online}\n")).unwrap();
             }
-            assert_eq!(supplies(folder.path()), *expected, "row {row}");
+            assert_eq!(supplies(folder.path()), expected, "row {row}");
         }
         assert!(supplies(Path::new("/nowhere")));
     }

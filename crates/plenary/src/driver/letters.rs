@@ -17,6 +17,7 @@ pub(crate) struct Letters {
 
 /// What came of bytes from another peer.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "there is one at a time, for a moment")]
 pub(crate) enum Letter {
     /// A message whose signatures hold.
     Message(PeerId, Verified<Message>),

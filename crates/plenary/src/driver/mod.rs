@@ -20,7 +20,7 @@ use plenary_signal::{Signal, SignalEvent};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use crate::desk::{Desk, Tile};
-use crate::event::RoomEvent;
+use crate::event::{OnEvent, RoomEvent};
 use crate::flow::Flow;
 use crate::publish::Publisher;
 use crate::snapshot::RoomSnapshot;
@@ -71,7 +71,7 @@ pub(crate) struct Driver {
     pub(crate) asks: mpsc::Receiver<Ask>,
     pub(crate) inputs: mpsc::Receiver<Input>,
     pub(crate) events: broadcast::Sender<RoomEvent>,
-    pub(crate) on_event: Option<Arc<dyn Fn(&RoomEvent) + Send + Sync>>,
+    pub(crate) on_event: Option<OnEvent>,
     pub(crate) snapshot: watch::Sender<RoomSnapshot>,
     pub(crate) joined: Option<oneshot::Sender<Result<(), crate::Error>>>,
     pub(crate) snapshot_due_us: u64,
