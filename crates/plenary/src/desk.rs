@@ -24,7 +24,7 @@ use crate::random_bytes;
 const MILLIBITS_PER_PIXEL: u64 = 87;
 /// However small a tile is, its picture gets this much.
 const TILE_BPS_MIN: u64 = 100_000;
-/// A warm desk that has no picture of a speaker after this long doesn't wait for it.
+/// A desk that has no picture of a speaker after this long doesn't wait for it.
 const WARM_US_MAX: u64 = 1_200_000;
 /// Speakers heard at one time (DESIGN §7).
 const HEARD_MAX: usize = 5;
@@ -79,8 +79,10 @@ struct State {
     format: ProgramFormat,
     program: Option<Maker>,
     started: bool,
-    /// Frames are passed through now.
-    passing: bool,
+    /// Whose frames are passed through now.
+    passing: Option<PeerId>,
+    /// When composing begins instead, whoever's picture is still missing.
+    compose_at_us: u64,
     minus: BTreeMap<PeerId, (Maker, bool)>,
     tenures: Vec<Tenure>,
     mark: Mark,
@@ -124,7 +126,8 @@ impl Desk {
             format: ProgramFormat { width: 1280, height: 720, fps: 30, bitrate_bps: 1_500_000 },
             program: None,
             started: false,
-            passing: false,
+            passing: None,
+            compose_at_us: 0,
             minus: BTreeMap::new(),
             tenures: Vec::new(),
             mark: Mark::default(),
@@ -173,21 +176,24 @@ impl Desk {
             (state.since_us, state.warm_told, state.key_seen) = (now_us, false, false);
         }
         match role {
-            MixRole::Mix { rank, pass_through } => {
+            MixRole::Mix { rank, .. } => {
                 if !mixed {
                     let Some(flow) = self.flow.upgrade() else { return };
                     let maker = Maker::new(&flow.room(), self.me, StreamKind::Program, rank, random_bytes());
                     flow.follow_own_program(maker.id, maker.spec);
-                    (state.program, state.started, state.passing) = (Some(maker), false, pass_through);
+                    (state.program, state.started, state.passing) = (Some(maker), false, None);
                 }
                 if !matches!(before, MixRole::Mix { rank: known, .. } if known == rank) {
                     (state.since_us, state.mark) = (now_us, mark);
                 }
             }
-            MixRole::Rest | MixRole::Warm { .. } => (state.program, state.passing) = (None, false),
+            MixRole::Rest | MixRole::Warm { .. } => (state.program, state.passing) = (None, None),
         }
         if role == MixRole::Rest {
             state.minus.clear();
+        }
+        if pass_through == Some(false) {
+            state.compose_at_us = now_us + WARM_US_MAX;
         }
         drop(state);
         match pass_through {
@@ -205,7 +211,11 @@ impl Desk {
         (state.tiles, state.format) = (tiles, format);
         let present: Vec<_> = state.tiles.iter().map(|tile| tile.peer).collect();
         state.minus.retain(|peer, _| present.contains(peer));
+        let lost = state.passing.take_if(|peer| !present.contains(peer)).is_some();
         drop(state);
+        if lost {
+            self.want_keys();
+        }
         self.set_inputs();
     }
 
@@ -233,7 +243,7 @@ impl Desk {
 
     /// Somebody below lost the program's picture.
     pub(crate) fn want_key(&self) {
-        if self.state.lock().passing {
+        if self.state.lock().passing.is_some() {
             self.want_keys();
         } else if let Some(mixer) = self.mixer() {
             mixer.want_key();
@@ -308,7 +318,7 @@ impl Desk {
     /// Makes the mixer speak or be silent, as role and frames have it.
     fn steer(&self) {
         let state = self.state.lock();
-        let speaks = matches!(state.role, MixRole::Mix { .. }) && !state.passing;
+        let speaks = matches!(state.role, MixRole::Mix { .. }) && state.passing.is_none();
         drop(state);
         if let Some(mixer) = self.mixer() {
             if speaks { mixer.speak() } else { mixer.silence() }
@@ -324,13 +334,13 @@ impl Desk {
         let key = inbound.frame.kind == MediaKind::Video && inbound.frame.identity.key;
         state.key_seen |= key;
         let wants_pass = matches!(state.role, MixRole::Mix { pass_through: true, .. });
-        if wants_pass && !state.passing && key {
-            state.passing = true;
+        if wants_pass && state.passing.is_none() && key {
+            state.passing = Some(inbound.maker);
             drop(state);
             self.end_mixer_soon();
             state = self.state.lock();
         }
-        if state.passing {
+        if state.passing == Some(inbound.maker) {
             // sound waits for the first picture, so that both begin together
             let begun = state.program.as_ref().is_some_and(|program| program.frames(MediaKind::Video) > 0);
             if key || begun {
@@ -346,9 +356,10 @@ impl Desk {
                 };
                 self.make(state, &encoded);
             }
-            return;
+        } else {
+            drop(state);
         }
-        drop(state);
+        // also while frames are passed through, if it is to compose next: it gets to know everyone's picture
         if let Some(mixer) = self.mixer() {
             mixer.push(input_id(&inbound.maker), inbound.frame.clone(), inbound.arrived_us);
         }
@@ -374,13 +385,15 @@ impl Desk {
     fn mixed(&self, output: MixerOutput) {
         let state = self.state.lock();
         match output {
-            MixerOutput::Video { picture, captured_us } if !state.passing => {
+            MixerOutput::Video { picture, captured_us } if state.passing.is_none() => {
                 let EncodedPicture { data, key, temporal } = picture;
                 let encoded =
                     Encoded { kind: MediaKind::Video, data, captured_us, key, temporal, level: None };
                 self.make(state, &encoded);
             }
-            MixerOutput::Sound { packet, captured_us, level, .. } if state.started && !state.passing => {
+            MixerOutput::Sound { packet, captured_us, level, .. }
+                if state.started && state.passing.is_none() =>
+            {
                 self.make(state, &sound(packet, captured_us, level));
             }
             MixerOutput::MixMinus { id, packet, captured_us, level } => {
@@ -444,11 +457,10 @@ impl Desk {
     pub(crate) fn look(self: &Arc<Self>) -> bool {
         let mut state = self.state.lock();
         // from passing through to composing: as soon as the mixer has a picture of everyone
-        if state.passing && matches!(state.role, MixRole::Mix { pass_through: false, .. }) {
-            let ready = self.has_pictures(&state);
-            state.passing = !ready;
-            drop(state);
-            if ready {
+        if state.passing.is_some() && matches!(state.role, MixRole::Mix { pass_through: false, .. }) {
+            if self.has_pictures(&state) || self.clock.now_us() >= state.compose_at_us {
+                state.passing = None;
+                drop(state);
                 self.steer();
             }
             return false;
@@ -494,13 +506,13 @@ impl Desk {
     }
 
     fn tenure(&self, state: &State, rank: Rank, mark: Mark) -> Tenure {
-        let stats = self.mixer().map(|mixer| mixer.stats()).filter(|_| !state.passing);
+        let stats = self.mixer().map(|mixer| mixer.stats()).filter(|_| state.passing.is_none());
         let spread = |of: Option<plenary_media::mixer::Percentiles>| {
             of.map(|of| Spread { p50_ms: of.p50 as f64 / 1000.0, p95_ms: of.p95 as f64 / 1000.0 })
         };
         Tenure {
             rank,
-            pass_through: state.passing,
+            pass_through: state.passing.is_some(),
             since_us: state.since_us,
             until_us: None,
             decoded_frames: mark.decoded.saturating_sub(state.mark.decoded),
