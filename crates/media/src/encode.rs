@@ -12,14 +12,13 @@ use plenary_proto::identity::MediaKind;
 
 use crate::codec::{CodecError, Codecs, SoundEncoder, VideoEncoder, VideoFormat};
 use crate::fit::{fitted, shrink};
+use crate::level::level;
 use crate::{Picture, PictureView};
 
 /// Longest time between key frames: the longest that a newcomer without help waits for a picture.
 pub const KEY_INTERVAL_US_MAX: u64 = 2_000_000;
 /// Shortest time between a key frame and a wanted one.
 pub const KEY_INTERVAL_US_MIN: u64 = 1_000_000;
-/// The level of silence, −dBov (RFC 6464).
-const LEVEL_SILENT: u8 = 127;
 
 /// A frame as its encoder made it, before it gets its identity.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -157,16 +156,5 @@ impl SoundEncoding {
         let data = self.encoder.encode(samples)?;
         let level = Some(level(samples));
         Ok(Encoded { kind: MediaKind::Sound, captured_us, data, key: false, temporal: 0, level })
-    }
-}
-
-/// The level of a frame in −dBov: 0 for a square wave of full scale, 23 for a sine at −20 dBFS.
-fn level(samples: &[f32]) -> u8 {
-    let energy: f64 = samples.iter().map(|sample| f64::from(*sample).powi(2)).sum();
-    let level = -10.0 * (energy / samples.len().max(1) as f64).log10();
-    match level.is_nan() {
-        true => LEVEL_SILENT,
-        // the cast saturates: what is louder than full scale, and infinity, which is silence
-        false => (level.round() as u8).min(LEVEL_SILENT),
     }
 }
