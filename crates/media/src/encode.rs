@@ -11,14 +11,17 @@ use bytes::Bytes;
 use plenary_proto::identity::MediaKind;
 
 use crate::codec::{CodecError, Codecs, SoundEncoder, VideoEncoder, VideoFormat};
-use crate::fit::{fitted, shrink};
 use crate::level::level;
+use crate::scale::{Rect, Scaler};
 use crate::{Picture, PictureView};
 
 /// Longest time between key frames: the longest that a newcomer without help waits for a picture.
 pub const KEY_INTERVAL_US_MAX: u64 = 2_000_000;
 /// Shortest time between a key frame and a wanted one.
 pub const KEY_INTERVAL_US_MIN: u64 = 1_000_000;
+
+/// Smallest side that encoders take.
+const SIDE_MIN: usize = 16;
 
 /// A frame as its encoder made it, before it gets its identity.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,8 +45,9 @@ pub struct VideoEncoding {
     codecs: Arc<dyn Codecs>,
     asked: VideoFormat,
     encoder: Option<(VideoFormat, Box<dyn VideoEncoder>)>,
+    scaler: Scaler,
     /// The picture in the encoder's size, when it came in another.
-    fitted: Picture,
+    scaled: Picture,
     key_wanted: bool,
     last_key_us: u64,
 }
@@ -51,8 +55,15 @@ pub struct VideoEncoding {
 impl VideoEncoding {
     /// Pictures will fit into `asked`, in their own shape, and are not enlarged.
     pub fn new(codecs: Arc<dyn Codecs>, asked: VideoFormat) -> VideoEncoding {
-        let fitted = Picture::black(2, 2);
-        VideoEncoding { codecs, asked, encoder: None, fitted, key_wanted: false, last_key_us: 0 }
+        VideoEncoding {
+            codecs,
+            asked,
+            encoder: None,
+            scaler: Scaler::new(),
+            scaled: Picture::black(2, 2),
+            key_wanted: false,
+            last_key_us: 0,
+        }
     }
 
     /// Changes the format from the next picture on. Another size or rate of pictures makes a new encoder, so
@@ -85,11 +96,12 @@ impl VideoEncoding {
         let encoded = if (picture.width, picture.height) == size {
             encoder.encode(picture, key)
         } else {
-            if (self.fitted.width(), self.fitted.height()) != size {
-                self.fitted = Picture::black(size.0, size.1);
+            if (self.scaled.width(), self.scaled.height()) != size {
+                self.scaled = Picture::black(size.0, size.1);
             }
-            shrink(picture, &mut self.fitted);
-            encoder.encode(&self.fitted.view(), key)
+            let all = Rect { x: 0, y: 0, width: size.0, height: size.1 };
+            self.scaler.draw(picture, &mut self.scaled, all);
+            encoder.encode(&self.scaled.view(), key)
         };
         let encoded = encoded.inspect_err(|_| self.encoder = None)?;
         let Some(encoded) = encoded else { return Ok(None) };
@@ -156,5 +168,38 @@ impl SoundEncoding {
         let data = self.encoder.encode(samples)?;
         let level = Some(level(samples));
         Ok(Encoded { kind: MediaKind::Sound, captured_us, data, key: false, temporal: 0, level })
+    }
+}
+
+/// The largest even size of the same shape that fits into `bounds` and is no larger than `size`: who shows a
+/// picture can enlarge it as well. No side gets shorter than 16 pixels; a very long picture is squeezed then.
+fn fitted(size: (usize, usize), bounds: (usize, usize)) -> (usize, usize) {
+    let small = size.0 <= bounds.0 && size.1 <= bounds.1;
+    let bounds = Rect { x: 0, y: 0, width: bounds.0, height: bounds.1 };
+    let Rect { width, height, .. } = bounds.fit(size.0, size.1);
+    let (width, height) = if small { size } else { (width, height) };
+    ((width & !1).max(SIDE_MIN), (height & !1).max(SIDE_MIN))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_picture_keeps_its_shape_and_is_never_enlarged() {
+        // (size, bounds, fitted)
+        let rows = [
+            ((1280, 720), (640, 360), (640, 360)),
+            ((640, 360), (640, 360), (640, 360)),
+            ((320, 180), (640, 360), (320, 180)),
+            ((720, 1280), (640, 360), (202, 360)),
+            ((1920, 800), (640, 360), (640, 266)),
+            ((641, 361), (640, 360), (640, 360)),
+            ((1000, 20), (500, 500), (500, 16)),
+            ((1, 1), (640, 360), (16, 16)),
+        ];
+        for (size, bounds, wanted) in rows {
+            assert_eq!(fitted(size, bounds), wanted, "{size:?} into {bounds:?}");
+        }
     }
 }

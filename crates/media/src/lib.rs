@@ -14,7 +14,6 @@ mod clock;
 pub mod codec;
 pub mod compose;
 mod encode;
-mod fit;
 mod frame;
 pub mod jitter;
 pub mod level;
