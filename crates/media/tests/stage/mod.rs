@@ -6,6 +6,7 @@
 
 mod speaker;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,7 +17,7 @@ use bytes::Bytes;
 use plenary_media::codec::{Codecs, VideoFormat};
 use plenary_media::mixer::{Input, Layout, Mixer, MixerConfig, MixerOutput};
 use plenary_media::source::Source;
-use plenary_media::{BuiltinCodecs, Encoded, Frame, Recorder, SOUND_FRAME_US};
+use plenary_media::{BuiltinCodecs, Encoded, Frame, Recorder, SOUND_FRAME_LEN, SOUND_FRAME_US};
 use plenary_proto::StreamId;
 use plenary_proto::identity::{FrameIdentity, MediaKind, h264, opus};
 use speaker::Speaker;
@@ -26,7 +27,8 @@ pub(crate) const INPUT: VideoFormat = VideoFormat { width: 640, height: 360, fps
 /// What the mixer makes.
 pub(crate) const PROGRAM: VideoFormat =
     VideoFormat { width: 1280, height: 720, fps: 30, bitrate_bps: 1_500_000 };
-const SOUND_BITRATE_BPS: u32 = 32_000;
+/// More than in a call, so that clicks stand out of what coding leaves beside a tone.
+const SOUND_BITRATE_BPS: u32 = 96_000;
 const START_US: u64 = 1_763_627_671_166_665;
 const STEP_US: u64 = 5_000;
 const PICTURE_US: u64 = 33_334;
@@ -58,6 +60,8 @@ pub(crate) struct Stage {
     newest: [Option<u64>; 2],
     /// The program, marked.
     program: Vec<Frame>,
+    /// The packets for each speaker.
+    minus: BTreeMap<u64, Vec<Bytes>>,
 }
 
 impl Stage {
@@ -84,7 +88,15 @@ impl Stage {
         }
         mixer.speak();
         let speakers = (0..).zip(sources).map(|(id, (source, way))| Speaker::new(id, source, way, &codecs));
-        Stage { now_us, mixer, outputs, speakers: speakers.collect(), newest: [None; 2], program: Vec::new() }
+        Stage {
+            now_us,
+            mixer,
+            outputs,
+            speakers: speakers.collect(),
+            newest: [None; 2],
+            program: Vec::new(),
+            minus: BTreeMap::new(),
+        }
     }
 
     /// Plays on for so much of the stage's time.
@@ -132,7 +144,9 @@ impl Stage {
             MixerOutput::Sound { packet, captured_us, .. } => {
                 (MediaKind::Sound, captured_us, false, 0, packet)
             }
-            MixerOutput::MixMinus { .. } => return,
+            MixerOutput::MixMinus { id, packet, .. } => {
+                return self.minus.entry(id).or_default().push(packet);
+            }
             MixerOutput::KeyWanted { id } => return self.speakers[id as usize].want_key(),
         };
         let newest = &mut self.newest[kind as usize];
@@ -149,6 +163,22 @@ impl Stage {
         self.program.iter().for_each(|frame| recorder.push(frame).unwrap());
         recorder.finish().unwrap();
     }
+
+    /// What a speaker heard so far.
+    pub(crate) fn heard(&self, id: u64) -> Vec<f32> {
+        decoded(self.minus.get(&id).into_iter().flatten())
+    }
+}
+
+fn decoded<'a>(packets: impl Iterator<Item = &'a Bytes>) -> Vec<f32> {
+    let mut decoder = BuiltinCodecs::default().sound_decoder(1).unwrap();
+    let mut frame = [0.0; SOUND_FRAME_LEN];
+    let mut samples = Vec::new();
+    for packet in packets {
+        decoder.decode(packet, &mut frame).unwrap();
+        samples.extend(frame);
+    }
+    samples
 }
 
 /// A frame with its identity, also in its bytes.
