@@ -1,7 +1,9 @@
 //! Sound of several speakers added up: one mix for all, and one without each speaker's own voice for those in
 //! it.
 //!
-//! Works in steps of 20 ms. Who begins or ceases to be heard is faded over one step, so that nothing clicks.
+//! Works in steps of 20 ms. Who begins or ceases to be heard is faded over one step, so that nothing clicks. Its
+//! own mix begins as the shared one was until then, and is kept up for [`LINGER_STEPS`] after its voice has gone:
+//! what is the same by then is also limited the same, and whoever encodes both can change over unheard.
 //! Each output passes its own limiter: untouched as long as no sample exceeds half of full scale (−6 dBFS),
 //! bent smoothly below full scale above that. It looks 1 ms ahead, so that its gain is down before a peak comes;
 //! by so much the output is later than the voices.
@@ -17,6 +19,10 @@ const BLOCK_LEN: usize = 48;
 /// The gain comes back by this factor per block: 6 dB in 70 ms. A guess.
 const RELEASE: f32 = 1.01;
 
+/// Steps for which there is still a mix without a voice that has ceased to be heard: 500 ms, in which a limiter
+/// comes back from 43 dB, more than it ever takes.
+pub const LINGER_STEPS: u32 = 25;
+
 /// One speaker's 20 ms.
 #[derive(Clone, Copy, Debug)]
 pub struct Voice<'a> {
@@ -31,15 +37,18 @@ pub struct Voice<'a> {
 /// Adds up voices, step by step.
 #[derive(Debug, Default)]
 pub struct SoundMix {
-    /// Who is in the mix of this step, by id.
+    /// Who is in the mix of this step, or was lately, by id.
     within: BTreeMap<u64, Within>,
     shared: Output,
 }
 
 #[derive(Debug, Default)]
 struct Within {
-    /// Gain at the end of the last step and of this one.
-    gain: (f32, f32),
+    /// At the end of this step.
+    gain: f32,
+    /// Steps since its voice has gone.
+    silent_steps: u32,
+    /// Its voice at that gain; empty when that has gone.
     samples: Vec<f32>,
     minus: Output,
 }
@@ -68,12 +77,13 @@ impl SoundMix {
     pub fn mix(&mut self, voices: &[Voice<'_>]) {
         let mut before = std::mem::take(&mut self.within);
         for voice in voices {
-            // Who wasn't in the mix has heard all of it so far.
-            let entering = || Within { minus: self.shared.clone(), ..Within::default() };
-            let mut within = before.remove(&voice.id).unwrap_or_else(entering);
-            within.gain = (within.gain.1, if voice.heard { 1.0 } else { 0.0 });
-            if within.gain != (0.0, 0.0) {
-                within.take(voice.samples);
+            let mut within = match before.remove(&voice.id) {
+                Some(within) => within,
+                None if voice.heard => Within::new(&self.shared),
+                None => continue,
+            };
+            within.take(voice);
+            if within.silent_steps <= LINGER_STEPS {
                 self.within.insert(voice.id, within);
             }
         }
@@ -97,24 +107,36 @@ impl SoundMix {
         self.shared.played()
     }
 
-    /// The mix without the voice of `id`; `None` when that isn't in it: the shared mix is right then.
+    /// The mix without the voice of `id`; `None` when that wasn't in it for [`LINGER_STEPS`]: the shared mix is
+    /// right then.
     pub fn without(&self, id: u64) -> Option<&[f32]> {
         self.within.get(&id).map(|within| within.minus.played())
     }
 
     /// Whose voices are in this step, those that fade included, in order of id.
     pub fn contributors(&self) -> impl Iterator<Item = u64> {
-        self.within.keys().copied()
+        self.within.iter().filter(|(_, within)| within.silent_steps == 0).map(|(&id, _)| id)
     }
 }
 
 impl Within {
-    /// Takes a frame at this step's gain.
-    fn take(&mut self, samples: &[f32]) {
+    /// Whoever wasn't in the mix has heard all of it so far.
+    fn new(shared: &Output) -> Within {
+        Within { minus: shared.clone(), ..Within::default() }
+    }
+
+    /// Takes the next 20 ms.
+    fn take(&mut self, voice: &Voice<'_>) {
+        let (from, to) = (self.gain, if voice.heard { 1.0 } else { 0.0 });
+        self.gain = to;
         self.samples.clear();
-        self.samples.extend_from_slice(&samples[..samples.len().min(SOUND_FRAME_LEN)]);
+        if (from, to) == (0.0, 0.0) {
+            self.silent_steps += 1;
+            return;
+        }
+        self.silent_steps = 0;
+        self.samples.extend_from_slice(&voice.samples[..voice.samples.len().min(SOUND_FRAME_LEN)]);
         self.samples.resize(SOUND_FRAME_LEN, 0.0);
-        let (from, to) = self.gain;
         if from != to {
             ramp(&mut self.samples, from, to);
         }
@@ -234,6 +256,45 @@ mod tests {
         assert!(steepest < 0.4 / SOUND_FRAME_LEN as f32 * 1.01, "{steepest}");
         assert_eq!(heard_so_far.last(), Some(&0.0));
         assert_eq!(mix.contributors().count(), 0);
+    }
+
+    #[test]
+    fn who_ceases_to_be_heard_keeps_a_mix_until_that_is_the_shared_one() {
+        let (one, shouting) = (noise(1, 0.3), noise(2, 4.0));
+        let mut mix = SoundMix::new();
+        let heard_is = |is| Voice { heard: is, ..heard(2, &shouting) };
+        mix.mix(&[heard(1, &one), heard_is(true)]);
+        mix.mix(&[heard(1, &one), heard_is(false)]);
+        assert!(
+            mix.without(2).is_some_and(|minus| minus != mix.shared()),
+            "still fading, and limited for it"
+        );
+        for _ in 0..LINGER_STEPS {
+            mix.mix(&[heard(1, &one), heard_is(false)]);
+            assert_eq!(mix.contributors().collect::<Vec<_>>(), [1]);
+            assert!(mix.without(2).is_some());
+        }
+        assert!(mix.without(2) == Some(mix.shared()));
+        mix.mix(&[heard(1, &one), heard_is(false)]);
+        assert!(mix.without(2).is_none());
+    }
+
+    #[test]
+    fn who_begins_to_be_heard_hears_on_where_it_was() {
+        // so loud that the limiter is at work when the second comes
+        let turn = std::f32::consts::TAU / 96.0;
+        let shouting: Vec<f32> = (0..SOUND_FRAME_LEN).map(|at| 3.0 * (at as f32 * turn).cos()).collect();
+        let mut mix = SoundMix::new();
+        let mut heard_so_far = Vec::new();
+        for step in 0..6 {
+            mix.mix(&[heard(1, &shouting), Voice { heard: step >= 4, ..heard(2, &shouting) }]);
+            heard_so_far.extend_from_slice(mix.without(2).unwrap_or(mix.shared()));
+        }
+        let shared_until = 4 * SOUND_FRAME_LEN;
+        let steepest =
+            |samples: &[f32]| samples.windows(2).map(|two| (two[1] - two[0]).abs()).fold(0.0, f32::max);
+        let usual = steepest(&heard_so_far[2 * SOUND_FRAME_LEN + BLOCK_LEN..shared_until]);
+        assert!(steepest(&heard_so_far[shared_until - 1..shared_until + BLOCK_LEN]) < 1.05 * usual);
     }
 
     #[test]

@@ -3,7 +3,10 @@
 
 mod stage;
 
-use plenary_media::source::{Source, TestSource};
+use std::f64::consts::TAU;
+
+use plenary_media::source::{Source, SourceError, SourcePictures, TestSource};
+use plenary_media::{PictureView, PlaneView};
 use plenary_testkit::judge::{Layout, Recording, Sound, recording};
 use stage::{INPUT, PROGRAM, Stage, Way};
 
@@ -60,6 +63,31 @@ fn lips_and_voices_stay_together_and_nobody_hears_itself() {
     }
 }
 
+#[test]
+fn who_begins_or_ceases_to_be_heard_clicks_for_nobody() {
+    // No whole periods in 20 ms: a frame can't stand in for another.
+    const TONES_HZ: [f64; 3] = [317.0, 463.0, 769.0];
+    let sources = TONES_HZ.map(|hz| (Box::new(Tone { hz, at: 0 }) as Box<dyn Source>, Way::default()));
+    let mut stage = Stage::new(sources.into());
+    stage.play(700_000);
+    let mut length_s = 0.7;
+    // longer than the mixer keeps what it encodes for a speaker alone
+    for (muted, length_us) in [(true, 765_000), (false, 500_000), (true, 765_000), (false, 500_000)] {
+        stage.mute(2, muted);
+        stage.play(length_us);
+        length_s += length_us as f64 / 1e6;
+    }
+    let played = [stage.heard(0), stage.heard(1), stage.heard(2), stage.program_sound()];
+    for (who, samples) in played.into_iter().enumerate() {
+        let sound = Sound { samples };
+        assert!(sound.duration_s() > length_s - 0.2);
+        let range_s = 0.5..sound.duration_s() - 0.1;
+        let tones_db = sound.level_db(range_s.clone());
+        let loudest_db = sound.beside_db(&TONES_HZ, range_s).into_iter().fold(f64::MIN, f64::max);
+        assert!(loudest_db <= tones_db - 30.0, "{who}: {loudest_db:.1} beside tones of {tones_db:.1} dB");
+    }
+}
+
 fn speaker(index: u8) -> Box<dyn Source> {
     Box::new(TestSource::new(index, INPUT.width, INPUT.height, INPUT.fps))
 }
@@ -72,4 +100,36 @@ fn judged(stage: &Stage, tiles: usize) -> Recording {
     let judged = recording(&path, &Layout::grid(tiles)).unwrap();
     assert_eq!(judged.ffmpeg_errors, [""; 0]);
     judged
+}
+
+/// A steady tone at −20 dBFS, and no pictures.
+struct Tone {
+    hz: f64,
+    at: u32,
+}
+
+impl Source for Tone {
+    fn pictures(&self) -> Option<SourcePictures> {
+        None
+    }
+
+    fn channels(&self) -> Option<u8> {
+        Some(1)
+    }
+
+    fn next_picture(&mut self) -> Result<Option<u64>, SourceError> {
+        Ok(None)
+    }
+
+    fn picture(&mut self) -> PictureView<'_> {
+        PictureView { width: 0, height: 0, planes: [PlaneView { samples: &[], stride: 0 }; 3] }
+    }
+
+    fn next_sound(&mut self, samples: &mut [f32]) -> Result<(), SourceError> {
+        for sample in samples {
+            *sample = 0.1 * (TAU * self.hz * f64::from(self.at) / 48_000.0).sin() as f32;
+            self.at += 1;
+        }
+        Ok(())
+    }
 }

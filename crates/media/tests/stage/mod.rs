@@ -6,11 +6,11 @@
 
 mod speaker;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -50,14 +50,33 @@ pub(crate) struct Way {
     pub(crate) measured: bool,
 }
 
+/// The stage's time, and which threads have asked for it.
+struct Clock {
+    now_us: AtomicU64,
+    readers: Mutex<BTreeSet<String>>,
+}
+
+impl Clock {
+    fn read(&self) -> u64 {
+        let reader = std::thread::current().name().unwrap_or_default().to_owned();
+        self.readers.lock().unwrap().insert(reader);
+        self.now_us.load(Ordering::SeqCst)
+    }
+
+    fn was_read_by(&self, thread: &str) -> bool {
+        self.readers.lock().unwrap().contains(thread)
+    }
+}
+
 /// Speakers, a mixer, and what came out of it.
 pub(crate) struct Stage {
-    now_us: Arc<AtomicU64>,
+    clock: Arc<Clock>,
     mixer: Mixer,
     outputs: Receiver<MixerOutput>,
+    inputs: Vec<Input>,
     speakers: Vec<Speaker>,
-    /// Capture times of the newest picture and sound.
-    newest: [Option<u64>; 2],
+    /// Capture times of the newest picture and sound that came out; at first, before which there is none.
+    newest_us: [u64; 2],
     /// The program, marked.
     program: Vec<Frame>,
     /// The packets for each speaker.
@@ -68,7 +87,7 @@ impl Stage {
     /// Everybody speaks, hears, and has the index in `sources` as its id.
     pub(crate) fn new(sources: Vec<(Box<dyn Source>, Way)>) -> Stage {
         let codecs: Arc<dyn Codecs> = Arc::new(BuiltinCodecs::default());
-        let now_us = Arc::new(AtomicU64::new(START_US));
+        let clock = Arc::new(Clock { now_us: START_US.into(), readers: Mutex::default() });
         let (send, outputs) = channel();
         let config = MixerConfig {
             program: PROGRAM,
@@ -77,9 +96,14 @@ impl Stage {
             heard_max: 5,
             codecs: Arc::clone(&codecs),
         };
-        let clock = Arc::clone(&now_us);
         let output = move |output| drop(send.send(output));
-        let mixer = Mixer::start(config, move || clock.load(Ordering::SeqCst), output).unwrap();
+        let mixers = Arc::clone(&clock);
+        let mixer = Mixer::start(config, move || mixers.read(), output).unwrap();
+        // It begins to run when the mixer has begun to keep time by it.
+        while !["mixer-video", "mixer-sound"].into_iter().all(|thread| clock.was_read_by(thread)) {
+            std::thread::yield_now();
+        }
+        let newest_us = [START_US - mixer.stats().playout_delay_us; 2];
         let input = |id: u64| Input { id, name: format!("Speaker {id}"), muted: false, hears: true };
         let inputs: Vec<_> = (0..sources.len() as u64).map(input).collect();
         mixer.set_inputs(inputs.clone()).unwrap();
@@ -89,21 +113,27 @@ impl Stage {
         mixer.speak();
         let speakers = (0..).zip(sources).map(|(id, (source, way))| Speaker::new(id, source, way, &codecs));
         Stage {
-            now_us,
+            clock,
             mixer,
             outputs,
+            inputs,
             speakers: speakers.collect(),
-            newest: [None; 2],
+            newest_us,
             program: Vec::new(),
             minus: BTreeMap::new(),
         }
     }
 
+    /// Mutes a speaker at the mixer, or lets it be heard again.
+    pub(crate) fn mute(&mut self, id: u64, muted: bool) {
+        self.inputs[id as usize].muted = muted;
+        self.mixer.set_inputs(self.inputs.clone()).unwrap();
+    }
+
     /// Plays on for so much of the stage's time.
     pub(crate) fn play(&mut self, length_us: u64) {
-        let until_us = self.now_us.load(Ordering::SeqCst) + length_us;
-        while self.now_us.load(Ordering::SeqCst) < until_us {
-            let now_us = self.now_us.fetch_add(STEP_US, Ordering::SeqCst) + STEP_US;
+        for _ in 0..length_us / STEP_US {
+            let now_us = self.clock.now_us.fetch_add(STEP_US, Ordering::SeqCst) + STEP_US;
             for speaker in &mut self.speakers {
                 speaker.speak(now_us);
                 for frame in speaker.arrived(now_us) {
@@ -131,9 +161,8 @@ impl Stage {
         let decoded = self.speakers.iter().zip(&stats.inputs).all(|(speaker, input)| {
             speaker.pictures_arrived == input.decoded_frames + input.failed_frames + input.dropped_frames
         });
-        let steps = self.newest.iter().zip([PICTURE_US, SOUND_FRAME_US]);
-        let given = steps.filter_map(|(newest, step_us)| newest.map(|newest_us| newest_us + step_us));
-        decoded && given.into_iter().all(|next_us| next_us + stats.playout_delay_us > now_us)
+        let mut steps = self.newest_us.iter().zip([PICTURE_US, SOUND_FRAME_US]);
+        decoded && steps.all(|(newest_us, step_us)| newest_us + step_us + stats.playout_delay_us > now_us)
     }
 
     fn take(&mut self, output: MixerOutput) {
@@ -149,9 +178,9 @@ impl Stage {
             }
             MixerOutput::KeyWanted { id } => return self.speakers[id as usize].want_key(),
         };
-        let newest = &mut self.newest[kind as usize];
-        assert!(newest.is_none_or(|newest_us| newest_us < captured_us));
-        *newest = Some(captured_us);
+        let newest_us = &mut self.newest_us[kind as usize];
+        assert!(*newest_us < captured_us);
+        *newest_us = captured_us;
         let encoded = Encoded { kind, captured_us, data, key, temporal, level: None };
         let number = self.program.iter().filter(|frame| frame.kind == kind).count() as u32 + 1;
         self.program.push(identified(&encoded, StreamId(*b"program!"), number));
@@ -167,6 +196,12 @@ impl Stage {
     /// What a speaker heard so far.
     pub(crate) fn heard(&self, id: u64) -> Vec<f32> {
         decoded(self.minus.get(&id).into_iter().flatten())
+    }
+
+    /// The program's sound so far, as a decoder gives it that had all of it.
+    pub(crate) fn program_sound(&self) -> Vec<f32> {
+        let sound = self.program.iter().filter(|frame| frame.kind == MediaKind::Sound);
+        decoded(sound.map(|frame| &frame.data))
     }
 }
 
