@@ -1,9 +1,8 @@
 //! From pictures and sound to encoded frames: the half of a capture that doesn't care where they come from.
 //!
-//! [`VideoEncoding`] fits pictures into the format that was asked for and decides which are key frames: the
-//! first, one each 2 s, and one when wanted, but not more than one in a second. [`SoundEncoding`] tells how
-//! loud each frame is. Both are called with what is to be encoded and return what came of it; threads and time
-//! are their caller's.
+//! [`VideoEncoding`] fits pictures into the format that was asked for and decides which are key frames.
+//! [`SoundEncoding`] tells how loud each frame is. Both are called with what is to be encoded and return what
+//! came of it; threads and time are their caller's.
 
 use std::sync::Arc;
 
@@ -11,14 +10,10 @@ use bytes::Bytes;
 use plenary_proto::identity::MediaKind;
 
 use crate::codec::{CodecError, Codecs, SoundEncoder, VideoEncoder, VideoFormat};
+use crate::keys::KeyFrames;
 use crate::level::level;
 use crate::scale::{Rect, Scaler};
 use crate::{Picture, PictureView};
-
-/// Longest time between key frames: the longest that a newcomer without help waits for a picture.
-pub const KEY_INTERVAL_US_MAX: u64 = 2_000_000;
-/// Shortest time between a key frame and a wanted one.
-pub const KEY_INTERVAL_US_MIN: u64 = 1_000_000;
 
 /// Smallest side that encoders take.
 const SIDE_MIN: usize = 16;
@@ -48,8 +43,7 @@ pub struct VideoEncoding {
     scaler: Scaler,
     /// The picture in the encoder's size, when it came in another.
     scaled: Picture,
-    key_wanted: bool,
-    last_key_us: u64,
+    keys: KeyFrames,
 }
 
 impl VideoEncoding {
@@ -61,8 +55,7 @@ impl VideoEncoding {
             encoder: None,
             scaler: Scaler::new(),
             scaled: Picture::black(2, 2),
-            key_wanted: false,
-            last_key_us: 0,
+            keys: KeyFrames::default(),
         }
     }
 
@@ -72,9 +65,10 @@ impl VideoEncoding {
         self.asked = asked;
     }
 
-    /// Makes the next frame a key frame that is at least [`KEY_INTERVAL_US_MIN`] after the last.
+    /// Makes the next frame a key frame that is at least [`KEY_INTERVAL_US_MIN`](crate::KEY_INTERVAL_US_MIN) after
+    /// the last.
     pub fn want_key(&mut self) {
-        self.key_wanted = true;
+        self.keys.want();
     }
 
     /// Encodes one picture; `None` when the encoder skips it.
@@ -86,12 +80,9 @@ impl VideoEncoding {
         picture: &PictureView<'_>,
         captured_us: u64,
     ) -> Result<Option<Encoded>, CodecError> {
-        let new = self.prepare((picture.width, picture.height))?;
+        self.prepare((picture.width, picture.height))?;
         let Some((format, encoder)) = &mut self.encoder else { return Ok(None) };
-        let since_key_us = captured_us.saturating_sub(self.last_key_us);
-        let key = new
-            || since_key_us >= KEY_INTERVAL_US_MAX
-            || (self.key_wanted && since_key_us >= KEY_INTERVAL_US_MIN);
+        let key = self.keys.is_due(captured_us);
         let size = (usize::from(format.width), usize::from(format.height));
         let encoded = if (picture.width, picture.height) == size {
             encoder.encode(picture, key)
@@ -106,8 +97,7 @@ impl VideoEncoding {
         let encoded = encoded.inspect_err(|_| self.encoder = None)?;
         let Some(encoded) = encoded else { return Ok(None) };
         if encoded.key {
-            self.last_key_us = captured_us;
-            self.key_wanted = false;
+            self.keys.made(captured_us);
         }
         Ok(Some(Encoded {
             kind: MediaKind::Video,
@@ -119,25 +109,25 @@ impl VideoEncoding {
         }))
     }
 
-    /// Has an encoder for pictures of this size, and says whether it is a new one.
-    fn prepare(&mut self, size: (usize, usize)) -> Result<bool, CodecError> {
+    /// Has an encoder for pictures of this size.
+    fn prepare(&mut self, size: (usize, usize)) -> Result<(), CodecError> {
         let (width, height) = fitted(size, (self.asked.width.into(), self.asked.height.into()));
         let format = VideoFormat { width: width as u16, height: height as u16, ..self.asked };
         let bitrate_bps = format.bitrate_bps;
         match &mut self.encoder {
-            Some((had, _)) if *had == format => Ok(false),
+            Some((had, _)) if *had == format => {}
             Some((had, encoder)) if (VideoFormat { bitrate_bps, ..*had }) == format => {
                 encoder.set_bitrate(bitrate_bps);
                 *had = format;
-                Ok(false)
             }
             slot => {
                 // the old one goes first: two large encoders at once are a lot of memory
                 *slot = None;
                 *slot = Some((format, self.codecs.video_encoder(&format)?));
-                Ok(true)
+                self.keys.begin_anew();
             }
         }
+        Ok(())
     }
 }
 

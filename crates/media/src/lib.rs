@@ -16,6 +16,7 @@ pub mod compose;
 mod encode;
 mod frame;
 pub mod jitter;
+mod keys;
 pub mod level;
 pub mod mix;
 pub mod mixer;
@@ -35,8 +36,9 @@ pub use bench::{CODEC_BENCH_BUDGET_MAX, CodecBench, codec_bench};
 pub use builtin::BuiltinCodecs;
 pub use capture::{Capture, CaptureCounts, CaptureFormat, HALT_US_MAX, LATE_US_MAX};
 pub use clock::Clock;
-pub use encode::{Encoded, KEY_INTERVAL_US_MAX, KEY_INTERVAL_US_MIN, SoundEncoding, VideoEncoding};
+pub use encode::{Encoded, SoundEncoding, VideoEncoding};
 pub use frame::Frame;
+pub use keys::{KEY_INTERVAL_US_MAX, KEY_INTERVAL_US_MIN};
 #[cfg(feature = "codecs")]
 pub use openh264::{PICTURE_SIDE_MIN, PICTURE_SIDES_MAX, TEMPORAL_LAYERS_MAX};
 pub use picture::{Picture, PictureView, PlaneView};
