@@ -3,10 +3,10 @@
 //! `cargo run -p plenary-media --example layouts -- FOLDER`
 
 use std::error::Error;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use plenary_media::Picture;
 use plenary_media::compose::{Composer, Tile};
+use plenary_media::{Picture, write_png};
 
 const NAMES: [&str; 10] = [
     "Ada Lovelace",
@@ -37,7 +37,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             }
         }
         let file = folder.join(format!("{count:02}.png"));
-        write_png(&file, composer.picture())?;
+        write_png(&composer.picture().view(), std::fs::File::create(&file)?)?;
         println!("{}", file.display());
     }
     Ok(())
@@ -58,27 +58,4 @@ fn scene(width: usize, height: usize, id: u64) -> Picture {
         }
     }
     picture
-}
-
-/// In RGB, by the matrix of BT.709 in limited range.
-fn write_png(file: &Path, picture: &Picture) -> Result<(), Box<dyn Error>> {
-    let (width, height) = (picture.width(), picture.height());
-    let view = picture.view();
-    let sample = |plane: usize, x: usize, y: usize| {
-        f32::from(view.planes[plane].samples[y * view.planes[plane].stride + x])
-    };
-    let mut rgb = Vec::with_capacity(width * height * 3);
-    for y in 0..height {
-        for x in 0..width {
-            let luma = (sample(0, x, y) - 16.0) * 1.164;
-            let (cb, cr) = (sample(1, x / 2, y / 2) - 128.0, sample(2, x / 2, y / 2) - 128.0);
-            rgb.extend(
-                [luma + 1.793 * cr, luma - 0.213 * cb - 0.533 * cr, luma + 2.112 * cb].map(|c| c as u8),
-            );
-        }
-    }
-    let mut encoder = png::Encoder::new(std::fs::File::create(file)?, width as u32, height as u32);
-    encoder.set_color(png::ColorType::Rgb);
-    encoder.write_header()?.write_image_data(&rgb)?;
-    Ok(())
 }

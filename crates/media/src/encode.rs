@@ -1,9 +1,8 @@
 //! From pictures and sound to encoded frames: the half of a capture that doesn't care where they come from.
 //!
-//! [`VideoEncoding`] fits pictures into the format that was asked for and decides which are key frames: the
-//! first, one each 2 s, and one when wanted, but not more than one in a second. [`SoundEncoding`] tells how
-//! loud each frame is. Both are called with what is to be encoded and return what came of it; threads and time
-//! are their caller's.
+//! [`VideoEncoding`] fits pictures into the format that was asked for and decides which are key frames.
+//! [`SoundEncoding`] tells how loud each frame is. Both are called with what is to be encoded and return what
+//! came of it; threads and time are their caller's.
 
 use std::sync::Arc;
 
@@ -11,15 +10,13 @@ use bytes::Bytes;
 use plenary_proto::identity::MediaKind;
 
 use crate::codec::{CodecError, Codecs, SoundEncoder, VideoEncoder, VideoFormat};
-use crate::fit::{fitted, shrink};
+use crate::keys::KeyFrames;
+use crate::level::level;
+use crate::scale::{Rect, Scaler};
 use crate::{Picture, PictureView};
 
-/// Longest time between key frames: the longest that a newcomer without help waits for a picture.
-pub const KEY_INTERVAL_US_MAX: u64 = 2_000_000;
-/// Shortest time between a key frame and a wanted one.
-pub const KEY_INTERVAL_US_MIN: u64 = 1_000_000;
-/// The level of silence, −dBov (RFC 6464).
-const LEVEL_SILENT: u8 = 127;
+/// Smallest side that encoders take.
+const SIDE_MIN: usize = 16;
 
 /// A frame as its encoder made it, before it gets its identity.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,17 +40,23 @@ pub struct VideoEncoding {
     codecs: Arc<dyn Codecs>,
     asked: VideoFormat,
     encoder: Option<(VideoFormat, Box<dyn VideoEncoder>)>,
+    scaler: Scaler,
     /// The picture in the encoder's size, when it came in another.
-    fitted: Picture,
-    key_wanted: bool,
-    last_key_us: u64,
+    scaled: Picture,
+    keys: KeyFrames,
 }
 
 impl VideoEncoding {
     /// Pictures will fit into `asked`, in their own shape, and are not enlarged.
     pub fn new(codecs: Arc<dyn Codecs>, asked: VideoFormat) -> VideoEncoding {
-        let fitted = Picture::black(2, 2);
-        VideoEncoding { codecs, asked, encoder: None, fitted, key_wanted: false, last_key_us: 0 }
+        VideoEncoding {
+            codecs,
+            asked,
+            encoder: None,
+            scaler: Scaler::new(),
+            scaled: Picture::black(2, 2),
+            keys: KeyFrames::default(),
+        }
     }
 
     /// Changes the format from the next picture on. Another size or rate of pictures makes a new encoder, so
@@ -62,9 +65,10 @@ impl VideoEncoding {
         self.asked = asked;
     }
 
-    /// Makes the next frame a key frame that is at least [`KEY_INTERVAL_US_MIN`] after the last.
+    /// Makes the next frame a key frame that is at least [`KEY_INTERVAL_US_MIN`](crate::KEY_INTERVAL_US_MIN) after
+    /// the last.
     pub fn want_key(&mut self) {
-        self.key_wanted = true;
+        self.keys.want();
     }
 
     /// Encodes one picture; `None` when the encoder skips it.
@@ -76,27 +80,24 @@ impl VideoEncoding {
         picture: &PictureView<'_>,
         captured_us: u64,
     ) -> Result<Option<Encoded>, CodecError> {
-        let new = self.prepare((picture.width, picture.height))?;
+        self.prepare((picture.width, picture.height))?;
         let Some((format, encoder)) = &mut self.encoder else { return Ok(None) };
-        let since_key_us = captured_us.saturating_sub(self.last_key_us);
-        let key = new
-            || since_key_us >= KEY_INTERVAL_US_MAX
-            || (self.key_wanted && since_key_us >= KEY_INTERVAL_US_MIN);
+        let key = self.keys.is_due(captured_us);
         let size = (usize::from(format.width), usize::from(format.height));
         let encoded = if (picture.width, picture.height) == size {
             encoder.encode(picture, key)
         } else {
-            if (self.fitted.width(), self.fitted.height()) != size {
-                self.fitted = Picture::black(size.0, size.1);
+            if (self.scaled.width(), self.scaled.height()) != size {
+                self.scaled = Picture::black(size.0, size.1);
             }
-            shrink(picture, &mut self.fitted);
-            encoder.encode(&self.fitted.view(), key)
+            let all = Rect { x: 0, y: 0, width: size.0, height: size.1 };
+            self.scaler.draw(picture, &mut self.scaled, all);
+            encoder.encode(&self.scaled.view(), key)
         };
         let encoded = encoded.inspect_err(|_| self.encoder = None)?;
         let Some(encoded) = encoded else { return Ok(None) };
         if encoded.key {
-            self.last_key_us = captured_us;
-            self.key_wanted = false;
+            self.keys.made(captured_us);
         }
         Ok(Some(Encoded {
             kind: MediaKind::Video,
@@ -108,25 +109,25 @@ impl VideoEncoding {
         }))
     }
 
-    /// Has an encoder for pictures of this size, and says whether it is a new one.
-    fn prepare(&mut self, size: (usize, usize)) -> Result<bool, CodecError> {
+    /// Has an encoder for pictures of this size.
+    fn prepare(&mut self, size: (usize, usize)) -> Result<(), CodecError> {
         let (width, height) = fitted(size, (self.asked.width.into(), self.asked.height.into()));
         let format = VideoFormat { width: width as u16, height: height as u16, ..self.asked };
         let bitrate_bps = format.bitrate_bps;
         match &mut self.encoder {
-            Some((had, _)) if *had == format => Ok(false),
+            Some((had, _)) if *had == format => {}
             Some((had, encoder)) if (VideoFormat { bitrate_bps, ..*had }) == format => {
                 encoder.set_bitrate(bitrate_bps);
                 *had = format;
-                Ok(false)
             }
             slot => {
                 // the old one goes first: two large encoders at once are a lot of memory
                 *slot = None;
                 *slot = Some((format, self.codecs.video_encoder(&format)?));
-                Ok(true)
+                self.keys.begin_anew();
             }
         }
+        Ok(())
     }
 }
 
@@ -160,13 +161,35 @@ impl SoundEncoding {
     }
 }
 
-/// The level of a frame in −dBov: 0 for a square wave of full scale, 23 for a sine at −20 dBFS.
-fn level(samples: &[f32]) -> u8 {
-    let energy: f64 = samples.iter().map(|sample| f64::from(*sample).powi(2)).sum();
-    let level = -10.0 * (energy / samples.len().max(1) as f64).log10();
-    match level.is_nan() {
-        true => LEVEL_SILENT,
-        // the cast saturates: what is louder than full scale, and infinity, which is silence
-        false => (level.round() as u8).min(LEVEL_SILENT),
+/// The largest even size of the same shape that fits into `bounds` and is no larger than `size`: who shows a
+/// picture can enlarge it as well. No side gets shorter than 16 pixels; a very long picture is squeezed then.
+fn fitted(size: (usize, usize), bounds: (usize, usize)) -> (usize, usize) {
+    let small = size.0 <= bounds.0 && size.1 <= bounds.1;
+    let bounds = Rect { x: 0, y: 0, width: bounds.0, height: bounds.1 };
+    let Rect { width, height, .. } = bounds.fit(size.0, size.1);
+    let (width, height) = if small { size } else { (width, height) };
+    ((width & !1).max(SIDE_MIN), (height & !1).max(SIDE_MIN))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_picture_keeps_its_shape_and_is_never_enlarged() {
+        // (size, bounds, fitted)
+        let rows = [
+            ((1280, 720), (640, 360), (640, 360)),
+            ((640, 360), (640, 360), (640, 360)),
+            ((320, 180), (640, 360), (320, 180)),
+            ((720, 1280), (640, 360), (202, 360)),
+            ((1920, 800), (640, 360), (640, 266)),
+            ((641, 361), (640, 360), (640, 360)),
+            ((1000, 20), (500, 500), (500, 16)),
+            ((1, 1), (640, 360), (16, 16)),
+        ];
+        for (size, bounds, wanted) in rows {
+            assert_eq!(fitted(size, bounds), wanted, "{size:?} into {bounds:?}");
+        }
     }
 }

@@ -84,7 +84,7 @@ mod tests {
         let square =
             |amplitude: f32| (0..960).map(move |at| if at % 2 == 0 { amplitude } else { -amplitude });
         let sine = |amplitude: f32| (0..960).map(move |at| amplitude * (at as f32 * 0.1309).sin());
-        let rows: [(Vec<f32>, u8); 8] = [
+        let rows: [(Vec<f32>, u8); 9] = [
             (square(1.0).collect(), 0),
             (sine(1.0).collect(), 3),
             (sine(0.1).collect(), 23),
@@ -93,6 +93,7 @@ mod tests {
             (vec![0.0; 960], 127),
             (vec![], 127),
             (square(9.0).collect(), 0),
+            (vec![f32::NAN; 960], 127),
         ];
         for (samples, expected) in rows {
             assert_eq!(level(&samples), expected);

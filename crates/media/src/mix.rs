@@ -1,9 +1,12 @@
 //! Sound of several speakers added up: one mix for all, and one without each speaker's own voice for those in
 //! it.
 //!
-//! Works in steps of 20 ms. Who begins or ceases to be heard is faded over one step, so that nothing clicks.
+//! Works in steps of 20 ms. Who begins or ceases to be heard is faded over one step, so that nothing clicks. Its
+//! own mix begins as the shared one was until then, and is kept up for [`LINGER_STEPS`] after its voice has gone:
+//! what is the same by then is also limited the same, and whoever encodes both can change over unheard.
 //! Each output passes its own limiter: untouched as long as no sample exceeds half of full scale (−6 dBFS),
-//! bent smoothly below full scale above that.
+//! bent smoothly below full scale above that. It looks 1 ms ahead, so that its gain is down before a peak comes;
+//! by so much the output is later than the voices.
 
 use std::collections::BTreeMap;
 
@@ -11,10 +14,14 @@ use crate::SOUND_FRAME_LEN;
 
 /// Samples up to this pass the limiter as they are: −6 dBFS.
 pub const LIMIT_KNEE: f32 = 0.5;
-/// The limiter sets its gain anew each millisecond.
+/// The limiter sets its gain anew each millisecond, and looks as far ahead.
 const BLOCK_LEN: usize = 48;
 /// The gain comes back by this factor per block: 6 dB in 70 ms. A guess.
 const RELEASE: f32 = 1.01;
+
+/// Steps for which there is still a mix without a voice that has ceased to be heard: 500 ms, in which a limiter
+/// comes back from 43 dB, more than it ever takes.
+pub const LINGER_STEPS: u32 = 25;
 
 /// One speaker's 20 ms.
 #[derive(Clone, Copy, Debug)]
@@ -30,28 +37,32 @@ pub struct Voice<'a> {
 /// Adds up voices, step by step.
 #[derive(Debug, Default)]
 pub struct SoundMix {
-    /// Who is in the mix of this step, by id.
+    /// Who is in the mix of this step, or was lately, by id.
     within: BTreeMap<u64, Within>,
     shared: Output,
 }
 
 #[derive(Debug, Default)]
 struct Within {
-    /// Gain at the end of the last step and of this one.
-    gain: (f32, f32),
+    /// At the end of this step.
+    gain: f32,
+    /// Steps since its voice has gone.
+    silent_steps: u32,
+    /// Its voice at that gain; empty when that has gone.
     samples: Vec<f32>,
     minus: Output,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Output {
+    /// The step that is played, and behind it the sum of the next block.
     samples: Vec<f32>,
     gain: f32,
 }
 
 impl Default for Output {
     fn default() -> Output {
-        Output { samples: vec![0.0; SOUND_FRAME_LEN], gain: 1.0 }
+        Output { samples: vec![0.0; SOUND_FRAME_LEN + BLOCK_LEN], gain: 1.0 }
     }
 }
 
@@ -66,10 +77,13 @@ impl SoundMix {
     pub fn mix(&mut self, voices: &[Voice<'_>]) {
         let mut before = std::mem::take(&mut self.within);
         for voice in voices {
-            let mut within = before.remove(&voice.id).unwrap_or_default();
-            within.gain = (within.gain.1, if voice.heard { 1.0 } else { 0.0 });
-            if within.gain != (0.0, 0.0) {
-                within.take(voice.samples);
+            let mut within = match before.remove(&voice.id) {
+                Some(within) => within,
+                None if voice.heard => Within::new(&self.shared),
+                None => continue,
+            };
+            within.take(voice);
+            if within.silent_steps <= LINGER_STEPS {
                 self.within.insert(voice.id, within);
             }
         }
@@ -90,27 +104,39 @@ impl SoundMix {
 
     /// All voices: [`SOUND_FRAME_LEN`] samples, −1 to 1.
     pub fn shared(&self) -> &[f32] {
-        &self.shared.samples
+        self.shared.played()
     }
 
-    /// The mix without the voice of `id`; `None` when that isn't in it: the shared mix is right then.
+    /// The mix without the voice of `id`; `None` when that wasn't in it for [`LINGER_STEPS`]: the shared mix is
+    /// right then.
     pub fn without(&self, id: u64) -> Option<&[f32]> {
-        self.within.get(&id).map(|within| &within.minus.samples[..])
+        self.within.get(&id).map(|within| within.minus.played())
     }
 
     /// Whose voices are in this step, those that fade included, in order of id.
     pub fn contributors(&self) -> impl Iterator<Item = u64> {
-        self.within.keys().copied()
+        self.within.iter().filter(|(_, within)| within.silent_steps == 0).map(|(&id, _)| id)
     }
 }
 
 impl Within {
-    /// Takes a frame at this step's gain.
-    fn take(&mut self, samples: &[f32]) {
+    /// Whoever wasn't in the mix has heard all of it so far.
+    fn new(shared: &Output) -> Within {
+        Within { minus: shared.clone(), ..Within::default() }
+    }
+
+    /// Takes the next 20 ms.
+    fn take(&mut self, voice: &Voice<'_>) {
+        let (from, to) = (self.gain, if voice.heard { 1.0 } else { 0.0 });
+        self.gain = to;
         self.samples.clear();
-        self.samples.extend_from_slice(&samples[..samples.len().min(SOUND_FRAME_LEN)]);
+        if (from, to) == (0.0, 0.0) {
+            self.silent_steps += 1;
+            return;
+        }
+        self.silent_steps = 0;
+        self.samples.extend_from_slice(&voice.samples[..voice.samples.len().min(SOUND_FRAME_LEN)]);
         self.samples.resize(SOUND_FRAME_LEN, 0.0);
-        let (from, to) = self.gain;
         if from != to {
             ramp(&mut self.samples, from, to);
         }
@@ -118,29 +144,35 @@ impl Within {
 }
 
 impl Output {
+    fn played(&self) -> &[f32] {
+        &self.samples[..SOUND_FRAME_LEN]
+    }
+
+    /// Goes on to the next step.
     fn add_up<'a>(&mut self, voices: impl Iterator<Item = &'a [f32]>) {
-        self.samples.clear();
-        self.samples.resize(SOUND_FRAME_LEN, 0.0);
+        self.samples.copy_within(SOUND_FRAME_LEN.., 0);
+        let sums = &mut self.samples[BLOCK_LEN..];
+        sums.fill(0.0);
         for voice in voices {
-            for (sum, sample) in self.samples.iter_mut().zip(voice) {
+            for (sum, sample) in sums.iter_mut().zip(voice) {
                 *sum += sample;
             }
         }
         self.limit();
     }
 
-    /// Brings the gain down before each peak of this step (a ramp of one block), and slowly up again. A peak in
-    /// the very first block had no block before it: what the ramp is too late for there is clipped.
+    /// Brings the gain down, in a ramp of one block, before each block with a peak, and slowly up again. The
+    /// gain at the beginning of a block suits it already: the block before saw to that.
     fn limit(&mut self) {
-        let mut blocks = self.samples.chunks_mut(BLOCK_LEN).peekable();
-        let mut allowed = blocks.peek().map_or(1.0, |block| allowed_gain(block));
-        while let Some(block) = blocks.next() {
-            let allowed_next = blocks.peek().map_or(1.0, |next| allowed_gain(next));
+        let mut blocks = self.samples.chunks_exact_mut(BLOCK_LEN).peekable();
+        let mut allowed = blocks.peek().map_or(1.0, |first| allowed_gain(first));
+        while let (Some(block), Some(next)) = (blocks.next(), blocks.peek()) {
+            let allowed_next = allowed_gain(next);
             let gain = (self.gain * RELEASE).min(1.0).min(allowed).min(allowed_next);
             if (self.gain, gain) != (1.0, 1.0) {
                 ramp(block, self.gain, gain);
                 for sample in block {
-                    *sample = sample.clamp(-1.0, 1.0);
+                    *sample = sample.clamp(-1.0, 1.0); // only rounding
                 }
             }
             (self.gain, allowed) = (gain, allowed_next);
@@ -184,7 +216,7 @@ mod tests {
             let expected: Vec<f32> = (0..SOUND_FRAME_LEN).map(|at| others[0][at] + others[1][at]).collect();
             let minus = mix.without(*id).unwrap();
             assert!(close(minus, &limited(&expected)), "{id} gets the others and only them");
-            assert!(correlation(own, minus).abs() < 0.1);
+            assert!(correlation(&played_again(own), minus).abs() < 0.1);
         }
         assert_eq!(mix.contributors().collect::<Vec<_>>(), [1, 2, 3]);
     }
@@ -203,10 +235,11 @@ mod tests {
     fn who_is_not_heard_gets_the_shared_mix() {
         let (one, other) = (noise(1, 0.2), noise(2, 0.2));
         let mut mix = SoundMix::new();
-        mix.mix(&[heard(1, &one), Voice { heard: false, ..heard(2, &other) }]);
-        mix.mix(&[heard(1, &one), Voice { heard: false, ..heard(2, &other) }]);
-        assert_eq!(mix.without(2), None);
-        assert_eq!(mix.shared(), one);
+        for _ in 0..3 {
+            mix.mix(&[heard(1, &one), Voice { heard: false, ..heard(2, &other) }]);
+        }
+        assert!(mix.without(2).is_none());
+        assert!(mix.shared() == played_again(&one));
         assert_eq!(mix.contributors().collect::<Vec<_>>(), [1]);
     }
 
@@ -226,12 +259,52 @@ mod tests {
     }
 
     #[test]
+    fn who_ceases_to_be_heard_keeps_a_mix_until_that_is_the_shared_one() {
+        let (one, shouting) = (noise(1, 0.3), noise(2, 4.0));
+        let mut mix = SoundMix::new();
+        let heard_is = |is| Voice { heard: is, ..heard(2, &shouting) };
+        mix.mix(&[heard(1, &one), heard_is(true)]);
+        mix.mix(&[heard(1, &one), heard_is(false)]);
+        assert!(
+            mix.without(2).is_some_and(|minus| minus != mix.shared()),
+            "still fading, and limited for it"
+        );
+        for _ in 0..LINGER_STEPS {
+            mix.mix(&[heard(1, &one), heard_is(false)]);
+            assert_eq!(mix.contributors().collect::<Vec<_>>(), [1]);
+            assert!(mix.without(2).is_some());
+        }
+        assert!(mix.without(2) == Some(mix.shared()));
+        mix.mix(&[heard(1, &one), heard_is(false)]);
+        assert!(mix.without(2).is_none());
+    }
+
+    #[test]
+    fn who_begins_to_be_heard_hears_on_where_it_was() {
+        // so loud that the limiter is at work when the second comes
+        let turn = std::f32::consts::TAU / 96.0;
+        let shouting: Vec<f32> = (0..SOUND_FRAME_LEN).map(|at| 3.0 * (at as f32 * turn).cos()).collect();
+        let mut mix = SoundMix::new();
+        let mut heard_so_far = Vec::new();
+        for step in 0..6 {
+            mix.mix(&[heard(1, &shouting), Voice { heard: step >= 4, ..heard(2, &shouting) }]);
+            heard_so_far.extend_from_slice(mix.without(2).unwrap_or(mix.shared()));
+        }
+        let shared_until = 4 * SOUND_FRAME_LEN;
+        let steepest =
+            |samples: &[f32]| samples.windows(2).map(|two| (two[1] - two[0]).abs()).fold(0.0, f32::max);
+        let usual = steepest(&heard_so_far[2 * SOUND_FRAME_LEN + BLOCK_LEN..shared_until]);
+        assert!(steepest(&heard_so_far[shared_until - 1..shared_until + BLOCK_LEN]) < 1.05 * usual);
+    }
+
+    #[test]
     fn up_to_half_of_full_scale_nothing_is_touched() {
         let samples = noise(1, LIMIT_KNEE);
         let mut mix = SoundMix::new();
-        mix.mix(&[heard(1, &samples)]);
-        mix.mix(&[heard(1, &samples)]);
-        assert_eq!(mix.shared(), samples);
+        for _ in 0..3 {
+            mix.mix(&[heard(1, &samples)]);
+        }
+        assert!(mix.shared() == played_again(&samples));
     }
 
     #[test]
@@ -244,12 +317,39 @@ mod tests {
         }
         let peak = mix.shared().iter().fold(0.0_f32, |peak, sample| peak.max(sample.abs()));
         assert!((0.9..=1.0).contains(&peak), "{peak}");
-        assert!(correlation(mix.shared(), &tone) > 0.999, "the shape is kept");
+        assert!(correlation(mix.shared(), &played_again(&tone)) > 0.999, "the shape is kept");
         let soft: Vec<f32> = tone.iter().map(|sample| sample * 0.1).collect();
         for _ in 0..50 {
             mix.mix(&[heard(0, &soft)]);
         }
-        assert_eq!(mix.shared(), soft);
+        assert!(mix.shared() == played_again(&soft));
+    }
+
+    #[test]
+    fn a_sudden_peak_anywhere_in_a_step_is_bent_not_clipped() {
+        let soft = |at: usize| 0.2 * (at as f32 * 0.05).sin() + 0.21;
+        for onset in [0, 1, 47, 48, 500, 911, 912, 959] {
+            let frame = |step: usize| -> Vec<f32> {
+                let at = step * SOUND_FRAME_LEN..(step + 1) * SOUND_FRAME_LEN;
+                let loud = |at| at >= 2 * SOUND_FRAME_LEN + onset;
+                at.map(|at| soft(at) * if loud(at) { 5.0 } else { 1.0 }).collect()
+            };
+            let mut mix = SoundMix::new();
+            let (mut mixed, mut sums) = (Vec::new(), Vec::new());
+            for step in 0..5 {
+                mix.mix(&[heard(1, &frame(step))]);
+                mixed.extend_from_slice(mix.shared());
+                sums.extend(frame(step));
+            }
+            // behind the step in which the voice is faded in
+            let begin = SOUND_FRAME_LEN;
+            let gains: Vec<f32> =
+                mixed[begin + BLOCK_LEN..].iter().zip(&sums[begin..]).map(|(out, sum)| out / sum).collect();
+            let steepest = gains.windows(2).map(|two| (two[1] - two[0]).abs()).fold(0.0, f32::max);
+            assert!(steepest < 1.0 / BLOCK_LEN as f32, "onset at {onset}: the gain jumps by {steepest}");
+            assert!(mixed.iter().all(|sample| sample.abs() < 0.9999), "onset at {onset}");
+            assert!(gains.iter().any(|&gain| gain < 0.6), "onset at {onset}: it is loud indeed");
+        }
     }
 
     proptest! {
@@ -288,13 +388,19 @@ mod tests {
         samples.collect()
     }
 
+    /// What a step sounds like that is the same as the one before and not limited.
+    fn played_again(samples: &[f32]) -> Vec<f32> {
+        let (begin, end) = samples.split_at(SOUND_FRAME_LEN - BLOCK_LEN);
+        [end, begin].concat()
+    }
+
     /// What a fresh limiter makes of a frame that it has seen before.
     fn limited(samples: &[f32]) -> Vec<f32> {
         let mut output = Output::default();
         for _ in 0..3 {
             output.add_up([samples].into_iter());
         }
-        output.samples
+        output.played().to_vec()
     }
 
     fn close(one: &[f32], other: &[f32]) -> bool {

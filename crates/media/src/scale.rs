@@ -4,6 +4,11 @@
 //! with their neighbours, then stretched by a plan of 8 samples at a time, each from a window of 16. A
 //! shrinking of 1.87 times or more is halved first, as often as it takes, which also keeps it free of aliasing.
 //! Plain code that the compiler vectorizes; `examples/mix_figures.rs` has the times.
+//!
+//! Speakers shrink their pictures with it, mixers fit them into tiles. A half is exactly the mean of areas. Of the
+//! film in our tests, against ffmpeg's bicubic, 4:3, 2:1 and 3:1 come to 50, 50 and 44 dB; true means of areas
+//! came to 49, 50 and 47, and took two to five times as long (0.84 instead of 0.16 ms from 720p to 360p, 1.27
+//! instead of 0.61 from 1080p). Encoders leave some 40.
 
 use crate::{Picture, PictureView, PlaneView};
 

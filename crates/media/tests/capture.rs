@@ -194,17 +194,8 @@ fn pictures_fit_into_what_is_asked() {
 #[test]
 fn the_level_of_sound_is_told() {
     let mut sound = SoundEncoding::new(&FakeCodecs::default(), 1, 32_000).unwrap();
-    let sine = |amplitude: f32| std::array::from_fn(|at| amplitude * (at as f32 * 0.125_663_7).sin());
-    let rows: [([f32; SOUND_FRAME_LEN], u8); 6] = [
-        ([0.0; 960], 127),
-        ([1.0; 960], 0),
-        ([3.0; 960], 0),
-        (sine(1.0), 3),
-        (sine(0.1), 23),
-        ([1e-9; 960], 127),
-    ];
-    for (samples, level) in rows {
-        assert_eq!(sound.push(&samples, 0).unwrap().level, Some(level));
+    for (amplitude, level) in [(0.0, 127), (0.1, 20), (1.0, 0)] {
+        assert_eq!(sound.push(&[amplitude; SOUND_FRAME_LEN], 0).unwrap().level, Some(level));
     }
 }
 

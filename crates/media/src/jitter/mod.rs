@@ -26,14 +26,17 @@ use crate::SOUND_FRAME_US;
 
 /// Frames held at most, 2.5 s: ten times the longest delay. Past that the oldest go.
 pub const FRAMES_HELD_MAX: usize = 128;
-/// Sound further off its time than this is brought back even where it can be heard: the bound that sound and
-/// picture of a speaker keep.
-pub const SKEW_US_MAX: i64 = 40_000;
+/// Sound further off its time than this is brought back even where it can be heard. Two rounds of Opus and the
+/// limiter add 14 ms, and a program's picture is up to 33 ms old: so sound stays within 40 ms of its speaker's
+/// lips.
+pub const SKEW_US_MAX: i64 = 22_000;
 /// More missing frames than this are no loss but a new beginning: 1 s. A guess.
 const GAP_MAX: u32 = 50;
 /// Frames made up in a row before there is silence. Concealment fades within 100 ms (libopus).
 const CONCEALED_MAX: u32 = 5;
 const FRAME_US: i64 = SOUND_FRAME_US as i64;
+/// Whoever begins does so with the frame nearest to its time.
+const NEAREST_US: i64 = FRAME_US / 2;
 
 /// What to play for 20 ms.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -126,7 +129,7 @@ impl JitterBuffer {
                 (first.captured_us.wrapping_sub(captured_us).cast_signed()).saturating_sub(distance_us);
             let unheard = quiet || self.missing > 0 || number > next;
             let skew_us_max = if unheard { FRAME_US } else { SKEW_US_MAX };
-            if early_us > if self.pauses() { 0 } else { skew_us_max } {
+            if early_us > if self.pauses() { NEAREST_US } else { skew_us_max } {
                 return self.wait();
             }
             if early_us < -skew_us_max {
@@ -164,10 +167,10 @@ impl JitterBuffer {
         self.counts
     }
 
-    /// Begins with the newest frame whose time has come.
+    /// Begins with the newest frame whose time has come, or is nearer than half a frame.
     fn begin(&mut self, captured_us: u64) -> Pulled {
-        let due =
-            self.held.iter().filter(|(_, held)| held.captured_us <= captured_us).map(|(&number, _)| number);
+        let near_us = captured_us.saturating_add(NEAREST_US.unsigned_abs());
+        let due = self.held.iter().filter(|(_, held)| held.captured_us <= near_us).map(|(&number, _)| number);
         let Some(newest_due) = due.max() else { return Pulled::Silence };
         let behind = self.held.split_off(&newest_due);
         self.counts.late += self.held.len() as u64;

@@ -9,13 +9,10 @@ use super::stats::{CpuMeter, count};
 use super::{MixerOutput, Orders, Shared, Stage, lock};
 use crate::codec::{CodecError, EncodedPicture, VideoEncoder, VideoFormat};
 use crate::compose::{Composer, Tile};
+use crate::keys::KeyFrames;
 
 /// A picture older than this gives way to initials.
 const PICTURE_US_MAX: u64 = 2_000_000;
-/// Key frames that are asked for come at most this often.
-const KEY_US_MIN: u64 = 1_000_000;
-/// Key frames come at least this often.
-const KEY_US_MAX: u64 = 2_000_000;
 /// Steps that the encoder may be late before some are left out: 67 ms at 30 a second. A guess.
 const BEHIND_MAX: u64 = 2;
 
@@ -61,9 +58,7 @@ pub(super) struct VideoProgram {
     shown: BTreeMap<u64, Shown>,
     stage_revision: u64,
     bitrate_bps: u32,
-    /// A key frame is wanted as soon as the last is old enough.
-    key_wanted: bool,
-    last_key_us: Option<u64>,
+    keys: KeyFrames,
 }
 
 struct Shown {
@@ -79,8 +74,7 @@ impl VideoProgram {
             shown: BTreeMap::new(),
             stage_revision: 0,
             bitrate_bps: format.bitrate_bps,
-            key_wanted: false,
-            last_key_us: None,
+            keys: KeyFrames::default(),
         }
     }
 
@@ -97,21 +91,20 @@ impl VideoProgram {
             return Ok(None);
         }
         if orders.begins {
-            self.last_key_us = None;
+            self.keys.begin_anew();
         }
         self.compose(captured_us, stage);
         if self.bitrate_bps != orders.bitrate_bps {
             self.bitrate_bps = orders.bitrate_bps;
             self.encoder.set_bitrate(orders.bitrate_bps);
         }
-        self.key_wanted |= orders.key_wanted;
-        let key = self.last_key_us.is_none_or(|last_us| {
-            let age_us = captured_us.saturating_sub(last_us);
-            age_us >= KEY_US_MAX || (self.key_wanted && age_us >= KEY_US_MIN)
-        });
+        if orders.key_wanted {
+            self.keys.want();
+        }
+        let key = self.keys.is_due(captured_us);
         let picture = self.encoder.encode(&self.composer.picture().view(), key)?;
         if picture.as_ref().is_some_and(|picture| picture.key) {
-            (self.key_wanted, self.last_key_us) = (false, Some(captured_us));
+            self.keys.made(captured_us);
         }
         Ok(picture)
     }

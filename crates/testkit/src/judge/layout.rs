@@ -1,5 +1,8 @@
 //! Where the speakers' pictures are in a picture, and what stands in them.
 
+use plenary_media::compose;
+use plenary_media::scale::Rect;
+
 use super::TimeCode;
 
 const CELLS: usize = 32;
@@ -27,13 +30,13 @@ pub struct Tile {
 pub enum Layout {
     /// One speaker fills the picture.
     Single,
-    /// So many equal cells, in as few rows and columns as are as near to a square as can be, filled by rows;
-    /// in each a picture of this shape (width by height), as large as fits, in the middle.
+    /// The cells that a mixer draws on, as [`compose::grid`] lays them out; in each a picture of this shape, as
+    /// large as fits, in the middle.
     Grid {
         /// Cells.
         count: usize,
-        /// Width divided by height of the pictures in them.
-        shape: f64,
+        /// Width to height of the pictures in them.
+        shape: (usize, usize),
     },
     /// Just these.
     Tiles(Vec<Tile>),
@@ -42,30 +45,26 @@ pub enum Layout {
 impl Layout {
     /// A grid of pictures of 16:9.
     pub fn grid(count: usize) -> Layout {
-        Layout::Grid { count, shape: 16.0 / 9.0 }
+        Layout::Grid { count, shape: (16, 9) }
     }
 
     /// The tiles in a picture of that many pixels.
     pub fn tiles(&self, width: usize, height: usize) -> Vec<Tile> {
-        let (width, height) = (width as f64, height as f64);
         match self {
-            Layout::Single => vec![Tile { x: 0.0, y: 0.0, width, height }],
+            Layout::Single => vec![Tile { x: 0.0, y: 0.0, width: width as f64, height: height as f64 }],
             Layout::Tiles(tiles) => tiles.clone(),
             Layout::Grid { count, shape } => {
-                let columns = (*count as f64).sqrt().ceil().max(1.0);
-                let rows = (*count as f64 / columns).ceil();
-                let (cell_width, cell_height) = (width / columns, height / rows);
-                let tile = |cell: usize| {
-                    let (column, row) = (cell as f64 % columns, (cell as f64 / columns).floor());
-                    let width = cell_width.min(cell_height * shape);
-                    let height = width / shape;
-                    let x = column * cell_width + (cell_width - width) / 2.0;
-                    let y = row * cell_height + (cell_height - height) / 2.0;
-                    Tile { x, y, width, height }
-                };
-                (0..*count).map(tile).collect()
+                let cells = compose::grid(*count, width, height).into_iter();
+                cells.map(|cell| Tile::from(cell.fit(shape.0, shape.1))).collect()
             }
         }
+    }
+}
+
+impl From<Rect> for Tile {
+    fn from(rect: Rect) -> Tile {
+        let [x, y, width, height] = [rect.x, rect.y, rect.width, rect.height].map(|side| side as f64);
+        Tile { x, y, width, height }
     }
 }
 
@@ -93,7 +92,8 @@ impl Luma<'_> {
         if count > 0.0 { sum / count } else { 128.0 }
     }
 
-    /// Reads the row: 4 bits index, 27 bits number, 1 bit even parity, the first left.
+    /// Reads the row: 4 bits index, 27 bits number, 1 bit even parity, the first left. A row of zeros is only
+    /// believed above a square, which stands in the first picture: anything dark would be one.
     pub(super) fn time_code(&self, tile: &Tile) -> Option<TimeCode> {
         let (cell, row) = (tile.width / CELLS as f64, tile.height / 15.0);
         let mut bits = 0u32;
@@ -108,7 +108,8 @@ impl Luma<'_> {
                 };
         }
         let even = bits.count_ones().is_multiple_of(2);
-        even.then_some(TimeCode { index: (bits >> 28) as u8, number: bits >> 1 & 0x07ff_ffff })
+        (even && (bits != 0 || self.flash(tile)))
+            .then_some(TimeCode { index: (bits >> 28) as u8, number: bits >> 1 & 0x07ff_ffff })
     }
 
     /// Whether the white square stands below the right end of the row.
@@ -124,22 +125,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn grids_are_near_a_square_and_letterboxed() {
-        // (count, canvas, the last tile)
+    fn pictures_fill_the_cells_that_the_mixer_draws_on() {
+        // count, canvas, shape of the pictures, the last tile
         let rows = [
-            (1, (1280, 720), [0.0, 0.0, 1280.0, 720.0]),
-            (2, (1280, 720), [640.0, 180.0, 640.0, 360.0]),
-            (4, (1280, 720), [640.0, 360.0, 640.0, 360.0]),
-            (5, (1280, 720), [1280.0 / 3.0, 420.0, 1280.0 / 3.0, 240.0]),
-            (9, (1280, 720), [2560.0 / 3.0, 480.0, 1280.0 / 3.0, 240.0]),
+            (1, (1280, 720), (16, 9), [0.0, 0.0, 1280.0, 720.0]),
+            (2, (1280, 720), (16, 9), [640.0, 180.0, 640.0, 360.0]),
+            (4, (1280, 720), (16, 9), [640.0, 360.0, 640.0, 360.0]),
+            (5, (1280, 720), (16, 9), [640.0, 360.0, 426.0, 240.0]),
+            (9, (1280, 720), (16, 9), [852.0, 480.0, 426.0, 240.0]),
+            (4, (1280, 720), (4, 3), [720.0, 360.0, 480.0, 360.0]),
         ];
-        for (count, (width, height), [x, y, tile_width, tile_height]) in rows {
-            let tiles = Layout::grid(count).tiles(width, height);
+        for (count, (width, height), shape, [x, y, tile_width, tile_height]) in rows {
+            let tiles = Layout::Grid { count, shape }.tiles(width, height);
             let wanted = Tile { x, y, width: tile_width, height: tile_height };
-            let last = tiles[count - 1];
-            let close = |a: f64, b: f64| (a - b).abs() < 0.01;
-            assert!(tiles.len() == count && close(last.x, wanted.x) && close(last.y, wanted.y), "{last:?}");
-            assert!(close(last.width, wanted.width) && close(last.height, wanted.height), "{last:?}");
+            assert_eq!((tiles.len(), tiles.last()), (count, Some(&wanted)), "{count} of {shape:?}");
         }
     }
 
@@ -167,5 +166,10 @@ mod tests {
         assert_eq!(read(&row(bits | 1, None)), Some(wanted));
         assert_eq!(read(&row(bits, None)), None);
         assert_eq!(read(&row(bits | 1, Some(9))), None);
+
+        let mut first = row(0, None);
+        assert_eq!(read(&first), None, "a dark tile");
+        (24..69).for_each(|y| first[y * width + width - 45..(y + 1) * width].fill(235));
+        assert_eq!(read(&first), Some(TimeCode { index: 0, number: 0 }));
     }
 }

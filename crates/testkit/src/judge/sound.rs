@@ -11,6 +11,8 @@ pub(super) const RATE_HZ: u32 = 48_000;
 const WINDOW_LEN: usize = 960;
 /// How finely a beep's beginning is looked for: 1 ms.
 const HOP_LEN: usize = 48;
+/// What is nearer to a tone belongs to it: its own line in a weighted window, and what fading does to it.
+const BESIDE_HZ: f64 = 120.0;
 /// What silence measures, in dBFS.
 const FLOOR_DB: f64 = -120.0;
 
@@ -86,6 +88,26 @@ impl Sound {
             }
         }
         peaks
+    }
+
+    /// The level of all that is not within 120 Hz of these tones, in dBFS: over 20 ms at a time, every 5 ms.
+    /// Clicks stand out of it.
+    pub fn beside_db(&self, tones_hz: &[f64], range_s: Range<f64>) -> Vec<f64> {
+        let fft = FftPlanner::new().plan_fft_forward(WINDOW_LEN);
+        let hz = |bin: usize| bin as f64 * f64::from(RATE_HZ) / WINDOW_LEN as f64;
+        let beside = |bin: &usize| tones_hz.iter().all(|tone| (tone - hz(*bin)).abs() > BESIDE_HZ);
+        let hann: Vec<_> =
+            (0..WINDOW_LEN).map(|at| 0.5 - 0.5 * (TAU * at as f64 / WINDOW_LEN as f64).cos()).collect();
+        let weight: f64 = hann.iter().map(|weight| weight * weight).sum();
+        let level_db = |window: &[f32]| {
+            let weighted = window.iter().zip(&hann).map(|(x, weight)| f64::from(*x) * weight);
+            let mut bins: Vec<_> = weighted.map(|x| Complex::new(x, 0.0)).collect();
+            fft.process(&mut bins);
+            let energy: f64 = (0..WINDOW_LEN / 2).filter(beside).map(|bin| bins[bin].norm_sqr()).sum();
+            // twice for the negative frequencies, and twice since a sine of full scale has half the energy
+            db((4.0 * energy / (WINDOW_LEN as f64 * weight)).sqrt())
+        };
+        self.part(&range_s).windows(WINDOW_LEN).step_by(WINDOW_LEN / 4).map(level_db).collect()
     }
 
     /// When a speaker's beeps begin, in seconds: where its tone gets louder by half of the 12 dB step.
@@ -181,6 +203,22 @@ mod tests {
                 "{beeps:?}"
             );
         }
+    }
+
+    #[test]
+    fn what_is_beside_the_tones_is_told_from_them() {
+        let mut sound = two_speakers();
+        let quiet = sound.beside_db(&[300.0, 750.0], 0.2..0.9);
+        assert!(quiet.len() == 137 && quiet.iter().all(|level| *level < -80.0), "{quiet:?}");
+        let third = sound.beside_db(&[300.0], 0.2..0.9);
+        assert!(third.iter().all(|level| (level + 20.0).abs() < 0.1), "{third:?}");
+        // a click of one sample, half a second in: as much energy as it has in 20 ms
+        sound.samples[RATE_HZ as usize / 2] += 0.5;
+        let clicked = sound.beside_db(&[300.0, 750.0], 0.2..0.9);
+        let heard: Vec<_> = clicked.iter().filter(|level| **level > -40.0).collect();
+        assert!((2..=4).contains(&heard.len()), "{heard:?}");
+        let loudest = clicked.into_iter().fold(FLOOR_DB, f64::max);
+        assert!((loudest + 28.5).abs() < 1.0, "{loudest}");
     }
 
     #[test]

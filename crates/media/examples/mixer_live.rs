@@ -3,20 +3,18 @@
 //!
 //! `cargo run --release -p plenary-media --example mixer_live -- [SPEAKERS [SECONDS [LOSS_PERCENT [PROGRAM.h264]]]]`
 
-mod codecs;
-
 use std::collections::{BTreeMap, VecDeque};
 use std::error::Error;
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use codecs::RealCodecs;
 use plenary_media::assembly::{Assembled, Assembler, Packet};
 use plenary_media::codec::{Codecs, EncodedPicture, VideoFormat};
 use plenary_media::mixer::{Input, Layout, Mixer, MixerConfig, MixerOutput};
 use plenary_media::payload::packetize;
-use plenary_media::{Frame, Picture, SOUND_FRAME_LEN, SOUND_FRAME_US};
+use plenary_media::source::{Source, TestSource};
+use plenary_media::{BuiltinCodecs, Frame, SOUND_FRAME_LEN, SOUND_FRAME_US};
 use plenary_proto::StreamId;
 use plenary_proto::identity::{FrameIdentity, MediaKind, h264, opus};
 
@@ -35,8 +33,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (speakers, seconds, loss_percent) = (number(4)?, number(10)?, number(0)?);
     let mut program_file = arguments.next().map(std::fs::File::create).transpose()?;
 
-    let codecs: Arc<dyn Codecs> = Arc::new(RealCodecs);
-    let sources: Vec<Source> = (0..4).map(|index| Source::new(&*codecs, index)).collect::<Result<_, _>>()?;
+    let codecs: Arc<dyn Codecs> = Arc::new(BuiltinCodecs::default());
+    let loops: Vec<Loop> = (0..4).map(|index| Loop::new(&*codecs, index)).collect::<Result<_, _>>()?;
     let started = Instant::now();
     let clock = move || START_US + started.elapsed().as_micros() as u64;
     let (outputs, given) = mpsc::channel();
@@ -56,7 +54,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (mut pictures, mut bytes, mut sounds, mut keys_wanted) = (0_u64, 0, 0_u64, 0_u64);
     while clock() < START_US + seconds * 1_000_000 {
         for link in &mut links {
-            link.send(&sources[link.id as usize % sources.len()], clock());
+            link.send(&loops[link.id as usize % loops.len()], clock());
             link.receive(&mixer, clock());
         }
         while let Ok(output) = given.recv_timeout(Duration::from_millis(1)) {
@@ -88,48 +86,27 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// A speaker's picture and sound, encoded, over and over.
-struct Source {
+/// A test source's pictures and sound, encoded, over and over.
+struct Loop {
     pictures: Vec<EncodedPicture>,
     sounds: Vec<Bytes>,
 }
 
-impl Source {
-    fn new(codecs: &dyn Codecs, index: usize) -> Result<Source, Box<dyn Error>> {
+impl Loop {
+    fn new(codecs: &dyn Codecs, index: u8) -> Result<Loop, Box<dyn Error>> {
+        let mut source = TestSource::new(index, INPUT.width, INPUT.height, INPUT.fps);
         let mut encoder = codecs.video_encoder(&INPUT)?;
-        let mut pictures = Vec::new();
+        let mut sound_encoder = codecs.sound_encoder(1, 32_000)?;
+        let (mut pictures, mut sounds) = (Vec::new(), Vec::new());
         for number in 0..LOOP_LEN {
-            let picture = scene(index, number);
-            pictures.extend(encoder.encode(&picture.view(), number == 0)?);
+            source.next_picture()?;
+            pictures.extend(encoder.encode(&source.picture(), number == 0)?);
+            let mut samples = [0.0; SOUND_FRAME_LEN];
+            source.next_sound(&mut samples)?;
+            sounds.push(sound_encoder.encode(&samples)?);
         }
-        let mut encoder = codecs.sound_encoder(1, 32_000)?;
-        let mut sounds = Vec::new();
-        for number in 0..LOOP_LEN {
-            let at = |sample: usize| (number * SOUND_FRAME_LEN + sample) as f32 / 48_000.0;
-            let tone = |t: f32| (t * (300.0 + 150.0 * index as f32) * std::f32::consts::TAU).sin();
-            let samples: Vec<f32> = (0..SOUND_FRAME_LEN).map(|sample| 0.1 * tone(at(sample))).collect();
-            sounds.push(encoder.encode(&samples)?);
-        }
-        Ok(Source { pictures, sounds })
+        Ok(Loop { pictures, sounds })
     }
-}
-
-/// Clouds that drift, with grain.
-fn scene(index: usize, number: usize) -> Picture {
-    let (width, height) = (usize::from(INPUT.width), usize::from(INPUT.height));
-    let mut picture = Picture::black(width, height);
-    let [luma, cb, cr] = picture.planes_mut();
-    let mut grain = ((index * LOOP_LEN + number) as u32).wrapping_mul(2_654_435_761) | 1;
-    let drift = number as f32 * 0.1;
-    for (at, sample) in luma.iter_mut().enumerate() {
-        let (x, y) = ((at % width) as f32 * 0.03, (at / width) as f32 * 0.03);
-        grain = grain.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        let cloud = (x + drift).sin() + (y * 1.3 - drift).cos() + ((x + y) * 2.1 + drift).sin();
-        *sample = (120.0 + 30.0 * cloud) as u8 + (grain >> 30) as u8;
-    }
-    cb.fill(128 + 20 * index as u8);
-    cr.fill(148 - 20 * index as u8);
-    picture
 }
 
 /// One speaker's way to the mixer.
@@ -166,7 +143,7 @@ impl Link {
     }
 
     /// Sends what was captured by now.
-    fn send(&mut self, source: &Source, now_us: u64) {
+    fn send(&mut self, source: &Loop, now_us: u64) {
         for (index, kind) in [MediaKind::Video, MediaKind::Sound].into_iter().enumerate() {
             let step = |number: u32| match kind {
                 MediaKind::Video => u64::from(number) * 1_000_000 / u64::from(INPUT.fps),
