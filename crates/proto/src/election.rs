@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use crate::bounded::List;
 use crate::id::{PeerId, Rank};
 use crate::io::Event;
-use crate::message::{Ballot, Claim, Decided, ElectionReason, Message, Outcome, Report, Roster};
+use crate::message::{Ballot, Claim, Decided, ElectionReason, Message, Outcome, Report, Roster, SignedRoster};
 use crate::outbox::{Note, View};
 use crate::probe::{Reports, measurers};
 use crate::roster::{Mode, Stage};
@@ -318,7 +318,7 @@ impl Election {
     /// The opener's ballot has come: sign it, or send what it lacks.
     pub(crate) fn ballot(&mut self, view: &mut View<'_>, ballot: Signed<Ballot>) {
         let Some(open) = &mut self.open else { return };
-        let Some(roster) = view.stage.at(ballot.epoch) else { return };
+        let Some(SignedRoster { body: roster, .. }) = view.stage.at(ballot.epoch) else { return };
         let outcome = &ballot.body.outcome;
         let proper =
             open.opener == ballot.sender && open.term == outcome.term && open.reason == outcome.reason;

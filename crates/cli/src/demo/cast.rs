@@ -252,9 +252,9 @@ impl Cast {
             _ => host.mixers.iter().map(|peer| format!("{peer:?}")).collect::<Vec<_>>().join(" "),
         };
         format!(
-            "{:3} s  {:?}  term {}  mixer {mixer}  {} peers  viewers fed {fed}/{}  depth {depth}",
+            "{:3} s  {:12}  term {}  mixer {mixer}  {} peers  viewers fed {fed}/{}  depth {depth}",
             elapsed.as_secs(),
-            host.mode,
+            super::report::mode_word(host.mode),
             host.rank,
             present.len(),
             viewers.len(),

@@ -439,7 +439,7 @@ fn speaker_index(part: Part) -> Option<usize> {
     }
 }
 
-fn mode_word(mode: Mode) -> &'static str {
+pub(super) fn mode_word(mode: Mode) -> &'static str {
     match mode {
         Mode::Mesh => "mesh",
         Mode::PassThrough => "pass-through",
