@@ -299,7 +299,10 @@ impl Mixer {
         });
         if begins {
             let now_us = (self.shared.clock)();
-            self.shared.stage().inputs.iter().for_each(|(_, feed)| feed.path_changed(now_us));
+            let stage = self.shared.stage();
+            stage.inputs.iter().for_each(|(_, feed)| feed.path_changed(now_us));
+            // nobody has heard the program yet, so it may jump
+            self.shared.set_delay_us(sound::wanted_delay_us(now_us, &stage));
         }
     }
 
