@@ -583,7 +583,7 @@ impl RoomState {
     /// An envelope for somebody else.
     fn pass_on(&mut self, from: PeerId, relay: Relay) {
         if relay.to == self.shared.me {
-            self.misbehaved(from); // bodies open what is for us; what doesn't open comes here
+            self.misbehaved(from); // what is for us is opened by the body, and never comes here
         } else if let Some(output) = self.router.pass_on(&self.shared.links, relay) {
             self.shared.out.act(output);
         }
@@ -591,7 +591,9 @@ impl RoomState {
 
     fn misbehaved(&mut self, peer: PeerId) {
         if self.misdeeds.len() >= MISDEEDS_KEPT && !self.misdeeds.contains_key(&peer) {
-            self.misdeeds.pop_first();
+            // whoever did least is forgotten: nobody gets off by sending others ahead
+            let least = self.misdeeds.iter().min_by_key(|(_, count)| **count).map(|(peer, _)| *peer);
+            least.and_then(|least| self.misdeeds.remove(&least));
         }
         let count = self.misdeeds.entry(peer).or_default();
         *count = count.saturating_add(1);
