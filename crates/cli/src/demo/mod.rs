@@ -66,7 +66,7 @@ fn check(args: &DemoArgs) -> Result<(), Failure> {
             return Err(usage("--at kill=speaker: the host is never killed, and there is no other"));
         }
     }
-    args.room.check_sources()
+    args.room.check_sources(true)
 }
 
 fn log_to(file: &Path, level: tracing::Level) -> anyhow::Result<()> {

@@ -439,7 +439,8 @@ fn speaker_index(part: Part) -> Option<usize> {
     }
 }
 
-fn mode_word(mode: Mode) -> &'static str {
+/// A mode, as reports and people call it.
+pub(crate) fn mode_word(mode: Mode) -> &'static str {
     match mode {
         Mode::Mesh => "mesh",
         Mode::PassThrough => "pass-through",
