@@ -329,7 +329,10 @@ impl Driver {
                 self.input(Input::Undeliverable(peer));
             }
             SignalEvent::Ended(error) => {
-                self.emit(RoomEvent::Rendezvous { up: false, why: Some(error.to_string()) });
+                // whoever waits to be let in is told by the error
+                if self.joined.is_none() {
+                    self.emit(RoomEvent::Rendezvous { up: false, why: Some(error.to_string()) });
+                }
                 self.input(Input::SignalUp(false));
                 self.answer_join(Err(error.into()));
             }
