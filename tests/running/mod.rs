@@ -43,7 +43,11 @@ impl Lines {
                 return found;
             }
             let left = until.saturating_duration_since(Instant::now());
-            assert!(!left.is_zero(), "no {what} among {lines:#?}");
+            if left.is_zero() {
+                let said = lines.clone();
+                drop(lines);
+                panic!("no {what} among {said:#?}");
+            }
             lines = self.0.1.wait_timeout(lines, left).unwrap().0;
         }
     }

@@ -17,7 +17,7 @@ pub(crate) fn run(args: HostArgs) -> Result<(), Failure> {
         options.name = "host".to_owned();
     }
     options.on_event = Some(Arc::new(tell));
-    args.stay.check()?;
+    args.stay.check(&args.room)?;
     args.room.check_sources(args.speak)?;
     let host = HostOptions {
         rendezvous: args.rendezvous.clone(),

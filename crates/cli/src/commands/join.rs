@@ -15,7 +15,7 @@ pub(crate) fn run(args: JoinArgs) -> Result<(), Failure> {
     let mut options = args.room.options(args.speak, args.view || !args.speak, mix)?;
     options.on_event = Some(Arc::new(tell));
     let invite: Invite = args.invite.parse()?;
-    args.stay.check()?;
+    args.stay.check(&args.room)?;
     args.room.check_sources(args.speak)?;
     runtime()?.block_on(async {
         let room = Room::join(&invite, options).await?;

@@ -21,7 +21,7 @@ pub(crate) fn run(args: MixerArgs) -> Result<(), Failure> {
     }
     options.on_event = Some(Arc::new(tell));
     let invite: Invite = args.invite.parse()?;
-    args.stay.check()?;
+    args.stay.check(&args.room)?;
     args.room.check_sources(false)?;
     runtime()?.block_on(async {
         let room = Room::join(&invite, options).await?;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, ensure};
+use anyhow::Context as _;
 use plenary::media::Picture;
 use plenary::{Pictures, Recording, Room};
 use tokio::sync::watch;
@@ -22,13 +22,9 @@ struct Snapshot {
 
 impl StayArgs {
     /// What is to be written can be: seen before anybody is troubled.
-    pub(crate) fn check(&self) -> anyhow::Result<()> {
-        for file in self.record.iter().chain(&self.snapshot) {
-            let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
-            let there = folder.is_none_or(Path::is_dir);
-            ensure!(there, "cannot write {}: there is no such directory", file.display());
-        }
-        Ok(())
+    pub(crate) fn check(&self, room: &RoomArgs) -> anyhow::Result<()> {
+        let mut files = self.record.iter().chain(&self.snapshot).chain(&room.json);
+        files.try_for_each(|file| json::can_be_made(file))
     }
 }
 

@@ -34,6 +34,7 @@ const RECORDINGS_KEPT: usize = 3;
 
 pub(crate) fn run(args: DemoArgs) -> Result<(), Failure> {
     check(&args)?;
+    args.room.json.iter().try_for_each(|file| json::can_be_made(file))?;
     let out = args.room.out.clone().unwrap_or_else(|| PathBuf::from("out"));
     fs::create_dir_all(&out).with_context(|| format!("cannot make {}", out.display()))?;
     log_to(&out.join("log.txt"), args.room.log)?;

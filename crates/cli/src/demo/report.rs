@@ -301,7 +301,11 @@ impl Report {
             modes: modes(&told, cast),
             elections: elections(&told, cast),
             takeovers: takeovers(&told, cast),
-            mixers: figures.iter().flat_map(|one| mixers(one, end_us)).collect(),
+            mixers: {
+                let mut all: Vec<_> = figures.iter().flat_map(|one| mixers(one, end_us)).collect();
+                all.sort_by_key(|mixer| (mixer.term, mixer.regency));
+                all
+            },
             candidates: figures.iter().filter_map(candidate).collect(),
             speakers,
             tree: TreeReport {
