@@ -319,9 +319,12 @@ impl Desk {
     fn steer(&self) {
         let state = self.state.lock();
         let speaks = matches!(state.role, MixRole::Mix { .. }) && state.passing.is_none();
+        // what was passed through is newer than what a mixer would say now, whose buffers take their time
+        let passed_us = state.program.as_ref().map_or(0, |program| program.captured_us(MediaKind::Video));
+        let frame_us = 1_000_000 / u64::from(state.format.fps.max(1));
         drop(state);
         if let Some(mixer) = self.mixer() {
-            if speaks { mixer.speak() } else { mixer.silence() }
+            if speaks { mixer.speak(passed_us + frame_us * 3 / 4) } else { mixer.silence() }
         }
     }
 

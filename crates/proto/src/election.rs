@@ -14,7 +14,9 @@ use std::collections::BTreeMap;
 use crate::bounded::List;
 use crate::id::{PeerId, Rank};
 use crate::io::Event;
-use crate::message::{Ballot, Claim, Decided, ElectionReason, Message, Outcome, Report, Roster};
+use crate::message::{
+    Ballot, Claim, Decided, ElectionReason, Message, Outcome, Report, Roster, SignedRoster,
+};
 use crate::outbox::{Note, View};
 use crate::probe::{Reports, measurers};
 use crate::roster::{Mode, Stage};
@@ -84,6 +86,8 @@ pub(crate) struct Election {
     roster_at: Time,
     /// Who could be elected when the outcome in force was decided.
     considered: Vec<PeerId>,
+    /// The term that we signed a ballot in last, and whose: nobody signs for two openers in one term.
+    pledged: Option<(u32, PeerId)>,
     /// The last term that was decided, and the highest heard of.
     decided: u32,
     term: u32,
@@ -249,7 +253,7 @@ impl Election {
         let Some(open) = &self.open else { return };
         let (since, issues) = (open.since, open.issues);
         let failed_at = since + reports_us_max(view) + FAILED_US;
-        if open.opener != view.me {
+        if open.opener != view.me || self.is_pledged_elsewhere(open.term, view.me) {
             self.wake(failed_at);
             return;
         }
@@ -271,6 +275,10 @@ impl Election {
         }
     }
 
+    fn is_pledged_elsewhere(&self, term: u32, opener: PeerId) -> bool {
+        self.pledged.is_some_and(|(pledged, to)| pledged == term && to != opener)
+    }
+
     /// Whether every candidate's measurers have reported, and every candidate has made its claim. Nothing is
     /// expected of or about a mixer that fell silent.
     fn all_reported(&self, view: &View<'_>) -> bool {
@@ -290,8 +298,10 @@ impl Election {
             self.reports.iter().map(|(_, report)| report).filter(|report| due(roster, open.term, report));
         let reports: List<_, _> = List::truncated(reports.cloned());
         let candidates = view.stage.candidates();
-        let fresh = self.claims.values().filter(|claim| candidates.contains(&claim.sender)).cloned();
-        let claims: List<_, _> = List::truncated(fresh);
+        let unix_s = view.unix_s();
+        let counts =
+            |claim: &&Signed<Claim>| candidates.contains(&claim.sender) && claim.expires_unix_s >= unix_s;
+        let claims: List<_, _> = List::truncated(self.claims.values().filter(counts).cloned());
         let sitting: List<_, _> = List::truncated(view.mandate.sitting().iter().copied());
         let tallies = tally(roster, &reports, &claims, &sitting);
         let evidence = evidence(&reports, &claims, &sitting);
@@ -299,6 +309,7 @@ impl Election {
         let ballot = Ballot { reports, claims, sitting, outcome: outcome.clone() };
         let hash = ballot_hash(&ballot);
         let epoch = view.stage.epoch();
+        self.pledged = Some((open.term, view.me));
         let mine = Decided::countersign(view.keys, &view.config.room, epoch, &outcome);
         open.issues += 1;
         open.ballot = Some(Issued {
@@ -317,12 +328,13 @@ impl Election {
 
     /// The opener's ballot has come: sign it, or send what it lacks.
     pub(crate) fn ballot(&mut self, view: &mut View<'_>, ballot: Signed<Ballot>) {
+        let pledged = self.is_pledged_elsewhere(ballot.body.outcome.term, ballot.sender);
         let Some(open) = &mut self.open else { return };
-        let Some(roster) = view.stage.at(ballot.epoch) else { return };
+        let Some(SignedRoster { body: roster, .. }) = view.stage.at(ballot.epoch) else { return };
         let outcome = &ballot.body.outcome;
         let proper =
             open.opener == ballot.sender && open.term == outcome.term && open.reason == outcome.reason;
-        if !proper || open.signed >= ISSUES_MAX {
+        if !proper || pledged || open.signed >= ISSUES_MAX {
             return;
         }
         let held = |at: &Time| view.now.since(*at) >= INSIST_US;
@@ -345,6 +357,7 @@ impl Election {
             return;
         }
         open.signed += 1;
+        self.pledged = Some((open.term, open.opener));
         self.tallies = tallies;
         let signature = Decided::countersign(view.keys, &view.config.room, ballot.epoch, outcome);
         let vote = Message::Vote { term: open.term, ballot: ballot_hash(&ballot.body), signature };

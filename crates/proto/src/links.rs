@@ -45,7 +45,8 @@ enum State {
     /// We asked the other end for an offer.
     Asked { since: Time },
     /// Offer and answer are under way.
-    Making { since: Time, ufrag: Option<String> },
+    /// `sent`: ufrag and fingerprint of our own description.
+    Making { since: Time, sent: Option<(String, [u8; 32])> },
     /// Its channels are open.
     Up { since: Time },
 }
@@ -180,7 +181,7 @@ impl LinkTable {
         let Some(link) = self.links.get_mut(&key) else { return };
         link.bye_heard = false;
         if self.me < key.0 {
-            link.state = State::Making { since: now, ufrag: None };
+            link.state = State::Making { since: now, sent: None };
             out.act(Output::Offer(key.0, key.1));
         } else {
             link.state = State::Asked { since: now };
@@ -221,7 +222,7 @@ impl LinkTable {
         if let Some(link) = self.links.get_mut(&key) {
             link.taken = Some(offer.description.ufrag.to_string());
             link.bye_heard = false;
-            link.state = State::Making { since: now, ufrag: None };
+            link.state = State::Making { since: now, sent: None };
             out.act(Output::Answer(peer, offer));
         }
     }
@@ -229,8 +230,9 @@ impl LinkTable {
     /// The other end takes our offer.
     pub(crate) fn answered(&mut self, out: &mut Outbox, peer: PeerId, answer: Answer) {
         if let Some(link) = self.links.get(&(peer, answer.kind))
-            && let State::Making { ufrag: Some(ufrag), .. } = &link.state
+            && let State::Making { sent: Some((ufrag, fingerprint)), .. } = &link.state
             && **ufrag == *answer.offered_ufrag
+            && *fingerprint == answer.offered_fingerprint
         {
             out.act(Output::Accept(peer, answer));
         }
@@ -246,8 +248,8 @@ impl LinkTable {
         offered: Option<(String, [u8; 32])>,
     ) {
         let Some(link) = self.links.get_mut(&(peer, kind)) else { return };
-        let State::Making { ufrag, .. } = &mut link.state else { return };
-        *ufrag = Some(description.ufrag.to_string());
+        let State::Making { sent, .. } = &mut link.state else { return };
+        *sent = Some((description.ufrag.to_string(), description.fingerprint));
         let message = match offered {
             None => Message::Offer(Offer { kind, description }),
             Some((offered_ufrag, offered_fingerprint)) => Message::Answer(Answer {

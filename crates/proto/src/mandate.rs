@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 
 use crate::id::{PeerId, Rank, StreamKind, StreamSpec};
 use crate::io::{Event, Output};
-use crate::message::{Alive, Decided, TakeOver};
+use crate::message::{Alive, Decided, SignedRoster, TakeOver};
 use crate::outbox::{Note, Outbox};
 use crate::roster::Stage;
 use crate::score::Tally;
@@ -24,6 +24,8 @@ pub(crate) struct Mandate {
     pub(crate) mixers: Vec<PeerId>,
     pub(crate) standbys: Vec<PeerId>,
     pub(crate) decided: Option<Decided>,
+    /// The roster that its signatures count in: without it, it proves nothing to a newcomer.
+    pub(crate) under: Option<SignedRoster>,
     pub(crate) take_over: Option<Signed<TakeOver>>,
     /// The term of the last election ended with its mixer leaving, or falling silent.
     pub(crate) polite: bool,
@@ -58,6 +60,11 @@ impl Mandate {
     pub(crate) fn lost(&self) -> Option<PeerId> {
         let take_over = &self.take_over.as_ref()?.body;
         (!take_over.polite).then_some(take_over.over)
+    }
+
+    /// The roster of the last election, if there is a newer one by now.
+    pub(crate) fn under_older(&self, stage: &Stage) -> Option<&SignedRoster> {
+        self.under.as_ref().filter(|under| under.epoch < stage.epoch())
     }
 
     /// Standby 1.
@@ -120,6 +127,7 @@ impl Mandate {
             standbys: self.standbys.clone(),
             tallies,
         });
+        self.under = stage.at(decided.epoch).cloned();
         self.decided = Some(decided);
         self.remember(out);
         true

@@ -152,8 +152,9 @@ impl Membership {
             host.flush(view); // so that the newcomer finds itself, or its kind, on the roster it gets
         }
         if let Some(roster) = host.signed.clone() {
+            let under = view.mandate.under.clone().filter(|under| under.epoch < roster.epoch);
             let (decided, take_over) = (view.mandate.decided.clone(), view.mandate.take_over.clone());
-            view.out.send(from, Message::Admit(Box::new(Admit { roster, decided, take_over })));
+            view.out.send(from, Message::Admit(Box::new(Admit { roster, under, decided, take_over })));
         }
     }
 
@@ -266,20 +267,20 @@ impl Host {
             away: false,
             index: 0,
         };
-        if let Some(known) = self.entries.iter_mut().find(|known| known.peer == peer) {
-            let entry = Entry { index: known.index, ..entry };
-            if *known != entry {
-                *known = entry;
-                self.change(now);
-            }
-            return true;
+        let known = self.entries.iter().position(|known| known.peer == peer);
+        let (speaks_anew, index) = match known.map(|at| &self.entries[at]) {
+            Some(known) if known.speaks || !join.speaks => (false, known.index),
+            _ if join.speaks => (true, self.speakers_seen),
+            _ => (false, 0),
+        };
+        let entry = Entry { index, ..entry };
+        match known {
+            Some(at) if self.entries[at] == entry => return true,
+            Some(at) => self.entries[at] = entry,
+            None if self.entries.len() >= ROSTER_MAX => return false,
+            None => self.entries.push(entry),
         }
-        if self.entries.len() >= ROSTER_MAX {
-            return false;
-        }
-        let index = if join.speaks { self.speakers_seen } else { 0 };
-        self.speakers_seen = self.speakers_seen.saturating_add(u8::from(join.speaks));
-        self.entries.push(Entry { index, ..entry });
+        self.speakers_seen = self.speakers_seen.saturating_add(u8::from(speaks_anew));
         self.change(now);
         true
     }

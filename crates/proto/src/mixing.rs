@@ -55,6 +55,8 @@ pub(crate) struct Mixing {
     speakers: Vec<(PeerId, u8)>,
     /// The highest rank whose program has begun, and by whom.
     begun: Option<(Rank, PeerId)>,
+    /// A program that is said to have begun, by a mixer that nothing proves yet.
+    early: Option<StreamSpec>,
     called: BTreeMap<PeerId, Rank>,
     watching: BTreeSet<PeerId>,
     feeds: bool,
@@ -73,6 +75,7 @@ impl Mixing {
             passing: Vec::new(),
             speakers: Vec::new(),
             begun: None,
+            early: None,
             called: BTreeMap::new(),
             watching: BTreeSet::new(),
             feeds: false,
@@ -93,6 +96,9 @@ impl Mixing {
 
     /// Looks at roster and mandate anew, and does what follows.
     pub(crate) fn look(&mut self, view: &mut View<'_>) {
+        if let Some(early) = self.early.take_if(|early| view.mandate.allows(early)) {
+            self.begun = self.begun.max(Some((early.rank, early.maker)));
+        }
         self.choose_part(view);
         self.follow_speakers(view);
         self.keep_links(view);
@@ -300,6 +306,9 @@ impl Mixing {
     /// A mixer's program has begun, ours or another's.
     pub(crate) fn started(&mut self, view: &mut View<'_>, spec: &StreamSpec) {
         let proper = view.mandate.allows(spec);
+        if !proper && spec.rank > view.rank() {
+            self.early = Some(*spec);
+        }
         if proper && self.begun.is_none_or(|(rank, _)| spec.rank >= rank) {
             self.begun = Some((spec.rank, spec.maker));
             if spec.maker == view.me {
@@ -333,7 +342,7 @@ impl Mixing {
     }
 }
 
-/// Roster peers that a speaker links to besides: drawn from the roster's epoch and its own id.
+/// Roster peers that a speaker links to besides: drawn from both ids, so that a change of roster moves few links.
 fn drawn(view: &View<'_>, count: usize) -> Vec<PeerId> {
     let mut drawn: Vec<_> = view
         .stage

@@ -109,8 +109,13 @@ pub(crate) struct View<'a> {
 impl View<'_> {
     /// Signs a statement to everyone under the present roster.
     pub(crate) fn sign<T: Statement>(&mut self, body: T) -> Signed<T> {
-        let expires = self.config.unix_s_at_zero + self.now.0 / SECOND + STATEMENT_LIFE_S;
+        let expires = self.unix_s() + STATEMENT_LIFE_S;
         self.sign_until(expires, body)
+    }
+
+    /// The wall clock, seconds since 1970.
+    pub(crate) fn unix_s(&self) -> u64 {
+        self.config.unix_s_at_zero + self.now.0 / SECOND
     }
 
     /// Signs a statement that stays true.

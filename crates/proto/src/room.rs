@@ -369,6 +369,10 @@ impl RoomState {
                 let tallies = self.election.take_tallies();
                 let message = Message::Decided(decided.clone());
                 if self.shared.mandate.decide(&mut self.shared.out, &self.shared.stage, *decided, tallies) {
+                    if let Some(under) = self.shared.mandate.under_older(&self.shared.stage) {
+                        let under = Message::Roster(under.clone());
+                        self.tree.pass_down(&mut self.shared.view(), &under, None);
+                    }
                     self.tree.pass_down(&mut self.shared.view(), &message, None);
                 }
             }
@@ -436,6 +440,9 @@ impl RoomState {
         if let Some(roster) = self.shared.stage.signed() {
             self.shared.out.send(peer, Message::Roster(roster.clone()));
         }
+        if let Some(under) = self.shared.mandate.under_older(&self.shared.stage) {
+            self.shared.out.send(peer, Message::Roster(under.clone()));
+        }
         if let Some(decided) = &self.shared.mandate.decided {
             self.shared.out.send(peer, Message::Decided(Box::new(decided.clone())));
         }
@@ -458,6 +465,7 @@ impl RoomState {
             Message::Join(join) => self.membership.join(&mut self.shared.view(), from, &join),
             Message::Admit(admit) => {
                 self.take_roster(admit.roster);
+                admit.under.into_iter().for_each(|under| self.take_roster(under));
                 self.membership.admitted(&mut self.shared.view());
                 if let Some(decided) = admit.decided {
                     self.shared.out.note(Note::Decided(Box::new(decided)));
@@ -575,7 +583,7 @@ impl RoomState {
     /// An envelope for somebody else.
     fn pass_on(&mut self, from: PeerId, relay: Relay) {
         if relay.to == self.shared.me {
-            self.misbehaved(from); // bodies open what is for us; what doesn't open comes here
+            self.misbehaved(from); // what is for us is opened by the body, and never comes here
         } else if let Some(output) = self.router.pass_on(&self.shared.links, relay) {
             self.shared.out.act(output);
         }
@@ -583,7 +591,9 @@ impl RoomState {
 
     fn misbehaved(&mut self, peer: PeerId) {
         if self.misdeeds.len() >= MISDEEDS_KEPT && !self.misdeeds.contains_key(&peer) {
-            self.misdeeds.pop_first();
+            // whoever did least is forgotten: nobody gets off by sending others ahead
+            let least = self.misdeeds.iter().min_by_key(|(_, count)| **count).map(|(peer, _)| *peer);
+            least.and_then(|least| self.misdeeds.remove(&least));
         }
         let count = self.misdeeds.entry(peer).or_default();
         *count = count.saturating_add(1);

@@ -24,21 +24,23 @@ pub enum Mode {
 #[derive(Debug, Default)]
 pub(crate) struct Stage {
     signed: Option<SignedRoster>,
-    kept: BTreeMap<u32, Roster>,
+    kept: BTreeMap<u32, SignedRoster>,
 }
 
 impl Stage {
-    /// Takes a roster when it is newer than the one at hand.
+    /// Takes a roster when it is newer than the one at hand. An older one is only kept: an outcome may name it.
     pub(crate) fn adopt(&mut self, roster: SignedRoster) -> bool {
-        if self.signed.as_ref().is_some_and(|known| known.epoch >= roster.epoch) {
-            return false;
+        let newer = self.signed.as_ref().is_none_or(|known| roster.epoch > known.epoch);
+        let epoch = roster.epoch;
+        if newer {
+            self.signed = Some(roster.clone());
         }
-        self.kept.insert(roster.epoch, roster.body.clone());
+        self.kept.entry(epoch).or_insert(roster);
         while self.kept.len() > EPOCHS_KEPT {
-            self.kept.pop_first();
+            let oldest = self.kept.keys().copied().find(|kept| *kept != epoch);
+            oldest.and_then(|oldest| self.kept.remove(&oldest));
         }
-        self.signed = Some(roster);
-        true
+        newer
     }
 
     pub(crate) fn signed(&self) -> Option<&SignedRoster> {
@@ -100,7 +102,7 @@ impl Stage {
     }
 
     /// The roster of that epoch, if it is one of the last few.
-    pub(crate) fn at(&self, epoch: u32) -> Option<&Roster> {
+    pub(crate) fn at(&self, epoch: u32) -> Option<&SignedRoster> {
         self.kept.get(&epoch)
     }
 
@@ -109,7 +111,7 @@ impl Stage {
     pub(crate) fn majority<'a>(&self, epoch: u32, signers: impl Iterator<Item = &'a PeerId>) -> Option<bool> {
         let voters = self.voters(epoch)?;
         let counts = |signer: &&PeerId| {
-            let entries = self.at(epoch).map_or(&[][..], |roster| &roster.entries);
+            let entries = self.at(epoch).map_or(&[][..], |roster| &roster.body.entries);
             entries.iter().any(|entry| entry.peer == **signer && !entry.away)
         };
         let signed: BTreeSet<_> = signers.take(ROSTER_MAX).filter(counts).collect();
@@ -118,6 +120,6 @@ impl Stage {
 
     /// How many signatures count in the roster of that epoch.
     pub(crate) fn voters(&self, epoch: u32) -> Option<usize> {
-        Some(self.at(epoch)?.entries.iter().filter(|entry| !entry.away).count())
+        Some(self.at(epoch)?.body.entries.iter().filter(|entry| !entry.away).count())
     }
 }

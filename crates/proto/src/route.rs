@@ -49,7 +49,8 @@ impl Router {
     /// The rendezvous doesn't know this peer.
     pub(crate) fn absent(&mut self, now: Time, peer: PeerId) {
         if self.absent.len() >= ROUTES_MAX {
-            self.absent.pop_first();
+            let oldest = self.absent.iter().min_by_key(|(_, at)| **at).map(|(peer, _)| *peer);
+            oldest.and_then(|oldest| self.absent.remove(&oldest));
         }
         self.absent.insert(peer, now);
     }

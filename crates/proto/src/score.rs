@@ -80,7 +80,8 @@ struct Job {
 impl Job {
     fn of(roster: &Roster) -> Job {
         let speakers = roster.entries.iter().filter(|entry| entry.speaks && !entry.away).count() as u64;
-        let watching = roster.entries.iter().filter(|entry| entry.speaks && entry.views).count() as u64;
+        let watching =
+            roster.entries.iter().filter(|entry| entry.speaks && entry.views && !entry.away).count() as u64;
         let program = u64::from(roster.program.bitrate_bps);
         let others = u64::from(roster.mixers.max(1)); // the other mixers, and standby 1
         let pixels = u64::from(roster.program.width) * u64::from(roster.program.height);

@@ -653,6 +653,11 @@ impl World {
         self.snapshot(self.planned(0)).mixers
     }
 
+    /// Whom a speaker sends its stream to.
+    pub fn speaking_to(&self, id: PeerId) -> &[PeerId] {
+        &self.peers[self.index[&id]].speaking_to
+    }
+
     /// A peer's own word on where it is.
     pub fn snapshot(&self, id: PeerId) -> plenary_proto::BrainSnapshot {
         self.peers[self.index[&id]].brain.snapshot()

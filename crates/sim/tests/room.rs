@@ -175,6 +175,24 @@ fn two_speakers_alone_are_a_mesh_and_a_viewer_brings_a_mixer() {
 }
 
 #[test]
+fn a_speaker_that_comes_late_is_called_home() {
+    for seed in SEEDS {
+        for speakers in [1, 2, 4] {
+            let mut plan = plan(speakers, 2, 4);
+            let late = PeerPlan { kind: Kind::Speaker, joins_at: Time(8 * SECOND), ..plan.peers[0].clone() };
+            // whoever comes after it knows neither the roster that the election was under, nor anyone who does
+            let after = PeerPlan { kind: Kind::Viewer, joins_at: Time(10 * SECOND), ..late.clone() };
+            plan.peers.extend([late, after]);
+            let world = run(plan, seed, 12);
+            let late = world.planned(speakers + 2 + 4);
+            assert_eq!(world.speaking_to(late), world.mixers(), "seed {seed}");
+            assert_eq!(world.viewers().len(), 5);
+            calm(&world, seed);
+        }
+    }
+}
+
+#[test]
 fn one_speaker_before_an_audience_is_passed_through() {
     for seed in SEEDS {
         let world = run(plan(1, 3, 10), seed, 10);

@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 use plenary::media::{Clock, Picture};
 use plenary::{
     Consent, HostOptions, Invite, Mode, Options, PeerId, Recording, Room, RoomEvent, RoomSnapshot, Shaper,
+    Tenure,
 };
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
@@ -42,6 +43,10 @@ pub(crate) struct Actor {
     /// When it was killed, or left, by the demo's clock.
     pub(crate) gone_us: Mutex<Option<u64>>,
     pub(crate) left: Mutex<bool>,
+    /// What it had sent to its children when it left.
+    pub(crate) sent_bytes: Mutex<u64>,
+    /// What it did as a mixer, up to its being killed: it doesn't know that it is dead.
+    pub(crate) tenures: Mutex<Option<Vec<Tenure>>>,
 }
 
 /// Something that the host's application heard of.
@@ -173,6 +178,8 @@ impl Cast {
             heard,
             gone_us: Mutex::default(),
             left: Mutex::default(),
+            sent_bytes: Mutex::default(),
+            tenures: Mutex::default(),
         };
         self.actors.lock().push(Arc::new(actor));
         Ok(())
@@ -252,9 +259,9 @@ impl Cast {
             _ => host.mixers.iter().map(|peer| format!("{peer:?}")).collect::<Vec<_>>().join(" "),
         };
         format!(
-            "{:3} s  {:?}  term {}  mixer {mixer}  {} peers  viewers fed {fed}/{}  depth {depth}",
+            "{:3} s  {:12}  term {}  mixer {mixer}  {} peers  viewers fed {fed}/{}  depth {depth}",
             elapsed.as_secs(),
-            host.mode,
+            super::report::mode_word(host.mode),
             host.rank,
             present.len(),
             viewers.len(),

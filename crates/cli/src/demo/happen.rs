@@ -1,10 +1,14 @@
 //! What a demo's script does.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::cast::{Actor, Cast, Part};
 use super::report::EventReport;
 use crate::units::What;
+
+/// How often it is noted what a leaving peer has sent: a frame's time.
+const WATCH: Duration = Duration::from_millis(33);
 
 /// Does it, and notes whom it hit.
 pub(crate) async fn happen(cast: &Arc<Cast>, what: What) {
@@ -25,13 +29,21 @@ pub(crate) async fn happen(cast: &Arc<Cast>, what: What) {
     match (what, target) {
         (What::KillMixer | What::KillRelay | What::KillSpeaker, Some(target)) => {
             target.shaper.kill();
+            *target.tenures.lock() = Some(target.room.tenures());
             *target.gone_us.lock() = Some(at_us);
         }
         (What::LeaveMixer, Some(target)) => {
             *target.gone_us.lock() = Some(at_us);
             let leaving = target.clone();
             tokio::spawn(async move {
-                leaving.room.leave().await;
+                let watched = leaving.clone();
+                let watch = async move {
+                    while let Ok(traffic) = watched.room.traffic().await {
+                        *watched.sent_bytes.lock() = traffic.to_children_bytes;
+                        tokio::time::sleep(WATCH).await;
+                    }
+                };
+                tokio::join!(leaving.room.leave(), watch);
                 *leaving.left.lock() = true;
             });
         }

@@ -74,16 +74,18 @@ impl Heard {
     }
 }
 
-/// The power of one frequency (Goertzel 1958), in windows of a tenth of a second, averaged.
+/// The power of one frequency (Goertzel 1958), averaged over windows of a second. Shorter ones would take the
+/// beginnings and ends of a neighbour's beeps for this tone.
 fn tone_power(samples: &[f32], hz: f64) -> f64 {
-    let window = RATE as usize / 10;
+    let window = RATE as usize;
     let coefficient = 2.0 * (TAU * hz / f64::from(RATE)).cos();
     let powers: Vec<f64> = samples
-        .chunks_exact(window)
-        .map(|chunk| {
+        .windows(window)
+        .step_by(window / 2)
+        .map(|samples| {
             let (mut before, mut last) = (0.0, 0.0);
-            for (at, sample) in chunk.iter().enumerate() {
-                // Hann: a loud neighbour 150 Hz away stays 60 dB down
+            for (at, sample) in samples.iter().enumerate() {
+                // Hann's weights: what is loud and 150 Hz away stays out
                 let weight = 0.5 - 0.5 * (TAU * at as f64 / window as f64).cos();
                 let next = f64::from(*sample) * weight + coefficient * last - before;
                 (before, last) = (last, next);
@@ -115,6 +117,18 @@ mod tests {
         assert!((-40.5..-39.5).contains(&forty_down.self_db(&[0, 1, 2]).unwrap()));
         let gone = heard(1, &[(300.0, 0.1), (600.0, 0.1)]);
         assert!(gone.self_db(&[0, 1, 2]).unwrap() < -55.0);
+    }
+
+    #[test]
+    fn beeps_of_others_are_not_taken_for_the_own_tone() {
+        let beeps = |at: usize| {
+            let loud = (at + 1_776) % RATE as usize <= RATE as usize / 10;
+            let hz = 450.0 * TAU * at as f64 / f64::from(RATE);
+            (if loud { 0.4 } else { 0.1 } * hz.sin()) as f32
+        };
+        let last = Arc::new(Mutex::new((0..JUDGED).map(beeps).collect()));
+        let heard = Heard { task: Mutex::new(None), last, index: Some(0) };
+        assert!(heard.self_db(&[0, 1]).unwrap() < -50.0, "{:?}", heard.self_db(&[0, 1]));
     }
 
     #[test]

@@ -243,9 +243,12 @@ impl Figures {
         Figures {
             part: actor.part,
             peer: actor.room.me(),
-            tenures: actor.room.tenures(),
+            tenures: actor.tenures.lock().clone().unwrap_or_else(|| actor.room.tenures()),
             made: actor.room.made(),
-            to_children_bytes: actor.room.traffic().await.map_or(0, |traffic| traffic.to_children_bytes),
+            to_children_bytes: match actor.room.traffic().await {
+                Ok(traffic) => traffic.to_children_bytes,
+                Err(_) => *actor.sent_bytes.lock(),
+            },
             gone_us: *actor.gone_us.lock(),
             reception,
             viewer,
@@ -425,8 +428,10 @@ fn resumed(event: &EventReport, figures: &[Figures], end_us: u64) -> Option<Resu
         if !event.affected.contains(&index) {
             continue;
         }
-        let arrivals = one.reception.log.iter().map(|frame| frame.at_us).chain([end_us]);
-        let arrivals: Vec<u64> = arrivals.collect();
+        // the log goes on while figures are taken
+        let arrivals = one.reception.log.iter().map(|frame| frame.at_us).filter(|at_us| *at_us < end_us);
+        let mut arrivals: Vec<u64> = arrivals.chain([end_us]).collect();
+        arrivals.sort_unstable();
         let after =
             arrivals.windows(2).filter(|pair| pair[1] > event.at_us && pair[0] < event.at_us + AFTERMATH_US);
         waits.extend(after.map(|pair| (pair[1] - pair[0]) as f64 / 1000.0).reduce(f64::max));

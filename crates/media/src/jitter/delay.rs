@@ -20,8 +20,11 @@ const JUDGE_EVERY: u32 = 5;
 /// After a change of path it is not judged before this many have come: 2 s. A guess: the p95 of fewer is made by
 /// the commotion of the change.
 const JUDGED_ANEW_AFTER: u32 = 100;
-/// The delay falls by 5 ms in a second. A guess: slower than anybody hears, faster than calls end.
-const FALL_US: u64 = 5_000 * SOUND_FRAME_US * JUDGE_EVERY as u64 / 1_000_000;
+/// At a change of path the delay is judged by so many frames: 500 ms. A guess: what a room's opening stirred up
+/// is over by then.
+const LATEST: usize = 25;
+/// The delay falls by 10 ms in a second, as fast as the program follows. A guess: slower than anybody hears.
+const FALL_US: u64 = 10_000 * SOUND_FRAME_US * JUDGE_EVERY as u64 / 1_000_000;
 
 #[derive(Debug)]
 pub(super) struct Delay {
@@ -49,8 +52,10 @@ impl Delay {
         self.rtt_us = rtt_us;
     }
 
-    /// Forgets how it was until now; the delay itself goes on from where it is.
+    /// Forgets how it was until now. The delay goes on from what the latest frames needed.
     pub(super) fn forget(&mut self) {
+        self.transits_us.drain(..self.transits_us.len().saturating_sub(LATEST));
+        self.current_us = self.wanted_us();
         self.transits_us.clear();
         self.unsettled = JUDGED_ANEW_AFTER;
     }

@@ -157,7 +157,7 @@ impl JitterBuffer {
     /// How long after its capture sound should be played, microseconds: the path itself, at most
     /// [`TRANSIT_US_MAX`], and what it takes to be safe from its jitter: [`HOLD_US_MIN`] on a clean link, 1.2
     /// round trips and the 95th percentile of jitter where more than 0.2 % is lost or repaired, at most
-    /// [`HOLD_US_MAX`]. Rises at once, falls by 5 ms/s.
+    /// [`HOLD_US_MAX`]. Rises at once, falls by 10 ms/s.
     pub fn delay_us(&self) -> u64 {
         self.delay.current_us()
     }

@@ -165,6 +165,8 @@ struct Stage {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Orders {
     speaking: bool,
+    /// Capture time of what it says first.
+    from_us: u64,
     /// It was silent until now: the next picture is a key frame.
     begins: bool,
     /// A key frame is wished for.
@@ -208,6 +210,7 @@ impl Mixer {
             stage: Mutex::default(),
             orders: Mutex::new(Some(Orders {
                 speaking: false,
+                from_us: 0,
                 begins: false,
                 key_wanted: false,
                 bitrate_bps: program.bitrate_bps,
@@ -289,17 +292,22 @@ impl Mixer {
     }
 
     /// Begins to compose, mix and encode, with a key frame. Until now the inputs came by way of another mixer;
-    /// how regular that was says nothing any more.
-    pub fn speak(&self) {
+    /// how regular that was says nothing any more. The first picture and sound were captured no earlier than
+    /// `from_us`: 0, or behind what was last in the program.
+    pub fn speak(&self, from_us: u64) {
         let mut begins = false;
         self.order(|orders| {
             begins = !orders.speaking;
             orders.begins |= begins;
+            orders.from_us = from_us;
             orders.speaking = true;
         });
         if begins {
             let now_us = (self.shared.clock)();
-            self.shared.stage().inputs.iter().for_each(|(_, feed)| feed.path_changed(now_us));
+            let stage = self.shared.stage();
+            stage.inputs.iter().for_each(|(_, feed)| feed.path_changed(now_us));
+            // nobody has heard the program yet, so it may jump
+            self.shared.set_delay_us(sound::wanted_delay_us(now_us, &stage));
         }
     }
 

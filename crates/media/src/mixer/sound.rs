@@ -44,7 +44,8 @@ pub(super) fn run(shared: &Shared, mut program: SoundProgram) {
             continue;
         }
         let stage = shared.stage();
-        for output in program.step(step.captured_us, &stage, orders.speaking, &shared.counts) {
+        let speaking = orders.speaking && step.captured_us >= orders.from_us;
+        for output in program.step(step.captured_us, &stage, speaking, &shared.counts) {
             shared.give(output);
         }
         steps.done();

@@ -187,7 +187,10 @@ fn key_frames_come_first_when_wanted_and_every_two_seconds() {
     room.orders.speaking = false;
     assert_eq!(room.step(START_US + 200 * STEP_US), None);
     (room.orders.speaking, room.orders.begins) = (true, true);
-    assert!(room.step(START_US + 201 * STEP_US).unwrap().key, "whoever begins to speak begins with one");
+    room.orders.from_us = START_US + 202 * STEP_US;
+    assert_eq!(room.step(START_US + 201 * STEP_US), None, "that was in the program before");
+    room.orders.begins = false; // the order is given once
+    assert!(room.step(START_US + 202 * STEP_US).unwrap().key, "whoever begins to speak begins with one");
 }
 
 #[test]
@@ -434,7 +437,7 @@ fn a_real_mixer_keeps_time_survives_a_decoder_that_panics_and_ends_when_dropped(
     let send = move |output| drop(outputs.send(output));
     let mixer = Mixer::start(config(codecs.clone()), now_us, send).unwrap();
     mixer.set_inputs((0..5).map(input).collect()).unwrap();
-    mixer.speak();
+    mixer.speak(0);
     let start_us = now_us();
     let (mut numbers, mut pictures, mut sounds, mut minus) = ([1_u32; 5], Vec::new(), Vec::new(), 0);
     while (pictures.len() < 25 || sounds.len() < 40) && now_us() < start_us + 20 * SECOND_US {
@@ -492,11 +495,11 @@ fn a_mixer_that_falls_silent_and_speaks_again_begins_with_a_key_frame() {
             return picture.key;
         }
     };
-    mixer.speak();
+    mixer.speak(0);
     assert!(is_key());
     for _ in 0..3 {
         mixer.silence();
-        mixer.speak(); // however short the silence was
+        mixer.speak(0); // however short the silence was
         assert!((0..40).any(|_| is_key()), "without this, a key frame comes every 50 pictures");
     }
 }
@@ -585,6 +588,7 @@ impl Room {
             stage: Stage::default(),
             orders: Orders {
                 speaking: true,
+                from_us: 0,
                 begins: false,
                 key_wanted: false,
                 bitrate_bps: FORMAT.bitrate_bps,

@@ -87,11 +87,11 @@ impl VideoProgram {
         orders: &Orders,
     ) -> Result<Option<EncodedPicture>, CodecError> {
         self.follow(captured_us, stage);
-        if !orders.speaking {
-            return Ok(None);
-        }
         if orders.begins {
             self.keys.begin_anew();
+        }
+        if !orders.speaking || captured_us < orders.from_us {
+            return Ok(None);
         }
         self.compose(captured_us, stage);
         if self.bitrate_bps != orders.bitrate_bps {

@@ -15,6 +15,7 @@ pub(crate) struct Maker {
     pub(crate) id: StreamId,
     frames: [u32; 2],
     packets: [u64; 2],
+    captured_us: [u64; 2],
 }
 
 /// Which of a stream's two numberings.
@@ -29,7 +30,7 @@ impl Maker {
     /// A new stream of `maker`, with an id of its own.
     pub(crate) fn new(room: &RoomId, maker: PeerId, kind: StreamKind, rank: Rank, start: [u8; 8]) -> Maker {
         let spec = StreamSpec { maker, kind, rank, rung: 0, start };
-        Maker { spec, id: spec.id(room), frames: [0; 2], packets: [0; 2] }
+        Maker { spec, id: spec.id(room), frames: [0; 2], packets: [0; 2], captured_us: [0; 2] }
     }
 
     /// Numbers a frame, marks it, and cuts it into packets. `None` for what is no frame of its kind: it takes no
@@ -60,6 +61,7 @@ impl Maker {
             }
         };
         self.frames[lane] += 1;
+        self.captured_us[lane] = encoded.captured_us;
         let packets = payloads.into_iter().map(|payload| {
             self.packets[lane] += 1;
             MediaPacket {
@@ -78,5 +80,10 @@ impl Maker {
     /// How many frames of a kind were made.
     pub(crate) fn frames(&self, kind: MediaKind) -> u32 {
         self.frames[lane(kind)]
+    }
+
+    /// Capture time of the newest frame of a kind; 0 before there is one.
+    pub(crate) fn captured_us(&self, kind: MediaKind) -> u64 {
+        self.captured_us[lane(kind)]
     }
 }

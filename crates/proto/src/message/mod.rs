@@ -262,6 +262,7 @@ impl Message {
         match &self {
             Message::Admit(admit) => {
                 check_roster(&admit.roster)?;
+                admit.under.as_ref().map_or(Ok(()), check_roster)?;
                 if let Some(decided) = &admit.decided {
                     decided.verify(room)?;
                 }

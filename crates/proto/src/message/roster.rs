@@ -102,6 +102,8 @@ pub struct Join {
 pub struct Admit {
     /// The stage.
     pub roster: SignedRoster,
+    /// The older one that the election's signatures count in, if it was under another.
+    pub under: Option<SignedRoster>,
     /// The last election, if there was one.
     pub decided: Option<Decided>,
     /// The last take-over in that term, if there was one.

@@ -58,7 +58,7 @@ pub enum Refused {
     NotFed,
     /// No slot here, none below.
     Full,
-    /// The refuser is leaving or doesn't relay.
+    /// The refuser is leaving.
     Closed,
 }
 

@@ -2,6 +2,7 @@
 
 use super::{AGGREGATE_US, ATTACH_US_MAX, Tree};
 use crate::bounded::List;
+use crate::config::CHILDREN_MAX;
 use crate::id::PeerId;
 use crate::io::Output;
 use crate::message::{
@@ -70,7 +71,7 @@ impl Tree {
         }
         let program = u64::from(roster.program.bitrate_bps.max(1));
         let uplink = config.uplink_bps_max.map_or(usize::MAX, |bps| (bps / program) as usize);
-        usize::from(roster.k.min(config.children_max)).min(uplink.saturating_sub(RESERVE))
+        usize::from(roster.k.min(config.children_max).min(CHILDREN_MAX)).min(uplink.saturating_sub(RESERVE))
     }
 
     fn promises(&self, view: &View<'_>) -> usize {

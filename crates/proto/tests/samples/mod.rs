@@ -110,6 +110,7 @@ pub(crate) fn samples() -> Vec<Message> {
         Message::Join(Join { name: Text::truncated("Zoë"), speaks: true, views: true, mixes: false }),
         Message::Admit(Box::new(Admit {
             roster: roster(),
+            under: Some(roster()),
             decided: Some(decided()),
             take_over: Some(take_over()),
         })),
