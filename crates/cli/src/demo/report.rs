@@ -240,10 +240,11 @@ impl Figures {
     async fn of(actor: &Actor) -> Figures {
         let reception = actor.room.reception();
         let viewer = ViewerReport::of(&actor.room, &reception);
+        let until_killed = actor.tenures.lock().clone();
         Figures {
             part: actor.part,
             peer: actor.room.me(),
-            tenures: actor.tenures.lock().clone().unwrap_or_else(|| actor.room.tenures()),
+            tenures: until_killed.unwrap_or_else(|| actor.room.tenures()),
             made: actor.room.made(),
             to_children_bytes: match actor.room.traffic().await {
                 Ok(traffic) => traffic.to_children_bytes,
