@@ -139,6 +139,18 @@ pub(crate) fn wait_until(what: &str, mut so: impl FnMut() -> bool) {
     }
 }
 
+/// How far a new mixer's first picture may be behind the last one's last, in pictures of 30 a second.
+const STEP_BACK_MAX: u32 = 10;
+/// How often that may be: once per change of mixer, in rooms that see an opening, a take-over and a vote.
+const STEPS_BACK_MAX: usize = 3;
+
+/// Whether a tile's picture numbers rise. Where mixers change, the next one may be a little behind, on a machine
+/// that has too much to do: two pictures were seen.
+pub(crate) fn time_rises(numbers: &[u32]) -> bool {
+    let back: Vec<u32> = numbers.windows(2).filter_map(|pair| pair[0].checked_sub(pair[1])).collect();
+    back.len() <= STEPS_BACK_MAX && back.iter().all(|step| *step <= STEP_BACK_MAX)
+}
+
 /// When the last picture of a recording is shown, which may still be written to; `None` before the first one.
 pub(crate) fn last_picture_s(recording: &Path) -> Option<f64> {
     let mut command = Command::new("ffprobe");
