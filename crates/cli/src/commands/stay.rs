@@ -51,7 +51,7 @@ fn finish(
 ) -> Result<(), Failure> {
     if let (Some(recording), Some(file)) = (recording, file) {
         recording.finish()?;
-        if fs::metadata(file).is_ok_and(|file| file.len() == 0) {
+        if fs::metadata(file).is_ok_and(|file| file.is_file() && file.len() == 0) {
             fs::remove_file(file)?;
             eprintln!("nothing came: {} was not written", file.display());
         }
