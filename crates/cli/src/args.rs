@@ -12,7 +12,7 @@ use crate::units;
 
 /// Video rooms with no server in the middle.
 #[derive(Debug, Parser)]
-#[command(name = "plenary", version, about, disable_help_subcommand = true)]
+#[command(name = "plenary", version, disable_help_subcommand = true)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,

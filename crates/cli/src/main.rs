@@ -13,6 +13,7 @@ mod units;
 use std::process::ExitCode;
 
 use clap::Parser as _;
+use clap::error::ErrorKind;
 
 use args::{Cli, Command};
 
@@ -23,6 +24,15 @@ pub(crate) enum Failure {
     Usage(String),
     /// It failed.
     Failed(anyhow::Error),
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Failure::Usage(line) => f.write_str(line),
+            Failure::Failed(error) => f.write_str(&one_line(error)),
+        }
+    }
 }
 
 impl<E: Into<anyhow::Error>> From<E> for Failure {
@@ -40,19 +50,43 @@ pub(crate) fn not_yet(flag: &str) -> Failure {
 }
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return answer(&error),
+    };
     match run(cli.command) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(Failure::Usage(line)) => {
-            eprintln!("plenary: {line}");
-            ExitCode::from(2)
-        }
         Err(Failure::Failed(error)) if is_broken_pipe(&error) => ExitCode::SUCCESS,
-        Err(Failure::Failed(error)) => {
-            eprintln!("plenary: {}", one_line(&error));
-            ExitCode::FAILURE
+        Err(failure) => {
+            eprintln!("plenary: {failure}");
+            ExitCode::from(if matches!(failure, Failure::Usage(_)) { 2 } else { 1 })
         }
     }
+}
+
+/// Help goes where it was asked for; what was typed wrongly gets one line.
+fn answer(error: &clap::Error) -> ExitCode {
+    let help = matches!(
+        error.kind(),
+        ErrorKind::DisplayHelp
+            | ErrorKind::DisplayVersion
+            | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
+    );
+    if help {
+        // a reader that is gone has enough of it
+        let _ = error.print();
+    } else {
+        eprintln!("plenary: {}", wrong_usage(&error.render().to_string()));
+    }
+    ExitCode::from(if error.use_stderr() { 2 } else { 0 })
+}
+
+/// What the parser says, up to its usage, as one line.
+fn wrong_usage(said: &str) -> String {
+    let lines = said.lines().map(str::trim).take_while(|line| !line.starts_with("Usage:"));
+    let lines = lines.filter(|line| !line.is_empty() && !line.starts_with("For more information"));
+    let line = lines.collect::<Vec<_>>().join(" ").replace(" tip: ", "; ");
+    line.strip_prefix("error: ").unwrap_or(&line).to_owned()
 }
 
 fn run(command: Command) -> Result<(), Failure> {

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use plenary::media::codec::Codecs;
 use plenary::media::source::{Source, TestSource, open_source};
 use plenary::media::{BuiltinCodecs, Clock};
-use plenary::{Consent, HostOptions, Options, Room, RoomEvent};
+use plenary::{Consent, HostOptions, Options, RoomEvent};
 
 use crate::args::{RelayWord, RoomArgs};
+use crate::demo::report::mode_word;
 use crate::{Failure, not_yet};
 
 /// Size and rate of the test source where nothing else is asked for.
@@ -65,8 +66,12 @@ impl RoomArgs {
     }
 
     /// Every file can be played: otherwise the line that says why.
-    pub(crate) fn check_sources(&self) -> Result<(), Failure> {
-        self.source.iter().try_for_each(|file| open(file).map(|_| ()))
+    pub(crate) fn check_sources(&self, speaks: bool) -> Result<(), Failure> {
+        self.source.iter().try_for_each(|file| open(file).map(|_| ()))?;
+        if !speaks && !self.source.is_empty() {
+            eprintln!("--source is not played: this peer does not speak");
+        }
+        Ok(())
     }
 }
 
@@ -80,7 +85,9 @@ pub(crate) fn tell(event: &RoomEvent) {
     match event {
         RoomEvent::Rendezvous { up: false, why: Some(why) } => eprintln!("rendezvous: {why}"),
         RoomEvent::Waiting { tries } => eprintln!("waiting for the host (asked {} times)", tries + 1),
-        RoomEvent::Mode(mode) => eprintln!("mode: {mode:?}"),
+        RoomEvent::Mode(mode) => eprintln!("mode: {}", mode_word(*mode)),
+        RoomEvent::Parent(Some(parent)) => eprintln!("fed by {parent:?}"),
+        RoomEvent::Parent(None) => eprintln!("fed by nobody: looking for another"),
         RoomEvent::NoMixer => eprintln!("nobody here consents to mix: there is no program"),
         RoomEvent::Elected { term, mixers, standbys, signatures, roster, .. } => {
             eprintln!(
@@ -97,10 +104,4 @@ pub(crate) fn tell(event: &RoomEvent) {
         RoomEvent::LinkTrouble(why) => eprintln!("a link could not be made: {why}"),
         _ => {}
     }
-}
-
-/// Leaves politely, then closes.
-pub(crate) async fn leave(room: Room) {
-    room.leave().await;
-    room.close().await;
 }

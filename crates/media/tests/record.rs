@@ -96,6 +96,21 @@ fn another_stream_plays_on_in_another_size_and_by_another_clock() {
 }
 
 #[test]
+fn another_maker_s_key_frame_takes_the_place_of_a_picture_just_before_it() {
+    // the last picture is 33 ms before the end of the first maker's; further back, the second is shifted behind it
+    for (early_us, pictures) in [(26_000, 59), (10_000, 59), (70_000, 60)] {
+        let (_folder, path) = target();
+        let mut recorder = Recorder::create(&path).unwrap();
+        let first = stream(A, 1, SMALL, T_US, 1.0);
+        let second = stream(B, 2, SMALL, T_US + 1_000_000 - early_us, 1.0);
+        first.iter().chain(&second).for_each(|frame| recorder.push(frame).unwrap());
+        recorder.finish().unwrap();
+        // ffmpeg complains of two pictures within one thirtieth of a second
+        assert_eq!(judged(&path).frames.len(), pictures, "{early_us}");
+    }
+}
+
+#[test]
 fn a_stream_begins_at_its_key_frame() {
     let (_folder, path) = target();
     let mut recorder = Recorder::create(&path).unwrap();

@@ -175,6 +175,8 @@ async fn open(opening: Opening, mut options: Options) -> Result<Room, Error> {
         on_event: options.on_event.clone(),
         snapshot,
         joined: Some(joined),
+        admitted: false,
+        reached: false,
         snapshot_due_us: 0,
         left: false,
         farewell: Vec::new(),

@@ -17,9 +17,8 @@ pub(crate) fn run(args: HostArgs) -> Result<(), Failure> {
         options.name = "host".to_owned();
     }
     options.on_event = Some(Arc::new(tell));
-    if args.speak {
-        args.room.check_sources()?;
-    }
+    args.stay.check(&args.room)?;
+    args.room.check_sources(args.speak)?;
     let host = HostOptions {
         rendezvous: args.rendezvous.clone(),
         invite_life: args.invite_life,

@@ -11,13 +11,12 @@ use crate::room_options::tell;
 
 pub(crate) fn run(args: JoinArgs) -> Result<(), Failure> {
     log_to_stderr(args.room.log);
-    let invite: Invite = args.invite.parse()?;
     let mix = if args.speak { Consent::Auto } else { Consent::Never };
     let mut options = args.room.options(args.speak, args.view || !args.speak, mix)?;
     options.on_event = Some(Arc::new(tell));
-    if args.speak {
-        args.room.check_sources()?;
-    }
+    let invite: Invite = args.invite.parse()?;
+    args.stay.check(&args.room)?;
+    args.room.check_sources(args.speak)?;
     runtime()?.block_on(async {
         let room = Room::join(&invite, options).await?;
         if args.speak {

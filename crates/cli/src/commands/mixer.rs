@@ -14,13 +14,15 @@ pub(crate) fn run(args: MixerArgs) -> Result<(), Failure> {
         return Err(not_yet("--metrics"));
     }
     log_to_stderr(args.room.log);
-    let invite: Invite = args.invite.parse()?;
     let views = args.stay.record.is_some() || args.stay.snapshot.is_some();
     let mut options = args.room.options(false, views, Consent::Always)?;
     if args.room.name.is_none() {
         options.name = "mixer".to_owned();
     }
     options.on_event = Some(Arc::new(tell));
+    let invite: Invite = args.invite.parse()?;
+    args.stay.check(&args.room)?;
+    args.room.check_sources(false)?;
     runtime()?.block_on(async {
         let room = Room::join(&invite, options).await?;
         stay(room, &args.room, &args.stay).await

@@ -9,6 +9,8 @@ pub(crate) mod rendezvous;
 pub(crate) mod sim;
 pub(crate) mod stay;
 
+use std::io::IsTerminal as _;
+
 use tracing::Level;
 use tracing_subscriber::EnvFilter;
 
@@ -22,7 +24,12 @@ pub(crate) fn filter(level: Level) -> EnvFilter {
 
 /// Logs to stderr.
 pub(crate) fn log_to_stderr(level: Level) {
-    tracing_subscriber::fmt().with_env_filter(filter(level)).with_writer(std::io::stderr).compact().init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter(level))
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr)
+        .compact()
+        .init();
 }
 
 /// The runtime that everything runs on.

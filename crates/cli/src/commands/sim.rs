@@ -1,5 +1,6 @@
 //! `plenary sim`: many brains in one deterministic world.
 
+use std::fmt::Write as _;
 use std::time::Instant;
 
 use plenary_sim::scenario::{PLANNED, SCENARIOS, named};
@@ -14,6 +15,25 @@ struct Timed {
     #[serde(flatten)]
     report: plenary_sim::Report,
     wall_s: f64,
+}
+
+/// A few lines for a person.
+fn summary(timed: &Timed) -> String {
+    let Timed { report, wall_s } = timed;
+    let mut text = format!(
+        "{}: {} runs from seed {}, {} peers, {:.0} s of room time in {wall_s:.1} s\n",
+        report.scenario, report.runs, report.seed, report.peers, report.room_time_s
+    );
+    let within = 100.0 * report.delivery.frames_within_1s;
+    let _ = writeln!(text, "pictures within 1 s: {within:.2} %; depth {}", report.depth_max);
+    for (what, times) in
+        [("election", &report.decided_ms), ("first picture", &report.join_ms), ("repair", &report.repair_ms)]
+    {
+        if let Some(times) = times {
+            let _ = writeln!(text, "{what}: {:.0} ms (p50), {:.0} ms (p95)", times.p50, times.p95);
+        }
+    }
+    text
 }
 
 pub(crate) fn run(args: SimArgs) -> Result<(), Failure> {
@@ -37,7 +57,7 @@ pub(crate) fn run(args: SimArgs) -> Result<(), Failure> {
     let violations = report.report.violations.clone();
     match &args.json {
         Some(to) => json::write(to, &report)?,
-        None => eprintln!("{:#?}", report.report),
+        None => eprint!("{}", summary(&report)),
     }
     match violations.first() {
         None => Ok(()),

@@ -1,6 +1,7 @@
 //! What host, join and mixer do while they are in a room: record, take a picture, report, and leave.
 
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +12,6 @@ use tokio::sync::watch;
 
 use crate::args::{RoomArgs, StayArgs};
 use crate::demo::report::ViewerReport;
-use crate::room_options::leave;
 use crate::{Failure, json};
 
 /// A picture that somebody keeps the newest of.
@@ -20,24 +20,41 @@ struct Snapshot {
     newest: watch::Receiver<Option<Arc<Picture>>>,
 }
 
+impl StayArgs {
+    /// What is to be written can be: seen before anybody is troubled.
+    pub(crate) fn check(&self, room: &RoomArgs) -> anyhow::Result<()> {
+        let mut files = self.record.iter().chain(&self.snapshot).chain(&room.json);
+        files.try_for_each(|file| json::can_be_made(file))
+    }
+}
+
 /// Stays until the duration is over or a signal comes, then leaves politely.
 pub(crate) async fn stay(room: Room, room_args: &RoomArgs, stay: &StayArgs) -> Result<(), Failure> {
+    eprintln!("in the room as {:?}", room.me());
     let recording = stay.record.as_deref().map(|path| room.record(path)).transpose()?;
     let snapshot = stay.snapshot.clone().map(|path| keep_newest(&room, path)).transpose()?;
     wait(stay.duration, &room).await?;
     let viewer = ViewerReport::of(&room, &room.reception());
     room.leave().await;
-    finish(recording, snapshot)?;
-    leave(room).await;
+    finish(recording, stay.record.as_deref(), snapshot)?;
+    room.close().await;
     match &room_args.json {
         Some(to) => Ok(json::write(to, &viewer)?),
         None => Ok(()),
     }
 }
 
-fn finish(recording: Option<Recording>, snapshot: Option<Snapshot>) -> Result<(), Failure> {
-    if let Some(recording) = recording {
+fn finish(
+    recording: Option<Recording>,
+    file: Option<&Path>,
+    snapshot: Option<Snapshot>,
+) -> Result<(), Failure> {
+    if let (Some(recording), Some(file)) = (recording, file) {
         recording.finish()?;
+        if fs::metadata(file).is_ok_and(|file| file.is_file() && file.len() == 0) {
+            fs::remove_file(file)?;
+            eprintln!("nothing came: {} was not written", file.display());
+        }
     }
     if let Some(snapshot) = snapshot {
         let picture = snapshot.newest.borrow().clone();
@@ -48,8 +65,8 @@ fn finish(recording: Option<Recording>, snapshot: Option<Snapshot>) -> Result<()
 }
 
 /// Writes a picture as PNG.
-pub(crate) fn write_png(path: &std::path::Path, picture: &Picture) -> anyhow::Result<()> {
-    let file = std::fs::File::create(path).with_context(|| format!("cannot write {}", path.display()))?;
+pub(crate) fn write_png(path: &Path, picture: &Picture) -> anyhow::Result<()> {
+    let file = fs::File::create(path).with_context(|| format!("cannot write {}", path.display()))?;
     plenary::media::write_png(&picture.view(), std::io::BufWriter::new(file))
         .with_context(|| format!("cannot write {}", path.display()))
 }

@@ -147,7 +147,7 @@ impl Cast {
             Err(error) => Err(error.into()),
         };
         if let Err(failure) = joined {
-            let line = format!("{part:?} could not join: {failure:?}");
+            let line = format!("{part:?} could not join: {failure}");
             tracing::error!("{line}");
             self.failed.lock().push(line);
         }

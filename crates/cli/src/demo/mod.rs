@@ -34,6 +34,7 @@ const RECORDINGS_KEPT: usize = 3;
 
 pub(crate) fn run(args: DemoArgs) -> Result<(), Failure> {
     check(&args)?;
+    args.room.json.iter().try_for_each(|file| json::can_be_made(file))?;
     let out = args.room.out.clone().unwrap_or_else(|| PathBuf::from("out"));
     fs::create_dir_all(&out).with_context(|| format!("cannot make {}", out.display()))?;
     log_to(&out.join("log.txt"), args.room.log)?;
@@ -66,7 +67,7 @@ fn check(args: &DemoArgs) -> Result<(), Failure> {
             return Err(usage("--at kill=speaker: the host is never killed, and there is no other"));
         }
     }
-    args.room.check_sources()
+    args.room.check_sources(true)
 }
 
 fn log_to(file: &Path, level: tracing::Level) -> anyhow::Result<()> {

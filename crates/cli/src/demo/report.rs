@@ -240,10 +240,11 @@ impl Figures {
     async fn of(actor: &Actor) -> Figures {
         let reception = actor.room.reception();
         let viewer = ViewerReport::of(&actor.room, &reception);
+        let until_killed = actor.tenures.lock().clone();
         Figures {
             part: actor.part,
             peer: actor.room.me(),
-            tenures: actor.tenures.lock().clone().unwrap_or_else(|| actor.room.tenures()),
+            tenures: until_killed.unwrap_or_else(|| actor.room.tenures()),
             made: actor.room.made(),
             to_children_bytes: match actor.room.traffic().await {
                 Ok(traffic) => traffic.to_children_bytes,
@@ -304,7 +305,11 @@ impl Report {
             modes: modes(&told, cast),
             elections: elections(&told, cast),
             takeovers: takeovers(&told, cast),
-            mixers: figures.iter().flat_map(|one| mixers(one, end_us)).collect(),
+            mixers: {
+                let mut all: Vec<_> = figures.iter().flat_map(|one| mixers(one, end_us)).collect();
+                all.sort_by_key(|mixer| (mixer.term, mixer.regency));
+                all
+            },
             candidates: figures.iter().filter_map(candidate).collect(),
             speakers,
             tree: TreeReport {
@@ -444,7 +449,8 @@ fn speaker_index(part: Part) -> Option<usize> {
     }
 }
 
-pub(super) fn mode_word(mode: Mode) -> &'static str {
+/// A mode, as reports and people call it.
+pub(crate) fn mode_word(mode: Mode) -> &'static str {
     match mode {
         Mode::Mesh => "mesh",
         Mode::PassThrough => "pass-through",

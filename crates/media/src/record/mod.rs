@@ -74,6 +74,8 @@ pub struct Recorder {
     /// Where the file's time begins; known when the first fragment is cut.
     origin_us: Option<i64>,
     video: Vec<Unit>,
+    /// How far the last two pictures are apart.
+    video_step_us: Option<i64>,
     sound: Vec<Unit>,
     held_bytes: usize,
     /// Where the last fragment ended, or the first frame is.
@@ -123,6 +125,7 @@ impl Recorder {
             writer: None,
             origin_us: None,
             video: Vec::new(),
+            video_step_us: None,
             sound: Vec::new(),
             held_bytes: 0,
             cut_us: None,
@@ -175,8 +178,22 @@ impl Recorder {
         }
         self.video_stream = Some(identity.stream);
         let at_us = self.timeline.place_video(identity.stream, identity.captured_us);
+        self.make_way(at_us, identity.key);
         self.video.push(Unit { at_us, key: identity.key, data });
         Ok(Some(at_us))
+    }
+
+    /// Where makers change, a key frame may come sooner than a picture's time after the last one, whose place it
+    /// takes: nothing refers to that any more, and players that count in pictures would have two at one time.
+    fn make_way(&mut self, at_us: i64, key: bool) {
+        let Some(last_us) = self.video.last().map(|last| last.at_us) else { return };
+        let step_us = at_us - last_us;
+        if key && self.video_step_us.is_some_and(|usual_us| step_us < usual_us * 7 / 8) {
+            self.video.pop();
+            self.left_out += 1;
+        } else {
+            self.video_step_us = Some(step_us);
+        }
     }
 
     fn push_sound(&mut self, frame: &Frame) -> Option<i64> {

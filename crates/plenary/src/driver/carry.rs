@@ -162,8 +162,13 @@ impl Driver {
     }
 
     fn event(&mut self, event: Event) {
-        if let Some(result) = settles(&event) {
-            self.answer_join(result);
+        match settles(&event) {
+            Some(Ok(())) => {
+                self.admitted = true;
+                self.answer_once_in();
+            }
+            Some(refused) => self.answer_join(refused),
+            None => {}
         }
         match &event {
             Event::Mode(mode) => self.flow.set_mesh(*mode == Mode::Mesh),
@@ -304,9 +309,11 @@ impl Driver {
             SignalEvent::Up => {
                 self.emit(RoomEvent::Rendezvous { up: true, why: None });
                 self.input(Input::SignalUp(true));
+                self.reached = true;
+                self.answer_once_in();
             }
             SignalEvent::Down { why, retry_in } => {
-                let why = format!("{why}; trying again in {:.1} s", retry_in.as_secs_f64());
+                let why = format!("{why}; trying again in {retry_in:.0?}");
                 self.emit(RoomEvent::Rendezvous { up: false, why: Some(why) });
                 self.input(Input::SignalUp(false));
             }
@@ -322,7 +329,10 @@ impl Driver {
                 self.input(Input::Undeliverable(peer));
             }
             SignalEvent::Ended(error) => {
-                self.emit(RoomEvent::Rendezvous { up: false, why: Some(error.to_string()) });
+                // whoever waits to be let in is told by the error
+                if self.joined.is_none() {
+                    self.emit(RoomEvent::Rendezvous { up: false, why: Some(error.to_string()) });
+                }
                 self.input(Input::SignalUp(false));
                 self.answer_join(Err(error.into()));
             }

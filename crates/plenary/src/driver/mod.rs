@@ -74,6 +74,10 @@ pub(crate) struct Driver {
     pub(crate) on_event: Option<OnEvent>,
     pub(crate) snapshot: watch::Sender<RoomSnapshot>,
     pub(crate) joined: Option<oneshot::Sender<Result<(), crate::Error>>>,
+    /// The host has let us in; a host lets itself in.
+    pub(crate) admitted: bool,
+    /// The rendezvous was reached at least once.
+    pub(crate) reached: bool,
     pub(crate) snapshot_due_us: u64,
     pub(crate) left: bool,
     pub(crate) farewell: Vec<oneshot::Sender<()>>,
@@ -242,6 +246,13 @@ impl Driver {
     pub(crate) fn answer_join(&mut self, result: Result<(), crate::Error>) {
         if let Some(joined) = self.joined.take() {
             let _ = joined.send(result);
+        }
+    }
+
+    /// Nobody can come to a host whose rendezvous was never reached: it has no room yet.
+    pub(crate) fn answer_once_in(&mut self) {
+        if self.admitted && self.reached {
+            self.answer_join(Ok(()));
         }
     }
 

@@ -1,0 +1,265 @@
+//! What goes wrong for people: each time one line on stderr that says why, nothing on stdout, nothing left behind.
+
+mod running;
+
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use plenary_proto::seal::{Invite, Keypair, RoomSecret};
+use running::{Ended, Running, run};
+
+/// Wrong usage.
+const TYPED_WRONGLY: i32 = 2;
+/// It failed.
+const FAILED: i32 = 1;
+
+/// It ended with that code and one line, which has these words.
+fn ends_with_a_line(args: &[&str], code: i32, words: &str) {
+    let ended = run(args);
+    clear(args, &ended, code, words);
+    assert_eq!(ended.stderr.lines().count(), 1, "{args:?}: {}", ended.stderr);
+}
+
+/// Nothing on stdout, no panic, no backtrace, and a last line that says why.
+fn clear(args: &[&str], ended: &Ended, code: i32, words: &str) {
+    let Ended { stdout, stderr, .. } = ended;
+    assert_eq!((ended.code, &**stdout), (Some(code), ""), "{args:?}: {stderr}");
+    let why = stderr.lines().last().unwrap_or_default();
+    assert!(why.starts_with("plenary: ") && why.contains(words), "{args:?}: not {words:?} in {stderr}");
+    for noise in ["panicked", "backtrace", "RUST_BACKTRACE", "stack"] {
+        assert!(!stderr.contains(noise), "{args:?}: {stderr}");
+    }
+}
+
+/// An invite that holds, of a room that nobody has opened.
+fn invite_to_nowhere(rendezvous: &str) -> String {
+    let root = Keypair::from_seed(&[7; 32]);
+    let secret = RoomSecret([8; 16]);
+    Invite::create(&root, secret, None, true, Some(rendezvous.to_owned()), &[], 4_000_000_000).to_string()
+}
+
+/// A host, and the invite it printed.
+fn host(more: &[&str]) -> (Running, String) {
+    let host = Running::start(&[&["host", "--listen", "127.0.0.1:0", "--mix", "never"], more].concat());
+    let invite = host.stdout.wait("invite", |line| line.contains('#').then(|| line.to_owned()));
+    (host, invite)
+}
+
+/// What is in a folder.
+fn names(folder: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).unwrap();
+    let mut names: Vec<String> =
+        entries.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned()).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn what_is_typed_wrongly_is_said_in_one_line() {
+    let nowhere = invite_to_nowhere("http://127.0.0.1:9");
+    for (args, words) in [
+        ("demo --mixers 9", "9 mixers: from 1 to 8"),
+        ("demo --mixers 4 --candidates 3", "there are only 3 candidates"),
+        ("demo --duration 20", "a duration needs a unit: 20s"),
+        ("host --duration 3parsecs", "a duration looks like"),
+        ("demo --program 1281x720@30", "must be even"),
+        ("host --speaker-size 640x360", "a size looks like 1280x720@30"),
+        ("host --bitrate 1500", "a rate looks like"),
+        ("host --listen here", "an address looks like"),
+        ("host --udp-ports 9000", "--udp-ports"),
+        ("demo --at 10s", "it looks like 10s:kill=mixer"),
+        ("demo --at 10s:kill=host", "kill=host is none of kill=mixer"),
+        ("demo --at 30s:kill=mixer", "after the end"),
+        ("demo --speakers 1 --at 3s:kill=speaker", "the host is never killed"),
+        ("demo --link delay=30", "a duration needs a unit"),
+        ("demo --speakers 0", "--speakers"),
+        ("demo --viewers many", "--viewers"),
+        ("join", "<INVITE>"),
+        ("join INVITE --frobnicate", "'--frobnicate'"),
+        ("sim no-such-scenario", "`plenary sim list` names them"),
+        ("dance", "'dance'"),
+    ] {
+        let args = args.replace("INVITE", &nowhere);
+        ends_with_a_line(&args.split(' ').collect::<Vec<_>>(), TYPED_WRONGLY, words);
+    }
+}
+
+#[test]
+fn what_is_reserved_is_not_there_yet() {
+    let nowhere = invite_to_nowhere("http://127.0.0.1:9");
+    for args in [
+        "host --camera",
+        "join INVITE --mic",
+        "host --stun stun:example.org",
+        "join INVITE --turn turn:example.org",
+        "mixer INVITE --nat-1to1 192.0.2.1",
+        "mixer INVITE --ice-lite",
+        "mixer INVITE --metrics 127.0.0.1:9100",
+        "host --layout active",
+        "demo --layout share",
+        "demo --mixers 2",
+        "demo --churn 10%/min",
+        "demo --processes",
+        "demo --at 3s:halve=mixer",
+        "demo --link rate=5mbit",
+        "rendezvous --store redis://127.0.0.1",
+        "sim compare",
+    ] {
+        let args = args.replace("INVITE", &nowhere);
+        ends_with_a_line(&args.split(' ').collect::<Vec<_>>(), TYPED_WRONGLY, "not yet");
+    }
+}
+
+#[test]
+fn an_invite_that_leads_nowhere_says_why() {
+    let rendezvous = Running::start(&["rendezvous", "--listen", "127.0.0.1:0"]);
+    let url = rendezvous.stderr.wait("address", |line| Some(line.strip_prefix("listening on ")?.to_owned()));
+    let (host, locked) = host(&["--password", "sesame"]);
+    let folder = tempfile::tempdir().unwrap();
+    let recording = folder.path().join("room.mp4");
+    let mut damaged = locked.clone();
+    damaged.replace_range(damaged.len() - 9..damaged.len() - 8, "_");
+    let unknown = invite_to_nowhere(&url);
+    for (invite, password, words) in [
+        ("not-an-invite", None, "an invite looks like"),
+        ("http://127.0.0.1:9/#!!!", None, "invite"),
+        (&*damaged, None, "invite"),
+        (&*locked, None, "this room needs a password"),
+        (&*locked, Some("wrong"), "wrong password"),
+        (&*unknown, None, "the room is not open"),
+    ] {
+        for begin in [&["join", invite, "--record", recording.to_str().unwrap()][..], &["mixer", invite]] {
+            let password = password.iter().flat_map(|password| ["--password", *password]);
+            let args: Vec<&str> = begin.iter().copied().chain(password).collect();
+            ends_with_a_line(&args, FAILED, words);
+        }
+    }
+    assert_eq!(names(folder.path()), [""; 0]);
+    host.signal(libc::SIGTERM);
+    assert_eq!(host.ended().code, Some(0));
+}
+
+#[test]
+fn an_expired_invite_is_refused_by_the_host() {
+    let (_host, invite) = host(&["--invite-life", "1s"]);
+    #[expect(clippy::disallowed_methods, reason = "a test's own thread: the invite is to expire")]
+    std::thread::sleep(Duration::from_millis(2_100));
+    let args = ["join", &invite];
+    clear(&args, &run(&args), FAILED, "expired");
+}
+
+#[test]
+fn a_rendezvous_out_of_reach_is_tried_again_and_then_given_up() {
+    // nobody listens there: the port was free a moment ago
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let url = format!("http://127.0.0.1:{port}");
+    let nowhere = invite_to_nowhere(&url);
+    let trying = [&["join", &*nowhere][..], &["host", "--mix", "never", "--rendezvous", &url]];
+    let running = trying.map(|args| (args, Running::start(args)));
+    for (args, running) in running {
+        let ended = running.ended();
+        clear(args, &ended, FAILED, &format!("{url} could not be reached"));
+        let retries = ended.stderr.lines().filter(|line| line.contains("trying again in")).count();
+        assert!(retries >= 2, "{}", ended.stderr);
+    }
+    ends_with_a_line(
+        &["host", "--rendezvous", "ftp://example.org"],
+        FAILED,
+        "not the address of a rendezvous",
+    );
+}
+
+#[test]
+fn what_cannot_be_opened_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let film =
+        std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/media/bbb-720p25-5s.mp4")).unwrap();
+    // bytes that look random, and always the same
+    let noise: Vec<u8> = (0..5_000_u32).map(|at| (at.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+    std::fs::write(file("noise.mp4"), noise).unwrap();
+    std::fs::write(file("torn.mp4"), &film[..film.len() / 3]).unwrap();
+    std::fs::write(file("empty.mp4"), []).unwrap();
+    std::fs::write(file("text.wav"), "RIFF but not really").unwrap();
+    let mut ffmpeg = Command::new("ffmpeg");
+    ffmpeg.args(["-v", "error", "-f", "lavfi", "-i", "sine", "-t", "1", "-c:a", "aac", &file("tone.mp4")]);
+    assert!(ffmpeg.status().expect("ffmpeg is installed").success());
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let before = names(folder.path());
+    for (args, words) in [
+        (vec!["host", "--speak", "--source", &file("none.mp4")], "none.mp4: No such file"),
+        (vec!["host", "--source", &file("none.mp4")], "none.mp4: No such file"),
+        (
+            vec!["demo", "--out", &file("out"), "--source", &file("noise.mp4")],
+            "neither MP4, nor Y4M, nor WAV",
+        ),
+        (vec!["host", "--speak", "--source", &file("torn.mp4")], "torn.mp4: damaged MP4"),
+        (vec!["host", "--speak", "--source", &file("empty.mp4")], "the file is empty"),
+        (vec!["host", "--speak", "--source", &file("text.wav")], "text.wav"),
+        (vec!["host", "--speak", "--source", &file("tone.mp4")], "tone.mp4: no video track"),
+        (vec!["host", "--listen", &address], "is in use"),
+        (vec!["rendezvous", "--listen", &address], "is in use"),
+        (vec!["host", "--record", &file("nowhere/room.mp4")], "there is no such directory"),
+        (vec!["host", "--snapshot", &file("nowhere/room.png")], "there is no such directory"),
+        (vec!["host", "--json", &file("nowhere/room.json")], "there is no such directory"),
+        (
+            vec!["demo", "--out", &file("out"), "--json", &file("nowhere/x.json")],
+            "there is no such directory",
+        ),
+        (vec!["demo", "--out", &file("empty.mp4/out")], "cannot make"),
+        (vec!["demo", "--out", &file("empty.mp4")], "cannot make"),
+    ] {
+        ends_with_a_line(&args, FAILED, words);
+    }
+    assert_eq!(names(folder.path()), before);
+}
+
+#[test]
+fn nothing_recorded_leaves_no_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let recording = folder.path().join("room.mp4");
+    let file = recording.to_str().unwrap();
+    let ended =
+        run(&["host", "--listen", "127.0.0.1:0", "--mix", "never", "--record", file, "--duration", "200ms"]);
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    assert_eq!(names(folder.path()), [""; 0]);
+    assert!(ended.stderr.contains("nothing came"), "{}", ended.stderr);
+}
+
+#[test]
+fn the_example_in_each_help_can_be_typed() {
+    let nowhere = invite_to_nowhere("http://127.0.0.1:9");
+    // with one more flag, that is only looked at when all others were understood
+    for (command, more) in [
+        ("demo", "--camera"),
+        ("host", "--camera"),
+        ("join", "--camera"),
+        ("mixer", "--camera"),
+        ("rendezvous", "--store redis://127.0.0.1"),
+        ("bench", ""),
+    ] {
+        let mut typed = example(command, &nowhere);
+        typed.extend(more.split_whitespace().map(str::to_owned));
+        let args: Vec<&str> = typed.iter().map(String::as_str).collect();
+        ends_with_a_line(&args, TYPED_WRONGLY, "not yet");
+    }
+    for command in ["probe", "sim"] {
+        let typed = example(command, &nowhere);
+        let ended = run(&typed.iter().map(String::as_str).collect::<Vec<_>>());
+        assert_eq!(ended.code, Some(0), "{typed:?}: {}", ended.stderr);
+        serde_json::from_str::<serde_json::Value>(&ended.stdout).unwrap();
+    }
+}
+
+/// What a command's help says can be typed, after the program's name.
+fn example(command: &str, invite: &str) -> Vec<String> {
+    let help = run(&[command, "--help"]);
+    assert_eq!((help.code, &*help.stderr), (Some(0), ""));
+    let (_, example) = help.stdout.split_once("Example:\n").expect("an example");
+    let words = example.trim().replace("\"$INVITE\"", invite);
+    let mut words = words.split_whitespace().map(str::to_owned);
+    assert_eq!(words.next().as_deref(), Some("plenary"));
+    words.collect()
+}

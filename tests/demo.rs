@@ -1,0 +1,476 @@
+//! The demo, judged as an outsider would: by the files it leaves, and by ffmpeg.
+//!
+//! The machine that runs this may be small and busy, so pictures are small and what is asked for is what no load
+//! excuses: who did what, in which order, and that everything goes on.
+
+mod running;
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+
+use plenary_testkit::judge::{self, Layout, Recording};
+use running::{Running, time_rises};
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// Real time for one room is what a small machine has.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
+const SMALL: [&str; 6] = ["--speaker-size", "320x180@30", "--program", "640x360@30", "--bitrate", "800kbit"];
+
+/// A demo that has ended, with what it left.
+struct Demo {
+    folder: TempDir,
+    report: Value,
+    /// What it said to whoever watched.
+    said: String,
+}
+
+impl Demo {
+    fn play(args: &[&str]) -> Demo {
+        let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+        let folder = tempfile::tempdir().unwrap();
+        let out = folder.path().to_str().unwrap();
+        let ended = Running::start(&[&["demo", "--out", out], &SMALL[..], args].concat()).ended();
+        assert_eq!((ended.code, &*ended.stdout), (Some(0), ""), "{}", ended.stderr);
+        assert!(!ended.stderr.contains("panicked"), "{}", ended.stderr);
+        let report = std::fs::read(folder.path().join("report.json")).unwrap();
+        Demo { folder, report: serde_json::from_slice(&report).unwrap(), said: ended.stderr }
+    }
+
+    fn file(&self, name: &str) -> std::path::PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn rows(&self, name: &str) -> &[Value] {
+        self.report[name].as_array().unwrap_or_else(|| panic!("no list of {name} in {}", self.report))
+    }
+
+    /// The modes in their order.
+    fn modes(&self) -> Vec<&str> {
+        self.rows("modes").iter().map(|mode| mode["mode"].as_str().unwrap()).collect()
+    }
+
+    /// What happened, in its order.
+    fn event(&self, what: &str) -> &Value {
+        self.rows("events").iter().find(|event| event["what"] == what).expect(what)
+    }
+
+    /// A viewer's recording: without an error, with sound, and with pictures up to its end.
+    fn recording(&self, name: &str, layout: &Layout) -> Recording {
+        let recording = judge::recording(&self.file(name), layout).unwrap();
+        assert_eq!(recording.ffmpeg_errors, [""; 0], "{name}");
+        assert!(recording.sound.is_some(), "{name} has no sound");
+        let last_s = recording.frames.last().expect("pictures").at_s;
+        assert!(last_s > recording.duration_s - 1.0, "{name}: pictures end at {last_s}");
+        recording
+    }
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_else(|| panic!("{value} is no text"))
+}
+
+fn count(value: &Value) -> u64 {
+    value.as_u64().unwrap_or_else(|| panic!("{value} is no count"))
+}
+
+fn number(value: &Value) -> f64 {
+    value.as_f64().unwrap_or_else(|| panic!("{value} is no number"))
+}
+
+/// The tiles' numbers rise over the whole recording, for each of these tiles.
+fn time_goes_on(recording: &Recording, tiles: impl Iterator<Item = usize>) {
+    for tile in tiles {
+        let numbers = recording.numbers(tile);
+        assert!(numbers.len() >= 20 && time_rises(&numbers), "tile {tile}: {numbers:?}");
+    }
+}
+
+#[test]
+fn a_room_elects_a_mixer_and_everyone_sees_and_hears_the_program() {
+    let demo = Demo::play(&[
+        "--speakers",
+        "3",
+        "--viewers",
+        "6",
+        "--candidates",
+        "2",
+        "--k1",
+        "2",
+        "--k",
+        "2",
+        "--duration",
+        "12s",
+        "--record-all",
+        "--seed",
+        "7",
+    ]);
+    fields_are_there(&demo.report);
+    opening_is_binding(&demo);
+    let stage = demo.rows("speakers");
+    assert_eq!(stage.len(), 3);
+    let mixers: BTreeSet<&str> = demo.rows("mixers").iter().map(|mixer| text(&mixer["peer"])).collect();
+    for speaker in stage {
+        assert_eq!(speaker["video_streams_sent"], 1, "{speaker}");
+        assert!(mixers.contains(text(&speaker["home_mixer"])), "{speaker}");
+        assert!(number(&speaker["heard_self_db"]) <= -20.0, "{speaker}");
+    }
+    let encoded: Vec<u64> =
+        demo.rows("candidates").iter().map(|one| count(&one["encoded_frames_after_term1"])).collect();
+    assert!(encoded.contains(&0) && encoded.iter().any(|frames| *frames > 60), "{encoded:?}");
+
+    assert!((2..=3).contains(&count(&demo.report["tree"]["depth"])), "{}", demo.report["tree"]);
+    assert_eq!(count(&demo.report["tree"]["children_max"]), 2);
+    let viewers = demo.rows("viewers");
+    assert_eq!(viewers.len(), 6);
+    for (index, viewer) in viewers.iter().enumerate() {
+        let (expected, received) = (count(&viewer["frames_expected"]), count(&viewer["frames_received"]));
+        assert!(expected > 60 && received * 100 >= expected * 99, "{viewer}");
+        let recording = demo.recording(&format!("viewer-{index}.mp4"), &Layout::grid(3));
+        time_goes_on(&recording, 0..3);
+        all_are_heard_alike(&recording);
+    }
+    the_picture_shows_everyone(&demo.file("program.png"));
+    for own in 0..3 {
+        others_are_heard(&demo.file(&format!("speaker-{own}-heard.wav")), own);
+    }
+    let svg = std::fs::read_to_string(demo.file("tree.svg")).unwrap();
+    assert_eq!(tags(&svg).filter(|tag| tag.starts_with("text")).count(), 7, "six viewers and a mixer: {svg}");
+    assert!(std::fs::metadata(demo.file("log.txt")).unwrap().len() > 0);
+    assert!(demo.said.contains("term 1 (opening)") && demo.said.contains("viewers fed 6/6"), "{}", demo.said);
+}
+
+#[test]
+fn a_killed_mixer_is_followed_by_its_standby_before_anyone_has_voted() {
+    let demo = Demo::play(&[
+        "--speakers",
+        "2",
+        "--viewers",
+        "3",
+        "--candidates",
+        "2",
+        "--k1",
+        "1",
+        "--k",
+        "2",
+        "--duration",
+        "16s",
+        "--record-all",
+        "--at",
+        "6s:kill=mixer",
+        "--at",
+        "11s:kill=relay",
+    ]);
+    let takeover = demo.rows("takeovers").iter().find(|one| one["withdrawn"] == false).expect("a take-over");
+    let killed = text(&demo.event("kill=mixer")["peer"]);
+    assert_eq!((count(&takeover["term"]), count(&takeover["regency"])), (1, 1), "{takeover}");
+    let opening = &demo.rows("elections")[0];
+    assert_eq!((&opening["mixers"][0], &opening["standbys"][0]), (&Value::from(killed), &takeover["peer"]));
+    for next in &demo.rows("elections")[1..] {
+        assert_eq!(next["reason"], "mixer-gone", "{next}");
+        assert!(number(&next["decided_ms"]) > number(&takeover["at_ms"]), "{next}");
+        assert_ne!(next["mixers"][0], killed, "{next}");
+    }
+    assert_eq!(count(&demo.event("kill=mixer")["viewers_affected"]), 3);
+    let relay = demo.event("kill=relay");
+    assert!(count(&relay["viewers_affected"]) >= 1, "{relay}");
+    // a killed peer is no viewer any more, and its recording ends where it was killed
+    assert_eq!(demo.rows("viewers").len(), 2);
+    assert!(demo.rows("viewers").iter().all(|viewer| viewer["peer"] != relay["peer"]), "{}", demo.report);
+    let mut shown_s: Vec<f64> = Vec::new();
+    for index in 0..3 {
+        let recording =
+            judge::recording(&demo.file(&format!("viewer-{index}.mp4")), &Layout::grid(2)).unwrap();
+        assert_eq!(recording.ffmpeg_errors, [""; 0], "viewer {index}");
+        time_goes_on(&recording, 0..2);
+        shown_s.push(recording.duration_s);
+    }
+    shown_s.sort_by(f64::total_cmp);
+    assert!(shown_s[0] < shown_s[1] - 2.0, "the relay's ends before the others': {shown_s:?}");
+}
+
+#[test]
+fn two_alone_need_no_mixer_until_somebody_watches() {
+    let mesh = Demo::play(&["--speakers", "2", "--viewers", "0", "--candidates", "1", "--duration", "4s"]);
+    assert_eq!(mesh.modes(), ["mesh"]);
+    assert!(mesh.rows("mixers").is_empty() && mesh.rows("viewers").is_empty(), "{}", mesh.report);
+    for speaker in mesh.rows("speakers") {
+        assert!(
+            speaker["home_mixer"].is_null() && count(&speaker["received"]["frames_received"]) > 0,
+            "{speaker}"
+        );
+        assert!(number(&speaker["heard_self_db"]) <= -20.0, "{speaker}");
+    }
+
+    let watched = Demo::play(&[
+        "--speakers",
+        "2",
+        "--viewers",
+        "0",
+        "--candidates",
+        "1",
+        "--duration",
+        "8s",
+        "--at",
+        "3s:add=viewer",
+    ]);
+    assert_eq!(watched.modes(), ["mesh", "mixer"]);
+    let mixer = watched.rows("mixers").last().expect("a mixer");
+    assert!(count(&mixer["decoded_frames"]) > 0 && count(&mixer["encoded_frames"]) > 0, "{mixer}");
+    time_goes_on(&watched.recording("viewer-0.mp4", &Layout::grid(2)), 0..2);
+}
+
+#[test]
+fn one_alone_is_passed_through_and_not_decoded() {
+    let demo = Demo::play(&[
+        "--speakers",
+        "1",
+        "--viewers",
+        "3",
+        "--candidates",
+        "1",
+        "--duration",
+        "6s",
+        "--record-all",
+    ]);
+    assert_eq!(demo.modes().last(), Some(&"pass-through"), "{:?}", demo.modes());
+    assert!(!demo.rows("mixers").is_empty());
+    for mixer in demo.rows("mixers") {
+        assert_eq!(
+            (&mixer["mode"], count(&mixer["decoded_frames"])),
+            (&Value::from("pass-through"), 0),
+            "{mixer}"
+        );
+        assert_eq!(
+            (count(&mixer["encoded_frames"]), &mixer["compose_encode_ms"]),
+            (0, &Value::Null),
+            "{mixer}"
+        );
+    }
+    for index in 0..3 {
+        let recording = demo.recording(&format!("viewer-{index}.mp4"), &Layout::Single);
+        time_goes_on(&recording, 0..1);
+    }
+}
+
+#[test]
+fn a_mixer_leaves_a_speaker_comes_and_one_is_killed() {
+    let demo = Demo::play(&[
+        "--speakers",
+        "3",
+        "--viewers",
+        "2",
+        "--candidates",
+        "2",
+        "--duration",
+        "16s",
+        "--record-all",
+        "--at",
+        "5s:leave=mixer",
+        "--at",
+        "7s:kill=speaker",
+        "--at",
+        "10s:add=speaker",
+        "--at",
+        "10s:add=viewer",
+    ]);
+    let left = &demo.event("leave=mixer")["peer"];
+    let successor = demo.rows("mixers").last().expect("a mixer");
+    assert_ne!(&successor["peer"], left, "{successor}");
+    assert!(count(&successor["encoded_frames"]) > 60, "{successor}");
+    assert_eq!(count(&demo.event("kill=speaker")["viewers_affected"]), 0);
+    // the one that was killed was the third, the one that came is the fourth
+    let stage: Vec<u64> = demo.rows("speakers").iter().map(|speaker| count(&speaker["index"])).collect();
+    assert!(stage.starts_with(&[0, 1]) && stage.ends_with(&[3]), "{stage:?}");
+    assert_eq!(demo.rows("viewers").len(), 3);
+    for index in 0..3 {
+        demo.recording(&format!("viewer-{index}.mp4"), &Layout::Single);
+    }
+    let recording = demo.recording("viewer-2.mp4", &Layout::grid(3));
+    let seen = recording.frames.iter().flat_map(|frame| frame.codes.iter().flatten());
+    let seen: BTreeSet<u8> = seen.map(|code| code.index).collect();
+    assert!(seen.is_superset(&[0, 1, 3].into()), "the newcomer has a tile: {seen:?}");
+    let sound = recording.sound.as_ref().unwrap();
+    let end_s = recording.duration_s;
+    assert!(sound.tone_db(3, end_s - 2.0..end_s) > -30.0, "the newcomer is heard");
+    assert!(sound.tone_db(2, end_s - 2.0..end_s) < -40.0, "the one that was killed is not");
+}
+
+/// Every field of the manual, with a value of its kind or `null` where that is allowed.
+fn fields_are_there(report: &Value) {
+    // kinds: n number, c count, t text, [ list, { object; a question mark allows null
+    let rows: &[(&str, &[(&str, &str)])] = &[
+        (
+            "",
+            &[
+                ("version", "t"),
+                ("seed", "c"),
+                ("duration_s", "n"),
+                ("modes", "["),
+                ("elections", "["),
+                ("takeovers", "["),
+                ("mixers", "["),
+                ("candidates", "["),
+                ("speakers", "["),
+                ("viewers", "["),
+                ("tree", "{"),
+                ("events", "["),
+                ("process", "{"),
+            ],
+        ),
+        ("/modes/0", &[("at_ms", "n"), ("mode", "t")]),
+        (
+            "/elections/0",
+            &[
+                ("term", "c"),
+                ("reason", "t"),
+                ("opened_ms", "n"),
+                ("decided_ms", "n"),
+                ("signatures", "c"),
+                ("roster", "c"),
+                ("mixers", "["),
+                ("standbys", "["),
+                ("scores", "{"),
+            ],
+        ),
+        (
+            "/mixers/0",
+            &[
+                ("peer", "t"),
+                ("term", "c"),
+                ("regency", "c"),
+                ("mode", "t"),
+                ("decoded_frames", "c"),
+                ("encoded_frames", "c"),
+                ("fps", "n"),
+                ("compose_encode_ms", "{?"),
+                ("added_latency_ms", "{?"),
+                ("cpu_cores", "n"),
+            ],
+        ),
+        ("/candidates/0", &[("peer", "t"), ("encoded_frames_after_term1", "c")]),
+        (
+            "/speakers/0",
+            &[
+                ("peer", "t"),
+                ("index", "c"),
+                ("home_mixer", "t"),
+                ("sent_frames", "c"),
+                ("video_streams_sent", "c"),
+                ("heard_self_db", "n"),
+                ("received", "{"),
+            ],
+        ),
+        ("/viewers/0", VIEWER),
+        ("/speakers/0/received", &[("peer", "t"), ("frames_received", "c"), ("latency_ms", "{")]),
+        ("/viewers/0/latency_ms", &[("p50", "n"), ("p95", "n")]),
+        ("/tree", &[("depth", "c"), ("children_max", "c"), ("bytes_sent", "c"), ("bytes_ideal", "c")]),
+        ("/process", &[("cpu_s", "n"), ("rss_mib", "n")]),
+    ];
+    for (pointer, fields) in rows {
+        let object = report.pointer(pointer).unwrap_or_else(|| panic!("no {pointer} in {report:#}"));
+        for (field, kind) in *fields {
+            let value = object.get(field).unwrap_or_else(|| panic!("no {field} in {pointer}: {object:#}"));
+            let fits = match kind.as_bytes()[0] {
+                b'n' => value.is_number(),
+                b'c' => value.is_u64(),
+                b't' => value.is_string(),
+                b'[' => value.is_array(),
+                _ => value.is_object(),
+            };
+            assert!(fits || kind.ends_with('?') && value.is_null(), "{pointer}/{field}: {value}");
+        }
+    }
+}
+
+const VIEWER: &[(&str, &str)] = &[
+    ("peer", "t"),
+    ("depth", "c"),
+    ("parent", "t"),
+    ("backup", "t?"),
+    ("first_frame_ms", "n"),
+    ("frames_expected", "c"),
+    ("frames_received", "c"),
+    ("frames_late", "c"),
+    ("longest_video_gap_ms", "n"),
+    ("longest_audio_gap_ms", "n"),
+    ("latency_ms", "{"),
+    ("av_skew_ms", "{"),
+    ("reparented", "c"),
+];
+
+/// A majority signed, every candidate was measured, and one of them mixes, another stands by.
+fn opening_is_binding(demo: &Demo) {
+    let opening = &demo.rows("elections")[0];
+    assert_eq!((count(&opening["term"]), &opening["reason"]), (1, &Value::from("opening")));
+    assert!(2 * count(&opening["signatures"]) > count(&opening["roster"]), "{opening}");
+    assert_eq!(count(&opening["roster"]), 5, "three speakers and two candidates");
+    assert!(number(&opening["decided_ms"]) > number(&opening["opened_ms"]), "{opening}");
+    let one = |list: &str| match opening[list].as_array().unwrap().as_slice() {
+        [one] => text(one).to_owned(),
+        others => panic!("{list}: {others:?}"),
+    };
+    let elected = BTreeSet::from([one("mixers"), one("standbys")]);
+    let candidates: BTreeSet<String> =
+        demo.rows("candidates").iter().map(|one| text(&one["peer"]).to_owned()).collect();
+    assert_eq!(elected, candidates);
+    let scores = opening["scores"].as_object().unwrap();
+    assert_eq!(scores.keys().cloned().collect::<BTreeSet<_>>(), candidates);
+    for score in scores.values() {
+        assert!(count(&score["points"]) > 0 && count(&score["bandwidth_bps"]) > 0, "{score}");
+        assert!(count(&score["encode_us"]) > 0 && count(&score["measurers"]) >= 1, "{score}");
+        assert!(score["bitrate_bps"].is_null(), "nothing was sent before the opening: {score}");
+    }
+}
+
+/// All speakers' tones in the last seconds, within 6 dB of each other.
+fn all_are_heard_alike(recording: &Recording) {
+    let sound = recording.sound.as_ref().unwrap();
+    let range = recording.duration_s - 4.0..recording.duration_s - 1.0;
+    let mut tones: Vec<f64> = (0..3).map(|index| sound.tone_db(index, range.clone())).collect();
+    tones.sort_by(f64::total_cmp);
+    assert!(tones[0] > -40.0 && tones[2] - tones[0] <= 6.0, "{tones:?} dBFS");
+}
+
+/// What a speaker hears: the others, and 20 dB below them, if at all, itself.
+fn others_are_heard(wav: &Path, own: u8) {
+    let sound = judge::wav(wav).unwrap();
+    let range = sound.duration_s() - 4.0..sound.duration_s() - 1.0;
+    let own_db = sound.tone_db(own, range.clone());
+    for other in (0..3).filter(|other| *other != own) {
+        let other_db = sound.tone_db(other, range.clone());
+        assert!(other_db > -40.0, "speaker {own} hears {other} with {other_db} dBFS");
+        assert!(
+            own_db <= other_db - 20.0,
+            "speaker {own} hears itself with {own_db}, {other} with {other_db} dBFS"
+        );
+    }
+}
+
+/// Each tile of the picture has its speaker's time code.
+fn the_picture_shows_everyone(png: &Path) {
+    let picture = judge::recording(png, &Layout::grid(3)).unwrap();
+    assert_eq!((picture.width, picture.height, picture.frames.len()), (640, 360, 1));
+    let shown: Vec<u8> = picture.frames[0].codes.iter().flatten().map(|code| code.index).collect();
+    assert_eq!(shown, [0, 1, 2]);
+}
+
+/// The tags of an XML document, each closed again by the right name: enough to see that it is well-formed.
+fn tags(xml: &str) -> impl Iterator<Item = &str> {
+    let mut open: Vec<&str> = Vec::new();
+    let tags: Vec<&str> =
+        xml.split('<').skip(1).map(|rest| rest.split_once('>').expect("an end of the tag").0).collect();
+    for tag in &tags {
+        let name = tag.trim_start_matches('/').split([' ', '/']).next().unwrap();
+        match (tag.starts_with('/'), tag.ends_with('/')) {
+            (true, _) => assert_eq!(open.pop(), Some(name), "{xml}"),
+            (false, false) => open.push(name),
+            (false, true) => {}
+        }
+        assert_eq!(tag.matches('"').count() % 2, 0, "{tag}");
+    }
+    assert!(open.is_empty(), "{open:?} in {xml}");
+    tags.into_iter()
+}

@@ -1,0 +1,126 @@
+//! Hostile peers in a live room of processes: whoever sends what nobody may is cut off, and the others don't
+//! notice.
+
+mod hostile_peer;
+mod running;
+
+use std::path::Path;
+
+use bytes::Bytes;
+use futures::{SinkExt as _, StreamExt as _};
+use hostile_peer::HostilePeer;
+use plenary_proto::message::{MESSAGE_LEN_MAX, PIECE_LEN_MAX};
+use plenary_proto::seal::Invite;
+use plenary_signal::SIGNAL_PATH;
+use running::{Running, last_picture_s, wait_until};
+use tempfile::TempDir;
+use tokio::net::TcpStream;
+use tokio::runtime::Runtime;
+use tokio_tungstenite::client_async;
+use tokio_tungstenite::tungstenite::Message;
+
+/// So often may a peer break the rules before it is dropped (docs/PROTOCOL.md).
+const MISDEEDS_MAX: usize = 8;
+
+/// A room with a speaker that mixes and one that watches, all with processes of their own.
+struct Room {
+    rendezvous: Running,
+    host: Running,
+    viewer: Running,
+    invite: String,
+    folder: TempDir,
+}
+
+impl Room {
+    fn open() -> Room {
+        let folder = tempfile::tempdir().unwrap();
+        let rendezvous = Running::start(&["rendezvous", "--listen", "127.0.0.1:0"]);
+        let url =
+            rendezvous.stderr.wait("address", |line| Some(line.strip_prefix("listening on ")?.to_owned()));
+        let small = ["--speaker-size", "160x90@15", "--program", "320x180@15"];
+        let speaks = ["host", "--speak", "--mix", "always", "--rendezvous", &url];
+        let host = Running::start(&[&speaks[..], &small].concat());
+        let invite = host.stdout.wait("invite", |line| line.contains('#').then(|| line.to_owned()));
+        let recording = folder.path().join("room.mp4");
+        let viewer = Running::start(&["join", &invite, "--view", "--record", recording.to_str().unwrap()]);
+        let room = Room { rendezvous, host, viewer, invite, folder };
+        room.goes_on("before anything happens");
+        room
+    }
+
+    fn recording(&self) -> std::path::PathBuf {
+        self.folder.path().join("room.mp4")
+    }
+
+    /// Waits for more pictures at the one who watches.
+    fn goes_on(&self, when: &str) {
+        let shown = |file: &Path| last_picture_s(file).unwrap_or(0.0);
+        let before_s = shown(&self.recording());
+        wait_until(&format!("pictures {when}"), || shown(&self.recording()) >= before_s + 1.0);
+    }
+
+    /// Nobody was harmed: all are there, and leave with 0.
+    fn ends_well(mut self) {
+        assert!(self.rendezvous.is_running() && self.host.is_running() && self.viewer.is_running());
+        for process in [self.viewer, self.host, self.rendezvous] {
+            process.signal(libc::SIGTERM);
+            let ended = process.ended();
+            assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+            assert!(!ended.stderr.contains("panicked"), "{}", ended.stderr);
+        }
+    }
+}
+
+#[test]
+fn a_peer_that_writes_garbage_is_dropped_after_its_limit_and_the_room_goes_on() {
+    let room = Room::open();
+    let invite: Invite = room.invite.parse().unwrap();
+    let runtime = Runtime::new().unwrap();
+    // the first byte of a piece: 0 ends a message, 1 says that more follows
+    let piece_to_go_on = [&[1][..], &[7; PIECE_LEN_MAX - 1]].concat();
+    let too_long = vec![piece_to_go_on; MESSAGE_LEN_MAX / (PIECE_LEN_MAX - 1) + 2];
+    let random = [0u8].into_iter().chain((0..300u32).map(|at| (at.wrapping_mul(2_654_435_761) >> 24) as u8));
+    for (what, misdeed) in [
+        ("empty pieces", vec![Vec::new()]),
+        ("messages of no bytes", vec![vec![0]]),
+        ("messages without an end", too_long),
+        ("random bytes", vec![random.collect()]),
+        ("pieces of no known kind", vec![vec![9, 9, 9]]),
+    ] {
+        runtime.block_on(async {
+            let mut peer = HostilePeer::join(&invite).await;
+            let link = peer.link();
+            for _ in 0..MISDEEDS_MAX {
+                peer.write_all(link, &misdeed).await;
+            }
+            peer.until_dropped(link).await;
+            let line = format!("{:?} broke the rules: dropped", peer.id());
+            room.host.stderr.wait(&format!("end of {what}"), |said| (said == line).then_some(()));
+        });
+        room.goes_on(&format!("after {what}"));
+    }
+    room.ends_well();
+}
+
+#[test]
+fn ten_megabytes_in_one_message_end_a_connection_to_the_rendezvous_and_no_other() {
+    let room = Room::open();
+    let invite: Invite = room.invite.parse().unwrap();
+    let address = invite.rendezvous.as_deref().unwrap().strip_prefix("http://").unwrap();
+    Runtime::new().unwrap().block_on(async {
+        let tcp = TcpStream::connect(address).await.unwrap();
+        let (mut socket, _) = client_async(format!("ws://{address}{SIGNAL_PATH}"), tcp).await.unwrap();
+        // it may be cut off before all is sent
+        let _ = socket.send(Message::Binary(Bytes::from(vec![1; 10 << 20]))).await;
+        while let Some(Ok(message)) = socket.next().await {
+            assert!(message.len() < 1_000, "a challenge, a reason, a close: nothing longer");
+        }
+    });
+    room.goes_on("after ten megabytes");
+    let newcomer = room.folder.path().join("newcomer.mp4");
+    let late = Running::start(&["join", &room.invite, "--record", newcomer.to_str().unwrap()]);
+    wait_until("pictures at a newcomer", || last_picture_s(&newcomer).is_some());
+    late.signal(libc::SIGTERM);
+    assert_eq!(late.ended().code, Some(0));
+    room.ends_well();
+}

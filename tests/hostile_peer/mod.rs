@@ -1,0 +1,243 @@
+//! A peer that joins by the rules, with the brain and the links that all peers have, and then writes to the
+//! control channels of its links whatever a test wants.
+
+use std::collections::BTreeMap;
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use plenary_proto::bounded::Text;
+use plenary_proto::message::{Consent, LinkKind, Message, Pieces, Reassembly};
+use plenary_proto::seal::{Invite, Keypair, Opener, Sealer, Verified};
+use plenary_proto::{Address, Input, Output, PeerId, RoomConfig, RoomId, RoomState, Time, Via};
+use plenary_rtc::{
+    Channel, Command, Event, Events, LinkDriver as _, LinkId, Links, LinksConfig, MediaPacket, PacketSink,
+};
+use plenary_signal::{Address as SignalAddress, Signal as _, SignalEvent, WebsocketConfig, WebsocketSignal};
+
+/// Bounds hanging only.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How often what is waited for is looked at.
+const LOOK_EACH: Duration = Duration::from_millis(20);
+
+/// Takes media and does nothing with it.
+struct Nowhere;
+
+impl PacketSink for Nowhere {
+    fn packet(&self, _: LinkId, _: u8, _: MediaPacket, _: u64) {}
+    fn keyframe_wanted(&self, _: LinkId, _: u8) {}
+}
+
+/// See the module.
+pub(crate) struct HostilePeer {
+    brain: RoomState,
+    me: PeerId,
+    room: RoomId,
+    root: PeerId,
+    sealer: Sealer,
+    opener: Opener,
+    signal: WebsocketSignal,
+    links: Links,
+    events: Events,
+    of: BTreeMap<LinkId, (PeerId, LinkKind, Reassembly)>,
+    newest: BTreeMap<(PeerId, LinkKind), LinkId>,
+    up: Vec<LinkId>,
+    ended: Vec<LinkId>,
+    begun: Instant,
+}
+
+impl HostilePeer {
+    /// Joins as one who watches, and goes on until it has a link.
+    pub(crate) async fn join(invite: &Invite) -> HostilePeer {
+        let me = Keypair::from_seed(&random());
+        let key = invite.key(None).unwrap();
+        let url = invite.rendezvous.clone().unwrap();
+        let signal = WebsocketSignal::connect(WebsocketConfig::new(url, invite.room(), me.clone())).unwrap();
+        let (links, events) = Links::new(LinksConfig::default(), Arc::new(Nowhere)).unwrap();
+        let config = RoomConfig {
+            room: invite.room(),
+            root: invite.root(),
+            host: None,
+            name: Text::truncated("Mallory"),
+            speaks: false,
+            views: true,
+            consent: Consent::Never,
+            relays: false,
+            children_max: 0,
+            uplink_bps_max: None,
+            unix_s_at_zero: unix_s(),
+        };
+        let mut peer = HostilePeer {
+            brain: RoomState::new(me.clone(), config, u64::from_ne_bytes(random()), Time(0)),
+            me: me.id(),
+            room: invite.room(),
+            root: invite.root(),
+            sealer: Sealer::new(me.clone(), key.clone(), unix_s() << 20),
+            opener: Opener::new(me.id(), key),
+            signal,
+            links,
+            events,
+            of: BTreeMap::new(),
+            newest: BTreeMap::new(),
+            up: Vec::new(),
+            ended: Vec::new(),
+            begun: Instant::now(),
+        };
+        peer.go_on_until("link", |peer| !peer.up.is_empty()).await;
+        peer
+    }
+
+    /// As others call it.
+    pub(crate) fn id(&self) -> PeerId {
+        self.me
+    }
+
+    /// Its first link.
+    pub(crate) fn link(&self) -> LinkId {
+        self.up[0]
+    }
+
+    /// Writes these bytes to the control channel, as they are.
+    fn write(&self, link: LinkId, bytes: &[u8]) {
+        let bytes = Bytes::copy_from_slice(bytes);
+        self.links.submit(Command::Send { link, channel: Channel::Control, bytes });
+    }
+
+    /// Writes these pieces, and goes on until they have left: more than a channel holds ends the link here.
+    pub(crate) async fn write_all(&mut self, link: LinkId, pieces: &[Vec<u8>]) {
+        let sent = |peer: &HostilePeer| peer.links.stats(link).map(|stats| stats.udp_bytes_sent);
+        let Some(before) = sent(self) else { return };
+        pieces.iter().for_each(|piece| self.write(link, piece));
+        let len: usize = pieces.iter().map(Vec::len).sum();
+        self.go_on_until("way out", |peer| sent(peer).is_none_or(|now| now >= before + len as u64)).await;
+    }
+
+    /// Behaves until the other end has closed the link.
+    pub(crate) async fn until_dropped(&mut self, link: LinkId) {
+        self.go_on_until("end of its link", |peer| peer.ended.contains(&link)).await;
+    }
+
+    async fn go_on_until(&mut self, what: &str, so: impl Fn(&HostilePeer) -> bool) {
+        let going_on = async {
+            while !so(self) {
+                self.step().await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, going_on).await.unwrap_or_else(|_| panic!("no {what}"));
+    }
+
+    async fn step(&mut self) {
+        while let Some(output) = self.brain.poll_output() {
+            self.carry_out(output);
+        }
+        let wake = self.brain.next_timeout().map_or(PATIENCE, |at| Duration::from_micros(at.0));
+        let sleep = wake.saturating_sub(self.begun.elapsed());
+        tokio::select! {
+            event = self.events.next() => self.link_event(event.expect("links are open")),
+            event = self.signal.next() => self.signal_event(event.expect("the rendezvous is there")),
+            () = tokio::time::sleep(sleep.min(LOOK_EACH)) => self.input(Input::Timeout),
+        }
+    }
+
+    fn input(&mut self, input: Input) {
+        self.brain.handle(Time(self.begun.elapsed().as_micros() as u64), input);
+    }
+
+    fn open(&mut self, peer: PeerId, kind: LinkKind) -> LinkId {
+        let link = LinkId(self.of.len() as u64 + 1);
+        self.of.insert(link, (peer, kind, Reassembly::default()));
+        self.newest.insert((peer, kind), link);
+        link
+    }
+
+    fn carry_out(&mut self, output: Output) {
+        match output {
+            Output::Control(to, message) => {
+                if let Some(link) = self.newest.get(&(to, LinkKind::Peer)) {
+                    Pieces::of(&message.to_bytes()).for_each(|piece| self.write(*link, &piece));
+                }
+            }
+            Output::Signal(to, message) => {
+                let (recipient, address) = match to {
+                    Address::Host => (None, SignalAddress::Host),
+                    Address::Peer(peer) => (Some(peer), SignalAddress::Peer(peer)),
+                };
+                let sealed = self.sealer.seal(recipient, &message.to_bytes(), unix_s(), random()).unwrap();
+                self.signal.send(address, sealed.into()).unwrap();
+            }
+            Output::Offer(peer, kind) => {
+                let link = self.open(peer, kind);
+                self.links.submit(Command::Offer { link, kind });
+            }
+            Output::Answer(peer, offer) => {
+                let link = self.open(peer, offer.kind);
+                self.links.submit(Command::Answer { link, kind: offer.kind, offer: offer.description });
+            }
+            Output::Accept(peer, answer) => {
+                let link = self.newest[&(peer, answer.kind)];
+                self.links.submit(Command::Accept { link, answer: answer.description });
+            }
+            // it feeds nobody, is fed without looking, and does not mix
+            _ => {}
+        }
+    }
+
+    fn link_event(&mut self, event: Event) {
+        match event {
+            Event::Described { link, description } => {
+                let (peer, kind, _) = self.of[&link];
+                self.input(Input::Described { peer, kind, description });
+            }
+            Event::Connected { link } => {
+                let (peer, kind, _) = self.of[&link];
+                self.up.push(link);
+                self.input(Input::LinkUp(peer, kind));
+            }
+            Event::Received { link, channel: Channel::Control, bytes } => {
+                let (from, _, reassembly) = self.of.get_mut(&link).unwrap();
+                let from = *from;
+                if let Ok(Some(bytes)) = reassembly.push(&bytes)
+                    && let Some(message) = self.message(&bytes)
+                {
+                    self.input(Input::Message { from, via: Via::Link, message });
+                }
+            }
+            Event::Down { link, .. } => {
+                let (peer, kind, _) = self.of[&link];
+                self.ended.push(link);
+                self.input(Input::LinkDown(peer, kind));
+            }
+            _ => {}
+        }
+    }
+
+    fn signal_event(&mut self, event: SignalEvent) {
+        match event {
+            SignalEvent::Up => self.input(Input::SignalUp(true)),
+            SignalEvent::Envelope { bytes, .. } => {
+                let Ok(opened) = self.opener.open(&bytes, unix_s()) else { return };
+                if let Some(message) = self.message(&opened.message) {
+                    self.input(Input::Message { from: opened.sender, via: Via::Signal, message });
+                }
+            }
+            SignalEvent::Undeliverable { .. } => {}
+            SignalEvent::Down { why, .. } => panic!("the rendezvous is gone: {why}"),
+            SignalEvent::Ended(error) => panic!("{error}"),
+        }
+    }
+
+    fn message(&self, bytes: &[u8]) -> Option<Verified<Message>> {
+        Message::from_bytes(bytes).ok()?.verify(&self.room, &self.root, unix_s()).ok()
+    }
+}
+
+fn unix_s() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
+}
+
+/// Different each time; nobody is to be kept from guessing them.
+fn random<const LEN: usize>() -> [u8; LEN] {
+    std::array::from_fn(|_| RandomState::new().build_hasher().finish() as u8)
+}

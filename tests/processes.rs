@@ -1,0 +1,136 @@
+//! A room of separate processes on one machine, as people would start them. Then its rendezvous dies, a relay
+//! dies, its mixer dies: the viewers' recordings say what that was like.
+
+mod running;
+
+use std::path::{Path, PathBuf};
+
+use plenary_testkit::judge::{self, Layout};
+use running::{Running, last_picture_s, time_rises, wait_until};
+use serde_json::Value;
+
+const SPEAKERS: usize = 3;
+const VIEWERS: usize = 5;
+/// Small: two slow cores do all the work of ten machines.
+const SIZES: [&str; 4] = ["--speaker-size", "320x180@30", "--program", "640x360@30"];
+/// A recording goes on when so many more seconds of pictures are in it.
+const GOES_ON_S: f64 = 2.0;
+
+/// A process that is in the room.
+struct Peer {
+    running: Running,
+    /// As other peers' lines call it.
+    id: String,
+    recording: PathBuf,
+}
+
+impl Peer {
+    fn of(running: Running, recording: PathBuf) -> Peer {
+        let id = running.stderr.wait("id", |line| Some(line.strip_prefix("in the room as ")?.to_owned()));
+        Peer { running, id, recording }
+    }
+
+    /// Who feeds it, by the last it said of that.
+    fn parent(&self) -> Option<String> {
+        let lines = self.running.stderr.so_far();
+        let last = lines.iter().rev().find_map(|line| line.strip_prefix("fed by "))?;
+        (!last.starts_with("nobody")).then(|| last.to_owned())
+    }
+}
+
+#[test]
+fn a_room_of_processes_outlives_its_rendezvous_a_relay_and_its_mixer() {
+    let folder = tempfile::tempdir().unwrap();
+    let rendezvous = Running::start(&["rendezvous", "--listen", "127.0.0.1:0"]);
+    let url = rendezvous.stderr.wait("address", |line| Some(line.strip_prefix("listening on ")?.to_owned()));
+    let open = ["host", "--speak", "--mix", "never", "--k1", "2", "--k", "2", "--rendezvous", &url];
+    let host = Running::start(&[&open[..], &SIZES].concat());
+    let invite = host.stdout.wait("invite", |line| line.contains('#').then(|| line.to_owned()));
+    let host = Peer::of(host, PathBuf::new());
+    let join = |args: &[&str], recording: PathBuf| Peer::of(Running::start(args), recording);
+    let speak = ["join", &invite, "--speak"];
+    // one after the other: whoever comes first has the first tile
+    let mut stage: Vec<Peer> =
+        (1..SPEAKERS).map(|_| join(&[&speak[..], &SIZES].concat(), PathBuf::new())).collect();
+    stage.push(join(&["mixer", &invite], PathBuf::new()));
+    let starting = (0..VIEWERS).map(|number| {
+        let recording = folder.path().join(format!("viewer-{number}.mp4"));
+        let file = recording.to_str().unwrap();
+        let watch = ["join", &invite, "--view", "--record", file, "--json", "-"];
+        (Running::start(&watch), recording)
+    });
+    let starting: Vec<_> = starting.collect();
+    let mut viewers: Vec<Peer> =
+        starting.into_iter().map(|(running, recording)| Peer::of(running, recording)).collect();
+    host.running.stderr.wait("elected mixer", |line| mixer_in(line, "term 1: mixers ["));
+    go_on("before anything happens", &viewers);
+
+    rendezvous.kill();
+    go_on("without the rendezvous", &viewers);
+
+    let feeds =
+        |peer: &Peer| viewers.iter().filter(|child| child.parent().as_ref() == Some(&peer.id)).count();
+    wait_until("relay", || viewers.iter().any(|peer| feeds(peer) > 0));
+    let relay = (0..VIEWERS).max_by_key(|number| feeds(&viewers[*number])).unwrap();
+    let relay = viewers.swap_remove(relay);
+    relay.running.kill();
+    go_on("without the relay", &viewers);
+
+    let mixer =
+        host.running.stderr.so_far().iter().rev().find_map(|line| mixer_in(line, "mixers [")).unwrap();
+    let mixer = stage.iter().position(|peer| peer.id == mixer).expect("a mixer on stage");
+    assert_eq!(mixer, SPEAKERS - 1, "whoever doesn't speak mixes first");
+    stage.remove(mixer).running.kill();
+    host.running.stderr.wait("take-over", |line| line.contains(" takes over as ").then_some(()));
+    go_on("without the mixer", &viewers);
+
+    for (number, viewer) in viewers.iter().enumerate() {
+        viewer.running.signal([libc::SIGTERM, libc::SIGINT][number % 2]);
+    }
+    let ends: Vec<_> = viewers.into_iter().map(|viewer| (viewer.running.ended(), viewer.recording)).collect();
+    stage.push(host);
+    stage.iter().for_each(|peer| peer.running.signal(libc::SIGTERM));
+    for peer in stage {
+        assert_eq!(peer.running.ended().code, Some(0));
+    }
+    for (ended, recording) in ends {
+        assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+        let report: Value = serde_json::from_str(&ended.stdout).unwrap();
+        assert!(report["frames_received"].as_u64() > Some(0), "{report}");
+        plays(&recording, &format!("{report:#}"));
+    }
+}
+
+/// The mixer that a line names after these words.
+fn mixer_in(line: &str, before: &str) -> Option<String> {
+    let (_, after) = line.split_once(before)?;
+    Some(after.split([',', ']']).next()?.to_owned())
+}
+
+/// Waits until every recording has more pictures than now.
+fn go_on(when: &str, viewers: &[Peer]) {
+    let shown = |viewer: &Peer| last_picture_s(&viewer.recording).unwrap_or(0.0);
+    for (viewer, before_s) in viewers.iter().map(|viewer| (viewer, shown(viewer))).collect::<Vec<_>>() {
+        let what = format!("more pictures at {} {when}, than until {before_s} s", viewer.recording.display());
+        wait_until(&what, || shown(viewer) >= before_s + GOES_ON_S);
+    }
+}
+
+/// A recording without an error, with all speakers to be seen and heard, whose time goes on to its end.
+fn plays(file: &Path, report: &str) {
+    let recording = judge::recording(file, &Layout::grid(SPEAKERS)).unwrap();
+    assert_eq!(recording.ffmpeg_errors, [""; 0], "{report}");
+    assert!(recording.fps() >= 20.0, "{} fps, {report}", recording.fps());
+    let end_s = recording.frames.last().unwrap().at_s;
+    let sound = recording.sound.as_ref().expect("sound");
+    for tile in 0..SPEAKERS {
+        let numbers = recording.numbers(tile);
+        assert!(time_rises(&numbers), "tile {tile}: {numbers:?}");
+        let last = recording.frames.iter().filter(|frame| frame.at_s > end_s - 1.5);
+        let last = last.filter_map(|frame| frame.codes[tile]).map(|code| code.number);
+        let (min, max) = last.fold((u32::MAX, 0), |(min, max), number| (min.min(number), max.max(number)));
+        assert!(max >= min.saturating_add(10), "tile {tile} stands still at the end: {numbers:?}");
+        let tone_db = sound.tone_db(tile as u8, end_s - 1.5..end_s);
+        assert!(tone_db > -40.0, "speaker {tile} is heard with {tone_db} dBFS at the end");
+    }
+}

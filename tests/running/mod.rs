@@ -1,0 +1,170 @@
+//! Runs the `plenary` command as a user does: arguments in, lines and an exit code out. What is still running
+//! when a test ends, also by a panic, is killed.
+#![allow(dead_code, reason = "each test program uses its own part")]
+
+use std::io::{BufRead as _, BufReader, Read};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Condvar, Mutex};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+/// Bounds hanging, nothing else: the machine may be busy with other things.
+pub(crate) const HANG_MAX: Duration = Duration::from_secs(60);
+/// How often a file that grows is looked at.
+const LOOK_EACH: Duration = Duration::from_millis(200);
+
+/// What a process has said so far, a line at a time.
+#[derive(Clone, Default)]
+pub(crate) struct Lines(Arc<(Mutex<Vec<String>>, Condvar)>);
+
+impl Lines {
+    fn read(&self, from: impl Read + Send + 'static) -> JoinHandle<()> {
+        let lines = self.0.clone();
+        thread::spawn(move || {
+            for line in BufReader::new(from).split(b'\n').map_while(Result::ok) {
+                lines.0.lock().unwrap().push(String::from_utf8_lossy(&line).into_owned());
+                lines.1.notify_all();
+            }
+        })
+    }
+
+    /// All of them.
+    pub(crate) fn so_far(&self) -> Vec<String> {
+        self.0.0.lock().unwrap().clone()
+    }
+
+    /// Waits for a line that `found` makes something of.
+    pub(crate) fn wait<T>(&self, what: &str, found: impl Fn(&str) -> Option<T>) -> T {
+        let until = Instant::now() + HANG_MAX;
+        let mut lines = self.0.0.lock().unwrap();
+        loop {
+            if let Some(found) = lines.iter().find_map(|line| found(line)) {
+                return found;
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                let said = lines.clone();
+                drop(lines);
+                panic!("no {what} among {said:#?}");
+            }
+            lines = self.0.1.wait_timeout(lines, left).unwrap().0;
+        }
+    }
+}
+
+/// How a process ended.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    /// `None` when a signal killed it.
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+/// A `plenary` that runs.
+pub(crate) struct Running {
+    child: Child,
+    what: String,
+    pub(crate) stdout: Lines,
+    pub(crate) stderr: Lines,
+    readers: Vec<JoinHandle<()>>,
+}
+
+impl Running {
+    /// Starts it.
+    pub(crate) fn start(args: &[&str]) -> Running {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_plenary"));
+        let pipes = [Stdio::piped(), Stdio::piped()];
+        let [stdout, stderr] = pipes;
+        command.args(args).stdin(Stdio::null()).stdout(stdout).stderr(stderr).env_remove("RUST_LOG");
+        // an error that prints its backtrace is to be seen
+        let mut child = command.env("RUST_BACKTRACE", "1").spawn().unwrap();
+        let (stdout, stderr) = (Lines::default(), Lines::default());
+        let readers =
+            vec![stdout.read(child.stdout.take().unwrap()), stderr.read(child.stderr.take().unwrap())];
+        Running { child, what: format!("plenary {}", args.join(" ")), stdout, stderr, readers }
+    }
+
+    /// SIGTERM, SIGINT or SIGKILL.
+    pub(crate) fn signal(&self, signal: libc::c_int) {
+        let id = self.child.id() as libc::pid_t;
+        // SAFETY: the child was not waited for yet, so the id is its own
+        assert_eq!(unsafe { libc::kill(id, signal) }, 0, "{}", self.what);
+    }
+
+    /// Whether it has not ended yet.
+    pub(crate) fn is_running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
+    /// Waits until it ends by itself.
+    pub(crate) fn ended(mut self) -> Ended {
+        wait_until(&format!("end of {}, which says {:#?}", self.what, self.stderr.so_far()), || {
+            !self.is_running()
+        });
+        let code = self.child.wait().unwrap().code();
+        self.readers.drain(..).for_each(|reader| reader.join().unwrap());
+        let text = |lines: &Lines| lines.so_far().iter().map(|line| format!("{line}\n")).collect();
+        Ended { code, stdout: text(&self.stdout), stderr: text(&self.stderr) }
+    }
+
+    /// Kills it with SIGKILL, and waits until it is gone.
+    pub(crate) fn kill(mut self) {
+        self.signal(libc::SIGKILL);
+        self.child.wait().unwrap();
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // both fail only when it has ended, and was waited for
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Runs it to its end.
+pub(crate) fn run(args: &[&str]) -> Ended {
+    Running::start(args).ended()
+}
+
+/// Waits until it is so.
+pub(crate) fn wait_until(what: &str, mut so: impl FnMut() -> bool) {
+    let until = Instant::now() + HANG_MAX;
+    while !so() {
+        assert!(Instant::now() < until, "no {what} for {HANG_MAX:?}");
+        #[expect(clippy::disallowed_methods, reason = "a test's own thread")]
+        thread::sleep(LOOK_EACH);
+    }
+}
+
+/// How far a new mixer's first picture may be behind the last one's last, in pictures of 30 a second.
+const STEP_BACK_MAX: u32 = 10;
+/// How often that may be: once per change of mixer, in rooms that see an opening, a take-over and a vote.
+const STEPS_BACK_MAX: usize = 3;
+
+/// Whether a tile's picture numbers rise. Where mixers change, the next one may be a little behind, on a machine
+/// that has too much to do: two pictures were seen.
+pub(crate) fn time_rises(numbers: &[u32]) -> bool {
+    let back: Vec<u32> = numbers.windows(2).filter_map(|pair| pair[0].checked_sub(pair[1])).collect();
+    back.len() <= STEPS_BACK_MAX && back.iter().all(|step| *step <= STEP_BACK_MAX)
+}
+
+/// When the last picture of a recording is shown, which may still be written to; `None` before the first one.
+pub(crate) fn last_picture_s(recording: &Path) -> Option<f64> {
+    let mut command = Command::new("ffprobe");
+    command.args([
+        "-v",
+        "quiet",
+        "-select_streams",
+        "v:0",
+        "-show_entries",
+        "packet=pts_time",
+        "-of",
+        "csv=p=0",
+    ]);
+    let said = command.arg(recording).output().expect("ffprobe is installed").stdout;
+    let said = String::from_utf8_lossy(&said);
+    said.lines().filter_map(|line| line.trim_end_matches(',').parse().ok()).reduce(f64::max)
+}
