@@ -17,6 +17,8 @@ use plenary_proto::identity::MediaKind;
 use plenary_proto::message::{ProgramFormat, VideoAsk};
 use plenary_proto::{MixRole, PeerId, Rank, StreamKind};
 
+use tracing::Span;
+
 use crate::flow::{Flow, Inbound, Maker, Spread};
 use crate::random_bytes;
 
@@ -99,6 +101,8 @@ pub(crate) struct Desk {
     clock: Clock,
     codecs: Option<Arc<dyn Codecs>>,
     sound_bitrate_bps: u32,
+    /// The room's: links and mixer call on tasks and threads of their own.
+    span: Span,
     state: Mutex<State>,
     mixer: Mutex<Option<Arc<Mixer>>>,
     /// What mixers did that have ended.
@@ -142,6 +146,7 @@ impl Desk {
             clock,
             codecs,
             sound_bitrate_bps,
+            span: flow.span().clone(),
             state,
             mixer,
             past,
@@ -327,6 +332,7 @@ impl Desk {
 
     /// A frame of a speaker has come.
     pub(crate) fn take(&self, inbound: &Inbound) {
+        let _inside = self.span.enter();
         let mut state = self.state.lock();
         if !state.tiles.iter().any(|tile| tile.peer == inbound.maker) {
             return;
@@ -383,6 +389,7 @@ impl Desk {
 
     /// The mixer gives something out, on one of its threads.
     fn mixed(&self, output: MixerOutput) {
+        let _inside = self.span.enter();
         let state = self.state.lock();
         match output {
             MixerOutput::Video { picture, captured_us } if state.passing.is_none() => {

@@ -11,6 +11,8 @@ use tokio::sync::broadcast;
 use tokio_stream::wrappers::BroadcastStream;
 use tokio_stream::wrappers::errors::BroadcastStreamRecvError;
 
+use crate::snapshot::ConnectionState;
+
 /// Events that wait for one listener at most; past it the oldest are dropped, and [`RoomEvent::Missed`] says how
 /// many.
 pub const EVENTS_MAX: usize = 256;
@@ -24,6 +26,8 @@ pub type OnEvent = Arc<dyn Fn(&RoomEvent) + Send + Sync>;
 pub enum RoomEvent {
     /// The host let us in.
     Admitted,
+    /// How this peer stands with its room has changed.
+    Connection(ConnectionState),
     /// The stage has changed; [`Room::snapshot`](crate::Room::snapshot) has it.
     Stage {
         /// The roster's number.

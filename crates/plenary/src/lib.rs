@@ -37,6 +37,7 @@ mod publish;
 mod record;
 mod room;
 mod snapshot;
+mod threads;
 
 pub use desk::Tenure;
 pub use driver::Traffic;
@@ -46,14 +47,16 @@ pub use flow::{FrameSeen, Gap, Origin, ReceivedFrame, ReceptionStats, Spread};
 pub use listen::{DecodedPicture, DecodedSound, Pictures, Sound};
 pub use options::{HostOptions, Options};
 pub use plenary_media as media;
-pub use plenary_proto::message::{Consent, ElectionReason, ProgramFormat};
-pub use plenary_proto::seal::Invite;
-pub use plenary_proto::{Mode, PeerId, Rank, Tally};
-pub use plenary_rtc::{Shape, Shaper};
+pub use plenary_proto::identity::{FrameIdentity, MediaKind};
+pub use plenary_proto::message::{Consent, ElectionReason, ProgramFormat, Refusal, VideoAsk};
+pub use plenary_proto::seal::{Invite, InviteError};
+pub use plenary_proto::{Mode, PeerId, Rank, StreamId, Tally};
+pub use plenary_rtc::{LinkError, Shape, Shaper};
+pub use plenary_signal::{Outage, Refusal as RendezvousRefusal, RendezvousError, SignalError};
 pub use publish::{EncodedTrack, Wish};
 pub use record::Recording;
 pub use room::{Frames, Room};
-pub use snapshot::{Member, RoomSnapshot};
+pub use snapshot::{ConnectionState, Member, RoomSnapshot};
 
 /// Random bytes from the system, for keys, nonces and ids.
 fn random_bytes<const LEN: usize>() -> [u8; LEN] {

@@ -23,7 +23,7 @@ use crate::desk::{Desk, Tile};
 use crate::event::{OnEvent, RoomEvent};
 use crate::flow::Flow;
 use crate::publish::Publisher;
-use crate::snapshot::RoomSnapshot;
+use crate::snapshot::{ConnectionState, RoomSnapshot};
 use beats::Beats;
 use letters::Letters;
 use peers::Peers;
@@ -32,6 +32,9 @@ use peers::Peers;
 const TICK: Duration = Duration::from_millis(25);
 /// The application's snapshot is renewed this often at most.
 const SNAPSHOT_US: u64 = 200_000;
+/// Somebody on stage who hears nothing of the others for this long is cut off: as long as the host waits before it
+/// calls somebody away (DESIGN §6).
+const UNHEARD_US_MAX: u32 = 5_000_000;
 /// Somebody who left politely is given this long for what it said to get out.
 const FAREWELL: Duration = Duration::from_millis(100);
 
@@ -75,6 +78,7 @@ pub(crate) struct Driver {
     pub(crate) snapshot: watch::Sender<RoomSnapshot>,
     pub(crate) joined: Option<oneshot::Sender<Result<(), crate::Error>>>,
     pub(crate) snapshot_due_us: u64,
+    pub(crate) connection: ConnectionState,
     pub(crate) left: bool,
     pub(crate) farewell: Vec<oneshot::Sender<()>>,
     pub(crate) traffic: BTreeMap<LinkId, (LinkStats, Traffic)>,
@@ -202,6 +206,10 @@ impl Driver {
     }
 
     pub(crate) fn renew_snapshot(&mut self) {
+        self.renew_snapshot_as(self.connection.next(self.is_linked()));
+    }
+
+    fn renew_snapshot_as(&mut self, connection: ConnectionState) {
         self.snapshot_due_us = self.clock.now_us() + SNAPSHOT_US;
         let entries: Vec<Entry> =
             self.brain.roster().map(|roster| roster.entries.to_vec()).unwrap_or_default();
@@ -211,12 +219,28 @@ impl Driver {
             self.brain.roster(),
             self.peers.home(),
             self.parents_had.saturating_sub(1),
+            connection,
         );
         self.snapshot.send_if_modified(|known| {
             let changed = *known != snapshot;
             *known = snapshot;
             changed
         });
+        if std::mem::replace(&mut self.connection, connection) != connection {
+            self.emit(RoomEvent::Connection(connection));
+        }
+    }
+
+    /// Whether a viewer is fed, and whoever is on stage hears of somebody else there.
+    fn is_linked(&self) -> bool {
+        let entries = self.brain.roster().map_or(&[][..], |roster| &roster.entries);
+        if !entries.iter().any(|entry| entry.peer == self.me) {
+            let brain = self.brain.snapshot();
+            return brain.parent.is_some() || brain.mixing;
+        }
+        let mut others = entries.iter().filter(|entry| entry.peer != self.me && !entry.away).peekable();
+        let hears = |peer| self.silent_us(peer).is_some_and(|silent_us| silent_us < UNHEARD_US_MAX);
+        others.peek().is_none() || others.any(|entry| hears(&entry.peer))
     }
 
     /// Names and format for the mixing desk.
@@ -277,20 +301,23 @@ impl Driver {
 
     /// Leaves nothing behind: links closed, threads ended, the rendezvous told.
     async fn end(mut self) {
+        self.asks.close(); // whoever asks from now on is told that the room is closed
         if self.left {
             tokio::time::sleep(FAREWELL).await;
         }
         self.publisher = None;
         let desk = self.flow.set_desk(None).unwrap_or_else(|| self.desk.clone());
-        let ended = tokio::task::spawn_blocking(move || desk.close()).await;
+        let span = self.flow.span().clone();
+        let ended = tokio::task::spawn_blocking(move || span.in_scope(|| desk.close())).await;
         if let Err(error) = ended {
             tracing::warn!("the mixing desk did not close: {error}");
         }
         self.links.close().await;
+        self.flow.state().outlets.close();
         if let Some(signal) = &self.signal {
             signal.close().await;
         }
-        self.renew_snapshot();
+        self.renew_snapshot_as(ConnectionState::Closed);
         self.emit(RoomEvent::Closed);
         self.answer_join(Err(crate::Error::Closed));
         for farewell in std::mem::take(&mut self.farewell) {
