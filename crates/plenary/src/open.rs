@@ -198,6 +198,7 @@ async fn open(opening: Opening, mut options: Options) -> Result<Room, Error> {
         joined: Some(joined),
         snapshot_due_us: 0,
         connection: ConnectionState::default(),
+        linked_at: None,
         left: false,
         farewell: Vec::new(),
         traffic: Default::default(),

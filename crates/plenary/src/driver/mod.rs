@@ -32,9 +32,9 @@ use peers::Peers;
 const TICK: Duration = Duration::from_millis(25);
 /// The application's snapshot is renewed this often at most.
 const SNAPSHOT_US: u64 = 200_000;
-/// Somebody on stage who hears nothing of the others for this long is cut off: as long as the host waits before it
-/// calls somebody away (DESIGN §6).
-const UNHEARD_US_MAX: u32 = 5_000_000;
+/// Somebody on stage whom the others haven't reached for this long is cut off; as long again passes while they are
+/// silent on a link that stands. A guess: shorter than ICE takes to give a link up.
+const UNHEARD_US_MAX: u32 = 2_500_000;
 /// Somebody who left politely is given this long for what it said to get out.
 const FAREWELL: Duration = Duration::from_millis(100);
 
@@ -79,6 +79,8 @@ pub(crate) struct Driver {
     pub(crate) joined: Option<oneshot::Sender<Result<(), crate::Error>>>,
     pub(crate) snapshot_due_us: u64,
     pub(crate) connection: ConnectionState,
+    /// When somebody on stage was last known to be connected with others.
+    pub(crate) linked_at: Option<Time>,
     pub(crate) left: bool,
     pub(crate) farewell: Vec<oneshot::Sender<()>>,
     pub(crate) traffic: BTreeMap<LinkId, (LinkStats, Traffic)>,
@@ -206,7 +208,8 @@ impl Driver {
     }
 
     pub(crate) fn renew_snapshot(&mut self) {
-        self.renew_snapshot_as(self.connection.next(self.is_linked()));
+        let linked = self.is_linked();
+        self.renew_snapshot_as(self.connection.next(linked));
     }
 
     fn renew_snapshot_as(&mut self, connection: ConnectionState) {
@@ -232,7 +235,7 @@ impl Driver {
     }
 
     /// Whether a viewer is fed, and whoever is on stage hears of somebody else there.
-    fn is_linked(&self) -> bool {
+    fn is_linked(&mut self) -> bool {
         let entries = self.brain.roster().map_or(&[][..], |roster| &roster.entries);
         if !entries.iter().any(|entry| entry.peer == self.me) {
             let brain = self.brain.snapshot();
@@ -240,7 +243,12 @@ impl Driver {
         }
         let mut others = entries.iter().filter(|entry| entry.peer != self.me && !entry.away).peekable();
         let hears = |peer| self.silent_us(peer).is_some_and(|silent_us| silent_us < UNHEARD_US_MAX);
-        others.peek().is_none() || others.any(|entry| hears(&entry.peer))
+        let now = self.now();
+        if others.peek().is_none() || others.any(|entry| hears(&entry.peer)) {
+            self.linked_at = Some(now);
+        }
+        // whoever has just come to one that was alone has yet to be linked
+        self.linked_at.is_some_and(|at| now.since(at) < u64::from(UNHEARD_US_MAX))
     }
 
     /// Names and format for the mixing desk.
