@@ -147,3 +147,22 @@ impl Stream for Events {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn who_does_not_fetch_events_is_told_how_many_it_missed() {
+        let (events, receiver) = broadcast::channel(EVENTS_MAX);
+        let mut listener = Events::new(receiver);
+        let missed = 10;
+        for epoch in 0..EVENTS_MAX as u32 + missed {
+            events.send(RoomEvent::Stage { epoch }).unwrap();
+        }
+        drop(events);
+        assert_eq!(listener.next().await, Some(RoomEvent::Missed(missed.into())));
+        assert_eq!(listener.next().await, Some(RoomEvent::Stage { epoch: missed }));
+        assert_eq!(listener.count().await, EVENTS_MAX - 1);
+    }
+}

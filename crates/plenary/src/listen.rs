@@ -53,11 +53,11 @@ pub struct DecodedSound {
     pub concealed: bool,
 }
 
-/// Pictures as they are decoded. The newest few wait; older ones are dropped.
+/// Pictures as they are decoded; a [`Stream`]. Four of them wait; while nobody takes them, later ones are dropped.
 #[derive(Debug)]
 pub struct Pictures(mpsc::Receiver<DecodedPicture>);
 
-/// Sound in an even stream, also where nothing comes: then it is silence. Half a second of it waits; past that
+/// Sound in an even [`Stream`], also where nothing comes: then it is silence. Half a second of it waits; past that
 /// the newest is dropped.
 #[derive(Debug)]
 pub struct Sound(mpsc::Receiver<DecodedSound>);

@@ -58,14 +58,15 @@ struct Opening {
 pub(crate) async fn host(options: Options, host: HostOptions) -> Result<Room, Error> {
     let me = Keypair::from_seed(&random_bytes());
     let span = span_of(&me);
-    host_as(me, options, host, span.clone()).instrument(span).await
+    // boxed: opening takes 20 kB on the way, and applications put it into futures of their own
+    Box::pin(host_as(me, options, host, span.clone())).instrument(span).await
 }
 
 /// Joins a room.
 pub(crate) async fn join(invite: &Invite, options: Options) -> Result<Room, Error> {
     let me = Keypair::from_seed(&random_bytes());
     let span = span_of(&me);
-    join_as(me, invite, options, span.clone()).instrument(span).await
+    Box::pin(join_as(me, invite, options, span.clone())).instrument(span).await
 }
 
 /// Everything that a room does happens inside its span: several in one process can be told apart in a log.
