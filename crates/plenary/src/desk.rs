@@ -17,6 +17,8 @@ use plenary_proto::identity::MediaKind;
 use plenary_proto::message::{ProgramFormat, VideoAsk};
 use plenary_proto::{MixRole, PeerId, Rank, StreamKind};
 
+use tracing::Span;
+
 use crate::flow::{Flow, Inbound, Maker, Spread};
 use crate::random_bytes;
 
@@ -99,10 +101,25 @@ pub(crate) struct Desk {
     clock: Clock,
     codecs: Option<Arc<dyn Codecs>>,
     sound_bitrate_bps: u32,
+    /// The room's: links and mixer call on tasks and threads of their own.
+    span: Span,
     state: Mutex<State>,
     mixer: Mutex<Option<Arc<Mixer>>>,
     /// What mixers did that have ended.
     past: Mutex<Mark>,
+}
+
+/// Whether a new stream of the program begins with a role. A mixer that is voted in again goes on with the one it has;
+/// not so when another may have begun in between: viewers that followed the other one don't return to an old stream.
+fn begins_anew(before: MixRole, role: MixRole) -> bool {
+    match (before, role) {
+        (MixRole::Mix { rank: old, .. }, MixRole::Mix { rank: new, .. }) => {
+            let next = Rank { term: old.term.saturating_add(1), regency: 0 };
+            new != old && new != next
+        }
+        (_, MixRole::Mix { .. }) => true,
+        (_, MixRole::Rest | MixRole::Warm { .. }) => false,
+    }
 }
 
 /// The mixer's name for a speaker.
@@ -142,6 +159,7 @@ impl Desk {
             clock,
             codecs,
             sound_bitrate_bps,
+            span: flow.span().clone(),
             state,
             mixer,
             past,
@@ -161,7 +179,7 @@ impl Desk {
         let mark = self.mark();
         let mut state = self.state.lock();
         let before = std::mem::replace(&mut state.role, role);
-        let mixed = matches!(before, MixRole::Mix { .. });
+        let begins = begins_anew(before, role);
         let pass_through = match role {
             MixRole::Rest => None,
             MixRole::Warm { pass_through } | MixRole::Mix { pass_through, .. } => Some(pass_through),
@@ -177,7 +195,7 @@ impl Desk {
         }
         match role {
             MixRole::Mix { rank, .. } => {
-                if !mixed {
+                if begins {
                     let Some(flow) = self.flow.upgrade() else { return };
                     let maker = Maker::new(&flow.room(), self.me, StreamKind::Program, rank, random_bytes());
                     flow.follow_own_program(maker.id, maker.spec);
@@ -199,7 +217,12 @@ impl Desk {
         match pass_through {
             // composed frames go on until there is a key frame to pass through
             Some(true) => self.want_keys(),
-            Some(false) => self.keep_mixer(),
+            Some(false) => {
+                self.keep_mixer();
+                if let Some(mixer) = self.mixer().filter(|_| begins) {
+                    mixer.want_key(); // one that runs already is in the middle of a group of pictures
+                }
+            }
             None => self.end_mixer_soon(),
         }
         self.steer();
@@ -330,6 +353,7 @@ impl Desk {
 
     /// A frame of a speaker has come.
     pub(crate) fn take(&self, inbound: &Inbound) {
+        let _inside = self.span.enter();
         let mut state = self.state.lock();
         if !state.tiles.iter().any(|tile| tile.peer == inbound.maker) {
             return;
@@ -386,6 +410,7 @@ impl Desk {
 
     /// The mixer gives something out, on one of its threads.
     fn mixed(&self, output: MixerOutput) {
+        let _inside = self.span.enter();
         let state = self.state.lock();
         match output {
             MixerOutput::Video { picture, captured_us } if state.passing.is_none() => {
@@ -547,4 +572,28 @@ impl Desk {
 
 fn sound(packet: bytes::Bytes, captured_us: u64, level: u8) -> Encoded {
     Encoded { kind: MediaKind::Sound, data: packet, captured_us, key: false, temporal: 0, level: Some(level) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stream_goes_on_only_when_nobody_else_can_have_begun() {
+        let mix = |term, regency| MixRole::Mix { rank: Rank { term, regency }, pass_through: true };
+        let rows = [
+            (MixRole::Rest, mix(1, 0), true),
+            (MixRole::Warm { pass_through: true }, mix(1, 1), true),
+            (mix(1, 0), mix(1, 0), false),
+            (mix(1, 0), mix(2, 0), false),
+            (mix(1, 1), mix(2, 0), false),
+            // another was elected in term 1, and this one takes over from it while it still mixes
+            (mix(0, 0), mix(1, 1), true),
+            (mix(1, 0), mix(3, 0), true),
+            (mix(1, 0), MixRole::Rest, false),
+        ];
+        for (row, (before, role, begins)) in rows.into_iter().enumerate() {
+            assert_eq!(begins_anew(before, role), begins, "row {row}");
+        }
+    }
 }

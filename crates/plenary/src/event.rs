@@ -11,6 +11,8 @@ use tokio::sync::broadcast;
 use tokio_stream::wrappers::BroadcastStream;
 use tokio_stream::wrappers::errors::BroadcastStreamRecvError;
 
+use crate::snapshot::ConnectionState;
+
 /// Events that wait for one listener at most; past it the oldest are dropped, and [`RoomEvent::Missed`] says how
 /// many.
 pub const EVENTS_MAX: usize = 256;
@@ -24,6 +26,8 @@ pub type OnEvent = Arc<dyn Fn(&RoomEvent) + Send + Sync>;
 pub enum RoomEvent {
     /// The host let us in.
     Admitted,
+    /// How this peer stands with its room has changed.
+    Connection(ConnectionState),
     /// The stage has changed; [`Room::snapshot`](crate::Room::snapshot) has it.
     Stage {
         /// The roster's number.
@@ -141,5 +145,24 @@ impl Stream for Events {
                 next.unwrap_or_else(|BroadcastStreamRecvError::Lagged(missed)| RoomEvent::Missed(missed))
             })
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn who_does_not_fetch_events_is_told_how_many_it_missed() {
+        let (events, receiver) = broadcast::channel(EVENTS_MAX);
+        let mut listener = Events::new(receiver);
+        let missed = 10;
+        for epoch in 0..EVENTS_MAX as u32 + missed {
+            events.send(RoomEvent::Stage { epoch }).unwrap();
+        }
+        drop(events);
+        assert_eq!(listener.next().await, Some(RoomEvent::Missed(missed.into())));
+        assert_eq!(listener.next().await, Some(RoomEvent::Stage { epoch: missed }));
+        assert_eq!(listener.count().await, EVENTS_MAX - 1);
     }
 }

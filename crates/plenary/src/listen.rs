@@ -20,6 +20,7 @@ use tokio::sync::mpsc;
 
 use crate::Error;
 use crate::flow::{Origin, ReceivedFrame};
+use crate::threads::Threads;
 
 /// Decoded pictures that wait for the application: it is to see the newest, so few.
 const PICTURES_MAX: usize = 4;
@@ -52,11 +53,11 @@ pub struct DecodedSound {
     pub concealed: bool,
 }
 
-/// Pictures as they are decoded. The newest few wait; older ones are dropped.
+/// Pictures as they are decoded; a [`Stream`]. Four of them wait; while nobody takes them, later ones are dropped.
 #[derive(Debug)]
 pub struct Pictures(mpsc::Receiver<DecodedPicture>);
 
-/// Sound in an even stream, also where nothing comes: then it is silence. Half a second of it waits; past that
+/// Sound in an even [`Stream`], also where nothing comes: then it is silence. Half a second of it waits; past that
 /// the newest is dropped.
 #[derive(Debug)]
 pub struct Sound(mpsc::Receiver<DecodedSound>);
@@ -81,19 +82,15 @@ macro_rules! stream_of {
 stream_of!(Pictures: DecodedPicture);
 stream_of!(Sound: DecodedSound);
 
-fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<(), Error> {
-    let spawned = thread::Builder::new().name(name.to_owned()).spawn(run);
-    spawned.map(|_| ()).map_err(|error| Error::Io { what: format!("no thread for {name}"), error })
-}
-
 /// Decodes the pictures among `frames`; `key_wanted` is called when one can't be.
 pub(crate) fn pictures(
     mut frames: mpsc::Receiver<ReceivedFrame>,
     codecs: Arc<dyn Codecs>,
     key_wanted: impl Fn() + Send + 'static,
+    threads: &Threads,
 ) -> Result<Pictures, Error> {
     let (decoded, pictures) = mpsc::channel(PICTURES_MAX);
-    spawn("pictures", move || {
+    threads.spawn("pictures", move || {
         let mut decoders: BTreeMap<Origin, (StreamId, Box<dyn VideoDecoder>)> = BTreeMap::new();
         while let Some(received) = frames.blocking_recv() {
             let ReceivedFrame { origin, frame, .. } = received;
@@ -146,9 +143,10 @@ pub(crate) fn sound(
     codecs: Arc<dyn Codecs>,
     clock: Clock,
     wanted: impl Fn(Origin) -> bool + Send + 'static,
+    threads: &Threads,
 ) -> Result<Sound, Error> {
     let (decoded, sound) = mpsc::channel(SOUND_MAX);
-    spawn("sound", move || {
+    threads.spawn("sound", move || {
         let mut voices: BTreeMap<(Origin, StreamId), Voice> = BTreeMap::new();
         let mut due_us = clock.now_us().next_multiple_of(SOUND_FRAME_US);
         loop {

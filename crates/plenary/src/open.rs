@@ -13,6 +13,7 @@ use plenary_proto::{HostConfig, Input, RoomConfig, RoomState, Time};
 use plenary_rtc::{Links, LinksConfig};
 use plenary_signal::{Rendezvous, RendezvousConfig, Signal, SignalError, WebsocketConfig, WebsocketSignal};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tracing::{Instrument, Span};
 
 use crate::desk::Desk;
 use crate::driver::beats::Beats;
@@ -25,7 +26,8 @@ use crate::flow::{Flow, FlowConfig, Sending};
 use crate::options::{HostOptions, Options};
 use crate::power::on_mains;
 use crate::room::Room;
-use crate::snapshot::RoomSnapshot;
+use crate::snapshot::{ConnectionState, RoomSnapshot};
+use crate::threads::Threads;
 use crate::{random_bytes, random_u64};
 
 /// Requests that wait for the driver at most.
@@ -49,11 +51,31 @@ struct Opening {
     host: Option<HostConfig>,
     signal: Arc<dyn Signal>,
     rendezvous: Option<Rendezvous>,
+    span: Span,
 }
 
 /// Opens a room.
 pub(crate) async fn host(options: Options, host: HostOptions) -> Result<Room, Error> {
-    let (me, root) = (Keypair::from_seed(&random_bytes()), Keypair::from_seed(&random_bytes()));
+    let me = Keypair::from_seed(&random_bytes());
+    let span = span_of(&me);
+    // boxed: opening takes 20 kB on the way, and applications put it into futures of their own
+    Box::pin(host_as(me, options, host, span.clone())).instrument(span).await
+}
+
+/// Joins a room.
+pub(crate) async fn join(invite: &Invite, options: Options) -> Result<Room, Error> {
+    let me = Keypair::from_seed(&random_bytes());
+    let span = span_of(&me);
+    Box::pin(join_as(me, invite, options, span.clone())).instrument(span).await
+}
+
+/// Everything that a room does happens inside its span: several in one process can be told apart in a log.
+fn span_of(me: &Keypair) -> Span {
+    tracing::info_span!("room", me = ?me.id())
+}
+
+async fn host_as(me: Keypair, options: Options, host: HostOptions, span: Span) -> Result<Room, Error> {
+    let root = Keypair::from_seed(&random_bytes());
     let (rendezvous, url) = match &host.rendezvous {
         Some(url) => (None, url.trim_end_matches('/').to_owned()),
         None => {
@@ -86,22 +108,21 @@ pub(crate) async fn host(options: Options, host: HostOptions) -> Result<Room, Er
         mixers: host.mixers,
         invite_expires_us: Some(life_us),
     };
-    open(Opening { me, invite, key, host: Some(host), signal, rendezvous }, options).await
+    open(Opening { me, invite, key, host: Some(host), signal, rendezvous, span }, options).await
 }
 
-/// Joins a room.
-pub(crate) async fn join(invite: &Invite, options: Options) -> Result<Room, Error> {
-    let me = Keypair::from_seed(&random_bytes());
+async fn join_as(me: Keypair, invite: &Invite, options: Options, span: Span) -> Result<Room, Error> {
     let key = key_of(invite, &options).await?;
     let hint = invite.hints().find(|hint| hint.starts_with("http"));
     let url = invite.rendezvous.as_deref().or(hint).ok_or(Error::NoRendezvous)?;
     let signal = Arc::new(websocket(url, &me, None, invite, &options)?);
-    open(Opening { me, invite: invite.clone(), key, host: None, signal, rendezvous: None }, options).await
+    open(Opening { me, invite: invite.clone(), key, host: None, signal, rendezvous: None, span }, options)
+        .await
 }
 
 /// Puts a room together, starts its driver, and waits until its host has let us in.
 async fn open(opening: Opening, mut options: Options) -> Result<Room, Error> {
-    let Opening { me, invite, key, host, signal, rendezvous } = opening;
+    let Opening { me, invite, key, host, signal, rendezvous, span } = opening;
     let id = me.id();
     let bench = prepare_to_mix(&mut options).await?;
     let (clock, room) = (options.clock, invite.room());
@@ -118,6 +139,7 @@ async fn open(opening: Opening, mut options: Options) -> Result<Room, Error> {
         keeps_log: options.keep_frame_log,
         views: options.views,
         inputs: to_driver,
+        span: span.clone(),
     });
     let config = LinksConfig {
         bind: options.bind.clone(),
@@ -178,6 +200,8 @@ async fn open(opening: Opening, mut options: Options) -> Result<Room, Error> {
         admitted: false,
         reached: false,
         snapshot_due_us: 0,
+        connection: ConnectionState::default(),
+        linked_at: None,
         left: false,
         farewell: Vec::new(),
         traffic: Default::default(),
@@ -186,7 +210,7 @@ async fn open(opening: Opening, mut options: Options) -> Result<Room, Error> {
         asked_picture: None,
     };
     let events = events.downgrade();
-    let driver = tokio::spawn(driver.run());
+    let driver = tokio::spawn(driver.run().instrument(span.clone()));
     let patience = options.patience + ANSWER_MAX;
     let published = AtomicBool::new(false);
     let room = Room {
@@ -201,6 +225,8 @@ async fn open(opening: Opening, mut options: Options) -> Result<Room, Error> {
         driver,
         rendezvous,
         published,
+        threads: Threads::new(span.clone()),
+        span,
     };
     let answered = tokio::time::timeout(patience, answer).await;
     let result = match answered {
@@ -246,7 +272,8 @@ async fn key_of(invite: &Invite, options: &Options) -> Result<RoomKey, Error> {
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
-    tokio::task::spawn_blocking(work).await.map_err(|_| Error::Closed)
+    let span = Span::current();
+    tokio::task::spawn_blocking(move || span.in_scope(work)).await.map_err(|_| Error::Closed)
 }
 
 fn websocket(

@@ -49,7 +49,7 @@ impl EncodedTrack {
         self.flow.publish(&Encoded { kind, captured_us, data, key, temporal: 0, level: None });
     }
 
-    /// Sends a packet of sound. `level` is its loudness by RFC 6464: 0 loudest, 127 silent.
+    /// Sends one Opus packet of 20 ms. `level` is its loudness by RFC 6464: 0 loudest, 127 silent.
     pub fn push_sound(&self, packet: Bytes, level: u8, captured_us: u64) {
         let (kind, data) = (MediaKind::Sound, packet);
         self.flow.publish(&Encoded {

@@ -1,7 +1,7 @@
 //! Recording what is received, without re-encoding it.
 
 use std::path::Path;
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 
 use futures::executor::block_on;
 
@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::Error;
 use crate::flow::{Origin, ReceivedFrame};
+use crate::threads::Threads;
 
 /// A recording that runs until it is finished, dropped, or its room is closed. The file can be played whenever
 /// that is, and after a crash up to its last half second.
@@ -22,12 +23,14 @@ pub struct Recording {
 
 impl Recording {
     /// Writes frames to a new file, on a thread of its own.
-    pub(crate) fn start(path: &Path, frames: mpsc::Receiver<ReceivedFrame>) -> Result<Recording, Error> {
-        let wrong = |error| Error::Io { what: format!("cannot record to {}", path.display()), error };
+    pub(crate) fn start(
+        path: &Path,
+        frames: mpsc::Receiver<ReceivedFrame>,
+        threads: &Threads,
+    ) -> Result<Recording, Error> {
         let recorder = Recorder::create(path)?;
         let (running, ended) = oneshot::channel();
-        let run = move || block_on(write(recorder, frames, ended));
-        let thread = thread::Builder::new().name("recording".to_owned()).spawn(run).map_err(wrong)?;
+        let thread = threads.spawn("recording", move || block_on(write(recorder, frames, ended)))?;
         Ok(Recording { running: Some(running), thread: Some(thread) })
     }
 

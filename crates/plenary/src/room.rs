@@ -16,6 +16,7 @@ use plenary_proto::{Command, PeerId};
 use plenary_signal::Rendezvous;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
+use tracing::{Instrument, Span};
 
 use crate::desk::{Desk, Tenure};
 use crate::driver::{Ask, Traffic};
@@ -27,6 +28,7 @@ use crate::options::{HostOptions, Options};
 use crate::publish::{EncodedTrack, Publisher};
 use crate::record::Recording;
 use crate::snapshot::RoomSnapshot;
+use crate::threads::Threads;
 
 /// A polite farewell takes no longer than this.
 const LEAVE_MAX: Duration = Duration::from_secs(6);
@@ -46,6 +48,8 @@ pub struct Room {
     /// The rendezvous that the host itself serves; gone with the room.
     pub(crate) rendezvous: Option<Rendezvous>,
     pub(crate) published: AtomicBool,
+    pub(crate) threads: Threads,
+    pub(crate) span: Span,
 }
 
 /// Frames as they are received; a [`Stream`]. Who doesn't keep up loses runs of frames, and is told how many.
@@ -129,10 +133,13 @@ impl Room {
     /// [`Error::Publish`] when this peer doesn't speak or publishes already, [`Error::NoCodecs`].
     pub async fn publish(&self, source: Box<dyn Source>) -> Result<(), Error> {
         let codecs = self.codecs()?;
-        self.may_publish()?;
-        let publisher =
-            Publisher::play(source, codecs, self.options.clock, &self.flow, self.options.picture_max)?;
-        self.ask(Ask::Publish(publisher)).await
+        let turn = self.turn_to_publish().await?;
+        let publisher = self.span.in_scope(|| {
+            Publisher::play(source, codecs, self.options.clock, &self.flow, self.options.picture_max)
+        });
+        let publisher = publisher.inspect_err(|_| self.published.store(false, Ordering::Relaxed))?;
+        turn.send(Ask::Publish(publisher));
+        Ok(())
     }
 
     /// Plays an mp4, y4m or wav file, over and over.
@@ -141,10 +148,9 @@ impl Room {
     /// [`Error::Source`], and as [`publish`](Self::publish).
     #[cfg(feature = "files")]
     pub async fn publish_file(&self, path: &Path) -> Result<(), Error> {
-        let codecs = self.codecs()?;
-        let path = path.to_owned();
-        let opened =
-            tokio::task::spawn_blocking(move || plenary_media::source::open_source(&path, &codecs)).await;
+        let (path, codecs, span) = (path.to_owned(), self.codecs()?, self.span.clone());
+        let open = move || span.in_scope(|| plenary_media::source::open_source(&path, &codecs));
+        let opened = tokio::task::spawn_blocking(open).await;
         self.publish(opened.map_err(|_| Error::Closed)??).await
     }
 
@@ -153,20 +159,22 @@ impl Room {
     /// # Errors
     /// [`Error::Publish`] when this peer doesn't speak or publishes already.
     pub async fn publish_encoded(&self) -> Result<EncodedTrack, Error> {
-        self.may_publish()?;
+        let turn = self.turn_to_publish().await?;
         let (publisher, track) = Publisher::track(&self.flow, self.options.picture_max);
-        self.ask(Ask::Publish(publisher)).await?;
+        turn.send(Ask::Publish(publisher));
         Ok(track)
     }
 
-    fn may_publish(&self) -> Result<(), Error> {
+    /// A place in the driver's queue for the one publisher of this peer.
+    async fn turn_to_publish(&self) -> Result<mpsc::Permit<'_, Ask>, Error> {
         if !self.options.speaks {
             return Err(Error::Publish("only a speaker publishes"));
         }
+        let turn = self.asks.reserve().await.map_err(|_| Error::Closed)?;
         if self.published.swap(true, Ordering::Relaxed) {
             return Err(Error::Publish("this speaker publishes already"));
         }
-        Ok(())
+        Ok(turn)
     }
 
     // ── receiving ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -187,7 +195,7 @@ impl Room {
                 flow.want_key_upstream();
             }
         };
-        listen::pictures(self.frames().0, self.codecs()?, key_wanted)
+        listen::pictures(self.frames().0, self.codecs()?, key_wanted, &self.threads)
     }
 
     /// What this peer should hear, decoded: a speaker the others, a viewer the program.
@@ -195,7 +203,7 @@ impl Room {
     /// # Errors
     /// [`Error::NoCodecs`].
     pub fn sound(&self) -> Result<Sound, Error> {
-        listen::sound(self.frames().0, self.codecs()?, self.options.clock, |_: Origin| true)
+        listen::sound(self.frames().0, self.codecs()?, self.options.clock, |_: Origin| true, &self.threads)
     }
 
     /// Records what is received to a file (fragmented MP4), without re-encoding it.
@@ -203,7 +211,7 @@ impl Room {
     /// # Errors
     /// [`Error::Record`] when the file can't be made.
     pub fn record(&self, path: &Path) -> Result<Recording, Error> {
-        Recording::start(path, self.frames().0)
+        Recording::start(path, self.frames().0, &self.threads)
     }
 
     fn codecs(&self) -> Result<Arc<dyn Codecs>, Error> {
@@ -289,15 +297,20 @@ impl Room {
         }
     }
 
-    /// Closes at once, and waits until links, threads and files are.
+    /// Closes at once, and waits until links, threads and files are. Frames, pictures, sound and events end;
+    /// recordings are finished.
     pub async fn close(self) {
-        let Room { asks, driver, rendezvous, .. } = self;
-        drop(asks);
-        if let Err(error) = driver.await {
-            tracing::error!("the room's driver has failed: {error}");
-        }
-        if let Some(rendezvous) = rendezvous {
-            rendezvous.close().await;
-        }
+        let Room { asks, driver, rendezvous, threads, span, .. } = self;
+        let closing = async move {
+            drop(asks);
+            if let Err(error) = driver.await {
+                tracing::error!("the room's driver has failed: {error}");
+            }
+            threads.ended().await;
+            if let Some(rendezvous) = rendezvous {
+                rendezvous.close().await;
+            }
+        };
+        closing.instrument(span).await;
     }
 }

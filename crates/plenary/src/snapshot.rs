@@ -18,9 +18,44 @@ pub struct Member {
     pub away: bool,
 }
 
+/// How this peer stands with its room.
+///
+/// A viewer is connected while somebody feeds it (or it makes the program itself). Whoever is on stage is connected
+/// while it hears of anybody else who is present there, or is alone. [`RoomEvent::Connection`] tells each change.
+///
+/// [`RoomEvent::Connection`]: crate::RoomEvent::Connection
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum ConnectionState {
+    /// Not connected yet: the host has still to let us in, or the first link to come up.
+    #[default]
+    Joining,
+    /// Connected, as said above.
+    Connected,
+    /// Was connected and isn't: another parent or the way back is sought, for as long as the room is held.
+    Reconnecting,
+    /// Left or closed; it stays so.
+    Closed,
+}
+
+impl ConnectionState {
+    /// What follows, when this peer is linked now or not.
+    pub(crate) fn next(self, linked: bool) -> ConnectionState {
+        match (self, linked) {
+            (ConnectionState::Closed, _) => ConnectionState::Closed,
+            (_, true) => ConnectionState::Connected,
+            (ConnectionState::Joining, false) => ConnectionState::Joining,
+            (ConnectionState::Connected | ConnectionState::Reconnecting, false) => {
+                ConnectionState::Reconnecting
+            }
+        }
+    }
+}
+
 /// What a peer knows of its room at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RoomSnapshot {
+    /// How this peer stands with the room.
+    pub connection: ConnectionState,
     /// The roster's number; 0 before the host has answered.
     pub epoch: u32,
     /// How the stage is served.
@@ -60,6 +95,7 @@ impl RoomSnapshot {
         roster: Option<&Roster>,
         home: Option<PeerId>,
         reparented: u32,
+        connection: ConnectionState,
     ) -> RoomSnapshot {
         let member = |entry: &Entry| Member {
             peer: entry.peer,
@@ -69,6 +105,7 @@ impl RoomSnapshot {
             away: entry.away,
         };
         RoomSnapshot {
+            connection,
             epoch: brain.epoch,
             mode: brain.mode,
             stage: entries.iter().map(member).collect(),

@@ -23,7 +23,7 @@ use crate::desk::{Desk, Tile};
 use crate::event::{OnEvent, RoomEvent};
 use crate::flow::Flow;
 use crate::publish::Publisher;
-use crate::snapshot::RoomSnapshot;
+use crate::snapshot::{ConnectionState, RoomSnapshot};
 use beats::Beats;
 use letters::Letters;
 use peers::Peers;
@@ -32,6 +32,9 @@ use peers::Peers;
 const TICK: Duration = Duration::from_millis(25);
 /// The application's snapshot is renewed this often at most.
 const SNAPSHOT_US: u64 = 200_000;
+/// Somebody on stage whom the others haven't reached for this long is cut off; as long again passes while they are
+/// silent on a link that stands. A guess: shorter than ICE takes to give a link up.
+const UNHEARD_US_MAX: u32 = 2_500_000;
 /// Somebody who left politely is given this long for what it said to get out.
 const FAREWELL: Duration = Duration::from_millis(100);
 
@@ -79,6 +82,9 @@ pub(crate) struct Driver {
     /// The rendezvous was reached at least once.
     pub(crate) reached: bool,
     pub(crate) snapshot_due_us: u64,
+    pub(crate) connection: ConnectionState,
+    /// When somebody on stage was last known to be connected with others.
+    pub(crate) linked_at: Option<Time>,
     pub(crate) left: bool,
     pub(crate) farewell: Vec<oneshot::Sender<()>>,
     pub(crate) traffic: BTreeMap<LinkId, (LinkStats, Traffic)>,
@@ -206,6 +212,11 @@ impl Driver {
     }
 
     pub(crate) fn renew_snapshot(&mut self) {
+        let linked = self.is_linked();
+        self.renew_snapshot_as(self.connection.next(linked));
+    }
+
+    fn renew_snapshot_as(&mut self, connection: ConnectionState) {
         self.snapshot_due_us = self.clock.now_us() + SNAPSHOT_US;
         let entries: Vec<Entry> =
             self.brain.roster().map(|roster| roster.entries.to_vec()).unwrap_or_default();
@@ -215,12 +226,33 @@ impl Driver {
             self.brain.roster(),
             self.peers.home(),
             self.parents_had.saturating_sub(1),
+            connection,
         );
         self.snapshot.send_if_modified(|known| {
             let changed = *known != snapshot;
             *known = snapshot;
             changed
         });
+        if std::mem::replace(&mut self.connection, connection) != connection {
+            self.emit(RoomEvent::Connection(connection));
+        }
+    }
+
+    /// Whether a viewer is fed, and whoever is on stage hears of somebody else there.
+    fn is_linked(&mut self) -> bool {
+        let entries = self.brain.roster().map_or(&[][..], |roster| &roster.entries);
+        if !entries.iter().any(|entry| entry.peer == self.me) {
+            let brain = self.brain.snapshot();
+            return brain.parent.is_some() || brain.mixing;
+        }
+        let mut others = entries.iter().filter(|entry| entry.peer != self.me && !entry.away).peekable();
+        let hears = |peer| self.silent_us(peer).is_some_and(|silent_us| silent_us < UNHEARD_US_MAX);
+        let now = self.now();
+        if others.peek().is_none() || others.any(|entry| hears(&entry.peer)) {
+            self.linked_at = Some(now);
+        }
+        // whoever has just come to one that was alone has yet to be linked
+        self.linked_at.is_some_and(|at| now.since(at) < u64::from(UNHEARD_US_MAX))
     }
 
     /// Names and format for the mixing desk.
@@ -288,20 +320,23 @@ impl Driver {
 
     /// Leaves nothing behind: links closed, threads ended, the rendezvous told.
     async fn end(mut self) {
+        self.asks.close(); // whoever asks from now on is told that the room is closed
         if self.left {
             tokio::time::sleep(FAREWELL).await;
         }
         self.publisher = None;
         let desk = self.flow.set_desk(None).unwrap_or_else(|| self.desk.clone());
-        let ended = tokio::task::spawn_blocking(move || desk.close()).await;
+        let span = self.flow.span().clone();
+        let ended = tokio::task::spawn_blocking(move || span.in_scope(|| desk.close())).await;
         if let Err(error) = ended {
             tracing::warn!("the mixing desk did not close: {error}");
         }
         self.links.close().await;
+        self.flow.state().outlets.close();
         if let Some(signal) = &self.signal {
             signal.close().await;
         }
-        self.renew_snapshot();
+        self.renew_snapshot_as(ConnectionState::Closed);
         self.emit(RoomEvent::Closed);
         self.answer_join(Err(crate::Error::Closed));
         for farewell in std::mem::take(&mut self.farewell) {

@@ -25,6 +25,7 @@ use plenary_proto::message::{LinkKind, Message, Resume, StreamUse};
 use plenary_proto::{Input, PeerId, Rank, RoomId, StreamId, StreamKind, StreamSpec, Time};
 use plenary_rtc::{LinkId, MediaPacket, PacketSink};
 use tokio::sync::mpsc;
+use tracing::Span;
 
 pub(crate) use inflow::Inbound;
 pub(crate) use maker::Maker;
@@ -89,6 +90,7 @@ pub(crate) struct Flow {
     zero_us: u64,
     sending: OnceLock<Sending>,
     inputs: mpsc::Sender<Input>,
+    span: Span,
     state: Mutex<State>,
 }
 
@@ -102,11 +104,13 @@ pub(crate) struct FlowConfig {
     pub(crate) keeps_log: bool,
     pub(crate) views: bool,
     pub(crate) inputs: mpsc::Sender<Input>,
+    /// The room's: links, mixer and capture call on tasks and threads of their own.
+    pub(crate) span: Span,
 }
 
 impl Flow {
     pub(crate) fn new(config: FlowConfig) -> Arc<Flow> {
-        let FlowConfig { me, room, clock, zero_us, keeps_log, views, inputs } = config;
+        let FlowConfig { me, room, clock, zero_us, keeps_log, views, inputs, span } = config;
         let state = State {
             links: BTreeMap::new(),
             by_id: BTreeMap::new(),
@@ -128,7 +132,7 @@ impl Flow {
             own_key_wanted: false,
         };
         let (sending, state) = (OnceLock::new(), Mutex::new(state));
-        Arc::new(Flow { me, room, clock, zero_us, sending, inputs, state })
+        Arc::new(Flow { me, room, clock, zero_us, sending, inputs, span, state })
     }
 
     /// Connects it with the links, once they are there.
@@ -144,6 +148,11 @@ impl Flow {
         self.state.lock()
     }
 
+    /// The span that everything of this room happens in.
+    pub(crate) fn span(&self) -> &Span {
+        &self.span
+    }
+
     pub(crate) fn now_us(&self) -> u64 {
         self.clock.now_us()
     }
@@ -155,6 +164,7 @@ impl Flow {
 
     fn tell(&self, input: Input) {
         if self.inputs.try_send(input).is_err() {
+            let _inside = self.span.enter();
             tracing::error!("the driver does not keep up: an input is lost");
         }
     }
@@ -325,6 +335,7 @@ impl Flow {
 
     /// A frame of this peer's own picture or sound.
     pub(crate) fn publish(&self, encoded: &Encoded) {
+        let _inside = self.span.enter();
         let Some(sending) = self.sending() else { return };
         let now_us = self.now_us();
         let mut guard = self.state();

@@ -47,19 +47,30 @@ struct Outlet {
 
 /// Everyone who listens.
 #[derive(Debug, Default)]
-pub(crate) struct Outlets(Vec<Outlet>);
+pub(crate) struct Outlets {
+    listening: Vec<Outlet>,
+    closed: bool,
+}
 
 impl Outlets {
-    /// One listener more.
+    /// One listener more; once the room is closed it gets nothing but the end.
     pub(crate) fn listen(&mut self) -> mpsc::Receiver<ReceivedFrame> {
         let (queue, receiver) = mpsc::channel(QUEUE_MAX);
-        self.0.push(Outlet { queue, missed: [0; 2], broken: false });
+        if !self.closed {
+            self.listening.push(Outlet { queue, missed: [0; 2], broken: false });
+        }
         receiver
+    }
+
+    /// Nothing more comes: everyone who listens gets what waits for it, then the end.
+    pub(crate) fn close(&mut self) {
+        self.closed = true;
+        self.listening.clear();
     }
 
     /// Gives a frame to everyone who has room for it.
     pub(crate) fn give(&mut self, origin: Origin, frame: &Frame, arrived_us: u64) {
-        self.0.retain_mut(|outlet| outlet.give(origin, frame, arrived_us));
+        self.listening.retain_mut(|outlet| outlet.give(origin, frame, arrived_us));
     }
 }
 
@@ -122,6 +133,17 @@ mod tests {
         let mut outlets = Outlets::default();
         drop(outlets.listen());
         outlets.give(Origin::Program, &frame(MediaKind::Sound, 1, false), 0);
-        assert!(outlets.0.is_empty());
+        assert!(outlets.listening.is_empty());
+    }
+
+    #[test]
+    fn who_listens_at_the_end_gets_what_waits_and_who_comes_later_nothing() {
+        let mut outlets = Outlets::default();
+        let mut listener = outlets.listen();
+        outlets.give(Origin::Program, &frame(MediaKind::Sound, 1, false), 0);
+        outlets.close();
+        assert_eq!(listener.try_recv().unwrap().frame.identity.number, 1);
+        assert_eq!(listener.try_recv(), Err(mpsc::error::TryRecvError::Disconnected));
+        assert_eq!(outlets.listen().try_recv(), Err(mpsc::error::TryRecvError::Disconnected));
     }
 }

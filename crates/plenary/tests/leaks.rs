@@ -1,0 +1,75 @@
+//! What a room leaves behind when it is closed or dropped: nothing. Alone in its process, whose threads and sockets
+//! it counts.
+
+#[path = "room/support.rs"]
+#[expect(dead_code, reason = "the tests of rooms use the rest")]
+mod support;
+
+use std::collections::BTreeMap;
+
+use plenary::{MediaKind, Options, Room};
+use support::*;
+use tokio::runtime::Handle;
+use tokio::time::{Duration, Instant, sleep};
+
+/// Threads by name, but for the runtime's own, which wait a while for more work; sockets; tasks.
+fn held() -> (BTreeMap<String, usize>, usize, usize) {
+    let mut threads = BTreeMap::new();
+    for task in std::fs::read_dir("/proc/self/task").unwrap() {
+        let name = std::fs::read_to_string(task.unwrap().path().join("comm")).unwrap_or_default();
+        if !name.starts_with("tokio-") {
+            *threads.entry(name).or_default() += 1;
+        }
+    }
+    let open = std::fs::read_dir("/proc/self/fd").unwrap();
+    let sockets = open
+        .filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok())
+        .filter(|target| target.to_string_lossy().starts_with("socket:"))
+        .count();
+    (threads, sockets, Handle::current().metrics().num_alive_tasks())
+}
+
+/// A speaker that mixes, publishes and listens, and a viewer that decodes and records: all in full swing.
+async fn in_full_swing(folder: &std::path::Path) -> [Room; 2] {
+    let ada = host(quick(Options::speaker("Ada"))).await;
+    let ben = join(&ada, quick(Options::speaker("Ben"))).await;
+    ada.publish(source(0)).await.unwrap();
+    ben.publish(source(1)).await.unwrap();
+    let zoe = join(&ada, quick(Options::viewer("Zoë"))).await;
+    let (mut pictures, mut sound) = (zoe.pictures().unwrap(), ada.sound().unwrap());
+    let recording = zoe.record(&folder.join("program.mp4")).unwrap();
+    let video = |received: &plenary::ReceivedFrame| received.frame.kind == MediaKind::Video;
+    frame(&mut zoe.frames(), "the program", video).await;
+    within("a picture", pictures.next()).await.unwrap();
+    within("sound", sound.next()).await.unwrap();
+    drop(ben); // in the middle of things
+    // these live on in the hands of the application
+    tokio::spawn(async move { while pictures.next().await.is_some() {} });
+    tokio::spawn(async move { while sound.next().await.is_some() {} });
+    std::mem::drop(recording);
+    [ada, zoe]
+}
+
+async fn nothing_is_left(before: &(BTreeMap<String, usize>, usize, usize)) {
+    let until = Instant::now() + PATIENCE;
+    while held() != *before {
+        assert!(Instant::now() < until, "{before:?} before, {:?} now", held());
+        sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn closed_and_dropped_rooms_leave_no_thread_no_task_and_no_socket() {
+    let folder = tempfile::tempdir().unwrap();
+    let before = held();
+    let rooms = in_full_swing(folder.path()).await;
+    let now = held();
+    assert!(now.0.len() > before.0.len() && now.1 >= before.1 + 4 && now.2 > before.2, "{now:?}");
+    drop(rooms);
+    nothing_is_left(&before).await;
+
+    for room in in_full_swing(folder.path()).await {
+        room.close().await;
+    }
+    nothing_is_left(&before).await;
+}

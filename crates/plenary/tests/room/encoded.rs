@@ -1,0 +1,47 @@
+//! Frames that the application encodes itself.
+
+use plenary::{MediaKind, Options, Origin};
+
+use crate::program::{number_in, same_picture};
+use crate::support::*;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn encoded_frames_arrive_unchanged_and_are_wanted_only_while_somebody_listens() {
+    let ada = host(Options { codecs: None, ..quick(Options::speaker("Ada")) }).await;
+    let track = ada.publish_encoded().await.unwrap();
+    let mut wishes = track.wishes();
+    assert!(!wishes.borrow().wanted, "nobody is there yet");
+    let keys_before = wishes.borrow().keys;
+
+    let mut application = Application::new(track, ada.clock());
+    let ben = join(&ada, Options { codecs: None, ..quick(Options::speaker("Ben")) }).await;
+    let mut frames = ben.frames();
+    within("being wanted", wishes.wait_for(|wish| wish.wanted && wish.keys > keys_before)).await.unwrap();
+    let collect = async {
+        let (mut units, mut packets) = (Vec::new(), Vec::new());
+        while units.len() < 30 || packets.len() < 30 {
+            let received = frame(&mut frames, "frames", |_| true).await;
+            assert_eq!(received.origin, Origin::Speaker(ada.me()));
+            match received.frame.kind {
+                MediaKind::Video => units.push(received.frame),
+                MediaKind::Sound => packets.push(received.frame),
+            }
+        }
+        (units, packets)
+    };
+    let (units, packets) = application.push_during(collect).await;
+    let [pushed, sounds] = &application.pushed;
+    for unit in &units {
+        let sent = &pushed[unit.identity.number as usize - 1];
+        assert!(same_picture(sent, &unit.data), "picture {}", unit.identity.number);
+        assert_eq!(unit.identity.key, unit.data.windows(5).any(|bytes| bytes == [0, 0, 0, 1, 0x67]));
+    }
+    for packet in &packets {
+        let sent = u64::from_be_bytes(sounds[packet.identity.number as usize - 1][1..].try_into().unwrap());
+        assert_eq!(number_in(&packet.data), sent);
+    }
+
+    ben.close().await;
+    within("being wanted no more", wishes.wait_for(|wish| !wish.wanted)).await.unwrap();
+    ada.close().await;
+}

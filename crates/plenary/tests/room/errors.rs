@@ -1,0 +1,88 @@
+//! What goes wrong, each thing by its type.
+
+use std::time::Duration;
+
+use plenary::{Error, HostOptions, InviteError, Options, Refusal, RendezvousRefusal, Room, SignalError};
+
+use crate::support::*;
+
+fn speaker() -> Options {
+    quick(Options::speaker("Ben"))
+}
+
+async fn refused(host: &Room, options: Options) -> Error {
+    match within("joining", Room::join(host.invite(), options)).await {
+        Ok(_) => panic!("it was let in"),
+        Err(error) => error,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_room_with_a_password_lets_in_who_has_it() {
+    let with = |password: Option<&str>| Options { password: password.map(str::to_owned), ..speaker() };
+    let ada = host(with(Some("swordfish"))).await;
+    let error = refused(&ada, with(None)).await;
+    assert!(matches!(error, Error::Invite(InviteError::PasswordNeeded)), "{error}");
+    let error = refused(&ada, with(Some("tuna"))).await;
+    assert!(matches!(error, Error::Invite(InviteError::WrongPassword)), "{error}");
+    let ben = join(&ada, with(Some("swordfish"))).await;
+    ada.publish(source(0)).await.unwrap();
+    frame(&mut ben.frames(), "a frame", |_| true).await;
+    tokio::join!(ada.close(), ben.close());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_may_not_come_in_is_told_why() {
+    let expired = HostOptions { invite_life: Duration::ZERO, ..small() };
+    let ada = Room::host(speaker(), expired).await.unwrap();
+    let error = refused(&ada, speaker()).await;
+    assert!(matches!(error, Error::Refused(Refusal::Expired)), "{error}");
+    ada.close().await;
+
+    let closed = HostOptions { stage_open: false, ..small() };
+    let ada = Room::host(speaker(), closed).await.unwrap();
+    let error = refused(&ada, speaker()).await;
+    assert!(matches!(error, Error::Refused(Refusal::StageClosed)), "{error}");
+    join(&ada, quick(Options::viewer("Zoë"))).await.close().await;
+    ada.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_invite_that_leads_nowhere_says_where_it_ends() {
+    let (ada, other) = (host(speaker()).await, host(speaker()).await);
+    let leading_to = |rendezvous: Option<&str>| {
+        let mut invite = ada.invite().clone();
+        invite.rendezvous = rendezvous.map(str::to_owned);
+        let options = Options { patience: Duration::from_millis(300), ..speaker() };
+        async move { within("joining", Room::join(&invite, options)).await.err().unwrap() }
+    };
+    let error = leading_to(other.invite().rendezvous.as_deref()).await;
+    assert!(matches!(error, Error::Signal(SignalError::Refused(RendezvousRefusal::UnknownRoom))), "{error}");
+    // the port of discard (RFC 863), which nobody serves
+    let error = leading_to(Some("http://127.0.0.1:9")).await;
+    assert!(matches!(error, Error::Signal(SignalError::Unreachable { .. })), "{error}");
+    let error = leading_to(None).await;
+    assert!(matches!(error, Error::NoRendezvous), "{error}");
+
+    let port = ada.invite().rendezvous.as_deref().unwrap().rsplit(':').next().unwrap();
+    let listen = Some(([127, 0, 0, 1], port.parse().unwrap()).into());
+    let error = Room::host(speaker(), HostOptions { listen, ..small() }).await.err().unwrap();
+    assert!(matches!(error, Error::Rendezvous(_)), "{error}");
+    tokio::join!(ada.close(), other.close());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_peer_cannot_do_is_refused_and_may_be_tried_again() {
+    let ada = host(speaker()).await;
+    let zoe = join(&ada, Options { codecs: None, ..quick(Options::viewer("Zoë")) }).await;
+    assert!(matches!(zoe.pictures(), Err(Error::NoCodecs)));
+    assert!(matches!(zoe.sound(), Err(Error::NoCodecs)));
+    assert!(matches!(zoe.publish(source(0)).await, Err(Error::NoCodecs)));
+    assert!(matches!(zoe.publish_encoded().await, Err(Error::Publish(_))));
+    assert!(matches!(zoe.record("/nowhere/at.mp4".as_ref()), Err(Error::Record(_))));
+    #[cfg(feature = "files")]
+    assert!(matches!(ada.publish_file("/nowhere/at.mp4".as_ref()).await, Err(Error::Source(_))));
+    ada.publish(source(0)).await.unwrap();
+    assert!(matches!(ada.publish(source(0)).await, Err(Error::Publish(_))));
+    tokio::join!(ada.close(), zoe.close());
+}

@@ -1,0 +1,86 @@
+//! Ends: closing, leaving, dropping.
+
+use plenary::{ConnectionState, Consent, Error, MediaKind, Options, Origin, RoomEvent};
+
+use crate::support::*;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_leaving_every_stream_ends_and_every_call_says_closed() {
+    let ada = host(quick(Options::speaker("Ada"))).await;
+    let (mut frames, mut events, mut sound) = (ada.frames(), ada.events(), ada.sound().unwrap());
+    let mut pictures = ada.pictures().unwrap();
+    ada.leave().await;
+    assert!(within("the end of frames", frames.next()).await.is_none());
+    within("the end of sound", async { while sound.next().await.is_some() {} }).await;
+    assert!(within("the end of pictures", pictures.next()).await.is_none());
+    let mut last = None;
+    while let Some(event) = within("the end of events", events.next()).await {
+        last = Some(event);
+    }
+    assert_eq!(last, Some(RoomEvent::Closed));
+    assert_eq!(ada.snapshot().connection, ConnectionState::Closed);
+
+    let nobody = plenary::PeerId([0; 32]);
+    let answers = [
+        ada.publish(source(0)).await,
+        ada.publish(source(0)).await, // the first did not count
+        ada.publish_encoded().await.map(|_| ()),
+        ada.set_mixers(1).await,
+        ada.reconnect_upstream().await,
+        ada.measure(nobody).await,
+        ada.traffic().await.map(|_| ()),
+    ];
+    for (row, answer) in answers.into_iter().enumerate() {
+        assert!(matches!(answer, Err(Error::Closed)), "row {row}: {answer:?}");
+    }
+    assert!(within("no frames", ada.frames().next()).await.is_none());
+    assert!(within("no events", ada.events().next()).await.is_none());
+    ada.leave().await; // twice is fine
+    assert!(ada.tenures().is_empty(), "figures can still be read");
+    ada.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn closing_ends_what_others_hold_and_finishes_recordings() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("mesh.mp4");
+    let ada = host(quick(Options::speaker("Ada"))).await;
+    let mut application = Application::new(ada.publish_encoded().await.unwrap(), ada.clock());
+    let ben = join(&ada, quick(Options::speaker("Ben"))).await;
+    let recording = ben.record(&file).unwrap();
+    let (mut frames, mut events) = (ben.frames(), ben.events());
+    let key = frame(&mut frames, "a frame", |received| received.frame.kind == MediaKind::Video);
+    application.push_during(key).await;
+    ben.close().await;
+    // the file is whole when closing is over, whoever still holds the recording
+    let len = std::fs::metadata(&file).unwrap().len();
+    assert!(len > 3000, "{len} bytes");
+    while within("the end of frames", frames.next()).await.is_some() {}
+    while within("the end of events", events.next()).await.is_some() {}
+    ada.close().await;
+    application.push(true); // to nobody
+    recording.finish().unwrap();
+    assert_eq!(std::fs::metadata(&file).unwrap().len(), len);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_mixer_that_leaves_hands_the_program_over() {
+    let ada = host(Options { mix: Consent::Never, ..quick(Options::speaker("Ada")) }).await;
+    ada.publish(source(0)).await.unwrap();
+    let zoe = join(&ada, quick(Options::viewer("Zoë"))).await;
+    let mut mixers =
+        vec![join(&ada, quick(Options::mixer("Max"))).await, join(&ada, quick(Options::mixer("Mia"))).await];
+    let ready = until(&zoe, "a mixer and a standby", |zoe| {
+        zoe.mixers.len() == 1 && zoe.standbys.len() == 1 && zoe.parent == zoe.mixers.first().copied()
+    });
+    let lead = ready.await.mixers[0];
+    let at = mixers.iter().position(|mixer| mixer.me() == lead).unwrap();
+    let (leaving, stays) = (mixers.remove(at), mixers.remove(0));
+    let mut frames = zoe.frames();
+    let first = frame(&mut frames, "the program", |received| received.origin == Origin::Program).await;
+    leaving.leave().await;
+    until(&zoe, "the other mixer", |zoe| zoe.parent == Some(stays.me())).await;
+    let stream = first.frame.identity.stream;
+    frame(&mut frames, "the other's program", |next| next.frame.identity.stream != stream).await;
+    tokio::join!(leaving.close(), stays.close(), zoe.close(), ada.close());
+}

@@ -1,0 +1,31 @@
+//! What a peer may hold back.
+
+use plenary::{HostOptions, Options, Room};
+
+use crate::support::*;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_does_not_relay_has_no_children_and_who_does_no_more_than_it_said() {
+    // the mixer feeds two: one that doesn't relay, and one that takes one child, which takes the rest
+    let ada = Room::host(quick(Options::speaker("Ada")), HostOptions { k1: 2, ..small() }).await.unwrap();
+    ada.publish(source(0)).await.unwrap();
+    let selfish = Options { relays: false, ..quick(Options::viewer("Sid")) };
+    let modest = Options { children_max: 1, ..quick(Options::viewer("Mo")) };
+    let (selfish, modest) = (join(&ada, selfish).await, join(&ada, modest).await);
+    for viewer in [&selfish, &modest] {
+        until(viewer, "being fed by the mixer", |viewer| viewer.parent == Some(ada.me())).await;
+    }
+    let mut below = Vec::new();
+    for _ in 0..3 {
+        let viewer = join(&ada, quick(Options::viewer("Zoë"))).await;
+        until(&viewer, "being fed by a relay", |viewer| viewer.depth >= Some(2)).await;
+        frame(&mut viewer.frames(), "the program", |_| true).await;
+        below.push(viewer);
+    }
+    assert!(selfish.snapshot().children.is_empty());
+    assert_eq!(modest.snapshot().children.len(), 1);
+    assert_eq!(ada.snapshot().children.len(), 2);
+    for viewer in below.into_iter().chain([selfish, modest, ada]) {
+        viewer.close().await;
+    }
+}

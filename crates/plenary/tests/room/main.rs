@@ -1,0 +1,11 @@
+//! Rooms over real WebRTC on loopback, as an application holds them.
+
+mod encoded;
+mod errors;
+mod leaving;
+mod limits;
+mod listeners;
+mod mesh;
+mod program;
+mod support;
+mod trouble;

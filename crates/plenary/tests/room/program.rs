@@ -1,0 +1,156 @@
+//! Viewers and mixers: the program, composed or passed through.
+
+use plenary::media::PictureView;
+use plenary::{MediaKind, Mode, Options, Origin, RoomEvent};
+use plenary_proto::identity::h264;
+use plenary_testkit::judge::TimeCode;
+
+use crate::support::*;
+
+/// Reads the row of 32 cells at the top of a tile of the test source, as the manual describes it.
+pub(crate) fn time_code(
+    view: &PictureView<'_>,
+    left: usize,
+    top: usize,
+    width: usize,
+    height: usize,
+) -> Option<TimeCode> {
+    let luma = view.planes[0];
+    let middle = top + height / 30;
+    let mut bits = 0u32;
+    for cell in 0..32 {
+        let x = left + (2 * cell + 1) * width / 64;
+        let sample = luma.samples[middle * luma.stride + x];
+        bits = bits << 1
+            | match sample {
+                0..=96 => 0,
+                160..=255 => 1,
+                _ => return None,
+            };
+    }
+    let even = bits != 0 && bits.count_ones().is_multiple_of(2);
+    even.then_some(TimeCode { index: (bits >> 28) as u8, number: bits >> 1 & 0x07ff_ffff })
+}
+
+#[cfg(feature = "codecs")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_viewer_gets_frames_pictures_sound_and_a_recording_of_the_program() {
+    use plenary::{HostOptions, ProgramFormat, Room};
+    use plenary_testkit::judge::{Layout, Sound, recording};
+
+    let program = ProgramFormat { width: 640, height: 360, fps: 30, bitrate_bps: 600_000 };
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("program.mp4");
+    let ada = Room::host(local(Options::speaker("Ada")), HostOptions { program, ..small() }).await.unwrap();
+    let ben = join(&ada, local(Options::speaker("Ben"))).await;
+    ada.publish(source(0)).await.unwrap();
+    ben.publish(source(1)).await.unwrap();
+    assert_eq!(ada.snapshot().mode, Mode::Mesh);
+
+    let zoe = join(&ada, local(Options::viewer("Zoë"))).await;
+    let (mut frames, mut pictures, mut sound) = (zoe.frames(), zoe.pictures().unwrap(), zoe.sound().unwrap());
+    let taking = zoe.record(&file).unwrap();
+    until(&ada, "a mixer", |ada| ada.mode == Mode::Mixer && ada.mixing).await;
+    let first = frame(&mut frames, "the program", |received| received.frame.kind == MediaKind::Video).await;
+    assert_eq!((first.origin, first.frame.identity.key, first.missed), (Origin::Program, true, 0));
+    assert!(first.arrived_us > first.frame.identity.captured_us);
+
+    let tiles = plenary::media::compose::grid(2, 640, 360).into_iter().map(|cell| cell.fit(16, 9));
+    let tiles: Vec<_> = tiles.collect();
+    let mut both = 0;
+    while both < 20 {
+        let decoded = within("a picture of both", pictures.next()).await.unwrap();
+        assert_eq!((decoded.picture.width(), decoded.picture.height()), (640, 360));
+        let view = decoded.picture.view();
+        let code = |tile: usize| {
+            let at = tiles[tile];
+            time_code(&view, at.x, at.y, at.width, at.height).map(|code| code.index)
+        };
+        both += usize::from((code(0), code(1)) == (Some(0), Some(1)));
+    }
+    let mut samples = Vec::new();
+    while samples.len() < 2 * 48_000 {
+        samples.extend(within("sound", sound.next()).await.unwrap().samples);
+    }
+    let heard = Sound { samples };
+    for index in [0, 1] {
+        let tone_db = heard.tone_db(index, 1.0..2.0);
+        assert!(tone_db > -26.0, "speaker {index} at {tone_db} dB");
+    }
+    assert_eq!(zoe.snapshot().depth, Some(1));
+    taking.finish().unwrap();
+    let seen =
+        tokio::task::spawn_blocking(move || recording(&file, &Layout::grid(2))).await.unwrap().unwrap();
+    // ffmpeg's raw output knows no two pictures within one frame time; the recording may
+    let errors = seen.ffmpeg_errors.iter().filter(|line| !line.contains("to muxer in stream"));
+    assert_eq!(errors.collect::<Vec<_>>(), [""; 0]);
+    assert!(seen.numbers(0).len() > 15 && seen.numbers(1).len() > 15, "{} pictures", seen.frames.len());
+    assert!(seen.sound.is_some());
+    let [tenure] = &ada.tenures()[..] else { panic!("{:?}", ada.tenures()) };
+    assert!(!tenure.pass_through && tenure.decoded_frames > 0 && tenure.encoded_frames > 0);
+    tokio::join!(zoe.close(), ben.close(), ada.close());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_speaker_s_own_bytes_reach_the_viewer_and_nobody_decodes() {
+    let ada = host(quick(Options::speaker("Ada"))).await;
+    let mut application = Application::new(ada.publish_encoded().await.unwrap(), ada.clock());
+    let zoe = join(&ada, quick(Options::viewer("Zoë"))).await;
+    let mut frames = zoe.frames();
+    let collect = async {
+        let mut collected = Vec::new();
+        while collected.len() < 60 {
+            let received = frame(&mut frames, "the program", |_| true).await;
+            assert_eq!((received.origin, received.missed), (Origin::Program, 0));
+            collected.push(received.frame);
+        }
+        collected
+    };
+    let collected = application.push_during(collect).await;
+    let [pushed, _] = &application.pushed;
+    let [units, packets]: [Vec<_>; 2] = [MediaKind::Video, MediaKind::Sound]
+        .map(|kind| collected.iter().filter(|frame| frame.kind == kind).map(|frame| &frame.data).collect());
+    let begin = pushed.iter().position(|unit| same_picture(unit, units[0])).unwrap();
+    assert!(
+        units.len() > 20 && units.iter().zip(&pushed[begin..]).all(|(got, sent)| same_picture(sent, got))
+    );
+    let numbers: Vec<_> = packets.iter().map(|packet| number_in(packet)).collect();
+    assert!(numbers.len() > 20 && numbers.windows(2).all(|pair| pair[1] == pair[0] + 1), "{numbers:?}");
+
+    let [tenure] = &ada.tenures()[..] else { panic!("{:?}", ada.tenures()) };
+    assert!(tenure.pass_through && tenure.frames >= 20);
+    assert_eq!((tenure.decoded_frames, tenure.encoded_frames), (0, 0));
+    tokio::join!(zoe.close(), ada.close());
+}
+
+/// The same NAL units, but for those that say which frame it is.
+pub(crate) fn same_picture(sent: &[u8], got: &[u8]) -> bool {
+    const SEI: u8 = 6;
+    let units = |bytes| h264::nals(bytes).filter(|nal| nal.kind() != SEI).map(|nal| nal.bytes.to_vec());
+    units(sent).eq(units(got))
+}
+
+/// The number that [`Application`] wrote into a packet, which has got a mark around it.
+pub(crate) fn number_in(packet: &[u8]) -> u64 {
+    // TOC, count, padding length (RFC 6716, 3.2.5); then the frame
+    u64::from_be_bytes(packet[3..11].try_into().unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_strong_machine_is_elected_and_one_that_never_mixes_does_not() {
+    let never = Options { mix: plenary::Consent::Never, ..quick(Options::speaker("Ada")) };
+    let ada = host(never).await;
+    ada.publish(source(0)).await.unwrap();
+    let mut events = ada.events();
+    let zoe = join(&ada, quick(Options::viewer("Zoë"))).await;
+    event(&mut events, "a room without a mixer", |event| (event == RoomEvent::NoMixer).then_some(())).await;
+    assert!(zoe.snapshot().parent.is_none());
+
+    let mut frames = zoe.frames();
+    let mixer = join(&ada, quick(Options::mixer("Max"))).await;
+    until(&ada, "the mixer", |ada| ada.mixers == [mixer.me()]).await;
+    frame(&mut frames, "the program", |received| received.origin == Origin::Program).await;
+    assert_eq!(zoe.snapshot().parent, Some(mixer.me()));
+    assert!(ada.tenures().is_empty() && mixer.tenures().len() == 1);
+    tokio::join!(zoe.close(), mixer.close(), ada.close());
+}

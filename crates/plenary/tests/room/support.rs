@@ -1,0 +1,152 @@
+//! Small rooms on loopback, and patience with them.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use plenary::media::codec::{Codecs, VideoEncoder, VideoFormat};
+use plenary::media::source::TestSource;
+use plenary::media::{Clock, Picture};
+use plenary::{
+    EncodedTrack, Events, Frames, HostOptions, Options, ProgramFormat, ReceivedFrame, Room, RoomEvent,
+    RoomSnapshot,
+};
+use plenary_testkit::fake::FakeCodecs;
+
+/// A bound on hanging; nothing here should take a tenth of it.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+const PICTURE: ProgramFormat = ProgramFormat { width: 320, height: 180, fps: 30, bitrate_bps: 300_000 };
+
+/// On loopback, with codecs that cost nothing.
+pub(crate) fn quick(options: Options) -> Options {
+    Options { codecs: Some(Arc::new(FakeCodecs::default())), ..local(options) }
+}
+
+/// On loopback, with small pictures, its codecs measured already.
+pub(crate) fn local(options: Options) -> Options {
+    Options {
+        bind: vec![IpAddr::V4(Ipv4Addr::LOCALHOST)],
+        bench: Some((4_000, 1_000)),
+        picture_max: Some(PICTURE),
+        ..options
+    }
+}
+
+/// A rendezvous on loopback, and a small program.
+pub(crate) fn small() -> HostOptions {
+    HostOptions {
+        listen: Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))),
+        program: PICTURE,
+        ..HostOptions::default()
+    }
+}
+
+pub(crate) async fn host(options: Options) -> Room {
+    Room::host(options, small()).await.unwrap()
+}
+
+pub(crate) async fn join(host: &Room, options: Options) -> Room {
+    within("joining", Room::join(host.invite(), options)).await.unwrap()
+}
+
+/// Small pictures and a tone.
+pub(crate) fn source(index: u8) -> Box<TestSource> {
+    Box::new(TestSource::new(index, PICTURE.width, PICTURE.height, PICTURE.fps))
+}
+
+pub(crate) async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
+    let ended = tokio::time::timeout(PATIENCE, future).await;
+    ended.unwrap_or_else(|_| panic!("{what} takes longer than {PATIENCE:?}"))
+}
+
+/// Waits until what a peer knows is as wanted.
+pub(crate) async fn until(
+    room: &Room,
+    what: &str,
+    wanted: impl FnMut(&RoomSnapshot) -> bool,
+) -> RoomSnapshot {
+    within(what, room.watch().wait_for(wanted)).await.unwrap().clone()
+}
+
+/// The next event that `wanted` picks.
+pub(crate) async fn event<T>(
+    events: &mut Events,
+    what: &str,
+    mut wanted: impl FnMut(RoomEvent) -> Option<T>,
+) -> T {
+    within(what, async {
+        loop {
+            let event = events.next().await.unwrap_or_else(|| panic!("the room closed before {what}"));
+            if let Some(found) = wanted(event) {
+                return found;
+            }
+        }
+    })
+    .await
+}
+
+/// The next frame that is wanted.
+pub(crate) async fn frame(
+    frames: &mut Frames,
+    what: &str,
+    mut wanted: impl FnMut(&ReceivedFrame) -> bool,
+) -> ReceivedFrame {
+    within(what, async {
+        loop {
+            let frame = frames.next().await.unwrap_or_else(|| panic!("the room closed before {what}"));
+            if wanted(&frame) {
+                return frame;
+            }
+        }
+    })
+    .await
+}
+
+/// An application that encodes by itself, with frames that tests can recognize.
+pub(crate) struct Application {
+    track: EncodedTrack,
+    clock: Clock,
+    encoder: Box<dyn VideoEncoder>,
+    keys: u64,
+    picture: Picture,
+    /// What it has pushed: access units, then packets.
+    pub(crate) pushed: [Vec<Bytes>; 2],
+}
+
+impl Application {
+    pub(crate) fn new(track: EncodedTrack, clock: Clock) -> Application {
+        let ProgramFormat { width, height, fps, bitrate_bps } = PICTURE;
+        let format = VideoFormat { width, height, fps, bitrate_bps };
+        let encoder = FakeCodecs { key_len_min: 3000, delta_len_min: 500 }.video_encoder(&format).unwrap();
+        let picture = Picture::black(width.into(), height.into());
+        Application { track, clock, encoder, keys: 0, picture, pushed: Default::default() }
+    }
+
+    /// One picture, a key frame when one is wanted or `key` says so, and one packet of sound.
+    pub(crate) fn push(&mut self, key: bool) {
+        let keys = self.track.wishes().borrow().keys;
+        let key = key || std::mem::replace(&mut self.keys, keys) != keys;
+        let encoded = self.encoder.encode(&self.picture.view(), key).unwrap().unwrap();
+        let captured_us = self.clock.now_us();
+        let [pictures, packets] = &mut self.pushed;
+        // code 0: one frame, whose bytes are its number
+        let packet = Bytes::from([&[31 << 3][..], &(packets.len() as u64).to_be_bytes()].concat());
+        pictures.push(encoded.data.clone());
+        packets.push(packet.clone());
+        self.track.push_picture(encoded.data, encoded.key, captured_us);
+        self.track.push_sound(packet, 30, captured_us);
+    }
+
+    /// Goes on at 50 pictures a second for as long as the future takes.
+    pub(crate) async fn push_during<T>(&mut self, future: impl Future<Output = T>) -> T {
+        let mut beat = tokio::time::interval(Duration::from_millis(20));
+        let mut future = std::pin::pin!(future);
+        loop {
+            tokio::select! {
+                done = &mut future => return done,
+                _ = beat.tick() => self.push(false),
+            }
+        }
+    }
+}
