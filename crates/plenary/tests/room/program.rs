@@ -86,8 +86,12 @@ async fn a_viewer_gets_frames_pictures_sound_and_a_recording_of_the_program() {
     assert_eq!(errors.collect::<Vec<_>>(), [""; 0]);
     assert!(seen.numbers(0).len() > 15 && seen.numbers(1).len() > 15, "{} pictures", seen.frames.len());
     assert!(seen.sound.is_some());
-    let [tenure] = &ada.tenures()[..] else { panic!("{:?}", ada.tenures()) };
-    assert!(!tenure.pass_through && tenure.decoded_frames > 0 && tenure.encoded_frames > 0);
+    let tenures = ada.tenures(); // the acting mixer's, and once it was elected another
+    assert!(tenures.iter().all(|tenure| !tenure.pass_through), "{tenures:?}");
+    assert!(
+        tenures.iter().any(|tenure| tenure.decoded_frames > 0 && tenure.encoded_frames > 0),
+        "{tenures:?}"
+    );
     tokio::join!(zoe.close(), ben.close(), ada.close());
 }
 
@@ -117,9 +121,11 @@ async fn one_speaker_s_own_bytes_reach_the_viewer_and_nobody_decodes() {
     let numbers: Vec<_> = packets.iter().map(|packet| number_in(packet)).collect();
     assert!(numbers.len() > 20 && numbers.windows(2).all(|pair| pair[1] == pair[0] + 1), "{numbers:?}");
 
-    let [tenure] = &ada.tenures()[..] else { panic!("{:?}", ada.tenures()) };
-    assert!(tenure.pass_through && tenure.frames >= 20);
-    assert_eq!((tenure.decoded_frames, tenure.encoded_frames), (0, 0));
+    let tenures = ada.tenures();
+    assert!(tenures.iter().map(|tenure| tenure.frames).sum::<u64>() > 20, "{tenures:?}");
+    for tenure in tenures {
+        assert!(tenure.pass_through && tenure.decoded_frames + tenure.encoded_frames == 0, "{tenure:?}");
+    }
     tokio::join!(zoe.close(), ada.close());
 }
 
@@ -151,6 +157,6 @@ async fn a_strong_machine_is_elected_and_one_that_never_mixes_does_not() {
     until(&ada, "the mixer", |ada| ada.mixers == [mixer.me()]).await;
     frame(&mut frames, "the program", |received| received.origin == Origin::Program).await;
     assert_eq!(zoe.snapshot().parent, Some(mixer.me()));
-    assert!(ada.tenures().is_empty() && mixer.tenures().len() == 1);
+    assert!(ada.tenures().is_empty() && !mixer.tenures().is_empty());
     tokio::join!(zoe.close(), mixer.close(), ada.close());
 }
