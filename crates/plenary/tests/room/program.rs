@@ -156,7 +156,7 @@ async fn a_strong_machine_is_elected_and_one_that_never_mixes_does_not() {
     let mixer = join(&ada, quick(Options::mixer("Max"))).await;
     until(&ada, "the mixer", |ada| ada.mixers == [mixer.me()]).await;
     frame(&mut frames, "the program", |received| received.origin == Origin::Program).await;
-    assert_eq!(zoe.snapshot().parent, Some(mixer.me()));
+    until(&zoe, "being fed by it", |zoe| zoe.parent == Some(mixer.me())).await;
     assert!(ada.tenures().is_empty() && !mixer.tenures().is_empty());
     tokio::join!(zoe.close(), mixer.close(), ada.close());
 }
