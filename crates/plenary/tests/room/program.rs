@@ -1,13 +1,16 @@
 //! Viewers and mixers: the program, composed or passed through.
 
+#[cfg(feature = "codecs")]
 use plenary::media::PictureView;
-use plenary::{MediaKind, Mode, Options, Origin, RoomEvent};
+use plenary::{MediaKind, Options, Origin, RoomEvent};
 use plenary_proto::identity::h264;
+#[cfg(feature = "codecs")]
 use plenary_testkit::judge::TimeCode;
 
 use crate::support::*;
 
 /// Reads the row of 32 cells at the top of a tile of the test source, as the manual describes it.
+#[cfg(feature = "codecs")]
 pub(crate) fn time_code(
     view: &PictureView<'_>,
     left: usize,
@@ -35,7 +38,7 @@ pub(crate) fn time_code(
 #[cfg(feature = "codecs")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_viewer_gets_frames_pictures_sound_and_a_recording_of_the_program() {
-    use plenary::{HostOptions, ProgramFormat, Room};
+    use plenary::{HostOptions, Mode, ProgramFormat, Room};
     use plenary_testkit::judge::{Layout, Sound, recording};
 
     let program = ProgramFormat { width: 640, height: 360, fps: 30, bitrate_bps: 600_000 };
