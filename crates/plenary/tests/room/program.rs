@@ -1,13 +1,16 @@
 //! Viewers and mixers: the program, composed or passed through.
 
+#[cfg(feature = "codecs")]
 use plenary::media::PictureView;
-use plenary::{MediaKind, Mode, Options, Origin, RoomEvent};
+use plenary::{MediaKind, Options, Origin, RoomEvent};
 use plenary_proto::identity::h264;
+#[cfg(feature = "codecs")]
 use plenary_testkit::judge::TimeCode;
 
 use crate::support::*;
 
 /// Reads the row of 32 cells at the top of a tile of the test source, as the manual describes it.
+#[cfg(feature = "codecs")]
 pub(crate) fn time_code(
     view: &PictureView<'_>,
     left: usize,
@@ -35,7 +38,7 @@ pub(crate) fn time_code(
 #[cfg(feature = "codecs")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_viewer_gets_frames_pictures_sound_and_a_recording_of_the_program() {
-    use plenary::{HostOptions, ProgramFormat, Room};
+    use plenary::{HostOptions, Mode, ProgramFormat, Room};
     use plenary_testkit::judge::{Layout, Sound, recording};
 
     let program = ProgramFormat { width: 640, height: 360, fps: 30, bitrate_bps: 600_000 };
@@ -86,8 +89,12 @@ async fn a_viewer_gets_frames_pictures_sound_and_a_recording_of_the_program() {
     assert_eq!(errors.collect::<Vec<_>>(), [""; 0]);
     assert!(seen.numbers(0).len() > 15 && seen.numbers(1).len() > 15, "{} pictures", seen.frames.len());
     assert!(seen.sound.is_some());
-    let [tenure] = &ada.tenures()[..] else { panic!("{:?}", ada.tenures()) };
-    assert!(!tenure.pass_through && tenure.decoded_frames > 0 && tenure.encoded_frames > 0);
+    let tenures = ada.tenures(); // the acting mixer's, and once it was elected another
+    assert!(tenures.iter().all(|tenure| !tenure.pass_through), "{tenures:?}");
+    assert!(
+        tenures.iter().any(|tenure| tenure.decoded_frames > 0 && tenure.encoded_frames > 0),
+        "{tenures:?}"
+    );
     tokio::join!(zoe.close(), ben.close(), ada.close());
 }
 
@@ -117,9 +124,11 @@ async fn one_speaker_s_own_bytes_reach_the_viewer_and_nobody_decodes() {
     let numbers: Vec<_> = packets.iter().map(|packet| number_in(packet)).collect();
     assert!(numbers.len() > 20 && numbers.windows(2).all(|pair| pair[1] == pair[0] + 1), "{numbers:?}");
 
-    let [tenure] = &ada.tenures()[..] else { panic!("{:?}", ada.tenures()) };
-    assert!(tenure.pass_through && tenure.frames >= 20);
-    assert_eq!((tenure.decoded_frames, tenure.encoded_frames), (0, 0));
+    let tenures = ada.tenures();
+    assert!(tenures.iter().map(|tenure| tenure.frames).sum::<u64>() > 20, "{tenures:?}");
+    for tenure in tenures {
+        assert!(tenure.pass_through && tenure.decoded_frames + tenure.encoded_frames == 0, "{tenure:?}");
+    }
     tokio::join!(zoe.close(), ada.close());
 }
 
@@ -150,7 +159,7 @@ async fn a_strong_machine_is_elected_and_one_that_never_mixes_does_not() {
     let mixer = join(&ada, quick(Options::mixer("Max"))).await;
     until(&ada, "the mixer", |ada| ada.mixers == [mixer.me()]).await;
     frame(&mut frames, "the program", |received| received.origin == Origin::Program).await;
-    assert_eq!(zoe.snapshot().parent, Some(mixer.me()));
-    assert!(ada.tenures().is_empty() && mixer.tenures().len() == 1);
+    until(&zoe, "being fed by it", |zoe| zoe.parent == Some(mixer.me())).await;
+    assert!(ada.tenures().is_empty() && !mixer.tenures().is_empty());
     tokio::join!(zoe.close(), mixer.close(), ada.close());
 }
