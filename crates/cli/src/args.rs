@@ -41,7 +41,7 @@ pub(crate) enum Command {
     /// Many brains in one deterministic world.
     #[command(after_help = "Example:\n  plenary sim mixer-lost --runs 5 --json -")]
     Sim(SimArgs),
-    /// The project's own measurements.
+    /// The project's own measurements (not yet).
     #[command(after_help = "Example:\n  plenary bench brain --json -")]
     Bench(BenchArgs),
 }
@@ -91,7 +91,7 @@ pub(crate) struct RoomArgs {
     /// The program's bit rate
     #[arg(long, value_name = "RATE", value_parser = units::rate, default_value = "1500kbit")]
     pub(crate) bitrate: u64,
-    /// How many mixers: auto or a number
+    /// How many mixers: auto or a number; at most one yet
     #[arg(long, value_name = "N", value_parser = units::mixers, default_value = "auto")]
     pub(crate) mixers: u8,
     /// Whether this peer mixes [default: auto; a demo's speakers never, unless there are no candidates]
@@ -109,7 +109,7 @@ pub(crate) struct RoomArgs {
     /// The uplink this peer may use
     #[arg(long, value_name = "RATE", value_parser = units::rate)]
     pub(crate) max_uplink: Option<u64>,
-    /// How the program is laid out
+    /// How the program is laid out; only the grid yet
     #[arg(long, value_enum, value_name = "LAYOUT", default_value = "grid")]
     pub(crate) layout: LayoutWord,
     /// The name under this peer's picture
@@ -132,10 +132,10 @@ pub(crate) struct RoomArgs {
     pub(crate) log: tracing::Level,
     #[command(flatten)]
     pub(crate) network: NetworkArgs,
-    /// Use the camera
+    /// Use the camera (not yet)
     #[arg(long)]
     pub(crate) camera: bool,
-    /// Use the microphone
+    /// Use the microphone (not yet)
     #[arg(long)]
     pub(crate) mic: bool,
 }
@@ -148,16 +148,16 @@ pub(crate) struct NetworkArgs {
     /// UDP ports for media, one per link
     #[arg(long, value_name = "A-B", value_parser = ports)]
     pub(crate) udp_ports: Option<RangeInclusive<u16>>,
-    /// The public address of this machine behind its NAT
+    /// The public address of this machine behind its NAT (not yet)
     #[arg(long, value_name = "IP")]
     pub(crate) nat_1to1: Option<IpAddr>,
-    /// A STUN server
+    /// A STUN server (not yet)
     #[arg(long, value_name = "URL")]
     pub(crate) stun: Option<String>,
-    /// A TURN server
+    /// A TURN server (not yet)
     #[arg(long, value_name = "URL")]
     pub(crate) turn: Option<String>,
-    /// Answer checks only, on a public address
+    /// Answer checks only, on a public address (not yet)
     #[arg(long)]
     pub(crate) ice_lite: bool,
 }
@@ -187,10 +187,10 @@ pub(crate) struct DemoArgs {
     /// Keep every viewer's recording, not those of three
     #[arg(long)]
     pub(crate) record_all: bool,
-    /// Viewers that come and go
+    /// Viewers that come and go (not yet)
     #[arg(long, value_name = "RATE")]
     pub(crate) churn: Option<String>,
-    /// A process for each peer
+    /// A process for each peer (not yet)
     #[arg(long)]
     pub(crate) processes: bool,
 }
@@ -253,7 +253,7 @@ pub(crate) struct MixerArgs {
     pub(crate) room: RoomArgs,
     #[command(flatten)]
     pub(crate) stay: StayArgs,
-    /// Serve Prometheus metrics
+    /// Serve Prometheus metrics (not yet)
     #[arg(long, value_name = "ADDR")]
     pub(crate) metrics: Option<String>,
 }
@@ -263,7 +263,7 @@ pub(crate) struct RendezvousArgs {
     /// TCP address to listen on
     #[arg(long, value_name = "IP[:PORT]", value_parser = listen, default_value = "0.0.0.0:7420")]
     pub(crate) listen: SocketAddr,
-    /// Where rooms are kept
+    /// Where rooms are kept (not yet)
     #[arg(long, value_name = "URL")]
     pub(crate) store: Option<String>,
     /// How much is logged: error, warn, info, debug, trace

@@ -94,7 +94,10 @@ impl Capture {
             trouble: Mutex::new(None),
         });
         let player = Player::new(source, codecs, clock, format, sink, shared.clone());
-        let thread = thread::Builder::new().name("capture".to_owned()).spawn(move || player.run())?;
+        let span = tracing::Span::current();
+        let thread = thread::Builder::new()
+            .name("capture".to_owned())
+            .spawn(move || span.in_scope(|| player.run()))?;
         Ok(Capture { shared, thread: Some(thread) })
     }
 

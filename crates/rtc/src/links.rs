@@ -9,6 +9,7 @@ use std::time::Instant;
 use plenary_proto::message::{Description, LinkKind};
 use tokio::runtime;
 use tokio::sync::{mpsc, watch};
+use tracing::Instrument as _;
 
 use crate::link::{Handle, Link};
 use crate::ports::Ports;
@@ -183,12 +184,13 @@ impl Links {
                             handle.end(DownReason::Closed);
                         }
                         let shared = self.shared.clone();
-                        self.runtime.spawn(async move {
+                        let life = async move {
                             let reason = Box::pin(link.live()).await;
                             shared.remove(id);
                             shared.emit(Event::Down { link: id, reason }).await;
                             drop(alive);
-                        });
+                        };
+                        self.runtime.spawn(life.in_current_span());
                         return;
                     }
                     Added::Known => return tracing::warn!(%id, "a link was opened twice"),

@@ -357,7 +357,8 @@ impl Mixer {
         work: impl FnOnce(&Shared) + Send + 'static,
     ) -> Result<JoinHandle<()>, MixerError> {
         let shared = Arc::clone(&self.shared);
-        Ok(std::thread::Builder::new().name(name).spawn(move || work(&shared))?)
+        let span = tracing::Span::current();
+        Ok(std::thread::Builder::new().name(name).spawn(move || span.in_scope(|| work(&shared)))?)
     }
 }
 

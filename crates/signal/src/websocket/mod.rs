@@ -26,6 +26,7 @@ use tokio::sync::{Mutex, mpsc};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 use crate::signal::{Signal, SignalError, SignalEvent, check_len};
 use crate::wire::Address;
@@ -100,7 +101,7 @@ impl WebsocketSignal {
         let closing = CancellationToken::new();
         let (told, events) = mpsc::channel(EVENTS_MAX);
         let upkeep = Upkeep::new(dial, outbox.clone(), told, closing.clone(), patience);
-        let upkeep = tokio::spawn(upkeep.run());
+        let upkeep = tokio::spawn(upkeep.run().in_current_span());
         Ok(WebsocketSignal {
             outbox,
             events: Mutex::new(events),
