@@ -11,7 +11,7 @@ use crate::message::{
 use crate::outbox::{Note, View};
 use crate::time::{SECOND, Time};
 
-/// Backups that one relay promises to feed (DESIGN §8); a standby promises as many as a mixer feeds.
+/// Backups that one relay promises to feed (DESIGN §8); a standby promises as many as a mixer may feed.
 const PROMISES_MAX: usize = 4;
 /// Slots kept for promises that are called in.
 const RESERVE: usize = 1;
@@ -77,7 +77,7 @@ impl Tree {
     fn promises(&self, view: &View<'_>) -> usize {
         match self.capacity(view) {
             0 => 0,
-            most if self.stands_by(view) => most,
+            most if self.stands_by(view) => most + RESERVE,
             _ => PROMISES_MAX,
         }
     }
