@@ -78,7 +78,10 @@ fn a_killed_mixer_is_replaced_by_its_standby_before_any_vote_and_then_by_vote() 
         for viewer in world.viewers() {
             let gap = world.longest_gap_us(viewer, killed - SECOND);
             assert!(gap < 1500 * MS, "seed {seed}: {viewer:?} waited {gap} us");
-            assert!(world.snapshot(viewer).backup.is_some(), "seed {seed}: {viewer:?} has no backup any more");
+            assert!(
+                world.snapshot(viewer).backup.is_some(),
+                "seed {seed}: {viewer:?} has no backup any more"
+            );
         }
         calm(&world, seed);
     }

@@ -190,7 +190,7 @@ impl Driver {
             Event::Left => self.left = true,
             _ => {}
         }
-        tracing::debug!("{event:?}");
+        log(&event);
         if let Some(event) = public(event) {
             self.emit(event);
             self.renew_snapshot();
@@ -337,6 +337,28 @@ impl Driver {
                 self.answer_join(Err(error.into()));
             }
         }
+    }
+}
+
+/// What changes for everyone is worth a line in any log; what happens to one peer is not.
+fn log(event: &Event) {
+    match event {
+        Event::PeerMisbehaved { peer, count, dropped } => {
+            tracing::warn!(?peer, count, dropped, "a peer broke the protocol");
+        }
+        Event::Mode(mode) => tracing::info!("mode: {mode:?}"),
+        Event::NoMixer => tracing::info!("nobody mixes"),
+        Event::ElectionOpened { term, reason } => tracing::info!("election {term} opens: {reason:?}"),
+        Event::Decided { term, signatures, roster, mixers, standbys, .. } => {
+            tracing::info!(?mixers, ?standbys, "election {term} is decided: {signatures} of {roster} signed");
+        }
+        Event::BallotRejected { term, opener } => tracing::info!(?opener, "ballot of {term} is not signed"),
+        Event::TakenOver { rank, peer, polite } => {
+            let why = if *polite { "the mixer left" } else { "the mixer is silent" };
+            tracing::info!(?peer, "{rank} takes over: {why}");
+        }
+        Event::Withdrawn { rank, peer } => tracing::info!(?peer, "{rank} is withdrawn: the mixer lives"),
+        _ => tracing::debug!("{event:?}"),
     }
 }
 
