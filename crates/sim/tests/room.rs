@@ -183,9 +183,9 @@ fn a_speaker_that_comes_late_is_called_home() {
     for seed in SEEDS {
         for speakers in [1, 2, 4] {
             let mut plan = plan(speakers, 2, 4);
-            let late = PeerPlan { kind: Kind::Speaker, joins_at: Time(8 * SECOND), ..plan.peers[0].clone() };
+            let late = PeerPlan { kind: Kind::Speaker, joins_at: Time(8 * SECOND), ..plan.peers[0] };
             // whoever comes after it knows neither the roster that the election was under, nor anyone who does
-            let after = PeerPlan { kind: Kind::Viewer, joins_at: Time(10 * SECOND), ..late.clone() };
+            let after = PeerPlan { kind: Kind::Viewer, joins_at: Time(10 * SECOND), ..late };
             plan.peers.extend([late, after]);
             let world = run(plan, seed, 12);
             let late = world.planned(speakers + 2 + 4);
