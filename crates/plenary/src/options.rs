@@ -27,7 +27,8 @@ pub struct Options {
     pub mix: Consent,
     /// Passes the program on to others. On by default; everyone may opt out.
     pub relays: bool,
-    /// Most children this peer feeds, whatever the room allows; 64 by default.
+    /// Most children this peer feeds as a relay, if the room allows more; 64 by default. As a mixer it feeds as
+    /// many as the room has a mixer feed and its uplink carries.
     pub children_max: u8,
     /// The uplink this peer may use, bits per second; `None` for what is there.
     pub uplink_bps_max: Option<u64>,

@@ -27,7 +27,7 @@ pub struct RoomConfig {
     pub consent: Consent,
     /// It passes the program on to others.
     pub relays: bool,
-    /// Most children, as this peer's user wants it; the room's own bounds hold as well.
+    /// Most children as a relay, as this peer's user wants it; the room's own bounds hold as well.
     pub children_max: u8,
     /// The uplink its user allows, bits per second.
     pub uplink_bps_max: Option<u64>,

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 
 use crate::id::{PeerId, Rank, StreamKind, StreamSpec};
 use crate::io::{Event, Output};
-use crate::message::{Alive, Decided, SignedRoster, TakeOver};
+use crate::message::{Alive, Decided, Outcome, SignedRoster, TakeOver};
 use crate::outbox::{Note, Outbox};
 use crate::roster::Stage;
 use crate::score::Tally;
@@ -101,7 +101,9 @@ impl Mandate {
         decided: Decided,
         tallies: Vec<Tally>,
     ) -> bool {
-        if decided.body.term <= self.rank.term || decided.body.mixers.is_empty() {
+        let Outcome { term, mixers, standbys, .. } = &decided.body;
+        let doubled = mixers.iter().any(|mixer| standbys.contains(mixer));
+        if *term <= self.rank.term || mixers.is_empty() || doubled {
             return false;
         }
         let signers = decided.signatures.iter().map(|(signer, _)| signer);

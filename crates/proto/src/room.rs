@@ -20,7 +20,7 @@ use crate::seal::Keypair;
 use crate::streams::Streams;
 use crate::succession::Succession;
 use crate::time::{MS, SECOND, Time};
-use crate::tree::Tree;
+use crate::tree::{Tree, is_path_of};
 
 /// A peer that breaks the protocol this often is dropped.
 const MISDEEDS_MAX: u32 = 8;
@@ -552,6 +552,9 @@ impl RoomState {
             }
             Message::Audience { .. } => {}
             Message::Attach(attach) => self.tree.attach(&mut self.shared.view(), from, &attach),
+            Message::Accept { path, .. } | Message::PathIs(path) if !is_path_of(&path, &from) => {
+                self.misbehaved(from);
+            }
             Message::Accept { purpose, path } => {
                 self.tree.accepted(&mut self.shared.view(), from, purpose, path)
             }

@@ -68,9 +68,19 @@ pub(crate) fn bandwidth_bps_max(roster: &Roster) -> u64 {
     2 * Job::of(roster).bandwidth_bps
 }
 
+/// How many children of its own a mixer of that uplink has room for, beside what goes to the stage; one in any
+/// case, or there would be no audience.
+pub(crate) fn first_tier_max(roster: &Roster, uplink_bps: u64) -> usize {
+    let left = uplink_bps.saturating_sub(Job::of(roster).stage_bps);
+    (left / u64::from(roster.program.bitrate_bps.max(1))).max(1) as usize
+}
+
 /// What the job takes, from the roster.
 struct Job {
+    /// To the first tier and the stage.
     bandwidth_bps: u64,
+    /// To the speakers, other mixers and the standby.
+    stage_bps: u64,
     half_frame_us: u64,
     /// Decoding all speakers, in pictures of the size that claims are made for, times 1000.
     decode_milli: u64,
@@ -85,10 +95,10 @@ impl Job {
         let program = u64::from(roster.program.bitrate_bps);
         let others = u64::from(roster.mixers.max(1)); // the other mixers, and standby 1
         let pixels = u64::from(roster.program.width) * u64::from(roster.program.height);
+        let stage_bps = watching * program + speakers * MIX_MINUS_BPS + speakers * others * SPEAKER_BPS;
         Job {
-            bandwidth_bps: (u64::from(roster.k1) + watching) * program
-                + speakers * MIX_MINUS_BPS
-                + speakers * others * SPEAKER_BPS,
+            bandwidth_bps: u64::from(roster.k1) * program + stage_bps,
+            stage_bps,
             half_frame_us: 500_000 / u64::from(roster.program.fps.max(1)),
             decode_milli: 1000 * pixels.max(1) / CLAIM_PIXELS, // all tiles together are one canvas
             pixels,

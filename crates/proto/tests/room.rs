@@ -214,3 +214,38 @@ fn a_vote_by_a_peer_that_is_not_on_the_roster_does_not_count() {
     message(&mut room, key(2).id(), Message::Decided(Box::new(Decided { signatures, ..decided() })));
     assert_eq!(room.snapshot().rank.term, 0);
 }
+
+#[test]
+fn an_outcome_under_an_older_roster_counts_when_that_roster_has_come() {
+    let mut room = RoomState::new(key(5), config(5, false), 7, Time(0));
+    let newer = Signed::new(&key(1), &samples::room(), 8, 8, NEVER, roster().body);
+    message(&mut room, key(2).id(), Message::Roster(newer));
+    let both = [2, 3]
+        .map(|seed| (key(seed).id(), Decided::countersign(&key(seed), &samples::room(), 7, &outcome())));
+    let outcome = Message::Decided(Box::new(Decided { signatures: List::truncated(both), ..decided() }));
+    message(&mut room, key(2).id(), outcome.clone());
+    assert_eq!(room.snapshot().rank.term, 0, "nobody knows whose signatures count");
+    message(&mut room, key(2).id(), Message::Roster(roster()));
+    assert_eq!(room.snapshot().epoch, 8, "the newer one stays in force");
+    message(&mut room, key(2).id(), outcome);
+    assert_eq!(room.snapshot().rank.term, 3);
+}
+
+#[test]
+fn a_path_that_cannot_be_is_a_misdeed() {
+    let (from, other) = (key(2).id(), key(3).id());
+    let paths = [vec![from, from], vec![other, from, other, from], vec![from, other]];
+    for (number, path) in paths.into_iter().enumerate() {
+        let mut room = RoomState::new(key(5), config(5, false), 7, Time(0));
+        message(&mut room, from, Message::Roster(roster()));
+        let path: Path = List::truncated(path.iter().map(PeerId::short));
+        for message_of_it in
+            [Message::PathIs(path.clone()), Message::Accept { purpose: Purpose::Parent, path }]
+        {
+            let outputs = message(&mut room, from, message_of_it);
+            let misbehaved =
+                |event: &&Event| matches!(event, Event::PeerMisbehaved { peer, .. } if *peer == from);
+            assert!(events(&outputs).iter().any(misbehaved), "row {number}: {outputs:?}");
+        }
+    }
+}

@@ -9,6 +9,7 @@ use crate::message::{
     Aggregate, Attach, DEPTHS_MAX, Message, PATH_LEN_MAX, PLACES_MAX, Path, Place, Purpose, Refused, Resume,
 };
 use crate::outbox::{Note, View};
+use crate::score::first_tier_max;
 use crate::time::{SECOND, Time};
 
 /// Backups that one relay promises to feed (DESIGN §8); a standby promises as many as a mixer may feed.
@@ -64,7 +65,8 @@ impl Tree {
         }
         let Some(roster) = view.stage.roster() else { return 0 };
         if self.mixing || self.stands_by(view) {
-            return usize::from(roster.k1);
+            let uplink = config.uplink_bps_max.map_or(usize::MAX, |bps| first_tier_max(roster, bps));
+            return usize::from(roster.k1).min(uplink);
         }
         if !config.relays || self.path.is_empty() || self.path.len() >= PATH_LEN_MAX {
             return 0;

@@ -178,3 +178,10 @@ impl Tree {
             .min()
     }
 }
+
+/// Whether it may be a peer's path: it ends with that peer, and nobody is in it twice. Empty while the peer isn't
+/// fed.
+pub(crate) fn is_path_of(path: &Path, peer: &PeerId) -> bool {
+    let once = path.iter().enumerate().all(|(at, id)| !path[..at].contains(id));
+    once && path.last().is_none_or(|last| *last == peer.short())
+}
