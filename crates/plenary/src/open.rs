@@ -138,6 +138,7 @@ async fn open(opening: Opening, mut options: Options) -> Result<Room, Error> {
         zero_us,
         keeps_log: options.keep_frame_log,
         views: options.views,
+        speaks: options.speaks,
         inputs: to_driver,
         span: span.clone(),
     });

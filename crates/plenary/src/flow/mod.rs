@@ -76,6 +76,7 @@ pub(crate) struct State {
     desk: Option<Arc<Desk>>,
     mesh: bool,
     views: bool,
+    speaks: bool,
     made: Vec<FrameSeen>,
     keeps_log: bool,
     /// A child or a mixer wants a key frame of our own stream.
@@ -103,6 +104,7 @@ pub(crate) struct FlowConfig {
     pub(crate) zero_us: u64,
     pub(crate) keeps_log: bool,
     pub(crate) views: bool,
+    pub(crate) speaks: bool,
     pub(crate) inputs: mpsc::Sender<Input>,
     /// The room's: links, mixer and capture call on tasks and threads of their own.
     pub(crate) span: Span,
@@ -110,7 +112,7 @@ pub(crate) struct FlowConfig {
 
 impl Flow {
     pub(crate) fn new(config: FlowConfig) -> Arc<Flow> {
-        let FlowConfig { me, room, clock, zero_us, keeps_log, views, inputs, span } = config;
+        let FlowConfig { me, room, clock, zero_us, keeps_log, views, speaks, inputs, span } = config;
         let state = State {
             links: BTreeMap::new(),
             by_id: BTreeMap::new(),
@@ -127,6 +129,7 @@ impl Flow {
             desk: None,
             mesh: true,
             views,
+            speaks,
             made: Vec::new(),
             keeps_log,
             own_key_wanted: false,
@@ -283,14 +286,24 @@ impl Flow {
     pub(crate) fn speak(&self, to: Vec<(PeerId, Option<Resume>)>) {
         let Some(sending) = self.sending() else { return };
         let now_us = self.now_us();
-        let mut state = self.state();
-        let state = &mut *state;
+        let mut guard = self.state();
+        let state = &mut *guard;
         let Some(own) = &mut state.own else { return };
         let local = to.iter().any(|(peer, _)| *peer == self.me);
         if local {
             state.inflow.follow(own.maker().id, own.maker().spec, now_us);
         }
-        state.own_key_wanted |= own.speak(to, &state.links, sending);
+        let (key_wanted, packets) = own.speak(to, &state.links, sending);
+        state.own_key_wanted |= key_wanted;
+        let mut inbound = Vec::new();
+        for (kind, packet) in packets {
+            if state.inflow.packet(kind, &packet, None, now_us, &mut inbound) {
+                state.inflow.pass_on(kind, &packet, &state.links, sending);
+            }
+        }
+        let desk = state.desk.clone();
+        drop(guard);
+        self.use_inbound(desk, inbound);
     }
 
     pub(crate) fn set_desk(&self, desk: Option<Arc<Desk>>) -> Option<Arc<Desk>> {
@@ -367,11 +380,8 @@ impl Flow {
                 at_us: now_us,
             });
         }
-        if let Some(frame) = state.program.own(frame, packets, now_us, sending)
-            && state.views
-        {
-            state.reception.frame(&frame, now_us);
-            state.outlets.give(Origin::Program, &frame, now_us);
+        if let Some(frame) = state.program.own(frame, packets, now_us, sending) {
+            state.show(&frame, now_us);
         }
     }
 
@@ -480,10 +490,16 @@ impl State {
     fn hand_over(&mut self, frames: Vec<Frame>, now_us: u64, now: Time) {
         for frame in frames {
             self.watches.progressed(now, frame.identity.captured_us);
-            if self.views {
-                self.reception.frame(&frame, now_us);
-                self.outlets.give(Origin::Program, &frame, now_us);
-            }
+            self.show(&frame, now_us);
+        }
+    }
+
+    /// A frame of the program for the application. Speakers get a mix of the others instead of its sound: nobody
+    /// hears itself.
+    fn show(&mut self, frame: &Frame, now_us: u64) {
+        if self.views && (frame.kind == MediaKind::Video || !self.speaks) {
+            self.reception.frame(frame, now_us);
+            self.outlets.give(Origin::Program, frame, now_us);
         }
     }
 

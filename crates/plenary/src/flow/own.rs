@@ -61,31 +61,45 @@ impl Own {
         if self.targets.contains_key(&self.me) { packets } else { Vec::new() }
     }
 
-    /// Sends to these from now on; to each from where it is, if it said so. True when one of them needs a key
-    /// frame to begin with.
+    /// Sends to these from now on: to each from where it is, if it said so, else from the newest key frame; gives
+    /// what is for this peer itself. True when one of them needs a key frame to begin with.
     pub(crate) fn speak(
         &mut self,
         targets: Vec<(PeerId, Option<Resume>)>,
         links: &BTreeMap<(PeerId, LinkKind), LinkId>,
         sending: &Sending,
-    ) -> bool {
-        let mut key_wanted = false;
+    ) -> (bool, Vec<(MediaKind, MediaPacket)>) {
+        let (mut key_wanted, mut local) = (false, Vec::new());
         self.targets.retain(|peer, _| targets.iter().any(|(target, _)| target == peer));
         for (peer, resume) in targets {
             let known = self.targets.insert(peer, false).is_some();
             let resumed = resume.filter(|resume| resume.stream == self.maker.id);
+            let from = match resumed {
+                Some(resume) => Some([resume.video_packet + 1, resume.sound_packet + 1]),
+                // no need to wait for the next key frame when there was one lately
+                None if !known => self.caches[0].group_start().map(|key| [key, self.caches[1].newest() + 1]),
+                None => None,
+            };
             if let Some(link) = links.get(&(peer, LinkKind::Peer)) {
                 self.tell(peer, *link, sending);
-                if let Some(resume) = resumed {
-                    self.resend(*link, &resume, sending);
+                for (kind, packet) in from.into_iter().flat_map(|from| self.since(from)) {
+                    sending.forward([(*link, OWN_SLOTS[lane(kind)])].into_iter().collect(), packet.clone());
                 }
             } else if peer == self.me {
                 self.targets.insert(peer, true);
+                let since = from.into_iter().flat_map(|from| self.since(from));
+                local.extend(since.map(|(kind, packet)| (kind, packet.clone())));
             }
-            key_wanted |= resumed.is_none() && !known;
+            key_wanted |= from.is_none() && !known;
         }
         self.targets_most = self.targets_most.max(self.targets.len());
-        key_wanted
+        (key_wanted, local)
+    }
+
+    /// The packets that are still here, from these numbers on: video, sound.
+    fn since(&self, from: [u64; 2]) -> impl Iterator<Item = (MediaKind, &MediaPacket)> {
+        let of = |kind| self.caches[lane(kind)].from(from[lane(kind)]).map(move |packet| (kind, packet));
+        of(MediaKind::Sound).chain(of(MediaKind::Video))
     }
 
     /// Forgets how many there were at most.
@@ -96,15 +110,6 @@ impl Own {
     fn tell(&mut self, peer: PeerId, link: LinkId, sending: &Sending) {
         self.targets.insert(peer, true);
         sending.control(link, &Message::Stream(StreamUse { slot: OWN_SLOTS[0], spec: self.maker.spec }));
-    }
-
-    fn resend(&self, link: LinkId, resume: &Resume, sending: &Sending) {
-        let lanes = [(MediaKind::Sound, resume.sound_packet), (MediaKind::Video, resume.video_packet)];
-        for (kind, newest) in lanes {
-            for packet in self.caches[lane(kind)].from(newest + 1) {
-                sending.forward([(link, OWN_SLOTS[lane(kind)])].into_iter().collect(), packet.clone());
-            }
-        }
     }
 
     /// A link has come up or gone; true when a target behind it needs a key frame.

@@ -80,6 +80,14 @@ async fn a_viewer_gets_frames_pictures_sound_and_a_recording_of_the_program() {
         let tone_db = heard.tone_db(index, 1.0..2.0);
         assert!(tone_db > -26.0, "speaker {index} at {tone_db} dB");
     }
+    let mut own = ada.sound().unwrap();
+    let mut samples = Vec::new();
+    while samples.len() < 2 * 48_000 {
+        samples.extend(within("sound at the mixer", own.next()).await.unwrap().samples);
+    }
+    let heard = Sound { samples };
+    let [own_db, other_db] = [0, 1].map(|index| heard.tone_db(index, 1.0..2.0));
+    assert!(other_db > -26.0 && own_db < other_db - 20.0, "who mixes hears itself: {own_db} and {other_db}");
     assert_eq!(zoe.snapshot().depth, Some(1));
     taking.finish().unwrap();
     let seen =
