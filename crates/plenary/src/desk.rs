@@ -565,7 +565,12 @@ impl Desk {
 
     /// Ends the mixer; may wait for its threads.
     pub(crate) fn close(&self) {
-        self.state.lock().role = MixRole::Rest;
+        let (now_us, mark) = (self.clock.now_us(), self.mark());
+        let mut state = self.state.lock();
+        if let MixRole::Mix { rank, .. } = std::mem::replace(&mut state.role, MixRole::Rest) {
+            self.end_tenure(&mut state, rank, mark, now_us);
+        }
+        drop(state);
         drop(self.take_mixer()); // no lock is held: its threads may be waiting for us
     }
 }

@@ -165,6 +165,7 @@ impl Driver {
         match settles(&event) {
             Some(Ok(())) => {
                 self.admitted = true;
+                self.renew_snapshot(); // whoever has joined sees the stage at once
                 self.answer_once_in();
             }
             Some(refused) => self.answer_join(refused),

@@ -111,6 +111,7 @@ async fn one_speaker_s_own_bytes_reach_the_viewer_and_nobody_decodes() {
     let ada = host(quick(Options::speaker("Ada"))).await;
     let mut application = Application::new(ada.publish_encoded().await.unwrap(), ada.clock());
     let zoe = join(&ada, quick(Options::viewer("Zoë"))).await;
+    assert_eq!(zoe.snapshot().stage.len(), 1, "whoever has joined sees who is there");
     let mut frames = zoe.frames();
     let collect = async {
         let mut collected = Vec::new();
@@ -137,6 +138,12 @@ async fn one_speaker_s_own_bytes_reach_the_viewer_and_nobody_decodes() {
     for tenure in tenures {
         assert!(tenure.pass_through && tenure.decoded_frames + tenure.encoded_frames == 0, "{tenure:?}");
     }
+    ada.leave().await;
+    let tenures = ada.tenures();
+    assert!(
+        tenures.last().is_some_and(|last| last.until_us.is_some()),
+        "what was done is still known: {tenures:?}"
+    );
     tokio::join!(zoe.close(), ada.close());
 }
 
