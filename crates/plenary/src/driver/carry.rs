@@ -59,6 +59,7 @@ impl Driver {
             }
             Output::ServeHeads(peer) => self.beats.promise(peer),
             Output::Unserve(peer) => {
+                self.count_traffic(); // what was sent until now was for a child
                 self.beats.unpromise(&peer);
                 self.flow.unserve(&peer);
             }

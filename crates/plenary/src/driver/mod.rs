@@ -288,7 +288,7 @@ impl Driver {
         }
     }
 
-    fn count_traffic(&mut self) {
+    pub(crate) fn count_traffic(&mut self) {
         let served: Vec<LinkId> = self.flow.state().program().viewer_links().collect();
         for link in self.peers.all_links() {
             let Some(stats) = self.links.stats(link) else { continue };
