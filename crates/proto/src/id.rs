@@ -63,6 +63,16 @@ pub struct Rank {
     pub regency: u16,
 }
 
+impl Rank {
+    /// Whether a program of this rank takes the place of another that is shown, under the mandate in force: a
+    /// program of the mandate's own rank does; one that is no older, while the other isn't of that rank; and any
+    /// that may be in force, when the other's regency was withdrawn.
+    pub fn supersedes(self, shown: Rank, mandate: Rank) -> bool {
+        let withdrawn = shown > mandate;
+        self == mandate || (self >= shown && shown != mandate) || (withdrawn && self <= mandate)
+    }
+}
+
 /// All that a stream's id is made of; sent ahead of the stream, so that a receiver can check the id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StreamSpec {

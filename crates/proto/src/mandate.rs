@@ -67,6 +67,11 @@ impl Mandate {
         self.under.as_ref().filter(|under| under.epoch < stage.epoch())
     }
 
+    /// The last regency that its mixer has denied.
+    pub(crate) fn withdrawn(&self) -> Rank {
+        self.withdrawn
+    }
+
     /// Standby 1.
     pub(crate) fn standby(&self) -> Option<PeerId> {
         self.standbys.first().copied()

@@ -58,6 +58,8 @@ pub(crate) struct Mixing {
     /// A program that is said to have begun, by a mixer that nothing proves yet.
     early: Option<StreamSpec>,
     called: BTreeMap<PeerId, Rank>,
+    /// The last regency that was withdrawn, as far as it was seen to here.
+    withdrawn: Rank,
     watching: BTreeSet<PeerId>,
     feeds: bool,
     /// Our own program, once it has begun.
@@ -77,6 +79,7 @@ impl Mixing {
             begun: None,
             early: None,
             called: BTreeMap::new(),
+            withdrawn: Rank::default(),
             watching: BTreeSet::new(),
             feeds: false,
             own: None,
@@ -96,6 +99,7 @@ impl Mixing {
 
     /// Looks at roster and mandate anew, and does what follows.
     pub(crate) fn look(&mut self, view: &mut View<'_>) {
+        self.see_withdrawal(view);
         if let Some(early) = self.early.take_if(|early| view.mandate.allows(early)) {
             self.begun = self.begun.max(Some((early.rank, early.maker)));
         }
@@ -108,9 +112,25 @@ impl Mixing {
         self.serve_watching(view);
     }
 
+    /// A regency is withdrawn: its mixer had never ceased, so it has begun; it calls the speakers back, and the
+    /// regent retires.
+    fn see_withdrawal(&mut self, view: &View<'_>) {
+        let withdrawn = view.mandate.withdrawn();
+        if withdrawn == self.withdrawn {
+            return;
+        }
+        self.withdrawn = withdrawn;
+        self.called.clear();
+        self.home = self.home.filter(|(rank, _)| *rank != withdrawn);
+        if self.begun.is_some_and(|(rank, _)| rank == withdrawn) {
+            self.begun = view.mandate.lead().map(|lead| (view.rank(), lead));
+        }
+    }
+
     fn choose_part(&mut self, view: &mut View<'_>) {
         let mesh = view.stage.mode() == Mode::Mesh;
         let (rank, now) = (view.rank(), view.now);
+        let another_has_begun = self.begun.is_some_and(|(_, by)| by != view.me && self.has_begun(view, &by));
         let standby = view.mandate.standby() == Some(view.me);
         let part = match self.part {
             _ if mesh || !view.on_stage() => Part::Rest,
@@ -121,10 +141,8 @@ impl Mixing {
             }
             // a mixer that is voted in again goes on as it is
             Part::Mixing(_) | Part::Retiring(..) if view.mixes() => Part::Mixing(rank),
-            Part::Mixing(old) => match self.begun {
-                Some((begun, by)) if begun == rank && by != view.me => Part::Retiring(old, now),
-                _ => self.part, // until the new one has begun
-            },
+            Part::Mixing(old) if another_has_begun => Part::Retiring(old, now),
+            Part::Mixing(_) => self.part, // until the new one has begun
             Part::Elected(since) if view.mixes() => self.begin_or_wait(view, since),
             // the standby that has taken over is warm: it begins at once
             Part::Standby if view.mixes() => Part::Mixing(rank),
@@ -137,6 +155,9 @@ impl Mixing {
         }
         let mixed = self.is_mixing();
         self.part = part;
+        if let Some(own) = self.own.filter(|_| mixed && matches!(part, Part::Mixing(_))) {
+            view.send_stage(&Message::Started(own)); // whoever mixed meanwhile waits for that
+        }
         self.warm &= matches!(part, Part::Elected(_));
         self.set_role(view);
         if self.is_mixing() != mixed {
@@ -144,6 +165,11 @@ impl Mixing {
             self.own = self.own.filter(|_| !mixed);
             view.out.note(Note::Mixing(!mixed));
         }
+    }
+
+    /// Whether a mixer in force is the last that began.
+    fn has_begun(&self, view: &View<'_>, peer: &PeerId) -> bool {
+        self.begun.is_some_and(|(_, by)| by == *peer) && view.mandate.mixers.contains(peer)
     }
 
     fn set_role(&mut self, view: &mut View<'_>) {
@@ -215,9 +241,8 @@ impl Mixing {
     /// Passes the speakers on to the standby, and to new mixers that have not begun.
     fn pass_on(&mut self, view: &mut View<'_>) {
         let mut passing: Vec<PeerId> = Vec::new();
-        let begun = |peer: &PeerId| self.begun.is_some_and(|(rank, by)| rank == view.rank() && by == *peer);
         if self.is_mixing() {
-            passing.extend(view.mandate.mixers.iter().filter(|peer| !begun(peer)));
+            passing.extend(view.mandate.mixers.iter().filter(|peer| !self.has_begun(view, peer)));
             if view.mixes() {
                 passing.extend(view.mandate.standby());
             }

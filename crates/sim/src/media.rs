@@ -149,7 +149,7 @@ impl World {
             None => frame.key,
             Some(last) if last.stream == frame.stream => frame.number > last.number,
             // another program: from a key frame on, if it is the one in force or at least no older
-            Some(last) => frame.key && (frame.rank == mandate || frame.rank > last.rank),
+            Some(last) => frame.key && frame.rank.supersedes(last.rank, mandate),
         };
         let known = peer.cache.iter().any(|held| (held.stream, held.number) == (frame.stream, frame.number));
         if takes && !known && !peer.is_mixing() {

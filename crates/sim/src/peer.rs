@@ -29,6 +29,8 @@ pub(crate) struct Peer {
     pub(crate) brain: RoomState,
     pub(crate) wake_at: Option<Time>,
     pub(crate) alive: bool,
+    /// Its machine stands still until then.
+    pub(crate) stalled_until: Time,
     pub(crate) joined_at: Time,
     pub(crate) left: bool,
     pub(crate) uplink_bps: u64,
@@ -69,6 +71,7 @@ impl Peer {
             brain,
             wake_at: None,
             alive: true,
+            stalled_until: Time(0),
             joined_at: now,
             left: false,
             uplink_bps,

@@ -125,6 +125,27 @@ pub(crate) enum Happening {
     Presence,
 }
 
+impl Happening {
+    /// The peer that has to do something about it.
+    fn whose(&self) -> Option<usize> {
+        match self {
+            Happening::Wake(at)
+            | Happening::Input(at, _)
+            | Happening::LinkDown { at, .. }
+            | Happening::Produce(at)
+            | Happening::Warm(at)
+            | Happening::Look(at) => Some(*at),
+            Happening::Signal { to, .. }
+            | Happening::Control { to, .. }
+            | Happening::Mesh { to, .. }
+            | Happening::Frame { to, .. }
+            | Happening::Beat { to, .. }
+            | Happening::Arrival { to, .. } => Some(*to),
+            Happening::Join(_) | Happening::LinkUp { .. } | Happening::Presence => None,
+        }
+    }
+}
+
 /// Peers, links and time, all from one seed.
 #[derive(Debug)]
 pub struct World {
@@ -227,7 +248,11 @@ impl World {
         let Some(Reverse((at, sequence))) = self.queue.pop() else { return };
         let Some(happening) = self.happenings.remove(&sequence) else { return };
         self.now = at;
-        self.happen(happening);
+        let stalled_until = happening.whose().map(|at| self.peers[at].stalled_until);
+        match stalled_until.filter(|until| *until > at) {
+            Some(until) => self.push(until, happening),
+            None => self.happen(happening),
+        }
     }
 
     pub(crate) fn push(&mut self, at: Time, happening: Happening) {
@@ -632,6 +657,12 @@ impl World {
             let attempt = self.attempt(at, other, kind);
             self.push(self.now + LINK_DEAD_US, Happening::LinkDown { at: other, other: at, kind, attempt });
         }
+    }
+
+    /// The peer's machine stands still for so many microseconds: nothing is sent, and what comes waits.
+    pub fn stall(&mut self, id: PeerId, us: u64) {
+        let at = self.index[&id];
+        self.peers[at].stalled_until = self.now + us;
     }
 
     /// The peer leaves politely.

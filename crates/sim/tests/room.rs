@@ -88,6 +88,30 @@ fn a_killed_mixer_is_replaced_by_its_standby_before_any_vote_and_then_by_vote() 
 }
 
 #[test]
+fn a_mixer_that_only_stood_still_is_missed_for_a_moment_and_then_all_agree_on_one() {
+    for seed in SEEDS.step_by(2) {
+        for stall_ms in [250, 500, 700, 1_500] {
+            let mut world = run(plan(4, 3, 12), seed, 10);
+            let (host, mixer) = (world.planned(0), world.mixers()[0]);
+            world.stall(mixer, stall_ms * MS);
+            world.run_for(15 * SECOND);
+            let told = |wanted: fn(&Event) -> bool| world.events(host).iter().any(|(_, event)| wanted(event));
+            let taken_over = told(|event| matches!(event, Event::TakenOver { .. }));
+            if stall_ms < 350 {
+                assert!(!taken_over, "seed {seed}: {stall_ms} ms are no death");
+            }
+            if taken_over && !told(|event| matches!(event, Event::Decided { term: 2.., .. })) {
+                assert!(told(|event| matches!(event, Event::Withdrawn { .. })), "seed {seed}, {stall_ms} ms");
+                assert_eq!(world.mixers(), [mixer], "seed {seed}, {stall_ms} ms");
+            }
+            let mixing: Vec<_> = world.living().filter(|peer| world.snapshot(*peer).mixing).collect();
+            assert_eq!(mixing, world.mixers(), "seed {seed}, {stall_ms} ms");
+            calm(&world, seed);
+        }
+    }
+}
+
+#[test]
 fn the_vote_after_a_take_over_does_not_wait_for_the_dead_and_keeps_whoever_took_over() {
     for seed in SEEDS {
         let mut world = run(plan(4, 3, 12), seed, 10);

@@ -184,8 +184,7 @@ impl Program {
         let rank = |id: &StreamId| self.streams.get(id).map(|stream| stream.spec.rank);
         let wins = match self.current.as_ref().and_then(rank) {
             None => true,
-            Some(current) => rank(&id)
-                .is_some_and(|new| new == self.mandate || (new >= current && current != self.mandate)),
+            Some(current) => rank(&id).is_some_and(|new| new.supersedes(current, self.mandate)),
         };
         if !wins || self.current == Some(id) {
             return;

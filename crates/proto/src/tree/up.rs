@@ -356,6 +356,13 @@ impl Tree {
                 up.path = path.clone();
             }
         }
+        if let Some(next) = self.next.take_if(|next| next.peer == from && path.contains(&me)) {
+            // by now it hangs on us: it can't feed us
+            self.part_from(view, &next);
+            if self.at_fault || self.parent.is_none() {
+                self.seek_parent_now(view);
+            }
+        }
         if self.parent.as_ref().is_some_and(|parent| parent.peer == from) {
             if path.contains(&me) || path.len() >= PATH_LEN_MAX {
                 // we would feed ourselves: another place is needed
