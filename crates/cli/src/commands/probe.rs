@@ -81,6 +81,11 @@ fn print(probed: &Probed) {
         let rtt = candidate.rtt_ms.map_or("-".to_owned(), |ms| format!("{ms:.1} ms"));
         println!("from {} {:16} {bandwidth}, round trip {rtt}", candidate.peer, candidate.name);
     }
+    if probed.candidates.iter().any(|candidate| candidate.bandwidth_bps.is_some()) {
+        println!(
+            "in a room with an elected mixer a way is tried no faster than elections count: it may carry more"
+        );
+    }
 }
 
 /// Thread time to compose one picture of four moving tiles.
