@@ -83,7 +83,7 @@ fn print(probed: &Probed) {
     }
     if probed.candidates.iter().any(|candidate| candidate.bandwidth_bps.is_some()) {
         println!(
-            "in a room with an elected mixer a way is tried no faster than elections count: it may carry more"
+            "once a mixer is elected, trains are no faster than what counts: such a figure may be a floor"
         );
     }
 }

@@ -36,7 +36,7 @@ impl Ticks {
         for (before, next) in made.iter().copied().zip(next) {
             if next.saturating_sub(before) > tick(NO_PROGRAM_US, fps) {
                 due.extend(before + 1..next);
-                without += next - before;
+                without += next - before + if next == end { tick(END_US, fps) } else { 0 };
             }
         }
         Ticks { made, due, fps, without_s: round(without as f64 / fps as f64) }
@@ -154,7 +154,7 @@ mod tests {
             ("always", pictures(S, 10 * S).collect(), 0.0, 270),
             ("a take-over", pictures(S, 5 * S).chain(pictures(5 * S + S / 2, 10 * S)).collect(), 0.0, 255),
             ("a stretch", pictures(S, 4 * S).chain(pictures(8 * S, 10 * S)).collect(), 4.0, 270),
-            ("the end", pictures(S, 4 * S).collect(), 6.0, 270),
+            ("the end", pictures(S, 4 * S).collect(), 6.5, 270),
         ] {
             let made: Vec<u64> = made;
             let ticks = Ticks::of(made.iter().copied(), 30, 10 * S + END_US);
