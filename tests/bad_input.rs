@@ -62,6 +62,8 @@ fn what_is_typed_wrongly_is_said_in_one_line() {
         ("demo --mixers 9", "9 mixers: from 1 to 8"),
         ("demo --mixers 4 --candidates 3", "there are only 3 candidates"),
         ("demo --duration 20", "a duration needs a unit: 20s"),
+        ("demo --duration 0s", "no time at all"),
+        ("host --bitrate 1bit", "at least 50kbit"),
         ("host --duration 3parsecs", "a duration looks like"),
         ("demo --program 1281x720@30", "must be even"),
         ("host --speaker-size 640x360", "a size looks like 1280x720@30"),
@@ -105,6 +107,9 @@ fn what_is_reserved_is_not_there_yet() {
         "demo --link rate=5mbit",
         "rendezvous --store redis://127.0.0.1",
         "sim compare",
+        "sim own/scenario.toml",
+        "bench mix --inputs 4 --in 640x360@30 --json -",
+        "bench relay --children 4",
     ] {
         let args = args.replace("INVITE", &nowhere);
         ends_with_a_line(&args.split(' ').collect::<Vec<_>>(), TYPED_WRONGLY, "not yet");
@@ -208,6 +213,10 @@ fn what_cannot_be_opened_is_named() {
             vec!["demo", "--out", &file("out"), "--json", &file("nowhere/x.json")],
             "there is no such directory",
         ),
+        (vec!["host", "--record", &file("")], "it is a directory"),
+        (vec!["host", "--snapshot", &file("")], "it is a directory"),
+        (vec!["host", "--json", &file("")], "it is a directory"),
+        (vec!["demo", "--out", &file("out"), "--json", &file("")], "it is a directory"),
         (vec!["demo", "--out", &file("empty.mp4/out")], "cannot make"),
         (vec!["demo", "--out", &file("empty.mp4")], "cannot make"),
     ] {
@@ -217,15 +226,64 @@ fn what_cannot_be_opened_is_named() {
 }
 
 #[test]
-fn nothing_recorded_leaves_no_file() {
+fn what_is_played_is_not_written_over() {
     let folder = tempfile::tempdir().unwrap();
-    let recording = folder.path().join("room.mp4");
-    let file = recording.to_str().unwrap();
-    let ended =
-        run(&["host", "--listen", "127.0.0.1:0", "--mix", "never", "--record", file, "--duration", "200ms"]);
+    let film = folder.path().join("viewer-0.mp4");
+    let media = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/media/bbb-720p25-5s.mp4");
+    let len = std::fs::copy(media, &film).unwrap();
+    let (file, out) = (film.to_str().unwrap(), folder.path().to_str().unwrap());
+    let again = format!("{out}/./viewer-0.mp4");
+    for args in [
+        ["host", "--speak", "--source", file, "--record", &*again],
+        ["host", "--speak", "--source", file, "--json", &*again],
+        ["demo", "--speakers=1", "--source", file, "--out", out],
+    ] {
+        ends_with_a_line(&args, TYPED_WRONGLY, "is played: it can't be written too");
+    }
+    assert_eq!(std::fs::metadata(&film).unwrap().len(), len);
+    assert_eq!(names(folder.path()), ["viewer-0.mp4"]);
+}
+
+#[test]
+fn a_room_without_a_program_leaves_files_as_they_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    std::fs::write(file("yesterday.mp4"), "a film").unwrap();
+    let open = ["host", "--listen", "127.0.0.1:0", "--mix", "never", "--duration", "200ms"];
+    for recording in ["new.mp4", "yesterday.mp4"] {
+        let ended = run(&[&open[..], &["--record", &file(recording)]].concat());
+        assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+        assert!(ended.stderr.contains("nothing came"), "{}", ended.stderr);
+    }
+    assert_eq!(names(folder.path()), ["yesterday.mp4"]);
+    assert_eq!(std::fs::read(file("yesterday.mp4")).unwrap(), b"a film");
+
+    // a picture that never came takes nothing from the report
+    let ended = run(&[&open[..], &["--snapshot", &file("new.png"), "--json", &file("new.json")]].concat());
+    assert_eq!(ended.code, Some(FAILED), "{}", ended.stderr);
+    assert!(
+        ended.stderr.ends_with("plenary: no picture came: no snapshot was written\n"),
+        "{}",
+        ended.stderr
+    );
+    assert_eq!(names(folder.path()), ["new.json", "yesterday.mp4"]);
+}
+
+#[test]
+fn what_has_no_effect_is_said() {
+    let (_host, invite) = host(&["--out", "elsewhere"]);
+    let unused = ["--program", "--bitrate", "--mixers", "--k1", "--listen"];
+    let values = ["640x360@30", "500kbit", "1", "3", "127.0.0.1"];
+    let flags: Vec<&str> = unused.iter().zip(&values).flat_map(|(flag, value)| [*flag, *value]).collect();
+    let ended = run(&[&["join", &invite, "--view", "--duration", "200ms"], &flags[..]].concat());
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
-    assert_eq!(names(folder.path()), [""; 0]);
-    assert!(ended.stderr.contains("nothing came"), "{}", ended.stderr);
+    for flag in unused {
+        assert!(
+            ended.stderr.contains(&format!("{flag} is the host's: it has no effect here\n")),
+            "{}",
+            ended.stderr
+        );
+    }
 }
 
 #[test]

@@ -29,18 +29,32 @@ struct Demo {
 
 impl Demo {
     fn play(args: &[&str]) -> Demo {
+        Demo::play_until(args, None)
+    }
+
+    /// With `until`, it is told to end when it says a line that begins so.
+    fn play_until(args: &[&str], until: Option<&str>) -> Demo {
         let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
         let folder = tempfile::tempdir().unwrap();
-        let out = folder.path().to_str().unwrap();
-        let ended = Running::start(&[&["demo", "--out", out], &SMALL[..], args].concat()).ended();
+        // into a directory that is not there yet
+        let out = folder.path().join("out");
+        let json = out.join("asked-for.json");
+        let files = ["demo", "--out", out.to_str().unwrap(), "--json", json.to_str().unwrap()];
+        let running = Running::start(&[&files, &SMALL[..], args].concat());
+        if let Some(until) = until {
+            running.stderr.wait(until, |line| line.starts_with(until).then_some(()));
+            running.signal(libc::SIGINT);
+        }
+        let ended = running.ended();
         assert_eq!((ended.code, &*ended.stdout), (Some(0), ""), "{}", ended.stderr);
         assert!(!ended.stderr.contains("panicked"), "{}", ended.stderr);
-        let report = std::fs::read(folder.path().join("report.json")).unwrap();
+        let report = std::fs::read(out.join("report.json")).unwrap();
+        assert_eq!(report, std::fs::read(json).unwrap());
         Demo { folder, report: serde_json::from_slice(&report).unwrap(), said: ended.stderr }
     }
 
     fn file(&self, name: &str) -> std::path::PathBuf {
-        self.folder.path().join(name)
+        self.folder.path().join("out").join(name)
     }
 
     fn rows(&self, name: &str) -> &[Value] {
@@ -193,8 +207,22 @@ fn a_killed_mixer_is_followed_by_its_standby_before_anyone_has_voted() {
 
 #[test]
 fn two_alone_need_no_mixer_until_somebody_watches() {
-    let mesh = Demo::play(&["--speakers", "2", "--viewers", "0", "--candidates", "1", "--duration", "4s"]);
+    let mesh = Demo::play(&[
+        "--speakers",
+        "2",
+        "--viewers",
+        "0",
+        "--candidates",
+        "1",
+        "--duration",
+        "4s",
+        "--at",
+        "3s:kill=mixer",
+    ]);
     assert_eq!(mesh.modes(), ["mesh"]);
+    // where nobody mixes there is no mixer to kill
+    assert!(mesh.event("kill=mixer")["peer"].is_null(), "{}", mesh.report);
+    assert!(mesh.said.contains("s kill=mixer: there was none"), "{}", mesh.said);
     assert!(mesh.rows("mixers").is_empty() && mesh.rows("viewers").is_empty(), "{}", mesh.report);
     for speaker in mesh.rows("speakers") {
         assert!(
@@ -219,22 +247,19 @@ fn two_alone_need_no_mixer_until_somebody_watches() {
     assert_eq!(watched.modes(), ["mesh", "mixer"]);
     let mixer = watched.rows("mixers").last().expect("a mixer");
     assert!(count(&mixer["decoded_frames"]) > 0 && count(&mixer["encoded_frames"]) > 0, "{mixer}");
+    let came = format!("s add=viewer: {} came", text(&watched.event("add=viewer")["peer"]));
+    assert!(watched.said.contains(&came), "{}", watched.said);
     time_goes_on(&watched.recording("viewer-0.mp4", &Layout::grid(2)), 0..2);
 }
 
 #[test]
-fn one_alone_is_passed_through_and_not_decoded() {
-    let demo = Demo::play(&[
-        "--speakers",
-        "1",
-        "--viewers",
-        "3",
-        "--candidates",
-        "1",
-        "--duration",
-        "6s",
-        "--record-all",
-    ]);
+fn one_alone_is_passed_through_and_not_decoded_until_a_signal_ends_it() {
+    let args = "--speakers 1 --viewers 3 --candidates 1 --duration 1m --record-all";
+    let demo = Demo::play_until(&args.split(' ').collect::<Vec<_>>(), Some("  6 s"));
+    assert!((6.0..50.0).contains(&number(&demo.report["duration_s"])), "{}", demo.report);
+    assert!(demo.file("program.png").exists() && demo.file("tree.svg").exists());
+    // one that could be typed again
+    assert!(demo.said.contains(&format!("seed {}", count(&demo.report["seed"]))), "{}", demo.said);
     assert_eq!(demo.modes().last(), Some(&"pass-through"), "{:?}", demo.modes());
     assert!(!demo.rows("mixers").is_empty());
     for mixer in demo.rows("mixers") {

@@ -2,11 +2,11 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use plenary::{Consent, ProgramFormat, Shape};
+use plenary::{Consent, HostOptions, ProgramFormat, Shape};
 
 use crate::units;
 
@@ -85,24 +85,24 @@ pub(crate) struct RoomArgs {
     /// The largest picture a speaker sends, for example 640x360@30
     #[arg(long, value_name = "SIZE", value_parser = units::size)]
     pub(crate) speaker_size: Option<ProgramFormat>,
-    /// The program's picture
-    #[arg(long, value_name = "SIZE", value_parser = units::size, default_value = "1280x720@30")]
-    pub(crate) program: ProgramFormat,
-    /// The program's bit rate
-    #[arg(long, value_name = "RATE", value_parser = units::rate, default_value = "1500kbit")]
-    pub(crate) bitrate: u64,
-    /// How many mixers: auto or a number; at most one yet
-    #[arg(long, value_name = "N", value_parser = units::mixers, default_value = "auto")]
-    pub(crate) mixers: u8,
+    /// The program's picture; the host says [default: 1280x720@30]
+    #[arg(long, value_name = "SIZE", value_parser = units::size)]
+    pub(crate) program: Option<ProgramFormat>,
+    /// The program's bit rate; the host says [default: 1500kbit]
+    #[arg(long, value_name = "RATE", value_parser = units::bitrate)]
+    pub(crate) bitrate: Option<u32>,
+    /// How many mixers: auto or a number, at most one yet; the host says [default: auto]
+    #[arg(long, value_name = "N", value_parser = units::mixers)]
+    pub(crate) mixers: Option<u8>,
     /// Whether this peer mixes [default: auto; a demo's speakers never, unless there are no candidates]
     #[arg(long, value_enum, value_name = "WHEN")]
     pub(crate) mix: Option<MixWord>,
-    /// Most children of a peer that is no mixer
-    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u8).range(1..=64))]
-    pub(crate) k: u8,
-    /// Most viewers that one mixer feeds
-    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u8).range(1..=64))]
-    pub(crate) k1: u8,
+    /// Most children: a host's word for all who are no mixers [default: 4], a guest's for itself
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=64))]
+    pub(crate) k: Option<u8>,
+    /// Most viewers that one mixer feeds; the host says [default: 10]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=64))]
+    pub(crate) k1: Option<u8>,
     /// Whether this peer passes the program on
     #[arg(long, value_enum, value_name = "WHEN", default_value = "auto")]
     pub(crate) relay: RelayWord,
@@ -112,7 +112,7 @@ pub(crate) struct RoomArgs {
     /// How the program is laid out; only the grid yet
     #[arg(long, value_enum, value_name = "LAYOUT", default_value = "grid")]
     pub(crate) layout: LayoutWord,
-    /// The name under this peer's picture
+    /// The name under this peer's picture; in a demo, the host's
     #[arg(long, value_name = "TEXT")]
     pub(crate) name: Option<String>,
     /// The room's password
@@ -124,12 +124,12 @@ pub(crate) struct RoomArgs {
     /// Where the report goes; - for standard output
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
-    /// Decides every draw
+    /// Decides every draw; without it, a demo draws one and reports it
     #[arg(long, value_name = "N")]
     pub(crate) seed: Option<u64>,
-    /// How much is logged: error, warn, info, debug, trace
-    #[arg(long, value_name = "LEVEL", default_value = "warn")]
-    pub(crate) log: tracing::Level,
+    /// How much is logged: error, warn, info, debug, trace [default: what RUST_LOG says, or warn; for a demo info]
+    #[arg(long, value_name = "LEVEL")]
+    pub(crate) log: Option<tracing::Level>,
     #[command(flatten)]
     pub(crate) network: NetworkArgs,
     /// Use the camera (not yet)
@@ -176,7 +176,7 @@ pub(crate) struct DemoArgs {
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u16).range(0..=16))]
     pub(crate) candidates: u16,
     /// How long, from the creation of the room
-    #[arg(long, value_name = "D", value_parser = units::duration, default_value = "20s")]
+    #[arg(long, value_name = "D", value_parser = units::some_time, default_value = "20s")]
     pub(crate) duration: Duration,
     /// What each link does, both ways: delay=30ms,loss=1%
     #[arg(long, value_name = "SHAPE", value_parser = units::link)]
@@ -205,7 +205,7 @@ pub(crate) struct StayArgs {
     #[arg(long, value_name = "FILE.png")]
     pub(crate) snapshot: Option<PathBuf>,
     /// Leave politely after this long
-    #[arg(long, value_name = "D", value_parser = units::duration)]
+    #[arg(long, value_name = "D", value_parser = units::some_time)]
     pub(crate) duration: Option<Duration>,
 }
 
@@ -225,7 +225,7 @@ pub(crate) struct HostArgs {
     #[arg(long, value_name = "URL")]
     pub(crate) rendezvous: Option<String>,
     /// How long the invite is good for
-    #[arg(long, value_name = "D", value_parser = units::duration, default_value = "24h")]
+    #[arg(long, value_name = "D", value_parser = units::some_time, default_value = "24h")]
     pub(crate) invite_life: Duration,
 }
 
@@ -266,9 +266,9 @@ pub(crate) struct RendezvousArgs {
     /// Where rooms are kept (not yet)
     #[arg(long, value_name = "URL")]
     pub(crate) store: Option<String>,
-    /// How much is logged: error, warn, info, debug, trace
-    #[arg(long, value_name = "LEVEL", default_value = "info")]
-    pub(crate) log: tracing::Level,
+    /// How much is logged: error, warn, info, debug, trace [default: what RUST_LOG says, or info]
+    #[arg(long, value_name = "LEVEL")]
+    pub(crate) log: Option<tracing::Level>,
 }
 
 #[derive(Clone, Debug, Args)]
@@ -308,6 +308,9 @@ pub(crate) struct BenchArgs {
     /// mix, relay or brain
     #[arg(value_enum)]
     pub(crate) what: BenchWord,
+    /// What exactly is to be measured (not yet)
+    #[arg(value_name = "FLAGS", trailing_var_arg = true, allow_hyphen_values = true)]
+    pub(crate) flags: Vec<String>,
     /// Where the figures go; - for standard output
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
@@ -358,6 +361,20 @@ impl RoomArgs {
 
     /// The program's picture with its bit rate.
     pub(crate) fn program(&self) -> ProgramFormat {
-        ProgramFormat { bitrate_bps: self.bitrate.min(u64::from(u32::MAX)) as u32, ..self.program }
+        let default = HostOptions::default().program;
+        ProgramFormat {
+            bitrate_bps: self.bitrate.unwrap_or(default.bitrate_bps),
+            ..self.program.unwrap_or(default)
+        }
+    }
+
+    /// How many mixers; 0 leaves it to need.
+    pub(crate) fn mixers(&self) -> u8 {
+        self.mixers.unwrap_or(0)
+    }
+
+    /// Where the report goes, unless that is standard output.
+    pub(crate) fn json_file(&self) -> Option<&PathBuf> {
+        self.json.as_ref().filter(|file| *file != Path::new("-"))
     }
 }

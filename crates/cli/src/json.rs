@@ -1,7 +1,7 @@
 //! Reports: to a file, or to standard output.
 
 use std::io::Write as _;
-use std::path::Path;
+use std::path::{Path, absolute};
 
 use anyhow::{Context as _, ensure};
 use serde::Serialize;
@@ -17,15 +17,54 @@ pub(crate) fn write(to: &Path, report: &impl Serialize) -> anyhow::Result<()> {
     std::fs::write(to, text).with_context(|| format!("cannot write {}", to.display()))
 }
 
-/// The directory for a file is there: seen before the work is done that the file is to hold.
-pub(crate) fn can_be_made(file: &Path) -> anyhow::Result<()> {
+/// A file can be there, once the directory `made` is: seen before the work is done that the file is to hold.
+pub(crate) fn can_be_made(file: &Path, made: Option<&Path>) -> anyhow::Result<()> {
+    ensure!(!file.is_dir(), "cannot write {}: it is a directory", file.display());
     let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let there = folder.is_none_or(Path::is_dir);
+    let there = match (folder, made) {
+        (None, _) => true,
+        (Some(folder), Some(made)) => folder.is_dir() || absolute(made)?.starts_with(absolute(folder)?),
+        (Some(folder), None) => folder.is_dir(),
+    };
     ensure!(there, "cannot write {}: there is no such directory", file.display());
     Ok(())
+}
+
+/// Both are one file, which is there.
+pub(crate) fn are_one(one: &Path, other: &Path) -> bool {
+    match (one.canonicalize(), other.canonicalize()) {
+        (Ok(one), Ok(other)) => one == other,
+        _ => false,
+    }
 }
 
 /// To three digits behind the point: what is measured is no better than that.
 pub(crate) fn round(value: f64) -> f64 {
     (value * 1000.0).round() / 1000.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_can_be_made_where_a_directory_is_or_will_be() {
+        let folder = tempfile::tempdir().unwrap();
+        let within = |name: &str| folder.path().join(name);
+        let out = within("new/out");
+        for (file, made, can) in [
+            ("report.json", None, true),
+            ("out/report.json", None, false),
+            ("new/out/report.json", Some(&*out), true),
+            ("./new/out/../out/report.json", Some(&*out), false), // what `..` means is not known before it is there
+            ("new/./out/report.json", Some(&*out), true),
+            ("new/report.json", Some(&*out), true),
+            ("new/out/deeper/report.json", Some(&*out), false),
+            ("", None, false),
+        ] {
+            assert_eq!(can_be_made(&within(file), made).is_ok(), can, "{file}");
+        }
+        assert!(can_be_made(Path::new("report.json"), None).is_ok());
+        assert!(can_be_made(Path::new("new/report.json"), Some(Path::new("./new"))).is_ok());
+    }
 }

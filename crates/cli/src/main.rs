@@ -8,6 +8,7 @@ mod commands;
 mod demo;
 mod json;
 mod room_options;
+mod tell;
 mod units;
 
 use std::process::ExitCode;

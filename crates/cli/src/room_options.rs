@@ -6,11 +6,10 @@ use std::sync::Arc;
 use plenary::media::codec::Codecs;
 use plenary::media::source::{Source, TestSource, open_source};
 use plenary::media::{BuiltinCodecs, Clock};
-use plenary::{Consent, HostOptions, Options, RoomEvent};
+use plenary::{Consent, HostOptions, Options};
 
 use crate::args::{RelayWord, RoomArgs};
-use crate::demo::report::mode_word;
-use crate::{Failure, not_yet};
+use crate::{Failure, json, not_yet, usage};
 
 /// Size and rate of the test source where nothing else is asked for.
 const TEST_PICTURE: (u16, u16, u8) = (1280, 720, 30);
@@ -21,14 +20,13 @@ impl RoomArgs {
         if let Some(flag) = self.not_yet() {
             return Err(not_yet(flag));
         }
-        if self.mixers > 1 {
-            return Err(not_yet(&format!("--mixers {}", self.mixers)));
+        if self.mixers() > 1 {
+            return Err(not_yet(&format!("--mixers {}", self.mixers())));
         }
         let mut options = Options::viewer(self.name.as_deref().unwrap_or("somebody"));
         (options.speaks, options.views) = (speaks, views);
         options.mix = self.mix.map_or(mix, Consent::from);
         options.relays = self.relay == RelayWord::Auto;
-        options.children_max = self.k.max(self.k1);
         options.uplink_bps_max = self.max_uplink;
         options.picture_max = self.speaker_size;
         options.password = self.password.clone();
@@ -38,15 +36,41 @@ impl RoomArgs {
         Ok(options)
     }
 
+    /// The options of whoever joins: what only a host or a demo has a use for is said, and not taken in silence.
+    pub(crate) fn guest_options(&self, speaks: bool, views: bool, mix: Consent) -> Result<Options, Failure> {
+        let mut options = self.options(speaks, views, mix)?;
+        self.say_unused();
+        let hosts = [
+            (self.program.is_some(), "--program"),
+            (self.bitrate.is_some(), "--bitrate"),
+            (self.mixers.is_some(), "--mixers"),
+            (self.k1.is_some(), "--k1"),
+            (self.network.listen.is_some(), "--listen"),
+        ];
+        for (_, flag) in hosts.iter().filter(|(used, _)| *used) {
+            eprintln!("{flag} is the host's: it has no effect here");
+        }
+        options.children_max = self.k.unwrap_or(options.children_max);
+        Ok(options)
+    }
+
+    /// Says which flag has a use in a demo alone.
+    pub(crate) fn say_unused(&self) {
+        if self.out.is_some() {
+            eprintln!("--out is a demo's: nothing is written there");
+        }
+    }
+
     /// What a host lays down.
     pub(crate) fn host_options(&self) -> HostOptions {
+        let default = HostOptions::default();
         HostOptions {
-            listen: self.network.listen.or(HostOptions::default().listen),
+            listen: self.network.listen.or(default.listen),
             program: self.program(),
-            k: self.k,
-            k1: self.k1,
-            mixers: self.mixers,
-            ..HostOptions::default()
+            k: self.k.unwrap_or(default.k),
+            k1: self.k1.unwrap_or(default.k1),
+            mixers: self.mixers(),
+            ..default
         }
     }
 
@@ -65,6 +89,14 @@ impl RoomArgs {
         }
     }
 
+    /// A file that is to be written is none of those that are played.
+    pub(crate) fn spares_sources(&self, file: &Path) -> Result<(), Failure> {
+        match self.source.iter().find(|source| json::are_one(source, file)) {
+            Some(_) => Err(usage(format!("{} is played: it can't be written too", file.display()))),
+            None => Ok(()),
+        }
+    }
+
     /// Every file can be played: otherwise the line that says why.
     pub(crate) fn check_sources(&self, speaks: bool) -> Result<(), Failure> {
         self.source.iter().try_for_each(|file| open(file).map(|_| ()))?;
@@ -78,30 +110,4 @@ impl RoomArgs {
 fn open(file: &Path) -> Result<Box<dyn Source>, Failure> {
     let codecs: Arc<dyn Codecs> = Arc::new(BuiltinCodecs::default());
     Ok(open_source(file, &codecs)?)
-}
-
-/// Tells a person what happens, on stderr.
-pub(crate) fn tell(event: &RoomEvent) {
-    match event {
-        RoomEvent::Rendezvous { up: false, why: Some(why) } => eprintln!("rendezvous: {why}"),
-        RoomEvent::Waiting { tries } => eprintln!("waiting for the host (asked {} times)", tries + 1),
-        RoomEvent::Mode(mode) => eprintln!("mode: {}", mode_word(*mode)),
-        RoomEvent::Parent(Some(parent)) => eprintln!("fed by {parent:?}"),
-        RoomEvent::Parent(None) => eprintln!("fed by nobody: looking for another"),
-        RoomEvent::NoMixer => eprintln!("nobody here consents to mix: there is no program"),
-        RoomEvent::Elected { term, mixers, standbys, signatures, roster, .. } => {
-            eprintln!(
-                "term {term}: mixers {mixers:?}, standbys {standbys:?} ({signatures} of {roster} signed)"
-            );
-        }
-        RoomEvent::TakenOver { rank, peer, polite } => {
-            let why = if *polite { "the mixer left" } else { "the mixer fell silent" };
-            eprintln!("{peer:?} takes over as {rank}: {why}");
-        }
-        RoomEvent::PeerMisbehaved { peer, dropped: true, .. } => {
-            eprintln!("{peer:?} broke the rules: dropped")
-        }
-        RoomEvent::LinkTrouble(why) => eprintln!("a link could not be made: {why}"),
-        _ => {}
-    }
 }

@@ -4,12 +4,23 @@ use std::time::Duration;
 
 use plenary::{ProgramFormat, Shape};
 
+/// Below it the encoder shows nothing that anybody would watch (guess).
+const BITRATE_BPS_MIN: u64 = 50_000;
+
 /// `500ms`, `20s`, `2m`.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     if text.chars().all(|c| c.is_ascii_digit()) {
         return Err(format!("a duration needs a unit: {text}s, or {text}ms"));
     }
     humantime::parse_duration(text).map_err(|_| "a duration looks like 500ms, 20s or 2m".to_owned())
+}
+
+/// A duration in which something can happen.
+pub(crate) fn some_time(text: &str) -> Result<Duration, String> {
+    match duration(text)? {
+        Duration::ZERO => Err(format!("{text} is no time at all")),
+        time => Ok(time),
+    }
 }
 
 /// `1500kbit`, `5mbit`, `1gbit`: bits per second.
@@ -30,6 +41,14 @@ pub(crate) fn rate(text: &str) -> Result<u64, String> {
         return Err(format!("{text} is no rate between 1bit and 1000gbit"));
     }
     Ok(bps as u64)
+}
+
+/// A rate at which there is a picture.
+pub(crate) fn bitrate(text: &str) -> Result<u32, String> {
+    match rate(text)? {
+        bps if bps < BITRATE_BPS_MIN => Err(format!("{text}: a program takes at least 50kbit")),
+        bps => u32::try_from(bps).map_err(|_| format!("{text}: a program takes at most 4gbit")),
+    }
 }
 
 /// `1280x720@30`: width, height, pictures per second.

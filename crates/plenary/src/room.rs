@@ -206,7 +206,8 @@ impl Room {
         listen::sound(self.frames().0, self.codecs()?, self.options.clock, |_: Origin| true, &self.threads)
     }
 
-    /// Records what is received to a file (fragmented MP4), without re-encoding it.
+    /// Records what is received to a file (fragmented MP4), without re-encoding it. A file that is there already is
+    /// overwritten when the first frame comes, not before; when none ever comes it stays as it is.
     ///
     /// # Errors
     /// [`Error::Record`] when the file can't be made.

@@ -12,6 +12,9 @@ pub struct Member {
     pub name: String,
     /// It sends picture and sound.
     pub speaks: bool,
+    /// Its place among all who ever spoke here, from 0, in the order of joining: kept while it is on stage, and no
+    /// other's afterwards. 0 also for those who don't speak.
+    pub index: u8,
     /// It would mix.
     pub mixes: bool,
     /// The host hasn't reached it for 5 s.
@@ -101,6 +104,7 @@ impl RoomSnapshot {
             peer: entry.peer,
             name: entry.name.to_string(),
             speaks: entry.speaks,
+            index: entry.index,
             mixes: entry.mixes,
             away: entry.away,
         };

@@ -1,22 +1,24 @@
 //! `plenary host`: opens a room and prints its invite.
 
 use std::io::Write as _;
-use std::sync::Arc;
 
 use plenary::{Consent, HostOptions, Room};
+use tracing::Level;
 
 use super::{log_to_stderr, runtime, stay::stay};
 use crate::Failure;
 use crate::args::HostArgs;
-use crate::room_options::tell;
+use crate::tell::Teller;
 
 pub(crate) fn run(args: HostArgs) -> Result<(), Failure> {
-    log_to_stderr(args.room.log);
+    log_to_stderr(args.room.log, Level::WARN);
     let mut options = args.room.options(args.speak, args.view, Consent::Auto)?;
     if args.room.name.is_none() {
         options.name = "host".to_owned();
     }
-    options.on_event = Some(Arc::new(tell));
+    let teller = Teller::new();
+    options.on_event = Some(teller.on_event());
+    args.room.say_unused();
     args.stay.check(&args.room)?;
     args.room.check_sources(args.speak)?;
     let host = HostOptions {
@@ -33,6 +35,6 @@ pub(crate) fn run(args: HostArgs) -> Result<(), Failure> {
         writeln!(stdout, "{}", room.invite())?;
         stdout.flush()?;
         drop(stdout);
-        stay(room, &args.room, &args.stay).await
+        stay(room, &args.room, &args.stay, &teller).await
     })
 }

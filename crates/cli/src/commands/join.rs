@@ -1,35 +1,39 @@
 //! `plenary join`: speaks, watches, or both.
 
-use std::sync::Arc;
-
-use plenary::{Consent, Invite, Room};
+use anyhow::Context as _;
+use plenary::{Consent, Invite, Room, RoomSnapshot};
+use tracing::Level;
 
 use super::{log_to_stderr, runtime, stay::stay};
 use crate::Failure;
 use crate::args::JoinArgs;
-use crate::room_options::tell;
+use crate::tell::Teller;
 
 pub(crate) fn run(args: JoinArgs) -> Result<(), Failure> {
-    log_to_stderr(args.room.log);
+    log_to_stderr(args.room.log, Level::WARN);
     let mix = if args.speak { Consent::Auto } else { Consent::Never };
-    let mut options = args.room.options(args.speak, args.view || !args.speak, mix)?;
-    options.on_event = Some(Arc::new(tell));
+    let mut options = args.room.guest_options(args.speak, args.view || !args.speak, mix)?;
+    let teller = Teller::new();
+    options.on_event = Some(teller.on_event());
     let invite: Invite = args.invite.parse()?;
     args.stay.check(&args.room)?;
     args.room.check_sources(args.speak)?;
     runtime()?.block_on(async {
         let room = Room::join(&invite, options).await?;
         if args.speak {
-            let index = own_index(&room);
+            let index = own_index(&room).await?;
             room.publish(args.room.source(index)?).await?;
         }
-        stay(room, &args.room, &args.stay).await
+        stay(room, &args.room, &args.stay, &teller).await
     })
 }
 
-/// Our place among those who speak: it decides which file, or which test picture, is ours.
-fn own_index(room: &Room) -> usize {
-    let stage = room.snapshot().stage;
-    let speaking = stage.iter().filter(|member| member.speaks);
-    speaking.take_while(|member| member.peer != room.me()).count()
+/// Our place among all who ever spoke here: it decides which file, or which test picture, is ours.
+async fn own_index(room: &Room) -> anyhow::Result<usize> {
+    let mut snapshots = room.watch();
+    // who was let in is on the stage, if not yet in what we see of it
+    let there = |snapshot: &RoomSnapshot| snapshot.stage.iter().any(|member| member.peer == room.me());
+    let snapshot = snapshots.wait_for(there).await.context("the room is closed")?;
+    let own = snapshot.stage.iter().find(|member| member.peer == room.me());
+    Ok(own.map_or(0, |member| usize::from(member.index)))
 }

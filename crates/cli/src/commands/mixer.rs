@@ -1,30 +1,30 @@
 //! `plenary mixer`: a strong machine that is there to mix.
 
-use std::sync::Arc;
-
 use plenary::{Consent, Invite, Room};
+use tracing::Level;
 
 use super::{log_to_stderr, runtime, stay::stay};
 use crate::args::MixerArgs;
-use crate::room_options::tell;
+use crate::tell::Teller;
 use crate::{Failure, not_yet};
 
 pub(crate) fn run(args: MixerArgs) -> Result<(), Failure> {
     if args.metrics.is_some() {
         return Err(not_yet("--metrics"));
     }
-    log_to_stderr(args.room.log);
+    log_to_stderr(args.room.log, Level::WARN);
     let views = args.stay.record.is_some() || args.stay.snapshot.is_some();
-    let mut options = args.room.options(false, views, Consent::Always)?;
+    let mut options = args.room.guest_options(false, views, Consent::Always)?;
     if args.room.name.is_none() {
         options.name = "mixer".to_owned();
     }
-    options.on_event = Some(Arc::new(tell));
+    let teller = Teller::new();
+    options.on_event = Some(teller.on_event());
     let invite: Invite = args.invite.parse()?;
     args.stay.check(&args.room)?;
     args.room.check_sources(false)?;
     runtime()?.block_on(async {
         let room = Room::join(&invite, options).await?;
-        stay(room, &args.room, &args.stay).await
+        stay(room, &args.room, &args.stay, &teller).await
     })
 }

@@ -11,25 +11,51 @@ pub(crate) mod stay;
 
 use std::io::IsTerminal as _;
 
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::Level;
 use tracing_subscriber::EnvFilter;
 
-/// The stack below is quiet unless it is asked: it logs per packet.
-pub(crate) fn filter(level: Level) -> EnvFilter {
-    let ours = ["plenary", "plenary_proto", "plenary_media", "plenary_rtc", "plenary_signal", "plenary_cli"];
-    let ours = ours.map(|name| format!("{name}={level}")).join(",");
-    EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| EnvFilter::new(format!("error,webrtc=off,rtc=off,{ours}")))
+/// The stack below is quiet unless it is asked: it logs per packet. What was typed counts before `RUST_LOG`, and
+/// that before the default.
+pub(crate) fn filter(typed: Option<Level>, default: Level) -> EnvFilter {
+    let of = |level: Level| {
+        let ours =
+            ["plenary", "plenary_proto", "plenary_media", "plenary_rtc", "plenary_signal", "plenary_cli"];
+        let ours = ours.map(|name| format!("{name}={level}")).join(",");
+        EnvFilter::new(format!("error,webrtc=off,rtc=off,{ours}"))
+    };
+    match typed {
+        Some(level) => of(level),
+        None => EnvFilter::try_from_default_env().unwrap_or_else(|_| of(default)),
+    }
 }
 
 /// Logs to stderr.
-pub(crate) fn log_to_stderr(level: Level) {
+pub(crate) fn log_to_stderr(typed: Option<Level>, default: Level) {
     tracing_subscriber::fmt()
-        .with_env_filter(filter(level))
+        .with_env_filter(filter(typed, default))
         .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr)
         .compact()
         .init();
+}
+
+/// SIGINT and SIGTERM, from the moment they are listened to.
+pub(crate) struct Signals([Signal; 2]);
+
+impl Signals {
+    pub(crate) fn listen() -> std::io::Result<Signals> {
+        Ok(Signals([signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?]))
+    }
+
+    /// Waits until one of them comes.
+    pub(crate) async fn come(&mut self) {
+        let [interrupted, terminated] = &mut self.0;
+        tokio::select! {
+            _ = interrupted.recv() => {}
+            _ = terminated.recv() => {}
+        }
+    }
 }
 
 /// The runtime that everything runs on.

@@ -81,6 +81,11 @@ fn print(probed: &Probed) {
         let rtt = candidate.rtt_ms.map_or("-".to_owned(), |ms| format!("{ms:.1} ms"));
         println!("from {} {:16} {bandwidth}, round trip {rtt}", candidate.peer, candidate.name);
     }
+    if probed.candidates.iter().any(|candidate| candidate.bandwidth_bps.is_some()) {
+        println!(
+            "once a mixer is elected, trains are no faster than what counts: such a figure may be a floor"
+        );
+    }
 }
 
 /// Thread time to compose one picture of four moving tiles.

@@ -1,8 +1,9 @@
 //! `plenary rendezvous`: the signalling server alone.
 
 use plenary_signal::{Rendezvous, RendezvousConfig};
+use tracing::Level;
 
-use super::{log_to_stderr, runtime};
+use super::{Signals, log_to_stderr, runtime};
 use crate::args::RendezvousArgs;
 use crate::{Failure, not_yet};
 
@@ -10,15 +11,11 @@ pub(crate) fn run(args: RendezvousArgs) -> Result<(), Failure> {
     if args.store.is_some() {
         return Err(not_yet("--store"));
     }
-    log_to_stderr(args.log);
+    log_to_stderr(args.log, Level::INFO);
     runtime()?.block_on(async {
         let rendezvous = Rendezvous::bind(args.listen, RendezvousConfig::default())?;
         eprintln!("listening on http://{}", rendezvous.local_addr());
-        let mut terminated = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
-        tokio::select! {
-            interrupted = tokio::signal::ctrl_c() => interrupted?,
-            _ = terminated.recv() => {}
-        }
+        Signals::listen()?.come().await;
         rendezvous.close().await;
         Ok(())
     })

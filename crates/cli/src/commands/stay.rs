@@ -10,8 +10,10 @@ use plenary::media::Picture;
 use plenary::{Pictures, Recording, Room};
 use tokio::sync::watch;
 
+use super::Signals;
 use crate::args::{RoomArgs, StayArgs};
 use crate::demo::report::ViewerReport;
+use crate::tell::Teller;
 use crate::{Failure, json};
 
 /// A picture that somebody keeps the newest of.
@@ -21,47 +23,54 @@ struct Snapshot {
 }
 
 impl StayArgs {
-    /// What is to be written can be: seen before anybody is troubled.
-    pub(crate) fn check(&self, room: &RoomArgs) -> anyhow::Result<()> {
-        let mut files = self.record.iter().chain(&self.snapshot).chain(&room.json);
-        files.try_for_each(|file| json::can_be_made(file))
+    /// What is to be written can be, and is nothing that is played: seen before anybody is troubled.
+    pub(crate) fn check(&self, room: &RoomArgs) -> Result<(), Failure> {
+        let files = self.record.iter().chain(&self.snapshot).chain(room.json_file());
+        for file in files {
+            room.spares_sources(file)?;
+            json::can_be_made(file, None)?;
+        }
+        Ok(())
     }
 }
 
 /// Stays until the duration is over or a signal comes, then leaves politely.
-pub(crate) async fn stay(room: Room, room_args: &RoomArgs, stay: &StayArgs) -> Result<(), Failure> {
+pub(crate) async fn stay(
+    room: Room,
+    room_args: &RoomArgs,
+    stay: &StayArgs,
+    teller: &Teller,
+) -> Result<(), Failure> {
     eprintln!("in the room as {:?}", room.me());
     let recording = stay.record.as_deref().map(|path| room.record(path)).transpose()?;
     let snapshot = stay.snapshot.clone().map(|path| keep_newest(&room, path)).transpose()?;
     wait(stay.duration, &room).await?;
     let viewer = ViewerReport::of(&room, &room.reception());
+    teller.leaves();
     room.leave().await;
-    finish(recording, stay.record.as_deref(), snapshot)?;
+    // one that fails takes nothing from the others
+    let recorded = finish(recording, stay.record.as_deref());
+    let taken = snapshot.map_or(Ok(()), Snapshot::write);
     room.close().await;
-    match &room_args.json {
-        Some(to) => Ok(json::write(to, &viewer)?),
-        None => Ok(()),
-    }
+    let reported = room_args.json.as_ref().map_or(Ok(()), |to| json::write(to, &viewer));
+    Ok(recorded.and(taken).and(reported)?)
 }
 
-fn finish(
-    recording: Option<Recording>,
-    file: Option<&Path>,
-    snapshot: Option<Snapshot>,
-) -> Result<(), Failure> {
-    if let (Some(recording), Some(file)) = (recording, file) {
-        recording.finish()?;
-        if fs::metadata(file).is_ok_and(|file| file.is_file() && file.len() == 0) {
-            fs::remove_file(file)?;
-            eprintln!("nothing came: {} was not written", file.display());
-        }
-    }
-    if let Some(snapshot) = snapshot {
-        let picture = snapshot.newest.borrow().clone();
-        let picture = picture.context("no picture came: no snapshot was written")?;
-        write_png(&snapshot.path, &picture)?;
+fn finish(recording: Option<Recording>, file: Option<&Path>) -> anyhow::Result<()> {
+    if let (Some(recording), Some(file)) = (recording, file)
+        && !recording.finish()?
+    {
+        eprintln!("nothing came: {} was not written", file.display());
     }
     Ok(())
+}
+
+impl Snapshot {
+    fn write(self) -> anyhow::Result<()> {
+        let picture = self.newest.borrow().clone();
+        let picture = picture.context("no picture came: no snapshot was written")?;
+        write_png(&self.path, &picture)
+    }
 }
 
 /// Writes a picture as PNG.
@@ -86,7 +95,7 @@ fn keep_newest(room: &Room, path: PathBuf) -> Result<Snapshot, Failure> {
 
 /// Until the time is over, the room has ended, or the user says so.
 async fn wait(duration: Option<Duration>, room: &Room) -> anyhow::Result<()> {
-    let mut terminated = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+    let mut told_to_end = Signals::listen()?;
     let mut events = room.events();
     let over = async {
         match duration {
@@ -96,9 +105,9 @@ async fn wait(duration: Option<Duration>, room: &Room) -> anyhow::Result<()> {
     };
     let ended = async { while events.next().await.is_some() {} };
     tokio::select! {
-        () = over => Ok(()),
-        () = ended => Ok(()),
-        interrupted = tokio::signal::ctrl_c() => Ok(interrupted?),
-        _ = terminated.recv() => Ok(()),
+        () = over => {}
+        () = ended => {}
+        () = told_to_end.come() => {}
     }
+    Ok(())
 }

@@ -10,8 +10,8 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use plenary::media::{Clock, Picture};
 use plenary::{
-    Consent, HostOptions, Invite, Mode, Options, PeerId, Recording, Room, RoomEvent, RoomSnapshot, Shaper,
-    Tenure,
+    Consent, HostOptions, Invite, Mode, OnEvent, Options, PeerId, Recording, Room, RoomEvent, RoomSnapshot,
+    Shaper, Tenure,
 };
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
@@ -20,6 +20,7 @@ use super::heard::Heard;
 use super::report::{EventReport, Report};
 use crate::Failure;
 use crate::args::DemoArgs;
+use crate::tell::{NOBODY_CONSENTS, Teller};
 
 /// Viewers that join at one time: as many as one machine links in a moment.
 const JOINING_AT_ONCE: usize = 8;
@@ -65,6 +66,7 @@ pub(crate) struct Cast {
     actors: Mutex<Vec<Arc<Actor>>>,
     told: Arc<Mutex<Vec<Told>>>,
     pub(crate) happened: Mutex<Vec<EventReport>>,
+    teller: Arc<Teller>,
     joining: Mutex<Vec<JoinHandle<()>>>,
     failed: Mutex<Vec<String>>,
     next: [AtomicUsize; 2],
@@ -81,9 +83,14 @@ impl Cast {
         let clock = Clock::start();
         let told: Arc<Mutex<Vec<Told>>> = Arc::default();
         let cpu_before_s = super::report::cpu_s();
+        let teller = Teller::new();
         let mut options = options(&args, Part::Speaker(0), clock, bench);
         let log = told.clone();
-        options.on_event = Some(Arc::new(move |event| log.lock().push((clock.now_us(), event.clone()))));
+        let trouble = on_trouble(&teller);
+        options.on_event = Some(Arc::new(move |event| {
+            log.lock().push((clock.now_us(), event.clone()));
+            trouble(event);
+        }));
         let shaper = options.shaper.clone();
         let host = HostOptions {
             listen: args.room.network.listen.or(Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))),
@@ -104,6 +111,7 @@ impl Cast {
             created_us,
             actors: Mutex::default(),
             told,
+            teller,
             happened: Mutex::default(),
             joining: Mutex::default(),
             failed: Mutex::default(),
@@ -133,14 +141,17 @@ impl Cast {
         Ok(cast)
     }
 
-    /// One more speaker or viewer.
-    pub(crate) async fn add(&self, speaker: bool) {
+    /// One more speaker or viewer; `None` when it could not join.
+    pub(crate) async fn add(&self, speaker: bool) -> Option<PeerId> {
         let index = self.next[usize::from(!speaker)].fetch_add(1, Ordering::Relaxed);
-        self.join(if speaker { Part::Speaker(index) } else { Part::Viewer(index) }).await;
+        let part = if speaker { Part::Speaker(index) } else { Part::Viewer(index) };
+        self.join(part).await;
+        self.actors().iter().find(|actor| actor.part == part).map(|actor| actor.room.me())
     }
 
     async fn join(&self, part: Part) {
-        let options = options(&self.args, part, self.clock, self.bench);
+        let mut options = options(&self.args, part, self.clock, self.bench);
+        options.on_event = Some(on_trouble(&self.teller));
         let shaper = options.shaper.clone();
         let joined = match Room::join(&self.invite, options).await {
             Ok(room) => self.enter(part, room, shaper).await,
@@ -255,11 +266,12 @@ impl Cast {
         let fed = viewers.iter().filter(|actor| actor.room.snapshot().parent.is_some()).count();
         let depth = viewers.iter().filter_map(|actor| actor.room.snapshot().depth).max().unwrap_or(0);
         let mixer = match host.mode {
-            Mode::Mesh => "none".to_owned(),
-            _ => host.mixers.iter().map(|peer| format!("{peer:?}")).collect::<Vec<_>>().join(" "),
+            Mode::Mesh => "mixer none".to_owned(),
+            _ if nobody_consents(&host) => NOBODY_CONSENTS.to_owned(),
+            _ => host.mixers.iter().fold("mixer".to_owned(), |line, peer| format!("{line} {peer:?}")),
         };
         format!(
-            "{:3} s  {:12}  term {}  mixer {mixer}  {} peers  viewers fed {fed}/{}  depth {depth}",
+            "{:3} s  {:12}  term {}  {mixer}  {} peers  viewers fed {fed}/{}  depth {depth}",
             elapsed.as_secs(),
             super::report::mode_word(host.mode),
             host.rank,
@@ -329,12 +341,31 @@ impl Cast {
     }
 }
 
+/// The room needs a mixer, and nobody on its stage would be one.
+pub(crate) fn nobody_consents(room: &RoomSnapshot) -> bool {
+    room.mode != Mode::Mesh && room.stage.iter().all(|member| !member.mixes)
+}
+
+/// Of what anybody's links have trouble with, one line is enough.
+fn on_trouble(teller: &Arc<Teller>) -> OnEvent {
+    let teller = teller.clone();
+    Arc::new(move |event| {
+        if matches!(event, RoomEvent::LinkTrouble(_))
+            && let Some(line) = teller.line(event)
+        {
+            tracing::warn!("{line}");
+            eprintln!("{line}");
+        }
+    })
+}
+
 fn options(args: &DemoArgs, part: Part, clock: Clock, bench: (u32, u32)) -> Options {
     let (name, speaks, views) = match part {
         Part::Speaker(index) => (format!("Speaker {index}"), true, true),
         Part::Candidate(index) => (format!("Candidate {index}"), false, false),
         Part::Viewer(index) => (format!("Viewer {index}"), false, true),
     };
+    let own_name = args.room.name.clone().filter(|_| part == Part::Speaker(0));
     let mix = match part {
         Part::Candidate(_) => Consent::Always,
         Part::Speaker(_) if args.candidates == 0 => args.room.mix.map_or(Consent::Auto, Consent::from),
@@ -364,6 +395,6 @@ fn options(args: &DemoArgs, part: Part, clock: Clock, bench: (u32, u32)) -> Opti
         clock,
         seed,
         keep_frame_log: true,
-        ..Options::viewer(&name)
+        ..Options::viewer(&own_name.unwrap_or(name))
     }
 }

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use plenary::Mode;
+
 use super::cast::{Actor, Cast, Part};
 use super::report::EventReport;
 use crate::units::What;
@@ -23,9 +25,10 @@ pub(crate) async fn happen(cast: &Arc<Cast>, what: What) {
     let affected = target.as_ref().map(|target| affected(cast, what, target)).unwrap_or_default();
     let peer = target.as_ref().map(|target| target.room.me());
     if target.is_none() && !adds {
-        tracing::warn!("{}: there is none", what.text());
+        tracing::warn!("{}: there was none", what.text());
     }
-    cast.happened.lock().push(EventReport::new(what.text(), at_us, peer, affected));
+    let happened = EventReport::new(what, at_us, peer, affected);
+    cast.happened.lock().push(happened);
     match (what, target) {
         (What::KillMixer | What::KillRelay | What::KillSpeaker, Some(target)) => {
             target.shaper.kill();
@@ -47,14 +50,20 @@ pub(crate) async fn happen(cast: &Arc<Cast>, what: What) {
                 *leaving.left.lock() = true;
             });
         }
-        (What::AddSpeaker, _) => cast.add(true).await,
-        (What::AddViewer, _) => cast.add(false).await,
+        (What::AddSpeaker | What::AddViewer, _) => {
+            let added = cast.add(what == What::AddSpeaker).await;
+            // things happen one after the other: it is the last still
+            cast.happened.lock().last_mut().into_iter().for_each(|event| event.came(added));
+        }
         (_, None) => {}
     }
 }
 
+/// The lead, where anybody mixes: in a mesh nobody does, whoever the roster names.
 fn mixer(cast: &Cast) -> Option<Arc<Actor>> {
-    cast.host().mixers.first().and_then(|mixer| cast.present_peer(mixer))
+    let host = cast.host();
+    let mixer = host.mixers.first().filter(|_| host.mode != Mode::Mesh)?;
+    cast.present_peer(mixer)
 }
 
 /// The viewer with the most children, if any viewer has some.

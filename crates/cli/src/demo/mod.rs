@@ -4,12 +4,16 @@
 //! its clock. What a flag kills is killed by its link shaper: its tasks run on and nobody is told.
 
 mod cast;
+mod folder;
 mod happen;
 mod heard;
+mod program;
 pub(crate) mod report;
 mod svg;
 
+use std::collections::hash_map::RandomState;
 use std::fs;
+use std::hash::BuildHasher as _;
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,9 +22,10 @@ use std::time::Duration;
 use anyhow::Context as _;
 use plenary::media::{BuiltinCodecs, Picture, codec_bench};
 use tokio::time::{Instant, sleep_until};
+use tracing::Level;
 
 use crate::args::DemoArgs;
-use crate::commands::{filter, runtime, stay::write_png};
+use crate::commands::{Signals, filter, runtime, stay::write_png};
 use crate::units::What;
 use crate::{Failure, json, not_yet, usage};
 use cast::Cast;
@@ -32,13 +37,23 @@ const DECODE_BEFORE_PICTURE: Duration = Duration::from_millis(2_500);
 /// Without `--record-all`, recordings of so many viewers are kept.
 const RECORDINGS_KEPT: usize = 3;
 
-pub(crate) fn run(args: DemoArgs) -> Result<(), Failure> {
+pub(crate) fn run(mut args: DemoArgs) -> Result<(), Failure> {
     check(&args)?;
-    args.room.json.iter().try_for_each(|file| json::can_be_made(file))?;
+    args.room.seed.get_or_insert_with(any_seed);
     let out = args.room.out.clone().unwrap_or_else(|| PathBuf::from("out"));
-    fs::create_dir_all(&out).with_context(|| format!("cannot make {}", out.display()))?;
+    if let Some(file) = args.room.json_file() {
+        args.room.spares_sources(file)?;
+        json::can_be_made(file, Some(&out))?;
+    }
+    folder::prepare(&out, &args.room)?;
     log_to(&out.join("log.txt"), args.room.log)?;
     runtime()?.block_on(play(args, out))
+}
+
+/// Short enough to be typed again.
+fn any_seed() -> u64 {
+    let unlike_any_other = RandomState::new().hash_one(std::process::id());
+    unlike_any_other % 1_000_000_000
 }
 
 /// What can be seen to be wrong before anything begins.
@@ -52,7 +67,7 @@ fn check(args: &DemoArgs) -> Result<(), Failure> {
     if args.processes {
         return Err(not_yet("--processes"));
     }
-    let mixers = u16::from(args.room.mixers);
+    let mixers = u16::from(args.room.mixers());
     if mixers > args.candidates.max(1) {
         return Err(usage(format!("--mixers {mixers}: there are only {} candidates", args.candidates)));
     }
@@ -70,11 +85,10 @@ fn check(args: &DemoArgs) -> Result<(), Failure> {
     args.room.check_sources(true)
 }
 
-fn log_to(file: &Path, level: tracing::Level) -> anyhow::Result<()> {
+fn log_to(file: &Path, level: Option<Level>) -> anyhow::Result<()> {
     let log = fs::File::create(file).with_context(|| format!("cannot write {}", file.display()))?;
-    let level = level.max(tracing::Level::INFO);
     tracing_subscriber::fmt()
-        .with_env_filter(filter(level))
+        .with_env_filter(filter(level, Level::INFO))
         .with_ansi(false)
         .with_writer(Arc::new(log))
         .init();
@@ -82,11 +96,12 @@ fn log_to(file: &Path, level: tracing::Level) -> anyhow::Result<()> {
 }
 
 async fn play(args: DemoArgs, out: PathBuf) -> Result<(), Failure> {
+    let told_to_end = Signals::listen()?;
     let bench = codec_bench(&BuiltinCodecs::default(), Duration::from_millis(300))?;
     let cast = Cast::assemble(args, out.clone(), (bench.encode_us, bench.decode_us)).await?;
-    let picture = perform(&cast).await;
+    let picture = perform(&cast, told_to_end).await;
     let report = cast.finish().await?;
-    report.write(&out, cast.args())?;
+    report.write(&out)?;
     if let Some(picture) = picture {
         write_png(&out.join("program.png"), &picture)?;
     }
@@ -99,8 +114,8 @@ async fn play(args: DemoArgs, out: PathBuf) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Lets time pass and things happen; gives the picture.
-async fn perform(cast: &Arc<Cast>) -> Option<Arc<Picture>> {
+/// Lets time pass and things happen, until the end or a signal; gives the picture.
+async fn perform(cast: &Arc<Cast>, mut told_to_end: Signals) -> Option<Arc<Picture>> {
     let end = cast.created + cast.args().duration;
     let picture_at = (end - PICTURE_BEFORE_END).max(cast.created);
     let mut happenings = cast.args().at.clone();
@@ -124,9 +139,16 @@ async fn perform(cast: &Arc<Cast>) -> Option<Arc<Picture>> {
             }
         })
     };
-    sleep_until((picture_at - DECODE_BEFORE_PICTURE).max(cast.created)).await;
-    let picture = cast.decode_until(picture_at).await;
-    sleep_until(end).await;
+    let in_time = async {
+        sleep_until((picture_at - DECODE_BEFORE_PICTURE).max(cast.created)).await;
+        let picture = cast.decode_until(picture_at).await;
+        sleep_until(end).await;
+        picture
+    };
+    let picture = tokio::select! {
+        picture = in_time => picture,
+        () = told_to_end.come() => cast.decode_until(Instant::now() + DECODE_BEFORE_PICTURE).await,
+    };
     script.abort();
     progress.abort();
     picture

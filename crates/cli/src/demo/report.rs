@@ -1,21 +1,21 @@
 //! The report of a demo: what docs and checks call by these names.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
 
 use plenary::{ElectionReason, FrameSeen, Mode, PeerId, ReceptionStats, Room, RoomEvent, Spread, Tenure};
 use serde::Serialize;
 
-use super::cast::{Actor, Cast, Part, Told};
+use super::cast::{Actor, Cast, Part, Told, nobody_consents};
+use super::program::{self, END_US, Resumed, Ticks};
 use super::svg;
-use crate::args::DemoArgs;
 use crate::json::{self, round};
+use crate::tell::NOBODY_CONSENTS;
+use crate::units::What;
 
-/// Pictures made this shortly before the end may still be on their way: they don't count.
-const END_US: u64 = 500_000;
-/// A wait after something happened belongs to it for this long.
-const AFTERMATH_US: u64 = 10_000_000;
+/// Logs of pictures end after half an hour, by [`Options::keep_frame_log`](plenary::Options::keep_frame_log).
+const LOGGED_US: u64 = 1_800_000_000;
 
 /// A peer's name in reports: the first eight bytes of its id.
 pub(crate) fn short(peer: &PeerId) -> String {
@@ -143,7 +143,7 @@ impl ViewerReport {
             frames_received: reception.frames_received,
             frames_late: reception.frames_late,
             longest_video_gap_ms: came.then(|| round(reception.longest_video_gap_ms)),
-            longest_audio_gap_ms: came.then(|| round(reception.longest_audio_gap_ms)),
+            longest_audio_gap_ms: reception.longest_audio_gap_ms.map(round),
             latency_ms: reception.latency.map(P50P95::from),
             av_skew_ms: reception.av_skew.map(P50P95::from),
             reparented: snapshot.reparented,
@@ -159,13 +159,6 @@ pub(crate) struct TreeReport {
     bytes_ideal: u64,
 }
 
-#[derive(Clone, Copy, Debug, Serialize)]
-struct Resumed {
-    p50: f64,
-    p95: f64,
-    max: f64,
-}
-
 /// Something that happened.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct EventReport {
@@ -173,7 +166,11 @@ pub(crate) struct EventReport {
     what: &'static str,
     peer: Option<String>,
     viewers_affected: usize,
+    /// Of those that are still there at the end.
+    viewers_not_resumed: usize,
     resumed_ms: Option<Resumed>,
+    #[serde(skip)]
+    kind: What,
     #[serde(skip)]
     at_us: u64,
     #[serde(skip)]
@@ -182,20 +179,52 @@ pub(crate) struct EventReport {
 
 impl EventReport {
     /// What happened at a time of the clock, to whom, and which viewers it cut off.
-    pub(crate) fn new(
-        what: &'static str,
-        at_us: u64,
-        peer: Option<PeerId>,
-        affected: Vec<usize>,
-    ) -> EventReport {
+    pub(crate) fn new(kind: What, at_us: u64, peer: Option<PeerId>, affected: Vec<usize>) -> EventReport {
         EventReport {
             at_ms: 0.0,
-            what,
+            what: kind.text(),
             peer: peer.as_ref().map(short),
             viewers_affected: affected.len(),
+            viewers_not_resumed: 0,
             resumed_ms: None,
+            kind,
             at_us,
             affected,
+        }
+    }
+
+    /// Who was added, once it has joined.
+    pub(crate) fn came(&mut self, peer: Option<PeerId>) {
+        self.peer = peer.as_ref().map(short);
+    }
+
+    /// How long the viewers that it cut off waited for their next picture.
+    fn judge(&mut self, figures: &[Figures], next_at_us: Option<u64>, end_us: u64) {
+        let mut waits_us = Vec::new();
+        for one in figures.iter().filter(|one| one.gone_us.is_none()) {
+            if viewer_index(one.part).is_some_and(|index| self.affected.contains(&index)) {
+                let arrivals = one.reception.log.iter().map(|frame| frame.at_us);
+                waits_us.push(program::wait_us(arrivals, self.at_us, next_at_us, end_us));
+            }
+        }
+        self.viewers_not_resumed = waits_us.iter().filter(|wait_us| wait_us.is_none()).count();
+        self.resumed_ms = Resumed::of_us(waits_us.into_iter().flatten().collect());
+    }
+
+    /// What came of it, for a person.
+    fn outcome(&self) -> String {
+        let again = self.resumed_ms.map(|Resumed { p50, p95, max }| {
+            format!("program again after {p50:.0} ms (p50), {p95:.0} ms (p95), {max:.0} ms (worst)")
+        });
+        let (lost, affected) = (self.viewers_not_resumed, self.viewers_affected);
+        let never = (lost > 0).then(|| format!("never again at {lost} of {affected} viewers"));
+        match (self.kind, &self.peer) {
+            (What::AddSpeaker | What::AddViewer, Some(peer)) => format!("{peer} came"),
+            (What::AddSpeaker | What::AddViewer, None) => "nobody came".to_owned(),
+            (_, None) => "there was none".to_owned(),
+            _ if affected == 0 => "no viewer affected".to_owned(),
+            _ if again.is_none() && never.is_none() => format!("none of {affected} viewers affected stayed"),
+            _ => again.into_iter().chain(never).collect::<Vec<_>>().join("; "),
         }
     }
 }
@@ -222,6 +251,9 @@ pub(crate) struct Report {
     tree: TreeReport,
     events: Vec<EventReport>,
     process: ProcessReport,
+    /// What there was of a program, in words, if that is not all of it.
+    #[serde(skip)]
+    no_program: Option<String>,
 }
 
 /// What one actor's figures are made of, all taken at the same time.
@@ -257,6 +289,19 @@ impl Figures {
     }
 }
 
+impl Figures {
+    /// Its pictures counted by the mixers' turns; in a mesh, where there are none, its own count stays.
+    fn counted(&self, ticks: &Ticks, all: bool) -> ViewerReport {
+        let captured_us = self.reception.log.iter().map(|frame| frame.captured_us);
+        let counted = if ticks.is_empty() { None } else { ticks.count(captured_us, all) };
+        let mut viewer = self.viewer.clone();
+        if let Some((expected, received)) = counted {
+            (viewer.frames_expected, viewer.frames_received) = (expected, received);
+        }
+        viewer
+    }
+}
+
 impl Report {
     /// Takes everyone's figures.
     pub(crate) async fn of(cast: &Cast) -> anyhow::Result<Report> {
@@ -267,12 +312,11 @@ impl Report {
         for actor in &actors {
             figures.push(Figures::of(actor).await);
         }
-        let fps = u64::from(cast.args().room.program.fps);
-        let ticks = Ticks::of(&figures, fps, end_us);
+        let ticks = ticks(&figures, u64::from(cast.args().room.program().fps), cast.created_us, end_us);
         let mut viewers = Vec::new();
         for one in figures.iter().filter(|one| one.gone_us.is_none()) {
             if let Part::Viewer(index) = one.part {
-                viewers.push(ticks.counted(ViewerReport { index, ..one.viewer.clone() }, &one.reception));
+                viewers.push(ViewerReport { index, ..one.counted(&ticks, true) });
             }
         }
         let indexes: Vec<usize> = figures.iter().filter_map(|one| speaker_index(one.part)).collect();
@@ -287,21 +331,32 @@ impl Report {
                 sent_frames: actor.room.pictures_sent(),
                 video_streams_sent: actor.room.picture_targets_most(),
                 heard_self_db,
-                received: ticks.counted(one.viewer.clone(), &one.reception),
+                received: one.counted(&ticks, false),
             });
         }
         let mut events = cast.happened.lock().clone();
-        for event in &mut events {
+        let next_at_us: Vec<_> = events.iter().skip(1).map(|next| Some(next.at_us)).chain([None]).collect();
+        for (event, next_at_us) in events.iter_mut().zip(next_at_us) {
             event.at_ms = cast.ms(event.at_us);
-            event.resumed_ms = resumed(event, &figures, end_us);
+            event.judge(&figures, next_at_us, end_us);
         }
         let children = |one: &Figures| {
             figures.iter().filter(|child| child.viewer.parent == Some(short(&one.peer))).count()
         };
+        let no_program = if nobody_consents(&cast.host()) {
+            Some(NOBODY_CONSENTS.to_owned())
+        } else if viewers.is_empty() {
+            None
+        } else if ticks.is_empty() {
+            Some("there was no program".to_owned())
+        } else {
+            (ticks.without_s() > 0.0).then(|| format!("there was no program for {:.1} s", ticks.without_s()))
+        };
         Ok(Report {
             version: env!("CARGO_PKG_VERSION"),
             seed: cast.args().room.seed,
-            duration_s: cast.args().duration.as_secs_f64(),
+            // a signal may have ended it sooner
+            duration_s: cast.args().duration.as_secs_f64().min(cast.ms(end_us) / 1000.0),
             modes: modes(&told, cast),
             elections: elections(&told, cast),
             takeovers: takeovers(&told, cast),
@@ -325,6 +380,7 @@ impl Report {
             viewers,
             events,
             process: ProcessReport { cpu_s: round(cpu_s), rss_mib: round(rss_mib()) },
+            no_program,
         })
     }
 
@@ -333,7 +389,7 @@ impl Report {
     }
 
     /// Writes the report and the picture of the tree.
-    pub(crate) fn write(&self, out: &Path, _args: &DemoArgs) -> anyhow::Result<()> {
+    pub(crate) fn write(&self, out: &Path) -> anyhow::Result<()> {
         json::write(&out.join("report.json"), self)?;
         let edges = self.viewers.iter().map(|viewer| (viewer.peer.clone(), viewer.parent.clone()));
         std::fs::write(out.join("tree.svg"), svg::tree(&edges.collect::<Vec<_>>()))?;
@@ -358,14 +414,10 @@ impl Report {
             );
         }
         for event in &self.events {
-            let resumed = match &event.resumed_ms {
-                Some(resumed) => format!(
-                    "program again after {:.0} ms (p50), {:.0} ms (p95), {:.0} ms (worst)",
-                    resumed.p50, resumed.p95, resumed.max
-                ),
-                None => "no viewer affected".to_owned(),
-            };
-            let _ = writeln!(text, "{:.1} s {}: {resumed}", event.at_ms / 1000.0, event.what);
+            let _ = writeln!(text, "{:.1} s {}: {}", event.at_ms / 1000.0, event.what, event.outcome());
+        }
+        if let Some(line) = &self.no_program {
+            let _ = writeln!(text, "{line}");
         }
         let share =
             |viewer: &ViewerReport| viewer.frames_received as f64 / viewer.frames_expected.max(1) as f64;
@@ -381,65 +433,27 @@ impl Report {
             );
         }
         let cores = self.process.cpu_s / self.duration_s;
-        let _ = writeln!(text, "{cores:.2} cores, {:.0} MiB", self.process.rss_mib);
+        let _ = write!(text, "{cores:.2} cores, {:.0} MiB", self.process.rss_mib);
+        let _ = writeln!(text, "{}", self.seed.map(|seed| format!(", seed {seed}")).unwrap_or_default());
         text
     }
 }
 
-/// The program as a line of turns: every picture that a living mixer made, whoever made it.
-struct Ticks {
-    made: BTreeSet<u64>,
-    fps: u64,
+/// The pictures that mixers made while they lived.
+fn ticks(figures: &[Figures], fps: u64, created_us: u64, end_us: u64) -> Ticks {
+    let end_us = end_us.min(created_us + LOGGED_US);
+    let made = figures.iter().flat_map(|one| {
+        let until_us = one.gone_us.unwrap_or(u64::MAX).min(end_us.saturating_sub(END_US));
+        one.made.iter().filter(move |frame| frame.at_us < until_us)
+    });
+    Ticks::of(made.map(|frame| frame.captured_us), fps, end_us)
 }
 
-impl Ticks {
-    fn of(figures: &[Figures], fps: u64, end_us: u64) -> Ticks {
-        let made = figures.iter().flat_map(|one| {
-            let until_us = one.gone_us.unwrap_or(u64::MAX).min(end_us.saturating_sub(END_US));
-            one.made.iter().filter(move |frame| frame.at_us < until_us)
-        });
-        Ticks { made: made.map(|frame| tick(frame.captured_us, fps)).collect(), fps }
+fn viewer_index(part: Part) -> Option<usize> {
+    match part {
+        Part::Viewer(index) => Some(index),
+        _ => None,
     }
-
-    /// Counts a viewer's pictures by the mixers' turns; in a mesh, where there are none, its own count stays.
-    fn counted(&self, viewer: ViewerReport, reception: &ReceptionStats) -> ViewerReport {
-        let Some(first) = reception.log.first().filter(|_| !self.made.is_empty()) else { return viewer };
-        let first = tick(first.captured_us, self.fps);
-        let seen: BTreeSet<u64> =
-            reception.log.iter().map(|frame| tick(frame.captured_us, self.fps)).collect();
-        let expected: Vec<_> = self.made.range(first..).collect();
-        ViewerReport {
-            frames_expected: expected.len() as u64,
-            frames_received: expected.iter().filter(|tick| seen.contains(tick)).count() as u64,
-            ..viewer
-        }
-    }
-}
-
-/// Which turn of the program a capture time is; mixers of one machine make the same turns.
-fn tick(captured_us: u64, fps: u64) -> u64 {
-    (captured_us * fps + 500_000) / 1_000_000
-}
-
-/// How long the viewers that an event cut off waited for their next picture.
-fn resumed(event: &EventReport, figures: &[Figures], end_us: u64) -> Option<Resumed> {
-    let mut waits: Vec<f64> = Vec::new();
-    for one in figures.iter().filter(|one| one.gone_us.is_none()) {
-        let Part::Viewer(index) = one.part else { continue };
-        if !event.affected.contains(&index) {
-            continue;
-        }
-        // the log goes on while figures are taken
-        let arrivals = one.reception.log.iter().map(|frame| frame.at_us).filter(|at_us| *at_us < end_us);
-        let mut arrivals: Vec<u64> = arrivals.chain([end_us]).collect();
-        arrivals.sort_unstable();
-        let after =
-            arrivals.windows(2).filter(|pair| pair[1] > event.at_us && pair[0] < event.at_us + AFTERMATH_US);
-        waits.extend(after.map(|pair| (pair[1] - pair[0]) as f64 / 1000.0).reduce(f64::max));
-    }
-    waits.sort_by(f64::total_cmp);
-    let at = |percent: usize| waits.get((waits.len().checked_sub(1)?) * percent / 100).copied().map(round);
-    Some(Resumed { p50: at(50)?, p95: at(95)?, max: at(100)? })
 }
 
 fn speaker_index(part: Part) -> Option<usize> {

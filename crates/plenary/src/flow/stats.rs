@@ -71,10 +71,10 @@ pub struct ReceptionStats {
     pub frames_expected: u64,
     /// Pictures that came over a second after their capture.
     pub frames_late: u64,
-    /// Longest wait between pictures.
+    /// Longest wait between pictures, one that still lasts included.
     pub longest_video_gap_ms: f64,
-    /// Longest wait between packets of sound.
-    pub longest_audio_gap_ms: f64,
+    /// Longest wait between packets of sound, one that still lasts included; `None` before the first.
+    pub longest_audio_gap_ms: Option<f64>,
     /// From capture to hand-over; right when the clocks of maker and viewer agree.
     pub latency: Option<Spread>,
     /// How much later than its sound a picture is handed over, either way.
@@ -166,12 +166,14 @@ impl Reception {
     }
 
     fn sound(&mut self, frame: &Frame, now_us: u64) {
-        if let Some(at_us) = self.sound_at_us {
-            let gap_ms = now_us.saturating_sub(at_us) as f64 / 1000.0;
-            self.stats.longest_audio_gap_ms = self.stats.longest_audio_gap_ms.max(gap_ms);
-        }
+        self.stats.longest_audio_gap_ms = self.longest_audio_gap_ms(now_us);
         self.sound_at_us = Some(now_us);
         self.sound_latency_us = Some((now_us, now_us as i64 - frame.identity.captured_us as i64));
+    }
+
+    fn longest_audio_gap_ms(&self, now_us: u64) -> Option<f64> {
+        let gap_ms = now_us.saturating_sub(self.sound_at_us?) as f64 / 1000.0;
+        Some(self.stats.longest_audio_gap_ms.unwrap_or(0.0).max(gap_ms))
     }
 
     /// The counts so far; a wait that lasts is counted up to now.
@@ -183,6 +185,33 @@ impl Reception {
             let waiting_ms = now_us.saturating_sub(at_us) as f64 / 1000.0;
             stats.longest_video_gap_ms = stats.longest_video_gap_ms.max(waiting_ms);
         }
+        stats.longest_audio_gap_ms = self.longest_audio_gap_ms(now_us);
         stats
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    #[test]
+    fn a_gap_that_lasts_is_counted_and_what_never_came_has_none() {
+        let mut reception = Reception::new(0, false);
+        assert_eq!(reception.stats(5_000_000).longest_audio_gap_ms, None);
+        for (number, at_us) in [(1, 1_000_000), (2, 1_020_000), (3, 1_100_000)] {
+            let stream = StreamId([1; 8]);
+            let identity =
+                FrameIdentity { stream, number, captured_us: at_us, temporal: 0, key: true, epoch: 0 };
+            for kind in [MediaKind::Video, MediaKind::Sound] {
+                reception.frame(&Frame { kind, identity, data: Bytes::from_static(&[0xfc]) }, at_us);
+            }
+        }
+        for (now_us, longest_ms) in [(1_110_000, 80.0), (3_100_000, 2000.0)] {
+            let stats = reception.stats(now_us);
+            assert_eq!(stats.longest_audio_gap_ms, Some(longest_ms));
+            assert_eq!(stats.longest_video_gap_ms, longest_ms);
+        }
     }
 }

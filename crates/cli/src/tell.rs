@@ -1,0 +1,90 @@
+//! What a person is told of a room while it goes on.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use plenary::{OnEvent, RoomEvent};
+
+use crate::demo::report::mode_word;
+
+/// What stands where a mixer's name would, when there can be none.
+pub(crate) const NOBODY_CONSENTS: &str = "no mixer: nobody consents";
+
+/// Tells it on stderr, one line each.
+#[derive(Debug, Default)]
+pub(crate) struct Teller {
+    leaving: AtomicBool,
+    /// Links are tried again and again; for want of ports they fail each time.
+    trouble_told: AtomicBool,
+}
+
+impl Teller {
+    pub(crate) fn new() -> Arc<Teller> {
+        Arc::default()
+    }
+
+    /// What a room calls with each event.
+    pub(crate) fn on_event(self: &Arc<Teller>) -> OnEvent {
+        let teller = self.clone();
+        Arc::new(move |event| {
+            if let Some(line) = teller.line(event) {
+                eprintln!("{line}");
+            }
+        })
+    }
+
+    /// From now on it is no news that nobody feeds us.
+    pub(crate) fn leaves(&self) {
+        self.leaving.store(true, Ordering::Relaxed);
+    }
+
+    /// What is said of an event, if it is worth a line.
+    pub(crate) fn line(&self, event: &RoomEvent) -> Option<String> {
+        Some(match event {
+            RoomEvent::Rendezvous { up: false, why: Some(why) } => format!("rendezvous: {why}"),
+            RoomEvent::Waiting { tries } => format!("waiting for the host (asked {} times)", tries + 1),
+            RoomEvent::Mode(mode) => format!("mode: {}", mode_word(*mode)),
+            RoomEvent::Parent(Some(parent)) => format!("fed by {parent:?}"),
+            RoomEvent::Parent(None) if !self.leaving.load(Ordering::Relaxed) => {
+                "fed by nobody: looking for another".to_owned()
+            }
+            RoomEvent::NoMixer => format!("{NOBODY_CONSENTS} to mix, so there is no program"),
+            RoomEvent::Elected { term, mixers, standbys, signatures, roster, .. } => {
+                format!(
+                    "term {term}: mixers {mixers:?}, standbys {standbys:?} ({signatures} of {roster} signed)"
+                )
+            }
+            RoomEvent::TakenOver { rank, peer, polite } => {
+                let why = if *polite { "the mixer left" } else { "the mixer fell silent" };
+                format!("{peer:?} takes over as {rank}: {why}")
+            }
+            RoomEvent::PeerMisbehaved { peer, dropped: true, .. } => {
+                format!("{peer:?} broke the rules: dropped")
+            }
+            RoomEvent::LinkTrouble(why) if !self.trouble_told.swap(true, Ordering::Relaxed) => {
+                format!("a link could not be made: {why}; others may follow")
+            }
+            _ => return None,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_leaves_does_not_look_for_another_parent() {
+        let teller = Teller::new();
+        assert!(teller.line(&RoomEvent::Parent(None)).is_some());
+        teller.leaves();
+        assert_eq!(teller.line(&RoomEvent::Parent(None)), None);
+    }
+
+    #[test]
+    fn that_links_cannot_be_made_is_told_once() {
+        let teller = Teller::new();
+        let lines = (0..3).filter_map(|_| teller.line(&RoomEvent::LinkTrouble("no free port".to_owned())));
+        assert_eq!(lines.collect::<Vec<_>>(), ["a link could not be made: no free port; others may follow"]);
+    }
+}
