@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use anyhow::Context as _;
 use plenary::media::codec::{Codecs as _, VideoFormat};
 use plenary::media::compose::{Composer, Tile, grid};
 use plenary::media::source::{Source as _, TestSource};
@@ -122,7 +123,11 @@ async fn measure(invite: &Invite, password: Option<String>) -> Result<Vec<Candid
     let mut options = Options::viewer("probe");
     (options.views, options.password) = (false, password);
     let room = Room::join(invite, options).await?;
-    let stage = room.snapshot().stage;
+    // whoever is let in gets the roster, if not at once
+    let mut snapshots = room.watch();
+    let seen = tokio::time::timeout(MEASURE_MAX, snapshots.wait_for(|snapshot| snapshot.epoch > 0)).await;
+    let stage =
+        seen.context("the host did not say who is there")?.context("the room is closed")?.stage.clone();
     let mut measured = Vec::new();
     for member in stage.iter().filter(|member| member.mixes && !member.away) {
         let mut events = room.events();

@@ -10,6 +10,8 @@ use crate::json::round;
 pub(super) const END_US: u64 = 500_000;
 /// A wait after something happened belongs to it for this long.
 const AFTERMATH_US: u64 = 10_000_000;
+/// What was on its way when something happened has arrived after this long (guess).
+const ON_THE_WAY_US: u64 = 1_000_000;
 /// So long without a picture made, there is no program; a take-over is over sooner.
 const NO_PROGRAM_US: u64 = 1_000_000;
 /// Who has waited no longer than this at the end isn't cut off: eight pictures' time.
@@ -98,7 +100,7 @@ pub(super) fn wait_us(
     let mut arrivals: Vec<u64> = arrivals.filter(|arrived_us| *arrived_us < end_us).collect();
     arrivals.sort_unstable();
     let last_us = *arrivals.last()?;
-    let until_us = next_at_us.unwrap_or(u64::MAX).min(at_us + AFTERMATH_US);
+    let until_us = next_at_us.unwrap_or(u64::MAX).clamp(at_us + ON_THE_WAY_US, at_us + AFTERMATH_US);
     let waits = arrivals.windows(2).filter(|pair| pair[1] > at_us && pair[0] < until_us);
     let longest_us = waits.map(|pair| pair[1] - pair[0]).max();
     let waiting_us = end_us - last_us;
@@ -132,6 +134,7 @@ mod tests {
                 None,
                 Some(12_033_000),
             ),
+            ("two things at once", pictures(S, 5 * S + S / 5).collect(), 5 * S, Some(5 * S + 1_000), None),
             ("never any", Vec::new(), 5 * S, None, None),
         ] {
             let waited: Option<u64> = wait_us(Vec::into_iter(arrivals), at, next_at, end);

@@ -343,14 +343,11 @@ impl Report {
         let children = |one: &Figures| {
             figures.iter().filter(|child| child.viewer.parent == Some(short(&one.peer))).count()
         };
-        let no_program = if nobody_consents(&cast.host()) {
-            Some(NOBODY_CONSENTS.to_owned())
-        } else if viewers.is_empty() {
-            None
-        } else if ticks.is_empty() {
-            Some("there was no program".to_owned())
-        } else {
-            (ticks.without_s() > 0.0).then(|| format!("there was no program for {:.1} s", ticks.without_s()))
+        let no_program = match ticks.without_s() {
+            _ if ticks.is_empty() && nobody_consents(&cast.host()) => Some(NOBODY_CONSENTS.to_owned()),
+            _ if viewers.is_empty() => None,
+            _ if ticks.is_empty() => Some("there was no program".to_owned()),
+            without_s => (without_s > 0.0).then(|| format!("there was no program for {without_s:.1} s")),
         };
         Ok(Report {
             version: env!("CARGO_PKG_VERSION"),
