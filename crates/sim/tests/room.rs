@@ -94,6 +94,7 @@ fn a_mixer_that_only_stood_still_is_missed_for_a_moment_and_then_all_agree_on_on
             let mut world = run(plan(4, 3, 12), seed, 10);
             let (host, mixer) = (world.planned(0), world.mixers()[0]);
             world.stall(mixer, stall_ms * MS);
+            let stalled = world.now();
             world.run_for(15 * SECOND);
             let told = |wanted: fn(&Event) -> bool| world.events(host).iter().any(|(_, event)| wanted(event));
             let taken_over = told(|event| matches!(event, Event::TakenOver { .. }));
@@ -106,6 +107,11 @@ fn a_mixer_that_only_stood_still_is_missed_for_a_moment_and_then_all_agree_on_on
             }
             let mixing: Vec<_> = world.living().filter(|peer| world.snapshot(*peer).mixing).collect();
             assert_eq!(mixing, world.mixers(), "seed {seed}, {stall_ms} ms");
+            let gap_ms_max = if stall_ms < 350 { 2 * stall_ms } else { 2_500 };
+            for viewer in world.viewers() {
+                let gap = world.longest_gap_us(viewer, stalled - SECOND);
+                assert!(gap < gap_ms_max * MS, "seed {seed}, {stall_ms} ms: {viewer:?} waited {gap} us");
+            }
             calm(&world, seed);
         }
     }

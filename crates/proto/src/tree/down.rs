@@ -26,6 +26,8 @@ pub(super) struct Child {
     fed: bool,
     /// It asked to be fed, and is.
     served: bool,
+    /// It asked to be fed, from there on, when we had no program.
+    waits: Option<Option<Resume>>,
     linked: bool,
     since: Time,
     below: Aggregate,
@@ -92,7 +94,7 @@ impl Tree {
                 let fed = purpose == Purpose::Parent;
                 let linked = view.links.is_up(&from);
                 let below = Aggregate { viewers: 1 + attach.viewers_below, ..Aggregate::default() };
-                let child = Child { fed, served: false, linked, since: view.now, below };
+                let child = Child { fed, served: false, waits: None, linked, since: view.now, below };
                 let child = self.children.entry(from).or_insert(child);
                 child.fed |= fed;
                 if linked && !child.served {
@@ -203,16 +205,31 @@ impl Tree {
             view.out.send(from, Message::Detach);
             return;
         }
-        (child.fed, child.served) = (true, true);
+        child.fed = true;
         view.out.send(from, Message::PathIs(self.path.clone()));
-        view.out.act(Output::Serve { peer: from, from: resume, sound: true });
+        if self.path.is_empty() {
+            child.waits = Some(resume); // all we could give is what is over
+        } else {
+            child.served = true;
+            view.out.act(Output::Serve { peer: from, from: resume, sound: true });
+        }
         self.settle(view);
+    }
+
+    /// There is a program here: whoever has waited for it gets it.
+    pub(super) fn serve_waiting(&mut self, view: &mut View<'_>) {
+        for (peer, child) in &mut self.children {
+            if let Some(resume) = child.waits.take() {
+                child.served = true;
+                view.out.act(Output::Serve { peer: *peer, from: resume, sound: true });
+            }
+        }
     }
 
     /// A child is fed by another again, but keeps our promise.
     pub(crate) fn stop_feed(&mut self, view: &mut View<'_>, from: PeerId) {
         if let Some(child) = self.children.get_mut(&from) {
-            (child.fed, child.served) = (false, false);
+            (child.fed, child.served, child.waits) = (false, false, None);
             view.out.act(Output::Unserve(from));
             view.out.act(Output::ServeHeads(from));
             self.settle(view);

@@ -108,6 +108,7 @@ impl Tree {
         for child in self.children.keys() {
             view.out.send(*child, Message::PathIs(self.path.clone()));
         }
+        self.serve_waiting(view);
     }
 
     /// Does what follows from any change: the watch, the links, the news for the parent.
