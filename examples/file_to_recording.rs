@@ -14,11 +14,9 @@ use std::sync::Arc;
 use plenary_media::codec::{Codecs, VideoFormat};
 use plenary_media::source::{Source, TestSource, open_source};
 use plenary_media::{
-    BuiltinCodecs, Clock, Encoded, Frame, Recorder, SOUND_FRAME_LEN, SOUND_FRAME_US, SoundEncoding,
-    VideoEncoding,
+    BuiltinCodecs, Clock, Encoded, Recorder, SOUND_FRAME_LEN, SOUND_FRAME_US, SoundEncoding, VideoEncoding,
 };
 use plenary_proto::StreamId;
-use plenary_proto::identity::{FrameIdentity, MediaKind, h264, opus};
 
 const FORMAT: VideoFormat = VideoFormat { width: 640, height: 360, fps: 30, bitrate_bps: 600_000 };
 const SOUND_BITRATE_BPS: u32 = 32_000;
@@ -61,7 +59,8 @@ pub(crate) fn record(
     let mut push = |encoded: Encoded| {
         let number = &mut numbers[encoded.kind as usize];
         *number += 1;
-        recorder.push(&identified(&encoded, stream, *number))
+        let frame = encoded.identified(stream, *number).ok_or("the encoder made no access unit")?;
+        recorder.push(&frame).map_err(Box::<dyn Error>::from)
     };
 
     let origin_us = Clock::start().now_us();
@@ -82,17 +81,4 @@ pub(crate) fn record(
     }
     recorder.finish()?;
     Ok(numbers.iter().sum())
-}
-
-/// A frame with its identity, also in its bytes, where every player and relay leaves it alone.
-fn identified(encoded: &Encoded, stream: StreamId, number: u32) -> Frame {
-    let Encoded { kind, captured_us, key, temporal, .. } = *encoded;
-    let identity = FrameIdentity { stream, number, captured_us, temporal, key, epoch: 0 };
-    let marked = match kind {
-        MediaKind::Video => h264::mark(&encoded.data, &identity),
-        MediaKind::Sound => opus::mark(&encoded.data, &identity),
-    };
-    // a packet of silence has no room for it
-    let data = marked.map_or_else(|| encoded.data.clone(), Into::into);
-    Frame { kind, identity, data }
 }

@@ -7,13 +7,14 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use plenary_proto::identity::MediaKind;
+use plenary_proto::StreamId;
+use plenary_proto::identity::{FrameIdentity, MediaKind, h264, opus};
 
 use crate::codec::{CodecError, Codecs, SoundEncoder, VideoEncoder, VideoFormat};
 use crate::keys::KeyFrames;
 use crate::level::level;
 use crate::scale::{Rect, Scaler};
-use crate::{Picture, PictureView};
+use crate::{Frame, Picture, PictureView};
 
 /// Smallest side that encoders take.
 const SIDE_MIN: usize = 16;
@@ -33,6 +34,23 @@ pub struct Encoded {
     pub temporal: u8,
     /// How loud the sound is, in −dBov: 0 loudest, 127 silent (RFC 6464); `None` for pictures.
     pub level: Option<u8>,
+}
+
+impl Encoded {
+    /// The frame of that number of a stream, its identity also in its bytes, where every player and relay leaves it
+    /// alone. Silence of one or two bytes has no room for it: its identity follows from its neighbours. `None` for
+    /// a picture that is no access unit.
+    pub fn identified(&self, stream: StreamId, number: u32) -> Option<Frame> {
+        let Encoded { kind, captured_us, key, temporal, .. } = *self;
+        let identity = FrameIdentity { stream, number, captured_us, temporal, key, epoch: 0 };
+        let data = match kind {
+            MediaKind::Video => h264::mark(&self.data, &identity)?.into(),
+            MediaKind::Sound => {
+                opus::mark(&self.data, &identity).map_or_else(|| self.data.clone(), Bytes::from)
+            }
+        };
+        Some(Frame { kind, identity, data })
+    }
 }
 
 /// Encodes pictures of any size into one asked-for format.

@@ -12,7 +12,7 @@ use plenary_media::{
     SOUND_FRAME_US, SoundEncoding, VideoEncoding,
 };
 use plenary_proto::StreamId;
-use plenary_proto::identity::{FrameIdentity, MediaKind, h264, opus};
+use plenary_proto::identity::{MediaKind, h264};
 use plenary_testkit::fake::FakeCodecs;
 use plenary_testkit::judge::{Layout, Recording, recording};
 use proptest::prelude::*;
@@ -382,7 +382,9 @@ fn stream_of(
     let mut numbers = [0, 0];
     let mut push = |encoded: Encoded| {
         numbers[encoded.kind as usize] += 1;
-        frames.push(identified(&encoded, stream, numbers[encoded.kind as usize]));
+        let frame = encoded.identified(stream, numbers[encoded.kind as usize]).unwrap();
+        assert_ne!(frame.data, encoded.data, "it bears its identity");
+        frames.push(frame);
     };
     let mut picture_us = source.next_picture().unwrap().unwrap();
     for sound_us in (0..(length_s * 1e6) as u64).step_by(SOUND_FRAME_US as usize) {
@@ -396,14 +398,4 @@ fn stream_of(
         push(sound.push(&samples, begin_us + sound_us).unwrap());
     }
     frames
-}
-
-fn identified(encoded: &Encoded, stream: StreamId, number: u32) -> Frame {
-    let Encoded { kind, captured_us, key, temporal, .. } = *encoded;
-    let identity = FrameIdentity { stream, number, captured_us, temporal, key, epoch: 0 };
-    let marked = match kind {
-        MediaKind::Video => h264::mark(&encoded.data, &identity),
-        MediaKind::Sound => opus::mark(&encoded.data, &identity),
-    };
-    Frame { kind, identity, data: marked.unwrap().into() }
 }

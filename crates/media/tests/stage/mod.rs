@@ -19,7 +19,7 @@ use plenary_media::mixer::{Input, Layout, Mixer, MixerConfig, MixerOutput};
 use plenary_media::source::Source;
 use plenary_media::{BuiltinCodecs, Encoded, Frame, Recorder, SOUND_FRAME_LEN, SOUND_FRAME_US};
 use plenary_proto::StreamId;
-use plenary_proto::identity::{FrameIdentity, MediaKind, h264, opus};
+use plenary_proto::identity::MediaKind;
 use speaker::Speaker;
 
 /// What speakers send.
@@ -183,7 +183,7 @@ impl Stage {
         *newest_us = captured_us;
         let encoded = Encoded { kind, captured_us, data, key, temporal, level: None };
         let number = self.program.iter().filter(|frame| frame.kind == kind).count() as u32 + 1;
-        self.program.push(identified(&encoded, StreamId(*b"program!"), number));
+        self.program.push(encoded.identified(StreamId(*b"program!"), number).unwrap());
     }
 
     /// Records the program so far.
@@ -214,16 +214,4 @@ fn decoded<'a>(packets: impl Iterator<Item = &'a Bytes>) -> Vec<f32> {
         samples.extend(frame);
     }
     samples
-}
-
-/// A frame with its identity, also in its bytes.
-fn identified(encoded: &Encoded, stream: StreamId, number: u32) -> Frame {
-    let Encoded { kind, captured_us, key, temporal, .. } = *encoded;
-    let identity = FrameIdentity { stream, number, captured_us, temporal, key, epoch: 0 };
-    let marked = match kind {
-        MediaKind::Video => h264::mark(&encoded.data, &identity),
-        MediaKind::Sound => opus::mark(&encoded.data, &identity),
-    };
-    let data = marked.map_or_else(|| encoded.data.clone(), Bytes::from);
-    Frame { kind, identity, data }
 }

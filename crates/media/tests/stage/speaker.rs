@@ -11,7 +11,7 @@ use plenary_media::{Encoded, Frame, SOUND_FRAME_LEN, SOUND_FRAME_US, SoundEncodi
 use plenary_proto::StreamId;
 use plenary_proto::identity::MediaKind;
 
-use super::{INPUT, SOUND_BITRATE_BPS, START_US, Way, identified};
+use super::{INPUT, SOUND_BITRATE_BPS, START_US, Way};
 
 /// How long a packet that is behind its successor is waited for.
 const HOLE_US_MAX: u64 = 60_000;
@@ -88,7 +88,7 @@ impl Speaker {
     fn send(&mut self, encoded: &Encoded, sent_us: u64) {
         let lane = &mut self.lanes[encoded.kind as usize];
         lane.frames += 1;
-        let frame = identified(encoded, stream(self.id), lane.frames);
+        let frame = encoded.identified(stream(self.id), lane.frames).unwrap();
         for payload in packetize(&frame).unwrap() {
             lane.packets += 1;
             self.random =

@@ -1,10 +1,9 @@
 //! Making a stream: each frame gets its number and its identity, each packet its own.
 
-use bytes::Bytes;
 use plenary_media::Encoded;
 use plenary_media::Frame;
 use plenary_media::payload::packetize;
-use plenary_proto::identity::{FrameIdentity, MediaKind, PacketIdentity, h264, opus};
+use plenary_proto::identity::{MediaKind, PacketIdentity};
 use plenary_proto::{PeerId, Rank, RoomId, StreamId, StreamKind, StreamSpec};
 use plenary_rtc::MediaPacket;
 
@@ -37,22 +36,7 @@ impl Maker {
     /// number.
     pub(crate) fn make(&mut self, encoded: &Encoded) -> Option<(Frame, Vec<MediaPacket>)> {
         let lane = lane(encoded.kind);
-        let identity = FrameIdentity {
-            stream: self.id,
-            number: self.frames[lane] + 1,
-            captured_us: encoded.captured_us,
-            temporal: encoded.temporal,
-            key: encoded.key,
-            epoch: 0,
-        };
-        let data = match encoded.kind {
-            MediaKind::Video => Bytes::from(h264::mark(&encoded.data, &identity)?),
-            // silence of one or two bytes stays as it is: its identity follows from its neighbours
-            MediaKind::Sound => {
-                opus::mark(&encoded.data, &identity).map_or(encoded.data.clone(), Bytes::from)
-            }
-        };
-        let frame = Frame { kind: encoded.kind, identity, data };
+        let frame = encoded.identified(self.id, self.frames[lane] + 1)?;
         let payloads = match packetize(&frame) {
             Ok(payloads) => payloads,
             Err(error) => {
