@@ -295,12 +295,7 @@ impl Flow {
         }
         let (key_wanted, packets) = own.speak(to, &state.links, sending);
         state.own_key_wanted |= key_wanted;
-        let mut inbound = Vec::new();
-        for (kind, packet) in packets {
-            if state.inflow.packet(kind, &packet, None, now_us, &mut inbound) {
-                state.inflow.pass_on(kind, &packet, &state.links, sending);
-            }
-        }
+        let inbound = state.take_own(packets, now_us, sending);
         let desk = state.desk.clone();
         drop(guard);
         self.use_inbound(desk, inbound);
@@ -354,12 +349,9 @@ impl Flow {
         let mut guard = self.state();
         let state = &mut *guard;
         let Some(own) = &mut state.own else { return };
-        let mut inbound = Vec::new();
-        for packet in own.publish(encoded, now_us, &state.links, sending) {
-            if state.inflow.packet(encoded.kind, &packet, None, now_us, &mut inbound) {
-                state.inflow.pass_on(encoded.kind, &packet, &state.links, sending);
-            }
-        }
+        let packets = own.publish(encoded, now_us, &state.links, sending);
+        let packets = packets.into_iter().map(|packet| (encoded.kind, packet));
+        let inbound = state.take_own(packets, now_us, sending);
         let desk = state.desk.clone();
         drop(guard);
         self.use_inbound(desk, inbound);
@@ -484,6 +476,22 @@ impl Flow {
 impl State {
     fn parent_link(&self) -> Option<LinkId> {
         self.links.get(&(self.parent?, LinkKind::Peer)).copied()
+    }
+
+    /// Packets of our own stream, when this peer is one of those it goes to.
+    fn take_own(
+        &mut self,
+        packets: impl IntoIterator<Item = (MediaKind, MediaPacket)>,
+        now_us: u64,
+        sending: &Sending,
+    ) -> Vec<Inbound> {
+        let mut inbound = Vec::new();
+        for (kind, packet) in packets {
+            if self.inflow.packet(kind, &packet, None, now_us, &mut inbound) {
+                self.inflow.pass_on(kind, &packet, &self.links, sending);
+            }
+        }
+        inbound
     }
 
     /// Frames of the program for the application.
