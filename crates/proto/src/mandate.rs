@@ -25,7 +25,7 @@ pub(crate) struct Mandate {
     pub(crate) standbys: Vec<PeerId>,
     pub(crate) decided: Option<Decided>,
     /// The roster that its signatures count in: without it, it proves nothing to a newcomer.
-    pub(crate) under: Option<SignedRoster>,
+    under: Option<SignedRoster>,
     pub(crate) take_over: Option<Signed<TakeOver>>,
     /// The term of the last election ended with its mixer leaving, or falling silent.
     pub(crate) polite: bool,
@@ -62,9 +62,9 @@ impl Mandate {
         (!take_over.polite).then_some(take_over.over)
     }
 
-    /// The roster of the last election, if there is a newer one by now.
-    pub(crate) fn under_older(&self, stage: &Stage) -> Option<&SignedRoster> {
-        self.under.as_ref().filter(|under| under.epoch < stage.epoch())
+    /// The roster of the last election, if it is older than that of `epoch`.
+    pub(crate) fn under_before(&self, epoch: u32) -> Option<&SignedRoster> {
+        self.under.as_ref().filter(|under| under.epoch < epoch)
     }
 
     /// The last regency that its mixer has denied.

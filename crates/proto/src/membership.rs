@@ -152,7 +152,7 @@ impl Membership {
             host.flush(view); // so that the newcomer finds itself, or its kind, on the roster it gets
         }
         if let Some(roster) = host.signed.clone() {
-            let under = view.mandate.under.clone().filter(|under| under.epoch < roster.epoch);
+            let under = view.mandate.under_before(roster.epoch).cloned();
             let (decided, take_over) = (view.mandate.decided.clone(), view.mandate.take_over.clone());
             view.out.send(from, Message::Admit(Box::new(Admit { roster, under, decided, take_over })));
         }

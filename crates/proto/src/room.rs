@@ -369,7 +369,7 @@ impl RoomState {
                 let tallies = self.election.take_tallies();
                 let message = Message::Decided(decided.clone());
                 if self.shared.mandate.decide(&mut self.shared.out, &self.shared.stage, *decided, tallies) {
-                    if let Some(under) = self.shared.mandate.under_older(&self.shared.stage) {
+                    if let Some(under) = self.shared.mandate.under_before(self.shared.stage.epoch()) {
                         let under = Message::Roster(under.clone());
                         self.tree.pass_down(&mut self.shared.view(), &under, None);
                     }
@@ -440,7 +440,7 @@ impl RoomState {
         if let Some(roster) = self.shared.stage.signed() {
             self.shared.out.send(peer, Message::Roster(roster.clone()));
         }
-        if let Some(under) = self.shared.mandate.under_older(&self.shared.stage) {
+        if let Some(under) = self.shared.mandate.under_before(self.shared.stage.epoch()) {
             self.shared.out.send(peer, Message::Roster(under.clone()));
         }
         if let Some(decided) = &self.shared.mandate.decided {
