@@ -4,7 +4,7 @@
 use plenary_proto::Time;
 use plenary_proto::time::{MS, SECOND};
 use plenary_sim::checkers::liveness;
-use plenary_sim::{Kind, Net, PeerPlan, World, WorldPlan};
+use plenary_sim::{Kind, MediaModel, NetPlan, PeerPlan, RoomPlan, World, WorldPlan};
 
 fn main() {
     let text = |at: usize| std::env::args().nth(at).unwrap_or_default();
@@ -13,14 +13,12 @@ fn main() {
         [(Kind::Speaker, number(1, 2)), (Kind::Candidate, number(2, 2)), (Kind::Viewer, number(3, 4))];
     let kinds = kinds.into_iter().flat_map(|(kind, count)| std::iter::repeat_n(kind, count as usize));
     let peers = kinds.enumerate().map(|(at, kind)| PeerPlan {
-        kind,
         joins_at: Time((at as u64 * 37 * MS).min(SECOND)),
-        uplink_bps: 100_000_000,
-        relays: true,
+        ..PeerPlan::of(kind)
     });
-    let net = Net { delay_us: (5 * MS, 40 * MS), loss_ppm: 5_000 };
-    let (k, k1) = (number(7, 4) as u8, number(8, 6) as u8);
-    let mut world = World::new(WorldPlan { peers: peers.collect(), net, k, k1 }, number(5, 0));
+    let room = RoomPlan { k: number(7, 4) as u8, k1: number(8, 6) as u8, ..RoomPlan::DEFAULT };
+    let plan = WorldPlan { room, net: NetPlan::HOME, media: MediaModel::Frame, peers: peers.collect() };
+    let mut world = World::new(plan, number(5, 0));
     let happens = !text(6).is_empty();
     world.narrate(!happens);
     world.run_for(number(4, 5) * SECOND);

@@ -13,9 +13,11 @@ pub mod checkers;
 mod dice;
 mod media;
 mod peer;
+pub mod plan;
 mod report;
 pub mod scenario;
 mod world;
 
+pub use plan::{Kind, MediaModel, NetPlan, PeerPlan, RoomPlan, WorldPlan};
 pub use report::{Delivery, Percentiles, Report};
-pub use world::{Kind, Net, PeerPlan, World, WorldPlan};
+pub use world::World;

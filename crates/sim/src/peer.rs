@@ -7,6 +7,7 @@ use plenary_proto::watchdog::{FeedWatch, SilenceWatch};
 use plenary_proto::{Event, MixRole, PeerId, RoomState, StreamId, StreamSpec, Time, Verdict};
 
 use crate::media::Frame;
+use crate::plan::{Kind, PeerPlan, Place};
 
 /// Frames kept for newcomers and resumed feeds: two seconds.
 pub(crate) const CACHE_FRAMES: usize = 60;
@@ -34,6 +35,7 @@ pub(crate) struct Peer {
     pub(crate) joined_at: Time,
     pub(crate) left: bool,
     pub(crate) uplink_bps: u64,
+    pub(crate) place: Place,
     pub(crate) views: bool,
     pub(crate) up: BTreeSet<(usize, LinkKind)>,
     pub(crate) last_from: BTreeMap<usize, Time>,
@@ -65,7 +67,7 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
-    pub(crate) fn new(brain: RoomState, id: PeerId, now: Time, uplink_bps: u64, views: bool) -> Peer {
+    pub(crate) fn new(brain: RoomState, id: PeerId, now: Time, plan: &PeerPlan) -> Peer {
         Peer {
             id,
             brain,
@@ -74,8 +76,9 @@ impl Peer {
             stalled_until: Time(0),
             joined_at: now,
             left: false,
-            uplink_bps,
-            views,
+            uplink_bps: plan.access.up_bps,
+            place: plan.place,
+            views: plan.kind == Kind::Viewer,
             up: BTreeSet::new(),
             last_from: BTreeMap::new(),
             role: None,

@@ -4,8 +4,9 @@ use plenary_proto::time::{MS, SECOND};
 use plenary_proto::{Event, PeerId, Time};
 
 use crate::checkers::{Violation, liveness, safety};
+use crate::plan::{Kind, MediaModel, NetPlan, PeerPlan, RoomPlan, WorldPlan};
 use crate::report::{Delivery, Percentiles, Report};
-use crate::world::{Kind, Net, PeerPlan, World, WorldPlan};
+use crate::world::World;
 
 /// The room is left alone for so long before anything happens to it.
 const SETTLED_US: u64 = 10 * SECOND;
@@ -185,19 +186,17 @@ impl Scenario {
             [(Kind::Speaker, self.speakers), (Kind::Candidate, self.candidates), (Kind::Viewer, viewers)];
         let kinds = kinds.into_iter().flat_map(|(kind, count)| (0..count).map(move |at| (kind, at)));
         let peers = kinds.map(|(kind, at)| PeerPlan {
-            kind,
             joins_at: match kind {
                 Kind::Viewer => Time(500 * MS + at as u64 * self.joining_us / viewers.max(1) as u64),
                 _ => Time(at as u64 * 20 * MS),
             },
-            uplink_bps: 100_000_000,
-            relays: true,
+            ..PeerPlan::of(kind)
         });
         WorldPlan {
             peers: peers.collect(),
-            net: Net { delay_us: self.delay_us, loss_ppm: self.loss_ppm },
-            k: self.k,
-            k1: self.k1,
+            room: RoomPlan { k: self.k, k1: self.k1, ..RoomPlan::DEFAULT },
+            net: NetPlan::drawn(self.delay_us.0, self.delay_us.1, self.loss_ppm),
+            media: MediaModel::Frame,
         }
     }
 

@@ -16,57 +16,12 @@ use plenary_proto::{
 use crate::dice::Dice;
 use crate::media::{Frame, LINK_DEAD_US};
 use crate::peer::{Peer, Served};
+use crate::plan::{Delays, Kind, WorldPlan};
 
 /// The wall clock at the world's time 0.
 const UNIX_S_AT_ZERO: u64 = 1_800_000_000;
 /// Links of one event's consequences; past it something runs in a circle.
 const OUTPUTS_MAX: usize = 100_000;
-
-/// What a peer is there for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Kind {
-    /// Sends picture and sound.
-    Speaker,
-    /// A headless peer that would mix.
-    Candidate,
-    /// Watches.
-    Viewer,
-}
-
-/// One peer, before it is there.
-#[derive(Clone, Copy, Debug)]
-pub struct PeerPlan {
-    /// What it is there for.
-    pub kind: Kind,
-    /// When it joins.
-    pub joins_at: Time,
-    /// Its uplink.
-    pub uplink_bps: u64,
-    /// It passes the program on.
-    pub relays: bool,
-}
-
-/// What the network does.
-#[derive(Clone, Copy, Debug)]
-pub struct Net {
-    /// One way between two peers, drawn for each pair.
-    pub delay_us: (u64, u64),
-    /// Of frames and beats.
-    pub loss_ppm: u32,
-}
-
-/// Everything about a world but its seed.
-#[derive(Clone, Debug)]
-pub struct WorldPlan {
-    /// The peers, the host first.
-    pub peers: Vec<PeerPlan>,
-    /// The network.
-    pub net: Net,
-    /// Most children of a peer that is no mixer.
-    pub k: u8,
-    /// Most viewers one mixer feeds.
-    pub k1: u8,
-}
 
 /// Something that will happen.
 #[derive(Clone, Debug)]
@@ -317,10 +272,15 @@ impl World {
         let host = (planned == 0).then(|| HostConfig {
             root: self.root.clone(),
             stage_open: true,
-            program: ProgramFormat { width: 1280, height: 720, fps: 30, bitrate_bps: 1_500_000 },
-            k: self.plan.k,
-            k1: self.plan.k1,
-            mixers: 0,
+            program: ProgramFormat {
+                width: 1280,
+                height: 720,
+                fps: 30,
+                bitrate_bps: self.plan.room.program_bps,
+            },
+            k: self.plan.room.k,
+            k1: self.plan.room.k1,
+            mixers: self.plan.room.mixers,
             invite_expires_us: None,
         });
         let config = RoomConfig {
@@ -330,22 +290,23 @@ impl World {
             name: Text::truncated(&format!("{:?} {planned}", plan.kind)),
             speaks: plan.kind == Kind::Speaker,
             views: plan.kind == Kind::Viewer,
-            consent: if plan.kind == Kind::Candidate { Consent::Always } else { Consent::Never },
+            consent: plan.consent,
             relays: plan.relays,
-            children_max: 64,
-            uplink_bps_max: (plan.kind == Kind::Viewer).then_some(plan.uplink_bps),
+            children_max: plan.children_max,
+            uplink_bps_max: (plan.kind == Kind::Viewer).then_some(plan.access.up_bps),
             unix_s_at_zero: UNIX_S_AT_ZERO,
         };
         let keys = self.keys[planned].clone();
         let id = keys.id();
         let brain = RoomState::new(keys, config, self.seed ^ planned as u64, self.now);
-        self.peers.push(Peer::new(brain, id, self.now, plan.uplink_bps, plan.kind == Kind::Viewer));
+        self.peers.push(Peer::new(brain, id, self.now, &plan));
         self.index.insert(id, at);
         if self.signal_up {
             self.input(at, Input::SignalUp(true));
         }
-        if plan.kind == Kind::Candidate {
-            self.input(at, Input::Bench { encode_us: 4_000, decode_us: 1_500 });
+        if plan.consent != Consent::Never {
+            let (encode_us, decode_us) = (plan.encode_us, plan.decode_us);
+            self.input(at, Input::Bench { encode_us, decode_us });
         }
     }
 
@@ -471,9 +432,21 @@ impl World {
 
     /// One way between two peers: drawn once for each pair.
     pub(crate) fn delay(&self, a: usize, b: usize) -> u64 {
-        let (low, high) = self.plan.net.delay_us;
-        let pair = (a.min(b) as u64) << 32 | a.max(b) as u64;
-        Dice::new(self.seed ^ pair.wrapping_mul(0x9e37_79b9_7f4a_7c15)).between(low, high)
+        match &self.plan.net.delays {
+            Delays::Drawn { least_us, most_us } => {
+                let pair = (a.min(b) as u64) << 32 | a.max(b) as u64;
+                let mut dice = Dice::new(self.seed ^ pair.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+                dice.between(*least_us, *most_us)
+            }
+            Delays::Regions(one_way) => {
+                let (a, b) = (self.peers[a].place, self.peers[b].place);
+                let between =
+                    one_way.get(usize::from(a.region)).and_then(|row| row.get(usize::from(b.region)));
+                u64::from(between.copied().unwrap_or(0))
+                    + u64::from(a.last_mile_us)
+                    + u64::from(b.last_mile_us)
+            }
+        }
     }
 
     fn deliver(&mut self, to: usize, from: usize, via: Via, message: Message) {

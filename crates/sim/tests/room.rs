@@ -5,7 +5,7 @@ use plenary_proto::time::{MS, SECOND};
 use plenary_proto::{Event, Mode, PeerId, Rank, Time};
 use plenary_sim::checkers::{liveness, safety};
 use plenary_sim::scenario::SCENARIOS;
-use plenary_sim::{Kind, Net, PeerPlan, World, WorldPlan};
+use plenary_sim::{Kind, MediaModel, NetPlan, PeerPlan, RoomPlan, World, WorldPlan};
 
 const SEEDS: std::ops::Range<u64> = 0..10;
 
@@ -179,7 +179,7 @@ fn a_killed_relays_children_are_fed_by_their_backups_and_find_new_ones() {
 fn children_and_grandchildren_survive_when_all_children_of_a_root_die() {
     for seed in SEEDS {
         let mut plan = plan(2, 2, 12);
-        (plan.k, plan.k1) = (2, 4);
+        (plan.room.k, plan.room.k1) = (2, 4);
         let mut world = run(plan, seed, 12);
         let first_tier: Vec<PeerId> =
             world.viewers().into_iter().filter(|viewer| world.snapshot(*viewer).path.len() == 2).collect();
@@ -213,9 +213,9 @@ fn a_speaker_that_comes_late_is_called_home() {
     for seed in SEEDS {
         for speakers in [1, 2, 4] {
             let mut plan = plan(speakers, 2, 4);
-            let late = PeerPlan { kind: Kind::Speaker, joins_at: Time(8 * SECOND), ..plan.peers[0] };
+            let late = PeerPlan { joins_at: Time(8 * SECOND), ..PeerPlan::SPEAKER };
             // whoever comes after it knows neither the roster that the election was under, nor anyone who does
-            let after = PeerPlan { kind: Kind::Viewer, joins_at: Time(10 * SECOND), ..late };
+            let after = PeerPlan { joins_at: Time(10 * SECOND), ..PeerPlan::VIEWER };
             plan.peers.extend([late, after]);
             let world = run(plan, seed, 12);
             let late = world.planned(speakers + 2 + 4);
@@ -283,7 +283,7 @@ fn a_room_of_one_candidate_has_a_mixer_and_no_standby() {
 #[test]
 fn hundreds_join_at_once_and_are_fed() {
     let mut plan = plan(4, 3, 300);
-    plan.k1 = 10;
+    plan.room.k1 = 10;
     let world = run(plan, 1, 20);
     let mut joins = world.join_us();
     joins.sort_unstable();
@@ -316,16 +316,14 @@ fn plan(speakers: usize, candidates: usize, viewers: usize) -> WorldPlan {
     let kinds = [(Kind::Speaker, speakers), (Kind::Candidate, candidates), (Kind::Viewer, viewers)];
     let kinds = kinds.into_iter().flat_map(|(kind, count)| std::iter::repeat_n(kind, count));
     let peers = kinds.enumerate().map(|(at, kind)| PeerPlan {
-        kind,
         joins_at: Time((at as u64 * 37 * MS).min(SECOND)),
-        uplink_bps: 100_000_000,
-        relays: true,
+        ..PeerPlan::of(kind)
     });
     WorldPlan {
+        room: RoomPlan { k: 4, k1: 6, ..RoomPlan::DEFAULT },
+        net: NetPlan::HOME,
+        media: MediaModel::Frame,
         peers: peers.collect(),
-        net: Net { delay_us: (5 * MS, 40 * MS), loss_ppm: 5_000 },
-        k: 4,
-        k1: 6,
     }
 }
 
