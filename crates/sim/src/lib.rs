@@ -12,6 +12,7 @@
 pub mod checkers;
 mod dice;
 mod media;
+pub mod net;
 mod peer;
 pub mod plan;
 mod report;

@@ -1,0 +1,242 @@
+//! The network between the bodies: how long a packet is under way, and whether it arrives.
+//!
+//! A body hands over a packet and is told at once when it arrives, or that it never does: every packet costs
+//! one call and no event of its own. On its way it waits at the sender's uplink, crosses the distance with
+//! some jitter, waits out a pause of a radio at either end, and waits at the receiver's downlink. It is lost
+//! alone, or in a burst of its way, or because a queue is full, or because a partition stands between.
+//!
+//! Promised: ways keep the order of their packets, equal seeds and calls give equal answers on any machine, and
+//! what happens on one way doesn't depend on the packets of others but through the queues that they share.
+//! Kept are some words for each peer, and some for each way in use until [`Network::forget`].
+
+mod burst;
+mod line;
+mod pause;
+
+use std::collections::BTreeMap;
+
+use plenary_proto::Time;
+
+use crate::dice::SmallDice;
+use crate::plan::{Access, Delays, Nat, NetPlan, Pauses, Place};
+use burst::Weather;
+use line::Line;
+
+/// A lost message of a reliable channel comes again after this long, then after twice as long, and so on: the
+/// least time-out of SCTP (RFC 9260, 16), which the stack in use has too. Messages here are alone on their way
+/// for so long, so nothing tells of the loss earlier.
+pub const RETRANSMIT_US: u64 = 1_000_000;
+/// A reliable message is sent so many times; then its channel has failed (Association.Max.Retrans, RFC 9260, 16).
+pub const TRIES_MAX: u32 = 10;
+
+/// One end of the network: where a peer is connected.
+#[derive(Clone, Debug)]
+struct End {
+    access: Access,
+    place: Place,
+    /// Index into the lines.
+    line: usize,
+    /// Which side of a partition it is on.
+    side: u32,
+    /// Ways from here that are in use, by their other end.
+    ways: Vec<(u32, Way)>,
+}
+
+/// One direction between two peers.
+#[derive(Clone, Copy, Debug)]
+struct Way {
+    dice: SmallDice,
+    weather: Weather,
+    /// When the last datagram arrives.
+    datagram_at: Time,
+    /// When the last message of the reliable channel arrives.
+    message_at: Time,
+}
+
+/// The network of one world.
+#[derive(Debug)]
+pub struct Network {
+    plan: NetPlan,
+    seed: u64,
+    ends: Vec<End>,
+    lines: Vec<Line>,
+    /// Lines that peers share, by the plan's numbers for them.
+    shared: BTreeMap<u32, usize>,
+}
+
+impl Network {
+    /// A network without anyone in it.
+    pub fn new(plan: &NetPlan, seed: u64) -> Network {
+        Network { plan: plan.clone(), seed, ends: Vec::new(), lines: Vec::new(), shared: BTreeMap::new() }
+    }
+
+    /// Connects a peer; gives its index, which counts up from 0.
+    pub fn add(&mut self, access: Access, place: Place) -> usize {
+        let fresh = self.lines.len();
+        let line = access.line.map_or(fresh, |number| *self.shared.entry(number).or_insert(fresh));
+        if line == fresh {
+            self.lines.push(Line::new(access.up_bps, access.down_bps));
+        }
+        self.ends.push(End { access, place, line, side: 0, ways: Vec::new() });
+        self.ends.len() - 1
+    }
+
+    /// One way between two peers as the light goes, without queues and jitter: the same in both directions.
+    pub fn one_way_us(&self, a: usize, b: usize) -> u64 {
+        match &self.plan.delays {
+            Delays::Drawn { least_us, most_us } => {
+                let pair = [self.seed, a.min(b) as u64, a.max(b) as u64];
+                SmallDice::of(&pair).between(*least_us, *most_us)
+            }
+            Delays::Regions(table) => {
+                let [one, other] = [a, b].map(|end| self.ends[end].place);
+                let row = table.get(usize::from(one.region.min(other.region)));
+                let between = row.and_then(|row| row.get(usize::from(one.region.max(other.region))));
+                let between = between.copied().unwrap_or(0);
+                u64::from(one.last_mile_us) + u64::from(between) + u64::from(other.last_mile_us)
+            }
+        }
+    }
+
+    /// Sends a datagram; tells when it arrives, `None` when it never does.
+    pub fn send(&mut self, now: Time, from: usize, to: usize, bytes: usize) -> Option<Time> {
+        if self.are_parted(from, to) {
+            return None;
+        }
+        let arrives = self.cross(now, from, to, bytes)?;
+        let way = self.way(from, to, now);
+        way.datagram_at = arrives.max(way.datagram_at);
+        Some(way.datagram_at)
+    }
+
+    /// Sends a message on a reliable channel, behind those sent before; tells when it arrives, `None` when the
+    /// channel has failed: the peers are parted, or [`TRIES_MAX`] were lost.
+    pub fn send_reliable(&mut self, now: Time, from: usize, to: usize, bytes: usize) -> Option<Time> {
+        if self.are_parted(from, to) {
+            return None;
+        }
+        let arrives = match self.cross(now, from, to, bytes) {
+            Some(arrives) => arrives,
+            None => self.try_again(now, from, to)?,
+        };
+        let way = self.way(from, to, now);
+        way.message_at = arrives.max(way.message_at);
+        Some(way.message_at)
+    }
+
+    /// Whether ICE finds a way between the two without a relay.
+    pub fn can_connect(&self, a: usize, b: usize) -> bool {
+        let [one, other] = [a, b].map(|end| self.ends[end].access.nat);
+        !self.are_parted(a, b) && traverses(one, other)
+    }
+
+    /// From now on only peers of one group reach each other; whoever is in none is with the others like it.
+    pub fn partition(&mut self, groups: &[Vec<usize>]) {
+        self.heal();
+        for (side, group) in (1..).zip(groups) {
+            for end in group {
+                self.ends[*end].side = side;
+            }
+        }
+    }
+
+    /// Everyone reaches everyone again.
+    pub fn heal(&mut self) {
+        self.ends.iter_mut().for_each(|end| end.side = 0);
+    }
+
+    /// A partition stands between the two.
+    pub fn are_parted(&self, a: usize, b: usize) -> bool {
+        self.ends[a].side != self.ends[b].side
+    }
+
+    /// From now on so many of a million packets are lost alone.
+    pub fn set_loss_ppm(&mut self, loss_ppm: u32) {
+        self.plan.loss_ppm = loss_ppm;
+    }
+
+    /// The two have no link any more: nothing is remembered of the ways between them.
+    pub fn forget(&mut self, a: usize, b: usize) {
+        for (from, to) in [(a, b), (b, a)] {
+            self.ends[from].ways.retain(|(other, _)| *other as usize != to);
+        }
+    }
+
+    /// A message that was lost, sent again until it isn't. Queues don't see it: it comes later than all that
+    /// they were told of.
+    fn try_again(&mut self, now: Time, from: usize, to: usize) -> Option<Time> {
+        let (loss_ppm, bursts) = (self.plan.loss_ppm, self.plan.bursts);
+        let distance = self.one_way_us(from, to);
+        let mut tried_at = now;
+        for again in 0..TRIES_MAX - 1 {
+            tried_at = self.awake(from, tried_at + (RETRANSMIT_US << again));
+            let way = self.way(from, to, now);
+            let burst_ppm = bursts.map_or(0, |bursts| way.weather.loss_ppm_at(tried_at, &bursts));
+            let alone = way.dice.chance(loss_ppm);
+            if !way.dice.chance(burst_ppm) && !alone {
+                return Some(self.awake(to, tried_at + distance));
+            }
+        }
+        None
+    }
+
+    /// One try: queues, distance, chance and pauses.
+    fn cross(&mut self, now: Time, from: usize, to: usize, bytes: usize) -> Option<Time> {
+        let longest_us = self.plan.queue_us_max;
+        let awake = self.awake(from, now);
+        let up = self.ends[from].line;
+        let sent = self.lines[up].up.pass(now, awake, bytes, longest_us)?;
+        let (loss_ppm, bursts, jitter_us) = (self.plan.loss_ppm, self.plan.bursts, self.plan.jitter_us);
+        let distance = self.one_way_us(from, to);
+        let way = self.way(from, to, now);
+        let burst_ppm = bursts.map_or(0, |bursts| way.weather.loss_ppm(now, &bursts, &mut way.dice));
+        let jitter = if jitter_us == 0 { 0 } else { way.dice.between(0, jitter_us) };
+        // both are drawn in any case, so that a changed rate changes nothing but the losses
+        let alone = way.dice.chance(loss_ppm);
+        if way.dice.chance(burst_ppm) || alone {
+            return None;
+        }
+        let there = sent + distance + jitter;
+        let awake = self.awake(to, there);
+        let down = self.ends[to].line;
+        self.lines[down].down.pass(there, awake, bytes, longest_us)
+    }
+
+    /// When the radio of an end hears again; at once if it does now, or there is none.
+    fn awake(&self, end: usize, at: Time) -> Time {
+        match self.plan.pauses {
+            Some(pauses) if self.ends[end].access.wireless => pause::end(&pauses, self.seed, end, at),
+            _ => at,
+        }
+    }
+
+    fn way(&mut self, from: usize, to: usize, now: Time) -> &mut Way {
+        let (seed, to) = (self.seed, to as u32);
+        let bursts = self.plan.bursts;
+        let ways = &mut self.ends[from].ways;
+        let at = match ways.binary_search_by_key(&to, |(other, _)| *other) {
+            Ok(at) => at,
+            Err(at) => {
+                // numbered by when it came to be: a way that was forgotten doesn't repeat itself
+                let mut dice = SmallDice::of(&[seed, from as u64, to.into(), now.0]);
+                let weather = Weather::drawn(now, bursts.as_ref(), &mut dice);
+                ways.insert(at, (to, Way { dice, weather, datagram_at: now, message_at: now }));
+                at
+            }
+        };
+        &mut ways[at].1
+    }
+}
+
+/// Whether hole punching works between two kinds of NAT (RFC 5128; RFC 4787 names the behaviours).
+fn traverses(one: Nat, other: Nat) -> bool {
+    !matches!((one.max(other), one.min(other)), (Nat::Symmetric, Nat::Symmetric | Nat::PortRestricted))
+}
+
+impl Pauses {
+    /// A laptop's Wi-Fi: 100 to 500 ms, as scans, roaming and busy channels make them; twice a minute is a guess.
+    pub const WIFI: Pauses = Pauses { mean_gap_us: 30_000_000, least_us: 100_000, most_us: 500_000 };
+}
+
+#[cfg(test)]
+mod tests;
