@@ -14,9 +14,11 @@ mod dice;
 mod media;
 pub mod net;
 mod peer;
+pub mod people;
 pub mod plan;
 mod report;
 pub mod scenario;
+pub mod units;
 mod world;
 
 pub use plan::{Kind, MediaModel, NetPlan, PeerPlan, RoomPlan, WorldPlan};

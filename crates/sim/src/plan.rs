@@ -7,9 +7,11 @@
 use plenary_proto::Time;
 use plenary_proto::message::Consent;
 use plenary_proto::time::{MS, SECOND};
+use serde::Deserialize;
 
 /// What a peer is there for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Kind {
     /// Sends picture and sound.
     Speaker,
@@ -231,7 +233,8 @@ impl NetPlan {
 }
 
 /// How closely the program is followed on its way down.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum MediaModel {
     /// Packet by packet, with repairs: up to 1,000 peers.
     Packet,

@@ -70,6 +70,9 @@ impl Bursts {
     /// How many of a million packets they lose over all.
     pub const fn mean_loss_ppm(&self) -> u32 {
         let cycle = self.mean_us + self.mean_gap_us;
-        if cycle == 0 { 0 } else { (self.loss_ppm as u64 * self.mean_us / cycle) as u32 }
+        match (self.loss_ppm as u64 * self.mean_us).checked_div(cycle) {
+            Some(loss_ppm) => loss_ppm as u32,
+            None => 0,
+        }
     }
 }

@@ -1,0 +1,279 @@
+//! People: who comes when, from where, with what device, and when they go.
+//!
+//! A [`Group`] says it in words, [`draw`] turns groups into plans of peers. Each person is drawn from dice of its
+//! own, so a larger group begins with the people of the smaller one.
+
+mod devices;
+pub mod geography;
+
+use plenary_proto::Time;
+use plenary_proto::time::SECOND;
+use serde::Deserialize;
+
+use crate::dice::SmallDice;
+use crate::plan::{Kind, Leave, PeerPlan, Stalls};
+use crate::units::{Share, Span};
+pub use devices::Devices;
+
+/// Most peers of one world; those who would come after are not drawn.
+pub const PEERS_MAX: usize = 200_000;
+/// Whoever goes is followed by another within this time, where groups are refilled.
+const REFILL_US: u64 = SECOND;
+/// Slots of time that arrivals of the shape [`Shape::Zipf`] are ranked by.
+const ZIPF_SLOTS: u64 = 64;
+
+/// People who are alike.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Group {
+    /// What they are there for.
+    pub kind: Kind,
+    /// How many.
+    pub count: usize,
+    /// What they hold in their hands.
+    #[serde(default)]
+    pub devices: Devices,
+    /// They are behind NATs.
+    #[serde(default)]
+    pub nats: bool,
+    /// All in this region; otherwise wherever people are.
+    #[serde(default)]
+    pub region: Option<String>,
+    /// When they come.
+    #[serde(default)]
+    pub arrival: Arrival,
+    /// How long they stay; without it, to the end.
+    #[serde(default)]
+    pub stay: Option<Stay>,
+    /// How many of those who go say so.
+    #[serde(default)]
+    pub polite: Share,
+    /// Whoever goes is followed by another, so that there are as many all the time.
+    #[serde(default)]
+    pub refilled: bool,
+    /// How their machines stand still.
+    #[serde(default)]
+    pub stalls: Option<StallsEach>,
+    /// Their clocks are wrong by up to so many millionths, either way.
+    #[serde(default)]
+    pub clock_ppm: u16,
+}
+
+/// When a group comes.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Arrival {
+    /// Nobody before.
+    pub from: Span,
+    /// All within this time.
+    pub within: Span,
+    /// How they are spread over it.
+    pub shape: Shape,
+}
+
+/// How arrivals are spread.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Shape {
+    /// One after the other, evenly.
+    #[default]
+    Steady,
+    /// Each at any moment: a flash crowd.
+    Crowd,
+    /// The time is cut into 64 slots, and the n-th of them sees a share of 1/n: most come at the beginning.
+    Zipf,
+}
+
+/// How long somebody stays.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Stay {
+    /// With this mean, whoever has stayed for long going as likely as anyone.
+    Exponential(Span),
+    /// With this mean and a heavy tail: Pareto's distribution with exponent 2, of infinite variance.
+    HeavyTailed(Span),
+}
+
+/// How machines stand still.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StallsEach {
+    /// This long.
+    pub last: Span,
+    /// So often on average.
+    pub each: Span,
+}
+
+/// Draws all peers of these groups, the host first; after `until` nobody comes or goes.
+///
+/// The first group must not be empty: its first member is the host, which is there from the beginning to the end.
+pub fn draw(groups: &[Group], until: Time, seed: u64) -> Vec<PeerPlan> {
+    let mut peers = Vec::new();
+    for (number, group) in groups.iter().enumerate() {
+        for at in 0..group.count {
+            let mut dice = SmallDice::of(&[seed, number as u64, at as u64]);
+            let mut comes = Some(group.arrival.draw(at, group.count, &mut dice));
+            // whoever follows has the next of the same dice
+            while let Some(joins_at) = comes.take().filter(|_| peers.len() < PEERS_MAX) {
+                let mut peer = group.member(joins_at, &mut dice);
+                if peers.is_empty() {
+                    (peer.joins_at, peer.leaves) = (Time(0), None);
+                }
+                peer.leaves = peer.leaves.filter(|leave| leave.at < until);
+                comes =
+                    peer.leaves.filter(|_| group.refilled).map(|leave| leave.at + dice.between(0, REFILL_US));
+                comes = comes.filter(|at| *at < until);
+                peers.push(peer);
+            }
+        }
+    }
+    peers
+}
+
+impl Group {
+    fn member(&self, joins_at: Time, dice: &mut SmallDice) -> PeerPlan {
+        let mut peer = PeerPlan { joins_at, ..PeerPlan::of(self.kind) };
+        self.devices.equip(&mut peer, self.nats, dice);
+        let somewhere = geography::drawn(dice.between(0, 99));
+        peer.place.region = self.region.as_deref().and_then(geography::region).unwrap_or(somewhere);
+        let polite = dice.chance(self.polite.0);
+        let even = dice.next();
+        peer.leaves = self.stay.map(|stay| Leave { at: joins_at + stay.length_us(even, dice), polite });
+        peer.stalls = self.stalls.map(|stalls| Stalls { mean_gap_us: stalls.each.0, us: stalls.last.0 });
+        let most = u64::from(self.clock_ppm);
+        peer.clock_ppm = dice.between(0, 2 * most) as i32 - i32::from(self.clock_ppm);
+        peer
+    }
+}
+
+impl Arrival {
+    fn draw(&self, at: usize, count: usize, dice: &mut SmallDice) -> Time {
+        let within = self.within.0;
+        let after = match self.shape {
+            Shape::Steady => (u128::from(within) * at as u128 / count.max(1) as u128) as u64,
+            Shape::Crowd => dice.between(0, within),
+            Shape::Zipf => {
+                // 1/n in millionths
+                let weights = (1..=ZIPF_SLOTS).map(|rank| 1_000_000 / rank);
+                let mut draw = dice.between(0, weights.clone().sum::<u64>() - 1);
+                let slot = weights.take_while(|weight| {
+                    let later = draw >= *weight;
+                    draw = draw.saturating_sub(*weight);
+                    later
+                });
+                let slot = slot.count() as u64;
+                within * slot / ZIPF_SLOTS + dice.between(0, within / ZIPF_SLOTS)
+            }
+        };
+        Time(self.from.0 + after)
+    }
+}
+
+impl Stay {
+    fn length_us(self, even: u64, dice: &mut SmallDice) -> u64 {
+        match self {
+            Stay::Exponential(mean) => dice.exponential(mean.0),
+            // half the mean over the root of an even draw in (0, 1]
+            Stay::HeavyTailed(mean) => {
+                let root = even.max(1).isqrt().max(1);
+                ((u128::from(mean.0 / 2) << 32) / u128::from(root)).min(u64::MAX.into()) as u64
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use plenary_proto::time::MS;
+
+    use super::*;
+
+    fn viewers(count: usize) -> Group {
+        Group {
+            kind: Kind::Viewer,
+            count,
+            devices: Devices::default(),
+            nats: false,
+            region: None,
+            arrival: Arrival::default(),
+            stay: None,
+            polite: Share(0),
+            refilled: false,
+            stalls: None,
+            clock_ppm: 0,
+        }
+    }
+
+    fn joins(shape: Shape) -> Vec<u64> {
+        let arrival = Arrival { from: Span(SECOND), within: Span(10 * SECOND), shape };
+        let group = Group { arrival, ..viewers(10_000) };
+        let peers = draw(&[group], Time(60 * SECOND), 1);
+        let mut joins: Vec<_> = peers[1..].iter().map(|peer| peer.joins_at.0).collect();
+        joins.sort_unstable();
+        joins
+    }
+
+    #[test]
+    fn arrivals_keep_to_their_time_and_their_shape() {
+        for (shape, first_half) in [(Shape::Steady, 5_000), (Shape::Crowd, 5_000), (Shape::Zipf, 8_555)] {
+            let joins = joins(shape);
+            assert!(joins[0] >= SECOND && *joins.last().unwrap() <= 11 * SECOND, "{shape:?}");
+            let early = joins.iter().filter(|at| **at < 6 * SECOND).count();
+            assert!(early.abs_diff(first_half) < 150, "{shape:?}: {early} in the first half");
+        }
+    }
+
+    #[test]
+    fn stays_have_their_mean_and_a_heavy_tail_is_heavier() {
+        let stays = |stay| {
+            let group = Group { stay: Some(stay), ..viewers(40_000) };
+            let peers = draw(&[group], Time(u64::MAX / 2), 3);
+            peers[1..].iter().map(|peer| peer.leaves.unwrap().at.0).collect::<Vec<_>>()
+        };
+        let longer = |stays: &[u64], us: u64| stays.iter().filter(|stay| **stay > us).count();
+        let even = stays(Stay::Exponential(Span(600 * SECOND)));
+        let mean = even.iter().sum::<u64>() / 39_999 / SECOND;
+        assert!((585..615).contains(&mean), "{mean} s");
+        let heavy = stays(Stay::HeavyTailed(Span(600 * SECOND)));
+        // a quarter is longer than the mean, one in 400 than ten times the mean; exponentially one in 22,026
+        assert!(longer(&heavy, 600 * SECOND).abs_diff(10_000) < 300, "{}", longer(&heavy, 600 * SECOND));
+        assert!(longer(&heavy, 6_000 * SECOND).abs_diff(100) < 35, "{}", longer(&heavy, 6_000 * SECOND));
+        assert!(longer(&even, 6_000 * SECOND) < 10);
+    }
+
+    #[test]
+    fn a_refilled_group_is_as_large_all_the_time() {
+        let stay = Some(Stay::Exponential(Span(60 * SECOND)));
+        let group = Group { stay, refilled: true, polite: Share(500_000), ..viewers(2_000) };
+        let peers = draw(&[group], Time(300 * SECOND), 5);
+        let there = |at: Time| {
+            let there = peers
+                .iter()
+                .filter(|peer| peer.joins_at <= at && peer.leaves.is_none_or(|leave| leave.at > at));
+            there.count()
+        };
+        for second in (1..300).step_by(20) {
+            let there = there(Time(second * SECOND));
+            assert!((1_950..=2_000).contains(&there), "{there} after {second} s");
+        }
+        // 2000 in 60 s on average, half of them politely
+        let gone: Vec<_> = peers.iter().flat_map(|peer| peer.leaves).collect();
+        assert!(gone.len().abs_diff(10_000) < 400, "{}", gone.len());
+        let polite = gone.iter().filter(|leave| leave.polite).count();
+        assert!((2 * polite).abs_diff(gone.len()) < 400, "{polite} of {}", gone.len());
+        assert!(gone.iter().all(|leave| leave.at < Time(300 * SECOND)));
+    }
+
+    #[test]
+    fn a_larger_group_begins_with_the_people_of_the_smaller() {
+        let devices = Devices { phone: 1, laptop: 2, ..Devices::default() };
+        let arrival = Arrival { within: Span(10 * SECOND), shape: Shape::Crowd, ..Arrival::default() };
+        let of = |count| {
+            draw(&[Group { devices, arrival, clock_ppm: 50, ..viewers(count) }], Time(60 * SECOND), 9)
+        };
+        let (few, many) = (of(20), of(200));
+        assert_eq!(format!("{few:?}"), format!("{:?}", &many[..20]));
+        assert!(many.iter().any(|peer| peer.clock_ppm > 20) && many.iter().any(|peer| peer.clock_ppm < -20));
+        assert!(many[1].joins_at > Time(MS) || many[2].joins_at > Time(MS));
+    }
+}
