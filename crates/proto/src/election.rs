@@ -1,40 +1,30 @@
 //! Electing mixers.
 //!
-//! One peer on stage opens: it says so to the others, who measure the candidates ([`crate::probe`]) and send
-//! signed reports to the whole stage. When all are in, or time is up, the opener issues a ballot: every report
-//! and claim it holds, and the outcome that follows. A peer on stage recomputes the outcome and signs it, or
-//! answers with what the ballot lacks; then it is issued once more. With the signatures of a majority of the
-//! roster the outcome is decided, and goes to everyone.
+//! One peer on stage opens, with the pre-votes of a majority ([`crate::prevote`]). The stage measures the candidates
+//! ([`crate::probe`]) and sends signed reports to the whole stage. When all are in, or time is up, the opener
+//! issues a ballot: every report and claim it holds, and the outcome that follows. A peer on stage recomputes the
+//! outcome and signs it, or answers with what the ballot lacks; then it is issued once more. With the
+//! signatures of a majority of the roster the outcome is decided, and goes to everyone.
 //!
-//! Who opens: the host; if the need lasts and no election opens, the next in the order of the roster, each
-//! [`NEXT_OPENER_US`] later. A term that comes to nothing is followed by the next one.
+//! Nobody signs for two openers in a term, nor a second ballot of one opener that leaves out what the first one
+//! held. A term that comes to nothing is followed by the next one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::bounded::List;
 use crate::id::{PeerId, Rank};
 use crate::io::Event;
 use crate::message::{
-    Ballot, Claim, Decided, ElectionReason, Message, Outcome, Report, Roster, SignedRoster,
+    Ballot, Claim, Decided, ElectionReason, Message, Need, Opening, Outcome, Report, Roster, SignedRoster,
 };
 use crate::outbox::{Note, View};
+use crate::prevote::PreVotes;
 use crate::probe::{Reports, measurers};
-use crate::roster::{Mode, Stage};
+use crate::roster::Stage;
 use crate::score::{Tally, elect, tally};
 use crate::seal::{Signature, Signed};
-use crate::time::{MS, SECOND, Time};
+use crate::time::{SECOND, Time};
 
-/// The roster must have been still for this long before the room's first election, so that those who join
-/// together are measured together; but it doesn't wait longer than [`SETTLE_US_MAX`].
-const SETTLE_US: u64 = 700 * MS;
-const SETTLE_US_MAX: u64 = 3 * SECOND;
-/// Other needs must last this long.
-const NEED_US: u64 = 200 * MS;
-/// The same candidates are voted on once more, for want of a standby, only after this. A guess; longer than the
-/// host takes to find that somebody is gone.
-const AGAIN_US: u64 = 10 * SECOND;
-/// The next in line opens when nobody has for this long.
-const NEXT_OPENER_US: u64 = 4 * SECOND;
 /// A small stage's reports are in by then (DESIGN §5: a ballot binds within 6 s of opening), a large one's by
 /// the later time.
 const REPORTS_US_MAX: u64 = 4 * SECOND;
@@ -63,7 +53,12 @@ struct Open {
     issues: u8,
     /// Ballots we have signed.
     signed: u8,
+    /// What the last one held.
+    shown: BTreeSet<Shown>,
 }
+
+/// One piece of evidence: a report by (candidate, measurer), a claim by (sender, sender), and its counter.
+type Shown = (PeerId, PeerId, u64);
 
 #[derive(Debug)]
 struct Issued {
@@ -73,7 +68,8 @@ struct Issued {
     tallies: Vec<Tally>,
     votes: BTreeMap<PeerId, Signature>,
     at: Time,
-    lacking: bool,
+    /// Who answered that something is lacking.
+    lacking: BTreeSet<PeerId>,
 }
 
 /// This peer's part in elections.
@@ -81,16 +77,13 @@ struct Issued {
 pub(crate) struct Election {
     open: Option<Open>,
     reports: Reports,
-    claims: BTreeMap<PeerId, Signed<Claim>>,
-    need: Option<(ElectionReason, Time)>,
-    roster_at: Time,
-    /// Who could be elected when the outcome in force was decided.
-    considered: Vec<PeerId>,
+    /// The newest claim of each peer on stage, and when it came.
+    claims: BTreeMap<PeerId, (Time, Signed<Claim>)>,
+    pre_votes: PreVotes,
     /// The term that we signed a ballot in last, and whose: nobody signs for two openers in one term.
     pledged: Option<(u32, PeerId)>,
-    /// The last term that was decided, and the highest heard of.
+    /// The last term that was decided.
     decided: u32,
-    term: u32,
     /// Tallies of the ballot we signed, for our own application.
     tallies: Vec<Tally>,
     wake_at: Option<Time>,
@@ -98,7 +91,7 @@ pub(crate) struct Election {
 
 impl Election {
     pub(crate) fn roster_changed(&mut self, now: Time) {
-        self.roster_at = now;
+        self.pre_votes.roster_changed(now);
     }
 
     /// What a decided outcome's candidates scored, as far as this peer recomputed it.
@@ -110,9 +103,8 @@ impl Election {
     pub(crate) fn mandate_changed(&mut self, rank: Rank, stage: &Stage) {
         if rank.term > self.decided {
             self.decided = rank.term;
-            self.considered = stage.candidates();
+            self.pre_votes.decided(stage);
         }
-        self.term = self.term.max(rank.term);
         if self.open.as_ref().is_some_and(|open| open.term <= rank.term) {
             self.open = None;
         }
@@ -123,45 +115,28 @@ impl Election {
         self.open.is_none()
     }
 
-    /// Why an election is needed now, if it is.
-    fn need(&self, view: &View<'_>) -> Option<ElectionReason> {
-        let candidates = view.stage.candidates();
-        if view.stage.mode() == Mode::Mesh || candidates.is_empty() {
-            return None;
-        }
-        let mandate = view.mandate;
-        if mandate.rank.term == 0 {
-            return Some(ElectionReason::Opening);
-        }
-        if mandate.rank.regency > 0 {
-            return Some(if mandate.polite { ElectionReason::Leave } else { ElectionReason::MixerGone });
-        }
-        let present = |peer: &PeerId| candidates.contains(peer);
-        let mixers = mandate.mixers.iter().filter(|peer| present(peer)).count();
-        if mixers < mandate.mixers.len() {
-            return Some(ElectionReason::MixerGone);
-        }
-        let standby = mandate.standbys.iter().any(present);
-        let short = mixers != mixers_wanted(view.stage) || (!standby && candidates.len() > mixers);
-        short.then_some(ElectionReason::Count)
-    }
-
-    /// How long after the need has come this peer opens: the host at once, then the others in roster order.
-    fn patience_us(view: &View<'_>) -> u64 {
-        let place = view.stage.present().position(|entry| entry.peer == view.me);
-        place.map_or(u64::MAX, |place| place as u64 * NEXT_OPENER_US)
-    }
-
     /// Looks at everything anew; to be called after whatever may have changed an election, and in time.
     pub(crate) fn look(&mut self, view: &mut View<'_>) {
         self.wake_at = None;
         if !view.on_stage() {
             return;
         }
-        if self.open.as_ref().is_some_and(|open| view.now >= open.since + reports_us_max(view) + FAILED_US) {
+        let over = |open: &Open| {
+            let late = view.now >= open.since + reports_us_max(view) + FAILED_US;
+            late || !view.stage.present().any(|entry| entry.peer == open.opener)
+        };
+        if self.open.as_ref().is_some_and(over) {
             self.open = None;
         }
-        self.follow_need(view);
+        if let Some(opening) = self.pre_votes.look(view, self.open.is_none()) {
+            if opening.body.opener == view.me {
+                view.send_stage(&Message::Opening(Box::new(opening.clone())));
+            }
+            self.enter(view, opening.body);
+        }
+        if let Some(at) = self.pre_votes.next_timeout() {
+            self.wake(at);
+        }
         self.conduct(view);
     }
 
@@ -169,67 +144,45 @@ impl Election {
         self.wake_at = Some(self.wake_at.map_or(at, |known| known.min(at)));
     }
 
-    /// Sees whether there is a need, and opens when it has lasted and it is our turn.
-    fn follow_need(&mut self, view: &mut View<'_>) {
-        let need = if self.open.is_some() { None } else { self.need(view) };
-        let Some(reason) = need else {
-            self.need = None;
-            return;
-        };
-        let since = match self.need {
-            Some((known, since)) if known == reason => since,
-            _ => view.now,
-        };
-        self.need = Some((reason, since));
-        let opens_at = self.opens_at(view, reason, since);
-        if view.now >= opens_at {
-            self.need = None;
-            self.begin(view, reason);
-        } else {
-            self.wake(opens_at);
-        }
-    }
-
-    fn opens_at(&self, view: &View<'_>, reason: ElectionReason, since: Time) -> Time {
-        let settled = match reason {
-            ElectionReason::Opening => (self.roster_at.max(since) + SETTLE_US).min(since + SETTLE_US_MAX),
-            // who couldn't be measured may be on the way out; no use in asking the same again at once
-            ElectionReason::Count
-                if view.mandate.mixers.len() == mixers_wanted(view.stage)
-                    && self.considered == view.stage.candidates() =>
-            {
-                since + AGAIN_US
-            }
-            _ => since + NEED_US,
-        };
-        Time(settled.0.saturating_add(Self::patience_us(view)))
-    }
-
-    /// Opens an election.
-    fn begin(&mut self, view: &mut View<'_>, reason: ElectionReason) {
-        let term = self.term.max(view.rank().term) + 1;
-        view.send_stage(&Message::Opening { term, reason });
-        let me = view.me;
-        self.enter(view, term, reason, me);
-    }
-
     /// An election has opened, by us or by another.
-    fn enter(&mut self, view: &mut View<'_>, term: u32, reason: ElectionReason, opener: PeerId) {
-        self.term = term;
+    fn enter(&mut self, view: &mut View<'_>, Need { term, reason, opener, .. }: Need) {
         self.reports.clear();
         self.tallies.clear();
-        self.open = Some(Open { term, reason, opener, since: view.now, ballot: None, issues: 0, signed: 0 });
+        self.open = Some(Open {
+            term,
+            reason,
+            opener,
+            since: view.now,
+            ballot: None,
+            issues: 0,
+            signed: 0,
+            shown: BTreeSet::new(),
+        });
         view.out.event(Event::ElectionOpened { term, reason });
         view.out.note(Note::Opened(term, reason));
     }
 
-    /// Another peer opens.
-    pub(crate) fn opening(&mut self, view: &mut View<'_>, from: PeerId, term: u32, reason: ElectionReason) {
-        // one step at a time: nobody can burn the numbers
-        let next = term > view.rank().term && term <= view.rank().term.saturating_add(ROUNDS_MAX);
-        let newer = self.open.as_ref().is_none_or(|open| (term, open.opener) > (open.term, from));
-        if view.on_stage() && view.stage.contains(&from) && next && term >= self.term && newer {
-            self.enter(view, term, reason, from);
+    /// Somebody asks for our pre-vote.
+    pub(crate) fn pre_vote_wanted(&mut self, view: &mut View<'_>, from: PeerId, epoch: u32, need: Need) {
+        self.pre_votes.wanted(view, from, epoch, need);
+    }
+
+    /// A pre-vote has come.
+    pub(crate) fn pre_vote(
+        &mut self,
+        view: &View<'_>,
+        from: PeerId,
+        epoch: u32,
+        term: u32,
+        signature: Signature,
+    ) {
+        self.pre_votes.vote(view, from, epoch, term, signature);
+    }
+
+    /// A majority opens, by another peer's word.
+    pub(crate) fn opening(&mut self, view: &mut View<'_>, opening: Opening) {
+        if let Some(opening) = self.pre_votes.opening(view, opening) {
+            self.enter(view, opening.body);
         }
     }
 
@@ -241,9 +194,9 @@ impl Election {
     }
 
     pub(crate) fn claim(&mut self, view: &View<'_>, claim: Signed<Claim>) {
-        let newer = self.claims.get(&claim.sender).is_none_or(|known| known.counter < claim.counter);
+        let newer = self.claims.get(&claim.sender).is_none_or(|(_, known)| known.counter < claim.counter);
         if newer && view.stage.contains(&claim.sender) {
-            self.claims.insert(claim.sender, claim);
+            self.claims.insert(claim.sender, (view.now, claim));
             self.claims.retain(|peer, _| view.stage.contains(peer));
         }
     }
@@ -261,9 +214,9 @@ impl Election {
             None if self.all_reported(view) => view.now,
             None => since + reports_us_max(view),
             Some(_) if issues >= ISSUES_MAX => failed_at,
-            Some(issued) if issued.lacking => {
-                let all_in =
-                    view.stage.voters(issued.epoch).is_some_and(|voters| issued.votes.len() >= voters);
+            Some(issued) if !issued.lacking.is_empty() => {
+                let answered = issued.votes.keys().chain(&issued.lacking).collect::<BTreeSet<_>>().len();
+                let all_in = view.stage.voters(issued.epoch).is_some_and(|voters| answered >= voters);
                 if all_in { view.now } else { issued.at + VOTES_US_MAX }
             }
             Some(issued) => issued.at + REISSUE_US,
@@ -282,10 +235,11 @@ impl Election {
     /// Whether every candidate's measurers have reported, and every candidate has made its claim. Nothing is
     /// expected of or about a mixer that fell silent.
     fn all_reported(&self, view: &View<'_>) -> bool {
-        let (Some(open), Some(roster)) = (&self.open, view.stage.roster()) else { return false };
+        let Some(roster) = view.stage.roster() else { return false };
+        let draw = view.draw();
         let lives = |peer: &PeerId| view.mandate.lost() != Some(*peer);
         view.stage.candidates().iter().filter(|candidate| lives(candidate)).all(|candidate| {
-            let mut measured = measurers(roster, open.term, candidate).into_iter().filter(lives);
+            let mut measured = measurers(roster, &draw, candidate).into_iter().filter(lives);
             self.claims.contains_key(candidate) && measured.all(|peer| self.reports.has(candidate, &peer))
         })
     }
@@ -294,14 +248,16 @@ impl Election {
     fn issue(&mut self, view: &mut View<'_>) {
         let Some(open) = &mut self.open else { return };
         let Some(roster) = view.stage.roster() else { return };
+        let term = open.term;
         let reports =
-            self.reports.iter().map(|(_, report)| report).filter(|report| due(roster, open.term, report));
+            self.reports.iter().map(|(_, report)| report).filter(|report| due(view, roster, term, report));
         let reports: List<_, _> = List::truncated(reports.cloned());
         let candidates = view.stage.candidates();
         let unix_s = view.unix_s();
         let counts =
             |claim: &&Signed<Claim>| candidates.contains(&claim.sender) && claim.expires_unix_s >= unix_s;
-        let claims: List<_, _> = List::truncated(self.claims.values().filter(counts).cloned());
+        let claims = self.claims.values().map(|(_, claim)| claim).filter(counts);
+        let claims: List<_, _> = List::truncated(claims.cloned());
         let sitting: List<_, _> = List::truncated(view.mandate.sitting().iter().copied());
         let tallies = tally(roster, &reports, &claims, &sitting);
         let evidence = evidence(&reports, &claims, &sitting);
@@ -319,7 +275,7 @@ impl Election {
             tallies,
             votes: BTreeMap::from([(view.me, mine)]),
             at: view.now,
-            lacking: false,
+            lacking: BTreeSet::new(),
         });
         let signed = view.sign(ballot);
         view.send_stage(&Message::Ballot(Box::new(signed)));
@@ -329,39 +285,69 @@ impl Election {
     /// The opener's ballot has come: sign it, or send what it lacks.
     pub(crate) fn ballot(&mut self, view: &mut View<'_>, ballot: Signed<Ballot>) {
         let pledged = self.is_pledged_elsewhere(ballot.body.outcome.term, ballot.sender);
-        let Some(open) = &mut self.open else { return };
+        let Some(open) = &self.open else { return };
         let Some(SignedRoster { body: roster, .. }) = view.stage.at(ballot.epoch) else { return };
-        let outcome = &ballot.body.outcome;
+        let Ballot { reports, claims, sitting, outcome } = &ballot.body;
         let proper =
             open.opener == ballot.sender && open.term == outcome.term && open.reason == outcome.reason;
         if !proper || pledged || open.signed >= ISSUES_MAX {
             return;
         }
-        let held = |at: &Time| view.now.since(*at) >= INSIST_US;
-        let missing = self.reports.iter().filter(|(at, report)| {
-            held(at) && due(roster, open.term, report) && !ballot.body.reports.contains(report)
-        });
-        let reports: List<_, _> = List::truncated(missing.map(|(_, report)| report.clone()));
-        if !reports.is_empty() {
-            view.out.send(ballot.sender, Message::Lacking { term: open.term, reports, claims: List::new() });
+        let term = open.term;
+        let (missing, unclaimed) = self.missing_in(view, roster, term, &ballot.body);
+        if !missing.is_empty() || !unclaimed.is_empty() {
+            let (reports, claims) = (List::truncated(missing), List::truncated(unclaimed));
+            view.out.send(ballot.sender, Message::Lacking { term, reports, claims });
             return;
         }
-        let Ballot { reports, claims, sitting, .. } = &ballot.body;
         let tallies = tally(roster, reports, claims, sitting);
         let evidence = evidence(reports, claims, sitting);
-        let expected = outcome_of(open.term, open.reason, evidence, elect(roster, &tallies));
+        let expected = outcome_of(term, open.reason, evidence, elect(roster, &tallies));
         let sits = **sitting == *view.mandate.sitting();
-        let all_due = reports.iter().all(|report| due(roster, open.term, report));
-        if !sits || !all_due || expected != *outcome {
-            view.out.event(Event::BallotRejected { term: open.term, opener: ballot.sender });
+        let shown = shown(&ballot.body);
+        let proper = reports.iter().all(|report| due(view, roster, term, report)) && is_sorted(&ballot.body);
+        if !sits || !proper || expected != *outcome || !shown.is_superset(&open.shown) {
+            view.out.event(Event::BallotRejected { term, opener: ballot.sender });
             return;
         }
-        open.signed += 1;
-        self.pledged = Some((open.term, open.opener));
-        self.tallies = tallies;
         let signature = Decided::countersign(view.keys, &view.config.room, ballot.epoch, outcome);
-        let vote = Message::Vote { term: open.term, ballot: ballot_hash(&ballot.body), signature };
-        view.out.send(ballot.sender, vote);
+        if let Some(open) = &mut self.open {
+            open.signed += 1;
+            open.shown = shown;
+            self.pledged = Some((term, open.opener));
+        }
+        self.tallies = tallies;
+        view.out.send(ballot.sender, Message::Vote { term, ballot: ballot_hash(&ballot.body), signature });
+    }
+
+    /// Reports and claims that we have held for a second and the ballot doesn't know. Of a measurer that says two
+    /// things, and of a candidate that claims anew, either will do: nobody holds up a vote by that.
+    fn missing_in(
+        &self,
+        view: &View<'_>,
+        roster: &Roster,
+        term: u32,
+        ballot: &Ballot,
+    ) -> (Vec<Signed<Report>>, Vec<Signed<Claim>>) {
+        let held = |at: &Time| view.now.since(*at) >= INSIST_US;
+        let by: BTreeSet<_> =
+            ballot.reports.iter().map(|report| (report.body.candidate, report.sender)).collect();
+        let reports = self.reports.iter().filter(|(at, report)| {
+            held(at)
+                && due(view, roster, term, report)
+                && !by.contains(&(report.body.candidate, report.sender))
+        });
+        let candidate = |peer: &PeerId| {
+            roster.entries.iter().any(|entry| entry.peer == *peer && entry.mixes && !entry.away)
+        };
+        let claims = self.claims.values().filter(|(at, claim)| {
+            let counts = candidate(&claim.sender) && claim.expires_unix_s >= view.unix_s();
+            counts && held(at) && !ballot.claims.iter().any(|known| known.sender == claim.sender)
+        });
+        (
+            reports.map(|(_, report)| report.clone()).collect(),
+            claims.map(|(_, claim)| claim.clone()).collect(),
+        )
     }
 
     /// A signature has come.
@@ -392,6 +378,7 @@ impl Election {
     pub(crate) fn lacking(
         &mut self,
         view: &mut View<'_>,
+        from: PeerId,
         term: u32,
         reports: &[Signed<Report>],
         claims: &[Signed<Claim>],
@@ -404,7 +391,7 @@ impl Election {
         }
         let open = self.open.as_mut().filter(|open| open.term == term);
         if let Some(issued) = open.and_then(|open| open.ballot.as_mut()) {
-            issued.lacking = true;
+            issued.lacking.extend(view.stage.contains(&from).then_some(from));
         }
     }
 
@@ -430,22 +417,29 @@ impl Election {
     }
 }
 
-/// How many terms past the one in force an opening may name: elections that came to nothing.
-const ROUNDS_MAX: u32 = 64;
-
-/// As many as the host wants, one when it leaves it to need; no more than there are candidates.
-fn mixers_wanted(stage: &Stage) -> usize {
-    let wanted = usize::from(stage.roster().map_or(1, |roster| roster.mixers.max(1)));
-    wanted.min(stage.candidates().len())
-}
-
 fn reports_us_max(view: &View<'_>) -> u64 {
     if view.stage.candidates().len() <= LARGE_STAGE { REPORTS_US_MAX } else { REPORTS_US_MAX_LARGE }
 }
 
 /// Whether a report is by one of those who had to measure.
-fn due(roster: &Roster, term: u32, report: &Signed<Report>) -> bool {
-    report.body.term == term && measurers(roster, term, &report.body.candidate).contains(&report.sender)
+fn due(view: &View<'_>, roster: &Roster, term: u32, report: &Signed<Report>) -> bool {
+    let Report { term: of, candidate, .. } = &report.body;
+    *of == term && measurers(roster, &view.draw(), candidate).contains(&report.sender)
+}
+
+/// What a ballot holds, piece by piece.
+fn shown(ballot: &Ballot) -> BTreeSet<Shown> {
+    let reports = ballot.reports.iter();
+    let reports = reports.map(|report| (report.body.candidate, report.sender, report.counter));
+    let claims = ballot.claims.iter().map(|claim| (claim.sender, claim.sender, claim.counter));
+    reports.chain(claims).collect()
+}
+
+/// One report per measurer and candidate, one claim per candidate, in their order: nothing counts twice.
+fn is_sorted(ballot: &Ballot) -> bool {
+    let key = |report: &Signed<Report>| (report.body.candidate, report.sender);
+    ballot.reports.is_sorted_by(|a, b| key(a) < key(b))
+        && ballot.claims.is_sorted_by(|a, b| a.sender < b.sender)
 }
 
 fn outcome_of(

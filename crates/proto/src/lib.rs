@@ -18,6 +18,7 @@ mod membership;
 pub mod message;
 mod mixing;
 mod outbox;
+mod prevote;
 mod probe;
 mod rng;
 mod room;

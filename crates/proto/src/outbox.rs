@@ -11,6 +11,7 @@ use crate::io::{Event, Output};
 use crate::links::LinkTable;
 use crate::mandate::Mandate;
 use crate::message::{Alive, Decided, ElectionReason, LinkKind, Message, SignedRoster, TakeOver};
+use crate::probe::Draw;
 use crate::rng::Rng;
 use crate::roster::Stage;
 use crate::seal::{Keypair, Signed, Statement};
@@ -135,6 +136,17 @@ impl View<'_> {
                 self.out.send(entry.peer, message.clone());
             }
         }
+    }
+
+    /// What measurers are drawn by: the room, and what the outcome in force was found by.
+    pub(crate) fn draw(&self) -> Draw {
+        let mut hash = blake3::Hasher::new_derive_key("plenary 1 draw");
+        hash.update(&self.config.room.0);
+        if let Some(decided) = &self.mandate.decided {
+            hash.update(&decided.body.term.to_be_bytes());
+            hash.update(&decided.body.evidence);
+        }
+        *hash.finalize().as_bytes()
     }
 
     /// Whether this peer is on stage.

@@ -1,7 +1,7 @@
 //! Measuring the candidates.
 //!
-//! When an election opens, each candidate is measured by three peers of the roster, drawn from the term and the
-//! ids, so that everyone knows who has to. The measurer asks for a train of packets and reads the bandwidth from
+//! When an election opens, each candidate is measured by three peers of the roster, drawn from the ids and the
+//! outcome in force, so that everyone knows who has to, and elections that come to nothing don't change who. The measurer asks for a train of packets and reads the bandwidth from
 //! its dispersion: 26 kB as fast as they go for a first guess, then what the guess carries in 30 ms, at twice the
 //! guess, until the 95 % interval of the mean is under ±10 % or [`TRAINS_MAX`] have come. Neither end takes part in two trains at
 //! once: a busy candidate says so, and is asked again. What was found is signed and sent to the whole stage.
@@ -90,15 +90,18 @@ pub(crate) struct Probe {
     claim: Option<Signed<Claim>>,
 }
 
-/// Who measures a candidate in an election: three of those present, by the hash of (term, candidate, measurer).
-pub(crate) fn measurers(roster: &Roster, term: u32, candidate: &PeerId) -> Vec<PeerId> {
+/// What measurers are drawn by: follows from the outcome in force, so that no opener chooses it.
+pub(crate) type Draw = [u8; 32];
+
+/// Who measures a candidate in an election: three of those present, by the hash of (draw, candidate, measurer).
+pub(crate) fn measurers(roster: &Roster, draw: &Draw, candidate: &PeerId) -> Vec<PeerId> {
     let mut drawn: Vec<_> = roster
         .entries
         .iter()
         .filter(|entry| !entry.away && entry.peer != *candidate)
         .map(|entry| {
             let mut hash = blake3::Hasher::new_derive_key("plenary 1 measurers");
-            hash.update(&term.to_be_bytes());
+            hash.update(draw);
             hash.update(&candidate.0);
             hash.update(&entry.peer.0);
             (*hash.finalize().as_bytes(), entry.peer)
@@ -151,9 +154,10 @@ impl Probe {
     /// Takes on whom we have to measure and haven't yet: when somebody goes, others measure in their place.
     pub(crate) fn take_on(&mut self, view: &mut View<'_>) {
         let Some(roster) = view.stage.roster().filter(|_| self.open) else { return };
+        let draw = view.draw();
         let mut mine = view.stage.candidates();
         mine.retain(|candidate| {
-            measurers(roster, self.term, candidate).contains(&view.me)
+            measurers(roster, &draw, candidate).contains(&view.me)
                 && view.mandate.lost() != Some(*candidate)
                 && self.taken_on.insert(*candidate)
         });

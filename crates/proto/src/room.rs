@@ -536,15 +536,19 @@ impl RoomState {
             Message::ProbeBusy { train } => self.probe.busy(&mut self.shared.view(), from, train),
             Message::Claim(claim) => self.election.claim(&self.shared.view(), claim),
             Message::Report(report) => self.election.report(&self.shared.view(), report),
-            Message::Opening { term, reason } => {
-                self.election.opening(&mut self.shared.view(), from, term, reason)
+            Message::PreVoteWanted { epoch, need } => {
+                self.election.pre_vote_wanted(&mut self.shared.view(), from, epoch, need);
             }
+            Message::PreVote { epoch, term, signature } => {
+                self.election.pre_vote(&self.shared.view(), from, epoch, term, signature);
+            }
+            Message::Opening(opening) => self.election.opening(&mut self.shared.view(), *opening),
             Message::Ballot(ballot) => self.election.ballot(&mut self.shared.view(), *ballot),
             Message::Vote { term, ballot, signature } => {
                 self.election.vote(&mut self.shared.view(), from, term, ballot, signature);
             }
             Message::Lacking { term, reports, claims } => {
-                self.election.lacking(&mut self.shared.view(), term, &reports, &claims);
+                self.election.lacking(&mut self.shared.view(), from, term, &reports, &claims);
             }
             Message::Decided(decided) => self.shared.out.note(Note::Decided(decided)),
             Message::Audience { viewers } if self.shared.mandate.has_mixed(&from) => {

@@ -27,6 +27,26 @@ pub enum ElectionReason {
     Trouble,
 }
 
+/// Why an election is to be held, as a peer sees it that would open it: what a pre-vote signs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Need {
+    /// The number it would have.
+    pub term: u32,
+    /// The mandate in force meanwhile.
+    pub under: Rank,
+    /// Why.
+    pub reason: ElectionReason,
+    /// Who would open it.
+    pub opener: PeerId,
+}
+
+impl Statement for Need {
+    const CONTEXT: &'static str = "need";
+}
+
+/// A need that a majority of its roster sees: the election is open.
+pub type Opening = Countersigned<Need, ROSTER_MAX>;
+
 /// How a bandwidth was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Measured {

@@ -15,8 +15,8 @@ mod tree;
 
 pub use beat::{Beat, HEAD_LEN_MAX, Head, path_hash};
 pub use election::{
-    Alive, BALLOT_REPORTS_MAX, Ballot, Claim, Decided, ElectionReason, MIXERS_MAX, Measured, Outcome, Report,
-    TakeOver,
+    Alive, BALLOT_REPORTS_MAX, Ballot, Claim, Decided, ElectionReason, MIXERS_MAX, Measured, Need, Opening,
+    Outcome, Report, TakeOver,
 };
 pub use link::{Answer, CANDIDATES_MAX, Candidate, Description, LinkKind, Offer, PayloadTypes, Setup};
 pub use piece::{PIECE_LEN_MAX, Pieces, Reassembly, TooLong};
@@ -41,7 +41,7 @@ pub const MESSAGE_VERSION: u8 = 1;
 /// Most bytes of a message on a control channel, pieces joined.
 pub const MESSAGE_LEN_MAX: usize = 256 * 1024;
 /// How many variants this version knows.
-const VARIANTS: u32 = 39;
+const VARIANTS: u32 = 41;
 
 /// One thing said from one peer to another. New variants go to the end, and nowhere else.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -114,13 +114,8 @@ pub enum Message {
     Claim(Signed<Claim>),
     /// What was measured of a candidate.
     Report(Signed<Report>),
-    /// An election has opened; measure and report.
-    Opening {
-        /// Its number.
-        term: u32,
-        /// Why.
-        reason: ElectionReason,
-    },
+    /// A majority has opened an election; measure and report.
+    Opening(Box<Opening>),
     /// Sign this, or send what it lacks.
     Ballot(Box<Signed<Ballot>>),
     /// A signature under a ballot's outcome.
@@ -195,6 +190,22 @@ pub enum Message {
     Started(StreamSpec),
     /// I close this link of that kind, and want it no more.
     Bye(LinkKind),
+    /// I would open an election: do you see the need too?
+    PreVoteWanted {
+        /// The roster that I count the answers in.
+        epoch: u32,
+        /// What I see.
+        need: Need,
+    },
+    /// I do.
+    PreVote {
+        /// The roster's number.
+        epoch: u32,
+        /// The election's number.
+        term: u32,
+        /// Under the [`Need`].
+        signature: Signature,
+    },
 }
 
 /// Why bytes are no message.
@@ -284,8 +295,9 @@ impl Message {
                 reports.iter().try_for_each(|report| report.verify(room, now_unix_s))?;
                 claims.iter().try_for_each(|claim| claim.verify(room, now_unix_s))?;
             }
+            Message::Opening(opening) => opening.verify(room)?,
             Message::Decided(decided) => decided.verify(room)?,
-            // a vote's signature is over an outcome that only the brain has; frame hashes are the maker's,
+            // a vote's and a pre-vote's signature are over what only the brain has; frame hashes are the maker's,
             // whom only the stream's spec names
             _ => {}
         }

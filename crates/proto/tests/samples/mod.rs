@@ -56,6 +56,16 @@ pub(crate) fn outcome() -> Outcome {
     }
 }
 
+pub(crate) fn need() -> Need {
+    let under = Rank { term: 2, regency: 1 };
+    Need { term: 3, under, reason: ElectionReason::MixerGone, opener: key(2).id() }
+}
+
+pub(crate) fn opening() -> Opening {
+    let signature = Opening::countersign(&key(2), &room(), 7, &need());
+    Opening { epoch: 7, body: need(), signatures: list(vec![(key(2).id(), signature)]) }
+}
+
 pub(crate) fn decided() -> Decided {
     let signature = Decided::countersign(&key(2), &room(), 7, &outcome());
     Decided { epoch: 7, body: outcome(), signatures: list(vec![(key(2).id(), signature)]) }
@@ -154,7 +164,7 @@ pub(crate) fn samples() -> Vec<Message> {
         Message::ProbeBusy { train: 1 },
         Message::Claim(claim()),
         Message::Report(report()),
-        Message::Opening { term: 3, reason: ElectionReason::MixerGone },
+        Message::Opening(Box::new(opening())),
         Message::Ballot(Box::new(Signed::new(
             &key(2),
             &room(),
@@ -196,5 +206,7 @@ pub(crate) fn samples() -> Vec<Message> {
         )),
         Message::Started(spec),
         Message::Bye(LinkKind::Trunk(2)),
+        Message::PreVoteWanted { epoch: 7, need: need() },
+        Message::PreVote { epoch: 7, term: 3, signature: opening().signatures[0].1 },
     ]
 }

@@ -1,0 +1,322 @@
+//! Opening an election takes more than one peer's word.
+//!
+//! Every peer on stage sees for itself whether the room needs an election, and since when. Whoever's turn it is
+//! ([`PreVotes::opens_at`]) asks the others for pre-votes. Who sees the same need, under the same mandate, answers with its
+//! signature, at once or as soon as it sees it; pre-votes of a majority of the roster are the [`Opening`] that
+//! goes to the stage, and without them nobody measures, votes, or counts a term up. A lost pre-vote costs a few
+//! small messages, and is asked for again after a back-off; a minority never opens anything.
+
+use std::collections::BTreeMap;
+
+use crate::bounded::List;
+use crate::id::PeerId;
+use crate::message::{ElectionReason, Message, Need, Opening};
+use crate::outbox::View;
+use crate::roster::{Mode, Stage};
+use crate::seal::Signature;
+use crate::time::{MS, SECOND, Time};
+
+/// The roster must have been still for this long before the room's first election, so that those who join
+/// together are measured together; but it doesn't wait longer than [`SETTLE_US_MAX`].
+const SETTLE_US: u64 = 700 * MS;
+const SETTLE_US_MAX: u64 = 3 * SECOND;
+/// Other needs must last this long.
+const NEED_US: u64 = 200 * MS;
+/// The same candidates are voted on once more, for want of a standby, only after this. A guess; longer than the
+/// host takes to find that somebody is gone.
+const AGAIN_US: u64 = 10 * SECOND;
+/// The next in line opens when nobody has for this long.
+const NEXT_OPENER_US: u64 = 4 * SECOND;
+/// Pre-votes that are missing are asked for again after this, then after twice as long, up to
+/// [`ASK_US_MAX`]. Guesses: a round trip over the worst way, and about what a partition lasts.
+const ASK_US: u64 = SECOND;
+const ASK_US_MAX: u64 = 8 * SECOND;
+/// Who is asked before it sees the need remembers it for this long: until it is asked again.
+const ASKED_US: u64 = ASK_US_MAX + SECOND;
+/// A pre-vote binds for this long: nobody helps two openers at once. A guess; an opener that has a majority
+/// needs a round trip to use it.
+const GIVEN_US: u64 = 3 * SECOND;
+/// A pre-vote is given for a term so far past the last that is known here: openings may have been missed, but
+/// nobody runs through the numbers.
+const TERMS_AHEAD_MAX: u32 = 4;
+
+/// Pre-votes that this peer asks for.
+#[derive(Debug)]
+struct Asking {
+    epoch: u32,
+    need: Need,
+    votes: BTreeMap<PeerId, Signature>,
+    again_at: Time,
+    wait_us: u64,
+}
+
+/// Pre-votes that somebody asks of us.
+#[derive(Debug)]
+struct Asked {
+    epoch: u32,
+    need: Need,
+    at: Time,
+}
+
+/// This peer's part in opening elections.
+#[derive(Debug, Default)]
+pub(crate) struct PreVotes {
+    need: Option<(ElectionReason, Time)>,
+    roster_at: Time,
+    /// Who could be elected when the outcome in force was decided.
+    considered: Vec<PeerId>,
+    /// The last opening that a majority wanted, for those who missed it.
+    opened: Option<Box<Opening>>,
+    /// An opening under a roster that hasn't come yet.
+    early: Option<Box<Opening>>,
+    asking: Option<Asking>,
+    /// By who asks; peers on stage only.
+    asked: BTreeMap<PeerId, Asked>,
+    /// Whom we gave our last pre-vote, and when.
+    given: Option<(PeerId, Time)>,
+    wake_at: Option<Time>,
+}
+
+impl PreVotes {
+    pub(crate) fn roster_changed(&mut self, now: Time) {
+        self.roster_at = now;
+    }
+
+    /// A new outcome is in force.
+    pub(crate) fn decided(&mut self, stage: &Stage) {
+        self.considered = stage.candidates();
+        self.asking = None;
+    }
+
+    pub(crate) fn next_timeout(&self) -> Option<Time> {
+        self.wake_at
+    }
+
+    fn wake(&mut self, at: Time) {
+        self.wake_at = Some(self.wake_at.map_or(at, |known| known.min(at)));
+    }
+
+    /// The highest term that a majority has opened or decided, as far as it is known here.
+    pub(crate) fn term(&self, view: &View<'_>) -> u32 {
+        self.opened.as_ref().map_or(0, |opened| opened.body.term).max(view.rank().term)
+    }
+
+    /// Looks at everything anew, while no election is open (`idle`) or one is; gives the opening that a majority
+    /// wants of us, or that has waited for its roster.
+    pub(crate) fn look(&mut self, view: &mut View<'_>, idle: bool) -> Option<Opening> {
+        self.wake_at = None;
+        if let Some(early) = self.early.take()
+            && let Some(opening) = self.opening(view, *early)
+        {
+            return Some(opening);
+        }
+        self.follow_need(view, idle);
+        let opening = self.ask(view);
+        if opening.is_none() {
+            self.answer(view);
+        }
+        opening
+    }
+
+    /// Notes what is needed, and since when.
+    fn follow_need(&mut self, view: &View<'_>, idle: bool) {
+        let reason = if idle { need(view) } else { None };
+        self.need = reason.map(|reason| match self.need {
+            Some((known, since)) if known == reason => (reason, since),
+            _ => (reason, view.now),
+        });
+        if self.need.is_none() {
+            self.asking = None;
+        }
+    }
+
+    /// When a need has lasted long enough.
+    fn ripe_at(&self, view: &View<'_>, reason: ElectionReason, since: Time) -> Time {
+        match reason {
+            ElectionReason::Opening => (self.roster_at.max(since) + SETTLE_US).min(since + SETTLE_US_MAX),
+            // who couldn't be measured may be on the way out; no use in asking the same again at once
+            ElectionReason::Count
+                if view.mandate.mixers.len() == mixers_wanted(view.stage)
+                    && self.considered == view.stage.candidates() =>
+            {
+                since + AGAIN_US
+            }
+            _ => since + NEED_US,
+        }
+    }
+
+    /// When this peer opens: the host once the need is ripe, then the others in the order of the roster.
+    fn opens_at(&self, view: &View<'_>, reason: ElectionReason, since: Time) -> Time {
+        let place = view.stage.present().position(|entry| entry.peer == view.me);
+        let patience_us = place.map_or(u64::MAX, |place| place as u64 * NEXT_OPENER_US);
+        Time(self.ripe_at(view, reason, since).0.saturating_add(patience_us))
+    }
+
+    fn is_bound_to_another(&self, view: &View<'_>, opener: PeerId) -> Option<Time> {
+        let (to, at) = self.given?;
+        (to != opener && view.now < at + GIVEN_US).then_some(at + GIVEN_US)
+    }
+
+    /// Asks for pre-votes, when it is our turn; gives the opening once a majority has given them.
+    fn ask(&mut self, view: &mut View<'_>) -> Option<Opening> {
+        let (reason, since) = self.need?;
+        let opens_at = self.opens_at(view, reason, since);
+        let at = opens_at.max(self.is_bound_to_another(view, view.me).unwrap_or(opens_at));
+        if view.now < at {
+            self.wake(at);
+            return None;
+        }
+        let term = self.term(view).saturating_add(1);
+        let need = Need { term, under: view.rank(), reason, opener: view.me };
+        let wait_us = match &self.asking {
+            Some(asking) if asking.need == need && view.now < asking.again_at => {
+                self.wake(asking.again_at);
+                return self.count(view);
+            }
+            Some(asking) if asking.need.under == need.under => (2 * asking.wait_us).min(ASK_US_MAX),
+            _ => ASK_US,
+        };
+        let epoch = view.stage.epoch();
+        let kept = self.asking.take().filter(|asking| asking.need == need && asking.epoch == epoch);
+        let mut votes = kept.map_or_else(BTreeMap::new, |asking| asking.votes);
+        votes
+            .entry(view.me)
+            .or_insert_with(|| Opening::countersign(view.keys, &view.config.room, epoch, &need));
+        for entry in view.stage.present() {
+            if !votes.contains_key(&entry.peer) {
+                view.out.send(entry.peer, Message::PreVoteWanted { epoch, need });
+            }
+        }
+        self.given = Some((view.me, view.now));
+        self.asking = Some(Asking { epoch, need, votes, again_at: view.now + wait_us, wait_us });
+        self.wake(view.now + wait_us);
+        self.count(view)
+    }
+
+    /// Somebody asks for our pre-vote.
+    pub(crate) fn wanted(&mut self, view: &mut View<'_>, from: PeerId, epoch: u32, need: Need) {
+        if !view.on_stage() || !view.stage.contains(&from) || need.opener != from {
+            return;
+        }
+        // whoever is behind is told what it has missed: it asks anew by itself
+        if let Some(opened) = self.opened.as_ref().filter(|opened| opened.body.term >= need.term) {
+            view.out.send(from, Message::Opening(opened.clone()));
+        }
+        if need.under.term < view.rank().term
+            && let Some(decided) = &view.mandate.decided
+        {
+            view.out.send(from, Message::Decided(Box::new(decided.clone())));
+        }
+        self.asked.insert(from, Asked { epoch, need, at: view.now });
+        self.asked.retain(|peer, _| view.stage.contains(peer));
+    }
+
+    /// Gives one pre-vote to whoever comes first on the roster of those who ask for what we need too.
+    fn answer(&mut self, view: &mut View<'_>) {
+        self.asked.retain(|_, asked| view.now < asked.at + ASKED_US);
+        let Some((reason, since)) = self.need.filter(|_| !self.asked.is_empty()) else { return };
+        let ripe_at = self.ripe_at(view, reason, since);
+        if view.now < ripe_at {
+            self.wake(ripe_at);
+            return;
+        }
+        let known = self.term(view);
+        let fits = |asked: &Asked| {
+            let Need { term, under, reason: why, .. } = asked.need;
+            let next = term > known && term <= known.saturating_add(TERMS_AHEAD_MAX);
+            next && under == view.rank() && why == reason && view.stage.at(asked.epoch).is_some()
+        };
+        let first = view.stage.present().find(|entry| self.asked.get(&entry.peer).is_some_and(fits));
+        let Some(opener) = first.map(|entry| entry.peer) else { return };
+        if let Some(free_at) = self.is_bound_to_another(view, opener) {
+            self.wake(free_at);
+        } else if let Some(Asked { epoch, need, .. }) = self.asked.remove(&opener) {
+            self.given = Some((opener, view.now));
+            let signature = Opening::countersign(view.keys, &view.config.room, epoch, &need);
+            view.out.send(opener, Message::PreVote { epoch, term: need.term, signature });
+        }
+    }
+
+    /// A pre-vote has come.
+    pub(crate) fn vote(
+        &mut self,
+        view: &View<'_>,
+        from: PeerId,
+        epoch: u32,
+        term: u32,
+        signature: Signature,
+    ) {
+        if let Some(asking) = &mut self.asking
+            && (asking.epoch, asking.need.term) == (epoch, term)
+            && view.stage.contains(&from)
+            && Opening::verify_one(&view.config.room, epoch, &asking.need, &from, &signature).is_ok()
+        {
+            asking.votes.insert(from, signature);
+        }
+    }
+
+    /// Our own opening, when a majority of its roster wants it.
+    fn count(&mut self, view: &View<'_>) -> Option<Opening> {
+        let asking = self.asking.as_ref()?;
+        if view.stage.majority(asking.epoch, asking.votes.keys()) != Some(true) {
+            return None;
+        }
+        let Asking { epoch, need, votes, .. } = self.asking.take()?;
+        let opening = Opening { epoch, body: need, signatures: List::truncated(votes) };
+        self.opened = Some(Box::new(opening.clone()));
+        Some(opening)
+    }
+
+    /// An opening has come: gives it back when a majority wants it and it is news.
+    pub(crate) fn opening(&mut self, view: &View<'_>, opening: Opening) -> Option<Opening> {
+        let Need { term, under, opener, .. } = opening.body;
+        let known = self.opened.as_ref().map(|opened| (opened.body.term, opened.body.opener));
+        // of two openers of one term, the lower id's counts
+        let newer = known.is_none_or(|(known, of)| term > known || (term == known && opener < of));
+        let new = newer && term > under.term && under.term >= view.rank().term;
+        if !new || !view.on_stage() || !view.stage.contains(&opener) {
+            return None;
+        }
+        match view.stage.majority(opening.epoch, opening.signatures.iter().map(|(signer, _)| signer)) {
+            Some(true) => {
+                self.opened = Some(Box::new(opening.clone()));
+                self.asking = None;
+                Some(opening)
+            }
+            None if opening.epoch > view.stage.epoch() => {
+                self.early = Some(Box::new(opening));
+                None
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Why an election is needed now, if it is.
+fn need(view: &View<'_>) -> Option<ElectionReason> {
+    let candidates = view.stage.candidates();
+    if view.stage.mode() == Mode::Mesh || candidates.is_empty() {
+        return None;
+    }
+    let mandate = view.mandate;
+    if mandate.rank.term == 0 {
+        return Some(ElectionReason::Opening);
+    }
+    if mandate.rank.regency > 0 {
+        return Some(if mandate.polite { ElectionReason::Leave } else { ElectionReason::MixerGone });
+    }
+    let present = |peer: &PeerId| candidates.contains(peer);
+    let mixers = mandate.mixers.iter().filter(|peer| present(peer)).count();
+    if mixers < mandate.mixers.len() {
+        return Some(ElectionReason::MixerGone);
+    }
+    let standby = mandate.standbys.iter().any(present);
+    let short = mixers != mixers_wanted(view.stage) || (!standby && candidates.len() > mixers);
+    short.then_some(ElectionReason::Count)
+}
+
+/// As many as the host wants, one when it leaves it to need; no more than there are candidates.
+fn mixers_wanted(stage: &Stage) -> usize {
+    let wanted = usize::from(stage.roster().map_or(1, |roster| roster.mixers.max(1)));
+    wanted.min(stage.candidates().len())
+}
