@@ -13,6 +13,7 @@ pub mod checkers;
 mod dice;
 mod media;
 pub mod net;
+pub mod oracle;
 mod peer;
 pub mod people;
 pub mod plan;

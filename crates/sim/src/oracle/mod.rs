@@ -1,0 +1,224 @@
+//! Knows the truth about a room, and the best that could be made of it.
+//!
+//! A [`Truth`] holds what no peer of a room can know for sure: every uplink, every one-way delay, every
+//! machine's speed. From it alone follows what a choice of mixers is worth ([`Truth::value_of`]) and which
+//! choice is the best ([`Truth::best`]). The election is judged by that, so nothing here knows how the election
+//! reckons: a test reads these sources and holds them to it.
+//!
+//! **The model.** A speaker's frame goes to its home mixer, from there to the other mixers; a mixer decodes all
+//! of them and encodes one picture; that goes down a tree. Each hop costs the delay of the pair and the time
+//! that the sender's uplink needs for this frame and those of the children it serves before. A machine that
+//! takes longer for a picture than a frame lasts makes fewer pictures. Whoever has no room on its uplink for
+//! one more program takes no child.
+//!
+//! **The objective** is the share of frames (one for each viewer, speaker and moment) that are there within
+//! [`IN_TIME_US`], then the mean latency of those that are there at all. A choice is *within 5 %* of the best
+//! when its share is at least 95 % of the best one's and, where both shares are equal to a thousandth, its mean
+//! latency at most 105 %.
+
+mod brute;
+mod tree;
+
+pub use brute::best_tree;
+pub use tree::Built;
+
+/// A frame that is later than this is no conversation any more (ITU-T G.114: most users are dissatisfied past
+/// 400 ms one way).
+pub const IN_TIME_US: u64 = 400_000;
+/// Shares of frames are counted in these parts.
+pub const WHOLE_PPM: u64 = 1_000_000;
+/// Shares closer than this are called equal: a thousandth.
+const SHARE_TIE_PPM: u64 = 1_000;
+
+/// One peer as it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TruePeer {
+    /// Uplink, bits per second.
+    pub up_bps: u64,
+    /// Downlink, bits per second.
+    pub down_bps: u64,
+    /// Time to encode one picture of the program, microseconds.
+    pub encode_us: u64,
+    /// Time to decode pictures as large as the program's together, microseconds.
+    pub decode_us: u64,
+    /// It would mix.
+    pub consents: bool,
+    /// It sends picture and sound.
+    pub speaks: bool,
+    /// It wants the program.
+    pub views: bool,
+    /// Most children it takes as a relay; 0 for one that doesn't relay.
+    pub children_max: usize,
+}
+
+/// A room as it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Truth {
+    /// Everyone.
+    pub peers: Vec<TruePeer>,
+    /// One-way delays, microseconds: from `a` to `b` at `a * peers + b`.
+    pub delays_us: Vec<u64>,
+    /// Most children of a relay.
+    pub k: usize,
+    /// Most viewers that one mixer feeds.
+    pub k1: usize,
+    /// The program's rate, bits per second.
+    pub program_bps: u64,
+    /// The rate of one speaker's stream, bits per second.
+    pub speaker_bps: u64,
+    /// The rate of one speaker's mix-minus, bits per second.
+    pub mix_minus_bps: u64,
+    /// Time between frames, microseconds.
+    pub frame_us: u64,
+}
+
+/// What a choice of mixers is worth.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Value {
+    /// Frames there within [`IN_TIME_US`], in millionths of all.
+    pub in_time_ppm: u64,
+    /// Of the frames that get there at all, microseconds.
+    pub latency_us_mean: u64,
+}
+
+impl Value {
+    /// Whether this is better than `other`.
+    pub fn beats(&self, other: &Value) -> bool {
+        let lower = self.latency_us_mean < other.latency_us_mean;
+        self.in_time_ppm > other.in_time_ppm || (self.in_time_ppm == other.in_time_ppm && lower)
+    }
+
+    /// Whether this is within so many percent of the best value: see the module's words.
+    pub fn is_within(&self, percent: u64, best: &Value) -> bool {
+        let share_holds = self.in_time_ppm * 100 >= best.in_time_ppm * (100 - percent);
+        let tie = self.in_time_ppm.abs_diff(best.in_time_ppm) <= SHARE_TIE_PPM;
+        let latency_holds = self.latency_us_mean * 100 <= best.latency_us_mean * (100 + percent);
+        share_holds && (!tie || latency_holds)
+    }
+}
+
+impl Truth {
+    /// From one peer to another, microseconds; none to itself.
+    pub fn delay_us(&self, from: usize, to: usize) -> u64 {
+        if from == to { 0 } else { self.delays_us[from * self.peers.len() + to] }
+    }
+
+    /// How long one frame of the program occupies a peer's uplink, microseconds.
+    fn sending_us(&self, from: usize) -> u64 {
+        let bits = self.program_bps * self.frame_us / 1_000_000;
+        bits * 1_000_000 / self.peers[from].up_bps.max(1)
+    }
+
+    fn speakers(&self) -> impl Iterator<Item = usize> {
+        (0..self.peers.len()).filter(|at| self.peers[*at].speaks)
+    }
+
+    /// Who would mix.
+    pub fn candidates(&self) -> Vec<usize> {
+        (0..self.peers.len()).filter(|at| self.peers[*at].consents).collect()
+    }
+
+    /// The mixer that a speaker sends its stream to: the nearest.
+    fn home(&self, speaker: usize, mixers: &[usize]) -> usize {
+        let nearest = mixers.iter().min_by_key(|mixer| (self.delay_us(speaker, **mixer), **mixer));
+        *nearest.expect("a choice names a mixer")
+    }
+
+    /// How many viewers a mixer can feed, beside what it sends to the stage.
+    fn first_tier(&self, mixer: usize, mixers: &[usize]) -> usize {
+        let spare = self.candidates().len() > mixers.len();
+        let copies = (mixers.len() - 1 + usize::from(spare)) as u64; // other mixers, and the standby
+        let mut stage_bps = 0;
+        for speaker in self.speakers().filter(|speaker| self.home(*speaker, mixers) == mixer) {
+            if speaker != mixer {
+                stage_bps += self.mix_minus_bps;
+                stage_bps += if self.peers[speaker].views { self.program_bps } else { 0 };
+            }
+            stage_bps += copies * self.speaker_bps;
+        }
+        let left = self.peers[mixer].up_bps.saturating_sub(stage_bps);
+        self.k1.min((left / self.program_bps.max(1)) as usize)
+    }
+
+    /// How many children a viewer can feed.
+    fn relay_slots(&self, viewer: usize) -> usize {
+        let peer = &self.peers[viewer];
+        self.k.min(peer.children_max).min((peer.up_bps / self.program_bps.max(1)) as usize)
+    }
+
+    /// Time that a mixer works on one picture, microseconds.
+    fn picture_us(&self, mixer: usize) -> u64 {
+        self.peers[mixer].encode_us + self.peers[mixer].decode_us
+    }
+
+    /// When each speaker's frame leaves a mixer as part of a picture, microseconds after its capture.
+    fn mixed_us(&self, mixer: usize, mixers: &[usize]) -> Vec<u64> {
+        let through = |speaker: usize| {
+            let home = self.home(speaker, mixers);
+            self.delay_us(speaker, home) + self.delay_us(home, mixer) + self.picture_us(mixer)
+        };
+        self.speakers().map(through).collect()
+    }
+
+    /// The pictures that a mixer can make, in millionths of those it should.
+    fn made_ppm(&self, mixer: usize) -> u64 {
+        WHOLE_PPM * self.frame_us.min(self.picture_us(mixer)).max(1) / self.picture_us(mixer).max(1)
+    }
+
+    /// What these mixers are worth, with the tree that greed builds below them.
+    pub fn value_of(&self, mixers: &[usize]) -> Value {
+        self.value(mixers, &self.greedy_tree(mixers))
+    }
+
+    /// What a tree is worth.
+    pub fn value(&self, mixers: &[usize], tree: &Built) -> Value {
+        let mixed: Vec<(usize, Vec<u64>, u64)> = mixers
+            .iter()
+            .map(|mixer| (*mixer, self.mixed_us(*mixer, mixers), self.made_ppm(*mixer)))
+            .collect();
+        let (mut in_time, mut there, mut latency, mut wanted) = (0_u128, 0_u128, 0_u128, 0_u128);
+        let speakers = self.speakers().count() as u128;
+        for (viewer, place) in tree.places.iter().enumerate() {
+            wanted += if self.wants_tree(viewer, mixers) { speakers } else { 0 };
+            let Some(place) = place else { continue };
+            let Some((_, leaves_us, made)) = mixed.iter().find(|(mixer, ..)| *mixer == place.root) else {
+                continue;
+            };
+            for leaves_us in leaves_us {
+                let us = leaves_us + place.below_us;
+                (there, latency) = (there + u128::from(*made), latency + u128::from(us) * u128::from(*made));
+                in_time += if us <= IN_TIME_US { u128::from(*made) } else { 0 };
+            }
+        }
+        Value {
+            in_time_ppm: in_time.checked_div(wanted).unwrap_or(0) as u64,
+            latency_us_mean: latency.checked_div(there).unwrap_or(0) as u64,
+        }
+    }
+
+    /// Whether a peer is to get the program from the tree.
+    fn wants_tree(&self, at: usize, mixers: &[usize]) -> bool {
+        let peer = &self.peers[at];
+        peer.views && !peer.speaks && !mixers.contains(&at) && peer.down_bps >= self.program_bps
+    }
+
+    /// The best of all single mixers, by trying each; `None` when nobody consents.
+    pub fn best_one(&self) -> Option<(Vec<usize>, Value)> {
+        self.best_of(self.candidates().into_iter().map(|one| vec![one]))
+    }
+
+    /// The best of all single mixers and all pairs, by trying each; `None` when nobody consents.
+    pub fn best(&self) -> Option<(Vec<usize>, Value)> {
+        let all = self.candidates();
+        let ones = all.iter().map(|one| vec![*one]);
+        let pairs =
+            all.iter().enumerate().flat_map(|(at, one)| all[at + 1..].iter().map(|two| vec![*one, *two]));
+        self.best_of(ones.chain(pairs))
+    }
+
+    fn best_of(&self, choices: impl Iterator<Item = Vec<usize>>) -> Option<(Vec<usize>, Value)> {
+        let valued = choices.map(|mixers| (self.value_of(&mixers), mixers));
+        let best = valued.reduce(|best, other| if other.0.beats(&best.0) { other } else { best });
+        best.map(|(value, mixers)| (mixers, value))
+    }
+}

@@ -1,0 +1,135 @@
+//! Trees by greed: each viewer at the place where its frames come soonest.
+
+use std::cmp::Reverse;
+
+use super::Truth;
+
+/// Where a viewer hangs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Who feeds it.
+    pub parent: usize,
+    /// The mixer at the top of its branch.
+    pub root: usize,
+    /// A mixer's is 0.
+    pub depth: usize,
+    /// From the mixer's encoder to here, microseconds.
+    pub below_us: u64,
+}
+
+/// A tree: a place for each peer that hangs in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Built {
+    /// By the peer's index; `None` for whoever is no viewer, and for whom there was no room.
+    pub places: Vec<Option<Place>>,
+}
+
+impl Built {
+    /// Mean depth of the viewers in it, a mixer's being 0; `None` when there are none.
+    pub fn mean_depth(&self) -> Option<f64> {
+        let depths: Vec<_> = self.places.iter().flatten().map(|place| place.depth as f64).collect();
+        (!depths.is_empty()).then(|| depths.iter().sum::<f64>() / depths.len() as f64)
+    }
+
+    /// The deepest viewer.
+    pub fn depth_max(&self) -> usize {
+        self.places.iter().flatten().map(|place| place.depth).max().unwrap_or(0)
+    }
+
+    /// From the mixer's encoder to the viewers, mean, microseconds; `None` when there are none.
+    pub fn mean_below_us(&self) -> Option<f64> {
+        let times: Vec<_> = self.places.iter().flatten().map(|place| place.below_us as f64).collect();
+        (!times.is_empty()).then(|| times.iter().sum::<f64>() / times.len() as f64)
+    }
+}
+
+/// Whoever takes children: a mixer, or a viewer that hangs in the tree.
+#[derive(Clone, Copy, Debug)]
+struct Open {
+    peer: usize,
+    root: usize,
+    depth: usize,
+    below_us: u64,
+    fed: usize,
+    slots: usize,
+}
+
+impl Truth {
+    /// The tree below these mixers: the better one of two that greed builds, each viewer in turn taking the
+    /// open place at which its frames come soonest. In one the widest uplinks come first, which is flat; in the
+    /// other all who relay come in the order of their delay, which is quick where the widest are far away.
+    pub fn greedy_tree(&self, mixers: &[usize]) -> Built {
+        let nearest_us = |viewer: usize| mixers.iter().map(|mixer| self.delay_us(*mixer, viewer)).min();
+        let mut flat = self.waiting(mixers);
+        flat.sort_by_key(|viewer| (Reverse(self.relay_slots(*viewer)), nearest_us(*viewer), *viewer));
+        let mut quick = flat.clone();
+        quick.sort_by_key(|viewer| (self.relay_slots(*viewer) == 0, nearest_us(*viewer), *viewer));
+        let [flat, quick] = [flat, quick].map(|order| self.in_order(mixers, &order));
+        if self.value(mixers, &quick).beats(&self.value(mixers, &flat)) { quick } else { flat }
+    }
+
+    fn in_order(&self, mixers: &[usize], order: &[usize]) -> Built {
+        let mut grown = Growth::new(self, mixers);
+        for viewer in order {
+            let soonest = (0..grown.open()).min_by_key(|at| (grown.reach_us(self, *at, *viewer), *at));
+            match soonest {
+                Some(at) => grown.hang(self, *viewer, at),
+                None => break,
+            }
+        }
+        grown.built
+    }
+
+    /// Everyone who is to get the program from the tree.
+    pub(super) fn waiting(&self, mixers: &[usize]) -> Vec<usize> {
+        (0..self.peers.len()).filter(|at| self.wants_tree(*at, mixers)).collect()
+    }
+}
+
+/// A tree that grows.
+#[derive(Clone, Debug)]
+pub(super) struct Growth {
+    /// Where there is room.
+    open: Vec<Open>,
+    pub(super) built: Built,
+}
+
+impl Growth {
+    /// The mixers alone.
+    pub(super) fn new(truth: &Truth, mixers: &[usize]) -> Growth {
+        let root = |mixer: &usize| {
+            let slots = truth.first_tier(*mixer, mixers);
+            Open { peer: *mixer, root: *mixer, depth: 0, below_us: 0, fed: 0, slots }
+        };
+        let open = mixers.iter().map(root).filter(|open| open.slots > 0).collect();
+        Growth { open, built: Built { places: vec![None; truth.peers.len()] } }
+    }
+
+    /// How many peers have room.
+    pub(super) fn open(&self) -> usize {
+        self.open.len()
+    }
+
+    /// When a frame would come to `viewer` as the next child of an open place.
+    fn reach_us(&self, truth: &Truth, at: usize, viewer: usize) -> u64 {
+        let parent = &self.open[at];
+        let sent_us = truth.sending_us(parent.peer) * (parent.fed as u64 + 1);
+        parent.below_us + sent_us + truth.delay_us(parent.peer, viewer)
+    }
+
+    /// Hangs a viewer at an open place.
+    pub(super) fn hang(&mut self, truth: &Truth, viewer: usize, at: usize) {
+        let below_us = self.reach_us(truth, at, viewer);
+        let parent = &mut self.open[at];
+        parent.fed += 1;
+        let (root, depth) = (parent.root, parent.depth + 1);
+        self.built.places[viewer] = Some(Place { parent: parent.peer, root, depth, below_us });
+        if parent.fed == parent.slots {
+            self.open.remove(at);
+        }
+        let slots = truth.relay_slots(viewer);
+        if slots > 0 {
+            self.open.push(Open { peer: viewer, root, depth, below_us, fed: 0, slots });
+        }
+    }
+}
