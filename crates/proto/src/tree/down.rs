@@ -285,7 +285,8 @@ impl Tree {
         }
     }
 
-    pub(super) fn viewers_below(&self) -> u32 {
+    /// Viewers below us, by what our children say.
+    pub(crate) fn viewers_below(&self) -> u32 {
         self.children.values().filter(|child| child.served).map(|child| child.below.viewers).sum()
     }
 

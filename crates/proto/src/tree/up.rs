@@ -289,7 +289,9 @@ impl Tree {
     /// The watch on parent and backup, or on a child, speaks.
     pub(crate) fn verdict(&mut self, view: &mut View<'_>, peer: PeerId, verdict: Verdict) {
         if verdict == Verdict::Silent && self.children.contains_key(&peer) {
-            self.drop_child(view, peer); // it is dead, and its slot is wanted
+            // it is dead, and its slot is wanted; or it only stood still, and has to look for another place
+            view.out.send(peer, Message::Detach);
+            self.drop_child(view, peer);
         }
         if self.parent.as_ref().is_none_or(|parent| parent.peer != peer) {
             return;
@@ -491,7 +493,7 @@ impl Tree {
         {
             self.part_from(view, &late);
             if self.parent.is_none() || self.at_fault {
-                self.repair(view);
+                self.seek_parent_now(view); // it may have nothing to give itself: ask where there is a program
             }
             self.follow_mandate(view);
         }
