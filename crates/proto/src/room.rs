@@ -108,6 +108,8 @@ pub struct BrainSnapshot {
     pub links: usize,
     /// Whether we make the program.
     pub mixing: bool,
+    /// Viewers below us, by what our children say.
+    pub viewers_below: u32,
 }
 
 impl RoomState {
@@ -265,6 +267,7 @@ impl RoomState {
             path: self.tree.path().clone(),
             links: self.shared.links.len(),
             mixing: self.mixing.is_mixing(),
+            viewers_below: self.tree.viewers_below(),
         }
     }
 

@@ -19,6 +19,7 @@ pub mod people;
 pub mod plan;
 mod report;
 pub mod scenario;
+pub mod storm;
 pub mod units;
 mod world;
 

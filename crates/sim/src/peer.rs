@@ -27,6 +27,8 @@ pub(crate) struct Served {
 #[derive(Debug)]
 pub(crate) struct Peer {
     pub(crate) id: PeerId,
+    /// Its place in the world's plan.
+    pub(crate) planned: usize,
     pub(crate) brain: RoomState,
     pub(crate) wake_at: Option<Time>,
     pub(crate) alive: bool,
@@ -67,9 +69,10 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
-    pub(crate) fn new(brain: RoomState, id: PeerId, now: Time, plan: &PeerPlan) -> Peer {
+    pub(crate) fn new(brain: RoomState, id: PeerId, now: Time, planned: usize, plan: &PeerPlan) -> Peer {
         Peer {
             id,
+            planned,
             brain,
             wake_at: None,
             alive: true,

@@ -88,13 +88,6 @@ impl World {
         viewers.iter().map(|viewer| self.snapshot(*viewer).path.len().saturating_sub(1)).collect()
     }
 
-    /// Most children a peer may have, one for a promise included.
-    pub(crate) fn capacity_of(&self, snapshot: &plenary_proto::BrainSnapshot) -> usize {
-        let roster = self.peers[0].brain.roster();
-        let (k, k1) = roster.map_or((0, 0), |roster| (roster.k, roster.k1));
-        usize::from(if snapshot.path.len() <= 1 { k1 } else { k }) + 1
-    }
-
     /// How well the program reached the viewers.
     pub fn delivery(&self) -> Delivery {
         let (mut wanted, mut in_time, mut calm, mut viewers) = (0, 0, 0, 0);

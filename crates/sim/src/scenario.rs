@@ -3,7 +3,7 @@
 use plenary_proto::time::{MS, SECOND};
 use plenary_proto::{Event, PeerId, Time};
 
-use crate::checkers::{Violation, liveness, safety};
+use crate::checkers::{Violation, liveness};
 use crate::plan::{Kind, MediaModel, NetPlan, PeerPlan, RoomPlan, WorldPlan};
 use crate::report::{Delivery, Percentiles, Report};
 use crate::world::World;
@@ -203,11 +203,11 @@ impl Scenario {
     fn run_once(&self, seed: u64, viewers: usize) -> Run {
         let mut world = World::new(self.plan(viewers), seed);
         let mut run = Run::default();
-        self.watch(&mut world, SETTLED_US, &mut run);
+        world.run_for(SETTLED_US);
         let killed_at = world.now();
         let affected = self.act(&mut world);
-        self.watch(&mut world, self.after_us, &mut run);
-        run.violations.extend(liveness(&world).iter().map(|violation| told(seed, &world, violation)));
+        world.run_for(self.after_us);
+        run.violations.extend(liveness(&world).iter().map(|violation| told(seed, violation)));
         run.repairs_us =
             affected.iter().map(|peer| world.longest_gap_us(*peer, killed_at - SECOND)).collect();
         run.joins_us = world.join_us();
@@ -218,15 +218,6 @@ impl Scenario {
         run.room_time_us = world.now().0;
         run.hash = world.trace_hash();
         run
-    }
-
-    /// Lets the world run, and looks at it twice a second.
-    fn watch(&self, world: &mut World, us: u64, run: &mut Run) {
-        let seed = world.seed();
-        for _ in 0..us / (500 * MS) {
-            world.run_for(500 * MS);
-            run.violations.extend(safety(world).iter().map(|violation| told(seed, world, violation)));
-        }
     }
 
     /// Does what the scenario is about; gives those it hits, who live on.
@@ -259,8 +250,8 @@ impl Scenario {
     }
 }
 
-fn told(seed: u64, world: &World, violation: &Violation) -> String {
-    format!("seed {seed} at {}: {}: {}", world.now(), violation.checker, violation.what)
+fn told(seed: u64, violation: &Violation) -> String {
+    format!("seed {seed} at {} ms: {}: {}", violation.at_ms, violation.checker, violation.what)
 }
 
 /// From each opening that the host saw to its decision.

@@ -13,6 +13,7 @@ use plenary_proto::{
     Address, Command, Event, HostConfig, Input, Output, PeerId, RoomConfig, RoomId, RoomState, Time, Via,
 };
 
+use crate::checkers::{Checkers, Violation};
 use crate::dice::Dice;
 use crate::media::{Frame, LINK_DEAD_US};
 use crate::peer::{Peer, Served};
@@ -124,6 +125,9 @@ pub struct World {
     trace: blake3::Hasher,
     control_messages: u64,
     narrates: bool,
+    /// Peers whose part in the room has changed since the checkers looked.
+    changed: BTreeSet<usize>,
+    checkers: Checkers,
 }
 
 impl World {
@@ -158,6 +162,8 @@ impl World {
             trace: blake3::Hasher::new(),
             control_messages: 0,
             narrates: false,
+            changed: BTreeSet::new(),
+            checkers: Checkers::default(),
         };
         let mut joins: Vec<_> =
             world.plan.peers.iter().enumerate().map(|(at, peer)| (peer.joins_at, at)).collect();
@@ -168,6 +174,20 @@ impl World {
         }
         world.push(Time(SECOND), Happening::Presence);
         world
+    }
+
+    /// The plan it follows.
+    pub(crate) fn plan(&self) -> &WorldPlan {
+        &self.plan
+    }
+
+    /// What the safety checkers have found so far; the first [`VIOLATIONS_MAX`](crate::checkers::VIOLATIONS_MAX).
+    pub fn violations(&self) -> &[Violation] {
+        self.checkers.found()
+    }
+
+    pub(crate) fn id(&self, at: usize) -> PeerId {
+        self.peers[at].id
     }
 
     /// What everything follows from.
@@ -191,6 +211,7 @@ impl World {
             self.step();
         }
         self.now = self.now.max(end);
+        self.check();
     }
 
     /// Runs for so many microseconds more.
@@ -208,6 +229,17 @@ impl World {
             Some(until) => self.push(until, happening),
             None => self.happen(happening),
         }
+        if !self.changed.is_empty() {
+            self.check();
+        }
+    }
+
+    /// Lets the checkers look at what has changed.
+    fn check(&mut self) {
+        let changed: Vec<_> = std::mem::take(&mut self.changed).into_iter().collect();
+        let mut checkers = std::mem::take(&mut self.checkers);
+        checkers.look(self, &changed);
+        self.checkers = checkers;
     }
 
     pub(crate) fn push(&mut self, at: Time, happening: Happening) {
@@ -299,7 +331,7 @@ impl World {
         let keys = self.keys[planned].clone();
         let id = keys.id();
         let brain = RoomState::new(keys, config, self.seed ^ planned as u64, self.now);
-        self.peers.push(Peer::new(brain, id, self.now, &plan));
+        self.peers.push(Peer::new(brain, id, self.now, planned, &plan));
         self.index.insert(id, at);
         if self.signal_up {
             self.input(at, Input::SignalUp(true));
@@ -348,13 +380,25 @@ impl World {
     }
 
     fn carry_out(&mut self, at: usize, output: Output) {
+        if let Output::Serve { .. }
+        | Output::ServeHeads(_)
+        | Output::Unserve(_)
+        | Output::Watch { .. }
+        | Output::Mandate(_)
+        | Output::Role(_)
+        | Output::Event(_) = output
+        {
+            self.changed.insert(at);
+        }
         match output {
             Output::Control(to, message) => self.control(at, to, message),
             Output::Signal(to, message) => self.signal(at, to, message),
             Output::Relay { to, route, message, .. } => {
                 let hops = route.iter().map(|short| self.short(short)).collect::<Option<Vec<_>>>();
                 if let (Some(mut hops), Some(to)) = (hops, self.index.get(&to).copied()) {
-                    hops.push(to);
+                    if hops.last() != Some(&to) {
+                        hops.push(to); // the way up to a mixer names it already
+                    }
                     let first = hops[0];
                     let delay = self.delay(at, first);
                     let happening = Happening::Mesh {
@@ -621,10 +665,22 @@ impl World {
         self.keys[planned].id()
     }
 
+    /// Whether a peer would mix.
+    pub(crate) fn consents(&self, id: PeerId) -> bool {
+        let planned = self.peers[self.index[&id]].planned;
+        self.plan.peers[planned].consent != Consent::Never
+    }
+
+    /// The peer that was planned at that place, if it is there yet.
+    pub(crate) fn try_planned(&self, planned: usize) -> Option<PeerId> {
+        self.peers.iter().find(|peer| peer.planned == planned).map(|peer| peer.id)
+    }
+
     /// From now on nothing comes from that peer, and nothing gets to it.
     pub fn kill(&mut self, id: PeerId) {
         let at = self.index[&id];
         self.peers[at].alive = false;
+        self.changed.insert(at);
         let up: Vec<_> = self.peers[at].up.iter().copied().collect();
         for (other, kind) in up {
             let attempt = self.attempt(at, other, kind);

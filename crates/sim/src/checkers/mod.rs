@@ -1,99 +1,78 @@
 //! Judges of a world, apart from what they judge.
+//!
+//! They look at what bodies did: who sends media to whom, whom each watches as its parent, what was decided,
+//! who died. A brain's own word is asked for only where nothing outside shows it (its mandate, its roster's
+//! number, how much it holds). [`Checkers`] sees every change at the moment it happens; what two ends of a link
+//! can't change at once is allowed for a bounded time, and each bound stands beside its checker.
+//!
+//! Safety holds at every step of any storm; [`liveness`] holds once nothing has gone wrong for a while.
 
-use std::collections::BTreeMap;
+mod feeding;
+mod liveness;
+mod mandates;
 
-use plenary_proto::{PeerId, Rank};
+use plenary_proto::Time;
 
 use crate::world::World;
+use feeding::Feeding;
+use mandates::Mandates;
+
+pub use liveness::{CALM_US, liveness};
+
+/// Violations kept of one world; further ones are only counted: the first are what matters.
+pub const VIOLATIONS_MAX: usize = 64;
 
 /// Something that must not be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
+    /// When it was found, milliseconds of the world's time.
+    pub at_ms: u64,
     /// Which checker found it.
     pub checker: &'static str,
     /// What it found.
     pub what: String,
 }
 
-/// All that must hold at every moment.
+/// Violations as they are found.
+#[derive(Debug, Default)]
+struct Found {
+    kept: Vec<Violation>,
+    count: u64,
+}
+
+impl Found {
+    fn say(&mut self, now: Time, checker: &'static str, what: String) {
+        self.count += 1;
+        if self.kept.len() < VIOLATIONS_MAX {
+            self.kept.push(Violation { at_ms: now.0 / 1000, checker, what });
+        }
+    }
+}
+
+/// The safety checkers of one world, and what they have seen so far.
+#[derive(Debug, Default)]
+pub(crate) struct Checkers {
+    feeding: Feeding,
+    mandates: Mandates,
+    found: Found,
+}
+
+impl Checkers {
+    /// Looks at the peers that have changed, and at what has lasted too long.
+    pub(crate) fn look(&mut self, world: &World, changed: &[usize]) {
+        for at in changed {
+            self.feeding.changed(world, *at, &mut self.found);
+            self.mandates.changed(world, *at, &mut self.found);
+        }
+        self.feeding.time_passed(world, &mut self.found);
+    }
+
+    pub(crate) fn found(&self) -> &[Violation] {
+        &self.found.kept
+    }
+}
+
+/// All that has been found so far of what must hold at every moment.
 pub fn safety(world: &World) -> Vec<Violation> {
-    let mut found = Vec::new();
-    no_cycle(world, &mut found);
-    capacity(world, &mut found);
-    one_outcome(world, &mut found);
-    found
-}
-
-/// All that must hold once nothing has gone wrong for a while.
-pub fn liveness(world: &World) -> Vec<Violation> {
-    let mut found = safety(world);
-    let mut say = |checker, what| found.push(Violation { checker, what });
-    for peer in world.starving(500_000) {
-        say("fed", format!("{peer:?} has had no frame for 500 ms"));
-    }
-    let ranks: BTreeMap<_, Vec<_>> = world.living().fold(BTreeMap::new(), |mut ranks, peer| {
-        let snapshot = world.snapshot(peer);
-        ranks.entry((snapshot.rank, snapshot.mixers)).or_insert_with(Vec::new).push(peer);
-        ranks
-    });
-    if ranks.len() > 1 {
-        say("one-mixer-set", format!("{ranks:?}"));
-    }
-    for viewer in world.viewers() {
-        let snapshot = world.snapshot(viewer);
-        let Some(parent) = snapshot.parent else { continue };
-        if !world.snapshot(parent).children.contains(&viewer) {
-            say("both-ends-agree", format!("{viewer:?} calls {parent:?} its parent"));
-        }
-    }
-    found
-}
-
-/// Following parents never leads back.
-fn no_cycle(world: &World, found: &mut Vec<Violation>) {
-    for start in world.viewers() {
-        let mut seen = vec![start];
-        let mut at = start;
-        while let Some(parent) = world.snapshot(at).parent {
-            if seen.contains(&parent) {
-                // two ends of a change may disagree for a moment; a cycle that carries a program may not be
-                let starves = world.starving(2_000_000).contains(&start);
-                if starves {
-                    found.push(Violation { checker: "no-cycle", what: format!("{seen:?} -> {parent:?}") });
-                }
-                break;
-            }
-            seen.push(parent);
-            at = parent;
-        }
-    }
-}
-
-/// Nobody feeds more than it may, one more for a promise called in.
-fn capacity(world: &World, found: &mut Vec<Violation>) {
-    for peer in world.living() {
-        let snapshot = world.snapshot(peer);
-        let most = world.capacity_of(&snapshot);
-        if snapshot.children.len() > most {
-            let what = format!("{peer:?} feeds {} of {most}", snapshot.children.len());
-            found.push(Violation { checker: "capacity", what });
-        }
-    }
-}
-
-/// Everyone who knows of a rank knows the same mixers under it.
-fn one_outcome(world: &World, found: &mut Vec<Violation>) {
-    let mut outcomes: BTreeMap<Rank, (PeerId, Vec<PeerId>)> = BTreeMap::new();
-    for peer in world.living() {
-        let snapshot = world.snapshot(peer);
-        if snapshot.rank == Rank::default() {
-            continue;
-        }
-        let (first, mixers) = outcomes.entry(snapshot.rank).or_insert((peer, snapshot.mixers.clone()));
-        if *mixers != snapshot.mixers {
-            let what =
-                format!("{}: {first:?} says {mixers:?}, {peer:?} says {:?}", snapshot.rank, snapshot.mixers);
-            found.push(Violation { checker: "one-outcome", what });
-        }
-    }
+    world.violations().to_vec()
 }

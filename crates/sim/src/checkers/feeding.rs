@@ -1,0 +1,179 @@
+//! Who feeds whom: no cycle, one parent, no more children than there is room for.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use plenary_proto::Time;
+use plenary_proto::time::SECOND;
+
+use super::Found;
+use crate::world::World;
+
+/// Children beyond its cap that a relay may have called in by promises (DESIGN §8 reserves one place).
+const RESERVE: usize = 1;
+/// Two peers may feed one so long: a change of parent is make-before-break, and whoever has lost a child without
+/// a word finds out after 1.5 s.
+const OVERLAP_US_MAX: u64 = 3 * SECOND;
+/// Peers may feed each other in a circle so long: two that move at once learn of it by the path's news, which go
+/// round sixteen links of 60 ms in that time.
+const CIRCLE_US_MAX: u64 = SECOND;
+/// A mixer that mixes no more hands over its first tier within this: it retires for 4 s, then sheds.
+const SHED_US_MAX: u64 = 8 * SECOND;
+
+/// One peer's part in the tree, as its body carries it out.
+#[derive(Debug, Default)]
+struct Part {
+    feeds: BTreeSet<usize>,
+    fed_by: BTreeSet<usize>,
+    parent: Option<usize>,
+    slots: usize,
+    /// It had more slots until then.
+    lost_slots: Option<(Time, usize)>,
+}
+
+/// The tree as it is carried out, and what in it lasts.
+#[derive(Debug, Default)]
+pub(super) struct Feeding {
+    parts: Vec<Part>,
+    /// Fed by more than one, since then.
+    crowded: BTreeMap<usize, Time>,
+    /// In a circle, since then.
+    circling: BTreeMap<usize, Time>,
+}
+
+impl Feeding {
+    /// A peer's part has changed.
+    pub(super) fn changed(&mut self, world: &World, at: usize, found: &mut Found) {
+        while self.parts.len() <= at {
+            self.parts.push(Part::default());
+        }
+        let feeds = world.feeds(at);
+        let before = std::mem::replace(&mut self.parts[at].feeds, feeds.clone());
+        for child in before.symmetric_difference(&feeds) {
+            while self.parts.len() <= *child {
+                self.parts.push(Part::default());
+            }
+            let fed_by = &mut self.parts[*child].fed_by;
+            if feeds.contains(child) {
+                fed_by.insert(at)
+            } else {
+                fed_by.remove(&at)
+            };
+            self.count_parents(world.now(), *child);
+        }
+        self.parts[at].parent = world.fed_by(at);
+        self.self_relay(world, at, found);
+        self.capacity(world, at, found);
+        if self.circle(at).is_some() {
+            self.circling.entry(at).or_insert(world.now());
+        }
+    }
+
+    fn count_parents(&mut self, now: Time, child: usize) {
+        if self.parts[child].fed_by.len() > 1 {
+            self.crowded.entry(child).or_insert(now);
+        } else {
+            self.crowded.remove(&child);
+        }
+    }
+
+    fn self_relay(&self, world: &World, at: usize, found: &mut Found) {
+        let part = &self.parts[at];
+        if part.feeds.contains(&at) || part.parent == Some(at) {
+            found.say(world.now(), "self-relay", format!("{:?} feeds itself", world.id(at)));
+        }
+    }
+
+    fn capacity(&mut self, world: &World, at: usize, found: &mut Found) {
+        let now = world.now();
+        let slots = world.slots(at);
+        let part = &mut self.parts[at];
+        if slots < part.slots {
+            part.lost_slots = Some((now, part.slots));
+        }
+        part.slots = slots;
+        let lately = part.lost_slots.filter(|(lost, _)| now.since(*lost) <= SHED_US_MAX);
+        let most = slots.max(lately.map_or(0, |(_, slots)| slots));
+        if part.feeds.len() > most {
+            let what = format!("{:?} feeds {} of {most}", world.id(at), part.feeds.len());
+            found.say(now, "capacity", what);
+        }
+    }
+
+    /// The peers of the circle of feeding that a peer is in.
+    fn circle(&self, start: usize) -> Option<Vec<usize>> {
+        let mut circle = vec![start];
+        let mut at = start;
+        while let Some(parent) = self.parts[at].parent {
+            if !self.parts.get(parent)?.feeds.contains(&at) {
+                return None;
+            }
+            if parent == start {
+                return Some(circle);
+            }
+            if circle.len() > self.parts.len() {
+                return None; // it leads into another circle, whose own members are looked at
+            }
+            circle.push(parent);
+            at = parent;
+        }
+        None
+    }
+
+    /// What may be for a moment may not last.
+    pub(super) fn time_passed(&mut self, world: &World, found: &mut Found) {
+        let now = world.now();
+        let late = |lasting: &BTreeMap<usize, Time>, most: u64| -> Vec<usize> {
+            lasting.iter().filter(|(_, since)| now.since(**since) > most).map(|(at, _)| *at).collect()
+        };
+        for at in late(&self.crowded, OVERLAP_US_MAX) {
+            self.crowded.insert(at, now); // said again when it lasts as long again
+            let feeders: Vec<_> = self.parts[at].fed_by.iter().map(|by| world.id(*by)).collect();
+            found.say(now, "one-parent", format!("{:?} is fed by {feeders:?}", world.id(at)));
+        }
+        for at in late(&self.circling, CIRCLE_US_MAX) {
+            self.circling.remove(&at);
+            if let Some(circle) = self.circle(at) {
+                let circle: Vec<_> = circle.iter().map(|at| world.id(*at)).collect();
+                found.say(now, "no-cycle", format!("fed in a circle: {circle:?}"));
+            }
+        }
+    }
+}
+
+/// What the world's bodies do, as this checker sees it.
+impl World {
+    /// The living viewers that a body sends media to; speakers that also watch are served outside the tree.
+    fn feeds(&self, at: usize) -> BTreeSet<usize> {
+        let feeder = &self.peers[at];
+        if !feeder.alive || feeder.left {
+            return BTreeSet::new();
+        }
+        let media = feeder.served.iter().filter(|(_, served)| served.media).map(|(child, _)| child);
+        let children = media.filter_map(|child| self.index.get(child)).copied();
+        children.filter(|child| self.peers[*child].alive && self.peers[*child].views).collect()
+    }
+
+    /// The peer whose media a body takes as its parent's.
+    fn fed_by(&self, at: usize) -> Option<usize> {
+        let peer = &self.peers[at];
+        let parent = peer.parent.filter(|_| peer.alive && !peer.left)?;
+        self.index.get(&parent).copied()
+    }
+
+    /// Most viewers that a peer may feed. A relay's true uplink counts; whether a mixer was elected that can
+    /// do its job is the oracle's question.
+    fn slots(&self, at: usize) -> usize {
+        let (peer, plan) = (&self.peers[at], self.plan());
+        let snapshot = peer.brain.snapshot();
+        let serves = snapshot.mixers.iter().chain(&snapshot.standbys).any(|mixer| *mixer == peer.id);
+        if serves || peer.is_mixing() {
+            return usize::from(plan.room.k1) + RESERVE;
+        }
+        let mine = &plan.peers[peer.planned];
+        if !mine.relays {
+            return 0;
+        }
+        let uplink = mine.access.up_bps / u64::from(plan.room.program_bps.max(1));
+        (usize::from(plan.room.k) + RESERVE).min(usize::from(mine.children_max)).min(uplink as usize)
+    }
+}

@@ -1,0 +1,152 @@
+//! What must hold once nothing has gone wrong for a while.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use plenary_proto::time::SECOND;
+use plenary_proto::{BrainSnapshot, Event, PeerId};
+
+use super::{Found, Violation};
+use crate::world::World;
+
+/// A room that was left alone for so long is calm: an election of a small stage takes 6 s, and those after a
+/// take-over are decided within 3 s.
+pub const CALM_US: u64 = 10 * SECOND;
+/// Whoever has waited so long for a frame is not fed.
+const STARVING_US: u64 = SECOND / 2;
+/// By then whatever went wrong has been answered: changes of the last so many microseconds are flapping.
+const STEADY_US: u64 = 5 * SECOND;
+/// Changes of parent of one viewer within [`STEADY_US`], at most: one, for a better place.
+const MOVES_MAX: usize = 1;
+/// Children that a relay promises to feed (DESIGN §8): where nobody has a promise left, nobody can have a backup.
+const PROMISES_MAX: usize = 4;
+
+/// All that must hold once nothing has gone wrong for [`CALM_US`], and all that was found before.
+pub fn liveness(world: &World) -> Vec<Violation> {
+    let room = Calm::of(world);
+    let mut found = Found::default();
+    room.one_mixer_set(&mut found);
+    // where nobody lives who would mix, there is no program, and no tree that could be right
+    if room.living.keys().any(|peer| world.consents(*peer)) {
+        room.fed(&mut found);
+        room.both_ends_agree(&mut found);
+        room.backups(&mut found);
+        room.no_flapping(&mut found);
+        room.counted(&mut found);
+    }
+    world.violations().iter().cloned().chain(found.kept).collect()
+}
+
+/// The living of a room that should be calm.
+struct Calm<'a> {
+    world: &'a World,
+    living: BTreeMap<PeerId, BrainSnapshot>,
+}
+
+impl<'a> Calm<'a> {
+    fn of(world: &'a World) -> Calm<'a> {
+        let living = world.living().map(|peer| (peer, world.snapshot(peer))).collect();
+        Calm { world, living }
+    }
+
+    fn viewers(&self) -> impl Iterator<Item = (PeerId, &BrainSnapshot)> {
+        let viewers: BTreeSet<_> = self.world.viewers().into_iter().collect();
+        self.living.iter().filter(move |(peer, _)| viewers.contains(*peer)).map(|(peer, seen)| (*peer, seen))
+    }
+
+    fn fed(&self, found: &mut Found) {
+        for peer in self.world.starving(STARVING_US) {
+            let what = format!("{peer:?} has had no frame for {} ms", STARVING_US / 1000);
+            found.say(self.world.now(), "fed", what);
+        }
+    }
+
+    fn one_mixer_set(&self, found: &mut Found) {
+        let mut sets: BTreeMap<_, Vec<PeerId>> = BTreeMap::new();
+        for (peer, seen) in &self.living {
+            sets.entry((seen.rank, seen.mixers.clone())).or_default().push(*peer);
+        }
+        if sets.len() > 1 {
+            found.say(self.world.now(), "one-mixer-set", format!("{sets:?}"));
+        }
+    }
+
+    fn both_ends_agree(&self, found: &mut Found) {
+        for (viewer, seen) in self.viewers() {
+            let Some(parent) = seen.parent else { continue };
+            let feeds = self.living.get(&parent).is_some_and(|parent| parent.children.contains(&viewer));
+            if !feeds {
+                let what = format!("{viewer:?} calls {parent:?} its parent, which feeds it not");
+                found.say(self.world.now(), "both-ends-agree", what);
+            }
+        }
+    }
+
+    /// Every viewer has a backup, where one could be: standby 1 in the first tier, below it a relay of another
+    /// branch; either with a promise left to give.
+    fn backups(&self, found: &mut Found) {
+        for (viewer, seen) in self.viewers().filter(|(_, seen)| seen.parent.is_some()) {
+            let parent_at = seen.path.len().saturating_sub(2);
+            let parent = seen.path.get(parent_at).copied();
+            let in_branch = |other: &BrainSnapshot| {
+                other.path.iter().any(|id| Some(*id) == parent || *id == viewer.short())
+            };
+            let could = if parent_at == 0 {
+                let standby = seen.standbys.first().and_then(|standby| self.living.get(standby));
+                standby
+                    .is_some_and(|standby| standby.promised.len() <= usize::from(self.world.plan().room.k1))
+            } else {
+                self.living.values().any(|other| {
+                    let relays = !other.mixing && !other.path.is_empty() && !other.children.is_empty();
+                    relays && !in_branch(other) && other.promised.len() < PROMISES_MAX
+                })
+            };
+            if could && seen.backup.is_none() {
+                found.say(self.world.now(), "backup", format!("{viewer:?} has no backup: {seen:?}"));
+            }
+            let bad = seen
+                .backup
+                .and_then(|backup| self.living.get(&backup))
+                .filter(|other| parent_at > 0 && in_branch(other));
+            if bad.is_some() {
+                let what = format!("{viewer:?} would fall back on its own branch: {:?}", seen.backup);
+                found.say(self.world.now(), "backup", what);
+            }
+        }
+    }
+
+    fn no_flapping(&self, found: &mut Found) {
+        let now = self.world.now();
+        let lately = |peer: PeerId, counts: fn(&Event) -> bool| {
+            let events = self.world.events(peer).iter().rev();
+            let recent = events.take_while(|(at, _)| now.since(*at) <= STEADY_US);
+            recent.filter(|(_, event)| counts(event)).count()
+        };
+        for (viewer, _) in self.viewers() {
+            let moves = lately(viewer, |event| matches!(event, Event::Parent(Some(_))));
+            if moves > MOVES_MAX {
+                found.say(
+                    now,
+                    "no-flapping",
+                    format!("{viewer:?} had {moves} parents in {} s", STEADY_US / SECOND),
+                );
+            }
+        }
+        let mandates = lately(self.world.planned(0), |event| {
+            matches!(event, Event::Decided { .. } | Event::TakenOver { .. } | Event::Withdrawn { .. })
+        });
+        if mandates > 0 {
+            let what = format!("{mandates} changes of mixer in {} s", STEADY_US / SECOND);
+            found.say(now, "no-flapping", what);
+        }
+    }
+
+    /// The lead's count of those who watch, which came up as sums of sums, is right.
+    fn counted(&self, found: &mut Found) {
+        let mixing: Vec<_> = self.living.values().filter(|seen| seen.mixing).collect();
+        let told: u32 = mixing.iter().map(|seen| seen.viewers_below).sum();
+        let fed = self.viewers().filter(|(_, seen)| seen.parent.is_some()).count();
+        if !mixing.is_empty() && told as usize != fed {
+            found.say(self.world.now(), "counted", format!("{told} viewers by aggregates, {fed} in truth"));
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! Who mixes by what right: one outcome for a term, one lead for a rank, nobody by no right, nothing backward.
+
+use std::collections::BTreeMap;
+
+use plenary_proto::{Event, PeerId, Rank};
+
+use super::Found;
+use crate::world::World;
+
+/// What a vote has put in force.
+#[derive(Debug)]
+struct Voted {
+    mixers: Vec<PeerId>,
+    standbys: Vec<PeerId>,
+    by: PeerId,
+}
+
+/// How far one peer has been looked at.
+#[derive(Debug, Default)]
+struct Followed {
+    events: usize,
+    rank: Rank,
+    withdrawn: usize,
+    epoch: u32,
+}
+
+/// All outcomes, ranks and rosters that anybody ever took, also those who have died or left since.
+#[derive(Debug, Default)]
+pub(super) struct Mandates {
+    followed: Vec<Followed>,
+    terms: BTreeMap<u32, Voted>,
+    ranks: BTreeMap<Rank, (PeerId, Vec<PeerId>)>,
+    rosters: BTreeMap<u32, (PeerId, [u8; 32])>,
+}
+
+impl Mandates {
+    /// Something has happened at a peer.
+    pub(super) fn changed(&mut self, world: &World, at: usize, found: &mut Found) {
+        while self.followed.len() <= at {
+            self.followed.push(Followed::default());
+        }
+        let events = &world.events(world.id(at))[self.followed[at].events..];
+        self.followed[at].events += events.len();
+        let mut withdrawn = 0;
+        for (_, event) in events {
+            match event {
+                Event::Decided { term, mixers, standbys, .. } => {
+                    let by = world.id(at);
+                    self.decided(
+                        world,
+                        *term,
+                        Voted { mixers: mixers.clone(), standbys: standbys.clone(), by },
+                        found,
+                    );
+                }
+                Event::TakenOver { rank, peer, .. } => self.taken_over(world, at, *rank, *peer, found),
+                Event::Withdrawn { .. } => withdrawn += 1,
+                _ => {}
+            }
+        }
+        self.followed[at].withdrawn += withdrawn;
+        self.rank(world, at, withdrawn > 0, found);
+        self.roster(world, at, found);
+    }
+
+    /// One outcome for a term, whoever tells it.
+    fn decided(&mut self, world: &World, term: u32, told: Voted, found: &mut Found) {
+        let first = self.terms.entry(term).or_insert_with(|| Voted {
+            mixers: told.mixers.clone(),
+            standbys: told.standbys.clone(),
+            by: told.by,
+        });
+        if (&first.mixers, &first.standbys) != (&told.mixers, &told.standbys) {
+            let what = format!(
+                "term {term}: {:?} takes {:?} before {:?}, {:?} takes {:?} before {:?}",
+                first.by, first.mixers, first.standbys, told.by, told.mixers, told.standbys
+            );
+            found.say(world.now(), "one-outcome", what);
+        }
+    }
+
+    /// Only a standby of the term may take over.
+    fn taken_over(&self, world: &World, at: usize, rank: Rank, peer: PeerId, found: &mut Found) {
+        let right = self.terms.get(&rank.term).is_some_and(|voted| voted.standbys.contains(&peer));
+        if !right {
+            let what = format!("{:?} takes {peer:?} for {rank}, which stood by for nobody", world.id(at));
+            found.say(world.now(), "right", what);
+        }
+    }
+
+    /// A peer's rank never runs back but by a withdrawal, and everyone who is at a rank has the same mixers.
+    fn rank(&mut self, world: &World, at: usize, withdrawn: bool, found: &mut Found) {
+        let snapshot = world.snapshot(world.id(at));
+        let before = std::mem::replace(&mut self.followed[at].rank, snapshot.rank);
+        if snapshot.rank < before && !withdrawn {
+            let what = format!("{:?} goes back from {before} to {}", world.id(at), snapshot.rank);
+            found.say(world.now(), "monotone", what);
+        }
+        if snapshot.rank.term == 0 {
+            return; // the acting mixer is whoever the roster names
+        }
+        let (first, mixers) =
+            self.ranks.entry(snapshot.rank).or_insert_with(|| (world.id(at), snapshot.mixers.clone()));
+        if *mixers != snapshot.mixers {
+            let what = format!(
+                "{}: {first:?} says {mixers:?}, {:?} says {:?}",
+                snapshot.rank,
+                world.id(at),
+                snapshot.mixers
+            );
+            found.say(world.now(), "one-outcome", what);
+        }
+    }
+
+    /// A roster's number stands for one roster.
+    fn roster(&mut self, world: &World, at: usize, found: &mut Found) {
+        let Some((epoch, roster)) = world.roster(at).filter(|(epoch, _)| *epoch != self.followed[at].epoch)
+        else {
+            return;
+        };
+        self.followed[at].epoch = epoch;
+        let hash = *blake3::hash(format!("{roster:?}").as_bytes()).as_bytes();
+        let (first, known) = *self.rosters.entry(epoch).or_insert((world.id(at), hash));
+        if known != hash {
+            let what = format!("epoch {epoch} is another one at {first:?} than at {:?}", world.id(at));
+            found.say(world.now(), "one-roster", what);
+        }
+    }
+}
+
+impl World {
+    /// A brain's roster and its number, which no body sees.
+    fn roster(&self, at: usize) -> Option<(u32, &plenary_proto::message::Roster)> {
+        let brain = &self.peers[at].brain;
+        Some((brain.snapshot().epoch, brain.roster()?))
+    }
+}

@@ -1,0 +1,244 @@
+//! Storms: small rooms in which things go wrong at drawn times, and then a calm.
+//!
+//! A [`Storm`] is plain data that everything follows from, so a failing one can be kept as a file
+//! (`crates/sim/seeds/`), rerun for ever, and made smaller: [`smallest`] leaves out what the failure doesn't
+//! need. [`Storm::drawn`] gives any number of them from one seed.
+
+use plenary_proto::time::{MS, SECOND};
+use plenary_proto::{PeerId, Time};
+use serde::{Deserialize, Serialize};
+
+use crate::checkers::{CALM_US, Violation, liveness};
+use crate::dice::Dice;
+use crate::plan::{Kind, NetPlan, PeerPlan, RoomPlan, WorldPlan};
+use crate::world::World;
+
+/// Things that go wrong in one storm, at most.
+const ACTS_MAX: u64 = 6;
+/// The room is left alone for so long at first.
+const SETTLED_MS: u64 = 8_000;
+/// The storm is over after this.
+const STORM_MS: u64 = 10_000;
+
+/// Whom something happens to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Whom {
+    /// The lead mixer of that moment.
+    Mixer,
+    /// Standby 1 of that moment.
+    Standby,
+    /// The viewer with the most children.
+    Relay,
+    /// The peer at that place of the plan, but never the host.
+    Peer(usize),
+}
+
+/// What goes wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Wrong {
+    /// It is dead from one moment to the next.
+    Kill(Whom),
+    /// It leaves politely.
+    Leave(Whom),
+    /// Its machine stands still for so many milliseconds.
+    Stall(Whom, u64),
+    /// The rendezvous dies for good.
+    NoRendezvous,
+}
+
+/// Something that goes wrong, and when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Act {
+    /// Milliseconds of the world's time.
+    pub at_ms: u64,
+    /// What.
+    pub wrong: Wrong,
+}
+
+/// A small room, and what happens to it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Storm {
+    /// What it once showed; empty for one that was just drawn.
+    #[serde(default)]
+    pub showed: String,
+    /// The world's seed.
+    pub seed: u64,
+    /// Speakers, the host among them.
+    pub speakers: usize,
+    /// Headless peers that would mix.
+    pub candidates: usize,
+    /// Viewers that come at the beginning.
+    pub viewers: usize,
+    /// Viewers that come in mid-storm, one each quarter of a second.
+    pub late: usize,
+    /// Most children of a relay.
+    pub k: u8,
+    /// Most children of a mixer.
+    pub k1: u8,
+    /// One-way delays are drawn from 5 ms up to this.
+    pub delay_ms_max: u64,
+    /// Losses, of a million.
+    pub loss_ppm: u32,
+    /// How long the calm is before it is judged.
+    pub calm_ms: u64,
+    /// What goes wrong, in any order.
+    pub acts: Vec<Act>,
+}
+
+impl Storm {
+    /// A storm of its own for each seed.
+    pub fn drawn(seed: u64) -> Storm {
+        let mut dice = Dice::new(seed);
+        let mut draw = |low, high| dice.between(low, high);
+        let (speakers, candidates, viewers) =
+            (draw(1, 4) as usize, draw(1, 4) as usize, draw(1, 24) as usize);
+        let acts = (0..draw(1, ACTS_MAX)).map(|_| {
+            let whom = match draw(0, 3) {
+                0 => Whom::Mixer,
+                1 => Whom::Standby,
+                2 => Whom::Relay,
+                _ => Whom::Peer(draw(1, (speakers + candidates + viewers) as u64 - 1) as usize),
+            };
+            let wrong = match draw(0, 9) {
+                0..=3 => Wrong::Kill(whom),
+                4..=5 => Wrong::Leave(whom),
+                6..=8 => Wrong::Stall(whom, draw(100, 3_000)),
+                _ => Wrong::NoRendezvous,
+            };
+            Act { at_ms: SETTLED_MS + draw(0, STORM_MS), wrong }
+        });
+        let acts: Vec<Act> = acts.collect();
+        // nobody comes in where nobody is at the door
+        let open = acts.iter().all(|act| act.wrong != Wrong::NoRendezvous);
+        let late = if open { draw(0, 6) as usize } else { 0 };
+        Storm {
+            showed: String::new(),
+            seed,
+            speakers,
+            candidates,
+            viewers,
+            late,
+            k: draw(2, 4) as u8, // a chain of more than 15 is no tree (PATH_LEN_MAX)
+            k1: draw(2, 8) as u8,
+            delay_ms_max: draw(6, 80),
+            loss_ppm: draw(0, 20_000) as u32,
+            calm_ms: CALM_US / MS + 10_000,
+            acts,
+        }
+    }
+
+    fn plan(&self) -> WorldPlan {
+        let kinds = [
+            (Kind::Speaker, self.speakers),
+            (Kind::Candidate, self.candidates),
+            (Kind::Viewer, self.viewers),
+        ];
+        let kinds = kinds.into_iter().flat_map(|(kind, count)| std::iter::repeat_n(kind, count));
+        let first = kinds.enumerate().map(|(at, kind)| {
+            let joins_at = Time((at as u64 * 37 * MS).min(SECOND));
+            PeerPlan { joins_at, ..PeerPlan::of(kind) }
+        });
+        let late = (0..self.late as u64).map(|at| {
+            let joins_at = Time(SETTLED_MS * MS + at * SECOND / 4);
+            PeerPlan { joins_at, ..PeerPlan::VIEWER }
+        });
+        WorldPlan {
+            room: RoomPlan { k: self.k, k1: self.k1, ..RoomPlan::DEFAULT },
+            net: NetPlan::drawn(5 * MS, self.delay_ms_max.max(5) * MS, self.loss_ppm),
+            media: Default::default(),
+            peers: first.chain(late).collect(),
+        }
+    }
+
+    /// Its world, before anything has happened.
+    pub fn world(&self) -> World {
+        World::new(self.plan(), self.seed)
+    }
+
+    /// Runs it to the end of the calm.
+    pub fn run(&self) -> Vec<Violation> {
+        let mut world = self.world();
+        self.run_in(&mut world);
+        liveness(&world)
+    }
+
+    /// Runs it in a world of its own plan.
+    pub fn run_in(&self, world: &mut World) {
+        let mut acts = self.acts.clone();
+        acts.sort_by_key(|act| act.at_ms);
+        for act in &acts {
+            world.run_until(Time(act.at_ms * MS));
+            go_wrong(world, act.wrong);
+        }
+        let late_ms = SETTLED_MS + self.late as u64 * 250;
+        let over_ms = acts.last().map_or(0, |act| act.at_ms).max(late_ms);
+        world.run_until(Time((over_ms + self.calm_ms) * MS));
+    }
+
+    /// The same with something left out, the biggest steps first.
+    fn smaller(&self) -> Vec<Storm> {
+        let mut smaller: Vec<Storm> = (0..self.acts.len())
+            .map(|left_out| {
+                let mut storm = self.clone();
+                storm.acts.remove(left_out);
+                storm
+            })
+            .collect();
+        for by in [8, 4, 2, 1] {
+            let fewer = |count: usize, least: usize| count.saturating_sub(by).max(least);
+            smaller.push(Storm { late: fewer(self.late, 0), ..self.clone() });
+            smaller.push(Storm { viewers: fewer(self.viewers, 1), ..self.clone() });
+            smaller.push(Storm { candidates: fewer(self.candidates, 1), ..self.clone() });
+            smaller.push(Storm { speakers: fewer(self.speakers, 1), ..self.clone() });
+        }
+        smaller.push(Storm { loss_ppm: 0, ..self.clone() });
+        smaller.retain(|storm| storm != self);
+        smaller
+    }
+}
+
+fn go_wrong(world: &mut World, wrong: Wrong) {
+    match wrong {
+        Wrong::Kill(whom) => found(world, whom).into_iter().for_each(|peer| world.kill(peer)),
+        Wrong::Leave(whom) => found(world, whom).into_iter().for_each(|peer| world.leave(peer)),
+        Wrong::Stall(whom, ms) => found(world, whom).into_iter().for_each(|peer| world.stall(peer, ms * MS)),
+        Wrong::NoRendezvous => world.kill_rendezvous(),
+    }
+}
+
+/// Who that is now: a living peer other than the host, if there is one.
+fn found(world: &World, whom: Whom) -> Option<PeerId> {
+    let host = world.planned(0);
+    let peer = match whom {
+        Whom::Mixer => world.mixers().first().copied(),
+        Whom::Standby => world.snapshot(host).standbys.first().copied(),
+        Whom::Relay => {
+            world.viewers().into_iter().max_by_key(|viewer| world.snapshot(*viewer).children.len())
+        }
+        Whom::Peer(at) => world.try_planned(at),
+    };
+    peer.filter(|peer| *peer != host && world.living().any(|living| living == *peer))
+}
+
+/// The smallest storm found that still fails as `fails` says; runs at most `runs` of them.
+pub fn smallest(storm: Storm, runs: usize, fails: impl Fn(&Storm) -> bool) -> Storm {
+    let mut smallest = storm;
+    let mut left = runs;
+    'again: loop {
+        for smaller in smallest.smaller() {
+            if left == 0 {
+                return smallest;
+            }
+            left -= 1;
+            if fails(&smaller) {
+                smallest = smaller;
+                continue 'again;
+            }
+        }
+        return smallest;
+    }
+}
