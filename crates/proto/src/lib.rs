@@ -17,6 +17,7 @@ mod mandate;
 mod membership;
 pub mod message;
 mod mixing;
+mod mutation;
 mod outbox;
 mod prevote;
 mod probe;
@@ -35,6 +36,8 @@ pub mod watchdog;
 pub use config::{CHILDREN_MAX, HostConfig, RoomConfig};
 pub use id::{PeerId, Rank, RoomId, ShortId, StreamId, StreamKind, StreamSpec};
 pub use io::{Address, Command, Event, Input, MixRole, Output, Verdict, Via};
+#[cfg(feature = "mutants")]
+pub use mutation::Mutation;
 pub use room::{BrainSnapshot, RoomState};
 pub use roster::Mode;
 pub use score::Tally;

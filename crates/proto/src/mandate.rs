@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 use crate::id::{PeerId, Rank, StreamKind, StreamSpec};
 use crate::io::{Event, Output};
 use crate::message::{Alive, Decided, Outcome, SignedRoster, TakeOver};
+use crate::mutation::{Mutated, Mutation};
 use crate::outbox::{Note, Outbox};
 use crate::roster::Stage;
 use crate::score::Tally;
@@ -36,6 +37,8 @@ pub(crate) struct Mandate {
     /// proof.
     withdrawn: Rank,
     pub(crate) alive: Option<Signed<Alive>>,
+    /// The rule that this brain breaks: here, where every machine sees it.
+    pub(crate) mutated: Mutated,
 }
 
 impl Mandate {
@@ -108,7 +111,9 @@ impl Mandate {
     ) -> bool {
         let Outcome { term, mixers, standbys, .. } = &decided.body;
         let doubled = mixers.iter().any(|mixer| standbys.contains(mixer));
-        if *term <= self.rank.term || mixers.is_empty() || doubled {
+        let known = *term == self.rank.term && !self.mutated.is(Mutation::RunsBack);
+        let kept = self.rank.term > 0 && self.mutated.is(Mutation::KeepsItsMixer);
+        if known || kept || *term < self.rank.term || mixers.is_empty() || doubled {
             return false;
         }
         let signers = decided.signatures.iter().map(|(signer, _)| signer);
@@ -123,6 +128,9 @@ impl Mandate {
         self.rank = Rank { term: decided.body.term, regency: 0 };
         self.mixers = decided.body.mixers.to_vec();
         self.standbys = decided.body.standbys.to_vec();
+        if self.mutated.is(Mutation::ConfusesOutcome) {
+            std::mem::swap(&mut self.mixers, &mut self.standbys);
+        }
         self.take_over = None;
         self.alive = None;
         out.event(Event::Decided {
@@ -146,7 +154,7 @@ impl Mandate {
         rank.term == self.rank.term
             && rank > self.rank
             && rank > self.withdrawn
-            && self.standbys.contains(&take_over.sender)
+            && (self.standbys.contains(&take_over.sender) || self.mutated.is(Mutation::LetsAnyoneTakeOver))
             && self.mixers.contains(&over)
     }
 

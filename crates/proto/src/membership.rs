@@ -12,6 +12,7 @@ use crate::config::HostConfig;
 use crate::id::PeerId;
 use crate::io::Event;
 use crate::message::{Admit, Consent, Entry, Join, Message, ROSTER_MAX, Refusal, Roster, SignedRoster};
+use crate::mutation::Mutation;
 use crate::outbox::{Note, View};
 use crate::rng::Backoff;
 use crate::roster::Mode;
@@ -315,7 +316,8 @@ impl Host {
     /// Signs the roster under the next epoch.
     fn flush(&mut self, view: &mut View<'_>) {
         self.flush_at = None;
-        let epoch = self.signed.as_ref().map_or(1, |signed| signed.epoch + 1);
+        let next = u32::from(!view.mandate.mutated.is(Mutation::ReusesEpochs));
+        let epoch = self.signed.as_ref().map_or(1, |signed| signed.epoch + next);
         let roster = Roster {
             host: view.me,
             entries: List::truncated(self.entries.iter().cloned()),

@@ -8,6 +8,7 @@
 use crate::id::{PeerId, Rank};
 use crate::io::{Output, Verdict};
 use crate::message::{Alive, Message, TakeOver};
+use crate::mutation::Mutation;
 use crate::outbox::{Note, View};
 use crate::roster::Mode;
 use crate::seal::Signed;
@@ -32,7 +33,9 @@ pub(crate) struct Succession {
 impl Succession {
     /// Roster or mandate have changed: who is to be watched?
     pub(crate) fn look(&mut self, view: &mut View<'_>) {
-        let standby = view.mandate.standby() == Some(view.me) && view.stage.mode() != Mode::Mesh;
+        let anyone = view.mandate.mutated.is(Mutation::LetsAnyoneTakeOver) && view.on_stage();
+        let next = view.mandate.standby() == Some(view.me) || anyone;
+        let standby = next && view.stage.mode() != Mode::Mesh;
         let watched = view.mandate.lead().filter(|lead| standby && *lead != view.me);
         if watched != self.watched {
             *self = Succession { watched, leaving: self.leaving, ..Succession::default() };

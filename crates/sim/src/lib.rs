@@ -11,6 +11,8 @@
 
 pub mod checkers;
 mod dice;
+#[cfg(feature = "mutants")]
+pub mod faults;
 mod media;
 pub mod net;
 pub mod oracle;
@@ -18,6 +20,7 @@ mod peer;
 pub mod people;
 pub mod plan;
 mod report;
+pub mod rooms;
 pub mod scenario;
 pub mod storm;
 pub mod units;

@@ -128,6 +128,8 @@ pub struct World {
     /// Peers whose part in the room has changed since the checkers looked.
     changed: BTreeSet<usize>,
     checkers: Checkers,
+    #[cfg(feature = "mutants")]
+    pub(crate) faults: crate::faults::Faults,
 }
 
 impl World {
@@ -164,6 +166,8 @@ impl World {
             narrates: false,
             changed: BTreeSet::new(),
             checkers: Checkers::default(),
+            #[cfg(feature = "mutants")]
+            faults: Default::default(),
         };
         let mut joins: Vec<_> =
             world.plan.peers.iter().enumerate().map(|(at, peer)| (peer.joins_at, at)).collect();
@@ -330,7 +334,10 @@ impl World {
         };
         let keys = self.keys[planned].clone();
         let id = keys.id();
-        let brain = RoomState::new(keys, config, self.seed ^ planned as u64, self.now);
+        #[cfg_attr(not(feature = "mutants"), expect(unused_mut, reason = "mutants change it"))]
+        let mut brain = RoomState::new(keys, config, self.seed ^ planned as u64, self.now);
+        #[cfg(feature = "mutants")]
+        self.faults.of_brain(planned).into_iter().for_each(|mutation| brain.mutate(mutation));
         self.peers.push(Peer::new(brain, id, self.now, planned, &plan));
         self.index.insert(id, at);
         if self.signal_up {
@@ -380,6 +387,8 @@ impl World {
     }
 
     fn carry_out(&mut self, at: usize, output: Output) {
+        #[cfg(feature = "mutants")]
+        let Some(output) = self.misdo(at, output) else { return };
         if let Output::Serve { .. }
         | Output::ServeHeads(_)
         | Output::Unserve(_)
@@ -663,6 +672,11 @@ impl World {
     /// The peer that was planned at that place, once it is there.
     pub fn planned(&self, planned: usize) -> PeerId {
         self.keys[planned].id()
+    }
+
+    /// The place of a peer in the plan.
+    pub(crate) fn planned_at(&self, id: &PeerId) -> Option<usize> {
+        self.index.get(id).map(|at| self.peers[*at].planned)
     }
 
     /// Whether a peer would mix.

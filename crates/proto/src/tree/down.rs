@@ -8,6 +8,7 @@ use crate::io::Output;
 use crate::message::{
     Aggregate, Attach, DEPTHS_MAX, Message, PATH_LEN_MAX, PLACES_MAX, Path, Place, Purpose, Refused, Resume,
 };
+use crate::mutation::Mutation;
 use crate::outbox::{Note, View};
 use crate::score::first_tier_max;
 use crate::time::{SECOND, Time};
@@ -134,17 +135,19 @@ impl Tree {
         match attach.purpose {
             Purpose::Parent => {
                 let reserved = if child.is_some() { RESERVE } else { 0 };
-                let room = self.fed_count() < self.capacity(view) + reserved;
+                let over = if view.mandate.mutated.is(Mutation::TakesTooMany) { 2 } else { 0 };
+                let room = self.fed_count() < self.capacity(view) + reserved + over;
                 if child.is_some_and(|child| child.fed) || room { Ok(()) } else { Err(Refused::Full) }
             }
             Purpose::Backup => {
                 // whoever is above the asker, or below its parent, would fail together with its parent
                 let parent = attach.path.len().checked_sub(2).and_then(|at| attach.path.get(at));
+                let blind = view.mandate.mutated.is(Mutation::BacksUpInItsBranch);
                 let together =
                     attach.path.contains(&me) || parent.is_some_and(|parent| self.path.contains(parent));
                 if child.is_some() {
                     Ok(())
-                } else if together && !stands_by {
+                } else if together && !stands_by && !blind {
                     Err(Refused::SameBranch)
                 } else if self.mixing || self.promised_count() >= self.promises(view) {
                     Err(Refused::Full) // a mixer keeps its slots for its first tier
@@ -158,6 +161,7 @@ impl Tree {
     /// Where there may be room: the children below whom it is nearest, the roomiest first.
     fn places(&mut self, view: &mut View<'_>, from: PeerId, attach: &Attach) -> List<Place, PLACES_MAX> {
         let backup = attach.purpose == Purpose::Backup;
+        let blind = view.mandate.mutated.is(Mutation::BacksUpInItsBranch);
         let nearest = |child: &Child| {
             let free = if backup { child.below.promises } else { child.below.free };
             free.iter().position(|free| *free > 0).map(|depth| (depth, free[depth]))
@@ -166,7 +170,7 @@ impl Tree {
             .children
             .iter()
             .filter(|(peer, child)| child.served && **peer != from)
-            .filter(|(peer, _)| !backup || !attach.path.contains(&peer.short()))
+            .filter(|(peer, _)| !backup || blind || !attach.path.contains(&peer.short()))
             .filter_map(|(peer, child)| nearest(child).map(|(depth, free)| (depth, free, *peer)))
             .collect();
         view.rng.shuffle(&mut places);
@@ -324,7 +328,8 @@ impl Tree {
             return;
         }
         self.aggregate_at = None;
-        if self.aggregate_sent != Some(sum) {
+        let told = self.aggregate_sent.is_some() && view.mandate.mutated.is(Mutation::TellsOnce);
+        if self.aggregate_sent != Some(sum) && !told {
             view.out.send(parent.peer, Message::Aggregate(sum));
             self.aggregate_sent = Some(sum);
             self.aggregate_at = Some(view.now + AGGREGATE_US);

@@ -7,6 +7,7 @@ use crate::id::PeerId;
 use crate::io::{Event, Output, Verdict};
 use crate::links::Want;
 use crate::message::{Attach, LinkKind, Message, PATH_LEN_MAX, PLACES_MAX, Path, Place, Purpose, TakeOver};
+use crate::mutation::Mutation;
 use crate::outbox::{Note, View};
 use crate::rng::Backoff;
 use crate::seal::Signed;
@@ -103,7 +104,8 @@ impl Tree {
             let same_branch =
                 backup.path.contains(&parent.peer.short()) || backup.path.contains(&view.me.short());
             let right = !first_tier || standby.is_none_or(|standby| standby == backup.peer);
-            backup.peer != parent.peer && right && (first_tier || !same_branch)
+            let apart = backup.peer != parent.peer && right && (first_tier || !same_branch);
+            apart || view.mandate.mutated.is(Mutation::BacksUpInItsBranch)
         });
         if good {
             self.seek_backup = None;

@@ -1,0 +1,164 @@
+//! Rooms that are drawn so that the election can be judged by the oracle.
+//!
+//! A room has a stage of fifty who would all mix, four of them speaking, with the devices, lines and places of
+//! [`people`](crate::people), and an audience alike. The stage holds its opening election in the world, from
+//! what its peers measure of each other; the oracle, who knows, says what the choice is worth. The audience
+//! comes after the election: the stage can't know it.
+
+use plenary_proto::message::Consent;
+use plenary_proto::time::SECOND;
+use plenary_proto::{Event, PeerId, Time};
+
+use crate::dice::SmallDice;
+use crate::oracle::{TruePeer, Truth, Value};
+use crate::people::{Arrival, Devices, Group, draw, geography};
+use crate::plan::{Delays, Kind, MediaModel, NetPlan, PeerPlan, RoomPlan, WorldPlan};
+use crate::units::{Share, Span};
+use crate::world::World;
+
+/// Who speaks in a drawn room.
+const SPEAKERS: usize = 4;
+/// Who else is on stage and would mix.
+const OTHERS: usize = 46;
+/// How many watch.
+const AUDIENCE: usize = 60;
+/// An election that isn't decided by then has failed.
+const DECIDED_US_MAX: u64 = 30 * SECOND;
+/// A speaker's stream that is passed on, and its mix-minus, bits per second: what the media crate measured.
+const SPEAKER_BPS: u64 = 700_000;
+const MIX_MINUS_BPS: u64 = 64_000;
+/// Time between the program's frames.
+const FRAME_US: u64 = SECOND / 30;
+/// Of a hundred people of a room, those who are in its own region; the others are anywhere. A guess: rooms of
+/// one city, of one continent, of the whole world.
+const LOCALS: [u64; 4] = [100, 80, 50, 0];
+
+/// What an election's choice is worth.
+#[derive(Clone, Debug)]
+pub struct Judged {
+    /// The room's seed.
+    pub seed: u64,
+    /// Who was elected, by their places in the plan; empty when nobody was.
+    pub chosen: Vec<usize>,
+    /// What that is worth.
+    pub value: Value,
+    /// The best one, or two where one doesn't do, and their worth.
+    pub best: (Vec<usize>, Value),
+    /// From the opening to the decision.
+    pub decided_us: Option<u64>,
+}
+
+impl Judged {
+    /// Whether the choice is within 5 % of the best.
+    pub fn is_close(&self) -> bool {
+        self.value.is_within(5, &self.best.1)
+    }
+}
+
+/// The room of that seed.
+pub fn drawn(seed: u64) -> WorldPlan {
+    let mut dice = SmallDice::of(&[seed]);
+    let home = dice.between(0, geography::REGIONS.len() as u64 - 1) as usize;
+    let locals = LOCALS[dice.between(0, LOCALS.len() as u64 - 1) as usize];
+    let group = |kind, count, within| Group {
+        kind,
+        count,
+        devices: Devices { phone: 3, laptop: 4, desktop: 2, server: 1 },
+        nats: false,
+        region: None,
+        arrival: Arrival { within: Span(within), ..Arrival::default() },
+        stay: None,
+        polite: Share(0),
+        refilled: false,
+        stalls: None,
+        clock_ppm: 0,
+    };
+    let groups = [
+        group(Kind::Speaker, SPEAKERS, SECOND / 2),
+        group(Kind::Candidate, OTHERS, SECOND / 2),
+        group(Kind::Viewer, AUDIENCE, 0),
+    ];
+    let mut peers = draw(&groups, Time(u64::MAX), seed);
+    for peer in &mut peers {
+        if dice.between(1, 100) <= locals {
+            peer.place.region = home as u16;
+        }
+        match peer.kind {
+            // one is enough for the stage to know that there will be an audience
+            Kind::Viewer => peer.joins_at = Time(u64::MAX),
+            _ => peer.consent = Consent::Always,
+        }
+    }
+    peers[SPEAKERS + OTHERS].joins_at = Time(SECOND / 2);
+    let net = NetPlan { delays: geography::delays(), ..NetPlan::drawn(0, 0, 5_000) };
+    WorldPlan { room: RoomPlan::DEFAULT, net, media: MediaModel::default(), peers }
+}
+
+/// The truth of a plan whose delays are those of regions; `None` for others, which a world draws.
+pub fn truth_of(plan: &WorldPlan) -> Option<Truth> {
+    let Delays::Regions(table) = &plan.net.delays else { return None };
+    let way_us = |a: &PeerPlan, b: &PeerPlan| {
+        let between = table.get(usize::from(a.place.region))?.get(usize::from(b.place.region))?;
+        Some(u64::from(*between) + u64::from(a.place.last_mile_us) + u64::from(b.place.last_mile_us))
+    };
+    let ways = plan.peers.iter().flat_map(|a| plan.peers.iter().map(move |b| way_us(a, b)));
+    Some(truth_with(plan, ways.collect::<Option<_>>()?))
+}
+
+/// The truth of a plan, with the delays of all pairs.
+pub(crate) fn truth_with(plan: &WorldPlan, delays_us: Vec<u64>) -> Truth {
+    let peer = |peer: &PeerPlan| TruePeer {
+        up_bps: peer.access.up_bps,
+        down_bps: peer.access.down_bps,
+        encode_us: peer.encode_us.into(),
+        decode_us: peer.decode_us.into(),
+        consents: peer.consent != Consent::Never,
+        speaks: peer.kind == Kind::Speaker,
+        views: peer.kind == Kind::Viewer,
+        children_max: if peer.relays { peer.children_max.into() } else { 0 },
+    };
+    Truth {
+        peers: plan.peers.iter().map(peer).collect(),
+        delays_us,
+        k: plan.room.k.into(),
+        k1: plan.room.k1.into(),
+        program_bps: plan.room.program_bps.into(),
+        speaker_bps: SPEAKER_BPS,
+        mix_minus_bps: MIX_MINUS_BPS,
+        frame_us: FRAME_US,
+    }
+}
+
+/// Holds the opening election of the room of that seed, and lets the oracle judge it.
+///
+/// # Panics
+/// Never: drawn rooms have delays by region, and a stage that consents.
+pub fn judge(seed: u64) -> Judged {
+    let plan = drawn(seed);
+    let truth = truth_of(&plan).expect("drawn rooms have delays by region");
+    let mut world = World::new(plan, seed);
+    let (chosen, decided_us) = elected(&mut world);
+    let chosen: Vec<usize> = chosen.iter().filter_map(|peer| world.planned_at(peer)).collect();
+    let value = if chosen.is_empty() { Value::default() } else { truth.value_of(&chosen) };
+    let best = truth.best().expect("everyone on a drawn stage consents");
+    Judged { seed, chosen, value, best, decided_us }
+}
+
+/// Runs a world until its host knows the outcome of the first election.
+fn elected(world: &mut World) -> (Vec<PeerId>, Option<u64>) {
+    let host = world.planned(0);
+    while world.now() < Time(DECIDED_US_MAX) {
+        world.run_for(SECOND / 4);
+        let mut opened = None;
+        for (at, event) in world.events(host) {
+            match event {
+                Event::ElectionOpened { term: 1, .. } => opened = Some(*at),
+                Event::Decided { mixers, .. } => {
+                    return (mixers.clone(), opened.map(|opened| at.since(opened)));
+                }
+                _ => {}
+            }
+        }
+    }
+    (Vec::new(), None)
+}

@@ -1,0 +1,70 @@
+//! Each checker catches what it is there for: worlds in which a brain or a body breaks one rule, beside the same
+//! worlds in which nobody does.
+
+use plenary_proto::Mutation;
+use plenary_sim::checkers::liveness;
+use plenary_sim::faults::{Fault, Faulty};
+use plenary_sim::storm::{Act, Storm, Whom, Wrong};
+
+/// A room of two branches, whose mixer and whose widest relay die.
+fn storm(seed: u64, acts: &[(u64, Wrong)]) -> Storm {
+    Storm {
+        showed: String::new(),
+        seed,
+        speakers: 4,
+        candidates: 3,
+        viewers: 16,
+        late: 3,
+        k: 3,
+        k1: 4,
+        delay_ms_max: 40,
+        loss_ppm: 5_000,
+        calm_ms: 20_000,
+        acts: acts.iter().map(|(at_ms, wrong)| Act { at_ms: *at_ms, wrong: *wrong }).collect(),
+    }
+}
+
+fn found(storm: &Storm, faulty: Option<Faulty>) -> Vec<&'static str> {
+    println!("seed {}: {faulty:?}", storm.seed);
+    let mut world = storm.world();
+    faulty.into_iter().for_each(|faulty| world.break_rule(faulty));
+    storm.run_in(&mut world);
+    let mut checkers: Vec<_> = liveness(&world).iter().map(|violation| violation.checker).collect();
+    checkers.sort_unstable();
+    checkers.dedup();
+    checkers
+}
+
+#[test]
+fn each_checker_catches_its_mutant_and_nothing_where_there_is_none() {
+    let deaths = [(10_000, Wrong::Kill(Whom::Mixer)), (14_000, Wrong::Kill(Whom::Relay))];
+    let stall = [(12_000, Wrong::Stall(Whom::Relay, 2_500))];
+    type Acts<'a> = &'a [(u64, Wrong)];
+    let rows: &[(&str, Faulty, Acts<'_>)] = &[
+        ("capacity", Faulty::Brains(Mutation::TakesTooMany), &deaths),
+        ("backup", Faulty::Brains(Mutation::BacksUpInItsBranch), &deaths),
+        ("one-outcome", Faulty::Brain(2, Mutation::ConfusesOutcome), &deaths),
+        ("right", Faulty::Brains(Mutation::LetsAnyoneTakeOver), &deaths),
+        ("monotone", Faulty::Brains(Mutation::RunsBack), &deaths),
+        ("one-roster", Faulty::Brain(0, Mutation::ReusesEpochs), &deaths),
+        ("counted", Faulty::Brains(Mutation::TellsOnce), &deaths),
+        ("fed", Faulty::Bodies(Fault::IgnoresServe), &deaths),
+        ("one-mixer-set", Faulty::Brain(9, Mutation::KeepsItsMixer), &deaths),
+        ("one-parent", Faulty::Bodies(Fault::IgnoresUnserve), &stall),
+        ("self-relay", Faulty::Bodies(Fault::FeedsItself), &deaths),
+        ("no-cycle", Faulty::Bodies(Fault::FedByItsChild), &deaths),
+        ("no-flapping", Faulty::Bodies(Fault::Restless), &stall),
+    ];
+    for acts in [&deaths[..], &stall[..]] {
+        assert_eq!(found(&storm(1, acts), None), [""; 0], "nobody breaks a rule");
+    }
+    let mut missed = Vec::new();
+    for (checker, faulty, acts) in rows {
+        let caught = found(&storm(1, acts), Some(*faulty));
+        println!("    {checker}: {caught:?}");
+        if !caught.contains(checker) {
+            missed.push((checker, faulty, caught));
+        }
+    }
+    assert!(missed.is_empty(), "{missed:#?}");
+}
