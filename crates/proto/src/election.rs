@@ -12,6 +12,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::bounded::List;
+use crate::hysteresis::{Seats, seats};
 use crate::id::{PeerId, Rank};
 use crate::io::Event;
 use crate::message::{
@@ -108,6 +109,11 @@ impl Election {
         if self.open.as_ref().is_some_and(|open| open.term <= rank.term) {
             self.open = None;
         }
+    }
+
+    /// Whether an opening of that term, or a later one, has come here.
+    pub(crate) fn has_opened(&self, term: u32) -> bool {
+        self.pre_votes.has_opened(term)
     }
 
     /// No election is open, as far as this peer knows.
@@ -261,7 +267,7 @@ impl Election {
         let sitting: List<_, _> = List::truncated(view.mandate.sitting().iter().copied());
         let tallies = tally(roster, &reports, &claims, &sitting);
         let evidence = evidence(&reports, &claims, &sitting);
-        let outcome = outcome_of(open.term, open.reason, evidence, elect(roster, &tallies));
+        let outcome = outcome_of(view, roster, (term, open.reason), evidence, &tallies);
         let ballot = Ballot { reports, claims, sitting, outcome: outcome.clone() };
         let hash = ballot_hash(&ballot);
         let epoch = view.stage.epoch();
@@ -302,7 +308,7 @@ impl Election {
         }
         let tallies = tally(roster, reports, claims, sitting);
         let evidence = evidence(reports, claims, sitting);
-        let expected = outcome_of(term, open.reason, evidence, elect(roster, &tallies));
+        let expected = outcome_of(view, roster, (term, open.reason), evidence, &tallies);
         let sits = **sitting == *view.mandate.sitting();
         let shown = shown(&ballot.body);
         let proper = reports.iter().all(|report| due(view, roster, term, report)) && is_sorted(&ballot.body);
@@ -442,13 +448,19 @@ fn is_sorted(ballot: &Ballot) -> bool {
         && ballot.claims.is_sorted_by(|a, b| a.sender < b.sender)
 }
 
+/// The outcome that follows from a ballot's evidence under the mandate in force.
 fn outcome_of(
-    term: u32,
-    reason: ElectionReason,
+    view: &View<'_>,
+    roster: &Roster,
+    (term, reason): (u32, ElectionReason),
     evidence: [u8; 32],
-    (mixers, standbys): (Vec<PeerId>, Vec<PeerId>),
+    tallies: &[Tally],
 ) -> Outcome {
-    Outcome { term, reason, mixers: List::truncated(mixers), standbys: List::truncated(standbys), evidence }
+    let challenged = view.mandate.decided.as_ref().and_then(|decided| decided.body.challenger);
+    let Seats { mixers, standbys, challenger } =
+        seats(elect(roster, tallies), tallies, view.mandate.sitting(), challenged, reason);
+    let (mixers, standbys) = (List::truncated(mixers), List::truncated(standbys));
+    Outcome { term, reason, mixers, standbys, challenger, evidence }
 }
 
 fn evidence(reports: &[Signed<Report>], claims: &[Signed<Claim>], sitting: &[PeerId]) -> [u8; 32] {

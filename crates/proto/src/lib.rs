@@ -9,6 +9,7 @@
 pub mod bounded;
 mod config;
 mod election;
+mod hysteresis;
 mod id;
 pub mod identity;
 mod io;

@@ -21,6 +21,11 @@ const MAKE_US_MAX: u64 = 5 * SECOND;
 /// A link that nobody here wants any more stays a moment, for it may be wanted again.
 const LINGER_US: u64 = SECOND;
 const RETRY: Backoff = Backoff::new(300 * MS, 8 * SECOND);
+/// A link of the stage is tried again so soon at the latest: halves of a room that hear each other again are to agree
+/// within 3 s. A guess; at most 64 such links are away, a message each.
+const STAGE_RETRY_US_MAX: u64 = 250 * MS;
+/// Whoever asks for an offer asks again after this: the offer, or the asking, was lost.
+const ASKED_US_MAX: u64 = SECOND;
 
 /// What a link is wanted for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -64,6 +69,14 @@ struct Link {
     /// We said so.
     bye_said: bool,
     backoff: Backoff,
+}
+
+impl Link {
+    /// How long to wait before it is tried again.
+    fn wait_us(&mut self, rng: &mut Rng) -> u64 {
+        let wait_us = self.backoff.next_us(rng);
+        if self.wants & Want::Stage as u8 != 0 { wait_us.min(STAGE_RETRY_US_MAX) } else { wait_us }
+    }
 }
 
 /// All links of this peer.
@@ -197,7 +210,9 @@ impl LinkTable {
         }
         let Some(link) = self.entry(now, key) else { return };
         match link.state {
-            State::Making { since, .. } if now.since(since) < MAKE_US_MAX => return,
+            State::Making { since, .. } if now.since(since) < ASKED_US_MAX => return,
+            // ours was lost
+            State::Making { .. } => self.drop_link(now, out, key),
             // it asks again because its answer, or the news that ours is up, is still on its way
             State::Up { since } if now.since(since) < SECOND => return,
             State::Up { .. } => self.drop_link(now, out, key),
@@ -282,7 +297,7 @@ impl LinkTable {
         let Some(link) = self.links.get_mut(&key) else { return };
         let was_up = matches!(link.state, State::Up { .. });
         link.taken = None;
-        link.state = State::Down { retry_at: now + link.backoff.next_us(rng) };
+        link.state = State::Down { retry_at: now + link.wait_us(rng) };
         if link.wants == 0 {
             self.links.remove(&key);
         }
@@ -339,11 +354,11 @@ impl LinkTable {
             let Some(link) = self.links.get_mut(&key) else { continue };
             match link.state {
                 State::Down { retry_at } if link.wants != 0 && retry_at <= now => self.make(now, out, key),
-                State::Asked { since } if now.since(since) >= MAKE_US_MAX / 4 => {
-                    link.state = State::Down { retry_at: now + link.backoff.next_us(rng) };
+                State::Asked { since } if now.since(since) >= ASKED_US_MAX => {
+                    link.state = State::Down { retry_at: now + link.wait_us(rng) };
                 }
                 State::Making { since, .. } if now.since(since) >= MAKE_US_MAX => {
-                    let retry_at = now + link.backoff.next_us(rng);
+                    let retry_at = now + link.wait_us(rng);
                     self.drop_link(now, out, key);
                     if let Some(link) = self.links.get_mut(&key) {
                         link.state = State::Down { retry_at };
@@ -373,7 +388,7 @@ impl LinkTable {
         let due = |link: &Link| match link.state {
             State::Down { retry_at } if link.wants != 0 => Some(retry_at),
             State::Down { .. } => None,
-            State::Asked { since } => Some(since + MAKE_US_MAX / 4),
+            State::Asked { since } => Some(since + ASKED_US_MAX),
             State::Making { since, .. } => Some(since + MAKE_US_MAX),
             State::Up { .. } if link.wants == 0 && (!link.bye_said || link.bye_heard) => {
                 link.idle_since.map(|since| since + LINGER_US)

@@ -4,6 +4,7 @@
 //! standby may take over, regency by regency. A peer follows the highest rank it has proof of; a rank without
 //! proof is ignored. Written here, read by everyone.
 
+use std::cmp::Reverse;
 use std::collections::VecDeque;
 
 use crate::id::{PeerId, Rank, StreamKind, StreamSpec};
@@ -111,9 +112,10 @@ impl Mandate {
     ) -> bool {
         let Outcome { term, mixers, standbys, .. } = &decided.body;
         let doubled = mixers.iter().any(|mixer| standbys.contains(mixer));
-        let known = *term == self.rank.term && !self.mutated.is(Mutation::RunsBack);
+        let again = *term == self.rank.term && self.mutated.is(Mutation::RunsBack);
         let kept = self.rank.term > 0 && self.mutated.is(Mutation::KeepsItsMixer);
-        if known || kept || *term < self.rank.term || mixers.is_empty() || doubled {
+        let follows = again || self.yields_to(stage, &decided);
+        if kept || !follows || mixers.is_empty() || doubled {
             return false;
         }
         let signers = decided.signatures.iter().map(|(signer, _)| signer);
@@ -146,6 +148,19 @@ impl Mandate {
         self.decided = Some(decided);
         self.remember(out);
         true
+    }
+
+    /// Whether an outcome comes before the one in force: by a higher term; or two halves of a room that couldn't
+    /// hear each other have each decided the same term, and it is the one with more voters, or else with less
+    /// in its evidence's bytes, so that all take the same.
+    fn yields_to(&self, stage: &Stage, decided: &Decided) -> bool {
+        let weight = |of: &Decided| (stage.voters(of.epoch), Reverse(of.body.evidence));
+        match &self.decided {
+            Some(known) if known.body.term == decided.body.term => {
+                known.body.evidence != decided.body.evidence && weight(known) < weight(decided)
+            }
+            _ => decided.body.term > self.rank.term,
+        }
     }
 
     /// Whether a take-over is by the standby it must be by, and next in order.

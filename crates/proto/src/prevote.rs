@@ -25,6 +25,12 @@ const NEED_US: u64 = 200 * MS;
 /// The same candidates are voted on once more, for want of a standby, only after this. A guess; longer than the
 /// host takes to find that somebody is gone.
 const AGAIN_US: u64 = 10 * SECOND;
+/// A challenger is looked at once more after this. A guess: long enough for what disturbed one measurement to be
+/// over, and at most ten rounds in ten minutes even if each had another reason.
+const CHALLENGE_US: u64 = 60 * SECOND;
+/// A mixer that this peer has had no link with for so long is gone, whatever the roster says: its host may be gone
+/// too. Links are given up after 5 s of silence, so this is twice as long for whoever sees only that.
+const UNREACHED_US: u64 = 5 * SECOND;
 /// The next in line opens when nobody has for this long.
 const NEXT_OPENER_US: u64 = 4 * SECOND;
 /// Pre-votes that are missing are asked for again after this, then after twice as long, up to
@@ -39,6 +45,15 @@ const GIVEN_US: u64 = 3 * SECOND;
 /// A pre-vote is given for a term so far past the last that is known here: openings may have been missed, but
 /// nobody runs through the numbers.
 const TERMS_AHEAD_MAX: u32 = 4;
+
+/// A need as this peer sees it.
+#[derive(Clone, Copy, Debug)]
+struct Needed {
+    reason: ElectionReason,
+    /// It must last this long before anybody opens.
+    lasts_us: u64,
+    since: Time,
+}
 
 /// Pre-votes that this peer asks for.
 #[derive(Debug)]
@@ -61,7 +76,7 @@ struct Asked {
 /// This peer's part in opening elections.
 #[derive(Debug, Default)]
 pub(crate) struct PreVotes {
-    need: Option<(ElectionReason, Time)>,
+    need: Option<Needed>,
     roster_at: Time,
     /// Who could be elected when the outcome in force was decided.
     considered: Vec<PeerId>,
@@ -101,6 +116,11 @@ impl PreVotes {
         self.opened.as_ref().map_or(0, |opened| opened.body.term).max(view.rank().term)
     }
 
+    /// Whether an opening of that term, or a later one, has come here.
+    pub(crate) fn has_opened(&self, term: u32) -> bool {
+        self.opened.as_ref().is_some_and(|opened| opened.body.term >= term)
+    }
+
     /// Looks at everything anew, while no election is open (`idle`) or one is; gives the opening that a majority
     /// wants of us, or that has waited for its roster.
     pub(crate) fn look(&mut self, view: &mut View<'_>, idle: bool) -> Option<Opening> {
@@ -120,36 +140,65 @@ impl PreVotes {
 
     /// Notes what is needed, and since when.
     fn follow_need(&mut self, view: &View<'_>, idle: bool) {
-        let reason = if idle { need(view) } else { None };
-        self.need = reason.map(|reason| match self.need {
-            Some((known, since)) if known == reason => (reason, since),
-            _ => (reason, view.now),
+        let wanted = if idle { self.wanted_now(view) } else { None };
+        self.need = wanted.map(|(reason, lasts_us)| match self.need {
+            Some(known) if (known.reason, known.lasts_us) == (reason, lasts_us) => known,
+            _ => Needed { reason, lasts_us, since: view.now },
         });
         if self.need.is_none() {
             self.asking = None;
         }
     }
 
-    /// When a need has lasted long enough.
-    fn ripe_at(&self, view: &View<'_>, reason: ElectionReason, since: Time) -> Time {
-        match reason {
-            ElectionReason::Opening => (self.roster_at.max(since) + SETTLE_US).min(since + SETTLE_US_MAX),
+    /// Why an election is needed now, if it is, and how long that must last.
+    fn wanted_now(&self, view: &View<'_>) -> Option<(ElectionReason, u64)> {
+        let candidates = view.stage.candidates();
+        if view.stage.mode() == Mode::Mesh || candidates.is_empty() {
+            return None;
+        }
+        let mandate = view.mandate;
+        if mandate.rank.term == 0 {
+            return Some((ElectionReason::Opening, SETTLE_US));
+        }
+        if mandate.rank.regency > 0 {
+            let reason = if mandate.polite { ElectionReason::Leave } else { ElectionReason::MixerGone };
+            return Some((reason, NEED_US));
+        }
+        let present = |peer: &PeerId| candidates.contains(peer);
+        let mixers = mandate.mixers.iter().filter(|peer| present(peer)).count();
+        if mixers < mandate.mixers.len() {
+            return Some((ElectionReason::MixerGone, NEED_US));
+        }
+        let standby = mandate.standbys.iter().any(present);
+        let right = mixers == mixers_wanted(view.stage);
+        if !right {
+            return Some((ElectionReason::Count, NEED_US));
+        }
+        if !standby && candidates.len() > mixers {
             // who couldn't be measured may be on the way out; no use in asking the same again at once
-            ElectionReason::Count
-                if view.mandate.mixers.len() == mixers_wanted(view.stage)
-                    && self.considered == view.stage.candidates() =>
-            {
-                since + AGAIN_US
-            }
-            _ => since + NEED_US,
+            let again = self.considered == candidates;
+            return Some((ElectionReason::Count, if again { AGAIN_US } else { NEED_US }));
+        }
+        if mandate.mixers.iter().any(|mixer| *mixer != view.me && !view.links.is_up(mixer)) {
+            return Some((ElectionReason::MixerGone, UNREACHED_US));
+        }
+        let challenger = mandate.decided.as_ref().and_then(|decided| decided.body.challenger);
+        challenger.filter(present).map(|_| (ElectionReason::Count, CHALLENGE_US))
+    }
+
+    /// When a need has lasted long enough.
+    fn ripe_at(&self, Needed { reason, lasts_us, since }: Needed) -> Time {
+        match reason {
+            ElectionReason::Opening => (self.roster_at.max(since) + lasts_us).min(since + SETTLE_US_MAX),
+            _ => since + lasts_us,
         }
     }
 
     /// When this peer opens: the host once the need is ripe, then the others in the order of the roster.
-    fn opens_at(&self, view: &View<'_>, reason: ElectionReason, since: Time) -> Time {
+    fn opens_at(&self, view: &View<'_>, needed: Needed) -> Time {
         let place = view.stage.present().position(|entry| entry.peer == view.me);
         let patience_us = place.map_or(u64::MAX, |place| place as u64 * NEXT_OPENER_US);
-        Time(self.ripe_at(view, reason, since).0.saturating_add(patience_us))
+        Time(self.ripe_at(needed).0.saturating_add(patience_us))
     }
 
     fn is_bound_to_another(&self, view: &View<'_>, opener: PeerId) -> Option<Time> {
@@ -159,15 +208,15 @@ impl PreVotes {
 
     /// Asks for pre-votes, when it is our turn; gives the opening once a majority has given them.
     fn ask(&mut self, view: &mut View<'_>) -> Option<Opening> {
-        let (reason, since) = self.need?;
-        let opens_at = self.opens_at(view, reason, since);
+        let needed = self.need?;
+        let opens_at = self.opens_at(view, needed);
         let at = opens_at.max(self.is_bound_to_another(view, view.me).unwrap_or(opens_at));
         if view.now < at {
             self.wake(at);
             return None;
         }
         let term = self.term(view).saturating_add(1);
-        let need = Need { term, under: view.rank(), reason, opener: view.me };
+        let need = Need { term, under: view.rank(), reason: needed.reason, opener: view.me };
         let wait_us = match &self.asking {
             Some(asking) if asking.need == need && view.now < asking.again_at => {
                 self.wake(asking.again_at);
@@ -214,8 +263,8 @@ impl PreVotes {
     /// Gives one pre-vote to whoever comes first on the roster of those who ask for what we need too.
     fn answer(&mut self, view: &mut View<'_>) {
         self.asked.retain(|_, asked| view.now < asked.at + ASKED_US);
-        let Some((reason, since)) = self.need.filter(|_| !self.asked.is_empty()) else { return };
-        let ripe_at = self.ripe_at(view, reason, since);
+        let Some(needed) = self.need.filter(|_| !self.asked.is_empty()) else { return };
+        let ripe_at = self.ripe_at(needed);
         if view.now < ripe_at {
             self.wake(ripe_at);
             return;
@@ -224,7 +273,7 @@ impl PreVotes {
         let fits = |asked: &Asked| {
             let Need { term, under, reason: why, .. } = asked.need;
             let next = term > known && term <= known.saturating_add(TERMS_AHEAD_MAX);
-            next && under == view.rank() && why == reason && view.stage.at(asked.epoch).is_some()
+            next && under == view.rank() && why == needed.reason && view.stage.at(asked.epoch).is_some()
         };
         let first = view.stage.present().find(|entry| self.asked.get(&entry.peer).is_some_and(fits));
         let Some(opener) = first.map(|entry| entry.peer) else { return };
@@ -290,29 +339,6 @@ impl PreVotes {
             _ => None,
         }
     }
-}
-
-/// Why an election is needed now, if it is.
-fn need(view: &View<'_>) -> Option<ElectionReason> {
-    let candidates = view.stage.candidates();
-    if view.stage.mode() == Mode::Mesh || candidates.is_empty() {
-        return None;
-    }
-    let mandate = view.mandate;
-    if mandate.rank.term == 0 {
-        return Some(ElectionReason::Opening);
-    }
-    if mandate.rank.regency > 0 {
-        return Some(if mandate.polite { ElectionReason::Leave } else { ElectionReason::MixerGone });
-    }
-    let present = |peer: &PeerId| candidates.contains(peer);
-    let mixers = mandate.mixers.iter().filter(|peer| present(peer)).count();
-    if mixers < mandate.mixers.len() {
-        return Some(ElectionReason::MixerGone);
-    }
-    let standby = mandate.standbys.iter().any(present);
-    let short = mixers != mixers_wanted(view.stage) || (!standby && candidates.len() > mixers);
-    short.then_some(ElectionReason::Count)
 }
 
 /// As many as the host wants, one when it leaves it to need; no more than there are candidates.

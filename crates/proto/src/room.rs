@@ -377,12 +377,18 @@ impl RoomState {
             Note::Decided(decided) => {
                 let tallies = self.election.take_tallies();
                 let message = Message::Decided(decided.clone());
+                // whoever wasn't there when it was decided may be the first of many who weren't
+                let missed = self.shared.mandate.decided.is_some()
+                    && !self.election.has_opened(decided.body.term)
+                    && self.shared.view().on_stage();
                 if self.shared.mandate.decide(&mut self.shared.out, &self.shared.stage, *decided, tallies) {
-                    if let Some(under) = self.shared.mandate.under_before(self.shared.stage.epoch()) {
-                        let under = Message::Roster(under.clone());
-                        self.tree.pass_down(&mut self.shared.view(), &under, None);
+                    let under = self.shared.mandate.under_before(self.shared.stage.epoch()).cloned();
+                    for message in under.map(Message::Roster).into_iter().chain([message]) {
+                        self.tree.pass_down(&mut self.shared.view(), &message, None);
+                        if missed {
+                            self.shared.view().send_stage(&message);
+                        }
                     }
-                    self.tree.pass_down(&mut self.shared.view(), &message, None);
                 }
             }
             Note::TakeOver(take_over) => {

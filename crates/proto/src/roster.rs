@@ -106,20 +106,27 @@ impl Stage {
         self.kept.get(&epoch)
     }
 
-    /// Whether `signers` are more than half of those present in the roster of that epoch; `None` when that
-    /// roster isn't known here.
+    /// Whether `signers` are more than half of the voters of that epoch; `None` when that roster isn't known here.
     pub(crate) fn majority<'a>(&self, epoch: u32, signers: impl Iterator<Item = &'a PeerId>) -> Option<bool> {
-        let voters = self.voters(epoch)?;
+        let entries = &self.at(epoch)?.body.entries;
+        let absent_count = !away_are_fewer(entries);
         let counts = |signer: &&PeerId| {
-            let entries = self.at(epoch).map_or(&[][..], |roster| &roster.body.entries);
-            entries.iter().any(|entry| entry.peer == **signer && !entry.away)
+            entries.iter().any(|entry| entry.peer == **signer && (absent_count || !entry.away))
         };
         let signed: BTreeSet<_> = signers.take(ROSTER_MAX).filter(counts).collect();
-        Some(2 * signed.len() > voters)
+        Some(2 * signed.len() > self.voters(epoch)?)
     }
 
-    /// How many signatures count in the roster of that epoch.
+    /// How many signatures count in the roster of that epoch: of those present, unless more than half are away.
+    /// Then all count: it may be the host that is cut off, and a minority must not outvote those it can't hear.
     pub(crate) fn voters(&self, epoch: u32) -> Option<usize> {
-        Some(self.at(epoch)?.body.entries.iter().filter(|entry| !entry.away).count())
+        let entries = &self.at(epoch)?.body.entries;
+        let present = entries.iter().filter(|entry| !entry.away).count();
+        Some(if away_are_fewer(entries) { present } else { entries.len() })
     }
+}
+
+/// Whether at least half are present.
+fn away_are_fewer(entries: &[Entry]) -> bool {
+    2 * entries.iter().filter(|entry| entry.away).count() <= entries.len()
 }

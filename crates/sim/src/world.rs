@@ -122,6 +122,8 @@ pub struct World {
     sequence: u64,
     attempts: BTreeMap<(usize, usize, LinkKind), u64>,
     signal_up: bool,
+    /// Peers that nobody else reaches.
+    cut: BTreeSet<usize>,
     trace: blake3::Hasher,
     control_messages: u64,
     narrates: bool,
@@ -161,6 +163,7 @@ impl World {
             sequence: 0,
             attempts: BTreeMap::new(),
             signal_up: true,
+            cut: BTreeSet::new(),
             trace: blake3::Hasher::new(),
             control_messages: 0,
             narrates: false,
@@ -299,7 +302,7 @@ impl World {
     }
 
     fn both_alive(&self, a: usize, b: usize) -> bool {
-        self.peers[a].alive && self.peers[b].alive
+        self.peers[a].alive && self.peers[b].alive && self.cut.contains(&a) == self.cut.contains(&b)
     }
 
     fn join(&mut self, planned: usize) {
@@ -659,7 +662,7 @@ impl World {
         self.push(self.now + SECOND, Happening::Presence);
         let up: Vec<_> = self.peers[0].up.iter().map(|(other, _)| *other).collect();
         for other in up {
-            if self.peers[other].alive {
+            if self.both_alive(0, other) {
                 let id = self.peers[other].id;
                 self.input(0, Input::Heard(id));
             }
@@ -700,6 +703,25 @@ impl World {
             let attempt = self.attempt(at, other, kind);
             self.push(self.now + LINK_DEAD_US, Happening::LinkDown { at: other, other: at, kind, attempt });
         }
+    }
+
+    /// From now on these peers and all others don't reach each other.
+    pub fn partition(&mut self, side: &[PeerId]) {
+        self.cut = side.iter().map(|id| self.index[id]).collect();
+        for at in 0..self.peers.len() {
+            let up: Vec<_> = self.peers[at].up.iter().copied().collect();
+            for (other, kind) in up {
+                if self.cut.contains(&at) != self.cut.contains(&other) {
+                    let attempt = self.attempt(at, other, kind);
+                    self.push(self.now + LINK_DEAD_US, Happening::LinkDown { at, other, kind, attempt });
+                }
+            }
+        }
+    }
+
+    /// Everybody reaches everybody again.
+    pub fn heal(&mut self) {
+        self.cut.clear();
     }
 
     /// The peer's machine stands still for so many microseconds: nothing is sent, and what comes waits.

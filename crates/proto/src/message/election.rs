@@ -94,7 +94,8 @@ impl Statement for Claim {
     const CONTEXT: &'static str = "claim";
 }
 
-/// Who mixes. Follows from a ballot's reports and claims alone, so that everyone on stage can recompute it.
+/// Who mixes. Follows from a ballot's reports and claims and the outcome in force, so that everyone on stage can
+/// recompute it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Outcome {
     /// The election.
@@ -105,6 +106,8 @@ pub struct Outcome {
     pub mixers: List<PeerId, MIXERS_MAX>,
     /// Those kept warm, the next to take over first.
     pub standbys: List<PeerId, MIXERS_MAX>,
+    /// Who was better than a sitting mixer by enough to take its seat, if a second round finds the same.
+    pub challenger: Option<PeerId>,
     /// BLAKE3 of the postcard of what it follows from: (reports, claims, sitting mixers).
     pub evidence: [u8; 32],
 }

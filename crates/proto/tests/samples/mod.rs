@@ -52,6 +52,7 @@ pub(crate) fn outcome() -> Outcome {
         reason: ElectionReason::Opening,
         mixers: list(vec![key(3).id()]),
         standbys: list(vec![key(4).id()]),
+        challenger: None,
         evidence: [5; 32],
     }
 }

@@ -1,0 +1,207 @@
+//! Elections and take-overs in the simulator: who opens, who may decide, and what halves of a room do that can't
+//! hear each other.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use plenary_proto::message::ElectionReason;
+use plenary_proto::time::{MS, SECOND};
+use plenary_proto::{Event, PeerId, Rank, Time};
+use plenary_sim::checkers::{liveness, safety};
+use plenary_sim::{Kind, MediaModel, NetPlan, PeerPlan, RoomPlan, World, WorldPlan};
+
+const SEEDS: std::ops::Range<u64> = 0..6;
+
+/// All peers on stage that live, the host first.
+fn stage(world: &World, size: usize) -> Vec<PeerId> {
+    let living: BTreeSet<_> = world.living().collect();
+    (0..size).map(|planned| world.planned(planned)).filter(|peer| living.contains(peer)).collect()
+}
+
+fn decided_at(world: &World, peer: PeerId, least: u32) -> Option<(Time, u32, ElectionReason)> {
+    world.events(peer).iter().find_map(|(at, event)| match event {
+        Event::Decided { term, reason, .. } if *term >= least => Some((*at, *term, *reason)),
+        _ => None,
+    })
+}
+
+fn settled(seed: u64, speakers: usize, candidates: usize, viewers: usize) -> World {
+    println!("seed {seed}");
+    let mut world = World::new(room(speakers, candidates, viewers), seed);
+    world.run_for(10 * SECOND);
+    assert!(world.mixers().len() == 1, "seed {seed}");
+    world
+}
+
+/// No rank has ever meant two things to anybody.
+fn one_outcome_ever(world: &World, size: usize, seed: u64) {
+    let mut outcomes: BTreeMap<u32, Vec<PeerId>> = BTreeMap::new();
+    for peer in (0..size).map(|planned| world.planned(planned)) {
+        for (at, event) in world.events(peer) {
+            if let Event::Decided { term, mixers, .. } = event {
+                let first = outcomes.entry(*term).or_insert_with(|| mixers.clone());
+                assert_eq!(first, mixers, "seed {seed}: term {term} at {peer:?}, {at}");
+            }
+        }
+    }
+}
+
+#[test]
+fn with_the_host_and_the_mixer_gone_the_next_in_line_opens_and_a_majority_decides() {
+    for seed in SEEDS {
+        let mut world = settled(seed, 4, 4, 8);
+        let mixer = world.mixers()[0];
+        world.kill(mixer);
+        world.kill(world.planned(0));
+        let killed = world.now();
+        world.run_for(20 * SECOND);
+        for peer in stage(&world, 8) {
+            let (at, _, reason) = decided_at(&world, peer, 2).expect("decided");
+            assert!(at.since(killed) < 12 * SECOND, "seed {seed}: {}", at.since(killed));
+            assert_eq!(reason, ElectionReason::MixerGone, "seed {seed}");
+        }
+        one_outcome_ever(&world, 8, seed);
+    }
+}
+
+#[test]
+fn two_percent_loss_changes_no_election() {
+    for seed in SEEDS {
+        let decided: Vec<_> = [0, 20_000]
+            .into_iter()
+            .map(|loss_ppm| {
+                let mut plan = room(4, 4, 8);
+                plan.net.loss_ppm = loss_ppm;
+                let mut world = World::new(plan, seed);
+                world.run_for(10 * SECOND);
+                let opened = world
+                    .events(world.planned(0))
+                    .iter()
+                    .find_map(|(at, event)| matches!(event, Event::ElectionOpened { .. }).then_some(*at));
+                let (at, term, _) = decided_at(&world, world.planned(0), 1).expect("decided");
+                assert!(at.since(opened.expect("opened")) < 6 * SECOND, "seed {seed}");
+                term
+            })
+            .collect();
+        assert_eq!(decided, [1, 1], "seed {seed}");
+    }
+}
+
+#[test]
+fn a_calm_room_elects_once() {
+    for seed in SEEDS {
+        let mut world = settled(seed, 4, 4, 4);
+        world.run_for(60 * SECOND);
+        let opened = |(_, event): &&(Time, Event)| matches!(event, Event::ElectionOpened { .. });
+        assert_eq!(world.events(world.planned(0)).iter().filter(opened).count(), 1, "seed {seed}");
+    }
+}
+
+/// Which part of the stage is cut off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Side {
+    /// The host and two others, without mixer and standby.
+    Host,
+    /// The host with the mixer, and one other.
+    HostAndMixer,
+    /// The mixer and its standby, and one other.
+    MixerAndStandby,
+    /// The mixer alone.
+    Mixer,
+    /// The standby alone.
+    Standby,
+}
+
+fn minority(world: &World, side: Side, size: usize) -> Vec<PeerId> {
+    let host = world.planned(0);
+    let snapshot = world.snapshot(host);
+    let (mixer, standby) = (snapshot.mixers[0], snapshot.standbys[0]);
+    let mut others = stage(world, size);
+    others.retain(|peer| ![host, mixer, standby].contains(peer));
+    match side {
+        Side::Host => vec![host, others[0], others[1]],
+        Side::HostAndMixer => vec![host, mixer, others[0]],
+        Side::MixerAndStandby => vec![mixer, standby, others[0]],
+        Side::Mixer => vec![mixer],
+        Side::Standby => vec![standby],
+    }
+}
+
+#[test]
+fn a_minority_that_is_cut_off_deposes_nobody_and_healed_halves_agree() {
+    const SIZE: usize = 9;
+    for side in [Side::Host, Side::HostAndMixer, Side::MixerAndStandby, Side::Mixer, Side::Standby] {
+        for seed in SEEDS {
+            let mut world = settled(seed, 4, 5, 0);
+            let few = minority(&world, side, SIZE);
+            let many: Vec<_> = stage(&world, SIZE).into_iter().filter(|peer| !few.contains(peer)).collect();
+            world.partition(&few);
+            world.run_for(25 * SECOND);
+            let of_many: BTreeSet<_> = many.iter().map(|peer| world.snapshot(*peer).rank).collect();
+            assert_eq!(of_many.len(), 1, "seed {seed}, {side:?}: {of_many:?}");
+            for peer in &few {
+                let rank = world.snapshot(*peer).rank;
+                assert_eq!(rank.term, 1, "seed {seed}, {side:?}: a minority decided {rank:?}");
+            }
+            let majority = world.snapshot(many[0]);
+            assert!(
+                majority.mixers.iter().all(|mixer| many.contains(mixer)),
+                "seed {seed}, {side:?}: no mixer"
+            );
+            world.heal();
+            let healed = world.now();
+            let ranks = |world: &World| {
+                let on_stage = stage(world, SIZE).into_iter();
+                on_stage
+                    .map(|peer| world.snapshot(peer))
+                    .map(|at| (at.rank, at.mixers))
+                    .collect::<BTreeSet<_>>()
+            };
+            while ranks(&world).len() > 1 && world.now().since(healed) < 20 * SECOND {
+                world.run_for(100 * MS);
+            }
+            let took = world.now().since(healed);
+            assert!(took <= 3 * SECOND, "seed {seed}, {side:?}: {took} us, {:?}", ranks(&world));
+            let after = world.snapshot(many[0]);
+            assert!(after.rank.term >= majority.rank.term, "seed {seed}, {side:?}: {:?}", after.rank);
+            one_outcome_ever(&world, SIZE, seed);
+        }
+    }
+}
+
+#[test]
+fn a_room_whose_mixer_died_before_any_vote_serves_on_under_a_regency() {
+    for seed in SEEDS {
+        // three of four go at once: those who are left can't outvote them, and have a program all the same
+        let mut world = settled(seed, 2, 3, 4);
+        let snapshot = world.snapshot(world.planned(0));
+        let (mixer, standby) = (snapshot.mixers[0], snapshot.standbys[0]);
+        let others = stage(&world, 5).into_iter().filter(|peer| ![world.planned(0), standby].contains(peer));
+        let dead: Vec<_> = others.collect();
+        assert!(dead.contains(&mixer));
+        dead.iter().for_each(|peer| world.kill(*peer));
+        world.run_for(20 * SECOND);
+        let after = world.snapshot(world.planned(0));
+        assert_eq!((after.rank, after.mixers), (Rank { term: 1, regency: 1 }, vec![standby]), "seed {seed}");
+        assert!(world.starving(SECOND).is_empty(), "seed {seed}");
+        assert!(safety(&world).is_empty() && liveness(&world).is_empty(), "seed {seed}");
+        // once the host has forgotten them, the room votes again
+        world.run_for(60 * SECOND);
+        assert!(world.snapshot(world.planned(0)).rank.term > 1, "seed {seed}");
+    }
+}
+
+/// Speakers (the first is the host), candidates and viewers, as at home, who join within a second.
+fn room(speakers: usize, candidates: usize, viewers: usize) -> WorldPlan {
+    let kinds = [(Kind::Speaker, speakers), (Kind::Candidate, candidates), (Kind::Viewer, viewers)];
+    let kinds = kinds.into_iter().flat_map(|(kind, count)| std::iter::repeat_n(kind, count));
+    let peers = kinds.enumerate().map(|(at, kind)| PeerPlan {
+        joins_at: Time((at as u64 * 20 * MS).min(SECOND)),
+        ..PeerPlan::of(kind)
+    });
+    WorldPlan {
+        room: RoomPlan::DEFAULT,
+        net: NetPlan::HOME,
+        media: MediaModel::Frame,
+        peers: peers.collect(),
+    }
+}
