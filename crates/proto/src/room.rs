@@ -584,15 +584,17 @@ impl RoomState {
             Message::Refused { purpose, .. } => self.tree.refused(&mut self.shared.view(), from, purpose),
             Message::Feed { from: resume } => self.tree.feed(&mut self.shared.view(), from, resume),
             Message::StopFeed => self.tree.stop_feed(&mut self.shared.view(), from),
-            Message::Detach => {
-                self.tree.drop_child(&mut self.shared.view(), from);
-                self.tree.dropped_by(&mut self.shared.view(), from);
-            }
+            Message::Detach => self.tree.drop_child(&mut self.shared.view(), from),
+            Message::Dismiss => self.tree.dismissed_by(&mut self.shared.view(), from),
             Message::Shed { places } => {
                 self.router.places(self.shared.now, &self.shared.links, self.tree.path(), &places);
                 self.tree.shed_by(&mut self.shared.view(), from, &places);
             }
             Message::Aggregate(below) => self.tree.aggregate(&mut self.shared.view(), from, below),
+            Message::Move { how, places } => {
+                self.router.places(self.shared.now, &self.shared.links, self.tree.path(), &places);
+                self.tree.asked_to_move(&mut self.shared.view(), from, how, &places);
+            }
             Message::PathIs(path) => self.tree.path_is(&mut self.shared.view(), from, path),
             Message::FrameHashes(_) => {} // not switched on yet: docs/PROTOCOL.md
         }

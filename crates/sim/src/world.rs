@@ -779,7 +779,8 @@ impl World {
         self.trace.finalize().to_hex().as_str()[..16].to_owned()
     }
 
-    pub(crate) fn inputs(&self) -> u64 {
+    /// Inputs of all brains so far.
+    pub fn inputs(&self) -> u64 {
         self.peers.iter().map(|peer| peer.inputs).sum()
     }
 }

@@ -25,8 +25,8 @@ pub use roster::{
 };
 pub use stage::{Resume, StreamUse, VideoAsk};
 pub use tree::{
-    Aggregate, Attach, DEPTHS_MAX, PATH_LEN_MAX, PLACES_MAX, Path, Place, Purpose, RELAY_HOPS_MAX, Refused,
-    Relay,
+    Aggregate, Attach, DEPTHS_MAX, Move, PATH_LEN_MAX, PLACES_MAX, Path, Place, Purpose, RELAY_HOPS_MAX,
+    Refused, Relay,
 };
 
 use serde::{Deserialize, Serialize};
@@ -41,7 +41,7 @@ pub const MESSAGE_VERSION: u8 = 1;
 /// Most bytes of a message on a control channel, pieces joined.
 pub const MESSAGE_LEN_MAX: usize = 256 * 1024;
 /// How many variants this version knows.
-const VARIANTS: u32 = 41;
+const VARIANTS: u32 = 43;
 
 /// One thing said from one peer to another. New variants go to the end, and nowhere else.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -173,7 +173,7 @@ pub enum Message {
     },
     /// From a child: feed me no more, but stay my backup.
     StopFeed,
-    /// You are no longer my parent, backup or child.
+    /// To whoever is above: you are no longer my parent or backup.
     Detach,
     /// From a parent: I am going, move to one of these, or look for another.
     Shed {
@@ -206,6 +206,15 @@ pub enum Message {
         /// Under the [`Need`].
         signature: Signature,
     },
+    /// From above: move to one of these places, or pass this on to whoever shall.
+    Move {
+        /// Who is to move.
+        how: Move,
+        /// Where to, best first.
+        places: List<Place, PLACES_MAX>,
+    },
+    /// From above: I feed you no more, and promise you nothing.
+    Dismiss,
 }
 
 /// Why bytes are no message.

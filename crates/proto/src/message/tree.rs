@@ -36,6 +36,8 @@ pub struct Attach {
     pub path: Path,
     /// Viewers below the asker.
     pub viewers_below: u32,
+    /// Children that the asker could take on top of those it has, once it is fed.
+    pub room: u8,
 }
 
 /// A peer that may have room, and how to reach it from a mixer.
@@ -71,6 +73,23 @@ pub struct Aggregate {
     pub free: [u16; DEPTHS_MAX],
     /// Free promises to backups, likewise.
     pub promises: [u16; DEPTHS_MAX],
+    /// Children that the sender may have.
+    pub room: u8,
+    /// Levels of viewers, the sender's own included.
+    pub deepest: u8,
+    /// Which of the sender's children may have most children of its own, and how many.
+    pub strongest: Option<(PeerId, u8)>,
+}
+
+/// Who is to move, and where to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Move {
+    /// The deepest viewer of the receiver's branch, up: passed down to it.
+    Deepest,
+    /// The receiver, up to its grandparent.
+    Up,
+    /// The receiver, down.
+    Down,
 }
 
 /// A sealed envelope on its way through linked peers, along a route that its sender chose.

@@ -7,6 +7,7 @@ use crate::id::PeerId;
 use crate::io::Output;
 use crate::message::{
     Aggregate, Attach, DEPTHS_MAX, Message, PATH_LEN_MAX, PLACES_MAX, Path, Place, Purpose, Refused, Resume,
+    Roster,
 };
 use crate::mutation::Mutation;
 use crate::outbox::{Note, View};
@@ -17,6 +18,8 @@ use crate::time::{SECOND, Time};
 const PROMISES_MAX: usize = 4;
 /// Slots kept for promises that are called in.
 const RESERVE: usize = 1;
+/// Whoever was sent to a place has taken it by then, and the aggregate has come up: two aggregates' time.
+const SENT_US_MAX: u64 = 2 * AGGREGATE_US;
 /// The lead tells the host how many watch at least so often, while somebody does.
 const VIEWERS_US: u64 = 2 * SECOND;
 
@@ -31,12 +34,46 @@ pub(super) struct Child {
     waits: Option<Option<Resume>>,
     linked: bool,
     since: Time,
+    /// What lies below it, by its own word.
+    told: Aggregate,
+    /// The same, with those we have sent there since.
     below: Aggregate,
+    /// When we sent somebody there last, if its own word is older.
+    sent_at: Option<Time>,
+}
+
+impl Aggregate {
+    /// With so many slots more, and promises if there are any, so far below.
+    fn with_room(mut self, depth: usize, room: u8) -> Aggregate {
+        let depth = depth.min(DEPTHS_MAX - 1);
+        self.free[depth] = self.free[depth].saturating_add(room.into());
+        let promises = if room > 0 { (usize::from(room) + RESERVE).min(PROMISES_MAX) as u16 } else { 0 };
+        self.promises[depth] = self.promises[depth].saturating_add(promises);
+        self
+    }
 }
 
 impl Child {
     pub(super) fn is_served(&self) -> bool {
         self.served
+    }
+
+    /// What lies below it, by its own word.
+    pub(super) fn told(&self) -> &Aggregate {
+        &self.told
+    }
+
+    /// How far below it there is a free slot.
+    pub(super) fn nearest_slot(&self) -> Option<usize> {
+        self.below.free.iter().position(|free| *free > 0)
+    }
+
+    /// Somebody is sent to its nearest slot: until its next aggregate, count on that.
+    pub(super) fn send_one(&mut self, now: Time) {
+        if let Some(free) = self.below.free.iter_mut().find(|free| **free > 0) {
+            *free -= 1;
+            self.sent_at = Some(now);
+        }
     }
 }
 
@@ -47,7 +84,7 @@ impl Tree {
     }
 
     /// Children that are fed or will be.
-    fn fed_count(&self) -> usize {
+    pub(super) fn fed_count(&self) -> usize {
         self.children.values().filter(|child| child.fed).count()
     }
 
@@ -61,7 +98,7 @@ impl Tree {
     }
 
     /// How many children this peer may feed.
-    fn capacity(&self, view: &View<'_>) -> usize {
+    pub(super) fn capacity(&self, view: &View<'_>) -> usize {
         let config = view.config;
         if self.leaving.is_some() {
             return 0;
@@ -71,7 +108,17 @@ impl Tree {
             let uplink = config.uplink_bps_max.map_or(usize::MAX, |bps| first_tier_max(roster, bps));
             return usize::from(roster.k1).min(uplink);
         }
-        if !config.relays || self.path.is_empty() || self.path.len() >= PATH_LEN_MAX {
+        let depth = self.place(view).len();
+        if depth == 0 || depth >= PATH_LEN_MAX {
+            return 0;
+        }
+        self.capacity_as_relay(view, roster)
+    }
+
+    /// How many children this peer would feed once it is fed itself.
+    fn capacity_as_relay(&self, view: &View<'_>, roster: &Roster) -> usize {
+        let config = view.config;
+        if !config.relays || self.leaving.is_some() {
             return 0;
         }
         let program = u64::from(roster.program.bitrate_bps.max(1));
@@ -79,11 +126,18 @@ impl Tree {
         usize::from(roster.k.min(config.children_max).min(CHILDREN_MAX)).min(uplink.saturating_sub(RESERVE))
     }
 
+    /// Children that we could take on top of those we have, wherever we go.
+    pub(super) fn room(&self, view: &View<'_>) -> u8 {
+        let most = view.stage.roster().map_or(0, |roster| self.capacity_as_relay(view, roster));
+        most.saturating_sub(self.fed_count()).min(CHILDREN_MAX.into()) as u8
+    }
+
     fn promises(&self, view: &View<'_>) -> usize {
         match self.capacity(view) {
             0 => 0,
             most if self.stands_by(view) => most + RESERVE,
-            _ => PROMISES_MAX,
+            // whoever dies takes all its children's parent at once: no more is promised than can be kept
+            most => (most.saturating_sub(self.fed_count()) + RESERVE).min(PROMISES_MAX),
         }
     }
 
@@ -94,15 +148,26 @@ impl Tree {
             Ok(()) => {
                 let fed = purpose == Purpose::Parent;
                 let linked = view.links.is_up(&from);
-                let below = Aggregate { viewers: 1 + attach.viewers_below, ..Aggregate::default() };
-                let child = Child { fed, served: false, waits: None, linked, since: view.now, below };
+                let viewers = attach.viewers_below.saturating_add(1);
+                let below = Aggregate { viewers, room: attach.room, deepest: 1, ..Aggregate::default() };
+                let below = below.with_room(0, attach.room);
+                let child = Child {
+                    fed,
+                    served: false,
+                    waits: None,
+                    linked,
+                    since: view.now,
+                    told: below,
+                    below,
+                    sent_at: None,
+                };
                 let child = self.children.entry(from).or_insert(child);
                 child.fed |= fed;
                 if linked && !child.served {
                     view.out.act(Output::ServeHeads(from));
                 }
-                let path =
-                    if self.path.is_empty() { Path::truncated([view.me.short()]) } else { self.path.clone() };
+                let path = self.place(view);
+                let path = if path.is_empty() { Path::truncated([view.me.short()]) } else { path };
                 view.out.send(from, Message::Accept { purpose, path });
                 self.settle(view);
             }
@@ -124,17 +189,19 @@ impl Tree {
         if self.leaving.is_some() || from == view.me {
             return Err(Refused::Closed);
         }
-        if self.path.contains(&asker) || self.is_above(&from) {
+        let place = self.place(view);
+        if place.contains(&asker) || self.is_above(&from) {
             return Err(Refused::Cycle);
         }
         let stands_by = self.stands_by(view);
-        if self.path.is_empty() && !self.mixing && !stands_by {
+        if place.is_empty() && !self.mixing && !stands_by {
             return Err(Refused::NotFed);
         }
         let child = self.children.get(&from);
         match attach.purpose {
             Purpose::Parent => {
-                let reserved = if child.is_some() { RESERVE } else { 0 };
+                let reserved = child.is_some() || self.is_invited(&from);
+                let reserved = if reserved { RESERVE } else { 0 };
                 let over = if view.mandate.mutated.is(Mutation::TakesTooMany) { 2 } else { 0 };
                 let room = self.fed_count() < self.capacity(view) + reserved + over;
                 if child.is_some_and(|child| child.fed) || room { Ok(()) } else { Err(Refused::Full) }
@@ -144,9 +211,9 @@ impl Tree {
                 let parent = attach.path.len().checked_sub(2).and_then(|at| attach.path.get(at));
                 let blind = view.mandate.mutated.is(Mutation::BacksUpInItsBranch);
                 let together =
-                    attach.path.contains(&me) || parent.is_some_and(|parent| self.path.contains(parent));
-                if child.is_some() {
-                    Ok(())
+                    attach.path.contains(&me) || parent.is_some_and(|parent| place.contains(parent));
+                if let Some(child) = child {
+                    if child.fed { Err(Refused::SameBranch) } else { Ok(()) }
                 } else if together && !stands_by && !blind {
                     Err(Refused::SameBranch)
                 } else if self.mixing || self.promised_count() >= self.promises(view) {
@@ -162,6 +229,11 @@ impl Tree {
     fn places(&mut self, view: &mut View<'_>, from: PeerId, attach: &Attach) -> List<Place, PLACES_MAX> {
         let backup = attach.purpose == Purpose::Backup;
         let blind = view.mandate.mutated.is(Mutation::BacksUpInItsBranch);
+        for child in self.children.values_mut() {
+            if child.sent_at.take_if(|at| view.now.since(*at) >= SENT_US_MAX).is_some() {
+                child.below = child.told; // its word has not changed: they didn't stay
+            }
+        }
         let nearest = |child: &Child| {
             let free = if backup { child.below.promises } else { child.below.free };
             free.iter().position(|free| *free > 0).map(|depth| (depth, free[depth]))
@@ -169,7 +241,7 @@ impl Tree {
         let mut places: Vec<(usize, u16, PeerId)> = self
             .children
             .iter()
-            .filter(|(peer, child)| child.served && **peer != from)
+            .filter(|(peer, child)| child.fed && **peer != from)
             .filter(|(peer, _)| !backup || blind || !attach.path.contains(&peer.short()))
             .filter_map(|(peer, child)| nearest(child).map(|(depth, free)| (depth, free, *peer)))
             .collect();
@@ -178,11 +250,16 @@ impl Tree {
         if let Some((depth, _, first)) = places.first()
             && let Some(child) = self.children.get_mut(first)
         {
-            // until its next aggregate, count on the newcomer going there
+            // until its next aggregate, count on the newcomer going there, and on what it brings
+            child.sent_at = Some(view.now);
             let free = if backup { &mut child.below.promises } else { &mut child.below.free };
             free[*depth] = free[*depth].saturating_sub(1);
+            if !backup {
+                child.below = child.below.with_room(depth + 1, attach.room);
+            }
         }
-        let path_of = |peer: &PeerId| Path::truncated(self.path.iter().copied().chain([peer.short()]));
+        let mine = self.place(view);
+        let path_of = |peer: &PeerId| Path::truncated(mine.iter().copied().chain([peer.short()]));
         let mut places: List<_, PLACES_MAX> =
             List::truncated(places.iter().map(|(_, _, peer)| Place { peer: *peer, path: path_of(peer) }));
         let standby = view.mandate.standby().filter(|standby| backup && *standby != view.me && self.mixing);
@@ -197,16 +274,17 @@ impl Tree {
     pub(crate) fn feed(&mut self, view: &mut View<'_>, from: PeerId, resume: Option<Resume>) {
         let (fed, capacity) = (self.fed_count(), self.capacity(view));
         let Some(child) = self.children.get_mut(&from) else {
-            view.out.send(from, Message::Detach);
+            view.out.send(from, Message::Dismiss);
             return;
         };
         if !child.fed && fed >= capacity + RESERVE {
             self.children.remove(&from);
             view.out.act(Output::Unserve(from));
-            let attach = Attach { purpose: Purpose::Parent, path: Path::default(), viewers_below: 0 };
+            let attach =
+                Attach { purpose: Purpose::Parent, path: Path::default(), viewers_below: 0, room: 0 };
             let places = self.places(view, from, &attach);
             view.out.send(from, Message::Shed { places });
-            view.out.send(from, Message::Detach);
+            view.out.send(from, Message::Dismiss);
             return;
         }
         child.fed = true;
@@ -251,7 +329,7 @@ impl Tree {
     /// A child tells what lies below it.
     pub(crate) fn aggregate(&mut self, view: &mut View<'_>, from: PeerId, below: Aggregate) {
         if let Some(child) = self.children.get_mut(&from) {
-            child.below = below;
+            (child.told, child.below, child.sent_at) = (below, below, None);
             self.settle(view);
         }
     }
@@ -297,10 +375,19 @@ impl Tree {
     /// What lies below us, ourselves included.
     fn summed(&self, view: &View<'_>) -> Aggregate {
         let own = u32::from(view.config.views && !self.mixing);
-        let mut sum = Aggregate { viewers: own + self.viewers_below(), ..Aggregate::default() };
+        let served = || self.children.iter().filter(|(_, child)| child.served);
+        let strongest = served().map(|(peer, child)| (child.told.room, *peer)).max();
+        let deepest = served().map(|(_, child)| child.told.deepest).max().unwrap_or(0);
+        let mut sum = Aggregate {
+            viewers: own + self.viewers_below(),
+            room: self.capacity(view).min(CHILDREN_MAX.into()) as u8,
+            deepest: deepest.saturating_add(1),
+            strongest: strongest.map(|(room, peer)| (peer, room)),
+            ..Aggregate::default()
+        };
         sum.free[0] = self.capacity(view).saturating_sub(self.fed_count()) as u16;
         sum.promises[0] = self.promises(view).saturating_sub(self.promised_count()) as u16;
-        for child in self.children.values().filter(|child| child.served) {
+        for child in self.children.values().filter(|child| child.fed) {
             for depth in 0..DEPTHS_MAX {
                 let below = (depth + 1).min(DEPTHS_MAX - 1);
                 sum.free[below] = sum.free[below].saturating_add(child.below.free[depth]);

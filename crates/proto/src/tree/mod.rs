@@ -7,10 +7,13 @@
 //! asks the backup to feed it from the last packets it holds, and the old parent is let go when the first
 //! packets have come: every change of parent is make-before-break.
 //!
-//! [`up`] is the child's side, [`down`] the parent's. Both know their path: the peers from a mixer down to
+//! [`up`] is the child's side, [`seek`] its searches, [`down`] the parent's side, [`balance`]
+//! who is asked to move. All know their path: the peers from a mixer down to
 //! here. Whoever has the asker in its path refuses it, so there is no cycle.
 
+mod balance;
 mod down;
+mod seek;
 mod up;
 
 use std::collections::BTreeMap;
@@ -22,8 +25,10 @@ use crate::roster::Mode;
 use crate::seal::Signed;
 use crate::time::{SECOND, Time};
 
+use balance::Balance;
 use down::Child;
-use up::{Seek, Up};
+use seek::Seek;
+use up::Up;
 
 /// A child that was accepted and hasn't come within this time is forgotten (DESIGN §8).
 const ATTACH_US_MAX: u64 = 10 * SECOND;
@@ -53,6 +58,7 @@ pub(crate) struct Tree {
     aggregate_at: Option<Time>,
     aggregate_sent: Option<Aggregate>,
     viewers_told: Option<(u32, Time)>,
+    balance: Balance,
     watched: (Option<PeerId>, Option<PeerId>),
     /// A viewer of a room without a tree reminds the host of itself then.
     waits_at: Option<Time>,
@@ -62,6 +68,16 @@ impl Tree {
     /// Our place: the peers from a mixer down to us, ourselves included; empty when nobody feeds us.
     pub(crate) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// The place that we have, or will have once whoever accepted us feeds us: newcomers needn't wait for that.
+    fn place(&self, view: &View<'_>) -> Path {
+        match &self.next {
+            Some(next) if self.path.is_empty() && !self.mixing && !next.path.contains(&view.me.short()) => {
+                Path::truncated(next.path.iter().copied().chain([view.me.short()]))
+            }
+            _ => self.path.clone(),
+        }
     }
 
     /// Whether this peer takes its program from the tree: it wants to see, and neither mixes nor gets the
@@ -115,6 +131,7 @@ impl Tree {
     fn settle(&mut self, view: &mut View<'_>) {
         self.keep_watch(view);
         self.keep_links(view);
+        self.keep_balance(view);
         self.tell_upward(view);
     }
 
@@ -153,7 +170,7 @@ impl Tree {
     pub(crate) fn let_go(&mut self, view: &mut View<'_>) {
         self.let_go_upward(view);
         for child in std::mem::take(&mut self.children).into_keys() {
-            view.out.send(child, Message::Detach);
+            view.out.send(child, Message::Dismiss);
         }
     }
 
@@ -173,7 +190,7 @@ impl Tree {
     }
 
     pub(crate) fn next_timeout(&self) -> Option<Time> {
-        [self.next_timeout_up(), self.next_timeout_down(), self.leaving, self.waits_at]
+        [self.next_timeout_up(), self.next_timeout_down(), self.next_move(), self.leaving, self.waits_at]
             .into_iter()
             .flatten()
             .min()

@@ -1,31 +1,26 @@
-//! The child's side: seeking a place, keeping a parent and a backup, changing between them.
+//! The child's side: keeping a parent and a backup, changing between them.
 
 use std::collections::BTreeSet;
 
 use super::Tree;
+use super::seek::Seek;
 use crate::id::PeerId;
 use crate::io::{Event, Output, Verdict};
 use crate::links::Want;
-use crate::message::{Attach, LinkKind, Message, PATH_LEN_MAX, PLACES_MAX, Path, Place, Purpose, TakeOver};
+use crate::message::{LinkKind, Message, PATH_LEN_MAX, Path, Place, Purpose, TakeOver};
 use crate::mutation::Mutation;
 use crate::outbox::{Note, View};
-use crate::rng::Backoff;
 use crate::seal::Signed;
 use crate::time::{MS, SECOND, Time};
 
-/// An attach that isn't answered within this is asked elsewhere.
-const ANSWER_US_MAX: u64 = 1_500 * MS;
-/// Whoever has agreed to feed us and doesn't within this, once it is linked, is given up: some round trips.
+/// Whoever was asked to feed us and doesn't even say where it is within this may be dead: another place is
+/// sought beside it. Most round trips are shorter.
+const DEAF_US: u64 = 200 * MS;
+/// Whoever was asked to feed us and doesn't within this is given up.
 const FEED_US_MAX: u64 = SECOND;
 /// Until it is linked, or while the old parent still feeds us, there is more time: an elected mixer may take a
 /// while to begin.
 const PATIENCE_US_MAX: u64 = 6 * SECOND;
-/// A way down through more redirects than this is not a tree.
-const HOPS_MAX: u32 = 2 * PATH_LEN_MAX as u32;
-/// No backup was to be had: the tree may have grown a branch by then.
-const BACKUP_RETRY: Backoff = Backoff::new(400 * MS, 3 * SECOND);
-const PARENT_RETRY: Backoff = Backoff::new(200 * MS, 3 * SECOND);
-
 /// A peer above us.
 #[derive(Clone, Debug)]
 pub(super) struct Up {
@@ -34,34 +29,26 @@ pub(super) struct Up {
     pub(super) path: Path,
     /// When it agreed, or was asked to feed us.
     since: Time,
+    /// It is linked, and we have asked it to feed us.
     asked: bool,
+    /// It has answered that, if only with its path.
+    answered: bool,
 }
 
-/// A search for a place.
-#[derive(Debug)]
-pub(super) struct Seek {
-    purpose: Purpose,
-    /// Whom we have asked, and since when.
-    at: Option<(PeerId, Time)>,
-    /// Where we were sent, best first.
-    places: Vec<Place>,
-    tried: BTreeSet<PeerId>,
-    hops: u32,
-    retry_at: Time,
-    backoff: Backoff,
-}
-
-impl Seek {
-    fn new(purpose: Purpose, now: Time) -> Seek {
-        let backoff = if purpose == Purpose::Parent { PARENT_RETRY } else { BACKUP_RETRY };
-        let (places, tried) = (Vec::new(), BTreeSet::new());
-        Seek { purpose, at: None, places, tried, hops: 0, retry_at: now, backoff }
+impl Up {
+    /// Whoever has a place for us.
+    pub(super) fn accepted(peer: PeerId, path: Path, now: Time) -> Up {
+        Up { peer, path, since: now, asked: false, answered: false }
     }
 
-    /// A search for a parent that begins at these places.
-    fn at_places(now: Time, places: &[Place]) -> Seek {
-        let places = places.iter().take(PLACES_MAX).cloned().collect();
-        Seek { places, ..Seek::new(Purpose::Parent, now) }
+    /// How long we wait for it to feed us, when nobody else does, or while somebody does.
+    fn patience_us(&self, fed: bool) -> u64 {
+        if fed || !self.asked { PATIENCE_US_MAX } else { FEED_US_MAX }
+    }
+
+    /// When another place is to be sought beside it.
+    fn deaf_at(&self) -> Option<Time> {
+        (self.asked && !self.answered).then_some(self.since + DEAF_US)
     }
 }
 
@@ -86,10 +73,6 @@ impl Tree {
             self.seek_parent_now(view);
         }
         self.want_backup(view);
-    }
-
-    fn seek_parent_now(&mut self, view: &View<'_>) {
-        self.seek_parent = Some(Seek::new(Purpose::Parent, view.now));
     }
 
     /// Sees that the backup is a good one, or that one is sought.
@@ -122,138 +105,8 @@ impl Tree {
         }
     }
 
-    /// Where a search begins: at a mixer; for a backup of the first tier at standby 1.
-    fn start_of(&self, view: &mut View<'_>, purpose: Purpose) -> Option<PeerId> {
-        let first_tier = self.parent.as_ref().is_some_and(|parent| parent.path.len() == 1);
-        if purpose == Purpose::Backup && first_tier {
-            return view.mandate.standby();
-        }
-        let mixers: Vec<_> = view.mandate.mixers.iter().filter(|mixer| **mixer != view.me).collect();
-        mixers.get(view.rng.below(mixers.len() as u64) as usize).map(|mixer| **mixer)
-    }
-
-    /// Takes the next step of a search.
-    fn step(&mut self, view: &mut View<'_>, mut seek: Seek) -> Option<Seek> {
-        if let Some((peer, since)) = seek.at {
-            if view.now.since(since) < ANSWER_US_MAX {
-                return Some(seek);
-            }
-            seek.tried.insert(peer);
-            seek.at = None;
-        }
-        if view.now < seek.retry_at {
-            return Some(seek);
-        }
-        let known = seek.places.iter().position(|place| !seek.tried.contains(&place.peer));
-        let peer = match known {
-            Some(at) if seek.hops < HOPS_MAX => Some(seek.places.remove(at).peer),
-            _ => None,
-        };
-        let Some(peer) = peer.or_else(|| self.restart(view, &mut seek)) else { return Some(seek) };
-        seek.at = Some((peer, view.now));
-        let attach =
-            Attach { purpose: seek.purpose, path: self.path.clone(), viewers_below: self.viewers_below() };
-        view.out.send(peer, Message::Attach(attach));
-        Some(seek)
-    }
-
-    /// Begins a search anew at its start: at once the first time, with back-off after that.
-    fn restart(&self, view: &mut View<'_>, seek: &mut Seek) -> Option<PeerId> {
-        let begun = seek.hops > 0 || !seek.tried.is_empty();
-        seek.hops = 0;
-        seek.tried.clear();
-        seek.places.clear();
-        let start = self.start_of(view, seek.purpose);
-        if begun || start.is_none() {
-            seek.retry_at = view.now + seek.backoff.next_us(view.rng);
-            if seek.purpose == Purpose::Parent && self.parent.is_none() {
-                view.out.note(Note::Lost); // perhaps the mixers we know are not the mixers any more
-            }
-            return None;
-        }
-        start
-    }
-
-    fn seek_mut(&mut self, purpose: Purpose, from: PeerId) -> Option<&mut Seek> {
-        let seek = match purpose {
-            Purpose::Parent => self.seek_parent.as_mut(),
-            Purpose::Backup => self.seek_backup.as_mut(),
-        };
-        seek.filter(|seek| seek.at.is_some_and(|(at, _)| at == from))
-    }
-
-    /// A place is ours.
-    pub(crate) fn accepted(&mut self, view: &mut View<'_>, from: PeerId, purpose: Purpose, path: Path) {
-        let cycle = path.contains(&view.me.short()) || path.len() >= PATH_LEN_MAX;
-        let Some(seek) = self.seek_mut(purpose, from) else {
-            // an answer we no longer wait for: don't keep a place we don't use
-            if !self.is_above(&from) && !self.children.contains_key(&from) {
-                view.out.send(from, Message::Detach);
-            }
-            return;
-        };
-        if cycle {
-            seek.tried.insert(from);
-            seek.at = None;
-            return;
-        }
-        let up = Up { peer: from, path, since: view.now, asked: false };
-        match purpose {
-            Purpose::Parent => {
-                self.seek_parent = None;
-                self.ask_feed(view, up);
-            }
-            Purpose::Backup => {
-                self.seek_backup = None;
-                view.out.event(Event::Backup(Some(from)));
-                self.backup = Some(up);
-                if self.at_fault {
-                    self.repair(view);
-                }
-            }
-        }
-        self.settle(view);
-    }
-
-    /// Not there, but perhaps at one of these.
-    pub(crate) fn redirected(
-        &mut self,
-        view: &mut View<'_>,
-        from: PeerId,
-        purpose: Purpose,
-        places: &[Place],
-    ) {
-        let me = view.me;
-        if let Some(seek) = self.seek_mut(purpose, from) {
-            seek.at = None;
-            seek.hops += 1;
-            seek.tried.insert(from);
-            let fresh = places.iter().filter(|place| place.peer != me && !place.path.contains(&me.short()));
-            seek.places.splice(0..0, fresh.cloned());
-            seek.places.truncate(2 * PLACES_MAX);
-            seek.retry_at = view.now;
-        }
-        self.on_time_up(view);
-    }
-
-    /// The rendezvous can't reach a peer that we may have asked.
-    pub(crate) fn undeliverable(&mut self, view: &mut View<'_>, peer: PeerId) {
-        self.refused(view, peer, Purpose::Parent);
-        self.refused(view, peer, Purpose::Backup);
-    }
-
-    /// Not there.
-    pub(crate) fn refused(&mut self, view: &mut View<'_>, from: PeerId, purpose: Purpose) {
-        if let Some(seek) = self.seek_mut(purpose, from) {
-            seek.at = None;
-            seek.tried.insert(from);
-            seek.hops += 1;
-        }
-        self.on_time_up(view);
-    }
-
     /// Wants to be fed by `up`, as soon as it is linked.
-    fn ask_feed(&mut self, view: &mut View<'_>, up: Up) {
+    pub(super) fn ask_feed(&mut self, view: &mut View<'_>, up: Up) {
         if let Some(other) = self.next.take()
             && other.peer != up.peer
         {
@@ -263,7 +116,7 @@ impl Tree {
         if linked {
             view.out.act(Output::AskFeed(up.peer));
         }
-        self.next = Some(Up { since: view.now, asked: linked, ..up });
+        self.next = Some(Up { since: view.now, asked: linked, answered: false, ..up });
         self.keep_links(view);
     }
 
@@ -282,6 +135,7 @@ impl Tree {
             self.backup = None;
         }
         view.out.event(Event::Parent(Some(peer)));
+        self.seek_backup = None; // it was for another place
         let above = self.parent.as_ref().map(|parent| parent.path.clone()).unwrap_or_default();
         self.set_path(view, &above);
         self.want_backup(view);
@@ -291,9 +145,9 @@ impl Tree {
     /// The watch on parent and backup, or on a child, speaks.
     pub(crate) fn verdict(&mut self, view: &mut View<'_>, peer: PeerId, verdict: Verdict) {
         if verdict == Verdict::Silent && self.children.contains_key(&peer) {
-            // it is dead, and its slot is wanted; or it only stood still, and has to look for another place
-            view.out.send(peer, Message::Detach);
+            // it is dead, and its slot is wanted; or its machine stood still, and it finds this when it wakes
             self.drop_child(view, peer);
+            view.out.send(peer, Message::Dismiss);
         }
         if self.parent.as_ref().is_none_or(|parent| parent.peer != peer) {
             return;
@@ -311,13 +165,14 @@ impl Tree {
     }
 
     /// The parent is gone or at fault: the backup feeds us, from the last packets we hold.
-    fn repair(&mut self, view: &mut View<'_>) {
-        if self.next.is_some() || !self.is_viewer(view) {
+    pub(super) fn repair(&mut self, view: &mut View<'_>) {
+        if self.next.as_ref().is_some_and(|next| next.asked) || !self.is_viewer(view) {
             return;
         }
+        // rather the backup than one that we aren't linked with yet
         match self.backup.take_if(|backup| view.links.is_up(&backup.peer)) {
             Some(backup) => self.ask_feed(view, backup),
-            None if self.seek_parent.is_none() => self.seek_parent_now(view),
+            None if self.seek_parent.is_none() && self.next.is_none() => self.seek_parent_now(view),
             None => {}
         }
     }
@@ -357,8 +212,14 @@ impl Tree {
         let me = view.me.short();
         for up in [&mut self.parent, &mut self.backup, &mut self.next].into_iter().flatten() {
             if up.peer == from {
-                up.path = path.clone();
+                up.answered = up.asked;
+                if !path.is_empty() {
+                    up.path = path.clone();
+                }
             }
+        }
+        if path.is_empty() {
+            return; // it is there, and has no program yet
         }
         if let Some(next) = self.next.take_if(|next| next.peer == from && path.contains(&me)) {
             // by now it hangs on us: it can't feed us
@@ -407,9 +268,15 @@ impl Tree {
     }
 
     /// A peer above us says that it is one no more.
-    pub(crate) fn dropped_by(&mut self, view: &mut View<'_>, from: PeerId) {
+    pub(crate) fn dismissed_by(&mut self, view: &mut View<'_>, from: PeerId) {
         if self.is_above(&from) {
+            let fed_us = self.parent.as_ref().is_some_and(|parent| parent.peer == from);
             self.drop_up(view, from);
+            if fed_us && self.is_viewer(view) && self.seek_parent.is_none() {
+                // the backup may be a standby that has nothing to give: whoever comes first feeds us
+                self.seek_parent_now(view);
+            }
+            self.on_time_up(view);
             self.settle(view);
         }
     }
@@ -481,8 +348,7 @@ impl Tree {
         if !up {
             self.drop_up(view, peer);
         } else if let Some(next) = self.next.as_mut().filter(|next| next.peer == peer && !next.asked) {
-            next.asked = true;
-            next.since = view.now;
+            (next.asked, next.answered, next.since) = (true, false, view.now);
             view.out.act(Output::AskFeed(peer));
         } else if self.at_fault && self.backup.as_ref().is_some_and(|backup| backup.peer == peer) {
             self.repair(view); // it comes just in time
@@ -490,14 +356,16 @@ impl Tree {
     }
 
     pub(super) fn on_time_up(&mut self, view: &mut View<'_>) {
-        if let Some(late) =
-            self.next.take_if(|next| next.since + patience_us(&self.parent, self.at_fault, next) <= view.now)
-        {
+        let fed = self.parent.is_some() && !self.at_fault;
+        if let Some(late) = self.next.take_if(|next| next.since + next.patience_us(fed) <= view.now) {
             self.part_from(view, &late);
-            if self.parent.is_none() || self.at_fault {
-                self.seek_parent_now(view); // it may have nothing to give itself: ask where there is a program
+            if !fed && self.seek_parent.is_none() && self.is_viewer(view) {
+                self.seek_parent_now(view);
             }
             self.follow_mandate(view);
+        }
+        if self.deaf_at().is_some_and(|at| at <= view.now) {
+            self.seek_parent_now(view);
         }
         if let Some(seek) = self.seek_parent.take() {
             self.seek_parent = self.step(view, seek);
@@ -507,17 +375,18 @@ impl Tree {
         }
     }
 
-    pub(super) fn next_timeout_up(&self) -> Option<Time> {
-        let seek = |seek: &Option<Seek>| {
-            seek.as_ref().map(|seek| seek.at.map_or(seek.retry_at, |(_, since)| since + ANSWER_US_MAX))
-        };
-        let next = self.next.as_ref().map(|next| next.since + patience_us(&self.parent, self.at_fault, next));
-        [seek(&self.seek_parent), seek(&self.seek_backup), next].into_iter().flatten().min()
+    /// When a place beside that of a silent `next` is to be sought, while nobody feeds us.
+    fn deaf_at(&self) -> Option<Time> {
+        let fed = self.parent.is_some() && !self.at_fault;
+        let seeks = fed || self.seek_parent.is_some();
+        self.next.as_ref().filter(|_| !seeks).and_then(Up::deaf_at)
     }
-}
 
-/// How long we wait for a peer to feed us.
-fn patience_us(parent: &Option<Up>, at_fault: bool, next: &Up) -> u64 {
-    let fed = parent.is_some() && !at_fault;
-    if next.asked && !fed { FEED_US_MAX } else { PATIENCE_US_MAX }
+    pub(super) fn next_timeout_up(&self) -> Option<Time> {
+        let fed = self.parent.is_some() && !self.at_fault;
+        let next = self.next.as_ref().map(|next| next.since + next.patience_us(fed));
+        let next = next.into_iter().chain(self.deaf_at()).min();
+        let seeks = [&self.seek_parent, &self.seek_backup].map(|seek| seek.as_ref().map(Seek::due));
+        seeks.into_iter().chain([next]).flatten().min()
+    }
 }

@@ -187,7 +187,7 @@ pub(crate) fn samples() -> Vec<Message> {
         Message::Lacking { term: 3, reports: list(vec![report()]), claims: list(vec![]) },
         Message::Decided(Box::new(decided())),
         Message::Audience { viewers: 300 },
-        Message::Attach(Attach { purpose: Purpose::Backup, path: path(), viewers_below: 2 }),
+        Message::Attach(Attach { purpose: Purpose::Backup, path: path(), viewers_below: 2, room: 3 }),
         Message::Accept { purpose: Purpose::Parent, path: path() },
         Message::Redirect { purpose: Purpose::Parent, places: places() },
         Message::Refused { purpose: Purpose::Backup, reason: Refused::SameBranch },
@@ -195,7 +195,14 @@ pub(crate) fn samples() -> Vec<Message> {
         Message::StopFeed,
         Message::Detach,
         Message::Shed { places: places() },
-        Message::Aggregate(Aggregate { viewers: 5, free: [1, 4, 0, 0, 0, 0, 0, 0], promises: [4; 8] }),
+        Message::Aggregate(Aggregate {
+            viewers: 5,
+            free: [1, 4, 0, 0, 0, 0, 0, 0],
+            promises: [4; 8],
+            room: 4,
+            deepest: 2,
+            strongest: Some((key(2).id(), 4)),
+        }),
         Message::PathIs(path()),
         Message::FrameHashes(FrameHashes::sign(
             &key(3),
@@ -209,5 +216,7 @@ pub(crate) fn samples() -> Vec<Message> {
         Message::Bye(LinkKind::Trunk(2)),
         Message::PreVoteWanted { epoch: 7, need: need() },
         Message::PreVote { epoch: 7, term: 3, signature: opening().signatures[0].1 },
+        Message::Move { how: Move::Deepest, places: places() },
+        Message::Dismiss,
     ]
 }

@@ -1,0 +1,187 @@
+//! Keeping the tree flat, and its strong peers near the root.
+//!
+//! Every parent knows from aggregates where below it there are slots, how deep its branches are, and who its
+//! strongest grandchild is. When that has been uneven for a while it asks one peer to move ([`Message::Move`]):
+//! the deepest viewer up to a slot nearer the root, a much stronger grandchild up into the first place below
+//! itself, its weakest child down when it feeds one more than it should. Whoever moves is fed by its old parent
+//! until the new one feeds it. A tree that is even is left alone: nobody says anything.
+
+use super::Tree;
+use super::seek::Seek;
+use crate::bounded::List;
+use crate::id::PeerId;
+use crate::message::{Message, Move, PLACES_MAX, Path, Place};
+use crate::outbox::View;
+use crate::time::{SECOND, Time};
+
+/// So long the tree must have been uneven: aggregates of three tiers have come up by then.
+const UNEVEN_US: u64 = 3 * SECOND;
+/// One peer is asked to move at a time, this often.
+const MOVE_EACH_US: u64 = SECOND / 2;
+/// A stronger peer that was invited and hasn't come within this time doesn't come.
+const INVITED_US_MAX: u64 = 5 * SECOND;
+/// A grandchild changes places with a child when it could feed this many times as many peers, and two more.
+const STRONGER: u8 = 2;
+
+/// What would make the tree below this peer more even.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Shift {
+    /// The deepest viewer of a child's branch goes to a place nearer the root; the child that has it, if it
+    /// isn't here.
+    Up { branch: PeerId, place: Place, of: Option<PeerId> },
+    /// A strong grandchild becomes a child.
+    Swap { strong: PeerId },
+    /// A weak child goes down.
+    Down { weak: PeerId, places: List<Place, PLACES_MAX> },
+}
+
+/// What this peer does about an uneven tree.
+#[derive(Debug, Default)]
+pub(super) struct Balance {
+    /// The next move, while the tree is uneven.
+    move_at: Option<Time>,
+    /// A strong grandchild that may take the slot in reserve.
+    invited: Option<(PeerId, Time)>,
+}
+
+impl Tree {
+    /// Whether `peer` was asked to come, and may take the slot in reserve.
+    pub(super) fn is_invited(&self, peer: &PeerId) -> bool {
+        self.balance.invited.is_some_and(|(invited, _)| invited == *peer)
+    }
+
+    /// When a peer is to be asked to move.
+    pub(super) fn next_move(&self) -> Option<Time> {
+        let invited = self.balance.invited.map(|(_, at)| at + INVITED_US_MAX);
+        self.balance.move_at.into_iter().chain(invited).min()
+    }
+
+    /// Looks whether the tree is uneven, and asks a peer to move if it has been for a while.
+    pub(super) fn keep_balance(&mut self, view: &mut View<'_>) {
+        self.balance.invited.take_if(|(_, at)| view.now.since(*at) >= INVITED_US_MAX);
+        let shift = self.shift(view);
+        match (shift, self.balance.move_at) {
+            (None, _) => self.balance.move_at = None,
+            (Some(_), None) => self.balance.move_at = Some(view.now + view.rng.jitter(UNEVEN_US)),
+            (Some(shift), Some(at)) if at <= view.now => {
+                self.balance.move_at = Some(view.now + view.rng.jitter(MOVE_EACH_US));
+                self.ask_to_move(view, shift);
+            }
+            _ => {}
+        }
+    }
+
+    fn ask_to_move(&mut self, view: &mut View<'_>, shift: Shift) {
+        match shift {
+            Shift::Up { branch, place, of } => {
+                if let Some(child) = of.and_then(|of| self.children.get_mut(&of)) {
+                    child.send_one(view.now);
+                }
+                let places = List::truncated([place]);
+                view.out.send(branch, Message::Move { how: Move::Deepest, places });
+            }
+            Shift::Swap { strong } => {
+                self.balance.invited = Some((strong, view.now));
+                let places = List::truncated([Place { peer: view.me, path: self.path.clone() }]);
+                view.out.send(strong, Message::Move { how: Move::Up, places });
+            }
+            Shift::Down { weak, places } => {
+                view.out.send(weak, Message::Move { how: Move::Down, places });
+            }
+        }
+    }
+
+    fn shift(&self, view: &View<'_>) -> Option<Shift> {
+        let fed = self.mixing || (self.parent.is_some() && !self.at_fault);
+        if !fed || self.path.is_empty() || self.leaving.is_some() || self.children.is_empty() {
+            return None;
+        }
+        let (capacity, children) = (self.capacity(view), self.fed_count());
+        if children > capacity { self.shift_down() } else { self.shift_up(view).or_else(|| self.swap(view)) }
+    }
+
+    fn path_of(&self, child: &PeerId) -> Path {
+        Path::truncated(self.path.iter().copied().chain([child.short()]))
+    }
+
+    /// The slot in reserve is taken: the weakest child makes room.
+    fn shift_down(&self) -> Option<Shift> {
+        let weak = self.weakest()?;
+        let mut slots: Vec<_> = self
+            .children
+            .iter()
+            .filter(|(peer, child)| child.is_served() && **peer != weak)
+            .filter_map(|(peer, child)| child.nearest_slot().map(|depth| (depth, *peer)))
+            .collect();
+        slots.sort_unstable();
+        let places = slots.iter().map(|(_, peer)| Place { peer: *peer, path: self.path_of(peer) });
+        let places: List<_, PLACES_MAX> = List::truncated(places);
+        (!places.is_empty()).then_some(Shift::Down { weak, places })
+    }
+
+    fn weakest(&self) -> Option<PeerId> {
+        let served = self.children.iter().filter(|(_, child)| child.is_served());
+        served.min_by_key(|(_, child)| (child.told().room, child.told().viewers)).map(|(peer, _)| *peer)
+    }
+
+    /// There is a slot nearer the root than the deepest viewer's parent is.
+    fn shift_up(&self, view: &View<'_>) -> Option<Shift> {
+        let served = || self.children.iter().filter(|(_, child)| child.is_served());
+        let (branch, deepest) = served().max_by_key(|(_, child)| child.told().deepest)?;
+        let own = (self.fed_count() < self.capacity(view)).then_some((0, None));
+        let others = served().filter(|(peer, _)| *peer != branch);
+        let below = others.filter_map(|(peer, child)| Some((child.nearest_slot()? + 1, Some(*peer))));
+        let (level, of) = own.into_iter().chain(below).min()?;
+        let place = match of {
+            Some(peer) => Place { peer, path: self.path_of(&peer) },
+            None => Place { peer: view.me, path: self.path.clone() },
+        };
+        (usize::from(deepest.told().deepest) > level + 1).then_some(Shift::Up { branch: *branch, place, of })
+    }
+
+    /// A grandchild could feed many more than the weakest child can.
+    fn swap(&self, view: &View<'_>) -> Option<Shift> {
+        if self.balance.invited.is_some() || self.fed_count() < self.capacity(view) {
+            return None;
+        }
+        let weak = self.weakest()?;
+        let room = self.children.get(&weak)?.told().room;
+        let strongest =
+            self.children.iter().filter_map(|(peer, child)| Some((child.told().strongest?, *peer)));
+        let ((strong, most), parent) = strongest.max_by_key(|((peer, most), _)| (*most, *peer))?;
+        // the weak one needs a place to go to: the slot that the strong one leaves, or any other
+        let elsewhere = parent != weak
+            || self.children.iter().any(|(peer, child)| *peer != weak && child.nearest_slot().is_some());
+        let stronger = most >= room.saturating_mul(STRONGER).saturating_add(2);
+        (stronger && elsewhere && strong != view.me).then_some(Shift::Swap { strong })
+    }
+
+    /// A peer above us asks us, or the deepest viewer below us, to move.
+    pub(crate) fn asked_to_move(&mut self, view: &mut View<'_>, from: PeerId, how: Move, places: &[Place]) {
+        let by_parent = self.parent.as_ref().is_some_and(|parent| parent.peer == from);
+        let by_grandparent =
+            self.path.len().checked_sub(3).and_then(|at| self.path.get(at)) == Some(&from.short());
+        if !(by_parent || by_grandparent && how == Move::Up) {
+            return;
+        }
+        let deepest = self.children.iter().filter(|(_, child)| child.is_served());
+        let deepest = deepest.max_by_key(|(_, child)| child.told().deepest).map(|(peer, _)| *peer);
+        match deepest {
+            Some(branch) if how == Move::Deepest => {
+                view.out.send(branch, Message::Move { how, places: List::truncated(places.iter().cloned()) });
+            }
+            _ => self.move_to(view, how, places),
+        }
+    }
+
+    fn move_to(&mut self, view: &mut View<'_>, how: Move, places: &[Place]) {
+        let busy = self.at_fault || self.next.is_some() || self.seek_parent.is_some();
+        if busy || !self.is_viewer(view) || self.parent.is_none() {
+            return;
+        }
+        let shorter = self.path.len().saturating_sub(2);
+        let path_max = if how == Move::Down { crate::message::PATH_LEN_MAX } else { shorter };
+        self.seek_parent = Some(Seek::to_move(view.now, places, path_max));
+        self.on_time_up(view);
+    }
+}

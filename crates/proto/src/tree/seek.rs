@@ -1,0 +1,253 @@
+//! Searches for a place: whom to ask, what to make of the answers.
+//!
+//! A search asks one peer after another, best place first. Whoever doesn't answer soon may be dead, so the next
+//! one is asked as well, and the first to accept is taken; the others' slots are given back.
+
+use std::collections::BTreeSet;
+
+use super::Tree;
+use super::up::Up;
+use crate::id::PeerId;
+use crate::io::Event;
+use crate::message::{Attach, Message, PATH_LEN_MAX, PLACES_MAX, Path, Place, Purpose};
+use crate::outbox::{Note, View};
+use crate::rng::Backoff;
+use crate::time::{MS, SECOND, Time};
+
+/// After this long without an answer the next place is asked as well: a round trip through a rendezvous
+/// between continents.
+const ASK_NEXT_US: u64 = 300 * MS;
+/// After this long without any answer, and with no place left to ask, the search begins anew.
+const ANSWER_US_MAX: u64 = 1_500 * MS;
+/// Peers asked at one time, at most.
+const ASKED_MAX: usize = 4;
+/// A way down through more redirects than this is not a tree.
+const HOPS_MAX: u32 = 2 * PATH_LEN_MAX as u32;
+/// No backup was to be had: the tree may have grown a branch by then.
+const BACKUP_RETRY: Backoff = Backoff::new(400 * MS, 3 * SECOND);
+const PARENT_RETRY: Backoff = Backoff::new(200 * MS, 3 * SECOND);
+
+/// A search for a place.
+#[derive(Debug)]
+pub(super) struct Seek {
+    pub(super) purpose: Purpose,
+    /// Who hasn't answered yet.
+    asked: BTreeSet<PeerId>,
+    /// When we asked last, while anybody hasn't answered.
+    asked_at: Time,
+    /// Where we were sent, best first.
+    places: Vec<Place>,
+    tried: BTreeSet<PeerId>,
+    hops: u32,
+    retry_at: Time,
+    backoff: Backoff,
+    /// We are fed where we are, and would go only below a path of at most this length; given up if that fails.
+    moves: Option<usize>,
+}
+
+impl Seek {
+    pub(super) fn new(purpose: Purpose, now: Time) -> Seek {
+        let backoff = if purpose == Purpose::Parent { PARENT_RETRY } else { BACKUP_RETRY };
+        Seek {
+            purpose,
+            asked: BTreeSet::new(),
+            asked_at: now,
+            places: Vec::new(),
+            tried: BTreeSet::new(),
+            hops: 0,
+            retry_at: now,
+            backoff,
+            moves: None,
+        }
+    }
+
+    /// A search for a parent that begins at these places.
+    pub(super) fn at_places(now: Time, places: &[Place]) -> Seek {
+        let places = places.iter().take(PLACES_MAX).cloned().collect();
+        Seek { places, ..Seek::new(Purpose::Parent, now) }
+    }
+
+    /// A search for a better place than the one we have.
+    pub(super) fn to_move(now: Time, places: &[Place], path_len_max: usize) -> Seek {
+        Seek { moves: Some(path_len_max), ..Seek::at_places(now, places) }
+    }
+
+    /// The next place nobody was asked for yet.
+    fn next_place(&mut self) -> Option<PeerId> {
+        if self.hops >= HOPS_MAX {
+            return None;
+        }
+        let at = self.places.iter().position(|place| !self.tried.contains(&place.peer))?;
+        Some(self.places.remove(at).peer)
+    }
+
+    fn knows_more(&self) -> bool {
+        self.hops < HOPS_MAX && self.places.iter().any(|place| !self.tried.contains(&place.peer))
+    }
+
+    /// When something is to be done if no answer comes.
+    pub(super) fn due(&self) -> Time {
+        if self.asked.is_empty() {
+            self.retry_at
+        } else if self.knows_more() && self.asked.len() < ASKED_MAX {
+            self.asked_at + ASK_NEXT_US
+        } else {
+            self.asked_at + ANSWER_US_MAX
+        }
+    }
+
+    /// Somebody answered, but not that the place is ours.
+    fn answered(&mut self, from: PeerId, now: Time) {
+        self.asked.remove(&from);
+        self.hops += 1;
+        if self.asked.is_empty() || self.knows_more() {
+            self.asked.clear();
+            self.retry_at = self.retry_at.min(now);
+        }
+    }
+}
+
+impl Tree {
+    pub(super) fn seek_parent_now(&mut self, view: &View<'_>) {
+        self.seek_parent = Some(Seek::new(Purpose::Parent, view.now));
+    }
+
+    /// Where a search begins: at a mixer; for a backup of the first tier at standby 1.
+    fn start_of(&self, view: &mut View<'_>, purpose: Purpose) -> Option<PeerId> {
+        let first_tier = self.parent.as_ref().is_some_and(|parent| parent.path.len() == 1);
+        if purpose == Purpose::Backup && first_tier {
+            return view.mandate.standby();
+        }
+        let mixers: Vec<_> = view.mandate.mixers.iter().filter(|mixer| **mixer != view.me).collect();
+        mixers.get(view.rng.below(mixers.len() as u64) as usize).map(|mixer| **mixer)
+    }
+
+    /// Takes the next step of a search.
+    pub(super) fn step(&mut self, view: &mut View<'_>, mut seek: Seek) -> Option<Seek> {
+        if view.now < seek.due() {
+            return Some(seek);
+        }
+        if view.now.since(seek.asked_at) >= ANSWER_US_MAX {
+            seek.asked.clear();
+        }
+        let place = seek.next_place();
+        if place.is_none() && seek.moves.take().is_some() && self.parent.is_some() && !self.at_fault {
+            return None;
+        }
+        let Some(peer) = place.or_else(|| self.restart(view, &mut seek)) else { return Some(seek) };
+        seek.tried.insert(peer);
+        seek.asked.insert(peer);
+        seek.asked_at = view.now;
+        let attach = Attach {
+            purpose: seek.purpose,
+            path: self.path.clone(),
+            viewers_below: self.viewers_below(),
+            room: self.room(view),
+        };
+        view.out.send(peer, Message::Attach(attach));
+        Some(seek)
+    }
+
+    /// Begins a search anew at its start: at once the first time, with back-off after that.
+    fn restart(&self, view: &mut View<'_>, seek: &mut Seek) -> Option<PeerId> {
+        let begun = seek.hops > 0 || !seek.tried.is_empty();
+        seek.hops = 0;
+        seek.asked.clear();
+        seek.tried.clear();
+        seek.places.clear();
+        let start = self.start_of(view, seek.purpose);
+        if begun || start.is_none() {
+            seek.retry_at = view.now + seek.backoff.next_us(view.rng);
+            if seek.purpose == Purpose::Parent && self.parent.is_none() {
+                view.out.note(Note::Lost); // perhaps the mixers we know are not the mixers any more
+            }
+            return None;
+        }
+        start
+    }
+
+    /// The search that waits for a word of `from`.
+    fn seek_mut(&mut self, purpose: Purpose, from: PeerId) -> Option<&mut Seek> {
+        let seek = match purpose {
+            Purpose::Parent => self.seek_parent.as_mut(),
+            Purpose::Backup => self.seek_backup.as_mut(),
+        };
+        seek.filter(|seek| seek.tried.contains(&from))
+    }
+
+    /// A place is ours.
+    pub(crate) fn accepted(&mut self, view: &mut View<'_>, from: PeerId, purpose: Purpose, path: Path) {
+        let mut cycle = path.contains(&view.me.short()) || path.len() >= PATH_LEN_MAX;
+        if purpose == Purpose::Backup {
+            cycle |= [&self.parent, &self.next].into_iter().flatten().any(|up| up.peer == from);
+        }
+        let now = view.now;
+        let Some(seek) = self.seek_mut(purpose, from) else {
+            // an answer we no longer wait for: don't keep a place we don't use
+            if !self.is_above(&from) && !self.children.contains_key(&from) {
+                view.out.send(from, Message::Detach);
+            }
+            return;
+        };
+        if cycle {
+            seek.answered(from, now);
+            return;
+        }
+        if seek.moves.is_some_and(|most| path.len() > most) {
+            self.seek_parent = None; // no better than where we are
+            if !self.is_above(&from) {
+                view.out.send(from, Message::Detach);
+            }
+            return;
+        }
+        let up = Up::accepted(from, path, view.now);
+        match purpose {
+            Purpose::Parent => {
+                self.seek_parent = None;
+                self.ask_feed(view, up);
+            }
+            Purpose::Backup => {
+                self.seek_backup = None;
+                view.out.event(Event::Backup(Some(from)));
+                self.backup = Some(up);
+                if self.at_fault {
+                    self.repair(view);
+                }
+            }
+        }
+        self.settle(view);
+    }
+
+    /// Not there, but perhaps at one of these.
+    pub(crate) fn redirected(
+        &mut self,
+        view: &mut View<'_>,
+        from: PeerId,
+        purpose: Purpose,
+        places: &[Place],
+    ) {
+        let (me, now) = (view.me, view.now);
+        if let Some(seek) = self.seek_mut(purpose, from) {
+            let fresh = places.iter().filter(|place| place.peer != me && !place.path.contains(&me.short()));
+            seek.places.splice(0..0, fresh.cloned());
+            seek.places.truncate(2 * PLACES_MAX);
+            seek.answered(from, now);
+        }
+        self.on_time_up(view);
+    }
+
+    /// The rendezvous can't reach a peer that we may have asked.
+    pub(crate) fn undeliverable(&mut self, view: &mut View<'_>, peer: PeerId) {
+        self.refused(view, peer, Purpose::Parent);
+        self.refused(view, peer, Purpose::Backup);
+    }
+
+    /// Not there.
+    pub(crate) fn refused(&mut self, view: &mut View<'_>, from: PeerId, purpose: Purpose) {
+        let now = view.now;
+        if let Some(seek) = self.seek_mut(purpose, from).filter(|seek| seek.asked.contains(&from)) {
+            seek.answered(from, now);
+        }
+        self.on_time_up(view);
+    }
+}

@@ -1,0 +1,146 @@
+//! The tree: how deep it grows, how soon newcomers see, and who is fed when peers above them go.
+
+use plenary_proto::time::{MS, SECOND};
+use plenary_proto::{PeerId, Time};
+use plenary_sim::checkers::{liveness, safety};
+use plenary_sim::{MediaModel, NetPlan, PeerPlan, RoomPlan, World, WorldPlan};
+
+/// The audience comes when the stage has settled.
+const AUDIENCE_AT: u64 = 8 * SECOND;
+
+#[test]
+fn three_hundred_that_come_at_once_see_within_two_seconds_in_the_flattest_tree() {
+    for seed in 0..2 {
+        let mut world = World::new(plan(300, 300 * MS, NetPlan::HOME), seed);
+        run(&mut world, 18);
+        let mut joins = world.join_us();
+        joins.sort_unstable();
+        assert_eq!(joins.len(), 300, "seed {seed}");
+        assert!(joins[285] < SECOND && joins[299] < 2 * SECOND, "seed {seed}: {:?}", &joins[285..]);
+        // 10 + 40 + 160 + 90: nobody could be nearer
+        assert_eq!(world.depths().into_iter().max(), Some(4), "seed {seed}");
+        calm(&world);
+    }
+}
+
+#[test]
+fn a_killed_parents_children_are_fed_again_within_400_ms_over_30_ms_links() {
+    let net = NetPlan::drawn(30 * MS, 30 * MS, 5_000);
+    let mut gaps = Vec::new();
+    for seed in 0..4 {
+        let mut world = World::new(plan(40, SECOND, net.clone()), seed);
+        run(&mut world, 20);
+        for _ in 0..3 {
+            let relay = busiest(&world);
+            let below = world
+                .viewers()
+                .into_iter()
+                .filter(|viewer| *viewer != relay && world.snapshot(*viewer).path.contains(&relay.short()));
+            let below: Vec<_> = below.collect();
+            let killed = world.now();
+            world.kill(relay);
+            run(&mut world, 4);
+            gaps.extend(below.iter().map(|viewer| world.longest_gap_us(*viewer, killed - SECOND / 2)));
+        }
+        calm(&world);
+    }
+    gaps.sort_unstable();
+    assert!(gaps.len() > 30, "{gaps:?}");
+    assert!(gaps[gaps.len() * 95 / 100] < 400 * MS, "{gaps:?}");
+}
+
+#[test]
+fn half_of_the_top_dies_and_all_are_fed_in_three_seconds_and_the_tree_is_flat_again() {
+    for seed in 1..4 {
+        let mut world = World::new(plan(100, SECOND, NetPlan::HOME), seed);
+        run(&mut world, 20);
+        let tiers = 2..=3;
+        let top =
+            world.viewers().into_iter().filter(|viewer| tiers.contains(&world.snapshot(*viewer).path.len()));
+        let top: Vec<_> = top.collect();
+        let killed = world.now();
+        top.iter().step_by(2).for_each(|peer| world.kill(*peer));
+        run(&mut world, 10);
+        for viewer in world.viewers() {
+            let gap = world.longest_gap_us(viewer, killed - SECOND / 2);
+            assert!(gap < 3 * SECOND, "seed {seed}: {viewer:?} waited {gap} us");
+        }
+        run(&mut world, 30);
+        let before = world.now();
+        // 10 + 40 + 25
+        assert_eq!(world.depths().into_iter().max(), Some(3), "seed {seed}: {:?}", world.depths());
+        assert!(world.depths().iter().filter(|depth| **depth == 3).count() < 30, "seed {seed}");
+        run(&mut world, 5);
+        for viewer in world.viewers() {
+            let gap = world.longest_gap_us(viewer, before);
+            assert!(gap < 250 * MS, "seed {seed}: {viewer:?} waited {gap} us in calm");
+        }
+        calm(&world);
+    }
+}
+
+#[test]
+fn who_slept_for_half_a_minute_sees_within_two_seconds_and_feeds_nobody_it_fed() {
+    for seed in 0..4 {
+        let mut world = World::new(plan(60, SECOND, NetPlan::HOME), seed);
+        run(&mut world, 20);
+        let (relay, mixer) = (busiest(&world), world.mixers()[0]);
+        for (sleeper, gap_us_max) in [(relay, 2 * SECOND), (mixer, u64::MAX)] {
+            world.stall(sleeper, 30 * SECOND);
+            run(&mut world, 30);
+            let woke = world.now();
+            run(&mut world, 6);
+            let gap = world.longest_gap_us(sleeper, woke);
+            assert!(sleeper == mixer || gap < gap_us_max, "seed {seed}: {gap} us after waking");
+            calm(&world);
+        }
+        assert!(!world.snapshot(mixer).mixing, "seed {seed}: it mixes what is over");
+        assert!(world.snapshot(mixer).children.is_empty(), "seed {seed}");
+    }
+}
+
+#[test]
+fn a_calm_tree_is_quiet_at_any_size() {
+    let inputs_per_peer_s = |viewers: usize| {
+        let mut world = World::new(plan(viewers, 2 * SECOND, NetPlan::HOME), 1);
+        run(&mut world, 25);
+        let (inputs, joined) = (world.inputs(), world.living().count() as u64);
+        run(&mut world, 10);
+        // the stage is 7 peers of any room
+        (world.inputs() - inputs) * 100 / (10 * joined)
+    };
+    for viewers in [30, 300] {
+        let inputs = inputs_per_peer_s(viewers);
+        assert!(inputs <= 200, "{viewers} viewers: {inputs} inputs per 100 peer-seconds");
+    }
+}
+
+/// Four speakers, three candidates, and viewers that all come within a time.
+fn plan(viewers: usize, within_us: u64, net: NetPlan) -> WorldPlan {
+    let stage = [PeerPlan::SPEAKER; 4].into_iter().chain([PeerPlan::CANDIDATE; 3]).enumerate();
+    let stage = stage.map(|(at, peer)| PeerPlan { joins_at: Time(at as u64 * 20 * MS), ..peer });
+    let audience = (0..viewers as u64).map(|at| {
+        let joins_at = Time(AUDIENCE_AT + at * within_us / viewers as u64);
+        PeerPlan { joins_at, ..PeerPlan::VIEWER }
+    });
+    let peers = stage.chain(audience).collect();
+    WorldPlan { room: RoomPlan::DEFAULT, net, media: MediaModel::Frame, peers }
+}
+
+fn busiest(world: &World) -> PeerId {
+    let viewers = world.viewers().into_iter();
+    viewers.max_by_key(|viewer| world.snapshot(*viewer).children.len()).unwrap()
+}
+
+fn run(world: &mut World, seconds: u64) {
+    for _ in 0..seconds {
+        world.run_for(SECOND);
+        let violations = safety(world);
+        assert!(violations.is_empty(), "seed {} at {}: {violations:?}", world.seed(), world.now());
+    }
+}
+
+fn calm(world: &World) {
+    let violations = liveness(world);
+    assert!(violations.is_empty(), "seed {} at {}: {violations:#?}", world.seed(), world.now());
+}
