@@ -31,6 +31,8 @@ pub(crate) enum Note {
     Mandate,
     /// A link has come up.
     LinkUp(PeerId, LinkKind),
+    /// A peer that we are linked with already has become a child.
+    Below(PeerId),
     /// A link has gone.
     LinkDown(PeerId, LinkKind),
     /// An election has opened: measure.

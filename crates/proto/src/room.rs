@@ -414,6 +414,7 @@ impl RoomState {
                 self.tree.link_changed(&mut self.shared.view(), peer, false);
             }
             Note::LinkUp(..) | Note::LinkDown(..) => {}
+            Note::Below(peer) => self.tell_where_things_stand(peer),
             Note::Opened(term, _) => {
                 self.probe.opened(&mut self.shared.view(), term);
                 self.take_own_claim();

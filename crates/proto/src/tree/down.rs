@@ -161,10 +161,14 @@ impl Tree {
                     below,
                     sent_at: None,
                 };
+                let known = self.children.contains_key(&from);
                 let child = self.children.entry(from).or_insert(child);
                 child.fed |= fed;
                 if linked && !child.served {
                     view.out.act(Output::ServeHeads(from));
+                }
+                if linked && !known {
+                    view.out.note(Note::Below(from)); // on an old link, past which news may have gone
                 }
                 let path = self.place(view);
                 let path = if path.is_empty() { Path::truncated([view.me.short()]) } else { path };

@@ -314,10 +314,14 @@ impl Tree {
         self.lose_parent(view);
     }
 
-    /// Says goodbye to a peer above us, unless it is above us in another way.
+    /// Says goodbye to a peer above us, unless it is above us in another way; a backup that was asked to feed us
+    /// stays one, but must not feed us later on, when it can.
     fn part_from(&mut self, view: &mut View<'_>, up: &Up) {
+        let feeds = [&self.parent, &self.next].into_iter().flatten().any(|other| other.peer == up.peer);
         if !self.is_above(&up.peer) {
             view.out.send(up.peer, Message::Detach);
+        } else if up.asked && !feeds {
+            view.out.send(up.peer, Message::StopFeed);
         }
     }
 
