@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use plenary_sim::oracle::{TruePeer, Truth, best_tree};
+use plenary_sim::rooms::judge;
 
 const MBIT: u64 = 1_000_000;
 const MS: u64 = 1_000;
@@ -167,4 +168,16 @@ fn greed_comes_close_to_the_best_of_all_trees() {
     let mean = gaps.iter().sum::<f64>() / gaps.len() as f64;
     println!("greed over the best tree: mean +{:.1} %, worst +{:.1} %", 100.0 * mean, 100.0 * gaps[59]);
     assert!(mean < 0.05, "{mean}");
+}
+
+#[test]
+fn drawn_rooms_elect_in_time_and_are_judged() {
+    let judged: Vec<_> = (0..3).map(judge).collect();
+    for room in &judged {
+        assert_eq!(room.chosen.len(), 1, "seed {}: {room:?}", room.seed);
+        assert!(room.decided_us.unwrap() <= 12_000_000, "seed {}: {room:?}", room.seed);
+        assert!(!room.value.beats(&room.best.1), "seed {}: better than the best: {room:?}", room.seed);
+    }
+    let close = judged.iter().filter(|room| room.is_close()).count();
+    println!("{close} of {} elections are within 5 % of the oracle's choice", judged.len());
 }

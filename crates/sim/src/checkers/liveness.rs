@@ -82,7 +82,7 @@ impl<'a> Calm<'a> {
     }
 
     /// Every viewer has a backup, where one could be: standby 1 in the first tier, below it a relay of another
-    /// branch; either with a promise left to give.
+    /// branch, who is not above the viewer either; either with a promise left to give.
     fn backups(&self, found: &mut Found) {
         for (viewer, seen) in self.viewers().filter(|(_, seen)| seen.parent.is_some()) {
             let parent_at = seen.path.len().saturating_sub(2);
@@ -95,9 +95,10 @@ impl<'a> Calm<'a> {
                 standby
                     .is_some_and(|standby| standby.promised.len() <= usize::from(self.world.plan().room.k1))
             } else {
-                self.living.values().any(|other| {
+                self.living.iter().any(|(peer, other)| {
+                    let apart = !in_branch(other) && !seen.path.contains(&peer.short());
                     let relays = !other.mixing && !other.path.is_empty() && !other.children.is_empty();
-                    relays && !in_branch(other) && other.promised.len() < PROMISES_MAX
+                    relays && apart && other.promised.len() < PROMISES_MAX
                 })
             };
             if could && seen.backup.is_none() {
