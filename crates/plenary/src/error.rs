@@ -1,6 +1,7 @@
 //! What can go wrong, by what the caller can do about it.
 
 use plenary_media::codec::CodecError;
+use plenary_proto::DataRefusal;
 use plenary_proto::message::Refusal;
 use plenary_proto::seal::InviteError;
 use plenary_rtc::LinkError;
@@ -45,6 +46,9 @@ pub enum Error {
     /// What was asked for needs codecs, and there are none.
     #[error("this needs an encoder or decoder, and none is there")]
     NoCodecs,
+    /// Data for the room that may not be sent.
+    #[error(transparent)]
+    Data(#[from] DataRefusal),
     /// Publishing is for speakers, and once.
     #[error("{0}")]
     Publish(&'static str),

@@ -4,8 +4,9 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use bytes::Bytes;
 use futures::{Stream, StreamExt};
-use plenary_proto::message::ElectionReason;
+use plenary_proto::message::{Delivery, ElectionReason};
 use plenary_proto::{Mode, PeerId, Rank, Tally};
 use tokio::sync::broadcast;
 use tokio_stream::wrappers::BroadcastStream;
@@ -85,6 +86,22 @@ pub enum RoomEvent {
         samples_bps: Vec<u64>,
         /// Round trip, microseconds; 0 when unknown.
         rtt_us: u32,
+    },
+    /// Somebody on stage told the room something: see [`Room::tell`](crate::Room::tell).
+    Data {
+        /// Who; its signature holds.
+        from: PeerId,
+        /// How sure it was to come.
+        delivery: Delivery,
+        /// What.
+        bytes: Bytes,
+    },
+    /// Reliable data that could not be had any more, after seconds without a parent.
+    DataMissed {
+        /// Whose.
+        from: PeerId,
+        /// How many pieces.
+        pieces: u64,
     },
     /// Another parent feeds us; `None`: nobody.
     Parent(Option<PeerId>),

@@ -83,9 +83,11 @@ pub use listen::{DecodedPicture, DecodedSound, Pictures, Sound};
 pub use options::{HostOptions, Options};
 pub use plenary_media as media;
 pub use plenary_proto::identity::{FrameIdentity, MediaKind};
-pub use plenary_proto::message::{Consent, ElectionReason, ProgramFormat, Refusal, VideoAsk};
+pub use plenary_proto::message::{
+    Consent, DATA_LEN_MAX, Delivery, ElectionReason, LOOSE_LEN_MAX, ProgramFormat, Refusal, VideoAsk,
+};
 pub use plenary_proto::seal::{Invite, InviteError};
-pub use plenary_proto::{Mode, PeerId, Rank, StreamId, Tally};
+pub use plenary_proto::{DataRefusal, Mode, PeerId, Rank, StreamId, Tally};
 pub use plenary_rtc::{LinkError, Shape, Shaper};
 pub use plenary_signal::{Outage, Refusal as RendezvousRefusal, RendezvousError, SignalError};
 pub use publish::{EncodedTrack, Wish};

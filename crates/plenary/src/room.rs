@@ -10,9 +10,11 @@ use std::time::Duration;
 use futures::Stream;
 use plenary_media::codec::Codecs;
 use plenary_media::source::Source;
+use plenary_proto::bounded::List;
 use plenary_proto::identity::MediaKind;
+use plenary_proto::message::Delivery;
 use plenary_proto::seal::Invite;
-use plenary_proto::{Command, PeerId};
+use plenary_proto::{Command, DataRefusal, PeerId};
 use plenary_signal::Rendezvous;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
@@ -282,6 +284,19 @@ impl Room {
     /// [`Error::Closed`].
     pub async fn measure(&self, candidate: PeerId) -> Result<(), Error> {
         self.ask(Ask::Command(Command::Measure(candidate))).await
+    }
+
+    /// Tells everyone in the room something: it goes down the tree that the program goes down, signed, and comes as
+    /// [`RoomEvent::Data`](crate::RoomEvent::Data). Reliable data comes to everyone once and in order, whoever dies
+    /// in between; loose data as a datagram. [`DATA_LEN_MAX`](plenary_proto::message::DATA_LEN_MAX) bytes at most.
+    ///
+    /// # Errors
+    /// [`Error::Data`] when this peer isn't on stage, or says too much; [`Error::Closed`].
+    pub async fn tell(&self, delivery: Delivery, bytes: &[u8]) -> Result<(), Error> {
+        let bytes = List::try_from(bytes.to_vec()).map_err(|_| DataRefusal::TooLong)?;
+        let (reply, told) = oneshot::channel();
+        self.ask(Ask::Tell(delivery, bytes, reply)).await?;
+        Ok(told.await.map_err(|_| Error::Closed)??)
     }
 
     async fn ask(&self, ask: Ask) -> Result<(), Error> {

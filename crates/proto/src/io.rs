@@ -3,8 +3,8 @@
 use crate::bounded::List;
 use crate::id::{PeerId, Rank, ShortId, StreamId, StreamSpec};
 use crate::message::{
-    Answer, Description, ElectionReason, LinkKind, Message, Offer, RELAY_HOPS_MAX, Refusal, Resume,
-    StreamUse, VideoAsk,
+    Answer, DATA_LEN_MAX, Delivery, Description, ElectionReason, LinkKind, Message, Offer, RELAY_HOPS_MAX,
+    Refusal, Resume, StreamUse, VideoAsk,
 };
 use crate::roster::Mode;
 use crate::score::Tally;
@@ -35,7 +35,7 @@ pub enum Verdict {
 }
 
 /// What an application asks of its room.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
     /// Leave politely: children and the program are handed over first.
     Leave,
@@ -45,6 +45,8 @@ pub enum Command {
     SetMixers(u8),
     /// Measure the way from a candidate to us, for a person: [`Event::Measured`] tells.
     Measure(PeerId),
+    /// Stage only: tell the room something. See [`RoomState::may_publish`](crate::RoomState::may_publish).
+    Publish(Delivery, List<u8, DATA_LEN_MAX>),
 }
 
 /// What happened outside.
@@ -150,6 +152,8 @@ pub enum MixRole {
 pub enum Output {
     /// Send on the control channel of the link of kind [`LinkKind::Peer`].
     Control(PeerId, Message),
+    /// Send on the beat channel of that link: it may be lost.
+    Loose(PeerId, Message),
     /// Seal, and send through the rendezvous.
     Signal(Address, Message),
     /// Seal for `to`, and send as [`Message::Relay`] on the link with `next`.
@@ -322,6 +326,22 @@ pub enum Event {
         samples_bps: Vec<u64>,
         /// Round trip, microseconds; 0 when unknown.
         rtt_us: u32,
+    },
+    /// Somebody on stage told the room something.
+    Data {
+        /// Who.
+        from: PeerId,
+        /// How sure it was to come.
+        delivery: Delivery,
+        /// What, [`DATA_LEN_MAX`] bytes at most.
+        bytes: Vec<u8>,
+    },
+    /// So many reliable pieces of a peer's data could not be had any more.
+    DataMissed {
+        /// Whose.
+        from: PeerId,
+        /// How many.
+        pieces: u64,
     },
     /// Another parent feeds us; `None`: nobody.
     Parent(Option<PeerId>),

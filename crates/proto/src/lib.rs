@@ -7,6 +7,7 @@
 #![warn(clippy::unwrap_used)]
 
 pub mod bounded;
+mod broadcast;
 mod config;
 mod election;
 mod hysteresis;
@@ -34,6 +35,7 @@ pub mod time;
 mod tree;
 pub mod watchdog;
 
+pub use broadcast::DataRefusal;
 pub use config::{CHILDREN_MAX, HostConfig, RoomConfig};
 pub use id::{PeerId, Rank, RoomId, ShortId, StreamId, StreamKind, StreamSpec};
 pub use io::{Address, Command, Event, Input, MixRole, Output, Verdict, Via};

@@ -47,6 +47,8 @@ pub(crate) enum Note {
     Mixing(bool),
     /// Viewers below us, ourselves included, by the tree's count.
     Viewers(u32),
+    /// Another parent feeds us.
+    Fed(PeerId),
     /// A peer is gone for good: it said so, or was dropped.
     Gone(PeerId),
     /// No mixer takes us: ask the host where things stand.

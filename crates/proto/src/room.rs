@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::broadcast::{Broadcast, DataRefusal};
 use crate::config::RoomConfig;
 use crate::election::Election;
 use crate::id::{PeerId, Rank};
@@ -9,7 +10,7 @@ use crate::io::{Address, Command, Event, Input, Output, Verdict, Via};
 use crate::links::LinkTable;
 use crate::mandate::Mandate;
 use crate::membership::Membership;
-use crate::message::{LinkKind, Message, Offer, Path, Relay};
+use crate::message::{Delivery, LinkKind, Message, Offer, Path, Relay};
 use crate::mixing::Mixing;
 use crate::outbox::{Item, Note, Outbox, View};
 use crate::probe::Probe;
@@ -43,6 +44,7 @@ pub struct RoomState {
     succession: Succession,
     streams: Streams,
     tree: Tree,
+    broadcast: Broadcast,
     offers: BTreeMap<(PeerId, LinkKind), Offer>,
     misdeeds: BTreeMap<PeerId, u32>,
     leaving: Option<Time>,
@@ -143,6 +145,7 @@ impl RoomState {
             succession: Succession::default(),
             streams: Streams::default(),
             tree: Tree::default(),
+            broadcast: Broadcast::default(),
             offers: BTreeMap::new(),
             misdeeds: BTreeMap::new(),
             leaving: None,
@@ -277,6 +280,15 @@ impl RoomState {
         self.shared.mandate.mutated = crate::mutation::Mutated::by(mutation);
     }
 
+    /// Whether this peer may tell the room so much now; what [`Command::Publish`] checks too.
+    ///
+    /// # Errors
+    /// Why it may not.
+    pub fn may_publish(&self, now: Time, delivery: Delivery, len: usize) -> Result<(), DataRefusal> {
+        let on_stage = self.shared.stage.contains(&self.shared.me);
+        self.broadcast.may_publish(self.shared.now.max(now), on_stage, delivery, len)
+    }
+
     /// The stage as it is signed now.
     pub fn roster(&self) -> Option<&crate::message::Roster> {
         self.shared.stage.roster()
@@ -302,6 +314,7 @@ impl RoomState {
             self.mixing.next_timeout(),
             self.succession.next_timeout(),
             self.tree.next_timeout(),
+            self.broadcast.next_timeout(),
             self.leaving,
         ];
         if self.left { None } else { times.into_iter().flatten().min() }
@@ -327,6 +340,8 @@ impl RoomState {
         self.succession.on_time(&mut self.shared.view());
         self.mixing.look(&mut self.shared.view());
         self.tree.on_time(&mut self.shared.view());
+        let (parent, _) = self.tree.above();
+        self.broadcast.on_time(&mut self.shared.view(), parent);
         if self.leaving.is_some() {
             self.leave_when_done();
         }
@@ -433,6 +448,7 @@ impl RoomState {
                     }
                 }
             }
+            Note::Fed(parent) => self.broadcast.parent_changed(&mut self.shared.view(), parent),
             Note::Gone(peer) => self.membership.gone(self.shared.now, peer),
             Note::Lost => self.membership.ask(self.shared.now),
         }
@@ -449,10 +465,18 @@ impl RoomState {
         self.succession.look(&mut self.shared.view());
         self.mixing.look(&mut self.shared.view());
         self.tree.look(&mut self.shared.view());
+        self.broadcast.mandate_changed(&mut self.shared.view());
     }
 
     /// A peer that we have just linked with may have missed something.
     fn tell_where_things_stand(&mut self, peer: PeerId) {
+        let view = self.shared.view();
+        if let Some(stands) = self.broadcast.stands(&view) {
+            view.out.send(peer, stands);
+        }
+        if view.on_stage() {
+            self.broadcast.begin(view.now);
+        }
         if let Some(roster) = self.shared.stage.signed() {
             self.shared.out.send(peer, Message::Roster(roster.clone()));
         }
@@ -597,6 +621,15 @@ impl RoomState {
                 self.tree.asked_to_move(&mut self.shared.view(), from, how, &places);
             }
             Message::PathIs(path) => self.tree.path_is(&mut self.shared.view(), from, path),
+            Message::Data(data) => {
+                let (children, _) = self.tree.below();
+                self.broadcast.data(&mut self.shared.view(), &children, from, data);
+            }
+            Message::DataStands(stands) => self.broadcast.stood(&mut self.shared.view(), &stands),
+            Message::DataHeld(held) => {
+                let is_child = self.tree.below().0.contains(&from);
+                self.broadcast.held_by(&mut self.shared.view(), from, &held, is_child);
+            }
             Message::FrameHashes(_) => {} // not switched on yet: docs/PROTOCOL.md
         }
     }
@@ -645,6 +678,10 @@ impl RoomState {
             Command::Leave => {}
             Command::ReconnectUpstream => self.tree.reconnect(&mut self.shared.view()),
             Command::Measure(peer) => self.probe.measure(&mut self.shared.view(), peer),
+            Command::Publish(delivery, bytes) => {
+                let (children, _) = self.tree.below();
+                self.broadcast.publish(&mut self.shared.view(), &children, delivery, bytes);
+            }
             Command::SetMixers(mixers) => self.membership.set_mixers(self.shared.now, mixers),
         }
     }

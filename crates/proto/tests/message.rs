@@ -175,6 +175,7 @@ fn a_message_verifies_only_with_every_signature_intact() {
                 | Message::Lacking { .. }
                 | Message::Opening(_)
                 | Message::Decided(_)
+                | Message::Data(_)
         );
         assert_eq!(
             message.clone().verify(&elsewhere, &key(1).id(), NOW).is_err(),

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 
 use plenary_proto::bounded::{List, Text};
 use plenary_proto::message::{
-    Beat, Consent, Description, LinkKind, Message, Offer, ProgramFormat, Setup, VideoAsk,
+    Beat, Consent, Delivery, Description, LinkKind, Message, Offer, ProgramFormat, Setup, VideoAsk,
 };
 use plenary_proto::seal::Keypair;
 use plenary_proto::time::{MS, SECOND};
@@ -404,6 +404,13 @@ impl World {
         }
         match output {
             Output::Control(to, message) => self.control(at, to, message),
+            Output::Loose(to, message) => {
+                let to_at = self.index.get(&to).copied();
+                if let Some(to_at) = to_at {
+                    let happening = Happening::Control { to: to_at, from: at, message: Box::new(message) };
+                    self.datagram(at, to, happening);
+                }
+            }
             Output::Signal(to, message) => self.signal(at, to, message),
             Output::Relay { to, route, message, .. } => {
                 let hops = route.iter().map(|short| self.short(short)).collect::<Option<Vec<_>>>();
@@ -736,6 +743,13 @@ impl World {
         self.input(at, Input::Command(Command::Leave));
     }
 
+    /// A peer on stage tells the room something.
+    pub fn publish(&mut self, id: PeerId, delivery: Delivery, bytes: &[u8]) {
+        let at = self.index[&id];
+        let bytes = List::truncated(bytes.iter().copied());
+        self.input(at, Input::Command(Command::Publish(delivery, bytes)));
+    }
+
     /// The rendezvous dies.
     pub fn kill_rendezvous(&mut self) {
         self.signal_up = false;
@@ -757,6 +771,11 @@ impl World {
     /// A peer's own word on where it is.
     pub fn snapshot(&self, id: PeerId) -> plenary_proto::BrainSnapshot {
         self.peers[self.index[&id]].brain.snapshot()
+    }
+
+    /// A peer's brain, to be asked.
+    pub fn brain(&self, id: PeerId) -> &RoomState {
+        &self.peers[self.index[&id]].brain
     }
 
     /// All events of a peer, with their times.

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use plenary_proto::bounded::List;
-use plenary_proto::message::{Beat, LinkKind, Message, Relay, Resume};
+use plenary_proto::message::{Beat, LinkKind, Message, Relay, Resume, loose_from_bytes, loose_to_bytes};
 use plenary_proto::{Address, Event, Input, Mode, Output, PeerId, Via};
 use plenary_rtc::{Channel, Command, DownReason, Event as LinkEvent, LinkId};
 use plenary_signal::{Address as SignalAddress, SignalEvent};
@@ -15,6 +15,12 @@ impl Driver {
     pub(super) fn carry_out(&mut self, output: Output) {
         match output {
             Output::Control(to, message) => self.control(&to, &message),
+            Output::Loose(to, message) => {
+                if let Some(link) = self.peers.link(&to, LinkKind::Peer) {
+                    let bytes = Bytes::from(loose_to_bytes(&message));
+                    self.submit(Command::Send { link, channel: Channel::Beat, bytes });
+                }
+            }
             Output::Signal(to, message) => self.send_letter(to, &message),
             Output::Relay { next, to, route, message } => {
                 let now_us = self.clock.now_us();
@@ -269,6 +275,11 @@ impl Driver {
                 }
             }
             Channel::Beat if kind == LinkKind::Peer => match Beat::from_bytes(bytes) {
+                None if loose_from_bytes(bytes).is_some() => {
+                    let message = loose_from_bytes(bytes).unwrap_or_default();
+                    let letter = self.letters.read(peer, message, self.clock.now_us());
+                    self.take_letter(letter, Via::Link);
+                }
                 Some(beat) => {
                     let clock = self.beats.received(&self.flow, &self.brain, peer, link, beat);
                     if let Some((offset_us, rtt_us)) = clock {
@@ -380,6 +391,8 @@ fn public(event: Event) -> Option<RoomEvent> {
         Event::TakenOver { rank, peer, polite } => RoomEvent::TakenOver { rank, peer, polite },
         Event::Withdrawn { rank, peer } => RoomEvent::Withdrawn { rank, peer },
         Event::Measured { peer, samples_bps, rtt_us } => RoomEvent::Measured { peer, samples_bps, rtt_us },
+        Event::Data { from, delivery, bytes } => RoomEvent::Data { from, delivery, bytes: bytes.into() },
+        Event::DataMissed { from, pieces } => RoomEvent::DataMissed { from, pieces },
         Event::Parent(parent) => RoomEvent::Parent(parent),
         Event::Backup(backup) => RoomEvent::Backup(backup),
         Event::PeerMisbehaved { peer, count, dropped } => RoomEvent::PeerMisbehaved { peer, count, dropped },

@@ -13,8 +13,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use plenary_media::Clock;
-use plenary_proto::message::{Entry, LinkKind, Message};
-use plenary_proto::{Command, Event, Input, PeerId, RoomState, Time};
+use plenary_proto::bounded::List;
+use plenary_proto::message::{DATA_LEN_MAX, Delivery, Entry, LinkKind, Message};
+use plenary_proto::{Command, DataRefusal, Event, Input, PeerId, RoomState, Time};
 use plenary_rtc::{Command as LinkCommand, Events as LinkEvents, LinkId, LinkStats, Links};
 use plenary_signal::{Signal, SignalEvent};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
@@ -45,6 +46,8 @@ pub(crate) enum Ask {
     Publish(Publisher),
     /// UDP payload sent towards each child so far, and by all links.
     Traffic(oneshot::Sender<Traffic>),
+    /// Tell the room something, if it may be told.
+    Tell(Delivery, List<u8, DATA_LEN_MAX>, oneshot::Sender<Result<(), DataRefusal>>),
     Leave(oneshot::Sender<()>),
 }
 
@@ -164,6 +167,13 @@ impl Driver {
     fn ask(&mut self, ask: Ask) {
         match ask {
             Ask::Command(command) => self.input(Input::Command(command)),
+            Ask::Tell(delivery, bytes, reply) => {
+                let may = self.brain.may_publish(self.now(), delivery, bytes.len());
+                if may.is_ok() {
+                    self.input(Input::Command(Command::Publish(delivery, bytes)));
+                }
+                let _ = reply.send(may);
+            }
             Ask::Publish(publisher) => {
                 let own = publisher.own(&self.flow, self.me);
                 self.flow.state().own = Some(own);

@@ -1,5 +1,6 @@
 //! Rooms over real WebRTC on loopback, as an application holds them.
 
+mod data;
 mod encoded;
 mod errors;
 mod leaving;

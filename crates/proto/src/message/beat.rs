@@ -1,5 +1,6 @@
 //! Messages of the beat channel: small, unordered, sent once. Fixed layouts, integers big endian.
 
+use super::Message;
 use crate::id::{Rank, ShortId, StreamId};
 
 /// Most bytes of any beat.
@@ -8,6 +9,8 @@ const HEAD: u8 = 1;
 const HEAD_WANTED: u8 = 2;
 const PING: u8 = 3;
 const PONG: u8 = 4;
+/// Before the bytes of a control message that may be lost.
+const LOOSE: u8 = 5;
 
 /// How far the sender has got in the program.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -109,6 +112,18 @@ impl Beat {
             _ => return None,
         })
     }
+}
+
+/// A control message as it goes over the beat channel, where it may be lost.
+pub fn loose_to_bytes(message: &Message) -> Vec<u8> {
+    let mut bytes = vec![LOOSE];
+    bytes.extend(message.to_bytes());
+    bytes
+}
+
+/// The control message in what came over the beat channel; `None` when it is a beat.
+pub fn loose_from_bytes(bytes: &[u8]) -> Option<&[u8]> {
+    bytes.strip_prefix(&[LOOSE])
 }
 
 /// Four bytes by which a path is known again: FNV-1a (32 bits) over its ids.

@@ -6,6 +6,7 @@
 //! is passed on to third parties is, and [`Message::verify`] checks it before the brain sees it.
 
 mod beat;
+mod data;
 mod election;
 mod link;
 mod piece;
@@ -13,7 +14,8 @@ mod roster;
 mod stage;
 mod tree;
 
-pub use beat::{Beat, HEAD_LEN_MAX, Head, path_hash};
+pub use beat::{Beat, HEAD_LEN_MAX, Head, loose_from_bytes, loose_to_bytes, path_hash};
+pub use data::{DATA_LEN_MAX, Data, DataHeld, DataHeldAll, Delivery, LOOSE_LEN_MAX};
 pub use election::{
     Alive, BALLOT_REPORTS_MAX, Ballot, Claim, Decided, ElectionReason, MIXERS_MAX, Measured, Need, Opening,
     Outcome, Report, TakeOver,
@@ -41,7 +43,7 @@ pub const MESSAGE_VERSION: u8 = 1;
 /// Most bytes of a message on a control channel, pieces joined.
 pub const MESSAGE_LEN_MAX: usize = 256 * 1024;
 /// How many variants this version knows.
-const VARIANTS: u32 = 43;
+const VARIANTS: u32 = 46;
 
 /// One thing said from one peer to another. New variants go to the end, and nowhere else.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -215,6 +217,12 @@ pub enum Message {
     },
     /// From above: I feed you no more, and promise you nothing.
     Dismiss,
+    /// What an application told the room.
+    Data(Signed<Data>),
+    /// So far I have got in application data: send me what you have beyond.
+    DataHeld(DataHeldAll),
+    /// To whom I have just linked with: so far application data has got; begin there.
+    DataStands(DataHeldAll),
 }
 
 /// Why bytes are no message.
@@ -306,6 +314,7 @@ impl Message {
             }
             Message::Opening(opening) => opening.verify(room)?,
             Message::Decided(decided) => decided.verify(room)?,
+            Message::Data(data) => data.verify(room, now_unix_s)?,
             // a vote's and a pre-vote's signature are over what only the brain has; frame hashes are the maker's,
             // whom only the stream's spec names
             _ => {}

@@ -136,6 +136,7 @@ impl Tree {
         }
         view.out.event(Event::Parent(Some(peer)));
         self.seek_backup = None; // it was for another place
+        view.out.note(Note::Fed(peer));
         let above = self.parent.as_ref().map(|parent| parent.path.clone()).unwrap_or_default();
         self.set_path(view, &above);
         self.want_backup(view);

@@ -218,5 +218,15 @@ pub(crate) fn samples() -> Vec<Message> {
         Message::PreVote { epoch: 7, term: 3, signature: opening().signatures[0].1 },
         Message::Move { how: Move::Deepest, places: places() },
         Message::Dismiss,
+        Message::Data(Signed::new(
+            &key(2),
+            &room(),
+            7,
+            14,
+            NEVER,
+            Data { run: NOW, number: 1, delivery: Delivery::Reliable, bytes: list(b"hello".to_vec()) },
+        )),
+        Message::DataHeld(list(vec![DataHeld { source: key(2).id(), run: NOW, next: 2 }])),
+        Message::DataStands(list(vec![DataHeld { source: key(2).id(), run: NOW, next: 2 }])),
     ]
 }

@@ -1,0 +1,410 @@
+//! Application data: what one peer on stage tells the whole room.
+//!
+//! The source signs it and sends it to the mixers; the lead sends it on to the rest of the stage, and every peer
+//! to the children it feeds. So it goes down the tree that the program goes down, and everyone can see who said
+//! it. *Loose* data goes once, as a datagram; whoever has seen a newer piece drops an older one. *Reliable* data
+//! is told to the application in order, and only once: links lose nothing, but parents die. Everyone keeps the
+//! last pieces, and whoever gets another parent, or lacks one, says how far it has got (`DataHeld`); then it is
+//! sent what it lacks. A newcomer is told where things stand when it links, and gets what is said from then on. A
+//! source sends its last pieces again when the mixers change. What can't be had any more is skipped after
+//! [`GIVE_UP_US`], and the application is told.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use crate::bounded::List;
+use crate::id::PeerId;
+use crate::io::{Event, Output};
+use crate::message::{
+    DATA_LEN_MAX, Data, DataHeld, DataHeldAll, Delivery, LOOSE_LEN_MAX, Message, ROSTER_MAX,
+};
+use crate::outbox::View;
+use crate::roster::Mode;
+use crate::seal::Signed;
+use crate::time::{MS, SECOND, Time};
+
+/// Reliable pieces of all sources that are kept for whoever lacks them, and their bytes.
+const KEPT_MAX: usize = 256;
+const KEPT_BYTES_MAX: usize = 512 * 1024;
+/// Pieces of one source that wait for an earlier one; past it the newest is dropped, and asked for later.
+const AHEAD_MAX: usize = 64;
+/// A piece that is missing is asked for after this: out of order by a hop's difference is common. Then again after
+/// twice the time, and so on.
+const ASK_US: u64 = 100 * MS;
+/// A missing piece is skipped after this: longer than the repair of any parent takes (DESIGN §8).
+const GIVE_UP_US: u64 = 5 * SECOND;
+/// What a source said so shortly before the mixers changed may have been said to the dead; a take-over takes a
+/// second at most (DESIGN §11).
+const RESEND_US: u64 = 3 * SECOND;
+/// A newcomer is told where things stand within this time, by whoever it links with first: a guess, some round trips.
+const NEW_US: u64 = 2 * SECOND;
+/// Whoever asks for what it lacks is answered once in this time.
+const ANSWER_US: u64 = 50 * MS;
+/// What one source may say: a guess; a chat and a shared text stay far below, and a hundred viewers' uplinks bear it.
+const RATE_BYTES_PER_S: u64 = 64 * 1024;
+const BURST_BYTES: u64 = 256 * 1024;
+/// Each piece counts as so many bytes more: headers, signature, and the work of checking it.
+const PIECE_BYTES: u64 = 256;
+
+/// Why data is not sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DataRefusal {
+    /// Only those on stage may.
+    #[error("only peers on stage can send data to the room")]
+    NotOnStage,
+    /// Past [`DATA_LEN_MAX`], or [`LOOSE_LEN_MAX`].
+    #[error("the data is too long: {DATA_LEN_MAX} bytes at most, {LOOSE_LEN_MAX} when it may be lost")]
+    TooLong,
+    /// Past 64 KiB a second, after a burst of 256.
+    #[error("data is sent faster than the room would carry it")]
+    TooFast,
+}
+
+/// What somebody may still say: refills with time.
+#[derive(Clone, Copy, Debug)]
+struct Allowance {
+    bytes: u64,
+    at: Time,
+}
+
+impl Allowance {
+    fn new(now: Time) -> Allowance {
+        Allowance { bytes: BURST_BYTES, at: now }
+    }
+
+    fn at(&self, now: Time) -> u64 {
+        let refilled = now.since(self.at).saturating_mul(RATE_BYTES_PER_S) / SECOND;
+        self.bytes.saturating_add(refilled).min(BURST_BYTES)
+    }
+
+    fn take(&mut self, now: Time, bytes: usize) -> bool {
+        let (left, cost) = (self.at(now), cost(bytes));
+        let enough = left >= cost;
+        *self = Allowance { bytes: if enough { left - cost } else { left }, at: now };
+        enough
+    }
+}
+
+fn cost(bytes: usize) -> u64 {
+    bytes as u64 + PIECE_BYTES
+}
+
+/// What is known of one peer's data.
+#[derive(Debug)]
+struct Source {
+    run: u64,
+    /// The next reliable piece to be told.
+    next: u64,
+    ahead: BTreeMap<u64, Signed<Data>>,
+    /// The newest loose piece told.
+    loose: u64,
+    allowance: Allowance,
+    /// Since when a piece is missing, when it is asked for next, and how long after that.
+    gap: Option<(Time, Time, u64)>,
+}
+
+/// This peer's part in application data.
+#[derive(Debug, Default)]
+pub(crate) struct Broadcast {
+    run: Option<u64>,
+    /// Our own pieces: reliable, loose.
+    numbers: (u64, u64),
+    allowance: Option<Allowance>,
+    /// By peer; whoever isn't on stage any more goes first.
+    sources: BTreeMap<PeerId, Source>,
+    kept: VecDeque<(Time, Signed<Data>)>,
+    kept_bytes: usize,
+    /// When somebody was last sent what it lacked.
+    answered: BTreeMap<PeerId, Time>,
+    mixers: Vec<PeerId>,
+    /// Since when data comes to us: fed by a parent, or linked with somebody on stage.
+    since: Option<Time>,
+}
+
+impl Broadcast {
+    /// Whether this peer may say that much now.
+    pub(crate) fn may_publish(
+        &self,
+        now: Time,
+        on_stage: bool,
+        delivery: Delivery,
+        len: usize,
+    ) -> Result<(), DataRefusal> {
+        let most = if delivery == Delivery::Loose { LOOSE_LEN_MAX } else { DATA_LEN_MAX };
+        let left = self.allowance.map_or(BURST_BYTES, |allowance| allowance.at(now));
+        match () {
+            () if !on_stage => Err(DataRefusal::NotOnStage),
+            () if len > most => Err(DataRefusal::TooLong),
+            () if left < cost(len) => Err(DataRefusal::TooFast),
+            () => Ok(()),
+        }
+    }
+
+    /// Says something to the room; nothing happens where [`may_publish`](Self::may_publish) refuses.
+    pub(crate) fn publish(
+        &mut self,
+        view: &mut View<'_>,
+        children: &[PeerId],
+        delivery: Delivery,
+        bytes: List<u8, DATA_LEN_MAX>,
+    ) {
+        if self.may_publish(view.now, view.on_stage(), delivery, bytes.len()).is_err() {
+            return;
+        }
+        self.allowance.get_or_insert_with(|| Allowance::new(view.now)).take(view.now, bytes.len());
+        let run = *self.run.get_or_insert_with(|| view.unix_s());
+        let number = match delivery {
+            Delivery::Reliable => &mut self.numbers.0,
+            Delivery::Loose => &mut self.numbers.1,
+        };
+        *number += 1;
+        let data = Data { run, number: *number, delivery, bytes };
+        let data = view.sign(data);
+        self.pass_on(view, children, &data, None);
+        self.keep(view.now, data);
+    }
+
+    /// A piece has come.
+    pub(crate) fn data(
+        &mut self,
+        view: &mut View<'_>,
+        children: &[PeerId],
+        from: PeerId,
+        data: Signed<Data>,
+    ) {
+        if data.sender == view.me || !view.stage.contains(&data.sender) {
+            return;
+        }
+        let (run, number) = (data.body.run, data.body.number);
+        self.make_room(view, &data.sender);
+        let next = if self.since.is_some() { 1 } else { number };
+        let source = self.sources.entry(data.sender).or_insert_with(|| Source::new(view.now, run, next));
+        if run > source.run {
+            // it has started anew; whoever knew it before wants all of it
+            *source = Source { allowance: source.allowance, ..Source::new(view.now, run, 1) };
+        }
+        let known = match data.body.delivery {
+            _ if run < source.run => true,
+            Delivery::Loose => number <= source.loose,
+            Delivery::Reliable => {
+                number < source.next
+                    || source.ahead.contains_key(&number)
+                    || (number != source.next && source.ahead.len() >= AHEAD_MAX)
+            }
+        };
+        if known || !source.allowance.take(view.now, data.body.bytes.len()) {
+            return;
+        }
+        match data.body.delivery {
+            Delivery::Loose => {
+                source.loose = number;
+                tell(view, data.clone());
+            }
+            Delivery::Reliable => {
+                source.ahead.insert(number, data.clone());
+                source.tell_what_is_next(view);
+            }
+        }
+        self.pass_on(view, children, &data, Some(from));
+        self.keep(view.now, data);
+    }
+
+    /// Sends a piece to whom it has to go from here.
+    fn pass_on(&self, view: &mut View<'_>, children: &[PeerId], data: &Signed<Data>, from: Option<PeerId>) {
+        let source = data.sender;
+        let mixers = if view.stage.mode() == Mode::Mesh { &[][..] } else { &view.mandate.mixers };
+        let spreads = if mixers.is_empty() { source == view.me } else { mixers.first() == Some(&view.me) };
+        let mut to: Vec<PeerId> = children.to_vec();
+        if source == view.me {
+            to.extend_from_slice(mixers);
+        }
+        if spreads {
+            let stage = view.stage.present().map(|entry| entry.peer);
+            to.extend(stage.filter(|peer| !mixers.contains(peer)));
+        }
+        to.sort_unstable();
+        to.dedup();
+        to.retain(|peer| *peer != view.me && *peer != source && Some(*peer) != from);
+        for peer in to {
+            send(view, peer, data.clone());
+        }
+    }
+
+    /// Keeps a reliable piece for whoever will lack it.
+    fn keep(&mut self, now: Time, data: Signed<Data>) {
+        if data.body.delivery == Delivery::Reliable {
+            self.kept_bytes += data.body.bytes.len();
+            self.kept.push_back((now, data));
+        }
+        while self.kept.len() > KEPT_MAX || self.kept_bytes > KEPT_BYTES_MAX {
+            let Some((_, oldest)) = self.kept.pop_front() else { break };
+            self.kept_bytes -= oldest.body.bytes.len();
+        }
+    }
+
+    /// One more source than a roster has places: whoever left the stage is forgotten, or else the first.
+    fn make_room(&mut self, view: &View<'_>, source: &PeerId) {
+        if self.sources.len() >= ROSTER_MAX && !self.sources.contains_key(source) {
+            self.sources.retain(|peer, _| view.stage.contains(peer));
+            while self.sources.len() >= ROSTER_MAX {
+                self.sources.pop_first();
+            }
+        }
+    }
+
+    fn held(&self) -> DataHeldAll {
+        let held = self.sources.iter();
+        List::truncated(held.map(|(peer, known)| DataHeld {
+            source: *peer,
+            run: known.run,
+            next: known.next,
+        }))
+    }
+
+    /// Data may come to us from now on.
+    pub(crate) fn begin(&mut self, now: Time) {
+        self.since.get_or_insert(now);
+    }
+
+    /// Where things stand, for a peer that we have just linked with; `None` when nobody has said anything.
+    pub(crate) fn stands(&self, view: &View<'_>) -> Option<Message> {
+        let mut stands = self.held().into_vec();
+        if let Some(run) = self.run {
+            stands.push(DataHeld { source: view.me, run, next: self.numbers.0 + 1 });
+        }
+        (!stands.is_empty()).then(|| Message::DataStands(List::truncated(stands)))
+    }
+
+    /// Somebody we have just linked with says where things stand: as a newcomer we begin there.
+    pub(crate) fn stood(&mut self, view: &mut View<'_>, stands: &[DataHeld]) {
+        if self.since.is_none_or(|since| view.now.since(since) >= NEW_US) {
+            return;
+        }
+        let me = view.me;
+        for stand in stands.iter().filter(|stand| stand.source != me) {
+            self.make_room(view, &stand.source);
+            let anew = || Source::new(view.now, stand.run, stand.next);
+            let source = self.sources.entry(stand.source).or_insert_with(anew);
+            if source.run == stand.run && source.next < stand.next {
+                source.next = stand.next;
+                source.ahead.retain(|number, _| *number >= stand.next);
+                source.tell_what_is_next(view);
+            }
+        }
+    }
+
+    /// Another parent feeds us: what did we miss?
+    pub(crate) fn parent_changed(&mut self, view: &mut View<'_>, parent: PeerId) {
+        self.begin(view.now);
+        let held = self.held();
+        if !held.is_empty() {
+            view.out.send(parent, Message::DataHeld(held));
+        }
+    }
+
+    /// The mixers may have changed: a source says again what the old ones may not have passed on.
+    pub(crate) fn mandate_changed(&mut self, view: &mut View<'_>) {
+        if self.mixers == view.mandate.mixers {
+            return;
+        }
+        self.mixers.clone_from(&view.mandate.mixers);
+        let recent =
+            self.kept.iter().filter(|(at, data)| data.sender == view.me && view.now.since(*at) < RESEND_US);
+        let recent: Vec<_> = recent.map(|(_, data)| data.clone()).collect();
+        for data in recent {
+            self.pass_on(view, &[], &data, None);
+        }
+    }
+
+    /// Somebody says how far it has got: it is sent the rest of those sources, as far as it is kept. Of sources it
+    /// hasn't heard of it gets what came in the last seconds.
+    pub(crate) fn held_by(&mut self, view: &mut View<'_>, from: PeerId, held: &[DataHeld], is_child: bool) {
+        let may_ask = is_child || view.stage.contains(&from);
+        let too_soon = self.answered.get(&from).is_some_and(|at| view.now.since(*at) < ANSWER_US);
+        if !may_ask || too_soon {
+            return;
+        }
+        self.answered.retain(|_, at| view.now.since(*at) < ANSWER_US);
+        self.answered.insert(from, view.now);
+        for (at, data) in &self.kept {
+            let theirs = held.iter().find(|held| held.source == data.sender);
+            let lacks = match theirs {
+                Some(held) => (data.body.run, data.body.number) >= (held.run, held.next),
+                None => view.now.since(*at) < GIVE_UP_US,
+            };
+            if lacks && data.sender != from {
+                view.out.send(from, Message::Data(data.clone()));
+            }
+        }
+    }
+
+    /// Asks for what is missing, of whoever feeds us: the parent, the lead, or as the lead the source.
+    pub(crate) fn on_time(&mut self, view: &mut View<'_>, parent: Option<PeerId>) {
+        let lead = view.mandate.lead();
+        let mut lacking: BTreeMap<PeerId, Vec<DataHeld>> = BTreeMap::new();
+        for (peer, source) in &mut self.sources {
+            let Some((since, ask_at, wait_us)) = source.gap else { continue };
+            if view.now.since(since) >= GIVE_UP_US {
+                source.skip(view, *peer);
+            } else if ask_at <= view.now {
+                source.gap = Some((since, view.now + wait_us, 2 * wait_us));
+                let whom = parent.or(lead.filter(|lead| *lead != view.me)).unwrap_or(*peer);
+                let held = DataHeld { source: *peer, run: source.run, next: source.next };
+                lacking.entry(whom).or_default().push(held);
+            }
+        }
+        for (whom, held) in lacking {
+            view.out.send(whom, Message::DataHeld(List::truncated(held)));
+        }
+    }
+
+    pub(crate) fn next_timeout(&self) -> Option<Time> {
+        let gaps = self.sources.values().filter_map(|source| source.gap);
+        gaps.map(|(since, ask_at, _)| ask_at.min(since + GIVE_UP_US)).min()
+    }
+}
+
+impl Source {
+    fn new(now: Time, run: u64, next: u64) -> Source {
+        let ahead = BTreeMap::new();
+        Source { run, next, ahead, loose: 0, allowance: Allowance::new(now), gap: None }
+    }
+
+    /// Tells the application everything that is there without a gap.
+    fn tell_what_is_next(&mut self, view: &mut View<'_>) {
+        let before = self.next;
+        while let Some(data) = self.ahead.remove(&self.next) {
+            self.next = self.next.saturating_add(1);
+            tell(view, data);
+        }
+        if self.ahead.is_empty() {
+            self.gap = None;
+        } else if self.gap.is_none() || self.next != before {
+            self.gap = Some((view.now, view.now + ASK_US, 2 * ASK_US));
+        }
+    }
+
+    /// Gives the missing pieces up.
+    fn skip(&mut self, view: &mut View<'_>, from: PeerId) {
+        if let Some(there) = self.ahead.keys().next().copied() {
+            view.out.event(Event::DataMissed { from, pieces: there - self.next });
+            self.next = there;
+            self.tell_what_is_next(view);
+        }
+    }
+}
+
+fn tell(view: &mut View<'_>, data: Signed<Data>) {
+    let Data { delivery, bytes, .. } = data.body;
+    view.out.event(Event::Data { from: data.sender, delivery, bytes: bytes.into_vec() });
+}
+
+/// Sends a piece as it wants to be sent.
+fn send(view: &mut View<'_>, to: PeerId, data: Signed<Data>) {
+    let loose = data.body.delivery == Delivery::Loose;
+    let message = Message::Data(data);
+    if loose && view.links.is_up(&to) {
+        view.out.act(Output::Loose(to, message));
+    } else {
+        view.out.send(to, message);
+    }
+}

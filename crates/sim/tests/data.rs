@@ -1,0 +1,175 @@
+//! Application data down the tree: who gets what, in which order, and what of it survives the death of those between.
+
+use plenary_proto::message::{DATA_LEN_MAX, Delivery, LOOSE_LEN_MAX};
+use plenary_proto::time::{MS, SECOND};
+use plenary_proto::{DataRefusal, Event, PeerId, Time};
+use plenary_sim::{MediaModel, NetPlan, PeerPlan, RoomPlan, World, WorldPlan};
+
+const SEEDS: std::ops::Range<u64> = 0..10;
+const PIECES: u32 = 40;
+
+#[test]
+fn what_a_speaker_tells_the_room_reaches_everyone_once_and_in_order() {
+    for seed in SEEDS {
+        let mut world = settled(seed, 0);
+        let source = world.planned(1);
+        for piece in 0..PIECES {
+            world.publish(source, Delivery::Reliable, &piece.to_le_bytes());
+            world.run_for(20 * MS);
+        }
+        world.run_for(2 * SECOND);
+        everyone_has_all(&world, source, seed);
+    }
+}
+
+#[test]
+fn data_survives_the_death_of_the_whole_first_tier() {
+    for seed in SEEDS {
+        let mut world = settled(seed, 5_000);
+        let source = world.planned(1);
+        for piece in 0..PIECES {
+            world.publish(source, Delivery::Reliable, &piece.to_le_bytes());
+            world.run_for(20 * MS);
+            if piece == PIECES / 2 {
+                at_depth(&world, 1).into_iter().for_each(|peer| world.kill(peer));
+            }
+        }
+        world.run_for(8 * SECOND);
+        everyone_has_all(&world, source, seed);
+    }
+}
+
+#[test]
+fn data_survives_the_death_of_the_mixer() {
+    for seed in SEEDS {
+        let mut world = settled(seed, 5_000);
+        let source = world.planned(1);
+        for piece in 0..PIECES {
+            world.publish(source, Delivery::Reliable, &piece.to_le_bytes());
+            world.run_for(50 * MS);
+            if piece == PIECES / 2 {
+                world.mixers().into_iter().for_each(|peer| world.kill(peer));
+            }
+        }
+        world.run_for(8 * SECOND);
+        everyone_has_all(&world, source, seed);
+    }
+}
+
+#[test]
+fn the_mixer_too_can_tell_the_room_something() {
+    for seed in SEEDS {
+        let mut world = settled(seed, 0);
+        let source = world.mixers()[0];
+        (0..PIECES).for_each(|piece| world.publish(source, Delivery::Reliable, &piece.to_le_bytes()));
+        world.run_for(2 * SECOND);
+        everyone_has_all(&world, source, seed);
+    }
+}
+
+#[test]
+fn loose_data_may_be_lost_but_never_comes_twice_or_late() {
+    for seed in SEEDS {
+        let mut world = settled(seed, 20_000);
+        let source = world.planned(1);
+        for piece in 0..PIECES {
+            world.publish(source, Delivery::Loose, &piece.to_le_bytes());
+            world.run_for(20 * MS);
+        }
+        world.run_for(2 * SECOND);
+        let viewers = world.viewers();
+        let mut got = 0;
+        for viewer in &viewers {
+            let pieces = heard(&world, *viewer, source);
+            assert!(pieces.windows(2).all(|pair| pair[0] < pair[1]), "seed {seed}: {pieces:?}");
+            got += pieces.len();
+        }
+        let share = got as f64 / (viewers.len() * PIECES as usize) as f64;
+        assert!((0.7..1.0).contains(&share), "seed {seed}: {share}");
+    }
+}
+
+#[test]
+fn a_newcomer_gets_what_is_said_from_then_on() {
+    for seed in SEEDS {
+        let late = PeerPlan { joins_at: Time(12 * SECOND), ..viewer(0) };
+        let mut plan = plan(0);
+        plan.peers.push(late);
+        let mut world = World::new(plan, seed);
+        world.run_until(Time(10 * SECOND));
+        let source = world.planned(1);
+        world.publish(source, Delivery::Reliable, &0u32.to_le_bytes());
+        world.run_until(Time(16 * SECOND));
+        world.publish(source, Delivery::Reliable, &1u32.to_le_bytes());
+        world.run_for(SECOND);
+        let late = *world.viewers().last().expect("it is there");
+        assert_eq!(heard(&world, late, source), [1], "seed {seed}");
+    }
+}
+
+#[test]
+fn what_may_not_be_said_is_refused_and_not_sent() {
+    let mut world = settled(1, 0);
+    let (speaker, viewer) = (world.planned(1), world.viewers()[0]);
+    let now = world.now();
+    let may = |world: &World, peer, delivery, len| world.brain(peer).may_publish(now, delivery, len);
+    assert_eq!(may(&world, viewer, Delivery::Reliable, 1), Err(DataRefusal::NotOnStage));
+    assert_eq!(may(&world, speaker, Delivery::Reliable, DATA_LEN_MAX + 1), Err(DataRefusal::TooLong));
+    assert_eq!(may(&world, speaker, Delivery::Loose, LOOSE_LEN_MAX + 1), Err(DataRefusal::TooLong));
+    world.publish(viewer, Delivery::Reliable, b"I may not");
+    let mut said = 0;
+    while may(&world, speaker, Delivery::Reliable, DATA_LEN_MAX).is_ok() {
+        world.publish(speaker, Delivery::Reliable, &[0; DATA_LEN_MAX]);
+        said += 1;
+    }
+    assert!((20..40).contains(&said), "{said} pieces at once");
+    assert_eq!(may(&world, speaker, Delivery::Reliable, DATA_LEN_MAX), Err(DataRefusal::TooFast));
+    world.run_for(SECOND);
+    assert!(world.brain(speaker).may_publish(world.now(), Delivery::Reliable, DATA_LEN_MAX).is_ok());
+    assert!(world.living().all(|peer| heard(&world, peer, viewer).is_empty()));
+}
+
+fn viewer(at: u64) -> PeerPlan {
+    PeerPlan { joins_at: Time(500 * MS + at * 30 * MS), ..PeerPlan::VIEWER }
+}
+
+/// Thirty viewers below a mixer of four, everyone else of two.
+fn plan(loss_ppm: u32) -> WorldPlan {
+    let stage = [PeerPlan::SPEAKER, PeerPlan::SPEAKER, PeerPlan::CANDIDATE, PeerPlan::CANDIDATE];
+    let stage = stage.into_iter().zip(0..);
+    let mut peers: Vec<_> =
+        stage.map(|(peer, at)| PeerPlan { joins_at: Time(at * 20 * MS), ..peer }).collect();
+    peers.extend((0..30).map(viewer));
+    WorldPlan {
+        room: RoomPlan { k: 2, k1: 4, ..RoomPlan::DEFAULT },
+        net: NetPlan::drawn(5 * MS, 40 * MS, loss_ppm),
+        media: MediaModel::Frame,
+        peers,
+    }
+}
+
+fn settled(seed: u64, loss_ppm: u32) -> World {
+    let mut world = World::new(plan(loss_ppm), seed);
+    world.run_until(Time(10 * SECOND));
+    world
+}
+
+fn at_depth(world: &World, depth: usize) -> Vec<PeerId> {
+    let viewers = world.viewers().into_iter();
+    viewers.filter(|viewer| world.snapshot(*viewer).path.len() == depth + 1).collect()
+}
+
+fn heard(world: &World, peer: PeerId, source: PeerId) -> Vec<u32> {
+    let told = world.events(peer).iter().filter_map(|(_, event)| match event {
+        Event::Data { from, bytes, .. } if *from == source => bytes.first_chunk().copied(),
+        _ => None,
+    });
+    told.map(u32::from_le_bytes).collect()
+}
+
+fn everyone_has_all(world: &World, source: PeerId, seed: u64) {
+    for peer in world.living().filter(|peer| *peer != source) {
+        let pieces = heard(world, peer, source);
+        assert_eq!(pieces, (0..PIECES).collect::<Vec<_>>(), "seed {seed}: {peer:?}");
+    }
+}
