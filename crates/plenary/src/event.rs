@@ -34,6 +34,20 @@ pub enum RoomEvent {
         /// The roster's number.
         epoch: u32,
     },
+    /// This peer is on stage as a speaker now, or not any more.
+    Floor(bool),
+    /// The host would have this peer speak: [`Room::speak`](crate::Room::speak) takes it up.
+    FloorOffered,
+    /// The host doesn't let this peer speak.
+    FloorDenied,
+    /// At the host: a peer wants to speak, and the stage isn't open to it.
+    /// [`Room::promote`](crate::Room::promote) lets it, [`Room::demote`](crate::Room::demote) doesn't.
+    FloorWanted {
+        /// Who.
+        peer: PeerId,
+        /// Its name.
+        name: String,
+    },
     /// How the stage is served has changed.
     Mode(Mode),
     /// The room needs a mixer, and nobody consents to be one.

@@ -269,6 +269,41 @@ impl Room {
         self.ask(Ask::Command(Command::SetMixers(mixers))).await
     }
 
+    /// Host only: whoever asks may speak from now on, or each is asked about by [`RoomEvent::FloorWanted`].
+    ///
+    /// # Errors
+    /// [`Error::Closed`].
+    pub async fn open_stage(&self, open: bool) -> Result<(), Error> {
+        self.ask(Ask::Command(Command::OpenStage(open))).await
+    }
+
+    /// Host only: lets that peer speak. It is told by [`RoomEvent::FloorOffered`] unless it has asked, and comes on
+    /// stage by [`speak`](Self::speak). The offer is repeated for ten seconds.
+    ///
+    /// # Errors
+    /// [`Error::Closed`].
+    pub async fn promote(&self, peer: PeerId) -> Result<(), Error> {
+        self.ask(Ask::Command(Command::Promote(peer))).await
+    }
+
+    /// Host only: that peer speaks no more, or isn't let on stage. It goes on as a viewer.
+    ///
+    /// # Errors
+    /// [`Error::Closed`].
+    pub async fn demote(&self, peer: PeerId) -> Result<(), Error> {
+        self.ask(Ask::Command(Command::Demote(peer))).await
+    }
+
+    /// Comes on stage as a speaker, or goes back to watching. On a stage that isn't open the host's application
+    /// decides. [`RoomEvent::Floor`] tells when it has come to that, [`RoomEvent::FloorDenied`] when it won't.
+    /// [`publish`](Self::publish) may be called before or after.
+    ///
+    /// # Errors
+    /// [`Error::Closed`].
+    pub async fn speak(&self, speaks: bool) -> Result<(), Error> {
+        self.ask(Ask::Command(Command::Speak(speaks))).await
+    }
+
     /// Looks for another parent.
     ///
     /// # Errors

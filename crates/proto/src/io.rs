@@ -43,6 +43,14 @@ pub enum Command {
     ReconnectUpstream,
     /// Host only: how many mixers; 0 leaves it to need.
     SetMixers(u8),
+    /// Host only: whoever asks may speak from now on; or the application decides. Who speaks already stays.
+    OpenStage(bool),
+    /// Host only: let that peer speak. Whoever hasn't asked for it is asked ([`Event::FloorOffered`]).
+    Promote(PeerId),
+    /// Host only: that peer is to speak no more, or isn't let on stage.
+    Demote(PeerId),
+    /// Speak, or watch only: the host lets us on stage, or its application decides.
+    Speak(bool),
     /// Measure the way from a candidate to us, for a person: [`Event::Measured`] tells.
     Measure(PeerId),
     /// Stage only: tell the room something. See [`RoomState::may_publish`](crate::RoomState::may_publish).
@@ -266,6 +274,20 @@ pub enum Event {
     Roster {
         /// Its number.
         epoch: u32,
+    },
+    /// We are on stage as a speaker now, or not any more.
+    Floor(bool),
+    /// The host would let us speak: [`Command::Speak`] takes it up.
+    FloorOffered,
+    /// The host doesn't let us speak.
+    FloorDenied,
+    /// At the host: a peer wants to speak, and the stage isn't open to it. [`Command::Promote`] lets it,
+    /// [`Command::Demote`] doesn't.
+    FloorWanted {
+        /// Who.
+        peer: PeerId,
+        /// Its name.
+        name: String,
     },
     /// How the stage is served has changed.
     Mode(Mode),

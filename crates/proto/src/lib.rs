@@ -10,6 +10,8 @@ pub mod bounded;
 mod broadcast;
 mod config;
 mod election;
+mod floor;
+mod host;
 mod hysteresis;
 mod id;
 pub mod identity;

@@ -292,7 +292,11 @@ impl Mixing {
 
     /// Says where our own stream goes.
     fn speak(&mut self, view: &mut View<'_>, resume: Option<Resume>) {
-        if !view.config.speaks {
+        if !view.config.speaks || !view.speaks() {
+            if !self.speaking_to.is_empty() {
+                self.speaking_to.clear();
+                view.out.act(Output::Speak(Vec::new()));
+            }
             return;
         }
         let to: Vec<PeerId> = match view.stage.mode() {
@@ -321,11 +325,19 @@ impl Mixing {
         }
         for peer in self.watching.difference(&watching) {
             view.out.act(Output::Unserve(*peer));
+            view.out.note(Note::MixUnserves(*peer));
         }
         for peer in watching.difference(&self.watching) {
             view.out.act(Output::Serve { peer: *peer, from: None, sound: false });
         }
         self.watching = watching;
+    }
+
+    /// The tree has let go of a peer: if that one has come on stage, the picture it gets as a speaker went too.
+    pub(crate) fn tree_unserves(&mut self, view: &mut View<'_>, peer: PeerId) {
+        if self.watching.contains(&peer) {
+            view.out.act(Output::Serve { peer, from: None, sound: false });
+        }
     }
 
     /// A mixer's program has begun, ours or another's.

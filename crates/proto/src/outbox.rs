@@ -53,6 +53,10 @@ pub(crate) enum Note {
     Gone(PeerId),
     /// No mixer takes us: ask the host where things stand.
     Lost,
+    /// The tree feeds that peer no more; as a speaker it may still get the program's picture.
+    TreeUnserves(PeerId),
+    /// The mix serves that peer no picture any more; as a viewer it may still be fed.
+    MixUnserves(PeerId),
 }
 
 /// Something to be done or sent.
@@ -156,6 +160,11 @@ impl View<'_> {
     /// Whether this peer is on stage.
     pub(crate) fn on_stage(&self) -> bool {
         self.stage.contains(&self.me)
+    }
+
+    /// Whether this peer is on stage as a speaker.
+    pub(crate) fn speaks(&self) -> bool {
+        self.stage.entry(&self.me).is_some_and(|entry| entry.speaks)
     }
 
     /// Whether this peer is one of the mixers in force.

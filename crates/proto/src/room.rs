@@ -10,7 +10,7 @@ use crate::io::{Address, Command, Event, Input, Output, Verdict, Via};
 use crate::links::LinkTable;
 use crate::mandate::Mandate;
 use crate::membership::Membership;
-use crate::message::{Delivery, LinkKind, Message, Offer, Path, Relay};
+use crate::message::{Consent, Delivery, LinkKind, Message, Offer, Path, Relay};
 use crate::mixing::Mixing;
 use crate::outbox::{Item, Note, Outbox, View};
 use crate::probe::Probe;
@@ -173,7 +173,7 @@ impl RoomState {
                     if let Via::Mesh(route) = &via {
                         self.router.came_by(self.shared.now, from, route);
                     }
-                    self.membership.heard(self.shared.now, from);
+                    self.heard(from);
                     self.message(from, message.into_inner());
                 }
             }
@@ -189,7 +189,7 @@ impl RoomState {
                 self.shared.links.described(&mut self.shared.out, peer, kind, description, offered);
             }
             Input::LinkUp(peer, kind) => {
-                self.membership.heard(self.shared.now, peer);
+                self.heard(peer);
                 self.shared.links.link_up(self.shared.now, &mut self.shared.out, peer, kind);
             }
             Input::LinkDown(peer, kind) => {
@@ -203,12 +203,12 @@ impl RoomState {
             }
             Input::Verdict { peer, verdict } => {
                 if verdict == Verdict::Ok {
-                    self.membership.heard(self.shared.now, peer);
+                    self.heard(peer);
                 }
                 self.succession.verdict(&mut self.shared.view(), peer, verdict);
                 self.tree.verdict(&mut self.shared.view(), peer, verdict);
             }
-            Input::Heard(peer) => self.membership.heard(self.shared.now, peer),
+            Input::Heard(peer) => self.heard(peer),
             Input::Fed(peer) => self.tree.fed(&mut self.shared.view(), peer),
             Input::Measured { peer, train, bandwidth_bps, rtt_us } => {
                 let report = self.probe.measured(&mut self.shared.view(), peer, train, bandwidth_bps, rtt_us);
@@ -441,7 +441,9 @@ impl RoomState {
                 if self.shared.mandate.lead() == Some(self.shared.me) {
                     match self.shared.stage.host() {
                         Some(host) if host == self.shared.me => {
-                            self.membership.audience(self.shared.now, viewers)
+                            if let Some(host) = self.membership.host() {
+                                host.audience(self.shared.now, viewers);
+                            }
                         }
                         Some(host) => self.shared.out.send(host, Message::Audience { viewers }),
                         None => {}
@@ -449,7 +451,13 @@ impl RoomState {
                 }
             }
             Note::Fed(parent) => self.broadcast.parent_changed(&mut self.shared.view(), parent),
-            Note::Gone(peer) => self.membership.gone(self.shared.now, peer),
+            Note::Gone(peer) => {
+                if let Some(host) = self.membership.host() {
+                    host.gone(self.shared.now, peer);
+                }
+            }
+            Note::TreeUnserves(peer) => self.mixing.tree_unserves(&mut self.shared.view(), peer),
+            Note::MixUnserves(peer) => self.tree.mix_unserves(&mut self.shared.view(), peer),
             Note::Lost => self.membership.ask(self.shared.now),
         }
     }
@@ -502,7 +510,11 @@ impl RoomState {
 
     fn message(&mut self, from: PeerId, message: Message) {
         match message {
-            Message::Join(join) => self.membership.join(&mut self.shared.view(), from, &join),
+            Message::Join(join) => {
+                if let Some(host) = self.membership.host() {
+                    host.join(&mut self.shared.view(), from, &join);
+                }
+            }
             Message::Admit(admit) => {
                 self.take_roster(admit.roster);
                 admit.under.into_iter().for_each(|under| self.take_roster(under));
@@ -592,9 +604,13 @@ impl RoomState {
             }
             Message::Decided(decided) => self.shared.out.note(Note::Decided(decided)),
             Message::Audience { viewers } if self.shared.mandate.has_mixed(&from) => {
-                self.membership.audience(self.shared.now, viewers);
+                if let Some(host) = self.membership.host() {
+                    host.audience(self.shared.now, viewers);
+                }
             }
             Message::Audience { .. } => {}
+            Message::Floor(speaks) if self.shared.stage.host() == Some(from) => self.floor(speaks),
+            Message::Floor(_) => {} // only the host gives it and takes it
             Message::Attach(attach) => self.tree.attach(&mut self.shared.view(), from, &attach),
             Message::Accept { path, .. } | Message::PathIs(path) if !is_path_of(&path, &from) => {
                 self.misbehaved(from);
@@ -682,7 +698,51 @@ impl RoomState {
                 let (children, _) = self.tree.below();
                 self.broadcast.publish(&mut self.shared.view(), &children, delivery, bytes);
             }
-            Command::SetMixers(mixers) => self.membership.set_mixers(self.shared.now, mixers),
+            Command::Speak(speaks) => {
+                self.set_speaks(speaks);
+                self.membership.wish(&mut self.shared.view());
+            }
+            Command::SetMixers(_) | Command::OpenStage(_) | Command::Promote(_) | Command::Demote(_) => {
+                self.command_host(command);
+            }
+        }
+    }
+
+    /// What only the host may do.
+    fn command_host(&mut self, command: Command) {
+        let Some(host) = self.membership.host() else { return };
+        let view = &mut self.shared.view();
+        match command {
+            Command::SetMixers(mixers) => host.set_mixers(view.now, mixers),
+            Command::OpenStage(open) => host.open_stage(open),
+            Command::Promote(peer) => host.promote(view, peer),
+            Command::Demote(peer) => host.demote(view, peer),
+            _ => {}
+        }
+    }
+
+    /// Whoever has nothing else to do here watches.
+    fn set_speaks(&mut self, speaks: bool) {
+        let config = &mut self.shared.config;
+        config.speaks = speaks;
+        config.views |= !speaks && config.consent == Consent::Never;
+    }
+
+    /// The host offers us the floor, or takes it.
+    fn floor(&mut self, speaks: bool) {
+        if speaks {
+            self.membership.floor_offered(&mut self.shared.view());
+        } else if self.shared.config.speaks {
+            self.set_speaks(false);
+            self.membership.floor_taken(&mut self.shared.view());
+            self.look();
+        }
+    }
+
+    /// Something came from a peer.
+    fn heard(&mut self, peer: PeerId) {
+        if let Some(host) = self.membership.host() {
+            host.heard(self.shared.now, peer);
         }
     }
 

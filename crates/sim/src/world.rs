@@ -481,8 +481,14 @@ impl World {
             Output::Speakers(_) => {}
             Output::Train { peer, train, bytes, rate_bps } => self.train(at, peer, train, bytes, rate_bps),
             Output::Event(event) => {
-                if event == Event::Left {
-                    self.peers[at].left = true;
+                match event {
+                    Event::Left => self.peers[at].left = true,
+                    // whoever is offered the floor takes it
+                    Event::FloorOffered => {
+                        let take = Input::Command(Command::Speak(true));
+                        self.push(self.now + MS, Happening::Input(at, Box::new(take)));
+                    }
+                    _ => {}
                 }
                 self.peers[at].events.push((self.now, event));
             }
@@ -748,6 +754,12 @@ impl World {
         let at = self.index[&id];
         let bytes = List::truncated(bytes.iter().copied());
         self.input(at, Input::Command(Command::Publish(delivery, bytes)));
+    }
+
+    /// A peer's application wants something.
+    pub fn command(&mut self, id: PeerId, command: Command) {
+        let at = self.index[&id];
+        self.input(at, Input::Command(command));
     }
 
     /// The rendezvous dies.

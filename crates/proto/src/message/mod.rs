@@ -43,7 +43,7 @@ pub const MESSAGE_VERSION: u8 = 1;
 /// Most bytes of a message on a control channel, pieces joined.
 pub const MESSAGE_LEN_MAX: usize = 256 * 1024;
 /// How many variants this version knows.
-const VARIANTS: u32 = 46;
+const VARIANTS: u32 = 47;
 
 /// One thing said from one peer to another. New variants go to the end, and nowhere else.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -223,6 +223,8 @@ pub enum Message {
     DataHeld(DataHeldAll),
     /// To whom I have just linked with: so far application data has got; begin there.
     DataStands(DataHeldAll),
+    /// From the host: come and speak, if you will; or speak no more.
+    Floor(bool),
 }
 
 /// Why bytes are no message.

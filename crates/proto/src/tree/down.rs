@@ -93,14 +93,14 @@ impl Tree {
     }
 
     /// Whether this peer is what a mixer's first tier falls back on.
-    fn stands_by(&self, view: &View<'_>) -> bool {
+    pub(super) fn stands_by(&self, view: &View<'_>) -> bool {
         view.mandate.standby() == Some(view.me) || (view.mixes() && !self.mixing)
     }
 
     /// How many children this peer may feed.
     pub(super) fn capacity(&self, view: &View<'_>) -> usize {
         let config = view.config;
-        if self.leaving.is_some() {
+        if self.leaving.is_some() || self.stepping_out.is_some() {
             return 0;
         }
         let Some(roster) = view.stage.roster() else { return 0 };
@@ -190,7 +190,7 @@ impl Tree {
     /// Whether a peer may have the place it asks for, here.
     fn judge(&self, view: &View<'_>, from: PeerId, attach: &Attach) -> Result<(), Refused> {
         let (me, asker) = (view.me.short(), from.short());
-        if self.leaving.is_some() || from == view.me {
+        if self.leaving.is_some() || self.stepping_out.is_some() || from == view.me {
             return Err(Refused::Closed);
         }
         let place = self.place(view);
@@ -326,6 +326,7 @@ impl Tree {
     pub(crate) fn drop_child(&mut self, view: &mut View<'_>, peer: PeerId) {
         if self.children.remove(&peer).is_some() {
             view.out.act(Output::Unserve(peer));
+            view.out.note(Note::TreeUnserves(peer));
             self.settle(view);
         }
     }

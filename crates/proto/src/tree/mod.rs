@@ -19,6 +19,7 @@ mod up;
 use std::collections::BTreeMap;
 
 use crate::id::PeerId;
+use crate::io::Output;
 use crate::message::{Aggregate, Message, PATH_LEN_MAX, Path, TakeOver};
 use crate::outbox::{Note, View};
 use crate::roster::Mode;
@@ -34,6 +35,10 @@ use up::Up;
 const ATTACH_US_MAX: u64 = 10 * SECOND;
 /// Aggregates go up no more often than this.
 const AGGREGATE_US: u64 = SECOND;
+
+/// Whoever comes on stage keeps its place so long, while its children go elsewhere and its mixer begins to serve it:
+/// several link set-ups. A guess.
+const STEP_OUT_US: u64 = 2 * SECOND;
 
 /// A viewer that can't be fed reminds the host this often that there is an audience.
 const REMIND_US: u64 = 2 * SECOND;
@@ -55,6 +60,8 @@ pub(crate) struct Tree {
     path: Path,
     mixing: bool,
     leaving: Option<Time>,
+    /// We have come on stage, and give up our place then.
+    stepping_out: Option<Time>,
     aggregate_at: Option<Time>,
     aggregate_sent: Option<Aggregate>,
     viewers_told: Option<(u32, Time)>,
@@ -90,6 +97,7 @@ impl Tree {
     /// Roster or mandate have changed.
     pub(crate) fn look(&mut self, view: &mut View<'_>) {
         self.waits_at = None;
+        self.step_out_or_stay(view);
         if view.stage.mode() == Mode::Mesh && view.stage.roster().is_some() && !self.mixing {
             // nobody mixes, so there is no tree; the host may have forgotten that we are there
             self.let_go_upward(view);
@@ -112,6 +120,28 @@ impl Tree {
             self.follow_mandate(view);
         }
         self.settle(view);
+    }
+
+    /// A viewer that has come on stage is served by its mixer from then on, without children: those it has are
+    /// handed over like those of a leaver.
+    fn step_out_or_stay(&mut self, view: &mut View<'_>) {
+        let mixes = self.mixing || view.mixes() || self.stands_by(view);
+        let on_stage = view.speaks() && !mixes && self.leaving.is_none();
+        let above = self.parent.is_some() || self.next.is_some() || self.seek_parent.is_some();
+        if !on_stage {
+            self.stepping_out = None;
+        } else if self.stepping_out.is_none() && (above || !self.children.is_empty()) {
+            self.stepping_out = Some(view.now + STEP_OUT_US);
+            (self.seek_parent, self.seek_backup) = (None, None);
+            self.shed(view);
+        }
+    }
+
+    /// The mix serves that peer no more: if it is our child by now, we go on as its parent.
+    pub(crate) fn mix_unserves(&mut self, view: &mut View<'_>, peer: PeerId) {
+        if self.children.get(&peer).is_some_and(Child::is_served) {
+            view.out.act(Output::Serve { peer, from: None, sound: true });
+        }
     }
 
     /// Our path is that of our parent and ourselves; tells the children when it has changed.
@@ -184,16 +214,17 @@ impl Tree {
             self.waits_at = Some(view.now + REMIND_US);
             view.out.note(Note::Lost);
         }
+        if self.stepping_out.take_if(|at| *at <= view.now).is_some() {
+            self.let_go(view);
+        }
         self.on_time_up(view);
         self.on_time_down(view);
         self.settle(view);
     }
 
     pub(crate) fn next_timeout(&self) -> Option<Time> {
-        [self.next_timeout_up(), self.next_timeout_down(), self.next_move(), self.leaving, self.waits_at]
-            .into_iter()
-            .flatten()
-            .min()
+        let own = [self.leaving, self.waits_at, self.stepping_out, self.next_move()];
+        own.into_iter().chain([self.next_timeout_up(), self.next_timeout_down()]).flatten().min()
     }
 }
 

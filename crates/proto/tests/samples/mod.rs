@@ -228,5 +228,6 @@ pub(crate) fn samples() -> Vec<Message> {
         )),
         Message::DataHeld(list(vec![DataHeld { source: key(2).id(), run: NOW, next: 2 }])),
         Message::DataStands(list(vec![DataHeld { source: key(2).id(), run: NOW, next: 2 }])),
+        Message::Floor(true),
     ]
 }

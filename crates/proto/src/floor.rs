@@ -1,0 +1,179 @@
+//! Who has the floor: the host's word on who may speak (the term is RFC 4582's).
+//!
+//! Whoever wants to speak says so with `Join`. An open stage lets it; otherwise the host's application is asked,
+//! and answers by promoting or demoting it. The host may also offer the floor to a viewer: `Floor(true)`, said
+//! again until that one joins the stage, for nobody's camera is switched on by another. Whoever has lost the
+//! floor gets it back by the host's word only, on an open stage too.
+
+use std::collections::BTreeMap;
+
+use crate::id::PeerId;
+use crate::time::{MS, SECOND, Time};
+
+/// Of so many peers the host's word is kept; past it the oldest goes.
+const WORDS_MAX: usize = 256;
+/// An offer is said again each second, in case it got lost on the way to a viewer that isn't linked with us.
+const OFFER_AGAIN_US: u64 = SECOND;
+/// So often at most: whoever hasn't come by then has left, or doesn't want to.
+const OFFERS_MAX: u8 = 10;
+/// A wish by whoever lost the floor so shortly before was made before it knew: a guess, some round trips.
+const STALE_US: u64 = 500 * MS;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Word {
+    /// Come and speak: said so often, next at that time.
+    Offered { said: u8, next_at: Time },
+    /// It speaks, or did when it was last here.
+    Granted,
+    /// It has asked; the application hasn't answered.
+    Asked,
+    /// It speaks no more.
+    Taken,
+}
+
+/// What follows from a wish to speak.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Answer {
+    /// It may.
+    Granted,
+    /// The application decides; `first` when it doesn't know of it yet.
+    Asked { first: bool },
+    /// It doesn't know yet that it lost the floor.
+    Taken,
+}
+
+/// The host's word on each peer, and since when.
+#[derive(Debug, Default)]
+pub(crate) struct Floor(BTreeMap<PeerId, (Time, Word)>);
+
+impl Floor {
+    fn say(&mut self, now: Time, peer: PeerId, word: Word) {
+        if self.0.len() >= WORDS_MAX && !self.0.contains_key(&peer) {
+            let oldest = self.0.iter().min_by_key(|(_, (at, _))| *at).map(|(peer, _)| *peer);
+            oldest.and_then(|oldest| self.0.remove(&oldest));
+        }
+        self.0.insert(peer, (now, word));
+    }
+
+    /// A peer is to be asked onto the stage.
+    pub(crate) fn offer(&mut self, now: Time, peer: PeerId) {
+        self.say(now, peer, Word::Offered { said: 0, next_at: now });
+    }
+
+    /// A peer speaks.
+    pub(crate) fn grant(&mut self, now: Time, peer: PeerId) {
+        self.say(now, peer, Word::Granted);
+    }
+
+    /// A peer is to speak no more.
+    pub(crate) fn take(&mut self, now: Time, peer: PeerId) {
+        self.say(now, peer, Word::Taken);
+    }
+
+    /// A peer gave the floor back, or is gone: it may ask as if it never had. What was taken stays taken.
+    pub(crate) fn leave(&mut self, peer: &PeerId) {
+        self.0.retain(|known, (_, word)| known != peer || *word == Word::Taken);
+    }
+
+    /// Whether there is a word on that peer.
+    pub(crate) fn knows(&self, peer: &PeerId) -> bool {
+        self.0.contains_key(peer)
+    }
+
+    /// A peer that doesn't speak wants to.
+    pub(crate) fn judge(&mut self, now: Time, peer: PeerId, open: bool) -> Answer {
+        let answer = match self.0.get(&peer) {
+            Some((_, Word::Granted | Word::Offered { .. })) => Answer::Granted,
+            Some((_, Word::Asked)) => Answer::Asked { first: false },
+            Some((at, Word::Taken)) if now.since(*at) < STALE_US => Answer::Taken,
+            None if open => Answer::Granted,
+            Some((_, Word::Taken)) | None => Answer::Asked { first: true },
+        };
+        match answer {
+            Answer::Granted => self.grant(now, peer),
+            Answer::Asked { first: true } => self.say(now, peer, Word::Asked),
+            _ => {}
+        }
+        answer
+    }
+
+    /// Whom to tell (once more) that they may speak.
+    pub(crate) fn due(&mut self, now: Time) -> Vec<PeerId> {
+        let mut due = Vec::new();
+        for (peer, (_, word)) in &mut self.0 {
+            if let Word::Offered { said, next_at } = word
+                && *said < OFFERS_MAX
+                && *next_at <= now
+            {
+                *said += 1;
+                *next_at = now + OFFER_AGAIN_US;
+                due.push(*peer);
+            }
+        }
+        due
+    }
+
+    pub(crate) fn next_timeout(&self) -> Option<Time> {
+        let offers = self.0.values().filter_map(|(_, word)| match word {
+            Word::Offered { said, next_at } if *said < OFFERS_MAX => Some(*next_at),
+            _ => None,
+        });
+        offers.min()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const VIEWER: PeerId = PeerId([7; 32]);
+
+    #[test]
+    fn an_open_stage_grants_and_a_closed_one_asks_once() {
+        let mut floor = Floor::default();
+        assert_eq!(floor.judge(Time(0), VIEWER, true), Answer::Granted);
+        assert_eq!(floor.judge(Time(0), VIEWER, false), Answer::Granted, "whoever spoke comes back");
+        floor.leave(&VIEWER);
+        assert_eq!(floor.judge(Time(0), VIEWER, false), Answer::Asked { first: true });
+        assert_eq!(floor.judge(Time(0), VIEWER, false), Answer::Asked { first: false });
+        floor.offer(Time(0), VIEWER);
+        assert_eq!(floor.judge(Time(0), VIEWER, false), Answer::Granted);
+    }
+
+    #[test]
+    fn what_was_taken_is_given_back_by_the_host_only() {
+        let mut floor = Floor::default();
+        floor.take(Time(0), VIEWER);
+        floor.leave(&VIEWER);
+        assert_eq!(floor.judge(Time(STALE_US - 1), VIEWER, true), Answer::Taken);
+        assert_eq!(floor.judge(Time(STALE_US), VIEWER, true), Answer::Asked { first: true });
+        floor.offer(Time(STALE_US), VIEWER);
+        assert_eq!(floor.judge(Time(STALE_US), VIEWER, true), Answer::Granted);
+    }
+
+    #[test]
+    fn an_offer_is_said_again_but_not_for_ever() {
+        let mut floor = Floor::default();
+        floor.offer(Time(0), VIEWER);
+        let mut said = 0;
+        while let Some(at) = floor.next_timeout() {
+            said += floor.due(at).len();
+        }
+        assert_eq!(said, usize::from(OFFERS_MAX));
+        floor.offer(Time(0), VIEWER);
+        floor.judge(Time(0), VIEWER, false);
+        assert_eq!(floor.next_timeout(), None, "it came");
+    }
+
+    #[test]
+    fn of_many_peers_the_oldest_word_is_forgotten() {
+        let mut floor = Floor::default();
+        for at in 0..=WORDS_MAX as u64 {
+            let mut id = [0; 32];
+            id[..8].copy_from_slice(&at.to_be_bytes());
+            floor.take(Time(at), PeerId(id));
+        }
+        assert_eq!(floor.0.len(), WORDS_MAX);
+        assert_eq!(floor.judge(Time(SECOND), PeerId([0; 32]), true), Answer::Granted);
+    }
+}

@@ -1,0 +1,325 @@
+//! The host's part: the roster as it will be signed next.
+//!
+//! The host admits, lets speak and silences, notes who has gone silent for [`AWAY_US`] (`away`: doesn't count in a
+//! majority), forgets who stays away, and signs each change under the next epoch. Changes within [`FLUSH_US`] make
+//! one epoch. Of the audience nothing is kept but whether there is one.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::bounded::List;
+use crate::config::HostConfig;
+use crate::floor::{Answer, Floor};
+use crate::id::PeerId;
+use crate::io::Event;
+use crate::message::{Admit, Entry, Join, Message, ROSTER_MAX, Refusal, Roster, SignedRoster};
+use crate::mutation::Mutation;
+use crate::outbox::{Note, View};
+use crate::seal::Signed;
+use crate::time::{MS, SECOND, Time};
+
+/// A roster peer not heard of for this long doesn't count in a majority (DESIGN §6).
+const AWAY_US: u64 = 5 * SECOND;
+/// An away peer is forgotten after this long. A guess: longer than a phone's change of network takes.
+const FORGET_US: u64 = 60 * SECOND;
+/// Changes within this time make one roster.
+const FLUSH_US: u64 = 30 * MS;
+/// The audience is over when the lead has reported none, and nobody has joined, for this long.
+const AUDIENCE_GONE_US: u64 = 5 * SECOND;
+/// The host looks at who is away this often.
+const LOOK_US: u64 = SECOND;
+
+/// The roster to be, and what it follows from.
+#[derive(Debug)]
+pub(crate) struct Host {
+    config: HostConfig,
+    entries: Vec<Entry>,
+    audience: bool,
+    mixers: u8,
+    signed: Option<SignedRoster>,
+    /// When the changes so far are signed; `None` when there are none.
+    flush_at: Option<Time>,
+    heard: BTreeMap<PeerId, Time>,
+    speakers_seen: u8,
+    audience_seen: Time,
+    look_at: Time,
+    floor: Floor,
+    /// Who has left the stage but not the room: the next roster is told to them too.
+    stepped_down: BTreeSet<PeerId>,
+}
+
+impl Host {
+    /// Opens the room, with the host itself on stage.
+    pub(crate) fn open(view: &mut View<'_>, config: HostConfig, join: &Join) -> Host {
+        let mut host = Host {
+            mixers: config.mixers,
+            config,
+            entries: Vec::new(),
+            audience: false,
+            signed: None,
+            flush_at: None,
+            heard: BTreeMap::new(),
+            speakers_seen: 0,
+            audience_seen: view.now,
+            look_at: view.now + LOOK_US,
+            floor: Floor::default(),
+            stepped_down: BTreeSet::new(),
+        };
+        host.enter(view.now, view.me, join);
+        host.flush(view);
+        host
+    }
+
+    /// Something came from a peer: it isn't away.
+    pub(crate) fn heard(&mut self, now: Time, peer: PeerId) {
+        if let Some(entry) = self.entries.iter_mut().find(|entry| entry.peer == peer) {
+            self.heard.insert(peer, now);
+            if entry.away {
+                entry.away = false;
+                self.change(now);
+            }
+        }
+    }
+
+    /// Somebody wants in, or wants something else than before.
+    pub(crate) fn join(&mut self, view: &mut View<'_>, from: PeerId, join: &Join) {
+        if let Err(refusal) = self.admit(view, from, join) {
+            view.out.send(from, Message::Refuse(refusal));
+            return;
+        }
+        if self.flush_at.is_some() {
+            self.flush(view); // so that the newcomer finds itself, or its kind, on the roster it gets
+        }
+        if let Some(roster) = self.signed.clone() {
+            let under = view.mandate.under_before(roster.epoch).cloned();
+            let (decided, take_over) = (view.mandate.decided.clone(), view.mandate.take_over.clone());
+            view.out.send(from, Message::Admit(Box::new(Admit { roster, under, decided, take_over })));
+        }
+    }
+
+    /// Gives a joiner the place it may have of those that it wants.
+    fn admit(&mut self, view: &mut View<'_>, from: PeerId, join: &Join) -> Result<(), Refusal> {
+        let now = view.now;
+        let known = self.entries.iter().find(|entry| entry.peer == from);
+        if known.is_none() && self.config.invite_expires_us.is_some_and(|expires| expires < now.0) {
+            return Err(Refusal::Expired);
+        }
+        let spoke = known.is_some_and(|entry| entry.speaks);
+        let mut join = join.clone();
+        if join.speaks && !spoke && from != view.me {
+            join.speaks = self.may_speak(view, from, &join)?;
+        } else if spoke && !join.speaks {
+            self.floor.leave(&from);
+        }
+        if join.speaks || join.mixes || from == view.me {
+            if !self.enter(now, from, &join) {
+                return Err(Refusal::StageFull);
+            }
+        } else {
+            self.step_down(now, from);
+            if join.views {
+                self.audience_seen = now;
+                if !self.audience {
+                    self.audience = true;
+                    self.change(now);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a peer that wants to speak may at once. If not, whoever has something else to do here waits for the
+    /// application's word; whoever hasn't is refused.
+    fn may_speak(&mut self, view: &mut View<'_>, from: PeerId, join: &Join) -> Result<bool, Refusal> {
+        let stays = join.views || join.mixes;
+        if !stays && !self.config.stage_open && !self.floor.knows(&from) {
+            return Err(Refusal::StageClosed);
+        }
+        match self.floor.judge(view.now, from, self.config.stage_open) {
+            Answer::Granted => return Ok(true),
+            Answer::Taken => view.out.send(from, Message::Floor(false)),
+            Answer::Asked { first: true } => {
+                view.out.event(Event::FloorWanted { peer: from, name: join.name.to_string() });
+            }
+            Answer::Asked { first: false } => {}
+        }
+        if stays { Ok(false) } else { Err(Refusal::StageClosed) }
+    }
+
+    /// The application wants a peer on stage.
+    pub(crate) fn promote(&mut self, view: &mut View<'_>, peer: PeerId) {
+        let speaks = self.entries.iter().any(|entry| entry.peer == peer && entry.speaks);
+        if !speaks && peer != view.me {
+            self.floor.offer(view.now, peer);
+        }
+    }
+
+    /// The application wants a peer off the stage, or doesn't want it there.
+    pub(crate) fn demote(&mut self, view: &mut View<'_>, peer: PeerId) {
+        if peer == view.me {
+            return;
+        }
+        self.floor.take(view.now, peer);
+        view.out.send(peer, Message::Floor(false));
+        match self.entries.iter_mut().find(|entry| entry.peer == peer) {
+            Some(entry) if entry.speaks && entry.mixes => {
+                entry.speaks = false;
+                self.change(view.now);
+            }
+            Some(entry) if entry.speaks => self.step_down(view.now, peer),
+            _ => {}
+        }
+    }
+
+    /// Takes a peer that stays in the room off the stage.
+    fn step_down(&mut self, now: Time, peer: PeerId) {
+        if self.remove(now, &peer) {
+            self.stepped_down.insert(peer);
+        }
+    }
+
+    /// A peer is gone for good.
+    pub(crate) fn gone(&mut self, now: Time, peer: PeerId) {
+        self.floor.leave(&peer);
+        self.remove(now, &peer);
+    }
+
+    fn remove(&mut self, now: Time, peer: &PeerId) -> bool {
+        let before = self.entries.len();
+        self.entries.retain(|entry| entry.peer != *peer);
+        self.heard.remove(peer);
+        let removed = self.entries.len() != before;
+        if removed {
+            self.change(now);
+        }
+        removed
+    }
+
+    /// The lead counts its tree.
+    pub(crate) fn audience(&mut self, now: Time, viewers: u32) {
+        if viewers > 0 {
+            self.audience_seen = now;
+        }
+    }
+
+    /// The application wants so many mixers.
+    pub(crate) fn set_mixers(&mut self, now: Time, mixers: u8) {
+        self.mixers = mixers;
+        self.change(now);
+    }
+
+    /// Whoever asks may speak, or the application decides.
+    pub(crate) fn open_stage(&mut self, open: bool) {
+        self.config.stage_open = open;
+    }
+
+    /// Puts a peer on the stage, or brings its entry up to date; false when the stage is full.
+    pub(crate) fn enter(&mut self, now: Time, peer: PeerId, join: &Join) -> bool {
+        self.heard.insert(peer, now);
+        let before = self.entries.iter().find(|entry| entry.peer == peer);
+        let (speaks_anew, index) = match before {
+            Some(before) if before.speaks || !join.speaks => (false, before.index),
+            _ if join.speaks => (true, self.next_index()),
+            _ => (false, 0),
+        };
+        let Join { name, speaks, views, mixes } = join.clone();
+        let entry = Entry { peer, name, speaks, views, mixes, away: false, index };
+        let room = self.entries.len() < ROSTER_MAX;
+        match self.entries.iter_mut().find(|entry| entry.peer == peer) {
+            Some(before) if *before == entry => return true,
+            Some(before) => *before = entry,
+            None if room => self.entries.push(entry),
+            None => return false,
+        }
+        self.speakers_seen = self.speakers_seen.saturating_add(u8::from(speaks_anew));
+        self.change(now);
+        true
+    }
+
+    /// The place of a new speaker among the tiles: one that none had before, while there are any.
+    fn next_index(&self) -> u8 {
+        let used = |index: &u8| self.entries.iter().any(|entry| entry.speaks && entry.index == *index);
+        match self.speakers_seen {
+            u8::MAX => (0..u8::MAX).find(|index| !used(index)).unwrap_or(u8::MAX),
+            seen => seen,
+        }
+    }
+
+    fn change(&mut self, now: Time) {
+        self.flush_at.get_or_insert(now + FLUSH_US);
+    }
+
+    /// Marks who is away, forgets who stays away, and sees whether there is an audience.
+    fn look(&mut self, view: &View<'_>) {
+        let now = view.now;
+        self.look_at = now + LOOK_US;
+        self.heard.insert(view.me, now);
+        let heard = |peer: &PeerId| self.heard.get(peer).map_or(u64::MAX, |at| now.since(*at));
+        let mut changed = false;
+        for entry in &mut self.entries {
+            let away = heard(&entry.peer) >= AWAY_US;
+            changed |= away != entry.away;
+            entry.away = away;
+        }
+        let before = self.entries.len();
+        self.entries.retain(|entry| heard(&entry.peer) < FORGET_US);
+        changed |= self.entries.len() != before;
+        let audience = self.audience && now.since(self.audience_seen) < AUDIENCE_GONE_US;
+        changed |= audience != self.audience;
+        self.audience = audience;
+        if changed {
+            self.change(now);
+        }
+    }
+
+    /// Signs the roster under the next epoch.
+    fn flush(&mut self, view: &mut View<'_>) {
+        self.flush_at = None;
+        let next = u32::from(!view.mandate.mutated.is(Mutation::ReusesEpochs));
+        let epoch = self.signed.as_ref().map_or(1, |signed| signed.epoch + next);
+        let roster = Roster {
+            host: view.me,
+            entries: List::truncated(self.entries.iter().cloned()),
+            acting: self.acting(),
+            audience: self.audience,
+            program: self.config.program,
+            k: self.config.k,
+            k1: self.config.k1,
+            mixers: self.mixers,
+        };
+        let signed =
+            Signed::new(&self.config.root, &view.config.room, epoch, u64::from(epoch), u64::MAX, roster);
+        self.signed = Some(signed.clone());
+        for peer in std::mem::take(&mut self.stepped_down) {
+            view.out.send(peer, Message::Roster(signed.clone()));
+        }
+        view.out.note(Note::Signed(Box::new(signed)));
+    }
+
+    /// The acting mixer of term 0: the one it is, while it is there and consents; otherwise the host, or if it
+    /// never mixes the present, consenting peer of the lowest id.
+    fn acting(&self) -> Option<PeerId> {
+        let willing = |entry: &&Entry| entry.mixes && !entry.away;
+        let before = self.signed.as_ref().and_then(|signed| signed.body.acting);
+        let stays =
+            before.filter(|peer| self.entries.iter().filter(willing).any(|entry| entry.peer == *peer));
+        let mut candidates = self.entries.iter().filter(willing);
+        let host = self.entries.first().filter(willing).map(|entry| entry.peer);
+        stays.or(host).or_else(|| candidates.by_ref().map(|entry| entry.peer).min())
+    }
+
+    pub(crate) fn on_time(&mut self, view: &mut View<'_>) {
+        if self.look_at <= view.now {
+            self.look(view);
+        }
+        for peer in self.floor.due(view.now) {
+            view.out.send(peer, Message::Floor(true));
+        }
+        if self.flush_at.is_some_and(|at| at <= view.now) {
+            self.flush(view);
+        }
+    }
+
+    pub(crate) fn next_timeout(&self) -> Option<Time> {
+        [self.flush_at, Some(self.look_at), self.floor.next_timeout()].into_iter().flatten().min()
+    }
+}
