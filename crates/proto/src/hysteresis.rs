@@ -68,6 +68,7 @@ mod tests {
             bitrate_bps: None,
             encode_us: None,
             measurers,
+            latency_us: 0,
         }
     }
 

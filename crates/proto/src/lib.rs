@@ -36,6 +36,7 @@ mod succession;
 pub mod time;
 mod tree;
 pub mod watchdog;
+mod ways;
 
 pub use broadcast::DataRefusal;
 pub use config::{CHILDREN_MAX, HostConfig, RoomConfig};

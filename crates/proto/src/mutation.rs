@@ -5,6 +5,7 @@
 
 /// A rule that a brain breaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[cfg_attr(not(feature = "mutants"), expect(unreachable_pub, reason = "exported with the feature"))]
 pub enum Mutation {
     /// A parent takes two children more than it may.
     TakesTooMany,

@@ -171,13 +171,15 @@ fn greed_comes_close_to_the_best_of_all_trees() {
 }
 
 #[test]
-fn drawn_rooms_elect_in_time_and_are_judged() {
-    let judged: Vec<_> = (0..3).map(judge).collect();
+fn drawn_rooms_elect_in_time_and_nearly_all_within_five_percent_of_the_oracle() {
+    const ROOMS: u64 = 5;
+    let judged: Vec<_> = (0..ROOMS).map(judge).collect();
     for room in &judged {
         assert_eq!(room.chosen.len(), 1, "seed {}: {room:?}", room.seed);
         assert!(room.decided_us.unwrap() <= 12_000_000, "seed {}: {room:?}", room.seed);
         assert!(!room.value.beats(&room.best.1), "seed {}: better than the best: {room:?}", room.seed);
     }
     let close = judged.iter().filter(|room| room.is_close()).count();
-    println!("{close} of {} elections are within 5 % of the oracle's choice", judged.len());
+    println!("{close} of {ROOMS} elections are within 5 % of the oracle's choice");
+    assert!(close as u64 >= ROOMS - 1, "{close} of {ROOMS}: {judged:#?}");
 }
