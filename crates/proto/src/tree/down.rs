@@ -106,7 +106,9 @@ impl Tree {
         let Some(roster) = view.stage.roster() else { return 0 };
         if self.mixing || self.stands_by(view) {
             let uplink = config.uplink_bps_max.map_or(usize::MAX, |bps| first_tier_max(roster, bps));
-            return usize::from(roster.k1).min(uplink);
+            // whoever consents to mix feeds one at least
+            let most = roster.k1.min(config.children_max.max(1)).min(CHILDREN_MAX);
+            return usize::from(most).min(uplink);
         }
         let depth = self.place(view).len();
         if depth == 0 || depth >= PATH_LEN_MAX {

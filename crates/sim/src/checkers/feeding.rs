@@ -58,7 +58,7 @@ impl Feeding {
             } else {
                 fed_by.remove(&at)
             };
-            self.count_parents(world.now(), *child);
+            self.count_parents(world, *child);
         }
         self.parts[at].parent = world.fed_by(at);
         self.self_relay(world, at, found);
@@ -68,12 +68,18 @@ impl Feeding {
         }
     }
 
-    fn count_parents(&mut self, now: Time, child: usize) {
-        if self.parts[child].fed_by.len() > 1 {
-            self.crowded.entry(child).or_insert(now);
+    fn count_parents(&mut self, world: &World, child: usize) {
+        if self.feeders(world, child).len() > 1 {
+            self.crowded.entry(child).or_insert(world.now());
         } else {
             self.crowded.remove(&child);
         }
+    }
+
+    /// Who sends a peer media: a machine that stands still doesn't, whatever it means to.
+    fn feeders(&self, world: &World, child: usize) -> Vec<usize> {
+        let feeders = self.parts[child].fed_by.iter().copied();
+        feeders.filter(|by| world.peers[*by].stalled_until <= world.now()).collect()
     }
 
     fn self_relay(&self, world: &World, at: usize, found: &mut Found) {
@@ -127,8 +133,10 @@ impl Feeding {
         };
         for at in late(&self.crowded, OVERLAP_US_MAX) {
             self.crowded.insert(at, now); // said again when it lasts as long again
-            let feeders: Vec<_> = self.parts[at].fed_by.iter().map(|by| world.id(*by)).collect();
-            found.say(now, "one-parent", format!("{:?} is fed by {feeders:?}", world.id(at)));
+            let feeders: Vec<_> = self.feeders(world, at).into_iter().map(|by| world.id(by)).collect();
+            if feeders.len() > 1 {
+                found.say(now, "one-parent", format!("{:?} is fed by {feeders:?}", world.id(at)));
+            }
         }
         for at in late(&self.circling, CIRCLE_US_MAX) {
             self.circling.remove(&at);
