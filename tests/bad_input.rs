@@ -80,10 +80,40 @@ fn what_is_typed_wrongly_is_said_in_one_line() {
         ("join", "<INVITE>"),
         ("join INVITE --frobnicate", "'--frobnicate'"),
         ("sim no-such-scenario", "`plenary sim list` names them"),
+        ("sim calm-room mixer-lost", "one scenario at a time"),
+        ("sim compare", "compare takes two reports"),
+        ("sim compare one.json", "compare takes two reports"),
+        ("sim calm-room --peers 200001", "at most 200000"),
+        ("sim calm-room --runs 0", "--runs"),
         ("dance", "'dance'"),
     ] {
         let args = args.replace("INVITE", &nowhere);
         ends_with_a_line(&args.split(' ').collect::<Vec<_>>(), TYPED_WRONGLY, words);
+    }
+}
+
+#[test]
+fn a_scenario_or_report_that_cannot_be_read_is_named_with_the_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    };
+    let broken = file("broken.toml", "title = 'x'\nstorm = '1s'\ncalm = '1s'\nweather = 'bad'\npeers = []\n");
+    let empty = file("empty.toml", "");
+    let other = file("other.json", "{\"version\": \"1\"}");
+    let text = file("text.json", "no report");
+    for (args, words) in [
+        (vec!["sim", &broken], "line 4: unknown field `weather`"),
+        (vec!["sim", &empty], "missing field"),
+        (vec!["sim", "nowhere/mine.toml"], "cannot read nowhere/mine.toml"),
+        (vec!["sim", "compare", &other, &other], "is no report of plenary sim"),
+        (vec!["sim", "compare", &text, &other], "is no report"),
+        (vec!["sim", "compare", "nowhere.json", &other], "cannot read nowhere.json"),
+        (vec!["sim", "calm-room", "--json", "nowhere/report.json"], "there is no such directory"),
+    ] {
+        ends_with_a_line(&args, FAILED, words);
     }
 }
 
@@ -106,8 +136,6 @@ fn what_is_reserved_is_not_there_yet() {
         "demo --at 3s:halve=mixer",
         "demo --link rate=5mbit",
         "rendezvous --store redis://127.0.0.1",
-        "sim compare",
-        "sim own/scenario.toml",
         "bench mix --inputs 4 --in 640x360@30 --json -",
         "bench relay --children 4",
     ] {

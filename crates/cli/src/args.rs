@@ -285,17 +285,17 @@ pub(crate) struct ProbeArgs {
 
 #[derive(Clone, Debug, Args)]
 pub(crate) struct SimArgs {
-    /// A scenario; `list` names them
+    /// A scenario, or a FILE.toml with one; `list` names those that come along, `compare` takes two reports
     pub(crate) scenario: String,
-    /// For `compare`: two reports
+    /// For `compare`: the report before, and the one after
     pub(crate) files: Vec<PathBuf>,
-    /// How many viewers
+    /// How many viewers, instead of the scenario's
     #[arg(long, value_name = "N")]
     pub(crate) peers: Option<usize>,
     /// The first seed
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(crate) seed: u64,
-    /// How many seeds
+    /// How many seeds, pooled into one report
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=10_000))]
     pub(crate) runs: u64,
     /// Where the report goes; - for standard output

@@ -1,13 +1,21 @@
-//! Runs a named scenario and prints its report: `scenario NAME [SEED [RUNS]]`.
+//! Runs a scenario that comes along and prints its summary: `scenario NAME [SEED [RUNS [VIEWERS]]]`.
 
-use plenary_sim::scenario::{SCENARIOS, named};
+use plenary_sim::scenario::{named, names};
 
-fn main() {
+fn main() -> Result<(), String> {
     let mut arguments = std::env::args().skip(1);
     let Some(scenario) = arguments.next().and_then(|name| named(&name)) else {
-        SCENARIOS.iter().for_each(|scenario| println!("{:18} {}", scenario.name, scenario.line));
-        return;
+        names().for_each(|name| println!("{name}"));
+        return Ok(());
     };
-    let mut number = || arguments.next().and_then(|text| text.parse().ok()).unwrap_or(1);
-    println!("{:#?}", scenario.run(number(), number(), None));
+    let mut number = || arguments.next().and_then(|text| text.parse::<u64>().ok());
+    let (seed, runs, viewers) = (number().unwrap_or(1), number().unwrap_or(1), number());
+    let mut scenario = scenario?;
+    if let Some(viewers) = viewers {
+        scenario = scenario.with_audience(viewers as usize)?;
+    }
+    let report = scenario.run(seed, runs);
+    println!("{}", report.summary());
+    report.violations.iter().take(5).for_each(|violation| println!("{violation}"));
+    Ok(())
 }

@@ -10,6 +10,7 @@
 #![warn(clippy::unwrap_used)]
 
 pub mod checkers;
+mod compare;
 mod dice;
 #[cfg(feature = "mutants")]
 pub mod faults;
@@ -26,6 +27,7 @@ pub mod storm;
 pub mod units;
 mod world;
 
+pub use compare::compare;
 pub use plan::{Kind, MediaModel, NetPlan, PeerPlan, RoomPlan, WorldPlan};
-pub use report::{Delivery, Percentiles, Report};
+pub use report::{Aim, Delivery, Depth, Elections, Found, Percentiles, Received, Report};
 pub use world::World;

@@ -1,11 +1,16 @@
-//! What a run says in figures.
+//! What a run says in figures: the report of `plenary sim`, pooled over seeds. What was not measured is `None`.
 
+use std::collections::BTreeMap;
+use std::fmt::{self, Write as _};
+
+use plenary_proto::time::SECOND;
 use serde::Serialize;
 
+use crate::scenario::Target;
 use crate::world::World;
 
-/// Median and tails of some times.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
+/// Median and tails of some times, milliseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Percentiles {
     /// Half are below.
     pub p50: f64,
@@ -16,14 +21,60 @@ pub struct Percentiles {
 }
 
 impl Percentiles {
-    /// Of microseconds, in milliseconds; `None` of nothing.
-    pub fn of_us(mut values: Vec<u64>) -> Option<Percentiles> {
-        values.sort_unstable();
+    /// Of microseconds; `None` of nothing.
+    pub fn of_us(values: Vec<u64>) -> Option<Percentiles> {
+        let mut counted = BTreeMap::new();
+        values.into_iter().for_each(|us| *counted.entry(us).or_default() += 1);
+        Percentiles::of_counted(&counted)
+    }
+
+    /// Of microseconds, each so many times.
+    pub fn of_counted(counted: &BTreeMap<u64, u64>) -> Option<Percentiles> {
+        let all: u64 = counted.values().sum();
         let at = |share: f64| {
-            let index = ((values.len() - 1) as f64 * share).round() as usize;
-            values[index] as f64 / 1000.0
+            let mut left = (all.checked_sub(1)? as f64 * share).round() as u64;
+            let found = counted.iter().find(|(_, count)| {
+                let here = left < **count;
+                left = left.saturating_sub(**count);
+                here
+            });
+            found.map(|(us, _)| *us as f64 / 1000.0)
         };
-        (!values.is_empty()).then(|| Percentiles { p50: at(0.5), p95: at(0.95), max: at(1.0) })
+        Some(Percentiles { p50: at(0.5)?, p95: at(0.95)?, max: at(1.0)? })
+    }
+}
+
+/// What the viewers of some runs got, as counts that add up.
+#[derive(Clone, Debug, Default)]
+pub struct Received {
+    /// Viewers that had a frame at all.
+    pub viewers: u64,
+    /// Of them, those that never waited for over half a second.
+    pub viewers_calm: u64,
+    /// Frames made while they were there, as many as each was there for.
+    pub frames: u64,
+    /// Of them, those that came within so long of their capture.
+    pub frames_within_1s: u64,
+    /// The same.
+    pub frames_within_600ms: u64,
+    /// Frames that were sent towards viewers.
+    pub frames_sent: u64,
+    /// From capture to arrival: how often each, microseconds.
+    pub latencies: BTreeMap<u64, u64>,
+}
+
+impl Received {
+    /// Takes in another run's.
+    pub fn add(&mut self, other: &Received) {
+        self.viewers += other.viewers;
+        self.viewers_calm += other.viewers_calm;
+        self.frames += other.frames;
+        self.frames_within_1s += other.frames_within_1s;
+        self.frames_within_600ms += other.frames_within_600ms;
+        self.frames_sent += other.frames_sent;
+        for (us, count) in &other.latencies {
+            *self.latencies.entry(*us).or_default() += count;
+        }
     }
 }
 
@@ -31,13 +82,93 @@ impl Percentiles {
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Delivery {
     /// Of the frames made while a viewer was there, those that it had within a second.
-    pub frames_within_1s: f64,
+    pub frames_within_1s: Option<f64>,
+    /// The same, within 600 ms.
+    pub frames_within_600ms: Option<f64>,
     /// Viewers that never waited for over half a second.
-    pub viewers_without_gap_500ms: f64,
-    /// Frames sent over frames wanted.
-    pub bytes_over_ideal: f64,
+    pub viewers_without_gap_500ms: Option<f64>,
+    /// What was sent, over what was wanted.
+    pub bytes_over_ideal: Option<f64>,
     /// From capture to arrival.
     pub latency_ms: Option<Percentiles>,
+}
+
+impl From<&Received> for Delivery {
+    fn from(received: &Received) -> Delivery {
+        Delivery {
+            // a frame more or less at the ends of a stay is not counted twice
+            frames_within_1s: share(received.frames_within_1s.min(received.frames), received.frames),
+            frames_within_600ms: share(received.frames_within_600ms.min(received.frames), received.frames),
+            viewers_without_gap_500ms: share(received.viewers_calm, received.viewers),
+            bytes_over_ideal: share(received.frames_sent, received.frames),
+            latency_ms: Percentiles::of_counted(&received.latencies),
+        }
+    }
+}
+
+/// How the stage chose and lost its mixers.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Elections {
+    /// Ballots that were decided.
+    pub count: u64,
+    /// From opening to a binding ballot.
+    pub decided_ms: Option<Percentiles>,
+    /// Of the openings, those whose choice is within 5 % of the best there is.
+    pub within_5pct_of_oracle: Option<f64>,
+    /// How often other peers mixed, once some did.
+    pub changes_per_10min: Option<f64>,
+    /// Take-overs from a living mixer that reached a viewer's picture, per 1,000 hours of mixing.
+    pub false_takeovers_per_1000h: Option<f64>,
+    /// Take-overs from a living mixer that were declared at all, per 24 hours of mixing.
+    pub false_declarations_per_24h: Option<f64>,
+    /// What the rates are of: hours of mixing.
+    pub mixer_hours: f64,
+}
+
+/// How deep viewers are at the end.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Depth {
+    /// The deepest; a mixer's depth is 0.
+    pub max: Option<u64>,
+    /// On average.
+    pub mean: Option<f64>,
+    /// What the mean would be in the oracle's tree.
+    pub oracle_mean: Option<f64>,
+}
+
+/// Something that must not be, and when and where it was.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Found {
+    /// Of which run.
+    pub seed: u64,
+    /// When.
+    pub at_ms: u64,
+    /// Which checker found it.
+    pub checker: String,
+    /// What it found.
+    pub what: String,
+}
+
+impl fmt::Display for Found {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Found { seed, at_ms, checker, what } = self;
+        write!(f, "seed {seed} at {:.1} s: {checker}: {what}", *at_ms as f64 / 1000.0)
+    }
+}
+
+/// A figure that a scenario is about, as it was measured.
+#[derive(Clone, Debug, Serialize)]
+pub struct Aim {
+    /// Its place in this report, such as `repair_ms.p95`.
+    pub figure: String,
+    /// It should be no more than this.
+    pub at_most: Option<f64>,
+    /// It should be no less than this.
+    pub at_least: Option<f64>,
+    /// What it is.
+    pub measured: Option<f64>,
+    /// `None`: it wasn't measured.
+    pub met: Option<bool>,
 }
 
 /// The result of a scenario.
@@ -45,11 +176,13 @@ pub struct Delivery {
 pub struct Report {
     /// Its name.
     pub scenario: String,
+    /// What it is about.
+    pub title: String,
     /// The first seed.
     pub seed: u64,
     /// How many seeds.
     pub runs: u64,
-    /// Peers of one run.
+    /// Peers at the beginning of one run; those that come for others who went aren't counted.
     pub peers: usize,
     /// What the program is modelled as.
     pub media_model: &'static str,
@@ -61,18 +194,107 @@ pub struct Report {
     pub inputs_per_peer_s: f64,
     /// Equal seeds, equal hashes.
     pub trace_hash: String,
+    /// How the stage chose and lost its mixers.
+    pub elections: Elections,
     /// How well the program reached the viewers.
     pub delivery: Delivery,
     /// From a failure to the next frame, for those it hit.
     pub repair_ms: Option<Percentiles>,
     /// From joining to the first frame.
     pub join_ms: Option<Percentiles>,
-    /// From opening to a binding ballot.
-    pub decided_ms: Option<Percentiles>,
-    /// Deepest viewer.
-    pub depth_max: usize,
-    /// What the checkers found.
-    pub violations: Vec<String>,
+    /// How deep viewers are at the end.
+    pub depth: Depth,
+    /// What the scenario is about, as measured.
+    pub targets: Vec<Aim>,
+    /// What the checkers found, the first of each run.
+    pub violations: Vec<Found>,
+}
+
+/// A part of a whole; `None` of nothing.
+pub(crate) fn share(part: u64, whole: u64) -> Option<f64> {
+    (whole > 0).then(|| rounded(part as f64 / whole as f64))
+}
+
+/// To six digits behind the point: what follows is noise, and reports are read by people too.
+pub(crate) fn rounded(value: f64) -> f64 {
+    (value * 1e6).round() / 1e6
+}
+
+impl Report {
+    /// Fills in what the scenario is about.
+    pub(crate) fn aim(&mut self, targets: &[Target]) {
+        let all = serde_json::to_value(&*self).unwrap_or_default();
+        let aims = targets.iter().map(|target| {
+            let measured = figure(&all, &target.figure);
+            let met = measured.map(|value| {
+                target.at_most.is_none_or(|most| value <= most)
+                    && target.at_least.is_none_or(|least| value >= least)
+            });
+            Aim {
+                figure: target.figure.clone(),
+                at_most: target.at_most,
+                at_least: target.at_least,
+                measured,
+                met,
+            }
+        });
+        self.targets = aims.collect();
+    }
+
+    /// Some lines for a person, without how long it took.
+    pub fn summary(&self) -> String {
+        let mut text = format!("{}: {}\n", self.scenario, self.title);
+        let mut row = |name: &str, value: String| {
+            let _ = writeln!(text, "  {name:<26} {value}");
+        };
+        row(
+            "runs",
+            format!(
+                "{} from seed {}: {} peers, {:.0} s of room time, {} level",
+                self.runs, self.seed, self.peers, self.room_time_s, self.media_model
+            ),
+        );
+        let elections = &self.elections;
+        row("elections", elections.count.to_string());
+        let mut times = |name, times: &Option<Percentiles>| {
+            if let Some(Percentiles { p50, p95, max }) = times {
+                row(name, format!("{p50:.0} ms median, {p95:.0} ms p95, {max:.0} ms at most"));
+            }
+        };
+        times("opening to ballot", &elections.decided_ms);
+        times("first picture", &self.join_ms);
+        times("picture after a failure", &self.repair_ms);
+        times("capture to arrival", &self.delivery.latency_ms);
+        let mut number = |name, value: Option<f64>, scale: f64, unit: &str| {
+            if let Some(value) = value {
+                row(name, format!("{:.2}{unit}", value * scale));
+            }
+        };
+        number("pictures within 1 s", self.delivery.frames_within_1s, 100.0, " %");
+        number("pictures within 600 ms", self.delivery.frames_within_600ms, 100.0, " %");
+        number("viewers never waiting", self.delivery.viewers_without_gap_500ms, 100.0, " %");
+        number("sent over wanted", self.delivery.bytes_over_ideal, 1.0, "");
+        number("changes per 10 min", elections.changes_per_10min, 1.0, "");
+        number("within 5 % of the oracle", elections.within_5pct_of_oracle, 100.0, " %");
+        number("depth", self.depth.mean, 1.0, " on average");
+        for aim in &self.targets {
+            let bound = match (aim.at_least, aim.at_most) {
+                (Some(least), _) => format!("at least {least}"),
+                (None, Some(most)) => format!("at most {most}"),
+                (None, None) => "to be seen".to_owned(),
+            };
+            let measured = aim.measured.map_or("not measured".to_owned(), |value| value.to_string());
+            let mark = if aim.met == Some(false) { ": MISSED" } else { "" };
+            row("aim", format!("{} {bound}: {measured}{mark}", aim.figure));
+        }
+        row("violations", self.violations.len().to_string());
+        text
+    }
+}
+
+/// The number at that place, such as `repair_ms.p95`.
+fn figure(report: &serde_json::Value, place: &str) -> Option<f64> {
+    place.split('.').try_fold(report, |value, name| value.get(name))?.as_f64()
 }
 
 impl World {
@@ -88,31 +310,32 @@ impl World {
         viewers.iter().map(|viewer| self.snapshot(*viewer).path.len().saturating_sub(1)).collect()
     }
 
-    /// How well the program reached the viewers.
-    pub fn delivery(&self) -> Delivery {
-        let (mut wanted, mut in_time, mut calm, mut viewers) = (0, 0, 0, 0);
-        let mut latencies = Vec::new();
+    /// What the viewers who are still there have got so far.
+    pub fn received(&self) -> Received {
+        let mut received = Received { frames_sent: self.frames_sent, ..Received::default() };
         for peer in self.peers.iter().filter(|peer| peer.views && peer.alive) {
             let Some((first, _)) = peer.arrivals.first() else { continue };
-            viewers += 1;
+            received.viewers += 1;
             let mut last = *first;
             let mut longest = 0;
             for (at, frame) in &peer.arrivals {
                 longest = longest.max(at.since(last));
                 last = *at;
-                latencies.push(at.since(frame.captured));
-                in_time += u64::from(at.since(frame.captured) <= 1_000_000 && frame.captured >= *first);
+                let late = at.since(frame.captured);
+                *received.latencies.entry(late).or_default() += 1;
+                let counts = frame.captured >= *first;
+                received.frames_within_1s += u64::from(counts && late <= SECOND);
+                received.frames_within_600ms += u64::from(counts && late <= 600_000);
             }
             // by the time of capture: side by side, two mixers make one program
-            wanted += self.now.since(*first).saturating_sub(1_000_000) / crate::media::FRAME_US;
-            calm += u64::from(longest <= 500_000);
+            received.frames += self.now.since(*first).saturating_sub(SECOND) / crate::media::FRAME_US;
+            received.viewers_calm += u64::from(longest <= 500_000);
         }
-        let share = |part: u64, whole: u64| if whole == 0 { 0.0 } else { part as f64 / whole as f64 };
-        Delivery {
-            frames_within_1s: share(in_time, wanted).min(1.0),
-            viewers_without_gap_500ms: share(calm, viewers),
-            bytes_over_ideal: share(self.frames_sent, wanted),
-            latency_ms: Percentiles::of_us(latencies),
-        }
+        received
+    }
+
+    /// How well the program has reached the viewers so far.
+    pub fn delivery(&self) -> Delivery {
+        Delivery::from(&self.received())
     }
 }

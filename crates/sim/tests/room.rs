@@ -4,7 +4,8 @@ use plenary_proto::message::ElectionReason;
 use plenary_proto::time::{MS, SECOND};
 use plenary_proto::{Event, Mode, PeerId, Rank, Time};
 use plenary_sim::checkers::{liveness, safety};
-use plenary_sim::scenario::SCENARIOS;
+use plenary_sim::scenario;
+use plenary_sim::units::Span;
 use plenary_sim::{Kind, MediaModel, NetPlan, PeerPlan, RoomPlan, World, WorldPlan};
 
 const SEEDS: std::ops::Range<u64> = 0..10;
@@ -34,7 +35,7 @@ fn every_viewer_gets_nearly_every_frame_and_the_tree_is_flat() {
     for seed in SEEDS {
         let world = run(plan(4, 3, 24), seed, 15);
         let delivery = world.delivery();
-        assert!(delivery.frames_within_1s >= 0.99, "seed {seed}: {delivery:?}");
+        assert!(delivery.frames_within_1s >= Some(0.99), "seed {seed}: {delivery:?}");
         assert!(
             world.depths().iter().all(|depth| (1..=3).contains(depth)),
             "seed {seed}: {:?}",
@@ -301,12 +302,18 @@ fn one_seed_gives_one_trace() {
 }
 
 #[test]
-fn every_named_scenario_runs_without_a_violation() {
-    for scenario in SCENARIOS {
-        let report = scenario.run(1, 2, None);
-        assert!(report.violations.is_empty(), "{}: {:#?}", scenario.name, report.violations);
-        assert!(report.delivery.frames_within_1s > 0.9, "{report:#?}");
-        assert_eq!(report.trace_hash, scenario.run(1, 2, None).trace_hash, "{}", scenario.name);
+fn every_scenario_that_comes_along_runs_without_a_violation() {
+    for name in scenario::names() {
+        let mut scenario = scenario::named(name).unwrap().unwrap();
+        // what it is about is seen by running it in full; here its script has to hold
+        scenario = scenario.with_audience(12).unwrap();
+        scenario.storm = scenario.storm.min(Span(25 * SECOND));
+        scenario.acts.retain(|act| act.at <= scenario.storm);
+        scenario.calm = scenario.calm.min(Span(12 * SECOND));
+        let report = scenario.run(1, 1);
+        assert!(report.violations.is_empty(), "{name}: {:#?}", report.violations);
+        assert!(report.delivery.frames_within_1s > Some(0.8), "{name}: {report:#?}");
+        assert!(report.elections.count > 0, "{name}: {report:#?}");
     }
 }
 

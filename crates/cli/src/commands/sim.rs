@@ -1,67 +1,94 @@
 //! `plenary sim`: many brains in one deterministic world.
 
-use std::fmt::Write as _;
+use std::path::Path;
 use std::time::Instant;
 
-use plenary_sim::scenario::{PLANNED, SCENARIOS, named};
+use anyhow::Context as _;
+use plenary_sim::scenario::{PLANNED, Scenario, named, names};
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::args::SimArgs;
+use crate::demo::report::rss_mib;
 use crate::json::{self, round};
 use crate::{Failure, not_yet, usage};
 
+/// What the report is on this machine, besides.
 #[derive(Serialize)]
 struct Timed {
     #[serde(flatten)]
     report: plenary_sim::Report,
     wall_s: f64,
-}
-
-/// A few lines for a person.
-fn summary(timed: &Timed) -> String {
-    let Timed { report, wall_s } = timed;
-    let mut text = format!(
-        "{}: {} runs from seed {}, {} peers, {:.0} s of room time in {wall_s:.1} s\n",
-        report.scenario, report.runs, report.seed, report.peers, report.room_time_s
-    );
-    let within = 100.0 * report.delivery.frames_within_1s;
-    let _ = writeln!(text, "pictures within 1 s: {within:.2} %; depth {}", report.depth_max);
-    for (what, times) in
-        [("election", &report.decided_ms), ("first picture", &report.join_ms), ("repair", &report.repair_ms)]
-    {
-        if let Some(times) = times {
-            let _ = writeln!(text, "{what}: {:.0} ms (p50), {:.0} ms (p95)", times.p50, times.p95);
-        }
-    }
-    text
+    rss_mib: f64,
 }
 
 pub(crate) fn run(args: SimArgs) -> Result<(), Failure> {
-    match &*args.scenario {
-        "list" => {
-            for scenario in SCENARIOS {
-                println!("{:18} {}", scenario.name, scenario.line);
-            }
-            return Ok(());
-        }
-        "compare" => return Err(not_yet("sim compare")),
-        file if file.ends_with(".toml") => return Err(not_yet("a scenario of one's own")),
-        name if PLANNED.contains(&name) => return Err(not_yet(&format!("sim {name}"))),
-        _ => {}
+    match (&*args.scenario, &*args.files) {
+        ("list", []) => list(),
+        ("compare", [before, after]) => compare(before, after),
+        ("compare", _) => Err(usage("compare takes two reports: plenary sim compare BEFORE.json AFTER.json")),
+        (_, []) => play(&args),
+        (_, [first, ..]) => Err(usage(format!("{}: one scenario at a time", first.display()))),
     }
-    let Some(scenario) = named(&args.scenario) else {
-        return Err(usage(format!("{}: no such scenario; `plenary sim list` names them", args.scenario)));
+}
+
+fn list() -> Result<(), Failure> {
+    for name in names() {
+        println!("{name:18} {}", scenario(name)?.title);
+    }
+    Ok(())
+}
+
+fn compare(before: &Path, after: &Path) -> Result<(), Failure> {
+    let read = |path: &Path| -> anyhow::Result<Value> {
+        let told = || format!("cannot read {}", path.display());
+        let text = std::fs::read_to_string(path).with_context(told)?;
+        let report: Value =
+            serde_json::from_str(&text).with_context(|| format!("{} is no report", path.display()))?;
+        anyhow::ensure!(report["scenario"].is_string(), "{} is no report of plenary sim", path.display());
+        Ok(report)
     };
-    let started = Instant::now();
-    let report = scenario.run(args.seed, args.runs, args.peers);
-    let report = Timed { report, wall_s: round(started.elapsed().as_secs_f64()) };
-    let violations = report.report.violations.clone();
-    match &args.json {
-        Some(to) => json::write(to, &report)?,
-        None => eprint!("{}", summary(&report)),
+    print!("{}", plenary_sim::compare(&read(before)?, &read(after)?));
+    Ok(())
+}
+
+/// The scenario of that name, or in that file.
+fn scenario(name: &str) -> Result<Scenario, Failure> {
+    if name.ends_with(".toml") {
+        let text = std::fs::read_to_string(name).with_context(|| format!("cannot read {name}"))?;
+        return Scenario::read(name, &text).map_err(|what| anyhow::anyhow!(what).into());
     }
-    match violations.first() {
-        None => Ok(()),
-        Some(first) => Err(anyhow::anyhow!("{} violations, the first: {first}", violations.len()).into()),
+    if PLANNED.contains(&name) {
+        return Err(not_yet(&format!("sim {name}")));
+    }
+    let Some(scenario) = named(name) else {
+        return Err(usage(format!("{name}: no such scenario; `plenary sim list` names them")));
+    };
+    scenario.map_err(|what| anyhow::anyhow!(what).into())
+}
+
+fn play(args: &SimArgs) -> Result<(), Failure> {
+    let mut scenario = scenario(&args.scenario)?;
+    if let Some(viewers) = args.peers {
+        scenario = scenario.with_audience(viewers).map_err(usage)?;
+    }
+    if let Some(file) = args.json.as_ref().filter(|file| *file != Path::new("-")) {
+        json::can_be_made(file, None)?;
+    }
+    let started = Instant::now();
+    let report = scenario.run(args.seed, args.runs);
+    let wall_s = round(started.elapsed().as_secs_f64());
+    let timed = Timed { report, wall_s, rss_mib: round(rss_mib()) };
+    match &args.json {
+        Some(to) => json::write(to, &timed)?,
+        None => {
+            eprintln!("{}  {:<26} {wall_s:.1} s, {:.0} MiB", timed.report.summary(), "took", timed.rss_mib)
+        }
+    }
+    match &*timed.report.violations {
+        [] => Ok(()),
+        [first, ..] => {
+            Err(anyhow::anyhow!("{} violations, the first: {first}", timed.report.violations.len()).into())
+        }
     }
 }

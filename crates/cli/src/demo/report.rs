@@ -596,6 +596,6 @@ pub(crate) fn cpu_s() -> f64 {
 }
 
 /// The most memory this process ever held.
-fn rss_mib() -> f64 {
+pub(crate) fn rss_mib() -> f64 {
     usage().ru_maxrss as f64 / 1024.0
 }

@@ -1,0 +1,212 @@
+//! What a script does to a world, and to whom.
+
+use std::collections::BTreeSet;
+
+use plenary_proto::PeerId;
+use serde::Deserialize;
+
+use crate::dice::SmallDice;
+use crate::people::geography;
+use crate::plan::{Kind, PeerPlan};
+use crate::units::{Share, Span};
+use crate::world::World;
+
+/// Something that happens at a time, once or again and again.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(try_from = "Fields")]
+pub struct Act {
+    /// When, from the creation of the room.
+    pub at: Span,
+    /// And then so often, up to the end of the storm.
+    pub each: Option<Span>,
+    /// What.
+    pub deed: Deed,
+}
+
+/// What happens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Deed {
+    /// These die from one moment to the next.
+    Kill(Whom),
+    /// These leave politely.
+    Leave(Whom),
+    /// The machines of these stand still, or sleep, for so long.
+    Stall(Whom, Span),
+    /// That share of the stage, never with the host in it, and of the audience doesn't reach the others any more.
+    Partition(Share),
+    /// Everyone reaches everyone again.
+    Heal,
+    /// The rendezvous dies.
+    KillRendezvous,
+}
+
+/// To whom something happens, as far as they are there and live.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Whom {
+    /// All that mix, by the host's word.
+    Mixers,
+    /// The first standby.
+    Standby,
+    /// The host.
+    Host,
+    /// The viewer with the most children.
+    Parent,
+    /// A speaker that isn't the host.
+    Speaker,
+    /// A candidate that neither mixes nor stands by.
+    Candidate,
+    /// All viewers of the first tier.
+    FirstTier,
+    /// That share of the first two tiers.
+    Top(Share),
+    /// That share of the audience.
+    Audience(Share),
+    /// Everyone but the host in that region.
+    Region(String),
+}
+
+/// What is written: `kill = "mixer"` and so on.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Fields {
+    at: Span,
+    each: Option<Span>,
+    kill: Option<String>,
+    leave: Option<String>,
+    stall: Option<String>,
+    last: Option<Span>,
+    partition: Option<Share>,
+    #[serde(default)]
+    heal: bool,
+}
+
+impl TryFrom<Fields> for Act {
+    type Error = String;
+
+    fn try_from(fields: Fields) -> Result<Act, String> {
+        let Fields { at, each, kill, leave, stall, last, partition, heal } = fields;
+        let heal = heal.then_some(());
+        let deed = match (kill, leave, stall, last, partition, heal) {
+            (Some(whom), None, None, None, None, None) if whom == "rendezvous" => Deed::KillRendezvous,
+            (Some(whom), None, None, None, None, None) => Deed::Kill(whom.parse()?),
+            (None, Some(whom), None, None, None, None) => Deed::Leave(whom.parse()?),
+            (None, None, Some(whom), Some(last), None, None) => Deed::Stall(whom.parse()?, last),
+            (None, None, Some(_), None, None, None) => return Err("a stall needs last: how long".to_owned()),
+            (None, None, None, None, Some(share), None) => Deed::Partition(share),
+            (None, None, None, None, None, Some(())) => Deed::Heal,
+            _ => return Err("an act needs one of kill, leave, stall, partition, heal".to_owned()),
+        };
+        if each.is_some_and(|each| each < EACH_MIN) {
+            return Err(format!("each {EACH_MIN} is the most often that something can happen"));
+        }
+        Ok(Act { at, each, deed })
+    }
+}
+
+/// A script's shortest period.
+const EACH_MIN: Span = Span(100_000);
+
+impl std::str::FromStr for Whom {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Whom, String> {
+        let share = |text: &str| Share::try_from(text.to_owned());
+        Ok(match text.split_once(' ').unwrap_or((text, "")) {
+            ("mixer", "") => Whom::Mixers,
+            ("standby", "") => Whom::Standby,
+            ("host", "") => Whom::Host,
+            ("parent", "") => Whom::Parent,
+            ("speaker", "") => Whom::Speaker,
+            ("candidate", "") => Whom::Candidate,
+            ("first-tier", "") => Whom::FirstTier,
+            ("top", of) if !of.is_empty() => Whom::Top(share(of)?),
+            ("audience", of) if !of.is_empty() => Whom::Audience(share(of)?),
+            ("region", name) if !name.is_empty() => Whom::Region(name.to_owned()),
+            _ => {
+                return Err(format!(
+                    "{text} is none of mixer, standby, host, parent, speaker, candidate, first-tier, top 50%, \
+                     audience 10%, region Tokyo, and for kill rendezvous"
+                ));
+            }
+        })
+    }
+}
+
+impl Whom {
+    /// Who that is at this moment; what is left to chance is drawn from `dice`.
+    pub(crate) fn choose(&self, world: &World, cast: &[PeerPlan], dice: &mut SmallDice) -> Vec<PeerId> {
+        let host = world.planned(0);
+        let living: BTreeSet<PeerId> = world.living().collect();
+        let planned = |wanted: &dyn Fn(&PeerPlan) -> bool| -> Vec<PeerId> {
+            let found = cast.iter().enumerate().filter(|(at, peer)| *at > 0 && wanted(peer));
+            found.map(|(at, _)| world.planned(at)).filter(|id| living.contains(id)).collect()
+        };
+        let one = |mut of: Vec<PeerId>, dice: &mut SmallDice| {
+            let at = dice.between(0, (of.len().max(1) - 1) as u64) as usize;
+            (at < of.len()).then(|| of.swap_remove(at)).into_iter().collect()
+        };
+        let of_kind = |kind: Kind| planned(&|peer| peer.kind == kind);
+        let stage = world.snapshot(host);
+        match self {
+            Whom::Mixers => stage.mixers.clone(),
+            Whom::Standby => stage.standbys.first().copied().into_iter().collect(),
+            Whom::Host => vec![host],
+            Whom::Parent => {
+                let children = |viewer: &PeerId| world.snapshot(*viewer).children.len();
+                of_kind(Kind::Viewer).into_iter().max_by_key(children).into_iter().collect()
+            }
+            Whom::Speaker => one(of_kind(Kind::Speaker), dice),
+            Whom::Candidate => {
+                let mut idle = of_kind(Kind::Candidate);
+                idle.retain(|peer| !stage.mixers.contains(peer) && !stage.standbys.contains(peer));
+                one(idle, dice)
+            }
+            Whom::FirstTier => at_depths(world, 1..=1),
+            Whom::Top(share) => some(at_depths(world, 1..=2), *share, dice),
+            Whom::Audience(share) => some(of_kind(Kind::Viewer), *share, dice),
+            Whom::Region(name) => {
+                let region = geography::region(name);
+                planned(&|peer| Some(peer.place.region) == region)
+            }
+        }
+    }
+}
+
+/// The smaller side of a partition.
+pub(crate) fn side(world: &World, cast: &[PeerPlan], share: Share, dice: &mut SmallDice) -> Vec<PeerId> {
+    let living: BTreeSet<PeerId> = world.living().collect();
+    let (mut stage, mut audience) = (Vec::new(), Vec::new());
+    for (at, peer) in cast.iter().enumerate().skip(1) {
+        let id = world.planned(at);
+        if living.contains(&id) {
+            if peer.kind == Kind::Viewer { audience.push(id) } else { stage.push(id) }
+        }
+    }
+    // of the whole stage, the host included, who is on the other side
+    let of_stage = share.of(stage.len() + 1).min(stage.len());
+    let mut side = take(stage, of_stage, dice);
+    side.extend(some(audience, share, dice));
+    side
+}
+
+/// Viewers that deep in the tree.
+fn at_depths(world: &World, depths: std::ops::RangeInclusive<usize>) -> Vec<PeerId> {
+    let viewers = world.viewers().into_iter();
+    viewers.filter(|viewer| depths.contains(&world.snapshot(*viewer).path.len().saturating_sub(1))).collect()
+}
+
+/// That share of them, drawn.
+fn some(all: Vec<PeerId>, share: Share, dice: &mut SmallDice) -> Vec<PeerId> {
+    let count = share.of(all.len());
+    take(all, count, dice)
+}
+
+/// So many of them, drawn (Fisher and Yates).
+fn take(mut all: Vec<PeerId>, count: usize, dice: &mut SmallDice) -> Vec<PeerId> {
+    for at in 0..count.min(all.len()) {
+        let other = dice.between(at as u64, all.len() as u64 - 1) as usize;
+        all.swap(at, other);
+    }
+    all.truncate(count);
+    all
+}

@@ -1,0 +1,270 @@
+//! A scenario's file, and the plan of a world that follows from it.
+
+use plenary_proto::Time;
+use plenary_proto::time::MS;
+use serde::Deserialize;
+
+use super::act::{Act, Deed, Whom};
+use crate::people::{self, Group, PEERS_MAX, geography};
+use crate::plan::{Bursts, Delays, Kind, MediaModel, NetPlan, Pauses, RoomPlan, WorldPlan};
+use crate::units::{Rate, Share, Span};
+
+/// A world, its script, and what it is about.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Scenario {
+    /// As on the command line.
+    #[serde(skip)]
+    pub name: String,
+    /// What it asks, in a line.
+    pub title: String,
+    /// How closely the program is followed.
+    #[serde(default)]
+    pub media: MediaModel,
+    /// How long people come and go and the script runs.
+    pub storm: Span,
+    /// How long nothing happens afterwards.
+    pub calm: Span,
+    /// What the host decides.
+    #[serde(default)]
+    pub room: Room,
+    /// What the network does.
+    #[serde(default)]
+    pub net: Net,
+    /// Who is there; the first of the first group is the host.
+    pub peers: Vec<Group>,
+    /// What happens.
+    #[serde(default)]
+    pub acts: Vec<Act>,
+    /// Which figures it is about.
+    #[serde(default)]
+    pub targets: Vec<Target>,
+}
+
+/// What the host decides; what is left out is as in any room.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Room {
+    /// Most children of a peer that is no mixer.
+    pub k: Option<u8>,
+    /// Most viewers one mixer feeds.
+    pub k1: Option<u8>,
+    /// How many mixers.
+    pub mixers: Option<u8>,
+    /// The program's video.
+    pub program: Option<Rate>,
+}
+
+/// What the network does.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct Net {
+    /// How long the ways are.
+    pub ways: Ways,
+    /// Lost alone, of all packets.
+    pub loss: Share,
+    /// Lost in bursts of 150 ms, of all packets; half of them at most.
+    pub bursts: Share,
+    /// Radios hear nothing for 100 to 500 ms, so often on average.
+    pub pauses_each: Option<Span>,
+    /// Each packet is late by up to so much.
+    pub jitter: Span,
+    /// The longest queue at an uplink or downlink.
+    pub queue: Span,
+}
+
+impl Default for Net {
+    fn default() -> Net {
+        Net {
+            ways: Ways::Between(Span(5 * MS), Span(40 * MS)),
+            loss: Share(5_000),
+            bursts: Share(0),
+            pauses_each: None,
+            jitter: Span(0),
+            // a guess: what home routers without queue management hold
+            queue: Span(300 * MS),
+        }
+    }
+}
+
+/// How long one way between two peers is: `5ms..40ms` or `regions`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub enum Ways {
+    /// Drawn for each pair.
+    Between(Span, Span),
+    /// By where both are.
+    Regions,
+}
+
+impl TryFrom<String> for Ways {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Ways, String> {
+        if text == "regions" {
+            return Ok(Ways::Regions);
+        }
+        let (least, most) = text.split_once("..").unwrap_or((&text, &text));
+        let (least, most) = (Span::try_from(least.to_owned())?, Span::try_from(most.to_owned())?);
+        if least > most {
+            return Err(format!("{text}: the longest way is shorter than the shortest"));
+        }
+        Ok(Ways::Between(least, most))
+    }
+}
+
+/// A figure of the report, and what it should be.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Target {
+    /// Its place in the report, such as `repair_ms.p95`.
+    pub figure: String,
+    /// No more than this.
+    pub at_most: Option<f64>,
+    /// No less than this.
+    pub at_least: Option<f64>,
+}
+
+impl Scenario {
+    /// Reads a scenario; what is wrong with it is said in one line, with its place.
+    pub fn read(name: &str, text: &str) -> Result<Scenario, String> {
+        let scenario: Scenario = toml::from_str(text).map_err(|error| {
+            let line = error.span().map(|span| 1 + text[..span.start.min(text.len())].matches('\n').count());
+            let place = line.map_or(String::new(), |line| format!(", line {line}"));
+            format!("{name}{place}: {}", error.message().replace('\n', " "))
+        })?;
+        scenario.check().map_err(|what| format!("{name}: {what}"))?;
+        let name = name.rsplit('/').next().unwrap_or(name).trim_end_matches(".toml").to_owned();
+        Ok(Scenario { name, ..scenario })
+    }
+
+    /// What one part of the file says against another.
+    fn check(&self) -> Result<(), String> {
+        let host = self.peers.first().ok_or("nobody is there: it needs peers")?;
+        if host.count == 0 || host.kind == Kind::Viewer {
+            return Err("the first group has to hold the host: a speaker or a candidate".to_owned());
+        }
+        if self.people() > PEERS_MAX {
+            return Err(format!("{} peers: at most {PEERS_MAX}", self.people()));
+        }
+        if self.net.bursts > Share(500_000) {
+            return Err(
+                "bursts lose half of what is sent in them, so 50% is the most they can lose".to_owned()
+            );
+        }
+        if let Some(late) = self.acts.iter().find(|act| act.at > self.storm) {
+            return Err(format!("something happens at {}, after the storm", late.at));
+        }
+        let named = self.acts.iter().filter_map(|act| match &act.deed {
+            Deed::Kill(Whom::Region(name))
+            | Deed::Leave(Whom::Region(name))
+            | Deed::Stall(Whom::Region(name), _) => Some(name),
+            _ => None,
+        });
+        let mut named = named.chain(self.peers.iter().filter_map(|group| group.region.as_ref()));
+        if let Some(name) = named.find(|name| geography::region(name).is_none()) {
+            let known = geography::REGIONS.map(|region| region.name).join(", ");
+            return Err(format!("{name} is none of the regions: {known}"));
+        }
+        Ok(())
+    }
+
+    /// How many peers it begins with.
+    pub fn people(&self) -> usize {
+        self.peers.iter().map(|group| group.count).sum()
+    }
+
+    /// Makes the audience so many, its groups in proportion.
+    pub fn with_audience(mut self, viewers: usize) -> Result<Scenario, String> {
+        let audience = |group: &&mut Group| group.kind == Kind::Viewer;
+        let before: usize = self.peers.iter_mut().filter(audience).map(|group| group.count).sum();
+        if before == 0 {
+            return Err(format!("{} has no audience that could be {viewers}", self.name));
+        }
+        let mut left = viewers;
+        for group in self.peers.iter_mut().filter(audience) {
+            group.count = (group.count as u128 * viewers as u128 / before as u128) as usize;
+            left -= group.count;
+        }
+        if let Some(group) = self.peers.iter_mut().find(|group| group.kind == Kind::Viewer) {
+            group.count += left;
+        }
+        self.check()?;
+        Ok(self)
+    }
+
+    /// The world of one seed.
+    pub fn plan(&self, seed: u64) -> WorldPlan {
+        let net = &self.net;
+        let room = RoomPlan::DEFAULT;
+        WorldPlan {
+            room: RoomPlan {
+                k: self.room.k.unwrap_or(room.k),
+                k1: self.room.k1.unwrap_or(room.k1),
+                mixers: self.room.mixers.unwrap_or(room.mixers),
+                program_bps: self
+                    .room
+                    .program
+                    .map_or(room.program_bps, |rate| rate.0.min(u32::MAX.into()) as u32),
+            },
+            net: NetPlan {
+                delays: match net.ways {
+                    Ways::Between(least, most) => Delays::Drawn { least_us: least.0, most_us: most.0 },
+                    Ways::Regions => geography::delays(),
+                },
+                loss_ppm: net.loss.0,
+                bursts: (net.bursts.0 > 0).then(|| Bursts::losing(net.bursts.0)),
+                pauses: net.pauses_each.map(|each| Pauses { mean_gap_us: each.0, ..Pauses::WIFI }),
+                jitter_us: net.jitter.0,
+                queue_us_max: net.queue.0,
+            },
+            media: self.media,
+            peers: people::draw(&self.peers, Time(self.storm.0), seed),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SMALL: &str =
+        "title = 'small'\nstorm = '5s'\ncalm = '5s'\n[[peers]]\nkind = 'speaker'\ncount = 2\n";
+
+    #[test]
+    fn what_is_wrong_with_a_file_is_said_in_a_line_with_its_place() {
+        assert!(Scenario::read("small", SMALL).is_ok());
+        for (more, told) in [
+            ("colour = 'red'", "mine.toml, line 7: unknown field `colour`"),
+            ("[[acts]]\nat = '1s'\nkill = 'everyone'", "everyone is none of"),
+            ("[[acts]]\nat = '9s'\nkill = 'mixer'", "happens at 9s, after the storm"),
+            ("[[acts]]\nat = '1s'", "mine.toml, line 7: an act needs one of"),
+            ("[[acts]]\nat = '1s'\nstall = 'mixer'", "needs last"),
+            ("[net]\nloss = '101%'", "mine.toml, line 8: 101%: a share looks like"),
+            ("[net]\nways = '40ms..5ms'", "the longest way is shorter"),
+            ("[net]\nbursts = '60%'", "50% is the most"),
+            ("[[peers]]\nkind = 'viewer'\ncount = 300000", "at most 200000"),
+            ("[[peers]]\nkind = 'viewer'\ncount = 3\nregion = 'Atlantis'", "Atlantis is none of the regions"),
+            ("[[peers]]\nkind = 'watcher'\ncount = 3", "line 8: unknown variant `watcher`"),
+            ("[[peers]]\nkind = 'viewer'\ncount = -3", "line 9: invalid value"),
+        ] {
+            let said = Scenario::read("mine.toml", &format!("{SMALL}{more}\n")).unwrap_err();
+            assert!(said.contains(told) && !said.contains('\n'), "{more}: {said}");
+        }
+        for text in ["", "title = ''\nstorm = '1s'\ncalm = '1s'\npeers = []", "[["] {
+            assert!(Scenario::read("mine.toml", text).is_err());
+        }
+    }
+
+    #[test]
+    fn an_audience_is_scaled_in_proportion() {
+        let groups = "[[peers]]\nkind = 'viewer'\ncount = 30\n[[peers]]\nkind = 'viewer'\ncount = 10\n";
+        let scenario = Scenario::read("some", &format!("{SMALL}{groups}")).unwrap();
+        for (viewers, counts) in [(40, [2, 30, 10]), (401, [2, 301, 100]), (0, [2, 0, 0])] {
+            let scaled = scenario.clone().with_audience(viewers).unwrap();
+            assert_eq!(scaled.peers.iter().map(|group| group.count).collect::<Vec<_>>(), counts);
+        }
+        let nobody = Scenario::read("none", SMALL).unwrap().with_audience(3);
+        assert_eq!(nobody.unwrap_err(), "none has no audience that could be 3");
+    }
+}

@@ -1,0 +1,40 @@
+//! Scenarios: a world of people and a network, a script of what goes wrong, and the figures that it is about.
+//!
+//! A scenario is a file of TOML, one of those that come along (`crates/sim/scenarios`) or anyone's own. It has two
+//! phases: a storm, in which people come and go and the script runs, and a calm, in which nobody does and nothing
+//! happens but what the network does anyway. Checkers of safety look all the time, those of liveness at the end.
+
+mod act;
+mod file;
+mod run;
+mod stage;
+
+pub use act::{Act, Deed, Whom};
+pub use file::{Net, Room, Scenario, Target, Ways};
+
+/// The scenarios that come along: name and file.
+const FILES: &[(&str, &str)] = &[
+    ("election-50", include_str!("../../scenarios/election-50.toml")),
+    ("calm-room", include_str!("../../scenarios/calm-room.toml")),
+    ("mixer-lost", include_str!("../../scenarios/mixer-lost.toml")),
+    ("partition", include_str!("../../scenarios/partition.toml")),
+    ("flash-5k", include_str!("../../scenarios/flash-5k.toml")),
+    ("top-killed", include_str!("../../scenarios/top-killed.toml")),
+    ("parent-killed", include_str!("../../scenarios/parent-killed.toml")),
+    ("peer-tree-recover", include_str!("../../scenarios/peer-tree-recover.toml")),
+];
+
+/// Scenarios of the project's plan that are not there yet.
+pub const PLANNED: &[&str] =
+    &["election-liars", "churn-500", "prm-10k", "mixed-uplinks", "scale-100k", "peer-tree-data"];
+
+/// The names of all scenarios that come along.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    FILES.iter().map(|(name, _)| *name)
+}
+
+/// The scenario of that name; `None`: there is none.
+pub fn named(name: &str) -> Option<Result<Scenario, String>> {
+    let (name, text) = FILES.iter().find(|(known, _)| *known == name)?;
+    Some(Scenario::read(name, text))
+}

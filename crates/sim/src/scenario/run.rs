@@ -1,0 +1,281 @@
+//! Running a scenario: each seed a world of its own, side by side where there are cores, and all of them pooled
+//! into one report. The result doesn't depend on how many cores there are.
+
+use std::num::NonZero;
+use std::thread;
+
+use plenary_proto::time::{MS, SECOND};
+use plenary_proto::{PeerId, Time};
+
+use super::act::{self, Deed, Whom};
+use super::file::Scenario;
+use super::stage::Stage;
+use crate::checkers::liveness;
+use crate::dice::SmallDice;
+use crate::plan::PeerPlan;
+use crate::report::{Delivery, Depth, Elections, Found, Percentiles, Received, Report, rounded, share};
+use crate::world::World;
+
+/// The stage is looked at this often.
+const LOOK_US: u64 = 500 * MS;
+/// What a failure did to those it hit is read off after this long, or before the next.
+const REPAIR_US: u64 = 10 * SECOND;
+/// A gap that began this long before a failure counts as its doing: frames are 33 ms apart, and late.
+const BEFORE_US: u64 = SECOND;
+
+/// One seed's outcome.
+#[derive(Default)]
+struct Run {
+    seed: u64,
+    stage: Stage,
+    received: Received,
+    repairs_us: Vec<u64>,
+    joins_us: Vec<u64>,
+    depths: Vec<usize>,
+    inputs: u64,
+    room_time_us: u64,
+    violations: Vec<Found>,
+    hash: String,
+}
+
+/// Viewers that a failure has hit, until it is read off what it did to them.
+struct Hit {
+    at: Time,
+    viewers: Vec<PeerId>,
+}
+
+impl Scenario {
+    /// Runs it with `runs` seeds from `seed` on.
+    pub fn run(&self, seed: u64, runs: u64) -> Report {
+        let runs = runs.max(1);
+        let cores = thread::available_parallelism().map_or(1, NonZero::get) as u64;
+        let workers = cores.min(runs);
+        let works = |worker: u64| {
+            let seeds = (worker..runs).step_by(workers as usize);
+            seeds.map(|nth| self.run_once(seed.wrapping_add(nth))).collect::<Vec<_>>()
+        };
+        let mut outcomes: Vec<Run> = thread::scope(|scope| {
+            let works = &works;
+            let workers: Vec<_> = (0..workers).map(|worker| scope.spawn(move || works(worker))).collect();
+            let joined = workers.into_iter().map(|worker| worker.join());
+            joined.flat_map(|runs| runs.unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
+        });
+        outcomes.sort_by_key(|run| run.seed.wrapping_sub(seed));
+        self.report(seed, &outcomes)
+    }
+
+    fn report(&self, seed: u64, outcomes: &[Run]) -> Report {
+        let pooled =
+            |of: fn(&Run) -> &Vec<u64>| Percentiles::of_us(outcomes.iter().flat_map(of).copied().collect());
+        let mut received = Received::default();
+        outcomes.iter().for_each(|run| received.add(&run.received));
+        let inputs: u64 = outcomes.iter().map(|run| run.inputs).sum();
+        let room_time_s = outcomes.iter().map(|run| run.room_time_us).sum::<u64>() as f64 / SECOND as f64;
+        let depths: Vec<u64> =
+            outcomes.iter().flat_map(|run| &run.depths).map(|depth| *depth as u64).collect();
+        let mut hash = blake3::Hasher::new();
+        outcomes.iter().for_each(|run| {
+            hash.update(run.hash.as_bytes());
+        });
+        let mut report = Report {
+            scenario: self.name.clone(),
+            title: self.title.clone(),
+            seed,
+            runs: outcomes.len() as u64,
+            peers: self.people(),
+            media_model: self.media.name(),
+            room_time_s,
+            inputs,
+            inputs_per_peer_s: rounded(inputs as f64 / room_time_s / self.people() as f64),
+            trace_hash: hash.finalize().to_hex().as_str()[..16].to_owned(),
+            elections: Elections::pooled(outcomes.iter().map(|run| &run.stage)),
+            delivery: Delivery::from(&received),
+            repair_ms: pooled(|run| &run.repairs_us),
+            join_ms: pooled(|run| &run.joins_us),
+            depth: Depth {
+                max: depths.iter().copied().max(),
+                mean: share(depths.iter().sum(), depths.len() as u64),
+                oracle_mean: None,
+            },
+            targets: Vec::new(),
+            violations: outcomes.iter().flat_map(|run| run.violations.clone()).collect(),
+        };
+        report.aim(&self.targets);
+        report
+    }
+
+    fn run_once(&self, seed: u64) -> Run {
+        let plan = self.plan(seed);
+        let cast = plan.peers.clone();
+        let mut world = World::new(plan, seed);
+        let mut run = Run { seed, ..Run::default() };
+        let mut script = self.script();
+        let mut hit = None;
+        let end = Time(self.storm.0 + self.calm.0);
+        while world.now() < end {
+            let next_act = script.last().map_or(end, |(at, _)| *at);
+            let until = end.min(next_act).min(world.now() + LOOK_US);
+            world.run_until(until);
+            run.stage.look(&world);
+            hit = hit.and_then(|hit| run.read_off(&world, hit, until == next_act));
+            while let Some((at, act)) = script.last().copied().filter(|(at, _)| *at <= until) {
+                script.pop();
+                let mut dice = SmallDice::of(&[seed, at.0, act as u64]);
+                if let Some(now_hit) =
+                    self.acts[act].deed.happen(&mut world, &cast, &mut dice, &mut run.stage)
+                {
+                    hit = hit.and_then(|hit| run.read_off(&world, hit, true)).or(Some(now_hit));
+                }
+            }
+        }
+        if let Some(hit) = hit {
+            run.read_off(&world, hit, true);
+        }
+        run.violations.extend(liveness(&world).into_iter().map(|violation| Found {
+            seed,
+            at_ms: violation.at_ms,
+            checker: violation.checker.to_owned(),
+            what: violation.what,
+        }));
+        run.stage.close(world.now());
+        run.joins_us = world.join_us();
+        run.received = world.received();
+        run.depths = world.depths();
+        run.inputs = world.inputs();
+        run.room_time_us = world.now().0;
+        run.hash = world.trace_hash();
+        run
+    }
+
+    /// What happens when, the next at the end.
+    fn script(&self) -> Vec<(Time, usize)> {
+        let mut script = Vec::new();
+        for (number, act) in self.acts.iter().enumerate() {
+            let mut at = act.at.0;
+            while at <= self.storm.0 {
+                script.push((Time(at), number));
+                let Some(each) = act.each else { break };
+                at += each.0.max(1);
+            }
+        }
+        script.sort_by_key(|what| std::cmp::Reverse(*what));
+        script
+    }
+}
+
+impl Run {
+    /// Reads off what a failure did, if it is time for that; gives it back if not.
+    fn read_off(&mut self, world: &World, hit: Hit, now: bool) -> Option<Hit> {
+        if !now && world.now().since(hit.at) < REPAIR_US {
+            return Some(hit);
+        }
+        let from = Time(hit.at.0.saturating_sub(BEFORE_US));
+        let living: std::collections::BTreeSet<PeerId> = world.viewers().into_iter().collect();
+        let hit = hit.viewers.iter().filter(|viewer| living.contains(viewer));
+        self.repairs_us.extend(hit.map(|viewer| world.longest_gap_us(*viewer, from)));
+        None
+    }
+}
+
+impl Deed {
+    /// Does it; gives the viewers below those it happened to.
+    fn happen(
+        &self,
+        world: &mut World,
+        cast: &[PeerPlan],
+        dice: &mut SmallDice,
+        stage: &mut Stage,
+    ) -> Option<Hit> {
+        let whom = match self {
+            Deed::KillRendezvous => {
+                world.kill_rendezvous();
+                return None;
+            }
+            Deed::Heal => {
+                world.heal();
+                return None;
+            }
+            Deed::Partition(share) => {
+                let side = act::side(world, cast, *share, dice);
+                cast.iter().enumerate().for_each(|(at, _)| stage.excuse(world.planned(at)));
+                world.partition(&side);
+                return None;
+            }
+            Deed::Kill(whom) | Deed::Leave(whom) | Deed::Stall(whom, _) => whom,
+        };
+        let chosen = whom.choose(world, cast, dice);
+        let viewers = below(world, &chosen, matches!(whom, Whom::Mixers));
+        for peer in &chosen {
+            stage.excuse(*peer);
+            match self {
+                Deed::Leave(_) => world.leave(*peer),
+                Deed::Stall(_, last) => world.stall(*peer, last.0),
+                _ => world.kill(*peer),
+            }
+        }
+        Some(Hit { at: world.now(), viewers })
+    }
+}
+
+/// Viewers that get the program by way of these peers; all of them if these are the mixers.
+fn below(world: &World, above: &[PeerId], all: bool) -> Vec<PeerId> {
+    let shorts: Vec<_> = above.iter().map(|peer| peer.short()).collect();
+    let hit = |viewer: &PeerId| {
+        let path = world.snapshot(*viewer).path;
+        !above.contains(viewer) && (all || shorts.iter().any(|short| path.contains(short)))
+    };
+    world.viewers().into_iter().filter(hit).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::scenario::Scenario;
+
+    const SMALL: &str = "
+        title = 'a mixer dies, then a relay each second'
+        storm = '14s'
+        calm = '6s'
+        [[peers]]
+        kind = 'speaker'
+        count = 2
+        [[peers]]
+        kind = 'candidate'
+        count = 3
+        [[peers]]
+        kind = 'viewer'
+        count = 14
+        arrival = { from = '500ms', within = '1s', shape = 'crowd' }
+        [[acts]]
+        at = '10s'
+        kill = 'mixer'
+        [[acts]]
+        at = '12s'
+        each = '1s'
+        kill = 'parent'
+        [[targets]]
+        figure = 'repair_ms.max'
+        at-most = 0.001
+        [[targets]]
+        figure = 'join_ms.p50'
+        at-most = 60000.0
+        [[targets]]
+        figure = 'elections.within_5pct_of_oracle'
+        at-least = 0.9
+    ";
+
+    #[test]
+    fn a_run_is_the_same_alone_and_among_others_and_misses_are_shown() {
+        let scenario = Scenario::read("small", SMALL).unwrap();
+        let four = scenario.run(3, 4);
+        assert_eq!((four.runs, four.peers, four.room_time_s), (4, 19, 80.0));
+        assert!(four.violations.is_empty(), "seeds 3 to 6: {:?}", four.violations);
+        let met: Vec<_> = four.targets.iter().map(|aim| aim.met).collect();
+        assert_eq!(met, [Some(false), Some(true), None], "{:?}", four.targets);
+        assert_eq!(four.elections.count, 8, "each an opening, and another after the mixer's death");
+        assert_eq!(four.elections.false_declarations_per_24h, Some(0.0), "the mixers were dead");
+        assert_eq!(scenario.run(3, 4).trace_hash, four.trace_hash);
+        assert_ne!(scenario.run(4, 4).trace_hash, four.trace_hash);
+        // 11 live on at the end of each
+        assert_eq!(four.delivery.viewers_without_gap_500ms.map(|share| share <= 1.0), Some(true));
+    }
+}

@@ -1,0 +1,100 @@
+//! What a run shows of the stage: elections, changes, take-overs and whether they were needed.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use plenary_proto::time::SECOND;
+use plenary_proto::{Event, PeerId, Rank, Time};
+
+use crate::report::{Elections, Percentiles, rounded};
+use crate::world::World;
+
+/// What the host has told so far, and what became of it.
+#[derive(Debug, Default)]
+pub(crate) struct Stage {
+    /// How many of the host's events are read.
+    read: usize,
+    opened_at: Option<Time>,
+    decided_us: Vec<u64>,
+    mixers: Vec<PeerId>,
+    /// Since when somebody mixes by vote.
+    mixing_since: Option<Time>,
+    mixing_us: u64,
+    changes: u64,
+    /// To these the script has done something: whoever takes over from them has reason to.
+    excused: BTreeSet<PeerId>,
+    /// Take-overs from the living, and whether a viewer followed.
+    false_alarms: BTreeMap<Rank, bool>,
+}
+
+impl Stage {
+    /// Something happens to a peer by the script.
+    pub(crate) fn excuse(&mut self, peer: PeerId) {
+        self.excused.insert(peer);
+    }
+
+    /// Reads what the host has told since the last time.
+    pub(crate) fn look(&mut self, world: &World) {
+        let events = world.events(world.planned(0)).iter().skip(self.read);
+        let living: BTreeSet<PeerId> = world.living().collect();
+        for (at, event) in events {
+            self.read += 1;
+            match event {
+                Event::ElectionOpened { .. } => {
+                    self.opened_at.get_or_insert(*at);
+                }
+                Event::Decided { mixers, .. } => {
+                    self.decided_us.extend(self.opened_at.take().map(|opened| at.since(opened)));
+                    self.mixing_since.get_or_insert(*at);
+                    self.follow(mixers.clone());
+                }
+                Event::TakenOver { rank, peer, polite } => {
+                    let needed = |mixer: &PeerId| self.excused.contains(mixer) || !living.contains(mixer);
+                    if !polite && !self.mixers.iter().any(needed) {
+                        self.false_alarms.insert(*rank, false);
+                    }
+                    self.follow(vec![*peer]);
+                }
+                Event::Withdrawn { .. } => self.mixers = world.mixers(),
+                _ => {}
+            }
+        }
+        if let Some((newest, followed)) = self.false_alarms.iter_mut().next_back()
+            && !*followed
+        {
+            *followed = world.viewers().iter().any(|viewer| world.snapshot(*viewer).rank == *newest);
+        }
+    }
+
+    fn follow(&mut self, mixers: Vec<PeerId>) {
+        self.changes += u64::from(!self.mixers.is_empty() && self.mixers != mixers);
+        self.mixers = mixers;
+    }
+
+    /// The run is over.
+    pub(crate) fn close(&mut self, now: Time) {
+        self.mixing_us = self.mixing_since.map_or(0, |since| now.since(since));
+    }
+}
+
+impl Elections {
+    /// What the stages of all runs have shown.
+    pub(crate) fn pooled<'a>(stages: impl Iterator<Item = &'a Stage> + Clone) -> Elections {
+        let sum = |of: fn(&Stage) -> u64| stages.clone().map(of).sum::<u64>() as f64;
+        let mixing_s = sum(|stage| stage.mixing_us) / SECOND as f64;
+        let per = |count: f64, s: f64| (mixing_s > 0.0).then(|| rounded(count * s / mixing_s));
+        let false_takeovers =
+            sum(|stage| stage.false_alarms.values().filter(|followed| **followed).count() as u64);
+        let false_declarations = sum(|stage| stage.false_alarms.len() as u64);
+        Elections {
+            count: sum(|stage| stage.decided_us.len() as u64) as u64,
+            decided_ms: Percentiles::of_us(
+                stages.clone().flat_map(|stage| stage.decided_us.clone()).collect(),
+            ),
+            within_5pct_of_oracle: None,
+            changes_per_10min: per(sum(|stage| stage.changes), 600.0),
+            false_takeovers_per_1000h: per(false_takeovers, 3_600_000.0),
+            false_declarations_per_24h: per(false_declarations, 86_400.0),
+            mixer_hours: rounded(mixing_s / 3600.0),
+        }
+    }
+}
