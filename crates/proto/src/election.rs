@@ -16,7 +16,7 @@ use crate::hysteresis::{Seats, seats};
 use crate::id::{PeerId, Rank};
 use crate::io::Event;
 use crate::message::{
-    Ballot, Claim, Decided, ElectionReason, Message, Need, Opening, Outcome, Report, Roster, SignedRoster,
+    Ballot, Claim, Decided, ElectionReason, Message, Need, Opening, Outcome, Report, Roster,
 };
 use crate::outbox::{Note, View};
 use crate::prevote::PreVotes;
@@ -292,7 +292,7 @@ impl Election {
     pub(crate) fn ballot(&mut self, view: &mut View<'_>, ballot: Signed<Ballot>) {
         let pledged = self.is_pledged_elsewhere(ballot.body.outcome.term, ballot.sender);
         let Some(open) = &self.open else { return };
-        let Some(SignedRoster { body: roster, .. }) = view.stage.at(ballot.epoch) else { return };
+        let Some(roster) = view.stage.at(ballot.epoch).map(|signed| &signed.body) else { return };
         let Ballot { reports, claims, sitting, outcome } = &ballot.body;
         let proper =
             open.opener == ballot.sender && open.term == outcome.term && open.reason == outcome.reason;

@@ -286,13 +286,13 @@ impl Host {
             k1: self.config.k1,
             mixers: self.mixers,
         };
-        let signed =
-            Signed::new(&self.config.root, &view.config.room, epoch, u64::from(epoch), u64::MAX, roster);
+        let signed: SignedRoster =
+            Signed::new(&self.config.root, &view.config.room, epoch, u64::from(epoch), u64::MAX, roster).into();
         self.signed = Some(signed.clone());
         for peer in std::mem::take(&mut self.stepped_down) {
             view.out.send(peer, Message::Roster(signed.clone()));
         }
-        view.out.note(Note::Signed(Box::new(signed)));
+        view.out.note(Note::Signed(signed));
     }
 
     /// The acting mixer of term 0: the one it is, while it is there and consents; otherwise the host, or if it

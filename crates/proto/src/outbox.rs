@@ -24,7 +24,7 @@ const STATEMENT_LIFE_S: u64 = 600;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Note {
     /// A roster to be taken, if it is newer: the host has signed one, or one has come.
-    Signed(Box<SignedRoster>),
+    Signed(SignedRoster),
     /// A newer roster is in force.
     Roster,
     /// Other mixers, or the same under another rank, are in force.

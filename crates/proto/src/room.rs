@@ -367,8 +367,8 @@ impl RoomState {
     fn note(&mut self, note: Note) {
         match note {
             Note::Signed(roster) => {
-                let message = Message::Roster((*roster).clone());
-                if self.shared.stage.adopt(*roster) {
+                let message = Message::Roster(roster.clone());
+                if self.shared.stage.adopt(roster) {
                     self.tree.pass_down(&mut self.shared.view(), &message, None);
                     self.shared.out.note(Note::Roster);
                 }
@@ -651,7 +651,7 @@ impl RoomState {
     }
 
     fn take_roster(&mut self, roster: crate::message::SignedRoster) {
-        self.shared.out.note(Note::Signed(Box::new(roster)));
+        self.shared.out.note(Note::Signed(roster));
     }
 
     /// An envelope for somebody else.

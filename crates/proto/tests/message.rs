@@ -4,6 +4,7 @@ mod samples;
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use plenary_proto::bounded::{List, Text};
 use plenary_proto::message::*;
@@ -125,7 +126,8 @@ fn a_full_ballot_and_a_full_roster_fit_an_envelope() {
     assert!(ballot.to_bytes().len() < 56 * 1024, "{} bytes", ballot.to_bytes().len());
     let mut full = roster();
     let name = Text::truncated(&"n".repeat(NAME_LEN_MAX));
-    full.body.entries = list(vec![Entry { name, ..full.body.entries[0].clone() }; ROSTER_MAX]);
+    let entries = list(vec![Entry { name, ..full.body.entries[0].clone() }; ROSTER_MAX]);
+    Arc::make_mut(&mut full).body.entries = entries;
     assert!(Message::Roster(full).to_bytes().len() < 8 * 1024);
 }
 
@@ -155,7 +157,7 @@ fn a_message_verifies_only_with_every_signature_intact() {
         assert!(message.clone().verify(&room(), &key(1).id(), NOW).is_ok(), "{}", variant(&message));
     }
     let mut forged = roster();
-    forged.body.acting = None;
+    Arc::make_mut(&mut forged).body.acting = None;
     assert!(matches!(
         Message::Roster(forged).verify(&room(), &key(1).id(), NOW),
         Err(SealError::Signature(_))

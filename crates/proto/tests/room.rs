@@ -185,9 +185,10 @@ fn an_older_roster_or_one_by_another_root_changes_nothing() {
     let mut room = RoomState::new(key(5), config(5, false), 7, Time(0));
     message(&mut room, key(2).id(), Message::Roster(roster()));
     assert_eq!(room.snapshot().epoch, 7);
-    let older = Signed::new(&key(1), &samples::room(), 6, 6, NEVER, Roster { acting: None, ..roster().body });
+    let acting_none = Roster { acting: None, ..roster().body.clone() };
+    let older = Signed::new(&key(1), &samples::room(), 6, 6, NEVER, acting_none).into();
     assert_eq!(message(&mut room, key(2).id(), Message::Roster(older)), []);
-    let forged = Signed::new(&key(9), &samples::room(), 8, 8, NEVER, roster().body);
+    let forged = Signed::new(&key(9), &samples::room(), 8, 8, NEVER, roster().body.clone()).into();
     assert!(Message::Roster(forged).verify(&samples::room(), &key(1).id(), NOW).is_err());
 }
 
@@ -218,7 +219,7 @@ fn a_vote_by_a_peer_that_is_not_on_the_roster_does_not_count() {
 #[test]
 fn an_outcome_under_an_older_roster_counts_when_that_roster_has_come() {
     let mut room = RoomState::new(key(5), config(5, false), 7, Time(0));
-    let newer = Signed::new(&key(1), &samples::room(), 8, 8, NEVER, roster().body);
+    let newer = Signed::new(&key(1), &samples::room(), 8, 8, NEVER, roster().body.clone()).into();
     message(&mut room, key(2).id(), Message::Roster(newer));
     let both = [2, 3]
         .map(|seed| (key(seed).id(), Decided::countersign(&key(seed), &samples::room(), 7, &outcome())));

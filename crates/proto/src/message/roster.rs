@@ -1,5 +1,7 @@
 //! Who is on the stage, and how one gets there.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use super::election::{Decided, TakeOver};
@@ -81,8 +83,9 @@ impl Statement for Roster {
     const CONTEXT: &'static str = "roster";
 }
 
-/// A roster with the root key's signature; `epoch` and `counter` are its number.
-pub type SignedRoster = Signed<Roster>;
+/// A roster with the root key's signature; `epoch` and `counter` are its number. Shared, never changed: it is kept for
+/// many epochs, and sent to everybody.
+pub type SignedRoster = Arc<Signed<Roster>>;
 
 /// What a peer wants of a room.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -43,7 +43,7 @@ pub(crate) fn roster() -> SignedRoster {
         k1: 10,
         mixers: 0,
     };
-    Signed::new(&key(1), &room(), 7, 7, NEVER, roster)
+    Signed::new(&key(1), &room(), 7, 7, NEVER, roster).into()
 }
 
 pub(crate) fn outcome() -> Outcome {
