@@ -23,6 +23,7 @@ pub mod plan;
 mod report;
 pub mod rooms;
 pub mod scenario;
+pub mod stand;
 pub mod storm;
 pub mod units;
 mod world;

@@ -1,12 +1,92 @@
 //! `plenary bench`: the project's own measurements.
 
+use std::time::Duration;
+
+use cpu_time::ProcessTime;
+use plenary_sim::stand::{Part, Stand, bytes_per_peer};
+use serde::Serialize;
+
 use crate::args::{BenchArgs, BenchWord};
-use crate::{Failure, not_yet};
+use crate::json::{self, round};
+use crate::{Failure, not_yet, usage};
+
+/// Viewers in the room that brains are measured in.
+const AUDIENCE: u32 = 1_000;
+/// Seconds of calm that each part lives through: long enough for a tenth of a second of processor time.
+const CALM_S: u32 = 5_000;
+/// Brains whose memory is averaged.
+const BRAINS: usize = 8;
+
+#[derive(Serialize)]
+struct BrainReport {
+    inputs_per_s: f64,
+    bytes_per_peer: Option<f64>,
+    peers: u32,
+    parts: Vec<PartReport>,
+}
+
+#[derive(Serialize)]
+struct PartReport {
+    part: String,
+    inputs: u64,
+    inputs_per_s: f64,
+}
 
 pub(crate) fn run(args: BenchArgs) -> Result<(), Failure> {
-    Err(not_yet(match args.what {
-        BenchWord::Mix => "bench mix",
-        BenchWord::Relay => "bench relay",
-        BenchWord::Brain => "bench brain",
-    }))
+    match args.what {
+        BenchWord::Mix => Err(not_yet("bench mix")),
+        BenchWord::Relay => Err(not_yet("bench relay")),
+        BenchWord::Brain if !args.flags.is_empty() => {
+            Err(usage(format!("{}: bench brain takes no such flag", args.flags[0])))
+        }
+        BenchWord::Brain => {
+            let report = brain();
+            match &args.json {
+                Some(to) => json::write(to, &report)?,
+                None => eprint!("{}", summary(&report)),
+            }
+            Ok(())
+        }
+    }
+}
+
+/// Brains of all parts in a calm room: as many seconds of each, in processor time.
+fn brain() -> BrainReport {
+    let clock = || ProcessTime::now().as_duration();
+    let (mut inputs, mut took) = (0, Duration::ZERO);
+    let mut parts = Vec::new();
+    for part in Part::ALL {
+        let speed = Stand::new(part, AUDIENCE).calm(CALM_S, clock);
+        (inputs, took) = (inputs + speed.inputs, took + speed.took);
+        let part = format!("{part:?}").to_lowercase();
+        parts.push(PartReport { part, inputs: speed.inputs, inputs_per_s: round(speed.inputs_per_s()) });
+    }
+    let inputs_per_s = round(inputs as f64 / took.as_secs_f64().max(1e-9));
+    let bytes = allocated().map(|_| bytes_per_peer(AUDIENCE, BRAINS, || allocated().unwrap_or(0)));
+    BrainReport { inputs_per_s, bytes_per_peer: bytes.map(round), peers: AUDIENCE, parts }
+}
+
+fn summary(report: &BrainReport) -> String {
+    let mut text = format!("all parts: {:.0} inputs a second\n", report.inputs_per_s);
+    for PartReport { part, inputs_per_s, .. } in &report.parts {
+        text += &format!("{part}: {inputs_per_s:.0}\n");
+    }
+    if let Some(bytes) = report.bytes_per_peer {
+        text += &format!("a relay of {} viewers: {bytes:.0} bytes\n", report.peers);
+    }
+    text
+}
+
+/// Bytes that the process has allocated now, by its allocator's own count.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+fn allocated() -> Option<usize> {
+    // SAFETY: it only reads the allocator's figures
+    let figures = unsafe { libc::mallinfo2() };
+    Some(figures.uordblks + figures.hblkhd)
+}
+
+/// Other allocators don't tell.
+#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+fn allocated() -> Option<usize> {
+    None
 }

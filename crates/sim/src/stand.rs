@@ -1,0 +1,408 @@
+//! One brain alone on a test stand, to see how quick it is and how much memory it takes.
+//!
+//! A [`Stand`] brings a brain into its part in a calm room (its stage elected, its links up, its children fed) by
+//! answering what it asks for, as a body and honest peers would. [`Stand::calm`] then gives it what such a peer hears
+//! in some seconds of calm: timeouts when they are due, news from everyone linked, aggregates of children, heads'
+//! verdicts, newcomers to be sent on. The room's size enters where it does in a room: in the aggregates, in the length
+//! of paths, and in how many newcomers have asked for a place so far.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use plenary_proto::bounded::{List, Text};
+use plenary_proto::message::{
+    Admit, Aggregate, Attach, Consent, Decided, ElectionReason, Entry, LinkKind, Message, Outcome, Path,
+    ProgramFormat, Purpose, Roster, SignedRoster,
+};
+use plenary_proto::seal::{Keypair, Signed, Verified};
+use plenary_proto::time::{MS, SECOND};
+use plenary_proto::{
+    Address, Input, MixRole, Output, PeerId, Rank, RoomConfig, RoomId, RoomState, ShortId, StreamKind,
+    StreamSpec, Time, Verdict, Via,
+};
+
+/// The wall clock at the stand's time 0.
+const UNIX_S_AT_ZERO: u64 = 1_800_000_000;
+/// Speakers and candidates on the stand's stage, the host among the first: a usual panel.
+const SPEAKERS: u8 = 6;
+const CANDIDATES: u8 = 6;
+/// Caps of the stand's room (DESIGN §8).
+const K: u8 = 4;
+const K1: u8 = 10;
+const TERM: u32 = 1;
+/// Answers to one input's outputs, and to theirs; past it something runs in a circle.
+const ANSWERS_MAX: usize = 10_000;
+
+/// What the brain is in its room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// Watches, and feeds nobody.
+    Viewer,
+    /// Watches, and feeds `k` others.
+    Relay,
+    /// Makes the program, and feeds `k1`.
+    Mixer,
+    /// Speaks.
+    Speaker,
+}
+
+impl Part {
+    /// All of them.
+    pub const ALL: [Part; 4] = [Part::Viewer, Part::Relay, Part::Mixer, Part::Speaker];
+}
+
+/// A brain, and what surrounds it.
+#[derive(Debug)]
+pub struct Stand {
+    brain: RoomState,
+    part: Part,
+    now: Time,
+    me: PeerId,
+    room: RoomId,
+    stage: Vec<PeerId>,
+    children: Vec<PeerId>,
+    admit: Admit,
+    audience: u32,
+    newcomers: u32,
+}
+
+/// How quick brains were.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Speed {
+    /// Inputs handled.
+    pub inputs: u64,
+    /// Time that handling them took, outputs taken and timeouts asked for.
+    pub took: Duration,
+}
+
+impl Speed {
+    /// Inputs per second.
+    pub fn inputs_per_s(&self) -> f64 {
+        self.inputs as f64 / self.took.as_secs_f64().max(1e-9)
+    }
+}
+
+fn key(number: u8) -> Keypair {
+    Keypair::from_seed(&[number; 32])
+}
+
+/// A peer that never signs anything.
+fn stranger(number: u32) -> PeerId {
+    PeerId(*blake3::hash(&number.to_le_bytes()).as_bytes())
+}
+
+/// The stage's keys: the host and the other speakers, then the mixer, its standby and the other candidates.
+fn stage_key(place: u8) -> Keypair {
+    key(2 + place)
+}
+
+fn signed_roster(room: &RoomId) -> SignedRoster {
+    let entry = |place: u8| Entry {
+        peer: stage_key(place).id(),
+        name: Text::truncated(&format!("peer {place}")),
+        speaks: place < SPEAKERS,
+        views: false,
+        mixes: place >= SPEAKERS,
+        away: false,
+        index: place.min(SPEAKERS),
+    };
+    let roster = Roster {
+        host: stage_key(0).id(),
+        entries: List::truncated((0..SPEAKERS + CANDIDATES).map(entry)),
+        acting: Some(stage_key(SPEAKERS).id()),
+        audience: true,
+        program: ProgramFormat { width: 1280, height: 720, fps: 30, bitrate_bps: 1_500_000 },
+        k: K,
+        k1: K1,
+        mixers: 0,
+    };
+    Signed::new(&key(1), room, 1, 1, u64::MAX, roster).into()
+}
+
+fn decided(room: &RoomId) -> Decided {
+    let outcome = Outcome {
+        term: TERM,
+        reason: ElectionReason::Opening,
+        mixers: List::truncated([stage_key(SPEAKERS).id()]),
+        standbys: List::truncated([stage_key(SPEAKERS + 1).id()]),
+        evidence: [0; 32],
+        challenger: None,
+    };
+    let majority = (0..SPEAKERS + CANDIDATES).take(usize::from(SPEAKERS + CANDIDATES) / 2 + 1);
+    let signatures = majority.map(|place| {
+        let keys = stage_key(place);
+        (keys.id(), Decided::countersign(&keys, room, 1, &outcome))
+    });
+    Decided { epoch: 1, signatures: List::truncated(signatures), body: outcome }
+}
+
+impl Stand {
+    /// A brain in this part of a calm room with so many viewers, who have all asked it for a place once.
+    pub fn new(part: Part, audience: u32) -> Stand {
+        let room = RoomId::of_root(&key(1).id());
+        let keys = match part {
+            Part::Viewer | Part::Relay => key(100),
+            Part::Mixer => stage_key(SPEAKERS),
+            Part::Speaker => stage_key(1),
+        };
+        let me = keys.id();
+        let config = RoomConfig {
+            room,
+            root: key(1).id(),
+            host: None,
+            name: Text::truncated("stand"),
+            speaks: part == Part::Speaker,
+            views: matches!(part, Part::Viewer | Part::Relay),
+            consent: if part == Part::Mixer { Consent::Always } else { Consent::Never },
+            relays: part == Part::Relay,
+            children_max: K,
+            uplink_bps_max: None,
+            unix_s_at_zero: UNIX_S_AT_ZERO,
+        };
+        let admit = Admit {
+            roster: signed_roster(&room),
+            under: None,
+            decided: Some(decided(&room)),
+            take_over: None,
+        };
+        let mut stand = Stand {
+            brain: RoomState::new(keys, config, 1, Time(0)),
+            part,
+            now: Time(0),
+            me,
+            room,
+            stage: (0..SPEAKERS + CANDIDATES).map(|place| stage_key(place).id()).collect(),
+            children: Vec::new(),
+            admit,
+            audience,
+            newcomers: 0,
+        };
+        stand.stage.retain(|peer| *peer != me);
+        stand.come_in();
+        for _ in 0..audience {
+            stand.now = stand.now + MS;
+            let input = stand.newcomer();
+            stand.give(input);
+        }
+        stand.run_for(5 * SECOND);
+        stand
+    }
+
+    /// What the brain knows, for whoever wants to see that it is where it should be.
+    pub fn snapshot(&self) -> plenary_proto::BrainSnapshot {
+        self.brain.snapshot()
+    }
+
+    /// The brain alone.
+    pub fn into_brain(self) -> RoomState {
+        self.brain
+    }
+
+    fn come_in(&mut self) {
+        self.give(Input::SignalUp(true));
+        self.run_for(2 * SECOND); // it joins; whoever it asks answers
+        let places = match self.part {
+            Part::Viewer | Part::Speaker => 0,
+            Part::Relay => K - 1, // one slot is kept for promises
+            Part::Mixer => K1,
+        };
+        for number in 0..u32::from(places) {
+            let child = stranger(u32::MAX - number);
+            self.children.push(child);
+            let attach = Attach { purpose: Purpose::Parent, path: Path::default(), viewers_below: 0 };
+            self.say(child, Message::Attach(attach));
+            self.say(child, Message::LinkWanted(LinkKind::Peer));
+            self.give(Input::LinkUp(child, LinkKind::Peer));
+            self.say(child, Message::Feed { from: None });
+            let aggregate = self.aggregate(0);
+            self.say(child, aggregate);
+        }
+    }
+
+    /// What a child tells: its share of the audience, a little more or less each time.
+    fn aggregate(&self, round: u32) -> Message {
+        let share = self.audience / (self.children.len() as u32).max(1);
+        let mut below = Aggregate { viewers: share + round % 7, ..Aggregate::default() };
+        below.free[1..4].fill((round % 5) as u16);
+        below.promises[1..4].fill(4);
+        Message::Aggregate(below)
+    }
+
+    fn newcomer(&mut self) -> Input {
+        self.newcomers += 1;
+        let attach = Attach { purpose: Purpose::Parent, path: Path::default(), viewers_below: 0 };
+        let route = List::truncated(self.stage.iter().take(2).map(PeerId::short));
+        self.heard(stranger(self.newcomers), Via::Mesh(route), Message::Attach(attach))
+    }
+
+    fn verified(&self, message: Message) -> Verified<Message> {
+        let unix_s = UNIX_S_AT_ZERO + self.now.0 / SECOND;
+        message.verify(&self.room, &key(1).id(), unix_s).expect("the stand signs what it says")
+    }
+
+    fn heard(&self, from: PeerId, via: Via, message: Message) -> Input {
+        Input::Message { from, via, message: self.verified(message) }
+    }
+
+    fn say(&mut self, from: PeerId, message: Message) {
+        let input = self.heard(from, Via::Link, message);
+        self.give(input);
+    }
+
+    /// Hands over an input, and everything that follows from the answers to it.
+    fn give(&mut self, input: Input) {
+        let mut inputs = VecDeque::from([input]);
+        for count in 0.. {
+            let Some(input) = inputs.pop_front() else { break };
+            assert!(count < ANSWERS_MAX, "stand and brain go on answering each other");
+            self.brain.handle(self.now, input);
+            while let Some(output) = self.brain.poll_output() {
+                inputs.extend(self.answer(output));
+            }
+        }
+    }
+
+    fn run_for(&mut self, us: u64) {
+        let end = self.now + us;
+        while let Some(due) = self.brain.next_timeout().filter(|due| *due <= end) {
+            self.now = due;
+            self.give(Input::Timeout);
+        }
+        self.now = end;
+    }
+
+    /// What body and peers do when the brain wants something.
+    fn answer(&self, output: Output) -> Option<Input> {
+        match output {
+            Output::Offer(peer, kind) | Output::Signal(Address::Peer(peer), Message::LinkWanted(kind)) => {
+                Some(Input::LinkUp(peer, kind))
+            }
+            Output::AskFeed(peer) => Some(Input::Fed(peer)),
+            Output::Signal(Address::Host, Message::Join(_)) => {
+                let host = stage_key(0).id();
+                Some(self.heard(host, Via::Signal, Message::Admit(Box::new(self.admit.clone()))))
+            }
+            Output::Signal(Address::Peer(peer), Message::Attach(attach))
+            | Output::Control(peer, Message::Attach(attach)) => {
+                let path = self.path_of(peer);
+                let accept = Message::Accept { purpose: attach.purpose, path };
+                Some(self.heard(peer, Via::Signal, accept))
+            }
+            Output::Role(MixRole::Mix { rank, .. }) => Some(Input::Started(self.program(rank))),
+            _ => None,
+        }
+    }
+
+    /// A mixer's own path, or one as long as that of a relay half-way down a room of that size.
+    fn path_of(&self, peer: PeerId) -> Path {
+        if self.stage.contains(&peer) && self.audience < u32::from(K1) {
+            return List::truncated([peer.short()]);
+        }
+        let depth = self.audience.max(1).ilog(u32::from(K)) / 2;
+        let above = (0..depth).map(|at| ShortId([at as u8 + 1; 8]));
+        List::truncated(above.chain([peer.short()]))
+    }
+
+    fn program(&self, rank: Rank) -> StreamSpec {
+        StreamSpec { maker: self.me, kind: StreamKind::Program, rank, rung: 0, start: [1; 8] }
+    }
+
+    /// What the peer hears in one second of calm: something from everyone linked, its children's aggregates, the
+    /// parent's verdict for a moment, and now and then a newcomer, a roster that it knows, a parent that moves.
+    fn second(&mut self, round: u32) -> Vec<Input> {
+        let mut inputs = Vec::new();
+        let above = self.brain.snapshot();
+        let above = above.parent.into_iter().chain(above.backup);
+        inputs.extend(above.clone().map(Input::Heard));
+        for child in self.children.clone() {
+            inputs.push(Input::Heard(child));
+            inputs.push(self.heard(child, Via::Link, self.aggregate(round)));
+        }
+        if matches!(self.part, Part::Mixer | Part::Speaker) {
+            inputs.extend(self.stage.iter().copied().map(Input::Heard));
+            let (asks, mixer) = (self.stage[0], self.stage[usize::from(SPEAKERS) - 1]);
+            inputs.push(self.heard(asks, Via::Link, Message::HearWanted { mixer }));
+        }
+        for peer in above.take(1) {
+            inputs.push(Input::Verdict { peer, verdict: Verdict::Behind });
+            inputs.push(Input::Verdict { peer, verdict: Verdict::Ok });
+        }
+        if !self.children.is_empty() {
+            inputs.push(self.newcomer());
+        }
+        if round.is_multiple_of(10) {
+            let from = self.stage[0];
+            inputs.push(self.heard(from, Via::Link, Message::Roster(self.admit.roster.clone())));
+        }
+        inputs
+    }
+
+    /// Gives the brain so many seconds of calm, as quickly as it takes them.
+    ///
+    /// `clock` tells processor or wall time since some start.
+    pub fn calm(&mut self, seconds: u32, clock: impl Fn() -> Duration) -> Speed {
+        let rounds: Vec<Vec<Input>> = (0..seconds).map(|round| self.second(round)).collect();
+        let mut inputs = 0;
+        let begun = clock();
+        for round in rounds {
+            let step_us = SECOND / (round.len() as u64 + 1);
+            for input in round {
+                inputs += 1 + self.pass_time(step_us);
+                self.brain.handle(self.now, input);
+                while self.brain.poll_output().is_some() {}
+            }
+            inputs += self.pass_time(step_us);
+        }
+        Speed { inputs, took: clock() - begun }
+    }
+
+    /// Lets time pass, with the timeouts that fall into it; gives how many there were.
+    fn pass_time(&mut self, us: u64) -> u64 {
+        let end = self.now + us;
+        let mut timeouts = 0;
+        while let Some(due) = self.brain.next_timeout().filter(|due| *due <= end) {
+            self.brain.handle(due, Input::Timeout);
+            while self.brain.poll_output().is_some() {}
+            timeouts += 1;
+        }
+        self.now = end;
+        timeouts
+    }
+}
+
+/// How many bytes a relay's brain keeps in a room with so many viewers, on average over `count` of them.
+/// `allocated` tells how many bytes the process has allocated now.
+pub fn bytes_per_peer(audience: u32, count: usize, allocated: impl Fn() -> usize) -> f64 {
+    let mut brains = Vec::with_capacity(count);
+    let before = allocated();
+    brains.extend((0..count).map(|_| Stand::new(Part::Relay, audience).into_brain()));
+    let grown = allocated().saturating_sub(before);
+    grown as f64 / count as f64 + size_of::<RoomState>() as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_part_is_where_it_should_be_before_and_after_a_minute_of_calm() {
+        for part in Part::ALL {
+            let mut stand = Stand::new(part, 1000);
+            for _ in 0..2 {
+                let seen = stand.snapshot();
+                assert_eq!(seen.rank.term, TERM, "{part:?}: {seen:?}");
+                assert_eq!(seen.mixing, part == Part::Mixer, "{part:?}: {seen:?}");
+                let watches = matches!(part, Part::Viewer | Part::Relay);
+                assert_eq!(
+                    (seen.parent.is_some(), seen.backup.is_some()),
+                    (watches, watches),
+                    "{part:?}: {seen:?}"
+                );
+                // one may be kept waiting: a slot is kept for promises
+                let fed = seen.children.len();
+                assert!(fed <= stand.children.len() && fed + 1 >= stand.children.len(), "{part:?}: {seen:?}");
+                stand.calm(60, Duration::default);
+            }
+        }
+    }
+}
