@@ -7,6 +7,23 @@ use std::ops::Deref;
 use serde::de::{self, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+/// How full one list or map of the brain is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bound {
+    /// What is kept there.
+    pub of: &'static str,
+    /// How many now.
+    pub len: usize,
+    /// How many at most, whatever peers send.
+    pub max: usize,
+}
+
+impl Bound {
+    pub(crate) const fn new(of: &'static str, len: usize, max: usize) -> Bound {
+        Bound { of, len, max }
+    }
+}
+
 /// At most `MAX` items. A longer one is an error before its first item is read.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct List<T, const MAX: usize>(Vec<T>);

@@ -11,12 +11,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::bounded::List;
+use crate::bounded::{Bound, List};
 use crate::hysteresis::{Seats, seats};
 use crate::id::{PeerId, Rank};
 use crate::io::Event;
 use crate::message::{
-    Ballot, Claim, Decided, ElectionReason, Message, Need, Opening, Outcome, Report, Roster,
+    BALLOT_REPORTS_MAX, Ballot, Claim, Decided, ElectionReason, Message, Need, Opening, Outcome, ROSTER_MAX,
+    Report, Roster,
 };
 use crate::outbox::{Note, View};
 use crate::prevote::PreVotes;
@@ -374,7 +375,7 @@ impl Election {
             let room = &view.config.room;
             Decided::verify_one(room, issued.epoch, &issued.outcome, &from, &signature).is_ok()
         };
-        if issued.hash == ballot && view.stage.contains(&from) && holds() {
+        if issued.hash == ballot && view.stage.contains(&from) && issued.votes.len() < ROSTER_MAX && holds() {
             issued.votes.insert(from, signature);
             self.count(view);
         }
@@ -416,6 +417,17 @@ impl Election {
         self.open = None;
         view.send_stage(&Message::Decided(Box::new(decided.clone())));
         view.out.note(Note::Decided(Box::new(decided)));
+    }
+
+    pub(crate) fn bounds(&self) -> impl Iterator<Item = Bound> {
+        let issued = self.open.as_ref().and_then(|open| open.ballot.as_ref());
+        let shown = self.open.as_ref().map_or(0, |open| open.shown.len());
+        let own = [
+            Bound::new("claims", self.claims.len(), ROSTER_MAX),
+            Bound::new("what a signed ballot held", shown, BALLOT_REPORTS_MAX + ROSTER_MAX),
+            Bound::new("votes on our ballot", issued.map_or(0, |issued| issued.votes.len()), ROSTER_MAX),
+        ];
+        own.into_iter().chain(self.reports.bounds()).chain(self.pre_votes.bounds())
     }
 
     pub(crate) fn next_timeout(&self) -> Option<Time> {

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::bounded::List;
+use crate::bounded::{Bound, List};
 use crate::config::HostConfig;
 use crate::floor::{Answer, Floor};
 use crate::id::PeerId;
@@ -214,8 +214,11 @@ impl Host {
 
     /// Puts a peer on the stage, or brings its entry up to date; false when the stage is full.
     pub(crate) fn enter(&mut self, now: Time, peer: PeerId, join: &Join) -> bool {
-        self.heard.insert(peer, now);
         let before = self.entries.iter().find(|entry| entry.peer == peer);
+        if before.is_none() && self.entries.len() >= ROSTER_MAX {
+            return false;
+        }
+        self.heard.insert(peer, now);
         let (speaks_anew, index) = match before {
             Some(before) if before.speaks || !join.speaks => (false, before.index),
             _ if join.speaks => (true, self.next_index()),
@@ -223,12 +226,10 @@ impl Host {
         };
         let Join { name, speaks, views, mixes } = join.clone();
         let entry = Entry { peer, name, speaks, views, mixes, away: false, index };
-        let room = self.entries.len() < ROSTER_MAX;
         match self.entries.iter_mut().find(|entry| entry.peer == peer) {
             Some(before) if *before == entry => return true,
             Some(before) => *before = entry,
-            None if room => self.entries.push(entry),
-            None => return false,
+            None => self.entries.push(entry),
         }
         self.speakers_seen = self.speakers_seen.saturating_add(u8::from(speaks_anew));
         self.change(now);
@@ -263,6 +264,7 @@ impl Host {
         let before = self.entries.len();
         self.entries.retain(|entry| heard(&entry.peer) < FORGET_US);
         changed |= self.entries.len() != before;
+        self.heard.retain(|peer, at| now.since(*at) < FORGET_US || *peer == view.me);
         let audience = self.audience && now.since(self.audience_seen) < AUDIENCE_GONE_US;
         changed |= audience != self.audience;
         self.audience = audience;
@@ -287,7 +289,8 @@ impl Host {
             mixers: self.mixers,
         };
         let signed: SignedRoster =
-            Signed::new(&self.config.root, &view.config.room, epoch, u64::from(epoch), u64::MAX, roster).into();
+            Signed::new(&self.config.root, &view.config.room, epoch, u64::from(epoch), u64::MAX, roster)
+                .into();
         self.signed = Some(signed.clone());
         for peer in std::mem::take(&mut self.stepped_down) {
             view.out.send(peer, Message::Roster(signed.clone()));
@@ -317,6 +320,13 @@ impl Host {
         if self.flush_at.is_some_and(|at| at <= view.now) {
             self.flush(view);
         }
+    }
+
+    pub(crate) fn bounds(&self) -> [Bound; 2] {
+        [
+            Bound::new("roster entries at the host", self.entries.len(), ROSTER_MAX),
+            Bound::new("when each was heard", self.heard.len(), 2 * ROSTER_MAX),
+        ]
     }
 
     pub(crate) fn next_timeout(&self) -> Option<Time> {

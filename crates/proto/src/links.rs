@@ -7,6 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::bounded::Bound;
 use crate::id::{PeerId, ShortId};
 use crate::io::Output;
 use crate::message::{Answer, Description, LinkKind, Message, Offer};
@@ -400,6 +401,10 @@ impl LinkTable {
 
     pub(crate) fn len(&self) -> usize {
         self.links.len()
+    }
+
+    pub(crate) fn bounds(&self) -> [Bound; 1] {
+        [Bound::new("links", self.links.len(), LINKS_MAX)]
     }
 }
 

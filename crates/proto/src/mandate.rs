@@ -7,6 +7,7 @@
 use std::cmp::Reverse;
 use std::collections::VecDeque;
 
+use crate::bounded::Bound;
 use crate::id::{PeerId, Rank, StreamKind, StreamSpec};
 use crate::io::{Event, Output};
 use crate::message::{Alive, Decided, Outcome, SignedRoster, TakeOver};
@@ -230,6 +231,10 @@ impl Mandate {
         let newest =
             if self.withdrawn.term == self.rank.term { self.withdrawn.max(self.rank) } else { self.rank };
         Rank { term: newest.term, regency: newest.regency.saturating_add(1) }
+    }
+
+    pub(crate) fn bounds(&self) -> [Bound; 1] {
+        [Bound::new("past ranks' mixers", self.makers.len(), RANKS_KEPT)]
     }
 
     fn remember(&mut self, out: &mut Outbox) {

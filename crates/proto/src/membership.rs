@@ -4,6 +4,7 @@
 //! same. The host's own part is in [`crate::host`]. Everyone hands a newer roster on: the host to the stage,
 //! parents to their children.
 
+use crate::bounded::Bound;
 use crate::host::Host;
 use crate::io::Event;
 use crate::message::{Consent, Join, Message, Refusal};
@@ -165,6 +166,10 @@ impl Membership {
         if let Some(host) = &mut self.host {
             host.on_time(view);
         }
+    }
+
+    pub(crate) fn bounds(&self) -> impl Iterator<Item = Bound> {
+        self.host.iter().flat_map(Host::bounds)
     }
 
     pub(crate) fn next_timeout(&self) -> Option<Time> {

@@ -9,10 +9,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::bounded::Bound;
 use crate::id::{PeerId, Rank, StreamSpec};
 use crate::io::{MixRole, Output};
 use crate::links::Want;
-use crate::message::{LinkKind, Message, Resume, VideoAsk};
+use crate::message::{LinkKind, Message, ROSTER_MAX, Resume, VideoAsk};
 use crate::outbox::{Note, View};
 use crate::roster::Mode;
 use crate::time::{MS, SECOND, Time};
@@ -368,6 +369,14 @@ impl Mixing {
             view.out.send(peer, Message::Started(own));
         }
         self.look(view);
+    }
+
+    pub(crate) fn bounds(&self) -> [Bound; 3] {
+        [
+            Bound::new("speakers called home", self.called.len(), ROSTER_MAX),
+            Bound::new("speakers that watch", self.watching.len(), ROSTER_MAX),
+            Bound::new("peers that get our stream", self.speaking_to.len(), ROSTER_MAX),
+        ]
     }
 
     pub(crate) fn next_timeout(&self) -> Option<Time> {

@@ -8,9 +8,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::bounded::List;
+use crate::bounded::{Bound, List};
 use crate::id::PeerId;
-use crate::message::{ElectionReason, Message, Need, Opening};
+use crate::message::{ElectionReason, Message, Need, Opening, ROSTER_MAX};
 use crate::outbox::View;
 use crate::roster::{Mode, Stage};
 use crate::seal::Signature;
@@ -101,6 +101,15 @@ impl PreVotes {
     pub(crate) fn decided(&mut self, stage: &Stage) {
         self.considered = stage.candidates();
         self.asking = None;
+    }
+
+    pub(crate) fn bounds(&self) -> [Bound; 3] {
+        let votes = self.asking.as_ref().map_or(0, |asking| asking.votes.len());
+        [
+            Bound::new("candidates that were considered", self.considered.len(), ROSTER_MAX),
+            Bound::new("pre-votes that we asked for", votes, ROSTER_MAX),
+            Bound::new("peers that ask for our pre-vote", self.asked.len(), ROSTER_MAX),
+        ]
     }
 
     pub(crate) fn next_timeout(&self) -> Option<Time> {

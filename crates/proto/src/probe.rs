@@ -8,10 +8,11 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use crate::bounded::Bound;
 use crate::id::PeerId;
 use crate::io::{Event, Output};
 use crate::links::Want;
-use crate::message::{Claim, Consent, Measured, Message, Report, Roster};
+use crate::message::{Claim, Consent, Measured, Message, ROSTER_MAX, Report, Roster};
 use crate::outbox::View;
 use crate::score::bandwidth_bps_max;
 use crate::seal::Signed;
@@ -36,8 +37,12 @@ const ANSWER_US_MAX: u64 = TRAIN_US_MAX + 800 * MS;
 const BUSY_RETRY_US: u64 = 60 * MS;
 /// Trains for somebody who isn't on stage are this far apart.
 const STRANGER_US: u64 = 500 * MS;
+/// No line is quicker: 10 Tbit/s. Sums and squares of such figures fit.
+const BANDWIDTH_BPS_MAX: u64 = 10_000_000_000_000;
 /// Most measurements that wait: a full roster's, twice.
 const MEASUREMENTS_MAX: usize = 128;
+/// Reports kept of one election: of everyone on a full roster, on everyone.
+const REPORTS_MAX: usize = ROSTER_MAX * ROSTER_MAX;
 /// How long a measurement may take before what is there is reported.
 const MEASURE_US_MAX: u64 = 8 * SECOND;
 
@@ -157,7 +162,8 @@ impl Probe {
         let draw = view.draw();
         let mut mine = view.stage.candidates();
         mine.retain(|candidate| {
-            measurers(roster, &draw, candidate).contains(&view.me)
+            self.queue.len() + self.taken_on.len() < MEASUREMENTS_MAX
+                && measurers(roster, &draw, candidate).contains(&view.me)
                 && view.mandate.lost() != Some(*candidate)
                 && self.taken_on.insert(*candidate)
         });
@@ -248,7 +254,7 @@ impl Probe {
         let measurement = self.queue.front_mut().filter(|measurement| measurement.candidate == peer)?;
         measurement.rtt_us = rtt_us;
         match bandwidth_bps {
-            Some(bandwidth_bps) => measurement.samples.push(bandwidth_bps),
+            Some(bandwidth_bps) => measurement.samples.push(bandwidth_bps.min(BANDWIDTH_BPS_MAX)),
             None => measurement.failures += 1,
         }
         self.report_if_done(view)
@@ -275,7 +281,8 @@ impl Probe {
         if kept.is_empty() {
             return None;
         }
-        let bandwidth_bps = kept.iter().sum::<u64>() / kept.len() as u64;
+        let sum: u128 = kept.iter().map(|sample| u128::from(*sample)).sum();
+        let bandwidth_bps = (sum / kept.len() as u128) as u64;
         let report = view.sign(Report {
             term: self.term,
             candidate: front.candidate,
@@ -344,6 +351,14 @@ impl Probe {
         None
     }
 
+    pub(crate) fn bounds(&self) -> [Bound; 3] {
+        [
+            Bound::new("measurements that wait", self.queue.len(), MEASUREMENTS_MAX),
+            Bound::new("candidates taken on in an election", self.taken_on.len(), MEASUREMENTS_MAX),
+            Bound::new("peers that have our claim", self.claimed_to.len(), ROSTER_MAX),
+        ]
+    }
+
     pub(crate) fn next_timeout(&self) -> Option<Time> {
         match &self.awaited {
             Some(awaited) => Some(awaited.give_up_at),
@@ -376,7 +391,13 @@ pub(crate) struct Reports(BTreeMap<(PeerId, PeerId), (Time, Signed<Report>)>);
 impl Reports {
     /// Keeps a report; the first of a measurer on a candidate counts.
     pub(crate) fn add(&mut self, now: Time, report: Signed<Report>) {
-        self.0.entry((report.body.candidate, report.sender)).or_insert((now, report));
+        if self.0.len() < REPORTS_MAX {
+            self.0.entry((report.body.candidate, report.sender)).or_insert((now, report));
+        }
+    }
+
+    pub(crate) fn bounds(&self) -> [Bound; 1] {
+        [Bound::new("reports of an election", self.0.len(), REPORTS_MAX)]
     }
 
     pub(crate) fn clear(&mut self) {

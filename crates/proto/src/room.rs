@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::bounded::Bound;
 use crate::broadcast::{Broadcast, DataRefusal};
 use crate::config::RoomConfig;
 use crate::election::Election;
@@ -768,6 +769,19 @@ impl RoomState {
         self.shared.out.event(Event::Left);
     }
 
+    /// How full each list and map is. None grows with the audience, with time, or by what peers send.
+    pub fn bounds(&self) -> impl Iterator<Item = Bound> {
+        let own = [
+            Bound::new("offers", self.offers.len(), crate::links::LINKS_MAX),
+            Bound::new("peers' misdeeds", self.misdeeds.len(), MISDEEDS_KEPT),
+        ];
+        let bounds = own.into_iter().chain(self.shared.links.bounds()).chain(self.router.bounds());
+        let bounds = bounds.chain(self.shared.stage.bounds()).chain(self.shared.mandate.bounds());
+        let bounds = bounds.chain(self.membership.bounds()).chain(self.probe.bounds());
+        let bounds = bounds.chain(self.election.bounds()).chain(self.mixing.bounds());
+        bounds.chain(self.streams.bounds()).chain(self.tree.bounds())
+    }
+
     /// What must be true after every input. Debug builds and the simulator look.
     #[cfg(debug_assertions)]
     fn check_invariants(&self) {
@@ -780,7 +794,9 @@ impl RoomState {
         ids.dedup();
         assert_eq!(ids.len(), path.len(), "a path has a cycle: {path:?}");
         assert!(path.last().is_none_or(|last| *last == self.shared.me.short()), "our path ends elsewhere");
-        assert!(self.shared.links.len() <= crate::links::LINKS_MAX);
+        for Bound { of, len, max } in self.bounds() {
+            assert!(len <= max, "{len} {of}, of at most {max}");
+        }
         assert!(!self.tree.below().0.contains(&self.shared.me), "we feed ourselves");
         assert!(!self.shared.mandate.mixers.iter().any(|mixer| self.shared.mandate.standbys.contains(mixer)));
     }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::bounded::Bound;
 use crate::id::PeerId;
 use crate::message::{Entry, ROSTER_MAX, Roster, SignedRoster};
 
@@ -41,6 +42,10 @@ impl Stage {
             oldest.and_then(|oldest| self.kept.remove(&oldest));
         }
         newer
+    }
+
+    pub(crate) fn bounds(&self) -> [Bound; 1] {
+        [Bound::new("rosters", self.kept.len(), EPOCHS_KEPT)]
     }
 
     pub(crate) fn signed(&self) -> Option<&SignedRoster> {

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::bounded::List;
+use crate::bounded::{Bound, List};
 use crate::id::{PeerId, ShortId};
 use crate::io::{Address, Output};
 use crate::links::LinkTable;
@@ -48,7 +48,7 @@ impl Router {
 
     /// The rendezvous doesn't know this peer.
     pub(crate) fn absent(&mut self, now: Time, peer: PeerId) {
-        if self.absent.len() >= ROUTES_MAX {
+        if self.absent.len() >= ROUTES_MAX && !self.absent.contains_key(&peer) {
             let oldest = self.absent.iter().min_by_key(|(_, at)| **at).map(|(peer, _)| *peer);
             oldest.and_then(|oldest| self.absent.remove(&oldest));
         }
@@ -76,6 +76,13 @@ impl Router {
             };
             self.learn(now, place.peer, List::truncated(route));
         }
+    }
+
+    pub(crate) fn bounds(&self) -> [Bound; 2] {
+        [
+            Bound::new("learned routes", self.learned.len(), ROUTES_MAX),
+            Bound::new("peers that the rendezvous doesn't know", self.absent.len(), ROUTES_MAX),
+        ]
     }
 
     fn learn(&mut self, now: Time, peer: PeerId, route: Route) {

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::bounded::Bound;
 use crate::id::{PeerId, RoomId, StreamKind};
 use crate::io::Output;
 use crate::mandate::Mandate;
@@ -48,6 +49,10 @@ impl Streams {
             }
             !proven
         });
+    }
+
+    pub(crate) fn bounds(&self) -> [Bound; 1] {
+        [Bound::new("announcements without proof", self.0.len(), WAITING_MAX)]
     }
 
     /// A link is gone, and what was said on it.

@@ -198,6 +198,35 @@ impl Stand {
         self.brain
     }
 
+    /// Lets so many children go and as many others come, one every ten seconds.
+    pub fn churn(&mut self, changes: u32) {
+        for change in 0..changes {
+            self.run_for(10 * SECOND);
+            if let Some(gone) = self.children.first().copied() {
+                self.children.remove(0);
+                match change % 3 {
+                    0 => self.say(gone, Message::Detach),
+                    1 => self.give(Input::LinkDown(gone, LinkKind::Peer)),
+                    _ => self.give(Input::Verdict { peer: gone, verdict: Verdict::Silent }),
+                }
+                self.newcomers += 1;
+                self.take_child(stranger(self.newcomers));
+            }
+        }
+        self.run_for(10 * SECOND);
+    }
+
+    fn take_child(&mut self, child: PeerId) {
+        self.children.push(child);
+        let attach = Attach { purpose: Purpose::Parent, path: Path::default(), viewers_below: 0, room: 0 };
+        self.say(child, Message::Attach(attach));
+        self.say(child, Message::LinkWanted(LinkKind::Peer));
+        self.give(Input::LinkUp(child, LinkKind::Peer));
+        self.say(child, Message::Feed { from: None });
+        let aggregate = self.aggregate(0);
+        self.say(child, aggregate);
+    }
+
     fn come_in(&mut self) {
         self.give(Input::SignalUp(true));
         self.run_for(2 * SECOND); // it joins; whoever it asks answers
@@ -207,15 +236,7 @@ impl Stand {
             Part::Mixer => K1,
         };
         for number in 0..u32::from(places) {
-            let child = stranger(u32::MAX - number);
-            self.children.push(child);
-            let attach = Attach { purpose: Purpose::Parent, path: Path::default(), viewers_below: 0 };
-            self.say(child, Message::Attach(attach));
-            self.say(child, Message::LinkWanted(LinkKind::Peer));
-            self.give(Input::LinkUp(child, LinkKind::Peer));
-            self.say(child, Message::Feed { from: None });
-            let aggregate = self.aggregate(0);
-            self.say(child, aggregate);
+            self.take_child(stranger(u32::MAX - number));
         }
     }
 
@@ -230,7 +251,7 @@ impl Stand {
 
     fn newcomer(&mut self) -> Input {
         self.newcomers += 1;
-        let attach = Attach { purpose: Purpose::Parent, path: Path::default(), viewers_below: 0 };
+        let attach = Attach { purpose: Purpose::Parent, path: Path::default(), viewers_below: 0, room: 0 };
         let route = List::truncated(self.stage.iter().take(2).map(PeerId::short));
         self.heard(stranger(self.newcomers), Via::Mesh(route), Message::Attach(attach))
     }

@@ -20,6 +20,8 @@ const PROMISES_MAX: usize = 4;
 const RESERVE: usize = 1;
 /// Whoever was sent to a place has taken it by then, and the aggregate has come up: two aggregates' time.
 const SENT_US_MAX: u64 = 2 * AGGREGATE_US;
+/// Peers below us: as many children as anybody has, as many promises, and what is kept for both.
+pub(super) const CHILDREN_AND_PROMISES_MAX: usize = 2 * (CHILDREN_MAX as usize + RESERVE);
 /// The lead tells the host how many watch at least so often, while somebody does.
 const VIEWERS_US: u64 = 2 * SECOND;
 
@@ -376,7 +378,8 @@ impl Tree {
 
     /// Viewers below us, by what our children say.
     pub(crate) fn viewers_below(&self) -> u32 {
-        self.children.values().filter(|child| child.served).map(|child| child.below.viewers).sum()
+        let served = self.children.values().filter(|child| child.served);
+        served.fold(0, |sum, child| sum.saturating_add(child.below.viewers))
     }
 
     /// What lies below us, ourselves included.
@@ -386,7 +389,7 @@ impl Tree {
         let strongest = served().map(|(peer, child)| (child.told.room, *peer)).max();
         let deepest = served().map(|(_, child)| child.told.deepest).max().unwrap_or(0);
         let mut sum = Aggregate {
-            viewers: own + self.viewers_below(),
+            viewers: own.saturating_add(self.viewers_below()),
             room: self.capacity(view).min(CHILDREN_MAX.into()) as u8,
             deepest: deepest.saturating_add(1),
             strongest: strongest.map(|(room, peer)| (peer, room)),

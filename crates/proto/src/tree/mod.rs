@@ -18,6 +18,7 @@ mod up;
 
 use std::collections::BTreeMap;
 
+use crate::bounded::Bound;
 use crate::id::PeerId;
 use crate::io::Output;
 use crate::message::{Aggregate, Message, PATH_LEN_MAX, Path, TakeOver};
@@ -27,7 +28,7 @@ use crate::seal::Signed;
 use crate::time::{SECOND, Time};
 
 use balance::Balance;
-use down::Child;
+use down::{CHILDREN_AND_PROMISES_MAX, Child};
 use seek::Seek;
 use up::Up;
 
@@ -220,6 +221,12 @@ impl Tree {
         self.on_time_up(view);
         self.on_time_down(view);
         self.settle(view);
+    }
+
+    pub(crate) fn bounds(&self) -> impl Iterator<Item = Bound> {
+        let children = Bound::new("children and promises", self.children.len(), CHILDREN_AND_PROMISES_MAX);
+        let seeks = [&self.seek_parent, &self.seek_backup].into_iter().flatten();
+        std::iter::once(children).chain(seeks.flat_map(Seek::bounds))
     }
 
     pub(crate) fn next_timeout(&self) -> Option<Time> {

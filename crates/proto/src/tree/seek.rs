@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 
 use super::Tree;
 use super::up::Up;
+use crate::bounded::Bound;
 use crate::id::PeerId;
 use crate::io::Event;
 use crate::message::{Attach, Message, PATH_LEN_MAX, PLACES_MAX, Path, Place, Purpose};
@@ -23,6 +24,8 @@ const ANSWER_US_MAX: u64 = 1_500 * MS;
 const ASKED_MAX: usize = 4;
 /// A way down through more redirects than this is not a tree.
 const HOPS_MAX: u32 = 2 * PATH_LEN_MAX as u32;
+/// Peers tried before a search begins anew: whoever sent us on, and the places it named.
+const TRIED_MAX: usize = HOPS_MAX as usize * (1 + PLACES_MAX);
 /// No backup was to be had: the tree may have grown a branch by then.
 const BACKUP_RETRY: Backoff = Backoff::new(400 * MS, 3 * SECOND);
 const PARENT_RETRY: Backoff = Backoff::new(200 * MS, 3 * SECOND);
@@ -59,6 +62,14 @@ impl Seek {
             backoff,
             moves: None,
         }
+    }
+
+    pub(super) fn bounds(&self) -> [Bound; 3] {
+        [
+            Bound::new("peers asked in a search", self.asked.len(), ASKED_MAX),
+            Bound::new("places of a search", self.places.len(), 2 * PLACES_MAX),
+            Bound::new("peers tried in a search", self.tried.len(), TRIED_MAX),
+        ]
     }
 
     /// A search for a parent that begins at these places.

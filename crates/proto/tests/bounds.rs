@@ -1,0 +1,185 @@
+//! What a brain keeps is bounded: it grows neither with the audience, nor with time, nor by what peers send.
+
+mod samples;
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::collections::BTreeMap;
+
+use plenary_proto::bounded::{List, Text};
+use plenary_proto::message::*;
+use plenary_proto::{HostConfig, Input, PeerId, RoomConfig, RoomState, ShortId, Time, Via};
+use plenary_sim::stand::{Part, Stand, bytes_per_peer};
+use samples::*;
+
+thread_local! {
+    /// Bytes that this thread has allocated and not freed: tests run side by side.
+    static ALLOCATED: Cell<isize> = const { Cell::new(0) };
+}
+
+fn count(bytes: isize) {
+    let _ = ALLOCATED.try_with(|allocated| allocated.set(allocated.get() + bytes));
+}
+
+fn allocated() -> usize {
+    ALLOCATED.with(|allocated| usize::try_from(allocated.get()).unwrap_or(0))
+}
+
+struct Counting;
+
+// SAFETY: everything is handed to the system's allocator as it came.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count(layout.size() as isize);
+        // SAFETY: the caller's promise is the system's.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        count(-(layout.size() as isize));
+        // SAFETY: as above.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static COUNTING: Counting = Counting;
+
+#[test]
+fn a_brain_does_not_grow_with_the_audience() {
+    let of = |audience| bytes_per_peer(audience, 4, allocated);
+    let [small, middle, large] = [100, 1_000, 10_000].map(of);
+    println!("{small:.0}, {middle:.0} and {large:.0} bytes in rooms of 100, 1000 and 10000 viewers");
+    assert!(small > 1_000.0, "nothing was counted");
+    // 128 routes are learned of the first 128 newcomers, and no more of the next
+    assert!(middle < 1.5 * small && large < 1.1 * middle);
+}
+
+#[test]
+fn a_brain_does_not_grow_while_peers_come_and_go_for_hours() {
+    for part in [Part::Relay, Part::Mixer] {
+        let before = allocated();
+        let mut stand = Stand::new(part, 200);
+        let hours: Vec<usize> = (0..4)
+            .map(|_| {
+                stand.churn(360);
+                allocated() - before
+            })
+            .collect();
+        println!("{part:?}: {hours:?} bytes after each hour");
+        // what has room for more at first, as the routes, is full in the second hour
+        assert!(hours[3] <= hours[1] + hours[1] / 20, "{part:?}: {hours:?}");
+    }
+}
+
+fn config(hosts: bool) -> RoomConfig {
+    let program = ProgramFormat { width: 1280, height: 720, fps: 30, bitrate_bps: 1_500_000 };
+    let host = HostConfig {
+        root: key(1),
+        stage_open: true,
+        program,
+        k: 4,
+        k1: 6,
+        mixers: 0,
+        invite_expires_us: None,
+    };
+    RoomConfig {
+        room: room(),
+        root: key(1).id(),
+        host: hosts.then_some(host),
+        name: Text::truncated("me"),
+        speaks: hosts,
+        views: !hosts,
+        consent: Consent::Always,
+        relays: true,
+        children_max: 64,
+        uplink_bps_max: None,
+        unix_s_at_zero: NOW,
+    }
+}
+
+/// What one of many hostile members says, all of it well-formed.
+fn abuse(sybil: u32) -> Vec<Message> {
+    let other = ShortId(u64::from(sybil).to_le_bytes());
+    let path: Path = List::truncated([other]);
+    let join = |speaks, mixes| Join { name: Text::truncated("sybil"), speaks, views: true, mixes };
+    let aggregate =
+        Aggregate { viewers: u32::MAX, free: [u16::MAX; 8], promises: [u16::MAX; 8], ..Aggregate::default() };
+    let attach = |purpose| Attach { purpose, path: path.clone(), viewers_below: u32::MAX, room: u8::MAX };
+    let spec = plenary_proto::StreamSpec {
+        maker: key(9).id(),
+        kind: plenary_proto::StreamKind::Program,
+        rank: RANK,
+        rung: 0,
+        start: sybil.to_le_bytes().repeat(2).try_into().unwrap(),
+    };
+    vec![
+        Message::Join(join(sybil.is_multiple_of(2), sybil.is_multiple_of(3))),
+        Message::LinkWanted(LinkKind::Trunk(sybil as u8)),
+        Message::Offer(Offer { kind: LinkKind::Peer, description: description() }),
+        Message::Attach(attach(Purpose::Parent)),
+        Message::Attach(attach(Purpose::Backup)),
+        Message::Feed { from: None },
+        Message::Aggregate(aggregate),
+        Message::Redirect { purpose: Purpose::Parent, places: places() },
+        Message::Shed { places: places() },
+        Message::Stream(StreamUse { slot: sybil as u8, spec }),
+        Message::ProbeWanted { train: sybil, bytes: u32::MAX, rate_bps: 1 },
+        Message::PathIs(List::truncated([other, other])),
+    ]
+}
+
+/// Members that came for nothing else, by all ways, eight a second.
+fn abused(hosts: bool, sybils: std::ops::Range<u32>, brain: &mut RoomState) {
+    for sybil in sybils {
+        let from = PeerId(*blake3::hash(&sybil.to_le_bytes()).as_bytes());
+        let now = Time(u64::from(sybil) * 120_000);
+        for (number, message) in abuse(sybil).into_iter().enumerate() {
+            let message = message.verify(&room(), &key(1).id(), NOW).unwrap();
+            let via =
+                if number % 2 == 0 { Via::Signal } else { Via::Mesh(List::truncated([from.short(); 36])) };
+            brain.handle(now, Input::Message { from, via, message });
+        }
+        brain.handle(now, Input::Undeliverable(Some(from)));
+        brain.handle(now, Input::LinkUp(from, LinkKind::Peer));
+        while brain.poll_output().is_some() {}
+        for bound in brain.bounds() {
+            assert!(bound.len <= bound.max, "host {hosts}, sybil {sybil}: {bound:?}");
+        }
+    }
+}
+
+#[test]
+fn hostile_members_cannot_make_a_brain_grow() {
+    for hosts in [true, false] {
+        let before = allocated();
+        let mut brain = RoomState::new(key(2), config(hosts), 7, Time(0));
+        let mut grown = Vec::new();
+        if !hosts {
+            let roster = Message::Roster(roster()).verify(&room(), &key(1).id(), NOW).unwrap();
+            brain.handle(Time(0), Input::Message { from: key(2).id(), via: Via::Link, message: roster });
+        }
+        for tenth in 0..10 {
+            abused(hosts, 300 * tenth..300 * (tenth + 1), &mut brain);
+            grown.push(allocated() - before);
+        }
+        println!("host {hosts}: {grown:?} bytes after each 300");
+        let worst = grown[1..4].iter().max().unwrap();
+        assert!(grown[4..].iter().all(|bytes| *bytes <= worst + worst / 4), "host {hosts}: {grown:?}");
+        assert!(*worst < 4 << 20, "host {hosts}: {grown:?}");
+    }
+}
+
+#[test]
+fn every_bound_stands_in_the_documentation() {
+    let text = include_str!("../../../docs/ARCHITECTURE.md");
+    let mut brain = RoomState::new(key(9), config(false), 7, Time(0));
+    let roster = Message::Roster(roster()).verify(&room(), &key(1).id(), NOW).unwrap();
+    brain.handle(Time(0), Input::Message { from: key(2).id(), via: Via::Link, message: roster });
+    let bounds: BTreeMap<_, _> = brain.bounds().map(|bound| (bound.of, bound.max)).collect();
+    assert!(bounds.contains_key("peers tried in a search"), "the brain seeks a place");
+    for (of, max) in bounds {
+        let row = format!("| {of} | {max} |");
+        assert!(text.contains(&row), "missing: {row}");
+    }
+}
