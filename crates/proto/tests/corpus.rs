@@ -1,7 +1,18 @@
-//! Replays what the fuzz targets have found worth keeping.
+//! What the fuzz targets check, on stable: for what they found worth keeping, and for some thousands of inputs drawn
+//! here.
 
-#[path = "../fuzz/checks.rs"]
+#[path = "../fuzz/checks/mod.rs"]
 mod checks;
+
+use checks::{Op, ops, play};
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+/// How many inputs are drawn; `PLENARY_DRAWS=100` draws a hundred times as many.
+fn draws(usual: u32) -> ProptestConfig {
+    let times = std::env::var("PLENARY_DRAWS").ok().and_then(|times| times.parse().ok()).unwrap_or(1);
+    ProptestConfig::with_cases(usual * times)
+}
 
 fn replay(target: &str, check: fn(&[u8])) {
     let folder = format!("{}/fuzz/corpus/{target}", env!("CARGO_MANIFEST_DIR"));
@@ -14,17 +25,57 @@ fn replay(target: &str, check: fn(&[u8])) {
     }
 }
 
-#[test]
-fn kept_messages_still_hold() {
-    replay("message", checks::message);
+macro_rules! targets {
+    ($($target:ident: $kept:ident, $drawn:ident, $cases:expr, $len:expr;)*) => { $(
+        #[test]
+        fn $kept() {
+            replay(stringify!($target), checks::$target);
+        }
+
+        proptest! {
+            #![proptest_config(draws($cases))]
+            #[test]
+            fn $drawn(bytes in vec(any::<u8>(), 0..$len)) {
+                checks::$target(&bytes);
+            }
+        }
+    )* };
+}
+
+targets! {
+    message: kept_messages_still_hold, any_message_holds, 3_000, 400;
+    beat: kept_beats_still_hold, any_beat_holds, 3_000, 60;
+    pieces: kept_pieces_still_hold, any_pieces_hold, 500, 200;
+    envelope: kept_envelopes_still_hold, any_envelope_holds, 500, 300;
+    identity: kept_frames_still_hold, any_frame_holds, 3_000, 400;
+    invite: kept_invites_still_hold, any_invite_holds, 1_000, 400;
 }
 
 #[test]
-fn kept_frames_still_hold() {
-    replay("identity", checks::identity);
+fn kept_rooms_still_hold() {
+    replay("room", checks::room);
 }
 
-#[test]
-fn kept_invites_still_hold() {
-    replay("invite", checks::invite);
+/// What a few drawn bytes make happen; each shrinks by itself, and goes as a whole.
+fn drawn_ops() -> impl Strategy<Value = Vec<Op>> {
+    let op = vec(any::<u8>(), 2..80).prop_map(|bytes| ops(&bytes).into_iter().next());
+    vec(op, 0..200).prop_map(|ops| ops.into_iter().flatten().collect())
+}
+
+proptest! {
+    #![proptest_config(draws(300))]
+
+    #[test]
+    fn whatever_happens_to_a_room_its_brains_keep_their_promises(ops in drawn_ops()) {
+        play(ops);
+    }
+}
+
+proptest! {
+    #![proptest_config(draws(20))]
+
+    #[test]
+    fn the_same_happenings_make_every_brain_say_the_same(ops in drawn_ops()) {
+        prop_assert_eq!(play(ops.clone()), play(ops));
+    }
 }

@@ -1,0 +1,122 @@
+//! What must hold for any bytes. The fuzz targets draw them; `tests/corpus.rs` replays those that were kept, and draws
+//! some of its own.
+
+mod draw;
+mod rooms;
+mod sign;
+
+use plenary_proto::StreamId;
+use plenary_proto::identity::{FrameIdentity, PacketIdentity, h264, opus};
+use plenary_proto::message::{Beat, MESSAGE_LEN_MAX, Message, PIECE_LEN_MAX, Pieces, Reassembly};
+use plenary_proto::seal::{Invite, Opener, RoomSecret, SealError, Sealer};
+
+#[allow(unused_imports, reason = "a fuzz target draws bytes, a property test ops")]
+pub(crate) use rooms::{Op, ops, play};
+
+/// The reader of control messages: no panic, what is read writes back to what reads alike, and a message that somebody
+/// signed verifies as it is and not by another root.
+pub(crate) fn message(bytes: &[u8]) {
+    let drawn = draw::Draw::new(bytes, sign::cast()).value::<Message>();
+    for message in Message::from_bytes(bytes).ok().into_iter().chain(drawn) {
+        let written = message.to_bytes();
+        if written.len() <= MESSAGE_LEN_MAX {
+            assert_eq!(Message::from_bytes(&written).as_ref(), Ok(&message));
+        }
+        let _ = message.clone().verify(&sign::room(), &sign::root().id(), sign::NOW);
+        let message = sign::sign_again(message);
+        let verified = message.clone().verify(&sign::room(), &sign::root().id(), sign::NOW);
+        assert_eq!(verified.as_deref(), Ok(&message));
+        if matches!(message, Message::Roster(_) | Message::Admit(_)) {
+            let other = message.verify(&sign::room(), &sign::key(0).id(), sign::NOW);
+            assert_eq!(other, Err(SealError::WrongSender));
+        }
+    }
+}
+
+/// The reader of beats: no panic, and what is read writes back to what reads alike.
+pub(crate) fn beat(bytes: &[u8]) {
+    if let Some(beat) = Beat::from_bytes(bytes) {
+        assert_eq!(Beat::from_bytes(&beat.to_bytes()), Some(beat));
+    }
+}
+
+/// Pieces: any are joined without a panic, within the bound; what was cut joins again, whatever came before.
+pub(crate) fn pieces(bytes: &[u8]) {
+    let mut reassembly = Reassembly::default();
+    let (&step, rest) = bytes.split_first().unwrap_or((&0, &[]));
+    for piece in rest.chunks(usize::from(step) + 1) {
+        if let Ok(Some(message)) = reassembly.push(piece) {
+            assert!(message.len() <= MESSAGE_LEN_MAX);
+        }
+    }
+    let _ = reassembly.push(&[]); // no piece: what was gathered is dropped
+    let message = rest.repeat(1 + usize::from(step) * 16);
+    let message = &message[..message.len().min(MESSAGE_LEN_MAX)];
+    if !message.is_empty() {
+        let mut joined = None;
+        for piece in Pieces::of(message) {
+            assert!(joined.is_none() && piece.len() <= PIECE_LEN_MAX);
+            joined = reassembly.push(&piece).expect("a piece that was cut is one");
+        }
+        assert_eq!(joined.as_deref(), Some(message));
+    }
+}
+
+/// Envelopes: any bytes are refused without a panic; what is sealed opens once, and not at all when one bit is wrong,
+/// or for another.
+pub(crate) fn envelope(bytes: &[u8]) {
+    let secret = RoomSecret([7; 16]);
+    let invite = Invite::create(sign::root(), secret, None, true, None, &[], u64::MAX);
+    let key = invite.key(None).expect("no password is needed");
+    let me = sign::key(1).id();
+    let mut opener = Opener::new(me, key.clone());
+    assert!(opener.open(bytes, sign::NOW).is_err());
+    let (at, message) = bytes.split_at(bytes.len().min(2));
+    let at = at.iter().fold(0, |at, byte| at << 8 | usize::from(*byte));
+    let mut sealer = Sealer::new(sign::key(2).clone(), key, 1);
+    let Ok(mut sealed) = sealer.seal(Some(me), message, sign::NOW, [3; 24]) else { return };
+    let mut other = Opener::new(sign::key(3).id(), invite.key(None).expect("no password is needed"));
+    assert_eq!(other.open(&sealed, sign::NOW).err(), Some(SealError::WrongRecipient));
+    let opened = opener.open(&sealed, sign::NOW).expect("it is for us, and whole");
+    assert_eq!((opened.sender, &*opened.message), (sign::key(2).id(), message));
+    assert_eq!(opener.open(&sealed, sign::NOW).err(), Some(SealError::Replayed));
+    let bit = at % (8 * sealed.len());
+    sealed[bit / 8] ^= 1 << (bit % 8);
+    assert!(other.open(&sealed, sign::NOW).is_err_and(|error| error != SealError::WrongRecipient));
+}
+
+/// A room of brains, with whatever these bytes make happen to it.
+pub(crate) fn room(bytes: &[u8]) {
+    play(ops(bytes));
+}
+
+/// Readers and writers of media identity: no panic, and what is marked reads back, once.
+pub(crate) fn identity(bytes: &[u8]) {
+    let identity = FrameIdentity {
+        stream: StreamId([7; 8]),
+        number: 0,
+        captured_us: bytes.len() as u64,
+        temporal: 0,
+        key: false,
+        epoch: 0,
+    };
+    if let Some(marked) = h264::mark(bytes, &identity) {
+        assert_eq!(h264::read(&marked), Some(identity));
+        assert_eq!(h264::mark(&marked, &identity), Some(marked));
+    }
+    if let Some(marked) = opus::mark(bytes, &identity) {
+        assert_eq!(opus::read(&marked), Some(identity));
+        assert_eq!(opus::mark(&marked, &identity), Some(marked));
+    }
+    let _ = (h264::read(bytes), h264::read_sei(bytes), opus::read(bytes));
+    let _ = (FrameIdentity::from_bytes(bytes), PacketIdentity::from_bytes(bytes));
+}
+
+/// The reader of invites: no panic, and what is read writes back alike.
+pub(crate) fn invite(bytes: &[u8]) {
+    if let Ok(text) = std::str::from_utf8(bytes)
+        && let Ok(invite) = text.parse::<Invite>()
+    {
+        assert_eq!(invite.to_string().parse::<Invite>().as_ref(), Ok(&invite));
+    }
+}

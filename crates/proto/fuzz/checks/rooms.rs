@@ -1,0 +1,402 @@
+//! Brains joined by a network that loses, doubles, delays and reorders, in a room where members say anything.
+//!
+//! [`play`] runs a few brains and does what drawn [`Op`]s say: deliver this, lose that, let time pass, break a link,
+//! hand over a message made up by somebody. After each it looks whether what is promised of a brain holds: it panics
+//! at nothing, says a bounded number of things, asks for no time that has passed nor for too many, and keeps within
+//! the bounds of its lists. Debug builds look at `RoomState`'s own invariants as well.
+
+use std::collections::VecDeque;
+
+use plenary_proto::bounded::{List, Text};
+use plenary_proto::message::{
+    Answer, Consent, Description, LinkKind, Message, Offer, ProgramFormat, Setup, VideoAsk,
+};
+use plenary_proto::{
+    Address, Command, HostConfig, Input, MixRole, Output, PeerId, RoomConfig, RoomState, StreamKind,
+    StreamSpec, Time, Verdict, Via,
+};
+use serde::Deserialize;
+
+use super::draw::Draw;
+use super::sign::{self, NOW, cast, key, room, root};
+
+/// Brains of a play: the host, a speaker, two candidates, two viewers.
+const BRAINS: usize = 6;
+/// Most that may be under way in the network; what is sent past it is lost.
+const UNDER_WAY_MAX: usize = 512;
+/// Most outputs that one input may lead to: some messages to each of a full stage and a full table of links.
+const OUTPUTS_MAX: usize = 2_000;
+/// A brain that is only told the time wants to be told no more often than this in a second. The quickest clock in it
+/// is a measurement that waits for a link, each 60 ms; the rest are 50 ms and more apart.
+const WAKES_PER_S: u64 = 100;
+/// Wakes that may fall together: one per machine.
+const WAKES_AT_ONCE: u64 = 40;
+/// Longest wait of one op.
+const WAIT_US_MAX: u64 = 20_000_000;
+/// Most ops of a play.
+const OPS_MAX: usize = 600;
+
+/// One thing that happens.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) enum Op {
+    /// The network delivers the oldest few things that are under way, in order.
+    Flow(u8),
+    /// It delivers a later one first.
+    Overtake(u8),
+    /// It loses one.
+    Lose(u8),
+    /// It delivers one now, and once more later.
+    Double(u8),
+    /// Time passes; the brains are woken in time.
+    Wait { us: u32 },
+    /// Time passes, and nobody is woken: the machine stood still.
+    Late { us: u32 },
+    /// A brain is woken, due or not.
+    Wake(u8),
+    /// One end of a link finds it up or down.
+    Link { at: u8, other: PeerId, kind: LinkKind, up: bool },
+    /// A member tells a brain something.
+    Say(Said),
+    /// The body tells it something.
+    Tell { at: u8, what: Told },
+    /// The application wants something.
+    Want { at: u8, what: Wanted },
+}
+
+/// A message made up by somebody.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Said {
+    at: u8,
+    from: PeerId,
+    via: u8,
+    message: Box<Message>,
+}
+
+/// What a body may say, right or wrong.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) enum Told {
+    SignalUp(bool),
+    Undeliverable(Option<PeerId>),
+    Verdict(PeerId, u8),
+    Heard(PeerId),
+    Fed(PeerId),
+    Measured { peer: PeerId, train: u32, bandwidth_bps: Option<u64>, rtt_us: u32 },
+    Bench { encode_us: u32, decode_us: u32 },
+    Warm,
+    Started(StreamSpec),
+    Misbehaved(PeerId),
+    Described(PeerId, LinkKind, Description),
+}
+
+/// What an application may want.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) enum Wanted {
+    /// One in eight does: whoever has left says nothing more.
+    Leave {
+        sure: u8,
+    },
+    Reconnect,
+    SetMixers(u8),
+    Measure(PeerId),
+}
+
+impl From<Told> for Input {
+    fn from(told: Told) -> Input {
+        const VERDICTS: [Verdict; 4] = [Verdict::Ok, Verdict::Silent, Verdict::Behind, Verdict::Stalled];
+        match told {
+            Told::SignalUp(up) => Input::SignalUp(up),
+            Told::Undeliverable(peer) => Input::Undeliverable(peer),
+            Told::Verdict(peer, verdict) => {
+                Input::Verdict { peer, verdict: VERDICTS[usize::from(verdict % 4)] }
+            }
+            Told::Heard(peer) => Input::Heard(peer),
+            Told::Fed(peer) => Input::Fed(peer),
+            Told::Measured { peer, train, bandwidth_bps, rtt_us } => {
+                Input::Measured { peer, train, bandwidth_bps, rtt_us }
+            }
+            Told::Bench { encode_us, decode_us } => Input::Bench { encode_us, decode_us },
+            Told::Warm => Input::Warm,
+            Told::Started(spec) => Input::Started(spec),
+            Told::Misbehaved(peer) => Input::Misbehaved(peer),
+            Told::Described(peer, kind, description) => Input::Described { peer, kind, description },
+        }
+    }
+}
+
+impl From<Wanted> for Command {
+    fn from(wanted: Wanted) -> Command {
+        match wanted {
+            Wanted::Leave { sure } if sure % 8 == 1 => Command::Leave,
+            Wanted::Leave { .. } | Wanted::Reconnect => Command::ReconnectUpstream,
+            Wanted::SetMixers(mixers) => Command::SetMixers(mixers),
+            Wanted::Measure(peer) => Command::Measure(peer),
+        }
+    }
+}
+
+/// Something on its way to a brain.
+#[derive(Clone, Debug)]
+enum Parcel {
+    Message { from: PeerId, via: Via, message: Message },
+    Input(Input),
+}
+
+struct Room {
+    brains: Vec<RoomState>,
+    now: Time,
+    under_way: VecDeque<(usize, Parcel)>,
+    /// Everything that every brain said, hashed in order.
+    said: blake3::Hasher,
+}
+
+fn config(at: usize) -> RoomConfig {
+    RoomConfig {
+        room: room(),
+        root: root().id(),
+        host: (at == 0).then(|| HostConfig {
+            root: root().clone(),
+            stage_open: true,
+            program: ProgramFormat { width: 1280, height: 720, fps: 30, bitrate_bps: 1_500_000 },
+            k: 2,
+            k1: 1, // so that the second viewer hangs on the first
+            mixers: 0,
+            invite_expires_us: None,
+        }),
+        name: Text::truncated("brain"),
+        speaks: at < 2,
+        views: at == 1 || at >= 4,
+        consent: if at == 2 || at == 3 { Consent::Always } else { Consent::Never },
+        relays: true,
+        children_max: 8,
+        uplink_bps_max: (at == 5).then_some(20_000_000),
+        unix_s_at_zero: NOW,
+    }
+}
+
+fn description(at: usize, peer: &PeerId) -> Description {
+    Description {
+        ufrag: Text::truncated(&format!("{at}{:02x}", peer.0[0])),
+        pwd: Text::truncated("0123456789abcdefghijklmn"),
+        fingerprint: [at as u8; 32],
+        setup: Setup::ActPass,
+        payload_types: None,
+        candidates: List::default(),
+    }
+}
+
+impl Room {
+    /// A room in operation: everyone has joined, and had time to elect.
+    fn new() -> Room {
+        let brains =
+            (0..BRAINS).map(|at| RoomState::new(key(at).clone(), config(at), at as u64, Time(0))).collect();
+        let mut room = Room { brains, now: Time(0), under_way: VecDeque::new(), said: blake3::Hasher::new() };
+        for at in 0..BRAINS {
+            room.give(at, Input::SignalUp(true));
+            if at == 2 || at == 3 {
+                room.give(at, Input::Bench { encode_us: 4_000, decode_us: 1_500 });
+            }
+        }
+        for _ in 0..30 {
+            room.deliver_all();
+            room.pass_time(150_000);
+        }
+        room
+    }
+
+    fn deliver_all(&mut self) {
+        for _ in 0..UNDER_WAY_MAX {
+            if !self.deliver(0) {
+                break;
+            }
+        }
+    }
+
+    /// Delivers what is at that place of the queue; false when there is nothing.
+    fn deliver(&mut self, at: usize) -> bool {
+        let Some((to, parcel)) = self.under_way.remove(at) else { return false };
+        let input = match parcel {
+            Parcel::Input(input) => Some(input),
+            Parcel::Message { from, via, message } => {
+                let message = message.verify(&room(), &root().id(), NOW + self.now.0 / 1_000_000);
+                message.ok().map(|message| Input::Message { from, via, message })
+            }
+        };
+        if let Some(input) = input {
+            self.give(to, input);
+        }
+        true
+    }
+
+    fn give(&mut self, at: usize, input: Input) {
+        let brain = &mut self.brains[at];
+        brain.handle(self.now, input);
+        for count in 0.. {
+            assert!(count < OUTPUTS_MAX, "one input leads to {count} outputs and more");
+            let Some(output) = self.brains[at].poll_output() else { break };
+            self.said.update(format!("{at} {output:?}").as_bytes());
+            self.carry_out(at, output);
+        }
+        let brain = &self.brains[at];
+        assert!(brain.next_timeout().is_none_or(|due| due > self.now), "a time that has passed is asked for");
+        for bound in brain.bounds() {
+            assert!(bound.len <= bound.max, "{} of at most {} {}", bound.len, bound.max, bound.of);
+        }
+    }
+
+    fn send(&mut self, to: PeerId, parcel: Parcel) {
+        let to = cast().iter().take(BRAINS).position(|id| *id == to);
+        if let Some(to) = to
+            && self.under_way.len() < UNDER_WAY_MAX
+        {
+            self.under_way.push_back((to, parcel));
+        }
+    }
+
+    /// What a body would do, over a network that takes its time.
+    fn carry_out(&mut self, at: usize, output: Output) {
+        let me = cast()[at];
+        let by_link = |message| Parcel::Message { from: me, via: Via::Link, message };
+        match output {
+            Output::Control(to, message) => self.send(to, by_link(message)),
+            Output::Signal(to, message) => {
+                let to = if let Address::Peer(to) = to { to } else { cast()[0] };
+                self.send(to, Parcel::Message { from: me, via: Via::Signal, message });
+            }
+            Output::Relay { to, route, message, .. } => {
+                self.send(to, Parcel::Message { from: me, via: Via::Mesh(route), message });
+            }
+            Output::Offer(peer, kind) | Output::Answer(peer, Offer { kind, .. }) => {
+                let description = description(at, &peer);
+                self.send(me, Parcel::Input(Input::Described { peer, kind, description }));
+            }
+            Output::Accept(peer, Answer { kind, .. }) => {
+                self.send(me, Parcel::Input(Input::LinkUp(peer, kind)));
+                self.send(peer, Parcel::Input(Input::LinkUp(me, kind)));
+            }
+            Output::Close(peer, kind) => {
+                self.send(me, Parcel::Input(Input::LinkDown(peer, kind)));
+                self.send(peer, Parcel::Input(Input::LinkDown(me, kind)));
+            }
+            Output::AskFeed(peer) => self.send(peer, by_link(Message::Feed { from: None })),
+            Output::Serve { peer, .. } => self.send(peer, Parcel::Input(Input::Fed(me))),
+            Output::CallHome { speaker, rank } => {
+                let ask = VideoAsk { width: 640, height: 360, fps: 30, bitrate_bps: 600_000 };
+                self.send(speaker, by_link(Message::Home { rank, ask, resume: None }));
+            }
+            Output::AnswerHeard { to, mixer } => {
+                self.send(to, by_link(Message::Heard { mixer, silent_us: Some(20_000) }));
+            }
+            Output::Train { peer, train, .. } => {
+                let measured =
+                    Input::Measured { peer: me, train, bandwidth_bps: Some(90_000_000), rtt_us: 30_000 };
+                self.send(peer, Parcel::Input(measured));
+            }
+            Output::Role(MixRole::Mix { rank, .. }) => {
+                let spec =
+                    StreamSpec { maker: me, kind: StreamKind::Program, rank, rung: 0, start: [at as u8; 8] };
+                self.send(me, Parcel::Input(Input::Started(spec)));
+            }
+            Output::Role(MixRole::Warm { .. }) => self.send(me, Parcel::Input(Input::Warm)),
+            _ => {}
+        }
+    }
+
+    /// Lets time pass; each brain is woken when it wants to be.
+    fn pass_time(&mut self, us: u64) {
+        let end = self.now + us;
+        let most = WAKES_AT_ONCE + us * WAKES_PER_S / 1_000_000;
+        let mut wakes = [0; BRAINS];
+        let next = |room: &Room| {
+            let due =
+                room.brains.iter().enumerate().filter_map(|(at, brain)| Some((brain.next_timeout()?, at)));
+            due.min().filter(|(due, _)| *due <= end)
+        };
+        while let Some((due, at)) = next(self) {
+            self.now = self.now.max(due);
+            wakes[at] += 1;
+            assert!(wakes[at] <= most, "brain {at} is woken {} times in {us} µs", wakes[at]);
+            self.give(at, Input::Timeout);
+        }
+        self.now = end;
+    }
+
+    fn happen(&mut self, op: Op) {
+        let which = |number: u8| usize::from(number) % BRAINS;
+        let place = |number: u8, len: usize| usize::from(number) % len.max(1);
+        match op {
+            Op::Flow(count) => (0..count).for_each(|_| {
+                self.deliver(0);
+            }),
+            Op::Overtake(number) => {
+                self.deliver(place(number, self.under_way.len()));
+            }
+            Op::Lose(number) => {
+                self.under_way.remove(place(number, self.under_way.len()));
+            }
+            Op::Double(number) => {
+                let at = place(number, self.under_way.len());
+                if let Some(parcel) = self.under_way.get(at).cloned()
+                    && self.deliver(at)
+                {
+                    self.under_way.push_back(parcel);
+                }
+            }
+            Op::Wait { us } => self.pass_time(u64::from(us) % WAIT_US_MAX),
+            Op::Late { us } => self.now = self.now + u64::from(us) % WAIT_US_MAX,
+            Op::Wake(at) => self.give(which(at), Input::Timeout),
+            Op::Link { at, other, kind, up: true } => self.give(which(at), Input::LinkUp(other, kind)),
+            Op::Link { at, other, kind, up: false } => self.give(which(at), Input::LinkDown(other, kind)),
+            Op::Say(Said { at, from, via, message }) => {
+                let via = match via % 3 {
+                    0 => Via::Link,
+                    1 => Via::Signal,
+                    _ => Via::Mesh(List::truncated([cast()[usize::from(via) % cast().len()].short()])),
+                };
+                let message = sign::sign_again(*message);
+                self.under_way.push_front((which(at), Parcel::Message { from, via, message }));
+                self.deliver(0);
+            }
+            Op::Tell { at, what } => self.give(which(at), what.into()),
+            Op::Want { at, what } => self.give(which(at), Input::Command(what.into())),
+        }
+    }
+}
+
+/// The ops that these bytes stand for, [`OPS_MAX`] at most.
+pub(crate) fn ops(bytes: &[u8]) -> Vec<Op> {
+    let mut draw = Draw::new(bytes, cast());
+    let mut ops = Vec::new();
+    while !draw.is_over() && ops.len() < OPS_MAX {
+        // half of what happens is what somebody says
+        let said = draw.value() == Some(true);
+        ops.extend(if said { draw.value().map(Op::Say) } else { draw.value() });
+    }
+    ops
+}
+
+/// Plays these ops in a room in operation, then lets it come to rest; gives a hash of all that was said.
+pub(crate) fn play(ops: Vec<Op>) -> blake3::Hash {
+    let mut room = Room::new();
+    for op in ops {
+        room.happen(op);
+    }
+    for _ in 0..3 {
+        room.deliver_all();
+        room.pass_time(2_000_000);
+    }
+    room.said.finalize()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_room_is_in_operation_before_anything_happens_to_it() {
+        let room = Room::new();
+        let seen: Vec<_> = room.brains.iter().map(RoomState::snapshot).collect();
+        assert!(seen.iter().all(|seen| seen.rank.term > 0), "{seen:#?}");
+        assert_eq!(seen.iter().filter(|seen| seen.mixing).count(), 1, "{seen:#?}");
+        assert!(seen[4..].iter().all(|viewer| viewer.parent.is_some()), "{seen:#?}");
+    }
+}

@@ -1,0 +1,100 @@
+//! The cast of the checks, and their signatures: a drawn message is signed by whom it says, so that it reaches the
+//! brain, as a member's would.
+
+use std::sync::LazyLock;
+
+use plenary_proto::bounded::List;
+use plenary_proto::message::{Admit, Ballot, Message, SignedRoster};
+use plenary_proto::seal::{Countersigned, Keypair, Signed, Statement};
+use plenary_proto::{PeerId, RoomId};
+
+/// The wall clock of the checks.
+pub(crate) const NOW: u64 = 1_800_000_000;
+/// Peers that have a key: the brains, then members that may say anything.
+const CAST: usize = 9;
+
+/// The room's root key, then the cast's.
+static KEYS: LazyLock<Vec<Keypair>> =
+    LazyLock::new(|| (0..=CAST as u8).map(|seed| Keypair::from_seed(&[seed + 1; 32])).collect());
+static IDS: LazyLock<Vec<PeerId>> = LazyLock::new(|| KEYS.iter().skip(1).map(Keypair::id).collect());
+
+/// The room's root key.
+pub(crate) fn root() -> &'static Keypair {
+    &KEYS[0]
+}
+
+/// The key of one of the cast.
+pub(crate) fn key(at: usize) -> &'static Keypair {
+    &KEYS[1 + at % CAST]
+}
+
+/// All of the cast.
+pub(crate) fn cast() -> &'static [PeerId] {
+    &IDS
+}
+
+/// The room.
+pub(crate) fn room() -> RoomId {
+    RoomId::of_root(&root().id())
+}
+
+/// The key of a peer; somebody else's, if it isn't of the cast.
+fn key_of(peer: &PeerId) -> &'static Keypair {
+    key(cast().iter().position(|known| known == peer).unwrap_or(CAST - 1))
+}
+
+fn signed_by<T: Statement + Clone>(key: &Keypair, of: &Signed<T>) -> Signed<T> {
+    Signed::addressed(key, &room(), of.recipient, of.epoch, of.counter, u64::MAX, of.body.clone())
+}
+
+fn signed<T: Statement + Clone>(of: &Signed<T>) -> Signed<T> {
+    signed_by(key_of(&of.sender), of)
+}
+
+fn all_signed<T: Statement + Clone, const MAX: usize>(of: &List<Signed<T>, MAX>) -> List<Signed<T>, MAX> {
+    List::truncated(of.iter().map(signed))
+}
+
+fn roster(of: &SignedRoster) -> SignedRoster {
+    signed_by(root(), of).into()
+}
+
+fn countersigned<T: Statement + Clone, const MAX: usize>(
+    of: &Countersigned<T, MAX>,
+) -> Countersigned<T, MAX> {
+    let sign = |(signer, _): &(PeerId, _)| {
+        let key = key_of(signer);
+        (key.id(), Countersigned::<T, MAX>::countersign(key, &room(), of.epoch, &of.body))
+    };
+    let signatures = List::truncated(of.signatures.iter().map(sign));
+    Countersigned { epoch: of.epoch, body: of.body.clone(), signatures }
+}
+
+/// The message, with signatures that hold. Where it has none it is as it was.
+pub(crate) fn sign_again(message: Message) -> Message {
+    match message {
+        Message::Roster(of) => Message::Roster(roster(&of)),
+        Message::Admit(admit) => Message::Admit(Box::new(Admit {
+            roster: roster(&admit.roster),
+            under: admit.under.as_ref().map(roster),
+            decided: admit.decided.as_ref().map(countersigned),
+            take_over: admit.take_over.as_ref().map(signed),
+        })),
+        Message::Decided(of) => Message::Decided(Box::new(countersigned(&of))),
+        Message::Opening(of) => Message::Opening(Box::new(countersigned(&of))),
+        Message::TakeOver(of) => Message::TakeOver(signed(&of)),
+        Message::Alive(of) => Message::Alive(signed(&of)),
+        Message::Claim(of) => Message::Claim(signed(&of)),
+        Message::Report(of) => Message::Report(signed(&of)),
+        Message::Ballot(of) => {
+            let (reports, claims) = (all_signed(&of.body.reports), all_signed(&of.body.claims));
+            let Ballot { sitting, outcome, .. } = of.body.clone();
+            let body = Ballot { reports, claims, sitting, outcome };
+            Message::Ballot(Box::new(signed(&Signed { body, ..*of })))
+        }
+        Message::Lacking { term, reports, claims } => {
+            Message::Lacking { term, reports: all_signed(&reports), claims: all_signed(&claims) }
+        }
+        other => other,
+    }
+}
