@@ -34,6 +34,8 @@ pub enum RoomEvent {
         /// The roster's number.
         epoch: u32,
     },
+    /// Another peer is host: the one before is gone, and the stage has chosen.
+    Host(Option<PeerId>),
     /// This peer is on stage as a speaker now, or not any more.
     Floor(bool),
     /// The host would have this peer speak: [`Room::speak`](crate::Room::speak) takes it up.

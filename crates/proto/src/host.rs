@@ -11,10 +11,13 @@ use crate::config::HostConfig;
 use crate::floor::{Answer, Floor};
 use crate::id::PeerId;
 use crate::io::Event;
-use crate::message::{Admit, Entry, Join, Message, ROSTER_MAX, Refusal, Roster, SignedRoster};
+use crate::message::{
+    Admit, Entry, HEIRS_MAX, Join, Message, ProgramFormat, ProvenRoster, ROSTER_MAX, Refusal, Reign, Reigns,
+    Roster, SignedRefusal, SignedRoster, first_epoch,
+};
 use crate::mutation::Mutation;
 use crate::outbox::{Note, View};
-use crate::seal::Signed;
+use crate::seal::{Keypair, Signed};
 use crate::time::{MS, SECOND, Time};
 
 /// A roster peer not heard of for this long doesn't count in a majority (DESIGN §6).
@@ -25,13 +28,28 @@ const FORGET_US: u64 = 60 * SECOND;
 const FLUSH_US: u64 = 30 * MS;
 /// The audience is over when the lead has reported none, and nobody has joined, for this long.
 const AUDIENCE_GONE_US: u64 = 5 * SECOND;
+/// A refusal is an answer to what was just asked.
+const REFUSAL_LIFE_S: u64 = 600;
 /// The host looks at who is away this often.
 const LOOK_US: u64 = SECOND;
+
+/// What the roster says beside who is on it.
+#[derive(Clone, Copy, Debug)]
+struct Rules {
+    stage_open: bool,
+    expires_unix_s: Option<u64>,
+    program: ProgramFormat,
+    k: u8,
+    k1: u8,
+}
 
 /// The roster to be, and what it follows from.
 #[derive(Debug)]
 pub(crate) struct Host {
-    config: HostConfig,
+    /// Signs rosters: the root key, or this peer's own when the stage made it host.
+    key: Keypair,
+    reigns: Reigns,
+    rules: Rules,
     entries: Vec<Entry>,
     audience: bool,
     mixers: u8,
@@ -50,9 +68,57 @@ pub(crate) struct Host {
 impl Host {
     /// Opens the room, with the host itself on stage.
     pub(crate) fn open(view: &mut View<'_>, config: HostConfig, join: &Join) -> Host {
+        let rules = Rules {
+            stage_open: config.stage_open,
+            expires_unix_s: config
+                .invite_expires_us
+                .map(|us| view.config.unix_s_at_zero + us.div_ceil(SECOND)),
+            program: config.program,
+            k: config.k,
+            k1: config.k1,
+        };
+        let mut host =
+            Host { mixers: config.mixers, ..Host::new(view, config.root, Reigns::default(), rules) };
+        host.enter(view.now, view.me, join);
+        host.flush(view);
+        host
+    }
+
+    /// Goes on where the host before ended: with its roster and its rules.
+    pub(crate) fn succeed(view: &mut View<'_>, reign: Reign) -> Option<Host> {
+        let before = view.stage.signed()?.clone();
+        let Roster { entries, audience, program, k, k1, mixers, stage_open, expires_unix_s, .. } =
+            before.signed.body.clone();
+        let mut reigns = before.reigns.clone();
+        reigns.0.push(reign).ok()?;
+        let rules = Rules { stage_open, expires_unix_s, program, k, k1 };
+        let mut entries = entries.into_vec();
+        entries.sort_by_key(|entry| entry.peer != view.me); // the host stands first
+        let seen = entries.iter().filter(|entry| entry.speaks).map(|entry| entry.index.saturating_add(1));
         let mut host = Host {
-            mixers: config.mixers,
-            config,
+            mixers,
+            audience,
+            speakers_seen: seen.max().unwrap_or(0),
+            // everybody has its time to be heard by us, but for the one that is gone
+            heard: entries.iter().map(|entry| (entry.peer, view.now)).collect(),
+            entries,
+            ..Host::new(view, view.keys.clone(), reigns, rules)
+        };
+        let gone = before.signed.body.host;
+        host.heard.insert(gone, Time(view.now.0.saturating_sub(AWAY_US)));
+        for entry in &mut host.entries {
+            entry.away |= entry.peer == gone;
+        }
+        host.flush(view);
+        Some(host)
+    }
+
+    fn new(view: &View<'_>, key: Keypair, reigns: Reigns, rules: Rules) -> Host {
+        Host {
+            key,
+            reigns,
+            rules,
+            mixers: 0,
             entries: Vec::new(),
             audience: false,
             signed: None,
@@ -63,10 +129,7 @@ impl Host {
             look_at: view.now + LOOK_US,
             floor: Floor::default(),
             stepped_down: BTreeSet::new(),
-        };
-        host.enter(view.now, view.me, join);
-        host.flush(view);
-        host
+        }
     }
 
     /// Something came from a peer: it isn't away.
@@ -83,7 +146,13 @@ impl Host {
     /// Somebody wants in, or wants something else than before.
     pub(crate) fn join(&mut self, view: &mut View<'_>, from: PeerId, join: &Join) {
         if let Err(refusal) = self.admit(view, from, join) {
-            view.out.send(from, Message::Refuse(refusal));
+            let expires = view.unix_s() + REFUSAL_LIFE_S;
+            let (room, epoch) = (&view.config.room, view.stage.epoch());
+            *view.counter += 1;
+            let signed =
+                Signed::addressed(&self.key, room, Some(from), epoch, *view.counter, expires, refusal);
+            let refusal = SignedRefusal { signed, reigns: self.reigns.clone() };
+            view.out.send(from, Message::Refuse(Box::new(refusal)));
             return;
         }
         if self.flush_at.is_some() {
@@ -100,7 +169,7 @@ impl Host {
     fn admit(&mut self, view: &mut View<'_>, from: PeerId, join: &Join) -> Result<(), Refusal> {
         let now = view.now;
         let known = self.entries.iter().find(|entry| entry.peer == from);
-        if known.is_none() && self.config.invite_expires_us.is_some_and(|expires| expires < now.0) {
+        if known.is_none() && self.rules.expires_unix_s.is_some_and(|expires| expires < view.unix_s()) {
             return Err(Refusal::Expired);
         }
         let spoke = known.is_some_and(|entry| entry.speaks);
@@ -131,10 +200,10 @@ impl Host {
     /// application's word; whoever hasn't is refused.
     fn may_speak(&mut self, view: &mut View<'_>, from: PeerId, join: &Join) -> Result<bool, Refusal> {
         let stays = join.views || join.mixes;
-        if !stays && !self.config.stage_open && !self.floor.knows(&from) {
+        if !stays && !self.rules.stage_open && !self.floor.knows(&from) {
             return Err(Refusal::StageClosed);
         }
-        match self.floor.judge(view.now, from, self.config.stage_open) {
+        match self.floor.judge(view.now, from, self.rules.stage_open) {
             Answer::Granted => return Ok(true),
             Answer::Taken => view.out.send(from, Message::Floor(false)),
             Answer::Asked { first: true } => {
@@ -209,7 +278,7 @@ impl Host {
 
     /// Whoever asks may speak, or the application decides.
     pub(crate) fn open_stage(&mut self, open: bool) {
-        self.config.stage_open = open;
+        self.rules.stage_open = open;
     }
 
     /// Puts a peer on the stage, or brings its entry up to date; false when the stage is full.
@@ -277,25 +346,36 @@ impl Host {
     fn flush(&mut self, view: &mut View<'_>) {
         self.flush_at = None;
         let next = u32::from(!view.mandate.mutated.is(Mutation::ReusesEpochs));
-        let epoch = self.signed.as_ref().map_or(1, |signed| signed.epoch + next);
+        let first = first_epoch(self.reigns.0.last().map_or(0, |reign| reign.chosen.body.number));
+        let epoch = self.signed.as_ref().map_or(first, |signed| signed.epoch + next);
         let roster = Roster {
             host: view.me,
             entries: List::truncated(self.entries.iter().cloned()),
             acting: self.acting(),
             audience: self.audience,
-            program: self.config.program,
-            k: self.config.k,
-            k1: self.config.k1,
+            program: self.rules.program,
+            k: self.rules.k,
+            k1: self.rules.k1,
             mixers: self.mixers,
+            heirs: self.heirs(view.me),
+            stage_open: self.rules.stage_open,
+            expires_unix_s: self.rules.expires_unix_s,
         };
-        let signed: SignedRoster =
-            Signed::new(&self.config.root, &view.config.room, epoch, u64::from(epoch), u64::MAX, roster)
-                .into();
+        let signed = Signed::new(&self.key, &view.config.room, epoch, u64::from(epoch), u64::MAX, roster);
+        let signed = SignedRoster::new(ProvenRoster { signed, reigns: self.reigns.clone() });
         self.signed = Some(signed.clone());
         for peer in std::mem::take(&mut self.stepped_down) {
             view.out.send(peer, Message::Roster(signed.clone()));
         }
         view.out.note(Note::Signed(signed));
+    }
+
+    /// Who may be host after us: present peers, candidates first, for they are linked with each other; then in the order
+    /// of joining.
+    fn heirs(&self, me: PeerId) -> List<PeerId, HEIRS_MAX> {
+        let mut heirs: Vec<_> = self.entries.iter().filter(|entry| !entry.away && entry.peer != me).collect();
+        heirs.sort_by_key(|entry| !entry.mixes);
+        List::truncated(heirs.into_iter().map(|entry| entry.peer))
     }
 
     /// The acting mixer of term 0: the one it is, while it is there and consents; otherwise the host, or if it

@@ -275,6 +275,8 @@ pub enum Event {
         /// Its number.
         epoch: u32,
     },
+    /// Another peer is host.
+    Host(Option<PeerId>),
     /// We are on stage as a speaker now, or not any more.
     Floor(bool),
     /// The host would let us speak: [`Command::Speak`] takes it up.

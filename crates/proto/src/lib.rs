@@ -11,6 +11,7 @@ mod broadcast;
 mod config;
 mod election;
 mod floor;
+mod heirs;
 mod host;
 mod hysteresis;
 mod id;

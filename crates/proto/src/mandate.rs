@@ -87,8 +87,13 @@ impl Mandate {
         self.mixers.first().copied()
     }
 
-    /// A roster has come: it names the acting mixer of term 0, and may be the one an outcome waited for.
+    /// A roster has come: it names the acting mixer of term 0, and may be the one an outcome waited for. What was decided
+    /// under a host that had been succeeded never was.
     pub(crate) fn roster_changed(&mut self, out: &mut Outbox, stage: &Stage) {
+        if self.decided.as_ref().is_some_and(|decided| stage.voids(decided.epoch)) {
+            let (makers, mutated) = (std::mem::take(&mut self.makers), self.mutated);
+            *self = Mandate { makers, mutated, ..Mandate::default() };
+        }
         if self.rank == Rank::default()
             && let Some(roster) = stage.roster()
         {
@@ -116,7 +121,7 @@ impl Mandate {
         let again = *term == self.rank.term && self.mutated.is(Mutation::RunsBack);
         let kept = self.rank.term > 0 && self.mutated.is(Mutation::KeepsItsMixer);
         let follows = again || self.yields_to(stage, &decided);
-        if kept || !follows || mixers.is_empty() || doubled {
+        if stage.voids(decided.epoch) || kept || !follows || mixers.is_empty() || doubled {
             return false;
         }
         let signers = decided.signatures.iter().map(|(signer, _)| signer);

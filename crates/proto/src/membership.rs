@@ -6,11 +6,13 @@
 
 use crate::bounded::Bound;
 use crate::host::Host;
+use crate::id::PeerId;
 use crate::io::Event;
-use crate::message::{Consent, Join, Message, Refusal};
+use crate::message::{Consent, Join, Message, Refusal, Reign};
 use crate::outbox::View;
 use crate::rng::Backoff;
 use crate::roster::Mode;
+use crate::seal::Signed;
 use crate::time::{MS, SECOND, Time};
 
 const ASK_AGAIN: Backoff = Backoff::new(500 * MS, 5 * SECOND);
@@ -26,6 +28,7 @@ pub(crate) struct Membership {
     backoff: Backoff,
     mode: Mode,
     mixer_missed: bool,
+    host_known: Option<PeerId>,
     speaks: bool,
     /// We have asked for the floor, and have no answer yet.
     asked_floor: bool,
@@ -42,6 +45,7 @@ impl Membership {
             backoff: ASK_AGAIN,
             mode: Mode::Mesh,
             mixer_missed: false,
+            host_known: None,
             speaks: false,
             asked_floor: false,
         }
@@ -54,6 +58,11 @@ impl Membership {
         self.host = Some(Host::open(view, config, &join));
         self.admitted = true;
         view.out.event(Event::Admitted);
+    }
+
+    /// The stage has made us host.
+    pub(crate) fn succeed(&mut self, view: &mut View<'_>, reign: Reign) {
+        self.host = Host::succeed(view, reign);
     }
 
     /// The host's part, at the host.
@@ -116,22 +125,31 @@ impl Membership {
     }
 
     /// The host has not.
-    pub(crate) fn refused(&mut self, view: &mut View<'_>, refusal: Refusal) {
-        if !self.admitted {
+    pub(crate) fn refused(&mut self, view: &mut View<'_>, refusal: &Signed<Refusal>) {
+        if !self.admitted && refusal.recipient == Some(view.me) {
             self.refused = true;
             self.ask_at = None;
-            view.out.event(Event::Refused(refusal));
+            view.out.event(Event::Refused(refusal.body));
         }
     }
 
     /// A newer roster is in force: the host hands it to the stage, and everyone tells its application.
     pub(crate) fn roster_changed(&mut self, view: &mut View<'_>) {
         view.out.event(Event::Roster { epoch: view.stage.epoch() });
+        let host = view.stage.host();
+        if host != self.host_known {
+            self.host_known = host;
+            view.out.event(Event::Host(host));
+        }
+        if host != Some(view.me) {
+            self.host = None; // a later host reigns: we are a member like others
+        }
         if self.host.is_some()
             && let Some(roster) = view.stage.signed()
         {
             view.send_stage(&Message::Roster(roster.clone()));
-        } else if view.config.speaks != view.speaks()
+        } else if !self.admitted
+            || view.config.speaks != view.speaks()
             || (!view.on_stage() && view.config.consent != Consent::Never)
         {
             self.ask(view.now); // we were forgotten while we were away, or have changed our mind since

@@ -10,7 +10,7 @@ use crate::id::{PeerId, Rank};
 use crate::io::{Event, Output};
 use crate::links::LinkTable;
 use crate::mandate::Mandate;
-use crate::message::{Alive, Decided, ElectionReason, LinkKind, Message, SignedRoster, TakeOver};
+use crate::message::{Alive, Decided, ElectionReason, LinkKind, Message, Reign, SignedRoster, TakeOver};
 use crate::probe::Draw;
 use crate::rng::Rng;
 use crate::roster::Stage;
@@ -45,6 +45,8 @@ pub(crate) enum Note {
     Alive(Signed<Alive>),
     /// We have begun to mix, or stopped.
     Mixing(bool),
+    /// The stage has made us host.
+    Chosen(Box<Reign>),
     /// Viewers below us, ourselves included, by the tree's count.
     Viewers(u32),
     /// Another parent feeds us.

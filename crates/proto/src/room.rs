@@ -6,6 +6,7 @@ use crate::bounded::Bound;
 use crate::broadcast::{Broadcast, DataRefusal};
 use crate::config::RoomConfig;
 use crate::election::Election;
+use crate::heirs::Heirs;
 use crate::id::{PeerId, Rank};
 use crate::io::{Address, Command, Event, Input, Output, Verdict, Via};
 use crate::links::LinkTable;
@@ -40,6 +41,7 @@ pub struct RoomState {
     router: Router,
     membership: Membership,
     probe: Probe,
+    heirs: Heirs,
     election: Election,
     mixing: Mixing,
     succession: Succession,
@@ -113,6 +115,8 @@ pub struct BrainSnapshot {
     pub mixing: bool,
     /// Viewers below us, by what our children say.
     pub viewers_below: u32,
+    /// The host, as the roster names it.
+    pub host: Option<PeerId>,
 }
 
 impl RoomState {
@@ -141,6 +145,7 @@ impl RoomState {
             router: Router::new(me),
             membership: Membership::new(),
             probe: Probe::default(),
+            heirs: Heirs::default(),
             election: Election::default(),
             mixing: Mixing::new(),
             succession: Succession::default(),
@@ -236,7 +241,12 @@ impl RoomState {
                 Item::Do(output) => Some(output),
                 Item::Send(to, message) => self.resolve(to, message),
                 Item::SendHost(message) => match self.shared.stage.host() {
-                    Some(host) if self.shared.links.is_up(&host) || !self.router.signal_up() => {
+                    // the rendezvous knows the first host only
+                    Some(host)
+                        if self.shared.links.is_up(&host)
+                            || !self.router.signal_up()
+                            || self.shared.stage.reign() > 0 =>
+                    {
                         self.resolve(host, message)
                     }
                     _ => Some(Output::Signal(Address::Host, message)),
@@ -272,6 +282,7 @@ impl RoomState {
             links: self.shared.links.len(),
             mixing: self.mixing.is_mixing(),
             viewers_below: self.tree.viewers_below(),
+            host: self.shared.stage.host(),
         }
     }
 
@@ -310,6 +321,7 @@ impl RoomState {
         let times = [
             self.shared.links.next_timeout(),
             self.membership.next_timeout(),
+            self.heirs.next_timeout(),
             self.probe.next_timeout(),
             self.election.next_timeout(),
             self.mixing.next_timeout(),
@@ -335,6 +347,7 @@ impl RoomState {
     fn on_time(&mut self) {
         self.shared.links.on_time(self.shared.now, &mut self.shared.out, &mut self.shared.rng);
         self.membership.on_time(&mut self.shared.view());
+        self.heirs.on_time(&mut self.shared.view());
         if let Some(report) = self.probe.on_time(&mut self.shared.view()) {
             self.election.report(&self.shared.view(), report);
         }
@@ -378,6 +391,7 @@ impl RoomState {
                 self.election.roster_changed(self.shared.now);
                 self.shared.mandate.roster_changed(&mut self.shared.out, &self.shared.stage);
                 self.membership.roster_changed(&mut self.shared.view());
+                self.heirs.roster_changed(&self.shared.view());
                 self.probe.spread_claim(&mut self.shared.view());
                 self.probe.take_on(&mut self.shared.view());
                 self.take_own_claim();
@@ -438,6 +452,7 @@ impl RoomState {
             Note::Mixing(mixing) => {
                 self.tree.mixing(&mut self.shared.view(), mixing);
             }
+            Note::Chosen(reign) => self.membership.succeed(&mut self.shared.view(), *reign),
             Note::Viewers(viewers) => {
                 if self.shared.mandate.lead() == Some(self.shared.me) {
                     match self.shared.stage.host() {
@@ -514,6 +529,11 @@ impl RoomState {
             Message::Join(join) => {
                 if let Some(host) = self.membership.host() {
                     host.join(&mut self.shared.view(), from, &join);
+                } else if let Some(roster) =
+                    self.shared.stage.signed().filter(|_| self.shared.stage.reign() > 0)
+                {
+                    // the rendezvous knows the first host only: here is who the host is now
+                    self.shared.out.send(from, Message::Roster(roster.clone()));
                 }
             }
             Message::Admit(admit) => {
@@ -529,7 +549,15 @@ impl RoomState {
                 self.hand_round();
                 self.tree.look(&mut self.shared.view());
             }
-            Message::Refuse(refusal) => self.membership.refused(&mut self.shared.view(), refusal),
+            Message::Refuse(refusal) => {
+                self.membership.refused(&mut self.shared.view(), &refusal.signed);
+            }
+            Message::ReignWanted { epoch, number } => {
+                self.heirs.wanted(&mut self.shared.view(), from, epoch, number);
+            }
+            Message::ReignVote { epoch, number, signature } => {
+                self.heirs.vote(&mut self.shared.view(), from, (epoch, number), signature);
+            }
             Message::Roster(roster) => self.take_roster(roster),
             Message::Leave => {
                 self.shared.out.note(Note::Gone(from));
@@ -745,6 +773,7 @@ impl RoomState {
         if let Some(host) = self.membership.host() {
             host.heard(self.shared.now, peer);
         }
+        self.heirs.heard(&self.shared.view(), peer);
     }
 
     /// Leaving goes on: first the standby takes over, then children find other parents, then we go.

@@ -1,10 +1,10 @@
 //! The stage as this peer knows it: written by membership, read by everyone else.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use crate::bounded::Bound;
 use crate::id::PeerId;
-use crate::message::{Entry, ROSTER_MAX, Roster, SignedRoster};
+use crate::message::{Entry, Roster, SignedRoster, reign_of};
 
 /// How many rosters are kept, to judge a ballot or an outcome that was signed while someone joined.
 const EPOCHS_KEPT: usize = 16;
@@ -113,25 +113,21 @@ impl Stage {
 
     /// Whether `signers` are more than half of the voters of that epoch; `None` when that roster isn't known here.
     pub(crate) fn majority<'a>(&self, epoch: u32, signers: impl Iterator<Item = &'a PeerId>) -> Option<bool> {
-        let entries = &self.at(epoch)?.body.entries;
-        let absent_count = !away_are_fewer(entries);
-        let counts = |signer: &&PeerId| {
-            entries.iter().any(|entry| entry.peer == **signer && (absent_count || !entry.away))
-        };
-        let signed: BTreeSet<_> = signers.take(ROSTER_MAX).filter(counts).collect();
-        Some(2 * signed.len() > self.voters(epoch)?)
+        Some(self.at(epoch)?.body.is_majority(signers))
     }
 
-    /// How many signatures count in the roster of that epoch: of those present, unless more than half are away.
-    /// Then all count: it may be the host that is cut off, and a minority must not outvote those it can't hear.
+    /// How many signatures count in the roster of that epoch.
     pub(crate) fn voters(&self, epoch: u32) -> Option<usize> {
-        let entries = &self.at(epoch)?.body.entries;
-        let present = entries.iter().filter(|entry| !entry.away).count();
-        Some(if away_are_fewer(entries) { present } else { entries.len() })
+        Some(self.at(epoch)?.body.voters())
     }
-}
 
-/// Whether at least half are present.
-fn away_are_fewer(entries: &[Entry]) -> bool {
-    2 * entries.iter().filter(|entry| entry.away).count() <= entries.len()
+    /// Whether a host signed the roster of that epoch when it had been succeeded already.
+    pub(crate) fn voids(&self, epoch: u32) -> bool {
+        self.signed.as_ref().is_some_and(|signed| signed.reigns.voids(epoch))
+    }
+
+    /// The number of the present host's reign; 0 for the one with the root key.
+    pub(crate) fn reign(&self) -> u32 {
+        reign_of(self.epoch())
+    }
 }

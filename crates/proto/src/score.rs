@@ -264,6 +264,9 @@ mod tests {
             k: 4,
             k1: 6,
             mixers: 0,
+            heirs: List::new(),
+            stage_open: true,
+            expires_unix_s: None,
         }
     }
 

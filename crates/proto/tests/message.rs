@@ -4,11 +4,10 @@ mod samples;
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
-use std::sync::Arc;
 
 use plenary_proto::bounded::{List, Text};
 use plenary_proto::message::*;
-use plenary_proto::seal::{Invite, RoomSecret, SealError, Sealer, Signed};
+use plenary_proto::seal::{Countersigned, Invite, RoomSecret, SealError, Sealer, Signed};
 use plenary_proto::{PeerId, RoomId, ShortId, StreamId, StreamKind, StreamSpec};
 use proptest::prelude::*;
 use samples::*;
@@ -124,11 +123,16 @@ fn a_full_ballot_and_a_full_roster_fit_an_envelope() {
     let ballot = Ballot { reports, claims, sitting: list(vec![]), outcome: outcome() };
     let ballot = Message::Ballot(Box::new(Signed::new(&key(2), &room(), 7, 13, NEVER, ballot)));
     assert!(ballot.to_bytes().len() < 56 * 1024, "{} bytes", ballot.to_bytes().len());
-    let mut full = roster();
+    let mut full = ProvenRoster::clone(&roster());
     let name = Text::truncated(&"n".repeat(NAME_LEN_MAX));
-    let entries = list(vec![Entry { name, ..full.body.entries[0].clone() }; ROSTER_MAX]);
-    Arc::make_mut(&mut full).body.entries = entries;
-    assert!(Message::Roster(full).to_bytes().len() < 8 * 1024);
+    full.signed.body.entries = list(vec![Entry { name, ..full.body.entries[0].clone() }; ROSTER_MAX]);
+    assert!(Message::Roster(full.clone().into()).to_bytes().len() < 8 * 1024);
+    // after three hosts, each chosen by just a majority
+    let mut reign = roster_of_heir().reigns.0[0].clone();
+    reign.under = full.signed.clone();
+    reign.chosen.signatures = list(vec![reign.chosen.signatures[0]; ROSTER_MAX / 2 + 1]);
+    full.reigns = Reigns(list(vec![reign; REIGNS_MAX]));
+    assert!(Message::Roster(full.into()).to_bytes().len() < 45 * 1024);
 }
 
 #[test]
@@ -156,10 +160,10 @@ fn a_message_verifies_only_with_every_signature_intact() {
     for message in samples() {
         assert!(message.clone().verify(&room(), &key(1).id(), NOW).is_ok(), "{}", variant(&message));
     }
-    let mut forged = roster();
-    Arc::make_mut(&mut forged).body.acting = None;
+    let mut forged = ProvenRoster::clone(&roster());
+    forged.signed.body.acting = None;
     assert!(matches!(
-        Message::Roster(forged).verify(&room(), &key(1).id(), NOW),
+        Message::Roster(forged.into()).verify(&room(), &key(1).id(), NOW),
         Err(SealError::Signature(_))
     ));
     assert_eq!(Message::Roster(roster()).verify(&room(), &key(9).id(), NOW), Err(SealError::WrongSender));
@@ -168,6 +172,7 @@ fn a_message_verifies_only_with_every_signature_intact() {
         let signed = matches!(
             message,
             Message::Admit(_)
+                | Message::Refuse(_)
                 | Message::Roster(_)
                 | Message::TakeOver(_)
                 | Message::Alive(_)
@@ -195,6 +200,34 @@ fn a_message_verifies_only_with_every_signature_intact() {
     ballot.reports = list(vec![Signed { sender: key(5).id(), ..report() }]);
     let ballot = Message::Ballot(Box::new(Signed::new(&key(2), &room(), 7, 13, NEVER, ballot)));
     assert!(ballot.verify(&room(), &key(1).id(), NOW).is_err(), "a report put under another's name");
+}
+
+#[test]
+fn an_heir_signs_rosters_by_the_word_of_a_majority_only() {
+    let verify =
+        |roster: ProvenRoster| Message::Roster(roster.into()).verify(&room(), &key(1).id(), NOW).map(|_| ());
+    let good = ProvenRoster::clone(&roster_of_heir());
+    assert_eq!(verify(good.clone()), Ok(()));
+    let changed = |change: fn(&mut ProvenRoster)| {
+        let mut roster = good.clone();
+        change(&mut roster);
+        verify(roster)
+    };
+    assert_eq!(changed(|roster| roster.reigns = Reigns::default()), Err(SealError::WrongSender));
+    let reign = good.reigns.0[0].clone();
+    let one_vote =
+        Countersigned { signatures: list(vec![reign.chosen.signatures[0]]), ..reign.chosen.clone() };
+    let twice =
+        Countersigned { signatures: list(vec![reign.chosen.signatures[0]; 2]), ..reign.chosen.clone() };
+    for chosen in [one_vote, twice] {
+        let reigns = Reigns(list(vec![Reign { chosen, ..reign.clone() }]));
+        assert_eq!(verify(ProvenRoster { reigns, ..good.clone() }), Err(SealError::WrongSender));
+    }
+    // under the number of another reign, by another than the heir, or by an heir's word alone
+    let sign = |by: u8, epoch| Signed::new(&key(by), &room(), epoch, 1, NEVER, good.body.clone());
+    for signed in [sign(3, 8), sign(2, first_epoch(1)), sign(3, first_epoch(2))] {
+        assert_eq!(verify(ProvenRoster { signed, ..good.clone() }), Err(SealError::WrongSender));
+    }
 }
 
 #[test]
@@ -227,7 +260,7 @@ fn long_messages_travel_in_pieces_and_damaged_ones_are_dropped() {
 
 proptest! {
     #[test]
-    fn no_bytes_make_a_reader_panic(bytes in prop::collection::vec(any::<u8>(), 0..600), which in 0..41u8) {
+    fn no_bytes_make_a_reader_panic(bytes in prop::collection::vec(any::<u8>(), 0..600), which in 0..49u8) {
         let _ = Message::from_bytes(&bytes);
         let _ = Message::from_bytes(&[&[MESSAGE_VERSION, which][..], &bytes].concat());
         let _ = Beat::from_bytes(&bytes);
@@ -236,7 +269,7 @@ proptest! {
 
     #[test]
     fn a_damaged_message_is_refused_or_reads_as_something_that_writes_back(
-        which in 0..41usize, at: prop::sample::Index, byte: u8,
+        which in 0..49usize, at: prop::sample::Index, byte: u8,
     ) {
         let mut bytes = samples()[which].to_bytes();
         *at.get_mut(&mut bytes[..]) = byte;

@@ -15,6 +15,9 @@ use crate::limits::Limits;
 use crate::mailbox::{Mail, MailSlot};
 use crate::wire::{Address, Refusal};
 
+/// So many members are asked in place of a host that isn't there. A guess: the first who came are on stage.
+const STAND_INS: usize = 3;
+
 /// All rooms.
 #[derive(Debug)]
 pub(crate) struct Rooms {
@@ -51,6 +54,18 @@ pub(crate) struct Ticket {
 /// The stay was ended: by leaving, by the same peer coming again, or with all rooms.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct StayOver;
+
+impl Room {
+    /// Whoever has been in for longest, but for the asker: what is for a host that is gone goes to them, for the stage
+    /// may have made another peer host, and they know whom. Several, so that one that is silent bars nobody.
+    fn longest_there(&self, asker: &Ticket) -> Vec<&Member> {
+        let mut members: Vec<_> =
+            self.members.iter().filter(|(peer, _)| **peer != asker.peer).map(|(_, member)| member).collect();
+        members.sort_by_key(|member| member.entry);
+        members.truncate(STAND_INS);
+        members
+    }
+}
 
 impl Rooms {
     pub(crate) fn new(limits: Arc<Limits>) -> Rooms {
@@ -117,13 +132,16 @@ impl Rooms {
         let room = self.rooms.get(&from.room).ok_or(StayOver)?;
         let sender = room.members.get(&from.peer).filter(|member| member.entry == from.entry);
         let sender = sender.ok_or(StayOver)?;
-        let recipient = match to {
-            Address::Host => room.hosts.last(),
-            Address::Peer(ref peer) => Some(peer),
+        let recipients: Vec<_> = match to {
+            Address::Host if room.hosts.is_empty() => room.longest_there(from),
+            Address::Host => room.hosts.last().and_then(|host| room.members.get(host)).into_iter().collect(),
+            Address::Peer(ref peer) => room.members.get(peer).into_iter().collect(),
         };
-        let recipient = recipient.and_then(|peer| room.members.get(peer));
-        let mail = Mail::Envelope { from: from.peer, bytes };
-        if recipient.is_none_or(|recipient| recipient.slot.put(mail).is_err()) {
+        let put = |recipient: &&Member| {
+            let mail = Mail::Envelope { from: from.peer, bytes: bytes.clone() };
+            recipient.slot.put(mail).is_ok()
+        };
+        if recipients.iter().filter(|recipient| put(recipient)).count() == 0 {
             let _ = sender.slot.put(Mail::Undeliverable { to });
         }
         Ok(())
@@ -261,6 +279,18 @@ mod tests {
         to_host(&world);
         assert_eq!(firsts_box.try_next(), None);
         assert_eq!(guests_box.try_next(), Some(Mail::Undeliverable { to: Address::Host }));
+    }
+
+    #[test]
+    fn what_is_for_a_host_that_is_gone_goes_to_those_who_have_been_there_for_longest() {
+        let mut world = World::new(10, 10);
+        let (host, _) = world.enter(1, 1, true).unwrap();
+        let mut members: Vec<_> = (2..7).map(|peer| world.enter(1, peer, false).unwrap()).collect();
+        world.leave(&host);
+        let (asker, _) = members.remove(0);
+        world.rooms.carry(&asker, Address::Host, "hello".into()).unwrap();
+        let got: Vec<_> = members.iter_mut().map(|(_, mailbox)| mailbox.try_next()).collect();
+        assert_eq!(got, [Some(envelope(2)), Some(envelope(2)), Some(envelope(2)), None]);
     }
 
     #[tokio::test]

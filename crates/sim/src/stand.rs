@@ -115,6 +115,9 @@ fn signed_roster(room: &RoomId) -> SignedRoster {
         k: K,
         k1: K1,
         mixers: 0,
+        heirs: List::new(),
+        stage_open: true,
+        expires_unix_s: None,
     };
     Signed::new(&key(1), room, 1, 1, u64::MAX, roster).into()
 }

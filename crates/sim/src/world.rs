@@ -543,7 +543,11 @@ impl World {
 
     fn signal(&mut self, at: usize, to: Address, message: Message) {
         let to = match to {
-            Address::Host => Some(0),
+            // without its host the rendezvous gives what is for it to whoever has been there for longest
+            Address::Host => {
+                let there = |peer: &usize| self.peers[*peer].alive && !self.peers[*peer].left && *peer != at;
+                Some((0..self.peers.len()).find(there).unwrap_or(0))
+            }
             Address::Peer(peer) => self.index.get(&peer).copied(),
         };
         match to {
@@ -670,14 +674,18 @@ impl World {
         self.push(self.now + delay + took, Happening::Input(to, Box::new(input)));
     }
 
-    /// Once a second every peer hears of the linked ones that live.
+    /// Once a second the host hears of everyone it is linked with, and they of it.
     fn presence(&mut self) {
         self.push(self.now + SECOND, Happening::Presence);
-        let up: Vec<_> = self.peers[0].up.iter().map(|(other, _)| *other).collect();
-        for other in up {
-            if self.both_alive(0, other) {
+        for at in 0..self.peers.len() {
+            let me = self.peers[at].id;
+            let Some(host) = self.peers[at].brain.roster().map(|roster| roster.host) else { continue };
+            let up: Vec<_> = self.peers[at].up.iter().map(|(other, _)| *other).collect();
+            for other in up {
                 let id = self.peers[other].id;
-                self.input(0, Input::Heard(id));
+                if (host == me || host == id) && self.both_alive(at, other) {
+                    self.input(at, Input::Heard(id));
+                }
             }
         }
     }

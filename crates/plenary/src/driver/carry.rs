@@ -382,6 +382,7 @@ fn public(event: Event) -> Option<RoomEvent> {
         Event::Refused(_) | Event::BallotRejected { .. } | Event::Left => return None,
         Event::Waiting { tries } => RoomEvent::Waiting { tries },
         Event::Roster { epoch } => RoomEvent::Stage { epoch },
+        Event::Host(host) => RoomEvent::Host(host),
         Event::Floor(speaks) => RoomEvent::Floor(speaks),
         Event::FloorOffered => RoomEvent::FloorOffered,
         Event::FloorDenied => RoomEvent::FloorDenied,

@@ -10,6 +10,7 @@ mod data;
 mod election;
 mod link;
 mod piece;
+mod reign;
 mod roster;
 mod stage;
 mod tree;
@@ -22,6 +23,10 @@ pub use election::{
 };
 pub use link::{Answer, CANDIDATES_MAX, Candidate, Description, LinkKind, Offer, PayloadTypes, Setup};
 pub use piece::{PIECE_LEN_MAX, Pieces, Reassembly, TooLong};
+pub use reign::{
+    HEIRS_MAX, Heir, ProvenRoster, REIGN_NUMBER_MAX, REIGNS_MAX, Reign, Reigns, SignedRefusal, first_epoch,
+    reign_of,
+};
 pub use roster::{
     Admit, Consent, Entry, Join, NAME_LEN_MAX, ProgramFormat, ROSTER_MAX, Refusal, Roster, SignedRoster,
 };
@@ -43,7 +48,7 @@ pub const MESSAGE_VERSION: u8 = 1;
 /// Most bytes of a message on a control channel, pieces joined.
 pub const MESSAGE_LEN_MAX: usize = 256 * 1024;
 /// How many variants this version knows.
-const VARIANTS: u32 = 47;
+const VARIANTS: u32 = 49;
 
 /// One thing said from one peer to another. New variants go to the end, and nowhere else.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,7 +58,7 @@ pub enum Message {
     /// From the host: you are in, and this is the room.
     Admit(Box<Admit>),
     /// From the host: you are not.
-    Refuse(Refusal),
+    Refuse(Box<SignedRefusal>),
     /// The stage as it now is; passed on by everyone to links and children.
     Roster(SignedRoster),
     /// I am going, and need nothing more from you.
@@ -225,6 +230,22 @@ pub enum Message {
     DataStands(DataHeldAll),
     /// From the host: come and speak, if you will; or speak no more.
     Floor(bool),
+    /// From an heir, to the stage: the host is gone, sign that I am host.
+    ReignWanted {
+        /// The last roster's number.
+        epoch: u32,
+        /// The number that the reign would have.
+        number: u32,
+    },
+    /// The answer.
+    ReignVote {
+        /// The last roster's number.
+        epoch: u32,
+        /// The number of the reign.
+        number: u32,
+        /// Under the [`Heir`]; `None`: another heir has it under this number.
+        signature: Option<Signature>,
+    },
 }
 
 /// Why bytes are no message.
@@ -272,8 +293,8 @@ impl Message {
         }
     }
 
-    /// Checks every signature in the message: rosters must come from the room's root key, the rest from whom
-    /// they say. Costs about 50 µs of processor time per signature.
+    /// Checks every signature in the message: rosters and refusals must come from the room's root key, or from a host
+    /// that was proven to follow it, the rest from whom they say. Costs about 50 µs of processor time per signature.
     ///
     /// # Errors
     /// The first [`SealError`] found.
@@ -283,12 +304,7 @@ impl Message {
         root: &PeerId,
         now_unix_s: u64,
     ) -> Result<Verified<Message>, SealError> {
-        let check_roster = |roster: &SignedRoster| {
-            if roster.sender != *root {
-                return Err(SealError::WrongSender);
-            }
-            roster.verify(room, now_unix_s)
-        };
+        let check_roster = |roster: &SignedRoster| roster.verify(room, root, now_unix_s);
         match &self {
             Message::Admit(admit) => {
                 check_roster(&admit.roster)?;
@@ -301,6 +317,7 @@ impl Message {
                 }
             }
             Message::Roster(roster) => check_roster(roster)?,
+            Message::Refuse(refusal) => refusal.verify(room, root, now_unix_s)?,
             Message::TakeOver(take_over) => take_over.verify(room, now_unix_s)?,
             Message::Alive(alive) => alive.verify(room, now_unix_s)?,
             Message::Claim(claim) => claim.verify(room, now_unix_s)?,

@@ -1,10 +1,12 @@
 //! Who is on the stage, and how one gets there.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use super::election::{Decided, TakeOver};
+use super::reign::{HEIRS_MAX, ProvenRoster};
 use crate::bounded::{List, Text};
 use crate::id::PeerId;
 use crate::seal::{Signed, Statement};
@@ -58,7 +60,7 @@ pub struct ProgramFormat {
     pub bitrate_bps: u32,
 }
 
-/// The stage, as the room's root key signed it. Its number is the epoch of the signed statement.
+/// The stage, as the room's host signed it: with the root key, or with its own when it is a later one. Its number is the epoch of the signed statement.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Roster {
     /// The host.
@@ -77,15 +79,46 @@ pub struct Roster {
     pub k1: u8,
     /// How many mixers the host wants; 0 leaves it to need.
     pub mixers: u8,
+    /// Who may be host after it, in this order.
+    pub heirs: List<PeerId, HEIRS_MAX>,
+    /// Whoever asks may speak.
+    pub stage_open: bool,
+    /// When the invite ends, in seconds since 1970; `None` for never.
+    pub expires_unix_s: Option<u64>,
+}
+
+impl Roster {
+    /// At least half are present. Otherwise the away count too: it may be the host that is cut off, and a minority must
+    /// not outvote those it can't hear.
+    fn away_are_fewer(&self) -> bool {
+        2 * self.entries.iter().filter(|entry| entry.away).count() <= self.entries.len()
+    }
+
+    fn votes(&self) -> impl Iterator<Item = &Entry> {
+        let absent_count = !self.away_are_fewer();
+        self.entries.iter().filter(move |entry| absent_count || !entry.away)
+    }
+
+    /// How many signatures count in it: of those present, unless more than half are away; then of all.
+    pub fn voters(&self) -> usize {
+        self.votes().count()
+    }
+
+    /// Whether these are more than half of the voters; nobody counts twice.
+    pub fn is_majority<'a>(&self, signers: impl Iterator<Item = &'a PeerId>) -> bool {
+        let counts = |signer: &&PeerId| self.votes().any(|entry| entry.peer == **signer);
+        let signed: BTreeSet<_> = signers.take(ROSTER_MAX).filter(counts).collect();
+        2 * signed.len() > self.voters()
+    }
 }
 
 impl Statement for Roster {
     const CONTEXT: &'static str = "roster";
 }
 
-/// A roster with the root key's signature; `epoch` and `counter` are its number. Shared, never changed: it is kept for
-/// many epochs, and sent to everybody.
-pub type SignedRoster = Arc<Signed<Roster>>;
+/// A roster with the host's signature, and the proof that it is the host. Shared, never changed: it is kept for many
+/// epochs, and sent to everybody.
+pub type SignedRoster = Arc<ProvenRoster>;
 
 /// What a peer wants of a room.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -128,4 +161,8 @@ pub enum Refusal {
     /// The room is over.
     #[error("the room is closed")]
     Closed,
+}
+
+impl Statement for Refusal {
+    const CONTEXT: &'static str = "refusal";
 }

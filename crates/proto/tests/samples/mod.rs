@@ -4,7 +4,7 @@
 use plenary_proto::bounded::{List, Text};
 use plenary_proto::identity::{MediaKind, hashes::FrameHashes};
 use plenary_proto::message::*;
-use plenary_proto::seal::{Keypair, Signed};
+use plenary_proto::seal::{Countersigned, Keypair, Signed};
 use plenary_proto::{Rank, RoomId, StreamId, StreamKind, StreamSpec};
 
 pub(crate) const NOW: u64 = 1_800_000_000;
@@ -42,8 +42,30 @@ pub(crate) fn roster() -> SignedRoster {
         k: 4,
         k1: 10,
         mixers: 0,
+        heirs: list(vec![key(3).id()]),
+        stage_open: true,
+        expires_unix_s: Some(NOW),
     };
     Signed::new(&key(1), &room(), 7, 7, NEVER, roster).into()
+}
+
+/// The roster of the first heir, who has both of the roster before behind it.
+pub(crate) fn roster_of_heir() -> SignedRoster {
+    let before = roster().signed.clone();
+    let heir = Heir { number: 1, host: key(3).id() };
+    let sign =
+        |by: u8| (key(by).id(), Countersigned::<Heir, ROSTER_MAX>::countersign(&key(by), &room(), 7, &heir));
+    let chosen = Countersigned { epoch: 7, body: heir, signatures: list(vec![sign(2), sign(3)]) };
+    let epoch = first_epoch(1);
+    let body = Roster { host: key(3).id(), ..before.body.clone() };
+    let signed = Signed::new(&key(3), &room(), epoch, epoch.into(), NEVER, body);
+    let reigns = Reigns(list(vec![Reign { under: before, chosen }]));
+    SignedRoster::new(ProvenRoster { signed, reigns })
+}
+
+pub(crate) fn refusal() -> SignedRefusal {
+    let signed = Signed::addressed(&key(1), &room(), Some(key(5).id()), 7, 12, NEVER, Refusal::Expired);
+    SignedRefusal { signed, reigns: Reigns::default() }
 }
 
 pub(crate) fn outcome() -> Outcome {
@@ -125,7 +147,7 @@ pub(crate) fn samples() -> Vec<Message> {
             decided: Some(decided()),
             take_over: Some(take_over()),
         })),
-        Message::Refuse(Refusal::Expired),
+        Message::Refuse(Box::new(refusal())),
         Message::Roster(roster()),
         Message::Leave,
         Message::LinkWanted(LinkKind::Peer),
@@ -229,5 +251,7 @@ pub(crate) fn samples() -> Vec<Message> {
         Message::DataHeld(list(vec![DataHeld { source: key(2).id(), run: NOW, next: 2 }])),
         Message::DataStands(list(vec![DataHeld { source: key(2).id(), run: NOW, next: 2 }])),
         Message::Floor(true),
+        Message::ReignWanted { epoch: 7, number: 1 },
+        Message::ReignVote { epoch: 7, number: 1, signature: Some(opening().signatures[0].1) },
     ]
 }
