@@ -1,5 +1,7 @@
 //! Everything that goes into the brain and comes out of it.
 
+use serde::Serialize;
+
 use crate::bounded::List;
 use crate::id::{PeerId, Rank, ShortId, StreamId, StreamSpec};
 use crate::message::{
@@ -22,7 +24,7 @@ pub enum Via {
 }
 
 /// What a watchdog says of a peer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub enum Verdict {
     /// Something came from it.
     Ok,
@@ -128,7 +130,7 @@ pub enum Input {
 }
 
 /// Where a message without a link goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub enum Address {
     /// Whoever holds the root key.
     Host,
@@ -137,7 +139,7 @@ pub enum Address {
 }
 
 /// What this peer does in the mix.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub enum MixRole {
     /// Nothing.
     Rest,
@@ -155,8 +157,8 @@ pub enum MixRole {
     },
 }
 
-/// What the body has to do, in this order.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What the body has to do, in this order. Serializable, so that a simulator can compare what brains said.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub enum Output {
     /// Send on the control channel of the link of kind [`LinkKind::Peer`].
     Control(PeerId, Message),
@@ -259,7 +261,7 @@ pub enum Output {
 }
 
 /// What an application may want to know.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub enum Event {
     /// The host let us in.
     Admitted,

@@ -301,6 +301,11 @@ impl RoomState {
         self.broadcast.may_publish(self.shared.now.max(now), on_stage, delivery, len)
     }
 
+    /// The mandate in force: [`snapshot`](Self::snapshot) tells it too, but that is made anew for each caller.
+    pub fn rank(&self) -> Rank {
+        self.shared.mandate.rank
+    }
+
     /// The stage as it is signed now.
     pub fn roster(&self) -> Option<&crate::message::Roster> {
         self.shared.stage.roster()

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use serde::Serialize;
+
 use crate::bounded::Bound;
 use crate::id::PeerId;
 use crate::message::{Entry, Roster, SignedRoster, reign_of};
@@ -10,7 +12,7 @@ use crate::message::{Entry, Roster, SignedRoster, reign_of};
 const EPOCHS_KEPT: usize = 16;
 
 /// How the stage is served.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub enum Mode {
     /// At most two speakers and no audience: each sends to the other, nobody mixes.
     #[default]

@@ -15,6 +15,8 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
+use serde::Serialize;
+
 use crate::id::PeerId;
 use crate::message::{Claim, Entry, MIXERS_MAX, Report, Roster};
 use crate::seal::Signed;
@@ -41,7 +43,7 @@ const SATURATED: u64 = 4;
 const BELIEVED: u64 = 2;
 
 /// How a candidate did in an election.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Tally {
     /// Who.
     pub peer: PeerId,

@@ -21,11 +21,6 @@ impl Dice {
         let span = u128::from(high.saturating_sub(low)) + 1;
         low + ((u128::from(self.0.next_u64()) * span) >> 64) as u64
     }
-
-    /// True in `ppm` of a million draws.
-    pub(crate) fn chance(&mut self, ppm: u32) -> bool {
-        self.between(1, 1_000_000) <= u64::from(ppm)
-    }
 }
 
 /// Dice of eight bytes, for what there are many of: SplitMix64 (Steele, Lea, Flood: "Fast splittable

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use plenary_proto::time::SECOND;
-use plenary_proto::{Command, Event, Input, Mutation, Output, PeerId};
+use plenary_proto::{Command, Event, Input, Mutation, Output};
 
 use crate::peer::Served;
 use crate::world::{Happening, World};
@@ -66,14 +66,14 @@ impl World {
         match (self.faults.bodies, &output) {
             (Some(Fault::IgnoresServe), Output::Serve { .. }) => return None,
             (Some(Fault::IgnoresUnserve), Output::Unserve(_)) => return None,
-            (Some(Fault::FeedsItself), Output::Serve { .. }) => self.let_feed(at, self.peers[at].id),
+            (Some(Fault::FeedsItself), Output::Serve { .. }) => self.let_feed(at, at),
             (Some(Fault::FedByItsChild), Output::Watch { parent: Some(_), backup }) => {
                 let backup = *backup;
                 let served = &self.peers[at].served;
-                let child = served.iter().find(|(_, served)| served.media).map(|(child, _)| *child);
+                let child = served.iter().find(|served| served.media).map(|served| served.child);
                 if let Some(child) = child {
-                    self.let_feed(self.index[&child], self.peers[at].id);
-                    return Some(Output::Watch { parent: Some(child), backup });
+                    self.let_feed(child, at);
+                    return Some(Output::Watch { parent: Some(self.peers[child].id), backup });
                 }
             }
             (Some(Fault::Restless), Output::Event(Event::Parent(Some(_)))) => {
@@ -85,8 +85,9 @@ impl World {
         Some(output)
     }
 
-    fn let_feed(&mut self, at: usize, child: PeerId) {
-        let served = Served { media: true, since: self.now, last_media: self.now, ..Served::default() };
-        self.peers[at].served.insert(child, served);
+    fn let_feed(&mut self, at: usize, child: usize) {
+        let served =
+            Served { child, media: true, since: self.now, last_media: self.now, ..Served::default() };
+        self.peers[at].serve(served);
     }
 }

@@ -5,13 +5,18 @@
 //! take their set-up time, messages their delay, frames go from parent to child one by one. Equal seeds give
 //! equal traces, on any machine.
 //!
-//! Modelled: delays, loss (of frames, as the delay of a repair; of beats), deaths, a rendezvous that dies. The
-//! program is modelled frame by frame; sound, codecs and bandwidth limits of links are not.
+//! Modelled: lines with queues, delays, losses alone and in bursts, radios that pause, NATs, partitions, deaths,
+//! machines that stand still, clocks that drift, polite leaving, a rendezvous that dies. The program goes frame by
+//! frame, or, where there are very many, as a flow of which only beginning and end are followed; sound and codecs
+//! are not modelled.
 #![warn(clippy::unwrap_used)]
 
+mod arrivals;
 pub mod checkers;
 mod compare;
+pub mod deviation;
 mod dice;
+mod directory;
 #[cfg(feature = "mutants")]
 pub mod faults;
 mod media;
@@ -20,11 +25,13 @@ pub mod oracle;
 mod peer;
 pub mod people;
 pub mod plan;
+mod queue;
 mod report;
 pub mod rooms;
 pub mod scenario;
 pub mod stand;
 pub mod storm;
+mod trace;
 pub mod units;
 mod world;
 

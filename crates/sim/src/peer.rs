@@ -1,26 +1,53 @@
 //! One peer of the world: its brain, and what its body would remember.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::VecDeque;
 
 use plenary_proto::message::LinkKind;
 use plenary_proto::watchdog::{FeedWatch, SilenceWatch};
 use plenary_proto::{Event, MixRole, PeerId, RoomState, StreamId, StreamSpec, Time, Verdict};
 
-use crate::media::Frame;
-use crate::plan::{Kind, PeerPlan, Place};
+use crate::arrivals::Arrivals;
+use crate::media::{Flow, Frame};
+use crate::plan::{Kind, PeerPlan};
 
-/// Frames kept for newcomers and resumed feeds: two seconds.
+/// Events kept of each peer, more than any run of minutes makes; past it the older half is forgotten.
+pub(crate) const EVENTS_KEPT: usize = 4_096;
+/// The program's frames kept for newcomers and resumed feeds: two seconds.
 pub(crate) const CACHE_FRAMES: usize = 60;
 
+/// One end of a link that is up.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LinkEnd {
+    pub(crate) other: usize,
+    pub(crate) kind: LinkKind,
+    /// When something came over it last.
+    pub(crate) heard_at: Time,
+}
+
+/// A stream that may be taken from a peer in a slot.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Followed {
+    pub(crate) from: usize,
+    pub(crate) slot: u8,
+    pub(crate) id: StreamId,
+    pub(crate) spec: StreamSpec,
+}
+
 /// Whom a peer feeds, and how far that one has been told what comes.
-#[derive(Debug, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Served {
-    pub(crate) announced: Option<StreamId>,
+    pub(crate) child: usize,
+    /// With the program; otherwise with heads only.
     pub(crate) media: bool,
+    pub(crate) announced: Option<StreamId>,
     pub(crate) since: Time,
+    /// The child was called silent.
     pub(crate) silent: bool,
+    // where frames are followed
     pub(crate) next_head: Time,
     pub(crate) last_media: Time,
+    // where only flows are
+    pub(crate) flows: Option<StreamId>,
 }
 
 /// A brain and its simulated body.
@@ -30,41 +57,45 @@ pub(crate) struct Peer {
     /// Its place in the world's plan.
     pub(crate) planned: usize,
     pub(crate) brain: RoomState,
+    clock_ppm: i32,
     pub(crate) wake_at: Option<Time>,
     pub(crate) alive: bool,
+    pub(crate) left: bool,
     /// Its machine stands still until then.
     pub(crate) stalled_until: Time,
+    /// Nothing comes from it since then: it is dead, or stands still.
+    pub(crate) quiet_since: Option<Time>,
     pub(crate) joined_at: Time,
-    pub(crate) left: bool,
-    pub(crate) uplink_bps: u64,
-    pub(crate) place: Place,
     pub(crate) views: bool,
-    pub(crate) up: BTreeSet<(usize, LinkKind)>,
-    pub(crate) last_from: BTreeMap<usize, Time>,
+    pub(crate) links: Vec<LinkEnd>,
     // the program
     pub(crate) role: Option<MixRole>,
     pub(crate) own: Option<StreamSpec>,
     pub(crate) own_frames: u64,
-    pub(crate) passing: Vec<PeerId>,
+    pub(crate) passing: Vec<usize>,
     pub(crate) speaking_to: Vec<PeerId>,
-    pub(crate) followed: BTreeMap<(PeerId, u8), (StreamId, StreamSpec)>,
+    pub(crate) followed: Vec<Followed>,
+    pub(crate) served: Vec<Served>,
+    pub(crate) asked: Vec<usize>,
     pub(crate) cache: VecDeque<Frame>,
     /// Frames that overtook the announcement of their stream, and from whom.
     pub(crate) early: VecDeque<(usize, Frame)>,
-    pub(crate) served: BTreeMap<PeerId, Served>,
-    pub(crate) asked: BTreeSet<PeerId>,
+    pub(crate) flow: Flow,
     // watches
-    pub(crate) parent: Option<PeerId>,
-    pub(crate) backup: Option<PeerId>,
-    pub(crate) feed: Option<FeedWatch>,
-    pub(crate) feed_verdict: Verdict,
-    pub(crate) next_ping: Time,
-    pub(crate) next_watched: Time,
-    pub(crate) mixer_watch: Option<(PeerId, SilenceWatch)>,
+    pub(crate) parent: Option<usize>,
+    pub(crate) backup: Option<usize>,
+    pub(crate) watched_at: Time,
+    pub(crate) parent_verdict: Verdict,
+    pub(crate) feed: Option<Box<FeedWatch>>,
+    pub(crate) mixer: Option<usize>,
     pub(crate) mixer_verdict: Verdict,
-    // what the checkers read
+    pub(crate) mixer_watch: Option<Box<SilenceWatch>>,
+    pub(crate) looks_at: Option<Time>,
+    pub(crate) next_ping: Time,
+    pub(crate) next_passed: Time,
+    // what checkers and reports read
     pub(crate) events: Vec<(Time, Event)>,
-    pub(crate) arrivals: Vec<(Time, Frame)>,
+    pub(crate) arrivals: Arrivals,
     pub(crate) inputs: u64,
 }
 
@@ -74,41 +105,112 @@ impl Peer {
             id,
             planned,
             brain,
+            clock_ppm: plan.clock_ppm,
             wake_at: None,
             alive: true,
-            stalled_until: Time(0),
-            joined_at: now,
             left: false,
-            uplink_bps: plan.access.up_bps,
-            place: plan.place,
+            stalled_until: Time(0),
+            quiet_since: None,
+            joined_at: now,
             views: plan.kind == Kind::Viewer,
-            up: BTreeSet::new(),
-            last_from: BTreeMap::new(),
+            links: Vec::new(),
             role: None,
             own: None,
             own_frames: 0,
             passing: Vec::new(),
             speaking_to: Vec::new(),
-            followed: BTreeMap::new(),
+            followed: Vec::new(),
+            served: Vec::new(),
+            asked: Vec::new(),
             cache: VecDeque::new(),
             early: VecDeque::new(),
-            served: BTreeMap::new(),
-            asked: BTreeSet::new(),
+            flow: Flow::default(),
             parent: None,
             backup: None,
+            watched_at: now,
+            parent_verdict: Verdict::Ok,
             feed: None,
-            feed_verdict: Verdict::Ok,
-            next_ping: now,
-            next_watched: now,
-            mixer_watch: None,
+            mixer: None,
             mixer_verdict: Verdict::Ok,
+            mixer_watch: None,
+            looks_at: None,
+            next_ping: now,
+            next_passed: now,
             events: Vec::new(),
-            arrivals: Vec::new(),
+            arrivals: Arrivals::default(),
             inputs: 0,
         }
     }
 
+    pub(crate) fn is_there(&self) -> bool {
+        self.alive && !self.left
+    }
+
     pub(crate) fn is_mixing(&self) -> bool {
         matches!(self.role, Some(MixRole::Mix { .. }))
+    }
+
+    /// The peer's own clock at a time of the world.
+    pub(crate) fn clock(&self, now: Time) -> Time {
+        drifted(now, self.clock_ppm)
+    }
+
+    /// When the peer's own clock shows that time, or just after.
+    pub(crate) fn clock_shows(&self, local: Time) -> Time {
+        if self.clock_ppm == 0 {
+            return local;
+        }
+        let mut at = drifted(local, -self.clock_ppm);
+        // the two roundings may be a few microseconds apart
+        while self.clock(at) < local {
+            at = at + (local.0 - self.clock(at).0);
+        }
+        at
+    }
+
+    pub(crate) fn link(&self, other: usize) -> Option<&LinkEnd> {
+        self.links.iter().find(|link| link.other == other && link.kind == LinkKind::Peer)
+    }
+
+    pub(crate) fn link_mut(&mut self, other: usize) -> Option<&mut LinkEnd> {
+        self.links.iter_mut().find(|link| link.other == other && link.kind == LinkKind::Peer)
+    }
+
+    pub(crate) fn is_up(&self, other: usize, kind: LinkKind) -> bool {
+        self.links.iter().any(|link| (link.other, link.kind) == (other, kind))
+    }
+
+    pub(crate) fn served_mut(&mut self, child: usize) -> Option<&mut Served> {
+        self.served.iter_mut().find(|served| served.child == child)
+    }
+
+    /// Serves a child like this from now on.
+    pub(crate) fn serve(&mut self, served: Served) {
+        match self.served_mut(served.child) {
+            Some(known) => *known = served,
+            None => self.served.push(served),
+        }
+    }
+}
+
+/// A clock that goes wrong by so many millionths.
+fn drifted(now: Time, ppm: i32) -> Time {
+    let off = i128::from(now.0) * i128::from(ppm) / 1_000_000;
+    Time((i128::from(now.0) + off).clamp(0, i128::from(u64::MAX)) as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_drifting_clock_shows_a_time_when_it_is_said_to() {
+        for ppm in [-500, -1, 0, 3, 500] {
+            let peer = |at: u64| drifted(Time(at), ppm);
+            for local in [0, 1, 999_999, 7_200_000_123] {
+                let at = drifted(Time(local), -ppm);
+                assert!(peer(at.0).0.abs_diff(local) <= local / 1_000_000 + 1, "{ppm} {local}");
+            }
+        }
     }
 }

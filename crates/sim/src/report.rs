@@ -6,6 +6,7 @@ use std::fmt::{self, Write as _};
 use plenary_proto::time::SECOND;
 use serde::Serialize;
 
+use crate::arrivals::Latencies;
 use crate::scenario::Target;
 use crate::world::World;
 
@@ -59,8 +60,8 @@ pub struct Received {
     pub frames_within_600ms: u64,
     /// Frames that were sent towards viewers.
     pub frames_sent: u64,
-    /// From capture to arrival: how often each, microseconds.
-    pub latencies: BTreeMap<u64, u64>,
+    /// From capture to arrival.
+    pub(crate) latencies: Latencies,
 }
 
 impl Received {
@@ -72,9 +73,7 @@ impl Received {
         self.frames_within_1s += other.frames_within_1s;
         self.frames_within_600ms += other.frames_within_600ms;
         self.frames_sent += other.frames_sent;
-        for (us, count) in &other.latencies {
-            *self.latencies.entry(*us).or_default() += count;
-        }
+        self.latencies.add_all(&other.latencies);
     }
 }
 
@@ -101,7 +100,7 @@ impl From<&Received> for Delivery {
             frames_within_600ms: share(received.frames_within_600ms.min(received.frames), received.frames),
             viewers_without_gap_500ms: share(received.viewers_calm, received.viewers),
             bytes_over_ideal: share(received.frames_sent, received.frames),
-            latency_ms: Percentiles::of_counted(&received.latencies),
+            latency_ms: received.latencies.percentiles(),
         }
     }
 }
@@ -301,7 +300,7 @@ impl World {
     /// Times from joining to the first frame, microseconds.
     pub fn join_us(&self) -> Vec<u64> {
         let viewers = self.peers.iter().filter(|peer| peer.views);
-        viewers.filter_map(|peer| peer.arrivals.first().map(|(at, _)| at.since(peer.joined_at))).collect()
+        viewers.filter_map(|peer| Some(peer.arrivals.first()?.since(peer.joined_at))).collect()
     }
 
     /// The depth of every living viewer; a mixer's is 0.
@@ -313,23 +312,18 @@ impl World {
     /// What the viewers who are still there have got so far.
     pub fn received(&self) -> Received {
         let mut received = Received { frames_sent: self.frames_sent, ..Received::default() };
-        for peer in self.peers.iter().filter(|peer| peer.views && peer.alive) {
-            let Some((first, _)) = peer.arrivals.first() else { continue };
+        for at in (0..self.peers.len()).filter(|at| self.peers[*at].views && self.peers[*at].alive) {
+            let arrivals = self.arrivals(at);
+            let Some(first) = arrivals.first() else { continue };
             received.viewers += 1;
-            let mut last = *first;
-            let mut longest = 0;
-            for (at, frame) in &peer.arrivals {
-                longest = longest.max(at.since(last));
-                last = *at;
-                let late = at.since(frame.captured);
-                *received.latencies.entry(late).or_default() += 1;
-                let counts = frame.captured >= *first;
-                received.frames_within_1s += u64::from(counts && late <= SECOND);
-                received.frames_within_600ms += u64::from(counts && late <= 600_000);
+            received.frames_within_1s += arrivals.within_1s;
+            received.frames_within_600ms += arrivals.within_600ms;
+            if let Some(counted) = &arrivals.latencies {
+                received.latencies.add_all(counted);
             }
             // by the time of capture: side by side, two mixers make one program
-            received.frames += self.now.since(*first).saturating_sub(SECOND) / crate::media::FRAME_US;
-            received.viewers_calm += u64::from(longest <= 500_000);
+            received.frames += self.now.since(first).saturating_sub(SECOND) / crate::media::FRAME_US;
+            received.viewers_calm += u64::from(arrivals.longest_gap_us <= 500_000);
         }
         received
     }

@@ -1,31 +1,50 @@
-//! The world: time, peers, links, messages, and the script of what goes wrong.
+//! The world: time, peers, and the one queue of what happens.
+//!
+//! [`World::new`] takes a plan and a seed, and everything follows from the two. One thing happens after the other;
+//! a brain is handed an input, and what it says is carried out before the next thing happens. `bodies` carries
+//! out, `links` makes and loses links, `script` is what tests and scenarios do to the world.
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+mod bodies;
+mod links;
+mod script;
 
-use plenary_proto::bounded::{List, Text};
-use plenary_proto::message::{
-    Beat, Consent, Delivery, Description, LinkKind, Message, Offer, ProgramFormat, Setup, VideoAsk,
-};
-use plenary_proto::seal::Keypair;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use plenary_proto::bounded::Text;
+use plenary_proto::message::{Beat, Consent, LinkKind, Message, ProgramFormat};
+use plenary_proto::seal::{Keypair, Verifier};
 use plenary_proto::time::{MS, SECOND};
 use plenary_proto::{
-    Address, Command, Event, HostConfig, Input, Output, PeerId, RoomConfig, RoomId, RoomState, Time, Via,
+    Event, HostConfig, Input, Output, PeerId, RoomConfig, RoomId, RoomState, StreamSpec, Time,
 };
 
 use crate::checkers::{Checkers, Violation};
-use crate::dice::Dice;
-use crate::media::{Frame, LINK_DEAD_US};
-use crate::peer::{Peer, Served};
-use crate::plan::{Delays, Kind, WorldPlan};
+use crate::deviation::Deviation;
+use crate::dice::{Dice, SmallDice};
+use crate::directory::Directory;
+use crate::media::Frame;
+use crate::net::Network;
+use crate::peer::{EVENTS_KEPT, Peer};
+use crate::plan::{Kind, MediaModel, WorldPlan};
+use crate::queue::Queue;
+use crate::trace::Trace;
 
 /// The wall clock at the world's time 0.
-const UNIX_S_AT_ZERO: u64 = 1_800_000_000;
-/// Links of one event's consequences; past it something runs in a circle.
+pub(crate) const UNIX_S_AT_ZERO: u64 = 1_800_000_000;
+/// A lost control message comes again after a long round trip, as a channel would have it that probes for losses
+/// at its tail. The stack in use waits for a second; what brains make of that is what
+/// [`World::retransmit_after`] lets a test see.
+pub(crate) const QUICK_US: u64 = 80 * MS;
+/// Outputs of one input's consequences; past it something runs in a circle.
 const OUTPUTS_MAX: usize = 100_000;
+/// Signatures that are remembered to hold: all that is said within some seconds.
+const VERIFIED_SLOTS: usize = 1 << 14;
+/// What comes to a machine that stands still longer than this is lost, if it is no control message: a socket's
+/// buffer of 2 MB holds some seconds of the program.
+const HELD_US_MAX: u64 = 2 * SECOND;
 
 /// Something that will happen.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) enum Happening {
     Join(usize),
     Wake(usize),
@@ -41,29 +60,44 @@ pub(crate) enum Happening {
         from: usize,
         message: Box<Message>,
     },
-    Mesh {
-        to: usize,
-        from: usize,
-        route: Vec<usize>,
-        at: usize,
-        message: Box<Message>,
-    },
+    Mesh(Box<links::Letter>),
     LinkUp {
         a: usize,
         b: usize,
         kind: LinkKind,
-        attempt: u64,
+        attempt: u32,
     },
     LinkDown {
         at: usize,
         other: usize,
         kind: LinkKind,
-        attempt: u64,
+        attempt: u32,
     },
+    /// A partition has stood between the two for as long as a link stands without a sign of life.
+    Parted {
+        a: usize,
+        b: usize,
+        kind: LinkKind,
+        attempt: u32,
+    },
+    Train(Box<links::Train>),
+    Presence,
+    // what the plan has in store
+    Leaves(usize),
+    Stalls(usize),
+    Awakes(usize),
+    // the program
     Frame {
         to: usize,
         from: usize,
-        frame: Frame,
+        frame: Box<Frame>,
+    },
+    /// A frame that was lost is sent once more.
+    Again {
+        to: usize,
+        from: usize,
+        frame: Box<Frame>,
+        tries: u32,
     },
     Beat {
         to: usize,
@@ -75,10 +109,19 @@ pub(crate) enum Happening {
         from: usize,
         media: bool,
     },
+    /// From now on that stream comes from there; `None`: nothing.
+    Flows {
+        to: usize,
+        from: usize,
+        stream: Option<Box<StreamSpec>>,
+    },
     Produce(usize),
     Warm(usize),
     Look(usize),
-    Presence,
+    ChildLook {
+        at: usize,
+        child: usize,
+    },
 }
 
 impl Happening {
@@ -90,15 +133,29 @@ impl Happening {
             | Happening::LinkDown { at, .. }
             | Happening::Produce(at)
             | Happening::Warm(at)
-            | Happening::Look(at) => Some(*at),
+            | Happening::Look(at)
+            | Happening::ChildLook { at, .. }
+            | Happening::Leaves(at) => Some(*at),
             Happening::Signal { to, .. }
             | Happening::Control { to, .. }
-            | Happening::Mesh { to, .. }
             | Happening::Frame { to, .. }
             | Happening::Beat { to, .. }
-            | Happening::Arrival { to, .. } => Some(*to),
-            Happening::Join(_) | Happening::LinkUp { .. } | Happening::Presence => None,
+            | Happening::Arrival { to, .. }
+            | Happening::Flows { to, .. } => Some(*to),
+            Happening::Again { from, .. } => Some(*from),
+            Happening::Mesh(letter) => Some(letter.to),
+            Happening::Train(train) => Some(train.from),
+            Happening::Join(_)
+            | Happening::LinkUp { .. }
+            | Happening::Parted { .. }
+            | Happening::Presence
+            | Happening::Stalls(_)
+            | Happening::Awakes(_) => None,
         }
+    }
+
+    fn is_datagram(&self) -> bool {
+        matches!(self, Happening::Frame { .. } | Happening::Beat { .. } | Happening::Arrival { .. })
     }
 }
 
@@ -108,24 +165,24 @@ pub struct World {
     pub(crate) now: Time,
     pub(crate) room: RoomId,
     pub(crate) peers: Vec<Peer>,
-    pub(crate) index: BTreeMap<PeerId, usize>,
-    pub(crate) made: Vec<Frame>,
+    pub(crate) directory: Directory,
+    pub(crate) net: Network,
+    pub(crate) plan: WorldPlan,
+    pub(crate) deviations: BTreeMap<usize, Box<dyn Deviation>>,
+    /// Frames sent by anyone to anyone.
     pub(crate) frames_sent: u64,
-    pub(crate) looking: BTreeSet<usize>,
+    /// Since when a partition stands.
+    pub(crate) parted_at: Time,
     seed: u64,
-    plan: WorldPlan,
     keys: Vec<Keypair>,
     root: Keypair,
     dice: Dice,
-    queue: BinaryHeap<Reverse<(Time, u64)>>,
-    happenings: BTreeMap<u64, Happening>,
-    sequence: u64,
-    attempts: BTreeMap<(usize, usize, LinkKind), u64>,
+    queue: Queue<Happening>,
+    /// How often links between two peers were given up: what was under way for an older one is void.
+    attempts: HashMap<(u32, u32, LinkKind), u32>,
     signal_up: bool,
-    /// Peers that nobody else reaches.
-    cut: BTreeSet<usize>,
-    trace: blake3::Hasher,
-    control_messages: u64,
+    verifier: Verifier,
+    trace: Trace,
     narrates: bool,
     /// Peers whose part in the room has changed since the checkers looked.
     changed: BTreeSet<usize>,
@@ -145,37 +202,35 @@ impl World {
         };
         let root = key();
         let keys = plan.peers.iter().map(|_| key()).collect();
+        let mut joins: Vec<_> = plan.peers.iter().enumerate().map(|(at, peer)| (peer.joins_at, at)).collect();
+        joins.sort_unstable();
+        assert!(joins.first().is_some_and(|(_, at)| *at == 0), "the host joins first");
         let mut world = World {
             now: Time(0),
             room: RoomId::of_root(&root.id()),
             peers: Vec::new(),
-            index: BTreeMap::new(),
-            made: Vec::new(),
-            frames_sent: 0,
-            looking: BTreeSet::new(),
-            seed,
+            directory: Directory::default(),
+            net: Network::new(&plan.net, seed),
             plan,
+            deviations: BTreeMap::new(),
+            frames_sent: 0,
+            parted_at: Time(0),
+            seed,
             keys,
             root,
             dice,
-            queue: BinaryHeap::new(),
-            happenings: BTreeMap::new(),
-            sequence: 0,
-            attempts: BTreeMap::new(),
+            queue: Queue::new(),
+            attempts: HashMap::new(),
             signal_up: true,
-            cut: BTreeSet::new(),
-            trace: blake3::Hasher::new(),
-            control_messages: 0,
+            verifier: Verifier::new(VERIFIED_SLOTS),
+            trace: Trace::default(),
             narrates: false,
             changed: BTreeSet::new(),
             checkers: Checkers::default(),
             #[cfg(feature = "mutants")]
             faults: Default::default(),
         };
-        let mut joins: Vec<_> =
-            world.plan.peers.iter().enumerate().map(|(at, peer)| (peer.joins_at, at)).collect();
-        joins.sort();
-        assert!(joins.first().is_some_and(|(_, at)| *at == 0), "the host joins first");
+        world.net.set_retransmit_us(QUICK_US);
         for (joins_at, at) in joins {
             world.push(joins_at, Happening::Join(at));
         }
@@ -214,8 +269,9 @@ impl World {
 
     /// Runs until `end`.
     pub fn run_until(&mut self, end: Time) {
-        while self.queue.peek().is_some_and(|Reverse((at, _))| *at <= end) {
-            self.step();
+        while let Some((at, happening)) = self.queue.pop_until(end) {
+            self.now = at;
+            self.step(happening);
         }
         self.now = self.now.max(end);
         self.check();
@@ -226,15 +282,13 @@ impl World {
         self.run_until(self.now + us);
     }
 
-    /// Lets one thing happen.
-    fn step(&mut self) {
-        let Some(Reverse((at, sequence))) = self.queue.pop() else { return };
-        let Some(happening) = self.happenings.remove(&sequence) else { return };
-        self.now = at;
-        let stalled_until = happening.whose().map(|at| self.peers[at].stalled_until);
-        match stalled_until.filter(|until| *until > at) {
-            Some(until) => self.push(until, happening),
-            None => self.happen(happening),
+    /// Lets one thing happen, or wait for a machine that stands still.
+    fn step(&mut self, happening: Happening) {
+        let until = happening.whose().map_or(Time(0), |at| self.peers[at].stalled_until);
+        if until <= self.now {
+            self.happen(happening);
+        } else if !happening.is_datagram() || until.since(self.now) <= HELD_US_MAX {
+            self.push(until, happening);
         }
         if !self.changed.is_empty() {
             self.check();
@@ -250,76 +304,48 @@ impl World {
     }
 
     pub(crate) fn push(&mut self, at: Time, happening: Happening) {
-        self.sequence += 1;
-        self.queue.push(Reverse((at, self.sequence)));
-        self.happenings.insert(self.sequence, happening);
+        self.queue.push(at, happening);
     }
 
     fn happen(&mut self, happening: Happening) {
         match happening {
             Happening::Join(planned) => self.join(planned),
-            Happening::Wake(at) => {
-                let due = self.peers[at].wake_at.is_some_and(|wake| wake <= self.now);
-                if due {
-                    self.peers[at].wake_at = None;
-                    self.input(at, Input::Timeout);
-                }
-            }
+            Happening::Wake(at) => self.wake(at),
             Happening::Input(at, input) => self.input(at, *input),
-            Happening::Signal { to, from, message } => {
-                if self.signal_up {
-                    self.deliver(to, from, Via::Signal, *message);
-                }
-            }
-            Happening::Control { to, from, message } => {
-                if self.link_is_up(from, to) || matches!(*message, Message::Bye(_)) {
-                    self.heard(to, from, false);
-                    self.deliver(to, from, Via::Link, *message);
-                }
-            }
-            Happening::Mesh { to, from, route, at, message } => self.pass_on(to, from, route, at, message),
+            Happening::Signal { to, from, message } => self.signalled(to, from, *message),
+            Happening::Control { to, from, message } => self.said(to, from, *message),
+            Happening::Mesh(letter) => self.pass_on(*letter),
             Happening::LinkUp { a, b, kind, attempt } => self.link_up(a, b, kind, attempt),
             Happening::LinkDown { at, other, kind, attempt } => {
-                if self.attempts.get(&pair(at, other, kind)) == Some(&attempt) {
+                if self.attempt(at, other, kind) == attempt {
                     self.link_down(at, other, kind);
                 }
             }
-            Happening::Frame { to, from, frame } if self.both_alive(to, from) => {
-                self.frame_arrived(to, from, frame)
-            }
-            Happening::Beat { to, from, beat } if self.both_alive(to, from) => {
-                self.beat_arrived(to, from, beat)
-            }
-            Happening::Arrival { to, from, media } if self.both_alive(to, from) => {
-                self.heard(to, from, media)
-            }
-            Happening::Frame { .. } | Happening::Beat { .. } | Happening::Arrival { .. } => {}
-            Happening::Produce(at) => self.produce(at),
-            Happening::Warm(at) => self.input(at, Input::Warm),
-            Happening::Look(at) => self.look(at),
+            Happening::Parted { a, b, kind, attempt } => self.parted(a, b, kind, attempt),
+            Happening::Train(train) => self.train_goes_on(*train),
             Happening::Presence => self.presence(),
+            Happening::Leaves(at) => self.leaves(at),
+            Happening::Stalls(at) => self.stalls(at),
+            Happening::Awakes(at) => self.awakes(at),
+            program => self.program(program),
         }
     }
 
-    fn both_alive(&self, a: usize, b: usize) -> bool {
-        self.peers[a].alive && self.peers[b].alive && self.cut.contains(&a) == self.cut.contains(&b)
+    pub(crate) fn both_alive(&self, a: usize, b: usize) -> bool {
+        self.peers[a].alive && self.peers[b].alive && !self.net.are_parted(a, b)
     }
 
     fn join(&mut self, planned: usize) {
         let plan = self.plan.peers[planned];
+        let room = self.plan.room;
         let at = self.peers.len();
         let host = (planned == 0).then(|| HostConfig {
             root: self.root.clone(),
             stage_open: true,
-            program: ProgramFormat {
-                width: 1280,
-                height: 720,
-                fps: 30,
-                bitrate_bps: self.plan.room.program_bps,
-            },
-            k: self.plan.room.k,
-            k1: self.plan.room.k1,
-            mixers: self.plan.room.mixers,
+            program: ProgramFormat { width: 1280, height: 720, fps: 30, bitrate_bps: room.program_bps },
+            k: room.k,
+            k1: room.k1,
+            mixers: room.mixers,
             invite_expires_us: None,
         });
         let config = RoomConfig {
@@ -342,7 +368,14 @@ impl World {
         #[cfg(feature = "mutants")]
         self.faults.of_brain(planned).into_iter().for_each(|mutation| brain.mutate(mutation));
         self.peers.push(Peer::new(brain, id, self.now, planned, &plan));
-        self.index.insert(id, at);
+        self.net.add(plan.access, plan.place);
+        self.directory.insert(&id, at);
+        if let Some(leave) = plan.leaves {
+            self.push(leave.at.max(self.now), Happening::Leaves(at));
+        }
+        if plan.stalls.is_some() {
+            self.await_stall(at);
+        }
         if self.signal_up {
             self.input(at, Input::SignalUp(true));
         }
@@ -352,478 +385,92 @@ impl World {
         }
     }
 
-    /// Hands one input to a brain and does what it says.
-    pub(crate) fn input(&mut self, at: usize, input: Input) {
+    /// The brain asked to be woken now; by now it may want to sleep on.
+    fn wake(&mut self, at: usize) {
+        if self.peers[at].wake_at.is_some_and(|wake| wake <= self.now) {
+            self.peers[at].wake_at = None;
+            let peer = &self.peers[at];
+            match peer.brain.next_timeout() {
+                Some(due) if due <= peer.clock(self.now) => self.input(at, Input::Timeout),
+                _ => self.wake_when_due(at),
+            }
+        }
+    }
+
+    fn wake_when_due(&mut self, at: usize) {
         let peer = &mut self.peers[at];
-        if !peer.alive || peer.left {
-            return;
-        }
-        peer.inputs += 1;
-        peer.brain.handle(self.now, input);
-        for count in 0.. {
-            assert!(count < OUTPUTS_MAX, "a brain never comes to rest");
-            let Some(output) = self.peers[at].brain.poll_output() else { break };
-            self.note_in_trace(at, &output);
-            self.carry_out(at, output);
-        }
-        let due = self.peers[at].brain.next_timeout();
-        if let Some(due) = due
-            && self.peers[at].wake_at.is_none_or(|wake| due < wake)
-        {
-            self.peers[at].wake_at = Some(due);
+        let Some(due) = peer.brain.next_timeout() else { return };
+        let due = peer.clock_shows(due).max(self.now);
+        if peer.wake_at.is_none_or(|wake| due < wake) {
+            peer.wake_at = Some(due);
             self.push(due, Happening::Wake(at));
         }
     }
 
-    fn note_in_trace(&mut self, at: usize, output: &Output) {
-        if self.narrates {
-            eprintln!("{} {:?} {output:?}", self.now, self.peers[at].id);
+    /// Hands one input to a brain and does what it says.
+    pub(crate) fn input(&mut self, at: usize, input: Input) {
+        if !self.peers[at].is_there() {
+            return;
         }
-        self.trace.update(&self.now.0.to_le_bytes());
-        self.trace.update(&(at as u64).to_le_bytes());
-        match output {
-            Output::Control(_, message) | Output::Signal(_, message) => {
-                self.trace.update(&message.to_bytes())
-            }
-            other => self.trace.update(format!("{other:?}").as_bytes()),
+        let input = match self.deviations.get_mut(&at) {
+            None => Some(input),
+            Some(deviation) => deviation.input(self.now, input),
         };
+        let Some(input) = input else { return };
+        let peer = &mut self.peers[at];
+        peer.inputs += 1;
+        let local = peer.clock(self.now);
+        peer.brain.handle(local, input);
+        for count in 0.. {
+            assert!(count < OUTPUTS_MAX, "a brain never comes to rest");
+            let Some(output) = self.peers[at].brain.poll_output() else { break };
+            if self.narrates {
+                eprintln!("{} {:?} {output:?}", self.now, self.peers[at].id);
+            }
+            self.trace.note(self.now, at, &output);
+            self.deviate_and_carry_out(at, output);
+        }
+        self.wake_when_due(at);
     }
 
-    fn carry_out(&mut self, at: usize, output: Output) {
-        #[cfg(feature = "mutants")]
-        let Some(output) = self.misdo(at, output) else { return };
-        if let Output::Serve { .. }
-        | Output::ServeHeads(_)
-        | Output::Unserve(_)
-        | Output::Watch { .. }
-        | Output::Mandate(_)
-        | Output::Role(_)
-        | Output::Event(_) = output
-        {
-            self.changed.insert(at);
-        }
-        match output {
-            Output::Control(to, message) => self.control(at, to, message),
-            Output::Loose(to, message) => {
-                let to_at = self.index.get(&to).copied();
-                if let Some(to_at) = to_at {
-                    let happening = Happening::Control { to: to_at, from: at, message: Box::new(message) };
-                    self.datagram(at, to, happening);
-                }
-            }
-            Output::Signal(to, message) => self.signal(at, to, message),
-            Output::Relay { to, route, message, .. } => {
-                let hops = route.iter().map(|short| self.short(short)).collect::<Option<Vec<_>>>();
-                if let (Some(mut hops), Some(to)) = (hops, self.index.get(&to).copied()) {
-                    if hops.last() != Some(&to) {
-                        hops.push(to); // the way up to a mixer names it already
-                    }
-                    let first = hops[0];
-                    let delay = self.delay(at, first);
-                    let happening = Happening::Mesh {
-                        to: first,
-                        from: at,
-                        route: hops,
-                        at: 0,
-                        message: Box::new(message),
-                    };
-                    self.push(self.now + delay, happening);
-                }
-            }
-            Output::Offer(peer, kind) => self.describe(at, peer, kind),
-            Output::Answer(peer, Offer { kind, .. }) => self.describe(at, peer, kind),
-            Output::Accept(peer, answer) => {
-                let Some(other) = self.index.get(&peer).copied() else { return };
-                let attempt = self.attempt(at, other, answer.kind);
-                let delay = 3 * self.delay(at, other) + 5 * MS;
-                self.push(
-                    self.now + delay,
-                    Happening::LinkUp { a: at, b: other, kind: answer.kind, attempt },
-                );
-            }
-            Output::Close(peer, kind) => self.close(at, peer, kind),
-            Output::Watch { parent, backup } => self.watch(at, parent, backup),
-            Output::WatchMixer(mixer) => self.watch_mixer(at, mixer),
-            Output::Serve { peer, from, .. } => {
-                self.serve(at, peer, from);
-                self.look_soon(at);
-            }
-            Output::ServeHeads(peer) => {
-                self.peers[at].served.insert(peer, Served::default());
-                self.look_soon(at);
-            }
-            Output::Unserve(peer) => {
-                self.peers[at].served.remove(&peer);
-            }
-            Output::Follow { peer, stream, id } => {
-                self.follow(at, peer, stream.slot, id, stream.spec);
-            }
-            Output::Mandate(_) | Output::Ask(_) => {}
-            Output::Speak(to) => self.peers[at].speaking_to = to.into_iter().map(|(peer, _)| peer).collect(),
-            Output::CallHome { speaker, rank } => {
-                let ask = VideoAsk { width: 640, height: 360, fps: 30, bitrate_bps: 600_000 };
-                if speaker != self.peers[at].id {
-                    self.control(at, speaker, Message::Home { rank, ask, resume: None });
-                }
-            }
-            Output::AnswerHeard { to, mixer } => {
-                let last = self.index.get(&mixer).and_then(|mixer| self.peers[at].last_from.get(mixer));
-                let silent_us = last.map(|last| self.now.since(*last).min(u32::MAX.into()) as u32);
-                self.control(at, to, Message::Heard { mixer, silent_us });
-            }
-            Output::AskFeed(peer) => {
-                let from = self.have(at);
-                self.peers[at].asked.insert(peer);
-                self.control(at, peer, Message::Feed { from });
-            }
-            Output::Role(role) => self.take_role(at, role),
-            Output::Pass(to) => self.peers[at].passing = to,
-            Output::Speakers(_) => {}
-            Output::Train { peer, train, bytes, rate_bps } => self.train(at, peer, train, bytes, rate_bps),
-            Output::Event(event) => {
-                match event {
-                    Event::Left => self.peers[at].left = true,
-                    // whoever is offered the floor takes it
-                    Event::FloorOffered => {
-                        let take = Input::Command(Command::Speak(true));
-                        self.push(self.now + MS, Happening::Input(at, Box::new(take)));
-                    }
-                    _ => {}
-                }
-                self.peers[at].events.push((self.now, event));
+    fn deviate_and_carry_out(&mut self, at: usize, output: Output) {
+        match self.deviations.get_mut(&at) {
+            None => self.carry_out(at, output),
+            Some(deviation) => {
+                let mut instead = Vec::new();
+                deviation.output(self.now, output, &mut instead);
+                instead.into_iter().for_each(|output| self.carry_out(at, output));
             }
         }
     }
 
-    fn short(&self, short: &plenary_proto::ShortId) -> Option<usize> {
-        self.index.iter().find(|(id, _)| id.short() == *short).map(|(_, at)| *at)
-    }
-
-    /// One way between two peers: drawn once for each pair.
-    pub(crate) fn delay(&self, a: usize, b: usize) -> u64 {
-        match &self.plan.net.delays {
-            Delays::Drawn { least_us, most_us } => {
-                let pair = (a.min(b) as u64) << 32 | a.max(b) as u64;
-                let mut dice = Dice::new(self.seed ^ pair.wrapping_mul(0x9e37_79b9_7f4a_7c15));
-                dice.between(*least_us, *most_us)
-            }
-            Delays::Regions(one_way) => {
-                let (a, b) = (self.peers[a].place, self.peers[b].place);
-                let between =
-                    one_way.get(usize::from(a.region)).and_then(|row| row.get(usize::from(b.region)));
-                u64::from(between.copied().unwrap_or(0))
-                    + u64::from(a.last_mile_us)
-                    + u64::from(b.last_mile_us)
-            }
+    fn remember(&mut self, at: usize, event: Event) {
+        let many = matches!(self.plan.media, MediaModel::Fluid | MediaModel::State);
+        let peer = &mut self.peers[at];
+        if many && peer.views && matches!(event, Event::Roster { .. } | Event::Mode(_)) {
+            return; // a hundred thousand times the same
         }
-    }
-
-    fn deliver(&mut self, to: usize, from: usize, via: Via, message: Message) {
-        if !self.both_alive(to, from) {
-            return;
+        if peer.events.len() >= EVENTS_KEPT {
+            peer.events.drain(..EVENTS_KEPT / 2);
         }
-        let sender = self.peers[from].id;
-        match message.verify(&self.room, &self.root.id(), UNIX_S_AT_ZERO + self.now.0 / SECOND) {
-            Ok(message) => self.input(to, Input::Message { from: sender, via, message }),
-            Err(_) => self.input(to, Input::Misbehaved(sender)),
-        }
+        peer.events.push((self.now, event));
     }
 
-    pub(crate) fn control(&mut self, at: usize, to: PeerId, message: Message) {
-        let Some(to) = self.index.get(&to).copied() else { return };
-        if !self.link_is_up(at, to) {
-            return;
-        }
-        self.control_messages += 1;
-        // a lost piece of a reliable channel comes a round trip later
-        let lost = self.dice.chance(self.plan.net.loss_ppm);
-        let delay = self.delay(at, to) * if lost { 3 } else { 1 };
-        self.push(self.now + delay, Happening::Control { to, from: at, message: Box::new(message) });
-    }
-
-    fn signal(&mut self, at: usize, to: Address, message: Message) {
-        let to = match to {
-            // without its host the rendezvous gives what is for it to whoever has been there for longest
-            Address::Host => {
-                let there = |peer: &usize| self.peers[*peer].alive && !self.peers[*peer].left && *peer != at;
-                Some((0..self.peers.len()).find(there).unwrap_or(0))
-            }
-            Address::Peer(peer) => self.index.get(&peer).copied(),
-        };
-        match to {
-            Some(to) if self.peers[to].alive && !self.peers[to].left => {
-                let delay = self.delay(at, to) + 10 * MS;
-                self.push(self.now + delay, Happening::Signal { to, from: at, message: Box::new(message) });
-            }
-            _ => {
-                let id = to.map(|to| self.peers[to].id);
-                let back = Happening::Input(at, Box::new(Input::Undeliverable(id)));
-                self.push(self.now + 20 * MS, back);
-            }
-        }
-    }
-
-    fn pass_on(&mut self, to: usize, from: usize, route: Vec<usize>, at: usize, message: Box<Message>) {
-        let linked = self.link_is_up(if at == 0 { from } else { route[at - 1] }, to);
-        if !self.peers[to].alive || !linked {
-            return;
-        }
-        match route.get(at + 1) {
-            None => {
-                let between = route[..route.len() - 1].iter().map(|hop| self.peers[*hop].id.short());
-                let via = Via::Mesh(List::truncated(between));
-                self.deliver(to, from, via, *message);
-            }
-            Some(&next) => {
-                let delay = self.delay(to, next);
-                let happening = Happening::Mesh { to: next, from, route, at: at + 1, message };
-                self.push(self.now + delay, happening);
-            }
-        }
-    }
-
-    fn attempt(&mut self, a: usize, b: usize, kind: LinkKind) -> u64 {
-        *self.attempts.entry(pair(a, b, kind)).or_default()
-    }
-
-    fn describe(&mut self, at: usize, peer: PeerId, kind: LinkKind) {
-        let description = Description {
-            ufrag: Text::truncated(&format!("{:08x}", self.sequence)),
-            pwd: Text::truncated("simulated-password-0123"),
-            fingerprint: [at as u8; 32],
-            setup: Setup::ActPass,
-            payload_types: None,
-            candidates: List::new(),
-        };
-        let input = Input::Described { peer, kind, description };
-        self.push(self.now + MS, Happening::Input(at, Box::new(input)));
-    }
-
-    fn link_up(&mut self, a: usize, b: usize, kind: LinkKind, attempt: u64) {
-        if self.attempts.get(&pair(a, b, kind)) != Some(&attempt) || !self.both_alive(a, b) {
-            return;
-        }
-        for (at, other) in [(a, b), (b, a)] {
-            self.peers[at].up.insert((other, kind));
-        }
-        for (at, other) in [(a, b), (b, a)] {
-            let id = self.peers[other].id;
-            self.input(at, Input::LinkUp(id, kind));
-        }
-    }
-
-    fn link_down(&mut self, at: usize, other: usize, kind: LinkKind) {
-        self.peers[at].up.remove(&(other, kind));
-        let id = self.peers[other].id;
-        if kind == LinkKind::Peer {
-            self.peers[at].followed.retain(|(from, _), _| *from != id);
-        }
-        self.input(at, Input::LinkDown(id, kind));
-    }
-
-    fn close(&mut self, at: usize, peer: PeerId, kind: LinkKind) {
-        let Some(other) = self.index.get(&peer).copied() else { return };
-        let attempt = self.attempts.entry(pair(at, other, kind)).or_default();
-        *attempt += 1;
-        let attempt = *attempt;
-        self.peers[at].up.remove(&(other, kind));
-        if self.peers[other].up.contains(&(at, kind)) {
-            let delay = self.delay(at, other);
-            self.push(self.now + delay, Happening::LinkDown { at: other, other: at, kind, attempt });
-        }
-    }
-
-    /// A frame on a link: lost ones come a round trip later, repaired.
-    pub(crate) fn media(&mut self, at: usize, to: PeerId, frame: Frame) {
-        let Some(to) = self.index.get(&to).copied() else { return };
-        if self.link_is_up(at, to) {
-            let lost = self.dice.chance(self.plan.net.loss_ppm);
-            let delay = self.delay(at, to) * if lost { 3 } else { 1 } + MS;
-            self.push(self.now + delay, Happening::Frame { to, from: at, frame });
-        }
-    }
-
-    /// A beat, or the bare arrival of something: lost ones are lost.
-    pub(crate) fn datagram(&mut self, at: usize, to: PeerId, mut happening: Happening) {
-        let Some(index) = self.index.get(&to).copied() else { return };
-        if !self.link_is_up(at, index) || self.dice.chance(self.plan.net.loss_ppm) {
-            return;
-        }
-        match &mut happening {
-            Happening::Beat { to, .. } | Happening::Arrival { to, .. } => *to = index,
-            _ => {}
-        }
-        let delay = self.delay(at, index);
-        self.push(self.now + delay, happening);
-    }
-
-    fn train(&mut self, at: usize, peer: PeerId, train: u32, bytes: u32, rate_bps: u64) {
-        let Some(to) = self.index.get(&peer).copied() else { return };
-        let uplink = self.peers[at].uplink_bps;
-        let rate = if rate_bps == 0 { uplink } else { rate_bps.min(uplink) };
-        let noise = self.dice.between(985, 1015);
-        let id = self.peers[at].id;
-        let delay = self.delay(at, to);
-        let input = Input::Measured {
-            peer: id,
-            train,
-            bandwidth_bps: Some(uplink.min(rate.max(1)) * noise / 1000),
-            rtt_us: 2 * delay as u32,
-        };
-        let took = u64::from(bytes) * 8 * SECOND / rate.max(1);
-        self.push(self.now + delay + took, Happening::Input(to, Box::new(input)));
-    }
-
-    /// Once a second the host hears of everyone it is linked with, and they of it.
-    fn presence(&mut self) {
-        self.push(self.now + SECOND, Happening::Presence);
-        for at in 0..self.peers.len() {
-            let me = self.peers[at].id;
-            let Some(host) = self.peers[at].brain.roster().map(|roster| roster.host) else { continue };
-            let up: Vec<_> = self.peers[at].up.iter().map(|(other, _)| *other).collect();
-            for other in up {
-                let id = self.peers[other].id;
-                if (host == me || host == id) && self.both_alive(at, other) {
-                    self.input(at, Input::Heard(id));
-                }
-            }
-        }
-    }
-}
-
-/// What a script does to the world.
-impl World {
-    /// The peer that was planned at that place, once it is there.
-    pub fn planned(&self, planned: usize) -> PeerId {
-        self.keys[planned].id()
-    }
-
-    /// The place of a peer in the plan.
-    pub(crate) fn planned_at(&self, id: &PeerId) -> Option<usize> {
-        self.index.get(id).map(|at| self.peers[*at].planned)
-    }
-
-    /// Whether a peer would mix.
-    pub(crate) fn consents(&self, id: PeerId) -> bool {
-        let planned = self.peers[self.index[&id]].planned;
-        self.plan.peers[planned].consent != Consent::Never
-    }
-
-    /// The peer that was planned at that place, if it is there yet.
-    pub(crate) fn try_planned(&self, planned: usize) -> Option<PeerId> {
-        self.peers.iter().find(|peer| peer.planned == planned).map(|peer| peer.id)
-    }
-
-    /// From now on nothing comes from that peer, and nothing gets to it.
-    pub fn kill(&mut self, id: PeerId) {
-        let at = self.index[&id];
-        self.peers[at].alive = false;
-        self.changed.insert(at);
-        let up: Vec<_> = self.peers[at].up.iter().copied().collect();
-        for (other, kind) in up {
-            let attempt = self.attempt(at, other, kind);
-            self.push(self.now + LINK_DEAD_US, Happening::LinkDown { at: other, other: at, kind, attempt });
-        }
-    }
-
-    /// From now on these peers and all others don't reach each other.
-    pub fn partition(&mut self, side: &[PeerId]) {
-        self.cut = side.iter().map(|id| self.index[id]).collect();
-        for at in 0..self.peers.len() {
-            let up: Vec<_> = self.peers[at].up.iter().copied().collect();
-            for (other, kind) in up {
-                if self.cut.contains(&at) != self.cut.contains(&other) {
-                    let attempt = self.attempt(at, other, kind);
-                    self.push(self.now + LINK_DEAD_US, Happening::LinkDown { at, other, kind, attempt });
-                }
-            }
-        }
-    }
-
-    /// Everybody reaches everybody again.
-    pub fn heal(&mut self) {
-        self.cut.clear();
-    }
-
-    /// The peer's machine stands still for so many microseconds: nothing is sent, and what comes waits.
-    pub fn stall(&mut self, id: PeerId, us: u64) {
-        let at = self.index[&id];
-        self.peers[at].stalled_until = self.now + us;
-    }
-
-    /// The peer leaves politely.
-    pub fn leave(&mut self, id: PeerId) {
-        let at = self.index[&id];
-        self.input(at, Input::Command(Command::Leave));
-    }
-
-    /// A peer on stage tells the room something.
-    pub fn publish(&mut self, id: PeerId, delivery: Delivery, bytes: &[u8]) {
-        let at = self.index[&id];
-        let bytes = List::truncated(bytes.iter().copied());
-        self.input(at, Input::Command(Command::Publish(delivery, bytes)));
-    }
-
-    /// A peer's application wants something.
-    pub fn command(&mut self, id: PeerId, command: Command) {
-        let at = self.index[&id];
-        self.input(at, Input::Command(command));
-    }
-
-    /// The rendezvous dies.
-    pub fn kill_rendezvous(&mut self) {
-        self.signal_up = false;
-        for at in 0..self.peers.len() {
-            self.input(at, Input::SignalUp(false));
-        }
-    }
-
-    /// Who mixes, by the host's word.
-    pub fn mixers(&self) -> Vec<PeerId> {
-        self.snapshot(self.planned(0)).mixers
-    }
-
-    /// Whom a speaker sends its stream to.
-    pub fn speaking_to(&self, id: PeerId) -> &[PeerId] {
-        &self.peers[self.index[&id]].speaking_to
-    }
-
-    /// A peer's own word on where it is.
-    pub fn snapshot(&self, id: PeerId) -> plenary_proto::BrainSnapshot {
-        self.peers[self.index[&id]].brain.snapshot()
-    }
-
-    /// A peer's brain, to be asked.
-    pub fn brain(&self, id: PeerId) -> &RoomState {
-        &self.peers[self.index[&id]].brain
-    }
-
-    /// All events of a peer, with their times.
-    pub fn events(&self, id: PeerId) -> &[(Time, Event)] {
-        &self.peers[self.index[&id]].events
-    }
-
-    /// Everyone who is there, lives and hasn't left.
-    pub fn living(&self) -> impl Iterator<Item = PeerId> {
-        self.peers.iter().filter(|peer| peer.alive && !peer.left).map(|peer| peer.id)
-    }
-
-    /// Living peers that watch.
-    pub fn viewers(&self) -> Vec<PeerId> {
-        self.peers.iter().filter(|peer| peer.alive && !peer.left && peer.views).map(|peer| peer.id).collect()
+    /// Draws when a machine stands still next.
+    fn await_stall(&mut self, at: usize) {
+        let Some(stalls) = self.plan.peers[self.peers[at].planned].stalls else { return };
+        let gap_us =
+            SmallDice::of(&[self.seed, 0x57a11, at as u64, self.now.0]).exponential(stalls.mean_gap_us);
+        self.push(self.now + gap_us, Happening::Stalls(at));
     }
 
     /// A hash of everything every brain has said so far.
     pub fn trace_hash(&self) -> String {
-        self.trace.finalize().to_hex().as_str()[..16].to_owned()
+        self.trace.hash()
     }
 
     /// Inputs of all brains so far.
     pub fn inputs(&self) -> u64 {
         self.peers.iter().map(|peer| peer.inputs).sum()
     }
-}
-
-fn pair(a: usize, b: usize, kind: LinkKind) -> (usize, usize, LinkKind) {
-    (a.min(b), a.max(b), kind)
 }

@@ -41,7 +41,7 @@ use serde::{Deserialize, Serialize};
 use crate::bounded::List;
 use crate::id::{PeerId, Rank, RoomId, StreamSpec};
 use crate::identity::hashes::FrameHashes;
-use crate::seal::{SealError, Signature, Signed, Verified};
+use crate::seal::{SealError, Signature, Signed, Verified, Verifier};
 
 /// The first byte of every message.
 pub const MESSAGE_VERSION: u8 = 1;
@@ -304,36 +304,59 @@ impl Message {
         root: &PeerId,
         now_unix_s: u64,
     ) -> Result<Verified<Message>, SealError> {
-        let check_roster = |roster: &SignedRoster| roster.verify(room, root, now_unix_s);
+        self.verify_with(&mut Verifier::default(), room, root, now_unix_s)
+    }
+
+    /// The same, but a signature that `verifier` remembers isn't checked again.
+    ///
+    /// # Errors
+    /// The first [`SealError`] found.
+    pub fn verify_with(
+        self,
+        verifier: &mut Verifier,
+        room: &RoomId,
+        root: &PeerId,
+        now_unix_s: u64,
+    ) -> Result<Verified<Message>, SealError> {
         match &self {
             Message::Admit(admit) => {
-                check_roster(&admit.roster)?;
-                admit.under.as_ref().map_or(Ok(()), check_roster)?;
+                admit.roster.verify_with(verifier, room, root, now_unix_s)?;
+                if let Some(under) = &admit.under {
+                    under.verify_with(verifier, room, root, now_unix_s)?;
+                };
                 if let Some(decided) = &admit.decided {
-                    decided.verify(room)?;
+                    decided.verify_with(verifier, room)?;
                 }
                 if let Some(take_over) = &admit.take_over {
-                    take_over.verify(room, now_unix_s)?;
+                    take_over.verify_with(verifier, room, now_unix_s)?;
                 }
             }
-            Message::Roster(roster) => check_roster(roster)?,
-            Message::Refuse(refusal) => refusal.verify(room, root, now_unix_s)?,
-            Message::TakeOver(take_over) => take_over.verify(room, now_unix_s)?,
-            Message::Alive(alive) => alive.verify(room, now_unix_s)?,
-            Message::Claim(claim) => claim.verify(room, now_unix_s)?,
-            Message::Report(report) => report.verify(room, now_unix_s)?,
+            Message::Roster(roster) => roster.verify_with(verifier, room, root, now_unix_s)?,
+            Message::Refuse(refusal) => refusal.verify_with(verifier, room, root, now_unix_s)?,
+            Message::TakeOver(take_over) => take_over.verify_with(verifier, room, now_unix_s)?,
+            Message::Alive(alive) => alive.verify_with(verifier, room, now_unix_s)?,
+            Message::Claim(claim) => claim.verify_with(verifier, room, now_unix_s)?,
+            Message::Report(report) => report.verify_with(verifier, room, now_unix_s)?,
             Message::Ballot(ballot) => {
-                ballot.verify(room, now_unix_s)?;
-                ballot.body.reports.iter().try_for_each(|report| report.verify(room, now_unix_s))?;
-                ballot.body.claims.iter().try_for_each(|claim| claim.verify(room, now_unix_s))?;
+                ballot.verify_with(verifier, room, now_unix_s)?;
+                ballot
+                    .body
+                    .reports
+                    .iter()
+                    .try_for_each(|report| report.verify_with(verifier, room, now_unix_s))?;
+                ballot
+                    .body
+                    .claims
+                    .iter()
+                    .try_for_each(|claim| claim.verify_with(verifier, room, now_unix_s))?;
             }
             Message::Lacking { reports, claims, .. } => {
-                reports.iter().try_for_each(|report| report.verify(room, now_unix_s))?;
-                claims.iter().try_for_each(|claim| claim.verify(room, now_unix_s))?;
+                reports.iter().try_for_each(|report| report.verify_with(verifier, room, now_unix_s))?;
+                claims.iter().try_for_each(|claim| claim.verify_with(verifier, room, now_unix_s))?;
             }
-            Message::Opening(opening) => opening.verify(room)?,
-            Message::Decided(decided) => decided.verify(room)?,
-            Message::Data(data) => data.verify(room, now_unix_s)?,
+            Message::Opening(opening) => opening.verify_with(verifier, room)?,
+            Message::Decided(decided) => decided.verify_with(verifier, room)?,
+            Message::Data(data) => data.verify_with(verifier, room, now_unix_s)?,
             // a vote's and a pre-vote's signature are over what only the brain has; frame hashes are the maker's,
             // whom only the stream's spec names
             _ => {}

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::roster::{ROSTER_MAX, Refusal, Roster, SignedRoster};
 use crate::bounded::List;
 use crate::id::{PeerId, RoomId};
-use crate::seal::{Countersigned, SealError, Signed, Statement};
+use crate::seal::{Countersigned, SealError, Signed, Statement, Verifier};
 
 /// Most heirs that a roster names.
 pub const HEIRS_MAX: usize = 4;
@@ -78,11 +78,17 @@ impl Reigns {
     ///
     /// # Errors
     /// [`SealError`] when a signature or a majority is missing somewhere on the way from the root key.
-    pub fn verify(&self, room: &RoomId, root: &PeerId, now_unix_s: u64) -> Result<(PeerId, u32), SealError> {
+    pub fn verify_with(
+        &self,
+        verifier: &mut Verifier,
+        room: &RoomId,
+        root: &PeerId,
+        now_unix_s: u64,
+    ) -> Result<(PeerId, u32), SealError> {
         let (mut signer, mut number) = (*root, 0);
         for reign in &self.0 {
-            reign.under.verify(room, now_unix_s)?;
-            reign.chosen.verify(room)?;
+            reign.under.verify_with(verifier, room, now_unix_s)?;
+            reign.chosen.verify_with(verifier, room)?;
             if reign.under.sender != signer || reign_of(reign.under.epoch) != number || !reign.is_won() {
                 return Err(SealError::WrongSender);
             }
@@ -113,12 +119,18 @@ impl ProvenRoster {
     ///
     /// # Errors
     /// [`SealError`].
-    pub fn verify(&self, room: &RoomId, root: &PeerId, now_unix_s: u64) -> Result<(), SealError> {
-        let (signer, number) = self.reigns.verify(room, root, now_unix_s)?;
+    pub fn verify_with(
+        &self,
+        verifier: &mut Verifier,
+        room: &RoomId,
+        root: &PeerId,
+        now_unix_s: u64,
+    ) -> Result<(), SealError> {
+        let (signer, number) = self.reigns.verify_with(verifier, room, root, now_unix_s)?;
         if (self.sender, reign_of(self.epoch)) != (signer, number) {
             return Err(SealError::WrongSender);
         }
-        self.signed.verify(room, now_unix_s)
+        self.signed.verify_with(verifier, room, now_unix_s)
     }
 }
 
@@ -150,11 +162,17 @@ impl SignedRefusal {
     ///
     /// # Errors
     /// [`SealError`].
-    pub fn verify(&self, room: &RoomId, root: &PeerId, now_unix_s: u64) -> Result<(), SealError> {
-        let (signer, _) = self.reigns.verify(room, root, now_unix_s)?;
+    pub fn verify_with(
+        &self,
+        verifier: &mut Verifier,
+        room: &RoomId,
+        root: &PeerId,
+        now_unix_s: u64,
+    ) -> Result<(), SealError> {
+        let (signer, _) = self.reigns.verify_with(verifier, room, root, now_unix_s)?;
         if self.signed.sender != signer {
             return Err(SealError::WrongSender);
         }
-        self.signed.verify(room, now_unix_s)
+        self.signed.verify_with(verifier, room, now_unix_s)
     }
 }

@@ -10,8 +10,10 @@ mod envelope;
 mod invite;
 mod keys;
 mod signed;
+mod verifier;
 
 pub use envelope::{ENVELOPE_LEN_MAX, Opened, Opener, RoomKey, Sealer};
 pub use invite::{INVITE_HINTS_MAX, Invite, InviteError, InviteFlags, RoomSecret};
 pub use keys::{Keypair, Signature, SignatureError, verify};
 pub use signed::{Countersigned, SealError, Signed, Statement, Verified};
+pub use verifier::Verifier;

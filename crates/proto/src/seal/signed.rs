@@ -4,7 +4,8 @@ use std::ops::Deref;
 
 use serde::{Deserialize, Serialize};
 
-use super::keys::{Keypair, Signature, SignatureError, verify};
+use super::keys::{Keypair, Signature, SignatureError};
+use super::verifier::Verifier;
 use crate::bounded::List;
 use crate::id::{PeerId, RoomId};
 
@@ -109,6 +110,19 @@ impl<T: Statement> Signed<T> {
     /// # Errors
     /// [`SealError::Signature`] or [`SealError::Expired`].
     pub fn verify(&self, room: &RoomId, now_unix_s: u64) -> Result<(), SealError> {
+        self.verify_with(&mut Verifier::default(), room, now_unix_s)
+    }
+
+    /// The same, but a signature that `verifier` remembers isn't checked again.
+    ///
+    /// # Errors
+    /// [`SealError::Signature`] or [`SealError::Expired`].
+    pub fn verify_with(
+        &self,
+        verifier: &mut Verifier,
+        room: &RoomId,
+        now_unix_s: u64,
+    ) -> Result<(), SealError> {
         let bytes = covered(
             room,
             self.epoch,
@@ -118,7 +132,7 @@ impl<T: Statement> Signed<T> {
             self.expires_unix_s,
             &self.body,
         );
-        verify(&self.sender, &bytes, &self.signature)?;
+        verifier.verify(&self.sender, &bytes, &self.signature)?;
         if self.expires_unix_s < now_unix_s {
             return Err(SealError::Expired);
         }
@@ -154,7 +168,8 @@ impl<T: Statement, const MAX: usize> Countersigned<T, MAX> {
         signer: &PeerId,
         signature: &Signature,
     ) -> Result<(), SignatureError> {
-        verify(signer, &covered(room, epoch, signer, None, 0, u64::MAX, body), signature)
+        let bytes = covered(room, epoch, signer, None, 0, u64::MAX, body);
+        Verifier::default().verify(signer, &bytes, signature)
     }
 
     /// Checks every signature. Whether the signers are a majority of their roster is the brain's to judge.
@@ -162,8 +177,17 @@ impl<T: Statement, const MAX: usize> Countersigned<T, MAX> {
     /// # Errors
     /// [`SealError::Signature`] when one does not hold.
     pub fn verify(&self, room: &RoomId) -> Result<(), SealError> {
+        self.verify_with(&mut Verifier::default(), room)
+    }
+
+    /// The same, but a signature that `verifier` remembers isn't checked again.
+    ///
+    /// # Errors
+    /// [`SealError::Signature`] when one does not hold.
+    pub fn verify_with(&self, verifier: &mut Verifier, room: &RoomId) -> Result<(), SealError> {
         for (signer, signature) in &self.signatures {
-            Self::verify_one(room, self.epoch, &self.body, signer, signature)?;
+            let bytes = covered(room, self.epoch, signer, None, 0, u64::MAX, &self.body);
+            verifier.verify(signer, &bytes, signature)?;
         }
         Ok(())
     }

@@ -16,8 +16,9 @@ use crate::time::{MS, SECOND, Time};
 /// Whoever was asked to feed us and doesn't even say where it is within this may be dead: another place is
 /// sought beside it. Most round trips are shorter.
 const DEAF_US: u64 = 200 * MS;
-/// Whoever was asked to feed us and doesn't within this is given up.
-const FEED_US_MAX: u64 = SECOND;
+/// Whoever was asked to feed us and doesn't within this is given up: a request that was lost comes again after a
+/// second (SCTP's least time-out, RFC 9260, 16), and some round trips.
+const FEED_US_MAX: u64 = 1_500 * MS;
 /// Until it is linked, or while the old parent still feeds us, there is more time: an elected mixer may take a
 /// while to begin.
 const PATIENCE_US_MAX: u64 = 6 * SECOND;

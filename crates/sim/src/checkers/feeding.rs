@@ -156,16 +156,14 @@ impl World {
         if !feeder.alive || feeder.left {
             return BTreeSet::new();
         }
-        let media = feeder.served.iter().filter(|(_, served)| served.media).map(|(child, _)| child);
-        let children = media.filter_map(|child| self.index.get(child)).copied();
+        let children = feeder.served.iter().filter(|served| served.media).map(|served| served.child);
         children.filter(|child| self.peers[*child].alive && self.peers[*child].views).collect()
     }
 
     /// The peer whose media a body takes as its parent's.
     fn fed_by(&self, at: usize) -> Option<usize> {
         let peer = &self.peers[at];
-        let parent = peer.parent.filter(|_| peer.alive && !peer.left)?;
-        self.index.get(&parent).copied()
+        peer.parent.filter(|_| peer.is_there())
     }
 
     /// Most viewers that a peer may feed. A relay's true uplink counts; whether a mixer was elected that can

@@ -58,6 +58,7 @@ struct Way {
 pub struct Network {
     plan: NetPlan,
     seed: u64,
+    retransmit_us: u64,
     ends: Vec<End>,
     lines: Vec<Line>,
     /// Lines that peers share, by the plan's numbers for them.
@@ -67,7 +68,8 @@ pub struct Network {
 impl Network {
     /// A network without anyone in it.
     pub fn new(plan: &NetPlan, seed: u64) -> Network {
-        Network { plan: plan.clone(), seed, ends: Vec::new(), lines: Vec::new(), shared: BTreeMap::new() }
+        let (plan, ends, lines, shared) = (plan.clone(), Vec::new(), Vec::new(), BTreeMap::new());
+        Network { plan, seed, retransmit_us: RETRANSMIT_US, ends, lines, shared }
     }
 
     /// Connects a peer; gives its index, which counts up from 0.
@@ -155,6 +157,11 @@ impl Network {
         self.plan.loss_ppm = loss_ppm;
     }
 
+    /// From now on a lost message comes again after this long, in place of [`RETRANSMIT_US`].
+    pub fn set_retransmit_us(&mut self, retransmit_us: u64) {
+        self.retransmit_us = retransmit_us;
+    }
+
     /// The two have no link any more: nothing is remembered of the ways between them.
     pub fn forget(&mut self, a: usize, b: usize) {
         for (from, to) in [(a, b), (b, a)] {
@@ -169,7 +176,7 @@ impl Network {
         let distance = self.one_way_us(from, to);
         let mut tried_at = now;
         for again in 0..TRIES_MAX - 1 {
-            tried_at = self.awake(from, tried_at + (RETRANSMIT_US << again));
+            tried_at = self.awake(from, tried_at + (self.retransmit_us << again));
             let way = self.way(from, to, now);
             let burst_ppm = bursts.map_or(0, |bursts| way.weather.loss_ppm_at(tried_at, &bursts));
             let alone = way.dice.chance(loss_ppm);

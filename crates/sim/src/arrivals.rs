@@ -1,0 +1,175 @@
+//! What came of the program at one peer: figures, not frames, so that memory doesn't grow with time.
+
+use std::collections::VecDeque;
+
+use plenary_proto::Time;
+use plenary_proto::time::{MS, SECOND};
+
+use crate::media::FRAME_US;
+use crate::report::Percentiles;
+
+/// Gaps from this on are remembered one by one: one frame may be missing.
+const GAP_US_MIN: u64 = 50 * MS;
+/// So many of them; older ones are forgotten first.
+const GAPS_KEPT: usize = 64;
+/// Latencies are counted in buckets of a quarter octave from 1 ms up: 64 of them reach a minute.
+const BUCKETS: usize = 64;
+
+/// Latencies, counted.
+#[derive(Clone, Debug)]
+pub(crate) struct Latencies([u64; BUCKETS]);
+
+impl Default for Latencies {
+    fn default() -> Self {
+        Latencies([0; BUCKETS])
+    }
+}
+
+impl Latencies {
+    fn add(&mut self, us: u64, frames: u64) {
+        let ms = (us / MS).max(1);
+        let octave = ms.ilog2();
+        let quarter = ((ms * 4) >> octave) - 4;
+        let bucket = (octave as usize * 4 + quarter as usize).min(BUCKETS - 1);
+        self.0[bucket] += frames;
+    }
+
+    pub(crate) fn add_all(&mut self, other: &Latencies) {
+        for (sum, count) in self.0.iter_mut().zip(other.0) {
+            *sum += count;
+        }
+    }
+
+    /// Median and tails, each the middle of its bucket, in milliseconds; `None` of nothing.
+    pub(crate) fn percentiles(&self) -> Option<Percentiles> {
+        let total: u64 = self.0.iter().sum();
+        let at = |share: f64| {
+            let mut below = (total.saturating_sub(1) as f64 * share) as u64;
+            let bucket = self.0.iter().position(|count| {
+                let within = below < *count;
+                below = below.saturating_sub(*count);
+                within
+            });
+            let bucket = bucket.unwrap_or(0) as u32;
+            f64::from(9 + 2 * (bucket % 4)) / 8.0 * f64::from(1 << (bucket / 4))
+        };
+        (total > 0).then(|| Percentiles { p50: at(0.5), p95: at(0.95), max: at(1.0) })
+    }
+}
+
+/// What one peer got.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Arrivals {
+    first: Option<Time>,
+    last: Option<Time>,
+    /// Frames that came within these times of their capture.
+    pub(crate) within_600ms: u64,
+    pub(crate) within_1s: u64,
+    pub(crate) latencies: Option<Box<Latencies>>,
+    pub(crate) longest_gap_us: u64,
+    /// When each ended, and how long it was.
+    gaps: VecDeque<(Time, u32)>,
+}
+
+impl Arrivals {
+    /// A frame is here.
+    pub(crate) fn frame(&mut self, now: Time, captured: Time) {
+        let begun = self.begin(now);
+        // a newcomer's cached frames are a gift: those made while it was there are counted
+        if captured >= begun {
+            self.count(now.since(captured), 1);
+        }
+        self.last = Some(now);
+    }
+
+    /// The program begins or goes on at `now`, after having stood still: what the parents have cached of the
+    /// time between comes at once.
+    pub(crate) fn resumed(&mut self, now: Time, cached_us_max: u64) {
+        let missed_us = self.last.map_or(0, |last| now.since(last)).min(cached_us_max);
+        self.begin(now);
+        for late in 1..=missed_us / FRAME_US {
+            self.count(late * FRAME_US, 1);
+        }
+        self.last = Some(now);
+    }
+
+    /// The program has flowed without a break until `now`, since it was last told of, with that latency.
+    pub(crate) fn flowed(&mut self, now: Time, latency_us: u64) {
+        let Some(last) = self.last else { return };
+        self.count(latency_us, now.since(last) / FRAME_US);
+        self.last = Some(now);
+    }
+
+    fn begin(&mut self, now: Time) -> Time {
+        let gap_us = self.last.map_or(0, |last| now.since(last));
+        self.longest_gap_us = self.longest_gap_us.max(gap_us);
+        if gap_us >= GAP_US_MIN {
+            if self.gaps.len() >= GAPS_KEPT {
+                self.gaps.pop_front();
+            }
+            self.gaps.push_back((now, gap_us.min(u32::MAX.into()) as u32));
+        }
+        *self.first.get_or_insert(now)
+    }
+
+    fn count(&mut self, latency_us: u64, frames: u64) {
+        self.within_600ms += frames * u64::from(latency_us <= 600 * MS);
+        self.within_1s += frames * u64::from(latency_us <= SECOND);
+        if frames > 0 {
+            self.latencies.get_or_insert_default().add(latency_us, frames);
+        }
+    }
+
+    pub(crate) fn first(&self) -> Option<Time> {
+        self.first
+    }
+
+    pub(crate) fn last(&self) -> Option<Time> {
+        self.last
+    }
+
+    /// The longest time without a new frame from `from` to `now`.
+    pub(crate) fn longest_gap_us(&self, from: Time, now: Time) -> u64 {
+        let Some((first, last)) = self.first.zip(self.last) else { return now.since(from) };
+        let within = |(end, gap_us): &(Time, u32)| end.since(from.max(first).max(*end - u64::from(*gap_us)));
+        let longest = self.gaps.iter().map(within).max().unwrap_or(0);
+        let frame_us = if now > first { FRAME_US } else { 0 };
+        longest.max(now.since(last.max(from))).max(frame_us)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(ms: u64) -> Time {
+        Time(ms * MS)
+    }
+
+    #[test]
+    fn gaps_are_found_from_a_moment_on_and_up_to_now() {
+        let mut arrivals = Arrivals::default();
+        for ms in [100, 130, 160, 1_160, 1_190, 1_390] {
+            arrivals.frame(at(ms), at(ms - 20));
+        }
+        assert_eq!(arrivals.longest_gap_us(at(0), at(1_400)), SECOND);
+        assert_eq!(arrivals.longest_gap_us(at(660), at(1_400)), 500 * MS);
+        assert_eq!(arrivals.longest_gap_us(at(1_200), at(1_400)), 190 * MS);
+        assert_eq!(arrivals.longest_gap_us(at(1_200), at(2_390)), SECOND);
+        assert_eq!(arrivals.longest_gap_us, SECOND);
+    }
+
+    #[test]
+    fn frames_are_counted_by_how_late_they_came() {
+        let mut arrivals = Arrivals::default();
+        arrivals.frame(at(1_000), at(990)); // made before it was there
+        for late_ms in [50, 599, 700, 1_000, 1_001] {
+            arrivals.frame(at(5_000), at(5_000 - late_ms));
+        }
+        assert_eq!((arrivals.within_600ms, arrivals.within_1s), (2, 4));
+        arrivals.flowed(at(6_000), 80 * MS);
+        assert_eq!(arrivals.within_600ms, 2 + 30);
+        arrivals.resumed(at(6_900), 2 * SECOND); // 900 ms late come 27 frames, 18 of them within 600 ms
+        assert_eq!((arrivals.within_600ms, arrivals.within_1s), (2 + 30 + 18, 4 + 30 + 27));
+    }
+}

@@ -1,0 +1,326 @@
+//! The program as a flow: who brings it to whom, and nothing in between.
+//!
+//! A flow begins and ceases on each link one way later than at its sender. What a peer gets is reckoned from
+//! when it had the program and when not; what stood in the parents' caches comes when the program goes on. No
+//! watchdog is driven: what it would say changes only when a flow or a peer's quiet begins or ends, and some
+//! fixed times after that, so the verdict is worked out at those moments alone.
+
+use plenary_proto::time::{MS, SECOND};
+use plenary_proto::watchdog::{
+    AHEAD_US, CHILD_SILENT_US, MIXER_BEGIN_US, MIXER_SILENT_US, PARENT_SILENT_US, STALLED_US,
+};
+use plenary_proto::{Input, PeerId, Rank, StreamId, StreamSpec, Time, Verdict};
+
+use crate::arrivals::Arrivals;
+use crate::world::{Happening, World};
+
+/// A relay holds a packet for so long.
+const HOP_US: u64 = MS;
+/// A parent's cache fills what a child missed, up to this.
+const CACHED_US: u64 = 2 * SECOND;
+/// While its feed stands still, a peer's watch is looked at this often: the backup may come to be ahead.
+const STANDING_LOOK_US: u64 = 50 * MS;
+
+/// What flows to one peer.
+#[derive(Debug, Default)]
+pub(crate) struct Flow {
+    /// The program that is shown, and its rank.
+    shown: Option<(StreamId, Rank)>,
+    /// Who brings which program now.
+    sources: Vec<(usize, StreamId)>,
+    /// The shown one is among them, or is made here.
+    pub(crate) flows: bool,
+    /// Since when it flows, or stands still.
+    changed_at: Time,
+    /// From capture to here.
+    latency_us: u64,
+    pub(super) mixer_watched_at: Time,
+}
+
+impl World {
+    /// Whether `at` passes the program on to a child now.
+    fn passes_on(&mut self, at: usize, child: usize) -> Option<StreamId> {
+        let peer = &self.peers[at];
+        let stream = peer.flow.shown.filter(|_| peer.flow.flows && peer.is_there())?.0;
+        let serves = peer.served.iter().any(|served| served.child == child && served.media);
+        let reaches = serves && self.link_is_up(at, child) && self.unheard_since(at, child).is_none();
+        let (now, id) = (self.now, self.peers[child].id);
+        let willing = match self.deviations.get_mut(&at) {
+            Some(deviation) if reaches => deviation.passes_on(now, id).is_some(),
+            _ => true,
+        };
+        (reaches && willing).then_some(stream)
+    }
+
+    /// Begins, changes or ends the flow to a child, where that has become due.
+    pub(super) fn feed_or_cease(&mut self, at: usize, child: usize) {
+        let flows = self.passes_on(at, child);
+        let Some(served) = self.peers[at].served_mut(child) else { return };
+        if served.flows == flows {
+            return;
+        }
+        served.flows = flows;
+        let spec = flows.and_then(|stream| self.spec_of(at, stream).map(|spec| (stream, spec)));
+        if let Some((stream, spec)) = spec {
+            self.announce(at, child, spec, stream);
+        }
+        let there = self.now + self.net.one_way_us(at, child) + HOP_US;
+        let stream = spec.map(|(_, spec)| Box::new(spec));
+        self.push(there, Happening::Flows { to: child, from: at, stream });
+    }
+
+    /// The same for every child.
+    fn feed_or_cease_all(&mut self, at: usize) {
+        for place in 0..self.peers[at].served.len() {
+            if let Some(child) = self.peers[at].served.get(place).map(|served| served.child) {
+                self.feed_or_cease(at, child);
+            }
+        }
+    }
+
+    /// A flow has begun, changed or ended at its receiver.
+    pub(super) fn flow_changed(&mut self, to: usize, from: usize, stream: Option<StreamSpec>) {
+        let stream = stream.map(|spec| spec.id(&self.room));
+        let sources = &mut self.peers[to].flow.sources;
+        sources.retain(|(source, _)| *source != from);
+        if let Some(stream) = stream {
+            sources.push((from, stream));
+        }
+        if self.peers[to].is_there() {
+            self.choose_flow(to);
+        }
+    }
+
+    /// A link has gone, and what came over it.
+    pub(crate) fn ceased(&mut self, at: usize, from: usize) {
+        if self.peers[at].flow.sources.iter().any(|(source, _)| *source == from) {
+            self.flow_changed(at, from, None);
+        }
+    }
+
+    /// A link has come up: what was to be served may flow.
+    pub(crate) fn flow_on_link(&mut self, a: usize, b: usize) {
+        if !self.by_frames() {
+            self.feed_or_cease(a, b);
+            self.feed_or_cease(b, a);
+        }
+    }
+
+    /// Which of the programs that come is shown, and whether it flows.
+    pub(super) fn choose_flow(&mut self, at: usize) {
+        let own = self.peers[at].own.filter(|_| self.peers[at].is_mixing() && self.peers[at].own_frames > 0);
+        let peer = &self.peers[at];
+        let (shown, latency_us) = match own {
+            Some(own) => (Some((own.id(&self.room), own.rank)), 0),
+            None => {
+                let mandate = peer.brain.rank();
+                let proven = peer.flow.sources.iter().filter_map(|(from, stream)| {
+                    let known = peer.followed.iter().find(|known| known.id == *stream)?;
+                    Some((*from, known.id, known.spec.rank))
+                });
+                let takes = |(_, stream, rank): &(usize, StreamId, Rank)| match peer.flow.shown {
+                    Some((shown, before)) => *stream == shown || rank.supersedes(before, mandate),
+                    None => true,
+                };
+                // of those that may be shown the highest; of equal ones what is shown already
+                let best = proven.filter(takes).max_by_key(|(_, stream, rank)| {
+                    (*rank, peer.flow.shown.is_some_and(|(shown, _)| shown == *stream))
+                });
+                match best {
+                    Some((from, stream, rank)) => {
+                        let way = self.net.one_way_us(from, at) + HOP_US;
+                        (Some((stream, rank)), self.peers[from].flow.latency_us + way)
+                    }
+                    None => (None, 0),
+                }
+            }
+        };
+        self.flow_is(at, shown, latency_us);
+        self.tell_fed(at);
+    }
+
+    /// Whoever was asked to feed us and brings something that may be taken feeds us.
+    fn tell_fed(&mut self, at: usize) {
+        let peer = &self.peers[at];
+        let feeds = |asked: &&usize| {
+            let brings = |(from, stream): &(usize, StreamId)| {
+                from == *asked && peer.followed.iter().any(|known| known.id == *stream)
+            };
+            peer.flow.sources.iter().any(brings)
+        };
+        let feeding: Vec<usize> = peer.asked.iter().filter(feeds).copied().collect();
+        for from in feeding {
+            self.is_fed(at, from);
+        }
+    }
+
+    /// What flows at a peer from now on.
+    fn flow_is(&mut self, at: usize, shown: Option<(StreamId, Rank)>, latency_us: u64) {
+        let now = self.now;
+        let peer = &mut self.peers[at];
+        let flows = shown.is_some();
+        let another = flows && shown != peer.flow.shown;
+        if peer.flow.flows {
+            peer.arrivals.flowed(now, peer.flow.latency_us);
+        } else if flows {
+            peer.arrivals.resumed(now, CACHED_US);
+        }
+        peer.flow.latency_us = if flows { latency_us } else { peer.flow.latency_us };
+        peer.flow.shown = shown.or(peer.flow.shown);
+        if peer.flow.flows != flows {
+            (peer.flow.flows, peer.flow.changed_at) = (flows, now);
+        } else if !another {
+            return;
+        }
+        self.feed_or_cease_all(at);
+        self.look_soon(at);
+    }
+
+    /// Nothing comes from a peer any more.
+    pub(crate) fn falls_quiet(&mut self, at: usize) {
+        self.peers[at].quiet_since = Some(self.now);
+        if self.by_frames() {
+            return;
+        }
+        self.feed_or_cease_all(at);
+        for link in self.peers[at].links.clone() {
+            let there = self.now + self.net.one_way_us(at, link.other);
+            let other = &self.peers[link.other];
+            let (parent, mixer) = (other.parent == Some(at), other.mixer == Some(at));
+            let feeds = other.served.iter().any(|served| served.child == at && served.media);
+            if parent {
+                self.look_at(link.other, there + PARENT_SILENT_US);
+            }
+            if mixer {
+                self.look_at(link.other, there + MIXER_SILENT_US / 2);
+            }
+            if feeds {
+                self.push(there + CHILD_SILENT_US, Happening::ChildLook { at: link.other, child: at });
+            }
+        }
+    }
+
+    /// A machine that stood still goes on.
+    pub(crate) fn speaks_again(&mut self, at: usize) {
+        self.peers[at].quiet_since = None;
+        if self.by_frames() {
+            return;
+        }
+        self.feed_or_cease_all(at);
+        for link in self.peers[at].links.clone() {
+            self.look_at(link.other, self.now + self.net.one_way_us(at, link.other));
+        }
+    }
+
+    /// A partition has begun or ended.
+    pub(crate) fn flows_part(&mut self) {
+        if self.by_frames() {
+            return;
+        }
+        for at in 0..self.peers.len() {
+            self.feed_or_cease_all(at);
+            self.look_soon(at);
+        }
+    }
+
+    /// Says what the watches would say now, and sees when they would say something else.
+    pub(super) fn judge(&mut self, at: usize) {
+        self.peers[at].looks_at = None;
+        if !self.peers[at].is_there() {
+            return;
+        }
+        if let Some(parent) = self.peers[at].parent {
+            let (verdict, next) = self.verdict_on_parent(at, parent);
+            let said = std::mem::replace(&mut self.peers[at].parent_verdict, verdict);
+            if let Some(next) = next {
+                self.look_at(at, next);
+            }
+            if said != verdict {
+                self.say(at, parent, verdict);
+            }
+        }
+        if let Some(mixer) = self.peers[at].mixer {
+            let (verdict, next) = self.verdict_on_mixer(at, mixer);
+            let said = std::mem::replace(&mut self.peers[at].mixer_verdict, verdict);
+            if let Some(next) = next {
+                self.look_at(at, next);
+            }
+            if said != verdict {
+                self.say(at, mixer, verdict);
+            }
+        }
+    }
+
+    fn say(&mut self, at: usize, of: usize, verdict: Verdict) {
+        let peer = self.peers[of].id;
+        self.input(at, Input::Verdict { peer, verdict });
+    }
+
+    /// As `FeedWatch` says it, and when that may change by itself.
+    fn verdict_on_parent(&self, at: usize, parent: usize) -> (Verdict, Option<Time>) {
+        let (now, peer) = (self.now, &self.peers[at]);
+        let silent_at =
+            self.unheard_since(parent, at).map(|since| since.max(peer.watched_at) + PARENT_SILENT_US);
+        if silent_at.is_some_and(|due| due <= now) {
+            return (Verdict::Silent, None);
+        }
+        if peer.flow.flows || peer.flow.shown.is_none() {
+            return (Verdict::Ok, silent_at);
+        }
+        let stalled_at = peer.flow.changed_at.max(peer.watched_at) + STALLED_US;
+        // the backup's head must show that it is ahead, and go on showing it
+        let ahead_at = peer.backup.filter(|backup| self.peers[*backup].flow.flows).map(|backup| {
+            let since = peer.flow.changed_at.max(self.peers[backup].flow.changed_at).max(peer.watched_at);
+            since + self.net.one_way_us(backup, at) + 2 * AHEAD_US
+        });
+        if ahead_at.is_some_and(|due| due <= now) {
+            (Verdict::Behind, silent_at)
+        } else if stalled_at <= now {
+            (Verdict::Stalled, silent_at)
+        } else {
+            let look_again = stalled_at.min(now + STANDING_LOOK_US);
+            (Verdict::Ok, Some([silent_at, ahead_at].into_iter().flatten().fold(look_again, Time::min)))
+        }
+    }
+
+    /// As the standby's `SilenceWatch` says it.
+    fn verdict_on_mixer(&self, at: usize, mixer: usize) -> (Verdict, Option<Time>) {
+        let Some(since) = self.unheard_since(mixer, at) else { return (Verdict::Ok, None) };
+        let begun = self.peers[mixer].own_frames > 0;
+        let limit_us = if begun { MIXER_SILENT_US } else { MIXER_BEGIN_US };
+        let last = since.max(self.peers[at].flow.mixer_watched_at);
+        match self.now.since(last) {
+            silent if silent >= limit_us => (Verdict::Silent, None),
+            silent if silent >= limit_us / 2 => (Verdict::Behind, Some(last + limit_us)),
+            _ => (Verdict::Ok, Some(last + limit_us / 2)),
+        }
+    }
+
+    /// A child has been quiet for as long as its watch allows.
+    pub(super) fn judge_child(&mut self, at: usize, child: usize) {
+        if self.unheard_since(child, at).is_none_or(|since| self.now.since(since) < CHILD_SILENT_US) {
+            return;
+        }
+        if let Some(served) = self.peers[at].served_mut(child).filter(|served| served.media && !served.silent)
+        {
+            served.silent = true;
+            self.say(at, child, Verdict::Silent);
+        }
+    }
+
+    /// What came to a peer up to now.
+    pub(crate) fn arrivals(&self, at: usize) -> Arrivals {
+        let peer = &self.peers[at];
+        let mut arrivals = peer.arrivals.clone();
+        if peer.flow.flows {
+            arrivals.flowed(self.now, peer.flow.latency_us);
+        }
+        arrivals
+    }
+
+    /// Which peers' flows a peer takes part in, for people: who brings it what.
+    pub fn brought_by(&self, id: PeerId) -> Vec<PeerId> {
+        let sources = &self.peers[self.at(id)].flow.sources;
+        sources.iter().map(|(from, _)| self.peers[*from].id).collect()
+    }
+}

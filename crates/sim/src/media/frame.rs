@@ -1,0 +1,311 @@
+//! The program frame by frame: made by mixers, passed on by parents, compared by watches.
+//!
+//! A frame is one datagram as large as the program's rate makes it: it waits at uplinks and downlinks, and is lost
+//! as one packet is. A lost one is noticed, asked for and sent again within a round trip, a few times.
+
+use std::collections::VecDeque;
+
+use plenary_proto::message::{Beat, Head, Resume};
+use plenary_proto::time::MS;
+use plenary_proto::watchdog::{
+    CHILD_SILENT_US, FeedWatch, MIXER_BEGIN_US, MIXER_SILENT_US, PING_US, SilenceWatch,
+};
+use plenary_proto::{Input, Rank, StreamId, StreamSpec, Time, Verdict};
+
+use super::{FRAME_US, Frame};
+use crate::peer::{CACHE_FRAMES, Peer};
+use crate::world::{Happening, World};
+
+/// A key frame each two seconds.
+const KEY_EACH: u64 = 60;
+/// Watches are looked at this often.
+pub(super) const LOOK_US: u64 = 25 * MS;
+/// A feeding link without media for this long sends heads (DESIGN §8).
+const FEED_HEAD_US: u64 = 100 * MS;
+/// A backup link sends heads this often.
+const BACKUP_HEAD_US: u64 = 500 * MS;
+/// A lost frame is sent again so many times: as long as a receiver's jitter buffer would wait for it.
+const TRIES_MAX: u32 = 5;
+/// From a hole to the request to fill it (docs/PROTOCOL.md, repair).
+const NACK_US: u64 = 10 * MS;
+/// A head on the wire, with all headers.
+const BEAT_BYTES: usize = 120;
+
+pub(super) fn new_mixer_watch(now: Time) -> Box<SilenceWatch> {
+    Box::new(SilenceWatch::new(now, MIXER_SILENT_US).unfed(MIXER_BEGIN_US))
+}
+
+impl Peer {
+    pub(super) fn new_feed_watch(&self, now: Time) -> Box<FeedWatch> {
+        let mut feed = FeedWatch::new(now);
+        if let Some(last) = self.cache.back() {
+            feed.progressed(now, last.captured.0);
+        }
+        Box::new(feed)
+    }
+
+    fn head(&self) -> Head {
+        let last = self.cache.back();
+        Head {
+            rank: last.map_or(Rank::default(), |last| last.rank),
+            captured_us: last.map_or(0, |last| last.captured.0),
+            ..Head::default()
+        }
+    }
+}
+
+impl World {
+    /// Makes the next frame of a program.
+    pub(super) fn make_frame(&mut self, at: usize, spec: StreamSpec) {
+        let now = self.now;
+        let number = self.peers[at].own_frames;
+        let frame = Frame {
+            rank: spec.rank,
+            stream: spec.id(&self.room),
+            number,
+            captured: now,
+            key: number % KEY_EACH == 1,
+        };
+        self.push(now + FRAME_US, Happening::Produce(at));
+        self.hold(at, frame);
+        for warm in self.peers[at].passing.clone() {
+            self.datagram(at, warm, Happening::Arrival { to: warm, from: at, media: true });
+        }
+    }
+
+    /// A peer has a new frame: it is kept, shown and passed on.
+    fn hold(&mut self, at: usize, frame: Frame) {
+        let now = self.now;
+        let peer = &mut self.peers[at];
+        peer.arrivals.frame(now, frame.captured);
+        if let Some(feed) = &mut peer.feed {
+            feed.progressed(now, frame.captured.0);
+        }
+        peer.cache.push_back(frame);
+        if peer.cache.len() > CACHE_FRAMES {
+            peer.cache.pop_front();
+        }
+        for place in 0..self.peers[at].served.len() {
+            if let Some(served) = self.peers[at].served.get(place).filter(|served| served.media) {
+                self.send_frame(at, served.child, frame);
+            }
+        }
+    }
+
+    /// Sends a frame to a child, announced before the first of its stream.
+    fn send_frame(&mut self, at: usize, child: usize, frame: Frame) {
+        let now = self.now;
+        let Some(served) = self.peers[at].served_mut(child) else { return };
+        served.last_media = now;
+        if served.announced != Some(frame.stream)
+            && let Some(spec) = self.spec_of(at, frame.stream)
+        {
+            self.announce(at, child, spec, frame.stream);
+        }
+        let id = self.peers[child].id;
+        let later_us = match self.deviations.get_mut(&at) {
+            None => Some(0),
+            Some(deviation) => deviation.passes_on(now, id),
+        };
+        match later_us {
+            None => {}
+            Some(0) => self.send_again(at, child, frame, 0),
+            Some(us) => {
+                let again = Happening::Again { to: child, from: at, frame: Box::new(frame), tries: 0 };
+                self.push(now + us, again);
+            }
+        }
+    }
+
+    /// A frame leaves, for the first time or once more.
+    pub(super) fn send_again(&mut self, at: usize, to: usize, frame: Frame, tries: u32) {
+        if !self.link_is_up(at, to) || !self.peers[at].is_there() {
+            return;
+        }
+        self.frames_sent += 1;
+        let bytes = u64::from(self.plan.room.program_bps) * FRAME_US / 8_000_000;
+        let frame = Box::new(frame);
+        match self.net.send(self.now, at, to, bytes as usize) {
+            Some(arrives) => self.push(arrives, Happening::Frame { to, from: at, frame }),
+            None if tries < TRIES_MAX => {
+                let asked = self.now + 2 * self.net.one_way_us(at, to) + NACK_US;
+                self.push(asked, Happening::Again { to, from: at, frame, tries: tries + 1 });
+            }
+            None => {}
+        }
+    }
+
+    /// A beat, or the bare arrival of something: lost ones are lost.
+    fn datagram(&mut self, at: usize, to: usize, happening: Happening) {
+        if self.link_is_up(at, to)
+            && let Some(arrives) = self.net.send(self.now, at, to, BEAT_BYTES)
+        {
+            self.push(arrives, happening);
+        }
+    }
+
+    /// A frame has come over a link.
+    pub(super) fn frame_arrived(&mut self, to: usize, from: usize, frame: Frame) {
+        self.heard(to, from, true);
+        let peer = &mut self.peers[to];
+        if !peer.followed.iter().any(|known| known.id == frame.stream) {
+            peer.early.push_back((from, frame));
+            if peer.early.len() > CACHE_FRAMES {
+                peer.early.pop_front();
+            }
+            return;
+        }
+        self.is_fed(to, from);
+        let peer = &self.peers[to];
+        let takes = !peer.is_mixing()
+            && match peer.cache.back() {
+                None => frame.key,
+                Some(last) if last.stream == frame.stream => frame.number > last.number,
+                // another program: from a key frame on, if it is the one in force or at least no older
+                Some(last) => {
+                    let same = |held: &Frame| (held.stream, held.number) == (frame.stream, frame.number);
+                    frame.key
+                        && frame.rank.supersedes(last.rank, peer.brain.rank())
+                        && !peer.cache.iter().any(same)
+                }
+            };
+        if takes {
+            self.hold(to, frame);
+        }
+    }
+
+    /// A stream may be taken: so may its frames that came before.
+    pub(super) fn take_early(&mut self, at: usize, id: StreamId) {
+        let early = std::mem::take(&mut self.peers[at].early);
+        let (known, unknown): (VecDeque<_>, VecDeque<_>) =
+            early.into_iter().partition(|(_, frame)| frame.stream == id);
+        self.peers[at].early = unknown;
+        for (from, frame) in known {
+            self.frame_arrived(at, from, frame);
+        }
+    }
+
+    /// What a child lacks of what is here, or the last key frame and what followed.
+    pub(super) fn serve_cached(&mut self, at: usize, child: usize, from: Option<Resume>) {
+        let cache = &self.peers[at].cache;
+        let newest = cache.back().map(|frame| frame.stream);
+        let frames: Vec<Frame> = match from.filter(|resume| Some(resume.stream) == newest) {
+            Some(resume) => cache
+                .iter()
+                .filter(|frame| frame.stream == resume.stream && frame.number > resume.video_packet)
+                .copied()
+                .collect(),
+            None => {
+                let key = cache.iter().rposition(|frame| frame.key);
+                key.map_or(Vec::new(), |key| cache.iter().skip(key).copied().collect())
+            }
+        };
+        for frame in frames {
+            self.send_frame(at, child, frame);
+        }
+    }
+
+    pub(super) fn beat_arrived(&mut self, to: usize, from: usize, beat: Beat) {
+        let now = self.now;
+        self.heard(to, from, false);
+        match beat {
+            Beat::Head(head) => {
+                let peer = &mut self.peers[to];
+                if let Some(feed) = peer.feed.as_mut().filter(|_| peer.backup == Some(from)) {
+                    feed.backup_head(now, head.captured_us);
+                }
+            }
+            Beat::HeadWanted => {
+                let head = self.peers[to].head();
+                self.datagram(to, from, Happening::Beat { to: from, from: to, beat: Beat::Head(head) });
+            }
+            _ => {}
+        }
+    }
+
+    /// Looks at a peer's watches, and sends the heads that are due.
+    pub(super) fn look(&mut self, at: usize) {
+        let now = self.now;
+        self.peers[at].looks_at = None;
+        if !self.peers[at].is_there() {
+            return;
+        }
+        let asks = self.peers[at].feed.as_mut().is_some_and(|feed| feed.asks_backup(now));
+        if let Some(backup) = self.peers[at].backup.filter(|_| asks) {
+            self.datagram(at, backup, Happening::Beat { to: backup, from: at, beat: Beat::HeadWanted });
+        }
+        self.ping(at);
+        self.send_heads(at);
+        for (peer, verdict) in self.verdicts(at) {
+            let peer = self.peers[peer].id;
+            self.input(at, Input::Verdict { peer, verdict });
+        }
+        let peer = &self.peers[at];
+        if peer.feed.is_some() || peer.mixer_watch.is_some() || !peer.served.is_empty() {
+            self.look_soon(at);
+        }
+    }
+
+    /// What the watches say that they haven't said yet.
+    fn verdicts(&mut self, at: usize) -> Vec<(usize, Verdict)> {
+        let now = self.now;
+        let peer = &mut self.peers[at];
+        let mut said = Vec::new();
+        let feed = peer.feed.as_ref().map(|feed| feed.verdict(now));
+        if let (Some(parent), Some(verdict)) = (peer.parent, feed)
+            && verdict != peer.parent_verdict
+        {
+            peer.parent_verdict = verdict;
+            said.push((parent, verdict));
+        }
+        let watch = peer.mixer_watch.as_ref().map(|watch| watch.verdict(now));
+        if let (Some(mixer), Some(verdict)) = (peer.mixer, watch)
+            && verdict != peer.mixer_verdict
+        {
+            peer.mixer_verdict = verdict;
+            said.push((mixer, verdict));
+        }
+        for place in 0..peer.served.len() {
+            let served = peer.served[place];
+            let heard = peer.link(served.child).map_or(served.since, |link| link.heard_at);
+            if served.media && !served.silent && now.since(heard.max(served.since)) >= CHILD_SILENT_US {
+                peer.served[place].silent = true;
+                said.push((served.child, Verdict::Silent));
+            }
+        }
+        said
+    }
+
+    /// Peers above and below ping each other.
+    fn ping(&mut self, at: usize) {
+        let peer = &mut self.peers[at];
+        if peer.next_ping <= self.now {
+            peer.next_ping = self.now + PING_US;
+            for above in peer.parent.into_iter().chain(peer.backup) {
+                self.datagram(at, above, Happening::Arrival { to: above, from: at, media: false });
+            }
+        }
+    }
+
+    fn send_heads(&mut self, at: usize) {
+        let now = self.now;
+        let peer = &mut self.peers[at];
+        let mut heads = Vec::new();
+        for served in &mut peer.served {
+            let each = if served.media { FEED_HEAD_US } else { BACKUP_HEAD_US };
+            let quiet = !served.media || now.since(served.last_media) >= FEED_HEAD_US;
+            if quiet && served.next_head <= now {
+                served.next_head = now + each;
+                heads.push(served.child);
+            }
+        }
+        if peer.next_passed <= now {
+            peer.next_passed = now + FEED_HEAD_US;
+            heads.extend(peer.passing.iter().copied());
+        }
+        let head = peer.head();
+        for to in heads {
+            self.datagram(at, to, Happening::Beat { to, from: at, beat: Beat::Head(head) });
+        }
+    }
+}

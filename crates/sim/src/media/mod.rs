@@ -1,0 +1,258 @@
+//! The program on its way from mixers to viewers, as closely as the plan's media model follows it.
+//!
+//! `frame` sends it frame by frame, with heads, pings and the watchdogs that bodies run. `flow` only follows who
+//! brings it to whom, and works out what the watchdogs would say and when. Brains see the same in both: requests
+//! to feed, first packets, verdicts.
+
+mod flow;
+mod frame;
+
+use plenary_proto::message::{Message, Resume, StreamUse};
+use plenary_proto::time::MS;
+use plenary_proto::watchdog::PING_US;
+use plenary_proto::{Input, MixRole, PeerId, Rank, StreamId, StreamKind, StreamSpec, Time, Verdict};
+
+use crate::peer::{Followed, Served};
+use crate::plan::MediaModel;
+use crate::world::{Happening, World};
+
+pub(crate) use flow::Flow;
+
+/// Time between frames at 30 fps.
+pub(crate) const FRAME_US: u64 = 33_333;
+/// A mixer's first frame comes so long after it was told to mix: one frame to compose and encode.
+const BEGIN_US: u64 = 30 * MS;
+/// A standby has a picture of every speaker after this long: key frames are asked for, a round trip and a
+/// frame. A guess.
+const WARM_US: u64 = 300 * MS;
+
+/// One frame of a program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Frame {
+    /// Under which mandate it was made.
+    pub rank: Rank,
+    /// Its stream.
+    pub stream: StreamId,
+    /// Counts the stream's frames from 1.
+    pub number: u64,
+    /// When it was captured, in the world's time.
+    pub captured: Time,
+    /// Decodable alone.
+    pub key: bool,
+}
+
+impl World {
+    pub(crate) fn by_frames(&self) -> bool {
+        self.plan.media == MediaModel::Frame
+    }
+
+    /// Something happens to the program.
+    pub(crate) fn program(&mut self, happening: Happening) {
+        match happening {
+            Happening::Frame { to, from, frame } if self.both_alive(to, from) => {
+                self.frame_arrived(to, from, *frame);
+            }
+            Happening::Again { to, from, frame, tries } => self.send_again(from, to, *frame, tries),
+            Happening::Beat { to, from, beat } if self.both_alive(to, from) => {
+                self.beat_arrived(to, from, beat)
+            }
+            Happening::Arrival { to, from, media } if self.both_alive(to, from) => {
+                self.heard(to, from, media)
+            }
+            Happening::Flows { to, from, stream } => self.flow_changed(to, from, stream.map(|spec| *spec)),
+            Happening::Produce(at) => self.produce(at),
+            Happening::Warm(at) => self.input(at, Input::Warm),
+            Happening::Look(at) if self.by_frames() => self.look(at),
+            Happening::Look(at) => self.judge(at),
+            Happening::ChildLook { at, child } => self.judge_child(at, child),
+            _ => {}
+        }
+    }
+
+    /// The spec of a stream that a peer makes or may take.
+    pub(crate) fn spec_of(&self, at: usize, stream: StreamId) -> Option<StreamSpec> {
+        let peer = &self.peers[at];
+        let own = peer.own.filter(|own| own.id(&self.room) == stream);
+        own.or_else(|| peer.followed.iter().find(|known| known.id == stream).map(|known| known.spec))
+    }
+
+    /// Tells a child what stream comes, before its first frame.
+    fn announce(&mut self, at: usize, child: usize, spec: StreamSpec, id: StreamId) {
+        let Some(served) = self.peers[at].served_mut(child) else { return };
+        if served.announced != Some(id) {
+            served.announced = Some(id);
+            let child = self.peers[child].id;
+            self.control(at, &child, Message::Stream(StreamUse { slot: 0, spec }));
+        }
+    }
+
+    /// A peer that we asked to feed us does.
+    fn is_fed(&mut self, at: usize, from: usize) {
+        let asked = &mut self.peers[at].asked;
+        if let Some(place) = asked.iter().position(|peer| *peer == from) {
+            asked.swap_remove(place);
+            let from = self.peers[from].id;
+            self.input(at, Input::Fed(from));
+        }
+    }
+
+    /// Something came from a peer, media or not.
+    pub(crate) fn heard(&mut self, to: usize, from: usize, media: bool) {
+        let now = self.now;
+        let peer = &mut self.peers[to];
+        if let Some(link) = peer.link_mut(from) {
+            link.heard_at = now;
+        }
+        if let Some(feed) = peer.feed.as_mut().filter(|_| peer.parent == Some(from)) {
+            if media { feed.fed(now) } else { feed.arrived(now) }
+        }
+        if let Some(watch) = peer.mixer_watch.as_mut().filter(|_| peer.mixer == Some(from)) {
+            if media { watch.fed(now) } else { watch.arrived(now) }
+        }
+    }
+
+    /// When a peer's pings were last due: every linked peer hears them, and they aren't followed one by one.
+    pub(crate) fn pinged_at(&self, peer: usize) -> Time {
+        let phase = peer as u64 * 7_919;
+        self.now - (self.now.0 + phase) % PING_US
+    }
+
+    /// A stream may be taken from a peer.
+    pub(crate) fn follow(&mut self, at: usize, from: usize, slot: u8, id: StreamId, spec: StreamSpec) {
+        let peer = &mut self.peers[at];
+        peer.followed.retain(|known| (known.from, known.slot) != (from, slot));
+        peer.followed.push(Followed { from, slot, id, spec });
+        if self.by_frames() { self.take_early(at, id) } else { self.choose_flow(at) }
+    }
+
+    /// Begins to feed a child, from where it is or from the last key frame.
+    pub(crate) fn serve(&mut self, at: usize, child: usize, from: Option<Resume>) {
+        let now = self.now;
+        let before = self.peers[at].served_mut(child).and_then(|served| served.flows);
+        let served = Served {
+            child,
+            media: true,
+            since: now,
+            next_head: now,
+            last_media: now,
+            flows: before,
+            ..Served::default()
+        };
+        self.peers[at].serve(served);
+        if self.by_frames() {
+            self.serve_cached(at, child, from);
+            self.look_soon(at);
+        } else {
+            self.feed_or_cease(at, child);
+        }
+    }
+
+    /// How far a peer is in the program.
+    pub(crate) fn have(&self, at: usize) -> Option<Resume> {
+        let last = self.peers[at].cache.back()?;
+        Some(Resume { stream: last.stream, video_packet: last.number, sound_packet: 0 })
+    }
+
+    /// Watches who feeds a peer, and compares it with the backup.
+    pub(crate) fn watch(&mut self, at: usize, parent: Option<usize>, backup: Option<usize>) {
+        let now = self.now;
+        let by_frames = self.by_frames();
+        let peer = &mut self.peers[at];
+        if peer.parent != parent {
+            peer.watched_at = now;
+            peer.parent_verdict = Verdict::Ok;
+            peer.feed = parent.filter(|_| by_frames).map(|_| peer.new_feed_watch(now));
+        }
+        (peer.parent, peer.backup) = (parent, backup);
+        self.look_soon(at);
+    }
+
+    /// Watches the mixer, as its standby does.
+    pub(crate) fn watch_mixer(&mut self, at: usize, mixer: Option<usize>) {
+        let now = self.now;
+        let by_frames = self.by_frames();
+        let peer = &mut self.peers[at];
+        peer.mixer = mixer;
+        peer.mixer_watch = mixer.filter(|_| by_frames).map(|_| frame::new_mixer_watch(now));
+        peer.mixer_verdict = Verdict::Ok;
+        if !by_frames {
+            peer.flow.mixer_watched_at = now;
+        }
+        self.look_soon(at);
+    }
+
+    /// Has the watches looked at: in a while frame by frame, nearly at once where only flows are followed.
+    pub(crate) fn look_soon(&mut self, at: usize) {
+        let due = self.now + if self.by_frames() { frame::LOOK_US } else { MS };
+        self.look_at(at, due);
+    }
+
+    fn look_at(&mut self, at: usize, due: Time) {
+        if self.peers[at].looks_at.is_none_or(|looks| due < looks) {
+            self.peers[at].looks_at = Some(due);
+            self.push(due, Happening::Look(at));
+        }
+    }
+
+    /// What this peer does in the mix.
+    pub(crate) fn take_role(&mut self, at: usize, role: MixRole) {
+        let now = self.now;
+        let was_mixing = self.peers[at].is_mixing();
+        self.peers[at].role = Some(role);
+        match role {
+            MixRole::Mix { .. } if !was_mixing => {
+                (self.peers[at].own, self.peers[at].own_frames) = (None, 0);
+                self.push(now + BEGIN_US, Happening::Produce(at));
+            }
+            MixRole::Warm { .. } => self.push(now + WARM_US, Happening::Warm(at)),
+            _ => {}
+        }
+        if was_mixing && !self.by_frames() {
+            self.choose_flow(at);
+        }
+    }
+
+    /// Makes the next frame of a mixing peer, or begins its flow.
+    fn produce(&mut self, at: usize) {
+        let now = self.now;
+        let peer = &mut self.peers[at];
+        let Some(MixRole::Mix { rank, .. }) = peer.role.filter(|_| peer.is_there()) else { return };
+        let spec = *peer.own.get_or_insert_with(|| StreamSpec {
+            maker: peer.id,
+            kind: StreamKind::Program,
+            rank,
+            rung: 0,
+            start: now.0.to_be_bytes(),
+        });
+        peer.own_frames += 1;
+        if peer.own_frames == 1 {
+            self.input(at, Input::Started(spec));
+        }
+        if self.by_frames() { self.make_frame(at, spec) } else { self.choose_flow(at) }
+    }
+
+    /// Passing on to a child ends.
+    pub(crate) fn stop_flow(&mut self, at: usize, child: usize) {
+        if !self.by_frames()
+            && let Some(served) = self.peers[at].served_mut(child)
+        {
+            served.media = false;
+            self.feed_or_cease(at, child);
+        }
+    }
+
+    /// The longest time without a new frame at a peer, from `from` on, in microseconds.
+    pub fn longest_gap_us(&self, id: PeerId, from: Time) -> u64 {
+        let at = self.at(id);
+        self.arrivals(at).longest_gap_us(from, self.now)
+    }
+
+    /// Peers that want the program, are there, and have had no frame for `us`.
+    pub fn starving(&self, us: u64) -> Vec<PeerId> {
+        let hungry = self.peers.iter().filter(|peer| {
+            let since = peer.arrivals.last().unwrap_or(peer.joined_at);
+            peer.is_there() && peer.views && !peer.flow.flows && self.now.since(since) >= us
+        });
+        hungry.map(|peer| peer.id).collect()
+    }
+}

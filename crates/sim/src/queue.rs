@@ -1,0 +1,75 @@
+//! What will happen, in the order of time.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+use plenary_proto::Time;
+
+/// Things to come. What comes at one time comes in the order in which it was put there.
+///
+/// The heap holds 24 bytes for each thing, wherever and however large the thing itself is; places of things that
+/// have happened are used again.
+#[derive(Debug)]
+pub(crate) struct Queue<T> {
+    heap: BinaryHeap<Reverse<(Time, u64, u32)>>,
+    things: Vec<Option<T>>,
+    free: Vec<u32>,
+    sequence: u64,
+}
+
+impl<T> Queue<T> {
+    pub(crate) fn new() -> Queue<T> {
+        Queue { heap: BinaryHeap::new(), things: Vec::new(), free: Vec::new(), sequence: 0 }
+    }
+
+    pub(crate) fn push(&mut self, at: Time, thing: T) {
+        self.sequence += 1;
+        let place = match self.free.pop() {
+            Some(place) => {
+                self.things[place as usize] = Some(thing);
+                place
+            }
+            None => {
+                self.things.push(Some(thing));
+                self.things.len() as u32 - 1
+            }
+        };
+        self.heap.push(Reverse((at, self.sequence, place)));
+    }
+
+    /// The next thing, if it comes until `end`.
+    pub(crate) fn pop_until(&mut self, end: Time) -> Option<(Time, T)> {
+        let Reverse((at, ..)) = self.heap.peek()?;
+        if *at > end {
+            return None;
+        }
+        let Reverse((at, _, place)) = self.heap.pop()?;
+        self.free.push(place);
+        Some((at, self.things[place as usize].take()?))
+    }
+
+    /// How many things were ever put here.
+    pub(crate) fn sequence(&self) -> u64 {
+        self.sequence
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn things_come_in_the_order_of_time_and_then_of_being_put_and_their_places_are_used_again() {
+        let mut queue = Queue::new();
+        for round in 0..3 {
+            for (at, thing) in [(5, 'c'), (1, 'a'), (5, 'd'), (3, 'b'), (9, 'e')] {
+                queue.push(Time(10 * round + at), thing);
+            }
+            let until: String =
+                std::iter::from_fn(|| queue.pop_until(Time(10 * round + 5))).map(|(_, t)| t).collect();
+            assert_eq!(until, "abcd");
+            assert_eq!(queue.pop_until(Time(10 * round + 9)), Some((Time(10 * round + 9), 'e')));
+        }
+        assert!(queue.things.len() == 5 && queue.pop_until(Time(1_000)).is_none());
+    }
+}

@@ -1,0 +1,35 @@
+//! Everything that every brain said, as one number.
+
+use plenary_proto::{Output, Time};
+
+/// Bytes that are gathered before they are hashed: BLAKE3 is slow on little.
+const BATCH: usize = 1 << 16;
+
+/// The hash of all outputs so far: time, peer and output, each as postcard writes it, which is the same on
+/// every machine.
+#[derive(Debug, Default)]
+pub(crate) struct Trace {
+    hasher: blake3::Hasher,
+    gathered: Vec<u8>,
+}
+
+impl Trace {
+    pub(crate) fn note(&mut self, now: Time, at: usize, output: &Output) {
+        self.gathered.extend_from_slice(&now.0.to_le_bytes());
+        self.gathered.extend_from_slice(&(at as u64).to_le_bytes());
+        let gathered = std::mem::take(&mut self.gathered);
+        self.gathered =
+            postcard::to_extend(output, gathered).expect("an output is plain data, and a vector grows");
+        if self.gathered.len() >= BATCH {
+            self.hasher.update(&self.gathered);
+            self.gathered.clear();
+        }
+    }
+
+    /// The first 16 digits.
+    pub(crate) fn hash(&self) -> String {
+        let mut hasher = self.hasher.clone();
+        hasher.update(&self.gathered);
+        hasher.finalize().to_hex().as_str()[..16].to_owned()
+    }
+}

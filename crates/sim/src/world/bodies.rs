@@ -1,0 +1,228 @@
+//! What bodies do: they carry out what their brains say, and hand them what comes.
+
+use plenary_proto::message::{Message, Offer, VideoAsk};
+use plenary_proto::time::{MS, SECOND};
+use plenary_proto::{Address, Command, Event, Input, Output, PeerId, Via};
+
+use super::{Happening, UNIX_S_AT_ZERO, World};
+use crate::peer::Served;
+
+/// A rendezvous takes this long to pass a message on. A guess: its own work, its uplink and its downlink.
+const RENDEZVOUS_US: u64 = 10 * MS;
+/// And this long to say that it knows no such peer.
+const UNDELIVERABLE_US: u64 = 20 * MS;
+
+impl World {
+    pub(super) fn carry_out(&mut self, at: usize, output: Output) {
+        #[cfg(feature = "mutants")]
+        let Some(output) = self.misdo(at, output) else { return };
+        if let Output::Serve { .. }
+        | Output::ServeHeads(_)
+        | Output::Unserve(_)
+        | Output::Watch { .. }
+        | Output::Mandate(_)
+        | Output::Role(_)
+        | Output::Event(_) = output
+        {
+            self.changed.insert(at);
+        }
+        match output {
+            Output::Control(to, message) => self.control(at, &to, message),
+            Output::Loose(to, message) => self.loose(at, &to, message),
+            Output::Signal(to, message) => self.signal(at, to, message),
+            Output::Relay { to, route, message, .. } => self.send_letter(at, &to, &route, message),
+            Output::Offer(peer, kind) => self.describe(at, peer, kind),
+            Output::Answer(peer, Offer { kind, .. }) => self.describe(at, peer, kind),
+            Output::Accept(peer, answer) => self.accept(at, &peer, answer.kind),
+            Output::Close(peer, kind) => self.close(at, &peer, kind),
+            Output::Watch { parent, backup } => {
+                let [parent, backup] = [parent, backup].map(|peer| self.directory.find(&peer?));
+                self.watch(at, parent, backup);
+            }
+            Output::WatchMixer(mixer) => {
+                let mixer = mixer.and_then(|mixer| self.directory.find(&mixer));
+                self.watch_mixer(at, mixer);
+            }
+            Output::Serve { peer, from, .. } => {
+                if let Some(child) = self.directory.find(&peer) {
+                    self.serve(at, child, from);
+                }
+            }
+            Output::ServeHeads(peer) => {
+                if let Some(child) = self.directory.find(&peer) {
+                    self.stop_flow(at, child);
+                    self.peers[at].serve(Served { child, since: self.now, ..Served::default() });
+                    self.look_soon(at);
+                }
+            }
+            Output::Unserve(peer) => {
+                if let Some(child) = self.directory.find(&peer) {
+                    self.stop_flow(at, child);
+                    self.peers[at].served.retain(|served| served.child != child);
+                }
+            }
+            Output::Follow { peer, stream, id } => {
+                if let Some(from) = self.directory.find(&peer) {
+                    self.follow(at, from, stream.slot, id, stream.spec);
+                }
+            }
+            Output::Mandate(_) | Output::Ask(_) | Output::Speakers(_) => {}
+            Output::Speak(to) => self.peers[at].speaking_to = to.into_iter().map(|(peer, _)| peer).collect(),
+            Output::CallHome { speaker, rank } => {
+                let ask = VideoAsk { width: 640, height: 360, fps: 30, bitrate_bps: 600_000 };
+                if speaker != self.peers[at].id {
+                    self.control(at, &speaker, Message::Home { rank, ask, resume: None });
+                }
+            }
+            Output::AnswerHeard { to, mixer } => {
+                let silent_us = self.directory.find(&mixer).and_then(|mixer| self.silent_us(at, mixer));
+                self.control(at, &to, Message::Heard { mixer, silent_us });
+            }
+            Output::AskFeed(peer) => {
+                let from = self.have(at);
+                if let Some(other) = self.directory.find(&peer) {
+                    self.peers[at].asked.retain(|asked| *asked != other);
+                    self.peers[at].asked.push(other);
+                }
+                self.control(at, &peer, Message::Feed { from });
+            }
+            Output::Role(role) => self.take_role(at, role),
+            Output::Pass(to) => {
+                let passing = to.iter().filter_map(|peer| self.directory.find(peer)).collect();
+                self.peers[at].passing = passing;
+            }
+            Output::Train { peer, train, bytes, rate_bps } => self.train(at, &peer, train, bytes, rate_bps),
+            Output::Event(event) => {
+                match event {
+                    Event::Left => self.left(at),
+                    // whoever is offered the floor takes it
+                    Event::FloorOffered => {
+                        let take = Input::Command(Command::Speak(true));
+                        self.push(self.now + MS, Happening::Input(at, Box::new(take)));
+                    }
+                    _ => {}
+                }
+                self.remember(at, event);
+            }
+        }
+    }
+
+    /// For how long nothing has come to `at` from `other`; `None` when they aren't linked.
+    fn silent_us(&self, at: usize, other: usize) -> Option<u32> {
+        let link = self.peers[at].link(other)?;
+        let last = match self.unheard_since(other, at) {
+            Some(since) => link.heard_at.max(since),
+            // it sends us our own mix of the sound, without a break
+            None if self.peers[other].is_mixing()
+                && self.peers[at].speaking_to.contains(&self.peers[other].id) =>
+            {
+                self.now
+            }
+            None => link.heard_at.max(self.pinged_at(other)),
+        };
+        Some(self.now.since(last).min(u32::MAX.into()) as u32)
+    }
+
+    /// Bytes that the rendezvous, or the link, has brought.
+    fn deliver(&mut self, to: usize, from: usize, via: Via, message: Message) {
+        if !self.both_alive(to, from) {
+            return;
+        }
+        let sender = self.peers[from].id;
+        let unix_s = UNIX_S_AT_ZERO + self.now.0 / SECOND;
+        match message.verify_with(&mut self.verifier, &self.room, &self.root.id(), unix_s) {
+            Ok(message) => self.input(to, Input::Message { from: sender, via, message }),
+            Err(_) => self.input(to, Input::Misbehaved(sender)),
+        }
+    }
+
+    pub(super) fn letter_is_for(&mut self, to: usize, from: usize, via: Via, message: Message) {
+        self.deliver(to, from, via, message);
+    }
+
+    /// Says something on the link with a peer.
+    pub(crate) fn control(&mut self, at: usize, to: &PeerId, message: Message) {
+        let Some(to) = self.directory.find(to) else { return };
+        if !self.link_is_up(at, to) {
+            return;
+        }
+        let bytes = size_of_message(&message);
+        if let Some(arrives) = self.net.send_reliable(self.now, at, to, bytes) {
+            self.push(arrives, Happening::Control { to, from: at, message: Box::new(message) });
+        }
+    }
+
+    /// Says something that may be lost.
+    fn loose(&mut self, at: usize, to: &PeerId, message: Message) {
+        if let Some(to) = self.directory.find(to).filter(|to| self.link_is_up(at, *to))
+            && let Some(arrives) = self.net.send(self.now, at, to, size_of_message(&message))
+        {
+            self.push(arrives, Happening::Control { to, from: at, message: Box::new(message) });
+        }
+    }
+
+    /// Something was said on a link.
+    pub(super) fn said(&mut self, to: usize, from: usize, message: Message) {
+        if self.link_is_up(from, to) || matches!(message, Message::Bye(_)) {
+            self.heard(to, from, false);
+            self.deliver(to, from, Via::Link, message);
+        }
+    }
+
+    fn signal(&mut self, at: usize, to: Address, message: Message) {
+        let to = match to {
+            // without its host the rendezvous gives what is for it to whoever has been there for longest
+            Address::Host => {
+                let there = |peer: &usize| self.peers[*peer].is_there() && *peer != at;
+                Some((0..self.peers.len()).find(there).unwrap_or(0))
+            }
+            Address::Peer(peer) => self.directory.find(&peer),
+        };
+        match to {
+            // the rendezvous is on one side of a partition, and so is whoever reaches it
+            Some(to) if self.net.are_parted(at, to) => {}
+            Some(to) if self.peers[to].is_there() => {
+                let arrives = self.now + self.net.one_way_us(at, to) + RENDEZVOUS_US;
+                self.push(arrives, Happening::Signal { to, from: at, message: Box::new(message) });
+            }
+            _ => {
+                let id = to.map(|to| self.peers[to].id);
+                let back = Happening::Input(at, Box::new(Input::Undeliverable(id)));
+                self.push(self.now + UNDELIVERABLE_US, back);
+            }
+        }
+    }
+
+    pub(super) fn signalled(&mut self, to: usize, from: usize, message: Message) {
+        if self.signal_up {
+            self.deliver(to, from, Via::Signal, message);
+        }
+    }
+
+    /// Once a second the host hears of everyone it is linked with, and they of it.
+    pub(super) fn presence(&mut self) {
+        self.push(self.now + SECOND, Happening::Presence);
+        for at in 0..self.peers.len() {
+            let host = self.peers[at].brain.roster().map(|roster| roster.host);
+            let Some(host) = host.and_then(|host| self.directory.find(&host)) else { continue };
+            let linked = self.peers[at].links.iter().map(|link| link.other);
+            let heard: Vec<_> = linked.filter(|other| host == at || host == *other).collect();
+            for other in heard {
+                if self.unheard_since(other, at).is_none() {
+                    let id = self.peers[other].id;
+                    self.input(at, Input::Heard(id));
+                }
+            }
+        }
+    }
+}
+
+/// About how long a message is on the wire: what is written is not measured for each, it would cost more than
+/// all else. Those that carry statements are as long as a roster of ten, the others as a path.
+fn size_of_message(message: &Message) -> usize {
+    match message {
+        Message::Admit(_) | Message::Ballot(_) | Message::Decided(_) | Message::Lacking { .. } => 2_000,
+        Message::Roster(_) => 800,
+        _ => 150,
+    }
+}

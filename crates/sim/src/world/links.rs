@@ -1,0 +1,274 @@
+//! Links: how they are made and lost, letters that take several of them, and trains that measure one.
+
+use plenary_proto::bounded::{List, Text};
+use plenary_proto::message::{Description, LinkKind, Message, RELAY_HOPS_MAX, Setup};
+use plenary_proto::time::{MS, SECOND};
+use plenary_proto::{Input, PeerId, ShortId, Time, Via};
+
+use super::{Happening, World};
+use crate::peer::LinkEnd;
+
+/// The time after which a link without a sign of life is given up by the stack underneath; so long, too, ICE
+/// looks for a way where there is none.
+pub(crate) const LINK_DEAD_US: u64 = 5 * SECOND;
+/// A train leaves in slices: what leaves between two of them is in its way no longer than this.
+const SLICE_US: u64 = 10 * MS;
+/// Payload of a packet of a train.
+const TRAIN_PACKET: u32 = 1_200;
+/// A measured bandwidth is off by up to so many thousandths (our measurement on shaped loopback: 1 %).
+const NOISE_MILLI: u64 = 15;
+
+/// An envelope on its way through linked peers.
+#[derive(Debug)]
+pub(crate) struct Letter {
+    pub(super) to: usize,
+    from: usize,
+    route: Vec<usize>,
+    at: usize,
+    message: Message,
+}
+
+/// A probe train that is leaving.
+#[derive(Debug)]
+pub(crate) struct Train {
+    pub(super) from: usize,
+    to: usize,
+    number: u32,
+    rate_bps: u64,
+    packets: u32,
+    sent: u32,
+    arrived: u32,
+    /// When the middle packet arrived, and the last so far.
+    middle: Option<(u32, Time)>,
+    last: Time,
+}
+
+impl World {
+    /// The number of the present try to link two peers.
+    pub(super) fn attempt(&self, a: usize, b: usize, kind: LinkKind) -> u32 {
+        self.attempts.get(&pair(a, b, kind)).copied().unwrap_or(0)
+    }
+
+    pub(crate) fn link_is_up(&self, at: usize, to: usize) -> bool {
+        self.peers[at].is_up(to, LinkKind::Peer)
+    }
+
+    pub(super) fn describe(&mut self, at: usize, peer: PeerId, kind: LinkKind) {
+        let description = Description {
+            ufrag: Text::truncated(&format!("{:08x}", self.queue.sequence())),
+            pwd: Text::truncated("simulated-password-0123"),
+            fingerprint: [at as u8; 32],
+            setup: Setup::ActPass,
+            payload_types: None,
+            candidates: List::new(),
+        };
+        let input = Input::Described { peer, kind, description };
+        self.push(self.now + MS, Happening::Input(at, Box::new(input)));
+    }
+
+    /// The offerer has its answer: ICE and DTLS take three ways and a little, if there is a way at all.
+    pub(super) fn accept(&mut self, at: usize, peer: &PeerId, kind: LinkKind) {
+        let Some(other) = self.directory.find(peer) else { return };
+        let attempt = self.attempt(at, other, kind);
+        if self.net.can_connect(at, other) {
+            let takes = 3 * self.net.one_way_us(at, other) + 5 * MS;
+            self.push(self.now + takes, Happening::LinkUp { a: at, b: other, kind, attempt });
+        } else {
+            for (at, other) in [(at, other), (other, at)] {
+                self.push(self.now + LINK_DEAD_US, Happening::LinkDown { at, other, kind, attempt });
+            }
+        }
+    }
+
+    pub(super) fn link_up(&mut self, a: usize, b: usize, kind: LinkKind, attempt: u32) {
+        let gone = self.unheard_since(a, b).is_some() || self.unheard_since(b, a).is_some();
+        if self.attempt(a, b, kind) != attempt || gone {
+            return;
+        }
+        for (at, other) in [(a, b), (b, a)] {
+            let peer = &mut self.peers[at];
+            if !peer.is_up(other, kind) {
+                peer.links.push(LinkEnd { other, kind, heard_at: self.now });
+            }
+        }
+        for (at, other) in [(a, b), (b, a)] {
+            let id = self.peers[other].id;
+            self.input(at, Input::LinkUp(id, kind));
+        }
+        self.flow_on_link(a, b);
+    }
+
+    pub(super) fn link_down(&mut self, at: usize, other: usize, kind: LinkKind) {
+        self.lose_link(at, other, kind);
+        let id = self.peers[other].id;
+        self.input(at, Input::LinkDown(id, kind));
+    }
+
+    /// One end of a link is no more.
+    fn lose_link(&mut self, at: usize, other: usize, kind: LinkKind) {
+        self.peers[at].links.retain(|link| (link.other, link.kind) != (other, kind));
+        if kind == LinkKind::Peer {
+            self.peers[at].followed.retain(|followed| followed.from != other);
+            self.stop_flow(at, other);
+            self.ceased(at, other);
+            if !self.link_is_up(other, at) {
+                self.net.forget(at, other);
+            }
+        }
+    }
+
+    pub(super) fn close(&mut self, at: usize, peer: &PeerId, kind: LinkKind) {
+        let Some(other) = self.directory.find(peer) else { return };
+        let attempt = self.attempts.entry(pair(at, other, kind)).or_default();
+        *attempt += 1;
+        let attempt = *attempt;
+        self.lose_link(at, other, kind);
+        if self.peers[other].is_up(at, kind) {
+            let delay =
+                if self.net.are_parted(at, other) { LINK_DEAD_US } else { self.net.one_way_us(at, other) };
+            self.push(self.now + delay, Happening::LinkDown { at: other, other: at, kind, attempt });
+        }
+    }
+
+    /// Nothing comes from a peer any more: after a while the others give up their links with it.
+    pub(super) fn links_die(&mut self, at: usize, both_ends: bool) {
+        for link in self.peers[at].links.clone() {
+            let attempt = self.attempt(at, link.other, link.kind);
+            let down = |at, other| Happening::LinkDown { at, other, kind: link.kind, attempt };
+            self.push(self.now + LINK_DEAD_US, down(link.other, at));
+            if both_ends {
+                self.push(self.now + LINK_DEAD_US, down(at, link.other));
+            }
+        }
+    }
+
+    /// A partition has begun: links across it die, unless it heals before.
+    pub(super) fn links_part(&mut self) {
+        for a in 0..self.peers.len() {
+            for link in self.peers[a].links.clone() {
+                let (b, kind) = (link.other, link.kind);
+                if a < b && self.net.are_parted(a, b) {
+                    let attempt = self.attempt(a, b, kind);
+                    self.push(self.now + LINK_DEAD_US, Happening::Parted { a, b, kind, attempt });
+                }
+            }
+        }
+    }
+
+    pub(super) fn parted(&mut self, a: usize, b: usize, kind: LinkKind, attempt: u32) {
+        if self.attempt(a, b, kind) == attempt && self.net.are_parted(a, b) {
+            self.link_down(a, b, kind);
+            self.link_down(b, a, kind);
+        }
+    }
+
+    pub(super) fn send_letter(
+        &mut self,
+        at: usize,
+        to: &PeerId,
+        route: &List<ShortId, RELAY_HOPS_MAX>,
+        message: Message,
+    ) {
+        let hops = route.iter().map(|short| self.directory.find_short(short)).collect::<Option<Vec<_>>>();
+        if let (Some(mut route), Some(to)) = (hops, self.directory.find(to)) {
+            if route.last() != Some(&to) {
+                route.push(to); // the way up to a mixer names it already
+            }
+            self.forward(at, Letter { to: route[0], from: at, route, at: 0, message });
+        }
+    }
+
+    fn forward(&mut self, at: usize, letter: Letter) {
+        if self.link_is_up(at, letter.to)
+            && let Some(arrives) = self.net.send_reliable(self.now, at, letter.to, 1_000)
+        {
+            self.push(arrives, Happening::Mesh(Box::new(letter)));
+        }
+    }
+
+    /// A letter has come to a peer on its route.
+    pub(super) fn pass_on(&mut self, mut letter: Letter) {
+        let at = letter.to;
+        if !self.peers[at].alive {
+            return;
+        }
+        letter.at += 1;
+        match letter.route.get(letter.at) {
+            Some(next) => {
+                letter.to = *next;
+                self.forward(at, letter);
+            }
+            None => {
+                let between = letter.route[..letter.route.len() - 1].iter();
+                let via = Via::Mesh(List::truncated(between.map(|hop| self.peers[*hop].id.short())));
+                self.letter_is_for(at, letter.from, via, letter.message);
+            }
+        }
+    }
+
+    /// Sends a train of packets; what its second half measured is told at the other end.
+    pub(super) fn train(&mut self, at: usize, peer: &PeerId, number: u32, bytes: u32, rate_bps: u64) {
+        let Some(to) = self.directory.find(peer).filter(|to| self.link_is_up(at, *to)) else { return };
+        let packets = bytes.div_ceil(TRAIN_PACKET).max(2);
+        let train = Train {
+            from: at,
+            to,
+            number,
+            rate_bps,
+            packets,
+            sent: 0,
+            arrived: 0,
+            middle: None,
+            last: self.now,
+        };
+        self.train_goes_on(train);
+    }
+
+    /// The next slice of a train leaves: all of it when it goes as fast as it can.
+    pub(super) fn train_goes_on(&mut self, mut train: Train) {
+        let slice = match train.rate_bps {
+            0 => train.packets,
+            bps => (bps * SLICE_US / SECOND / 8 / u64::from(TRAIN_PACKET)).max(1) as u32,
+        };
+        if !self.peers[train.from].is_there() {
+            return;
+        }
+        for _ in 0..slice.min(train.packets - train.sent) {
+            train.sent += 1;
+            let Some(arrives) = self.net.send(self.now, train.from, train.to, TRAIN_PACKET as usize) else {
+                continue;
+            };
+            if train.sent > train.packets / 2 && train.middle.is_none() {
+                train.middle = Some((train.arrived, arrives));
+            }
+            train.arrived += 1;
+            train.last = train.last.max(arrives);
+        }
+        if train.sent < train.packets {
+            let slice_us = u64::from(slice) * u64::from(TRAIN_PACKET) * 8 * SECOND / train.rate_bps.max(1);
+            self.push(self.now + slice_us, Happening::Train(Box::new(train)));
+        } else {
+            self.train_ends(&train);
+        }
+    }
+
+    fn train_ends(&mut self, train: &Train) {
+        let measured = train.middle.and_then(|(before, at)| {
+            let bits = u64::from(train.arrived.saturating_sub(before + 1)) * u64::from(TRAIN_PACKET) * 8;
+            let took = train.last.since(at);
+            (bits > 0 && took > 0).then(|| bits * SECOND / took)
+        });
+        let noise = self.dice.between(1_000 - NOISE_MILLI, 1_000 + NOISE_MILLI);
+        let input = Input::Measured {
+            peer: self.peers[train.from].id,
+            train: train.number,
+            bandwidth_bps: measured.map(|bps| bps * noise / 1_000),
+            rtt_us: 2 * self.net.one_way_us(train.from, train.to) as u32,
+        };
+        self.push(train.last, Happening::Input(train.to, Box::new(input)));
+    }
+}
+
+fn pair(a: usize, b: usize, kind: LinkKind) -> (u32, u32, LinkKind) {
+    (a.min(b) as u32, a.max(b) as u32, kind)
+}

@@ -1,0 +1,212 @@
+//! What tests and scenarios do to a world, and ask of it.
+
+use plenary_proto::bounded::List;
+use plenary_proto::message::{Consent, Delivery};
+use plenary_proto::{BrainSnapshot, Command, Event, Input, PeerId, RoomState, Time};
+
+use super::links::LINK_DEAD_US;
+use super::{Happening, World};
+use crate::deviation::Deviation;
+
+impl World {
+    /// The peer that was planned at that place, once it is there.
+    pub fn planned(&self, planned: usize) -> PeerId {
+        self.keys[planned].id()
+    }
+
+    /// The place of a peer in the plan.
+    pub(crate) fn planned_at(&self, id: &PeerId) -> Option<usize> {
+        self.directory.find(id).map(|at| self.peers[at].planned)
+    }
+
+    /// Whether a peer would mix.
+    pub(crate) fn consents(&self, id: PeerId) -> bool {
+        self.plan.peers[self.peers[self.at(id)].planned].consent != Consent::Never
+    }
+
+    /// The peer that was planned at that place, if it is there yet.
+    pub(crate) fn try_planned(&self, planned: usize) -> Option<PeerId> {
+        self.peers.iter().find(|peer| peer.planned == planned).map(|peer| peer.id)
+    }
+
+    /// Where a peer is among those that have joined.
+    ///
+    /// # Panics
+    /// When it hasn't joined.
+    pub(crate) fn at(&self, id: PeerId) -> usize {
+        self.directory.find(&id).expect("a script names peers that have joined")
+    }
+
+    /// From now on nothing comes from that peer, and nothing gets to it.
+    pub fn kill(&mut self, id: PeerId) {
+        let at = self.at(id);
+        if self.peers[at].is_there() {
+            self.peers[at].alive = false;
+            self.changed.insert(at);
+            self.falls_quiet(at);
+            self.links_die(at, false);
+        }
+    }
+
+    /// The peer's machine stands still for so many microseconds: nothing is sent, and what comes waits. Longer
+    /// than links stand without a sign of life, it has lost them all when it comes back.
+    pub fn stall(&mut self, id: PeerId, us: u64) {
+        let at = self.at(id);
+        self.stand_still(at, us);
+    }
+
+    fn stand_still(&mut self, at: usize, us: u64) {
+        let until = self.now + us;
+        if !self.peers[at].is_there() || self.peers[at].stalled_until >= until {
+            return;
+        }
+        self.peers[at].stalled_until = until;
+        self.falls_quiet(at);
+        if us >= LINK_DEAD_US {
+            self.links_die(at, true);
+        }
+        self.push(until, Happening::Awakes(at));
+    }
+
+    /// A planned stall.
+    pub(super) fn stalls(&mut self, at: usize) {
+        if let Some(stalls) =
+            self.plan.peers[self.peers[at].planned].stalls.filter(|_| self.peers[at].is_there())
+        {
+            self.stand_still(at, stalls.us);
+            self.await_stall(at);
+        }
+    }
+
+    pub(super) fn awakes(&mut self, at: usize) {
+        if self.peers[at].alive && self.peers[at].stalled_until <= self.now {
+            self.speaks_again(at);
+        }
+    }
+
+    /// The peer leaves politely.
+    pub fn leave(&mut self, id: PeerId) {
+        let at = self.at(id);
+        self.input(at, Input::Command(Command::Leave));
+    }
+
+    /// A planned departure.
+    pub(super) fn leaves(&mut self, at: usize) {
+        let Some(leave) = self.plan.peers[self.peers[at].planned].leaves else { return };
+        let id = self.peers[at].id;
+        if leave.polite { self.leave(id) } else { self.kill(id) }
+    }
+
+    /// A peer has left: its body closes its links.
+    pub(super) fn left(&mut self, at: usize) {
+        self.peers[at].left = true;
+        for link in self.peers[at].links.clone() {
+            // what it said last is on its way, and must get there first
+            let attempt = self.attempt(at, link.other, link.kind);
+            let delay = 2 * self.net.one_way_us(at, link.other);
+            let down = Happening::LinkDown { at: link.other, other: at, kind: link.kind, attempt };
+            self.push(self.now + delay, down);
+        }
+        self.falls_quiet(at);
+    }
+
+    /// A peer on stage tells the room something.
+    pub fn publish(&mut self, id: PeerId, delivery: Delivery, bytes: &[u8]) {
+        let bytes = List::truncated(bytes.iter().copied());
+        self.command(id, Command::Publish(delivery, bytes));
+    }
+
+    /// Something is asked of a peer by its application.
+    pub fn command(&mut self, id: PeerId, command: Command) {
+        let at = self.at(id);
+        self.input(at, Input::Command(command));
+    }
+
+    /// The rendezvous dies.
+    pub fn kill_rendezvous(&mut self) {
+        self.set_rendezvous(false);
+    }
+
+    /// The rendezvous is back.
+    pub fn revive_rendezvous(&mut self) {
+        self.set_rendezvous(true);
+    }
+
+    fn set_rendezvous(&mut self, up: bool) {
+        self.signal_up = up;
+        for at in 0..self.peers.len() {
+            self.input(at, Input::SignalUp(up));
+        }
+    }
+
+    /// From now on these peers and all others don't reach each other.
+    pub fn partition(&mut self, side: &[PeerId]) {
+        let side = side.iter().map(|peer| self.at(*peer)).collect();
+        self.net.partition(&[side]);
+        self.parted_at = self.now;
+        self.links_part();
+        self.flows_part();
+    }
+
+    /// Everyone reaches everyone again.
+    pub fn heal(&mut self) {
+        self.net.heal();
+        self.flows_part();
+    }
+
+    /// From now on a lost control message comes again after this long, in place of
+    /// [`QUICK_US`](super::QUICK_US).
+    pub fn retransmit_after(&mut self, us: u64) {
+        self.net.set_retransmit_us(us);
+    }
+
+    /// That peer doesn't keep to the protocol any more; a later deviation takes the place of an earlier one.
+    pub fn deviate(&mut self, id: PeerId, deviation: Box<dyn Deviation>) {
+        let at = self.at(id);
+        self.deviations.insert(at, deviation);
+    }
+
+    /// Since when nothing that `from` sends has got to `to`; `None` when it gets there.
+    pub(crate) fn unheard_since(&self, from: usize, to: usize) -> Option<Time> {
+        match self.peers[from].quiet_since {
+            Some(since) => Some(since + self.net.one_way_us(from, to)),
+            None if self.net.are_parted(from, to) => Some(self.parted_at + self.net.one_way_us(from, to)),
+            None => None,
+        }
+    }
+
+    /// Who mixes, by the host's word.
+    pub fn mixers(&self) -> Vec<PeerId> {
+        self.snapshot(self.planned(0)).mixers
+    }
+
+    /// Whom a speaker sends its stream to.
+    pub fn speaking_to(&self, id: PeerId) -> &[PeerId] {
+        &self.peers[self.at(id)].speaking_to
+    }
+
+    /// A peer's own word on where it is.
+    pub fn snapshot(&self, id: PeerId) -> BrainSnapshot {
+        self.peers[self.at(id)].brain.snapshot()
+    }
+
+    /// A peer's brain, to be asked.
+    pub fn brain(&self, id: PeerId) -> &RoomState {
+        &self.peers[self.at(id)].brain
+    }
+
+    /// Events of a peer, with their times.
+    pub fn events(&self, id: PeerId) -> &[(Time, Event)] {
+        &self.peers[self.at(id)].events
+    }
+
+    /// Everyone who is there, lives and hasn't left.
+    pub fn living(&self) -> impl Iterator<Item = PeerId> {
+        self.peers.iter().filter(|peer| peer.is_there()).map(|peer| peer.id)
+    }
+
+    /// Living peers that watch.
+    pub fn viewers(&self) -> Vec<PeerId> {
+        self.peers.iter().filter(|peer| peer.is_there() && peer.views).map(|peer| peer.id).collect()
+    }
+}
