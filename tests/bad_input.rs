@@ -130,7 +130,6 @@ fn what_is_reserved_is_not_there_yet() {
         "mixer INVITE --metrics 127.0.0.1:9100",
         "host --layout active",
         "demo --layout share",
-        "demo --mixers 2",
         "demo --churn 10%/min",
         "demo --processes",
         "demo --at 3s:halve=mixer",

@@ -91,7 +91,7 @@ pub(crate) struct RoomArgs {
     /// The program's bit rate; the host says [default: 1500kbit]
     #[arg(long, value_name = "RATE", value_parser = units::bitrate)]
     pub(crate) bitrate: Option<u32>,
-    /// How many mixers: auto or a number, at most one yet; the host says [default: auto]
+    /// How many mixers: auto or a number; the host says [default: auto]
     #[arg(long, value_name = "N", value_parser = units::mixers)]
     pub(crate) mixers: Option<u8>,
     /// Whether this peer mixes [default: auto; a demo's speakers never, unless there are no candidates]

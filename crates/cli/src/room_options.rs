@@ -20,9 +20,6 @@ impl RoomArgs {
         if let Some(flag) = self.not_yet() {
             return Err(not_yet(flag));
         }
-        if self.mixers() > 1 {
-            return Err(not_yet(&format!("--mixers {}", self.mixers())));
-        }
         let mut options = Options::viewer(self.name.as_deref().unwrap_or("somebody"));
         (options.speaks, options.views) = (speaks, views);
         options.mix = self.mix.map_or(mix, Consent::from);

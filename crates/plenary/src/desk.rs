@@ -78,6 +78,8 @@ struct State {
     role: MixRole,
     since_us: u64,
     tiles: Vec<Tile>,
+    /// Speakers that get their mix-minus from here.
+    homes: Vec<PeerId>,
     format: ProgramFormat,
     program: Option<Maker>,
     started: bool,
@@ -109,14 +111,10 @@ pub(crate) struct Desk {
     past: Mutex<Mark>,
 }
 
-/// Whether a new stream of the program begins with a role. A mixer that is voted in again goes on with the one it has;
-/// not so when another may have begun in between: viewers that followed the other one don't return to an old stream.
+/// Whether a new stream of the program begins with a role. A mixer that stays in force goes on with the one it has.
 fn begins_anew(before: MixRole, role: MixRole) -> bool {
     match (before, role) {
-        (MixRole::Mix { rank: old, .. }, MixRole::Mix { rank: new, .. }) => {
-            let next = Rank { term: old.term.saturating_add(1), regency: 0 };
-            new != old && new != next
-        }
+        (MixRole::Mix { since: old, .. }, MixRole::Mix { since: new, .. }) => new != old,
         (_, MixRole::Mix { .. }) => true,
         (_, MixRole::Rest | MixRole::Warm { .. }) => false,
     }
@@ -140,6 +138,7 @@ impl Desk {
             role: MixRole::Rest,
             since_us: 0,
             tiles: Vec::new(),
+            homes: Vec::new(),
             format: ProgramFormat { width: 1280, height: 720, fps: 30, bitrate_bps: 1_500_000 },
             program: None,
             started: false,
@@ -242,6 +241,15 @@ impl Desk {
         self.set_inputs();
     }
 
+    /// These speakers get their mix-minus from here, and no others.
+    pub(crate) fn set_homes(&self, homes: Vec<PeerId>) {
+        let mut state = self.state.lock();
+        state.minus.retain(|speaker, _| homes.contains(speaker));
+        state.homes = homes;
+        drop(state);
+        self.set_inputs();
+    }
+
     /// The picture wanted of a speaker: its tile's size, or the whole program's if it is passed through.
     pub(crate) fn ask_of(&self, speaker: &PeerId) -> VideoAsk {
         let state = self.state.lock();
@@ -326,12 +334,15 @@ impl Desk {
 
     fn set_inputs(&self) {
         let Some(mixer) = self.mixer() else { return };
-        let tiles = self.state.lock().tiles.clone();
+        let (tiles, homes) = {
+            let state = self.state.lock();
+            (state.tiles.clone(), state.homes.clone())
+        };
         let inputs = tiles.into_iter().map(|tile| MixerInput {
             id: input_id(&tile.peer),
             name: tile.name,
             muted: false,
-            hears: true,
+            hears: homes.contains(&tile.peer),
         });
         if let Err(error) = mixer.set_inputs(inputs.collect()) {
             tracing::error!("a speaker can't be mixed: {error}");
@@ -584,18 +595,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_stream_goes_on_only_when_nobody_else_can_have_begun() {
-        let mix = |term, regency| MixRole::Mix { rank: Rank { term, regency }, pass_through: true };
+    fn a_stream_goes_on_as_long_as_its_mixer_is_in_force() {
+        let mix = |term, since| MixRole::Mix {
+            rank: Rank { term, regency: 0 },
+            since: Rank { term: since, regency: 0 },
+            pass_through: true,
+        };
         let rows = [
-            (MixRole::Rest, mix(1, 0), true),
+            (MixRole::Rest, mix(1, 1), true),
             (MixRole::Warm { pass_through: true }, mix(1, 1), true),
-            (mix(1, 0), mix(1, 0), false),
-            (mix(1, 0), mix(2, 0), false),
-            (mix(1, 1), mix(2, 0), false),
-            // another was elected in term 1, and this one takes over from it while it still mixes
-            (mix(0, 0), mix(1, 1), true),
-            (mix(1, 0), mix(3, 0), true),
-            (mix(1, 0), MixRole::Rest, false),
+            (mix(1, 1), mix(1, 1), false),
+            (mix(1, 1), mix(3, 1), false),
+            (mix(1, 0), mix(3, 0), false),
+            // another was elected in between
+            (mix(1, 1), mix(3, 3), true),
+            (mix(1, 1), MixRole::Rest, false),
         ];
         for (row, (before, role, begins)) in rows.into_iter().enumerate() {
             assert_eq!(begins_anew(before, role), begins, "row {row}");

@@ -244,7 +244,7 @@ impl Election {
     fn all_reported(&self, view: &View<'_>) -> bool {
         let Some(roster) = view.stage.roster() else { return false };
         let draw = view.draw();
-        let lives = |peer: &PeerId| view.mandate.lost() != Some(*peer);
+        let lives = |peer: &PeerId| !view.mandate.has_lost(peer);
         view.stage.candidates().iter().filter(|candidate| lives(candidate)).all(|candidate| {
             let mut measured = measurers(roster, &draw, candidate).into_iter().filter(lives);
             self.claims.contains_key(candidate) && measured.all(|peer| self.reports.has(candidate, &peer))

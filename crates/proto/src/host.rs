@@ -160,8 +160,9 @@ impl Host {
         }
         if let Some(roster) = self.signed.clone() {
             let under = view.mandate.under_before(roster.epoch).cloned();
-            let (decided, take_over) = (view.mandate.decided.clone(), view.mandate.take_over.clone());
-            view.out.send(from, Message::Admit(Box::new(Admit { roster, under, decided, take_over })));
+            let decided = view.mandate.decided.clone();
+            let take_overs = List::truncated(view.mandate.take_overs.iter().cloned());
+            view.out.send(from, Message::Admit(Box::new(Admit { roster, under, decided, take_overs })));
         }
     }
 

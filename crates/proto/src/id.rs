@@ -63,16 +63,6 @@ pub struct Rank {
     pub regency: u16,
 }
 
-impl Rank {
-    /// Whether a program of this rank takes the place of another that is shown, under the mandate in force: a
-    /// program of the mandate's own rank does; one that is no older, while the other isn't of that rank; and any
-    /// that may be in force, when the other's regency was withdrawn.
-    pub fn supersedes(self, shown: Rank, mandate: Rank) -> bool {
-        let withdrawn = shown > mandate;
-        self == mandate || (self >= shown && shown != mandate) || (withdrawn && self <= mandate)
-    }
-}
-
 /// All that a stream's id is made of; sent ahead of the stream, so that a receiver can check the id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StreamSpec {
@@ -103,6 +93,20 @@ impl StreamSpec {
         let mut id = [0; 8];
         id.copy_from_slice(&hash.finalize().as_bytes()[..8]);
         StreamId(id)
+    }
+
+    /// Whether this program takes the place of `shown`, at a key frame, where these mixers are in force, each without
+    /// a break since that rank. A program that one of them began in that time goes before any other. Between two
+    /// such mixers, whoever feeds us decides (`fed`: this one comes from there); otherwise the later rank.
+    pub fn supersedes(&self, shown: &StreamSpec, mixers: &[(PeerId, Rank)], fed: bool) -> bool {
+        let stands = |spec: &StreamSpec| {
+            mixers.iter().any(|(mixer, since)| *mixer == spec.maker && *since <= spec.rank)
+        };
+        match (stands(self), stands(shown)) {
+            (true, true) if self.maker != shown.maker => fed,
+            (new, old) if new != old => new,
+            _ => self.rank >= shown.rank,
+        }
     }
 }
 

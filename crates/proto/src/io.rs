@@ -152,6 +152,8 @@ pub enum MixRole {
     Mix {
         /// Under this mandate.
         rank: Rank,
+        /// In force without a break since that one: as long as it is the same, the program's stream goes on.
+        since: Rank,
         /// From the only speaker's own frames, without decoding them.
         pass_through: bool,
     },
@@ -192,9 +194,9 @@ pub enum Output {
         /// Who would at once.
         backup: Option<PeerId>,
     },
-    /// Watch the mixer as its standby does: [`Verdict::Silent`] after max(350 ms, 4× p99 of its gaps), with
-    /// half of that announced as [`Verdict::Behind`].
-    WatchMixer(Option<PeerId>),
+    /// Watch these mixers, and no others, as whoever takes over from them does: [`Verdict::Silent`] after max(350 ms,
+    /// 4× p99 of its gaps), with half of that announced as [`Verdict::Behind`].
+    WatchMixers(Vec<PeerId>),
     /// Feed a peer the program from now on.
     Serve {
         /// Whom.
@@ -217,8 +219,13 @@ pub enum Output {
         /// The id that follows from the spec.
         id: StreamId,
     },
-    /// A mandate has ended: streams of the program below this rank are over once one of it has begun.
-    Mandate(Rank),
+    /// These mixers are in force: which program is shown follows from it ([`StreamSpec::supersedes`]).
+    Mandate {
+        /// The rank.
+        rank: Rank,
+        /// Who mixes, the lead first, and since which rank without a break.
+        mixers: Vec<(PeerId, Rank)>,
+    },
     /// Send our own picture and sound to these peers; from the cache where `resume` says how far they are.
     Speak(Vec<(PeerId, Option<Resume>)>),
     /// Make our own picture like this from now on.
@@ -241,8 +248,11 @@ pub enum Output {
     AskFeed(PeerId),
     /// Mix, keep warm, or rest.
     Role(MixRole),
-    /// Pass the speakers' packets on, unchanged, on trunk links with these peers.
+    /// Pass what the speakers themselves send here on, unchanged, on trunk links with these peers. What comes on a
+    /// trunk is never passed on.
     Pass(Vec<PeerId>),
+    /// We are the home of these speakers: they get their mix-minus from us.
+    Homes(Vec<PeerId>),
     /// The speakers on stage have changed: peer and place among the tiles.
     Speakers(Vec<(PeerId, u8)>),
     /// Send a probe train.

@@ -32,6 +32,7 @@ mod roster;
 mod route;
 mod score;
 pub mod seal;
+mod spread;
 mod streams;
 mod succession;
 pub mod time;

@@ -5,12 +5,12 @@
 //! proof is ignored. Written here, read by everyone.
 
 use std::cmp::Reverse;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use crate::bounded::Bound;
 use crate::id::{PeerId, Rank, StreamKind, StreamSpec};
 use crate::io::{Event, Output};
-use crate::message::{Alive, Decided, Outcome, SignedRoster, TakeOver};
+use crate::message::{Alive, Decided, MIXERS_MAX, Outcome, SignedRoster, TAKE_OVERS_MAX, TakeOver};
 use crate::mutation::{Mutated, Mutation};
 use crate::outbox::{Note, Outbox};
 use crate::roster::Stage;
@@ -21,6 +21,9 @@ use crate::seal::Signed;
 const RANKS_KEPT: usize = 32;
 
 /// The mixers in force, and the proof.
+///
+/// What a term's outcome laid down is changed by its take-overs, in the order of their ranks, but for those that a
+/// living mixer has denied: whoever knows the same statements has the same mixers, in whatever order they came.
 #[derive(Debug, Default)]
 pub(crate) struct Mandate {
     pub(crate) rank: Rank,
@@ -29,18 +32,28 @@ pub(crate) struct Mandate {
     pub(crate) decided: Option<Decided>,
     /// The roster that its signatures count in: without it, it proves nothing to a newcomer.
     under: Option<SignedRoster>,
-    pub(crate) take_over: Option<Signed<TakeOver>>,
-    /// The term of the last election ended with its mixer leaving, or falling silent.
+    /// The term's take-overs that were not denied, by rank.
+    pub(crate) take_overs: Vec<Signed<TakeOver>>,
+    /// Denials of the term's take-overs, in the order they came here.
+    pub(crate) alives: Vec<Signed<Alive>>,
+    /// The newest take-over in force was asked for by its mixer.
     pub(crate) polite: bool,
     makers: VecDeque<(Rank, PeerId)>,
+    /// Since when mixers are in force without a break, as far back as is known here; those too that were taken over
+    /// in this term.
+    since: BTreeMap<PeerId, Rank>,
     /// An outcome under a roster that hasn't come yet.
     early: Option<Decided>,
-    /// The last regency that was withdrawn, which is not taken again, nor are lower ones of its term; and the
-    /// proof.
-    withdrawn: Rank,
-    pub(crate) alive: Option<Signed<Alive>>,
     /// The rule that this brain breaks: here, where every machine sees it.
     pub(crate) mutated: Mutated,
+}
+
+/// Who mixes after some take-overs.
+struct Seats {
+    rank: Rank,
+    mixers: Vec<PeerId>,
+    standbys: Vec<PeerId>,
+    polite: bool,
 }
 
 impl Mandate {
@@ -49,6 +62,11 @@ impl Mandate {
     pub(crate) fn allows(&self, spec: &StreamSpec) -> bool {
         let in_force = spec.rank <= self.rank && self.mixers.contains(&spec.maker);
         spec.kind == StreamKind::Program && (in_force || self.makers.contains(&(spec.rank, spec.maker)))
+    }
+
+    /// Since when a mixer is in force without a break.
+    pub(crate) fn since(&self, mixer: &PeerId) -> Rank {
+        self.since.get(mixer).copied().unwrap_or(self.rank)
     }
 
     /// Whether a peer mixes, or did under one of the last few ranks.
@@ -61,10 +79,9 @@ impl Mandate {
         if self.rank.term == 0 { &[] } else { &self.mixers }
     }
 
-    /// The mixer that fell silent last in this term: it is on the roster until its host finds that it is gone.
-    pub(crate) fn lost(&self) -> Option<PeerId> {
-        let take_over = &self.take_over.as_ref()?.body;
-        (!take_over.polite).then_some(take_over.over)
+    /// A mixer that fell silent in this term: it is on the roster until its host finds that it is gone.
+    pub(crate) fn has_lost(&self, peer: &PeerId) -> bool {
+        self.take_overs.iter().any(|take_over| take_over.body.over == *peer && !take_over.body.polite)
     }
 
     /// The roster of the last election, if it is older than that of `epoch`.
@@ -72,9 +89,9 @@ impl Mandate {
         self.under.as_ref().filter(|under| under.epoch < epoch)
     }
 
-    /// The last regency that its mixer has denied.
-    pub(crate) fn withdrawn(&self) -> Rank {
-        self.withdrawn
+    /// The last regency that its mixer has denied, as far as it was told here.
+    pub(crate) fn withdrawn(&self) -> Option<Rank> {
+        self.alives.last().map(|alive| alive.body.denied)
     }
 
     /// Standby 1.
@@ -100,6 +117,7 @@ impl Mandate {
             let acting: Vec<_> = roster.acting.into_iter().collect();
             if self.mixers != acting {
                 self.mixers = acting;
+                self.since.clear();
                 self.remember(out);
             }
         }
@@ -133,14 +151,22 @@ impl Mandate {
             Some(true) => {}
             _ => return false,
         }
-        self.rank = Rank { term: decided.body.term, regency: 0 };
+        let (mixers, rank) = (&decided.body.mixers, Rank { term: decided.body.term, regency: 0 });
+        self.since.retain(|mixer, _| self.mixers.contains(mixer) && mixers.contains(mixer));
+        // a rank after the last one known here may have put them in force already
+        let since = Rank { regency: self.rank.regency.saturating_add(1), ..self.rank }.min(rank);
+        mixers.iter().for_each(|mixer| {
+            self.since.entry(*mixer).or_insert(since);
+        });
+        self.rank = rank;
         self.mixers = decided.body.mixers.to_vec();
         self.standbys = decided.body.standbys.to_vec();
         if self.mutated.is(Mutation::ConfusesOutcome) {
             std::mem::swap(&mut self.mixers, &mut self.standbys);
         }
-        self.take_over = None;
-        self.alive = None;
+        self.take_overs.clear();
+        self.alives.clear();
+        self.polite = false;
         out.event(Event::Decided {
             term: decided.body.term,
             reason: decided.body.reason,
@@ -169,33 +195,73 @@ impl Mandate {
         }
     }
 
-    /// Whether a take-over is by the standby it must be by, and next in order.
+    /// Whether a take-over is by who may take over: a standby, or another mixer.
     pub(crate) fn may_take_over(&self, take_over: &Signed<TakeOver>) -> bool {
-        let TakeOver { rank, over, .. } = take_over.body;
-        rank.term == self.rank.term
-            && rank > self.rank
-            && rank > self.withdrawn
-            && (self.standbys.contains(&take_over.sender) || self.mutated.is(Mutation::LetsAnyoneTakeOver))
-            && self.mixers.contains(&over)
+        self.with(take_over).is_some()
+    }
+
+    /// The take-overs with one more among them, and what follows; `None` when it may not be taken.
+    fn with(&self, new: &Signed<TakeOver>) -> Option<(Vec<Signed<TakeOver>>, Seats)> {
+        let TakeOver { rank, over, .. } = new.body;
+        let next = self.next_regency().regency;
+        let denied = self.alives.iter().any(|alive| alive.sender == over && alive.body.denied == rank);
+        if rank.term != self.rank.term || rank.regency > next.saturating_add(TAKE_OVERS_MAX as u16) || denied
+        {
+            return None;
+        }
+        let mut take_overs = self.take_overs.clone();
+        match take_overs.binary_search_by_key(&rank, |known| known.body.rank) {
+            // two declare at once: the lower id's word counts
+            Ok(at) if new.sender < take_overs[at].sender => take_overs[at] = new.clone(),
+            Err(at) if take_overs.len() < TAKE_OVERS_MAX => take_overs.insert(at, new.clone()),
+            _ => return None,
+        }
+        let seats = self.seats(&mut take_overs)?;
+        take_overs.contains(new).then_some((take_overs, seats))
+    }
+
+    /// Who mixes by the outcome and these take-overs; those that don't fit are dropped.
+    fn seats(&self, take_overs: &mut Vec<Signed<TakeOver>>) -> Option<Seats> {
+        let outcome = &self.decided.as_ref()?.body;
+        let mut seats = Seats {
+            rank: Rank { term: outcome.term, regency: 0 },
+            mixers: outcome.mixers.to_vec(),
+            standbys: outcome.standbys.to_vec(),
+            polite: false,
+        };
+        take_overs.retain(|take_over| {
+            let (by, TakeOver { rank, over, polite }) = (take_over.sender, take_over.body);
+            let mixes = seats.mixers.contains(&by);
+            let next = seats.standbys.contains(&by) || self.mutated.is(Mutation::LetsAnyoneTakeOver);
+            let Some(place) = seats.mixers.iter().position(|mixer| *mixer == over) else { return false };
+            if by == over || !(mixes || next) || rank <= seats.rank {
+                return false;
+            }
+            if mixes {
+                seats.mixers.remove(place); // one mixer less
+            } else {
+                seats.mixers[place] = by;
+            }
+            seats.standbys.retain(|standby| *standby != by);
+            (seats.rank, seats.polite) = (rank, polite);
+            true
+        });
+        Some(seats)
+    }
+
+    fn take_seats(&mut self, out: &mut Outbox, take_overs: Vec<Signed<TakeOver>>, seats: Seats) {
+        self.take_overs = take_overs;
+        (self.rank, self.mixers, self.standbys, self.polite) =
+            (seats.rank, seats.mixers, seats.standbys, seats.polite);
+        self.remember(out);
     }
 
     /// Takes a take-over, if it is proper.
     pub(crate) fn take_over(&mut self, out: &mut Outbox, take_over: Signed<TakeOver>) -> bool {
-        if !self.may_take_over(&take_over) {
-            return false;
-        }
-        let TakeOver { rank, over, polite } = take_over.body;
-        self.rank = rank;
-        self.polite = polite;
-        self.standbys.retain(|standby| *standby != take_over.sender);
-        for mixer in &mut self.mixers {
-            if *mixer == over {
-                *mixer = take_over.sender;
-            }
-        }
+        let Some((take_overs, seats)) = self.with(&take_over) else { return false };
+        let TakeOver { rank, polite, .. } = take_over.body;
         out.event(Event::TakenOver { rank, peer: take_over.sender, polite });
-        self.take_over = Some(take_over);
-        self.remember(out);
+        self.take_seats(out, take_overs, seats);
         true
     }
 
@@ -203,47 +269,52 @@ impl Mandate {
     /// so before the take-over has come here; then that is not taken at all.
     pub(crate) fn alive(&mut self, out: &mut Outbox, alive: Signed<Alive>) -> bool {
         let Alive { rank, denied } = alive.body;
-        let proper = self.makers.contains(&(rank, alive.sender))
-            && rank.term == self.rank.term
-            && (rank < denied && denied > self.withdrawn && denied <= self.next_regency());
-        if !proper {
+        let mixed = self.makers.iter().any(|(of, maker)| of.term == rank.term && *maker == alive.sender);
+        let known =
+            self.alives.iter().any(|known| (known.sender, known.body.denied) == (alive.sender, denied));
+        let next = self.next_regency();
+        if !mixed || known || rank.term != self.rank.term || rank >= denied || denied > next {
             return false;
         }
-        self.withdrawn = denied;
         let mixer = alive.sender;
-        self.alive = Some(alive);
-        let denies = |take_over: &mut Signed<TakeOver>| {
+        if self.alives.len() >= TAKE_OVERS_MAX {
+            self.alives.remove(0);
+        }
+        self.alives.push(alive);
+        let denies = |take_over: &Signed<TakeOver>| {
             let TakeOver { rank, over, polite } = take_over.body;
             rank == denied && over == mixer && !polite
         };
-        if let Some(take_over) = self.take_over.take_if(denies) {
-            let regent = take_over.sender;
-            self.rank = rank;
-            for mixing in &mut self.mixers {
-                if *mixing == regent {
-                    *mixing = mixer;
-                }
-            }
-            self.standbys.insert(0, regent);
-            out.event(Event::Withdrawn { rank: denied, peer: regent });
-            self.remember(out);
+        let mut take_overs = self.take_overs.clone();
+        take_overs.retain(|take_over| !denies(take_over));
+        if let Some(ended) = self.take_overs.iter().find(|take_over| denies(take_over))
+            && let Some(seats) = self.seats(&mut take_overs)
+        {
+            out.event(Event::Withdrawn { rank: denied, peer: ended.sender });
+            self.take_seats(out, take_overs, seats);
         }
         true
     }
 
     /// The rank of the next take-over.
     pub(crate) fn next_regency(&self) -> Rank {
-        let newest =
-            if self.withdrawn.term == self.rank.term { self.withdrawn.max(self.rank) } else { self.rank };
+        let denied = self.alives.iter().map(|alive| alive.body.denied).max();
+        let newest = denied.map_or(self.rank, |denied| denied.max(self.rank));
         Rank { term: newest.term, regency: newest.regency.saturating_add(1) }
     }
 
-    pub(crate) fn bounds(&self) -> [Bound; 1] {
-        [Bound::new("past ranks' mixers", self.makers.len(), RANKS_KEPT)]
+    pub(crate) fn bounds(&self) -> [Bound; 4] {
+        [
+            Bound::new("past ranks' mixers", self.makers.len(), RANKS_KEPT),
+            Bound::new("take-overs", self.take_overs.len(), TAKE_OVERS_MAX),
+            Bound::new("denied take-overs", self.alives.len(), TAKE_OVERS_MAX),
+            Bound::new("mixers since when", self.since.len(), MIXERS_MAX + TAKE_OVERS_MAX),
+        ]
     }
 
     fn remember(&mut self, out: &mut Outbox) {
         for mixer in &self.mixers {
+            self.since.entry(*mixer).or_insert(self.rank);
             let maker = (self.rank, *mixer);
             if !self.makers.contains(&maker) {
                 self.makers.push_back(maker);
@@ -252,7 +323,8 @@ impl Mandate {
         while self.makers.len() > RANKS_KEPT {
             self.makers.pop_front();
         }
-        out.act(Output::Mandate(self.rank));
+        let mixers = self.mixers.iter().map(|mixer| (*mixer, self.since(mixer))).collect();
+        out.act(Output::Mandate { rank: self.rank, mixers });
         out.note(Note::Mandate);
     }
 }

@@ -1,11 +1,12 @@
 //! Who sends what to whom on stage.
 //!
-//! A mixer in force calls the speakers home; a speaker sends its one stream to whoever called it under the
-//! highest rank. The mixer passes the speakers' packets on, unchanged, to its standby, and to a newly elected
-//! mixer that is not yet under way: both decode, and encode nothing (they are warm). A planned handover runs
-//! old and new side by side: the new one warms up on what the old one passes on, begins, says so to the stage
-//! (`Started`) and calls the speakers home; the old one stops when nobody is fed by it any more, or after
-//! [`RETIRE_US_MAX`]. In a mesh nobody mixes and speakers send to each other.
+//! Each speaker has one home among the mixers that have begun ([`crate::spread`]). Its home calls it; it sends its
+//! one stream there, and gets its mix-minus from there. A mixer passes what its speakers send on, unchanged, to the
+//! other mixers and to the standby: each mixer composes the whole canvas, and the standby decodes and encodes
+//! nothing (it is warm), as does a newly elected mixer that is not yet under way. A planned handover runs old and
+//! new side by side: the new one warms up on what the others pass on, begins, says so to the stage (`Started`) and
+//! calls its speakers home; an old one stops when nobody is fed by it any more, or after [`RETIRE_US_MAX`]. In a
+//! mesh nobody mixes and speakers send to each other.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,9 +14,10 @@ use crate::bounded::Bound;
 use crate::id::{PeerId, Rank, StreamSpec};
 use crate::io::{MixRole, Output};
 use crate::links::Want;
-use crate::message::{LinkKind, Message, ROSTER_MAX, Resume, VideoAsk};
+use crate::message::{LinkKind, MIXERS_MAX, Message, ROSTER_MAX, Resume, VideoAsk};
 use crate::outbox::{Note, View};
 use crate::roster::Mode;
+use crate::spread::Spread;
 use crate::time::{MS, SECOND, Time};
 
 /// A new mixer begins no sooner, so that the first tier has linked to it: ten times a link's set-up.
@@ -54,15 +56,22 @@ pub(crate) struct Mixing {
     speaking_to: Vec<PeerId>,
     passing: Vec<PeerId>,
     speakers: Vec<(PeerId, u8)>,
-    /// The highest rank whose program has begun, and by whom.
-    begun: Option<(Rank, PeerId)>,
+    spread: Spread,
+    /// The speakers whose home we are.
+    homes: Vec<PeerId>,
+    /// Mixers in force whose program has begun.
+    begun: BTreeSet<PeerId>,
+    /// Mixers whose program had begun when they ceased to be in force: a new one warms up on what they pass on.
+    former: BTreeSet<PeerId>,
     /// A program that is said to have begun, by a mixer that nothing proves yet.
     early: Option<StreamSpec>,
     called: BTreeMap<PeerId, Rank>,
     /// The last regency that was withdrawn, as far as it was seen to here.
-    withdrawn: Rank,
+    withdrawn: Option<Rank>,
     watching: BTreeSet<PeerId>,
     feeds: bool,
+    /// Since when we have been in force without a break, when we last were.
+    since: Rank,
     /// Our own program, once it has begun.
     own: Option<StreamSpec>,
     warm: bool,
@@ -77,12 +86,16 @@ impl Mixing {
             speaking_to: Vec::new(),
             passing: Vec::new(),
             speakers: Vec::new(),
-            begun: None,
+            spread: Spread::default(),
+            homes: Vec::new(),
+            begun: BTreeSet::new(),
+            former: BTreeSet::new(),
             early: None,
             called: BTreeMap::new(),
-            withdrawn: Rank::default(),
+            withdrawn: None,
             watching: BTreeSet::new(),
             feeds: false,
+            since: Rank::default(),
             own: None,
             warm: false,
         }
@@ -100,38 +113,55 @@ impl Mixing {
 
     /// Looks at roster and mandate anew, and does what follows.
     pub(crate) fn look(&mut self, view: &mut View<'_>) {
-        self.see_withdrawal(view);
-        if let Some(early) = self.early.take_if(|early| view.mandate.allows(early)) {
-            self.begun = self.begun.max(Some((early.rank, early.maker)));
-        }
+        self.see_who_has_begun(view);
         self.choose_part(view);
         self.follow_speakers(view);
         self.keep_links(view);
         self.pass_on(view);
+        self.keep_homes(view);
         self.call_home(view);
         self.speak(view, None);
         self.serve_watching(view);
     }
 
-    /// A regency is withdrawn: its mixer had never ceased, so it has begun; it calls the speakers back, and the
-    /// regent retires.
-    fn see_withdrawal(&mut self, view: &View<'_>) {
-        let withdrawn = view.mandate.withdrawn();
-        if withdrawn == self.withdrawn {
-            return;
+    /// Who of those in force has begun.
+    fn see_who_has_begun(&mut self, view: &View<'_>) {
+        let mixers = &view.mandate.mixers;
+        let over: Vec<_> = self.begun.iter().filter(|mixer| !mixers.contains(mixer)).copied().collect();
+        for mixer in over {
+            self.begun.remove(&mixer);
+            self.note_former(mixer);
         }
-        self.withdrawn = withdrawn;
-        self.called.clear();
-        self.home = self.home.filter(|(rank, _)| *rank != withdrawn);
-        if self.begun.is_some_and(|(rank, _)| rank == withdrawn) {
-            self.begun = view.mandate.lead().map(|lead| (view.rank(), lead));
+        if let Some(early) = self.early.take_if(|early| view.mandate.allows(early)) {
+            self.begun.insert(early.maker);
+        }
+        let withdrawn = view.mandate.withdrawn();
+        if withdrawn != self.withdrawn {
+            self.withdrawn = withdrawn;
+            if let Some(withdrawn) = withdrawn {
+                // its mixer had never ceased: it calls its speakers back, and the regent retires
+                self.called.clear();
+                self.home = self.home.filter(|(rank, _)| *rank != withdrawn);
+                self.begun.extend(mixers);
+            }
+        }
+        if mixers.iter().all(|mixer| self.begun.contains(mixer)) {
+            self.former.clear();
+        }
+    }
+
+    /// A mixer that isn't in force any more had begun; of too many one is forgotten.
+    fn note_former(&mut self, mixer: PeerId) {
+        self.former.insert(mixer);
+        if self.former.len() > MIXERS_MAX {
+            self.former.pop_first();
         }
     }
 
     fn choose_part(&mut self, view: &mut View<'_>) {
         let mesh = view.stage.mode() == Mode::Mesh;
         let (rank, now) = (view.rank(), view.now);
-        let another_has_begun = self.begun.is_some_and(|(_, by)| by != view.me && self.has_begun(view, &by));
+        let another_has_begun = self.begun.iter().any(|mixer| *mixer != view.me);
         let standby = view.mandate.standby() == Some(view.me);
         let part = match self.part {
             _ if mesh || !view.on_stage() => Part::Rest,
@@ -168,17 +198,17 @@ impl Mixing {
         }
     }
 
-    /// Whether a mixer in force is the last that began.
-    fn has_begun(&self, view: &View<'_>, peer: &PeerId) -> bool {
-        self.begun.is_some_and(|(_, by)| by == *peer) && view.mandate.mixers.contains(peer)
-    }
-
     fn set_role(&mut self, view: &mut View<'_>) {
         let pass_through = view.stage.mode() == Mode::PassThrough;
+        if view.mixes() {
+            self.since = view.mandate.since(&view.me);
+        }
         let role = match self.part {
             Part::Rest => MixRole::Rest,
             Part::Standby | Part::Elected(_) => MixRole::Warm { pass_through },
-            Part::Mixing(rank) | Part::Retiring(rank, _) => MixRole::Mix { rank, pass_through },
+            Part::Mixing(rank) | Part::Retiring(rank, _) => {
+                MixRole::Mix { rank, since: self.since, pass_through }
+            }
         };
         if role != self.role {
             self.role = role;
@@ -188,7 +218,8 @@ impl Mixing {
 
     /// Whether an elected mixer has something to warm up on, and is not yet warm.
     fn begin_or_wait(&self, view: &View<'_>, since: Time) -> Part {
-        let passed_on = self.begun.is_some_and(|(_, by)| by != view.me && view.links.is_up(&by));
+        let passed_on =
+            self.begun.iter().chain(&self.former).any(|by| *by != view.me && view.links.is_up(by));
         let waited = view.now.since(since);
         let ready = (self.warm && waited >= WARM_US_MIN) || waited >= WARM_US_MAX;
         if passed_on && !ready { Part::Elected(since) } else { Part::Mixing(view.rank()) }
@@ -239,11 +270,13 @@ impl Mixing {
         view.links.want_only(view.now, view.out, Want::Stage, &wanted);
     }
 
-    /// Passes the speakers on to the standby, and to new mixers that have not begun.
+    /// Passes our speakers on to the other mixers and to the standby; one that is no mixer in force any more, to those
+    /// that have not begun.
     fn pass_on(&mut self, view: &mut View<'_>) {
         let mut passing: Vec<PeerId> = Vec::new();
         if self.is_mixing() {
-            passing.extend(view.mandate.mixers.iter().filter(|peer| !self.has_begun(view, peer)));
+            let wants = |peer: &&PeerId| view.mixes() || !self.begun.contains(peer);
+            passing.extend(view.mandate.mixers.iter().filter(wants));
             if view.mixes() {
                 passing.extend(view.mandate.standby());
             }
@@ -258,10 +291,30 @@ impl Mixing {
         }
     }
 
-    /// Calls every linked speaker home that hasn't been called under this rank.
+    /// Sees whose home we are: a part of the speakers beside other mixers that have begun, else all.
+    fn keep_homes(&mut self, view: &mut View<'_>) {
+        let speakers = self.speaking();
+        let begun = |mixer: &&PeerId| **mixer == view.me || self.begun.contains(mixer);
+        let homes: Vec<PeerId> = match self.part {
+            Part::Mixing(_) if view.mixes() => {
+                let mixers: Vec<PeerId> = view.mandate.mixers.iter().filter(begun).copied().collect();
+                let homes = self.spread.homes(mixers, speakers);
+                homes.iter().filter(|(_, home)| **home == view.me).map(|(speaker, _)| *speaker).collect()
+            }
+            Part::Mixing(_) | Part::Retiring(..) => speakers,
+            Part::Rest | Part::Standby | Part::Elected(_) => Vec::new(),
+        };
+        if homes != self.homes {
+            self.called.retain(|speaker, _| homes.contains(speaker));
+            self.homes = homes;
+            view.out.act(Output::Homes(self.homes.clone()));
+        }
+    }
+
+    /// Calls every linked speaker home whose home we are, and that hasn't been called under this rank.
     fn call_home(&mut self, view: &mut View<'_>) {
         let Part::Mixing(rank) = self.part else { return };
-        for (speaker, _) in &self.speakers {
+        for speaker in &self.homes {
             let up = *speaker == view.me || view.links.is_up(speaker);
             if up && self.called.get(speaker) != Some(&rank) {
                 self.called.insert(*speaker, rank);
@@ -283,12 +336,26 @@ impl Mixing {
         resume: Option<Resume>,
     ) {
         let proper = view.mandate.mixers.contains(&from) && rank == view.rank();
-        let newer = self.home.is_none_or(|(known, by)| rank >= known || !view.links.is_up(&by));
-        if proper && newer && view.config.speaks {
+        // a mixer that doesn't know yet that another has begun may call who is the other's
+        let own_home = self.own_home(view);
+        let settled = self.home.is_some_and(|(known, home)| {
+            known == rank && home != from && own_home == Some(home) && view.links.is_up(&home)
+        });
+        if proper && !settled && view.config.speaks {
             self.home = Some((rank, from));
             view.out.act(Output::Ask(ask));
             self.speak(view, resume);
         }
+    }
+
+    /// The mixer that is to be our home.
+    fn own_home(&mut self, view: &View<'_>) -> Option<PeerId> {
+        let speakers = self.speaking();
+        self.spread.homes(view.mandate.mixers.clone(), speakers).get(&view.me).copied()
+    }
+
+    fn speaking(&self) -> Vec<PeerId> {
+        self.speakers.iter().map(|(speaker, _)| *speaker).collect()
     }
 
     /// Says where our own stream goes.
@@ -316,13 +383,13 @@ impl Mixing {
         }
     }
 
-    /// Serves the program's picture to speakers that also watch.
+    /// Serves the program's picture to our speakers that also watch.
     fn serve_watching(&mut self, view: &mut View<'_>) {
         let mut watching = BTreeSet::new();
         if matches!(self.part, Part::Mixing(_)) {
-            let entries =
-                view.stage.present().filter(|entry| entry.speaks && entry.views && entry.peer != view.me);
-            watching.extend(entries.map(|entry| entry.peer).filter(|peer| view.links.is_up(peer)));
+            let views = |peer: &&PeerId| view.stage.entry(peer).is_some_and(|entry| entry.views);
+            let others = self.homes.iter().filter(|peer| **peer != view.me).filter(views);
+            watching.extend(others.filter(|peer| view.links.is_up(peer)));
         }
         for peer in self.watching.difference(&watching) {
             view.out.act(Output::Unserve(*peer));
@@ -347,8 +414,13 @@ impl Mixing {
         if !proper && spec.rank > view.rank() {
             self.early = Some(*spec);
         }
-        if proper && self.begun.is_none_or(|(rank, _)| spec.rank >= rank) {
-            self.begun = Some((spec.rank, spec.maker));
+        if proper {
+            let in_force = view.mandate.mixers.contains(&spec.maker);
+            if in_force {
+                self.begun.insert(spec.maker);
+            } else {
+                self.note_former(spec.maker);
+            }
             if spec.maker == view.me {
                 self.own = Some(*spec);
                 view.send_stage(&Message::Started(*spec));
@@ -371,8 +443,10 @@ impl Mixing {
         self.look(view);
     }
 
-    pub(crate) fn bounds(&self) -> [Bound; 3] {
+    pub(crate) fn bounds(&self) -> [Bound; 5] {
         [
+            Bound::new("mixers that have begun", self.begun.len(), MIXERS_MAX),
+            Bound::new("mixers that had begun", self.former.len(), MIXERS_MAX),
             Bound::new("speakers called home", self.called.len(), ROSTER_MAX),
             Bound::new("speakers that watch", self.watching.len(), ROSTER_MAX),
             Bound::new("peers that get our stream", self.speaking_to.len(), ROSTER_MAX),

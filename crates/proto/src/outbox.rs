@@ -174,6 +174,16 @@ impl View<'_> {
         self.mandate.mixers.contains(&self.me)
     }
 
+    /// Who takes over from a mixer that falls silent or leaves, and is what its first tier falls back on: standby 1
+    /// if it is present, else the present mixer that comes next in rank, the lead after the last.
+    pub(crate) fn heir(&self, mixer: &PeerId) -> Option<PeerId> {
+        let present = |peer: &&PeerId| self.stage.entry(peer).is_some_and(|entry| !entry.away);
+        let mixers = &self.mandate.mixers;
+        let place = mixers.iter().position(|peer| peer == mixer);
+        let mut next = place.into_iter().flat_map(|place| mixers[place + 1..].iter().chain(&mixers[..place]));
+        self.mandate.standbys.first().filter(present).or_else(|| next.find(present)).copied()
+    }
+
     /// The rank in force.
     pub(crate) fn rank(&self) -> Rank {
         self.mandate.rank

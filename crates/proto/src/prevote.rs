@@ -78,8 +78,8 @@ struct Asked {
 pub(crate) struct PreVotes {
     need: Option<Needed>,
     roster_at: Time,
-    /// Who could be elected when the outcome in force was decided.
-    considered: Vec<PeerId>,
+    /// Who could be elected when the outcome in force was decided, and how many mixers were wanted.
+    considered: (Vec<PeerId>, usize),
     /// The last opening that a majority wanted, for those who missed it.
     opened: Option<Box<Opening>>,
     /// An opening under a roster that hasn't come yet.
@@ -99,14 +99,14 @@ impl PreVotes {
 
     /// A new outcome is in force.
     pub(crate) fn decided(&mut self, stage: &Stage) {
-        self.considered = stage.candidates();
+        self.considered = (stage.candidates(), mixers_wanted(stage));
         self.asking = None;
     }
 
     pub(crate) fn bounds(&self) -> [Bound; 3] {
         let votes = self.asking.as_ref().map_or(0, |asking| asking.votes.len());
         [
-            Bound::new("candidates that were considered", self.considered.len(), ROSTER_MAX),
+            Bound::new("candidates that were considered", self.considered.0.len(), ROSTER_MAX),
             Bound::new("pre-votes that we asked for", votes, ROSTER_MAX),
             Bound::new("peers that ask for our pre-vote", self.asked.len(), ROSTER_MAX),
         ]
@@ -179,13 +179,10 @@ impl PreVotes {
             return Some((ElectionReason::MixerGone, NEED_US));
         }
         let standby = mandate.standbys.iter().any(present);
-        let right = mixers == mixers_wanted(view.stage);
-        if !right {
-            return Some((ElectionReason::Count, NEED_US));
-        }
-        if !standby && candidates.len() > mixers {
+        let wanted = mixers_wanted(view.stage);
+        if mixers != wanted || (!standby && candidates.len() > mixers) {
             // who couldn't be measured may be on the way out; no use in asking the same again at once
-            let again = self.considered == candidates;
+            let again = (&self.considered.0, self.considered.1) == (&candidates, wanted);
             return Some((ElectionReason::Count, if again { AGAIN_US } else { NEED_US }));
         }
         if mandate.mixers.iter().any(|mixer| *mixer != view.me && !view.links.is_up(mixer)) {

@@ -164,7 +164,7 @@ impl Probe {
         mine.retain(|candidate| {
             self.queue.len() + self.taken_on.len() < MEASUREMENTS_MAX
                 && measurers(roster, &draw, candidate).contains(&view.me)
-                && view.mandate.lost() != Some(*candidate)
+                && !view.mandate.has_lost(candidate)
                 && self.taken_on.insert(*candidate)
         });
         view.rng.shuffle(&mut mine);

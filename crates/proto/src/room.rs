@@ -515,10 +515,10 @@ impl RoomState {
         if let Some(decided) = &self.shared.mandate.decided {
             self.shared.out.send(peer, Message::Decided(Box::new(decided.clone())));
         }
-        if let Some(take_over) = &self.shared.mandate.take_over {
+        for take_over in &self.shared.mandate.take_overs {
             self.shared.out.send(peer, Message::TakeOver(take_over.clone()));
         }
-        if let Some(alive) = &self.shared.mandate.alive {
+        for alive in &self.shared.mandate.alives {
             self.shared.out.send(peer, Message::Alive(alive.clone()));
         }
     }
@@ -548,8 +548,8 @@ impl RoomState {
                 if let Some(decided) = admit.decided {
                     self.shared.out.note(Note::Decided(Box::new(decided)));
                 }
-                if let Some(take_over) = admit.take_over {
-                    self.shared.out.note(Note::TakeOver(take_over));
+                for take_over in admit.take_overs.iter() {
+                    self.shared.out.note(Note::TakeOver(take_over.clone()));
                 }
                 self.hand_round();
                 self.tree.look(&mut self.shared.view());

@@ -1,9 +1,12 @@
 //! Taking over without a vote.
 //!
-//! Standby 1 watches the mixer. Half-way to the watch's limit it asks everyone else on stage that it is linked
-//! to how long ago they heard the mixer. When the limit is reached and nobody has heard it for 350 ms, it
-//! declares the next regency and takes over. A mixer that leaves asks for the same. A mixer that hears it was taken over while it lives says
-//! so under its signature, and the regent withdraws.
+//! Standby 1 watches the mixers; without one, each mixer is watched by the next in rank ([`View::heir`]). Half-way to
+//! the watch's limit it asks everyone else on stage that it is linked to how long ago they heard the mixer. When the
+//! limit is reached and nobody has heard it for 350 ms, it declares the next regency and takes over: a standby in
+//! the mixer's place, another mixer beside its own. A mixer that leaves asks for the same. A mixer that hears it was
+//! taken over while it lives says so under its signature, and the regent withdraws.
+
+use std::collections::BTreeMap;
 
 use crate::id::{PeerId, Rank};
 use crate::io::{Output, Verdict};
@@ -19,14 +22,26 @@ const HEARD_US: u64 = 350 * MS;
 /// While somebody hears it, it is asked for again so often.
 const ASK_AGAIN_US: u64 = 100 * MS;
 
-/// This peer's part in who succeeds whom.
+/// A mixer that we would take over from.
 #[derive(Debug, Default)]
-pub(crate) struct Succession {
-    watched: Option<PeerId>,
+struct Watched {
     silent: bool,
     /// When anybody who answered has heard it last.
     heard_at: Option<Time>,
     ask_at: Option<Time>,
+}
+
+impl Watched {
+    /// From when on nobody's word stands against a take-over.
+    fn unheard_at(&self) -> Time {
+        self.heard_at.map_or(Time(0), |at| at + HEARD_US)
+    }
+}
+
+/// This peer's part in who succeeds whom.
+#[derive(Debug, Default)]
+pub(crate) struct Succession {
+    watched: BTreeMap<PeerId, Watched>,
     leaving: bool,
 }
 
@@ -34,62 +49,50 @@ impl Succession {
     /// Roster or mandate have changed: who is to be watched?
     pub(crate) fn look(&mut self, view: &mut View<'_>) {
         let anyone = view.mandate.mutated.is(Mutation::LetsAnyoneTakeOver) && view.on_stage();
-        let next = view.mandate.standby() == Some(view.me) || anyone;
-        let standby = next && view.stage.mode() != Mode::Mesh;
-        let watched = view.mandate.lead().filter(|lead| standby && *lead != view.me);
-        if watched != self.watched {
-            *self = Succession { watched, leaving: self.leaving, ..Succession::default() };
-            view.out.act(Output::WatchMixer(watched));
+        let inherits = |mixer: &PeerId| view.heir(mixer) == Some(view.me) || anyone;
+        let mixers = view.mandate.mixers.iter().filter(|_| view.stage.mode() != Mode::Mesh);
+        let mut watched: Vec<PeerId> =
+            mixers.filter(|mixer| **mixer != view.me && inherits(mixer)).copied().collect();
+        watched.sort_unstable();
+        if !watched.iter().eq(self.watched.keys()) {
+            self.watched.retain(|mixer, _| watched.contains(mixer));
+            for mixer in &watched {
+                self.watched.entry(*mixer).or_default();
+            }
+            view.out.act(Output::WatchMixers(watched));
         }
     }
 
-    /// The watch on the mixer speaks; [`Verdict::Behind`] is half of its limit.
+    /// The watch on a mixer speaks; [`Verdict::Behind`] is half of its limit.
     pub(crate) fn verdict(&mut self, view: &mut View<'_>, peer: PeerId, verdict: Verdict) {
-        if self.watched != Some(peer) {
-            return;
-        }
-        self.silent = verdict == Verdict::Silent;
+        let Some(watched) = self.watched.get_mut(&peer) else { return };
+        watched.silent = verdict == Verdict::Silent;
         if verdict == Verdict::Ok {
-            (self.heard_at, self.ask_at) = (None, None);
+            (watched.heard_at, watched.ask_at) = (None, None);
             return;
         }
-        if self.ask_at.is_none() {
-            self.ask_round(view, peer);
+        if watched.ask_at.is_none() {
+            watched.ask_at = Some(view.now + ASK_AGAIN_US);
+            ask_round(view, peer);
         }
         self.declare_if_gone(view);
     }
 
-    fn ask_round(&mut self, view: &mut View<'_>, mixer: PeerId) {
-        self.ask_at = Some(view.now + ASK_AGAIN_US);
-        for entry in view.stage.present() {
-            if entry.peer != view.me && entry.peer != mixer && view.links.is_up(&entry.peer) {
-                view.out.send(entry.peer, Message::HearWanted { mixer });
-            }
-        }
-    }
-
     /// Somebody answers.
     pub(crate) fn heard(&mut self, view: &View<'_>, from: PeerId, mixer: PeerId, silent_us: Option<u32>) {
-        if let Some(silent_us) = silent_us
-            && self.watched == Some(mixer)
-            && self.ask_at.is_some()
+        let watched = self.watched.get_mut(&mixer).filter(|watched| watched.ask_at.is_some());
+        if let (Some(silent_us), Some(watched)) = (silent_us, watched)
             && view.stage.contains(&from)
         {
             let heard_at = Time(view.now.0.saturating_sub(silent_us.into()));
-            self.heard_at = self.heard_at.max(Some(heard_at));
+            watched.heard_at = watched.heard_at.max(Some(heard_at));
         }
     }
 
-    /// From when on nobody's word stands against a take-over.
-    fn unheard_at(&self) -> Time {
-        self.heard_at.map_or(Time(0), |at| at + HEARD_US)
-    }
-
     fn declare_if_gone(&mut self, view: &mut View<'_>) {
-        if let Some(mixer) = self.watched
-            && self.silent
-            && view.now >= self.unheard_at()
-        {
+        let gone = |watched: &Watched| watched.silent && view.now >= watched.unheard_at();
+        let mixer = self.watched.iter().find(|(_, watched)| gone(watched)).map(|(mixer, _)| *mixer);
+        if let Some(mixer) = mixer {
             self.declare(view, mixer, false);
         }
     }
@@ -98,27 +101,24 @@ impl Succession {
         let take_over = view.sign_for_ever(TakeOver { rank: view.mandate.next_regency(), over, polite });
         view.send_stage(&Message::TakeOver(take_over.clone()));
         view.out.note(Note::TakeOver(take_over));
-        (self.silent, self.ask_at) = (false, None);
+        self.watched.insert(over, Watched::default());
     }
 
     /// The mixer leaves, and wants us to go on.
     pub(crate) fn wanted(&mut self, view: &mut View<'_>, from: PeerId, rank: Rank) {
-        let proper = view.mandate.standby() == Some(view.me)
-            && view.mandate.mixers.contains(&from)
-            && rank == view.rank();
-        if proper {
+        if view.heir(&from) == Some(view.me) && rank == view.rank() {
             self.declare(view, from, true);
         }
     }
 
-    /// We leave, and want our standby to go on; false when there is none.
+    /// We leave, and want our heir to go on; false when there is none.
     pub(crate) fn leave(&mut self, view: &mut View<'_>) -> bool {
         self.leaving = true;
-        let standby = view.mandate.standby().filter(|standby| view.links.is_up(standby));
-        if let Some(standby) = standby {
-            view.out.send(standby, Message::TakeOverWanted { rank: view.rank() });
+        let heir = view.heir(&view.me).filter(|heir| view.links.is_up(heir));
+        if let Some(heir) = heir {
+            view.out.send(heir, Message::TakeOverWanted { rank: view.rank() });
         }
-        standby.is_some()
+        heir.is_some()
     }
 
     /// A take-over has come; true when it may be taken: not when it is we who were declared gone, for we live.
@@ -140,16 +140,29 @@ impl Succession {
     }
 
     pub(crate) fn on_time(&mut self, view: &mut View<'_>) {
-        if let (Some(at), Some(mixer)) = (self.ask_at, self.watched)
-            && at <= view.now
-        {
-            self.ask_round(view, mixer);
+        for (mixer, watched) in &mut self.watched {
+            if let Some(at) = watched.ask_at.as_mut().filter(|at| **at <= view.now) {
+                *at = view.now + ASK_AGAIN_US;
+                ask_round(view, *mixer);
+            }
         }
         self.declare_if_gone(view);
     }
 
     pub(crate) fn next_timeout(&self) -> Option<Time> {
-        let unheard_at = self.silent.then(|| self.unheard_at());
-        self.ask_at.map(|at| unheard_at.map_or(at, |unheard_at| at.min(unheard_at)))
+        let due = |watched: &Watched| {
+            let unheard_at = watched.silent.then(|| watched.unheard_at());
+            watched.ask_at.map(|at| unheard_at.map_or(at, |unheard_at| at.min(unheard_at)))
+        };
+        self.watched.values().filter_map(due).min()
+    }
+}
+
+/// Asks the stage for how long it hasn't heard a mixer.
+fn ask_round(view: &mut View<'_>, mixer: PeerId) {
+    for entry in view.stage.present() {
+        if entry.peer != view.me && entry.peer != mixer && view.links.is_up(&entry.peer) {
+            view.out.send(entry.peer, Message::HearWanted { mixer });
+        }
     }
 }

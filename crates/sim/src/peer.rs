@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use plenary_proto::message::LinkKind;
 use plenary_proto::watchdog::{FeedWatch, SilenceWatch};
-use plenary_proto::{Event, MixRole, PeerId, RoomState, StreamId, StreamSpec, Time, Verdict};
+use plenary_proto::{Event, MixRole, PeerId, Rank, RoomState, StreamId, StreamSpec, Time, Verdict};
 
 use crate::arrivals::Arrivals;
 use crate::media::{Flow, Frame};
@@ -50,6 +50,16 @@ pub(crate) struct Served {
     pub(crate) flows: Option<StreamId>,
 }
 
+/// A mixer that a peer would take over from.
+#[derive(Debug)]
+pub(crate) struct MixerWatch {
+    pub(crate) mixer: usize,
+    pub(crate) since: Time,
+    /// Where the program is followed frame by frame.
+    pub(crate) watch: Option<Box<SilenceWatch>>,
+    pub(crate) verdict: Verdict,
+}
+
 /// A brain and its simulated body.
 #[derive(Debug)]
 pub(crate) struct Peer {
@@ -70,6 +80,8 @@ pub(crate) struct Peer {
     pub(crate) links: Vec<LinkEnd>,
     // the program
     pub(crate) role: Option<MixRole>,
+    /// Who is in force, and since when.
+    pub(crate) mandate: Vec<(PeerId, Rank)>,
     pub(crate) own: Option<StreamSpec>,
     pub(crate) own_frames: u64,
     pub(crate) passing: Vec<usize>,
@@ -87,9 +99,7 @@ pub(crate) struct Peer {
     pub(crate) watched_at: Time,
     pub(crate) parent_verdict: Verdict,
     pub(crate) feed: Option<Box<FeedWatch>>,
-    pub(crate) mixer: Option<usize>,
-    pub(crate) mixer_verdict: Verdict,
-    pub(crate) mixer_watch: Option<Box<SilenceWatch>>,
+    pub(crate) mixers: Vec<MixerWatch>,
     pub(crate) looks_at: Option<Time>,
     pub(crate) next_ping: Time,
     pub(crate) next_passed: Time,
@@ -115,6 +125,7 @@ impl Peer {
             views: plan.kind == Kind::Viewer,
             links: Vec::new(),
             role: None,
+            mandate: Vec::new(),
             own: None,
             own_frames: 0,
             passing: Vec::new(),
@@ -130,9 +141,7 @@ impl Peer {
             watched_at: now,
             parent_verdict: Verdict::Ok,
             feed: None,
-            mixer: None,
-            mixer_verdict: Verdict::Ok,
-            mixer_watch: None,
+            mixers: Vec::new(),
             looks_at: None,
             next_ping: now,
             next_passed: now,

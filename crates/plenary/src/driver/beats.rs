@@ -122,7 +122,12 @@ impl Beats {
         let now_us = flow.now_us();
         match beat {
             Beat::Head(head) => {
-                flow.state().watches.head(&peer, flow.time(now_us), head.captured_us);
+                let mut state = flow.state();
+                // a program beside ours says nothing of ours: its clock is another
+                let ours = state.program().head();
+                if head.stream == ours.stream || head.rank > ours.rank || ours.captured_us == 0 {
+                    state.watches.head(&peer, flow.time(now_us), head.captured_us);
+                }
                 None
             }
             Beat::HeadWanted => {

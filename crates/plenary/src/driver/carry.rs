@@ -55,9 +55,9 @@ impl Driver {
                 }
             }
             Output::Watch { parent, backup } => self.flow.watch(parent, backup),
-            Output::WatchMixer(mixer) => {
+            Output::WatchMixers(mixers) => {
                 let now = self.now();
-                self.flow.state().watches.watch_mixer(mixer, now);
+                self.flow.state().watches.watch_mixers(&mixers, now);
             }
             Output::Serve { peer, from, sound } => {
                 self.beats.unpromise(&peer);
@@ -70,7 +70,7 @@ impl Driver {
                 self.flow.unserve(&peer);
             }
             Output::Follow { peer, stream, id } => self.flow.follow(peer, stream, id),
-            Output::Mandate(rank) => self.flow.set_mandate(rank),
+            Output::Mandate { mixers, .. } => self.flow.set_mandate(mixers),
             Output::Speak(to) => self.speak(to),
             Output::Ask(ask) => {
                 self.asked_picture = Some(ask);
@@ -89,6 +89,7 @@ impl Driver {
                 self.call_home_again();
             }
             Output::Pass(to) => self.flow.state().inflow.set_passing(&to),
+            Output::Homes(speakers) => self.desk.set_homes(speakers),
             Output::Speakers(speakers) => {
                 self.flow.state().inflow.set_speakers(speakers.iter().map(|(peer, _)| *peer).collect());
                 self.renew_tiles(&speakers);

@@ -1,8 +1,8 @@
 //! Streams that come to this peer for its own use: speakers' at a mixer, its standby or in a mesh, a mix-minus
 //! at a speaker.
 //!
-//! A mixer passes the speakers' packets on, unchanged, to peers that are warm: on trunk links, the k-th speaker
-//! in the k-th pair of slots.
+//! A mixer passes what its speakers send on, unchanged, to the other mixers and to peers that are warm: on trunk
+//! links, the k-th speaker in the k-th pair of slots. What came on a trunk goes no further.
 
 use std::collections::BTreeMap;
 
@@ -57,7 +57,7 @@ pub(crate) struct Inbound {
 #[derive(Default)]
 pub(crate) struct Inflow {
     streams: BTreeMap<StreamId, Stream>,
-    /// Who is warm, and which stream each of its slots was announced with.
+    /// Whom the speakers are passed on to, and which stream each of its slots was announced with.
     passing: BTreeMap<PeerId, BTreeMap<u8, StreamId>>,
     /// The speakers in the order of their slots.
     speakers: Vec<PeerId>,

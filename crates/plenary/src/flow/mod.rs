@@ -73,6 +73,8 @@ pub(crate) struct State {
     /// Who was asked to feed us and hasn't yet.
     asked: Option<PeerId>,
     parent: Option<PeerId>,
+    /// The mixer that our own stream goes to.
+    home: Option<PeerId>,
     desk: Option<Arc<Desk>>,
     mesh: bool,
     views: bool,
@@ -126,6 +128,7 @@ impl Flow {
             reception: Reception::new(clock.now_us(), keeps_log),
             asked: None,
             parent: None,
+            home: None,
             desk: None,
             mesh: true,
             views,
@@ -237,8 +240,8 @@ impl Flow {
         }
     }
 
-    pub(crate) fn set_mandate(&self, rank: Rank) {
-        self.state().program.set_mandate(rank);
+    pub(crate) fn set_mandate(&self, mixers: Vec<(PeerId, Rank)>) {
+        self.state().program.set_mandate(mixers);
     }
 
     /// Whether this is a mesh: then the application gets the other speakers' own streams.
@@ -269,6 +272,10 @@ impl Flow {
         let now_us = self.now_us();
         let mut state = self.state();
         state.parent = parent;
+        // who was asked, and is the backup once more, needn't feed us
+        state.asked.take_if(|asked| backup == Some(*asked));
+        let feeder = state.parent_link();
+        state.program.set_feeder(feeder);
         let newest_us = state.program.head().captured_us;
         state.watches.watch_feed(parent, backup, newest_us, self.time(now_us));
     }
@@ -288,6 +295,11 @@ impl Flow {
         let now_us = self.now_us();
         let mut guard = self.state();
         let state = &mut *guard;
+        state.home = if let [(home, _)] = &to[..] { Some(*home) } else { None };
+        let feeder = state.home.and_then(|home| state.links.get(&(home, LinkKind::Peer)).copied());
+        if state.parent.is_none() {
+            state.program.set_feeder(feeder);
+        }
         let Some(own) = &mut state.own else { return };
         let local = to.iter().any(|(peer, _)| *peer == self.me);
         if local {
@@ -451,6 +463,8 @@ impl Flow {
         for one in inbound {
             let mut state = self.state();
             let origin = match one.kind {
+                // the mixer that was our home until now may not know it yet
+                StreamKind::MixMinus if state.home.is_some_and(|home| home != one.maker) => continue,
                 StreamKind::MixMinus => Some(Origin::MixMinus),
                 StreamKind::Speaker if state.mesh && one.maker != self.me => Some(Origin::Speaker(one.maker)),
                 _ => None,
@@ -539,8 +553,11 @@ impl PacketSink for Flow {
         };
         let kind = if slot.is_multiple_of(2) { MediaKind::Video } else { MediaKind::Sound };
         if *stream_kind == StreamKind::Program {
-            let arrived = state.program.packet(kind, &packet, now_us, sending);
             let fed = state.asked.take_if(|asked| *asked == peer).is_some();
+            if fed {
+                state.program.set_feeder(Some(link));
+            }
+            let arrived = state.program.packet(kind, &packet, link, now_us, sending);
             let ask = arrived.key_wanted.then(|| state.parent_link()).flatten();
             state.hand_over(arrived.frames, now_us, self.time(now_us));
             drop(guard);
@@ -553,7 +570,8 @@ impl PacketSink for Flow {
             return;
         }
         let mut inbound = Vec::new();
-        if state.inflow.packet(kind, &packet, Some((link, slot & !1)), now_us, &mut inbound) {
+        let fresh = state.inflow.packet(kind, &packet, Some((link, slot & !1)), now_us, &mut inbound);
+        if fresh && link_kind == LinkKind::Peer {
             state.inflow.pass_on(kind, &packet, &state.links, sending);
         }
         let desk = state.desk.clone();

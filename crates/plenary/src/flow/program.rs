@@ -2,9 +2,10 @@
 //! to our application.
 //!
 //! Each stream of the program that a mandate allows is kept apart: packets by number, frames put together. One
-//! of them is current. Another becomes current with its first whole key frame, if its mandate is the one in
-//! force or a later one; from that frame on children and application get it, and nothing of the old one any
-//! more. Between streams there is no other way to switch.
+//! of them is current. Another becomes current with a whole key frame, if it is of a mixer in force and the current
+//! one isn't, or, between two mixers in force, if it comes from whoever feeds us ([`StreamSpec::supersedes`]); from
+//! that frame on children and application get it, and nothing of the old one any more. Between streams there is no
+//! other way to switch.
 
 use std::collections::BTreeMap;
 
@@ -36,8 +37,8 @@ struct Stream {
     spec: StreamSpec,
     caches: [PacketCache; 2],
     assemblers: [Assembler; 2],
-    /// Its first whole key frame has come.
-    begun: bool,
+    /// The link that its newest packet came by; `None` for our own.
+    via: Option<LinkId>,
     /// Capture time of its newest frame here.
     captured_us: u64,
 }
@@ -63,7 +64,10 @@ pub(crate) struct Arrived {
 
 /// The program at this peer.
 pub(crate) struct Program {
-    mandate: Rank,
+    /// Who is in force, and since when without a break.
+    mandate: Vec<(PeerId, Rank)>,
+    /// The link with whoever feeds us.
+    feeder: Option<LinkId>,
     streams: BTreeMap<StreamId, Stream>,
     current: Option<StreamId>,
     children: BTreeMap<PeerId, Child>,
@@ -77,7 +81,8 @@ pub(crate) struct Program {
 impl Program {
     pub(crate) fn new() -> Program {
         Program {
-            mandate: Rank::default(),
+            mandate: Vec::new(),
+            feeder: None,
             streams: BTreeMap::new(),
             current: None,
             children: BTreeMap::new(),
@@ -87,16 +92,23 @@ impl Program {
         }
     }
 
-    /// The mandate in force: its streams are preferred.
-    pub(crate) fn set_mandate(&mut self, rank: Rank) {
-        self.mandate = rank;
+    /// These mixers are in force, each without a break since that rank: their streams are preferred.
+    pub(crate) fn set_mandate(&mut self, mixers: Vec<(PeerId, Rank)>) {
+        self.mandate = mixers;
     }
 
-    /// A stream may come: of ours, or of whom the brain allows.
+    /// Whoever is at the other end feeds us: of two mixers' programs, the one that comes from there counts.
+    pub(crate) fn set_feeder(&mut self, link: Option<LinkId>) {
+        self.feeder = link;
+    }
+
+    /// A stream may come: of ours, or of whom the brain allows. One that is known and not current comes anew, from a
+    /// key frame on.
     pub(crate) fn follow(&mut self, id: StreamId, spec: StreamSpec) {
-        if self.streams.contains_key(&id) {
+        if self.current == Some(id) {
             return;
         }
+        self.streams.remove(&id);
         if self.streams.len() >= STREAMS_MAX {
             let oldest = self.streams.iter().filter(|(id, _)| Some(**id) != self.current);
             if let Some(oldest) = oldest.min_by_key(|(_, stream)| stream.spec.rank).map(|(id, _)| *id) {
@@ -106,7 +118,7 @@ impl Program {
         let assembler = |kind| Assembler::new(id, kind, HOLE_US_MAX);
         let assemblers = [assembler(MediaKind::Video), assembler(MediaKind::Sound)];
         let caches = Default::default();
-        self.streams.insert(id, Stream { spec, caches, assemblers, begun: false, captured_us: 0 });
+        self.streams.insert(id, Stream { spec, caches, assemblers, via: None, captured_us: 0 });
     }
 
     /// A packet has come from whoever feeds us.
@@ -114,11 +126,13 @@ impl Program {
         &mut self,
         kind: MediaKind,
         packet: &MediaPacket,
+        link: LinkId,
         now_us: u64,
         sending: &Sending,
     ) -> Arrived {
         let id = packet.identity.stream;
         let Some(stream) = self.streams.get_mut(&id) else { return Arrived::default() };
+        stream.via = Some(link);
         if !stream.caches[lane(kind)].insert(packet, now_us) {
             return Arrived::default();
         }
@@ -148,9 +162,9 @@ impl Program {
             match assembled {
                 Assembled::Frame(frame) => {
                     stream.captured_us = stream.captured_us.max(frame.identity.captured_us);
-                    if kind == MediaKind::Video && !stream.begun {
-                        stream.begun = true;
-                        self.begin(id, now_us, sending);
+                    if kind == MediaKind::Video && frame.identity.key && self.current != Some(id) {
+                        let fed = stream.via.is_some() && stream.via == self.feeder;
+                        self.consider(id, fed, now_us, sending);
                     }
                     if self.current == Some(id) {
                         arrived.frames.push(frame);
@@ -179,14 +193,14 @@ impl Program {
         arrived
     }
 
-    /// A stream has its first whole key frame.
-    fn begin(&mut self, id: StreamId, now_us: u64, sending: &Sending) {
-        let rank = |id: &StreamId| self.streams.get(id).map(|stream| stream.spec.rank);
-        let wins = match self.current.as_ref().and_then(rank) {
+    /// A stream that isn't current has a whole key frame: it may become current with it.
+    fn consider(&mut self, id: StreamId, fed: bool, now_us: u64, sending: &Sending) {
+        let spec = |id: &StreamId| self.streams.get(id).map(|stream| stream.spec);
+        let wins = match self.current.as_ref().and_then(spec) {
             None => true,
-            Some(current) => rank(&id).is_some_and(|new| new.supersedes(current, self.mandate)),
+            Some(shown) => spec(&id).is_some_and(|new| new.supersedes(&shown, &self.mandate, fed)),
         };
-        if !wins || self.current == Some(id) {
+        if !wins {
             return;
         }
         self.current = Some(id);
@@ -214,9 +228,8 @@ impl Program {
         }
         let stream = self.streams.get_mut(&id)?;
         stream.captured_us = stream.captured_us.max(frame.identity.captured_us);
-        if frame.identity.key && !stream.begun {
-            stream.begun = true;
-            self.begin(id, now_us, sending);
+        if frame.identity.key && self.current != Some(id) {
+            self.consider(id, true, now_us, sending); // we feed ourselves
         }
         (self.current == Some(id)).then_some(frame)
     }

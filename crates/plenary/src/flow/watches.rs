@@ -10,7 +10,7 @@ use plenary_proto::{PeerId, Time, Verdict};
 pub(crate) struct Watches {
     feed: Option<(PeerId, FeedWatch, Verdict)>,
     backup: Option<PeerId>,
-    mixer: Option<(PeerId, SilenceWatch, Verdict)>,
+    mixers: BTreeMap<PeerId, (SilenceWatch, Verdict)>,
     children: BTreeMap<PeerId, (SilenceWatch, Verdict)>,
     /// When something came last, by peer.
     last: BTreeMap<PeerId, Time>,
@@ -22,7 +22,7 @@ impl Watches {
         if let Some((_, watch, _)) = self.feed.as_mut().filter(|(parent, ..)| *parent == peer) {
             watch.fed(now);
         }
-        if let Some((_, watch, _)) = self.mixer.as_mut().filter(|(mixer, ..)| *mixer == peer) {
+        if let Some((watch, _)) = self.mixers.get_mut(&peer) {
             watch.fed(now);
         }
         self.arrived(peer, now);
@@ -34,7 +34,7 @@ impl Watches {
         if let Some((_, watch, _)) = self.feed.as_mut().filter(|(parent, ..)| *parent == peer) {
             watch.arrived(now);
         }
-        if let Some((_, watch, _)) = self.mixer.as_mut().filter(|(mixer, ..)| *mixer == peer) {
+        if let Some((watch, _)) = self.mixers.get_mut(&peer) {
             watch.arrived(now);
         }
         if let Some((watch, _)) = self.children.get_mut(&peer) {
@@ -88,9 +88,13 @@ impl Watches {
         }
     }
 
-    pub(crate) fn watch_mixer(&mut self, mixer: Option<PeerId>, now: Time) {
+    /// Watch these mixers, and no others.
+    pub(crate) fn watch_mixers(&mut self, mixers: &[PeerId], now: Time) {
         let watch = SilenceWatch::new(now, MIXER_SILENT_US).unfed(MIXER_BEGIN_US);
-        self.mixer = mixer.map(|mixer| (mixer, watch, Verdict::Ok));
+        self.mixers.retain(|mixer, _| mixers.contains(mixer));
+        for mixer in mixers {
+            self.mixers.entry(*mixer).or_insert_with(|| (watch.clone(), Verdict::Ok));
+        }
     }
 
     pub(crate) fn watch_child(&mut self, child: PeerId, now: Time) {
@@ -117,7 +121,7 @@ impl Watches {
             }
             say(parent, said, watch.verdict(now));
         }
-        if let Some((mixer, watch, said)) = &mut self.mixer {
+        for (mixer, (watch, said)) in &mut self.mixers {
             say(mixer, said, watch.verdict(now));
         }
         for (child, (watch, said)) in &mut self.children {

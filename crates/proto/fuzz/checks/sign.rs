@@ -78,7 +78,7 @@ pub(crate) fn sign_again(message: Message) -> Message {
             roster: roster(&admit.roster),
             under: admit.under.as_ref().map(roster),
             decided: admit.decided.as_ref().map(countersigned),
-            take_over: admit.take_over.as_ref().map(signed),
+            take_overs: List::truncated(admit.take_overs.iter().map(signed)),
         })),
         Message::Decided(of) => Message::Decided(Box::new(countersigned(&of))),
         Message::Opening(of) => Message::Opening(Box::new(countersigned(&of))),

@@ -11,6 +11,8 @@ use crate::seal::{Countersigned, Signed, Statement};
 pub const BALLOT_REPORTS_MAX: usize = 3 * ROSTER_MAX;
 /// Most mixers, and most standbys, of an outcome.
 pub const MIXERS_MAX: usize = 8;
+/// Most take-overs of one term: each takes a mixer or a standby out of its outcome. Further ones are not taken.
+pub const TAKE_OVERS_MAX: usize = 2 * MIXERS_MAX;
 
 /// Why an election is held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

@@ -19,7 +19,7 @@ pub use beat::{Beat, HEAD_LEN_MAX, Head, loose_from_bytes, loose_to_bytes, path_
 pub use data::{DATA_LEN_MAX, Data, DataHeld, DataHeldAll, Delivery, LOOSE_LEN_MAX};
 pub use election::{
     Alive, BALLOT_REPORTS_MAX, Ballot, Claim, Decided, ElectionReason, MIXERS_MAX, Measured, Need, Opening,
-    Outcome, Report, TakeOver,
+    Outcome, Report, TAKE_OVERS_MAX, TakeOver,
 };
 pub use link::{Answer, CANDIDATES_MAX, Candidate, Description, LinkKind, Offer, PayloadTypes, Setup};
 pub use piece::{PIECE_LEN_MAX, Pieces, Reassembly, TooLong};
@@ -327,9 +327,10 @@ impl Message {
                 if let Some(decided) = &admit.decided {
                     decided.verify_with(verifier, room)?;
                 }
-                if let Some(take_over) = &admit.take_over {
-                    take_over.verify_with(verifier, room, now_unix_s)?;
-                }
+                admit
+                    .take_overs
+                    .iter()
+                    .try_for_each(|take_over| take_over.verify_with(verifier, room, now_unix_s))?;
             }
             Message::Roster(roster) => roster.verify_with(verifier, room, root, now_unix_s)?,
             Message::Refuse(refusal) => refusal.verify_with(verifier, room, root, now_unix_s)?,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::election::{Decided, TakeOver};
+use super::election::{Decided, TAKE_OVERS_MAX, TakeOver};
 use super::reign::{HEIRS_MAX, ProvenRoster};
 use crate::bounded::{List, Text};
 use crate::id::PeerId;
@@ -142,8 +142,8 @@ pub struct Admit {
     pub under: Option<SignedRoster>,
     /// The last election, if there was one.
     pub decided: Option<Decided>,
-    /// The last take-over in that term, if there was one.
-    pub take_over: Option<Signed<TakeOver>>,
+    /// The take-overs in that term, by rank.
+    pub take_overs: List<Signed<TakeOver>, TAKE_OVERS_MAX>,
 }
 
 /// Why the host lets someone not in.

@@ -25,6 +25,13 @@ pub(super) const CHILDREN_AND_PROMISES_MAX: usize = 2 * (CHILDREN_MAX as usize +
 /// The lead tells the host how many watch at least so often, while somebody does.
 const VIEWERS_US: u64 = 2 * SECOND;
 
+/// Whether the asker hangs on a mixer that we would take over from.
+fn inherits(view: &View<'_>, attach: &Attach) -> bool {
+    let parent = attach.path.len().checked_sub(2).and_then(|at| attach.path.get(at));
+    let mixers = view.mandate.mixers.iter().filter(|mixer| Some(&mixer.short()) == parent);
+    attach.path.len() == 2 && mixers.into_iter().any(|mixer| view.heir(mixer) == Some(view.me))
+}
+
 /// A peer below us.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Child {
@@ -137,9 +144,11 @@ impl Tree {
     }
 
     fn promises(&self, view: &View<'_>) -> usize {
+        let inherits = |mixer: &&PeerId| view.heir(mixer) == Some(view.me);
+        let mixers = view.mandate.mixers.iter().filter(inherits).count();
         match self.capacity(view) {
             0 => 0,
-            most if self.stands_by(view) => most + RESERVE,
+            most if self.stands_by(view) || (self.mixing && mixers > 0) => mixers.max(1) * most + RESERVE,
             // whoever dies takes all its children's parent at once: no more is promised than can be kept
             most => (most.saturating_sub(self.fed_count()) + RESERVE).min(PROMISES_MAX),
         }
@@ -224,8 +233,10 @@ impl Tree {
                     if child.fed { Err(Refused::SameBranch) } else { Ok(()) }
                 } else if together && !stands_by && !blind {
                     Err(Refused::SameBranch)
-                } else if self.mixing || self.promised_count() >= self.promises(view) {
-                    Err(Refused::Full) // a mixer keeps its slots for its first tier
+                } else if (self.mixing && !inherits(view, attach))
+                    || self.promised_count() >= self.promises(view)
+                {
+                    Err(Refused::Full) // a mixer keeps its slots for first tiers
                 } else {
                     Ok(())
                 }

@@ -125,9 +125,9 @@ impl Tree {
 
     /// Where a search begins: at a mixer; for a backup of the first tier at standby 1.
     fn start_of(&self, view: &mut View<'_>, purpose: Purpose) -> Option<PeerId> {
-        let first_tier = self.parent.as_ref().is_some_and(|parent| parent.path.len() == 1);
-        if purpose == Purpose::Backup && first_tier {
-            return view.mandate.standby();
+        let first_tier = self.parent.as_ref().filter(|parent| parent.path.len() == 1);
+        if let Some(mixer) = first_tier.filter(|_| purpose == Purpose::Backup) {
+            return view.heir(&mixer.peer);
         }
         let mixers: Vec<_> = view.mandate.mixers.iter().filter(|mixer| **mixer != view.me).collect();
         mixers.get(view.rng.below(mixers.len() as u64) as usize).map(|mixer| **mixer)

@@ -83,11 +83,11 @@ impl Tree {
             return;
         };
         let first_tier = parent.path.len() == 1;
-        let standby = view.mandate.standby().filter(|standby| *standby != parent.peer && *standby != view.me);
+        let heir = view.heir(&parent.peer).filter(|heir| *heir != view.me);
         let good = self.backup.as_ref().is_some_and(|backup| {
             let same_branch =
                 backup.path.contains(&parent.peer.short()) || backup.path.contains(&view.me.short());
-            let right = !first_tier || standby.is_none_or(|standby| standby == backup.peer);
+            let right = !first_tier || heir.is_none_or(|heir| heir == backup.peer);
             let apart = backup.peer != parent.peer && right && (first_tier || !same_branch);
             apart || view.mandate.mutated.is(Mutation::BacksUpInItsBranch)
         });
@@ -99,7 +99,7 @@ impl Tree {
             self.part_from(view, &backup);
             view.out.event(Event::Backup(None));
         }
-        if first_tier && standby.is_none() {
+        if first_tier && heir.is_none() {
             self.seek_backup = None;
         } else if self.seek_backup.is_none() {
             self.seek_backup = Some(Seek::new(Purpose::Backup, view.now));

@@ -145,7 +145,7 @@ pub(crate) fn samples() -> Vec<Message> {
             roster: roster(),
             under: Some(roster()),
             decided: Some(decided()),
-            take_over: Some(take_over()),
+            take_overs: list(vec![take_over()]),
         })),
         Message::Refuse(Box::new(refusal())),
         Message::Roster(roster()),

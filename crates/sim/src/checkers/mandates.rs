@@ -79,9 +79,12 @@ impl Mandates {
         }
     }
 
-    /// Only a standby of the term may take over.
+    /// Only a standby or a mixer of the term may take over.
     fn taken_over(&self, world: &World, at: usize, rank: Rank, peer: PeerId, found: &mut Found) {
-        let right = self.terms.get(&rank.term).is_some_and(|voted| voted.standbys.contains(&peer));
+        let right = self
+            .terms
+            .get(&rank.term)
+            .is_some_and(|voted| voted.standbys.contains(&peer) || voted.mixers.contains(&peer));
         if !right {
             let what = format!("{:?} takes {peer:?} for {rank}, which stood by for nobody", world.id(at));
             found.say(world.now(), "right", what);

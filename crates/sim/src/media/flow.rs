@@ -9,7 +9,7 @@ use plenary_proto::time::{MS, SECOND};
 use plenary_proto::watchdog::{
     AHEAD_US, CHILD_SILENT_US, MIXER_BEGIN_US, MIXER_SILENT_US, PARENT_SILENT_US, STALLED_US,
 };
-use plenary_proto::{Input, PeerId, Rank, StreamId, StreamSpec, Time, Verdict};
+use plenary_proto::{Input, PeerId, StreamId, StreamSpec, Time, Verdict};
 
 use crate::arrivals::Arrivals;
 use crate::world::{Happening, World};
@@ -24,8 +24,8 @@ const STANDING_LOOK_US: u64 = 50 * MS;
 /// What flows to one peer.
 #[derive(Debug, Default)]
 pub(crate) struct Flow {
-    /// The program that is shown, and its rank.
-    shown: Option<(StreamId, Rank)>,
+    /// The program that is shown.
+    shown: Option<(StreamId, StreamSpec)>,
     /// Who brings which program now.
     sources: Vec<(usize, StreamId)>,
     /// The shown one is among them, or is made here.
@@ -34,7 +34,6 @@ pub(crate) struct Flow {
     changed_at: Time,
     /// From capture to here.
     latency_us: u64,
-    pub(super) mixer_watched_at: Time,
 }
 
 impl World {
@@ -111,25 +110,30 @@ impl World {
         let own = self.peers[at].own.filter(|_| self.peers[at].is_mixing() && self.peers[at].own_frames > 0);
         let peer = &self.peers[at];
         let (shown, latency_us) = match own {
-            Some(own) => (Some((own.id(&self.room), own.rank)), 0),
+            Some(own) => (Some((own.id(&self.room), own)), 0),
             None => {
-                let mandate = peer.brain.rank();
                 let proven = peer.flow.sources.iter().filter_map(|(from, stream)| {
                     let known = peer.followed.iter().find(|known| known.id == *stream)?;
-                    Some((*from, known.id, known.spec.rank))
+                    Some((*from, known.id, known.spec))
                 });
-                let takes = |(_, stream, rank): &(usize, StreamId, Rank)| match peer.flow.shown {
-                    Some((shown, before)) => *stream == shown || rank.supersedes(before, mandate),
+                let fed = |from: usize| peer.parent == Some(from);
+                let takes = |(from, stream, spec): &(usize, StreamId, StreamSpec)| match &peer.flow.shown {
+                    Some((shown, before)) => {
+                        stream == shown || spec.supersedes(before, &peer.mandate, fed(*from))
+                    }
                     None => true,
                 };
-                // of those that may be shown the highest; of equal ones what is shown already
-                let best = proven.filter(takes).max_by_key(|(_, stream, rank)| {
-                    (*rank, peer.flow.shown.is_some_and(|(shown, _)| shown == *stream))
+                // of those that may be shown a mixer's in force, what whoever feeds us sends, the highest; of equal
+                // ones what is shown already
+                let stands = |spec: &StreamSpec| peer.mandate.iter().any(|(mixer, _)| *mixer == spec.maker);
+                let best = proven.filter(takes).max_by_key(|(from, stream, spec)| {
+                    let same = peer.flow.shown.is_some_and(|(shown, _)| shown == *stream);
+                    (stands(spec), peer.mandate.len() > 1 && fed(*from), spec.rank, same)
                 });
                 match best {
-                    Some((from, stream, rank)) => {
+                    Some((from, stream, spec)) => {
                         let way = self.net.one_way_us(from, at) + HOP_US;
-                        (Some((stream, rank)), self.peers[from].flow.latency_us + way)
+                        (Some((stream, spec)), self.peers[from].flow.latency_us + way)
                     }
                     None => (None, 0),
                 }
@@ -155,7 +159,7 @@ impl World {
     }
 
     /// What flows at a peer from now on.
-    fn flow_is(&mut self, at: usize, shown: Option<(StreamId, Rank)>, latency_us: u64) {
+    fn flow_is(&mut self, at: usize, shown: Option<(StreamId, StreamSpec)>, latency_us: u64) {
         let now = self.now;
         let peer = &mut self.peers[at];
         let flows = shown.is_some();
@@ -186,7 +190,8 @@ impl World {
         for link in self.peers[at].links.clone() {
             let there = self.now + self.net.one_way_us(at, link.other);
             let other = &self.peers[link.other];
-            let (parent, mixer) = (other.parent == Some(at), other.mixer == Some(at));
+            let (parent, mixer) =
+                (other.parent == Some(at), other.mixers.iter().any(|watched| watched.mixer == at));
             let feeds = other.served.iter().any(|served| served.child == at && served.media);
             if parent {
                 self.look_at(link.other, there + PARENT_SILENT_US);
@@ -239,9 +244,13 @@ impl World {
                 self.say(at, parent, verdict);
             }
         }
-        if let Some(mixer) = self.peers[at].mixer {
-            let (verdict, next) = self.verdict_on_mixer(at, mixer);
-            let said = std::mem::replace(&mut self.peers[at].mixer_verdict, verdict);
+        let watched: Vec<_> =
+            self.peers[at].mixers.iter().map(|watched| (watched.mixer, watched.since)).collect();
+        for (mixer, since) in watched {
+            let (verdict, next) = self.verdict_on_mixer(at, mixer, since);
+            let known = self.peers[at].mixers.iter_mut().find(|watched| watched.mixer == mixer);
+            let Some(known) = known else { continue };
+            let said = std::mem::replace(&mut known.verdict, verdict);
             if let Some(next) = next {
                 self.look_at(at, next);
             }
@@ -284,11 +293,11 @@ impl World {
     }
 
     /// As the standby's `SilenceWatch` says it.
-    fn verdict_on_mixer(&self, at: usize, mixer: usize) -> (Verdict, Option<Time>) {
+    fn verdict_on_mixer(&self, at: usize, mixer: usize, watched: Time) -> (Verdict, Option<Time>) {
         let Some(since) = self.unheard_since(mixer, at) else { return (Verdict::Ok, None) };
         let begun = self.peers[mixer].own_frames > 0;
         let limit_us = if begun { MIXER_SILENT_US } else { MIXER_BEGIN_US };
-        let last = since.max(self.peers[at].flow.mixer_watched_at);
+        let last = since.max(watched);
         match self.now.since(last) {
             silent if silent >= limit_us => (Verdict::Silent, None),
             silent if silent >= limit_us / 2 => (Verdict::Behind, Some(last + limit_us)),

@@ -47,7 +47,8 @@ impl Peer {
     fn head(&self) -> Head {
         let last = self.cache.back();
         Head {
-            rank: last.map_or(Rank::default(), |last| last.rank),
+            rank: last.map_or(Rank::default(), |last| last.spec.rank),
+            stream: last.map_or(StreamId::default(), |last| last.stream),
             captured_us: last.map_or(0, |last| last.captured.0),
             ..Head::default()
         }
@@ -59,13 +60,8 @@ impl World {
     pub(super) fn make_frame(&mut self, at: usize, spec: StreamSpec) {
         let now = self.now;
         let number = self.peers[at].own_frames;
-        let frame = Frame {
-            rank: spec.rank,
-            stream: spec.id(&self.room),
-            number,
-            captured: now,
-            key: number % KEY_EACH == 1,
-        };
+        let frame =
+            Frame { spec, stream: spec.id(&self.room), number, captured: now, key: number % KEY_EACH == 1 };
         self.push(now + FRAME_US, Happening::Produce(at));
         self.hold(at, frame);
         for warm in self.peers[at].passing.clone() {
@@ -161,11 +157,11 @@ impl World {
             && match peer.cache.back() {
                 None => frame.key,
                 Some(last) if last.stream == frame.stream => frame.number > last.number,
-                // another program: from a key frame on, if it is the one in force or at least no older
+                // another program: from a key frame on
                 Some(last) => {
                     let same = |held: &Frame| (held.stream, held.number) == (frame.stream, frame.number);
                     frame.key
-                        && frame.rank.supersedes(last.rank, peer.brain.rank())
+                        && frame.spec.supersedes(&last.spec, &peer.mandate, peer.parent == Some(from))
                         && !peer.cache.iter().any(same)
                 }
             };
@@ -211,7 +207,12 @@ impl World {
         match beat {
             Beat::Head(head) => {
                 let peer = &mut self.peers[to];
-                if let Some(feed) = peer.feed.as_mut().filter(|_| peer.backup == Some(from)) {
+                // a program beside ours says nothing of ours: its clock is another
+                let tells = peer
+                    .cache
+                    .back()
+                    .is_none_or(|last| last.stream == head.stream || head.rank > last.spec.rank);
+                if let Some(feed) = peer.feed.as_mut().filter(|_| tells && peer.backup == Some(from)) {
                     feed.backup_head(now, head.captured_us);
                 }
             }
@@ -241,7 +242,7 @@ impl World {
             self.input(at, Input::Verdict { peer, verdict });
         }
         let peer = &self.peers[at];
-        if peer.feed.is_some() || peer.mixer_watch.is_some() || !peer.served.is_empty() {
+        if peer.feed.is_some() || !peer.mixers.is_empty() || !peer.served.is_empty() {
             self.look_soon(at);
         }
     }
@@ -258,12 +259,11 @@ impl World {
             peer.parent_verdict = verdict;
             said.push((parent, verdict));
         }
-        let watch = peer.mixer_watch.as_ref().map(|watch| watch.verdict(now));
-        if let (Some(mixer), Some(verdict)) = (peer.mixer, watch)
-            && verdict != peer.mixer_verdict
-        {
-            peer.mixer_verdict = verdict;
-            said.push((mixer, verdict));
+        for watched in &mut peer.mixers {
+            let verdict = watched.watch.as_ref().map_or(Verdict::Ok, |watch| watch.verdict(now));
+            if std::mem::replace(&mut watched.verdict, verdict) != verdict {
+                said.push((watched.mixer, verdict));
+            }
         }
         for place in 0..peer.served.len() {
             let served = peer.served[place];

@@ -10,9 +10,9 @@ mod frame;
 use plenary_proto::message::{Message, Resume, StreamUse};
 use plenary_proto::time::MS;
 use plenary_proto::watchdog::PING_US;
-use plenary_proto::{Input, MixRole, PeerId, Rank, StreamId, StreamKind, StreamSpec, Time, Verdict};
+use plenary_proto::{Input, MixRole, PeerId, StreamId, StreamKind, StreamSpec, Time, Verdict};
 
-use crate::peer::{Followed, Served};
+use crate::peer::{Followed, MixerWatch, Served};
 use crate::plan::MediaModel;
 use crate::world::{Happening, World};
 
@@ -29,8 +29,8 @@ const WARM_US: u64 = 300 * MS;
 /// One frame of a program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Frame {
-    /// Under which mandate it was made.
-    pub rank: Rank,
+    /// What its stream is made of.
+    pub spec: StreamSpec,
     /// Its stream.
     pub stream: StreamId,
     /// Counts the stream's frames from 1.
@@ -106,7 +106,8 @@ impl World {
         if let Some(feed) = peer.feed.as_mut().filter(|_| peer.parent == Some(from)) {
             if media { feed.fed(now) } else { feed.arrived(now) }
         }
-        if let Some(watch) = peer.mixer_watch.as_mut().filter(|_| peer.mixer == Some(from)) {
+        let watched = peer.mixers.iter_mut().find(|watched| watched.mixer == from);
+        if let Some(watch) = watched.and_then(|watched| watched.watch.as_mut()) {
             if media { watch.fed(now) } else { watch.arrived(now) }
         }
     }
@@ -167,16 +168,17 @@ impl World {
         self.look_soon(at);
     }
 
-    /// Watches the mixer, as its standby does.
-    pub(crate) fn watch_mixer(&mut self, at: usize, mixer: Option<usize>) {
+    /// Watches these mixers, as whoever takes over from them does.
+    pub(crate) fn watch_mixers(&mut self, at: usize, mixers: &[usize]) {
         let now = self.now;
         let by_frames = self.by_frames();
-        let peer = &mut self.peers[at];
-        peer.mixer = mixer;
-        peer.mixer_watch = mixer.filter(|_| by_frames).map(|_| frame::new_mixer_watch(now));
-        peer.mixer_verdict = Verdict::Ok;
-        if !by_frames {
-            peer.flow.mixer_watched_at = now;
+        let watched = &mut self.peers[at].mixers;
+        watched.retain(|watched| mixers.contains(&watched.mixer));
+        for mixer in mixers {
+            if !watched.iter().any(|watched| watched.mixer == *mixer) {
+                let watch = by_frames.then(|| frame::new_mixer_watch(now));
+                watched.push(MixerWatch { mixer: *mixer, since: now, watch, verdict: Verdict::Ok });
+            }
         }
         self.look_soon(at);
     }
@@ -198,13 +200,16 @@ impl World {
     pub(crate) fn take_role(&mut self, at: usize, role: MixRole) {
         let now = self.now;
         let was_mixing = self.peers[at].is_mixing();
-        self.peers[at].role = Some(role);
-        match role {
-            MixRole::Mix { .. } if !was_mixing => {
+        let before = self.peers[at].role.replace(role);
+        match (before, role) {
+            (Some(MixRole::Mix { since: before, .. }), MixRole::Mix { since, .. }) if since == before => {}
+            (_, MixRole::Mix { .. }) => {
                 (self.peers[at].own, self.peers[at].own_frames) = (None, 0);
-                self.push(now + BEGIN_US, Happening::Produce(at));
+                if !was_mixing || !self.by_frames() {
+                    self.push(now + BEGIN_US, Happening::Produce(at));
+                }
             }
-            MixRole::Warm { .. } => self.push(now + WARM_US, Happening::Warm(at)),
+            (_, MixRole::Warm { .. }) => self.push(now + WARM_US, Happening::Warm(at)),
             _ => {}
         }
         if was_mixing && !self.by_frames() {

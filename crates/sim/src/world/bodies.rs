@@ -20,7 +20,7 @@ impl World {
         | Output::ServeHeads(_)
         | Output::Unserve(_)
         | Output::Watch { .. }
-        | Output::Mandate(_)
+        | Output::Mandate { .. }
         | Output::Role(_)
         | Output::Event(_) = output
         {
@@ -39,9 +39,10 @@ impl World {
                 let [parent, backup] = [parent, backup].map(|peer| self.directory.find(&peer?));
                 self.watch(at, parent, backup);
             }
-            Output::WatchMixer(mixer) => {
-                let mixer = mixer.and_then(|mixer| self.directory.find(&mixer));
-                self.watch_mixer(at, mixer);
+            Output::WatchMixers(mixers) => {
+                let mixers: Vec<usize> =
+                    mixers.iter().filter_map(|mixer| self.directory.find(mixer)).collect();
+                self.watch_mixers(at, &mixers);
             }
             Output::Serve { peer, from, .. } => {
                 if let Some(child) = self.directory.find(&peer) {
@@ -66,7 +67,8 @@ impl World {
                     self.follow(at, from, stream.slot, id, stream.spec);
                 }
             }
-            Output::Mandate(_) | Output::Ask(_) | Output::Speakers(_) => {}
+            Output::Mandate { mixers, .. } => self.peers[at].mandate = mixers,
+            Output::Ask(_) | Output::Speakers(_) | Output::Homes(_) => {}
             Output::Speak(to) => self.peers[at].speaking_to = to.into_iter().map(|(peer, _)| peer).collect(),
             Output::CallHome { speaker, rank } => {
                 let ask = VideoAsk { width: 640, height: 360, fps: 30, bitrate_bps: 600_000 };
