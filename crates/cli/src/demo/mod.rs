@@ -71,9 +71,6 @@ fn check(args: &DemoArgs) -> Result<(), Failure> {
     if mixers > args.candidates.max(1) {
         return Err(usage(format!("--mixers {mixers}: there are only {} candidates", args.candidates)));
     }
-    if mixers > 1 {
-        return Err(not_yet(&format!("--mixers {mixers}")));
-    }
     for at in &args.at {
         if at.at >= args.duration {
             return Err(usage(format!("--at {}: after the end", humantime::format_duration(at.at))));
