@@ -12,7 +12,7 @@ use std::time::Duration;
 use plenary_proto::bounded::{List, Text};
 use plenary_proto::message::{
     Admit, Aggregate, Attach, Consent, Decided, ElectionReason, Entry, LinkKind, Message, Outcome, Path,
-    ProgramFormat, Purpose, Roster, SignedRoster,
+    Place, ProgramFormat, Purpose, Roster, SignedRoster,
 };
 use plenary_proto::seal::{Keypair, Signed, Verified};
 use plenary_proto::time::{MS, SECOND};
@@ -308,13 +308,21 @@ impl Stand {
             }
             Output::Signal(Address::Peer(peer), Message::Attach(attach))
             | Output::Control(peer, Message::Attach(attach)) => {
-                let path = self.path_of(peer);
-                let accept = Message::Accept { purpose: attach.purpose, path };
-                Some(self.heard(peer, Via::Signal, accept))
+                Some(self.heard(peer, Via::Signal, self.place(peer, attach.purpose)))
             }
             Output::Role(MixRole::Mix { rank, .. }) => Some(Input::Started(self.program(rank))),
             _ => None,
         }
+    }
+
+    /// A place, and from the mixer no backup: it promises none, and names its standby.
+    fn place(&self, peer: PeerId, purpose: Purpose) -> Message {
+        if purpose == Purpose::Backup && peer == stage_key(SPEAKERS).id() {
+            let standby = stage_key(SPEAKERS + 1).id();
+            let place = Place { peer: standby, path: self.path_of(standby) };
+            return Message::Redirect { purpose, places: List::truncated([place]) };
+        }
+        Message::Accept { purpose, path: self.path_of(peer) }
     }
 
     /// A mixer's own path, or one as long as that of a relay half-way down a room of that size.
