@@ -158,7 +158,7 @@ impl Stand {
             views: matches!(part, Part::Viewer | Part::Relay),
             consent: if part == Part::Mixer { Consent::Always } else { Consent::Never },
             relays: part == Part::Relay,
-            children_max: K,
+            children_max: if part == Part::Mixer { K1 } else { K },
             uplink_bps_max: None,
             unix_s_at_zero: UNIX_S_AT_ZERO,
         };
