@@ -96,15 +96,17 @@ impl StreamSpec {
     }
 
     /// Whether this program takes the place of `shown`, at a key frame, where these mixers are in force, each without
-    /// a break since that rank. A program that one of them began in that time goes before any other. Between two
-    /// such mixers, whoever feeds us decides (`fed`: this one comes from there); otherwise the later rank.
+    /// a break since that rank. A program that one of them began in that time goes before any other, and one that it
+    /// began before goes before those of peers that are not in force: it may have mixed on in another part of a room
+    /// that was cut in two. Between two such mixers, whoever feeds us decides (`fed`: this one comes from there);
+    /// otherwise the later rank.
     pub fn supersedes(&self, shown: &StreamSpec, mixers: &[(PeerId, Rank)], fed: bool) -> bool {
-        let stands = |spec: &StreamSpec| {
-            mixers.iter().any(|(mixer, since)| *mixer == spec.maker && *since <= spec.rank)
-        };
-        match (stands(self), stands(shown)) {
-            (true, true) if self.maker != shown.maker => fed,
-            (new, old) if new != old => new,
+        let in_force = |spec: &StreamSpec| mixers.iter().find(|(mixer, _)| *mixer == spec.maker);
+        // in force since before the stream began, in force, or neither
+        let standing = |spec: &StreamSpec| in_force(spec).map(|(_, since)| *since <= spec.rank);
+        match (standing(self), standing(shown)) {
+            (Some(true), Some(true)) if self.maker != shown.maker => fed,
+            (new, old) if new != old => new > old,
             _ => self.rank >= shown.rank,
         }
     }
