@@ -27,6 +27,11 @@ const WARM_US_MAX: u64 = 1_500 * MS;
 /// An old mixer ends so long after the new one has begun, whoever still hangs on it.
 const RETIRE_US_MAX: u64 = 4 * SECOND;
 const RETIRE_US_MIN: u64 = 500 * MS;
+/// Whoever leaves the stage and watches on gets the picture from its mixer for so long: by then the tree feeds it. A
+/// guess: several link set-ups.
+const STEP_BACK_US: u64 = 2 * SECOND;
+/// To so many at a time; others wait for the tree without it.
+const STEPPING_BACK_MAX: usize = 16;
 /// Roster peers that a speaker links to besides mixers, standby and host (DESIGN §4).
 const SPEAKER_LINKS: usize = 3;
 /// Streams on one trunk link.
@@ -69,6 +74,8 @@ pub(crate) struct Mixing {
     /// The last regency that was withdrawn, as far as it was seen to here.
     withdrawn: Option<Rank>,
     watching: BTreeSet<PeerId>,
+    /// Those of them that have just left the stage, and until when.
+    stepping_back: BTreeMap<PeerId, Time>,
     feeds: bool,
     /// Since when we have been in force without a break, when we last were.
     since: Rank,
@@ -94,6 +101,7 @@ impl Mixing {
             called: BTreeMap::new(),
             withdrawn: None,
             watching: BTreeSet::new(),
+            stepping_back: BTreeMap::new(),
             feeds: false,
             since: Rank::default(),
             own: None,
@@ -383,14 +391,26 @@ impl Mixing {
         }
     }
 
-    /// Serves the program's picture to our speakers that also watch.
+    /// Serves the program's picture to our speakers that also watch, and for a while to those that speak no more:
+    /// they are looking for a place in the tree.
     fn serve_watching(&mut self, view: &mut View<'_>) {
         let mut watching = BTreeSet::new();
         if matches!(self.part, Part::Mixing(_)) {
             let views = |peer: &&PeerId| view.stage.entry(peer).is_some_and(|entry| entry.views);
             let others = self.homes.iter().filter(|peer| **peer != view.me).filter(views);
             watching.extend(others.filter(|peer| view.links.is_up(peer)));
+            for peer in self.watching.difference(&watching) {
+                if self.stepping_back.len() >= STEPPING_BACK_MAX {
+                    break;
+                }
+                self.stepping_back.entry(*peer).or_insert(view.now + STEP_BACK_US);
+            }
+            let audience = |peer: &PeerId| !view.stage.contains(peer) && view.links.is_up(peer);
+            self.stepping_back.retain(|peer, until| *until > view.now && audience(peer));
+        } else {
+            self.stepping_back.clear();
         }
+        watching.extend(self.stepping_back.keys());
         for peer in self.watching.difference(&watching) {
             view.out.act(Output::Unserve(*peer));
             view.out.note(Note::MixUnserves(*peer));
@@ -433,7 +453,6 @@ impl Mixing {
     pub(crate) fn link_changed(&mut self, view: &mut View<'_>, peer: PeerId, up: bool) {
         if !up {
             self.called.remove(&peer);
-            self.watching.remove(&peer);
         } else if let Some(own) = self.own
             && self.is_mixing()
             && view.stage.contains(&peer)
@@ -448,17 +467,22 @@ impl Mixing {
             Bound::new("mixers that have begun", self.begun.len(), MIXERS_MAX),
             Bound::new("mixers that had begun", self.former.len(), MIXERS_MAX),
             Bound::new("speakers called home", self.called.len(), ROSTER_MAX),
-            Bound::new("speakers that watch", self.watching.len(), ROSTER_MAX),
+            Bound::new(
+                "speakers that watch, and those that have just left the stage",
+                self.watching.len(),
+                ROSTER_MAX + STEPPING_BACK_MAX,
+            ),
             Bound::new("peers that get our stream", self.speaking_to.len(), ROSTER_MAX),
         ]
     }
 
     pub(crate) fn next_timeout(&self) -> Option<Time> {
-        match self.part {
+        let part = match self.part {
             Part::Elected(since) => Some(since + if self.warm { WARM_US_MIN } else { WARM_US_MAX }),
             Part::Retiring(_, since) => Some(since + if self.feeds { RETIRE_US_MAX } else { RETIRE_US_MIN }),
             _ => None,
-        }
+        };
+        part.into_iter().chain(self.stepping_back.values().copied()).min()
     }
 }
 
