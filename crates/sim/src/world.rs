@@ -109,6 +109,11 @@ pub(crate) enum Happening {
         from: usize,
         media: bool,
     },
+    /// A child can't go on without a key frame.
+    KeyWanted {
+        to: usize,
+        from: usize,
+    },
     /// From now on that stream comes from there; `None`: nothing.
     Flows {
         to: usize,
@@ -141,6 +146,7 @@ impl Happening {
             | Happening::Frame { to, .. }
             | Happening::Beat { to, .. }
             | Happening::Arrival { to, .. }
+            | Happening::KeyWanted { to, .. }
             | Happening::Flows { to, .. } => Some(*to),
             Happening::Again { from, .. } => Some(*from),
             Happening::Mesh(letter) => Some(letter.to),
@@ -155,7 +161,13 @@ impl Happening {
     }
 
     fn is_datagram(&self) -> bool {
-        matches!(self, Happening::Frame { .. } | Happening::Beat { .. } | Happening::Arrival { .. })
+        matches!(
+            self,
+            Happening::Frame { .. }
+                | Happening::Beat { .. }
+                | Happening::Arrival { .. }
+                | Happening::KeyWanted { .. }
+        )
     }
 }
 

@@ -16,8 +16,11 @@ use super::{FRAME_US, Frame};
 use crate::peer::{CACHE_FRAMES, Peer};
 use crate::world::{Happening, World};
 
-/// A key frame each two seconds.
+/// A key frame each two seconds, and after one at the earliest if it is asked for (docs/PROTOCOL.md, 1.5).
 const KEY_EACH: u64 = 60;
+const KEY_EACH_MIN: u64 = 30;
+/// A key frame is asked for upstream no more often than bodies do.
+const KEY_ASK_US: u64 = 1_000 * MS;
 /// Watches are looked at this often.
 pub(super) const LOOK_US: u64 = 25 * MS;
 /// A feeding link without media for this long sends heads (DESIGN §8).
@@ -59,9 +62,14 @@ impl World {
     /// Makes the next frame of a program.
     pub(super) fn make_frame(&mut self, at: usize, spec: StreamSpec) {
         let now = self.now;
-        let number = self.peers[at].own_frames;
-        let frame =
-            Frame { spec, stream: spec.id(&self.room), number, captured: now, key: number % KEY_EACH == 1 };
+        let peer = &mut self.peers[at];
+        let number = peer.own_frames;
+        let since_key = number - peer.own_key.min(number);
+        let key = number == 1 || since_key >= KEY_EACH || (peer.key_wanted && since_key >= KEY_EACH_MIN);
+        if key {
+            (peer.own_key, peer.key_wanted) = (number, false);
+        }
+        let frame = Frame { spec, stream: spec.id(&self.room), number, captured: now, key: key };
         self.push(now + FRAME_US, Happening::Produce(at));
         self.hold(at, frame);
         for warm in self.peers[at].passing.clone() {
@@ -77,7 +85,10 @@ impl World {
         if let Some(feed) = &mut peer.feed {
             feed.progressed(now, frame.captured.0);
         }
-        peer.cache.push_back(frame);
+        // one that was lost and came again goes to its place
+        let after =
+            peer.cache.iter().rposition(|held| held.stream != frame.stream || held.number < frame.number);
+        peer.cache.insert(after.map_or(0, |after| after + 1), frame);
         if peer.cache.len() > CACHE_FRAMES {
             peer.cache.pop_front();
         }
@@ -153,20 +164,53 @@ impl World {
         }
         self.is_fed(to, from);
         let peer = &self.peers[to];
+        let of_stream = || peer.cache.iter().filter(|held| held.stream == frame.stream);
+        let held = || of_stream().any(|held| held.number == frame.number);
         let takes = !peer.is_mixing()
             && match peer.cache.back() {
                 None => frame.key,
-                Some(last) if last.stream == frame.stream => frame.number > last.number,
+                Some(last) if last.stream == frame.stream && frame.number > last.number => true,
+                // it was lost, and comes again
+                Some(last) if last.stream == frame.stream => {
+                    of_stream().next().is_some_and(|first| first.number < frame.number) && !held()
+                }
                 // another program: from a key frame on
                 Some(last) => {
-                    let same = |held: &Frame| (held.stream, held.number) == (frame.stream, frame.number);
                     frame.key
                         && frame.spec.supersedes(&last.spec, &peer.mandate, peer.parent == Some(from))
-                        && !peer.cache.iter().any(same)
+                        && !held()
+                }
+            };
+        let lacks_key = !frame.key
+            && match peer.cache.back() {
+                None => true,
+                Some(last) => {
+                    last.stream != frame.stream && frame.spec.supersedes(&last.spec, &peer.mandate, true)
                 }
             };
         if takes {
             self.hold(to, frame);
+        } else if lacks_key && !peer.is_mixing() {
+            self.ask_key(to, from);
+        }
+    }
+
+    /// Asks for a key frame, which a mixer makes and a relay asks for in turn.
+    fn ask_key(&mut self, at: usize, of: usize) {
+        let now = self.now;
+        let peer = &mut self.peers[at];
+        if peer.key_asked_at.is_none_or(|asked| now.since(asked) >= KEY_ASK_US) {
+            peer.key_asked_at = Some(now);
+            self.datagram(at, of, Happening::KeyWanted { to: of, from: at });
+        }
+    }
+
+    pub(super) fn key_wanted(&mut self, at: usize) {
+        let peer = &mut self.peers[at];
+        if peer.is_mixing() {
+            peer.key_wanted = true;
+        } else if let Some(parent) = peer.parent {
+            self.ask_key(at, parent);
         }
     }
 

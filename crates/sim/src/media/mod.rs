@@ -59,6 +59,7 @@ impl World {
             Happening::Arrival { to, from, media } if self.both_alive(to, from) => {
                 self.heard(to, from, media)
             }
+            Happening::KeyWanted { to, from } if self.both_alive(to, from) => self.key_wanted(to),
             Happening::Flows { to, from, stream } => self.flow_changed(to, from, stream.map(|spec| *spec)),
             Happening::Produce(at) => self.produce(at),
             Happening::Warm(at) => self.input(at, Input::Warm),
