@@ -15,6 +15,8 @@ pub const CALM_US: u64 = 10 * SECOND;
 const STARVING_US: u64 = SECOND / 2;
 /// By then whatever went wrong has been answered: changes of the last so many microseconds are flapping.
 const STEADY_US: u64 = 5 * SECOND;
+/// News of a count goes up one tier at least so often.
+const TOLD_US: u64 = SECOND;
 /// Changes of parent of one viewer within [`STEADY_US`], at most: one, for a better place.
 const MOVES_MAX: usize = 1;
 /// Children that a relay promises to feed (DESIGN §8): where nobody has a promise left, nobody can have a backup.
@@ -141,13 +143,26 @@ impl<'a> Calm<'a> {
         }
     }
 
-    /// The lead's count of those who watch, which came up as sums of sums, is right.
+    /// The mixers' count of those who watch, which came up as sums of sums, is right. Whoever is moving to a
+    /// better place, or just has, may be counted at both or at neither, with all below it.
     fn counted(&self, found: &mut Found) {
+        let now = self.world.now();
         let mixing: Vec<_> = self.living.values().filter(|seen| seen.mixing).collect();
         let told: u32 = mixing.iter().map(|seen| seen.viewers_below).sum();
+        let tiers = self.viewers().map(|(_, seen)| seen.path.len()).max().unwrap_or(0) as u64;
+        let moved = |viewer: &PeerId| {
+            let mut events = self.world.events(*viewer).iter().rev();
+            let last = events.find(|(_, event)| matches!(event, Event::Parent(Some(_))));
+            last.is_some_and(|(at, _)| now.since(*at) <= tiers * TOLD_US)
+        };
         let fed = self.viewers().filter(|(_, seen)| seen.parent.is_some()).count();
-        if !mixing.is_empty() && told as usize != fed {
-            found.say(self.world.now(), "counted", format!("{told} viewers by aggregates, {fed} in truth"));
+        let fed_by =
+            |viewer: &PeerId| self.living.values().filter(|seen| seen.children.contains(viewer)).count();
+        let lately = self.viewers().filter(|(viewer, _)| moved(viewer) || fed_by(viewer) > 1);
+        let unsettled: u32 = lately.map(|(_, seen)| 1 + seen.viewers_below).sum();
+        if !mixing.is_empty() && (told as usize).abs_diff(fed) > unsettled as usize {
+            let what = format!("{told} viewers by aggregates, {fed} in truth, {unsettled} on the move");
+            found.say(now, "counted", what);
         }
     }
 }
