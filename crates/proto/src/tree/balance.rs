@@ -14,10 +14,14 @@ use crate::message::{Message, Move, PLACES_MAX, Path, Place};
 use crate::outbox::View;
 use crate::time::{SECOND, Time};
 
-/// So long the tree must have been uneven: aggregates of three tiers have come up by then.
+/// So long the tree must have been uneven, and a child asked to move isn't asked again: aggregates of three tiers
+/// have come up by then.
 const UNEVEN_US: u64 = 3 * SECOND;
 /// One peer is asked to move at a time, this often.
 const MOVE_EACH_US: u64 = SECOND / 2;
+/// Whoever has changed its parent stays so long, unless that one fails it: without it several ancestors, each with
+/// news of another age, pass one viewer around.
+const STAY_US: u64 = 5 * SECOND;
 /// A stronger peer that was invited and hasn't come within this time doesn't come.
 const INVITED_US_MAX: u64 = 5 * SECOND;
 /// A grandchild changes places with a child when it could feed this many times as many peers, and two more.
@@ -59,9 +63,11 @@ impl Tree {
     /// Looks whether the tree is uneven, and asks a peer to move if it has been for a while.
     pub(super) fn keep_balance(&mut self, view: &mut View<'_>) {
         self.balance.invited.take_if(|(_, at)| view.now.since(*at) >= INVITED_US_MAX);
+        self.forget_sent(view.now);
         let shift = self.shift(view);
         match (shift, self.balance.move_at) {
-            (None, _) => self.balance.move_at = None,
+            // when what was asked shows, it is looked at again
+            (None, at) => self.balance.move_at = at.and_then(|_| self.asked_until(view.now)),
             (Some(_), None) => self.balance.move_at = Some(view.now + view.rng.jitter(UNEVEN_US)),
             (Some(shift), Some(at)) if at <= view.now => {
                 self.balance.move_at = Some(view.now + view.rng.jitter(MOVE_EACH_US));
@@ -78,17 +84,39 @@ impl Tree {
                     child.send_one(view.now);
                 }
                 let places = List::truncated([place]);
-                view.out.send(branch, Message::Move { how: Move::Deepest, places });
+                self.ask_child(view, branch, Move::Deepest, places);
             }
             Shift::Swap { strong } => {
                 self.balance.invited = Some((strong, view.now));
                 let places = List::truncated([Place { peer: view.me, path: self.path.clone() }]);
                 view.out.send(strong, Message::Move { how: Move::Up, places });
             }
-            Shift::Down { weak, places } => {
-                view.out.send(weak, Message::Move { how: Move::Down, places });
-            }
+            Shift::Down { weak, places } => self.ask_child(view, weak, Move::Down, places),
         }
+    }
+
+    fn ask_child(&mut self, view: &mut View<'_>, peer: PeerId, how: Move, places: List<Place, PLACES_MAX>) {
+        if let Some(child) = self.children.get_mut(&peer) {
+            child.ask(view.now);
+        }
+        view.out.send(peer, Message::Move { how, places });
+    }
+
+    /// When the first of those that were asked lately may be asked again.
+    fn asked_until(&self, now: Time) -> Option<Time> {
+        self.children
+            .values()
+            .filter_map(|child| child.asked_again_at(UNEVEN_US))
+            .filter(|at| *at > now)
+            .min()
+    }
+
+    /// The child below which the deepest viewer is, of those whose word can be trusted: what others were asked
+    /// lately isn't in it yet.
+    fn deepest_branch(&self, now: Time) -> Option<(PeerId, u8)> {
+        let served = self.children.iter().filter(|(_, child)| child.is_served());
+        let known = served.filter(|(_, child)| !child.was_asked(now, UNEVEN_US));
+        known.map(|(peer, child)| (*peer, child.told().deepest)).max_by_key(|(_, deepest)| *deepest)
     }
 
     fn shift(&self, view: &View<'_>) -> Option<Shift> {
@@ -97,15 +125,22 @@ impl Tree {
             return None;
         }
         let (capacity, children) = (self.capacity(view), self.fed_count());
-        if children > capacity { self.shift_down() } else { self.shift_up(view).or_else(|| self.swap(view)) }
+        if children > capacity {
+            self.shift_down(view)
+        } else {
+            self.shift_up(view).or_else(|| self.swap(view))
+        }
     }
 
     fn path_of(&self, child: &PeerId) -> Path {
         Path::truncated(self.path.iter().copied().chain([child.short()]))
     }
 
-    /// The slot in reserve is taken: the weakest child makes room.
-    fn shift_down(&self) -> Option<Shift> {
+    /// The slot in reserve is taken: the weakest child makes room, one at a time.
+    fn shift_down(&self, view: &View<'_>) -> Option<Shift> {
+        if self.children.values().any(|child| child.was_asked(view.now, UNEVEN_US)) {
+            return None;
+        }
         let weak = self.weakest()?;
         let mut slots: Vec<_> = self
             .children
@@ -127,16 +162,16 @@ impl Tree {
     /// There is a slot nearer the root than the deepest viewer's parent is.
     fn shift_up(&self, view: &View<'_>) -> Option<Shift> {
         let served = || self.children.iter().filter(|(_, child)| child.is_served());
-        let (branch, deepest) = served().max_by_key(|(_, child)| child.told().deepest)?;
+        let (branch, deepest) = self.deepest_branch(view.now)?;
         let own = (self.fed_count() < self.capacity(view)).then_some((0, None));
-        let others = served().filter(|(peer, _)| *peer != branch);
+        let others = served().filter(|(peer, _)| **peer != branch);
         let below = others.filter_map(|(peer, child)| Some((child.nearest_slot()? + 1, Some(*peer))));
         let (level, of) = own.into_iter().chain(below).min()?;
         let place = match of {
             Some(peer) => Place { peer, path: self.path_of(&peer) },
             None => Place { peer: view.me, path: self.path.clone() },
         };
-        (usize::from(deepest.told().deepest) > level + 1).then_some(Shift::Up { branch: *branch, place, of })
+        (usize::from(deepest) > level + 1).then_some(Shift::Up { branch, place, of })
     }
 
     /// A grandchild could feed many more than the weakest child can.
@@ -164,19 +199,21 @@ impl Tree {
         if !(by_parent || by_grandparent && how == Move::Up) {
             return;
         }
-        let deepest = self.children.iter().filter(|(_, child)| child.is_served());
-        let deepest = deepest.max_by_key(|(_, child)| child.told().deepest).map(|(peer, _)| *peer);
-        match deepest {
-            Some(branch) if how == Move::Deepest => {
-                view.out.send(branch, Message::Move { how, places: List::truncated(places.iter().cloned()) });
-            }
-            _ => self.move_to(view, how, places),
+        if how != Move::Deepest || !self.feeds() {
+            self.move_to(view, how, places);
+        } else if let Some((branch, deepest)) = self.deepest_branch(view.now)
+            && places
+                .first()
+                .is_some_and(|place| self.path.len() + usize::from(deepest) > place.path.len() + 1)
+        {
+            self.ask_child(view, branch, how, List::truncated(places.iter().cloned()));
         }
     }
 
     fn move_to(&mut self, view: &mut View<'_>, how: Move, places: &[Place]) {
+        let new_here = self.parent_since.is_some_and(|since| view.now.since(since) < STAY_US);
         let busy = self.at_fault || self.next.is_some() || self.seek_parent.is_some();
-        if busy || !self.is_viewer(view) || self.parent.is_none() {
+        if busy || new_here || !self.is_viewer(view) || self.parent.is_none() {
             return;
         }
         let shorter = self.path.len().saturating_sub(2);

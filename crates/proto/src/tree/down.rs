@@ -49,6 +49,8 @@ pub(super) struct Child {
     below: Aggregate,
     /// When we sent somebody there last, if its own word is older.
     sent_at: Option<Time>,
+    /// When it was asked last to move, or to have somebody below it move.
+    asked_at: Option<Time>,
 }
 
 impl Aggregate {
@@ -83,6 +85,28 @@ impl Child {
             *free -= 1;
             self.sent_at = Some(now);
         }
+    }
+
+    /// Whoever was sent there long ago, and isn't in its word, didn't stay.
+    fn forget_sent(&mut self, now: Time) {
+        if self.sent_at.take_if(|at| now.since(*at) >= SENT_US_MAX).is_some() {
+            self.below = self.told;
+        }
+    }
+
+    /// It is asked to move, or to have somebody move.
+    pub(super) fn ask(&mut self, now: Time) {
+        self.asked_at = Some(now);
+    }
+
+    /// When it may be asked again, if what it does takes so long to be in its word.
+    pub(super) fn asked_again_at(&self, us: u64) -> Option<Time> {
+        self.asked_at.map(|at| at + us)
+    }
+
+    /// What it was asked less than `us` ago may not be in its word yet.
+    pub(super) fn was_asked(&self, now: Time, us: u64) -> bool {
+        self.asked_again_at(us).is_some_and(|at| at > now)
     }
 }
 
@@ -173,6 +197,7 @@ impl Tree {
                     told: below,
                     below,
                     sent_at: None,
+                    asked_at: None,
                 };
                 let known = self.children.contains_key(&from);
                 let child = self.children.entry(from).or_insert(child);
@@ -248,11 +273,7 @@ impl Tree {
     fn places(&mut self, view: &mut View<'_>, from: PeerId, attach: &Attach) -> List<Place, PLACES_MAX> {
         let backup = attach.purpose == Purpose::Backup;
         let blind = view.mandate.mutated.is(Mutation::BacksUpInItsBranch);
-        for child in self.children.values_mut() {
-            if child.sent_at.take_if(|at| view.now.since(*at) >= SENT_US_MAX).is_some() {
-                child.below = child.told; // its word has not changed: they didn't stay
-            }
-        }
+        self.forget_sent(view.now);
         let nearest = |child: &Child| {
             let free = if backup { child.below.promises } else { child.below.free };
             free.iter().position(|free| *free > 0).map(|depth| (depth, free[depth]))
@@ -287,6 +308,11 @@ impl Tree {
             let _ = places.push(Place { peer: standby, path: Path::truncated([standby.short()]) });
         }
         places
+    }
+
+    /// Free slots that nobody has taken after all are free again.
+    pub(super) fn forget_sent(&mut self, now: Time) {
+        self.children.values_mut().for_each(|child| child.forget_sent(now));
     }
 
     /// A child wants to be fed.
@@ -349,6 +375,8 @@ impl Tree {
     /// A child tells what lies below it.
     pub(crate) fn aggregate(&mut self, view: &mut View<'_>, from: PeerId, below: Aggregate) {
         if let Some(child) = self.children.get_mut(&from) {
+            let fewer = below.viewers < child.told.viewers || below.deepest < child.told.deepest;
+            child.asked_at.take_if(|_| fewer); // somebody has gone
             (child.told, child.below, child.sent_at) = (below, below, None);
             self.settle(view);
         }
@@ -471,6 +499,7 @@ impl Tree {
             .map(|(_, at)| at + VIEWERS_US);
         // a change that came too soon after the last news
         let news = self.aggregate_at.filter(|_| self.parent.is_some() && !self.mixing);
-        [absent, told, news].into_iter().flatten().min()
+        let sent = self.children.values().filter_map(|child| child.sent_at).min().map(|at| at + SENT_US_MAX);
+        [absent, told, news, sent].into_iter().flatten().min()
     }
 }

@@ -51,6 +51,8 @@ pub(crate) struct Tree {
     backup: Option<Up>,
     /// Asked to feed us; becomes the parent with its first packets.
     next: Option<Up>,
+    /// When the parent fed us first.
+    parent_since: Option<Time>,
     seek_parent: Option<Seek>,
     seek_backup: Option<Seek>,
     /// What the watch says of the parent.

@@ -125,6 +125,7 @@ impl Tree {
     pub(crate) fn fed(&mut self, view: &mut View<'_>, peer: PeerId) {
         let Some(next) = self.next.take_if(|next| next.peer == peer) else { return };
         let old = self.parent.replace(next);
+        self.parent_since = Some(view.now);
         self.at_fault = false;
         self.held = None;
         self.seek_parent = None;
