@@ -69,7 +69,7 @@ impl World {
         if key {
             (peer.own_key, peer.key_wanted) = (number, false);
         }
-        let frame = Frame { spec, stream: spec.id(&self.room), number, captured: now, key: key };
+        let frame = Frame { spec, stream: spec.id(&self.room), number, captured: now, key };
         self.push(now + FRAME_US, Happening::Produce(at));
         self.hold(at, frame);
         for warm in self.peers[at].passing.clone() {
