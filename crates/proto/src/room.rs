@@ -52,6 +52,8 @@ pub struct RoomState {
     misdeeds: BTreeMap<PeerId, u32>,
     leaving: Option<Time>,
     left: bool,
+    /// When a machine is due next: asked of all of them once for each input, not by whoever wants to know.
+    due: Option<Time>,
 }
 
 /// What every machine sees, and its parts that have no machine of their own.
@@ -156,6 +158,7 @@ impl RoomState {
             misdeeds: BTreeMap::new(),
             leaving: None,
             left: false,
+            due: None,
         };
         room.membership.start(&mut room.shared.view());
         room.settle();
@@ -261,7 +264,7 @@ impl RoomState {
 
     /// When [`Input::Timeout`] is wanted, if nothing else comes before; later than the last input's time.
     pub fn next_timeout(&self) -> Option<Time> {
-        self.due().map(|due| due.max(self.shared.now + 1))
+        self.due.map(|due| due.max(self.shared.now + 1))
     }
 
     /// What is known now.
@@ -306,6 +309,21 @@ impl RoomState {
         self.shared.mandate.rank
     }
 
+    /// Who mixes by that mandate, the lead first.
+    pub fn mixers(&self) -> &[PeerId] {
+        &self.shared.mandate.mixers
+    }
+
+    /// Who is kept warm by it.
+    pub fn standbys(&self) -> &[PeerId] {
+        &self.shared.mandate.standbys
+    }
+
+    /// The number of the roster in force; 0 before there is one.
+    pub fn epoch(&self) -> u32 {
+        self.shared.stage.epoch()
+    }
+
     /// The stage as it is signed now.
     pub fn roster(&self) -> Option<&crate::message::Roster> {
         self.shared.stage.roster()
@@ -322,7 +340,7 @@ impl RoomState {
         )
     }
 
-    fn due(&self) -> Option<Time> {
+    fn earliest(&self) -> Option<Time> {
         let times = [
             self.shared.links.next_timeout(),
             self.membership.next_timeout(),
@@ -341,9 +359,11 @@ impl RoomState {
     /// Hands notes round and lets time pass until nothing more follows.
     fn settle(&mut self) {
         self.hand_round();
-        if self.due().is_some_and(|due| due <= self.shared.now) {
+        self.due = self.earliest();
+        if self.due.is_some_and(|due| due <= self.shared.now) {
             self.on_time();
             self.hand_round();
+            self.due = self.earliest();
         }
         #[cfg(debug_assertions)]
         self.check_invariants();
