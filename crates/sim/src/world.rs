@@ -183,6 +183,8 @@ pub struct World {
     pub(crate) deviations: BTreeMap<usize, Box<dyn Deviation>>,
     /// Frames sent by anyone to anyone.
     pub(crate) frames_sent: u64,
+    /// Whoever was host by any roster.
+    pub(crate) hosts: BTreeSet<usize>,
     /// Since when a partition stands.
     pub(crate) parted_at: Time,
     seed: u64,
@@ -220,12 +222,13 @@ impl World {
         let mut world = World {
             now: Time(0),
             room: RoomId::of_root(&root.id()),
-            peers: Vec::new(),
+            peers: Vec::with_capacity(plan.peers.len()),
             directory: Directory::default(),
             net: Network::new(&plan.net, seed),
             plan,
             deviations: BTreeMap::new(),
             frames_sent: 0,
+            hosts: BTreeSet::new(),
             parted_at: Time(0),
             seed,
             keys,

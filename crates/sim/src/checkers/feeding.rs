@@ -47,6 +47,18 @@ impl Feeding {
             self.parts.push(Part::default());
         }
         let feeds = world.feeds(at);
+        if feeds != self.parts[at].feeds {
+            self.feeds_changed(world, at, feeds);
+        }
+        self.parts[at].parent = world.fed_by(at);
+        self.self_relay(world, at, found);
+        self.capacity(world, at, found);
+        if self.circle(at).is_some() {
+            self.circling.entry(at).or_insert(world.now());
+        }
+    }
+
+    fn feeds_changed(&mut self, world: &World, at: usize, feeds: BTreeSet<usize>) {
         let before = std::mem::replace(&mut self.parts[at].feeds, feeds.clone());
         for child in before.symmetric_difference(&feeds) {
             while self.parts.len() <= *child {
@@ -59,12 +71,6 @@ impl Feeding {
                 fed_by.remove(&at)
             };
             self.count_parents(world, *child);
-        }
-        self.parts[at].parent = world.fed_by(at);
-        self.self_relay(world, at, found);
-        self.capacity(world, at, found);
-        if self.circle(at).is_some() {
-            self.circling.entry(at).or_insert(world.now());
         }
     }
 
@@ -170,8 +176,7 @@ impl World {
     /// do its job is the oracle's question.
     fn slots(&self, at: usize) -> usize {
         let (peer, plan) = (&self.peers[at], self.plan());
-        let snapshot = peer.brain.snapshot();
-        let serves = snapshot.mixers.iter().chain(&snapshot.standbys).any(|mixer| *mixer == peer.id);
+        let serves = [peer.brain.mixers(), peer.brain.standbys()].concat().contains(&peer.id);
         if serves || peer.is_mixing() {
             return usize::from(plan.room.k1) + RESERVE;
         }

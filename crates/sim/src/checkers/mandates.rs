@@ -93,24 +93,19 @@ impl Mandates {
 
     /// A peer's rank never runs back but by a withdrawal, and everyone who is at a rank has the same mixers.
     fn rank(&mut self, world: &World, at: usize, withdrawn: bool, found: &mut Found) {
-        let snapshot = world.snapshot(world.id(at));
-        let before = std::mem::replace(&mut self.followed[at].rank, snapshot.rank);
-        if snapshot.rank < before && !withdrawn {
-            let what = format!("{:?} goes back from {before} to {}", world.id(at), snapshot.rank);
+        let brain = &world.peers[at].brain;
+        let (rank, told) = (brain.rank(), brain.mixers());
+        let before = std::mem::replace(&mut self.followed[at].rank, rank);
+        if rank < before && !withdrawn {
+            let what = format!("{:?} goes back from {before} to {rank}", world.id(at));
             found.say(world.now(), "monotone", what);
         }
-        if snapshot.rank.term == 0 {
+        if rank.term == 0 {
             return; // the acting mixer is whoever the roster names
         }
-        let (first, mixers) =
-            self.ranks.entry(snapshot.rank).or_insert_with(|| (world.id(at), snapshot.mixers.clone()));
-        if *mixers != snapshot.mixers {
-            let what = format!(
-                "{}: {first:?} says {mixers:?}, {:?} says {:?}",
-                snapshot.rank,
-                world.id(at),
-                snapshot.mixers
-            );
+        let (first, mixers) = self.ranks.entry(rank).or_insert_with(|| (world.id(at), told.to_vec()));
+        if mixers != told {
+            let what = format!("{rank}: {first:?} says {mixers:?}, {:?} says {told:?}", world.id(at));
             found.say(world.now(), "one-outcome", what);
         }
     }
@@ -135,6 +130,6 @@ impl World {
     /// A brain's roster and its number, which no body sees.
     fn roster(&self, at: usize) -> Option<(u32, &plenary_proto::message::Roster)> {
         let brain = &self.peers[at].brain;
-        Some((brain.snapshot().epoch, brain.roster()?))
+        Some((brain.epoch(), brain.roster()?))
     }
 }

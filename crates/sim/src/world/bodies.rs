@@ -1,5 +1,7 @@
 //! What bodies do: they carry out what their brains say, and hand them what comes.
 
+use std::collections::BTreeSet;
+
 use plenary_proto::message::{Message, Offer, VideoAsk};
 use plenary_proto::time::{MS, SECOND};
 use plenary_proto::{Address, Command, Event, Input, Output, PeerId, Via};
@@ -97,6 +99,7 @@ impl World {
             Output::Event(event) => {
                 match event {
                     Event::Left => self.left(at),
+                    Event::Roster { .. } => self.note_host(at),
                     // whoever is offered the floor takes it
                     Event::FloorOffered => {
                         let take = Input::Command(Command::Speak(true));
@@ -201,12 +204,26 @@ impl World {
         }
     }
 
+    /// The peer whom `at` takes for the host.
+    fn host_of(&self, at: usize) -> Option<usize> {
+        self.directory.find(&self.peers[at].brain.roster()?.host)
+    }
+
+    fn note_host(&mut self, at: usize) {
+        if let Some(host) = self.host_of(at) {
+            self.hosts.insert(host);
+        }
+    }
+
     /// Once a second the host hears of everyone it is linked with, and they of it.
     pub(super) fn presence(&mut self) {
         self.push(self.now + SECOND, Happening::Presence);
-        for at in 0..self.peers.len() {
-            let host = self.peers[at].brain.roster().map(|roster| roster.host);
-            let Some(host) = host.and_then(|host| self.directory.find(&host)) else { continue };
+        // nobody else has a link with a host: a room of a hundred thousand isn't asked each second
+        let hosts = self.hosts.iter().copied();
+        let linked = self.hosts.iter().flat_map(|host| self.peers[*host].links.iter().map(|link| link.other));
+        let near: BTreeSet<usize> = hosts.chain(linked).collect();
+        for at in near {
+            let Some(host) = self.host_of(at) else { continue };
             let linked = self.peers[at].links.iter().map(|link| link.other);
             let heard: Vec<_> = linked.filter(|other| host == at || host == *other).collect();
             for other in heard {
