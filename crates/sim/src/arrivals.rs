@@ -40,6 +40,13 @@ impl Latencies {
         }
     }
 
+    /// The mean of the middles of the buckets.
+    pub(crate) fn mean_us(&self) -> u64 {
+        let middle = |bucket: usize| ((9 + 2 * (bucket as u64 % 4)) << (bucket / 4)) * MS / 8;
+        let sum: u64 = self.0.iter().enumerate().map(|(bucket, count)| middle(bucket) * count).sum();
+        sum.checked_div(self.0.iter().sum()).unwrap_or(0)
+    }
+
     /// Median and tails, each the middle of its bucket, in milliseconds; `None` of nothing.
     pub(crate) fn percentiles(&self) -> Option<Percentiles> {
         let total: u64 = self.0.iter().sum();

@@ -7,6 +7,7 @@ use plenary_proto::time::SECOND;
 use serde::Serialize;
 
 use crate::arrivals::Latencies;
+use crate::media::FRAME_US;
 use crate::scenario::Target;
 use crate::world::World;
 
@@ -296,6 +297,11 @@ fn figure(report: &serde_json::Value, place: &str) -> Option<f64> {
     place.split('.').try_fold(report, |value, name| value.get(name))?.as_f64()
 }
 
+/// Whoever has been there for so long without a frame is a viewer that waits, and not one that joins.
+const JOINING_US: u64 = SECOND;
+/// A gap that a viewer notices.
+const GAP_US: u64 = SECOND / 2;
+
 impl World {
     /// Times from joining to the first frame, microseconds.
     pub fn join_us(&self) -> Vec<u64> {
@@ -309,21 +315,30 @@ impl World {
         viewers.iter().map(|viewer| self.snapshot(*viewer).path.len().saturating_sub(1)).collect()
     }
 
-    /// What the viewers who are still there have got so far.
+    /// What all viewers have got so far, as long as they were there.
     pub fn received(&self) -> Received {
         let mut received = Received { frames_sent: self.frames_sent, ..Received::default() };
-        for at in (0..self.peers.len()).filter(|at| self.peers[*at].views && self.peers[*at].alive) {
+        for (at, peer) in self.peers.iter().enumerate().filter(|(_, peer)| peer.views) {
+            let until = peer.quiet_since.filter(|_| !peer.is_there()).unwrap_or(self.now);
             let arrivals = self.arrivals(at);
-            let Some(first) = arrivals.first() else { continue };
-            received.viewers += 1;
+            let Some(first) = arrivals.first() else {
+                if until.since(peer.joined_at) > JOINING_US {
+                    received.viewers += 1;
+                    received.frames += until.since(peer.joined_at) / FRAME_US;
+                }
+                continue;
+            };
+            let on_the_way_us = arrivals.latencies.as_ref().map_or(0, |latencies| latencies.mean_us());
+            // by the time of capture: side by side, two mixers make one program
+            received.frames += until.since(first).saturating_sub(on_the_way_us) / FRAME_US;
             received.frames_within_1s += arrivals.within_1s;
             received.frames_within_600ms += arrivals.within_600ms;
-            if let Some(counted) = &arrivals.latencies {
-                received.latencies.add_all(counted);
+            received.viewers += 1;
+            let waits_us = arrivals.last().map_or(0, |last| until.since(last));
+            received.viewers_calm += u64::from(arrivals.longest_gap_us.max(waits_us) <= GAP_US);
+            if let Some(latencies) = &arrivals.latencies {
+                received.latencies.add_all(latencies);
             }
-            // by the time of capture: side by side, two mixers make one program
-            received.frames += self.now.since(first).saturating_sub(SECOND) / crate::media::FRAME_US;
-            received.viewers_calm += u64::from(arrivals.longest_gap_us <= 500_000);
         }
         received
     }

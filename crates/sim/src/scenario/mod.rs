@@ -17,16 +17,21 @@ const FILES: &[(&str, &str)] = &[
     ("election-50", include_str!("../../scenarios/election-50.toml")),
     ("calm-room", include_str!("../../scenarios/calm-room.toml")),
     ("mixer-lost", include_str!("../../scenarios/mixer-lost.toml")),
+    ("mixer-stalls", include_str!("../../scenarios/mixer-stalls.toml")),
+    ("mixer-radio", include_str!("../../scenarios/mixer-radio.toml")),
     ("partition", include_str!("../../scenarios/partition.toml")),
+    ("churn-500", include_str!("../../scenarios/churn-500.toml")),
+    ("prm-10k", include_str!("../../scenarios/prm-10k.toml")),
     ("flash-5k", include_str!("../../scenarios/flash-5k.toml")),
     ("top-killed", include_str!("../../scenarios/top-killed.toml")),
     ("parent-killed", include_str!("../../scenarios/parent-killed.toml")),
+    ("mixed-uplinks", include_str!("../../scenarios/mixed-uplinks.toml")),
+    ("scale-100k", include_str!("../../scenarios/scale-100k.toml")),
     ("peer-tree-recover", include_str!("../../scenarios/peer-tree-recover.toml")),
 ];
 
 /// Scenarios of the project's plan that are not there yet.
-pub const PLANNED: &[&str] =
-    &["election-liars", "churn-500", "prm-10k", "mixed-uplinks", "scale-100k", "peer-tree-data"];
+pub const PLANNED: &[&str] = &["election-liars", "peer-tree-data"];
 
 /// The names of all scenarios that come along.
 pub fn names() -> impl Iterator<Item = &'static str> {
