@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use plenary_proto::Time;
 use plenary_proto::time::{MS, SECOND};
+use plenary_sim::memory::rss_bytes;
 use plenary_sim::{Kind, MediaModel, NetPlan, PeerPlan, RoomPlan, World, WorldPlan};
 
 const SPEAKERS: usize = 4;
@@ -32,7 +33,7 @@ fn main() {
         media: MediaModel::State,
         peers: peers.collect(),
     };
-    let before = rss_bytes();
+    let before = rss_bytes().unwrap_or(0);
     let started = Instant::now();
     let mut world = World::new(plan, seed);
     for second in 1..=seconds {
@@ -43,7 +44,7 @@ fn main() {
         }
     }
     let wall_s = started.elapsed().as_secs_f64();
-    let (inputs, rss) = (world.inputs() as f64, rss_bytes().saturating_sub(before));
+    let (inputs, rss) = (world.inputs() as f64, rss_bytes().unwrap_or(0).saturating_sub(before));
     let mut joins = world.join_us();
     joins.sort_unstable();
     let depths = world.depths();
@@ -62,11 +63,4 @@ fn main() {
         world.starving(SECOND).len(),
         size_of::<plenary_proto::RoomState>()
     );
-}
-
-/// Resident memory of this process; 0 where the system doesn't tell.
-fn rss_bytes() -> u64 {
-    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
-    let pages = statm.split_whitespace().nth(1).and_then(|pages| pages.parse::<u64>().ok());
-    pages.unwrap_or(0) * 4096
 }

@@ -40,6 +40,15 @@ impl Latencies {
         }
     }
 
+    /// Those that have come since there were only these.
+    pub(crate) fn since(&self, earlier: &Latencies) -> Latencies {
+        let mut later = self.clone();
+        for (count, before) in later.0.iter_mut().zip(earlier.0) {
+            *count = count.saturating_sub(before);
+        }
+        later
+    }
+
     /// The mean of the middles of the buckets.
     pub(crate) fn mean_us(&self) -> u64 {
         let middle = |bucket: usize| ((9 + 2 * (bucket as u64 % 4)) << (bucket / 4)) * MS / 8;

@@ -12,6 +12,7 @@
 #![warn(clippy::unwrap_used)]
 
 mod arrivals;
+pub mod attackers;
 pub mod checkers;
 mod compare;
 pub mod deviation;
@@ -20,6 +21,7 @@ mod directory;
 #[cfg(feature = "mutants")]
 pub mod faults;
 mod media;
+pub mod memory;
 pub mod net;
 pub mod oracle;
 mod peer;

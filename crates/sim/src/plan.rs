@@ -232,18 +232,14 @@ impl NetPlan {
     }
 }
 
-/// How closely the program is followed on its way down.
+/// How closely the program is followed on its way down. Packets of a frame are not told apart, in either.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum MediaModel {
-    /// Packet by packet, with repairs: up to 1,000 peers.
-    Packet,
-    /// Frame by frame: up to 10,000.
+    /// Each frame on each hop: queued, lost, sent again. For 10,000 peers, and with patience for more.
     #[default]
     Frame,
-    /// As rates, in steps: up to 100,000.
-    Fluid,
-    /// Only who is fed by whom: up to 100,000.
+    /// Only who is fed by whom, from when to when, and how late that is: for 100,000.
     State,
 }
 
@@ -251,9 +247,7 @@ impl MediaModel {
     /// As in reports.
     pub const fn name(self) -> &'static str {
         match self {
-            MediaModel::Packet => "packet",
             MediaModel::Frame => "frame",
-            MediaModel::Fluid => "fluid",
             MediaModel::State => "state",
         }
     }

@@ -91,6 +91,10 @@ pub struct Delivery {
     pub bytes_over_ideal: Option<f64>,
     /// From capture to arrival.
     pub latency_ms: Option<Percentiles>,
+    /// The mean of that in the calm, over what it would be in the oracle's tree, in which nothing is lost or waits.
+    pub latency_over_oracle: Option<f64>,
+    /// Of the pieces of data that a viewer should have had, those that it had, once.
+    pub data_reached: Option<f64>,
 }
 
 impl From<&Received> for Delivery {
@@ -102,6 +106,8 @@ impl From<&Received> for Delivery {
             viewers_without_gap_500ms: share(received.viewers_calm, received.viewers),
             bytes_over_ideal: share(received.frames_sent, received.frames),
             latency_ms: received.latencies.percentiles(),
+            latency_over_oracle: None,
+            data_reached: None,
         }
     }
 }
@@ -204,6 +210,8 @@ pub struct Report {
     pub join_ms: Option<Percentiles>,
     /// How deep viewers are at the end.
     pub depth: Depth,
+    /// What a world of this size takes in memory, for each peer of it; measured when it runs alone.
+    pub bytes_per_peer: Option<u64>,
     /// What the scenario is about, as measured.
     pub targets: Vec<Aim>,
     /// What the checkers found, the first of each run.
@@ -276,7 +284,11 @@ impl Report {
         number("sent over wanted", self.delivery.bytes_over_ideal, 1.0, "");
         number("changes per 10 min", elections.changes_per_10min, 1.0, "");
         number("within 5 % of the oracle", elections.within_5pct_of_oracle, 100.0, " %");
+        number("data that came", self.delivery.data_reached, 100.0, " %");
         number("depth", self.depth.mean, 1.0, " on average");
+        number("the oracle's", self.depth.oracle_mean, 1.0, " on average");
+        number("latency over the oracle's", self.delivery.latency_over_oracle, 1.0, "");
+        number("memory of a peer", self.bytes_per_peer.map(|bytes| bytes as f64), 1e-3, " kB");
         for aim in &self.targets {
             let bound = match (aim.at_least, aim.at_most) {
                 (Some(least), _) => format!("at least {least}"),
@@ -330,7 +342,7 @@ impl World {
             };
             let on_the_way_us = arrivals.latencies.as_ref().map_or(0, |latencies| latencies.mean_us());
             // by the time of capture: side by side, two mixers make one program
-            received.frames += until.since(first).saturating_sub(on_the_way_us) / FRAME_US;
+            received.frames += until.since(first).saturating_sub(on_the_way_us).div_ceil(FRAME_US);
             received.frames_within_1s += arrivals.within_1s;
             received.frames_within_600ms += arrivals.within_600ms;
             received.viewers += 1;

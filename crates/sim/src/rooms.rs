@@ -9,6 +9,7 @@ use plenary_proto::message::Consent;
 use plenary_proto::time::SECOND;
 use plenary_proto::{Event, PeerId, Time};
 
+use crate::attackers;
 use crate::dice::SmallDice;
 use crate::oracle::{TruePeer, Truth, Value};
 use crate::people::{Arrival, Devices, Group, draw, geography};
@@ -130,13 +131,20 @@ pub(crate) fn truth_with(plan: &WorldPlan, delays_us: Vec<u64>) -> Truth {
 }
 
 /// Holds the opening election of the room of that seed, and lets the oracle judge it.
+pub fn judge(seed: u64) -> Judged {
+    judge_among_liars(seed, Share(0))
+}
+
+/// The same where that share of the stage lies, in one group ([`attackers`]).
 ///
 /// # Panics
 /// Never: drawn rooms have delays by region, and a stage that consents.
-pub fn judge(seed: u64) -> Judged {
+pub fn judge_among_liars(seed: u64, of_stage: Share) -> Judged {
     let plan = drawn(seed);
     let truth = truth_of(&plan).expect("drawn rooms have delays by region");
+    let liars = attackers::group(&plan, seed, of_stage);
     let mut world = World::new(plan, seed);
+    attackers::set_on(&mut world, &liars);
     let (chosen, decided_us) = elected(&mut world);
     let chosen: Vec<usize> = chosen.iter().filter_map(|peer| world.planned_at(peer)).collect();
     let value = if chosen.is_empty() { Value::default() } else { truth.value_of(&chosen) };

@@ -181,6 +181,10 @@ pub struct World {
     pub(crate) net: Network,
     pub(crate) plan: WorldPlan,
     pub(crate) deviations: BTreeMap<usize, Box<dyn Deviation>>,
+    /// Of those who haven't joined, by their places in the plan.
+    pub(crate) deviations_planned: BTreeMap<usize, Box<dyn Deviation>>,
+    /// Who has issued a ballot last.
+    pub(crate) ballot_by: Option<PeerId>,
     /// Frames sent by anyone to anyone.
     pub(crate) frames_sent: u64,
     /// Whoever was host by any roster.
@@ -227,6 +231,8 @@ impl World {
             net: Network::new(&plan.net, seed),
             plan,
             deviations: BTreeMap::new(),
+            deviations_planned: BTreeMap::new(),
+            ballot_by: None,
             frames_sent: 0,
             hosts: BTreeSet::new(),
             parted_at: Time(0),
@@ -385,6 +391,9 @@ impl World {
         self.peers.push(Peer::new(brain, id, self.now, planned, &plan));
         self.net.add(plan.access, plan.place);
         self.directory.insert(&id, at);
+        if let Some(deviation) = self.deviations_planned.remove(&planned) {
+            self.deviations.insert(at, deviation);
+        }
         if let Some(leave) = plan.leaves {
             self.push(leave.at.max(self.now), Happening::Leaves(at));
         }
@@ -460,7 +469,7 @@ impl World {
     }
 
     fn remember(&mut self, at: usize, event: Event) {
-        let many = matches!(self.plan.media, MediaModel::Fluid | MediaModel::State);
+        let many = self.plan.media == MediaModel::State;
         let peer = &mut self.peers[at];
         if many && peer.views && matches!(event, Event::Roster { .. } | Event::Mode(_)) {
             return; // a hundred thousand times the same

@@ -4,14 +4,14 @@ use std::path::Path;
 use std::time::Instant;
 
 use anyhow::Context as _;
-use plenary_sim::scenario::{PLANNED, Scenario, named, names};
+use plenary_sim::scenario::{Scenario, named, names};
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::args::SimArgs;
 use crate::demo::report::rss_mib;
 use crate::json::{self, round};
-use crate::{Failure, not_yet, usage};
+use crate::{Failure, usage};
 
 /// What the report is on this machine, besides.
 #[derive(Serialize)]
@@ -57,9 +57,6 @@ fn scenario(name: &str) -> Result<Scenario, Failure> {
     if name.ends_with(".toml") {
         let text = std::fs::read_to_string(name).with_context(|| format!("cannot read {name}"))?;
         return Scenario::read(name, &text).map_err(|what| anyhow::anyhow!(what).into());
-    }
-    if PLANNED.contains(&name) {
-        return Err(not_yet(&format!("sim {name}")));
     }
     let Some(scenario) = named(name) else {
         return Err(usage(format!("{name}: no such scenario; `plenary sim list` names them")));

@@ -64,7 +64,8 @@ impl<'a> Calm<'a> {
 
     fn one_mixer_set(&self, found: &mut Found) {
         let mut sets: BTreeMap<_, Vec<PeerId>> = BTreeMap::new();
-        for (peer, seen) in &self.living {
+        // what an attacker thinks binds nobody
+        for (peer, seen) in self.living.iter().filter(|(peer, _)| !self.world.deviates(**peer)) {
             sets.entry((seen.rank, seen.mixers.clone())).or_default().push(*peer);
         }
         if sets.len() > 1 {

@@ -30,6 +30,10 @@ pub enum Deed {
     Kill(Whom),
     /// These leave politely.
     Leave(Whom),
+    /// The host has these speak.
+    Promote(Whom),
+    /// These tell the room a piece of data; whoever isn't on stage is not let.
+    Tell(Whom),
     /// The machines of these stand still, or sleep, for so long.
     Stall(Whom, Span),
     /// That share of the stage, never with the host in it, and of the audience doesn't reach the others any more.
@@ -74,6 +78,8 @@ struct Fields {
     kill: Option<String>,
     leave: Option<String>,
     stall: Option<String>,
+    promote: Option<String>,
+    tell: Option<String>,
     last: Option<Span>,
     partition: Option<Share>,
     #[serde(default)]
@@ -84,17 +90,33 @@ impl TryFrom<Fields> for Act {
     type Error = String;
 
     fn try_from(fields: Fields) -> Result<Act, String> {
-        let Fields { at, each, kill, leave, stall, last, partition, heal } = fields;
+        let Fields { at, each, kill, leave, stall, promote, tell, last, partition, heal } = fields;
         let heal = heal.then_some(());
-        let deed = match (kill, leave, stall, last, partition, heal) {
-            (Some(whom), None, None, None, None, None) if whom == "rendezvous" => Deed::KillRendezvous,
-            (Some(whom), None, None, None, None, None) => Deed::Kill(whom.parse()?),
-            (None, Some(whom), None, None, None, None) => Deed::Leave(whom.parse()?),
-            (None, None, Some(whom), Some(last), None, None) => Deed::Stall(whom.parse()?, last),
-            (None, None, Some(_), None, None, None) => return Err("a stall needs last: how long".to_owned()),
-            (None, None, None, None, Some(share), None) => Deed::Partition(share),
-            (None, None, None, None, None, Some(())) => Deed::Heal,
-            _ => return Err("an act needs one of kill, leave, stall, partition, heal".to_owned()),
+        let named =
+            [("kill", kill), ("leave", leave), ("stall", stall), ("promote", promote), ("tell", tell)];
+        let mut named = named.into_iter().filter_map(|(what, whom)| Some((what, whom?)));
+        let named = (named.next(), named.next());
+        let deed = match (named, last, partition, heal) {
+            ((Some(("kill", whom)), None), None, None, None) if whom == "rendezvous" => Deed::KillRendezvous,
+            ((Some(("stall", whom)), None), Some(last), None, None) => Deed::Stall(whom.parse()?, last),
+            ((Some(("stall", _)), None), None, None, None) => {
+                return Err("a stall needs last: how long".to_owned());
+            }
+            ((Some((what, whom)), None), None, None, None) => {
+                let whom = whom.parse()?;
+                match what {
+                    "kill" => Deed::Kill(whom),
+                    "leave" => Deed::Leave(whom),
+                    "promote" => Deed::Promote(whom),
+                    _ => Deed::Tell(whom),
+                }
+            }
+            ((None, None), None, Some(share), None) => Deed::Partition(share),
+            ((None, None), None, None, Some(())) => Deed::Heal,
+            _ => {
+                let all = "kill, leave, stall, promote, tell, partition, heal";
+                return Err(format!("an act needs one of {all}"));
+            }
         };
         if each.is_some_and(|each| each < EACH_MIN) {
             return Err(format!("each {EACH_MIN} is the most often that something can happen"));

@@ -5,6 +5,7 @@ use plenary_proto::time::MS;
 use serde::Deserialize;
 
 use super::act::{Act, Deed, Whom};
+use super::judge::Judged;
 use crate::people::{self, Group, PEERS_MAX, geography};
 use crate::plan::{Bursts, Delays, Kind, MediaModel, NetPlan, Pauses, RoomPlan, WorldPlan};
 use crate::units::{Rate, Share, Span};
@@ -31,6 +32,12 @@ pub struct Scenario {
     /// What the network does.
     #[serde(default)]
     pub net: Net,
+    /// What the oracle is asked about.
+    #[serde(default)]
+    pub judged: Option<Judged>,
+    /// That share of the stage lies, in one group.
+    #[serde(default)]
+    pub liars: Share,
     /// Who is there; the first of the first group is the host.
     pub peers: Vec<Group>,
     /// What happens.
@@ -147,6 +154,9 @@ impl Scenario {
         if self.people() > PEERS_MAX {
             return Err(format!("{} peers: at most {PEERS_MAX}", self.people()));
         }
+        if self.judged == Some(Judged::Tree) && self.net.ways != Ways::Regions {
+            return Err("the oracle knows delays by region only: judged needs ways = \"regions\"".to_owned());
+        }
         if self.net.bursts > Share(500_000) {
             return Err(
                 "bursts lose half of what is sent in them, so 50% is the most they can lose".to_owned()
@@ -158,6 +168,8 @@ impl Scenario {
         let named = self.acts.iter().filter_map(|act| match &act.deed {
             Deed::Kill(Whom::Region(name))
             | Deed::Leave(Whom::Region(name))
+            | Deed::Tell(Whom::Region(name))
+            | Deed::Promote(Whom::Region(name))
             | Deed::Stall(Whom::Region(name), _) => Some(name),
             _ => None,
         });
@@ -242,6 +254,7 @@ mod tests {
             ("[[acts]]\nat = '1s'\nstall = 'mixer'", "needs last"),
             ("[net]\nloss = '101%'", "mine.toml, line 8: 101%: a share looks like"),
             ("[net]\nways = '40ms..5ms'", "the longest way is shorter"),
+            ("[[acts]]\nat = '1s'\ntell = 'everyone'", "everyone is none of"),
             ("[net]\nbursts = '60%'", "50% is the most"),
             ("[[peers]]\nkind = 'viewer'\ncount = 300000", "at most 200000"),
             ("[[peers]]\nkind = 'viewer'\ncount = 3\nregion = 'Atlantis'", "Atlantis is none of the regions"),

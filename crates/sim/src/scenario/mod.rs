@@ -6,15 +6,19 @@
 
 mod act;
 mod file;
+mod judge;
 mod run;
 mod stage;
+mod told;
 
 pub use act::{Act, Deed, Whom};
 pub use file::{Net, Room, Scenario, Target, Ways};
+pub use judge::Judged;
 
 /// The scenarios that come along: name and file.
 const FILES: &[(&str, &str)] = &[
     ("election-50", include_str!("../../scenarios/election-50.toml")),
+    ("election-liars", include_str!("../../scenarios/election-liars.toml")),
     ("calm-room", include_str!("../../scenarios/calm-room.toml")),
     ("mixer-lost", include_str!("../../scenarios/mixer-lost.toml")),
     ("mixer-stalls", include_str!("../../scenarios/mixer-stalls.toml")),
@@ -27,11 +31,9 @@ const FILES: &[(&str, &str)] = &[
     ("parent-killed", include_str!("../../scenarios/parent-killed.toml")),
     ("mixed-uplinks", include_str!("../../scenarios/mixed-uplinks.toml")),
     ("scale-100k", include_str!("../../scenarios/scale-100k.toml")),
+    ("peer-tree-data", include_str!("../../scenarios/peer-tree-data.toml")),
     ("peer-tree-recover", include_str!("../../scenarios/peer-tree-recover.toml")),
 ];
-
-/// Scenarios of the project's plan that are not there yet.
-pub const PLANNED: &[&str] = &["election-liars", "peer-tree-data"];
 
 /// The names of all scenarios that come along.
 pub fn names() -> impl Iterator<Item = &'static str> {

@@ -5,13 +5,18 @@ use std::num::NonZero;
 use std::thread;
 
 use plenary_proto::time::{MS, SECOND};
-use plenary_proto::{PeerId, Time};
+use plenary_proto::{Command, PeerId, Time};
 
 use super::act::{self, Deed, Whom};
 use super::file::Scenario;
+use super::judge::Judgement;
 use super::stage::Stage;
+use super::told::Told;
+use crate::arrivals::Latencies;
+use crate::attackers;
 use crate::checkers::liveness;
 use crate::dice::SmallDice;
+use crate::memory;
 use crate::plan::PeerPlan;
 use crate::report::{Delivery, Depth, Elections, Found, Percentiles, Received, Report, rounded, share};
 use crate::world::World;
@@ -32,6 +37,12 @@ struct Run {
     repairs_us: Vec<u64>,
     joins_us: Vec<u64>,
     depths: Vec<usize>,
+    judgement: Judgement,
+    /// From capture to arrival, in the calm.
+    calm: Latencies,
+    told: Told,
+    data_reached: (u64, u64),
+    bytes: Option<u64>,
     inputs: u64,
     room_time_us: u64,
     violations: Vec<Found>,
@@ -77,6 +88,23 @@ impl Scenario {
         outcomes.iter().for_each(|run| {
             hash.update(run.hash.as_bytes());
         });
+        let judged = outcomes.iter().map(|run| run.judgement);
+        let mut elections = Elections::pooled(outcomes.iter().map(|run| &run.stage));
+        let close = judged.clone().filter_map(|judged| judged.close);
+        elections.within_5pct_of_oracle =
+            share(close.clone().filter(|close| *close).count() as u64, close.count() as u64);
+        let mut delivery = Delivery::from(&received);
+        let below_us = mean(judged.clone().filter_map(|judged| judged.below_us_mean));
+        let mut calm = Latencies::default();
+        outcomes.iter().for_each(|run| calm.add_all(&run.calm));
+        delivery.latency_over_oracle = below_us.map(|below_us| rounded(calm.mean_us() as f64 / below_us));
+        let told = outcomes.iter().map(|run| run.data_reached);
+        delivery.data_reached = share(told.clone().map(|told| told.0).sum(), told.map(|told| told.1).sum());
+        // side by side, nobody could say which world holds what
+        let bytes_per_peer = match outcomes {
+            [alone] => alone.bytes.map(|bytes| bytes / self.people().max(1) as u64),
+            _ => None,
+        };
         let mut report = Report {
             scenario: self.name.clone(),
             title: self.title.clone(),
@@ -88,15 +116,16 @@ impl Scenario {
             inputs,
             inputs_per_peer_s: rounded(inputs as f64 / room_time_s / self.people() as f64),
             trace_hash: hash.finalize().to_hex().as_str()[..16].to_owned(),
-            elections: Elections::pooled(outcomes.iter().map(|run| &run.stage)),
-            delivery: Delivery::from(&received),
+            elections,
+            delivery,
             repair_ms: pooled(|run| &run.repairs_us),
             join_ms: pooled(|run| &run.joins_us),
             depth: Depth {
                 max: depths.iter().copied().max(),
                 mean: share(depths.iter().sum(), depths.len() as u64),
-                oracle_mean: None,
+                oracle_mean: mean(judged.clone().filter_map(|judged| judged.depth_mean)),
             },
+            bytes_per_peer,
             targets: Vec::new(),
             violations: outcomes.iter().flat_map(|run| run.violations.clone()).collect(),
         };
@@ -107,23 +136,28 @@ impl Scenario {
     fn run_once(&self, seed: u64) -> Run {
         let plan = self.plan(seed);
         let cast = plan.peers.clone();
+        let liars = attackers::group(&plan, seed, self.liars);
+        let before = memory::rss_bytes();
         let mut world = World::new(plan, seed);
+        attackers::set_on(&mut world, &liars);
         let mut run = Run { seed, ..Run::default() };
         let mut script = self.script();
         let mut hit = None;
+        let mut stormy = Latencies::default();
         let end = Time(self.storm.0 + self.calm.0);
         while world.now() < end {
             let next_act = script.last().map_or(end, |(at, _)| *at);
             let until = end.min(next_act).min(world.now() + LOOK_US);
             world.run_until(until);
             run.stage.look(&world);
+            if until <= Time(self.storm.0) && self.judged.is_some() {
+                stormy = world.received().latencies;
+            }
             hit = hit.and_then(|hit| run.read_off(&world, hit, until == next_act));
             while let Some((at, act)) = script.last().copied().filter(|(at, _)| *at <= until) {
                 script.pop();
                 let mut dice = SmallDice::of(&[seed, at.0, act as u64]);
-                if let Some(now_hit) =
-                    self.acts[act].deed.happen(&mut world, &cast, &mut dice, &mut run.stage)
-                {
+                if let Some(now_hit) = self.acts[act].deed.happen(&mut world, &cast, &mut dice, &mut run) {
                     hit = hit.and_then(|hit| run.read_off(&world, hit, true)).or(Some(now_hit));
                 }
             }
@@ -138,8 +172,12 @@ impl Scenario {
             what: violation.what,
         }));
         run.stage.close(world.now());
+        run.bytes = memory::rss_bytes().zip(before).map(|(now, before)| now.saturating_sub(before));
+        run.judgement = self.judge(&world);
+        run.data_reached = run.told.reached(&world);
         run.joins_us = world.join_us();
         run.received = world.received();
+        run.calm = run.received.latencies.since(&stormy);
         run.depths = world.depths();
         run.inputs = world.inputs();
         run.room_time_us = world.now().0;
@@ -184,7 +222,7 @@ impl Deed {
         world: &mut World,
         cast: &[PeerPlan],
         dice: &mut SmallDice,
-        stage: &mut Stage,
+        run: &mut Run,
     ) -> Option<Hit> {
         let whom = match self {
             Deed::KillRendezvous => {
@@ -197,8 +235,19 @@ impl Deed {
             }
             Deed::Partition(share) => {
                 let side = act::side(world, cast, *share, dice);
-                cast.iter().enumerate().for_each(|(at, _)| stage.excuse(world.planned(at)));
+                cast.iter().enumerate().for_each(|(at, _)| run.stage.excuse(world.planned(at)));
                 world.partition(&side);
+                return None;
+            }
+            Deed::Promote(whom) => {
+                for peer in whom.choose(world, cast, dice) {
+                    world.command(world.planned(0), Command::Promote(peer));
+                }
+                return None;
+            }
+            Deed::Tell(whom) => {
+                let sources = whom.choose(world, cast, dice);
+                sources.into_iter().for_each(|source| run.told.tell(world, source));
                 return None;
             }
             Deed::Kill(whom) | Deed::Leave(whom) | Deed::Stall(whom, _) => whom,
@@ -206,7 +255,7 @@ impl Deed {
         let chosen = whom.choose(world, cast, dice);
         let viewers = below(world, &chosen, matches!(whom, Whom::Mixers));
         for peer in &chosen {
-            stage.excuse(*peer);
+            run.stage.excuse(*peer);
             match self {
                 Deed::Leave(_) => world.leave(*peer),
                 Deed::Stall(_, last) => world.stall(*peer, last.0),
@@ -215,6 +264,11 @@ impl Deed {
         }
         Some(Hit { at: world.now(), viewers })
     }
+}
+
+fn mean(values: impl Iterator<Item = f64> + Clone) -> Option<f64> {
+    let count = values.clone().count();
+    (count > 0).then(|| rounded(values.sum::<f64>() / count as f64))
 }
 
 /// Viewers that get the program by way of these peers; all of them if these are the mixers.

@@ -28,6 +28,9 @@ impl World {
         {
             self.changed.insert(at);
         }
+        if let Output::Control(_, Message::Ballot(_)) = output {
+            self.ballot_by = Some(self.peers[at].id);
+        }
         match output {
             Output::Control(to, message) => self.control(at, &to, message),
             Output::Loose(to, message) => self.loose(at, &to, message),

@@ -166,6 +166,21 @@ impl World {
         self.deviations.insert(at, deviation);
     }
 
+    /// The same, from the moment on at which the peer that was planned at that place joins.
+    pub fn deviate_from_the_start(&mut self, planned: usize, deviation: Box<dyn Deviation>) {
+        self.deviations_planned.insert(planned, deviation);
+    }
+
+    /// Whether a peer doesn't keep to the protocol.
+    pub(crate) fn deviates(&self, id: PeerId) -> bool {
+        self.deviations.contains_key(&self.at(id))
+    }
+
+    /// Who has issued a ballot last: the opener of the latest election.
+    pub fn ballot_by(&self) -> Option<PeerId> {
+        self.ballot_by
+    }
+
     /// Since when nothing that `from` sends has got to `to`; `None` when it gets there.
     pub(crate) fn unheard_since(&self, from: usize, to: usize) -> Option<Time> {
         match self.peers[from].quiet_since {

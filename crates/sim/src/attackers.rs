@@ -1,0 +1,130 @@
+//! Attackers: peers that break the protocol to gain something, each a [`Deviation`].
+//!
+//! They sign with their own keys, and can't with others': whatever they say, receivers check as ever.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use plenary_proto::message::Message;
+use plenary_proto::time::SECOND;
+use plenary_proto::{Input, Output, PeerId, Time, Verdict};
+
+use crate::deviation::Deviation;
+use crate::dice::SmallDice;
+use crate::plan::{Kind, WorldPlan};
+use crate::units::Share;
+use crate::world::World;
+
+/// A member's measured bandwidth is told so many times as wide, an outsider's so many times as narrow; round
+/// trips the other way round.
+const LIE: u64 = 8;
+/// A member claims to code so many times as quickly as it does: more would be past what any machine can.
+const BOAST: u32 = 4;
+/// A member that may take over tries it so long after it came to know, and again after as long.
+const USURP_US: u64 = 5 * SECOND;
+/// Liars look for so long at the room as it would be without them: most elections are over by then.
+const SPIED_US: u64 = 20 * SECOND;
+/// For so long, members say, they have heard nothing of the mixer.
+const DEAF_US: u32 = 60_000_000;
+
+/// One of a group that wants to mix, all of whom lie for each other.
+///
+/// Its reports praise members and belittle others; it claims a quicker machine than it has; it keeps what
+/// others measured of members to itself, so that a ballot it opens lacks that; as an heir it declares a living
+/// mixer gone, whoever says that it lives, and members confirm it.
+#[derive(Debug)]
+pub struct Liar {
+    group: Arc<BTreeSet<PeerId>>,
+    /// From whom it could take over, and when it tries next.
+    inherits: Option<(PeerId, Time)>,
+}
+
+impl Liar {
+    /// A member of that group.
+    pub fn of(group: &Arc<BTreeSet<PeerId>>) -> Liar {
+        Liar { group: group.clone(), inherits: None }
+    }
+
+    /// Whether a member would keep that message from its brain.
+    fn hides(&self, message: &Message) -> bool {
+        match message {
+            Message::Report(report) => {
+                self.group.contains(&report.body.candidate) && !self.group.contains(&report.sender)
+            }
+            Message::Heard { mixer, .. } => !self.group.contains(mixer),
+            Message::Alive(alive) => !self.group.contains(&alive.sender),
+            _ => false,
+        }
+    }
+}
+
+impl Deviation for Liar {
+    fn output(&mut self, now: Time, output: Output, instead: &mut Vec<Output>) {
+        instead.push(match output {
+            Output::WatchMixers(mixers) => {
+                let prey = mixers.iter().find(|mixer| !self.group.contains(mixer));
+                self.inherits = prey.map(|mixer| (*mixer, now + USURP_US));
+                Output::WatchMixers(mixers)
+            }
+            Output::AnswerHeard { to, mixer } if !self.group.contains(&mixer) => {
+                Output::Control(to, Message::Heard { mixer, silent_us: Some(DEAF_US) })
+            }
+            honest => honest,
+        });
+    }
+
+    fn input(&mut self, now: Time, input: Input) -> Option<Input> {
+        Some(match input {
+            Input::Bench { encode_us, decode_us } => {
+                Input::Bench { encode_us: encode_us / BOAST, decode_us: decode_us / BOAST }
+            }
+            Input::Measured { peer, train, bandwidth_bps, rtt_us } => {
+                let member = self.group.contains(&peer);
+                let wide = |bps: u64| if member { bps.saturating_mul(LIE) } else { bps / LIE };
+                let far = if member { rtt_us / LIE as u32 } else { rtt_us.saturating_mul(LIE as u32) };
+                Input::Measured { peer, train, bandwidth_bps: bandwidth_bps.map(wide), rtt_us: far }
+            }
+            Input::Message { message, .. } if self.hides(&message) => return None,
+            Input::Timeout => match &mut self.inherits {
+                Some((mixer, tries_at)) if *tries_at <= now => {
+                    *tries_at = now + USURP_US;
+                    Input::Verdict { peer: *mixer, verdict: Verdict::Silent }
+                }
+                _ => Input::Timeout,
+            },
+            honest => honest,
+        })
+    }
+}
+
+/// That share of the stage, in one group: whoever would open the election and whoever would be standby if nobody
+/// lied, and others drawn; never the host, whose word counts anyway.
+pub(crate) fn group(plan: &WorldPlan, seed: u64, of_stage: Share) -> Vec<usize> {
+    let stage: Vec<usize> = (0..plan.peers.len()).filter(|at| plan.peers[*at].kind != Kind::Viewer).collect();
+    let count = of_stage.of(stage.len());
+    if count == 0 {
+        return Vec::new();
+    }
+    let mut honest = World::new(plan.clone(), seed);
+    honest.run_for(SPIED_US);
+    let host = honest.snapshot(honest.planned(0));
+    let wanted = honest.ballot_by().into_iter().chain(host.standbys.first().copied());
+    let mut group: Vec<usize> = wanted.filter_map(|peer| honest.planned_at(&peer)).collect();
+    let mut dice = SmallDice::of(&[seed, 0x11a5]);
+    let mut others: Vec<usize> = stage;
+    while group.len() < count && !others.is_empty() {
+        group.push(others.swap_remove(dice.between(0, others.len() as u64 - 1) as usize));
+        group.sort_unstable();
+        group.dedup();
+        group.retain(|at| *at != 0);
+    }
+    group
+}
+
+/// Has these lie, from when they join.
+pub(crate) fn set_on(world: &mut World, liars: &[usize]) {
+    let group: Arc<BTreeSet<PeerId>> = Arc::new(liars.iter().map(|at| world.planned(*at)).collect());
+    for at in liars {
+        world.deviate_from_the_start(*at, Box::new(Liar::of(&group)));
+    }
+}

@@ -1,0 +1,49 @@
+//! What the script has a source tell the room, and whom it reaches.
+
+use std::collections::BTreeMap;
+
+use plenary_proto::message::Delivery;
+use plenary_proto::{Event, PeerId};
+
+use crate::world::World;
+
+/// Pieces of data, and who was there when they were told.
+#[derive(Debug, Default)]
+pub(super) struct Told {
+    /// Those that were living viewers then, by piece.
+    pieces: Vec<(PeerId, Vec<PeerId>)>,
+}
+
+impl Told {
+    /// Has that peer tell the room a piece that nobody has told before.
+    pub(super) fn tell(&mut self, world: &mut World, source: PeerId) {
+        let piece = self.pieces.len() as u32;
+        self.pieces.push((source, world.viewers()));
+        world.publish(source, Delivery::Reliable, &piece.to_le_bytes());
+    }
+
+    /// How many have got what they should have, exactly once, and how many should.
+    pub(super) fn reached(&self, world: &World) -> (u64, u64) {
+        let mut got: BTreeMap<(PeerId, u32), u32> = BTreeMap::new();
+        let living = world.viewers();
+        for viewer in &living {
+            for (_, event) in world.events(*viewer) {
+                if let Event::Data { bytes, .. } = event
+                    && let Some(piece) = bytes.first_chunk()
+                {
+                    *got.entry((*viewer, u32::from_le_bytes(*piece))).or_default() += 1;
+                }
+            }
+        }
+        let mut wanted = 0;
+        let mut reached = 0;
+        for ((_, then), piece) in self.pieces.iter().zip(0..) {
+            let there = then.iter().filter(|viewer| living.contains(viewer));
+            for viewer in there {
+                wanted += 1;
+                reached += u64::from(got.get(&(*viewer, piece)) == Some(&1));
+            }
+        }
+        (reached, wanted)
+    }
+}
