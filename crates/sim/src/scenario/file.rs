@@ -205,6 +205,14 @@ impl Scenario {
         Ok(self)
     }
 
+    /// Has those of the audience who go stay for so long on average, exponentially.
+    pub fn with_stays(mut self, mean: Span) -> Scenario {
+        for group in self.peers.iter_mut().filter(|group| group.stay.is_some()) {
+            group.stay = Some(people::Stay::Exponential(mean));
+        }
+        self
+    }
+
     /// The world of one seed.
     pub fn plan(&self, seed: u64) -> WorldPlan {
         let net = &self.net;

@@ -15,6 +15,8 @@ pub use act::{Act, Deed, Whom};
 pub use file::{Net, Room, Scenario, Target, Ways};
 pub use judge::Judged;
 
+pub use run::Samples;
+
 /// The scenarios that come along: name and file.
 const FILES: &[(&str, &str)] = &[
     ("election-50", include_str!("../../scenarios/election-50.toml")),

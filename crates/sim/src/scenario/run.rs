@@ -49,6 +49,15 @@ struct Run {
     hash: String,
 }
 
+/// Single times of all runs of a scenario, from which its report has medians and tails.
+#[derive(Clone, Debug, Default)]
+pub struct Samples {
+    /// From a failure to the next frame, for those it hit, microseconds.
+    pub repairs_us: Vec<u64>,
+    /// From joining to the first frame, microseconds.
+    pub joins_us: Vec<u64>,
+}
+
 /// Viewers that a failure has hit, until it is read off what it did to them.
 struct Hit {
     at: Time,
@@ -58,6 +67,11 @@ struct Hit {
 impl Scenario {
     /// Runs it with `runs` seeds from `seed` on.
     pub fn run(&self, seed: u64, runs: u64) -> Report {
+        self.measure(seed, runs).0
+    }
+
+    /// The same, with the single times behind the report.
+    pub fn measure(&self, seed: u64, runs: u64) -> (Report, Samples) {
         let runs = runs.max(1);
         let cores = thread::available_parallelism().map_or(1, NonZero::get) as u64;
         let workers = cores.min(runs);
@@ -72,7 +86,9 @@ impl Scenario {
             joined.flat_map(|runs| runs.unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
         });
         outcomes.sort_by_key(|run| run.seed.wrapping_sub(seed));
-        self.report(seed, &outcomes)
+        let all = |of: fn(&Run) -> &Vec<u64>| outcomes.iter().flat_map(of).copied().collect();
+        let samples = Samples { repairs_us: all(|run| &run.repairs_us), joins_us: all(|run| &run.joins_us) };
+        (self.report(seed, &outcomes), samples)
     }
 
     fn report(&self, seed: u64, outcomes: &[Run]) -> Report {

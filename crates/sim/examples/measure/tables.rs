@@ -1,0 +1,91 @@
+//! The tables: each figure beside its target, and what it was measured in.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use plenary_sim::Aim;
+
+use super::Measured;
+
+const HEAD: &str = "\
+# Measurements
+
+Simulated, on one machine, by one command; it overwrites this folder:
+
+    cargo run --release -p plenary-sim --example measure -- docs/measurements [--runs N] [--seed N]
+
+The seeds are those from the first on, one for each run. Equal seeds give equal traces and equal figures; only wall times
+and memory are this machine's. `frame`: each frame on each hop is queued, lost and sent again; `state`: only who feeds
+whom is followed, and frames are reckoned from that. Packets of a frame are not told apart. A target that is missed
+says so, and stays; violations are what the checkers found, in all runs.
+
+## Targets
+
+| scenario | figure | target | measured | | compared with |
+| --- | --- | --- | --- | --- | --- |
+";
+
+/// Writes `README.md`.
+pub(crate) fn write(folder: &Path, all: &[Measured], sizes: &[Measured]) -> std::io::Result<()> {
+    let mut text = HEAD.to_owned();
+    for one in all {
+        for aim in &one.report.targets {
+            let (met, figure) = (word(aim.met), &aim.figure);
+            let value = aim.measured.map_or("not measured".to_owned(), |value| value.to_string());
+            let (name, bound, compared) = (&one.report.scenario, bound(aim), one.compared);
+            let _ = writeln!(text, "| {name} | `{figure}` | {bound} | {value} | {met} | {compared} |");
+        }
+    }
+    text += "\n## What they were measured in\n
+| scenario | peers | of | runs | seeds from | model | room time, s | wall, s | inputs per peer and s | violations |
+| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |\n";
+    for Measured { report, wall_s, full, .. } in all {
+        let _ = writeln!(
+            text,
+            "| {} | {} | {} | {} | {} | {} | {:.0} | {wall_s:.1} | {:.2} | {} |",
+            report.scenario,
+            report.peers,
+            full.unwrap_or(report.peers),
+            report.runs,
+            report.seed,
+            report.media_model,
+            report.room_time_s,
+            report.inputs_per_peer_s,
+            report.violations.len(),
+        );
+    }
+    text += "\nWhere `of` is larger than `peers`, the scenario asks for more than this run has.\n
+## By size (state model, one run each)\n
+| peers | bytes per peer | inputs per peer and s | depth, mean | depth, most | wall, s |
+| --- | --- | --- | --- | --- | --- |\n";
+    for Measured { report, wall_s, .. } in sizes {
+        let shown = |value: Option<f64>| value.map_or("-".to_owned(), |value| format!("{value:.2}"));
+        let bytes = report.bytes_per_peer.map_or("-".to_owned(), |bytes| bytes.to_string());
+        let most = report.depth.max.unwrap_or(0);
+        let (peers, inputs) = (report.peers, report.inputs_per_peer_s);
+        let mean = shown(report.depth.mean);
+        let _ = writeln!(text, "| {peers} | {bytes} | {inputs:.2} | {mean} | {most} | {wall_s:.1} |");
+    }
+    text += "\nBytes are what the process grew by while the world was made and ran: brains, bodies, links and the
+simulator's queue; memory that an earlier run had freed is used again unseen, so small worlds show too little.\n\n## Plots\n\n";
+    for (file, what) in super::plots::FILES {
+        let _ = writeln!(text, "![{what}]({file})\n");
+    }
+    std::fs::write(folder.join("README.md"), text.trim_end().to_owned() + "\n")
+}
+
+fn bound(aim: &Aim) -> String {
+    match (aim.at_least, aim.at_most) {
+        (Some(least), _) => format!("≥ {least}"),
+        (None, Some(most)) => format!("≤ {most}"),
+        (None, None) => "-".to_owned(),
+    }
+}
+
+fn word(met: Option<bool>) -> &'static str {
+    match met {
+        Some(true) => "met",
+        Some(false) => "**MISSED**",
+        None => "not measured",
+    }
+}
