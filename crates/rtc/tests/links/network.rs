@@ -79,6 +79,39 @@ async fn delay_keeps_order() {
 }
 
 #[tokio::test]
+async fn what_is_lost_last_on_control_comes_again_before_the_stack_would_repeat_it() {
+    let (mut a, mut b, shaper) = shaped_pair(Shape::default()).await;
+    let unprobed = LinkId(2);
+    connect(&mut a, &mut b, unprobed).await;
+    // nothing gets through while both are said
+    shaper.set(Shape { loss_ppm: 1_000_000, ..Shape::default() });
+    a.send(unprobed, Channel::Bulk, &b"bulk"[..]);
+    a.send(LINK, Channel::Control, &b"control"[..]);
+    sleep(Duration::from_millis(15)).await;
+    shaper.set(Shape { delay_us: 30_000, ..Shape::default() });
+    let (first, second) = (b.received().await, b.received().await);
+    assert_eq!((first.1, second.1), (Channel::Control, Channel::Bulk));
+}
+
+#[tokio::test]
+async fn messages_on_a_lossy_link_arrive_once_and_in_order() {
+    const MESSAGES: u8 = 60;
+    let shape = Shape { loss_ppm: 50_000, delay_us: 15_000, rate_bps: 0 };
+    let (a, mut b, _) = shaped_pair(shape).await;
+    let mut took = Vec::new();
+    for number in 0..MESSAGES {
+        let sent = std::time::Instant::now();
+        a.send(LINK, Channel::Control, vec![number; 100]);
+        let (_, channel, bytes) = b.received().await;
+        assert_eq!((channel, bytes.as_ref()), (Channel::Control, &[number; 100][..]));
+        took.push(sent.elapsed().as_millis());
+    }
+    took.sort_unstable();
+    let at = |percent: usize| took[took.len() * percent / 100];
+    println!("arrived after p50 {} ms, p90 {} ms, p95 {} ms, most {} ms", at(50), at(90), at(95), at(99));
+}
+
+#[tokio::test]
 async fn a_killed_peer_is_down_for_all_and_stalls_nobody() {
     let shaper = Shaper::new(1);
     let (mut relay, mut dead, mut alive) = (Peer::new(), Peer::shaped(&shaper), Peer::new());
