@@ -323,6 +323,53 @@ fn a_mixer_leaves_a_speaker_comes_and_one_is_killed() {
     assert!(sound.tone_db(2, end_s - 2.0..end_s) < -40.0, "the one that was killed is not");
 }
 
+#[test]
+fn a_viewer_comes_on_stage_and_goes_back_to_watch() {
+    let demo = Demo::play(&[
+        "--speakers",
+        "3",
+        "--viewers",
+        "4",
+        "--candidates",
+        "2",
+        "--k1",
+        "2",
+        "--duration",
+        "16s",
+        "--record-all",
+        "--at",
+        "6s:promote=viewer",
+        "--at",
+        "11s:demote=viewer",
+    ]);
+    let promoted = demo.event("promote=viewer");
+    assert!(promoted["seen_ms"].is_number() && promoted["heard_ms"].is_number(), "{promoted}");
+    let demoted = demo.event("demote=viewer");
+    assert_eq!(demoted["peer"], promoted["peer"]);
+    assert_eq!(count(&demoted["viewers_not_resumed"]), 0, "{demoted}");
+    for (index, viewer) in demo.rows("viewers").iter().enumerate() {
+        assert!(!viewer["parent"].is_null(), "who went back is fed like the others: {viewer}");
+        let recording = demo.recording(&format!("viewer-{index}.mp4"), &Layout::grid(4));
+        let end_s = recording.duration_s;
+        let shows_it = |from_s: f64, to_s: f64| {
+            let frames = recording.frames.iter().filter(|frame| (from_s..to_s).contains(&frame.at_s));
+            frames.flat_map(|frame| frame.codes.iter().flatten()).any(|code| code.index == 3)
+        };
+        assert!(shows_it(0.0, end_s) && !shows_it(end_s - 1.5, end_s), "viewer {index}");
+        time_goes_on(&recording, 0..3);
+        let sound = recording.sound.as_ref().unwrap();
+        let own = viewer["peer"] == promoted["peer"];
+        let loudest = (1..end_s as u32)
+            .map(|second| sound.tone_db(3, f64::from(second) - 1.0..f64::from(second)))
+            .fold(f64::NEG_INFINITY, f64::max);
+        assert_eq!(loudest > -30.0, !own, "viewer {index} hears it with {loudest} dBFS at most");
+        let in_the_end_db = sound.tone_db(3, end_s - 2.0..end_s);
+        assert!(in_the_end_db < -40.0, "viewer {index} still hears it with {in_the_end_db} dBFS");
+        let others_db = sound.tone_db(0, end_s - 2.0..end_s);
+        assert!(others_db > -40.0, "viewer {index} hears the first with {others_db} dBFS");
+    }
+}
+
 /// Every field of the manual, with a value of its kind or `null` where that is allowed.
 fn fields_are_there(report: &Value) {
     // kinds: n number, c count, t text, [ list, { object; a question mark allows null

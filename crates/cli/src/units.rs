@@ -117,6 +117,8 @@ pub(crate) enum What {
     LeaveMixer,
     AddSpeaker,
     AddViewer,
+    PromoteViewer,
+    DemoteViewer,
 }
 
 impl What {
@@ -129,6 +131,8 @@ impl What {
             What::LeaveMixer => "leave=mixer",
             What::AddSpeaker => "add=speaker",
             What::AddViewer => "add=viewer",
+            What::PromoteViewer => "promote=viewer",
+            What::DemoteViewer => "demote=viewer",
         }
     }
 }
@@ -150,6 +154,8 @@ pub(crate) fn at(text: &str) -> Result<At, String> {
         What::LeaveMixer,
         What::AddSpeaker,
         What::AddViewer,
+        What::PromoteViewer,
+        What::DemoteViewer,
     ];
     if what == "halve=mixer" {
         return Err("halve=mixer: not yet".to_owned());

@@ -65,6 +65,16 @@ pub struct Tenure {
     pub cpu_us: u64,
 }
 
+/// Since when a speaker is in the mix: capture times, microseconds since 1970 by the mixer's clock. What the mixer makes
+/// of that time on shows the speaker.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OnDesk {
+    /// Of its first key frame since it has been on stage.
+    pub picture_us: Option<u64>,
+    /// Of its first sound.
+    pub sound_us: Option<u64>,
+}
+
 /// Counters of the mixer at one moment.
 #[derive(Clone, Copy, Debug, Default)]
 struct Mark {
@@ -92,6 +102,7 @@ struct State {
     mark: Mark,
     warm_told: bool,
     key_seen: bool,
+    on_desk: BTreeMap<PeerId, OnDesk>,
     /// From each speaker's clock to ours.
     offsets_us: BTreeMap<PeerId, i64>,
 }
@@ -149,6 +160,7 @@ impl Desk {
             mark: Mark::default(),
             warm_told: false,
             key_seen: false,
+            on_desk: BTreeMap::new(),
             offsets_us: BTreeMap::new(),
         };
         let (state, mixer, past) = (Mutex::new(state), Mutex::new(None), Mutex::default());
@@ -233,6 +245,7 @@ impl Desk {
         (state.tiles, state.format) = (tiles, format);
         let present: Vec<_> = state.tiles.iter().map(|tile| tile.peer).collect();
         state.minus.retain(|peer, _| present.contains(peer));
+        state.on_desk.retain(|peer, _| present.contains(peer));
         let lost = state.passing.take_if(|peer| !present.contains(peer)).is_some();
         drop(state);
         if lost {
@@ -371,6 +384,14 @@ impl Desk {
         }
         let key = inbound.frame.kind == MediaKind::Video && inbound.frame.identity.key;
         state.key_seen |= key;
+        let offset_us = state.offsets_us.get(&inbound.maker).copied().unwrap_or(0);
+        let captured_us = inbound.frame.identity.captured_us.saturating_add_signed(offset_us);
+        let on_desk = state.on_desk.entry(inbound.maker).or_default();
+        match inbound.frame.kind {
+            MediaKind::Sound => on_desk.sound_us = on_desk.sound_us.or(Some(captured_us)),
+            MediaKind::Video if key => on_desk.picture_us = on_desk.picture_us.or(Some(captured_us)),
+            MediaKind::Video => {}
+        }
         let wants_pass = matches!(state.role, MixRole::Mix { pass_through: true, .. });
         if wants_pass && state.passing.is_none() && key {
             state.passing = Some(inbound.maker);
@@ -383,11 +404,10 @@ impl Desk {
             let begun = state.program.as_ref().is_some_and(|program| program.frames(MediaKind::Video) > 0);
             if key || begun {
                 let identity = &inbound.frame.identity;
-                let offset_us = state.offsets_us.get(&inbound.maker).copied().unwrap_or(0);
                 let encoded = Encoded {
                     kind: inbound.frame.kind,
                     data: inbound.frame.data.clone(),
-                    captured_us: identity.captured_us.saturating_add_signed(offset_us),
+                    captured_us,
                     key: identity.key,
                     temporal: identity.temporal,
                     level: None,
@@ -488,6 +508,11 @@ impl Desk {
         if let Err(error) = ended {
             tracing::warn!("no thread to end a mixer on: {error}");
         }
+    }
+
+    /// Since when a speaker is in this peer's mix.
+    pub(crate) fn on_desk(&self, speaker: &PeerId) -> OnDesk {
+        self.state.lock().on_desk.get(speaker).copied().unwrap_or_default()
     }
 
     // ── time and figures ─────────────────────────────────────────────────────────────────────────────────────────

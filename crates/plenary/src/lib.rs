@@ -74,7 +74,7 @@ mod room;
 mod snapshot;
 mod threads;
 
-pub use desk::Tenure;
+pub use desk::{OnDesk, Tenure};
 pub use driver::Traffic;
 pub use error::Error;
 pub use event::{EVENTS_MAX, Events, OnEvent, RoomEvent};

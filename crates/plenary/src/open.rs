@@ -213,7 +213,7 @@ async fn open(opening: Opening, mut options: Options) -> Result<Room, Error> {
     let events = events.downgrade();
     let driver = tokio::spawn(driver.run().instrument(span.clone()));
     let patience = options.patience + ANSWER_MAX;
-    let published = AtomicBool::new(false);
+    let (speaks, published) = (AtomicBool::new(options.speaks), AtomicBool::new(false));
     let room = Room {
         me: id,
         invite,
@@ -225,6 +225,7 @@ async fn open(opening: Opening, mut options: Options) -> Result<Room, Error> {
         snapshot: snapshots,
         driver,
         rendezvous,
+        speaks,
         published,
         threads: Threads::new(span.clone()),
         span,

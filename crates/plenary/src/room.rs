@@ -20,7 +20,7 @@ use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tracing::{Instrument, Span};
 
-use crate::desk::{Desk, Tenure};
+use crate::desk::{Desk, OnDesk, Tenure};
 use crate::driver::{Ask, Traffic};
 use crate::error::Error;
 use crate::event::{Events, RoomEvent};
@@ -49,6 +49,8 @@ pub struct Room {
     pub(crate) driver: JoinHandle<()>,
     /// The rendezvous that the host itself serves; gone with the room.
     pub(crate) rendezvous: Option<Rendezvous>,
+    /// It speaks, or wants to.
+    pub(crate) speaks: AtomicBool,
     pub(crate) published: AtomicBool,
     pub(crate) threads: Threads,
     pub(crate) span: Span,
@@ -169,7 +171,7 @@ impl Room {
 
     /// A place in the driver's queue for the one publisher of this peer.
     async fn turn_to_publish(&self) -> Result<mpsc::Permit<'_, Ask>, Error> {
-        if !self.options.speaks {
+        if !self.speaks.load(Ordering::Relaxed) {
             return Err(Error::Publish("only a speaker publishes"));
         }
         let turn = self.asks.reserve().await.map_err(|_| Error::Closed)?;
@@ -231,6 +233,11 @@ impl Room {
     /// How this peer's times as a mixer went, the present one last.
     pub fn tenures(&self) -> Vec<Tenure> {
         self.desk.tenures()
+    }
+
+    /// At a mixer: from when on that speaker is in its mix.
+    pub fn on_desk(&self, speaker: &PeerId) -> OnDesk {
+        self.desk.on_desk(speaker)
     }
 
     /// Every picture of the program that this peer made, if a log is kept.
@@ -296,11 +303,12 @@ impl Room {
 
     /// Comes on stage as a speaker, or goes back to watching. On a stage that isn't open the host's application
     /// decides. [`RoomEvent::Floor`] tells when it has come to that, [`RoomEvent::FloorDenied`] when it won't.
-    /// [`publish`](Self::publish) may be called before or after.
+    /// [`publish`](Self::publish) follows; what is published already stands still while nobody is to hear it.
     ///
     /// # Errors
     /// [`Error::Closed`].
     pub async fn speak(&self, speaks: bool) -> Result<(), Error> {
+        self.speaks.fetch_or(speaks, Ordering::Relaxed);
         self.ask(Ask::Command(Command::Speak(speaks))).await
     }
 

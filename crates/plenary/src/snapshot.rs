@@ -89,6 +89,8 @@ pub struct RoomSnapshot {
     pub promised: Vec<PeerId>,
     /// We make the program.
     pub mixing: bool,
+    /// We are on stage as a speaker.
+    pub speaks: bool,
 }
 
 impl RoomSnapshot {
@@ -125,6 +127,7 @@ impl RoomSnapshot {
             children: brain.children.clone(),
             promised: brain.promised.clone(),
             mixing: brain.mixing,
+            speaks: brain.speaks,
         }
     }
 }

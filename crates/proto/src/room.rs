@@ -119,6 +119,10 @@ pub struct BrainSnapshot {
     pub viewers_below: u32,
     /// The host, as the roster names it.
     pub host: Option<PeerId>,
+    /// Whether we are on stage as a speaker.
+    pub speaks: bool,
+    /// Whether we want the program.
+    pub views: bool,
 }
 
 impl RoomState {
@@ -286,6 +290,8 @@ impl RoomState {
             mixing: self.mixing.is_mixing(),
             viewers_below: self.tree.viewers_below(),
             host: self.shared.stage.host(),
+            speaks: self.shared.stage.entry(&self.shared.me).is_some_and(|entry| entry.speaks),
+            views: self.shared.config.views,
         }
     }
 

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use plenary::media::source::Source;
 use plenary::media::{Clock, Picture};
 use plenary::{
     Consent, HostOptions, Invite, Mode, OnEvent, Options, PeerId, Recording, Room, RoomEvent, RoomSnapshot,
@@ -147,6 +148,11 @@ impl Cast {
         let part = if speaker { Part::Speaker(index) } else { Part::Viewer(index) };
         self.join(part).await;
         self.actors().iter().find(|actor| actor.part == part).map(|actor| actor.room.me())
+    }
+
+    /// The source of one speaker more.
+    pub(crate) fn next_source(&self) -> Result<Box<dyn Source>, Failure> {
+        self.args.room.source(self.next[0].fetch_add(1, Ordering::Relaxed))
     }
 
     async fn join(&self, part: Part) {

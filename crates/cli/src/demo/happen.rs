@@ -6,6 +6,7 @@ use std::time::Duration;
 use plenary::Mode;
 
 use super::cast::{Actor, Cast, Part};
+use super::floor;
 use super::report::EventReport;
 use crate::units::What;
 
@@ -19,6 +20,8 @@ pub(crate) async fn happen(cast: &Arc<Cast>, what: What) {
         What::KillMixer | What::LeaveMixer => mixer(cast),
         What::KillRelay => relay(cast),
         What::KillSpeaker => speaker(cast),
+        What::PromoteViewer => floor::to_promote(cast),
+        What::DemoteViewer => floor::to_demote(cast),
     };
     let adds = matches!(what, What::AddSpeaker | What::AddViewer);
     let at_us = cast.now_us();
@@ -55,6 +58,27 @@ pub(crate) async fn happen(cast: &Arc<Cast>, what: What) {
             // things happen one after the other: it is the last still
             cast.happened.lock().last_mut().into_iter().for_each(|event| event.came(added));
         }
+        (What::PromoteViewer, Some(target)) => {
+            let (cast, number) = (cast.clone(), cast.happened.lock().len() - 1);
+            // what else is on the script doesn't wait for those who look out for it
+            tokio::spawn(async move {
+                match floor::promote(&cast, &target).await {
+                    Ok(noticed) => {
+                        cast.happened
+                            .lock()
+                            .get_mut(number)
+                            .into_iter()
+                            .for_each(|event| event.noticed(noticed));
+                    }
+                    Err(failure) => tracing::error!("{}: {failure}", What::PromoteViewer.text()),
+                }
+            });
+        }
+        (What::DemoteViewer, Some(target)) => {
+            if let Err(error) = floor::demote(cast, target.room.me()).await {
+                tracing::error!("{}: {error:#}", What::DemoteViewer.text());
+            }
+        }
         (_, None) => {}
     }
 }
@@ -78,7 +102,7 @@ fn speaker(cast: &Cast) -> Option<Arc<Actor>> {
     cast.present().into_iter().rfind(|actor| matches!(actor.part, Part::Speaker(index) if index > 0))
 }
 
-/// Viewers whose program came through the target.
+/// Viewers whose program came through the target; who comes on stage or goes is one of them.
 fn affected(cast: &Cast, what: What, target: &Arc<Actor>) -> Vec<usize> {
     let viewers: Vec<_> = cast
         .present()
@@ -108,5 +132,7 @@ fn affected(cast: &Cast, what: What, target: &Arc<Actor>) -> Vec<usize> {
         }
         false
     };
-    viewers.iter().filter(|(_, actor)| through(actor)).map(|(index, _)| *index).collect()
+    let moves = matches!(what, What::PromoteViewer | What::DemoteViewer);
+    let hit = |actor: &Arc<Actor>| through(actor) || (moves && actor.room.me() == target.room.me());
+    viewers.iter().filter(|(_, actor)| hit(actor)).map(|(index, _)| *index).collect()
 }

@@ -4,6 +4,7 @@
 //! its clock. What a flag kills is killed by its link shaper: its tasks run on and nobody is told.
 
 mod cast;
+mod floor;
 mod folder;
 mod happen;
 mod heard;
@@ -74,6 +75,9 @@ fn check(args: &DemoArgs) -> Result<(), Failure> {
     for at in &args.at {
         if at.at >= args.duration {
             return Err(usage(format!("--at {}: after the end", humantime::format_duration(at.at))));
+        }
+        if at.what == What::PromoteViewer && args.viewers == 0 {
+            return Err(usage("--at promote=viewer: there is no viewer"));
         }
         if at.what == What::KillSpeaker && args.speakers < 2 {
             return Err(usage("--at kill=speaker: the host is never killed, and there is no other"));

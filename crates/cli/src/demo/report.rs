@@ -8,6 +8,7 @@ use plenary::{ElectionReason, FrameSeen, Mode, PeerId, ReceptionStats, Room, Roo
 use serde::Serialize;
 
 use super::cast::{Actor, Cast, Part, Told, nobody_consents};
+use super::floor::Noticed;
 use super::program::{self, END_US, Resumed, Ticks};
 use super::svg;
 use crate::json::{self, round};
@@ -169,6 +170,10 @@ pub(crate) struct EventReport {
     /// Of those that are still there at the end.
     viewers_not_resumed: usize,
     resumed_ms: Option<Resumed>,
+    /// Until everybody else has seen whoever came on stage, by the mixer's tile.
+    seen_ms: Option<f64>,
+    /// Until everybody else has heard it, speakers by their mix-minus.
+    heard_ms: Option<f64>,
     #[serde(skip)]
     kind: What,
     #[serde(skip)]
@@ -187,6 +192,8 @@ impl EventReport {
             viewers_affected: affected.len(),
             viewers_not_resumed: 0,
             resumed_ms: None,
+            seen_ms: None,
+            heard_ms: None,
             kind,
             at_us,
             affected,
@@ -196,6 +203,12 @@ impl EventReport {
     /// Who was added, once it has joined.
     pub(crate) fn came(&mut self, peer: Option<PeerId>) {
         self.peer = peer.as_ref().map(short);
+    }
+
+    /// When all the others saw and heard it.
+    pub(crate) fn noticed(&mut self, noticed: Noticed) {
+        let ms = |us: u64| round(us as f64 / 1000.0);
+        (self.seen_ms, self.heard_ms) = (noticed.seen_us.map(ms), noticed.heard_us.map(ms));
     }
 
     /// How long the viewers that it cut off waited for their next picture.
@@ -218,7 +231,12 @@ impl EventReport {
         });
         let (lost, affected) = (self.viewers_not_resumed, self.viewers_affected);
         let never = (lost > 0).then(|| format!("never again at {lost} of {affected} viewers"));
+        let by_all = |at: Option<f64>| at.map_or("not by all".to_owned(), |ms| format!("after {ms:.0} ms"));
         match (self.kind, &self.peer) {
+            (What::PromoteViewer, Some(peer)) => {
+                format!("{peer} is seen {}, heard {}", by_all(self.seen_ms), by_all(self.heard_ms))
+            }
+            (What::DemoteViewer, Some(peer)) => format!("{peer} watches again"),
             (What::AddSpeaker | What::AddViewer, Some(peer)) => format!("{peer} came"),
             (What::AddSpeaker | What::AddViewer, None) => "nobody came".to_owned(),
             (_, None) => "there was none".to_owned(),

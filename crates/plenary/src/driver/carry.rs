@@ -181,6 +181,7 @@ impl Driver {
         }
         match &event {
             Event::Mode(mode) => self.flow.set_mesh(*mode == Mode::Mesh),
+            Event::Floor(speaks) => self.flow.set_floor(*speaks, self.brain.snapshot().views),
             Event::Roster { .. } => {
                 let speakers = self.brain.roster().map(|roster| {
                     let speaking = roster.entries.iter().filter(|entry| entry.speaks && !entry.away);

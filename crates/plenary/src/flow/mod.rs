@@ -79,6 +79,10 @@ pub(crate) struct State {
     mesh: bool,
     views: bool,
     speaks: bool,
+    /// A speaker hears a mix of its own instead of the program's sound, from the first frame of it on.
+    own_mix: bool,
+    /// Of the program's sound, what was captured before this isn't for the application: it heard its own mix then.
+    sound_from_us: u64,
     made: Vec<FrameSeen>,
     keeps_log: bool,
     /// A child or a mixer wants a key frame of our own stream.
@@ -133,6 +137,8 @@ impl Flow {
             mesh: true,
             views,
             speaks,
+            own_mix: speaks,
+            sound_from_us: 0,
             made: Vec::new(),
             keeps_log,
             own_key_wanted: false,
@@ -247,6 +253,16 @@ impl Flow {
     /// Whether this is a mesh: then the application gets the other speakers' own streams.
     pub(crate) fn set_mesh(&self, mesh: bool) {
         self.state().mesh = mesh;
+    }
+
+    /// This peer has come on stage as a speaker, or gone back to watching.
+    pub(crate) fn set_floor(&self, speaks: bool, views: bool) {
+        let mut state = self.state();
+        (state.speaks, state.views) = (speaks, views);
+        if !speaks && std::mem::take(&mut state.own_mix) {
+            // a new parent sends all the sound that was missed, with our own voice in it
+            state.sound_from_us = state.program.head().captured_us;
+        }
     }
 
     pub(crate) fn serve(&self, peer: PeerId, from: Option<Resume>, sound: bool) {
@@ -469,7 +485,11 @@ impl Flow {
                 StreamKind::Speaker if state.mesh && one.maker != self.me => Some(Origin::Speaker(one.maker)),
                 _ => None,
             };
+            if origin == Some(Origin::MixMinus) && !state.speaks {
+                continue; // what was on its way when we left the stage; the program's sound is back
+            }
             if let Some(origin) = origin {
+                state.own_mix |= state.speaks && origin == Origin::MixMinus;
                 state.reception.frame(&one.frame, one.arrived_us);
                 state.outlets.give(origin, &one.frame, one.arrived_us);
                 continue;
@@ -519,7 +539,11 @@ impl State {
     /// A frame of the program for the application. Speakers get a mix of the others instead of its sound: nobody
     /// hears itself.
     fn show(&mut self, frame: &Frame, now_us: u64) {
-        if self.views && (frame.kind == MediaKind::Video || !self.speaks) {
+        let wanted = match frame.kind {
+            MediaKind::Video => true,
+            MediaKind::Sound => !self.own_mix && frame.identity.captured_us >= self.sound_from_us,
+        };
+        if self.views && wanted {
             self.reception.frame(frame, now_us);
             self.outlets.give(Origin::Program, frame, now_us);
         }

@@ -3,6 +3,7 @@
 mod data;
 mod encoded;
 mod errors;
+mod floor;
 mod leaving;
 mod limits;
 mod listeners;

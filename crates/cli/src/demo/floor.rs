@@ -1,0 +1,136 @@
+//! A viewer of the demo comes on stage and goes back: who it is, and when all the others see and hear it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use plenary::{MediaKind, OnDesk, PeerId, RoomEvent};
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+
+use super::cast::{Actor, Cast, Part};
+use crate::Failure;
+
+/// Whoever isn't seen and heard by everyone in this time isn't, as far as the report goes.
+const WATCHED: Duration = Duration::from_secs(5);
+/// How often the mixer's desk is looked at.
+const LOOK_EACH: Duration = Duration::from_millis(20);
+
+/// A frame that somebody received.
+#[derive(Clone, Copy)]
+struct Seen {
+    kind: MediaKind,
+    captured_us: u64,
+    arrived_us: u64,
+}
+
+/// How long it took until everybody else saw a peer, and until everybody else heard it, microseconds; `None` where
+/// somebody didn't.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Noticed {
+    pub(crate) seen_us: Option<u64>,
+    pub(crate) heard_us: Option<u64>,
+}
+
+/// The viewer with the most children: it has most to hand over.
+pub(crate) fn to_promote(cast: &Cast) -> Option<Arc<Actor>> {
+    let children = |actor: &Arc<Actor>| actor.room.snapshot().children.len();
+    let watches = |actor: &Arc<Actor>| is_viewer(actor) && !actor.room.snapshot().speaks;
+    cast.present().into_iter().filter(watches).max_by_key(children)
+}
+
+/// The viewer that came on stage last.
+pub(crate) fn to_demote(cast: &Cast) -> Option<Arc<Actor>> {
+    let stage = cast.host().stage;
+    let promoted = stage.iter().filter(|member| member.speaks).rev();
+    promoted.filter_map(|member| cast.present_peer(&member.peer)).find(is_viewer)
+}
+
+fn is_viewer(actor: &Arc<Actor>) -> bool {
+    matches!(actor.part, Part::Viewer(_))
+}
+
+/// The host offers it the floor, it takes it up and plays its source, and the others look out for it.
+pub(crate) async fn promote(cast: &Cast, target: &Arc<Actor>) -> Result<Noticed, Failure> {
+    let peer = target.room.me();
+    let at_us = cast.now_us();
+    let mut watching = JoinSet::new();
+    for other in cast.present() {
+        if other.room.me() != peer && !matches!(other.part, Part::Candidate(_)) {
+            watching.spawn(watch(other));
+        }
+    }
+    let mut events = target.room.events();
+    let host = cast.present().into_iter().find(|actor| actor.part == Part::Speaker(0));
+    let Some(host) = host else { return Ok(Noticed::default()) };
+    host.room.promote(peer).await?;
+    let offered = async {
+        while let Some(event) = events.next().await {
+            if event == RoomEvent::FloorOffered {
+                return;
+            }
+        }
+    };
+    timeout(WATCHED, offered).await?;
+    target.room.speak(true).await?;
+    if target.room.pictures_sent() == 0 {
+        target.room.publish(cast.next_source()?).await?;
+    }
+    // it may be off the stage again before those who look out for it are done
+    let (on_desk, seen) = tokio::join!(taken_up(cast, &peer), watching.join_all());
+    let by_all = |kind, since_us: Option<u64>| {
+        let last =
+            seen.iter().map(|seen| noticed(seen, kind, since_us?)).max_by_key(|at| at.unwrap_or(u64::MAX));
+        last.flatten().map(|at_all_us| at_all_us.saturating_sub(at_us))
+    };
+    Ok(Noticed {
+        seen_us: by_all(MediaKind::Video, on_desk.picture_us),
+        heard_us: by_all(MediaKind::Sound, on_desk.sound_us),
+    })
+}
+
+/// From when on the lead has its picture and its sound, as far as they come in time.
+async fn taken_up(cast: &Cast, peer: &PeerId) -> OnDesk {
+    let mut on_desk = OnDesk::default();
+    let both = async {
+        while on_desk.picture_us.is_none() || on_desk.sound_us.is_none() {
+            sleep(LOOK_EACH).await;
+            let lead = cast.host().mixers.first().and_then(|lead| cast.present_peer(lead));
+            let now = lead.map(|lead| lead.room.on_desk(peer)).unwrap_or_default();
+            on_desk.picture_us = on_desk.picture_us.or(now.picture_us);
+            on_desk.sound_us = on_desk.sound_us.or(now.sound_us);
+        }
+    };
+    let _ = timeout(WATCHED, both).await; // what hasn't come by then counts as missing
+    on_desk
+}
+
+/// The host sends it back.
+pub(crate) async fn demote(cast: &Cast, peer: PeerId) -> anyhow::Result<()> {
+    if let Some(host) = cast.present().into_iter().find(|actor| actor.part == Part::Speaker(0)) {
+        host.room.demote(peer).await?;
+    }
+    Ok(())
+}
+
+/// When a peer got the first frame that shows what the mixer had from then on.
+fn noticed(seen: &[Seen], kind: MediaKind, since_us: u64) -> Option<u64> {
+    let shows = |seen: &&Seen| seen.kind == kind && seen.captured_us >= since_us;
+    seen.iter().find(shows).map(|seen| seen.arrived_us)
+}
+
+async fn watch(actor: Arc<Actor>) -> Vec<Seen> {
+    let mut frames = actor.room.frames();
+    let mut seen = Vec::new();
+    let watching = async {
+        while let Some(received) = frames.next().await {
+            let identity = &received.frame.identity;
+            seen.push(Seen {
+                kind: received.frame.kind,
+                captured_us: identity.captured_us,
+                arrived_us: received.arrived_us,
+            });
+        }
+    };
+    let _ = timeout(WATCHED, watching).await; // it goes on for as long as the room does
+    seen
+}
