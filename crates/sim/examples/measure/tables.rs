@@ -18,6 +18,7 @@ The seeds are those from the first on, one for each run. Equal seeds give equal 
 and memory are this machine's. `frame`: each frame on each hop is queued, lost and sent again; `state`: only who feeds
 whom is followed, and frames are reckoned from that. Packets of a frame are not told apart. A target that is missed
 says so, and stays; violations are what the checkers found, in all runs.
+A share of few runs may be luck: the second table has how many.
 
 ## Targets
 
@@ -30,7 +31,9 @@ pub(crate) fn write(folder: &Path, all: &[Measured], sizes: &[Measured]) -> std:
     let mut text = HEAD.to_owned();
     for one in all {
         for aim in &one.report.targets {
-            let (met, figure) = (word(aim.met), &aim.figure);
+            let part = one.full.map(|full| format!(", with {} peers of {full}", one.report.peers));
+            let met = word(aim.met).to_owned() + &part.unwrap_or_default();
+            let figure = &aim.figure;
             let value = aim.measured.map_or("not measured".to_owned(), |value| value.to_string());
             let (name, bound, compared) = (&one.report.scenario, bound(aim), one.compared);
             let _ = writeln!(text, "| {name} | `{figure}` | {bound} | {value} | {met} | {compared} |");
