@@ -323,14 +323,13 @@ fn the_example_in_each_help_can_be_typed() {
         ("join", "--camera"),
         ("mixer", "--camera"),
         ("rendezvous", "--store redis://127.0.0.1"),
-        ("bench", ""),
     ] {
         let mut typed = example(command, &nowhere);
         typed.extend(more.split_whitespace().map(str::to_owned));
         let args: Vec<&str> = typed.iter().map(String::as_str).collect();
         ends_with_a_line(&args, TYPED_WRONGLY, "not yet");
     }
-    for command in ["probe", "sim"] {
+    for command in ["probe", "sim", "bench"] {
         let typed = example(command, &nowhere);
         let ended = run(&typed.iter().map(String::as_str).collect::<Vec<_>>());
         assert_eq!(ended.code, Some(0), "{typed:?}: {}", ended.stderr);

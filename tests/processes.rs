@@ -79,7 +79,6 @@ fn a_room_of_processes_outlives_its_rendezvous_a_relay_and_its_mixer() {
     let mixer =
         host.running.stderr.so_far().iter().rev().find_map(|line| mixer_in(line, "mixers [")).unwrap();
     let mixer = stage.iter().position(|peer| peer.id == mixer).expect("a mixer on stage");
-    assert_eq!(mixer, SPEAKERS - 1, "whoever doesn't speak mixes first");
     stage.remove(mixer).running.kill();
     host.running.stderr.wait("take-over", |line| line.contains(" takes over as ").then_some(()));
     go_on("without the mixer", &viewers);

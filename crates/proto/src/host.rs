@@ -170,7 +170,7 @@ impl Host {
     fn admit(&mut self, view: &mut View<'_>, from: PeerId, join: &Join) -> Result<(), Refusal> {
         let now = view.now;
         let known = self.entries.iter().find(|entry| entry.peer == from);
-        if known.is_none() && self.rules.expires_unix_s.is_some_and(|expires| expires < view.unix_s()) {
+        if known.is_none() && self.rules.expires_unix_s.is_some_and(|expires| expires <= view.unix_s()) {
             return Err(Refusal::Expired);
         }
         let spoke = known.is_some_and(|entry| entry.speaks);

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use plenary::{Error, HostOptions, InviteError, Options, Refusal, RendezvousRefusal, Room, SignalError};
+use plenary::{
+    Consent, Error, HostOptions, InviteError, Options, Refusal, RendezvousRefusal, Room, SignalError,
+};
 
 use crate::support::*;
 
@@ -41,8 +43,14 @@ async fn who_may_not_come_in_is_told_why() {
 
     let closed = HostOptions { stage_open: false, ..small() };
     let ada = Room::host(speaker(), closed).await.unwrap();
-    let error = refused(&ada, speaker()).await;
+    let speaks_only = Options { views: false, mix: Consent::Never, ..speaker() };
+    let error = refused(&ada, speaks_only).await;
     assert!(matches!(error, Error::Refused(Refusal::StageClosed)), "{error}");
+    // who wants to watch or mix as well comes in, and waits for the floor
+    let ben = join(&ada, speaker()).await;
+    let on_stage = |peer| ada.snapshot().stage.iter().any(|member| member.peer == peer && member.speaks);
+    assert!(!on_stage(ben.me()));
+    ben.close().await;
     join(&ada, quick(Options::viewer("Zoë"))).await.close().await;
     ada.close().await;
 }

@@ -23,8 +23,8 @@ async fn who_does_not_relay_has_no_children_and_who_does_no_more_than_it_said() 
         below.push(viewer);
     }
     assert!(selfish.snapshot().children.is_empty());
-    assert_eq!(modest.snapshot().children.len(), 1);
-    assert_eq!(ada.snapshot().children.len(), 2);
+    until(&modest, "one child", |modest| modest.children.len() == 1).await;
+    until(&ada, "two children", |ada| ada.children.len() == 2).await;
     for viewer in below.into_iter().chain([selfish, modest, ada]) {
         viewer.close().await;
     }

@@ -4,7 +4,7 @@
 use std::sync::LazyLock;
 
 use plenary_proto::bounded::List;
-use plenary_proto::message::{Admit, Ballot, Message, SignedRoster};
+use plenary_proto::message::{Admit, Ballot, Message, Reigns, SignedRefusal, SignedRoster, first_epoch};
 use plenary_proto::seal::{Countersigned, Keypair, Signed, Statement};
 use plenary_proto::{PeerId, RoomId};
 
@@ -55,8 +55,11 @@ fn all_signed<T: Statement + Clone, const MAX: usize>(of: &List<Signed<T>, MAX>)
     List::truncated(of.iter().map(signed))
 }
 
+/// By the root key's word: what leads from it to a later host is drawn too seldom to hold.
 fn roster(of: &SignedRoster) -> SignedRoster {
-    signed_by(root(), of).into()
+    let epoch = of.epoch & (first_epoch(1) - 2);
+    let signed = Signed { epoch, ..of.signed.clone() };
+    signed_by(root(), &signed).into()
 }
 
 fn countersigned<T: Statement + Clone, const MAX: usize>(
@@ -80,6 +83,11 @@ pub(crate) fn sign_again(message: Message) -> Message {
             decided: admit.decided.as_ref().map(countersigned),
             take_overs: List::truncated(admit.take_overs.iter().map(signed)),
         })),
+        Message::Refuse(of) => {
+            let signed = signed_by(root(), &of.signed);
+            Message::Refuse(Box::new(SignedRefusal { signed, reigns: Reigns::default() }))
+        }
+        Message::Data(of) => Message::Data(signed(&of)),
         Message::Decided(of) => Message::Decided(Box::new(countersigned(&of))),
         Message::Opening(of) => Message::Opening(Box::new(countersigned(&of))),
         Message::TakeOver(of) => Message::TakeOver(signed(&of)),
