@@ -10,6 +10,8 @@ use running::{Running, last_picture_s, time_rises, wait_until};
 use serde_json::Value;
 
 const SPEAKERS: usize = 3;
+/// One, and its standby.
+const MIXERS: usize = 2;
 const VIEWERS: usize = 5;
 /// Small: two slow cores do all the work of ten machines.
 const SIZES: [&str; 4] = ["--speaker-size", "320x180@30", "--program", "640x360@30"];
@@ -48,11 +50,11 @@ fn a_room_of_processes_outlives_its_rendezvous_a_relay_and_its_mixer() {
     let invite = host.stdout.wait("invite", |line| line.contains('#').then(|| line.to_owned()));
     let host = Peer::of(host, PathBuf::new());
     let join = |args: &[&str], recording: PathBuf| Peer::of(Running::start(args), recording);
-    let speak = ["join", &invite, "--speak"];
+    let speak = ["join", &invite, "--speak", "--mix", "never"];
     // one after the other: whoever comes first has the first tile
     let mut stage: Vec<Peer> =
         (1..SPEAKERS).map(|_| join(&[&speak[..], &SIZES].concat(), PathBuf::new())).collect();
-    stage.push(join(&["mixer", &invite], PathBuf::new()));
+    stage.extend((0..MIXERS).map(|_| join(&["mixer", &invite], PathBuf::new())));
     let starting = (0..VIEWERS).map(|number| {
         let recording = folder.path().join(format!("viewer-{number}.mp4"));
         let file = recording.to_str().unwrap();

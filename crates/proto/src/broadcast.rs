@@ -294,11 +294,11 @@ impl Broadcast {
 
     /// Another parent feeds us: what did we miss?
     pub(crate) fn parent_changed(&mut self, view: &mut View<'_>, parent: PeerId) {
-        self.begin(view.now);
-        let held = self.held();
-        if !held.is_empty() {
-            view.out.send(parent, Message::DataHeld(held));
+        if self.since.is_some() {
+            // even of nothing: somebody may have begun to speak while we had no parent
+            view.out.send(parent, Message::DataHeld(self.held()));
         }
+        self.begin(view.now);
     }
 
     /// The mixers may have changed: a source says again what the old ones may not have passed on.
