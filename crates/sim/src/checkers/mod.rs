@@ -2,7 +2,7 @@
 //!
 //! They look at what bodies did: who sends media to whom, whom each watches as its parent, what was decided,
 //! who died. A brain's own word is asked for only where nothing outside shows it (its mandate, its roster's
-//! number, how much it holds). [`Checkers`] sees every change at the moment it happens; what two ends of a link
+//! number, how much it holds). `Checkers` sees every change at the moment it happens; what two ends of a link
 //! can't change at once is allowed for a bounded time, and each bound stands beside its checker.
 //!
 //! Safety holds at every step of any storm; [`liveness`] holds once nothing has gone wrong for a while.

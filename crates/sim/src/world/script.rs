@@ -155,7 +155,7 @@ impl World {
     }
 
     /// From now on a lost control message comes again after this long, in place of
-    /// [`QUICK_US`](super::QUICK_US).
+    /// 80 ms.
     pub fn retransmit_after(&mut self, us: u64) {
         self.net.set_retransmit_us(us);
     }
