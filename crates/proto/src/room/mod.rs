@@ -1,7 +1,11 @@
 //! One peer's part in one room: takes inputs, hands them to the machines, collects what they want done.
 
+mod messages;
+mod notes;
+
 use std::collections::BTreeMap;
 
+use self::messages::{MISDEEDS_KEPT, MISDEEDS_MAX};
 use crate::bounded::Bound;
 use crate::broadcast::{Broadcast, DataRefusal};
 use crate::config::RoomConfig;
@@ -12,9 +16,9 @@ use crate::io::{Address, Command, Event, Input, Output, Verdict, Via};
 use crate::links::LinkTable;
 use crate::mandate::Mandate;
 use crate::membership::Membership;
-use crate::message::{Consent, Delivery, LinkKind, Message, Offer, Path, Relay};
+use crate::message::{Consent, Delivery, LinkKind, Message, Offer, Path};
 use crate::mixing::Mixing;
-use crate::outbox::{Item, Note, Outbox, View};
+use crate::outbox::{Item, Outbox, View};
 use crate::probe::Probe;
 use crate::rng::Rng;
 use crate::roster::{Mode, Stage};
@@ -23,14 +27,8 @@ use crate::seal::Keypair;
 use crate::streams::Streams;
 use crate::succession::Succession;
 use crate::time::{MS, SECOND, Time};
-use crate::tree::{Tree, is_path_of};
+use crate::tree::Tree;
 
-/// A peer that breaks the protocol this often is dropped.
-const MISDEEDS_MAX: u32 = 8;
-/// How many peers' misdeeds are remembered.
-const MISDEEDS_KEPT: usize = 256;
-/// Most turns of notes for one input; past it something runs in a circle.
-const TURNS_MAX: usize = 1024;
 /// A mixer that leaves waits so long for its standby to have begun.
 const LEAVE_US_MAX: u64 = 2 * SECOND;
 
@@ -392,356 +390,6 @@ impl RoomState {
         }
     }
 
-    fn hand_round(&mut self) {
-        for turn in 0.. {
-            let Some(note) = self.shared.out.notes.pop_front() else { break };
-            debug_assert!(turn < TURNS_MAX, "notes run in a circle: {note:?}");
-            if turn >= TURNS_MAX {
-                self.shared.out.notes.clear();
-                break;
-            }
-            self.note(note);
-        }
-        self.mixing.set_feeds(self.tree.feeds());
-        self.election.look(&mut self.shared.view());
-        if !self.shared.out.notes.is_empty() {
-            self.hand_round();
-        }
-    }
-
-    fn note(&mut self, note: Note) {
-        match note {
-            Note::Signed(roster) => {
-                let message = Message::Roster(roster.clone());
-                if self.shared.stage.adopt(roster) {
-                    self.tree.pass_down(&mut self.shared.view(), &message, None);
-                    self.shared.out.note(Note::Roster);
-                }
-            }
-            Note::Roster => {
-                self.election.roster_changed(self.shared.now);
-                self.shared.mandate.roster_changed(&mut self.shared.out, &self.shared.stage);
-                self.membership.roster_changed(&mut self.shared.view());
-                self.heirs.roster_changed(&self.shared.view());
-                self.probe.spread_claim(&mut self.shared.view());
-                self.probe.take_on(&mut self.shared.view());
-                self.take_own_claim();
-                self.look();
-            }
-            Note::Mandate => {
-                self.election.mandate_changed(self.shared.mandate.rank, &self.shared.stage);
-                if self.election.is_over() {
-                    self.probe.closed(&mut self.shared.view());
-                }
-                self.look();
-            }
-            Note::Decided(decided) => {
-                let tallies = self.election.take_tallies();
-                let message = Message::Decided(decided.clone());
-                // whoever wasn't there when it was decided may be the first of many who weren't
-                let missed = self.shared.mandate.decided.is_some()
-                    && !self.election.has_opened(decided.body.term)
-                    && self.shared.view().on_stage();
-                if self.shared.mandate.decide(&mut self.shared.out, &self.shared.stage, *decided, tallies) {
-                    let under = self.shared.mandate.under_before(self.shared.stage.epoch()).cloned();
-                    for message in under.map(Message::Roster).into_iter().chain([message]) {
-                        self.tree.pass_down(&mut self.shared.view(), &message, None);
-                        if missed {
-                            self.shared.view().send_stage(&message);
-                        }
-                    }
-                }
-            }
-            Note::TakeOver(take_over) => {
-                let message = Message::TakeOver(take_over.clone());
-                if self.shared.mandate.take_over(&mut self.shared.out, take_over) {
-                    self.tree.pass_down(&mut self.shared.view(), &message, None);
-                }
-            }
-            Note::Alive(alive) => {
-                let message = Message::Alive(alive.clone());
-                if self.shared.mandate.alive(&mut self.shared.out, alive) {
-                    self.tree.pass_down(&mut self.shared.view(), &message, None);
-                }
-            }
-            Note::LinkUp(peer, LinkKind::Peer) => {
-                self.tell_where_things_stand(peer);
-                self.mixing.link_changed(&mut self.shared.view(), peer, true);
-                self.tree.link_changed(&mut self.shared.view(), peer, true);
-            }
-            Note::LinkDown(peer, LinkKind::Peer) => {
-                self.streams.forget(&peer);
-                self.mixing.link_changed(&mut self.shared.view(), peer, false);
-                self.tree.link_changed(&mut self.shared.view(), peer, false);
-            }
-            Note::LinkUp(..) | Note::LinkDown(..) => {}
-            Note::Below(peer) => self.tell_where_things_stand(peer),
-            Note::Opened(term, _) => {
-                self.probe.opened(&mut self.shared.view(), term);
-                self.take_own_claim();
-            }
-            Note::Mixing(mixing) => {
-                self.tree.mixing(&mut self.shared.view(), mixing);
-            }
-            Note::Chosen(reign) => self.membership.succeed(&mut self.shared.view(), *reign),
-            Note::Viewers(viewers) => {
-                if self.shared.mandate.lead() == Some(self.shared.me) {
-                    match self.shared.stage.host() {
-                        Some(host) if host == self.shared.me => {
-                            if let Some(host) = self.membership.host() {
-                                host.audience(self.shared.now, viewers);
-                            }
-                        }
-                        Some(host) => self.shared.out.send(host, Message::Audience { viewers }),
-                        None => {}
-                    }
-                }
-            }
-            Note::Fed(parent) => self.broadcast.parent_changed(&mut self.shared.view(), parent),
-            Note::Gone(peer) => {
-                if let Some(host) = self.membership.host() {
-                    host.gone(self.shared.now, peer);
-                }
-            }
-            Note::TreeUnserves(peer) => self.mixing.tree_unserves(&mut self.shared.view(), peer),
-            Note::MixUnserves(peer) => self.tree.mix_unserves(&mut self.shared.view(), peer),
-            Note::Lost => self.membership.ask(self.shared.now),
-        }
-    }
-
-    /// Roster or mandate have changed.
-    fn look(&mut self) {
-        self.streams.look(
-            &mut self.shared.out,
-            &self.shared.config.room,
-            &self.shared.stage,
-            &self.shared.mandate,
-        );
-        self.succession.look(&mut self.shared.view());
-        self.mixing.look(&mut self.shared.view());
-        self.tree.look(&mut self.shared.view());
-        self.broadcast.mandate_changed(&mut self.shared.view());
-    }
-
-    /// A peer that we have just linked with may have missed something.
-    fn tell_where_things_stand(&mut self, peer: PeerId) {
-        let view = self.shared.view();
-        if let Some(stands) = self.broadcast.stands(&view) {
-            view.out.send(peer, stands);
-        }
-        if view.on_stage() {
-            self.broadcast.begin(view.now);
-        }
-        if let Some(roster) = self.shared.stage.signed() {
-            self.shared.out.send(peer, Message::Roster(roster.clone()));
-        }
-        if let Some(under) = self.shared.mandate.under_before(self.shared.stage.epoch()) {
-            self.shared.out.send(peer, Message::Roster(under.clone()));
-        }
-        if let Some(decided) = &self.shared.mandate.decided {
-            self.shared.out.send(peer, Message::Decided(Box::new(decided.clone())));
-        }
-        for take_over in &self.shared.mandate.take_overs {
-            self.shared.out.send(peer, Message::TakeOver(take_over.clone()));
-        }
-        for alive in &self.shared.mandate.alives {
-            self.shared.out.send(peer, Message::Alive(alive.clone()));
-        }
-    }
-
-    fn take_own_claim(&mut self) {
-        if let Some(claim) = self.probe.own_claim().cloned() {
-            self.election.claim(&self.shared.view(), claim);
-        }
-    }
-
-    fn message(&mut self, from: PeerId, message: Message) {
-        match message {
-            Message::Join(join) => {
-                if let Some(host) = self.membership.host() {
-                    host.join(&mut self.shared.view(), from, &join);
-                } else if let Some(roster) =
-                    self.shared.stage.signed().filter(|_| self.shared.stage.reign() > 0)
-                {
-                    // the rendezvous knows the first host only: here is who the host is now
-                    self.shared.out.send(from, Message::Roster(roster.clone()));
-                }
-            }
-            Message::Admit(admit) => {
-                self.take_roster(admit.roster);
-                admit.under.into_iter().for_each(|under| self.take_roster(under));
-                self.membership.admitted(&mut self.shared.view());
-                if let Some(decided) = admit.decided {
-                    self.shared.out.note(Note::Decided(Box::new(decided)));
-                }
-                for take_over in admit.take_overs.iter() {
-                    self.shared.out.note(Note::TakeOver(take_over.clone()));
-                }
-                self.hand_round();
-                self.tree.look(&mut self.shared.view());
-            }
-            Message::Refuse(refusal) => {
-                self.membership.refused(&mut self.shared.view(), &refusal.signed);
-            }
-            Message::ReignWanted { epoch, number } => {
-                self.heirs.wanted(&mut self.shared.view(), from, epoch, number);
-            }
-            Message::ReignVote { epoch, number, signature } => {
-                self.heirs.vote(&mut self.shared.view(), from, (epoch, number), signature);
-            }
-            Message::Roster(roster) => self.take_roster(roster),
-            Message::Leave => {
-                self.shared.out.note(Note::Gone(from));
-                self.tree.drop_child(&mut self.shared.view(), from);
-            }
-            Message::LinkWanted(kind) => {
-                self.shared.links.link_wanted(self.shared.now, &mut self.shared.out, from, kind)
-            }
-            Message::Offer(offer) => {
-                self.offers.insert((from, offer.kind), offer.clone());
-                if self.offers.len() > crate::links::LINKS_MAX {
-                    self.offers.pop_first();
-                }
-                self.shared.links.offered(self.shared.now, &mut self.shared.out, from, offer);
-            }
-            Message::Answer(answer) => self.shared.links.answered(&mut self.shared.out, from, answer),
-            Message::Bye(kind) => self.shared.links.bye(self.shared.now, &mut self.shared.out, from, kind),
-            Message::Relay(relay) => self.pass_on(from, relay),
-            Message::Stream(stream) => {
-                let room = &self.shared.config.room;
-                self.streams.announced(
-                    &mut self.shared.out,
-                    room,
-                    &self.shared.stage,
-                    &self.shared.mandate,
-                    from,
-                    stream,
-                );
-            }
-            Message::Home { rank, ask, resume } => {
-                self.mixing.home(&mut self.shared.view(), from, rank, ask, resume);
-            }
-            Message::Started(spec) if spec.maker == from => {
-                self.mixing.started(&mut self.shared.view(), &spec)
-            }
-            Message::Started(_) => {}
-            Message::HearWanted { mixer } if self.shared.stage.contains(&from) => {
-                self.shared.out.act(Output::AnswerHeard { to: from, mixer });
-            }
-            Message::HearWanted { .. } => {}
-            Message::Heard { mixer, silent_us } => {
-                self.succession.heard(&self.shared.view(), from, mixer, silent_us);
-            }
-            Message::TakeOver(take_over) => {
-                let mixing = self.mixing.is_mixing();
-                let mine = self.succession.may_take(&mut self.shared.view(), &take_over, mixing);
-                let on_stage = self.shared.stage.contains(&self.shared.me);
-                if mine && (on_stage || self.tree.believes(&self.shared.view(), from, &take_over)) {
-                    self.shared.out.note(Note::TakeOver(take_over));
-                }
-            }
-            Message::Alive(alive) => self.shared.out.note(Note::Alive(alive)),
-            Message::TakeOverWanted { rank } => self.succession.wanted(&mut self.shared.view(), from, rank),
-            Message::ProbeWanted { train, bytes, rate_bps } => {
-                self.probe.wanted(&mut self.shared.view(), from, train, bytes, rate_bps);
-            }
-            Message::ProbeBusy { train } => self.probe.busy(&mut self.shared.view(), from, train),
-            Message::Claim(claim) => self.election.claim(&self.shared.view(), claim),
-            Message::Report(report) => self.election.report(&self.shared.view(), report),
-            Message::PreVoteWanted { epoch, need } => {
-                self.election.pre_vote_wanted(&mut self.shared.view(), from, epoch, need);
-            }
-            Message::PreVote { epoch, term, signature } => {
-                self.election.pre_vote(&self.shared.view(), from, epoch, term, signature);
-            }
-            Message::Opening(opening) => self.election.opening(&mut self.shared.view(), *opening),
-            Message::Ballot(ballot) => self.election.ballot(&mut self.shared.view(), *ballot),
-            Message::Vote { term, ballot, signature } => {
-                self.election.vote(&mut self.shared.view(), from, term, ballot, signature);
-            }
-            Message::Lacking { term, reports, claims } => {
-                self.election.lacking(&mut self.shared.view(), from, term, &reports, &claims);
-            }
-            Message::Decided(decided) => self.shared.out.note(Note::Decided(decided)),
-            Message::Audience { viewers } if self.shared.mandate.has_mixed(&from) => {
-                if let Some(host) = self.membership.host() {
-                    host.audience(self.shared.now, viewers);
-                }
-            }
-            Message::Audience { .. } => {}
-            Message::Floor(speaks) if self.shared.stage.host() == Some(from) => self.floor(speaks),
-            Message::Floor(_) => {} // only the host gives it and takes it
-            Message::Attach(attach) => self.tree.attach(&mut self.shared.view(), from, &attach),
-            Message::Accept { path, .. } | Message::PathIs(path) if !is_path_of(&path, &from) => {
-                self.misbehaved(from);
-            }
-            Message::Accept { purpose, path } => {
-                self.tree.accepted(&mut self.shared.view(), from, purpose, path)
-            }
-            Message::Redirect { purpose, places } => {
-                self.router.places(self.shared.now, &self.shared.links, self.tree.path(), &places);
-                self.tree.redirected(&mut self.shared.view(), from, purpose, &places);
-            }
-            Message::Refused { purpose, .. } => self.tree.refused(&mut self.shared.view(), from, purpose),
-            Message::Feed { from: resume } => self.tree.feed(&mut self.shared.view(), from, resume),
-            Message::StopFeed => self.tree.stop_feed(&mut self.shared.view(), from),
-            Message::Detach => self.tree.drop_child(&mut self.shared.view(), from),
-            Message::Dismiss => self.tree.dismissed_by(&mut self.shared.view(), from),
-            Message::Shed { places } => {
-                self.router.places(self.shared.now, &self.shared.links, self.tree.path(), &places);
-                self.tree.shed_by(&mut self.shared.view(), from, &places);
-            }
-            Message::Aggregate(below) => self.tree.aggregate(&mut self.shared.view(), from, below),
-            Message::Move { how, places } => {
-                self.router.places(self.shared.now, &self.shared.links, self.tree.path(), &places);
-                self.tree.asked_to_move(&mut self.shared.view(), from, how, &places);
-            }
-            Message::PathIs(path) => self.tree.path_is(&mut self.shared.view(), from, path),
-            Message::Data(data) => {
-                let (children, _) = self.tree.below();
-                self.broadcast.data(&mut self.shared.view(), &children, from, data);
-            }
-            Message::DataStands(stands) => self.broadcast.stood(&mut self.shared.view(), &stands),
-            Message::DataHeld(held) => {
-                let is_child = self.tree.below().0.contains(&from);
-                self.broadcast.held_by(&mut self.shared.view(), from, &held, is_child);
-            }
-            Message::FrameHashes(_) => {} // not switched on yet: docs/PROTOCOL.md
-        }
-    }
-
-    fn take_roster(&mut self, roster: crate::message::SignedRoster) {
-        self.shared.out.note(Note::Signed(roster));
-    }
-
-    /// An envelope for somebody else.
-    fn pass_on(&mut self, from: PeerId, relay: Relay) {
-        if relay.to == self.shared.me {
-            self.misbehaved(from); // what is for us is opened by the body, and never comes here
-        } else if let Some(output) = self.router.pass_on(&self.shared.links, relay) {
-            self.shared.out.act(output);
-        }
-    }
-
-    fn misbehaved(&mut self, peer: PeerId) {
-        if self.misdeeds.len() >= MISDEEDS_KEPT && !self.misdeeds.contains_key(&peer) {
-            // whoever did least is forgotten: nobody gets off by sending others ahead
-            let least = self.misdeeds.iter().min_by_key(|(_, count)| **count).map(|(peer, _)| *peer);
-            least.and_then(|least| self.misdeeds.remove(&least));
-        }
-        let count = self.misdeeds.entry(peer).or_default();
-        *count = count.saturating_add(1);
-        let count = *count;
-        let dropped = count == MISDEEDS_MAX;
-        if count <= MISDEEDS_MAX {
-            self.shared.out.event(Event::PeerMisbehaved { peer, count, dropped });
-        }
-        if dropped {
-            self.shared.links.drop_peer(self.shared.now, &mut self.shared.out, peer);
-            self.shared.out.note(Note::Gone(peer));
-        }
-    }
-
     fn command(&mut self, command: Command) {
         match command {
             Command::Leave if self.leaving.is_none() => {
@@ -786,17 +434,6 @@ impl RoomState {
         let config = &mut self.shared.config;
         config.speaks = speaks;
         config.views |= !speaks && config.consent == Consent::Never;
-    }
-
-    /// The host offers us the floor, or takes it.
-    fn floor(&mut self, speaks: bool) {
-        if speaks {
-            self.membership.floor_offered(&mut self.shared.view());
-        } else if self.shared.config.speaks {
-            self.set_speaks(false);
-            self.membership.floor_taken(&mut self.shared.view());
-            self.look();
-        }
     }
 
     /// Something came from a peer.

@@ -1,0 +1,174 @@
+//! Notes that machines leave for each other: handed round one by one until there are none.
+
+use super::RoomState;
+use crate::id::PeerId;
+use crate::message::{LinkKind, Message};
+use crate::outbox::Note;
+
+/// Most turns of notes for one input; past it something runs in a circle.
+const TURNS_MAX: usize = 1024;
+
+impl RoomState {
+    pub(super) fn hand_round(&mut self) {
+        for turn in 0.. {
+            let Some(note) = self.shared.out.notes.pop_front() else { break };
+            debug_assert!(turn < TURNS_MAX, "notes run in a circle: {note:?}");
+            if turn >= TURNS_MAX {
+                self.shared.out.notes.clear();
+                break;
+            }
+            self.note(note);
+        }
+        self.mixing.set_feeds(self.tree.feeds());
+        self.election.look(&mut self.shared.view());
+        if !self.shared.out.notes.is_empty() {
+            self.hand_round();
+        }
+    }
+
+    fn note(&mut self, note: Note) {
+        match note {
+            Note::Signed(roster) => {
+                let message = Message::Roster(roster.clone());
+                if self.shared.stage.adopt(roster) {
+                    self.tree.pass_down(&mut self.shared.view(), &message, None);
+                    self.shared.out.note(Note::Roster);
+                }
+            }
+            Note::Roster => {
+                self.election.roster_changed(self.shared.now);
+                self.shared.mandate.roster_changed(&mut self.shared.out, &self.shared.stage);
+                self.membership.roster_changed(&mut self.shared.view());
+                self.heirs.roster_changed(&self.shared.view());
+                self.probe.spread_claim(&mut self.shared.view());
+                self.probe.take_on(&mut self.shared.view());
+                self.take_own_claim();
+                self.look();
+            }
+            Note::Mandate => {
+                self.election.mandate_changed(self.shared.mandate.rank, &self.shared.stage);
+                if self.election.is_over() {
+                    self.probe.closed(&mut self.shared.view());
+                }
+                self.look();
+            }
+            Note::Decided(decided) => {
+                let tallies = self.election.take_tallies();
+                let message = Message::Decided(decided.clone());
+                // whoever wasn't there when it was decided may be the first of many who weren't
+                let missed = self.shared.mandate.decided.is_some()
+                    && !self.election.has_opened(decided.body.term)
+                    && self.shared.view().on_stage();
+                if self.shared.mandate.decide(&mut self.shared.out, &self.shared.stage, *decided, tallies) {
+                    let under = self.shared.mandate.under_before(self.shared.stage.epoch()).cloned();
+                    for message in under.map(Message::Roster).into_iter().chain([message]) {
+                        self.tree.pass_down(&mut self.shared.view(), &message, None);
+                        if missed {
+                            self.shared.view().send_stage(&message);
+                        }
+                    }
+                }
+            }
+            Note::TakeOver(take_over) => {
+                let message = Message::TakeOver(take_over.clone());
+                if self.shared.mandate.take_over(&mut self.shared.out, take_over) {
+                    self.tree.pass_down(&mut self.shared.view(), &message, None);
+                }
+            }
+            Note::Alive(alive) => {
+                let message = Message::Alive(alive.clone());
+                if self.shared.mandate.alive(&mut self.shared.out, alive) {
+                    self.tree.pass_down(&mut self.shared.view(), &message, None);
+                }
+            }
+            Note::LinkUp(peer, LinkKind::Peer) => {
+                self.tell_where_things_stand(peer);
+                self.mixing.link_changed(&mut self.shared.view(), peer, true);
+                self.tree.link_changed(&mut self.shared.view(), peer, true);
+            }
+            Note::LinkDown(peer, LinkKind::Peer) => {
+                self.streams.forget(&peer);
+                self.mixing.link_changed(&mut self.shared.view(), peer, false);
+                self.tree.link_changed(&mut self.shared.view(), peer, false);
+            }
+            Note::LinkUp(..) | Note::LinkDown(..) => {}
+            Note::Below(peer) => self.tell_where_things_stand(peer),
+            Note::Opened(term, _) => {
+                self.probe.opened(&mut self.shared.view(), term);
+                self.take_own_claim();
+            }
+            Note::Mixing(mixing) => {
+                self.tree.mixing(&mut self.shared.view(), mixing);
+            }
+            Note::Chosen(reign) => self.membership.succeed(&mut self.shared.view(), *reign),
+            Note::Viewers(viewers) => {
+                if self.shared.mandate.lead() == Some(self.shared.me) {
+                    match self.shared.stage.host() {
+                        Some(host) if host == self.shared.me => {
+                            if let Some(host) = self.membership.host() {
+                                host.audience(self.shared.now, viewers);
+                            }
+                        }
+                        Some(host) => self.shared.out.send(host, Message::Audience { viewers }),
+                        None => {}
+                    }
+                }
+            }
+            Note::Fed(parent) => self.broadcast.parent_changed(&mut self.shared.view(), parent),
+            Note::Gone(peer) => {
+                if let Some(host) = self.membership.host() {
+                    host.gone(self.shared.now, peer);
+                }
+            }
+            Note::TreeUnserves(peer) => self.mixing.tree_unserves(&mut self.shared.view(), peer),
+            Note::MixUnserves(peer) => self.tree.mix_unserves(&mut self.shared.view(), peer),
+            Note::Lost => self.membership.ask(self.shared.now),
+        }
+    }
+
+    /// Roster or mandate have changed.
+    pub(super) fn look(&mut self) {
+        self.streams.look(
+            &mut self.shared.out,
+            &self.shared.config.room,
+            &self.shared.stage,
+            &self.shared.mandate,
+        );
+        self.succession.look(&mut self.shared.view());
+        self.mixing.look(&mut self.shared.view());
+        self.tree.look(&mut self.shared.view());
+        self.broadcast.mandate_changed(&mut self.shared.view());
+    }
+
+    /// A peer that we have just linked with may have missed something.
+    fn tell_where_things_stand(&mut self, peer: PeerId) {
+        let view = self.shared.view();
+        if let Some(stands) = self.broadcast.stands(&view) {
+            view.out.send(peer, stands);
+        }
+        if view.on_stage() {
+            self.broadcast.begin(view.now);
+        }
+        if let Some(roster) = self.shared.stage.signed() {
+            self.shared.out.send(peer, Message::Roster(roster.clone()));
+        }
+        if let Some(under) = self.shared.mandate.under_before(self.shared.stage.epoch()) {
+            self.shared.out.send(peer, Message::Roster(under.clone()));
+        }
+        if let Some(decided) = &self.shared.mandate.decided {
+            self.shared.out.send(peer, Message::Decided(Box::new(decided.clone())));
+        }
+        for take_over in &self.shared.mandate.take_overs {
+            self.shared.out.send(peer, Message::TakeOver(take_over.clone()));
+        }
+        for alive in &self.shared.mandate.alives {
+            self.shared.out.send(peer, Message::Alive(alive.clone()));
+        }
+    }
+
+    pub(super) fn take_own_claim(&mut self) {
+        if let Some(claim) = self.probe.own_claim().cloned() {
+            self.election.claim(&self.shared.view(), claim);
+        }
+    }
+}
