@@ -11,7 +11,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use crate::bounded::List;
+use crate::bounded::{Bound, List};
 use crate::id::PeerId;
 use crate::io::{Event, Output};
 use crate::message::{
@@ -39,6 +39,8 @@ const RESEND_US: u64 = 3 * SECOND;
 const NEW_US: u64 = 2 * SECOND;
 /// Whoever asks for what it lacks is answered once in this time.
 const ANSWER_US: u64 = 50 * MS;
+/// So many in that time; further ones are answered when they ask again. A guess: twice the children of a relay.
+const ANSWERS_MAX: usize = 256;
 /// What one source may say: a guess; a chat and a shared text stay far below, and a hundred viewers' uplinks bear it.
 const RATE_BYTES_PER_S: u64 = 64 * 1024;
 const BURST_BYTES: u64 = 256 * 1024;
@@ -324,6 +326,9 @@ impl Broadcast {
             return;
         }
         self.answered.retain(|_, at| view.now.since(*at) < ANSWER_US);
+        if self.answered.len() >= ANSWERS_MAX {
+            return;
+        }
         self.answered.insert(from, view.now);
         for (at, data) in &self.kept {
             let theirs = held.iter().find(|held| held.source == data.sender);
@@ -360,6 +365,16 @@ impl Broadcast {
     pub(crate) fn next_timeout(&self) -> Option<Time> {
         let gaps = self.sources.values().filter_map(|source| source.gap);
         gaps.map(|(since, ask_at, _)| ask_at.min(since + GIVE_UP_US)).min()
+    }
+
+    pub(crate) fn bounds(&self) -> [Bound; 4] {
+        let ahead = self.sources.values().map(|source| source.ahead.len()).max().unwrap_or(0);
+        [
+            Bound::new("sources of data", self.sources.len(), ROSTER_MAX),
+            Bound::new("pieces of a source that came early", ahead, AHEAD_MAX),
+            Bound::new("pieces kept for whoever lacks them", self.kept.len(), KEPT_MAX),
+            Bound::new("peers that were sent what they lacked", self.answered.len(), ANSWERS_MAX),
+        ]
     }
 }
 

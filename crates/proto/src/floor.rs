@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::bounded::Bound;
 use crate::id::PeerId;
 use crate::time::{MS, SECOND, Time};
 
@@ -119,6 +120,10 @@ impl Floor {
             _ => None,
         });
         offers.min()
+    }
+
+    pub(crate) fn bounds(&self) -> [Bound; 1] {
+        [Bound::new("the host's words on who may speak", self.0.len(), WORDS_MAX)]
     }
 }
 

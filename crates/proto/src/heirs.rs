@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::bounded::List;
+use crate::bounded::{Bound, List};
 use crate::id::PeerId;
 use crate::message::{Heir, Message, REIGN_NUMBER_MAX, REIGNS_MAX, ROSTER_MAX, Reign, reign_of};
 use crate::outbox::{Note, View};
@@ -179,5 +179,10 @@ impl Heirs {
 
     pub(crate) fn next_timeout(&self) -> Option<Time> {
         self.ask_at
+    }
+
+    pub(crate) fn bounds(&self) -> [Bound; 1] {
+        let votes = self.claim.as_ref().map_or(0, |claim| claim.votes.len());
+        [Bound::new("votes for us as host", votes, ROSTER_MAX)]
     }
 }

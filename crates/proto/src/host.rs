@@ -243,6 +243,9 @@ impl Host {
     /// Takes a peer that stays in the room off the stage.
     fn step_down(&mut self, now: Time, peer: PeerId) {
         if self.remove(now, &peer) {
+            if self.stepped_down.len() >= ROSTER_MAX {
+                self.stepped_down.pop_first(); // it hears of the roster from its parent
+            }
             self.stepped_down.insert(peer);
         }
     }
@@ -403,11 +406,13 @@ impl Host {
         }
     }
 
-    pub(crate) fn bounds(&self) -> [Bound; 2] {
-        [
+    pub(crate) fn bounds(&self) -> impl Iterator<Item = Bound> {
+        let own = [
             Bound::new("roster entries at the host", self.entries.len(), ROSTER_MAX),
             Bound::new("when each was heard", self.heard.len(), 2 * ROSTER_MAX),
-        ]
+            Bound::new("peers that have just left the stage", self.stepped_down.len(), ROSTER_MAX),
+        ];
+        own.into_iter().chain(self.floor.bounds())
     }
 
     pub(crate) fn next_timeout(&self) -> Option<Time> {

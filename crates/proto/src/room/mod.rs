@@ -476,6 +476,7 @@ impl RoomState {
         let bounds = bounds.chain(self.shared.stage.bounds()).chain(self.shared.mandate.bounds());
         let bounds = bounds.chain(self.membership.bounds()).chain(self.probe.bounds());
         let bounds = bounds.chain(self.election.bounds()).chain(self.mixing.bounds());
+        let bounds = bounds.chain(self.heirs.bounds()).chain(self.broadcast.bounds());
         bounds.chain(self.streams.bounds()).chain(self.tree.bounds())
     }
 
