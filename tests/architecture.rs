@@ -181,3 +181,34 @@ fn nothing_is_left_for_later() {
         }
     }
 }
+
+/// The brain's constant that a line defines, if it is a time, a rate or a bound.
+fn figure(line: &str) -> Option<&str> {
+    let line = line.trim_start();
+    let line = line
+        .strip_prefix("pub ")
+        .or_else(|| {
+            line.split_once(") ").filter(|(start, _)| start.starts_with("pub(")).map(|(_, rest)| rest)
+        })
+        .unwrap_or(line);
+    let (name, _) = line.strip_prefix("const ")?.split_once(':')?;
+    ["_US", "_MAX", "_MIN", "_BPS", "_KEPT", "_PERCENT", "_BYTES"]
+        .iter()
+        .any(|unit| name.ends_with(unit))
+        .then_some(name)
+}
+
+#[test]
+fn each_figure_of_the_brain_stands_in_the_protocol_with_its_source() {
+    assert_eq!(figure("pub(super) const ASK_US: u64 = 1;"), Some("ASK_US"));
+    assert_eq!(figure("    const VERSION: u8 = 1;"), None);
+    let text = std::fs::read_to_string(root().join("docs/PROTOCOL.md")).unwrap();
+    let brain = root().join("crates/proto/src");
+    let sources = sources().into_iter().filter(|(path, _)| path.starts_with(&brain));
+    let mut missing = Vec::new();
+    for (path, source) in sources {
+        let names = source.lines().filter_map(figure).filter(|name| !text.contains(&format!("`{name}`")));
+        missing.extend(names.map(|name| format!("{}: {name}", path.display())));
+    }
+    assert!(missing.is_empty(), "missing in docs/PROTOCOL.md: {missing:#?}");
+}

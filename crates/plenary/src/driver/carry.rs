@@ -276,20 +276,19 @@ impl Driver {
                     Err(_) => self.input(Input::Misbehaved(peer)),
                 }
             }
-            Channel::Beat if kind == LinkKind::Peer => match Beat::from_bytes(bytes) {
-                None if loose_from_bytes(bytes).is_some() => {
-                    let message = loose_from_bytes(bytes).unwrap_or_default();
+            Channel::Beat if kind == LinkKind::Peer => {
+                if let Some(message) = loose_from_bytes(bytes) {
                     let letter = self.letters.read(peer, message, self.clock.now_us());
                     self.take_letter(letter, Via::Link);
-                }
-                Some(beat) => {
+                } else if let Some(beat) = Beat::from_bytes(bytes) {
                     let clock = self.beats.received(&self.flow, &self.brain, peer, link, beat);
                     if let Some((offset_us, rtt_us)) = clock {
                         self.desk.set_clock(&peer, offset_us, rtt_us);
                     }
+                } else {
+                    self.input(Input::Misbehaved(peer));
                 }
-                None => self.input(Input::Misbehaved(peer)),
-            },
+            }
             // nothing travels there yet
             Channel::Beat | Channel::Bulk => self.input(Input::Misbehaved(peer)),
         }
