@@ -26,6 +26,7 @@ use crate::roster::Stage;
 use crate::score::{Tally, elect, tally};
 use crate::seal::{Signature, Signed};
 use crate::time::{SECOND, Time};
+use crate::trouble::Trouble;
 
 /// A small stage's reports are in by then (DESIGN §5: a ballot binds within 6 s of opening), a large one's by
 /// the later time.
@@ -82,6 +83,7 @@ pub(crate) struct Election {
     /// The newest claim of each peer on stage, and when it came.
     claims: BTreeMap<PeerId, (Time, Signed<Claim>)>,
     pre_votes: PreVotes,
+    trouble: Trouble,
     /// The term that we signed a ballot in last, and whose: nobody signs for two openers in one term.
     pledged: Option<(u32, PeerId)>,
     /// The last term that was decided.
@@ -102,7 +104,8 @@ impl Election {
     }
 
     /// An outcome is in force.
-    pub(crate) fn mandate_changed(&mut self, rank: Rank, stage: &Stage) {
+    pub(crate) fn mandate_changed(&mut self, now: Time, rank: Rank, stage: &Stage) {
+        self.trouble.mandate_changed(now, rank);
         if rank.term > self.decided {
             self.decided = rank.term;
             self.pre_votes.decided(stage);
@@ -135,7 +138,8 @@ impl Election {
         if self.open.as_ref().is_some_and(over) {
             self.open = None;
         }
-        if let Some(opening) = self.pre_votes.look(view, self.open.is_none()) {
+        let suffers = self.trouble.is_there(view);
+        if let Some(opening) = self.pre_votes.look(view, self.open.is_none(), suffers) {
             if opening.body.opener == view.me {
                 view.send_stage(&Message::Opening(Box::new(opening.clone())));
             }
@@ -167,6 +171,16 @@ impl Election {
         });
         view.out.event(Event::ElectionOpened { term, reason });
         view.out.note(Note::Opened(term, reason));
+    }
+
+    /// Our body says that the mix suffers.
+    pub(crate) fn suffered(&mut self, view: &mut View<'_>, count: u16) {
+        self.trouble.counted(view, count);
+    }
+
+    /// Another peer does.
+    pub(crate) fn trouble(&mut self, view: &View<'_>, from: PeerId, count: u8) {
+        self.trouble.heard(view, from, count);
     }
 
     /// Somebody asks for our pre-vote.
@@ -266,7 +280,7 @@ impl Election {
         let claims = self.claims.values().map(|(_, claim)| claim).filter(counts);
         let claims: List<_, _> = List::truncated(claims.cloned());
         let sitting: List<_, _> = List::truncated(view.mandate.sitting().iter().copied());
-        let tallies = tally(roster, &reports, &claims, &sitting);
+        let tallies = tally(roster, &reports, &claims, favoured(open.reason, &sitting));
         let evidence = evidence(&reports, &claims, &sitting);
         let outcome = outcome_of(view, roster, (term, open.reason), evidence, &tallies);
         let ballot = Ballot { reports, claims, sitting, outcome: outcome.clone() };
@@ -307,7 +321,7 @@ impl Election {
             view.out.send(ballot.sender, Message::Lacking { term, reports, claims });
             return;
         }
-        let tallies = tally(roster, reports, claims, sitting);
+        let tallies = tally(roster, reports, claims, favoured(open.reason, sitting));
         let evidence = evidence(reports, claims, sitting);
         let expected = outcome_of(view, roster, (term, open.reason), evidence, &tallies);
         let sits = **sitting == *view.mandate.sitting();
@@ -458,6 +472,11 @@ fn is_sorted(ballot: &Ballot) -> bool {
     let key = |report: &Signed<Report>| (report.body.candidate, report.sender);
     ballot.reports.is_sorted_by(|a, b| key(a) < key(b))
         && ballot.claims.is_sorted_by(|a, b| a.sender < b.sender)
+}
+
+/// Sitting mixers have an edge, but not when it is they that the room suffers from.
+fn favoured(reason: ElectionReason, sitting: &[PeerId]) -> &[PeerId] {
+    if reason == ElectionReason::Trouble { &[] } else { sitting }
 }
 
 /// The outcome that follows from a ballot's evidence under the mandate in force.

@@ -37,6 +37,7 @@ mod streams;
 mod succession;
 pub mod time;
 mod tree;
+mod trouble;
 pub mod watchdog;
 mod ways;
 

@@ -130,16 +130,16 @@ impl PreVotes {
         self.opened.as_ref().is_some_and(|opened| opened.body.term >= term)
     }
 
-    /// Looks at everything anew, while no election is open (`idle`) or one is; gives the opening that a majority
+    /// Looks at everything anew, while no election is open (`idle`) or one is, and the program suffers or doesn't; gives the opening that a majority
     /// wants of us, or that has waited for its roster.
-    pub(crate) fn look(&mut self, view: &mut View<'_>, idle: bool) -> Option<Opening> {
+    pub(crate) fn look(&mut self, view: &mut View<'_>, idle: bool, suffers: bool) -> Option<Opening> {
         self.wake_at = None;
         if let Some(early) = self.early.take()
             && let Some(opening) = self.opening(view, *early)
         {
             return Some(opening);
         }
-        self.follow_need(view, idle);
+        self.follow_need(view, idle, suffers);
         let opening = self.ask(view);
         if opening.is_none() {
             self.answer(view);
@@ -148,8 +148,8 @@ impl PreVotes {
     }
 
     /// Notes what is needed, and since when.
-    fn follow_need(&mut self, view: &View<'_>, idle: bool) {
-        let wanted = if idle { self.wanted_now(view) } else { None };
+    fn follow_need(&mut self, view: &View<'_>, idle: bool, suffers: bool) {
+        let wanted = if idle { self.wanted_now(view, suffers) } else { None };
         self.need = wanted.map(|(reason, lasts_us)| match self.need {
             Some(known) if (known.reason, known.lasts_us) == (reason, lasts_us) => known,
             _ => Needed { reason, lasts_us, since: view.now },
@@ -160,7 +160,7 @@ impl PreVotes {
     }
 
     /// Why an election is needed now, if it is, and how long that must last.
-    fn wanted_now(&self, view: &View<'_>) -> Option<(ElectionReason, u64)> {
+    fn wanted_now(&self, view: &View<'_>, suffers: bool) -> Option<(ElectionReason, u64)> {
         let candidates = view.stage.candidates();
         if view.stage.mode() == Mode::Mesh || candidates.is_empty() {
             return None;
@@ -187,6 +187,9 @@ impl PreVotes {
         }
         if mandate.mixers.iter().any(|mixer| *mixer != view.me && !view.links.is_up(mixer)) {
             return Some((ElectionReason::MixerGone, UNREACHED_US));
+        }
+        if suffers {
+            return Some((ElectionReason::Trouble, NEED_US));
         }
         let challenger = mandate.decided.as_ref().and_then(|decided| decided.body.challenger);
         challenger.filter(present).map(|_| (ElectionReason::Count, CHALLENGE_US))

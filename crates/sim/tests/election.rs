@@ -190,6 +190,41 @@ fn a_room_whose_mixer_died_before_any_vote_serves_on_under_a_regency() {
     }
 }
 
+/// Lets the mix suffer once a second at these peers, for so long.
+fn suffer(world: &mut World, peers: &[PeerId], seconds: u64) {
+    for _ in 0..seconds {
+        peers.iter().for_each(|peer| world.suffer(*peer, 1));
+        world.run_for(SECOND);
+    }
+}
+
+fn votes_for_trouble(world: &World) -> Vec<Time> {
+    let trouble = |event: &Event| matches!(event, Event::Decided { reason: ElectionReason::Trouble, .. });
+    let events = world.events(world.planned(0)).iter();
+    events.filter(|(_, event)| trouble(event)).map(|(at, _)| *at).collect()
+}
+
+#[test]
+fn trouble_at_half_of_the_speakers_votes_a_weak_mixer_out_and_one_that_complains_alone_does_nothing() {
+    for seed in SEEDS {
+        let mut world = settled(seed, 4, 4, 2);
+        let mixer = world.mixers()[0];
+        let speakers = stage(&world, 4);
+        world.set_uplink(mixer, 3_000_000);
+        suffer(&mut world, &speakers[..2], 60);
+        assert_eq!(votes_for_trouble(&world), [], "seed {seed}: a mixer is given 100 s");
+        suffer(&mut world, &speakers[..1], 60);
+        assert_eq!(votes_for_trouble(&world), [], "seed {seed}: one peer is no trouble");
+        let began = world.now();
+        suffer(&mut world, &speakers[..2], 40);
+        let votes = votes_for_trouble(&world);
+        assert_eq!(votes.len(), 1, "seed {seed}: {votes:?}, one vote at a time");
+        assert!(votes[0].since(began) < 15 * SECOND, "seed {seed}: {votes:?}");
+        assert_ne!(world.mixers()[0], mixer, "seed {seed}: it stays");
+        assert!(liveness(&world).is_empty(), "seed {seed}");
+    }
+}
+
 /// Speakers (the first is the host), candidates and viewers, as at home, who join within a second.
 fn room(speakers: usize, candidates: usize, viewers: usize) -> WorldPlan {
     let kinds = [(Kind::Speaker, speakers), (Kind::Candidate, candidates), (Kind::Viewer, viewers)];

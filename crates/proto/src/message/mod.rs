@@ -48,7 +48,7 @@ pub const MESSAGE_VERSION: u8 = 1;
 /// Most bytes of a message on a control channel, pieces joined.
 pub const MESSAGE_LEN_MAX: usize = 256 * 1024;
 /// How many variants this version knows.
-const VARIANTS: u32 = 49;
+const VARIANTS: u32 = 50;
 
 /// One thing said from one peer to another. New variants go to the end, and nowhere else.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -245,6 +245,11 @@ pub enum Message {
         number: u32,
         /// Under the [`Heir`]; `None`: another heir has it under this number.
         signature: Option<Signature>,
+    },
+    /// To the stage: the mix has suffered here, so many times in the last 20 s; at most 3 count.
+    Trouble {
+        /// How often.
+        count: u8,
     },
 }
 

@@ -112,6 +112,7 @@ impl RoomState {
             Message::PreVote { epoch, term, signature } => {
                 self.election.pre_vote(&self.shared.view(), from, epoch, term, signature);
             }
+            Message::Trouble { count } => self.election.trouble(&self.shared.view(), from, count),
             Message::Opening(opening) => self.election.opening(&mut self.shared.view(), *opening),
             Message::Ballot(ballot) => self.election.ballot(&mut self.shared.view(), *ballot),
             Message::Vote { term, ballot, signature } => {

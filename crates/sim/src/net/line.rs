@@ -31,6 +31,11 @@ impl Pipe {
         Pipe { bps: bps.max(1), busy_from: Time(0), busy_until: Time(0) }
     }
 
+    /// What comes from now on goes at another rate.
+    pub(crate) fn set_rate(&mut self, bps: u64) {
+        self.bps = bps.max(1);
+    }
+
     /// Takes a packet that comes at `at`; it isn't sent before `awake`. Gives when its last bit is through,
     /// `None` if it would wait for longer than `longest_us`.
     ///

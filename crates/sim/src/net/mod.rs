@@ -83,6 +83,11 @@ impl Network {
         self.ends.len() - 1
     }
 
+    /// A peer's uplink carries so much from now on.
+    pub fn set_uplink(&mut self, end: usize, bps: u64) {
+        self.lines[self.ends[end].line].up.set_rate(bps);
+    }
+
     /// One way between two peers as the light goes, without queues and jitter: the same in both directions.
     pub fn one_way_us(&self, a: usize, b: usize) -> u64 {
         match &self.plan.delays {

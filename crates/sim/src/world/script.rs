@@ -139,6 +139,18 @@ impl World {
         }
     }
 
+    /// The peer's uplink carries so many bits per second from now on.
+    pub fn set_uplink(&mut self, id: PeerId, bps: u64) {
+        let at = self.at(id);
+        self.net.set_uplink(at, bps);
+    }
+
+    /// The mix has suffered so many times at that peer.
+    pub fn suffer(&mut self, id: PeerId, count: u16) {
+        let at = self.at(id);
+        self.input(at, Input::Trouble(count));
+    }
+
     /// From now on these peers and all others don't reach each other.
     pub fn partition(&mut self, side: &[PeerId]) {
         let side = side.iter().map(|peer| self.at(*peer)).collect();

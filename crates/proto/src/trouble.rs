@@ -1,0 +1,95 @@
+//! When the program suffers.
+//!
+//! Bodies on stage count what goes wrong with the mix: changes of what limits their encoder's quality, and key
+//! frames that had to be asked for. Each tells the stage what it has counted in the last [`WINDOW_US`], a number and no more,
+//! at most each [`TELL_US`]. There is trouble when enough has been counted ([`COUNT`]) by at least half of the speakers that
+//! don't mix: one peer's bad line, or a few that lie, bring about no election. Nor does anything, until a mixer
+//! has been in force for [`TENURE_US`].
+
+use std::collections::{BTreeMap, VecDeque};
+
+use crate::id::{PeerId, Rank};
+use crate::message::Message;
+use crate::outbox::View;
+use crate::time::{SECOND, Time};
+
+/// What was counted counts for this long: one report of a bitrate (DESIGN §5).
+const WINDOW_US: u64 = 20 * SECOND;
+/// So much in a window is trouble (DESIGN §6).
+const COUNT: u32 = 5;
+/// One peer is taken at its word only so far: it can't be trouble by itself. A guess, more than half.
+const COUNT_OF_ONE: u32 = 3;
+/// The stage is told this often at most, and hears a peer half as soon again at most. A guess.
+const TELL_US: u64 = 5 * SECOND;
+/// Five windows: how long a mixer is given before trouble calls a vote on it (DESIGN §5), and so at most six such votes
+/// in ten minutes.
+const TENURE_US: u64 = 5 * WINDOW_US;
+
+/// What this peer has counted, and what the others say.
+#[derive(Debug, Default)]
+pub(crate) struct Trouble {
+    /// Counts of one second each, at most as many as a window has.
+    own: VecDeque<(Time, u32)>,
+    told_at: Option<Time>,
+    /// By peers on stage, this one included.
+    heard: BTreeMap<PeerId, (Time, u32)>,
+    rank: Rank,
+    since: Time,
+}
+
+impl Trouble {
+    /// Other mixers are in force: they begin with a clean sheet.
+    pub(crate) fn mandate_changed(&mut self, now: Time, rank: Rank) {
+        if rank != self.rank {
+            *self = Trouble { rank, since: now, ..Trouble::default() };
+        }
+    }
+
+    /// Our own body has counted something.
+    pub(crate) fn counted(&mut self, view: &mut View<'_>, count: u16) {
+        let now = view.now;
+        match self.own.back_mut() {
+            Some((at, sum)) if now.since(*at) < SECOND => *sum = sum.saturating_add(count.into()),
+            _ => self.own.push_back((now, count.into())),
+        }
+        while self.own.front().is_some_and(|(at, _)| now.since(*at) >= WINDOW_US) {
+            self.own.pop_front();
+        }
+        let sum: u32 = self.own.iter().fold(0, |sum, (_, count)| sum.saturating_add(*count));
+        let may_tell = self.told_at.is_none_or(|at| now.since(at) >= TELL_US);
+        if sum > 0 && may_tell && view.on_stage() {
+            self.told_at = Some(now);
+            self.heard.insert(view.me, (now, sum.min(COUNT_OF_ONE)));
+            view.send_stage(&Message::Trouble { count: sum.min(COUNT_OF_ONE) as u8 });
+        }
+    }
+
+    /// Another peer has.
+    pub(crate) fn heard(&mut self, view: &View<'_>, from: PeerId, count: u8) {
+        let early = self.heard.get(&from).is_some_and(|(at, _)| view.now.since(*at) < TELL_US / 2);
+        if !early && view.stage.contains(&from) {
+            self.heard.insert(from, (view.now, u32::from(count).min(COUNT_OF_ONE)));
+            self.heard.retain(|peer, _| view.stage.contains(peer));
+        }
+    }
+
+    /// Whether there is trouble now that calls for a vote.
+    pub(crate) fn is_there(&self, view: &View<'_>) -> bool {
+        if view.now.since(self.since) < TENURE_US {
+            return false;
+        }
+        let (mut sum, mut speakers, mut complaining) = (0, 0, 0);
+        for entry in view.stage.present().filter(|entry| entry.speaks) {
+            if view.mandate.mixers.contains(&entry.peer) {
+                continue;
+            }
+            speakers += 1;
+            let fresh = |(at, _): &&(Time, u32)| view.now.since(*at) < WINDOW_US;
+            if let Some((_, count)) = self.heard.get(&entry.peer).filter(fresh) {
+                complaining += 1;
+                sum += count;
+            }
+        }
+        sum >= COUNT && complaining > 1 && 2 * complaining >= speakers
+    }
+}
