@@ -8,7 +8,7 @@ use plenary_proto::bounded::{List, Text};
 use plenary_proto::message::*;
 use plenary_proto::seal::{Signed, Verified};
 use plenary_proto::{
-    Command, Event, HostConfig, Input, Output, PeerId, RoomConfig, RoomState, Time, Verdict, Via,
+    Command, Event, HostConfig, Input, Output, PeerId, Rank, RoomConfig, RoomState, Time, Verdict, Via,
 };
 use proptest::prelude::*;
 use samples::*;
@@ -248,5 +248,55 @@ fn a_path_that_cannot_be_is_a_misdeed() {
                 |event: &&Event| matches!(event, Event::PeerMisbehaved { peer, .. } if *peer == from);
             assert!(events(&outputs).iter().any(misbehaved), "row {number}: {outputs:?}");
         }
+    }
+}
+
+#[test]
+fn an_election_opens_only_when_a_majority_wants_it() {
+    let signed = |by: &[u8]| {
+        let sign =
+            |seed: &u8| (key(*seed).id(), Opening::countersign(&key(*seed), &samples::room(), 7, &need()));
+        Opening { epoch: 7, body: need(), signatures: List::truncated(by.iter().map(sign)) }
+    };
+    // of a roster of keys 2 and 3
+    for (by, opens) in [(&[2][..], false), (&[2, 2], false), (&[2, 9], false), (&[2, 3], true)] {
+        let mut room = RoomState::new(key(3), config(3, false), 7, Time(0));
+        message(&mut room, key(2).id(), Message::Roster(roster()));
+        let outputs = message(&mut room, key(2).id(), Message::Opening(Box::new(signed(by))));
+        let opened =
+            events(&outputs).iter().any(|event| matches!(event, Event::ElectionOpened { term: 3, .. }));
+        assert_eq!(opened, opens, "{by:?}");
+    }
+}
+
+#[test]
+fn a_pre_vote_is_given_to_who_sees_the_same_need_for_the_next_term_once_it_has_lasted() {
+    let first =
+        Need { term: 1, under: Rank::default(), reason: ElectionReason::Opening, opener: key(2).id() };
+    for (need, by, given) in [
+        (first, 2, true),
+        (Need { term: 4, ..first }, 2, true),
+        (Need { term: 5, ..first }, 2, false),
+        (Need { term: 0, ..first }, 2, false),
+        (Need { reason: ElectionReason::Count, ..first }, 2, false),
+        (Need { under: Rank { term: 1, regency: 0 }, ..first }, 2, false),
+        (first, 9, false),
+        (Need { opener: key(9).id(), ..first }, 9, false),
+    ] {
+        let mut room = RoomState::new(key(3), config(3, false), 7, Time(0));
+        room.handle(Time(0), Input::SignalUp(true));
+        message(&mut room, key(2).id(), Message::Roster(roster()));
+        let votes = |outputs: &[Output]| {
+            let vote = |output: &&Output| matches!(output, Output::Signal(_, Message::PreVote { .. }));
+            outputs.iter().filter(vote).count()
+        };
+        let at_once = message(&mut room, key(by).id(), Message::PreVoteWanted { epoch: 7, need });
+        assert_eq!(votes(&at_once), 0, "{need:?}: the roster has hardly come");
+        let mut later = Vec::new();
+        for ms in (100..1500).step_by(100) {
+            room.handle(Time(ms * 1000), Input::Timeout);
+            later.extend(drain(&mut room));
+        }
+        assert_eq!(votes(&later), usize::from(given), "{need:?} by {by}");
     }
 }
