@@ -441,7 +441,8 @@ impl Election {
             Bound::new("what a signed ballot held", shown, BALLOT_REPORTS_MAX + ROSTER_MAX),
             Bound::new("votes on our ballot", issued.map_or(0, |issued| issued.votes.len()), ROSTER_MAX),
         ];
-        own.into_iter().chain(self.reports.bounds()).chain(self.pre_votes.bounds())
+        let own = own.into_iter().chain(self.trouble.bounds());
+        own.chain(self.reports.bounds()).chain(self.pre_votes.bounds())
     }
 
     pub(crate) fn next_timeout(&self) -> Option<Time> {

@@ -8,13 +8,16 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use crate::bounded::Bound;
 use crate::id::{PeerId, Rank};
-use crate::message::Message;
+use crate::message::{Message, ROSTER_MAX};
 use crate::outbox::View;
 use crate::time::{SECOND, Time};
 
 /// What was counted counts for this long: one report of a bitrate (DESIGN §5).
 const WINDOW_US: u64 = 20 * SECOND;
+/// Counts of so many seconds are kept at most: a window's, and the one that it ends in.
+const SECONDS_MAX: usize = (WINDOW_US / SECOND) as usize + 1;
 /// So much in a window is trouble (DESIGN §6).
 const COUNT: u32 = 5;
 /// One peer is taken at its word only so far: it can't be trouble by itself. A guess, more than half.
@@ -59,7 +62,7 @@ impl Trouble {
         let may_tell = self.told_at.is_none_or(|at| now.since(at) >= TELL_US);
         if sum > 0 && may_tell && view.on_stage() {
             self.told_at = Some(now);
-            self.heard.insert(view.me, (now, sum.min(COUNT_OF_ONE)));
+            self.take(view, view.me, sum);
             view.send_stage(&Message::Trouble { count: sum.min(COUNT_OF_ONE) as u8 });
         }
     }
@@ -68,9 +71,20 @@ impl Trouble {
     pub(crate) fn heard(&mut self, view: &View<'_>, from: PeerId, count: u8) {
         let early = self.heard.get(&from).is_some_and(|(at, _)| view.now.since(*at) < TELL_US / 2);
         if !early && view.stage.contains(&from) {
-            self.heard.insert(from, (view.now, u32::from(count).min(COUNT_OF_ONE)));
-            self.heard.retain(|peer, _| view.stage.contains(peer));
+            self.take(view, from, count.into());
         }
+    }
+
+    fn take(&mut self, view: &View<'_>, of: PeerId, count: u32) {
+        self.heard.insert(of, (view.now, count.min(COUNT_OF_ONE)));
+        self.heard.retain(|peer, _| view.stage.contains(peer));
+    }
+
+    pub(crate) fn bounds(&self) -> [Bound; 2] {
+        [
+            Bound::new("seconds in which our mix suffered", self.own.len(), SECONDS_MAX),
+            Bound::new("peers whose mix suffered", self.heard.len(), ROSTER_MAX),
+        ]
     }
 
     /// Whether there is trouble now that calls for a vote.
