@@ -11,7 +11,7 @@ use crate::media::{Flow, Frame};
 use crate::plan::{Kind, PeerPlan};
 
 /// Events kept of each peer, more than any run of minutes makes; past it the older half is forgotten.
-pub(crate) const EVENTS_KEPT: usize = 4_096;
+const EVENTS_KEPT: usize = 4_096;
 /// The program's frames kept for newcomers and resumed feeds: two seconds.
 pub(crate) const CACHE_FRAMES: usize = 60;
 
@@ -109,7 +109,9 @@ pub(crate) struct Peer {
     pub(crate) next_ping: Time,
     pub(crate) next_passed: Time,
     // what checkers and reports read
-    pub(crate) events: Vec<(Time, Event)>,
+    events: Vec<(Time, Event)>,
+    /// So many came before those.
+    events_forgotten: usize,
     pub(crate) arrivals: Arrivals,
     pub(crate) inputs: u64,
 }
@@ -154,9 +156,24 @@ impl Peer {
             next_ping: now,
             next_passed: now,
             events: Vec::new(),
+            events_forgotten: 0,
             arrivals: Arrivals::default(),
             inputs: 0,
         }
+    }
+
+    pub(crate) fn remember(&mut self, now: Time, event: Event) {
+        if self.events.len() >= EVENTS_KEPT {
+            self.events.drain(..EVENTS_KEPT / 2);
+            self.events_forgotten += EVENTS_KEPT / 2;
+        }
+        self.events.push((now, event));
+    }
+
+    /// What it has told since it had told so much, as far as it is remembered; and how much that is by now.
+    pub(crate) fn events_since(&self, told: usize) -> (&[(Time, Event)], usize) {
+        let from = told.saturating_sub(self.events_forgotten).min(self.events.len());
+        (&self.events[from..], self.events_forgotten + self.events.len())
     }
 
     pub(crate) fn is_there(&self) -> bool {

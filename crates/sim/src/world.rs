@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use plenary_proto::bounded::Text;
 use plenary_proto::message::{Beat, Consent, LinkKind, Message, ProgramFormat};
 use plenary_proto::seal::{Keypair, Verifier};
-use plenary_proto::time::{MS, SECOND};
+use plenary_proto::time::SECOND;
 use plenary_proto::{
     Event, HostConfig, Input, Output, PeerId, RoomConfig, RoomId, RoomState, StreamSpec, Time,
 };
@@ -24,17 +24,13 @@ use crate::dice::{Dice, SmallDice};
 use crate::directory::Directory;
 use crate::media::Frame;
 use crate::net::Network;
-use crate::peer::{EVENTS_KEPT, Peer};
+use crate::peer::Peer;
 use crate::plan::{Kind, MediaModel, WorldPlan};
 use crate::queue::Queue;
 use crate::trace::Trace;
 
 /// The wall clock at the world's time 0.
 pub(crate) const UNIX_S_AT_ZERO: u64 = 1_800_000_000;
-/// A lost control message comes again after a long round trip, as a channel would have it that probes for losses
-/// at its tail. The stack in use waits for a second; what brains make of that is what
-/// [`World::retransmit_after`] lets a test see.
-pub(crate) const QUICK_US: u64 = 80 * MS;
 /// Outputs of one input's consequences; past it something runs in a circle.
 const OUTPUTS_MAX: usize = 100_000;
 /// Signatures that are remembered to hold: all that is said within some seconds.
@@ -251,7 +247,6 @@ impl World {
             #[cfg(feature = "mutants")]
             faults: Default::default(),
         };
-        world.net.set_retransmit_us(QUICK_US);
         for (joins_at, at) in joins {
             world.push(joins_at, Happening::Join(at));
         }
@@ -474,10 +469,7 @@ impl World {
         if many && peer.views && matches!(event, Event::Roster { .. } | Event::Mode(_)) {
             return; // a hundred thousand times the same
         }
-        if peer.events.len() >= EVENTS_KEPT {
-            peer.events.drain(..EVENTS_KEPT / 2);
-        }
-        peer.events.push((self.now, event));
+        peer.remember(self.now, event);
     }
 
     /// Draws when a machine stands still next.

@@ -60,6 +60,10 @@ impl Tree {
             return;
         }
         let mixes = |up: &Up| view.mandate.mixers.contains(&up.peer);
+        // whoever was to feed us as a mixer, and is one no more, would soon shed us
+        if let Some(deposed) = self.next.take_if(|next| next.path.len() == 1 && !mixes(next)) {
+            self.part_from(view, &deposed);
+        }
         let first_tier = self.parent.as_ref().is_some_and(|parent| parent.path.len() == 1);
         let root_stays = self.parent.as_ref().is_some_and(mixes);
         let going = self.next.as_ref().is_some_and(mixes);

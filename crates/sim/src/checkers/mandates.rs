@@ -39,8 +39,8 @@ impl Mandates {
         while self.followed.len() <= at {
             self.followed.push(Followed::default());
         }
-        let events = &world.events(world.id(at))[self.followed[at].events..];
-        self.followed[at].events += events.len();
+        let (events, told) = world.events_since(world.id(at), self.followed[at].events);
+        self.followed[at].events = told;
         let mut withdrawn = 0;
         for (_, event) in events {
             match event {

@@ -22,10 +22,16 @@ use crate::plan::{Access, Delays, Nat, NetPlan, Pauses, Place};
 use burst::Weather;
 use line::Line;
 
-/// A lost message of a reliable channel comes again after this long, then after twice as long, and so on: the
-/// least time-out of SCTP (RFC 9260, 16), which the stack in use has too. Messages here are alone on their way
-/// for so long, so nothing tells of the loss earlier.
+/// A message of a reliable channel that nothing tells of comes again after this long, then after twice as long,
+/// and so on: the least time-out of SCTP (RFC 9260, 16), which the stack in use has too.
 pub const RETRANSMIT_US: u64 = 1_000_000;
+/// Messages are alone on their way, so probes follow them, this far apart (`crates/rtc/src/traffic.rs`) ...
+pub const PROBE_US: u64 = 30_000;
+/// ... so many, while nothing says that the message is there.
+const PROBES_MAX: u64 = 6;
+/// Of a message that so many later packets have overtaken SCTP knows that it was lost (RFC 9260, 7.2.4). It sends
+/// it again once at their word.
+const PROBES_TELLING: usize = 3;
 /// A reliable message is sent so many times; then its channel has failed (Association.Max.Retrans, RFC 9260, 16).
 pub const TRIES_MAX: u32 = 10;
 
@@ -58,7 +64,6 @@ struct Way {
 pub struct Network {
     plan: NetPlan,
     seed: u64,
-    retransmit_us: u64,
     ends: Vec<End>,
     lines: Vec<Line>,
     /// Lines that peers share, by the plan's numbers for them.
@@ -69,7 +74,7 @@ impl Network {
     /// A network without anyone in it.
     pub fn new(plan: &NetPlan, seed: u64) -> Network {
         let (plan, ends, lines, shared) = (plan.clone(), Vec::new(), Vec::new(), BTreeMap::new());
-        Network { plan, seed, retransmit_us: RETRANSMIT_US, ends, lines, shared }
+        Network { plan, seed, ends, lines, shared }
     }
 
     /// Connects a peer; gives its index, which counts up from 0.
@@ -162,11 +167,6 @@ impl Network {
         self.plan.loss_ppm = loss_ppm;
     }
 
-    /// From now on a lost message comes again after this long, in place of [`RETRANSMIT_US`].
-    pub fn set_retransmit_us(&mut self, retransmit_us: u64) {
-        self.retransmit_us = retransmit_us;
-    }
-
     /// The two have no link any more: nothing is remembered of the ways between them.
     pub fn forget(&mut self, a: usize, b: usize) {
         for (from, to) in [(a, b), (b, a)] {
@@ -177,19 +177,28 @@ impl Network {
     /// A message that was lost, sent again until it isn't. Queues don't see it: it comes later than all that
     /// they were told of.
     fn try_again(&mut self, now: Time, from: usize, to: usize) -> Option<Time> {
-        let (loss_ppm, bursts) = (self.plan.loss_ppm, self.plan.bursts);
         let distance = self.one_way_us(from, to);
-        let mut tried_at = now;
-        for again in 0..TRIES_MAX - 1 {
-            tried_at = self.awake(from, tried_at + (self.retransmit_us << again));
-            let way = self.way(from, to, now);
-            let burst_ppm = bursts.map_or(0, |bursts| way.weather.loss_ppm_at(tried_at, &bursts));
-            let alone = way.dice.chance(loss_ppm);
-            if !way.dice.chance(burst_ppm) && !alone {
+        let probes = (1..=PROBES_MAX).map(|probe| now + probe * PROBE_US);
+        let heard = probes.filter(|at| !self.loses(now, from, to, *at)).nth(PROBES_TELLING - 1);
+        let told_at = heard.map(|probed_at| probed_at + 2 * distance);
+        let mut tried_at = told_at.unwrap_or(now + RETRANSMIT_US);
+        for again in u32::from(told_at.is_none())..TRIES_MAX - 1 {
+            tried_at = self.awake(from, tried_at);
+            if !self.loses(now, from, to, tried_at) {
                 return Some(self.awake(to, tried_at + distance));
             }
+            tried_at = tried_at + (RETRANSMIT_US << again);
         }
         None
+    }
+
+    /// Whether a packet that leaves at `at`, later than `now`, is lost.
+    fn loses(&mut self, now: Time, from: usize, to: usize, at: Time) -> bool {
+        let (loss_ppm, bursts) = (self.plan.loss_ppm, self.plan.bursts);
+        let way = self.way(from, to, now);
+        let burst_ppm = bursts.map_or(0, |bursts| way.weather.loss_ppm_at(at, &bursts));
+        let alone = way.dice.chance(loss_ppm);
+        way.dice.chance(burst_ppm) || alone
     }
 
     /// One try: queues, distance, chance and pauses.

@@ -34,10 +34,10 @@ impl Stage {
 
     /// Reads what the host has told since the last time.
     pub(crate) fn look(&mut self, world: &World) {
-        let events = world.events(world.planned(0)).iter().skip(self.read);
+        let (events, told) = world.events_since(world.planned(0), self.read);
+        self.read = told;
         let living: BTreeSet<PeerId> = world.living().collect();
         for (at, event) in events {
-            self.read += 1;
             match event {
                 Event::ElectionOpened { .. } => {
                     self.opened_at.get_or_insert(*at);

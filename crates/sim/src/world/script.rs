@@ -166,12 +166,6 @@ impl World {
         self.flows_part();
     }
 
-    /// From now on a lost control message comes again after this long, in place of
-    /// 80 ms.
-    pub fn retransmit_after(&mut self, us: u64) {
-        self.net.set_retransmit_us(us);
-    }
-
     /// That peer doesn't keep to the protocol any more; a later deviation takes the place of an earlier one.
     pub fn deviate(&mut self, id: PeerId, deviation: Box<dyn Deviation>) {
         let at = self.at(id);
@@ -222,9 +216,14 @@ impl World {
         &self.peers[self.at(id)].brain
     }
 
+    /// What a peer has told since it had told so much, and how much that is by now.
+    pub(crate) fn events_since(&self, id: PeerId, told: usize) -> (&[(Time, Event)], usize) {
+        self.peers[self.at(id)].events_since(told)
+    }
+
     /// Events of a peer, with their times.
     pub fn events(&self, id: PeerId) -> &[(Time, Event)] {
-        &self.peers[self.at(id)].events
+        self.events_since(id, 0).0
     }
 
     /// Everyone who is there, lives and hasn't left.
