@@ -209,6 +209,7 @@ async fn open(opening: Opening, mut options: Options) -> Result<Room, Error> {
         past: Traffic::default(),
         parents_had: 0,
         asked_picture: None,
+        round_trips_wanted: false,
     };
     let events = events.downgrade();
     let driver = tokio::spawn(driver.run().instrument(span.clone()));

@@ -21,7 +21,7 @@ use crate::message::{
 };
 use crate::outbox::{Note, View};
 use crate::prevote::PreVotes;
-use crate::probe::{Reports, measurers};
+use crate::probe::{LARGE_STAGE, Reports, measurers};
 use crate::roster::Stage;
 use crate::score::{Tally, elect, tally};
 use crate::seal::{Signature, Signed};
@@ -32,7 +32,6 @@ use crate::trouble::Trouble;
 /// the later time.
 const REPORTS_US_MAX: u64 = 4 * SECOND;
 const REPORTS_US_MAX_LARGE: u64 = 10 * SECOND;
-const LARGE_STAGE: usize = 8;
 /// A ballot that lacked something is issued again when every vote is in, or after this.
 const VOTES_US_MAX: u64 = SECOND;
 /// A ballot that found no majority is issued again, under the roster of that moment.
@@ -60,7 +59,8 @@ struct Open {
     shown: BTreeSet<Shown>,
 }
 
-/// One piece of evidence: a report by (candidate, measurer), a claim by (sender, sender), and its counter.
+/// One piece of evidence: a report by (candidate, measurer) and its counter; a claim by (sender, sender) and 0, for
+/// whoever claims anew may be taken at its newer word.
 type Shown = (PeerId, PeerId, u64);
 
 #[derive(Debug)]
@@ -227,12 +227,13 @@ impl Election {
         let Some(open) = &self.open else { return };
         let (since, issues) = (open.since, open.issues);
         let failed_at = since + reports_us_max(view) + FAILED_US;
-        if open.opener != view.me || self.is_pledged_elsewhere(open.term, view.me) {
+        let term = open.term;
+        if open.opener != view.me || self.is_pledged_elsewhere(term, view.me) {
             self.wake(failed_at);
             return;
         }
         let due_at = match &open.ballot {
-            None if self.all_reported(view) => view.now,
+            None if self.all_reported(view, term) => view.now,
             None => since + reports_us_max(view),
             Some(_) if issues >= ISSUES_MAX => failed_at,
             Some(issued) if !issued.lacking.is_empty() => {
@@ -253,15 +254,16 @@ impl Election {
         self.pledged.is_some_and(|(pledged, to)| pledged == term && to != opener)
     }
 
-    /// Whether every candidate's measurers have reported, and every candidate has made its claim. Nothing is
+    /// Whether every candidate's measurers have reported, and every candidate has made its claim for it. Nothing is
     /// expected of or about a mixer that fell silent.
-    fn all_reported(&self, view: &View<'_>) -> bool {
+    fn all_reported(&self, view: &View<'_>, term: u32) -> bool {
         let Some(roster) = view.stage.roster() else { return false };
         let draw = view.draw();
         let lives = |peer: &PeerId| !view.mandate.has_lost(peer);
         view.stage.candidates().iter().filter(|candidate| lives(candidate)).all(|candidate| {
             let mut measured = measurers(roster, &draw, candidate).into_iter().filter(lives);
-            self.claims.contains_key(candidate) && measured.all(|peer| self.reports.has(candidate, &peer))
+            let claimed = self.claims.get(candidate).is_some_and(|(_, claim)| claim.body.term >= term);
+            claimed && measured.all(|peer| self.reports.has(candidate, &peer))
         })
     }
 
@@ -464,7 +466,7 @@ fn due(view: &View<'_>, roster: &Roster, term: u32, report: &Signed<Report>) -> 
 fn shown(ballot: &Ballot) -> BTreeSet<Shown> {
     let reports = ballot.reports.iter();
     let reports = reports.map(|report| (report.body.candidate, report.sender, report.counter));
-    let claims = ballot.claims.iter().map(|claim| (claim.sender, claim.sender, claim.counter));
+    let claims = ballot.claims.iter().map(|claim| (claim.sender, claim.sender, 0));
     reports.chain(claims).collect()
 }
 

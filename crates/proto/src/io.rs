@@ -112,6 +112,9 @@ pub enum Input {
         /// The link's round trip, 0 when unknown.
         rtt_us: u32,
     },
+    /// The answer to [`Output::TellRoundTrips`]: the shortest round trips of late, in microseconds, of the peers
+    /// that are linked and for whom it is known. Those on stage count, 64 at most.
+    RoundTrips(Vec<(PeerId, u32)>),
     /// The machine's codec bench: processor time for one 1280×720 picture.
     Bench {
         /// Encoding.
@@ -241,6 +244,8 @@ pub enum Output {
         /// The mandate.
         rank: Rank,
     },
+    /// Tell the round trips of all links, by [`Input::RoundTrips`] and at once, even if none is known: the stage waits.
+    TellRoundTrips,
     /// Tell a peer for how long nothing has come from that mixer: [`Message::Heard`].
     AnswerHeard {
         /// Who asks.

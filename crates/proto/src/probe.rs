@@ -5,14 +5,17 @@
 //! its dispersion: 26 kB as fast as they go for a first guess, then what the guess carries in 30 ms, at twice the
 //! guess, until the 95 % interval of the mean is under ±10 % or [`TRAINS_MAX`] have come. Neither end takes part in two trains at
 //! once: a busy candidate says so, and is asked again. What was found is signed and sent to the whole stage.
+//!
+//! Each candidate also claims what only it knows: how quick its codec is, and the round trips of all its links on stage, which
+//! its body measures anyway.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use crate::bounded::Bound;
+use crate::bounded::{Bound, List};
 use crate::id::PeerId;
 use crate::io::{Event, Output};
 use crate::links::Want;
-use crate::message::{Claim, Consent, Measured, Message, ROSTER_MAX, Report, Roster};
+use crate::message::{Claim, Consent, Measured, Message, ROSTER_MAX, Report, Roster, RoundTrip};
 use crate::outbox::View;
 use crate::score::bandwidth_bps_max;
 use crate::seal::Signed;
@@ -43,6 +46,12 @@ const BANDWIDTH_BPS_MAX: u64 = 10_000_000_000_000;
 const MEASUREMENTS_MAX: usize = 128;
 /// Reports kept of one election: of everyone on a full roster, on everyone.
 const REPORTS_MAX: usize = ROSTER_MAX * ROSTER_MAX;
+/// A stage with more candidates is a large one: elections take their time.
+pub(crate) const LARGE_STAGE: usize = 8;
+/// An opening is so old when each asks its body for the round trips of its links: until then many are still being
+/// made, and a link that is up needs a ping or two. Guesses, by the time in which the stage has to report.
+const ROUND_TRIPS_US: u64 = SECOND;
+const ROUND_TRIPS_US_LARGE: u64 = 3 * SECOND;
 /// How long a measurement may take before what is there is reported.
 const MEASURE_US_MAX: u64 = 8 * SECOND;
 
@@ -90,7 +99,11 @@ pub(crate) struct Probe {
     /// An election is open, and we have taken on these candidates of it.
     open: bool,
     taken_on: BTreeSet<PeerId>,
-    bench: Option<Claim>,
+    /// Processor time to encode and to decode one picture.
+    bench: Option<(u32, u32)>,
+    /// When our body is to be asked for the round trips of our links.
+    ask_at: Option<Time>,
+    round_trips: List<RoundTrip, ROSTER_MAX>,
     claimed_to: BTreeSet<PeerId>,
     claim: Option<Signed<Claim>>,
 }
@@ -119,7 +132,18 @@ pub(crate) fn measurers(roster: &Roster, draw: &Draw, candidate: &PeerId) -> Vec
 impl Probe {
     /// The machine's codec bench is done.
     pub(crate) fn bench(&mut self, view: &mut View<'_>, encode_us: u32, decode_us: u32) {
-        self.bench = Some(Claim { encode_us, decode_us, uplink_bps_max: view.config.uplink_bps_max });
+        self.bench = Some((encode_us, decode_us));
+        self.claim_anew(view);
+    }
+
+    /// Our body says how far those are that we are linked with.
+    pub(crate) fn round_trips(&mut self, view: &mut View<'_>, rtts_us: &[(PeerId, u32)]) {
+        let on_stage = rtts_us.iter().filter(|(peer, rtt_us)| *rtt_us > 0 && view.stage.contains(peer));
+        self.round_trips = List::truncated(on_stage.map(|(peer, rtt_us)| RoundTrip::new(peer, *rtt_us)));
+        self.claim_anew(view);
+    }
+
+    fn claim_anew(&mut self, view: &mut View<'_>) {
         self.claim = None;
         self.claimed_to.clear();
         self.spread_claim(view);
@@ -130,8 +154,17 @@ impl Probe {
         if view.config.consent == Consent::Never || !view.on_stage() {
             return;
         }
-        let Some(bench) = self.bench else { return };
-        let claim = self.claim.get_or_insert_with(|| view.sign(bench)).clone();
+        let Some((encode_us, decode_us)) = self.bench else { return };
+        let claim = self.claim.get_or_insert_with(|| {
+            view.sign(Claim {
+                term: self.term,
+                encode_us,
+                decode_us,
+                uplink_bps_max: view.config.uplink_bps_max,
+                round_trips: self.round_trips.clone(),
+            })
+        });
+        let claim = claim.clone();
         self.claimed_to.retain(|peer| view.stage.contains(peer));
         for entry in view.stage.entries() {
             if entry.peer != view.me && self.claimed_to.insert(entry.peer) {
@@ -148,11 +181,14 @@ impl Probe {
     /// An election has opened: measure whom we have to.
     pub(crate) fn opened(&mut self, view: &mut View<'_>, term: u32) {
         self.closed(view);
-        // claims run out after ten minutes: each election gets a fresh one
-        self.claim = None;
-        self.claimed_to.clear();
-        self.spread_claim(view);
         (self.term, self.open) = (term, true);
+        // claims run out after ten minutes: each election gets a fresh one, once the links are there to be measured
+        let settles_us = match view.stage.candidates().len() {
+            0..=1 => 0, // there is no choice
+            2..=LARGE_STAGE => ROUND_TRIPS_US,
+            _ => ROUND_TRIPS_US_LARGE,
+        };
+        self.ask_at = Some(view.now + settles_us);
         self.take_on(view);
     }
 
@@ -297,6 +333,9 @@ impl Probe {
 
     /// Asks for the next train where it is time; may give a report that was all that could be had.
     pub(crate) fn on_time(&mut self, view: &mut View<'_>) -> Option<Signed<Report>> {
+        if self.ask_at.take_if(|at| *at <= view.now).is_some() {
+            view.out.act(Output::TellRoundTrips);
+        }
         if let Some(awaited) = &self.awaited
             && awaited.give_up_at <= view.now
         {
@@ -360,10 +399,11 @@ impl Probe {
     }
 
     pub(crate) fn next_timeout(&self) -> Option<Time> {
-        match &self.awaited {
+        let train_at = match &self.awaited {
             Some(awaited) => Some(awaited.give_up_at),
             None => self.next_at,
-        }
+        };
+        self.ask_at.into_iter().chain(train_at).min()
     }
 }
 

@@ -9,8 +9,8 @@
 //!
 //! The simulator's oracle judged the rules (400 drawn rooms of fifty, choice within 5 % of the best): shares of
 //! bandwidth and encoding speed alone, saturated at twice the need, 30 %; latency with saturation at twice the
-//! need 71 %, at four times 86 %, at none 87 %. With the ways between all peers known it would be 99 %, with those
-//! of six measurers 94 %.
+//! need 71 %, at four times 86 %, at none 87 %, as far as three measurers for each knew the ways. By the round trips that all
+//! claim, real elections over simulated links are right in 97 of 100 rooms (seeds 0 to 99).
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -36,11 +36,8 @@ const CLAIM_PIXELS: u64 = 1280 * 720;
 const SITTING_PERCENT: u64 = 20;
 
 /// What is better than so many times the need counts no more: the oracle finds 86 % of rooms right with 4, 71 %
-/// with 2.
+/// with 2, where few ways are known.
 const SATURATED: u64 = 4;
-/// Most ways are estimated from few: half of their difference is believed (the oracle: 86 % of rooms right, 82 %
-/// when all is believed).
-const BELIEVED: u64 = 2;
 
 /// How a candidate did in an election.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -129,7 +126,7 @@ impl Job {
         let picture_us = claim.map_or(MICRO as u64, |claim| self.cost_us(claim));
         let uplink_bps = bandwidth_bps.min(SATURATED * self.bandwidth_bps).max(1);
         let sending_us = self.tier_bits.saturating_mul(MICRO as u64) / uplink_bps;
-        ways_us / BELIEVED + picture_us.max(self.half_frame_us / SATURATED) + sending_us.min(MICRO as u64)
+        ways_us + picture_us.max(self.half_frame_us / SATURATED) + sending_us.min(MICRO as u64)
     }
 }
 
@@ -153,7 +150,7 @@ pub(crate) fn tally(
     sitting: &[PeerId],
 ) -> Vec<Tally> {
     let job = Job::of(roster);
-    let ways = Ways::of(roster, reports);
+    let ways = Ways::of(roster, reports, claims);
     let present = || roster.entries.iter().filter(|entry| !entry.away);
     let mut candidates: Vec<&Entry> =
         roster.entries.iter().filter(|entry| entry.mixes && !entry.away).collect();
@@ -285,7 +282,13 @@ mod tests {
     }
 
     fn claim(candidate: u8, encode_us: u32) -> Signed<Claim> {
-        let claim = Claim { encode_us, decode_us: encode_us / 3, uplink_bps_max: None };
+        let claim = Claim {
+            term: 1,
+            encode_us,
+            decode_us: encode_us / 3,
+            uplink_bps_max: None,
+            round_trips: List::new(),
+        };
         Signed::new(&key(candidate), &RoomId([0; 16]), 1, 0, 0, claim)
     }
 

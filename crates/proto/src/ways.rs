@@ -1,12 +1,14 @@
-//! How far the peers of a stage are from each other, by what a ballot's reports say of round trips.
+//! How far the peers of a stage are from each other, by what a ballot's claims and reports say of round trips.
 //!
-//! Three peers measure each candidate, so of all pairs only a few are measured. For the others two bounds hold,
-//! about as well as triangles hold in the internet: a way is no longer than any detour over measured ways, and
-//! no shorter than the difference of two that begin at one peer. The middle between the two stands for it.
+//! Candidates are linked with each other and with some of the speakers, and claim the round trips of all these links; measurers report
+//! those to the candidates. Where both ends of a link say something the longer counts, so nobody can talk itself near alone; and no
+//! way counts as longer than a detour over others, so nobody can talk another far either. For pairs of which
+//! neither end says anything two bounds hold, about as well as triangles hold in the internet: a way is no longer than any
+//! detour, and no shorter than the difference of two that begin at one peer. The middle between the two stands for it.
 //! Integers, in the order of the roster: everyone who recomputes a ballot gets the same.
 
 use crate::id::PeerId;
-use crate::message::{Report, Roster};
+use crate::message::{Claim, Report, Roster, RoundTrip};
 use crate::seal::Signed;
 
 /// A way of which nothing is known: as long as one across an ocean.
@@ -22,8 +24,8 @@ pub(crate) struct Ways {
 }
 
 impl Ways {
-    /// From the round trips that peers of the roster report of each other; those of 0 aren't known.
-    pub(crate) fn of(roster: &Roster, reports: &[Signed<Report>]) -> Ways {
+    /// From the round trips that peers of the roster claim and report of each other; those of 0 aren't known.
+    pub(crate) fn of(roster: &Roster, reports: &[Signed<Report>], claims: &[Signed<Claim>]) -> Ways {
         let peers: Vec<PeerId> = roster.entries.iter().map(|entry| entry.peer).collect();
         let n = peers.len();
         let place = |peer: &PeerId| peers.iter().position(|known| known == peer);
@@ -31,12 +33,21 @@ impl Ways {
         for at in 0..n {
             measured[at * n + at] = 0;
         }
-        for report in reports.iter().filter(|report| report.body.rtt_us > 0) {
-            let (Some(one), Some(other)) = (place(&report.sender), place(&report.body.candidate)) else {
-                continue;
-            };
-            if one != other {
-                let way_us = u64::from(report.body.rtt_us / 2);
+        let begins = |trip: &RoundTrip| {
+            let mut alike = (0..n).filter(|at| trip.is_to(&peers[*at]));
+            alike.next().filter(|_| alike.next().is_none())
+        };
+        let reported = reports
+            .iter()
+            .map(|report| (place(&report.sender), place(&report.body.candidate), report.body.rtt_us));
+        let claimed = claims.iter().flat_map(|claim| {
+            let one = place(&claim.sender);
+            claim.body.round_trips.iter().map(move |trip| (one, begins(trip), trip.rtt_us()))
+        });
+        for (one, other, rtt_us) in reported.chain(claimed) {
+            let (Some(one), Some(other)) = (one, other) else { continue };
+            if one != other && rtt_us > 0 {
+                let way_us = u64::from(rtt_us / 2);
                 // both ends may have measured it: the longer one, so that nobody talks itself nearer
                 let known = measured[one * n + other];
                 let way_us = if known == NONE_US { way_us } else { known.max(way_us) };
@@ -70,15 +81,107 @@ fn completed(measured: &[u64], n: usize) -> Vec<u64> {
         }
     }
     let difference = |one: usize, other: usize, over: usize| {
-        let us = measured[one * n + over];
-        if us == NONE_US { 0 } else { us.saturating_sub(detour[over * n + other]) }
+        let us = detour[one * n + over];
+        let known = measured[one * n + over] != NONE_US;
+        if known { us.saturating_sub(detour[over * n + other]) } else { 0 }
     };
-    let mut ways = measured.to_vec();
-    for (at, way) in ways.iter_mut().enumerate().filter(|(_, way)| **way == NONE_US) {
+    // a direct way that is longer than a detour isn't believed
+    let mut ways = detour.clone();
+    for (at, way) in ways.iter_mut().enumerate().filter(|(at, _)| measured[*at] == NONE_US) {
         let (from, to) = (at / n, at % n);
         let least = (0..n).map(|over| difference(from, to, over).max(difference(to, from, over))).max();
         let most = detour[at];
         *way = if most >= NONE_US { UNKNOWN_US } else { (most + least.unwrap_or(0)) / 2 };
     }
     ways
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bounded::{List, Text};
+    use crate::id::RoomId;
+    use crate::message::{Entry, ProgramFormat};
+    use crate::seal::Keypair;
+
+    fn key(seed: u8) -> Keypair {
+        Keypair::from_seed(&[seed; 32])
+    }
+
+    fn roster() -> Roster {
+        let entry = |seed: u8| Entry {
+            peer: key(seed).id(),
+            name: Text::truncated(""),
+            speaks: false,
+            views: false,
+            mixes: true,
+            away: false,
+            index: seed,
+        };
+        Roster {
+            host: key(1).id(),
+            entries: List::truncated((1..=4).map(entry)),
+            acting: None,
+            audience: true,
+            program: ProgramFormat { width: 1280, height: 720, fps: 30, bitrate_bps: 1_500_000 },
+            k: 4,
+            k1: 6,
+            mixers: 0,
+            heirs: List::new(),
+            stage_open: true,
+            expires_unix_s: None,
+        }
+    }
+
+    /// One-way delay from peer 1 to peer 2 by these words: who says it, of whom, milliseconds of round trip.
+    fn way_ms(words: &[(u8, u8, u32)]) -> u64 {
+        let claims = (1..=4).map(|by| {
+            let own = words.iter().filter(|(of, ..)| *of == by);
+            let round_trips = own.map(|(_, to, ms)| RoundTrip::new(&key(*to).id(), ms * 1_000));
+            let claim = Claim {
+                term: 1,
+                encode_us: 1,
+                decode_us: 1,
+                uplink_bps_max: None,
+                round_trips: List::truncated(round_trips),
+            };
+            Signed::new(&key(by), &RoomId([0; 16]), 1, 0, 0, claim)
+        });
+        let ways = Ways::of(&roster(), &[], &claims.collect::<Vec<_>>());
+        ways.mean_us(&key(1).id(), [key(2).id()].iter()).unwrap() / 1_000
+    }
+
+    #[test]
+    fn what_two_ends_and_their_neighbours_say_of_a_way_gives_its_length() {
+        for (words, expected, what) in [
+            (&[(1, 2, 40)][..], 20, "one end's word is taken"),
+            (&[(1, 2, 4), (2, 1, 40)], 20, "nobody talks itself near alone"),
+            (&[(1, 2, 900), (2, 1, 40), (1, 3, 30), (2, 3, 30)], 30, "no way is longer than a detour"),
+            (&[(1, 3, 30), (2, 3, 50)], 25, "between the detour and the difference"),
+            (&[], 100, "of nothing nothing follows"),
+            (&[(3, 4, 10)], 100, "nor of what others say of others"),
+            (&[(1, 2, 0), (2, 1, 40)], 20, "no round trip takes no time"),
+            (&[(2, 1, 60_000)], 819, "none is longer than a claim can say"),
+        ] {
+            assert_eq!(way_ms(words), expected, "{what}");
+        }
+    }
+
+    #[test]
+    fn a_word_that_may_mean_two_peers_means_neither() {
+        let mut roster = roster();
+        let mut twin = roster.entries[1].clone();
+        twin.peer.0[31] ^= 1;
+        roster.entries = List::truncated(roster.entries.iter().cloned().chain([twin]));
+        let claim = Claim {
+            term: 1,
+            encode_us: 1,
+            decode_us: 1,
+            uplink_bps_max: None,
+            round_trips: List::truncated([RoundTrip::new(&key(2).id(), 40_000)]),
+        };
+        let claim = Signed::new(&key(1), &RoomId([0; 16]), 1, 0, 0, claim);
+        let ways = Ways::of(&roster, &[], &[claim]);
+        assert_eq!(ways.mean_us(&key(1).id(), [key(2).id()].iter()), Some(UNKNOWN_US));
+    }
 }

@@ -167,6 +167,12 @@ impl Beats {
         Some((best.offset_us, best.rtt_us))
     }
 
+    /// The round trips to all peers that have answered a ping of late.
+    pub(crate) fn rtts_us(&self) -> Vec<(PeerId, u32)> {
+        let known = self.samples.keys().filter_map(|peer| Some((*peer, self.rtt_us(peer)?)));
+        known.map(|(peer, rtt_us)| (peer, rtt_us.min(u64::from(u32::MAX)) as u32)).collect()
+    }
+
     /// The round trip to a peer, as far as it is known.
     pub(crate) fn rtt_us(&self, peer: &PeerId) -> Option<u64> {
         self.samples.get(peer)?.iter().map(|sample| sample.rtt_us).min()

@@ -79,6 +79,7 @@ impl Driver {
                 }
             }
             Output::CallHome { speaker, rank } => self.call_home(speaker, rank),
+            Output::TellRoundTrips => self.round_trips_wanted = true,
             Output::AnswerHeard { to, mixer } => {
                 let silent_us = self.silent_us(&mixer);
                 self.control(&to, &Message::Heard { mixer, silent_us });

@@ -95,6 +95,8 @@ pub(crate) struct Driver {
     /// How many parents have fed us, one after the other.
     pub(crate) parents_had: u32,
     pub(crate) asked_picture: Option<plenary_proto::message::VideoAsk>,
+    /// The brain has asked for the links' round trips: it is told when all else is carried out.
+    pub(crate) round_trips_wanted: bool,
 }
 
 enum Happened {
@@ -161,6 +163,10 @@ impl Driver {
     fn carry_out_all(&mut self) {
         while let Some(output) = self.brain.poll_output() {
             self.carry_out(output);
+        }
+        if std::mem::take(&mut self.round_trips_wanted) {
+            let rtts_us = self.beats.rtts_us();
+            self.input(Input::RoundTrips(rtts_us));
         }
     }
 

@@ -283,6 +283,10 @@ impl Room {
                 let ask = VideoAsk { width: 640, height: 360, fps: 30, bitrate_bps: 600_000 };
                 self.send(speaker, by_link(Message::Home { rank, ask, resume: None }));
             }
+            Output::TellRoundTrips => {
+                let rtts_us = cast().iter().map(|peer| (*peer, 30_000)).collect();
+                self.send(me, Parcel::Input(Input::RoundTrips(rtts_us)));
+            }
             Output::AnswerHeard { to, mixer } => {
                 self.send(to, by_link(Message::Heard { mixer, silent_us: Some(20_000) }));
             }

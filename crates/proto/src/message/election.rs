@@ -81,15 +81,51 @@ impl Statement for Report {
     const CONTEXT: &'static str = "report";
 }
 
-/// What only its owner knows, measured with the real codec before media flows.
+/// Units of a [`RoundTrip`], microseconds.
+const ROUND_TRIP_UNIT_US: u32 = 100;
+/// The longest [`RoundTrip`], in its units, 1.6 s: what two bytes of a varint hold.
+const ROUND_TRIP_MAX: u16 = (1 << 14) - 1;
+
+/// How far its signer is from one peer of the roster: five bytes, or a full stage's wouldn't fit a ballot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RoundTrip {
+    /// How that one's id begins. Where two on the roster begin so it means neither.
+    to: [u8; 3],
+    /// In units of 100 µs.
+    units: u16,
+}
+
+impl RoundTrip {
+    /// To a peer, so many microseconds; rounded up, and cut at 1.6 s.
+    pub fn new(to: &PeerId, rtt_us: u32) -> RoundTrip {
+        let units = rtt_us.div_ceil(ROUND_TRIP_UNIT_US).min(ROUND_TRIP_MAX.into());
+        RoundTrip { to: [to.0[0], to.0[1], to.0[2]], units: units as u16 }
+    }
+
+    /// Whether it may mean that peer.
+    pub fn is_to(&self, peer: &PeerId) -> bool {
+        peer.0.starts_with(&self.to)
+    }
+
+    /// Microseconds, at most 1.6 s.
+    pub fn rtt_us(&self) -> u32 {
+        u32::from(self.units.min(ROUND_TRIP_MAX)) * ROUND_TRIP_UNIT_US
+    }
+}
+
+/// What only its owner knows: measured with the real codec before media flows, and on its links.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Claim {
+    /// The election that it was made for; 0 when it was for none.
+    pub term: u32,
     /// Processor time to encode one 1280×720 picture, microseconds.
     pub encode_us: u32,
     /// Processor time to decode one 1280×720 picture, microseconds.
     pub decode_us: u32,
     /// The uplink its user allows, bits per second.
     pub uplink_bps_max: Option<u64>,
+    /// To whom on stage it is linked with.
+    pub round_trips: List<RoundTrip, ROSTER_MAX>,
 }
 
 impl Statement for Claim {

@@ -231,6 +231,10 @@ impl RoomState {
                 self.probe.bench(&mut self.shared.view(), encode_us, decode_us);
                 self.take_own_claim();
             }
+            Input::RoundTrips(rtts_us) => {
+                self.probe.round_trips(&mut self.shared.view(), &rtts_us);
+                self.take_own_claim();
+            }
             Input::Trouble(count) => self.election.suffered(&mut self.shared.view(), count),
             Input::Warm => self.mixing.warm(&mut self.shared.view()),
             Input::Started(spec) => self.mixing.started(&mut self.shared.view(), &spec),

@@ -95,7 +95,6 @@ impl RoomState {
             Note::Below(peer) => self.tell_where_things_stand(peer),
             Note::Opened(term, _) => {
                 self.probe.opened(&mut self.shared.view(), term);
-                self.take_own_claim();
             }
             Note::Mixing(mixing) => {
                 self.tree.mixing(&mut self.shared.view(), mixing);

@@ -111,7 +111,13 @@ pub(crate) fn report() -> Signed<Report> {
 }
 
 pub(crate) fn claim() -> Signed<Claim> {
-    let claim = Claim { encode_us: 4_100, decode_us: 1_500, uplink_bps_max: Some(20_000_000) };
+    let claim = Claim {
+        term: 3,
+        encode_us: 4_100,
+        decode_us: 1_500,
+        uplink_bps_max: Some(20_000_000),
+        round_trips: list(vec![RoundTrip::new(&key(2).id(), 30_000), RoundTrip::new(&key(3).id(), 412_345)]),
+    };
     Signed::new(&key(3), &room(), 7, 11, NEVER, claim)
 }
 

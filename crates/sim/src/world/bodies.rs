@@ -81,6 +81,10 @@ impl World {
                     self.control(at, &speaker, Message::Home { rank, ask, resume: None });
                 }
             }
+            Output::TellRoundTrips => {
+                let rtts_us = self.round_trips_us(at);
+                self.push(self.now, Happening::Input(at, Box::new(Input::RoundTrips(rtts_us))));
+            }
             Output::AnswerHeard { to, mixer } => {
                 let silent_us = self.directory.find(&mixer).and_then(|mixer| self.silent_us(at, mixer));
                 self.control(at, &to, Message::Heard { mixer, silent_us });

@@ -15,6 +15,8 @@ pub(crate) const LINK_DEAD_US: u64 = 5 * SECOND;
 const SLICE_US: u64 = 10 * MS;
 /// Payload of a packet of a train.
 const TRAIN_PACKET: u32 = 1_200;
+/// Of so many pings the shortest counts: two seconds of them, as bodies send them.
+const PINGS: usize = 4;
 /// A measured bandwidth is off by up to so many thousandths (our measurement on shaped loopback: 1 %).
 const NOISE_MILLI: u64 = 15;
 
@@ -250,6 +252,22 @@ impl World {
         } else {
             self.train_ends(&train);
         }
+    }
+
+    /// To all that a peer is linked with: the shortest of some pings, each with jitter on both ways.
+    pub(super) fn round_trips_us(&mut self, at: usize) -> Vec<(PeerId, u32)> {
+        let others: Vec<_> = self.peers[at].links.iter().filter(|link| link.kind == LinkKind::Peer).collect();
+        let others: Vec<_> = others.into_iter().map(|link| link.other).collect();
+        let jitter_us = self.plan.net.jitter_us;
+        let mut rtts_us = Vec::with_capacity(others.len());
+        for other in others {
+            let late_us =
+                (0..PINGS).map(|_| self.dice.between(0, jitter_us) + self.dice.between(0, jitter_us));
+            let late_us = late_us.min().unwrap_or(0);
+            let rtt_us = 2 * self.net.one_way_us(at, other) + late_us;
+            rtts_us.push((self.peers[other].id, rtt_us.min(u32::MAX.into()) as u32));
+        }
+        rtts_us
     }
 
     fn train_ends(&mut self, train: &Train) {
