@@ -201,6 +201,7 @@ async fn open(opening: Opening, mut options: Options) -> Result<Room, Error> {
         admitted: false,
         reached: false,
         snapshot_due_us: 0,
+        trouble_due_us: 0,
         connection: ConnectionState::default(),
         linked_at: None,
         left: false,

@@ -33,6 +33,8 @@ use peers::Peers;
 const TICK: Duration = Duration::from_millis(25);
 /// The application's snapshot is renewed this often at most.
 const SNAPSHOT_US: u64 = 200_000;
+/// The brain is told so often how the program suffers here: what it asks for.
+const TROUBLE_US: u64 = 1_000_000;
 /// Somebody on stage whom the others haven't reached for this long is cut off; as long again passes while they are
 /// silent on a link that stands. A guess: shorter than ICE takes to give a link up.
 const UNHEARD_US_MAX: u32 = 2_500_000;
@@ -85,6 +87,7 @@ pub(crate) struct Driver {
     /// The rendezvous was reached at least once.
     pub(crate) reached: bool,
     pub(crate) snapshot_due_us: u64,
+    pub(crate) trouble_due_us: u64,
     pub(crate) connection: ConnectionState,
     /// When somebody on stage was last known to be connected with others.
     pub(crate) linked_at: Option<Time>,
@@ -222,8 +225,16 @@ impl Driver {
             self.input(Input::Heard(peer));
         }
         self.count_traffic();
-        if self.clock.now_us() >= self.snapshot_due_us {
+        let now_us = self.clock.now_us();
+        if now_us >= self.snapshot_due_us {
             self.renew_snapshot();
+        }
+        if now_us >= self.trouble_due_us {
+            self.trouble_due_us = now_us + TROUBLE_US;
+            let suffered = self.flow.take_suffered();
+            if suffered > 0 {
+                self.input(Input::Trouble(suffered));
+            }
         }
     }
 

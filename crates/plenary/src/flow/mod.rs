@@ -348,6 +348,12 @@ impl Flow {
         std::mem::take(&mut self.state().own_key_wanted)
     }
 
+    /// How often the program has suffered here since this was asked last: key frames that had to be asked for, and
+    /// pictures that froze.
+    pub(crate) fn take_suffered(&self) -> u16 {
+        self.state().program.take_suffered()
+    }
+
     /// A picture of the program can't be decoded here: whoever feeds us is asked for a key frame.
     pub(crate) fn want_key_upstream(&self) {
         let link = self.state().parent_link();

@@ -9,5 +9,6 @@ mod limits;
 mod listeners;
 mod mesh;
 mod program;
+mod suffering;
 mod support;
 mod trouble;
