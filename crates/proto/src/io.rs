@@ -30,7 +30,7 @@ pub enum Verdict {
     Ok,
     /// Nothing at all has come from it for the time its watch allows.
     Silent,
-    /// It feeds us, but its backup is ahead of it.
+    /// It feeds us, but our backup is ahead of it: for a while already, or it is silent too.
     Behind,
     /// It feeds us, is alive, and has brought nothing new for 600 ms.
     Stalled,
@@ -215,6 +215,9 @@ pub enum Output {
     },
     /// Send a peer heads of the program twice a second, and on request.
     ServeHeads(PeerId),
+    /// Somebody below that child has lost it: ask it for its head, and again until something comes from it.
+    /// [`Verdict::Silent`] when nothing has for [`suspect_us`](crate::watchdog::suspect_us).
+    Suspect(PeerId),
     /// Stop feeding a peer, heads included.
     Unserve(PeerId),
     /// A stream is what its spec says, and may be taken from this peer in this slot.

@@ -10,12 +10,20 @@ use crate::time::{MS, Time};
 
 /// A feeding parent may be silent for this long at least (DESIGN §8).
 pub const PARENT_SILENT_US: u64 = 150 * MS;
+/// A parent of whom nothing at all has come for this long, while its child's backup is ahead, is dead: four frames
+/// at 30 a second. How jittery its link is doesn't matter then.
+pub const DEAD_US: u64 = 133 * MS;
+/// A backup may be silent for this long: three of its heads.
+pub const BACKUP_SILENT_US: u64 = 1_500 * MS;
 /// A mixer that its standby watches may (DESIGN §6).
 pub const MIXER_SILENT_US: u64 = 350 * MS;
 /// Nothing may have come from it yet for this long: it warms up first. A guess.
 pub const MIXER_BEGIN_US: u64 = 2_000 * MS;
 /// A child that is fed, and pings its parent each [`PING_US`], may.
 pub const CHILD_SILENT_US: u64 = 1_500 * MS;
+/// A child whose own children have lost it has this long to show that it lives, or two round trips if these take
+/// longer. A guess.
+const SUSPECT_US_MIN: u64 = 200 * MS;
 /// Peers above and below ping each other this often.
 pub const PING_US: u64 = 500 * MS;
 /// A feed that has been silent for this long makes the child ask its backup how far it is (DESIGN §8).
@@ -30,6 +38,11 @@ const SILENT_US_MAX: u64 = 2_000 * MS;
 const GAPS_MIN: u32 = 200;
 /// How often the backup is asked while the feed stands still.
 const ASK_AGAIN_US: u64 = 50 * MS;
+
+/// How long a child that is suspected, a round trip away, has to show that it lives.
+pub fn suspect_us(rtt_us: u64) -> u64 {
+    SUSPECT_US_MIN.max(2 * rtt_us)
+}
 
 /// Gaps are counted in buckets of a quarter octave from 1 ms up: 60 of them reach half a minute.
 const BUCKETS: usize = 60;
@@ -84,6 +97,8 @@ pub struct SilenceWatch {
     /// Media has come.
     fed: bool,
     gaps: Gaps,
+    /// It has to have shown by then that it lives.
+    suspected: Option<Time>,
 }
 
 impl SilenceWatch {
@@ -95,6 +110,7 @@ impl SilenceWatch {
             last: now,
             fed: false,
             gaps: Gaps { counts: [0; BUCKETS], total: 0 },
+            suspected: None,
         }
     }
 
@@ -107,6 +123,17 @@ impl SilenceWatch {
     /// Something came: a head, a message, anything but media.
     pub fn arrived(&mut self, now: Time) {
         self.last = self.last.max(now);
+        self.suspected = None;
+    }
+
+    /// Somebody says that it is dead: from now on it has [`suspect_us`] to show that it isn't.
+    pub fn suspect(&mut self, now: Time, rtt_us: u64) {
+        self.suspected.get_or_insert(now + suspect_us(rtt_us));
+    }
+
+    /// Whether it has yet to show that it lives.
+    pub fn is_suspected(&self) -> bool {
+        self.suspected.is_some()
     }
 
     /// A packet of media came. Only the silences before these are counted: how seldom a link speaks that
@@ -117,7 +144,7 @@ impl SilenceWatch {
             self.gaps.add(gap_us);
         }
         self.fed = true;
-        self.last = self.last.max(now);
+        self.arrived(now);
     }
 
     /// How long a silence may last now.
@@ -136,6 +163,7 @@ impl SilenceWatch {
     /// [`Verdict::Silent`] past the limit, [`Verdict::Behind`] past half of it, otherwise [`Verdict::Ok`].
     pub fn verdict(&self, now: Time) -> Verdict {
         match self.silent_us(now) {
+            _ if self.suspected.is_some_and(|due| due <= now) => Verdict::Silent,
             silent if silent >= self.limit_us() => Verdict::Silent,
             silent if silent >= self.limit_us() / 2 => Verdict::Behind,
             _ => Verdict::Ok,
@@ -188,6 +216,11 @@ impl FeedWatch {
         }
     }
 
+    /// Another peer is the backup, or none.
+    pub fn another_backup(&mut self) {
+        (self.backup_us, self.ahead_since) = (0, None);
+    }
+
     /// The backup told how far it is.
     pub fn backup_head(&mut self, now: Time, captured_us: u64) {
         self.backup_us = self.backup_us.max(captured_us);
@@ -214,10 +247,11 @@ impl FeedWatch {
 
     /// What is to be said of the parent.
     pub fn verdict(&self, now: Time) -> Verdict {
-        if self.parent.verdict(now) == Verdict::Silent {
-            Verdict::Silent
-        } else if self.ahead_since.is_some_and(|since| now.since(since) >= AHEAD_US) {
+        let dead = self.parent.silent_us(now) >= DEAD_US;
+        if self.ahead_since.is_some_and(|since| dead || now.since(since) >= AHEAD_US) {
             Verdict::Behind
+        } else if self.parent.verdict(now) == Verdict::Silent {
+            Verdict::Silent
         } else if self.newest_us > 0 && now.since(self.newest_at) >= STALLED_US {
             Verdict::Stalled
         } else {
@@ -268,6 +302,22 @@ mod tests {
     }
 
     #[test]
+    fn who_is_suspected_shows_that_it_lives_or_is_silent_soon() {
+        for (rtt_ms, answers_at, verdict) in
+            [(30, None, Verdict::Silent), (30, Some(130), Verdict::Ok), (150, None, Verdict::Ok)]
+        {
+            let mut watch = SilenceWatch::new(at(0), CHILD_SILENT_US);
+            watch.arrived(at(90));
+            watch.suspect(at(100), rtt_ms * MS);
+            watch.suspect(at(250), rtt_ms * MS); // whoever says so too changes nothing
+            answers_at.into_iter().for_each(|ms| watch.arrived(at(ms)));
+            assert_eq!(watch.verdict(at(299)), Verdict::Ok);
+            assert_eq!(watch.verdict(at(300)), verdict, "{rtt_ms} {answers_at:?}");
+            assert_eq!(watch.is_suspected(), answers_at.is_none());
+        }
+    }
+
+    #[test]
     fn one_long_gap_in_a_thousand_does_not_count() {
         let mut watch = SilenceWatch::new(at(0), PARENT_SILENT_US);
         let mut now = 0;
@@ -294,6 +344,24 @@ mod tests {
         assert_eq!(watch.verdict(at(1200)), Verdict::Behind);
         watch.progressed(at(1210), 1200 * MS);
         assert_eq!(watch.verdict(at(1210)), Verdict::Ok);
+    }
+
+    #[test]
+    fn a_parent_that_is_silent_while_its_backup_is_ahead_is_dead_however_jittery_its_link() {
+        let mut watch = FeedWatch::new(at(0));
+        for tick in 1..=300 {
+            watch.fed(at(tick * 70));
+            watch.progressed(at(tick * 70), tick * 70 * MS);
+        }
+        assert_eq!(watch.verdict(at(21_200)), Verdict::Ok, "four times its usual gap are 280 ms and more");
+        watch.backup_head(at(21_130), 21_105 * MS);
+        assert_eq!(watch.verdict(at(21_132)), Verdict::Ok);
+        assert_eq!(watch.verdict(at(21_133)), Verdict::Behind);
+        watch.another_backup();
+        assert_eq!(watch.verdict(at(21_133)), Verdict::Ok, "of this one nothing is known");
+        watch.backup_head(at(21_134), 21_105 * MS);
+        watch.arrived(at(21_135));
+        assert_eq!(watch.verdict(at(21_140)), Verdict::Ok, "it lives");
     }
 
     #[test]

@@ -43,6 +43,8 @@ pub(crate) struct Served {
     pub(crate) since: Time,
     /// The child was called silent.
     pub(crate) silent: bool,
+    /// The child has to show since then that it lives.
+    pub(crate) suspected: Option<Time>,
     // where frames are followed
     pub(crate) next_head: Time,
     pub(crate) last_media: Time,
@@ -100,9 +102,11 @@ pub(crate) struct Peer {
     pub(crate) flow: Flow,
     // watches
     pub(crate) parent: Option<usize>,
-    pub(crate) backup: Option<usize>,
     pub(crate) watched_at: Time,
     pub(crate) parent_verdict: Verdict,
+    pub(crate) backup: Option<usize>,
+    pub(crate) backup_since: Time,
+    pub(crate) backup_verdict: Verdict,
     pub(crate) feed: Option<Box<FeedWatch>>,
     pub(crate) mixers: Vec<MixerWatch>,
     pub(crate) looks_at: Option<Time>,
@@ -147,9 +151,11 @@ impl Peer {
             early: VecDeque::new(),
             flow: Flow::default(),
             parent: None,
-            backup: None,
             watched_at: now,
             parent_verdict: Verdict::Ok,
+            backup: None,
+            backup_since: now,
+            backup_verdict: Verdict::Ok,
             feed: None,
             mixers: Vec::new(),
             looks_at: None,

@@ -54,9 +54,9 @@ impl Beats {
         self.samples.remove(peer);
     }
 
-    /// Asks a backup how far it is.
-    pub(crate) fn ask_head(&self, flow: &Flow, backup: &PeerId) {
-        let link = flow.state().links.get(&(*backup, plenary_proto::message::LinkKind::Peer)).copied();
+    /// Asks a peer how far it is.
+    pub(crate) fn ask_head(&self, flow: &Flow, peer: &PeerId) {
+        let link = flow.state().links.get(&(*peer, plenary_proto::message::LinkKind::Peer)).copied();
         if let (Some(link), Some(sending)) = (link, flow.sending()) {
             sending.beat(link, &Beat::HeadWanted);
         }

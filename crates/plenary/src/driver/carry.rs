@@ -64,6 +64,11 @@ impl Driver {
                 self.flow.serve(peer, from, sound);
             }
             Output::ServeHeads(peer) => self.beats.promise(peer),
+            Output::Suspect(peer) => {
+                let (now, rtt_us) = (self.now(), self.beats.rtt_us(&peer).unwrap_or(0));
+                self.flow.state().watches.suspect(&peer, now, rtt_us);
+                self.beats.ask_head(&self.flow, &peer);
+            }
             Output::Unserve(peer) => {
                 self.count_traffic(); // what was sent until now was for a child
                 self.beats.unpromise(&peer);
@@ -285,6 +290,9 @@ impl Driver {
                     let clock = self.beats.received(&self.flow, &self.brain, peer, link, beat);
                     if let Some((offset_us, rtt_us)) = clock {
                         self.desk.set_clock(&peer, offset_us, rtt_us);
+                    }
+                    if let Beat::Head(_) = beat {
+                        self.say_verdicts(); // a backup that is ahead isn't waited for until the next tick
                     }
                 } else {
                     self.input(Input::Misbehaved(peer));

@@ -204,11 +204,18 @@ impl Driver {
         }
     }
 
-    fn tick(&mut self) {
-        let (verdicts, ask_backup) = self.flow.on_time();
-        if let Some(backup) = ask_backup {
-            self.beats.ask_head(&self.flow, &backup);
+    /// Tells the brain what the watches say now.
+    pub(crate) fn say_verdicts(&mut self) {
+        let now = self.now();
+        let verdicts = self.flow.state().watches.verdicts(now);
+        for (peer, verdict) in verdicts {
+            self.input(Input::Verdict { peer, verdict });
         }
+    }
+
+    fn tick(&mut self) {
+        let (verdicts, ask) = self.flow.on_time();
+        ask.iter().for_each(|peer| self.beats.ask_head(&self.flow, peer));
         for (peer, verdict) in verdicts {
             self.input(Input::Verdict { peer, verdict });
         }

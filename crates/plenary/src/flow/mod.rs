@@ -445,7 +445,7 @@ impl Flow {
     // ── time ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
     /// To be called some 40 times a second: gives up holes, and tells what the watches say.
-    pub(crate) fn on_time(&self) -> (Vec<(PeerId, plenary_proto::Verdict)>, Option<PeerId>) {
+    pub(crate) fn on_time(&self) -> (Vec<(PeerId, plenary_proto::Verdict)>, Vec<PeerId>) {
         let Some(sending) = self.sending() else { return Default::default() };
         let now_us = self.now_us();
         let mut guard = self.state();

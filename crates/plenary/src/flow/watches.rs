@@ -2,14 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use plenary_proto::watchdog::{CHILD_SILENT_US, FeedWatch, MIXER_BEGIN_US, MIXER_SILENT_US, SilenceWatch};
+use plenary_proto::watchdog::{
+    BACKUP_SILENT_US, CHILD_SILENT_US, FeedWatch, MIXER_BEGIN_US, MIXER_SILENT_US, SilenceWatch,
+};
 use plenary_proto::{PeerId, Time, Verdict};
 
 /// All watches of this peer.
 #[derive(Default)]
 pub(crate) struct Watches {
     feed: Option<(PeerId, FeedWatch, Verdict)>,
-    backup: Option<PeerId>,
+    backup: Option<(PeerId, SilenceWatch, Verdict)>,
     mixers: BTreeMap<PeerId, (SilenceWatch, Verdict)>,
     children: BTreeMap<PeerId, (SilenceWatch, Verdict)>,
     /// When something came last, by peer.
@@ -32,6 +34,9 @@ impl Watches {
     pub(crate) fn arrived(&mut self, peer: PeerId, now: Time) {
         self.last.insert(peer, now);
         if let Some((_, watch, _)) = self.feed.as_mut().filter(|(parent, ..)| *parent == peer) {
+            watch.arrived(now);
+        }
+        if let Some((_, watch, _)) = self.backup.as_mut().filter(|(backup, ..)| *backup == peer) {
             watch.arrived(now);
         }
         if let Some((watch, _)) = self.mixers.get_mut(&peer) {
@@ -60,7 +65,7 @@ impl Watches {
 
     /// A peer told how far it is.
     pub(crate) fn head(&mut self, from: &PeerId, now: Time, captured_us: u64) {
-        if self.backup.as_ref() == Some(from)
+        if self.backup.as_ref().is_some_and(|(backup, ..)| backup == from)
             && let Some((_, watch, _)) = &mut self.feed
         {
             watch.backup_head(now, captured_us);
@@ -76,7 +81,13 @@ impl Watches {
         newest_us: u64,
         now: Time,
     ) {
-        self.backup = backup;
+        if self.backup.as_ref().map(|(peer, ..)| *peer) != backup {
+            let watch = SilenceWatch::new(now, BACKUP_SILENT_US);
+            self.backup = backup.map(|backup| (backup, watch, Verdict::Ok));
+            if let Some((_, watch, _)) = &mut self.feed {
+                watch.another_backup();
+            }
+        }
         if self.feed.as_ref().map(|(peer, ..)| *peer) != parent {
             self.feed = parent.map(|parent| {
                 let mut watch = FeedWatch::new(now);
@@ -105,8 +116,24 @@ impl Watches {
         self.children.remove(child);
     }
 
-    /// Verdicts that have changed, and the backup to be asked for its head.
-    pub(crate) fn look(&mut self, now: Time) -> (Vec<(PeerId, Verdict)>, Option<PeerId>) {
+    /// A child may be dead: it has to show that it lives.
+    pub(crate) fn suspect(&mut self, child: &PeerId, now: Time, rtt_us: u64) {
+        if let Some((watch, _)) = self.children.get_mut(child) {
+            watch.suspect(now, rtt_us);
+        }
+    }
+
+    /// Verdicts that have changed, and who is to be asked for its head.
+    pub(crate) fn look(&mut self, now: Time) -> (Vec<(PeerId, Verdict)>, Vec<PeerId>) {
+        let asks = self.feed.as_mut().is_some_and(|(_, watch, _)| watch.asks_backup(now));
+        let backup = self.backup.as_ref().filter(|_| asks).map(|(backup, ..)| *backup);
+        let suspected = self.children.iter().filter(|(_, (watch, _))| watch.is_suspected());
+        let ask = backup.into_iter().chain(suspected.map(|(child, _)| *child)).collect();
+        (self.verdicts(now), ask)
+    }
+
+    /// Verdicts that have changed.
+    pub(crate) fn verdicts(&mut self, now: Time) -> Vec<(PeerId, Verdict)> {
         let mut changed = Vec::new();
         let mut say = |peer: &PeerId, said: &mut Verdict, verdict: Verdict| {
             if *said != verdict {
@@ -114,21 +141,19 @@ impl Watches {
                 changed.push((*peer, verdict));
             }
         };
-        let mut ask = None;
         if let Some((parent, watch, said)) = &mut self.feed {
-            if watch.asks_backup(now) {
-                ask = self.backup;
-            }
             say(parent, said, watch.verdict(now));
         }
         for (mixer, (watch, said)) in &mut self.mixers {
             say(mixer, said, watch.verdict(now));
         }
-        for (child, (watch, said)) in &mut self.children {
-            // half of the limit means nothing for a child
+        // half of the limit means nothing for a child or a backup
+        let backup = self.backup.iter_mut().map(|(backup, watch, said)| (&*backup, watch, said));
+        let children = self.children.iter_mut().map(|(child, (watch, said))| (child, watch, said));
+        for (peer, watch, said) in backup.chain(children) {
             let silent = watch.verdict(now) == Verdict::Silent;
-            say(child, said, if silent { Verdict::Silent } else { Verdict::Ok });
+            say(peer, said, if silent { Verdict::Silent } else { Verdict::Ok });
         }
-        (changed, ask)
+        changed
     }
 }

@@ -3,7 +3,7 @@
 use super::{AGGREGATE_US, ATTACH_US_MAX, Tree};
 use crate::bounded::List;
 use crate::config::CHILDREN_MAX;
-use crate::id::PeerId;
+use crate::id::{PeerId, ShortId};
 use crate::io::Output;
 use crate::message::{
     Aggregate, Attach, DEPTHS_MAX, Message, PATH_LEN_MAX, PLACES_MAX, Path, Place, Purpose, Refused, Resume,
@@ -20,15 +20,22 @@ const PROMISES_MAX: usize = 4;
 const RESERVE: usize = 1;
 /// Whoever was sent to a place has taken it by then, and the aggregate has come up: two aggregates' time.
 const SENT_US_MAX: u64 = 2 * AGGREGATE_US;
+/// A child that is suspected has shown by then that it lives, or is none any more. A guess.
+const SUSPECTED_US_MAX: u64 = SECOND;
 /// Peers below us: as many children as anybody has, as many promises, and what is kept for both.
 pub(super) const CHILDREN_AND_PROMISES_MAX: usize = 2 * (CHILDREN_MAX as usize + RESERVE);
 /// The lead tells the host how many watch at least so often, while somebody does.
 const VIEWERS_US: u64 = 2 * SECOND;
 
+/// Who feeds the peer whose path that is.
+fn parent_in(path: &Path) -> Option<ShortId> {
+    path.len().checked_sub(2).and_then(|at| path.get(at)).copied()
+}
+
 /// Whether the asker hangs on a mixer that we would take over from.
 fn inherits(view: &View<'_>, attach: &Attach) -> bool {
-    let parent = attach.path.len().checked_sub(2).and_then(|at| attach.path.get(at));
-    let mixers = view.mandate.mixers.iter().filter(|mixer| Some(&mixer.short()) == parent);
+    let parent = parent_in(&attach.path);
+    let mixers = view.mandate.mixers.iter().filter(|mixer| Some(mixer.short()) == parent);
     attach.path.len() == 2 && mixers.into_iter().any(|mixer| view.heir(mixer) == Some(view.me))
 }
 
@@ -49,6 +56,8 @@ pub(super) struct Child {
     below: Aggregate,
     /// When we sent somebody there last, if its own word is older.
     sent_at: Option<Time>,
+    /// When one of its children came to us last.
+    suspected_at: Option<Time>,
     /// When it was asked last to move, or to have somebody below it move.
     asked_at: Option<Time>,
 }
@@ -92,6 +101,11 @@ impl Child {
         if self.sent_at.take_if(|at| now.since(*at) >= SENT_US_MAX).is_some() {
             self.below = self.told;
         }
+    }
+
+    /// Whether it may be dead.
+    fn is_suspected(&self, now: Time) -> bool {
+        self.suspected_at.is_some_and(|at| now.since(at) < SUSPECTED_US_MAX)
     }
 
     /// It is asked to move, or to have somebody move.
@@ -174,13 +188,14 @@ impl Tree {
             0 => 0,
             most if self.stands_by(view) || (self.mixing && mixers > 0) => mixers.max(1) * most + RESERVE,
             // whoever dies takes all its children's parent at once: no more is promised than can be kept
-            most => (most.saturating_sub(self.fed_count()) + RESERVE).min(PROMISES_MAX),
+            most => (most + RESERVE).saturating_sub(self.fed_count()).min(PROMISES_MAX),
         }
     }
 
     /// Somebody wants a place.
     pub(crate) fn attach(&mut self, view: &mut View<'_>, from: PeerId, attach: &Attach) {
         let purpose = attach.purpose;
+        self.suspect_parent_of(view, from, attach);
         match self.judge(view, from, attach) {
             Ok(()) => {
                 let fed = purpose == Purpose::Parent;
@@ -197,6 +212,7 @@ impl Tree {
                     told: below,
                     below,
                     sent_at: None,
+                    suspected_at: None,
                     asked_at: None,
                 };
                 let known = self.children.contains_key(&from);
@@ -225,6 +241,19 @@ impl Tree {
         }
     }
 
+    /// A child of one of our children asks us for a place: if it wasn't asked to move, its parent may be dead.
+    fn suspect_parent_of(&mut self, view: &mut View<'_>, from: PeerId, attach: &Attach) {
+        if attach.purpose != Purpose::Parent || self.is_invited(&from) {
+            return;
+        }
+        let parent = parent_in(&attach.path);
+        let served = |(peer, child): &(&PeerId, &mut Child)| child.served && Some(peer.short()) == parent;
+        if let Some((peer, child)) = self.children.iter_mut().find(served) {
+            child.suspected_at = Some(view.now);
+            view.out.act(Output::Suspect(*peer));
+        }
+    }
+
     /// Whether a peer may have the place it asks for, here.
     fn judge(&self, view: &View<'_>, from: PeerId, attach: &Attach) -> Result<(), Refused> {
         let (me, asker) = (view.me.short(), from.short());
@@ -240,9 +269,12 @@ impl Tree {
             return Err(Refused::NotFed);
         }
         let child = self.children.get(&from);
+        let parent = parent_in(&attach.path);
         match attach.purpose {
             Purpose::Parent => {
-                let reserved = child.is_some() || self.is_invited(&from);
+                // a child whose parent is our child comes because that one is dead, most likely
+                let orphan = self.children.keys().any(|peer| Some(peer.short()) == parent);
+                let reserved = child.is_some() || self.is_invited(&from) || orphan;
                 let reserved = if reserved { RESERVE } else { 0 };
                 let over = if view.mandate.mutated.is(Mutation::TakesTooMany) { 2 } else { 0 };
                 let room = self.fed_count() < self.capacity(view) + reserved + over;
@@ -250,18 +282,17 @@ impl Tree {
             }
             Purpose::Backup => {
                 // whoever is above the asker, or below its parent, would fail together with its parent
-                let parent = attach.path.len().checked_sub(2).and_then(|at| attach.path.get(at));
                 let blind = view.mandate.mutated.is(Mutation::BacksUpInItsBranch);
                 let together =
-                    attach.path.contains(&me) || parent.is_some_and(|parent| place.contains(parent));
+                    attach.path.contains(&me) || parent.is_some_and(|parent| place.contains(&parent));
+                // a mixer keeps its slots for first tiers, and a standby has a program when it mixes
+                let root = self.mixing || stands_by;
                 if let Some(child) = child {
                     if child.fed { Err(Refused::SameBranch) } else { Ok(()) }
                 } else if together && !stands_by && !blind {
                     Err(Refused::SameBranch)
-                } else if (self.mixing && !inherits(view, attach))
-                    || self.promised_count() >= self.promises(view)
-                {
-                    Err(Refused::Full) // a mixer keeps its slots for first tiers
+                } else if root && !inherits(view, attach) || self.promised_count() >= self.promises(view) {
+                    Err(Refused::Full)
                 } else {
                     Ok(())
                 }
@@ -278,16 +309,19 @@ impl Tree {
             let free = if backup { child.below.promises } else { child.below.free };
             free.iter().position(|free| *free > 0).map(|depth| (depth, free[depth]))
         };
-        let mut places: Vec<(usize, u16, PeerId)> = self
+        // whoever is above the asker can't be its backup, but perhaps another branch below can
+        let above = |peer: &PeerId| backup && attach.path.contains(&peer.short());
+        let parent = parent_in(&attach.path);
+        let mut places: Vec<(bool, usize, u16, PeerId)> = self
             .children
             .iter()
-            .filter(|(peer, child)| child.fed && **peer != from)
-            .filter(|(peer, _)| !backup || blind || !attach.path.contains(&peer.short()))
-            .filter_map(|(peer, child)| nearest(child).map(|(depth, free)| (depth, free, *peer)))
+            .filter(|(peer, child)| child.fed && **peer != from && !child.is_suspected(view.now))
+            .filter(|(peer, _)| !backup || blind || Some(peer.short()) != parent)
+            .filter_map(|(peer, child)| nearest(child).map(|(depth, free)| (above(peer), depth, free, *peer)))
             .collect();
         view.rng.shuffle(&mut places);
-        places.sort_by_key(|(depth, free, _)| (*depth, std::cmp::Reverse(*free)));
-        if let Some((depth, _, first)) = places.first()
+        places.sort_by_key(|(above, depth, free, _)| (*above, *depth, std::cmp::Reverse(*free)));
+        if let Some((_, depth, _, first)) = places.first()
             && let Some(child) = self.children.get_mut(first)
         {
             // until its next aggregate, count on the newcomer going there, and on what it brings
@@ -300,14 +334,7 @@ impl Tree {
         }
         let mine = self.place(view);
         let path_of = |peer: &PeerId| Path::truncated(mine.iter().copied().chain([peer.short()]));
-        let mut places: List<_, PLACES_MAX> =
-            List::truncated(places.iter().map(|(_, _, peer)| Place { peer: *peer, path: path_of(peer) }));
-        let standby = view.mandate.standby().filter(|standby| backup && *standby != view.me && self.mixing);
-        if let Some(standby) = standby.filter(|_| places.is_empty()) {
-            // no other branch yet: the standby will do
-            let _ = places.push(Place { peer: standby, path: Path::truncated([standby.short()]) });
-        }
-        places
+        List::truncated(places.iter().map(|(.., peer)| Place { peer: *peer, path: path_of(peer) }))
     }
 
     /// Free slots that nobody has taken after all are free again.
@@ -333,7 +360,9 @@ impl Tree {
             return;
         }
         child.fed = true;
-        view.out.send(from, Message::PathIs(self.path.clone()));
+        // whoever waits for a program itself says so
+        let path = if self.at_fault { Path::default() } else { self.path.clone() };
+        view.out.send(from, Message::PathIs(path));
         if self.path.is_empty() {
             child.waits = Some(resume); // all we could give is what is over
         } else {
@@ -341,6 +370,22 @@ impl Tree {
             view.out.act(Output::Serve { peer: from, from: resume, sound: true });
         }
         self.settle(view);
+    }
+
+    /// Whoever was promised more than can be kept any more is told so, the last by id first.
+    pub(super) fn keep_promises(&mut self, view: &mut View<'_>) {
+        let fed = self.mixing || (self.parent.is_some() && !self.at_fault);
+        if !fed || self.leaving.is_some() || self.stepping_out.is_some() {
+            return;
+        }
+        let over = self.promised_count().saturating_sub(self.promises(view));
+        let promised = self.children.iter().rev().filter(|(_, child)| !child.fed);
+        let over: Vec<_> = promised.map(|(peer, _)| *peer).take(over).collect();
+        for peer in over {
+            self.children.remove(&peer);
+            view.out.act(Output::Unserve(peer));
+            view.out.send(peer, Message::Dismiss);
+        }
     }
 
     /// There is a program here: whoever has waited for it gets it.

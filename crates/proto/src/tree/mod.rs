@@ -162,6 +162,7 @@ impl Tree {
 
     /// Does what follows from any change: the watch, the links, the news for the parent.
     fn settle(&mut self, view: &mut View<'_>) {
+        self.keep_promises(view);
         self.keep_watch(view);
         self.keep_links(view);
         self.keep_balance(view);

@@ -44,6 +44,8 @@ pub(super) struct Seek {
     hops: u32,
     retry_at: Time,
     backoff: Backoff,
+    /// Nobody feeds us any more: all places of a redirect are asked at once.
+    urgent: bool,
     /// We are fed where we are, and would go only below a path of at most this length; given up if that fails.
     moves: Option<usize>,
 }
@@ -60,6 +62,7 @@ impl Seek {
             hops: 0,
             retry_at: now,
             backoff,
+            urgent: false,
             moves: None,
         }
     }
@@ -83,6 +86,11 @@ impl Seek {
         Seek { moves: Some(path_len_max), ..Seek::at_places(now, places) }
     }
 
+    /// Whether we are fed where we are, and it is for a better place.
+    pub(super) fn is_move(&self) -> bool {
+        self.moves.is_some()
+    }
+
     /// The next place nobody was asked for yet.
     fn next_place(&mut self) -> Option<PeerId> {
         if self.hops >= HOPS_MAX {
@@ -103,8 +111,13 @@ impl Seek {
         } else if self.knows_more() && self.asked.len() < ASKED_MAX {
             self.asked_at + ASK_NEXT_US
         } else {
-            self.asked_at + ANSWER_US_MAX
+            self.asked_at + self.patience_us()
         }
+    }
+
+    /// How long answers are waited for when there is nobody else to ask.
+    fn patience_us(&self) -> u64 {
+        if self.urgent { ASK_NEXT_US } else { ANSWER_US_MAX }
     }
 
     /// Somebody answered, but not that the place is ours.
@@ -120,7 +133,8 @@ impl Seek {
 
 impl Tree {
     pub(super) fn seek_parent_now(&mut self, view: &View<'_>) {
-        self.seek_parent = Some(Seek::new(Purpose::Parent, view.now));
+        let urgent = self.at_fault || (self.parent.is_none() && self.parent_since.is_some());
+        self.seek_parent = Some(Seek { urgent, ..Seek::new(Purpose::Parent, view.now) });
     }
 
     /// Where a search begins: at a mixer; for a backup of the first tier at standby 1.
@@ -130,6 +144,11 @@ impl Tree {
             return view.heir(&mixer.peer);
         }
         let mixers: Vec<_> = view.mandate.mixers.iter().filter(|mixer| **mixer != view.me).collect();
+        // ours has lost a child when our parent has died
+        let ours = |mixer: &&&PeerId| self.path.first() == Some(&mixer.short());
+        if let Some(root) = mixers.iter().find(ours).filter(|_| purpose == Purpose::Parent) {
+            return Some(**root);
+        }
         mixers.get(view.rng.below(mixers.len() as u64) as usize).map(|mixer| **mixer)
     }
 
@@ -138,7 +157,7 @@ impl Tree {
         if view.now < seek.due() {
             return Some(seek);
         }
-        if view.now.since(seek.asked_at) >= ANSWER_US_MAX {
+        if view.now.since(seek.asked_at) >= seek.patience_us() {
             seek.asked.clear();
         }
         let place = seek.next_place();
@@ -146,6 +165,15 @@ impl Tree {
             return None;
         }
         let Some(peer) = place.or_else(|| self.restart(view, &mut seek)) else { return Some(seek) };
+        self.ask(view, &mut seek, peer);
+        while seek.urgent && seek.asked.len() < ASKED_MAX {
+            let Some(peer) = seek.next_place() else { break };
+            self.ask(view, &mut seek, peer);
+        }
+        Some(seek)
+    }
+
+    fn ask(&self, view: &mut View<'_>, seek: &mut Seek, peer: PeerId) {
         seek.tried.insert(peer);
         seek.asked.insert(peer);
         seek.asked_at = view.now;
@@ -156,7 +184,6 @@ impl Tree {
             room: self.room(view),
         };
         view.out.send(peer, Message::Attach(attach));
-        Some(seek)
     }
 
     /// Begins a search anew at its start: at once the first time, with back-off after that.
@@ -195,9 +222,7 @@ impl Tree {
         let now = view.now;
         let Some(seek) = self.seek_mut(purpose, from) else {
             // an answer we no longer wait for: don't keep a place we don't use
-            if !self.is_above(&from) && !self.children.contains_key(&from) {
-                view.out.send(from, Message::Detach);
-            }
+            self.decline(view, from);
             return;
         };
         if cycle {
@@ -206,16 +231,18 @@ impl Tree {
         }
         if seek.moves.is_some_and(|most| path.len() > most) {
             self.seek_parent = None; // no better than where we are
-            if !self.is_above(&from) {
-                view.out.send(from, Message::Detach);
-            }
+            self.decline(view, from);
             return;
         }
         let up = Up::accepted(from, path, view.now);
         match purpose {
             Purpose::Parent => {
                 self.seek_parent = None;
-                self.ask_feed(view, up);
+                if self.next_answers() {
+                    self.decline(view, from);
+                } else {
+                    self.ask_feed(view, up);
+                }
             }
             Purpose::Backup => {
                 self.seek_backup = None;
@@ -227,6 +254,13 @@ impl Tree {
             }
         }
         self.settle(view);
+    }
+
+    /// We don't take a place that was ours.
+    fn decline(&self, view: &mut View<'_>, from: PeerId) {
+        if !self.is_above(&from) && !self.children.contains_key(&from) {
+            view.out.send(from, Message::Detach);
+        }
     }
 
     /// Not there, but perhaps at one of these.

@@ -32,7 +32,7 @@ pub(super) struct Up {
     since: Time,
     /// It is linked, and we have asked it to feed us.
     asked: bool,
-    /// It has answered that, if only with its path.
+    /// It has answered that, if only with its path: it has a program.
     answered: bool,
 }
 
@@ -92,21 +92,28 @@ impl Tree {
             let same_branch =
                 backup.path.contains(&parent.peer.short()) || backup.path.contains(&view.me.short());
             let right = !first_tier || heir.is_none_or(|heir| heir == backup.peer);
-            let apart = backup.peer != parent.peer && right && (first_tier || !same_branch);
+            // mixers keep their slots for first tiers, and a standby has no program yet
+            let apart = backup.path.len() > 1 && !same_branch;
+            let apart = backup.peer != parent.peer && right && (first_tier || apart);
             apart || view.mandate.mutated.is(Mutation::BacksUpInItsBranch)
         });
         if good {
             self.seek_backup = None;
             return;
         }
-        if let Some(backup) = self.backup.take() {
-            self.part_from(view, &backup);
-            view.out.event(Event::Backup(None));
-        }
+        self.drop_backup(view);
         if first_tier && heir.is_none() {
             self.seek_backup = None;
         } else if self.seek_backup.is_none() {
             self.seek_backup = Some(Seek::new(Purpose::Backup, view.now));
+        }
+    }
+
+    /// Another backup is needed, or none.
+    fn drop_backup(&mut self, view: &mut View<'_>) {
+        if let Some(backup) = self.backup.take() {
+            self.part_from(view, &backup);
+            view.out.event(Event::Backup(None));
         }
     }
 
@@ -156,6 +163,11 @@ impl Tree {
             self.drop_child(view, peer);
             view.out.send(peer, Message::Dismiss);
         }
+        if verdict == Verdict::Silent && self.backup.as_ref().is_some_and(|backup| backup.peer == peer) {
+            self.drop_backup(view);
+            self.want_backup(view);
+            self.settle(view);
+        }
         if self.parent.as_ref().is_none_or(|parent| parent.peer != peer) {
             return;
         }
@@ -165,6 +177,13 @@ impl Tree {
                 view.out.note(Note::TakeOver(held));
             }
             self.repair(view);
+            // our backup may have gone with it
+            let root = self.parent.as_ref().is_some_and(|parent| parent.path.len() == 1);
+            let asked = self.next.is_some() && self.seek_parent.is_none();
+            if verdict == Verdict::Silent && asked && !root && self.is_viewer(view) {
+                self.seek_parent_now(view);
+                self.on_time_up(view);
+            }
         } else {
             self.repaired(view);
         }
@@ -186,6 +205,7 @@ impl Tree {
 
     /// The parent feeds us again before the backup did: it stays.
     fn repaired(&mut self, view: &mut View<'_>) {
+        self.seek_parent.take_if(|seek| !seek.is_move());
         if let Some(next) =
             self.next.take_if(|next| next.path.len() > 1 || !view.mandate.mixers.contains(&next.peer))
         {
@@ -219,14 +239,21 @@ impl Tree {
         let me = view.me.short();
         for up in [&mut self.parent, &mut self.backup, &mut self.next].into_iter().flatten() {
             if up.peer == from {
-                up.answered = up.asked;
                 if !path.is_empty() {
+                    up.answered = up.asked;
                     up.path = path.clone();
                 }
             }
         }
         if path.is_empty() {
-            return; // it is there, and has no program yet
+            // it is there, and has no program yet
+            let vain = self.next.as_ref().is_some_and(|next| next.peer == from && next.path.len() > 1);
+            let fed = self.parent.is_some() && !self.at_fault;
+            if vain && !fed && self.seek_parent.is_none() && self.is_viewer(view) {
+                self.seek_parent_now(view);
+                self.on_time_up(view);
+            }
+            return;
         }
         if let Some(next) = self.next.take_if(|next| next.peer == from && path.contains(&me)) {
             // by now it hangs on us: it can't feed us
@@ -384,6 +411,11 @@ impl Tree {
         if let Some(seek) = self.seek_backup.take() {
             self.seek_backup = self.step(view, seek);
         }
+    }
+
+    /// Whoever was asked to feed us has said that it will.
+    pub(super) fn next_answers(&self) -> bool {
+        self.next.as_ref().is_some_and(|next| next.answered)
     }
 
     /// When a place beside that of a silent `next` is to be sought, while nobody feeds us.

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use plenary_proto::Time;
 use plenary_proto::time::SECOND;
+use plenary_proto::{PeerId, Time};
 
 use super::Found;
 use crate::world::World;
@@ -170,6 +170,11 @@ impl World {
     fn fed_by(&self, at: usize) -> Option<usize> {
         let peer = &self.peers[at];
         peer.parent.filter(|_| peer.is_there())
+    }
+
+    /// Most viewers that a peer may feed.
+    pub(super) fn slots_of(&self, peer: PeerId) -> usize {
+        self.slots(self.at(peer))
     }
 
     /// Most viewers that a peer may feed. A relay's true uplink counts; whether a mixer was elected that can

@@ -19,7 +19,8 @@ const STEADY_US: u64 = 5 * SECOND;
 const TOLD_US: u64 = SECOND;
 /// Changes of parent of one viewer within [`STEADY_US`], at most: one, for a better place.
 const MOVES_MAX: usize = 1;
-/// Children that a relay promises to feed (DESIGN §8): where nobody has a promise left, nobody can have a backup.
+/// Children that a relay promises to feed at most (DESIGN §8), within the slots that it has: where nobody has a
+/// promise left, nobody can have a backup.
 const PROMISES_MAX: usize = 4;
 
 /// All that must hold once nothing has gone wrong for [`CALM_US`], and all that was found before.
@@ -101,7 +102,9 @@ impl<'a> Calm<'a> {
                 self.living.iter().any(|(peer, other)| {
                     let apart = !in_branch(other) && !seen.path.contains(&peer.short());
                     let relays = !other.mixing && !other.path.is_empty() && !other.children.is_empty();
-                    relays && apart && other.promised.len() < PROMISES_MAX
+                    let promised = other.promised.len();
+                    let room = other.children.len() + promised < self.world.slots_of(*peer);
+                    relays && apart && room && promised < PROMISES_MAX
                 })
             };
             if could && seen.backup.is_none() {

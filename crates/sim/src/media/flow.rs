@@ -7,7 +7,8 @@
 
 use plenary_proto::time::{MS, SECOND};
 use plenary_proto::watchdog::{
-    AHEAD_US, CHILD_SILENT_US, MIXER_BEGIN_US, MIXER_SILENT_US, PARENT_SILENT_US, STALLED_US,
+    AHEAD_US, ASK_US, BACKUP_SILENT_US, CHILD_SILENT_US, DEAD_US, MIXER_BEGIN_US, MIXER_SILENT_US,
+    PARENT_SILENT_US, STALLED_US,
 };
 use plenary_proto::{Input, PeerId, StreamId, StreamSpec, Time, Verdict};
 
@@ -192,9 +193,13 @@ impl World {
             let other = &self.peers[link.other];
             let (parent, mixer) =
                 (other.parent == Some(at), other.mixers.iter().any(|watched| watched.mixer == at));
+            let backup = other.backup == Some(at);
             let feeds = other.served.iter().any(|served| served.child == at && served.media);
             if parent {
-                self.look_at(link.other, there + PARENT_SILENT_US);
+                self.look_at(link.other, there + DEAD_US);
+            }
+            if backup {
+                self.look_at(link.other, there + BACKUP_SILENT_US);
             }
             if mixer {
                 self.look_at(link.other, there + MIXER_SILENT_US / 2);
@@ -244,6 +249,7 @@ impl World {
                 self.say(at, parent, verdict);
             }
         }
+        self.judge_backup(at);
         let watched: Vec<_> =
             self.peers[at].mixers.iter().map(|watched| (watched.mixer, watched.since)).collect();
         for (mixer, since) in watched {
@@ -260,6 +266,19 @@ impl World {
         }
     }
 
+    fn judge_backup(&mut self, at: usize) {
+        let peer = &self.peers[at];
+        let Some(backup) = peer.backup.filter(|_| peer.backup_verdict == Verdict::Ok) else { return };
+        let Some(since) = self.unheard_since(backup, at) else { return };
+        let silent_at = since.max(peer.backup_since) + BACKUP_SILENT_US;
+        if silent_at > self.now {
+            self.look_at(at, silent_at);
+        } else {
+            self.peers[at].backup_verdict = Verdict::Silent;
+            self.say(at, backup, Verdict::Silent);
+        }
+    }
+
     fn say(&mut self, at: usize, of: usize, verdict: Verdict) {
         let peer = self.peers[of].id;
         self.input(at, Input::Verdict { peer, verdict });
@@ -268,8 +287,11 @@ impl World {
     /// As `FeedWatch` says it, and when that may change by itself.
     fn verdict_on_parent(&self, at: usize, parent: usize) -> (Verdict, Option<Time>) {
         let (now, peer) = (self.now, &self.peers[at]);
-        let silent_at =
-            self.unheard_since(parent, at).map(|since| since.max(peer.watched_at) + PARENT_SILENT_US);
+        // while the backup's head shows that it is ahead, less silence does; it is asked for that first
+        let backup = peer.backup.filter(|backup| self.peers[*backup].flow.flows);
+        let shown_us = backup.map(|backup| ASK_US + 2 * self.net.one_way_us(backup, at));
+        let silent_us = shown_us.map_or(PARENT_SILENT_US, |us| us.clamp(DEAD_US, PARENT_SILENT_US));
+        let silent_at = self.unheard_since(parent, at).map(|since| since.max(peer.watched_at) + silent_us);
         if silent_at.is_some_and(|due| due <= now) {
             return (Verdict::Silent, None);
         }
@@ -278,7 +300,7 @@ impl World {
         }
         let stalled_at = peer.flow.changed_at.max(peer.watched_at) + STALLED_US;
         // the backup's head must show that it is ahead, and go on showing it
-        let ahead_at = peer.backup.filter(|backup| self.peers[*backup].flow.flows).map(|backup| {
+        let ahead_at = backup.map(|backup| {
             let since = peer.flow.changed_at.max(self.peers[backup].flow.changed_at).max(peer.watched_at);
             since + self.net.one_way_us(backup, at) + 2 * AHEAD_US
         });
@@ -307,7 +329,15 @@ impl World {
 
     /// A child has been quiet for as long as its watch allows.
     pub(super) fn judge_child(&mut self, at: usize, child: usize) {
-        if self.unheard_since(child, at).is_none_or(|since| self.now.since(since) < CHILD_SILENT_US) {
+        let (now, since) = (self.now, self.unheard_since(child, at));
+        let suspect_us = self.suspect_us(at, child);
+        let Some(served) = self.peers[at].served_mut(child) else { return };
+        let Some(since) = since else {
+            served.suspected = None;
+            return;
+        };
+        let suspected = served.suspected.is_some_and(|suspected| now.since(suspected) >= suspect_us);
+        if !suspected && now.since(since) < CHILD_SILENT_US {
             return;
         }
         if let Some(served) = self.peers[at].served_mut(child).filter(|served| served.media && !served.silent)

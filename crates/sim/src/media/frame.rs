@@ -8,7 +8,8 @@ use std::collections::VecDeque;
 use plenary_proto::message::{Beat, Head, Resume};
 use plenary_proto::time::MS;
 use plenary_proto::watchdog::{
-    CHILD_SILENT_US, FeedWatch, MIXER_BEGIN_US, MIXER_SILENT_US, PING_US, SilenceWatch,
+    self, BACKUP_SILENT_US, CHILD_SILENT_US, FeedWatch, MIXER_BEGIN_US, MIXER_SILENT_US, PING_US,
+    SilenceWatch,
 };
 use plenary_proto::{Input, Rank, StreamId, StreamSpec, Time, Verdict};
 
@@ -258,6 +259,7 @@ impl World {
                     .is_none_or(|last| last.stream == head.stream || head.rank > last.spec.rank);
                 if let Some(feed) = peer.feed.as_mut().filter(|_| tells && peer.backup == Some(from)) {
                     feed.backup_head(now, head.captured_us);
+                    self.say_verdicts(to);
                 }
             }
             Beat::HeadWanted => {
@@ -276,18 +278,25 @@ impl World {
             return;
         }
         let asks = self.peers[at].feed.as_mut().is_some_and(|feed| feed.asks_backup(now));
-        if let Some(backup) = self.peers[at].backup.filter(|_| asks) {
-            self.datagram(at, backup, Happening::Beat { to: backup, from: at, beat: Beat::HeadWanted });
+        let suspected = self.peers[at].served.iter().filter(|served| served.suspected.is_some());
+        let asked: Vec<usize> = suspected.map(|served| served.child).collect();
+        for peer in self.peers[at].backup.filter(|_| asks).into_iter().chain(asked) {
+            self.ask_head(at, peer);
         }
         self.ping(at);
         self.send_heads(at);
-        for (peer, verdict) in self.verdicts(at) {
-            let peer = self.peers[peer].id;
-            self.input(at, Input::Verdict { peer, verdict });
-        }
+        self.say_verdicts(at);
         let peer = &self.peers[at];
         if peer.feed.is_some() || !peer.mixers.is_empty() || !peer.served.is_empty() {
             self.look_soon(at);
+        }
+    }
+
+    /// Tells a brain what its watches say now.
+    fn say_verdicts(&mut self, at: usize) {
+        for (peer, verdict) in self.verdicts(at) {
+            let peer = self.peers[peer].id;
+            self.input(at, Input::Verdict { peer, verdict });
         }
     }
 
@@ -303,6 +312,13 @@ impl World {
             peer.parent_verdict = verdict;
             said.push((parent, verdict));
         }
+        if let Some(backup) = peer.backup.filter(|_| peer.backup_verdict == Verdict::Ok) {
+            let heard = peer.link(backup).map_or(peer.backup_since, |link| link.heard_at);
+            if now.since(heard.max(peer.backup_since)) >= BACKUP_SILENT_US {
+                peer.backup_verdict = Verdict::Silent;
+                said.push((backup, Verdict::Silent));
+            }
+        }
         for watched in &mut peer.mixers {
             let verdict = watched.watch.as_ref().map_or(Verdict::Ok, |watch| watch.verdict(now));
             if std::mem::replace(&mut watched.verdict, verdict) != verdict {
@@ -310,14 +326,24 @@ impl World {
             }
         }
         for place in 0..peer.served.len() {
-            let served = peer.served[place];
-            let heard = peer.link(served.child).map_or(served.since, |link| link.heard_at);
-            if served.media && !served.silent && now.since(heard.max(served.since)) >= CHILD_SILENT_US {
+            let mut served = peer.served[place];
+            let heard = peer.link(served.child).map_or(served.since, |link| link.heard_at).max(served.since);
+            served.suspected.take_if(|suspected| heard > *suspected);
+            peer.served[place].suspected = served.suspected;
+            let suspect_us = watchdog::suspect_us(2 * self.net.one_way_us(at, served.child));
+            let silent = now.since(heard) >= CHILD_SILENT_US
+                || served.suspected.is_some_and(|suspected| now.since(suspected) >= suspect_us);
+            if served.media && !served.silent && silent {
                 peer.served[place].silent = true;
                 said.push((served.child, Verdict::Silent));
             }
         }
         said
+    }
+
+    /// Asks a peer how far it is.
+    pub(super) fn ask_head(&mut self, at: usize, of: usize) {
+        self.datagram(at, of, Happening::Beat { to: of, from: at, beat: Beat::HeadWanted });
     }
 
     /// Peers above and below ping each other.

@@ -9,7 +9,7 @@ mod frame;
 
 use plenary_proto::message::{Message, Resume, StreamUse};
 use plenary_proto::time::MS;
-use plenary_proto::watchdog::PING_US;
+use plenary_proto::watchdog::{self, PING_US};
 use plenary_proto::{Input, MixRole, PeerId, StreamId, StreamKind, StreamSpec, Time, Verdict};
 
 use crate::peer::{Followed, MixerWatch, Served};
@@ -155,6 +155,22 @@ impl World {
         Some(Resume { stream: last.stream, video_packet: last.number, sound_packet: 0 })
     }
 
+    /// A child is suspected to be dead.
+    pub(crate) fn suspect(&mut self, at: usize, child: usize) {
+        let now = self.now;
+        let Some(served) = self.peers[at].served_mut(child) else { return };
+        served.suspected.get_or_insert(now);
+        if self.by_frames() {
+            self.ask_head(at, child);
+        } else {
+            self.push(now + self.suspect_us(at, child), Happening::ChildLook { at, child });
+        }
+    }
+
+    fn suspect_us(&self, at: usize, child: usize) -> u64 {
+        watchdog::suspect_us(2 * self.net.one_way_us(at, child))
+    }
+
     /// Watches who feeds a peer, and compares it with the backup.
     pub(crate) fn watch(&mut self, at: usize, parent: Option<usize>, backup: Option<usize>) {
         let now = self.now;
@@ -164,6 +180,12 @@ impl World {
             peer.watched_at = now;
             peer.parent_verdict = Verdict::Ok;
             peer.feed = parent.filter(|_| by_frames).map(|_| peer.new_feed_watch(now));
+        }
+        if peer.backup != backup {
+            (peer.backup_since, peer.backup_verdict) = (now, Verdict::Ok);
+            if let Some(feed) = &mut peer.feed {
+                feed.another_backup();
+            }
         }
         (peer.parent, peer.backup) = (parent, backup);
         self.look_soon(at);

@@ -61,6 +61,11 @@ impl World {
                     self.look_soon(at);
                 }
             }
+            Output::Suspect(peer) => {
+                if let Some(child) = self.directory.find(&peer) {
+                    self.suspect(at, child);
+                }
+            }
             Output::Unserve(peer) => {
                 if let Some(child) = self.directory.find(&peer) {
                     self.stop_flow(at, child);
