@@ -63,7 +63,11 @@ impl Driver {
                 self.beats.unpromise(&peer);
                 self.flow.serve(peer, from, sound);
             }
-            Output::ServeHeads(peer) => self.beats.promise(peer),
+            Output::ServeHeads(peer) => {
+                let now = self.now();
+                self.flow.state().watches.watch_child(peer, now);
+                self.beats.promise(peer);
+            }
             Output::Suspect(peer) => {
                 let (now, rtt_us) = (self.now(), self.beats.rtt_us(&peer).unwrap_or(0));
                 self.flow.state().watches.suspect(&peer, now, rtt_us);

@@ -238,11 +238,9 @@ impl Tree {
     pub(crate) fn path_is(&mut self, view: &mut View<'_>, from: PeerId, path: Path) {
         let me = view.me.short();
         for up in [&mut self.parent, &mut self.backup, &mut self.next].into_iter().flatten() {
-            if up.peer == from {
-                if !path.is_empty() {
-                    up.answered = up.asked;
-                    up.path = path.clone();
-                }
+            if up.peer == from && !path.is_empty() {
+                up.answered = up.asked;
+                up.path = path.clone();
             }
         }
         if path.is_empty() {

@@ -194,7 +194,7 @@ impl World {
             let (parent, mixer) =
                 (other.parent == Some(at), other.mixers.iter().any(|watched| watched.mixer == at));
             let backup = other.backup == Some(at);
-            let feeds = other.served.iter().any(|served| served.child == at && served.media);
+            let serves = other.served.iter().any(|served| served.child == at);
             if parent {
                 self.look_at(link.other, there + DEAD_US);
             }
@@ -204,7 +204,7 @@ impl World {
             if mixer {
                 self.look_at(link.other, there + MIXER_SILENT_US / 2);
             }
-            if feeds {
+            if serves {
                 self.push(there + CHILD_SILENT_US, Happening::ChildLook { at: link.other, child: at });
             }
         }
@@ -340,8 +340,7 @@ impl World {
         if !suspected && now.since(since) < CHILD_SILENT_US {
             return;
         }
-        if let Some(served) = self.peers[at].served_mut(child).filter(|served| served.media && !served.silent)
-        {
+        if let Some(served) = self.peers[at].served_mut(child).filter(|served| !served.silent) {
             served.silent = true;
             self.say(at, child, Verdict::Silent);
         }

@@ -333,7 +333,7 @@ impl World {
             let suspect_us = watchdog::suspect_us(2 * self.net.one_way_us(at, served.child));
             let silent = now.since(heard) >= CHILD_SILENT_US
                 || served.suspected.is_some_and(|suspected| now.since(suspected) >= suspect_us);
-            if served.media && !served.silent && silent {
+            if !served.silent && silent {
                 peer.served[place].silent = true;
                 said.push((served.child, Verdict::Silent));
             }
