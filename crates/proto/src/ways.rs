@@ -1,10 +1,12 @@
 //! How far the peers of a stage are from each other, by what a ballot's claims and reports say of round trips.
 //!
-//! Candidates are linked with each other and with some of the speakers, and claim the round trips of all these links; measurers report
-//! those to the candidates. Where both ends of a link say something the longer counts, so nobody can talk itself near alone; and no
-//! way counts as longer than a detour over others, so nobody can talk another far either. For pairs of which
-//! neither end says anything two bounds hold, about as well as triangles hold in the internet: a way is no longer than any
-//! detour, and no shorter than the difference of two that begin at one peer. The middle between the two stands for it.
+//! Candidates are linked with each other and with some of the speakers, and claim the round trips of all these links;
+//! measurers report those to the candidates. Where both ends of a link say something the longer counts, so nobody can
+//! talk itself near alone. All others who know the ways to both ends know bounds, about as well as triangles hold in
+//! the internet: a way is no longer than any detour, and no shorter than the difference of two that begin at one peer. The bounds
+//! that count are those which only a quarter of these others go beyond: then two that lie for each other are as far as
+//! the honest ones see them, a near pair can't be talked apart, and no wormhole between two liars makes one of
+//! them everybody's neighbour. Pairs of which neither end says anything are in the middle between their bounds.
 //! Integers, in the order of the roster: everyone who recomputes a ballot gets the same.
 
 use crate::id::PeerId;
@@ -13,6 +15,9 @@ use crate::seal::Signed;
 
 /// A way of which nothing is known: as long as one across an ocean.
 const UNKNOWN_US: u64 = 100_000;
+/// Of those who know bounds for a way one in so many goes beyond the bound that counts: a group of a fifth of the
+/// stage (the simulator's liars) moves none.
+const BEYOND: usize = 4;
 /// No way is that long; a sum of two doesn't overflow.
 const NONE_US: u64 = u64::MAX / 4;
 
@@ -68,30 +73,33 @@ impl Ways {
     }
 }
 
-/// All ways, from those that are measured.
-fn completed(measured: &[u64], n: usize) -> Vec<u64> {
-    // the shortest detours (Floyd, 1962)
-    let mut detour = measured.to_vec();
-    for over in 0..n {
-        for from in 0..n {
-            for to in 0..n {
-                let us = detour[from * n + over] + detour[over * n + to];
-                detour[from * n + to] = detour[from * n + to].min(us);
+/// All ways, from what is said of some, held to the bounds that others know for them.
+fn completed(said: &[u64], n: usize) -> Vec<u64> {
+    let mut ways = said.to_vec();
+    let (mut detours, mut differences) = (Vec::with_capacity(n), Vec::with_capacity(n));
+    for from in 0..n {
+        for to in 0..from {
+            detours.clear();
+            differences.clear();
+            for over in (0..n).filter(|over| *over != from && *over != to) {
+                let (one, other) = (said[from * n + over], said[over * n + to]);
+                if one != NONE_US && other != NONE_US {
+                    detours.push(one + other);
+                    differences.push(one.abs_diff(other));
+                }
             }
+            let beyond = detours.len() / BEYOND;
+            detours.sort_unstable();
+            differences.sort_unstable_by(|a, b| b.cmp(a));
+            let bounds = differences.get(beyond).zip(detours.get(beyond));
+            let way = match (said[from * n + to], bounds) {
+                (NONE_US, None) => UNKNOWN_US,
+                (NONE_US, Some((least, most))) => (least + most) / 2,
+                (said, None) => said,
+                (said, Some((least, most))) => said.max(*least).min(*most),
+            };
+            (ways[from * n + to], ways[to * n + from]) = (way, way);
         }
-    }
-    let difference = |one: usize, other: usize, over: usize| {
-        let us = detour[one * n + over];
-        let known = measured[one * n + over] != NONE_US;
-        if known { us.saturating_sub(detour[over * n + other]) } else { 0 }
-    };
-    // a direct way that is longer than a detour isn't believed
-    let mut ways = detour.clone();
-    for (at, way) in ways.iter_mut().enumerate().filter(|(at, _)| measured[*at] == NONE_US) {
-        let (from, to) = (at / n, at % n);
-        let least = (0..n).map(|over| difference(from, to, over).max(difference(to, from, over))).max();
-        let most = detour[at];
-        *way = if most >= NONE_US { UNKNOWN_US } else { (most + least.unwrap_or(0)) / 2 };
     }
     ways
 }
@@ -108,7 +116,7 @@ mod tests {
         Keypair::from_seed(&[seed; 32])
     }
 
-    fn roster() -> Roster {
+    fn roster(peers: u8) -> Roster {
         let entry = |seed: u8| Entry {
             peer: key(seed).id(),
             name: Text::truncated(""),
@@ -120,7 +128,7 @@ mod tests {
         };
         Roster {
             host: key(1).id(),
-            entries: List::truncated((1..=4).map(entry)),
+            entries: List::truncated((1..=peers).map(entry)),
             acting: None,
             audience: true,
             program: ProgramFormat { width: 1280, height: 720, fps: 30, bitrate_bps: 1_500_000 },
@@ -133,9 +141,9 @@ mod tests {
         }
     }
 
-    /// One-way delay from peer 1 to peer 2 by these words: who says it, of whom, milliseconds of round trip.
-    fn way_ms(words: &[(u8, u8, u32)]) -> u64 {
-        let claims = (1..=4).map(|by| {
+    /// One-way delays between so many peers by these words: who says it, of whom, milliseconds of round trip.
+    fn ways(peers: u8, words: &[(u8, u8, u32)]) -> Ways {
+        let claims = (1..=peers).map(|by| {
             let own = words.iter().filter(|(of, ..)| *of == by);
             let round_trips = own.map(|(_, to, ms)| RoundTrip::new(&key(*to).id(), ms * 1_000));
             let claim = Claim {
@@ -147,8 +155,11 @@ mod tests {
             };
             Signed::new(&key(by), &RoomId([0; 16]), 1, 0, 0, claim)
         });
-        let ways = Ways::of(&roster(), &[], &claims.collect::<Vec<_>>());
-        ways.mean_us(&key(1).id(), [key(2).id()].iter()).unwrap() / 1_000
+        Ways::of(&roster(peers), &[], &claims.collect::<Vec<_>>())
+    }
+
+    fn way_ms(ways: &Ways, one: u8, other: u8) -> u64 {
+        ways.mean_us(&key(one).id(), [key(other).id()].iter()).unwrap() / 1_000
     }
 
     #[test]
@@ -157,19 +168,44 @@ mod tests {
             (&[(1, 2, 40)][..], 20, "one end's word is taken"),
             (&[(1, 2, 4), (2, 1, 40)], 20, "nobody talks itself near alone"),
             (&[(1, 2, 900), (2, 1, 40), (1, 3, 30), (2, 3, 30)], 30, "no way is longer than a detour"),
+            (
+                &[(1, 2, 4), (2, 1, 4), (1, 3, 10), (2, 3, 90)],
+                40,
+                "two that lie for each other come no nearer",
+            ),
             (&[(1, 3, 30), (2, 3, 50)], 25, "between the detour and the difference"),
             (&[], 100, "of nothing nothing follows"),
             (&[(3, 4, 10)], 100, "nor of what others say of others"),
             (&[(1, 2, 0), (2, 1, 40)], 20, "no round trip takes no time"),
             (&[(2, 1, 60_000)], 819, "none is longer than a claim can say"),
         ] {
-            assert_eq!(way_ms(words), expected, "{what}");
+            assert_eq!(way_ms(&ways(4, words), 1, 2), expected, "{what}");
+        }
+    }
+
+    #[test]
+    fn two_liars_of_twelve_dig_no_wormhole_and_talk_nobody_away() {
+        let is_liar = |peer: u8| peer == 1 || peer == 12;
+        // two towns, 10 ms across, 100 ms apart
+        let true_ms = |one: u8, other: u8| if (one <= 6) == (other <= 6) { 10 } else { 100 };
+        let pairs = || (1..=12).flat_map(|one| (1..=12).map(move |other| (one, other)));
+        // they call everyone near; or one of their own town far
+        for lies in [|_| Some(2), |other| (other == 3).then_some(1_000)] as [fn(u8) -> Option<u32>; 2] {
+            let said = |(one, other)| {
+                let lie = lies(other).filter(|_| is_liar(one));
+                (one, other, lie.unwrap_or(true_ms(one, other)))
+            };
+            let ways = ways(12, &pairs().filter(|(one, other)| one != other).map(said).collect::<Vec<_>>());
+            for (one, other) in pairs().filter(|(one, other)| one < other) {
+                let (found, truth) = (way_ms(&ways, one, other), u64::from(true_ms(one, other)) / 2);
+                assert!(found.abs_diff(truth) <= 5, "{one} to {other}: {found} ms, not {truth}");
+            }
         }
     }
 
     #[test]
     fn a_word_that_may_mean_two_peers_means_neither() {
-        let mut roster = roster();
+        let mut roster = roster(4);
         let mut twin = roster.entries[1].clone();
         twin.peer.0[31] ^= 1;
         roster.entries = List::truncated(roster.entries.iter().cloned().chain([twin]));

@@ -15,9 +15,11 @@ use crate::plan::{Kind, WorldPlan};
 use crate::units::Share;
 use crate::world::World;
 
-/// A member's measured bandwidth is told so many times as wide, an outsider's so many times as narrow; round
-/// trips the other way round.
+/// A member's measured bandwidth is told so many times as wide, an outsider's so many times as narrow.
 const LIE: u64 = 8;
+/// All round trips are told so many times as short: whoever is near to everyone is elected. (To call others far, which
+/// is to be far from them, gains less: 2 of 20 rooms against 4, before others' words bounded both.)
+const NEARER: u32 = 8;
 /// A member claims to code so many times as quickly as it does: more would be past what any machine can.
 const BOAST: u32 = 4;
 /// A member that may take over tries it so long after it came to know, and again after as long.
@@ -29,7 +31,8 @@ const DEAF_US: u32 = 60_000_000;
 
 /// One of a group that wants to mix, all of whom lie for each other.
 ///
-/// Its reports praise members and belittle others; it claims a quicker machine than it has; it keeps what
+/// Its reports praise members and belittle others; it claims a quicker machine than it has, and to be near
+/// everyone; it keeps what
 /// others measured of members to itself, so that a ballot it opens lacks that; as an heir it declares a living
 /// mixer gone, whoever says that it lives, and members confirm it.
 #[derive(Debug)]
@@ -81,8 +84,12 @@ impl Deviation for Liar {
             Input::Measured { peer, train, bandwidth_bps, rtt_us } => {
                 let member = self.group.contains(&peer);
                 let wide = |bps: u64| if member { bps.saturating_mul(LIE) } else { bps / LIE };
-                let far = if member { rtt_us / LIE as u32 } else { rtt_us.saturating_mul(LIE as u32) };
-                Input::Measured { peer, train, bandwidth_bps: bandwidth_bps.map(wide), rtt_us: far }
+                let bandwidth_bps = bandwidth_bps.map(wide);
+                Input::Measured { peer, train, bandwidth_bps, rtt_us: rtt_us / NEARER }
+            }
+            Input::RoundTrips(rtts_us) => {
+                let told = |(peer, rtt_us)| (peer, rtt_us / NEARER);
+                Input::RoundTrips(rtts_us.into_iter().map(told).collect())
             }
             Input::Message { message, .. } if self.hides(&message) => return None,
             Input::Timeout => match &mut self.inherits {

@@ -41,6 +41,8 @@ pub struct Judged {
     pub seed: u64,
     /// Who was elected, by their places in the plan; empty when nobody was.
     pub chosen: Vec<usize>,
+    /// Who lies.
+    pub liars: Vec<usize>,
     /// What that is worth.
     pub value: Value,
     /// The best one, or two where one doesn't do, and their worth.
@@ -149,7 +151,7 @@ pub fn judge_among_liars(seed: u64, of_stage: Share) -> Judged {
     let chosen: Vec<usize> = chosen.iter().filter_map(|peer| world.planned_at(peer)).collect();
     let value = if chosen.is_empty() { Value::default() } else { truth.value_of(&chosen) };
     let best = truth.best().expect("everyone on a drawn stage consents");
-    Judged { seed, chosen, value, best, decided_us }
+    Judged { seed, chosen, liars, value, best, decided_us }
 }
 
 /// Runs a world until its host knows the outcome of the first election.
