@@ -204,6 +204,8 @@ impl Tree {
     pub(crate) fn let_go(&mut self, view: &mut View<'_>) {
         self.let_go_upward(view);
         for child in std::mem::take(&mut self.children).into_keys() {
+            view.out.act(Output::Unserve(child));
+            view.out.note(Note::TreeUnserves(child));
             view.out.send(child, Message::Dismiss);
         }
     }

@@ -220,6 +220,7 @@ impl Tree {
             cycle |= [&self.parent, &self.next].into_iter().flatten().any(|up| up.peer == from);
         }
         let now = view.now;
+        let deposed = path.len() == 1 && !view.mandate.mixers.contains(&from) && self.is_fed_by_a_mixer(view);
         let Some(seek) = self.seek_mut(purpose, from) else {
             // an answer we no longer wait for: don't keep a place we don't use
             self.decline(view, from);
@@ -229,8 +230,8 @@ impl Tree {
             seek.answered(from, now);
             return;
         }
-        if seek.moves.is_some_and(|most| path.len() > most) {
-            self.seek_parent = None; // no better than where we are
+        if seek.moves.is_some_and(|most| path.len() > most) || purpose == Purpose::Parent && deposed {
+            self.seek_parent = None; // no better than where we are, or no mixer any more
             self.decline(view, from);
             return;
         }
@@ -261,6 +262,12 @@ impl Tree {
         if !self.is_above(&from) && !self.children.contains_key(&from) {
             view.out.send(from, Message::Detach);
         }
+    }
+
+    /// The program comes from whoever mixes by the mandate, and flows.
+    fn is_fed_by_a_mixer(&self, view: &View<'_>) -> bool {
+        let root = self.parent.as_ref().filter(|_| !self.at_fault).and_then(|parent| parent.path.first());
+        root.is_some_and(|root| view.mandate.mixers.iter().any(|mixer| mixer.short() == *root))
     }
 
     /// Not there, but perhaps at one of these.
