@@ -1,23 +1,17 @@
 //! Tells what every brain does in one small world, from the moment something happens:
 //! `narrate SPEAKERS CANDIDATES VIEWERS SECONDS SEED [leave|kill|kill-relay|kill-tier] [K K1]`.
 
-use plenary_proto::Time;
-use plenary_proto::time::{MS, SECOND};
+use plenary_proto::time::SECOND;
 use plenary_sim::checkers::liveness;
-use plenary_sim::{Kind, MediaModel, NetPlan, PeerPlan, RoomPlan, World, WorldPlan};
+use plenary_sim::{MediaModel, NetPlan, PeerPlan, RoomPlan, World, WorldPlan};
 
 fn main() {
     let text = |at: usize| std::env::args().nth(at).unwrap_or_default();
     let number = |at: usize, default: u64| text(at).parse().unwrap_or(default);
-    let kinds =
-        [(Kind::Speaker, number(1, 2)), (Kind::Candidate, number(2, 2)), (Kind::Viewer, number(3, 4))];
-    let kinds = kinds.into_iter().flat_map(|(kind, count)| std::iter::repeat_n(kind, count as usize));
-    let peers = kinds.enumerate().map(|(at, kind)| PeerPlan {
-        joins_at: Time((at as u64 * 37 * MS).min(SECOND)),
-        ..PeerPlan::of(kind)
-    });
+    let [speakers, candidates, viewers] = [(1, 2), (2, 2), (3, 4)].map(|(at, or)| number(at, or) as usize);
+    let peers = PeerPlan::cast(speakers, candidates, viewers);
     let room = RoomPlan { k: number(7, 4) as u8, k1: number(8, 6) as u8, ..RoomPlan::DEFAULT };
-    let plan = WorldPlan { room, net: NetPlan::HOME, media: MediaModel::Frame, peers: peers.collect() };
+    let plan = WorldPlan { room, net: NetPlan::HOME, media: MediaModel::Frame, peers };
     let mut world = World::new(plan, number(5, 0));
     let happens = !text(6).is_empty();
     world.narrate(!happens);

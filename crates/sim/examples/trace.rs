@@ -1,19 +1,13 @@
 //! What one seed comes to in a small world: its trace in 64 bits. `trace SEED…` prints them; `crates/sim/wasm` does the
 //! same on wasm32, and they must be alike.
 
-use plenary_proto::Time;
-use plenary_proto::time::{MS, SECOND};
-use plenary_sim::{Kind, MediaModel, NetPlan, PeerPlan, RoomPlan, World, WorldPlan};
+use plenary_proto::time::SECOND;
+use plenary_sim::{MediaModel, NetPlan, PeerPlan, RoomPlan, World, WorldPlan};
 
 /// A room opens, elects, feeds its viewers, loses its mixer and is fed again.
 pub fn trace(seed: u64) -> u64 {
-    let kinds = [(Kind::Speaker, 3), (Kind::Candidate, 3), (Kind::Viewer, 14)];
-    let kinds = kinds.into_iter().flat_map(|(kind, count)| std::iter::repeat_n(kind, count));
-    let peers = kinds
-        .enumerate()
-        .map(|(at, kind)| PeerPlan { joins_at: Time(at as u64 * 37 * MS), ..PeerPlan::of(kind) });
     let plan = WorldPlan {
-        peers: peers.collect(),
+        peers: PeerPlan::cast(3, 3, 14),
         net: NetPlan::HOME,
         room: RoomPlan { k: 2, k1: 3, ..RoomPlan::DEFAULT },
         media: MediaModel::Frame,

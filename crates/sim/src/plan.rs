@@ -112,6 +112,9 @@ pub struct PeerPlan {
     pub stalls: Option<Stalls>,
 }
 
+/// Between two of a cast: within a link's set-up, so that they meet while it goes on.
+const APART_US: u64 = 37 * MS;
+
 impl PeerPlan {
     /// Watches and passes on, from the beginning on.
     pub const VIEWER: PeerPlan = PeerPlan {
@@ -133,6 +136,18 @@ impl PeerPlan {
     /// Would mix, and does nothing else.
     pub const CANDIDATE: PeerPlan =
         PeerPlan { kind: Kind::Candidate, consent: Consent::Always, ..PeerPlan::VIEWER };
+
+    /// Speakers (the first one is the host), candidates and viewers, who come in that order, 37 ms apart as long
+    /// as a second lasts, and then together.
+    pub fn cast(speakers: usize, candidates: usize, viewers: usize) -> Vec<PeerPlan> {
+        let kinds = [(Kind::Speaker, speakers), (Kind::Candidate, candidates), (Kind::Viewer, viewers)];
+        let kinds = kinds.into_iter().flat_map(|(kind, count)| std::iter::repeat_n(kind, count));
+        let joins_at = |at: usize| Time((at as u64 * APART_US).min(SECOND));
+        kinds
+            .enumerate()
+            .map(|(at, kind)| PeerPlan { joins_at: joins_at(at), ..PeerPlan::of(kind) })
+            .collect()
+    }
 
     /// One of that kind, as the constants above have it.
     pub const fn of(kind: Kind) -> PeerPlan {

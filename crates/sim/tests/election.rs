@@ -1,13 +1,16 @@
 //! Elections and take-overs in the simulator: who opens, who may decide, and what halves of a room do that can't
 //! hear each other.
 
+mod support;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use plenary_proto::message::ElectionReason;
 use plenary_proto::time::{MS, SECOND};
 use plenary_proto::{Event, PeerId, Rank, Time};
 use plenary_sim::checkers::{liveness, safety};
-use plenary_sim::{Kind, MediaModel, NetPlan, PeerPlan, RoomPlan, World, WorldPlan};
+use plenary_sim::{RoomPlan, World, WorldPlan};
+use support::{plan, run};
 
 const SEEDS: std::ops::Range<u64> = 0..6;
 
@@ -24,10 +27,13 @@ fn decided_at(world: &World, peer: PeerId, least: u32) -> Option<(Time, u32, Ele
     })
 }
 
+/// A room of default widths.
+fn room(speakers: usize, candidates: usize, viewers: usize) -> WorldPlan {
+    WorldPlan { room: RoomPlan::DEFAULT, ..plan(speakers, candidates, viewers) }
+}
+
 fn settled(seed: u64, speakers: usize, candidates: usize, viewers: usize) -> World {
-    println!("seed {seed}");
-    let mut world = World::new(room(speakers, candidates, viewers), seed);
-    world.run_for(10 * SECOND);
+    let world = run(room(speakers, candidates, viewers), seed, 10);
     assert!(world.mixers().len() == 1, "seed {seed}");
     world
 }
@@ -222,21 +228,5 @@ fn trouble_at_half_of_the_speakers_votes_a_weak_mixer_out_and_one_that_complains
         assert!(votes[0].since(began) < 15 * SECOND, "seed {seed}: {votes:?}");
         assert_ne!(world.mixers()[0], mixer, "seed {seed}: it stays");
         assert!(liveness(&world).is_empty(), "seed {seed}");
-    }
-}
-
-/// Speakers (the first is the host), candidates and viewers, as at home, who join within a second.
-fn room(speakers: usize, candidates: usize, viewers: usize) -> WorldPlan {
-    let kinds = [(Kind::Speaker, speakers), (Kind::Candidate, candidates), (Kind::Viewer, viewers)];
-    let kinds = kinds.into_iter().flat_map(|(kind, count)| std::iter::repeat_n(kind, count));
-    let peers = kinds.enumerate().map(|(at, kind)| PeerPlan {
-        joins_at: Time((at as u64 * 20 * MS).min(SECOND)),
-        ..PeerPlan::of(kind)
-    });
-    WorldPlan {
-        room: RoomPlan::DEFAULT,
-        net: NetPlan::HOME,
-        media: MediaModel::Frame,
-        peers: peers.collect(),
     }
 }

@@ -1,9 +1,11 @@
 //! Who is on stage, and how that changes while the room goes on.
 
+mod support;
+
 use plenary_proto::time::{MS, SECOND};
 use plenary_proto::{Command, Event, Mode, PeerId, Time};
-use plenary_sim::checkers::{liveness, safety};
-use plenary_sim::{Kind, MediaModel, NetPlan, PeerPlan, RoomPlan, World, WorldPlan};
+use plenary_sim::World;
+use support::{calm, plan, run, run_on};
 
 const SEEDS: std::ops::Range<u64> = 0..10;
 /// What befalls a room while its host, named first, promotes a viewer.
@@ -23,22 +25,22 @@ fn a_viewer_is_promoted_and_demoted_and_nobody_loses_the_picture() {
         world.command(host, Command::Promote(viewer));
         let us = until(&mut world, seed, |world| world.speaking_to(viewer) == world.mixers());
         assert!(us <= PROMOTED_US_MAX, "seed {seed}: it is heard after {us} us");
-        run_on(&mut world, seed, 8);
+        run_on(&mut world, 8);
         let snapshot = world.snapshot(viewer);
         assert!(snapshot.parent.is_none() && snapshot.children.is_empty(), "seed {seed}: {snapshot:?}");
         no_gap(&world, seed, before);
-        calm(&world, seed);
+        calm(&world);
 
         world.command(host, Command::Demote(viewer));
         let demoted = world.now();
         let us = until(&mut world, seed, |world| world.snapshot(viewer).parent.is_some());
         assert!(us <= PROMOTED_US_MAX, "seed {seed}: it is fed after {us} us");
         assert!(world.speaking_to(viewer).is_empty(), "seed {seed}");
-        run_on(&mut world, seed, 8);
+        run_on(&mut world, 8);
         let told: Vec<_> = world.events(viewer).iter().filter_map(|(_, event)| floor(event)).collect();
         assert_eq!(told, [true, false], "seed {seed}");
         no_gap(&world, seed, demoted);
-        calm(&world, seed);
+        calm(&world);
     }
 }
 
@@ -55,8 +57,8 @@ fn whoever_may_speak_comes_and_goes_as_it_likes() {
             let us = until(&mut world, seed, |world| world.snapshot(viewer).parent.is_some());
             assert!(us <= PROMOTED_US_MAX, "seed {seed}: {us}");
         }
-        run_on(&mut world, seed, 5);
-        calm(&world, seed);
+        run_on(&mut world, 5);
+        calm(&world);
     }
 }
 
@@ -97,11 +99,11 @@ fn a_promotion_may_be_repeated_overtaken_or_come_too_late() {
             let mut world = run(plan(4, 3, 12), seed, 10);
             let (host, viewer) = (world.planned(0), world.viewers()[3]);
             race(&mut world, host, viewer);
-            run_on(&mut world, seed, 15);
+            run_on(&mut world, 15);
             let speaks = world.living().any(|peer| peer == viewer) && !world.speaking_to(viewer).is_empty();
             let meant = matches!(name, "twice" | "while the mixer's successor is voted on");
             assert_eq!(speaks, meant, "seed {seed}: {name}");
-            calm(&world, seed);
+            calm(&world);
         }
     }
 }
@@ -113,14 +115,14 @@ fn the_only_viewer_of_one_speaker_is_promoted_and_the_two_are_alone() {
         let (host, viewer) = (world.planned(0), world.viewers()[0]);
         assert_eq!(world.snapshot(host).mode, Mode::PassThrough, "seed {seed}");
         world.command(host, Command::Promote(viewer));
-        run_on(&mut world, seed, 10);
+        run_on(&mut world, 10);
         assert_eq!(world.snapshot(host).mode, Mode::Mesh, "seed {seed}");
         assert_eq!(world.speaking_to(viewer), [host], "seed {seed}");
         assert_eq!(world.speaking_to(host), [viewer], "seed {seed}");
         world.command(host, Command::Demote(viewer));
-        run_on(&mut world, seed, 8);
+        run_on(&mut world, 8);
         assert_eq!(world.snapshot(host).mode, Mode::PassThrough, "seed {seed}");
-        calm(&world, seed);
+        calm(&world);
     }
 }
 
@@ -141,20 +143,20 @@ fn on_a_closed_stage_the_host_decides() {
         for viewer in [first, second] {
             world.command(viewer, Command::Speak(true));
         }
-        run_on(&mut world, seed, 2);
+        run_on(&mut world, 2);
         assert_eq!(wanted(&world).len(), 2, "seed {seed}: each asked once");
         assert!(world.speaking_to(first).is_empty(), "seed {seed}");
         world.command(host, Command::Promote(first));
         world.command(host, Command::Demote(second));
-        run_on(&mut world, seed, 3);
+        run_on(&mut world, 3);
         assert_eq!(world.speaking_to(first).len(), 1, "seed {seed}");
         assert!(world.speaking_to(second).is_empty(), "seed {seed}");
         let denied = |event: &Event| *event == Event::FloorDenied;
         assert!(world.events(second).iter().any(|(_, event)| denied(event)), "seed {seed}");
         assert!(!world.events(first).iter().any(|(_, event)| denied(event)), "seed {seed}");
         assert_eq!(world.speaking_to(speaker).len(), 1, "seed {seed}: whoever was there stays");
-        run_on(&mut world, seed, 4);
-        calm(&world, seed);
+        run_on(&mut world, 4);
+        calm(&world);
     }
 }
 
@@ -162,37 +164,6 @@ fn floor(event: &Event) -> Option<bool> {
     match event {
         Event::Floor(speaks) => Some(*speaks),
         _ => None,
-    }
-}
-
-/// Speakers (the first one is the host), candidates and viewers, on links of 5 to 40 ms with 0.5 % loss.
-fn plan(speakers: usize, candidates: usize, viewers: usize) -> WorldPlan {
-    let kinds = [(Kind::Speaker, speakers), (Kind::Candidate, candidates), (Kind::Viewer, viewers)];
-    let kinds = kinds.into_iter().flat_map(|(kind, count)| std::iter::repeat_n(kind, count));
-    let peers = kinds.enumerate().map(|(at, kind)| PeerPlan {
-        joins_at: Time((at as u64 * 37 * MS).min(SECOND)),
-        ..PeerPlan::of(kind)
-    });
-    WorldPlan {
-        room: RoomPlan { k: 4, k1: 6, ..RoomPlan::DEFAULT },
-        net: NetPlan::HOME,
-        media: MediaModel::Frame,
-        peers: peers.collect(),
-    }
-}
-
-fn run(plan: WorldPlan, seed: u64, seconds: u64) -> World {
-    println!("seed {seed}");
-    let mut world = World::new(plan, seed);
-    run_on(&mut world, seed, seconds);
-    world
-}
-
-fn run_on(world: &mut World, seed: u64, seconds: u64) {
-    for _ in 0..seconds * 2 {
-        world.run_for(SECOND / 2);
-        let violations = safety(world);
-        assert!(violations.is_empty(), "seed {seed} at {}: {violations:?}", world.now());
     }
 }
 
@@ -212,9 +183,4 @@ fn no_gap(world: &World, seed: u64, since: Time) {
         let gap = world.longest_gap_us(viewer, since);
         assert!(gap <= 300 * MS, "seed {seed}: {viewer:?} waited {gap} us");
     }
-}
-
-fn calm(world: &World, seed: u64) {
-    let violations = liveness(world);
-    assert!(violations.is_empty(), "seed {seed} at {}: {violations:#?}", world.now());
 }

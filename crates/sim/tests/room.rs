@@ -1,12 +1,14 @@
 //! A room's life in the simulator, behaviour by behaviour, over several seeds each.
 
+mod support;
+
 use plenary_proto::message::ElectionReason;
 use plenary_proto::time::{MS, SECOND};
 use plenary_proto::{Event, Mode, PeerId, Rank, Time};
-use plenary_sim::checkers::{liveness, safety};
 use plenary_sim::scenario;
 use plenary_sim::units::{Share, Span};
-use plenary_sim::{Kind, MediaModel, NetPlan, PeerPlan, RoomPlan, World, WorldPlan};
+use plenary_sim::{PeerPlan, World};
+use support::{calm, plan, run, run_on};
 
 const SEEDS: std::ops::Range<u64> = 0..10;
 
@@ -41,7 +43,7 @@ fn every_viewer_gets_nearly_every_frame_and_the_tree_is_flat() {
             "seed {seed}: {:?}",
             world.depths()
         );
-        calm(&world, seed);
+        calm(&world);
     }
 }
 
@@ -84,7 +86,7 @@ fn a_killed_mixer_is_replaced_by_its_standby_before_any_vote_and_then_by_vote() 
                 "seed {seed}: {viewer:?} has no backup any more"
             );
         }
-        calm(&world, seed);
+        calm(&world);
     }
 }
 
@@ -113,7 +115,7 @@ fn a_mixer_that_only_stood_still_is_missed_for_a_moment_and_then_all_agree_on_on
                 let gap = world.longest_gap_us(viewer, stalled - SECOND);
                 assert!(gap < gap_ms_max * MS, "seed {seed}, {stall_ms} ms: {viewer:?} waited {gap} us");
             }
-            calm(&world, seed);
+            calm(&world);
         }
     }
 }
@@ -150,7 +152,7 @@ fn a_mixer_that_leaves_is_followed_without_a_gap() {
             let gap = world.longest_gap_us(viewer, left - SECOND);
             assert!(gap <= 200 * MS, "seed {seed}: {viewer:?} waited {gap} us");
         }
-        calm(&world, seed);
+        calm(&world);
     }
 }
 
@@ -172,7 +174,7 @@ fn a_killed_relays_children_are_fed_by_their_backups_and_find_new_ones() {
             assert!(snapshot.parent != Some(relay) && snapshot.backup.is_some(), "seed {seed}: {snapshot:?}");
             assert!(snapshot.backup != Some(relay), "seed {seed}");
         }
-        calm(&world, seed);
+        calm(&world);
     }
 }
 
@@ -189,7 +191,7 @@ fn children_and_grandchildren_survive_when_all_children_of_a_root_die() {
             world.kill(peer);
         }
         world.run_for(12 * SECOND);
-        calm(&world, seed);
+        calm(&world);
     }
 }
 
@@ -205,7 +207,7 @@ fn two_speakers_alone_are_a_mesh_and_a_viewer_brings_a_mixer() {
         world.run_for(10 * SECOND);
         assert_eq!(world.snapshot(world.planned(0)).mode, Mode::Mixer, "seed {seed}");
         assert!(!world.viewers().is_empty());
-        calm(&world, seed);
+        calm(&world);
     }
 }
 
@@ -222,7 +224,7 @@ fn a_speaker_that_comes_late_is_called_home() {
             let late = world.planned(speakers + 2 + 4);
             assert_eq!(world.speaking_to(late), world.mixers(), "seed {seed}");
             assert_eq!(world.viewers().len(), 5);
-            calm(&world, seed);
+            calm(&world);
         }
     }
 }
@@ -232,7 +234,7 @@ fn one_speaker_before_an_audience_is_passed_through() {
     for seed in SEEDS {
         let world = run(plan(1, 3, 10), seed, 10);
         assert_eq!(world.snapshot(world.planned(0)).mode, Mode::PassThrough, "seed {seed}");
-        calm(&world, seed);
+        calm(&world);
     }
 }
 
@@ -250,7 +252,7 @@ fn the_room_goes_on_without_its_rendezvous_and_repairs_itself() {
         world.kill(mixer);
         world.run_for(15 * SECOND);
         assert!(!world.mixers().contains(&mixer), "seed {seed}");
-        calm(&world, seed);
+        calm(&world);
     }
 }
 
@@ -266,7 +268,7 @@ fn a_dead_standby_is_replaced() {
         assert_eq!(after.mixers, before.mixers, "seed {seed}: the mixer was fine");
         assert_eq!(after.standbys.len(), 1, "seed {seed}");
         assert_ne!(after.standbys, before.standbys, "seed {seed}");
-        calm(&world, seed);
+        calm(&world);
     }
 }
 
@@ -277,7 +279,7 @@ fn a_room_of_one_candidate_has_a_mixer_and_no_standby() {
         let snapshot = world.snapshot(world.planned(0));
         assert_eq!((snapshot.mixers.len(), snapshot.standbys.len()), (1, 0), "seed {seed}");
         assert!(snapshot.rank > Rank::default(), "seed {seed}: never elected");
-        calm(&world, seed);
+        calm(&world);
     }
 }
 
@@ -291,7 +293,61 @@ fn hundreds_join_at_once_and_are_fed() {
     assert_eq!(joins.len(), 300);
     assert!(joins[285] < 4 * SECOND, "{}", joins[285]);
     assert!(world.depths().iter().all(|depth| *depth <= 5), "{:?}", world.depths());
-    calm(&world, 1);
+    calm(&world);
+}
+
+#[test]
+fn whoever_sleeps_is_missed_and_welcome_back() {
+    // a relay with its children, a mixer, and the host itself; short enough for links to survive, and not
+    let who: [(&str, fn(&World) -> PeerId); 3] = [
+        ("relay", |world| {
+            let viewers = world.viewers();
+            *viewers.iter().max_by_key(|viewer| world.snapshot(**viewer).children.len()).unwrap()
+        }),
+        ("mixer", |world| world.mixers()[0]),
+        ("host", |world| world.planned(0)),
+    ];
+    for seed in SEEDS.step_by(2) {
+        for (name, who) in who {
+            for sleep_s in [2, 20] {
+                println!("{name} for {sleep_s} s");
+                let mut world = run(plan(4, 3, 16), seed, 10);
+                let sleeper = who(&world);
+                world.sleep(sleeper, sleep_s * SECOND);
+                let slept = world.now();
+                run_on(&mut world, sleep_s + 20);
+                for viewer in world.viewers().into_iter().filter(|viewer| *viewer != sleeper) {
+                    let gap = world.longest_gap_us(viewer, slept - SECOND);
+                    assert!(gap < 2_500 * MS, "seed {seed}, {name}, {sleep_s} s: {viewer:?} waited {gap} us");
+                }
+                let snapshot = world.snapshot(sleeper);
+                let others = world.snapshot(world.planned(1));
+                assert_eq!(
+                    (snapshot.rank, snapshot.mixers),
+                    (others.rank, others.mixers),
+                    "seed {seed}, {name}"
+                );
+                calm(&world);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_room_stands_a_loss_of_a_tenth_for_a_while() {
+    for seed in SEEDS {
+        let mut world = run(plan(4, 3, 24), seed, 10);
+        let before = world.received();
+        world.lose(Share(100_000));
+        run_on(&mut world, 15);
+        world.lose(Share(5_000));
+        run_on(&mut world, 12);
+        let after = world.received();
+        let shown = (after.frames_within_1s - before.frames_within_1s) as f64;
+        let share = shown / (after.frames - before.frames) as f64;
+        assert!(share > 0.98, "seed {seed}: {share}");
+        calm(&world);
+    }
 }
 
 #[test]
@@ -318,39 +374,6 @@ fn every_scenario_that_comes_along_runs_without_a_violation() {
             assert!(report.delivery.frames_within_1s > Some(0.8), "{name}: {report:#?}");
         }
     }
-}
-
-/// Speakers (the first one is the host), candidates and viewers, on links of 5 to 40 ms with 0.5 % loss, who
-/// join within a second.
-fn plan(speakers: usize, candidates: usize, viewers: usize) -> WorldPlan {
-    let kinds = [(Kind::Speaker, speakers), (Kind::Candidate, candidates), (Kind::Viewer, viewers)];
-    let kinds = kinds.into_iter().flat_map(|(kind, count)| std::iter::repeat_n(kind, count));
-    let peers = kinds.enumerate().map(|(at, kind)| PeerPlan {
-        joins_at: Time((at as u64 * 37 * MS).min(SECOND)),
-        ..PeerPlan::of(kind)
-    });
-    WorldPlan {
-        room: RoomPlan { k: 4, k1: 6, ..RoomPlan::DEFAULT },
-        net: NetPlan::HOME,
-        media: MediaModel::Frame,
-        peers: peers.collect(),
-    }
-}
-
-fn run(plan: WorldPlan, seed: u64, seconds: u64) -> World {
-    println!("seed {seed}");
-    let mut world = World::new(plan, seed);
-    for _ in 0..seconds * 2 {
-        world.run_for(SECOND / 2);
-        let violations = safety(&world);
-        assert!(violations.is_empty(), "seed {seed} at {}: {violations:?}", world.now());
-    }
-    world
-}
-
-fn calm(world: &World, seed: u64) {
-    let violations = liveness(world);
-    assert!(violations.is_empty(), "seed {seed} at {}: {violations:#?}", world.now());
 }
 
 fn event(world: &World, peer: PeerId, wanted: impl Fn(&Event) -> bool) -> Event {

@@ -1,0 +1,40 @@
+//! Small rooms that several tests begin with: planned, run under the eyes of the safety checkers, and found calm.
+#![allow(dead_code, reason = "each test takes what it needs of it")]
+
+use plenary_proto::time::SECOND;
+use plenary_sim::checkers::{liveness, safety};
+use plenary_sim::{MediaModel, NetPlan, PeerPlan, RoomPlan, World, WorldPlan};
+
+/// Speakers (the first one is the host), candidates and viewers, on links of 5 to 40 ms with 0.5 % loss, who
+/// join within a second.
+pub(crate) fn plan(speakers: usize, candidates: usize, viewers: usize) -> WorldPlan {
+    WorldPlan {
+        room: RoomPlan { k: 4, k1: 6, ..RoomPlan::DEFAULT },
+        net: NetPlan::HOME,
+        media: MediaModel::Frame,
+        peers: PeerPlan::cast(speakers, candidates, viewers),
+    }
+}
+
+/// A world of that plan after so many seconds.
+pub(crate) fn run(plan: WorldPlan, seed: u64, seconds: u64) -> World {
+    println!("seed {seed}");
+    let mut world = World::new(plan, seed);
+    run_on(&mut world, seconds);
+    world
+}
+
+/// So many seconds more, in which nothing may happen that must not.
+pub(crate) fn run_on(world: &mut World, seconds: u64) {
+    for _ in 0..seconds * 2 {
+        world.run_for(SECOND / 2);
+        let violations = safety(world);
+        assert!(violations.is_empty(), "seed {} at {}: {violations:?}", world.seed(), world.now());
+    }
+}
+
+/// All that must hold in a calm holds.
+pub(crate) fn calm(world: &World) {
+    let violations = liveness(world);
+    assert!(violations.is_empty(), "seed {} at {}: {violations:#?}", world.seed(), world.now());
+}
