@@ -75,10 +75,17 @@ pub(crate) struct Peer {
     pub(crate) left: bool,
     /// Its machine stands still until then.
     pub(crate) stalled_until: Time,
+    /// Its machine sleeps since then, and will until `stalled_until`.
+    pub(crate) asleep_since: Option<Time>,
+    /// How long it has slept in all: its clock doesn't know.
+    pub(crate) slept_us: u64,
     /// Nothing comes from it since then: it is dead, or stands still.
     pub(crate) quiet_since: Option<Time>,
     pub(crate) joined_at: Time,
+    /// It watches; whoever was sent back to the audience does, too.
     pub(crate) views: bool,
+    /// It speaks, and gets the program from its mixer beside the tree if it watches.
+    pub(crate) speaks: bool,
     pub(crate) links: Vec<LinkEnd>,
     // the program
     pub(crate) role: Option<MixRole>,
@@ -131,9 +138,12 @@ impl Peer {
             alive: true,
             left: false,
             stalled_until: Time(0),
+            asleep_since: None,
+            slept_us: 0,
             quiet_since: None,
             joined_at: now,
             views: plan.kind == Kind::Viewer,
+            speaks: plan.kind == Kind::Speaker,
             links: Vec::new(),
             role: None,
             mandate: Vec::new(),
@@ -182,6 +192,15 @@ impl Peer {
         (&self.events[from..], self.events_forgotten + self.events.len())
     }
 
+    /// The host has given it the floor, or taken it.
+    pub(crate) fn takes_the_floor(&mut self, now: Time, speaks: bool) {
+        let views = self.brain.snapshot().views;
+        if views && !self.views {
+            self.joined_at = now; // as a viewer
+        }
+        (self.views, self.speaks) = (views, speaks);
+    }
+
     pub(crate) fn is_there(&self) -> bool {
         self.alive && !self.left
     }
@@ -190,19 +209,16 @@ impl Peer {
         matches!(self.role, Some(MixRole::Mix { .. }))
     }
 
-    /// The peer's own clock at a time of the world.
+    /// The peer's own clock at a time of the world; it stood still whenever the machine slept.
     pub(crate) fn clock(&self, now: Time) -> Time {
-        drifted(now, self.clock_ppm)
+        drifted(now - self.slept_us, self.clock_ppm)
     }
 
     /// When the peer's own clock shows that time, or just after.
     pub(crate) fn clock_shows(&self, local: Time) -> Time {
-        if self.clock_ppm == 0 {
-            return local;
-        }
-        let mut at = drifted(local, -self.clock_ppm);
-        // the two roundings may be a few microseconds apart
-        while self.clock(at) < local {
+        let mut at = drifted(local, -self.clock_ppm) + self.slept_us;
+        // the two roundings may be a few microseconds apart; a clock that lags never shows the end of time
+        while self.clock(at) < local && at < Time(u64::MAX) {
             at = at + (local.0 - self.clock(at).0);
         }
         at

@@ -5,12 +5,13 @@
 //! need. [`Storm::drawn`] gives any number of them from one seed.
 
 use plenary_proto::time::{MS, SECOND};
-use plenary_proto::{PeerId, Time};
+use plenary_proto::{Command, PeerId, Time};
 use serde::{Deserialize, Serialize};
 
 use crate::checkers::{CALM_US, Violation, liveness};
-use crate::dice::Dice;
-use crate::plan::{Kind, NetPlan, PeerPlan, RoomPlan, WorldPlan};
+use crate::dice::{Dice, SmallDice};
+use crate::plan::{NetPlan, PeerPlan, RoomPlan, WorldPlan};
+use crate::units::Share;
 use crate::world::World;
 
 /// Things that go wrong in one storm, at most.
@@ -44,8 +45,31 @@ pub enum Wrong {
     Leave(Whom),
     /// Its machine stands still for so many milliseconds.
     Stall(Whom, u64),
+    /// Its machine sleeps for so many milliseconds.
+    Sleep(Whom, u64),
+    /// The host has it speak.
+    Promote(Whom),
+    /// The host has it go back to the audience.
+    Demote(Whom),
+    /// So many in a hundred, drawn, never the host, don't reach the others for so many milliseconds.
+    Part(u8, u64),
+    /// So many of a million packets are lost for so many milliseconds.
+    Loss(u32, u64),
+    /// The rendezvous is gone for so many milliseconds.
+    RendezvousAway(u64),
     /// The rendezvous dies for good.
     NoRendezvous,
+}
+
+impl Wrong {
+    /// How long it lasts until it is undone by itself, milliseconds.
+    fn lasts_ms(self) -> u64 {
+        match self {
+            Wrong::Stall(_, ms) | Wrong::Sleep(_, ms) => ms,
+            Wrong::Part(_, ms) | Wrong::Loss(_, ms) | Wrong::RendezvousAway(ms) => ms,
+            _ => 0,
+        }
+    }
 }
 
 /// Something that goes wrong, and when.
@@ -103,17 +127,24 @@ impl Storm {
                 2 => Whom::Relay,
                 _ => Whom::Peer(draw(1, (speakers + candidates + viewers) as u64 - 1) as usize),
             };
-            let wrong = match draw(0, 9) {
+            let wrong = match draw(0, 15) {
                 0..=3 => Wrong::Kill(whom),
                 4..=5 => Wrong::Leave(whom),
                 6..=8 => Wrong::Stall(whom, draw(100, 3_000)),
+                9 => Wrong::Sleep(whom, draw(500, 12_000)),
+                10 => Wrong::Promote(whom),
+                11 => Wrong::Demote(whom),
+                12 => Wrong::Part(draw(5, 50) as u8, draw(200, 9_000)),
+                13 => Wrong::Loss(draw(20_000, 150_000) as u32, draw(500, 5_000)),
+                14 => Wrong::RendezvousAway(draw(500, 8_000)),
                 _ => Wrong::NoRendezvous,
             };
             Act { at_ms: SETTLED_MS + draw(0, STORM_MS), wrong }
         });
         let acts: Vec<Act> = acts.collect();
         // nobody comes in where nobody is at the door
-        let open = acts.iter().all(|act| act.wrong != Wrong::NoRendezvous);
+        let shut = |act: &Act| matches!(act.wrong, Wrong::NoRendezvous | Wrong::RendezvousAway(_));
+        let open = !acts.iter().any(shut);
         let late = if open { draw(0, 6) as usize } else { 0 };
         Storm {
             showed: String::new(),
@@ -132,25 +163,17 @@ impl Storm {
     }
 
     fn plan(&self) -> WorldPlan {
-        let kinds = [
-            (Kind::Speaker, self.speakers),
-            (Kind::Candidate, self.candidates),
-            (Kind::Viewer, self.viewers),
-        ];
-        let kinds = kinds.into_iter().flat_map(|(kind, count)| std::iter::repeat_n(kind, count));
-        let first = kinds.enumerate().map(|(at, kind)| {
-            let joins_at = Time((at as u64 * 37 * MS).min(SECOND));
-            PeerPlan { joins_at, ..PeerPlan::of(kind) }
-        });
+        let mut peers = PeerPlan::cast(self.speakers, self.candidates, self.viewers);
         let late = (0..self.late as u64).map(|at| {
             let joins_at = Time(SETTLED_MS * MS + at * SECOND / 4);
             PeerPlan { joins_at, ..PeerPlan::VIEWER }
         });
+        peers.extend(late);
         WorldPlan {
             room: RoomPlan { k: self.k, k1: self.k1, ..RoomPlan::DEFAULT },
             net: NetPlan::drawn(5 * MS, self.delay_ms_max.max(5) * MS, self.loss_ppm),
             media: Default::default(),
-            peers: first.chain(late).collect(),
+            peers,
         }
     }
 
@@ -168,15 +191,61 @@ impl Storm {
 
     /// Runs it in a world of its own plan.
     pub fn run_in(&self, world: &mut World) {
-        let mut acts = self.acts.clone();
-        acts.sort_by_key(|act| act.at_ms);
-        for act in &acts {
-            world.run_until(Time(act.at_ms * MS));
-            go_wrong(world, act.wrong);
+        let mut steps: Vec<(u64, bool, Wrong)> = Vec::new();
+        for act in &self.acts {
+            steps.push((act.at_ms, true, act.wrong));
+            steps.push((act.at_ms + act.wrong.lasts_ms(), false, act.wrong));
+        }
+        steps.sort_by_key(|(at_ms, begins, _)| (*at_ms, *begins));
+        for (at_ms, begins, wrong) in &steps {
+            world.run_until(Time(at_ms * MS));
+            if *begins { self.go_wrong(world, *wrong) } else { self.is_over(world, *wrong) }
         }
         let late_ms = SETTLED_MS + self.late as u64 * 250;
-        let over_ms = acts.last().map_or(0, |act| act.at_ms).max(late_ms);
+        let over_ms = steps.last().map_or(0, |(at_ms, ..)| *at_ms).max(late_ms);
         world.run_until(Time((over_ms + self.calm_ms) * MS));
+    }
+
+    fn go_wrong(&self, world: &mut World, wrong: Wrong) {
+        let host = world.planned(0);
+        match wrong {
+            Wrong::Kill(whom) => found(world, whom).into_iter().for_each(|peer| world.kill(peer)),
+            Wrong::Leave(whom) => found(world, whom).into_iter().for_each(|peer| world.leave(peer)),
+            Wrong::Stall(whom, ms) => {
+                found(world, whom).into_iter().for_each(|peer| world.stall(peer, ms * MS));
+            }
+            Wrong::Sleep(whom, ms) => {
+                found(world, whom).into_iter().for_each(|peer| world.sleep(peer, ms * MS));
+            }
+            Wrong::Promote(whom) => {
+                found(world, whom).into_iter().for_each(|peer| world.command(host, Command::Promote(peer)));
+            }
+            Wrong::Demote(whom) => {
+                found(world, whom).into_iter().for_each(|peer| world.command(host, Command::Demote(peer)));
+            }
+            Wrong::Part(percent, _) => {
+                let drawn = |peer: &PeerId| {
+                    let at = world.planned_at(peer).unwrap_or(0) as u64;
+                    at > 0 && SmallDice::of(&[self.seed, 0x9a27, at]).chance(u32::from(percent) * 10_000)
+                };
+                let side: Vec<PeerId> = world.living().filter(drawn).collect();
+                world.partition(&side);
+            }
+            Wrong::Loss(ppm, _) => world.lose(Share(ppm)),
+            Wrong::RendezvousAway(_) | Wrong::NoRendezvous => world.kill_rendezvous(),
+        }
+    }
+
+    /// What lasts for a while has lasted; a rendezvous that has died for good meanwhile stays dead.
+    fn is_over(&self, world: &mut World, wrong: Wrong) {
+        match wrong {
+            Wrong::Part(..) => world.heal(),
+            Wrong::Loss(..) => world.lose(Share(self.loss_ppm)),
+            Wrong::RendezvousAway(_) if self.acts.iter().all(|act| act.wrong != Wrong::NoRendezvous) => {
+                world.revive_rendezvous();
+            }
+            _ => {}
+        }
     }
 
     /// The same with something left out, the biggest steps first.
@@ -198,15 +267,6 @@ impl Storm {
         smaller.push(Storm { loss_ppm: 0, ..self.clone() });
         smaller.retain(|storm| storm != self);
         smaller
-    }
-}
-
-fn go_wrong(world: &mut World, wrong: Wrong) {
-    match wrong {
-        Wrong::Kill(whom) => found(world, whom).into_iter().for_each(|peer| world.kill(peer)),
-        Wrong::Leave(whom) => found(world, whom).into_iter().for_each(|peer| world.leave(peer)),
-        Wrong::Stall(whom, ms) => found(world, whom).into_iter().for_each(|peer| world.stall(peer, ms * MS)),
-        Wrong::NoRendezvous => world.kill_rendezvous(),
     }
 }
 

@@ -187,6 +187,8 @@ pub struct World {
     pub(crate) hosts: BTreeSet<usize>,
     /// Since when a partition stands.
     pub(crate) parted_at: Time,
+    /// What was said on links across it, or was on its way when it began.
+    unsaid: Vec<links::Unsaid>,
     seed: u64,
     keys: Vec<Keypair>,
     root: Keypair,
@@ -232,6 +234,7 @@ impl World {
             frames_sent: 0,
             hosts: BTreeSet::new(),
             parted_at: Time(0),
+            unsaid: Vec::new(),
             seed,
             keys,
             root,
@@ -303,12 +306,18 @@ impl World {
         let until = happening.whose().map_or(Time(0), |at| self.peers[at].stalled_until);
         if until <= self.now {
             self.happen(happening);
-        } else if !happening.is_datagram() || until.since(self.now) <= HELD_US_MAX {
+        } else if !happening.is_datagram() || self.is_held(&happening, until) {
             self.push(until, happening);
         }
         if !self.changed.is_empty() {
             self.check();
         }
+    }
+
+    /// Whether a machine that stands still finds that datagram when it goes on.
+    fn is_held(&self, happening: &Happening, until: Time) -> bool {
+        let asleep = happening.whose().is_some_and(|at| self.peers[at].asleep_since.is_some());
+        !asleep && until.since(self.now) <= HELD_US_MAX
     }
 
     /// Lets the checkers look at what has changed.
@@ -329,6 +338,9 @@ impl World {
             Happening::Wake(at) => self.wake(at),
             Happening::Input(at, input) => self.input(at, *input),
             Happening::Signal { to, from, message } => self.signalled(to, from, *message),
+            Happening::Control { to, from, .. } if self.net.are_parted(from, to) => {
+                self.say_later(from, to, happening);
+            }
             Happening::Control { to, from, message } => self.said(to, from, *message),
             Happening::Mesh(letter) => self.pass_on(*letter),
             Happening::LinkUp { a, b, kind, attempt } => self.link_up(a, b, kind, attempt),
@@ -430,6 +442,10 @@ impl World {
     pub(crate) fn input(&mut self, at: usize, input: Input) {
         if !self.peers[at].is_there() {
             return;
+        }
+        let until = self.peers[at].stalled_until;
+        if until > self.now {
+            return self.push(until, Happening::Input(at, Box::new(input)));
         }
         let input = match self.deviations.get_mut(&at) {
             None => Some(input),

@@ -163,7 +163,11 @@ impl World {
             return BTreeSet::new();
         }
         let children = feeder.served.iter().filter(|served| served.media).map(|served| served.child);
-        children.filter(|child| self.peers[*child].alive && self.peers[*child].views).collect()
+        let in_tree = |child: &usize| {
+            let child = &self.peers[*child];
+            child.alive && child.views && !child.speaks
+        };
+        children.filter(in_tree).collect()
     }
 
     /// The peer whose media a body takes as its parent's.

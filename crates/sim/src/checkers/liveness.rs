@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use plenary_proto::time::SECOND;
-use plenary_proto::{BrainSnapshot, Event, PeerId};
+use plenary_proto::{BrainSnapshot, Event, Mode, PeerId};
 
 use super::{Found, Violation};
 use crate::world::World;
@@ -39,7 +39,7 @@ pub fn liveness(world: &World) -> Vec<Violation> {
     world.violations().iter().cloned().chain(found.kept).collect()
 }
 
-/// The living of a room that should be calm.
+/// The living of a room that should be calm, as far as they can find each other.
 struct Calm<'a> {
     world: &'a World,
     living: BTreeMap<PeerId, BrainSnapshot>,
@@ -47,8 +47,9 @@ struct Calm<'a> {
 
 impl<'a> Calm<'a> {
     fn of(world: &'a World) -> Calm<'a> {
-        let living = world.living().map(|peer| (peer, world.snapshot(peer))).collect();
-        Calm { world, living }
+        let lost = world.stranded();
+        let living = world.living().filter(|peer| !lost.contains(peer));
+        Calm { world, living: living.map(|peer| (peer, world.snapshot(peer))).collect() }
     }
 
     fn viewers(&self) -> impl Iterator<Item = (PeerId, &BrainSnapshot)> {
@@ -57,7 +58,10 @@ impl<'a> Calm<'a> {
     }
 
     fn fed(&self, found: &mut Found) {
-        for peer in self.world.starving(STARVING_US) {
+        let starving = self.world.starving(STARVING_US).into_iter();
+        // in a mesh nobody makes a program
+        let wants = |peer: &PeerId| self.living.get(peer).is_some_and(|seen| seen.mode != Mode::Mesh);
+        for peer in starving.filter(wants) {
             let what = format!("{peer:?} has had no frame for {} ms", STARVING_US / 1000);
             found.say(self.world.now(), "fed", what);
         }
@@ -138,13 +142,34 @@ impl<'a> Calm<'a> {
                 );
             }
         }
-        let mandates = lately(self.world.planned(0), |event| {
-            matches!(event, Event::Decided { .. } | Event::TakenOver { .. } | Event::Withdrawn { .. })
-        });
-        if mandates > 0 {
-            let what = format!("{mandates} changes of mixer in {} s", STEADY_US / SECOND);
+        let changes = self.changes_of_mixer();
+        if changes > 0 {
+            let what = format!("{changes} changes of mixer in {} s", STEADY_US / SECOND);
             found.say(now, "no-flapping", what);
         }
+    }
+
+    /// How often others have come to mix lately, as the host has it; a vote that keeps the mixers changes nothing.
+    fn changes_of_mixer(&self) -> usize {
+        let now = self.world.now();
+        let mut mixing: &[PeerId] = &[];
+        let mut changes = 0;
+        for (at, event) in self.world.events(self.world.planned(0)) {
+            let changed = match event {
+                Event::Decided { mixers, .. } => std::mem::replace(&mut mixing, mixers) != &mixers[..],
+                Event::TakenOver { peer, .. } => {
+                    mixing = std::slice::from_ref(peer);
+                    true
+                }
+                Event::Withdrawn { .. } => {
+                    mixing = &[];
+                    true
+                }
+                _ => false,
+            };
+            changes += usize::from(changed && now.since(*at) <= STEADY_US);
+        }
+        changes
     }
 
     /// The mixers' count of those who watch, which came up as sums of sums, is right. Whoever is moving to a

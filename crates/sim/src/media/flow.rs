@@ -10,7 +10,7 @@ use plenary_proto::watchdog::{
     AHEAD_US, ASK_US, BACKUP_SILENT_US, CHILD_SILENT_US, DEAD_US, MIXER_BEGIN_US, MIXER_SILENT_US,
     PARENT_SILENT_US, STALLED_US,
 };
-use plenary_proto::{Input, PeerId, StreamId, StreamSpec, Time, Verdict};
+use plenary_proto::{Input, StreamId, StreamSpec, Time, Verdict};
 
 use crate::arrivals::Arrivals;
 use crate::world::{Happening, World};
@@ -187,6 +187,7 @@ impl World {
         if self.by_frames() {
             return;
         }
+        self.flow_is(at, None, 0);
         self.feed_or_cease_all(at);
         for link in self.peers[at].links.clone() {
             let there = self.now + self.net.one_way_us(at, link.other);
@@ -216,6 +217,7 @@ impl World {
         if self.by_frames() {
             return;
         }
+        self.choose_flow(at);
         self.feed_or_cease_all(at);
         for link in self.peers[at].links.clone() {
             self.look_at(link.other, self.now + self.net.one_way_us(at, link.other));
@@ -354,11 +356,5 @@ impl World {
             arrivals.flowed(self.now, peer.flow.latency_us);
         }
         arrivals
-    }
-
-    /// Which peers' flows a peer takes part in, for people: who brings it what.
-    pub fn brought_by(&self, id: PeerId) -> Vec<PeerId> {
-        let sources = &self.peers[self.at(id)].flow.sources;
-        sources.iter().map(|(from, _)| self.peers[*from].id).collect()
     }
 }

@@ -49,7 +49,9 @@ impl World {
     /// Something happens to the program.
     pub(crate) fn program(&mut self, happening: Happening) {
         match happening {
-            Happening::Frame { to, from, frame } if self.both_alive(to, from) => {
+            Happening::Frame { to, from, frame }
+                if self.both_alive(to, from) && self.link_is_up(to, from) =>
+            {
                 self.frame_arrived(to, from, *frame);
             }
             Happening::Again { to, from, frame, tries } => self.send_again(from, to, *frame, tries),

@@ -122,11 +122,9 @@ impl Network {
     }
 
     /// Sends a message on a reliable channel, behind those sent before; tells when it arrives, `None` when the
-    /// channel has failed: the peers are parted, or [`TRIES_MAX`] were lost.
+    /// channel has failed: [`TRIES_MAX`] were lost. Nothing gets across a partition: what is said meanwhile is
+    /// said again by [`send_late`](Network::send_late).
     pub fn send_reliable(&mut self, now: Time, from: usize, to: usize, bytes: usize) -> Option<Time> {
-        if self.are_parted(from, to) {
-            return None;
-        }
         let arrives = match self.cross(now, from, to, bytes) {
             Some(arrives) => arrives,
             None => self.try_again(now, from, to)?,
@@ -134,6 +132,20 @@ impl Network {
         let way = self.way(from, to, now);
         way.message_at = arrives.max(way.message_at);
         Some(way.message_at)
+    }
+
+    /// Sends a message once more that was said at `said` and has got nowhere since: with the first repetition that
+    /// is due after `now`.
+    pub fn send_late(&mut self, now: Time, said: Time, from: usize, to: usize) -> Time {
+        let (mut tried_at, mut wait_us) = (said, RETRANSMIT_US);
+        while tried_at < now {
+            tried_at = tried_at + wait_us;
+            wait_us *= 2;
+        }
+        let arrives = tried_at + self.one_way_us(from, to);
+        let way = self.way(from, to, now);
+        way.message_at = arrives.max(way.message_at);
+        way.message_at
     }
 
     /// Whether ICE finds a way between the two without a relay.

@@ -32,10 +32,16 @@ pub enum Deed {
     Leave(Whom),
     /// The host has these speak.
     Promote(Whom),
+    /// The host has these go back to the audience.
+    Demote(Whom),
     /// These tell the room a piece of data; whoever isn't on stage is not let.
     Tell(Whom),
-    /// The machines of these stand still, or sleep, for so long.
+    /// The machines of these stand still for so long: what comes meanwhile waits.
     Stall(Whom, Span),
+    /// The machines of these sleep for so long: their clocks stand still, and what comes is lost.
+    Sleep(Whom, Span),
+    /// From now on that share of all packets is lost alone.
+    Loss(Share),
     /// That share of the stage, never with the host in it, and of the audience doesn't reach the others any more.
     Partition(Share),
     /// Everyone reaches everyone again.
@@ -78,9 +84,12 @@ struct Fields {
     kill: Option<String>,
     leave: Option<String>,
     stall: Option<String>,
+    sleep: Option<String>,
     promote: Option<String>,
+    demote: Option<String>,
     tell: Option<String>,
     last: Option<Span>,
+    loss: Option<Share>,
     partition: Option<Share>,
     #[serde(default)]
     heal: bool,
@@ -90,31 +99,25 @@ impl TryFrom<Fields> for Act {
     type Error = String;
 
     fn try_from(fields: Fields) -> Result<Act, String> {
-        let Fields { at, each, kill, leave, stall, promote, tell, last, partition, heal } = fields;
-        let heal = heal.then_some(());
-        let named =
-            [("kill", kill), ("leave", leave), ("stall", stall), ("promote", promote), ("tell", tell)];
+        let Fields { at, each, last, loss, partition, heal, .. } = fields;
+        let named = [
+            ("kill", fields.kill),
+            ("leave", fields.leave),
+            ("stall", fields.stall),
+            ("sleep", fields.sleep),
+            ("promote", fields.promote),
+            ("demote", fields.demote),
+            ("tell", fields.tell),
+        ];
         let mut named = named.into_iter().filter_map(|(what, whom)| Some((what, whom?)));
-        let named = (named.next(), named.next());
-        let deed = match (named, last, partition, heal) {
-            ((Some(("kill", whom)), None), None, None, None) if whom == "rendezvous" => Deed::KillRendezvous,
-            ((Some(("stall", whom)), None), Some(last), None, None) => Deed::Stall(whom.parse()?, last),
-            ((Some(("stall", _)), None), None, None, None) => {
-                return Err("a stall needs last: how long".to_owned());
-            }
-            ((Some((what, whom)), None), None, None, None) => {
-                let whom = whom.parse()?;
-                match what {
-                    "kill" => Deed::Kill(whom),
-                    "leave" => Deed::Leave(whom),
-                    "promote" => Deed::Promote(whom),
-                    _ => Deed::Tell(whom),
-                }
-            }
-            ((None, None), None, Some(share), None) => Deed::Partition(share),
-            ((None, None), None, None, Some(())) => Deed::Heal,
+        let (first, second) = (named.next(), named.next());
+        let deed = match (first, last, partition, loss, heal) {
+            (Some((what, whom)), _, None, None, false) if second.is_none() => Deed::to(what, &whom, last)?,
+            (None, None, Some(share), None, false) => Deed::Partition(share),
+            (None, None, None, Some(share), false) => Deed::Loss(share),
+            (None, None, None, None, true) => Deed::Heal,
             _ => {
-                let all = "kill, leave, stall, promote, tell, partition, heal";
+                let all = "kill, leave, stall, sleep, promote, demote, tell, loss, partition, heal";
                 return Err(format!("an act needs one of {all}"));
             }
         };
@@ -122,6 +125,41 @@ impl TryFrom<Fields> for Act {
             return Err(format!("each {EACH_MIN} is the most often that something can happen"));
         }
         Ok(Act { at, each, deed })
+    }
+}
+
+impl Deed {
+    /// What is done to somebody, as it is written.
+    fn to(what: &str, whom: &str, last: Option<Span>) -> Result<Deed, String> {
+        if what == "kill" && whom == "rendezvous" {
+            return Ok(Deed::KillRendezvous);
+        }
+        let whom: Whom = whom.parse()?;
+        Ok(match (what, last) {
+            ("stall", Some(last)) => Deed::Stall(whom, last),
+            ("sleep", Some(last)) => Deed::Sleep(whom, last),
+            ("stall" | "sleep", None) => return Err(format!("a {what} needs last: how long")),
+            (_, Some(_)) => return Err(format!("{what} happens at once: last is for stall and sleep")),
+            ("kill", None) => Deed::Kill(whom),
+            ("leave", None) => Deed::Leave(whom),
+            ("promote", None) => Deed::Promote(whom),
+            ("demote", None) => Deed::Demote(whom),
+            _ => Deed::Tell(whom),
+        })
+    }
+
+    /// To whom it happens, where it happens to somebody.
+    pub(super) fn whom(&self) -> Option<&Whom> {
+        match self {
+            Deed::Kill(whom)
+            | Deed::Leave(whom)
+            | Deed::Promote(whom)
+            | Deed::Demote(whom)
+            | Deed::Tell(whom)
+            | Deed::Stall(whom, _)
+            | Deed::Sleep(whom, _) => Some(whom),
+            Deed::Partition(_) | Deed::Loss(_) | Deed::Heal | Deed::KillRendezvous => None,
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use plenary_proto::Time;
 use plenary_proto::time::MS;
 use serde::Deserialize;
 
-use super::act::{Act, Deed, Whom};
+use super::act::{Act, Whom};
 use super::judge::Judged;
 use crate::people::{self, Group, PEERS_MAX, geography};
 use crate::plan::{Bursts, Delays, Kind, MediaModel, NetPlan, Pauses, RoomPlan, WorldPlan};
@@ -165,12 +165,8 @@ impl Scenario {
         if let Some(late) = self.acts.iter().find(|act| act.at > self.storm) {
             return Err(format!("something happens at {}, after the storm", late.at));
         }
-        let named = self.acts.iter().filter_map(|act| match &act.deed {
-            Deed::Kill(Whom::Region(name))
-            | Deed::Leave(Whom::Region(name))
-            | Deed::Tell(Whom::Region(name))
-            | Deed::Promote(Whom::Region(name))
-            | Deed::Stall(Whom::Region(name), _) => Some(name),
+        let named = self.acts.iter().filter_map(|act| match act.deed.whom() {
+            Some(Whom::Region(name)) => Some(name),
             _ => None,
         });
         let mut named = named.chain(self.peers.iter().filter_map(|group| group.region.as_ref()));
@@ -260,6 +256,9 @@ mod tests {
             ("[[acts]]\nat = '9s'\nkill = 'mixer'", "happens at 9s, after the storm"),
             ("[[acts]]\nat = '1s'", "mine.toml, line 7: an act needs one of"),
             ("[[acts]]\nat = '1s'\nstall = 'mixer'", "needs last"),
+            ("[[acts]]\nat = '1s'\nsleep = 'mixer'", "a sleep needs last"),
+            ("[[acts]]\nat = '1s'\nkill = 'mixer'\nlast = '2s'", "kill happens at once"),
+            ("[[acts]]\nat = '1s'\nkill = 'mixer'\nloss = '2%'", "an act needs one of"),
             ("[net]\nloss = '101%'", "mine.toml, line 8: 101%: a share looks like"),
             ("[net]\nways = '40ms..5ms'", "the longest way is shorter"),
             ("[[acts]]\nat = '1s'\ntell = 'everyone'", "everyone is none of"),

@@ -88,12 +88,10 @@ impl Scenario {
         outcomes.sort_by_key(|run| run.seed.wrapping_sub(seed));
         let all = |of: fn(&Run) -> &Vec<u64>| outcomes.iter().flat_map(of).copied().collect();
         let samples = Samples { repairs_us: all(|run| &run.repairs_us), joins_us: all(|run| &run.joins_us) };
-        (self.report(seed, &outcomes), samples)
+        (self.report(seed, &outcomes, &samples), samples)
     }
 
-    fn report(&self, seed: u64, outcomes: &[Run]) -> Report {
-        let pooled =
-            |of: fn(&Run) -> &Vec<u64>| Percentiles::of_us(outcomes.iter().flat_map(of).copied().collect());
+    fn report(&self, seed: u64, outcomes: &[Run], samples: &Samples) -> Report {
         let mut received = Received::default();
         outcomes.iter().for_each(|run| received.add(&run.received));
         let inputs: u64 = outcomes.iter().map(|run| run.inputs).sum();
@@ -134,8 +132,8 @@ impl Scenario {
             trace_hash: hash.finalize().to_hex().as_str()[..16].to_owned(),
             elections,
             delivery,
-            repair_ms: pooled(|run| &run.repairs_us),
-            join_ms: pooled(|run| &run.joins_us),
+            repair_ms: Percentiles::of_us(samples.repairs_us.clone()),
+            join_ms: Percentiles::of_us(samples.joins_us.clone()),
             depth: Depth {
                 max: depths.iter().copied().max(),
                 mean: share(depths.iter().sum(), depths.len() as u64),
@@ -159,15 +157,19 @@ impl Scenario {
         let mut run = Run { seed, ..Run::default() };
         let mut script = self.script();
         let mut hit = None;
-        let mut stormy = Latencies::default();
+        let storm_end = Time(self.storm.0);
+        let mut stormy = None;
         let end = Time(self.storm.0 + self.calm.0);
         while world.now() < end {
             let next_act = script.last().map_or(end, |(at, _)| *at);
-            let until = end.min(next_act).min(world.now() + LOOK_US);
+            let mut until = end.min(next_act).min(world.now() + LOOK_US);
+            if stormy.is_none() && self.judged.is_some() {
+                until = until.min(storm_end);
+            }
             world.run_until(until);
             run.stage.look(&world);
-            if until <= Time(self.storm.0) && self.judged.is_some() {
-                stormy = world.received().latencies;
+            if until == storm_end && self.judged.is_some() {
+                stormy = Some(world.received().latencies);
             }
             hit = hit.and_then(|hit| run.read_off(&world, hit, until == next_act));
             while let Some((at, act)) = script.last().copied().filter(|(at, _)| *at <= until) {
@@ -193,7 +195,7 @@ impl Scenario {
         run.data_reached = run.told.reached(&world);
         run.joins_us = world.join_us();
         run.received = world.received();
-        run.calm = run.received.latencies.since(&stormy);
+        run.calm = run.received.latencies.since(&stormy.unwrap_or_default());
         run.depths = world.depths();
         run.inputs = world.inputs();
         run.room_time_us = world.now().0;
@@ -255,9 +257,15 @@ impl Deed {
                 world.partition(&side);
                 return None;
             }
-            Deed::Promote(whom) => {
+            Deed::Loss(share) => {
+                world.lose(*share);
+                return None;
+            }
+            Deed::Promote(whom) | Deed::Demote(whom) => {
+                let up = matches!(self, Deed::Promote(_));
                 for peer in whom.choose(world, cast, dice) {
-                    world.command(world.planned(0), Command::Promote(peer));
+                    let command = if up { Command::Promote(peer) } else { Command::Demote(peer) };
+                    world.command(world.planned(0), command);
                 }
                 return None;
             }
@@ -266,7 +274,7 @@ impl Deed {
                 sources.into_iter().for_each(|source| run.told.tell(world, source));
                 return None;
             }
-            Deed::Kill(whom) | Deed::Leave(whom) | Deed::Stall(whom, _) => whom,
+            Deed::Kill(whom) | Deed::Leave(whom) | Deed::Stall(whom, _) | Deed::Sleep(whom, _) => whom,
         };
         let chosen = whom.choose(world, cast, dice);
         let viewers = below(world, &chosen, matches!(whom, Whom::Mixers));
@@ -275,6 +283,7 @@ impl Deed {
             match self {
                 Deed::Leave(_) => world.leave(*peer),
                 Deed::Stall(_, last) => world.stall(*peer, last.0),
+                Deed::Sleep(_, last) => world.sleep(*peer, last.0),
                 _ => world.kill(*peer),
             }
         }

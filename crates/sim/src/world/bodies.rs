@@ -112,6 +112,7 @@ impl World {
                 match event {
                     Event::Left => self.left(at),
                     Event::Roster { .. } => self.note_host(at),
+                    Event::Floor(speaks) => self.peers[at].takes_the_floor(self.now, speaks),
                     // whoever is offered the floor takes it
                     Event::FloorOffered => {
                         let take = Input::Command(Command::Speak(true));
@@ -141,7 +142,7 @@ impl World {
     }
 
     /// Bytes that the rendezvous, or the link, has brought.
-    fn deliver(&mut self, to: usize, from: usize, via: Via, message: Message) {
+    pub(super) fn deliver(&mut self, to: usize, from: usize, via: Via, message: Message) {
         if !self.both_alive(to, from) {
             return;
         }
@@ -153,10 +154,6 @@ impl World {
         }
     }
 
-    pub(super) fn letter_is_for(&mut self, to: usize, from: usize, via: Via, message: Message) {
-        self.deliver(to, from, via, message);
-    }
-
     /// Says something on the link with a peer.
     pub(crate) fn control(&mut self, at: usize, to: &PeerId, message: Message) {
         let Some(to) = self.directory.find(to) else { return };
@@ -164,9 +161,7 @@ impl World {
             return;
         }
         let bytes = size_of_message(&message);
-        if let Some(arrives) = self.net.send_reliable(self.now, at, to, bytes) {
-            self.push(arrives, Happening::Control { to, from: at, message: Box::new(message) });
-        }
+        self.say_reliably(at, to, bytes, Happening::Control { to, from: at, message: Box::new(message) });
     }
 
     /// Says something that may be lost.
@@ -180,7 +175,8 @@ impl World {
 
     /// Something was said on a link.
     pub(super) fn said(&mut self, to: usize, from: usize, message: Message) {
-        if self.link_is_up(from, to) || matches!(message, Message::Bye(_)) {
+        let is_up = self.link_is_up(from, to) && self.link_is_up(to, from);
+        if is_up || matches!(message, Message::Bye(_)) {
             self.heard(to, from, false);
             self.deliver(to, from, Via::Link, message);
         }

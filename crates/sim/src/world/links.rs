@@ -30,6 +30,19 @@ pub(crate) struct Letter {
     message: Message,
 }
 
+/// Something that was said on a link, and waits for a partition to heal.
+#[derive(Debug)]
+pub(crate) struct Unsaid {
+    at: Time,
+    from: usize,
+    to: usize,
+    happening: Happening,
+}
+
+/// So much is kept of what links across a partition say until they are given up; more is lost, as by a channel
+/// whose buffer is full.
+const UNSAID_MAX: usize = 1 << 16;
+
 /// A probe train that is leaving.
 #[derive(Debug)]
 pub(crate) struct Train {
@@ -87,6 +100,8 @@ impl World {
         if self.attempt(a, b, kind) != attempt || gone {
             return;
         }
+        // what was to befall an older link is void: an end that hadn't noticed that it was gone has another now
+        *self.attempts.entry(pair(a, b, kind)).or_default() += 1;
         for (at, other) in [(a, b), (b, a)] {
             let peer = &mut self.peers[at];
             if !peer.is_up(other, kind) {
@@ -132,14 +147,15 @@ impl World {
         }
     }
 
-    /// Nothing comes from a peer any more: after a while the others give up their links with it.
-    pub(super) fn links_die(&mut self, at: usize, both_ends: bool) {
+    /// Nothing comes from a peer any more: after a while the others give up their links with it; it notices then,
+    /// if ever.
+    pub(super) fn links_die(&mut self, at: usize, noticed: Option<Time>) {
         for link in self.peers[at].links.clone() {
             let attempt = self.attempt(at, link.other, link.kind);
             let down = |at, other| Happening::LinkDown { at, other, kind: link.kind, attempt };
             self.push(self.now + LINK_DEAD_US, down(link.other, at));
-            if both_ends {
-                self.push(self.now + LINK_DEAD_US, down(at, link.other));
+            if let Some(noticed) = noticed {
+                self.push(noticed, down(at, link.other));
             }
         }
     }
@@ -181,10 +197,34 @@ impl World {
     }
 
     fn forward(&mut self, at: usize, letter: Letter) {
-        if self.link_is_up(at, letter.to)
-            && let Some(arrives) = self.net.send_reliable(self.now, at, letter.to, 1_000)
-        {
-            self.push(arrives, Happening::Mesh(Box::new(letter)));
+        let to = letter.to;
+        if self.link_is_up(at, to) {
+            self.say_reliably(at, to, 1_000, Happening::Mesh(Box::new(letter)));
+        }
+    }
+
+    /// Says something on a reliable channel; a partition delays it.
+    pub(super) fn say_reliably(&mut self, from: usize, to: usize, bytes: usize, happening: Happening) {
+        if self.net.are_parted(from, to) {
+            self.say_later(from, to, happening);
+        } else if let Some(arrives) = self.net.send_reliable(self.now, from, to, bytes) {
+            self.push(arrives, happening);
+        }
+    }
+
+    pub(super) fn say_later(&mut self, from: usize, to: usize, happening: Happening) {
+        if self.unsaid.len() < UNSAID_MAX {
+            self.unsaid.push(Unsaid { at: self.now, from, to, happening });
+        }
+    }
+
+    /// A partition has healed: links that have outlived it bring what was said.
+    pub(super) fn say_the_unsaid(&mut self) {
+        for Unsaid { at, from, to, happening } in std::mem::take(&mut self.unsaid) {
+            if self.link_is_up(from, to) && self.link_is_up(to, from) {
+                let arrives = self.net.send_late(self.now, at, from, to);
+                self.push(arrives, happening);
+            }
         }
     }
 
@@ -203,7 +243,7 @@ impl World {
             None => {
                 let between = letter.route[..letter.route.len() - 1].iter();
                 let via = Via::Mesh(List::truncated(between.map(|hop| self.peers[*hop].id.short())));
-                self.letter_is_for(at, letter.from, via, letter.message);
+                self.deliver(at, letter.from, via, letter.message);
             }
         }
     }

@@ -1,5 +1,7 @@
 //! What tests and scenarios do to a world, and ask of it.
 
+use std::collections::BTreeSet;
+
 use plenary_proto::bounded::List;
 use plenary_proto::message::{Consent, Delivery};
 use plenary_proto::{BrainSnapshot, Command, Event, Input, PeerId, RoomState, Time};
@@ -7,6 +9,7 @@ use plenary_proto::{BrainSnapshot, Command, Event, Input, PeerId, RoomState, Tim
 use super::links::LINK_DEAD_US;
 use super::{Happening, World};
 use crate::deviation::Deviation;
+use crate::units::Share;
 
 impl World {
     /// The peer that was planned at that place, once it is there.
@@ -44,7 +47,7 @@ impl World {
             self.peers[at].alive = false;
             self.changed.insert(at);
             self.falls_quiet(at);
-            self.links_die(at, false);
+            self.links_die(at, None);
         }
     }
 
@@ -52,20 +55,39 @@ impl World {
     /// than links stand without a sign of life, it has lost them all when it comes back.
     pub fn stall(&mut self, id: PeerId, us: u64) {
         let at = self.at(id);
-        self.stand_still(at, us);
+        if self.stand_still(at, us) {
+            self.end_links(at, us, self.now + us);
+        }
     }
 
-    fn stand_still(&mut self, at: usize, us: u64) {
+    /// The peer's machine sleeps for so many microseconds: nothing is sent, datagrams that come are lost, what is
+    /// said on links that survive is said again when it wakes, and its clock doesn't know of the time. What links
+    /// the others have given up it finds out by their silence once it is awake.
+    pub fn sleep(&mut self, id: PeerId, us: u64) {
+        let at = self.at(id);
+        if self.stand_still(at, us) {
+            self.peers[at].asleep_since = Some(self.now);
+            self.end_links(at, us, self.now + us + LINK_DEAD_US);
+        }
+    }
+
+    /// Stands still; false if it does for as long already.
+    fn stand_still(&mut self, at: usize, us: u64) -> bool {
         let until = self.now + us;
         if !self.peers[at].is_there() || self.peers[at].stalled_until >= until {
-            return;
+            return false;
         }
         self.peers[at].stalled_until = until;
         self.falls_quiet(at);
-        if us >= LINK_DEAD_US {
-            self.links_die(at, true);
-        }
         self.push(until, Happening::Awakes(at));
+        true
+    }
+
+    /// Whoever was quiet for so long has lost its links; it finds that out at `noticed`.
+    fn end_links(&mut self, at: usize, quiet_us: u64, noticed: Time) {
+        if quiet_us >= LINK_DEAD_US {
+            self.links_die(at, Some(noticed));
+        }
     }
 
     /// A planned stall.
@@ -73,14 +95,25 @@ impl World {
         if let Some(stalls) =
             self.plan.peers[self.peers[at].planned].stalls.filter(|_| self.peers[at].is_there())
         {
-            self.stand_still(at, stalls.us);
+            if self.stand_still(at, stalls.us) {
+                self.end_links(at, stalls.us, self.now + stalls.us);
+            }
             self.await_stall(at);
         }
     }
 
     pub(super) fn awakes(&mut self, at: usize) {
-        if self.peers[at].alive && self.peers[at].stalled_until <= self.now {
-            self.speaks_again(at);
+        let peer = &mut self.peers[at];
+        if !peer.alive || peer.stalled_until > self.now {
+            return;
+        }
+        let slept_us = peer.asleep_since.take().map_or(0, |since| self.now.since(since));
+        peer.slept_us += slept_us;
+        self.speaks_again(at);
+        if slept_us >= LINK_DEAD_US && self.signal_up {
+            // the rendezvous has given it up, too
+            self.input(at, Input::SignalUp(false));
+            self.input(at, Input::SignalUp(true));
         }
     }
 
@@ -160,9 +193,15 @@ impl World {
         self.flows_part();
     }
 
+    /// From now on that share of all packets is lost alone.
+    pub fn lose(&mut self, share: Share) {
+        self.net.set_loss_ppm(share.0);
+    }
+
     /// Everyone reaches everyone again.
     pub fn heal(&mut self) {
         self.net.heal();
+        self.say_the_unsaid();
         self.flows_part();
     }
 
@@ -229,6 +268,31 @@ impl World {
     /// Everyone who is there, lives and hasn't left.
     pub fn living(&self) -> impl Iterator<Item = PeerId> {
         self.peers.iter().filter(|peer| peer.is_there()).map(|peer| peer.id)
+    }
+
+    /// Living peers that no chain of links joins with most of the others, while there is no rendezvous: whoever
+    /// lost all its links then can't be found, and finds nobody.
+    pub(crate) fn stranded(&self) -> BTreeSet<PeerId> {
+        let living = || (0..self.peers.len()).filter(|at| self.peers[*at].is_there());
+        let mut groups: Vec<BTreeSet<usize>> = Vec::new();
+        for start in living().filter(|_| !self.signal_up) {
+            if groups.iter().any(|group| group.contains(&start)) {
+                continue;
+            }
+            let (mut group, mut new) = (BTreeSet::from([start]), vec![start]);
+            while let Some(at) = new.pop() {
+                let linked = self.peers[at].links.iter().map(|link| link.other);
+                let there =
+                    linked.filter(|other| self.peers[*other].is_there() && self.link_is_up(*other, at));
+                new.extend(there.filter(|other| group.insert(*other)));
+            }
+            groups.push(group);
+        }
+        // of equal ones the first: the host's, if it lives
+        let most = groups.iter().map(BTreeSet::len).max();
+        let room = groups.iter().position(|group| Some(group.len()) == most);
+        let others = groups.iter().enumerate().filter(|(at, _)| Some(*at) != room);
+        others.flat_map(|(_, group)| group).map(|at| self.peers[*at].id).collect()
     }
 
     /// Living peers that watch.
