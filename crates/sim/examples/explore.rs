@@ -39,13 +39,11 @@ fn explore(time: Duration, first: u64) {
     let mut seed = first;
     while begun.elapsed() < time {
         let storm = Storm::drawn(seed);
-        if let Some(violation) = storm.run().into_iter().next() {
+        if let Some((checker, _)) = outcome(&storm) {
             failed += 1;
-            let checker = violation.checker;
-            let fails = |storm: &Storm| storm.run().iter().any(|violation| violation.checker == checker);
-            let mut least = smallest(storm, SHRINKING_RUNS, fails);
-            let what = least.run().into_iter().find(|violation| violation.checker == checker);
-            let what = what.map_or(violation.what, |violation| violation.what);
+            let still = |storm: &Storm| outcome(storm).is_some_and(|(found, _)| found == checker);
+            let mut least = smallest(storm, SHRINKING_RUNS, still);
+            let what = outcome(&least).map_or(String::new(), |(_, what)| what);
             least.showed = format!("{checker}: {what}");
             let file = format!("{checker}-{seed}.toml");
             std::fs::write(&file, toml::to_string(&least).expect("a storm is plain data"))
@@ -55,4 +53,12 @@ fn explore(time: Duration, first: u64) {
         seed += 1;
     }
     println!("{} storms, {failed} failed", seed - first);
+}
+
+/// What a storm breaks first, and how; a brain whose own invariants break panics.
+fn outcome(storm: &Storm) -> Option<(&'static str, String)> {
+    match std::panic::catch_unwind(|| storm.run()) {
+        Ok(violations) => violations.into_iter().next().map(|first| (first.checker, first.what)),
+        Err(_) => Some(("panic", "a brain's invariant".to_owned())),
+    }
 }

@@ -253,6 +253,9 @@ impl Tree {
             }
             return;
         }
+        if self.backup.as_ref().is_some_and(|backup| backup.peer == from && path.contains(&me)) {
+            self.drop_backup(view); // nor may it be asked to when our parent dies
+        }
         if let Some(next) = self.next.take_if(|next| next.peer == from && path.contains(&me)) {
             // by now it hangs on us: it can't feed us
             self.part_from(view, &next);
