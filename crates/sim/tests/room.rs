@@ -299,7 +299,8 @@ fn hundreds_join_at_once_and_are_fed() {
 #[test]
 fn whoever_sleeps_is_missed_and_welcome_back() {
     // a relay with its children, a mixer, and the host itself; short enough for links to survive, and not
-    let who: [(&str, fn(&World) -> PeerId); 3] = [
+    type Who = fn(&World) -> PeerId;
+    let who: [(&str, Who); 3] = [
         ("relay", |world| {
             let viewers = world.viewers();
             *viewers.iter().max_by_key(|viewer| world.snapshot(**viewer).children.len()).unwrap()
