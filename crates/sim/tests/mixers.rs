@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use plenary_proto::PeerId;
 use plenary_proto::time::{MS, SECOND};
 use plenary_sim::{World, WorldPlan};
-use support::{calm, plan, run};
+use support::{calm, plan, run, run_on};
 
 const SEEDS: std::ops::Range<u64> = 0..10;
 
@@ -19,6 +19,20 @@ fn each_of_two_mixers_is_the_home_of_half_the_speakers() {
         assert_eq!(mixers.len(), 2, "seed {seed}");
         assert_eq!(world.snapshot(world.planned(0)).standbys.len(), 1, "seed {seed}");
         assert_eq!(homes(&world, 4).into_values().collect::<Vec<_>>(), [2, 2], "seed {seed}");
+        calm(&world);
+    }
+}
+
+#[test]
+fn the_audience_is_spread_over_both_mixers_and_again_when_one_has_died() {
+    for seed in SEEDS {
+        let mut world = run(served_by(2, plan(4, 4, 40)), seed, 25);
+        audience_is_spread(&world, seed);
+        calm(&world);
+        world.kill(world.mixers()[0]);
+        run_on(&mut world, 40);
+        assert_eq!(world.mixers().len(), 2, "seed {seed}");
+        audience_is_spread(&world, seed);
         calm(&world);
     }
 }
@@ -69,6 +83,13 @@ fn homes(world: &World, speakers: usize) -> BTreeMap<PeerId, usize> {
         }
     }
     homes
+}
+
+/// No mixer feeds more than 60 of 100 viewers.
+fn audience_is_spread(world: &World, seed: u64) {
+    let [one, other] = world.mixers()[..] else { panic!("seed {seed}: {:?}", world.mixers()) };
+    let (one, other) = (under(world, one).len(), under(world, other).len());
+    assert!(one + other == 40 && one.abs_diff(other) <= 8, "seed {seed}: {one} and {other}");
 }
 
 /// Viewers whose program comes from that mixer.

@@ -49,6 +49,13 @@ pub struct Place {
     pub path: Path,
 }
 
+impl Place {
+    /// A mixer's own place.
+    pub(crate) fn of_mixer(peer: PeerId) -> Place {
+        Place { peer, path: Path::truncated([peer.short()]) }
+    }
+}
+
 /// Why an attach is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Refused {
@@ -90,6 +97,14 @@ pub enum Move {
     Up,
     /// The receiver, down.
     Down,
+    /// Whoever is so many levels below the first tier, with at most so many viewers below it, itself included: to another
+    /// mixer, at its level. Passed down to the largest branch.
+    Across {
+        /// 0: the first tier.
+        level: u8,
+        /// Below the first tier.
+        viewers_max: u32,
+    },
 }
 
 /// A sealed envelope on its way through linked peers, along a route that its sender chose.

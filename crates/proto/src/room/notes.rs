@@ -101,7 +101,7 @@ impl RoomState {
             }
             Note::Chosen(reign) => self.membership.succeed(&mut self.shared.view(), *reign),
             Note::Viewers(viewers) => {
-                if self.shared.mandate.lead() == Some(self.shared.me) {
+                if self.shared.mandate.mixers.contains(&self.shared.me) {
                     match self.shared.stage.host() {
                         Some(host) if host == self.shared.me => {
                             if let Some(host) = self.membership.host() {

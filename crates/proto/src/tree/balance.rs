@@ -29,14 +29,16 @@ const STRONGER: u8 = 2;
 
 /// What would make the tree below this peer more even.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Shift {
-    /// The deepest viewer of a child's branch goes to a place nearer the root; the child that has it, if it
-    /// isn't here.
+pub(super) enum Shift {
+    /// The deepest viewer of a child's branch goes to a place nearer the root; the child or the other mixer that has
+    /// it, if it isn't here.
     Up { branch: PeerId, place: Place, of: Option<PeerId> },
     /// A strong grandchild becomes a child.
     Swap { strong: PeerId },
     /// A weak child goes down.
     Down { weak: PeerId, places: List<Place, PLACES_MAX> },
+    /// A child, or somebody below it, goes to another mixer with all below it.
+    Across { branch: PeerId, leaf: bool, how: Move, fellow: PeerId },
 }
 
 /// What this peer does about an uneven tree.
@@ -80,8 +82,10 @@ impl Tree {
     fn ask_to_move(&mut self, view: &mut View<'_>, shift: Shift) {
         match shift {
             Shift::Up { branch, place, of } => {
-                if let Some(child) = of.and_then(|of| self.children.get_mut(&of)) {
-                    child.send_one(view.now);
+                match of.map(|of| (of, self.children.get_mut(&of))) {
+                    Some((_, Some(child))) => child.send_one(view.now),
+                    Some((fellow, None)) => self.fellows.send_one(&fellow),
+                    None => {}
                 }
                 let places = List::truncated([place]);
                 self.ask_child(view, branch, Move::Deepest, places);
@@ -92,10 +96,20 @@ impl Tree {
                 view.out.send(strong, Message::Move { how: Move::Up, places });
             }
             Shift::Down { weak, places } => self.ask_child(view, weak, Move::Down, places),
+            Shift::Across { branch, leaf, how, fellow } => {
+                self.fellows.send(view.now, &fellow, leaf);
+                self.ask_child(view, branch, how, List::truncated([Place::of_mixer(fellow)]));
+            }
         }
     }
 
-    fn ask_child(&mut self, view: &mut View<'_>, peer: PeerId, how: Move, places: List<Place, PLACES_MAX>) {
+    pub(super) fn ask_child(
+        &mut self,
+        view: &mut View<'_>,
+        peer: PeerId,
+        how: Move,
+        places: List<Place, PLACES_MAX>,
+    ) {
         if let Some(child) = self.children.get_mut(&peer) {
             child.ask(view.now);
         }
@@ -128,7 +142,7 @@ impl Tree {
         if children > capacity {
             self.shift_down(view)
         } else {
-            self.shift_up(view).or_else(|| self.swap(view))
+            self.shift_up(view).or_else(|| self.swap(view)).or_else(|| self.shift_across(view))
         }
     }
 
@@ -166,8 +180,10 @@ impl Tree {
         let own = (self.fed_count() < self.capacity(view)).then_some((0, None));
         let others = served().filter(|(peer, _)| **peer != branch);
         let below = others.filter_map(|(peer, child)| Some((child.nearest_slot()? + 1, Some(*peer))));
-        let (level, of) = own.into_iter().chain(below).min()?;
+        let elsewhere = self.fellows.roomiest().map(|(level, fellow)| (level, Some(fellow)));
+        let (level, of) = own.into_iter().chain(below).chain(elsewhere).min()?;
         let place = match of {
+            Some(fellow) if !self.children.contains_key(&fellow) => Place::of_mixer(fellow),
             Some(peer) => Place { peer, path: self.path_of(&peer) },
             None => Place { peer: view.me, path: self.path.clone() },
         };
@@ -199,7 +215,9 @@ impl Tree {
         if !(by_parent || by_grandparent && how == Move::Up) {
             return;
         }
-        if how != Move::Deepest || !self.feeds() {
+        if matches!(how, Move::Across { level, .. } if usize::from(level) + 2 > self.path.len()) {
+            self.send_across(view, how, places);
+        } else if how != Move::Deepest || !self.feeds() {
             self.move_to(view, how, places);
         } else if let Some((branch, deepest)) = self.deepest_branch(view.now)
             && places
@@ -217,7 +235,11 @@ impl Tree {
             return;
         }
         let shorter = self.path.len().saturating_sub(2);
-        let path_max = if how == Move::Down { crate::message::PATH_LEN_MAX } else { shorter };
+        let path_max = match how {
+            Move::Deepest | Move::Up => shorter,
+            Move::Across { .. } => shorter + 1,
+            Move::Down => crate::message::PATH_LEN_MAX,
+        };
         self.seek_parent = Some(Seek::to_move(view.now, places, path_max));
         self.on_time_up(view);
     }

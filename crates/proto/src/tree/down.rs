@@ -25,7 +25,7 @@ const SUSPECTED_US_MAX: u64 = SECOND;
 /// Peers below us: as many children as anybody has, as many promises, and what is kept for both.
 pub(super) const CHILDREN_AND_PROMISES_MAX: usize = 2 * (CHILDREN_MAX as usize + RESERVE);
 /// The lead tells the host how many watch at least so often, while somebody does.
-const VIEWERS_US: u64 = 2 * SECOND;
+pub(super) const VIEWERS_US: u64 = 2 * SECOND;
 
 /// Who feeds the peer whose path that is.
 fn parent_in(path: &Path) -> Option<ShortId> {
@@ -417,13 +417,15 @@ impl Tree {
         }
     }
 
-    /// A child tells what lies below it.
+    /// A child, or another mixer, tells what lies below it.
     pub(crate) fn aggregate(&mut self, view: &mut View<'_>, from: PeerId, below: Aggregate) {
         if let Some(child) = self.children.get_mut(&from) {
             let fewer = below.viewers < child.told.viewers || below.deepest < child.told.deepest;
             child.asked_at.take_if(|_| fewer); // somebody has gone
             (child.told, child.below, child.sent_at) = (below, below, None);
             self.settle(view);
+        } else {
+            self.fellow(view, from, below);
         }
     }
 
@@ -467,7 +469,7 @@ impl Tree {
     }
 
     /// What lies below us, ourselves included.
-    fn summed(&self, view: &View<'_>) -> Aggregate {
+    pub(super) fn summed(&self, view: &View<'_>) -> Aggregate {
         let own = u32::from(view.config.views && !self.mixing);
         let served = || self.children.iter().filter(|(_, child)| child.served);
         let strongest = served().map(|(peer, child)| (child.told.room, *peer)).max();

@@ -8,11 +8,12 @@
 //! packets have come: every change of parent is make-before-break.
 //!
 //! [`up`] is the child's side, [`seek`] its searches, [`down`] the parent's side, [`balance`]
-//! who is asked to move. All know their path: the peers from a mixer down to
+//! who is asked to move, [`fellows`] what several mixers do about each other's trees. All know their path: the peers from a mixer down to
 //! here. Whoever has the asker in its path refuses it, so there is no cycle.
 
 mod balance;
 mod down;
+mod fellows;
 mod seek;
 mod up;
 
@@ -29,6 +30,7 @@ use crate::time::{SECOND, Time};
 
 use balance::Balance;
 use down::{CHILDREN_AND_PROMISES_MAX, Child};
+use fellows::Fellows;
 use seek::Seek;
 use up::Up;
 
@@ -69,6 +71,7 @@ pub(crate) struct Tree {
     aggregate_sent: Option<Aggregate>,
     viewers_told: Option<(u32, Time)>,
     balance: Balance,
+    fellows: Fellows,
     watched: (Option<PeerId>, Option<PeerId>),
     /// A viewer of a room without a tree reminds the host of itself then.
     waits_at: Option<Time>,
@@ -167,6 +170,7 @@ impl Tree {
         self.keep_links(view);
         self.keep_balance(view);
         self.tell_upward(view);
+        self.tell_fellows(view);
     }
 
     /// Everything on a link that has come up or gone.
@@ -231,12 +235,13 @@ impl Tree {
     pub(crate) fn bounds(&self) -> impl Iterator<Item = Bound> {
         let children = Bound::new("children and promises", self.children.len(), CHILDREN_AND_PROMISES_MAX);
         let seeks = [&self.seek_parent, &self.seek_backup].into_iter().flatten();
-        std::iter::once(children).chain(seeks.flat_map(Seek::bounds))
+        std::iter::once(children).chain(self.fellows.bounds()).chain(seeks.flat_map(Seek::bounds))
     }
 
     pub(crate) fn next_timeout(&self) -> Option<Time> {
         let own = [self.leaving, self.waits_at, self.stepping_out, self.next_move()];
-        own.into_iter().chain([self.next_timeout_up(), self.next_timeout_down()]).flatten().min()
+        let parts = [self.next_timeout_up(), self.next_timeout_down(), self.fellows.next_timeout()];
+        own.into_iter().chain(parts).flatten().min()
     }
 }
 
