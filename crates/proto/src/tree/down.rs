@@ -186,8 +186,9 @@ impl Tree {
         let mixers = view.mandate.mixers.iter().filter(inherits).count();
         match self.capacity(view) {
             0 => 0,
-            most if self.stands_by(view) || (self.mixing && mixers > 0) => mixers.max(1) * most + RESERVE,
+            most if self.stands_by(view) => mixers.max(1) * most + RESERVE,
             // whoever dies takes all its children's parent at once: no more is promised than can be kept
+            most if self.mixing && mixers > 0 => (most + RESERVE).saturating_sub(self.fed_count()),
             most => (most + RESERVE).saturating_sub(self.fed_count()).min(PROMISES_MAX),
         }
     }

@@ -91,7 +91,11 @@ impl Tree {
         let good = self.backup.as_ref().is_some_and(|backup| {
             let same_branch =
                 backup.path.contains(&parent.peer.short()) || backup.path.contains(&view.me.short());
-            let right = !first_tier || heir.is_none_or(|heir| heir == backup.peer);
+            // one that mixes itself may have sent us further down
+            let below = |heir: &PeerId| {
+                view.mandate.mixers.contains(heir) && backup.path.first() == Some(&heir.short())
+            };
+            let right = !first_tier || heir.is_none_or(|heir| heir == backup.peer || below(&heir));
             // mixers keep their slots for first tiers, and a standby has no program yet
             let apart = backup.path.len() > 1 && !same_branch;
             let apart = backup.peer != parent.peer && right && (first_tier || apart);
