@@ -30,7 +30,7 @@ fn main() {
     let plan = WorldPlan {
         room: RoomPlan::DEFAULT,
         net: NetPlan::HOME,
-        media: MediaModel::State,
+        media: MediaModel::Fluid,
         peers: peers.collect(),
     };
     let before = rss_bytes().unwrap_or(0);

@@ -82,14 +82,17 @@ pub(crate) struct Arrivals {
     pub(crate) within_600ms: u64,
     pub(crate) within_1s: u64,
     pub(crate) latencies: Option<Box<Latencies>>,
+    /// Frames that a relay had forged.
+    pub(crate) forged: u64,
     pub(crate) longest_gap_us: u64,
     /// When each ended, and how long it was.
     gaps: VecDeque<(Time, u32)>,
 }
 
 impl Arrivals {
-    /// A frame is here.
-    pub(crate) fn frame(&mut self, now: Time, captured: Time) {
+    /// A frame is here, as it was made or not.
+    pub(crate) fn frame(&mut self, now: Time, captured: Time, forged: bool) {
+        self.forged += u64::from(forged);
         let begun = self.begin(now);
         // a newcomer's cached frames are a gift: those made while it was there are counted
         if captured >= begun {
@@ -109,10 +112,11 @@ impl Arrivals {
         self.last = Some(now);
     }
 
-    /// The program has flowed without a break until `now`, since it was last told of, with that latency.
-    pub(crate) fn flowed(&mut self, now: Time, latency_us: u64) {
+    /// So much of a million of the program has flowed without a break until `now`, since it was last told of, with
+    /// that latency.
+    pub(crate) fn flowed(&mut self, now: Time, latency_us: u64, share_ppm: u32) {
         let Some(last) = self.last else { return };
-        self.count(latency_us, now.since(last) / FRAME_US);
+        self.count(latency_us, now.since(last) / FRAME_US * u64::from(share_ppm) / 1_000_000);
         self.last = Some(now);
     }
 
@@ -166,7 +170,7 @@ mod tests {
     fn gaps_are_found_from_a_moment_on_and_up_to_now() {
         let mut arrivals = Arrivals::default();
         for ms in [100, 130, 160, 1_160, 1_190, 1_390] {
-            arrivals.frame(at(ms), at(ms - 20));
+            arrivals.frame(at(ms), at(ms - 20), false);
         }
         assert_eq!(arrivals.longest_gap_us(at(0), at(1_400)), SECOND);
         assert_eq!(arrivals.longest_gap_us(at(660), at(1_400)), 500 * MS);
@@ -178,12 +182,12 @@ mod tests {
     #[test]
     fn frames_are_counted_by_how_late_they_came() {
         let mut arrivals = Arrivals::default();
-        arrivals.frame(at(1_000), at(990)); // made before it was there
+        arrivals.frame(at(1_000), at(990), false); // made before it was there
         for late_ms in [50, 599, 700, 1_000, 1_001] {
-            arrivals.frame(at(5_000), at(5_000 - late_ms));
+            arrivals.frame(at(5_000), at(5_000 - late_ms), false);
         }
         assert_eq!((arrivals.within_600ms, arrivals.within_1s), (2, 4));
-        arrivals.flowed(at(6_000), 80 * MS);
+        arrivals.flowed(at(6_000), 80 * MS, 1_000_000);
         assert_eq!(arrivals.within_600ms, 2 + 30);
         arrivals.resumed(at(6_900), 2 * SECOND); // 900 ms late come 27 frames, 18 of them within 600 ms
         assert_eq!((arrivals.within_600ms, arrivals.within_1s), (2 + 30 + 18, 4 + 30 + 27));

@@ -23,9 +23,22 @@ pub trait Deviation: Debug + Send {
         Some(input)
     }
 
-    /// The program is here: how much later it is passed on to that child; `None`: not at all.
-    fn passes_on(&mut self, now: Time, child: PeerId) -> Option<u64> {
+    /// A packet of the program is here: what becomes of it on its way to that child.
+    fn passes_on(&mut self, now: Time, child: PeerId) -> Passing {
         let _ = (now, child);
-        Some(0)
+        Passing::AsItIs
     }
+}
+
+/// What a peer makes of a packet that a child should have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Passing {
+    /// It is passed on.
+    AsItIs,
+    /// It is passed on so many microseconds later.
+    Later(u64),
+    /// It is not.
+    Never,
+    /// The child gets something else under its number.
+    Forged,
 }

@@ -2,13 +2,13 @@
 //!
 //! A [`World`] holds everything that one seed determines: peers, links, a rendezvous, the program's frames, and
 //! what goes wrong. It drives the same `RoomState` that the library drives, and stands in for its body: links
-//! take their set-up time, messages their delay, frames go from parent to child one by one. Equal seeds give
+//! take their set-up time, messages their delay, packets go from parent to child one by one. Equal seeds give
 //! equal traces, on any machine.
 //!
 //! Modelled: lines with queues, delays, losses alone and in bursts, radios that pause, NATs, partitions, deaths,
-//! machines that stand still, clocks that drift, polite leaving, a rendezvous that dies. The program goes frame by
-//! frame, or, where there are very many, as a flow of which only beginning and end are followed; sound and codecs
-//! are not modelled.
+//! machines that stand still or sleep, clocks that drift, polite leaving, a rendezvous that dies, peers that break the
+//! rules. The program goes packet by packet, in larger rooms frame by frame, and in very large ones as a fluid, of
+//! which only changes are followed; sound and codecs are not modelled.
 #![warn(clippy::unwrap_used)]
 
 mod arrivals;

@@ -7,7 +7,7 @@ use plenary_proto::watchdog::{FeedWatch, SilenceWatch};
 use plenary_proto::{Event, MixRole, PeerId, Rank, RoomState, StreamId, StreamSpec, Time, Verdict};
 
 use crate::arrivals::Arrivals;
-use crate::media::{Flow, Frame};
+use crate::media::{Assembly, Flow, Frame, Packet};
 use crate::plan::{Kind, PeerPlan};
 
 /// Events kept of each peer, more than any run of minutes makes; past it the older half is forgotten.
@@ -49,7 +49,8 @@ pub(crate) struct Served {
     pub(crate) next_head: Time,
     pub(crate) last_media: Time,
     // where only flows are
-    pub(crate) flows: Option<StreamId>,
+    /// The program that flows to it, and how much of it, of a million.
+    pub(crate) flows: Option<(StreamId, u32)>,
 }
 
 /// A mixer that a peer would take over from.
@@ -102,10 +103,12 @@ pub(crate) struct Peer {
     pub(crate) served: Vec<Served>,
     pub(crate) asked: Vec<usize>,
     pub(crate) cache: VecDeque<Frame>,
+    /// Frames of which packets are missing, as they were begun.
+    pub(crate) assembly: VecDeque<Assembly>,
     /// When a key frame was asked for upstream.
     pub(crate) key_asked_at: Option<Time>,
-    /// Frames that overtook the announcement of their stream, and from whom.
-    pub(crate) early: VecDeque<(usize, Frame)>,
+    /// Packets that overtook the announcement of their stream, and from whom.
+    pub(crate) early: VecDeque<(usize, Packet)>,
     pub(crate) flow: Flow,
     // watches
     pub(crate) parent: Option<usize>,
@@ -157,6 +160,7 @@ impl Peer {
             served: Vec::new(),
             asked: Vec::new(),
             cache: VecDeque::new(),
+            assembly: VecDeque::new(),
             key_asked_at: None,
             early: VecDeque::new(),
             flow: Flow::default(),

@@ -247,23 +247,37 @@ impl NetPlan {
     }
 }
 
-/// How closely the program is followed on its way down. Packets of a frame are not told apart, in either.
+/// How closely the program is followed on its way down.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum MediaModel {
-    /// Each frame on each hop: queued, lost, sent again. For 10,000 peers, and with patience for more.
+    /// Each packet of each frame on each hop: queued, lost, asked for and sent again; a frame is shown when its last
+    /// packet is there. For 1,000 viewers.
+    Packet,
+    /// The same with frames in one packet each, however long. For 10,000.
     #[default]
     Frame,
-    /// Only who is fed by whom, from when to when, and how late that is: for 100,000.
-    State,
+    /// Rates: who is fed by whom, how much of the program gets through each uplink and downlink, and how late it
+    /// is. For 100,000.
+    Fluid,
 }
 
 impl MediaModel {
     /// As in reports.
     pub const fn name(self) -> &'static str {
         match self {
+            MediaModel::Packet => "packet",
             MediaModel::Frame => "frame",
-            MediaModel::State => "state",
+            MediaModel::Fluid => "fluid",
+        }
+    }
+
+    /// The closest that is affordable for so many viewers.
+    pub const fn for_viewers(viewers: usize) -> MediaModel {
+        match viewers {
+            ..=1_000 => MediaModel::Packet,
+            ..=10_000 => MediaModel::Frame,
+            _ => MediaModel::Fluid,
         }
     }
 }

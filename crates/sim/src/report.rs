@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::arrivals::Latencies;
 use crate::media::FRAME_US;
+use crate::plan::MediaModel;
 use crate::scenario::Target;
 use crate::world::World;
 
@@ -59,6 +60,8 @@ pub struct Received {
     pub frames_within_1s: u64,
     /// The same.
     pub frames_within_600ms: u64,
+    /// Frames that were shown, and weren't what the mixer had made.
+    pub frames_forged: u64,
     /// Frames that were sent towards viewers.
     pub frames_sent: u64,
     /// From capture to arrival.
@@ -73,6 +76,7 @@ impl Received {
         self.frames += other.frames;
         self.frames_within_1s += other.frames_within_1s;
         self.frames_within_600ms += other.frames_within_600ms;
+        self.frames_forged += other.frames_forged;
         self.frames_sent += other.frames_sent;
         self.latencies.add_all(&other.latencies);
     }
@@ -85,6 +89,8 @@ pub struct Delivery {
     pub frames_within_1s: Option<f64>,
     /// The same, within 600 ms.
     pub frames_within_600ms: Option<f64>,
+    /// Of the frames that were shown, those that a relay had forged.
+    pub frames_forged: Option<f64>,
     /// Viewers that never waited for over half a second.
     pub viewers_without_gap_500ms: Option<f64>,
     /// What was sent, over what was wanted.
@@ -103,6 +109,7 @@ impl From<&Received> for Delivery {
             // a frame more or less at the ends of a stay is not counted twice
             frames_within_1s: share(received.frames_within_1s.min(received.frames), received.frames),
             frames_within_600ms: share(received.frames_within_600ms.min(received.frames), received.frames),
+            frames_forged: share(received.frames_forged, received.frames),
             viewers_without_gap_500ms: share(received.viewers_calm, received.viewers),
             bytes_over_ideal: share(received.frames_sent, received.frames),
             latency_ms: received.latencies.percentiles(),
@@ -280,6 +287,7 @@ impl Report {
         };
         number("pictures within 1 s", self.delivery.frames_within_1s, 100.0, " %");
         number("pictures within 600 ms", self.delivery.frames_within_600ms, 100.0, " %");
+        number("pictures forged", self.delivery.frames_forged.filter(|share| *share > 0.0), 100.0, " %");
         number("viewers never waiting", self.delivery.viewers_without_gap_500ms, 100.0, " %");
         number("sent over wanted", self.delivery.bytes_over_ideal, 1.0, "");
         number("changes per 10 min", elections.changes_per_10min, 1.0, "");
@@ -329,7 +337,11 @@ impl World {
 
     /// What all viewers have got so far, as long as they were there.
     pub fn received(&self) -> Received {
-        let mut received = Received { frames_sent: self.frames_sent, ..Received::default() };
+        let frames_sent = match self.plan().media {
+            MediaModel::Fluid => self.frames_flowed(),
+            _ => self.packets_sent / u64::from(self.parts().0),
+        };
+        let mut received = Received { frames_sent, ..Received::default() };
         for (at, peer) in self.peers.iter().enumerate().filter(|(_, peer)| peer.views) {
             let until = peer.quiet_since.filter(|_| !peer.is_there()).unwrap_or(self.now);
             let arrivals = self.arrivals(at);
@@ -345,6 +357,7 @@ impl World {
             received.frames += until.since(first).saturating_sub(on_the_way_us).div_ceil(FRAME_US);
             received.frames_within_1s += arrivals.within_1s;
             received.frames_within_600ms += arrivals.within_600ms;
+            received.frames_forged += arrivals.forged;
             received.viewers += 1;
             let waits_us = arrivals.last().map_or(0, |last| until.since(last));
             received.viewers_calm += u64::from(arrivals.longest_gap_us.max(waits_us) <= GAP_US);

@@ -22,7 +22,7 @@ use crate::checkers::{Checkers, Violation};
 use crate::deviation::Deviation;
 use crate::dice::{Dice, SmallDice};
 use crate::directory::Directory;
-use crate::media::Frame;
+use crate::media::Packet;
 use crate::net::Network;
 use crate::peer::Peer;
 use crate::plan::{Kind, MediaModel, WorldPlan};
@@ -83,16 +83,16 @@ pub(crate) enum Happening {
     Stalls(usize),
     Awakes(usize),
     // the program
-    Frame {
+    Packet {
         to: usize,
         from: usize,
-        frame: Box<Frame>,
+        packet: Box<Packet>,
     },
-    /// A frame that was lost is sent once more.
+    /// A packet that was lost is sent once more.
     Again {
         to: usize,
         from: usize,
-        frame: Box<Frame>,
+        packet: Box<Packet>,
         tries: u32,
     },
     Beat {
@@ -110,11 +110,11 @@ pub(crate) enum Happening {
         to: usize,
         from: usize,
     },
-    /// From now on that stream comes from there; `None`: nothing.
+    /// From now on that stream comes from there, so much of a million of it; `None`: nothing.
     Flows {
         to: usize,
         from: usize,
-        stream: Option<Box<StreamSpec>>,
+        stream: Option<Box<(StreamSpec, u32)>>,
     },
     Produce(usize),
     Warm(usize),
@@ -139,7 +139,7 @@ impl Happening {
             | Happening::Leaves(at) => Some(*at),
             Happening::Signal { to, .. }
             | Happening::Control { to, .. }
-            | Happening::Frame { to, .. }
+            | Happening::Packet { to, .. }
             | Happening::Beat { to, .. }
             | Happening::Arrival { to, .. }
             | Happening::KeyWanted { to, .. }
@@ -159,7 +159,7 @@ impl Happening {
     fn is_datagram(&self) -> bool {
         matches!(
             self,
-            Happening::Frame { .. }
+            Happening::Packet { .. }
                 | Happening::Beat { .. }
                 | Happening::Arrival { .. }
                 | Happening::KeyWanted { .. }
@@ -181,8 +181,8 @@ pub struct World {
     pub(crate) deviations_planned: BTreeMap<usize, Box<dyn Deviation>>,
     /// Who has issued a ballot last.
     pub(crate) ballot_by: Option<PeerId>,
-    /// Frames sent by anyone to anyone.
-    pub(crate) frames_sent: u64,
+    /// Packets of the program sent by anyone to anyone; at frame level each is a whole frame.
+    pub(crate) packets_sent: u64,
     /// Whoever was host by any roster.
     pub(crate) hosts: BTreeSet<usize>,
     /// Since when a partition stands.
@@ -231,7 +231,7 @@ impl World {
             deviations: BTreeMap::new(),
             deviations_planned: BTreeMap::new(),
             ballot_by: None,
-            frames_sent: 0,
+            packets_sent: 0,
             hosts: BTreeSet::new(),
             parted_at: Time(0),
             unsaid: Vec::new(),
@@ -480,7 +480,7 @@ impl World {
     }
 
     fn remember(&mut self, at: usize, event: Event) {
-        let many = self.plan.media == MediaModel::State;
+        let many = self.plan.media == MediaModel::Fluid;
         let peer = &mut self.peers[at];
         if many && peer.views && matches!(event, Event::Roster { .. } | Event::Mode(_)) {
             return; // a hundred thousand times the same

@@ -15,9 +15,9 @@ Simulated, on one machine, by one command; it overwrites this folder:
     cargo run --release -p plenary-sim --example measure -- docs/measurements [--runs N] [--seed N]
 
 The seeds are those from the first on, one for each run. Equal seeds give equal traces and equal figures; only wall times
-and memory are this machine's. `frame`: each frame on each hop is queued, lost and sent again; `state`: only who feeds
-whom is followed, and frames are reckoned from that. Packets of a frame are not told apart. A target that is missed
-says so, and stays; violations are what the checkers found, in all runs.
+and memory are this machine's. `packet`: each packet on each hop is queued, lost, asked for and sent again; `frame`: the
+same with frames in one packet each; `fluid`: rates along the tree, from which frames are reckoned. A target that is
+missed says so, and stays; violations are what the checkers found, in all runs.
 A share of few runs may be luck: the second table has how many.
 
 ## Targets
@@ -58,7 +58,7 @@ pub(crate) fn write(folder: &Path, all: &[Measured], sizes: &[Measured]) -> std:
         );
     }
     text += "\nWhere `of` is larger than `peers`, the scenario asks for more than this run has.\n
-## By size (state model, one run each)\n
+## By size (fluid model, one run each)\n
 | peers | bytes per peer | inputs per peer and s | depth, mean | depth, most | wall, s |
 | --- | --- | --- | --- | --- | --- |\n";
     for Measured { report, wall_s, .. } in sizes {

@@ -1,6 +1,8 @@
-//! The program as a flow: who brings it to whom, and nothing in between.
+//! The program as a fluid: who brings how much of it to whom, and nothing in between.
 //!
-//! A flow begins and ceases on each link one way later than at its sender. What a peer gets is reckoned from
+//! What leaves a peer is what comes to it, and no more than its uplink carries, in equal parts for its children;
+//! what comes to one is no more than its downlink carries. Where a line is full its queue is, too. Losses cost
+//! nothing: nearly all are repaired within a round trip. A flow begins and ceases on each link one way later than at its sender. What a peer gets is reckoned from
 //! when it had the program and when not; what stood in the parents' caches comes when the program goes on. No
 //! watchdog is driven: what it would say changes only when a flow or a peer's quiet begins or ends, and some
 //! fixed times after that, so the verdict is worked out at those moments alone.
@@ -12,7 +14,9 @@ use plenary_proto::watchdog::{
 };
 use plenary_proto::{Input, StreamId, StreamSpec, Time, Verdict};
 
+use super::FRAME_US;
 use crate::arrivals::Arrivals;
+use crate::deviation::Passing;
 use crate::world::{Happening, World};
 
 /// A relay holds a packet for so long.
@@ -28,7 +32,11 @@ pub(crate) struct Flow {
     /// The program that is shown.
     shown: Option<(StreamId, StreamSpec)>,
     /// Who brings which program now.
-    sources: Vec<(usize, StreamId)>,
+    sources: Vec<Source>,
+    /// Frames that came from those before.
+    brought: u64,
+    /// How much of the program comes, of a million.
+    share_ppm: u32,
     /// The shown one is among them, or is made here.
     pub(crate) flows: bool,
     /// Since when it flows, or stands still.
@@ -37,19 +45,60 @@ pub(crate) struct Flow {
     latency_us: u64,
 }
 
+/// Somebody who brings a program.
+#[derive(Clone, Copy, Debug)]
+struct Source {
+    from: usize,
+    stream: StreamId,
+    share_ppm: u32,
+    since: Time,
+}
+
+impl Source {
+    /// How many frames it has brought.
+    fn brought(&self, now: Time) -> u64 {
+        now.since(self.since) / FRAME_US * u64::from(self.share_ppm) / WHOLE_PPM
+    }
+}
+
+/// All of a program.
+const WHOLE_PPM: u64 = 1_000_000;
+
 impl World {
-    /// Whether `at` passes the program on to a child now.
-    fn passes_on(&mut self, at: usize, child: usize) -> Option<StreamId> {
+    /// The program that `at` passes on to a child now, and how much of it.
+    fn passes_on(&mut self, at: usize, child: usize) -> Option<(StreamId, u32)> {
+        let share_ppm = self.share_for(at, child);
         let peer = &self.peers[at];
         let stream = peer.flow.shown.filter(|_| peer.flow.flows && peer.is_there())?.0;
         let serves = peer.served.iter().any(|served| served.child == child && served.media);
         let reaches = serves && self.link_is_up(at, child) && self.unheard_since(at, child).is_none();
         let (now, id) = (self.now, self.peers[child].id);
         let willing = match self.deviations.get_mut(&at) {
-            Some(deviation) if reaches => deviation.passes_on(now, id).is_some(),
+            Some(deviation) if reaches => deviation.passes_on(now, id) != Passing::Never,
             _ => true,
         };
-        (reaches && willing).then_some(stream)
+        (reaches && willing).then_some((stream, share_ppm))
+    }
+
+    /// How much of the program gets through to a child, of a million.
+    fn share_for(&self, at: usize, child: usize) -> u32 {
+        let (peer, bps) = (&self.peers[at], u64::from(self.plan.room.program_bps).max(1));
+        let children = peer.served.iter().filter(|served| served.media).count().max(1) as u64;
+        let [up, down] = [at, child].map(|end| self.plan.peers[self.peers[end].planned].access);
+        let through = |line_bps: u64, programs: u64| line_bps.saturating_mul(WHOLE_PPM) / (bps * programs);
+        let comes = if peer.is_mixing() { WHOLE_PPM } else { peer.flow.share_ppm.into() };
+        comes.min(through(up.up_bps, children)).min(through(down.down_bps, 1)) as u32
+    }
+
+    /// Frames that came to peers from anybody so far.
+    pub(crate) fn frames_flowed(&self) -> u64 {
+        let flowed = self.peers.iter().map(|peer| {
+            // whoever is dead is fed until that is noticed
+            let gone = peer.quiet_since.filter(|_| !peer.is_there());
+            let until = gone.map_or(self.now, |since| self.now.min(since + CHILD_SILENT_US));
+            peer.flow.brought + peer.flow.sources.iter().map(|source| source.brought(until)).sum::<u64>()
+        });
+        flowed.sum()
     }
 
     /// Begins, changes or ends the flow to a child, where that has become due.
@@ -60,17 +109,17 @@ impl World {
             return;
         }
         served.flows = flows;
-        let spec = flows.and_then(|stream| self.spec_of(at, stream).map(|spec| (stream, spec)));
-        if let Some((stream, spec)) = spec {
+        let spec = flows.and_then(|(stream, share_ppm)| Some((self.spec_of(at, stream)?, stream, share_ppm)));
+        if let Some((spec, stream, _)) = spec {
             self.announce(at, child, spec, stream);
         }
         let there = self.now + self.net.one_way_us(at, child) + HOP_US;
-        let stream = spec.map(|(_, spec)| Box::new(spec));
+        let stream = spec.map(|(spec, _, share_ppm)| Box::new((spec, share_ppm)));
         self.push(there, Happening::Flows { to: child, from: at, stream });
     }
 
-    /// The same for every child.
-    fn feed_or_cease_all(&mut self, at: usize) {
+    /// The same for every child: they share one uplink.
+    pub(super) fn feed_or_cease_all(&mut self, at: usize) {
         for place in 0..self.peers[at].served.len() {
             if let Some(child) = self.peers[at].served.get(place).map(|served| served.child) {
                 self.feed_or_cease(at, child);
@@ -79,13 +128,18 @@ impl World {
     }
 
     /// A flow has begun, changed or ended at its receiver.
-    pub(super) fn flow_changed(&mut self, to: usize, from: usize, stream: Option<StreamSpec>) {
-        let stream = stream.map(|spec| spec.id(&self.room));
-        let sources = &mut self.peers[to].flow.sources;
-        sources.retain(|(source, _)| *source != from);
-        if let Some(stream) = stream {
-            sources.push((from, stream));
+    pub(super) fn flow_changed(&mut self, to: usize, from: usize, stream: Option<(StreamSpec, u32)>) {
+        let (now, room) = (self.now, self.room);
+        let flow = &mut self.peers[to].flow;
+        if let Some(place) = flow.sources.iter().position(|source| source.from == from) {
+            flow.brought += flow.sources.remove(place).brought(now);
         }
+        flow.sources.extend(stream.map(|(spec, share_ppm)| Source {
+            from,
+            stream: spec.id(&room),
+            share_ppm,
+            since: now,
+        }));
         if self.peers[to].is_there() {
             self.choose_flow(to);
         }
@@ -93,7 +147,7 @@ impl World {
 
     /// A link has gone, and what came over it.
     pub(crate) fn ceased(&mut self, at: usize, from: usize) {
-        if self.peers[at].flow.sources.iter().any(|(source, _)| *source == from) {
+        if self.peers[at].flow.sources.iter().any(|source| source.from == from) {
             self.flow_changed(at, from, None);
         }
     }
@@ -110,37 +164,41 @@ impl World {
     pub(super) fn choose_flow(&mut self, at: usize) {
         let own = self.peers[at].own.filter(|_| self.peers[at].is_mixing() && self.peers[at].own_frames > 0);
         let peer = &self.peers[at];
-        let (shown, latency_us) = match own {
-            Some(own) => (Some((own.id(&self.room), own)), 0),
+        let (shown, share_ppm, latency_us) = match own {
+            Some(own) => (Some((own.id(&self.room), own)), WHOLE_PPM as u32, 0),
             None => {
-                let proven = peer.flow.sources.iter().filter_map(|(from, stream)| {
-                    let known = peer.followed.iter().find(|known| known.id == *stream)?;
-                    Some((*from, known.id, known.spec))
+                let proven = peer.flow.sources.iter().filter_map(|source| {
+                    let known = peer.followed.iter().find(|known| known.id == source.stream)?;
+                    Some((source, known.spec))
                 });
                 let fed = |from: usize| peer.parent == Some(from);
-                let takes = |(from, stream, spec): &(usize, StreamId, StreamSpec)| match &peer.flow.shown {
+                let takes = |(source, spec): &(&Source, StreamSpec)| match &peer.flow.shown {
                     Some((shown, before)) => {
-                        stream == shown || spec.supersedes(before, &peer.mandate, fed(*from))
+                        source.stream == *shown || spec.supersedes(before, &peer.mandate, fed(source.from))
                     }
                     None => true,
                 };
                 // of those that may be shown a mixer's in force, what whoever feeds us sends, the highest; of equal
                 // ones what is shown already
                 let stands = |spec: &StreamSpec| peer.mandate.iter().any(|(mixer, _)| *mixer == spec.maker);
-                let best = proven.filter(takes).max_by_key(|(from, stream, spec)| {
-                    let same = peer.flow.shown.is_some_and(|(shown, _)| shown == *stream);
-                    (stands(spec), peer.mandate.len() > 1 && fed(*from), spec.rank, same)
+                let best = proven.filter(takes).max_by_key(|(source, spec)| {
+                    let same = peer.flow.shown.is_some_and(|(shown, _)| shown == source.stream);
+                    (stands(spec), peer.mandate.len() > 1 && fed(source.from), spec.rank, same)
                 });
                 match best {
-                    Some((from, stream, spec)) => {
-                        let way = self.net.one_way_us(from, at) + HOP_US;
-                        (Some((stream, spec)), self.peers[from].flow.latency_us + way)
+                    Some((source, spec)) => {
+                        let way_us = self.net.one_way_us(source.from, at) + HOP_US;
+                        let parent = &self.peers[source.from];
+                        let comes = if parent.is_mixing() { WHOLE_PPM as u32 } else { parent.flow.share_ppm };
+                        let queue_us = if source.share_ppm < comes { self.plan.net.queue_us_max } else { 0 };
+                        let latency_us = parent.flow.latency_us + way_us + queue_us;
+                        (Some((source.stream, spec)), source.share_ppm, latency_us)
                     }
-                    None => (None, 0),
+                    None => (None, 0, 0),
                 }
             }
         };
-        self.flow_is(at, shown, latency_us);
+        self.flow_is(at, shown, share_ppm, latency_us);
         self.tell_fed(at);
     }
 
@@ -148,8 +206,8 @@ impl World {
     fn tell_fed(&mut self, at: usize) {
         let peer = &self.peers[at];
         let feeds = |asked: &&usize| {
-            let brings = |(from, stream): &(usize, StreamId)| {
-                from == *asked && peer.followed.iter().any(|known| known.id == *stream)
+            let brings = |source: &Source| {
+                source.from == **asked && peer.followed.iter().any(|known| known.id == source.stream)
             };
             peer.flow.sources.iter().any(brings)
         };
@@ -160,17 +218,19 @@ impl World {
     }
 
     /// What flows at a peer from now on.
-    fn flow_is(&mut self, at: usize, shown: Option<(StreamId, StreamSpec)>, latency_us: u64) {
+    fn flow_is(&mut self, at: usize, shown: Option<(StreamId, StreamSpec)>, share_ppm: u32, latency_us: u64) {
         let now = self.now;
         let peer = &mut self.peers[at];
         let flows = shown.is_some();
-        let another = flows && shown != peer.flow.shown;
+        let another = flows && (shown != peer.flow.shown || share_ppm != peer.flow.share_ppm);
         if peer.flow.flows {
-            peer.arrivals.flowed(now, peer.flow.latency_us);
+            peer.arrivals.flowed(now, peer.flow.latency_us, peer.flow.share_ppm);
         } else if flows {
             peer.arrivals.resumed(now, CACHED_US);
         }
-        peer.flow.latency_us = if flows { latency_us } else { peer.flow.latency_us };
+        if flows {
+            (peer.flow.latency_us, peer.flow.share_ppm) = (latency_us, share_ppm);
+        }
         peer.flow.shown = shown.or(peer.flow.shown);
         if peer.flow.flows != flows {
             (peer.flow.flows, peer.flow.changed_at) = (flows, now);
@@ -187,7 +247,7 @@ impl World {
         if self.by_frames() {
             return;
         }
-        self.flow_is(at, None, 0);
+        self.flow_is(at, None, 0, 0);
         self.feed_or_cease_all(at);
         for link in self.peers[at].links.clone() {
             let there = self.now + self.net.one_way_us(at, link.other);
@@ -353,7 +413,7 @@ impl World {
         let peer = &self.peers[at];
         let mut arrivals = peer.arrivals.clone();
         if peer.flow.flows {
-            arrivals.flowed(self.now, peer.flow.latency_us);
+            arrivals.flowed(self.now, peer.flow.latency_us, peer.flow.share_ppm);
         }
         arrivals
     }

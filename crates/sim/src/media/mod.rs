@@ -1,11 +1,12 @@
 //! The program on its way from mixers to viewers, as closely as the plan's media model follows it.
 //!
-//! `frame` sends it frame by frame, with heads, pings and the watchdogs that bodies run. `flow` only follows who
-//! brings it to whom, and works out what the watchdogs would say and when. Brains see the same in both: requests
-//! to feed, first packets, verdicts.
+//! `frame` sends it packet by packet, or in whole frames, with heads, pings and the watchdogs that bodies run.
+//! `flow` only follows who brings how much of it to whom, and works out what the watchdogs would say and when.
+//! Brains see the same in all: requests to feed, first packets, verdicts.
 
 mod flow;
 mod frame;
+mod watches;
 
 use plenary_proto::message::{Message, Resume, StreamUse};
 use plenary_proto::time::MS;
@@ -17,6 +18,7 @@ use crate::plan::MediaModel;
 use crate::world::{Happening, World};
 
 pub(crate) use flow::Flow;
+pub(crate) use frame::Assembly;
 
 /// Time between frames at 30 fps.
 pub(crate) const FRAME_US: u64 = 33_333;
@@ -39,22 +41,48 @@ pub(crate) struct Frame {
     pub captured: Time,
     /// Decodable alone.
     pub key: bool,
+    /// A relay has put something else into it.
+    pub forged: bool,
 }
+
+/// One of the packets that a frame is sent in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Packet {
+    /// What it is a part of.
+    pub frame: Frame,
+    /// Which part, from 0.
+    pub part: u8,
+}
+
+/// Packets have at most so many bytes (docs/PROTOCOL.md, 1.5, and headers).
+const PACKET_BYTES_MAX: u64 = 1_200;
+/// A frame has at most so many packets; those of a wider program are longer. 18 Mbit/s.
+const PARTS_MAX: u64 = 64;
 
 impl World {
     pub(crate) fn by_frames(&self) -> bool {
-        self.plan.media == MediaModel::Frame
+        self.plan.media != MediaModel::Fluid
+    }
+
+    /// How many packets each frame is sent in, and how long they are.
+    pub(crate) fn parts(&self) -> (u8, usize) {
+        let bytes = u64::from(self.plan.room.program_bps) * FRAME_US / 8_000_000;
+        let parts = match self.plan.media {
+            MediaModel::Packet => bytes.div_ceil(PACKET_BYTES_MAX).clamp(1, PARTS_MAX),
+            MediaModel::Frame | MediaModel::Fluid => 1,
+        };
+        (parts as u8, bytes.div_ceil(parts) as usize)
     }
 
     /// Something happens to the program.
     pub(crate) fn program(&mut self, happening: Happening) {
         match happening {
-            Happening::Frame { to, from, frame }
+            Happening::Packet { to, from, packet }
                 if self.both_alive(to, from) && self.link_is_up(to, from) =>
             {
-                self.frame_arrived(to, from, *frame);
+                self.packet_arrived(to, from, *packet);
             }
-            Happening::Again { to, from, frame, tries } => self.send_again(from, to, *frame, tries),
+            Happening::Again { to, from, packet, tries } => self.send_again(from, to, *packet, tries),
             Happening::Beat { to, from, beat } if self.both_alive(to, from) => {
                 self.beat_arrived(to, from, beat)
             }
@@ -62,7 +90,9 @@ impl World {
                 self.heard(to, from, media)
             }
             Happening::KeyWanted { to, from } if self.both_alive(to, from) => self.key_wanted(to),
-            Happening::Flows { to, from, stream } => self.flow_changed(to, from, stream.map(|spec| *spec)),
+            Happening::Flows { to, from, stream } => {
+                self.flow_changed(to, from, stream.map(|stream| *stream))
+            }
             Happening::Produce(at) => self.produce(at),
             Happening::Warm(at) => self.input(at, Input::Warm),
             Happening::Look(at) if self.by_frames() => self.look(at),
@@ -147,7 +177,7 @@ impl World {
             self.serve_cached(at, child, from);
             self.look_soon(at);
         } else {
-            self.feed_or_cease(at, child);
+            self.feed_or_cease_all(at);
         }
     }
 
@@ -201,7 +231,7 @@ impl World {
         watched.retain(|watched| mixers.contains(&watched.mixer));
         for mixer in mixers {
             if !watched.iter().any(|watched| watched.mixer == *mixer) {
-                let watch = by_frames.then(|| frame::new_mixer_watch(now));
+                let watch = by_frames.then(|| watches::new_mixer_watch(now));
                 watched.push(MixerWatch { mixer: *mixer, since: now, watch, verdict: Verdict::Ok });
             }
         }
@@ -210,7 +240,7 @@ impl World {
 
     /// Has the watches looked at: in a while frame by frame, nearly at once where only flows are followed.
     pub(crate) fn look_soon(&mut self, at: usize) {
-        let due = self.now + if self.by_frames() { frame::LOOK_US } else { MS };
+        let due = self.now + if self.by_frames() { watches::LOOK_US } else { MS };
         self.look_at(at, due);
     }
 
@@ -267,7 +297,7 @@ impl World {
             && let Some(served) = self.peers[at].served_mut(child)
         {
             served.media = false;
-            self.feed_or_cease(at, child);
+            self.feed_or_cease_all(at);
         }
     }
 

@@ -19,9 +19,9 @@ pub struct Scenario {
     pub name: String,
     /// What it asks, in a line.
     pub title: String,
-    /// How closely the program is followed.
+    /// How closely the program is followed; without it, as closely as so many viewers allow.
     #[serde(default)]
-    pub media: MediaModel,
+    pub media: Option<MediaModel>,
     /// How long people come and go and the script runs.
     pub storm: Span,
     /// How long nothing happens afterwards.
@@ -177,6 +177,12 @@ impl Scenario {
         Ok(())
     }
 
+    /// How closely the program is followed.
+    pub fn media_model(&self) -> MediaModel {
+        let audience = self.peers.iter().filter(|group| group.kind == Kind::Viewer);
+        self.media.unwrap_or(MediaModel::for_viewers(audience.map(|group| group.count).sum()))
+    }
+
     /// How many peers it begins with.
     pub fn people(&self) -> usize {
         self.peers.iter().map(|group| group.count).sum()
@@ -234,7 +240,7 @@ impl Scenario {
                 jitter_us: net.jitter.0,
                 queue_us_max: net.queue.0,
             },
-            media: self.media,
+            media: self.media_model(),
             peers: people::draw(&self.peers, Time(self.storm.0), seed),
         }
     }

@@ -125,7 +125,7 @@ impl Scenario {
             seed,
             runs: outcomes.len() as u64,
             peers: self.people(),
-            media_model: self.media.name(),
+            media_model: self.media_model().name(),
             room_time_s,
             inputs,
             inputs_per_peer_s: rounded(inputs as f64 / room_time_s / self.people() as f64),

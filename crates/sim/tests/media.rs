@@ -1,0 +1,99 @@
+//! The program on its way, at each level of closeness: what it costs, what gets through, and that the levels agree.
+
+mod support;
+
+use plenary_proto::Time;
+use plenary_proto::time::SECOND;
+use plenary_sim::units::Share;
+use plenary_sim::{MediaModel, NetPlan, World, WorldPlan};
+use support::{calm, plan, run, run_on};
+
+/// A room at that level.
+fn at_level(media: MediaModel, loss_ppm: u32) -> WorldPlan {
+    let plan = plan(3, 3, 30);
+    WorldPlan { net: NetPlan::drawn(5_000, 40_000, loss_ppm), media, ..plan }
+}
+
+fn within_1s(world: &World) -> f64 {
+    world.delivery().frames_within_1s.unwrap()
+}
+
+#[test]
+fn all_levels_agree_on_what_gets_through_and_how_late_it_is() {
+    for seed in 0..4 {
+        let of = |media| {
+            let world = run(at_level(media, 10_000), seed, 20);
+            calm(&world);
+            world.delivery()
+        };
+        let [packet, frame, fluid] = [MediaModel::Packet, MediaModel::Frame, MediaModel::Fluid].map(of);
+        for delivery in [&packet, &frame, &fluid] {
+            let within = delivery.frames_within_1s.unwrap();
+            assert!(within > 0.985, "seed {seed}: {delivery:#?}");
+        }
+        let median = |delivery: &plenary_sim::Delivery| delivery.latency_ms.unwrap().p50;
+        for other in [&frame, &fluid] {
+            // a frame of six packets waits for the last of them: one in seventeen is late by a round trip
+            let apart = median(&packet) / median(other);
+            assert!((0.7..1.7).contains(&apart), "seed {seed}: {packet:#?} {other:#?}");
+        }
+    }
+}
+
+#[test]
+fn a_packet_that_is_lost_is_sent_again_and_not_the_frame() {
+    for seed in 0..4 {
+        let sent = |media| {
+            let mut world = run(at_level(media, 0), seed, 8);
+            let before = world.received();
+            world.lose(Share(50_000));
+            run_on(&mut world, 10);
+            let after = world.received();
+            (after.frames_sent - before.frames_sent) as f64 / (after.frames - before.frames) as f64
+        };
+        let [packet, frame] = [MediaModel::Packet, MediaModel::Frame].map(sent);
+        for overhead in [packet, frame] {
+            assert!((1.03..1.12).contains(&overhead), "seed {seed}: {packet} and {frame}");
+        }
+    }
+}
+
+#[test]
+fn a_line_that_is_too_narrow_for_the_program_lets_as_much_through_as_it_can() {
+    for seed in 0..4 {
+        let mut plan = at_level(MediaModel::Fluid, 0);
+        plan.net.queue_us_max = SECOND / 4; // longer, and all of it would be late
+        let narrow = plan.peers.len() - 1;
+        plan.peers[narrow].access.down_bps = u64::from(plan.room.program_bps) * 2 / 3;
+        plan.peers[narrow].relays = false;
+        let whole = run(at_level(MediaModel::Fluid, 0), seed, 20);
+        let world = run(plan, seed, 20);
+        let lost = within_1s(&whole) - within_1s(&world);
+        // a third of what one of thirty should have
+        assert!((lost * 90.0 - 1.0).abs() < 0.1, "seed {seed}: {lost}");
+    }
+}
+
+#[test]
+fn rooms_are_followed_as_closely_as_their_size_allows() {
+    for (viewers, level) in
+        [(0, "packet"), (1_000, "packet"), (1_001, "frame"), (10_000, "frame"), (10_001, "fluid")]
+    {
+        assert_eq!(MediaModel::for_viewers(viewers).name(), level, "{viewers}");
+    }
+}
+
+#[test]
+fn a_viewer_that_comes_in_the_middle_of_a_frame_gets_all_of_it() {
+    for seed in 0..4 {
+        let [packet, frame] = [MediaModel::Packet, MediaModel::Frame].map(|media| {
+            let mut plan = at_level(media, 0);
+            for (at, peer) in plan.peers.iter_mut().enumerate().skip(6) {
+                peer.joins_at = Time(8 * SECOND + at as u64 * 3_701);
+            }
+            within_1s(&run(plan, seed, 12))
+        });
+        // each lost frame of one of thirty would show as 0.03 %
+        assert!(packet > frame - 0.001, "seed {seed}: {packet} and {frame}");
+    }
+}
