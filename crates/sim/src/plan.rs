@@ -275,8 +275,8 @@ impl MediaModel {
     /// The closest that is affordable for so many viewers.
     pub const fn for_viewers(viewers: usize) -> MediaModel {
         match viewers {
-            ..=1_000 => MediaModel::Packet,
-            ..=10_000 => MediaModel::Frame,
+            0..=1_000 => MediaModel::Packet,
+            1_001..=10_000 => MediaModel::Frame,
             _ => MediaModel::Fluid,
         }
     }
