@@ -2,7 +2,7 @@
 //!
 //! Standby 1 watches the mixers; without one, each mixer is watched by the next in rank ([`View::heir`]). Half-way to
 //! the watch's limit it asks everyone else on stage that it is linked to how long ago they heard the mixer. When the
-//! limit is reached and nobody has heard it for 350 ms, it declares the next regency and takes over: a standby in
+//! limit is reached, and nobody of those who were given time to answer has heard it for 350 ms, it declares the next regency and takes over: a standby in
 //! the mixer's place, another mixer beside its own. A mixer that leaves asks for the same. A mixer that hears it was
 //! taken over while it lives says so under its signature, and the regent withdraws.
 
@@ -21,6 +21,11 @@ use crate::time::{MS, Time};
 const HEARD_US: u64 = 350 * MS;
 /// While somebody hears it, it is asked for again so often.
 const ASK_AGAIN_US: u64 = 100 * MS;
+/// Answers are waited for so long at least: a machine that stood still itself wakes to a silence past every limit,
+/// with what came meanwhile not yet read. Less than half of the watch's limit, so that it delays no other.
+const ANSWER_US: u64 = 150 * MS;
+/// What was due so long ago was not done because this machine stood still. Longer than any turn of a body's.
+const LATE_US: u64 = 50 * MS;
 
 /// A mixer that we would take over from.
 #[derive(Debug, Default)]
@@ -28,13 +33,33 @@ struct Watched {
     silent: bool,
     /// When anybody who answered has heard it last.
     heard_at: Option<Time>,
-    ask_at: Option<Time>,
+    asking: Option<Asking>,
+}
+
+/// The others are asked whether they hear a mixer.
+#[derive(Debug)]
+struct Asking {
+    since: Time,
+    again_at: Time,
 }
 
 impl Watched {
-    /// From when on nobody's word stands against a take-over.
-    fn unheard_at(&self) -> Time {
-        self.heard_at.map_or(Time(0), |at| at + HEARD_US)
+    /// From when on nobody's word stands against a take-over, once the others have been asked.
+    fn unheard_at(&self) -> Option<Time> {
+        let answered_at = self.asking.as_ref()?.since + ANSWER_US;
+        Some(self.heard_at.map_or(answered_at, |at| answered_at.max(at + HEARD_US)))
+    }
+
+    /// Whether the others are to be asked now. If that should have been long ago it was we who stood still, and all answers are
+    /// as old: asking begins anew.
+    fn asks(&mut self, now: Time) -> bool {
+        let again_at = now + ASK_AGAIN_US;
+        match &mut self.asking {
+            Some(asking) if now < asking.again_at => return false,
+            Some(asking) if now.since(asking.again_at) < LATE_US => asking.again_at = again_at,
+            _ => self.asking = Some(Asking { since: now, again_at }),
+        }
+        true
     }
 }
 
@@ -68,11 +93,10 @@ impl Succession {
         let Some(watched) = self.watched.get_mut(&peer) else { return };
         watched.silent = verdict == Verdict::Silent;
         if verdict == Verdict::Ok {
-            (watched.heard_at, watched.ask_at) = (None, None);
+            *watched = Watched::default();
             return;
         }
-        if watched.ask_at.is_none() {
-            watched.ask_at = Some(view.now + ASK_AGAIN_US);
+        if watched.asks(view.now) {
             ask_round(view, peer);
         }
         self.declare_if_gone(view);
@@ -80,7 +104,7 @@ impl Succession {
 
     /// Somebody answers.
     pub(crate) fn heard(&mut self, view: &View<'_>, from: PeerId, mixer: PeerId, silent_us: Option<u32>) {
-        let watched = self.watched.get_mut(&mixer).filter(|watched| watched.ask_at.is_some());
+        let watched = self.watched.get_mut(&mixer).filter(|watched| watched.asking.is_some());
         if let (Some(silent_us), Some(watched)) = (silent_us, watched)
             && view.stage.contains(&from)
         {
@@ -90,7 +114,8 @@ impl Succession {
     }
 
     fn declare_if_gone(&mut self, view: &mut View<'_>) {
-        let gone = |watched: &Watched| watched.silent && view.now >= watched.unheard_at();
+        let due = |watched: &Watched| watched.unheard_at().is_some_and(|at| at <= view.now);
+        let gone = |watched: &Watched| watched.silent && due(watched);
         let mixer = self.watched.iter().find(|(_, watched)| gone(watched)).map(|(mixer, _)| *mixer);
         if let Some(mixer) = mixer {
             self.declare(view, mixer, false);
@@ -141,8 +166,7 @@ impl Succession {
 
     pub(crate) fn on_time(&mut self, view: &mut View<'_>) {
         for (mixer, watched) in &mut self.watched {
-            if let Some(at) = watched.ask_at.as_mut().filter(|at| **at <= view.now) {
-                *at = view.now + ASK_AGAIN_US;
+            if watched.asking.is_some() && watched.asks(view.now) {
                 ask_round(view, *mixer);
             }
         }
@@ -151,8 +175,8 @@ impl Succession {
 
     pub(crate) fn next_timeout(&self) -> Option<Time> {
         let due = |watched: &Watched| {
-            let unheard_at = watched.silent.then(|| watched.unheard_at());
-            watched.ask_at.map(|at| unheard_at.map_or(at, |unheard_at| at.min(unheard_at)))
+            let unheard_at = watched.unheard_at().filter(|_| watched.silent);
+            watched.asking.as_ref().map(|asking| asking.again_at).into_iter().chain(unheard_at).min()
         };
         self.watched.values().filter_map(due).min()
     }

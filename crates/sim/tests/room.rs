@@ -121,6 +121,26 @@ fn a_mixer_that_only_stood_still_is_missed_for_a_moment_and_then_all_agree_on_on
 }
 
 #[test]
+fn a_standby_that_stood_still_itself_declares_nobody_gone() {
+    for seed in SEEDS {
+        for (mixer_ms, standby_ms) in [(0, 350), (0, 1_000), (0, 3_000), (280, 500)] {
+            let mut world = run(plan(4, 3, 12), seed, 10);
+            let (host, mixer) = (world.planned(0), world.mixers()[0]);
+            world.stall(mixer, mixer_ms * MS);
+            world.run_for(mixer_ms * MS * 9 / 10);
+            world.stall(world.snapshot(host).standbys[0], standby_ms * MS);
+            world.run_for(10 * SECOND);
+            let taken_over = |(_, event): &(Time, Event)| matches!(event, Event::TakenOver { .. });
+            assert!(
+                !world.events(host).iter().any(taken_over),
+                "seed {seed}: {mixer_ms} and {standby_ms} ms"
+            );
+            assert_eq!(world.mixers(), [mixer], "seed {seed}");
+        }
+    }
+}
+
+#[test]
 fn the_vote_after_a_take_over_does_not_wait_for_the_dead_and_keeps_whoever_took_over() {
     for seed in SEEDS {
         let mut world = run(plan(4, 3, 12), seed, 10);
