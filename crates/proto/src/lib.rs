@@ -18,6 +18,7 @@ mod id;
 pub mod identity;
 mod io;
 mod links;
+mod lots;
 mod mandate;
 mod membership;
 pub mod message;

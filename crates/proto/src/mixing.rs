@@ -14,6 +14,7 @@ use crate::bounded::Bound;
 use crate::id::{PeerId, Rank, StreamSpec};
 use crate::io::{MixRole, Output};
 use crate::links::Want;
+use crate::lots::drawn;
 use crate::message::{LinkKind, MIXERS_MAX, Message, ROSTER_MAX, Resume, VideoAsk};
 use crate::outbox::{Note, View};
 use crate::roster::Mode;
@@ -267,7 +268,9 @@ impl Mixing {
             let serving = view.mandate.mixers.iter().chain(&view.mandate.standbys).copied();
             if mine.speaks {
                 wanted.extend(serving.filter(|peer| view.stage.contains(peer)));
-                wanted.extend(drawn(view, SPEAKER_LINKS));
+                // drawn from both ids, so that a change of roster moves few links
+                let others = view.stage.present().map(|entry| &entry.peer).filter(|peer| **peer != view.me);
+                wanted.extend(drawn("plenary 1 stage links", &[&view.me.0], others, SPEAKER_LINKS));
             }
             if self.part != Part::Rest {
                 wanted.extend(self.speakers.iter().map(|(peer, _)| *peer));
@@ -484,21 +487,4 @@ impl Mixing {
         };
         part.into_iter().chain(self.stepping_back.values().copied()).min()
     }
-}
-
-/// Roster peers that a speaker links to besides: drawn from both ids, so that a change of roster moves few links.
-fn drawn(view: &View<'_>, count: usize) -> Vec<PeerId> {
-    let mut drawn: Vec<_> = view
-        .stage
-        .present()
-        .filter(|entry| entry.peer != view.me)
-        .map(|entry| {
-            let mut hash = blake3::Hasher::new_derive_key("plenary 1 stage links");
-            hash.update(&view.me.0);
-            hash.update(&entry.peer.0);
-            (*hash.finalize().as_bytes(), entry.peer)
-        })
-        .collect();
-    drawn.sort_unstable();
-    drawn.into_iter().map(|(_, peer)| peer).take(count).collect()
 }

@@ -9,6 +9,7 @@ use crate::config::RoomConfig;
 use crate::id::{PeerId, Rank};
 use crate::io::{Event, Output};
 use crate::links::LinkTable;
+use crate::lots::lot;
 use crate::mandate::Mandate;
 use crate::message::{Alive, Decided, ElectionReason, LinkKind, Message, Reign, SignedRoster, TakeOver};
 use crate::probe::Draw;
@@ -150,13 +151,11 @@ impl View<'_> {
 
     /// What measurers are drawn by: the room, and what the outcome in force was found by.
     pub(crate) fn draw(&self) -> Draw {
-        let mut hash = blake3::Hasher::new_derive_key("plenary 1 draw");
-        hash.update(&self.config.room.0);
-        if let Some(decided) = &self.mandate.decided {
-            hash.update(&decided.body.term.to_be_bytes());
-            hash.update(&decided.body.evidence);
+        let room = &self.config.room.0;
+        match self.mandate.decided.as_ref().map(|decided| &decided.body) {
+            None => lot("plenary 1 draw", &[room]),
+            Some(outcome) => lot("plenary 1 draw", &[room, &outcome.term.to_be_bytes(), &outcome.evidence]),
         }
-        *hash.finalize().as_bytes()
     }
 
     /// Whether this peer is on stage.

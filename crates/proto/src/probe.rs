@@ -15,6 +15,7 @@ use crate::bounded::{Bound, List};
 use crate::id::PeerId;
 use crate::io::{Event, Output};
 use crate::links::Want;
+use crate::lots::{Lot, drawn};
 use crate::message::{Claim, Consent, Measured, Message, ROSTER_MAX, Report, Roster, RoundTrip};
 use crate::outbox::View;
 use crate::score::bandwidth_bps_max;
@@ -109,24 +110,12 @@ pub(crate) struct Probe {
 }
 
 /// What measurers are drawn by: follows from the outcome in force, so that no opener chooses it.
-pub(crate) type Draw = [u8; 32];
+pub(crate) type Draw = Lot;
 
 /// Who measures a candidate in an election: three of those present, by the hash of (draw, candidate, measurer).
 pub(crate) fn measurers(roster: &Roster, draw: &Draw, candidate: &PeerId) -> Vec<PeerId> {
-    let mut drawn: Vec<_> = roster
-        .entries
-        .iter()
-        .filter(|entry| !entry.away && entry.peer != *candidate)
-        .map(|entry| {
-            let mut hash = blake3::Hasher::new_derive_key("plenary 1 measurers");
-            hash.update(draw);
-            hash.update(&candidate.0);
-            hash.update(&entry.peer.0);
-            (*hash.finalize().as_bytes(), entry.peer)
-        })
-        .collect();
-    drawn.sort_unstable();
-    drawn.into_iter().map(|(_, peer)| peer).take(MEASURERS).collect()
+    let present = roster.entries.iter().filter(|entry| !entry.away && entry.peer != *candidate);
+    drawn("plenary 1 measurers", &[draw, &candidate.0], present.map(|entry| &entry.peer), MEASURERS)
 }
 
 impl Probe {

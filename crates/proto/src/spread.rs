@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 
 use crate::id::PeerId;
+use crate::lots::{Lot, lot};
 
 /// Homes as they follow from mixers and speakers, reckoned anew only when those change.
 #[derive(Debug, Default)]
@@ -59,14 +60,8 @@ fn homes(mixers: &[PeerId], speakers: &[PeerId]) -> BTreeMap<PeerId, PeerId> {
 }
 
 /// How far a speaker is from a mixer; not at all, if it mixes itself.
-fn distance(speaker: &PeerId, mixer: &PeerId) -> [u8; 32] {
-    if speaker == mixer {
-        return [0; 32];
-    }
-    let mut hash = blake3::Hasher::new_derive_key("plenary 1 homes");
-    hash.update(&speaker.0);
-    hash.update(&mixer.0);
-    *hash.finalize().as_bytes()
+fn distance(speaker: &PeerId, mixer: &PeerId) -> Lot {
+    if speaker == mixer { [0; 32] } else { lot("plenary 1 homes", &[&speaker.0, &mixer.0]) }
 }
 
 #[cfg(test)]

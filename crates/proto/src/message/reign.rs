@@ -97,6 +97,23 @@ impl Reigns {
         Ok((signer, number))
     }
 
+    /// Checks that a statement is by whoever signs for the room by these; gives the number of the reign.
+    fn verify_signed<T: Statement>(
+        &self,
+        signed: &Signed<T>,
+        verifier: &mut Verifier,
+        room: &RoomId,
+        root: &PeerId,
+        now_unix_s: u64,
+    ) -> Result<u32, SealError> {
+        let (signer, number) = self.verify_with(verifier, room, root, now_unix_s)?;
+        if signed.sender != signer {
+            return Err(SealError::WrongSender);
+        }
+        signed.verify_with(verifier, room, now_unix_s)?;
+        Ok(number)
+    }
+
     /// Whether a roster was signed by a host that had been succeeded, by those who knew the roster before it: nothing
     /// decided under it counts.
     pub fn voids(&self, epoch: u32) -> bool {
@@ -126,11 +143,8 @@ impl ProvenRoster {
         root: &PeerId,
         now_unix_s: u64,
     ) -> Result<(), SealError> {
-        let (signer, number) = self.reigns.verify_with(verifier, room, root, now_unix_s)?;
-        if (self.sender, reign_of(self.epoch)) != (signer, number) {
-            return Err(SealError::WrongSender);
-        }
-        self.signed.verify_with(verifier, room, now_unix_s)
+        let number = self.reigns.verify_signed(&self.signed, verifier, room, root, now_unix_s)?;
+        if reign_of(self.epoch) == number { Ok(()) } else { Err(SealError::WrongSender) }
     }
 }
 
@@ -169,10 +183,6 @@ impl SignedRefusal {
         root: &PeerId,
         now_unix_s: u64,
     ) -> Result<(), SealError> {
-        let (signer, _) = self.reigns.verify_with(verifier, room, root, now_unix_s)?;
-        if self.signed.sender != signer {
-            return Err(SealError::WrongSender);
-        }
-        self.signed.verify_with(verifier, room, now_unix_s)
+        self.reigns.verify_signed(&self.signed, verifier, room, root, now_unix_s).map(drop)
     }
 }
