@@ -96,6 +96,29 @@ fn another_stream_plays_on_in_another_size_and_by_another_clock() {
 }
 
 #[test]
+fn pictures_of_another_maker_that_the_file_has_already_are_not_seen_again() {
+    let (_folder, path) = target();
+    let mut recorder = Recorder::create(&path).unwrap();
+    let before = |frame: &&Frame| seconds(frame) < 1.0;
+    for frame in stream(A, 1, SMALL, T_US, 2.0).iter().filter(before) {
+        recorder.push(frame).unwrap();
+    }
+    for frame in &stream(B, 1, SMALL, T_US, 2.0) {
+        match frame.kind {
+            MediaKind::Video if before(&frame) => recorder.catch_up(frame).unwrap(),
+            MediaKind::Sound if before(&frame) => {}
+            _ => recorder.push(frame).unwrap(),
+        }
+    }
+    assert_eq!(recorder.left_out(), 0);
+    recorder.finish().unwrap();
+    let judged = judged(&path);
+    // the last picture that isn't new stands in for itself
+    assert_eq!(judged.numbers(0), (0..60).collect::<Vec<_>>());
+    assert!(judged.gaps(0.04).is_empty() && judged.sound_gaps.is_empty(), "{:?}", judged.gaps(0.04));
+}
+
+#[test]
 fn another_maker_s_key_frame_takes_the_place_of_a_picture_just_before_it() {
     // the last picture is 33 ms before the end of the first maker's; further back, the second is shifted behind it
     for (early_us, pictures) in [(26_000, 59), (10_000, 59), (70_000, 60)] {

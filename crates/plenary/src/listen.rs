@@ -93,7 +93,7 @@ pub(crate) fn pictures(
     threads.spawn("pictures", move || {
         let mut decoders: BTreeMap<Origin, (StreamId, Box<dyn VideoDecoder>)> = BTreeMap::new();
         while let Some(received) = frames.blocking_recv() {
-            let ReceivedFrame { origin, frame, .. } = received;
+            let ReceivedFrame { origin, frame, catches_up, .. } = received;
             if frame.kind != MediaKind::Video {
                 continue;
             }
@@ -109,6 +109,7 @@ pub(crate) fn pictures(
             }
             let Some((_, decoder)) = decoders.get_mut(&origin) else { continue };
             match decoder.decode(&frame.data) {
+                Ok(Some(_)) if catches_up => {}
                 Ok(Some(view)) => {
                     let picture = Arc::new(Picture::copy_of(&view));
                     let captured_us = frame.identity.captured_us;

@@ -119,7 +119,11 @@ async fn write(
             recorder = Some(place.begin()?);
         }
         if let Some(recorder) = &mut recorder {
-            recorder.push(&received.frame)?;
+            if received.catches_up {
+                recorder.catch_up(&received.frame)?;
+            } else {
+                recorder.push(&received.frame)?;
+            }
         }
     }
     match recorder {
@@ -163,7 +167,13 @@ mod tests {
         let identity = FrameIdentity { stream, number, captured_us, temporal: 0, key: false, epoch: 0 };
         // 20 ms of Opus; as a picture, one that needs another
         let frame = Frame { kind, identity, data: Bytes::from_static(&[0xfc, 0xff, 0xfe]) };
-        ReceivedFrame { origin: Origin::Program, frame, arrived_us: captured_us, missed: 0 }
+        ReceivedFrame {
+            origin: Origin::Program,
+            frame,
+            arrived_us: captured_us,
+            missed: 0,
+            catches_up: false,
+        }
     }
 
     /// Records these kinds of frames and nothing more.

@@ -146,9 +146,27 @@ impl Recorder {
             return Err(RecordError::Ended);
         }
         let taken = match frame.kind {
-            MediaKind::Video => self.push_video(frame)?,
+            MediaKind::Video => self.push_video(frame, true)?,
             MediaKind::Sound => self.push_sound(frame),
         };
+        self.count(frame, taken)
+    }
+
+    /// Takes a picture of another maker that shows what the file has already: later ones need it. It is shown for a few
+    /// microseconds.
+    ///
+    /// # Errors
+    /// As [`push`](Self::push).
+    pub fn catch_up(&mut self, picture: &Frame) -> Result<(), RecordError> {
+        if self.file.is_none() {
+            return Err(RecordError::Ended);
+        }
+        let taken = self.push_video(picture, false)?;
+        self.count(picture, taken)
+    }
+
+    /// Counts a frame that was taken or not, and writes what there is when it is enough.
+    fn count(&mut self, frame: &Frame, taken: Option<i64>) -> Result<(), RecordError> {
         match taken {
             None => self.left_out += 1,
             Some(at_us) => {
@@ -162,7 +180,7 @@ impl Recorder {
         Ok(())
     }
 
-    fn push_video(&mut self, frame: &Frame) -> Result<Option<i64>, RecordError> {
+    fn push_video(&mut self, frame: &Frame, shown: bool) -> Result<Option<i64>, RecordError> {
         let identity = &frame.identity;
         let sound_alone = self.writer.as_ref().is_some_and(|writer| !writer.has_video());
         if sound_alone || (self.video_stream != Some(identity.stream) && !identity.key) {
@@ -177,8 +195,13 @@ impl Recorder {
             self.begin(Some(entry))?;
         }
         self.video_stream = Some(identity.stream);
-        let at_us = self.timeline.place_video(identity.stream, identity.captured_us);
-        self.make_way(at_us, identity.key);
+        let at_us = if shown {
+            let at_us = self.timeline.place_video(identity.stream, identity.captured_us);
+            self.make_way(at_us, identity.key);
+            at_us
+        } else {
+            self.timeline.squeeze_video()
+        };
         self.video.push(Unit { at_us, key: identity.key, data });
         Ok(Some(at_us))
     }

@@ -39,6 +39,13 @@ impl Timeline {
         at_us
     }
 
+    /// Where a picture goes that is there only because later ones need it: no longer than a tick or two.
+    pub(super) fn squeeze_video(&mut self) -> i64 {
+        let at_us = self.video_us.unwrap_or(0);
+        self.video_us = Some(at_us + PICTURE_US_MIN);
+        at_us
+    }
+
     /// When sound is to be heard; `None` when the file already has sound for most of that time.
     pub(super) fn place_sound(
         &mut self,

@@ -5,6 +5,7 @@
 //! behind bounded queues. The brain says who feeds whom ([`crate::driver`]); here it is only carried out.
 
 mod cache;
+mod catch_up;
 mod inflow;
 mod maker;
 mod outlets;
@@ -35,6 +36,7 @@ pub(crate) use sending::Sending;
 pub use stats::{FrameSeen, Gap, ReceptionStats, Spread};
 
 use crate::desk::Desk;
+use catch_up::CatchUp;
 use inflow::{Inflow, slot_code};
 use outlets::Outlets;
 use own::OWN_SLOTS;
@@ -70,6 +72,7 @@ pub(crate) struct State {
     pub(crate) outlets: Outlets,
     pub(crate) watches: Watches,
     reception: Reception,
+    catch_up: CatchUp,
     /// Who was asked to feed us and hasn't yet.
     asked: Option<PeerId>,
     parent: Option<PeerId>,
@@ -130,6 +133,7 @@ impl Flow {
             outlets: Outlets::default(),
             watches: Watches::default(),
             reception: Reception::new(clock.now_us(), keeps_log),
+            catch_up: CatchUp::default(),
             asked: None,
             parent: None,
             home: None,
@@ -343,6 +347,11 @@ impl Flow {
         self.state().program.follow(id, spec);
     }
 
+    /// It has ended: nobody begins with it any more.
+    pub(crate) fn end_own_program(&self, id: &StreamId) {
+        self.state().program.end(id);
+    }
+
     /// Whether somebody wants a key frame of our own stream; asked once.
     pub(crate) fn take_own_key_wanted(&self) -> bool {
         std::mem::take(&mut self.state().own_key_wanted)
@@ -497,7 +506,7 @@ impl Flow {
             if let Some(origin) = origin {
                 state.own_mix |= state.speaks && origin == Origin::MixMinus;
                 state.reception.frame(&one.frame, one.arrived_us);
-                state.outlets.give(origin, &one.frame, one.arrived_us);
+                state.outlets.give(origin, &one.frame, one.arrived_us, false);
                 continue;
             }
             drop(state);
@@ -549,9 +558,15 @@ impl State {
             MediaKind::Video => true,
             MediaKind::Sound => !self.own_mix && frame.identity.captured_us >= self.sound_from_us,
         };
-        if self.views && wanted {
+        if !self.views || !wanted {
+            return;
+        }
+        let past = self.catch_up.is_past(frame, now_us);
+        if !past {
             self.reception.frame(frame, now_us);
-            self.outlets.give(Origin::Program, frame, now_us);
+        }
+        if !past || frame.kind == MediaKind::Video {
+            self.outlets.give(Origin::Program, frame, now_us, past);
         }
     }
 

@@ -34,6 +34,8 @@ pub struct ReceivedFrame {
     pub arrived_us: u64,
     /// Frames of this kind that were dropped before this one, because the listener did not keep up.
     pub missed: u64,
+    /// A picture that was there before as another mixer's: later ones need it to be decoded; it isn't to be shown.
+    pub catches_up: bool,
 }
 
 #[derive(Debug)]
@@ -69,21 +71,22 @@ impl Outlets {
     }
 
     /// Gives a frame to everyone who has room for it.
-    pub(crate) fn give(&mut self, origin: Origin, frame: &Frame, arrived_us: u64) {
-        self.listening.retain_mut(|outlet| outlet.give(origin, frame, arrived_us));
+    pub(crate) fn give(&mut self, origin: Origin, frame: &Frame, arrived_us: u64, catches_up: bool) {
+        self.listening.retain_mut(|outlet| outlet.give(origin, frame, arrived_us, catches_up));
     }
 }
 
 impl Outlet {
     /// False when nobody listens any more.
-    fn give(&mut self, origin: Origin, frame: &Frame, arrived_us: u64) -> bool {
+    fn give(&mut self, origin: Origin, frame: &Frame, arrived_us: u64, catches_up: bool) -> bool {
         let video = frame.kind == MediaKind::Video;
         let missed = &mut self.missed[usize::from(!video)];
         if video && self.broken && !frame.identity.key {
             *missed += 1;
             return !self.queue.is_closed();
         }
-        let received = ReceivedFrame { origin, frame: frame.clone(), arrived_us, missed: *missed };
+        let received =
+            ReceivedFrame { origin, frame: frame.clone(), arrived_us, missed: *missed, catches_up };
         match self.queue.try_send(received) {
             Ok(()) => {
                 *missed = 0;
@@ -117,7 +120,8 @@ mod tests {
     fn a_slow_listener_goes_on_at_a_key_frame_and_is_told_what_it_missed() {
         let mut outlets = Outlets::default();
         let mut slow = outlets.listen();
-        let mut give = |number, key| outlets.give(Origin::Program, &frame(MediaKind::Video, number, key), 0);
+        let mut give =
+            |number, key| outlets.give(Origin::Program, &frame(MediaKind::Video, number, key), 0, false);
         (0..=QUEUE_MAX as u32).for_each(|number| give(number, number == 0));
         (0..10).for_each(|_| assert!(slow.try_recv().is_ok()));
         give(1000, false);
@@ -132,7 +136,7 @@ mod tests {
     fn a_listener_that_is_gone_is_forgotten() {
         let mut outlets = Outlets::default();
         drop(outlets.listen());
-        outlets.give(Origin::Program, &frame(MediaKind::Sound, 1, false), 0);
+        outlets.give(Origin::Program, &frame(MediaKind::Sound, 1, false), 0, false);
         assert!(outlets.listening.is_empty());
     }
 
@@ -140,7 +144,7 @@ mod tests {
     fn who_listens_at_the_end_gets_what_waits_and_who_comes_later_nothing() {
         let mut outlets = Outlets::default();
         let mut listener = outlets.listen();
-        outlets.give(Origin::Program, &frame(MediaKind::Sound, 1, false), 0);
+        outlets.give(Origin::Program, &frame(MediaKind::Sound, 1, false), 0, false);
         outlets.close();
         assert_eq!(listener.try_recv().unwrap().frame.identity.number, 1);
         assert_eq!(listener.try_recv(), Err(mpsc::error::TryRecvError::Disconnected));

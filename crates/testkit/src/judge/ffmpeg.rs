@@ -89,7 +89,9 @@ pub(super) fn decode_luma(
 ) -> Result<Vec<String>> {
     let mut command = Command::new("ffmpeg");
     command.args(["-v", "error", "-nostdin", "-i"]).arg(path);
-    command.args(["-map", "0:v:0", "-fps_mode", "passthrough", "-pix_fmt", "gray", "-f", "rawvideo", "-"]);
+    // in the file's own ticks: pictures may follow each other within a thirtieth of a second
+    command.args(["-map", "0:v:0", "-fps_mode", "passthrough", "-enc_time_base", "-1"]);
+    command.args(["-pix_fmt", "gray", "-f", "rawvideo", "-"]);
     let (mut child, errors) = start(command)?;
     let mut luma = vec![0; width * height];
     let mut stdout = child.stdout.take().context("ffmpeg's output")?;

@@ -47,7 +47,7 @@ pub struct Recording {
     pub duration_s: f64,
     /// What ffmpeg complained about.
     pub ffmpeg_errors: Vec<String>,
-    /// All pictures, in order.
+    /// All pictures that are shown for a millisecond at least, in order.
     pub frames: Vec<FramePicture>,
     /// Where packets of sound leave a hole of more than 5 ms: from when to when, in seconds.
     pub sound_gaps: Vec<(f64, f64)>,
@@ -56,6 +56,9 @@ pub struct Recording {
     /// The sound from time 0 on, with silence where there is none; `None` when there is no packet.
     pub sound: Option<Sound>,
 }
+
+/// What is shown for less than this nobody sees: pictures that only later ones need.
+const SEEN_S_MIN: f64 = 0.001;
 
 /// Decodes a recording, and reads the tiles of each picture.
 ///
@@ -83,6 +86,9 @@ pub fn recording(path: &Path, layout: &Layout) -> Result<Recording> {
         if frames.len() != packets {
             ffmpeg_errors.push(format!("{} pictures of {packets} packets", frames.len()));
         }
+        let ends: Vec<f64> = frames.iter().skip(1).map(|frame: &FramePicture| frame.at_s).collect();
+        let mut ends = ends.into_iter();
+        frames.retain(|frame| ends.next().is_none_or(|end_s| end_s - frame.at_s >= SEEN_S_MIN));
     }
     let mut sound = None;
     if !probed.sound_packets.is_empty() {
