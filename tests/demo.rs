@@ -71,6 +71,15 @@ impl Demo {
         self.rows("events").iter().find(|event| event["what"] == what).expect(what)
     }
 
+    /// The mixer that a viewer's program comes from.
+    fn root_of<'a>(&'a self, viewer: &'a Value) -> &'a str {
+        let mut parent = text(&viewer["parent"]);
+        while let Some(relay) = self.rows("viewers").iter().find(|viewer| viewer["peer"] == parent) {
+            parent = text(&relay["parent"]);
+        }
+        parent
+    }
+
     /// A viewer's recording: without an error, with sound, and with pictures up to its end.
     fn recording(&self, name: &str, layout: &Layout) -> Recording {
         let recording = judge::recording(&self.file(name), layout).unwrap();
@@ -203,6 +212,52 @@ fn a_killed_mixer_is_followed_by_its_standby_before_anyone_has_voted() {
     }
     shown_s.sort_by(f64::total_cmp);
     assert!(shown_s[0] < shown_s[1] - 2.0, "the relay's ends before the others': {shown_s:?}");
+}
+
+#[test]
+fn two_mixers_share_speakers_and_audience_also_after_one_has_died() {
+    let demo = Demo::play(&[
+        "--speakers",
+        "4",
+        "--viewers",
+        "8",
+        "--candidates",
+        "3",
+        "--mixers",
+        "2",
+        "--k1",
+        "6",
+        "--duration",
+        "30s",
+        "--record-all",
+        "--at",
+        "8s:kill=mixer",
+    ]);
+    let elections = demo.rows("elections");
+    let mixers_of = |election: &Value| -> BTreeSet<String> {
+        election["mixers"].as_array().unwrap().iter().map(|mixer| text(mixer).to_owned()).collect()
+    };
+    let (first, last) = (mixers_of(&elections[0]), mixers_of(elections.last().unwrap()));
+    let killed = demo.event("kill=mixer");
+    assert!(first.len() == 2 && first.contains(text(&killed["peer"])), "{elections:?}");
+    assert!(last.len() == 2 && !last.contains(text(&killed["peer"])), "{elections:?}");
+    assert_eq!(count(&killed["viewers_not_resumed"]), 0, "{killed}");
+    for mixer in &last {
+        let homes = demo.rows("speakers").iter().filter(|speaker| speaker["home_mixer"] == mixer.as_str());
+        assert_eq!(homes.count(), 2, "speakers at home at {mixer}: {}", demo.report["speakers"]);
+        let fed = demo.rows("viewers").iter().filter(|viewer| demo.root_of(viewer) == mixer);
+        let fed = fed.count();
+        assert!((3..=5).contains(&fed), "{mixer} feeds {fed} of 8: {}", demo.report["viewers"]);
+    }
+    for index in 0..8 {
+        let recording = demo.recording(&format!("viewer-{index}.mp4"), &Layout::grid(4));
+        time_goes_on(&recording, 0..4);
+        let (sound, end_s) = (recording.sound.as_ref().unwrap(), recording.duration_s);
+        for tone in 0..4 {
+            let level_db = sound.tone_db(tone, end_s - 4.0..end_s);
+            assert!(level_db > -30.0, "viewer {index} hears speaker {tone} at {level_db} dB");
+        }
+    }
 }
 
 #[test]

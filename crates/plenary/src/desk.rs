@@ -216,7 +216,12 @@ impl Desk {
                     (state.since_us, state.mark) = (now_us, mark);
                 }
             }
-            MixRole::Rest | MixRole::Warm { .. } => (state.program, state.passing) = (None, None),
+            MixRole::Rest | MixRole::Warm { .. } => {
+                state.passing = None;
+                if let (Some(maker), Some(flow)) = (state.program.take(), self.flow.upgrade()) {
+                    flow.end_own_program(&maker.id);
+                }
+            }
         }
         if role == MixRole::Rest {
             state.minus.clear();

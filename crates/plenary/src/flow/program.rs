@@ -130,6 +130,12 @@ impl Program {
         self.streams.insert(id, Stream { spec, caches, assemblers, via: None, captured_us: 0 });
     }
 
+    /// A stream that this peer made has ended: whoever comes before there is another is sent nothing of it.
+    pub(crate) fn end(&mut self, id: &StreamId) {
+        self.streams.remove(id);
+        self.current.take_if(|current| current == id);
+    }
+
     /// A packet has come from whoever feeds us.
     pub(crate) fn packet(
         &mut self,
