@@ -8,12 +8,67 @@ use std::sync::Arc;
 use plenary_proto::message::Message;
 use plenary_proto::time::SECOND;
 use plenary_proto::{Input, Output, PeerId, Time, Verdict};
+use serde::Deserialize;
 
-use crate::deviation::Deviation;
+use crate::deviation::{Deviation, Passing};
 use crate::dice::SmallDice;
 use crate::plan::{Kind, WorldPlan};
-use crate::units::Share;
+use crate::units::{Share, Span};
 use crate::world::World;
+
+/// What somebody is in the room for; written `drop`, `delay 300ms`, `forge`, `ride-free` or `lie`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub enum Attack {
+    /// It takes children, tells them how far the program is, and passes nothing on.
+    Drop,
+    /// It passes the program on so much later, and tells how far it is itself.
+    Delay(Span),
+    /// It puts something else into what it passes on. Nothing in the protocol shows it to its children: hashes of
+    /// frames, signed by the mixer, are laid down but nobody sends them (docs/PROTOCOL.md, 1.3).
+    Forge,
+    /// It takes the program and passes nothing on, as is everyone's right.
+    RideFree,
+    /// It lies for the others who do ([`Liar`]).
+    Lie,
+}
+
+impl TryFrom<String> for Attack {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Attack, String> {
+        match text.split_once(' ').unwrap_or((&text, "")) {
+            ("drop", "") => Ok(Attack::Drop),
+            ("delay", by) => Ok(Attack::Delay(Span::try_from(by.to_owned())?)),
+            ("forge", "") => Ok(Attack::Forge),
+            ("ride-free", "") => Ok(Attack::RideFree),
+            ("lie", "") => Ok(Attack::Lie),
+            _ => Err(format!("{text} is none of drop, delay 300ms, forge, ride-free, lie")),
+        }
+    }
+}
+
+/// A relay that harms those below it; to all others it is honest.
+#[derive(Debug)]
+pub struct FalseRelay(Passing);
+
+impl FalseRelay {
+    /// One that attacks so; `None`: no relay is needed for that.
+    pub fn of(attack: Attack) -> Option<FalseRelay> {
+        match attack {
+            Attack::Drop => Some(FalseRelay(Passing::Never)),
+            Attack::Delay(by) => Some(FalseRelay(Passing::Later(by.0))),
+            Attack::Forge => Some(FalseRelay(Passing::Forged)),
+            Attack::RideFree | Attack::Lie => None,
+        }
+    }
+}
+
+impl Deviation for FalseRelay {
+    fn passes_on(&mut self, _: Time, _: PeerId) -> Passing {
+        self.0
+    }
+}
 
 /// A member's measured bandwidth is told so many times as wide, an outsider's so many times as narrow.
 const LIE: u64 = 8;
@@ -107,7 +162,8 @@ impl Deviation for Liar {
 /// That share of the stage, in one group: whoever would open the election and whoever would be standby if nobody
 /// lied, and others drawn; never the host, whose word counts anyway.
 pub(crate) fn group(plan: &WorldPlan, seed: u64, of_stage: Share) -> Vec<usize> {
-    let stage: Vec<usize> = (0..plan.peers.len()).filter(|at| plan.peers[*at].kind != Kind::Viewer).collect();
+    let on_stage = |at: &usize| plan.peers[*at].kind != Kind::Viewer && plan.peers[*at].attack.is_none();
+    let stage: Vec<usize> = (0..plan.peers.len()).filter(on_stage).collect();
     let count = of_stage.of(stage.len());
     if count == 0 {
         return Vec::new();
@@ -128,8 +184,14 @@ pub(crate) fn group(plan: &WorldPlan, seed: u64, of_stage: Share) -> Vec<usize> 
     group
 }
 
+/// Those that are in the room to lie.
+pub(crate) fn planned(plan: &WorldPlan) -> impl Iterator<Item = usize> {
+    let lies = |at: &usize| plan.peers[*at].attack == Some(Attack::Lie);
+    (0..plan.peers.len()).filter(lies)
+}
+
 /// Has these lie, from when they join.
-pub(crate) fn set_on(world: &mut World, liars: &[usize]) {
+pub fn set_on(world: &mut World, liars: &[usize]) {
     let group: Arc<BTreeSet<PeerId>> = Arc::new(liars.iter().map(|at| world.planned(*at)).collect());
     for at in liars {
         world.deviate_from_the_start(*at, Box::new(Liar::of(&group)));

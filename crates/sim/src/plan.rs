@@ -9,6 +9,8 @@ use plenary_proto::message::Consent;
 use plenary_proto::time::{MS, SECOND};
 use serde::Deserialize;
 
+use crate::attackers::Attack;
+
 /// What a peer is there for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -110,6 +112,8 @@ pub struct PeerPlan {
     pub leaves: Option<Leave>,
     /// How its machine stands still; `None`: never.
     pub stalls: Option<Stalls>,
+    /// What rules it breaks; `None`: it is honest.
+    pub attack: Option<Attack>,
 }
 
 /// Between two of a cast: within a link's set-up, so that they meet while it goes on.
@@ -130,6 +134,7 @@ impl PeerPlan {
         clock_ppm: 0,
         leaves: None,
         stalls: None,
+        attack: None,
     };
     /// Sends picture and sound, and never mixes.
     pub const SPEAKER: PeerPlan = PeerPlan { kind: Kind::Speaker, ..PeerPlan::VIEWER };

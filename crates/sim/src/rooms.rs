@@ -74,6 +74,8 @@ pub fn drawn(seed: u64) -> WorldPlan {
         polite: Share(0),
         refilled: false,
         stalls: None,
+        attack: None,
+        one_line: false,
         clock_ppm: 0,
     };
     let groups = [

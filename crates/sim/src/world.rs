@@ -18,6 +18,7 @@ use plenary_proto::{
     Event, HostConfig, Input, Output, PeerId, RoomConfig, RoomId, RoomState, StreamSpec, Time,
 };
 
+use crate::attackers::FalseRelay;
 use crate::checkers::{Checkers, Violation};
 use crate::deviation::Deviation;
 use crate::dice::{Dice, SmallDice};
@@ -398,6 +399,9 @@ impl World {
         self.peers.push(Peer::new(brain, id, self.now, planned, &plan));
         self.net.add(plan.access, plan.place);
         self.directory.insert(&id, at);
+        if let Some(relay) = plan.attack.and_then(FalseRelay::of) {
+            self.deviations.insert(at, Box::new(relay));
+        }
         if let Some(deviation) = self.deviations_planned.remove(&planned) {
             self.deviations.insert(at, deviation);
         }

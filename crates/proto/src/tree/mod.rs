@@ -32,7 +32,7 @@ use balance::Balance;
 use down::{CHILDREN_AND_PROMISES_MAX, Child};
 use fellows::Fellows;
 use seek::Seek;
-use up::Up;
+use up::{BARREN_MAX, Up};
 
 /// A child that was accepted and hasn't come within this time is forgotten (DESIGN §8).
 const ATTACH_US_MAX: u64 = 10 * SECOND;
@@ -73,6 +73,8 @@ pub(crate) struct Tree {
     balance: Balance,
     fellows: Fellows,
     watched: (Option<PeerId>, Option<PeerId>),
+    /// Who took us and fed us nothing.
+    barren: Vec<PeerId>,
     /// A viewer of a room without a tree reminds the host of itself then.
     waits_at: Option<Time>,
 }
@@ -235,7 +237,8 @@ impl Tree {
     pub(crate) fn bounds(&self) -> impl Iterator<Item = Bound> {
         let children = Bound::new("children and promises", self.children.len(), CHILDREN_AND_PROMISES_MAX);
         let seeks = [&self.seek_parent, &self.seek_backup].into_iter().flatten();
-        std::iter::once(children).chain(self.fellows.bounds()).chain(seeks.flat_map(Seek::bounds))
+        let barren = Bound::new("peers that fed us nothing", self.barren.len(), BARREN_MAX);
+        [children, barren].into_iter().chain(self.fellows.bounds()).chain(seeks.flat_map(Seek::bounds))
     }
 
     pub(crate) fn next_timeout(&self) -> Option<Time> {

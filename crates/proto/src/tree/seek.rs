@@ -92,11 +92,14 @@ impl Seek {
     }
 
     /// The next place nobody was asked for yet.
-    fn next_place(&mut self) -> Option<PeerId> {
+    /// Those that have taken us before and fed us nothing come last.
+    fn next_place(&mut self, barren: &[PeerId]) -> Option<PeerId> {
         if self.hops >= HOPS_MAX {
             return None;
         }
-        let at = self.places.iter().position(|place| !self.tried.contains(&place.peer))?;
+        let untried = |place: &Place| !self.tried.contains(&place.peer);
+        let good = self.places.iter().position(|place| untried(place) && !barren.contains(&place.peer));
+        let at = good.or_else(|| self.places.iter().position(untried))?;
         Some(self.places.remove(at).peer)
     }
 
@@ -160,14 +163,14 @@ impl Tree {
         if view.now.since(seek.asked_at) >= seek.patience_us() {
             seek.asked.clear();
         }
-        let place = seek.next_place();
+        let place = seek.next_place(&self.barren);
         if place.is_none() && seek.moves.take().is_some() && self.parent.is_some() && !self.at_fault {
             return None;
         }
         let Some(peer) = place.or_else(|| self.restart(view, &mut seek)) else { return Some(seek) };
         self.ask(view, &mut seek, peer);
         while seek.urgent && seek.asked.len() < ASKED_MAX {
-            let Some(peer) = seek.next_place() else { break };
+            let Some(peer) = seek.next_place(&self.barren) else { break };
             self.ask(view, &mut seek, peer);
         }
         Some(seek)

@@ -22,6 +22,8 @@ const FEED_US_MAX: u64 = 1_500 * MS;
 /// Until it is linked, or while the old parent still feeds us, there is more time: an elected mixer may take a
 /// while to begin.
 const PATIENCE_US_MAX: u64 = 6 * SECOND;
+/// Peers that took us and fed us nothing, as far as we remember: they are asked last. A guess: two searches.
+pub(super) const BARREN_MAX: usize = 16;
 /// A peer above us.
 #[derive(Clone, Debug)]
 pub(super) struct Up {
@@ -136,6 +138,15 @@ impl Tree {
         self.keep_links(view);
     }
 
+    /// A peer took us, and brought nothing, or too late: at the limit the oldest of them is forgotten.
+    fn fed_nothing(&mut self, peer: PeerId) {
+        self.barren.retain(|barren| *barren != peer);
+        if self.barren.len() >= BARREN_MAX {
+            self.barren.remove(0);
+        }
+        self.barren.push(peer);
+    }
+
     /// The first packets have come from a peer that we asked.
     pub(crate) fn fed(&mut self, view: &mut View<'_>, peer: PeerId) {
         let Some(next) = self.next.take_if(|next| next.peer == peer) else { return };
@@ -176,6 +187,9 @@ impl Tree {
             return;
         }
         self.at_fault = verdict != Verdict::Ok;
+        if verdict == Verdict::Behind {
+            self.fed_nothing(peer); // others have what it should bring
+        }
         if self.at_fault {
             if let Some(held) = self.held.take() {
                 view.out.note(Note::TakeOver(held));
@@ -402,6 +416,9 @@ impl Tree {
         let fed = self.parent.is_some() && !self.at_fault;
         if let Some(late) = self.next.take_if(|next| next.since + next.patience_us(fed) <= view.now) {
             self.part_from(view, &late);
+            if late.asked {
+                self.fed_nothing(late.peer);
+            }
             if !fed && self.seek_parent.is_none() && self.is_viewer(view) {
                 self.seek_parent_now(view);
             }

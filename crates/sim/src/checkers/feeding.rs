@@ -82,10 +82,13 @@ impl Feeding {
         }
     }
 
-    /// Who sends a peer media: a machine that stands still doesn't, whatever it means to.
+    /// Who sends a peer media: a machine that stands still doesn't, whatever it means to, and of whoever breaks the
+    /// rules nobody knows.
     fn feeders(&self, world: &World, child: usize) -> Vec<usize> {
         let feeders = self.parts[child].fed_by.iter().copied();
-        feeders.filter(|by| world.peers[*by].stalled_until <= world.now()).collect()
+        let does =
+            |by: &usize| world.peers[*by].stalled_until <= world.now() && !world.deviates(world.id(*by));
+        feeders.filter(does).collect()
     }
 
     fn self_relay(&self, world: &World, at: usize, found: &mut Found) {

@@ -134,7 +134,6 @@ impl World {
         let now = self.now;
         let stream = packet.frame.stream;
         let Some(served) = self.peers[at].served_mut(child) else { return };
-        served.last_media = now;
         if served.announced != Some(stream)
             && let Some(spec) = self.spec_of(at, stream)
         {
@@ -142,7 +141,12 @@ impl World {
         }
         let id = self.peers[child].id;
         let passing = self.deviations.get_mut(&at).map(|deviation| deviation.passes_on(now, id));
-        match passing.unwrap_or(Passing::AsItIs) {
+        let passing = passing.unwrap_or(Passing::AsItIs);
+        // whoever drops sends heads in place of the program, as if there were none
+        if let Some(served) = self.peers[at].served_mut(child).filter(|_| passing != Passing::Never) {
+            served.last_media = now;
+        }
+        match passing {
             Passing::Never => {}
             Passing::AsItIs => self.send_again(at, child, packet, 0),
             Passing::Forged => {

@@ -10,6 +10,7 @@ use plenary_proto::Time;
 use plenary_proto::time::SECOND;
 use serde::Deserialize;
 
+use crate::attackers::Attack;
 use crate::dice::SmallDice;
 use crate::plan::{Kind, Leave, PeerPlan, Stalls};
 use crate::units::{Share, Span};
@@ -24,7 +25,7 @@ const ZIPF_SLOTS: u64 = 64;
 
 /// People who are alike.
 #[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Group {
     /// What they are there for.
     pub kind: Kind,
@@ -54,6 +55,12 @@ pub struct Group {
     /// How their machines stand still.
     #[serde(default)]
     pub stalls: Option<StallsEach>,
+    /// What rules they break.
+    #[serde(default)]
+    pub attack: Option<Attack>,
+    /// They are all behind one line, of the first of them: one machine with many names, or a school.
+    #[serde(default)]
+    pub one_line: bool,
     /// Their clocks are wrong by up to so many millionths, either way.
     #[serde(default)]
     pub clock_ppm: u16,
@@ -116,6 +123,9 @@ pub fn draw(groups: &[Group], until: Time, seed: u64) -> Vec<PeerPlan> {
             // whoever follows has the next of the same dice
             while let Some(joins_at) = comes.take().filter(|_| peers.len() < PEERS_MAX) {
                 let mut peer = group.member(joins_at, &mut dice);
+                if group.one_line {
+                    peer.access.line = Some(number as u32);
+                }
                 if peers.is_empty() {
                     (peer.joins_at, peer.leaves) = (Time(0), None);
                 }
@@ -140,6 +150,8 @@ impl Group {
         let even = dice.next();
         peer.leaves = self.stay.map(|stay| Leave { at: joins_at + stay.length_us(even, dice), polite });
         peer.stalls = self.stalls.map(|stalls| Stalls { mean_gap_us: stalls.each.0, us: stalls.last.0 });
+        peer.attack = self.attack;
+        peer.relays &= self.attack != Some(Attack::RideFree);
         let most = u64::from(self.clock_ppm);
         peer.clock_ppm = dice.between(0, 2 * most) as i32 - i32::from(self.clock_ppm);
         peer
@@ -200,6 +212,8 @@ mod tests {
             polite: Share(0),
             refilled: false,
             stalls: None,
+            attack: None,
+            one_line: false,
             clock_ppm: 0,
         }
     }

@@ -183,6 +183,11 @@ impl Scenario {
         self.media.unwrap_or(MediaModel::for_viewers(audience.map(|group| group.count).sum()))
     }
 
+    /// Whether anybody breaks the rules.
+    pub fn has_attackers(&self) -> bool {
+        self.liars > Share(0) || self.peers.iter().any(|group| group.attack.is_some())
+    }
+
     /// How many peers it begins with.
     pub fn people(&self) -> usize {
         self.peers.iter().map(|group| group.count).sum()
@@ -271,6 +276,7 @@ mod tests {
             ("[net]\nbursts = '60%'", "50% is the most"),
             ("[[peers]]\nkind = 'viewer'\ncount = 300000", "at most 200000"),
             ("[[peers]]\nkind = 'viewer'\ncount = 3\nregion = 'Atlantis'", "Atlantis is none of the regions"),
+            ("[[peers]]\nkind = 'viewer'\ncount = 3\nattack = 'hack'", "hack is none of drop"),
             ("[[peers]]\nkind = 'watcher'\ncount = 3", "line 8: unknown variant `watcher`"),
             ("[[peers]]\nkind = 'viewer'\ncount = -3", "line 9: invalid value"),
         ] {

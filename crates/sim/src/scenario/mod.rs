@@ -35,6 +35,12 @@ const FILES: &[(&str, &str)] = &[
     ("scale-100k", include_str!("../../scenarios/scale-100k.toml")),
     ("peer-tree-data", include_str!("../../scenarios/peer-tree-data.toml")),
     ("peer-tree-recover", include_str!("../../scenarios/peer-tree-recover.toml")),
+    ("sleepers", include_str!("../../scenarios/sleepers.toml")),
+    ("loss-rises", include_str!("../../scenarios/loss-rises.toml")),
+    ("false-relays", include_str!("../../scenarios/false-relays.toml")),
+    ("forgers", include_str!("../../scenarios/forgers.toml")),
+    ("free-riders", include_str!("../../scenarios/free-riders.toml")),
+    ("sybils", include_str!("../../scenarios/sybils.toml")),
 ];
 
 /// The names of all scenarios that come along.

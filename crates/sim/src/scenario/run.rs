@@ -150,7 +150,8 @@ impl Scenario {
     fn run_once(&self, seed: u64) -> Run {
         let plan = self.plan(seed);
         let cast = plan.peers.clone();
-        let liars = attackers::group(&plan, seed, self.liars);
+        let mut liars = attackers::group(&plan, seed, self.liars);
+        liars.extend(attackers::planned(&plan));
         let before = memory::rss_bytes();
         let mut world = World::new(plan, seed);
         attackers::set_on(&mut world, &liars);
