@@ -17,6 +17,8 @@ const STARVING_US: u64 = SECOND / 2;
 const STEADY_US: u64 = 5 * SECOND;
 /// News of a count goes up one tier at least so often.
 const TOLD_US: u64 = SECOND;
+/// A mover's farewell to its old parent may be lost twice: it comes again after a second, and after two.
+const FAREWELL_US: u64 = 3 * SECOND;
 /// Changes of parent of one viewer within [`STEADY_US`], at most: one, for a better place.
 const MOVES_MAX: usize = 1;
 /// Children that a relay promises to feed at most (DESIGN §8), within the slots that it has: where nobody has a
@@ -182,7 +184,7 @@ impl<'a> Calm<'a> {
         let moved = |viewer: &PeerId| {
             let mut events = self.world.events(*viewer).iter().rev();
             let last = events.find(|(_, event)| matches!(event, Event::Parent(Some(_))));
-            last.is_some_and(|(at, _)| now.since(*at) <= tiers * TOLD_US)
+            last.is_some_and(|(at, _)| now.since(*at) <= FAREWELL_US + tiers * TOLD_US)
         };
         let fed = self.viewers().filter(|(_, seen)| seen.parent.is_some()).count();
         let fed_by =
