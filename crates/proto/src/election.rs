@@ -13,8 +13,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::bounded::{Bound, List};
 use crate::hysteresis::{Seats, seats};
-use crate::id::{PeerId, Rank};
+use crate::id::PeerId;
 use crate::io::Event;
+use crate::mandate::Mandate;
 use crate::message::{
     BALLOT_REPORTS_MAX, Ballot, Claim, Decided, ElectionReason, Message, Need, Opening, Outcome, ROSTER_MAX,
     Report, Roster,
@@ -104,11 +105,12 @@ impl Election {
     }
 
     /// An outcome is in force.
-    pub(crate) fn mandate_changed(&mut self, now: Time, rank: Rank, stage: &Stage) {
+    pub(crate) fn mandate_changed(&mut self, now: Time, mandate: &Mandate, stage: &Stage) {
+        let rank = mandate.rank;
         self.trouble.mandate_changed(now, rank);
         if rank.term > self.decided {
             self.decided = rank.term;
-            self.pre_votes.decided(stage);
+            self.pre_votes.decided(stage, mandate);
         }
         if self.open.as_ref().is_some_and(|open| open.term <= rank.term) {
             self.open = None;
@@ -491,10 +493,15 @@ fn outcome_of(
     tallies: &[Tally],
 ) -> Outcome {
     let challenged = view.mandate.decided.as_ref().and_then(|decided| decided.body.challenger);
+    let sitting = view.mandate.sitting();
     let Seats { mixers, standbys, challenger } =
-        seats(elect(roster, tallies), tallies, view.mandate.sitting(), challenged, reason);
+        seats(elect(roster, tallies, sitting.len()), tallies, sitting, challenged, reason);
+    let uplink_bps = |mixer: &PeerId| {
+        tallies.iter().find(|tally| tally.peer == *mixer).map_or(0, |tally| tally.bandwidth_bps)
+    };
+    let uplinks_bps = List::truncated(mixers.iter().map(uplink_bps));
     let (mixers, standbys) = (List::truncated(mixers), List::truncated(standbys));
-    Outcome { term, reason, mixers, standbys, challenger, evidence }
+    Outcome { term, reason, mixers, uplinks_bps, standbys, challenger, evidence }
 }
 
 fn evidence(reports: &[Signed<Report>], claims: &[Signed<Claim>], sitting: &[PeerId]) -> [u8; 32] {

@@ -64,6 +64,7 @@ mod tests {
             peer: peer(id),
             points: 0,
             feasible: true,
+            quick: true,
             bandwidth_bps: 0,
             bitrate_bps: None,
             encode_us: None,

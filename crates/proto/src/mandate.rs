@@ -79,6 +79,12 @@ impl Mandate {
         if self.rank.term == 0 { &[] } else { &self.mixers }
     }
 
+    /// What the mixers that the outcome in force names can send, bits per second; 0 where nobody measured it.
+    pub(crate) fn uplinks_bps(&self) -> impl Iterator<Item = (&PeerId, u64)> {
+        let outcome = self.decided.iter().map(|decided| &decided.body);
+        outcome.flat_map(|outcome| outcome.mixers.iter().zip(outcome.uplinks_bps.iter().copied()))
+    }
+
     /// A mixer that fell silent in this term: it is on the roster until its host finds that it is gone.
     pub(crate) fn has_lost(&self, peer: &PeerId) -> bool {
         self.take_overs.iter().any(|take_over| take_over.body.over == *peer && !take_over.body.polite)

@@ -10,9 +10,11 @@ use std::collections::BTreeMap;
 
 use crate::bounded::{Bound, List};
 use crate::id::PeerId;
+use crate::mandate::Mandate;
 use crate::message::{ElectionReason, Message, Need, Opening, ROSTER_MAX};
 use crate::outbox::View;
 use crate::roster::{Mode, Stage};
+use crate::score::Alone;
 use crate::seal::Signature;
 use crate::time::{MS, SECOND, Time};
 
@@ -73,13 +75,26 @@ struct Asked {
     at: Time,
 }
 
+/// What an outcome was decided by.
+#[derive(Debug, Default)]
+struct Considered {
+    /// Who could be elected.
+    candidates: Vec<PeerId>,
+    /// How many mixers came of it.
+    mixers: usize,
+    /// How many the host asked for; 0: as many as are needed.
+    asked: u8,
+    /// What one mixer would have had to carry.
+    alone: Alone,
+}
+
 /// This peer's part in opening elections.
 #[derive(Debug, Default)]
 pub(crate) struct PreVotes {
     need: Option<Needed>,
     roster_at: Time,
-    /// Who could be elected when the outcome in force was decided, and how many mixers were wanted.
-    considered: (Vec<PeerId>, usize),
+    /// When the outcome in force was decided.
+    considered: Considered,
     /// The last opening that a majority wanted, for those who missed it.
     opened: Option<Box<Opening>>,
     /// An opening under a roster that hasn't come yet.
@@ -98,15 +113,20 @@ impl PreVotes {
     }
 
     /// A new outcome is in force.
-    pub(crate) fn decided(&mut self, stage: &Stage) {
-        self.considered = (stage.candidates(), mixers_wanted(stage));
+    pub(crate) fn decided(&mut self, stage: &Stage, mandate: &Mandate) {
+        self.considered = Considered {
+            candidates: stage.candidates(),
+            mixers: mandate.mixers.len(),
+            asked: stage.roster().map_or(0, |roster| roster.mixers),
+            alone: stage.roster().map(Alone::of).unwrap_or_default(),
+        };
         self.asking = None;
     }
 
     pub(crate) fn bounds(&self) -> [Bound; 3] {
         let votes = self.asking.as_ref().map_or(0, |asking| asking.votes.len());
         [
-            Bound::new("candidates that were considered", self.considered.0.len(), ROSTER_MAX),
+            Bound::new("candidates that were considered", self.considered.candidates.len(), ROSTER_MAX),
             Bound::new("pre-votes that we asked for", votes, ROSTER_MAX),
             Bound::new("peers that ask for our pre-vote", self.asked.len(), ROSTER_MAX),
         ]
@@ -179,10 +199,11 @@ impl PreVotes {
             return Some((ElectionReason::MixerGone, NEED_US));
         }
         let standby = mandate.standbys.iter().any(present);
-        let wanted = mixers_wanted(view.stage);
+        let wanted = self.mixers_wanted(view);
         if mixers != wanted || (!standby && candidates.len() > mixers) {
             // who couldn't be measured may be on the way out; no use in asking the same again at once
-            let again = (&self.considered.0, self.considered.1) == (&candidates, wanted);
+            let again = (&self.considered.candidates, self.considered.mixers) == (&candidates, mixers)
+                && self.considered.asked == view.stage.roster().map_or(0, |roster| roster.mixers);
             return Some((ElectionReason::Count, if again { AGAIN_US } else { NEED_US }));
         }
         if mandate.mixers.iter().any(|mixer| *mixer != view.me && !view.links.is_up(mixer)) {
@@ -193,6 +214,28 @@ impl PreVotes {
         }
         let challenger = mandate.decided.as_ref().and_then(|decided| decided.body.challenger);
         challenger.filter(present).map(|_| (ElectionReason::Count, CHALLENGE_US))
+    }
+
+    /// As many as the host asks for, no more than there are candidates. When it leaves that to need: as many as were elected,
+    /// unless the job has grown past what one carries since then, or has shrunk to that.
+    fn mixers_wanted(&self, view: &View<'_>) -> usize {
+        let Some(roster) = view.stage.roster() else { return 1 };
+        let elected = self.considered.mixers.max(1);
+        let (before, alone) = (&self.considered.alone, Alone::of(roster));
+        let widest_bps = view.mandate.uplinks_bps().map(|(_, bps)| bps).max().unwrap_or(0);
+        let left_to_need = self.considered.asked != 0;
+        let wanted = match usize::from(roster.mixers) {
+            0 if elected == 1 && alone.least_bps > before.least_bps && widest_bps < alone.least_bps => 2,
+            0 if elected > 1
+                && widest_bps >= alone.whole_bps
+                && (left_to_need || alone.whole_bps < before.whole_bps) =>
+            {
+                1
+            }
+            0 => elected,
+            asked => asked,
+        };
+        wanted.min(view.stage.candidates().len())
     }
 
     /// When a need has lasted long enough.
@@ -348,10 +391,4 @@ impl PreVotes {
             _ => None,
         }
     }
-}
-
-/// As many as the host wants, one when it leaves it to need; no more than there are candidates.
-fn mixers_wanted(stage: &Stage) -> usize {
-    let wanted = usize::from(stage.roster().map_or(1, |roster| roster.mixers.max(1)));
-    wanted.min(stage.candidates().len())
 }

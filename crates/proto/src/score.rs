@@ -47,6 +47,8 @@ pub struct Tally {
     pub points: u64,
     /// It can do the job.
     pub feasible: bool,
+    /// Its codec can.
+    pub quick: bool,
     /// From the candidate to the others, as measured; 0 when nobody did.
     pub bandwidth_bps: u64,
     /// What it sent of its own media; `None` before there was any.
@@ -71,22 +73,45 @@ struct Standing {
 
 /// The bandwidth past which more counts no more, bits per second.
 pub(crate) fn bandwidth_bps_max(roster: &Roster) -> u64 {
-    2 * Job::of(roster).bandwidth_bps
+    2 * Job::of(roster, asked_for(roster)).bandwidth_bps
 }
 
-/// How many children of its own a mixer of that uplink has room for, beside what goes to the stage; one in any
-/// case, or there would be no audience.
-pub(crate) fn first_tier_max(roster: &Roster, uplink_bps: u64) -> usize {
-    let left = uplink_bps.saturating_sub(Job::of(roster).stage_bps);
-    (left / u64::from(roster.program.bitrate_bps.max(1))).max(1) as usize
+/// How many children of its own one of so many mixers has room for on that uplink, beside what goes to the stage; one in
+/// any case, or there would be no audience.
+pub(crate) fn first_tier_max(roster: &Roster, mixers: usize, uplink_bps: u64) -> usize {
+    Job::of(roster, mixers).first_tier(uplink_bps).max(1)
+}
+
+/// As many mixers as the host asks for; one when it leaves that to need.
+fn asked_for(roster: &Roster) -> usize {
+    usize::from(roster.mixers.max(1)).min(MIXERS_MAX)
+}
+
+/// What the uplink of a single mixer has to carry, bits per second.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Alone {
+    /// The stage and half of a first tier: with less the room is better off with two mixers.
+    pub(crate) least_bps: u64,
+    /// The stage and all of a first tier: two mixers of which one has that go back to one.
+    pub(crate) whole_bps: u64,
+}
+
+impl Alone {
+    /// By the roster: its speakers, who of them watches, and k1.
+    pub(crate) fn of(roster: &Roster) -> Alone {
+        let job = Job::of(roster, 1);
+        let half_tier = u64::from(roster.k1).div_ceil(2) * u64::from(roster.program.bitrate_bps);
+        Alone { least_bps: job.stage_bps + half_tier, whole_bps: job.bandwidth_bps }
+    }
 }
 
 /// What the job takes, from the roster.
 struct Job {
     /// To the first tier and the stage.
     bandwidth_bps: u64,
-    /// To the speakers, other mixers and the standby.
+    /// To the speakers at home with one mixer, other mixers and the standby.
     stage_bps: u64,
+    program_bps: u64,
     half_frame_us: u64,
     /// Bits of one frame for half of the first tier: what the middle child waits for.
     tier_bits: u64,
@@ -96,22 +121,30 @@ struct Job {
 }
 
 impl Job {
-    fn of(roster: &Roster) -> Job {
-        let speakers = roster.entries.iter().filter(|entry| entry.speaks && !entry.away).count() as u64;
-        let watching =
-            roster.entries.iter().filter(|entry| entry.speaks && entry.views && !entry.away).count() as u64;
+    /// One of so many mixers' part of it.
+    fn of(roster: &Roster, mixers: usize) -> Job {
+        let speaking = || roster.entries.iter().filter(|entry| entry.speaks && !entry.away);
+        let at_home = |count: usize| count.div_ceil(mixers.max(1)) as u64;
+        let speakers = at_home(speaking().count());
+        let watching = at_home(speaking().filter(|entry| entry.views).count());
         let program = u64::from(roster.program.bitrate_bps);
-        let others = u64::from(roster.mixers.max(1)); // the other mixers, and standby 1
+        let others = mixers.max(1) as u64; // the other mixers, and standby 1
         let pixels = u64::from(roster.program.width) * u64::from(roster.program.height);
         let stage_bps = watching * program + speakers * MIX_MINUS_BPS + speakers * others * SPEAKER_BPS;
         Job {
             bandwidth_bps: u64::from(roster.k1) * program + stage_bps,
             stage_bps,
+            program_bps: program,
             half_frame_us: 500_000 / u64::from(roster.program.fps.max(1)),
             tier_bits: program / u64::from(roster.program.fps.max(1)) * (u64::from(roster.k1) + 1) / 2,
             decode_milli: 1000 * pixels.max(1) / CLAIM_PIXELS, // all tiles together are one canvas
             pixels,
         }
+    }
+
+    /// Children that an uplink has room for beside the stage, k1 or not.
+    fn first_tier(&self, uplink_bps: u64) -> usize {
+        (uplink_bps.saturating_sub(self.stage_bps) / self.program_bps.max(1)) as usize
     }
 
     /// Processor time per program picture by a candidate's claim.
@@ -148,7 +181,7 @@ pub(crate) fn tally(
     claims: &[Signed<Claim>],
     sitting: &[PeerId],
 ) -> Vec<Tally> {
-    let job = Job::of(roster);
+    let job = Job::of(roster, asked_for(roster));
     let ways = Ways::of(roster, reports, claims);
     let present = || roster.entries.iter().filter(|entry| !entry.away);
     let mut candidates: Vec<&Entry> =
@@ -182,6 +215,7 @@ pub(crate) fn tally(
                 peer: entry.peer,
                 points: 0,
                 feasible: quick && bandwidth_bps >= job.bandwidth_bps,
+                quick,
                 bandwidth_bps,
                 bitrate_bps: (!bitrates.is_empty()).then(|| agreed(bitrates, u64::MAX)),
                 encode_us: claim.map(|claim| claim.encode_us),
@@ -221,14 +255,30 @@ fn award(tallies: &mut [Tally], metric: impl Fn(&Tally) -> u64) {
     }
 }
 
-/// Mixers and standbys that follow from the tallies: as many mixers as the roster wants (one, when it leaves
-/// it to need), and the next one as standby. Whom nobody could measure is passed over, unless nobody was.
-pub(crate) fn elect(roster: &Roster, tallies: &[Tally]) -> (Vec<PeerId>, Vec<PeerId>) {
-    let wanted = usize::from(roster.mixers.max(1)).min(MIXERS_MAX);
+/// Mixers and standbys that follow from the tallies while so many mixers are `sitting`: as many mixers as the roster wants,
+/// or as it needs, and the next one as standby. Whom nobody could measure is passed over, unless nobody was.
+pub(crate) fn elect(roster: &Roster, tallies: &[Tally], sitting: usize) -> (Vec<PeerId>, Vec<PeerId>) {
     let any = tallies.iter().any(|tally| tally.measurers > 0);
-    let mut ranked = tallies.iter().filter(|tally| tally.measurers > 0 || !any).map(|tally| tally.peer);
+    let ranked: Vec<&Tally> = tallies.iter().filter(|tally| tally.measurers > 0 || !any).collect();
+    let wanted = if roster.mixers > 0 { asked_for(roster) } else { needed(roster, &ranked, sitting) };
+    let mut ranked = ranked.iter().map(|tally| tally.peer);
     let mixers: Vec<_> = ranked.by_ref().take(wanted).collect();
     (mixers, ranked.take(1).collect())
+}
+
+/// One mixer, or two where the best one's uplink is too narrow and the next one's makes up for it. More than two, or two for
+/// want of a quick codec, are of no use: each decodes all speakers and composes the whole canvas.
+fn needed(roster: &Roster, ranked: &[&Tally], sitting: usize) -> usize {
+    let [first, second, ..] = ranked else { return 1 };
+    let alone = Alone::of(roster);
+    let enough_bps = if sitting > 1 { alone.whole_bps } else { alone.least_bps };
+    let unknown = first.measurers == 0 || second.measurers == 0;
+    if first.bandwidth_bps >= enough_bps || unknown || !second.quick {
+        return 1;
+    }
+    let half = Job::of(roster, 2);
+    let both = half.first_tier(first.bandwidth_bps) + half.first_tier(second.bandwidth_bps);
+    if both > Job::of(roster, 1).first_tier(first.bandwidth_bps) { 2 } else { 1 }
 }
 
 #[cfg(test)]
@@ -373,7 +423,7 @@ mod tests {
         let roster = roster(&[2, 3, 4], &[]);
         let reports: Vec<_> = [1, 5, 6].iter().flat_map(|m| [report(*m, 2, 1), report(*m, 3, 1)]).collect();
         let claims = [claim(2, 9_000), claim(3, 9_000), claim(4, 100)];
-        let (mixers, standbys) = elect(&roster, &tally(&roster, &reports, &claims, &[]));
+        let (mixers, standbys) = elect(&roster, &tally(&roster, &reports, &claims, &[]), 0);
         assert!(!mixers.contains(&key(4).id()) && !standbys.contains(&key(4).id()));
         assert_eq!((mixers.len(), standbys.len()), (1, 1));
     }
@@ -382,6 +432,31 @@ mod tests {
     fn the_next_in_rank_is_the_standby() {
         let roster = roster(&[2, 3, 4], &[]);
         let ranked = order(&roster, &[], &[]);
-        assert_eq!(elect(&roster, &tally(&roster, &[], &[], &[])), (vec![ranked[0]], vec![ranked[1]]));
+        assert_eq!(elect(&roster, &tally(&roster, &[], &[], &[]), 0), (vec![ranked[0]], vec![ranked[1]]));
+    }
+    #[test]
+    fn a_second_mixer_comes_where_one_uplink_is_too_narrow_and_goes_where_one_carries_all() {
+        // four speakers, k1 6: the stage takes 3.056 Mbit/s, half a first tier 4.5, a whole one 9
+        for (mbit, encode_us, asked, sitting, expected) in [
+            ([12, 12, 12], 9_000, 0, 0, 1),
+            ([8, 8, 8], 9_000, 0, 1, 1),
+            ([7, 7, 7], 9_000, 0, 1, 2),
+            ([7, 7, 7], 60_000, 0, 1, 1),
+            ([7, 1, 1], 9_000, 0, 1, 1),
+            ([8, 8, 8], 9_000, 0, 2, 2),
+            ([13, 13, 13], 9_000, 0, 2, 1),
+            ([7, 7, 7], 9_000, 1, 0, 1),
+            ([12, 12, 12], 9_000, 2, 0, 2),
+        ] {
+            let mut roster = roster(&[2, 3, 4], &[1, 4, 5, 6]);
+            roster.mixers = asked;
+            let candidates = || [2, 3, 4].into_iter().zip(mbit);
+            let of = |measurer: u8| candidates().map(move |(of, mbit)| report(measurer, of, mbit));
+            let reports: Vec<_> = [1, 5, 6].into_iter().flat_map(of).collect();
+            let claims = [2, 3, 4].map(|of| claim(of, encode_us));
+            let (mixers, standbys) = elect(&roster, &tally(&roster, &reports, &claims, &[]), sitting);
+            assert_eq!(mixers.len(), expected, "{mbit:?} {encode_us} {asked} {sitting}");
+            assert_eq!(standbys.len(), 1);
+        }
     }
 }

@@ -127,6 +127,7 @@ fn decided(room: &RoomId) -> Decided {
         term: TERM,
         reason: ElectionReason::Opening,
         mixers: List::truncated([stage_key(SPEAKERS).id()]),
+        uplinks_bps: List::truncated([0]),
         standbys: List::truncated([stage_key(SPEAKERS + 1).id()]),
         evidence: [0; 32],
         challenger: None,

@@ -4,9 +4,10 @@ mod support;
 
 use std::collections::BTreeMap;
 
-use plenary_proto::PeerId;
 use plenary_proto::time::{MS, SECOND};
-use plenary_sim::{World, WorldPlan};
+use plenary_proto::{Event, PeerId, Time};
+use plenary_sim::plan::Leave;
+use plenary_sim::{Kind, World, WorldPlan};
 use support::{calm, plan, run, run_on};
 
 const SEEDS: std::ops::Range<u64> = 0..10;
@@ -71,6 +72,32 @@ fn two_mixers_die_one_after_the_other_and_the_third_serves_everyone() {
             at(100)
         );
         assert!(at(50) <= 500 * MS && at(95) <= SECOND, "death {death}: {} {}", at(50), at(95));
+    }
+}
+
+#[test]
+fn a_second_mixer_comes_when_speakers_outgrow_one_uplink_and_goes_when_they_have_left() {
+    for seed in SEEDS {
+        // one uplink carries the stage of two speakers and four viewers, and not that of eight and two viewers
+        let mut narrow = plan(8, 3, 12);
+        narrow.room.k1 = 4;
+        for (at, peer) in narrow.peers.iter_mut().enumerate() {
+            if peer.kind == Kind::Candidate {
+                peer.access.up_bps = 8_300_000;
+            } else if (2..8).contains(&at) {
+                peer.joins_at = Time(15 * SECOND);
+                peer.leaves = Some(Leave { at: Time(50 * SECOND), polite: true });
+            }
+        }
+        let mut world = run(narrow, seed, 0);
+        for (seconds, mixers) in [(14, 1), (34, 2), (47, 1)] {
+            run_on(&mut world, seconds);
+            assert_eq!(world.mixers().len(), mixers, "seed {seed} at {}", world.now());
+            calm(&world);
+        }
+        let host = world.planned(0);
+        let votes = world.events(host).iter().filter(|(_, event)| matches!(event, Event::Decided { .. }));
+        assert_eq!(votes.count(), 3, "seed {seed}: a vote for each change");
     }
 }
 

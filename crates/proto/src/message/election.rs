@@ -142,6 +142,8 @@ pub struct Outcome {
     pub reason: ElectionReason,
     /// The mixers, the lead first.
     pub mixers: List<PeerId, MIXERS_MAX>,
+    /// What each of them can send, as it was measured, bits per second; 0: by nobody.
+    pub uplinks_bps: List<u64, MIXERS_MAX>,
     /// Those kept warm, the next to take over first.
     pub standbys: List<PeerId, MIXERS_MAX>,
     /// Who was better than a sitting mixer by enough to take its seat, if a second round finds the same.

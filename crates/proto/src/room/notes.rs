@@ -46,7 +46,7 @@ impl RoomState {
                 self.look();
             }
             Note::Mandate => {
-                self.election.mandate_changed(self.shared.now, self.shared.mandate.rank, &self.shared.stage);
+                self.election.mandate_changed(self.shared.now, &self.shared.mandate, &self.shared.stage);
                 if self.election.is_over() {
                     self.probe.closed(&mut self.shared.view());
                 }

@@ -152,7 +152,10 @@ impl Tree {
         }
         let Some(roster) = view.stage.roster() else { return 0 };
         if self.mixing || self.stands_by(view) {
-            let uplink = config.uplink_bps_max.map_or(usize::MAX, |bps| first_tier_max(roster, bps));
+            let measured = view.mandate.uplinks_bps().find(|(mixer, bps)| **mixer == view.me && *bps > 0);
+            let uplink_bps = config.uplink_bps_max.into_iter().chain(measured.map(|(_, bps)| bps)).min();
+            let mixers = view.mandate.mixers.len();
+            let uplink = uplink_bps.map_or(usize::MAX, |bps| first_tier_max(roster, mixers, bps));
             // whoever consents to mix feeds one at least
             let most = roster.k1.min(config.children_max.max(1)).min(CHILDREN_MAX);
             return usize::from(most).min(uplink);

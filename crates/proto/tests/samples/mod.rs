@@ -73,6 +73,7 @@ pub(crate) fn outcome() -> Outcome {
         term: 3,
         reason: ElectionReason::Opening,
         mixers: list(vec![key(3).id()]),
+        uplinks_bps: list(vec![20_000_000]),
         standbys: list(vec![key(4).id()]),
         challenger: None,
         evidence: [5; 32],
