@@ -90,6 +90,16 @@ impl Mandate {
         self.take_overs.iter().any(|take_over| take_over.body.over == *peer && !take_over.body.polite)
     }
 
+    /// Whether a living mixer has denied that this peer takes over from it.
+    pub(crate) fn bars(&self, mixer: &PeerId, regent: &PeerId) -> bool {
+        self.alives.iter().any(|alive| alive.sender == *mixer && alive.body.regent == *regent)
+    }
+
+    /// Whether a standby, if need be, may take over from each mixer in force.
+    pub(crate) fn is_free(&self, standby: &PeerId) -> bool {
+        !self.mixers.iter().any(|mixer| self.bars(mixer, standby))
+    }
+
     /// The roster of the last election, if it is older than that of `epoch`.
     pub(crate) fn under_before(&self, epoch: u32) -> Option<&SignedRoster> {
         self.under.as_ref().filter(|under| under.epoch < epoch)
@@ -208,11 +218,10 @@ impl Mandate {
 
     /// The take-overs with one more among them, and what follows; `None` when it may not be taken.
     fn with(&self, new: &Signed<TakeOver>) -> Option<(Vec<Signed<TakeOver>>, Seats)> {
-        let TakeOver { rank, over, .. } = new.body;
+        let TakeOver { rank, over, polite } = new.body;
         let next = self.next_regency().regency;
-        let denied = self.alives.iter().any(|alive| alive.sender == over && alive.body.denied == rank);
-        if rank.term != self.rank.term || rank.regency > next.saturating_add(TAKE_OVERS_MAX as u16) || denied
-        {
+        let far = rank.regency > next.saturating_add(TAKE_OVERS_MAX as u16);
+        if rank.term != self.rank.term || far || (!polite && self.bars(&over, &new.sender)) {
             return None;
         }
         let mut take_overs = self.take_overs.clone();
@@ -274,10 +283,9 @@ impl Mandate {
     /// A mixer that was taken over says that it lives: the regency ends, the mixer is back in force. It may say
     /// so before the take-over has come here; then that is not taken at all.
     pub(crate) fn alive(&mut self, out: &mut Outbox, alive: Signed<Alive>) -> bool {
-        let Alive { rank, denied } = alive.body;
+        let Alive { rank, denied, regent } = alive.body;
         let mixed = self.makers.iter().any(|(of, maker)| of.term == rank.term && *maker == alive.sender);
-        let known =
-            self.alives.iter().any(|known| (known.sender, known.body.denied) == (alive.sender, denied));
+        let known = self.bars(&alive.sender, &regent);
         let next = self.next_regency();
         if !mixed || known || rank.term != self.rank.term || rank >= denied || denied > next {
             return false;
@@ -288,8 +296,7 @@ impl Mandate {
         }
         self.alives.push(alive);
         let denies = |take_over: &Signed<TakeOver>| {
-            let TakeOver { rank, over, polite } = take_over.body;
-            rank == denied && over == mixer && !polite
+            take_over.sender == regent && take_over.body.over == mixer && !take_over.body.polite
         };
         let mut take_overs = self.take_overs.clone();
         take_overs.retain(|take_over| !denies(take_over));
@@ -332,5 +339,178 @@ impl Mandate {
         let mixers = self.mixers.iter().map(|mixer| (*mixer, self.since(mixer))).collect();
         out.act(Output::Mandate { rank: self.rank, mixers });
         out.note(Note::Mandate);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::bounded::{List, Text};
+    use crate::id::RoomId;
+    use crate::message::{ElectionReason, Entry, ProgramFormat, Roster};
+    use crate::seal::Keypair;
+
+    const ROOM: RoomId = RoomId([0; 16]);
+    /// Those on stage, by the seeds of their keys.
+    const STAGE: std::ops::RangeInclusive<u8> = 1..=5;
+
+    fn key(seed: u8) -> Keypair {
+        Keypair::from_seed(&[seed; 32])
+    }
+
+    fn roster() -> SignedRoster {
+        let entry = |seed: u8| Entry {
+            peer: key(seed).id(),
+            name: Text::truncated(""),
+            speaks: true,
+            views: false,
+            mixes: true,
+            away: false,
+            index: seed,
+        };
+        let roster = Roster {
+            host: key(1).id(),
+            entries: List::truncated(STAGE.map(entry)),
+            acting: Some(key(1).id()),
+            audience: true,
+            program: ProgramFormat { width: 1280, height: 720, fps: 30, bitrate_bps: 1_500_000 },
+            k: 4,
+            k1: 6,
+            mixers: 0,
+            heirs: List::new(),
+            stage_open: true,
+            expires_unix_s: None,
+        };
+        Signed::new(&key(1), &ROOM, 1, 1, u64::MAX, roster).into()
+    }
+
+    /// Something that a peer may hear.
+    #[derive(Clone, Debug)]
+    enum Said {
+        Roster,
+        Decided(Decided),
+        TakeOver(Signed<TakeOver>),
+        Alive(Signed<Alive>),
+    }
+
+    fn decided(term: u32, mixers: &[u8], standby: u8) -> Said {
+        let ids = |seeds: &[u8]| List::truncated(seeds.iter().map(|seed| key(*seed).id()));
+        let body = Outcome {
+            term,
+            reason: ElectionReason::Count,
+            mixers: ids(mixers),
+            uplinks_bps: List::truncated(mixers.iter().map(|_| 0)),
+            standbys: ids(&[standby]),
+            challenger: None,
+            evidence: [standby; 32],
+        };
+        let signatures =
+            STAGE.take(3).map(|seed| (key(seed).id(), Decided::countersign(&key(seed), &ROOM, 1, &body)));
+        Said::Decided(Decided { epoch: 1, signatures: List::truncated(signatures), body })
+    }
+
+    fn said() -> impl Strategy<Value = Said> {
+        let rank = || (1..=2u32, 0..5u16).prop_map(|(term, regency)| Rank { term, regency });
+        prop_oneof![
+            (STAGE, rank(), STAGE, any::<bool>()).prop_map(|(by, rank, over, polite)| {
+                let over = key(over).id();
+                Said::TakeOver(Signed::new(&key(by), &ROOM, 1, 0, u64::MAX, TakeOver { rank, over, polite }))
+            }),
+            (STAGE, rank(), 1..4u16, STAGE).prop_map(|(by, rank, later, regent)| {
+                let denied = Rank { regency: rank.regency + later, ..rank };
+                let regent = key(regent).id();
+                Said::Alive(Signed::new(&key(by), &ROOM, 1, 0, u64::MAX, Alive { rank, denied, regent }))
+            }),
+        ]
+    }
+
+    /// One peer's view of the mandate.
+    #[derive(Default)]
+    struct Peer {
+        out: Outbox,
+        stage: Stage,
+        mandate: Mandate,
+    }
+
+    impl Peer {
+        fn hears(&mut self, said: &Said) {
+            match said.clone() {
+                Said::Roster => {
+                    self.stage.adopt(roster());
+                    self.mandate.roster_changed(&mut self.out, &self.stage);
+                }
+                Said::Decided(decided) => {
+                    self.mandate.decide(&mut self.out, &self.stage, decided, Vec::new());
+                }
+                Said::TakeOver(take_over) => {
+                    self.mandate.take_over(&mut self.out, take_over);
+                }
+                Said::Alive(alive) => {
+                    self.mandate.alive(&mut self.out, alive);
+                }
+            }
+        }
+
+        /// What it tells whom it has just linked with, in that order.
+        fn tells(&self) -> Vec<Said> {
+            let decided = self.mandate.decided.iter().cloned().map(Said::Decided);
+            let take_overs = self.mandate.take_overs.iter().cloned().map(Said::TakeOver);
+            let alives = self.mandate.alives.iter().cloned().map(Said::Alive);
+            [Said::Roster].into_iter().chain(decided).chain(take_overs).chain(alives).collect()
+        }
+
+        fn holds(&self) -> (Rank, &[PeerId], &[PeerId]) {
+            (self.mandate.rank, &self.mandate.mixers, &self.mandate.standbys)
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(300))]
+
+        #[test]
+        fn whoever_knows_the_same_statements_has_the_same_mixers_whatever_came_first_twice_or_not_at_all(
+            said in prop::collection::vec(said(), 0..8),
+            orders in prop::collection::vec(prop::collection::vec(any::<prop::sample::Index>(), 0..24), 3),
+        ) {
+            let outcomes = [Said::Roster, decided(1, &[1, 2], 3), decided(2, &[2], 4), decided(2, &[4], 5)];
+            let said: Vec<_> = outcomes.into_iter().chain(said).collect();
+            let mut peers: Vec<Peer> = (0..3).map(|_| Peer::default()).collect();
+            for (peer, order) in peers.iter_mut().zip(&orders) {
+                order.iter().for_each(|at| peer.hears(at.get(&said)));
+            }
+            // then links come up, one after the other, until nothing is news
+            for _ in 0..4 {
+                for (from, to) in [(0, 1), (1, 2), (2, 0), (1, 0), (2, 1), (0, 2)] {
+                    let told = peers[from].tells();
+                    told.iter().for_each(|said| peers[to].hears(said));
+                }
+            }
+            prop_assert_eq!(peers[0].holds(), peers[1].holds());
+            prop_assert_eq!(peers[1].holds(), peers[2].holds());
+        }
+    }
+    #[test]
+    fn whoever_was_denied_takes_over_no_more_in_that_term_but_by_the_mixers_wish() {
+        let rank = |term, regency| Rank { term, regency };
+        let take_over = |rank, polite| {
+            let over = key(1).id();
+            Said::TakeOver(Signed::new(&key(3), &ROOM, 1, 0, u64::MAX, TakeOver { rank, over, polite }))
+        };
+        let alive = Alive { rank: rank(1, 0), denied: rank(1, 1), regent: key(3).id() };
+        let alive = Said::Alive(Signed::new(&key(1), &ROOM, 1, 0, u64::MAX, alive));
+        for (then, taken) in [
+            (vec![], false),
+            (vec![take_over(rank(1, 2), false)], false),
+            (vec![take_over(rank(1, 2), true)], true),
+            (vec![decided(2, &[1], 3), take_over(rank(2, 1), false)], true),
+        ] {
+            let mut peer = Peer::default();
+            let before = [Said::Roster, decided(1, &[1], 3), take_over(rank(1, 1), false), alive.clone()];
+            before.iter().chain(&then).for_each(|said| peer.hears(said));
+            let mixer = if taken { 3 } else { 1 };
+            assert_eq!(peer.mandate.mixers, [key(mixer).id()], "{then:?}");
+        }
     }
 }

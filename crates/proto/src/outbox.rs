@@ -176,11 +176,20 @@ impl View<'_> {
     /// Who takes over from a mixer that falls silent or leaves, and is what its first tier falls back on: standby 1
     /// if it is present, else the present mixer that comes next in rank, the lead after the last.
     pub(crate) fn heir(&self, mixer: &PeerId) -> Option<PeerId> {
+        self.in_line(mixer).next()
+    }
+
+    /// Who declares a mixer gone: its heir, or the next in line where it has denied that one's word in this term.
+    pub(crate) fn successor(&self, mixer: &PeerId) -> Option<PeerId> {
+        self.in_line(mixer).find(|peer| !self.mandate.bars(mixer, peer))
+    }
+
+    fn in_line(&self, mixer: &PeerId) -> impl Iterator<Item = PeerId> {
         let present = |peer: &&PeerId| self.stage.entry(peer).is_some_and(|entry| !entry.away);
         let mixers = &self.mandate.mixers;
         let place = mixers.iter().position(|peer| peer == mixer);
-        let mut next = place.into_iter().flat_map(|place| mixers[place + 1..].iter().chain(&mixers[..place]));
-        self.mandate.standbys.first().filter(present).or_else(|| next.find(present)).copied()
+        let next = place.into_iter().flat_map(|place| mixers[place + 1..].iter().chain(&mixers[..place]));
+        self.mandate.standbys.iter().take(1).chain(next).filter(present).copied()
     }
 
     /// The rank in force.

@@ -198,7 +198,7 @@ impl PreVotes {
         if mixers < mandate.mixers.len() {
             return Some((ElectionReason::MixerGone, NEED_US));
         }
-        let standby = mandate.standbys.iter().any(present);
+        let standby = mandate.standbys.iter().any(|peer| present(peer) && mandate.is_free(peer));
         let wanted = self.mixers_wanted(view);
         if mixers != wanted || (!standby && candidates.len() > mixers) {
             // who couldn't be measured may be on the way out; no use in asking the same again at once

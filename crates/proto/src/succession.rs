@@ -74,7 +74,7 @@ impl Succession {
     /// Roster or mandate have changed: who is to be watched?
     pub(crate) fn look(&mut self, view: &mut View<'_>) {
         let anyone = view.mandate.mutated.is(Mutation::LetsAnyoneTakeOver) && view.on_stage();
-        let inherits = |mixer: &PeerId| view.heir(mixer) == Some(view.me) || anyone;
+        let inherits = |mixer: &PeerId| view.successor(mixer) == Some(view.me) || anyone;
         let mixers = view.mandate.mixers.iter().filter(|_| view.stage.mode() != Mode::Mesh);
         let mut watched: Vec<PeerId> =
             mixers.filter(|mixer| **mixer != view.me && inherits(mixer)).copied().collect();
@@ -154,11 +154,12 @@ impl Succession {
         mixing: bool,
     ) -> bool {
         let TakeOver { over, polite, rank: denied } = take_over.body;
+        let regent = take_over.sender;
         if over != view.me || polite || self.leaving || !mixing || !view.mandate.may_take_over(take_over) {
             return true;
         }
         let rank = view.rank();
-        let alive = view.sign_for_ever(Alive { rank, denied });
+        let alive = view.sign_for_ever(Alive { rank, denied, regent });
         view.send_stage(&Message::Alive(alive.clone()));
         view.out.note(Note::Alive(alive));
         false

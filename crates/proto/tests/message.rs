@@ -235,7 +235,8 @@ fn an_heir_signs_rosters_by_the_word_of_a_majority_only() {
 
 #[test]
 fn statements_end_when_they_say() {
-    let alive = Signed::new(&key(3), &room(), 7, 12, NOW, Alive { rank: RANK, denied: RANK });
+    let alive =
+        Signed::new(&key(3), &room(), 7, 12, NOW, Alive { rank: RANK, denied: RANK, regent: key(4).id() });
     assert!(alive.verify(&room(), NOW).is_ok());
     assert_eq!(alive.verify(&room(), NOW + 1), Err(SealError::Expired));
 }

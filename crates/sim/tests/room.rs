@@ -98,7 +98,7 @@ fn a_mixer_that_only_stood_still_is_missed_for_a_moment_and_then_all_agree_on_on
             let (host, mixer) = (world.planned(0), world.mixers()[0]);
             world.stall(mixer, stall_ms * MS);
             let stalled = world.now();
-            world.run_for(15 * SECOND);
+            world.run_for(25 * SECOND); // a regent that was denied is no standby any more: a vote follows
             let told = |wanted: fn(&Event) -> bool| world.events(host).iter().any(|(_, event)| wanted(event));
             let taken_over = told(|event| matches!(event, Event::TakenOver { .. }));
             if stall_ms < 350 {

@@ -191,13 +191,16 @@ impl Statement for TakeOver {
     const CONTEXT: &'static str = "take-over";
 }
 
-/// A mixer that was declared gone says that it is not.
+/// A mixer that was declared gone says that it is not. Whoever declared it takes over from it no more in this term, but
+/// by its own wish.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Alive {
     /// The mandate it holds on to.
     pub rank: Rank,
     /// The take-over that was wrong.
     pub denied: Rank,
+    /// Whose it was.
+    pub regent: PeerId,
 }
 
 impl Statement for Alive {

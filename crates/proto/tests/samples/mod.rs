@@ -187,7 +187,7 @@ pub(crate) fn samples() -> Vec<Message> {
             7,
             12,
             NEVER,
-            Alive { rank: RANK, denied: Rank { regency: 9, ..RANK } },
+            Alive { rank: RANK, denied: Rank { regency: 9, ..RANK }, regent: key(4).id() },
         )),
         Message::TakeOverWanted { rank: RANK },
         Message::ProbeWanted { train: 1, bytes: 200_000, rate_bps: 0 },
