@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use plenary_proto::time::SECOND;
-use plenary_proto::{Command, Event, Input, Mutation, Output};
+use plenary_proto::{Command, Event, Input, MixRole, Mutation, Output};
 
 use crate::peer::Served;
 use crate::world::{Happening, World};
@@ -19,6 +19,8 @@ pub enum Fault {
     FeedsItself,
     /// It takes the program from a child of its own, which gives it.
     FedByItsChild,
+    /// Once it mixes it does so for ever.
+    MixesOn,
     /// It looks for another parent a second after it has found one.
     Restless,
 }
@@ -66,6 +68,11 @@ impl World {
         match (self.faults.bodies, &output) {
             (Some(Fault::IgnoresServe), Output::Serve { .. }) => return None,
             (Some(Fault::IgnoresUnserve), Output::Unserve(_)) => return None,
+            (Some(Fault::MixesOn), Output::Role(role))
+                if !matches!(role, MixRole::Mix { .. }) && self.peers[at].is_mixing() =>
+            {
+                return None;
+            }
             (Some(Fault::FeedsItself), Output::Serve { .. }) => self.let_feed(at, at),
             (Some(Fault::FedByItsChild), Output::Watch { parent: Some(_), backup }) => {
                 let backup = *backup;

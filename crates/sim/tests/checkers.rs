@@ -39,6 +39,7 @@ fn found(storm: &Storm, faulty: Option<Faulty>) -> Vec<&'static str> {
 fn each_checker_catches_its_mutant_and_nothing_where_there_is_none() {
     let deaths = [(10_000, Wrong::Kill(Whom::Mixer)), (14_000, Wrong::Kill(Whom::Relay))];
     let stall = [(12_000, Wrong::Stall(Whom::Relay, 2_500))];
+    let deposed = [(12_000, Wrong::Stall(Whom::Mixer, 4_000))];
     type Acts<'a> = &'a [(u64, Wrong)];
     let rows: &[(&str, Faulty, Acts<'_>)] = &[
         ("capacity", Faulty::Brains(Mutation::TakesTooMany), &deaths),
@@ -54,8 +55,9 @@ fn each_checker_catches_its_mutant_and_nothing_where_there_is_none() {
         ("self-relay", Faulty::Bodies(Fault::FeedsItself), &deaths),
         ("no-cycle", Faulty::Bodies(Fault::FedByItsChild), &deaths),
         ("no-flapping", Faulty::Bodies(Fault::Restless), &stall),
+        ("one-program", Faulty::Bodies(Fault::MixesOn), &deposed),
     ];
-    for acts in [&deaths[..], &stall[..]] {
+    for acts in [&deaths[..], &stall[..], &deposed[..]] {
         assert_eq!(found(&storm(1, acts), None), [""; 0], "nobody breaks a rule");
     }
     let mut missed = Vec::new();

@@ -31,8 +31,7 @@ pub(crate) fn write(folder: &Path, all: &[Measured], sizes: &[Measured]) -> std:
     let mut text = HEAD.to_owned();
     for one in all {
         for aim in &one.report.targets {
-            let part = one.full.map(|full| format!(", with {} peers of {full}", one.report.peers));
-            let met = word(aim.met).to_owned() + &part.unwrap_or_default();
+            let met = word(aim.met);
             let figure = &aim.figure;
             let value = aim.measured.map_or("not measured".to_owned(), |value| value.to_string());
             let (name, bound, compared) = (&one.report.scenario, bound(aim), one.compared);
@@ -40,15 +39,14 @@ pub(crate) fn write(folder: &Path, all: &[Measured], sizes: &[Measured]) -> std:
         }
     }
     text += "\n## What they were measured in\n
-| scenario | peers | of | runs | seeds from | model | room time, s | wall, s | inputs per peer and s | violations |
-| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |\n";
-    for Measured { report, wall_s, full, .. } in all {
+| scenario | peers | runs | seeds from | model | room time, s | wall, s | inputs per peer and s | violations |
+| --- | --- | --- | --- | --- | --- | --- | --- | --- |\n";
+    for Measured { report, wall_s, .. } in all {
         let _ = writeln!(
             text,
-            "| {} | {} | {} | {} | {} | {} | {:.0} | {wall_s:.1} | {:.2} | {} |",
+            "| {} | {} | {} | {} | {} | {:.0} | {wall_s:.1} | {:.2} | {} |",
             report.scenario,
             report.peers,
-            full.unwrap_or(report.peers),
             report.runs,
             report.seed,
             report.media_model,
@@ -57,8 +55,7 @@ pub(crate) fn write(folder: &Path, all: &[Measured], sizes: &[Measured]) -> std:
             report.violations.len(),
         );
     }
-    text += "\nWhere `of` is larger than `peers`, the scenario asks for more than this run has.\n
-## By size (fluid model, one run each)\n
+    text += "\n## By size (fluid model, one run each)\n
 | peers | bytes per peer | inputs per peer and s | depth, mean | depth, most | wall, s |
 | --- | --- | --- | --- | --- | --- |\n";
     for Measured { report, wall_s, .. } in sizes {

@@ -94,26 +94,24 @@ impl<'a> Calm<'a> {
     /// Every viewer has a backup, where one could be: standby 1 in the first tier, below it a relay of another
     /// branch, who is not above the viewer either; either with a promise left to give.
     fn backups(&self, found: &mut Found) {
+        let givers: Vec<_> = self.living.iter().filter(|(peer, seen)| self.may_promise(peer, seen)).collect();
         for (viewer, seen) in self.viewers().filter(|(_, seen)| seen.parent.is_some()) {
             let parent_at = seen.path.len().saturating_sub(2);
             let parent = seen.path.get(parent_at).copied();
             let in_branch = |other: &BrainSnapshot| {
                 other.path.iter().any(|id| Some(*id) == parent || *id == viewer.short())
             };
-            let could = if parent_at == 0 {
-                let standby = seen.standbys.first().and_then(|standby| self.living.get(standby));
-                standby
-                    .is_some_and(|standby| standby.promised.len() <= usize::from(self.world.plan().room.k1))
-            } else {
-                self.living.iter().any(|(peer, other)| {
-                    let apart = !in_branch(other) && !seen.path.contains(&peer.short());
-                    let relays = !other.mixing && !other.path.is_empty() && !other.children.is_empty();
-                    let promised = other.promised.len();
-                    let room = other.children.len() + promised < self.world.slots_of(*peer);
-                    relays && apart && room && promised < PROMISES_MAX
-                })
+            let could = || match parent_at {
+                0 => {
+                    let standby = seen.standbys.first().and_then(|standby| self.living.get(standby));
+                    let most = usize::from(self.world.plan().room.k1);
+                    standby.is_some_and(|standby| standby.promised.len() <= most)
+                }
+                _ => {
+                    givers.iter().any(|(peer, other)| !in_branch(other) && !seen.path.contains(&peer.short()))
+                }
             };
-            if could && seen.backup.is_none() {
+            if seen.backup.is_none() && could() {
                 found.say(self.world.now(), "backup", format!("{viewer:?} has no backup: {seen:?}"));
             }
             let bad = seen
@@ -125,6 +123,14 @@ impl<'a> Calm<'a> {
                 found.say(self.world.now(), "backup", what);
             }
         }
+    }
+
+    /// A relay that has a promise left to give.
+    fn may_promise(&self, peer: &PeerId, seen: &BrainSnapshot) -> bool {
+        let relays = !seen.mixing && !seen.path.is_empty() && !seen.children.is_empty();
+        let promised = seen.promised.len();
+        let room = || seen.children.len() + promised < self.world.slots_of(*peer);
+        relays && promised < PROMISES_MAX && room()
     }
 
     fn no_flapping(&self, found: &mut Found) {

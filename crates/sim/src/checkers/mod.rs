@@ -10,12 +10,14 @@
 mod feeding;
 mod liveness;
 mod mandates;
+mod programs;
 
 use plenary_proto::Time;
 
 use crate::world::World;
 use feeding::Feeding;
 use mandates::Mandates;
+use programs::Programs;
 
 pub use liveness::{CALM_US, liveness};
 
@@ -54,6 +56,7 @@ impl Found {
 pub(crate) struct Checkers {
     feeding: Feeding,
     mandates: Mandates,
+    programs: Programs,
     found: Found,
 }
 
@@ -63,8 +66,10 @@ impl Checkers {
         for at in changed {
             self.feeding.changed(world, *at, &mut self.found);
             self.mandates.changed(world, *at, &mut self.found);
+            self.programs.changed(world, *at);
         }
         self.feeding.time_passed(world, &mut self.found);
+        self.programs.time_passed(world, &mut self.found);
     }
 
     pub(crate) fn found(&self) -> &[Violation] {

@@ -36,7 +36,6 @@ impl Stage {
     pub(crate) fn look(&mut self, world: &World) {
         let (events, told) = world.events_since(world.planned(0), self.read);
         self.read = told;
-        let living: BTreeSet<PeerId> = world.living().collect();
         for (at, event) in events {
             match event {
                 Event::ElectionOpened { .. } => {
@@ -48,7 +47,9 @@ impl Stage {
                     self.follow(mixers.clone());
                 }
                 Event::TakenOver { rank, peer, polite } => {
-                    let needed = |mixer: &PeerId| self.excused.contains(mixer) || !living.contains(mixer);
+                    let needed = |mixer: &PeerId| {
+                        self.excused.contains(mixer) || !world.living().any(|living| living == *mixer)
+                    };
                     if !polite && !self.mixers.iter().any(needed) {
                         self.false_alarms.insert(*rank, false);
                     }
