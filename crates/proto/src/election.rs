@@ -12,6 +12,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::bounded::{Bound, List};
+use crate::doubts::{believed, doubts};
 use crate::hysteresis::{Seats, seats};
 use crate::id::PeerId;
 use crate::io::Event;
@@ -284,9 +285,7 @@ impl Election {
         let claims = self.claims.values().map(|(_, claim)| claim).filter(counts);
         let claims: List<_, _> = List::truncated(claims.cloned());
         let sitting: List<_, _> = List::truncated(view.mandate.sitting().iter().copied());
-        let tallies = tally(roster, &reports, &claims, favoured(open.reason, &sitting));
-        let evidence = evidence(&reports, &claims, &sitting);
-        let outcome = outcome_of(view, roster, (term, open.reason), evidence, &tallies);
+        let (outcome, tallies) = outcome_of(view, roster, (term, open.reason), &reports, &claims);
         let ballot = Ballot { reports, claims, sitting, outcome: outcome.clone() };
         let hash = ballot_hash(&ballot);
         let epoch = view.stage.epoch();
@@ -325,9 +324,7 @@ impl Election {
             view.out.send(ballot.sender, Message::Lacking { term, reports, claims });
             return;
         }
-        let tallies = tally(roster, reports, claims, favoured(open.reason, sitting));
-        let evidence = evidence(reports, claims, sitting);
-        let expected = outcome_of(view, roster, (term, open.reason), evidence, &tallies);
+        let (expected, tallies) = outcome_of(view, roster, (term, open.reason), reports, claims);
         let sits = **sitting == *view.mandate.sitting();
         let shown = shown(&ballot.body);
         let proper = reports.iter().all(|report| due(view, roster, term, report)) && is_sorted(&ballot.body);
@@ -484,24 +481,29 @@ fn favoured(reason: ElectionReason, sitting: &[PeerId]) -> &[PeerId] {
     if reason == ElectionReason::Trouble { &[] } else { sitting }
 }
 
-/// The outcome that follows from a ballot's evidence under the mandate in force.
+/// The outcome that follows from a ballot's reports and claims under the mandate in force, and how the candidates did.
 fn outcome_of(
     view: &View<'_>,
     roster: &Roster,
     (term, reason): (u32, ElectionReason),
-    evidence: [u8; 32],
-    tallies: &[Tally],
-) -> Outcome {
-    let challenged = view.mandate.decided.as_ref().and_then(|decided| decided.body.challenger);
+    reports: &[Signed<Report>],
+    claims: &[Signed<Claim>],
+) -> (Outcome, Vec<Tally>) {
     let sitting = view.mandate.sitting();
-    let Seats { mixers, standbys, challenger } =
-        seats(elect(roster, tallies, sitting.len()), tallies, sitting, challenged, reason);
+    let before = view.mandate.decided.as_ref().map(|decided| &decided.body);
+    let doubts = doubts(before, reason, sitting, claims);
+    let tallies = tally(roster, reports, &believed(claims, &doubts), favoured(reason, sitting));
+    let elected = elect(roster, &tallies, sitting.len());
+    let challenged = before.and_then(|before| before.challenger);
+    let Seats { mixers, standbys, challenger } = seats(elected, &tallies, sitting, challenged, reason);
     let uplink_bps = |mixer: &PeerId| {
         tallies.iter().find(|tally| tally.peer == *mixer).map_or(0, |tally| tally.bandwidth_bps)
     };
     let uplinks_bps = List::truncated(mixers.iter().map(uplink_bps));
     let (mixers, standbys) = (List::truncated(mixers), List::truncated(standbys));
-    Outcome { term, reason, mixers, uplinks_bps, standbys, challenger, evidence }
+    let evidence = evidence(reports, claims, sitting);
+    let outcome = Outcome { term, reason, mixers, uplinks_bps, standbys, challenger, doubts, evidence };
+    (outcome, tallies)
 }
 
 fn evidence(reports: &[Signed<Report>], claims: &[Signed<Claim>], sitting: &[PeerId]) -> [u8; 32] {

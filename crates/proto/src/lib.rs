@@ -9,6 +9,7 @@
 pub mod bounded;
 mod broadcast;
 mod config;
+mod doubts;
 mod election;
 mod floor;
 mod heirs;

@@ -404,6 +404,7 @@ mod tests {
             uplinks_bps: List::truncated(mixers.iter().map(|_| 0)),
             standbys: ids(&[standby]),
             challenger: None,
+            doubts: List::new(),
             evidence: [standby; 32],
         };
         let signatures =

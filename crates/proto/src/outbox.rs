@@ -19,7 +19,7 @@ use crate::seal::{Keypair, Signed, Statement};
 use crate::time::{SECOND, Time};
 
 /// Statements of the stage are good for ten minutes: clocks that were set by hand are off by less.
-const STATEMENT_LIFE_S: u64 = 600;
+pub(crate) const STATEMENT_LIFE_S: u64 = 600;
 
 /// What one machine tells the others.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -131,6 +131,7 @@ fn decided(room: &RoomId) -> Decided {
         standbys: List::truncated([stage_key(SPEAKERS + 1).id()]),
         evidence: [0; 32],
         challenger: None,
+        doubts: List::new(),
     };
     let majority = (0..SPEAKERS + CANDIDATES).take(usize::from(SPEAKERS + CANDIDATES) / 2 + 1);
     let signatures = majority.map(|place| {

@@ -230,3 +230,25 @@ fn trouble_at_half_of_the_speakers_votes_a_weak_mixer_out_and_one_that_complains
         assert!(liveness(&world).is_empty(), "seed {seed}");
     }
 }
+
+#[test]
+fn a_mixer_that_the_speakers_suffer_from_is_voted_out_whatever_it_claims_and_is_not_elected_in_the_next_vote()
+{
+    for seed in SEEDS {
+        let mut world = settled(seed, 4, 4, 2);
+        let boaster = world.mixers()[0]; // nothing that can be measured is wrong with it
+        let speakers = stage(&world, 4);
+        world.run_for(90 * SECOND);
+        suffer(&mut world, &speakers[..2], 40);
+        assert_eq!(votes_for_trouble(&world).len(), 1, "seed {seed}");
+        let second = world.mixers()[0];
+        assert_ne!(second, boaster, "seed {seed}");
+        world.kill(second);
+        world.run_for(30 * SECOND);
+        let seats = world.snapshot(world.planned(0));
+        assert!(seats.rank.term > 2, "seed {seed}: no vote after {:?}", seats.rank);
+        assert!(!seats.mixers.contains(&boaster), "seed {seed}: it is elected again");
+        assert!(!seats.standbys.contains(&boaster), "seed {seed}: it stands by again");
+        assert!(liveness(&world).is_empty(), "seed {seed}");
+    }
+}

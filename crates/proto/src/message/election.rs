@@ -132,6 +132,15 @@ impl Statement for Claim {
     const CONTEXT: &'static str = "claim";
 }
 
+/// A mixer that the stage suffered from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Doubt {
+    /// Which.
+    pub peer: PeerId,
+    /// Until then it is taken as if it claimed nothing, seconds since 1970.
+    pub until_unix_s: u64,
+}
+
 /// Who mixes. Follows from a ballot's reports and claims and the outcome in force, so that everyone on stage can
 /// recompute it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -148,6 +157,8 @@ pub struct Outcome {
     pub standbys: List<PeerId, MIXERS_MAX>,
     /// Who was better than a sitting mixer by enough to take its seat, if a second round finds the same.
     pub challenger: Option<PeerId>,
+    /// Mixers that the stage suffered from, the last first: their claims aren't believed for a while.
+    pub doubts: List<Doubt, MIXERS_MAX>,
     /// BLAKE3 of the postcard of what it follows from: (reports, claims, sitting mixers).
     pub evidence: [u8; 32],
 }

@@ -76,6 +76,7 @@ pub(crate) fn outcome() -> Outcome {
         uplinks_bps: list(vec![20_000_000]),
         standbys: list(vec![key(4).id()]),
         challenger: None,
+        doubts: list(vec![Doubt { peer: key(2).id(), until_unix_s: 1_800_000_600 }]),
         evidence: [5; 32],
     }
 }

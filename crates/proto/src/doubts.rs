@@ -1,0 +1,107 @@
+//! Mixers whose claims aren't believed for a while.
+//!
+//! What a codec can do is its owner's word, and a mixer that boasted would be elected again in the very vote that trouble
+//! has called. But such a vote is opened by a majority of the stage, at the word of half of the speakers: that is proof
+//! enough. Whoever mixed then is taken for ten minutes as if it had claimed nothing, and stands behind all who can do
+//! the job. The outcome says so, and each follows from the one before; what time it is, is the middle of what the claims'
+//! signers think, so that everyone reckons alike and no single clock counts.
+
+use crate::bounded::List;
+use crate::id::PeerId;
+use crate::message::{Claim, Doubt, ElectionReason, MIXERS_MAX, Outcome};
+use crate::outbox::STATEMENT_LIFE_S;
+use crate::seal::Signed;
+
+/// A mixer that the stage suffered from is doubted for so long (DESIGN §5: ten minutes).
+const DOUBT_LIFE_S: u64 = 600;
+
+/// Whose claims aren't believed in an election held for that reason under the mandate in force; of more than fit the
+/// newest.
+pub(crate) fn doubts(
+    before: Option<&Outcome>,
+    reason: ElectionReason,
+    sitting: &[PeerId],
+    claims: &[Signed<Claim>],
+) -> List<Doubt, MIXERS_MAX> {
+    let now_unix_s = median_unix_s(claims);
+    let until_unix_s = now_unix_s.saturating_add(DOUBT_LIFE_S);
+    let suffered_from = if reason == ElectionReason::Trouble { sitting } else { &[] };
+    let new = suffered_from.iter().map(|peer| Doubt { peer: *peer, until_unix_s });
+    let known = before.into_iter().flat_map(|outcome| outcome.doubts.iter().copied());
+    let lasting =
+        known.filter(|doubt| doubt.until_unix_s > now_unix_s && !suffered_from.contains(&doubt.peer));
+    List::truncated(new.chain(lasting))
+}
+
+/// The claims of everybody else.
+pub(crate) fn believed(claims: &[Signed<Claim>], doubts: &[Doubt]) -> Vec<Signed<Claim>> {
+    let doubted = |claim: &Signed<Claim>| doubts.iter().any(|doubt| doubt.peer == claim.sender);
+    claims.iter().filter(|claim| !doubted(claim)).cloned().collect()
+}
+
+/// When the claims were signed, by the middle one of their signers' clocks; 0 without any.
+fn median_unix_s(claims: &[Signed<Claim>]) -> u64 {
+    let signed = |claim: &Signed<Claim>| claim.expires_unix_s.saturating_sub(STATEMENT_LIFE_S);
+    let mut times: Vec<u64> = claims.iter().map(signed).collect();
+    times.sort_unstable();
+    times.get(times.len().saturating_sub(1) / 2).copied().unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::RoomId;
+    use crate::seal::Keypair;
+
+    fn key(seed: u8) -> Keypair {
+        Keypair::from_seed(&[seed; 32])
+    }
+
+    /// Claims of peers 1 to 3, whose clocks show these.
+    fn claims(clocks_unix_s: [u64; 3]) -> Vec<Signed<Claim>> {
+        let claim = |(by, unix_s): (u8, u64)| {
+            let round_trips = List::new();
+            let claim = Claim { term: 1, encode_us: 1, decode_us: 1, uplink_bps_max: None, round_trips };
+            let expires = unix_s.saturating_add(STATEMENT_LIFE_S);
+            Signed::new(&key(by), &RoomId([0; 16]), 1, 0, expires, claim)
+        };
+        (1..=3).zip(clocks_unix_s).map(claim).collect()
+    }
+
+    fn outcome(doubts: List<Doubt, MIXERS_MAX>) -> Outcome {
+        Outcome {
+            term: 1,
+            reason: ElectionReason::Count,
+            mixers: List::new(),
+            uplinks_bps: List::new(),
+            standbys: List::new(),
+            challenger: None,
+            doubts,
+            evidence: [0; 32],
+        }
+    }
+
+    #[test]
+    fn whoever_mixed_in_trouble_is_not_believed_for_ten_minutes_by_most_clocks() {
+        use ElectionReason::{Count, Trouble};
+        let sitting = [key(1).id()];
+        let first = outcome(doubts(None, Trouble, &sitting, &claims([1_000; 3])));
+        for (reason, sits, clocks, doubted, what) in [
+            (Count, 2, [1_300; 3], &[1][..], "the doubt lasts"),
+            (Count, 2, [1_599; 3], &[1], "until it is over"),
+            (Count, 2, [1_600; 3], &[], "and no longer"),
+            (Count, 2, [9_000, 1_300, 1_300], &[1], "one clock that runs ahead changes nothing"),
+            (Count, 2, [0, 1_600, u64::MAX], &[], "nor do two, one of which is slow"),
+            (Trouble, 2, [1_300; 3], &[2, 1], "another comes to be doubted"),
+            (Trouble, 1, [1_300; 3], &[1], "or the same once more"),
+        ] {
+            let claims = claims(clocks);
+            let found = doubts(Some(&first), reason, &[key(sits).id()], &claims);
+            let peers = doubted.iter().map(|seed: &u8| key(*seed).id());
+            assert!(found.iter().map(|doubt| doubt.peer).eq(peers), "{what}: {found:?}");
+            assert_eq!(believed(&claims, &found).len(), 3 - doubted.len(), "{what}");
+        }
+        assert!(doubts(None, Count, &sitting, &claims([1_000; 3])).is_empty());
+        assert_eq!(doubts(None, Trouble, &sitting, &[]).len(), 1, "without claims there is no clock");
+    }
+}
