@@ -120,6 +120,8 @@ pub(crate) struct Broadcast {
     mixers: Vec<PeerId>,
     /// Since when data comes to us: fed by a parent, or linked with somebody on stage.
     since: Option<Time>,
+    /// Somebody has told us where things stood when we came.
+    stood: bool,
 }
 
 impl Broadcast {
@@ -267,18 +269,21 @@ impl Broadcast {
         self.since.get_or_insert(now);
     }
 
-    /// Where things stand, for a peer that we have just linked with; `None` when nobody has said anything.
+    /// Where things stand, for a peer that we have just linked with, also when nobody has said anything; `None` when we are
+    /// new ourselves.
     pub(crate) fn stands(&self, view: &View<'_>) -> Option<Message> {
         let mut stands = self.held().into_vec();
         if let Some(run) = self.run {
             stands.push(DataHeld { source: view.me, run, next: self.numbers.0 + 1 });
         }
-        (!stands.is_empty()).then(|| Message::DataStands(List::truncated(stands)))
+        (self.stood || view.on_stage()).then(|| Message::DataStands(List::truncated(stands)))
     }
 
-    /// Somebody we have just linked with says where things stand: as a newcomer we begin there.
+    /// Somebody we have just linked with says where things stand: as a newcomer we begin there. Only the first one's word
+    /// counts: what is said from then on we want, whoever we link with next.
     pub(crate) fn stood(&mut self, view: &mut View<'_>, stands: &[DataHeld]) {
-        if self.since.is_none_or(|since| view.now.since(since) >= NEW_US) {
+        let told = std::mem::replace(&mut self.stood, true);
+        if told || self.since.is_some_and(|since| view.now.since(since) >= NEW_US) {
             return;
         }
         let me = view.me;
@@ -296,7 +301,7 @@ impl Broadcast {
 
     /// Another parent feeds us: what did we miss?
     pub(crate) fn parent_changed(&mut self, view: &mut View<'_>, parent: PeerId) {
-        if self.since.is_some() {
+        if self.since.is_some() || self.stood {
             // even of nothing: somebody may have begun to speak while we had no parent
             view.out.send(parent, Message::DataHeld(self.held()));
         }

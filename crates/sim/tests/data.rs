@@ -108,6 +108,24 @@ fn a_newcomer_gets_what_is_said_from_then_on() {
 }
 
 #[test]
+fn a_newcomer_whose_parent_dies_at_once_misses_nothing_from_then_on() {
+    for seed in SEEDS {
+        let late = PeerPlan { joins_at: Time(12 * SECOND), ..viewer(0) };
+        let mut plan = plan(0);
+        plan.peers.push(late);
+        let mut world = World::new(plan, seed);
+        world.run_until(Time(12_800 * MS));
+        let late = *world.viewers().last().expect("it is there");
+        let parent = world.snapshot(late).parent.unwrap_or_else(|| panic!("seed {seed}: nobody feeds it"));
+        let source = world.planned(1);
+        world.kill(parent);
+        (0..PIECES).for_each(|piece| world.publish(source, Delivery::Reliable, &piece.to_le_bytes()));
+        world.run_for(8 * SECOND);
+        assert_eq!(heard(&world, late, source), (0..PIECES).collect::<Vec<_>>(), "seed {seed}");
+    }
+}
+
+#[test]
 fn what_may_not_be_said_is_refused_and_not_sent() {
     let mut world = settled(1, 0);
     let (speaker, viewer) = (world.planned(1), world.viewers()[0]);

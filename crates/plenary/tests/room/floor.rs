@@ -57,7 +57,7 @@ async fn a_viewer_is_seen_and_heard_once_it_is_promoted_and_is_fed_again_once_it
         frame(&mut own, "the program's picture, and the others' sound", shows(hears, kind)).await;
     }
     until(&yan, "another parent", |yan| yan.parent == Some(ada.me())).await;
-    assert!(zoe.snapshot().speaks && zoe.snapshot().children.is_empty(), "{:?}", zoe.snapshot());
+    until(&zoe, "nobody below it", |zoe| zoe.speaks && zoe.children.is_empty()).await;
 
     ada.demote(zoe.me()).await.unwrap();
     event(&mut events, "losing the floor", |event| (event == RoomEvent::Floor(false)).then_some(())).await;
