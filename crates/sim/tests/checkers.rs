@@ -24,6 +24,9 @@ fn storm(seed: u64, acts: &[(u64, Wrong)]) -> Storm {
     }
 }
 
+/// Storms in which each mutant is looked for.
+const SEEDS: std::ops::RangeInclusive<u64> = 1..=6;
+
 fn found(storm: &Storm, faulty: Option<Faulty>) -> Vec<&'static str> {
     println!("seed {}: {faulty:?}", storm.seed);
     let mut world = storm.world();
@@ -57,15 +60,15 @@ fn each_checker_catches_its_mutant_and_nothing_where_there_is_none() {
         ("no-flapping", Faulty::Bodies(Fault::Restless), &stall),
         ("one-program", Faulty::Bodies(Fault::MixesOn), &deposed),
     ];
-    for acts in [&deaths[..], &stall[..], &deposed[..]] {
-        assert_eq!(found(&storm(1, acts), None), [""; 0], "nobody breaks a rule");
+    for (seed, acts) in SEEDS.flat_map(|seed| [&deaths[..], &stall, &deposed].map(|acts| (seed, acts))) {
+        assert_eq!(found(&storm(seed, acts), None), [""; 0], "nobody breaks a rule");
     }
     let mut missed = Vec::new();
     for (checker, faulty, acts) in rows {
-        let caught = found(&storm(1, acts), Some(*faulty));
-        println!("    {checker}: {caught:?}");
-        if !caught.contains(checker) {
-            missed.push((checker, faulty, caught));
+        // a broken rule need not show in every storm
+        let mut caught = SEEDS.map(|seed| found(&storm(seed, acts), Some(*faulty)));
+        if !caught.any(|caught| caught.contains(checker)) {
+            missed.push((checker, faulty));
         }
     }
     assert!(missed.is_empty(), "{missed:#?}");
