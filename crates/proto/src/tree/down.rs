@@ -234,7 +234,10 @@ impl Tree {
                 self.settle(view);
             }
             Err(reason) => {
-                let places = self.places(view, from, attach);
+                let mut places = self.places(view, from, attach);
+                if places.is_empty() {
+                    places = self.fellows.places(purpose);
+                }
                 let message = if places.is_empty() {
                     Message::Refused { purpose, reason }
                 } else {

@@ -12,7 +12,7 @@ use super::balance::Shift;
 use super::down::{Child, VIEWERS_US};
 use crate::bounded::{Bound, List};
 use crate::id::PeerId;
-use crate::message::{Aggregate, MIXERS_MAX, Message, Move, Place};
+use crate::message::{Aggregate, MIXERS_MAX, Message, Move, PLACES_MAX, Place, Purpose};
 use crate::outbox::View;
 use crate::time::{SECOND, Time};
 
@@ -51,6 +51,16 @@ impl Fellows {
     /// The fellow with the free slot that is nearest to its root.
     pub(super) fn roomiest(&self) -> Option<(usize, PeerId)> {
         self.told.keys().filter_map(|fellow| Some((self.nearest_slot(fellow)?, *fellow))).min()
+    }
+
+    /// Mixers below which there is what somebody wants that finds nothing here.
+    pub(super) fn places(&self, purpose: Purpose) -> List<Place, PLACES_MAX> {
+        let has = |told: &Aggregate| match purpose {
+            Purpose::Parent => told.free.iter().any(|free| *free > 0),
+            Purpose::Backup => told.promises.iter().any(|free| *free > 0),
+        };
+        let fellows = self.told.iter().filter(|(_, told)| has(told));
+        List::truncated(fellows.map(|(fellow, _)| Place::of_mixer(*fellow)))
     }
 
     /// Somebody has been asked to go to the nearest slot there: until the fellow's next word, count on that.
