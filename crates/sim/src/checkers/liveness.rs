@@ -19,6 +19,8 @@ const STEADY_US: u64 = 5 * SECOND;
 const TOLD_US: u64 = SECOND;
 /// A mover's farewell to its old parent may be lost twice: it comes again after a second, and after two.
 const FAREWELL_US: u64 = 3 * SECOND;
+/// Whoever has changed its parent looks for another backup: a search in vain begins anew after so long.
+const SEARCH_US: u64 = 3 * SECOND;
 /// Changes of parent of one viewer within [`STEADY_US`], at most: one, for a better place.
 const MOVES_MAX: usize = 1;
 /// Children that a relay promises to feed at most (DESIGN §8), within the slots that it has: where nobody has a
@@ -111,7 +113,7 @@ impl<'a> Calm<'a> {
                     givers.iter().any(|(peer, other)| !in_branch(other) && !seen.path.contains(&peer.short()))
                 }
             };
-            if seen.backup.is_none() && could() {
+            if seen.backup.is_none() && self.stayed_us(&viewer) > SEARCH_US && could() {
                 found.say(self.world.now(), "backup", format!("{viewer:?} has no backup: {seen:?}"));
             }
             let bad = seen
@@ -123,6 +125,13 @@ impl<'a> Calm<'a> {
                 found.say(self.world.now(), "backup", what);
             }
         }
+    }
+
+    /// How long ago a viewer has changed its parent.
+    fn stayed_us(&self, viewer: &PeerId) -> u64 {
+        let mut events = self.world.events(*viewer).iter().rev();
+        let last = events.find(|(_, event)| matches!(event, Event::Parent(Some(_))));
+        last.map_or(u64::MAX, |(at, _)| self.world.now().since(*at))
     }
 
     /// A relay that has a promise left to give.
@@ -187,11 +196,7 @@ impl<'a> Calm<'a> {
         let mixing: Vec<_> = self.living.values().filter(|seen| seen.mixing).collect();
         let told: u32 = mixing.iter().map(|seen| seen.viewers_below).sum();
         let tiers = self.viewers().map(|(_, seen)| seen.path.len()).max().unwrap_or(0) as u64;
-        let moved = |viewer: &PeerId| {
-            let mut events = self.world.events(*viewer).iter().rev();
-            let last = events.find(|(_, event)| matches!(event, Event::Parent(Some(_))));
-            last.is_some_and(|(at, _)| now.since(*at) <= FAREWELL_US + tiers * TOLD_US)
-        };
+        let moved = |viewer: &PeerId| self.stayed_us(viewer) <= FAREWELL_US + tiers * TOLD_US;
         let fed = self.viewers().filter(|(_, seen)| seen.parent.is_some()).count();
         let fed_by =
             |viewer: &PeerId| self.living.values().filter(|seen| seen.children.contains(viewer)).count();
