@@ -19,7 +19,7 @@ const STEADY_US: u64 = 5 * SECOND;
 const TOLD_US: u64 = SECOND;
 /// A mover's farewell to its old parent may be lost twice: it comes again after a second, and after two.
 const FAREWELL_US: u64 = 3 * SECOND;
-/// Whoever has changed its parent looks for another backup: a search in vain begins anew after so long.
+/// Whoever has changed its parent, or lost its backup, looks for another: a search in vain begins anew after so long.
 const SEARCH_US: u64 = 3 * SECOND;
 /// Changes of parent of one viewer within [`STEADY_US`], at most: one, for a better place.
 const MOVES_MAX: usize = 1;
@@ -113,7 +113,8 @@ impl<'a> Calm<'a> {
                     givers.iter().any(|(peer, other)| !in_branch(other) && !seen.path.contains(&peer.short()))
                 }
             };
-            if seen.backup.is_none() && self.stayed_us(&viewer) > SEARCH_US && could() {
+            let searched = |event: &Event| matches!(event, Event::Parent(Some(_)) | Event::Backup(None));
+            if seen.backup.is_none() && self.since_us(&viewer, searched) > SEARCH_US && could() {
                 found.say(self.world.now(), "backup", format!("{viewer:?} has no backup: {seen:?}"));
             }
             let bad = seen
@@ -127,10 +128,10 @@ impl<'a> Calm<'a> {
         }
     }
 
-    /// How long ago a viewer has changed its parent.
-    fn stayed_us(&self, viewer: &PeerId) -> u64 {
+    /// How long ago something happened to a viewer.
+    fn since_us(&self, viewer: &PeerId, something: impl Fn(&Event) -> bool) -> u64 {
         let mut events = self.world.events(*viewer).iter().rev();
-        let last = events.find(|(_, event)| matches!(event, Event::Parent(Some(_))));
+        let last = events.find(|(_, event)| something(event));
         last.map_or(u64::MAX, |(at, _)| self.world.now().since(*at))
     }
 
@@ -196,7 +197,8 @@ impl<'a> Calm<'a> {
         let mixing: Vec<_> = self.living.values().filter(|seen| seen.mixing).collect();
         let told: u32 = mixing.iter().map(|seen| seen.viewers_below).sum();
         let tiers = self.viewers().map(|(_, seen)| seen.path.len()).max().unwrap_or(0) as u64;
-        let moved = |viewer: &PeerId| self.stayed_us(viewer) <= FAREWELL_US + tiers * TOLD_US;
+        let moves = |event: &Event| matches!(event, Event::Parent(Some(_)));
+        let moved = |viewer: &PeerId| self.since_us(viewer, moves) <= FAREWELL_US + tiers * TOLD_US;
         let fed = self.viewers().filter(|(_, seen)| seen.parent.is_some()).count();
         let fed_by =
             |viewer: &PeerId| self.living.values().filter(|seen| seen.children.contains(viewer)).count();
