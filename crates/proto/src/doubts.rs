@@ -51,11 +51,7 @@ fn median_unix_s(claims: &[Signed<Claim>]) -> u64 {
 mod tests {
     use super::*;
     use crate::id::RoomId;
-    use crate::seal::Keypair;
-
-    fn key(seed: u8) -> Keypair {
-        Keypair::from_seed(&[seed; 32])
-    }
+    use crate::samples::key;
 
     /// Claims of peers 1 to 3, whose clocks show these.
     fn claims(clocks_unix_s: [u64; 3]) -> Vec<Signed<Claim>> {

@@ -32,6 +32,8 @@ mod rng;
 mod room;
 mod roster;
 mod route;
+#[cfg(test)]
+mod samples;
 mod score;
 pub mod seal;
 mod spread;

@@ -347,42 +347,18 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::bounded::{List, Text};
+    use crate::bounded::List;
     use crate::id::RoomId;
-    use crate::message::{ElectionReason, Entry, ProgramFormat, Roster};
-    use crate::seal::Keypair;
+    use crate::message::{ElectionReason, Entry, Roster};
+    use crate::samples::{self, candidate, key};
 
     const ROOM: RoomId = RoomId([0; 16]);
     /// Those on stage, by the seeds of their keys.
     const STAGE: std::ops::RangeInclusive<u8> = 1..=5;
 
-    fn key(seed: u8) -> Keypair {
-        Keypair::from_seed(&[seed; 32])
-    }
-
     fn roster() -> SignedRoster {
-        let entry = |seed: u8| Entry {
-            peer: key(seed).id(),
-            name: Text::truncated(""),
-            speaks: true,
-            views: false,
-            mixes: true,
-            away: false,
-            index: seed,
-        };
-        let roster = Roster {
-            host: key(1).id(),
-            entries: List::truncated(STAGE.map(entry)),
-            acting: Some(key(1).id()),
-            audience: true,
-            program: ProgramFormat { width: 1280, height: 720, fps: 30, bitrate_bps: 1_500_000 },
-            k: 4,
-            k1: 6,
-            mixers: 0,
-            heirs: List::new(),
-            stage_open: true,
-            expires_unix_s: None,
-        };
+        let entries = STAGE.map(|seed| Entry { speaks: true, ..candidate(seed) });
+        let roster = Roster { acting: Some(key(1).id()), ..samples::roster(entries) };
         Signed::new(&key(1), &ROOM, 1, 1, u64::MAX, roster).into()
     }
 

@@ -284,38 +284,19 @@ fn needed(roster: &Roster, ranked: &[&Tally], sitting: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bounded::{List, Text};
+    use crate::bounded::List;
     use crate::id::RoomId;
-    use crate::message::{Measured, ProgramFormat};
-    use crate::seal::Keypair;
+    use crate::message::{Entry, Measured};
+    use crate::samples::{self, candidate, key};
 
-    fn key(seed: u8) -> Keypair {
-        Keypair::from_seed(&[seed; 32])
-    }
-
+    /// Six peers of whom these would mix, and these speak.
     fn roster(candidates: &[u8], speaking: &[u8]) -> Roster {
-        let entry = |seed: &u8| Entry {
-            peer: key(*seed).id(),
-            name: Text::truncated(""),
-            speaks: speaking.contains(seed),
-            views: false,
-            mixes: candidates.contains(seed),
-            away: false,
-            index: *seed,
+        let entry = |seed: u8| Entry {
+            speaks: speaking.contains(&seed),
+            mixes: candidates.contains(&seed),
+            ..candidate(seed)
         };
-        Roster {
-            host: key(1).id(),
-            entries: List::truncated((1..=6).map(|seed| entry(&seed))),
-            acting: None,
-            audience: true,
-            program: ProgramFormat { width: 1280, height: 720, fps: 30, bitrate_bps: 1_500_000 },
-            k: 4,
-            k1: 6,
-            mixers: 0,
-            heirs: List::new(),
-            stage_open: true,
-            expires_unix_s: None,
-        }
+        samples::roster((1..=6).map(entry))
     }
 
     fn report(measurer: u8, candidate: u8, mbit: u64) -> Signed<Report> {

@@ -107,39 +107,9 @@ fn completed(said: &[u64], n: usize) -> Vec<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bounded::{List, Text};
+    use crate::bounded::List;
     use crate::id::RoomId;
-    use crate::message::{Entry, ProgramFormat};
-    use crate::seal::Keypair;
-
-    fn key(seed: u8) -> Keypair {
-        Keypair::from_seed(&[seed; 32])
-    }
-
-    fn roster(peers: u8) -> Roster {
-        let entry = |seed: u8| Entry {
-            peer: key(seed).id(),
-            name: Text::truncated(""),
-            speaks: false,
-            views: false,
-            mixes: true,
-            away: false,
-            index: seed,
-        };
-        Roster {
-            host: key(1).id(),
-            entries: List::truncated((1..=peers).map(entry)),
-            acting: None,
-            audience: true,
-            program: ProgramFormat { width: 1280, height: 720, fps: 30, bitrate_bps: 1_500_000 },
-            k: 4,
-            k1: 6,
-            mixers: 0,
-            heirs: List::new(),
-            stage_open: true,
-            expires_unix_s: None,
-        }
-    }
+    use crate::samples::{candidate, key, roster};
 
     /// One-way delays between so many peers by these words: who says it, of whom, milliseconds of round trip.
     fn ways(peers: u8, words: &[(u8, u8, u32)]) -> Ways {
@@ -155,7 +125,7 @@ mod tests {
             };
             Signed::new(&key(by), &RoomId([0; 16]), 1, 0, 0, claim)
         });
-        Ways::of(&roster(peers), &[], &claims.collect::<Vec<_>>())
+        Ways::of(&roster((1..=peers).map(candidate)), &[], &claims.collect::<Vec<_>>())
     }
 
     fn way_ms(ways: &Ways, one: u8, other: u8) -> u64 {
@@ -205,7 +175,7 @@ mod tests {
 
     #[test]
     fn a_word_that_may_mean_two_peers_means_neither() {
-        let mut roster = roster(4);
+        let mut roster = roster((1..=4).map(candidate));
         let mut twin = roster.entries[1].clone();
         twin.peer.0[31] ^= 1;
         roster.entries = List::truncated(roster.entries.iter().cloned().chain([twin]));
