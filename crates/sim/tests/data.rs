@@ -89,13 +89,17 @@ fn loose_data_may_be_lost_but_never_comes_twice_or_late() {
     }
 }
 
+/// The plan of the others, and a viewer that comes after 12 s.
+fn plan_with_a_newcomer() -> WorldPlan {
+    let mut plan = plan(0);
+    plan.peers.push(PeerPlan { joins_at: Time(12 * SECOND), ..viewer(0) });
+    plan
+}
+
 #[test]
 fn a_newcomer_gets_what_is_said_from_then_on() {
     for seed in SEEDS {
-        let late = PeerPlan { joins_at: Time(12 * SECOND), ..viewer(0) };
-        let mut plan = plan(0);
-        plan.peers.push(late);
-        let mut world = World::new(plan, seed);
+        let mut world = World::new(plan_with_a_newcomer(), seed);
         world.run_until(Time(10 * SECOND));
         let source = world.planned(1);
         world.publish(source, Delivery::Reliable, &0u32.to_le_bytes());
@@ -110,10 +114,7 @@ fn a_newcomer_gets_what_is_said_from_then_on() {
 #[test]
 fn a_newcomer_whose_parent_dies_at_once_misses_nothing_from_then_on() {
     for seed in SEEDS {
-        let late = PeerPlan { joins_at: Time(12 * SECOND), ..viewer(0) };
-        let mut plan = plan(0);
-        plan.peers.push(late);
-        let mut world = World::new(plan, seed);
+        let mut world = World::new(plan_with_a_newcomer(), seed);
         world.run_until(Time(12_800 * MS));
         let late = *world.viewers().last().expect("it is there");
         let parent = world.snapshot(late).parent.unwrap_or_else(|| panic!("seed {seed}: nobody feeds it"));

@@ -214,11 +214,9 @@ impl Driver {
     }
 
     fn tick(&mut self) {
-        let (verdicts, ask) = self.flow.on_time();
-        ask.iter().for_each(|peer| self.beats.ask_head(&self.flow, peer));
-        for (peer, verdict) in verdicts {
-            self.input(Input::Verdict { peer, verdict });
-        }
+        let asks = self.flow.on_time();
+        asks.iter().for_each(|peer| self.beats.ask_head(&self.flow, peer));
+        self.say_verdicts();
         self.beats.on_time(&self.flow, &self.peers, &self.brain);
         if self.flow.take_own_key_wanted()
             && let Some(publisher) = &self.publisher

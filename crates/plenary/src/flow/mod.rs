@@ -453,9 +453,9 @@ impl Flow {
 
     // ── time ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    /// To be called some 40 times a second: gives up holes, and tells what the watches say.
-    pub(crate) fn on_time(&self) -> (Vec<(PeerId, plenary_proto::Verdict)>, Vec<PeerId>) {
-        let Some(sending) = self.sending() else { return Default::default() };
+    /// To be called some 40 times a second: gives up holes, and tells who is to be asked for its head.
+    pub(crate) fn on_time(&self) -> Vec<PeerId> {
+        let Some(sending) = self.sending() else { return Vec::new() };
         let now_us = self.now_us();
         let mut guard = self.state();
         let state = &mut *guard;
@@ -467,14 +467,14 @@ impl Flow {
         while state.early.front().is_some_and(|early| early.arrived_us + EARLY_US < now_us) {
             state.early.pop_front();
         }
-        let looked = state.watches.look(self.time(now_us));
+        let asks = state.watches.asks(self.time(now_us));
         let desk = state.desk.clone();
         drop(guard);
         if let Some(link) = ask {
             sending.want_key(link, program::PROGRAM_SLOTS[0]);
         }
         self.use_inbound(desk, inbound);
-        looked
+        asks
     }
 
     /// What came of the program so far.

@@ -123,13 +123,12 @@ impl Watches {
         }
     }
 
-    /// Verdicts that have changed, and who is to be asked for its head.
-    pub(crate) fn look(&mut self, now: Time) -> (Vec<(PeerId, Verdict)>, Vec<PeerId>) {
+    /// Who is to be asked for its head.
+    pub(crate) fn asks(&mut self, now: Time) -> Vec<PeerId> {
         let asks = self.feed.as_mut().is_some_and(|(_, watch, _)| watch.asks_backup(now));
         let backup = self.backup.as_ref().filter(|_| asks).map(|(backup, ..)| *backup);
         let suspected = self.children.iter().filter(|(_, (watch, _))| watch.is_suspected());
-        let ask = backup.into_iter().chain(suspected.map(|(child, _)| *child)).collect();
-        (self.verdicts(now), ask)
+        backup.into_iter().chain(suspected.map(|(child, _)| *child)).collect()
     }
 
     /// Verdicts that have changed.

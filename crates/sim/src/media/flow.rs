@@ -14,7 +14,7 @@ use plenary_proto::watchdog::{
 };
 use plenary_proto::{Input, StreamId, StreamSpec, Time, Verdict};
 
-use super::FRAME_US;
+use super::{FRAME_US, suspect_us};
 use crate::arrivals::Arrivals;
 use crate::deviation::Passing;
 use crate::world::{Happening, World};
@@ -392,7 +392,7 @@ impl World {
     /// A child has been quiet for as long as its watch allows.
     pub(super) fn judge_child(&mut self, at: usize, child: usize) {
         let (now, since) = (self.now, self.unheard_since(child, at));
-        let suspect_us = self.suspect_us(at, child);
+        let suspect_us = suspect_us(&self.net, at, child);
         let Some(served) = self.peers[at].served_mut(child) else { return };
         let Some(since) = since else {
             served.suspected = None;

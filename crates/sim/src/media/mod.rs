@@ -13,6 +13,7 @@ use plenary_proto::time::MS;
 use plenary_proto::watchdog::{self, PING_US};
 use plenary_proto::{Input, MixRole, PeerId, StreamId, StreamKind, StreamSpec, Time, Verdict};
 
+use crate::net::Network;
 use crate::peer::{Followed, MixerWatch, Served};
 use crate::plan::MediaModel;
 use crate::world::{Happening, World};
@@ -58,6 +59,11 @@ pub(crate) struct Packet {
 const PACKET_BYTES_MAX: u64 = 1_200;
 /// A frame has at most so many packets; those of a wider program are longer. 18 Mbit/s.
 const PARTS_MAX: u64 = 64;
+
+/// How long a child that its parent suspects has to show that it lives.
+fn suspect_us(net: &Network, at: usize, child: usize) -> u64 {
+    watchdog::suspect_us(2 * net.one_way_us(at, child))
+}
 
 impl World {
     pub(crate) fn by_frames(&self) -> bool {
@@ -195,12 +201,8 @@ impl World {
         if self.by_frames() {
             self.ask_head(at, child);
         } else {
-            self.push(now + self.suspect_us(at, child), Happening::ChildLook { at, child });
+            self.push(now + suspect_us(&self.net, at, child), Happening::ChildLook { at, child });
         }
-    }
-
-    fn suspect_us(&self, at: usize, child: usize) -> u64 {
-        watchdog::suspect_us(2 * self.net.one_way_us(at, child))
     }
 
     /// Watches who feeds a peer, and compares it with the backup.

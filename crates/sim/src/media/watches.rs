@@ -3,11 +3,11 @@
 use plenary_proto::message::{Beat, Head};
 use plenary_proto::time::MS;
 use plenary_proto::watchdog::{
-    self, BACKUP_SILENT_US, CHILD_SILENT_US, FeedWatch, MIXER_BEGIN_US, MIXER_SILENT_US, PING_US,
-    SilenceWatch,
+    BACKUP_SILENT_US, CHILD_SILENT_US, FeedWatch, MIXER_BEGIN_US, MIXER_SILENT_US, PING_US, SilenceWatch,
 };
 use plenary_proto::{Input, Rank, StreamId, Time, Verdict};
 
+use super::suspect_us;
 use crate::peer::Peer;
 use crate::world::{Happening, World};
 
@@ -127,7 +127,7 @@ impl World {
             let heard = peer.link(served.child).map_or(served.since, |link| link.heard_at).max(served.since);
             served.suspected.take_if(|suspected| heard > *suspected);
             peer.served[place].suspected = served.suspected;
-            let suspect_us = watchdog::suspect_us(2 * self.net.one_way_us(at, served.child));
+            let suspect_us = suspect_us(&self.net, at, served.child);
             let silent = now.since(heard) >= CHILD_SILENT_US
                 || served.suspected.is_some_and(|suspected| now.since(suspected) >= suspect_us);
             if !served.silent && silent {

@@ -296,8 +296,8 @@ impl World {
 
     /// To all that a peer is linked with: the shortest of some pings, each with jitter on both ways.
     pub(super) fn round_trips_us(&mut self, at: usize) -> Vec<(PeerId, u32)> {
-        let others: Vec<_> = self.peers[at].links.iter().filter(|link| link.kind == LinkKind::Peer).collect();
-        let others: Vec<_> = others.into_iter().map(|link| link.other).collect();
+        let links = self.peers[at].links.iter().filter(|link| link.kind == LinkKind::Peer);
+        let others: Vec<_> = links.map(|link| link.other).collect();
         let jitter_us = self.plan.net.jitter_us;
         let mut rtts_us = Vec::with_capacity(others.len());
         for other in others {

@@ -54,7 +54,10 @@ impl World {
     /// The peer's machine stands still for so many microseconds: nothing is sent, and what comes waits. Longer
     /// than links stand without a sign of life, it has lost them all when it comes back.
     pub fn stall(&mut self, id: PeerId, us: u64) {
-        let at = self.at(id);
+        self.stall_at(self.at(id), us);
+    }
+
+    fn stall_at(&mut self, at: usize, us: u64) {
         if self.stand_still(at, us) {
             self.end_links(at, us, self.now + us);
         }
@@ -95,9 +98,7 @@ impl World {
         if let Some(stalls) =
             self.plan.peers[self.peers[at].planned].stalls.filter(|_| self.peers[at].is_there())
         {
-            if self.stand_still(at, stalls.us) {
-                self.end_links(at, stalls.us, self.now + stalls.us);
-            }
+            self.stall_at(at, stalls.us);
             self.await_stall(at);
         }
     }
