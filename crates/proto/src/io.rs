@@ -122,9 +122,9 @@ pub enum Input {
         /// Decoding.
         decode_us: u32,
     },
-    /// So many times since this was told last the mix has suffered at this speaker: a key frame had to be asked for,
-    /// a picture froze, or what limits its encoder's quality has changed. To be told once a second at most, and only when
-    /// there is something to tell; what is told more often is added up.
+    /// So many times since this was told last the mix has suffered at this speaker: what
+    /// [`Suffering`](crate::suffering::Suffering) counts, and changes of what limits its encoder's quality. To be told once a
+    /// second at most, and only when there is something to tell; what is told more often is added up.
     Trouble(u16),
     /// Warming up for the mix is done: each speaker has a picture, or won't have one soon.
     Warm,

@@ -39,6 +39,7 @@ pub mod seal;
 mod spread;
 mod streams;
 mod succession;
+pub mod suffering;
 pub mod time;
 mod tree;
 mod trouble;

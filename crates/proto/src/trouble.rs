@@ -1,7 +1,7 @@
 //! When the program suffers.
 //!
-//! Bodies on stage count what goes wrong with the mix: changes of what limits their encoder's quality, and key
-//! frames that had to be asked for. Each tells the stage what it has counted in the last [`WINDOW_US`], a number and no more,
+//! Bodies on stage count what goes wrong with the mix: changes of what limits their encoder's quality, and what they
+//! see of the program ([`crate::suffering`]). Each tells the stage what it has counted in the last [`WINDOW_US`], a number and no more,
 //! at most each [`TELL_US`]. There is trouble when enough has been counted ([`COUNT`]) by at least half of the speakers that
 //! don't mix: one peer's bad line, or a few that lie, bring about no election. Nor does anything, until a mixer
 //! has been in force for [`TENURE_US`].

@@ -16,7 +16,7 @@ use crate::plan::{Kind, WorldPlan};
 use crate::units::{Share, Span};
 use crate::world::World;
 
-/// What somebody is in the room for; written `drop`, `delay 300ms`, `forge`, `ride-free` or `lie`.
+/// What somebody is in the room for; written `drop`, `delay 300ms`, `forge`, `ride-free`, `lie` or `boast`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub enum Attack {
@@ -31,6 +31,8 @@ pub enum Attack {
     RideFree,
     /// It lies for the others who do ([`Liar`]).
     Lie,
+    /// It claims a quicker machine than it has ([`Boaster`]).
+    Boast,
 }
 
 impl TryFrom<String> for Attack {
@@ -43,7 +45,8 @@ impl TryFrom<String> for Attack {
             ("forge", "") => Ok(Attack::Forge),
             ("ride-free", "") => Ok(Attack::RideFree),
             ("lie", "") => Ok(Attack::Lie),
-            _ => Err(format!("{text} is none of drop, delay 300ms, forge, ride-free, lie")),
+            ("boast", "") => Ok(Attack::Boast),
+            _ => Err(format!("{text} is none of drop, delay 300ms, forge, ride-free, lie, boast")),
         }
     }
 }
@@ -59,7 +62,7 @@ impl FalseRelay {
             Attack::Drop => Some(FalseRelay(Passing::Never)),
             Attack::Delay(by) => Some(FalseRelay(Passing::Later(by.0))),
             Attack::Forge => Some(FalseRelay(Passing::Forged)),
-            Attack::RideFree | Attack::Lie => None,
+            Attack::RideFree | Attack::Lie | Attack::Boast => None,
         }
     }
 }
@@ -67,6 +70,33 @@ impl FalseRelay {
 impl Deviation for FalseRelay {
     fn passes_on(&mut self, _: Time, _: PeerId) -> Passing {
         self.0
+    }
+}
+
+/// What a peer that attacks so does alone; `None`: nothing, or not alone.
+pub(crate) fn deviation(attack: Attack) -> Option<Box<dyn Deviation>> {
+    match FalseRelay::of(attack) {
+        Some(relay) => Some(Box::new(relay)),
+        None => (attack == Attack::Boast).then(|| Box::new(Boaster) as Box<dyn Deviation>),
+    }
+}
+
+/// How many times as quick as it is a boaster calls its machine: what makes a third of the pictures passes for one
+/// that needs less than half of a picture's time.
+const BOASTED: u32 = 8;
+
+/// A candidate that claims a quicker machine than it has, and in all else is honest.
+#[derive(Debug)]
+pub struct Boaster;
+
+impl Deviation for Boaster {
+    fn input(&mut self, _: Time, input: Input) -> Option<Input> {
+        Some(match input {
+            Input::Bench { encode_us, decode_us } => {
+                Input::Bench { encode_us: encode_us / BOASTED, decode_us: decode_us / BOASTED }
+            }
+            honest => honest,
+        })
     }
 }
 

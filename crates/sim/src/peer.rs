@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use plenary_proto::message::LinkKind;
+use plenary_proto::suffering::Suffering;
 use plenary_proto::watchdog::{FeedWatch, SilenceWatch};
 use plenary_proto::{Event, MixRole, PeerId, Rank, RoomState, StreamId, StreamSpec, Time, Verdict};
 
@@ -110,6 +111,8 @@ pub(crate) struct Peer {
     /// Packets that overtook the announcement of their stream, and from whom.
     pub(crate) early: VecDeque<(usize, Packet)>,
     pub(crate) flow: Flow,
+    /// What goes wrong with the program here, where it is followed frame by frame.
+    pub(crate) suffering: Suffering,
     // watches
     pub(crate) parent: Option<usize>,
     pub(crate) watched_at: Time,
@@ -145,7 +148,7 @@ impl Peer {
             slept_us: 0,
             quiet_since: None,
             joined_at: now,
-            views: plan.kind == Kind::Viewer,
+            views: plan.watches(),
             speaks: plan.kind == Kind::Speaker,
             links: Vec::new(),
             role: None,
@@ -164,6 +167,7 @@ impl Peer {
             key_asked_at: None,
             early: VecDeque::new(),
             flow: Flow::default(),
+            suffering: Suffering::default(),
             parent: None,
             watched_at: now,
             parent_verdict: Verdict::Ok,

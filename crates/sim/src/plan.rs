@@ -92,6 +92,8 @@ pub struct PeerPlan {
     pub kind: Kind,
     /// When it joins.
     pub joins_at: Time,
+    /// A speaker that sees the program, too. A viewer does in any case.
+    pub sees: bool,
     /// How it is connected.
     pub access: Access,
     /// Where it is.
@@ -102,7 +104,7 @@ pub struct PeerPlan {
     pub children_max: u8,
     /// Whether it would mix.
     pub consent: Consent,
-    /// Its machine's time to encode one 720p picture.
+    /// Its machine's time to encode one 720p picture; as a mixer it makes no more pictures than that allows.
     pub encode_us: u32,
     /// Its machine's time to decode one.
     pub decode_us: u32,
@@ -124,6 +126,7 @@ impl PeerPlan {
     pub const VIEWER: PeerPlan = PeerPlan {
         kind: Kind::Viewer,
         joins_at: Time(0),
+        sees: false,
         access: Access::WIRE,
         place: Place { region: 0, last_mile_us: 0 },
         relays: true,
@@ -152,6 +155,11 @@ impl PeerPlan {
             .enumerate()
             .map(|(at, kind)| PeerPlan { joins_at: joins_at(at), ..PeerPlan::of(kind) })
             .collect()
+    }
+
+    /// Whether it wants the program.
+    pub(crate) fn watches(&self) -> bool {
+        self.kind == Kind::Viewer || (self.kind == Kind::Speaker && self.sees)
     }
 
     /// One of that kind, as the constants above have it.

@@ -18,7 +18,7 @@ use plenary_proto::{
     Event, HostConfig, Input, Output, PeerId, RoomConfig, RoomId, RoomState, StreamSpec, Time,
 };
 
-use crate::attackers::FalseRelay;
+use crate::attackers;
 use crate::checkers::{Checkers, Violation};
 use crate::deviation::Deviation;
 use crate::dice::{Dice, SmallDice};
@@ -383,7 +383,7 @@ impl World {
             host,
             name: Text::truncated(&format!("{:?} {planned}", plan.kind)),
             speaks: plan.kind == Kind::Speaker,
-            views: plan.kind == Kind::Viewer,
+            views: plan.watches(),
             consent: plan.consent,
             relays: plan.relays,
             children_max: plan.children_max,
@@ -399,8 +399,8 @@ impl World {
         self.peers.push(Peer::new(brain, id, self.now, planned, &plan));
         self.net.add(plan.access, plan.place);
         self.directory.insert(&id, at);
-        if let Some(relay) = plan.attack.and_then(FalseRelay::of) {
-            self.deviations.insert(at, Box::new(relay));
+        if let Some(deviation) = plan.attack.and_then(attackers::deviation) {
+            self.deviations.insert(at, deviation);
         }
         if let Some(deviation) = self.deviations_planned.remove(&planned) {
             self.deviations.insert(at, deviation);

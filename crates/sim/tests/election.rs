@@ -8,7 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use plenary_proto::message::ElectionReason;
 use plenary_proto::time::{MS, SECOND};
 use plenary_proto::{Event, PeerId, Rank, Time};
+use plenary_sim::attackers::Attack;
 use plenary_sim::checkers::{liveness, safety};
+use plenary_sim::plan::Kind;
 use plenary_sim::{RoomPlan, World, WorldPlan};
 use support::{plan, run};
 
@@ -250,5 +252,54 @@ fn a_mixer_that_the_speakers_suffer_from_is_voted_out_whatever_it_claims_and_is_
         assert!(!seats.mixers.contains(&boaster), "seed {seed}: it is elected again");
         assert!(!seats.standbys.contains(&boaster), "seed {seed}: it stands by again");
         assert!(liveness(&world).is_empty(), "seed {seed}");
+    }
+}
+
+/// A room whose speakers see the program, and the place in its plan of whoever is elected first.
+fn seeing_room(seed: u64) -> (WorldPlan, usize) {
+    let mut plan = room(4, 4, 4);
+    plan.peers.iter_mut().for_each(|peer| peer.sees = true);
+    let honest = run(plan.clone(), seed, 10);
+    let elected = honest.mixers()[0];
+    let place = (0..plan.peers.len()).find(|place| honest.planned(*place) == elected);
+    (plan, place.expect("a mixer was planned"))
+}
+
+#[test]
+fn a_mixer_that_boasted_and_makes_a_third_of_the_pictures_is_replaced_and_not_elected_again() {
+    for seed in SEEDS {
+        let (mut plan, place) = seeing_room(seed);
+        let boaster = &mut plan.peers[place];
+        (boaster.encode_us, boaster.decode_us, boaster.attack) = (88_000, 12_000, Some(Attack::Boast));
+        let mut world = run(plan, seed, 90);
+        let boaster = world.planned(place);
+        assert_eq!(world.mixers(), [boaster], "seed {seed}: what it claims is believed");
+        support::run_on(&mut world, 30);
+        let votes = votes_for_trouble(&world);
+        assert_eq!(votes.len(), 1, "seed {seed}: {votes:?}");
+        let second = world.mixers()[0];
+        assert_ne!(second, boaster, "seed {seed}: it stays");
+        // each vote that follows in the next ten minutes remembers it
+        world.kill(second);
+        support::run_on(&mut world, 30);
+        let third = world.mixers()[0];
+        world.kill(third);
+        support::run_on(&mut world, 400);
+        let seats = world.snapshot(world.planned(0));
+        assert!(seats.rank.term > 3, "seed {seed}: no votes after {:?}", seats.rank);
+        assert!(!seats.mixers.contains(&boaster), "seed {seed}: it is elected again");
+        assert_eq!(votes_for_trouble(&world).len(), 1, "seed {seed}: the others do their job");
+        support::calm(&world);
+    }
+}
+
+#[test]
+fn a_mixer_that_makes_every_picture_is_not_called_out_by_a_speaker_on_a_bad_line() {
+    for seed in SEEDS {
+        let (mut plan, _) = seeing_room(seed);
+        let second = plan.peers.iter_mut().filter(|peer| peer.kind == Kind::Speaker).nth(1);
+        second.expect("a second speaker").access.down_bps = 1_000_000; // of a program of 1.5 Mbit/s
+        let world = run(plan, seed, 180);
+        assert_eq!(votes_for_trouble(&world), [], "seed {seed}");
     }
 }

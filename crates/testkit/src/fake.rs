@@ -6,6 +6,10 @@
 //! mean of its samples and that of the frame before, so that a lost frame can be had from the next one; decoding
 //! gives the mean for 20 ms.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
 use bytes::Bytes;
 use plenary_media::codec::{
     CodecError, Codecs, EncodedPicture, SoundDecoder, SoundEncoder, VideoDecoder, VideoEncoder, VideoFormat,
@@ -51,6 +55,47 @@ impl Codecs for FakeCodecs {
 
     fn sound_decoder(&self, _channels: u8) -> Result<Box<dyn SoundDecoder>, CodecError> {
         Ok(Box::new(FakeSoundDecoder { last: 0.0 }))
+    }
+}
+
+/// The same, but encoding a picture takes time: that of a machine that has other things to do.
+#[derive(Clone, Debug, Default)]
+pub struct SlowCodecs {
+    /// What they make.
+    pub codecs: FakeCodecs,
+    /// How long each picture takes, from the next one on; at first no time.
+    pub encode_us: Arc<AtomicU32>,
+}
+
+impl Codecs for SlowCodecs {
+    fn video_encoder(&self, format: &VideoFormat) -> Result<Box<dyn VideoEncoder>, CodecError> {
+        Ok(Box::new(SlowVideoEncoder(self.codecs.video_encoder(format)?, self.encode_us.clone())))
+    }
+
+    fn video_decoder(&self) -> Result<Box<dyn VideoDecoder>, CodecError> {
+        self.codecs.video_decoder()
+    }
+
+    fn sound_encoder(&self, channels: u8, bitrate_bps: u32) -> Result<Box<dyn SoundEncoder>, CodecError> {
+        self.codecs.sound_encoder(channels, bitrate_bps)
+    }
+
+    fn sound_decoder(&self, channels: u8) -> Result<Box<dyn SoundDecoder>, CodecError> {
+        self.codecs.sound_decoder(channels)
+    }
+}
+
+struct SlowVideoEncoder(Box<dyn VideoEncoder>, Arc<AtomicU32>);
+
+impl VideoEncoder for SlowVideoEncoder {
+    fn encode(&mut self, picture: &PictureView<'_>, key: bool) -> Result<Option<EncodedPicture>, CodecError> {
+        #[expect(clippy::disallowed_methods, reason = "encoders are called on threads of the mixer")]
+        std::thread::sleep(Duration::from_micros(self.1.load(Ordering::Relaxed).into()));
+        self.0.encode(picture, key)
+    }
+
+    fn set_bitrate(&mut self, bitrate_bps: u32) {
+        self.0.set_bitrate(bitrate_bps);
     }
 }
 

@@ -236,7 +236,7 @@ impl Driver {
         }
         if now_us >= self.trouble_due_us {
             self.trouble_due_us = now_us + TROUBLE_US;
-            let suffered = self.flow.take_suffered();
+            let suffered = self.flow.take_suffered(self.brain.fps_wanted());
             if suffered > 0 {
                 self.input(Input::Trouble(suffered));
             }

@@ -357,10 +357,9 @@ impl Flow {
         std::mem::take(&mut self.state().own_key_wanted)
     }
 
-    /// How often the program has suffered here since this was asked last: key frames that had to be asked for, and
-    /// pictures that froze.
-    pub(crate) fn take_suffered(&self) -> u16 {
-        self.state().program.take_suffered()
+    /// How often the program has suffered here since this was asked last.
+    pub(crate) fn take_suffered(&self, fps_wanted: Option<u8>) -> u16 {
+        self.state().program.take_suffered(self.now_us(), fps_wanted)
     }
 
     /// A picture of the program can't be decoded here: whoever feeds us is asked for a key frame.

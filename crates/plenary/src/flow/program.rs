@@ -13,7 +13,8 @@ use plenary_media::Frame;
 use plenary_media::assembly::{Assembled, Assembler, Packet};
 use plenary_proto::identity::MediaKind;
 use plenary_proto::message::{Head, Message, Resume, StreamUse};
-use plenary_proto::{PeerId, Rank, StreamId, StreamSpec};
+use plenary_proto::suffering::Suffering;
+use plenary_proto::{PeerId, Rank, StreamId, StreamSpec, Time};
 use plenary_rtc::{LinkId, MediaPacket};
 
 use super::cache::PacketCache;
@@ -31,9 +32,6 @@ const HOLE_US_MAX: u64 = 250_000;
 const RTP_OVERHEAD_BYTES: u64 = 36;
 /// A key frame is asked for upstream no more often.
 const KEY_ASK_US: u64 = 1_000_000;
-/// A picture that stands still for so long has frozen: three pictures' time, or a picture's and 150 ms (webrtc-stats,
-/// freezeCount), at 10 pictures a second and more.
-const FREEZE_US: u64 = 300_000;
 
 /// One stream of the program.
 struct Stream {
@@ -75,10 +73,8 @@ pub(crate) struct Program {
     current: Option<StreamId>,
     children: BTreeMap<PeerId, Child>,
     key_asked_us: u64,
-    /// When the current stream gave a picture last.
-    picture_us: Option<u64>,
-    /// Key frames that were asked for, and pictures that froze, since this was taken last.
-    suffered: u16,
+    /// What goes wrong with the current stream.
+    suffering: Suffering,
     /// RTP header, extensions and payload of every packet that came, once each.
     pub(crate) bytes: u64,
     /// When children were last sent media.
@@ -94,8 +90,7 @@ impl Program {
             current: None,
             children: BTreeMap::new(),
             key_asked_us: 0,
-            picture_us: None,
-            suffered: 0,
+            suffering: Suffering::default(),
             bytes: 0,
             forwarded_us: 0,
         }
@@ -183,7 +178,7 @@ impl Program {
                     }
                     if self.current == Some(id) {
                         if kind == MediaKind::Video {
-                            self.count_freeze(now_us);
+                            self.suffering.picture(Time(now_us));
                         }
                         arrived.frames.push(frame);
                     }
@@ -195,21 +190,14 @@ impl Program {
         arrived.key_wanted &= now_us >= self.key_asked_us + KEY_ASK_US;
         if arrived.key_wanted {
             self.key_asked_us = now_us;
-            self.suffered = self.suffered.saturating_add(1);
+            self.suffering.key_wanted();
         }
         arrived
     }
 
-    fn count_freeze(&mut self, now_us: u64) {
-        let before_us = self.picture_us.replace(now_us);
-        if before_us.is_some_and(|before_us| now_us.saturating_sub(before_us) >= FREEZE_US) {
-            self.suffered = self.suffered.saturating_add(1);
-        }
-    }
-
-    /// How often the program has suffered here since this was asked last.
-    pub(crate) fn take_suffered(&mut self) -> u16 {
-        std::mem::take(&mut self.suffered)
+    /// How often the program has suffered here since this was asked last; by how many pictures a second are wanted.
+    pub(crate) fn take_suffered(&mut self, now_us: u64, fps_wanted: Option<u8>) -> u16 {
+        self.suffering.take(Time(now_us), fps_wanted)
     }
 
     /// Time has passed: holes may have been given up.
@@ -235,7 +223,7 @@ impl Program {
             return;
         }
         self.current = Some(id);
-        self.picture_us = None; // what came to an end before it is not this one's fault
+        self.suffering.another_program();
         let children: Vec<_> = self.children.keys().copied().collect();
         for child in children {
             self.start(child, None, now_us, sending);

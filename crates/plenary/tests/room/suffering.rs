@@ -1,53 +1,93 @@
-//! What becomes of a mixer whose line no longer carries the program.
+//! What becomes of a mixer whose line no longer carries the program, or whose machine no longer makes it.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use plenary::{Consent, ElectionReason, HostOptions, Options, Room, RoomEvent, Shape};
-use plenary_testkit::fake::FakeCodecs;
+use plenary::media::codec::Codecs;
+use plenary::{Consent, ElectionReason, HostOptions, Options, Room, RoomEvent, RoomSnapshot, Shape};
+use plenary_testkit::fake::{FakeCodecs, SlowCodecs};
 
 use crate::support::*;
 
 /// A mixer is given 100 s before trouble calls a vote on it; the vote takes some seconds.
 const TENURE_MAX: Duration = Duration::from_secs(150);
 
+/// Three speakers, who see the program and never mix; two mixers with these codecs; and a viewer.
+struct Cast {
+    speakers: Vec<Room>,
+    mixers: Vec<Room>,
+    viewer: Room,
+}
+
+impl Cast {
+    async fn of(mixers: [Options; 2]) -> Cast {
+        let speaker = |name| Options { mix: Consent::Never, ..quick(Options::speaker(name)) };
+        let ada = Room::host(speaker("Ada"), HostOptions { mixers: 1, ..small() }).await.unwrap();
+        let mut speakers = vec![ada];
+        for name in ["Bea", "Cai"] {
+            let room = join(&speakers[0], speaker(name)).await;
+            speakers.push(room);
+        }
+        for (index, room) in speakers.iter().enumerate() {
+            room.publish(source(index as u8)).await.unwrap();
+        }
+        let mut rooms = Vec::new();
+        for options in mixers {
+            rooms.push(join(&speakers[0], options).await);
+        }
+        let viewer = join(&speakers[0], quick(Options::viewer("Zoë"))).await;
+        Cast { speakers, mixers: rooms, viewer }
+    }
+
+    /// Which of the mixers is elected first.
+    async fn elected(&self) -> usize {
+        let elected = until(&self.speakers[0], "an election", |room| room.rank.term > 0).await;
+        self.mixers.iter().position(|room| elected.mixers == [room.me()]).unwrap()
+    }
+
+    /// The speakers call a vote for what they suffer from, and another mixes then.
+    async fn votes_out(self, first: usize) {
+        let mut events = self.speakers[0].events();
+        let opened = tokio::time::timeout(TENURE_MAX, async {
+            while let Some(event) = events.next().await {
+                if let RoomEvent::ElectionOpened { reason, .. } = event {
+                    return Some(reason);
+                }
+            }
+            None
+        });
+        let reason = opened.await.expect("an election within 150 s");
+        assert_eq!(reason, Some(ElectionReason::Trouble));
+        let first = self.mixers[first].me();
+        let another = |room: &RoomSnapshot| !room.mixers.is_empty() && room.mixers != [first];
+        until(&self.viewer, "another mixer", another).await;
+        for room in self.speakers.into_iter().chain(self.mixers).chain([self.viewer]) {
+            room.close().await;
+        }
+    }
+}
+
+fn mixer(name: &str, codecs: impl Codecs + 'static) -> Options {
+    Options { codecs: Some(Arc::new(codecs)), ..quick(Options::mixer(name)) }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn speakers_that_suffer_vote_their_mixer_out() {
-    let speaker = |name| Options { mix: Consent::Never, ..quick(Options::speaker(name)) };
-    let ada = Room::host(speaker("Ada"), HostOptions { mixers: 1, ..small() }).await.unwrap();
-    let mut speakers = vec![ada];
-    for name in ["Bea", "Cai"] {
-        let room = join(&speakers[0], speaker(name)).await;
-        speakers.push(room);
-    }
-    for (index, room) in speakers.iter().enumerate() {
-        room.publish(source(index as u8)).await.unwrap();
-    }
-    let mut mixers = Vec::new();
-    for name in ["Mia", "Max"] {
-        let codecs = FakeCodecs { key_len_min: 3000, delta_len_min: 1250 }; // 300 kbit/s at 30 pictures a second
-        let options = Options { codecs: Some(Arc::new(codecs)), ..quick(Options::mixer(name)) };
-        let shaper = options.shaper.clone();
-        mixers.push((join(&speakers[0], options).await, shaper));
-    }
-    let viewer = join(&speakers[0], quick(Options::viewer("Zoë"))).await;
-    let elected = until(&speakers[0], "an election", |room| room.rank.term > 0).await;
-    let (first, shaper) = mixers.iter().find(|(room, _)| elected.mixers == [room.me()]).unwrap();
-    let first = first.me();
-    let mut events = speakers[0].events();
-    shaper.set(Shape { rate_bps: 250_000, ..Shape::default() });
-    let opened = tokio::time::timeout(TENURE_MAX, async {
-        while let Some(event) = events.next().await {
-            if let RoomEvent::ElectionOpened { reason, .. } = event {
-                return Some(reason);
-            }
-        }
-        None
-    });
-    let reason = opened.await.expect("an election within 150 s");
-    assert_eq!(reason, Some(ElectionReason::Trouble));
-    until(&viewer, "another mixer", |room| !room.mixers.is_empty() && room.mixers != [first]).await;
-    for room in speakers.into_iter().chain(mixers.into_iter().map(|(room, _)| room)).chain([viewer]) {
-        room.close().await;
-    }
+    let codecs = FakeCodecs { key_len_min: 3000, delta_len_min: 1250 }; // 300 kbit/s at 30 pictures a second
+    let mixers = ["Mia", "Max"].map(|name| mixer(name, codecs));
+    let shapers = mixers.each_ref().map(|options| options.shaper.clone());
+    let cast = Cast::of(mixers).await;
+    let first = cast.elected().await;
+    shapers[first].set(Shape { rate_bps: 250_000, ..Shape::default() });
+    cast.votes_out(first).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn speakers_that_see_a_third_of_the_pictures_vote_their_mixer_out_whatever_it_claims() {
+    let codecs = [SlowCodecs::default(), SlowCodecs::default()];
+    let cast = Cast::of([mixer("Mia", codecs[0].clone()), mixer("Max", codecs[1].clone())]).await;
+    let first = cast.elected().await;
+    codecs[first].encode_us.store(100_000, Ordering::Relaxed); // ten a second, and none stands still for 300 ms
+    cast.votes_out(first).await;
 }

@@ -318,6 +318,12 @@ impl RoomState {
         self.shared.mandate.rank
     }
 
+    /// How many pictures a second mixers are asked for; `None` while nobody composes any.
+    pub fn fps_wanted(&self) -> Option<u8> {
+        let mixed = self.shared.stage.mode() == Mode::Mixer;
+        self.shared.stage.roster().filter(|_| mixed).map(|roster| roster.program.fps)
+    }
+
     /// Who mixes by that mandate, the lead first.
     pub fn mixers(&self) -> &[PeerId] {
         &self.shared.mandate.mixers

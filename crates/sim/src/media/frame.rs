@@ -94,7 +94,7 @@ impl World {
         }
         let stream = spec.id(&self.room);
         let frame = Frame { spec, stream, number, captured: now, key, forged: false };
-        self.push(now + FRAME_US, Happening::Produce(at));
+        self.push(now + self.picture_us(at), Happening::Produce(at));
         self.keep(at, frame);
         for part in 0..self.parts().0 {
             self.pass_to_all(at, Packet { frame, part });
@@ -109,6 +109,10 @@ impl World {
         let now = self.now;
         let peer = &mut self.peers[at];
         peer.arrivals.frame(now, frame.captured, frame.forged);
+        if peer.cache.back().is_none_or(|before| before.stream != frame.stream) {
+            peer.suffering.another_program();
+        }
+        peer.suffering.picture(now);
         if let Some(feed) = &mut peer.feed {
             feed.progressed(now, frame.captured.0);
         }

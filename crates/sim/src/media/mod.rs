@@ -70,6 +70,24 @@ impl World {
         self.plan.media != MediaModel::Fluid
     }
 
+    /// Time between two pictures of a mixer: as they are wanted, unless its machine needs longer for each.
+    pub(crate) fn picture_us(&self, at: usize) -> u64 {
+        let plan = &self.plan.peers[self.peers[at].planned];
+        FRAME_US.max((plan.encode_us + plan.decode_us).into())
+    }
+
+    /// Tells the brains of those who watch what they have suffered of late.
+    pub(crate) fn tell_suffering(&mut self) {
+        for at in (0..self.peers.len()).filter(|_| self.by_frames()).collect::<Vec<_>>() {
+            let (now, peer) = (self.now, &mut self.peers[at]);
+            let watches = peer.is_there() && peer.views && !peer.is_mixing();
+            let suffered = if watches { peer.suffering.take(now, peer.brain.fps_wanted()) } else { 0 };
+            if suffered > 0 {
+                self.input(at, Input::Trouble(suffered));
+            }
+        }
+    }
+
     /// How many packets each frame is sent in, and how long they are.
     pub(crate) fn parts(&self) -> (u8, usize) {
         let bytes = u64::from(self.plan.room.program_bps) * FRAME_US / 8_000_000;

@@ -223,9 +223,10 @@ impl World {
         }
     }
 
-    /// Once a second the host hears of everyone it is linked with, and they of it.
+    /// Once a second the host hears of everyone it is linked with, and they of it; and brains hear of what was suffered.
     pub(super) fn presence(&mut self) {
         self.push(self.now + SECOND, Happening::Presence);
+        self.tell_suffering();
         // nobody else has a link with a host: a room of a hundred thousand isn't asked each second
         let hosts = self.hosts.iter().copied();
         let linked = self.hosts.iter().flat_map(|host| self.peers[*host].links.iter().map(|link| link.other));
