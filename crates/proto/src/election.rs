@@ -11,6 +11,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::audience::{Audience, Place};
 use crate::bounded::{Bound, List};
 use crate::doubts::{believed, doubts};
 use crate::hysteresis::{Seats, seats};
@@ -86,6 +87,7 @@ pub(crate) struct Election {
     claims: BTreeMap<PeerId, (Time, Signed<Claim>)>,
     pre_votes: PreVotes,
     trouble: Trouble,
+    audience: Audience,
     /// The term that we signed a ballot in last, and whose: nobody signs for two openers in one term.
     pledged: Option<(u32, PeerId)>,
     /// The last term that was decided.
@@ -108,7 +110,9 @@ impl Election {
     /// An outcome is in force.
     pub(crate) fn mandate_changed(&mut self, now: Time, mandate: &Mandate, stage: &Stage) {
         let rank = mandate.rank;
-        self.trouble.mandate_changed(now, rank);
+        if self.trouble.mandate_changed(now, rank) {
+            self.audience.mandate_changed();
+        }
         if rank.term > self.decided {
             self.decided = rank.term;
             self.pre_votes.decided(stage, mandate);
@@ -141,7 +145,11 @@ impl Election {
         if self.open.as_ref().is_some_and(over) {
             self.open = None;
         }
-        let suffers = self.trouble.is_there(view);
+        let suffers = if self.trouble.is_there(view) {
+            Some(ElectionReason::Trouble)
+        } else {
+            self.audience.suffers(view, self.trouble.since()).then_some(ElectionReason::Audience)
+        };
         if let Some(opening) = self.pre_votes.look(view, self.open.is_none(), suffers) {
             if opening.body.opener == view.me {
                 view.send_stage(&Message::Opening(Box::new(opening.clone())));
@@ -177,8 +185,21 @@ impl Election {
     }
 
     /// Our body says that the mix suffers.
-    pub(crate) fn suffered(&mut self, view: &mut View<'_>, count: u16) {
+    pub(crate) fn suffered(&mut self, view: &mut View<'_>, place: &Place, count: u16) {
         self.trouble.counted(view, count);
+        self.audience.counted(view, place, self.trouble.sum());
+    }
+
+    /// So many viewers suffer, of so many, by the word of a child or a mixer.
+    pub(crate) fn suffering(
+        &mut self,
+        view: &mut View<'_>,
+        place: &Place,
+        from: PeerId,
+        suffering: u32,
+        viewers: u32,
+    ) {
+        self.audience.heard(view, place, from, suffering, viewers);
     }
 
     /// Another peer does.
@@ -442,7 +463,7 @@ impl Election {
             Bound::new("what a signed ballot held", shown, BALLOT_REPORTS_MAX + ROSTER_MAX),
             Bound::new("votes on our ballot", issued.map_or(0, |issued| issued.votes.len()), ROSTER_MAX),
         ];
-        let own = own.into_iter().chain(self.trouble.bounds());
+        let own = own.into_iter().chain(self.trouble.bounds()).chain(self.audience.bounds());
         own.chain(self.reports.bounds()).chain(self.pre_votes.bounds())
     }
 

@@ -6,6 +6,7 @@
 
 #![warn(clippy::unwrap_used)]
 
+mod audience;
 pub mod bounded;
 mod broadcast;
 mod config;

@@ -150,9 +150,14 @@ impl PreVotes {
         self.opened.as_ref().is_some_and(|opened| opened.body.term >= term)
     }
 
-    /// Looks at everything anew, while no election is open (`idle`) or one is, and the program suffers or doesn't; gives the opening that a majority
+    /// Looks at everything anew, while no election is open (`idle`) or one is, and what the program suffers by, if it does; gives the opening that a majority
     /// wants of us, or that has waited for its roster.
-    pub(crate) fn look(&mut self, view: &mut View<'_>, idle: bool, suffers: bool) -> Option<Opening> {
+    pub(crate) fn look(
+        &mut self,
+        view: &mut View<'_>,
+        idle: bool,
+        suffers: Option<ElectionReason>,
+    ) -> Option<Opening> {
         self.wake_at = None;
         if let Some(early) = self.early.take()
             && let Some(opening) = self.opening(view, *early)
@@ -168,7 +173,7 @@ impl PreVotes {
     }
 
     /// Notes what is needed, and since when.
-    fn follow_need(&mut self, view: &View<'_>, idle: bool, suffers: bool) {
+    fn follow_need(&mut self, view: &View<'_>, idle: bool, suffers: Option<ElectionReason>) {
         let wanted = if idle { self.wanted_now(view, suffers) } else { None };
         self.need = wanted.map(|(reason, lasts_us)| match self.need {
             Some(known) if (known.reason, known.lasts_us) == (reason, lasts_us) => known,
@@ -180,7 +185,7 @@ impl PreVotes {
     }
 
     /// Why an election is needed now, if it is, and how long that must last.
-    fn wanted_now(&self, view: &View<'_>, suffers: bool) -> Option<(ElectionReason, u64)> {
+    fn wanted_now(&self, view: &View<'_>, suffers: Option<ElectionReason>) -> Option<(ElectionReason, u64)> {
         let candidates = view.stage.candidates();
         if view.stage.mode() == Mode::Mesh || candidates.is_empty() {
             return None;
@@ -209,8 +214,8 @@ impl PreVotes {
         if mandate.mixers.iter().any(|mixer| *mixer != view.me && !view.links.is_up(mixer)) {
             return Some((ElectionReason::MixerGone, UNREACHED_US));
         }
-        if suffers {
-            return Some((ElectionReason::Trouble, NEED_US));
+        if let Some(reason) = suffers {
+            return Some((reason, NEED_US));
         }
         let challenger = mandate.decided.as_ref().and_then(|decided| decided.body.challenger);
         challenger.filter(present).map(|_| (ElectionReason::Count, CHALLENGE_US))

@@ -15,7 +15,7 @@ use crate::outbox::View;
 use crate::time::{SECOND, Time};
 
 /// What was counted counts for this long: one report of a bitrate (DESIGN §5).
-const WINDOW_US: u64 = 20 * SECOND;
+pub(crate) const WINDOW_US: u64 = 20 * SECOND;
 /// Counts of so many seconds are kept at most: a window's, and the one that it ends in.
 const SECONDS_MAX: usize = (WINDOW_US / SECOND) as usize + 1;
 /// So much in a window is trouble (DESIGN §6).
@@ -23,10 +23,10 @@ const COUNT: u32 = 5;
 /// One peer is taken at its word only so far: it can't be trouble by itself. A guess, more than half.
 const COUNT_OF_ONE: u32 = 3;
 /// The stage is told this often at most, and hears a peer half as soon again at most. A guess.
-const TELL_US: u64 = 5 * SECOND;
+pub(crate) const TELL_US: u64 = 5 * SECOND;
 /// Five windows: how long a mixer is given before trouble calls a vote on it (DESIGN §5), and so at most six such votes
 /// in ten minutes.
-const TENURE_US: u64 = 5 * WINDOW_US;
+pub(crate) const TENURE_US: u64 = 5 * WINDOW_US;
 
 /// What this peer has counted, and what the others say.
 #[derive(Debug, Default)]
@@ -41,11 +41,13 @@ pub(crate) struct Trouble {
 }
 
 impl Trouble {
-    /// Other mixers are in force: they begin with a clean sheet.
-    pub(crate) fn mandate_changed(&mut self, now: Time, rank: Rank) {
-        if rank != self.rank {
+    /// Whether other mixers are in force: they begin with a clean sheet.
+    pub(crate) fn mandate_changed(&mut self, now: Time, rank: Rank) -> bool {
+        let others = rank != self.rank;
+        if others {
             *self = Trouble { rank, since: now, ..Trouble::default() };
         }
+        others
     }
 
     /// Our own body has counted something.
@@ -58,13 +60,23 @@ impl Trouble {
         while self.own.front().is_some_and(|(at, _)| now.since(*at) >= WINDOW_US) {
             self.own.pop_front();
         }
-        let sum: u32 = self.own.iter().fold(0, |sum, (_, count)| sum.saturating_add(*count));
+        let sum = self.sum();
         let may_tell = self.told_at.is_none_or(|at| now.since(at) >= TELL_US);
         if sum > 0 && may_tell && view.on_stage() {
             self.told_at = Some(now);
             self.take(view, view.me, sum);
             view.send_stage(&Message::Trouble { count: sum.min(COUNT_OF_ONE) as u8 });
         }
+    }
+
+    /// How much our own body has counted in the last window, as of when it counted last.
+    pub(crate) fn sum(&self) -> u32 {
+        self.own.iter().fold(0, |sum, (_, count)| sum.saturating_add(*count))
+    }
+
+    /// Since when the present mixers are in force.
+    pub(crate) fn since(&self) -> Time {
+        self.since
     }
 
     /// Another peer has.

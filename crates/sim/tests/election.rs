@@ -207,9 +207,13 @@ fn suffer(world: &mut World, peers: &[PeerId], seconds: u64) {
 }
 
 fn votes_for_trouble(world: &World) -> Vec<Time> {
-    let trouble = |event: &Event| matches!(event, Event::Decided { reason: ElectionReason::Trouble, .. });
+    votes_for(world, ElectionReason::Trouble)
+}
+
+fn votes_for(world: &World, wanted: ElectionReason) -> Vec<Time> {
+    let held = |event: &Event| matches!(event, Event::Decided { reason, .. } if *reason == wanted);
     let events = world.events(world.planned(0)).iter();
-    events.filter(|(_, event)| trouble(event)).map(|(at, _)| *at).collect()
+    events.filter(|(_, event)| held(event)).map(|(at, _)| *at).collect()
 }
 
 #[test]
@@ -301,5 +305,82 @@ fn a_mixer_that_makes_every_picture_is_not_called_out_by_a_speaker_on_a_bad_line
         second.expect("a second speaker").access.down_bps = 1_000_000; // of a program of 1.5 Mbit/s
         let world = run(plan, seed, 180);
         assert_eq!(votes_for_trouble(&world), [], "seed {seed}");
+    }
+}
+
+/// A room whose audience hangs on three peers, and none of whose speakers see the program.
+fn branched_room() -> WorldPlan {
+    WorldPlan { room: RoomPlan { k1: 3, ..RoomPlan::DEFAULT }, ..plan(4, 4, 30) }
+}
+
+#[test]
+fn a_mixer_whose_line_no_longer_carries_the_program_is_replaced_at_the_audience_s_word_though_the_stage_is_fine()
+ {
+    for seed in SEEDS {
+        let mut world = settled(seed, 4, 4, 30);
+        let mixer = world.mixers()[0];
+        support::run_on(&mut world, 80);
+        world.set_uplink(mixer, 9_000_000); // its first tier alone needs 15
+        support::run_on(&mut world, 30);
+        let votes = votes_for(&world, ElectionReason::Audience);
+        assert_eq!(votes.len(), 1, "seed {seed}: {votes:?}");
+        // who could be measured is looked at once more
+        support::run_on(&mut world, 80);
+        assert_ne!(world.mixers(), [mixer], "seed {seed}: it stays");
+        assert_eq!(votes_for(&world, ElectionReason::Trouble), [], "seed {seed}: no speaker suffered");
+        assert_eq!(
+            votes_for(&world, ElectionReason::Audience),
+            votes,
+            "seed {seed}: and the next one is good"
+        );
+        support::calm(&world);
+    }
+}
+
+#[test]
+fn viewers_that_lie_call_one_vote_in_ten_minutes_and_change_no_mixer() {
+    for seed in SEEDS {
+        let mut world = settled(seed, 4, 4, 30);
+        let mixers = world.mixers();
+        let liars: Vec<_> = world.viewers().into_iter().take(20).collect();
+        for _ in 0..690 {
+            liars.iter().for_each(|liar| world.suffer(*liar, 3));
+            world.run_for(SECOND);
+        }
+        let votes = votes_for(&world, ElectionReason::Audience);
+        assert_eq!(votes.len(), 1, "seed {seed}: {votes:?}");
+        assert_eq!(world.mixers(), mixers, "seed {seed}");
+        assert!(safety(&world).is_empty() && liveness(&world).is_empty(), "seed {seed}");
+    }
+}
+
+/// Everybody who is fed through one of these suffers for so many seconds.
+fn suffer_below(world: &mut World, relays: &[PeerId], themselves: bool, seconds: u64) {
+    for _ in 0..seconds {
+        for viewer in world.viewers() {
+            let path = world.snapshot(viewer).path;
+            let below = relays.iter().any(|relay| path.contains(&relay.short()));
+            if below && (themselves || !relays.contains(&viewer)) {
+                world.suffer(viewer, 1);
+            }
+        }
+        world.run_for(SECOND);
+    }
+}
+
+#[test]
+fn a_relay_that_feeds_those_below_it_badly_calls_no_vote_nor_does_one_line_of_the_first_tier_but_two_do() {
+    for seed in SEEDS {
+        let mut world = run(branched_room(), seed, 100);
+        let mixer = world.mixers()[0];
+        let mut branches = world.snapshot(mixer).children;
+        branches.sort_by_key(|peer| std::cmp::Reverse(world.snapshot(*peer).viewers_below));
+        let viewers = |peer: &PeerId| world.snapshot(*peer).viewers_below;
+        assert!(5 * viewers(&branches[0]) >= viewers(&mixer), "seed {seed}: a fifth of the audience");
+        suffer_below(&mut world, &branches[..1], false, 60);
+        suffer_below(&mut world, &branches[..1], true, 60);
+        assert_eq!(votes_for(&world, ElectionReason::Audience), [], "seed {seed}");
+        suffer_below(&mut world, &branches[..2], true, 30);
+        assert_eq!(votes_for(&world, ElectionReason::Audience).len(), 1, "seed {seed}");
     }
 }

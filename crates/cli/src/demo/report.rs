@@ -494,6 +494,7 @@ fn reason_word(reason: ElectionReason) -> &'static str {
         ElectionReason::MixerGone => "mixer-gone",
         ElectionReason::Leave => "leave",
         ElectionReason::Trouble => "trouble",
+        ElectionReason::Audience => "audience",
     }
 }
 

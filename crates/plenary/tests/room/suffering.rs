@@ -13,16 +13,20 @@ use crate::support::*;
 /// A mixer is given 100 s before trouble calls a vote on it; the vote takes some seconds.
 const TENURE_MAX: Duration = Duration::from_secs(150);
 
-/// Three speakers, who see the program and never mix; two mixers with these codecs; and a viewer.
+/// 300 kbit/s at 30 pictures a second.
+const SIZED: FakeCodecs = FakeCodecs { key_len_min: 3000, delta_len_min: 1250 };
+
+/// Three speakers, who never mix; two mixers; and viewers.
 struct Cast {
     speakers: Vec<Room>,
     mixers: Vec<Room>,
-    viewer: Room,
+    viewers: Vec<Room>,
 }
 
 impl Cast {
-    async fn of(mixers: [Options; 2]) -> Cast {
-        let speaker = |name| Options { mix: Consent::Never, ..quick(Options::speaker(name)) };
+    /// With those mixers, speakers that see the program or don't, and viewers of these names.
+    async fn of(mixers: [Options; 2], views: bool, audience: &[&str]) -> Cast {
+        let speaker = |name| Options { mix: Consent::Never, views, ..quick(Options::speaker(name)) };
         let ada = Room::host(speaker("Ada"), HostOptions { mixers: 1, ..small() }).await.unwrap();
         let mut speakers = vec![ada];
         for name in ["Bea", "Cai"] {
@@ -36,8 +40,11 @@ impl Cast {
         for options in mixers {
             rooms.push(join(&speakers[0], options).await);
         }
-        let viewer = join(&speakers[0], quick(Options::viewer("Zoë"))).await;
-        Cast { speakers, mixers: rooms, viewer }
+        let mut viewers = Vec::new();
+        for name in audience {
+            viewers.push(join(&speakers[0], quick(Options::viewer(name))).await);
+        }
+        Cast { speakers, mixers: rooms, viewers }
     }
 
     /// Which of the mixers is elected first.
@@ -46,8 +53,8 @@ impl Cast {
         self.mixers.iter().position(|room| elected.mixers == [room.me()]).unwrap()
     }
 
-    /// The speakers call a vote for what they suffer from, and another mixes then.
-    async fn votes_out(self, first: usize) {
+    /// An election opens; why?
+    async fn calls_a_vote(&self) -> ElectionReason {
         let mut events = self.speakers[0].events();
         let opened = tokio::time::timeout(TENURE_MAX, async {
             while let Some(event) = events.next().await {
@@ -57,12 +64,20 @@ impl Cast {
             }
             None
         });
-        let reason = opened.await.expect("an election within 150 s");
-        assert_eq!(reason, Some(ElectionReason::Trouble));
+        opened.await.expect("an election within 150 s").expect("the room goes on")
+    }
+
+    /// The speakers call a vote for what they suffer from, and another mixes then.
+    async fn votes_out(self, first: usize) {
+        assert_eq!(self.calls_a_vote().await, ElectionReason::Trouble);
         let first = self.mixers[first].me();
         let another = |room: &RoomSnapshot| !room.mixers.is_empty() && room.mixers != [first];
-        until(&self.viewer, "another mixer", another).await;
-        for room in self.speakers.into_iter().chain(self.mixers).chain([self.viewer]) {
+        until(&self.viewers[0], "another mixer", another).await;
+        self.close().await;
+    }
+
+    async fn close(self) {
+        for room in self.speakers.into_iter().chain(self.mixers).chain(self.viewers) {
             room.close().await;
         }
     }
@@ -74,10 +89,9 @@ fn mixer(name: &str, codecs: impl Codecs + 'static) -> Options {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn speakers_that_suffer_vote_their_mixer_out() {
-    let codecs = FakeCodecs { key_len_min: 3000, delta_len_min: 1250 }; // 300 kbit/s at 30 pictures a second
-    let mixers = ["Mia", "Max"].map(|name| mixer(name, codecs));
+    let mixers = ["Mia", "Max"].map(|name| mixer(name, SIZED));
     let shapers = mixers.each_ref().map(|options| options.shaper.clone());
-    let cast = Cast::of(mixers).await;
+    let cast = Cast::of(mixers, true, &["Zoë"]).await;
     let first = cast.elected().await;
     shapers[first].set(Shape { rate_bps: 250_000, ..Shape::default() });
     cast.votes_out(first).await;
@@ -86,8 +100,20 @@ async fn speakers_that_suffer_vote_their_mixer_out() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn speakers_that_see_a_third_of_the_pictures_vote_their_mixer_out_whatever_it_claims() {
     let codecs = [SlowCodecs::default(), SlowCodecs::default()];
-    let cast = Cast::of([mixer("Mia", codecs[0].clone()), mixer("Max", codecs[1].clone())]).await;
+    let mixers = [mixer("Mia", codecs[0].clone()), mixer("Max", codecs[1].clone())];
+    let cast = Cast::of(mixers, true, &["Zoë"]).await;
     let first = cast.elected().await;
     codecs[first].encode_us.store(100_000, Ordering::Relaxed); // ten a second, and none stands still for 300 ms
     cast.votes_out(first).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn viewers_that_suffer_call_a_vote_though_nobody_on_stage_sees_the_program() {
+    let mixers = ["Mia", "Max"].map(|name| mixer(name, SIZED));
+    let shapers = mixers.each_ref().map(|options| options.shaper.clone());
+    let cast = Cast::of(mixers, false, &["Zoë", "Yan", "Xia"]).await;
+    let first = cast.elected().await;
+    shapers[first].set(Shape { rate_bps: 250_000, ..Shape::default() }); // to each viewer
+    assert_eq!(cast.calls_a_vote().await, ElectionReason::Audience);
+    cast.close().await;
 }

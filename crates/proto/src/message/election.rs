@@ -25,8 +25,10 @@ pub enum ElectionReason {
     MixerGone,
     /// The mixer left politely.
     Leave,
-    /// The program suffers.
+    /// The program suffers, by the word of the speakers.
     Trouble,
+    /// It suffers by the word of the audience.
+    Audience,
 }
 
 /// Why an election is to be held, as a peer sees it that would open it: what a pre-vote signs.

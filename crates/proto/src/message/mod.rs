@@ -48,7 +48,7 @@ pub const MESSAGE_VERSION: u8 = 1;
 /// Most bytes of a message on a control channel, pieces joined.
 pub const MESSAGE_LEN_MAX: usize = 256 * 1024;
 /// How many variants this version knows.
-const VARIANTS: u32 = 50;
+const VARIANTS: u32 = 51;
 
 /// One thing said from one peer to another. New variants go to the end, and nowhere else.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -250,6 +250,14 @@ pub enum Message {
     Trouble {
         /// How often.
         count: u8,
+    },
+    /// To whoever feeds us: so many suffer of the viewers from here on down, this one included. A mixer tells the stage, of
+    /// its audience.
+    Suffering {
+        /// How many.
+        suffering: u32,
+        /// Of how many.
+        viewers: u32,
     },
 }
 

@@ -113,6 +113,10 @@ impl RoomState {
                 self.election.pre_vote(&self.shared.view(), from, epoch, term, signature);
             }
             Message::Trouble { count } => self.election.trouble(&self.shared.view(), from, count),
+            Message::Suffering { suffering, viewers } => {
+                let place = self.place();
+                self.election.suffering(&mut self.shared.view(), &place, from, suffering, viewers);
+            }
             Message::Opening(opening) => self.election.opening(&mut self.shared.view(), *opening),
             Message::Ballot(ballot) => self.election.ballot(&mut self.shared.view(), *ballot),
             Message::Vote { term, ballot, signature } => {

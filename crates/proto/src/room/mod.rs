@@ -6,6 +6,7 @@ mod notes;
 use std::collections::BTreeMap;
 
 use self::messages::{MISDEEDS_KEPT, MISDEEDS_MAX};
+use crate::audience::Place;
 use crate::bounded::Bound;
 use crate::broadcast::{Broadcast, DataRefusal};
 use crate::config::RoomConfig;
@@ -235,7 +236,10 @@ impl RoomState {
                 self.probe.round_trips(&mut self.shared.view(), &rtts_us);
                 self.take_own_claim();
             }
-            Input::Trouble(count) => self.election.suffered(&mut self.shared.view(), count),
+            Input::Trouble(count) => {
+                let place = self.place();
+                self.election.suffered(&mut self.shared.view(), &place, count);
+            }
             Input::Warm => self.mixing.warm(&mut self.shared.view()),
             Input::Started(spec) => self.mixing.started(&mut self.shared.view(), &spec),
             Input::Misbehaved(peer) => self.misbehaved(peer),
@@ -342,6 +346,12 @@ impl RoomState {
     /// The stage as it is signed now.
     pub fn roster(&self) -> Option<&crate::message::Roster> {
         self.shared.stage.roster()
+    }
+
+    /// Where we are in the tree.
+    fn place(&self) -> Place {
+        let ((parent, _), (children, _)) = (self.tree.above(), self.tree.below());
+        Place { parent, children, viewers_below: self.tree.viewers_below() }
     }
 
     fn resolve(&self, to: PeerId, message: Message) -> Option<Output> {

@@ -23,7 +23,7 @@ const SENT_US_MAX: u64 = 2 * AGGREGATE_US;
 /// A child that is suspected has shown by then that it lives, or is none any more. A guess.
 const SUSPECTED_US_MAX: u64 = SECOND;
 /// Peers below us: as many children as anybody has, as many promises, and what is kept for both.
-pub(super) const CHILDREN_AND_PROMISES_MAX: usize = 2 * (CHILDREN_MAX as usize + RESERVE);
+pub(crate) const CHILDREN_AND_PROMISES_MAX: usize = 2 * (CHILDREN_MAX as usize + RESERVE);
 /// The lead tells the host how many watch at least so often, while somebody does.
 pub(super) const VIEWERS_US: u64 = 2 * SECOND;
 

@@ -29,7 +29,8 @@ use crate::seal::Signed;
 use crate::time::{SECOND, Time};
 
 use balance::Balance;
-use down::{CHILDREN_AND_PROMISES_MAX, Child};
+pub(crate) use down::CHILDREN_AND_PROMISES_MAX;
+use down::Child;
 use fellows::Fellows;
 use seek::Seek;
 use up::{BARREN_MAX, Up};

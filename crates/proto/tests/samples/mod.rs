@@ -262,5 +262,6 @@ pub(crate) fn samples() -> Vec<Message> {
         Message::ReignWanted { epoch: 7, number: 1 },
         Message::ReignVote { epoch: 7, number: 1, signature: Some(opening().signatures[0].1) },
         Message::Trouble { count: 3 },
+        Message::Suffering { suffering: 40, viewers: 200 },
     ]
 }
