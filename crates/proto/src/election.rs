@@ -26,7 +26,7 @@ use crate::outbox::{Note, View};
 use crate::prevote::PreVotes;
 use crate::probe::{LARGE_STAGE, Reports, measurers};
 use crate::roster::Stage;
-use crate::score::{Tally, elect, tally};
+use crate::score::{Sitting, Tally, elect, tally};
 use crate::seal::{Signature, Signed};
 use crate::time::{SECOND, Time};
 use crate::trouble::Trouble;
@@ -497,9 +497,14 @@ fn is_sorted(ballot: &Ballot) -> bool {
         && ballot.claims.is_sorted_by(|a, b| a.sender < b.sender)
 }
 
-/// Sitting mixers have an edge, but not when it is they that the room suffers from.
-fn favoured(reason: ElectionReason, sitting: &[PeerId]) -> &[PeerId] {
-    if reason == ElectionReason::Trouble { &[] } else { sitting }
+/// Sitting mixers have an edge, and what is known of their lines counts, but not when it is they that the room suffers
+/// from.
+fn favoured(reason: ElectionReason, mandate: &Mandate) -> Vec<Sitting> {
+    if reason == ElectionReason::Trouble {
+        return Vec::new();
+    }
+    let known_bps = |mixer| mandate.uplinks_bps().find(|(peer, _)| *peer == mixer).map_or(0, |(_, bps)| bps);
+    mandate.sitting().iter().map(|mixer| (*mixer, known_bps(mixer))).collect()
 }
 
 /// The outcome that follows from a ballot's reports and claims under the mandate in force, and how the candidates did.
@@ -513,7 +518,7 @@ fn outcome_of(
     let sitting = view.mandate.sitting();
     let before = view.mandate.decided.as_ref().map(|decided| &decided.body);
     let doubts = doubts(before, reason, sitting, claims);
-    let tallies = tally(roster, reports, &believed(claims, &doubts), favoured(reason, sitting));
+    let tallies = tally(roster, reports, &believed(claims, &doubts), &favoured(reason, view.mandate));
     let elected = elect(roster, &tallies, sitting.len());
     let challenged = before.and_then(|before| before.challenger);
     let Seats { mixers, standbys, challenger } = seats(elected, &tallies, sitting, challenged, reason);

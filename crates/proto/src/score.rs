@@ -35,6 +35,11 @@ const CLAIM_PIXELS: u64 = 1280 * 720;
 /// tree a round of moves (DESIGN §6).
 const SITTING_PERCENT: u64 = 20;
 
+/// Trains share a sitting mixer's line with its program. One that leaves at twice the first guess, beside a program of at most
+/// the bandwidth needed, shows 4/7 of a line that is just wide enough, and more of any wider one: so much is missing of
+/// what it shows.
+const BESIDE_PERCENT: u64 = 75;
+
 /// An uplink of more than so many times the need counts no more (DESIGN §6; 4 makes no difference to the oracle).
 const SATURATED: u64 = 2;
 
@@ -174,12 +179,15 @@ fn agreed(mut figures: Vec<u64>, needed: u64) -> u64 {
     }
 }
 
+/// A mixer in force, with what it could send when it was elected; 0 if nobody knew.
+pub(crate) type Sitting = (PeerId, u64);
+
 /// How every consenting, present peer of the roster did, the best first; `sitting` mixers have an edge.
 pub(crate) fn tally(
     roster: &Roster,
     reports: &[Signed<Report>],
     claims: &[Signed<Claim>],
-    sitting: &[PeerId],
+    sitting: &[Sitting],
 ) -> Vec<Tally> {
     let job = Job::of(roster, asked_for(roster));
     let ways = Ways::of(roster, reports, claims);
@@ -203,6 +211,9 @@ pub(crate) fn tally(
             let bitrates: Vec<_> = by_measurer.values().filter_map(|report| report.bitrate_bps).collect();
             let claim = claims.iter().find(|claim| claim.sender == entry.peer).map(|claim| &claim.body);
             let mut bandwidth_bps = agreed(bandwidths, job.bandwidth_bps);
+            if let Some((_, known_bps)) = sitting.iter().find(|(peer, _)| *peer == entry.peer) {
+                bandwidth_bps = unladen_bps(bandwidth_bps, *known_bps);
+            }
             if let Some(most) = claim.and_then(|claim| claim.uplink_bps_max) {
                 bandwidth_bps = bandwidth_bps.min(most);
             }
@@ -233,7 +244,8 @@ pub(crate) fn tally(
     }
 
     let speaks = |peer: &PeerId| roster.entries.iter().any(|entry| entry.peer == *peer && entry.speaks);
-    let edge = |tally: &Tally| if sitting.contains(&tally.peer) { SITTING_PERCENT } else { 0 };
+    let sits = |peer: &PeerId| sitting.iter().any(|(sits, _)| sits == peer);
+    let edge = |tally: &Tally| if sits(&tally.peer) { SITTING_PERCENT } else { 0 };
     tallies.sort_by_key(|tally| {
         Reverse(Standing {
             feasible: tally.feasible,
@@ -244,6 +256,13 @@ pub(crate) fn tally(
         })
     });
     tallies
+}
+
+/// What a sitting mixer's line carries, of which its program took a part while it was measured: as much as when it was
+/// elected, but no more than the trains have shown and [`BESIDE_PERCENT`] of that.
+fn unladen_bps(measured_bps: u64, known_bps: u64) -> u64 {
+    let most = u128::from(measured_bps) * u128::from(100 + BESIDE_PERCENT) / 100;
+    measured_bps.max(known_bps.min(most.min(u64::MAX.into()) as u64))
 }
 
 /// Gives each candidate its share of the total of one metric.
@@ -393,9 +412,25 @@ mod tests {
             let of_sitting = reports.iter_mut().filter(|report| report.body.candidate == key(2).id());
             of_sitting.for_each(|report| report.body.rtt_us += 1_000); // a little farther away
             let sits = key(2).id();
-            let first = tally(&roster, &reports, &claims, &[sits])[0].peer;
+            let first = tally(&roster, &reports, &claims, &[(sits, 0)])[0].peer;
             assert_eq!(first == sits, keeps, "{mbit}");
             assert_eq!(tally(&roster, &reports, &claims, &[])[0].peer, key(3).id());
+        }
+    }
+
+    #[test]
+    fn a_sitting_mixer_s_line_is_what_it_was_as_far_as_the_trains_beside_its_program_allow() {
+        let roster = roster(&[2, 3], &[]);
+        let claims = [claim(2, 9_000), claim(3, 9_000)];
+        for (known, shown, counts) in [(20, 12, 20), (20, 8, 14), (20, 25, 25), (0, 12, 12), (20, 0, 0)] {
+            let reports: Vec<_> = (4..=6).map(|m| report(m, 2, shown)).collect();
+            let sitting = [(key(2).id(), known * 1_000_000)];
+            let of = |sitting: &[Sitting]| {
+                let tallies = tally(&roster, &reports, &claims, sitting);
+                let tally = tallies.iter().find(|tally| tally.peer == key(2).id());
+                tally.expect("it is a candidate").bandwidth_bps / 1_000_000
+            };
+            assert_eq!((of(&sitting), of(&[])), (counts, shown), "{known}");
         }
     }
 
