@@ -57,7 +57,9 @@ impl Router {
 
     /// An envelope came from `from` by these peers: answers go back the same way.
     pub(crate) fn came_by(&mut self, now: Time, from: PeerId, route: &[ShortId]) {
-        self.learn(now, from, List::truncated(route.iter().rev().copied()));
+        // the way up to a mixer names whoever is on it, us too
+        let before: Vec<ShortId> = route.iter().copied().take_while(|id| *id != self.me.short()).collect();
+        self.learn(now, from, List::truncated(before.into_iter().rev()));
     }
 
     /// Places we were sent to lie below the mixer of their path; `mine` is our own path.
@@ -69,13 +71,22 @@ impl Router {
             let route: Vec<ShortId> = match linked {
                 Some(at) => above[at..].to_vec(),
                 None => {
-                    let up = mine.iter().rev().skip(1).copied();
+                    let up: Vec<ShortId> = match mine.split_last() {
+                        Some((_, mine)) => mine.iter().rev().copied().collect(),
+                        None => self.way_to(above.first()),
+                    };
                     let down = above.iter().copied().filter(|id| mine.first() != Some(id));
-                    up.chain(down).collect()
+                    up.into_iter().chain(down).collect()
                 }
             };
             self.learn(now, place.peer, List::truncated(route));
         }
+    }
+
+    /// The learned way to that peer, itself left out.
+    fn way_to(&self, peer: Option<&ShortId>) -> Vec<ShortId> {
+        let known = self.learned.iter().find(|(known, _)| Some(&known.short()) == peer);
+        known.map_or(Vec::new(), |(_, (_, route))| route.to_vec())
     }
 
     pub(crate) fn bounds(&self) -> [Bound; 2] {
@@ -115,12 +126,19 @@ impl Router {
         if self.signal_up && !absent {
             return Some(Output::Signal(Address::Peer(to), message));
         }
-        let (next, route) = self.mesh(links, stage, mine, to)?;
+        let (next, route) = self.mesh(now, links, stage, mine, to)?;
         Some(Output::Relay { next, to, route, message })
     }
 
     /// A route through linked peers, and the first of them.
-    fn mesh(&self, links: &LinkTable, stage: &Stage, mine: &Path, to: PeerId) -> Option<(PeerId, Route)> {
+    fn mesh(
+        &self,
+        now: Time,
+        links: &LinkTable,
+        stage: &Stage,
+        mine: &Path,
+        to: PeerId,
+    ) -> Option<(PeerId, Route)> {
         let usable = |route: &Route| route.first().and_then(|first| links.up_short(first));
         if let Some((_, route)) = self.learned.get(&to)
             && let Some(next) = usable(route)
@@ -134,22 +152,166 @@ impl Router {
         // whoever on stage we are linked with: the host first, who is linked with everyone
         let linked =
             stage.entries().iter().map(|entry| entry.peer).find(|peer| links.is_up(peer) && *peer != to);
-        let next = linked.or_else(|| links.up().next())?;
+        // whoever hangs on us alone gets no farther than we do: each second another has its turn
+        let turn = now.0 / SECOND % (links.up().count() as u64).max(1);
+        let next = linked.or_else(|| links.up().nth(turn as usize))?;
         Some((next, List::truncated([next.short()])))
     }
 
-    /// Passes an envelope on along its route; `None` when the next peer isn't linked, or the route is at its end.
-    pub(crate) fn pass_on(&self, links: &LinkTable, mut relay: Relay) -> Option<Output> {
+    /// Passes an envelope on along its route. Where that breaks off, or ends before the recipient, it goes our own
+    /// way from here, if nobody is on that who was on the route already; else nowhere.
+    pub(crate) fn pass_on(
+        &self,
+        links: &LinkTable,
+        stage: &Stage,
+        mine: &Path,
+        mut relay: Relay,
+    ) -> Option<Output> {
         let at = usize::from(relay.passed);
         if relay.route.get(at) != Some(&self.me.short()) {
             return None;
         }
         relay.passed += 1;
-        let next = match relay.route.get(at + 1) {
-            Some(id) => links.up_short(id)?,
-            None if links.is_up(&relay.to) => relay.to,
-            None => return None,
-        };
+        if let Some(next) = relay.route.get(at + 1).and_then(|id| links.up_short(id)) {
+            return Some(Output::Control(next, Message::Relay(relay)));
+        }
+        let gone = List::<ShortId, RELAY_HOPS_MAX>::truncated(relay.route.iter().take(at + 1).copied());
+        if links.is_up(&relay.to) {
+            relay.route = gone;
+            return Some(Output::Control(relay.to, Message::Relay(relay)));
+        }
+        let been = |id: &ShortId| gone.contains(id) || *id == relay.from.short();
+        let (next, onward) = self.detour(links, stage, mine, &relay.to, been)?;
+        if gone.len() + onward.len() > RELAY_HOPS_MAX {
+            return None;
+        }
+        relay.route = List::truncated(gone.iter().chain(onward.iter()).copied());
         Some(Output::Control(next, Message::Relay(relay)))
+    }
+
+    /// A way from here to `to` by peers who haven't seen the envelope yet.
+    fn detour(
+        &self,
+        links: &LinkTable,
+        stage: &Stage,
+        mine: &Path,
+        to: &PeerId,
+        been: impl Fn(&ShortId) -> bool,
+    ) -> Option<(PeerId, Route)> {
+        let learned = self.learned.get(to).map(|(_, route)| route.clone());
+        let up: Route = List::truncated(mine.iter().rev().skip(1).copied());
+        for route in learned.into_iter().chain([up]).filter(|route| !route.iter().any(&been)) {
+            if let Some(next) = route.first().and_then(|first| links.up_short(first)) {
+                return Some((next, route));
+            }
+        }
+        // the stage knows its own; a viewer that can't go up knows at most whoever hangs on it
+        let fresh = |peer: &PeerId| links.is_up(peer) && !been(&peer.short());
+        let next = if stage.contains(to) {
+            let linked = stage.entries().iter().map(|entry| entry.peer).find(fresh);
+            linked.or_else(|| links.up().find(fresh))?
+        } else {
+            links.up().find(fresh).filter(|_| !stage.contains(&self.me))?
+        };
+        Some((next, List::truncated([next.short()])))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::links::Want;
+    use crate::message::LinkKind;
+    use crate::outbox::Outbox;
+
+    /// The peer of that number; its short id is eight times the number.
+    fn peer(number: u8) -> PeerId {
+        PeerId([number; 32])
+    }
+
+    fn linked(me: u8, with: &[u8]) -> LinkTable {
+        let (mut links, mut out) = (LinkTable::new(peer(me)), Outbox::default());
+        for other in with {
+            links.want(Time(0), &mut out, Want::Parent, peer(*other));
+            links.link_up(Time(0), &mut out, peer(*other), LinkKind::Peer);
+        }
+        links
+    }
+
+    fn path(ids: &[u8]) -> Path {
+        List::truncated(ids.iter().map(|id| peer(*id).short()))
+    }
+
+    /// Where 2 sends an envelope from 1 to 9 that came by `route`, and by which route, while it is linked with
+    /// some, and knows its own path.
+    fn passed_on(route: &[u8], with: &[u8], mine: &[u8]) -> Option<(u8, Vec<u8>)> {
+        let route = List::truncated(route.iter().map(|id| peer(*id).short()));
+        let relay = Relay { from: peer(1), to: peer(9), route, passed: 0, sealed: List::new() };
+        let router = Router::new(peer(2));
+        match router.pass_on(&linked(2, with), &Stage::default(), &path(mine), relay)? {
+            Output::Control(next, Message::Relay(relay)) => {
+                assert_eq!(relay.passed, 1);
+                Some((next.0[0], relay.route.iter().map(|id| id.0[0]).collect()))
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// A route, whom 2 is linked with, its path, and what becomes of the envelope.
+    type Row<'a> = (&'a [u8], &'a [u8], &'a [u8], Option<(u8, &'a [u8])>);
+
+    #[test]
+    fn an_envelope_goes_on_where_its_route_breaks_off_and_to_nobody_twice() {
+        let rows: &[Row<'_>] = &[
+            // as its route says
+            (&[2, 5], &[5, 9], &[], Some((5, &[2, 5]))),
+            (&[2], &[9], &[], Some((9, &[2]))),
+            // straight to the recipient, where the next is gone
+            (&[2, 5, 6], &[4, 9], &[8, 4, 2], Some((9, &[2]))),
+            // up our own path, also where the route ends too soon
+            (&[2, 5, 6], &[4], &[8, 4, 2], Some((4, &[2, 4, 8]))),
+            (&[2], &[4], &[8, 4, 2], Some((4, &[2, 4, 8]))),
+            // not by who sent it, though we hang on it
+            (&[2], &[1], &[8, 1, 2], None),
+            // whoever can't go up asks whoever hangs on it
+            (&[2], &[1, 3], &[], Some((3, &[2, 3]))),
+            (&[2], &[1, 3], &[8, 1, 2], Some((3, &[2, 3]))),
+            (&[2], &[1], &[], None),
+            // it was never meant to come here
+            (&[3], &[9], &[], None),
+        ];
+        for (route, with, mine, expected) in rows {
+            let expected = expected.map(|(next, route)| (next, route.to_vec()));
+            assert_eq!(passed_on(route, with, mine), expected, "{route:?} {with:?} {mine:?}");
+        }
+    }
+
+    #[test]
+    fn an_envelope_longer_than_any_way_is_dropped() {
+        let mut route = [0; RELAY_HOPS_MAX];
+        for (at, id) in route.iter_mut().enumerate() {
+            *id = 20 + at as u8;
+        }
+        *route.last_mut().unwrap() = 2;
+        let route = List::truncated(route.iter().map(|id| peer(*id).short()));
+        let passed = RELAY_HOPS_MAX as u8 - 1;
+        let relay = Relay { from: peer(1), to: peer(9), route, passed, sealed: List::new() };
+        let pass_on = |with: &[u8], relay| {
+            Router::new(peer(2)).pass_on(&linked(2, with), &Stage::default(), &path(&[8, 4, 2]), relay)
+        };
+        assert!(pass_on(&[4], relay.clone()).is_none());
+        assert!(pass_on(&[9], relay).is_some());
+    }
+
+    #[test]
+    fn answers_go_back_by_the_way_that_the_question_came_up_to_us() {
+        let mut router = Router::new(peer(2));
+        // up to a mixer, and we are on the way
+        router.came_by(Time(0), peer(9), &[7, 5, 2, 3].map(|id| peer(id).short()));
+        let way = router.mesh(Time(0), &linked(2, &[5]), &Stage::default(), &Path::default(), peer(9));
+        assert_eq!(
+            way,
+            Some((peer(5), path(&[5, 7]).iter().copied().collect::<Vec<_>>().try_into().unwrap()))
+        );
     }
 }

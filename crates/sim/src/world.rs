@@ -57,7 +57,6 @@ pub(crate) enum Happening {
         from: usize,
         message: Box<Message>,
     },
-    Mesh(Box<links::Letter>),
     LinkUp {
         a: usize,
         b: usize,
@@ -146,7 +145,6 @@ impl Happening {
             | Happening::KeyWanted { to, .. }
             | Happening::Flows { to, .. } => Some(*to),
             Happening::Again { from, .. } => Some(*from),
-            Happening::Mesh(letter) => Some(letter.to),
             Happening::Train(train) => Some(train.from),
             Happening::Join(_)
             | Happening::LinkUp { .. }
@@ -340,10 +338,9 @@ impl World {
             Happening::Input(at, input) => self.input(at, *input),
             Happening::Signal { to, from, message } => self.signalled(to, from, *message),
             Happening::Control { to, from, .. } if self.net.are_parted(from, to) => {
-                self.say_later(from, to, happening);
+                self.say_again(from, to, happening);
             }
             Happening::Control { to, from, message } => self.said(to, from, *message),
-            Happening::Mesh(letter) => self.pass_on(*letter),
             Happening::LinkUp { a, b, kind, attempt } => self.link_up(a, b, kind, attempt),
             Happening::LinkDown { at, other, kind, attempt } => {
                 if self.attempt(at, other, kind) == attempt {

@@ -181,7 +181,9 @@ impl RoomState {
     fn pass_on(&mut self, from: PeerId, relay: Relay) {
         if relay.to == self.shared.me {
             self.misbehaved(from); // what is for us is opened by the body, and never comes here
-        } else if let Some(output) = self.router.pass_on(&self.shared.links, relay) {
+        } else if let Some(output) =
+            self.router.pass_on(&self.shared.links, &self.shared.stage, self.tree.path(), relay)
+        {
             self.shared.out.act(output);
         }
     }

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use plenary_proto::message::{Message, Offer, VideoAsk};
+use plenary_proto::bounded::List;
+use plenary_proto::message::{Message, Offer, Relay, VideoAsk};
 use plenary_proto::time::{MS, SECOND};
 use plenary_proto::{Address, Command, Event, Input, Output, PeerId, Via};
 
@@ -35,7 +36,12 @@ impl World {
             Output::Control(to, message) => self.control(at, &to, message),
             Output::Loose(to, message) => self.loose(at, &to, message),
             Output::Signal(to, message) => self.signal(at, to, message),
-            Output::Relay { to, route, message, .. } => self.send_letter(at, &to, &route, message),
+            Output::Relay { next, to, route, message } => {
+                if let Ok(sealed) = List::try_from(message.to_bytes()) {
+                    let from = self.peers[at].id;
+                    self.control(at, &next, Message::Relay(Relay { from, to, route, passed: 0, sealed }));
+                }
+            }
             Output::Offer(peer, kind) => self.describe(at, peer, kind),
             Output::Answer(peer, Offer { kind, .. }) => self.describe(at, peer, kind),
             Output::Accept(peer, answer) => self.accept(at, &peer, answer.kind),
@@ -146,7 +152,10 @@ impl World {
         if !self.both_alive(to, from) {
             return;
         }
-        let sender = self.peers[from].id;
+        self.read(to, self.peers[from].id, via, message);
+    }
+
+    fn read(&mut self, to: usize, sender: PeerId, via: Via, message: Message) {
         let unix_s = UNIX_S_AT_ZERO + self.now.0 / SECOND;
         match message.verify_with(&mut self.verifier, &self.room, &self.root.id(), unix_s) {
             Ok(message) => self.input(to, Input::Message { from: sender, via, message }),
@@ -178,7 +187,17 @@ impl World {
         let is_up = self.link_is_up(from, to) && self.link_is_up(to, from);
         if is_up || matches!(message, Message::Bye(_)) {
             self.heard(to, from, false);
-            self.deliver(to, from, Via::Link, message);
+            match message {
+                Message::Relay(relay) if relay.to == self.peers[to].id => self.open(to, relay),
+                message => self.deliver(to, from, Via::Link, message),
+            }
+        }
+    }
+
+    /// A letter has come through linked peers; here nothing is sealed.
+    fn open(&mut self, to: usize, relay: Relay) {
+        if let Ok(message) = Message::from_bytes(&relay.sealed) {
+            self.read(to, relay.from, Via::Mesh(relay.route), message);
         }
     }
 
@@ -250,7 +269,7 @@ impl World {
 fn size_of_message(message: &Message) -> usize {
     match message {
         Message::Admit(_) | Message::Ballot(_) | Message::Decided(_) | Message::Lacking { .. } => 2_000,
-        Message::Roster(_) => 800,
+        Message::Roster(_) | Message::Relay(_) => 800,
         _ => 150,
     }
 }

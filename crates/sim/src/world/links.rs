@@ -1,9 +1,9 @@
-//! Links: how they are made and lost, letters that take several of them, and trains that measure one.
+//! Links: how they are made and lost, and trains that measure one.
 
 use plenary_proto::bounded::{List, Text};
-use plenary_proto::message::{Description, LinkKind, Message, RELAY_HOPS_MAX, Setup};
+use plenary_proto::message::{Description, LinkKind, Setup};
 use plenary_proto::time::{MS, SECOND};
-use plenary_proto::{Input, PeerId, ShortId, Time, Via};
+use plenary_proto::{Input, PeerId, Time};
 
 use super::{Happening, World};
 use crate::peer::LinkEnd;
@@ -20,20 +20,12 @@ const PINGS: usize = 4;
 /// A measured bandwidth is off by up to so many thousandths (our measurement on shaped loopback: 1 %).
 const NOISE_MILLI: u64 = 15;
 
-/// An envelope on its way through linked peers.
-#[derive(Debug)]
-pub(crate) struct Letter {
-    pub(super) to: usize,
-    from: usize,
-    route: Vec<usize>,
-    at: usize,
-    message: Message,
-}
-
 /// Something that was said on a link, and waits for a partition to heal.
 #[derive(Debug)]
 pub(crate) struct Unsaid {
     at: Time,
+    /// It was on its way when the partition came.
+    in_flight: bool,
     from: usize,
     to: usize,
     happening: Happening,
@@ -180,29 +172,6 @@ impl World {
         }
     }
 
-    pub(super) fn send_letter(
-        &mut self,
-        at: usize,
-        to: &PeerId,
-        route: &List<ShortId, RELAY_HOPS_MAX>,
-        message: Message,
-    ) {
-        let hops = route.iter().map(|short| self.directory.find_short(short)).collect::<Option<Vec<_>>>();
-        if let (Some(mut route), Some(to)) = (hops, self.directory.find(to)) {
-            if route.last() != Some(&to) {
-                route.push(to); // the way up to a mixer names it already
-            }
-            self.forward(at, Letter { to: route[0], from: at, route, at: 0, message });
-        }
-    }
-
-    fn forward(&mut self, at: usize, letter: Letter) {
-        let to = letter.to;
-        if self.link_is_up(at, to) {
-            self.say_reliably(at, to, 1_000, Happening::Mesh(Box::new(letter)));
-        }
-    }
-
     /// Says something on a reliable channel; a partition delays it.
     pub(super) fn say_reliably(&mut self, from: usize, to: usize, bytes: usize, happening: Happening) {
         if self.net.are_parted(from, to) {
@@ -212,38 +181,33 @@ impl World {
         }
     }
 
-    pub(super) fn say_later(&mut self, from: usize, to: usize, happening: Happening) {
+    fn say_later(&mut self, from: usize, to: usize, happening: Happening) {
+        self.keep_unsaid(Unsaid { at: self.now, in_flight: false, from, to, happening });
+    }
+
+    /// What was on its way when a partition came is said again.
+    pub(super) fn say_again(&mut self, from: usize, to: usize, happening: Happening) {
+        self.keep_unsaid(Unsaid { at: self.now, in_flight: true, from, to, happening });
+    }
+
+    fn keep_unsaid(&mut self, unsaid: Unsaid) {
         if self.unsaid.len() < UNSAID_MAX {
-            self.unsaid.push(Unsaid { at: self.now, from, to, happening });
+            self.unsaid.push(unsaid);
         }
     }
 
-    /// A partition has healed: links that have outlived it bring what was said.
+    /// A partition has healed, or another has come instead: links that have outlived it bring what was said, in its
+    /// order.
     pub(super) fn say_the_unsaid(&mut self) {
-        for Unsaid { at, from, to, happening } in std::mem::take(&mut self.unsaid) {
-            if self.link_is_up(from, to) && self.link_is_up(to, from) {
+        let mut unsaid = std::mem::take(&mut self.unsaid);
+        unsaid.sort_by_key(|unsaid| !unsaid.in_flight);
+        for unsaid in unsaid {
+            let Unsaid { at, from, to, .. } = unsaid;
+            if self.net.are_parted(from, to) {
+                self.unsaid.push(unsaid);
+            } else if self.link_is_up(from, to) && self.link_is_up(to, from) {
                 let arrives = self.net.send_late(self.now, at, from, to);
-                self.push(arrives, happening);
-            }
-        }
-    }
-
-    /// A letter has come to a peer on its route.
-    pub(super) fn pass_on(&mut self, mut letter: Letter) {
-        let at = letter.to;
-        if !self.peers[at].alive {
-            return;
-        }
-        letter.at += 1;
-        match letter.route.get(letter.at) {
-            Some(next) => {
-                letter.to = *next;
-                self.forward(at, letter);
-            }
-            None => {
-                let between = letter.route[..letter.route.len() - 1].iter();
-                let via = Via::Mesh(List::truncated(between.map(|hop| self.peers[*hop].id.short())));
-                self.deliver(at, letter.from, via, letter.message);
+                self.push(arrives, unsaid.happening);
             }
         }
     }

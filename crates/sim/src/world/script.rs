@@ -190,6 +190,7 @@ impl World {
         let side = side.iter().map(|peer| self.at(*peer)).collect();
         self.net.partition(&[side]);
         self.parted_at = self.now;
+        self.say_the_unsaid();
         self.links_part();
         self.flows_part();
     }
