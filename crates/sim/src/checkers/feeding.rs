@@ -142,7 +142,14 @@ impl Feeding {
         };
         for at in late(&self.crowded, OVERLAP_US_MAX) {
             self.crowded.insert(at, now); // said again when it lasts as long again
-            let feeders: Vec<_> = self.feeders(world, at).into_iter().map(|by| world.id(by)).collect();
+            // those that have fed it for as long, and haven't stood still meanwhile: others have begun just now
+            let lasting = |by: &usize| {
+                let feeder = &world.peers[*by];
+                let since = feeder.served.iter().find(|served| served.child == at).map(|served| served.since);
+                since.is_some_and(|since| now.since(since.max(feeder.stalled_until)) > OVERLAP_US_MAX)
+            };
+            let feeders = self.feeders(world, at).into_iter().filter(lasting);
+            let feeders: Vec<_> = feeders.map(|by| world.id(by)).collect();
             if feeders.len() > 1 {
                 found.say(now, "one-parent", format!("{:?} is fed by {feeders:?}", world.id(at)));
             }

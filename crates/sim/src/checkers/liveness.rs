@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use plenary_proto::time::SECOND;
-use plenary_proto::{BrainSnapshot, Event, Mode, PeerId};
+use plenary_proto::{BrainSnapshot, Event, Mode, PeerId, Rank};
 
 use super::{Found, Violation};
 use crate::world::World;
@@ -32,8 +32,8 @@ pub fn liveness(world: &World) -> Vec<Violation> {
     let room = Calm::of(world);
     let mut found = Found::default();
     room.one_mixer_set(&mut found);
-    // where nobody lives who would mix, there is no program, and no tree that could be right
-    if room.living.keys().any(|peer| world.consents(*peer)) {
+    // where nobody lives who would mix, or who could be voted for, there is no program, and no tree that could be right
+    if room.living.keys().any(|peer| world.consents(*peer)) && room.has_mixers_or_votes() {
         room.fed(&mut found);
         room.both_ends_agree(&mut found);
         room.backups(&mut found);
@@ -59,6 +59,16 @@ impl<'a> Calm<'a> {
     fn viewers(&self) -> impl Iterator<Item = (PeerId, &BrainSnapshot)> {
         let viewers: BTreeSet<_> = self.world.viewers().into_iter().collect();
         self.living.iter().filter(move |(peer, _)| viewers.contains(*peer)).map(|(peer, seen)| (*peer, seen))
+    }
+
+    /// Whether a mixer in force lives, or enough of the roster to elect another: the dead are counted until they are
+    /// forgotten, after a minute (PROTOCOL.md, 8.2).
+    fn has_mixers_or_votes(&self) -> bool {
+        let newest = self.living.iter().max_by_key(|(_, seen)| (seen.epoch, seen.rank));
+        let Some((peer, seen)) = newest else { return false };
+        let Some((_, roster)) = self.world.roster(self.world.at(*peer)) else { return false };
+        let voters = roster.entries.iter().filter(|entry| self.living.contains_key(&entry.peer)).count();
+        seen.mixers.iter().any(|mixer| self.living.contains_key(mixer)) || 2 * voters > roster.entries.len()
     }
 
     fn fed(&self, found: &mut Found) {
@@ -170,17 +180,27 @@ impl<'a> Calm<'a> {
     /// How often others have come to mix lately, as the host has it; a vote that keeps the mixers changes nothing.
     fn changes_of_mixer(&self) -> usize {
         let now = self.world.now();
-        let mut mixing: &[PeerId] = &[];
+        let mut voted: &[PeerId] = &[];
+        let mut regents: Vec<(Rank, &PeerId)> = Vec::new();
         let mut changes = 0;
         for (at, event) in self.world.events(self.world.planned(0)) {
             let changed = match event {
-                Event::Decided { mixers, .. } => std::mem::replace(&mut mixing, mixers) != &mixers[..],
-                Event::TakenOver { peer, .. } => {
-                    mixing = std::slice::from_ref(peer);
+                Event::Decided { mixers, .. } => {
+                    let before = match regents.last() {
+                        Some((_, regent)) => std::slice::from_ref(*regent),
+                        None => voted,
+                    };
+                    let changed = before != &mixers[..];
+                    regents.clear();
+                    voted = mixers;
+                    changed
+                }
+                Event::TakenOver { rank, peer, .. } => {
+                    regents.push((*rank, peer));
                     true
                 }
-                Event::Withdrawn { .. } => {
-                    mixing = &[];
+                Event::Withdrawn { rank, .. } => {
+                    regents.retain(|(regency, _)| regency != rank);
                     true
                 }
                 _ => false,

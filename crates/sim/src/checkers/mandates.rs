@@ -128,7 +128,7 @@ impl Mandates {
 
 impl World {
     /// A brain's roster and its number, which no body sees.
-    fn roster(&self, at: usize) -> Option<(u32, &plenary_proto::message::Roster)> {
+    pub(super) fn roster(&self, at: usize) -> Option<(u32, &plenary_proto::message::Roster)> {
         let brain = &self.peers[at].brain;
         Some((brain.epoch(), brain.roster()?))
     }

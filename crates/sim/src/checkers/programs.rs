@@ -31,10 +31,21 @@ impl Programs {
         }
     }
 
-    /// What may be for a moment may not last; a machine that stands still can't retire.
+    /// What may be for a moment may not last; a machine that stands still can't retire, and whoever has nobody to hand
+    /// over to goes on.
     pub(super) fn time_passed(&mut self, world: &World, found: &mut Found) {
         let now = world.now();
         for (at, since) in &mut self.unasked {
+            let mandate = world.peers[*at].mandate.iter();
+            let mut named = mandate.filter_map(|(mixer, _)| world.directory.find(mixer));
+            // who isn't linked with the new one doesn't hear that it has begun
+            let hands_over = |mixer: usize| {
+                let new = &world.peers[mixer];
+                new.is_there() && new.is_mixing() && world.link_is_up(*at, mixer)
+            };
+            if !named.any(hands_over) {
+                *since = now;
+            }
             let stood = world.peers[*at].stalled_until;
             if now.since(*since) > RETIRING_US_MAX && now.since(stood) > RETIRING_US_MAX {
                 *since = now; // said again when it lasts as long again
