@@ -95,6 +95,13 @@ impl Mandate {
         self.alives.iter().any(|alive| alive.sender == *mixer && alive.body.regent == *regent)
     }
 
+    /// By what a take-over of this term is denied, if it is.
+    pub(crate) fn denial(&self, take_over: &Signed<TakeOver>) -> Option<&Signed<Alive>> {
+        let TakeOver { rank, over, polite } = take_over.body;
+        let denies = |alive: &&Signed<Alive>| alive.sender == over && alive.body.regent == take_over.sender;
+        self.alives.iter().find(denies).filter(|_| !polite && rank.term == self.rank.term)
+    }
+
     /// Whether a standby, if need be, may take over from each mixer in force.
     pub(crate) fn is_free(&self, standby: &PeerId) -> bool {
         !self.mixers.iter().any(|mixer| self.bars(mixer, standby))

@@ -149,6 +149,19 @@ impl View<'_> {
         }
     }
 
+    /// Hands what somebody has said to the whole stage on to everyone on stage that we are linked with: its maker may be
+    /// dead by now, or cut off from them.
+    pub(crate) fn pass_across(&mut self, message: &Message, by: &PeerId) {
+        if !self.on_stage() || *by == self.me {
+            return;
+        }
+        for entry in self.stage.entries() {
+            if entry.peer != self.me && entry.peer != *by && self.links.is_up(&entry.peer) {
+                self.out.send(entry.peer, message.clone());
+            }
+        }
+    }
+
     /// What measurers are drawn by: the room, and what the outcome in force was found by.
     pub(crate) fn draw(&self) -> Draw {
         let room = &self.config.room.0;

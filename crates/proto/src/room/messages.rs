@@ -3,8 +3,9 @@
 use super::RoomState;
 use crate::id::PeerId;
 use crate::io::{Event, Output};
-use crate::message::{Message, Relay, SignedRoster};
+use crate::message::{Message, Relay, SignedRoster, TakeOver};
 use crate::outbox::Note;
+use crate::seal::Signed;
 use crate::tree::is_path_of;
 
 /// A peer that breaks the protocol this often is dropped.
@@ -29,6 +30,7 @@ impl RoomState {
                 self.take_roster(admit.roster);
                 admit.under.into_iter().for_each(|under| self.take_roster(under));
                 self.membership.admitted(&mut self.shared.view());
+                self.tell_what_admission_lacks(from, &admit.take_overs);
                 if let Some(decided) = admit.decided {
                     self.shared.out.note(Note::Decided(Box::new(decided)));
                 }
@@ -91,6 +93,11 @@ impl RoomState {
                 self.succession.heard(&self.shared.view(), from, mixer, silent_us);
             }
             Message::TakeOver(take_over) => {
+                if let Some(alive) = self.shared.mandate.denial(&take_over).cloned() {
+                    // it follows, or hands on, what its mixer has denied
+                    self.shared.out.send(from, Message::Alive(alive));
+                    return;
+                }
                 let mixing = self.mixing.is_mixing();
                 let mine = self.succession.may_take(&mut self.shared.view(), &take_over, mixing);
                 let on_stage = self.shared.stage.contains(&self.shared.me);
@@ -170,6 +177,14 @@ impl RoomState {
                 self.broadcast.held_by(&mut self.shared.view(), from, &held, is_child);
             }
             Message::FrameHashes(_) => {} // not switched on yet: docs/PROTOCOL.md
+        }
+    }
+
+    /// We follow a take-over that whoever let us in doesn't know: the regent, and all it told, may be gone, or its mixer
+    /// may have denied it.
+    fn tell_what_admission_lacks(&mut self, from: PeerId, known: &[Signed<TakeOver>]) {
+        for take_over in self.shared.mandate.take_overs.iter().filter(|ours| !known.contains(ours)) {
+            self.shared.out.send(from, Message::TakeOver(take_over.clone()));
         }
     }
 

@@ -70,15 +70,17 @@ impl RoomState {
                 }
             }
             Note::TakeOver(take_over) => {
-                let message = Message::TakeOver(take_over.clone());
+                let (by, message) = (take_over.sender, Message::TakeOver(take_over.clone()));
                 if self.shared.mandate.take_over(&mut self.shared.out, take_over) {
                     self.tree.pass_down(&mut self.shared.view(), &message, None);
+                    self.shared.view().pass_across(&message, &by);
                 }
             }
             Note::Alive(alive) => {
-                let message = Message::Alive(alive.clone());
+                let (by, message) = (alive.sender, Message::Alive(alive.clone()));
                 if self.shared.mandate.alive(&mut self.shared.out, alive) {
                     self.tree.pass_down(&mut self.shared.view(), &message, None);
+                    self.shared.view().pass_across(&message, &by);
                 }
             }
             Note::LinkUp(peer, LinkKind::Peer) => {
