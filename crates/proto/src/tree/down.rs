@@ -359,6 +359,7 @@ impl Tree {
         if !child.fed && fed >= capacity + RESERVE {
             self.children.remove(&from);
             view.out.act(Output::Unserve(from));
+            view.out.note(Note::TreeUnserves(from));
             let attach =
                 Attach { purpose: Purpose::Parent, path: Path::default(), viewers_below: 0, room: 0 };
             let places = self.places(view, from, &attach);
@@ -391,6 +392,7 @@ impl Tree {
         for peer in over {
             self.children.remove(&peer);
             view.out.act(Output::Unserve(peer));
+            view.out.note(Note::TreeUnserves(peer)); // by now it may be a speaker that watches
             view.out.send(peer, Message::Dismiss);
         }
     }

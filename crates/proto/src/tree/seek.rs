@@ -41,6 +41,9 @@ pub(super) struct Seek {
     /// Where we were sent, best first.
     places: Vec<Place>,
     tried: BTreeSet<PeerId>,
+    /// Who hadn't answered when we gave up waiting last: what they say late counts all the same, for letters through linked
+    /// peers take long.
+    late: BTreeSet<PeerId>,
     hops: u32,
     retry_at: Time,
     backoff: Backoff,
@@ -59,6 +62,7 @@ impl Seek {
             asked_at: now,
             places: Vec::new(),
             tried: BTreeSet::new(),
+            late: BTreeSet::new(),
             hops: 0,
             retry_at: now,
             backoff,
@@ -67,9 +71,10 @@ impl Seek {
         }
     }
 
-    pub(super) fn bounds(&self) -> [Bound; 3] {
+    pub(super) fn bounds(&self) -> [Bound; 4] {
         [
             Bound::new("peers asked in a search", self.asked.len(), ASKED_MAX),
+            Bound::new("peers that are late to answer in a search", self.late.len(), ASKED_MAX),
             Bound::new("places of a search", self.places.len(), 2 * PLACES_MAX),
             Bound::new("peers tried in a search", self.tried.len(), TRIED_MAX),
         ]
@@ -160,8 +165,8 @@ impl Tree {
         if view.now < seek.due() {
             return Some(seek);
         }
-        if view.now.since(seek.asked_at) >= seek.patience_us() {
-            seek.asked.clear();
+        if view.now.since(seek.asked_at) >= seek.patience_us() && !seek.asked.is_empty() {
+            seek.late = std::mem::take(&mut seek.asked);
         }
         let place = seek.next_place(&self.barren);
         if place.is_none() && seek.moves.take().is_some() && self.parent.is_some() && !self.at_fault {
@@ -213,7 +218,7 @@ impl Tree {
             Purpose::Parent => self.seek_parent.as_mut(),
             Purpose::Backup => self.seek_backup.as_mut(),
         };
-        seek.filter(|seek| seek.tried.contains(&from))
+        seek.filter(|seek| seek.tried.contains(&from) || seek.late.contains(&from))
     }
 
     /// A place is ours.
