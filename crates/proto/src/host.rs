@@ -206,13 +206,18 @@ impl Host {
         }
         match self.floor.judge(view.now, from, self.rules.stage_open) {
             Answer::Granted => return Ok(true),
-            Answer::Taken => view.out.send(from, Message::Floor(false)),
+            Answer::Taken if stays => view.out.send(from, Message::Floor(false)),
             Answer::Asked { first: true } => {
                 view.out.event(Event::FloorWanted { peer: from, name: join.name.to_string() });
             }
-            Answer::Asked { first: false } => {}
+            Answer::Taken | Answer::Asked { first: false } => {}
         }
-        if stays { Ok(false) } else { Err(Refusal::StageClosed) }
+        if stays {
+            return Ok(false);
+        }
+        // it spoke once, and hasn't heard that it does no more: from now on it watches
+        view.out.send(from, Message::Floor(false));
+        Err(Refusal::StageClosed)
     }
 
     /// The application wants a peer on stage.

@@ -105,9 +105,12 @@ impl Membership {
         }
     }
 
-    /// The host wants us to speak no more; the configuration follows it already.
-    pub(crate) fn floor_taken(&mut self, view: &mut View<'_>) {
+    /// The host wants us to speak no more; the configuration follows it already, and perhaps we watch from now on.
+    pub(crate) fn floor_taken(&mut self, view: &mut View<'_>, watches: bool) {
         self.ask_at = None;
+        if watches && !self.speaks {
+            view.out.event(Event::Floor(false)); // the roster came first, and nobody knew then that we would
+        }
         if std::mem::take(&mut self.asked_floor) {
             view.out.event(Event::FloorDenied);
         }

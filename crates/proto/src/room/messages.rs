@@ -208,8 +208,10 @@ impl RoomState {
         if speaks {
             self.membership.floor_offered(&mut self.shared.view());
         } else if self.shared.config.speaks {
+            let viewed = self.shared.config.views;
             self.set_speaks(false);
-            self.membership.floor_taken(&mut self.shared.view());
+            let watches = self.shared.config.views && !viewed;
+            self.membership.floor_taken(&mut self.shared.view(), watches);
             self.look();
         }
     }
