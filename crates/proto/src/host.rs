@@ -143,6 +143,11 @@ impl Host {
         }
     }
 
+    /// When it was heard is kept, even of a viewer: what [`crate::mutation::Mutation::RemembersTheAudience`] breaks.
+    pub(crate) fn remember(&mut self, now: Time, peer: PeerId) {
+        self.heard.insert(peer, now);
+    }
+
     /// Somebody wants in, or wants something else than before.
     pub(crate) fn join(&mut self, view: &mut View<'_>, from: PeerId, join: &Join) {
         if let Err(refusal) = self.admit(view, from, join) {

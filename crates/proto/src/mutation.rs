@@ -23,6 +23,8 @@ pub enum Mutation {
     TellsOnce,
     /// Whoever follows a vote's outcome follows no later one.
     KeepsItsMixer,
+    /// The host remembers when each viewer joined.
+    RemembersTheAudience,
 }
 
 /// The rule that one brain breaks, if it does.

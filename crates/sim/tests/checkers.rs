@@ -73,3 +73,11 @@ fn each_checker_catches_its_mutant_and_nothing_where_there_is_none() {
     }
     assert!(missed.is_empty(), "{missed:#?}");
 }
+
+#[test]
+fn a_brain_that_grows_with_the_audience_is_caught_and_others_do_not() {
+    let crowd = Storm { viewers: 150, ..storm(1, &[]) };
+    assert_eq!(found(&crowd, None), [""; 0]);
+    let faulty = Faulty::Brain(0, Mutation::RemembersTheAudience);
+    assert_eq!(found(&crowd, Some(faulty)), ["bounded-memory"]);
+}

@@ -4,6 +4,7 @@ use super::RoomState;
 use crate::id::PeerId;
 use crate::io::{Event, Output};
 use crate::message::{Message, Relay, SignedRoster, TakeOver};
+use crate::mutation::Mutation;
 use crate::outbox::Note;
 use crate::seal::Signed;
 use crate::tree::is_path_of;
@@ -19,6 +20,9 @@ impl RoomState {
             Message::Join(join) => {
                 if let Some(host) = self.membership.host() {
                     host.join(&mut self.shared.view(), from, &join);
+                    if self.shared.mandate.mutated.is(Mutation::RemembersTheAudience) {
+                        host.remember(self.shared.now, from);
+                    }
                 } else if let Some(roster) =
                     self.shared.stage.signed().filter(|_| self.shared.stage.reign() > 0)
                 {

@@ -10,6 +10,7 @@
 mod feeding;
 mod liveness;
 mod mandates;
+mod memory;
 mod programs;
 
 use plenary_proto::Time;
@@ -67,6 +68,7 @@ impl Checkers {
             self.feeding.changed(world, *at, &mut self.found);
             self.mandates.changed(world, *at, &mut self.found);
             self.programs.changed(world, *at);
+            memory::changed(world, *at, &mut self.found);
         }
         self.feeding.time_passed(world, &mut self.found);
         self.programs.time_passed(world, &mut self.found);
