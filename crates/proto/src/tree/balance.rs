@@ -46,6 +46,8 @@ pub(super) enum Shift {
 pub(super) struct Balance {
     /// The next move, while the tree is uneven.
     move_at: Option<Time>,
+    /// Until then whoever could move was asked already, and what they do is awaited.
+    awaits: bool,
     /// A strong grandchild that may take the slot in reserve.
     invited: Option<(PeerId, Time)>,
 }
@@ -69,7 +71,14 @@ impl Tree {
         let shift = self.shift(view);
         match (shift, self.balance.move_at) {
             // when what was asked shows, it is looked at again
-            (None, at) => self.balance.move_at = at.and_then(|_| self.asked_until(view.now)),
+            (None, at) => {
+                self.balance.move_at = at.and_then(|_| self.asked_until(view.now));
+                self.balance.awaits = self.balance.move_at.is_some();
+            }
+            (Some(_), Some(at)) if self.balance.awaits && at > view.now => {
+                self.balance.awaits = false; // it has shown
+                self.balance.move_at = Some(at.min(view.now + view.rng.jitter(MOVE_EACH_US)));
+            }
             (Some(_), None) => self.balance.move_at = Some(view.now + view.rng.jitter(UNEVEN_US)),
             (Some(shift), Some(at)) if at <= view.now => {
                 self.balance.move_at = Some(view.now + view.rng.jitter(MOVE_EACH_US));
