@@ -181,6 +181,8 @@ pub struct FeedWatch {
     /// Capture time of the backup's newest frame.
     backup_us: u64,
     ahead_since: Option<Time>,
+    /// The parent was said to be behind, and we haven't caught up since.
+    behind: bool,
     asked_at: Option<Time>,
 }
 
@@ -193,6 +195,7 @@ impl FeedWatch {
             newest_at: now,
             backup_us: 0,
             ahead_since: None,
+            behind: false,
             asked_at: None,
         }
     }
@@ -216,7 +219,8 @@ impl FeedWatch {
         }
     }
 
-    /// Another peer is the backup, or none.
+    /// Another peer is the backup. Not to be said when there is none any more: it may have been asked to feed us, and what it
+    /// told of the parent is as true as before.
     pub fn another_backup(&mut self) {
         (self.backup_us, self.ahead_since) = (0, None);
     }
@@ -245,13 +249,15 @@ impl FeedWatch {
         asks
     }
 
-    /// What is to be said of the parent.
-    pub fn verdict(&self, now: Time) -> Verdict {
+    /// What is to be said of the parent. One that was behind is so until we have caught up: a word of it is no frame.
+    pub fn verdict(&mut self, now: Time) -> Verdict {
         let dead = self.parent.silent_us(now) >= DEAD_US;
-        if self.ahead_since.is_some_and(|since| dead || now.since(since) >= AHEAD_US) {
-            Verdict::Behind
-        } else if self.parent.verdict(now) == Verdict::Silent {
+        let given_up = |since: Time| self.behind || dead || now.since(since) >= AHEAD_US;
+        self.behind = self.ahead_since.is_some_and(given_up);
+        if self.parent.verdict(now) == Verdict::Silent {
             Verdict::Silent
+        } else if self.behind {
+            Verdict::Behind
         } else if self.newest_us > 0 && now.since(self.newest_at) >= STALLED_US {
             Verdict::Stalled
         } else {
@@ -362,6 +368,23 @@ mod tests {
         watch.backup_head(at(21_134), 21_105 * MS);
         watch.arrived(at(21_135));
         assert_eq!(watch.verdict(at(21_140)), Verdict::Ok, "it lives");
+    }
+
+    #[test]
+    fn a_parent_that_was_behind_is_so_until_its_child_has_caught_up() {
+        let mut watch = FeedWatch::new(at(0));
+        for tick in 1..=30 {
+            watch.fed(at(tick * 33));
+            watch.progressed(at(tick * 33), tick * 33 * MS);
+        }
+        watch.backup_head(at(1120), 1115 * MS);
+        assert_eq!(watch.verdict(at(1123)), Verdict::Behind, "nothing has come for 133 ms");
+        watch.arrived(at(1124));
+        assert_eq!(watch.verdict(at(1125)), Verdict::Behind, "a head feeds nobody");
+        watch.progressed(at(1130), 1010 * MS);
+        assert_eq!(watch.verdict(at(1130)), Verdict::Behind, "nor is one frame what the backup has");
+        watch.progressed(at(1140), 1100 * MS);
+        assert_eq!(watch.verdict(at(1140)), Verdict::Ok);
     }
 
     #[test]

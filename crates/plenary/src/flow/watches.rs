@@ -84,7 +84,7 @@ impl Watches {
         if self.backup.as_ref().map(|(peer, ..)| *peer) != backup {
             let watch = SilenceWatch::new(now, BACKUP_SILENT_US);
             self.backup = backup.map(|backup| (backup, watch, Verdict::Ok));
-            if let Some((_, watch, _)) = &mut self.feed {
+            if let Some((_, watch, _)) = self.feed.as_mut().filter(|_| backup.is_some()) {
                 watch.another_backup();
             }
         }

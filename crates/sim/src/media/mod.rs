@@ -235,7 +235,7 @@ impl World {
         }
         if peer.backup != backup {
             (peer.backup_since, peer.backup_verdict) = (now, Verdict::Ok);
-            if let Some(feed) = &mut peer.feed {
+            if let Some(feed) = peer.feed.as_mut().filter(|_| backup.is_some()) {
                 feed.another_backup();
             }
         }

@@ -102,7 +102,7 @@ impl World {
         let now = self.now;
         let peer = &mut self.peers[at];
         let mut said = Vec::new();
-        let feed = peer.feed.as_ref().map(|feed| feed.verdict(now));
+        let feed = peer.feed.as_mut().map(|feed| feed.verdict(now));
         if let (Some(parent), Some(verdict)) = (peer.parent, feed)
             && verdict != peer.parent_verdict
         {
