@@ -273,7 +273,7 @@ impl Tree {
     }
 
     /// The program comes from whoever mixes by the mandate, and flows.
-    fn is_fed_by_a_mixer(&self, view: &View<'_>) -> bool {
+    pub(super) fn is_fed_by_a_mixer(&self, view: &View<'_>) -> bool {
         let root = self.parent.as_ref().filter(|_| !self.at_fault).and_then(|parent| parent.path.first());
         root.is_some_and(|root| view.mandate.mixers.iter().any(|mixer| mixer.short() == *root))
     }

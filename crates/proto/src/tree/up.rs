@@ -224,9 +224,13 @@ impl Tree {
     /// The parent feeds us again before the backup did: it stays.
     fn repaired(&mut self, view: &mut View<'_>) {
         self.seek_parent.take_if(|seek| !seek.is_move());
-        if let Some(next) =
-            self.next.take_if(|next| next.path.len() > 1 || !view.mandate.mixers.contains(&next.peer))
-        {
+        // but for a new mixer, where ours is one no more
+        let stays = self.is_fed_by_a_mixer(view);
+        let goes = |next: &mut Up| next.path.len() == 1 && view.mandate.mixers.contains(&next.peer) && !stays;
+        if let Some(next) = self.next.take_if(|next| !goes(next)) {
+            if self.parent.as_ref().is_some_and(|parent| parent.peer == next.peer) {
+                return; // the search began where we are, and was let in
+            }
             view.out.send(next.peer, Message::StopFeed);
             if self.backup.is_none() {
                 self.backup = Some(next);
