@@ -26,7 +26,7 @@ use crate::outbox::{Note, View};
 use crate::prevote::PreVotes;
 use crate::probe::{LARGE_STAGE, Reports, measurers};
 use crate::roster::Stage;
-use crate::score::{Sitting, Tally, elect, tally};
+use crate::score::{Sitting, Tally, elect, tally, uplinks_bps};
 use crate::seal::{Signature, Signed};
 use crate::time::{SECOND, Time};
 use crate::trouble::Trouble;
@@ -522,10 +522,7 @@ fn outcome_of(
     let elected = elect(roster, &tallies, sitting.len());
     let challenged = before.and_then(|before| before.challenger);
     let Seats { mixers, standbys, challenger } = seats(elected, &tallies, sitting, challenged, reason);
-    let uplink_bps = |mixer: &PeerId| {
-        tallies.iter().find(|tally| tally.peer == *mixer).map_or(0, |tally| tally.bandwidth_bps)
-    };
-    let uplinks_bps = List::truncated(mixers.iter().map(uplink_bps));
+    let uplinks_bps = List::truncated(uplinks_bps(roster, &tallies, &mixers));
     let (mixers, standbys) = (List::truncated(mixers), List::truncated(standbys));
     let evidence = evidence(reports, claims, sitting);
     let outcome = Outcome { term, reason, mixers, uplinks_bps, standbys, challenger, doubts, evidence };

@@ -67,6 +67,7 @@ mod tests {
             quick: true,
             bandwidth_bps: 0,
             bitrate_bps: None,
+            line: None,
             encode_us: None,
             measurers,
             latency_us: 0,

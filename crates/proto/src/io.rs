@@ -1,5 +1,7 @@
 //! Everything that goes into the brain and comes out of it.
 
+use std::net::IpAddr;
+
 use serde::Serialize;
 
 use crate::bounded::List;
@@ -111,6 +113,8 @@ pub enum Input {
         bandwidth_bps: Option<u64>,
         /// The link's round trip, 0 when unknown.
         rtt_us: u32,
+        /// The address that its end of the link is seen to have; `None` when unknown, or when others relay between the two.
+        address: Option<IpAddr>,
     },
     /// The answer to [`Output::TellRoundTrips`]: the shortest round trips of late, in microseconds, of the peers
     /// that are linked and for whom it is known. Those on stage count, 64 at most.

@@ -10,13 +10,14 @@
 //! its body measures anyway.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::IpAddr;
 
 use crate::bounded::{Bound, List};
 use crate::id::PeerId;
 use crate::io::{Event, Output};
 use crate::links::Want;
 use crate::lots::{Lot, drawn};
-use crate::message::{Claim, Consent, Measured, Message, ROSTER_MAX, Report, Roster, RoundTrip};
+use crate::message::{Claim, Consent, LineId, Measured, Message, ROSTER_MAX, Report, Roster, RoundTrip};
 use crate::outbox::View;
 use crate::score::bandwidth_bps_max;
 use crate::seal::Signed;
@@ -66,6 +67,7 @@ struct Measurement {
     since: Option<Time>,
     samples: Vec<u64>,
     rtt_us: u32,
+    line: Option<LineId>,
     failures: u32,
     /// For our own user: nobody else is told.
     private: bool,
@@ -73,7 +75,15 @@ struct Measurement {
 
 impl Measurement {
     fn new(candidate: PeerId, private: bool) -> Measurement {
-        Measurement { candidate, since: None, samples: Vec::new(), rtt_us: 0, failures: 0, private }
+        Measurement {
+            candidate,
+            since: None,
+            samples: Vec::new(),
+            rtt_us: 0,
+            line: None,
+            failures: 0,
+            private,
+        }
     }
 }
 
@@ -269,7 +279,7 @@ impl Probe {
         peer: PeerId,
         train: u32,
         bandwidth_bps: Option<u64>,
-        rtt_us: u32,
+        (rtt_us, address): (u32, Option<IpAddr>),
     ) -> Option<Signed<Report>> {
         if !self.awaited.as_ref().is_some_and(|awaited| awaited.train == train && awaited.candidate == peer) {
             return None;
@@ -278,6 +288,7 @@ impl Probe {
         self.next_at = Some(view.now);
         let measurement = self.queue.front_mut().filter(|measurement| measurement.candidate == peer)?;
         measurement.rtt_us = rtt_us;
+        measurement.line = address.and_then(|address| LineId::of(&view.config.room, address));
         match bandwidth_bps {
             Some(bandwidth_bps) => measurement.samples.push(bandwidth_bps.min(BANDWIDTH_BPS_MAX)),
             None => measurement.failures += 1,
@@ -315,6 +326,7 @@ impl Probe {
             measured: Measured::Train,
             rtt_us: front.rtt_us,
             bitrate_bps: None,
+            line: front.line,
         });
         view.send_stage(&Message::Report(report.clone()));
         Some(report)

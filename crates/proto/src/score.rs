@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::id::PeerId;
-use crate::message::{Claim, Entry, MIXERS_MAX, Report, Roster};
+use crate::message::{Claim, Entry, LineId, MIXERS_MAX, Report, Roster};
 use crate::seal::Signed;
 use crate::ways::Ways;
 
@@ -62,6 +62,8 @@ pub struct Tally {
     pub encode_us: Option<u32>,
     /// How many measured its bandwidth.
     pub measurers: usize,
+    /// The line that more than half of them see it behind.
+    pub line: Option<LineId>,
     /// From a speaker's camera to the middle of the first tier, as far as it depends on the candidate.
     pub latency_us: u64,
 }
@@ -231,6 +233,7 @@ pub(crate) fn tally(
                 bitrate_bps: (!bitrates.is_empty()).then(|| agreed(bitrates, u64::MAX)),
                 encode_us: claim.map(|claim| claim.encode_us),
                 measurers: by_measurer.len(),
+                line: line_of(&by_measurer),
                 latency_us: job.latency_us(claim, bandwidth_bps, ways_us),
             }
         })
@@ -258,6 +261,12 @@ pub(crate) fn tally(
     tallies
 }
 
+/// The line that more than half of the measurers see a candidate behind.
+fn line_of(by_measurer: &BTreeMap<PeerId, &Report>) -> Option<LineId> {
+    let seen = || by_measurer.values().filter_map(|report| report.line);
+    seen().find(|line| 2 * seen().filter(|other| other == line).count() > by_measurer.len())
+}
+
 /// What a sitting mixer's line carries, of which its program took a part while it was measured: as much as when it was
 /// elected, but no more than the trains have shown and [`BESIDE_PERCENT`] of that.
 fn unladen_bps(measured_bps: u64, known_bps: u64) -> u64 {
@@ -280,15 +289,48 @@ pub(crate) fn elect(roster: &Roster, tallies: &[Tally], sitting: usize) -> (Vec<
     let any = tallies.iter().any(|tally| tally.measurers > 0);
     let ranked: Vec<&Tally> = tallies.iter().filter(|tally| tally.measurers > 0 || !any).collect();
     let wanted = if roster.mixers > 0 { asked_for(roster) } else { needed(roster, &ranked, sitting) };
-    let mut ranked = ranked.iter().map(|tally| tally.peer);
-    let mixers: Vec<_> = ranked.by_ref().take(wanted).collect();
-    (mixers, ranked.take(1).collect())
+    let need_bps = Job::of(roster, asked_for(roster)).bandwidth_bps;
+    let mut mixers = Vec::new();
+    while mixers.len() < wanted.min(ranked.len()) {
+        // whoever is behind a mixer's line has what that one leaves, and comes last if it can't do the job with that
+        let rest = || ranked.iter().filter(|tally| !mixers.contains(&tally.peer));
+        let mut able = rest().filter(|tally| {
+            let left_bps = left_bps(tallies, &mixers, tally, need_bps);
+            left_bps == tally.bandwidth_bps || left_bps >= need_bps
+        });
+        let Some(next) = able.next().or_else(|| rest().next()).map(|tally| tally.peer) else { break };
+        mixers.push(next);
+    }
+    let standby = ranked.iter().find(|tally| !mixers.contains(&tally.peer));
+    (mixers, standby.map(|tally| tally.peer).into_iter().collect())
+}
+
+/// What is left of a candidate's bandwidth beside these mixers, of whom those behind its line take what they need.
+fn left_bps(tallies: &[Tally], mixers: &[PeerId], candidate: &Tally, need_bps: u64) -> u64 {
+    let shares = |tally: &&Tally| mixers.contains(&tally.peer) && tally.line == candidate.line;
+    let sharing = if candidate.line.is_some() { tallies.iter().filter(shares).count() as u64 } else { 0 };
+    candidate.bandwidth_bps.saturating_sub(sharing.saturating_mul(need_bps))
+}
+
+/// What each of these mixers can send, bits per second, beside those before it that share its line.
+pub(crate) fn uplinks_bps(roster: &Roster, tallies: &[Tally], mixers: &[PeerId]) -> Vec<u64> {
+    let need_bps = Job::of(roster, asked_for(roster)).bandwidth_bps;
+    let left = |(at, mixer): (usize, &PeerId)| {
+        let tally = tallies.iter().find(|tally| tally.peer == *mixer);
+        tally.map_or(0, |tally| left_bps(tallies, &mixers[..at], tally, need_bps))
+    };
+    mixers.iter().enumerate().map(left).collect()
 }
 
 /// One mixer, or two where the best one's uplink is too narrow and the next one's makes up for it. More than two, or two for
 /// want of a quick codec, are of no use: each decodes all speakers and composes the whole canvas.
 fn needed(roster: &Roster, ranked: &[&Tally], sitting: usize) -> usize {
-    let [first, second, ..] = ranked else { return 1 };
+    let Some(first) = ranked.first() else { return 1 };
+    // a second mixer behind the first one's line would gain nothing
+    let Some(second) = ranked[1..].iter().find(|tally| tally.line.is_none() || tally.line != first.line)
+    else {
+        return 1;
+    };
     let alone = Alone::of(roster);
     let enough_bps = if sitting > 1 { alone.whole_bps } else { alone.least_bps };
     let unknown = first.measurers == 0 || second.measurers == 0;
@@ -326,6 +368,7 @@ mod tests {
             measured: Measured::Train,
             rtt_us: 2_000,
             bitrate_bps: None,
+            line: None,
         };
         Signed::new(&key(measurer), &RoomId([0; 16]), 1, 0, 0, report)
     }
@@ -431,6 +474,37 @@ mod tests {
                 tally.expect("it is a candidate").bandwidth_bps / 1_000_000
             };
             assert_eq!((of(&sitting), of(&[])), (counts, shown), "{known}");
+        }
+    }
+
+    #[test]
+    fn two_mixers_behind_one_line_share_it_and_another_line_is_taken_where_it_would_not_do() {
+        let roster = Roster { mixers: 2, ..roster(&[2, 3, 4], &[]) };
+        let need = Job::of(&roster, 2).bandwidth_bps / 1_000_000 + 1;
+        let line = |seen: u8| LineId::of(&RoomId([0; 16]), [192, 0, 2, seen].into());
+        for (mbit, seen, elected, second, what) in [
+            (need, [1, 1, 2], [2, 4], need, "the line carries one of them"),
+            (2 * need, [1, 1, 2], [2, 3], need, "it carries both"),
+            (need, [1, 2, 3], [2, 3], need, "each has one of its own"),
+        ] {
+            let measured = |measurer: u8| {
+                // the nearer, the lower its number
+                [2, 3, 4].map(|candidate| {
+                    let mut report = report(measurer, candidate, mbit);
+                    report.body.line = line(seen[usize::from(candidate) - 2]);
+                    report.body.rtt_us += u32::from(candidate) * 1_000;
+                    report
+                })
+            };
+            let mut reports: Vec<_> = [1, 5, 6].into_iter().flat_map(measured).collect();
+            let claims = [claim(2, 9_000), claim(3, 9_000), claim(4, 9_000)];
+            // one measurer that says otherwise is not believed
+            reports[1].body.line = line(9);
+            let tallies = tally(&roster, &reports, &claims, &[]);
+            let (mixers, _) = elect(&roster, &tallies, 0);
+            assert_eq!(mixers, elected.map(|seed| key(seed).id()), "{what}");
+            let left_bps = uplinks_bps(&roster, &tallies, &mixers)[1];
+            assert!(left_bps.abs_diff(second * 1_000_000) <= 1_000_000, "{what}: {left_bps}");
         }
     }
 

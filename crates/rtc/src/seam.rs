@@ -5,6 +5,7 @@
 //! that a relay can submit its fan-out right there.
 
 use std::fmt;
+use std::net::IpAddr;
 
 use bytes::Bytes;
 use plenary_proto::identity::PacketIdentity;
@@ -312,4 +313,6 @@ pub struct LinkStats {
     pub packets_dropped: u64,
     /// Round trip of the newest connectivity check, microseconds; checks go out each second.
     pub rtt_us: Option<u64>,
+    /// Where the answer to it came from.
+    pub remote: Option<IpAddr>,
 }

@@ -175,7 +175,7 @@ impl LinkSocket {
             if let Some((Check::Response, id)) = Check::of(datagram) {
                 let sent = lock(&self.check_sent).take_if(|(asked, _)| *asked == id);
                 if let Some((_, at)) = sent {
-                    self.wire.measured_rtt(at.elapsed());
+                    self.wire.answered(at.elapsed(), meta.addr.ip());
                 }
             }
         }

@@ -6,6 +6,7 @@
 //! Mbit/s to 32 children 7.2 µs of processor per forwarded packet, this way 2.9.) Each turn takes one batch,
 //! so that a caller who never stops cannot keep the driver from sending.
 
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
@@ -35,6 +36,8 @@ pub(crate) struct Wire {
     /// Told when packets were dropped for the first time since the drops were taken.
     pub(crate) dropped: Notify,
     pub(crate) counters: Counters,
+    /// Where the newest check was answered from.
+    answered_from: Mutex<Option<IpAddr>>,
     nudges: Nudges,
     /// The link's sockets take nothing.
     #[cfg(test)]
@@ -72,6 +75,7 @@ impl Wire {
             outbox: Mutex::new(Outbox::new(slot_count, queue_packets_max)),
             departures: Mutex::new(None),
             dropped: Notify::new(),
+            answered_from: Mutex::new(None),
             counters: Counters { rtt_us: AtomicU64::new(RTT_UNKNOWN), ..Counters::default() },
             nudges: Nudges::default(),
             #[cfg(test)]
@@ -148,8 +152,10 @@ impl Wire {
         lock(&self.nudges.wakers).len()
     }
 
-    pub(crate) fn measured_rtt(&self, rtt: Duration) {
+    /// A check was answered, after so long and from there.
+    pub(crate) fn answered(&self, rtt: Duration, from: IpAddr) {
         self.counters.rtt_us.store(rtt.as_micros() as u64, Ordering::Relaxed);
+        *lock(&self.answered_from) = Some(from);
     }
 
     /// Round trip of the newest check.
@@ -170,6 +176,7 @@ impl Wire {
             repairs_sent: read(&counters.repairs_sent),
             packets_dropped: read(&counters.packets_dropped),
             rtt_us: self.rtt().map(|rtt| rtt.as_micros() as u64),
+            remote: *lock(&self.answered_from),
         }
     }
 }

@@ -166,11 +166,11 @@ impl Deviation for Liar {
             Input::Bench { encode_us, decode_us } => {
                 Input::Bench { encode_us: encode_us / BOAST, decode_us: decode_us / BOAST }
             }
-            Input::Measured { peer, train, bandwidth_bps, rtt_us } => {
+            Input::Measured { peer, train, bandwidth_bps, rtt_us, address } => {
                 let member = self.group.contains(&peer);
                 let wide = |bps: u64| if member { bps.saturating_mul(LIE) } else { bps / LIE };
                 let bandwidth_bps = bandwidth_bps.map(wide);
-                Input::Measured { peer, train, bandwidth_bps, rtt_us: rtt_us / NEARER }
+                Input::Measured { peer, train, bandwidth_bps, rtt_us: rtt_us / NEARER, address }
             }
             Input::RoundTrips(rtts_us) => {
                 let told = |(peer, rtt_us)| (peer, rtt_us / NEARER);

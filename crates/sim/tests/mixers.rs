@@ -130,3 +130,24 @@ fn served_by(mixers: u8, mut plan: WorldPlan) -> WorldPlan {
     plan.room.mixers = mixers;
     plan
 }
+
+#[test]
+fn two_mixers_are_not_elected_behind_one_line_that_carries_one() {
+    for seed in 0..20 {
+        let mut plan = plan(4, 4, 12);
+        plan.room.mixers = 2;
+        let candidates = plan.peers.iter_mut().filter(|peer| peer.kind == Kind::Candidate);
+        for (at, peer) in candidates.enumerate() {
+            // the first three are in one house
+            (peer.access.up_bps, peer.access.line) = (18_000_000, (at < 3).then_some(1));
+        }
+        let mut world = run(plan, seed, 15);
+        let house = [4, 5, 6].map(|planned| world.planned(planned));
+        let mixers = world.mixers();
+        let alike = mixers.iter().filter(|mixer| house.contains(mixer)).count();
+        assert_eq!(mixers.len(), 2, "seed {seed}");
+        assert!(alike <= 1, "seed {seed}: both are behind one line");
+        run_on(&mut world, 10);
+        calm(&world);
+    }
+}

@@ -239,7 +239,8 @@ impl Driver {
                 if let Some((peer, _)) = self.peers.of(link) {
                     let rtt_us = self.beats.rtt_us(&peer).unwrap_or(0).min(u64::from(u32::MAX)) as u32;
                     let bandwidth_bps = arrivals.bandwidth_bps();
-                    self.input(Input::Measured { peer, train, bandwidth_bps, rtt_us });
+                    let address = self.links.stats(link).and_then(|stats| stats.remote);
+                    self.input(Input::Measured { peer, train, bandwidth_bps, rtt_us, address });
                 }
             }
             LinkEvent::TrainRefused { link, train } => {

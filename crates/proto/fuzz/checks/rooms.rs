@@ -112,7 +112,7 @@ impl From<Told> for Input {
             Told::Heard(peer) => Input::Heard(peer),
             Told::Fed(peer) => Input::Fed(peer),
             Told::Measured { peer, train, bandwidth_bps, rtt_us } => {
-                Input::Measured { peer, train, bandwidth_bps, rtt_us }
+                Input::Measured { peer, train, bandwidth_bps, rtt_us, address: None }
             }
             Told::Bench { encode_us, decode_us } => Input::Bench { encode_us, decode_us },
             Told::Warm => Input::Warm,
@@ -291,8 +291,13 @@ impl Room {
                 self.send(to, by_link(Message::Heard { mixer, silent_us: Some(20_000) }));
             }
             Output::Train { peer, train, .. } => {
-                let measured =
-                    Input::Measured { peer: me, train, bandwidth_bps: Some(90_000_000), rtt_us: 30_000 };
+                let measured = Input::Measured {
+                    peer: me,
+                    train,
+                    bandwidth_bps: Some(90_000_000),
+                    rtt_us: 30_000,
+                    address: None,
+                };
                 self.send(peer, Parcel::Input(measured));
             }
             Output::Role(MixRole::Mix { rank, .. }) => {

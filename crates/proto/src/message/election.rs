@@ -1,10 +1,12 @@
 //! Measurements, ballots and what follows from them.
 
+use std::net::IpAddr;
+
 use serde::{Deserialize, Serialize};
 
 use super::roster::ROSTER_MAX;
 use crate::bounded::List;
-use crate::id::{PeerId, Rank};
+use crate::id::{PeerId, Rank, RoomId};
 use crate::seal::{Countersigned, Signed, Statement};
 
 /// Most reports of a ballot: three measurers for each of a full roster.
@@ -77,6 +79,42 @@ pub struct Report {
     pub rtt_us: u32,
     /// What the candidate sent of its own media over 20 s, bits per second; `None` before there is any.
     pub bitrate_bps: Option<u64>,
+    /// Which line it seems to be behind; `None` when that can't be told. Candidates of one line share its uplink.
+    pub line: Option<LineId>,
+}
+
+/// What tells that two peers are behind one public address, and says nothing of that address to whoever doesn't know it: a
+/// hash of it and the room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct LineId(pub [u8; 8]);
+
+impl LineId {
+    /// Of an address that is public; peers behind others may have the same ones and be far apart. Of IPv6 the first half is
+    /// the line's, the second one a machine's.
+    pub fn of(room: &RoomId, address: IpAddr) -> Option<LineId> {
+        let mut hash = blake3::Hasher::new_derive_key("plenary 1 line");
+        hash.update(&room.0);
+        match address.to_canonical() {
+            IpAddr::V4(v4)
+                if v4.is_private() || v4.is_loopback() || v4.is_link_local() || v4.is_unspecified() =>
+            {
+                return None;
+            }
+            IpAddr::V4(v4) => hash.update(&v4.octets()),
+            IpAddr::V6(v6)
+                if v6.is_loopback()
+                    || v6.is_unspecified()
+                    || v6.is_unique_local()
+                    || v6.is_unicast_link_local() =>
+            {
+                return None;
+            }
+            IpAddr::V6(v6) => hash.update(&v6.octets()[..8]),
+        };
+        let mut id = [0; 8];
+        id.copy_from_slice(&hash.finalize().as_bytes()[..8]);
+        Some(LineId(id))
+    }
 }
 
 impl Statement for Report {
@@ -218,4 +256,24 @@ pub struct Alive {
 
 impl Statement for Alive {
     const CONTEXT: &'static str = "alive";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn peers_behind_one_public_address_are_on_one_line_and_private_addresses_say_nothing() {
+        let line = |address: &str| LineId::of(&RoomId([7; 16]), address.parse().unwrap());
+        assert_eq!(line("192.0.2.1"), line("::ffff:192.0.2.1"));
+        assert_ne!(line("192.0.2.1"), line("192.0.2.2"));
+        assert_eq!(line("2001:db8:1:2::3"), line("2001:db8:1:2:ffff::4"), "two machines of one house");
+        assert_ne!(line("2001:db8:1:2::3"), line("2001:db8:1:3::3"));
+        assert_ne!(line("192.0.2.1"), LineId::of(&RoomId([8; 16]), "192.0.2.1".parse().unwrap()));
+        for local in
+            ["127.0.0.1", "10.1.2.3", "192.168.1.1", "169.254.1.1", "0.0.0.0", "::1", "fe80::1", "fd00::1"]
+        {
+            assert_eq!(line(local), None, "{local}");
+        }
+    }
 }

@@ -18,8 +18,8 @@ mod tree;
 pub use beat::{Beat, HEAD_LEN_MAX, Head, loose_from_bytes, loose_to_bytes, path_hash};
 pub use data::{DATA_LEN_MAX, Data, DataHeld, DataHeldAll, Delivery, LOOSE_LEN_MAX};
 pub use election::{
-    Alive, BALLOT_REPORTS_MAX, Ballot, Claim, Decided, Doubt, ElectionReason, MIXERS_MAX, Measured, Need,
-    Opening, Outcome, Report, RoundTrip, TAKE_OVERS_MAX, TakeOver,
+    Alive, BALLOT_REPORTS_MAX, Ballot, Claim, Decided, Doubt, ElectionReason, LineId, MIXERS_MAX, Measured,
+    Need, Opening, Outcome, Report, RoundTrip, TAKE_OVERS_MAX, TakeOver,
 };
 pub use link::{Answer, CANDIDATES_MAX, Candidate, Description, LinkKind, Offer, PayloadTypes, Setup};
 pub use piece::{PIECE_LEN_MAX, Pieces, Reassembly, TooLong};

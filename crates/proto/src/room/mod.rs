@@ -222,8 +222,9 @@ impl RoomState {
             }
             Input::Heard(peer) => self.heard(peer),
             Input::Fed(peer) => self.tree.fed(&mut self.shared.view(), peer),
-            Input::Measured { peer, train, bandwidth_bps, rtt_us } => {
-                let report = self.probe.measured(&mut self.shared.view(), peer, train, bandwidth_bps, rtt_us);
+            Input::Measured { peer, train, bandwidth_bps, rtt_us, address } => {
+                let view = &mut self.shared.view();
+                let report = self.probe.measured(view, peer, train, bandwidth_bps, (rtt_us, address));
                 if let Some(report) = report {
                     self.election.report(&self.shared.view(), report);
                 }

@@ -108,6 +108,7 @@ pub(crate) fn report() -> Signed<Report> {
         measured: Measured::Train,
         rtt_us: 30_400,
         bitrate_bps: None,
+        line: LineId::of(&room(), [192, 0, 2, 1].into()),
     };
     Signed::new(&key(2), &room(), 7, 10, NEVER, report)
 }

@@ -17,6 +17,7 @@ async fn both_ends_hear_that_a_link_stands_and_that_it_was_closed() {
     connect(&mut a, &mut b, LINK).await;
     let stats = a.links.stats(LINK).unwrap();
     assert!(stats.udp_bytes_sent > 0 && stats.udp_bytes_received > 0 && stats.rtt_us.is_some(), "{stats:?}");
+    assert!(stats.remote.is_some_and(|remote| remote.is_loopback()), "{stats:?}");
     a.links.submit(Command::Close { link: LINK });
     assert_eq!(a.down(LINK).await, DownReason::Closed);
     assert_eq!(b.down(LINK).await, DownReason::ClosedByPeer);

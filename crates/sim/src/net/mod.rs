@@ -14,6 +14,7 @@ mod line;
 mod pause;
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use plenary_proto::Time;
 
@@ -91,6 +92,12 @@ impl Network {
     /// A peer's uplink carries so much from now on.
     pub fn set_uplink(&mut self, end: usize, bps: u64) {
         self.lines[self.ends[end].line].up.set_rate(bps);
+    }
+
+    /// The public address that an end is behind: one for each line.
+    pub(crate) fn address(&self, end: usize) -> IpAddr {
+        let [_, b, c, d] = (self.ends[end].line as u32).to_be_bytes();
+        IpAddr::from([11, b, c, d])
     }
 
     /// One way between two peers as the light goes, without queues and jitter: the same in both directions.

@@ -286,6 +286,7 @@ impl World {
             train: train.number,
             bandwidth_bps: measured.map(|bps| bps * noise / 1_000),
             rtt_us: 2 * self.net.one_way_us(train.from, train.to) as u32,
+            address: Some(self.net.address(train.from)),
         };
         self.push(train.last, Happening::Input(train.to, Box::new(input)));
     }
