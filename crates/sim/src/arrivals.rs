@@ -26,7 +26,8 @@ impl Default for Latencies {
 }
 
 impl Latencies {
-    fn add(&mut self, us: u64, frames: u64) {
+    /// So many frames came so late.
+    pub(crate) fn add(&mut self, us: u64, frames: u64) {
         let ms = (us / MS).max(1);
         let octave = ms.ilog2();
         let quarter = ((ms * 4) >> octave) - 4;

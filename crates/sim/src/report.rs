@@ -99,6 +99,12 @@ pub struct Delivery {
     pub latency_ms: Option<Percentiles>,
     /// The mean of that in the calm, over what it would be in the oracle's tree, in which nothing is lost or waits.
     pub latency_over_oracle: Option<f64>,
+    /// The same over the mean in the oracle's tree with the losses, jitter and pauses of the same network, packet by
+    /// packet, but without brains: that tree is there from the beginning, and stays.
+    pub latency_over_oracle_in_weather: Option<f64>,
+    /// What the oracle reckons for the tree that the room has at the end, over what it reckons for its own: ways and
+    /// uplinks alone.
+    pub ways_over_oracle: Option<f64>,
     /// Of the pieces of data that a viewer should have had, those that it had, once.
     pub data_reached: Option<f64>,
 }
@@ -114,6 +120,8 @@ impl From<&Received> for Delivery {
             bytes_over_ideal: share(received.frames_sent, received.frames),
             latency_ms: received.latencies.percentiles(),
             latency_over_oracle: None,
+            latency_over_oracle_in_weather: None,
+            ways_over_oracle: None,
             data_reached: None,
         }
     }
@@ -296,6 +304,8 @@ impl Report {
         number("depth", self.depth.mean, 1.0, " on average");
         number("the oracle's", self.depth.oracle_mean, 1.0, " on average");
         number("latency over the oracle's", self.delivery.latency_over_oracle, 1.0, "");
+        number("in the same weather", self.delivery.latency_over_oracle_in_weather, 1.0, "");
+        number("ways alone", self.delivery.ways_over_oracle, 1.0, "");
         number("memory of a peer", self.bytes_per_peer.map(|bytes| bytes as f64), 1e-3, " kB");
         for aim in &self.targets {
             let bound = match (aim.at_least, aim.at_most) {

@@ -154,6 +154,20 @@ fn a_tree_of_equal_peers_is_as_flat_as_it_can_be() {
 }
 
 #[test]
+fn a_tree_is_told_by_who_feeds_whom_and_is_worth_as_much_then() {
+    for seed in 0..20 {
+        let truth = drawn(12, seed);
+        let tree = truth.greedy_tree(&truth.candidates()[..1]);
+        let edges = truth.edges(&tree);
+        assert_eq!(truth.tree_of(&truth.candidates()[..1], &edges), tree, "seed {seed}");
+        // whoever hangs on nobody, or on each other, isn't in it
+        let (first, last) = (edges[0].1, edges[edges.len() - 1].1);
+        let lost = truth.tree_of(&truth.candidates()[..1], &[(first, last), (last, first)]);
+        assert_eq!(lost.places.iter().flatten().count(), 0, "seed {seed}");
+    }
+}
+
+#[test]
 fn greed_comes_close_to_the_best_of_all_trees() {
     let mut gaps = Vec::new();
     for seed in 0..60 {

@@ -20,6 +20,11 @@ same with frames in one packet each; `fluid`: rates along the tree, from which f
 missed says so, and stays; violations are what the checkers found, in all runs.
 A share of few runs may be luck: the second table has how many.
 
+`latency_over_oracle` compares frames as they came in the calm with what the oracle reckons for its own tree: ways and
+uplinks alone. `latency_over_oracle_in_weather` compares them with frames sent down the oracle's tree packet by packet,
+through the same losses, jitter, queues and pauses of radios. `ways_over_oracle` is the oracle's reckoning for the tree that
+the room had at the end, over that for its own.
+
 ## Targets
 
 | scenario | figure | target | measured | | compared with |

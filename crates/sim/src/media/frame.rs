@@ -8,10 +8,11 @@ use std::collections::VecDeque;
 
 use plenary_proto::message::Resume;
 use plenary_proto::time::MS;
-use plenary_proto::{StreamId, StreamSpec};
+use plenary_proto::{StreamId, StreamSpec, Time};
 
 use super::{FRAME_US, Frame, Packet};
 use crate::deviation::Passing;
+use crate::net::Network;
 use crate::peer::{CACHE_FRAMES, Peer};
 use crate::plan::MediaModel;
 use crate::world::{Happening, World};
@@ -22,7 +23,7 @@ const KEY_EACH_MIN: u64 = 30;
 /// A key frame is asked for upstream no more often than bodies do.
 const KEY_ASK_US: u64 = 1_000 * MS;
 /// A lost packet is sent again so many times: as long as a receiver's jitter buffer would wait for it.
-const TRIES_MAX: u32 = 5;
+pub(super) const TRIES_MAX: u32 = 5;
 /// From a hole to the request to fill it (`REORDER_MAX` of crates/rtc, and as long again until it is looked at).
 const NACK_US: u64 = 10 * MS;
 /// Whoever has asked in vain asks again after a round trip and a half, and no sooner than this (`RETRY_MIN`).
@@ -36,6 +37,25 @@ pub(crate) struct Assembly {
     frame: Frame,
     /// Which have come, a bit each.
     have: u64,
+}
+
+/// How long after a packet was lost it is asked for: when a later one has come, and the request is there. At
+/// packet level the last of a frame is missed when the next frame comes, and requests may be lost.
+pub(super) fn asked_after_us(
+    net: &mut Network,
+    media: MediaModel,
+    now: Time,
+    (at, to): (usize, usize),
+    last: bool,
+) -> u64 {
+    let round_us = 2 * net.one_way_us(at, to);
+    let asked_us = round_us + NACK_US;
+    if media != MediaModel::Packet {
+        return asked_us;
+    }
+    let unseen_us = if last { FRAME_US } else { 0 };
+    let in_vain = net.send(now, to, at, BEAT_BYTES).is_none();
+    asked_us + unseen_us + if in_vain { (round_us * 3 / 2).max(RETRY_US_MIN) } else { 0 }
 }
 
 impl Peer {
@@ -176,24 +196,12 @@ impl World {
         match self.net.send(self.now, at, to, bytes) {
             Some(arrives) => self.push(arrives, Happening::Packet { to, from: at, packet }),
             None if tries < TRIES_MAX => {
-                let asked = self.now + self.asked_after_us(at, to, last);
+                let asked = asked_after_us(&mut self.net, self.plan.media, self.now, (at, to), last);
+                let asked = self.now + asked;
                 self.push(asked, Happening::Again { to, from: at, packet, tries: tries + 1 });
             }
             None => {}
         }
-    }
-
-    /// How long after a packet was lost it is asked for: when a later one has come, and the request is there. At
-    /// packet level the last of a frame is missed when the next frame comes, and requests may be lost.
-    fn asked_after_us(&mut self, at: usize, to: usize, last: bool) -> u64 {
-        let round_us = 2 * self.net.one_way_us(at, to);
-        let asked_us = round_us + NACK_US;
-        if self.plan.media != MediaModel::Packet {
-            return asked_us;
-        }
-        let unseen_us = if last { FRAME_US } else { 0 };
-        let in_vain = self.net.send(self.now, to, at, BEAT_BYTES).is_none();
-        asked_us + unseen_us + if in_vain { (round_us * 3 / 2).max(RETRY_US_MIN) } else { 0 }
     }
 
     /// A beat, or the bare arrival of something: lost ones are lost.

@@ -6,6 +6,7 @@
 
 mod flow;
 mod frame;
+mod still;
 mod watches;
 
 use plenary_proto::message::{Message, Resume, StreamUse};
@@ -15,11 +16,12 @@ use plenary_proto::{Input, MixRole, PeerId, StreamId, StreamKind, StreamSpec, Ti
 
 use crate::net::Network;
 use crate::peer::{Followed, MixerWatch, Served};
-use crate::plan::MediaModel;
+use crate::plan::{MediaModel, WorldPlan};
 use crate::world::{Happening, World};
 
 pub(crate) use flow::Flow;
 pub(crate) use frame::Assembly;
+pub(crate) use still::latencies as latencies_in_still_tree;
 
 /// Time between frames at 30 fps.
 pub(crate) const FRAME_US: u64 = 33_333;
@@ -65,6 +67,16 @@ fn suspect_us(net: &Network, at: usize, child: usize) -> u64 {
     watchdog::suspect_us(2 * net.one_way_us(at, child))
 }
 
+/// How many packets each frame of a plan's program is sent in, and how long they are.
+fn parts(plan: &WorldPlan) -> (u8, usize) {
+    let bytes = u64::from(plan.room.program_bps) * FRAME_US / 8_000_000;
+    let parts = match plan.media {
+        MediaModel::Packet => bytes.div_ceil(PACKET_BYTES_MAX).clamp(1, PARTS_MAX),
+        MediaModel::Frame | MediaModel::Fluid => 1,
+    };
+    (parts as u8, bytes.div_ceil(parts) as usize)
+}
+
 impl World {
     pub(crate) fn by_frames(&self) -> bool {
         self.plan.media != MediaModel::Fluid
@@ -90,12 +102,7 @@ impl World {
 
     /// How many packets each frame is sent in, and how long they are.
     pub(crate) fn parts(&self) -> (u8, usize) {
-        let bytes = u64::from(self.plan.room.program_bps) * FRAME_US / 8_000_000;
-        let parts = match self.plan.media {
-            MediaModel::Packet => bytes.div_ceil(PACKET_BYTES_MAX).clamp(1, PARTS_MAX),
-            MediaModel::Frame | MediaModel::Fluid => 1,
-        };
-        (parts as u8, bytes.div_ceil(parts) as usize)
+        parts(&self.plan)
     }
 
     /// Something happens to the program.

@@ -68,6 +68,36 @@ impl Truth {
         if self.value(mixers, &quick).beats(&self.value(mixers, &flat)) { quick } else { flat }
     }
 
+    /// Who feeds whom in a tree, each parent's children in the order in which it serves them.
+    pub fn edges(&self, tree: &Built) -> Vec<(usize, usize)> {
+        let hung = tree.places.iter().enumerate().filter_map(|(child, place)| Some((child, (*place)?)));
+        let mut hung: Vec<_> = hung
+            .map(|(child, place)| (place.parent, place.below_us - self.delay_us(place.parent, child), child))
+            .collect();
+        hung.sort_unstable();
+        hung.into_iter().map(|(parent, _, child)| (parent, child)).collect()
+    }
+
+    /// The tree that these pairs of parent and child are, in the order in which parents serve their children. Whoever
+    /// doesn't hang on one of the mixers is left out.
+    pub fn tree_of(&self, mixers: &[usize], edges: &[(usize, usize)]) -> Built {
+        let mut places: Vec<Option<Place>> = vec![None; self.peers.len()];
+        let root = |mixer: &usize| Place { parent: *mixer, root: *mixer, depth: 0, below_us: 0 };
+        let mut next: Vec<(usize, Place)> = mixers.iter().map(|mixer| (*mixer, root(mixer))).collect();
+        while let Some((parent, place)) = next.pop() {
+            let children = edges.iter().filter(|(above, _)| *above == parent).map(|(_, child)| *child);
+            for (before, child) in children.enumerate() {
+                let sent_us = self.sending_us(parent) * (before as u64 + 1);
+                let below_us = place.below_us + sent_us + self.delay_us(parent, child);
+                let hung = Place { parent, root: place.root, depth: place.depth + 1, below_us };
+                if places[child].replace(hung).is_none() {
+                    next.push((child, hung));
+                }
+            }
+        }
+        Built { places }
+    }
+
     fn in_order(&self, mixers: &[usize], order: &[usize]) -> Built {
         let mut grown = Growth::new(self, mixers);
         for viewer in order {

@@ -1,9 +1,10 @@
 //! What the oracle says of a scenario.
 
-use plenary_proto::{Event, PeerId};
+use plenary_proto::{Event, PeerId, Time};
 use serde::Deserialize;
 
 use super::file::Scenario;
+use crate::media::latencies_in_still_tree;
 use crate::rooms::{judge_among_liars, truth_of};
 use crate::world::World;
 
@@ -27,6 +28,10 @@ pub(super) struct Judgement {
     pub(super) depth_mean: Option<f64>,
     /// From the mixer to the viewers in that tree, mean.
     pub(super) below_us_mean: Option<f64>,
+    /// The same as the oracle reckons it for the tree that the room has at the end.
+    pub(super) built_below_us_mean: Option<f64>,
+    /// How late frames are in the oracle's tree in the network of the run, mean.
+    pub(super) in_weather_us_mean: Option<f64>,
 }
 
 impl Scenario {
@@ -38,16 +43,26 @@ impl Scenario {
                 let judged = judge_among_liars(world.seed(), self.liars);
                 Judgement { close: Some(judged.is_close()), ..Judgement::default() }
             }
-            Some(Judged::Tree) => {
-                let tree = truth_of(world.plan()).zip(first_chosen(world));
-                let tree = tree.map(|(truth, chosen)| truth.greedy_tree(&chosen));
-                Judgement {
-                    close: None,
-                    depth_mean: tree.as_ref().and_then(|tree| tree.mean_depth()),
-                    below_us_mean: tree.as_ref().and_then(|tree| tree.mean_below_us()),
-                }
-            }
+            Some(Judged::Tree) => self.judge_tree(world).unwrap_or_default(),
         }
+    }
+
+    /// What its own tree below the same mixers is worth to the oracle, in fair weather and in that of the calm, and
+    /// what the tree is that the room has at the end.
+    fn judge_tree(&self, world: &World) -> Option<Judgement> {
+        let (truth, chosen) = truth_of(world.plan()).zip(first_chosen(world))?;
+        let best = truth.greedy_tree(&chosen);
+        let mixing: Vec<usize> = world.mixers().iter().filter_map(|mixer| world.planned_at(mixer)).collect();
+        let built = truth.tree_of(&mixing, &world.edges());
+        let calm = (Time(self.storm.0), Time(self.storm.0 + self.calm.0));
+        let in_weather = latencies_in_still_tree(world.plan(), world.seed(), &truth.edges(&best), calm);
+        Some(Judgement {
+            close: None,
+            depth_mean: best.mean_depth(),
+            below_us_mean: best.mean_below_us(),
+            built_below_us_mean: built.mean_below_us(),
+            in_weather_us_mean: Some(in_weather.mean_us() as f64),
+        })
     }
 }
 

@@ -108,10 +108,16 @@ impl Scenario {
         elections.within_5pct_of_oracle =
             share(close.clone().filter(|close| *close).count() as u64, close.count() as u64);
         let mut delivery = Delivery::from(&received);
-        let below_us = mean(judged.clone().filter_map(|judged| judged.below_us_mean));
         let mut calm = Latencies::default();
         outcomes.iter().for_each(|run| calm.add_all(&run.calm));
-        delivery.latency_over_oracle = below_us.map(|below_us| rounded(calm.mean_us() as f64 / below_us));
+        let below_us = mean(judged.clone().filter_map(|judged| judged.below_us_mean));
+        let in_weather_us = mean(judged.clone().filter_map(|judged| judged.in_weather_us_mean));
+        let built_us = mean(judged.clone().filter_map(|judged| judged.built_below_us_mean));
+        let over = |us: f64, oracles: Option<f64>| oracles.map(|oracles| rounded(us / oracles));
+        let calm_us = calm.mean_us() as f64;
+        delivery.latency_over_oracle = over(calm_us, below_us);
+        delivery.latency_over_oracle_in_weather = over(calm_us, in_weather_us);
+        delivery.ways_over_oracle = built_us.and_then(|us| over(us, below_us));
         let told = outcomes.iter().map(|run| run.data_reached);
         delivery.data_reached = share(told.clone().map(|told| told.0).sum(), told.map(|told| told.1).sum());
         // side by side, nobody could say which world holds what

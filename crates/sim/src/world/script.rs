@@ -252,6 +252,19 @@ impl World {
         self.peers[self.at(id)].brain.snapshot()
     }
 
+    /// Who feeds whom, by their places in the plan, each parent's children in the order in which it serves them.
+    pub(crate) fn edges(&self) -> Vec<(usize, usize)> {
+        let mut edges = Vec::new();
+        for (at, peer) in self.peers.iter().enumerate().filter(|(_, peer)| peer.is_there()) {
+            let fed = peer
+                .served
+                .iter()
+                .filter(|served| served.media && self.peers[served.child].parent == Some(at));
+            edges.extend(fed.map(|served| (peer.planned, self.peers[served.child].planned)));
+        }
+        edges
+    }
+
     /// A peer's brain, to be asked.
     pub fn brain(&self, id: PeerId) -> &RoomState {
         &self.peers[self.at(id)].brain
