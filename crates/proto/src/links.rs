@@ -17,6 +17,9 @@ use crate::time::{MS, SECOND, Time};
 
 /// Most links of one peer, wanted or not: a mixer's first tier, its backups and a full stage, twice over.
 pub(crate) const LINKS_MAX: usize = 256;
+/// Most links that only the other end wants: children and promises, and viewers that measure how far we are. The others
+/// are the stage's.
+const UNWANTED_MAX: usize = LINKS_MAX - 96;
 /// A link that isn't up by then is tried again: ten times the slowest set-up over 200 ms paths.
 const MAKE_US_MAX: u64 = 5 * SECOND;
 /// A link that nobody here wants any more stays a moment, for it may be wanted again.
@@ -42,6 +45,8 @@ pub(crate) enum Want {
     Backup = 8,
     /// Raw speakers between mixers.
     Trunk = 16,
+    /// To measure the round trip to it.
+    Landmark = 32,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -170,6 +175,15 @@ impl LinkTable {
         }
     }
 
+    /// The entry of a link that the other end wants.
+    fn entry_for_other(&mut self, now: Time, key: (PeerId, LinkKind)) -> Option<&mut Link> {
+        let unwanted = || self.links.values().filter(|link| link.wants == 0).count();
+        if !self.links.contains_key(&key) && unwanted() >= UNWANTED_MAX {
+            return None;
+        }
+        self.entry(now, key)
+    }
+
     /// The link's entry, made if there is room for one.
     fn entry(&mut self, now: Time, key: (PeerId, LinkKind)) -> Option<&mut Link> {
         if !self.links.contains_key(&key) {
@@ -209,7 +223,7 @@ impl LinkTable {
         if peer <= self.me {
             return;
         }
-        let Some(link) = self.entry(now, key) else { return };
+        let Some(link) = self.entry_for_other(now, key) else { return };
         match link.state {
             State::Making { since, .. } if now.since(since) < ASKED_US_MAX => return,
             // ours was lost
@@ -228,7 +242,7 @@ impl LinkTable {
         if peer >= self.me {
             return;
         }
-        let Some(link) = self.entry(now, key) else { return };
+        let Some(link) = self.entry_for_other(now, key) else { return };
         if link.taken.as_deref() == Some(&*offer.description.ufrag) {
             return; // the same once more
         }
@@ -298,9 +312,10 @@ impl LinkTable {
         let Some(link) = self.links.get_mut(&key) else { return };
         let was_up = matches!(link.state, State::Up { .. });
         link.taken = None;
-        link.state = State::Down { retry_at: now + link.wait_us(rng) };
         if link.wants == 0 {
             self.links.remove(&key);
+        } else {
+            link.state = State::Down { retry_at: now + link.wait_us(rng) };
         }
         if was_up {
             out.note(Note::LinkDown(peer, kind));
@@ -323,6 +338,16 @@ impl LinkTable {
             say_bye(out, peer, kind);
             link.bye_said = true;
             link.idle_since = Some(now);
+        }
+    }
+
+    /// The other end wants the ordinary link again, whatever it said before: it asks for something over it.
+    pub(crate) fn wanted_again(&mut self, now: Time, peer: &PeerId) {
+        if let Some(link) = self.links.get_mut(&(*peer, LinkKind::Peer)).filter(|link| link.bye_heard) {
+            link.bye_heard = false;
+            if link.bye_said {
+                (link.bye_said, link.idle_since) = (false, Some(now));
+            }
         }
     }
 

@@ -105,7 +105,15 @@ fn abuse(sybil: u32) -> Vec<Message> {
     let join = |speaks, mixes| Join { name: Text::truncated("sybil"), speaks, views: true, mixes };
     let aggregate =
         Aggregate { viewers: u32::MAX, free: [u16::MAX; 8], promises: [u16::MAX; 8], ..Aggregate::default() };
-    let attach = |purpose| Attach { purpose, path: path.clone(), viewers_below: u32::MAX, room: u8::MAX };
+    let round_trips = List::truncated([RoundTrip::new(&key(sybil as u8).id(), 30_000)]);
+    let attach = |purpose| Attach {
+        purpose,
+        path: path.clone(),
+        viewers_below: u32::MAX,
+        room: u8::MAX,
+        fed: true,
+        round_trips: round_trips.clone(),
+    };
     let spec = plenary_proto::StreamSpec {
         maker: key(9).id(),
         kind: plenary_proto::StreamKind::Program,

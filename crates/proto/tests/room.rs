@@ -240,9 +240,10 @@ fn a_path_that_cannot_be_is_a_misdeed() {
         let mut room = RoomState::new(key(5), config(5, false), 7, Time(0));
         message(&mut room, from, Message::Roster(roster()));
         let path: Path = List::truncated(path.iter().map(PeerId::short));
-        for message_of_it in
-            [Message::PathIs(path.clone()), Message::Accept { purpose: Purpose::Parent, path }]
-        {
+        for message_of_it in [
+            Message::PathIs(path.clone()),
+            Message::Accept { purpose: Purpose::Parent, path, whereabouts: Whereabouts::default() },
+        ] {
             let outputs = message(&mut room, from, message_of_it);
             let misbehaved =
                 |event: &&Event| matches!(event, Event::PeerMisbehaved { peer, .. } if *peer == from);

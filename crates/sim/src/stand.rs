@@ -12,7 +12,7 @@ use std::time::Duration;
 use plenary_proto::bounded::{List, Text};
 use plenary_proto::message::{
     Admit, Aggregate, Attach, Consent, Decided, ElectionReason, Entry, LinkKind, Message, Outcome, Path,
-    Place, ProgramFormat, Purpose, Roster, SignedRoster,
+    Place, ProgramFormat, Purpose, Roster, SignedRoster, Whereabouts,
 };
 use plenary_proto::seal::{Keypair, Signed, Verified};
 use plenary_proto::time::{MS, SECOND};
@@ -20,6 +20,18 @@ use plenary_proto::{
     Address, Input, MixRole, Output, PeerId, Rank, RoomConfig, RoomId, RoomState, ShortId, StreamKind,
     StreamSpec, Time, Verdict, Via,
 };
+
+/// What somebody says who has just come.
+fn as_newcomer() -> Attach {
+    Attach {
+        purpose: Purpose::Parent,
+        path: Path::default(),
+        viewers_below: 0,
+        room: 0,
+        fed: false,
+        round_trips: List::new(),
+    }
+}
 
 /// The wall clock at the stand's time 0.
 const UNIX_S_AT_ZERO: u64 = 1_800_000_000;
@@ -223,7 +235,7 @@ impl Stand {
 
     fn take_child(&mut self, child: PeerId) {
         self.children.push(child);
-        let attach = Attach { purpose: Purpose::Parent, path: Path::default(), viewers_below: 0, room: 0 };
+        let attach = as_newcomer();
         self.say(child, Message::Attach(attach));
         self.say(child, Message::LinkWanted(LinkKind::Peer));
         self.give(Input::LinkUp(child, LinkKind::Peer));
@@ -256,7 +268,7 @@ impl Stand {
 
     fn newcomer(&mut self) -> Input {
         self.newcomers += 1;
-        let attach = Attach { purpose: Purpose::Parent, path: Path::default(), viewers_below: 0, room: 0 };
+        let attach = as_newcomer();
         let route = List::truncated(self.stage.iter().take(2).map(PeerId::short));
         self.heard(stranger(self.newcomers), Via::Mesh(route), Message::Attach(attach))
     }
@@ -324,7 +336,8 @@ impl Stand {
             let place = Place { peer: standby, path: self.path_of(standby) };
             return Message::Redirect { purpose, places: List::truncated([place]) };
         }
-        Message::Accept { purpose, path: self.path_of(peer) }
+        let whereabouts = Whereabouts::default();
+        Message::Accept { purpose, path: self.path_of(peer), whereabouts }
     }
 
     /// A mixer's own path, or one as long as that of a relay half-way down a room of that size.

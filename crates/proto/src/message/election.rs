@@ -147,6 +147,11 @@ impl RoundTrip {
         peer.0.starts_with(&self.to)
     }
 
+    /// Whether both mean the same peer, as far as they say.
+    pub(crate) fn is_alike(&self, other: &RoundTrip) -> bool {
+        self.to == other.to
+    }
+
     /// Microseconds, at most 1.6 s.
     pub fn rtt_us(&self) -> u32 {
         u32::from(self.units.min(ROUND_TRIP_MAX)) * ROUND_TRIP_UNIT_US

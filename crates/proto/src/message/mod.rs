@@ -32,8 +32,8 @@ pub use roster::{
 };
 pub use stage::{Resume, StreamUse, VideoAsk};
 pub use tree::{
-    Aggregate, Attach, DEPTHS_MAX, Move, PATH_LEN_MAX, PLACES_MAX, Path, Place, Purpose, RELAY_HOPS_MAX,
-    Refused, Relay,
+    Aggregate, Attach, DEPTHS_MAX, LANDMARKS_MAX, Move, PATH_LEN_MAX, PLACES_MAX, Path, Place, Purpose,
+    RELAY_HOPS_MAX, Refused, Relay, RoundTrips, Whereabouts,
 };
 
 use serde::{Deserialize, Serialize};
@@ -48,7 +48,7 @@ pub const MESSAGE_VERSION: u8 = 1;
 /// Most bytes of a message on a control channel, pieces joined.
 pub const MESSAGE_LEN_MAX: usize = 256 * 1024;
 /// How many variants this version knows.
-const VARIANTS: u32 = 51;
+const VARIANTS: u32 = 52;
 
 /// One thing said from one peer to another. New variants go to the end, and nowhere else.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -158,6 +158,8 @@ pub enum Message {
         purpose: Purpose,
         /// Where I am in the tree, myself included.
         path: Path,
+        /// And where in the network.
+        whereabouts: Whereabouts,
     },
     /// Not I; try one of these.
     Redirect {
@@ -259,6 +261,8 @@ pub enum Message {
         /// Of how many.
         viewers: u32,
     },
+    /// To parent and children: where I am, and how late the program leaves me.
+    Whereabouts(Whereabouts),
 }
 
 /// Why bytes are no message.

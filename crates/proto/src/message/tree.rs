@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::election::RoundTrip;
 use crate::bounded::List;
 use crate::id::{PeerId, ShortId};
 use crate::seal::ENVELOPE_LEN_MAX;
@@ -14,6 +15,11 @@ pub const PLACES_MAX: usize = 4;
 pub const DEPTHS_MAX: usize = 8;
 /// Most hops of an envelope that linked peers pass on: up one path, across the stage, down another.
 pub const RELAY_HOPS_MAX: usize = 2 * PATH_LEN_MAX + 4;
+
+/// How many peers of the stage everyone measures its round trip to.
+pub const LANDMARKS_MAX: usize = 4;
+/// Round trips of one peer to landmarks.
+pub type RoundTrips = List<RoundTrip, LANDMARKS_MAX>;
 
 /// The peers from a mixer down to one peer, both included; empty when it isn't fed.
 pub type Path = List<ShortId, PATH_LEN_MAX>;
@@ -38,6 +44,19 @@ pub struct Attach {
     pub viewers_below: u32,
     /// Children that the asker could take on top of those it has, once it is fed.
     pub room: u8,
+    /// The asker is fed where it is, and looks for a better place.
+    pub fed: bool,
+    /// The asker's round trips to landmarks; none while it doesn't know them.
+    pub round_trips: RoundTrips,
+}
+
+/// Where a peer is in the network, and how late the program is there.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Whereabouts {
+    /// How late the program leaves it towards its children, microseconds after a mixer; `None` when it doesn't know.
+    pub late_us: Option<u32>,
+    /// Its round trips to landmarks.
+    pub round_trips: RoundTrips,
 }
 
 /// A peer that may have room, and how to reach it from a mixer.

@@ -149,8 +149,11 @@ impl RoomState {
             Message::Accept { path, .. } | Message::PathIs(path) if !is_path_of(&path, &from) => {
                 self.misbehaved(from);
             }
-            Message::Accept { purpose, path } => {
-                self.tree.accepted(&mut self.shared.view(), from, purpose, path)
+            Message::Accept { purpose, path, whereabouts } => {
+                self.tree.accepted(&mut self.shared.view(), from, purpose, path, whereabouts);
+            }
+            Message::Whereabouts(whereabouts) => {
+                self.tree.whereabouts_of(&mut self.shared.view(), from, whereabouts);
             }
             Message::Redirect { purpose, places } => {
                 self.router.places(self.shared.now, &self.shared.links, self.tree.path(), &places);

@@ -235,6 +235,7 @@ impl RoomState {
             }
             Input::RoundTrips(rtts_us) => {
                 self.probe.round_trips(&mut self.shared.view(), &rtts_us);
+                self.tree.round_trips(&mut self.shared.view(), &rtts_us);
                 self.take_own_claim();
             }
             Input::Trouble(count) => {

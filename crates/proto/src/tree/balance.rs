@@ -7,6 +7,7 @@
 //! until the new one feeds it. A tree that is even is left alone: nobody says anything.
 
 use super::Tree;
+use super::down::Child;
 use super::seek::Seek;
 use crate::bounded::List;
 use crate::id::PeerId;
@@ -21,9 +22,11 @@ const UNEVEN_US: u64 = 3 * SECOND;
 const MOVE_EACH_US: u64 = SECOND / 2;
 /// Whoever has changed its parent stays so long, unless that one fails it: without it several ancestors, each with
 /// news of another age, pass one viewer around.
-const STAY_US: u64 = 5 * SECOND;
+pub(super) const STAY_US: u64 = 5 * SECOND;
 /// A stronger peer that was invited and hasn't come within this time doesn't come.
 const INVITED_US_MAX: u64 = 5 * SECOND;
+/// A child in whose place another was taken, and that hasn't gone within this time, stays.
+const REPLACED_US_MAX: u64 = 10 * SECOND;
 /// A grandchild changes places with a child when it could feed this many times as many peers, and two more.
 const STRONGER: u8 = 2;
 
@@ -35,8 +38,8 @@ pub(super) enum Shift {
     Up { branch: PeerId, place: Place, of: Option<PeerId> },
     /// A strong grandchild becomes a child.
     Swap { strong: PeerId },
-    /// A weak child goes down.
-    Down { weak: PeerId, places: List<Place, PLACES_MAX> },
+    /// A weak child goes down, at once if somebody was taken in its place.
+    Down { weak: PeerId, places: List<Place, PLACES_MAX>, at_once: bool },
     /// A child, or somebody below it, goes to another mixer with all below it.
     Across { branch: PeerId, leaf: bool, how: Move, fellow: PeerId },
 }
@@ -50,6 +53,8 @@ pub(super) struct Balance {
     awaits: bool,
     /// A strong grandchild that may take the slot in reserve.
     invited: Option<(PeerId, Time)>,
+    /// Who was taken in place of which child, and when.
+    replaces: Option<(PeerId, PeerId, Time)>,
 }
 
 impl Tree {
@@ -58,15 +63,30 @@ impl Tree {
         self.balance.invited.is_some_and(|(invited, _)| invited == *peer)
     }
 
+    /// The slot in reserve is spoken for.
+    pub(super) fn makes_room(&self) -> bool {
+        self.balance.invited.is_some() || self.balance.replaces.is_some()
+    }
+
+    /// A peer is taken in place of a child.
+    pub(super) fn take_in_place_of(&mut self, now: Time, strong: PeerId, weak: PeerId) {
+        self.balance.replaces = Some((strong, weak, now));
+    }
+
     /// When a peer is to be asked to move.
     pub(super) fn next_move(&self) -> Option<Time> {
         let invited = self.balance.invited.map(|(_, at)| at + INVITED_US_MAX);
-        self.balance.move_at.into_iter().chain(invited).min()
+        let replaces = self.balance.replaces.map(|(.., at)| at + REPLACED_US_MAX);
+        self.balance.move_at.into_iter().chain(invited).chain(replaces).min()
     }
 
     /// Looks whether the tree is uneven, and asks a peer to move if it has been for a while.
     pub(super) fn keep_balance(&mut self, view: &mut View<'_>) {
         self.balance.invited.take_if(|(_, at)| view.now.since(*at) >= INVITED_US_MAX);
+        self.balance.replaces.take_if(|(strong, weak, at)| {
+            let both = self.children.contains_key(strong) && self.children.contains_key(weak);
+            !both || view.now.since(*at) >= REPLACED_US_MAX
+        });
         self.forget_sent(view.now);
         let shift = self.shift(view);
         match (shift, self.balance.move_at) {
@@ -75,6 +95,7 @@ impl Tree {
                 self.balance.move_at = at.and_then(|_| self.asked_until(view.now));
                 self.balance.awaits = self.balance.move_at.is_some();
             }
+            (Some(shift @ Shift::Down { at_once: true, .. }), _) => self.ask_to_move(view, shift),
             (Some(_), Some(at)) if self.balance.awaits && at > view.now => {
                 self.balance.awaits = false; // it has shown
                 self.balance.move_at = Some(at.min(view.now + view.rng.jitter(MOVE_EACH_US)));
@@ -104,7 +125,7 @@ impl Tree {
                 let places = List::truncated([Place { peer: view.me, path: self.path.clone() }]);
                 view.out.send(strong, Message::Move { how: Move::Up, places });
             }
-            Shift::Down { weak, places } => self.ask_child(view, weak, Move::Down, places),
+            Shift::Down { weak, places, .. } => self.ask_child(view, weak, Move::Down, places),
             Shift::Across { branch, leaf, how, fellow } => {
                 self.fellows.send(view.now, &fellow, leaf);
                 self.ask_child(view, branch, how, List::truncated([Place::of_mixer(fellow)]));
@@ -161,20 +182,26 @@ impl Tree {
 
     /// The slot in reserve is taken: the weakest child makes room, one at a time.
     fn shift_down(&self, view: &View<'_>) -> Option<Shift> {
-        if self.children.values().any(|child| child.was_asked(view.now, UNEVEN_US)) {
-            return None;
-        }
-        let weak = self.weakest()?;
+        let weak = match self.balance.replaces {
+            // whoever was taken feeds others as soon as it is fed
+            Some((strong, ..)) if !self.children.get(&strong).is_some_and(Child::is_served) => return None,
+            Some((_, weak, _)) => weak,
+            None if self.children.values().any(|child| child.was_asked(view.now, UNEVEN_US)) => return None,
+            None => self.weakest()?,
+        };
+        let leaving = self.children.get(&weak).filter(|child| !child.was_asked(view.now, UNEVEN_US))?;
         let mut slots: Vec<_> = self
             .children
             .iter()
             .filter(|(peer, child)| child.is_served() && **peer != weak)
-            .filter_map(|(peer, child)| child.nearest_slot().map(|depth| (depth, *peer)))
+            .filter_map(|(peer, child)| child.nearest_slot().map(|depth| (depth, child, *peer)))
+            .map(|(depth, child, peer)| (self.detour_us(child.trips(), leaving.trips(), depth), peer))
             .collect();
         slots.sort_unstable();
         let places = slots.iter().map(|(_, peer)| Place { peer: *peer, path: self.path_of(peer) });
         let places: List<_, PLACES_MAX> = List::truncated(places);
-        (!places.is_empty()).then_some(Shift::Down { weak, places })
+        let at_once = self.balance.replaces.is_some();
+        (!places.is_empty()).then_some(Shift::Down { weak, places, at_once })
     }
 
     fn weakest(&self) -> Option<PeerId> {
@@ -237,10 +264,14 @@ impl Tree {
         }
     }
 
+    /// We have changed our parent lately. Who has just come hangs where there was room, and may go on at once.
+    pub(super) fn is_new_here(&self, view: &View<'_>) -> bool {
+        self.has_changed && self.parent_since.is_some_and(|since| view.now.since(since) < STAY_US)
+    }
+
     fn move_to(&mut self, view: &mut View<'_>, how: Move, places: &[Place]) {
-        let new_here = self.parent_since.is_some_and(|since| view.now.since(since) < STAY_US);
         let busy = self.at_fault || self.next.is_some() || self.seek_parent.is_some();
-        if busy || new_here || !self.is_viewer(view) || self.parent.is_none() {
+        if busy || self.is_new_here(view) || !self.is_viewer(view) || self.parent.is_none() {
             return;
         }
         let shorter = self.path.len().saturating_sub(2);
@@ -249,7 +280,9 @@ impl Tree {
             Move::Across { .. } => shorter + 1,
             Move::Down => crate::message::PATH_LEN_MAX,
         };
-        self.seek_parent = Some(Seek::to_move(view.now, places, path_max));
+        let seek = Seek::to_move(view.now, places, path_max);
+        let willing = matches!(how, Move::Deepest | Move::Up);
+        self.seek_parent = Some(if willing { seek.if_better() } else { seek });
         self.on_time_up(view);
     }
 }

@@ -1,5 +1,8 @@
 //! The parent's side: taking children, sending newcomers on, telling upward what lies below.
 
+use std::cmp::Reverse;
+
+use super::balance::STAY_US;
 use super::{AGGREGATE_US, ATTACH_US_MAX, Tree};
 use crate::bounded::List;
 use crate::config::CHILDREN_MAX;
@@ -7,7 +10,7 @@ use crate::id::{PeerId, ShortId};
 use crate::io::Output;
 use crate::message::{
     Aggregate, Attach, DEPTHS_MAX, Message, PATH_LEN_MAX, PLACES_MAX, Path, Place, Purpose, Refused, Resume,
-    Roster,
+    Roster, RoundTrips,
 };
 use crate::mutation::Mutation;
 use crate::outbox::{Note, View};
@@ -40,7 +43,7 @@ fn inherits(view: &View<'_>, attach: &Attach) -> bool {
 }
 
 /// A peer below us.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Child {
     /// It was accepted as a child, or has called in its promise.
     fed: bool,
@@ -58,6 +61,10 @@ pub(super) struct Child {
     sent_at: Option<Time>,
     /// When one of its children came to us last.
     suspected_at: Option<Time>,
+    /// Its round trips to landmarks.
+    trips: RoundTrips,
+    /// It had no place before.
+    has_just_joined: bool,
     /// When it was asked last to move, or to have somebody below it move.
     asked_at: Option<Time>,
 }
@@ -81,6 +88,21 @@ impl Child {
     /// What lies below it, by its own word.
     pub(super) fn told(&self) -> &Aggregate {
         &self.told
+    }
+
+    /// Its round trips to landmarks.
+    pub(super) fn trips(&self) -> &RoundTrips {
+        &self.trips
+    }
+
+    /// It says where it is.
+    pub(super) fn is_at(&mut self, trips: RoundTrips) {
+        self.trips = trips;
+    }
+
+    /// It would go if it were asked to: it has just joined the room, or has been here for a while.
+    pub(super) fn may_move(&self, now: Time) -> bool {
+        self.has_just_joined || now.since(self.since) >= STAY_US
     }
 
     /// How far below it there is a free slot.
@@ -199,8 +221,10 @@ impl Tree {
     /// Somebody wants a place.
     pub(crate) fn attach(&mut self, view: &mut View<'_>, from: PeerId, attach: &Attach) {
         let purpose = attach.purpose;
-        self.suspect_parent_of(view, from, attach);
-        match self.judge(view, from, attach) {
+        view.links.wanted_again(view.now, &from);
+        self.suspect_parent_of(view, attach);
+        let replaced = (purpose == Purpose::Parent).then(|| self.gives_way(view, from, attach)).flatten();
+        match self.judge(view, from, attach, replaced.is_some()) {
             Ok(()) => {
                 let fed = purpose == Purpose::Parent;
                 let linked = view.links.is_up(&from);
@@ -217,11 +241,17 @@ impl Tree {
                     below,
                     sent_at: None,
                     suspected_at: None,
+                    trips: attach.round_trips.clone(),
+                    has_just_joined: attach.path.is_empty(),
                     asked_at: None,
                 };
                 let known = self.children.contains_key(&from);
                 let child = self.children.entry(from).or_insert(child);
                 child.fed |= fed;
+                if let Some(weak) = replaced {
+                    self.take_in_place_of(view.now, from, weak);
+                }
+                let Some(child) = self.children.get(&from) else { return };
                 if linked && !child.served {
                     view.out.act(Output::ServeHeads(from));
                 }
@@ -230,7 +260,8 @@ impl Tree {
                 }
                 let path = self.place(view);
                 let path = if path.is_empty() { Path::truncated([view.me.short()]) } else { path };
-                view.out.send(from, Message::Accept { purpose, path });
+                let whereabouts = self.whereabouts(view);
+                view.out.send(from, Message::Accept { purpose, path, whereabouts });
                 self.settle(view);
             }
             Err(reason) => {
@@ -248,9 +279,9 @@ impl Tree {
         }
     }
 
-    /// A child of one of our children asks us for a place: if it wasn't asked to move, its parent may be dead.
-    fn suspect_parent_of(&mut self, view: &mut View<'_>, from: PeerId, attach: &Attach) {
-        if attach.purpose != Purpose::Parent || self.is_invited(&from) {
+    /// A child of one of our children asks us for a place, and isn't fed: its parent may be dead.
+    fn suspect_parent_of(&mut self, view: &mut View<'_>, attach: &Attach) {
+        if attach.purpose != Purpose::Parent || attach.fed {
             return;
         }
         let parent = parent_in(&attach.path);
@@ -262,7 +293,7 @@ impl Tree {
     }
 
     /// Whether a peer may have the place it asks for, here.
-    fn judge(&self, view: &View<'_>, from: PeerId, attach: &Attach) -> Result<(), Refused> {
+    fn judge(&self, view: &View<'_>, from: PeerId, attach: &Attach, gives_way: bool) -> Result<(), Refused> {
         let (me, asker) = (view.me.short(), from.short());
         if self.leaving.is_some() || self.stepping_out.is_some() || from == view.me {
             return Err(Refused::Closed);
@@ -280,11 +311,15 @@ impl Tree {
         match attach.purpose {
             Purpose::Parent => {
                 // a child whose parent is our child comes because that one is dead, most likely
-                let orphan = self.children.keys().any(|peer| Some(peer.short()) == parent);
-                let reserved = child.is_some() || self.is_invited(&from) || orphan;
+                let orphan = !attach.fed && self.children.keys().any(|peer| Some(peer.short()) == parent);
+                let reserved = child.is_some() || self.is_invited(&from) || orphan || gives_way;
                 let reserved = if reserved { RESERVE } else { 0 };
                 let over = if view.mandate.mutated.is(Mutation::TakesTooMany) { 2 } else { 0 };
-                let room = self.fed_count() < self.capacity(view) + reserved + over;
+                // who feeds nobody is sent down, while the slots here are of use to others
+                let idle = attach.room == 0 && attach.viewers_below == 0;
+                let idle = idle && (attach.fed || attach.path.is_empty());
+                let down = || self.children.values().any(|child| child.fed && child.nearest_slot().is_some());
+                let room = self.fed_count() < self.capacity(view) + reserved + over && !(idle && down());
                 if child.is_some_and(|child| child.fed) || room { Ok(()) } else { Err(Refused::Full) }
             }
             Purpose::Backup => {
@@ -319,16 +354,20 @@ impl Tree {
         // whoever is above the asker can't be its backup, but perhaps another branch below can
         let above = |peer: &PeerId| backup && attach.path.contains(&peer.short());
         let parent = parent_in(&attach.path);
-        let mut places: Vec<(bool, usize, u16, PeerId)> = self
+        let mut places: Vec<(bool, u64, usize, u16, PeerId)> = self
             .children
             .iter()
             .filter(|(peer, child)| child.fed && **peer != from && !child.is_suspected(view.now))
             .filter(|(peer, _)| !backup || blind || Some(peer.short()) != parent)
-            .filter_map(|(peer, child)| nearest(child).map(|(depth, free)| (above(peer), depth, free, *peer)))
+            .filter_map(|(peer, child)| {
+                let (depth, free) = nearest(child)?;
+                let detour_us = self.detour_us(&child.trips, &attach.round_trips, depth);
+                Some((above(peer), detour_us, depth, free, *peer))
+            })
             .collect();
         view.rng.shuffle(&mut places);
-        places.sort_by_key(|(above, depth, free, _)| (*above, *depth, std::cmp::Reverse(*free)));
-        if let Some((_, depth, _, first)) = places.first()
+        places.sort_by_key(|(above, detour_us, depth, free, _)| (*above, *detour_us, *depth, Reverse(*free)));
+        if let Some((_, _, depth, _, first)) = places.first()
             && let Some(child) = self.children.get_mut(first)
         {
             // until its next aggregate, count on the newcomer going there, and on what it brings
@@ -352,16 +391,24 @@ impl Tree {
     /// A child wants to be fed.
     pub(crate) fn feed(&mut self, view: &mut View<'_>, from: PeerId, resume: Option<Resume>) {
         let (fed, capacity) = (self.fed_count(), self.capacity(view));
+        view.links.wanted_again(view.now, &from);
         let Some(child) = self.children.get_mut(&from) else {
             view.out.send(from, Message::Dismiss);
             return;
         };
         if !child.fed && fed >= capacity + RESERVE {
+            let round_trips = child.trips.clone();
             self.children.remove(&from);
             view.out.act(Output::Unserve(from));
             view.out.note(Note::TreeUnserves(from));
-            let attach =
-                Attach { purpose: Purpose::Parent, path: Path::default(), viewers_below: 0, room: 0 };
+            let attach = Attach {
+                purpose: Purpose::Parent,
+                path: Path::default(),
+                viewers_below: 0,
+                room: 0,
+                fed: false,
+                round_trips,
+            };
             let places = self.places(view, from, &attach);
             view.out.send(from, Message::Shed { places });
             view.out.send(from, Message::Dismiss);
@@ -371,6 +418,9 @@ impl Tree {
         // whoever waits for a program itself says so
         let path = if self.at_fault { Path::default() } else { self.path.clone() };
         view.out.send(from, Message::PathIs(path));
+        let whereabouts = self.whereabouts(view);
+        view.out.send(from, Message::Whereabouts(whereabouts));
+        let Some(child) = self.children.get_mut(&from) else { return };
         if self.path.is_empty() {
             child.waits = Some(resume); // all we could give is what is over
         } else {
@@ -383,7 +433,9 @@ impl Tree {
     /// Whoever was promised more than can be kept any more is told so, the last by id first.
     pub(super) fn keep_promises(&mut self, view: &mut View<'_>) {
         let fed = self.mixing || (self.parent.is_some() && !self.at_fault);
-        if !fed || self.leaving.is_some() || self.stepping_out.is_some() {
+        // whoever was taken may look further, and not come
+        let comes = self.children.values().any(|child| child.fed && !child.served && child.waits.is_none());
+        if !fed || self.leaving.is_some() || self.stepping_out.is_some() || comes {
             return;
         }
         let over = self.promised_count().saturating_sub(self.promises(view));

@@ -141,7 +141,10 @@ impl Tree {
         }
         let level = self.fellows.nearest_slot(fellow)?;
         let asked = |child: &Child| child.was_asked(view.now, SPREAD_US);
-        let served = self.children.iter().filter(|(_, child)| child.is_served() && !asked(child));
+        // in the first tier the children go themselves, and whoever has just moved wouldn't
+        let goes =
+            |child: &Child| child.is_served() && !asked(child) && (level > 0 || child.may_move(view.now));
+        let served = self.children.iter().filter(|(_, child)| goes(child));
         let served = served.map(|(peer, child)| (*peer, child.told()));
         let branch = if level == 0 {
             let left = |viewers: u32| difference.abs_diff(viewers.saturating_mul(2));

@@ -8,12 +8,14 @@
 //! packets have come: every change of parent is make-before-break.
 //!
 //! [`up`] is the child's side, [`seek`] its searches, [`down`] the parent's side, [`balance`]
-//! who is asked to move, [`fellows`] what several mixers do about each other's trees. All know their path: the peers from a mixer down to
+//! who is asked to move, [`near`] who is near whom and looks for a better place, [`fellows`] what several mixers do about each
+//! other's trees. All know their path: the peers from a mixer down to
 //! here. Whoever has the asker in its path refuses it, so there is no cycle.
 
 mod balance;
 mod down;
 mod fellows;
+mod near;
 mod seek;
 mod up;
 
@@ -32,6 +34,7 @@ use balance::Balance;
 pub(crate) use down::CHILDREN_AND_PROMISES_MAX;
 use down::Child;
 use fellows::Fellows;
+use near::Near;
 use seek::Seek;
 use up::{BARREN_MAX, Up};
 
@@ -56,6 +59,8 @@ pub(crate) struct Tree {
     next: Option<Up>,
     /// When the parent fed us first.
     parent_since: Option<Time>,
+    /// It isn't the first one that did.
+    has_changed: bool,
     seek_parent: Option<Seek>,
     seek_backup: Option<Seek>,
     /// What the watch says of the parent.
@@ -73,6 +78,7 @@ pub(crate) struct Tree {
     viewers_told: Option<(u32, Time)>,
     balance: Balance,
     fellows: Fellows,
+    near: Near,
     watched: (Option<PeerId>, Option<PeerId>),
     /// Who took us and fed us nothing.
     barren: Vec<PeerId>,
@@ -171,6 +177,7 @@ impl Tree {
         self.keep_promises(view);
         self.keep_watch(view);
         self.keep_links(view);
+        self.keep_near(view);
         self.keep_balance(view);
         self.tell_upward(view);
         self.tell_fellows(view);
@@ -232,6 +239,7 @@ impl Tree {
         }
         self.on_time_up(view);
         self.on_time_down(view);
+        self.on_time_near(view);
         self.settle(view);
     }
 
@@ -239,12 +247,20 @@ impl Tree {
         let children = Bound::new("children and promises", self.children.len(), CHILDREN_AND_PROMISES_MAX);
         let seeks = [&self.seek_parent, &self.seek_backup].into_iter().flatten();
         let barren = Bound::new("peers that fed us nothing", self.barren.len(), BARREN_MAX);
-        [children, barren].into_iter().chain(self.fellows.bounds()).chain(seeks.flat_map(Seek::bounds))
+        [children, barren, self.near.bounds()]
+            .into_iter()
+            .chain(self.fellows.bounds())
+            .chain(seeks.flat_map(Seek::bounds))
     }
 
     pub(crate) fn next_timeout(&self) -> Option<Time> {
         let own = [self.leaving, self.waits_at, self.stepping_out, self.next_move()];
-        let parts = [self.next_timeout_up(), self.next_timeout_down(), self.fellows.next_timeout()];
+        let parts = [
+            self.next_timeout_up(),
+            self.next_timeout_down(),
+            self.fellows.next_timeout(),
+            self.near.next_timeout(),
+        ];
         own.into_iter().chain(parts).flatten().min()
     }
 }

@@ -10,7 +10,7 @@ use super::up::Up;
 use crate::bounded::Bound;
 use crate::id::PeerId;
 use crate::io::Event;
-use crate::message::{Attach, Message, PATH_LEN_MAX, PLACES_MAX, Path, Place, Purpose};
+use crate::message::{Attach, Message, PATH_LEN_MAX, PLACES_MAX, Path, Place, Purpose, Whereabouts};
 use crate::outbox::{Note, View};
 use crate::rng::Backoff;
 use crate::time::{MS, SECOND, Time};
@@ -51,6 +51,8 @@ pub(super) struct Seek {
     urgent: bool,
     /// We are fed where we are, and would go only below a path of at most this length; given up if that fails.
     moves: Option<usize>,
+    /// Only to a place that isn't worse; `true`: that is better by far.
+    better: Option<bool>,
 }
 
 impl Seek {
@@ -68,6 +70,7 @@ impl Seek {
             backoff,
             urgent: false,
             moves: None,
+            better: None,
         }
     }
 
@@ -89,6 +92,16 @@ impl Seek {
     /// A search for a better place than the one we have.
     pub(super) fn to_move(now: Time, places: &[Place], path_len_max: usize) -> Seek {
         Seek { moves: Some(path_len_max), ..Seek::at_places(now, places) }
+    }
+
+    /// The same, given up if the place isn't better by far.
+    pub(super) fn by_far(self) -> Seek {
+        Seek { better: Some(true), ..self }
+    }
+
+    /// The same, given up if the place is worse.
+    pub(super) fn if_better(self) -> Seek {
+        Seek { better: Some(false), ..self }
     }
 
     /// Whether we are fed where we are, and it is for a better place.
@@ -190,6 +203,8 @@ impl Tree {
             path: self.path.clone(),
             viewers_below: self.viewers_below(),
             room: self.room(view),
+            fed: self.parent.is_some() && !self.at_fault,
+            round_trips: self.near.trips().clone(),
         };
         view.out.send(peer, Message::Attach(attach));
     }
@@ -222,7 +237,14 @@ impl Tree {
     }
 
     /// A place is ours.
-    pub(crate) fn accepted(&mut self, view: &mut View<'_>, from: PeerId, purpose: Purpose, path: Path) {
+    pub(crate) fn accepted(
+        &mut self,
+        view: &mut View<'_>,
+        from: PeerId,
+        purpose: Purpose,
+        path: Path,
+        whereabouts: Whereabouts,
+    ) {
         let mut cycle = path.contains(&view.me.short()) || path.len() >= PATH_LEN_MAX;
         if purpose == Purpose::Backup {
             cycle |= [&self.parent, &self.next].into_iter().flatten().any(|up| up.peer == from);
@@ -238,12 +260,16 @@ impl Tree {
             seek.answered(from, now);
             return;
         }
-        if seek.moves.is_some_and(|most| path.len() > most) || purpose == Purpose::Parent && deposed {
+        let (moves, better) = (seek.moves, seek.better.filter(|_| seek.moves.is_some()));
+        // what nobody knows is no reason to stay where we were asked to go away, nor one to go
+        let worse = better
+            .is_some_and(|by_far| !self.is_better_below(&path, &whereabouts, by_far).unwrap_or(!by_far));
+        if moves.is_some_and(|most| path.len() > most) || worse || purpose == Purpose::Parent && deposed {
             self.seek_parent = None; // no better than where we are, or no mixer any more
             self.decline(view, from);
             return;
         }
-        let up = Up::accepted(from, path, view.now);
+        let up = Up::accepted(from, path, whereabouts, view.now);
         match purpose {
             Purpose::Parent => {
                 self.seek_parent = None;
@@ -267,7 +293,9 @@ impl Tree {
 
     /// We don't take a place that was ours.
     fn decline(&self, view: &mut View<'_>, from: PeerId) {
-        if !self.is_above(&from) && !self.children.contains_key(&from) {
+        if self.is_backup_alone(&from) {
+            view.out.send(from, Message::StopFeed); // it took us as a child: its promise is enough
+        } else if !self.is_above(&from) && !self.children.contains_key(&from) {
             view.out.send(from, Message::Detach);
         }
     }

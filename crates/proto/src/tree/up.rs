@@ -7,7 +7,7 @@ use super::seek::Seek;
 use crate::id::PeerId;
 use crate::io::{Event, Output, Verdict};
 use crate::links::Want;
-use crate::message::{LinkKind, Message, PATH_LEN_MAX, Path, Place, Purpose, TakeOver};
+use crate::message::{LinkKind, Message, PATH_LEN_MAX, Path, Place, Purpose, TakeOver, Whereabouts};
 use crate::mutation::Mutation;
 use crate::outbox::{Note, View};
 use crate::seal::Signed;
@@ -30,6 +30,8 @@ pub(super) struct Up {
     pub(super) peer: PeerId,
     /// Its path, itself included.
     pub(super) path: Path,
+    /// Where it is, and how late the program leaves it, as it has said.
+    pub(super) whereabouts: Option<Whereabouts>,
     /// When it agreed, or was asked to feed us.
     since: Time,
     /// It is linked, and we have asked it to feed us.
@@ -40,8 +42,8 @@ pub(super) struct Up {
 
 impl Up {
     /// Whoever has a place for us.
-    pub(super) fn accepted(peer: PeerId, path: Path, now: Time) -> Up {
-        Up { peer, path, since: now, asked: false, answered: false }
+    pub(super) fn accepted(peer: PeerId, path: Path, whereabouts: Whereabouts, now: Time) -> Up {
+        Up { peer, path, whereabouts: Some(whereabouts), since: now, asked: false, answered: false }
     }
 
     /// How long we wait for it to feed us, when nobody else does, or while somebody does.
@@ -151,8 +153,11 @@ impl Tree {
     pub(crate) fn fed(&mut self, view: &mut View<'_>, peer: PeerId) {
         let Some(next) = self.next.take_if(|next| next.peer == peer) else { return };
         let old = self.parent.replace(next);
+        self.has_changed = self.parent_since.is_some();
         self.parent_since = Some(view.now);
-        self.at_fault = false;
+        let failed = std::mem::take(&mut self.at_fault);
+        let before = old.as_ref().filter(|old| failed && old.peer != peer);
+        let before = before.map(|old| Place { peer: old.peer, path: old.path.clone() });
         self.held = None;
         self.seek_parent = None;
         self.forget_told();
@@ -167,6 +172,7 @@ impl Tree {
         view.out.note(Note::Fed(peer));
         let above = self.parent.as_ref().map(|parent| parent.path.clone()).unwrap_or_default();
         self.set_path(view, &above);
+        self.has_moved(view, before);
         self.want_backup(view);
         self.settle(view);
     }
@@ -210,6 +216,7 @@ impl Tree {
 
     /// The parent is gone or at fault: the backup feeds us, from the last packets we hold.
     pub(super) fn repair(&mut self, view: &mut View<'_>) {
+        self.seek_parent.take_if(|seek| seek.is_move()); // it takes its time, and may be among the dead
         if self.next.as_ref().is_some_and(|next| next.asked) || !self.is_viewer(view) {
             return;
         }
@@ -380,6 +387,12 @@ impl Tree {
         } else if up.asked && !feeds {
             view.out.send(up.peer, Message::StopFeed);
         }
+    }
+
+    /// It is our backup, and neither feeds us nor was asked to.
+    pub(super) fn is_backup_alone(&self, peer: &PeerId) -> bool {
+        let is = |up: &Option<Up>| up.as_ref().is_some_and(|up| up.peer == *peer);
+        is(&self.backup) && !is(&self.parent) && !is(&self.next)
     }
 
     pub(super) fn is_above(&self, peer: &PeerId) -> bool {

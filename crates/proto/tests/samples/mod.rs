@@ -19,6 +19,10 @@ pub(crate) fn room() -> RoomId {
     RoomId::of_root(&key(1).id())
 }
 
+fn whereabouts() -> Whereabouts {
+    Whereabouts { late_us: Some(20_000), round_trips: list(vec![RoundTrip::new(&key(3).id(), 40_000)]) }
+}
+
 pub(crate) fn list<T: std::fmt::Debug, const MAX: usize>(items: Vec<T>) -> List<T, MAX> {
     items.try_into().unwrap()
 }
@@ -218,8 +222,15 @@ pub(crate) fn samples() -> Vec<Message> {
         Message::Lacking { term: 3, reports: list(vec![report()]), claims: list(vec![]) },
         Message::Decided(Box::new(decided())),
         Message::Audience { viewers: 300 },
-        Message::Attach(Attach { purpose: Purpose::Backup, path: path(), viewers_below: 2, room: 3 }),
-        Message::Accept { purpose: Purpose::Parent, path: path() },
+        Message::Attach(Attach {
+            purpose: Purpose::Backup,
+            path: path(),
+            viewers_below: 2,
+            room: 3,
+            fed: true,
+            round_trips: list(vec![RoundTrip::new(&key(2).id(), 30_000)]),
+        }),
+        Message::Accept { purpose: Purpose::Parent, path: path(), whereabouts: whereabouts() },
         Message::Redirect { purpose: Purpose::Parent, places: places() },
         Message::Refused { purpose: Purpose::Backup, reason: Refused::SameBranch },
         Message::Feed { from: Some(resume) },
@@ -264,5 +275,6 @@ pub(crate) fn samples() -> Vec<Message> {
         Message::ReignVote { epoch: 7, number: 1, signature: Some(opening().signatures[0].1) },
         Message::Trouble { count: 3 },
         Message::Suffering { suffering: 40, viewers: 200 },
+        Message::Whereabouts(whereabouts()),
     ]
 }

@@ -1,0 +1,357 @@
+//! Who is near whom, and how late the program is where: so that peers hang below those whom it reaches soon and who
+//! are near.
+//!
+//! Some peers of the stage are landmarks. Every viewer links with them for a moment once it is fed, and so knows its
+//! round trips to them; whoever compares two peers' knows about how far they are from each other before there is a link
+//! between them. Parents tell their children how late the program is when it leaves them. With both, a place can be
+//! reckoned beforehand, and a viewer that finds one that is better by far moves there ([`seek_better`]).
+//!
+//! A parent without a free slot takes a near peer in place of a child that is far, or feeds nobody itself: that one
+//! goes down, below the newcomer if it is on its way.
+//!
+//! [`seek_better`]: Tree::seek_better
+
+use std::collections::BTreeSet;
+
+use super::Tree;
+use super::balance::STAY_US;
+use super::seek::Seek;
+use crate::bounded::{Bound, List};
+use crate::id::PeerId;
+use crate::io::Output;
+use crate::links::Want;
+use crate::message::{
+    Attach, LANDMARKS_MAX, LinkKind, Message, PATH_LEN_MAX, Path, Place, RoundTrip, RoundTrips, Whereabouts,
+};
+use crate::outbox::View;
+use crate::rng::Backoff;
+use crate::time::{MS, SECOND, Time};
+
+/// Whoever is fed measures its round trips after about this long, so that joining comes first; and looks for a better
+/// place so long after it knows them.
+const BEGIN_US: u64 = SECOND / 2;
+/// Links with landmarks are up by then, and some pings answered.
+const PINGS_US: u64 = 2 * SECOND;
+/// A landmark that is busy is asked again.
+const BEGIN_AGAIN: Backoff = Backoff::new(5 * SECOND, 300 * SECOND);
+/// Fewer landmarks in common say nothing of how far two peers are.
+const LANDMARKS_MIN: usize = 2;
+/// The way between two peers lies between what landmarks say at least and at most, nearer to the least by so much:
+/// three tenths of what is between, by trial.
+const BEYOND_LEAST_PERCENT: u64 = 30;
+/// Of whom nothing is known is as far as the other end of a continent and some of a sea.
+const UNKNOWN_US: u64 = 60 * MS;
+/// A level costs as much as so much of way: what waits, is lost and comes again at each hop, and whoever may fail.
+const LEVEL_US: u64 = 40 * MS;
+/// What a hop adds to the way: packets are taken in, and wait for the radio.
+const HOP_US: u64 = 5 * MS;
+/// A place must be better by this, and by a tenth: among equal peers nobody gains so much.
+const GAIN_US: u64 = 50 * MS;
+/// Children are told how late the program is when that has changed by this much.
+const TELL_US: u64 = 5 * MS;
+/// Better places are looked for at first after this, then less and less often.
+const BETTER: Backoff = Backoff::new(8 * SECOND, 600 * SECOND);
+/// A child gives way for a peer that is nearer by this.
+const NEARER_US: u64 = 40 * MS;
+/// And whose detour is no longer than this.
+const DETOUR_US: u64 = 15 * MS;
+
+/// What a peer knows of where it is.
+#[derive(Debug)]
+pub(super) struct Near {
+    /// Our round trips to landmarks.
+    trips: RoundTrips,
+    /// Landmarks that we are measuring.
+    measured: BTreeSet<(PeerId, LinkKind)>,
+    begin_at: Option<Time>,
+    begin_again: Backoff,
+    /// Our body is asked for round trips then.
+    ask_at: Option<Time>,
+    /// To our parent, as far as it is known.
+    to_parent_us: Option<(PeerId, u64)>,
+    /// How late our children think the program leaves us.
+    told_us: Option<u64>,
+    better_at: Option<Time>,
+    better: Backoff,
+    /// The place that failed us last: it may have been but a pause.
+    before: Option<Place>,
+}
+
+impl Default for Near {
+    fn default() -> Near {
+        Near {
+            trips: List::new(),
+            measured: BTreeSet::new(),
+            begin_at: None,
+            begin_again: BEGIN_AGAIN,
+            ask_at: None,
+            to_parent_us: None,
+            told_us: None,
+            better_at: None,
+            better: BETTER,
+            before: None,
+        }
+    }
+}
+
+impl Near {
+    pub(super) fn trips(&self) -> &RoundTrips {
+        &self.trips
+    }
+
+    pub(super) fn next_timeout(&self) -> Option<Time> {
+        [self.begin_at, self.ask_at, self.better_at].into_iter().flatten().min()
+    }
+
+    pub(super) fn bounds(&self) -> Bound {
+        Bound::new("landmarks", self.measured.len(), LANDMARKS_MAX)
+    }
+}
+
+/// About how long one way between two peers is, by their round trips to the same landmarks.
+pub(super) fn way_us(one: &RoundTrips, other: &RoundTrips) -> Option<u64> {
+    let both =
+        one.iter().flat_map(|to| other.iter().filter(|trip| trip.is_alike(to)).map(move |trip| (to, trip)));
+    let both = both.map(|(one, other)| (u64::from(one.rtt_us()), u64::from(other.rtt_us())));
+    let (mut least, mut most, mut count) = (0, u64::MAX, 0);
+    for (one, other) in both {
+        (least, most) = (least.max(one.abs_diff(other) / 2), most.min((one + other) / 2));
+        count += 1;
+    }
+    (count >= LANDMARKS_MIN).then(|| least + most.saturating_sub(least) * BEYOND_LEAST_PERCENT / 100)
+}
+
+impl Tree {
+    /// Whom everyone in the audience measures its round trip to: the first of the stage that don't mix, those who would
+    /// first, since mixers are linked with them.
+    fn landmarks(&self, view: &View<'_>) -> BTreeSet<(PeerId, LinkKind)> {
+        let entries = view.stage.entries().iter().filter(|entry| !entry.away && entry.peer != view.me);
+        let idle = entries.filter(|entry| !view.mandate.mixers.contains(&entry.peer));
+        let (would, others): (Vec<_>, Vec<_>) = idle.partition(|entry| entry.mixes);
+        let all = would.into_iter().chain(others).take(LANDMARKS_MAX);
+        all.map(|entry| (entry.peer, LinkKind::Peer)).collect()
+    }
+
+    /// How late the program is here; `None` when nobody says.
+    fn late_us(&self) -> Option<u64> {
+        if self.mixing {
+            return Some(0);
+        }
+        let parent = self.parent.as_ref()?;
+        let whereabouts = parent.whereabouts.as_ref()?;
+        let late_us = u64::from(whereabouts.late_us?);
+        let measured = self.near.to_parent_us.filter(|(peer, _)| *peer == parent.peer).map(|(_, us)| us);
+        Some(late_us + measured.or_else(|| way_us(&whereabouts.round_trips, &self.near.trips))?)
+    }
+
+    /// How late the program leaves us, and our round trips.
+    pub(super) fn whereabouts(&self, view: &View<'_>) -> Whereabouts {
+        let late_us = self.late_us().map(|late_us| late_us + self.sending_us(view));
+        let late_us = late_us.map(|us| us.min(u32::MAX.into()) as u32);
+        Whereabouts { late_us, round_trips: self.near.trips.clone() }
+    }
+
+    /// How long a frame takes here on its way to one child more: those who are fed are served side by side.
+    fn sending_us(&self, view: &View<'_>) -> u64 {
+        let Some((roster, bps)) = view.stage.roster().zip(view.config.uplink_bps_max) else { return HOP_US };
+        let bits = u64::from(roster.program.bitrate_bps) / u64::from(roster.program.fps.max(1));
+        let children = self.fed_count() as u64 + 1;
+        HOP_US + (bits * children * SECOND / bps.max(1)).min(SECOND)
+    }
+
+    /// What a place is worth, the less the better: how late the program would be there, and how many levels deep it is.
+    fn worth_us(late_us: u64, path_len: usize) -> u64 {
+        late_us + LEVEL_US * path_len as u64
+    }
+
+    /// Whether the place below a peer is better than ours, by a margin if we weren't asked to move; `None` when nobody
+    /// knows.
+    pub(super) fn is_better_below(
+        &self,
+        path: &Path,
+        whereabouts: &Whereabouts,
+        by_far: bool,
+    ) -> Option<bool> {
+        let ours_us = self.late_us()?;
+        let theirs_us = u64::from(whereabouts.late_us?) + way_us(&whereabouts.round_trips, &self.near.trips)?;
+        let margin_us = if by_far { GAIN_US.max(ours_us / 10) } else { 0 };
+        let ours_us = Tree::worth_us(ours_us, self.path.len());
+        Some(Tree::worth_us(theirs_us, path.len() + 1) + margin_us <= ours_us)
+    }
+
+    /// How far the nearest place below a child is, for a peer with these round trips: over the child, and down.
+    pub(super) fn detour_us(&self, child: &RoundTrips, peer: &RoundTrips, depth: usize) -> u64 {
+        let down_us = LEVEL_US * depth as u64;
+        if peer.is_empty() {
+            return down_us;
+        }
+        let ways = way_us(&self.near.trips, child).zip(way_us(child, peer));
+        down_us + ways.map_or(2 * UNKNOWN_US, |(here, there)| here + there)
+    }
+
+    /// The child that gives way for a peer that is nearer, or would feed others: the farthest. It goes below that
+    /// peer, and no deeper than others are.
+    pub(super) fn gives_way(&self, view: &View<'_>, from: PeerId, attach: &Attach) -> Option<PeerId> {
+        let slot = || self.children.values().any(|child| child.nearest_slot().is_some());
+        let feeds = attach.room > 0 || attach.viewers_below > 0 && slot();
+        if !attach.fed || !feeds || self.makes_room() || self.fed_count() != self.capacity(view) {
+            return None;
+        }
+        let near_us = way_us(&self.near.trips, &attach.round_trips)?;
+        let others = || self.children.iter().filter(|(peer, child)| child.is_served() && **peer != from);
+        let levels = others().map(|(_, child)| child.told().deepest).max()?;
+        let may = others().filter(|(_, child)| child.may_move(view.now) && child.told().deepest < levels);
+        let far = may.filter_map(|(peer, child)| {
+            let far_us = way_us(&self.near.trips, child.trips())?;
+            let on_us = way_us(&attach.round_trips, child.trips())?;
+            let idle = child.told().room == 0;
+            let nearer = near_us + NEARER_US <= far_us && near_us + on_us <= far_us + DETOUR_US;
+            (idle || nearer).then_some((idle, far_us, *peer))
+        });
+        far.max().map(|(.., peer)| peer)
+    }
+
+    /// A child, or whoever feeds us, says where it is.
+    pub(crate) fn whereabouts_of(&mut self, view: &mut View<'_>, from: PeerId, whereabouts: Whereabouts) {
+        if let Some(child) = self.children.get_mut(&from) {
+            child.is_at(whereabouts.round_trips);
+        } else {
+            for up in [&mut self.parent, &mut self.backup, &mut self.next].into_iter().flatten() {
+                if up.peer == from {
+                    up.whereabouts = Some(whereabouts.clone());
+                }
+            }
+            self.tell_late(view);
+        }
+    }
+
+    /// Tells the children how late the program leaves us, when that has changed.
+    fn tell_late(&mut self, view: &mut View<'_>) {
+        let Some(late_us) = self.late_us() else { return };
+        if self.near.told_us.is_none_or(|told_us| told_us.abs_diff(late_us) >= TELL_US) {
+            self.near.told_us = Some(late_us);
+            let whereabouts = self.whereabouts(view);
+            for (child, _) in self.children.iter().filter(|(_, child)| child.is_served()) {
+                view.out.send(*child, Message::Whereabouts(whereabouts.clone()));
+            }
+        }
+    }
+
+    /// Another parent feeds us, perhaps since the one before has failed: how far is it? And is there a better one?
+    pub(super) fn has_moved(&mut self, view: &mut View<'_>, before: Option<Place>) {
+        self.near.before = before;
+        self.near.ask_at = Some(view.now + PINGS_US);
+        self.near.better_at = Some(view.now + STAY_US + view.rng.jitter(BEGIN_US));
+        self.near.better.reset();
+        self.tell_late(view);
+    }
+
+    /// Sees that we know where we are, while we are fed.
+    pub(super) fn keep_near(&mut self, view: &mut View<'_>) {
+        if self.parent.is_none() || !self.is_viewer(view) {
+            (self.near.begin_at, self.near.better_at) = (None, None);
+            self.stop_measuring(view);
+        } else if self.near.trips.is_empty() && self.near.measured.is_empty() && self.near.begin_at.is_none()
+        {
+            self.near.begin_at = Some(view.now + view.rng.jitter(BEGIN_US));
+        }
+    }
+
+    fn stop_measuring(&mut self, view: &mut View<'_>) {
+        if !self.near.measured.is_empty() {
+            self.near.measured.clear();
+            view.links.want_only(view.now, view.out, Want::Landmark, &BTreeSet::new());
+        }
+    }
+
+    /// Our body says how far those are that we are linked with.
+    pub(crate) fn round_trips(&mut self, view: &mut View<'_>, rtts_us: &[(PeerId, u32)]) {
+        let to =
+            |peer: &PeerId| rtts_us.iter().find(|(other, us)| other == peer && *us > 0).map(|(_, us)| *us);
+        if let Some((parent, rtt_us)) = self.parent.as_ref().and_then(|up| Some((up.peer, to(&up.peer)?))) {
+            self.near.to_parent_us = Some((parent, u64::from(rtt_us / 2)));
+        }
+        let measures = !self.near.measured.is_empty();
+        if measures || view.on_stage() {
+            let landmarks = self.landmarks(view).into_iter().map(|(peer, _)| peer);
+            let trips = landmarks.filter_map(|peer| Some(RoundTrip::new(&peer, to(&peer)?)));
+            let trips: RoundTrips = List::truncated(trips);
+            if trips.len() >= LANDMARKS_MIN {
+                self.near.trips = trips;
+                let whereabouts = self.whereabouts(view);
+                if let Some(parent) = self.parent.as_ref().filter(|_| measures) {
+                    view.out.send(parent.peer, Message::Whereabouts(whereabouts));
+                    self.near.better_at = Some(view.now + view.rng.jitter(BEGIN_US));
+                }
+            } else if measures {
+                self.near.begin_at = Some(view.now + self.near.begin_again.next_us(view.rng));
+            }
+        }
+        self.stop_measuring(view);
+        self.tell_late(view);
+    }
+
+    pub(super) fn on_time_near(&mut self, view: &mut View<'_>) {
+        if self.near.begin_at.take_if(|at| *at <= view.now).is_some() {
+            let landmarks = self.landmarks(view);
+            if landmarks.len() < LANDMARKS_MIN {
+                self.near.begin_at = Some(view.now + self.near.begin_again.next_us(view.rng));
+            } else {
+                view.links.want_only(view.now, view.out, Want::Landmark, &landmarks);
+                self.near.measured = landmarks;
+                self.near.ask_at = Some(view.now + PINGS_US);
+            }
+        }
+        if self.near.ask_at.take_if(|at| *at <= view.now).is_some() && self.parent.is_some() {
+            view.out.act(Output::TellRoundTrips);
+        }
+        if self.near.better_at.take_if(|at| *at <= view.now).is_some() {
+            self.near.better_at = Some(view.now + self.near.better.next_us(view.rng));
+            self.seek_better(view);
+        }
+    }
+
+    /// Looks for a better place, from the mixer down.
+    fn seek_better(&mut self, view: &mut View<'_>) {
+        let busy =
+            self.at_fault || self.next.is_some() || self.seek_parent.is_some() || self.is_new_here(view);
+        // whoever hangs on a mixer is where it could be; several mixers spread the audience first
+        if view.mandate.mixers.len() > 1
+            || busy
+            || self.path.len() <= 2
+            || self.late_us().is_none()
+            || self.near.trips.is_empty()
+        {
+            return;
+        }
+        let root = self.path.first().copied();
+        let Some(mixer) = view.mandate.mixers.iter().find(|mixer| Some(mixer.short()) == root) else {
+            return;
+        };
+        let begin = self.near.before.take().into_iter().chain([Place::of_mixer(*mixer)]);
+        let seek = Seek::to_move(view.now, &begin.collect::<Vec<_>>(), PATH_LEN_MAX);
+        self.seek_parent = Some(seek.by_far());
+        self.on_time_up(view);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn trips(ms: [u32; 3]) -> RoundTrips {
+        let landmark = |at: u8| PeerId([at; 32]);
+        List::truncated((0..3).map(|at| RoundTrip::new(&landmark(at), ms[usize::from(at)] * 1_000)))
+    }
+
+    #[test]
+    fn peers_as_far_from_the_same_landmarks_are_near_and_others_are_as_far_as_these_say() {
+        let here = trips([20, 100, 240]);
+        let way = |other| way_us(&here, &trips(other)).unwrap() / MS;
+        assert_eq!(way([24, 104, 244]), 2 + 6);
+        assert!(way([120, 20, 260]) >= 50, "another continent");
+        assert!(way([240, 200, 20]) > way([120, 20, 260]), "and one beyond");
+        assert_eq!(way_us(&here, &List::truncated(here.iter().take(1).copied())), None);
+        assert_eq!(way_us(&here, &List::new()), None);
+    }
+}
