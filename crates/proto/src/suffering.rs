@@ -1,7 +1,7 @@
 //! What goes wrong with the program at somebody who watches it: driven by bodies, beside the brain.
 //!
-//! Three things count, each once: a key frame that had to be asked for, a picture that stood still for [`FREEZE_US`], and
-//! [`STRETCH_US`] in which fewer pictures came than [`ENOUGH_PERCENT`] of those that mixers are asked for. The last is what a mixer
+//! Three things count, each once: a key frame that had to be asked for, a picture that stood still for 300 ms, and four
+//! seconds in which fewer than three quarters of the pictures came that mixers are asked for. The last is what a mixer
 //! shows that claims more than its codec can do: its pictures come evenly, so that nothing freezes, and far too few of
 //! them. Pictures are counted as they come, by the clock of whoever watches: neither their numbers nor their times of capture are
 //! taken at the maker's word. What a bad line of one's own does is counted alike; who else suffers tells the two apart.
