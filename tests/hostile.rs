@@ -9,6 +9,7 @@ use std::path::Path;
 use bytes::Bytes;
 use futures::{SinkExt as _, StreamExt as _};
 use hostile_peer::HostilePeer;
+use plenary_proto::PeerId;
 use plenary_proto::message::{MESSAGE_LEN_MAX, PIECE_LEN_MAX};
 use plenary_proto::seal::Invite;
 use plenary_signal::SIGNAL_PATH;
@@ -46,6 +47,14 @@ impl Room {
         let room = Room { rendezvous, host, viewer, invite, folder };
         room.goes_on("before anything happens");
         room
+    }
+
+    /// Whose process a peer is.
+    fn process_of(&self, peer: PeerId) -> &Running {
+        let line = format!("in the room as {peer:?}");
+        let processes = [&self.host, &self.viewer];
+        let found = processes.into_iter().find(|process| process.stderr.so_far().contains(&line));
+        found.unwrap_or_else(|| panic!("nobody is {peer:?}"))
     }
 
     fn recording(&self) -> std::path::PathBuf {
@@ -95,7 +104,8 @@ fn a_peer_that_writes_garbage_is_dropped_after_its_limit_and_the_room_goes_on() 
             }
             peer.until_dropped(link).await;
             let line = format!("{:?} broke the rules: dropped", peer.id());
-            room.host.stderr.wait(&format!("end of {what}"), |said| (said == line).then_some(()));
+            let other_end = room.process_of(peer.other_end(link));
+            other_end.stderr.wait(&format!("end of {what}"), |said| (said == line).then_some(()));
         });
         room.goes_on(&format!("after {what}"));
     }

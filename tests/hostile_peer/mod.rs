@@ -99,6 +99,11 @@ impl HostilePeer {
         self.up[0]
     }
 
+    /// Who is at the other end of a link.
+    pub(crate) fn other_end(&self, link: LinkId) -> PeerId {
+        self.of[&link].0
+    }
+
     /// Writes these bytes to the control channel, as they are.
     fn write(&self, link: LinkId, bytes: &[u8]) {
         let bytes = Bytes::copy_from_slice(bytes);
