@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 
 use crate::bounded::Bound;
 use crate::id::PeerId;
-use crate::message::{ElectionReason, MIXERS_MAX, Message};
+use crate::message::{ElectionReason, MIXERS_MAX, Message, Sufferers};
 use crate::outbox::View;
 use crate::time::{SECOND, Time};
 use crate::tree::CHILDREN_AND_PROMISES_MAX;
@@ -65,25 +65,20 @@ impl Audience {
         let Some(parent) = place.parent.filter(|_| sum >= SUFFERS && self.may_tell(view.now)) else { return };
         self.told_at = Some(view.now);
         let (_, below) = self.suffering(view.now, place);
-        let (suffering, viewers) = (below.saturating_add(1), place.viewers_below.saturating_add(1));
-        view.out.send(parent, Message::Suffering { suffering, viewers });
+        let sufferers =
+            Sufferers { suffering: below.saturating_add(1), viewers: place.viewers_below.saturating_add(1) };
+        view.out.send(parent, Message::Suffering(sufferers));
     }
 
     /// A child, or at a peer on stage a mixer, tells how many suffer, and of how many.
-    pub(crate) fn heard(
-        &mut self,
-        view: &mut View<'_>,
-        place: &Place,
-        from: PeerId,
-        suffering: u32,
-        viewers: u32,
-    ) {
+    pub(crate) fn heard(&mut self, view: &mut View<'_>, place: &Place, from: PeerId, sufferers: Sufferers) {
         if view.on_stage() && view.mandate.mixers.contains(&from) {
-            if is_much(suffering, viewers) {
+            if is_much(sufferers) {
                 self.says(view, from);
             }
         } else if place.children.contains(&from) {
-            self.below.insert(from, Word { at: view.now, suffering: suffering.min(viewers) });
+            let suffering = sufferers.suffering.min(sufferers.viewers);
+            self.below.insert(from, Word { at: view.now, suffering });
             self.below.retain(|peer, _| place.children.contains(peer));
             if view.mixes() {
                 self.judge(view, place);
@@ -94,11 +89,11 @@ impl Audience {
     /// As a mixer: tells the stage when enough of our audience suffers.
     fn judge(&mut self, view: &mut View<'_>, place: &Place) {
         let (branches, suffering) = self.suffering(view.now, place);
-        let viewers = place.viewers_below;
-        if branches >= BRANCHES_MIN && is_much(suffering, viewers) && self.may_tell(view.now) {
+        let sufferers = Sufferers { suffering, viewers: place.viewers_below };
+        if branches >= BRANCHES_MIN && is_much(sufferers) && self.may_tell(view.now) {
             self.told_at = Some(view.now);
             self.says(view, view.me);
-            view.send_stage(&Message::Suffering { suffering, viewers });
+            view.send_stage(&Message::Suffering(sufferers));
         }
     }
 
@@ -138,6 +133,6 @@ impl Audience {
 }
 
 /// Whether so many are a fifth of all.
-fn is_much(suffering: u32, viewers: u32) -> bool {
+fn is_much(Sufferers { suffering, viewers }: Sufferers) -> bool {
     suffering > 0 && u64::from(suffering) * 100 >= u64::from(viewers) * SUFFERING_PERCENT
 }

@@ -20,7 +20,7 @@ use crate::io::Event;
 use crate::mandate::Mandate;
 use crate::message::{
     BALLOT_REPORTS_MAX, Ballot, Claim, Decided, ElectionReason, Message, Need, Opening, Outcome, ROSTER_MAX,
-    Report, Roster,
+    Report, Roster, Sufferers,
 };
 use crate::outbox::{Note, View};
 use crate::prevote::PreVotes;
@@ -196,10 +196,9 @@ impl Election {
         view: &mut View<'_>,
         place: &Place,
         from: PeerId,
-        suffering: u32,
-        viewers: u32,
+        sufferers: Sufferers,
     ) {
-        self.audience.heard(view, place, from, suffering, viewers);
+        self.audience.heard(view, place, from, sufferers);
     }
 
     /// Another peer does.

@@ -139,23 +139,37 @@ impl Router {
         mine: &Path,
         to: PeerId,
     ) -> Option<(PeerId, Route)> {
-        let usable = |route: &Route| route.first().and_then(|first| links.up_short(first));
-        if let Some((_, route)) = self.learned.get(&to)
-            && let Some(next) = usable(route)
-        {
-            return Some((next, route.clone()));
-        }
-        let up: Route = List::truncated(mine.iter().rev().skip(1).copied());
-        if let Some(next) = usable(&up) {
-            return Some((next, up));
-        }
-        // whoever on stage we are linked with: the host first, who is linked with everyone
-        let linked =
-            stage.entries().iter().map(|entry| entry.peer).find(|peer| links.is_up(peer) && *peer != to);
-        // whoever hangs on us alone gets no farther than we do: each second another has its turn
-        let turn = now.0 / SECOND % (links.up().count() as u64).max(1);
-        let next = linked.or_else(|| links.up().nth(turn as usize))?;
-        Some((next, List::truncated([next.short()])))
+        let known = self.known_way(links, mine, &to, |_| false);
+        known.or_else(|| {
+            // whoever on stage we are linked with: the host first, who is linked with everyone
+            let linked =
+                stage.entries().iter().map(|entry| entry.peer).find(|peer| links.is_up(peer) && *peer != to);
+            // whoever hangs on us alone gets no farther than we do: each second another has its turn
+            let in_turn = || {
+                let turn = now.0 / SECOND % (links.up().count() as u64).max(1);
+                links.up().nth(turn as usize)
+            };
+            let next = linked.or_else(in_turn)?;
+            Some((next, List::truncated([next.short()])))
+        })
+    }
+
+    /// The learned route to `to`, or the way up our own path, whose first peer we are linked with, and none of whose has
+    /// `been` reached.
+    fn known_way(
+        &self,
+        links: &LinkTable,
+        mine: &Path,
+        to: &PeerId,
+        been: impl Fn(&ShortId) -> bool,
+    ) -> Option<(PeerId, Route)> {
+        let learned = self.learned.get(to).map(|(_, route)| route.clone());
+        let up = || List::truncated(mine.iter().rev().skip(1).copied());
+        let mut ways = learned.into_iter().chain(std::iter::once_with(up));
+        ways.find_map(|route| {
+            let next = links.up_short(route.first()?).filter(|_| !route.iter().any(&been))?;
+            Some((next, route))
+        })
     }
 
     /// Passes an envelope on along its route. Where that breaks off, or ends before the recipient, it goes our own
@@ -198,12 +212,8 @@ impl Router {
         to: &PeerId,
         been: impl Fn(&ShortId) -> bool,
     ) -> Option<(PeerId, Route)> {
-        let learned = self.learned.get(to).map(|(_, route)| route.clone());
-        let up: Route = List::truncated(mine.iter().rev().skip(1).copied());
-        for route in learned.into_iter().chain([up]).filter(|route| !route.iter().any(&been)) {
-            if let Some(next) = route.first().and_then(|first| links.up_short(first)) {
-                return Some((next, route));
-            }
+        if let Some(way) = self.known_way(links, mine, to, &been) {
+            return Some(way);
         }
         // the stage knows its own; a viewer that can't go up knows at most whoever hangs on it
         let fresh = |peer: &PeerId| links.is_up(peer) && !been(&peer.short());

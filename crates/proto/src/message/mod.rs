@@ -33,7 +33,7 @@ pub use roster::{
 pub use stage::{Resume, StreamUse, VideoAsk};
 pub use tree::{
     Aggregate, Attach, DEPTHS_MAX, LANDMARKS_MAX, Move, PATH_LEN_MAX, PLACES_MAX, Path, Place, Purpose,
-    RELAY_HOPS_MAX, Refused, Relay, RoundTrips, Whereabouts,
+    RELAY_HOPS_MAX, Refused, Relay, RoundTrips, Sufferers, Whereabouts,
 };
 
 use serde::{Deserialize, Serialize};
@@ -255,12 +255,7 @@ pub enum Message {
     },
     /// To whoever feeds us: so many suffer of the viewers from here on down, this one included. A mixer tells the stage, of
     /// its audience.
-    Suffering {
-        /// How many.
-        suffering: u32,
-        /// Of how many.
-        viewers: u32,
-    },
+    Suffering(Sufferers),
     /// To parent and children: where I am, and how late the program leaves me.
     Whereabouts(Whereabouts),
 }

@@ -140,3 +140,12 @@ pub struct Relay {
     /// The envelope.
     pub sealed: List<u8, ENVELOPE_LEN_MAX>,
 }
+
+/// How many viewers suffer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sufferers {
+    /// How many.
+    pub suffering: u32,
+    /// Of how many.
+    pub viewers: u32,
+}

@@ -124,9 +124,9 @@ impl RoomState {
                 self.election.pre_vote(&self.shared.view(), from, epoch, term, signature);
             }
             Message::Trouble { count } => self.election.trouble(&self.shared.view(), from, count),
-            Message::Suffering { suffering, viewers } => {
+            Message::Suffering(sufferers) => {
                 let place = self.place();
-                self.election.suffering(&mut self.shared.view(), &place, from, suffering, viewers);
+                self.election.suffering(&mut self.shared.view(), &place, from, sufferers);
             }
             Message::Opening(opening) => self.election.opening(&mut self.shared.view(), *opening),
             Message::Ballot(ballot) => self.election.ballot(&mut self.shared.view(), *ballot),

@@ -274,7 +274,7 @@ pub(crate) fn samples() -> Vec<Message> {
         Message::ReignWanted { epoch: 7, number: 1 },
         Message::ReignVote { epoch: 7, number: 1, signature: Some(opening().signatures[0].1) },
         Message::Trouble { count: 3 },
-        Message::Suffering { suffering: 40, viewers: 200 },
+        Message::Suffering(Sufferers { suffering: 40, viewers: 200 }),
         Message::Whereabouts(whereabouts()),
     ]
 }
