@@ -95,6 +95,16 @@ struct Awaited {
     give_up_at: Time,
 }
 
+/// What a train that has ended showed.
+#[derive(Debug)]
+pub(crate) struct Shown {
+    /// `None`: it failed.
+    pub(crate) bandwidth_bps: Option<u64>,
+    pub(crate) rtt_us: u32,
+    /// Whence it came, where the link tells.
+    pub(crate) address: Option<IpAddr>,
+}
+
 /// This peer's measuring, and its being measured.
 #[derive(Debug, Default)]
 pub(crate) struct Probe {
@@ -278,8 +288,7 @@ impl Probe {
         view: &mut View<'_>,
         peer: PeerId,
         train: u32,
-        bandwidth_bps: Option<u64>,
-        (rtt_us, address): (u32, Option<IpAddr>),
+        shown: Shown,
     ) -> Option<Signed<Report>> {
         if !self.awaited.as_ref().is_some_and(|awaited| awaited.train == train && awaited.candidate == peer) {
             return None;
@@ -287,9 +296,9 @@ impl Probe {
         self.awaited = None;
         self.next_at = Some(view.now);
         let measurement = self.queue.front_mut().filter(|measurement| measurement.candidate == peer)?;
-        measurement.rtt_us = rtt_us;
-        measurement.line = address.and_then(|address| LineId::of(&view.config.room, address));
-        match bandwidth_bps {
+        measurement.rtt_us = shown.rtt_us;
+        measurement.line = shown.address.and_then(|address| LineId::of(&view.config.room, address));
+        match shown.bandwidth_bps {
             Some(bandwidth_bps) => measurement.samples.push(bandwidth_bps.min(BANDWIDTH_BPS_MAX)),
             None => measurement.failures += 1,
         }

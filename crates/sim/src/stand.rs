@@ -21,18 +21,6 @@ use plenary_proto::{
     StreamSpec, Time, Verdict, Via,
 };
 
-/// What somebody says who has just come.
-fn as_newcomer() -> Attach {
-    Attach {
-        purpose: Purpose::Parent,
-        path: Path::default(),
-        viewers_below: 0,
-        room: 0,
-        fed: false,
-        round_trips: List::new(),
-    }
-}
-
 /// The wall clock at the stand's time 0.
 const UNIX_S_AT_ZERO: u64 = 1_800_000_000;
 /// Speakers and candidates on the stand's stage, the host among the first: a usual panel.
@@ -235,7 +223,7 @@ impl Stand {
 
     fn take_child(&mut self, child: PeerId) {
         self.children.push(child);
-        let attach = as_newcomer();
+        let attach = Attach::newcomer();
         self.say(child, Message::Attach(attach));
         self.say(child, Message::LinkWanted(LinkKind::Peer));
         self.give(Input::LinkUp(child, LinkKind::Peer));
@@ -268,7 +256,7 @@ impl Stand {
 
     fn newcomer(&mut self) -> Input {
         self.newcomers += 1;
-        let attach = as_newcomer();
+        let attach = Attach::newcomer();
         let route = List::truncated(self.stage.iter().take(2).map(PeerId::short));
         self.heard(stranger(self.newcomers), Via::Mesh(route), Message::Attach(attach))
     }

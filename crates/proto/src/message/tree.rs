@@ -50,6 +50,20 @@ pub struct Attach {
     pub round_trips: RoundTrips,
 }
 
+impl Attach {
+    /// What somebody says who has just come, and knows nothing yet.
+    pub fn newcomer() -> Attach {
+        Attach {
+            purpose: Purpose::Parent,
+            path: Path::default(),
+            viewers_below: 0,
+            room: 0,
+            fed: false,
+            round_trips: RoundTrips::default(),
+        }
+    }
+}
+
 /// Where a peer is in the network, and how late the program is there.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Whereabouts {

@@ -20,7 +20,7 @@ use crate::membership::Membership;
 use crate::message::{Consent, Delivery, LinkKind, Message, Offer, Path};
 use crate::mixing::Mixing;
 use crate::outbox::{Item, Outbox, View};
-use crate::probe::Probe;
+use crate::probe::{Probe, Shown};
 use crate::rng::Rng;
 use crate::roster::{Mode, Stage};
 use crate::route::Router;
@@ -223,8 +223,8 @@ impl RoomState {
             Input::Heard(peer) => self.heard(peer),
             Input::Fed(peer) => self.tree.fed(&mut self.shared.view(), peer),
             Input::Measured { peer, train, bandwidth_bps, rtt_us, address } => {
-                let view = &mut self.shared.view();
-                let report = self.probe.measured(view, peer, train, bandwidth_bps, (rtt_us, address));
+                let shown = Shown { bandwidth_bps, rtt_us, address };
+                let report = self.probe.measured(&mut self.shared.view(), peer, train, shown);
                 if let Some(report) = report {
                     self.election.report(&self.shared.view(), report);
                 }

@@ -401,15 +401,7 @@ impl Tree {
             self.children.remove(&from);
             view.out.act(Output::Unserve(from));
             view.out.note(Note::TreeUnserves(from));
-            let attach = Attach {
-                purpose: Purpose::Parent,
-                path: Path::default(),
-                viewers_below: 0,
-                room: 0,
-                fed: false,
-                round_trips,
-            };
-            let places = self.places(view, from, &attach);
+            let places = self.places(view, from, &Attach { round_trips, ..Attach::newcomer() });
             view.out.send(from, Message::Shed { places });
             view.out.send(from, Message::Dismiss);
             return;
