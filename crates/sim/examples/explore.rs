@@ -1,5 +1,6 @@
 //! Draws storms until time is up, and writes the smallest form of each failing one to a file:
-//! `explore --minutes N [--from SEED]`; `explore FILE.toml` narrates one.
+//! `explore --minutes N [--from SEED]`; `explore FILE.toml` narrates one; `explore FILE.toml --draws N` reruns it with N
+//! other seeds: a seed that a change has re-rolled isn't mended yet.
 
 use std::time::{Duration, Instant};
 
@@ -16,14 +17,34 @@ fn main() {
         at.and_then(|at| arguments.get(at + 1)?.parse().ok()).unwrap_or(default)
     };
     match arguments.first() {
-        Some(file) if !file.starts_with("--") => narrate(file),
+        Some(file) if !file.starts_with("--") => match number("--draws", 0) {
+            0 => narrate(file),
+            draws => redraw(file, draws),
+        },
         _ => explore(Duration::from_secs(60 * number("--minutes", 1)), number("--from", 0)),
     }
 }
 
-fn narrate(file: &str) {
+fn read(file: &str) -> Storm {
     let text = std::fs::read_to_string(file).expect("the file can be read");
-    let storm: Storm = toml::from_str(&text).expect("the file is a storm");
+    toml::from_str(&text).expect("the file is a storm")
+}
+
+/// The same storm in other weather: of so many seeds, the failing ones.
+fn redraw(file: &str, draws: u64) {
+    let storm = read(file);
+    let mut failed = 0;
+    for seed in storm.seed..storm.seed + draws {
+        if let Some((checker, what)) = outcome(&Storm { seed, ..storm.clone() }) {
+            failed += 1;
+            println!("seed {seed}: {checker}: {what}");
+        }
+    }
+    println!("{draws} draws, {failed} failed");
+}
+
+fn narrate(file: &str) {
+    let storm = read(file);
     let mut world = storm.world();
     world.narrate(true);
     storm.run_in(&mut world);
