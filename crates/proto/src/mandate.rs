@@ -145,7 +145,7 @@ impl Mandate {
             }
         }
         if let Some(early) = self.early.take() {
-            self.decide(out, stage, early, Vec::new());
+            out.note(Note::Decided(Box::new(early))); // whoever hangs on us has to hear of it, as of any other
         }
     }
 
@@ -424,6 +424,11 @@ mod tests {
                 Said::Roster => {
                     self.stage.adopt(roster());
                     self.mandate.roster_changed(&mut self.out, &self.stage);
+                    while let Some(note) = self.out.notes.pop_front() {
+                        if let Note::Decided(early) = note {
+                            self.mandate.decide(&mut self.out, &self.stage, *early, Vec::new());
+                        }
+                    }
                 }
                 Said::Decided(decided) => {
                     self.mandate.decide(&mut self.out, &self.stage, decided, Vec::new());
