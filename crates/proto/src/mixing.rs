@@ -8,6 +8,7 @@
 //! calls its speakers home; an old one stops when nobody is fed by it any more, or after [`RETIRE_US_MAX`]. In a
 //! mesh nobody mixes and speakers send to each other.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::bounded::Bound;
@@ -69,8 +70,8 @@ pub(crate) struct Mixing {
     begun: BTreeSet<PeerId>,
     /// Mixers whose program had begun when they ceased to be in force: a new one warms up on what they pass on.
     former: BTreeSet<PeerId>,
-    /// A program that is said to have begun, by a mixer that nothing proves yet.
-    early: Option<StreamSpec>,
+    /// Programs that are said to have begun, each by a mixer that nothing known here puts in force yet.
+    early: Vec<StreamSpec>,
     called: BTreeMap<PeerId, Rank>,
     /// The last regency that was withdrawn, as far as it was seen to here.
     withdrawn: Option<Rank>,
@@ -98,7 +99,7 @@ impl Mixing {
             homes: Vec::new(),
             begun: BTreeSet::new(),
             former: BTreeSet::new(),
-            early: None,
+            early: Vec::new(),
             called: BTreeMap::new(),
             withdrawn: None,
             watching: BTreeSet::new(),
@@ -141,9 +142,8 @@ impl Mixing {
             self.begun.remove(&mixer);
             self.note_former(mixer);
         }
-        if let Some(early) = self.early.take_if(|early| view.mandate.allows(early)) {
-            self.begun.insert(early.maker);
-        }
+        let in_force = |spec: &StreamSpec| mixers.contains(&spec.maker) && view.mandate.allows(spec);
+        self.begun.extend(self.early.extract_if(.., |spec| in_force(spec)).map(|spec| spec.maker));
         let withdrawn = view.mandate.withdrawn();
         if withdrawn != self.withdrawn {
             self.withdrawn = withdrawn;
@@ -165,6 +165,14 @@ impl Mixing {
         if self.former.len() > MIXERS_MAX {
             self.former.pop_first();
         }
+    }
+
+    /// A program has begun before its proof has come: what others said meanwhile, perhaps long ago, doesn't make it forgotten.
+    fn note_early(&mut self, spec: StreamSpec) {
+        self.early.retain(|known| known.maker != spec.maker);
+        self.early.push(spec);
+        self.early.sort_by_key(|spec| Reverse(spec.rank));
+        self.early.truncate(MIXERS_MAX);
     }
 
     fn choose_part(&mut self, view: &mut View<'_>) {
@@ -434,11 +442,12 @@ impl Mixing {
     /// A mixer's program has begun, ours or another's.
     pub(crate) fn started(&mut self, view: &mut View<'_>, spec: &StreamSpec) {
         let proper = view.mandate.allows(spec);
-        if !proper && spec.rank > view.rank() {
-            self.early = Some(*spec);
+        let in_force = view.mandate.mixers.contains(&spec.maker);
+        // one that was in force before may be so again, with the program that it had: that vote is still on its way to us
+        if !in_force && (proper || spec.rank > view.rank()) {
+            self.note_early(*spec);
         }
         if proper {
-            let in_force = view.mandate.mixers.contains(&spec.maker);
             if in_force {
                 self.begun.insert(spec.maker);
             } else {
@@ -465,10 +474,11 @@ impl Mixing {
         self.look(view);
     }
 
-    pub(crate) fn bounds(&self) -> [Bound; 5] {
+    pub(crate) fn bounds(&self) -> [Bound; 6] {
         [
             Bound::new("mixers that have begun", self.begun.len(), MIXERS_MAX),
             Bound::new("mixers that had begun", self.former.len(), MIXERS_MAX),
+            Bound::new("programs that began before their proof came", self.early.len(), MIXERS_MAX),
             Bound::new("speakers called home", self.called.len(), ROSTER_MAX),
             Bound::new(
                 "speakers that watch, and those that have just left the stage",
