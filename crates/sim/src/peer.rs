@@ -213,6 +213,11 @@ impl Peer {
         self.alive && !self.left
     }
 
+    /// A program that comes from there is for this peer: from its parent in the tree, or, by its maker, from its home on stage.
+    pub(crate) fn is_fed_by(&self, at: usize, maker: PeerId) -> bool {
+        self.parent == Some(at) || (self.speaks && self.speaking_to == [maker])
+    }
+
     pub(crate) fn is_mixing(&self) -> bool {
         matches!(self.role, Some(MixRole::Mix { .. }))
     }

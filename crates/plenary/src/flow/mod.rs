@@ -294,7 +294,7 @@ impl Flow {
         state.parent = parent;
         // who was asked, and is the backup once more, needn't feed us
         state.asked.take_if(|asked| backup == Some(*asked));
-        let feeder = state.parent_link();
+        let feeder = state.feeder_link();
         state.program.set_feeder(feeder);
         let newest_us = state.program.head().captured_us;
         state.watches.watch_feed(parent, backup, newest_us, self.time(now_us));
@@ -316,10 +316,8 @@ impl Flow {
         let mut guard = self.state();
         let state = &mut *guard;
         state.home = if let [(home, _)] = &to[..] { Some(*home) } else { None };
-        let feeder = state.home.and_then(|home| state.links.get(&(home, LinkKind::Peer)).copied());
-        if state.parent.is_none() {
-            state.program.set_feeder(feeder);
-        }
+        let feeder = state.feeder_link();
+        state.program.set_feeder(feeder);
         let Some(own) = &mut state.own else { return };
         let local = to.iter().any(|(peer, _)| *peer == self.me);
         if local {
@@ -364,7 +362,7 @@ impl Flow {
 
     /// A picture of the program can't be decoded here: whoever feeds us is asked for a key frame.
     pub(crate) fn want_key_upstream(&self) {
-        let link = self.state().parent_link();
+        let link = self.state().feeder_link();
         if let (Some(link), Some(sending)) = (link, self.sending()) {
             sending.want_key(link, program::PROGRAM_SLOTS[0]);
         }
@@ -459,7 +457,7 @@ impl Flow {
         let mut guard = self.state();
         let state = &mut *guard;
         let arrived = state.program.on_time(now_us, sending);
-        let ask = arrived.key_wanted.then(|| state.parent_link()).flatten();
+        let ask = arrived.key_wanted.then(|| state.feeder_link()).flatten();
         state.hand_over(arrived.frames, now_us, self.time(now_us));
         let mut inbound = Vec::new();
         state.inflow.on_time(now_us, &mut inbound);
@@ -522,8 +520,9 @@ impl Flow {
 }
 
 impl State {
-    fn parent_link(&self) -> Option<LinkId> {
-        self.links.get(&(self.parent?, LinkKind::Peer)).copied()
+    /// Where the program comes from: the parent, or on stage, where nobody has one, the home.
+    fn feeder_link(&self) -> Option<LinkId> {
+        self.links.get(&(self.parent.or(self.home)?, LinkKind::Peer)).copied()
     }
 
     /// Packets of our own stream, when this peer is one of those it goes to.
@@ -602,7 +601,7 @@ impl PacketSink for Flow {
                 state.program.set_feeder(Some(link));
             }
             let arrived = state.program.packet(kind, &packet, link, now_us, sending);
-            let ask = arrived.key_wanted.then(|| state.parent_link()).flatten();
+            let ask = arrived.key_wanted.then(|| state.feeder_link()).flatten();
             state.hand_over(arrived.frames, now_us, self.time(now_us));
             drop(guard);
             if fed {
@@ -628,7 +627,7 @@ impl PacketSink for Flow {
         let Some((_, kind)) = state.by_id.get(&link).copied() else { return };
         match (kind, slot) {
             (LinkKind::Peer, slot) if slot == program::PROGRAM_SLOTS[0] => {
-                let (desk, up) = (state.desk.clone(), state.parent_link());
+                let (desk, up) = (state.desk.clone(), state.feeder_link());
                 drop(state); // the desk is never asked anything under this lock: it takes this one under its own
                 match desk.filter(|desk| desk.is_mixing()) {
                     Some(desk) => desk.want_key(),

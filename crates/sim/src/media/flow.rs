@@ -171,10 +171,10 @@ impl World {
                     let known = peer.followed.iter().find(|known| known.id == source.stream)?;
                     Some((source, known.spec))
                 });
-                let fed = |from: usize| peer.parent == Some(from);
+                let fed = |source: &Source, spec: &StreamSpec| peer.is_fed_by(source.from, spec.maker);
                 let takes = |(source, spec): &(&Source, StreamSpec)| match &peer.flow.shown {
                     Some((shown, before)) => {
-                        source.stream == *shown || spec.supersedes(before, &peer.mandate, fed(source.from))
+                        source.stream == *shown || spec.supersedes(before, &peer.mandate, fed(source, spec))
                     }
                     None => true,
                 };
@@ -183,7 +183,7 @@ impl World {
                 let stands = |spec: &StreamSpec| peer.mandate.iter().any(|(mixer, _)| *mixer == spec.maker);
                 let best = proven.filter(takes).max_by_key(|(source, spec)| {
                     let same = peer.flow.shown.is_some_and(|(shown, _)| shown == source.stream);
-                    (stands(spec), peer.mandate.len() > 1 && fed(source.from), spec.rank, same)
+                    (stands(spec), peer.mandate.len() > 1 && fed(source, spec), spec.rank, same)
                 });
                 match best {
                     Some((source, spec)) => {

@@ -86,7 +86,11 @@ impl Peer {
                 // another program: from a key frame on
                 Some(newest) => {
                     frame.key
-                        && frame.spec.supersedes(&newest.spec, &self.mandate, self.parent == Some(from))
+                        && frame.spec.supersedes(
+                            &newest.spec,
+                            &self.mandate,
+                            self.is_fed_by(from, frame.spec.maker),
+                        )
                         && !self.holds(frame)
                 }
             }
