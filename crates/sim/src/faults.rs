@@ -93,8 +93,14 @@ impl World {
     }
 
     fn let_feed(&mut self, at: usize, child: usize) {
-        let served =
-            Served { child, media: true, since: self.now, last_media: self.now, ..Served::default() };
+        let served = Served {
+            child,
+            media: true,
+            in_tree: true,
+            since: self.now,
+            last_media: self.now,
+            ..Served::default()
+        };
         self.peers[at].serve(served);
     }
 }

@@ -40,6 +40,8 @@ pub(crate) struct Served {
     pub(crate) child: usize,
     /// With the program; otherwise with heads only.
     pub(crate) media: bool,
+    /// As a child in the tree; otherwise beside it, as a speaker of the mixer's that watches.
+    pub(crate) in_tree: bool,
     pub(crate) announced: Option<StreamId>,
     pub(crate) since: Time,
     /// The child was called silent.

@@ -10,9 +10,10 @@ use crate::world::World;
 
 /// Children beyond its cap that a relay may have called in by promises (DESIGN §8 reserves one place).
 const RESERVE: usize = 1;
-/// Two peers may feed one so long: a change of parent is make-before-break, and whoever has lost a child without
-/// a word finds out after 1.5 s.
-const OVERLAP_US_MAX: u64 = 3 * SECOND;
+/// Two peers may feed one so long: a change of parent is make-before-break, whoever has lost a child without a word finds
+/// out after 1.5 s, and the word itself may be lost three times: probes show it the first time, it comes again after a
+/// second, and after two, and all of that takes some ways (`RETRANSMIT_US`, `PROBE_US`).
+const OVERLAP_US_MAX: u64 = 3 * SECOND + SECOND / 2;
 /// Peers may feed each other in a circle so long: two that move at once learn of it by the path's news, which go
 /// round sixteen links of 60 ms in that time.
 const CIRCLE_US_MAX: u64 = SECOND;
@@ -166,16 +167,18 @@ impl Feeding {
 
 /// What the world's bodies do, as this checker sees it.
 impl World {
-    /// The living viewers that a body sends media to; speakers that also watch are served outside the tree.
+    /// The living viewers that a body sends media to; speakers that also watch are served outside the tree: who is one, the
+    /// feeder goes by its own roster.
     fn feeds(&self, at: usize) -> BTreeSet<usize> {
         let feeder = &self.peers[at];
         if !feeder.alive || feeder.left {
             return BTreeSet::new();
         }
-        let children = feeder.served.iter().filter(|served| served.media).map(|served| served.child);
+        let children = feeder.served.iter().filter(|served| served.media && served.in_tree);
+        let children = children.map(|served| served.child);
         let in_tree = |child: &usize| {
             let child = &self.peers[*child];
-            child.alive && child.views && !child.speaks
+            child.alive && child.views
         };
         children.filter(in_tree).collect()
     }

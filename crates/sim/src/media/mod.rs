@@ -190,13 +190,14 @@ impl World {
         if self.by_frames() { self.take_early(at, id) } else { self.choose_flow(at) }
     }
 
-    /// Begins to feed a child, from where it is or from the last key frame.
-    pub(crate) fn serve(&mut self, at: usize, child: usize, from: Option<Resume>) {
+    /// Begins to feed a child, in the tree or beside it, from where it is or from the last key frame.
+    pub(crate) fn serve(&mut self, at: usize, child: usize, from: Option<Resume>, in_tree: bool) {
         let now = self.now;
         let before = self.peers[at].served_mut(child).and_then(|served| served.flows);
         let served = Served {
             child,
             media: true,
+            in_tree,
             since: now,
             next_head: now,
             last_media: now,

@@ -55,9 +55,10 @@ impl World {
                     mixers.iter().filter_map(|mixer| self.directory.find(mixer)).collect();
                 self.watch_mixers(at, &mixers);
             }
-            Output::Serve { peer, from, .. } => {
+            // who gets the sound from its mixer apart gets the picture alone, and has no place in the tree
+            Output::Serve { peer, from, sound } => {
                 if let Some(child) = self.directory.find(&peer) {
-                    self.serve(at, child, from);
+                    self.serve(at, child, from, sound);
                 }
             }
             Output::ServeHeads(peer) => {
