@@ -15,8 +15,9 @@ const RESERVE: usize = 1;
 /// second, and after two, and all of that takes some ways (`RETRANSMIT_US`, `PROBE_US`).
 const OVERLAP_US_MAX: u64 = 3 * SECOND + SECOND / 2;
 /// Peers may feed each other in a circle so long: two that move at once learn of it by the path's news, which go
-/// round sixteen links of 60 ms in that time.
-const CIRCLE_US_MAX: u64 = SECOND;
+/// round sixteen links of 60 ms within a second; one of these letters may be lost twice, which probes show the first time, and
+/// comes again after a second (`RETRANSMIT_US`, `PROBE_US`).
+const CIRCLE_US_MAX: u64 = 2 * SECOND + SECOND / 4;
 /// A mixer that mixes no more hands over its first tier within this: it retires for 4 s, then sheds.
 const SHED_US_MAX: u64 = 8 * SECOND;
 
@@ -37,8 +38,8 @@ pub(super) struct Feeding {
     parts: Vec<Part>,
     /// Fed by more than one, since then.
     crowded: BTreeMap<usize, Time>,
-    /// In a circle, since then.
-    circling: BTreeMap<usize, Time>,
+    /// In a circle, since then, and with whom: those that follow each other, broken each in time, are not one.
+    circling: BTreeMap<usize, (Time, Vec<usize>)>,
 }
 
 impl Feeding {
@@ -54,9 +55,12 @@ impl Feeding {
         self.parts[at].parent = world.fed_by(at);
         self.self_relay(world, at, found);
         self.capacity(world, at, found);
-        if self.circle(at).is_some() {
-            self.circling.entry(at).or_insert(world.now());
+        let mut circling = std::mem::take(&mut self.circling);
+        circling.retain(|start, (_, circle)| self.circle(*start).as_ref() == Some(circle));
+        if let Some(circle) = self.circle(at) {
+            circling.entry(at).or_insert((world.now(), circle));
         }
+        self.circling = circling;
     }
 
     fn feeds_changed(&mut self, world: &World, at: usize, feeds: BTreeSet<usize>) {
@@ -138,10 +142,8 @@ impl Feeding {
     /// What may be for a moment may not last.
     pub(super) fn time_passed(&mut self, world: &World, found: &mut Found) {
         let now = world.now();
-        let late = |lasting: &BTreeMap<usize, Time>, most: u64| -> Vec<usize> {
-            lasting.iter().filter(|(_, since)| now.since(**since) > most).map(|(at, _)| *at).collect()
-        };
-        for at in late(&self.crowded, OVERLAP_US_MAX) {
+        let late = self.crowded.iter().filter(|(_, since)| now.since(**since) > OVERLAP_US_MAX);
+        for at in late.map(|(at, _)| *at).collect::<Vec<_>>() {
             self.crowded.insert(at, now); // said again when it lasts as long again
             // those that have fed it for as long, and haven't stood still meanwhile: others have begun just now
             let lasting = |by: &usize| {
@@ -155,13 +157,14 @@ impl Feeding {
                 found.say(now, "one-parent", format!("{:?} is fed by {feeders:?}", world.id(at)));
             }
         }
-        for at in late(&self.circling, CIRCLE_US_MAX) {
-            self.circling.remove(&at);
-            if let Some(circle) = self.circle(at) {
+        self.circling.retain(|_, (since, circle)| {
+            let lasts = now.since(*since) > CIRCLE_US_MAX;
+            if lasts {
                 let circle: Vec<_> = circle.iter().map(|at| world.id(*at)).collect();
                 found.say(now, "no-cycle", format!("fed in a circle: {circle:?}"));
             }
-        }
+            !lasts
+        });
     }
 }
 
