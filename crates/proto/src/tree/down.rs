@@ -227,6 +227,9 @@ impl Tree {
         match self.judge(view, from, attach, replaced.is_some()) {
             Ok(()) => {
                 let fed = purpose == Purpose::Parent;
+                if self.is_above(&from) {
+                    self.drop_backup(view); // it has none itself, and we do without
+                }
                 let linked = view.links.is_up(&from);
                 let viewers = attach.viewers_below.saturating_add(1);
                 let below = Aggregate { viewers, room: attach.room, deepest: 1, ..Aggregate::default() };
@@ -299,7 +302,8 @@ impl Tree {
             return Err(Refused::Closed);
         }
         let place = self.place(view);
-        if place.contains(&asker) || self.is_above(&from) {
+        let yields = attach.purpose == Purpose::Backup && self.yields_backup(view, &from);
+        if place.contains(&asker) || (self.is_above(&from) && !yields) {
             return Err(Refused::Cycle);
         }
         let stands_by = self.stands_by(view);

@@ -117,8 +117,15 @@ impl Tree {
         }
     }
 
+    /// That peer is our backup, and we need none: in the first tier of a mixer without an heir all hang on that one mixer.
+    pub(super) fn yields_backup(&self, view: &View<'_>, peer: &PeerId) -> bool {
+        let first_tier = self.parent.as_ref().filter(|parent| parent.path.len() == 1 && !self.at_fault);
+        let needless = first_tier.is_some_and(|mixer| view.heir(&mixer.peer).is_none());
+        needless && self.is_backup_alone(peer)
+    }
+
     /// Another backup is needed, or none.
-    fn drop_backup(&mut self, view: &mut View<'_>) {
+    pub(super) fn drop_backup(&mut self, view: &mut View<'_>) {
         if let Some(backup) = self.backup.take() {
             self.part_from(view, &backup);
             view.out.event(Event::Backup(None));
