@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use plenary_proto::Time;
 use plenary_proto::time::{MS, SECOND};
-use plenary_sim::memory::rss_bytes;
+use plenary_sim::memory::allocated_bytes;
 use plenary_sim::{Kind, MediaModel, NetPlan, PeerPlan, RoomPlan, World, WorldPlan};
 
 const SPEAKERS: usize = 4;
@@ -33,7 +33,7 @@ fn main() {
         media: MediaModel::Fluid,
         peers: peers.collect(),
     };
-    let before = rss_bytes().unwrap_or(0);
+    let before = allocated_bytes().unwrap_or(0);
     let started = Instant::now();
     let mut world = World::new(plan, seed);
     for second in 1..=seconds {
@@ -44,14 +44,14 @@ fn main() {
         }
     }
     let wall_s = started.elapsed().as_secs_f64();
-    let (inputs, rss) = (world.inputs() as f64, rss_bytes().unwrap_or(0).saturating_sub(before));
+    let (inputs, bytes) = (world.inputs() as f64, allocated_bytes().unwrap_or(0).saturating_sub(before));
     let mut joins = world.join_us();
     joins.sort_unstable();
     let depths = world.depths();
     println!("peers {count}, room {seconds} s, seed {seed}, trace {}", world.trace_hash());
     println!("wall {wall_s:.1} s, inputs {inputs}, {:.0} inputs per wall second", inputs / wall_s);
     println!("inputs per peer and second {:.3}", inputs / (count as u64 * seconds) as f64);
-    println!("bytes per peer {}, in all {} MiB", rss / count as u64, rss >> 20);
+    println!("bytes per peer {}, in all {} MiB", bytes / count, bytes >> 20);
     let deepest = depths.iter().max().copied().unwrap_or(0);
     let mean = depths.iter().sum::<usize>() as f64 / depths.len().max(1) as f64;
     println!("fed {} of {viewers}, depth {deepest}, mean {mean:.2}", joins.len());

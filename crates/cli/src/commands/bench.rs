@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use cpu_time::ProcessTime;
+use plenary_sim::memory::allocated_bytes;
 use plenary_sim::stand::{Part, Stand, bytes_per_peer};
 use serde::Serialize;
 
@@ -62,7 +63,8 @@ fn brain() -> BrainReport {
         parts.push(PartReport { part, inputs: speed.inputs, inputs_per_s: round(speed.inputs_per_s()) });
     }
     let inputs_per_s = round(inputs as f64 / took.as_secs_f64().max(1e-9));
-    let bytes = allocated().map(|_| bytes_per_peer(AUDIENCE, BRAINS, || allocated().unwrap_or(0)));
+    let bytes =
+        allocated_bytes().map(|_| bytes_per_peer(AUDIENCE, BRAINS, || allocated_bytes().unwrap_or(0)));
     BrainReport { inputs_per_s, bytes_per_peer: bytes.map(round), peers: AUDIENCE, parts }
 }
 
@@ -75,18 +77,4 @@ fn summary(report: &BrainReport) -> String {
         text += &format!("a relay of {} viewers: {bytes:.0} bytes\n", report.peers);
     }
     text
-}
-
-/// Bytes that the process has allocated now, by its allocator's own count.
-#[cfg(all(target_os = "linux", target_env = "gnu"))]
-fn allocated() -> Option<usize> {
-    // SAFETY: it only reads the allocator's figures
-    let figures = unsafe { libc::mallinfo2() };
-    Some(figures.uordblks + figures.hblkhd)
-}
-
-/// Other allocators don't tell.
-#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
-fn allocated() -> Option<usize> {
-    None
 }

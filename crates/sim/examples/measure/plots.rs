@@ -28,7 +28,7 @@ type Line = (String, Vec<(f64, f64)>);
 pub(crate) fn write(
     folder: &Path,
     all: &[Measured],
-    sizes: &[Measured],
+    sizes: &[&Measured],
     churned: &[(u64, Measured)],
 ) -> Drawn {
     let of = |names: &[&str], times: fn(&Measured) -> &Vec<u64>| -> Vec<Line> {

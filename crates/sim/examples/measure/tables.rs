@@ -32,7 +32,7 @@ the room had at the end, over that for its own.
 ";
 
 /// Writes `README.md`.
-pub(crate) fn write(folder: &Path, all: &[Measured], sizes: &[Measured]) -> std::io::Result<()> {
+pub(crate) fn write(folder: &Path, all: &[Measured], sizes: &[&Measured]) -> std::io::Result<()> {
     let mut text = HEAD.to_owned();
     for one in all {
         for aim in &one.report.targets {
@@ -71,8 +71,8 @@ pub(crate) fn write(folder: &Path, all: &[Measured], sizes: &[Measured]) -> std:
         let mean = shown(report.depth.mean);
         let _ = writeln!(text, "| {peers} | {bytes} | {inputs:.2} | {mean} | {most} | {wall_s:.1} |");
     }
-    text += "\nBytes are what the process grew by while the world was made and ran: brains, bodies, links and the
-simulator's queue; memory that an earlier run had freed is used again unseen, so small worlds show too little.\n\n## Plots\n\n";
+    text += "\nBytes are those allocated while the world was made and ran, and still held at its end: brains, bodies, links, what was
+counted, and the simulator's queue. In small rooms the stage weighs more: its brains hold figures of each other.\n\n## Plots\n\n";
     for (file, what) in super::plots::FILES {
         let _ = writeln!(text, "![{what}]({file})\n");
     }

@@ -16,7 +16,7 @@ use crate::arrivals::Latencies;
 use crate::attackers;
 use crate::checkers::liveness;
 use crate::dice::SmallDice;
-use crate::memory;
+use crate::memory::allocated_bytes;
 use crate::plan::PeerPlan;
 use crate::report::{Delivery, Depth, Elections, Found, Percentiles, Received, Report, rounded, share};
 use crate::world::World;
@@ -158,7 +158,7 @@ impl Scenario {
         let cast = plan.peers.clone();
         let mut liars = attackers::group(&plan, seed, self.liars);
         liars.extend(attackers::planned(&plan));
-        let before = memory::rss_bytes();
+        let before = allocated_bytes();
         let mut world = World::new(plan, seed);
         attackers::set_on(&mut world, &liars);
         let mut run = Run { seed, ..Run::default() };
@@ -197,7 +197,7 @@ impl Scenario {
             what: violation.what,
         }));
         run.stage.close(world.now());
-        run.bytes = memory::rss_bytes().zip(before).map(|(now, before)| now.saturating_sub(before));
+        run.bytes = allocated_bytes().zip(before).map(|(now, before)| now.saturating_sub(before) as u64);
         run.judgement = self.judge(&world);
         run.data_reached = run.told.reached(&world);
         run.joins_us = world.join_us();
