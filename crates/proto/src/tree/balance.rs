@@ -8,7 +8,7 @@
 
 use super::Tree;
 use super::down::Child;
-use super::seek::Seek;
+use super::seek::{Better, Seek};
 use crate::bounded::List;
 use crate::id::PeerId;
 use crate::message::{Message, Move, PLACES_MAX, Path, Place};
@@ -158,8 +158,7 @@ impl Tree {
     /// The child below which the deepest viewer is, of those whose word can be trusted: what others were asked
     /// lately isn't in it yet.
     fn deepest_branch(&self, now: Time) -> Option<(PeerId, u8)> {
-        let served = self.children.iter().filter(|(_, child)| child.is_served());
-        let known = served.filter(|(_, child)| !child.was_asked(now, UNEVEN_US));
+        let known = self.served().filter(|(_, child)| !child.was_asked(now, UNEVEN_US));
         known.map(|(peer, child)| (*peer, child.told().deepest)).max_by_key(|(_, deepest)| *deepest)
     }
 
@@ -191,9 +190,8 @@ impl Tree {
         };
         let leaving = self.children.get(&weak).filter(|child| !child.was_asked(view.now, UNEVEN_US))?;
         let mut slots: Vec<_> = self
-            .children
-            .iter()
-            .filter(|(peer, child)| child.is_served() && **peer != weak)
+            .served()
+            .filter(|(peer, _)| **peer != weak)
             .filter_map(|(peer, child)| child.nearest_slot().map(|depth| (depth, child, *peer)))
             .map(|(depth, child, peer)| (self.detour_us(child.trips(), leaving.trips(), depth), peer))
             .collect();
@@ -205,16 +203,15 @@ impl Tree {
     }
 
     fn weakest(&self) -> Option<PeerId> {
-        let served = self.children.iter().filter(|(_, child)| child.is_served());
+        let served = self.served();
         served.min_by_key(|(_, child)| (child.told().room, child.told().viewers)).map(|(peer, _)| *peer)
     }
 
     /// There is a slot nearer the root than the deepest viewer's parent is.
     fn shift_up(&self, view: &View<'_>) -> Option<Shift> {
-        let served = || self.children.iter().filter(|(_, child)| child.is_served());
         let (branch, deepest) = self.deepest_branch(view.now)?;
         let own = (self.fed_count() < self.capacity(view)).then_some((0, None));
-        let others = served().filter(|(peer, _)| **peer != branch);
+        let others = self.served().filter(|(peer, _)| **peer != branch);
         let below = others.filter_map(|(peer, child)| Some((child.nearest_slot()? + 1, Some(*peer))));
         let elsewhere = self.fellows.roomiest().map(|(level, fellow)| (level, Some(fellow)));
         let (level, of) = own.into_iter().chain(below).chain(elsewhere).min()?;
@@ -282,7 +279,7 @@ impl Tree {
         };
         let seek = Seek::to_move(view.now, places, path_max);
         let willing = matches!(how, Move::Deepest | Move::Up);
-        self.seek_parent = Some(if willing { seek.if_better() } else { seek });
+        self.seek_parent = Some(if willing { seek.if_better(Better::NotWorse) } else { seek });
         self.on_time_up(view);
     }
 }

@@ -70,6 +70,25 @@ pub(super) struct Child {
 }
 
 impl Aggregate {
+    /// How far below there is something free nearest, and how much of it.
+    pub(super) fn nearest_free(&self, purpose: Purpose) -> Option<(usize, u16)> {
+        let free = match purpose {
+            Purpose::Parent => &self.free,
+            Purpose::Backup => &self.promises,
+        };
+        free.iter().copied().enumerate().find(|(_, free)| *free > 0)
+    }
+
+    /// With one free less, so far below.
+    fn less_one(mut self, purpose: Purpose, depth: usize) -> Aggregate {
+        let free = match purpose {
+            Purpose::Parent => &mut self.free,
+            Purpose::Backup => &mut self.promises,
+        };
+        free[depth] = free[depth].saturating_sub(1);
+        self
+    }
+
     /// With so many slots more, and promises if there are any, so far below.
     fn with_room(mut self, depth: usize, room: u8) -> Aggregate {
         let depth = depth.min(DEPTHS_MAX - 1);
@@ -107,13 +126,13 @@ impl Child {
 
     /// How far below it there is a free slot.
     pub(super) fn nearest_slot(&self) -> Option<usize> {
-        self.below.free.iter().position(|free| *free > 0)
+        self.below.nearest_free(Purpose::Parent).map(|(depth, _)| depth)
     }
 
     /// Somebody is sent to its nearest slot: until its next aggregate, count on that.
     pub(super) fn send_one(&mut self, now: Time) {
-        if let Some(free) = self.below.free.iter_mut().find(|free| **free > 0) {
-            *free -= 1;
+        if let Some((depth, _)) = self.below.nearest_free(Purpose::Parent) {
+            self.below = self.below.less_one(Purpose::Parent, depth);
             self.sent_at = Some(now);
         }
     }
@@ -149,16 +168,25 @@ impl Child {
 impl Tree {
     /// Whether anybody is fed by us.
     pub(crate) fn feeds(&self) -> bool {
-        self.children.values().any(|child| child.served)
+        self.served().next().is_some()
     }
 
-    /// Children that are fed or will be.
+    /// Children that are fed.
+    pub(super) fn served(&self) -> impl Iterator<Item = (&PeerId, &Child)> {
+        self.children.iter().filter(|(_, child)| child.served)
+    }
+
+    /// Children that are fed or will be; all others are promised that.
+    fn taken(&self) -> impl Iterator<Item = (&PeerId, &Child)> {
+        self.children.iter().filter(|(_, child)| child.fed)
+    }
+
     pub(super) fn fed_count(&self) -> usize {
-        self.children.values().filter(|child| child.fed).count()
+        self.taken().count()
     }
 
     fn promised_count(&self) -> usize {
-        self.children.values().filter(|child| !child.fed).count()
+        self.children.len() - self.fed_count()
     }
 
     /// Whether this peer is what a mixer's first tier falls back on.
@@ -322,7 +350,7 @@ impl Tree {
                 // who feeds nobody is sent down, while the slots here are of use to others
                 let idle = attach.room == 0 && attach.viewers_below == 0;
                 let idle = idle && (attach.fed || attach.path.is_empty());
-                let down = || self.children.values().any(|child| child.fed && child.nearest_slot().is_some());
+                let down = || self.taken().any(|(_, child)| child.nearest_slot().is_some());
                 let room = self.fed_count() < self.capacity(view) + reserved + over && !(idle && down());
                 if child.is_some_and(|child| child.fed) || room { Ok(()) } else { Err(Refused::Full) }
             }
@@ -351,20 +379,15 @@ impl Tree {
         let backup = attach.purpose == Purpose::Backup;
         let blind = view.mandate.mutated.is(Mutation::BacksUpInItsBranch);
         self.forget_sent(view.now);
-        let nearest = |child: &Child| {
-            let free = if backup { child.below.promises } else { child.below.free };
-            free.iter().position(|free| *free > 0).map(|depth| (depth, free[depth]))
-        };
         // whoever is above the asker can't be its backup, but perhaps another branch below can
         let above = |peer: &PeerId| backup && attach.path.contains(&peer.short());
         let parent = parent_in(&attach.path);
         let mut places: Vec<(bool, u64, usize, u16, PeerId)> = self
-            .children
-            .iter()
-            .filter(|(peer, child)| child.fed && **peer != from && !child.is_suspected(view.now))
+            .taken()
+            .filter(|(peer, child)| **peer != from && !child.is_suspected(view.now))
             .filter(|(peer, _)| !backup || blind || Some(peer.short()) != parent)
             .filter_map(|(peer, child)| {
-                let (depth, free) = nearest(child)?;
+                let (depth, free) = child.below.nearest_free(attach.purpose)?;
                 let detour_us = self.detour_us(&child.trips, &attach.round_trips, depth);
                 Some((above(peer), detour_us, depth, free, *peer))
             })
@@ -376,8 +399,7 @@ impl Tree {
         {
             // until its next aggregate, count on the newcomer going there, and on what it brings
             child.sent_at = Some(view.now);
-            let free = if backup { &mut child.below.promises } else { &mut child.below.free };
-            free[*depth] = free[*depth].saturating_sub(1);
+            child.below = child.below.less_one(attach.purpose, *depth);
             if !backup {
                 child.below = child.below.with_room(depth + 1, attach.room);
             }
@@ -521,16 +543,14 @@ impl Tree {
 
     /// Viewers below us, by what our children say.
     pub(crate) fn viewers_below(&self) -> u32 {
-        let served = self.children.values().filter(|child| child.served);
-        served.fold(0, |sum, child| sum.saturating_add(child.below.viewers))
+        self.served().fold(0, |sum, (_, child)| sum.saturating_add(child.below.viewers))
     }
 
     /// What lies below us, ourselves included.
     pub(super) fn summed(&self, view: &View<'_>) -> Aggregate {
         let own = u32::from(view.config.views && !self.mixing);
-        let served = || self.children.iter().filter(|(_, child)| child.served);
-        let strongest = served().map(|(peer, child)| (child.told.room, *peer)).max();
-        let deepest = served().map(|(_, child)| child.told.deepest).max().unwrap_or(0);
+        let strongest = self.served().map(|(peer, child)| (child.told.room, *peer)).max();
+        let deepest = self.served().map(|(_, child)| child.told.deepest).max().unwrap_or(0);
         let mut sum = Aggregate {
             viewers: own.saturating_add(self.viewers_below()),
             room: self.capacity(view).min(CHILDREN_MAX.into()) as u8,
@@ -540,7 +560,7 @@ impl Tree {
         };
         sum.free[0] = self.capacity(view).saturating_sub(self.fed_count()) as u16;
         sum.promises[0] = self.promises(view).saturating_sub(self.promised_count()) as u16;
-        for child in self.children.values().filter(|child| child.fed) {
+        for (_, child) in self.taken() {
             for depth in 0..DEPTHS_MAX {
                 let below = (depth + 1).min(DEPTHS_MAX - 1);
                 sum.free[below] = sum.free[below].saturating_add(child.below.free[depth]);

@@ -45,7 +45,7 @@ pub(super) struct Fellows {
 impl Fellows {
     /// How far below a fellow there is a free slot.
     fn nearest_slot(&self, fellow: &PeerId) -> Option<usize> {
-        self.told.get(fellow)?.free.iter().position(|free| *free > 0)
+        self.told.get(fellow)?.nearest_free(Purpose::Parent).map(|(depth, _)| depth)
     }
 
     /// The fellow with the free slot that is nearest to its root.
@@ -55,11 +55,7 @@ impl Fellows {
 
     /// Mixers below which there is what somebody wants that finds nothing here.
     pub(super) fn places(&self, purpose: Purpose) -> List<Place, PLACES_MAX> {
-        let has = |told: &Aggregate| match purpose {
-            Purpose::Parent => told.free.iter().any(|free| *free > 0),
-            Purpose::Backup => told.promises.iter().any(|free| *free > 0),
-        };
-        let fellows = self.told.iter().filter(|(_, told)| has(told));
+        let fellows = self.told.iter().filter(|(_, told)| told.nearest_free(purpose).is_some());
         List::truncated(fellows.map(|(fellow, _)| Place::of_mixer(*fellow)))
     }
 
@@ -142,9 +138,8 @@ impl Tree {
         let level = self.fellows.nearest_slot(fellow)?;
         let asked = |child: &Child| child.was_asked(view.now, SPREAD_US);
         // in the first tier the children go themselves, and whoever has just moved wouldn't
-        let goes =
-            |child: &Child| child.is_served() && !asked(child) && (level > 0 || child.may_move(view.now));
-        let served = self.children.iter().filter(|(_, child)| goes(child));
+        let goes = |child: &Child| !asked(child) && (level > 0 || child.may_move(view.now));
+        let served = self.served().filter(|(_, child)| goes(child));
         let served = served.map(|(peer, child)| (*peer, child.told()));
         let branch = if level == 0 {
             let left = |viewers: u32| difference.abs_diff(viewers.saturating_mul(2));
@@ -163,8 +158,7 @@ impl Tree {
     pub(super) fn send_across(&mut self, view: &mut View<'_>, how: Move, places: &[Place]) {
         let Move::Across { level, viewers_max } = how else { return };
         let deeper = usize::from(level) + 2 - self.path.len();
-        let served = self.children.iter().filter(|(_, child)| child.is_served());
-        let served = served.map(|(peer, child)| (child.told(), *peer));
+        let served = self.served().map(|(peer, child)| (child.told(), *peer));
         let fits = served.filter(|(told, _)| {
             usize::from(told.deepest) >= deeper && (deeper > 1 || told.viewers <= viewers_max)
         });

@@ -15,7 +15,7 @@ use std::collections::BTreeSet;
 
 use super::Tree;
 use super::balance::STAY_US;
-use super::seek::Seek;
+use super::seek::{Better, Seek};
 use crate::bounded::{Bound, List};
 use crate::id::PeerId;
 use crate::io::Output;
@@ -164,17 +164,19 @@ impl Tree {
         late_us + LEVEL_US * path_len as u64
     }
 
-    /// Whether the place below a peer is better than ours, by a margin if we weren't asked to move; `None` when nobody
-    /// knows.
+    /// Whether the place below a peer is better enough than ours; `None` when nobody knows.
     pub(super) fn is_better_below(
         &self,
         path: &Path,
         whereabouts: &Whereabouts,
-        by_far: bool,
+        enough: Better,
     ) -> Option<bool> {
         let ours_us = self.late_us()?;
         let theirs_us = u64::from(whereabouts.late_us?) + way_us(&whereabouts.round_trips, &self.near.trips)?;
-        let margin_us = if by_far { GAIN_US.max(ours_us / 10) } else { 0 };
+        let margin_us = match enough {
+            Better::ByFar => GAIN_US.max(ours_us / 10),
+            Better::NotWorse => 0,
+        };
         let ours_us = Tree::worth_us(ours_us, self.path.len());
         Some(Tree::worth_us(theirs_us, path.len() + 1) + margin_us <= ours_us)
     }
@@ -198,7 +200,7 @@ impl Tree {
             return None;
         }
         let near_us = way_us(&self.near.trips, &attach.round_trips)?;
-        let others = || self.children.iter().filter(|(peer, child)| child.is_served() && **peer != from);
+        let others = || self.served().filter(|(peer, _)| **peer != from);
         let levels = others().map(|(_, child)| child.told().deepest).max()?;
         let may = others().filter(|(_, child)| child.may_move(view.now) && child.told().deepest < levels);
         let far = may.filter_map(|(peer, child)| {
@@ -231,7 +233,7 @@ impl Tree {
         if self.near.told_us.is_none_or(|told_us| told_us.abs_diff(late_us) >= TELL_US) {
             self.near.told_us = Some(late_us);
             let whereabouts = self.whereabouts(view);
-            for (child, _) in self.children.iter().filter(|(_, child)| child.is_served()) {
+            for (child, _) in self.served() {
                 view.out.send(*child, Message::Whereabouts(whereabouts.clone()));
             }
         }
@@ -330,7 +332,7 @@ impl Tree {
         };
         let begin = self.near.before.take().into_iter().chain([Place::of_mixer(*mixer)]);
         let seek = Seek::to_move(view.now, &begin.collect::<Vec<_>>(), PATH_LEN_MAX);
-        self.seek_parent = Some(seek.by_far());
+        self.seek_parent = Some(seek.if_better(Better::ByFar));
         self.on_time_up(view);
     }
 }

@@ -30,6 +30,15 @@ const TRIED_MAX: usize = HOPS_MAX as usize * (1 + PLACES_MAX);
 const BACKUP_RETRY: Backoff = Backoff::new(400 * MS, 3 * SECOND);
 const PARENT_RETRY: Backoff = Backoff::new(200 * MS, 3 * SECOND);
 
+/// How much better than ours a place must be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Better {
+    /// We were asked to go there, and where nobody knows how good it is, we do.
+    NotWorse,
+    /// We look for it ourselves, and stay where nobody knows.
+    ByFar,
+}
+
 /// A search for a place.
 #[derive(Debug)]
 pub(super) struct Seek {
@@ -51,8 +60,8 @@ pub(super) struct Seek {
     urgent: bool,
     /// We are fed where we are, and would go only below a path of at most this length; given up if that fails.
     moves: Option<usize>,
-    /// Only to a place that isn't worse; `true`: that is better by far.
-    better: Option<bool>,
+    /// Only to a place that is better.
+    better: Option<Better>,
 }
 
 impl Seek {
@@ -94,14 +103,9 @@ impl Seek {
         Seek { moves: Some(path_len_max), ..Seek::at_places(now, places) }
     }
 
-    /// The same, given up if the place isn't better by far.
-    pub(super) fn by_far(self) -> Seek {
-        Seek { better: Some(true), ..self }
-    }
-
-    /// The same, given up if the place is worse.
-    pub(super) fn if_better(self) -> Seek {
-        Seek { better: Some(false), ..self }
+    /// The same, given up if the place isn't better enough.
+    pub(super) fn if_better(self, enough: Better) -> Seek {
+        Seek { better: Some(enough), ..self }
     }
 
     /// Whether we are fed where we are, and it is for a better place.
@@ -261,9 +265,9 @@ impl Tree {
             return;
         }
         let (moves, better) = (seek.moves, seek.better.filter(|_| seek.moves.is_some()));
-        // what nobody knows is no reason to stay where we were asked to go away, nor one to go
-        let worse = better
-            .is_some_and(|by_far| !self.is_better_below(&path, &whereabouts, by_far).unwrap_or(!by_far));
+        let is_better =
+            |enough| self.is_better_below(&path, &whereabouts, enough).unwrap_or(enough == Better::NotWorse);
+        let worse = better.is_some_and(|enough| !is_better(enough));
         if moves.is_some_and(|most| path.len() > most) || worse || purpose == Purpose::Parent && deposed {
             self.seek_parent = None; // no better than where we are, or no mixer any more
             self.decline(view, from);
