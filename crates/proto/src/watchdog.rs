@@ -36,6 +36,12 @@ pub const STALLED_US: u64 = 600 * MS;
 const SILENT_US_MAX: u64 = 2_000 * MS;
 /// With fewer gaps than this a percentile says nothing: one in two hundred may be an accident.
 const GAPS_MIN: u32 = 200;
+/// How late a feed usually is, is the least of the last one to two spans of this: queues that grow faster show, and
+/// clocks that drift don't.
+const USUAL_US: u64 = 5_000 * MS;
+/// How late a new parent's frames are isn't known before this: what the one before has sent still comes, and what the
+/// new one had in its cache.
+const SETTLE_US: u64 = 500 * MS;
 /// How often the backup is asked while the feed stands still.
 const ASK_AGAIN_US: u64 = 50 * MS;
 
@@ -171,13 +177,47 @@ impl SilenceWatch {
     }
 }
 
+/// How late frames come, by clocks that may differ by whatever.
+#[derive(Clone, Copy, Debug, Default)]
+struct Lateness {
+    /// When this span began, and the least of it.
+    least: Option<(Time, i64)>,
+    /// The least of the span before.
+    before: Option<i64>,
+}
+
+impl Lateness {
+    fn of(now: Time, captured_us: u64) -> i64 {
+        now.0.wrapping_sub(captured_us) as i64
+    }
+
+    fn add(&mut self, now: Time, captured_us: u64) {
+        let late_us = Lateness::of(now, captured_us);
+        self.least = match self.least {
+            Some((since, least)) if now.since(since) < USUAL_US => Some((since, least.min(late_us))),
+            ended => {
+                self.before = ended.map(|(_, least)| least);
+                Some((now, late_us))
+            }
+        };
+    }
+
+    /// How much later than usual a frame would be that came only now; `None` while nobody knows.
+    fn past_usual_us(&self, now: Time, captured_us: u64) -> Option<i64> {
+        let usual_us = self.least.map(|(_, least)| least).into_iter().chain(self.before).min()?;
+        Some(Lateness::of(now, captured_us).saturating_sub(usual_us))
+    }
+}
+
 /// Watches the link that feeds us, and compares it with the backup's heads.
 #[derive(Clone, Debug)]
 pub struct FeedWatch {
     parent: SilenceWatch,
+    since: Time,
     /// Capture time of the newest frame we hold, and since when.
     newest_us: u64,
     newest_at: Time,
+    late: Lateness,
     /// Capture time of the backup's newest frame.
     backup_us: u64,
     ahead_since: Option<Time>,
@@ -191,8 +231,10 @@ impl FeedWatch {
     pub fn new(now: Time) -> FeedWatch {
         FeedWatch {
             parent: SilenceWatch::new(now, PARENT_SILENT_US),
+            since: now,
             newest_us: 0,
             newest_at: now,
+            late: Lateness::default(),
             backup_us: 0,
             ahead_since: None,
             behind: false,
@@ -210,11 +252,19 @@ impl FeedWatch {
         self.parent.fed(now);
     }
 
+    /// A frame of the program was here before this parent.
+    pub fn held(&mut self, captured_us: u64) {
+        self.newest_us = self.newest_us.max(captured_us);
+    }
+
     /// A frame of the program is here, from whomever.
     pub fn progressed(&mut self, now: Time, captured_us: u64) {
         if captured_us > self.newest_us {
             self.newest_us = captured_us;
             self.newest_at = now;
+            if now.since(self.since) >= SETTLE_US {
+                self.late.add(now, captured_us);
+            }
             self.compare(now);
         }
     }
@@ -231,8 +281,15 @@ impl FeedWatch {
         self.compare(now);
     }
 
+    /// A backup that is nearer to the mixer is always ahead: the parent must be later than it usually is, too, or
+    /// while nobody knows that, silent.
     fn compare(&mut self, now: Time) {
-        if self.backup_us >= self.newest_us.saturating_add(AHEAD_US) && self.newest_us > 0 {
+        let ahead = self.newest_us > 0 && self.backup_us >= self.newest_us.saturating_add(AHEAD_US);
+        let late = match self.late.past_usual_us(now, self.newest_us) {
+            Some(us) => us >= AHEAD_US as i64,
+            None => self.parent.silent_us(now) >= ASK_US,
+        };
+        if ahead && late {
             self.ahead_since.get_or_insert(now);
         } else {
             self.ahead_since = None;
@@ -385,6 +442,27 @@ mod tests {
         assert_eq!(watch.verdict(at(1130)), Verdict::Behind, "nor is one frame what the backup has");
         watch.progressed(at(1140), 1100 * MS);
         assert_eq!(watch.verdict(at(1140)), Verdict::Ok);
+    }
+
+    #[test]
+    fn a_backup_that_is_nearer_to_the_mixer_is_no_fault_of_the_parent_until_that_is_later_than_usual() {
+        let clock = u64::MAX / 2; // the mixer's has nothing to do with ours
+        let mut watch = FeedWatch::new(at(0));
+        watch.held(clock);
+        let feed = |watch: &mut FeedWatch, from: u64, until: u64, late_ms: u64| {
+            for ms in (from..until).step_by(33) {
+                watch.fed(at(ms));
+                watch.progressed(at(ms), clock + (1_000 + ms - late_ms) * MS);
+                watch.backup_head(at(ms), clock + (1_000 + ms - 50) * MS);
+                if watch.verdict(at(ms)) != Verdict::Ok {
+                    return Some(ms);
+                }
+            }
+            None
+        };
+        assert_eq!(feed(&mut watch, 0, 20_000, 300), None, "250 ms farther from the mixer than its backup");
+        let behind = feed(&mut watch, 20_000, 21_000, 420);
+        assert!(behind.is_some_and(|ms| (20_200..20_300).contains(&ms)), "{behind:?}");
     }
 
     #[test]

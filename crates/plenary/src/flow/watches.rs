@@ -91,9 +91,7 @@ impl Watches {
         if self.feed.as_ref().map(|(peer, ..)| *peer) != parent {
             self.feed = parent.map(|parent| {
                 let mut watch = FeedWatch::new(now);
-                if newest_us > 0 {
-                    watch.progressed(now, newest_us);
-                }
+                watch.held(newest_us);
                 (parent, watch, Verdict::Ok)
             });
         }

@@ -26,7 +26,7 @@ impl Peer {
     pub(super) fn new_feed_watch(&self, now: Time) -> Box<FeedWatch> {
         let mut feed = FeedWatch::new(now);
         if let Some(last) = self.cache.back() {
-            feed.progressed(now, last.captured.0);
+            feed.held(last.captured.0);
         }
         Box::new(feed)
     }
