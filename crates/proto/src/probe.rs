@@ -310,7 +310,11 @@ impl Probe {
         let front = self.queue.front()?;
         let tired = front.since.is_some_and(|since| view.now.since(since) >= MEASURE_US_MAX);
         // the first train only gives the guess, but its figure is better than none
-        let settled = front.samples.len() > 2 && narrow(&front.samples[1..]);
+        // trains of a sitting mixer share its line with its program: what the best of them shows is there
+        let sits = view.mandate.sitting().contains(&front.candidate);
+        let best = front.samples.iter().max().copied().unwrap_or(0);
+        let enough = !sits || 2 * best >= view.stage.roster().map_or(0, bandwidth_bps_max);
+        let settled = front.samples.len() > 2 && narrow(&front.samples[1..]) && enough;
         let done = settled || front.samples.len() >= TRAINS_MAX || front.failures >= 3 || tired;
         if !done {
             return None;
@@ -327,7 +331,8 @@ impl Probe {
             return None;
         }
         let sum: u128 = kept.iter().map(|sample| u128::from(*sample)).sum();
-        let bandwidth_bps = (sum / kept.len() as u128) as u64;
+        let mean = (sum / kept.len() as u128) as u64;
+        let bandwidth_bps = if sits { best } else { mean };
         let report = view.sign(Report {
             term: self.term,
             candidate: front.candidate,
@@ -383,7 +388,12 @@ impl Probe {
         }
         let front = self.queue.front_mut()?;
         front.since.get_or_insert(view.now);
-        let (bytes, rate_bps) = match front.samples.first() {
+        let guess = if view.mandate.sitting().contains(&front.candidate) {
+            front.samples.iter().max() // the first may have met a picture on its way
+        } else {
+            front.samples.first()
+        };
+        let (bytes, rate_bps) = match guess {
             None => (FIRST_TRAIN_BYTES, 0),
             Some(guess) => (train_bytes(*guess), 2 * guess),
         };
