@@ -66,6 +66,7 @@ pub fn drawn(seed: u64) -> WorldPlan {
     let group = |kind, count, within| Group {
         kind,
         count,
+        sees: false,
         devices: Devices { phone: 3, laptop: 4, desktop: 2, server: 1 },
         nats: false,
         region: None,

@@ -31,6 +31,9 @@ pub struct Group {
     pub kind: Kind,
     /// How many.
     pub count: usize,
+    /// Speakers that see the program, too, each by its own mixer, outside the tree. Viewers do in any case, candidates never.
+    #[serde(default)]
+    pub sees: bool,
     /// What they hold in their hands.
     #[serde(default)]
     pub devices: Devices,
@@ -142,7 +145,7 @@ pub fn draw(groups: &[Group], until: Time, seed: u64) -> Vec<PeerPlan> {
 
 impl Group {
     fn member(&self, joins_at: Time, dice: &mut SmallDice) -> PeerPlan {
-        let mut peer = PeerPlan { joins_at, ..PeerPlan::of(self.kind) };
+        let mut peer = PeerPlan { joins_at, sees: self.sees, ..PeerPlan::of(self.kind) };
         self.devices.equip(&mut peer, self.nats, dice);
         let somewhere = geography::drawn(dice.between(0, 99));
         peer.place.region = self.region.as_deref().and_then(geography::region).unwrap_or(somewhere);
@@ -204,6 +207,7 @@ mod tests {
         Group {
             kind: Kind::Viewer,
             count,
+            sees: false,
             devices: Devices::default(),
             nats: false,
             region: None,

@@ -151,6 +151,9 @@ impl Scenario {
         if host.count == 0 || host.kind == Kind::Viewer {
             return Err("the first group has to hold the host: a speaker or a candidate".to_owned());
         }
+        if self.peers.iter().any(|group| group.sees && group.kind != Kind::Speaker) {
+            return Err("sees is for speakers: viewers see in any case, candidates never".to_owned());
+        }
         if self.people() > PEERS_MAX {
             return Err(format!("{} peers: at most {PEERS_MAX}", self.people()));
         }
@@ -253,7 +256,10 @@ impl Scenario {
 
 #[cfg(test)]
 mod tests {
+    use plenary_proto::time::SECOND;
+
     use super::*;
+    use crate::world::World;
 
     const SMALL: &str =
         "title = 'small'\nstorm = '5s'\ncalm = '5s'\n[[peers]]\nkind = 'speaker'\ncount = 2\n";
@@ -278,6 +284,7 @@ mod tests {
             ("[[peers]]\nkind = 'viewer'\ncount = 3\nregion = 'Atlantis'", "Atlantis is none of the regions"),
             ("[[peers]]\nkind = 'viewer'\ncount = 3\nattack = 'hack'", "hack is none of drop"),
             ("[[peers]]\nkind = 'watcher'\ncount = 3", "line 8: unknown variant `watcher`"),
+            ("[[peers]]\nkind = 'viewer'\ncount = 3\nsees = true", "sees is for speakers"),
             ("[[peers]]\nkind = 'viewer'\ncount = -3", "line 9: invalid value"),
         ] {
             let said = Scenario::read("mine.toml", &format!("{SMALL}{more}\n")).unwrap_err();
@@ -285,6 +292,24 @@ mod tests {
         }
         for text in ["", "title = ''\nstorm = '1s'\ncalm = '1s'\npeers = []", "[["] {
             assert!(Scenario::read("mine.toml", text).is_err());
+        }
+    }
+
+    #[test]
+    fn speakers_that_see_are_shown_the_program_and_the_others_are_not() {
+        let groups = "[[peers]]\nkind = 'speaker'\ncount = 2\nsees = true\n[[peers]]\nkind = 'candidate'\ncount = 2\n\
+                      [[peers]]\nkind = 'viewer'\ncount = 3\n";
+        let scenario = Scenario::read("some", &format!("{SMALL}{groups}")).unwrap();
+        let mut world = World::new(scenario.plan(1), 1);
+        let settled = Time(10 * SECOND);
+        world.run_until(settled);
+        world.run_for(5 * SECOND);
+        let longest_gap_us = |planned| world.longest_gap_us(world.planned(planned), settled);
+        for planned in [2, 3] {
+            assert!(longest_gap_us(planned) < SECOND / 2, "{} us", longest_gap_us(planned));
+        }
+        for planned in [0, 1] {
+            assert!(longest_gap_us(planned) >= 5 * SECOND);
         }
     }
 
