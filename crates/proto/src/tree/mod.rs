@@ -224,7 +224,7 @@ impl Tree {
         }
     }
 
-    /// Whether leaving is done: nobody is fed by us any more, or time is up.
+    /// Whether leaving is done: nobody is fed by us any more, or time is up. To be asked now and then; we wake nobody for it.
     pub(crate) fn left(&self, now: Time) -> bool {
         self.leaving.is_some_and(|at| at <= now || !self.feeds())
     }
@@ -254,7 +254,7 @@ impl Tree {
     }
 
     pub(crate) fn next_timeout(&self) -> Option<Time> {
-        let own = [self.leaving, self.waits_at, self.stepping_out, self.next_move()];
+        let own = [self.waits_at, self.stepping_out, self.next_move()];
         let parts = [
             self.next_timeout_up(),
             self.next_timeout_down(),
