@@ -41,7 +41,7 @@ pub(crate) enum Command {
     /// Many brains in one deterministic world.
     #[command(after_help = "Example:\n  plenary sim mixer-lost --runs 5 --json -")]
     Sim(SimArgs),
-    /// The project's own measurements (not yet).
+    /// The project's own measurements: of the brain; of mixing and relaying not yet.
     #[command(after_help = "Example:\n  plenary bench brain --json -")]
     Bench(BenchArgs),
 }

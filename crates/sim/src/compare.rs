@@ -12,6 +12,7 @@ const MORE_IS_BETTER: &[&str] = &[
     "delivery.frames_within_1s",
     "delivery.frames_within_600ms",
     "delivery.viewers_without_gap_500ms",
+    "delivery.data_reached",
     "elections.within_5pct_of_oracle",
 ];
 /// Figures that are neither good nor bad.

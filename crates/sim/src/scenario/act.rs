@@ -164,7 +164,7 @@ impl Deed {
 }
 
 /// A script's shortest period.
-const EACH_MIN: Span = Span(100_000);
+pub(super) const EACH_MIN: Span = Span(100_000);
 
 impl std::str::FromStr for Whom {
     type Err = String;

@@ -4,9 +4,9 @@ use plenary_proto::Time;
 use plenary_proto::time::MS;
 use serde::Deserialize;
 
-use super::act::{Act, Whom};
+use super::act::{Act, EACH_MIN, Whom};
 use super::judge::Judged;
-use crate::people::{self, Group, PEERS_MAX, geography};
+use crate::people::{self, Devices, Group, PEERS_MAX, geography};
 use crate::plan::{Bursts, Delays, Kind, MediaModel, NetPlan, Pauses, RoomPlan, WorldPlan};
 use crate::units::{Rate, Share, Span};
 
@@ -165,6 +165,24 @@ impl Scenario {
                 "bursts lose half of what is sent in them, so 50% is the most they can lose".to_owned()
             );
         }
+        if [self.room.k, self.room.k1, self.room.mixers].contains(&Some(0)) {
+            return Err(
+                "a room needs a mixer, and mixers and relays a child: k, k1 and mixers are 1 at least"
+                    .to_owned(),
+            );
+        }
+        let stalls = self.peers.iter().filter_map(|group| group.stalls.map(|stalls| stalls.each));
+        if stalls.chain(self.net.pauses_each).any(|each| each < EACH_MIN) {
+            return Err(format!("each {EACH_MIN} is the most often that something can stall or pause"));
+        }
+        if self.peers.iter().any(|group| group.nats && group.devices == Devices::default()) {
+            return Err("nats needs devices: it is these that are behind one, or aren't".to_owned());
+        }
+        if let Some(vain) =
+            self.targets.iter().find(|target| target.at_most.is_none() && target.at_least.is_none())
+        {
+            return Err(format!("{}: a target is at-most or at-least something", vain.figure));
+        }
         if let Some(late) = self.acts.iter().find(|act| act.at > self.storm) {
             return Err(format!("something happens at {}, after the storm", late.at));
         }
@@ -285,6 +303,14 @@ mod tests {
             ("[[peers]]\nkind = 'viewer'\ncount = 3\nattack = 'hack'", "hack is none of drop"),
             ("[[peers]]\nkind = 'watcher'\ncount = 3", "line 8: unknown variant `watcher`"),
             ("[[peers]]\nkind = 'viewer'\ncount = 3\nsees = true", "sees is for speakers"),
+            ("[[peers]]\nkind = 'viewer'\ncount = 3\nnats = true", "nats needs devices"),
+            (
+                "[[peers]]\nkind = 'viewer'\ncount = 3\nstalls = { each = '0s', last = '1s' }",
+                "100ms is the most often",
+            ),
+            ("[net]\npauses-each = '1ms'", "100ms is the most often"),
+            ("[room]\nk = 0", "1 at least"),
+            ("[[targets]]\nfigure = 'join_ms.p95'", "at-most or at-least"),
             ("[[peers]]\nkind = 'viewer'\ncount = -3", "line 9: invalid value"),
         ] {
             let said = Scenario::read("mine.toml", &format!("{SMALL}{more}\n")).unwrap_err();
