@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use plenary_proto::message::Message;
 use plenary_proto::time::SECOND;
 use plenary_proto::{Command, Event, Input, MixRole, Mutation, Output};
 
@@ -23,6 +24,8 @@ pub enum Fault {
     MixesOn,
     /// It looks for another parent a second after it has found one.
     Restless,
+    /// A second after it was told to feed a child its brain believes that the child has gone; it goes on feeding.
+    ForgetsChildren,
 }
 
 /// Whoever breaks a rule.
@@ -67,7 +70,13 @@ impl World {
     pub(crate) fn misdo(&mut self, at: usize, output: Output) -> Option<Output> {
         match (self.faults.bodies, &output) {
             (Some(Fault::IgnoresServe), Output::Serve { .. }) => return None,
-            (Some(Fault::IgnoresUnserve), Output::Unserve(_)) => return None,
+            (Some(Fault::IgnoresUnserve | Fault::ForgetsChildren), Output::Unserve(_)) => return None,
+            (Some(Fault::ForgetsChildren), Output::Serve { peer, .. }) => {
+                if let Some(from) = self.directory.find(peer) {
+                    let gone = Happening::Control { to: at, from, message: Box::new(Message::Detach) };
+                    self.push(self.now + SECOND, gone);
+                }
+            }
             (Some(Fault::MixesOn), Output::Role(role))
                 if !matches!(role, MixRole::Mix { .. }) && self.peers[at].is_mixing() =>
             {

@@ -136,6 +136,10 @@ pub struct Elections {
     pub decided_ms: Option<Percentiles>,
     /// Of the openings, those whose choice is within 5 % of the best there is.
     pub within_5pct_of_oracle: Option<f64>,
+    /// From the end of a partition until everyone followed the same mixers, looked at each 50 ms.
+    pub agreed_ms: Option<Percentiles>,
+    /// Partitions after which others mixed than on the side of most of the stage.
+    pub deposed_by_a_minority: Option<u64>,
     /// How often other peers mixed, once some did.
     pub changes_per_10min: Option<f64>,
     /// Take-overs from a living mixer that reached a viewer's picture, per 1,000 hours of mixing.
@@ -285,6 +289,7 @@ impl Report {
             }
         };
         times("opening to ballot", &elections.decided_ms);
+        times("healed to agreed", &elections.agreed_ms);
         times("first picture", &self.join_ms);
         times("picture after a failure", &self.repair_ms);
         times("capture to arrival", &self.delivery.latency_ms);

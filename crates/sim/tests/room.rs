@@ -406,3 +406,14 @@ fn when(world: &World, peer: PeerId, wanted: impl Fn(&Event) -> bool) -> Time {
     let found = world.events(peer).iter().find(|(_, event)| wanted(event));
     found.unwrap_or_else(|| panic!("not among {:#?}", world.events(peer))).0
 }
+
+/// Thirty hours of mixing, on wires that lose and machines that stall (3,000 by command, PROTOCOL 11.1).
+#[test]
+fn in_thirty_hours_nobody_takes_over_from_a_mixer_that_lives() {
+    let scenario = scenario::named("mixer-stalls").unwrap().unwrap();
+    let report = scenario.run(1, 30);
+    let elections = &report.elections;
+    assert!(elections.mixer_hours >= 30.0, "{} hours", elections.mixer_hours);
+    assert_eq!(elections.false_takeovers_per_1000h, Some(0.0));
+    assert!(elections.false_declarations_per_24h.is_some_and(|count| count <= 1.0), "{elections:?}");
+}

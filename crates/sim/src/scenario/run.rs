@@ -23,6 +23,8 @@ use crate::world::World;
 
 /// The stage is looked at this often.
 const LOOK_US: u64 = 500 * MS;
+/// And this often while a partition heals.
+const LOOK_CLOSELY_US: u64 = 50 * MS;
 /// What a failure did to those it hit is read off after this long, or before the next.
 const REPAIR_US: u64 = 10 * SECOND;
 /// A gap that began this long before a failure counts as its doing: frames are 33 ms apart, and late.
@@ -169,7 +171,8 @@ impl Scenario {
         let end = Time(self.storm.0 + self.calm.0);
         while world.now() < end {
             let next_act = script.last().map_or(end, |(at, _)| *at);
-            let mut until = end.min(next_act).min(world.now() + LOOK_US);
+            let look_us = if run.stage.is_healing() { LOOK_CLOSELY_US } else { LOOK_US };
+            let mut until = end.min(next_act).min(world.now() + look_us);
             if stormy.is_none() && self.judged.is_some() {
                 until = until.min(storm_end);
             }
@@ -256,6 +259,7 @@ impl Deed {
             }
             Deed::Heal => {
                 world.heal();
+                run.stage.heals(world);
                 return None;
             }
             Deed::Partition(share) => {

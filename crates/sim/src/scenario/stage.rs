@@ -24,6 +24,11 @@ pub(crate) struct Stage {
     excused: BTreeSet<PeerId>,
     /// Take-overs from the living, and whether a viewer followed.
     false_alarms: BTreeMap<Rank, bool>,
+    /// The partition is over since then, and these mixed on the side of most of the stage.
+    healed: Option<(Time, Vec<PeerId>)>,
+    agreed_us: Vec<u64>,
+    /// Partitions after which others mixed than on the side of most.
+    deposed: u64,
 }
 
 impl Stage {
@@ -32,8 +37,41 @@ impl Stage {
         self.excused.insert(peer);
     }
 
+    /// A partition is over from now on.
+    pub(crate) fn heals(&mut self, world: &World) {
+        let mut followed = BTreeMap::<Vec<PeerId>, usize>::new();
+        for peer in world.living() {
+            let seen = world.snapshot(peer);
+            if seen.speaks || !seen.views {
+                *followed.entry(seen.mixers).or_default() += 1;
+            }
+        }
+        let most = followed.into_iter().max_by_key(|(_, count)| *count);
+        self.healed = most.map(|(mixers, _)| (world.now(), mixers));
+    }
+
+    /// Whether the sides of a partition haven't agreed yet.
+    pub(crate) fn is_healing(&self) -> bool {
+        self.healed.is_some()
+    }
+
+    /// Sees whether everyone follows the same mixers again.
+    fn look_for_agreement(&mut self, world: &World) {
+        let mut followed =
+            world.living().map(|peer| world.snapshot(peer)).map(|seen| (seen.rank, seen.mixers));
+        let first = followed.next();
+        let one = followed.all(|other| Some(other) == first);
+        if let Some((at, majority)) = self.healed.take_if(|_| one) {
+            self.agreed_us.push(world.now().since(at));
+            self.deposed += u64::from(first.is_some_and(|(_, mixers)| mixers != majority));
+        }
+    }
+
     /// Reads what the host has told since the last time.
     pub(crate) fn look(&mut self, world: &World) {
+        if self.is_healing() {
+            self.look_for_agreement(world);
+        }
         let (events, told) = world.events_since(world.planned(0), self.read);
         self.read = told;
         for (at, event) in events {
@@ -73,6 +111,8 @@ impl Stage {
 
     /// The run is over.
     pub(crate) fn close(&mut self, now: Time) {
+        // they never agreed: for so long at least
+        self.agreed_us.extend(self.healed.take().map(|(at, _)| now.since(at)));
         self.mixing_us = self.mixing_since.map_or(0, |since| now.since(since));
     }
 }
@@ -92,6 +132,11 @@ impl Elections {
                 stages.clone().flat_map(|stage| stage.decided_us.clone()).collect(),
             ),
             within_5pct_of_oracle: None,
+            agreed_ms: Percentiles::of_us(stages.clone().flat_map(|stage| stage.agreed_us.clone()).collect()),
+            deposed_by_a_minority: stages
+                .clone()
+                .any(|stage| !stage.agreed_us.is_empty())
+                .then(|| sum(|stage| stage.deposed) as u64),
             changes_per_10min: per(sum(|stage| stage.changes), 600.0),
             false_takeovers_per_1000h: per(false_takeovers, 3_600_000.0),
             false_declarations_per_24h: per(false_declarations, 86_400.0),
