@@ -309,7 +309,6 @@ impl Probe {
     fn report_if_done(&mut self, view: &mut View<'_>) -> Option<Signed<Report>> {
         let front = self.queue.front()?;
         let tired = front.since.is_some_and(|since| view.now.since(since) >= MEASURE_US_MAX);
-        // the first train only gives the guess, but its figure is better than none
         // trains of a sitting mixer share its line with its program: what the best of them shows is there
         let sits = view.mandate.sitting().contains(&front.candidate);
         let best = front.samples.iter().max().copied().unwrap_or(0);
@@ -321,6 +320,7 @@ impl Probe {
         }
         let front = self.queue.pop_front()?;
         view.links.unwant(view.now, Want::Probe, front.candidate);
+        // the first train only gives the guess, but its figure is better than none
         let kept = if front.samples.len() > 1 { &front.samples[1..] } else { &front.samples[..] };
         if front.private {
             let (peer, rtt_us) = (front.candidate, front.rtt_us);
