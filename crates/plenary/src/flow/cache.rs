@@ -13,6 +13,8 @@ const PACKETS_MAX: usize = 4096;
 struct Kept {
     packet: MediaPacket,
     arrived_us: u64,
+    /// When it came last: it may be sent anew.
+    again_us: u64,
 }
 
 /// One stream's packets of one kind, by number.
@@ -27,10 +29,14 @@ impl PacketCache {
     /// Keeps a packet; false when it was here before, or is older than all that are kept.
     pub(crate) fn insert(&mut self, packet: &MediaPacket, arrived_us: u64) -> bool {
         let number = packet.identity.number;
-        if number < self.floor || self.packets.contains_key(&number) {
+        if let Some(known) = self.packets.get_mut(&number) {
+            known.again_us = arrived_us;
             return false;
         }
-        self.packets.insert(number, Kept { packet: packet.clone(), arrived_us });
+        if number < self.floor {
+            return false;
+        }
+        self.packets.insert(number, Kept { packet: packet.clone(), arrived_us, again_us: arrived_us });
         self.trim(arrived_us);
         true
     }
@@ -66,6 +72,12 @@ impl PacketCache {
     /// The first packet that came at that time or later.
     pub(crate) fn first_since(&self, arrived_us: u64) -> Option<u64> {
         self.packets.iter().find(|(_, kept)| kept.arrived_us >= arrived_us).map(|(number, _)| *number)
+    }
+
+    /// The packets from `number` on that came at that time or later, be it once more.
+    pub(crate) fn come_since(&self, number: u64, since_us: u64) -> impl Iterator<Item = &MediaPacket> {
+        let packets = self.packets.range(number..).filter(move |(_, kept)| kept.again_us >= since_us);
+        packets.map(|(_, kept)| &kept.packet)
     }
 
     /// The packets from `number` on, in order.
@@ -112,6 +124,16 @@ mod tests {
         assert_eq!(cache.from(0).count(), 99);
         cache.insert(&packet(100, true), 10_000_000);
         assert!(cache.from(0).count() < 40);
+    }
+
+    #[test]
+    fn what_is_sent_anew_has_come_since() {
+        let mut cache = PacketCache::default();
+        (1..=6).for_each(|number| assert!(cache.insert(&packet(number, false), number)));
+        assert!(!cache.insert(&packet(3, false), 10));
+        let since = cache.come_since(2, 6);
+        assert_eq!(since.map(|packet| packet.identity.number).collect::<Vec<_>>(), [3, 6]);
+        assert_eq!(cache.arrived_us(3), Some(3), "when it came first");
     }
 
     #[test]

@@ -236,7 +236,7 @@ impl Flow {
             slot.pop_front();
         }
         match stream.spec.kind {
-            StreamKind::Program => state.program.follow(id, stream.spec),
+            StreamKind::Program => state.program.follow(id, stream.spec, now_us),
             StreamKind::Speaker | StreamKind::MixMinus => state.inflow.follow(id, stream.spec, now_us),
         }
         let (now, later): (VecDeque<_>, VecDeque<_>) =
@@ -342,7 +342,8 @@ impl Flow {
 
     /// A stream of the program that this peer makes itself.
     pub(crate) fn follow_own_program(&self, id: StreamId, spec: StreamSpec) {
-        self.state().program.follow(id, spec);
+        let now_us = self.now_us();
+        self.state().program.follow(id, spec, now_us);
     }
 
     /// It has ended: nobody begins with it any more.

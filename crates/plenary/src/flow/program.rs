@@ -17,6 +17,7 @@ use plenary_proto::suffering::Suffering;
 use plenary_proto::{PeerId, Rank, StreamId, StreamSpec, Time};
 use plenary_rtc::{LinkId, MediaPacket};
 
+use super::EARLY_US;
 use super::cache::PacketCache;
 use super::maker::lane;
 use super::sending::Sending;
@@ -42,6 +43,42 @@ struct Stream {
     via: Option<LinkId>,
     /// Capture time of its newest frame here.
     captured_us: u64,
+}
+
+impl Stream {
+    fn new(id: StreamId, spec: StreamSpec) -> Stream {
+        let assembler = |kind| Assembler::new(id, kind, HOLE_US_MAX);
+        let assemblers = [assembler(MediaKind::Video), assembler(MediaKind::Sound)];
+        Stream { spec, caches: Default::default(), assemblers, via: None, captured_us: 0 }
+    }
+
+    /// Keeps a packet and hands it to whoever puts frames together; false when it was here before.
+    fn push(&mut self, kind: MediaKind, packet: &MediaPacket, now_us: u64) -> bool {
+        let fresh = self.caches[lane(kind)].insert(packet, now_us);
+        if fresh {
+            let packet = Packet {
+                number: packet.identity.number,
+                timestamp: packet.timestamp,
+                marker: packet.marker,
+                payload: packet.payload.clone(),
+            };
+            self.assemblers[lane(kind)].push(now_us, packet);
+        }
+        fresh
+    }
+
+    /// Takes over what has come since then of the same stream: the newest group of pictures, and the sound.
+    fn take_since(&mut self, known: &Stream, since_us: u64, now_us: u64) {
+        let [video, sound] = &known.caches;
+        let group = video.group_start().unwrap_or(0);
+        self.via = known.via;
+        video.come_since(group, since_us).for_each(|packet| {
+            self.push(MediaKind::Video, packet, now_us);
+        });
+        sound.come_since(0, since_us).for_each(|packet| {
+            self.push(MediaKind::Sound, packet, now_us);
+        });
+    }
 }
 
 /// A peer that we feed.
@@ -107,22 +144,23 @@ impl Program {
     }
 
     /// A stream may come: of ours, or of whom the brain allows. One that is known and not current comes anew, from a
-    /// key frame on.
-    pub(crate) fn follow(&mut self, id: StreamId, spec: StreamSpec) {
+    /// key frame on, which may have overtaken the word of that.
+    pub(crate) fn follow(&mut self, id: StreamId, spec: StreamSpec, now_us: u64) {
         if self.current == Some(id) {
             return;
         }
-        self.streams.remove(&id);
+        let known = self.streams.remove(&id);
         if self.streams.len() >= STREAMS_MAX {
             let oldest = self.streams.iter().filter(|(id, _)| Some(**id) != self.current);
             if let Some(oldest) = oldest.min_by_key(|(_, stream)| stream.spec.rank).map(|(id, _)| *id) {
                 self.streams.remove(&oldest);
             }
         }
-        let assembler = |kind| Assembler::new(id, kind, HOLE_US_MAX);
-        let assemblers = [assembler(MediaKind::Video), assembler(MediaKind::Sound)];
-        let caches = Default::default();
-        self.streams.insert(id, Stream { spec, caches, assemblers, via: None, captured_us: 0 });
+        let mut stream = Stream::new(id, spec);
+        if let Some(known) = known {
+            stream.take_since(&known, now_us.saturating_sub(EARLY_US), now_us);
+        }
+        self.streams.insert(id, stream);
     }
 
     /// A stream that this peer made has ended: whoever comes before there is another is sent nothing of it.
@@ -143,22 +181,12 @@ impl Program {
         let id = packet.identity.stream;
         let Some(stream) = self.streams.get_mut(&id) else { return Arrived::default() };
         stream.via = Some(link);
-        if !stream.caches[lane(kind)].insert(packet, now_us) {
+        if !stream.push(kind, packet, now_us) {
             return Arrived::default();
         }
         self.bytes += packet.payload.len() as u64 + RTP_OVERHEAD_BYTES;
         if self.current == Some(id) {
             self.forward(kind, packet, now_us, sending);
-        }
-        let stream = self.streams.get_mut(&id);
-        if let Some(stream) = stream {
-            let packet = Packet {
-                number: packet.identity.number,
-                timestamp: packet.timestamp,
-                marker: packet.marker,
-                payload: packet.payload.clone(),
-            };
-            stream.assemblers[lane(kind)].push(now_us, packet);
         }
         self.take_frames(id, kind, now_us, sending)
     }
@@ -169,11 +197,11 @@ impl Program {
         while let Some(stream) = self.streams.get_mut(&id)
             && let Some(assembled) = stream.assemblers[lane(kind)].poll(now_us)
         {
+            let fed = stream.via.is_some() && stream.via == self.feeder;
             match assembled {
                 Assembled::Frame(frame) => {
                     stream.captured_us = stream.captured_us.max(frame.identity.captured_us);
                     if kind == MediaKind::Video && frame.identity.key && self.current != Some(id) {
-                        let fed = stream.via.is_some() && stream.via == self.feeder;
                         self.consider(id, fed, now_us, sending);
                     }
                     if self.current == Some(id) {
@@ -183,14 +211,16 @@ impl Program {
                         arrived.frames.push(frame);
                     }
                 }
-                Assembled::KeyWanted if self.current == Some(id) => arrived.key_wanted = true,
-                Assembled::KeyWanted => {}
+                // also of whoever has just begun to feed us
+                Assembled::KeyWanted => arrived.key_wanted |= fed || self.current == Some(id),
             }
         }
         arrived.key_wanted &= now_us >= self.key_asked_us + KEY_ASK_US;
         if arrived.key_wanted {
             self.key_asked_us = now_us;
-            self.suffering.key_wanted();
+            if self.current == Some(id) {
+                self.suffering.key_wanted();
+            }
         }
         arrived
     }
@@ -200,11 +230,12 @@ impl Program {
         self.suffering.take(Time(now_us), fps_wanted)
     }
 
-    /// Time has passed: holes may have been given up.
+    /// Time has passed: holes may have been given up, and what had come of a stream may be taken by now.
     pub(crate) fn on_time(&mut self, now_us: u64, sending: &Sending) -> Arrived {
         let mut arrived = Arrived::default();
-        let Some(id) = self.current else { return arrived };
-        for kind in [MediaKind::Video, MediaKind::Sound] {
+        let streams: Vec<_> = self.streams.keys().copied().collect();
+        for (id, kind) in streams.into_iter().flat_map(|id| [(id, MediaKind::Video), (id, MediaKind::Sound)])
+        {
             let more = self.take_frames(id, kind, now_us, sending);
             arrived.frames.extend(more.frames);
             arrived.key_wanted |= more.key_wanted;
@@ -346,5 +377,153 @@ impl Program {
     /// Links with viewers that we feed: not with speakers that also watch.
     pub(crate) fn viewer_links(&self) -> impl Iterator<Item = LinkId> {
         self.children.values().filter(|child| child.sound).map(|child| child.link)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use plenary_media::codec::{Codecs as _, VideoFormat};
+    use plenary_media::{Encoded, Picture};
+    use plenary_proto::{RoomId, StreamKind};
+    use plenary_rtc::{Command, LinkDriver};
+    use plenary_testkit::fake::FakeCodecs;
+
+    use super::*;
+    use crate::flow::Maker;
+
+    const RANK: Rank = Rank { term: 1, regency: 0 };
+    const FORMAT: VideoFormat = VideoFormat { width: 320, height: 180, fps: 30, bitrate_bps: 300_000 };
+    const FRAME_US: u64 = 33_333;
+    /// A group of pictures.
+    const GROUP: usize = 30;
+
+    struct Nowhere;
+
+    impl LinkDriver for Nowhere {
+        fn submit(&self, _command: Command) {}
+
+        fn bulk_room(&self, _link: LinkId) -> usize {
+            0
+        }
+    }
+
+    /// Two mixers, in force both; the first feeds us.
+    struct Both {
+        program: Program,
+        sending: Sending,
+        makers: [Maker; 2],
+        now_us: u64,
+    }
+
+    const LINKS: [LinkId; 2] = [LinkId(1), LinkId(2)];
+
+    impl Both {
+        fn new() -> Both {
+            let makers = [1, 2].map(|mixer| {
+                let (room, mixer) = (RoomId([0; 16]), PeerId([mixer; 32]));
+                Maker::new(&room, mixer, StreamKind::Program, RANK, [0; 8])
+            });
+            let mut program = Program::new();
+            program.set_mandate(makers.iter().map(|maker| (maker.spec.maker, RANK)).collect());
+            program.set_feeder(Some(LINKS[0]));
+            let mut both =
+                Both { program, sending: Sending::new(Arc::new(Nowhere)), makers, now_us: 1_000_000 };
+            both.follow(0);
+            let group = both.group(0);
+            both.come(0, &group);
+            assert_eq!(both.program.current, Some(both.makers[0].id));
+            both
+        }
+
+        fn follow(&mut self, mixer: usize) {
+            let Maker { id, spec, .. } = self.makers[mixer];
+            self.program.follow(id, spec, self.now_us);
+        }
+
+        /// The next group of pictures that a mixer makes.
+        fn group(&mut self, mixer: usize) -> Vec<MediaPacket> {
+            let mut encoder = FakeCodecs::default().video_encoder(&FORMAT).unwrap();
+            let picture = Picture::black(FORMAT.width.into(), FORMAT.height.into());
+            let packets = (0..GROUP).flat_map(|at| {
+                let made = encoder.encode(&picture.view(), at == 0).unwrap().unwrap();
+                let encoded = Encoded {
+                    kind: MediaKind::Video,
+                    data: made.data,
+                    captured_us: self.now_us + at as u64 * FRAME_US,
+                    key: made.key,
+                    temporal: 0,
+                    level: None,
+                };
+                self.makers[mixer].make(&encoded).unwrap().1
+            });
+            packets.collect()
+        }
+
+        /// Packets come from a mixer, one each millisecond; gives the pictures that the application gets.
+        fn come(&mut self, mixer: usize, packets: &[MediaPacket]) -> usize {
+            let came = packets.iter().map(|packet| {
+                self.now_us += 1_000;
+                let (link, now_us) = (LINKS[mixer], self.now_us);
+                self.program.packet(MediaKind::Video, packet, link, now_us, &self.sending).frames.len()
+            });
+            came.sum()
+        }
+
+        /// Time passes: the pictures that the application gets, and whether a key frame is asked for.
+        fn pass(&mut self, us: u64) -> (usize, bool) {
+            self.now_us += us;
+            let arrived = self.program.on_time(self.now_us, &self.sending);
+            (arrived.frames.len(), arrived.key_wanted)
+        }
+
+        /// The second mixer feeds us from now on.
+        fn change(&mut self) {
+            self.program.set_feeder(Some(LINKS[1]));
+        }
+    }
+
+    #[test]
+    fn a_program_that_was_known_and_overtakes_the_word_that_it_comes_is_shown_from_its_key_frame() {
+        let mut both = Both::new();
+        both.follow(1);
+        let before = both.group(1);
+        assert_eq!(both.come(1, &before), 0, "the other one feeds us");
+        both.pass(5_000_000);
+        // the rest of that group is sent anew with the next, before it is said that it comes, and who is to feed us
+        let group = both.group(1);
+        assert_eq!(both.come(1, &[&before[GROUP / 2..], &group[..]].concat()), 0);
+        both.change();
+        both.follow(1);
+        assert_eq!(both.pass(25_000), (GROUP, false));
+        assert_eq!(both.program.current, Some(both.makers[1].id));
+    }
+
+    #[test]
+    fn what_came_long_before_is_no_beginning() {
+        let mut both = Both::new();
+        both.follow(1);
+        let before = both.group(1);
+        both.come(1, &before);
+        both.change();
+        both.pass(EARLY_US);
+        both.follow(1);
+        assert_eq!(both.pass(25_000), (0, false));
+        assert_eq!(both.program.current, Some(both.makers[0].id));
+    }
+
+    #[test]
+    fn whoever_begins_to_feed_us_without_a_key_frame_is_asked_for_one() {
+        let mut both = Both::new();
+        both.change();
+        both.follow(1);
+        let group = both.group(1);
+        assert_eq!(both.come(1, &group[1..]), 0);
+        assert_eq!(both.pass(HOLE_US_MAX / 2), (0, false));
+        assert_eq!(both.pass(HOLE_US_MAX), (0, true));
+        assert_eq!(both.program.take_suffered(both.now_us, None), 0, "what is shown doesn't suffer");
+        let next = both.group(1);
+        assert_eq!(both.come(1, &next), GROUP);
     }
 }
