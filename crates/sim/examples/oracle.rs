@@ -1,20 +1,38 @@
-//! Judges the elections of drawn rooms: `oracle [ROOMS [FROM [LIARS]]]`, so many of a hundred on stage lying for each
-//! other; a line for each that is not within 5 %.
+//! Judges the elections of drawn rooms: `oracle [ROOMS [FROM [LIARS [LOSS [BURSTS [JITTER]]]]]]`, such as
+//! `oracle 1000 0 20% 1% 1% 10ms`: that share of the stage lies for each other, those shares of packets are lost alone and
+//! in bursts, each is late by up to so much. A line for each room whose choice is not within 5 % of the best.
 
-use plenary_sim::rooms::judge_among_liars;
-use plenary_sim::units::Share;
+use plenary_proto::time::MS;
+use plenary_sim::plan::{Bursts, NetPlan};
+use plenary_sim::rooms::judge;
+use plenary_sim::units::{Share, Span};
 
-fn main() {
-    let mut numbers = std::env::args().skip(1).map_while(|text| text.parse::<u64>().ok());
-    let (rooms, from) = (numbers.next().unwrap_or(20), numbers.next().unwrap_or(0));
-    let liars = Share(10_000 * numbers.next().unwrap_or(0) as u32);
-    let mut close = 0;
+fn main() -> Result<(), String> {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let number = |at: usize, otherwise: u64| match words.get(at) {
+        Some(word) => word.parse::<u64>().map_err(|_| format!("{word} is no number")),
+        None => Ok(otherwise),
+    };
+    let share = |at: usize, otherwise: Share| words.get(at).cloned().map_or(Ok(otherwise), Share::try_from);
+    let (rooms, from) = (number(0, 20)?, number(1, 0)?);
+    let (liars, loss, bursts) = (share(2, Share(0))?, share(3, Share(5_000))?, share(4, Share(0))?);
+    let jitter = words.get(5).cloned().map_or(Ok(Span(0)), Span::try_from)?;
+    let bursts = (bursts > Share(0)).then(|| Bursts::losing(bursts.0));
+    let weather = NetPlan { bursts, jitter_us: jitter.0, ..NetPlan::drawn(0, 0, loss.0) };
+    let (mut close, mut decided_us) = (0, Vec::new());
     for seed in from..from + rooms {
-        let judged = judge_among_liars(seed, liars);
+        let judged = judge(seed, &weather, liars);
         close += u64::from(judged.is_close());
+        decided_us.extend(judged.decided_us);
         if !judged.is_close() {
             println!("{judged:?}");
         }
     }
-    println!("{close} of {rooms} elections are within 5 % of the oracle's choice");
+    decided_us.sort_unstable();
+    let p95_ms = decided_us.get((95 * decided_us.len()).div_ceil(100).saturating_sub(1)).map(|us| us / MS);
+    println!(
+        "{close} of {rooms} elections are within 5 % of the oracle's choice; {} decided, 95 of 100 within {p95_ms:?} ms",
+        decided_us.len()
+    );
+    Ok(())
 }

@@ -58,8 +58,8 @@ impl Judged {
     }
 }
 
-/// The room of that seed.
-pub fn drawn(seed: u64) -> WorldPlan {
+/// The room of that seed in that weather.
+pub fn drawn(seed: u64, weather: &NetPlan) -> WorldPlan {
     let mut dice = SmallDice::of(&[seed]);
     let home = dice.between(0, geography::REGIONS.len() as u64 - 1) as usize;
     let locals = LOCALS[dice.between(0, LOCALS.len() as u64 - 1) as usize];
@@ -96,7 +96,7 @@ pub fn drawn(seed: u64) -> WorldPlan {
         }
     }
     peers[SPEAKERS + OTHERS].joins_at = Time(SECOND / 2);
-    let net = NetPlan { delays: geography::delays(), ..NetPlan::drawn(0, 0, 5_000) };
+    let net = NetPlan { delays: geography::delays(), ..weather.clone() };
     WorldPlan { room: RoomPlan::DEFAULT, net, media: MediaModel::default(), peers }
 }
 
@@ -135,19 +135,15 @@ pub(crate) fn truth_with(plan: &WorldPlan, delays_us: Vec<u64>) -> Truth {
     }
 }
 
-/// Holds the opening election of the room of that seed, and lets the oracle judge it.
-pub fn judge(seed: u64) -> Judged {
-    judge_among_liars(seed, Share(0))
-}
-
-/// The same where that share of the stage lies, in one group ([`attackers`]).
+/// Holds the opening election of the room of that seed in that weather, and lets the oracle judge it. That share of the
+/// stage lies, in one group ([`attackers`]).
 ///
 /// # Panics
 /// Never: drawn rooms have delays by region, and a stage that consents.
-pub fn judge_among_liars(seed: u64, of_stage: Share) -> Judged {
-    let plan = drawn(seed);
+pub fn judge(seed: u64, weather: &NetPlan, liars: Share) -> Judged {
+    let plan = drawn(seed, weather);
     let truth = truth_of(&plan).expect("drawn rooms have delays by region");
-    let liars = attackers::group(&plan, seed, of_stage);
+    let liars = attackers::group(&plan, seed, liars);
     let mut world = World::new(plan, seed);
     attackers::set_on(&mut world, &liars);
     let (chosen, decided_us) = elected(&mut world);

@@ -5,7 +5,7 @@ use serde::Deserialize;
 
 use super::file::Scenario;
 use crate::media::latencies_in_still_tree;
-use crate::rooms::{judge_among_liars, truth_of};
+use crate::rooms::{judge, truth_of};
 use crate::world::World;
 
 /// What the oracle is asked.
@@ -13,7 +13,7 @@ use crate::world::World;
 #[serde(rename_all = "lowercase")]
 pub enum Judged {
     /// How good the choice is of the opening election in the room of each seed that is drawn for that
-    /// ([`rooms`](crate::rooms)): a room of its own beside the scenario's, with as many liars.
+    /// ([`rooms`](crate::rooms)): a room of its own beside the scenario's, in its weather and with as many liars.
     Election,
     /// How good the tree is below the mixers of the scenario's first election. It knows delays by region only.
     Tree,
@@ -40,7 +40,7 @@ impl Scenario {
         match self.judged {
             None => Judgement::default(),
             Some(Judged::Election) => {
-                let judged = judge_among_liars(world.seed(), self.liars);
+                let judged = judge(world.seed(), &world.plan().net, self.liars);
                 Judgement { close: Some(judged.is_close()), ..Judgement::default() }
             }
             Some(Judged::Tree) => self.judge_tree(world).unwrap_or_default(),
