@@ -219,10 +219,13 @@ pub(crate) fn tally(
             if let Some(most) = claim.and_then(|claim| claim.uplink_bps_max) {
                 bandwidth_bps = bandwidth_bps.min(most);
             }
-            let to_speakers = present().filter(|entry| entry.speaks).map(|entry| &entry.peer);
-            // its own camera doesn't count: whoever speaks should rather not mix
+            let speakers = || present().filter(|entry| entry.speaks).map(|entry| &entry.peer);
             let to_stage_us = ways.mean_us(&entry.peer, present().map(|entry| &entry.peer)).unwrap_or(0);
-            let ways_us = to_stage_us + ways.mean_us(&entry.peer, to_speakers).unwrap_or(to_stage_us);
+            let to_others_us = ways.mean_us(&entry.peer, speakers());
+            // its own camera's picture goes no way
+            let others = speakers().filter(|speaker| **speaker != entry.peer).count() as u64;
+            let to_speakers_us = to_others_us.map(|us| us * others / speakers().count().max(1) as u64);
+            let ways_us = to_stage_us + to_speakers_us.unwrap_or(to_stage_us);
             let quick = claim.is_some_and(|claim| job.cost_us(claim) <= job.half_frame_us);
             Tally {
                 peer: entry.peer,
@@ -416,6 +419,25 @@ mod tests {
             }
             let claims = [claim(2, 3000), claim(3, 3000)];
             assert_eq!(order(&roster, &reports, &claims)[0], key(near).id());
+        }
+    }
+
+    #[test]
+    fn the_picture_of_a_speaker_that_mixes_goes_no_way() {
+        // all are 20 ms apart
+        let measured = [2, 3].into_iter().flat_map(|of| (1..=6).map(move |by| report(by, of, 900)));
+        let mut reports: Vec<_> = measured.filter(|report| report.sender != report.body.candidate).collect();
+        reports.iter_mut().for_each(|report| report.body.rtt_us = 40_000);
+        let claims = [claim(2, 3_000), claim(3, 3_000)];
+        for (speaking, nearer_us, what) in [
+            (&[4, 5][..], 0, "neither speaks"),
+            (&[2, 4, 5], 6_667, "of three ways of 20 ms it has two"),
+            (&[2], 0, "the only speaker is as far from itself as from the stage: it should rather not mix"),
+        ] {
+            let tallies = tally(&roster(&[2, 3], speaking), &reports, &claims, &[]);
+            let of = |seed: u8| tallies.iter().find(|tally| tally.peer == key(seed).id());
+            let [one, other] = [2, 3].map(|seed| of(seed).expect("it is a candidate").latency_us);
+            assert_eq!(other - one, nearer_us, "{what}");
         }
     }
 
