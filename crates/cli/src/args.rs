@@ -301,6 +301,9 @@ pub(crate) struct SimArgs {
     /// Where the report goes; - for standard output
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
+    /// Where a file is kept for each seed that broke something, to be run again (scenarios that come along only)
+    #[arg(long, value_name = "DIR")]
+    pub(crate) keep: Option<PathBuf>,
 }
 
 #[derive(Clone, Debug, Args)]

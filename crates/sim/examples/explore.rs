@@ -1,10 +1,10 @@
 //! Draws storms until time is up, and writes the smallest form of each failing one to a file:
-//! `explore --minutes N [--from SEED]`; `explore FILE.toml` narrates one; `explore FILE.toml --draws N` reruns it with N
-//! other seeds: a seed that a change has re-rolled isn't mended yet.
+//! `explore --minutes N [--from SEED]`; `explore FILE.toml` narrates what is kept there, a storm or a run of a scenario;
+//! `explore FILE.toml --draws N` reruns it with N other seeds: a seed that a change has re-rolled isn't mended yet.
 
 use std::time::{Duration, Instant};
 
-use plenary_sim::checkers::liveness;
+use plenary_sim::kept::Kept;
 use plenary_sim::storm::{Storm, smallest};
 
 /// Storms that are tried to make a failing one smaller.
@@ -18,40 +18,29 @@ fn main() {
     };
     match arguments.first() {
         Some(file) if !file.starts_with("--") => match number("--draws", 0) {
-            0 => narrate(file),
+            0 => println!("{:#?}", read(file).run(true)),
             draws => redraw(file, draws),
         },
         _ => explore(Duration::from_secs(60 * number("--minutes", 1)), number("--from", 0)),
     }
 }
 
-fn read(file: &str) -> Storm {
+fn read(file: &str) -> Kept {
     let text = std::fs::read_to_string(file).expect("the file can be read");
-    toml::from_str(&text).expect("the file is a storm")
+    Kept::read(&text).expect("the file keeps a storm or a run of a scenario")
 }
 
-/// The same storm in other weather: of so many seeds, the failing ones.
+/// The same in other weather: of so many seeds, the failing ones.
 fn redraw(file: &str, draws: u64) {
-    let storm = read(file);
+    let kept = read(file);
     let mut failed = 0;
-    for seed in storm.seed..storm.seed + draws {
-        if let Some((checker, what)) = outcome(&Storm { seed, ..storm.clone() }) {
+    for seed in kept.seed()..kept.seed() + draws {
+        if let Some((checker, what)) = outcome(&kept.under(seed)) {
             failed += 1;
             println!("seed {seed}: {checker}: {what}");
         }
     }
     println!("{draws} draws, {failed} failed");
-}
-
-fn narrate(file: &str) {
-    let storm = read(file);
-    let mut world = storm.world();
-    world.narrate(true);
-    storm.run_in(&mut world);
-    for peer in world.living() {
-        eprintln!("{peer:?} {:?}", world.snapshot(peer));
-    }
-    println!("{:#?}", liveness(&world));
 }
 
 fn explore(time: Duration, first: u64) {
@@ -60,11 +49,11 @@ fn explore(time: Duration, first: u64) {
     let mut seed = first;
     while begun.elapsed() < time {
         let storm = Storm::drawn(seed);
-        if let Some((checker, _)) = outcome(&storm) {
+        if let Some((checker, _)) = storm_outcome(&storm) {
             failed += 1;
-            let still = |storm: &Storm| outcome(storm).is_some_and(|(found, _)| found == checker);
+            let still = |storm: &Storm| storm_outcome(storm).is_some_and(|(found, _)| found == checker);
             let mut least = smallest(storm, SHRINKING_RUNS, still);
-            let what = outcome(&least).map_or(String::new(), |(_, what)| what);
+            let what = storm_outcome(&least).map_or(String::new(), |(_, what)| what);
             least.showed = format!("{checker}: {what}");
             let file = format!("{checker}-{seed}.toml");
             std::fs::write(&file, toml::to_string(&least).expect("a storm is plain data"))
@@ -76,10 +65,14 @@ fn explore(time: Duration, first: u64) {
     println!("{} storms, {failed} failed", seed - first);
 }
 
-/// What a storm breaks first, and how; a brain whose own invariants break panics.
-fn outcome(storm: &Storm) -> Option<(&'static str, String)> {
-    match std::panic::catch_unwind(|| storm.run()) {
+/// What is broken first, and how; a brain whose own invariants break panics.
+fn outcome(kept: &Kept) -> Option<(&'static str, String)> {
+    match std::panic::catch_unwind(|| kept.run(false)) {
         Ok(violations) => violations.into_iter().next().map(|first| (first.checker, first.what)),
         Err(_) => Some(("panic", "a brain's invariant".to_owned())),
     }
+}
+
+fn storm_outcome(storm: &Storm) -> Option<(&'static str, String)> {
+    outcome(&Kept::Storm(storm.clone()))
 }

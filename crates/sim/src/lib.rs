@@ -20,6 +20,7 @@ mod dice;
 mod directory;
 #[cfg(feature = "mutants")]
 pub mod faults;
+pub mod kept;
 mod media;
 pub mod memory;
 pub mod net;

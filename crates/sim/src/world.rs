@@ -285,6 +285,13 @@ impl World {
         self.narrates = narrates;
     }
 
+    /// Tells on stderr where everyone is, if it narrates.
+    pub(crate) fn narrate_the_living(&self) {
+        for peer in self.living().filter(|_| self.narrates) {
+            eprintln!("{peer:?} {:?}", self.snapshot(peer));
+        }
+    }
+
     /// Runs until `end`.
     pub fn run_until(&mut self, end: Time) {
         while let Some((at, happening)) = self.queue.pop_until(end) {

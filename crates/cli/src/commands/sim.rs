@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use anyhow::Context as _;
+use plenary_sim::kept::Broken;
 use plenary_sim::scenario::{Scenario, named, names};
 use serde::Serialize;
 use serde_json::Value;
@@ -72,6 +73,9 @@ fn play(args: &SimArgs) -> Result<(), Failure> {
     if let Some(file) = args.json.as_ref().filter(|file| *file != Path::new("-")) {
         json::can_be_made(file, None)?;
     }
+    if args.keep.is_some() && args.scenario.ends_with(".toml") {
+        return Err(usage("--keep is for scenarios that come along: others may change unseen"));
+    }
     let started = Instant::now();
     let report = scenario.run(args.seed, args.runs);
     let wall_s = round(started.elapsed().as_secs_f64());
@@ -82,10 +86,23 @@ fn play(args: &SimArgs) -> Result<(), Failure> {
             eprintln!("{}  {:<26} {wall_s:.1} s, {:.0} MiB", timed.report.summary(), "took", timed.rss_mib)
         }
     }
+    if let Some(folder) = &args.keep {
+        keep(folder, &timed.report, args.peers)?;
+    }
     match &*timed.report.violations {
         [] => Ok(()),
         [first, ..] => {
             Err(anyhow::anyhow!("{} violations, the first: {first}", timed.report.violations.len()).into())
         }
     }
+}
+
+/// Keeps what broke in a file of its own each.
+fn keep(folder: &Path, report: &plenary_sim::Report, viewers: Option<usize>) -> Result<(), Failure> {
+    for (file, broken) in Broken::of(report, viewers).map_err(anyhow::Error::msg)? {
+        let path = folder.join(file);
+        std::fs::write(&path, broken.text()).with_context(|| format!("cannot write {}", path.display()))?;
+        eprintln!("kept in {}", path.display());
+    }
+    Ok(())
 }

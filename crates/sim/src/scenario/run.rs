@@ -14,7 +14,7 @@ use super::stage::Stage;
 use super::told::Told;
 use crate::arrivals::Latencies;
 use crate::attackers;
-use crate::checkers::liveness;
+use crate::checkers::{Violation, liveness};
 use crate::dice::SmallDice;
 use crate::memory::allocated_bytes;
 use crate::plan::PeerPlan;
@@ -47,7 +47,7 @@ struct Run {
     bytes: Option<u64>,
     inputs: u64,
     room_time_us: u64,
-    violations: Vec<Found>,
+    violations: Vec<Violation>,
     hash: String,
 }
 
@@ -79,7 +79,7 @@ impl Scenario {
         let workers = cores.min(runs);
         let works = |worker: u64| {
             let seeds = (worker..runs).step_by(workers as usize);
-            seeds.map(|nth| self.run_once(seed.wrapping_add(nth))).collect::<Vec<_>>()
+            seeds.map(|nth| self.run_once(seed.wrapping_add(nth), false)).collect::<Vec<_>>()
         };
         let mut outcomes: Vec<Run> = thread::scope(|scope| {
             let works = &works;
@@ -91,6 +91,11 @@ impl Scenario {
         let all = |of: fn(&Run) -> &Vec<u64>| outcomes.iter().flat_map(of).copied().collect();
         let samples = Samples { repairs_us: all(|run| &run.repairs_us), joins_us: all(|run| &run.joins_us) };
         (self.report(seed, &outcomes, &samples), samples)
+    }
+
+    /// Runs it with one seed, and tells all that brains want done on stderr if it `narrates`; gives what checkers find.
+    pub(crate) fn violations(&self, seed: u64, narrates: bool) -> Vec<Violation> {
+        self.run_once(seed, narrates).violations
     }
 
     fn report(&self, seed: u64, outcomes: &[Run], samples: &Samples) -> Report {
@@ -149,19 +154,20 @@ impl Scenario {
             },
             bytes_per_peer,
             targets: Vec::new(),
-            violations: outcomes.iter().flat_map(|run| run.violations.clone()).collect(),
+            violations: outcomes.iter().flat_map(Run::found).collect(),
         };
         report.aim(&self.targets);
         report
     }
 
-    fn run_once(&self, seed: u64) -> Run {
+    fn run_once(&self, seed: u64, narrates: bool) -> Run {
         let plan = self.plan(seed);
         let cast = plan.peers.clone();
         let mut liars = attackers::group(&plan, seed, self.liars);
         liars.extend(attackers::planned(&plan));
         let before = allocated_bytes();
         let mut world = World::new(plan, seed);
+        world.narrate(narrates);
         attackers::set_on(&mut world, &liars);
         let mut run = Run { seed, ..Run::default() };
         let mut script = self.script();
@@ -193,12 +199,8 @@ impl Scenario {
         if let Some(hit) = hit {
             run.read_off(&world, hit, true);
         }
-        run.violations.extend(liveness(&world).into_iter().map(|violation| Found {
-            seed,
-            at_ms: violation.at_ms,
-            checker: violation.checker.to_owned(),
-            what: violation.what,
-        }));
+        run.violations = liveness(&world);
+        world.narrate_the_living();
         run.stage.close(world.now());
         run.bytes = allocated_bytes().zip(before).map(|(now, before)| now.saturating_sub(before) as u64);
         run.judgement = self.judge(&world);
@@ -230,6 +232,16 @@ impl Scenario {
 }
 
 impl Run {
+    /// What the checkers have found, and in which run.
+    fn found(&self) -> impl Iterator<Item = Found> {
+        self.violations.iter().map(|Violation { at_ms, checker, what }| Found {
+            seed: self.seed,
+            at_ms: *at_ms,
+            checker: (*checker).to_owned(),
+            what: what.clone(),
+        })
+    }
+
     /// Reads off what a failure did, if it is time for that; gives it back if not.
     fn read_off(&mut self, world: &World, hit: Hit, now: bool) -> Option<Hit> {
         if !now && world.now().since(hit.at) < REPAIR_US {

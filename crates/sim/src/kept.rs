@@ -1,0 +1,153 @@
+//! Rooms that once broke, kept as files (`crates/sim/seeds`): drawn storms, made small, and runs of scenarios that come
+//! along. Whatever is kept can be run again, narrated, and tried under other seeds.
+
+use plenary_proto::time::SECOND;
+use serde::{Deserialize, Serialize};
+
+use crate::checkers::{Violation, liveness};
+use crate::report::Report;
+use crate::scenario::{Scenario, named};
+use crate::storm::Storm;
+
+/// Everything that is kept is run again by each test run: a hundred peers for a minute, three times, take some seconds.
+pub const PEER_SECONDS_MAX: u64 = 20_000;
+
+/// A scenario that comes along, under the seed that broke it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Broken {
+    /// What it showed.
+    pub showed: String,
+    /// The scenario's name.
+    pub scenario: String,
+    /// The world's seed.
+    pub seed: u64,
+    /// How many viewers, where they aren't as many as the scenario has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub viewers: Option<usize>,
+}
+
+/// What a file keeps.
+#[derive(Clone, Debug)]
+pub enum Kept {
+    /// A drawn storm.
+    Storm(Storm),
+    /// A run of a scenario.
+    Scenario(Broken, Box<Scenario>),
+}
+
+impl Kept {
+    /// Reads a file.
+    pub fn read(text: &str) -> Result<Kept, String> {
+        let table: toml::Table = toml::from_str(text).map_err(|error| error.to_string())?;
+        if !table.contains_key("scenario") {
+            return table.try_into().map(Kept::Storm).map_err(|error| error.to_string());
+        }
+        let broken: Broken = table.try_into().map_err(|error| error.to_string())?;
+        let scenario = broken.scenario()?;
+        Ok(Kept::Scenario(broken, Box::new(scenario)))
+    }
+
+    /// What it showed when it was kept.
+    pub fn showed(&self) -> &str {
+        match self {
+            Kept::Storm(storm) => &storm.showed,
+            Kept::Scenario(broken, _) => &broken.showed,
+        }
+    }
+
+    /// Its seed.
+    pub fn seed(&self) -> u64 {
+        match self {
+            Kept::Storm(storm) => storm.seed,
+            Kept::Scenario(broken, _) => broken.seed,
+        }
+    }
+
+    /// The same under another seed.
+    pub fn under(&self, seed: u64) -> Kept {
+        match self.clone() {
+            Kept::Storm(storm) => Kept::Storm(Storm { seed, ..storm }),
+            Kept::Scenario(broken, scenario) => Kept::Scenario(Broken { seed, ..broken }, scenario),
+        }
+    }
+
+    /// Runs it, and tells all that brains want done on stderr if it `narrates`; gives what the checkers find.
+    pub fn run(&self, narrates: bool) -> Vec<Violation> {
+        match self {
+            Kept::Storm(storm) => {
+                let mut world = storm.world();
+                world.narrate(narrates);
+                storm.run_in(&mut world);
+                world.narrate_the_living();
+                liveness(&world)
+            }
+            Kept::Scenario(broken, scenario) => scenario.violations(broken.seed, narrates),
+        }
+    }
+}
+
+impl Broken {
+    /// The runs of a report that broke something, each by the name of its file. The report is of a scenario that comes
+    /// along, with so many viewers.
+    pub fn of(report: &Report, viewers: Option<usize>) -> Result<Vec<(String, Broken)>, String> {
+        let mut broken: Vec<(String, Broken)> = Vec::new();
+        for found in &report.violations {
+            if broken.last().is_some_and(|(_, last)| last.seed == found.seed) {
+                continue; // what came first tells most
+            }
+            let file = format!("{}-{}-{}.toml", found.checker, report.scenario, found.seed);
+            let showed = format!("{}: {}", found.checker, found.what);
+            let run = Broken { showed, scenario: report.scenario.clone(), seed: found.seed, viewers };
+            run.scenario()?;
+            broken.push((file, run));
+        }
+        Ok(broken)
+    }
+
+    /// As it is written to its file.
+    pub fn text(&self) -> String {
+        toml::to_string(self).unwrap_or_default() // plain data
+    }
+
+    /// The scenario, if it may be kept.
+    fn scenario(&self) -> Result<Scenario, String> {
+        let known = named(&self.scenario);
+        let scenario = known.ok_or_else(|| format!("{}: no scenario that comes along", self.scenario))??;
+        let scenario = match self.viewers {
+            Some(viewers) => scenario.with_audience(viewers)?,
+            None => scenario,
+        };
+        let peer_seconds = scenario.people() as u64 * ((scenario.storm.0 + scenario.calm.0) / SECOND);
+        if peer_seconds > PEER_SECONDS_MAX {
+            let too_much = "peers times seconds are too much to be run again for ever";
+            return Err(format!("{}: {peer_seconds} {too_much}: at most {PEER_SECONDS_MAX}", self.scenario));
+        }
+        Ok(scenario)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::Found;
+
+    #[test]
+    fn what_broke_is_kept_once_for_each_seed_and_only_what_can_be_run_again() {
+        let mut report = named("parent-killed").unwrap().unwrap().with_audience(4).unwrap().run(1, 1);
+        let found =
+            |seed, checker: &str| Found { seed, at_ms: 1, checker: checker.into(), what: "so".into() };
+        report.violations = vec![found(3, "fed"), found(3, "backup"), found(9, "backup")];
+        let kept = Broken::of(&report, Some(4)).unwrap();
+        let files: Vec<&str> = kept.iter().map(|(file, _)| &**file).collect();
+        assert_eq!(files, ["fed-parent-killed-3.toml", "backup-parent-killed-9.toml"]);
+        let text = kept[1].1.text();
+        let Ok(Kept::Scenario(read, scenario)) = Kept::read(&text) else { panic!("{text}") };
+        assert_eq!((&read, scenario.people()), (&kept[1].1, report.peers));
+        assert_eq!((read.seed, &*read.showed, read.viewers), (9, "backup: so", Some(4)));
+        for (scenario, told) in [("scale-100k", "too much"), ("mine", "no scenario that comes along")] {
+            report.scenario = scenario.to_owned();
+            assert!(Broken::of(&report, None).unwrap_err().contains(told), "{scenario}");
+        }
+    }
+}
