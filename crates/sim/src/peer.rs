@@ -13,6 +13,8 @@ use crate::plan::{Kind, PeerPlan};
 
 /// Events kept of each peer, more than any run of minutes makes; past it the older half is forgotten.
 const EVENTS_KEPT: usize = 4_096;
+/// Moves kept of each peer, more than any rule allows within seconds.
+const MOVES_KEPT: usize = 8;
 /// The program's frames kept for newcomers and resumed feeds: two seconds.
 pub(crate) const CACHE_FRAMES: usize = 60;
 
@@ -131,6 +133,8 @@ pub(crate) struct Peer {
     events: Vec<(Time, Event)>,
     /// So many came before those.
     events_forgotten: usize,
+    /// When it left a parent that fed it well: the last times.
+    pub(crate) moves: VecDeque<Time>,
     pub(crate) arrivals: Arrivals,
     pub(crate) inputs: u64,
 }
@@ -183,6 +187,7 @@ impl Peer {
             next_passed: now,
             events: Vec::new(),
             events_forgotten: 0,
+            moves: VecDeque::new(),
             arrivals: Arrivals::default(),
             inputs: 0,
         }
@@ -192,6 +197,16 @@ impl Peer {
         if self.events.len() >= EVENTS_KEPT {
             self.events.drain(..EVENTS_KEPT / 2);
             self.events_forgotten += EVENTS_KEPT / 2;
+        }
+        // the body still watches the parent that it had
+        if matches!(event, Event::Parent(Some(_)))
+            && self.parent.is_some()
+            && self.parent_verdict == Verdict::Ok
+        {
+            self.moves.push_back(now);
+            if self.moves.len() > MOVES_KEPT {
+                self.moves.pop_front();
+            }
         }
         self.events.push((now, event));
     }

@@ -15,7 +15,7 @@ use plenary_proto::message::{Beat, Consent, LinkKind, Message, ProgramFormat};
 use plenary_proto::seal::{Keypair, Verifier};
 use plenary_proto::time::SECOND;
 use plenary_proto::{
-    Event, HostConfig, Input, Output, PeerId, RoomConfig, RoomId, RoomState, StreamSpec, Time,
+    Event, HostConfig, Input, Output, PeerId, RoomConfig, RoomId, RoomState, StreamSpec, Time, Verdict,
 };
 
 use crate::attackers;
@@ -264,6 +264,21 @@ impl World {
     /// What the safety checkers have found so far; the first [`VIOLATIONS_MAX`](crate::checkers::VIOLATIONS_MAX).
     pub fn violations(&self) -> &[Violation] {
         self.checkers.found()
+    }
+
+    /// When who feeds a peer changed last, if only for a moment.
+    pub(crate) fn fed_anew_at(&self, peer: PeerId) -> Option<Time> {
+        self.checkers.fed_anew_at(self.at(peer))
+    }
+
+    /// Whether a peer's body finds now that its parent feeds it badly.
+    pub(crate) fn parent_is_at_fault(&self, peer: PeerId) -> bool {
+        self.peers[self.at(peer)].parent_verdict != Verdict::Ok
+    }
+
+    /// How often a peer has left a parent that fed it well.
+    pub(crate) fn moves_since(&self, peer: PeerId, since: Time) -> usize {
+        self.peers[self.at(peer)].moves.iter().filter(|at| **at >= since).count()
     }
 
     pub(crate) fn id(&self, at: usize) -> PeerId {

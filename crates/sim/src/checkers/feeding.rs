@@ -26,6 +26,8 @@ const SHED_US_MAX: u64 = 8 * SECOND;
 struct Part {
     feeds: BTreeSet<usize>,
     fed_by: BTreeSet<usize>,
+    /// When who feeds it changed last.
+    fed_anew_at: Option<Time>,
     parent: Option<usize>,
     slots: usize,
     /// It had more slots until then.
@@ -69,7 +71,9 @@ impl Feeding {
             while self.parts.len() <= *child {
                 self.parts.push(Part::default());
             }
-            let fed_by = &mut self.parts[*child].fed_by;
+            let child_part = &mut self.parts[*child];
+            child_part.fed_anew_at = Some(world.now());
+            let fed_by = &mut child_part.fed_by;
             if feeds.contains(child) {
                 fed_by.insert(at)
             } else {
@@ -77,6 +81,11 @@ impl Feeding {
             };
             self.count_parents(world, *child);
         }
+    }
+
+    /// When who feeds a peer changed last, if only for a moment.
+    pub(super) fn fed_anew_at(&self, at: usize) -> Option<Time> {
+        self.parts.get(at)?.fed_anew_at
     }
 
     fn count_parents(&mut self, world: &World, child: usize) {

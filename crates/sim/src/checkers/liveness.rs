@@ -21,8 +21,11 @@ const TOLD_US: u64 = SECOND;
 const FAREWELL_US: u64 = 3 * SECOND;
 /// Whoever has changed its parent, or lost its backup, looks for another: a search in vain begins anew after so long.
 const SEARCH_US: u64 = 3 * SECOND;
-/// Changes of parent of one viewer within [`STEADY_US`], at most: one, for a better place.
+/// Moves of one viewer within [`STEADY_US`], at most: one, for a better place.
 const MOVES_MAX: usize = 1;
+/// Changes of its parent, those after a fault of the parent included: the weather makes one now and then, and it may hit
+/// whoever comes next, too.
+const CHANGES_MAX: usize = 3;
 /// Children that a relay promises to feed at most (DESIGN §8), within the slots that it has: where nobody has a
 /// promise left, nobody can have a backup.
 const PROMISES_MAX: usize = 4;
@@ -124,7 +127,9 @@ impl<'a> Calm<'a> {
                 }
             };
             let searched = |event: &Event| matches!(event, Event::Parent(Some(_)) | Event::Backup(None));
-            if seen.backup.is_none() && self.since_us(&viewer, searched) > SEARCH_US && could() {
+            // whose parent is at fault right now is asking its backup to feed it
+            let has = seen.backup.is_some() || self.world.parent_is_at_fault(viewer);
+            if !has && self.since_us(&viewer, searched) > SEARCH_US && could() {
                 found.say(self.world.now(), "backup", format!("{viewer:?} has no backup: {seen:?}"));
             }
             let bad = seen
@@ -155,19 +160,16 @@ impl<'a> Calm<'a> {
 
     fn no_flapping(&self, found: &mut Found) {
         let now = self.world.now();
-        let lately = |peer: PeerId, counts: fn(&Event) -> bool| {
-            let events = self.world.events(peer).iter().rev();
-            let recent = events.take_while(|(at, _)| now.since(*at) <= STEADY_US);
-            recent.filter(|(_, event)| counts(event)).count()
-        };
         for (viewer, _) in self.viewers() {
-            let moves = lately(viewer, |event| matches!(event, Event::Parent(Some(_))));
-            if moves > MOVES_MAX {
-                found.say(
-                    now,
-                    "no-flapping",
-                    format!("{viewer:?} had {moves} parents in {} s", STEADY_US / SECOND),
-                );
+            let events = self.world.events(viewer).iter().rev();
+            let recent = events.take_while(|(at, _)| now.since(*at) <= STEADY_US);
+            let changes = recent.filter(|(_, event)| matches!(event, Event::Parent(Some(_)))).count();
+            let moves = self.world.moves_since(viewer, now - STEADY_US);
+            if moves > MOVES_MAX || changes > CHANGES_MAX {
+                let seconds = STEADY_US / SECOND;
+                let what =
+                    format!("{viewer:?} had {changes} parents in {seconds} s, {moves} by its own choice");
+                found.say(now, "no-flapping", what);
             }
         }
         let changes = self.changes_of_mixer();
@@ -210,19 +212,22 @@ impl<'a> Calm<'a> {
         changes
     }
 
-    /// The mixers' count of those who watch, which came up as sums of sums, is right. Whoever is moving to a
-    /// better place, or just has, may be counted at both or at neither, with all below it.
+    /// The mixers' count of those who watch, which came up as sums of sums, is right. Whoever has been fed by somebody else
+    /// lately, if only for a moment, may be counted at both or at neither, with all below it.
     fn counted(&self, found: &mut Found) {
         let now = self.world.now();
         let mixing: Vec<_> = self.living.values().filter(|seen| seen.mixing).collect();
         let told: u32 = mixing.iter().map(|seen| seen.viewers_below).sum();
         let tiers = self.viewers().map(|(_, seen)| seen.path.len()).max().unwrap_or(0) as u64;
-        let moves = |event: &Event| matches!(event, Event::Parent(Some(_)));
-        let moved = |viewer: &PeerId| self.since_us(viewer, moves) <= FAREWELL_US + tiers * TOLD_US;
+        let settles_us = FAREWELL_US + tiers * TOLD_US;
+        let fed_anew = |viewer: &PeerId| {
+            let at = self.world.fed_anew_at(*viewer);
+            at.is_some_and(|at| now.since(at) <= settles_us)
+        };
         let fed = self.viewers().filter(|(_, seen)| seen.parent.is_some()).count();
         let fed_by =
             |viewer: &PeerId| self.living.values().filter(|seen| seen.children.contains(viewer)).count();
-        let lately = self.viewers().filter(|(viewer, _)| moved(viewer) || fed_by(viewer) > 1);
+        let lately = self.viewers().filter(|(viewer, _)| fed_anew(viewer) || fed_by(viewer) > 1);
         let unsettled: u32 = lately.map(|(_, seen)| 1 + seen.viewers_below).sum();
         if !mixing.is_empty() && (told as usize).abs_diff(fed) > unsettled as usize {
             let what = format!("{told} viewers by aggregates, {fed} in truth, {unsettled} on the move");

@@ -74,6 +74,11 @@ impl Checkers {
         self.programs.time_passed(world, &mut self.found);
     }
 
+    /// When who feeds a peer changed last.
+    pub(crate) fn fed_anew_at(&self, at: usize) -> Option<Time> {
+        self.feeding.fed_anew_at(at)
+    }
+
     pub(crate) fn found(&self) -> &[Violation] {
         &self.found.kept
     }
