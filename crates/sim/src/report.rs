@@ -327,6 +327,83 @@ impl Report {
     }
 }
 
+impl Report {
+    /// One in which everything was measured: it has a number at each place where a report may have one.
+    fn full() -> Report {
+        let (value, times) = (Some(0.0), Some(Percentiles { p50: 0.0, p95: 0.0, max: 0.0 }));
+        Report {
+            scenario: String::new(),
+            title: String::new(),
+            seed: 0,
+            runs: 0,
+            peers: 0,
+            media_model: "",
+            room_time_s: 0.0,
+            inputs: 0,
+            inputs_per_peer_s: 0.0,
+            trace_hash: String::new(),
+            elections: Elections {
+                count: 0,
+                decided_ms: times,
+                within_5pct_of_oracle: value,
+                agreed_ms: times,
+                deposed_by_a_minority: Some(0),
+                changes_per_10min: value,
+                false_takeovers_per_1000h: value,
+                false_declarations_per_24h: value,
+                mixer_hours: 0.0,
+            },
+            delivery: Delivery {
+                frames_within_1s: value,
+                frames_within_600ms: value,
+                frames_forged: value,
+                viewers_without_gap_500ms: value,
+                bytes_over_ideal: value,
+                latency_ms: times,
+                latency_over_oracle: value,
+                latency_over_oracle_in_weather: value,
+                ways_over_oracle: value,
+                data_reached: value,
+            },
+            repair_ms: times,
+            join_ms: times,
+            depth: Depth { max: Some(0), mean: value, oracle_mean: value },
+            bytes_per_peer: Some(0),
+            targets: Vec::new(),
+            violations: Vec::new(),
+        }
+    }
+}
+
+/// Whether reports have a number at that place; if not, those that they have there or thereabouts are named.
+pub(crate) fn is_figure(place: &str) -> Result<(), String> {
+    let full = serde_json::to_value(Report::full()).unwrap_or_default();
+    if figure(&full, place).is_some() {
+        return Ok(());
+    }
+    let mut known = Vec::new();
+    places(&full, "", &mut known);
+    let group = |place: &str| place.split('.').next().unwrap_or(place).to_owned();
+    let near: Vec<&str> =
+        known.iter().filter(|known| group(known) == group(place)).map(String::as_str).collect();
+    let named = if near.is_empty() { known.join(", ") } else { near.join(", ") };
+    Err(format!("{place} is no figure of a report: {named}"))
+}
+
+/// The places of all numbers below a value.
+fn places(value: &serde_json::Value, place: &str, found: &mut Vec<String>) {
+    match value {
+        serde_json::Value::Object(fields) => {
+            for (name, value) in fields {
+                let place = if place.is_empty() { name.clone() } else { format!("{place}.{name}") };
+                places(value, &place, found);
+            }
+        }
+        serde_json::Value::Number(_) => found.push(place.to_owned()),
+        _ => {}
+    }
+}
+
 /// The number at that place, such as `repair_ms.p95`.
 fn figure(report: &serde_json::Value, place: &str) -> Option<f64> {
     place.split('.').try_fold(report, |value, name| value.get(name))?.as_f64()

@@ -8,6 +8,7 @@ use super::act::{Act, EACH_MIN, Whom};
 use super::judge::Judged;
 use crate::people::{self, Devices, Group, PEERS_MAX, geography};
 use crate::plan::{Bursts, Delays, Kind, MediaModel, NetPlan, Pauses, RoomPlan, WorldPlan};
+use crate::report::is_figure;
 use crate::units::{Rate, Share, Span};
 
 /// A world, its script, and what it is about.
@@ -183,6 +184,7 @@ impl Scenario {
         {
             return Err(format!("{}: a target is at-most or at-least something", vain.figure));
         }
+        self.targets.iter().try_for_each(|target| is_figure(&target.figure))?;
         if let Some(late) = self.acts.iter().find(|act| act.at > self.storm) {
             return Err(format!("something happens at {}, after the storm", late.at));
         }
@@ -311,6 +313,12 @@ mod tests {
             ("[net]\npauses-each = '1ms'", "100ms is the most often"),
             ("[room]\nk = 0", "1 at least"),
             ("[[targets]]\nfigure = 'join_ms.p95'", "at-most or at-least"),
+            (
+                "[[targets]]\nfigure = 'repair_ms.p59'\nat-most = 1",
+                "report: repair_ms.max, repair_ms.p50, repair_ms.p95",
+            ),
+            ("[[targets]]\nfigure = 'repair'\nat-most = 1", "delivery.data_reached, "),
+            ("[[targets]]\nfigure = 'delivery'\nat-most = 1", "delivery is no figure"),
             ("[[peers]]\nkind = 'viewer'\ncount = -3", "line 9: invalid value"),
         ] {
             let said = Scenario::read("mine.toml", &format!("{SMALL}{more}\n")).unwrap_err();
