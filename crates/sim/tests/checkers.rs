@@ -2,9 +2,11 @@
 //! worlds in which nobody does.
 
 use plenary_proto::Mutation;
+use plenary_proto::time::SECOND;
 use plenary_sim::checkers::liveness;
 use plenary_sim::faults::{Fault, Faulty};
 use plenary_sim::storm::{Act, Storm, Whom, Wrong};
+use plenary_sim::{MediaModel, NetPlan, PeerPlan, RoomPlan, World, WorldPlan};
 
 /// A room of two branches, whose mixer and whose widest relay die.
 fn storm(seed: u64, acts: &[(u64, Wrong)]) -> Storm {
@@ -73,6 +75,20 @@ fn each_checker_catches_its_mutant_and_nothing_where_there_is_none() {
         }
     }
     assert!(missed.is_empty(), "{missed:#?}");
+}
+
+#[test]
+fn a_room_in_which_nobody_gets_anywhere_is_found_to_be_dead() {
+    let plan = WorldPlan {
+        peers: PeerPlan::cast(2, 2, 3),
+        net: NetPlan::drawn(3_600 * SECOND, 3_600 * SECOND, 0),
+        room: RoomPlan::DEFAULT,
+        media: MediaModel::Frame,
+    };
+    let mut world = World::new(plan, 1);
+    world.run_for(60 * SECOND);
+    let fed = liveness(&world).into_iter().filter(|violation| violation.checker == "fed");
+    assert_eq!(fed.count(), 3, "all viewers");
 }
 
 #[test]

@@ -75,11 +75,15 @@ impl<'a> Calm<'a> {
     }
 
     fn fed(&self, found: &mut Found) {
-        let starving = self.world.starving(STARVING_US).into_iter();
-        // in a mesh nobody makes a program
-        let wants = |peer: &PeerId| self.living.get(peer).is_some_and(|seen| seen.mode != Mode::Mesh);
+        // a radio may be pausing right now
+        let pause_us = self.world.plan().net.pauses.map_or(0, |pauses| pauses.most_us);
+        let starving_us = STARVING_US + pause_us;
+        let starving = self.world.starving(starving_us).into_iter();
+        // in a mesh nobody makes a program; but where somebody only watches there is no mesh, whatever it knows of the room
+        let wants =
+            |peer: &PeerId| self.living.get(peer).is_some_and(|seen| seen.mode != Mode::Mesh || !seen.speaks);
         for peer in starving.filter(wants) {
-            let what = format!("{peer:?} has had no frame for {} ms", STARVING_US / 1000);
+            let what = format!("{peer:?} has had no frame for {} ms", starving_us / 1000);
             found.say(self.world.now(), "fed", what);
         }
     }
