@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::checkers::{CALM_US, Violation, liveness};
 use crate::dice::{Dice, SmallDice};
-use crate::plan::{NetPlan, PeerPlan, RoomPlan, WorldPlan};
+use crate::people::Devices;
+use crate::plan::{Bursts, Kind, NetPlan, Pauses, PeerPlan, RoomPlan, WorldPlan};
 use crate::units::Share;
 use crate::world::World;
 
@@ -107,6 +108,24 @@ pub struct Storm {
     pub delay_ms_max: u64,
     /// Losses, of a million.
     pub loss_ppm: u32,
+    /// Lost in bursts, of a million.
+    #[serde(default)]
+    pub bursts_ppm: u32,
+    /// Each packet is late by up to so much.
+    #[serde(default)]
+    pub jitter_ms: u64,
+    /// Radios hear nothing for a while, so often on average; 0: never.
+    #[serde(default)]
+    pub pauses_each_s: u64,
+    /// Everyone has a device, and the line that it hangs on; otherwise computers on wires.
+    #[serde(default)]
+    pub devices: bool,
+    /// The audience's devices are behind NATs of all sorts.
+    #[serde(default)]
+    pub nats: bool,
+    /// Clocks are wrong by up to so many millionths.
+    #[serde(default)]
+    pub clock_ppm: u16,
     /// How long the calm is before it is judged.
     pub calm_ms: u64,
     /// What goes wrong, in any order.
@@ -146,7 +165,7 @@ impl Storm {
         let shut = |act: &Act| matches!(act.wrong, Wrong::NoRendezvous | Wrong::RendezvousAway(_));
         let open = !acts.iter().any(shut);
         let late = if open { draw(0, 6) as usize } else { 0 };
-        Storm {
+        let storm = Storm {
             showed: String::new(),
             seed,
             speakers,
@@ -157,8 +176,25 @@ impl Storm {
             k1: draw(2, 8) as u8,
             delay_ms_max: draw(6, 80),
             loss_ppm: draw(0, 20_000) as u32,
+            bursts_ppm: 0,
+            jitter_ms: 0,
+            pauses_each_s: 0,
+            devices: false,
+            nats: false,
+            clock_ppm: 0,
             calm_ms: CALM_US / MS + 10_000,
             acts,
+        };
+        let mut now_and_then = |low, high| if draw(0, 1) == 0 { draw(low, high) } else { 0 };
+        let devices = now_and_then(1, 1) > 0;
+        Storm {
+            bursts_ppm: now_and_then(1_000, 10_000) as u32,
+            jitter_ms: now_and_then(1, 20),
+            pauses_each_s: now_and_then(20, 120),
+            devices,
+            nats: devices && now_and_then(1, 1) > 0,
+            clock_ppm: now_and_then(1, 200) as u16,
+            ..storm
         }
     }
 
@@ -169,12 +205,38 @@ impl Storm {
             PeerPlan { joins_at, ..PeerPlan::VIEWER }
         });
         peers.extend(late);
+        peers.iter_mut().enumerate().for_each(|(at, peer)| self.equip(at, peer));
         WorldPlan {
             room: RoomPlan { k: self.k, k1: self.k1, ..RoomPlan::DEFAULT },
-            net: NetPlan::drawn(5 * MS, self.delay_ms_max.max(5) * MS, self.loss_ppm),
+            net: NetPlan {
+                bursts: (self.bursts_ppm > 0).then(|| Bursts::losing(self.bursts_ppm)),
+                pauses: (self.pauses_each_s > 0)
+                    .then_some(Pauses { mean_gap_us: self.pauses_each_s * SECOND, ..Pauses::WIFI }),
+                jitter_us: self.jitter_ms * MS,
+                ..NetPlan::drawn(5 * MS, self.delay_ms_max.max(5) * MS, self.loss_ppm)
+            },
             media: Default::default(),
             peers,
         }
+    }
+
+    /// What somebody holds in their hands, what it hangs on, and how well its clock goes.
+    fn equip(&self, at: usize, peer: &mut PeerPlan) {
+        let mut dice = SmallDice::of(&[self.seed, 0xe91b, at as u64]);
+        if self.devices {
+            // of one or two candidates the only one might have a line that carries no program at all
+            let devices = match peer.kind {
+                Kind::Speaker => Devices { laptop: 3, desktop: 1, ..Devices::default() },
+                Kind::Candidate => Devices { server: 1, ..Devices::default() },
+                Kind::Viewer => Devices { phone: 3, laptop: 4, desktop: 2, server: 1 },
+            };
+            // on stage everyone has to reach everyone: who doesn't needs TURN, which isn't modelled
+            devices.equip(peer, self.nats && peer.kind == Kind::Viewer, &mut dice);
+            // few as they are, they have no place for all if some of them feed nobody
+            peer.relays = true;
+        }
+        let most = i32::from(self.clock_ppm);
+        peer.clock_ppm = dice.between(0, 2 * most as u64) as i32 - most;
     }
 
     /// Its world, before anything has happened.
@@ -264,7 +326,15 @@ impl Storm {
             smaller.push(Storm { candidates: fewer(self.candidates, 1), ..self.clone() });
             smaller.push(Storm { speakers: fewer(self.speakers, 1), ..self.clone() });
         }
-        smaller.push(Storm { loss_ppm: 0, ..self.clone() });
+        smaller.extend([
+            Storm { devices: false, nats: false, ..self.clone() },
+            Storm { nats: false, ..self.clone() },
+            Storm { pauses_each_s: 0, ..self.clone() },
+            Storm { bursts_ppm: 0, ..self.clone() },
+            Storm { jitter_ms: 0, ..self.clone() },
+            Storm { clock_ppm: 0, ..self.clone() },
+            Storm { loss_ppm: 0, ..self.clone() },
+        ]);
         smaller.retain(|storm| storm != self);
         smaller
     }

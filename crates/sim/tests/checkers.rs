@@ -21,6 +21,12 @@ fn storm(seed: u64, acts: &[(u64, Wrong)]) -> Storm {
         k1: 4,
         delay_ms_max: 40,
         loss_ppm: 5_000,
+        bursts_ppm: 0,
+        jitter_ms: 0,
+        pauses_each_s: 0,
+        devices: false,
+        nats: false,
+        clock_ppm: 0,
         calm_ms: 20_000,
         acts: acts.iter().map(|(at_ms, wrong)| Act { at_ms: *at_ms, wrong: *wrong }).collect(),
     }

@@ -37,6 +37,7 @@ const ROWS: &[(&str, u64, &str)] = &[
     ("forgers", 20, "nobody known"),
     ("free-riders", 20, "nobody known"),
     ("sybils", 20, "nobody known"),
+    ("world-evening", 20, "nobody known"),
 ];
 /// Audiences that depth and memory are plotted over.
 const AUDIENCES: [usize; 4] = [30, 100, 1_000, 10_000];

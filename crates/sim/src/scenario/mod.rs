@@ -41,6 +41,7 @@ const FILES: &[(&str, &str)] = &[
     ("forgers", include_str!("../../scenarios/forgers.toml")),
     ("free-riders", include_str!("../../scenarios/free-riders.toml")),
     ("sybils", include_str!("../../scenarios/sybils.toml")),
+    ("world-evening", include_str!("../../scenarios/world-evening.toml")),
 ];
 
 /// The names of all scenarios that come along.
