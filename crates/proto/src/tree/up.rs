@@ -16,13 +16,16 @@ use crate::time::{MS, SECOND, Time};
 /// Whoever was asked to feed us and doesn't even say where it is within this may be dead: another place is
 /// sought beside it. Most round trips are shorter.
 const DEAF_US: u64 = 200 * MS;
+/// Whoever isn't linked within this may never be: some NATs let nobody through but who is reached from within. Another
+/// place is sought beside it. Through a rendezvous between continents a link takes less than a second.
+const UNLINKED_US: u64 = 1_500 * MS;
 /// Whoever was asked to feed us and doesn't within this is given up: a request that was lost comes again after a
 /// second (SCTP's least time-out, RFC 9260, 16), and some round trips.
 const FEED_US_MAX: u64 = 1_500 * MS;
 /// Until it is linked, or while the old parent still feeds us, there is more time: an elected mixer may take a
 /// while to begin.
 const PATIENCE_US_MAX: u64 = 6 * SECOND;
-/// Peers that took us and fed us nothing, as far as we remember: they are asked last. A guess: two searches.
+/// Peers that took us and fed us nothing, or couldn't be linked, as far as we remember: they are asked last. A guess: two searches.
 pub(super) const BARREN_MAX: usize = 16;
 /// A peer above us.
 #[derive(Clone, Debug)]
@@ -53,7 +56,11 @@ impl Up {
 
     /// When another place is to be sought beside it.
     fn deaf_at(&self) -> Option<Time> {
-        (self.asked && !self.answered).then_some(self.since + DEAF_US)
+        match (self.asked, self.answered) {
+            (false, _) => Some(self.since + UNLINKED_US),
+            (true, false) => Some(self.since + DEAF_US),
+            (true, true) => None,
+        }
     }
 }
 
@@ -147,7 +154,7 @@ impl Tree {
         self.keep_links(view);
     }
 
-    /// A peer took us, and brought nothing, or too late: at the limit the oldest of them is forgotten.
+    /// A peer took us, and brought nothing, or too late, or couldn't be linked: at the limit the oldest of them is forgotten.
     fn fed_nothing(&mut self, peer: PeerId) {
         self.barren.retain(|barren| *barren != peer);
         if self.barren.len() >= BARREN_MAX {
@@ -355,7 +362,13 @@ impl Tree {
     /// A peer above us is one no more: its word, or its link's.
     pub(crate) fn drop_up(&mut self, view: &mut View<'_>, peer: PeerId) {
         if self.backup.take_if(|backup| backup.peer == peer).is_some() {
+            if self.watched.1 != Some(peer) {
+                self.fed_nothing(peer); // it was never linked
+            }
             view.out.event(Event::Backup(None));
+        }
+        if self.next.take_if(|next| next.peer == peer && !next.asked).is_some() {
+            self.fed_nothing(peer);
         }
         self.next.take_if(|next| next.peer == peer);
         if self.parent.as_ref().is_some_and(|parent| parent.peer == peer) {
@@ -440,15 +453,16 @@ impl Tree {
         let fed = self.parent.is_some() && !self.at_fault;
         if let Some(late) = self.next.take_if(|next| next.since + next.patience_us(fed) <= view.now) {
             self.part_from(view, &late);
-            if late.asked {
-                self.fed_nothing(late.peer);
-            }
+            self.fed_nothing(late.peer);
             if !fed && self.seek_parent.is_none() && self.is_viewer(view) {
                 self.seek_parent_now(view);
             }
             self.follow_mandate(view);
         }
         if self.deaf_at().is_some_and(|at| at <= view.now) {
+            if let Some(unlinked) = self.next.as_ref().filter(|next| !next.asked).map(|next| next.peer) {
+                self.fed_nothing(unlinked);
+            }
             self.seek_parent_now(view);
         }
         if let Some(seek) = self.seek_parent.take() {
