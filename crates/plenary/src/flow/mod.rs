@@ -50,6 +50,9 @@ const EARLY_MAX: usize = 1024;
 const EARLY_US: u64 = 1_000_000;
 /// Streams that a slot may carry packets of: the announced one, and those before it that are still being repaired.
 const SLOT_STREAMS_MAX: usize = 3;
+/// RTP's header of 12 bytes, and our extensions: 4, then 15 for the packet's identity and 3 for the transport-wide
+/// number, padded to 20.
+const RTP_OVERHEAD_BYTES: u64 = 36;
 
 struct Early {
     peer: PeerId,
@@ -87,6 +90,8 @@ pub(crate) struct State {
     /// Of the program's sound, what was captured before this isn't for the application: it heard its own mix then.
     sound_from_us: u64,
     made: Vec<FrameSeen>,
+    /// RTP header, extensions and payload of the program's packets that the tree brought, once each.
+    tree_bytes: u64,
     keeps_log: bool,
     /// A child or a mixer wants a key frame of our own stream.
     own_key_wanted: bool,
@@ -144,6 +149,7 @@ impl Flow {
             own_mix: speaks,
             sound_from_us: 0,
             made: Vec::new(),
+            tree_bytes: 0,
             keeps_log,
             own_key_wanted: false,
         };
@@ -478,8 +484,7 @@ impl Flow {
     /// What came of the program so far.
     pub(crate) fn reception(&self) -> ReceptionStats {
         let state = self.state();
-        let program_bytes = state.program.bytes;
-        ReceptionStats { program_bytes, ..state.reception.stats(self.now_us()) }
+        ReceptionStats { program_bytes: state.tree_bytes, ..state.reception.stats(self.now_us()) }
     }
 
     /// Every picture of the program that this peer made, if a log is kept.
@@ -602,6 +607,10 @@ impl PacketSink for Flow {
                 state.program.set_feeder(Some(link));
             }
             let arrived = state.program.packet(kind, &packet, link, now_us, sending);
+            // a speaker's picture, or that of one who has just been one, comes from its mixer beside the tree
+            if arrived.fresh && !state.speaks && state.program.is_fed_by(link) {
+                state.tree_bytes += packet.payload.len() as u64 + RTP_OVERHEAD_BYTES;
+            }
             let ask = arrived.key_wanted.then(|| state.feeder_link()).flatten();
             state.hand_over(arrived.frames, now_us, self.time(now_us));
             drop(guard);

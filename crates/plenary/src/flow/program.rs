@@ -28,9 +28,6 @@ pub(crate) const PROGRAM_SLOTS: [u8; 2] = [0, 1];
 const STREAMS_MAX: usize = 4;
 /// A hole in the program is waited for this long: a repair on two legs of 60 ms, twice.
 const HOLE_US_MAX: u64 = 250_000;
-/// RTP's header of 12 bytes, and our extensions: 4, then 15 for the packet's identity and 3 for the transport-wide
-/// number, padded to 20.
-const RTP_OVERHEAD_BYTES: u64 = 36;
 /// A key frame is asked for upstream no more often.
 const KEY_ASK_US: u64 = 1_000_000;
 
@@ -98,6 +95,8 @@ pub(crate) struct Arrived {
     pub(crate) frames: Vec<Frame>,
     /// Whoever feeds us should be asked for a key frame.
     pub(crate) key_wanted: bool,
+    /// The packet wasn't here before.
+    pub(crate) fresh: bool,
 }
 
 /// The program at this peer.
@@ -112,8 +111,6 @@ pub(crate) struct Program {
     key_asked_us: u64,
     /// What goes wrong with the current stream.
     suffering: Suffering,
-    /// RTP header, extensions and payload of every packet that came, once each.
-    pub(crate) bytes: u64,
     /// When children were last sent media.
     pub(crate) forwarded_us: u64,
 }
@@ -128,7 +125,6 @@ impl Program {
             children: BTreeMap::new(),
             key_asked_us: 0,
             suffering: Suffering::default(),
-            bytes: 0,
             forwarded_us: 0,
         }
     }
@@ -141,6 +137,11 @@ impl Program {
     /// Whoever is at the other end feeds us: of two mixers' programs, the one that comes from there counts.
     pub(crate) fn set_feeder(&mut self, link: Option<LinkId>) {
         self.feeder = link;
+    }
+
+    /// Whether that link's other end feeds us.
+    pub(crate) fn is_fed_by(&self, link: LinkId) -> bool {
+        self.feeder == Some(link)
     }
 
     /// A stream may come: of ours, or of whom the brain allows. One that is known and not current comes anew, from a
@@ -184,11 +185,10 @@ impl Program {
         if !stream.push(kind, packet, now_us) {
             return Arrived::default();
         }
-        self.bytes += packet.payload.len() as u64 + RTP_OVERHEAD_BYTES;
         if self.current == Some(id) {
             self.forward(kind, packet, now_us, sending);
         }
-        self.take_frames(id, kind, now_us, sending)
+        Arrived { fresh: true, ..self.take_frames(id, kind, now_us, sending) }
     }
 
     /// Frames that are whole by now, or were given up.

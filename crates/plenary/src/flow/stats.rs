@@ -79,7 +79,8 @@ pub struct ReceptionStats {
     pub latency: Option<Spread>,
     /// How much later than its sound a picture is handed over, either way.
     pub av_skew: Option<Spread>,
-    /// RTP header, extensions and payload of the program's packets, once each.
+    /// RTP header, extensions and payload of the program's packets that the tree brought, once each: not of the picture
+    /// that a speaker gets from its mixer.
     pub program_bytes: u64,
     /// Waits of over 100 ms, the last 1024.
     pub gaps: Vec<Gap>,
