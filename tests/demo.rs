@@ -29,11 +29,11 @@ struct Demo {
 
 impl Demo {
     fn play(args: &[&str]) -> Demo {
-        Demo::play_until(args, None)
+        Demo::play_until(args, &[])
     }
 
-    /// With `until`, it is told to end when it says a line that begins so.
-    fn play_until(args: &[&str], until: Option<&str>) -> Demo {
+    /// It is told to end when it has said lines that begin with `until`, one after the other, if with any.
+    fn play_until(args: &[&str], until: &[&str]) -> Demo {
         let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
         let folder = tempfile::tempdir().unwrap();
         // into a directory that is not there yet
@@ -41,8 +41,10 @@ impl Demo {
         let json = out.join("asked-for.json");
         let files = ["demo", "--out", out.to_str().unwrap(), "--json", json.to_str().unwrap()];
         let running = Running::start(&[&files, &SMALL[..], args].concat());
-        if let Some(until) = until {
-            running.stderr.wait(until, |line| line.starts_with(until).then_some(()));
+        for line in until {
+            running.stderr.wait(line, |said| said.starts_with(line).then_some(()));
+        }
+        if !until.is_empty() {
             running.signal(libc::SIGINT);
         }
         let ended = running.ended();
@@ -320,7 +322,7 @@ fn two_alone_need_no_mixer_until_somebody_watches() {
 #[test]
 fn one_alone_is_passed_through_and_not_decoded_until_a_signal_ends_it() {
     let args = "--speakers 1 --viewers 3 --candidates 1 --duration 1m --record-all";
-    let demo = Demo::play_until(&args.split(' ').collect::<Vec<_>>(), Some("  6 s"));
+    let demo = Demo::play_until(&args.split(' ').collect::<Vec<_>>(), &["  6 s"]);
     assert!((6.0..50.0).contains(&number(&demo.report["duration_s"])), "{}", demo.report);
     assert!(demo.file("program.png").exists() && demo.file("tree.svg").exists());
     // one that could be typed again
@@ -439,6 +441,21 @@ fn a_viewer_comes_on_stage_and_goes_back_to_watch() {
         let others_db = sound.tone_db(0, end_s - 2.0..end_s);
         assert!(others_db > -40.0, "viewer {index} hears the first with {others_db} dBFS");
     }
+}
+
+#[test]
+fn a_mixer_that_is_squeezed_is_voted_out() {
+    // a mixer is given 100 s, and those who suffer tell each 5 s
+    let args = "--speakers 3 --viewers 3 --candidates 2 --duration 3m --at 6s:squeeze=mixer";
+    let demo = Demo::play_until(&args.split(' ').collect::<Vec<_>>(), &[" 50 s", "100 s", "140 s"]);
+    let squeezed = demo.event("squeeze=mixer");
+    let elections = demo.rows("elections");
+    assert_eq!(elections[0]["mixers"][0], squeezed["peer"], "{elections:?}");
+    let vote = elections.get(1).expect("a second vote");
+    assert!(["trouble", "audience"].contains(&text(&vote["reason"])), "{vote}");
+    assert!(number(&vote["opened_ms"]) > number(&squeezed["at_ms"]), "{vote}");
+    assert_ne!(vote["mixers"][0], squeezed["peer"], "{vote}");
+    assert!(demo.said.contains(" s squeeze=mixer: pictures "), "{}", demo.said);
 }
 
 /// Every field of the manual, with a value of its kind or `null` where that is allowed.

@@ -181,7 +181,7 @@ pub(crate) struct DemoArgs {
     /// What each link does, both ways: delay=30ms,loss=1%
     #[arg(long, value_name = "SHAPE", value_parser = units::link)]
     pub(crate) link: Option<Shape>,
-    /// Something that happens: 10s:kill=mixer, kill=relay, kill=speaker, leave=mixer, add=speaker, add=viewer, promote=viewer, demote=viewer
+    /// Something that happens: 10s:kill=mixer, kill=relay, kill=speaker, leave=mixer, add=speaker, add=viewer, promote=viewer, demote=viewer, squeeze=mixer (its links then carry half of the program; 100 s into its term that calls a vote)
     #[arg(long, value_name = "TIME:WHAT", value_parser = units::at)]
     pub(crate) at: Vec<units::At>,
     /// Keep every viewer's recording, not those of three

@@ -115,6 +115,7 @@ pub(crate) enum What {
     KillRelay,
     KillSpeaker,
     LeaveMixer,
+    SqueezeMixer,
     AddSpeaker,
     AddViewer,
     PromoteViewer,
@@ -129,6 +130,7 @@ impl What {
             What::KillRelay => "kill=relay",
             What::KillSpeaker => "kill=speaker",
             What::LeaveMixer => "leave=mixer",
+            What::SqueezeMixer => "squeeze=mixer",
             What::AddSpeaker => "add=speaker",
             What::AddViewer => "add=viewer",
             What::PromoteViewer => "promote=viewer",
@@ -152,6 +154,7 @@ pub(crate) fn at(text: &str) -> Result<At, String> {
         What::KillRelay,
         What::KillSpeaker,
         What::LeaveMixer,
+        What::SqueezeMixer,
         What::AddSpeaker,
         What::AddViewer,
         What::PromoteViewer,
@@ -216,8 +219,9 @@ mod tests {
     #[test]
     fn things_happen_at_a_time() {
         assert_eq!(at("10s:kill=mixer"), Ok(At { at: Duration::from_secs(10), what: What::KillMixer }));
+        assert_eq!(at("10s:squeeze=mixer").map(|at| at.what), Ok(What::SqueezeMixer));
         assert_eq!(at("10s:halve=mixer"), Err("halve=mixer: not yet".to_owned()));
-        for wrong in ["kill=mixer", "10s", "10:kill=mixer", "10s:kill=host", "10s:"] {
+        for wrong in ["kill=mixer", "10s", "10:kill=mixer", "10s:kill=host", "10s:squeeze=relay", "10s:"] {
             assert!(at(wrong).is_err(), "{wrong}");
         }
     }

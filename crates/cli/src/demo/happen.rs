@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use plenary::Mode;
+use plenary::{Mode, Shape};
 
 use super::cast::{Actor, Cast, Part};
 use super::floor;
@@ -12,12 +12,14 @@ use crate::units::What;
 
 /// How often it is noted what a leaving peer has sent: a frame's time.
 const WATCH: Duration = Duration::from_millis(33);
+/// What each link of a mixer that is squeezed still carries of the program: too little to live with, enough to be heard.
+const SQUEEZED_PERCENT: u64 = 50;
 
 /// Does it, and notes whom it hit.
 pub(crate) async fn happen(cast: &Arc<Cast>, what: What) {
     let target = match what {
         What::AddSpeaker | What::AddViewer => None,
-        What::KillMixer | What::LeaveMixer => mixer(cast),
+        What::KillMixer | What::LeaveMixer | What::SqueezeMixer => mixer(cast),
         What::KillRelay => relay(cast),
         What::KillSpeaker => speaker(cast),
         What::PromoteViewer => floor::to_promote(cast),
@@ -37,6 +39,11 @@ pub(crate) async fn happen(cast: &Arc<Cast>, what: What) {
             target.shaper.kill();
             *target.tenures.lock() = Some(target.room.tenures());
             *target.gone_us.lock() = Some(at_us);
+        }
+        (What::SqueezeMixer, Some(target)) => {
+            let args = cast.args();
+            let rate_bps = u64::from(args.room.program().bitrate_bps) * SQUEEZED_PERCENT / 100;
+            target.shaper.set(Shape { rate_bps, ..args.link.unwrap_or_default() });
         }
         (What::LeaveMixer, Some(target)) => {
             *target.gone_us.lock() = Some(at_us);
