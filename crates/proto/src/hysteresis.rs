@@ -71,6 +71,7 @@ mod tests {
             encode_us: None,
             measurers,
             latency_us: 0,
+            paused_ppm: 0,
         }
     }
 

@@ -113,6 +113,8 @@ pub enum Input {
         bandwidth_bps: Option<u64>,
         /// The link's round trip, 0 when unknown.
         rtt_us: u32,
+        /// How often it pauses, as [`Pauses`](crate::pauses::Pauses) tells.
+        paused_ppm: u32,
         /// The address that its end of the link is seen to have; `None` when unknown, or when others relay between the two.
         address: Option<IpAddr>,
     },

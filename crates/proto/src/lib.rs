@@ -27,6 +27,7 @@ pub mod message;
 mod mixing;
 mod mutation;
 mod outbox;
+pub mod pauses;
 mod prevote;
 mod probe;
 mod rng;

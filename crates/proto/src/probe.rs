@@ -4,7 +4,8 @@
 //! outcome in force, so that everyone knows who has to, and elections that come to nothing don't change who. The measurer asks for a train of packets and reads the bandwidth from
 //! its dispersion: 26 kB as fast as they go for a first guess, then what the guess carries in 30 ms, at twice the
 //! guess, until the 95 % interval of the mean is under ±10 % or [`TRAINS_MAX`] have come. Neither end takes part in two trains at
-//! once: a busy candidate says so, and is asked again. What was found is signed and sent to the whole stage.
+//! once: a busy candidate says so, and is asked again. What was found is signed and sent to the whole stage, with what the
+//! measurer has seen of the candidate's pauses as long as the two have been linked ([`crate::pauses`]).
 //!
 //! Each candidate also claims what only it knows: how quick its codec is, and the round trips of all its links on stage, which
 //! its body measures anyway.
@@ -67,6 +68,7 @@ struct Measurement {
     since: Option<Time>,
     samples: Vec<u64>,
     rtt_us: u32,
+    paused_ppm: u32,
     line: Option<LineId>,
     failures: u32,
     /// For our own user: nobody else is told.
@@ -80,6 +82,7 @@ impl Measurement {
             since: None,
             samples: Vec::new(),
             rtt_us: 0,
+            paused_ppm: 0,
             line: None,
             failures: 0,
             private,
@@ -101,6 +104,7 @@ pub(crate) struct Shown {
     /// `None`: it failed.
     pub(crate) bandwidth_bps: Option<u64>,
     pub(crate) rtt_us: u32,
+    pub(crate) paused_ppm: u32,
     /// Whence it came, where the link tells.
     pub(crate) address: Option<IpAddr>,
 }
@@ -296,7 +300,7 @@ impl Probe {
         self.awaited = None;
         self.next_at = Some(view.now);
         let measurement = self.queue.front_mut().filter(|measurement| measurement.candidate == peer)?;
-        measurement.rtt_us = shown.rtt_us;
+        (measurement.rtt_us, measurement.paused_ppm) = (shown.rtt_us, shown.paused_ppm);
         measurement.line = shown.address.and_then(|address| LineId::of(&view.config.room, address));
         match shown.bandwidth_bps {
             Some(bandwidth_bps) => measurement.samples.push(bandwidth_bps.min(BANDWIDTH_BPS_MAX)),
@@ -339,6 +343,7 @@ impl Probe {
             bandwidth_bps,
             measured: Measured::Train,
             rtt_us: front.rtt_us,
+            paused_ppm: front.paused_ppm,
             bitrate_bps: None,
             line: front.line,
         });

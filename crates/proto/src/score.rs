@@ -3,7 +3,7 @@
 //! Whoever can do the job goes before whoever can't. Among those it is latency that the audience feels: how far
 //! a candidate is from the speakers and from the stage, how long it takes for a picture, how long its uplink
 //! takes for its first tier. Points are each candidate's share of all candidates' total in quickness (one over
-//! that latency) and, once media flows, in bitrate. An uplink counts up to twice the need. How quick a codec is only its
+//! that latency, less where it pauses) and, once media flows, in bitrate. An uplink counts up to twice the need. How quick a codec is only its
 //! owner can say: it says whether the candidate can do the job, and nothing is gained by saying more. Integer
 //! arithmetic in the order of ids: everyone who recomputes a ballot gets the same, to the last digit.
 //!
@@ -43,6 +43,11 @@ const BESIDE_PERCENT: u64 = 75;
 /// An uplink of more than so many times the need counts no more (DESIGN §6; 4 makes no difference to the oracle).
 const SATURATED: u64 = 2;
 
+/// A candidate that pauses in so many of a million answers, or more, is so many percent less quick, and one that pauses less often
+/// less. A radio that hears nothing for 300 ms each 30 s does in 7,000.
+const PAUSED_PPM_MAX: u64 = 5_000;
+const PAUSED_PERCENT: u64 = 30;
+
 /// How a candidate did in an election.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Tally {
@@ -66,6 +71,8 @@ pub struct Tally {
     pub line: Option<LineId>,
     /// From a speaker's camera to the middle of the first tier, as far as it depends on the candidate.
     pub latency_us: u64,
+    /// Of a million of its answers, those that met a pause.
+    pub paused_ppm: u32,
 }
 
 /// The order of candidates: the greatest is elected.
@@ -181,6 +188,12 @@ fn agreed(mut figures: Vec<u64>, needed: u64) -> u64 {
     }
 }
 
+/// The same of how often a candidate pauses: whoever is on time less often is the lower.
+fn agreed_paused_ppm(paused_ppm: impl Iterator<Item = u32>) -> u32 {
+    let on_time: Vec<u64> = paused_ppm.map(|ppm| (MICRO as u64).saturating_sub(ppm.into())).collect();
+    if on_time.is_empty() { 0 } else { (MICRO as u64 - agreed(on_time, MICRO as u64)) as u32 }
+}
+
 /// A mixer in force, with what it could send when it was elected; 0 if nobody knew.
 pub(crate) type Sitting = (PeerId, u64);
 
@@ -238,11 +251,12 @@ pub(crate) fn tally(
                 measurers: by_measurer.len(),
                 line: line_of(&by_measurer),
                 latency_us: job.latency_us(claim, bandwidth_bps, ways_us),
+                paused_ppm: agreed_paused_ppm(by_measurer.values().map(|report| report.paused_ppm)),
             }
         })
         .collect();
 
-    award(&mut tallies, |tally| (MICRO * MICRO) as u64 / tally.latency_us.max(1));
+    award(&mut tallies, quickness);
     if tallies.iter().all(|tally| tally.bitrate_bps.is_some()) {
         award(&mut tallies, |tally| {
             tally.bitrate_bps.unwrap_or(0).min(2 * u64::from(roster.program.bitrate_bps))
@@ -275,6 +289,12 @@ fn line_of(by_measurer: &BTreeMap<PeerId, &Report>) -> Option<LineId> {
 fn unladen_bps(measured_bps: u64, known_bps: u64) -> u64 {
     let most = u128::from(measured_bps) * u128::from(100 + BESIDE_PERCENT) / 100;
     measured_bps.max(known_bps.min(most.min(u64::MAX.into()) as u64))
+}
+
+/// One over a candidate's latency, less what its pauses cost.
+fn quickness(tally: &Tally) -> u64 {
+    let lost = PAUSED_PERCENT * u64::from(tally.paused_ppm).min(PAUSED_PPM_MAX);
+    (MICRO * MICRO) as u64 / tally.latency_us.max(1) * (100 * PAUSED_PPM_MAX - lost) / (100 * PAUSED_PPM_MAX)
 }
 
 /// Gives each candidate its share of the total of one metric.
@@ -370,6 +390,7 @@ mod tests {
             bandwidth_bps: mbit * 1_000_000,
             measured: Measured::Train,
             rtt_us: 2_000,
+            paused_ppm: 0,
             bitrate_bps: None,
             line: None,
         };
@@ -419,6 +440,38 @@ mod tests {
             }
             let claims = [claim(2, 3000), claim(3, 3000)];
             assert_eq!(order(&roster, &reports, &claims)[0], key(near).id());
+        }
+    }
+
+    #[test]
+    fn whoever_pauses_is_less_quick_by_up_to_three_tenths_and_one_of_three_measurers_alone_changes_nothing() {
+        let roster = roster(&[2, 3], &[]);
+        let (low, high) = if key(2).id() < key(3).id() { (2, 3) } else { (3, 2) };
+        let claims = [claim(2, 9_000), claim(3, 9_000)];
+        for (paused_ppm, sits, first, what) in [
+            (&[0, 0, 0][..], false, low, "of equals the lower id"),
+            (&[800, 800, 800], false, high, "a little is enough among equals"),
+            (&[1_000_000, 0, 0], false, low, "one says so"),
+            (&[7_000, 7_000, 0], false, high, "two of three say so"),
+            (&[7_000, 0], false, high, "of two the worse"),
+            (&[0, 1_000_000, 0, 0], false, low, "one of four"),
+            (&[800, 800, 800], true, low, "whoever sits stays for a little"),
+            (&[7_000, 7_000, 7_000], true, high, "and not for a radio, when another is as near"),
+        ] {
+            let measurers = (1..).filter(|seed| ![2, 3].contains(seed)).zip(paused_ppm);
+            let reports: Vec<_> = measurers
+                .flat_map(|(measurer, paused_ppm)| {
+                    let mut of_low = report(measurer, low, 900);
+                    of_low.body.paused_ppm = *paused_ppm;
+                    [of_low, report(measurer, high, 900)]
+                })
+                .collect();
+            let sitting = sits.then_some((key(low).id(), 0));
+            let tallies = tally(&roster, &reports, &claims, sitting.as_slice());
+            assert_eq!(tallies[0].peer, key(first).id(), "{what}");
+            let points =
+                |of: u8| tallies.iter().find(|tally| tally.peer == key(of).id()).map(|tally| tally.points);
+            assert!(points(low) > points(high).map(|points| points * 69 / 100), "{what}: {tallies:?}");
         }
     }
 

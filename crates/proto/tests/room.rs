@@ -106,7 +106,14 @@ fn run(me: u8, hosts: bool, steps: &[Step]) -> (RoomState, Vec<Output>) {
             }
             Step::Measured { peer, train, some } => {
                 let bandwidth_bps = some.then_some(50_000_000);
-                Input::Measured { peer: id(peer), train: *train, bandwidth_bps, rtt_us: 1000, address: None }
+                Input::Measured {
+                    peer: id(peer),
+                    train: *train,
+                    bandwidth_bps,
+                    rtt_us: 1000,
+                    paused_ppm: 0,
+                    address: None,
+                }
             }
             Step::Plain(peer, what) => match what {
                 0 => Input::SignalUp(true),

@@ -116,7 +116,7 @@ const DEAF_US: u32 = 60_000_000;
 
 /// One of a group that wants to mix, all of whom lie for each other.
 ///
-/// Its reports praise members and belittle others; it claims a quicker machine than it has, and to be near
+/// Its reports praise members, belittle others and say of these that they pause; it claims a quicker machine than it has, and to be near
 /// everyone; it keeps what
 /// others measured of members to itself, so that a ballot it opens lacks that; as an heir it declares a living
 /// mixer gone, whoever says that it lives, and members confirm it.
@@ -166,11 +166,13 @@ impl Deviation for Liar {
             Input::Bench { encode_us, decode_us } => {
                 Input::Bench { encode_us: encode_us / BOAST, decode_us: decode_us / BOAST }
             }
-            Input::Measured { peer, train, bandwidth_bps, rtt_us, address } => {
+            Input::Measured { peer, train, bandwidth_bps, rtt_us, address, .. } => {
                 let member = self.group.contains(&peer);
                 let wide = |bps: u64| if member { bps.saturating_mul(LIE) } else { bps / LIE };
                 let bandwidth_bps = bandwidth_bps.map(wide);
-                Input::Measured { peer, train, bandwidth_bps, rtt_us: rtt_us / NEARER, address }
+                // all others do nothing but pause
+                let paused_ppm = if member { 0 } else { 1_000_000 };
+                Input::Measured { peer, train, bandwidth_bps, rtt_us: rtt_us / NEARER, paused_ppm, address }
             }
             Input::RoundTrips(rtts_us) => {
                 let told = |(peer, rtt_us)| (peer, rtt_us / NEARER);

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use plenary_proto::message::LinkKind;
+use plenary_proto::pauses::Pauses;
 use plenary_proto::suffering::Suffering;
 use plenary_proto::watchdog::{FeedWatch, SilenceWatch};
 use plenary_proto::{Event, MixRole, PeerId, Rank, RoomState, StreamId, StreamSpec, Time, Verdict};
@@ -25,6 +26,8 @@ pub(crate) struct LinkEnd {
     pub(crate) kind: LinkKind,
     /// When something came over it last.
     pub(crate) heard_at: Time,
+    /// Since when it is up.
+    pub(crate) since: Time,
 }
 
 /// A stream that may be taken from a peer in a slot.
@@ -79,7 +82,8 @@ pub(crate) struct Peer {
     pub(crate) wake_at: Option<Time>,
     pub(crate) alive: bool,
     pub(crate) left: bool,
-    /// Its machine stands still until then.
+    /// Its machine stands still, or stood still last, from then on until then.
+    pub(crate) stalled_from: Time,
     pub(crate) stalled_until: Time,
     /// Its machine sleeps since then, and will until `stalled_until`.
     pub(crate) asleep_since: Option<Time>,
@@ -93,6 +97,8 @@ pub(crate) struct Peer {
     /// It speaks, and gets the program from its mixer beside the tree if it watches.
     pub(crate) speaks: bool,
     pub(crate) links: Vec<LinkEnd>,
+    /// What its pings have shown, if it is planned to be on stage.
+    pub(crate) pauses: Pauses,
     // the program
     pub(crate) role: Option<MixRole>,
     /// Who is in force, and since when.
@@ -149,6 +155,7 @@ impl Peer {
             wake_at: None,
             alive: true,
             left: false,
+            stalled_from: Time(0),
             stalled_until: Time(0),
             asleep_since: None,
             slept_us: 0,
@@ -157,6 +164,7 @@ impl Peer {
             views: plan.watches(),
             speaks: plan.kind == Kind::Speaker,
             links: Vec::new(),
+            pauses: Pauses::default(),
             role: None,
             mandate: Vec::new(),
             own: None,

@@ -6,6 +6,7 @@
 
 mod bodies;
 mod links;
+mod pings;
 mod script;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};

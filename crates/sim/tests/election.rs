@@ -10,8 +10,8 @@ use plenary_proto::time::{MS, SECOND};
 use plenary_proto::{Event, PeerId, Rank, Time};
 use plenary_sim::attackers::Attack;
 use plenary_sim::checkers::{liveness, safety};
-use plenary_sim::plan::Kind;
-use plenary_sim::{RoomPlan, World, WorldPlan};
+use plenary_sim::plan::{Kind, Pauses};
+use plenary_sim::{NetPlan, RoomPlan, World, WorldPlan};
 use support::{plan, run};
 
 const SEEDS: std::ops::Range<u64> = 0..6;
@@ -386,4 +386,42 @@ fn a_relay_that_feeds_those_below_it_badly_calls_no_vote_nor_does_one_line_of_th
         suffer_below(&mut world, &branches[..2], true, 30);
         assert_eq!(votes_for(&world, ElectionReason::Audience).len(), 1, "seed {seed}");
     }
+}
+
+#[test]
+fn among_equals_wires_are_elected_before_radios_once_these_were_seen_to_pause() {
+    let mut radios_mixed = 0;
+    for seed in SEEDS {
+        let is_radio = |planned: usize| (planned as u64 + seed).is_multiple_of(2);
+        let mut plan = room(4, 6, 8);
+        let ways = NetPlan::drawn(20 * MS, 20 * MS, 10_000);
+        plan.net = NetPlan { pauses: Some(Pauses::WIFI), jitter_us: 10 * MS, ..ways };
+        for (planned, peer) in plan.peers.iter_mut().enumerate() {
+            peer.access.wireless = peer.kind == Kind::Candidate && is_radio(planned);
+        }
+        let mut world = run(plan, seed, 600);
+        let radios: BTreeSet<_> = (4..10).filter(|at| is_radio(*at)).map(|at| world.planned(at)).collect();
+        let (mixer, killed_at) = (world.mixers()[0], world.now());
+        radios_mixed += u32::from(radios.contains(&mixer));
+        world.kill(mixer);
+        // one round may name a challenger, a second one gives it the seat
+        support::run_on(&mut world, 100);
+        assert!(!radios.contains(&world.mixers()[0]), "seed {seed}: a radio mixes, and three wires would");
+        let stage = (0..10).map(|planned| world.planned(planned));
+        let tallies = stage.flat_map(|peer| world.events(peer)).filter_map(|(at, event)| match event {
+            Event::Decided { tallies, .. } if *at > killed_at && !tallies.is_empty() => Some(tallies),
+            _ => None,
+        });
+        let tallies: Vec<_> = tallies.flatten().filter(|tally| tally.measurers == 3).collect();
+        let paused_ppm = |radio: bool| {
+            let alike = tallies.iter().filter(|tally| radios.contains(&tally.peer) == radio);
+            alike.map(|tally| tally.paused_ppm).collect::<Vec<_>>()
+        };
+        let (of_radios, of_wires) = (paused_ppm(true), paused_ppm(false));
+        assert!(
+            of_radios.iter().min() > of_wires.iter().max().max(Some(&0)),
+            "seed {seed}: {of_radios:?}, {of_wires:?}"
+        );
+    }
+    assert!(radios_mixed > 0, "without a vote nobody is replaced: who was elected at first is chance");
 }

@@ -112,7 +112,7 @@ impl From<Told> for Input {
             Told::Heard(peer) => Input::Heard(peer),
             Told::Fed(peer) => Input::Fed(peer),
             Told::Measured { peer, train, bandwidth_bps, rtt_us } => {
-                Input::Measured { peer, train, bandwidth_bps, rtt_us, address: None }
+                Input::Measured { peer, train, bandwidth_bps, rtt_us, paused_ppm: rtt_us, address: None }
             }
             Told::Bench { encode_us, decode_us } => Input::Bench { encode_us, decode_us },
             Told::Warm => Input::Warm,
@@ -296,6 +296,7 @@ impl Room {
                     train,
                     bandwidth_bps: Some(90_000_000),
                     rtt_us: 30_000,
+                    paused_ppm: 0,
                     address: None,
                 };
                 self.send(peer, Parcel::Input(measured));

@@ -77,6 +77,8 @@ pub struct Report {
     pub measured: Measured,
     /// Round trip, microseconds; 0 when it is not known.
     pub rtt_us: u32,
+    /// Of a million of its answers to pings, those that met a pause at its end; 0: none, or nobody knows.
+    pub paused_ppm: u32,
     /// What the candidate sent of its own media over 20 s, bits per second; `None` before there is any.
     pub bitrate_bps: Option<u64>,
     /// Which line it seems to be behind; `None` when that can't be told. Candidates of one line share its uplink.

@@ -222,8 +222,8 @@ impl RoomState {
             }
             Input::Heard(peer) => self.heard(peer),
             Input::Fed(peer) => self.tree.fed(&mut self.shared.view(), peer),
-            Input::Measured { peer, train, bandwidth_bps, rtt_us, address } => {
-                let shown = Shown { bandwidth_bps, rtt_us, address };
+            Input::Measured { peer, train, bandwidth_bps, rtt_us, paused_ppm, address } => {
+                let shown = Shown { bandwidth_bps, rtt_us, paused_ppm, address };
                 let report = self.probe.measured(&mut self.shared.view(), peer, train, shown);
                 if let Some(report) = report {
                     self.election.report(&self.shared.view(), report);

@@ -111,6 +111,7 @@ pub(crate) fn report() -> Signed<Report> {
         bandwidth_bps: 99_700_000,
         measured: Measured::Train,
         rtt_us: 30_400,
+        paused_ppm: 7_300,
         bitrate_bps: None,
         line: LineId::of(&room(), [192, 0, 2, 1].into()),
     };

@@ -36,6 +36,9 @@ const PROBES_TELLING: usize = 3;
 /// A reliable message is sent so many times; then its channel has failed (Association.Max.Retrans, RFC 9260, 16).
 pub const TRIES_MAX: u32 = 10;
 
+/// Sets draws for datagrams that aren't followed apart from all others of the seed.
+const UNFOLLOWED: u64 = 0x756e_666f_6c6c;
+
 /// One end of the network: where a peer is connected.
 #[derive(Clone, Debug)]
 struct End {
@@ -126,6 +129,19 @@ impl Network {
         let way = self.way(from, to, now);
         way.datagram_at = arrives.max(way.datagram_at);
         Some(way.datagram_at)
+    }
+
+    /// When a small datagram arrives that isn't followed: it meets losses, jitter and pauses, queues don't see it, and what
+    /// happens to it changes nothing for others.
+    pub(crate) fn would_arrive(&self, now: Time, from: usize, to: usize) -> Option<Time> {
+        let mut dice = SmallDice::of(&[self.seed, UNFOLLOWED, from as u64, to as u64, now.0]);
+        let burst_ppm = self.plan.bursts.map_or(0, |bursts| bursts.mean_loss_ppm());
+        if self.are_parted(from, to) || dice.chance(self.plan.loss_ppm) || dice.chance(burst_ppm) {
+            return None;
+        }
+        let sent = self.awake(from, now);
+        let there = sent + self.one_way_us(from, to) + dice.between(0, self.plan.jitter_us);
+        Some(self.awake(to, there))
     }
 
     /// Sends a message on a reliable channel, behind those sent before; tells when it arrives, `None` when the

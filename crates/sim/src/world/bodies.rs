@@ -247,6 +247,7 @@ impl World {
     pub(super) fn presence(&mut self) {
         self.push(self.now + SECOND, Happening::Presence);
         self.tell_suffering();
+        self.ping_the_stage();
         // nobody else has a link with a host: a room of a hundred thousand isn't asked each second
         let hosts = self.hosts.iter().copied();
         let linked = self.hosts.iter().flat_map(|host| self.peers[*host].links.iter().map(|link| link.other));

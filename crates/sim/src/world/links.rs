@@ -97,7 +97,7 @@ impl World {
         for (at, other) in [(a, b), (b, a)] {
             let peer = &mut self.peers[at];
             if !peer.is_up(other, kind) {
-                peer.links.push(LinkEnd { other, kind, heard_at: self.now });
+                peer.links.push(LinkEnd { other, kind, heard_at: self.now, since: self.now });
             }
         }
         for (at, other) in [(a, b), (b, a)] {
@@ -118,6 +118,8 @@ impl World {
         self.peers[at].links.retain(|link| (link.other, link.kind) != (other, kind));
         if kind == LinkKind::Peer {
             self.peers[at].followed.retain(|followed| followed.from != other);
+            let id = self.peers[other].id;
+            self.peers[at].pauses.forget(&id);
             self.stop_flow(at, other);
             self.ceased(at, other);
             if !self.link_is_up(other, at) {
@@ -286,6 +288,7 @@ impl World {
             train: train.number,
             bandwidth_bps: measured.map(|bps| bps * noise / 1_000),
             rtt_us: 2 * self.net.one_way_us(train.from, train.to) as u32,
+            paused_ppm: self.peers[train.to].pauses.paused_ppm(&self.peers[train.from].id),
             address: Some(self.net.address(train.from)),
         };
         self.push(train.last, Happening::Input(train.to, Box::new(input)));

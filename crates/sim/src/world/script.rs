@@ -80,6 +80,9 @@ impl World {
         if !self.peers[at].is_there() || self.peers[at].stalled_until >= until {
             return false;
         }
+        if self.peers[at].stalled_until <= self.now {
+            self.peers[at].stalled_from = self.now;
+        }
         self.peers[at].stalled_until = until;
         self.falls_quiet(at);
         self.push(until, Happening::Awakes(at));
