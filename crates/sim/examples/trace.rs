@@ -1,7 +1,8 @@
-//! What one seed comes to in a small world: its trace in 64 bits. `trace SEED…` prints them; `crates/sim/wasm` does the
-//! same on wasm32, and they must be alike.
+//! What one seed comes to in two small worlds: their traces in 64 bits. `trace SEED…` prints them; `crates/sim/wasm` does
+//! the same on wasm32, and they must be alike.
 
 use plenary_proto::time::SECOND;
+use plenary_sim::scenario::Scenario;
 use plenary_sim::{MediaModel, NetPlan, PeerPlan, RoomPlan, World, WorldPlan};
 
 /// A room opens, elects, feeds its viewers, loses its mixer and is fed again.
@@ -12,6 +13,65 @@ pub fn trace(seed: u64) -> u64 {
         room: RoomPlan { k: 2, k1: 3, ..RoomPlan::DEFAULT },
         media: MediaModel::Frame,
     };
+    lived(plan, seed)
+}
+
+/// Everything else that a world is drawn from.
+const ROUGH: &str = "
+    title = 'all that can be drawn'
+    media = 'packet'
+    storm = '12s'
+    calm = '0s'
+    [room]
+    k = 3
+    k1 = 4
+    [net]
+    ways = 'regions'
+    loss = '1%'
+    bursts = '1%'
+    pauses-each = '8s'
+    jitter = '10ms'
+    [[peers]]
+    kind = 'speaker'
+    count = 2
+    devices = { laptop = 1 }
+    nats = true
+    clock-ppm = 100
+    [[peers]]
+    kind = 'candidate'
+    count = 3
+    devices = { desktop = 1, server = 1 }
+    arrival = { from = '80ms', within = '60ms' }
+    [[peers]]
+    kind = 'viewer'
+    count = 14
+    devices = { phone = 2, laptop = 3, desktop = 2, server = 1 }
+    nats = true
+    arrival = { from = '500ms', within = '4s', shape = 'zipf' }
+    stay = { heavy-tailed = '12s' }
+    polite = '50%'
+    refilled = true
+    stalls = { each = '6s', last = '300ms' }
+    clock-ppm = 100
+    [[peers]]
+    kind = 'viewer'
+    count = 2
+    arrival = { from = '1s' }
+    attack = 'drop'
+    [[peers]]
+    kind = 'viewer'
+    count = 2
+    arrival = { from = '1s' }
+    attack = 'delay 300ms'
+";
+
+/// The same where everything is drawn: people, devices, lines, NATs, weather, clocks, and some who break rules.
+pub fn trace_in_the_rough(seed: u64) -> u64 {
+    let scenario = Scenario::read("rough", ROUGH).unwrap_or_else(|error| panic!("{error}"));
+    lived(scenario.plan(seed), seed)
+}
+
+fn lived(plan: WorldPlan, seed: u64) -> u64 {
     let mut world = World::new(plan, seed);
     world.run_for(8 * SECOND);
     world.mixers().into_iter().for_each(|mixer| world.kill(mixer));
@@ -26,6 +86,6 @@ pub fn trace(seed: u64) -> u64 {
 
 fn main() {
     for seed in std::env::args().skip(1).filter_map(|seed| seed.parse().ok()) {
-        println!("{seed} {:016x}", trace(seed));
+        println!("{seed} {:016x} {:016x}", trace(seed), trace_in_the_rough(seed));
     }
 }

@@ -1,9 +1,10 @@
-// run.mjs MODULE SEED…: the trace of each seed, from a WebAssembly module that imports nothing.
+// run.mjs MODULE SEED…: the traces of each seed, from a WebAssembly module that imports nothing.
 import { readFileSync } from "node:fs";
 
 const [module, ...seeds] = process.argv.slice(2);
 const { instance } = await WebAssembly.instantiate(readFileSync(module), {});
+const { trace, trace_in_the_rough } = instance.exports;
 for (const seed of seeds) {
-  const trace = BigInt.asUintN(64, instance.exports.trace(BigInt(seed)));
-  console.log(seed, trace.toString(16).padStart(16, "0"));
+  const hex = (trace) => BigInt.asUintN(64, trace(BigInt(seed))).toString(16).padStart(16, "0");
+  console.log(seed, hex(trace), hex(trace_in_the_rough));
 }

@@ -1,4 +1,4 @@
-//! The simulator on wasm32: one exported function, no imports. `check` compares what it gives with what the same seeds
+//! The simulator on wasm32: two exported functions, no imports. `check` compares what they give with what the same seeds
 //! give natively.
 
 #[path = "../../examples/trace.rs"]
@@ -9,4 +9,10 @@ mod example;
 #[unsafe(no_mangle)]
 pub extern "C" fn trace(seed: u64) -> u64 {
     example::trace(seed)
+}
+
+/// The trace of the one where everything is drawn.
+#[unsafe(no_mangle)]
+pub extern "C" fn trace_in_the_rough(seed: u64) -> u64 {
+    example::trace_in_the_rough(seed)
 }
