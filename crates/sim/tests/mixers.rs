@@ -76,6 +76,30 @@ fn two_mixers_die_one_after_the_other_and_the_third_serves_everyone() {
 }
 
 #[test]
+fn one_of_two_mixers_leaves_without_a_gap_and_speakers_are_spread_again() {
+    let mut gaps_us = Vec::new();
+    for seed in SEEDS {
+        let mut plan = served_by(2, plan(4, 4, 40));
+        plan.peers.iter_mut().filter(|peer| peer.kind == Kind::Speaker).for_each(|peer| peer.sees = true);
+        let mut world = run(plan, seed, 25);
+        let mixer = world.mixers()[seed as usize % 2];
+        world.leave(mixer);
+        let left = world.now();
+        run_on(&mut world, 20);
+        assert_eq!(world.mixers().len(), 2, "seed {seed}");
+        assert_eq!(homes(&world, 4).into_values().collect::<Vec<_>>(), [2, 2], "seed {seed}");
+        // whoever watches: the speakers, too
+        for peer in world.viewers() {
+            gaps_us.push((world.longest_gap_us(peer, left - SECOND), peer, seed));
+        }
+        calm(&world);
+    }
+    let (gap_us, peer, seed) = gaps_us.into_iter().max().unwrap();
+    println!("{peer:?} waits {gap_us} us with seed {seed}");
+    assert!(gap_us <= 200 * MS, "seed {seed}: {peer:?} waited {gap_us} us");
+}
+
+#[test]
 fn a_second_mixer_comes_when_speakers_outgrow_one_uplink_and_goes_when_they_have_left() {
     for seed in SEEDS {
         // one uplink carries the stage of two speakers and four viewers, and not that of eight and two viewers
