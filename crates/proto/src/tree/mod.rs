@@ -129,6 +129,7 @@ impl Tree {
         if mixing {
             self.let_go_upward(view);
             self.set_path(view, &[]);
+            self.begins_here(view);
         } else {
             self.shed(view);
             self.path = Path::default();

@@ -227,9 +227,15 @@ impl Tree {
         }
     }
 
+    /// The program begins here: those who have waited for it don't know how late it is.
+    pub(super) fn begins_here(&mut self, view: &mut View<'_>) {
+        self.near.told_us = None;
+        self.tell_late(view);
+    }
+
     /// Tells the children how late the program leaves us, when that has changed.
     fn tell_late(&mut self, view: &mut View<'_>) {
-        let Some(late_us) = self.late_us() else { return };
+        let Some(late_us) = self.late_us().map(|late_us| late_us + self.sending_us(view)) else { return };
         if self.near.told_us.is_none_or(|told_us| told_us.abs_diff(late_us) >= TELL_US) {
             self.near.told_us = Some(late_us);
             let whereabouts = self.whereabouts(view);
