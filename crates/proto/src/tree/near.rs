@@ -32,25 +32,25 @@ use crate::time::{MS, SECOND, Time};
 const BEGIN_US: u64 = SECOND / 2;
 /// Links with landmarks are up by then, and some pings answered.
 const PINGS_US: u64 = 2 * SECOND;
-/// A landmark that is busy is asked again.
+/// Landmarks that were busy, or didn't answer, are asked again.
 const BEGIN_AGAIN: Backoff = Backoff::new(5 * SECOND, 300 * SECOND);
 /// Fewer landmarks in common say nothing of how far two peers are.
 const LANDMARKS_MIN: usize = 2;
-/// The way between two peers lies between what landmarks say at least and at most, nearer to the least by so much:
-/// three tenths of what is between, by trial.
-const BEYOND_LEAST_PERCENT: u64 = 30;
 /// Of whom nothing is known is as far as the other end of a continent and some of a sea.
 const UNKNOWN_US: u64 = 60 * MS;
-/// A level costs as much as so much of way: what waits, is lost and comes again at each hop, and whoever may fail.
-const LEVEL_US: u64 = 40 * MS;
+/// A level costs as much as so much of way, beside its hop: what is lost and comes again, and whoever may fail.
+const LEVEL_US: u64 = 10 * MS;
+/// So much of detour is taken for a slot that is a level nearer: where slots are further down is known less well, and
+/// where ways have no order the tree gets deep by less.
+const DOWN_US: u64 = 40 * MS;
 /// What a hop adds to the way: packets are taken in, and wait for the radio.
 const HOP_US: u64 = 5 * MS;
-/// A place must be better by this, and by a tenth: among equal peers nobody gains so much.
-const GAIN_US: u64 = 50 * MS;
+/// A place must be better by this, and by a twentieth: what is told is known no better.
+const GAIN_US: u64 = 15 * MS;
 /// Children are told how late the program is when that has changed by this much.
 const TELL_US: u64 = 5 * MS;
 /// Better places are looked for at first after this, then less and less often.
-const BETTER: Backoff = Backoff::new(8 * SECOND, 600 * SECOND);
+const BETTER: Backoff = Backoff::new(6 * SECOND, 600 * SECOND);
 /// A child gives way for a peer that is nearer by this.
 const NEARER_US: u64 = 40 * MS;
 /// And whose detour is no longer than this.
@@ -108,17 +108,15 @@ impl Near {
     }
 }
 
-/// About how long one way between two peers is, by their round trips to the same landmarks.
+/// How long one way between two peers is at least, by their round trips to the same landmarks. By trial the tree is better
+/// by this than by what lies between it and the most that it can be.
 pub(super) fn way_us(one: &RoundTrips, other: &RoundTrips) -> Option<u64> {
     let both =
         one.iter().flat_map(|to| other.iter().filter(|trip| trip.is_alike(to)).map(move |trip| (to, trip)));
     let both = both.map(|(one, other)| (u64::from(one.rtt_us()), u64::from(other.rtt_us())));
-    let (mut least, mut most, mut count) = (0, u64::MAX, 0);
-    for (one, other) in both {
-        (least, most) = (least.max(one.abs_diff(other) / 2), most.min((one + other) / 2));
-        count += 1;
-    }
-    (count >= LANDMARKS_MIN).then(|| least + most.saturating_sub(least) * BEYOND_LEAST_PERCENT / 100)
+    let (least, count) =
+        both.fold((0, 0), |(least, count), (one, other)| (one.abs_diff(other).max(least), count + 1));
+    (count >= LANDMARKS_MIN).then_some(least / 2)
 }
 
 impl Tree {
@@ -174,7 +172,7 @@ impl Tree {
         let ours_us = self.late_us()?;
         let theirs_us = u64::from(whereabouts.late_us?) + way_us(&whereabouts.round_trips, &self.near.trips)?;
         let margin_us = match enough {
-            Better::ByFar => GAIN_US.max(ours_us / 10),
+            Better::ByFar => GAIN_US.max(ours_us / 20),
             Better::NotWorse => 0,
         };
         let ours_us = Tree::worth_us(ours_us, self.path.len());
@@ -183,7 +181,7 @@ impl Tree {
 
     /// How far the nearest place below a child is, for a peer with these round trips: over the child, and down.
     pub(super) fn detour_us(&self, child: &RoundTrips, peer: &RoundTrips, depth: usize) -> u64 {
-        let down_us = LEVEL_US * depth as u64;
+        let down_us = DOWN_US * depth as u64;
         if peer.is_empty() {
             return down_us;
         }
@@ -284,15 +282,16 @@ impl Tree {
             let landmarks = self.landmarks(view).into_iter().map(|(peer, _)| peer);
             let trips = landmarks.filter_map(|peer| Some(RoundTrip::new(&peer, to(&peer)?)));
             let trips: RoundTrips = List::truncated(trips);
-            if trips.len() >= LANDMARKS_MIN {
+            if measures && trips.len() < self.near.measured.len() {
+                self.near.begin_at = Some(view.now + self.near.begin_again.next_us(view.rng));
+            }
+            if trips.len() >= LANDMARKS_MIN.max(self.near.trips.len()) {
                 self.near.trips = trips;
                 let whereabouts = self.whereabouts(view);
                 if let Some(parent) = self.parent.as_ref().filter(|_| measures) {
                     view.out.send(parent.peer, Message::Whereabouts(whereabouts));
                     self.near.better_at = Some(view.now + view.rng.jitter(BEGIN_US));
                 }
-            } else if measures {
-                self.near.begin_at = Some(view.now + self.near.begin_again.next_us(view.rng));
             }
         }
         self.stop_measuring(view);
@@ -356,7 +355,7 @@ mod tests {
     fn peers_as_far_from_the_same_landmarks_are_near_and_others_are_as_far_as_these_say() {
         let here = trips([20, 100, 240]);
         let way = |other| way_us(&here, &trips(other)).unwrap() / MS;
-        assert_eq!(way([24, 104, 244]), 2 + 6);
+        assert_eq!(way([24, 104, 244]), 2);
         assert!(way([120, 20, 260]) >= 50, "another continent");
         assert!(way([240, 200, 20]) > way([120, 20, 260]), "and one beyond");
         assert_eq!(way_us(&here, &List::truncated(here.iter().take(1).copied())), None);

@@ -26,6 +26,9 @@ const ASKED_MAX: usize = 4;
 const HOPS_MAX: u32 = 2 * PATH_LEN_MAX as u32;
 /// Peers tried before a search begins anew: whoever sent us on, and the places it named.
 const TRIED_MAX: usize = HOPS_MAX as usize * (1 + PLACES_MAX);
+/// Who looks for a better place goes on until so many have been no better: branches are chosen by where their
+/// heads are, and the slots below may be far from these.
+const WORSE_MAX: u32 = 3;
 /// No backup was to be had: the tree may have grown a branch by then.
 const BACKUP_RETRY: Backoff = Backoff::new(400 * MS, 3 * SECOND);
 const PARENT_RETRY: Backoff = Backoff::new(200 * MS, 3 * SECOND);
@@ -54,6 +57,8 @@ pub(super) struct Seek {
     /// peers take long.
     late: BTreeSet<PeerId>,
     hops: u32,
+    /// Places that were no better than ours.
+    worse: u32,
     retry_at: Time,
     backoff: Backoff,
     /// Nobody feeds us any more: all places of a redirect are asked at once.
@@ -75,6 +80,7 @@ impl Seek {
             tried: BTreeSet::new(),
             late: BTreeSet::new(),
             hops: 0,
+            worse: 0,
             retry_at: now,
             backoff,
             urgent: false,
@@ -143,6 +149,16 @@ impl Seek {
     /// How long answers are waited for when there is nobody else to ask.
     fn patience_us(&self) -> u64 {
         if self.urgent { ASK_NEXT_US } else { ANSWER_US_MAX }
+    }
+
+    /// A place was no better than ours; gives whether others are looked at.
+    fn looks_on(&mut self, from: PeerId, now: Time) -> bool {
+        self.worse += 1;
+        let goes_on = self.better == Some(Better::ByFar) && self.worse < WORSE_MAX;
+        if goes_on {
+            self.answered(from, now);
+        }
+        goes_on
     }
 
     /// Somebody answered, but not that the place is ours.
@@ -269,8 +285,11 @@ impl Tree {
             |enough| self.is_better_below(&path, &whereabouts, enough).unwrap_or(enough == Better::NotWorse);
         let worse = better.is_some_and(|enough| !is_better(enough));
         if moves.is_some_and(|most| path.len() > most) || worse || purpose == Purpose::Parent && deposed {
-            self.seek_parent = None; // no better than where we are, or no mixer any more
+            // no better than where we are, or no mixer any more
+            self.seek_parent =
+                self.seek_parent.take().and_then(|mut seek| seek.looks_on(from, now).then_some(seek));
             self.decline(view, from);
+            self.on_time_up(view);
             return;
         }
         let up = Up::accepted(from, path, whereabouts, view.now);
