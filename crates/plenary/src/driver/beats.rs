@@ -1,8 +1,9 @@
 //! The beat channel: heads towards children, pings and what they tell of clocks.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use plenary_proto::message::{Beat, path_hash};
+use plenary_proto::pauses::Pauses;
 use plenary_proto::watchdog::PING_US;
 use plenary_proto::{PeerId, RoomState};
 use plenary_rtc::LinkId;
@@ -33,7 +34,11 @@ pub(crate) struct Beats {
     promised: BTreeMap<PeerId, u64>,
     feed_head_us: u64,
     watch_head_us: u64,
-    pinged_us: BTreeMap<PeerId, u64>,
+    /// When all were pinged last.
+    round_us: u64,
+    /// Who was pinged at all.
+    pinged: BTreeSet<PeerId>,
+    pauses: Pauses,
     samples: BTreeMap<PeerId, VecDeque<Sample>>,
 }
 
@@ -50,7 +55,8 @@ impl Beats {
 
     pub(crate) fn forget(&mut self, peer: &PeerId) {
         self.promised.remove(peer);
-        self.pinged_us.remove(peer);
+        self.pinged.remove(peer);
+        self.pauses.forget(peer);
         self.samples.remove(peer);
     }
 
@@ -100,10 +106,15 @@ impl Beats {
             let head = Self::head(flow, brain);
             due.into_iter().for_each(|link| sending.beat(link, &head));
         }
+        // all at one moment: a pause at our own end shows in all answers
+        let round = now_us >= self.round_us + PING_US;
+        if round {
+            self.round_us = now_us;
+            self.pauses.pinged(flow.time(now_us));
+        }
         for (peer, link) in up {
-            let pinged_us = self.pinged_us.entry(peer).or_default();
-            if now_us >= *pinged_us + PING_US {
-                *pinged_us = now_us;
+            // whoever is new isn't kept waiting: its clock and round trip are wanted soon
+            if self.pinged.insert(peer) || round {
                 sending.beat(link, &Beat::Ping { sent_us: now_us });
             }
         }
@@ -139,6 +150,7 @@ impl Beats {
                 None
             }
             Beat::Pong { sent_us, received_us, replied_us } => {
+                self.pauses.answered(peer, flow.time(sent_us), flow.time(now_us));
                 self.sample(peer, sent_us, received_us, replied_us, now_us)
             }
         }
@@ -165,6 +177,11 @@ impl Beats {
         samples.push_back(Sample { rtt_us, offset_us });
         let best = samples.iter().min_by_key(|sample| sample.rtt_us)?;
         Some((best.offset_us, best.rtt_us))
+    }
+
+    /// How often a peer pauses, of a million answers.
+    pub(crate) fn paused_ppm(&self, peer: &PeerId) -> u32 {
+        self.pauses.paused_ppm(peer)
     }
 
     /// The round trips to all peers that have answered a ping of late.

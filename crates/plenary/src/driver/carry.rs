@@ -240,7 +240,7 @@ impl Driver {
                     let rtt_us = self.beats.rtt_us(&peer).unwrap_or(0).min(u64::from(u32::MAX)) as u32;
                     let bandwidth_bps = arrivals.bandwidth_bps();
                     let address = self.links.stats(link).and_then(|stats| stats.remote);
-                    let paused_ppm = 0; // pings leave link by link: whose pause it was can't be told
+                    let paused_ppm = self.beats.paused_ppm(&peer);
                     self.input(Input::Measured { peer, train, bandwidth_bps, rtt_us, paused_ppm, address });
                 }
             }
