@@ -31,7 +31,7 @@ const TRIED_MAX: usize = HOPS_MAX as usize * (1 + PLACES_MAX);
 const WORSE_MAX: u32 = 3;
 /// No backup was to be had: the tree may have grown a branch by then.
 const BACKUP_RETRY: Backoff = Backoff::new(400 * MS, 3 * SECOND);
-const PARENT_RETRY: Backoff = Backoff::new(200 * MS, 3 * SECOND);
+const PARENT_RETRY: Backoff = Backoff::new(200 * MS, 2 * SECOND);
 
 /// How much better than ours a place must be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
