@@ -165,36 +165,29 @@ impl Storm {
         let shut = |act: &Act| matches!(act.wrong, Wrong::NoRendezvous | Wrong::RendezvousAway(_));
         let open = !acts.iter().any(shut);
         let late = if open { draw(0, 6) as usize } else { 0 };
-        let storm = Storm {
+        let (k, k1) = (draw(2, 4) as u8, draw(2, 8) as u8); // a chain of more than 15 is no tree (PATH_LEN_MAX)
+        let (delay_ms_max, loss_ppm) = (draw(6, 80), draw(0, 20_000) as u32);
+        let mut now_and_then = |low, high| if draw(0, 1) == 0 { draw(low, high) } else { 0 };
+        let devices = now_and_then(1, 1) > 0;
+        Storm {
             showed: String::new(),
             seed,
             speakers,
             candidates,
             viewers,
             late,
-            k: draw(2, 4) as u8, // a chain of more than 15 is no tree (PATH_LEN_MAX)
-            k1: draw(2, 8) as u8,
-            delay_ms_max: draw(6, 80),
-            loss_ppm: draw(0, 20_000) as u32,
-            bursts_ppm: 0,
-            jitter_ms: 0,
-            pauses_each_s: 0,
-            devices: false,
-            nats: false,
-            clock_ppm: 0,
-            calm_ms: CALM_US / MS + 10_000,
-            acts,
-        };
-        let mut now_and_then = |low, high| if draw(0, 1) == 0 { draw(low, high) } else { 0 };
-        let devices = now_and_then(1, 1) > 0;
-        Storm {
+            k,
+            k1,
+            delay_ms_max,
+            loss_ppm,
             bursts_ppm: now_and_then(1_000, 10_000) as u32,
             jitter_ms: now_and_then(1, 20),
             pauses_each_s: now_and_then(20, 120),
             devices,
             nats: devices && now_and_then(1, 1) > 0,
             clock_ppm: now_and_then(1, 200) as u16,
-            ..storm
+            calm_ms: CALM_US / MS + 10_000,
+            acts,
         }
     }
 

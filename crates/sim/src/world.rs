@@ -185,6 +185,8 @@ pub struct World {
     pub(crate) packets_sent: u64,
     /// Whoever was host by any roster.
     pub(crate) hosts: BTreeSet<usize>,
+    /// Those that weren't made as viewers, in order.
+    stage: Vec<usize>,
     /// Since when a partition stands.
     pub(crate) parted_at: Time,
     /// What was said on links across it, or was on its way when it began.
@@ -233,6 +235,7 @@ impl World {
             ballot_by: None,
             packets_sent: 0,
             hosts: BTreeSet::new(),
+            stage: Vec::new(),
             parted_at: Time(0),
             unsaid: Vec::new(),
             seed,
@@ -419,6 +422,9 @@ impl World {
         self.peers.push(Peer::new(brain, id, self.now, planned, &plan));
         self.net.add(plan.access, plan.place);
         self.directory.insert(&id, at);
+        if plan.kind != Kind::Viewer {
+            self.stage.push(at);
+        }
         if let Some(deviation) = plan.attack.and_then(attackers::deviation) {
             self.deviations.insert(at, deviation);
         }

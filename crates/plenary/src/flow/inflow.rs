@@ -7,14 +7,14 @@
 use std::collections::BTreeMap;
 
 use plenary_media::Frame;
-use plenary_media::assembly::{Assembled, Assembler, Packet};
+use plenary_media::assembly::{Assembled, Assembler};
 use plenary_proto::identity::MediaKind;
 use plenary_proto::message::{LinkKind, Message, Resume, StreamUse};
 use plenary_proto::{PeerId, StreamId, StreamKind, StreamSpec};
 use plenary_rtc::{LinkId, MediaPacket};
 
 use super::cache::PacketCache;
-use super::maker::lane;
+use super::maker::{lane, piece};
 use super::sending::Sending;
 
 /// Streams known at one time: a full roster's, old and new.
@@ -100,13 +100,7 @@ impl Inflow {
         if kind == MediaKind::Video && via.is_some() {
             stream.via = via;
         }
-        let piece = Packet {
-            number: packet.identity.number,
-            timestamp: packet.timestamp,
-            marker: packet.marker,
-            payload: packet.payload.clone(),
-        };
-        stream.assemblers[lane(kind)].push(now_us, piece);
+        stream.assemblers[lane(kind)].push(now_us, piece(packet));
         stream.take(kind, now_us, out);
         true
     }

@@ -2,6 +2,7 @@
 
 use plenary_media::Encoded;
 use plenary_media::Frame;
+use plenary_media::assembly::Packet;
 use plenary_media::payload::packetize;
 use plenary_proto::identity::{MediaKind, PacketIdentity};
 use plenary_proto::{PeerId, Rank, RoomId, StreamId, StreamKind, StreamSpec};
@@ -22,6 +23,16 @@ pub(crate) fn lane(kind: MediaKind) -> usize {
     match kind {
         MediaKind::Video => 0,
         MediaKind::Sound => 1,
+    }
+}
+
+/// What an assembler needs of a packet.
+pub(crate) fn piece(packet: &MediaPacket) -> Packet {
+    Packet {
+        number: packet.identity.number,
+        timestamp: packet.timestamp,
+        marker: packet.marker,
+        payload: packet.payload.clone(),
     }
 }
 

@@ -10,7 +10,7 @@
 use std::collections::BTreeMap;
 
 use plenary_media::Frame;
-use plenary_media::assembly::{Assembled, Assembler, Packet};
+use plenary_media::assembly::{Assembled, Assembler};
 use plenary_proto::identity::MediaKind;
 use plenary_proto::message::{Head, Message, Resume, StreamUse};
 use plenary_proto::suffering::Suffering;
@@ -19,7 +19,7 @@ use plenary_rtc::{LinkId, MediaPacket};
 
 use super::EARLY_US;
 use super::cache::PacketCache;
-use super::maker::lane;
+use super::maker::{lane, piece};
 use super::sending::Sending;
 
 /// The program's slots on a link: video, sound.
@@ -53,13 +53,7 @@ impl Stream {
     fn push(&mut self, kind: MediaKind, packet: &MediaPacket, now_us: u64) -> bool {
         let fresh = self.caches[lane(kind)].insert(packet, now_us);
         if fresh {
-            let packet = Packet {
-                number: packet.identity.number,
-                timestamp: packet.timestamp,
-                marker: packet.marker,
-                payload: packet.payload.clone(),
-            };
-            self.assemblers[lane(kind)].push(now_us, packet);
+            self.assemblers[lane(kind)].push(now_us, piece(packet));
         }
         fresh
     }

@@ -142,10 +142,14 @@ impl Tree {
         Some(late_us + measured.or_else(|| way_us(&whereabouts.round_trips, &self.near.trips))?)
     }
 
+    /// How late the program leaves us.
+    fn leaves_us(&self, view: &View<'_>) -> Option<u64> {
+        Some(self.late_us()? + self.sending_us(view))
+    }
+
     /// How late the program leaves us, and our round trips.
     pub(super) fn whereabouts(&self, view: &View<'_>) -> Whereabouts {
-        let late_us = self.late_us().map(|late_us| late_us + self.sending_us(view));
-        let late_us = late_us.map(|us| us.min(u32::MAX.into()) as u32);
+        let late_us = self.leaves_us(view).map(|us| us.min(u32::MAX.into()) as u32);
         Whereabouts { late_us, round_trips: self.near.trips.clone() }
     }
 
@@ -233,7 +237,7 @@ impl Tree {
 
     /// Tells the children how late the program leaves us, when that has changed.
     fn tell_late(&mut self, view: &mut View<'_>) {
-        let Some(late_us) = self.late_us().map(|late_us| late_us + self.sending_us(view)) else { return };
+        let Some(late_us) = self.leaves_us(view) else { return };
         if self.near.told_us.is_none_or(|told_us| told_us.abs_diff(late_us) >= TELL_US) {
             self.near.told_us = Some(late_us);
             let whereabouts = self.whereabouts(view);

@@ -90,7 +90,10 @@ impl World {
 
     /// Tells the brains of those who watch what they have suffered of late.
     pub(crate) fn tell_suffering(&mut self) {
-        for at in (0..self.peers.len()).filter(|_| self.by_frames()).collect::<Vec<_>>() {
+        if !self.by_frames() {
+            return;
+        }
+        for at in 0..self.peers.len() {
             let (now, peer) = (self.now, &mut self.peers[at]);
             let watches = peer.is_there() && peer.views && !peer.is_mixing();
             let suffered = if watches { peer.suffering.take(now, peer.brain.fps_wanted()) } else { 0 };

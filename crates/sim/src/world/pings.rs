@@ -7,7 +7,6 @@ use plenary_proto::time::SECOND;
 use plenary_proto::watchdog::PING_US;
 
 use super::World;
-use crate::plan::Kind;
 
 /// An answer that takes longer than this isn't waited for.
 const ANSWERED_US_MAX: u64 = 2 * SECOND;
@@ -16,11 +15,7 @@ impl World {
     /// To be called once a second.
     pub(super) fn ping_the_stage(&mut self) {
         let Some(from) = self.now.0.checked_sub(ANSWERED_US_MAX + SECOND) else { return };
-        let on_stage = |at: &usize| {
-            let peer = &self.peers[*at];
-            peer.is_there() && self.plan.peers[peer.planned].kind != Kind::Viewer
-        };
-        let stage: Vec<usize> = (0..self.peers.len()).filter(on_stage).collect();
+        let stage: Vec<usize> = self.stage.iter().copied().filter(|at| self.peers[*at].is_there()).collect();
         for at in stage.iter().copied() {
             let mut pauses = std::mem::take(&mut self.peers[at].pauses);
             for sent in (from..from + SECOND).step_by(PING_US as usize).map(Time) {
