@@ -119,16 +119,16 @@ impl Seek {
         self.moves.is_some()
     }
 
-    /// The next place nobody was asked for yet.
-    /// Those that have taken us before and fed us nothing come last.
-    fn next_place(&mut self, barren: &[PeerId]) -> Option<PeerId> {
-        if self.hops >= HOPS_MAX {
-            return None;
-        }
-        let untried = |place: &Place| !self.tried.contains(&place.peer);
-        let good = self.places.iter().position(|place| untried(place) && !barren.contains(&place.peer));
-        let at = good.or_else(|| self.places.iter().position(untried))?;
+    /// The next place nobody was asked for yet, but for the barren: those that have taken us before and fed us nothing.
+    fn next_good(&mut self, barren: &[PeerId]) -> Option<PeerId> {
+        let good = |place: &Place| !self.tried.contains(&place.peer) && !barren.contains(&place.peer);
+        let at = self.places.iter().position(good).filter(|_| self.hops < HOPS_MAX)?;
         Some(self.places.remove(at).peer)
+    }
+
+    /// The next place nobody was asked for yet; the barren come last.
+    fn next_place(&mut self, barren: &[PeerId]) -> Option<PeerId> {
+        self.next_good(barren).or_else(|| self.next_good(&[]))
     }
 
     fn knows_more(&self) -> bool {
@@ -208,7 +208,8 @@ impl Tree {
         let Some(peer) = place.or_else(|| self.restart(view, &mut seek)) else { return Some(seek) };
         self.ask(view, &mut seek, peer);
         while seek.urgent && seek.asked.len() < ASKED_MAX {
-            let Some(peer) = seek.next_place(&self.barren) else { break };
+            // whoever fed us nothing may be the first to accept
+            let Some(peer) = seek.next_good(&self.barren) else { break };
             self.ask(view, &mut seek, peer);
         }
         Some(seek)
