@@ -530,11 +530,15 @@ impl Tree {
     }
 
     pub(super) fn link_changed_down(&mut self, view: &mut View<'_>, peer: PeerId, up: bool) {
+        let place = self.place(view);
         let Some(child) = self.children.get_mut(&peer) else { return };
         if up {
             child.linked = true;
             if !child.served {
                 view.out.act(Output::ServeHeads(peer));
+            }
+            if !child.fed && !place.is_empty() {
+                view.out.send(peer, Message::PathIs(place)); // we may have moved since we promised, and the word got lost
             }
         } else {
             self.drop_child(view, peer);

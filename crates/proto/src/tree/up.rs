@@ -465,6 +465,9 @@ impl Tree {
             }
             self.seek_parent_now(view);
         }
+        if let Some((peer, _)) = self.unlinked_backup().filter(|(_, at)| *at <= view.now) {
+            self.drop_up(view, peer);
+        }
         if let Some(seek) = self.seek_parent.take() {
             self.seek_parent = self.step(view, seek);
         }
@@ -478,6 +481,12 @@ impl Tree {
         self.next.as_ref().is_some_and(|next| next.answered)
     }
 
+    /// A backup that isn't linked yet, and when another is sought in its place.
+    fn unlinked_backup(&self) -> Option<(PeerId, Time)> {
+        let unlinked = self.backup.as_ref().filter(|backup| self.watched.1 != Some(backup.peer));
+        unlinked.map(|backup| (backup.peer, backup.since + PATIENCE_US_MAX))
+    }
+
     /// When a place beside that of a silent `next` is to be sought, while nobody feeds us.
     fn deaf_at(&self) -> Option<Time> {
         let fed = self.parent.is_some() && !self.at_fault;
@@ -488,7 +497,8 @@ impl Tree {
     pub(super) fn next_timeout_up(&self) -> Option<Time> {
         let fed = self.parent.is_some() && !self.at_fault;
         let next = self.next.as_ref().map(|next| next.since + next.patience_us(fed));
-        let next = next.into_iter().chain(self.deaf_at()).min();
+        let next =
+            next.into_iter().chain(self.deaf_at()).chain(self.unlinked_backup().map(|(_, at)| at)).min();
         let seeks = [&self.seek_parent, &self.seek_backup].map(|seek| seek.as_ref().map(Seek::due));
         seeks.into_iter().chain([next]).flatten().min()
     }
