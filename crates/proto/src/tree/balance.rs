@@ -268,7 +268,8 @@ impl Tree {
 
     fn move_to(&mut self, view: &mut View<'_>, how: Move, places: &[Place]) {
         let busy = self.at_fault || self.next.is_some() || self.seek_parent.is_some();
-        if busy || self.is_new_here(view) || !self.is_viewer(view) || self.parent.is_none() {
+        let Some(parent) = self.parent.as_ref().map(|parent| parent.peer) else { return };
+        if busy || self.is_new_here(view) || !self.is_viewer(view) {
             return;
         }
         let shorter = self.path.len().saturating_sub(2);
@@ -277,7 +278,7 @@ impl Tree {
             Move::Across { .. } => shorter + 1,
             Move::Down => crate::message::PATH_LEN_MAX,
         };
-        let seek = Seek::to_move(view.now, places, path_max);
+        let seek = Seek::to_move(view.now, places, path_max, parent);
         let willing = matches!(how, Move::Deepest | Move::Up);
         self.seek_parent = Some(if willing { seek.if_better(Better::NotWorse) } else { seek });
         self.on_time_up(view);

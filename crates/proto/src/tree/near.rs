@@ -335,12 +335,12 @@ impl Tree {
         {
             return;
         }
-        let root = self.path.first().copied();
+        let (root, Some(parent)) = (self.path.first().copied(), self.parent.as_ref()) else { return };
         let Some(mixer) = view.mandate.mixers.iter().find(|mixer| Some(mixer.short()) == root) else {
             return;
         };
         let begin = self.near.before.take().into_iter().chain([Place::of_mixer(*mixer)]);
-        let seek = Seek::to_move(view.now, &begin.collect::<Vec<_>>(), PATH_LEN_MAX);
+        let seek = Seek::to_move(view.now, &begin.collect::<Vec<_>>(), PATH_LEN_MAX, parent.peer);
         self.seek_parent = Some(seek.if_better(Better::ByFar));
         self.on_time_up(view);
     }

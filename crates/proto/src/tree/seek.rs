@@ -104,9 +104,9 @@ impl Seek {
         Seek { places, ..Seek::new(Purpose::Parent, now) }
     }
 
-    /// A search for a better place than the one we have.
-    pub(super) fn to_move(now: Time, places: &[Place], path_len_max: usize) -> Seek {
-        Seek { moves: Some(path_len_max), ..Seek::at_places(now, places) }
+    /// A search for a better place than the one we have: below our parent we are already.
+    pub(super) fn to_move(now: Time, places: &[Place], path_len_max: usize, parent: PeerId) -> Seek {
+        Seek { moves: Some(path_len_max), tried: [parent].into(), ..Seek::at_places(now, places) }
     }
 
     /// The same, given up if the place isn't better enough.
