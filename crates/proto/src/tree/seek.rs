@@ -271,7 +271,8 @@ impl Tree {
             cycle |= [&self.parent, &self.next].into_iter().flatten().any(|up| up.peer == from);
         }
         let now = view.now;
-        let deposed = path.len() == 1 && !view.mandate.mixers.contains(&from) && self.is_fed_by_a_mixer(view);
+        let in_force = view.mandate.mixers.iter().any(|mixer| path.first() == Some(&mixer.short()));
+        let deposed = !in_force && self.is_fed_by_a_mixer(view);
         let Some(seek) = self.seek_mut(purpose, from) else {
             // an answer we no longer wait for: don't keep a place we don't use
             self.decline(view, from);
@@ -286,7 +287,7 @@ impl Tree {
             |enough| self.is_better_below(&path, &whereabouts, enough).unwrap_or(enough == Better::NotWorse);
         let worse = better.is_some_and(|enough| !is_better(enough));
         if moves.is_some_and(|most| path.len() > most) || worse || purpose == Purpose::Parent && deposed {
-            // no better than where we are, or no mixer any more
+            // no better than where we are, or below no mixer any more
             self.seek_parent =
                 self.seek_parent.take().and_then(|mut seek| seek.looks_on(from, now).then_some(seek));
             self.decline(view, from);
