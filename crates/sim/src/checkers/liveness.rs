@@ -1,4 +1,5 @@
-//! What must hold once nothing has gone wrong for a while.
+//! What must hold once nothing has gone wrong for a while. Whoever attacks is owed nothing: that attackers find each other's
+//! places is their own affair, that honest peers are fed among them isn't.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -82,7 +83,7 @@ impl<'a> Calm<'a> {
         // in a mesh nobody makes a program; but where somebody only watches there is no mesh, whatever it knows of the room
         let wants =
             |peer: &PeerId| self.living.get(peer).is_some_and(|seen| seen.mode != Mode::Mesh || !seen.speaks);
-        for peer in starving.filter(wants) {
+        for peer in starving.filter(|peer| wants(peer) && !self.world.deviates(*peer)) {
             let what = format!("{peer:?} has had no frame for {} ms", starving_us / 1000);
             found.say(self.world.now(), "fed", what);
         }
@@ -114,7 +115,9 @@ impl<'a> Calm<'a> {
     /// branch, who is not above the viewer either; either with a promise left to give.
     fn backups(&self, found: &mut Found) {
         let givers: Vec<_> = self.living.iter().filter(|(peer, seen)| self.may_promise(peer, seen)).collect();
-        for (viewer, seen) in self.viewers().filter(|(_, seen)| seen.parent.is_some()) {
+        let fed =
+            |(peer, seen): &(PeerId, &BrainSnapshot)| seen.parent.is_some() && !self.world.deviates(*peer);
+        for (viewer, seen) in self.viewers().filter(fed) {
             let parent_at = seen.path.len().saturating_sub(2);
             let parent = seen.path.get(parent_at).copied();
             let in_branch = |other: &BrainSnapshot| {
