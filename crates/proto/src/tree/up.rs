@@ -139,6 +139,15 @@ impl Tree {
         }
     }
 
+    /// Whom we wanted to be fed by, if it is such, is given up; it may have been our backup.
+    fn drop_next(&mut self, view: &mut View<'_>, is_such: impl Fn(&Up) -> bool) -> Option<Up> {
+        let next = self.next.take_if(|next| is_such(next))?;
+        if self.backup.is_none() && self.parent.is_some() {
+            view.out.event(Event::Backup(None));
+        }
+        Some(next)
+    }
+
     /// Wants to be fed by `up`, as soon as it is linked.
     pub(super) fn ask_feed(&mut self, view: &mut View<'_>, up: Up) {
         if let Some(other) = self.next.take()
@@ -299,7 +308,7 @@ impl Tree {
         if self.backup.as_ref().is_some_and(|backup| backup.peer == from && path.contains(&me)) {
             self.drop_backup(view); // nor may it be asked to when our parent dies
         }
-        if let Some(next) = self.next.take_if(|next| next.peer == from && path.contains(&me)) {
+        if let Some(next) = self.drop_next(view, |next| next.peer == from && path.contains(&me)) {
             // by now it hangs on us: it can't feed us
             self.part_from(view, &next);
             if self.at_fault || self.parent.is_none() {
@@ -321,7 +330,7 @@ impl Tree {
 
     /// A peer above us is going; it names places to go to.
     pub(crate) fn shed_by(&mut self, view: &mut View<'_>, from: PeerId, places: &[Place]) {
-        if self.next.take_if(|next| next.peer == from).is_some() {
+        if self.drop_next(view, |next| next.peer == from).is_some() {
             // it can't keep its promise; the places it names are near
             self.seek_parent = Some(Seek::at_places(view.now, places));
         } else if self.backup.as_ref().is_some_and(|backup| backup.peer == from) {
@@ -367,10 +376,9 @@ impl Tree {
             }
             view.out.event(Event::Backup(None));
         }
-        if self.next.take_if(|next| next.peer == peer && !next.asked).is_some() {
+        if self.drop_next(view, |next| next.peer == peer).is_some_and(|next| !next.asked) {
             self.fed_nothing(peer);
         }
-        self.next.take_if(|next| next.peer == peer);
         if self.parent.as_ref().is_some_and(|parent| parent.peer == peer) {
             self.lose_parent(view);
         }
@@ -451,7 +459,8 @@ impl Tree {
 
     pub(super) fn on_time_up(&mut self, view: &mut View<'_>) {
         let fed = self.parent.is_some() && !self.at_fault;
-        if let Some(late) = self.next.take_if(|next| next.since + next.patience_us(fed) <= view.now) {
+        let now = view.now;
+        if let Some(late) = self.drop_next(view, |next| next.since + next.patience_us(fed) <= now) {
             self.part_from(view, &late);
             self.fed_nothing(late.peer);
             if !fed && self.seek_parent.is_none() && self.is_viewer(view) {
