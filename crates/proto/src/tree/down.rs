@@ -24,7 +24,12 @@ const RESERVE: usize = 1;
 /// Whoever was sent to a place has taken it by then, and the aggregate has come up: two aggregates' time.
 const SENT_US_MAX: u64 = 2 * AGGREGATE_US;
 /// A child that is suspected has shown by then that it lives, or is none any more. A guess.
-const SUSPECTED_US_MAX: u64 = SECOND;
+const SUSPECTED_US: u64 = SECOND;
+/// Each further peer that comes from there suspects it so many times as long, at most: five minutes. A guess.
+const SUSPECTED_TIMES: u64 = 4;
+const SUSPICIONS_MAX: u32 = 5;
+/// After this they are forgotten. A guess.
+const FORGIVEN_US: u64 = 60 * SECOND;
 /// Peers below us: as many children as anybody has, as many promises, and what is kept for both.
 pub(crate) const CHILDREN_AND_PROMISES_MAX: usize = 2 * (CHILDREN_MAX as usize + RESERVE);
 /// The lead tells the host how many watch at least so often, while somebody does.
@@ -59,14 +64,44 @@ pub(super) struct Child {
     below: Aggregate,
     /// When we sent somebody there last, if its own word is older.
     sent_at: Option<Time>,
-    /// When one of its children came to us last.
-    suspected_at: Option<Time>,
+    /// Those whom it should have fed came to us.
+    suspicion: Suspicion,
     /// Its round trips to landmarks.
     trips: RoundTrips,
     /// It had no place before.
     has_just_joined: bool,
     /// When it was asked last to move, or to have somebody below it move.
     asked_at: Option<Time>,
+}
+
+/// What speaks against a child.
+#[derive(Clone, Copy, Debug, Default)]
+struct Suspicion {
+    /// Who came last, whom it should have fed, and when.
+    by: Option<PeerId>,
+    at: Time,
+    /// How many did, one after the other.
+    times: u32,
+    until: Option<Time>,
+}
+
+impl Suspicion {
+    /// A peer that it should have fed comes to us.
+    fn raise(&mut self, now: Time, by: PeerId) {
+        if self.until.is_none() && now.since(self.at) >= FORGIVEN_US {
+            *self = Suspicion::default();
+        }
+        if self.by.replace(by) != Some(by) {
+            self.times = (self.times + 1).min(SUSPICIONS_MAX);
+        }
+        self.at = now;
+        self.until = Some(now + SUSPECTED_US * SUSPECTED_TIMES.pow(self.times.saturating_sub(1)));
+    }
+
+    /// What several say: the slots that it tells of are worth nothing.
+    fn is_grave(&self) -> bool {
+        self.times > 1 && self.until.is_some()
+    }
 }
 
 impl Aggregate {
@@ -126,7 +161,8 @@ impl Child {
 
     /// How far below it there is a free slot.
     pub(super) fn nearest_slot(&self) -> Option<usize> {
-        self.below.nearest_free(Purpose::Parent).map(|(depth, _)| depth)
+        let free = self.below.nearest_free(Purpose::Parent).filter(|_| !self.suspicion.is_grave());
+        free.map(|(depth, _)| depth)
     }
 
     /// Somebody is sent to its nearest slot: until its next aggregate, count on that.
@@ -139,14 +175,17 @@ impl Child {
 
     /// Whoever was sent there long ago, and isn't in its word, didn't stay.
     fn forget_sent(&mut self, now: Time) {
+        self.suspicion.until.take_if(|until| *until <= now);
         if self.sent_at.take_if(|at| now.since(*at) >= SENT_US_MAX).is_some() {
             self.below = self.told;
         }
     }
 
     /// Whether it may be dead.
-    fn is_suspected(&self, now: Time) -> bool {
-        self.suspected_at.is_some_and(|at| now.since(at) < SUSPECTED_US_MAX)
+    fn is_suspected(&self, now: Time, purpose: Purpose) -> bool {
+        let until = self.suspicion.until.is_some_and(|until| until > now);
+        // whoever feeds nobody would be a bad backup, but any is better than none
+        until && (purpose == Purpose::Parent || now.since(self.suspicion.at) < SUSPECTED_US)
     }
 
     /// It is asked to move, or to have somebody move.
@@ -250,7 +289,7 @@ impl Tree {
     pub(crate) fn attach(&mut self, view: &mut View<'_>, from: PeerId, attach: &Attach) {
         let purpose = attach.purpose;
         view.links.wanted_again(view.now, &from);
-        self.suspect_parent_of(view, attach);
+        self.suspect_parent_of(view, from, attach);
         let replaced = (purpose == Purpose::Parent).then(|| self.gives_way(view, from, attach)).flatten();
         match self.judge(view, from, attach, replaced.is_some()) {
             Ok(()) => {
@@ -271,7 +310,7 @@ impl Tree {
                     told: below,
                     below,
                     sent_at: None,
-                    suspected_at: None,
+                    suspicion: Suspicion::default(),
                     trips: attach.round_trips.clone(),
                     has_just_joined: attach.path.is_empty(),
                     asked_at: None,
@@ -311,14 +350,14 @@ impl Tree {
     }
 
     /// A child of one of our children asks us for a place, and isn't fed: its parent may be dead.
-    fn suspect_parent_of(&mut self, view: &mut View<'_>, attach: &Attach) {
+    fn suspect_parent_of(&mut self, view: &mut View<'_>, from: PeerId, attach: &Attach) {
         if attach.purpose != Purpose::Parent || attach.fed {
             return;
         }
         let parent = parent_in(&attach.path);
         let served = |(peer, child): &(&PeerId, &mut Child)| child.served && Some(peer.short()) == parent;
         if let Some((peer, child)) = self.children.iter_mut().find(served) {
-            child.suspected_at = Some(view.now);
+            child.suspicion.raise(view.now, from);
             view.out.act(Output::Suspect(*peer));
         }
     }
@@ -342,8 +381,10 @@ impl Tree {
         let parent = parent_in(&attach.path);
         match attach.purpose {
             Purpose::Parent => {
-                // a child whose parent is our child comes because that one is dead, most likely
-                let orphan = !attach.fed && self.children.keys().any(|peer| Some(peer.short()) == parent);
+                // a child whose parent is our child comes because that one is dead, or feeds it nothing; who names us comes
+                // because those that we sent it to can't be linked with it
+                let ours = |id: &ShortId| *id == me || self.children.keys().any(|peer| peer.short() == *id);
+                let orphan = !attach.fed && parent.as_ref().is_some_and(ours);
                 let reserved = child.is_some() || self.is_invited(&from) || orphan || gives_way;
                 let reserved = if reserved { RESERVE } else { 0 };
                 let over = if view.mandate.mutated.is(Mutation::TakesTooMany) { 2 } else { 0 };
@@ -384,7 +425,7 @@ impl Tree {
         let parent = parent_in(&attach.path);
         let mut places: Vec<(bool, u64, usize, u16, PeerId)> = self
             .taken()
-            .filter(|(peer, child)| **peer != from && !child.is_suspected(view.now))
+            .filter(|(peer, child)| **peer != from && !child.is_suspected(view.now, attach.purpose))
             .filter(|(peer, _)| !backup || blind || Some(peer.short()) != parent)
             .filter_map(|(peer, child)| {
                 let (depth, free) = child.below.nearest_free(attach.purpose)?;
@@ -565,9 +606,10 @@ impl Tree {
         sum.free[0] = self.capacity(view).saturating_sub(self.fed_count()) as u16;
         sum.promises[0] = self.promises(view).saturating_sub(self.promised_count()) as u16;
         for (_, child) in self.taken() {
+            let counts = u16::from(!child.suspicion.is_grave());
             for depth in 0..DEPTHS_MAX {
                 let below = (depth + 1).min(DEPTHS_MAX - 1);
-                sum.free[below] = sum.free[below].saturating_add(child.below.free[depth]);
+                sum.free[below] = sum.free[below].saturating_add(counts * child.below.free[depth]);
                 sum.promises[below] = sum.promises[below].saturating_add(child.below.promises[depth]);
             }
         }
@@ -628,6 +670,7 @@ impl Tree {
         // a change that came too soon after the last news
         let news = self.aggregate_at.filter(|_| self.parent.is_some() && !self.mixing);
         let sent = self.children.values().filter_map(|child| child.sent_at).min().map(|at| at + SENT_US_MAX);
-        [absent, told, news, sent].into_iter().flatten().min()
+        let suspected = self.children.values().filter_map(|child| child.suspicion.until).min();
+        [absent, told, news, sent, suspected].into_iter().flatten().min()
     }
 }

@@ -7,8 +7,8 @@ use std::collections::BTreeSet;
 
 use super::Tree;
 use super::up::Up;
-use crate::bounded::Bound;
-use crate::id::PeerId;
+use crate::bounded::{Bound, List};
+use crate::id::{PeerId, ShortId};
 use crate::io::Event;
 use crate::message::{Attach, Message, PATH_LEN_MAX, PLACES_MAX, Path, Place, Purpose, Whereabouts};
 use crate::outbox::{Note, View};
@@ -67,6 +67,8 @@ pub(super) struct Seek {
     moves: Option<usize>,
     /// Only to a place that is better.
     better: Option<Better>,
+    /// Who sent us to a peer that took us and fed us nothing, our path below that one, and whom of it we know.
+    vain: Option<(PeerId, Path, List<PeerId, PATH_LEN_MAX>)>,
 }
 
 impl Seek {
@@ -86,6 +88,7 @@ impl Seek {
             urgent: false,
             moves: None,
             better: None,
+            vain: None,
         }
     }
 
@@ -112,6 +115,31 @@ impl Seek {
     /// The same, given up if the place isn't better enough.
     pub(super) fn if_better(self, enough: Better) -> Seek {
         Seek { better: Some(enough), ..self }
+    }
+
+    /// Begins with whoever sent us to a peer that fed us nothing, and tells it so.
+    fn begin_above(&mut self, me: PeerId, barren: &Up) {
+        let place = |path: &[ShortId]| Path::truncated(path.iter().copied());
+        let Some((sender, path)) =
+            barren.path.split_last().and_then(|(_, above)| Some((above.last()?, above)))
+        else {
+            return;
+        };
+        let sender = barren.above.iter().find(|peer| peer.short() == *sender);
+        let Some(sender) = sender.copied().filter(|_| barren.path.len() < PATH_LEN_MAX) else { return };
+        self.places.insert(0, Place { peer: sender, path: place(path) });
+        // one that couldn't be linked with us may be a good parent of others
+        let ours = if barren.asked { &barren.path[..] } else { path };
+        let ours = Path::truncated(ours.iter().copied().chain([me.short()]));
+        self.vain = Some((sender, ours, barren.above.clone()));
+    }
+
+    /// Those of a path that we were sent by.
+    fn known_of(&self, path: &Path) -> List<PeerId, PATH_LEN_MAX> {
+        let before = self.vain.iter().flat_map(|(.., above)| above.iter());
+        let before = before.filter(|peer| !self.tried.contains(*peer));
+        let known = self.tried.iter().chain(before).filter(|peer| path.contains(&peer.short()));
+        List::truncated(known.copied())
     }
 
     /// Whether we are fed where we are, and it is for a better place.
@@ -215,13 +243,21 @@ impl Tree {
         Some(seek)
     }
 
+    /// Nobody is fed by a peer that took us: the search that begins asks whoever sent us there first.
+    pub(super) fn begin_above(&mut self, view: &View<'_>, barren: &Up) {
+        if let Some(seek) = &mut self.seek_parent {
+            seek.begin_above(view.me, barren);
+        }
+    }
+
     fn ask(&self, view: &mut View<'_>, seek: &mut Seek, peer: PeerId) {
         seek.tried.insert(peer);
         seek.asked.insert(peer);
         seek.asked_at = view.now;
+        let vain = seek.vain.as_ref().filter(|(above, ..)| *above == peer).map(|(_, path, _)| path.clone());
         let attach = Attach {
             purpose: seek.purpose,
-            path: self.path.clone(),
+            path: vain.unwrap_or_else(|| self.path.clone()),
             viewers_below: self.viewers_below(),
             room: self.room(view),
             fed: self.parent.is_some() && !self.at_fault,
@@ -282,6 +318,7 @@ impl Tree {
             seek.answered(from, now);
             return;
         }
+        let above = seek.known_of(&path);
         let (moves, better) = (seek.moves, seek.better.filter(|_| seek.moves.is_some()));
         let is_better =
             |enough| self.is_better_below(&path, &whereabouts, enough).unwrap_or(enough == Better::NotWorse);
@@ -294,7 +331,7 @@ impl Tree {
             self.on_time_up(view);
             return;
         }
-        let up = Up::accepted(from, path, whereabouts, view.now);
+        let up = Up::accepted(from, path, above, whereabouts, view.now);
         match purpose {
             Purpose::Parent => {
                 self.seek_parent = None;

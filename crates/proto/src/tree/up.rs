@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::Tree;
 use super::seek::Seek;
+use crate::bounded::List;
 use crate::id::PeerId;
 use crate::io::{Event, Output, Verdict};
 use crate::links::Want;
@@ -33,20 +34,28 @@ pub(super) struct Up {
     pub(super) peer: PeerId,
     /// Its path, itself included.
     pub(super) path: Path,
+    /// Those of its path that we were sent there by.
+    pub(super) above: List<PeerId, PATH_LEN_MAX>,
     /// Where it is, and how late the program leaves it, as it has said.
     pub(super) whereabouts: Option<Whereabouts>,
     /// When it agreed, or was asked to feed us.
     since: Time,
     /// It is linked, and we have asked it to feed us.
-    asked: bool,
+    pub(super) asked: bool,
     /// It has answered that, if only with its path: it has a program.
     answered: bool,
 }
 
 impl Up {
     /// Whoever has a place for us.
-    pub(super) fn accepted(peer: PeerId, path: Path, whereabouts: Whereabouts, now: Time) -> Up {
-        Up { peer, path, whereabouts: Some(whereabouts), since: now, asked: false, answered: false }
+    pub(super) fn accepted(
+        peer: PeerId,
+        path: Path,
+        above: List<PeerId, PATH_LEN_MAX>,
+        whereabouts: Whereabouts,
+        now: Time,
+    ) -> Up {
+        Up { peer, path, above, whereabouts: Some(whereabouts), since: now, asked: false, answered: false }
     }
 
     /// How long we wait for it to feed us, when nobody else does, or while somebody does.
@@ -465,14 +474,16 @@ impl Tree {
             self.fed_nothing(late.peer);
             if !fed && self.seek_parent.is_none() && self.is_viewer(view) {
                 self.seek_parent_now(view);
+                self.begin_above(view, &late);
             }
             self.follow_mandate(view);
         }
         if self.deaf_at().is_some_and(|at| at <= view.now) {
-            if let Some(unlinked) = self.next.as_ref().filter(|next| !next.asked).map(|next| next.peer) {
-                self.fed_nothing(unlinked);
-            }
             self.seek_parent_now(view);
+            if let Some(unlinked) = self.next.clone().filter(|next| !next.asked) {
+                self.fed_nothing(unlinked.peer);
+                self.begin_above(view, &unlinked);
+            }
         }
         if let Some((peer, _)) = self.unlinked_backup().filter(|(_, at)| *at <= view.now) {
             self.drop_up(view, peer);
