@@ -2,11 +2,13 @@
 //!
 //! Candidates are linked with each other and with some of the speakers, and claim the round trips of all these links;
 //! measurers report those to the candidates. Where both ends of a link say something the longer counts, so nobody can
-//! talk itself near alone. All others who know the ways to both ends know bounds, about as well as triangles hold in
-//! the internet: a way is no longer than any detour, and no shorter than the difference of two that begin at one peer. The bounds
-//! that count are those which only a quarter of these others go beyond: then two that lie for each other are as far as
-//! the honest ones see them, a near pair can't be talked apart, and no wormhole between two liars makes one of
-//! them everybody's neighbour. Pairs of which neither end says anything are in the middle between their bounds.
+//! talk itself near alone; and whose words fall short of more than half of the others' isn't believed at all. All others who know
+//! the ways to both ends know bounds, about as well as triangles hold in
+//! the internet: a way is no longer than any detour, and no shorter than the difference of two that begin at one peer. Of
+//! detours that one counts which only a quarter of these others go below: no wormhole between two liars makes one of
+//! them everybody's neighbour. For a difference the shorter word of the longer way counts, and the longer word of the other: no third
+//! peer can talk an honest pair apart, so nearly the greatest counts, and two that lie for each other are as far as
+//! the honest ones near either see them. Pairs of which neither end says anything are in the middle between their bounds.
 //! Integers, in the order of the roster: everyone who recomputes a ballot gets the same.
 
 use crate::id::PeerId;
@@ -15,9 +17,11 @@ use crate::seal::Signed;
 
 /// A way of which nothing is known: as long as one across an ocean.
 const UNKNOWN_US: u64 = 100_000;
-/// Of those who know bounds for a way one in so many goes beyond the bound that counts: a group of a fifth of the
+/// Of those who know a detour for a way one in so many goes below the one that counts: a group of a fifth of the
 /// stage (the simulator's liars) moves none.
-const BEYOND: usize = 4;
+const BELOW: usize = 4;
+/// Of those who know a difference for a way one in so many goes beyond the one that counts: triangles don't always hold.
+const BEYOND: usize = 12;
 /// No way is that long; a sum of two doesn't overflow.
 const NONE_US: u64 = u64::MAX / 4;
 
@@ -34,10 +38,7 @@ impl Ways {
         let peers: Vec<PeerId> = roster.entries.iter().map(|entry| entry.peer).collect();
         let n = peers.len();
         let place = |peer: &PeerId| peers.iter().position(|known| known == peer);
-        let mut measured = vec![NONE_US; n * n];
-        for at in 0..n {
-            measured[at * n + at] = 0;
-        }
+        let mut said = vec![NONE_US; n * n];
         let begins = |trip: &RoundTrip| {
             let mut alike = (0..n).filter(|at| trip.is_to(&peers[*at]));
             alike.next().filter(|_| alike.next().is_none())
@@ -53,13 +54,12 @@ impl Ways {
             let (Some(one), Some(other)) = (one, other) else { continue };
             if one != other && rtt_us > 0 {
                 let way_us = u64::from(rtt_us / 2);
-                // both ends may have measured it: the longer one, so that nobody talks itself nearer
-                let known = measured[one * n + other];
-                let way_us = if known == NONE_US { way_us } else { known.max(way_us) };
-                (measured[one * n + other], measured[other * n + one]) = (way_us, way_us);
+                let known = &mut said[one * n + other];
+                *known = if *known == NONE_US { way_us } else { way_us.max(*known) };
             }
         }
-        Ways { us: completed(&measured, n), peers }
+        disbelieve(&mut said, n);
+        Ways { us: completed(&said, n), peers }
     }
 
     /// Mean of the ways from a peer to those others; `None` when there are none.
@@ -73,30 +73,48 @@ impl Ways {
     }
 }
 
+/// Takes back the words of those that fall short of what more than half of the others say, by more than a quarter.
+fn disbelieve(said: &mut [u64], n: usize) {
+    let falls_short = |one: &usize| {
+        let both = (0..n).map(|other| (said[one * n + other], said[other * n + one]));
+        let short = both.filter(|(own, theirs)| *theirs != NONE_US && 4 * own < 3 * theirs);
+        2 * short.count() >= n
+    };
+    let liars: Vec<usize> = (0..n).filter(falls_short).collect();
+    for liar in liars {
+        said[liar * n..(liar + 1) * n].fill(NONE_US);
+    }
+}
+
 /// All ways, from what is said of some, held to the bounds that others know for them.
 fn completed(said: &[u64], n: usize) -> Vec<u64> {
-    let mut ways = said.to_vec();
+    // the shorter and the longer word of a way
+    let words = |one: usize, other: usize| match (said[one * n + other], said[other * n + one]) {
+        (NONE_US, NONE_US) => None,
+        (NONE_US, word) | (word, NONE_US) => Some((word, word)),
+        (word, back) => Some((word.min(back), word.max(back))),
+    };
+    let mut ways = vec![0; n * n];
     let (mut detours, mut differences) = (Vec::with_capacity(n), Vec::with_capacity(n));
     for from in 0..n {
         for to in 0..from {
             detours.clear();
             differences.clear();
             for over in (0..n).filter(|over| *over != from && *over != to) {
-                let (one, other) = (said[from * n + over], said[over * n + to]);
-                if one != NONE_US && other != NONE_US {
-                    detours.push(one + other);
-                    differences.push(one.abs_diff(other));
+                if let (Some(one), Some(other)) = (words(from, over), words(over, to)) {
+                    detours.push(one.1 + other.1);
+                    differences.push(one.0.saturating_sub(other.1).max(other.0.saturating_sub(one.1)));
                 }
             }
-            let beyond = detours.len() / BEYOND;
             detours.sort_unstable();
             differences.sort_unstable_by(|a, b| b.cmp(a));
-            let bounds = differences.get(beyond).zip(detours.get(beyond));
-            let way = match (said[from * n + to], bounds) {
-                (NONE_US, None) => UNKNOWN_US,
-                (NONE_US, Some((least, most))) => (least + most) / 2,
-                (said, None) => said,
-                (said, Some((least, most))) => said.max(*least).min(*most),
+            let least = differences.get(differences.len() / BEYOND);
+            let bounds = least.zip(detours.get(detours.len() / BELOW));
+            let way = match (words(from, to), bounds) {
+                (None, None) => UNKNOWN_US,
+                (None, Some((least, most))) => (least + most) / 2,
+                (Some((_, said)), None) => said,
+                (Some((_, said)), Some((least, most))) => said.max(*least).min(*most),
             };
             (ways[from * n + to], ways[to * n + from]) = (way, way);
         }
