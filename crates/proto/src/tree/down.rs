@@ -267,6 +267,12 @@ impl Tree {
         usize::from(roster.k.min(config.children_max).min(CHILDREN_MAX)).min(uplink.saturating_sub(RESERVE))
     }
 
+    /// The slot in reserve; who may feed nobody has none.
+    fn reserve(&self, view: &View<'_>) -> usize {
+        let relays = || view.stage.roster().is_some_and(|roster| self.capacity_as_relay(view, roster) > 0);
+        if self.mixing || self.stands_by(view) || relays() { RESERVE } else { 0 }
+    }
+
     /// Children that we could take on top of those we have, wherever we go.
     pub(super) fn room(&self, view: &View<'_>) -> u8 {
         let most = view.stage.roster().map_or(0, |roster| self.capacity_as_relay(view, roster));
@@ -386,7 +392,7 @@ impl Tree {
                 let ours = |id: &ShortId| *id == me || self.children.keys().any(|peer| peer.short() == *id);
                 let orphan = !attach.fed && parent.as_ref().is_some_and(ours);
                 let reserved = child.is_some() || self.is_invited(&from) || orphan || gives_way;
-                let reserved = if reserved { RESERVE } else { 0 };
+                let reserved = if reserved { self.reserve(view) } else { 0 };
                 let over = if view.mandate.mutated.is(Mutation::TakesTooMany) { 2 } else { 0 };
                 // who feeds nobody is sent down, while the slots here are of use to others
                 let idle = attach.room == 0 && attach.viewers_below == 0;
@@ -457,13 +463,13 @@ impl Tree {
 
     /// A child wants to be fed.
     pub(crate) fn feed(&mut self, view: &mut View<'_>, from: PeerId, resume: Option<Resume>) {
-        let (fed, capacity) = (self.fed_count(), self.capacity(view));
+        let (fed, most) = (self.fed_count(), self.capacity(view) + self.reserve(view));
         view.links.wanted_again(view.now, &from);
         let Some(child) = self.children.get_mut(&from) else {
             view.out.send(from, Message::Dismiss);
             return;
         };
-        if !child.fed && fed >= capacity + RESERVE {
+        if !child.fed && fed >= most {
             let round_trips = child.trips.clone();
             self.children.remove(&from);
             view.out.act(Output::Unserve(from));
@@ -491,7 +497,8 @@ impl Tree {
 
     /// Whoever was promised more than can be kept any more is told so, the last by id first.
     pub(super) fn keep_promises(&mut self, view: &mut View<'_>) {
-        let fed = self.mixing || (self.parent.is_some() && !self.at_fault);
+        // who waits for the program itself may yet have it in time; who stood by, and doesn't watch, won't
+        let fed = self.mixing || !self.is_viewer(view) || (self.parent.is_some() && !self.at_fault);
         // whoever was taken may look further, and not come
         let comes = self.children.values().any(|child| child.fed && !child.served && child.waits.is_none());
         if !fed || self.leaving.is_some() || self.stepping_out.is_some() || comes {
