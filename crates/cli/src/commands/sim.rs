@@ -46,7 +46,8 @@ fn compare(before: &Path, after: &Path) -> Result<(), Failure> {
         let text = std::fs::read_to_string(path).with_context(told)?;
         let report: Value =
             serde_json::from_str(&text).with_context(|| format!("{} is no report", path.display()))?;
-        anyhow::ensure!(report["scenario"].is_string(), "{} is no report of plenary sim", path.display());
+        let named = ["scenario", "trace_hash"].iter().all(|figure| report[*figure].is_string());
+        anyhow::ensure!(named, "{} is no report of plenary sim", path.display());
         Ok(report)
     };
     print!("{}", plenary_sim::compare(&read(before)?, &read(after)?));

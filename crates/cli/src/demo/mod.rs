@@ -105,6 +105,8 @@ async fn play(args: DemoArgs, out: PathBuf) -> Result<(), Failure> {
     report.write(&out)?;
     if let Some(picture) = picture {
         write_png(&out.join("program.png"), &picture)?;
+    } else {
+        tracing::warn!("no program.png: no viewer had a picture to decode then");
     }
     cast.keep_recordings(&report, RECORDINGS_KEPT)?;
     if let Some(to) = &cast.args().room.json {

@@ -213,7 +213,7 @@ impl Scenario {
 
     /// How many peers it begins with.
     pub fn people(&self) -> usize {
-        self.peers.iter().map(|group| group.count).sum()
+        self.peers.iter().fold(0, |sum, group| sum.saturating_add(group.count))
     }
 
     /// Makes the audience so many, its groups in proportion.
