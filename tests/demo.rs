@@ -444,18 +444,18 @@ fn a_viewer_comes_on_stage_and_goes_back_to_watch() {
 }
 
 #[test]
-fn a_mixer_that_is_squeezed_is_voted_out() {
+fn a_mixer_whose_links_carry_half_is_voted_out() {
     // a mixer is given 100 s, and those who suffer tell each 5 s
-    let args = "--speakers 3 --viewers 3 --candidates 2 --duration 3m --at 6s:squeeze=mixer";
+    let args = "--speakers 3 --viewers 3 --candidates 2 --duration 3m --at 6s:halve=mixer";
     let demo = Demo::play_until(&args.split(' ').collect::<Vec<_>>(), &[" 50 s", "100 s", "140 s"]);
-    let squeezed = demo.event("squeeze=mixer");
+    let halved = demo.event("halve=mixer");
     let elections = demo.rows("elections");
-    assert_eq!(elections[0]["mixers"][0], squeezed["peer"], "{elections:?}");
+    assert_eq!(elections[0]["mixers"][0], halved["peer"], "{elections:?}");
     let vote = elections.get(1).expect("a second vote");
     assert!(["trouble", "audience"].contains(&text(&vote["reason"])), "{vote}");
-    assert!(number(&vote["opened_ms"]) > number(&squeezed["at_ms"]), "{vote}");
-    assert_ne!(vote["mixers"][0], squeezed["peer"], "{vote}");
-    assert!(demo.said.contains(" s squeeze=mixer: pictures "), "{}", demo.said);
+    assert!(number(&vote["opened_ms"]) > number(&halved["at_ms"]), "{vote}");
+    assert_ne!(vote["mixers"][0], halved["peer"], "{vote}");
+    assert!(demo.said.contains(" s halve=mixer: pictures "), "{}", demo.said);
 }
 
 /// Every field of the manual, with a value of its kind or `null` where that is allowed.

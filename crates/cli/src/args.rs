@@ -178,10 +178,10 @@ pub(crate) struct DemoArgs {
     /// How long, from the creation of the room
     #[arg(long, value_name = "D", value_parser = units::some_time, default_value = "20s")]
     pub(crate) duration: Duration,
-    /// What each link does, both ways: delay=30ms,loss=1%
+    /// What each link does, both ways: delay=30ms,loss=1%,rate=5mbit
     #[arg(long, value_name = "SHAPE", value_parser = units::link)]
     pub(crate) link: Option<Shape>,
-    /// Something that happens: 10s:kill=mixer, kill=relay, kill=speaker, leave=mixer, add=speaker, add=viewer, promote=viewer, demote=viewer, squeeze=mixer (its links then carry half of the program; 100 s into its term that calls a vote)
+    /// Something that happens: 10s:kill=mixer, kill=relay, kill=speaker, leave=mixer, add=speaker, add=viewer, promote=viewer, demote=viewer, halve=mixer (its links then carry half of their rate, or of the program where they have none; less than the program calls a vote, 100 s into its term)
     #[arg(long, value_name = "TIME:WHAT", value_parser = units::at)]
     pub(crate) at: Vec<units::At>,
     /// Keep every viewer's recording, not those of three

@@ -83,7 +83,7 @@ pub(crate) fn mixers(text: &str) -> Result<u8, String> {
     }
 }
 
-/// `delay=30ms,loss=1%`: what each link does, in both directions.
+/// `delay=30ms,loss=1%,rate=5mbit`: what each link does, in both directions.
 pub(crate) fn link(text: &str) -> Result<Shape, String> {
     let mut shape = Shape::default();
     for part in text.split(',') {
@@ -101,8 +101,8 @@ pub(crate) fn link(text: &str) -> Result<Shape, String> {
                 let percent = percent.ok_or_else(|| "a loss looks like 1% or 0.5%".to_owned())?;
                 shape.loss_ppm = (percent * 10_000.0) as u32;
             }
-            Some(("rate", _)) => return Err("rate=: not yet".to_owned()),
-            _ => return Err("a link looks like delay=30ms,loss=1%".to_owned()),
+            Some(("rate", value)) => shape.rate_bps = rate(value)?,
+            _ => return Err("a link looks like delay=30ms,loss=1%,rate=5mbit".to_owned()),
         }
     }
     Ok(shape)
@@ -115,7 +115,7 @@ pub(crate) enum What {
     KillRelay,
     KillSpeaker,
     LeaveMixer,
-    SqueezeMixer,
+    HalveMixer,
     AddSpeaker,
     AddViewer,
     PromoteViewer,
@@ -130,7 +130,7 @@ impl What {
             What::KillRelay => "kill=relay",
             What::KillSpeaker => "kill=speaker",
             What::LeaveMixer => "leave=mixer",
-            What::SqueezeMixer => "squeeze=mixer",
+            What::HalveMixer => "halve=mixer",
             What::AddSpeaker => "add=speaker",
             What::AddViewer => "add=viewer",
             What::PromoteViewer => "promote=viewer",
@@ -154,15 +154,12 @@ pub(crate) fn at(text: &str) -> Result<At, String> {
         What::KillRelay,
         What::KillSpeaker,
         What::LeaveMixer,
-        What::SqueezeMixer,
+        What::HalveMixer,
         What::AddSpeaker,
         What::AddViewer,
         What::PromoteViewer,
         What::DemoteViewer,
     ];
-    if what == "halve=mixer" {
-        return Err("halve=mixer: not yet".to_owned());
-    }
     let what = all.into_iter().find(|known| known.text() == what).ok_or_else(|| {
         let known: Vec<_> = all.iter().map(|known| known.text()).collect();
         format!("{what} is none of {}", known.join(", "))
@@ -206,12 +203,14 @@ mod tests {
     }
 
     #[test]
-    fn links_have_delay_and_loss() {
+    fn links_have_delay_loss_and_rate() {
         let shape = link("delay=30ms,loss=1%").unwrap();
         assert_eq!((shape.delay_us, shape.loss_ppm), (30_000, 10_000));
         assert_eq!(link("loss=0.5%").unwrap().loss_ppm, 5_000);
-        assert_eq!(link("rate=5mbit"), Err("rate=: not yet".to_owned()));
-        for wrong in ["", "delay", "delay=30", "loss=1", "loss=101%", "speed=3", "delay=1h"] {
+        assert_eq!(link("delay=5ms,rate=5mbit").unwrap().rate_bps, 5_000_000);
+        for wrong in
+            ["", "delay", "delay=30", "loss=1", "loss=101%", "speed=3", "delay=1h", "rate=5", "rate=0kbit"]
+        {
             assert!(link(wrong).is_err(), "{wrong}");
         }
     }
@@ -219,9 +218,8 @@ mod tests {
     #[test]
     fn things_happen_at_a_time() {
         assert_eq!(at("10s:kill=mixer"), Ok(At { at: Duration::from_secs(10), what: What::KillMixer }));
-        assert_eq!(at("10s:squeeze=mixer").map(|at| at.what), Ok(What::SqueezeMixer));
-        assert_eq!(at("10s:halve=mixer"), Err("halve=mixer: not yet".to_owned()));
-        for wrong in ["kill=mixer", "10s", "10:kill=mixer", "10s:kill=host", "10s:squeeze=relay", "10s:"] {
+        assert_eq!(at("10s:halve=mixer").map(|at| at.what), Ok(What::HalveMixer));
+        for wrong in ["kill=mixer", "10s", "10:kill=mixer", "10s:kill=host", "10s:halve=relay", "10s:"] {
             assert!(at(wrong).is_err(), "{wrong}");
         }
     }

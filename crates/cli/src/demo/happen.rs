@@ -12,14 +12,12 @@ use crate::units::What;
 
 /// How often it is noted what a leaving peer has sent: a frame's time.
 const WATCH: Duration = Duration::from_millis(33);
-/// What each link of a mixer that is squeezed still carries of the program: too little to live with, enough to be heard.
-const SQUEEZED_PERCENT: u64 = 50;
 
 /// Does it, and notes whom it hit.
 pub(crate) async fn happen(cast: &Arc<Cast>, what: What) {
     let target = match what {
         What::AddSpeaker | What::AddViewer => None,
-        What::KillMixer | What::LeaveMixer | What::SqueezeMixer => mixer(cast),
+        What::KillMixer | What::LeaveMixer | What::HalveMixer => mixer(cast),
         What::KillRelay => relay(cast),
         What::KillSpeaker => speaker(cast),
         What::PromoteViewer => floor::to_promote(cast),
@@ -40,10 +38,13 @@ pub(crate) async fn happen(cast: &Arc<Cast>, what: What) {
             *target.tenures.lock() = Some(target.room.tenures());
             *target.gone_us.lock() = Some(at_us);
         }
-        (What::SqueezeMixer, Some(target)) => {
+        (What::HalveMixer, Some(target)) => {
             let args = cast.args();
-            let rate_bps = u64::from(args.room.program().bitrate_bps) * SQUEEZED_PERCENT / 100;
-            target.shaper.set(Shape { rate_bps, ..args.link.unwrap_or_default() });
+            let shape = args.link.unwrap_or_default();
+            // where nothing limits a link, it carried the program
+            let unlimited_bps = u64::from(args.room.program().bitrate_bps);
+            let rate_bps = if shape.rate_bps > 0 { shape.rate_bps } else { unlimited_bps };
+            target.shaper.set(Shape { rate_bps: (rate_bps / 2).max(1), ..shape });
         }
         (What::LeaveMixer, Some(target)) => {
             *target.gone_us.lock() = Some(at_us);

@@ -237,7 +237,7 @@ impl EventReport {
                 format!("{peer} is seen {}, heard {}", by_all(self.seen_ms), by_all(self.heard_ms))
             }
             (What::DemoteViewer, Some(peer)) => format!("{peer} watches again"),
-            (What::SqueezeMixer, Some(_)) if affected > 0 => self.resumed_ms.map_or_else(
+            (What::HalveMixer, Some(_)) if affected > 0 => self.resumed_ms.map_or_else(
                 || "no pictures any more".to_owned(),
                 |Resumed { p50, max, .. }| format!("pictures {p50:.0} ms (p50), {max:.0} ms (worst) apart"),
             ),
