@@ -134,8 +134,6 @@ fn what_is_reserved_is_not_there_yet() {
         "demo --layout share",
         "demo --churn 10%/min",
         "demo --processes",
-        "demo --at 3s:halve=mixer",
-        "demo --link rate=5mbit",
         "rendezvous --store redis://127.0.0.1",
         "bench mix --inputs 4 --in 640x360@30 --json -",
         "bench relay --children 4",
