@@ -89,11 +89,12 @@ fn disbelieve(said: &mut [u64], n: usize) {
 /// All ways, from what is said of some, held to the bounds that others know for them.
 fn completed(said: &[u64], n: usize) -> Vec<u64> {
     // the shorter and the longer word of a way
-    let words = |one: usize, other: usize| match (said[one * n + other], said[other * n + one]) {
+    let words_of = |at: usize| match (said[at], said[at % n * n + at / n]) {
         (NONE_US, NONE_US) => None,
         (NONE_US, word) | (word, NONE_US) => Some((word, word)),
         (word, back) => Some((word.min(back), word.max(back))),
     };
+    let words: Vec<_> = (0..n * n).map(words_of).collect();
     let mut ways = vec![0; n * n];
     let (mut detours, mut differences) = (Vec::with_capacity(n), Vec::with_capacity(n));
     for from in 0..n {
@@ -101,7 +102,7 @@ fn completed(said: &[u64], n: usize) -> Vec<u64> {
             detours.clear();
             differences.clear();
             for over in (0..n).filter(|over| *over != from && *over != to) {
-                if let (Some(one), Some(other)) = (words(from, over), words(over, to)) {
+                if let (Some(one), Some(other)) = (words[from * n + over], words[to * n + over]) {
                     detours.push(one.1 + other.1);
                     differences.push(one.0.saturating_sub(other.1).max(other.0.saturating_sub(one.1)));
                 }
@@ -110,7 +111,7 @@ fn completed(said: &[u64], n: usize) -> Vec<u64> {
             differences.sort_unstable_by(|a, b| b.cmp(a));
             let least = differences.get(differences.len() / BEYOND);
             let bounds = least.zip(detours.get(detours.len() / BELOW));
-            let way = match (words(from, to), bounds) {
+            let way = match (words[from * n + to], bounds) {
                 (None, None) => UNKNOWN_US,
                 (None, Some((least, most))) => (least + most) / 2,
                 (Some((_, said)), None) => said,

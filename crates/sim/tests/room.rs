@@ -191,9 +191,12 @@ fn a_killed_relays_children_are_fed_by_their_backups_and_find_new_ones() {
             let gap = world.longest_gap_us(child, killed - SECOND);
             assert!(gap < SECOND, "seed {seed}: {child:?} waited {gap} us");
             let snapshot = world.snapshot(child);
-            // that it has a backup, or has been looking for one for a moment, is for calm() to say
             assert!(snapshot.parent != Some(relay), "seed {seed}: {snapshot:?}");
             assert!(snapshot.backup != Some(relay), "seed {seed}");
+            // whoever is displaced by a child later on looks for another: calm() says that it has one
+            let found = |event: &Event| matches!(event, Event::Backup(Some(backup)) if *backup != relay);
+            let again = world.events(child).iter().any(|(at, event)| *at > killed && found(event));
+            assert!(again, "seed {seed}: {child:?} found no other backup");
         }
         calm(&world);
     }
