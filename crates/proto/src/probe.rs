@@ -1,7 +1,7 @@
 //! Measuring the candidates.
 //!
-//! When an election opens, each candidate is measured by three peers of the roster, drawn from the ids and the
-//! outcome in force, so that everyone knows who has to, and elections that come to nothing don't change who. The measurer asks for a train of packets and reads the bandwidth from
+//! When an election opens, each candidate is measured by three peers of the roster, five on a large stage, drawn from the ids
+//! and the outcome in force, so that everyone knows who has to, and elections that come to nothing don't change who. The measurer asks for a train of packets and reads the bandwidth from
 //! its dispersion: 26 kB as fast as they go for a first guess, then what the guess carries in 30 ms, at twice the
 //! guess, until the 95 % interval of the mean is under ±10 % or [`TRAINS_MAX`] have come. Neither end takes part in two trains at
 //! once: a busy candidate says so, and is asked again. What was found is signed and sent to the whole stage, with what the
@@ -18,14 +18,17 @@ use crate::id::PeerId;
 use crate::io::{Event, Output};
 use crate::links::Want;
 use crate::lots::{Lot, drawn};
-use crate::message::{Claim, Consent, LineId, Measured, Message, ROSTER_MAX, Report, Roster, RoundTrip};
+use crate::message::{
+    Claim, Consent, LineId, MEASURERS_MAX, Measured, Message, ROSTER_MAX, Report, Roster, RoundTrip,
+};
 use crate::outbox::View;
 use crate::score::bandwidth_bps_max;
 use crate::seal::Signed;
 use crate::time::{MS, SECOND, Time};
 
-/// Peers that measure one candidate (DESIGN §5).
-pub(crate) const MEASURERS: usize = 3;
+/// Peers that measure one candidate (DESIGN §5). Of a large stage they are [`MEASURERS_MAX`]: a fifth of liars has the majority
+/// of three in one draw of ten, of five in one of seventeen.
+const MEASURERS: usize = 3;
 /// Most trains of one measurement.
 const TRAINS_MAX: usize = 6;
 /// A first train gives a guess. Half of its 24 packets are looked at: enough for that, and no longer in the way of
@@ -136,10 +139,13 @@ pub(crate) struct Probe {
 /// What measurers are drawn by: follows from the outcome in force, so that no opener chooses it.
 pub(crate) type Draw = Lot;
 
-/// Who measures a candidate in an election: three of those present, by the hash of (draw, candidate, measurer).
+/// Who measures a candidate in an election: three of those present, or five, by the hash of (draw, candidate, measurer).
 pub(crate) fn measurers(roster: &Roster, draw: &Draw, candidate: &PeerId) -> Vec<PeerId> {
-    let present = roster.entries.iter().filter(|entry| !entry.away && entry.peer != *candidate);
-    drawn("plenary 1 measurers", &[draw, &candidate.0], present.map(|entry| &entry.peer), MEASURERS)
+    let present = || roster.entries.iter().filter(|entry| !entry.away);
+    let candidates = present().filter(|entry| entry.mixes).count();
+    let count = if candidates > LARGE_STAGE { MEASURERS_MAX } else { MEASURERS };
+    let others = present().map(|entry| &entry.peer).filter(|peer| *peer != candidate);
+    drawn("plenary 1 measurers", &[draw, &candidate.0], others, count)
 }
 
 impl Probe {

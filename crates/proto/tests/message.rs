@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 
 use plenary_proto::bounded::{List, Text};
 use plenary_proto::message::*;
-use plenary_proto::seal::{Countersigned, Invite, RoomSecret, SealError, Sealer, Signed};
+use plenary_proto::seal::{Countersigned, ENVELOPE_LEN_MAX, Invite, RoomSecret, SealError, Sealer, Signed};
 use plenary_proto::{PeerId, RoomId, ShortId, StreamId, StreamKind, StreamSpec};
 use proptest::prelude::*;
 use samples::*;
@@ -134,7 +134,7 @@ fn a_full_ballot_and_a_full_roster_fit_an_envelope() {
     };
     let ballot = Ballot { reports, claims, sitting: seats, outcome };
     let ballot = Message::Ballot(Box::new(Signed::new(&key(2), &room(), 7, 13, NEVER, ballot)));
-    assert!(ballot.to_bytes().len() < 64 * 1024 - 512, "{} bytes", ballot.to_bytes().len());
+    assert!(ballot.to_bytes().len() < ENVELOPE_LEN_MAX - 512, "{} bytes", ballot.to_bytes().len());
     let mut full = ProvenRoster::clone(&roster());
     let name = Text::truncated(&"n".repeat(NAME_LEN_MAX));
     full.signed.body.entries = list(vec![Entry { name, ..full.body.entries[0].clone() }; ROSTER_MAX]);

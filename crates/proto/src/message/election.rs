@@ -9,8 +9,10 @@ use crate::bounded::List;
 use crate::id::{PeerId, Rank, RoomId};
 use crate::seal::{Countersigned, Signed, Statement};
 
-/// Most reports of a ballot: three measurers for each of a full roster.
-pub const BALLOT_REPORTS_MAX: usize = 3 * ROSTER_MAX;
+/// Most peers that measure one candidate: those of a large stage.
+pub(crate) const MEASURERS_MAX: usize = 5;
+/// Most reports of a ballot: of all measurers of a full roster.
+pub const BALLOT_REPORTS_MAX: usize = MEASURERS_MAX * ROSTER_MAX;
 /// Most mixers, and most standbys, of an outcome.
 pub const MIXERS_MAX: usize = 8;
 /// Most take-overs of one term: each takes a mixer or a standby out of its outcome. Further ones are not taken.

@@ -17,6 +17,7 @@ mod tree;
 
 pub use beat::{Beat, HEAD_LEN_MAX, Head, loose_from_bytes, loose_to_bytes, path_hash};
 pub use data::{DATA_LEN_MAX, Data, DataHeld, DataHeldAll, Delivery, LOOSE_LEN_MAX};
+pub(crate) use election::MEASURERS_MAX;
 pub use election::{
     Alive, BALLOT_REPORTS_MAX, Ballot, Claim, Decided, Doubt, ElectionReason, LineId, MIXERS_MAX, Measured,
     Need, Opening, Outcome, Report, RoundTrip, TAKE_OVERS_MAX, TakeOver,

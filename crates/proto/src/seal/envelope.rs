@@ -17,7 +17,7 @@ use super::signed::{SealError, Signed, Statement};
 use crate::id::{PeerId, RoomId};
 
 /// Most bytes of an envelope; a rendezvous refuses longer ones.
-pub const ENVELOPE_LEN_MAX: usize = 64 * 1024;
+pub const ENVELOPE_LEN_MAX: usize = 96 * 1024;
 const VERSION: u8 = 1;
 const NONCE_LEN: usize = 24;
 /// An envelope is good for five minutes: long enough for clocks that were set by hand, short enough that what
