@@ -3,6 +3,7 @@
 use plenary_proto::time::{MS, SECOND};
 use plenary_proto::{PeerId, Time};
 use plenary_sim::checkers::{liveness, safety};
+use plenary_sim::plan::Kind;
 use plenary_sim::{MediaModel, NetPlan, PeerPlan, RoomPlan, World, WorldPlan};
 
 /// The audience comes when the stage has settled.
@@ -19,6 +20,20 @@ fn three_hundred_that_come_at_once_see_within_two_seconds_in_the_flattest_tree()
         assert!(joins[285] < SECOND && joins[299] < 2 * SECOND, "seed {seed}: {:?}", &joins[285..]);
         // 10 + 40 + 160 + 90: nobody could be nearer
         assert_eq!(world.depths().into_iter().max(), Some(4), "seed {seed}");
+        calm(&world);
+    }
+}
+
+#[test]
+fn who_can_feed_others_gets_a_place_though_all_are_taken_by_those_that_cannot() {
+    for seed in 0..4 {
+        let mut plan = plan(24, 4 * SECOND, NetPlan::HOME);
+        let viewers = plan.peers.iter_mut().filter(|peer| peer.kind == Kind::Viewer);
+        viewers.take(14).for_each(|peer| peer.relays = false);
+        let mut world = World::new(plan, seed);
+        run(&mut world, 22);
+        let waiting = world.viewers().into_iter().filter(|viewer| world.snapshot(*viewer).parent.is_none());
+        assert_eq!(waiting.count(), 0, "seed {seed}");
         calm(&world);
     }
 }

@@ -73,6 +73,11 @@ impl Tree {
         self.balance.replaces = Some((strong, weak, now));
     }
 
+    /// Whether `peer` was taken in place of a child that is still here.
+    pub(super) fn is_taken_in_place(&self, peer: &PeerId) -> bool {
+        self.balance.replaces.is_some_and(|(strong, ..)| strong == *peer)
+    }
+
     /// When a peer is to be asked to move.
     pub(super) fn next_move(&self) -> Option<Time> {
         let invited = self.balance.invited.map(|(_, at)| at + INVITED_US_MAX);

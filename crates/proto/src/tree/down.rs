@@ -44,7 +44,7 @@ fn parent_in(path: &Path) -> Option<ShortId> {
 fn inherits(view: &View<'_>, attach: &Attach) -> bool {
     let parent = parent_in(&attach.path);
     let mixers = view.mandate.mixers.iter().filter(|mixer| Some(mixer.short()) == parent);
-    attach.path.len() == 2 && mixers.into_iter().any(|mixer| view.heir(mixer) == Some(view.me))
+    attach.path.len() == 2 && mixers.into_iter().any(|mixer| view.fallback(mixer) == Some(view.me))
 }
 
 /// A peer below us.
@@ -280,7 +280,7 @@ impl Tree {
     }
 
     fn promises(&self, view: &View<'_>) -> usize {
-        let inherits = |mixer: &&PeerId| view.heir(mixer) == Some(view.me);
+        let inherits = |mixer: &&PeerId| view.fallback(mixer) == Some(view.me);
         let mixers = view.mandate.mixers.iter().filter(inherits).count();
         match self.capacity(view) {
             0 => 0,
@@ -435,6 +435,9 @@ impl Tree {
             .filter(|(peer, _)| !backup || blind || Some(peer.short()) != parent)
             .filter_map(|(peer, child)| {
                 let (depth, free) = child.below.nearest_free(attach.purpose)?;
+                if !backup && free == 1 && self.is_taken_in_place(peer) {
+                    return None; // that slot is for whoever gives way
+                }
                 let detour_us = self.detour_us(&child.trips, &attach.round_trips, depth);
                 Some((above(peer), detour_us, depth, free, *peer))
             })

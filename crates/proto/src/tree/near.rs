@@ -15,6 +15,7 @@ use std::collections::BTreeSet;
 
 use super::Tree;
 use super::balance::STAY_US;
+use super::down::Child;
 use super::seek::{Better, Seek};
 use crate::bounded::{Bound, List};
 use crate::id::PeerId;
@@ -194,12 +195,22 @@ impl Tree {
     }
 
     /// The child that gives way for a peer that is nearer, or would feed others: the farthest. It goes below that
-    /// peer, and no deeper than others are.
+    /// peer, and no deeper than others are but for a peer that nobody feeds.
     pub(super) fn gives_way(&self, view: &View<'_>, from: PeerId, attach: &Attach) -> Option<PeerId> {
         let slot = || self.children.values().any(|child| child.nearest_slot().is_some());
         let feeds = attach.room > 0 || attach.viewers_below > 0 && slot();
-        if !attach.fed || !feeds || self.makes_room() || self.fed_count() != self.capacity(view) {
+        if !feeds || self.makes_room() || self.fed_count() != self.capacity(view) {
             return None;
+        }
+        if !attach.fed {
+            // where nobody below has a slot, those that could feed others would wait for ever for those that can't
+            let may = |child: &Child| {
+                child.may_move(view.now) && child.told().room == 0 && child.told().deepest <= 1
+            };
+            let may = self.served().filter(|(peer, child)| **peer != from && may(child));
+            let far_us = |child: &Child| way_us(&self.near.trips, child.trips());
+            let far = may.map(|(peer, child)| (far_us(child), *peer)).max();
+            return far.filter(|_| !slot()).map(|(_, peer)| peer);
         }
         let near_us = way_us(&self.near.trips, &attach.round_trips)?;
         let others = || self.served().filter(|(peer, _)| **peer != from);

@@ -210,7 +210,7 @@ impl Tree {
     fn start_of(&self, view: &mut View<'_>, purpose: Purpose) -> Option<PeerId> {
         let first_tier = self.parent.as_ref().filter(|parent| parent.path.len() == 1);
         if let Some(mixer) = first_tier.filter(|_| purpose == Purpose::Backup) {
-            return view.heir(&mixer.peer);
+            return view.fallback(&mixer.peer);
         }
         let mixers: Vec<_> = view.mandate.mixers.iter().filter(|mixer| **mixer != view.me).collect();
         // ours has lost a child when our parent has died

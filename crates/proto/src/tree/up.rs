@@ -107,7 +107,7 @@ impl Tree {
             return;
         };
         let first_tier = parent.path.len() == 1;
-        let heir = view.heir(&parent.peer).filter(|heir| *heir != view.me);
+        let heir = view.fallback(&parent.peer).filter(|heir| *heir != view.me);
         let good = self.backup.as_ref().is_some_and(|backup| {
             let same_branch =
                 backup.path.contains(&parent.peer.short()) || backup.path.contains(&view.me.short());
@@ -136,7 +136,7 @@ impl Tree {
     /// That peer is our backup, and we need none: in the first tier of a mixer without an heir all hang on that one mixer.
     pub(super) fn yields_backup(&self, view: &View<'_>, peer: &PeerId) -> bool {
         let first_tier = self.parent.as_ref().filter(|parent| parent.path.len() == 1 && !self.at_fault);
-        let needless = first_tier.is_some_and(|mixer| view.heir(&mixer.peer).is_none());
+        let needless = first_tier.is_some_and(|mixer| view.fallback(&mixer.peer).is_none());
         needless && self.is_backup_alone(peer)
     }
 

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use plenary_proto::time::SECOND;
-use plenary_proto::{BrainSnapshot, Event, Mode, PeerId, Rank};
+use plenary_proto::{BrainSnapshot, Event, Mode, PeerId, Rank, ShortId};
 
 use super::{Found, Violation};
 use crate::world::World;
@@ -18,6 +18,8 @@ const STARVING_US: u64 = SECOND / 2;
 const STEADY_US: u64 = 5 * SECOND;
 /// News of a count goes up one tier at least so often.
 const TOLD_US: u64 = SECOND;
+/// News of a place goes down at once; a lost letter comes again after a second.
+const NEWS_US: u64 = SECOND;
 /// A mover's farewell to its old parent may be lost twice: it comes again after a second, and after two.
 const FAREWELL_US: u64 = 3 * SECOND;
 /// Whoever has changed its parent, or lost its backup, looks for another: a search in vain begins anew after so long.
@@ -125,7 +127,9 @@ impl<'a> Calm<'a> {
             };
             let could = || match parent_at {
                 0 => {
-                    let standby = seen.standbys.first().and_then(|standby| self.living.get(standby));
+                    // one that lies may refuse
+                    let standby = seen.standbys.first().filter(|standby| !self.world.deviates(**standby));
+                    let standby = standby.and_then(|standby| self.living.get(standby));
                     let most = usize::from(self.world.plan().room.k1);
                     standby.is_some_and(|standby| standby.promised.len() <= most)
                 }
@@ -143,11 +147,18 @@ impl<'a> Calm<'a> {
                 .backup
                 .and_then(|backup| self.living.get(&backup))
                 .filter(|other| parent_at > 0 && in_branch(other));
-            if bad.is_some() {
+            if bad.is_some_and(|other| self.is_known(&other.path)) {
                 let what = format!("{viewer:?} would fall back on its own branch: {:?}", seen.backup);
                 found.say(self.world.now(), "backup", what);
             }
         }
+    }
+
+    /// Whether nobody of a path has moved so lately that the news may still be on its way.
+    fn is_known(&self, path: &[ShortId]) -> bool {
+        let moved = |event: &Event| matches!(event, Event::Parent(Some(_)));
+        let mut on_path = self.living.keys().filter(|peer| path.contains(&peer.short()));
+        on_path.all(|peer| self.since_us(peer, moved) > NEWS_US)
     }
 
     /// How long ago something happened to a viewer.
