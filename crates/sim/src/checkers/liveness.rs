@@ -197,7 +197,8 @@ impl<'a> Calm<'a> {
         }
     }
 
-    /// How often others have come to mix lately, as the host has it; a vote that keeps the mixers changes nothing.
+    /// How often others have come to mix lately, as the host has it; a vote that keeps the mixers changes nothing. What an
+    /// attacker tries, once in a term, and its mixer denies is no change either.
     fn changes_of_mixer(&self) -> usize {
         let now = self.world.now();
         let mut voted: &[PeerId] = &[];
@@ -217,11 +218,11 @@ impl<'a> Calm<'a> {
                 }
                 Event::TakenOver { rank, peer, .. } => {
                     regents.push((*rank, peer));
-                    true
+                    !self.world.deviates(*peer)
                 }
-                Event::Withdrawn { rank, .. } => {
+                Event::Withdrawn { rank, peer } => {
                     regents.retain(|(regency, _)| regency != rank);
-                    true
+                    !self.world.deviates(*peer)
                 }
                 _ => false,
             };
