@@ -134,7 +134,8 @@ pub struct Elections {
     pub count: u64,
     /// From opening to a binding ballot.
     pub decided_ms: Option<Percentiles>,
-    /// Of the openings, those whose choice is within 5 % of the best there is.
+    /// Of the openings, those whose choice is within 5 % of the best there is. Judged in rooms of their own, drawn by the
+    /// same seeds ([`crate::rooms`]): fifty on stage, an audience that comes later, the scenario's weather and liars.
     pub within_5pct_of_oracle: Option<f64>,
     /// From the end of a partition until everyone followed the same mixers, looked at each 50 ms.
     pub agreed_ms: Option<Percentiles>,

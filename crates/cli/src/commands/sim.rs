@@ -61,7 +61,9 @@ fn scenario(name: &str) -> Result<Scenario, Failure> {
         return Scenario::read(name, &text).map_err(|what| anyhow::anyhow!(what).into());
     }
     let Some(scenario) = named(name) else {
-        return Err(usage(format!("{name}: no such scenario; `plenary sim list` names them")));
+        return Err(usage(format!(
+            "{name}: no such scenario; `plenary sim list` names them, and a file's name ends in .toml"
+        )));
     };
     scenario.map_err(|what| anyhow::anyhow!(what).into())
 }

@@ -81,6 +81,13 @@ pub struct Arrival {
     pub shape: Shape,
 }
 
+impl Arrival {
+    /// All are there.
+    pub fn ends(&self) -> Span {
+        Span(self.from.0.saturating_add(self.within.0))
+    }
+}
+
 /// How arrivals are spread.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]

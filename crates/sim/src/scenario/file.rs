@@ -1,6 +1,7 @@
 //! A scenario's file, and the plan of a world that follows from it.
 
 use plenary_proto::Time;
+use plenary_proto::message::ROSTER_MAX;
 use plenary_proto::time::MS;
 use serde::Deserialize;
 
@@ -133,6 +134,13 @@ pub struct Target {
     pub at_least: Option<f64>,
 }
 
+impl Target {
+    fn can_be_met(&self) -> bool {
+        let ordered = self.at_least.zip(self.at_most).is_none_or(|(least, most)| least <= most);
+        ordered && [self.at_least, self.at_most].into_iter().flatten().all(f64::is_finite)
+    }
+}
+
 impl Scenario {
     /// Reads a scenario; what is wrong with it is said in one line, with its place.
     pub fn read(name: &str, text: &str) -> Result<Scenario, String> {
@@ -154,6 +162,17 @@ impl Scenario {
         }
         if self.peers.iter().any(|group| group.sees && group.kind != Kind::Speaker) {
             return Err("sees is for speakers: viewers see in any case, candidates never".to_owned());
+        }
+        let stage = self.peers.iter().filter(|group| group.kind != Kind::Viewer);
+        let stage: usize = stage.map(|group| group.count).sum();
+        if stage > ROSTER_MAX {
+            return Err(format!("{stage} on stage: at most {ROSTER_MAX}"));
+        }
+        if self.peers.iter().any(|group| group.arrival.ends() > self.storm) {
+            return Err(format!("some arrive after the storm, which lasts {}", self.storm));
+        }
+        if self.net.loss == Share(1_000_000) {
+            return Err("loss = \"100%\": nobody would ever hear of anybody".to_owned());
         }
         if self.people() > PEERS_MAX {
             return Err(format!("{} peers: at most {PEERS_MAX}", self.people()));
@@ -183,6 +202,9 @@ impl Scenario {
             self.targets.iter().find(|target| target.at_most.is_none() && target.at_least.is_none())
         {
             return Err(format!("{}: a target is at-most or at-least something", vain.figure));
+        }
+        if let Some(Target { figure, .. }) = self.targets.iter().find(|target| !target.can_be_met()) {
+            return Err(format!("{figure}: no figure meets that target"));
         }
         self.targets.iter().try_for_each(|target| is_figure(&target.figure))?;
         if let Some(late) = self.acts.iter().find(|act| act.at > self.storm) {
@@ -320,6 +342,14 @@ mod tests {
             ("[[targets]]\nfigure = 'repair'\nat-most = 1", "delivery.data_reached, "),
             ("[[targets]]\nfigure = 'delivery'\nat-most = 1", "delivery is no figure"),
             ("[[peers]]\nkind = 'viewer'\ncount = -3", "line 9: invalid value"),
+            ("[[targets]]\nfigure = 'join_ms.p95'\nat-most = nan", "join_ms.p95: no figure meets"),
+            ("[[targets]]\nfigure = 'join_ms.p95'\nat-most = 1\nat-least = 2", "no figure meets"),
+            ("[[peers]]\nkind = 'candidate'\ncount = 63", "65 on stage: at most 64"),
+            (
+                "[[peers]]\nkind = 'viewer'\ncount = 3\narrival = { from = '4s', within = '2s' }",
+                "some arrive after the storm, which lasts 5s",
+            ),
+            ("[net]\nloss = '100%'", "nobody would ever hear"),
         ] {
             let said = Scenario::read("mine.toml", &format!("{SMALL}{more}\n")).unwrap_err();
             assert!(said.contains(told) && !said.contains('\n'), "{more}: {said}");
