@@ -39,6 +39,30 @@ fn who_can_feed_others_gets_a_place_though_all_are_taken_by_those_that_cannot() 
 }
 
 #[test]
+fn when_the_only_relay_has_died_one_that_comes_later_gets_a_place_and_feeds_its_orphans() {
+    for seed in 0..4 {
+        let mut plan = plan(18, 4 * SECOND, NetPlan::HOME);
+        let late = plan.peers.len();
+        let mut viewers = plan.peers.iter_mut().filter(|peer| peer.kind == Kind::Viewer);
+        viewers.by_ref().take(14).for_each(|peer| peer.relays = false);
+        viewers.skip(1).for_each(|peer| peer.joins_at = peer.joins_at + 30 * SECOND);
+        let relay = late - 4;
+        let mut world = World::new(plan, seed);
+        run(&mut world, 20);
+        world.kill(world.planned(relay));
+        run(&mut world, 15);
+        let waiting = |world: &World| {
+            let viewers = world.viewers().into_iter();
+            viewers.filter(|viewer| world.snapshot(*viewer).parent.is_none()).count()
+        };
+        assert!(waiting(&world) > 0, "seed {seed}: there is room for all");
+        run(&mut world, 25);
+        assert_eq!(waiting(&world), 0, "seed {seed}");
+        calm(&world);
+    }
+}
+
+#[test]
 fn a_killed_parents_children_are_fed_again_within_300_ms_over_30_ms_links() {
     let net = NetPlan::drawn(30 * MS, 30 * MS, 5_000);
     let mut gaps = Vec::new();
