@@ -203,14 +203,16 @@ impl Tree {
             return None;
         }
         if !attach.fed {
-            // where nobody below has a slot, those that could feed others would wait for ever for those that can't
+            if slot() {
+                return None; // it is sent there
+            }
+            // those that could feed others would wait for ever for those that can't
             let may = |child: &Child| {
                 child.may_move(view.now) && child.told().room == 0 && child.told().deepest <= 1
             };
             let may = self.served().filter(|(peer, child)| **peer != from && may(child));
             let far_us = |child: &Child| way_us(&self.near.trips, child.trips());
-            let far = may.map(|(peer, child)| (far_us(child), *peer)).max();
-            return far.filter(|_| !slot()).map(|(_, peer)| peer);
+            return may.map(|(peer, child)| (far_us(child), *peer)).max().map(|(_, peer)| peer);
         }
         let near_us = way_us(&self.near.trips, &attach.round_trips)?;
         let others = || self.served().filter(|(peer, _)| **peer != from);
