@@ -163,11 +163,6 @@ impl Scenario {
         if self.peers.iter().any(|group| group.sees && group.kind != Kind::Speaker) {
             return Err("sees is for speakers: viewers see in any case, candidates never".to_owned());
         }
-        let stage = self.peers.iter().filter(|group| group.kind != Kind::Viewer);
-        let stage: usize = stage.map(|group| group.count).sum();
-        if stage > ROSTER_MAX {
-            return Err(format!("{stage} on stage: at most {ROSTER_MAX}"));
-        }
         if self.peers.iter().any(|group| group.arrival.ends() > self.storm) {
             return Err(format!("some arrive after the storm, which lasts {}", self.storm));
         }
@@ -176,6 +171,11 @@ impl Scenario {
         }
         if self.people() > PEERS_MAX {
             return Err(format!("{} peers: at most {PEERS_MAX}", self.people()));
+        }
+        let stage = self.peers.iter().filter(|group| group.kind != Kind::Viewer);
+        let stage: usize = stage.map(|group| group.count).sum();
+        if stage > ROSTER_MAX {
+            return Err(format!("{stage} on stage: at most {ROSTER_MAX}"));
         }
         if self.judged == Some(Judged::Tree) && self.net.ways != Ways::Regions {
             return Err("the oracle knows delays by region only: judged needs ways = \"regions\"".to_owned());
@@ -345,6 +345,7 @@ mod tests {
             ("[[targets]]\nfigure = 'join_ms.p95'\nat-most = nan", "join_ms.p95: no figure meets"),
             ("[[targets]]\nfigure = 'join_ms.p95'\nat-most = 1\nat-least = 2", "no figure meets"),
             ("[[peers]]\nkind = 'candidate'\ncount = 63", "65 on stage: at most 64"),
+            (&"[[peers]]\nkind = 'candidate'\ncount = 9223372036854775807\n".repeat(3), "at most 200000"),
             (
                 "[[peers]]\nkind = 'viewer'\ncount = 3\narrival = { from = '4s', within = '2s' }",
                 "some arrive after the storm, which lasts 5s",
