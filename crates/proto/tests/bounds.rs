@@ -111,6 +111,7 @@ fn abuse(sybil: u32) -> Vec<Message> {
         path: path.clone(),
         viewers_below: u32::MAX,
         room: u8::MAX,
+        sending_us: u32::MAX,
         fed: true,
         round_trips: round_trips.clone(),
     };

@@ -44,6 +44,8 @@ pub struct Attach {
     pub viewers_below: u32,
     /// Children that the asker could take on top of those it has, once it is fed.
     pub room: u8,
+    /// How long a frame takes to all the children that it may have, microseconds; 0 when it doesn't know.
+    pub sending_us: u32,
     /// The asker is fed where it is, and looks for a better place.
     pub fed: bool,
     /// The asker's round trips to landmarks; none while it doesn't know them.
@@ -58,6 +60,7 @@ impl Attach {
             path: Path::default(),
             viewers_below: 0,
             room: 0,
+            sending_us: 0,
             fed: false,
             round_trips: RoundTrips::default(),
         }
@@ -115,6 +118,8 @@ pub struct Aggregate {
     pub promises: [u16; DEPTHS_MAX],
     /// Children that the sender may have.
     pub room: u8,
+    /// How long a frame takes to all of them, microseconds; 0 when the sender doesn't know.
+    pub sending_us: u32,
     /// Levels of viewers, the sender's own included.
     pub deepest: u8,
     /// Which of the sender's children may have most children of its own, and how many.

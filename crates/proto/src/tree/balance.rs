@@ -198,7 +198,7 @@ impl Tree {
             .served()
             .filter(|(peer, _)| **peer != weak)
             .filter_map(|(peer, child)| child.nearest_slot().map(|depth| (depth, child, *peer)))
-            .map(|(depth, child, peer)| (self.detour_us(child.trips(), leaving.trips(), depth), peer))
+            .map(|(depth, child, peer)| (self.detour_us(child, leaving.trips(), depth), peer))
             .collect();
         slots.sort_unstable();
         let places = slots.iter().map(|(_, peer)| Place { peer: *peer, path: self.path_of(peer) });

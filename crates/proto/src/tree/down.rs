@@ -257,7 +257,7 @@ impl Tree {
     }
 
     /// How many children this peer would feed once it is fed itself.
-    fn capacity_as_relay(&self, view: &View<'_>, roster: &Roster) -> usize {
+    pub(super) fn capacity_as_relay(&self, view: &View<'_>, roster: &Roster) -> usize {
         let config = view.config;
         if !config.relays || self.leaving.is_some() {
             return 0;
@@ -305,7 +305,13 @@ impl Tree {
                 }
                 let linked = view.links.is_up(&from);
                 let viewers = attach.viewers_below.saturating_add(1);
-                let below = Aggregate { viewers, room: attach.room, deepest: 1, ..Aggregate::default() };
+                let below = Aggregate {
+                    viewers,
+                    room: attach.room,
+                    sending_us: attach.sending_us,
+                    deepest: 1,
+                    ..Aggregate::default()
+                };
                 let below = below.with_room(0, attach.room);
                 let child = Child {
                     fed,
@@ -438,7 +444,7 @@ impl Tree {
                 if !backup && free == 1 && self.is_taken_in_place(peer) {
                     return None; // that slot is for whoever gives way
                 }
-                let detour_us = self.detour_us(&child.trips, &attach.round_trips, depth);
+                let detour_us = self.detour_us(child, &attach.round_trips, depth);
                 Some((above(peer), detour_us, depth, free, *peer))
             })
             .collect();
@@ -609,6 +615,7 @@ impl Tree {
         let mut sum = Aggregate {
             viewers: own.saturating_add(self.viewers_below()),
             room: self.capacity(view).min(CHILDREN_MAX.into()) as u8,
+            sending_us: self.sending_to_all_us(view),
             deepest: deepest.saturating_add(1),
             strongest: strongest.map(|(room, peer)| (peer, room)),
             ..Aggregate::default()

@@ -6,8 +6,8 @@
 //! between them. Parents tell their children how late the program is when it leaves them. With both, a place can be
 //! reckoned beforehand, and a viewer that finds one that is better by far moves there ([`seek_better`]).
 //!
-//! A parent without a free slot takes a near peer in place of a child that is far, or feeds nobody itself: that one
-//! goes down, below the newcomer if it is on its way.
+//! A parent without a free slot takes a peer that is near and sends fast in place of a child that is far or slow, or feeds
+//! nobody itself: that one goes down, below the newcomer if it is on its way.
 //!
 //! [`seek_better`]: Tree::seek_better
 
@@ -22,7 +22,8 @@ use crate::id::PeerId;
 use crate::io::Output;
 use crate::links::Want;
 use crate::message::{
-    Attach, LANDMARKS_MAX, LinkKind, Message, PATH_LEN_MAX, Path, Place, RoundTrip, RoundTrips, Whereabouts,
+    Attach, LANDMARKS_MAX, LinkKind, Message, PATH_LEN_MAX, Path, Place, Roster, RoundTrip, RoundTrips,
+    Whereabouts,
 };
 use crate::outbox::View;
 use crate::rng::Backoff;
@@ -52,10 +53,10 @@ const GAIN_US: u64 = 15 * MS;
 const TELL_US: u64 = 5 * MS;
 /// Better places are looked for at first after this, then less and less often.
 const BETTER: Backoff = Backoff::new(6 * SECOND, 600 * SECOND);
-/// A child gives way for a peer that is nearer by this.
-const NEARER_US: u64 = 40 * MS;
-/// And whose detour is no longer than this.
-const DETOUR_US: u64 = 15 * MS;
+/// A child gives way for a peer that those below it get a frame from sooner by this.
+const SOONER_US: u64 = 40 * MS;
+/// And over which its own frames come no later than this.
+const DETOUR_US: u64 = 5 * MS;
 
 /// What a peer knows of where it is.
 #[derive(Debug)]
@@ -120,6 +121,13 @@ pub(super) fn way_us(one: &RoundTrips, other: &RoundTrips) -> Option<u64> {
     (count >= LANDMARKS_MIN).then_some(least / 2)
 }
 
+/// How long a frame of the program takes to leave us for so many children, a second at most; 0 when nobody knows.
+fn sending_to_us(view: &View<'_>, roster: &Roster, children: usize) -> u64 {
+    let bits = u64::from(roster.program.bitrate_bps) / u64::from(roster.program.fps.max(1));
+    let us = |bps: u64| (bits * children as u64 * SECOND / bps.max(1)).min(SECOND);
+    view.config.uplink_bps_max.map_or(0, us)
+}
+
 impl Tree {
     /// Whom everyone in the audience measures its round trip to: the first of the stage that don't mix, those who would
     /// first, since mixers are linked with them.
@@ -156,10 +164,13 @@ impl Tree {
 
     /// How long a frame takes here on its way to one child more: those who are fed are served side by side.
     fn sending_us(&self, view: &View<'_>) -> u64 {
-        let Some((roster, bps)) = view.stage.roster().zip(view.config.uplink_bps_max) else { return HOP_US };
-        let bits = u64::from(roster.program.bitrate_bps) / u64::from(roster.program.fps.max(1));
-        let children = self.fed_count() as u64 + 1;
-        HOP_US + (bits * children * SECOND / bps.max(1)).min(SECOND)
+        HOP_US + view.stage.roster().map_or(0, |roster| sending_to_us(view, roster, self.fed_count() + 1))
+    }
+
+    /// How long a frame takes to all the children that we may have, wherever we go.
+    pub(super) fn sending_to_all_us(&self, view: &View<'_>) -> u32 {
+        let us = |roster| sending_to_us(view, roster, self.capacity_as_relay(view, roster));
+        view.stage.roster().map_or(0, us) as u32
     }
 
     /// What a place is worth, the less the better: how late the program would be there, and how many levels deep it is.
@@ -184,18 +195,19 @@ impl Tree {
         Some(Tree::worth_us(theirs_us, path.len() + 1) + margin_us <= ours_us)
     }
 
-    /// How far the nearest place below a child is, for a peer with these round trips: over the child, and down.
-    pub(super) fn detour_us(&self, child: &RoundTrips, peer: &RoundTrips, depth: usize) -> u64 {
-        let down_us = DOWN_US * depth as u64;
+    /// How far the nearest place below a child is, for a peer with these round trips: over the child, past what it sends to
+    /// others, and down.
+    pub(super) fn detour_us(&self, child: &Child, peer: &RoundTrips, depth: usize) -> u64 {
+        let down_us = DOWN_US * depth as u64 + u64::from(child.told().sending_us);
         if peer.is_empty() {
             return down_us;
         }
-        let ways = way_us(&self.near.trips, child).zip(way_us(child, peer));
+        let ways = way_us(&self.near.trips, child.trips()).zip(way_us(child.trips(), peer));
         down_us + ways.map_or(2 * UNKNOWN_US, |(here, there)| here + there)
     }
 
-    /// The child that gives way for a peer that is nearer, or would feed others: the farthest. It goes below that
-    /// peer, and no deeper than others are but for a peer that nobody feeds.
+    /// The child that gives way for a peer that is nearer, sends faster, or would feed others: that whose frames are passed
+    /// on latest. It goes below that peer, and no deeper than others are but for a peer that nobody feeds.
     pub(super) fn gives_way(&self, view: &View<'_>, from: PeerId, attach: &Attach) -> Option<PeerId> {
         let slot = || self.children.values().any(|child| child.nearest_slot().is_some());
         let feeds = attach.room > 0 || attach.viewers_below > 0 && slot();
@@ -214,16 +226,16 @@ impl Tree {
             let far_us = |child: &Child| way_us(&self.near.trips, child.trips());
             return may.map(|(peer, child)| (far_us(child), *peer)).max().map(|(_, peer)| peer);
         }
-        let near_us = way_us(&self.near.trips, &attach.round_trips)?;
+        let near_us = way_us(&self.near.trips, &attach.round_trips)? + u64::from(attach.sending_us);
         let others = || self.served().filter(|(peer, _)| **peer != from);
         let levels = others().map(|(_, child)| child.told().deepest).max()?;
         let may = others().filter(|(_, child)| child.may_move(view.now) && child.told().deepest < levels);
         let far = may.filter_map(|(peer, child)| {
             let far_us = way_us(&self.near.trips, child.trips())?;
             let on_us = way_us(&attach.round_trips, child.trips())?;
-            let idle = child.told().room == 0;
-            let nearer = near_us + NEARER_US <= far_us && near_us + on_us <= far_us + DETOUR_US;
-            (idle || nearer).then_some((idle, far_us, *peer))
+            let (idle, passed_on_us) = (child.told().room == 0, far_us + u64::from(child.told().sending_us));
+            let sooner = near_us + SOONER_US <= passed_on_us && near_us + on_us <= far_us + DETOUR_US;
+            (idle || sooner).then_some((idle, passed_on_us, *peer))
         });
         far.max().map(|(.., peer)| peer)
     }

@@ -260,6 +260,7 @@ impl Tree {
             path: vain.unwrap_or_else(|| self.path.clone()),
             viewers_below: self.viewers_below(),
             room: self.room(view),
+            sending_us: self.sending_to_all_us(view),
             fed: self.parent.is_some() && !self.at_fault,
             round_trips: self.near.trips().clone(),
         };
