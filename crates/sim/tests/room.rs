@@ -164,9 +164,14 @@ fn a_mixer_that_leaves_is_followed_without_a_gap() {
     for seed in SEEDS {
         let mut world = run(plan(4, 3, 24), seed, 10);
         let mixer = world.mixers()[0];
+        let first_tier = world.snapshot(mixer).children;
         world.leave(mixer);
         let left = world.now();
-        world.run_for(10 * SECOND);
+        world.run_for(SECOND);
+        let next = world.mixers()[0];
+        let lost = first_tier.iter().filter(|child| world.snapshot(**child).parent != Some(next));
+        assert_eq!(lost.count(), 0, "seed {seed}: it lets go of whom it has promised to feed");
+        world.run_for(9 * SECOND);
         assert!(!world.living().any(|peer| peer == mixer), "seed {seed}: it stays");
         for viewer in world.viewers() {
             let gap = world.longest_gap_us(viewer, left - SECOND);

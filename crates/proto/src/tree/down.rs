@@ -286,7 +286,7 @@ impl Tree {
             0 => 0,
             most if self.stands_by(view) => mixers.max(1) * most + RESERVE,
             // whoever dies takes all its children's parent at once: no more is promised than can be kept
-            most if self.mixing && mixers > 0 => (most + RESERVE).saturating_sub(self.fed_count()),
+            most if self.mixing => (most + RESERVE).saturating_sub(self.fed_count()),
             most => (most + RESERVE).saturating_sub(self.fed_count()).min(PROMISES_MAX),
         }
     }

@@ -167,10 +167,11 @@ impl Tree {
         HOP_US + view.stage.roster().map_or(0, |roster| sending_to_us(view, roster, self.fed_count() + 1))
     }
 
-    /// How long a frame takes to all the children that we may have, wherever we go.
+    /// How long a frame takes to all the children that we may have, wherever we go; no closer than it is known, for peers alike
+    /// are chosen by other things.
     pub(super) fn sending_to_all_us(&self, view: &View<'_>) -> u32 {
         let us = |roster| sending_to_us(view, roster, self.capacity_as_relay(view, roster));
-        view.stage.roster().map_or(0, us) as u32
+        (view.stage.roster().map_or(0, us) / TELL_US * TELL_US) as u32
     }
 
     /// What a place is worth, the less the better: how late the program would be there, and how many levels deep it is.
