@@ -309,7 +309,6 @@ impl Tree {
         }
         let now = view.now;
         let in_force = view.mandate.mixers.iter().any(|mixer| path.first() == Some(&mixer.short()));
-        let is_fed_by_a_mixer = self.is_fed_by_a_mixer(view);
         let Some(seek) = self.seek_mut(purpose, from) else {
             // an answer we no longer wait for: don't keep a place we don't use
             self.decline(view, from);
@@ -321,8 +320,8 @@ impl Tree {
         }
         let above = seek.known_of(&path);
         let (moves, better) = (seek.moves, seek.better.filter(|_| seek.moves.is_some()));
-        // whoever only wants a better place stays, though word may be on its way that its own mixer is another now
-        let deposed = !in_force && (is_fed_by_a_mixer || moves.is_some());
+        // whoever is fed, and only moves, stays, though its own path may not name the new mixer yet
+        let deposed = !in_force && (moves.is_some() || self.is_fed_by_a_mixer(view));
         let is_better =
             |enough| self.is_better_below(&path, &whereabouts, enough).unwrap_or(enough == Better::NotWorse);
         let worse = better.is_some_and(|enough| !is_better(enough));
