@@ -249,6 +249,7 @@ fn a_path_that_cannot_be_is_a_misdeed() {
         let path: Path = List::truncated(path.iter().map(PeerId::short));
         for message_of_it in [
             Message::PathIs(path.clone()),
+            Message::Feeding { path: path.clone(), whereabouts: Whereabouts::default() },
             Message::Accept { purpose: Purpose::Parent, path, whereabouts: Whereabouts::default() },
         ] {
             let outputs = message(&mut room, from, message_of_it);

@@ -440,4 +440,29 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn whoever_feeds_us_unasked_is_told_to_stop() {
+        let mut stand = Stand::new(Part::Viewer, 0);
+        let seen = stand.snapshot();
+        let (parent, backup) = (seen.parent.expect("it is fed"), seen.backup.expect("it has a backup"));
+        // a link may bring our `Feed` long after we have taken it back another way
+        for (from, expected) in
+            [(backup, Some(Message::StopFeed)), (stranger(7), Some(Message::Detach)), (parent, None)]
+        {
+            let path = stand.path_of(from);
+            let feeding = Message::Feeding { path, whereabouts: Whereabouts::default() };
+            stand.brain.handle(stand.now, stand.heard(from, Via::Link, feeding));
+            let outputs: Vec<_> = std::iter::from_fn(|| stand.brain.poll_output()).collect();
+            let answer = outputs.into_iter().find_map(|output| match output {
+                Output::Control(peer, message) | Output::Signal(Address::Peer(peer), message) => {
+                    (peer == from).then_some(message)
+                }
+                _ => None,
+            });
+            assert_eq!(answer, expected, "{from:?}");
+            let seen = stand.snapshot();
+            assert_eq!((seen.parent, seen.backup), (Some(parent), Some(backup)));
+        }
+    }
 }

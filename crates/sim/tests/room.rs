@@ -81,6 +81,12 @@ fn a_killed_mixer_is_replaced_by_its_standby_before_any_vote_and_then_by_vote() 
         for viewer in world.viewers() {
             let gap = world.longest_gap_us(viewer, killed - SECOND);
             assert!(gap < 1500 * MS, "seed {seed}: {viewer:?} waited {gap} us");
+        }
+        // whoever has just moved, or lost its backup to a child of that one, looks for another
+        let without = |viewer: &PeerId| world.snapshot(*viewer).backup.is_none();
+        let looking: Vec<_> = world.viewers().into_iter().filter(without).collect();
+        world.run_for(SECOND);
+        for viewer in looking {
             assert!(
                 world.snapshot(viewer).backup.is_some(),
                 "seed {seed}: {viewer:?} has no backup any more"

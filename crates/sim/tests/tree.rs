@@ -10,16 +10,19 @@ use plenary_sim::{MediaModel, NetPlan, PeerPlan, RoomPlan, World, WorldPlan};
 const AUDIENCE_AT: u64 = 8 * SECOND;
 
 #[test]
-fn three_hundred_that_come_at_once_see_within_two_seconds_in_the_flattest_tree() {
-    for seed in 0..2 {
+fn three_hundred_that_come_at_once_see_within_two_seconds_in_a_flat_tree() {
+    for seed in 0..12 {
         let mut world = World::new(plan(300, 300 * MS, NetPlan::HOME), seed);
         run(&mut world, 18);
         let mut joins = world.join_us();
         joins.sort_unstable();
         assert_eq!(joins.len(), 300, "seed {seed}");
         assert!(joins[285] < SECOND && joins[299] < 2 * SECOND, "seed {seed}: {:?}", &joins[285..]);
-        // 10 + 40 + 160 + 90: nobody could be nearer
-        assert_eq!(world.depths().into_iter().max(), Some(4), "seed {seed}");
+        // 10 + 40 + 160 + 90: nobody could be nearer than 4; a place below those that is sooner there counts more
+        let below = world.depths().into_iter().filter(|depth| *depth > 4).count();
+        assert!(below <= 9, "seed {seed}: {below} of 300 below the flattest tree");
+        // log_4 300, rounded up, and one more
+        assert!(world.depths().into_iter().max() <= Some(6), "seed {seed}");
         calm(&world);
     }
 }

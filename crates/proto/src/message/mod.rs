@@ -49,7 +49,7 @@ pub const MESSAGE_VERSION: u8 = 1;
 /// Most bytes of a message on a control channel, pieces joined.
 pub const MESSAGE_LEN_MAX: usize = 256 * 1024;
 /// How many variants this version knows.
-const VARIANTS: u32 = 52;
+const VARIANTS: u32 = 53;
 
 /// One thing said from one peer to another. New variants go to the end, and nowhere else.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -259,6 +259,13 @@ pub enum Message {
     Suffering(Sufferers),
     /// To parent and children: where I am, and how late the program leaves me.
     Whereabouts(Whereabouts),
+    /// The answer to [`Message::Feed`]: you are fed, or will be when there is a program here.
+    Feeding {
+        /// Where I am in the tree, myself included; empty while nothing flows here.
+        path: Path,
+        /// And where in the network.
+        whereabouts: Whereabouts,
+    },
 }
 
 /// Why bytes are no message.

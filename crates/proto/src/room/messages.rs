@@ -146,11 +146,16 @@ impl RoomState {
             Message::Floor(speaks) if self.shared.stage.host() == Some(from) => self.floor(speaks),
             Message::Floor(_) => {} // only the host gives it and takes it
             Message::Attach(attach) => self.tree.attach(&mut self.shared.view(), from, &attach),
-            Message::Accept { path, .. } | Message::PathIs(path) if !is_path_of(&path, &from) => {
+            Message::Accept { path, .. } | Message::Feeding { path, .. } | Message::PathIs(path)
+                if !is_path_of(&path, &from) =>
+            {
                 self.misbehaved(from);
             }
             Message::Accept { purpose, path, whereabouts } => {
                 self.tree.accepted(&mut self.shared.view(), from, purpose, path, whereabouts);
+            }
+            Message::Feeding { path, whereabouts } => {
+                self.tree.fed_by(&mut self.shared.view(), from, path, whereabouts);
             }
             Message::Whereabouts(whereabouts) => {
                 self.tree.whereabouts_of(&mut self.shared.view(), from, whereabouts);

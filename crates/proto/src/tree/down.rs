@@ -491,9 +491,8 @@ impl Tree {
         child.fed = true;
         // whoever waits for a program itself says so
         let path = if self.at_fault { Path::default() } else { self.path.clone() };
-        view.out.send(from, Message::PathIs(path));
         let whereabouts = self.whereabouts(view);
-        view.out.send(from, Message::Whereabouts(whereabouts));
+        view.out.send(from, Message::Feeding { path, whereabouts });
         let Some(child) = self.children.get_mut(&from) else { return };
         if self.path.is_empty() {
             child.waits = Some(resume); // all we could give is what is over

@@ -356,7 +356,7 @@ impl Tree {
     }
 
     /// We don't take a place that was ours.
-    fn decline(&self, view: &mut View<'_>, from: PeerId) {
+    pub(super) fn decline(&self, view: &mut View<'_>, from: PeerId) {
         if self.is_backup_alone(&from) {
             view.out.send(from, Message::StopFeed); // it took us as a child: its promise is enough
         } else if !self.is_above(&from) && !self.children.contains_key(&from) {

@@ -295,6 +295,16 @@ impl Tree {
         false
     }
 
+    /// A peer feeds us, as we have asked it to; or did ask: what a link held back may be long over.
+    pub(crate) fn fed_by(&mut self, view: &mut View<'_>, from: PeerId, path: Path, whereabouts: Whereabouts) {
+        self.whereabouts_of(view, from, whereabouts);
+        self.path_is(view, from, path);
+        let wanted = |up: &Option<Up>| up.as_ref().is_some_and(|up| up.peer == from && up.asked);
+        if !wanted(&self.parent) && !wanted(&self.next) {
+            self.decline(view, from);
+        }
+    }
+
     /// Our parent's place has changed.
     pub(crate) fn path_is(&mut self, view: &mut View<'_>, from: PeerId, path: Path) {
         let me = view.me.short();

@@ -279,5 +279,6 @@ pub(crate) fn samples() -> Vec<Message> {
         Message::Trouble { count: 3 },
         Message::Suffering(Sufferers { suffering: 40, viewers: 200 }),
         Message::Whereabouts(whereabouts()),
+        Message::Feeding { path: path(), whereabouts: whereabouts() },
     ]
 }
