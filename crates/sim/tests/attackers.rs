@@ -13,19 +13,23 @@ const SEEDS: std::ops::Range<u64> = 0..6;
 /// Stage of the rooms here.
 const STAGE: usize = 7;
 
-/// Thirty viewers, every fifth of whom attacks; narrow, so that each feeds some.
-fn attacked(attack: Attack) -> WorldPlan {
+/// Thirty viewers, every so-many-th of whom attacks; narrow, so that each feeds some.
+fn attacked_by_every(each: usize, attack: Attack) -> WorldPlan {
     let mut plan = plan(4, 3, 30);
     (plan.room.k, plan.room.k1, plan.media) = (2, 4, MediaModel::Packet);
-    for peer in plan.peers.iter_mut().skip(STAGE).step_by(5) {
+    for peer in plan.peers.iter_mut().skip(STAGE).step_by(each) {
         peer.attack = Some(attack);
     }
     plan
 }
 
-/// Viewers that keep to the rules.
-fn honest(world: &World) -> Vec<PeerId> {
-    let honest = (STAGE..STAGE + 30).filter(|planned| !(planned - STAGE).is_multiple_of(5));
+fn attacked(attack: Attack) -> WorldPlan {
+    attacked_by_every(5, attack)
+}
+
+/// Viewers that keep to the rules, where every so-many-th doesn't.
+fn honest(world: &World, each: usize) -> Vec<PeerId> {
+    let honest = (STAGE..STAGE + 30).filter(|planned| !(planned - STAGE).is_multiple_of(each));
     honest.map(|planned| world.planned(planned)).collect()
 }
 
@@ -38,13 +42,29 @@ fn whose_parent_drops_or_delays_the_program_finds_another() {
             let since = world.now();
             run_on(&mut world, 20);
             let gaps: Vec<u64> =
-                honest(&world).iter().map(|viewer| world.longest_gap_us(*viewer, since)).collect();
+                honest(&world, 5).iter().map(|viewer| world.longest_gap_us(*viewer, since)).collect();
             let worst = gaps.iter().max().copied();
             assert!(worst < Some(gap_us_max), "seed {seed}, {attack:?}: {gaps:?}");
             let within = world.delivery().frames_within_1s;
             assert!(within > Some(0.95), "seed {seed}, {attack:?}: {within:?}");
         }
     }
+}
+
+#[test]
+fn who_is_sent_to_droppers_alone_gets_out_of_there() {
+    let mut starved = Vec::new();
+    for seed in 0..16 {
+        let mut world = run(attacked_by_every(2, Attack::Drop), seed, 15);
+        let since = world.now();
+        run_on(&mut world, 20);
+        let worst = honest(&world, 2).iter().map(|viewer| world.longest_gap_us(*viewer, since)).max();
+        if worst >= Some(3 * SECOND) {
+            starved.push(seed);
+        }
+    }
+    // in one or another they hold the whole first tier of a mixer
+    assert!(starved.len() <= 2, "somebody starved in rooms {starved:?}");
 }
 
 #[test]

@@ -21,7 +21,7 @@ mod up;
 
 use std::collections::BTreeMap;
 
-use crate::bounded::Bound;
+use crate::bounded::{Bound, List};
 use crate::id::PeerId;
 use crate::io::Output;
 use crate::message::{Aggregate, Message, PATH_LEN_MAX, Path, TakeOver};
@@ -82,6 +82,8 @@ pub(crate) struct Tree {
     watched: (Option<PeerId>, Option<PeerId>),
     /// Who took us and fed us nothing.
     barren: Vec<PeerId>,
+    /// Who has heard, since we were fed last, that whoever it sent us to fed us nothing.
+    told_in_vain: List<PeerId, PATH_LEN_MAX>,
     /// A viewer of a room without a tree reminds the host of itself then.
     waits_at: Option<Time>,
 }

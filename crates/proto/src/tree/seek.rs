@@ -117,21 +117,29 @@ impl Seek {
         Seek { better: Some(enough), ..self }
     }
 
-    /// Begins with whoever sent us to a peer that fed us nothing, and tells it so.
-    fn begin_above(&mut self, me: PeerId, barren: &Up) {
+    /// Begins with whoever sent us to a peer that fed us nothing, and tells it so; gives whom. Who was told already would name
+    /// another of the same kind: whoever sent us there is told of it instead.
+    fn begin_above(&mut self, me: PeerId, barren: &Up, told: &[PeerId]) -> Option<PeerId> {
         let place = |path: &[ShortId]| Path::truncated(path.iter().copied());
-        let Some((sender, path)) =
-            barren.path.split_last().and_then(|(_, above)| Some((above.last()?, above)))
-        else {
-            return;
-        };
-        let sender = barren.above.iter().find(|peer| peer.short() == *sender);
-        let Some(sender) = sender.copied().filter(|_| barren.path.len() < PATH_LEN_MAX) else { return };
-        self.places.insert(0, Place { peer: sender, path: place(path) });
         // one that couldn't be linked with us may be a good parent of others
-        let ours = if barren.asked { &barren.path[..] } else { path };
+        let (mut path, mut is_blamed) = (&barren.path[..], barren.asked);
+        let (sender, above) = loop {
+            let (_, above) = path.split_last()?;
+            let sender = above.last()?;
+            let sender = *barren.above.iter().find(|peer| peer.short() == *sender)?;
+            if !told.contains(&sender) {
+                break (sender, above);
+            }
+            (path, is_blamed) = (above, true);
+        };
+        if path.len() >= PATH_LEN_MAX {
+            return None;
+        }
+        self.places.insert(0, Place { peer: sender, path: place(above) });
+        let ours = if is_blamed { path } else { above };
         let ours = Path::truncated(ours.iter().copied().chain([me.short()]));
         self.vain = Some((sender, ours, barren.above.clone()));
+        Some(sender)
     }
 
     /// Those of a path that we were sent by.
@@ -245,8 +253,10 @@ impl Tree {
 
     /// Nobody is fed by a peer that took us: the search that begins asks whoever sent us there first.
     pub(super) fn begin_above(&mut self, view: &View<'_>, barren: &Up) {
-        if let Some(seek) = &mut self.seek_parent {
-            seek.begin_above(view.me, barren);
+        let Some(seek) = &mut self.seek_parent else { return };
+        let sender = seek.begin_above(view.me, barren, &self.told_in_vain);
+        if sender.is_none_or(|sender| self.told_in_vain.push(sender).is_err()) {
+            self.told_in_vain = List::new(); // all have heard it: from the mixer down once more
         }
     }
 

@@ -192,6 +192,7 @@ impl Tree {
         let before = before.map(|old| Place { peer: old.peer, path: old.path.clone() });
         self.held = None;
         self.seek_parent = None;
+        self.told_in_vain = List::new();
         self.forget_told();
         if let Some(old) = old.filter(|old| old.peer != peer) {
             self.part_from(view, &old);
