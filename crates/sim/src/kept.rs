@@ -4,7 +4,7 @@
 use plenary_proto::time::SECOND;
 use serde::{Deserialize, Serialize};
 
-use crate::checkers::{Violation, liveness};
+use crate::checkers::{Violation, found_at_last};
 use crate::report::Report;
 use crate::scenario::{Scenario, named};
 use crate::storm::Storm;
@@ -80,7 +80,7 @@ impl Kept {
                 world.narrate(narrates);
                 storm.run_in(&mut world);
                 world.narrate_the_living();
-                liveness(&world)
+                found_at_last(&mut world)
             }
             Kept::Scenario(broken, scenario) => scenario.violations(broken.seed, narrates),
         }

@@ -8,7 +8,7 @@ use plenary_proto::time::{MS, SECOND};
 use plenary_proto::{Command, PeerId, Time};
 use serde::{Deserialize, Serialize};
 
-use crate::checkers::{CALM_US, Violation, liveness};
+use crate::checkers::{CALM_US, Violation, found_at_last};
 use crate::dice::{Dice, SmallDice};
 use crate::people::Devices;
 use crate::plan::{Bursts, Kind, NetPlan, Pauses, PeerPlan, RoomPlan, WorldPlan};
@@ -241,7 +241,7 @@ impl Storm {
     pub fn run(&self) -> Vec<Violation> {
         let mut world = self.world();
         self.run_in(&mut world);
-        liveness(&world)
+        found_at_last(&mut world)
     }
 
     /// Runs it in a world of its own plan.

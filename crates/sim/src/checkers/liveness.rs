@@ -33,6 +33,9 @@ const CHANGES_MAX: usize = 3;
 /// promise left, nobody can have a backup.
 const PROMISES_MAX: usize = 4;
 
+/// The checker that finds those that have no backup.
+const NO_BACKUP: &str = "no-backup";
+
 /// All that must hold once nothing has gone wrong for [`CALM_US`], and all that was found before.
 pub fn liveness(world: &World) -> Vec<Violation> {
     let room = Calm::of(world);
@@ -47,6 +50,26 @@ pub fn liveness(world: &World) -> Vec<Violation> {
         room.counted(&mut found);
     }
     world.violations().iter().cloned().chain(found.kept).collect()
+}
+
+/// What is found at the end of a run, and lasts.
+pub(crate) fn found_at_last(world: &mut World) -> Vec<Violation> {
+    let mut found = liveness(world);
+    keep_lasting(world, &mut found);
+    found
+}
+
+/// Runs on, if anybody was found without a backup: a promise that was given back a moment ago is found by the next search. Who
+/// has none even then stays in `found`.
+pub(crate) fn keep_lasting(world: &mut World, found: &mut Vec<Violation>) {
+    if !found.iter().any(|violation| violation.checker == NO_BACKUP) {
+        return;
+    }
+    world.run_for(SEARCH_US);
+    let later = liveness(world);
+    let peer = |violation: &Violation| violation.what.split(' ').next().map(str::to_owned);
+    let lasts = |one: &Violation| later.iter().any(|two| two.checker == NO_BACKUP && peer(two) == peer(one));
+    found.retain(|violation| violation.checker != NO_BACKUP || lasts(violation));
 }
 
 /// The living of a room that should be calm, as far as they can find each other.
@@ -141,7 +164,7 @@ impl<'a> Calm<'a> {
             // whose parent is at fault right now is asking its backup to feed it
             let has = seen.backup.is_some() || self.world.parent_is_at_fault(viewer);
             if !has && self.since_us(&viewer, searched) > SEARCH_US && could() {
-                found.say(self.world.now(), "backup", format!("{viewer:?} has no backup: {seen:?}"));
+                found.say(self.world.now(), NO_BACKUP, format!("{viewer:?} has no backup: {seen:?}"));
             }
             let bad = seen
                 .backup

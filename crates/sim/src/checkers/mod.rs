@@ -21,6 +21,7 @@ use mandates::Mandates;
 use programs::Programs;
 
 pub use liveness::{CALM_US, liveness};
+pub(crate) use liveness::{found_at_last, keep_lasting};
 
 /// Violations kept of one world; further ones are only counted: the first are what matters.
 pub const VIOLATIONS_MAX: usize = 64;

@@ -14,7 +14,7 @@ use super::stage::Stage;
 use super::told::Told;
 use crate::arrivals::Latencies;
 use crate::attackers;
-use crate::checkers::{Violation, liveness};
+use crate::checkers::{Violation, keep_lasting, liveness};
 use crate::dice::SmallDice;
 use crate::memory::allocated_bytes;
 use crate::plan::PeerPlan;
@@ -212,6 +212,7 @@ impl Scenario {
         run.inputs = world.inputs();
         run.room_time_us = world.now().0;
         run.hash = world.trace_hash();
+        keep_lasting(&mut world, &mut run.violations);
         run
     }
 
