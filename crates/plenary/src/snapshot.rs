@@ -91,6 +91,8 @@ pub struct RoomSnapshot {
     pub mixing: bool,
     /// We are on stage as a speaker.
     pub speaks: bool,
+    /// What we can send, as whoever feeds us has measured it, bits per second; `None` while nobody has.
+    pub uplink_bps: Option<u64>,
 }
 
 impl RoomSnapshot {
@@ -128,6 +130,7 @@ impl RoomSnapshot {
             promised: brain.promised.clone(),
             mixing: brain.mixing,
             speaks: brain.speaks,
+            uplink_bps: brain.uplink_bps,
         }
     }
 }

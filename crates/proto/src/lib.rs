@@ -45,6 +45,7 @@ pub mod suffering;
 pub mod time;
 mod tree;
 mod trouble;
+mod uplink;
 pub mod watchdog;
 mod ways;
 

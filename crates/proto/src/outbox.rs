@@ -17,6 +17,7 @@ use crate::rng::Rng;
 use crate::roster::Stage;
 use crate::seal::{Keypair, Signed, Statement};
 use crate::time::{SECOND, Time};
+use crate::uplink::Known;
 
 /// Statements of the stage are good for ten minutes: clocks that were set by hand are off by less.
 pub(crate) const STATEMENT_LIFE_S: u64 = 600;
@@ -50,6 +51,8 @@ pub(crate) enum Note {
     Chosen(Box<Reign>),
     /// Viewers below us, ourselves included, by the tree's count.
     Viewers(u32),
+    /// Another peer is asked to feed us.
+    AsksFeed(PeerId),
     /// Another parent feeds us.
     Fed(PeerId),
     /// A peer is gone for good: it said so, or was dropped.
@@ -116,6 +119,8 @@ pub(crate) struct View<'a> {
     pub(crate) out: &'a mut Outbox,
     pub(crate) rng: &'a mut Rng,
     pub(crate) counter: &'a mut u64,
+    /// What we can send.
+    pub(crate) uplink: Known,
 }
 
 impl View<'_> {
@@ -169,6 +174,11 @@ impl View<'_> {
             None => lot("plenary 1 draw", &[room]),
             Some(outcome) => lot("plenary 1 draw", &[room, &outcome.term.to_be_bytes(), &outcome.evidence]),
         }
+    }
+
+    /// What this peer's uplink carries as far as it is known, bits per second: no more than its user allows.
+    pub(crate) fn uplink_bps(&self) -> Option<u64> {
+        self.config.uplink_bps_max.into_iter().chain(self.uplink.bps).min()
     }
 
     /// Whether this peer is on stage.

@@ -33,7 +33,7 @@ const MEASURERS: usize = 3;
 const TRAINS_MAX: usize = 6;
 /// A first train gives a guess. Half of its 24 packets are looked at: enough for that, and no longer in the way of
 /// media than it must.
-const FIRST_TRAIN_BYTES: u32 = 24 * 1_100;
+pub(crate) const FIRST_TRAIN_BYTES: u32 = 24 * 1_100;
 /// 200 kB measured 100 Mbit/s within 0.3 % (our measurement).
 const TRAIN_BYTES: u32 = 200_000;
 /// What a slower line carries in this time is enough for it: media that is behind a train waits no longer. On
@@ -42,12 +42,12 @@ const TRAIN_LINE_US: u64 = 30 * MS;
 /// A train is at most so long on the wire, and so is the patience for one.
 const TRAIN_US_MAX: u64 = 1_200 * MS;
 /// A candidate that doesn't answer within this is asked once more, and then given up.
-const ANSWER_US_MAX: u64 = TRAIN_US_MAX + 800 * MS;
-const BUSY_RETRY_US: u64 = 60 * MS;
+pub(crate) const ANSWER_US_MAX: u64 = TRAIN_US_MAX + 800 * MS;
+pub(crate) const BUSY_RETRY_US: u64 = 60 * MS;
 /// Trains for somebody who isn't on stage are this far apart.
 const STRANGER_US: u64 = 500 * MS;
 /// No line is quicker: 10 Tbit/s. Sums and squares of such figures fit.
-const BANDWIDTH_BPS_MAX: u64 = 10_000_000_000_000;
+pub(crate) const BANDWIDTH_BPS_MAX: u64 = 10_000_000_000_000;
 /// Most measurements that wait: a full roster's, twice.
 const MEASUREMENTS_MAX: usize = 128;
 /// Reports kept of one election: of everyone on a full roster, on everyone.
@@ -256,20 +256,19 @@ impl Probe {
         }
     }
 
-    /// A peer wants a train of us.
+    /// A peer wants a train of us; `asked`: because we want it to ([`crate::uplink`]).
     pub(crate) fn wanted(
         &mut self,
         view: &mut View<'_>,
         peer: PeerId,
-        train: u32,
-        bytes: u32,
-        rate_bps: u64,
+        (train, bytes, rate_bps): (u32, u32, u64),
+        asked: bool,
     ) {
-        if view.config.consent == Consent::Never {
+        if view.config.consent == Consent::Never && !asked {
             return;
         }
         // whoever is not on stage gets one train in a while, and none of a mixer
-        let stranger = !view.stage.contains(&peer);
+        let stranger = !view.stage.contains(&peer) && !asked;
         let too_soon = stranger && (view.mixes() || view.now < self.stranger_at);
         if stranger && !too_soon {
             self.stranger_at = view.now + STRANGER_US;
@@ -281,6 +280,11 @@ impl Probe {
         let paced_us = (u64::from(bytes) * 8 * SECOND).checked_div(rate_bps).unwrap_or(0);
         self.busy_until = view.now + paced_us.clamp(50 * MS, TRAIN_US_MAX);
         view.out.act(Output::Train { peer, train, bytes, rate_bps });
+    }
+
+    /// Whether we wait for a candidate's train.
+    pub(crate) fn is_at_work(&self) -> bool {
+        self.awaited.is_some()
     }
 
     /// The candidate is busy with somebody else's train.
@@ -406,7 +410,7 @@ impl Probe {
         };
         let (bytes, rate_bps) = match guess {
             None => (FIRST_TRAIN_BYTES, 0),
-            Some(guess) => (train_bytes(*guess), 2 * guess),
+            Some(guess) => (train_bytes(*guess, TRAIN_LINE_US), 2 * guess),
         };
         // once media flows, no train is faster than what counts: it would be in the media's way
         let paced = (view.mandate.rank.term > 0).then(|| view.stage.roster().map_or(0, bandwidth_bps_max));
@@ -438,9 +442,9 @@ impl Probe {
     }
 }
 
-/// How long a train is that measures a line of about that rate.
-fn train_bytes(guess_bps: u64) -> u32 {
-    let carried = u128::from(guess_bps) * u128::from(TRAIN_LINE_US) / u128::from(8 * SECOND);
+/// How long a train is that takes so much time of a line of about that rate.
+pub(crate) fn train_bytes(guess_bps: u64, line_us: u64) -> u32 {
+    let carried = u128::from(guess_bps) * u128::from(line_us) / u128::from(8 * SECOND);
     carried.clamp(FIRST_TRAIN_BYTES.into(), TRAIN_BYTES.into()) as u32
 }
 

@@ -40,7 +40,10 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         2 => (peer(), 0..2u8, any::<bool>()).prop_map(|(peer, kind, up)| Step::Link { peer, kind, up }),
         1 => (peer(), 0..2u8).prop_map(|(peer, kind)| Step::Described { peer, kind }),
         1 => (peer(), 0..4u8).prop_map(|(peer, verdict)| Step::Verdict { peer, verdict }),
-        1 => (peer(), 0..4u32, any::<bool>()).prop_map(|(peer, train, some)| Step::Measured { peer, train, some }),
+        1 => (peer(), 0..4u32, any::<bool>(), any::<bool>()).prop_map(|(peer, train, below, some)| {
+            // a child's have numbers of their own
+            Step::Measured { peer, train: train | u32::from(below) << 31, some }
+        }),
         2 => (peer(), 0..12u8).prop_map(|(peer, what)| Step::Plain(peer, what)),
         3 => (0..3_000_000u32).prop_map(Step::Wait),
     ];
@@ -237,6 +240,22 @@ fn an_outcome_under_an_older_roster_counts_when_that_roster_has_come() {
     assert_eq!(room.snapshot().epoch, 8, "the newer one stays in force");
     message(&mut room, key(2).id(), outcome);
     assert_eq!(room.snapshot().rank.term, 3);
+}
+
+#[test]
+fn only_who_was_asked_measures_our_uplink_and_tells_what_it_carries() {
+    let mut room = RoomState::new(key(3), config(3, false), 7, Time(0));
+    message(&mut room, key(2).id(), Message::Roster(roster()));
+    room.handle(Time(1), Input::LinkUp(key(2).id(), LinkKind::Peer));
+    drain(&mut room);
+    let said =
+        message(&mut room, key(2).id(), Message::ProbeWanted { train: 1 << 31, bytes: 26_400, rate_bps: 0 });
+    let refused =
+        |output: &Output| matches!(output, Output::Control(_, Message::ProbeBusy { train: 0x8000_0000 }));
+    assert!(said.iter().any(refused), "{said:?}");
+    assert!(!said.iter().any(|output| matches!(output, Output::Train { .. })), "{said:?}");
+    message(&mut room, key(2).id(), Message::Uplink { bps: 1 });
+    assert_eq!(room.snapshot().uplink_bps, None);
 }
 
 #[test]

@@ -28,6 +28,7 @@ const SPEAKERS: u8 = 6;
 const CANDIDATES: u8 = 6;
 /// Caps of the stand's room (DESIGN §8).
 const K: u8 = 4;
+const PROGRAM_BPS: u32 = 1_500_000;
 const K1: u8 = 10;
 const TERM: u32 = 1;
 /// Answers to one input's outputs, and to theirs; past it something runs in a circle.
@@ -111,7 +112,7 @@ fn signed_roster(room: &RoomId) -> SignedRoster {
         entries: List::truncated((0..SPEAKERS + CANDIDATES).map(entry)),
         acting: Some(stage_key(SPEAKERS).id()),
         audience: true,
-        program: ProgramFormat { width: 1280, height: 720, fps: 30, bitrate_bps: 1_500_000 },
+        program: ProgramFormat { width: 1280, height: 720, fps: 30, bitrate_bps: PROGRAM_BPS },
         k: K,
         k1: K1,
         mixers: 0,
@@ -311,6 +312,10 @@ impl Stand {
             Output::Signal(Address::Peer(peer), Message::Attach(attach))
             | Output::Control(peer, Message::Attach(attach)) => {
                 Some(self.heard(peer, Via::Signal, self.place(peer, attach.purpose)))
+            }
+            Output::Control(peer, Message::UplinkWanted) => {
+                let bps = u64::from(u8::MAX) * u64::from(PROGRAM_BPS);
+                Some(self.heard(peer, Via::Link, Message::Uplink { bps }))
             }
             Output::Role(MixRole::Mix { rank, .. }) => Some(Input::Started(self.program(rank))),
             _ => None,

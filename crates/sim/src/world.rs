@@ -410,7 +410,7 @@ impl World {
             consent: plan.consent,
             relays: plan.relays,
             children_max: plan.children_max,
-            uplink_bps_max: (plan.kind == Kind::Viewer).then_some(plan.access.up_bps),
+            uplink_bps_max: None, // its parent measures it
             unix_s_at_zero: UNIX_S_AT_ZERO,
         };
         let keys = self.keys[planned].clone();

@@ -390,7 +390,7 @@ fn a_relay_that_feeds_those_below_it_badly_calls_no_vote_nor_does_one_line_of_th
 
 #[test]
 fn among_equals_wires_are_elected_before_radios_once_these_were_seen_to_pause() {
-    let (mut radios_mixed, mut radios_measured) = (0, 0_u64);
+    let (mut radios_mixed, mut radios_seen) = (0, 0_u64);
     for seed in SEEDS {
         let is_radio = |planned: usize| (planned as u64 + seed).is_multiple_of(2);
         let mut plan = room(4, 6, 8);
@@ -418,13 +418,10 @@ fn among_equals_wires_are_elected_before_radios_once_these_were_seen_to_pause() 
             alike.map(|tally| tally.paused_ppm).collect::<Vec<_>>()
         };
         let (of_radios, of_wires) = (paused_ppm(true), paused_ppm(false));
-        radios_measured += u64::from(!of_radios.is_empty());
-        // one whose measurers had no link with it before the vote shows no pauses
-        assert!(
-            of_radios.is_empty() || of_radios.iter().max() > of_wires.iter().max().max(Some(&0)),
-            "seed {seed}: {of_radios:?}, {of_wires:?}"
-        );
+        assert!(of_wires.iter().all(|ppm| *ppm == 0), "seed {seed}: {of_wires:?}");
+        radios_seen += u64::from(of_radios.iter().any(|ppm| *ppm > 0));
     }
-    assert!(radios_measured * 2 > SEEDS.end, "in {radios_measured} rooms a radio was among those measured");
+    // one whose measurers had no link with it before the vote shows no pauses
+    assert!(radios_seen * 2 > SEEDS.end, "in {radios_seen} rooms a radio was seen to pause");
     assert!(radios_mixed > 0, "without a vote nobody is replaced: who was elected at first is chance");
 }

@@ -143,6 +143,26 @@ fn who_slept_for_half_a_minute_sees_within_two_seconds_and_feeds_nobody_it_fed()
 }
 
 #[test]
+fn whoever_relays_learns_what_its_line_carries_and_feeds_no_more() {
+    let lines_bps = [2_000_000, 4_000_000, 7_000_000, 12_000_000, 40_000_000];
+    for seed in 0..4 {
+        let mut plan = plan(60, 4 * SECOND, NetPlan::HOME);
+        let viewers = plan.peers.iter_mut().filter(|peer| peer.kind == Kind::Viewer);
+        viewers.zip(lines_bps.iter().cycle()).for_each(|(peer, bps)| peer.access.up_bps = *bps);
+        let lines_bps: Vec<_> = plan.peers.iter().map(|peer| peer.access.up_bps).collect();
+        let mut world = World::new(plan, seed);
+        run(&mut world, 20);
+        for viewer in world.viewers() {
+            let line_bps = lines_bps[(0..lines_bps.len()).find(|at| world.planned(*at) == viewer).unwrap()];
+            let known_bps = world.snapshot(viewer).uplink_bps;
+            let is_known = known_bps.is_some_and(|bps| bps >= line_bps / 2 && bps <= line_bps * 3 / 2);
+            assert!(is_known, "seed {seed}: {known_bps:?} of {line_bps}");
+        }
+        calm(&world);
+    }
+}
+
+#[test]
 fn a_calm_tree_is_quiet_at_any_size() {
     let inputs_per_peer_s = |viewers: usize| {
         let mut world = World::new(plan(viewers, 2 * SECOND, NetPlan::HOME), 1);

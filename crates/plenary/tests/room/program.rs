@@ -147,6 +147,19 @@ async fn one_speaker_s_own_bytes_reach_the_viewer_and_nobody_decodes() {
     tokio::join!(zoe.close(), ada.close());
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_feeds_a_viewer_tells_it_what_its_uplink_carries() {
+    let ada = host(quick(Options::speaker("Ada"))).await;
+    ada.publish(source(0)).await.unwrap();
+    let zoe = join(&ada, quick(Options::viewer("Zoë"))).await;
+    let seen = until(&zoe, "its uplink", |zoe| zoe.parent.is_some() && zoe.uplink_bps.is_some()).await;
+    assert!(seen.uplink_bps > Some(0), "{seen:?}");
+    let yan = join(&ada, quick(Options { relays: false, ..Options::viewer("Yan") })).await;
+    until(&yan, "being fed", |yan| yan.parent.is_some()).await;
+    assert_eq!(yan.snapshot().uplink_bps, None, "nobody asks for it");
+    tokio::join!(yan.close(), zoe.close(), ada.close());
+}
+
 /// The same NAL units, but for those that say which frame it is.
 pub(crate) fn same_picture(sent: &[u8], got: &[u8]) -> bool {
     const SEI: u8 = 6;

@@ -49,7 +49,7 @@ pub const MESSAGE_VERSION: u8 = 1;
 /// Most bytes of a message on a control channel, pieces joined.
 pub const MESSAGE_LEN_MAX: usize = 256 * 1024;
 /// How many variants this version knows.
-const VARIANTS: u32 = 53;
+const VARIANTS: u32 = 55;
 
 /// One thing said from one peer to another. New variants go to the end, and nowhere else.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -265,6 +265,13 @@ pub enum Message {
         path: Path,
         /// And where in the network.
         whereabouts: Whereabouts,
+    },
+    /// From a child: measure what I can send.
+    UplinkWanted,
+    /// From a parent, to whom it has measured.
+    Uplink {
+        /// Bits per second.
+        bps: u64,
     },
 }
 

@@ -44,7 +44,7 @@ pub struct Attach {
     pub viewers_below: u32,
     /// Children that the asker could take on top of those it has, once it is fed.
     pub room: u8,
-    /// How long a frame takes to all the children that it may have, microseconds; 0 when it doesn't know.
+    /// How long a frame takes to all the children that it may have, microseconds.
     pub sending_us: u32,
     /// The asker is fed where it is, and looks for a better place.
     pub fed: bool,
@@ -118,7 +118,7 @@ pub struct Aggregate {
     pub promises: [u16; DEPTHS_MAX],
     /// Children that the sender may have.
     pub room: u8,
-    /// How long a frame takes to all of them, microseconds; 0 when the sender doesn't know.
+    /// How long a frame takes to all of them, microseconds.
     pub sending_us: u32,
     /// Levels of viewers, the sender's own included.
     pub deepest: u8,

@@ -8,6 +8,7 @@ use crate::mutation::Mutation;
 use crate::outbox::Note;
 use crate::seal::Signed;
 use crate::tree::is_path_of;
+use crate::uplink::Uplink;
 
 /// A peer that breaks the protocol this often is dropped.
 pub(super) const MISDEEDS_MAX: u32 = 8;
@@ -112,9 +113,27 @@ impl RoomState {
             Message::Alive(alive) => self.shared.out.note(Note::Alive(alive)),
             Message::TakeOverWanted { rank } => self.succession.wanted(&mut self.shared.view(), from, rank),
             Message::ProbeWanted { train, bytes, rate_bps } => {
-                self.probe.wanted(&mut self.shared.view(), from, train, bytes, rate_bps);
+                let asked = self.uplink.lets_measure(self.shared.now, &from);
+                if Uplink::is_ours(train) && !asked {
+                    self.shared.out.send(from, Message::ProbeBusy { train }); // we have asked another by now
+                } else {
+                    self.probe.wanted(&mut self.shared.view(), from, (train, bytes, rate_bps), asked);
+                }
             }
-            Message::ProbeBusy { train } => self.probe.busy(&mut self.shared.view(), from, train),
+            Message::ProbeBusy { train } => {
+                if !self.uplink.busy(&mut self.shared.view(), from, train) {
+                    self.probe.busy(&mut self.shared.view(), from, train);
+                }
+            }
+            Message::UplinkWanted => {
+                if self.tree.is_below(&from) {
+                    self.uplink.wanted(&self.shared.view(), from);
+                }
+            }
+            Message::Uplink { bps } => {
+                self.uplink.told(&self.shared.view(), from, bps);
+                self.look_at_uplink();
+            }
             Message::Claim(claim) => self.election.claim(&self.shared.view(), claim),
             Message::Report(report) => self.election.report(&self.shared.view(), report),
             Message::PreVoteWanted { epoch, need } => {

@@ -29,6 +29,7 @@ use crate::streams::Streams;
 use crate::succession::Succession;
 use crate::time::{MS, SECOND, Time};
 use crate::tree::Tree;
+use crate::uplink::{Known, Uplink};
 
 /// A mixer that leaves waits so long for its standby to have begun.
 const LEAVE_US_MAX: u64 = 2 * SECOND;
@@ -47,6 +48,7 @@ pub struct RoomState {
     streams: Streams,
     tree: Tree,
     broadcast: Broadcast,
+    uplink: Uplink,
     offers: BTreeMap<(PeerId, LinkKind), Offer>,
     misdeeds: BTreeMap<PeerId, u32>,
     leaving: Option<Time>,
@@ -68,6 +70,7 @@ struct Shared {
     stage: Stage,
     mandate: Mandate,
     links: LinkTable,
+    uplink: Known,
 }
 
 impl Shared {
@@ -83,6 +86,7 @@ impl Shared {
             out: &mut self.out,
             rng: &mut self.rng,
             counter: &mut self.counter,
+            uplink: self.uplink,
         }
     }
 }
@@ -122,6 +126,8 @@ pub struct BrainSnapshot {
     pub speaks: bool,
     /// Whether we want the program.
     pub views: bool,
+    /// What we can send, as whoever feeds us has measured it, bits per second; `None` while nobody has.
+    pub uplink_bps: Option<u64>,
 }
 
 impl RoomState {
@@ -144,6 +150,7 @@ impl RoomState {
             stage: Stage::default(),
             mandate: Mandate::default(),
             links: LinkTable::new(me),
+            uplink: Known::default(),
         };
         let mut room = RoomState {
             shared,
@@ -157,6 +164,7 @@ impl RoomState {
             streams: Streams::default(),
             tree: Tree::default(),
             broadcast: Broadcast::default(),
+            uplink: Uplink::default(),
             offers: BTreeMap::new(),
             misdeeds: BTreeMap::new(),
             leaving: None,
@@ -223,6 +231,10 @@ impl RoomState {
             Input::Heard(peer) => self.heard(peer),
             Input::Fed(peer) => self.tree.fed(&mut self.shared.view(), peer),
             Input::Measured { peer, train, bandwidth_bps, rtt_us, paused_ppm, address } => {
+                if self.uplink.measured(&mut self.shared.view(), peer, train, bandwidth_bps) {
+                    self.settle();
+                    return;
+                }
                 let shown = Shown { bandwidth_bps, rtt_us, paused_ppm, address };
                 let report = self.probe.measured(&mut self.shared.view(), peer, train, shown);
                 if let Some(report) = report {
@@ -301,6 +313,7 @@ impl RoomState {
             host: self.shared.stage.host(),
             speaks: self.shared.stage.entry(&self.shared.me).is_some_and(|entry| entry.speaks),
             views: self.shared.config.views,
+            uplink_bps: self.uplink.measured_bps(),
         }
     }
 
@@ -378,6 +391,7 @@ impl RoomState {
             self.succession.next_timeout(),
             self.tree.next_timeout(),
             self.broadcast.next_timeout(),
+            self.uplink.next_timeout(),
             self.leaving,
         ];
         if self.left { None } else { times.into_iter().flatten().min() }
@@ -408,8 +422,18 @@ impl RoomState {
         self.tree.on_time(&mut self.shared.view());
         let (parent, _) = self.tree.above();
         self.broadcast.on_time(&mut self.shared.view(), parent);
+        self.uplink.on_time(&mut self.shared.view(), &self.tree, self.probe.is_at_work());
+        self.look_at_uplink();
         if self.leaving.is_some() {
             self.leave_when_done();
+        }
+    }
+
+    /// What is known of our uplink may have changed.
+    fn look_at_uplink(&mut self) {
+        let known = self.uplink.known();
+        if std::mem::replace(&mut self.shared.uplink, known) != known {
+            self.tree.uplink_known(&mut self.shared.view());
         }
     }
 
@@ -500,7 +524,7 @@ impl RoomState {
         let bounds = bounds.chain(self.membership.bounds()).chain(self.probe.bounds());
         let bounds = bounds.chain(self.election.bounds()).chain(self.mixing.bounds());
         let bounds = bounds.chain(self.heirs.bounds()).chain(self.broadcast.bounds());
-        bounds.chain(self.streams.bounds()).chain(self.tree.bounds())
+        bounds.chain(self.streams.bounds()).chain(self.tree.bounds()).chain(self.uplink.bounds())
     }
 
     /// What must be true after every input. Debug builds and the simulator look.

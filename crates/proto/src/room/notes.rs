@@ -115,6 +115,10 @@ impl RoomState {
                     }
                 }
             }
+            Note::AsksFeed(parent) => {
+                self.uplink.is_to_be_fed(&mut self.shared.view(), parent);
+                self.look_at_uplink();
+            }
             Note::Fed(parent) => self.broadcast.parent_changed(&mut self.shared.view(), parent),
             Note::Gone(peer) => {
                 if let Some(host) = self.membership.host() {

@@ -20,7 +20,7 @@ use crate::time::{SECOND, Time};
 /// Backups that one relay promises to feed (DESIGN §8); a standby promises as many as a mixer may feed.
 const PROMISES_MAX: usize = 4;
 /// Slots kept for promises that are called in.
-const RESERVE: usize = 1;
+pub(crate) const RESERVE: usize = 1;
 /// Whoever was sent to a place has taken it by then, and the aggregate has come up: two aggregates' time.
 const SENT_US_MAX: u64 = 2 * AGGREGATE_US;
 /// A child that is suspected has shown by then that it lives, or is none any more. A guess.
@@ -32,6 +32,8 @@ const SUSPICIONS_MAX: u32 = 5;
 const FORGIVEN_US: u64 = 60 * SECOND;
 /// Peers below us: as many children as anybody has, as many promises, and what is kept for both.
 pub(crate) const CHILDREN_AND_PROMISES_MAX: usize = 2 * (CHILDREN_MAX as usize + RESERVE);
+/// Whom our uplink doesn't carry has found another place by then: a search, a link, and the first packets. A guess.
+const OVER_US: u64 = 3 * SECOND;
 /// The lead tells the host how many watch at least so often, while somebody does.
 pub(super) const VIEWERS_US: u64 = 2 * SECOND;
 
@@ -72,6 +74,8 @@ pub(super) struct Child {
     has_just_joined: bool,
     /// When it was asked last to move, or to have somebody below it move.
     asked_at: Option<Time>,
+    /// Our uplink doesn't carry it: it was told to go, and is sent away then.
+    sheds_at: Option<Time>,
 }
 
 /// What speaks against a child.
@@ -263,7 +267,7 @@ impl Tree {
             return 0;
         }
         let program = u64::from(roster.program.bitrate_bps.max(1));
-        let uplink = config.uplink_bps_max.map_or(usize::MAX, |bps| (bps / program) as usize);
+        let uplink = view.uplink_bps().map_or(usize::MAX, |bps| (bps / program) as usize);
         usize::from(roster.k.min(config.children_max).min(CHILDREN_MAX)).min(uplink.saturating_sub(RESERVE))
     }
 
@@ -326,6 +330,7 @@ impl Tree {
                     trips: attach.round_trips.clone(),
                     has_just_joined: attach.path.is_empty(),
                     asked_at: None,
+                    sheds_at: None,
                 };
                 let known = self.children.contains_key(&from);
                 let child = self.children.entry(from).or_insert(child);
@@ -479,13 +484,7 @@ impl Tree {
             return;
         };
         if !child.fed && fed >= most {
-            let round_trips = child.trips.clone();
-            self.children.remove(&from);
-            view.out.act(Output::Unserve(from));
-            view.out.note(Note::TreeUnserves(from));
-            let places = self.places(view, from, &Attach { round_trips, ..Attach::newcomer() });
-            view.out.send(from, Message::Shed { places });
-            view.out.send(from, Message::Dismiss);
+            self.send_on(view, from);
             return;
         }
         child.fed = true;
@@ -493,14 +492,57 @@ impl Tree {
         let path = if self.at_fault { Path::default() } else { self.path.clone() };
         let whereabouts = self.whereabouts(view);
         view.out.send(from, Message::Feeding { path, whereabouts });
+        let waits = self.path.is_empty() || self.is_unsure(view);
         let Some(child) = self.children.get_mut(&from) else { return };
-        if self.path.is_empty() {
+        if waits {
             child.waits = Some(resume); // all we could give is what is over
         } else {
             child.served = true;
             view.out.act(Output::Serve { peer: from, from: resume, sound: true });
         }
         self.settle(view);
+    }
+
+    /// A peer below us, for which there is no room after all, goes elsewhere.
+    fn send_on(&mut self, view: &mut View<'_>, from: PeerId) {
+        let Some(child) = self.children.remove(&from) else { return };
+        view.out.act(Output::Unserve(from));
+        view.out.note(Note::TreeUnserves(from));
+        let places = self.places(view, from, &Attach { round_trips: child.trips, ..Attach::newcomer() });
+        view.out.send(from, Message::Shed { places });
+        view.out.send(from, Message::Dismiss);
+    }
+
+    /// Our uplink carries fewer than we feed, as it shows by now: those with the smallest branches go elsewhere, and keep what
+    /// they get until they have.
+    pub(super) fn shed_over(&mut self, view: &mut View<'_>) {
+        if view.uplink.bps.is_none() || self.mixing || self.stands_by(view) || self.stepping_out.is_some() {
+            return;
+        }
+        let most = self.capacity(view) + self.reserve(view);
+        let mut served: Vec<_> =
+            self.served().map(|(peer, child)| (child.told.viewers, *peer, child.sheds_at)).collect();
+        served.sort_unstable();
+        let stay = served.split_off(served.len().saturating_sub(most));
+        for (_, peer, sheds_at) in served {
+            match sheds_at {
+                Some(at) if at <= view.now => self.send_on(view, peer),
+                Some(_) => {}
+                None => {
+                    let sheds_at = Some(view.now + OVER_US);
+                    self.children.entry(peer).and_modify(|child| child.sheds_at = sheds_at);
+                    self.shed_one(view, peer);
+                }
+            }
+        }
+        for (_, peer, _) in stay {
+            self.children.entry(peer).and_modify(|child| child.sheds_at = None);
+        }
+    }
+
+    /// Our uplink may carry less than we have promised, and that will show in a moment.
+    fn is_unsure(&self, view: &View<'_>) -> bool {
+        view.uplink.is_awaited && !self.mixing && !self.stands_by(view)
     }
 
     /// Whoever was promised more than can be kept any more is told so, the last by id first.
@@ -523,8 +565,22 @@ impl Tree {
         }
     }
 
-    /// There is a program here: whoever has waited for it gets it.
+    /// There is a program here, and room: whoever has waited for it gets it. Those for whom there is none, now that our uplink
+    /// is known, go on.
     pub(super) fn serve_waiting(&mut self, view: &mut View<'_>) {
+        if self.is_unsure(view) {
+            return;
+        }
+        let most = self.capacity(view) + self.reserve(view);
+        let over = self.fed_count().saturating_sub(most);
+        let comes = self.children.iter().rev().filter(|(_, child)| child.fed && !child.served);
+        let over: Vec<_> = comes.map(|(peer, _)| *peer).take(over).collect();
+        if view.uplink.bps.is_some() {
+            over.into_iter().for_each(|peer| self.send_on(view, peer));
+        }
+        if self.path.is_empty() {
+            return;
+        }
         for (peer, child) in &mut self.children {
             if let Some(resume) = child.waits.take() {
                 child.served = true;
@@ -566,6 +622,19 @@ impl Tree {
 
     /// Sends our fed children to other places; they go when the others feed them.
     pub(super) fn shed(&mut self, view: &mut View<'_>) {
+        let places = self.shed_places(view);
+        for child in self.children.keys() {
+            view.out.send(*child, Message::Shed { places: places.clone() });
+        }
+    }
+
+    /// Sends one of them there.
+    pub(super) fn shed_one(&self, view: &mut View<'_>, child: PeerId) {
+        let places = self.shed_places(view);
+        view.out.send(child, Message::Shed { places });
+    }
+
+    fn shed_places(&self, view: &View<'_>) -> List<Place, PLACES_MAX> {
         let mut places: List<_, PLACES_MAX> = List::new();
         if let Some(parent) = &self.parent {
             let _ = places.push(Place { peer: parent.peer, path: parent.path.clone() });
@@ -573,9 +642,7 @@ impl Tree {
         for mixer in view.mandate.mixers.iter().filter(|mixer| **mixer != view.me) {
             let _ = places.push(Place { peer: *mixer, path: Path::truncated([mixer.short()]) });
         }
-        for child in self.children.keys() {
-            view.out.send(*child, Message::Shed { places: places.clone() });
-        }
+        places
     }
 
     /// A message for everyone below us.
@@ -670,6 +737,7 @@ impl Tree {
         for peer in late {
             self.drop_child(view, peer);
         }
+        self.shed_over(view);
     }
 
     pub(super) fn next_timeout_down(&self) -> Option<Time> {
@@ -687,6 +755,7 @@ impl Tree {
         let news = self.aggregate_at.filter(|_| self.parent.is_some() && !self.mixing);
         let sent = self.children.values().filter_map(|child| child.sent_at).min().map(|at| at + SENT_US_MAX);
         let suspected = self.children.values().filter_map(|child| child.suspicion.until).min();
-        [absent, told, news, sent, suspected].into_iter().flatten().min()
+        let over = self.children.values().filter_map(|child| child.sheds_at).min();
+        [absent, told, news, sent, suspected, over].into_iter().flatten().min()
     }
 }

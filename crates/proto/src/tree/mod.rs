@@ -31,8 +31,8 @@ use crate::seal::Signed;
 use crate::time::{SECOND, Time};
 
 use balance::Balance;
-pub(crate) use down::CHILDREN_AND_PROMISES_MAX;
 use down::Child;
+pub(crate) use down::{CHILDREN_AND_PROMISES_MAX, RESERVE};
 use fellows::Fellows;
 use near::Near;
 use seek::Seek;
@@ -193,6 +193,15 @@ impl Tree {
         self.settle(view);
     }
 
+    /// We know what our uplink carries: there may be room for other children than before, and they get the program sooner
+    /// or later.
+    pub(crate) fn uplink_known(&mut self, view: &mut View<'_>) {
+        self.serve_waiting(view);
+        self.shed_over(view);
+        self.tell_late(view);
+        self.settle(view);
+    }
+
     /// Leaves politely: children are sent to our parent's other places, then we go.
     pub(crate) fn leave(&mut self, view: &mut View<'_>) {
         self.leaving = Some(view.now + SECOND);
@@ -215,6 +224,11 @@ impl Tree {
             children.map(|(peer, _)| *peer).collect()
         };
         (served(true), served(false))
+    }
+
+    /// Whether we feed that peer, will, or would.
+    pub(crate) fn is_below(&self, peer: &PeerId) -> bool {
+        self.children.contains_key(peer)
     }
 
     /// Lets go of everyone, above and below.

@@ -40,6 +40,8 @@ const BEGIN_AGAIN: Backoff = Backoff::new(5 * SECOND, 300 * SECOND);
 const LANDMARKS_MIN: usize = 2;
 /// Of whom nothing is known is as far as the other end of a continent and some of a sea.
 const UNKNOWN_US: u64 = 60 * MS;
+/// A frame takes so long to leave for each child while nobody knows: a line of some 20 Mbit/s.
+const UNKNOWN_SENDING_US: u64 = 3 * MS;
 /// A level costs as much as so much of way, beside its hop: what is lost and comes again, and whoever may fail.
 const LEVEL_US: u64 = 10 * MS;
 /// So much of detour is taken for a slot that is a level nearer: where slots are further down is known less well, and
@@ -121,11 +123,11 @@ pub(super) fn way_us(one: &RoundTrips, other: &RoundTrips) -> Option<u64> {
     (count >= LANDMARKS_MIN).then_some(least / 2)
 }
 
-/// How long a frame of the program takes to leave us for so many children, a second at most; 0 when nobody knows.
+/// How long a frame of the program takes to leave us for so many children, a second at most.
 fn sending_to_us(view: &View<'_>, roster: &Roster, children: usize) -> u64 {
     let bits = u64::from(roster.program.bitrate_bps) / u64::from(roster.program.fps.max(1));
     let us = |bps: u64| (bits * children as u64 * SECOND / bps.max(1)).min(SECOND);
-    view.config.uplink_bps_max.map_or(0, us)
+    view.uplink_bps().map_or(UNKNOWN_SENDING_US * children as u64, us)
 }
 
 impl Tree {
@@ -262,7 +264,7 @@ impl Tree {
     }
 
     /// Tells the children how late the program leaves us, when that has changed.
-    fn tell_late(&mut self, view: &mut View<'_>) {
+    pub(super) fn tell_late(&mut self, view: &mut View<'_>) {
         let Some(late_us) = self.leaves_us(view) else { return };
         if self.near.told_us.is_none_or(|told_us| told_us.abs_diff(late_us) >= TELL_US) {
             self.near.told_us = Some(late_us);

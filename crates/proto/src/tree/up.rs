@@ -167,6 +167,7 @@ impl Tree {
         let linked = view.links.is_up(&up.peer);
         if linked {
             view.out.act(Output::AskFeed(up.peer));
+            view.out.note(Note::AsksFeed(up.peer));
         }
         self.next = Some(Up { since: view.now, asked: linked, answered: false, ..up });
         self.keep_links(view);
@@ -472,6 +473,7 @@ impl Tree {
         } else if let Some(next) = self.next.as_mut().filter(|next| next.peer == peer && !next.asked) {
             (next.asked, next.answered, next.since) = (true, false, view.now);
             view.out.act(Output::AskFeed(peer));
+            view.out.note(Note::AsksFeed(peer));
         } else if self.at_fault && self.backup.as_ref().is_some_and(|backup| backup.peer == peer) {
             self.repair(view); // it comes just in time
         }

@@ -280,5 +280,7 @@ pub(crate) fn samples() -> Vec<Message> {
         Message::Suffering(Sufferers { suffering: 40, viewers: 200 }),
         Message::Whereabouts(whereabouts()),
         Message::Feeding { path: path(), whereabouts: whereabouts() },
+        Message::UplinkWanted,
+        Message::Uplink { bps: 20_000_000 },
     ]
 }

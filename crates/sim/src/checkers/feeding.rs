@@ -20,6 +20,9 @@ const OVERLAP_US_MAX: u64 = 3 * SECOND + SECOND / 2;
 const CIRCLE_US_MAX: u64 = 2 * SECOND + SECOND / 4;
 /// A mixer that mixes no more hands over its first tier within this: it retires for 4 s, then sheds.
 const SHED_US_MAX: u64 = 8 * SECOND;
+/// A train that meets a radio's pause shows a line wider than it is, until two others have followed; and then the children that
+/// it doesn't carry look for other places.
+const MEASURED_US_MAX: u64 = 6 * SECOND;
 
 /// One peer's part in the tree, as its body carries it out.
 #[derive(Debug, Default)]
@@ -32,6 +35,8 @@ struct Part {
     slots: usize,
     /// It had more slots until then.
     lost_slots: Option<(Time, usize)>,
+    /// It feeds more than it has slots, since then.
+    over_since: Option<Time>,
 }
 
 /// The tree as it is carried out, and what in it lasts.
@@ -122,7 +127,11 @@ impl Feeding {
         part.slots = slots;
         let lately = part.lost_slots.filter(|(lost, _)| now.since(*lost) <= SHED_US_MAX);
         let most = slots.max(lately.map_or(0, |(_, slots)| slots));
-        if part.feeds.len() > most {
+        let over = part.feeds.len() > most;
+        let over_since = *part.over_since.get_or_insert(now);
+        part.over_since = over.then_some(over_since);
+        let measured = now.since(over_since) > MEASURED_US_MAX || part.feeds.len() > world.slots_by_rule(at);
+        if over && measured {
             let what = format!("{:?} feeds {} of {most}", world.id(at), part.feeds.len());
             found.say(now, "capacity", what);
         }
@@ -209,16 +218,30 @@ impl World {
     /// Most viewers that a peer may feed. A relay's true uplink counts; whether a mixer was elected that can
     /// do its job is the oracle's question.
     fn slots(&self, at: usize) -> usize {
-        let (peer, plan) = (&self.peers[at], self.plan());
+        let planned = self.peers[at].planned;
+        let uplink =
+            self.plan().peers[planned].access.up_bps / u64::from(self.plan().room.program_bps.max(1));
+        let most = self.slots_by_rule(at);
+        if self.is_root(at) { most } else { most.min(uplink as usize) }
+    }
+
+    /// It mixes, or stands by.
+    fn is_root(&self, at: usize) -> bool {
+        let peer = &self.peers[at];
         let serves = [peer.brain.mixers(), peer.brain.standbys()].concat().contains(&peer.id);
-        if serves || peer.is_mixing() {
+        serves || peer.is_mixing()
+    }
+
+    /// The same, if its line carried all.
+    fn slots_by_rule(&self, at: usize) -> usize {
+        let (peer, plan) = (&self.peers[at], self.plan());
+        if self.is_root(at) {
             return usize::from(plan.room.k1) + RESERVE;
         }
         let mine = &plan.peers[peer.planned];
         if !mine.relays {
             return 0;
         }
-        let uplink = mine.access.up_bps / u64::from(plan.room.program_bps.max(1));
-        (usize::from(plan.room.k) + RESERVE).min(usize::from(mine.children_max)).min(uplink as usize)
+        (usize::from(plan.room.k) + RESERVE).min(usize::from(mine.children_max))
     }
 }
