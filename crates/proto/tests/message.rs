@@ -45,6 +45,20 @@ fn every_variant_keeps_its_golden_bytes() {
     assert_eq!(text.lines().count(), golden.lines().count());
 }
 
+/// What fuzzers begin with is no older than the formats.
+#[test]
+fn every_variant_is_in_the_corpus_of_fuzzers_as_it_is_now() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz/corpus/message");
+    for message in samples() {
+        let file = format!("{folder}/{}", variant(&message));
+        if std::env::var_os("PLENARY_BLESS").is_some() {
+            std::fs::write(&file, message.to_bytes()).unwrap();
+        }
+        let kept = std::fs::read(&file).unwrap_or_else(|error| panic!("{file}: {error}"));
+        assert!(kept == message.to_bytes(), "{file} holds other bytes: PLENARY_BLESS=1 writes them anew");
+    }
+}
+
 fn samples_spec() -> StreamSpec {
     StreamSpec { maker: key(3).id(), kind: StreamKind::Program, rank: RANK, rung: 0, start: [1; 8] }
 }
