@@ -3,7 +3,7 @@
 mod running;
 
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use plenary_proto::seal::{Invite, Keypair, RoomSecret};
@@ -116,6 +116,26 @@ fn a_scenario_or_report_that_cannot_be_read_is_named_with_the_place() {
         (vec!["sim", "calm-room", "--json", "nowhere/report.json"], "there is no such directory"),
     ] {
         ends_with_a_line(&args, FAILED, words);
+    }
+}
+
+#[test]
+fn a_reader_that_is_gone_or_full_is_no_panic() {
+    for args in [&["sim", "list"][..], &["probe"]] {
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let ended = Command::new(env!("CARGO_BIN_EXE_plenary")).args(args).stdout(full).output().unwrap();
+        let stderr = String::from_utf8_lossy(&ended.stderr);
+        assert_eq!(ended.status.code(), Some(FAILED), "{args:?}: {stderr}");
+        assert!(stderr.starts_with("plenary: cannot write to standard output"), "{args:?}: {stderr}");
+        let mut child = Command::new(env!("CARGO_BIN_EXE_plenary"))
+            .args(args)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        drop(child.stdout.take());
+        let ended = child.wait_with_output().unwrap();
+        assert!(ended.status.success() && ended.stderr.is_empty(), "{args:?}: {ended:?}");
     }
 }
 

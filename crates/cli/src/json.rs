@@ -17,6 +17,12 @@ pub(crate) fn write(to: &Path, report: &impl Serialize) -> anyhow::Result<()> {
     std::fs::write(to, text).with_context(|| format!("cannot write {}", to.display()))
 }
 
+/// Text to standard output, whose reader may be gone.
+pub(crate) fn say(text: &str) -> anyhow::Result<()> {
+    let mut stdout = std::io::stdout();
+    stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).context("cannot write to standard output")
+}
+
 /// A file can be there, once the directory `made` is: seen before the work is done that the file is to hold.
 pub(crate) fn can_be_made(file: &Path, made: Option<&Path>) -> anyhow::Result<()> {
     ensure!(!file.is_dir(), "cannot write {}: it is a directory", file.display());

@@ -60,19 +60,17 @@ pub(crate) fn run(args: ProbeArgs) -> Result<(), Failure> {
     };
     match &args.json {
         Some(to) => Ok(json::write(to, &probed)?),
-        None => {
-            print(&probed);
-            Ok(())
-        }
+        None => Ok(json::say(&summary(&probed))?),
     }
 }
 
-fn print(probed: &Probed) {
-    println!("encode     1280x720   {:6.2} ms a picture", f64::from(probed.encode_us) / 1000.0);
-    println!("decode     1280x720   {:6.2} ms a picture", f64::from(probed.decode_us) / 1000.0);
-    println!("composite  4 x 640x360{:6.2} ms a picture", probed.composite_us / 1000.0);
+fn summary(probed: &Probed) -> String {
+    let mut text =
+        format!("encode     1280x720   {:6.2} ms a picture\n", f64::from(probed.encode_us) / 1000.0);
+    text += &format!("decode     1280x720   {:6.2} ms a picture\n", f64::from(probed.decode_us) / 1000.0);
+    text += &format!("composite  4 x 640x360{:6.2} ms a picture\n", probed.composite_us / 1000.0);
     let word = if probed.would_mix { "yes" } else { "no: half a frame time is 16.7 ms" };
-    println!("would mix  {word}");
+    text += &format!("would mix  {word}\n");
     for candidate in &probed.candidates {
         let bandwidth = match (candidate.bandwidth_bps, candidate.bandwidth_bps_interval) {
             (Some(bps), Some(half)) => format!("{:.1} ± {:.1} Mbit/s", bps as f64 / 1e6, half as f64 / 1e6),
@@ -80,13 +78,13 @@ fn print(probed: &Probed) {
             _ => "not measured".to_owned(),
         };
         let rtt = candidate.rtt_ms.map_or("-".to_owned(), |ms| format!("{ms:.1} ms"));
-        println!("from {} {:16} {bandwidth}, round trip {rtt}", candidate.peer, candidate.name);
+        text += &format!("from {} {:16} {bandwidth}, round trip {rtt}\n", candidate.peer, candidate.name);
     }
     if probed.candidates.iter().any(|candidate| candidate.bandwidth_bps.is_some()) {
-        println!(
-            "once a mixer is elected, trains are no faster than what counts: such a figure may be a floor"
-        );
+        text +=
+            "once a mixer is elected, trains are no faster than what counts: such a figure may be a floor\n";
     }
+    text
 }
 
 /// Thread time to compose one picture of four moving tiles.

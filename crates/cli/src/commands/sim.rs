@@ -34,10 +34,11 @@ pub(crate) fn run(args: SimArgs) -> Result<(), Failure> {
 }
 
 fn list() -> Result<(), Failure> {
+    let mut text = String::new();
     for name in names() {
-        println!("{name:18} {}", scenario(name)?.title);
+        text += &format!("{name:18} {}\n", scenario(name)?.title);
     }
-    Ok(())
+    Ok(json::say(&text)?)
 }
 
 fn compare(before: &Path, after: &Path) -> Result<(), Failure> {
@@ -50,8 +51,7 @@ fn compare(before: &Path, after: &Path) -> Result<(), Failure> {
         anyhow::ensure!(named, "{} is no report of plenary sim", path.display());
         Ok(report)
     };
-    print!("{}", plenary_sim::compare(&read(before)?, &read(after)?));
-    Ok(())
+    Ok(json::say(&plenary_sim::compare(&read(before)?, &read(after)?))?)
 }
 
 /// The scenario of that name, or in that file.
