@@ -256,16 +256,16 @@ impl Probe {
         }
     }
 
-    /// A peer wants a train of us; `asked`: because we want it to ([`crate::uplink`]).
+    /// A peer wants a train of us; `asked`: because we want it to ([`crate::uplink`]). Gives whether it is sent.
     pub(crate) fn wanted(
         &mut self,
         view: &mut View<'_>,
         peer: PeerId,
         (train, bytes, rate_bps): (u32, u32, u64),
         asked: bool,
-    ) {
+    ) -> bool {
         if view.config.consent == Consent::Never && !asked {
-            return;
+            return false;
         }
         // whoever is not on stage gets one train in a while, and none of a mixer
         let stranger = !view.stage.contains(&peer) && !asked;
@@ -275,11 +275,12 @@ impl Probe {
         }
         if view.now < self.busy_until || too_soon || bytes > TRAIN_BYTES {
             view.out.send(peer, Message::ProbeBusy { train });
-            return;
+            return false;
         }
         let paced_us = (u64::from(bytes) * 8 * SECOND).checked_div(rate_bps).unwrap_or(0);
         self.busy_until = view.now + paced_us.clamp(50 * MS, TRAIN_US_MAX);
         view.out.act(Output::Train { peer, train, bytes, rate_bps });
+        true
     }
 
     /// Whether we wait for a candidate's train.

@@ -7,7 +7,8 @@
 //!
 //! A train shows the narrower of the child's uplink and the parent's downlink, and a parent may lie. So of what several
 //! parents tell the most counts, and who was told less than it needs asks its next parent. Too much does no harm: there
-//! are `k` children at most, as for those that know nothing.
+//! are `k` children at most, as for those that know nothing. Nobody is told more often than it has sent trains, and those are
+//! few and small, whoever wants them.
 
 use std::collections::VecDeque;
 
@@ -37,13 +38,18 @@ const FAILURES_MAX: u32 = 2;
 const TOLD_US_MAX: u64 = 30 * SECOND;
 /// Who changes parents while it is measured may yet be told by the one before.
 const ASKED_MAX: usize = 2;
+/// Parents whose figures are kept.
+const FIGURES_MAX: usize = 3;
+/// Trains of ours within a minute, whoever wants them: four measurements.
+const SENT_MAX: usize = 4 * TRAINS;
+const SENT_US: u64 = 60 * SECOND;
 /// Who has so often had no time for a train, or didn't want one, isn't asked again: two seconds.
 const BUSY_MAX: u32 = 20;
 /// Who wasn't told asks again.
 const AGAIN: Backoff = Backoff::new(5 * SECOND, 300 * SECOND);
 /// Another parent is asked when what is known is so old, or shows less than all children take and is so old.
 const OLD_US: u64 = 600 * SECOND;
-const OLD_US_LOW: u64 = 60 * SECOND;
+const OLD_US_LOW: u64 = 5 * SECOND;
 /// A child is measured no more often.
 const EACH_US: u64 = 2 * SECOND;
 /// Children that wait to be measured, or were lately.
@@ -113,6 +119,8 @@ struct Asked {
     peer: PeerId,
     /// So many trains it may still ask for.
     trains: usize,
+    /// So many were sent that it hasn't told anything of.
+    untold: usize,
     until: Time,
 }
 
@@ -138,7 +146,9 @@ pub(crate) struct Known {
 /// This peer's own uplink, and those of its children.
 #[derive(Debug)]
 pub(crate) struct Uplink {
-    figure: Option<Figure>,
+    figures: Vec<Figure>,
+    /// When we have sent trains.
+    sent_at: VecDeque<Time>,
     /// Whoever feeds us is asked then.
     ask_at: Option<Time>,
     again: Backoff,
@@ -158,7 +168,8 @@ pub(crate) struct Uplink {
 impl Default for Uplink {
     fn default() -> Uplink {
         Uplink {
-            figure: None,
+            figures: Vec::new(),
+            sent_at: VecDeque::new(),
             ask_at: None,
             again: AGAIN,
             asked: VecDeque::new(),
@@ -179,7 +190,7 @@ impl Uplink {
 
     /// What we can send, as it was measured, bits per second.
     pub(crate) fn measured_bps(&self) -> Option<u64> {
-        self.figure.map(|figure| figure.bps)
+        self.figures.iter().map(|figure| figure.bps).max()
     }
 
     /// Another peer is to feed us: it is to measure us as well, if that is of use.
@@ -187,14 +198,14 @@ impl Uplink {
         let (config, roster) = (view.config, view.stage.roster());
         let program = roster.map_or(0, |roster| u64::from(roster.program.bitrate_bps));
         let narrow = config.uplink_bps_max.is_some_and(|bps| bps < program * (RESERVE as u64 + 1));
-        let known = self.figure.is_some_and(|figure| {
-            let low = roster.is_some_and(|roster| figure.bps < needed_bps(roster));
-            let old_us = if low { OLD_US_LOW } else { OLD_US };
+        let low = roster.is_some_and(|roster| self.measured_bps() < Some(needed_bps(roster)));
+        let old_us = if low { OLD_US_LOW } else { OLD_US };
+        let known = self.figures.iter().any(|figure| {
             let same = figure.bps > 0 && figure.by == parent;
             figure.told >= TRAINS && (same || view.now.since(figure.at) < old_us)
         });
         if config.relays && config.children_max > 0 && !narrow && !known {
-            if self.figure.is_none() && self.asked.is_empty() {
+            if self.figures.is_empty() && self.asked.is_empty() {
                 self.wait_until = Some(view.now + WAIT_US_MAX);
             }
             self.again.reset();
@@ -210,7 +221,12 @@ impl Uplink {
         if self.asked.len() >= ASKED_MAX {
             self.asked.pop_front();
         }
-        self.asked.push_back(Asked { peer: parent, trains: 2 * TRAINS, until: view.now + TOLD_US_MAX });
+        self.asked.push_back(Asked {
+            peer: parent,
+            trains: 2 * TRAINS,
+            untold: 0,
+            until: view.now + TOLD_US_MAX,
+        });
         view.out.send(parent, Message::UplinkWanted);
     }
 
@@ -219,26 +235,45 @@ impl Uplink {
         train >= NUMBERS
     }
 
-    /// A peer wants a train of us: true if we have asked it to measure us, and it hasn't had more than it needs.
-    pub(crate) fn lets_measure(&mut self, now: Time, peer: &PeerId) -> bool {
-        let asked = self.asked.iter_mut().find(|asked| asked.peer == *peer);
-        let allowed = asked.filter(|asked| asked.until > now && asked.trains > 0);
-        allowed.map(|asked| asked.trains -= 1).is_some()
+    /// A peer wants a train of us: true if we have asked it to measure us, and neither it nor all together have had too many.
+    /// Only a guess may go as fast as it will.
+    pub(crate) fn lets_measure(&mut self, now: Time, peer: &PeerId, bytes: u32, rate_bps: u64) -> bool {
+        let lately = self.sent_at.iter().filter(|at| now.since(**at) < SENT_US).count();
+        let asked =
+            self.asked.iter().any(|asked| asked.peer == *peer && asked.until > now && asked.trains > 0);
+        asked && lately < SENT_MAX && (rate_bps > 0 || bytes <= FIRST_TRAIN_BYTES)
     }
 
-    /// Who measures us tells what it has seen so far.
-    pub(crate) fn told(&mut self, view: &View<'_>, from: PeerId, bps: u64) {
-        if !self.asked.iter().any(|asked| asked.peer == from) {
-            return;
+    /// It is sent.
+    pub(crate) fn sent(&mut self, now: Time, peer: &PeerId) {
+        if self.sent_at.len() >= SENT_MAX {
+            self.sent_at.pop_front();
         }
+        self.sent_at.push_back(now);
+        if let Some(asked) = self.asked.iter_mut().find(|asked| asked.peer == *peer) {
+            asked.trains = asked.trains.saturating_sub(1);
+            asked.untold += 1;
+        }
+    }
+
+    /// Who measures us tells what it has seen so far: once for each train.
+    pub(crate) fn told(&mut self, view: &View<'_>, from: PeerId, bps: u64) {
+        let asked = self.asked.iter_mut().find(|asked| asked.peer == from);
+        let Some(asked) = asked.filter(|asked| asked.until > view.now && asked.untold > 0) else { return };
+        asked.untold -= 1;
         (self.wait_until, self.none_until) = (None, None);
         self.ask_at.take_if(|_| bps > 0);
-        let (same, before) = match self.figure {
-            Some(figure) if figure.by == from => (figure.told, 0),
-            figure => (0, figure.map_or(0, |figure| figure.bps)),
-        };
-        let bps = bps.min(BANDWIDTH_BPS_MAX).max(before);
-        self.figure = Some(Figure { bps, by: from, at: view.now, told: same + 1 });
+        let bps = bps.min(BANDWIDTH_BPS_MAX);
+        self.figures.retain(|figure| figure.by == from || view.now.since(figure.at) < 2 * OLD_US);
+        match self.figures.iter_mut().find(|figure| figure.by == from) {
+            Some(figure) => *figure = Figure { bps, by: from, at: view.now, told: figure.told + 1 },
+            None => {
+                if self.figures.len() >= FIGURES_MAX {
+                    self.figures.remove(0); // the oldest
+                }
+                self.figures.push(Figure { bps, by: from, at: view.now, told: 1 });
+            }
+        }
     }
 
     /// A child wants to be measured.
@@ -373,8 +408,10 @@ impl Uplink {
         true
     }
 
-    pub(crate) fn bounds(&self) -> [Bound; 3] {
+    pub(crate) fn bounds(&self) -> [Bound; 5] {
         [
+            Bound::new("parents that told what we can send", self.figures.len(), FIGURES_MAX),
+            Bound::new("trains sent lately", self.sent_at.len(), SENT_MAX),
             Bound::new("peers that measure our uplink", self.asked.len(), ASKED_MAX),
             Bound::new("children to be measured", self.queue.len(), WAITING_MAX),
             Bound::new("children that were measured lately", self.lately.len(), WAITING_MAX),

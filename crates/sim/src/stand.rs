@@ -29,6 +29,8 @@ const CANDIDATES: u8 = 6;
 /// Caps of the stand's room (DESIGN §8).
 const K: u8 = 4;
 const PROGRAM_BPS: u32 = 1_500_000;
+/// Parents number the trains of children from here on (PROTOCOL.md, 12.10).
+const UPLINK_TRAIN: u32 = 1 << 31;
 const K1: u8 = 10;
 const TERM: u32 = 1;
 /// Answers to one input's outputs, and to theirs; past it something runs in a circle.
@@ -314,6 +316,10 @@ impl Stand {
                 Some(self.heard(peer, Via::Signal, self.place(peer, attach.purpose)))
             }
             Output::Control(peer, Message::UplinkWanted) => {
+                let guess = Message::ProbeWanted { train: UPLINK_TRAIN, bytes: 1_200, rate_bps: 0 };
+                Some(self.heard(peer, Via::Link, guess))
+            }
+            Output::Train { peer, train: UPLINK_TRAIN, .. } => {
                 let bps = u64::from(u8::MAX) * u64::from(PROGRAM_BPS);
                 Some(self.heard(peer, Via::Link, Message::Uplink { bps }))
             }

@@ -113,11 +113,14 @@ impl RoomState {
             Message::Alive(alive) => self.shared.out.note(Note::Alive(alive)),
             Message::TakeOverWanted { rank } => self.succession.wanted(&mut self.shared.view(), from, rank),
             Message::ProbeWanted { train, bytes, rate_bps } => {
-                let asked = self.uplink.lets_measure(self.shared.now, &from);
-                if Uplink::is_ours(train) && !asked {
+                let now = self.shared.now;
+                let ours = Uplink::is_ours(train);
+                if ours && !self.uplink.lets_measure(now, &from, bytes, rate_bps) {
                     self.shared.out.send(from, Message::ProbeBusy { train }); // we have asked another by now
-                } else {
-                    self.probe.wanted(&mut self.shared.view(), from, (train, bytes, rate_bps), asked);
+                } else if self.probe.wanted(&mut self.shared.view(), from, (train, bytes, rate_bps), ours)
+                    && ours
+                {
+                    self.uplink.sent(now, &from);
                 }
             }
             Message::ProbeBusy { train } => {

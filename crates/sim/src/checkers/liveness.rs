@@ -195,7 +195,10 @@ impl<'a> Calm<'a> {
     fn may_promise(&self, peer: &PeerId, seen: &BrainSnapshot) -> bool {
         let relays = !seen.mixing && !seen.path.is_empty() && !seen.children.is_empty();
         let promised = seen.promised.len();
-        let room = || seen.children.len() + promised < self.world.slots_of(*peer);
+        // its line as it was measured, perhaps against a narrow one
+        let program_bps = u64::from(self.world.plan().room.program_bps.max(1));
+        let measured = seen.uplink_bps.map_or(usize::MAX, |bps| (bps / program_bps) as usize);
+        let room = || seen.children.len() + promised < self.world.slots_of(*peer).min(measured);
         relays && promised < PROMISES_MAX && room()
     }
 
