@@ -11,8 +11,7 @@ pub(crate) fn write(to: &Path, report: &impl Serialize) -> anyhow::Result<()> {
     let mut text = serde_json::to_string_pretty(report)?;
     text.push('\n');
     if to == Path::new("-") {
-        std::io::stdout().write_all(text.as_bytes())?;
-        return Ok(());
+        return say(&text);
     }
     std::fs::write(to, text).with_context(|| format!("cannot write {}", to.display()))
 }

@@ -42,7 +42,7 @@ const TRAIN_LINE_US: u64 = 30 * MS;
 /// A train is at most so long on the wire, and so is the patience for one.
 const TRAIN_US_MAX: u64 = 1_200 * MS;
 /// A candidate that doesn't answer within this is asked once more, and then given up.
-pub(crate) const ANSWER_US_MAX: u64 = TRAIN_US_MAX + 800 * MS;
+const ANSWER_US_MAX: u64 = TRAIN_US_MAX + 800 * MS;
 pub(crate) const BUSY_RETRY_US: u64 = 60 * MS;
 /// Trains for somebody who isn't on stage are this far apart.
 const STRANGER_US: u64 = 500 * MS;

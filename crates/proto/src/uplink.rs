@@ -63,7 +63,7 @@ fn needed_bps(roster: &Roster) -> u64 {
     programs as u64 * u64::from(roster.program.bitrate_bps)
 }
 
-/// No train is faster, since media flows: twice what it needs, as for candidates.
+/// No train is faster, since media flows: no faster than lines whose width still tells who sends a frame on sooner.
 fn rate_bps_max(roster: &Roster) -> u64 {
     16 * needed_bps(roster)
 }
@@ -264,16 +264,12 @@ impl Uplink {
         (self.wait_until, self.none_until) = (None, None);
         self.ask_at.take_if(|_| bps > 0);
         let bps = bps.min(BANDWIDTH_BPS_MAX);
-        self.figures.retain(|figure| figure.by == from || view.now.since(figure.at) < 2 * OLD_US);
-        match self.figures.iter_mut().find(|figure| figure.by == from) {
-            Some(figure) => *figure = Figure { bps, by: from, at: view.now, told: figure.told + 1 },
-            None => {
-                if self.figures.len() >= FIGURES_MAX {
-                    self.figures.remove(0); // the oldest
-                }
-                self.figures.push(Figure { bps, by: from, at: view.now, told: 1 });
-            }
+        let before = self.figures.iter().find(|figure| figure.by == from).map_or(0, |figure| figure.told);
+        self.figures.retain(|figure| figure.by != from && view.now.since(figure.at) < 2 * OLD_US);
+        if self.figures.len() >= FIGURES_MAX {
+            self.figures.remove(0); // the oldest
         }
+        self.figures.push(Figure { bps, by: from, at: view.now, told: before + 1 });
     }
 
     /// A child wants to be measured.

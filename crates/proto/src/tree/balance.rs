@@ -40,8 +40,6 @@ pub(super) enum Shift {
     Swap { strong: PeerId },
     /// A weak child goes down, at once if somebody was taken in its place.
     Down { weak: PeerId, places: List<Place, PLACES_MAX>, at_once: bool },
-    /// A child goes elsewhere, at once: our uplink doesn't carry what we send.
-    Out { weak: PeerId },
     /// A child, or somebody below it, goes to another mixer with all below it.
     Across { branch: PeerId, leaf: bool, how: Move, fellow: PeerId },
 }
@@ -80,6 +78,19 @@ impl Tree {
         self.balance.replaces.is_some_and(|(strong, ..)| strong == *peer)
     }
 
+    /// Whether who was taken in place of a child hasn't come yet: until then there may be one more than are fed.
+    pub(super) fn is_awaited_in_place(&self) -> bool {
+        let served = |peer| self.children.get(&peer).is_some_and(Child::is_served);
+        self.balance.replaces.is_some_and(|(strong, ..)| !served(strong))
+    }
+
+    /// The child that `strong` was taken in place of, which has to go before that is fed, for even the slot in reserve is
+    /// taken.
+    pub(super) fn gives_way_now(&mut self, strong: &PeerId) -> Option<PeerId> {
+        let replaces = self.balance.replaces.take_if(|(taken, ..)| taken == strong);
+        replaces.map(|(_, weak, _)| weak)
+    }
+
     /// When a peer is to be asked to move.
     pub(super) fn next_move(&self) -> Option<Time> {
         let invited = self.balance.invited.map(|(_, at)| at + INVITED_US_MAX);
@@ -102,9 +113,7 @@ impl Tree {
                 self.balance.move_at = at.and_then(|_| self.asked_until(view.now));
                 self.balance.awaits = self.balance.move_at.is_some();
             }
-            (Some(shift @ (Shift::Down { at_once: true, .. } | Shift::Out { .. })), _) => {
-                self.ask_to_move(view, shift)
-            }
+            (Some(shift @ Shift::Down { at_once: true, .. }), _) => self.ask_to_move(view, shift),
             (Some(_), Some(at)) if self.balance.awaits && at > view.now => {
                 self.balance.awaits = false; // it has shown
                 self.balance.move_at = Some(at.min(view.now + view.rng.jitter(MOVE_EACH_US)));
@@ -133,12 +142,6 @@ impl Tree {
                 self.balance.invited = Some((strong, view.now));
                 let places = List::truncated([Place { peer: view.me, path: self.path.clone() }]);
                 view.out.send(strong, Message::Move { how: Move::Up, places });
-            }
-            Shift::Out { weak } => {
-                if let Some(child) = self.children.get_mut(&weak) {
-                    child.ask(view.now);
-                }
-                self.shed_one(view, weak);
             }
             Shift::Down { weak, places, .. } => self.ask_child(view, weak, Move::Down, places),
             Shift::Across { branch, leaf, how, fellow } => {
@@ -184,7 +187,7 @@ impl Tree {
         }
         let (capacity, children) = (self.capacity(view), self.fed_count());
         if children > capacity {
-            self.shift_out(view).or_else(|| self.shift_down(view))
+            self.shift_down(view)
         } else {
             self.shift_up(view).or_else(|| self.swap(view)).or_else(|| self.shift_across(view))
         }
@@ -215,18 +218,6 @@ impl Tree {
         let places: List<_, PLACES_MAX> = List::truncated(places);
         let at_once = self.balance.replaces.is_some();
         (!places.is_empty()).then_some(Shift::Down { weak, places, at_once })
-    }
-
-    /// Less is left of the program for each child than it takes: the weakest goes, and others until the rest has enough.
-    fn shift_out(&self, view: &View<'_>) -> Option<Shift> {
-        let program_bps = u64::from(view.stage.roster()?.program.bitrate_bps).max(1);
-        let carried = view.uplink_bps()? / program_bps;
-        if self.mixing || self.stands_by(view) {
-            return None; // whose uplink an election has measured
-        }
-        let stays = || self.served().filter(|(_, child)| !child.was_asked(view.now, UNEVEN_US));
-        let weak = stays().min_by_key(|(_, child)| (child.told().room, child.told().viewers));
-        (stays().count() as u64 > carried).then_some(Shift::Out { weak: *weak?.0 })
     }
 
     fn weakest(&self) -> Option<PeerId> {

@@ -277,6 +277,11 @@ impl Tree {
         if self.mixing || self.stands_by(view) || relays() { RESERVE } else { 0 }
     }
 
+    /// How many children this peer feeds at most, the one in reserve included.
+    pub(super) fn most(&self, view: &View<'_>) -> usize {
+        self.capacity(view) + self.reserve(view)
+    }
+
     /// Children that we could take on top of those we have, wherever we go.
     pub(super) fn room(&self, view: &View<'_>) -> u8 {
         let most = view.stage.roster().map_or(0, |roster| self.capacity_as_relay(view, roster));
@@ -410,6 +415,7 @@ impl Tree {
                 let idle = idle && (attach.fed || attach.path.is_empty());
                 let down = || self.taken().any(|(_, child)| child.nearest_slot().is_some());
                 let room = self.fed_count() < self.capacity(view) + reserved + over && !(idle && down());
+                let room = room || gives_way; // at the latest when it is to be fed
                 if child.is_some_and(|child| child.fed) || room { Ok(()) } else { Err(Refused::Full) }
             }
             Purpose::Backup => {
@@ -477,7 +483,7 @@ impl Tree {
 
     /// A child wants to be fed.
     pub(crate) fn feed(&mut self, view: &mut View<'_>, from: PeerId, resume: Option<Resume>) {
-        let (fed, most) = (self.fed_count(), self.capacity(view) + self.reserve(view));
+        let (fed, most) = (self.fed_count(), self.most(view));
         view.links.wanted_again(view.now, &from);
         let Some(child) = self.children.get_mut(&from) else {
             view.out.send(from, Message::Dismiss);
@@ -487,6 +493,12 @@ impl Tree {
             self.send_on(view, from);
             return;
         }
+        if fed > most
+            && let Some(weak) = self.gives_way_now(&from)
+        {
+            self.send_on(view, weak);
+        }
+        let Some(child) = self.children.get_mut(&from) else { return };
         child.fed = true;
         // whoever waits for a program itself says so
         let path = if self.at_fault { Path::default() } else { self.path.clone() };
@@ -516,10 +528,13 @@ impl Tree {
     /// Our uplink carries fewer than we feed, as it shows by now: those with the smallest branches go elsewhere, and keep what
     /// they get until they have.
     pub(super) fn shed_over(&mut self, view: &mut View<'_>) {
-        if view.uplink.bps.is_none() || self.mixing || self.stands_by(view) || self.stepping_out.is_some() {
+        let goes = self.leaving.is_some() || self.stepping_out.is_some(); // all have been told to
+        let Some(roster) = view.stage.roster().filter(|_| view.uplink.bps.is_some()) else { return };
+        if goes || self.mixing || self.stands_by(view) {
             return;
         }
-        let most = self.capacity(view) + self.reserve(view);
+        // not what our place allows: who has just lost its parent keeps its children
+        let most = self.capacity_as_relay(view, roster) + self.reserve(view);
         let mut served: Vec<_> =
             self.served().map(|(peer, child)| (child.told.viewers, *peer, child.sheds_at)).collect();
         served.sort_unstable();
@@ -571,8 +586,8 @@ impl Tree {
         if self.is_unsure(view) {
             return;
         }
-        let most = self.capacity(view) + self.reserve(view);
-        let over = self.fed_count().saturating_sub(most);
+        let most = self.most(view);
+        let over = self.fed_count().saturating_sub(most + usize::from(self.is_awaited_in_place()));
         let comes = self.children.iter().rev().filter(|(_, child)| child.fed && !child.served);
         let over: Vec<_> = comes.map(|(peer, _)| *peer).take(over).collect();
         if view.uplink.bps.is_some() {

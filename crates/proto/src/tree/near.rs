@@ -214,7 +214,9 @@ impl Tree {
     pub(super) fn gives_way(&self, view: &View<'_>, from: PeerId, attach: &Attach) -> Option<PeerId> {
         let slot = || self.children.values().any(|child| child.nearest_slot().is_some());
         let feeds = attach.room > 0 || attach.viewers_below > 0 && slot();
-        if !feeds || self.makes_room() || self.fed_count() != self.capacity(view) {
+        let (taken, capacity) = (self.fed_count(), self.capacity(view));
+        let most = if attach.fed { capacity } else { self.most(view) };
+        if !feeds || self.makes_room() || !(capacity..=most).contains(&taken) {
             return None;
         }
         if !attach.fed {

@@ -1,6 +1,8 @@
 //! One message of each variant, signed by keys that the tests know.
 #![allow(dead_code, reason = "each test uses its part")]
 
+pub(crate) mod viewer;
+
 use plenary_proto::bounded::{List, Text};
 use plenary_proto::identity::{MediaKind, hashes::FrameHashes};
 use plenary_proto::message::*;
