@@ -87,6 +87,9 @@ fn what_is_typed_wrongly_is_said_in_one_line() {
         ("sim compare one.json", "compare takes two reports"),
         ("sim calm-room --peers 200001", "at most 200000"),
         ("sim calm-room --runs 0", "--runs"),
+        ("sim list --seed 3", "list runs nothing"),
+        ("sim compare one.json other.json --runs 2", "compare runs nothing"),
+        ("sim compare one.json other.json --json -", "compare prints lines"),
         ("dance", "'dance'"),
     ] {
         let args = args.replace("INVITE", &nowhere);
@@ -114,6 +117,8 @@ fn a_scenario_or_report_that_cannot_be_read_is_named_with_the_place() {
         (vec!["sim", "compare", &text, &other], "is no report"),
         (vec!["sim", "compare", "nowhere.json", &other], "cannot read nowhere.json"),
         (vec!["sim", "calm-room", "--json", "nowhere/report.json"], "there is no such directory"),
+        (vec!["sim", "calm-room", "--keep", "nowhere"], "cannot keep anything in nowhere"),
+        (vec!["sim", "list", "--json", "nowhere/list.json"], "cannot write nowhere/list.json"),
     ] {
         ends_with_a_line(&args, FAILED, words);
     }
@@ -121,7 +126,7 @@ fn a_scenario_or_report_that_cannot_be_read_is_named_with_the_place() {
 
 #[test]
 fn a_reader_that_is_gone_or_full_is_no_panic() {
-    for args in [&["sim", "list"][..], &["probe"]] {
+    for args in [&["sim", "list"][..], &["sim", "list", "--json", "-"], &["probe"]] {
         let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
         let ended = Command::new(env!("CARGO_BIN_EXE_plenary")).args(args).stdout(full).output().unwrap();
         let stderr = String::from_utf8_lossy(&ended.stderr);

@@ -292,12 +292,12 @@ pub(crate) struct SimArgs {
     /// How many viewers, instead of the scenario's
     #[arg(long, value_name = "N")]
     pub(crate) peers: Option<usize>,
-    /// The first seed
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    pub(crate) seed: u64,
-    /// How many seeds, pooled into one report
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=10_000))]
-    pub(crate) runs: u64,
+    /// The first seed [default: 1]
+    #[arg(long, value_name = "N")]
+    pub(crate) seed: Option<u64>,
+    /// How many seeds, pooled into one report [default: 1]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=10_000))]
+    pub(crate) runs: Option<u64>,
     /// Where the report goes; - for standard output
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,

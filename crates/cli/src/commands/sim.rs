@@ -24,8 +24,15 @@ struct Timed {
 }
 
 pub(crate) fn run(args: SimArgs) -> Result<(), Failure> {
+    let plays = args.peers.is_some() || args.seed.is_some() || args.runs.is_some() || args.keep.is_some();
     match (&*args.scenario, &*args.files) {
-        ("list", []) => list(),
+        (word @ ("list" | "compare"), _) if plays => {
+            Err(usage(format!("{word} runs nothing: --peers, --seed, --runs and --keep are for scenarios")))
+        }
+        ("list", []) => list(args.json.as_deref()),
+        ("compare", _) if args.json.is_some() => {
+            Err(usage("compare prints lines, no report: --json is for scenarios and list"))
+        }
         ("compare", [before, after]) => compare(before, after),
         ("compare", _) => Err(usage("compare takes two reports: plenary sim compare BEFORE.json AFTER.json")),
         (_, []) => play(&args),
@@ -33,12 +40,21 @@ pub(crate) fn run(args: SimArgs) -> Result<(), Failure> {
     }
 }
 
-fn list() -> Result<(), Failure> {
-    let mut text = String::new();
-    for name in names() {
-        text += &format!("{name:18} {}\n", scenario(name)?.title);
+/// What comes along, as a list has it.
+#[derive(Serialize)]
+struct Listed {
+    scenario: &'static str,
+    title: String,
+}
+
+fn list(to: Option<&Path>) -> Result<(), Failure> {
+    let listed = |name| Ok(Listed { scenario: name, title: scenario(name)?.title });
+    let all = names().map(listed).collect::<Result<Vec<_>, Failure>>()?;
+    if let Some(to) = to {
+        return Ok(json::write(to, &all)?);
     }
-    Ok(json::say(&text)?)
+    let lines = all.iter().map(|one| format!("{:18} {}\n", one.scenario, one.title));
+    Ok(json::say(&lines.collect::<String>())?)
 }
 
 fn compare(before: &Path, after: &Path) -> Result<(), Failure> {
@@ -79,8 +95,15 @@ fn play(args: &SimArgs) -> Result<(), Failure> {
     if args.keep.is_some() && args.scenario.ends_with(".toml") {
         return Err(usage("--keep is for scenarios that come along: others may change unseen"));
     }
+    if let Some(folder) = args.keep.as_ref().filter(|folder| !folder.is_dir()) {
+        return Err(anyhow::anyhow!(
+            "cannot keep anything in {}: there is no such directory",
+            folder.display()
+        )
+        .into());
+    }
     let started = Instant::now();
-    let report = scenario.run(args.seed, args.runs);
+    let report = scenario.run(args.seed.unwrap_or(1), args.runs.unwrap_or(1));
     let wall_s = round(started.elapsed().as_secs_f64());
     let timed = Timed { report, wall_s, rss_mib: round(rss_mib()) };
     match &args.json {

@@ -15,7 +15,7 @@ pub const CALM_US: u64 = 10 * SECOND;
 /// Whoever has waited so long for a frame is not fed.
 const STARVING_US: u64 = SECOND / 2;
 /// By then whatever went wrong has been answered: changes of the last so many microseconds are flapping.
-const STEADY_US: u64 = 5 * SECOND;
+pub(crate) const STEADY_US: u64 = 5 * SECOND;
 /// News of a count goes up one tier at least so often.
 const TOLD_US: u64 = SECOND;
 /// News of a place goes down at once; a lost letter comes again after a second.

@@ -20,6 +20,7 @@ use feeding::Feeding;
 use mandates::Mandates;
 use programs::Programs;
 
+pub(crate) use liveness::STEADY_US;
 pub use liveness::{CALM_US, liveness};
 pub(crate) use liveness::{found_at_last, keep_lasting};
 

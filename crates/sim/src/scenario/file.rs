@@ -7,10 +7,14 @@ use serde::Deserialize;
 
 use super::act::{Act, EACH_MIN, Whom};
 use super::judge::Judged;
+use crate::checkers::STEADY_US;
 use crate::people::{self, Devices, Group, PEERS_MAX, geography};
 use crate::plan::{Bursts, Delays, Kind, MediaModel, NetPlan, Pauses, RoomPlan, WorldPlan};
 use crate::report::is_figure;
 use crate::units::{Rate, Share, Span};
+
+/// Liveness is checked over so much of the calm.
+const CALM_MIN: Span = Span(STEADY_US);
 
 /// A world, its script, and what it is about.
 #[derive(Clone, Debug, Deserialize)]
@@ -165,6 +169,15 @@ impl Scenario {
         }
         if self.peers.iter().any(|group| group.arrival.ends() > self.storm) {
             return Err(format!("some arrive after the storm, which lasts {}", self.storm));
+        }
+        if self.calm < CALM_MIN {
+            return Err(format!(
+                "calm = \"{}\": what must hold in a room left alone shows after {CALM_MIN}",
+                self.calm
+            ));
+        }
+        if let Some(rate) = self.room.program.filter(|rate| u32::try_from(rate.0).is_err()) {
+            return Err(format!("program: {} bit/s is more than any video takes", rate.0));
         }
         if self.net.loss == Share(1_000_000) {
             return Err("loss = \"100%\": nobody would ever hear of anybody".to_owned());
@@ -351,10 +364,14 @@ mod tests {
                 "some arrive after the storm, which lasts 5s",
             ),
             ("[net]\nloss = '100%'", "nobody would ever hear"),
+            ("[room]\nprogram = '18446744073gbit'", "18446744073000000000 bit/s is more than"),
         ] {
             let said = Scenario::read("mine.toml", &format!("{SMALL}{more}\n")).unwrap_err();
             assert!(said.contains(told) && !said.contains('\n'), "{more}: {said}");
         }
+        let hasty = SMALL.replace("calm = '5s'", "calm = '4900ms'");
+        let said = Scenario::read("mine.toml", &hasty).unwrap_err();
+        assert!(said.contains("left alone shows after 5s"), "{said}");
         for text in ["", "title = ''\nstorm = '1s'\ncalm = '1s'\npeers = []", "[["] {
             assert!(Scenario::read("mine.toml", text).is_err());
         }
