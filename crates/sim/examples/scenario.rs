@@ -1,10 +1,15 @@
-//! Runs a scenario that comes along and prints its summary: `scenario NAME [SEED [RUNS [VIEWERS]]]`.
+//! Runs a scenario that comes along, or one in a file, and prints its summary: `scenario NAME|FILE.toml [SEED [RUNS [VIEWERS]]]`.
 
-use plenary_sim::scenario::{named, names};
+use plenary_sim::scenario::{Scenario, named, names};
 
 fn main() -> Result<(), String> {
     let mut arguments = std::env::args().skip(1);
-    let Some(scenario) = arguments.next().and_then(|name| named(&name)) else {
+    let name = arguments.next().unwrap_or_default();
+    let in_file = || {
+        let text = name.ends_with(".toml").then(|| std::fs::read_to_string(&name));
+        text.map(|text| Scenario::read(&name, &text.map_err(|error| error.to_string())?))
+    };
+    let Some(scenario) = named(&name).or_else(in_file) else {
         names().for_each(|name| println!("{name}"));
         return Ok(());
     };

@@ -5,9 +5,9 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use plenary_proto::message::Message;
+use plenary_proto::message::{Attach, Message};
 use plenary_proto::time::SECOND;
-use plenary_proto::{Input, Output, PeerId, Time, Verdict};
+use plenary_proto::{CHILDREN_MAX, Input, Output, PeerId, Time, Verdict};
 use serde::Deserialize;
 
 use crate::deviation::{Deviation, Passing};
@@ -16,7 +16,8 @@ use crate::plan::{Kind, WorldPlan};
 use crate::units::{Share, Span};
 use crate::world::World;
 
-/// What somebody is in the room for; written `drop`, `delay 300ms`, `forge`, `ride-free`, `lie` or `boast`.
+/// What somebody is in the room for; written `drop`, `delay 300ms`, `forge`, `climb`, `ride-free`, `lie` or
+/// `boast`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub enum Attack {
@@ -27,6 +28,8 @@ pub enum Attack {
     /// It puts something else into what it passes on. Nothing in the protocol shows it to its children: hashes of
     /// frames, signed by the mixer, are laid down but nobody sends them (docs/PROTOCOL.md, 1.3).
     Forge,
+    /// It says that it could feed more than anybody, and sooner, and passes nothing on ([`Climber`]).
+    Climb,
     /// It takes the program and passes nothing on, as is everyone's right.
     RideFree,
     /// It lies for the others who do ([`Liar`]).
@@ -43,10 +46,11 @@ impl TryFrom<String> for Attack {
             ("drop", "") => Ok(Attack::Drop),
             ("delay", by) => Ok(Attack::Delay(Span::try_from(by.to_owned())?)),
             ("forge", "") => Ok(Attack::Forge),
+            ("climb", "") => Ok(Attack::Climb),
             ("ride-free", "") => Ok(Attack::RideFree),
             ("lie", "") => Ok(Attack::Lie),
             ("boast", "") => Ok(Attack::Boast),
-            _ => Err(format!("{text} is none of drop, delay 300ms, forge, ride-free, lie, boast")),
+            _ => Err(format!("{text} is none of drop, delay 300ms, forge, climb, ride-free, lie, boast")),
         }
     }
 }
@@ -62,7 +66,7 @@ impl FalseRelay {
             Attack::Drop => Some(FalseRelay(Passing::Never)),
             Attack::Delay(by) => Some(FalseRelay(Passing::Later(by.0))),
             Attack::Forge => Some(FalseRelay(Passing::Forged)),
-            Attack::RideFree | Attack::Lie | Attack::Boast => None,
+            Attack::Climb | Attack::RideFree | Attack::Lie | Attack::Boast => None,
         }
     }
 }
@@ -75,9 +79,47 @@ impl Deviation for FalseRelay {
 
 /// What a peer that attacks so does alone; `None`: nothing, or not alone.
 pub(crate) fn deviation(attack: Attack) -> Option<Box<dyn Deviation>> {
-    match FalseRelay::of(attack) {
-        Some(relay) => Some(Box::new(relay)),
-        None => (attack == Attack::Boast).then(|| Box::new(Boaster) as Box<dyn Deviation>),
+    match attack {
+        Attack::Boast => Some(Box::new(Boaster)),
+        Attack::Climb => Some(Box::new(Climber)),
+        _ => FalseRelay::of(attack).map(|relay| Box::new(relay) as Box<dyn Deviation>),
+    }
+}
+
+/// A relay that wants to hang as near the mixer as it can, where most are below it, and passes nothing on.
+#[derive(Debug)]
+pub struct Climber;
+
+impl Climber {
+    /// What it says in place of a word on itself: it has room for as many as anybody, always, and sends in no time.
+    fn told(message: Message) -> Message {
+        match message {
+            Message::Attach(honest) => {
+                Message::Attach(Attach { room: CHILDREN_MAX, sending_us: 0, ..honest })
+            }
+            Message::Aggregate(mut told) => {
+                (told.room, told.sending_us, told.free[0]) = (CHILDREN_MAX, 0, CHILDREN_MAX.into());
+                Message::Aggregate(told)
+            }
+            honest => honest,
+        }
+    }
+}
+
+impl Deviation for Climber {
+    fn output(&mut self, _: Time, output: Output, instead: &mut Vec<Output>) {
+        instead.push(match output {
+            Output::Control(to, message) => Output::Control(to, Climber::told(message)),
+            Output::Signal(to, message) => Output::Signal(to, Climber::told(message)),
+            Output::Relay { next, to, route, message } => {
+                Output::Relay { next, to, route, message: Climber::told(message) }
+            }
+            honest => honest,
+        });
+    }
+
+    fn passes_on(&mut self, _: Time, _: PeerId) -> Passing {
+        Passing::Never
     }
 }
 

@@ -5,6 +5,7 @@ mod support;
 use plenary_proto::time::{MS, SECOND};
 use plenary_proto::{PeerId, Time};
 use plenary_sim::attackers::Attack;
+use plenary_sim::scenario::named;
 use plenary_sim::units::Span;
 use plenary_sim::{Kind, MediaModel, PeerPlan, World, WorldPlan};
 use support::{plan, run, run_on};
@@ -49,6 +50,13 @@ fn whose_parent_drops_or_delays_the_program_finds_another() {
             assert!(within > Some(0.95), "seed {seed}, {attack:?}: {within:?}");
         }
     }
+}
+
+#[test]
+fn who_says_that_it_feeds_most_and_feeds_nobody_takes_no_first_tier_from_those_that_do() {
+    let report = named("climbers").unwrap().unwrap().run(1, SEEDS.end);
+    assert!(report.violations.is_empty(), "{:#?}", report.violations);
+    assert!(report.delivery.frames_within_1s > Some(0.98), "{:?}", report.delivery);
 }
 
 #[test]

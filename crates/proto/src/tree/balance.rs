@@ -222,7 +222,7 @@ impl Tree {
 
     fn weakest(&self) -> Option<PeerId> {
         let served = self.served();
-        served.min_by_key(|(_, child)| (child.told().room, child.told().viewers)).map(|(peer, _)| *peer)
+        served.min_by_key(|(_, child)| (child.room(), child.told().viewers)).map(|(peer, _)| *peer)
     }
 
     /// There is a slot nearer the root than the deepest viewer's parent is.
@@ -247,7 +247,7 @@ impl Tree {
             return None;
         }
         let weak = self.weakest()?;
-        let room = self.children.get(&weak)?.told().room;
+        let room = self.children.get(&weak)?.room();
         let strongest =
             self.children.iter().filter_map(|(peer, child)| Some((child.told().strongest?, *peer)));
         let ((strong, most), parent) = strongest.max_by_key(|((peer, most), _)| (*most, *peer))?;

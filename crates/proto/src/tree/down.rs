@@ -148,6 +148,12 @@ impl Child {
         &self.told
     }
 
+    /// Children that it may have by its own word. It has room for none of whom several say that it feeds them nothing, as
+    /// long as nobody stays below it: a radio that has paused is suspected as well, and those come back.
+    pub(super) fn room(&self) -> u8 {
+        if self.suspicion.is_grave() && self.told.viewers <= 1 { 0 } else { self.told.room }
+    }
+
     /// Its round trips to landmarks.
     pub(super) fn trips(&self) -> &RoundTrips {
         &self.trips
@@ -691,7 +697,7 @@ impl Tree {
     /// What lies below us, ourselves included.
     pub(super) fn summed(&self, view: &View<'_>) -> Aggregate {
         let own = u32::from(view.config.views && !self.mixing);
-        let strongest = self.served().map(|(peer, child)| (child.told.room, *peer)).max();
+        let strongest = self.served().map(|(peer, child)| (child.room(), *peer)).max();
         let deepest = self.served().map(|(_, child)| child.told.deepest).max().unwrap_or(0);
         let mut sum = Aggregate {
             viewers: own.saturating_add(self.viewers_below()),

@@ -224,9 +224,8 @@ impl Tree {
                 return None; // it is sent there
             }
             // those that could feed others would wait for ever for those that can't
-            let may = |child: &Child| {
-                child.may_move(view.now) && child.told().room == 0 && child.told().deepest <= 1
-            };
+            let may =
+                |child: &Child| child.may_move(view.now) && child.room() == 0 && child.told().deepest <= 1;
             let may = self.served().filter(|(peer, child)| **peer != from && may(child));
             let far_us = |child: &Child| way_us(&self.near.trips, child.trips());
             return may.map(|(peer, child)| (far_us(child), *peer)).max().map(|(_, peer)| peer);
@@ -238,7 +237,7 @@ impl Tree {
         let far = may.filter_map(|(peer, child)| {
             let far_us = way_us(&self.near.trips, child.trips())?;
             let on_us = way_us(&attach.round_trips, child.trips())?;
-            let (idle, passed_on_us) = (child.told().room == 0, far_us + u64::from(child.told().sending_us));
+            let (idle, passed_on_us) = (child.room() == 0, far_us + u64::from(child.told().sending_us));
             let sooner = near_us + SOONER_US <= passed_on_us && near_us + on_us <= far_us + DETOUR_US;
             (idle || sooner).then_some((idle, passed_on_us, *peer))
         });
