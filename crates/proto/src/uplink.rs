@@ -188,9 +188,12 @@ impl Uplink {
         Known { bps: self.measured_bps().or(late), is_awaited: self.wait_until.is_some() }
     }
 
-    /// What we can send, as it was measured, bits per second.
+    /// What we can send, as it was measured, bits per second: the most that anybody saw more than once, for a radio that
+    /// pauses can make ten times too much of one train; else the least.
     pub(crate) fn measured_bps(&self) -> Option<u64> {
-        self.figures.iter().map(|figure| figure.bps).max()
+        let seen = |times: usize| self.figures.iter().filter(move |figure| figure.told >= times);
+        let most = seen(2).map(|figure| figure.bps).max();
+        most.or_else(|| seen(1).map(|figure| figure.bps).min())
     }
 
     /// Another peer is to feed us: it is to measure us as well, if that is of use.

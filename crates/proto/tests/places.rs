@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use plenary_proto::bounded::List;
 use plenary_proto::message::{Attach, LinkKind, Message, Offer, Path};
-use plenary_proto::{Address, Input, Output};
+use plenary_proto::{Address, Input, Output, Verdict};
 use samples::viewer::{SECOND, Viewer};
 use samples::{description, key};
 
@@ -83,4 +83,17 @@ fn who_feeds_others_is_taken_though_even_the_slot_in_reserve_is_held_by_those_th
 
     let (taken, _) = comes(&mut relay, 16, Attach { room: 4, ..Attach::newcomer() });
     assert!(says(&taken, 16, |message| matches!(message, Message::Redirect { .. })), "{taken:?}");
+}
+
+#[test]
+fn whose_parent_fails_tells_those_it_has_just_begun_to_feed_and_no_others() {
+    let mut relay = relay();
+    comes(&mut relay, 10, Attach::newcomer());
+    relay.rests_until(relay.now + SECOND);
+    let (_, served) = comes(&mut relay, 11, Attach::newcomer());
+    assert!(says(&served, 11, |message| matches!(message, Message::Feeding { path, .. } if path.len() == 2)));
+    let failed = relay.give(Input::Verdict { peer: key(3).id(), verdict: Verdict::Silent });
+    let none_left = |message: &Message| matches!(message, Message::Feeding { path, .. } if path.is_empty());
+    assert!(says(&failed, 11, none_left), "{failed:?}");
+    assert!(!says(&failed, 10, none_left), "it watches for itself: {failed:?}");
 }

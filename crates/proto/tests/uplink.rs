@@ -53,3 +53,18 @@ fn what_a_parent_tells_counts_once_for_each_train_and_the_most_of_several_stays(
         assert_eq!(viewer.is_told(4, bps), Some(20_000_000), "it has said what its trains showed");
     }
 }
+
+#[test]
+fn what_one_train_alone_has_shown_is_outdone_by_what_several_have() {
+    let mut viewer = Viewer::new();
+    viewer.is_taken_by(3, &[3]);
+    viewer.give(Input::Fed(key(3).id()));
+    assert!(!viewer.sends_trains(3, 26_400, 0).is_empty());
+    // a radio let go of it all at once
+    assert_eq!(viewer.is_told(3, 20_000_000), Some(20_000_000));
+    viewer.is_shed_by(3, 4);
+    viewer.is_taken_by(4, &[3, 4]);
+    assert!(viewer.sends_trains(4, 26_400, 0).len() > 1);
+    assert_eq!(viewer.is_told(4, 2_000_000), Some(2_000_000), "of two guesses the lower");
+    assert_eq!(viewer.is_told(4, 3_000_000), Some(3_000_000));
+}

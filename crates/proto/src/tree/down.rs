@@ -25,6 +25,8 @@ pub(crate) const RESERVE: usize = 1;
 const SENT_US_MAX: u64 = 2 * AGGREGATE_US;
 /// A child that is suspected has shown by then that it lives, or is none any more. A guess.
 const SUSPECTED_US: u64 = SECOND;
+/// Until then what a child that we feed gets may all have been in the cache.
+const JUST_FED_US: u64 = SECOND / 2;
 /// Each further peer that comes from there suspects it so many times as long, at most: five minutes. A guess.
 const SUSPECTED_TIMES: u64 = 4;
 const SUSPICIONS_MAX: u32 = 5;
@@ -58,6 +60,8 @@ pub(super) struct Child {
     served: bool,
     /// It asked to be fed, from there on, when we had no program.
     waits: Option<Option<Resume>>,
+    /// When it asked for that last.
+    asked_feed_at: Option<Time>,
     linked: bool,
     since: Time,
     /// What lies below it, by its own word.
@@ -332,6 +336,7 @@ impl Tree {
                     fed,
                     served: false,
                     waits: None,
+                    asked_feed_at: None,
                     linked,
                     since: view.now,
                     told: below,
@@ -506,6 +511,7 @@ impl Tree {
         }
         let Some(child) = self.children.get_mut(&from) else { return };
         child.fed = true;
+        child.asked_feed_at = Some(view.now);
         // whoever waits for a program itself says so
         let path = if self.at_fault { Path::default() } else { self.path.clone() };
         let whereabouts = self.whereabouts(view);
@@ -519,6 +525,18 @@ impl Tree {
             view.out.act(Output::Serve { peer: from, from: resume, sound: true });
         }
         self.settle(view);
+    }
+
+    /// Our parent fails: who has just been told that we feed it is told that there is nothing to feed it with, since it declines
+    /// others that would.
+    pub(super) fn take_back(&self, view: &mut View<'_>) {
+        let just = |child: &Child| child.asked_feed_at.is_some_and(|at| view.now.since(at) < JUST_FED_US);
+        let just_fed: Vec<_> =
+            self.served().filter(|(_, child)| just(child)).map(|(peer, _)| *peer).collect();
+        for peer in just_fed {
+            let whereabouts = self.whereabouts(view);
+            view.out.send(peer, Message::Feeding { path: Path::default(), whereabouts });
+        }
     }
 
     /// A peer below us, for which there is no room after all, goes elsewhere.

@@ -226,7 +226,10 @@ impl Tree {
         if self.parent.as_ref().is_none_or(|parent| parent.peer != peer) {
             return;
         }
-        self.at_fault = verdict != Verdict::Ok;
+        let failed = std::mem::replace(&mut self.at_fault, verdict != Verdict::Ok);
+        if self.at_fault && !failed {
+            self.take_back(view);
+        }
         if verdict == Verdict::Behind {
             self.fed_nothing(peer); // others have what it should bring
         }
@@ -317,7 +320,10 @@ impl Tree {
             }
         }
         if path.is_empty() {
-            // it is there, and has no program yet
+            // it is there, and has no program yet, or none any more
+            if let Some(next) = self.next.as_mut().filter(|next| next.peer == from) {
+                next.answered = false;
+            }
             let vain = self.next.as_ref().is_some_and(|next| next.peer == from && next.path.len() > 1);
             let fed = self.parent.is_some() && !self.at_fault;
             if vain && !fed && self.seek_parent.is_none() && self.is_viewer(view) {
