@@ -21,7 +21,7 @@ const ROUGH: &str = "
     title = 'all that can be drawn'
     media = 'packet'
     storm = '12s'
-    calm = '0s'
+    calm = '5s'
     [room]
     k = 3
     k1 = 4
