@@ -176,8 +176,11 @@ impl Mandate {
         }
         let (mixers, rank) = (&decided.body.mixers, Rank { term: decided.body.term, regency: 0 });
         self.since.retain(|mixer, _| self.mixers.contains(mixer) && mixers.contains(mixer));
-        // a rank after the last one known here may have put them in force already
-        let since = Rank { regency: self.rank.regency.saturating_add(1), ..self.rank }.min(rank);
+        // a rank after the last one known here may have put them in force already; where none is known, any: who acted before
+        // the first election goes on with its stream
+        let knows = self.decided.is_some() || !self.mixers.is_empty();
+        let next = Rank { regency: self.rank.regency.saturating_add(1), ..self.rank };
+        let since = if knows { next.min(rank) } else { Rank::default() };
         mixers.iter().for_each(|mixer| {
             self.since.entry(*mixer).or_insert(since);
         });

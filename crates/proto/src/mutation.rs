@@ -11,6 +11,8 @@ pub enum Mutation {
     TakesTooMany,
     /// Whoever is in our own branch will do as a backup, and whoever asks for one is promised.
     BacksUpInItsBranch,
+    /// Nobody is promised anything, whatever is told upward.
+    PromisesNothing,
     /// An outcome's mixers and standbys are confused.
     ConfusesOutcome,
     /// Any candidate takes over, and is believed.

@@ -131,7 +131,8 @@ impl Succession {
 
     /// The mixer leaves, and wants us to go on.
     pub(crate) fn wanted(&mut self, view: &mut View<'_>, from: PeerId, rank: Rank) {
-        if view.heir(&from) == Some(view.me) && rank == view.rank() {
+        // two that leave at once are each other's heirs
+        if !self.leaving && view.heir(&from) == Some(view.me) && rank == view.rank() {
             self.declare(view, from, true);
         }
     }

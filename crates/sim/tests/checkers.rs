@@ -55,6 +55,7 @@ fn each_checker_catches_its_mutant_and_nothing_where_there_is_none() {
     let rows: &[(&str, Faulty, Acts<'_>)] = &[
         ("capacity", Faulty::Brains(Mutation::TakesTooMany), &deaths),
         ("backup", Faulty::Brains(Mutation::BacksUpInItsBranch), &deaths),
+        ("no-backup", Faulty::Brains(Mutation::PromisesNothing), &deaths),
         ("one-outcome", Faulty::Brain(2, Mutation::ConfusesOutcome), &deaths),
         ("right", Faulty::Brains(Mutation::LetsAnyoneTakeOver), &deaths),
         ("monotone", Faulty::Brains(Mutation::RunsBack), &deaths),

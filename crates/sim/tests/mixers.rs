@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use plenary_proto::time::{MS, SECOND};
 use plenary_proto::{Event, PeerId, Time};
+use plenary_sim::checkers::liveness;
 use plenary_sim::plan::Leave;
 use plenary_sim::{Kind, World, WorldPlan};
 use support::{calm, plan, run, run_on};
@@ -122,6 +123,36 @@ fn a_second_mixer_comes_when_speakers_outgrow_one_uplink_and_goes_when_they_have
         let host = world.planned(0);
         let votes = world.events(host).iter().filter(|(_, event)| matches!(event, Event::Decided { .. }));
         assert_eq!(votes.count(), 3, "seed {seed}: a vote for each change");
+    }
+}
+
+#[test]
+fn who_comes_after_the_first_election_sees_whichever_of_two_mixers_it_is_moved_to() {
+    for seed in SEEDS {
+        let mut plan = served_by(2, plan(4, 3, 10));
+        plan.room.k1 = 4;
+        // those that were there go, and others come: by and by the audience is moved from mixer to mixer
+        let viewers = plan.peers.iter_mut().filter(|peer| peer.kind == Kind::Viewer);
+        for (at, viewer) in viewers.enumerate() {
+            let at_us = (15 + 3 * at as u64) * SECOND;
+            match at % 2 {
+                0 => viewer.leaves = Some(Leave { at: Time(at_us), polite: at % 4 == 0 }),
+                _ => viewer.joins_at = Time(at_us),
+            }
+        }
+        let world = run(plan, seed, 60);
+        calm(&world);
+    }
+}
+
+#[test]
+fn two_mixers_that_leave_at_once_and_have_no_standby_sign_no_regency_twice() {
+    for seed in SEEDS {
+        let mut world = run(served_by(2, plan(4, 2, 12)), seed, 15);
+        world.mixers().into_iter().for_each(|mixer| world.leave(mixer));
+        world.run_for(10 * SECOND);
+        let twice = liveness(&world).into_iter().filter(|violation| violation.checker == "one-outcome");
+        assert_eq!(twice.count(), 0, "seed {seed}");
     }
 }
 

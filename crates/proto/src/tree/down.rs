@@ -303,7 +303,11 @@ impl Tree {
         let mixers = view.mandate.mixers.iter().filter(inherits).count();
         match self.capacity(view) {
             0 => 0,
-            most if self.stands_by(view) => mixers.max(1) * most + RESERVE,
+            most if self.stands_by(view) => {
+                // beside children of its own, one of which may come in place of another
+                let most_beside = CHILDREN_AND_PROMISES_MAX - (most + RESERVE + 1);
+                (mixers.max(1) * most + RESERVE).min(most_beside)
+            }
             // whoever dies takes all its children's parent at once: no more is promised than can be kept
             most if self.mixing => (most + RESERVE).saturating_sub(self.fed_count()),
             most => (most + RESERVE).saturating_sub(self.fed_count()).min(PROMISES_MAX),
@@ -429,6 +433,7 @@ impl Tree {
                 let room = room || gives_way; // at the latest when it is to be fed
                 if child.is_some_and(|child| child.fed) || room { Ok(()) } else { Err(Refused::Full) }
             }
+            Purpose::Backup if view.mandate.mutated.is(Mutation::PromisesNothing) => Err(Refused::Full),
             Purpose::Backup => {
                 // whoever is above the asker, or below its parent, would fail together with its parent
                 let blind = view.mandate.mutated.is(Mutation::BacksUpInItsBranch);

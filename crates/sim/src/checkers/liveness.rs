@@ -32,6 +32,9 @@ const CHANGES_MAX: usize = 3;
 /// Children that a relay promises to feed at most (DESIGN §8), within the slots that it has: where nobody has a
 /// promise left, nobody can have a backup.
 const PROMISES_MAX: usize = 4;
+/// A standby promises so many mixers' first tiers, and so many children in all where these are wide: half of all that it may
+/// keep.
+const STANDBY_PROMISES_MAX: usize = 64;
 
 /// The checker that finds those that have no backup.
 const NO_BACKUP: &str = "no-backup";
@@ -153,7 +156,7 @@ impl<'a> Calm<'a> {
                     // one that lies may refuse
                     let standby = seen.standbys.first().filter(|standby| !self.world.deviates(**standby));
                     let standby = standby.and_then(|standby| self.living.get(standby));
-                    let most = usize::from(self.world.plan().room.k1);
+                    let most = usize::from(self.world.plan().room.k1).min(STANDBY_PROMISES_MAX - 1);
                     standby.is_some_and(|standby| standby.promised.len() <= most)
                 }
                 _ => {

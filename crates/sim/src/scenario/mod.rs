@@ -38,6 +38,7 @@ const FILES: &[(&str, &str)] = &[
     ("sleepers", include_str!("../../scenarios/sleepers.toml")),
     ("loss-rises", include_str!("../../scenarios/loss-rises.toml")),
     ("false-relays", include_str!("../../scenarios/false-relays.toml")),
+    ("two-mixers", include_str!("../../scenarios/two-mixers.toml")),
     ("climbers", include_str!("../../scenarios/climbers.toml")),
     ("forgers", include_str!("../../scenarios/forgers.toml")),
     ("free-riders", include_str!("../../scenarios/free-riders.toml")),
