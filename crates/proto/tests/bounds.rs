@@ -114,6 +114,7 @@ fn abuse(sybil: u32) -> Vec<Message> {
         sending_us: u32::MAX,
         fed: true,
         round_trips: round_trips.clone(),
+        reach: Reach::Anywhere,
     };
     let spec = plenary_proto::StreamSpec {
         maker: key(9).id(),

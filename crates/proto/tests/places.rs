@@ -5,7 +5,9 @@ mod samples;
 use std::collections::BTreeSet;
 
 use plenary_proto::bounded::List;
-use plenary_proto::message::{Attach, LinkKind, Message, Offer, Path};
+use plenary_proto::message::{
+    Aggregate, Attach, LinkKind, Message, Offer, Path, Place, Purpose, Reach, Refused, Whereabouts,
+};
 use plenary_proto::{Address, Input, Output, Verdict};
 use samples::viewer::{SECOND, Viewer};
 use samples::{description, key};
@@ -96,4 +98,109 @@ fn whose_parent_fails_tells_those_it_has_just_begun_to_feed_and_no_others() {
     let none_left = |message: &Message| matches!(message, Message::Feeding { path, .. } if path.is_empty());
     assert!(says(&failed, 11, none_left), "{failed:?}");
     assert!(!says(&failed, 10, none_left), "it watches for itself: {failed:?}");
+}
+
+#[test]
+fn where_only_those_have_room_of_whom_others_complain_a_newcomer_is_sent_to_them() {
+    let mut relay = relay();
+    for peer in 11..14 {
+        comes(&mut relay, peer, Attach::newcomer());
+    }
+    comes(&mut relay, 10, Attach { room: 4, ..Attach::newcomer() });
+    // both were below it: the one hears that it may be dead, with the other it is held to feed nobody
+    for orphan in 20..22 {
+        relay
+            .hears(orphan, Message::Attach(Attach { path: path(&[3, 5, 10, orphan]), ..Attach::newcomer() }));
+        relay.hears(orphan, Message::Detach);
+    }
+    let to_it = |message: &Message| match message {
+        Message::Redirect { places, .. } => places.iter().any(|place| place.peer == key(10).id()),
+        _ => false,
+    };
+    let sent = relay.hears(30, Message::Attach(Attach::newcomer()));
+    assert!(says(&sent, 30, to_it), "{sent:?}");
+    let sent =
+        relay.hears(31, Message::Attach(Attach { fed: true, path: path(&[3, 6, 31]), ..Attach::newcomer() }));
+    assert!(!says(&sent, 31, to_it), "who is fed has no need of it: {sent:?}");
+}
+
+#[test]
+fn who_cannot_be_linked_with_a_relay_is_told_whom_that_one_feeds() {
+    let mut relay = relay();
+    let only_below = || Attach { reach: Reach::OnlyBelow, ..Attach::newcomer() };
+    let refused = |message: &Message| matches!(message, Message::Refused { .. });
+    let told = relay.hears(20, Message::Attach(only_below()));
+    assert!(says(&told, 20, refused), "there is room here, but nobody below: {told:?}");
+    comes(&mut relay, 10, Attach { room: 4, ..Attach::newcomer() });
+    let told = relay.hears(20, Message::Attach(only_below()));
+    let below = |message: &Message| match message {
+        Message::Redirect { places, .. } => places.iter().any(|place| place.peer == key(10).id()),
+        _ => false,
+    };
+    assert!(says(&told, 20, below), "{told:?}");
+}
+
+#[test]
+fn whoever_could_not_be_linked_is_asked_whom_it_feeds_and_then_the_mixer_for_a_place_of_its_own() {
+    let mut viewer = Viewer::new();
+    // the stand makes links that we offer: this one would have to
+    let unlinked = (30..90).find(|peer| key(*peer).id() < key(5).id()).unwrap();
+    let places = |peer: u8| List::truncated([Place { peer: key(peer).id(), path: path(&[3, peer]) }]);
+    let redirect = |peer| Message::Redirect { purpose: Purpose::Parent, places: places(peer) };
+    let refused = || Message::Refused { purpose: Purpose::Parent, reason: Refused::Full };
+    let asks = |reach: Reach| {
+        move |message: &Message| match message {
+            Message::Attach(attach) => attach.purpose == Purpose::Parent && attach.reach == reach,
+            _ => false,
+        }
+    };
+    let asked = viewer.hears(3, redirect(unlinked));
+    assert!(says(&asked, unlinked, asks(Reach::Anywhere)), "{asked:?}");
+    let (purpose, whereabouts) = (Purpose::Parent, Whereabouts::default());
+    viewer.hears(unlinked, Message::Accept { purpose, path: path(&[3, unlinked]), whereabouts });
+    viewer.now += 2 * SECOND;
+    let asked = viewer.give(Input::Timeout);
+    assert!(says(&asked, 3, asks(Reach::Anywhere)), "no link has come: the search begins above: {asked:?}");
+    let asked = viewer.hears(3, redirect(unlinked));
+    assert!(says(&asked, unlinked, asks(Reach::OnlyBelow)), "{asked:?}");
+    let asked = viewer.hears(unlinked, redirect(20));
+    assert!(says(&asked, 20, asks(Reach::Anywhere)), "{asked:?}");
+    viewer.hears(20, refused());
+    viewer.now += 2 * SECOND;
+    let asked = viewer.give(Input::Timeout);
+    assert!(says(&asked, 3, asks(Reach::OnlyHere)), "nobody else has room: {asked:?}");
+    let asked = viewer.hears(3, redirect(unlinked));
+    assert!(says(&asked, unlinked, asks(Reach::Anywhere)), "it may have been the weather: {asked:?}");
+}
+
+#[test]
+fn who_can_be_linked_with_nobody_else_is_taken_for_an_idle_child_that_has_a_place_elsewhere() {
+    let mut relay = relay();
+    for peer in 10..14 {
+        comes(&mut relay, peer, Attach::newcomer());
+    }
+    let only_here = || Attach { reach: Reach::OnlyHere, ..Attach::newcomer() };
+    comes(&mut relay, 14, only_here());
+    let refused = |message: &Message| matches!(message, Message::Refused { .. });
+    let told = relay.hears(15, Message::Attach(only_here()));
+    assert!(says(&told, 15, refused), "who gave way would have no place: {told:?}");
+    let room =
+        Aggregate { viewers: 1, free: [4, 0, 0, 0, 0, 0, 0, 0], room: 4, deepest: 1, ..Aggregate::default() };
+    relay.hears(10, Message::Aggregate(room));
+    let (taken, served) = comes(&mut relay, 15, only_here());
+    assert!(says(&taken, 15, |message| matches!(message, Message::Accept { .. })), "{taken:?}");
+    let gone = |peer: &u8| says(&served, *peer, |message| matches!(message, Message::Shed { .. }));
+    assert!((11..14).any(|peer| gone(&peer)), "{served:?}");
+    assert!(!gone(&10) && !gone(&14), "where there is room, and who could go nowhere else, stay: {served:?}");
+}
+
+#[test]
+fn who_can_be_linked_with_nobody_else_gets_a_free_slot_though_it_feeds_nobody() {
+    let mut relay = relay();
+    comes(&mut relay, 10, Attach { room: 4, ..Attach::newcomer() });
+    let sent = relay.hears(11, Message::Attach(Attach::newcomer()));
+    assert!(says(&sent, 11, |message| matches!(message, Message::Redirect { .. })), "{sent:?}");
+    let only_here = Attach { reach: Reach::OnlyHere, ..Attach::newcomer() };
+    let taken = relay.hears(11, Message::Attach(only_here));
+    assert!(says(&taken, 11, |message| matches!(message, Message::Accept { .. })), "{taken:?}");
 }

@@ -34,7 +34,7 @@ pub use roster::{
 pub use stage::{Resume, StreamUse, VideoAsk};
 pub use tree::{
     Aggregate, Attach, DEPTHS_MAX, LANDMARKS_MAX, Move, PATH_LEN_MAX, PLACES_MAX, Path, Place, Purpose,
-    RELAY_HOPS_MAX, Refused, Relay, RoundTrips, Sufferers, Whereabouts,
+    RELAY_HOPS_MAX, Reach, Refused, Relay, RoundTrips, Sufferers, Whereabouts,
 };
 
 use serde::{Deserialize, Serialize};

@@ -50,6 +50,8 @@ pub struct Attach {
     pub fed: bool,
     /// The asker's round trips to landmarks; none while it doesn't know them.
     pub round_trips: RoundTrips,
+    /// Where a place may be.
+    pub reach: Reach,
 }
 
 impl Attach {
@@ -63,8 +65,21 @@ impl Attach {
             sending_us: 0,
             fed: false,
             round_trips: RoundTrips::default(),
+            reach: Reach::Anywhere,
         }
     }
+}
+
+/// Where a place may be, by whom the asker could be linked with: some NATs let nobody through but who is reached from within.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Reach {
+    /// At the one asked, or below it.
+    #[default]
+    Anywhere,
+    /// The asker couldn't be linked with the one asked, but perhaps with others below it.
+    OnlyBelow,
+    /// The asker has found nobody else that it can be linked with, and that has room.
+    OnlyHere,
 }
 
 /// Where a peer is in the network, and how late the program is there.

@@ -7,7 +7,6 @@
 //! until the new one feeds it. A tree that is even is left alone: nobody says anything.
 
 use super::Tree;
-use super::down::Child;
 use super::seek::{Better, Seek};
 use crate::bounded::List;
 use crate::id::PeerId;
@@ -80,7 +79,7 @@ impl Tree {
 
     /// Whether who was taken in place of a child hasn't come yet: until then there may be one more than are fed.
     pub(super) fn is_awaited_in_place(&self) -> bool {
-        let served = |peer| self.children.get(&peer).is_some_and(Child::is_served);
+        let served = |peer| self.children.get(&peer).is_some_and(|child| child.served);
         self.balance.replaces.is_some_and(|(strong, ..)| !served(strong))
     }
 
@@ -177,7 +176,7 @@ impl Tree {
     /// lately isn't in it yet.
     fn deepest_branch(&self, now: Time) -> Option<(PeerId, u8)> {
         let known = self.served().filter(|(_, child)| !child.was_asked(now, UNEVEN_US));
-        known.map(|(peer, child)| (*peer, child.told().deepest)).max_by_key(|(_, deepest)| *deepest)
+        known.map(|(peer, child)| (*peer, child.told.deepest)).max_by_key(|(_, deepest)| *deepest)
     }
 
     fn shift(&self, view: &View<'_>) -> Option<Shift> {
@@ -201,7 +200,9 @@ impl Tree {
     fn shift_down(&self, view: &View<'_>) -> Option<Shift> {
         let weak = match self.balance.replaces {
             // whoever was taken feeds others as soon as it is fed
-            Some((strong, ..)) if !self.children.get(&strong).is_some_and(Child::is_served) => return None,
+            Some((strong, ..)) if !self.children.get(&strong).is_some_and(|child| child.served) => {
+                return None;
+            }
             Some((_, weak, _)) => weak,
             None if self.children.values().any(|child| child.was_asked(view.now, UNEVEN_US)) => return None,
             None => self.weakest()?,
@@ -211,7 +212,7 @@ impl Tree {
             .served()
             .filter(|(peer, _)| **peer != weak)
             .filter_map(|(peer, child)| child.nearest_slot().map(|depth| (depth, child, *peer)))
-            .map(|(depth, child, peer)| (self.detour_us(child, leaving.trips(), depth), peer))
+            .map(|(depth, child, peer)| (self.detour_us(child, &leaving.trips, depth), peer))
             .collect();
         slots.sort_unstable();
         let places = slots.iter().map(|(_, peer)| Place { peer: *peer, path: self.path_of(peer) });
@@ -222,7 +223,7 @@ impl Tree {
 
     fn weakest(&self) -> Option<PeerId> {
         let served = self.served();
-        served.min_by_key(|(_, child)| (child.room(), child.told().viewers)).map(|(peer, _)| *peer)
+        served.min_by_key(|(_, child)| (child.room(), child.told.viewers)).map(|(peer, _)| *peer)
     }
 
     /// There is a slot nearer the root than the deepest viewer's parent is.
@@ -248,8 +249,7 @@ impl Tree {
         }
         let weak = self.weakest()?;
         let room = self.children.get(&weak)?.room();
-        let strongest =
-            self.children.iter().filter_map(|(peer, child)| Some((child.told().strongest?, *peer)));
+        let strongest = self.children.iter().filter_map(|(peer, child)| Some((child.told.strongest?, *peer)));
         let ((strong, most), parent) = strongest.max_by_key(|((peer, most), _)| (*most, *peer))?;
         // the weak one needs a place to go to: the slot that the strong one leaves, or any other
         let elsewhere = parent != weak

@@ -2,15 +2,15 @@
 
 use std::cmp::Reverse;
 
-use super::balance::STAY_US;
+use super::child::{Child, SENT_US_MAX, Suspicion};
 use super::{AGGREGATE_US, ATTACH_US_MAX, Tree};
 use crate::bounded::List;
 use crate::config::CHILDREN_MAX;
 use crate::id::{PeerId, ShortId};
 use crate::io::Output;
 use crate::message::{
-    Aggregate, Attach, DEPTHS_MAX, Message, PATH_LEN_MAX, PLACES_MAX, Path, Place, Purpose, Refused, Resume,
-    Roster, RoundTrips,
+    Aggregate, Attach, DEPTHS_MAX, Message, PATH_LEN_MAX, PLACES_MAX, Path, Place, Purpose, Reach, Refused,
+    Resume, Roster,
 };
 use crate::mutation::Mutation;
 use crate::outbox::{Note, View};
@@ -18,20 +18,11 @@ use crate::score::first_tier_max;
 use crate::time::{SECOND, Time};
 
 /// Backups that one relay promises to feed (DESIGN §8); a standby promises as many as a mixer may feed.
-const PROMISES_MAX: usize = 4;
+pub(super) const PROMISES_MAX: usize = 4;
 /// Slots kept for promises that are called in.
 pub(crate) const RESERVE: usize = 1;
-/// Whoever was sent to a place has taken it by then, and the aggregate has come up: two aggregates' time.
-const SENT_US_MAX: u64 = 2 * AGGREGATE_US;
-/// A child that is suspected has shown by then that it lives, or is none any more. A guess.
-const SUSPECTED_US: u64 = SECOND;
 /// Until then what a child that we feed gets may all have been in the cache.
 const JUST_FED_US: u64 = SECOND / 2;
-/// Each further peer that comes from there suspects it so many times as long, at most: five minutes. A guess.
-const SUSPECTED_TIMES: u64 = 4;
-const SUSPICIONS_MAX: u32 = 5;
-/// After this they are forgotten. A guess.
-const FORGIVEN_US: u64 = 60 * SECOND;
 /// Peers below us: as many children as anybody has, as many promises, and what is kept for both.
 pub(crate) const CHILDREN_AND_PROMISES_MAX: usize = 2 * (CHILDREN_MAX as usize + RESERVE);
 /// Whom our uplink doesn't carry has found another place by then: a search, a link, and the first packets. A guess.
@@ -49,173 +40,6 @@ fn inherits(view: &View<'_>, attach: &Attach) -> bool {
     let parent = parent_in(&attach.path);
     let mixers = view.mandate.mixers.iter().filter(|mixer| Some(mixer.short()) == parent);
     attach.path.len() == 2 && mixers.into_iter().any(|mixer| view.fallback(mixer) == Some(view.me))
-}
-
-/// A peer below us.
-#[derive(Clone, Debug)]
-pub(super) struct Child {
-    /// It was accepted as a child, or has called in its promise.
-    fed: bool,
-    /// It asked to be fed, and is.
-    served: bool,
-    /// It asked to be fed, from there on, when we had no program.
-    waits: Option<Option<Resume>>,
-    /// When it asked for that last.
-    asked_feed_at: Option<Time>,
-    linked: bool,
-    since: Time,
-    /// What lies below it, by its own word.
-    told: Aggregate,
-    /// The same, with those we have sent there since.
-    below: Aggregate,
-    /// When we sent somebody there last, if its own word is older.
-    sent_at: Option<Time>,
-    /// Those whom it should have fed came to us.
-    suspicion: Suspicion,
-    /// Its round trips to landmarks.
-    trips: RoundTrips,
-    /// It had no place before.
-    has_just_joined: bool,
-    /// When it was asked last to move, or to have somebody below it move.
-    asked_at: Option<Time>,
-    /// Our uplink doesn't carry it: it was told to go, and is sent away then.
-    sheds_at: Option<Time>,
-}
-
-/// What speaks against a child.
-#[derive(Clone, Copy, Debug, Default)]
-struct Suspicion {
-    /// Who came last, whom it should have fed, and when.
-    by: Option<PeerId>,
-    at: Time,
-    /// How many did, one after the other.
-    times: u32,
-    until: Option<Time>,
-}
-
-impl Suspicion {
-    /// A peer that it should have fed comes to us.
-    fn raise(&mut self, now: Time, by: PeerId) {
-        if self.until.is_none() && now.since(self.at) >= FORGIVEN_US {
-            *self = Suspicion::default();
-        }
-        if self.by.replace(by) != Some(by) {
-            self.times = (self.times + 1).min(SUSPICIONS_MAX);
-        }
-        self.at = now;
-        self.until = Some(now + SUSPECTED_US * SUSPECTED_TIMES.pow(self.times.saturating_sub(1)));
-    }
-
-    /// What several say: the slots that it tells of are worth nothing.
-    fn is_grave(&self) -> bool {
-        self.times > 1 && self.until.is_some()
-    }
-}
-
-impl Aggregate {
-    /// How far below there is something free nearest, and how much of it.
-    pub(super) fn nearest_free(&self, purpose: Purpose) -> Option<(usize, u16)> {
-        let free = match purpose {
-            Purpose::Parent => &self.free,
-            Purpose::Backup => &self.promises,
-        };
-        free.iter().copied().enumerate().find(|(_, free)| *free > 0)
-    }
-
-    /// With one free less, so far below.
-    fn less_one(mut self, purpose: Purpose, depth: usize) -> Aggregate {
-        let free = match purpose {
-            Purpose::Parent => &mut self.free,
-            Purpose::Backup => &mut self.promises,
-        };
-        free[depth] = free[depth].saturating_sub(1);
-        self
-    }
-
-    /// With so many slots more, and promises if there are any, so far below.
-    fn with_room(mut self, depth: usize, room: u8) -> Aggregate {
-        let depth = depth.min(DEPTHS_MAX - 1);
-        self.free[depth] = self.free[depth].saturating_add(room.into());
-        let promises = if room > 0 { (usize::from(room) + RESERVE).min(PROMISES_MAX) as u16 } else { 0 };
-        self.promises[depth] = self.promises[depth].saturating_add(promises);
-        self
-    }
-}
-
-impl Child {
-    pub(super) fn is_served(&self) -> bool {
-        self.served
-    }
-
-    /// What lies below it, by its own word.
-    pub(super) fn told(&self) -> &Aggregate {
-        &self.told
-    }
-
-    /// Children that it may have by its own word. It has room for none of whom several say that it feeds them nothing, as
-    /// long as nobody stays below it: a radio that has paused is suspected as well, and those come back.
-    pub(super) fn room(&self) -> u8 {
-        if self.suspicion.is_grave() && self.told.viewers <= 1 { 0 } else { self.told.room }
-    }
-
-    /// Its round trips to landmarks.
-    pub(super) fn trips(&self) -> &RoundTrips {
-        &self.trips
-    }
-
-    /// It says where it is.
-    pub(super) fn is_at(&mut self, trips: RoundTrips) {
-        self.trips = trips;
-    }
-
-    /// It would go if it were asked to: it has just joined the room, or has been here for a while.
-    pub(super) fn may_move(&self, now: Time) -> bool {
-        self.has_just_joined || now.since(self.since) >= STAY_US
-    }
-
-    /// How far below it there is a free slot.
-    pub(super) fn nearest_slot(&self) -> Option<usize> {
-        let free = self.below.nearest_free(Purpose::Parent).filter(|_| !self.suspicion.is_grave());
-        free.map(|(depth, _)| depth)
-    }
-
-    /// Somebody is sent to its nearest slot: until its next aggregate, count on that.
-    pub(super) fn send_one(&mut self, now: Time) {
-        if let Some((depth, _)) = self.below.nearest_free(Purpose::Parent) {
-            self.below = self.below.less_one(Purpose::Parent, depth);
-            self.sent_at = Some(now);
-        }
-    }
-
-    /// Whoever was sent there long ago, and isn't in its word, didn't stay.
-    fn forget_sent(&mut self, now: Time) {
-        self.suspicion.until.take_if(|until| *until <= now);
-        if self.sent_at.take_if(|at| now.since(*at) >= SENT_US_MAX).is_some() {
-            self.below = self.told;
-        }
-    }
-
-    /// Whether it may be dead.
-    fn is_suspected(&self, now: Time, purpose: Purpose) -> bool {
-        let until = self.suspicion.until.is_some_and(|until| until > now);
-        // whoever feeds nobody would be a bad backup, but any is better than none
-        until && (purpose == Purpose::Parent || now.since(self.suspicion.at) < SUSPECTED_US)
-    }
-
-    /// It is asked to move, or to have somebody move.
-    pub(super) fn ask(&mut self, now: Time) {
-        self.asked_at = Some(now);
-    }
-
-    /// When it may be asked again, if what it does takes so long to be in its word.
-    pub(super) fn asked_again_at(&self, us: u64) -> Option<Time> {
-        self.asked_at.map(|at| at + us)
-    }
-
-    /// What it was asked less than `us` ago may not be in its word yet.
-    pub(super) fn was_asked(&self, now: Time, us: u64) -> bool {
-        self.asked_again_at(us).is_some_and(|at| at > now)
-    }
 }
 
 impl Tree {
@@ -349,6 +173,7 @@ impl Tree {
                     suspicion: Suspicion::default(),
                     trips: attach.round_trips.clone(),
                     has_just_joined: attach.path.is_empty(),
+                    is_only_here: fed && attach.reach == Reach::OnlyHere,
                     asked_at: None,
                     sheds_at: None,
                 };
@@ -405,6 +230,9 @@ impl Tree {
         if self.leaving.is_some() || self.stepping_out.is_some() || from == view.me {
             return Err(Refused::Closed);
         }
+        if attach.reach == Reach::OnlyBelow {
+            return Err(Refused::Full);
+        }
         let place = self.place(view);
         let yields = attach.purpose == Purpose::Backup && self.yields_backup(view, &from);
         if place.contains(&asker) || (self.is_above(&from) && !yields) {
@@ -421,17 +249,19 @@ impl Tree {
                 // a child whose parent is our child comes because that one is dead, or feeds it nothing; who names us comes
                 // because those that we sent it to can't be linked with it
                 let ours = |id: &ShortId| *id == me || self.children.keys().any(|peer| peer.short() == *id);
-                let orphan = !attach.fed && parent.as_ref().is_some_and(ours);
-                let reserved = child.is_some() || self.is_invited(&from) || orphan || gives_way;
+                let orphan = parent.as_ref().is_some_and(ours) || attach.reach == Reach::OnlyHere;
+                let orphan = orphan && !attach.fed;
+                let reserved = child.is_some() || self.is_invited(&from) || orphan;
                 let reserved = if reserved { self.reserve(view) } else { 0 };
                 let over = if view.mandate.mutated.is(Mutation::TakesTooMany) { 2 } else { 0 };
                 // who feeds nobody is sent down, while the slots here are of use to others
                 let idle = attach.room == 0 && attach.viewers_below == 0;
-                let idle = idle && (attach.fed || attach.path.is_empty());
+                let idle = idle && (attach.fed || attach.path.is_empty()) && attach.reach != Reach::OnlyHere;
                 let down = || self.taken().any(|(_, child)| child.nearest_slot().is_some());
                 let room = self.fed_count() < self.capacity(view) + reserved + over && !(idle && down());
-                let room = room || gives_way; // at the latest when it is to be fed
-                if child.is_some_and(|child| child.fed) || room { Ok(()) } else { Err(Refused::Full) }
+                let taken = child.is_some_and(|child| child.fed);
+                // a child that gives way has gone at the latest when the asker is to be fed
+                if taken || gives_way || room { Ok(()) } else { Err(Refused::Full) }
             }
             Purpose::Backup if view.mandate.mutated.is(Mutation::PromisesNothing) => Err(Refused::Full),
             Purpose::Backup => {
@@ -462,9 +292,10 @@ impl Tree {
         // whoever is above the asker can't be its backup, but perhaps another branch below can
         let above = |peer: &PeerId| backup && attach.path.contains(&peer.short());
         let parent = parent_in(&attach.path);
-        let mut places: Vec<(bool, u64, usize, u16, PeerId)> = self
+        let is_suspected = |child: &Child| child.is_suspected(view.now, attach.purpose);
+        let mut places: Vec<(bool, bool, u64, usize, u16, PeerId)> = self
             .taken()
-            .filter(|(peer, child)| **peer != from && !child.is_suspected(view.now, attach.purpose))
+            .filter(|(peer, _)| **peer != from)
             .filter(|(peer, _)| !backup || blind || Some(peer.short()) != parent)
             .filter_map(|(peer, child)| {
                 let (depth, free) = child.below.nearest_free(attach.purpose)?;
@@ -472,12 +303,17 @@ impl Tree {
                     return None; // that slot is for whoever gives way
                 }
                 let detour_us = self.detour_us(child, &attach.round_trips, depth);
-                Some((above(peer), detour_us, depth, free, *peer))
+                Some((is_suspected(child), above(peer), detour_us, depth, free, *peer))
             })
             .collect();
+        // radios pause, and their children complain: where nobody else has room, who has no place may find one below these
+        let any = !backup && !attach.fed && places.iter().all(|(suspected, ..)| *suspected);
+        places.retain(|(suspected, ..)| any || !suspected);
         view.rng.shuffle(&mut places);
-        places.sort_by_key(|(above, detour_us, depth, free, _)| (*above, *detour_us, *depth, Reverse(*free)));
-        if let Some((_, _, depth, _, first)) = places.first()
+        places.sort_by_key(|(_, above, detour_us, depth, free, _)| {
+            (*above, *detour_us, *depth, Reverse(*free))
+        });
+        if let Some((_, _, _, depth, _, first)) = places.first()
             && let Some(child) = self.children.get_mut(first)
         {
             // until its next aggregate, count on the newcomer going there, and on what it brings

@@ -9,7 +9,8 @@ use std::collections::BTreeMap;
 
 use super::Tree;
 use super::balance::Shift;
-use super::down::{Child, VIEWERS_US};
+use super::child::Child;
+use super::down::VIEWERS_US;
 use crate::bounded::{Bound, List};
 use crate::id::PeerId;
 use crate::message::{Aggregate, MIXERS_MAX, Message, Move, PLACES_MAX, Place, Purpose};
@@ -140,7 +141,7 @@ impl Tree {
         // in the first tier the children go themselves, and whoever has just moved wouldn't
         let goes = |child: &Child| !asked(child) && (level > 0 || child.may_move(view.now));
         let served = self.served().filter(|(_, child)| goes(child));
-        let served = served.map(|(peer, child)| (*peer, child.told()));
+        let served = served.map(|(peer, child)| (*peer, &child.told));
         let branch = if level == 0 {
             let left = |viewers: u32| difference.abs_diff(viewers.saturating_mul(2));
             let going = served.map(|(peer, told)| (left(told.viewers), peer)).min();
@@ -149,7 +150,7 @@ impl Tree {
             let deep = served.filter(|(_, told)| usize::from(told.deepest) > level);
             deep.max_by_key(|(peer, told)| (told.viewers, *peer))?.0
         };
-        let leaf = self.children.get(&branch)?.told().deepest as usize == level + 1;
+        let leaf = self.children.get(&branch)?.told.deepest as usize == level + 1;
         let how = Move::Across { level: level as u8, viewers_max: difference / 2 };
         Some(Shift::Across { branch, leaf, how, fellow: *fellow })
     }
@@ -158,7 +159,7 @@ impl Tree {
     pub(super) fn send_across(&mut self, view: &mut View<'_>, how: Move, places: &[Place]) {
         let Move::Across { level, viewers_max } = how else { return };
         let deeper = usize::from(level) + 2 - self.path.len();
-        let served = self.served().map(|(peer, child)| (child.told(), *peer));
+        let served = self.served().map(|(peer, child)| (&child.told, *peer));
         let fits = served.filter(|(told, _)| {
             usize::from(told.deepest) >= deeper && (deeper > 1 || told.viewers <= viewers_max)
         });

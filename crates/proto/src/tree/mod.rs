@@ -13,6 +13,8 @@
 //! here. Whoever has the asker in its path refuses it, so there is no cycle.
 
 mod balance;
+mod barren;
+mod child;
 mod down;
 mod fellows;
 mod near;
@@ -31,12 +33,13 @@ use crate::seal::Signed;
 use crate::time::{SECOND, Time};
 
 use balance::Balance;
-use down::Child;
+use barren::Barren;
+use child::Child;
 pub(crate) use down::{CHILDREN_AND_PROMISES_MAX, RESERVE};
 use fellows::Fellows;
 use near::Near;
 use seek::Seek;
-use up::{BARREN_MAX, Up};
+use up::Up;
 
 /// A child that was accepted and hasn't come within this time is forgotten (DESIGN §8).
 const ATTACH_US_MAX: u64 = 10 * SECOND;
@@ -80,8 +83,7 @@ pub(crate) struct Tree {
     fellows: Fellows,
     near: Near,
     watched: (Option<PeerId>, Option<PeerId>),
-    /// Who took us and fed us nothing.
-    barren: Vec<PeerId>,
+    barren: Barren,
     /// Who has heard, since we were fed last, that whoever it sent us to fed us nothing.
     told_in_vain: List<PeerId, PATH_LEN_MAX>,
     /// A viewer of a room without a tree reminds the host of itself then.
@@ -157,7 +159,7 @@ impl Tree {
 
     /// The mix serves that peer no more: if it is our child by now, we go on as its parent.
     pub(crate) fn mix_unserves(&mut self, view: &mut View<'_>, peer: PeerId) {
-        if self.children.get(&peer).is_some_and(Child::is_served) {
+        if self.children.get(&peer).is_some_and(|child| child.served) {
             view.out.act(Output::Serve { peer, from: None, sound: true });
         }
     }
@@ -220,7 +222,7 @@ impl Tree {
     /// Whom we feed, and whom we would.
     pub(crate) fn below(&self) -> (Vec<PeerId>, Vec<PeerId>) {
         let served = |wanted| {
-            let children = self.children.iter().filter(move |(_, child)| child.is_served() == wanted);
+            let children = self.children.iter().filter(move |(_, child)| child.served == wanted);
             children.map(|(peer, _)| *peer).collect()
         };
         (served(true), served(false))
@@ -263,8 +265,7 @@ impl Tree {
     pub(crate) fn bounds(&self) -> impl Iterator<Item = Bound> {
         let children = Bound::new("children and promises", self.children.len(), CHILDREN_AND_PROMISES_MAX);
         let seeks = [&self.seek_parent, &self.seek_backup].into_iter().flatten();
-        let barren = Bound::new("peers that fed us nothing", self.barren.len(), BARREN_MAX);
-        [children, barren, self.near.bounds()]
+        [children, self.barren.bound(), self.near.bounds()]
             .into_iter()
             .chain(self.fellows.bounds())
             .chain(seeks.flat_map(Seek::bounds))

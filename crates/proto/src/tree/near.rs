@@ -15,15 +15,15 @@ use std::collections::BTreeSet;
 
 use super::Tree;
 use super::balance::STAY_US;
-use super::down::Child;
+use super::child::Child;
 use super::seek::{Better, Seek};
 use crate::bounded::{Bound, List};
 use crate::id::PeerId;
 use crate::io::Output;
 use crate::links::Want;
 use crate::message::{
-    Attach, LANDMARKS_MAX, LinkKind, Message, PATH_LEN_MAX, Path, Place, Roster, RoundTrip, RoundTrips,
-    Whereabouts,
+    Attach, LANDMARKS_MAX, LinkKind, Message, PATH_LEN_MAX, Path, Place, Reach, Roster, RoundTrip,
+    RoundTrips, Whereabouts,
 };
 use crate::outbox::View;
 use crate::rng::Backoff;
@@ -201,11 +201,11 @@ impl Tree {
     /// How far the nearest place below a child is, for a peer with these round trips: over the child, past what it sends to
     /// others, and down.
     pub(super) fn detour_us(&self, child: &Child, peer: &RoundTrips, depth: usize) -> u64 {
-        let down_us = DOWN_US * depth as u64 + u64::from(child.told().sending_us);
+        let down_us = DOWN_US * depth as u64 + u64::from(child.told.sending_us);
         if peer.is_empty() {
             return down_us;
         }
-        let ways = way_us(&self.near.trips, child.trips()).zip(way_us(child.trips(), peer));
+        let ways = way_us(&self.near.trips, &child.trips).zip(way_us(&child.trips, peer));
         down_us + ways.map_or(2 * UNKNOWN_US, |(here, there)| here + there)
     }
 
@@ -216,7 +216,13 @@ impl Tree {
         let feeds = attach.room > 0 || attach.viewers_below > 0 && slot();
         let (taken, capacity) = (self.fed_count(), self.capacity(view));
         let most = if attach.fed { capacity } else { self.most(view) };
-        if !feeds || self.makes_room() || !(capacity..=most).contains(&taken) {
+        if self.makes_room() || !(capacity..=most).contains(&taken) {
+            return None;
+        }
+        if attach.reach == Reach::OnlyHere && !attach.fed {
+            return self.gives_way_here(view, from, capacity);
+        }
+        if !feeds {
             return None;
         }
         if !attach.fed {
@@ -224,30 +230,44 @@ impl Tree {
                 return None; // it is sent there
             }
             // those that could feed others would wait for ever for those that can't
-            let may =
-                |child: &Child| child.may_move(view.now) && child.room() == 0 && child.told().deepest <= 1;
+            let may = |child: &Child| child.may_move_alone(view.now) && child.room() == 0;
             let may = self.served().filter(|(peer, child)| **peer != from && may(child));
-            let far_us = |child: &Child| way_us(&self.near.trips, child.trips());
+            let far_us = |child: &Child| way_us(&self.near.trips, &child.trips);
             return may.map(|(peer, child)| (far_us(child), *peer)).max().map(|(_, peer)| peer);
         }
         let near_us = way_us(&self.near.trips, &attach.round_trips)? + u64::from(attach.sending_us);
         let others = || self.served().filter(|(peer, _)| **peer != from);
-        let levels = others().map(|(_, child)| child.told().deepest).max()?;
-        let may = others().filter(|(_, child)| child.may_move(view.now) && child.told().deepest < levels);
+        let levels = others().map(|(_, child)| child.told.deepest).max()?;
+        let may = others().filter(|(_, child)| child.may_move(view.now) && child.told.deepest < levels);
         let far = may.filter_map(|(peer, child)| {
-            let far_us = way_us(&self.near.trips, child.trips())?;
-            let on_us = way_us(&attach.round_trips, child.trips())?;
-            let (idle, passed_on_us) = (child.room() == 0, far_us + u64::from(child.told().sending_us));
+            let far_us = way_us(&self.near.trips, &child.trips)?;
+            let on_us = way_us(&attach.round_trips, &child.trips)?;
+            let (idle, passed_on_us) = (child.room() == 0, far_us + u64::from(child.told.sending_us));
             let sooner = near_us + SOONER_US <= passed_on_us && near_us + on_us <= far_us + DETOUR_US;
             (idle || sooner).then_some((idle, passed_on_us, *peer))
         });
         far.max().map(|(.., peer)| peer)
     }
 
+    /// The child that gives way for a peer that can be linked with nobody else: it feeds nobody, and another child has a slot for
+    /// it. No more come so than we have slots, the one in reserve left out: those that gave way may be back with the same word.
+    fn gives_way_here(&self, view: &View<'_>, from: PeerId, capacity: usize) -> Option<PeerId> {
+        let only_here = self.served().filter(|(_, child)| child.is_only_here).count();
+        if only_here >= capacity {
+            return None;
+        }
+        let elsewhere =
+            |weak: &PeerId| self.served().any(|(peer, child)| peer != weak && child.nearest_slot().is_some());
+        let idle = self.served().filter(|(peer, child)| {
+            **peer != from && child.may_move_alone(view.now) && !child.is_only_here && elsewhere(peer)
+        });
+        idle.min_by_key(|(peer, child)| (child.room(), **peer)).map(|(peer, _)| *peer)
+    }
+
     /// A child, or whoever feeds us, says where it is.
     pub(crate) fn whereabouts_of(&mut self, view: &mut View<'_>, from: PeerId, whereabouts: Whereabouts) {
         if let Some(child) = self.children.get_mut(&from) {
-            child.is_at(whereabouts.round_trips);
+            child.trips = whereabouts.round_trips;
         } else {
             for up in [&mut self.parent, &mut self.backup, &mut self.next].into_iter().flatten() {
                 if up.peer == from {

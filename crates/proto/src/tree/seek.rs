@@ -6,11 +6,12 @@
 use std::collections::BTreeSet;
 
 use super::Tree;
+use super::barren::Barren;
 use super::up::Up;
 use crate::bounded::{Bound, List};
 use crate::id::{PeerId, ShortId};
 use crate::io::Event;
-use crate::message::{Attach, Message, PATH_LEN_MAX, PLACES_MAX, Path, Place, Purpose, Whereabouts};
+use crate::message::{Attach, Message, PATH_LEN_MAX, PLACES_MAX, Path, Place, Purpose, Reach, Whereabouts};
 use crate::outbox::{Note, View};
 use crate::rng::Backoff;
 use crate::time::{MS, SECOND, Time};
@@ -53,6 +54,10 @@ pub(super) struct Seek {
     /// Where we were sent, best first.
     places: Vec<Place>,
     tried: BTreeSet<PeerId>,
+    /// Somebody that we couldn't be linked with was asked only for places below it.
+    passes: bool,
+    /// Nothing else was found: we say so where the search begins, and ask those for places of their own, too.
+    pleads: bool,
     /// Who hadn't answered when we gave up waiting last: what they say late counts all the same, for letters through linked
     /// peers take long.
     late: BTreeSet<PeerId>,
@@ -80,6 +85,8 @@ impl Seek {
             asked_at: now,
             places: Vec::new(),
             tried: BTreeSet::new(),
+            passes: false,
+            pleads: false,
             late: BTreeSet::new(),
             hops: 0,
             worse: 0,
@@ -155,16 +162,26 @@ impl Seek {
         self.moves.is_some()
     }
 
-    /// The next place nobody was asked for yet, but for the barren: those that have taken us before and fed us nothing.
-    fn next_good(&mut self, barren: &[PeerId]) -> Option<PeerId> {
+    /// The next place nobody was asked for yet, but for the barren.
+    fn next_good(&mut self, barren: &Barren) -> Option<PeerId> {
         let good = |place: &Place| !self.tried.contains(&place.peer) && !barren.contains(&place.peer);
         let at = self.places.iter().position(good).filter(|_| self.hops < HOPS_MAX)?;
         Some(self.places.remove(at).peer)
     }
 
     /// The next place nobody was asked for yet; the barren come last.
-    fn next_place(&mut self, barren: &[PeerId]) -> Option<PeerId> {
-        self.next_good(barren).or_else(|| self.next_good(&[]))
+    fn next_place(&mut self, barren: &Barren) -> Option<PeerId> {
+        self.next_good(barren).or_else(|| self.next_good(&Barren::default()))
+    }
+
+    /// What kind of place a peer is asked for.
+    fn reach(&mut self, barren: &Barren, peer: &PeerId) -> Reach {
+        if self.pleads {
+            return if self.tried.is_empty() { Reach::OnlyHere } else { Reach::Anywhere };
+        }
+        let is_way = barren.is_unlinked(peer);
+        self.passes |= is_way;
+        if is_way { Reach::OnlyBelow } else { Reach::Anywhere }
     }
 
     fn knows_more(&self) -> bool {
@@ -261,6 +278,7 @@ impl Tree {
     }
 
     fn ask(&self, view: &mut View<'_>, seek: &mut Seek, peer: PeerId) {
+        let reach = seek.reach(&self.barren, &peer);
         seek.tried.insert(peer);
         seek.asked.insert(peer);
         seek.asked_at = view.now;
@@ -273,6 +291,7 @@ impl Tree {
             sending_us: self.sending_to_all_us(view),
             fed: self.parent.is_some() && !self.at_fault,
             round_trips: self.near.trips().clone(),
+            reach,
         };
         view.out.send(peer, Message::Attach(attach));
     }
@@ -280,6 +299,9 @@ impl Tree {
     /// Begins a search anew at its start: at once the first time, with back-off after that.
     fn restart(&self, view: &mut View<'_>, seek: &mut Seek) -> Option<PeerId> {
         let begun = seek.hops > 0 || !seek.tried.is_empty();
+        if begun {
+            (seek.pleads, seek.passes) = (seek.passes, false);
+        }
         seek.hops = 0;
         seek.asked.clear();
         seek.tried.clear();

@@ -26,8 +26,6 @@ const FEED_US_MAX: u64 = 1_500 * MS;
 /// Until it is linked, or while the old parent still feeds us, there is more time: an elected mixer may take a
 /// while to begin.
 const PATIENCE_US_MAX: u64 = 6 * SECOND;
-/// Peers that took us and fed us nothing, or couldn't be linked, as far as we remember: they are asked last. A guess: two searches.
-pub(super) const BARREN_MAX: usize = 16;
 /// A peer above us.
 #[derive(Clone, Debug)]
 pub(super) struct Up {
@@ -173,15 +171,6 @@ impl Tree {
         self.keep_links(view);
     }
 
-    /// A peer took us, and brought nothing, or too late, or couldn't be linked: at the limit the oldest of them is forgotten.
-    fn fed_nothing(&mut self, peer: PeerId) {
-        self.barren.retain(|barren| *barren != peer);
-        if self.barren.len() >= BARREN_MAX {
-            self.barren.remove(0);
-        }
-        self.barren.push(peer);
-    }
-
     /// The first packets have come from a peer that we asked.
     pub(crate) fn fed(&mut self, view: &mut View<'_>, peer: PeerId) {
         let Some(next) = self.next.take_if(|next| next.peer == peer) else { return };
@@ -231,7 +220,7 @@ impl Tree {
             self.take_back(view);
         }
         if verdict == Verdict::Behind {
-            self.fed_nothing(peer); // others have what it should bring
+            self.barren.fed_nothing(peer); // others have what it should bring
         }
         if self.at_fault {
             if let Some(held) = self.held.take() {
@@ -399,12 +388,12 @@ impl Tree {
     pub(crate) fn drop_up(&mut self, view: &mut View<'_>, peer: PeerId) {
         if self.backup.take_if(|backup| backup.peer == peer).is_some() {
             if self.watched.1 != Some(peer) {
-                self.fed_nothing(peer); // it was never linked
+                self.barren.was_not_linked(peer);
             }
             view.out.event(Event::Backup(None));
         }
         if self.drop_next(view, |next| next.peer == peer).is_some_and(|next| !next.asked) {
-            self.fed_nothing(peer);
+            self.barren.was_not_linked(peer);
         }
         if self.parent.as_ref().is_some_and(|parent| parent.peer == peer) {
             self.lose_parent(view);
@@ -490,7 +479,11 @@ impl Tree {
         let now = view.now;
         if let Some(late) = self.drop_next(view, |next| next.since + next.patience_us(fed) <= now) {
             self.part_from(view, &late);
-            self.fed_nothing(late.peer);
+            if late.asked {
+                self.barren.fed_nothing(late.peer);
+            } else {
+                self.barren.was_not_linked(late.peer);
+            }
             if !fed && self.seek_parent.is_none() && self.is_viewer(view) {
                 self.seek_parent_now(view);
                 self.begin_above(view, &late);
@@ -500,7 +493,7 @@ impl Tree {
         if self.deaf_at().is_some_and(|at| at <= view.now) {
             self.seek_parent_now(view);
             if let Some(unlinked) = self.next.clone().filter(|next| !next.asked) {
-                self.fed_nothing(unlinked.peer);
+                self.barren.was_not_linked(unlinked.peer);
                 self.begin_above(view, &unlinked);
             }
         }

@@ -233,6 +233,7 @@ pub(crate) fn samples() -> Vec<Message> {
             sending_us: 20_000,
             fed: true,
             round_trips: list(vec![RoundTrip::new(&key(2).id(), 30_000)]),
+            reach: Reach::OnlyHere,
         }),
         Message::Accept { purpose: Purpose::Parent, path: path(), whereabouts: whereabouts() },
         Message::Redirect { purpose: Purpose::Parent, places: places() },
