@@ -5,10 +5,7 @@ use plenary_sim::scenario::{Scenario, named, names};
 fn main() -> Result<(), String> {
     let mut arguments = std::env::args().skip(1);
     let name = arguments.next().unwrap_or_default();
-    let in_file = || {
-        let text = name.ends_with(".toml").then(|| std::fs::read_to_string(&name));
-        text.map(|text| Scenario::read(&name, &text.map_err(|error| error.to_string())?))
-    };
+    let in_file = || name.ends_with(".toml").then(|| Scenario::open(&name));
     let Some(scenario) = named(&name).or_else(in_file) else {
         names().for_each(|name| println!("{name}"));
         return Ok(());

@@ -73,8 +73,7 @@ fn compare(before: &Path, after: &Path) -> Result<(), Failure> {
 /// The scenario of that name, or in that file.
 fn scenario(name: &str) -> Result<Scenario, Failure> {
     if name.ends_with(".toml") {
-        let text = std::fs::read_to_string(name).with_context(|| format!("cannot read {name}"))?;
-        return Scenario::read(name, &text).map_err(|what| anyhow::anyhow!(what).into());
+        return Scenario::open(name).map_err(|what| anyhow::anyhow!(what).into());
     }
     let Some(scenario) = named(name) else {
         return Err(usage(format!(

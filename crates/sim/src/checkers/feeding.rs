@@ -163,11 +163,13 @@ impl Feeding {
         let late = self.crowded.iter().filter(|(_, since)| now.since(**since) > OVERLAP_US_MAX);
         for at in late.map(|(at, _)| *at).collect::<Vec<_>>() {
             self.crowded.insert(at, now); // said again when it lasts as long again
-            // those that have fed it for as long, and haven't stood still meanwhile: others have begun just now
+            // those that have fed it for as long, and haven't stood still meanwhile: others have begun just now; a relay that
+            // gets nothing itself sends nothing
             let lasting = |by: &usize| {
                 let feeder = &world.peers[*by];
                 let since = feeder.served.iter().find(|served| served.child == at).map(|served| served.since);
-                since.is_some_and(|since| now.since(since.max(feeder.stalled_until)) > OVERLAP_US_MAX)
+                let long = |since: Time| now.since(since.max(feeder.stalled_until)) > OVERLAP_US_MAX;
+                since.is_some_and(long) && !world.parent_is_at_fault(world.id(*by))
             };
             let feeders = self.feeders(world, at).into_iter().filter(lasting);
             let feeders: Vec<_> = feeders.map(|by| world.id(by)).collect();

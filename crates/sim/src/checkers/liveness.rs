@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use plenary_proto::time::SECOND;
 use plenary_proto::{BrainSnapshot, Event, Mode, PeerId, Rank, ShortId};
 
+use super::reach::{Feeder, left_out};
 use super::{Found, Violation};
 use crate::world::World;
 
@@ -38,6 +39,10 @@ const STANDBY_PROMISES_MAX: usize = 64;
 
 /// The checker that finds those that have no backup.
 const NO_BACKUP: &str = "no-backup";
+/// The checker that compares what parents and children say of each other.
+const BOTH_ENDS: &str = "both-ends-agree";
+/// The checker of the mixers' count of viewers.
+const COUNTED: &str = "counted";
 
 /// All that must hold once nothing has gone wrong for [`CALM_US`], and all that was found before.
 pub fn liveness(world: &World) -> Vec<Violation> {
@@ -63,16 +68,22 @@ pub(crate) fn found_at_last(world: &mut World) -> Vec<Violation> {
 }
 
 /// Runs on, if anybody was found without a backup: a promise that was given back a moment ago is found by the next search. Who
-/// has none even then stays in `found`.
+/// has none even then stays in `found`; and so does a wrong count, for a branch that came by for a moment is out of it by then, and
+/// whoever calls somebody its parent that has just sent it away.
 pub(crate) fn keep_lasting(world: &mut World, found: &mut Vec<Violation>) {
-    if !found.iter().any(|violation| violation.checker == NO_BACKUP) {
+    let may_pass = |violation: &Violation| [NO_BACKUP, BOTH_ENDS, COUNTED].contains(&violation.checker);
+    if !found.iter().any(may_pass) {
         return;
     }
     world.run_for(SEARCH_US);
     let later = liveness(world);
-    let peer = |violation: &Violation| violation.what.split(' ').next().map(str::to_owned);
-    let lasts = |one: &Violation| later.iter().any(|two| two.checker == NO_BACKUP && peer(two) == peer(one));
-    found.retain(|violation| violation.checker != NO_BACKUP || lasts(violation));
+    let whose = |violation: &Violation| match violation.checker {
+        COUNTED => None,
+        _ => violation.what.split(' ').next().map(str::to_owned),
+    };
+    let same = |one: &Violation, two: &Violation| two.checker == one.checker && whose(two) == whose(one);
+    let lasts = |one: &Violation| later.iter().any(|two| same(one, two));
+    found.retain(|violation| !may_pass(violation) || lasts(violation));
 }
 
 /// The living of a room that should be calm, as far as they can find each other.
@@ -111,10 +122,26 @@ impl<'a> Calm<'a> {
         // in a mesh nobody makes a program; but where somebody only watches there is no mesh, whatever it knows of the room
         let wants =
             |peer: &PeerId| self.living.get(peer).is_some_and(|seen| seen.mode != Mode::Mesh || !seen.speaks);
-        for peer in starving.filter(|peer| wants(peer) && !self.world.deviates(*peer)) {
+        let starving: Vec<_> = starving.filter(|peer| wants(peer) && !self.world.deviates(*peer)).collect();
+        if starving.len() <= self.out_of_reach() {
+            return;
+        }
+        for peer in starving {
             let what = format!("{peer:?} has had no frame for {} ms", starving_us / 1000);
             found.say(self.world.now(), "fed", what);
         }
+    }
+
+    /// Viewers that no tree has a place for, as their NATs are.
+    fn out_of_reach(&self) -> usize {
+        let feeder = |peer: PeerId| -> Feeder {
+            let planned = self.world.peers[self.world.at(peer)].planned;
+            (self.world.plan().peers[planned].access.nat, self.world.slots_of(peer))
+        };
+        let mixers = self.living.iter().filter(|(_, seen)| seen.mixing);
+        let mixers: Vec<_> = mixers.map(|(peer, _)| feeder(*peer)).collect();
+        let viewers: Vec<_> = self.viewers().map(|(peer, _)| feeder(peer)).collect();
+        left_out(&mixers, &viewers)
     }
 
     fn one_mixer_set(&self, found: &mut Found) {
@@ -134,7 +161,7 @@ impl<'a> Calm<'a> {
             let feeds = self.living.get(&parent).is_some_and(|parent| parent.children.contains(&viewer));
             if !feeds {
                 let what = format!("{viewer:?} calls {parent:?} its parent, which feeds it not");
-                found.say(self.world.now(), "both-ends-agree", what);
+                found.say(self.world.now(), BOTH_ENDS, what);
             }
         }
     }
@@ -279,7 +306,7 @@ impl<'a> Calm<'a> {
         let unsettled: u32 = lately.map(|(_, seen)| 1 + seen.viewers_below).sum();
         if !mixing.is_empty() && (told as usize).abs_diff(fed) > unsettled as usize {
             let what = format!("{told} viewers by aggregates, {fed} in truth, {unsettled} on the move");
-            found.say(now, "counted", what);
+            found.say(now, COUNTED, what);
         }
     }
 }

@@ -12,6 +12,7 @@ mod liveness;
 mod mandates;
 mod memory;
 mod programs;
+mod reach;
 
 use plenary_proto::Time;
 

@@ -38,10 +38,13 @@ impl Programs {
         for (at, since) in &mut self.unasked {
             let mandate = world.peers[*at].mandate.iter();
             let mut named = mandate.filter_map(|(mixer, _)| world.directory.find(mixer));
-            // who isn't linked with the new one doesn't hear that it has begun
+            // who isn't linked with the new one, or parted from it, doesn't hear that it has begun; and what a partition held
+            // back comes with its next repetition
             let hands_over = |mixer: usize| {
                 let new = &world.peers[mixer];
-                new.is_there() && new.is_mixing() && world.link_is_up(*at, mixer)
+                let linked = world.link_is_up(*at, mixer) && !world.net.are_parted(*at, mixer);
+                let hears = linked && world.net.told_by(mixer, *at).is_none_or(|told_by| told_by <= now);
+                new.is_there() && new.is_mixing() && hears
             };
             if !named.any(hands_over) {
                 *since = now;

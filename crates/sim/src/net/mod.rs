@@ -74,6 +74,13 @@ pub struct Network {
     shared: BTreeMap<u32, usize>,
 }
 
+impl End {
+    /// Where among its ways that to another end is, or would be.
+    fn way_at(&self, to: u32) -> Result<usize, usize> {
+        self.ways.binary_search_by_key(&to, |(other, _)| *other)
+    }
+}
+
 impl Network {
     /// A network without anyone in it.
     pub fn new(plan: &NetPlan, seed: u64) -> Network {
@@ -169,6 +176,12 @@ impl Network {
         let way = self.way(from, to, now);
         way.message_at = arrives.max(way.message_at);
         way.message_at
+    }
+
+    /// When the last message arrives of those that were said from one end to another until now.
+    pub(crate) fn told_by(&self, from: usize, to: usize) -> Option<Time> {
+        let end = &self.ends[from];
+        end.way_at(to as u32).ok().map(|at| end.ways[at].1.message_at)
     }
 
     /// Whether ICE finds a way between the two without a relay.
@@ -269,8 +282,10 @@ impl Network {
     fn way(&mut self, from: usize, to: usize, now: Time) -> &mut Way {
         let (seed, to) = (self.seed, to as u32);
         let bursts = self.plan.bursts;
-        let ways = &mut self.ends[from].ways;
-        let at = match ways.binary_search_by_key(&to, |(other, _)| *other) {
+        let end = &mut self.ends[from];
+        let known = end.way_at(to);
+        let ways = &mut end.ways;
+        let at = match known {
             Ok(at) => at,
             Err(at) => {
                 // numbered by when it came to be: a way that was forgotten doesn't repeat itself
@@ -285,7 +300,7 @@ impl Network {
 }
 
 /// Whether hole punching works between two kinds of NAT (RFC 5128; RFC 4787 names the behaviours).
-fn traverses(one: Nat, other: Nat) -> bool {
+pub(crate) fn traverses(one: Nat, other: Nat) -> bool {
     !matches!((one.max(other), one.min(other)), (Nat::Symmetric, Nat::Symmetric | Nat::PortRestricted))
 }
 

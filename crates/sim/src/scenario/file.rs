@@ -158,6 +158,15 @@ impl Scenario {
         Ok(Scenario { name, ..scenario })
     }
 
+    /// Reads that file.
+    ///
+    /// # Errors
+    /// That it can't be read, or what is wrong with it, in a line.
+    pub fn open(path: &str) -> Result<Scenario, String> {
+        let text = std::fs::read_to_string(path).map_err(|error| format!("cannot read {path}: {error}"))?;
+        Scenario::read(path, &text)
+    }
+
     /// What one part of the file says against another.
     fn check(&self) -> Result<(), String> {
         let host = self.peers.first().ok_or("nobody is there: it needs peers")?;
