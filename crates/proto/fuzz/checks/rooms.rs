@@ -399,6 +399,9 @@ pub(crate) fn play(ops: Vec<Op>) -> blake3::Hash {
 
 #[cfg(test)]
 mod tests {
+    use plenary_proto::message::{Admit, Roster};
+    use plenary_proto::seal::Signed;
+
     use super::*;
 
     #[test]
@@ -408,5 +411,34 @@ mod tests {
         assert!(seen.iter().all(|seen| seen.rank.term > 0), "{seen:#?}");
         assert_eq!(seen.iter().filter(|seen| seen.mixing).count(), 1, "{seen:#?}");
         assert!(seen[4..].iter().all(|viewer| viewer.parent.is_some()), "{seen:#?}");
+    }
+
+    /// A viewer that feeds another loses its parent by a roster without speakers, so that its child is to go elsewhere in a
+    /// while; the child is off before that.
+    #[test]
+    fn nobody_is_woken_for_a_child_that_was_to_go_and_has_gone() {
+        let mut room = Room::new();
+        let (viewer, child) = (4_u8, 5);
+        let nobody = Roster {
+            host: cast()[0],
+            entries: List::default(),
+            acting: None,
+            audience: false,
+            program: ProgramFormat { width: 0, height: 0, fps: 0, bitrate_bps: 0 },
+            k: 0,
+            k1: 0,
+            mixers: 0,
+            heirs: List::default(),
+            stage_open: false,
+            expires_unix_s: None,
+        };
+        let roster = Signed::addressed(root(), &super::room(), None, 6, 0, u64::MAX, nobody).into();
+        let admit = Admit { roster, under: None, decided: None, take_overs: List::default() };
+        room.happen(Op::Late { us: 15_000_000 });
+        let message = Box::new(Message::Admit(Box::new(admit)));
+        room.happen(Op::Say(Said { at: viewer, from: cast()[0], via: 0, message }));
+        let from = cast()[child];
+        room.happen(Op::Say(Said { at: viewer, from, via: 0, message: Box::new(Message::StopFeed) }));
+        room.pass_time(10_000_000);
     }
 }

@@ -393,19 +393,12 @@ impl Tree {
     /// Our uplink carries fewer than we feed, as it shows by now: those with the smallest branches go elsewhere, and keep what
     /// they get until they have.
     pub(super) fn shed_over(&mut self, view: &mut View<'_>) {
-        let goes = self.leaving.is_some() || self.stepping_out.is_some(); // all have been told to
-        let Some(roster) = view.stage.roster().filter(|_| view.uplink.bps.is_some()) else { return };
-        if goes || self.mixing || self.stands_by(view) {
-            return;
+        let over = self.over(view);
+        for (peer, child) in &mut self.children {
+            child.sheds_at.take_if(|_| !over.contains(peer));
         }
-        // not what our place allows: who has just lost its parent keeps its children
-        let most = self.capacity_as_relay(view, roster) + self.reserve(view);
-        let mut served: Vec<_> =
-            self.served().map(|(peer, child)| (child.told.viewers, *peer, child.sheds_at)).collect();
-        served.sort_unstable();
-        let stay = served.split_off(served.len().saturating_sub(most));
-        for (_, peer, sheds_at) in served {
-            match sheds_at {
+        for peer in over {
+            match self.children.get(&peer).and_then(|child| child.sheds_at) {
                 Some(at) if at <= view.now => self.send_on(view, peer),
                 Some(_) => {}
                 None => {
@@ -415,9 +408,23 @@ impl Tree {
                 }
             }
         }
-        for (_, peer, _) in stay {
-            self.children.entry(peer).and_modify(|child| child.sheds_at = None);
+    }
+
+    /// Those that we feed and our uplink doesn't carry.
+    fn over(&self, view: &View<'_>) -> Vec<PeerId> {
+        let goes = self.leaving.is_some() || self.stepping_out.is_some(); // all have been told to
+        let Some(roster) = view.stage.roster().filter(|_| view.uplink.bps.is_some()) else {
+            return Vec::new();
+        };
+        if goes || self.mixing || self.stands_by(view) {
+            return Vec::new();
         }
+        // not what our place allows: who has just lost its parent keeps its children
+        let most = self.capacity_as_relay(view, roster) + self.reserve(view);
+        let mut served: Vec<_> = self.served().map(|(peer, child)| (child.told.viewers, *peer)).collect();
+        served.sort_unstable();
+        served.truncate(served.len().saturating_sub(most));
+        served.into_iter().map(|(_, peer)| peer).collect()
     }
 
     /// Our uplink may carry less than we have promised, and that will show in a moment.
