@@ -124,8 +124,8 @@ impl Deviation for Climber {
 }
 
 /// How many times as quick as it is a boaster calls its machine: what makes a third of the pictures passes for one
-/// that needs less than half of a picture's time.
-const BOASTED: u32 = 8;
+/// that needs less than a quarter of a picture's time, and nothing quicker counts more.
+const BOASTED: u32 = 16;
 
 /// A candidate that claims a quicker machine than it has, and in all else is honest.
 #[derive(Debug)]
