@@ -27,6 +27,8 @@ pub enum Mutation {
     KeepsItsMixer,
     /// The host remembers when each viewer joined.
     RemembersTheAudience,
+    /// It wants to be woken each millisecond, for nothing.
+    NeverSleeps,
 }
 
 /// The rule that one brain breaks, if it does.

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use plenary_proto::message::LinkKind;
 use plenary_proto::pauses::Pauses;
 use plenary_proto::suffering::Suffering;
+use plenary_proto::time::SECOND;
 use plenary_proto::watchdog::{FeedWatch, SilenceWatch};
 use plenary_proto::{Event, MixRole, PeerId, Rank, RoomState, StreamId, StreamSpec, Time, Verdict};
 
@@ -71,6 +72,24 @@ pub(crate) struct MixerWatch {
     pub(crate) verdict: Verdict,
 }
 
+/// How often a brain's clock has woken it within a second.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Wakes {
+    since: Time,
+    pub(crate) count: u32,
+}
+
+impl Wakes {
+    /// One more; gives how many there are by now.
+    pub(crate) fn count(&mut self, now: Time) -> u32 {
+        if now.since(self.since) >= SECOND {
+            *self = Wakes { since: now, count: 0 };
+        }
+        self.count += 1;
+        self.count
+    }
+}
+
 /// A brain and its simulated body.
 #[derive(Debug)]
 pub(crate) struct Peer {
@@ -80,6 +99,7 @@ pub(crate) struct Peer {
     pub(crate) brain: RoomState,
     clock_ppm: i32,
     pub(crate) wake_at: Option<Time>,
+    pub(crate) wakes: Wakes,
     pub(crate) alive: bool,
     pub(crate) left: bool,
     /// Its machine stands still, or stood still last, from then on until then.
@@ -153,6 +173,7 @@ impl Peer {
             brain,
             clock_ppm: plan.clock_ppm,
             wake_at: None,
+            wakes: Wakes::default(),
             alive: true,
             left: false,
             stalled_from: Time(0),

@@ -35,6 +35,8 @@ use crate::trace::Trace;
 pub(crate) const UNIX_S_AT_ZERO: u64 = 1_800_000_000;
 /// Outputs of one input's consequences; past it something runs in a circle.
 const OUTPUTS_MAX: usize = 100_000;
+/// The checkers look at a brain once its clock has woken it so many times within a second.
+const WAKES_LOOKED_AT: u32 = 100;
 /// Signatures that are remembered to hold: all that is said within some seconds.
 const VERIFIED_SLOTS: usize = 1 << 14;
 /// What comes to a machine that stands still longer than this is lost, if it is no control message: a socket's
@@ -452,7 +454,12 @@ impl World {
             self.peers[at].wake_at = None;
             let peer = &self.peers[at];
             match peer.brain.next_timeout() {
-                Some(due) if due <= peer.clock(self.now) => self.input(at, Input::Timeout),
+                Some(due) if due <= peer.clock(self.now) => {
+                    if self.peers[at].wakes.count(self.now).is_multiple_of(WAKES_LOOKED_AT) {
+                        self.changed.insert(at);
+                    }
+                    self.input(at, Input::Timeout);
+                }
                 _ => self.wake_when_due(at),
             }
         }

@@ -19,6 +19,7 @@ use crate::mandate::Mandate;
 use crate::membership::Membership;
 use crate::message::{Consent, Delivery, LinkKind, Message, Offer, Path};
 use crate::mixing::Mixing;
+use crate::mutation::Mutation;
 use crate::outbox::{Item, Outbox, View};
 use crate::probe::{Probe, Shown};
 use crate::rng::Rng;
@@ -289,6 +290,9 @@ impl RoomState {
 
     /// When [`Input::Timeout`] is wanted, if nothing else comes before; later than the last input's time.
     pub fn next_timeout(&self) -> Option<Time> {
+        if self.shared.mandate.mutated.is(Mutation::NeverSleeps) {
+            return Some(self.shared.now + MS);
+        }
         self.due.map(|due| due.max(self.shared.now + 1))
     }
 

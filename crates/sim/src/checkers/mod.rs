@@ -7,6 +7,7 @@
 //!
 //! Safety holds at every step of any storm; [`liveness`] holds once nothing has gone wrong for a while.
 
+mod clocks;
 mod feeding;
 mod liveness;
 mod mandates;
@@ -72,6 +73,7 @@ impl Checkers {
             self.mandates.changed(world, *at, &mut self.found);
             self.programs.changed(world, *at);
             memory::changed(world, *at, &mut self.found);
+            clocks::changed(world, *at, &mut self.found);
         }
         self.feeding.time_passed(world, &mut self.found);
         self.programs.time_passed(world, &mut self.found);
