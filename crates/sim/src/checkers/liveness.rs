@@ -300,9 +300,12 @@ impl<'a> Calm<'a> {
             at.is_some_and(|at| now.since(at) <= settles_us)
         };
         let fed = self.viewers().filter(|(_, seen)| seen.parent.is_some()).count();
-        let fed_by =
-            |viewer: &PeerId| self.living.values().filter(|seen| seen.children.contains(viewer)).count();
-        let lately = self.viewers().filter(|(viewer, _)| fed_anew(viewer) || fed_by(viewer) > 1);
+        let mut fed_by: BTreeMap<_, usize> = BTreeMap::new();
+        for child in self.living.values().flat_map(|seen| &seen.children) {
+            *fed_by.entry(child).or_default() += 1;
+        }
+        let fed_twice = |viewer: &PeerId| fed_by.get(viewer).is_some_and(|count| *count > 1);
+        let lately = self.viewers().filter(|(viewer, _)| fed_anew(viewer) || fed_twice(viewer));
         let unsettled: u32 = lately.map(|(_, seen)| 1 + seen.viewers_below).sum();
         if !mixing.is_empty() && (told as usize).abs_diff(fed) > unsettled as usize {
             let what = format!("{told} viewers by aggregates, {fed} in truth, {unsettled} on the move");

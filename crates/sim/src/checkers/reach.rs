@@ -12,17 +12,25 @@ pub(super) type Feeder = (Nat, usize);
 /// linked with one of them (O. Ore: "Graphs and matching theorems", 1955). Whoever is behind like NATs can be linked with the
 /// same peers, so sets of NATs will do.
 pub(super) fn left_out(mixers: &[Feeder], viewers: &[Feeder]) -> usize {
+    let behind = |feeders: &[Feeder], nat: Nat| {
+        let slots = feeders.iter().filter(|(other, _)| *other == nat).map(|(_, slots)| *slots);
+        slots.fold((0, 0), |(count, sum), slots| (count + 1, sum + slots))
+    };
+    let viewers: [(usize, usize); NATS.len()] = NATS.map(|nat| behind(viewers, nat));
+    let mixers: [(usize, usize); NATS.len()] = NATS.map(|nat| behind(mixers, nat));
     let left_out = |bits: usize| {
-        let set = || NATS.iter().enumerate().filter(|(at, _)| bits >> at & 1 == 1).map(|(_, nat)| *nat);
-        let of = |nat: Nat| viewers.iter().filter(|(other, _)| *other == nat).count();
-        let reaches = |nat: Nat, own: usize| {
-            set().any(|one| traverses(one, nat) && of(one) > if one == nat { own } else { 0 })
+        let set = || (0..NATS.len()).filter(|at| bits >> at & 1 == 1);
+        // a viewer needs another one of the set, which it isn't itself
+        let reaches = |at: usize, own: usize| {
+            let others = |one: usize| viewers[one].0 > if one == at { own } else { 0 };
+            set().any(|one| traverses(NATS[one], NATS[at]) && others(one))
         };
-        let slots = |feeders: &[Feeder], own| -> usize {
-            feeders.iter().filter(|(nat, _)| reaches(*nat, own)).map(|(_, slots)| slots).sum()
+        let slots = |feeders: &[(usize, usize)], own| -> usize {
+            let reaching = feeders.iter().enumerate().filter(|(at, _)| reaches(*at, own));
+            reaching.map(|(_, (_, slots))| slots).sum()
         };
-        let waiting: usize = set().map(of).sum();
-        waiting.saturating_sub(slots(mixers, 0) + slots(viewers, 1))
+        let waiting: usize = set().map(|at| viewers[at].0).sum();
+        waiting.saturating_sub(slots(&mixers, 0) + slots(&viewers, 1))
     };
     (1..1 << NATS.len()).map(left_out).max().unwrap_or(0)
 }
