@@ -17,13 +17,17 @@ use crate::roster::Stage;
 use crate::score::Tally;
 use crate::seal::Signed;
 
+/// So far beyond the newest one a regency may be: all that a term may have, by whoever has the fewest.
+const REGENCIES_AHEAD_MAX: u16 = (TAKE_OVERS_MAX * 2 * MIXERS_MAX) as u16;
+
 /// How many past ranks' mixers are remembered, so that their streams are known while they end.
 const RANKS_KEPT: usize = 32;
 
 /// The mixers in force, and the proof.
 ///
-/// What a term's outcome laid down is changed by its take-overs, in the order of their ranks, but for those that a
-/// living mixer has denied: whoever knows the same statements has the same mixers, in whatever order they came.
+/// What a term's outcome laid down is changed by its take-overs. Each names the rank that it follows: the highest counts, with
+/// those before it, but for any that a living mixer has denied and what follows them. So everyone at one rank has the same
+/// mixers, and whoever knows the same statements is at the same rank, in whatever order they came.
 #[derive(Debug, Default)]
 pub(crate) struct Mandate {
     pub(crate) rank: Rank,
@@ -36,6 +40,8 @@ pub(crate) struct Mandate {
     pub(crate) take_overs: Vec<Signed<TakeOver>>,
     /// Denials of the term's take-overs, in the order they came here.
     pub(crate) alives: Vec<Signed<Alive>>,
+    /// The highest regency of this term that was ever told of here: who declares the next one goes beyond it.
+    newest: u16,
     /// The newest take-over in force was asked for by its mixer.
     pub(crate) polite: bool,
     makers: VecDeque<(Rank, PeerId)>,
@@ -54,6 +60,27 @@ struct Seats {
     mixers: Vec<PeerId>,
     standbys: Vec<PeerId>,
     polite: bool,
+}
+
+impl Seats {
+    /// Who mixes once that take-over has been taken too: by a standby in the mixer's place, or by another mixer, so that there
+    /// is one less. `None` when it is by nobody who may.
+    fn after(&self, take_over: &Signed<TakeOver>, anyone: bool) -> Option<Seats> {
+        let (by, TakeOver { rank, over, polite, .. }) = (take_over.sender, take_over.body);
+        let place = self.mixers.iter().position(|mixer| *mixer == over)?;
+        let mixes = self.mixers.contains(&by);
+        if by == over || !(mixes || anyone || self.standbys.contains(&by)) || rank <= self.rank {
+            return None;
+        }
+        let (mut mixers, mut standbys) = (self.mixers.clone(), self.standbys.clone());
+        if mixes {
+            mixers.remove(place);
+        } else {
+            mixers[place] = by;
+        }
+        standbys.retain(|standby| *standby != by);
+        Some(Seats { rank, mixers, standbys, polite })
+    }
 }
 
 impl Mandate {
@@ -87,7 +114,7 @@ impl Mandate {
 
     /// A mixer that fell silent in this term: it is on the roster until its host finds that it is gone.
     pub(crate) fn has_lost(&self, peer: &PeerId) -> bool {
-        self.take_overs.iter().any(|take_over| take_over.body.over == *peer && !take_over.body.polite)
+        self.led_to(self.rank).any(|take_over| take_over.body.over == *peer && !take_over.body.polite)
     }
 
     /// Whether a living mixer has denied that this peer takes over from it.
@@ -97,7 +124,7 @@ impl Mandate {
 
     /// By what a take-over of this term is denied, if it is.
     pub(crate) fn denial(&self, take_over: &Signed<TakeOver>) -> Option<&Signed<Alive>> {
-        let TakeOver { rank, over, polite } = take_over.body;
+        let TakeOver { rank, over, polite, .. } = take_over.body;
         let denies = |alive: &&Signed<Alive>| alive.sender == over && alive.body.regent == take_over.sender;
         self.alives.iter().find(denies).filter(|_| !polite && rank.term == self.rank.term)
     }
@@ -192,7 +219,7 @@ impl Mandate {
         }
         self.take_overs.clear();
         self.alives.clear();
-        self.polite = false;
+        (self.newest, self.polite) = (0, false);
         out.event(Event::Decided {
             term: decided.body.term,
             reason: decided.body.reason,
@@ -228,16 +255,16 @@ impl Mandate {
 
     /// The take-overs with one more among them, and what follows; `None` when it may not be taken.
     fn with(&self, new: &Signed<TakeOver>) -> Option<(Vec<Signed<TakeOver>>, Seats)> {
-        let TakeOver { rank, over, polite } = new.body;
-        let next = self.next_regency().regency;
-        let far = rank.regency > next.saturating_add(TAKE_OVERS_MAX as u16);
-        if rank.term != self.rank.term || far || (!polite && self.bars(&over, &new.sender)) {
+        let TakeOver { rank, over, polite, .. } = new.body;
+        let own = self.regency_after(&new.sender, rank.regency.saturating_sub(1)) == Some(rank.regency);
+        let barred = !polite && self.bars(&over, &new.sender);
+        if rank.term != self.rank.term || self.is_far(rank) || !own || barred {
             return None;
         }
         let mut take_overs = self.take_overs.clone();
         match take_overs.binary_search_by_key(&rank, |known| known.body.rank) {
-            // two declare at once: the lower id's word counts
-            Ok(at) if new.sender < take_overs[at].sender => take_overs[at] = new.clone(),
+            // who signs a rank twice breaks the rules: all take the same of the two
+            Ok(at) if new.body < take_overs[at].body => take_overs[at] = new.clone(),
             Err(at) if take_overs.len() < TAKE_OVERS_MAX => take_overs.insert(at, new.clone()),
             _ => return None,
         }
@@ -245,33 +272,42 @@ impl Mandate {
         take_overs.contains(new).then_some((take_overs, seats))
     }
 
-    /// Who mixes by the outcome and these take-overs; those that don't fit are dropped.
+    /// The first regency after that one which is this peer's to declare: each of those who may, standbys first, has every so
+    /// many-th, so that no two sign the same.
+    fn regency_after(&self, peer: &PeerId, regency: u16) -> Option<u16> {
+        let outcome = &self.decided.as_ref()?.body;
+        let mut all = outcome.standbys.iter().chain(outcome.mixers.iter());
+        let anyone = self.mutated.is(Mutation::LetsAnyoneTakeOver).then_some(0);
+        let own = all.position(|other| other == peer).or(anyone)? as u16;
+        let count = (outcome.standbys.len() + outcome.mixers.len()) as u16;
+        let first = regency / count * count + own + 1;
+        Some(if first > regency { first } else { first.saturating_add(count) })
+    }
+
+    /// Further ahead than anybody has come by what is known here, or might have by what isn't.
+    fn is_far(&self, rank: Rank) -> bool {
+        rank.regency > self.newest.saturating_add(REGENCIES_AHEAD_MAX)
+    }
+
+    /// Who mixes by the outcome and these take-overs: by the highest of them and those that it follows. One that follows none,
+    /// or doesn't fit there, is dropped.
     fn seats(&self, take_overs: &mut Vec<Signed<TakeOver>>) -> Option<Seats> {
         let outcome = &self.decided.as_ref()?.body;
-        let mut seats = Seats {
+        let mut known = vec![Seats {
             rank: Rank { term: outcome.term, regency: 0 },
             mixers: outcome.mixers.to_vec(),
             standbys: outcome.standbys.to_vec(),
             polite: false,
-        };
+        }];
+        let anyone = self.mutated.is(Mutation::LetsAnyoneTakeOver);
         take_overs.retain(|take_over| {
-            let (by, TakeOver { rank, over, polite }) = (take_over.sender, take_over.body);
-            let mixes = seats.mixers.contains(&by);
-            let next = seats.standbys.contains(&by) || self.mutated.is(Mutation::LetsAnyoneTakeOver);
-            let Some(place) = seats.mixers.iter().position(|mixer| *mixer == over) else { return false };
-            if by == over || !(mixes || next) || rank <= seats.rank {
-                return false;
-            }
-            if mixes {
-                seats.mixers.remove(place); // one mixer less
-            } else {
-                seats.mixers[place] = by;
-            }
-            seats.standbys.retain(|standby| *standby != by);
-            (seats.rank, seats.polite) = (rank, polite);
-            true
+            let before = known.iter().find(|seats| seats.rank == take_over.body.after);
+            let seats = before.and_then(|before| before.after(take_over, anyone));
+            let fits = seats.is_some();
+            known.extend(seats);
+            fits
         });
-        Some(seats)
+        known.pop()
     }
 
     fn take_seats(&mut self, out: &mut Outbox, take_overs: Vec<Signed<TakeOver>>, seats: Seats) {
@@ -281,13 +317,24 @@ impl Mandate {
         self.remember(out);
     }
 
-    /// Takes a take-over, if it is proper.
+    /// Takes a take-over, if it is proper. One that isn't the highest changes nothing as long as that one holds.
     pub(crate) fn take_over(&mut self, out: &mut Outbox, take_over: Signed<TakeOver>) -> bool {
         let Some((take_overs, seats)) = self.with(&take_over) else { return false };
         let TakeOver { rank, polite, .. } = take_over.body;
-        out.event(Event::TakenOver { rank, peer: take_over.sender, polite });
-        self.take_seats(out, take_overs, seats);
+        self.newest = self.newest.max(rank.regency);
+        if seats.rank == rank {
+            out.event(Event::TakenOver { rank, peer: take_over.sender, polite });
+            self.take_seats(out, take_overs, seats);
+        } else {
+            self.take_overs = take_overs;
+        }
         true
+    }
+
+    /// The take-overs that led to that rank, the last one first.
+    pub(crate) fn led_to(&self, rank: Rank) -> impl Iterator<Item = &Signed<TakeOver>> {
+        let known = |rank| self.take_overs.iter().find(move |known| known.body.rank == rank);
+        std::iter::successors(known(rank), move |last| known(last.body.after))
     }
 
     /// A mixer that was taken over says that it lives: the regency ends, the mixer is back in force. It may say
@@ -296,10 +343,11 @@ impl Mandate {
         let Alive { rank, denied, regent } = alive.body;
         let mixed = self.makers.iter().any(|(of, maker)| of.term == rank.term && *maker == alive.sender);
         let known = self.bars(&alive.sender, &regent);
-        let next = self.next_regency();
-        if !mixed || known || rank.term != self.rank.term || rank >= denied || denied > next {
+        let terms = rank.term == self.rank.term && denied.term == rank.term;
+        if !mixed || known || !terms || rank == denied || self.is_far(denied) {
             return false;
         }
+        self.newest = self.newest.max(denied.regency);
         let mixer = alive.sender;
         if self.alives.len() >= TAKE_OVERS_MAX {
             self.alives.remove(0);
@@ -310,20 +358,18 @@ impl Mandate {
         };
         let mut take_overs = self.take_overs.clone();
         take_overs.retain(|take_over| !denies(take_over));
-        if let Some(ended) = self.take_overs.iter().find(|take_over| denies(take_over))
-            && let Some(seats) = self.seats(&mut take_overs)
-        {
-            out.event(Event::Withdrawn { rank: denied, peer: ended.sender });
+        let ended = self.take_overs.iter().find(|take_over| denies(take_over)).map(|ended| ended.sender);
+        if let Some((regent, seats)) = ended.zip(self.seats(&mut take_overs)) {
+            out.event(Event::Withdrawn { rank: denied, peer: regent });
             self.take_seats(out, take_overs, seats);
         }
         true
     }
 
-    /// The rank of the next take-over.
-    pub(crate) fn next_regency(&self) -> Rank {
-        let denied = self.alives.iter().map(|alive| alive.body.denied).max();
-        let newest = denied.map_or(self.rank, |denied| denied.max(self.rank));
-        Rank { term: newest.term, regency: newest.regency.saturating_add(1) }
+    /// The next regency that this peer may declare; `None` if it may none.
+    pub(crate) fn next_regency(&self, peer: &PeerId) -> Option<Rank> {
+        let regency = self.regency_after(peer, self.newest)?;
+        Some(Rank { term: self.rank.term, regency })
     }
 
     pub(crate) fn bounds(&self) -> [Bound; 4] {
@@ -398,12 +444,16 @@ mod tests {
         Said::Decided(Decided { epoch: 1, signatures: List::truncated(signatures), body })
     }
 
+    fn take_over(by: u8, of: TakeOver) -> Said {
+        Said::TakeOver(Signed::new(&key(by), &ROOM, 1, 0, u64::MAX, of))
+    }
+
     fn said() -> impl Strategy<Value = Said> {
-        let rank = || (1..=2u32, 0..5u16).prop_map(|(term, regency)| Rank { term, regency });
+        let rank = || (1..=2u32, 0..8u16).prop_map(|(term, regency)| Rank { term, regency });
         prop_oneof![
-            (STAGE, rank(), STAGE, any::<bool>()).prop_map(|(by, rank, over, polite)| {
-                let over = key(over).id();
-                Said::TakeOver(Signed::new(&key(by), &ROOM, 1, 0, u64::MAX, TakeOver { rank, over, polite }))
+            (STAGE, rank(), 1..8u16, STAGE, any::<bool>()).prop_map(|(by, rank, before, over, polite)| {
+                let after = Rank { regency: rank.regency.saturating_sub(before), ..rank };
+                take_over(by, TakeOver { rank, after, over: key(over).id(), polite })
             }),
             (STAGE, rank(), 1..4u16, STAGE).prop_map(|(by, rank, later, regent)| {
                 let denied = Rank { regency: rank.regency + later, ..rank };
@@ -482,20 +532,59 @@ mod tests {
             prop_assert_eq!(peers[0].holds(), peers[1].holds());
             prop_assert_eq!(peers[1].holds(), peers[2].holds());
         }
+
+        #[test]
+        fn everyone_at_one_rank_has_the_same_mixers_whoever_has_heard_what(
+            mut said in prop::collection::vec(said(), 0..24),
+            orders in prop::collection::vec(prop::collection::vec(any::<prop::sample::Index>(), 0..40), 4),
+        ) {
+            // nobody signs a rank twice
+            let mut signed = std::collections::BTreeSet::new();
+            said.retain(|said| match said {
+                Said::TakeOver(of) => signed.insert((of.sender, of.body.rank)),
+                _ => true,
+            });
+            let outcomes = [Said::Roster, decided(1, &[1, 2], 3), decided(2, &[2, 1], 4)];
+            let said: Vec<_> = outcomes.iter().cloned().chain(said).collect();
+            let mut at_rank = BTreeMap::new();
+            for order in &orders {
+                let mut peer = Peer::default();
+                outcomes[..2].iter().for_each(|said| peer.hears(said));
+                for at in order {
+                    peer.hears(at.get(&said));
+                    let (rank, mixers, standbys) = peer.holds();
+                    let held = (mixers.to_vec(), standbys.to_vec());
+                    let first = at_rank.entry(rank).or_insert_with(|| held.clone());
+                    prop_assert_eq!(&*first, &held, "{}", rank);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn two_that_may_take_over_never_declare_the_same_regency() {
+        let mut peer = Peer::default();
+        [Said::Roster, decided(1, &[1, 2], 3)].iter().for_each(|said| peer.hears(said));
+        let next = |of: &Peer, seed: u8| of.mandate.next_regency(&key(seed).id()).map(|rank| rank.regency);
+        assert_eq!([3, 1, 2, 4].map(|seed| next(&peer, seed)), [Some(1), Some(2), Some(3), None]);
+        let (rank, after) = (Rank { term: 1, regency: 2 }, Rank { term: 1, regency: 0 });
+        peer.hears(&take_over(1, TakeOver { rank, after, over: key(2).id(), polite: false }));
+        assert_eq!([3, 1, 2].map(|seed| next(&peer, seed)), [Some(4), Some(5), Some(3)]);
+        assert_eq!(peer.mandate.mixers, [key(1).id()]);
     }
     #[test]
     fn whoever_was_denied_takes_over_no_more_in_that_term_but_by_the_mixers_wish() {
         let rank = |term, regency| Rank { term, regency };
-        let take_over = |rank, polite| {
-            let over = key(1).id();
-            Said::TakeOver(Signed::new(&key(3), &ROOM, 1, 0, u64::MAX, TakeOver { rank, over, polite }))
+        let take_over = |rank: Rank, polite| {
+            let after = Rank { regency: 0, ..rank };
+            take_over(3, TakeOver { rank, after, over: key(1).id(), polite })
         };
         let alive = Alive { rank: rank(1, 0), denied: rank(1, 1), regent: key(3).id() };
         let alive = Said::Alive(Signed::new(&key(1), &ROOM, 1, 0, u64::MAX, alive));
         for (then, taken) in [
             (vec![], false),
-            (vec![take_over(rank(1, 2), false)], false),
-            (vec![take_over(rank(1, 2), true)], true),
+            (vec![take_over(rank(1, 3), false)], false),
+            (vec![take_over(rank(1, 3), true)], true),
             (vec![decided(2, &[1], 3), take_over(rank(2, 1), false)], true),
         ] {
             let mut peer = Peer::default();

@@ -147,10 +147,10 @@ impl Mixing {
         let withdrawn = view.mandate.withdrawn();
         if withdrawn != self.withdrawn {
             self.withdrawn = withdrawn;
-            if let Some(withdrawn) = withdrawn {
+            if withdrawn.is_some() {
                 // its mixer had never ceased: it calls its speakers back, and the regent retires
                 self.called.clear();
-                self.home = self.home.filter(|(rank, _)| *rank != withdrawn);
+                self.home = self.home.filter(|(rank, _)| *rank <= view.rank());
                 self.begun.extend(mixers);
             }
         }

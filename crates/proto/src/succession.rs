@@ -123,7 +123,8 @@ impl Succession {
     }
 
     fn declare(&mut self, view: &mut View<'_>, over: PeerId, polite: bool) {
-        let take_over = view.sign_for_ever(TakeOver { rank: view.mandate.next_regency(), over, polite });
+        let Some(rank) = view.mandate.next_regency(&view.me) else { return };
+        let take_over = view.sign_for_ever(TakeOver { rank, after: view.rank(), over, polite });
         view.send_stage(&Message::TakeOver(take_over.clone()));
         view.out.note(Note::TakeOver(take_over));
         self.watched.insert(over, Watched::default());
@@ -154,7 +155,7 @@ impl Succession {
         take_over: &Signed<TakeOver>,
         mixing: bool,
     ) -> bool {
-        let TakeOver { over, polite, rank: denied } = take_over.body;
+        let TakeOver { over, polite, rank: denied, .. } = take_over.body;
         let regent = take_over.sender;
         if over != view.me || polite || self.leaving || !mixing || !view.mandate.may_take_over(take_over) {
             return true;

@@ -126,6 +126,9 @@ pub struct Storm {
     /// Clocks are wrong by up to so many millionths.
     #[serde(default)]
     pub clock_ppm: u16,
+    /// How many mixers the host wants; 0: as many as are needed.
+    #[serde(default)]
+    pub mixers: u8,
     /// How long the calm is before it is judged.
     pub calm_ms: u64,
     /// What goes wrong, in any order.
@@ -186,6 +189,7 @@ impl Storm {
             devices,
             nats: devices && now_and_then(1, 1) > 0,
             clock_ppm: now_and_then(1, 200) as u16,
+            mixers: now_and_then(1, 2) as u8,
             calm_ms: CALM_US / MS + 10_000,
             acts,
         }
@@ -200,7 +204,7 @@ impl Storm {
         peers.extend(late);
         peers.iter_mut().enumerate().for_each(|(at, peer)| self.equip(at, peer));
         WorldPlan {
-            room: RoomPlan { k: self.k, k1: self.k1, ..RoomPlan::DEFAULT },
+            room: RoomPlan { k: self.k, k1: self.k1, mixers: self.mixers, ..RoomPlan::DEFAULT },
             net: NetPlan {
                 bursts: (self.bursts_ppm > 0).then(|| Bursts::losing(self.bursts_ppm)),
                 pauses: (self.pauses_each_s > 0)
@@ -326,6 +330,7 @@ impl Storm {
             Storm { bursts_ppm: 0, ..self.clone() },
             Storm { jitter_ms: 0, ..self.clone() },
             Storm { clock_ppm: 0, ..self.clone() },
+            Storm { mixers: 0, ..self.clone() },
             Storm { loss_ppm: 0, ..self.clone() },
         ]);
         smaller.retain(|storm| storm != self);

@@ -27,6 +27,7 @@ fn storm(seed: u64, acts: &[(u64, Wrong)]) -> Storm {
         devices: false,
         nats: false,
         clock_ppm: 0,
+        mixers: 0,
         calm_ms: 20_000,
         acts: acts.iter().map(|(at_ms, wrong)| Act { at_ms: *at_ms, wrong: *wrong }).collect(),
     }

@@ -237,10 +237,12 @@ impl Statement for Ballot {
 pub type Decided = Countersigned<Outcome, ROSTER_MAX>;
 
 /// The standby takes over without a vote.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct TakeOver {
-    /// The new mandate: the same term, the next regency.
+    /// The new mandate: the same term, the declarer's next regency.
     pub rank: Rank,
+    /// The one it changes.
+    pub after: Rank,
     /// Whom it replaces.
     pub over: PeerId,
     /// That one asked for it.

@@ -71,7 +71,13 @@ impl RoomState {
             }
             Note::TakeOver(take_over) => {
                 let (by, message) = (take_over.sender, Message::TakeOver(take_over.clone()));
+                let after = take_over.body.after;
                 if self.shared.mandate.take_over(&mut self.shared.out, take_over) {
+                    // whoever didn't believe one that it follows could make nothing of it
+                    let before: Vec<_> = self.shared.mandate.led_to(after).cloned().collect();
+                    for before in before.into_iter().rev().map(Message::TakeOver) {
+                        self.tree.pass_down(&mut self.shared.view(), &before, None);
+                    }
                     self.tree.pass_down(&mut self.shared.view(), &message, None);
                     self.shared.view().pass_across(&message, &by);
                 }

@@ -68,8 +68,8 @@ pub(crate) struct Tree {
     seek_backup: Option<Seek>,
     /// What the watch says of the parent.
     at_fault: bool,
-    /// A take-over by our backup, to be followed if our feed stalls.
-    held: Option<Signed<TakeOver>>,
+    /// Take-overs by our backup, to be followed if our feed stalls.
+    held: Vec<Signed<TakeOver>>,
     children: BTreeMap<PeerId, Child>,
     path: Path,
     mixing: bool,

@@ -103,7 +103,14 @@ pub(crate) fn decided() -> Decided {
 }
 
 pub(crate) fn take_over() -> Signed<TakeOver> {
-    Signed::new(&key(4), &room(), 7, 9, NEVER, TakeOver { rank: RANK, over: key(3).id(), polite: false })
+    Signed::new(
+        &key(4),
+        &room(),
+        7,
+        9,
+        NEVER,
+        TakeOver { rank: RANK, after: Rank { regency: 0, ..RANK }, over: key(3).id(), polite: false },
+    )
 }
 
 pub(crate) fn report() -> Signed<Report> {

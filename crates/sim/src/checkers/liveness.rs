@@ -253,7 +253,8 @@ impl<'a> Calm<'a> {
         }
     }
 
-    /// How often others have come to mix lately, as the host has it; a vote that keeps the mixers changes nothing. What an
+    /// How often others have come to mix lately, as the host has it; a vote that keeps the mixers changes nothing, and one more
+    /// beside them is what the host waited for until somebody could. What an
     /// attacker tries, once in a term, and its mixer denies is no change either.
     fn changes_of_mixer(&self) -> usize {
         let now = self.world.now();
@@ -267,7 +268,7 @@ impl<'a> Calm<'a> {
                         Some((_, regent)) => std::slice::from_ref(*regent),
                         None => voted,
                     };
-                    let changed = before != &mixers[..];
+                    let changed = !before.iter().all(|mixer| mixers.contains(mixer));
                     regents.clear();
                     voted = mixers;
                     changed
