@@ -272,16 +272,16 @@ impl Mandate {
         take_overs.contains(new).then_some((take_overs, seats))
     }
 
-    /// The first regency after that one which is this peer's to declare: each of those who may, standbys first, has every so
+    /// The first regency after that one which is this peer's to declare, if there is one: each of those who may, standbys first, has every so
     /// many-th, so that no two sign the same.
     fn regency_after(&self, peer: &PeerId, regency: u16) -> Option<u16> {
         let outcome = &self.decided.as_ref()?.body;
         let mut all = outcome.standbys.iter().chain(outcome.mixers.iter());
         let anyone = self.mutated.is(Mutation::LetsAnyoneTakeOver).then_some(0);
-        let own = all.position(|other| other == peer).or(anyone)? as u16;
-        let count = (outcome.standbys.len() + outcome.mixers.len()) as u16;
-        let first = regency / count * count + own + 1;
-        Some(if first > regency { first } else { first.saturating_add(count) })
+        let own = all.position(|other| other == peer).or(anyone)?;
+        let count = outcome.standbys.len() + outcome.mixers.len();
+        let (regency, first) = (usize::from(regency), usize::from(regency) / count * count + own + 1);
+        u16::try_from(if first > regency { first } else { first + count }).ok()
     }
 
     /// Further ahead than anybody has come by what is known here, or might have by what isn't.
@@ -571,6 +571,7 @@ mod tests {
         peer.hears(&take_over(1, TakeOver { rank, after, over: key(2).id(), polite: false }));
         assert_eq!([3, 1, 2].map(|seed| next(&peer, seed)), [Some(4), Some(5), Some(3)]);
         assert_eq!(peer.mandate.mixers, [key(1).id()]);
+        assert_eq!(peer.mandate.regency_after(&key(3).id(), u16::MAX), None);
     }
     #[test]
     fn whoever_was_denied_takes_over_no_more_in_that_term_but_by_the_mixers_wish() {
