@@ -9,32 +9,35 @@ use plenary_sim::storm::{Storm, smallest};
 
 /// Storms that are tried to make a failing one smaller.
 const SHRINKING_RUNS: usize = 200;
+/// A month.
+const MINUTES_MAX: u64 = 31 * 24 * 60;
 
-fn main() {
+const USAGE: &str = "explore --minutes N [--from SEED], explore FILE.toml, or explore FILE.toml --draws N";
+
+fn main() -> Result<(), String> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let number = |name: &str, default: u64| {
-        let at = arguments.iter().position(|argument| argument == name);
-        at.and_then(|at| arguments.get(at + 1)?.parse().ok()).unwrap_or(default)
-    };
-    match arguments.first() {
-        Some(file) if !file.starts_with("--") => match number("--draws", 0) {
-            0 => println!("{:#?}", read(file).run(true)),
-            draws => redraw(file, draws),
-        },
-        _ => explore(Duration::from_secs(60 * number("--minutes", 1)), number("--from", 0)),
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let number = |text: &str| text.parse::<u64>().map_err(|_| format!("{text} is no number: {USAGE}"));
+    let minutes = |text: &str| Ok::<_, String>(Duration::from_secs(60 * number(text)?.min(MINUTES_MAX)));
+    match arguments[..] {
+        ["--minutes", time] => explore(minutes(time)?, 0),
+        ["--minutes", time, "--from", first] => explore(minutes(time)?, number(first)?),
+        [file] if !file.starts_with("--") => println!("{:#?}", read(file)?.run(true)),
+        [file, "--draws", draws] => redraw(&read(file)?, number(draws)?),
+        _ => return Err(USAGE.to_owned()),
     }
+    Ok(())
 }
 
-fn read(file: &str) -> Kept {
-    let text = std::fs::read_to_string(file).expect("the file can be read");
-    Kept::read(&text).expect("the file keeps a storm or a run of a scenario")
+fn read(file: &str) -> Result<Kept, String> {
+    let text = std::fs::read_to_string(file).map_err(|error| format!("cannot read {file}: {error}"))?;
+    Kept::read(&text).map_err(|what| format!("{file} keeps neither a storm nor a run of a scenario: {what}"))
 }
 
 /// The same in other weather: of so many seeds, the failing ones.
-fn redraw(file: &str, draws: u64) {
-    let kept = read(file);
+fn redraw(kept: &Kept, draws: u64) {
     let mut failed = 0;
-    for seed in kept.seed()..kept.seed() + draws {
+    for seed in (kept.seed()..).take(draws as usize) {
         if let Some((checker, what)) = outcome(&kept.under(seed)) {
             failed += 1;
             println!("seed {seed}: {checker}: {what}");
