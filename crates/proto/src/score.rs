@@ -366,7 +366,7 @@ fn needed(roster: &Roster, ranked: &[&Tally], sitting: usize) -> usize {
         return 1;
     }
     let half = Job::of(roster, 2);
-    let both = half.first_tier(first.bandwidth_bps) + half.first_tier(second.bandwidth_bps);
+    let both = half.first_tier(first.bandwidth_bps).saturating_add(half.first_tier(second.bandwidth_bps));
     if both > Job::of(roster, 1).first_tier(first.bandwidth_bps) { 2 } else { 1 }
 }
 

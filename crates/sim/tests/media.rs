@@ -97,3 +97,16 @@ fn a_viewer_that_comes_in_the_middle_of_a_frame_gets_all_of_it() {
         assert!(packet > frame - 0.001, "seed {seed}: {packet} and {frame}");
     }
 }
+
+#[test]
+fn a_mixer_that_takes_over_sends_nothing_of_an_earlier_reign() {
+    for seed in 0..10 {
+        // whoever acted before the first election stands by after it
+        let mut world =
+            run(WorldPlan { net: NetPlan::drawn(5_000, 40_000, 5_000), ..plan(4, 3, 24) }, seed, 12);
+        world.kill(world.mixers()[0]);
+        run_on(&mut world, 15);
+        let latency_ms = world.delivery().latency_ms.unwrap();
+        assert!(latency_ms.max < 2_000.0, "seed {seed}: {latency_ms:?}");
+    }
+}

@@ -287,8 +287,15 @@ impl World {
         let now = self.now;
         let was_mixing = self.peers[at].is_mixing();
         let before = self.peers[at].role.replace(role);
+        let goes_on = match (before, role) {
+            (Some(MixRole::Mix { since: before, .. }), MixRole::Mix { since, .. }) => since == before,
+            _ => false,
+        };
+        if was_mixing && !goes_on {
+            self.peers[at].cache.clear(); // whoever comes before there is another stream is sent nothing of the one that has ended
+        }
         match (before, role) {
-            (Some(MixRole::Mix { since: before, .. }), MixRole::Mix { since, .. }) if since == before => {}
+            _ if goes_on => {}
             (_, MixRole::Mix { .. }) => {
                 (self.peers[at].own, self.peers[at].own_frames) = (None, 0);
                 if !was_mixing || !self.by_frames() {
