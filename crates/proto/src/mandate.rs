@@ -272,8 +272,8 @@ impl Mandate {
         take_overs.contains(new).then_some((take_overs, seats))
     }
 
-    /// The first regency after that one which is this peer's to declare, if there is one: each of those who may, standbys first, has every so
-    /// many-th, so that no two sign the same.
+    /// The first regency after that one which is this peer's to declare, if there is one: each of those who may, standbys
+    /// first, has every so many-th, so that no two sign the same.
     fn regency_after(&self, peer: &PeerId, regency: u16) -> Option<u16> {
         let outcome = &self.decided.as_ref()?.body;
         let mut all = outcome.standbys.iter().chain(outcome.mixers.iter());
@@ -353,13 +353,11 @@ impl Mandate {
             self.alives.remove(0);
         }
         self.alives.push(alive);
-        let denies = |take_over: &Signed<TakeOver>| {
-            take_over.sender == regent && take_over.body.over == mixer && !take_over.body.polite
-        };
         let mut take_overs = self.take_overs.clone();
-        take_overs.retain(|take_over| !denies(take_over));
-        let ended = self.take_overs.iter().find(|take_over| denies(take_over)).map(|ended| ended.sender);
-        if let Some((regent, seats)) = ended.zip(self.seats(&mut take_overs)) {
+        take_overs.retain(|of| of.sender != regent || of.body.over != mixer || of.body.polite);
+        if take_overs.len() < self.take_overs.len()
+            && let Some(seats) = self.seats(&mut take_overs)
+        {
             out.event(Event::Withdrawn { rank: denied, peer: regent });
             self.take_seats(out, take_overs, seats);
         }

@@ -26,7 +26,7 @@ use std::collections::BTreeMap;
 use crate::bounded::{Bound, List};
 use crate::id::PeerId;
 use crate::io::Output;
-use crate::message::{Aggregate, Message, PATH_LEN_MAX, Path, TakeOver};
+use crate::message::{Aggregate, Message, PATH_LEN_MAX, Path, TAKE_OVERS_MAX, TakeOver};
 use crate::outbox::{Note, View};
 use crate::roster::Mode;
 use crate::seal::Signed;
@@ -69,7 +69,7 @@ pub(crate) struct Tree {
     /// What the watch says of the parent.
     at_fault: bool,
     /// Take-overs by our backup, to be followed if our feed stalls.
-    held: Vec<Signed<TakeOver>>,
+    held: List<Signed<TakeOver>, TAKE_OVERS_MAX>,
     children: BTreeMap<PeerId, Child>,
     path: Path,
     mixing: bool,

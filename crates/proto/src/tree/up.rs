@@ -8,9 +8,7 @@ use crate::bounded::List;
 use crate::id::PeerId;
 use crate::io::{Event, Output, Verdict};
 use crate::links::Want;
-use crate::message::{
-    LinkKind, Message, PATH_LEN_MAX, Path, Place, Purpose, TAKE_OVERS_MAX, TakeOver, Whereabouts,
-};
+use crate::message::{LinkKind, Message, PATH_LEN_MAX, Path, Place, Purpose, TakeOver, Whereabouts};
 use crate::mutation::Mutation;
 use crate::outbox::{Note, View};
 use crate::seal::Signed;
@@ -182,7 +180,7 @@ impl Tree {
         let failed = std::mem::take(&mut self.at_fault);
         let before = old.as_ref().filter(|old| failed && old.peer != peer);
         let before = before.map(|old| Place { peer: old.peer, path: old.path.clone() });
-        self.held.clear();
+        self.held = List::new();
         self.seek_parent = None;
         self.told_in_vain = List::new();
         self.forget_told();
@@ -225,7 +223,7 @@ impl Tree {
             self.barren.fed_nothing(peer); // others have what it should bring
         }
         if self.at_fault {
-            for held in self.held.drain(..) {
+            for held in std::mem::take(&mut self.held).into_vec() {
                 view.out.note(Note::TakeOver(held));
             }
             self.repair(view);
@@ -285,10 +283,8 @@ impl Tree {
         if self.parent.is_none() {
             return true;
         }
-        if above(&self.backup) || above(&self.next) {
-            self.held.retain(|held| held != take_over);
-            self.held.truncate(TAKE_OVERS_MAX - 1);
-            self.held.push(take_over.clone());
+        if (above(&self.backup) || above(&self.next)) && !self.held.contains(take_over) {
+            let _ = self.held.push(take_over.clone()); // a term has no more than fit here
         }
         false
     }

@@ -292,17 +292,17 @@ impl World {
             _ => false,
         };
         if was_mixing && !goes_on {
-            self.peers[at].cache.clear(); // whoever comes before there is another stream is sent nothing of the one that has ended
+            // whoever comes before there is another stream is sent nothing of the one that has ended
+            self.peers[at].cache.clear();
         }
-        match (before, role) {
-            _ if goes_on => {}
-            (_, MixRole::Mix { .. }) => {
+        match role {
+            MixRole::Mix { .. } if !goes_on => {
                 (self.peers[at].own, self.peers[at].own_frames) = (None, 0);
                 if !was_mixing || !self.by_frames() {
                     self.push(now + BEGIN_US, Happening::Produce(at));
                 }
             }
-            (_, MixRole::Warm { .. }) => self.push(now + WARM_US, Happening::Warm(at)),
+            MixRole::Warm { .. } => self.push(now + WARM_US, Happening::Warm(at)),
             _ => {}
         }
         if was_mixing && !self.by_frames() {
