@@ -122,12 +122,12 @@ pub(crate) struct Desk {
     past: Mutex<Mark>,
 }
 
-/// Whether a new stream of the program begins with a role. A mixer that stays in force goes on with the one it has.
-fn begins_anew(before: MixRole, role: MixRole) -> bool {
-    match (before, role) {
-        (MixRole::Mix { since: old, .. }, MixRole::Mix { since: new, .. }) => new != old,
-        (_, MixRole::Mix { .. }) => true,
-        (_, MixRole::Rest | MixRole::Warm { .. }) => false,
+/// Whether a new stream of the program begins with a role. A mixer goes on with the one it has begun under that rank, unless
+/// the mandate it was begun under never was.
+fn begins_anew(begun: Option<Rank>, role: MixRole) -> bool {
+    match role {
+        MixRole::Mix { rank, .. } => begun.is_none_or(|begun| begun > rank),
+        MixRole::Rest | MixRole::Warm { .. } => false,
     }
 }
 
@@ -190,7 +190,7 @@ impl Desk {
         let mark = self.mark();
         let mut state = self.state.lock();
         let before = std::mem::replace(&mut state.role, role);
-        let begins = begins_anew(before, role);
+        let begins = begins_anew(state.program.as_ref().map(|maker| maker.spec.rank), role);
         let pass_through = match role {
             MixRole::Rest => None,
             MixRole::Warm { pass_through } | MixRole::Mix { pass_through, .. } => Some(pass_through),
@@ -626,23 +626,19 @@ mod tests {
 
     #[test]
     fn a_stream_goes_on_as_long_as_its_mixer_is_in_force() {
-        let mix = |term, since| MixRole::Mix {
-            rank: Rank { term, regency: 0 },
-            since: Rank { term: since, regency: 0 },
-            pass_through: true,
-        };
+        let rank = |term| Rank { term, regency: 0 };
+        let mix = |term| MixRole::Mix { rank: rank(term), pass_through: true };
         let rows = [
-            (MixRole::Rest, mix(1, 1), true),
-            (MixRole::Warm { pass_through: true }, mix(1, 1), true),
-            (mix(1, 1), mix(1, 1), false),
-            (mix(1, 1), mix(3, 1), false),
-            (mix(1, 0), mix(3, 0), false),
-            // another was elected in between
-            (mix(1, 1), mix(3, 3), true),
-            (mix(1, 1), MixRole::Rest, false),
+            (None, mix(1), true),
+            (Some(1), mix(1), false),
+            (Some(1), mix(3), false),
+            // what was decided under a host that had been succeeded never was
+            (Some(1), mix(0), true),
+            (None, MixRole::Warm { pass_through: true }, false),
+            (Some(1), MixRole::Rest, false),
         ];
-        for (row, (before, role, begins)) in rows.into_iter().enumerate() {
-            assert_eq!(begins_anew(before, role), begins, "row {row}");
+        for (row, (begun, role, begins)) in rows.into_iter().enumerate() {
+            assert_eq!(begins_anew(begun.map(rank), role), begins, "row {row}");
         }
     }
 }

@@ -95,20 +95,31 @@ impl StreamSpec {
         StreamId(id)
     }
 
-    /// Whether this program takes the place of `shown`, at a key frame, where these mixers are in force, each without
-    /// a break since that rank. A program that one of them began in that time goes before any other, and one that it
-    /// began before goes before those of peers that are not in force: it may have mixed on in another part of a room
-    /// that was cut in two. Between two such mixers, whoever feeds us decides (`fed`: this one comes from there);
-    /// otherwise the later rank.
-    pub fn supersedes(&self, shown: &StreamSpec, mixers: &[(PeerId, Rank)], fed: bool) -> bool {
-        let in_force = |spec: &StreamSpec| mixers.iter().find(|(mixer, _)| *mixer == spec.maker);
-        // in force since before the stream began, in force, or neither
-        let standing = |spec: &StreamSpec| in_force(spec).map(|(_, since)| *since <= spec.rank);
-        match (standing(self), standing(shown)) {
-            (Some(true), Some(true)) if self.maker != shown.maker => fed,
-            (new, old) if new != old => new > old,
+    /// Whether this program takes the place of `shown`, at a key frame. One of a mixer in force goes before any other, however
+    /// old it is: its maker may have mixed on in another part of a room that was cut in two. Between two mixers in force, whoever
+    /// feeds us decides (`fed`: this one comes from there); otherwise the later rank.
+    pub fn supersedes(&self, shown: &StreamSpec, in_force: &InForce, fed: bool) -> bool {
+        match (in_force.makes(self), in_force.makes(shown)) {
+            (true, true) if self.maker != shown.maker => fed,
+            (new, old) if new != old => new,
             _ => self.rank >= shown.rank,
         }
+    }
+}
+
+/// Who mixes, as the mandate has it: which program is shown follows from that ([`StreamSpec::supersedes`]).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct InForce {
+    /// The rank of the mandate.
+    pub rank: Rank,
+    /// The mixers, the lead first.
+    pub mixers: Vec<PeerId>,
+}
+
+impl InForce {
+    /// Whether a stream is by one of them, and not of a mandate that counts no more.
+    pub fn makes(&self, spec: &StreamSpec) -> bool {
+        spec.rank <= self.rank && self.mixers.contains(&spec.maker)
     }
 }
 
@@ -138,4 +149,41 @@ shown_in_hex! {
     ShortId: 8, 4;
     RoomId: 16, 4;
     StreamId: 8, 8;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_program_of_a_mixer_in_force_goes_before_any_other_and_of_two_such_the_one_that_feeds() {
+        let rank = |term| Rank { term, regency: 0 };
+        let program = |by, term| StreamSpec {
+            maker: PeerId([by; 32]),
+            kind: StreamKind::Program,
+            rank: rank(term),
+            rung: 0,
+            start: [0; 8],
+        };
+        let in_force = InForce { rank: rank(4), mixers: vec![PeerId([1; 32]), PeerId([2; 32])] };
+        // what is offered, what is shown, and whether it is taken: from whoever feeds us, and from another
+        let rows = [
+            (program(1, 4), program(3, 3), [true, true]),
+            (program(1, 1), program(3, 3), [true, true]), // it mixed on where nobody had heard of the third
+            (program(3, 3), program(1, 1), [false, false]),
+            (program(1, 1), program(2, 4), [true, false]),
+            (program(1, 4), program(2, 1), [true, false]),
+            (program(1, 4), program(1, 3), [true, true]),
+            (program(1, 3), program(1, 4), [false, false]),
+            // decided under a host that had been succeeded: it never was
+            (program(1, 4), program(1, 5), [true, true]),
+            (program(1, 5), program(1, 4), [false, false]),
+            (program(3, 3), program(4, 2), [true, true]),
+            (program(3, 2), program(4, 3), [false, false]),
+        ];
+        for (offered, shown, taken) in rows {
+            let wins = [true, false].map(|fed| offered.supersedes(&shown, &in_force, fed));
+            assert_eq!(wins, taken, "{offered:?} for {shown:?}");
+        }
+    }
 }

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use serde::Serialize;
 
 use crate::bounded::List;
-use crate::id::{PeerId, Rank, ShortId, StreamId, StreamSpec};
+use crate::id::{InForce, PeerId, Rank, ShortId, StreamId, StreamSpec};
 use crate::message::{
     Answer, DATA_LEN_MAX, Delivery, Description, ElectionReason, LinkKind, Message, Offer, RELAY_HOPS_MAX,
     Refusal, Resume, StreamUse, VideoAsk,
@@ -161,12 +161,10 @@ pub enum MixRole {
         /// Nothing needs to be decoded either: the only speaker is passed through.
         pass_through: bool,
     },
-    /// Make the program.
+    /// Make the program: as long as this is the role, and no rank is below that under which it began, in one stream.
     Mix {
         /// Under this mandate.
         rank: Rank,
-        /// In force without a break since that one: as long as it is the same, the program's stream goes on.
-        since: Rank,
         /// From the only speaker's own frames, without decoding them.
         pass_through: bool,
     },
@@ -235,13 +233,8 @@ pub enum Output {
         /// The id that follows from the spec.
         id: StreamId,
     },
-    /// These mixers are in force: which program is shown follows from it ([`StreamSpec::supersedes`]).
-    Mandate {
-        /// The rank.
-        rank: Rank,
-        /// Who mixes, the lead first, and since which rank without a break.
-        mixers: Vec<(PeerId, Rank)>,
-    },
+    /// These mixers are in force.
+    Mandate(InForce),
     /// Send our own picture and sound to these peers; from the cache where `resume` says how far they are.
     Speak(Vec<(PeerId, Option<Resume>)>),
     /// Make our own picture like this from now on.

@@ -51,7 +51,7 @@ mod ways;
 
 pub use broadcast::DataRefusal;
 pub use config::{CHILDREN_MAX, HostConfig, RoomConfig};
-pub use id::{PeerId, Rank, RoomId, ShortId, StreamId, StreamKind, StreamSpec};
+pub use id::{InForce, PeerId, Rank, RoomId, ShortId, StreamId, StreamKind, StreamSpec};
 pub use io::{Address, Command, Event, Input, MixRole, Output, Verdict, Via};
 #[cfg(feature = "mutants")]
 pub use mutation::Mutation;

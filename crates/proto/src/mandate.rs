@@ -5,10 +5,10 @@
 //! proof is ignored. Written here, read by everyone.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 use crate::bounded::Bound;
-use crate::id::{PeerId, Rank, StreamKind, StreamSpec};
+use crate::id::{InForce, PeerId, Rank, StreamKind, StreamSpec};
 use crate::io::{Event, Output};
 use crate::message::{Alive, Decided, MIXERS_MAX, Outcome, SignedRoster, TAKE_OVERS_MAX, TakeOver};
 use crate::mutation::{Mutated, Mutation};
@@ -45,9 +45,6 @@ pub(crate) struct Mandate {
     /// The newest take-over in force was asked for by its mixer.
     pub(crate) polite: bool,
     makers: VecDeque<(Rank, PeerId)>,
-    /// Since when mixers are in force without a break, as far back as is known here; those too that were taken over
-    /// in this term.
-    since: BTreeMap<PeerId, Rank>,
     /// An outcome under a roster that hasn't come yet.
     early: Option<Decided>,
     /// The rule that this brain breaks: here, where every machine sees it.
@@ -84,16 +81,15 @@ impl Seats {
 }
 
 impl Mandate {
+    fn in_force(&self) -> InForce {
+        InForce { rank: self.rank, mixers: self.mixers.clone() }
+    }
+
     /// Whether a stream of the program is by whoever may make it. A mixer that was voted in again goes on with
     /// the stream it began under an earlier rank.
     pub(crate) fn allows(&self, spec: &StreamSpec) -> bool {
-        let in_force = spec.rank <= self.rank && self.mixers.contains(&spec.maker);
-        spec.kind == StreamKind::Program && (in_force || self.makers.contains(&(spec.rank, spec.maker)))
-    }
-
-    /// Since when a mixer is in force without a break.
-    pub(crate) fn since(&self, mixer: &PeerId) -> Rank {
-        self.since.get(mixer).copied().unwrap_or(self.rank)
+        let known = || self.in_force().makes(spec) || self.makers.contains(&(spec.rank, spec.maker));
+        spec.kind == StreamKind::Program && known()
     }
 
     /// Whether a peer mixes, or did under one of the last few ranks.
@@ -167,7 +163,6 @@ impl Mandate {
             let acting: Vec<_> = roster.acting.into_iter().collect();
             if self.mixers != acting {
                 self.mixers = acting;
-                self.since.clear();
                 self.remember(out);
             }
         }
@@ -201,17 +196,7 @@ impl Mandate {
             Some(true) => {}
             _ => return false,
         }
-        let (mixers, rank) = (&decided.body.mixers, Rank { term: decided.body.term, regency: 0 });
-        self.since.retain(|mixer, _| self.mixers.contains(mixer) && mixers.contains(mixer));
-        // a rank after the last one known here may have put them in force already; where none is known, any: who acted before
-        // the first election goes on with its stream
-        let knows = self.decided.is_some() || !self.mixers.is_empty();
-        let next = Rank { regency: self.rank.regency.saturating_add(1), ..self.rank };
-        let since = if knows { next.min(rank) } else { Rank::default() };
-        mixers.iter().for_each(|mixer| {
-            self.since.entry(*mixer).or_insert(since);
-        });
-        self.rank = rank;
+        self.rank = Rank { term: decided.body.term, regency: 0 };
         self.mixers = decided.body.mixers.to_vec();
         self.standbys = decided.body.standbys.to_vec();
         if self.mutated.is(Mutation::ConfusesOutcome) {
@@ -370,18 +355,16 @@ impl Mandate {
         Some(Rank { term: self.rank.term, regency })
     }
 
-    pub(crate) fn bounds(&self) -> [Bound; 4] {
+    pub(crate) fn bounds(&self) -> [Bound; 3] {
         [
             Bound::new("past ranks' mixers", self.makers.len(), RANKS_KEPT),
             Bound::new("take-overs", self.take_overs.len(), TAKE_OVERS_MAX),
             Bound::new("denied take-overs", self.alives.len(), TAKE_OVERS_MAX),
-            Bound::new("mixers since when", self.since.len(), MIXERS_MAX + TAKE_OVERS_MAX),
         ]
     }
 
     fn remember(&mut self, out: &mut Outbox) {
         for mixer in &self.mixers {
-            self.since.entry(*mixer).or_insert(self.rank);
             let maker = (self.rank, *mixer);
             if !self.makers.contains(&maker) {
                 self.makers.push_back(maker);
@@ -390,14 +373,15 @@ impl Mandate {
         while self.makers.len() > RANKS_KEPT {
             self.makers.pop_front();
         }
-        let mixers = self.mixers.iter().map(|mixer| (*mixer, self.since(mixer))).collect();
-        out.act(Output::Mandate { rank: self.rank, mixers });
+        out.act(Output::Mandate(self.in_force()));
         out.note(Note::Mandate);
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use proptest::prelude::*;
 
     use super::*;

@@ -79,8 +79,6 @@ pub(crate) struct Mixing {
     /// Those of them that have just left the stage, and until when.
     stepping_back: BTreeMap<PeerId, Time>,
     feeds: bool,
-    /// Since when we have been in force without a break, when we last were.
-    since: Rank,
     /// Our own program, once it has begun.
     own: Option<StreamSpec>,
     warm: bool,
@@ -105,7 +103,6 @@ impl Mixing {
             watching: BTreeSet::new(),
             stepping_back: BTreeMap::new(),
             feeds: false,
-            since: Rank::default(),
             own: None,
             warm: false,
         }
@@ -217,15 +214,10 @@ impl Mixing {
 
     fn set_role(&mut self, view: &mut View<'_>) {
         let pass_through = view.stage.mode() == Mode::PassThrough;
-        if view.mixes() {
-            self.since = view.mandate.since(&view.me);
-        }
         let role = match self.part {
             Part::Rest => MixRole::Rest,
             Part::Standby | Part::Elected(_) => MixRole::Warm { pass_through },
-            Part::Mixing(rank) | Part::Retiring(rank, _) => {
-                MixRole::Mix { rank, since: self.since, pass_through }
-            }
+            Part::Mixing(rank) | Part::Retiring(rank, _) => MixRole::Mix { rank, pass_through },
         };
         if role != self.role {
             self.role = role;

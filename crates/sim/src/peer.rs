@@ -7,7 +7,7 @@ use plenary_proto::pauses::Pauses;
 use plenary_proto::suffering::Suffering;
 use plenary_proto::time::SECOND;
 use plenary_proto::watchdog::{FeedWatch, SilenceWatch};
-use plenary_proto::{Event, MixRole, PeerId, Rank, RoomState, StreamId, StreamSpec, Time, Verdict};
+use plenary_proto::{Event, InForce, MixRole, PeerId, RoomState, StreamId, StreamSpec, Time, Verdict};
 
 use crate::arrivals::Arrivals;
 use crate::media::{Assembly, Flow, Frame, Packet};
@@ -121,8 +121,8 @@ pub(crate) struct Peer {
     pub(crate) pauses: Pauses,
     // the program
     pub(crate) role: Option<MixRole>,
-    /// Who is in force, and since when.
-    pub(crate) mandate: Vec<(PeerId, Rank)>,
+    /// Whose programs count.
+    pub(crate) in_force: InForce,
     pub(crate) own: Option<StreamSpec>,
     pub(crate) own_frames: u64,
     /// The last key frame among them, and whether somebody wants another.
@@ -187,7 +187,7 @@ impl Peer {
             links: Vec::new(),
             pauses: Pauses::default(),
             role: None,
-            mandate: Vec::new(),
+            in_force: InForce::default(),
             own: None,
             own_frames: 0,
             own_key: 0,

@@ -79,7 +79,7 @@ impl Driver {
                 self.flow.unserve(&peer);
             }
             Output::Follow { peer, stream, id } => self.flow.follow(peer, stream, id),
-            Output::Mandate { mixers, .. } => self.flow.set_mandate(mixers),
+            Output::Mandate(in_force) => self.flow.set_in_force(in_force),
             Output::Speak(to) => self.speak(to),
             Output::Ask(ask) => {
                 self.asked_picture = Some(ask);

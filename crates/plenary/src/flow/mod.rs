@@ -23,7 +23,7 @@ use plenary_media::Encoded;
 use plenary_media::{Clock, Frame};
 use plenary_proto::identity::MediaKind;
 use plenary_proto::message::{LinkKind, Message, Resume, StreamUse};
-use plenary_proto::{Input, PeerId, Rank, RoomId, StreamId, StreamKind, StreamSpec, Time};
+use plenary_proto::{InForce, Input, PeerId, RoomId, StreamId, StreamKind, StreamSpec, Time};
 use plenary_rtc::{LinkId, MediaPacket, PacketSink};
 use tokio::sync::mpsc;
 use tracing::Span;
@@ -256,8 +256,8 @@ impl Flow {
         }
     }
 
-    pub(crate) fn set_mandate(&self, mixers: Vec<(PeerId, Rank)>) {
-        self.state().program.set_mandate(mixers);
+    pub(crate) fn set_in_force(&self, in_force: InForce) {
+        self.state().program.set_in_force(in_force);
     }
 
     /// Whether this is a mesh: then the application gets the other speakers' own streams.

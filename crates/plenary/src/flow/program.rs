@@ -14,7 +14,7 @@ use plenary_media::assembly::{Assembled, Assembler};
 use plenary_proto::identity::MediaKind;
 use plenary_proto::message::{Head, Message, Resume, StreamUse};
 use plenary_proto::suffering::Suffering;
-use plenary_proto::{PeerId, Rank, StreamId, StreamSpec, Time};
+use plenary_proto::{InForce, PeerId, StreamId, StreamSpec, Time};
 use plenary_rtc::{LinkId, MediaPacket};
 
 use super::EARLY_US;
@@ -95,8 +95,8 @@ pub(crate) struct Arrived {
 
 /// The program at this peer.
 pub(crate) struct Program {
-    /// Who is in force, and since when without a break.
-    mandate: Vec<(PeerId, Rank)>,
+    /// Whose streams are preferred.
+    in_force: InForce,
     /// The link with whoever feeds us.
     feeder: Option<LinkId>,
     streams: BTreeMap<StreamId, Stream>,
@@ -112,7 +112,7 @@ pub(crate) struct Program {
 impl Program {
     pub(crate) fn new() -> Program {
         Program {
-            mandate: Vec::new(),
+            in_force: InForce::default(),
             feeder: None,
             streams: BTreeMap::new(),
             current: None,
@@ -123,9 +123,9 @@ impl Program {
         }
     }
 
-    /// These mixers are in force, each without a break since that rank: their streams are preferred.
-    pub(crate) fn set_mandate(&mut self, mixers: Vec<(PeerId, Rank)>) {
-        self.mandate = mixers;
+    /// These mixers are in force: their streams are preferred.
+    pub(crate) fn set_in_force(&mut self, in_force: InForce) {
+        self.in_force = in_force;
     }
 
     /// Whoever is at the other end feeds us: of two mixers' programs, the one that comes from there counts.
@@ -242,7 +242,7 @@ impl Program {
         let spec = |id: &StreamId| self.streams.get(id).map(|stream| stream.spec);
         let wins = match self.current.as_ref().and_then(spec) {
             None => true,
-            Some(shown) => spec(&id).is_some_and(|new| new.supersedes(&shown, &self.mandate, fed)),
+            Some(shown) => spec(&id).is_some_and(|new| new.supersedes(&shown, &self.in_force, fed)),
         };
         if !wins {
             return;
@@ -380,7 +380,7 @@ mod tests {
 
     use plenary_media::codec::{Codecs as _, VideoFormat};
     use plenary_media::{Encoded, Picture};
-    use plenary_proto::{RoomId, StreamKind};
+    use plenary_proto::{Rank, RoomId, StreamKind};
     use plenary_rtc::{Command, LinkDriver};
     use plenary_testkit::fake::FakeCodecs;
 
@@ -420,7 +420,10 @@ mod tests {
                 Maker::new(&room, mixer, StreamKind::Program, RANK, [0; 8])
             });
             let mut program = Program::new();
-            program.set_mandate(makers.iter().map(|maker| (maker.spec.maker, RANK)).collect());
+            program.set_in_force(InForce {
+                rank: RANK,
+                mixers: makers.iter().map(|maker| maker.spec.maker).collect(),
+            });
             program.set_feeder(Some(LINKS[0]));
             let mut both =
                 Both { program, sending: Sending::new(Arc::new(Nowhere)), makers, now_us: 1_000_000 };

@@ -257,6 +257,7 @@ impl Tree {
     /// The parent feeds us again before the backup did: it stays.
     fn repaired(&mut self, view: &mut View<'_>) {
         self.seek_parent.take_if(|seek| !seek.is_move());
+        self.forget_told(); // it may have let us go, and in again by what we said before
         // but for a new mixer, where ours is one no more
         let stays = self.is_fed_by_a_mixer(view);
         let goes = |next: &mut Up| next.path.len() == 1 && view.mandate.mixers.contains(&next.peer) && !stays;

@@ -23,7 +23,7 @@ impl Programs {
     /// A peer's part has changed.
     pub(super) fn changed(&mut self, world: &World, at: usize) {
         let peer = &world.peers[at];
-        let named = peer.mandate.iter().any(|(mixer, _)| *mixer == peer.id);
+        let named = peer.in_force.mixers.contains(&peer.id);
         if peer.is_there() && peer.is_mixing() && !named {
             self.unasked.entry(at).or_insert(world.now());
         } else {
@@ -36,8 +36,8 @@ impl Programs {
     pub(super) fn time_passed(&mut self, world: &World, found: &mut Found) {
         let now = world.now();
         for (at, since) in &mut self.unasked {
-            let mandate = world.peers[*at].mandate.iter();
-            let mut named = mandate.filter_map(|(mixer, _)| world.directory.find(mixer));
+            let mixers = world.peers[*at].in_force.mixers.iter();
+            let mut named = mixers.filter_map(|mixer| world.directory.find(mixer));
             // who isn't linked with the new one, or parted from it, doesn't hear that it has begun; and what a partition held
             // back comes with its next repetition
             let hands_over = |mixer: usize| {

@@ -174,16 +174,20 @@ impl World {
                 let fed = |source: &Source, spec: &StreamSpec| peer.is_fed_by(source.from, spec.maker);
                 let takes = |(source, spec): &(&Source, StreamSpec)| match &peer.flow.shown {
                     Some((shown, before)) => {
-                        source.stream == *shown || spec.supersedes(before, &peer.mandate, fed(source, spec))
+                        source.stream == *shown || spec.supersedes(before, &peer.in_force, fed(source, spec))
                     }
                     None => true,
                 };
                 // of those that may be shown a mixer's in force, what whoever feeds us sends, the highest; of equal
                 // ones what is shown already
-                let stands = |spec: &StreamSpec| peer.mandate.iter().any(|(mixer, _)| *mixer == spec.maker);
                 let best = proven.filter(takes).max_by_key(|(source, spec)| {
                     let same = peer.flow.shown.is_some_and(|(shown, _)| shown == source.stream);
-                    (stands(spec), peer.mandate.len() > 1 && fed(source, spec), spec.rank, same)
+                    (
+                        peer.in_force.makes(spec),
+                        peer.in_force.mixers.len() > 1 && fed(source, spec),
+                        spec.rank,
+                        same,
+                    )
                 });
                 match best {
                     Some((source, spec)) => {

@@ -88,7 +88,7 @@ impl Peer {
                     frame.key
                         && frame.spec.supersedes(
                             &newest.spec,
-                            &self.mandate,
+                            &self.in_force,
                             self.is_fed_by(from, frame.spec.maker),
                         )
                         && !self.holds(frame)
@@ -99,7 +99,7 @@ impl Peer {
     /// Whether a frame that isn't taken would be, had its key frame come.
     fn lacks_key(&self, frame: &Frame) -> bool {
         let another = |newest: Frame| {
-            newest.stream != frame.stream && frame.spec.supersedes(&newest.spec, &self.mandate, true)
+            newest.stream != frame.stream && frame.spec.supersedes(&newest.spec, &self.in_force, true)
         };
         !frame.key && !self.is_mixing() && self.newest().is_none_or(another)
     }

@@ -286,9 +286,9 @@ impl World {
     pub(crate) fn take_role(&mut self, at: usize, role: MixRole) {
         let now = self.now;
         let was_mixing = self.peers[at].is_mixing();
-        let before = self.peers[at].role.replace(role);
-        let goes_on = match (before, role) {
-            (Some(MixRole::Mix { since: before, .. }), MixRole::Mix { since, .. }) => since == before,
+        self.peers[at].role = Some(role);
+        let goes_on = match role {
+            MixRole::Mix { rank, .. } => was_mixing && self.peers[at].own.is_none_or(|own| own.rank <= rank),
             _ => false,
         };
         if was_mixing && !goes_on {

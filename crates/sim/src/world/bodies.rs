@@ -23,7 +23,7 @@ impl World {
         | Output::ServeHeads(_)
         | Output::Unserve(_)
         | Output::Watch { .. }
-        | Output::Mandate { .. }
+        | Output::Mandate(..)
         | Output::Role(_)
         | Output::Event(_) = output
         {
@@ -84,7 +84,7 @@ impl World {
                     self.follow(at, from, stream.slot, id, stream.spec);
                 }
             }
-            Output::Mandate { mixers, .. } => self.peers[at].mandate = mixers,
+            Output::Mandate(in_force) => self.peers[at].in_force = in_force,
             Output::Ask(_) | Output::Speakers(_) | Output::Homes(_) => {}
             Output::Speak(to) => self.peers[at].speaking_to = to.into_iter().map(|(peer, _)| peer).collect(),
             Output::CallHome { speaker, rank } => {
