@@ -343,8 +343,16 @@ impl Mandate {
         if take_overs.len() < self.take_overs.len()
             && let Some(seats) = self.seats(&mut take_overs)
         {
-            out.event(Event::Withdrawn { rank: denied, peer: regent });
+            let before: Vec<_> = self.led_to(self.rank).cloned().collect();
             self.take_seats(out, take_overs, seats);
+            // with it goes what followed it; one that was no more may count now
+            for of in before.iter().filter(|of| !self.take_overs.contains(of)) {
+                out.event(Event::Withdrawn { rank: of.body.rank, peer: of.sender });
+            }
+            if let Some(of) = self.led_to(self.rank).next().filter(|of| !before.contains(of)) {
+                let TakeOver { rank, polite, .. } = of.body;
+                out.event(Event::TakenOver { rank, peer: of.sender, polite });
+            }
         }
         true
     }
@@ -388,6 +396,7 @@ mod tests {
     use crate::bounded::List;
     use crate::id::RoomId;
     use crate::message::{ElectionReason, Entry, Roster};
+    use crate::outbox::Item;
     use crate::samples::{self, candidate, key};
 
     const ROOM: RoomId = RoomId([0; 16]);
@@ -555,6 +564,36 @@ mod tests {
         assert_eq!(peer.mandate.mixers, [key(1).id()]);
         assert_eq!(peer.mandate.regency_after(&key(3).id(), u16::MAX), None);
     }
+
+    #[test]
+    fn what_followed_a_denied_take_over_is_withdrawn_with_it_and_told() {
+        let rank = |regency| Rank { term: 1, regency };
+        let over = |by, regency, after, over: u8| {
+            let (rank, after) = (rank(regency), rank(after));
+            take_over(by, TakeOver { rank, after, over: key(over).id(), polite: false })
+        };
+        let alive = Alive { rank: rank(0), denied: rank(1), regent: key(3).id() };
+        let alive = Said::Alive(Signed::new(&key(1), &ROOM, 1, 0, u64::MAX, alive));
+        let mut peer = Peer::default();
+        // the standby takes over from both; the second mixer's own regency over the first was never in force here
+        [Said::Roster, decided(1, &[1, 2], 3), over(3, 1, 0, 1), over(3, 4, 1, 2), over(2, 3, 0, 1)]
+            .iter()
+            .for_each(|said| peer.hears(said));
+        assert_eq!(peer.holds(), (rank(4), &[key(3).id()][..], &[][..]));
+        peer.out.items.clear();
+        peer.hears(&alive);
+        assert_eq!(peer.holds().0, rank(3));
+        let told = peer.out.items.iter().filter_map(|item| match item {
+            Item::Do(Output::Event(event @ (Event::Withdrawn { .. } | Event::TakenOver { .. }))) => {
+                Some(event.clone())
+            }
+            _ => None,
+        });
+        let withdrawn = |regency| Event::Withdrawn { rank: rank(regency), peer: key(3).id() };
+        let anew = Event::TakenOver { rank: rank(3), peer: key(2).id(), polite: false };
+        assert_eq!(told.collect::<Vec<_>>(), [withdrawn(4), withdrawn(1), anew]);
+    }
+
     #[test]
     fn whoever_was_denied_takes_over_no_more_in_that_term_but_by_the_mixers_wish() {
         let rank = |term, regency| Rank { term, regency };
