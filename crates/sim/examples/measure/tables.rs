@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use plenary_sim::Aim;
+use plenary_sim::{Aim, RoomPlan};
 
 use super::Measured;
 
@@ -32,6 +32,8 @@ the room had at the end, over that for its own.
 | scenario | figure | target | measured | | compared with |
 | --- | --- | --- | --- | --- | --- |
 ";
+
+const GIB: f64 = (1 << 30) as f64;
 
 /// Writes `README.md`.
 pub(crate) fn write(folder: &Path, all: &[Measured], sizes: &[&Measured]) -> std::io::Result<()> {
@@ -63,15 +65,22 @@ pub(crate) fn write(folder: &Path, all: &[Measured], sizes: &[&Measured]) -> std
         );
     }
     text += "\n## By size (fluid model, one run each)\n
-| peers | bytes per peer | inputs per peer and s | depth, mean | depth, most | wall, s |
-| --- | --- | --- | --- | --- | --- |\n";
+`scale-100k` with smaller audiences; for 100,000 peers at most 600 s and 8 GiB. The bound is ⌈log_k n⌉ + 1, as if all were equal.\n
+| peers | bytes per peer | GiB | inputs per peer and s | depth, mean | depth, most | bound | wall, s |
+| --- | --- | --- | --- | --- | --- | --- | --- |\n";
     for Measured { report, wall_s, .. } in sizes {
         let shown = |value: Option<f64>| value.map_or("-".to_owned(), |value| format!("{value:.2}"));
         let bytes = report.bytes_per_peer.map_or("-".to_owned(), |bytes| bytes.to_string());
+        let gib = shown(report.bytes_per_peer.map(|bytes| (bytes * report.peers as u64) as f64 / GIB));
         let most = report.depth.max.unwrap_or(0);
         let (peers, inputs) = (report.peers, report.inputs_per_peer_s);
         let mean = shown(report.depth.mean);
-        let _ = writeln!(text, "| {peers} | {bytes} | {inputs:.2} | {mean} | {most} | {wall_s:.1} |");
+        let slots = |tiers| usize::from(RoomPlan::DEFAULT.k).pow(tiers);
+        let bound = 1 + (0..).find(|tiers| slots(*tiers) >= peers).unwrap_or(0);
+        let _ = writeln!(
+            text,
+            "| {peers} | {bytes} | {gib} | {inputs:.2} | {mean} | {most} | {bound} | {wall_s:.1} |"
+        );
     }
     text += "\nBytes are those allocated while the world was made and ran, and still held at its end: brains, bodies, links, what was
 counted, and the simulator's queue. In small rooms the stage weighs more: its brains hold figures of each other.\n\n## Plots\n\n";
