@@ -43,7 +43,7 @@ const REISSUE_US: u64 = 2 * SECOND;
 const FAILED_US: u64 = 6 * SECOND;
 /// A signer insists on reports it has held for this long (DESIGN §6).
 const INSIST_US: u64 = SECOND;
-/// How many ballots of one opener a peer signs in a term.
+/// How many ballots an opener issues in a term, and others look at.
 const ISSUES_MAX: u8 = 3;
 
 /// An election as this peer knows it.
@@ -55,9 +55,8 @@ struct Open {
     since: Time,
     /// The opener's ballot, as issued last.
     ballot: Option<Issued>,
+    /// Ballots that its opener has issued, as far as they came here.
     issues: u8,
-    /// Ballots we have signed.
-    signed: u8,
     /// What the last one held.
     shown: BTreeSet<Shown>,
 }
@@ -177,7 +176,6 @@ impl Election {
             since: view.now,
             ballot: None,
             issues: 0,
-            signed: 0,
             shown: BTreeSet::new(),
         });
         view.out.event(Event::ElectionOpened { term, reason });
@@ -328,36 +326,37 @@ impl Election {
 
     /// The opener's ballot has come: sign it, or send what it lacks.
     pub(crate) fn ballot(&mut self, view: &mut View<'_>, ballot: Signed<Ballot>) {
-        let pledged = self.is_pledged_elsewhere(ballot.body.outcome.term, ballot.sender);
-        let Some(open) = &self.open else { return };
-        let Some(roster) = view.stage.at(ballot.epoch).map(|signed| &signed.body) else { return };
         let Ballot { reports, claims, sitting, outcome } = &ballot.body;
-        let proper =
-            open.opener == ballot.sender && open.term == outcome.term && open.reason == outcome.reason;
-        if !proper || pledged || open.signed >= ISSUES_MAX {
+        let term = outcome.term;
+        let pledged = self.is_pledged_elsewhere(term, ballot.sender);
+        let its =
+            |open: &&mut Open| (open.opener, open.term, open.reason) == (ballot.sender, term, outcome.reason);
+        let Some(open) = self.open.as_mut().filter(its) else { return };
+        let Some(roster) = view.stage.at(ballot.epoch).map(|signed| &signed.body) else { return };
+        if pledged || open.issues >= ISSUES_MAX {
             return;
         }
-        let term = open.term;
+        open.issues += 1;
         let (missing, unclaimed) = self.missing_in(view, roster, term, &ballot.body);
         if !missing.is_empty() || !unclaimed.is_empty() {
             let (reports, claims) = (List::truncated(missing), List::truncated(unclaimed));
             view.out.send(ballot.sender, Message::Lacking { term, reports, claims });
             return;
         }
-        let (expected, tallies) = outcome_of(view, roster, (term, open.reason), reports, claims);
-        let sits = **sitting == *view.mandate.sitting();
+        let Some(open) = &mut self.open else { return };
         let shown = shown(&ballot.body);
-        let proper = reports.iter().all(|report| due(view, roster, term, report)) && is_sorted(&ballot.body);
-        if !sits || !proper || expected != *outcome || !shown.is_superset(&open.shown) {
+        let proper = **sitting == *view.mandate.sitting()
+            && is_sorted(&ballot.body)
+            && shown.is_superset(&open.shown)
+            && reports.iter().all(|report| due(view, roster, term, report));
+        let reckoned = proper.then(|| outcome_of(view, roster, (term, open.reason), reports, claims));
+        let Some((_, tallies)) = reckoned.filter(|(expected, _)| expected == outcome) else {
             view.out.event(Event::BallotRejected { term, opener: ballot.sender });
             return;
-        }
+        };
         let signature = Decided::countersign(view.keys, &view.config.room, ballot.epoch, outcome);
-        if let Some(open) = &mut self.open {
-            open.signed += 1;
-            open.shown = shown;
-            self.pledged = Some((term, open.opener));
-        }
+        open.shown = shown;
+        self.pledged = Some((term, open.opener));
         self.tallies = tallies;
         view.out.send(ballot.sender, Message::Vote { term, ballot: ballot_hash(&ballot.body), signature });
     }

@@ -8,6 +8,8 @@ use plenary_proto::{BrainSnapshot, Event, Mode, PeerId, Rank, ShortId};
 
 use super::reach::{Feeder, left_out};
 use super::{Found, Violation};
+use crate::net::traverses;
+use crate::plan::Nat;
 use crate::world::World;
 
 /// A room that was left alone for so long is calm: an election of a small stage takes 6 s, and those after a
@@ -37,6 +39,8 @@ const PROMISES_MAX: usize = 4;
 /// keep.
 const STANDBY_PROMISES_MAX: usize = 64;
 
+/// The checker that finds those that see nothing.
+const FED: &str = "fed";
 /// The checker that finds those that have no backup.
 const NO_BACKUP: &str = "no-backup";
 /// The checker that compares what parents and children say of each other.
@@ -67,11 +71,12 @@ pub(crate) fn found_at_last(world: &mut World) -> Vec<Violation> {
     found
 }
 
-/// Runs on, if anybody was found without a backup: a promise that was given back a moment ago is found by the next search. Who
-/// has none even then stays in `found`; and so does a wrong count, for a branch that came by for a moment is out of it by then, and
-/// whoever calls somebody its parent that has just sent it away.
+/// Runs on, if anybody was found without a frame or a backup: one whose parent fails in the weather that goes on is being fed
+/// again, and a promise that was given back a moment ago is found by the next search. Who has none even then stays in `found`; and so
+/// does a wrong count, for a branch that came by for a moment is out of it by then, and whoever calls somebody its parent that has
+/// just sent it away.
 pub(crate) fn keep_lasting(world: &mut World, found: &mut Vec<Violation>) {
-    let may_pass = |violation: &Violation| [NO_BACKUP, BOTH_ENDS, COUNTED].contains(&violation.checker);
+    let may_pass = |violation: &Violation| [FED, NO_BACKUP, BOTH_ENDS, COUNTED].contains(&violation.checker);
     if !found.iter().any(may_pass) {
         return;
     }
@@ -128,20 +133,22 @@ impl<'a> Calm<'a> {
         }
         for peer in starving {
             let what = format!("{peer:?} has had no frame for {} ms", starving_us / 1000);
-            found.say(self.world.now(), "fed", what);
+            found.say(self.world.now(), FED, what);
         }
     }
 
     /// Viewers that no tree has a place for, as their NATs are.
     fn out_of_reach(&self) -> usize {
-        let feeder = |peer: PeerId| -> Feeder {
-            let planned = self.world.peers[self.world.at(peer)].planned;
-            (self.world.plan().peers[planned].access.nat, self.world.slots_of(peer))
-        };
+        let feeder = |peer: PeerId| -> Feeder { (self.nat(&peer), self.world.slots_of(peer)) };
         let mixers = self.living.iter().filter(|(_, seen)| seen.mixing);
         let mixers: Vec<_> = mixers.map(|(peer, _)| feeder(*peer)).collect();
         let viewers: Vec<_> = self.viewers().map(|(peer, _)| feeder(peer)).collect();
         left_out(&mixers, &viewers)
+    }
+
+    fn nat(&self, peer: &PeerId) -> Nat {
+        let planned = self.world.peers[self.world.at(*peer)].planned;
+        self.world.plan().peers[planned].access.nat
     }
 
     fn one_mixer_set(&self, found: &mut Found) {
@@ -167,28 +174,29 @@ impl<'a> Calm<'a> {
     }
 
     /// Every viewer has a backup, where one could be: standby 1 in the first tier, below it a relay of another
-    /// branch, who is not above the viewer either; either with a promise left to give.
+    /// branch, who is not above the viewer either; either with a promise left to give, behind a NAT that lets the two be linked, and
+    /// honest: one that lies may refuse.
     fn backups(&self, found: &mut Found) {
         let givers: Vec<_> = self.living.iter().filter(|(peer, seen)| self.may_promise(peer, seen)).collect();
-        let fed =
-            |(peer, seen): &(PeerId, &BrainSnapshot)| seen.parent.is_some() && !self.world.deviates(*peer);
+        let honest = |peer: &PeerId| !self.world.deviates(*peer);
+        let fed = |(peer, seen): &(PeerId, &BrainSnapshot)| seen.parent.is_some() && honest(peer);
         for (viewer, seen) in self.viewers().filter(fed) {
             let parent_at = seen.path.len().saturating_sub(2);
             let parent = seen.path.get(parent_at).copied();
             let in_branch = |other: &BrainSnapshot| {
                 other.path.iter().any(|id| Some(*id) == parent || *id == viewer.short())
             };
+            let would = |peer: &PeerId| honest(peer) && traverses(self.nat(peer), self.nat(&viewer));
             let could = || match parent_at {
                 0 => {
-                    // one that lies may refuse
-                    let standby = seen.standbys.first().filter(|standby| !self.world.deviates(**standby));
+                    let standby = seen.standbys.first().filter(|standby| would(standby));
                     let standby = standby.and_then(|standby| self.living.get(standby));
                     let most = usize::from(self.world.plan().room.k1).min(STANDBY_PROMISES_MAX - 1);
                     standby.is_some_and(|standby| standby.promised.len() <= most)
                 }
-                _ => {
-                    givers.iter().any(|(peer, other)| !in_branch(other) && !seen.path.contains(&peer.short()))
-                }
+                _ => givers.iter().any(|(peer, other)| {
+                    would(peer) && !in_branch(other) && !seen.path.contains(&peer.short())
+                }),
             };
             let searched = |event: &Event| matches!(event, Event::Parent(Some(_)) | Event::Backup(None));
             // whose parent is at fault right now is asking its backup to feed it
