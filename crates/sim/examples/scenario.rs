@@ -2,17 +2,25 @@
 
 use plenary_sim::scenario::{Scenario, named, names};
 
+const USAGE: &str = "scenario NAME|FILE.toml [SEED [RUNS [VIEWERS]]]";
+
 fn main() -> Result<(), String> {
     let mut arguments = std::env::args().skip(1);
     let name = arguments.next().unwrap_or_default();
     let in_file = || name.ends_with(".toml").then(|| Scenario::open(&name));
-    let Some(scenario) = named(&name).or_else(in_file) else {
-        names().for_each(|name| println!("{name}"));
-        return Ok(());
+    let mut scenario = named(&name).or_else(in_file).unwrap_or_else(|| {
+        let known = names().collect::<Vec<_>>().join(", ");
+        Err(format!("{name:?} is no scenario: {USAGE}, where NAME is one of {known}"))
+    })?;
+    let number = |text: String| text.parse::<u64>().map_err(|_| format!("{text} is no number: {USAGE}"));
+    let numbers = arguments.map(number).collect::<Result<Vec<_>, _>>()?;
+    let (seed, runs, viewers) = match numbers[..] {
+        [] => (1, 1, None),
+        [seed] => (seed, 1, None),
+        [seed, runs] => (seed, runs, None),
+        [seed, runs, viewers] => (seed, runs, Some(viewers)),
+        _ => return Err(USAGE.to_owned()),
     };
-    let mut number = || arguments.next().and_then(|text| text.parse::<u64>().ok());
-    let (seed, runs, viewers) = (number().unwrap_or(1), number().unwrap_or(1), number());
-    let mut scenario = scenario?;
     if let Some(viewers) = viewers {
         scenario = scenario.with_audience(viewers as usize)?;
     }

@@ -24,7 +24,8 @@ their middles. More hours of stalling mixers: `plenary sim mixer-stalls --runs 3
 
 `latency_over_oracle` compares frames as they came in the calm with what the oracle reckons for its own tree: ways and
 uplinks alone. `latency_over_oracle_in_weather` compares them with frames sent down the oracle's tree packet by packet,
-through the same losses, jitter, queues and pauses of radios. `ways_over_oracle` is the oracle's reckoning for the tree that
+through the same losses, jitter, queues and pauses of radios; the quotient of the two is what this weather does to the oracle's
+own tree, which no other tree escapes. `ways_over_oracle` is the oracle's reckoning for the tree that
 the room had at the end, over that for its own.
 
 ## Targets

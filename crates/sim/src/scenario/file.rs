@@ -5,7 +5,7 @@ use plenary_proto::message::ROSTER_MAX;
 use plenary_proto::time::MS;
 use serde::Deserialize;
 
-use super::act::{Act, EACH_MIN, Whom};
+use super::act::{Act, Deed, EACH_MIN, Whom};
 use super::judge::Judged;
 use crate::checkers::STEADY_US;
 use crate::people::{self, Devices, Group, PEERS_MAX, geography};
@@ -232,6 +232,16 @@ impl Scenario {
         if let Some(late) = self.acts.iter().find(|act| act.at > self.storm) {
             return Err(format!("something happens at {}, after the storm", late.at));
         }
+        let cuts = |(_, act): &(Time, usize)| match self.acts[*act].deed {
+            Deed::Partition(_) => Some(true),
+            Deed::Heal => Some(false),
+            _ => None,
+        };
+        if self.script().iter().find_map(cuts) == Some(true) {
+            return Err(
+                "a partition that isn't healed by the end of the storm: no calm can follow".to_owned()
+            );
+        }
         let named = self.acts.iter().filter_map(|act| match act.deed.whom() {
             Some(Whom::Region(name)) => Some(name),
             _ => None,
@@ -340,6 +350,11 @@ mod tests {
             ("[[acts]]\nat = '1s'\nsleep = 'mixer'", "a sleep needs last"),
             ("[[acts]]\nat = '1s'\nkill = 'mixer'\nlast = '2s'", "kill happens at once"),
             ("[[acts]]\nat = '1s'\nkill = 'mixer'\nloss = '2%'", "an act needs one of"),
+            ("[[acts]]\nat = '1s'\npartition = '40%'", "a partition that isn't healed"),
+            (
+                "[[acts]]\nat = '2s'\nheal = true\n[[acts]]\nat = '1s'\neach = '2s'\npartition = '40%'",
+                "isn't healed",
+            ),
             ("[net]\nloss = '101%'", "mine.toml, line 8: 101%: a share looks like"),
             ("[net]\nways = '40ms..5ms'", "the longest way is shorter"),
             ("[[acts]]\nat = '1s'\ntell = 'everyone'", "everyone is none of"),

@@ -217,7 +217,7 @@ impl Scenario {
     }
 
     /// What happens when, the next at the end.
-    fn script(&self) -> Vec<(Time, usize)> {
+    pub(super) fn script(&self) -> Vec<(Time, usize)> {
         let mut script = Vec::new();
         for (number, act) in self.acts.iter().enumerate() {
             let mut at = act.at.0;
