@@ -115,7 +115,7 @@ impl PreVotes {
     /// A new outcome is in force.
     pub(crate) fn decided(&mut self, stage: &Stage, mandate: &Mandate) {
         self.considered = Considered {
-            candidates: stage.candidates(),
+            candidates: stage.candidates().to_vec(),
             mixers: mandate.mixers.len(),
             asked: stage.roster().map_or(0, |roster| roster.mixers),
             alone: stage.roster().map(Alone::of).unwrap_or_default(),
@@ -207,7 +207,7 @@ impl PreVotes {
         let wanted = self.mixers_wanted(view);
         if mixers != wanted || (!standby && candidates.len() > mixers) {
             // who couldn't be measured may be on the way out; no use in asking the same again at once
-            let again = (&self.considered.candidates, self.considered.mixers) == (&candidates, mixers)
+            let again = (&*self.considered.candidates, self.considered.mixers) == (candidates, mixers)
                 && self.considered.asked == view.stage.roster().map_or(0, |roster| roster.mixers);
             return Some((ElectionReason::Count, if again { AGAIN_US } else { NEED_US }));
         }

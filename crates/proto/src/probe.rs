@@ -215,7 +215,7 @@ impl Probe {
     pub(crate) fn take_on(&mut self, view: &mut View<'_>) {
         let Some(roster) = view.stage.roster().filter(|_| self.open) else { return };
         let draw = view.draw();
-        let mut mine = view.stage.candidates();
+        let mut mine = view.stage.candidates().to_vec();
         mine.retain(|candidate| {
             self.queue.len() + self.taken_on.len() < MEASUREMENTS_MAX
                 && measurers(roster, &draw, candidate).contains(&view.me)

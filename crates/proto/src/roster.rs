@@ -28,6 +28,8 @@ pub enum Mode {
 pub(crate) struct Stage {
     signed: Option<SignedRoster>,
     kept: BTreeMap<u32, SignedRoster>,
+    /// Of the roster at hand: every input asks for them.
+    candidates: Vec<PeerId>,
 }
 
 impl Stage {
@@ -37,6 +39,10 @@ impl Stage {
         let epoch = roster.epoch;
         if newer {
             self.signed = Some(roster.clone());
+            let mixes = self.present().filter(|entry| entry.mixes);
+            let mut candidates: Vec<_> = mixes.map(|entry| entry.peer).collect();
+            candidates.sort_unstable();
+            self.candidates = candidates;
         }
         self.kept.entry(epoch).or_insert(roster);
         while self.kept.len() > EPOCHS_KEPT {
@@ -92,16 +98,13 @@ impl Stage {
     }
 
     /// Present peers who consented to mix, in the order of their ids.
-    pub(crate) fn candidates(&self) -> Vec<PeerId> {
-        let mut candidates: Vec<_> =
-            self.present().filter(|entry| entry.mixes).map(|entry| entry.peer).collect();
-        candidates.sort_unstable();
-        candidates
+    pub(crate) fn candidates(&self) -> &[PeerId] {
+        &self.candidates
     }
 
     pub(crate) fn mode(&self) -> Mode {
         let Some(roster) = self.roster() else { return Mode::Mesh };
-        match self.speakers().len() {
+        match self.present().filter(|entry| entry.speaks).count() {
             0..=2 if !roster.audience => Mode::Mesh,
             1 => Mode::PassThrough,
             _ => Mode::Mixer,
