@@ -329,7 +329,9 @@ impl Mandate {
         let mixed = self.makers.iter().any(|(of, maker)| of.term == rank.term && *maker == alive.sender);
         let known = self.bars(&alive.sender, &regent);
         let terms = rank.term == self.rank.term && denied.term == rank.term;
-        if !mixed || known || !terms || rank == denied || self.is_far(denied) {
+        // nobody else can have taken over: what an attacker invents would push out what others have denied
+        let may = self.regency_after(&regent, 0).is_some();
+        if !mixed || known || !terms || !may || rank == denied || self.is_far(denied) {
             return false;
         }
         self.newest = self.newest.max(denied.regency);
@@ -563,6 +565,19 @@ mod tests {
         assert_eq!([3, 1, 2].map(|seed| next(&peer, seed)), [Some(4), Some(5), Some(3)]);
         assert_eq!(peer.mandate.mixers, [key(1).id()]);
         assert_eq!(peer.mandate.regency_after(&key(3).id(), u16::MAX), None);
+    }
+
+    #[test]
+    fn nobody_denies_a_take_over_by_one_who_may_take_over_from_none() {
+        let mut peer = Peer::default();
+        [Said::Roster, decided(1, &[1, 2], 3)].iter().for_each(|said| peer.hears(said));
+        for (regent, counts) in [(5, false), (9, false), (3, true), (2, true)] {
+            let rank = |regency| Rank { term: 1, regency };
+            let alive = Alive { rank: rank(0), denied: rank(1), regent: key(regent).id() };
+            let alive = Signed::new(&key(1), &ROOM, 1, 0, u64::MAX, alive);
+            assert_eq!(peer.mandate.alive(&mut peer.out, alive), counts, "{regent}");
+        }
+        assert_eq!(peer.mandate.alives.len(), 2);
     }
 
     #[test]

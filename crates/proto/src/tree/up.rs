@@ -285,7 +285,10 @@ impl Tree {
             return true;
         }
         if (above(&self.backup) || above(&self.next)) && !self.held.contains(take_over) {
-            let _ = self.held.push(take_over.clone()); // a term has no more than fit here
+            // a term has no more than fit; those of earlier ones are over
+            let held = std::mem::take(&mut self.held).into_vec().into_iter();
+            let held = held.filter(|held| held.body.rank.term >= view.mandate.rank.term);
+            self.held = List::truncated(held.chain([take_over.clone()]));
         }
         false
     }
