@@ -122,13 +122,9 @@ pub(crate) struct Desk {
     past: Mutex<Mark>,
 }
 
-/// Whether a new stream of the program begins with a role. A mixer goes on with the one it has begun under that rank, unless
-/// the mandate it was begun under never was.
+/// Whether a new stream of the program begins with a role, where one has begun under that rank.
 fn begins_anew(begun: Option<Rank>, role: MixRole) -> bool {
-    match role {
-        MixRole::Mix { rank, .. } => begun.is_none_or(|begun| begun > rank),
-        MixRole::Rest | MixRole::Warm { .. } => false,
-    }
+    matches!(role, MixRole::Mix { .. }) && !begun.is_some_and(|begun| role.continues(begun))
 }
 
 /// The mixer's name for a speaker.

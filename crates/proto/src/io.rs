@@ -161,13 +161,21 @@ pub enum MixRole {
         /// Nothing needs to be decoded either: the only speaker is passed through.
         pass_through: bool,
     },
-    /// Make the program: as long as this is the role, and no rank is below that under which it began, in one stream.
+    /// Make the program, in one stream as long as it [`continues`](MixRole::continues).
     Mix {
         /// Under this mandate.
         rank: Rank,
         /// From the only speaker's own frames, without decoding them.
         pass_through: bool,
     },
+}
+
+impl MixRole {
+    /// Whether a program that was begun under that rank goes on in this role, in the same stream: it does as long as its maker
+    /// mixes, unless the mandate it was begun under never was.
+    pub fn continues(&self, begun: Rank) -> bool {
+        matches!(self, MixRole::Mix { rank, .. } if begun <= *rank)
+    }
 }
 
 /// What the body has to do, in this order. Serializable, so that a simulator can compare what brains said.

@@ -8,8 +8,6 @@ use plenary_proto::{BrainSnapshot, Event, Mode, PeerId, Rank, ShortId};
 
 use super::reach::{Feeder, left_out};
 use super::{Found, Violation};
-use crate::net::traverses;
-use crate::plan::Nat;
 use crate::world::World;
 
 /// A room that was left alone for so long is calm: an election of a small stage takes 6 s, and those after a
@@ -139,16 +137,14 @@ impl<'a> Calm<'a> {
 
     /// Viewers that no tree has a place for, as their NATs are.
     fn out_of_reach(&self) -> usize {
-        let feeder = |peer: PeerId| -> Feeder { (self.nat(&peer), self.world.slots_of(peer)) };
+        let feeder = |peer: PeerId| -> Feeder {
+            let planned = self.world.peers[self.world.at(peer)].planned;
+            (self.world.plan().peers[planned].access.nat, self.world.slots_of(peer))
+        };
         let mixers = self.living.iter().filter(|(_, seen)| seen.mixing);
         let mixers: Vec<_> = mixers.map(|(peer, _)| feeder(*peer)).collect();
         let viewers: Vec<_> = self.viewers().map(|(peer, _)| feeder(peer)).collect();
         left_out(&mixers, &viewers)
-    }
-
-    fn nat(&self, peer: &PeerId) -> Nat {
-        let planned = self.world.peers[self.world.at(*peer)].planned;
-        self.world.plan().peers[planned].access.nat
     }
 
     fn one_mixer_set(&self, found: &mut Found) {
@@ -186,7 +182,8 @@ impl<'a> Calm<'a> {
             let in_branch = |other: &BrainSnapshot| {
                 other.path.iter().any(|id| Some(*id) == parent || *id == viewer.short())
             };
-            let would = |peer: &PeerId| honest(peer) && traverses(self.nat(peer), self.nat(&viewer));
+            let linkable = |peer| self.world.net.can_connect(self.world.at(peer), self.world.at(viewer));
+            let would = |peer: &PeerId| honest(peer) && linkable(*peer);
             let could = || match parent_at {
                 0 => {
                     let standby = seen.standbys.first().filter(|standby| would(standby));

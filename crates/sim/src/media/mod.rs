@@ -287,10 +287,9 @@ impl World {
         let now = self.now;
         let was_mixing = self.peers[at].is_mixing();
         self.peers[at].role = Some(role);
-        let goes_on = match role {
-            MixRole::Mix { rank, .. } => was_mixing && self.peers[at].own.is_none_or(|own| own.rank <= rank),
-            _ => false,
-        };
+        // one that is about to begin hasn't begun under any rank
+        let begun = self.peers[at].own.map(|own| own.rank).unwrap_or_default();
+        let goes_on = was_mixing && role.continues(begun);
         if was_mixing && !goes_on {
             // whoever comes before there is another stream is sent nothing of the one that has ended
             self.peers[at].cache.clear();
