@@ -257,6 +257,12 @@ impl Storm {
         }
         steps.sort_by_key(|(at_ms, begins, _)| (*at_ms, *begins));
         for (at_ms, begins, wrong) in &steps {
+            if let Wrong::Loss(ppm, _) = wrong {
+                let ppm = if *begins { *ppm } else { self.loss_ppm };
+                world.lose_from(Time(at_ms * MS), Share(ppm));
+            }
+        }
+        for (at_ms, begins, wrong) in &steps {
             world.run_until(Time(at_ms * MS));
             if *begins { self.go_wrong(world, *wrong) } else { self.is_over(world, *wrong) }
         }
@@ -290,7 +296,7 @@ impl Storm {
                 let side: Vec<PeerId> = world.living().filter(drawn).collect();
                 world.partition(&side);
             }
-            Wrong::Loss(ppm, _) => world.lose(Share(ppm)),
+            Wrong::Loss(..) => {} // planned ahead
             Wrong::RendezvousAway(_) | Wrong::NoRendezvous => world.kill_rendezvous(),
         }
     }
@@ -299,7 +305,6 @@ impl Storm {
     fn is_over(&self, world: &mut World, wrong: Wrong) {
         match wrong {
             Wrong::Part(..) => world.heal(),
-            Wrong::Loss(..) => world.lose(Share(self.loss_ppm)),
             Wrong::RendezvousAway(_) if self.acts.iter().all(|act| act.wrong != Wrong::NoRendezvous) => {
                 world.revive_rendezvous();
             }

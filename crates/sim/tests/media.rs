@@ -46,7 +46,7 @@ fn a_packet_that_is_lost_is_sent_again_and_not_the_frame() {
         let sent = |media| {
             let mut world = run(at_level(media, 0), seed, 8);
             let before = world.received();
-            world.lose(Share(50_000));
+            world.lose_from(world.now(), Share(50_000));
             run_on(&mut world, 10);
             let after = world.received();
             (after.frames_sent - before.frames_sent) as f64 / (after.frames - before.frames) as f64

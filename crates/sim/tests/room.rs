@@ -374,9 +374,9 @@ fn a_room_stands_a_loss_of_a_tenth_for_a_while() {
     for seed in SEEDS {
         let mut world = run(plan(4, 3, 24), seed, 10);
         let before = world.received();
-        world.lose(Share(100_000));
+        world.lose_from(world.now(), Share(100_000));
+        world.lose_from(world.now() + 15 * SECOND, Share(5_000));
         run_on(&mut world, 15);
-        world.lose(Share(5_000));
         run_on(&mut world, 12);
         let after = world.received();
         let shown = (after.frames_within_1s - before.frames_within_1s) as f64;

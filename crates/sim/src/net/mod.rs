@@ -35,6 +35,8 @@ const PROBES_MAX: u64 = 6;
 const PROBES_TELLING: usize = 3;
 /// A reliable message is sent so many times; then its channel has failed (Association.Max.Retrans, RFC 9260, 16).
 pub const TRIES_MAX: u32 = 10;
+/// Two repetitions are no further apart (RTO.Max, RFC 9260, 16).
+const RETRANSMIT_US_MAX: u64 = 60_000_000;
 
 /// Sets draws for datagrams that aren't followed apart from all others of the seed.
 const UNFOLLOWED: u64 = 0x756e_666f_6c6c;
@@ -70,6 +72,9 @@ pub struct Network {
     seed: u64,
     ends: Vec<End>,
     lines: Vec<Line>,
+    /// How many of a million packets are lost alone, and from when on, in order of time: repetitions are decided
+    /// ahead, at the rate of their own time.
+    losses: Vec<(Time, u32)>,
     /// Lines that peers share, by the plan's numbers for them.
     shared: BTreeMap<u32, usize>,
 }
@@ -84,8 +89,9 @@ impl End {
 impl Network {
     /// A network without anyone in it.
     pub fn new(plan: &NetPlan, seed: u64) -> Network {
+        let losses = vec![(Time(0), plan.loss_ppm)];
         let (plan, ends, lines, shared) = (plan.clone(), Vec::new(), Vec::new(), BTreeMap::new());
-        Network { plan, seed, ends, lines, shared }
+        Network { plan, seed, ends, lines, losses, shared }
     }
 
     /// Connects a peer; gives its index, which counts up from 0.
@@ -143,7 +149,7 @@ impl Network {
     pub(crate) fn would_arrive(&self, now: Time, from: usize, to: usize) -> Option<Time> {
         let mut dice = SmallDice::of(&[self.seed, UNFOLLOWED, from as u64, to as u64, now.0]);
         let burst_ppm = self.plan.bursts.map_or(0, |bursts| bursts.mean_loss_ppm());
-        if self.are_parted(from, to) || dice.chance(self.plan.loss_ppm) || dice.chance(burst_ppm) {
+        if self.are_parted(from, to) || dice.chance(self.loss_ppm(now)) || dice.chance(burst_ppm) {
             return None;
         }
         let sent = self.awake(from, now);
@@ -151,17 +157,22 @@ impl Network {
         Some(self.awake(to, there))
     }
 
-    /// Sends a message on a reliable channel, behind those sent before; tells when it arrives, `None` when the
-    /// channel has failed: [`TRIES_MAX`] were lost. Nothing gets across a partition: what is said meanwhile is
-    /// said again by [`send_late`](Network::send_late).
-    pub fn send_reliable(&mut self, now: Time, from: usize, to: usize, bytes: usize) -> Option<Time> {
+    /// Sends a message on a reliable channel, behind those sent before; tells when it arrives.
+    ///
+    /// Nothing gets across a partition: what is said meanwhile is said again by [`send_late`](Network::send_late).
+    ///
+    /// # Errors
+    /// When the channel will have failed: [`TRIES_MAX`] were lost. What is sent after it arrives no sooner.
+    pub fn send_reliable(&mut self, now: Time, from: usize, to: usize, bytes: usize) -> Result<Time, Time> {
         let arrives = match self.cross(now, from, to, bytes) {
-            Some(arrives) => arrives,
-            None => self.try_again(now, from, to)?,
+            Some(arrives) => Ok(arrives),
+            None => self.try_again(now, from, to),
         };
         let way = self.way(from, to, now);
-        way.message_at = arrives.max(way.message_at);
-        Some(way.message_at)
+        let (Ok(at) | Err(at)) = arrives;
+        way.message_at = way.message_at.max(at);
+        let at = way.message_at;
+        arrives.map(|_| at).map_err(|_| at)
     }
 
     /// Sends a message once more that was said at `said` and has got nowhere since: with the first repetition that
@@ -210,9 +221,17 @@ impl Network {
         self.ends[a].side != self.ends[b].side
     }
 
-    /// From now on so many of a million packets are lost alone.
-    pub fn set_loss_ppm(&mut self, loss_ppm: u32) {
-        self.plan.loss_ppm = loss_ppm;
+    /// From then on so many of a million packets are lost alone, up to what is planned for later. A plan is best made
+    /// ahead: repetitions that are decided already keep to what was planned when they were.
+    pub fn plan_loss_ppm(&mut self, from: Time, loss_ppm: u32) {
+        let after = self.losses.partition_point(|(planned, _)| *planned <= from);
+        self.losses.insert(after, (from, loss_ppm));
+    }
+
+    /// How many of a million packets are lost alone at that time.
+    fn loss_ppm(&self, at: Time) -> u32 {
+        let since = self.losses.partition_point(|(planned, _)| *planned <= at);
+        since.checked_sub(1).map_or(0, |since| self.losses[since].1)
     }
 
     /// The two have no link any more: nothing is remembered of the ways between them.
@@ -224,25 +243,26 @@ impl Network {
 
     /// A message that was lost, sent again until it isn't. Queues don't see it: it comes later than all that
     /// they were told of.
-    fn try_again(&mut self, now: Time, from: usize, to: usize) -> Option<Time> {
+    fn try_again(&mut self, now: Time, from: usize, to: usize) -> Result<Time, Time> {
         let distance = self.one_way_us(from, to);
         let probes = (1..=PROBES_MAX).map(|probe| now + probe * PROBE_US);
         let heard = probes.filter(|at| !self.loses(now, from, to, *at)).nth(PROBES_TELLING - 1);
         let told_at = heard.map(|probed_at| probed_at + 2 * distance);
         let mut tried_at = told_at.unwrap_or(now + RETRANSMIT_US);
-        for again in u32::from(told_at.is_none())..TRIES_MAX - 1 {
+        let timed_out = u32::from(told_at.is_none());
+        for again in (timed_out..).take(TRIES_MAX as usize - 1) {
             tried_at = self.awake(from, tried_at);
             if !self.loses(now, from, to, tried_at) {
-                return Some(self.awake(to, tried_at + distance));
+                return Ok(self.awake(to, tried_at + distance));
             }
-            tried_at = tried_at + (RETRANSMIT_US << again);
+            tried_at = tried_at + (RETRANSMIT_US << again).min(RETRANSMIT_US_MAX);
         }
-        None
+        Err(tried_at)
     }
 
     /// Whether a packet that leaves at `at`, later than `now`, is lost.
     fn loses(&mut self, now: Time, from: usize, to: usize, at: Time) -> bool {
-        let (loss_ppm, bursts) = (self.plan.loss_ppm, self.plan.bursts);
+        let (loss_ppm, bursts) = (self.loss_ppm(at), self.plan.bursts);
         let way = self.way(from, to, now);
         let burst_ppm = bursts.map_or(0, |bursts| way.weather.loss_ppm_at(at, &bursts));
         let alone = way.dice.chance(loss_ppm);
@@ -255,7 +275,7 @@ impl Network {
         let awake = self.awake(from, now);
         let up = self.ends[from].line;
         let sent = self.lines[up].up.pass(now, awake, bytes, longest_us)?;
-        let (loss_ppm, bursts, jitter_us) = (self.plan.loss_ppm, self.plan.bursts, self.plan.jitter_us);
+        let (loss_ppm, bursts, jitter_us) = (self.loss_ppm(now), self.plan.bursts, self.plan.jitter_us);
         let distance = self.one_way_us(from, to);
         let way = self.way(from, to, now);
         let burst_ppm = bursts.map_or(0, |bursts| way.weather.loss_ppm(now, &bursts, &mut way.dice));

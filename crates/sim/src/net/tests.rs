@@ -100,7 +100,7 @@ fn packets_and_messages_keep_their_order() {
     let mut last = [Time(0); 2];
     let mut late = 0;
     for at in (0..20_000).map(|at| Time(at * 3 * MS)) {
-        let arrivals = [network.send(at, 0, 1, BYTES), network.send_reliable(at, 0, 1, 200)];
+        let arrivals = [network.send(at, 0, 1, BYTES), network.send_reliable(at, 0, 1, 200).ok()];
         assert!(arrivals[1].is_some(), "a reliable message is lost at {at}");
         for (last, there) in last.iter_mut().zip(arrivals) {
             let Some(there) = there else { continue };
@@ -110,6 +110,21 @@ fn packets_and_messages_keep_their_order() {
         late += u32::from(arrivals[1].is_some_and(|there| there.since(at) > 3 * PROBE_US + 3 * 40 * MS));
     }
     assert!(late > 100, "only {late} messages had to be sent again");
+}
+
+#[test]
+fn a_message_outlives_a_blackout_that_ends_and_fails_with_its_channel_in_one_that_does_not() {
+    let mut network = wires(NetPlan::drawn(10 * MS, 10 * MS, 0), 2);
+    network.plan_loss_ppm(Time(SECOND), 1_000_000);
+    network.plan_loss_ppm(Time(2 * SECOND), 0);
+    network.plan_loss_ppm(Time(10 * SECOND), 1_000_000);
+    let through = network.send_reliable(Time(1_500 * MS), 0, 1, 200);
+    assert_eq!(through, Ok(Time(2_510 * MS)), "the first repetition is there, a second later");
+    let fails = network.send_reliable(Time(10 * SECOND), 0, 1, 200).unwrap_err();
+    // 1 + 2 + 4 + 8 + 16 + 32 s, and then a minute each
+    assert_eq!(fails, Time((10 + 63 + 4 * 60) * SECOND));
+    network.plan_loss_ppm(Time(20 * SECOND), 0);
+    assert_eq!(network.send_reliable(Time(20 * SECOND), 0, 1, 200), Ok(fails), "nothing overtakes it");
 }
 
 #[test]
@@ -167,7 +182,7 @@ fn nothing_is_kept_of_a_way_that_is_forgotten() {
     let mut network = wires(NetPlan::HOME, 1_000);
     for to in 1..1_000 {
         network.send(Time(0), 0, to, 10);
-        network.send_reliable(Time(0), to, 0, 10);
+        network.send_reliable(Time(0), to, 0, 10).unwrap();
         network.forget(to, 0);
     }
     assert!(network.ends.iter().all(|end| end.ways.is_empty()));

@@ -171,6 +171,11 @@ impl Scenario {
         attackers::set_on(&mut world, &liars);
         let mut run = Run { seed, ..Run::default() };
         let mut script = self.script();
+        for (at, act) in script.iter().rev() {
+            if let Deed::Loss(share) = self.acts[*act].deed {
+                world.lose_from(*at, share);
+            }
+        }
         let mut hit = None;
         let storm_end = Time(self.storm.0);
         let mut stormy = None;
@@ -281,10 +286,7 @@ impl Deed {
                 world.partition(&side);
                 return None;
             }
-            Deed::Loss(share) => {
-                world.lose(*share);
-                return None;
-            }
+            Deed::Loss(_) => return None, // planned ahead
             Deed::Promote(whom) | Deed::Demote(whom) => {
                 let up = matches!(self, Deed::Promote(_));
                 for peer in whom.choose(world, cast, dice) {

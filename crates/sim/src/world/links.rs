@@ -174,12 +174,19 @@ impl World {
         }
     }
 
-    /// Says something on a reliable channel; a partition delays it.
+    /// Says something on a reliable channel; a partition delays it. When the channel fails the link goes with it.
     pub(super) fn say_reliably(&mut self, from: usize, to: usize, bytes: usize, happening: Happening) {
         if self.net.are_parted(from, to) {
-            self.say_later(from, to, happening);
-        } else if let Some(arrives) = self.net.send_reliable(self.now, from, to, bytes) {
-            self.push(arrives, happening);
+            return self.say_later(from, to, happening);
+        }
+        match self.net.send_reliable(self.now, from, to, bytes) {
+            Ok(arrives) => self.push(arrives, happening),
+            Err(fails) => {
+                let kind = LinkKind::Peer;
+                let attempt = self.attempt(from, to, kind);
+                self.push(fails, Happening::LinkDown { at: from, other: to, kind, attempt });
+                self.push(fails, Happening::LinkDown { at: to, other: from, kind, attempt });
+            }
         }
     }
 

@@ -198,9 +198,10 @@ impl World {
         self.flows_part();
     }
 
-    /// From now on that share of all packets is lost alone.
-    pub fn lose(&mut self, share: Share) {
-        self.net.set_loss_ppm(share.0);
+    /// From that time on that share of all packets is lost alone, up to what is planned for later: to be said ahead,
+    /// for when a lost message comes again is decided when it is first sent.
+    pub fn lose_from(&mut self, at: Time, share: Share) {
+        self.net.plan_loss_ppm(at, share.0);
     }
 
     /// Everyone reaches everyone again.
