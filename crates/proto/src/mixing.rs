@@ -53,6 +53,14 @@ enum Part {
     Retiring(Rank, Time),
 }
 
+/// A mixer's word that a speaker is to send to it.
+#[derive(Debug)]
+struct Call {
+    rank: Rank,
+    ask: VideoAsk,
+    resume: Option<Resume>,
+}
+
 /// This peer's part in the mix.
 #[derive(Debug)]
 pub(crate) struct Mixing {
@@ -60,6 +68,8 @@ pub(crate) struct Mixing {
     role: MixRole,
     /// Who called us home.
     home: Option<(Rank, PeerId)>,
+    /// Calls home under a rank whose proof hasn't come yet: nobody repeats them.
+    early_calls: BTreeMap<PeerId, Call>,
     speaking_to: Vec<PeerId>,
     passing: Vec<PeerId>,
     speakers: Vec<(PeerId, u8)>,
@@ -90,6 +100,7 @@ impl Mixing {
             part: Part::Rest,
             role: MixRole::Rest,
             home: None,
+            early_calls: BTreeMap::new(),
             speaking_to: Vec::new(),
             passing: Vec::new(),
             speakers: Vec::new(),
@@ -127,6 +138,7 @@ impl Mixing {
         self.pass_on(view);
         self.keep_homes(view);
         self.call_home(view);
+        self.take_early_calls(view);
         self.speak(view, None);
         self.serve_watching(view);
     }
@@ -346,6 +358,10 @@ impl Mixing {
         ask: VideoAsk,
         resume: Option<Resume>,
     ) {
+        if rank > view.rank() && view.stage.contains(&from) {
+            self.early_calls.insert(from, Call { rank, ask, resume });
+            return;
+        }
         let proper = view.mandate.mixers.contains(&from) && rank == view.rank();
         // a mixer that doesn't know yet that another has begun may call who is the other's
         let own_home = self.own_home(view);
@@ -356,6 +372,16 @@ impl Mixing {
             self.home = Some((rank, from));
             view.out.act(Output::Ask(ask));
             self.speak(view, resume);
+        }
+    }
+
+    /// Follows the calls whose proof has come, and forgets who is on stage no more.
+    fn take_early_calls(&mut self, view: &mut View<'_>) {
+        let rank = view.rank();
+        self.early_calls.retain(|from, _| view.stage.contains(from));
+        let proven: Vec<_> = self.early_calls.extract_if(.., |_, call| call.rank <= rank).collect();
+        for (from, Call { rank, ask, resume }) in proven {
+            self.home(view, from, rank, ask, resume);
         }
     }
 
@@ -466,8 +492,9 @@ impl Mixing {
         self.look(view);
     }
 
-    pub(crate) fn bounds(&self) -> [Bound; 6] {
+    pub(crate) fn bounds(&self) -> [Bound; 7] {
         [
+            Bound::new("calls home before their proof", self.early_calls.len(), ROSTER_MAX),
             Bound::new("mixers that have begun", self.begun.len(), MIXERS_MAX),
             Bound::new("mixers that had begun", self.former.len(), MIXERS_MAX),
             Bound::new("programs that began before their proof came", self.early.len(), MIXERS_MAX),
