@@ -11,9 +11,10 @@ use crate::config::HostConfig;
 use crate::floor::{Answer, Floor};
 use crate::id::PeerId;
 use crate::io::Event;
+use crate::membership::admission;
 use crate::message::{
-    Admit, Entry, HEIRS_MAX, Join, Message, ProgramFormat, ProvenRoster, ROSTER_MAX, Refusal, Reign, Reigns,
-    Roster, SignedRefusal, SignedRoster, first_epoch,
+    Entry, HEIRS_MAX, Join, Message, ProgramFormat, ProvenRoster, ROSTER_MAX, Refusal, Reign, Reigns, Roster,
+    SignedRefusal, SignedRoster, first_epoch,
 };
 use crate::mutation::Mutation;
 use crate::outbox::{Note, View};
@@ -163,11 +164,9 @@ impl Host {
         if self.flush_at.is_some() {
             self.flush(view); // so that the newcomer finds itself, or its kind, on the roster it gets
         }
-        if let Some(roster) = self.signed.clone() {
-            let under = view.mandate.under_before(roster.epoch).cloned();
-            let decided = view.mandate.decided.clone();
-            let take_overs = List::truncated(view.mandate.take_overs.iter().cloned());
-            view.out.send(from, Message::Admit(Box::new(Admit { roster, under, decided, take_overs })));
+        if let Some(roster) = &self.signed {
+            let admission = admission(view, roster);
+            view.out.send(from, Message::Admit(Box::new(admission)));
         }
     }
 

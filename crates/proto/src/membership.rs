@@ -1,14 +1,15 @@
 //! Who is in the room.
 //!
 //! A joiner asks the host until it answers, and a member that wants to speak, or not to speak any more, does the
-//! same. The host's own part is in [`crate::host`]. Everyone hands a newer roster on: the host to the stage,
-//! parents to their children.
+//! same. While the host is silent a member asks others on stage, too, and whoever is asked in its stead lets viewers in.
+//! The host's own part is in [`crate::host`]. Everyone hands a newer roster on: the host to the stage, parents to
+//! their children.
 
-use crate::bounded::Bound;
+use crate::bounded::{Bound, List};
 use crate::host::Host;
 use crate::id::PeerId;
 use crate::io::Event;
-use crate::message::{Consent, Join, Message, Refusal, Reign};
+use crate::message::{Admit, Consent, Join, Message, Refusal, Reign, SignedRoster};
 use crate::outbox::View;
 use crate::rng::Backoff;
 use crate::roster::Mode;
@@ -22,6 +23,8 @@ const ASK_AGAIN: Backoff = Backoff::new(500 * MS, 5 * SECOND);
 pub(crate) struct Membership {
     host: Option<Host>,
     admitted: bool,
+    /// It wasn't the host who let us in: it doesn't know of us.
+    vouched: bool,
     refused: bool,
     ask_at: Option<Time>,
     asked: u32,
@@ -39,6 +42,7 @@ impl Membership {
         Membership {
             host: None,
             admitted: false,
+            vouched: false,
             refused: false,
             ask_at: None,
             asked: 0,
@@ -116,18 +120,44 @@ impl Membership {
         }
     }
 
-    /// The host has let us in. The roster is taken by the dispatcher.
-    pub(crate) fn admitted(&mut self, view: &mut View<'_>) {
-        self.ask_at = None;
-        self.asked = 0;
-        self.backoff.reset();
+    /// The host has let us in, or somebody in its stead. The roster is taken by the dispatcher.
+    pub(crate) fn admitted(&mut self, view: &mut View<'_>, by_host: bool) {
+        self.vouched = !by_host && (self.vouched || !self.admitted);
         if !self.admitted {
             self.admitted = true;
             view.out.event(Event::Admitted);
         }
+        if by_host || !self.wants_more(view) {
+            self.ask_at = None;
+            self.asked = 0;
+            self.backoff.reset();
+        }
     }
 
-    /// The host has not.
+    /// Whether the roster doesn't have us as we would be: only its host can change that.
+    fn wants_more(&self, view: &View<'_>) -> bool {
+        let mixes = view.config.consent != Consent::Never;
+        !self.admitted || view.config.speaks != view.speaks() || (!view.on_stage() && mixes)
+    }
+
+    /// What a member that isn't host answers to whoever wants in: all that a host would say where there is nothing to be decided, else
+    /// the roster, if the rendezvous can't know who is host now.
+    pub(crate) fn vouch(view: &View<'_>, from: &PeerId, join: &Join) -> Option<Message> {
+        let roster = view.stage.signed()?;
+        let expired = roster.body.expires_unix_s.is_some_and(|expires| expires <= view.unix_s());
+        let only_watches = !join.speaks && !join.mixes;
+        if view.stage.contains(from) || (only_watches && !expired) {
+            return Some(Message::Admit(Box::new(admission(view, roster))));
+        }
+        (view.stage.reign() > 0).then(|| Message::Roster(roster.clone()))
+    }
+
+    /// The host wants us not to be here.
+    pub(crate) fn is_refused(&self) -> bool {
+        self.refused
+    }
+
+    /// The host has not let us in.
     pub(crate) fn refused(&mut self, view: &mut View<'_>, refusal: &Signed<Refusal>) {
         if !self.admitted && refusal.recipient == Some(view.me) {
             self.refused = true;
@@ -142,6 +172,7 @@ impl Membership {
         let host = view.stage.host();
         if host != self.host_known {
             self.host_known = host;
+            self.asked = 0;
             view.out.event(Event::Host(host));
         }
         if host != Some(view.me) {
@@ -151,11 +182,8 @@ impl Membership {
             && let Some(roster) = view.stage.signed()
         {
             view.send_stage(&Message::Roster(roster.clone()));
-        } else if !self.admitted
-            || view.config.speaks != view.speaks()
-            || (!view.on_stage() && view.config.consent != Consent::Never)
-        {
-            self.ask(view.now); // we were forgotten while we were away, or have changed our mind since
+        } else if self.vouched || self.wants_more(view) {
+            self.ask(view.now); // it doesn't know us, has forgotten us while we were away, or we have changed our mind
         }
         let speaks = view.speaks();
         if speaks != self.speaks {
@@ -177,7 +205,11 @@ impl Membership {
 
     pub(crate) fn on_time(&mut self, view: &mut View<'_>) {
         if self.ask_at.is_some_and(|at| at <= view.now) {
-            view.out.send_host(Message::Join(join_of(view)));
+            let join = Message::Join(join_of(view));
+            match self.asks_in_its_stead(view) {
+                Some(member) => view.out.send(member, join),
+                None => view.out.send_host(join),
+            }
             self.asked += 1;
             if self.asked > 1 && !self.admitted {
                 view.out.event(Event::Waiting { tries: self.asked - 1 });
@@ -189,6 +221,17 @@ impl Membership {
         }
     }
 
+    /// Whom to ask this time if not the host: it may be dead, and all that we know to be its heirs.
+    fn asks_in_its_stead(&self, view: &mut View<'_>) -> Option<PeerId> {
+        if self.asked.is_multiple_of(2) {
+            return None;
+        }
+        let (me, host) = (view.me, view.stage.host());
+        let members = view.stage.entries().iter().map(|entry| entry.peer);
+        let others: Vec<_> = members.filter(|peer| *peer != me && Some(*peer) != host).collect();
+        others.get(view.rng.below(others.len() as u64) as usize).copied()
+    }
+
     pub(crate) fn bounds(&self) -> impl Iterator<Item = Bound> {
         self.host.iter().flat_map(Host::bounds)
     }
@@ -196,6 +239,16 @@ impl Membership {
     pub(crate) fn next_timeout(&self) -> Option<Time> {
         let host = self.host.as_ref().and_then(Host::next_timeout);
         [self.ask_at, host].into_iter().flatten().min()
+    }
+}
+
+/// All that a peer is told that is let in.
+pub(crate) fn admission(view: &View<'_>, roster: &SignedRoster) -> Admit {
+    Admit {
+        roster: roster.clone(),
+        under: view.mandate.under_before(roster.epoch).cloned(),
+        decided: view.mandate.decided.clone(),
+        take_overs: List::truncated(view.mandate.take_overs.iter().cloned()),
     }
 }
 

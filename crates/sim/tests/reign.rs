@@ -4,7 +4,7 @@ mod support;
 
 use plenary_proto::message::reign_of;
 use plenary_proto::time::SECOND;
-use plenary_proto::{Command, PeerId, Time};
+use plenary_proto::{Command, Event, PeerId, Time};
 use plenary_sim::{Kind, PeerPlan, World};
 use support::{calm, plan, run, run_on};
 
@@ -103,6 +103,52 @@ fn one_heir_after_the_other_may_die() {
         let third = world.planned(8);
         assert!(world.living().all(|peer| world.snapshot(peer).host == Some(third)), "{}", hosts(&world));
         assert_eq!(reign_of(world.snapshot(third).epoch), 2, "seed {seed}");
+        calm(&world);
+    }
+}
+
+#[test]
+fn viewers_get_in_while_nobody_reigns() {
+    for seed in SEEDS {
+        let mut plan = plan(4, 3, 6);
+        let late = plan.peers.len();
+        plan.peers.push(PeerPlan { joins_at: Time(11 * SECOND), ..PeerPlan::VIEWER });
+        let mut world = run(plan, seed, 10);
+        world.kill(world.planned(0));
+        run_on(&mut world, 5);
+        let viewer = world.planned(late);
+        assert_eq!(
+            world.snapshot(viewer).host,
+            Some(world.planned(0)),
+            "seed {seed}: it reigns no more, but nobody does"
+        );
+        let seen = world.events(viewer).iter().any(|(_, event)| *event == Event::Admitted);
+        assert!(seen && world.snapshot(viewer).parent.is_some(), "seed {seed}: nobody lets it in");
+        run_on(&mut world, 25);
+        calm(&world);
+    }
+}
+
+#[test]
+fn viewers_that_know_only_the_dead_hear_of_the_living_from_the_rest_of_the_stage() {
+    for seed in SEEDS.step_by(2) {
+        let mut world = run(plan(6, 4, 6), seed, 10);
+        world.kill(world.planned(0));
+        run_on(&mut world, 15);
+        // a later host reigns; whoever asks the rendezvous for the first one gets no further
+        let viewers = world.viewers();
+        world.partition(&viewers);
+        let known = world.snapshot(world.planned(1));
+        let dead = known.host.into_iter().chain(known.mixers).chain(known.standbys);
+        dead.for_each(|peer| world.kill(peer));
+        run_on(&mut world, 40);
+        let of_stage = world.snapshot(world.planned(1));
+        let knows = |viewer: &PeerId| {
+            world.snapshot(*viewer).mixers.iter().any(|mixer| of_stage.mixers.contains(mixer))
+        };
+        assert!(!viewers.iter().any(knows), "seed {seed}: {of_stage:?}");
+        world.heal();
+        run_on(&mut world, 30);
         calm(&world);
     }
 }

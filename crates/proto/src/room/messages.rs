@@ -3,6 +3,7 @@
 use super::RoomState;
 use crate::id::PeerId;
 use crate::io::{Event, Output};
+use crate::membership::Membership;
 use crate::message::{Message, Relay, SignedRoster, TakeOver};
 use crate::mutation::Mutation;
 use crate::outbox::Note;
@@ -24,17 +25,16 @@ impl RoomState {
                     if self.shared.mandate.mutated.is(Mutation::RemembersTheAudience) {
                         host.remember(self.shared.now, from);
                     }
-                } else if let Some(roster) =
-                    self.shared.stage.signed().filter(|_| self.shared.stage.reign() > 0)
-                {
-                    // the rendezvous knows the first host only: here is who the host is now
-                    self.shared.out.send(from, Message::Roster(roster.clone()));
+                } else if let Some(answer) = Membership::vouch(&self.shared.view(), &from, &join) {
+                    self.shared.out.send(from, answer);
                 }
             }
+            Message::Admit(_) if self.membership.is_refused() => {}
             Message::Admit(admit) => {
+                let by_host = admit.roster.body.host == from;
                 self.take_roster(admit.roster);
                 admit.under.into_iter().for_each(|under| self.take_roster(under));
-                self.membership.admitted(&mut self.shared.view());
+                self.membership.admitted(&mut self.shared.view(), by_host);
                 self.tell_what_admission_lacks(from, &admit.take_overs);
                 if let Some(decided) = admit.decided {
                     self.shared.out.note(Note::Decided(Box::new(decided)));
