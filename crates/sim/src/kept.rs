@@ -1,5 +1,5 @@
-//! Rooms that once broke, kept as files (`crates/sim/seeds`): drawn storms, made small, and runs of scenarios that come
-//! along. Whatever is kept can be run again, narrated, and tried under other seeds.
+//! Rooms that once broke, kept as files (`crates/sim/seeds`): drawn storms, made small, runs of scenarios that come
+//! along, and rooms of their own kind. Whatever is kept can be run again, narrated, and tried under other seeds.
 
 use plenary_proto::time::SECOND;
 use serde::{Deserialize, Serialize};
@@ -27,6 +27,17 @@ pub struct Broken {
     pub viewers: Option<usize>,
 }
 
+/// A scenario that only this file has, under the seed that broke it: `showed` and `seed`, and then as scenarios are written.
+#[derive(Clone, Debug)]
+pub struct Room {
+    /// What it showed.
+    pub showed: String,
+    /// The world's seed.
+    pub seed: u64,
+    /// What happens in it.
+    pub scenario: Box<Scenario>,
+}
+
 /// What a file keeps.
 #[derive(Clone, Debug)]
 pub enum Kept {
@@ -34,12 +45,17 @@ pub enum Kept {
     Storm(Storm),
     /// A run of a scenario.
     Scenario(Broken, Box<Scenario>),
+    /// A room of its own kind.
+    Room(Room),
 }
 
 impl Kept {
     /// Reads a file.
     pub fn read(text: &str) -> Result<Kept, String> {
         let table: toml::Table = toml::from_str(text).map_err(|error| error.to_string())?;
+        if table.contains_key("peers") {
+            return Room::read(table).map(Kept::Room);
+        }
         if !table.contains_key("scenario") {
             return table.try_into().map(Kept::Storm).map_err(|error| error.to_string());
         }
@@ -53,6 +69,7 @@ impl Kept {
         match self {
             Kept::Storm(storm) => &storm.showed,
             Kept::Scenario(broken, _) => &broken.showed,
+            Kept::Room(room) => &room.showed,
         }
     }
 
@@ -61,6 +78,7 @@ impl Kept {
         match self {
             Kept::Storm(storm) => storm.seed,
             Kept::Scenario(broken, _) => broken.seed,
+            Kept::Room(room) => room.seed,
         }
     }
 
@@ -69,6 +87,7 @@ impl Kept {
         match self.clone() {
             Kept::Storm(storm) => Kept::Storm(Storm { seed, ..storm }),
             Kept::Scenario(broken, scenario) => Kept::Scenario(Broken { seed, ..broken }, scenario),
+            Kept::Room(room) => Kept::Room(Room { seed, ..room }),
         }
     }
 
@@ -83,8 +102,32 @@ impl Kept {
                 found_at_last(&mut world)
             }
             Kept::Scenario(broken, scenario) => scenario.violations(broken.seed, narrates),
+            Kept::Room(room) => room.scenario.violations(room.seed, narrates),
         }
     }
+}
+
+impl Room {
+    fn read(mut table: toml::Table) -> Result<Room, String> {
+        let showed = table.remove("showed").as_ref().and_then(toml::Value::as_str).map(str::to_owned);
+        let seed = table.remove("seed").as_ref().and_then(toml::Value::as_integer);
+        let (Some(showed), Some(Ok(seed))) = (showed, seed.map(u64::try_from)) else {
+            return Err("a room says what it `showed`, and under which `seed`".to_owned());
+        };
+        let scenario = Scenario::read("kept", &table.to_string())?;
+        may_be_kept(&scenario)?;
+        Ok(Room { showed, seed, scenario: Box::new(scenario) })
+    }
+}
+
+/// Refuses what takes too long to be run again each time.
+fn may_be_kept(scenario: &Scenario) -> Result<(), String> {
+    let peer_seconds = scenario.people() as u64 * ((scenario.storm.0 + scenario.calm.0) / SECOND);
+    if peer_seconds > PEER_SECONDS_MAX {
+        let too_much = "peers times seconds are too much to be run again for ever";
+        return Err(format!("{}: {peer_seconds} {too_much}: at most {PEER_SECONDS_MAX}", scenario.name));
+    }
+    Ok(())
 }
 
 impl Broken {
@@ -118,11 +161,7 @@ impl Broken {
             Some(viewers) => scenario.with_audience(viewers)?,
             None => scenario,
         };
-        let peer_seconds = scenario.people() as u64 * ((scenario.storm.0 + scenario.calm.0) / SECOND);
-        if peer_seconds > PEER_SECONDS_MAX {
-            let too_much = "peers times seconds are too much to be run again for ever";
-            return Err(format!("{}: {peer_seconds} {too_much}: at most {PEER_SECONDS_MAX}", self.scenario));
-        }
+        may_be_kept(&scenario)?;
         Ok(scenario)
     }
 }
