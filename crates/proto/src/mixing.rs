@@ -61,6 +61,11 @@ struct Call {
     resume: Option<Resume>,
 }
 
+/// Whether that peer may be a mixer, now or under a rank that we don't know yet.
+fn may_call(view: &View<'_>, from: &PeerId) -> bool {
+    view.stage.contains(from) || view.mandate.mixers.contains(from)
+}
+
 /// This peer's part in the mix.
 #[derive(Debug)]
 pub(crate) struct Mixing {
@@ -68,8 +73,9 @@ pub(crate) struct Mixing {
     role: MixRole,
     /// Who called us home.
     home: Option<(Rank, PeerId)>,
-    /// Calls home under a rank whose proof hasn't come yet: nobody repeats them.
-    early_calls: BTreeMap<PeerId, Call>,
+    /// The last call home of each mixer, of the rank in force or one whose proof hasn't come yet: what is to be followed
+    /// changes with the roster, and calls aren't repeated.
+    calls: BTreeMap<PeerId, Call>,
     speaking_to: Vec<PeerId>,
     passing: Vec<PeerId>,
     speakers: Vec<(PeerId, u8)>,
@@ -100,7 +106,7 @@ impl Mixing {
             part: Part::Rest,
             role: MixRole::Rest,
             home: None,
-            early_calls: BTreeMap::new(),
+            calls: BTreeMap::new(),
             speaking_to: Vec::new(),
             passing: Vec::new(),
             speakers: Vec::new(),
@@ -138,7 +144,7 @@ impl Mixing {
         self.pass_on(view);
         self.keep_homes(view);
         self.call_home(view);
-        self.take_early_calls(view);
+        self.follow_calls(view, None);
         self.speak(view, None);
         self.serve_watching(view);
     }
@@ -358,30 +364,40 @@ impl Mixing {
         ask: VideoAsk,
         resume: Option<Resume>,
     ) {
-        if rank > view.rank() && view.stage.contains(&from) {
-            self.early_calls.insert(from, Call { rank, ask, resume });
-            return;
-        }
-        let proper = view.mandate.mixers.contains(&from) && rank == view.rank();
-        // a mixer that doesn't know yet that another has begun may call who is the other's
-        let own_home = self.own_home(view);
-        let settled = self.home.is_some_and(|(known, home)| {
-            known == rank && home != from && own_home == Some(home) && view.links.is_up(&home)
-        });
-        if proper && !settled && view.config.speaks {
-            self.home = Some((rank, from));
-            view.out.act(Output::Ask(ask));
-            self.speak(view, resume);
+        if rank >= view.rank() && may_call(view, &from) {
+            self.calls.insert(from, Call { rank, ask, resume });
+            self.follow_calls(view, Some(from));
         }
     }
 
-    /// Follows the calls whose proof has come, and forgets who is on stage no more.
-    fn take_early_calls(&mut self, view: &mut View<'_>) {
+    /// Follows the call that has just come, or one that had to wait: if it is our home's by now, or the first under a
+    /// rank that is proven now.
+    fn follow_calls(&mut self, view: &mut View<'_>, caller: Option<PeerId>) {
         let rank = view.rank();
-        self.early_calls.retain(|from, _| view.stage.contains(from));
-        let proven: Vec<_> = self.early_calls.extract_if(.., |_, call| call.rank <= rank).collect();
-        for (from, Call { rank, ask, resume }) in proven {
-            self.home(view, from, rank, ask, resume);
+        self.calls.retain(|from, call| call.rank >= rank && may_call(view, from));
+        if self.calls.is_empty() || !view.config.speaks {
+            return;
+        }
+        let own = self.own_home(view);
+        let home = self.home.filter(|(known, _)| *known == rank).map(|(_, home)| home);
+        // a mixer that doesn't know yet that another has begun may call who is the other's
+        let settled = own == home && home.is_some_and(|home| view.links.is_up(&home));
+        let called = |from: &PeerId| {
+            let is_proven = self.calls.get(from).is_some_and(|call| call.rank == rank);
+            is_proven && view.mandate.mixers.contains(from)
+        };
+        let waited = |from: &PeerId| called(from) && view.links.is_up(from);
+        let from = caller
+            .filter(|from| called(from) && (!settled || home == Some(*from)))
+            .or_else(|| own.filter(|own| waited(own) && home != Some(*own)))
+            .or_else(|| self.calls.keys().find(|from| home.is_none() && waited(from)).copied());
+        if let Some(from) = from
+            && let Some(call) = self.calls.get_mut(&from)
+        {
+            let resume = call.resume.take(); // should we come back to it later, it is no more where it was
+            self.home = Some((rank, from));
+            view.out.act(Output::Ask(call.ask));
+            self.speak(view, resume);
         }
     }
 
@@ -494,7 +510,7 @@ impl Mixing {
 
     pub(crate) fn bounds(&self) -> [Bound; 7] {
         [
-            Bound::new("calls home before their proof", self.early_calls.len(), ROSTER_MAX),
+            Bound::new("calls home", self.calls.len(), ROSTER_MAX + MIXERS_MAX),
             Bound::new("mixers that have begun", self.begun.len(), MIXERS_MAX),
             Bound::new("mixers that had begun", self.former.len(), MIXERS_MAX),
             Bound::new("programs that began before their proof came", self.early.len(), MIXERS_MAX),
