@@ -102,6 +102,11 @@ impl LinkTable {
         self.is_up_kind(peer, LinkKind::Peer)
     }
 
+    /// Whether both ends have said goodbye: what is said on that link now may come too late.
+    pub(crate) fn is_closing(&self, peer: &PeerId) -> bool {
+        self.links.get(&(*peer, LinkKind::Peer)).is_some_and(|link| link.bye_said && link.bye_heard)
+    }
+
     pub(crate) fn is_up_kind(&self, peer: &PeerId, kind: LinkKind) -> bool {
         self.links.get(&(*peer, kind)).is_some_and(|link| matches!(link.state, State::Up { .. }))
     }

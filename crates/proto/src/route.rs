@@ -119,15 +119,17 @@ impl Router {
         if to == self.me {
             return None;
         }
-        if links.is_up(&to) {
+        if links.is_up(&to) && !links.is_closing(&to) {
             return Some(Output::Control(to, message));
         }
         let absent = self.absent.get(&to).is_some_and(|at| now.since(*at) < ABSENT_US);
         if self.signal_up && !absent {
             return Some(Output::Signal(Address::Peer(to), message));
         }
-        let (next, route) = self.mesh(now, links, stage, mine, to)?;
-        Some(Output::Relay { next, to, route, message })
+        match self.mesh(now, links, stage, mine, to) {
+            Some((next, route)) => Some(Output::Relay { next, to, route, message }),
+            None => links.is_up(&to).then_some(Output::Control(to, message)),
+        }
     }
 
     /// A route through linked peers, and the first of them.
@@ -146,8 +148,9 @@ impl Router {
                 stage.entries().iter().map(|entry| entry.peer).find(|peer| links.is_up(peer) && *peer != to);
             // whoever hangs on us alone gets no farther than we do: each second another has its turn
             let in_turn = || {
-                let turn = now.0 / SECOND % (links.up().count() as u64).max(1);
-                links.up().nth(turn as usize)
+                let others = || links.up().filter(|peer| *peer != to);
+                let turn = now.0 / SECOND % (others().count() as u64).max(1);
+                others().nth(turn as usize)
             };
             let next = linked.or_else(in_turn)?;
             Some((next, List::truncated([next.short()])))
@@ -265,6 +268,23 @@ mod tests {
             }
             other => panic!("{other:?}"),
         }
+    }
+
+    #[test]
+    fn nothing_is_said_on_a_link_that_is_about_to_close_while_there_is_another_way() {
+        let (mut links, mut out) = (linked(2, &[9]), Outbox::default());
+        let mut router = Router::new(peer(2));
+        let way = |router: &Router, links: &LinkTable| {
+            let (stage, mine, message) = (Stage::default(), Path::default(), Message::Leave);
+            router.resolve(Time(0), links, &stage, &mine, peer(9), message).unwrap()
+        };
+        router.set_signal_up(true);
+        links.unwant(Time(0), Want::Parent, peer(9));
+        assert!(matches!(way(&router, &links), Output::Control(..)));
+        links.bye(Time(0), &mut out, peer(9), LinkKind::Peer);
+        assert!(matches!(way(&router, &links), Output::Signal(..)), "both have said goodbye");
+        router.set_signal_up(false);
+        assert!(matches!(way(&router, &links), Output::Control(..)), "there is no other way");
     }
 
     /// A route, whom 2 is linked with, its path, and what becomes of the envelope.
