@@ -39,6 +39,7 @@ mod samples;
 mod score;
 pub mod seal;
 mod spread;
+mod standing;
 mod streams;
 mod succession;
 pub mod suffering;

@@ -269,6 +269,19 @@ impl Statement for Alive {
     const CONTEXT: &'static str = "alive";
 }
 
+/// How far somebody on stage has got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Standing {
+    /// Of the newest roster that it has.
+    pub epoch: u32,
+    /// Of the mandate in force for it.
+    pub rank: Rank,
+    /// What the outcome in force was found by ([`Outcome::evidence`]); zero without one.
+    pub evidence: [u8; 32],
+    /// It wants to hear of what it lacks; not so in an answer.
+    pub asks: bool,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

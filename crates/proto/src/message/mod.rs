@@ -20,7 +20,7 @@ pub use data::{DATA_LEN_MAX, Data, DataHeld, DataHeldAll, Delivery, LOOSE_LEN_MA
 pub(crate) use election::MEASURERS_MAX;
 pub use election::{
     Alive, BALLOT_REPORTS_MAX, Ballot, Claim, Decided, Doubt, ElectionReason, LineId, MIXERS_MAX, Measured,
-    Need, Opening, Outcome, Report, RoundTrip, TAKE_OVERS_MAX, TakeOver,
+    Need, Opening, Outcome, Report, RoundTrip, Standing, TAKE_OVERS_MAX, TakeOver,
 };
 pub use link::{Answer, CANDIDATES_MAX, Candidate, Description, LinkKind, Offer, PayloadTypes, Setup};
 pub use piece::{PIECE_LEN_MAX, Pieces, Reassembly, TooLong};
@@ -49,7 +49,7 @@ pub const MESSAGE_VERSION: u8 = 1;
 /// Most bytes of a message on a control channel, pieces joined.
 pub const MESSAGE_LEN_MAX: usize = 256 * 1024;
 /// How many variants this version knows.
-const VARIANTS: u32 = 55;
+const VARIANTS: u32 = 56;
 
 /// One thing said from one peer to another. New variants go to the end, and nowhere else.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -273,6 +273,8 @@ pub enum Message {
         /// Bits per second.
         bps: u64,
     },
+    /// Among the stage: so far I have got; tell me what I lack.
+    Standing(Standing),
 }
 
 /// Why bytes are no message.

@@ -210,6 +210,11 @@ impl RoomState {
                 let is_child = self.tree.below().0.contains(&from);
                 self.broadcast.held_by(&mut self.shared.view(), from, &held, is_child);
             }
+            Message::Standing(theirs) => {
+                if self.standings.told(&mut self.shared.view(), from, theirs) {
+                    self.tell_where_things_stand(from);
+                }
+            }
             Message::FrameHashes(_) => {} // not switched on yet: docs/PROTOCOL.md
         }
     }

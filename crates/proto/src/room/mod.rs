@@ -26,6 +26,7 @@ use crate::rng::Rng;
 use crate::roster::{Mode, Stage};
 use crate::route::Router;
 use crate::seal::Keypair;
+use crate::standing::Standings;
 use crate::streams::Streams;
 use crate::succession::Succession;
 use crate::time::{MS, SECOND, Time};
@@ -43,6 +44,7 @@ pub struct RoomState {
     membership: Membership,
     probe: Probe,
     heirs: Heirs,
+    standings: Standings,
     election: Election,
     mixing: Mixing,
     succession: Succession,
@@ -159,6 +161,7 @@ impl RoomState {
             membership: Membership::new(),
             probe: Probe::default(),
             heirs: Heirs::default(),
+            standings: Standings::default(),
             election: Election::default(),
             mixing: Mixing::new(),
             succession: Succession::default(),
@@ -389,6 +392,7 @@ impl RoomState {
             self.shared.links.next_timeout(),
             self.membership.next_timeout(),
             self.heirs.next_timeout(),
+            self.standings.next_timeout(),
             self.probe.next_timeout(),
             self.election.next_timeout(),
             self.mixing.next_timeout(),
@@ -418,6 +422,7 @@ impl RoomState {
         self.shared.links.on_time(self.shared.now, &mut self.shared.out, &mut self.shared.rng);
         self.membership.on_time(&mut self.shared.view());
         self.heirs.on_time(&mut self.shared.view());
+        self.standings.on_time(&mut self.shared.view());
         if let Some(report) = self.probe.on_time(&mut self.shared.view()) {
             self.election.report(&self.shared.view(), report);
         }
@@ -527,7 +532,8 @@ impl RoomState {
         let bounds = bounds.chain(self.shared.stage.bounds()).chain(self.shared.mandate.bounds());
         let bounds = bounds.chain(self.membership.bounds()).chain(self.probe.bounds());
         let bounds = bounds.chain(self.election.bounds()).chain(self.mixing.bounds());
-        let bounds = bounds.chain(self.heirs.bounds()).chain(self.broadcast.bounds());
+        let bounds =
+            bounds.chain(self.heirs.bounds()).chain(self.standings.bounds()).chain(self.broadcast.bounds());
         bounds.chain(self.streams.bounds()).chain(self.tree.bounds()).chain(self.uplink.bounds())
     }
 

@@ -40,6 +40,7 @@ impl RoomState {
                 self.shared.mandate.roster_changed(&mut self.shared.out, &self.shared.stage);
                 self.membership.roster_changed(&mut self.shared.view());
                 self.heirs.roster_changed(&self.shared.view());
+                self.standings.roster_changed(&mut self.shared.view());
                 self.probe.spread_claim(&mut self.shared.view());
                 self.probe.take_on(&mut self.shared.view());
                 self.take_own_claim();
@@ -151,8 +152,8 @@ impl RoomState {
         self.broadcast.mandate_changed(&mut self.shared.view());
     }
 
-    /// A peer that we have just linked with may have missed something.
-    fn tell_where_things_stand(&mut self, peer: PeerId) {
+    /// A peer that we have just linked with may have missed something, or one on stage says that it has.
+    pub(super) fn tell_where_things_stand(&mut self, peer: PeerId) {
         let view = self.shared.view();
         if let Some(stands) = self.broadcast.stands(&view) {
             view.out.send(peer, stands);

@@ -292,5 +292,11 @@ pub(crate) fn samples() -> Vec<Message> {
         Message::Feeding { path: path(), whereabouts: whereabouts() },
         Message::UplinkWanted,
         Message::Uplink { bps: 20_000_000 },
+        Message::Standing(Standing {
+            epoch: 3,
+            rank: Rank { term: 2, regency: 1 },
+            evidence: [7; 32],
+            asks: true,
+        }),
     ]
 }
