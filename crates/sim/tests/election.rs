@@ -321,7 +321,7 @@ fn a_mixer_whose_line_no_longer_carries_the_program_is_replaced_at_the_audience_
         let mixer = world.mixers()[0];
         support::run_on(&mut world, 80);
         world.set_uplink(mixer, 9_000_000); // its first tier alone needs 15
-        support::run_on(&mut world, 30);
+        support::run_on(&mut world, 40); // 17 to 31 s in these
         let votes = votes_for(&world, ElectionReason::Audience);
         assert_eq!(votes.len(), 1, "seed {seed}: {votes:?}");
         // who could be measured is looked at once more

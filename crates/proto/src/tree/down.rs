@@ -201,6 +201,9 @@ impl Tree {
                 if places.is_empty() {
                     places = self.fellows.places(purpose);
                 }
+                if places.is_empty() && reason == Refused::Full {
+                    places = self.full_branches(view, from, attach);
+                }
                 let message = if places.is_empty() {
                     Message::Refused { purpose, reason }
                 } else {
@@ -209,6 +212,20 @@ impl Tree {
                 view.out.send(from, message);
             }
         }
+    }
+
+    /// Where all is full, whoever could feed others may find a place deeper below, of somebody who can't and gives way.
+    fn full_branches(&self, view: &mut View<'_>, from: PeerId, attach: &Attach) -> List<Place, PLACES_MAX> {
+        if attach.purpose != Purpose::Parent || attach.fed || attach.room == 0 {
+            return List::new();
+        }
+        let feeds = |child: &Child| child.below.viewers > 1 && !child.is_suspected(view.now, attach.purpose);
+        let branches = self.taken().filter(|(peer, child)| **peer != from && feeds(child));
+        let mut branches: Vec<PeerId> = branches.map(|(peer, _)| *peer).collect();
+        view.rng.shuffle(&mut branches);
+        let mine = self.place(view);
+        let path_of = |peer: &PeerId| Path::truncated(mine.iter().copied().chain([peer.short()]));
+        List::truncated(branches.into_iter().map(|peer| Place { peer, path: path_of(&peer) }))
     }
 
     /// A child of one of our children asks us for a place, and isn't fed: its parent may be dead.

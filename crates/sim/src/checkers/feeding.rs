@@ -9,7 +9,7 @@ use super::Found;
 use crate::world::World;
 
 /// Children beyond its cap that a relay may have called in by promises (DESIGN §8 reserves one place).
-const RESERVE: usize = 1;
+pub(super) const RESERVE: usize = 1;
 /// Two peers may feed one so long: a change of parent is make-before-break, whoever has lost a child without a word finds
 /// out after 1.5 s, and the word itself may be lost three times: probes show it the first time, it comes again after a
 /// second, and after two, and all of that takes some ways (`RETRANSMIT_US`, `PROBE_US`).

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use plenary_proto::time::SECOND;
 use plenary_proto::{BrainSnapshot, Event, Mode, PeerId, Rank, ShortId};
 
+use super::feeding::RESERVE;
 use super::reach::{Feeder, left_out};
 use super::{Found, Violation};
 use crate::world::World;
@@ -125,25 +126,31 @@ impl<'a> Calm<'a> {
         // in a mesh nobody makes a program; but where somebody only watches there is no mesh, whatever it knows of the room
         let wants =
             |peer: &PeerId| self.living.get(peer).is_some_and(|seen| seen.mode != Mode::Mesh || !seen.speaks);
-        let starving: Vec<_> = starving.filter(|peer| wants(peer) && !self.world.deviates(*peer)).collect();
-        if starving.len() <= self.out_of_reach() {
-            return;
+        let starving = starving.filter(|peer| wants(peer) && !self.world.deviates(*peer));
+        // speakers have their picture from their mixer, and no place in the tree
+        let speaks = |peer: &PeerId| self.living.get(peer).is_some_and(|seen| seen.speaks);
+        let (stage, mut audience): (Vec<_>, Vec<_>) = starving.partition(speaks);
+        if audience.len() <= self.out_of_reach() {
+            audience.clear();
         }
-        for peer in starving {
+        for peer in stage.into_iter().chain(audience) {
             let what = format!("{peer:?} has had no frame for {} ms", starving_us / 1000);
             found.say(self.world.now(), FED, what);
         }
     }
 
-    /// Viewers that no tree has a place for, as their NATs are.
+    /// Viewers that no tree has a place for, as their NATs are. The slot in reserve is no place: it is for promises that are
+    /// called in.
     fn out_of_reach(&self) -> usize {
         let feeder = |peer: PeerId| -> Feeder {
             let planned = self.world.peers[self.world.at(peer)].planned;
-            (self.world.plan().peers[planned].access.nat, self.world.slots_of(peer))
+            let places = self.world.slots_of(peer).saturating_sub(RESERVE);
+            (self.world.plan().peers[planned].access.nat, places)
         };
         let mixers = self.living.iter().filter(|(_, seen)| seen.mixing);
         let mixers: Vec<_> = mixers.map(|(peer, _)| feeder(*peer)).collect();
-        let viewers: Vec<_> = self.viewers().map(|(peer, _)| feeder(peer)).collect();
+        let viewers = self.viewers().filter(|(_, seen)| !seen.speaks);
+        let viewers: Vec<_> = viewers.map(|(peer, _)| feeder(peer)).collect();
         left_out(&mixers, &viewers)
     }
 
