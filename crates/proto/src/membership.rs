@@ -5,6 +5,8 @@
 //! The host's own part is in [`crate::host`]. Everyone hands a newer roster on: the host to the stage, parents to
 //! their children.
 
+use std::collections::BTreeMap;
+
 use crate::bounded::{Bound, List};
 use crate::host::Host;
 use crate::id::PeerId;
@@ -17,6 +19,11 @@ use crate::seal::Signed;
 use crate::time::{MS, SECOND, Time};
 
 const ASK_AGAIN: Backoff = Backoff::new(500 * MS, 5 * SECOND);
+/// In the host's stead so many are answered within a second, each once: an answer has some kilobytes, and anybody may ask. A guess.
+const LET_IN_MAX: usize = 32;
+const LET_IN_EACH_US: u64 = SECOND;
+/// A new host hears of those whom others let in within this time, not of all at once.
+const ASK_ANEW_US: u64 = 5 * SECOND;
 
 /// This peer's part in who is in the room.
 #[derive(Debug)]
@@ -25,6 +32,8 @@ pub(crate) struct Membership {
     admitted: bool,
     /// It wasn't the host who let us in: it doesn't know of us.
     vouched: bool,
+    /// Whom we have let in, in the host's stead, and when: within the last second.
+    let_in: BTreeMap<PeerId, Time>,
     refused: bool,
     ask_at: Option<Time>,
     asked: u32,
@@ -43,6 +52,7 @@ impl Membership {
             host: None,
             admitted: false,
             vouched: false,
+            let_in: BTreeMap::new(),
             refused: false,
             ask_at: None,
             asked: 0,
@@ -74,10 +84,10 @@ impl Membership {
         self.host.as_mut()
     }
 
-    /// Asks the host anew where things stand, soon.
-    pub(crate) fn ask(&mut self, now: Time) {
+    /// Asks the host anew where things stand, then or sooner.
+    pub(crate) fn ask(&mut self, at: Time) {
         if self.host.is_none() && !self.refused {
-            self.ask_at = Some(self.ask_at.map_or(now, |at| at.min(now)));
+            self.ask_at = Some(self.ask_at.map_or(at, |due| due.min(at)));
         }
     }
 
@@ -142,14 +152,21 @@ impl Membership {
 
     /// What a member that isn't host answers to whoever wants in: all that a host would say where there is nothing to be decided, else
     /// the roster, if the rendezvous can't know who is host now.
-    pub(crate) fn vouch(view: &View<'_>, from: &PeerId, join: &Join) -> Option<Message> {
+    pub(crate) fn vouch(&mut self, view: &View<'_>, from: PeerId, join: &Join) -> Option<Message> {
         let roster = view.stage.signed()?;
+        self.let_in.retain(|_, at| view.now.since(*at) < LET_IN_EACH_US);
+        if self.let_in.len() >= LET_IN_MAX || self.let_in.contains_key(&from) {
+            return None; // it asks again by itself
+        }
         let expired = roster.body.expires_unix_s.is_some_and(|expires| expires <= view.unix_s());
         let only_watches = !join.speaks && !join.mixes;
-        if view.stage.contains(from) || (only_watches && !expired) {
-            return Some(Message::Admit(Box::new(admission(view, roster))));
+        let is_in = view.stage.contains(&from) || (only_watches && !expired);
+        if !is_in && view.stage.reign() == 0 {
+            return None;
         }
-        (view.stage.reign() > 0).then(|| Message::Roster(roster.clone()))
+        self.let_in.insert(from, view.now);
+        let admits = || Message::Admit(Box::new(admission(view, roster)));
+        Some(if is_in { admits() } else { Message::Roster(roster.clone()) })
     }
 
     /// The host wants us not to be here.
@@ -159,9 +176,14 @@ impl Membership {
 
     /// The host has not let us in.
     pub(crate) fn refused(&mut self, view: &mut View<'_>, refusal: &Signed<Refusal>) {
-        if !self.admitted && refusal.recipient == Some(view.me) {
+        if refusal.recipient != Some(view.me) {
+            return;
+        }
+        self.ask_at = None;
+        if self.admitted {
+            self.vouched = false; // whoever is in stays, and need not ask again
+        } else {
             self.refused = true;
-            self.ask_at = None;
             view.out.event(Event::Refused(refusal.body));
         }
     }
@@ -170,6 +192,7 @@ impl Membership {
     pub(crate) fn roster_changed(&mut self, view: &mut View<'_>) {
         view.out.event(Event::Roster { epoch: view.stage.epoch() });
         let host = view.stage.host();
+        let another_reigns = host != self.host_known && self.host_known.is_some();
         if host != self.host_known {
             self.host_known = host;
             self.asked = 0;
@@ -182,8 +205,10 @@ impl Membership {
             && let Some(roster) = view.stage.signed()
         {
             view.send_stage(&Message::Roster(roster.clone()));
-        } else if self.vouched || self.wants_more(view) {
-            self.ask(view.now); // it doesn't know us, has forgotten us while we were away, or we have changed our mind
+        } else if self.wants_more(view) {
+            self.ask(view.now); // we were forgotten while we were away, or have changed our mind since
+        } else if self.vouched && another_reigns {
+            self.ask(view.now + view.rng.below(ASK_ANEW_US)); // it doesn't know of us
         }
         let speaks = view.speaks();
         if speaks != self.speaks {
@@ -233,7 +258,8 @@ impl Membership {
     }
 
     pub(crate) fn bounds(&self) -> impl Iterator<Item = Bound> {
-        self.host.iter().flat_map(Host::bounds)
+        let own = Bound::new("peers let in in the host's stead", self.let_in.len(), LET_IN_MAX);
+        std::iter::once(own).chain(self.host.iter().flat_map(Host::bounds))
     }
 
     pub(crate) fn next_timeout(&self) -> Option<Time> {

@@ -375,13 +375,15 @@ impl Mixing {
     fn follow_calls(&mut self, view: &mut View<'_>, caller: Option<PeerId>) {
         let rank = view.rank();
         self.calls.retain(|from, call| call.rank >= rank && may_call(view, from));
-        if self.calls.is_empty() || !view.config.speaks {
+        let mesh = view.stage.mode() == Mode::Mesh;
+        if mesh || self.calls.is_empty() || !view.config.speaks {
             return;
         }
         let own = self.own_home(view);
         let home = self.home.filter(|(known, _)| *known == rank).map(|(_, home)| home);
         // a mixer that doesn't know yet that another has begun may call who is the other's
-        let settled = own == home && home.is_some_and(|home| view.links.is_up(&home));
+        let reached = |home: PeerId| home == view.me || view.links.is_up(&home);
+        let settled = own == home && home.is_some_and(reached);
         let called = |from: &PeerId| {
             let is_proven = self.calls.get(from).is_some_and(|call| call.rank == rank);
             is_proven && view.mandate.mixers.contains(from)
@@ -422,7 +424,9 @@ impl Mixing {
         }
         let to: Vec<PeerId> = match view.stage.mode() {
             Mode::Mesh => {
-                self.home = None;
+                if self.home.take().is_some() {
+                    self.calls.clear(); // whoever mixes again calls again
+                }
                 let others = self.speakers.iter().map(|(peer, _)| *peer);
                 others.filter(|peer| *peer != view.me && view.links.is_up(peer)).collect()
             }

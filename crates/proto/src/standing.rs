@@ -43,6 +43,9 @@ impl Standings {
         let they_lack = mine.epoch > theirs.epoch || mine.rank > theirs.rank;
         let we_lack = theirs.epoch > mine.epoch || theirs.rank > mine.rank;
         let differ = mine.rank == theirs.rank && mine.evidence != theirs.evidence;
+        if !view.stage.contains(&from) && theirs.asks && theirs.epoch > mine.epoch {
+            view.out.send(from, Message::Standing(mine)); // perhaps it is on that roster: it is short, and tells nothing
+        }
         if !view.stage.contains(&from) || !(they_lack || we_lack || differ) {
             return false;
         }
@@ -50,7 +53,7 @@ impl Standings {
             return false;
         }
         self.answered.insert(from, view.now);
-        if we_lack && theirs.asks {
+        if (we_lack || differ) && theirs.asks {
             view.out.send(from, Message::Standing(mine));
         }
         they_lack || differ

@@ -8,7 +8,8 @@ use plenary_proto::bounded::{List, Text};
 use plenary_proto::message::*;
 use plenary_proto::seal::{Signed, Verified};
 use plenary_proto::{
-    Command, Event, HostConfig, Input, Output, PeerId, Rank, RoomConfig, RoomState, Time, Verdict, Via,
+    Address, Command, Event, HostConfig, Input, Output, PeerId, Rank, RoomConfig, RoomState, Time, Verdict,
+    Via,
 };
 use proptest::prelude::*;
 use samples::*;
@@ -327,4 +328,140 @@ fn a_pre_vote_is_given_to_who_sees_the_same_need_for_the_next_term_once_it_has_l
         }
         assert_eq!(votes(&later), usize::from(given), "{need:?} by {by}");
     }
+}
+
+/// The sampled roster, whose invite has no end, under a newer epoch.
+fn roster_with(epoch: u32, change: impl Fn(&mut Roster)) -> Message {
+    let mut body = Roster { expires_unix_s: None, ..roster().body.clone() };
+    change(&mut body);
+    Message::Roster(Signed::new(&key(1), &samples::room(), epoch, epoch.into(), NEVER, body).into())
+}
+
+fn said_to(outputs: &[Output], peer: PeerId) -> Vec<&Message> {
+    let said = outputs.iter().filter_map(|output| match output {
+        Output::Signal(Address::Peer(to), message) if *to == peer => Some(message),
+        _ => None,
+    });
+    said.collect()
+}
+
+#[test]
+fn a_member_lets_viewers_in_in_the_hosts_stead_but_none_twice_in_a_second_and_nobody_on_stage() {
+    let mut room = RoomState::new(key(3), config(3, false), 7, Time(0));
+    room.handle(Time(0), Input::SignalUp(true));
+    drain(&mut room);
+    let join = |speaks| Message::Join(Join { name: Text::truncated("x"), speaks, views: true, mixes: false });
+    let answered = |room: &mut RoomState, seed: u8, speaks| {
+        let outputs = message(room, key(seed).id(), join(speaks));
+        match said_to(&outputs, key(seed).id())[..] {
+            [] => false,
+            [Message::Admit(_)] => true,
+            ref other => panic!("{other:?}"),
+        }
+    };
+    message(&mut room, key(2).id(), Message::Roster(roster()));
+    assert!(!answered(&mut room, 8, false), "the invite has expired");
+    message(&mut room, key(2).id(), roster_with(8, |_| ()));
+    assert!(answered(&mut room, 8, false));
+    assert!(!answered(&mut room, 8, false), "within the same second");
+    assert!(!answered(&mut room, 9, true), "who may speak is the host's to say");
+    let let_in = (10..100).filter(|seed| answered(&mut room, *seed, false)).count();
+    assert_eq!(let_in, 31, "and one before them");
+    room.handle(Time(1_100_000), Input::Timeout);
+    drain(&mut room);
+    let outputs = {
+        let message = join(false).verify(&samples::room(), &key(1).id(), NOW).unwrap();
+        room.handle(Time(1_100_000), Input::Message { from: key(8).id(), via: Via::Signal, message });
+        drain(&mut room)
+    };
+    assert!(matches!(said_to(&outputs, key(8).id())[..], [Message::Admit(_)]), "{outputs:?}");
+}
+
+#[test]
+fn whoever_on_stage_is_behind_is_told_where_things_stand_once_a_second() {
+    let mut room = RoomState::new(key(3), config(3, false), 7, Time(0));
+    room.handle(Time(0), Input::SignalUp(true));
+    message(&mut room, key(2).id(), Message::Roster(roster()));
+    let standing =
+        |epoch, asks| Message::Standing(Standing { epoch, rank: Rank::default(), evidence: [0; 32], asks });
+    let (stage, stranger) = (key(2).id(), key(9).id());
+    let same = message(&mut room, stage, standing(7, true));
+    assert_eq!(said_to(&same, stage), [] as [&Message; 0]);
+    let behind = message(&mut room, stage, standing(6, true));
+    assert!(matches!(said_to(&behind, stage)[..], [.., Message::Roster(_)]), "{behind:?}");
+    let again = message(&mut room, stage, standing(6, true));
+    assert_eq!(said_to(&again, stage), [] as [&Message; 0], "within the same second");
+    let strange = message(&mut room, stranger, standing(6, true));
+    assert_eq!(said_to(&strange, stranger), [] as [&Message; 0], "a stranger hears nothing of the room");
+    let ours = standing(7, false);
+    let ahead = message(&mut room, stranger, standing(9, true));
+    assert_eq!(said_to(&ahead, stranger), [&ours], "it may be on a roster that we lack");
+    let answer = message(&mut room, stranger, standing(9, false));
+    assert_eq!(said_to(&answer, stranger), [] as [&Message; 0], "an answer is not answered");
+}
+
+/// The sampled outcome with these mixers, signed by both of the roster.
+fn decided_for(epoch: u32, mixers: &[u8]) -> Message {
+    let ids: Vec<PeerId> = mixers.iter().map(|seed| key(*seed).id()).collect();
+    let outcome = Outcome {
+        mixers: List::truncated(ids.iter().copied()),
+        uplinks_bps: List::truncated(ids.iter().map(|_| 50_000_000)),
+        standbys: List::new(),
+        ..outcome()
+    };
+    let sign =
+        |seed: u8| (key(seed).id(), Decided::countersign(&key(seed), &samples::room(), epoch, &outcome));
+    let signatures = List::truncated([2, 3].map(sign));
+    Message::Decided(Box::new(Decided { epoch, body: outcome.clone(), signatures }))
+}
+
+fn home_call() -> Message {
+    let ask = VideoAsk { width: 640, height: 360, fps: 30, bitrate_bps: 600_000 };
+    Message::Home { rank: Rank { term: 3, regency: 0 }, ask, resume: None }
+}
+
+fn speaks_to(outputs: &[Output]) -> Vec<PeerId> {
+    let speak = |output: &Output| match output {
+        Output::Speak(targets) => Some(targets.iter().map(|(peer, _)| *peer).collect::<Vec<_>>()),
+        _ => None,
+    };
+    outputs.iter().filter_map(speak).next_back().unwrap_or_default()
+}
+
+#[test]
+fn a_call_home_that_comes_before_the_outcome_is_followed_when_that_comes_and_none_is_in_a_mesh() {
+    let mut room = RoomState::new(key(2), config(2, false), 7, Time(0));
+    message(&mut room, key(2).id(), roster_with(8, |_| ()));
+    room.handle(Time(1), Input::LinkUp(key(3).id(), LinkKind::Peer));
+    drain(&mut room);
+    assert_eq!(speaks_to(&message(&mut room, key(3).id(), home_call())), []);
+    assert_eq!(speaks_to(&message(&mut room, key(3).id(), decided_for(8, &[3]))), [key(3).id()]);
+    // the audience has gone: two are left, and talk to each other
+    let asks = |outputs: &[Output]| outputs.iter().any(|output| matches!(output, Output::Ask(_)));
+    for epoch in 9..12 {
+        let outputs = message(&mut room, key(3).id(), roster_with(epoch, |roster| roster.audience = false));
+        assert!(!asks(&outputs), "epoch {epoch}: {outputs:?}");
+    }
+}
+
+#[test]
+fn a_mixer_that_speaks_is_its_own_home_whatever_the_other_mixer_says() {
+    let both_mix = |roster: &mut Roster| {
+        let mut entries = roster.entries.to_vec();
+        entries.iter_mut().for_each(|entry| entry.mixes = true);
+        (roster.entries, roster.mixers) = (list(entries), 2);
+    };
+    let mut room =
+        RoomState::new(key(2), RoomConfig { consent: Consent::Always, ..config(2, false) }, 7, Time(0));
+    message(&mut room, key(3).id(), roster_with(8, both_mix));
+    room.handle(Time(1), Input::LinkUp(key(3).id(), LinkKind::Peer));
+    drain(&mut room);
+    let mut outputs = message(&mut room, key(3).id(), decided_for(8, &[2, 3]));
+    room.handle(Time(2_000_000), Input::Timeout);
+    outputs.extend(drain(&mut room));
+    let own = |output: &Output| matches!(output, Output::CallHome { speaker, .. } if *speaker == key(2).id());
+    assert!(room.snapshot().mixing && outputs.iter().any(own), "{outputs:?}");
+    let call = home_call().verify(&samples::room(), &key(1).id(), NOW).unwrap();
+    room.handle(Time(2_000_001), Input::Message { from: key(3).id(), via: Via::Link, message: call });
+    assert_eq!(speaks_to(&drain(&mut room)), [], "it is at home already");
 }

@@ -3,7 +3,6 @@
 use super::RoomState;
 use crate::id::PeerId;
 use crate::io::{Event, Output};
-use crate::membership::Membership;
 use crate::message::{Message, Relay, SignedRoster, TakeOver};
 use crate::mutation::Mutation;
 use crate::outbox::Note;
@@ -25,13 +24,14 @@ impl RoomState {
                     if self.shared.mandate.mutated.is(Mutation::RemembersTheAudience) {
                         host.remember(self.shared.now, from);
                     }
-                } else if let Some(answer) = Membership::vouch(&self.shared.view(), &from, &join) {
+                } else if let Some(answer) = self.membership.vouch(&self.shared.view(), from, &join) {
                     self.shared.out.send(from, answer);
                 }
             }
             Message::Admit(_) if self.membership.is_refused() => {}
             Message::Admit(admit) => {
-                let by_host = admit.roster.body.host == from;
+                let is_newest = admit.roster.epoch >= self.shared.stage.epoch();
+                let by_host = is_newest && admit.roster.body.host == from;
                 self.take_roster(admit.roster);
                 admit.under.into_iter().for_each(|under| self.take_roster(under));
                 self.membership.admitted(&mut self.shared.view(), by_host);
