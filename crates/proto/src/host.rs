@@ -1,7 +1,7 @@
 //! The host's part: the roster as it will be signed next.
 //!
-//! The host admits, lets speak and silences, notes who has gone silent for [`AWAY_US`] (`away`: doesn't count in a
-//! majority), forgets who stays away, and signs each change under the next epoch. Changes within [`FLUSH_US`] make
+//! The host admits, lets speak and silences, notes who has gone silent for [`AWAY_US`] (`away`: neither
+//! measures nor mixes), forgets who stays away, and signs each change under the next epoch. Changes within [`FLUSH_US`] make
 //! one epoch. Of the audience nothing is kept but whether there is one.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,7 +21,7 @@ use crate::outbox::{Note, View};
 use crate::seal::{Keypair, Signed};
 use crate::time::{MS, SECOND, Time};
 
-/// A roster peer not heard of for this long doesn't count in a majority (DESIGN §6).
+/// A roster peer not heard of for this long is away.
 const AWAY_US: u64 = 5 * SECOND;
 /// An away peer is forgotten after this long. A guess: longer than a phone's change of network takes.
 const FORGET_US: u64 = 60 * SECOND;

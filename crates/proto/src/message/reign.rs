@@ -53,7 +53,7 @@ impl Statement for Heir {
 pub struct Reign {
     /// The last roster of the host before: it names the heirs and the voters.
     pub under: Signed<Roster>,
-    /// The new one, signed by more than half of those present in it.
+    /// The new one, signed by a majority of it ([`Roster::is_majority`]).
     pub chosen: Countersigned<Heir, ROSTER_MAX>,
 }
 

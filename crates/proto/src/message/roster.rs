@@ -1,5 +1,6 @@
 //! Who is on the stage, and how one gets there.
 
+use std::cmp::Ordering;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -41,7 +42,7 @@ pub struct Entry {
     pub views: bool,
     /// It consented to mix, and its bench bore that out.
     pub mixes: bool,
-    /// The host hasn't reached it for 5 s: it doesn't count in a majority.
+    /// The host hasn't heard it for 5 s: it neither speaks nor mixes nor measures.
     pub away: bool,
     /// Its place among the speakers, from 0, in the order of joining; kept while it is on stage.
     pub index: u8,
@@ -88,27 +89,24 @@ pub struct Roster {
 }
 
 impl Roster {
-    /// At least half are present. Otherwise the away count too: it may be the host that is cut off, and a minority must
-    /// not outvote those it can't hear.
-    fn away_are_fewer(&self) -> bool {
-        2 * self.entries.iter().filter(|entry| entry.away).count() <= self.entries.len()
-    }
-
-    fn votes(&self) -> impl Iterator<Item = &Entry> {
-        let absent_count = !self.away_are_fewer();
-        self.entries.iter().filter(move |entry| absent_count || !entry.away)
-    }
-
-    /// How many signatures count in it: of those present, unless more than half are away; then of all.
+    /// How many signatures count in it: of all, away or not. It may be the host that is cut off, and calls away those that it
+    /// can't hear.
     pub fn voters(&self) -> usize {
-        self.votes().count()
+        self.entries.len()
     }
 
-    /// Whether these are more than half of the voters; nobody counts twice.
+    /// Whether these are more than half of the voters, or the half that is present, the host among them: no two such sets
+    /// are without a common signer. Nobody counts twice.
     pub fn is_majority<'a>(&self, signers: impl Iterator<Item = &'a PeerId>) -> bool {
-        let counts = |signer: &&PeerId| self.votes().any(|entry| entry.peer == **signer);
+        let counts = |signer: &&PeerId| self.entries.iter().any(|entry| entry.peer == **signer);
         let signed: BTreeSet<_> = signers.take(ROSTER_MAX).filter(counts).collect();
-        2 * signed.len() > self.voters()
+        let others_away =
+            || self.entries.iter().filter(|entry| !signed.contains(&entry.peer)).all(|entry| entry.away);
+        match (2 * signed.len()).cmp(&self.voters()) {
+            Ordering::Greater => true,
+            Ordering::Equal => signed.contains(&self.host) && others_away(),
+            Ordering::Less => false,
+        }
     }
 }
 
@@ -165,4 +163,56 @@ pub enum Refusal {
 
 impl Statement for Refusal {
     const CONTEXT: &'static str = "refusal";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn peer(seed: usize) -> PeerId {
+        PeerId([seed as u8; 32])
+    }
+
+    /// So many peers, the host first; those of the bits are away.
+    fn roster(count: usize, away: usize) -> Roster {
+        let entry = |at: usize| Entry {
+            peer: peer(at),
+            name: Text::default(),
+            speaks: true,
+            views: false,
+            mixes: true,
+            away: away >> at & 1 == 1,
+            index: at as u8,
+        };
+        Roster { host: peer(0), ..crate::samples::roster((0..count).map(entry)) }
+    }
+
+    fn decides(roster: &Roster, signers: usize) -> bool {
+        let signers: Vec<PeerId> = (0..ROSTER_MAX).filter(|at| signers >> at & 1 == 1).map(peer).collect();
+        roster.is_majority(signers.iter())
+    }
+
+    #[test]
+    fn whoever_is_called_away_by_whom_no_two_parts_of_a_stage_decide_apart() {
+        for count in 1..=5 {
+            let all = 1 << count;
+            let rosters: Vec<Roster> = (0..all).map(|away| roster(count, away)).collect();
+            for one in 0..all {
+                let decided = |signers: usize| rosters.iter().any(|roster| decides(roster, signers));
+                let apart = (0..all).find(|other| one & other == 0 && decided(one) && decided(*other));
+                assert_eq!(apart, None, "{count} peers, and {one:b} decides");
+            }
+        }
+    }
+
+    #[test]
+    fn half_of_a_stage_decides_if_it_is_all_that_is_present_with_the_host() {
+        // of four the host and another, while the others are away, or one is
+        assert!(decides(&roster(4, 0b1100), 0b0011));
+        assert!(!decides(&roster(4, 0b0100), 0b0011));
+        assert!(!decides(&roster(4, 0b0011), 0b1100), "the host isn't with them");
+        assert!(decides(&roster(5, 0b11000), 0b00111));
+        assert!(!decides(&roster(5, 0b11000), 0b00011), "two of five, though two of three present");
+        assert!(decides(&roster(1, 0), 0b1));
+    }
 }
