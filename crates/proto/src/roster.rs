@@ -116,7 +116,7 @@ impl Stage {
         self.kept.get(&epoch)
     }
 
-    /// Whether `signers` are more than half of the voters of that epoch; `None` when that roster isn't known here.
+    /// Whether `signers` are a majority of the roster of that epoch; `None` when that roster isn't known here.
     pub(crate) fn majority<'a>(&self, epoch: u32, signers: impl Iterator<Item = &'a PeerId>) -> Option<bool> {
         Some(self.at(epoch)?.body.is_majority(signers))
     }

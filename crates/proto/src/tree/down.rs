@@ -223,9 +223,14 @@ impl Tree {
         let branches = self.taken().filter(|(peer, child)| **peer != from && feeds(child));
         let mut branches: Vec<PeerId> = branches.map(|(peer, _)| *peer).collect();
         view.rng.shuffle(&mut branches);
+        self.places_of(view, branches.into_iter())
+    }
+
+    /// Where these children of ours are in the tree.
+    fn places_of(&self, view: &View<'_>, children: impl Iterator<Item = PeerId>) -> List<Place, PLACES_MAX> {
         let mine = self.place(view);
         let path_of = |peer: &PeerId| Path::truncated(mine.iter().copied().chain([peer.short()]));
-        List::truncated(branches.into_iter().map(|peer| Place { peer, path: path_of(&peer) }))
+        List::truncated(children.map(|peer| Place { peer, path: path_of(&peer) }))
     }
 
     /// A child of one of our children asks us for a place, and isn't fed: its parent may be dead.
@@ -340,9 +345,7 @@ impl Tree {
                 child.below = child.below.with_room(depth + 1, attach.room);
             }
         }
-        let mine = self.place(view);
-        let path_of = |peer: &PeerId| Path::truncated(mine.iter().copied().chain([peer.short()]));
-        List::truncated(places.iter().map(|(.., peer)| Place { peer: *peer, path: path_of(peer) }))
+        self.places_of(view, places.into_iter().map(|(.., peer)| peer))
     }
 
     /// Free slots that nobody has taken after all are free again.
