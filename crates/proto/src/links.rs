@@ -24,6 +24,8 @@ const UNWANTED_MAX: usize = LINKS_MAX - 96;
 const MAKE_US_MAX: u64 = 5 * SECOND;
 /// A link that nobody here wants any more stays a moment, for it may be wanted again.
 const LINGER_US: u64 = SECOND;
+/// Whoever hears the other end's goodbye to its own closes the link: a goodbye takes no longer than this, repeated twice.
+const CLOSING_US_MAX: u64 = 2 * SECOND;
 const RETRY: Backoff = Backoff::new(300 * MS, 8 * SECOND);
 /// A link of the stage is tried again so soon at the latest: halves of a room that hear each other again are to agree
 /// within 3 s. A guess; at most 64 such links are away, a message each.
@@ -74,6 +76,8 @@ struct Link {
     idle_since: Option<Time>,
     /// We said so.
     bye_said: bool,
+    /// Since when both had said goodbye: the other end closes, whether we want it again or not.
+    closing_since: Option<Time>,
     backoff: Backoff,
 }
 
@@ -102,9 +106,15 @@ impl LinkTable {
         self.is_up_kind(peer, LinkKind::Peer)
     }
 
-    /// Whether both ends have said goodbye: what is said on that link now may come too late.
-    pub(crate) fn is_closing(&self, peer: &PeerId) -> bool {
-        self.links.get(&(*peer, LinkKind::Peer)).is_some_and(|link| link.bye_said && link.bye_heard)
+    /// Whether both ends have said goodbye: what is said on that link now may come too late. If it is still there after
+    /// a while, the other end wanted it again as well.
+    pub(crate) fn is_closing(&self, now: Time, peer: &PeerId) -> bool {
+        let link = self.links.get(&(*peer, LinkKind::Peer));
+        let closes = |link: &Link| {
+            let is_fresh = link.closing_since.is_some_and(|since| now.since(since) < CLOSING_US_MAX);
+            link.bye_heard && (link.bye_said || is_fresh)
+        };
+        link.is_some_and(closes)
     }
 
     pub(crate) fn is_up_kind(&self, peer: &PeerId, kind: LinkKind) -> bool {
@@ -202,6 +212,7 @@ impl LinkTable {
                 bye_heard: false,
                 idle_since: Some(now),
                 bye_said: false,
+                closing_since: None,
                 backoff: RETRY,
             };
             self.links.insert(key, link);
@@ -342,7 +353,7 @@ impl LinkTable {
             // whoever spoke first closes, once it has heard this
             say_bye(out, peer, kind);
             link.bye_said = true;
-            link.idle_since = Some(now);
+            (link.idle_since, link.closing_since) = (Some(now), Some(now));
         }
     }
 
@@ -402,6 +413,7 @@ impl LinkTable {
                         say_bye(out, key.0, key.1);
                         link.bye_said = true;
                         link.idle_since = Some(now);
+                        link.closing_since = link.bye_heard.then_some(now);
                     } else if link.bye_heard {
                         self.drop_link(now, out, key);
                         self.links.remove(&key);

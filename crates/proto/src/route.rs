@@ -119,7 +119,7 @@ impl Router {
         if to == self.me {
             return None;
         }
-        if links.is_up(&to) && !links.is_closing(&to) {
+        if links.is_up(&to) && !links.is_closing(now, &to) {
             return Some(Output::Control(to, message));
         }
         let absent = self.absent.get(&to).is_some_and(|at| now.since(*at) < ABSENT_US);
@@ -283,6 +283,8 @@ mod tests {
         assert!(matches!(way(&router, &links), Output::Control(..)));
         links.bye(Time(0), &mut out, peer(9), LinkKind::Peer);
         assert!(matches!(way(&router, &links), Output::Signal(..)), "both have said goodbye");
+        links.want(Time(0), &mut out, Want::Parent, peer(9));
+        assert!(matches!(way(&router, &links), Output::Signal(..)), "it closes though we want it again");
         router.set_signal_up(false);
         assert!(matches!(way(&router, &links), Output::Control(..)), "there is no other way");
     }
