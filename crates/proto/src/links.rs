@@ -24,6 +24,8 @@ const UNWANTED_MAX: usize = LINKS_MAX - 96;
 const MAKE_US_MAX: u64 = 5 * SECOND;
 /// A link that nobody here wants any more stays a moment, for it may be wanted again.
 const LINGER_US: u64 = SECOND;
+/// Without a rendezvous so many links aren't given up: whoever feeds us, and one more should that one die.
+const LAST_LINKS: usize = 2;
 /// Whoever hears the other end's goodbye to its own closes the link: a goodbye takes no longer than this, repeated twice.
 const CLOSING_US_MAX: u64 = 2 * SECOND;
 const RETRY: Backoff = Backoff::new(300 * MS, 8 * SECOND);
@@ -93,12 +95,25 @@ impl Link {
 #[derive(Debug)]
 pub(crate) struct LinkTable {
     me: PeerId,
+    /// There is no rendezvous: whoever loses its last link is lost.
+    alone: bool,
     links: BTreeMap<(PeerId, LinkKind), Link>,
 }
 
 impl LinkTable {
     pub(crate) fn new(me: PeerId) -> LinkTable {
-        LinkTable { me, links: BTreeMap::new() }
+        LinkTable { me, alone: false, links: BTreeMap::new() }
+    }
+
+    /// Whether there is a rendezvous, over which links can be made.
+    pub(crate) fn set_signal_up(&mut self, up: bool) {
+        self.alone = !up;
+    }
+
+    /// Without a rendezvous the last links stay, wanted or not: over them others are made.
+    fn is_needed(&self, (_, kind): (PeerId, LinkKind)) -> bool {
+        let stays = |other: &PeerId| !self.links[&(*other, LinkKind::Peer)].bye_said;
+        self.alone && kind == LinkKind::Peer && self.up().filter(stays).count() <= LAST_LINKS
     }
 
     /// Whether messages can go straight to `peer`.
@@ -341,9 +356,10 @@ impl LinkTable {
     /// The other end wants the link no more.
     pub(crate) fn bye(&mut self, now: Time, out: &mut Outbox, peer: PeerId, kind: LinkKind) {
         let key = (peer, kind);
+        let is_needed = self.is_needed(key);
         let Some(link) = self.links.get_mut(&key) else { return };
         link.bye_heard = true;
-        if link.wants != 0 {
+        if link.wants != 0 || is_needed {
             return;
         }
         if link.bye_said {
@@ -393,6 +409,7 @@ impl LinkTable {
     pub(crate) fn on_time(&mut self, now: Time, out: &mut Outbox, rng: &mut Rng) {
         let keys: Vec<_> = self.links.keys().copied().collect();
         for key in keys {
+            let is_needed = self.is_needed(key);
             let Some(link) = self.links.get_mut(&key) else { continue };
             match link.state {
                 State::Down { retry_at } if link.wants != 0 && retry_at <= now => self.make(now, out, key),
@@ -409,7 +426,9 @@ impl LinkTable {
                 State::Up { .. }
                     if link.wants == 0 && link.idle_since.is_some_and(|since| since + LINGER_US <= now) =>
                 {
-                    if !link.bye_said {
+                    if is_needed {
+                        link.idle_since = Some(now);
+                    } else if !link.bye_said {
                         say_bye(out, key.0, key.1);
                         link.bye_said = true;
                         link.idle_since = Some(now);
@@ -456,5 +475,41 @@ fn say_bye(out: &mut Outbox, peer: PeerId, kind: LinkKind) {
         out.act(Output::Control(peer, Message::Bye(kind)));
     } else {
         out.send(peer, Message::Bye(kind));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A table of links that are up and that nobody here wants any more, long since.
+    fn idle(others: u8) -> LinkTable {
+        let (mut links, mut out) = (LinkTable::new(PeerId([0; 32])), Outbox::default());
+        for other in (1..=others).map(|other| PeerId([other; 32])) {
+            links.want(Time(0), &mut out, Want::Parent, other);
+            links.link_up(Time(0), &mut out, other, LinkKind::Peer);
+            links.unwant(Time(0), Want::Parent, other);
+        }
+        links
+    }
+
+    #[test]
+    fn without_a_rendezvous_the_last_two_links_stay_until_there_are_others() {
+        for (alone, others, expected) in [(true, 1, 1), (true, 2, 2), (true, 5, 2), (false, 5, 0)] {
+            let (mut links, mut out) = (idle(others), Outbox::default());
+            links.set_signal_up(!alone);
+            let mut rng = Rng::new(0);
+            for seconds in 1..10 {
+                links.on_time(Time(seconds * SECOND), &mut out, &mut rng);
+                // the other ends want them no more either
+                for other in (1..=others).map(|other| PeerId([other; 32])) {
+                    links.bye(Time(seconds * SECOND), &mut out, other, LinkKind::Peer);
+                }
+            }
+            let left = links.links.values().filter(|link| !link.bye_said).count();
+            assert_eq!(left, expected, "of {others}, alone: {alone}");
+            let due = links.next_timeout();
+            assert!(due.is_none_or(|due| due > Time(9 * SECOND)), "and nothing is done again and again");
+        }
     }
 }

@@ -188,6 +188,7 @@ impl RoomState {
             Input::Timeout => {}
             Input::SignalUp(up) => {
                 self.router.set_signal_up(up);
+                self.shared.links.set_signal_up(up);
                 if up {
                     self.membership.signal_up(self.shared.now);
                 }
