@@ -22,8 +22,7 @@ use crate::id::PeerId;
 use crate::io::Output;
 use crate::links::Want;
 use crate::message::{
-    Attach, LANDMARKS_MAX, LinkKind, Message, PATH_LEN_MAX, Path, Place, Reach, Roster, RoundTrip,
-    RoundTrips, Whereabouts,
+    Attach, LANDMARKS_MAX, LinkKind, Message, Path, Place, Reach, Roster, RoundTrip, RoundTrips, Whereabouts,
 };
 use crate::outbox::View;
 use crate::rng::Backoff;
@@ -51,6 +50,8 @@ const DOWN_US: u64 = 40 * MS;
 const HOP_US: u64 = 5 * MS;
 /// A place must be better by this, and by a twentieth: what is told is known no better.
 const GAIN_US: u64 = 15 * MS;
+/// And for each level that it is deeper by so much more: else a tree of peers alike gets deep, each step with its reason.
+const DEEPER_US: u64 = 20 * MS;
 /// Children are told how late the program is when that has changed by this much.
 const TELL_US: u64 = 5 * MS;
 /// Better places are looked for at first after this, then less and less often.
@@ -194,6 +195,8 @@ impl Tree {
             Better::ByFar => GAIN_US.max(ours_us / 20),
             Better::NotWorse => 0,
         };
+        let deeper = (path.len() + 1).saturating_sub(self.path.len()) as u64;
+        let margin_us = margin_us + deeper * DEEPER_US;
         let ours_us = Tree::worth_us(ours_us, self.path.len());
         Some(Tree::worth_us(theirs_us, path.len() + 1) + margin_us <= ours_us)
     }
@@ -389,7 +392,9 @@ impl Tree {
             return;
         };
         let begin = self.near.before.take().into_iter().chain([Place::of_mixer(*mixer)]);
-        let seek = Seek::to_move(view.now, &begin.collect::<Vec<_>>(), PATH_LEN_MAX, parent.peer);
+        // whoever feeds others would take them along
+        let path_len_max = self.path.len() - usize::from(self.feeds());
+        let seek = Seek::to_move(view.now, &begin.collect::<Vec<_>>(), path_len_max, parent.peer);
         self.seek_parent = Some(seek.if_better(Better::ByFar));
         self.on_time_up(view);
     }

@@ -28,6 +28,7 @@ const ROWS: &[(&str, u64, &str)] = &[
     ("top-killed", 20, "nobody known"),
     ("parent-killed", 20, "Peerbit: 750 ms"),
     ("mixed-uplinks", 20, "the oracle's tree"),
+    ("equal-peers", 20, "⌈log₄ 250⌉ + 1 levels"),
     ("scale-100k", 1, "nobody known"),
     ("peer-tree-data", 20, "nobody known"),
     ("peer-tree-recover", 20, "nobody known"),
