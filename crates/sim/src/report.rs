@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::arrivals::Latencies;
 use crate::media::FRAME_US;
+use crate::peer::Peer;
 use crate::plan::MediaModel;
 use crate::scenario::Target;
 use crate::world::World;
@@ -234,6 +235,9 @@ pub struct Report {
     pub bytes_per_peer: Option<u64>,
     /// What the scenario is about, as measured.
     pub targets: Vec<Aim>,
+    /// Who lost all links while there was no rendezvous, and isn't in the room any more: nobody can reach them, so the
+    /// liveness checkers don't count them.
+    pub stranded: usize,
     /// What the checkers found, the first of each run.
     pub violations: Vec<Found>,
 }
@@ -323,6 +327,9 @@ impl Report {
             let mark = if aim.met == Some(false) { ": MISSED" } else { "" };
             row("aim", format!("{} {bound}: {measured}{mark}", aim.figure));
         }
+        if self.stranded > 0 {
+            row("stranded", format!("{} of {}", self.stranded, self.peers as u64 * self.runs));
+        }
         row("violations", self.violations.len().to_string());
         text
     }
@@ -371,6 +378,7 @@ impl Report {
             depth: Depth { max: Some(0), mean: value, oracle_mean: value },
             bytes_per_peer: Some(0),
             targets: Vec::new(),
+            stranded: 0,
             violations: Vec::new(),
         }
     }
@@ -416,10 +424,16 @@ const JOINING_US: u64 = SECOND;
 const GAP_US: u64 = SECOND / 2;
 
 impl World {
-    /// Times from joining to the first frame, microseconds.
+    /// Times from joining to the first frame, microseconds. Who has had none, and has waited or did wait for longer than
+    /// joining takes, counts with that time.
     pub fn join_us(&self) -> Vec<u64> {
         let viewers = self.peers.iter().filter(|peer| peer.views);
-        viewers.filter_map(|peer| Some(peer.arrivals.first()?.since(peer.joined_at))).collect()
+        let waited = |peer: &Peer| {
+            let until = peer.quiet_since.filter(|_| !peer.is_there()).unwrap_or(self.now);
+            Some(until.since(peer.joined_at)).filter(|us| *us > JOINING_US)
+        };
+        let joined = |peer: &Peer| Some(peer.arrivals.first()?.since(peer.joined_at));
+        viewers.filter_map(|peer| joined(peer).or_else(|| waited(peer))).collect()
     }
 
     /// The depth of every living viewer; a mixer's is 0.

@@ -47,6 +47,7 @@ struct Run {
     bytes: Option<u64>,
     inputs: u64,
     room_time_us: u64,
+    stranded: usize,
     violations: Vec<Violation>,
     hash: String,
 }
@@ -154,6 +155,7 @@ impl Scenario {
             },
             bytes_per_peer,
             targets: Vec::new(),
+            stranded: outcomes.iter().map(|run| run.stranded).sum(),
             violations: outcomes.iter().flat_map(Run::found).collect(),
         };
         report.aim(&self.targets);
@@ -205,6 +207,7 @@ impl Scenario {
             run.read_off(&world, hit, true);
         }
         run.violations = liveness(&world);
+        run.stranded = world.stranded().len();
         world.narrate_the_living();
         run.stage.close(world.now());
         run.bytes = allocated_bytes().zip(before).map(|(now, before)| now.saturating_sub(before) as u64);

@@ -289,7 +289,7 @@ impl World {
         self.peers.iter().filter(|peer| peer.is_there()).map(|peer| peer.id)
     }
 
-    /// Living peers that no chain of links joins with most of the others, while there is no rendezvous: whoever
+    /// Living peers that no chain of links joins with most of the stage, while there is no rendezvous: whoever
     /// lost all its links then can't be found, and finds nobody.
     pub(crate) fn stranded(&self) -> BTreeSet<PeerId> {
         let living = || (0..self.peers.len()).filter(|at| self.peers[*at].is_there());
@@ -308,8 +308,11 @@ impl World {
             groups.push(group);
         }
         // of equal ones the first: the host's, if it lives
-        let most = groups.iter().map(BTreeSet::len).max();
-        let room = groups.iter().position(|group| Some(group.len()) == most);
+        let size = |group: &BTreeSet<usize>| {
+            (group.iter().filter(|at| !self.peers[**at].views).count(), group.len())
+        };
+        let most = groups.iter().map(size).max();
+        let room = groups.iter().position(|group| Some(size(group)) == most);
         let others = groups.iter().enumerate().filter(|(at, _)| Some(*at) != room);
         others.flat_map(|(_, group)| group).map(|at| self.peers[*at].id).collect()
     }
