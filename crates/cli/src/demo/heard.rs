@@ -51,7 +51,7 @@ impl Heard {
     }
 
     /// The speaker's own tone against the mean of the others' in the last 8 s, in dB; `None` without the test
-    /// source, or when nobody else was there.
+    /// source, or when nobody else was there, or was heard.
     pub(crate) fn self_db(&self, speakers: &[usize]) -> Option<f64> {
         let own = self.index?;
         let kept = self.last.lock();
@@ -61,7 +61,8 @@ impl Heard {
             speakers.iter().filter(|index| **index != own).map(|index| power(*index)).collect();
         let mean = others.iter().sum::<f64>() / others.len() as f64;
         let floor = 1e-12; // −120 dB: nothing is quieter than silence
-        (!others.is_empty() && mean > 0.0).then(|| round(10.0 * (power(own).max(floor) / mean).log10()))
+        let heard = 1e-9; // −90 dB: what a codec leaves of nothing
+        (!others.is_empty() && mean > heard).then(|| round(10.0 * (power(own).max(floor) / mean).log10()))
     }
 
     /// Waits until the file is written; the room must be closed, or closing.
