@@ -4,6 +4,7 @@ use plenary_proto::time::{MS, SECOND};
 use plenary_proto::{PeerId, Time};
 use plenary_sim::checkers::{liveness, safety};
 use plenary_sim::plan::Kind;
+use plenary_sim::scenario::Scenario;
 use plenary_sim::{MediaModel, NetPlan, PeerPlan, RoomPlan, World, WorldPlan};
 
 /// The audience comes when the stage has settled.
@@ -24,6 +25,22 @@ fn three_hundred_that_come_at_once_see_within_two_seconds_in_a_flat_tree() {
         // log_4 300, rounded up, and one more
         assert!(world.depths().into_iter().max() <= Some(6), "seed {seed}");
         calm(&world);
+    }
+}
+
+#[test]
+fn peers_alike_that_have_been_calm_for_a_minute_hang_no_deeper_than_a_level_more_than_they_need() {
+    // each seed had 1 or 2 levels more while feeders went deeper for a nearer parent
+    let rows = [(2, 60, 7, 9), (2, 60, 7, 12), (4, 150, 5, 5), (4, 150, 5, 9), (4, 250, 5, 9)];
+    for (k, viewers, depth_max, seed) in rows {
+        let text = format!(
+            "title = 'alike'\nstorm = '20s'\ncalm = '60s'\n[room]\nk = {k}\nk1 = {k}\n\
+             [[peers]]\nkind = 'candidate'\ncount = 3\n[[peers]]\nkind = 'speaker'\ncount = 2\n\
+             [[peers]]\nkind = 'viewer'\ncount = {viewers}\n\
+             arrival = {{ from = '1s', within = '10s', shape = 'crowd' }}\n"
+        );
+        let report = Scenario::read("alike", &text).unwrap().run(seed, 1);
+        assert!(report.depth.max <= Some(depth_max), "seed {seed}: {k} {viewers}: {:?}", report.depth);
     }
 }
 
