@@ -85,7 +85,9 @@ fn answer(error: &clap::Error) -> ExitCode {
 /// What the parser says, up to its usage, as one line.
 fn wrong_usage(said: &str) -> String {
     let lines = said.lines().map(str::trim).take_while(|line| !line.starts_with("Usage:"));
-    let lines = lines.filter(|line| !line.is_empty() && !line.starts_with("For more information"));
+    // a word that begins with a dash is no value of ours, so the advice how to pass one leads nowhere
+    let noise = |line: &str| line.starts_with("For more information") || line.starts_with("tip: to pass");
+    let lines = lines.filter(|line| !line.is_empty() && !noise(line));
     let line = lines.collect::<Vec<_>>().join(" ").replace(" tip: ", "; ");
     line.strip_prefix("error: ").unwrap_or(&line).to_owned()
 }
