@@ -20,7 +20,7 @@ same with frames in one packet each; `fluid`: rates along the tree, from which f
 missed says so, and stays; violations are what the checkers found, in all runs.
 A share of few runs may be luck: the second table has how many. `within_5pct_of_oracle` is of one election for each seed in a
 room drawn for that, beside the scenario's own. Latencies are counted in buckets a quarter of an octave wide, and told as
-their middles. More hours of stalling mixers: `plenary sim mixer-stalls --runs 3000`.
+their middles. What takes hours: [long runs](long-runs.md).
 
 `latency_over_oracle` compares frames as they came in the calm with what the oracle reckons for its own tree: ways and
 uplinks alone. `latency_over_oracle_in_weather` compares them with frames sent down the oracle's tree packet by packet,
