@@ -81,7 +81,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         "{pictures} pictures, {} kbit/s, {sounds} sounds, {keys_wanted} key frames wanted",
         bytes as u64 * 8 / seconds / 1_000
     );
-    println!("{:.3} cores", stats.cpu_us.unwrap_or(0) as f64 / seconds as f64 / 1e6);
+    println!("{:.3} cores", stats.cpu.unwrap_or_default().total_us as f64 / seconds as f64 / 1e6);
     println!("{stats:#?}");
     Ok(())
 }

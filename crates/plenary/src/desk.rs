@@ -342,7 +342,7 @@ impl Desk {
         let mut past = self.past.lock();
         past.decoded += stats.decoded_frames;
         past.encoded += stats.encoded_frames;
-        past.cpu_us += stats.cpu_us.unwrap_or(0);
+        past.cpu_us += cpu_us(&stats);
         Some(mixer)
     }
 
@@ -557,7 +557,7 @@ impl Desk {
             decoded: past.decoded + now(|stats| stats.decoded_frames),
             encoded: past.encoded + now(|stats| stats.encoded_frames),
             made: u64::from(made),
-            cpu_us: past.cpu_us + now(|stats| stats.cpu_us.unwrap_or(0)),
+            cpu_us: past.cpu_us + now(cpu_us),
         }
     }
 
@@ -610,6 +610,10 @@ impl Desk {
         drop(state);
         drop(self.take_mixer()); // no lock is held: its threads may be waiting for us
     }
+}
+
+fn cpu_us(stats: &MixerStats) -> u64 {
+    stats.cpu.unwrap_or_default().total_us
 }
 
 fn sound(packet: bytes::Bytes, captured_us: u64, level: u8) -> Encoded {

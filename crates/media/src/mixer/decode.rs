@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use super::feed::{Feed, Work};
-use super::stats::{CpuMeter, count};
+use super::stats::{CpuMeter, Spent, count};
 use super::{MixerOutput, Shared};
 use crate::codec::{CodecError, Codecs, VideoDecoder};
 use crate::scale::{Rect, Scaler, is_whole};
@@ -14,17 +14,18 @@ use crate::{Frame, Picture, PictureView};
 /// Decodes until the input leaves.
 pub(super) fn run(shared: &Shared, feed: &Feed) {
     let mut pictures = PictureDecoder::new(Arc::clone(&shared.codecs));
-    let mut cpu = CpuMeter::default();
+    let mut cpu = CpuMeter::new(&shared.counts);
     loop {
-        match feed.wait(&*shared.clock) {
-            Work::Decode(frame) => match pictures.decode(&frame, feed) {
+        let work = feed.wait(&*shared.clock);
+        cpu.lap(Spent::Rest);
+        match work {
+            Work::Decode(frame) => match pictures.decode(&frame, feed, &mut cpu) {
                 Ok(pictures) => count(&shared.counts.decoded, pictures),
                 Err(error) => refused(feed, &shared.counts.codec_errors, &error),
             },
             Work::AskForKey => shared.give(MixerOutput::KeyWanted { id: feed.id }),
             Work::End => return,
         }
-        cpu.add_to(&shared.counts);
     }
 }
 
@@ -48,14 +49,22 @@ impl PictureDecoder {
 
     /// Decodes a frame into `feed`'s pictures, and counts them: one or none. The decoder is made for the first
     /// frame, and again if that failed.
-    pub(super) fn decode(&mut self, frame: &Frame, feed: &Feed) -> Result<u64, CodecError> {
+    pub(super) fn decode(
+        &mut self,
+        frame: &Frame,
+        feed: &Feed,
+        cpu: &mut CpuMeter<'_>,
+    ) -> Result<u64, CodecError> {
         let decoder = match &mut self.decoder {
             Some(decoder) => decoder,
             none => none.insert(self.codecs.video_decoder()?),
         };
-        match decoder.decode(&frame.data)? {
+        let decoded = decoder.decode(&frame.data);
+        cpu.lap(Spent::Decode);
+        match decoded? {
             Some(view) if is_whole(&view) => {
                 let picture = fitted(&view, feed, &mut self.scaler);
+                cpu.lap(Spent::Scale);
                 feed.decoded(frame.identity.captured_us, picture);
                 Ok(1)
             }

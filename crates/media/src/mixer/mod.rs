@@ -39,7 +39,7 @@ use crate::compose::grid;
 use crate::jitter::HOLD_US_MIN;
 use feed::Feed;
 use stats::{Counts, Histogram};
-pub use stats::{InputStats, MixerStats, Percentiles};
+pub use stats::{InputStats, MixerCpu, MixerStats, Percentiles};
 
 /// Inputs at most; those past it are left out. More than a stage of 50 has.
 pub const INPUTS_MAX: usize = 64;
@@ -326,6 +326,12 @@ impl Mixer {
         self.order(|orders| orders.bitrate_bps = bitrate_bps);
     }
 
+    /// Tells that the clock has jumped: one that isn't the system's is looked at again at once.
+    pub fn clock_jumped(&self) {
+        let _orders = lock(&self.shared.orders); // whoever looked before waits by now
+        self.shared.ordered.notify_all();
+    }
+
     /// What the mixer did so far.
     pub fn stats(&self) -> MixerStats {
         let counts = &self.shared.counts;
@@ -339,7 +345,7 @@ impl Mixer {
             compose_encode_us: times.compose_encode.percentiles(),
             added_latency_us: times.added_latency.percentiles(),
             playout_delay_us: self.shared.delay_us(),
-            cpu_us: stats::thread_cpu_us().map(|_| read(&counts.cpu_us)),
+            cpu: counts.cpu(),
             inputs: self.shared.stage().inputs.iter().map(|(_, feed)| feed.stats()).collect(),
         }
     }

@@ -12,7 +12,7 @@ use bytes::Bytes;
 
 use super::feed::Feed;
 use super::pace::{Steps, follow};
-use super::stats::{Counts, CpuMeter, count};
+use super::stats::{Counts, CpuMeter, Spent, count};
 use super::{MixerOutput, Shared, Stage};
 use crate::codec::{CodecError, Codecs, SoundDecoder, SoundEncoder};
 use crate::jitter::{HOLD_US_MIN, Pulled};
@@ -37,7 +37,7 @@ const SAMPLE_MAX: f32 = 8.0;
 /// Makes sound, and sets the playout delay, until the mixer ends.
 pub(super) fn run(shared: &Shared, mut program: SoundProgram) {
     let mut steps = Steps::new(1_000_000 / SOUND_FRAME_US, BEHIND_MAX);
-    let mut cpu = CpuMeter::default();
+    let mut cpu = CpuMeter::new(&shared.counts);
     while let Some(orders) = shared.orders() {
         let step = steps.next((shared.clock)(), shared.delay_us());
         if !shared.wait_until(step.due_us) {
@@ -52,7 +52,7 @@ pub(super) fn run(shared: &Shared, mut program: SoundProgram) {
         let wanted_us = wanted_delay_us((shared.clock)(), &stage);
         let delay_us = if orders.speaking { follow(shared.delay_us(), wanted_us) } else { wanted_us };
         shared.set_delay_us(delay_us);
-        cpu.add_to(&shared.counts);
+        cpu.lap(Spent::Sound);
     }
 }
 

@@ -1,6 +1,7 @@
 //! What a mixer did so far.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use cpu_time::ThreadTime;
 
@@ -31,10 +32,38 @@ pub struct MixerStats {
     pub added_latency_us: Option<Percentiles>,
     /// The playout delay, from capture until a picture or sound is due, microseconds.
     pub playout_delay_us: u64,
-    /// CPU time of all the mixer's threads, microseconds; `None` where the system doesn't tell.
-    pub cpu_us: Option<u64>,
+    /// What all the mixer's threads spent; `None` where the system doesn't tell.
+    pub cpu: Option<MixerCpu>,
     /// The present inputs, in their order.
     pub inputs: Vec<InputStats>,
+}
+
+/// CPU time of a mixer's threads, microseconds: its parts, and all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MixerCpu {
+    /// In the inputs' video decoders.
+    pub decode_us: u64,
+    /// Scaling pictures to their tiles, and drawing them, with labels, on the canvas.
+    pub scale_us: u64,
+    /// In the program's video encoder.
+    pub encode_us: u64,
+    /// All that is done for sound.
+    pub sound_us: u64,
+    /// All of the above and the rest: queues, wake-ups, outputs.
+    pub total_us: u64,
+}
+
+impl MixerCpu {
+    /// What was spent behind `before`, an earlier value of the same mixer.
+    pub fn since(&self, before: &MixerCpu) -> MixerCpu {
+        MixerCpu {
+            decode_us: self.decode_us.saturating_sub(before.decode_us),
+            scale_us: self.scale_us.saturating_sub(before.scale_us),
+            encode_us: self.encode_us.saturating_sub(before.encode_us),
+            sound_us: self.sound_us.saturating_sub(before.sound_us),
+            total_us: self.total_us.saturating_sub(before.total_us),
+        }
+    }
 }
 
 /// What came from one input since it was added.
@@ -61,7 +90,27 @@ pub(super) struct Counts {
     pub(super) encoded: AtomicU64,
     pub(super) skipped: AtomicU64,
     pub(super) codec_errors: AtomicU64,
-    pub(super) cpu_us: AtomicU64,
+    cpu_ns: [AtomicU64; 5],
+}
+
+/// What a thread spends its time on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Spent {
+    Decode,
+    Scale,
+    Encode,
+    Sound,
+    Rest,
+}
+
+impl Counts {
+    pub(super) fn cpu(&self) -> Option<MixerCpu> {
+        thread_cpu()?;
+        let [decode_us, scale_us, encode_us, sound_us, rest_us] =
+            self.cpu_ns.each_ref().map(|nanos| nanos.load(Ordering::Relaxed) / 1_000);
+        let total_us = decode_us + scale_us + encode_us + sound_us + rest_us;
+        Some(MixerCpu { decode_us, scale_us, encode_us, sound_us, total_us })
+    }
 }
 
 /// Adds to a counter.
@@ -117,25 +166,31 @@ fn value(bucket: usize) -> u64 {
     least + (1 << shift) / 2
 }
 
-/// The CPU time of one thread, added to the mixer's as it goes.
-#[derive(Debug, Default)]
-pub(super) struct CpuMeter {
-    counted_us: u64,
+/// The CPU time of one thread, added to the mixer's lap by lap.
+#[derive(Debug)]
+pub(super) struct CpuMeter<'a> {
+    counts: &'a Counts,
+    counted: Duration,
 }
 
-impl CpuMeter {
-    /// Adds what the calling thread spent since the last call. To be called on one thread only.
-    pub(super) fn add_to(&mut self, counts: &Counts) {
-        if let Some(spent_us) = thread_cpu_us() {
-            count(&counts.cpu_us, spent_us - self.counted_us.min(spent_us));
-            self.counted_us = spent_us;
+impl<'a> CpuMeter<'a> {
+    pub(super) fn new(counts: &'a Counts) -> CpuMeter<'a> {
+        CpuMeter { counts, counted: Duration::ZERO }
+    }
+
+    /// Puts what the calling thread spent since the last lap down to this. To be called on one thread only.
+    pub(super) fn lap(&mut self, on: Spent) {
+        if let Some(spent) = thread_cpu() {
+            let lap = spent.saturating_sub(self.counted);
+            count(&self.counts.cpu_ns[on as usize], lap.as_nanos() as u64);
+            self.counted = spent;
         }
     }
 }
 
-/// CPU time of the calling thread, microseconds; `None` where the system doesn't tell.
-pub(super) fn thread_cpu_us() -> Option<u64> {
-    ThreadTime::try_now().ok().map(|time| time.as_duration().as_micros() as u64)
+/// CPU time of the calling thread; `None` where the system doesn't tell.
+fn thread_cpu() -> Option<Duration> {
+    ThreadTime::try_now().ok().map(|time| time.as_duration())
 }
 
 #[cfg(test)]
@@ -167,15 +222,15 @@ mod tests {
     }
 
     #[test]
-    fn cpu_time_grows_with_work() {
+    fn cpu_time_is_put_down_to_what_it_was_spent_on() {
         let counts = Counts::default();
-        let mut meter = CpuMeter::default();
-        let begin = thread_cpu_us();
-        if begin.is_none() {
-            return;
-        }
-        while thread_cpu_us() < begin.map(|begin| begin + 2_000) {}
-        meter.add_to(&counts);
-        assert!(counts.cpu_us.load(Ordering::Relaxed) >= 2_000);
+        let mut meter = CpuMeter::new(&counts);
+        let Some(begin) = thread_cpu() else { return };
+        meter.lap(Spent::Rest);
+        while thread_cpu() < Some(begin + Duration::from_millis(2)) {}
+        meter.lap(Spent::Decode);
+        let cpu = counts.cpu().unwrap();
+        assert!(cpu.decode_us >= 1_000 && cpu.total_us >= cpu.decode_us, "{cpu:?}");
+        assert_eq!((cpu.scale_us, cpu.encode_us, cpu.sound_us), (0, 0, 0));
     }
 }

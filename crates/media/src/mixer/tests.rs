@@ -15,6 +15,7 @@ use super::fake::{
 };
 use super::feed::{FRAMES_QUEUED_MAX, PICTURES_READY_MAX, Work};
 use super::sound::{SoundProgram, wanted_delay_us};
+use super::stats::CpuMeter;
 use super::video::VideoProgram;
 use super::*;
 use crate::SOUND_FRAME_US;
@@ -634,7 +635,7 @@ impl Room {
         while let Some(work) = feed.poll(self.now_us) {
             match work {
                 Work::Decode(frame) => {
-                    if decoder.decode(&frame, &feed).is_err() {
+                    if decoder.decode(&frame, &feed, &mut CpuMeter::new(&self.counts)).is_err() {
                         feed.failed();
                     }
                 }
@@ -660,7 +661,7 @@ impl Room {
     }
 
     fn step(&mut self, captured_us: u64) -> Option<EncodedPicture> {
-        self.video.step(captured_us, &self.stage, &self.orders).unwrap()
+        self.video.step(captured_us, &self.stage, &self.orders, &mut CpuMeter::new(&self.counts)).unwrap()
     }
 
     fn hear(&mut self, captured_us: u64) -> Vec<MixerOutput> {

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::feed::Ready;
 use super::pace::Steps;
-use super::stats::{CpuMeter, count};
+use super::stats::{CpuMeter, Spent, count};
 use super::{MixerOutput, Orders, Shared, Stage, lock};
 use crate::codec::{CodecError, EncodedPicture, VideoEncoder, VideoFormat};
 use crate::compose::{Composer, Tile};
@@ -19,7 +19,7 @@ const BEHIND_MAX: u64 = 2;
 /// Makes pictures until the mixer ends.
 pub(super) fn run(shared: &Shared, mut program: VideoProgram) {
     let mut steps = Steps::new(u64::from(shared.fps), BEHIND_MAX);
-    let mut cpu = CpuMeter::default();
+    let mut cpu = CpuMeter::new(&shared.counts);
     while let Some(orders) = shared.orders() {
         let step = steps.next((shared.clock)(), shared.delay_us());
         count(&shared.counts.skipped, if orders.speaking { step.skipped } else { 0 });
@@ -28,7 +28,7 @@ pub(super) fn run(shared: &Shared, mut program: VideoProgram) {
         }
         let Some(orders) = shared.take_orders() else { return };
         let begun = Instant::now();
-        match program.step(step.captured_us, &shared.stage(), &orders) {
+        match program.step(step.captured_us, &shared.stage(), &orders, &mut cpu) {
             Ok(Some(picture)) => {
                 let added_us = (shared.clock)().saturating_sub(step.due_us);
                 {
@@ -46,7 +46,6 @@ pub(super) fn run(shared: &Shared, mut program: VideoProgram) {
             }
         }
         steps.done();
-        cpu.add_to(&shared.counts);
     }
 }
 
@@ -85,6 +84,7 @@ impl VideoProgram {
         captured_us: u64,
         stage: &Stage,
         orders: &Orders,
+        cpu: &mut CpuMeter<'_>,
     ) -> Result<Option<EncodedPicture>, CodecError> {
         self.follow(captured_us, stage);
         if orders.begins {
@@ -93,7 +93,9 @@ impl VideoProgram {
         if !orders.speaking || captured_us < orders.from_us {
             return Ok(None);
         }
+        cpu.lap(Spent::Rest);
         self.compose(captured_us, stage);
+        cpu.lap(Spent::Scale);
         if self.bitrate_bps != orders.bitrate_bps {
             self.bitrate_bps = orders.bitrate_bps;
             self.encoder.set_bitrate(orders.bitrate_bps);
@@ -102,7 +104,9 @@ impl VideoProgram {
             self.keys.want();
         }
         let key = self.keys.is_due(captured_us);
-        let picture = self.encoder.encode(&self.composer.picture().view(), key)?;
+        let picture = self.encoder.encode(&self.composer.picture().view(), key);
+        cpu.lap(Spent::Encode);
+        let picture = picture?;
         if picture.as_ref().is_some_and(|picture| picture.key) {
             self.keys.made(captured_us);
         }
