@@ -87,6 +87,11 @@ fn what_is_typed_wrongly_is_said_in_one_line() {
         ("sim compare one.json", "compare takes two reports"),
         ("sim calm-room --peers 200001", "at most 200000"),
         ("sim calm-room --runs 0", "--runs"),
+        ("sim calm-room --seed -1", "unexpected argument '-1' found"),
+        ("bench mix --inputs 65", "--inputs"),
+        ("bench mix --in 640x360", "a size looks like 1280x720@30"),
+        ("bench mix --inputs 2 --frozen 3", "there are only 2 speakers"),
+        ("bench mix --frozen 1 --keep kept", "--keep"),
         ("sim list --seed 3", "list runs nothing"),
         ("sim compare one.json other.json --runs 2", "compare runs nothing"),
         ("sim compare one.json other.json --json -", "compare prints lines"),
@@ -160,7 +165,6 @@ fn what_is_reserved_is_not_there_yet() {
         "demo --churn 10%/min",
         "demo --processes",
         "rendezvous --store redis://127.0.0.1",
-        "bench mix --inputs 4 --in 640x360@30 --json -",
         "bench relay --children 4",
     ] {
         let args = args.replace("INVITE", &nowhere);

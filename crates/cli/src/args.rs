@@ -41,9 +41,9 @@ pub(crate) enum Command {
     /// Many brains in one deterministic world.
     #[command(after_help = "Example:\n  plenary sim mixer-lost --runs 5 --json -")]
     Sim(SimArgs),
-    /// The project's own measurements: of the brain; of mixing and relaying not yet.
-    #[command(after_help = "Example:\n  plenary bench brain --json -")]
-    Bench(BenchArgs),
+    /// The project's own measurements: of the mixer and of the brain; of relaying not yet.
+    #[command(subcommand, after_help = "Example:\n  plenary bench brain --json -")]
+    Bench(BenchCommand),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -306,24 +306,64 @@ pub(crate) struct SimArgs {
     pub(crate) keep: Option<PathBuf>,
 }
 
+#[derive(Debug, Subcommand)]
+pub(crate) enum BenchCommand {
+    /// What a mixer costs, beside the bound: bare decoders and one encoder, by turns in the same run.
+    #[command(after_help = "Example:\n  plenary bench mix --inputs 4 --frames 60 --json -")]
+    Mix(MixBenchArgs),
+    /// What a relay costs (not yet).
+    Relay(RelayBenchArgs),
+    /// How quick a brain is, and how large.
+    #[command(after_help = "Example:\n  plenary bench brain --json -")]
+    Brain(BrainBenchArgs),
+}
+
 #[derive(Clone, Debug, Args)]
-pub(crate) struct BenchArgs {
-    /// mix, relay or brain
-    #[arg(value_enum)]
-    pub(crate) what: BenchWord,
-    /// What exactly is to be measured (not yet)
-    #[arg(value_name = "FLAGS", trailing_var_arg = true, allow_hyphen_values = true)]
-    pub(crate) flags: Vec<String>,
+pub(crate) struct MixBenchArgs {
+    /// How many speakers are mixed
+    #[arg(long, value_name = "N", default_value = "4", value_parser = clap::value_parser!(u8).range(1..=64))]
+    pub(crate) inputs: u8,
+    /// What each speaker sends
+    #[arg(long = "in", value_name = "SIZE", default_value = "640x360@30", value_parser = units::size)]
+    pub(crate) input: ProgramFormat,
+    /// The program's picture
+    #[arg(long = "out", value_name = "SIZE", default_value = "1280x720@30", value_parser = units::size)]
+    pub(crate) program: ProgramFormat,
+    /// The program's bit rate
+    #[arg(long, value_name = "RATE", default_value = "1500kbit", value_parser = units::bitrate)]
+    pub(crate) bitrate: u32,
+    /// Files with the speakers' pictures, in turn; without one, the test picture
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    pub(crate) source: Vec<PathBuf>,
+    /// How many of the speakers stand still, and send a picture each second
+    #[arg(long, value_name = "N", default_value = "0")]
+    pub(crate) frozen: u8,
+    /// Temporal layers of the program
+    #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u8).range(1..=4))]
+    pub(crate) temporal_layers: u8,
+    /// How many program pictures are measured
+    #[arg(long, value_name = "N", default_value = "240", value_parser = clap::value_parser!(u32).range(12..=100_000))]
+    pub(crate) frames: u32,
+    /// Where the speakers' streams, the program and the ideal picture are kept, for others to be measured on
+    #[arg(long, value_name = "DIR")]
+    pub(crate) keep: Option<PathBuf>,
     /// Where the figures go; - for standard output
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum BenchWord {
-    Mix,
-    Relay,
-    Brain,
+#[derive(Clone, Debug, Args)]
+pub(crate) struct RelayBenchArgs {
+    /// What exactly is to be measured (not yet)
+    #[arg(value_name = "FLAGS", trailing_var_arg = true, allow_hyphen_values = true)]
+    pub(crate) _flags: Vec<String>,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct BrainBenchArgs {
+    /// Where the figures go; - for standard output
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
 }
 
 /// `IP` or `IP:PORT`; without a port, any that is free.

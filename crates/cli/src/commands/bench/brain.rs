@@ -1,4 +1,4 @@
-//! `plenary bench`: the project's own measurements.
+//! `plenary bench brain`: how quick a brain is, and how large.
 
 use std::time::Duration;
 
@@ -7,9 +7,9 @@ use plenary_sim::memory::allocated_bytes;
 use plenary_sim::stand::{Part, Stand, bytes_per_peer};
 use serde::Serialize;
 
-use crate::args::{BenchArgs, BenchWord};
+use crate::Failure;
+use crate::args::BrainBenchArgs;
 use crate::json::{self, round};
-use crate::{Failure, not_yet, usage};
 
 /// Viewers in the room that brains are measured in.
 const AUDIENCE: u32 = 1_000;
@@ -33,22 +33,13 @@ struct PartReport {
     inputs_per_s: f64,
 }
 
-pub(crate) fn run(args: BenchArgs) -> Result<(), Failure> {
-    match args.what {
-        BenchWord::Mix => Err(not_yet("bench mix")),
-        BenchWord::Relay => Err(not_yet("bench relay")),
-        BenchWord::Brain if !args.flags.is_empty() => {
-            Err(usage(format!("{}: bench brain takes no such flag", args.flags[0])))
-        }
-        BenchWord::Brain => {
-            let report = brain();
-            match &args.json {
-                Some(to) => json::write(to, &report)?,
-                None => eprint!("{}", summary(&report)),
-            }
-            Ok(())
-        }
+pub(super) fn run(args: &BrainBenchArgs) -> Result<(), Failure> {
+    let report = brain();
+    match &args.json {
+        Some(to) => json::write(to, &report)?,
+        None => eprint!("{}", summary(&report)),
     }
+    Ok(())
 }
 
 /// Brains of all parts in a calm room: as many seconds of each, in processor time.

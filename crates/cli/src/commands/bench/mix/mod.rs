@@ -1,0 +1,391 @@
+//! `plenary bench mix`: what a mixer spends on each program picture.
+//!
+//! The mixer is the real one, with all its threads, under a clock that jumps from picture to picture. Beside it, by
+//! turns and on the very same frames, runs the bound: a bare decoder for each speaker and one bare encoder, without
+//! any mixing. Figures are medians over [`PAIRS`] stretches of both, so that what else the machine does falls on both.
+//! Sound isn't part of it.
+
+mod ideal;
+mod keep;
+mod speaker;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, mpsc};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail};
+use cpu_time::ThreadTime;
+use plenary_media::codec::{Codecs, EncodedPicture, VideoDecoder, VideoEncoder, VideoFormat};
+use plenary_media::compose::{Composer, Tile};
+use plenary_media::mixer::{Input, Layout, Mixer, MixerConfig, MixerCpu, MixerOutput};
+use plenary_media::{BuiltinCodecs, Frame, Picture};
+use serde::Serialize;
+
+use crate::args::MixBenchArgs;
+use crate::json::{self, round};
+use crate::{Failure, usage};
+use ideal::{Ideal, Psnr};
+use keep::Kept;
+use speaker::Speaker;
+
+/// Stretches in which mixer and bound are measured side by side.
+const PAIRS: u32 = 12;
+/// Pictures before the ones that count: key frames, caches that are still cold, a rate control that has yet to settle.
+const WARM_UP: u32 = 15;
+/// Frames reach the mixer so long before their program picture is due.
+const AHEAD_US: u64 = 5_000;
+/// A mixer that takes longer for one picture has failed.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// How often is looked whether all is decoded.
+const LOOK: Duration = Duration::from_micros(200);
+/// The first picture's capture time: any whole second.
+const START_US: u64 = 1_800_000_000_000_000;
+
+#[derive(Debug, Serialize)]
+struct MixReport {
+    inputs: u8,
+    #[serde(rename = "in")]
+    input: String,
+    out: String,
+    frames: u32,
+    frozen: u8,
+    temporal_layers: u8,
+    cpu_ms_per_frame: Shares,
+    bound_ms_per_frame: f64,
+    bound: Bound,
+    /// Decode, scale and encode over the bound.
+    work_over_bound: Spread,
+    total_over_bound: Spread,
+    psnr_db: Option<f64>,
+    kbit_s: f64,
+}
+
+#[derive(Clone, Copy, Debug, Serialize)]
+struct Shares {
+    total: f64,
+    decode: f64,
+    scale: f64,
+    encode: f64,
+    rest: f64,
+}
+
+#[derive(Debug, Serialize)]
+struct Bound {
+    decode: f64,
+    encode: f64,
+    spread: Spread,
+}
+
+/// Over the stretches.
+#[derive(Clone, Copy, Debug, Serialize)]
+struct Spread {
+    min: f64,
+    median: f64,
+    max: f64,
+}
+
+impl Spread {
+    fn of(values: impl Iterator<Item = f64>) -> Spread {
+        let mut values: Vec<f64> = values.collect();
+        values.sort_unstable_by(f64::total_cmp);
+        let at = |index: usize| round(values.get(index).copied().unwrap_or_default());
+        Spread { min: at(0), median: at(values.len() / 2), max: at(values.len().saturating_sub(1)) }
+    }
+}
+
+/// What one stretch took, milliseconds of CPU time per program picture.
+#[derive(Clone, Copy, Debug, Default)]
+struct Stretch {
+    decode: f64,
+    scale: f64,
+    encode: f64,
+    total: f64,
+    bound_decode: f64,
+    bound_encode: f64,
+}
+
+impl Stretch {
+    fn bound(&self) -> f64 {
+        self.bound_decode + self.bound_encode
+    }
+
+    fn work(&self) -> f64 {
+        self.decode + self.scale + self.encode
+    }
+}
+
+pub(super) fn run(args: &MixBenchArgs) -> Result<(), Failure> {
+    if args.frozen > args.inputs {
+        return Err(usage(format!("--frozen {}: there are only {} speakers", args.frozen, args.inputs)));
+    }
+    if args.frozen > 0 && args.keep.is_some() {
+        return Err(usage(
+            "--keep: speakers that stand still (--frozen) leave pictures out, so nobody else could read their streams",
+        ));
+    }
+    if let Some(to) = &args.json {
+        json::can_be_made(to, args.keep.as_deref())?;
+    }
+    let report = bench(args)?;
+    match &args.json {
+        Some(to) => json::write(to, &report)?,
+        None => eprint!("{}", summary(&report)),
+    }
+    Ok(())
+}
+
+fn bench(args: &MixBenchArgs) -> anyhow::Result<MixReport> {
+    let program = VideoFormat { bitrate_bps: args.bitrate, ..format(&args.program) };
+    let speakers_codecs: Arc<dyn Codecs> = Arc::new(BuiltinCodecs::default());
+    let codecs: Arc<dyn Codecs> = Arc::new(BuiltinCodecs { temporal_layers: args.temporal_layers });
+    let speakers = (0..args.inputs).map(|index| {
+        let source = args.source.get(usize::from(index) % args.source.len().max(1));
+        let stands_still = index >= args.inputs - args.frozen;
+        Speaker::new(&speakers_codecs, source.map(|file| &**file), &format(&args.input), index, stands_still)
+    });
+    let mut speakers = speakers.collect::<anyhow::Result<Vec<_>>>()?;
+    let mut kept = args.keep.as_deref().map(|folder| Kept::create(folder, args)).transpose()?;
+    let mut mixing = Mixing::start(&codecs, &program, args.inputs)?;
+    let mut bound = BareCodecs::new(&codecs, &program, args.inputs)?;
+    let mut ideal = Ideal::new(bound.composer.picture().clone());
+    let (mut psnr, mut viewer) = (Psnr::default(), codecs.video_decoder()?);
+    let mut stretches = Vec::new();
+    let (mut bytes, mut before) = (0, Mark::default());
+
+    for number in 0..WARM_UP + args.frames {
+        let counted = number.checked_sub(WARM_UP);
+        let mut frames = Vec::new();
+        for (index, speaker) in speakers.iter_mut().enumerate() {
+            let captured_us = captured_us(number, program.fps);
+            if let Some(frame) = speaker.next(number, captured_us)? {
+                frames.push((index, frame));
+            }
+            ideal.draw(speaker.picture(), bound.place(index, speaker.picture()))?;
+        }
+        // whoever comes second finds its data in the caches
+        let picture = if number.is_multiple_of(2) {
+            let picture = mixing.step(number, &frames)?;
+            bound.step(&frames)?;
+            picture
+        } else {
+            bound.step(&frames)?;
+            mixing.step(number, &frames)?
+        };
+        let shown = viewer.decode(&picture.data)?;
+        if let Some(kept) = &mut kept {
+            kept.add(&frames, &picture, ideal.picture())?;
+        }
+        let Some(counted) = counted else {
+            before = Mark { mixer: mixing.cpu()?, ..bound.spent };
+            continue;
+        };
+        bytes += picture.data.len();
+        if let Some(shown) = &shown {
+            psnr.add(shown, ideal.picture());
+        }
+        // stretches differ by a picture at most
+        let done = |counted: u32| u64::from(counted) * u64::from(PAIRS) / u64::from(args.frames);
+        if done(counted + 1) > done(counted) {
+            let now = Mark { mixer: mixing.cpu()?, ..bound.spent };
+            stretches.push(now.since(&before));
+            before = now;
+        }
+    }
+    if let Some(kept) = kept {
+        kept.finish()?;
+    }
+    let seconds = f64::from(args.frames) / f64::from(program.fps);
+    Ok(report(args, &stretches, psnr.db(), bytes as f64 * 8.0 / seconds / 1e3))
+}
+
+fn report(args: &MixBenchArgs, stretches: &[Stretch], psnr_db: Option<f64>, kbit_s: f64) -> MixReport {
+    let median = |of: fn(&Stretch) -> f64| Spread::of(stretches.iter().map(of)).median;
+    let size = |format: &plenary::ProgramFormat| format!("{}x{}@{}", format.width, format.height, format.fps);
+    MixReport {
+        inputs: args.inputs,
+        input: size(&args.input),
+        out: size(&args.program),
+        frames: args.frames,
+        frozen: args.frozen,
+        temporal_layers: args.temporal_layers,
+        cpu_ms_per_frame: Shares {
+            total: median(|stretch| stretch.total),
+            decode: median(|stretch| stretch.decode),
+            scale: median(|stretch| stretch.scale),
+            encode: median(|stretch| stretch.encode),
+            rest: median(|stretch| stretch.total - stretch.work()),
+        },
+        bound_ms_per_frame: median(Stretch::bound),
+        bound: Bound {
+            decode: median(|stretch| stretch.bound_decode),
+            encode: median(|stretch| stretch.bound_encode),
+            spread: Spread::of(stretches.iter().map(Stretch::bound)),
+        },
+        work_over_bound: Spread::of(stretches.iter().map(|stretch| stretch.work() / stretch.bound())),
+        total_over_bound: Spread::of(stretches.iter().map(|stretch| stretch.total / stretch.bound())),
+        psnr_db: psnr_db.map(round),
+        kbit_s: round(kbit_s),
+    }
+}
+
+fn summary(report: &MixReport) -> String {
+    let Shares { total, decode, scale, encode, rest } = report.cpu_ms_per_frame;
+    let psnr = report.psnr_db.map_or("as the ideal".to_owned(), |db| format!("{db:.2} dB"));
+    format!(
+        "{} x {} -> {}: {total:.2} ms CPU a picture (decode {decode:.2}, scale {scale:.2}, encode {encode:.2}, rest {rest:.2})\n\
+         bound {:.2} ms; work over bound {:.3}, total over bound {:.3}; {psnr}, {:.0} kbit/s\n",
+        report.inputs,
+        report.input,
+        report.out,
+        report.bound_ms_per_frame,
+        report.work_over_bound.median,
+        report.total_over_bound.median,
+        report.kbit_s,
+    )
+}
+
+fn format(format: &plenary::ProgramFormat) -> VideoFormat {
+    let plenary::ProgramFormat { width, height, fps, bitrate_bps } = *format;
+    VideoFormat { width, height, fps, bitrate_bps }
+}
+
+/// As the mixer reckons: a whole step of the program's rate.
+fn captured_us(number: u32, fps: u8) -> u64 {
+    START_US + u64::from(number) * 1_000_000 / u64::from(fps)
+}
+
+/// What was spent so far.
+#[derive(Clone, Copy, Debug, Default)]
+struct Mark {
+    mixer: MixerCpu,
+    decode: Duration,
+    encode: Duration,
+    pictures: u32,
+}
+
+impl Mark {
+    fn since(&self, before: &Mark) -> Stretch {
+        let pictures = f64::from((self.pictures - before.pictures).max(1));
+        let mixer = self.mixer.since(&before.mixer);
+        let mixer_ms = |us: u64| us as f64 / 1e3 / pictures;
+        let bound_ms = |now: Duration, before: Duration| (now - before).as_secs_f64() * 1e3 / pictures;
+        Stretch {
+            decode: mixer_ms(mixer.decode_us),
+            scale: mixer_ms(mixer.scale_us),
+            encode: mixer_ms(mixer.encode_us),
+            total: mixer_ms(mixer.total_us.saturating_sub(mixer.sound_us)),
+            bound_decode: bound_ms(self.decode, before.decode),
+            bound_encode: bound_ms(self.encode, before.encode),
+        }
+    }
+}
+
+/// The mixer, and its clock.
+struct Mixing {
+    mixer: Mixer,
+    clock_us: Arc<AtomicU64>,
+    pictures: mpsc::Receiver<EncodedPicture>,
+    fps: u8,
+    pushed: u64,
+}
+
+impl Mixing {
+    fn start(codecs: &Arc<dyn Codecs>, program: &VideoFormat, inputs: u8) -> anyhow::Result<Mixing> {
+        let clock_us = Arc::new(AtomicU64::new(START_US));
+        let (give, pictures) = mpsc::channel();
+        let config = MixerConfig {
+            program: *program,
+            layout: Layout::Grid,
+            sound_bitrate_bps: 32_000,
+            heard_max: 5,
+            codecs: Arc::clone(codecs),
+        };
+        let clock = Arc::clone(&clock_us);
+        let output = move |output| {
+            if let MixerOutput::Video { picture, .. } = output {
+                // nobody waits for it once the bench has failed
+                let _ = give.send(picture);
+            }
+        };
+        let mixer = Mixer::start(config, move || clock.load(Ordering::SeqCst), output)?;
+        let input = |id| Input { id, name: String::new(), muted: false, hears: false };
+        mixer.set_inputs((0..u64::from(inputs)).map(input).collect())?;
+        // speakers' clocks are ours: else the way to us, which it can't know, counts as none
+        (0..u64::from(inputs)).for_each(|id| mixer.set_clock_offset(id, Some(0)));
+        mixer.speak(START_US);
+        Ok(Mixing { mixer, clock_us, pictures, fps: program.fps, pushed: 0 })
+    }
+
+    /// The program picture of that number, with these frames.
+    #[expect(clippy::disallowed_methods, reason = "no runtime here: this is an OS thread")]
+    fn step(&mut self, number: u32, frames: &[(usize, Frame)]) -> anyhow::Result<EncodedPicture> {
+        let due_us = captured_us(number, self.fps) + self.mixer.stats().playout_delay_us;
+        let arrived_us = due_us - AHEAD_US;
+        self.jump(arrived_us);
+        for (id, frame) in frames {
+            self.mixer.push(*id as u64, frame.clone(), arrived_us);
+        }
+        self.pushed += frames.len() as u64;
+        let begun = Instant::now();
+        while self.mixer.stats().decoded_frames < self.pushed {
+            if begun.elapsed() > PATIENCE {
+                bail!("the mixer doesn't decode what the speakers sent: {:?}", self.mixer.stats());
+            }
+            std::thread::sleep(LOOK);
+        }
+        self.jump(due_us);
+        self.pictures.recv_timeout(PATIENCE).context("the mixer gives no picture")
+    }
+
+    fn jump(&self, to_us: u64) {
+        self.clock_us.fetch_max(to_us, Ordering::SeqCst);
+        self.mixer.clock_jumped();
+    }
+
+    fn cpu(&self) -> anyhow::Result<MixerCpu> {
+        self.mixer.stats().cpu.context("this system doesn't tell what a thread spends")
+    }
+}
+
+/// The bound: nothing but codecs. What is to be encoded is composed unmeasured.
+struct BareCodecs {
+    decoders: Vec<Box<dyn VideoDecoder>>,
+    encoder: Box<dyn VideoEncoder>,
+    composer: Composer,
+    begun: bool,
+    spent: Mark,
+}
+
+impl BareCodecs {
+    fn new(codecs: &Arc<dyn Codecs>, program: &VideoFormat, inputs: u8) -> anyhow::Result<BareCodecs> {
+        let decoders = (0..inputs).map(|_| codecs.video_decoder()).collect::<Result<_, _>>()?;
+        let mut composer = Composer::new(usize::from(program.width), usize::from(program.height));
+        let tile = |id| Tile { id, name: String::new(), muted: false };
+        composer.set_tiles(&(0..u64::from(inputs)).map(tile).collect::<Vec<_>>());
+        let encoder = codecs.video_encoder(program)?;
+        Ok(BareCodecs { decoders, encoder, composer, begun: false, spent: Mark::default() })
+    }
+
+    /// Where the picture of an input lies in the program.
+    fn place(&self, index: usize, picture: &Picture) -> plenary_media::scale::Rect {
+        let tile = self.composer.rect(index as u64).unwrap_or_default();
+        tile.fit(picture.width(), picture.height())
+    }
+
+    fn step(&mut self, frames: &[(usize, Frame)]) -> anyhow::Result<()> {
+        for (index, frame) in frames {
+            let begun = ThreadTime::now();
+            let decoded = self.decoders[*index].decode(&frame.data);
+            self.spent.decode += begun.elapsed();
+            if let Some(view) = decoded? {
+                self.composer.draw(*index as u64, &view);
+            }
+        }
+        let key = !std::mem::replace(&mut self.begun, true);
+        let begun = ThreadTime::now();
+        let encoded = self.encoder.encode(&self.composer.picture().view(), key);
+        self.spent.encode += begun.elapsed();
+        self.spent.pictures += 1;
+        encoded.map(|_| ()).context("the bare encoder")
+    }
+}

@@ -1,0 +1,91 @@
+//! A speaker's camera and encoder, as far as a mixer sees them.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::bail;
+use plenary_media::codec::{Codecs, VideoEncoder, VideoFormat};
+use plenary_media::scale::{Rect, Scaler};
+use plenary_media::source::{Source, TestSource, open_source};
+use plenary_media::{Frame, Picture};
+use plenary_proto::StreamId;
+use plenary_proto::identity::{FrameIdentity, MediaKind};
+
+/// Speakers of one file begin so many pictures apart: a second and a bit.
+const APART: u32 = 37;
+/// A speaker at 640×360@30 sends so many bits per second; larger ones by the power of 3/4 of their pixels per second.
+const BPS_AT_360P: f64 = 600_000.0;
+
+pub(super) struct Speaker {
+    source: Box<dyn Source>,
+    scaler: Scaler,
+    picture: Picture,
+    encoder: Box<dyn VideoEncoder>,
+    stream: StreamId,
+    stands_still: bool,
+    fps: u32,
+}
+
+impl Speaker {
+    /// `index` tells speakers apart; without a file it shows the test picture.
+    pub(super) fn new(
+        codecs: &Arc<dyn Codecs>,
+        file: Option<&Path>,
+        format: &VideoFormat,
+        index: u8,
+        stands_still: bool,
+    ) -> anyhow::Result<Speaker> {
+        let VideoFormat { width, height, fps, .. } = *format;
+        let pixels = f64::from(width) * f64::from(height) * f64::from(fps) / (640.0 * 360.0 * 30.0);
+        let format = VideoFormat { bitrate_bps: (BPS_AT_360P * pixels.powf(0.75)) as u32, ..*format };
+        let mut source = match file {
+            Some(file) => open_source(file, codecs)?,
+            None => Box::new(TestSource::new(index, width, height, fps)),
+        };
+        if source.pictures().is_none() {
+            bail!("{}: it has no pictures", file.unwrap_or(Path::new("the test picture")).display());
+        }
+        for _ in 0..u32::from(index) * APART {
+            source.next_picture()?;
+        }
+        Ok(Speaker {
+            source,
+            scaler: Scaler::new(),
+            picture: Picture::black(width.into(), height.into()),
+            encoder: codecs.video_encoder(&format)?,
+            stream: StreamId(u64::from(index).to_be_bytes()),
+            stands_still,
+            fps: fps.into(),
+        })
+    }
+
+    /// What it sends for the program picture of that number, if anything. Each picture of a file counts for one step.
+    pub(super) fn next(&mut self, number: u32, captured_us: u64) -> anyhow::Result<Option<Frame>> {
+        if !self.stands_still || number == 0 {
+            self.source.next_picture()?;
+            let view = self.source.picture();
+            let (width, height) = (self.picture.width(), self.picture.height());
+            let whole = Rect { x: 0, y: 0, width, height };
+            self.scaler.draw(&view, &mut self.picture, whole.fit(view.width, view.height));
+        } else if !number.is_multiple_of(self.fps) {
+            return Ok(None);
+        }
+        let encoded = self.encoder.encode(&self.picture.view(), number == 0)?;
+        Ok(encoded.map(|encoded| {
+            let identity = FrameIdentity {
+                stream: self.stream,
+                number: number + 1,
+                captured_us,
+                temporal: encoded.temporal,
+                key: encoded.key,
+                epoch: 0,
+            };
+            Frame { kind: MediaKind::Video, identity, data: encoded.data }
+        }))
+    }
+
+    /// What its camera showed last.
+    pub(super) fn picture(&self) -> &Picture {
+        &self.picture
+    }
+}

@@ -1,0 +1,15 @@
+//! `plenary bench`: the project's own measurements.
+
+mod brain;
+mod mix;
+
+use crate::args::BenchCommand;
+use crate::{Failure, not_yet};
+
+pub(crate) fn run(command: BenchCommand) -> Result<(), Failure> {
+    match command {
+        BenchCommand::Mix(args) => mix::run(&args),
+        BenchCommand::Relay(_) => Err(not_yet("bench relay")),
+        BenchCommand::Brain(args) => brain::run(&args),
+    }
+}

@@ -1,0 +1,53 @@
+//! `plenary bench mix` as a process: what it measures, and what it refuses.
+
+mod running;
+
+use running::run;
+use serde_json::Value;
+
+/// What a bench with these flags reports.
+fn report(args: &str) -> Value {
+    let args: Vec<&str> = args.split_whitespace().collect();
+    let ended = run(&[&["bench", "mix"], &*args, &["--json", "-"]].concat());
+    assert_eq!(ended.code, Some(0), "{args:?}: {}", ended.stderr);
+    serde_json::from_str(&ended.stdout).unwrap()
+}
+
+fn number(report: &Value, place: &str) -> f64 {
+    report.pointer(place).and_then(Value::as_f64).unwrap_or_else(|| panic!("{place} in {report:#}"))
+}
+
+#[test]
+fn a_mix_costs_its_parts_and_shows_what_cameras_showed() {
+    let report = report("--inputs 4 --in 320x180@30 --out 640x360@30 --bitrate 800kbit --frames 48");
+    for (place, value) in [("/inputs", 4.0), ("/frames", 48.0)] {
+        assert_eq!(number(&report, place), value);
+    }
+    let part = |name: &str| number(&report, &format!("/cpu_ms_per_frame/{name}"));
+    for name in ["decode", "scale", "encode", "total"] {
+        assert!(part(name) > 0.0, "{name} of {report:#}");
+    }
+    // medians of each part, over stretches of their own
+    let parts = part("decode") + part("scale") + part("encode");
+    assert!(parts < 1.5 * part("total"), "{report:#}");
+    assert!(number(&report, "/bound_ms_per_frame") > 0.0);
+    // nothing is shown a picture late, nor in another's place
+    assert!(number(&report, "/psnr_db") > 25.0, "{report:#}");
+    let rate = number(&report, "/kbit_s");
+    assert!((400.0..1_600.0).contains(&rate), "{rate} kbit/s");
+}
+
+#[test]
+fn what_was_mixed_is_kept_for_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let keep = folder.path().join("kept");
+    report(&format!("--inputs 2 --in 160x90@30 --out 320x180@30 --frames 12 --keep {}", keep.display()));
+    let plan: Value = serde_json::from_slice(&std::fs::read(keep.join("plan.json")).unwrap()).unwrap();
+    assert_eq!((&plan["inputs"], &plan["width"], &plan["height"]), (&2.into(), &320.into(), &180.into()));
+    for stream in ["in-00.h264", "in-01.h264", "program.h264"] {
+        assert_eq!(std::fs::read(keep.join(stream)).unwrap()[..4], [0, 0, 0, 1], "{stream}");
+    }
+    let ideal = std::fs::metadata(keep.join("ideal.yuv")).unwrap().len();
+    assert_eq!(ideal % (320 * 180 * 3 / 2), 0);
+    assert!(ideal >= 12 * 320 * 180 * 3 / 2);
+}
