@@ -24,9 +24,11 @@ const SETTLE_US: u64 = 700 * MS;
 const SETTLE_US_MAX: u64 = 3 * SECOND;
 /// Other needs must last this long.
 const NEED_US: u64 = 200 * MS;
-/// The same candidates are voted on once more, for want of a standby, only after this. A guess; longer than the
-/// host takes to find that somebody is gone.
+/// The same candidates are voted on once more, for want of a standby or of mixers, only after this, then after twice as
+/// long, [`AGAIN_DOUBLINGS_MAX`] times. Guesses; longer than the host takes to find that somebody is gone, and less than ten
+/// elections in ten minutes where who is wanted can't be had.
 const AGAIN_US: u64 = 10 * SECOND;
+const AGAIN_DOUBLINGS_MAX: u32 = 3;
 /// A challenger is looked at once more after this. A guess: long enough for what disturbed one measurement to be
 /// over, and at most ten rounds in ten minutes even if each had another reason.
 const CHALLENGE_US: u64 = 60 * SECOND;
@@ -86,6 +88,25 @@ struct Considered {
     asked: u8,
     /// What one mixer would have had to carry.
     alone: Alone,
+    /// How many outcomes in a row were decided by the same before it.
+    repeated: u32,
+}
+
+impl Considered {
+    fn of(stage: &Stage, candidates: &[PeerId], mixers: usize) -> Considered {
+        Considered {
+            candidates: candidates.to_vec(),
+            mixers,
+            asked: stage.roster().map_or(0, |roster| roster.mixers),
+            alone: stage.roster().map(Alone::of).unwrap_or_default(),
+            repeated: 0,
+        }
+    }
+
+    /// Whether `other` came of the same candidates and the same wish, and as many mixers of it.
+    fn is_as(&self, other: &Considered) -> bool {
+        (&self.candidates, self.mixers, self.asked) == (&other.candidates, other.mixers, other.asked)
+    }
 }
 
 /// This peer's part in opening elections.
@@ -114,12 +135,11 @@ impl PreVotes {
 
     /// A new outcome is in force.
     pub(crate) fn decided(&mut self, stage: &Stage, mandate: &Mandate) {
-        self.considered = Considered {
-            candidates: stage.candidates().to_vec(),
-            mixers: mandate.mixers.len(),
-            asked: stage.roster().map_or(0, |roster| roster.mixers),
-            alone: stage.roster().map(Alone::of).unwrap_or_default(),
-        };
+        let mut now = Considered::of(stage, stage.candidates(), mandate.mixers.len());
+        if now.is_as(&self.considered) {
+            now.repeated = self.considered.repeated.saturating_add(1);
+        }
+        self.considered = now;
         self.asking = None;
     }
 
@@ -207,9 +227,9 @@ impl PreVotes {
         let wanted = self.mixers_wanted(view);
         if mixers != wanted || (!standby && candidates.len() > mixers) {
             // who couldn't be measured may be on the way out; no use in asking the same again at once
-            let again = (&*self.considered.candidates, self.considered.mixers) == (candidates, mixers)
-                && self.considered.asked == view.stage.roster().map_or(0, |roster| roster.mixers);
-            return Some((ElectionReason::Count, if again { AGAIN_US } else { NEED_US }));
+            let again = Considered::of(view.stage, candidates, mixers).is_as(&self.considered);
+            let again_us = AGAIN_US << self.considered.repeated.min(AGAIN_DOUBLINGS_MAX);
+            return Some((ElectionReason::Count, if again { again_us } else { NEED_US }));
         }
         if mandate.mixers.iter().any(|mixer| *mixer != view.me && !view.links.is_up(mixer)) {
             return Some((ElectionReason::MixerGone, UNREACHED_US));

@@ -312,16 +312,24 @@ fn award(tallies: &mut [Tally], metric: impl Fn(&Tally) -> u64) {
 }
 
 /// Mixers and standbys that follow from the tallies while so many mixers are `sitting`: as many mixers as the roster wants,
-/// or as it needs, and the next one as standby. Whom nobody could measure is passed over, unless nobody was.
+/// or as it needs, and the next one as standby. Whom nobody could measure is passed over, unless nobody was, and beside the
+/// first mixer so is whoever can't feed its part of the stage and one child: the room is better off without it.
 pub(crate) fn elect(roster: &Roster, tallies: &[Tally], sitting: usize) -> (Vec<PeerId>, Vec<PeerId>) {
     let any = tallies.iter().any(|tally| tally.measurers > 0);
     let ranked: Vec<&Tally> = tallies.iter().filter(|tally| tally.measurers > 0 || !any).collect();
     let wanted = if roster.mixers > 0 { asked_for(roster) } else { needed(roster, &ranked, sitting) };
-    let need_bps = Job::of(roster, asked_for(roster)).bandwidth_bps;
+    let job = Job::of(roster, asked_for(roster));
+    let need_bps = job.bandwidth_bps;
+    // where several sit already the child's share is the margin that keeps noise from counting them down and up again
+    let least_bps = job.stage_bps + if sitting > 1 { 0 } else { job.program_bps };
     let mut mixers = Vec::new();
     while mixers.len() < wanted.min(ranked.len()) {
         // whoever is behind a mixer's line has what that one leaves, and comes last if it can't do the job with that
-        let rest = || ranked.iter().filter(|tally| !mixers.contains(&tally.peer));
+        let feeds = |tally: &Tally| left_bps(tallies, &mixers, tally, need_bps) >= least_bps;
+        let rest = || {
+            let others = ranked.iter().filter(|tally| !mixers.contains(&tally.peer));
+            others.filter(|tally| mixers.is_empty() || !any || feeds(tally))
+        };
         let mut able = rest().filter(|tally| {
             let left_bps = left_bps(tallies, &mixers, tally, need_bps);
             left_bps == tally.bandwidth_bps || left_bps >= need_bps
@@ -632,6 +640,9 @@ mod tests {
             ([13, 13, 13], 9_000, 0, 2, 1),
             ([7, 7, 7], 9_000, 1, 0, 1),
             ([12, 12, 12], 9_000, 2, 0, 2),
+            // a second one that can't feed its half of the stage and a child is of no use, however many are asked for
+            ([12, 1, 1], 9_000, 2, 0, 1),
+            ([1, 1, 1], 9_000, 2, 0, 1),
         ] {
             let mut roster = roster(&[2, 3, 4], &[1, 4, 5, 6]);
             roster.mixers = asked;

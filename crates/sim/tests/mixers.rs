@@ -156,6 +156,25 @@ fn two_mixers_that_leave_at_once_and_have_no_standby_sign_no_regency_twice() {
     }
 }
 
+#[test]
+fn a_host_that_wants_two_mixers_gets_none_whose_line_carries_no_program_and_is_seldom_asked_about_it() {
+    for seed in SEEDS {
+        let mut plan = served_by(2, plan(4, 3, 24));
+        let candidates = plan.peers.iter_mut().filter(|peer| peer.kind == Kind::Candidate);
+        for (at, peer) in candidates.enumerate() {
+            peer.access.up_bps = if at == 1 { 30_000_000 } else { 900_000 };
+        }
+        let strong = 5;
+        let world = run(plan, seed, 240);
+        assert_eq!(world.mixers(), [world.planned(strong)], "seed {seed}");
+        let host = world.planned(0);
+        let votes = world.events(host).iter().filter(|(_, event)| matches!(event, Event::Decided { .. }));
+        // after 10, 20, 40, 80 and 80 s
+        assert!((2..=6).contains(&votes.count()), "seed {seed}");
+        calm(&world);
+    }
+}
+
 /// How many speakers each home has.
 fn homes(world: &World, speakers: usize) -> BTreeMap<PeerId, usize> {
     let mut homes = BTreeMap::new();
