@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use plenary::{Consent, HostOptions, ProgramFormat, Shape};
+use plenary_media::TEMPORAL_LAYERS_MAX;
+use plenary_media::mixer::INPUTS_MAX;
 
 use crate::units;
 
@@ -321,7 +323,7 @@ pub(crate) enum BenchCommand {
 #[derive(Clone, Debug, Args)]
 pub(crate) struct MixBenchArgs {
     /// How many speakers are mixed
-    #[arg(long, value_name = "N", default_value = "4", value_parser = clap::value_parser!(u8).range(1..=64))]
+    #[arg(long, value_name = "N", default_value = "4", value_parser = clap::value_parser!(u8).range(1..=INPUTS_MAX as i64))]
     pub(crate) inputs: u8,
     /// What each speaker sends
     #[arg(long = "in", value_name = "SIZE", default_value = "640x360@30", value_parser = units::size)]
@@ -339,7 +341,7 @@ pub(crate) struct MixBenchArgs {
     #[arg(long, value_name = "N", default_value = "0")]
     pub(crate) frozen: u8,
     /// Temporal layers of the program
-    #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u8).range(1..=4))]
+    #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u8).range(1..=i64::from(TEMPORAL_LAYERS_MAX)))]
     pub(crate) temporal_layers: u8,
     /// How many program pictures are measured
     #[arg(long, value_name = "N", default_value = "240", value_parser = clap::value_parser!(u32).range(12..=100_000))]

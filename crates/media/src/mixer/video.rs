@@ -46,6 +46,7 @@ pub(super) fn run(shared: &Shared, mut program: VideoProgram) {
             }
         }
         steps.done();
+        cpu.lap(Spent::Rest); // of a silent mixer that is all
     }
 }
 
