@@ -113,7 +113,7 @@ impl LinkTable {
     /// Without a rendezvous the last links stay, wanted or not: over them others are made.
     fn is_needed(&self, (_, kind): (PeerId, LinkKind)) -> bool {
         let stays = |other: &PeerId| !self.links[&(*other, LinkKind::Peer)].bye_said;
-        self.alone && kind == LinkKind::Peer && self.up().filter(stays).count() <= LAST_LINKS
+        self.alone && kind == LinkKind::Peer && self.up().filter(stays).nth(LAST_LINKS).is_none()
     }
 
     /// Whether messages can go straight to `peer`.

@@ -259,6 +259,11 @@ impl Peer {
         self.alive && !self.left
     }
 
+    /// When it went, if it isn't there any more.
+    pub(crate) fn gone_since(&self) -> Option<Time> {
+        self.quiet_since.filter(|_| !self.is_there())
+    }
+
     /// A program that comes from there is for this peer: from its parent in the tree, or, by its maker, from its home on stage.
     pub(crate) fn is_fed_by(&self, at: usize, maker: PeerId) -> bool {
         self.parent == Some(at) || (self.speaks && self.speaking_to == [maker])

@@ -429,7 +429,7 @@ impl World {
     pub fn join_us(&self) -> Vec<u64> {
         let viewers = self.peers.iter().filter(|peer| peer.views);
         let waited = |peer: &Peer| {
-            let until = peer.quiet_since.filter(|_| !peer.is_there()).unwrap_or(self.now);
+            let until = peer.gone_since().unwrap_or(self.now);
             Some(until.since(peer.joined_at)).filter(|us| *us > JOINING_US)
         };
         let joined = |peer: &Peer| Some(peer.arrivals.first()?.since(peer.joined_at));
@@ -450,7 +450,7 @@ impl World {
         };
         let mut received = Received { frames_sent, ..Received::default() };
         for (at, peer) in self.peers.iter().enumerate().filter(|(_, peer)| peer.views) {
-            let until = peer.quiet_since.filter(|_| !peer.is_there()).unwrap_or(self.now);
+            let until = peer.gone_since().unwrap_or(self.now);
             let arrivals = self.arrivals(at);
             let Some(first) = arrivals.first() else {
                 if until.since(peer.joined_at) > JOINING_US {

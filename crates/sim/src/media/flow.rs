@@ -94,7 +94,7 @@ impl World {
     pub(crate) fn frames_flowed(&self) -> u64 {
         let flowed = self.peers.iter().map(|peer| {
             // whoever is dead is fed until that is noticed
-            let gone = peer.quiet_since.filter(|_| !peer.is_there());
+            let gone = peer.gone_since();
             let until = gone.map_or(self.now, |since| self.now.min(since + CHILD_SILENT_US));
             peer.flow.brought + peer.flow.sources.iter().map(|source| source.brought(until)).sum::<u64>()
         });
