@@ -41,10 +41,11 @@ fn main() {
     for (count, size) in [(4, (640, 360)), (9, (426, 240)), (16, (320, 180))] {
         let picture = scene(size.0, size.1);
         let mut composer = Composer::new(1280, 720);
-        let tile = |id| Tile { id, name: format!("Speaker number {id}"), muted: id % 2 == 0 };
+        let tile =
+            |id| Tile { id, name: format!("Speaker number {id}"), muted: id % 2 == 0, ..Tile::default() };
         let tiles: Vec<Tile> = (0..count).map(tile).collect();
         let begun = Instant::now();
-        composer.set_tiles(&tiles);
+        composer.set_grid(tiles);
         let layout_ms = begun.elapsed().as_secs_f64() * 1e3;
         let draw = || (0..count).for_each(|id| composer.draw(id, &picture.view()));
         println!(

@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use plenary_media::assembly::{Assembled, Assembler, Packet};
 use plenary_media::codec::{Codecs, EncodedPicture, VideoFormat};
-use plenary_media::mixer::{Input, Layout, Mixer, MixerConfig, MixerOutput};
+use plenary_media::compose::Layout;
+use plenary_media::mixer::{Input, Mixer, MixerConfig, MixerOutput};
 use plenary_media::payload::packetize;
 use plenary_media::source::{Source, TestSource};
 use plenary_media::{BuiltinCodecs, Frame, SOUND_FRAME_LEN, SOUND_FRAME_US};
@@ -46,7 +47,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         codecs,
     };
     let mixer = Mixer::start(config, clock, move |output| drop(outputs.send(output)))?;
-    let input = |id| Input { id, name: format!("Speaker {id}"), muted: false, hears: true };
+    let input = |id| Input { id, name: format!("Speaker {id}"), muted: false, shares: false, hears: true };
     mixer.set_inputs((0..speakers).map(input).collect())?;
     mixer.speak(0);
 

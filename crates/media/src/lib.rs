@@ -30,6 +30,7 @@ mod png;
 mod record;
 pub mod scale;
 pub mod source;
+pub mod speaking;
 
 pub use bench::{CODEC_BENCH_BUDGET_MAX, CodecBench, codec_bench};
 #[cfg(feature = "codecs")]

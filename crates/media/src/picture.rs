@@ -1,5 +1,7 @@
 //! Pictures in I420: a plane of luma and two of chroma at half its size, 8 bits a sample, limited range.
 
+use crate::scale::Rect;
+
 /// One plane of a borrowed picture.
 #[derive(Clone, Copy, Debug)]
 pub struct PlaneView<'a> {
@@ -18,6 +20,22 @@ pub struct PictureView<'a> {
     pub height: usize,
     /// Luma, then the two chroma planes at half width and height.
     pub planes: [PlaneView<'a>; 3],
+}
+
+impl<'a> PictureView<'a> {
+    /// A part of the picture; `None` when `rect` is odd or not within it, or samples are missing.
+    pub fn cut(&self, rect: Rect) -> Option<PictureView<'a>> {
+        if !rect.is_within(self.width, self.height) {
+            return None;
+        }
+        let part = |index: usize, half: usize| {
+            let PlaneView { samples, stride } = self.planes[index];
+            let begin = (rect.y / half).checked_mul(stride)?.checked_add(rect.x / half)?;
+            Some(PlaneView { samples: samples.get(begin..)?, stride })
+        };
+        let planes = [part(0, 1)?, part(1, 2)?, part(2, 2)?];
+        Some(PictureView { width: rect.width, height: rect.height, planes })
+    }
 }
 
 /// An owned picture, without padding: luma of `width × height` samples, then Cb and Cr of a quarter each.

@@ -11,8 +11,8 @@ use parking_lot::Mutex;
 use plenary_media::Clock;
 use plenary_media::Encoded;
 use plenary_media::codec::{Codecs, EncodedPicture, VideoFormat};
-use plenary_media::compose::grid;
-use plenary_media::mixer::{Input as MixerInput, Layout, Mixer, MixerConfig, MixerOutput, MixerStats};
+use plenary_media::compose::{Layout, grid};
+use plenary_media::mixer::{Input as MixerInput, Mixer, MixerConfig, MixerOutput, MixerStats};
 use plenary_proto::identity::MediaKind;
 use plenary_proto::message::{ProgramFormat, VideoAsk};
 use plenary_proto::{MixRole, PeerId, Rank, StreamKind};
@@ -356,6 +356,7 @@ impl Desk {
             id: input_id(&tile.peer),
             name: tile.name,
             muted: false,
+            shares: false,
             hears: homes.contains(&tile.peer),
         });
         if let Err(error) = mixer.set_inputs(inputs.collect()) {

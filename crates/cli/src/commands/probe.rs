@@ -90,8 +90,8 @@ fn summary(probed: &Probed) -> String {
 /// Thread time to compose one picture of four moving tiles.
 fn composite_us() -> anyhow::Result<f64> {
     let mut composer = Composer::new(1280, 720);
-    let tiles: Vec<_> = (0..4).map(|id| Tile { id, name: format!("speaker {id}"), muted: false }).collect();
-    composer.set_tiles(&tiles);
+    let tile = |id| Tile { id, name: format!("speaker {id}"), ..Tile::default() };
+    composer.set_grid((0..4).map(tile).collect());
     anyhow::ensure!(grid(4, 1280, 720).len() == 4, "four tiles");
     // formats are checked here, so that a machine without codecs says so at once
     let format = VideoFormat { width: 640, height: 360, fps: 30, bitrate_bps: 600_000 };

@@ -21,7 +21,7 @@ pub fn grid(count: usize, width: usize, height: usize) -> Vec<Rect> {
     tiles.collect()
 }
 
-fn even(number: usize) -> usize {
+pub(super) fn even(number: usize) -> usize {
     number & !1
 }
 

@@ -1,14 +1,17 @@
 //! Speakers' pictures composed into one.
 //!
-//! A [`Composer`] holds the canvas. It is told who has a tile ([`Composer::set_tiles`]), is given a tile's
-//! picture when there is a new one, and draws what changed: the picture, letterboxed, under the speaker's label
-//! at the lower left, or a tile with initials when there is no picture. A tile that [`Composer::needs`]
-//! something lost what it showed and must be drawn, even if its picture is old.
+//! A [`Layout`] says who has a tile and where. A [`Composer`] holds the canvas. It is told the tiles
+//! ([`Composer::set_tiles`]), is given a tile's picture when there is a new one, and draws what changed: the picture,
+//! letterboxed or cut, under the speaker's label at the lower left, or a tile with initials when there is no picture. A tile
+//! that [`Composer::needs`] something lost what it showed and must be drawn, even if its picture is old. Tiles may overlap:
+//! whatever lies over one that was drawn is needed again, so draw in the tiles' order.
 //!
 //! Nothing but the picture itself is ever drawn in the upper fifteenth of a tile.
 
+mod custom;
 mod grid;
 mod label;
+mod layout;
 mod marks;
 mod stamp;
 #[cfg_attr(not(feature = "labels"), path = "no_text.rs")]
@@ -17,8 +20,11 @@ mod text;
 use crate::scale::{Rect, Scaler, is_whole};
 use crate::{Picture, PictureView};
 
+pub use custom::{CUSTOM_TILES_MAX, Custom, CustomBorder, CustomTile, Rgb, Who};
 pub use grid::grid;
-use stamp::{Color, Stamp};
+pub use layout::{Border, Fit, Guest, Layout, Place};
+pub use stamp::Color;
+use stamp::Stamp;
 use text::Font;
 
 const BACKGROUND: Color = [24, 128, 128];
@@ -27,7 +33,7 @@ const TILE_OFF: Color = [44, 131, 126];
 const LABEL_MARGIN: usize = 4;
 
 /// Whose tile it is and what its label says.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tile {
     /// By which pictures are given.
     pub id: u64,
@@ -35,12 +41,15 @@ pub struct Tile {
     pub name: String,
     /// Draws the mute mark.
     pub muted: bool,
+    /// Where it is.
+    pub place: Place,
 }
 
 /// A canvas and the tiles on it.
 #[derive(Debug)]
 pub struct Composer {
     canvas: Picture,
+    background: Color,
     font: Font,
     scaler: Scaler,
     placed: Vec<Placed>,
@@ -50,7 +59,6 @@ pub struct Composer {
 #[derive(Debug)]
 struct Placed {
     tile: Tile,
-    rect: Rect,
     label: Option<Stamp>,
     portrait: Option<Stamp>,
     shown: Shown,
@@ -69,33 +77,48 @@ impl Composer {
     pub fn new(width: usize, height: usize) -> Composer {
         let mut canvas = Picture::black(width, height);
         stamp::clear(&mut canvas, BACKGROUND);
-        Composer { canvas, font: Font::new(), scaler: Scaler::new(), placed: Vec::new(), drawn: 0 }
+        let (font, scaler) = (Font::new(), Scaler::new());
+        Composer { canvas, background: BACKGROUND, font, scaler, placed: Vec::new(), drawn: 0 }
     }
 
-    /// Lays these tiles out, in this order, in a [`grid`]. Tiles that move or change must be drawn again; the
-    /// others stay.
-    pub fn set_tiles(&mut self, tiles: &[Tile]) {
-        let rects = grid(tiles.len(), self.canvas.width(), self.canvas.height());
-        let moved = self.placed.len() != tiles.len();
+    /// Sets the tiles, in the order in which they are drawn; those that aren't even or not within the canvas are left out.
+    /// When any of them moves, or the background changes, all must be drawn again, otherwise those that change.
+    /// `background`: `None` for plenary's own.
+    pub fn set_tiles(&mut self, tiles: &[Tile], background: Option<Color>) {
+        let background = background.unwrap_or(BACKGROUND);
+        let (width, height) = (self.canvas.width(), self.canvas.height());
+        let within = |tile: &&Tile| tile.place.rect.is_within(width, height);
+        let places = || tiles.iter().filter(within).map(|tile| tile.place);
+        let moved =
+            background != self.background || !self.placed.iter().map(|placed| placed.tile.place).eq(places());
         if moved {
-            stamp::clear(&mut self.canvas, BACKGROUND);
+            self.background = background;
+            stamp::clear(&mut self.canvas, background);
         }
         let mut before = std::mem::take(&mut self.placed);
-        for (tile, rect) in tiles.iter().zip(rects) {
-            let same = |placed: &Placed| placed.tile == *tile && placed.rect == rect;
-            if !moved && let Some(index) = before.iter().position(same) {
+        for tile in tiles.iter().filter(within) {
+            if !moved && let Some(index) = before.iter().position(|placed| placed.tile == *tile) {
                 self.placed.push(before.swap_remove(index));
                 continue;
             }
-            let size = (rect.width, rect.height);
-            let label = label::label(&self.font, &tile.name, tile.muted, size);
-            self.placed.push(Placed { tile: tile.clone(), rect, label, portrait: None, shown: Shown::Stale });
+            let inner = tile.place.inner();
+            let label = label::label(&self.font, &tile.name, tile.muted, (inner.width, inner.height));
+            self.placed.push(Placed { tile: tile.clone(), label, portrait: None, shown: Shown::Stale });
         }
+    }
+
+    /// Sets tiles of one size, wherever they were; see [`grid`].
+    pub fn set_grid(&mut self, mut tiles: Vec<Tile>) {
+        let rects = grid(tiles.len(), self.canvas.width(), self.canvas.height());
+        for (tile, rect) in tiles.iter_mut().zip(rects) {
+            tile.place = Place::at(rect);
+        }
+        self.set_tiles(&tiles, None);
     }
 
     /// Where the tile of `id` lies.
     pub fn rect(&self, id: u64) -> Option<Rect> {
-        self.placed.iter().find(|placed| placed.tile.id == id).map(|placed| placed.rect)
+        self.placed.iter().find(|placed| placed.tile.id == id).map(|placed| placed.tile.place.rect)
     }
 
     /// Whether the tile of `id` shows nothing, or not what it should.
@@ -105,35 +128,47 @@ impl Composer {
 
     /// Draws a picture on the tile of `id`, if there is one. A picture that lacks samples is not drawn.
     pub fn draw(&mut self, id: u64, picture: &PictureView<'_>) {
-        let Some(placed) = self.placed.iter_mut().find(|placed| placed.tile.id == id) else { return };
+        let Some(at) = self.placed.iter().position(|placed| placed.tile.id == id) else { return };
         if !is_whole(picture) {
             return;
         }
-        let rect = placed.rect.fit(picture.width, picture.height);
-        if placed.shown != Shown::Picture(rect) && rect != placed.rect {
-            stamp::fill(&mut self.canvas, placed.rect, BACKGROUND);
+        let placed = &mut self.placed[at];
+        let Some((shown, rect)) = placed.tile.place.of(picture) else { return };
+        if placed.shown != Shown::Picture(rect) {
+            placed.clear(&mut self.canvas, self.background);
         }
-        self.scaler.draw(picture, &mut self.canvas, rect);
+        self.scaler.draw(&shown, &mut self.canvas, rect);
         placed.shown = Shown::Picture(rect);
         placed.put_label(&mut self.canvas);
-        self.drawn += 1;
+        self.was_drawn(at);
     }
 
     /// Shows on the tile of `id` that there is no picture, unless it does already.
     pub fn switch_off(&mut self, id: u64) {
-        let Some(placed) = self.placed.iter_mut().find(|placed| placed.tile.id == id) else { return };
+        let Some(at) = self.placed.iter().position(|placed| placed.tile.id == id) else { return };
+        let placed = &mut self.placed[at];
         if placed.shown == Shown::Off {
             return;
         }
-        stamp::fill(&mut self.canvas, placed.rect, TILE_OFF);
-        let size = (placed.rect.width, placed.rect.height);
-        let make = || label::portrait(&self.font, &placed.tile.name, size);
+        placed.clear(&mut self.canvas, TILE_OFF);
+        let inner = placed.tile.place.inner();
+        let make = || label::portrait(&self.font, &placed.tile.name, (inner.width, inner.height));
         let portrait = placed.portrait.get_or_insert_with(make);
-        let middle = placed.rect.middle(portrait.width(), portrait.height());
+        let middle = inner.middle(portrait.width(), portrait.height());
         portrait.put(&mut self.canvas, (middle.x, middle.y));
         placed.shown = Shown::Off;
         placed.put_label(&mut self.canvas);
+        self.was_drawn(at);
+    }
+
+    /// What lies over the tile at `at` is covered now.
+    fn was_drawn(&mut self, at: usize) {
         self.drawn += 1;
+        let (drawn, over) = self.placed[at..].split_at_mut(1);
+        let rect = drawn[0].tile.place.rect;
+        for placed in over.iter_mut().filter(|placed| placed.tile.place.rect.overlaps(&rect)) {
+            placed.shown = Shown::Stale;
+        }
     }
 
     /// What was composed.
@@ -148,10 +183,19 @@ impl Composer {
 }
 
 impl Placed {
+    /// Fills the tile within its border, and draws that.
+    fn clear(&self, canvas: &mut Picture, color: Color) {
+        let place = &self.tile.place;
+        if place.inner() != place.rect {
+            stamp::fill(canvas, place.rect, place.border.color);
+        }
+        stamp::fill(canvas, place.inner(), color);
+    }
+
     fn put_label(&self, canvas: &mut Picture) {
         if let Some(label) = &self.label {
-            let y = self.rect.y + self.rect.height - label.height() - LABEL_MARGIN;
-            label.put(canvas, (self.rect.x + LABEL_MARGIN, y));
+            let Rect { x, y, height, .. } = self.tile.place.inner();
+            label.put(canvas, (x + LABEL_MARGIN, y + height - label.height() - LABEL_MARGIN));
         }
     }
 }

@@ -4,7 +4,7 @@ use crate::Picture;
 use crate::scale::Rect;
 
 /// Luma, Cb, Cr in limited range (BT.709).
-pub(super) type Color = [u8; 3];
+pub type Color = [u8; 3];
 
 /// How much of each sample a shape covers, 0 to 255, rows without padding.
 #[derive(Clone, Debug, Default)]

@@ -74,25 +74,20 @@ fn only_tiles_that_change_must_be_drawn_again() {
     let before = composer.picture().clone();
     let needing = |composer: &Composer| (0..9).filter(|&id| composer.needs(id)).collect::<Vec<_>>();
 
-    composer.set_tiles(&tiles(&["Ada", "Grace", "Joan"]));
+    let mut three = tiles(&["Ada", "Grace", "Joan"]);
+    composer.set_tiles(&three, None);
     assert_eq!(needing(&composer), []);
     assert_eq!(*composer.picture(), before);
 
-    composer.set_tiles(
-        &[
-            &tiles(&["Ada"])[..],
-            &[Tile { muted: true, ..tiles(&["", "Grace"])[1].clone() }],
-            &tiles(&["", "", "Joan"])[2..],
-        ]
-        .concat(),
-    );
+    three[1].muted = true;
+    composer.set_tiles(&three, None);
     assert_eq!(needing(&composer), [1]);
     composer.switch_off(1);
     let rect = composer.rect(1).unwrap();
     let changed = changes(&before, composer.picture());
     assert!(!changed.is_empty() && changed.iter().all(|&(x, y)| contains(rect, x, y)), "the mute mark");
 
-    composer.set_tiles(&tiles(&["Ada"]));
+    composer.set_tiles(&tiles(&["Ada"]), None);
     assert_eq!(needing(&composer), [0]);
     assert_eq!(composer.rect(1), None);
 }
@@ -109,6 +104,72 @@ fn a_broken_picture_and_an_unknown_tile_change_nothing() {
     composer.draw(7, &picture.view());
     composer.switch_off(7);
     assert_eq!(*composer.picture(), before);
+}
+
+#[test]
+fn whatever_lies_over_a_tile_that_is_drawn_is_needed_again() {
+    let mut composer = Composer::new(1280, 720);
+    let mut two = tiles(&["", ""]);
+    two[0].place = Place::at(Rect { x: 0, y: 0, width: 1280, height: 720 });
+    two[1].place = Place::at(Rect { x: 900, y: 500, width: 320, height: 180 });
+    composer.set_tiles(&two, None);
+    let (large, small) = (plain(1280, 720, 60), plain(320, 180, 200));
+    for _ in 0..2 {
+        composer.draw(0, &large.view());
+        assert!(composer.needs(1));
+        composer.draw(1, &small.view());
+        assert!(!composer.needs(0) && !composer.needs(1));
+        assert_eq!((luma(&composer, 1000, 600), luma(&composer, 100, 100)), (200, 60));
+    }
+    two.swap(0, 1);
+    composer.set_tiles(&two, None);
+    assert!(composer.needs(0) && composer.needs(1), "the order is what one sees");
+}
+
+#[test]
+fn a_picture_is_cut_to_its_tile_within_a_border_on_the_background_of_choice() {
+    let mut composer = Composer::new(1280, 720);
+    let rect = Rect { x: 100, y: 40, width: 400, height: 600 };
+    let border = Border { width: 6, color: [150, 110, 140] };
+    let place = Place { rect, fit: Fit::Crop, border };
+    let tile = Tile { id: 0, name: String::new(), muted: false, place };
+    composer.set_tiles(&[tile], Some([99, 90, 90]));
+    // only the middle of the wide picture is bright
+    let mut picture = plain(640, 360, 30);
+    let [samples, ..] = picture.planes_mut();
+    for (at, sample) in samples.iter_mut().enumerate() {
+        if (200..440).contains(&(at % 640)) {
+            *sample = 220;
+        }
+    }
+    composer.draw(0, &picture.view());
+    for (x, y, expected) in [
+        (50, 300, 99),
+        (100, 40, 150),
+        (499, 639, 150),
+        (105, 300, 150),
+        (106, 46, 220),
+        (493, 633, 220),
+        (494, 300, 150),
+        (500, 300, 99),
+    ] {
+        assert_eq!(luma(&composer, x, y), expected, "{x}, {y}");
+    }
+    composer.switch_off(0);
+    assert_eq!(luma(&composer, 106, 46), TILE_OFF[0]);
+    assert_eq!(luma(&composer, 105, 46), 150, "the border stays");
+}
+
+#[test]
+fn a_tile_that_is_not_within_the_canvas_is_left_out() {
+    let mut composer = Composer::new(1280, 720);
+    let mut two = tiles(&["", ""]);
+    two[0].place.rect.x = 1000;
+    composer.set_tiles(&two, None);
+    composer.draw(0, &plain(640, 360, 90).view());
+    composer.switch_off(0);
+    assert_eq!((composer.rect(0), composer.drawn()), (None, 0));
+    assert!(composer.rect(1).is_some());
 }
 
 #[cfg(feature = "labels")]
@@ -134,12 +195,20 @@ fn a_name_stands_at_the_lower_left() {
 
 fn composer<S: AsRef<str>>(names: &[S]) -> Composer {
     let mut composer = Composer::new(1280, 720);
-    composer.set_tiles(&tiles(names));
+    composer.set_tiles(&tiles(names), None);
     composer
 }
 
+/// In a grid.
 fn tiles<S: AsRef<str>>(names: &[S]) -> Vec<Tile> {
-    (0..).zip(names).map(|(id, name)| Tile { id, name: name.as_ref().to_owned(), muted: false }).collect()
+    let places = grid(names.len(), 1280, 720).into_iter().map(Place::at);
+    let tile = |((id, name), place): ((u64, &S), _)| Tile {
+        id,
+        name: name.as_ref().to_owned(),
+        muted: false,
+        place,
+    };
+    (0..).zip(names).zip(places).map(tile).collect()
 }
 
 fn plain(width: usize, height: usize, luma: u8) -> Picture {

@@ -82,12 +82,11 @@ impl PictureDecoder {
 
 /// The picture at the size that it has on its tile.
 fn fitted(view: &PictureView<'_>, feed: &Feed, scaler: &mut Scaler) -> Picture {
-    let (width, height) = feed.tile();
-    let Rect { width, height, .. } = Rect { x: 0, y: 0, width, height }.fit(view.width, view.height);
+    let (view, rect) = feed.tile().of(view).unwrap_or((*view, Rect::default()));
     let mut picture = feed.spare();
-    if (picture.width(), picture.height()) != (width, height) {
-        picture = Picture::black(width, height);
+    if (picture.width(), picture.height()) != (rect.width, rect.height) {
+        picture = Picture::black(rect.width, rect.height);
     }
-    scaler.draw(view, &mut picture, Rect { x: 0, y: 0, width, height });
+    scaler.draw(&view, &mut picture, Rect { x: 0, y: 0, ..rect });
     picture
 }

@@ -13,6 +13,7 @@ use plenary_proto::identity::MediaKind;
 
 use super::lock;
 use super::stats::InputStats;
+use crate::compose::Place;
 use crate::jitter::{ClockMap, JitterBuffer, JitterCounts, Pulled};
 use crate::{Frame, Picture};
 
@@ -60,7 +61,7 @@ struct State {
     closed: bool,
     clock: ClockMap,
     rtt_us: u64,
-    tile: (usize, usize),
+    tile: Place,
 
     /// Stream and number of the newest picture that came.
     newest_video: Option<(StreamId, u32)>,
@@ -190,12 +191,12 @@ impl Feed {
         live.then(|| state.sound.delay_us())
     }
 
-    /// Width and height of the tile that pictures are decoded for.
-    pub(super) fn tile(&self) -> (usize, usize) {
+    /// The tile that pictures are decoded for.
+    pub(super) fn tile(&self) -> Place {
         self.state().tile
     }
 
-    pub(super) fn set_tile(&self, tile: (usize, usize)) {
+    pub(super) fn set_tile(&self, tile: Place) {
         self.state().tile = tile;
     }
 

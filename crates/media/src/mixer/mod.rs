@@ -35,7 +35,7 @@ use bytes::Bytes;
 
 use crate::Frame;
 use crate::codec::{CodecError, Codecs, EncodedPicture, VideoFormat};
-use crate::compose::grid;
+use crate::compose::{Guest, Layout, Place};
 use crate::jitter::HOLD_US_MIN;
 use feed::Feed;
 use stats::{Counts, Histogram};
@@ -45,14 +45,6 @@ pub use stats::{InputStats, MixerCpu, MixerStats, Percentiles};
 pub const INPUTS_MAX: usize = 64;
 /// A waiting thread looks at the clock at least this often, in case it isn't the system's.
 const WAIT_MAX: Duration = Duration::from_millis(100);
-
-/// How tiles are laid out.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Layout {
-    /// All of one size; see [`grid`].
-    #[default]
-    Grid,
-}
 
 /// What a mixer makes.
 #[derive(Clone)]
@@ -78,6 +70,8 @@ pub struct Input {
     pub name: String,
     /// Isn't heard, and has the mute mark.
     pub muted: bool,
+    /// Its picture is a screen, for [`Layout::Share`].
+    pub shares: bool,
     /// Is to get [`MixerOutput::MixMinus`].
     pub hears: bool,
 }
@@ -154,11 +148,16 @@ struct Shared {
     times: Mutex<Times>,
 }
 
-/// Who is mixed, in the order of tiles.
-#[derive(Debug, Default)]
+/// Who is mixed, in the stage's order, and who has which tile.
+#[derive(Clone, Debug, Default)]
 struct Stage {
     revision: u64,
     inputs: Vec<(Input, Arc<Feed>)>,
+    layout: Layout,
+    /// Dominant speakers, the last first.
+    spoke: Vec<u64>,
+    /// In the order in which they are drawn.
+    tiles: Vec<(u64, Place)>,
 }
 
 /// What the threads are to do.
@@ -198,7 +197,7 @@ impl Mixer {
         clock: impl Fn() -> u64 + Send + Sync + 'static,
         output: impl FnMut(MixerOutput) + Send + 'static,
     ) -> Result<Mixer, MixerError> {
-        let MixerConfig { program, layout: Layout::Grid, sound_bitrate_bps, heard_max, codecs } = config;
+        let MixerConfig { program, layout, sound_bitrate_bps, heard_max, codecs } = config;
         let video = video::VideoProgram::new(&program, codecs.video_encoder(&program)?);
         let sound = sound::SoundProgram::new(Arc::clone(&codecs), sound_bitrate_bps, heard_max)?;
         let shared = Arc::new(Shared {
@@ -207,7 +206,7 @@ impl Mixer {
             output: Mutex::new(Box::new(output)),
             size: (usize::from(program.width), usize::from(program.height)),
             fps: program.fps.max(1),
-            stage: Mutex::default(),
+            stage: Mutex::new(Arc::new(Stage { layout, ..Stage::default() })),
             orders: Mutex::new(Some(Orders {
                 speaking: false,
                 from_us: 0,
@@ -247,10 +246,6 @@ impl Mixer {
             });
             next.push((input, feed));
         }
-        let tiles = grid(next.len(), self.shared.size.0, self.shared.size.1);
-        for ((_, feed), tile) in next.iter().zip(tiles) {
-            feed.set_tile((tile.width, tile.height));
-        }
         for feed in &entering {
             let own = Arc::clone(feed);
             match self.spawn(format!("mixer-in-{}", feed.id), move |shared| decode::run(shared, &own)) {
@@ -261,11 +256,16 @@ impl Mixer {
                 }
             }
         }
-        let next = Arc::new(Stage { revision: before.revision + 1, inputs: next });
-        *lock(&self.shared.stage) = Arc::clone(&next);
-        let leaving = before.inputs.iter().filter(|(input, _)| next.feed(input.id).is_none());
+        self.shared.restage(|stage| stage.inputs = next);
+        let after = self.shared.stage();
+        let leaving = before.inputs.iter().filter(|(input, _)| after.feed(input.id).is_none());
         leaving.for_each(|(_, feed)| feed.close());
         Ok(())
+    }
+
+    /// Sets how tiles are laid out, without a key frame.
+    pub fn set_layout(&self, layout: Layout) {
+        self.shared.restage(|stage| stage.layout = layout);
     }
 
     /// Gives the mixer a frame of an input, complete since `arrived_us` of the local clock. Frames of an input
@@ -372,6 +372,33 @@ impl Stage {
     fn feed(&self, id: u64) -> Option<Arc<Feed>> {
         self.inputs.iter().find(|(input, _)| input.id == id).map(|(_, feed)| Arc::clone(feed))
     }
+
+    fn input(&self, id: u64) -> Option<&Input> {
+        self.inputs.iter().map(|(input, _)| input).find(|input| input.id == id)
+    }
+
+    /// Another stage, laid out on a canvas of this size.
+    fn changed(&self, size: (usize, usize), change: impl FnOnce(&mut Stage)) -> Stage {
+        let mut next = self.clone();
+        change(&mut next);
+        next.revision += 1;
+        next.lay_out(size);
+        next
+    }
+
+    /// Gives each input its tile, and its decoder the size to scale to: those without a tile that of the smallest one, since
+    /// they may get one at any time.
+    fn lay_out(&mut self, size: (usize, usize)) {
+        let guest =
+            |(input, _): &(Input, _)| Guest { id: input.id, name: input.name.clone(), shares: input.shares };
+        let guests: Vec<Guest> = self.inputs.iter().map(guest).collect();
+        self.tiles = self.layout.places(&guests, &self.spoke, size);
+        let smallest = self.tiles.iter().map(|(_, place)| *place).min_by_key(|place| place.rect.width);
+        for (input, feed) in &self.inputs {
+            let own = self.tiles.iter().find(|(id, _)| *id == input.id).map(|(_, place)| *place);
+            feed.set_tile(own.or(smallest).unwrap_or_default());
+        }
+    }
 }
 
 impl Drop for Mixer {
@@ -395,6 +422,12 @@ impl Shared {
 
     fn stage(&self) -> Arc<Stage> {
         Arc::clone(&lock(&self.stage))
+    }
+
+    /// Changes the stage and lays it out anew.
+    fn restage(&self, change: impl FnOnce(&mut Stage)) {
+        let mut stage = lock(&self.stage);
+        *stage = Arc::new(stage.changed(self.size, change));
     }
 
     fn delay_us(&self) -> u64 {

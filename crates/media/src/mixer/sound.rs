@@ -18,6 +18,7 @@ use crate::codec::{CodecError, Codecs, SoundDecoder, SoundEncoder};
 use crate::jitter::{HOLD_US_MIN, Pulled};
 use crate::level::{LEVEL_SILENT, Loudest, level};
 use crate::mix::{SoundMix, Voice};
+use crate::speaking::DominantSpeaker;
 use crate::{SOUND_FRAME_LEN, SOUND_FRAME_US};
 
 /// Steps that sound may be late before some are left out: 200 ms, since a gap is worse than a burst. A guess.
@@ -48,6 +49,10 @@ pub(super) fn run(shared: &Shared, mut program: SoundProgram) {
         for output in program.step(step.captured_us, &stage, speaking, &shared.counts) {
             shared.give(output);
         }
+        let spoke = program.dominant().spoke();
+        if spoke != stage.spoke {
+            shared.restage(|stage| stage.spoke = spoke.to_vec());
+        }
         steps.done();
         let wanted_us = wanted_delay_us((shared.clock)(), &stage);
         let delay_us = if orders.speaking { follow(shared.delay_us(), wanted_us) } else { wanted_us };
@@ -69,6 +74,7 @@ pub(super) struct SoundProgram {
     encoder: Box<dyn SoundEncoder>,
     speakers: BTreeMap<u64, Speaker>,
     loudest: Loudest,
+    dominant: DominantSpeaker,
     mix: SoundMix,
     /// The newest steps of the shared mix, at most [`REHEARSED_STEPS`].
     recent: VecDeque<Vec<f32>>,
@@ -95,6 +101,7 @@ impl SoundProgram {
             bitrate_bps,
             speakers: BTreeMap::new(),
             loudest: Loudest::new(heard_max),
+            dominant: DominantSpeaker::new(),
             mix: SoundMix::new(),
             recent: VecDeque::new(),
         })
@@ -124,7 +131,9 @@ impl SoundProgram {
             let level = self.speakers.get(&input.id).map_or(LEVEL_SILENT, |speaker| speaker.level);
             (input.id, if input.muted { LEVEL_SILENT } else { level })
         });
-        self.loudest.update(&levels.collect::<Vec<_>>());
+        let levels: Vec<_> = levels.collect();
+        self.loudest.update(&levels);
+        self.dominant.update(captured_us, &levels);
         let outputs = if speaking {
             self.mix_and_encode(captured_us, stage, counts)
         } else {
@@ -136,6 +145,11 @@ impl SoundProgram {
         // Who left was faded out in this step.
         self.speakers.retain(|id, _| stage.feed(*id).is_some());
         outputs
+    }
+
+    /// Who speaks.
+    pub(super) fn dominant(&self) -> &DominantSpeaker {
+        &self.dominant
     }
 
     fn mix_and_encode(&mut self, captured_us: u64, stage: &Stage, counts: &Counts) -> Vec<MixerOutput> {

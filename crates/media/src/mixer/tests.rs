@@ -231,6 +231,50 @@ fn inputs_that_stay_keep_their_picture_when_the_layout_changes() {
 }
 
 #[test]
+fn whoever_speaks_becomes_large_without_a_key_frame_and_with_the_picture_it_had() {
+    let mut room = Room::of(4);
+    room.restage(|stage| stage.layout = Layout::Active);
+    (0..4).for_each(|id| room.show(id, 1, START_US, 100 + 10 * id as u8));
+    let large = |picture: &EncodedPicture| grey_at(picture, 400, 300);
+    assert_eq!(large(&room.step(START_US).unwrap()), 100, "nobody has spoken");
+    for (speaker, from) in [(2, 1), (3, 201), (2, 401)] {
+        for number in from..from + 200 {
+            let captured_us = sound_time(START_US, number);
+            room.say(speaker, number, captured_us, hz(speaker));
+            room.hear(captured_us);
+            if room.sound.dominant().spoke() != room.stage.spoke {
+                let spoke = room.sound.dominant().spoke().to_vec();
+                room.restage(|stage| stage.spoke = spoke);
+            }
+            (0..4).for_each(|id| room.show(id, 1 + number, captured_us, 100 + 10 * id as u8));
+        }
+        let picture = room.step(sound_time(START_US, from + 200)).unwrap();
+        assert_eq!(large(&picture), 100 + 10 * speaker as u8, "{speaker} speaks");
+        assert_eq!(grey_at(&picture, 1100, 200), 100, "the strip begins with the first");
+    }
+}
+
+#[test]
+fn a_change_of_layout_makes_no_key_frame_and_redraws_what_stands_still() {
+    let mut room = Room::of(3);
+    (0..3).for_each(|id| room.show(id, 1, START_US, 100 + 10 * id as u8));
+    assert!(room.step(START_US).unwrap().key);
+    let rows = [
+        (Layout::Share, [(100, 100, 100), (400, 300, 100), (1100, 300, 110), (1100, 450, 120)]),
+        (Layout::SideBySide, [(100, 100, 100), (600, 700, 100), (700, 100, 110), (1200, 700, 110)]),
+        (Layout::Grid, [(100, 100, 100), (700, 100, 110), (400, 500, 120), (100, 500, 24)]),
+    ];
+    for (step, (layout, seen)) in (1..).zip(rows) {
+        room.restage(|stage| stage.layout = layout.clone());
+        let picture = room.step(START_US + step * STEP_US).unwrap();
+        assert!(!picture.key);
+        for (x, y, expected) in seen {
+            assert_eq!(grey_at(&picture, x, y), expected, "{layout:?} at {x}, {y}");
+        }
+    }
+}
+
+#[test]
 fn the_rate_reaches_the_encoder() {
     let mut room = Room::of(1);
     for bitrate_bps in [1_500_000, 400_000] {
@@ -606,10 +650,11 @@ impl Room {
     fn set_stage(&mut self, inputs: u64) {
         let known = |id| self.stage.feed(id).unwrap_or_else(|| Arc::new(Feed::new(id)));
         let inputs: Vec<_> = (0..inputs).map(|id| (input(id), known(id))).collect();
-        for ((_, feed), tile) in inputs.iter().zip(grid(inputs.len(), 1280, 720)) {
-            feed.set_tile((tile.width, tile.height));
-        }
-        self.stage = Stage { revision: self.stage.revision + 1, inputs };
+        self.restage(|stage| stage.inputs = inputs);
+    }
+
+    fn restage(&mut self, change: impl FnOnce(&mut Stage)) {
+        self.stage = self.stage.changed((1280, 720), change);
     }
 
     fn change(&mut self, change: impl FnOnce(&mut [Input])) {
@@ -670,7 +715,7 @@ impl Room {
 }
 
 fn input(id: u64) -> Input {
-    Input { id, name: format!("Speaker {id}"), muted: false, hears: true }
+    Input { id, name: format!("Speaker {id}"), muted: false, shares: false, hears: true }
 }
 
 /// A tone with whole periods in 20 ms.

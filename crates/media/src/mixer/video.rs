@@ -130,12 +130,11 @@ impl VideoProgram {
     fn follow(&mut self, captured_us: u64, stage: &Stage) {
         if self.stage_revision != stage.revision {
             self.stage_revision = stage.revision;
-            let tiles = stage.inputs.iter().map(|(input, _)| Tile {
-                id: input.id,
-                name: input.name.clone(),
-                muted: input.muted,
+            let tiles = stage.tiles.iter().filter_map(|&(id, place)| {
+                let input = stage.input(id)?;
+                Some(Tile { id, name: input.name.clone(), muted: input.muted, place })
             });
-            self.composer.set_tiles(&tiles.collect::<Vec<_>>());
+            self.composer.set_tiles(&tiles.collect::<Vec<_>>(), stage.layout.background());
             self.shown.retain(|id, _| stage.feed(*id).is_some());
         }
         for (input, feed) in &stage.inputs {
@@ -148,18 +147,18 @@ impl VideoProgram {
     }
 
     fn compose(&mut self, captured_us: u64, stage: &Stage) {
-        for (input, _) in &stage.inputs {
+        for (id, _) in &stage.tiles {
             let recent =
                 |shown: &&mut Shown| captured_us.saturating_sub(shown.ready.captured_us) <= PICTURE_US_MAX;
-            match self.shown.get_mut(&input.id).filter(recent) {
-                Some(shown) if shown.on_canvas && !self.composer.needs(input.id) => {}
+            match self.shown.get_mut(id).filter(recent) {
+                Some(shown) if shown.on_canvas && !self.composer.needs(*id) => {}
                 Some(shown) => {
-                    self.composer.draw(input.id, &shown.ready.picture.view());
+                    self.composer.draw(*id, &shown.ready.picture.view());
                     shown.on_canvas = true;
                 }
                 None => {
-                    self.composer.switch_off(input.id);
-                    if let Some(shown) = self.shown.get_mut(&input.id) {
+                    self.composer.switch_off(*id);
+                    if let Some(shown) = self.shown.get_mut(id) {
                         shown.on_canvas = false;
                     }
                 }

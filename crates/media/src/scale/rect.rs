@@ -38,6 +38,12 @@ impl Rect {
         Rect { x: self.x + margin(width, self.width), y: self.y + margin(height, self.height), width, height }
     }
 
+    /// Whether some sample lies in both.
+    pub fn overlaps(&self, other: &Rect) -> bool {
+        let across = self.x < other.x + other.width && other.x < self.x + self.width;
+        across && self.y < other.y + other.height && other.y < self.y + self.height
+    }
+
     /// Whether it is even and lies in a picture of this size.
     pub fn is_within(&self, width: usize, height: usize) -> bool {
         let even = (self.x | self.y | self.width | self.height).is_multiple_of(2);

@@ -15,7 +15,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use plenary_media::codec::{Codecs, VideoFormat};
-use plenary_media::mixer::{Input, Layout, Mixer, MixerConfig, MixerOutput};
+use plenary_media::compose::Layout;
+use plenary_media::mixer::{Input, Mixer, MixerConfig, MixerOutput};
 use plenary_media::source::Source;
 use plenary_media::{BuiltinCodecs, Encoded, Frame, Recorder, SOUND_FRAME_LEN, SOUND_FRAME_US};
 use plenary_proto::StreamId;
@@ -104,7 +105,8 @@ impl Stage {
             std::thread::yield_now();
         }
         let newest_us = [START_US - mixer.stats().playout_delay_us; 2];
-        let input = |id: u64| Input { id, name: format!("Speaker {id}"), muted: false, hears: true };
+        let input =
+            |id: u64| Input { id, name: format!("Speaker {id}"), muted: false, shares: false, hears: true };
         let inputs: Vec<_> = (0..sources.len() as u64).map(input).collect();
         mixer.set_inputs(inputs.clone()).unwrap();
         for (input, (_, way)) in inputs.iter().zip(&sources).filter(|(_, (_, way))| way.measured) {

@@ -16,8 +16,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail};
 use cpu_time::ThreadTime;
 use plenary_media::codec::{Codecs, EncodedPicture, VideoDecoder, VideoEncoder, VideoFormat};
-use plenary_media::compose::{Composer, Tile};
-use plenary_media::mixer::{Input, Layout, Mixer, MixerConfig, MixerCpu, MixerOutput};
+use plenary_media::compose::{Composer, Layout, Tile};
+use plenary_media::mixer::{Input, Mixer, MixerConfig, MixerCpu, MixerOutput};
 use plenary_media::{BuiltinCodecs, Frame, Picture};
 use serde::Serialize;
 
@@ -308,7 +308,7 @@ impl Mixing {
             }
         };
         let mixer = Mixer::start(config, move || clock.load(Ordering::SeqCst), output)?;
-        let input = |id| Input { id, name: String::new(), muted: false, hears: false };
+        let input = |id| Input { id, name: String::new(), muted: false, shares: false, hears: false };
         mixer.set_inputs((0..u64::from(inputs)).map(input).collect())?;
         // speakers' clocks are ours: else the way to us, which it can't know, counts as none
         (0..u64::from(inputs)).for_each(|id| mixer.set_clock_offset(id, Some(0)));
@@ -360,8 +360,8 @@ impl BareCodecs {
     fn new(codecs: &Arc<dyn Codecs>, program: &VideoFormat, inputs: u8) -> anyhow::Result<BareCodecs> {
         let decoders = (0..inputs).map(|_| codecs.video_decoder()).collect::<Result<_, _>>()?;
         let mut composer = Composer::new(usize::from(program.width), usize::from(program.height));
-        let tile = |id| Tile { id, name: String::new(), muted: false };
-        composer.set_tiles(&(0..u64::from(inputs)).map(tile).collect::<Vec<_>>());
+        let tile = |id| Tile { id, ..Tile::default() };
+        composer.set_grid((0..u64::from(inputs)).map(tile).collect());
         let encoder = codecs.video_encoder(program)?;
         Ok(BareCodecs { decoders, encoder, composer, begun: false, spent: Mark::default() })
     }
