@@ -1,3 +1,5 @@
+//! Shapes, copies, halves and ramps; and that both ways of doing rows agree.
+
 use proptest::prelude::*;
 
 use super::*;
