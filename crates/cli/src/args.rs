@@ -8,6 +8,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use plenary::{Consent, HostOptions, ProgramFormat, Shape};
 use plenary_media::TEMPORAL_LAYERS_MAX;
+use plenary_media::compose::Layout;
 use plenary_media::mixer::INPUTS_MAX;
 
 use crate::units;
@@ -71,13 +72,6 @@ pub(crate) enum RelayWord {
     Never,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum LayoutWord {
-    Grid,
-    Active,
-    Share,
-}
-
 /// What demo, host, join and mixer have in common.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct RoomArgs {
@@ -111,9 +105,10 @@ pub(crate) struct RoomArgs {
     /// The uplink this peer may use
     #[arg(long, value_name = "RATE", value_parser = units::rate)]
     pub(crate) max_uplink: Option<u64>,
-    /// How the program is laid out; only the grid yet
-    #[arg(long, value_enum, value_name = "LAYOUT", default_value = "grid")]
-    pub(crate) layout: LayoutWord,
+    /// How the program is laid out: grid, active (whoever speaks large), share (the first speaker large), side-by-side, or a
+    /// TOML file that describes it; the host says [default: grid]
+    #[arg(long, value_name = "LAYOUT", value_parser = units::layout)]
+    pub(crate) layout: Option<Layout>,
     /// The name under this peer's picture; in a demo, the host's
     #[arg(long, value_name = "TEXT")]
     pub(crate) name: Option<String>,
@@ -398,8 +393,6 @@ impl RoomArgs {
             (network.stun.is_some(), "--stun"),
             (network.nat_1to1.is_some(), "--nat-1to1"),
             (network.ice_lite, "--ice-lite"),
-            (self.layout == LayoutWord::Active, "--layout active"),
-            (self.layout == LayoutWord::Share, "--layout share"),
         ];
         reserved.iter().find(|(used, _)| *used).map(|(_, flag)| *flag)
     }

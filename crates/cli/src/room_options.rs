@@ -41,6 +41,7 @@ impl RoomArgs {
             (self.program.is_some(), "--program"),
             (self.bitrate.is_some(), "--bitrate"),
             (self.mixers.is_some(), "--mixers"),
+            (self.layout.is_some(), "--layout"),
             (self.k1.is_some(), "--k1"),
             (self.network.listen.is_some(), "--listen"),
         ];
@@ -67,6 +68,7 @@ impl RoomArgs {
             k: self.k.unwrap_or(default.k),
             k1: self.k1.unwrap_or(default.k1),
             mixers: self.mixers(),
+            layout: self.layout.clone().unwrap_or(default.layout),
             ..default
         }
     }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use plenary::{ProgramFormat, Shape};
+use plenary_media::compose::Layout;
 
 /// Below it the encoder shows nothing that anybody would watch (guess).
 const BITRATE_BPS_MIN: u64 = 50_000;
@@ -48,6 +49,26 @@ pub(crate) fn bitrate(text: &str) -> Result<u32, String> {
     match rate(text)? {
         bps if bps < BITRATE_BPS_MIN => Err(format!("{text}: a program takes at least 50kbit")),
         bps => u32::try_from(bps).map_err(|_| format!("{text}: a program takes at most 4gbit")),
+    }
+}
+
+/// `grid`, `active`, `share`, `side-by-side`, or a file in TOML.
+pub(crate) fn layout(text: &str) -> Result<Layout, String> {
+    match text {
+        "grid" => Ok(Layout::Grid),
+        "active" => Ok(Layout::Active),
+        "share" => Ok(Layout::Share),
+        "side-by-side" => Ok(Layout::SideBySide),
+        file if file.ends_with(".toml") => {
+            let described =
+                std::fs::read_to_string(file).map_err(|error| format!("cannot read {file}: {error}"))?;
+            let custom = toml::from_str(&described).map_err(|error| {
+                let line = error.span().map_or(1, |span| 1 + described[..span.start].matches('\n').count());
+                format!("{file}, line {line}: {}", error.message().replace('\n', " "))
+            })?;
+            Ok(Layout::Custom(custom))
+        }
+        _ => Err("a layout is grid, active, share, side-by-side, or a file that ends in .toml".to_owned()),
     }
 }
 
@@ -190,6 +211,15 @@ mod tests {
         for wrong in ["1500", "kbit", "5mb", "-1kbit", "0kbit", "1e99mbit", "nanmbit"] {
             assert!(rate(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn layouts_have_names_or_a_file() {
+        assert_eq!(layout("side-by-side"), Ok(Layout::SideBySide));
+        let example = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/layout.toml");
+        let Ok(Layout::Custom(custom)) = layout(example) else { panic!("{:?}", layout(example)) };
+        assert_eq!(custom.tiles.len(), 3);
+        assert!(layout("Grid").is_err());
     }
 
     #[test]

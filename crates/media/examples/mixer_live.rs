@@ -72,7 +72,7 @@ fn main() -> Result<(), Box<dyn Error>> {
                     keys_wanted += 1;
                     links[id as usize].key_wanted = true;
                 }
-                MixerOutput::MixMinus { .. } => {}
+                MixerOutput::MixMinus { .. } | MixerOutput::TilesMoved => {}
             }
         }
     }

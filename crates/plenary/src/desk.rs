@@ -5,13 +5,14 @@
 //! nobody decodes them. Between the two the stream goes on; the switch is at a key frame.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 use plenary_media::Clock;
 use plenary_media::Encoded;
 use plenary_media::codec::{Codecs, EncodedPicture, VideoFormat};
-use plenary_media::compose::{Layout, grid};
+use plenary_media::compose::{Guest, Layout};
 use plenary_media::mixer::{Input as MixerInput, Mixer, MixerConfig, MixerOutput, MixerStats};
 use plenary_proto::identity::MediaKind;
 use plenary_proto::message::{ProgramFormat, VideoAsk};
@@ -91,6 +92,7 @@ struct State {
     /// Speakers that get their mix-minus from here.
     homes: Vec<PeerId>,
     format: ProgramFormat,
+    layout: Layout,
     program: Option<Maker>,
     started: bool,
     /// Whose frames are passed through now.
@@ -120,6 +122,7 @@ pub(crate) struct Desk {
     mixer: Mutex<Option<Arc<Mixer>>>,
     /// What mixers did that have ended.
     past: Mutex<Mark>,
+    tiles_moved: AtomicBool,
 }
 
 /// Whether a new stream of the program begins with a role, where one has begun under that rank.
@@ -147,6 +150,7 @@ impl Desk {
             tiles: Vec::new(),
             homes: Vec::new(),
             format: ProgramFormat { width: 1280, height: 720, fps: 30, bitrate_bps: 1_500_000 },
+            layout: Layout::Grid,
             program: None,
             started: false,
             passing: None,
@@ -170,6 +174,7 @@ impl Desk {
             state,
             mixer,
             past,
+            tiles_moved: AtomicBool::new(false),
         })
     }
 
@@ -241,9 +246,10 @@ impl Desk {
     }
 
     /// The speakers and the program's format have changed.
-    pub(crate) fn set_tiles(self: &Arc<Self>, tiles: Vec<Tile>, format: ProgramFormat) {
+    pub(crate) fn set_tiles(self: &Arc<Self>, tiles: Vec<Tile>, format: ProgramFormat, layout: Layout) {
         let mut state = self.state.lock();
-        (state.tiles, state.format) = (tiles, format);
+        let laid_out_anew = (state.layout != layout).then(|| layout.clone());
+        (state.tiles, state.format, state.layout) = (tiles, format, layout);
         let present: Vec<_> = state.tiles.iter().map(|tile| tile.peer).collect();
         state.minus.retain(|peer, _| present.contains(peer));
         state.on_desk.retain(|peer, _| present.contains(peer));
@@ -252,7 +258,15 @@ impl Desk {
         if lost {
             self.want_keys();
         }
+        if let (Some(layout), Some(mixer)) = (laid_out_anew, self.mixer()) {
+            mixer.set_layout(layout);
+        }
         self.set_inputs();
+    }
+
+    /// Whether the mixer has moved tiles since this was asked last: who speaks has changed.
+    pub(crate) fn tiles_moved(&self) -> bool {
+        self.tiles_moved.swap(false, Ordering::Relaxed)
     }
 
     /// These speakers get their mix-minus from here, and no others.
@@ -271,11 +285,8 @@ impl Desk {
         if matches!(state.role, MixRole::Mix { pass_through: true, .. }) {
             return VideoAsk { width, height, fps, bitrate_bps };
         }
-        let rects = grid(state.tiles.len(), usize::from(width), usize::from(height));
-        let place = state.tiles.iter().position(|tile| tile.peer == *speaker);
-        let (tile_width, tile_height) = place
-            .and_then(|place| rects.get(place))
-            .map_or((width, height), |rect| (rect.width as u16, rect.height as u16));
+        drop(state);
+        let (tile_width, tile_height) = self.tile_size(speaker, (width, height));
         let pixels = u64::from(tile_width) * u64::from(tile_height);
         let bps = (pixels * u64::from(fps) * MILLIBITS_PER_PIXEL / 1000).max(TILE_BPS_MIN);
         VideoAsk {
@@ -284,6 +295,28 @@ impl Desk {
             fps,
             bitrate_bps: bps.min(u64::from(bitrate_bps)) as u32,
         }
+    }
+
+    /// The size that a speaker's picture has on its tile, or would have if all of it were shown.
+    fn tile_size(&self, speaker: &PeerId, program: (u16, u16)) -> (u16, u16) {
+        let id = input_id(speaker);
+        let place = self.mixer().and_then(|mixer| mixer.place(id)).or_else(|| {
+            let state = self.state.lock();
+            let guests = state.tiles.iter().map(|tile| Guest {
+                id: input_id(&tile.peer),
+                name: tile.name.clone(),
+                shares: false,
+            });
+            let guests: Vec<_> = guests.collect();
+            let canvas = (usize::from(program.0), usize::from(program.1));
+            state
+                .layout
+                .places(&guests, &[], canvas)
+                .into_iter()
+                .find(|(own, _)| *own == id)
+                .map(|(_, place)| place)
+        });
+        place.map_or(program, |place| place.picture_size(program))
     }
 
     /// Somebody below lost the program's picture.
@@ -314,10 +347,13 @@ impl Desk {
         if self.mixer.lock().is_some() {
             return;
         }
-        let ProgramFormat { width, height, fps, bitrate_bps } = self.state.lock().format;
+        let (ProgramFormat { width, height, fps, bitrate_bps }, layout) = {
+            let state = self.state.lock();
+            (state.format, state.layout.clone())
+        };
         let config = MixerConfig {
             program: VideoFormat { width, height, fps, bitrate_bps },
-            layout: Layout::Grid,
+            layout,
             sound_bitrate_bps: self.sound_bitrate_bps,
             heard_max: HEARD_MAX,
             codecs,
@@ -467,6 +503,7 @@ impl Desk {
                     flow.want_key_of(&speaker);
                 }
             }
+            MixerOutput::TilesMoved => self.tiles_moved.store(true, Ordering::Relaxed),
             MixerOutput::Video { .. } | MixerOutput::Sound { .. } => {}
         }
     }

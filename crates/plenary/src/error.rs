@@ -46,6 +46,9 @@ pub enum Error {
     /// What was asked for needs codecs, and there are none.
     #[error("this needs an encoder or decoder, and none is there")]
     NoCodecs,
+    /// A layout that makes no sense.
+    #[error("the layout can't be used: {0}")]
+    Layout(String),
     /// Data for the room that may not be sent.
     #[error(transparent)]
     Data(#[from] DataRefusal),

@@ -64,6 +64,7 @@ mod driver;
 mod error;
 mod event;
 mod flow;
+mod layout;
 mod listen;
 mod open;
 mod options;

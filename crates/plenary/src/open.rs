@@ -23,6 +23,7 @@ use crate::driver::{Driver, Traffic};
 use crate::error::Error;
 use crate::event::EVENTS_MAX;
 use crate::flow::{Flow, FlowConfig, Sending};
+use crate::layout;
 use crate::options::{HostOptions, Options};
 use crate::power::on_mains;
 use crate::room::Room;
@@ -98,6 +99,7 @@ async fn host_as(me: Keypair, options: Options, host: HostOptions, span: Span) -
         Some(own) => Arc::new(own.attach_host(invite.room(), me.id()).map_err(SignalError::Refused)?),
         None => Arc::new(websocket(&url, &me, Some(root.clone()), &invite, &options)?),
     };
+    let layout = layout::to_roster(&host.layout)?;
     let life_us = u64::try_from(host.invite_life.as_micros()).unwrap_or(u64::MAX);
     let host = HostConfig {
         root,
@@ -107,6 +109,7 @@ async fn host_as(me: Keypair, options: Options, host: HostOptions, span: Span) -
         k1: host.k1,
         mixers: host.mixers,
         invite_expires_us: Some(life_us),
+        layout,
     };
     open(Opening { me, invite, key, host: Some(host), signal, rendezvous, span }, options).await
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use plenary_media::Clock;
 use plenary_media::codec::Codecs;
+use plenary_media::compose::Layout;
 use plenary_proto::message::{Consent, ProgramFormat};
 use plenary_rtc::Shaper;
 
@@ -78,6 +79,8 @@ pub struct HostOptions {
     pub k1: u8,
     /// How many mixers; 0, the default, leaves it to need.
     pub mixers: u8,
+    /// How mixers lay the program out; a grid by default.
+    pub layout: Layout,
 }
 
 impl Options {
@@ -142,6 +145,7 @@ impl Default for HostOptions {
             k: 4,
             k1: 10,
             mixers: 0,
+            layout: Layout::Grid,
         }
     }
 }

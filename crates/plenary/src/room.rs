@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use futures::Stream;
 use plenary_media::codec::Codecs;
+use plenary_media::compose::Layout;
 use plenary_media::source::Source;
 use plenary_proto::bounded::List;
 use plenary_proto::identity::MediaKind;
@@ -25,6 +26,7 @@ use crate::driver::{Ask, Traffic};
 use crate::error::Error;
 use crate::event::{Events, RoomEvent};
 use crate::flow::{Flow, FrameSeen, Origin, ReceivedFrame, ReceptionStats};
+use crate::layout;
 use crate::listen::{self, Pictures, Sound};
 use crate::options::{HostOptions, Options};
 use crate::publish::{EncodedTrack, Publisher};
@@ -274,6 +276,14 @@ impl Room {
     /// [`Error::Closed`].
     pub async fn set_mixers(&self, mixers: u8) -> Result<(), Error> {
         self.ask(Ask::Command(Command::SetMixers(mixers))).await
+    }
+
+    /// Host only: how mixers lay the program out from now on. No key frame comes of it.
+    ///
+    /// # Errors
+    /// [`Error::Layout`]; [`Error::Closed`].
+    pub async fn set_layout(&self, layout: &Layout) -> Result<(), Error> {
+        self.ask(Ask::Command(Command::SetLayout(layout::to_roster(layout)?))).await
     }
 
     /// Host only: whoever asks may speak from now on, or each is asked about by [`RoomEvent::FloorWanted`].

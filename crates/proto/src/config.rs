@@ -2,7 +2,7 @@
 
 use crate::bounded::Text;
 use crate::id::{PeerId, RoomId};
-use crate::message::{Consent, NAME_LEN_MAX, ProgramFormat};
+use crate::message::{Consent, NAME_LEN_MAX, ProgramFormat, ProgramLayout};
 use crate::seal::Keypair;
 
 /// Most children of any peer: a first tier of ten mixers' worth.
@@ -52,4 +52,6 @@ pub struct HostConfig {
     pub mixers: u8,
     /// When the invite ends, in microseconds of the brain's time; `None` for never.
     pub invite_expires_us: Option<u64>,
+    /// How the program is laid out, for whoever mixes.
+    pub layout: ProgramLayout,
 }

@@ -13,8 +13,8 @@ use crate::id::PeerId;
 use crate::io::Event;
 use crate::membership::admission;
 use crate::message::{
-    Entry, HEIRS_MAX, Join, Message, ProgramFormat, ProvenRoster, ROSTER_MAX, Refusal, Reign, Reigns, Roster,
-    SignedRefusal, SignedRoster, first_epoch,
+    Entry, HEIRS_MAX, Join, Message, ProgramFormat, ProgramLayout, ProvenRoster, ROSTER_MAX, Refusal, Reign,
+    Reigns, Roster, SignedRefusal, SignedRoster, first_epoch,
 };
 use crate::mutation::Mutation;
 use crate::outbox::{Note, View};
@@ -35,13 +35,14 @@ const REFUSAL_LIFE_S: u64 = 600;
 const LOOK_US: u64 = SECOND;
 
 /// What the roster says beside who is on it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Rules {
     stage_open: bool,
     expires_unix_s: Option<u64>,
     program: ProgramFormat,
     k: u8,
     k1: u8,
+    layout: ProgramLayout,
 }
 
 /// The roster to be, and what it follows from.
@@ -77,6 +78,7 @@ impl Host {
             program: config.program,
             k: config.k,
             k1: config.k1,
+            layout: config.layout,
         };
         let mut host =
             Host { mixers: config.mixers, ..Host::new(view, config.root, Reigns::default(), rules) };
@@ -88,11 +90,11 @@ impl Host {
     /// Goes on where the host before ended: with its roster and its rules.
     pub(crate) fn succeed(view: &mut View<'_>, reign: Reign) -> Option<Host> {
         let before = view.stage.signed()?.clone();
-        let Roster { entries, audience, program, k, k1, mixers, stage_open, expires_unix_s, .. } =
+        let Roster { entries, audience, program, k, k1, mixers, stage_open, expires_unix_s, layout, .. } =
             before.signed.body.clone();
         let mut reigns = before.reigns.clone();
         reigns.0.push(reign).ok()?;
-        let rules = Rules { stage_open, expires_unix_s, program, k, k1 };
+        let rules = Rules { stage_open, expires_unix_s, program, k, k1, layout };
         let mut entries = entries.into_vec();
         entries.sort_by_key(|entry| entry.peer != view.me); // the host stands first
         let seen = entries.iter().filter(|entry| entry.speaks).map(|entry| entry.index.saturating_add(1));
@@ -289,6 +291,14 @@ impl Host {
         self.change(now);
     }
 
+    /// The application wants the program laid out so.
+    pub(crate) fn set_layout(&mut self, now: Time, layout: ProgramLayout) {
+        if self.rules.layout != layout {
+            self.rules.layout = layout;
+            self.change(now);
+        }
+    }
+
     /// Whoever asks may speak, or the application decides.
     pub(crate) fn open_stage(&mut self, open: bool) {
         self.rules.stage_open = open;
@@ -373,6 +383,7 @@ impl Host {
             heirs: self.heirs(view.me),
             stage_open: self.rules.stage_open,
             expires_unix_s: self.rules.expires_unix_s,
+            layout: self.rules.layout.clone(),
         };
         let signed = Signed::new(&self.key, &view.config.room, epoch, u64::from(epoch), u64::MAX, roster);
         let signed = SignedRoster::new(ProvenRoster { signed, reigns: self.reigns.clone() });

@@ -7,8 +7,8 @@ use serde::Serialize;
 use crate::bounded::List;
 use crate::id::{InForce, PeerId, Rank, ShortId, StreamId, StreamSpec};
 use crate::message::{
-    Answer, DATA_LEN_MAX, Delivery, Description, ElectionReason, LinkKind, Message, Offer, RELAY_HOPS_MAX,
-    Refusal, Resume, StreamUse, VideoAsk,
+    Answer, DATA_LEN_MAX, Delivery, Description, ElectionReason, LinkKind, Message, Offer, ProgramLayout,
+    RELAY_HOPS_MAX, Refusal, Resume, StreamUse, VideoAsk,
 };
 use crate::roster::Mode;
 use crate::score::Tally;
@@ -47,6 +47,8 @@ pub enum Command {
     ReconnectUpstream,
     /// Host only: how many mixers; 0 leaves it to need.
     SetMixers(u8),
+    /// Host only: how the program is laid out.
+    SetLayout(ProgramLayout),
     /// Host only: whoever asks may speak from now on; or the application decides. Who speaks already stays.
     OpenStage(bool),
     /// Host only: let that peer speak. Whoever hasn't asked for it is asked ([`Event::FloorOffered`]).

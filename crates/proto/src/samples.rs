@@ -36,5 +36,6 @@ pub(crate) fn roster(entries: impl IntoIterator<Item = Entry>) -> Roster {
         heirs: List::new(),
         stage_open: true,
         expires_unix_s: None,
+        layout: List::new(),
     }
 }

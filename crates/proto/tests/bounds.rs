@@ -82,6 +82,7 @@ fn config(hosts: bool) -> RoomConfig {
         k1: 6,
         mixers: 0,
         invite_expires_us: None,
+        layout: List::new(),
     };
     RoomConfig {
         room: room(),

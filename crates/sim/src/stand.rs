@@ -121,6 +121,7 @@ fn signed_roster(room: &RoomId) -> SignedRoster {
         heirs: List::new(),
         stage_open: true,
         expires_unix_s: None,
+        layout: List::new(),
     };
     Signed::new(&key(1), room, 1, 1, u64::MAX, roster).into()
 }

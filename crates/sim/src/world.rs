@@ -11,7 +11,7 @@ mod script;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use plenary_proto::bounded::Text;
+use plenary_proto::bounded::{List, Text};
 use plenary_proto::message::{Beat, Consent, LinkKind, Message, ProgramFormat};
 use plenary_proto::seal::{Keypair, Verifier};
 use plenary_proto::time::SECOND;
@@ -401,6 +401,7 @@ impl World {
             k1: room.k1,
             mixers: room.mixers,
             invite_expires_us: None,
+            layout: List::new(),
         });
         let config = RoomConfig {
             room: self.room,

@@ -9,6 +9,8 @@ use crate::scale::Rect;
 
 /// Tiles of a custom layout at most.
 pub const CUSTOM_TILES_MAX: usize = 64;
+/// Bytes of a name in a custom layout at most.
+const NAME_LEN_MAX: usize = 64;
 /// A tile has at least so many samples on each side.
 const SIDE_MIN: usize = 16;
 
@@ -37,7 +39,6 @@ const SIDE_MIN: usize = 16;
 #[serde(try_from = "Described")]
 pub struct Custom {
     /// What is seen where no picture is.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub background: Option<Rgb>,
     /// In the order in which they are drawn: later ones lie over earlier ones.
     pub tiles: Vec<CustomTile>,
@@ -62,7 +63,7 @@ pub struct CustomTile {
     #[serde(default)]
     pub fit: Fit,
     /// A frame around the picture, within the tile.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub border: Option<CustomBorder>,
 }
 
@@ -148,20 +149,34 @@ impl TryFrom<Described> for Custom {
     type Error = String;
 
     fn try_from(Described { background, tiles }: Described) -> Result<Custom, String> {
+        let custom = Custom { background, tiles };
+        custom.check()?;
+        Ok(custom)
+    }
+}
+
+impl Custom {
+    /// Whether mixers could use it; one that was read always is.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn check(&self) -> Result<(), String> {
+        let Custom { tiles, .. } = self;
         if tiles.len() > CUSTOM_TILES_MAX {
             return Err(format!("{} tiles, {CUSTOM_TILES_MAX} at most", tiles.len()));
         }
-        for (at, CustomTile { x, y, width, height, .. }) in tiles.iter().enumerate() {
+        for (at, CustomTile { who, x, y, width, height, .. }) in tiles.iter().enumerate() {
+            if matches!(who, Who::Named(name) if name.len() > NAME_LEN_MAX) {
+                return Err(format!("the name of tile {at} has more than {NAME_LEN_MAX} bytes"));
+            }
             let within = |from: f32, long: f32| from >= 0.0 && long > 0.0 && from + long <= 1.0001;
             if !within(*x, *width) || !within(*y, *height) {
                 return Err(format!("tile {at} is not within the canvas, which is 1 wide and 1 high"));
             }
         }
-        Ok(Custom { background, tiles })
+        Ok(())
     }
-}
 
-impl Custom {
     /// See [`Layout::places`](super::Layout::places); `by_speech`: all guests, those who spoke last first.
     pub(super) fn places(
         &self,

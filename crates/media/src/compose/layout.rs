@@ -86,6 +86,22 @@ impl Place {
         Rect { x: x + border, y: y + border, width: width - 2 * border, height: height - 2 * border }
     }
 
+    /// The size at which a picture of the program's shape is best sent for this tile: that of the tile within its border, or
+    /// as much as it takes to fill it. Even, and no larger than the program.
+    pub fn picture_size(&self, program: (u16, u16)) -> (u16, u16) {
+        let Rect { width, height, .. } = self.inner();
+        let (wide, high) = (usize::from(program.0).max(1), usize::from(program.1).max(1));
+        let (width, height) = match self.fit {
+            Fit::Crop if width * high < height * wide => ((height * wide).div_ceil(high), height),
+            Fit::Crop => (width, (width * high).div_ceil(wide)),
+            Fit::Letterbox => (width, height),
+        };
+        let side = |long: usize, most: u16| {
+            u16::try_from(long.next_multiple_of(2)).map_or(most, |long| long.min(most))
+        };
+        (side(width, program.0), side(height, program.1))
+    }
+
     /// What of the picture is shown, and where.
     pub(crate) fn of<'a>(&self, picture: &PictureView<'a>) -> Option<(PictureView<'a>, Rect)> {
         let inner = self.inner();
@@ -257,6 +273,19 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_picture_is_wanted_at_the_size_that_it_has_on_its_tile() {
+        let size = |width, height, fit| {
+            let rect = Rect { x: 0, y: 0, width, height };
+            Place { rect, fit, ..Place::default() }.picture_size((1280, 720))
+        };
+        assert_eq!(size(426, 240, Fit::Letterbox), (426, 240));
+        assert_eq!(size(640, 720, Fit::Crop), (1280, 720));
+        assert_eq!(size(320, 360, Fit::Crop), (640, 360));
+        assert_eq!(size(640, 100, Fit::Crop), (640, 360));
+        assert_eq!(size(4000, 4000, Fit::Crop), (1280, 720));
     }
 
     #[test]

@@ -108,6 +108,8 @@ pub enum MixerOutput {
         /// By RFC 6464.
         level: u8,
     },
+    /// Whoever speaks has another tile now, and others may have: see [`Mixer::place`].
+    TilesMoved,
     /// An input can't be decoded before a key frame. Said at most once a second for each input.
     KeyWanted {
         /// Of whom.
@@ -266,6 +268,12 @@ impl Mixer {
     /// Sets how tiles are laid out, without a key frame.
     pub fn set_layout(&self, layout: Layout) {
         self.shared.restage(|stage| stage.layout = layout);
+    }
+
+    /// The tile of an input: where its picture is, or, if it has none just now, one as large as it might get. `None` for
+    /// whoever isn't mixed.
+    pub fn place(&self, id: u64) -> Option<Place> {
+        self.shared.stage().feed(id).map(|feed| feed.tile())
     }
 
     /// Gives the mixer a frame of an input, complete since `arrived_us` of the local clock. Frames of an input

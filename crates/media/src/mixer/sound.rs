@@ -52,6 +52,9 @@ pub(super) fn run(shared: &Shared, mut program: SoundProgram) {
         let spoke = program.dominant().spoke();
         if spoke != stage.spoke {
             shared.restage(|stage| stage.spoke = spoke.to_vec());
+            if shared.stage().tiles != stage.tiles {
+                shared.give(MixerOutput::TilesMoved);
+            }
         }
         steps.done();
         let wanted_us = wanted_delay_us((shared.clock)(), &stage);

@@ -162,7 +162,7 @@ impl Driver {
     }
 
     /// Tiles have another size: every speaker that is home is asked anew.
-    fn call_home_again(&mut self) {
+    pub(super) fn call_home_again(&mut self) {
         if !self.desk.is_mixing() {
             self.peers.called.clear();
             return;
@@ -200,6 +200,7 @@ impl Driver {
                     speaking
                 });
                 self.renew_tiles(&speakers.unwrap_or_default());
+                self.call_home_again();
             }
             Event::Decided { .. } | Event::TakenOver { .. } => {
                 if let Some(own) = &mut self.flow.state().own {

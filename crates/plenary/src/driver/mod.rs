@@ -23,6 +23,7 @@ use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use crate::desk::{Desk, Tile};
 use crate::event::{OnEvent, RoomEvent};
 use crate::flow::Flow;
+use crate::layout;
 use crate::publish::Publisher;
 use crate::snapshot::{ConnectionState, RoomSnapshot};
 use beats::Beats;
@@ -223,6 +224,9 @@ impl Driver {
         {
             publisher.want_key();
         }
+        if self.desk.tiles_moved() {
+            self.call_home_again();
+        }
         if self.desk.look() {
             self.input(Input::Warm);
         }
@@ -295,7 +299,7 @@ impl Driver {
             entry.map(|entry| entry.name.to_string()).unwrap_or_default()
         };
         let tiles = speakers.iter().map(|(peer, _)| Tile { peer: *peer, name: name(peer) }).collect();
-        self.desk.set_tiles(tiles, roster.program);
+        self.desk.set_tiles(tiles, roster.program, layout::from_roster(&roster.layout));
     }
 
     pub(crate) fn emit(&mut self, event: RoomEvent) {

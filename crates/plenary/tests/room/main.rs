@@ -4,6 +4,7 @@ mod data;
 mod encoded;
 mod errors;
 mod floor;
+mod layouts;
 mod leaving;
 mod limits;
 mod listeners;

@@ -98,6 +98,8 @@ pub(crate) enum Wanted {
     Reconnect,
     SetMixers(u8),
     Measure(PeerId),
+    /// A layout of so many bytes.
+    SetLayout(u16),
 }
 
 impl From<Told> for Input {
@@ -130,6 +132,7 @@ impl From<Wanted> for Command {
             Wanted::Leave { .. } | Wanted::Reconnect => Command::ReconnectUpstream,
             Wanted::SetMixers(mixers) => Command::SetMixers(mixers),
             Wanted::Measure(peer) => Command::Measure(peer),
+            Wanted::SetLayout(len) => Command::SetLayout(List::truncated(vec![7; len.into()])),
         }
     }
 }
@@ -161,6 +164,7 @@ fn config(at: usize) -> RoomConfig {
             k1: 1, // so that the second viewer hangs on the first
             mixers: 0,
             invite_expires_us: None,
+            layout: List::new(),
         }),
         name: Text::truncated("brain"),
         speaks: at < 2,
@@ -431,6 +435,7 @@ mod tests {
             heirs: List::default(),
             stage_open: false,
             expires_unix_s: None,
+            layout: List::new(),
         };
         let roster = Signed::addressed(root(), &super::room(), None, 6, 0, u64::MAX, nobody).into();
         let admit = Admit { roster, under: None, decided: None, take_overs: List::default() };

@@ -29,7 +29,8 @@ pub use reign::{
     reign_of,
 };
 pub use roster::{
-    Admit, Consent, Entry, Join, NAME_LEN_MAX, ProgramFormat, ROSTER_MAX, Refusal, Roster, SignedRoster,
+    Admit, Consent, Entry, Join, LAYOUT_LEN_MAX, NAME_LEN_MAX, ProgramFormat, ProgramLayout, ROSTER_MAX,
+    Refusal, Roster, SignedRoster,
 };
 pub use stage::{Resume, StreamUse, VideoAsk};
 pub use tree::{

@@ -17,6 +17,12 @@ pub const ROSTER_MAX: usize = 64;
 /// Most bytes of a name, in UTF-8.
 pub const NAME_LEN_MAX: usize = 64;
 
+/// Most bytes of a [`ProgramLayout`]: 64 tiles with names.
+pub const LAYOUT_LEN_MAX: usize = 8 * 1024;
+
+/// How the program is laid out, as mixers understand it; the brain hands it on. Empty: a grid.
+pub type ProgramLayout = List<u8, LAYOUT_LEN_MAX>;
+
 /// Whether a peer is willing to mix.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Consent {
@@ -86,6 +92,8 @@ pub struct Roster {
     pub stage_open: bool,
     /// When the invite ends, in seconds since 1970; `None` for never.
     pub expires_unix_s: Option<u64>,
+    /// How the program is laid out.
+    pub layout: ProgramLayout,
 }
 
 impl Roster {

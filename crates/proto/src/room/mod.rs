@@ -467,9 +467,11 @@ impl RoomState {
                 self.set_speaks(speaks);
                 self.membership.wish(&mut self.shared.view());
             }
-            Command::SetMixers(_) | Command::OpenStage(_) | Command::Promote(_) | Command::Demote(_) => {
-                self.command_host(command);
-            }
+            Command::SetMixers(_)
+            | Command::SetLayout(_)
+            | Command::OpenStage(_)
+            | Command::Promote(_)
+            | Command::Demote(_) => self.command_host(command),
         }
     }
 
@@ -479,6 +481,7 @@ impl RoomState {
         let view = &mut self.shared.view();
         match command {
             Command::SetMixers(mixers) => host.set_mixers(view.now, mixers),
+            Command::SetLayout(layout) => host.set_layout(view.now, layout),
             Command::OpenStage(open) => host.open_stage(open),
             Command::Promote(peer) => host.promote(view, peer),
             Command::Demote(peer) => host.demote(view, peer),

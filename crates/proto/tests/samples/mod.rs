@@ -51,6 +51,7 @@ pub(crate) fn roster() -> SignedRoster {
         heirs: list(vec![key(3).id()]),
         stage_open: true,
         expires_unix_s: Some(NOW),
+        layout: List::new(),
     };
     Signed::new(&key(1), &room(), 7, 7, NEVER, roster).into()
 }
