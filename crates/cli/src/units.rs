@@ -63,7 +63,8 @@ pub(crate) fn layout(text: &str) -> Result<Layout, String> {
             let described =
                 std::fs::read_to_string(file).map_err(|error| format!("cannot read {file}: {error}"))?;
             let custom = toml::from_str(&described).map_err(|error| {
-                let line = error.span().map_or(1, |span| 1 + described[..span.start].matches('\n').count());
+                let before = error.span().and_then(|span| described.get(..span.start)).unwrap_or_default();
+                let line = 1 + before.matches('\n').count();
                 format!("{file}, line {line}: {}", error.message().replace('\n', " "))
             })?;
             Ok(Layout::Custom(custom))
