@@ -88,7 +88,7 @@ def psnr_db(stream, ideal):
     size = f"{SIZE[0]}x{SIZE[1]}"
     raw = ["-f", "rawvideo", "-pix_fmt", "yuv420p", "-s", size, "-framerate", "30", "-i", str(ideal)]
     command = ["ffmpeg", "-nostdin", "-v", "info", "-framerate", "30", "-f", "h264", "-i", str(stream), *raw]
-    command += ["-lavfi", "[0]setpts=N[a];[1]setpts=N[b];[a][b]psnr=shortest=1", "-f", "null", "-"]
+    command += ["-lavfi", "[0]settb=1/30,setpts=N[a];[1]settb=1/30,setpts=N[b];[a][b]psnr=shortest=1", "-f", "null", "-"]
     said = subprocess.run(command, capture_output=True, text=True, check=True).stderr
     return float(re.findall(r"PSNR y:([0-9.]+)", said)[-1])
 
