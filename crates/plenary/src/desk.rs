@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use plenary_media::Clock;
 use plenary_media::Encoded;
 use plenary_media::codec::{Codecs, EncodedPicture, VideoFormat};
-use plenary_media::compose::{Guest, Layout};
+use plenary_media::compose::Layout;
 use plenary_media::mixer::{Input as MixerInput, Mixer, MixerConfig, MixerOutput, MixerStats};
 use plenary_proto::identity::MediaKind;
 use plenary_proto::message::{ProgramFormat, VideoAsk};
@@ -286,7 +286,9 @@ impl Desk {
             return VideoAsk { width, height, fps, bitrate_bps };
         }
         drop(state);
-        let (tile_width, tile_height) = self.tile_size(speaker, (width, height));
+        let place = self.mixer().and_then(|mixer| mixer.place(input_id(speaker)));
+        let (tile_width, tile_height) =
+            place.map_or((width, height), |place| place.picture_size((width, height)));
         let pixels = u64::from(tile_width) * u64::from(tile_height);
         let bps = (pixels * u64::from(fps) * MILLIBITS_PER_PIXEL / 1000).max(TILE_BPS_MIN);
         VideoAsk {
@@ -295,28 +297,6 @@ impl Desk {
             fps,
             bitrate_bps: bps.min(u64::from(bitrate_bps)) as u32,
         }
-    }
-
-    /// The size that a speaker's picture has on its tile, or would have if all of it were shown.
-    fn tile_size(&self, speaker: &PeerId, program: (u16, u16)) -> (u16, u16) {
-        let id = input_id(speaker);
-        let place = self.mixer().and_then(|mixer| mixer.place(id)).or_else(|| {
-            let state = self.state.lock();
-            let guests = state.tiles.iter().map(|tile| Guest {
-                id: input_id(&tile.peer),
-                name: tile.name.clone(),
-                shares: false,
-            });
-            let guests: Vec<_> = guests.collect();
-            let canvas = (usize::from(program.0), usize::from(program.1));
-            state
-                .layout
-                .places(&guests, &[], canvas)
-                .into_iter()
-                .find(|(own, _)| *own == id)
-                .map(|(_, place)| place)
-        });
-        place.map_or(program, |place| place.picture_size(program))
     }
 
     /// Somebody below lost the program's picture.

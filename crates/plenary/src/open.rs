@@ -76,6 +76,7 @@ fn span_of(me: &Keypair) -> Span {
 }
 
 async fn host_as(me: Keypair, options: Options, host: HostOptions, span: Span) -> Result<Room, Error> {
+    let layout = layout::to_roster(&host.layout)?;
     let root = Keypair::from_seed(&random_bytes());
     let (rendezvous, url) = match &host.rendezvous {
         Some(url) => (None, url.trim_end_matches('/').to_owned()),
@@ -99,7 +100,6 @@ async fn host_as(me: Keypair, options: Options, host: HostOptions, span: Span) -
         Some(own) => Arc::new(own.attach_host(invite.room(), me.id()).map_err(SignalError::Refused)?),
         None => Arc::new(websocket(&url, &me, Some(root.clone()), &invite, &options)?),
     };
-    let layout = layout::to_roster(&host.layout)?;
     let life_us = u64::try_from(host.invite_life.as_micros()).unwrap_or(u64::MAX);
     let host = HostConfig {
         root,

@@ -156,7 +156,7 @@ impl SoundProgram {
     }
 
     fn mix_and_encode(&mut self, captured_us: u64, stage: &Stage, counts: &Counts) -> Vec<MixerOutput> {
-        let muted = |id: u64| stage.inputs.iter().any(|(input, _)| input.id == id && input.muted);
+        let muted = |id: u64| stage.input(id).is_some_and(|input| input.muted);
         let voices = self.speakers.iter().map(|(&id, speaker)| {
             let heard = self.loudest.hears(id) && !muted(id);
             Voice { id, samples: &speaker.samples, heard }
