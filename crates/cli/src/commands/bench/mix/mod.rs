@@ -2,7 +2,8 @@
 //!
 //! The mixer is the real one, with all its threads, under a clock that jumps from picture to picture. Beside it, by
 //! turns and on the very same frames, runs the bound: a bare decoder for each speaker and one bare encoder, without
-//! any mixing. Figures are medians over [`PAIRS`] stretches of both, so that what else the machine does falls on both.
+//! any mixing. They take turns frame by frame, and figures are medians over [`PAIRS`] stretches of both, so that what else
+//! the machine does falls on both.
 //! Sound isn't part of it.
 
 mod ideal;
@@ -162,15 +163,7 @@ fn bench(args: &MixBenchArgs) -> anyhow::Result<MixReport> {
             }
             ideal.draw(speaker.picture(), bound.place(index, speaker.picture()))?;
         }
-        // whoever comes second finds its data in the caches
-        let picture = if number.is_multiple_of(2) {
-            let picture = mixing.step(number, &frames)?;
-            bound.step(&frames)?;
-            picture
-        } else {
-            bound.step(&frames)?;
-            mixing.step(number, &frames)?
-        };
+        let picture = by_turns(number, &frames, &mut mixing, &mut bound)?;
         let shown = viewer.decode(&picture.data)?;
         if let Some(kept) = &mut kept {
             kept.add(&frames, &picture, ideal.picture())?;
@@ -280,6 +273,34 @@ impl Mark {
     }
 }
 
+/// One program picture by both, frame by frame: each speaker's comes alone, as speakers know nothing of each other.
+fn by_turns(
+    number: u32,
+    frames: &[(usize, Frame)],
+    mixing: &mut Mixing,
+    bound: &mut BareCodecs,
+) -> anyhow::Result<EncodedPicture> {
+    // whoever comes second finds its data in the caches
+    let mixer_first = number.is_multiple_of(2);
+    let due_us = mixing.begin(number);
+    for (index, frame) in frames {
+        if mixer_first {
+            mixing.decode(*index, frame)?;
+        }
+        bound.decode(*index, frame)?;
+        if !mixer_first {
+            mixing.decode(*index, frame)?;
+        }
+    }
+    if mixer_first {
+        let picture = mixing.encode(due_us)?;
+        bound.encode()?;
+        return Ok(picture);
+    }
+    bound.encode()?;
+    mixing.encode(due_us)
+}
+
 /// The mixer, and its clock.
 struct Mixing {
     mixer: Mixer,
@@ -316,16 +337,17 @@ impl Mixing {
         Ok(Mixing { mixer, clock_us, pictures, fps: program.fps, pushed: 0 })
     }
 
-    /// The program picture of that number, with these frames.
-    #[expect(clippy::disallowed_methods, reason = "no runtime here: this is an OS thread")]
-    fn step(&mut self, number: u32, frames: &[(usize, Frame)]) -> anyhow::Result<EncodedPicture> {
+    /// Lets the frames of the program picture of that number come; says when it is due.
+    fn begin(&self, number: u32) -> u64 {
         let due_us = captured_us(number, self.fps) + self.mixer.stats().playout_delay_us;
-        let arrived_us = due_us - AHEAD_US;
-        self.jump(arrived_us);
-        for (id, frame) in frames {
-            self.mixer.push(*id as u64, frame.clone(), arrived_us);
-        }
-        self.pushed += frames.len() as u64;
+        self.jump(due_us - AHEAD_US);
+        due_us
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "no runtime here: this is an OS thread")]
+    fn decode(&mut self, id: usize, frame: &Frame) -> anyhow::Result<()> {
+        self.mixer.push(id as u64, frame.clone(), self.clock_us.load(Ordering::SeqCst));
+        self.pushed += 1;
         let begun = Instant::now();
         while self.mixer.stats().decoded_frames < self.pushed {
             if begun.elapsed() > PATIENCE {
@@ -333,6 +355,10 @@ impl Mixing {
             }
             std::thread::sleep(LOOK);
         }
+        Ok(())
+    }
+
+    fn encode(&self, due_us: u64) -> anyhow::Result<EncodedPicture> {
         self.jump(due_us);
         self.pictures.recv_timeout(PATIENCE).context("the mixer gives no picture")
     }
@@ -372,15 +398,17 @@ impl BareCodecs {
         tile.fit(picture.width(), picture.height())
     }
 
-    fn step(&mut self, frames: &[(usize, Frame)]) -> anyhow::Result<()> {
-        for (index, frame) in frames {
-            let begun = ThreadTime::now();
-            let decoded = self.decoders[*index].decode(&frame.data);
-            self.spent.decode += begun.elapsed();
-            if let Some(view) = decoded? {
-                self.composer.draw(*index as u64, &view);
-            }
+    fn decode(&mut self, index: usize, frame: &Frame) -> anyhow::Result<()> {
+        let begun = ThreadTime::now();
+        let decoded = self.decoders[index].decode(&frame.data);
+        self.spent.decode += begun.elapsed();
+        if let Some(view) = decoded? {
+            self.composer.draw(index as u64, &view);
         }
+        Ok(())
+    }
+
+    fn encode(&mut self) -> anyhow::Result<()> {
         let key = !std::mem::replace(&mut self.begun, true);
         let begun = ThreadTime::now();
         let encoded = self.encoder.encode(&self.composer.picture().view(), key);
