@@ -12,6 +12,8 @@ const LOUDEST_US: u64 = 600_000;
 const SMOOTHING: f32 = 0.06;
 /// Whoever becomes dominant is louder by this than who is, dB, so that two who speak at a time don't take turns. A guess.
 const LOUDER_DB: f32 = 6.0;
+/// Whoever was quiet for less than this speaks still: a pause between words. A guess.
+const PAUSE_US: u64 = 500_000;
 /// Below this nobody speaks, −dBov: the level of quiet rooms. A guess.
 const SPEECH_DB: f32 = 55.0;
 
@@ -20,6 +22,8 @@ const SPEECH_DB: f32 = 55.0;
 pub struct DominantSpeaker {
     /// −dBov, smoothed.
     levels: BTreeMap<u64, f32>,
+    /// When each was last louder than that is.
+    loud_us: BTreeMap<u64, u64>,
     /// Those who have been dominant, the last first.
     spoke: Vec<u64>,
     since_us: u64,
@@ -41,6 +45,9 @@ impl DominantSpeaker {
             (id, before + SMOOTHING * (f32::from(level) - before))
         });
         self.levels = smooth.collect();
+        self.loud_us.retain(|id, _| self.levels.contains_key(id));
+        let loud = self.levels.iter().filter(|(_, db)| **db < SPEECH_DB);
+        self.loud_us.extend(loud.map(|(id, _)| (*id, now_us)));
         let known = self.spoke.len();
         self.spoke.retain(|id| self.levels.contains_key(id));
         let changed = self.spoke.len() != known;
@@ -72,6 +79,12 @@ impl DominantSpeaker {
         self.spoke.insert(0, id);
         (self.since_us, self.challenger) = (now_us, None);
         true
+    }
+
+    /// Those who speak at this time, in order of id: pauses between words don't count.
+    pub fn speaking(&self, now_us: u64) -> impl Iterator<Item = u64> {
+        let speaks = move |loud_us: u64| now_us.saturating_sub(loud_us) < PAUSE_US;
+        self.loud_us.iter().filter(move |(_, loud_us)| speaks(**loud_us)).map(|(id, _)| *id)
     }
 
     /// Those who have been dominant and are still there, the last first: the dominant speaker, if anybody has spoken.
@@ -141,6 +154,19 @@ mod tests {
             let (one, other) = if turn % 2 == 0 { (22, 27) } else { (27, 22) };
             assert_eq!(run(&mut speaking, &mut now_ms, 1_500, &[(1, one), (2, other)]), [], "turn {turn}");
         }
+    }
+
+    #[test]
+    fn pauses_between_words_do_not_end_speech() {
+        let (mut speaking, mut now_ms) = (DominantSpeaker::new(), 1_000);
+        for _ in 0..20 {
+            run(&mut speaking, &mut now_ms, 400, &[(1, 25), (2, 80)]);
+            assert_eq!(speaking.speaking(now_ms * 1000).collect::<Vec<_>>(), [1]);
+            run(&mut speaking, &mut now_ms, 300, &[(1, 100), (2, 80)]);
+            assert_eq!(speaking.speaking(now_ms * 1000).collect::<Vec<_>>(), [1]);
+        }
+        run(&mut speaking, &mut now_ms, 1_000, &[(1, 100), (2, 80)]);
+        assert_eq!(speaking.speaking(now_ms * 1000).count(), 0);
     }
 
     #[test]

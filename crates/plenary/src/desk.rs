@@ -17,6 +17,7 @@ use plenary_media::mixer::{Input as MixerInput, Mixer, MixerConfig, MixerOutput,
 use plenary_proto::identity::MediaKind;
 use plenary_proto::message::{ProgramFormat, VideoAsk};
 use plenary_proto::{MixRole, PeerId, Rank, StreamKind};
+use plenary_rtc::{Contributor, Contributors};
 
 use tracing::Span;
 
@@ -107,6 +108,21 @@ struct State {
     on_desk: BTreeMap<PeerId, OnDesk>,
     /// From each speaker's clock to ours.
     offsets_us: BTreeMap<PeerId, i64>,
+}
+
+impl State {
+    /// Whom the mixer knows by that name.
+    fn speaker(&self, id: u64) -> Option<PeerId> {
+        self.tiles.iter().map(|tile| tile.peer).find(|peer| input_id(peer) == id)
+    }
+
+    /// The mixer's voices, as packets name them.
+    fn named(&self, voices: &[(u64, u8)]) -> Contributors {
+        let voice = |&(id, level): &(u64, u8)| {
+            self.speaker(id).map(|speaker| Contributor { csrc: speaker.csrc(), level })
+        };
+        voices.iter().filter_map(voice).collect()
+    }
 }
 
 /// What this peer does in the mix.
@@ -428,9 +444,10 @@ impl Desk {
                     captured_us,
                     key: identity.key,
                     temporal: identity.temporal,
-                    level: None,
+                    level: inbound.level,
                 };
-                self.make(state, &encoded);
+                let voice = |level| Contributor { csrc: inbound.maker.csrc(), level };
+                self.make(state, &encoded, &inbound.level.map(voice).into_iter().collect());
             }
         } else {
             drop(state);
@@ -442,10 +459,14 @@ impl Desk {
     }
 
     /// Numbers a frame of the program and sends it on its way.
-    fn make(&self, mut state: parking_lot::MutexGuard<'_, State>, encoded: &Encoded) {
-        let Some((frame, packets)) = state.program.as_mut().and_then(|program| program.make(encoded)) else {
-            return;
-        };
+    fn make(
+        &self,
+        mut state: parking_lot::MutexGuard<'_, State>,
+        encoded: &Encoded,
+        contributors: &Contributors,
+    ) {
+        let made = state.program.as_mut().and_then(|program| program.make(encoded, contributors));
+        let Some((frame, packets)) = made else { return };
         let begins = !state.started && frame.identity.key;
         state.started |= begins;
         let spec = state.program.as_ref().map(|program| program.spec);
@@ -466,18 +487,20 @@ impl Desk {
                 let EncodedPicture { data, key, temporal } = picture;
                 let encoded =
                     Encoded { kind: MediaKind::Video, data, captured_us, key, temporal, level: None };
-                self.make(state, &encoded);
+                self.make(state, &encoded, &Contributors::new());
             }
-            MixerOutput::Sound { packet, captured_us, level, .. }
+            MixerOutput::Sound { packet, captured_us, level, contributors }
                 if state.started && state.passing.is_none() =>
             {
-                self.make(state, &sound(packet, captured_us, level));
+                let voices = state.named(&contributors);
+                self.make(state, &sound(packet, captured_us, level), &voices);
             }
-            MixerOutput::MixMinus { id, packet, captured_us, level } => {
-                self.mixed_minus(state, id, &sound(packet, captured_us, level));
+            MixerOutput::MixMinus { id, packet, captured_us, level, contributors } => {
+                let voices = state.named(&contributors);
+                self.mixed_minus(state, id, &sound(packet, captured_us, level), &voices);
             }
             MixerOutput::KeyWanted { id } => {
-                let speaker = state.tiles.iter().map(|tile| tile.peer).find(|peer| input_id(peer) == id);
+                let speaker = state.speaker(id);
                 drop(state);
                 if let (Some(speaker), Some(flow)) = (speaker, self.flow.upgrade()) {
                     flow.want_key_of(&speaker);
@@ -489,17 +512,21 @@ impl Desk {
     }
 
     /// Sends a speaker what the others say.
-    fn mixed_minus(&self, mut state: parking_lot::MutexGuard<'_, State>, id: u64, encoded: &Encoded) {
+    fn mixed_minus(
+        &self,
+        mut state: parking_lot::MutexGuard<'_, State>,
+        id: u64,
+        encoded: &Encoded,
+        contributors: &Contributors,
+    ) {
         let Some(flow) = self.flow.upgrade() else { return };
-        let Some(speaker) = state.tiles.iter().map(|tile| tile.peer).find(|peer| input_id(peer) == id) else {
-            return;
-        };
+        let Some(speaker) = state.speaker(id) else { return };
         let MixRole::Mix { rank, .. } = state.role else { return };
         let me = self.me;
         let (maker, told) = state.minus.entry(speaker).or_insert_with(|| {
             (Maker::new(&flow.room(), me, StreamKind::MixMinus, rank, random_bytes()), false)
         });
-        if let Some((_, packets)) = maker.make(encoded) {
+        if let Some((_, packets)) = maker.make(encoded, contributors) {
             *told = flow.send_mix_minus(&speaker, maker, packets, *told);
         }
     }

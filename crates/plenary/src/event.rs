@@ -103,6 +103,13 @@ pub enum RoomEvent {
         /// Round trip, microseconds; 0 when unknown.
         rtt_us: u32,
     },
+    /// Others speak now than before, as heard here. [`Room::levels`](crate::Room::levels) says how loud each is.
+    Speaking {
+        /// The one who speaks: stays so for two seconds at least, and through silence until somebody else does.
+        dominant: Option<PeerId>,
+        /// All who speak at present, in the order of the stage; pauses between words don't count.
+        speaking: Vec<PeerId>,
+    },
     /// Somebody on stage told the room something: see [`Room::tell`](crate::Room::tell).
     Data {
         /// Who; its signature holds.

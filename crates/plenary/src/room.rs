@@ -237,6 +237,14 @@ impl Room {
         self.desk.tenures()
     }
 
+    /// How loud each speaker is at present, as heard here: by RFC 6464, 0 loudest, 127 silent. Of those in the program's
+    /// sound only the loudest few aren't silent.
+    pub fn levels(&self) -> Vec<(PeerId, u8)> {
+        let snapshot = self.snapshot();
+        let speakers = snapshot.stage.iter().filter(|member| member.speaks).map(|member| member.peer);
+        self.flow.levels(&speakers.collect::<Vec<_>>())
+    }
+
     /// At a mixer: from when on that speaker is in its mix.
     pub fn on_desk(&self, speaker: &PeerId) -> OnDesk {
         self.desk.on_desk(speaker)

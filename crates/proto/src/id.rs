@@ -15,6 +15,12 @@ impl PeerId {
         short.copy_from_slice(&self.0[..8]);
         ShortId(short)
     }
+
+    /// By which mixed sound names it as a contributor: its CSRC (RFC 3550, 5.1), the first 4 bytes, big endian.
+    pub fn csrc(&self) -> u32 {
+        let [first, second, third, fourth, ..] = self.0;
+        u32::from_be_bytes([first, second, third, fourth])
+    }
 }
 
 /// The first 8 bytes of a [`PeerId`]: enough to tell apart the peers of one path.

@@ -28,12 +28,16 @@ use rtc::shared::error::Error;
 
 use crate::outbox::Outgoing;
 use crate::repair::{History, Holes, REPAIR_PACKETS_MAX};
-use crate::seam::{LinkId, MediaPacket, PacketSink, SenderReport};
+use crate::seam::{
+    CONTRIBUTORS_MAX, Contributor, Contributors, LinkId, MediaPacket, PacketSink, SenderReport,
+};
 use crate::sync::lock;
-use crate::template::{AUDIO_LEVEL_EXTENSION_ID, PACKET_EXTENSION_ID, SLOTS_MAX, is_video};
+use crate::template::{
+    AUDIO_LEVEL_EXTENSION_ID, CONTRIBUTORS_EXTENSION_ID, PACKET_EXTENSION_ID, SLOTS_MAX, is_video,
+};
 use crate::wire::Wire;
 
-/// RFC 6464, one-byte form: the highest bit says whether it is voice, the rest is the level.
+/// RFC 6464: the highest bit says whether it is voice (RFC 6465: nothing), the rest is the level.
 const LEVEL_MASK: u8 = 0x7f;
 
 /// Nearest the application.
@@ -96,6 +100,7 @@ impl Legs {
             marker: packet.header.marker,
             key_start: is_video(slot) && begins_key_frame(&packet.payload),
             audio_level: level.filter(|_| !is_video(slot)),
+            contributors: if is_video(slot) { Contributors::new() } else { contributors(&packet.header) },
             payload: packet.payload.clone(),
         };
         self.wire.counters.packets_received.fetch_add(1, Ordering::Relaxed);
@@ -201,7 +206,7 @@ impl Legs {
             sequence_number,
             timestamp: packet.timestamp,
             ssrc: self.wire.local.of_slot(slot)?,
-            extensions: Vec::with_capacity(2),
+            extensions: Vec::with_capacity(3),
             ..Default::default()
         };
         let identity = Bytes::copy_from_slice(&packet.identity.to_bytes());
@@ -210,12 +215,28 @@ impl Legs {
             let level = Bytes::copy_from_slice(&[level & LEVEL_MASK]);
             header.set_extension(AUDIO_LEVEL_EXTENSION_ID, level).ok()?;
         }
+        if !packet.contributors.is_empty() && !is_video(slot) {
+            let named = packet.contributors.iter().take(CONTRIBUTORS_MAX);
+            header.csrc = named.clone().map(|voice| voice.csrc).collect();
+            let levels = named.map(|voice| voice.level & LEVEL_MASK).collect();
+            header.set_extension(CONTRIBUTORS_EXTENSION_ID, levels).ok()?;
+        }
         Some(rtp::Packet { header, payload: packet.payload })
     }
 }
 
 pub(crate) fn tagged(now: Instant, packet: Packet) -> TaggedPacket {
     TaggedPacket { now, transport: TransportContext::default(), message: AttributedPacket::new(packet) }
+}
+
+/// Whose voices a packet names, and how loud they are.
+fn contributors(header: &rtp::header::Header) -> Contributors {
+    let levels = header.get_extension(CONTRIBUTORS_EXTENSION_ID).unwrap_or_default();
+    let voice = |(index, &csrc): (usize, &u32)| {
+        let level = levels.get(index).map_or(LEVEL_MASK, |level| level & LEVEL_MASK);
+        Contributor { csrc, level }
+    };
+    header.csrc.iter().enumerate().map(voice).collect()
 }
 
 /// Whether an H.264 payload (RFC 6184) holds parameter sets: key frames begin with them.

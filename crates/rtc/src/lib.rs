@@ -60,8 +60,8 @@ mod support;
 
 pub use links::{Events, LinkError, Links, LinksConfig};
 pub use seam::{
-    Channel, Command, Destinations, DownReason, Event, LinkDriver, LinkId, LinkStats, MediaPacket,
-    PAYLOAD_LEN_MAX, PacketSink, SenderReport,
+    CONTRIBUTORS_MAX, Channel, Command, Contributor, Contributors, Destinations, DownReason, Event,
+    LinkDriver, LinkId, LinkStats, MediaPacket, PAYLOAD_LEN_MAX, PacketSink, SenderReport,
 };
 pub use shaper::{Shape, ShapedTcp, Shaper};
 pub use template::DescriptionError;

@@ -193,6 +193,7 @@ mod tests {
             marker: false,
             key_start: false,
             audio_level: None,
+            contributors: Default::default(),
             payload: Bytes::new(),
         }
     }

@@ -67,9 +67,26 @@ pub struct MediaPacket {
     pub key_start: bool,
     /// RFC 6464 level of sound, 0 (loudest) to 127 dB below full scale. Ignored on video.
     pub audio_level: Option<u8>,
+    /// Whose voices are in mixed sound. Ignored on video, and past [`CONTRIBUTORS_MAX`].
+    pub contributors: Contributors,
     /// The RTP payload; past [`PAYLOAD_LEN_MAX`] bytes the packet is dropped.
     pub payload: Bytes,
 }
+
+/// A voice in mixed sound.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Contributor {
+    /// Whose: its CSRC (RFC 3550, 5.1).
+    pub csrc: u32,
+    /// RFC 6465 level, 0 (loudest) to 127 dB below full scale; 127 also when the packet doesn't say.
+    pub level: u8,
+}
+
+/// The voices in one packet.
+pub type Contributors = SmallVec<[Contributor; 5]>;
+
+/// Most contributors of one packet (RFC 3550, 5.1).
+pub const CONTRIBUTORS_MAX: usize = 15;
 
 /// Most bytes of an RTP payload. With RTP, our extensions, SRTP, UDP and IPv6 it stays below an Ethernet
 /// frame's 1500; browsers send at most 1200.

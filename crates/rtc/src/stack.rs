@@ -37,7 +37,9 @@ use crate::seam::Channel;
 use crate::socket::LinkRuntime;
 use crate::sync::lock;
 use crate::tap::TrainTap;
-use crate::template::{AUDIO_LEVEL_URI, FEEDBACK, H264_FORMAT, OPUS_FORMAT, Role, Ssrcs, TWCC_URI, is_video};
+use crate::template::{
+    AUDIO_LEVEL_URI, CONTRIBUTORS_URI, FEEDBACK, H264_FORMAT, OPUS_FORMAT, Role, Ssrcs, TWCC_URI, is_video,
+};
 use crate::wire::Wire;
 
 /// The first check is sent after this (200 ms by default); a link on loopback stands after one and a bit.
@@ -278,7 +280,13 @@ fn media_engine(types: PayloadTypes) -> Result<MediaEngine> {
         }
     }
     // the order decides the ids
-    for (uri, slots) in [(PACKET_EXTENSION_URI, &[0, 1][..]), (TWCC_URI, &[0, 1]), (AUDIO_LEVEL_URI, &[1])] {
+    let uris: [(_, &[_]); 4] = [
+        (PACKET_EXTENSION_URI, &[0, 1]),
+        (TWCC_URI, &[0, 1]),
+        (AUDIO_LEVEL_URI, &[1]),
+        (CONTRIBUTORS_URI, &[1]),
+    ];
+    for (uri, slots) in uris {
         for &slot in slots {
             let extension = RTCRtpHeaderExtensionCapability { uri: uri.to_owned() };
             engine.register_header_extension(extension, kind(slot), None)?;

@@ -20,10 +20,13 @@ const TRAIN_SLOT: u8 = 255;
 pub(crate) const PACKET_EXTENSION_ID: u8 = 1;
 pub(crate) const TWCC_EXTENSION_ID: u8 = 2;
 pub(crate) const AUDIO_LEVEL_EXTENSION_ID: u8 = 3;
+pub(crate) const CONTRIBUTORS_EXTENSION_ID: u8 = 4;
 /// draft-holmer-rmcat-transport-wide-cc-extensions-01.
 pub(crate) const TWCC_URI: &str = "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01";
 /// RFC 6464.
 pub(crate) const AUDIO_LEVEL_URI: &str = "urn:ietf:params:rtp-hdrext:ssrc-audio-level";
+/// RFC 6465.
+pub(crate) const CONTRIBUTORS_URI: &str = "urn:ietf:params:rtp-hdrext:csrc-audio-level";
 /// RFC 6184, 8.1: constrained baseline, level 3.1, FU-A allowed.
 pub(crate) const H264_FORMAT: &str = "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f";
 /// RFC 7587, 6.1.
@@ -253,6 +256,7 @@ fn write_media(sdp: &mut String, slot: u8, payload_type: u8) -> std::fmt::Result
     write!(sdp, "a=extmap:{TWCC_EXTENSION_ID} {TWCC_URI}\r\n")?;
     if !is_video(slot) {
         write!(sdp, "a=extmap:{AUDIO_LEVEL_EXTENSION_ID} {AUDIO_LEVEL_URI}\r\n")?;
+        write!(sdp, "a=extmap:{CONTRIBUTORS_EXTENSION_ID} {CONTRIBUTORS_URI}\r\n")?;
     }
     Ok(())
 }

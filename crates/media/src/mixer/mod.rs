@@ -94,8 +94,8 @@ pub enum MixerOutput {
         captured_us: u64,
         /// By RFC 6464.
         level: u8,
-        /// Whose voices are in it.
-        contributors: Vec<u64>,
+        /// Whose voices are in it, and how loud each is (RFC 6464).
+        contributors: Vec<(u64, u8)>,
     },
     /// The next 20 ms for one input that hears: the program's sound without its own voice.
     MixMinus {
@@ -107,6 +107,8 @@ pub enum MixerOutput {
         captured_us: u64,
         /// By RFC 6464.
         level: u8,
+        /// As in the program's sound, less its own.
+        contributors: Vec<(u64, u8)>,
     },
     /// Whoever speaks has another tile now, and others may have: see [`Mixer::place`].
     TilesMoved,

@@ -165,8 +165,10 @@ impl SoundProgram {
         let mut outputs = Vec::with_capacity(1 + stage.inputs.len());
         let shared = checked(self.encoder.encode(self.mix.shared()), counts);
         let shared_level = level(self.mix.shared());
+        let voice = |id| (id, self.speakers.get(&id).map_or(LEVEL_SILENT, |speaker| speaker.level));
+        let contributors: Vec<(u64, u8)> = self.mix.contributors().map(voice).collect();
         if let Some(packet) = shared.clone() {
-            let contributors = self.mix.contributors().collect();
+            let contributors = contributors.clone();
             outputs.push(MixerOutput::Sound { packet, captured_us, level: shared_level, contributors });
         }
         for (input, _) in stage.inputs.iter().filter(|(input, _)| input.hears) {
@@ -186,7 +188,8 @@ impl SoundProgram {
                 }
             };
             if let Some(packet) = packet {
-                outputs.push(MixerOutput::MixMinus { id, packet, captured_us, level });
+                let contributors = contributors.iter().copied().filter(|(voice, _)| *voice != id).collect();
+                outputs.push(MixerOutput::MixMinus { id, packet, captured_us, level, contributors });
             }
         }
         self.remember_shared();

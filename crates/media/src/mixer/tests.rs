@@ -28,6 +28,10 @@ const FORMAT: VideoFormat = VideoFormat { width: 1280, height: 720, fps: 25, bit
 const STEP_US: u64 = 40_000;
 const OFF: u8 = 44; // the ground of a tile without picture
 
+fn ids(voices: &[(u64, u8)]) -> Vec<u64> {
+    voices.iter().map(|(id, _)| *id).collect()
+}
+
 #[test]
 fn each_tile_shows_its_newest_picture_whose_time_has_come() {
     let mut room = Room::of(4);
@@ -299,7 +303,7 @@ fn nobody_hears_itself_and_who_is_silent_gets_the_programs_own_packet() {
         let Some(MixerOutput::Sound { packet: shared, contributors, level, .. }) = outputs.first() else {
             panic!("{outputs:?}");
         };
-        assert_eq!(contributors, &[0, 1, 2]);
+        assert_eq!(ids(contributors), [0, 1, 2]);
         assert!((10..30).contains(level), "{level}");
         let minus: BTreeMap<u64, &Bytes> = outputs[1..]
             .iter()
@@ -334,14 +338,14 @@ fn the_loudest_are_heard_but_no_muted_one() {
         }
         for output in room.hear(captured_us) {
             if let MixerOutput::Sound { contributors, .. } = output {
-                heard = contributors;
+                heard = ids(&contributors);
             }
         }
     }
     assert_eq!(heard, [2, 3, 4, 5, 7], "the muted one takes nobody's place");
     room.change(|inputs| inputs[7].muted = true);
     let contributors = |outputs: Vec<MixerOutput>| match &outputs[0] {
-        MixerOutput::Sound { contributors, .. } => contributors.clone(),
+        MixerOutput::Sound { contributors, .. } => ids(contributors),
         other => panic!("{other:?}"),
     };
     assert!(contributors(room.hear(sound_time(START_US, 51))).contains(&7), "fading");
@@ -385,7 +389,7 @@ fn sound_that_is_no_sound_is_silence() {
         for output in room.hear(captured_us) {
             if let MixerOutput::Sound { packet, contributors, .. } = output {
                 assert!(tone_in(&packet, 500).is_finite());
-                assert!(!contributors.contains(&0));
+                assert!(!ids(&contributors).contains(&0));
             }
         }
     }
@@ -507,7 +511,7 @@ fn a_real_mixer_keeps_time_survives_a_decoder_that_panics_and_ends_when_dropped(
         match given.recv_timeout(Duration::from_millis(5)) {
             Ok(MixerOutput::Video { picture, captured_us }) => pictures.push((captured_us, picture)),
             Ok(MixerOutput::Sound { captured_us, contributors, .. }) => {
-                sounds.push((captured_us, contributors))
+                sounds.push((captured_us, ids(&contributors)))
             }
             Ok(MixerOutput::MixMinus { id, .. }) => minus += usize::from(id == 4),
             _ => {}

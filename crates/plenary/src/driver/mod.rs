@@ -233,6 +233,7 @@ impl Driver {
         for peer in self.peers.take_heard(&self.flow) {
             self.input(Input::Heard(peer));
         }
+        self.say_who_speaks();
         self.count_traffic();
         let now_us = self.clock.now_us();
         if now_us >= self.snapshot_due_us {
@@ -245,6 +246,19 @@ impl Driver {
                 self.input(Input::Trouble(suffered));
             }
         }
+    }
+
+    fn say_who_speaks(&mut self) {
+        let speakers = self.speakers();
+        let Some(said) = self.flow.take_speaking(&speakers) else { return };
+        let dominant = speakers.iter().find(|peer| said.dominant == Some(peer.csrc())).copied();
+        let speaking = speakers.into_iter().filter(|peer| said.now.contains(&peer.csrc())).collect();
+        self.emit(RoomEvent::Speaking { dominant, speaking });
+    }
+
+    fn speakers(&self) -> Vec<PeerId> {
+        let entries = self.brain.roster().map_or(&[][..], |roster| &roster.entries);
+        entries.iter().filter(|entry| entry.speaks).map(|entry| entry.peer).collect()
     }
 
     pub(crate) fn renew_snapshot(&mut self) {

@@ -100,6 +100,7 @@ mod tests {
             marker: false,
             key_start,
             audio_level: None,
+            contributors: Default::default(),
             payload: Bytes::from_static(b"x"),
         }
     }

@@ -6,7 +6,7 @@ use plenary_media::assembly::Packet;
 use plenary_media::payload::packetize;
 use plenary_proto::identity::{MediaKind, PacketIdentity};
 use plenary_proto::{PeerId, Rank, RoomId, StreamId, StreamKind, StreamSpec};
-use plenary_rtc::MediaPacket;
+use plenary_rtc::{Contributors, MediaPacket};
 
 /// The maker's end of one stream.
 #[derive(Debug)]
@@ -43,9 +43,13 @@ impl Maker {
         Maker { spec, id: spec.id(room), frames: [0; 2], packets: [0; 2], captured_us: [0; 2] }
     }
 
-    /// Numbers a frame, marks it, and cuts it into packets. `None` for what is no frame of its kind: it takes no
-    /// number.
-    pub(crate) fn make(&mut self, encoded: &Encoded) -> Option<(Frame, Vec<MediaPacket>)> {
+    /// Numbers a frame, in which these voices are mixed, marks it, and cuts it into packets. `None` for what is no frame
+    /// of its kind: it takes no number.
+    pub(crate) fn make(
+        &mut self,
+        encoded: &Encoded,
+        contributors: &Contributors,
+    ) -> Option<(Frame, Vec<MediaPacket>)> {
         let lane = lane(encoded.kind);
         let frame = encoded.identified(self.id, self.frames[lane] + 1)?;
         let payloads = match packetize(&frame) {
@@ -65,6 +69,7 @@ impl Maker {
                 marker: payload.marker,
                 key_start: payload.key_start,
                 audio_level: encoded.level,
+                contributors: contributors.clone(),
                 payload: payload.bytes,
             }
         });

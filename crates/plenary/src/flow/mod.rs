@@ -13,6 +13,7 @@ mod own;
 mod program;
 mod sending;
 mod stats;
+mod voices;
 mod watches;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -42,6 +43,7 @@ use outlets::Outlets;
 use own::OWN_SLOTS;
 use program::Program;
 use stats::Reception;
+use voices::{Speaking, Voices};
 use watches::Watches;
 
 /// Packets that overtook the announcement of their stream: a group of pictures' worth.
@@ -50,9 +52,10 @@ const EARLY_MAX: usize = 1024;
 const EARLY_US: u64 = 1_000_000;
 /// Streams that a slot may carry packets of: the announced one, and those before it that are still being repaired.
 const SLOT_STREAMS_MAX: usize = 3;
-/// RTP's header of 12 bytes, and our extensions: 4, then 15 for the packet's identity and 3 for the transport-wide
-/// number, padded to 20.
-const RTP_OVERHEAD_BYTES: u64 = 36;
+/// RTP's header of 12 bytes, and that of its extensions.
+const RTP_HEADER_BYTES: usize = 12 + 4;
+/// Our extensions: the packet's identity, and the transport-wide number.
+const EXTENSIONS_BYTES: usize = 15 + 3;
 
 struct Early {
     peer: PeerId,
@@ -75,6 +78,7 @@ pub(crate) struct State {
     pub(crate) outlets: Outlets,
     pub(crate) watches: Watches,
     reception: Reception,
+    voices: Voices,
     catch_up: CatchUp,
     /// Who was asked to feed us and hasn't yet.
     asked: Option<PeerId>,
@@ -138,6 +142,7 @@ impl Flow {
             outlets: Outlets::default(),
             watches: Watches::default(),
             reception: Reception::new(clock.now_us(), keeps_log),
+            voices: Voices::default(),
             catch_up: CatchUp::default(),
             asked: None,
             parent: None,
@@ -397,6 +402,7 @@ impl Flow {
         let state = &mut *guard;
         let Some(own) = &mut state.own else { return };
         let packets = own.publish(encoded, now_us, &state.links, sending);
+        state.voices.heard_alone(&self.me, encoded.level, now_us);
         let packets = packets.into_iter().map(|packet| (encoded.kind, packet));
         let inbound = state.take_own(packets, now_us, sending);
         let desk = state.desk.clone();
@@ -419,6 +425,9 @@ impl Flow {
                 at_us: now_us,
             });
         }
+        if frame.kind == MediaKind::Sound && !state.own_mix {
+            packets.iter().for_each(|packet| state.voices.heard(&packet.contributors, now_us));
+        }
         if let Some(frame) = state.program.own(frame, packets, now_us, sending) {
             state.show(&frame, now_us);
         }
@@ -439,6 +448,7 @@ impl Flow {
             guard.inflow.follow(maker.id, maker.spec, now_us);
             let mut inbound = Vec::new();
             for packet in &packets {
+                guard.voices.heard(&packet.contributors, now_us);
                 guard.inflow.packet(MediaKind::Sound, packet, None, now_us, &mut inbound);
             }
             drop(guard);
@@ -479,6 +489,16 @@ impl Flow {
         }
         self.use_inbound(desk, inbound);
         asks
+    }
+
+    /// How loud each of these is heard here at present, by RFC 6464.
+    pub(crate) fn levels(&self, speakers: &[PeerId]) -> Vec<(PeerId, u8)> {
+        self.state().voices.levels(speakers, self.now_us())
+    }
+
+    /// Who among these speaks, when that has changed since this was asked last.
+    pub(crate) fn take_speaking(&self, speakers: &[PeerId]) -> Option<Speaking> {
+        self.state().voices.look(speakers, self.now_us())
     }
 
     /// What came of the program so far.
@@ -580,6 +600,17 @@ impl State {
     }
 }
 
+/// RTP header, extensions and payload.
+fn rtp_bytes(packet: &MediaPacket) -> u64 {
+    let level = if packet.audio_level.is_some() { 2 } else { 0 };
+    let (csrcs, levels) = match packet.contributors.len() {
+        0 => (0, 0),
+        count => (4 * count, 1 + count),
+    };
+    let extensions = (EXTENSIONS_BYTES + level + levels).next_multiple_of(4);
+    (RTP_HEADER_BYTES + csrcs + extensions + packet.payload.len()) as u64
+}
+
 impl PacketSink for Flow {
     fn packet(&self, link: LinkId, slot: u8, packet: MediaPacket, _arrived_us: u64) {
         let Some(sending) = self.sending() else { return };
@@ -609,7 +640,10 @@ impl PacketSink for Flow {
             let arrived = state.program.packet(kind, &packet, link, now_us, sending);
             // a speaker's picture, or that of one who has just been one, comes from its mixer beside the tree
             if arrived.fresh && !state.speaks && state.program.is_fed_by(link) {
-                state.tree_bytes += packet.payload.len() as u64 + RTP_OVERHEAD_BYTES;
+                state.tree_bytes += rtp_bytes(&packet);
+            }
+            if arrived.fresh && kind == MediaKind::Sound && !state.own_mix {
+                state.voices.heard(&packet.contributors, now_us);
             }
             let ask = arrived.key_wanted.then(|| state.feeder_link()).flatten();
             state.hand_over(arrived.frames, now_us, self.time(now_us));
@@ -624,6 +658,12 @@ impl PacketSink for Flow {
         }
         let mut inbound = Vec::new();
         let fresh = state.inflow.packet(kind, &packet, Some((link, slot & !1)), now_us, &mut inbound);
+        match stream_kind {
+            _ if !fresh || kind == MediaKind::Video => {}
+            StreamKind::MixMinus => state.voices.heard(&packet.contributors, now_us),
+            _ if state.mesh => state.voices.heard_alone(&peer, packet.audio_level, now_us),
+            _ => {}
+        }
         if fresh && link_kind == LinkKind::Peer {
             state.inflow.pass_on(kind, &packet, &state.links, sending);
         }

@@ -7,7 +7,7 @@ use plenary_media::Encoded;
 use plenary_proto::identity::MediaKind;
 use plenary_proto::message::{LinkKind, Message, Resume, StreamUse};
 use plenary_proto::{PeerId, RoomId, StreamKind};
-use plenary_rtc::{Destinations, LinkId, MediaPacket};
+use plenary_rtc::{Contributors, Destinations, LinkId, MediaPacket};
 
 use super::cache::PacketCache;
 use super::maker::{Maker, lane};
@@ -45,7 +45,7 @@ impl Own {
         links: &BTreeMap<(PeerId, LinkKind), LinkId>,
         sending: &Sending,
     ) -> Vec<MediaPacket> {
-        let Some((_, packets)) = self.maker.make(encoded) else { return Vec::new() };
+        let Some((_, packets)) = self.maker.make(encoded, &Contributors::new()) else { return Vec::new() };
         let slot = OWN_SLOTS[lane(encoded.kind)];
         let to: Destinations = self
             .targets

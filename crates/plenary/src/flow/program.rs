@@ -381,7 +381,7 @@ mod tests {
     use plenary_media::codec::{Codecs as _, VideoFormat};
     use plenary_media::{Encoded, Picture};
     use plenary_proto::{Rank, RoomId, StreamKind};
-    use plenary_rtc::{Command, LinkDriver};
+    use plenary_rtc::{Command, Contributors, LinkDriver};
     use plenary_testkit::fake::FakeCodecs;
 
     use super::*;
@@ -453,7 +453,7 @@ mod tests {
                     temporal: 0,
                     level: None,
                 };
-                self.makers[mixer].make(&encoded).unwrap().1
+                self.makers[mixer].make(&encoded, &Contributors::new()).unwrap().1
             });
             packets.collect()
         }

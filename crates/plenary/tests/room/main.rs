@@ -13,3 +13,5 @@ mod program;
 mod suffering;
 mod support;
 mod trouble;
+#[cfg(feature = "codecs")]
+mod voices;

@@ -105,6 +105,7 @@ pub(crate) async fn start(children: usize, packets_per_frame: usize) -> Running 
                     marker: index == packets_per_frame as u64,
                     key_start: false,
                     audio_level: None,
+                    contributors: Default::default(),
                     payload: payload.clone(),
                 };
                 links.submit(Command::Forward { to: Destinations::from_iter([(LinkId(0), 0)]), packet });

@@ -19,6 +19,11 @@ async fn every_slot_carries_packets_both_ways_unchanged() {
             let sound = slot % 2 == 1;
             let sent = MediaPacket {
                 audio_level: sound.then_some(127 - slot),
+                // none, some, and as many as there may be
+                contributors: (0..slot.min(15))
+                    .filter(|_| sound)
+                    .map(|voice| Contributor { csrc: 0xfeed_0000 + u32::from(voice), level: voice * 9 })
+                    .collect(),
                 key_start: !sound,
                 payload: Bytes::from(vec![if sound { 0xfc } else { 0x67 }; 1 + 80 * usize::from(slot)]),
                 ..packet(u64::from(slot) + (1 << 47))

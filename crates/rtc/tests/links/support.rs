@@ -143,6 +143,7 @@ pub(crate) fn packet(number: u64) -> MediaPacket {
         marker: number.is_multiple_of(2),
         key_start: false,
         audio_level: None,
+        contributors: Default::default(),
         payload: Bytes::from(vec![0x41; 200]),
     }
 }
