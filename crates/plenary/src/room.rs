@@ -171,6 +171,12 @@ impl Room {
         Ok(track)
     }
 
+    /// Sends nothing of its own picture or sound from now on, whoever publishes it, or goes on. Its tile shows initials,
+    /// or the mute mark.
+    pub fn mute(&self, kind: MediaKind, muted: bool) {
+        self.flow.mute(kind, muted);
+    }
+
     /// A place in the driver's queue for the one publisher of this peer.
     async fn turn_to_publish(&self) -> Result<mpsc::Permit<'_, Ask>, Error> {
         if !self.speaks.load(Ordering::Relaxed) {

@@ -30,6 +30,9 @@ const SPARE_MAX: usize = 4;
 const KEY_INTERVAL_US: u64 = 1_000_000;
 /// Sound that came within this time counts for the playout delay. A guess.
 const SOUND_LIVE_US: u64 = 2_000_000;
+/// Whoever's pictures come without sound for so long is mute. A guess: encoders that leave silence out send a packet
+/// each 400 ms (libopus).
+const MUTE_US: u64 = 1_000_000;
 
 /// One input's frames.
 #[derive(Debug)]
@@ -63,6 +66,9 @@ struct State {
     rtt_us: u64,
     tile: Place,
 
+    /// When the first frame came.
+    since_us: Option<u64>,
+    video_arrived_us: Option<u64>,
     /// Stream and number of the newest picture that came.
     newest_video: Option<(StreamId, u32)>,
     queue: VecDeque<Frame>,
@@ -98,8 +104,10 @@ impl Feed {
     pub(super) fn push(&self, frame: Frame, arrived_us: u64) {
         let mut state = self.state();
         state.clock.observe(frame.identity.captured_us, arrived_us);
+        state.since_us = state.since_us.or(Some(arrived_us));
         match frame.kind {
             MediaKind::Video => {
+                state.video_arrived_us = Some(arrived_us);
                 state.push_video(frame);
                 drop(state);
                 self.changed.notify_one();
@@ -189,6 +197,13 @@ impl Feed {
             .sound_arrived_us
             .is_some_and(|arrived_us| now_us.saturating_sub(arrived_us) < SOUND_LIVE_US);
         live.then(|| state.sound.delay_us())
+    }
+
+    /// Whether pictures come and sound doesn't: it is switched off.
+    pub(super) fn is_mute(&self, now_us: u64) -> bool {
+        let state = self.state();
+        let lately = |at_us: Option<u64>| at_us.is_some_and(|at_us| now_us.saturating_sub(at_us) < MUTE_US);
+        !lately(state.since_us) && lately(state.video_arrived_us) && !lately(state.sound_arrived_us)
     }
 
     /// The tile that pictures are decoded for.

@@ -68,7 +68,7 @@ pub struct Input {
     pub id: u64,
     /// Shown on its tile.
     pub name: String,
-    /// Isn't heard, and has the mute mark.
+    /// Isn't heard, and has the mute mark, as has whoever's pictures come without sound.
     pub muted: bool,
     /// Its picture is a screen, for [`Layout::Share`].
     pub shares: bool,
@@ -160,6 +160,8 @@ struct Stage {
     layout: Layout,
     /// Dominant speakers, the last first.
     spoke: Vec<u64>,
+    /// Whose pictures come without sound.
+    mute: Vec<u64>,
     /// In the order in which they are drawn.
     tiles: Vec<(u64, Place)>,
 }

@@ -49,9 +49,9 @@ pub(super) fn run(shared: &Shared, mut program: SoundProgram) {
         for output in program.step(step.captured_us, &stage, speaking, &shared.counts) {
             shared.give(output);
         }
-        let spoke = program.dominant().spoke();
-        if spoke != stage.spoke {
-            shared.restage(|stage| stage.spoke = spoke.to_vec());
+        let (spoke, mute) = (program.dominant().spoke(), mute(&stage, (shared.clock)()));
+        if spoke != stage.spoke || mute != stage.mute {
+            shared.restage(|stage| (stage.spoke, stage.mute) = (spoke.to_vec(), mute));
             if shared.stage().tiles != stage.tiles {
                 shared.give(MixerOutput::TilesMoved);
             }
@@ -62,6 +62,12 @@ pub(super) fn run(shared: &Shared, mut program: SoundProgram) {
         shared.set_delay_us(delay_us);
         cpu.lap(Spent::Sound);
     }
+}
+
+/// Whose pictures come without sound.
+fn mute(stage: &Stage, now_us: u64) -> Vec<u64> {
+    let mute = stage.inputs.iter().filter(|(_, feed)| feed.is_mute(now_us));
+    mute.map(|(input, _)| input.id).collect()
 }
 
 /// The playout delay that suits all inputs.

@@ -326,6 +326,41 @@ fn nobody_hears_itself_and_who_is_silent_gets_the_programs_own_packet() {
 }
 
 #[test]
+fn whoever_shows_pictures_and_sends_no_sound_for_a_second_is_mute_until_it_does() {
+    let mut room = Room::of(3);
+    let feeds = [0, 1, 2].map(|id| room.stage.feed(id).unwrap());
+    let mute = |now_us| feeds.each_ref().map(|feed| feed.is_mute(now_us));
+    let at = |ms: u64| START_US + ms * 1_000;
+    for number in 1..=50 {
+        let captured_us = at(u64::from(number) * 40);
+        room.show(0, number, captured_us, 100);
+        room.show(1, number, captured_us, 100);
+        room.say(0, number, captured_us, 400);
+        room.say(2, number, captured_us, 400);
+        let long = number >= 26; // frames of a speaker who has just come may come in any order
+        assert_eq!(mute(captured_us), [false, long, false], "picture {number}");
+    }
+    room.say(1, 1, at(2_000), 400);
+    assert_eq!(mute(at(2_000)), [false; 3]);
+    assert_eq!(mute(at(9_000)), [false; 3], "whoever sends nothing at all is away, not mute");
+}
+
+#[test]
+fn a_mute_speaker_has_the_mark_on_its_tile() {
+    let mut room = Room::of(2);
+    room.show(0, 1, START_US, 100);
+    room.show(1, 1, START_US, 100);
+    room.step(START_US);
+    let without = room.video.canvas().clone();
+    room.restage(|stage| stage.mute = vec![1]);
+    room.step(START_US + STEP_US);
+    assert!(*room.video.canvas() != without);
+    room.restage(|stage| stage.mute = vec![]);
+    room.step(START_US + 2 * STEP_US);
+    assert!(*room.video.canvas() == without);
+}
+
+#[test]
 fn the_loudest_are_heard_but_no_muted_one() {
     let mut room = Room::of(8);
     room.change(|inputs| inputs[6].muted = true);

@@ -132,7 +132,8 @@ impl VideoProgram {
             self.stage_revision = stage.revision;
             let tiles = stage.tiles.iter().filter_map(|&(id, place)| {
                 let input = stage.input(id)?;
-                Some(Tile { id, name: input.name.clone(), muted: input.muted, place })
+                let muted = input.muted || stage.mute.contains(&id);
+                Some(Tile { id, name: input.name.clone(), muted, place })
             });
             self.composer.set_tiles(&tiles.collect::<Vec<_>>(), stage.layout.background());
             self.shown.retain(|id, _| stage.feed(*id).is_some());

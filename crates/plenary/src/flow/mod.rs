@@ -39,6 +39,7 @@ pub use stats::{FrameSeen, Gap, ReceptionStats, Spread};
 use crate::desk::Desk;
 use catch_up::CatchUp;
 use inflow::{Inflow, slot_code};
+use maker::lane;
 use outlets::Outlets;
 use own::OWN_SLOTS;
 use program::Program;
@@ -93,6 +94,8 @@ pub(crate) struct State {
     own_mix: bool,
     /// Of the program's sound, what was captured before this isn't for the application: it heard its own mix then.
     sound_from_us: u64,
+    /// By kind: what this peer makes of it goes to nobody.
+    muted: [bool; 2],
     made: Vec<FrameSeen>,
     /// RTP header, extensions and payload of the program's packets that the tree brought, once each.
     tree_bytes: u64,
@@ -153,6 +156,7 @@ impl Flow {
             speaks,
             own_mix: speaks,
             sound_from_us: 0,
+            muted: [false; 2],
             made: Vec::new(),
             tree_bytes: 0,
             keeps_log,
@@ -400,6 +404,9 @@ impl Flow {
         let now_us = self.now_us();
         let mut guard = self.state();
         let state = &mut *guard;
+        if state.muted[lane(encoded.kind)] {
+            return;
+        }
         let Some(own) = &mut state.own else { return };
         let packets = own.publish(encoded, now_us, &state.links, sending);
         state.voices.heard_alone(&self.me, encoded.level, now_us);
@@ -408,6 +415,13 @@ impl Flow {
         let desk = state.desk.clone();
         drop(guard);
         self.use_inbound(desk, inbound);
+    }
+
+    /// Sends nothing of that kind from now on, or goes on, pictures with a key frame.
+    pub(crate) fn mute(&self, kind: MediaKind, muted: bool) {
+        let mut state = self.state();
+        let before = std::mem::replace(&mut state.muted[lane(kind)], muted);
+        state.own_key_wanted |= kind == MediaKind::Video && before && !muted;
     }
 
     /// A frame of the program that this peer makes, with its packets.

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use plenary::media::PictureView;
 use plenary::media::source::{Source, SourceError, SourcePictures, TestSource};
-use plenary::{Events, Mode, Options, PeerId, Room, RoomEvent};
+use plenary::media::{Picture, PictureView};
+use plenary::{Events, MediaKind, Mode, Options, PeerId, Room, RoomEvent};
 
+use crate::program::time_code;
 use crate::support::*;
 
 /// The test source, which says something only when it is told to.
@@ -46,6 +47,33 @@ async fn publish(room: &Room, index: u8) -> Arc<AtomicBool> {
     let talker = Talker { source: source(index), talks: talks.clone() };
     room.publish(Box::new(talker)).await.unwrap();
     talks
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_switches_sound_or_picture_off_sends_none_and_comes_back_when_it_switches_it_on() {
+    let ada = host(local(Options::speaker("Ada"))).await;
+    let ben = join(&ada, local(Options::speaker("Ben"))).await;
+    for (room, index) in [(&ada, 0), (&ben, 1)] {
+        publish(room, index).await.store(true, Ordering::Relaxed);
+    }
+    let zoe = join(&ada, local(Options::viewer("Zoë"))).await;
+    let (mut events, mut pictures) = (zoe.events(), zoe.pictures().unwrap());
+    until(&zoe, "a mix of two", |zoe| zoe.mode == Mode::Mixer).await;
+    let ben_is_shown =
+        |picture: &Picture| time_code(&picture.view(), 160, 45, 160, 90).is_some_and(|code| code.index == 1);
+    for (muted, speaking) in
+        [(false, vec![ada.me(), ben.me()]), (true, vec![ada.me()]), (false, vec![ada.me(), ben.me()])]
+    {
+        ben.mute(MediaKind::Sound, muted);
+        ben.mute(MediaKind::Video, muted);
+        let heard = |event| match event {
+            RoomEvent::Speaking { speaking: now, .. } => (now == speaking).then_some(()),
+            _ => None,
+        };
+        event(&mut events, "those who aren't mute", heard).await;
+        while ben_is_shown(&within("a picture", pictures.next()).await.unwrap().picture) == muted {}
+    }
+    tokio::join!(zoe.close(), ben.close(), ada.close());
 }
 
 /// Until it is said that this one is dominant, and speaks alone.
