@@ -63,6 +63,8 @@ pub struct Tenure {
     pub compose_encode: Option<Spread>,
     /// From when a picture was due to when it was out; `None` when passed through.
     pub added_latency: Option<Spread>,
+    /// What the program's picture may cost, bits per second: what the room asks for, or less, as viewers' lines have it.
+    pub rate_bps: u32,
     /// Processor time of the mixer's threads, microseconds.
     pub cpu_us: u64,
 }
@@ -93,6 +95,8 @@ struct State {
     /// Speakers that get their mix-minus from here.
     homes: Vec<PeerId>,
     format: ProgramFormat,
+    /// What the picture costs at present, of what the format allows.
+    rate_bps: u32,
     layout: Layout,
     program: Option<Maker>,
     started: bool,
@@ -166,6 +170,7 @@ impl Desk {
             tiles: Vec::new(),
             homes: Vec::new(),
             format: ProgramFormat { width: 1280, height: 720, fps: 30, bitrate_bps: 1_500_000 },
+            rate_bps: 1_500_000,
             layout: Layout::Grid,
             program: None,
             started: false,
@@ -235,6 +240,7 @@ impl Desk {
             }
             MixRole::Rest | MixRole::Warm { .. } => {
                 state.passing = None;
+                state.rate_bps = state.format.bitrate_bps;
                 if let (Some(maker), Some(flow)) = (state.program.take(), self.flow.upgrade()) {
                     flow.end_own_program(&maker.id);
                 }
@@ -265,6 +271,9 @@ impl Desk {
     pub(crate) fn set_tiles(self: &Arc<Self>, tiles: Vec<Tile>, format: ProgramFormat, layout: Layout) {
         let mut state = self.state.lock();
         let laid_out_anew = (state.layout != layout).then(|| layout.clone());
+        if state.format.bitrate_bps != format.bitrate_bps {
+            state.rate_bps = format.bitrate_bps;
+        }
         (state.tiles, state.format, state.layout) = (tiles, format, layout);
         let present: Vec<_> = state.tiles.iter().map(|tile| tile.peer).collect();
         state.minus.retain(|peer, _| present.contains(peer));
@@ -285,6 +294,20 @@ impl Desk {
         self.tiles_moved.swap(false, Ordering::Relaxed)
     }
 
+    /// What the program's picture may cost, and costs at present, bits per second.
+    pub(crate) fn rates_bps(&self) -> (u32, u32) {
+        let state = self.state.lock();
+        (state.format.bitrate_bps, state.rate_bps)
+    }
+
+    /// Lets the program's picture cost so much from now on: by our encoder, or, passed through, by its speaker's.
+    pub(crate) fn set_rate(&self, rate_bps: u32) {
+        self.state.lock().rate_bps = rate_bps;
+        if let Some(mixer) = self.mixer() {
+            mixer.set_bitrate(rate_bps);
+        }
+    }
+
     /// These speakers get their mix-minus from here, and no others.
     pub(crate) fn set_homes(&self, homes: Vec<PeerId>) {
         let mut state = self.state.lock();
@@ -299,7 +322,7 @@ impl Desk {
         let state = self.state.lock();
         let ProgramFormat { width, height, fps, bitrate_bps } = state.format;
         if matches!(state.role, MixRole::Mix { pass_through: true, .. }) {
-            return VideoAsk { width, height, fps, bitrate_bps };
+            return VideoAsk { width, height, fps, bitrate_bps: state.rate_bps };
         }
         drop(state);
         let place = self.mixer().and_then(|mixer| mixer.place(input_id(speaker)));
@@ -343,9 +366,9 @@ impl Desk {
         if self.mixer.lock().is_some() {
             return;
         }
-        let (ProgramFormat { width, height, fps, bitrate_bps }, layout) = {
+        let (ProgramFormat { width, height, fps, .. }, bitrate_bps, layout) = {
             let state = self.state.lock();
-            (state.format, state.layout.clone())
+            (state.format, state.rate_bps, state.layout.clone())
         };
         let config = MixerConfig {
             program: VideoFormat { width, height, fps, bitrate_bps },
@@ -630,6 +653,7 @@ impl Desk {
             frames: mark.made.saturating_sub(state.mark.made),
             compose_encode: spread(stats.as_ref().and_then(|stats| stats.compose_encode_us)),
             added_latency: spread(stats.as_ref().and_then(|stats| stats.added_latency_us)),
+            rate_bps: state.rate_bps,
             cpu_us: mark.cpu_us.saturating_sub(state.mark.cpu_us),
         }
     }

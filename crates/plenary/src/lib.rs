@@ -70,6 +70,7 @@ mod open;
 mod options;
 mod power;
 mod publish;
+mod rate;
 mod record;
 mod room;
 mod snapshot;

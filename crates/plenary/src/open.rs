@@ -26,6 +26,7 @@ use crate::flow::{Flow, FlowConfig, Sending};
 use crate::layout;
 use crate::options::{HostOptions, Options};
 use crate::power::on_mains;
+use crate::rate::ProgramRate;
 use crate::room::Room;
 use crate::snapshot::{ConnectionState, RoomSnapshot};
 use crate::threads::Threads;
@@ -212,6 +213,7 @@ async fn open(opening: Opening, mut options: Options) -> Result<Room, Error> {
         traffic: Default::default(),
         past: Traffic::default(),
         parents_had: 0,
+        rate: ProgramRate::default(),
         asked_picture: None,
         round_trips_wanted: false,
     };

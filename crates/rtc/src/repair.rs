@@ -23,6 +23,10 @@ const RTT_UNKNOWN: Duration = Duration::from_millis(100);
 const REQUESTS_MAX: u8 = 8;
 /// A packet is sent again this often, whoever asks.
 const REPAIRS_MAX: u8 = 8;
+/// One packet may be sent again for so many sent anew, and as many at once as an outage of a second costs: a path that is too
+/// narrow loses repairs like all else, and more of them make it narrower (measured at a sixth too much: six repairs a packet).
+const PACKETS_PER_REPAIR: usize = 2;
+const REPAIRS_AT_ONCE_MAX: usize = REPAIR_PACKETS_MAX / 2;
 /// Packets kept for repair in each slot: 1.6 s of 3 Mbit/s. A larger hole is not repaired: it was an outage,
 /// and a key frame is cheaper.
 pub(crate) const REPAIR_PACKETS_MAX: usize = 512;
@@ -93,11 +97,19 @@ impl Holes {
 }
 
 /// What a sender sent last; sequence numbers without a gap.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct History {
     packets: VecDeque<(MediaPacket, u8)>,
+    /// Repairs that may still be sent, in packets that earn them.
+    credit: usize,
     /// The next packet's sequence number.
     next: u16,
+}
+
+impl Default for History {
+    fn default() -> Self {
+        History { packets: VecDeque::new(), credit: REPAIRS_AT_ONCE_MAX * PACKETS_PER_REPAIR, next: 0 }
+    }
 }
 
 impl History {
@@ -107,20 +119,20 @@ impl History {
             self.packets.pop_front();
         }
         self.packets.push_back((packet, 0));
+        self.credit = (self.credit + 1).min(REPAIRS_AT_ONCE_MAX * PACKETS_PER_REPAIR);
         let number = self.next;
         self.next = number.wrapping_add(1);
         number
     }
 
-    /// The packet of that number, if it is still there and was not sent again too often.
+    /// The packet of that number, if it is still there and neither it nor all together were sent again too often.
     pub(crate) fn again(&mut self, sequence_number: u16) -> Option<MediaPacket> {
         let back = usize::from(self.next.wrapping_sub(sequence_number));
         let index = self.packets.len().checked_sub(back)?;
         let (packet, repairs) = self.packets.get_mut(index)?;
-        if *repairs == REPAIRS_MAX {
-            return None;
-        }
-        *repairs += 1;
+        let credit = self.credit.checked_sub(PACKETS_PER_REPAIR);
+        let left = credit.filter(|_| *repairs < REPAIRS_MAX)?;
+        (self.credit, *repairs) = (left, *repairs + 1);
         Some(packet.clone())
     }
 }
@@ -214,6 +226,22 @@ mod tests {
             assert_eq!(number_of(history.again(69_999_u64 as u16)), Some(69_999));
         }
         assert_eq!(number_of(history.again(69_999_u64 as u16)), None);
+    }
+
+    #[test]
+    fn what_is_sent_again_is_a_part_of_what_is_sent_however_much_is_asked_for() {
+        let mut history = History::default();
+        let mut repairs = 0;
+        for number in 0..10_000 {
+            let number = history.push(packet(number));
+            repairs += (0..8).filter(|back| history.again(number.wrapping_sub(*back)).is_some()).count();
+        }
+        assert!(repairs.abs_diff(10_000 / PACKETS_PER_REPAIR) <= REPAIRS_AT_ONCE_MAX, "{repairs}");
+        for number in 10_000..20_000 {
+            history.push(packet(number)); // a while without loss, and an outage
+        }
+        let outage = (0..REPAIRS_AT_ONCE_MAX as u16).filter(|back| history.again(19_999 - back).is_some());
+        assert_eq!(outage.count(), REPAIRS_AT_ONCE_MAX);
     }
 
     proptest! {

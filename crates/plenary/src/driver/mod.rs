@@ -25,6 +25,7 @@ use crate::event::{OnEvent, RoomEvent};
 use crate::flow::Flow;
 use crate::layout;
 use crate::publish::Publisher;
+use crate::rate::ProgramRate;
 use crate::snapshot::{ConnectionState, RoomSnapshot};
 use beats::Beats;
 use letters::Letters;
@@ -34,7 +35,7 @@ use peers::Peers;
 const TICK: Duration = Duration::from_millis(25);
 /// The application's snapshot is renewed this often at most.
 const SNAPSHOT_US: u64 = 200_000;
-/// The brain is told so often how the program suffers here: what it asks for.
+/// The brain is told so often how the program suffers here: what it asks for. As often what the lines carry is looked at.
 const TROUBLE_US: u64 = 1_000_000;
 /// Somebody on stage whom the others haven't reached for this long is cut off; as long again passes while they are
 /// silent on a link that stands. A guess: shorter than ICE takes to give a link up.
@@ -98,6 +99,7 @@ pub(crate) struct Driver {
     pub(crate) past: Traffic,
     /// How many parents have fed us, one after the other.
     pub(crate) parents_had: u32,
+    pub(crate) rate: ProgramRate,
     pub(crate) asked_picture: Option<plenary_proto::message::VideoAsk>,
     /// The brain has asked for the links' round trips: it is told when all else is carried out.
     pub(crate) round_trips_wanted: bool,
@@ -245,6 +247,29 @@ impl Driver {
             if suffered > 0 {
                 self.input(Input::Trouble(suffered));
             }
+            self.follow_rate();
+        }
+    }
+
+    /// At a mixer: the program's picture costs what viewers' lines carry.
+    fn follow_rate(&mut self) {
+        if !self.desk.is_mixing() {
+            self.rate = ProgramRate::default();
+            return;
+        }
+        let served: Vec<LinkId> = self.flow.state().program().viewer_links().collect();
+        let links = served.into_iter().filter_map(|link| Some((link, self.links.stats(link)?)));
+        let links: Vec<(LinkId, LinkStats)> = links.collect();
+        let (wanted_bps, sent_bps) = self.desk.rates_bps();
+        let rate_bps = self.rate.look(wanted_bps, sent_bps, &links);
+        if rate_bps != sent_bps {
+            tracing::debug!(
+                rate_bps,
+                wanted_bps,
+                "the program's rate follows what its first viewers' lines carry"
+            );
+            self.desk.set_rate(rate_bps);
+            self.call_home_again();
         }
     }
 

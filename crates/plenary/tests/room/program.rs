@@ -2,6 +2,8 @@
 
 #[cfg(feature = "codecs")]
 use plenary::media::PictureView;
+#[cfg(feature = "codecs")]
+use plenary::{Consent, ReceivedFrame, Shape, Shaper};
 use plenary::{MediaKind, Options, Origin, RoomEvent};
 use plenary_proto::identity::h264;
 #[cfg(feature = "codecs")]
@@ -190,4 +192,27 @@ async fn a_strong_machine_is_elected_and_one_that_never_mixes_does_not() {
     until(&zoe, "being fed by it", |zoe| zoe.parent == Some(mixer.me())).await;
     assert!(ada.tenures().is_empty() && !mixer.tenures().is_empty());
     tokio::join!(zoe.close(), mixer.close(), ada.close());
+}
+
+#[cfg(feature = "codecs")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_picture_costs_what_the_viewers_lines_carry() {
+    let shaper = Shaper::new(1);
+    let ada = host(Options { shaper: shaper.clone(), ..local(Options::speaker("Ada")) }).await;
+    let ben = join(&ada, Options { mix: Consent::Never, ..local(Options::speaker("Ben")) }).await;
+    ada.publish(source(0)).await.unwrap();
+    ben.publish(source(1)).await.unwrap();
+    let zoe = join(&ada, local(Options::viewer("Zoë"))).await;
+    let mut frames = zoe.frames();
+    until(&ada, "a mixer", |ada| ada.mixing).await;
+    let rate_bps = || ada.tenures().last().map_or(0, |tenure| tenure.rate_bps);
+    assert_eq!(rate_bps(), 300_000, "all that the room asks for");
+    // on the wire, with sound and headers, that is some 410 kbit/s
+    shaper.set(Shape { rate_bps: 340_000, ..Shape::default() });
+    let costs_less = |_: &ReceivedFrame| rate_bps() < 270_000;
+    frame(&mut frames, "a picture that costs less", costs_less).await;
+    shaper.set(Shape::default());
+    let costs_as_before = |_: &ReceivedFrame| rate_bps() == 300_000;
+    frame(&mut frames, "a picture that costs as much as before", costs_as_before).await;
+    tokio::join!(zoe.close(), ben.close(), ada.close());
 }
