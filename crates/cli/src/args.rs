@@ -178,6 +178,9 @@ pub(crate) struct DemoArgs {
     /// What each link does, both ways: delay=30ms,loss=1%,rate=5mbit
     #[arg(long, value_name = "SHAPE", value_parser = units::link)]
     pub(crate) link: Option<Shape>,
+    /// The second speaker's clock is fast by so many millionths, the third's slow
+    #[arg(long, value_name = "PPM", default_value_t = 0, value_parser = clap::value_parser!(i32).range(0..=10_000))]
+    pub(crate) drift: i32,
     /// Something that happens: 10s:kill=mixer, kill=relay, kill=speaker, leave=mixer, add=speaker, add=viewer, promote=viewer, demote=viewer, halve=mixer (its links then carry half of their rate, or of the program where they have none; less than the program calls a vote, 100 s into its term)
     #[arg(long, value_name = "TIME:WHAT", value_parser = units::at)]
     pub(crate) at: Vec<units::At>,

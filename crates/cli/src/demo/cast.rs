@@ -377,6 +377,12 @@ fn options(args: &DemoArgs, part: Part, clock: Clock, bench: (u32, u32)) -> Opti
         Part::Speaker(_) if args.candidates == 0 => args.room.mix.map_or(Consent::Auto, Consent::from),
         _ => args.room.mix.filter(|_| speaks).map_or(Consent::Never, Consent::from),
     };
+    // the second speaker's clock is fast, the third's slow
+    let drift_ppm = match part {
+        Part::Speaker(1) => args.drift,
+        Part::Speaker(2) => -args.drift,
+        _ => 0,
+    };
     // each peer has dice of its own, all from the one seed
     let number = match part {
         Part::Speaker(index) => index as u64,
@@ -398,7 +404,7 @@ fn options(args: &DemoArgs, part: Part, clock: Clock, bench: (u32, u32)) -> Opti
         udp_ports: args.room.network.udp_ports.clone(),
         bench: Some(bench),
         shaper,
-        clock,
+        clock: clock.drifting(drift_ppm),
         seed,
         keep_frame_log: true,
         ..Options::viewer(&own_name.unwrap_or(name))
