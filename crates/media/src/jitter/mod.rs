@@ -7,8 +7,9 @@
 //! are of the local clock; [`ClockMap`] brings a maker's capture times there.
 //!
 //! Frames follow each other by number. Their capture times only set the pace: when they run 20 ms away from
-//! what is asked for, because two clocks drift or the delay changed, one frame is left out or concealed once
-//! more, in a quiet moment or where something is missing anyway; at [`SKEW_US_MAX`] at any moment.
+//! what is asked for, because a clock jumped or a path changed, one frame is left out or concealed once more, in a
+//! quiet moment or where something is missing anyway; at [`SKEW_US_MAX`] at any moment. Whoever sees them drift
+//! ([`JitterBuffer::early_us`]) and retimes what it decodes never lets it come to that.
 
 mod clock_map;
 mod delay;
@@ -78,6 +79,8 @@ pub struct JitterBuffer {
     newest: Option<u32>,
     /// Frames captured before came another way, and say nothing of how long this one takes.
     judged_from_us: u64,
+    /// How much before its time the packet was given that was given last; `None` when something else was.
+    early_us: Option<i64>,
     delay: Delay,
     counts: JitterCounts,
 }
@@ -116,9 +119,12 @@ impl JitterBuffer {
     /// What to play for the 20 ms captured from `captured_us` on. `quiet`: what was played last is hardly
     /// heard, so that a frame more or less isn't either.
     pub fn pull(&mut self, captured_us: u64, quiet: bool) -> Pulled {
+        self.early_us = None;
         let Some(mut next) = self.next else { return self.begin(captured_us) };
         loop {
-            let Some((&number, first)) = self.held.first_key_value() else { return self.run_dry(next) };
+            let Some((&number, first)) = self.held.first_key_value() else {
+                return self.run_dry(next, captured_us);
+            };
             if number - next > GAP_MAX {
                 self.next = None;
                 return self.begin(captured_us);
@@ -139,8 +145,21 @@ impl JitterBuffer {
                 self.next = Some(next);
                 continue;
             }
-            return self.play(next);
+            return self.play(next, captured_us);
         }
+    }
+
+    /// How much before its time the packet was given that [`pull`](JitterBuffer::pull) gave just now, microseconds: as
+    /// long as nobody's clock drifts, this stays the same. `None` when it gave none, or one that marks silence, whose
+    /// time isn't its maker's.
+    pub fn early_us(&self) -> Option<i64> {
+        self.early_us
+    }
+
+    /// Sets how long before its time sound is pulled, microseconds: whoever retimes sound needs the next frame
+    /// while this one is being played. The delay covers that too.
+    pub fn set_ahead_us(&mut self, ahead_us: u64) {
+        self.delay.set_ahead_us(ahead_us);
     }
 
     /// Sets the round trip to the speaker: a repaired loss takes that long.
@@ -182,16 +201,18 @@ impl JitterBuffer {
             self.counts.late += 1;
             return Pulled::Silence;
         }
-        self.play(newest_due)
+        self.play(newest_due, captured_us)
     }
 
     /// Gives the frame `next`, or makes it up.
-    fn play(&mut self, next: u32) -> Pulled {
+    fn play(&mut self, next: u32, captured_us: u64) -> Pulled {
         let behind = next.saturating_add(1);
         self.next = Some(behind);
         if let Some(held) = self.held.remove(&next) {
             self.missing = 0;
             self.fell_silent = held.packet.len() <= UNMARKED_LEN_MAX;
+            let early_us = held.captured_us.wrapping_sub(captured_us).cast_signed();
+            self.early_us = (!self.fell_silent).then_some(early_us);
             return Pulled::Packet(held.packet);
         }
         self.missing += 1;
@@ -203,7 +224,7 @@ impl JitterBuffer {
     }
 
     /// Nothing is here: it is late, or the speaker is silent, or gone.
-    fn run_dry(&mut self, next: u32) -> Pulled {
+    fn run_dry(&mut self, next: u32, captured_us: u64) -> Pulled {
         if self.fell_silent {
             return Pulled::Silence; // sends nothing, counts nothing
         }
@@ -212,7 +233,7 @@ impl JitterBuffer {
             self.missing = 0;
             return Pulled::Silence;
         }
-        self.play(next)
+        self.play(next, captured_us)
     }
 
     /// Its time hasn't come: it was sent after a pause, or there is time to fill.

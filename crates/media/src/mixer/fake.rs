@@ -1,20 +1,21 @@
 //! Codecs whose bytes a test can read: pictures of one grey, and tones.
 //!
 //! A picture frame says its size, its grey and which frame it was made from, and the decoder insists on having
-//! had that one. The encoder writes one byte for each 40 × 40 samples of the canvas. A sound packet names a
-//! tone and its amplitude; encoded sound is the samples themselves.
+//! had that one. The encoder writes one byte for each 40 × 40 samples of the canvas. A sound packet names its
+//! number, a tone that goes on from number to number, and its amplitude; encoded sound is the samples themselves.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use plenary_proto::StreamId;
+use plenary_proto::identity::opus::UNMARKED_LEN_MAX;
 use plenary_proto::identity::{FrameIdentity, MediaKind};
 
 use crate::codec::{
     CodecError, Codecs, EncodedPicture, SoundDecoder, SoundEncoder, VideoDecoder, VideoEncoder, VideoFormat,
 };
-use crate::{Frame, Picture, PictureView, SOUND_FRAME_LEN, SOUND_FRAME_US};
+use crate::{Frame, Picture, PictureView, SAMPLE_RATE, SOUND_FRAME_LEN, SOUND_FRAME_US};
 
 /// How often something was made or done.
 #[derive(Debug, Default)]
@@ -124,7 +125,7 @@ pub(super) fn tone_in(packet: &[u8], hz: u32) -> f32 {
 }
 
 fn phase(at: usize, hz: u32) -> f32 {
-    at as f32 * hz as f32 * std::f32::consts::TAU / crate::SAMPLE_RATE as f32
+    at as f32 * hz as f32 * std::f32::consts::TAU / SAMPLE_RATE as f32
 }
 
 struct FakeVideoDecoder {
@@ -185,14 +186,21 @@ struct FakeSoundDecoder;
 
 impl SoundDecoder for FakeSoundDecoder {
     fn decode(&mut self, packet: &[u8], samples: &mut [f32]) -> Result<(), CodecError> {
+        if (1..=UNMARKED_LEN_MAX).contains(&packet.len()) {
+            samples.fill(0.0);
+            return Ok(());
+        }
         let text = std::str::from_utf8(packet).unwrap_or_default();
         let fields: Option<Vec<u32>> = text.split(' ').map(|field| field.parse().ok()).collect();
-        let Some(&[_, hz, amplitude]) = fields.as_deref() else {
+        let Some(&[number, hz, amplitude]) = fields.as_deref() else {
             samples.fill(f32::NAN);
             return Err(CodecError::Decode { codec: "fake", code: "no sound".to_owned() });
         };
-        for (at, sample) in samples.iter_mut().enumerate() {
-            *sample = amplitude as f32 / 1000.0 * phase(at, hz).sin();
+        let begin = u64::from(number) * SOUND_FRAME_LEN as u64;
+        for (at, sample) in (begin..).zip(samples) {
+            // whole turns left out
+            let at = at * u64::from(hz) % u64::from(SAMPLE_RATE);
+            *sample = amplitude as f32 / 1000.0 * phase(at as usize, 1).sin();
         }
         Ok(())
     }

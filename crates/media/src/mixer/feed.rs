@@ -177,9 +177,19 @@ impl Feed {
         self.state().spare.pop().unwrap_or_else(|| Picture::black(2, 2))
     }
 
-    /// What to play for the 20 ms captured from `captured_us` on; see [`JitterBuffer::pull`].
-    pub(super) fn pull_sound(&self, captured_us: u64, quiet: bool) -> Pulled {
-        self.state().sound.pull(captured_us, quiet)
+    /// What to play for the 20 ms captured from `ahead_us` behind `captured_us` on, at the time of the latter, and how
+    /// early that is; see [`JitterBuffer::pull`] and [`JitterBuffer::early_us`].
+    pub(super) fn pull_sound(&self, captured_us: u64, ahead_us: u64, quiet: bool) -> (Pulled, Option<i64>) {
+        let mut state = self.state();
+        state.sound.set_ahead_us(ahead_us);
+        let pulled = state.sound.pull(captured_us.saturating_add(ahead_us), quiet);
+        (pulled, state.sound.early_us())
+    }
+
+    /// What came of the sound of the present stream.
+    #[cfg(test)]
+    pub(super) fn sound_counts(&self) -> JitterCounts {
+        self.state().sound.counts()
     }
 
     /// The playout delay that this input's sound wants; `None` when none came lately.

@@ -10,30 +10,26 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::feed::Feed;
 use super::pace::{Steps, follow};
+use super::speaker::Speaker;
 use super::stats::{Counts, CpuMeter, Spent, count};
 use super::{MixerOutput, Shared, Stage};
-use crate::codec::{CodecError, Codecs, SoundDecoder, SoundEncoder};
-use crate::jitter::{HOLD_US_MIN, Pulled};
+use crate::SOUND_FRAME_US;
+use crate::codec::{CodecError, Codecs, SoundEncoder};
+use crate::jitter::HOLD_US_MIN;
 use crate::level::{LEVEL_SILENT, Loudest, level};
 use crate::mix::{SoundMix, Voice};
 use crate::speaking::DominantSpeaker;
-use crate::{SOUND_FRAME_LEN, SOUND_FRAME_US};
 
 /// Steps that sound may be late before some are left out: 200 ms, since a gap is worse than a burst. A guess.
 const BEHIND_MAX: u64 = 10;
 /// Added to the largest delay that an input's sound wants, so that pictures that came with it are decoded in
 /// time. A guess: several times what openh264 takes for 720p (1.5 ms).
 pub(super) const DECODE_US: u64 = 10_000;
-/// A frame quieter than this may be left out or doubled unheard, −dBov. A guess.
-const QUIET_LEVEL: u8 = 50;
 /// Steps of the shared mix that an own encoder is given before its first packet counts: 500 ms, 2 to 4 ms
 /// of work with libopus. Measured: for speech 1 makes most of the difference and 5 all of it, but with fewer than
 /// 20 the encoder hasn't seen yet that a tone isn't speech, and codes it otherwise than the shared one does.
 const REHEARSED_STEPS: usize = 25;
-/// Decoded samples beyond this are no sound.
-const SAMPLE_MAX: f32 = 8.0;
 
 /// Makes sound, and sets the playout delay, until the mixer ends.
 pub(super) fn run(shared: &Shared, mut program: SoundProgram) {
@@ -81,15 +77,6 @@ pub(super) struct SoundProgram {
     mix: SoundMix,
     /// The newest steps of the shared mix, at most [`REHEARSED_STEPS`].
     recent: VecDeque<Vec<f32>>,
-}
-
-struct Speaker {
-    feed: Arc<Feed>,
-    decoder: Option<Box<dyn SoundDecoder>>,
-    samples: Vec<f32>,
-    level: u8,
-    /// Encodes the mix without this speaker's voice, while there is one.
-    minus: Option<Box<dyn SoundEncoder>>,
 }
 
 impl SoundProgram {
@@ -209,64 +196,4 @@ fn checked(encoded: Result<Bytes, CodecError>, counts: &Counts) -> Option<Bytes>
             count(&counts.codec_errors, 1);
         })
         .ok()
-}
-
-impl Speaker {
-    fn new(feed: Arc<Feed>) -> Speaker {
-        let samples = vec![0.0; SOUND_FRAME_LEN];
-        Speaker { feed, decoder: None, samples, level: LEVEL_SILENT, minus: None }
-    }
-
-    /// Brings `samples` and `level` to the 20 ms from `captured_us` on.
-    fn decode(&mut self, captured_us: u64, codecs: &dyn Codecs) -> Result<(), CodecError> {
-        let result = match self.feed.pull_sound(captured_us, self.level > QUIET_LEVEL) {
-            Pulled::Silence => {
-                self.samples.fill(0.0);
-                Ok(())
-            }
-            Pulled::Packet(packet) => {
-                self.decoder(codecs).and_then(|(decoder, samples)| decoder.decode(&packet, samples))
-            }
-            Pulled::Lost { next } => {
-                self.decoder(codecs).map(|(decoder, samples)| decoder.conceal(next.as_deref(), samples))
-            }
-        };
-        if result.is_err() {
-            self.samples.fill(0.0);
-        }
-        for sample in &mut self.samples {
-            // also what isn't a number
-            *sample = if sample.abs() <= SAMPLE_MAX { *sample } else { 0.0 };
-        }
-        self.level = level(&self.samples);
-        result
-    }
-
-    fn decoder(&mut self, codecs: &dyn Codecs) -> Result<(&mut dyn SoundDecoder, &mut [f32]), CodecError> {
-        let decoder = match &mut self.decoder {
-            Some(decoder) => decoder,
-            none => none.insert(codecs.sound_decoder(1)?),
-        };
-        Ok((&mut **decoder, &mut self.samples))
-    }
-
-    /// Encodes the mix without this speaker; a new encoder rehearses what was heard so far.
-    fn encode_minus(
-        &mut self,
-        samples: &[f32],
-        recent: &VecDeque<Vec<f32>>,
-        made: impl FnOnce() -> Result<Box<dyn SoundEncoder>, CodecError>,
-    ) -> Result<Bytes, CodecError> {
-        let encoder = match &mut self.minus {
-            Some(encoder) => encoder,
-            none => {
-                let encoder = none.insert(made()?);
-                for heard in recent {
-                    encoder.encode(heard)?;
-                }
-                encoder
-            }
-        };
-        encoder.encode(samples)
-    }
 }

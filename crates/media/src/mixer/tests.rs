@@ -426,7 +426,7 @@ fn picture_and_sound_of_a_speaker_stay_together() {
             }
             delay_us = pace::follow(delay_us, wanted_delay_us(now_us, &room.stage));
             let program_us = now_us - delay_us;
-            let sound = feed.pull_sound(program_us, true);
+            let (sound, _) = feed.pull_sound(program_us, 0, true);
             let picture = room.step(program_us).unwrap();
             if let Pulled::Packet(packet) = sound
                 && tick > 100
