@@ -54,7 +54,8 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let mut rooms: Vec<Room> =
         (0..speakers).map(|id| Room::new(id, &codecs, &files)).collect::<Result<_, _>>()?;
-    let (mut before_us, mut encoded_apart) = (0, 0_u64);
+    let (mut before_us, mut encoded_apart, mut begun_to_be_heard) = (0, 0_u64, 0_usize);
+    let (mut heard_before, mut shared) = (Vec::new(), None);
     let steps = seconds * 50;
     for step in 0..WARM_UP + steps {
         let captured_us = START_US + step * SOUND_FRAME_US;
@@ -74,10 +75,17 @@ fn main() -> Result<(), Box<dyn Error>> {
         mixer.clock_jumped();
         // the delay moves, so in some steps there are two and in some none
         let wait = if step == 0 { PATIENCE } else { Duration::from_millis(3) };
-        let mut shared = None;
-        while let Ok(output) = given.recv_timeout(if shared.is_none() { wait } else { Duration::ZERO }) {
+        let mut came = false;
+        while let Ok(output) = given.recv_timeout(if came { Duration::ZERO } else { wait }) {
+            came = true;
             match output {
-                MixerOutput::Sound { packet, .. } => shared = Some(packet),
+                MixerOutput::Sound { packet, contributors, .. } => {
+                    if step >= WARM_UP {
+                        begun_to_be_heard +=
+                            contributors.iter().filter(|&id| !heard_before.contains(id)).count();
+                    }
+                    (shared, heard_before) = (Some(packet), contributors);
+                }
                 MixerOutput::MixMinus { packet, .. } if shared.as_ref() != Some(&packet) => {
                     encoded_apart += u64::from(step >= WARM_UP);
                 }
@@ -89,9 +97,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let percent = spent_us as f64 / (steps * SOUND_FRAME_US) as f64 * 100.0;
     println!(
         "{{\"speakers\": {speakers}, \"heard\": {heard}, \"seconds\": {seconds}, \"core_percent\": {percent:.2}, \
-         \"us_per_step\": {:.0}, \"encoded_apart_per_step\": {:.2}}}",
+         \"us_per_step\": {:.0}, \"encoded_apart_per_step\": {:.2}, \"begun_to_be_heard_per_second\": {:.2}}}",
         spent_us as f64 / steps as f64,
         encoded_apart as f64 / steps as f64,
+        begun_to_be_heard as f64 / seconds as f64,
     );
     Ok(())
 }

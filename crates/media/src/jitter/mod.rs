@@ -24,6 +24,7 @@ use delay::Delay;
 pub use delay::{HOLD_US_MAX, HOLD_US_MIN};
 
 use crate::SOUND_FRAME_US;
+use crate::level::LEVEL_SILENT;
 
 /// Frames held at most, 2.5 s: ten times the longest delay. Past that the oldest go.
 pub const FRAMES_HELD_MAX: usize = 128;
@@ -81,6 +82,8 @@ pub struct JitterBuffer {
     judged_from_us: u64,
     /// How much before its time the packet was given that was given last; `None` when something else was.
     early_us: Option<i64>,
+    /// How loud the packet is said to be that was given last; silent when none was.
+    level: Option<u8>,
     delay: Delay,
     counts: JitterCounts,
 }
@@ -89,6 +92,7 @@ pub struct JitterBuffer {
 struct Held {
     captured_us: u64,
     packet: Bytes,
+    level: Option<u8>,
 }
 
 impl JitterBuffer {
@@ -99,6 +103,18 @@ impl JitterBuffer {
 
     /// Takes the frame `number`, captured and arrived at these local times. One it had before is ignored.
     pub fn push(&mut self, number: u32, captured_us: u64, packet: Bytes, arrived_us: u64) {
+        self.push_said(number, captured_us, packet, None, arrived_us);
+    }
+
+    /// As [`push`](JitterBuffer::push), with the level that the packet is said to have (RFC 6464).
+    pub fn push_said(
+        &mut self,
+        number: u32,
+        captured_us: u64,
+        packet: Bytes,
+        level: Option<u8>,
+        arrived_us: u64,
+    ) {
         let missed = self.newest.map_or(0, |newest| number.saturating_sub(newest).saturating_sub(1));
         self.newest = self.newest.max(Some(number));
         if captured_us >= self.judged_from_us {
@@ -109,7 +125,7 @@ impl JitterBuffer {
             self.counts.late += 1;
             return;
         }
-        self.held.entry(number).or_insert(Held { captured_us, packet });
+        self.held.entry(number).or_insert(Held { captured_us, packet, level });
         if self.held.len() > FRAMES_HELD_MAX {
             self.held.pop_first();
             self.counts.skipped += 1;
@@ -119,7 +135,7 @@ impl JitterBuffer {
     /// What to play for the 20 ms captured from `captured_us` on. `quiet`: what was played last is hardly
     /// heard, so that a frame more or less isn't either.
     pub fn pull(&mut self, captured_us: u64, quiet: bool) -> Pulled {
-        self.early_us = None;
+        (self.early_us, self.level) = (None, Some(LEVEL_SILENT));
         let Some(mut next) = self.next else { return self.begin(captured_us) };
         loop {
             let Some((&number, first)) = self.held.first_key_value() else {
@@ -154,6 +170,18 @@ impl JitterBuffer {
     /// time isn't its maker's.
     pub fn early_us(&self) -> Option<i64> {
         self.early_us
+    }
+
+    /// How loud the packet is said to be that [`pull`](JitterBuffer::pull) gave just now: silent when it gave none,
+    /// `None` when nobody said.
+    pub fn level(&self) -> Option<u8> {
+        self.level
+    }
+
+    /// How loud the loudest packet is said to be that waits to be played: silent when none waits, `None` when nobody
+    /// said so of one of them.
+    pub fn level_ahead(&self) -> Option<u8> {
+        self.held.values().try_fold(LEVEL_SILENT, |loudest, held| Some(loudest.min(held.level?)))
     }
 
     /// Sets how long before its time sound is pulled, microseconds: whoever retimes sound needs the next frame
@@ -213,6 +241,7 @@ impl JitterBuffer {
             self.fell_silent = held.packet.len() <= UNMARKED_LEN_MAX;
             let early_us = held.captured_us.wrapping_sub(captured_us).cast_signed();
             self.early_us = (!self.fell_silent).then_some(early_us);
+            self.level = held.level;
             return Pulled::Packet(held.packet);
         }
         self.missing += 1;

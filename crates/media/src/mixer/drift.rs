@@ -88,6 +88,11 @@ impl Retimed {
         self.held.len() as u64 * 1_000_000 / u64::from(SAMPLE_RATE)
     }
 
+    /// What was decoded last and not played yet: the end of a frame.
+    pub(super) fn held_mut(&mut self) -> &mut [f32] {
+        &mut self.held
+    }
+
     /// Sets how much more is to be taken than is played, ppm.
     pub(super) fn set_ppm(&mut self, ppm: f64) {
         if ppm == self.ppm {

@@ -23,6 +23,7 @@ pub(super) struct Log {
     pub(super) video_decoders: AtomicUsize,
     pub(super) pictures_decoded: AtomicUsize,
     pub(super) pictures_encoded: AtomicUsize,
+    pub(super) sounds_decoded: AtomicUsize,
     pub(super) sounds_encoded: AtomicUsize,
 }
 
@@ -57,7 +58,7 @@ impl Codecs for FakeCodecs {
 
     fn sound_decoder(&self, channels: u8) -> Result<Box<dyn SoundDecoder>, CodecError> {
         assert_eq!(channels, 1);
-        Ok(Box::new(FakeSoundDecoder))
+        Ok(Box::new(FakeSoundDecoder { log: Arc::clone(&self.0), newest: None, cold: 0 }))
     }
 }
 
@@ -81,7 +82,7 @@ pub(super) fn picture_frame(id: u64, grey: Grey) -> Frame {
 pub(super) fn broken_frame(id: u64, grey: Grey, contents: &str) -> Frame {
     let Grey { number, captured_us, key, .. } = grey;
     let identity = FrameIdentity { stream: stream(id), number, captured_us, temporal: 0, key, epoch: 0 };
-    Frame { kind: MediaKind::Video, identity, data: Bytes::copy_from_slice(contents.as_bytes()) }
+    Frame { kind: MediaKind::Video, identity, data: Bytes::copy_from_slice(contents.as_bytes()), level: None }
 }
 
 /// A sound frame of the input `id`: the tone `hz` at `amplitude` in thousandths.
@@ -89,7 +90,7 @@ pub(super) fn sound_frame(id: u64, number: u32, captured_us: u64, hz: u32, ampli
     let identity =
         FrameIdentity { stream: stream(id), number, captured_us, temporal: 0, key: false, epoch: 0 };
     let data = format!("{number} {hz} {amplitude}").into_bytes().into();
-    Frame { kind: MediaKind::Sound, identity, data }
+    Frame { kind: MediaKind::Sound, identity, data, level: None }
 }
 
 pub(super) fn stream(id: u64) -> StreamId {
@@ -182,7 +183,15 @@ impl VideoEncoder for FakeVideoEncoder {
     }
 }
 
-struct FakeSoundDecoder;
+/// As real ones it builds on the frames before: when it missed any, the next few are only half as loud.
+struct FakeSoundDecoder {
+    log: Arc<Log>,
+    newest: Option<u32>,
+    cold: u32,
+}
+
+/// Frames that a decoder needs to be right again.
+const COLD: u32 = 3;
 
 impl SoundDecoder for FakeSoundDecoder {
     fn decode(&mut self, packet: &[u8], samples: &mut [f32]) -> Result<(), CodecError> {
@@ -196,11 +205,16 @@ impl SoundDecoder for FakeSoundDecoder {
             samples.fill(f32::NAN);
             return Err(CodecError::Decode { codec: "fake", code: "no sound".to_owned() });
         };
+        add(&self.log.sounds_decoded);
+        let follows = self.newest.is_none_or(|newest| number == newest.wrapping_add(1));
+        self.cold = if follows { self.cold.saturating_sub(1) } else { COLD };
+        self.newest = Some(number);
+        let amplitude = if self.cold > 0 { amplitude as f32 / 2.0 } else { amplitude as f32 };
         let begin = u64::from(number) * SOUND_FRAME_LEN as u64;
         for (at, sample) in (begin..).zip(samples) {
             // whole turns left out
             let at = at * u64::from(hz) % u64::from(SAMPLE_RATE);
-            *sample = amplitude as f32 / 1000.0 * phase(at as usize, 1).sin();
+            *sample = amplitude / 1000.0 * phase(at as usize, 1).sin();
         }
         Ok(())
     }

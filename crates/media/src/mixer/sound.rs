@@ -1,5 +1,5 @@
-//! The program's sound: each 20 ms the speakers are decoded, the loudest mixed, and the mix encoded: once for
-//! all, and once more for each of those being heard, without its own voice.
+//! The program's sound: each 20 ms the loudest speakers are decoded and mixed, and the mix encoded: once for all,
+//! and once more for each of those being heard, without its own voice.
 //!
 //! So a speaker's decoder changes from one encoder to another when its speaker begins or ceases to be heard, and
 //! each codec's frames build on those before. That would click; so an own encoder is first given what the
@@ -26,6 +26,10 @@ const BEHIND_MAX: u64 = 10;
 /// Added to the largest delay that an input's sound wants, so that pictures that came with it are decoded in
 /// time. A guess: several times what openh264 takes for 720p (1.5 ms).
 pub(super) const DECODE_US: u64 = 10_000;
+/// Decoded beside those who are heard: as many as may begin to speak in one step. A guess.
+const NEXT_MAX: usize = 3;
+/// Whoever is decoded is taken to be this much louder than it is, dB, so that equals don't take turns. A guess.
+const DECODED_BONUS_DB: f32 = 3.0;
 /// Steps of the shared mix that an own encoder is given before its first packet counts: 500 ms, 2 to 4 ms
 /// of work with libopus. Measured: for speech 1 makes most of the difference and 5 all of it, but with fewer than
 /// 20 the encoder hasn't seen yet that a tone isn't speech, and codes it otherwise than the shared one does.
@@ -73,6 +77,7 @@ pub(super) struct SoundProgram {
     encoder: Box<dyn SoundEncoder>,
     speakers: BTreeMap<u64, Speaker>,
     loudest: Loudest,
+    heard_max: usize,
     dominant: DominantSpeaker,
     mix: SoundMix,
     /// The newest steps of the shared mix, at most [`REHEARSED_STEPS`].
@@ -91,6 +96,7 @@ impl SoundProgram {
             bitrate_bps,
             speakers: BTreeMap::new(),
             loudest: Loudest::new(heard_max),
+            heard_max,
             dominant: DominantSpeaker::new(),
             mix: SoundMix::new(),
             recent: VecDeque::new(),
@@ -111,8 +117,9 @@ impl SoundProgram {
                 self.speakers.insert(input.id, Speaker::new(Arc::clone(feed)));
             }
         }
+        self.choose_decoded(stage);
         for speaker in self.speakers.values_mut() {
-            if let Err(error) = speaker.decode(captured_us, &*self.codecs) {
+            if let Err(error) = speaker.play(captured_us, &*self.codecs) {
                 tracing::debug!(input = speaker.feed.id, %error, "sound could not be decoded");
                 count(&counts.codec_errors, 1);
             }
@@ -137,6 +144,35 @@ impl SoundProgram {
         outputs
     }
 
+    /// Chooses whom to decode: whoever is heard, those who may be next, and those of whom nobody says how loud they
+    /// are. The others are followed by what is said of them, and decoded before they are heard.
+    fn choose_decoded(&mut self, stage: &Stage) {
+        let mut ranked = Vec::new();
+        for (id, speaker) in &mut self.speakers {
+            let mut decoded = self.loudest.hears(*id);
+            if stage.input(*id).is_some_and(|input| !input.muted) {
+                match speaker.expected_level() {
+                    Some(_) if speaker.is_decoded() => {
+                        // what was heard is better than what was said
+                        ranked.push((self.loudest.prospect_db(*id, LEVEL_SILENT) - DECODED_BONUS_DB, *id));
+                    }
+                    Some(said) if said < LEVEL_SILENT => {
+                        ranked.push((self.loudest.prospect_db(*id, said), *id));
+                    }
+                    Some(_) => {}
+                    None => decoded = true,
+                }
+            }
+            speaker.set_decoded(decoded);
+        }
+        ranked.sort_unstable_by(|(one, _), (other, _)| one.total_cmp(other));
+        for (_, id) in ranked.into_iter().take(self.heard_max.saturating_add(NEXT_MAX)) {
+            if let Some(speaker) = self.speakers.get_mut(&id) {
+                speaker.set_decoded(true);
+            }
+        }
+    }
+
     /// Who speaks.
     pub(super) fn dominant(&self) -> &DominantSpeaker {
         &self.dominant
@@ -145,7 +181,7 @@ impl SoundProgram {
     fn mix_and_encode(&mut self, captured_us: u64, stage: &Stage, counts: &Counts) -> Vec<MixerOutput> {
         let muted = |id: u64| stage.input(id).is_some_and(|input| input.muted);
         let voices = self.speakers.iter().map(|(&id, speaker)| {
-            let heard = self.loudest.hears(id) && !muted(id);
+            let heard = self.loudest.hears(id) && speaker.is_decoded() && !muted(id);
             Voice { id, samples: &speaker.samples, heard }
         });
         self.mix.mix(&voices.collect::<Vec<_>>());
@@ -197,3 +233,6 @@ fn checked(encoded: Result<Bytes, CodecError>, counts: &Counts) -> Option<Bytes>
         })
         .ok()
 }
+
+#[cfg(test)]
+mod tests;

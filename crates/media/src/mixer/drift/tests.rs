@@ -8,7 +8,7 @@ use super::super::fake::{FakeCodecs, sound_frame, sound_time};
 use super::super::feed::Feed;
 use super::super::speaker::Speaker;
 use super::*;
-use crate::codec::{Codecs, SoundDecoder};
+use crate::codec::Codecs;
 use crate::jitter::JitterCounts;
 
 const START_US: u64 = 1_763_627_600_000_000;
@@ -59,9 +59,9 @@ fn without_drift_samples_are_those_that_were_decoded() {
         if number == 0 && far.samples().iter().all(|&sample| sample == 0.0) {
             continue; // hasn't begun
         }
-        number = if number == 0 { first_number(far.samples(), &mut *decoder) } else { number + 1 };
+        number = if number == 0 { first_number(far.samples()) } else { number + 1 };
         decoder.decode(&packet(number), &mut expected).unwrap();
-        assert_eq!(far.samples(), expected, "step {step}");
+        assert!(far.samples() == expected, "step {step}");
     }
     assert!(number > MINUTE_STEPS - 10);
 }
@@ -166,7 +166,8 @@ struct Far {
 
 impl Far {
     fn new(ppm: i64, measured: bool) -> Far {
-        let speaker = Speaker::new(Arc::new(Feed::new(7)));
+        let mut speaker = Speaker::new(Arc::new(Feed::new(7)));
+        speaker.set_decoded(true);
         Far {
             speaker,
             codecs: FakeCodecs::default(),
@@ -224,7 +225,7 @@ impl Far {
     }
 
     fn play(&mut self, step: u32) {
-        self.speaker.decode(sound_time(START_US, step), &self.codecs).unwrap();
+        self.speaker.play(sound_time(START_US, step), &self.codecs).unwrap();
     }
 }
 
@@ -292,9 +293,10 @@ fn packet(number: u32) -> Bytes {
 }
 
 /// Which of the first frames this is.
-fn first_number(samples: &[f32], decoder: &mut dyn SoundDecoder) -> u32 {
+fn first_number(samples: &[f32]) -> u32 {
     let mut frame = vec![0.0; SOUND_FRAME_LEN];
     let mut is = |number| {
+        let mut decoder = FakeCodecs::default().sound_decoder(1).unwrap();
         decoder.decode(&packet(number), &mut frame).unwrap();
         frame == samples
     };
