@@ -131,7 +131,7 @@ fn program_frame() -> Frame {
     let sets = [0, 0, 0, 1, 0x67, 1, 2, 0, 0, 0, 1, 0x68, 3, 0, 0, 0, 1, 0x65];
     let unmarked: Vec<u8> = sets.into_iter().chain(slice).collect();
     let data = h264::mark(&unmarked, &identity).unwrap_or_default().into();
-    Frame { kind: MediaKind::Video, identity, data }
+    Frame { kind: MediaKind::Video, identity, data, level: None }
 }
 
 fn packets(frame: &Frame, after: u64) -> Vec<Packet> {
@@ -141,6 +141,7 @@ fn packets(frame: &Frame, after: u64) -> Vec<Packet> {
         timestamp: payload.timestamp,
         marker: payload.marker,
         payload: payload.bytes,
+        level: None,
     };
     (after + 1..).zip(payloads).map(number).collect()
 }

@@ -177,7 +177,11 @@ impl Link {
                     }
                 };
                 let Some(data) = data else { continue };
-                self.put_on_the_way(index, &Frame { kind, identity, data: data.into() }, captured_us);
+                self.put_on_the_way(
+                    index,
+                    &Frame { kind, identity, data: data.into(), level: None },
+                    captured_us,
+                );
             }
         }
     }
@@ -195,6 +199,7 @@ impl Link {
                     timestamp: payload.timestamp,
                     marker: payload.marker,
                     payload: payload.bytes,
+                    level: frame.level,
                 };
                 self.under_way[index].push_back((arrives_us, packet));
             }

@@ -41,7 +41,7 @@ impl Encoded {
     /// alone. Silence of one or two bytes has no room for it: its identity follows from its neighbours. `None` for
     /// a picture that is no access unit.
     pub fn identified(&self, stream: StreamId, number: u32) -> Option<Frame> {
-        let Encoded { kind, captured_us, key, temporal, .. } = *self;
+        let Encoded { kind, captured_us, key, temporal, level, .. } = *self;
         let identity = FrameIdentity { stream, number, captured_us, temporal, key, epoch: 0 };
         let data = match kind {
             MediaKind::Video => h264::mark(&self.data, &identity)?.into(),
@@ -49,7 +49,7 @@ impl Encoded {
                 opus::mark(&self.data, &identity).map_or_else(|| self.data.clone(), Bytes::from)
             }
         };
-        Some(Frame { kind, identity, data })
+        Some(Frame { kind, identity, data, level })
     }
 }
 

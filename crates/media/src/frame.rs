@@ -12,4 +12,7 @@ pub struct Frame {
     pub identity: FrameIdentity,
     /// Annex B with parameter sets before each key frame, or an Opus packet.
     pub data: Bytes,
+    /// How loud its maker says that it is, in −dBov (RFC 6464); `None` for pictures, and where nobody said so: it travels
+    /// beside the frame, not in its bytes.
+    pub level: Option<u8>,
 }

@@ -69,6 +69,13 @@ impl Loudest {
         self.speakers = speakers;
     }
 
+    /// How loud this speaker is or, by what is said of its next frames, may be soon: −dBov, less for whoever is heard.
+    /// To be compared with others'.
+    pub fn prospect_db(&self, id: u64, said: u8) -> f32 {
+        let speaker = self.speakers.get(&id);
+        speaker.map_or(f32::from(said), |speaker| speaker.rank_db().min(f32::from(said)))
+    }
+
     /// Whether this speaker is among those heard.
     pub fn hears(&self, id: u64) -> bool {
         self.speakers.get(&id).is_some_and(|speaker| speaker.heard)

@@ -5,7 +5,7 @@
 //! own mix begins as the shared one was until then, and is kept up for [`LINGER_STEPS`] after its voice has gone:
 //! what is the same by then is also limited the same, and whoever encodes both can change over unheard.
 //! Each output passes its own limiter: untouched as long as no sample exceeds half of full scale (−6 dBFS),
-//! bent smoothly below full scale above that. It looks 1 ms ahead, so that its gain is down before a peak comes;
+//! bent smoothly below [`LIMIT`] above that. It looks 1 ms ahead, so that its gain is down before a peak comes;
 //! by so much the output is later than the voices.
 
 use std::collections::BTreeMap;
@@ -14,6 +14,9 @@ use crate::SOUND_FRAME_LEN;
 
 /// Samples up to this pass the limiter as they are: −6 dBFS.
 pub const LIMIT_KNEE: f32 = 0.5;
+/// What the limiter lets nothing pass: −1 dBFS, the true peak that EBU R 128 recommends. Behind a lossy codec samples
+/// overshoot what was encoded.
+pub const LIMIT: f32 = 0.891_250_9;
 /// The limiter sets its gain anew each millisecond, and looks as far ahead.
 const BLOCK_LEN: usize = 48;
 /// The gain comes back by this factor per block: 6 dB in 70 ms. A guess.
@@ -102,7 +105,7 @@ impl SoundMix {
         }
     }
 
-    /// All voices: [`SOUND_FRAME_LEN`] samples, −1 to 1.
+    /// All voices: [`SOUND_FRAME_LEN`] samples, none beyond [`LIMIT`].
     pub fn shared(&self) -> &[f32] {
         self.shared.played()
     }
@@ -172,7 +175,7 @@ impl Output {
             if (self.gain, gain) != (1.0, 1.0) {
                 ramp(block, self.gain, gain);
                 for sample in block {
-                    *sample = sample.clamp(-1.0, 1.0); // only rounding
+                    *sample = sample.clamp(-LIMIT, LIMIT); // only rounding
                 }
             }
             (self.gain, allowed) = (gain, allowed_next);
@@ -180,13 +183,13 @@ impl Output {
     }
 }
 
-/// The gain that brings a block's peak under full scale: along a curve that leaves the knee smoothly.
+/// The gain that brings a block's peak under the limit: along a curve that leaves the knee smoothly.
 fn allowed_gain(block: &[f32]) -> f32 {
     let peak = block.iter().fold(0.0_f32, |peak, sample| peak.max(sample.abs()));
     if peak <= LIMIT_KNEE {
         return 1.0;
     }
-    let room = 1.0 - LIMIT_KNEE;
+    let room = LIMIT - LIMIT_KNEE;
     (LIMIT_KNEE + room * ((peak - LIMIT_KNEE) / room).tanh()) / peak
 }
 
@@ -316,7 +319,7 @@ mod tests {
             mix.mix(&voices);
         }
         let peak = mix.shared().iter().fold(0.0_f32, |peak, sample| peak.max(sample.abs()));
-        assert!((0.9..=1.0).contains(&peak), "{peak}");
+        assert!((0.8..=LIMIT).contains(&peak), "{peak}");
         assert!(correlation(mix.shared(), &played_again(&tone)) > 0.999, "the shape is kept");
         let soft: Vec<f32> = tone.iter().map(|sample| sample * 0.1).collect();
         for _ in 0..50 {
@@ -347,14 +350,14 @@ mod tests {
                 mixed[begin + BLOCK_LEN..].iter().zip(&sums[begin..]).map(|(out, sum)| out / sum).collect();
             let steepest = gains.windows(2).map(|two| (two[1] - two[0]).abs()).fold(0.0, f32::max);
             assert!(steepest < 1.0 / BLOCK_LEN as f32, "onset at {onset}: the gain jumps by {steepest}");
-            assert!(mixed.iter().all(|sample| sample.abs() < 0.9999), "onset at {onset}");
+            assert!(mixed.iter().all(|sample| sample.abs() < LIMIT), "onset at {onset}");
             assert!(gains.iter().any(|&gain| gain < 0.6), "onset at {onset}: it is loud indeed");
         }
     }
 
     proptest! {
         #[test]
-        fn no_output_leaves_full_scale(
+        fn no_output_goes_beyond_the_limit(
             steps in prop::collection::vec(prop::collection::vec((0_u64..6, -4.0_f32..4.0, any::<bool>()), 0..6), 1..8),
         ) {
             let mut mix = SoundMix::new();
@@ -369,7 +372,7 @@ mod tests {
                 let minus = mix.contributors().filter_map(|id| mix.without(id));
                 for output in minus.chain([mix.shared()]) {
                     prop_assert_eq!(output.len(), SOUND_FRAME_LEN);
-                    prop_assert!(output.iter().all(|sample| sample.abs() <= 1.0));
+                    prop_assert!(output.iter().all(|sample| sample.abs() <= LIMIT));
                 }
             }
         }

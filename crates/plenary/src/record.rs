@@ -166,7 +166,7 @@ mod tests {
         let stream = StreamId([1; 8]);
         let identity = FrameIdentity { stream, number, captured_us, temporal: 0, key: false, epoch: 0 };
         // 20 ms of Opus; as a picture, one that needs another
-        let frame = Frame { kind, identity, data: Bytes::from_static(&[0xfc, 0xff, 0xfe]) };
+        let frame = Frame { kind, identity, data: Bytes::from_static(&[0xfc, 0xff, 0xfe]), level: None };
         ReceivedFrame {
             origin: Origin::Program,
             frame,

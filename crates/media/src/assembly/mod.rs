@@ -44,6 +44,8 @@ pub struct Packet {
     pub marker: bool,
     /// RTP's payload.
     pub payload: Bytes,
+    /// RFC 6464's level of sound, if the header has one.
+    pub level: Option<u8>,
 }
 
 /// What comes out.
@@ -90,6 +92,7 @@ struct Held {
     marker: bool,
     starts_key: bool,
     payload: Bytes,
+    level: Option<u8>,
     arrived_us: u64,
 }
 
@@ -157,6 +160,7 @@ impl Assembler {
             marker: packet.marker,
             starts_key: self.kind == MediaKind::Video && starts_key(&packet.payload),
             payload: packet.payload,
+            level: packet.level,
             arrived_us: now_us,
         };
         self.held.insert(packet.number, held);
@@ -244,10 +248,12 @@ impl Assembler {
     /// Takes a whole frame out. `None` when it isn't given; the place says then how to go on.
     fn take_frame(&mut self, first: u64, last: u64, entering: bool) -> Option<Frame> {
         let mut payloads = Vec::new();
+        let mut level = None;
         for number in first..=last {
             let held = self.held.remove(&number)?;
             self.bytes_held -= held.payload.len();
             payloads.push(held.payload);
+            level = held.level;
         }
         self.place = Place::Following { first: last + 1, end: last + 1, entering: false };
         let whole = match self.kind {
@@ -255,7 +261,8 @@ impl Assembler {
             MediaKind::Sound => self.sound(last, payloads.swap_remove(0)),
         };
         match whole {
-            Whole::Frame(frame) if frame.identity.key || !entering => {
+            Whole::Frame(mut frame) if frame.identity.key || !entering => {
+                frame.level = level.filter(|_| self.kind == MediaKind::Sound);
                 self.newest = Some((last, frame.identity));
                 self.counts.frames += 1;
                 return Some(frame);
@@ -302,7 +309,7 @@ impl Assembler {
         }
         match self.newest {
             Some((_, newest)) if identity.number <= newest.number => Whole::Repeated,
-            _ => Whole::Frame(Frame { kind: self.kind, identity, data }),
+            _ => Whole::Frame(Frame { kind: self.kind, identity, data, level: None }),
         }
     }
 

@@ -11,6 +11,26 @@ const HOLE_US: u64 = 100_000;
 const LENGTHS: [usize; 6] = [2_500, 300, 1_500, 300, 1_500, 2_500];
 
 #[test]
+fn a_sounds_level_comes_along_and_a_pictures_does_not() {
+    for kind in [MediaKind::Sound, MediaKind::Video] {
+        let made = match kind {
+            MediaKind::Sound => sound(&[20, 30]),
+            MediaKind::Video => video(&[20, 30], &[0]),
+        };
+        let said = packets(&made).into_iter().map(|packet| Packet { level: Some(33), ..packet });
+        let mut reader = Assembler::new(STREAM, kind, 0);
+        let levels: Vec<Option<u8>> = feed(&mut reader, 0, &said.collect::<Vec<_>>())
+            .into_iter()
+            .map(|assembled| match assembled {
+                Assembled::Frame(frame) => frame.level,
+                Assembled::KeyWanted => panic!("nothing is missing"),
+            })
+            .collect();
+        assert_eq!(levels, vec![(kind == MediaKind::Sound).then_some(33); 2]);
+    }
+}
+
+#[test]
 fn packets_in_order_give_every_frame() {
     let made = video(&LENGTHS, &[0, 5]);
     let mut reader = Assembler::new(STREAM, MediaKind::Video, HOLE_US);
@@ -159,7 +179,7 @@ fn the_oldest_packets_go_when_too_many_or_too_large_ones_are_held() {
         assert!(matches!(reader.poll(0), Some(Assembled::Frame(_))));
         for number in 0..count as u64 {
             let payload = vec![0x41; len].into();
-            reader.push(0, Packet { number: number + 3, timestamp: 1, marker: false, payload });
+            reader.push(0, Packet { number: number + 3, timestamp: 1, marker: false, payload, level: None });
             assert!(reader.held.len() <= PACKETS_HELD_MAX);
             assert!(reader.bytes_held <= BYTES_HELD_MAX);
         }
@@ -253,7 +273,7 @@ proptest! {
         let mut reader = Assembler::new(STREAM, kind, 10);
         for (now_us, (wild, tame, (timestamp, marker), payload)) in (0..).zip(packets) {
             let number = if wild % 5 == 0 { wild } else { tame };
-            let packet = Packet { number, timestamp: timestamp % 3, marker, payload: payload.into() };
+            let packet = Packet { number, timestamp: timestamp % 3, marker, payload: payload.into(), level: None };
             for assembled in feed(&mut reader, now_us, &[packet]) {
                 prop_assert_eq!(assembled, Assembled::KeyWanted, "no frame has an identity");
             }
@@ -270,7 +290,12 @@ fn video(lengths: &[usize], keys: &[usize]) -> Vec<Frame> {
         let slice = if identity.key { 0x65 } else { 0x41 };
         let body: Vec<u8> = (0..len).map(|at| (at * 31 + index) as u8 | 4).collect();
         let unmarked = [sets.concat(), [&start[..], &[slice], &body].concat()].concat();
-        Frame { kind: MediaKind::Video, identity, data: h264::mark(&unmarked, &identity).unwrap().into() }
+        Frame {
+            kind: MediaKind::Video,
+            identity,
+            data: h264::mark(&unmarked, &identity).unwrap().into(),
+            level: None,
+        }
     });
     made.collect()
 }
@@ -281,7 +306,7 @@ fn sound(lengths: &[usize]) -> Vec<Frame> {
         let identity = identity(index, SOUND_FRAME_US);
         let packet: Vec<u8> = std::iter::once(0x78).chain((1..len).map(|at| (at + index) as u8)).collect();
         let data = opus::mark(&packet, &identity).unwrap_or(packet);
-        Frame { kind: MediaKind::Sound, identity, data: data.into() }
+        Frame { kind: MediaKind::Sound, identity, data: data.into(), level: None }
     });
     made.collect()
 }
@@ -299,6 +324,7 @@ fn packets(frames: &[Frame]) -> Vec<Packet> {
         timestamp: payload.timestamp,
         marker: payload.marker,
         payload: payload.bytes,
+        level: None,
     });
     numbered.collect()
 }

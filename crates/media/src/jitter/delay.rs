@@ -31,6 +31,8 @@ pub(super) struct Delay {
     /// Arrival − capture of the newest frames; `None` for one that was missing when its successor came.
     transits_us: VecDeque<Option<i64>>,
     rtt_us: u64,
+    /// Sound is taken by so much before its time.
+    ahead_us: u64,
     current_us: u64,
     unjudged: u32,
     /// Frames still to come before the delay is judged.
@@ -39,7 +41,14 @@ pub(super) struct Delay {
 
 impl Default for Delay {
     fn default() -> Delay {
-        Delay { transits_us: VecDeque::new(), rtt_us: 0, current_us: HOLD_US_MIN, unjudged: 0, unsettled: 0 }
+        Delay {
+            transits_us: VecDeque::new(),
+            rtt_us: 0,
+            ahead_us: 0,
+            current_us: HOLD_US_MIN,
+            unjudged: 0,
+            unsettled: 0,
+        }
     }
 }
 
@@ -50,6 +59,10 @@ impl Delay {
 
     pub(super) fn set_rtt_us(&mut self, rtt_us: u64) {
         self.rtt_us = rtt_us;
+    }
+
+    pub(super) fn set_ahead_us(&mut self, ahead_us: u64) {
+        self.ahead_us = ahead_us;
     }
 
     /// Forgets how it was until now. The delay goes on from what the latest frames needed.
@@ -99,7 +112,8 @@ impl Delay {
         let rank = jitters.len() * 95 / 100;
         let (_, p95, _) = jitters.select_nth_unstable(rank);
         let repair_us = if lossy { self.rtt_us.saturating_mul(6) / 5 } else { 0 };
-        let hold_us = repair_us.saturating_add(p95.unsigned_abs()).clamp(HOLD_US_MIN, HOLD_US_MAX);
+        let needed_us = repair_us.saturating_add(p95.unsigned_abs()).saturating_add(self.ahead_us);
+        let hold_us = needed_us.clamp(HOLD_US_MIN, HOLD_US_MAX);
         // Whoever claims to be further away than the clock map allows only makes itself late.
         hold_us.saturating_add_signed(floor_us.clamp(0, TRANSIT_US_MAX))
     }

@@ -7,8 +7,9 @@
 //! are of the local clock; [`ClockMap`] brings a maker's capture times there.
 //!
 //! Frames follow each other by number. Their capture times only set the pace: when they run 20 ms away from
-//! what is asked for, because two clocks drift or the delay changed, one frame is left out or concealed once
-//! more, in a quiet moment or where something is missing anyway; at [`SKEW_US_MAX`] at any moment.
+//! what is asked for, because a clock jumped or a path changed, one frame is left out or concealed once more, in a
+//! quiet moment or where something is missing anyway; at [`SKEW_US_MAX`] at any moment. Whoever sees them drift
+//! ([`JitterBuffer::early_us`]) and retimes what it decodes never lets it come to that.
 
 mod clock_map;
 mod delay;
@@ -23,6 +24,7 @@ use delay::Delay;
 pub use delay::{HOLD_US_MAX, HOLD_US_MIN};
 
 use crate::SOUND_FRAME_US;
+use crate::level::LEVEL_SILENT;
 
 /// Frames held at most, 2.5 s: ten times the longest delay. Past that the oldest go.
 pub const FRAMES_HELD_MAX: usize = 128;
@@ -78,6 +80,10 @@ pub struct JitterBuffer {
     newest: Option<u32>,
     /// Frames captured before came another way, and say nothing of how long this one takes.
     judged_from_us: u64,
+    /// How much before its time the packet was given that was given last; `None` when something else was.
+    early_us: Option<i64>,
+    /// How loud the packet is said to be that was given last; silent when none was.
+    level: Option<u8>,
     delay: Delay,
     counts: JitterCounts,
 }
@@ -86,6 +92,7 @@ pub struct JitterBuffer {
 struct Held {
     captured_us: u64,
     packet: Bytes,
+    level: Option<u8>,
 }
 
 impl JitterBuffer {
@@ -96,6 +103,18 @@ impl JitterBuffer {
 
     /// Takes the frame `number`, captured and arrived at these local times. One it had before is ignored.
     pub fn push(&mut self, number: u32, captured_us: u64, packet: Bytes, arrived_us: u64) {
+        self.push_said(number, captured_us, packet, None, arrived_us);
+    }
+
+    /// As [`push`](JitterBuffer::push), with the level that the packet is said to have (RFC 6464).
+    pub fn push_said(
+        &mut self,
+        number: u32,
+        captured_us: u64,
+        packet: Bytes,
+        level: Option<u8>,
+        arrived_us: u64,
+    ) {
         let missed = self.newest.map_or(0, |newest| number.saturating_sub(newest).saturating_sub(1));
         self.newest = self.newest.max(Some(number));
         if captured_us >= self.judged_from_us {
@@ -106,7 +125,7 @@ impl JitterBuffer {
             self.counts.late += 1;
             return;
         }
-        self.held.entry(number).or_insert(Held { captured_us, packet });
+        self.held.entry(number).or_insert(Held { captured_us, packet, level });
         if self.held.len() > FRAMES_HELD_MAX {
             self.held.pop_first();
             self.counts.skipped += 1;
@@ -116,9 +135,12 @@ impl JitterBuffer {
     /// What to play for the 20 ms captured from `captured_us` on. `quiet`: what was played last is hardly
     /// heard, so that a frame more or less isn't either.
     pub fn pull(&mut self, captured_us: u64, quiet: bool) -> Pulled {
+        (self.early_us, self.level) = (None, Some(LEVEL_SILENT));
         let Some(mut next) = self.next else { return self.begin(captured_us) };
         loop {
-            let Some((&number, first)) = self.held.first_key_value() else { return self.run_dry(next) };
+            let Some((&number, first)) = self.held.first_key_value() else {
+                return self.run_dry(next, captured_us);
+            };
             if number - next > GAP_MAX {
                 self.next = None;
                 return self.begin(captured_us);
@@ -139,8 +161,33 @@ impl JitterBuffer {
                 self.next = Some(next);
                 continue;
             }
-            return self.play(next);
+            return self.play(next, captured_us);
         }
+    }
+
+    /// How much before its time the packet was given that [`pull`](JitterBuffer::pull) gave just now, microseconds: as
+    /// long as nobody's clock drifts, this stays the same. `None` when it gave none, or one that marks silence, whose
+    /// time isn't its maker's.
+    pub fn early_us(&self) -> Option<i64> {
+        self.early_us
+    }
+
+    /// How loud the packet is said to be that [`pull`](JitterBuffer::pull) gave just now: silent when it gave none,
+    /// `None` when nobody said.
+    pub fn level(&self) -> Option<u8> {
+        self.level
+    }
+
+    /// How loud the loudest packet is said to be that waits to be played: silent when none waits, `None` when nobody
+    /// said so of one of them.
+    pub fn level_ahead(&self) -> Option<u8> {
+        self.held.values().try_fold(LEVEL_SILENT, |loudest, held| Some(loudest.min(held.level?)))
+    }
+
+    /// Sets how long before its time sound is pulled, microseconds: whoever retimes sound needs the next frame
+    /// while this one is being played. The delay covers that too.
+    pub fn set_ahead_us(&mut self, ahead_us: u64) {
+        self.delay.set_ahead_us(ahead_us);
     }
 
     /// Sets the round trip to the speaker: a repaired loss takes that long.
@@ -182,16 +229,19 @@ impl JitterBuffer {
             self.counts.late += 1;
             return Pulled::Silence;
         }
-        self.play(newest_due)
+        self.play(newest_due, captured_us)
     }
 
     /// Gives the frame `next`, or makes it up.
-    fn play(&mut self, next: u32) -> Pulled {
+    fn play(&mut self, next: u32, captured_us: u64) -> Pulled {
         let behind = next.saturating_add(1);
         self.next = Some(behind);
         if let Some(held) = self.held.remove(&next) {
             self.missing = 0;
             self.fell_silent = held.packet.len() <= UNMARKED_LEN_MAX;
+            let early_us = held.captured_us.wrapping_sub(captured_us).cast_signed();
+            self.early_us = (!self.fell_silent).then_some(early_us);
+            self.level = held.level;
             return Pulled::Packet(held.packet);
         }
         self.missing += 1;
@@ -203,7 +253,7 @@ impl JitterBuffer {
     }
 
     /// Nothing is here: it is late, or the speaker is silent, or gone.
-    fn run_dry(&mut self, next: u32) -> Pulled {
+    fn run_dry(&mut self, next: u32, captured_us: u64) -> Pulled {
         if self.fell_silent {
             return Pulled::Silence; // sends nothing, counts nothing
         }
@@ -212,7 +262,7 @@ impl JitterBuffer {
             self.missing = 0;
             return Pulled::Silence;
         }
-        self.play(next)
+        self.play(next, captured_us)
     }
 
     /// Its time hasn't come: it was sent after a pause, or there is time to fill.

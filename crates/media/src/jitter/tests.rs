@@ -62,6 +62,33 @@ fn the_delay_is_what_the_link_needs() {
 }
 
 #[test]
+fn what_is_pulled_ahead_is_held_for_longer_where_jitter_needs_that() {
+    for (jitter_us, delay_us) in [(10_000, HOLD_US_MIN), (35_000, 53_000)] {
+        let mut buffer = JitterBuffer::new();
+        buffer.set_ahead_us(18_000);
+        play(&mut buffer, 500, |number| Some(u64::from(number % 2) * jitter_us));
+        assert_eq!(buffer.delay_us(), delay_us);
+    }
+}
+
+#[test]
+fn a_packet_says_how_early_it_is_played_and_whatever_is_made_up_does_not() {
+    let mut buffer = JitterBuffer::new();
+    assert_eq!(buffer.early_us(), None);
+    for number in (1..=6).filter(|number| *number != 3) {
+        buffer.push(number, captured(number) + 4_000, packet(number), captured(number));
+    }
+    buffer.push(7, captured(7), Bytes::from_static(&[0x78]), captured(7));
+    let early: Vec<Option<i64>> = (1..=8)
+        .map(|tick| {
+            buffer.pull(captured(tick) + u64::from(tick) * 100, false);
+            buffer.early_us()
+        })
+        .collect();
+    assert_eq!(early, [Some(3_900), Some(3_800), None, Some(3_600), Some(3_500), Some(3_400), None, None]);
+}
+
+#[test]
 fn the_delay_rises_at_once_and_falls_slowly() {
     let mut buffer = JitterBuffer::new();
     let mut push = |number: u32, transit_us: u64| {

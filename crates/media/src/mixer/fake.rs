@@ -1,20 +1,21 @@
 //! Codecs whose bytes a test can read: pictures of one grey, and tones.
 //!
 //! A picture frame says its size, its grey and which frame it was made from, and the decoder insists on having
-//! had that one. The encoder writes one byte for each 40 × 40 samples of the canvas. A sound packet names a
-//! tone and its amplitude; encoded sound is the samples themselves.
+//! had that one. The encoder writes one byte for each 40 × 40 samples of the canvas. A sound packet names its
+//! number, a tone that goes on from number to number, and its amplitude; encoded sound is the samples themselves.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use plenary_proto::StreamId;
+use plenary_proto::identity::opus::UNMARKED_LEN_MAX;
 use plenary_proto::identity::{FrameIdentity, MediaKind};
 
 use crate::codec::{
     CodecError, Codecs, EncodedPicture, SoundDecoder, SoundEncoder, VideoDecoder, VideoEncoder, VideoFormat,
 };
-use crate::{Frame, Picture, PictureView, SOUND_FRAME_LEN, SOUND_FRAME_US};
+use crate::{Frame, Picture, PictureView, SAMPLE_RATE, SOUND_FRAME_LEN, SOUND_FRAME_US};
 
 /// How often something was made or done.
 #[derive(Debug, Default)]
@@ -22,6 +23,7 @@ pub(super) struct Log {
     pub(super) video_decoders: AtomicUsize,
     pub(super) pictures_decoded: AtomicUsize,
     pub(super) pictures_encoded: AtomicUsize,
+    pub(super) sounds_decoded: AtomicUsize,
     pub(super) sounds_encoded: AtomicUsize,
 }
 
@@ -56,7 +58,7 @@ impl Codecs for FakeCodecs {
 
     fn sound_decoder(&self, channels: u8) -> Result<Box<dyn SoundDecoder>, CodecError> {
         assert_eq!(channels, 1);
-        Ok(Box::new(FakeSoundDecoder))
+        Ok(Box::new(FakeSoundDecoder { log: Arc::clone(&self.0), newest: None, cold: 0 }))
     }
 }
 
@@ -80,7 +82,7 @@ pub(super) fn picture_frame(id: u64, grey: Grey) -> Frame {
 pub(super) fn broken_frame(id: u64, grey: Grey, contents: &str) -> Frame {
     let Grey { number, captured_us, key, .. } = grey;
     let identity = FrameIdentity { stream: stream(id), number, captured_us, temporal: 0, key, epoch: 0 };
-    Frame { kind: MediaKind::Video, identity, data: Bytes::copy_from_slice(contents.as_bytes()) }
+    Frame { kind: MediaKind::Video, identity, data: Bytes::copy_from_slice(contents.as_bytes()), level: None }
 }
 
 /// A sound frame of the input `id`: the tone `hz` at `amplitude` in thousandths.
@@ -88,7 +90,7 @@ pub(super) fn sound_frame(id: u64, number: u32, captured_us: u64, hz: u32, ampli
     let identity =
         FrameIdentity { stream: stream(id), number, captured_us, temporal: 0, key: false, epoch: 0 };
     let data = format!("{number} {hz} {amplitude}").into_bytes().into();
-    Frame { kind: MediaKind::Sound, identity, data }
+    Frame { kind: MediaKind::Sound, identity, data, level: None }
 }
 
 pub(super) fn stream(id: u64) -> StreamId {
@@ -124,7 +126,7 @@ pub(super) fn tone_in(packet: &[u8], hz: u32) -> f32 {
 }
 
 fn phase(at: usize, hz: u32) -> f32 {
-    at as f32 * hz as f32 * std::f32::consts::TAU / crate::SAMPLE_RATE as f32
+    at as f32 * hz as f32 * std::f32::consts::TAU / SAMPLE_RATE as f32
 }
 
 struct FakeVideoDecoder {
@@ -181,18 +183,38 @@ impl VideoEncoder for FakeVideoEncoder {
     }
 }
 
-struct FakeSoundDecoder;
+/// As real ones it builds on the frames before: when it missed any, the next few are only half as loud.
+struct FakeSoundDecoder {
+    log: Arc<Log>,
+    newest: Option<u32>,
+    cold: u32,
+}
+
+/// Frames that a decoder needs to be right again.
+const COLD: u32 = 3;
 
 impl SoundDecoder for FakeSoundDecoder {
     fn decode(&mut self, packet: &[u8], samples: &mut [f32]) -> Result<(), CodecError> {
+        if (1..=UNMARKED_LEN_MAX).contains(&packet.len()) {
+            samples.fill(0.0);
+            return Ok(());
+        }
         let text = std::str::from_utf8(packet).unwrap_or_default();
         let fields: Option<Vec<u32>> = text.split(' ').map(|field| field.parse().ok()).collect();
-        let Some(&[_, hz, amplitude]) = fields.as_deref() else {
+        let Some(&[number, hz, amplitude]) = fields.as_deref() else {
             samples.fill(f32::NAN);
             return Err(CodecError::Decode { codec: "fake", code: "no sound".to_owned() });
         };
-        for (at, sample) in samples.iter_mut().enumerate() {
-            *sample = amplitude as f32 / 1000.0 * phase(at, hz).sin();
+        add(&self.log.sounds_decoded);
+        let follows = self.newest.is_none_or(|newest| number == newest.wrapping_add(1));
+        self.cold = if follows { self.cold.saturating_sub(1) } else { COLD };
+        self.newest = Some(number);
+        let amplitude = if self.cold > 0 { amplitude as f32 / 2.0 } else { amplitude as f32 };
+        let begin = u64::from(number) * SOUND_FRAME_LEN as u64;
+        for (at, sample) in (begin..).zip(samples) {
+            // whole turns left out
+            let at = at * u64::from(hz) % u64::from(SAMPLE_RATE);
+            *sample = amplitude / 1000.0 * phase(at as usize, 1).sin();
         }
         Ok(())
     }

@@ -51,6 +51,16 @@ pub(super) enum Work {
     End,
 }
 
+/// What to play for 20 ms.
+#[derive(Debug)]
+pub(super) struct Taken {
+    pub(super) pulled: Pulled,
+    /// See [`JitterBuffer::early_us`].
+    pub(super) early_us: Option<i64>,
+    /// See [`JitterBuffer::level`].
+    pub(super) level: Option<u8>,
+}
+
 /// A decoded picture, at the size of its tile.
 #[derive(Debug)]
 pub(super) struct Ready {
@@ -185,9 +195,24 @@ impl Feed {
         self.state().spare.pop().unwrap_or_else(|| Picture::black(2, 2))
     }
 
-    /// What to play for the 20 ms captured from `captured_us` on; see [`JitterBuffer::pull`].
-    pub(super) fn pull_sound(&self, captured_us: u64, quiet: bool) -> Pulled {
-        self.state().sound.pull(captured_us, quiet)
+    /// What to play for the 20 ms captured from `ahead_us` behind `captured_us` on, at the time of the latter; see
+    /// [`JitterBuffer::pull`].
+    pub(super) fn pull_sound(&self, captured_us: u64, ahead_us: u64, quiet: bool) -> Taken {
+        let mut state = self.state();
+        state.sound.set_ahead_us(ahead_us);
+        let pulled = state.sound.pull(captured_us.saturating_add(ahead_us), quiet);
+        Taken { pulled, early_us: state.sound.early_us(), level: state.sound.level() }
+    }
+
+    /// How loud what waits to be played is said to be; see [`JitterBuffer::level_ahead`].
+    pub(super) fn level_ahead(&self) -> Option<u8> {
+        self.state().sound.level_ahead()
+    }
+
+    /// What came of the sound of the present stream.
+    #[cfg(test)]
+    pub(super) fn sound_counts(&self) -> JitterCounts {
+        self.state().sound.counts()
     }
 
     /// The playout delay that this input's sound wants; `None` when none came lately.
@@ -299,7 +324,7 @@ impl State {
         }
         self.sound_arrived_us = Some(arrived_us);
         let captured_us = self.clock.to_local(identity.captured_us);
-        self.sound.push(identity.number, captured_us, frame.data, arrived_us);
+        self.sound.push_said(identity.number, captured_us, frame.data, frame.level, arrived_us);
     }
 
     fn poll(&mut self, now_us: u64) -> Option<Work> {

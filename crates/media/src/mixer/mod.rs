@@ -18,9 +18,11 @@
 //! mixer.
 
 mod decode;
+mod drift;
 mod feed;
 mod pace;
 mod sound;
+mod speaker;
 mod stats;
 mod video;
 

@@ -1,5 +1,5 @@
-//! The program's sound: each 20 ms the speakers are decoded, the loudest mixed, and the mix encoded: once for
-//! all, and once more for each of those being heard, without its own voice.
+//! The program's sound: each 20 ms the loudest speakers are decoded and mixed, and the mix encoded: once for all,
+//! and once more for each of those being heard, without its own voice.
 //!
 //! So a speaker's decoder changes from one encoder to another when its speaker begins or ceases to be heard, and
 //! each codec's frames build on those before. That would click; so an own encoder is first given what the
@@ -10,30 +10,30 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::feed::Feed;
 use super::pace::{Steps, follow};
+use super::speaker::Speaker;
 use super::stats::{Counts, CpuMeter, Spent, count};
 use super::{MixerOutput, Shared, Stage};
-use crate::codec::{CodecError, Codecs, SoundDecoder, SoundEncoder};
-use crate::jitter::{HOLD_US_MIN, Pulled};
+use crate::SOUND_FRAME_US;
+use crate::codec::{CodecError, Codecs, SoundEncoder};
+use crate::jitter::HOLD_US_MIN;
 use crate::level::{LEVEL_SILENT, Loudest, level};
 use crate::mix::{SoundMix, Voice};
 use crate::speaking::DominantSpeaker;
-use crate::{SOUND_FRAME_LEN, SOUND_FRAME_US};
 
 /// Steps that sound may be late before some are left out: 200 ms, since a gap is worse than a burst. A guess.
 const BEHIND_MAX: u64 = 10;
 /// Added to the largest delay that an input's sound wants, so that pictures that came with it are decoded in
 /// time. A guess: several times what openh264 takes for 720p (1.5 ms).
 pub(super) const DECODE_US: u64 = 10_000;
-/// A frame quieter than this may be left out or doubled unheard, −dBov. A guess.
-const QUIET_LEVEL: u8 = 50;
+/// Decoded beside those who are heard: as many as may begin to speak in one step. A guess.
+const NEXT_MAX: usize = 3;
+/// Whoever is decoded is taken to be this much louder than it is, dB, so that equals don't take turns. A guess.
+const DECODED_BONUS_DB: f32 = 3.0;
 /// Steps of the shared mix that an own encoder is given before its first packet counts: 500 ms, 2 to 4 ms
 /// of work with libopus. Measured: for speech 1 makes most of the difference and 5 all of it, but with fewer than
 /// 20 the encoder hasn't seen yet that a tone isn't speech, and codes it otherwise than the shared one does.
 const REHEARSED_STEPS: usize = 25;
-/// Decoded samples beyond this are no sound.
-const SAMPLE_MAX: f32 = 8.0;
 
 /// Makes sound, and sets the playout delay, until the mixer ends.
 pub(super) fn run(shared: &Shared, mut program: SoundProgram) {
@@ -83,19 +83,11 @@ pub(super) struct SoundProgram {
     encoder: Box<dyn SoundEncoder>,
     speakers: BTreeMap<u64, Speaker>,
     loudest: Loudest,
+    heard_max: usize,
     dominant: DominantSpeaker,
     mix: SoundMix,
     /// The newest steps of the shared mix, at most [`REHEARSED_STEPS`].
     recent: VecDeque<Vec<f32>>,
-}
-
-struct Speaker {
-    feed: Arc<Feed>,
-    decoder: Option<Box<dyn SoundDecoder>>,
-    samples: Vec<f32>,
-    level: u8,
-    /// Encodes the mix without this speaker's voice, while there is one.
-    minus: Option<Box<dyn SoundEncoder>>,
 }
 
 impl SoundProgram {
@@ -110,6 +102,7 @@ impl SoundProgram {
             bitrate_bps,
             speakers: BTreeMap::new(),
             loudest: Loudest::new(heard_max),
+            heard_max,
             dominant: DominantSpeaker::new(),
             mix: SoundMix::new(),
             recent: VecDeque::new(),
@@ -130,8 +123,9 @@ impl SoundProgram {
                 self.speakers.insert(input.id, Speaker::new(Arc::clone(feed)));
             }
         }
+        self.choose_decoded(stage);
         for speaker in self.speakers.values_mut() {
-            if let Err(error) = speaker.decode(captured_us, &*self.codecs) {
+            if let Err(error) = speaker.play(captured_us, &*self.codecs) {
                 tracing::debug!(input = speaker.feed.id, %error, "sound could not be decoded");
                 count(&counts.codec_errors, 1);
             }
@@ -156,6 +150,35 @@ impl SoundProgram {
         outputs
     }
 
+    /// Chooses whom to decode: whoever is heard, those who may be next, and those of whom nobody says how loud they
+    /// are. The others are followed by what is said of them, and decoded before they are heard.
+    fn choose_decoded(&mut self, stage: &Stage) {
+        let mut ranked = Vec::new();
+        for (id, speaker) in &mut self.speakers {
+            let mut decoded = self.loudest.hears(*id);
+            if stage.input(*id).is_some_and(|input| !input.muted) {
+                match speaker.expected_level() {
+                    Some(_) if speaker.is_decoded() => {
+                        // what was heard is better than what was said
+                        ranked.push((self.loudest.prospect_db(*id, LEVEL_SILENT) - DECODED_BONUS_DB, *id));
+                    }
+                    Some(said) if said < LEVEL_SILENT => {
+                        ranked.push((self.loudest.prospect_db(*id, said), *id));
+                    }
+                    Some(_) => {}
+                    None => decoded = true,
+                }
+            }
+            speaker.set_decoded(decoded);
+        }
+        ranked.sort_unstable_by(|(one, _), (other, _)| one.total_cmp(other));
+        for (_, id) in ranked.into_iter().take(self.heard_max.saturating_add(NEXT_MAX)) {
+            if let Some(speaker) = self.speakers.get_mut(&id) {
+                speaker.set_decoded(true);
+            }
+        }
+    }
+
     /// Who speaks.
     pub(super) fn dominant(&self) -> &DominantSpeaker {
         &self.dominant
@@ -164,7 +187,7 @@ impl SoundProgram {
     fn mix_and_encode(&mut self, captured_us: u64, stage: &Stage, counts: &Counts) -> Vec<MixerOutput> {
         let muted = |id: u64| stage.input(id).is_some_and(|input| input.muted);
         let voices = self.speakers.iter().map(|(&id, speaker)| {
-            let heard = self.loudest.hears(id) && !muted(id);
+            let heard = self.loudest.hears(id) && speaker.is_decoded() && !muted(id);
             Voice { id, samples: &speaker.samples, heard }
         });
         self.mix.mix(&voices.collect::<Vec<_>>());
@@ -220,62 +243,5 @@ fn checked(encoded: Result<Bytes, CodecError>, counts: &Counts) -> Option<Bytes>
         .ok()
 }
 
-impl Speaker {
-    fn new(feed: Arc<Feed>) -> Speaker {
-        let samples = vec![0.0; SOUND_FRAME_LEN];
-        Speaker { feed, decoder: None, samples, level: LEVEL_SILENT, minus: None }
-    }
-
-    /// Brings `samples` and `level` to the 20 ms from `captured_us` on.
-    fn decode(&mut self, captured_us: u64, codecs: &dyn Codecs) -> Result<(), CodecError> {
-        let result = match self.feed.pull_sound(captured_us, self.level > QUIET_LEVEL) {
-            Pulled::Silence => {
-                self.samples.fill(0.0);
-                Ok(())
-            }
-            Pulled::Packet(packet) => {
-                self.decoder(codecs).and_then(|(decoder, samples)| decoder.decode(&packet, samples))
-            }
-            Pulled::Lost { next } => {
-                self.decoder(codecs).map(|(decoder, samples)| decoder.conceal(next.as_deref(), samples))
-            }
-        };
-        if result.is_err() {
-            self.samples.fill(0.0);
-        }
-        for sample in &mut self.samples {
-            // also what isn't a number
-            *sample = if sample.abs() <= SAMPLE_MAX { *sample } else { 0.0 };
-        }
-        self.level = level(&self.samples);
-        result
-    }
-
-    fn decoder(&mut self, codecs: &dyn Codecs) -> Result<(&mut dyn SoundDecoder, &mut [f32]), CodecError> {
-        let decoder = match &mut self.decoder {
-            Some(decoder) => decoder,
-            none => none.insert(codecs.sound_decoder(1)?),
-        };
-        Ok((&mut **decoder, &mut self.samples))
-    }
-
-    /// Encodes the mix without this speaker; a new encoder rehearses what was heard so far.
-    fn encode_minus(
-        &mut self,
-        samples: &[f32],
-        recent: &VecDeque<Vec<f32>>,
-        made: impl FnOnce() -> Result<Box<dyn SoundEncoder>, CodecError>,
-    ) -> Result<Bytes, CodecError> {
-        let encoder = match &mut self.minus {
-            Some(encoder) => encoder,
-            none => {
-                let encoder = none.insert(made()?);
-                for heard in recent {
-                    encoder.encode(heard)?;
-                }
-                encoder
-            }
-        };
-        encoder.encode(samples)
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -465,7 +465,7 @@ fn picture_and_sound_of_a_speaker_stay_together() {
             }
             delay_us = pace::follow(delay_us, wanted_delay_us(now_us, &room.stage));
             let program_us = now_us - delay_us;
-            let sound = feed.pull_sound(program_us, true);
+            let sound = feed.pull_sound(program_us, 0, true).pulled;
             let picture = room.step(program_us).unwrap();
             if let Pulled::Packet(packet) = sound
                 && tick > 100
@@ -639,12 +639,12 @@ fn wild_frame() -> impl Strategy<Value = (u64, Frame, u64)> {
         (100_u32..900, 0_u32..20_000).prop_map(|(hz, amplitude)| format!("1 {hz} {amplitude}").into_bytes()),
         any::<Vec<u8>>(),
     ];
-    (0_u64..3, 0_u64..2, number, time, near, any::<(bool, bool)>(), contents).prop_map(
-        |(id, maker, number, captured_us, arrives_us, (is_sound, key), contents)| {
+    (0_u64..3, 0_u64..2, number, time, near, any::<(bool, bool, Option<u8>)>(), contents).prop_map(
+        |(id, maker, number, captured_us, arrives_us, (is_sound, key, level), contents)| {
             let identity =
                 FrameIdentity { stream: stream(maker), number, captured_us, temporal: 0, key, epoch: 0 };
             let kind = if is_sound { MediaKind::Sound } else { MediaKind::Video };
-            (id, Frame { kind, identity, data: contents.into() }, arrives_us)
+            (id, Frame { kind, identity, data: contents.into(), level }, arrives_us)
         },
     )
 }

@@ -205,5 +205,5 @@ fn raw(kind: MediaKind, data: Vec<u8>) -> Frame {
         key: false,
         epoch: 0,
     };
-    Frame { kind, identity, data: data.into() }
+    Frame { kind, identity, data: data.into(), level: None }
 }

@@ -459,6 +459,6 @@ mod tests {
         let captured_us = 7_000_000 + u64::from(number) * duration_us;
         let stream = StreamId([1; 8]);
         let identity = FrameIdentity { stream, number, captured_us, temporal: 0, key: false, epoch: 0 };
-        Frame { kind: MediaKind::Sound, identity, data: vec![toc; 20].into() }
+        Frame { kind: MediaKind::Sound, identity, data: vec![toc; 20].into(), level: None }
     }
 }

@@ -99,6 +99,7 @@ impl Speaker {
                 timestamp: payload.timestamp,
                 marker: payload.marker,
                 payload: payload.bytes,
+                level: frame.level,
             };
             lane.under_way.insert((arrives_us, lane.packets), packet);
         }

@@ -33,6 +33,7 @@ pub(crate) fn piece(packet: &MediaPacket) -> Packet {
         timestamp: packet.timestamp,
         marker: packet.marker,
         payload: packet.payload.clone(),
+        level: packet.audio_level,
     }
 }
 

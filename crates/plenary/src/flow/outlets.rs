@@ -113,7 +113,7 @@ mod tests {
     fn frame(kind: MediaKind, number: u32, key: bool) -> Frame {
         let stream = StreamId([1; 8]);
         let identity = FrameIdentity { stream, number, captured_us: 0, temporal: 0, key, epoch: 0 };
-        Frame { kind, identity, data: Bytes::new() }
+        Frame { kind, identity, data: Bytes::new(), level: None }
     }
 
     #[test]

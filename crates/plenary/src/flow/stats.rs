@@ -206,7 +206,8 @@ mod tests {
             let identity =
                 FrameIdentity { stream, number, captured_us: at_us, temporal: 0, key: true, epoch: 0 };
             for kind in [MediaKind::Video, MediaKind::Sound] {
-                reception.frame(&Frame { kind, identity, data: Bytes::from_static(&[0xfc]) }, at_us);
+                reception
+                    .frame(&Frame { kind, identity, data: Bytes::from_static(&[0xfc]), level: None }, at_us);
             }
         }
         for (now_us, longest_ms) in [(1_110_000, 80.0), (3_100_000, 2000.0)] {

@@ -80,7 +80,7 @@ impl Speaker {
                 key: encoded.key,
                 epoch: 0,
             };
-            Frame { kind: MediaKind::Video, identity, data: encoded.data }
+            Frame { kind: MediaKind::Video, identity, data: encoded.data, level: None }
         }))
     }
 
