@@ -467,10 +467,10 @@ impl Desk {
                     captured_us,
                     key: identity.key,
                     temporal: identity.temporal,
-                    level: inbound.level,
+                    level: inbound.frame.level,
                 };
                 let voice = |level| Contributor { csrc: inbound.maker.csrc(), level };
-                self.make(state, &encoded, &inbound.level.map(voice).into_iter().collect());
+                self.make(state, &encoded, &inbound.frame.level.map(voice).into_iter().collect());
             }
         } else {
             drop(state);

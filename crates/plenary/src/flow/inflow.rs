@@ -40,8 +40,6 @@ struct Stream {
     assemblers: [Assembler; 2],
     /// Where its video came from last, to ask for key frames there.
     via: Option<(LinkId, u8)>,
-    /// Of its newest sound.
-    level: Option<u8>,
     used_us: u64,
 }
 
@@ -53,8 +51,6 @@ pub(crate) struct Inbound {
     pub(crate) frame: Frame,
     /// When its last packet came, or was given up.
     pub(crate) arrived_us: u64,
-    /// How loud the stream is at present, by RFC 6464, where its packets say so.
-    pub(crate) level: Option<u8>,
 }
 
 /// Streams for this peer's own use.
@@ -83,8 +79,7 @@ impl Inflow {
             Assembler::new(id, MediaKind::Video, VIDEO_HOLE_US_MAX),
             Assembler::new(id, MediaKind::Sound, SOUND_HOLE_US_MAX),
         ];
-        let caches = Default::default();
-        let stream = Stream { spec, caches, assemblers, via: None, level: None, used_us: now_us };
+        let stream = Stream { spec, caches: Default::default(), assemblers, via: None, used_us: now_us };
         self.streams.insert(id, stream);
     }
 
@@ -102,7 +97,6 @@ impl Inflow {
             return false;
         }
         stream.used_us = now_us;
-        stream.level = packet.audio_level.or(stream.level);
         if kind == MediaKind::Video && via.is_some() {
             stream.via = via;
         }
@@ -221,8 +215,7 @@ impl Stream {
         while let Some(assembled) = self.assemblers[lane(kind)].poll(now_us) {
             // a lost picture is noticed by the decoder's thread, which asks for a key frame
             if let Assembled::Frame(frame) = assembled {
-                let (maker, kind, level) = (self.spec.maker, self.spec.kind, self.level);
-                out.push(Inbound { maker, kind, frame, arrived_us: now_us, level });
+                out.push(Inbound { maker: self.spec.maker, kind: self.spec.kind, frame, arrived_us: now_us });
             }
         }
     }
