@@ -80,6 +80,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             came = true;
             match output {
                 MixerOutput::Sound { packet, contributors, .. } => {
+                    let contributors: Vec<u64> = contributors.iter().map(|(id, _)| *id).collect();
                     if step >= WARM_UP {
                         begun_to_be_heard +=
                             contributors.iter().filter(|&id| !heard_before.contains(id)).count();

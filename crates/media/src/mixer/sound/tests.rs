@@ -164,7 +164,7 @@ impl Hall {
             }
             for output in self.program.step(sound_time(START_US, step), &self.stage, true, &self.counts) {
                 if let MixerOutput::Sound { packet, contributors, .. } = output {
-                    (self.shared, heard) = (packet, contributors);
+                    (self.shared, heard) = (packet, contributors.iter().map(|(id, _)| *id).collect());
                 }
             }
         }
