@@ -10,6 +10,7 @@ mod limits;
 mod listeners;
 mod mesh;
 mod program;
+mod raw;
 mod suffering;
 mod support;
 mod trouble;
