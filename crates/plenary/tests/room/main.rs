@@ -9,6 +9,7 @@ mod leaving;
 mod limits;
 mod listeners;
 mod mesh;
+mod own_codec;
 mod program;
 mod raw;
 mod suffering;
