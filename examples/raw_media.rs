@@ -20,6 +20,8 @@ const SAMPLE_RATE: u32 = 48_000;
 const CHUNK_LEN: usize = SAMPLE_RATE as usize / 100;
 /// Pictures and sound that are looked at.
 const PICTURES: usize = 4 * FPS as usize;
+/// What a decoder that begins in mid-stream takes until it sounds right: 200 ms.
+const SETTLING: usize = SAMPLE_RATE as usize / 5;
 const SAMPLES: usize = 4 * SAMPLE_RATE as usize;
 
 #[tokio::main]
@@ -91,12 +93,13 @@ async fn watch(viewer: &Room) -> anyhow::Result<()> {
     };
     let hearing = async {
         let mut samples: Vec<f32> = Vec::new();
-        while samples.len() < SAMPLES {
+        while samples.len() < SETTLING + SAMPLES {
             let heard = sound.next().await.context("the room has ended")?;
             if !samples.is_empty() || heard.samples.iter().any(|sample| sample.abs() > 0.01) {
                 samples.extend(heard.samples);
             }
         }
+        let samples = &samples[SETTLING..];
         let rises = samples.windows(2).filter(|pair| pair[0] < 0.0 && pair[1] >= 0.0).count();
         anyhow::Ok(rises as f64 * f64::from(SAMPLE_RATE) / samples.len() as f64)
     };

@@ -209,10 +209,14 @@ fn once_the_capture_has_ended_nothing_is_taken() {
 fn an_encoder_that_refuses_is_told_of_and_sound_goes_on() {
     let mut application = Application::new(RawFormat::default(), RefusingCodecs);
     application.show((160, 90), 50);
-    let said_us = application.say(0.5);
-    assert_eq!(application.next().captured_us, said_us);
-    application.say(0.5);
-    application.next(); // the picture went before this one
+    // sound goes first, so that the picture's turn may come late
+    for _ in 0..100 {
+        let said_us = application.say(0.5);
+        assert_eq!(application.next().captured_us, said_us);
+        if application.input.trouble().is_some() {
+            break;
+        }
+    }
     assert_eq!(application.input.trouble().as_deref(), Some("refusing: no pictures"));
 }
 

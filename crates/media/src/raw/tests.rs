@@ -362,3 +362,14 @@ fn sound_of_another_rate_keeps_its_pitch_its_length_and_its_time() {
         assert!(heard[..23_000].iter().all(|sample| sample.abs() < 0.01), "{rate} Hz: before its time");
     }
 }
+
+#[cfg(feature = "codecs")]
+#[test]
+fn nothing_of_what_was_left_out_lingers_in_the_resampler() {
+    let mut cutter = Cutter::new(&RawFormat { sample_rate: 44_100, ..MONO }).unwrap();
+    push(&mut cutter, &[0.9; 1_323], NOW_US).unwrap();
+    cutter.pass(RawSound::F32(&[0.9; 441]), NOW_US + 30_000, NOW_US).unwrap();
+    let frames = push(&mut cutter, &[0.0; 4_410], NOW_US + 40_000).unwrap();
+    assert_eq!(frames[0].1, NOW_US + 40_000);
+    assert!(frames.iter().flat_map(|(samples, _)| samples).all(|sample| *sample == 0.0));
+}
