@@ -13,11 +13,12 @@ use plenary_proto::identity::{FrameIdentity, MediaKind, h264, opus};
 use crate::codec::{CodecError, Codecs, SoundEncoder, VideoEncoder, VideoFormat};
 use crate::keys::KeyFrames;
 use crate::level::level;
+use crate::picture::PICTURE_SIDE_MIN;
 use crate::scale::{Rect, Scaler};
 use crate::{Frame, Picture, PictureView};
 
 /// Smallest side that encoders take.
-const SIDE_MIN: usize = 16;
+const SIDE_MIN: usize = PICTURE_SIDE_MIN as usize;
 
 /// A frame as its encoder made it, before it gets its identity.
 #[derive(Clone, Debug, PartialEq, Eq)]

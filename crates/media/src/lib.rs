@@ -27,7 +27,10 @@ mod opus;
 pub mod payload;
 mod picture;
 mod png;
+mod raw;
 mod record;
+#[cfg(feature = "codecs")]
+mod resample;
 pub mod scale;
 pub mod source;
 pub mod speaking;
@@ -35,15 +38,18 @@ pub mod speaking;
 pub use bench::{CODEC_BENCH_BUDGET_MAX, CodecBench, codec_bench};
 #[cfg(feature = "codecs")]
 pub use builtin::BuiltinCodecs;
-pub use capture::{Capture, CaptureCounts, CaptureFormat, HALT_US_MAX, LATE_US_MAX};
+pub use capture::{
+    Capture, CaptureCounts, CaptureFormat, HALT_US_MAX, LATE_US_MAX, RawInput, SOUND_FRAMES_WAITING_MAX,
+};
 pub use clock::Clock;
 pub use encode::{Encoded, SoundEncoding, VideoEncoding};
 pub use frame::Frame;
 pub use keys::{KEY_INTERVAL_US_MAX, KEY_INTERVAL_US_MIN};
 #[cfg(feature = "codecs")]
-pub use openh264::{PICTURE_SIDE_MIN, PICTURE_SIDES_MAX, TEMPORAL_LAYERS_MAX};
-pub use picture::{Picture, PictureView, PlaneView};
+pub use openh264::TEMPORAL_LAYERS_MAX;
+pub use picture::{PICTURE_SIDE_MIN, PICTURE_SIDES_MAX, Picture, PictureView, PlaneView};
 pub use png::write_png;
+pub use raw::{CAPTURE_OFF_US_MAX, RawError, RawFormat, RawPicture, RawSound};
 pub use record::{FRAGMENT_BYTES_MAX, FRAGMENT_US, PICTURE_WAIT_US_MAX, RecordError, Recorder};
 
 /// Samples per second of all sound in this crate.

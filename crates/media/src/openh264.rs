@@ -20,13 +20,10 @@ use openh264_sys2::{
 };
 
 use crate::codec::{CodecError, EncodedPicture, VideoDecoder, VideoEncoder, VideoFormat};
+use crate::picture::{PICTURE_SIDE_MIN, PICTURE_SIDES_MAX};
 use crate::{Picture, PictureView, PlaneView};
 
 const NAME: &str = "openh264";
-/// Smallest width and height: one macroblock.
-pub const PICTURE_SIDE_MIN: u16 = 16;
-/// Largest longer and shorter side (level 5.2).
-pub const PICTURE_SIDES_MAX: (u16, u16) = (3840, 2160);
 /// Lowest rate to ask of the codec (guess).
 const BITRATE_BPS_MIN: u32 = 10_000;
 /// `UNSPECIFIED_BIT_RATE` of codec_app_def.h: the level's highest.

@@ -2,6 +2,11 @@
 
 use crate::scale::Rect;
 
+/// Smallest width and height that is encoded: one macroblock.
+pub const PICTURE_SIDE_MIN: u16 = 16;
+/// Largest longer and shorter side that is encoded (level 5.2).
+pub const PICTURE_SIDES_MAX: (u16, u16) = (3840, 2160);
+
 /// One plane of a borrowed picture.
 #[derive(Clone, Copy, Debug)]
 pub struct PlaneView<'a> {

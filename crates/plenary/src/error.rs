@@ -1,5 +1,6 @@
 //! What can go wrong, by what the caller can do about it.
 
+use plenary_media::RawError;
 use plenary_media::codec::CodecError;
 use plenary_proto::DataRefusal;
 use plenary_proto::message::Refusal;
@@ -37,6 +38,9 @@ pub enum Error {
     /// A file that was to be published.
     #[error(transparent)]
     Source(#[from] plenary_media::source::SourceError),
+    /// A picture or sound that was to be published.
+    #[error(transparent)]
+    Raw(RawError),
     /// A recording.
     #[error(transparent)]
     Record(#[from] plenary_media::RecordError),
@@ -66,4 +70,13 @@ pub enum Error {
     /// The room was closed.
     #[error("the room is closed")]
     Closed,
+}
+
+impl From<RawError> for Error {
+    fn from(error: RawError) -> Error {
+        match error {
+            RawError::Closed => Error::Closed,
+            error => Error::Raw(error),
+        }
+    }
 }

@@ -26,6 +26,14 @@
 //! # Ok(()) }
 //! ```
 //!
+//! # What goes in
+//!
+//! | | what |
+//! | --- | --- |
+//! | [`Room::publish`], [`Room::publish_file`](Room#method.publish_file) | a source or a file, played over and over |
+//! | [`Room::publish_raw`] | pictures in I420 or NV12, sound in f32 or i16, with their capture times; encoded here, as the mixer asks |
+//! | [`Room::publish_encoded`] | H.264 and Opus that the application encodes as the mixer asks |
+//!
 //! # What comes out, and what happens to who doesn't take it
 //!
 //! | | what | who doesn't keep up |
@@ -92,7 +100,7 @@ pub use plenary_proto::seal::{Invite, InviteError};
 pub use plenary_proto::{DataRefusal, Mode, PeerId, Rank, StreamId, Tally};
 pub use plenary_rtc::{LinkError, Shape, Shaper};
 pub use plenary_signal::{Outage, Refusal as RendezvousRefusal, RendezvousError, SignalError};
-pub use publish::{EncodedTrack, Wish};
+pub use publish::{EncodedTrack, RawTrack, Wish};
 pub use record::Recording;
 pub use room::{Frames, Room};
 pub use snapshot::{ConnectionState, Member, RoomSnapshot};

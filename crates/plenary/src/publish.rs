@@ -1,4 +1,5 @@
-//! What this peer sends: a source played by a capture, or frames that the application encodes.
+//! What this peer sends: a source played by a capture, what the application hands over to be encoded, or frames that
+//! it encodes itself.
 
 use std::sync::Arc;
 
@@ -7,7 +8,7 @@ use plenary_media::Clock;
 use plenary_media::Encoded;
 use plenary_media::codec::{Codecs, VideoFormat};
 use plenary_media::source::Source;
-use plenary_media::{Capture, CaptureFormat};
+use plenary_media::{Capture, CaptureCounts, CaptureFormat, RawFormat, RawInput, RawPicture, RawSound};
 use plenary_proto::PeerId;
 use plenary_proto::identity::MediaKind;
 use plenary_proto::message::{ProgramFormat, VideoAsk};
@@ -22,14 +23,15 @@ pub(crate) const PICTURE_UNASKED: VideoFormat =
 /// A speaker's sound, mono or stereo.
 const SOUND_BPS: u32 = 32_000;
 
-/// What is wanted of an application that encodes its own pictures.
+/// What is wanted of an application that makes its own pictures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Wish {
-    /// Somebody listens: otherwise nothing needs to be encoded.
+    /// Somebody listens: otherwise nothing needs to be made.
     pub wanted: bool,
     /// The picture that is asked for.
     pub picture: VideoAsk,
-    /// Counts key frames that were asked for; when it rises, the next picture should be one.
+    /// Counts key frames that were asked for; when it rises, the next picture should be one. A [`RawTrack`] sees to
+    /// that by itself.
     pub keys: u64,
 }
 
@@ -68,14 +70,79 @@ impl EncodedTrack {
     }
 }
 
-enum Kind {
-    Playing(Capture),
-    Track(watch::Sender<Wish>),
+/// This peer's own stream, from pictures and sound that the application hands over as they are.
+///
+/// They are encoded on a thread of their own, in the size and at the rate that the mixer asks for, and only while
+/// somebody listens; whoever hands over never waits for that. Of pictures the newest waits for the encoder, of sound
+/// half a second; what finds no room is counted ([`counts`](RawTrack::counts)).
+///
+/// Capture times are microseconds since 1970 by the room's clock ([`now_us`](RawTrack::now_us)), of pictures and sound
+/// alike: by them the two are brought together again. They must rise, and be within 10 s of now.
+///
+/// ```no_run
+/// # async fn example(room: plenary::Room) -> Result<(), plenary::Error> {
+/// use plenary::media::{PlaneView, RawFormat, RawPicture};
+///
+/// let track = room.publish_raw(RawFormat { fps: 25, channels: 1, sample_rate: 48_000 }).await?;
+/// let (width, height) = (640, 360);
+/// let (grey, chroma) = (vec![128; width * height], vec![128; width * height / 2]);
+/// let captured_us = track.now_us();
+/// let luma = PlaneView { samples: &grey, stride: width };
+/// let chroma = PlaneView { samples: &chroma, stride: width };
+/// track.push_picture(&RawPicture::Nv12 { width, height, luma, chroma }, captured_us)?;
+/// track.push_sound(&[0i16; 480][..], captured_us)?; // 10 ms
+/// # Ok(()) }
+/// ```
+pub struct RawTrack {
+    input: RawInput,
+    clock: Clock,
+    wishes: watch::Receiver<Wish>,
 }
 
-/// Whatever makes this peer's own stream.
+impl RawTrack {
+    /// Hands a picture over: I420 or NV12, with strides, of another size each time if need be.
+    ///
+    /// # Errors
+    /// [`Error::Raw`] says what is wrong with picture or time, and nothing of it is sent; [`Error::Closed`].
+    pub fn push_picture(&self, picture: &RawPicture<'_>, captured_us: u64) -> Result<(), Error> {
+        Ok(self.input.push_picture(picture, captured_us)?)
+    }
+
+    /// Hands sound over, `f32` or `i16`, channels interleaved, of any length; it is cut into frames of 20 ms.
+    /// `captured_us` is when its first sample was captured. A chunk that begins within 20 ms of where the one before
+    /// ended goes on there; after a longer gap there is silence in between.
+    ///
+    /// # Errors
+    /// [`Error::Raw`] says what is wrong with sound or time, and nothing of it is sent; [`Error::Closed`].
+    pub fn push_sound<'a>(&self, sound: impl Into<RawSound<'a>>, captured_us: u64) -> Result<(), Error> {
+        Ok(self.input.push_sound(sound, captured_us)?)
+    }
+
+    /// Now, by the clock that capture times count by.
+    pub fn now_us(&self) -> u64 {
+        self.clock.now_us()
+    }
+
+    /// What is wanted now, and from now on: a camera may rest while nobody listens.
+    pub fn wishes(&self) -> watch::Receiver<Wish> {
+        self.wishes.clone()
+    }
+
+    /// What was encoded, and what was dropped because the encoder was behind.
+    pub fn counts(&self) -> CaptureCounts {
+        self.input.counts()
+    }
+
+    /// The last thing that went wrong in encoding, in one line.
+    pub fn trouble(&self) -> Option<String> {
+        self.input.trouble()
+    }
+}
+
+/// Whatever makes this peer's own stream: a capture of ours, or an application that is told what is wanted, or both.
 pub(crate) struct Publisher {
-    kind: Kind,
+    capture: Option<Capture>,
+    wish: Option<watch::Sender<Wish>>,
     picture_max: Option<ProgramFormat>,
 }
 
@@ -88,28 +155,41 @@ impl Publisher {
         flow: &Arc<Flow>,
         picture_max: Option<ProgramFormat>,
     ) -> Result<Publisher, Error> {
-        let sink = Arc::downgrade(flow);
-        let publish = move |encoded: Encoded| {
-            if let Some(flow) = sink.upgrade() {
-                flow.publish(&encoded);
-            }
-        };
-        let video = capped(PICTURE_UNASKED, picture_max);
-        let format = CaptureFormat { video, sound_bitrate_bps: SOUND_BPS };
-        let capture = Capture::start(source, codecs, clock, format, Box::new(publish))
+        let capture = Capture::start(source, codecs, clock, format(picture_max), sink(flow))
             .map_err(|error| Error::Io { what: "no thread for the capture".to_owned(), error })?;
-        capture.pause_video(true);
-        capture.pause_sound(true);
-        Ok(Publisher { kind: Kind::Playing(capture), picture_max })
+        Ok(Publisher::silent(Some(capture), None, picture_max))
+    }
+
+    /// Encodes what the application hands over.
+    pub(crate) fn raw(
+        raw: RawFormat,
+        codecs: Arc<dyn Codecs>,
+        clock: Clock,
+        flow: &Arc<Flow>,
+        picture_max: Option<ProgramFormat>,
+    ) -> Result<(Publisher, RawTrack), Error> {
+        let (capture, input) = Capture::start_raw(raw, codecs, clock, format(picture_max), sink(flow))?;
+        let (wish, wishes) = wish(picture_max);
+        let track = RawTrack { input, clock, wishes };
+        Ok((Publisher::silent(Some(capture), Some(wish), picture_max), track))
     }
 
     /// Takes the application's frames.
     pub(crate) fn track(flow: &Arc<Flow>, picture_max: Option<ProgramFormat>) -> (Publisher, EncodedTrack) {
-        let VideoFormat { width, height, fps, bitrate_bps } = capped(PICTURE_UNASKED, picture_max);
-        let picture = VideoAsk { width, height, fps, bitrate_bps };
-        let (wish, wishes) = watch::channel(Wish { wanted: false, picture, keys: 0 });
+        let (wish, wishes) = wish(picture_max);
         let track = EncodedTrack { flow: flow.clone(), wishes };
-        (Publisher { kind: Kind::Track(wish), picture_max }, track)
+        (Publisher::silent(None, Some(wish), picture_max), track)
+    }
+
+    /// Nobody listens at first.
+    fn silent(
+        capture: Option<Capture>,
+        wish: Option<watch::Sender<Wish>>,
+        picture_max: Option<ProgramFormat>,
+    ) -> Publisher {
+        let publisher = Publisher { capture, wish, picture_max };
+        publisher.pause(true);
+        publisher
     }
 
     /// The stream that its frames make.
@@ -121,32 +201,58 @@ impl Publisher {
     pub(crate) fn ask(&self, ask: VideoAsk) {
         let VideoAsk { width, height, fps, bitrate_bps } = ask;
         let video = capped(VideoFormat { width, height, fps, bitrate_bps }, self.picture_max);
-        match &self.kind {
-            Kind::Playing(capture) => capture.ask(video),
-            Kind::Track(wish) => {
-                let VideoFormat { width, height, fps, bitrate_bps } = video;
-                wish.send_modify(|wish| wish.picture = VideoAsk { width, height, fps, bitrate_bps });
-            }
+        if let Some(capture) = &self.capture {
+            capture.ask(video);
+        }
+        if let Some(wish) = &self.wish {
+            wish.send_modify(|wish| wish.picture = asked(video));
         }
     }
 
     pub(crate) fn want_key(&self) {
-        match &self.kind {
-            Kind::Playing(capture) => capture.want_key(),
-            Kind::Track(wish) => wish.send_modify(|wish| wish.keys += 1),
+        if let Some(capture) = &self.capture {
+            capture.want_key();
+        }
+        if let Some(wish) = &self.wish {
+            wish.send_modify(|wish| wish.keys += 1);
         }
     }
 
     /// Nobody listens, or somebody does again: the encoder stands still meanwhile.
     pub(crate) fn pause(&self, paused: bool) {
-        match &self.kind {
-            Kind::Playing(capture) => {
-                capture.pause_video(paused);
-                capture.pause_sound(paused);
-            }
-            Kind::Track(wish) => wish.send_modify(|wish| wish.wanted = !paused),
+        if let Some(capture) = &self.capture {
+            capture.pause_video(paused);
+            capture.pause_sound(paused);
+        }
+        if let Some(wish) = &self.wish {
+            wish.send_modify(|wish| wish.wanted = !paused);
         }
     }
+}
+
+/// Sends what a capture makes, for as long as there is a room.
+fn sink(flow: &Arc<Flow>) -> Box<dyn FnMut(Encoded) + Send> {
+    let flow = Arc::downgrade(flow);
+    Box::new(move |encoded| {
+        if let Some(flow) = flow.upgrade() {
+            flow.publish(&encoded);
+        }
+    })
+}
+
+/// What a capture makes until a mixer asks for something else.
+fn format(picture_max: Option<ProgramFormat>) -> CaptureFormat {
+    CaptureFormat { video: capped(PICTURE_UNASKED, picture_max), sound_bitrate_bps: SOUND_BPS }
+}
+
+/// What an application is told until a mixer asks for something else.
+fn wish(picture_max: Option<ProgramFormat>) -> (watch::Sender<Wish>, watch::Receiver<Wish>) {
+    let picture = asked(capped(PICTURE_UNASKED, picture_max));
+    watch::channel(Wish { wanted: false, picture, keys: 0 })
+}
+
+fn asked(VideoFormat { width, height, fps, bitrate_bps }: VideoFormat) -> VideoAsk {
+    VideoAsk { width, height, fps, bitrate_bps }
 }
 
 /// What is asked for, but no larger, faster or dearer than `most`.

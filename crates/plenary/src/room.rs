@@ -8,6 +8,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures::Stream;
+use plenary_media::RawFormat;
 use plenary_media::codec::Codecs;
 use plenary_media::compose::Layout;
 use plenary_media::source::Source;
@@ -29,7 +30,7 @@ use crate::flow::{Flow, FrameSeen, Origin, ReceivedFrame, ReceptionStats};
 use crate::layout;
 use crate::listen::{self, Pictures, Sound};
 use crate::options::{HostOptions, Options};
-use crate::publish::{EncodedTrack, Publisher};
+use crate::publish::{EncodedTrack, Publisher, RawTrack};
 use crate::record::Recording;
 use crate::snapshot::RoomSnapshot;
 use crate::threads::Threads;
@@ -158,6 +159,22 @@ impl Room {
         let open = move || span.in_scope(|| plenary_media::source::open_source(&path, &codecs));
         let opened = tokio::task::spawn_blocking(open).await;
         self.publish(opened.map_err(|_| Error::Closed)??).await
+    }
+
+    /// Encodes pictures and sound that the application hands over as they are: I420 or NV12, f32 or i16.
+    ///
+    /// # Errors
+    /// [`Error::Publish`] when this peer doesn't speak or publishes already, [`Error::NoCodecs`], [`Error::Raw`] when
+    /// the format can't be.
+    pub async fn publish_raw(&self, format: RawFormat) -> Result<RawTrack, Error> {
+        let codecs = self.codecs()?;
+        let turn = self.turn_to_publish().await?;
+        let made = self.span.in_scope(|| {
+            Publisher::raw(format, codecs, self.options.clock, &self.flow, self.options.picture_max)
+        });
+        let (publisher, track) = made.inspect_err(|_| self.published.store(false, Ordering::Relaxed))?;
+        turn.send(Ask::Publish(publisher));
+        Ok(track)
     }
 
     /// Sends frames that the application encodes.

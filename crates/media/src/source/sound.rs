@@ -4,14 +4,9 @@
 //! has a fixed length, sound that is longer is cut and sound that is shorter is followed by silence; the
 //! boundaries are computed from the beginning, so they never drift from the picture's.
 
-use rubato::audioadapter_buffers::direct::InterleavedSlice;
-use rubato::{Fft, FixedSync, Resampler};
-
 use super::SourceFault;
-use crate::{SAMPLE_RATE, SOUND_FRAME_LEN};
-
-/// Rates that are played.
-const RATES: std::ops::RangeInclusive<u32> = 8_000..=96_000;
+use crate::SAMPLE_RATE;
+use crate::resample::{RATES, Resampled};
 
 /// Reads a file's sound from its beginning to its end, at its own rate.
 pub(super) trait SoundReader: Send {
@@ -30,7 +25,7 @@ pub(super) trait SoundReader: Send {
 
 pub(super) struct LoopedSound {
     rounds: Rounds,
-    resampler: Option<Resampled>,
+    resampler: Option<ResampledRounds>,
 }
 
 impl LoopedSound {
@@ -47,7 +42,7 @@ impl LoopedSound {
         if !RATES.contains(&rate) {
             return unsupported(format!("sound at {rate} Hz"), "sound must have 8 to 96 kHz");
         }
-        let resampler = (rate != SAMPLE_RATE).then(|| Resampled::new(rate, channels)).transpose()?;
+        let resampler = (rate != SAMPLE_RATE).then(|| ResampledRounds::new(rate, channels)).transpose()?;
         let rounds = Rounds { reader, round_us, round: 0, end: 0, at: 0, ahead: Vec::new(), used: 0 };
         let mut sound = LoopedSound { rounds, resampler };
         sound.rounds.begin_round(0);
@@ -136,22 +131,19 @@ impl Rounds {
     }
 }
 
-struct Resampled {
-    resampler: Fft<f32>,
-    channels: usize,
+struct ResampledRounds {
+    resampled: Resampled,
     input: Vec<f32>,
     output: Vec<f32>,
     /// Of `output`, what was handed out, or is the resampler's own delay.
     used: usize,
 }
 
-impl Resampled {
-    fn new(rate: u32, channels: usize) -> Result<Resampled, SourceFault> {
-        let (from, to) = (rate as usize, SAMPLE_RATE as usize);
-        let resampler =
-            Fft::new(from, to, SOUND_FRAME_LEN, channels, FixedSync::Output).map_err(resampling)?;
-        let used = resampler.output_delay() * channels;
-        Ok(Resampled { resampler, channels, input: Vec::new(), output: Vec::new(), used })
+impl ResampledRounds {
+    fn new(rate: u32, channels: usize) -> Result<ResampledRounds, SourceFault> {
+        let resampled = Resampled::new(rate, channels).map_err(resampling)?;
+        let used = resampled.delay_len();
+        Ok(ResampledRounds { resampled, input: Vec::new(), output: Vec::new(), used })
     }
 
     fn read(&mut self, rounds: &mut Rounds, samples: &mut [f32]) -> Result<(), SourceFault> {
@@ -159,28 +151,16 @@ impl Resampled {
             let consumed = self.used.min(self.output.len());
             self.output.drain(..consumed);
             self.used -= consumed;
-            self.process(rounds)?;
+            self.input.resize(self.resampled.input_len(), 0.0);
+            rounds.read(&mut self.input)?;
+            self.resampled.process(&self.input, &mut self.output).map_err(resampling)?;
         }
         samples.copy_from_slice(&self.output[self.used..][..samples.len()]);
         self.used += samples.len();
         Ok(())
     }
-
-    fn process(&mut self, rounds: &mut Rounds) -> Result<(), SourceFault> {
-        let (frames_in, frames_out) =
-            (self.resampler.input_frames_next(), self.resampler.output_frames_next());
-        self.input.resize(frames_in * self.channels, 0.0);
-        rounds.read(&mut self.input)?;
-        let begin = self.output.len();
-        self.output.resize(begin + frames_out * self.channels, 0.0);
-        let input = InterleavedSlice::new(&self.input, self.channels, frames_in).map_err(resampling)?;
-        let mut output = InterleavedSlice::new_mut(&mut self.output[begin..], self.channels, frames_out)
-            .map_err(resampling)?;
-        self.resampler.process_into_buffer(&input, &mut output, None).map_err(resampling)?;
-        Ok(())
-    }
 }
 
-fn resampling(error: impl std::fmt::Display) -> SourceFault {
-    SourceFault::Damaged { container: "sound", reason: error.to_string() }
+fn resampling(reason: String) -> SourceFault {
+    SourceFault::Damaged { container: "sound", reason }
 }
