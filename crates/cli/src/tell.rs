@@ -48,6 +48,7 @@ impl Teller {
             RoomEvent::Parent(None) if !self.leaving.load(Ordering::Relaxed) => {
                 "fed by nobody: looking for another".to_owned()
             }
+            RoomEvent::MixerEffort { effort, why } => format!("mixing with {effort} effort: {why}"),
             RoomEvent::NoMixer => format!("{NOBODY_CONSENTS} to mix, so there is no program"),
             RoomEvent::Elected { term, mixers, standbys, signatures, roster, .. } => {
                 format!(

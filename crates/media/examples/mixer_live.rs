@@ -72,6 +72,7 @@ fn main() -> Result<(), Box<dyn Error>> {
                     keys_wanted += 1;
                     links[id as usize].key_wanted = true;
                 }
+                MixerOutput::Effort(change) => println!("effort: {}, {}", change.effort, change.why),
                 MixerOutput::MixMinus { .. } | MixerOutput::TilesMoved => {}
             }
         }

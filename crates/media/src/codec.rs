@@ -59,6 +59,14 @@ pub trait VideoEncoder: Send {
 
     /// Changes the rate from the next picture on, without a key frame.
     fn set_bitrate(&mut self, bitrate_bps: u32);
+
+    /// Changes how many pictures come in a second, 1 to 60, from the next one on, without a key frame. An encoder
+    /// whose rate control goes by the clock does nothing.
+    fn set_frame_rate(&mut self, _fps: u8) {}
+
+    /// From the next picture on uses its cheapest settings, at the cost of quality, or its usual ones again. That
+    /// picture may be a key frame. An encoder without a choice does nothing.
+    fn set_plain(&mut self, _plain: bool) {}
 }
 
 /// Reads H.264.

@@ -108,6 +108,53 @@ fn the_bit_rate_changes_without_a_key_frame() {
 }
 
 #[test]
+fn plain_settings_begin_with_a_key_frame_and_keep_the_rate_and_the_stream() {
+    let format = VideoFormat { width: 640, height: 360, bitrate_bps: 600_000, ..SMALL };
+    let mut source = TestSource::new(2, format.width, format.height, format.fps);
+    let mut encoder = BuiltinCodecs::default().video_encoder(&format).unwrap();
+    let mut usual = BuiltinCodecs::default().video_encoder(&format).unwrap();
+    let mut decoder = BuiltinCodecs::default().video_decoder().unwrap();
+    let mut differ = 0;
+    for (number, plain) in [false, true, true, false].into_iter().enumerate() {
+        encoder.set_plain(plain);
+        encoder.set_bitrate(400_000);
+        let mut bytes = 0;
+        for picture in 0..60 {
+            source.next_picture().unwrap();
+            let encoded = encoder.encode(&source.picture(), false).unwrap().unwrap();
+            let begins = picture == 0 && number != 2; // the third goes on as the second did
+            assert_eq!(encoded.key, begins, "picture {picture} of part {number}");
+            let decoded = decoder.decode(&encoded.data).unwrap().unwrap();
+            assert!(psnr_db(&source.picture(), &decoded) > 24.0);
+            let as_usual = usual.encode(&source.picture(), encoded.key).unwrap().unwrap();
+            differ += u32::from(plain && as_usual.data != encoded.data);
+            bytes += if picture >= 15 { encoded.data.len() } else { 0 };
+        }
+        let measured = bytes * 8 * 30 / 45;
+        assert!((300_000..500_000).contains(&measured), "part {number}: {measured}");
+    }
+    assert!(differ > 100, "{differ}");
+}
+
+#[test]
+fn a_new_frame_rate_shares_the_bits_out_anew_without_a_key_frame() {
+    let format = VideoFormat { width: 640, height: 360, bitrate_bps: 600_000, ..SMALL };
+    let mut source = TestSource::new(2, format.width, format.height, format.fps);
+    let mut encoder = BuiltinCodecs::default().video_encoder(&format).unwrap();
+    next(&mut source, &mut *encoder, false);
+    let mut measure = |fps: u8| {
+        encoder.set_frame_rate(fps);
+        let frames: Vec<_> = (0..60).map(|_| next(&mut source, &mut *encoder, false)).collect();
+        assert!(frames.iter().all(|frame| !frame.key));
+        frames[15..].iter().map(|frame| frame.data.len()).sum::<usize>() * 8 * usize::from(fps) / 45
+    };
+    for fps in [30, 15, 30] {
+        let measured = measure(fps);
+        assert!((450_000..750_000).contains(&measured), "{measured} at {fps} a second");
+    }
+}
+
+#[test]
 fn after_a_lost_frame_nothing_decodes_until_a_key_frame() {
     let mut source = TestSource::new(2, SMALL.width, SMALL.height, SMALL.fps);
     let mut encoder = BuiltinCodecs::default().video_encoder(&SMALL).unwrap();

@@ -4,7 +4,7 @@
 //! composed and encoded, or with one speaker passed through: that speaker's frames get the program's identity and
 //! nobody decodes them. Between the two the stream goes on; the switch is at a key frame.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 
@@ -13,7 +13,9 @@ use plenary_media::Clock;
 use plenary_media::Encoded;
 use plenary_media::codec::{Codecs, EncodedPicture, VideoFormat};
 use plenary_media::compose::Layout;
-use plenary_media::mixer::{Input as MixerInput, Mixer, MixerConfig, MixerOutput, MixerStats};
+use plenary_media::mixer::{
+    Effort, EffortChange, Input as MixerInput, Mixer, MixerConfig, MixerOutput, MixerStats,
+};
 use plenary_proto::identity::MediaKind;
 use plenary_proto::message::{ProgramFormat, VideoAsk};
 use plenary_proto::{MixRole, PeerId, Rank, StreamKind};
@@ -34,6 +36,8 @@ const WARM_US_MAX: u64 = 1_200_000;
 const HEARD_MAX: usize = 5;
 /// Times as a mixer that are remembered.
 const TENURES_MAX: usize = 64;
+/// Changes of the mixer's effort that wait to be told; they come seconds apart.
+const EFFORTS_MAX: usize = 16;
 
 /// One speaker, as the roster has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,6 +71,8 @@ pub struct Tenure {
     pub rate_bps: u32,
     /// Processor time of the mixer's threads, microseconds.
     pub cpu_us: u64,
+    /// The least work that it spent on pictures: anything but [`Effort::Full`] was for want of time.
+    pub least_effort: Effort,
 }
 
 /// Since when a speaker is in the mix: capture times, microseconds since 1970 by the mixer's clock. What the mixer makes
@@ -107,6 +113,9 @@ struct State {
     minus: BTreeMap<PeerId, (Maker, bool)>,
     tenures: Vec<Tenure>,
     mark: Mark,
+    least_effort: Effort,
+    /// What is still to be told.
+    efforts: VecDeque<EffortChange>,
     warm_told: bool,
     key_seen: bool,
     on_desk: BTreeMap<PeerId, OnDesk>,
@@ -179,6 +188,8 @@ impl Desk {
             minus: BTreeMap::new(),
             tenures: Vec::new(),
             mark: Mark::default(),
+            least_effort: Effort::Full,
+            efforts: VecDeque::new(),
             warm_told: false,
             key_seen: false,
             on_desk: BTreeMap::new(),
@@ -209,7 +220,7 @@ impl Desk {
     /// Takes on a role.
     pub(crate) fn set_role(self: &Arc<Self>, role: MixRole) {
         let now_us = self.clock.now_us();
-        let mark = self.mark();
+        let (mark, effort) = (self.mark(), self.effort());
         let mut state = self.state.lock();
         let before = std::mem::replace(&mut state.role, role);
         let begins = begins_anew(state.program.as_ref().map(|maker| maker.spec.rank), role);
@@ -235,7 +246,7 @@ impl Desk {
                     (state.program, state.started, state.passing) = (Some(maker), false, None);
                 }
                 if !matches!(before, MixRole::Mix { rank: known, .. } if known == rank) {
-                    (state.since_us, state.mark) = (now_us, mark);
+                    (state.since_us, state.mark, state.least_effort) = (now_us, mark, effort);
                 }
             }
             MixRole::Rest | MixRole::Warm { .. } => {
@@ -317,7 +328,21 @@ impl Desk {
         self.set_inputs();
     }
 
-    /// The picture wanted of a speaker: its tile's size, or the whole program's if it is passed through.
+    /// Whether the mixer has made less than what was asked of it for a while.
+    pub(crate) fn falls_short(&self) -> bool {
+        let state = self.state.lock();
+        let composes = matches!(state.role, MixRole::Mix { .. }) && state.passing.is_none();
+        drop(state);
+        composes && self.mixer().is_some_and(|mixer| mixer.falls_short())
+    }
+
+    /// How the mixer's effort has changed since this was asked last.
+    pub(crate) fn take_efforts(&self) -> VecDeque<EffortChange> {
+        std::mem::take(&mut self.state.lock().efforts)
+    }
+
+    /// The picture wanted of a speaker: its tile's size, as often as the mixer makes one; or the whole program's if it is
+    /// passed through.
     pub(crate) fn ask_of(&self, speaker: &PeerId) -> VideoAsk {
         let state = self.state.lock();
         let ProgramFormat { width, height, fps, bitrate_bps } = state.format;
@@ -328,6 +353,7 @@ impl Desk {
         let place = self.mixer().and_then(|mixer| mixer.place(input_id(speaker)));
         let (tile_width, tile_height) =
             place.map_or((width, height), |place| place.picture_size((width, height)));
+        let fps = fps.div_ceil(self.effort().steps_per_picture());
         let pixels = u64::from(tile_width) * u64::from(tile_height);
         let bps = (pixels * u64::from(fps) * MILLIBITS_PER_PIXEL / 1000).max(TILE_BPS_MIN);
         VideoAsk {
@@ -359,6 +385,10 @@ impl Desk {
 
     fn mixer(&self) -> Option<Arc<Mixer>> {
         self.mixer.lock().clone()
+    }
+
+    fn effort(&self) -> Effort {
+        self.mixer().map_or(Effort::Full, |mixer| mixer.effort())
     }
 
     fn keep_mixer(self: &Arc<Self>) {
@@ -504,7 +534,7 @@ impl Desk {
     /// The mixer gives something out, on one of its threads.
     fn mixed(&self, output: MixerOutput) {
         let _inside = self.span.enter();
-        let state = self.state.lock();
+        let mut state = self.state.lock();
         match output {
             MixerOutput::Video { picture, captured_us } if state.passing.is_none() => {
                 let EncodedPicture { data, key, temporal } = picture;
@@ -527,6 +557,13 @@ impl Desk {
                 drop(state);
                 if let (Some(speaker), Some(flow)) = (speaker, self.flow.upgrade()) {
                     flow.want_key_of(&speaker);
+                }
+            }
+            MixerOutput::Effort(change) => {
+                state.least_effort = state.least_effort.max(change.effort);
+                state.efforts.push_back(change);
+                if state.efforts.len() > EFFORTS_MAX {
+                    state.efforts.pop_front();
                 }
             }
             MixerOutput::TilesMoved => self.tiles_moved.store(true, Ordering::Relaxed),
@@ -655,6 +692,7 @@ impl Desk {
             added_latency: spread(stats.as_ref().and_then(|stats| stats.added_latency_us)),
             rate_bps: state.rate_bps,
             cpu_us: mark.cpu_us.saturating_sub(state.mark.cpu_us),
+            least_effort: state.least_effort,
         }
     }
 

@@ -6,6 +6,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use futures::{Stream, StreamExt};
+use plenary_media::mixer::{Effort, EffortWhy};
 use plenary_proto::message::{Delivery, ElectionReason};
 use plenary_proto::{Mode, PeerId, Rank, Tally};
 use tokio::sync::broadcast;
@@ -52,6 +53,14 @@ pub enum RoomEvent {
     },
     /// How the stage is served has changed.
     Mode(Mode),
+    /// At the mixer: it has too little time for all of the program, or time again, and spends less work on its pictures than
+    /// before, or more. When fewer or smaller pictures last, it asks for an election.
+    MixerEffort {
+        /// From now on.
+        effort: Effort,
+        /// Why.
+        why: EffortWhy,
+    },
     /// The room needs a mixer, and nobody consents to be one.
     NoMixer,
     /// An election has opened.

@@ -92,6 +92,7 @@ pub use flow::{FrameSeen, Gap, Origin, ReceivedFrame, ReceptionStats, Spread};
 pub use listen::{DecodedPicture, DecodedSound, Pictures, Sound};
 pub use options::{HostOptions, Options};
 pub use plenary_media as media;
+pub use plenary_media::mixer::{Effort, EffortWhy};
 pub use plenary_proto::identity::{FrameIdentity, MediaKind};
 pub use plenary_proto::message::{
     Consent, DATA_LEN_MAX, Delivery, ElectionReason, LOOSE_LEN_MAX, ProgramFormat, Refusal, VideoAsk,

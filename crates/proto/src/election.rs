@@ -188,6 +188,11 @@ impl Election {
         self.audience.counted(view, place, self.trouble.sum());
     }
 
+    /// Our body says that its mixer can't make what is asked of it.
+    pub(crate) fn overloaded(&mut self, view: &mut View<'_>) {
+        self.trouble.overloaded(view);
+    }
+
     /// So many viewers suffer, of so many, by the word of a child or a mixer.
     pub(crate) fn suffering(
         &mut self,

@@ -134,6 +134,9 @@ pub enum Input {
     /// [`Suffering`](crate::suffering::Suffering) counts, and changes of what limits its encoder's quality. To be told once a
     /// second at most, and only when there is something to tell; what is told more often is added up.
     Trouble(u16),
+    /// Our mixer makes less than what is asked of it, and has for a while, for want of time: other than worse pictures, fewer or
+    /// smaller ones. To be told once a second or so while that lasts.
+    Overloaded,
     /// Warming up for the mix is done: each speaker has a picture, or won't have one soon.
     Warm,
     /// Our own program has begun: its first key frame is out.

@@ -5,12 +5,15 @@
 //! at most each [`TELL_US`]. There is trouble when enough has been counted ([`COUNT`]) by at least half of the speakers that
 //! don't mix: one peer's bad line, or a few that lie, bring about no election. Nor does anything, until a mixer
 //! has been in force for [`TENURE_US`].
+//!
+//! A mixer in force says so only of itself: that it can't make what is asked of it, and hasn't for a while. Its word is enough,
+//! and sooner: it could leave as well, and is believed less for it in the vote that follows.
 
 use std::collections::{BTreeMap, VecDeque};
 
 use crate::bounded::Bound;
 use crate::id::{PeerId, Rank};
-use crate::message::{Message, ROSTER_MAX};
+use crate::message::{ElectionReason, Message, ROSTER_MAX};
 use crate::outbox::View;
 use crate::time::{SECOND, Time};
 
@@ -24,6 +27,9 @@ const COUNT: u32 = 5;
 const COUNT_OF_ONE: u32 = 3;
 /// The stage is told this often at most, and hears a peer half as soon again at most. A guess.
 pub(crate) const TELL_US: u64 = 5 * SECOND;
+/// A mixer's word of itself counts for this long: it says so twice in that time while it lasts. Words that it said before it was
+/// elected are older by [`WINDOW_US`]. A guess.
+const OWN_WORD_US: u64 = 2 * TELL_US;
 /// Five windows: how long a mixer is given before trouble calls a vote on it (DESIGN §5), and so at most six such votes
 /// in ten minutes.
 pub(crate) const TENURE_US: u64 = 5 * WINDOW_US;
@@ -50,6 +56,23 @@ impl Trouble {
         others
     }
 
+    /// Our own mixer can't make what is asked of it.
+    pub(crate) fn overloaded(&mut self, view: &mut View<'_>) {
+        if view.mandate.mixers.contains(&view.me) && self.may_tell(view) {
+            self.tell(view, COUNT_OF_ONE);
+        }
+    }
+
+    fn may_tell(&self, view: &View<'_>) -> bool {
+        view.on_stage() && self.told_at.is_none_or(|at| view.now.since(at) >= TELL_US)
+    }
+
+    fn tell(&mut self, view: &mut View<'_>, sum: u32) {
+        self.told_at = Some(view.now);
+        self.take(view, view.me, sum);
+        view.send_stage(&Message::Trouble { count: sum.min(COUNT_OF_ONE) as u8 });
+    }
+
     /// Our own body has counted something.
     pub(crate) fn counted(&mut self, view: &mut View<'_>, count: u16) {
         let now = view.now;
@@ -61,11 +84,9 @@ impl Trouble {
             self.own.pop_front();
         }
         let sum = self.sum();
-        let may_tell = self.told_at.is_none_or(|at| now.since(at) >= TELL_US);
-        if sum > 0 && may_tell && view.on_stage() {
-            self.told_at = Some(now);
-            self.take(view, view.me, sum);
-            view.send_stage(&Message::Trouble { count: sum.min(COUNT_OF_ONE) as u8 });
+        // what a mixer sees of the program says nothing of who makes it
+        if sum > 0 && !view.mandate.mixers.contains(&view.me) && self.may_tell(view) {
+            self.tell(view, sum);
         }
     }
 
@@ -101,6 +122,9 @@ impl Trouble {
 
     /// Whether there is trouble now that calls for a vote.
     pub(crate) fn is_there(&self, view: &View<'_>) -> bool {
+        if self.is_given_up(view) {
+            return true;
+        }
         if view.now.since(self.since) < TENURE_US {
             return false;
         }
@@ -117,5 +141,18 @@ impl Trouble {
             }
         }
         sum >= COUNT && complaining > 1 && 2 * complaining >= speakers
+    }
+
+    /// Whether a mixer in force says that it can't, and there is somebody else to try. If the vote before was for trouble already,
+    /// mixers are given as long as otherwise.
+    fn is_given_up(&self, view: &View<'_>) -> bool {
+        let mandate = view.mandate;
+        let decided = mandate.decided.as_ref();
+        let again = decided.is_some_and(|decided| decided.body.reason == ElectionReason::Trouble);
+        let given_us = if again { TENURE_US } else { WINDOW_US };
+        let fresh = |(at, _): &(Time, u32)| view.now.since(*at) < OWN_WORD_US;
+        view.now.since(self.since) >= given_us
+            && view.stage.candidates().len() > mandate.mixers.len()
+            && mandate.mixers.iter().any(|mixer| self.heard.get(mixer).is_some_and(fresh))
     }
 }

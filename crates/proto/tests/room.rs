@@ -45,7 +45,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
             // a child's have numbers of their own
             Step::Measured { peer, train: train | u32::from(below) << 31, some }
         }),
-        2 => (peer(), 0..13u8).prop_map(|(peer, what)| Step::Plain(peer, what)),
+        2 => (peer(), 0..14u8).prop_map(|(peer, what)| Step::Plain(peer, what)),
         3 => (0..3_000_000u32).prop_map(Step::Wait),
     ];
     prop::collection::vec(step, 1..120)
@@ -133,6 +133,7 @@ fn run(me: u8, hosts: bool, steps: &[Step]) -> (RoomState, Vec<Output>) {
                 9 => Input::Command(Command::SetMixers(*peer)),
                 10 => Input::Command(Command::Leave),
                 11 => Input::Command(Command::SetLayout(List::truncated([*peer]))),
+                12 => Input::Overloaded,
                 _ => Input::Undeliverable(None),
             },
             Step::Wait(us) => {

@@ -259,6 +259,57 @@ fn a_mixer_that_the_speakers_suffer_from_is_voted_out_whatever_it_claims_and_is_
     }
 }
 
+/// Has a mixer say for so long that it can't make the program, once a second.
+fn overload(world: &mut World, mixer: PeerId, seconds: u64) {
+    for _ in 0..seconds {
+        world.overload(mixer);
+        world.run_for(SECOND);
+    }
+}
+
+#[test]
+fn a_mixer_that_says_that_it_can_not_is_replaced_and_votes_for_that_stay_rare() {
+    for seed in SEEDS {
+        let mut world = settled(seed, 4, 4, 2);
+        let first = world.mixers()[0];
+        let candidates = &stage(&world, 8)[4..];
+        let other = *candidates.iter().find(|peer| **peer != first).expect("three more");
+        overload(&mut world, other, 40);
+        assert_eq!(
+            votes_for_trouble(&world),
+            [],
+            "seed {seed}: whoever doesn't mix has nothing to say of it"
+        );
+        let began = world.now();
+        overload(&mut world, first, 15);
+        let votes = votes_for_trouble(&world);
+        assert_eq!(votes.len(), 1, "seed {seed}: {votes:?}");
+        assert!(votes[0].since(began) < 12 * SECOND, "seed {seed}: {votes:?}");
+        let second = world.mixers()[0];
+        assert_ne!(second, first, "seed {seed}: it stays");
+        world.run_for(20 * SECOND);
+        assert_eq!(votes_for_trouble(&world).len(), 1, "seed {seed}: what was said before is forgotten");
+        // the next one can't either: it is given longer, so that nobody is voted in and out all the time
+        overload(&mut world, second, 60);
+        assert_eq!(votes_for_trouble(&world).len(), 1, "seed {seed}");
+        overload(&mut world, second, 60);
+        assert_eq!(votes_for_trouble(&world).len(), 2, "seed {seed}");
+        assert!(![first, second].contains(&world.mixers()[0]), "seed {seed}: both are doubted");
+        assert!(liveness(&world).is_empty(), "seed {seed}");
+    }
+}
+
+#[test]
+fn the_only_candidate_mixes_on_whatever_it_says() {
+    for seed in SEEDS {
+        let mut world = settled(seed, 1, 4, 2);
+        let mixer = world.mixers()[0];
+        overload(&mut world, mixer, 150);
+        assert_eq!(votes_for_trouble(&world), [], "seed {seed}");
+        assert_eq!(world.mixers(), [mixer], "seed {seed}");
+    }
+}
+
 /// A room whose speakers see the program, and the place in its plan of whoever is elected first.
 fn seeing_room(seed: u64) -> (WorldPlan, usize) {
     let mut plan = room(4, 4, 4);

@@ -97,6 +97,14 @@ impl VideoEncoder for SlowVideoEncoder {
     fn set_bitrate(&mut self, bitrate_bps: u32) {
         self.0.set_bitrate(bitrate_bps);
     }
+
+    fn set_frame_rate(&mut self, fps: u8) {
+        self.0.set_frame_rate(fps);
+    }
+
+    fn set_plain(&mut self, plain: bool) {
+        self.0.set_plain(plain);
+    }
 }
 
 struct FakeVideoEncoder {

@@ -89,6 +89,7 @@ pub(crate) struct MixerReport {
     compose_encode_ms: Option<P50P95>,
     added_latency_ms: Option<P50P95>,
     cpu_cores: Option<f64>,
+    least_effort: String,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -588,6 +589,7 @@ fn mixers(one: &Figures, end_us: u64) -> Vec<MixerReport> {
             compose_encode_ms: tenure.compose_encode.map(P50P95::from),
             added_latency_ms: tenure.added_latency.map(P50P95::from),
             cpu_cores: per_second(tenure.cpu_us as f64 / 1e6),
+            least_effort: tenure.least_effort.to_string(),
         }
     };
     one.tenures.iter().filter(|tenure| tenure.frames > 0).map(report).collect()

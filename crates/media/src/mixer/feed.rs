@@ -3,7 +3,8 @@
 //! A [`Feed`] is shared by the thread that pushes frames, the input's decoder, and the two threads that make
 //! the program. Pictures wait encoded in a queue of [`FRAMES_QUEUED_MAX`] and decoded in one of
 //! [`PICTURES_READY_MAX`]; sound waits in a jitter buffer. When the decoder can't keep up, its queue is cut to
-//! the next key frame: what the program shows then is the last good picture, never a broken one.
+//! the next key frame: what the program shows then is the last good picture, never a broken one. Whether that
+//! was for want of time is told by how long the queue took to fill: a flood fills it at once.
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard};
@@ -28,6 +29,9 @@ pub(super) const PICTURES_READY_MAX: usize = 16;
 const SPARE_MAX: usize = 4;
 /// A key frame is asked for at most this often.
 const KEY_INTERVAL_US: u64 = 1_000_000;
+/// A queue that took so long to fill held no more than pictures of a usual rate: the decoder was too slow. A
+/// guess: 64 pictures a second.
+const OVERRUN_US_MIN: u64 = 1_000_000;
 /// Sound that came within this time counts for the playout delay. A guess.
 const SOUND_LIVE_US: u64 = 2_000_000;
 /// Whoever's pictures come without sound for so long is mute. A guess: encoders that leave silence out send a packet
@@ -81,8 +85,11 @@ struct State {
     video_arrived_us: Option<u64>,
     /// Stream and number of the newest picture that came.
     newest_video: Option<(StreamId, u32)>,
-    queue: VecDeque<Frame>,
+    /// With when they came, by the local clock.
+    queue: VecDeque<(u64, Frame)>,
     queue_bytes: usize,
+    /// How often the queue was cut for want of time, since this was asked last.
+    overruns: u64,
     /// A key frame came, and nothing was missing since.
     decodable: bool,
     key_due: bool,
@@ -118,7 +125,7 @@ impl Feed {
         match frame.kind {
             MediaKind::Video => {
                 state.video_arrived_us = Some(arrived_us);
-                state.push_video(frame);
+                state.push_video(frame, arrived_us);
                 drop(state);
                 self.changed.notify_one();
             }
@@ -163,8 +170,13 @@ impl Feed {
     pub(super) fn failed(&self) {
         let mut state = self.state();
         state.counts.failed_frames += 1;
-        let next_key = state.queue.iter().position(|frame| frame.identity.key);
+        let next_key = state.queue.iter().position(|(_, frame)| frame.identity.key);
         state.drop_to_key(next_key);
+    }
+
+    /// How often the decoder's queue was cut for want of time since this was asked last.
+    pub(super) fn take_overruns(&self) -> u64 {
+        std::mem::take(&mut self.state().overruns)
     }
 
     /// The decoder took a frame and gave no picture: a key frame may help.
@@ -274,7 +286,7 @@ impl Feed {
 }
 
 impl State {
-    fn push_video(&mut self, frame: Frame) {
+    fn push_video(&mut self, frame: Frame, arrived_us: u64) {
         let identity = frame.identity;
         let place = (identity.stream, identity.number);
         match self.newest_video {
@@ -295,9 +307,11 @@ impl State {
             return;
         }
         self.queue_bytes += frame.data.len();
-        self.queue.push_back(frame);
+        self.queue.push_back((arrived_us, frame));
         if self.queue.len() > FRAMES_QUEUED_MAX || self.queue_bytes > BYTES_QUEUED_MAX {
-            let newest_key = self.queue.iter().rposition(|frame| frame.identity.key);
+            let oldest_us = self.queue.front().map_or(arrived_us, |(oldest_us, _)| *oldest_us);
+            self.overruns += u64::from(arrived_us.saturating_sub(oldest_us) >= OVERRUN_US_MIN);
+            let newest_key = self.queue.iter().rposition(|(_, frame)| frame.identity.key);
             self.drop_to_key(newest_key.filter(|&index| index > 0));
         }
     }
@@ -308,7 +322,7 @@ impl State {
         let kept = self.queue.split_off(index.unwrap_or(self.queue.len()));
         self.counts.dropped_frames += self.queue.len() as u64;
         self.queue = kept;
-        self.queue_bytes = self.queue.iter().map(|frame| frame.data.len()).sum();
+        self.queue_bytes = self.queue.iter().map(|(_, frame)| frame.data.len()).sum();
         self.decodable = index.is_some();
         self.key_due |= !self.decodable;
     }
@@ -338,7 +352,7 @@ impl State {
             self.key_asked_us = Some(now_us);
             return Some(Work::AskForKey);
         }
-        let frame = self.queue.pop_front()?;
+        let (_, frame) = self.queue.pop_front()?;
         self.queue_bytes -= frame.data.len();
         Some(Work::Decode(frame))
     }

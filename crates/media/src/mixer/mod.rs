@@ -14,11 +14,15 @@
 //! tile that says so. A decoder that fails costs its own input pictures until a key frame, which is asked for,
 //! and nobody else anything.
 //!
+//! A mixer that can't make all of the program in time makes less of it: see [`Effort`]. Sound has a thread of its own and
+//! isn't touched.
+//!
 //! Outputs are given one at a time, on the mixer's threads: whoever takes them must not block, nor end the
 //! mixer.
 
 mod decode;
 mod drift;
+mod effort;
 mod feed;
 mod pace;
 mod sound;
@@ -39,6 +43,8 @@ use crate::Frame;
 use crate::codec::{CodecError, Codecs, EncodedPicture, VideoFormat};
 use crate::compose::{Guest, Layout, Place};
 use crate::jitter::HOLD_US_MIN;
+use effort::Strain;
+pub use effort::{Effort, EffortChange, EffortWhy};
 use feed::Feed;
 use stats::{Counts, Histogram};
 pub use stats::{InputStats, MixerCpu, MixerStats, Percentiles};
@@ -112,8 +118,11 @@ pub enum MixerOutput {
         /// As in the program's sound, less its own.
         contributors: Vec<(u64, u8)>,
     },
-    /// Whoever speaks has another tile now, and others may have: see [`Mixer::place`].
+    /// Whoever speaks has another tile now, and others may have: see [`Mixer::place`]. Or pictures are wanted at another
+    /// rate: see [`Mixer::effort`].
     TilesMoved,
+    /// The mixer does less work for its pictures than before, or more. With another size comes a key frame.
+    Effort(EffortChange),
     /// An input can't be decoded before a key frame. Said at most once a second for each input.
     KeyWanted {
         /// Of whom.
@@ -143,7 +152,6 @@ struct Shared {
     codecs: Arc<dyn Codecs>,
     clock: Box<dyn Fn() -> u64 + Send + Sync>,
     output: Mutex<Box<dyn FnMut(MixerOutput) + Send>>,
-    size: (usize, usize),
     fps: u8,
     stage: Mutex<Arc<Stage>>,
     /// `None` once the mixer ends.
@@ -152,12 +160,15 @@ struct Shared {
     playout_delay_us: AtomicU64,
     counts: Counts,
     times: Mutex<Times>,
+    strain: Mutex<Strain>,
 }
 
 /// Who is mixed, in the stage's order, and who has which tile.
 #[derive(Clone, Debug, Default)]
 struct Stage {
     revision: u64,
+    /// Of the canvas.
+    size: (usize, usize),
     inputs: Vec<(Input, Arc<Feed>)>,
     layout: Layout,
     /// Dominant speakers, the last first.
@@ -206,27 +217,9 @@ impl Mixer {
         output: impl FnMut(MixerOutput) + Send + 'static,
     ) -> Result<Mixer, MixerError> {
         let MixerConfig { program, layout, sound_bitrate_bps, heard_max, codecs } = config;
-        let video = video::VideoProgram::new(&program, codecs.video_encoder(&program)?);
+        let video = video::VideoProgram::new(Arc::clone(&codecs), &program)?;
         let sound = sound::SoundProgram::new(Arc::clone(&codecs), sound_bitrate_bps, heard_max)?;
-        let shared = Arc::new(Shared {
-            codecs,
-            clock: Box::new(clock),
-            output: Mutex::new(Box::new(output)),
-            size: (usize::from(program.width), usize::from(program.height)),
-            fps: program.fps.max(1),
-            stage: Mutex::new(Arc::new(Stage { layout, ..Stage::default() })),
-            orders: Mutex::new(Some(Orders {
-                speaking: false,
-                from_us: 0,
-                begins: false,
-                key_wanted: false,
-                bitrate_bps: program.bitrate_bps,
-            })),
-            ordered: Condvar::new(),
-            playout_delay_us: AtomicU64::new(HOLD_US_MIN + sound::DECODE_US),
-            counts: Counts::default(),
-            times: Mutex::default(),
-        });
+        let shared = Arc::new(Shared::new(codecs, &program, layout, Box::new(clock), Box::new(output)));
         let mixer = Mixer { shared, threads: Mutex::default() };
         let video = mixer.spawn("mixer-video".to_owned(), move |shared| video::run(shared, video))?;
         lock(&mixer.threads).push(video);
@@ -346,6 +339,18 @@ impl Mixer {
         self.shared.ordered.notify_all();
     }
 
+    /// How much work the mixer spends on its pictures now.
+    pub fn effort(&self) -> Effort {
+        lock(&self.shared.strain).effort
+    }
+
+    /// Whether what the mixer says has been less than what was asked of it for a while, for want of time: its rate, or its
+    /// size. False of a silent one.
+    pub fn falls_short(&self) -> bool {
+        let speaking = self.shared.orders().is_some_and(|orders| orders.speaking);
+        speaking && lock(&self.shared.strain).falls_short((self.shared.clock)())
+    }
+
     /// What the mixer did so far.
     pub fn stats(&self) -> MixerStats {
         let counts = &self.shared.counts;
@@ -355,6 +360,7 @@ impl Mixer {
             decoded_frames: read(&counts.decoded),
             encoded_frames: read(&counts.encoded),
             skipped_frames: read(&counts.skipped),
+            effort: self.effort(),
             codec_errors: read(&counts.codec_errors),
             compose_encode_us: times.compose_encode.percentiles(),
             added_latency_us: times.added_latency.percentiles(),
@@ -391,22 +397,22 @@ impl Stage {
         self.inputs.iter().map(|(input, _)| input).find(|input| input.id == id)
     }
 
-    /// Another stage, laid out on a canvas of this size.
-    fn changed(&self, size: (usize, usize), change: impl FnOnce(&mut Stage)) -> Stage {
+    /// Another stage, laid out anew.
+    fn changed(&self, change: impl FnOnce(&mut Stage)) -> Stage {
         let mut next = self.clone();
         change(&mut next);
         next.revision += 1;
-        next.lay_out(size);
+        next.lay_out();
         next
     }
 
     /// Gives each input its tile, and its decoder the size to scale to: those without a tile that of the smallest one, since
     /// they may get one at any time.
-    fn lay_out(&mut self, size: (usize, usize)) {
+    fn lay_out(&mut self) {
         let guest =
             |(input, _): &(Input, _)| Guest { id: input.id, name: input.name.clone(), shares: input.shares };
         let guests: Vec<Guest> = self.inputs.iter().map(guest).collect();
-        self.tiles = self.layout.places(&guests, &self.spoke, size);
+        self.tiles = self.layout.places(&guests, &self.spoke, self.size);
         let smallest = self.tiles.iter().map(|(_, place)| *place).min_by_key(|place| place.rect.width);
         for (input, feed) in &self.inputs {
             let own = self.tiles.iter().find(|(id, _)| *id == input.id).map(|(_, place)| *place);
@@ -430,6 +436,36 @@ impl Drop for Mixer {
 }
 
 impl Shared {
+    /// Of a silent mixer without inputs.
+    fn new(
+        codecs: Arc<dyn Codecs>,
+        program: &VideoFormat,
+        layout: Layout,
+        clock: Box<dyn Fn() -> u64 + Send + Sync>,
+        output: Box<dyn FnMut(MixerOutput) + Send>,
+    ) -> Shared {
+        let size = (usize::from(program.width), usize::from(program.height));
+        Shared {
+            codecs,
+            clock,
+            output: Mutex::new(output),
+            fps: program.fps.max(1),
+            stage: Mutex::new(Arc::new(Stage { layout, size, ..Stage::default() })),
+            orders: Mutex::new(Some(Orders {
+                speaking: false,
+                from_us: 0,
+                begins: false,
+                key_wanted: false,
+                bitrate_bps: program.bitrate_bps,
+            })),
+            ordered: Condvar::new(),
+            playout_delay_us: AtomicU64::new(HOLD_US_MIN + sound::DECODE_US),
+            counts: Counts::default(),
+            times: Mutex::default(),
+            strain: Mutex::default(),
+        }
+    }
+
     fn give(&self, output: MixerOutput) {
         (lock(&self.output))(output);
     }
@@ -441,7 +477,7 @@ impl Shared {
     /// Changes the stage and lays it out anew.
     fn restage(&self, change: impl FnOnce(&mut Stage)) {
         let mut stage = lock(&self.stage);
-        *stage = Arc::new(stage.changed(self.size, change));
+        *stage = Arc::new(stage.changed(change));
     }
 
     fn delay_us(&self) -> u64 {
@@ -482,5 +518,7 @@ impl Shared {
 
 #[cfg(test)]
 mod fake;
+#[cfg(test)]
+mod overload;
 #[cfg(test)]
 mod tests;

@@ -15,7 +15,10 @@ const FALL_US: u64 = 200;
 #[derive(Debug)]
 pub(super) struct Steps {
     per_second: u64,
+    /// Of so many steps one is made.
+    stride: u64,
     behind_max: u64,
+    /// In strides.
     next: Option<u64>,
 }
 
@@ -25,27 +28,35 @@ pub(super) struct Step {
     pub(super) captured_us: u64,
     /// When it should leave, by the local clock.
     pub(super) due_us: u64,
-    /// Steps left out because the clock was too far ahead.
+    /// Steps left out because the clock was too far ahead; those that a stride passes over don't count.
     pub(super) skipped: u64,
 }
 
 impl Steps {
     /// Steps that are more than `behind_max` late are left out.
     pub(super) fn new(per_second: u64, behind_max: u64) -> Steps {
-        Steps { per_second, behind_max, next: None }
+        Steps { per_second, stride: 1, behind_max, next: None }
+    }
+
+    /// From the next step on one of so many is made, those at whole multiples of that many.
+    pub(super) fn set_stride(&mut self, stride: u64) {
+        let stride = stride.max(1);
+        self.next = self.next.map(|next| (next * self.stride).div_ceil(stride));
+        self.stride = stride;
     }
 
     /// The next step, under this delay. Stays the same until [`done`](Self::done), but for skips.
     pub(super) fn next(&mut self, now_us: u64, delay_us: u64) -> Step {
         let program_us = now_us.saturating_sub(delay_us);
-        let current = (u128::from(program_us) * u128::from(self.per_second)).div_ceil(1_000_000) as u64;
+        let stride_us = 1_000_000 * u128::from(self.stride);
+        let current = (u128::from(program_us) * u128::from(self.per_second)).div_ceil(stride_us) as u64;
         let next = match self.next {
             Some(next) if next.saturating_add(self.behind_max) >= current => next,
             _ => current,
         };
         let skipped = self.next.map_or(0, |before| next - before);
         self.next = Some(next);
-        let captured_us = (u128::from(next) * 1_000_000 / u128::from(self.per_second)) as u64;
+        let captured_us = (u128::from(next) * stride_us / u128::from(self.per_second)) as u64;
         Step { captured_us, due_us: captured_us.saturating_add(delay_us), skipped }
     }
 
@@ -97,6 +108,28 @@ mod tests {
         for (now_us, captured_us, skipped) in rows {
             let expected = Step { captured_us, due_us: captured_us + 40_000, skipped };
             assert_eq!(steps.next(now_us, 40_000), expected);
+        }
+    }
+
+    #[test]
+    fn each_second_step_is_one_of_all_steps_and_a_change_doubles_none() {
+        for per_second in [30, 25, 1] {
+            let (mut steps, mut all) = (Steps::new(per_second, 2), Vec::new());
+            let mut now_us = 1_763_627_671_166_665;
+            for stride in [1, 2, 1, 2, 2, 1] {
+                steps.set_stride(stride);
+                for _ in 0..7 {
+                    let step = steps.next(now_us, 50_000);
+                    now_us = now_us.max(step.due_us);
+                    assert_eq!(step.skipped, 0);
+                    all.push((step.captured_us * per_second).div_ceil(1_000_000));
+                    steps.done();
+                }
+            }
+            let apart: Vec<_> = all.windows(2).map(|two| two[1] - two[0]).collect();
+            assert!(apart.iter().all(|apart| (1..=2).contains(apart)), "{apart:?}");
+            let even = |at: usize| all[at..at + 7].iter().all(|step| step % 2 == 0);
+            assert!(even(7) && even(21) && even(28), "{all:?}");
         }
     }
 

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use cpu_time::ThreadTime;
 
+use super::effort::Effort;
+
 /// The middle and the long end of a distribution, to 6 %.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Percentiles {
@@ -23,6 +25,8 @@ pub struct MixerStats {
     pub encoded_frames: u64,
     /// Program pictures left out, because composing and encoding fell behind the clock.
     pub skipped_frames: u64,
+    /// How much work it spends on its pictures. Those that less work leaves out aren't among the skipped ones.
+    pub effort: Effort,
     /// What codecs refused, decoders and encoders together.
     pub codec_errors: u64,
     /// Time from a picture's turn to its last bit, microseconds; `None` before the first.

@@ -666,10 +666,10 @@ impl Room {
         let codecs = FakeCodecs::default();
         let shared: Arc<dyn Codecs> = Arc::new(codecs.clone());
         let mut room = Room {
-            video: VideoProgram::new(&FORMAT, codecs.video_encoder(&FORMAT).unwrap()),
+            video: VideoProgram::new(Arc::clone(&shared), &FORMAT).unwrap(),
             sound: SoundProgram::new(Arc::clone(&shared), 32_000, 5).unwrap(),
             codecs,
-            stage: Stage::default(),
+            stage: Stage { size: (1280, 720), ..Stage::default() },
             orders: Orders {
                 speaking: true,
                 from_us: 0,
@@ -693,7 +693,7 @@ impl Room {
     }
 
     fn restage(&mut self, change: impl FnOnce(&mut Stage)) {
-        self.stage = self.stage.changed((1280, 720), change);
+        self.stage = self.stage.changed(change);
     }
 
     fn change(&mut self, change: impl FnOnce(&mut [Input])) {

@@ -1,13 +1,15 @@
 //! The program's picture: each step, what changed is composed, and all is encoded once.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Instant;
 
+use super::effort::{Effort, EffortChange, Governor, Went};
 use super::feed::Ready;
-use super::pace::Steps;
+use super::pace::{Step, Steps};
 use super::stats::{CpuMeter, Spent, count};
 use super::{MixerOutput, Orders, Shared, Stage, lock};
-use crate::codec::{CodecError, EncodedPicture, VideoEncoder, VideoFormat};
+use crate::codec::{CodecError, Codecs, EncodedPicture, VideoEncoder, VideoFormat};
 use crate::compose::{Composer, Tile};
 use crate::keys::KeyFrames;
 
@@ -17,18 +19,37 @@ const PICTURE_US_MAX: u64 = 2_000_000;
 const BEHIND_MAX: u64 = 2;
 
 /// Makes pictures until the mixer ends.
-pub(super) fn run(shared: &Shared, mut program: VideoProgram) {
-    let mut steps = Steps::new(u64::from(shared.fps), BEHIND_MAX);
+pub(super) fn run(shared: &Shared, program: VideoProgram) {
+    let mut turns = Turns::new(shared, program);
     let mut cpu = CpuMeter::new(&shared.counts);
-    while let Some(orders) = shared.orders() {
-        let step = steps.next((shared.clock)(), shared.delay_us());
-        count(&shared.counts.skipped, if orders.speaking { step.skipped } else { 0 });
+    while turns.turn(shared, &mut cpu) {}
+}
+
+/// Makes pictures in time, as many as the effort allows.
+pub(super) struct Turns {
+    program: VideoProgram,
+    steps: Steps,
+    governor: Governor,
+    /// Steps left out since the last picture.
+    skipped: u64,
+}
+
+impl Turns {
+    pub(super) fn new(shared: &Shared, program: VideoProgram) -> Turns {
+        let steps = Steps::new(u64::from(shared.fps), BEHIND_MAX);
+        Turns { program, steps, governor: Governor::new(), skipped: 0 }
+    }
+
+    /// Waits for the next step, and makes it if it is due; false when the mixer ends.
+    pub(super) fn turn(&mut self, shared: &Shared, cpu: &mut CpuMeter<'_>) -> bool {
+        let Some(orders) = shared.orders() else { return false };
+        let step = self.plan(shared, orders.speaking);
         if !shared.wait_until(step.due_us) {
-            continue; // the delay or the orders changed
+            return true; // the delay or the orders changed
         }
-        let Some(orders) = shared.take_orders() else { return };
-        let begun = Instant::now();
-        match program.step(step.captured_us, &shared.stage(), &orders, &mut cpu) {
+        let Some(orders) = shared.take_orders() else { return false };
+        let (begun, begun_us) = (Instant::now(), (shared.clock)());
+        match self.program.step(step.captured_us, &shared.stage(), &orders, cpu) {
             Ok(Some(picture)) => {
                 let added_us = (shared.clock)().saturating_sub(step.due_us);
                 {
@@ -45,18 +66,72 @@ pub(super) fn run(shared: &Shared, mut program: VideoProgram) {
                 count(&shared.counts.codec_errors, 1);
             }
         }
-        steps.done();
+        self.steps.done();
+        self.govern(shared, orders.speaking, begun_us);
         cpu.lap(Spent::Rest); // of a silent mixer that is all
+        true
+    }
+
+    /// The next step; notes what is left out before it.
+    pub(super) fn plan(&mut self, shared: &Shared, speaking: bool) -> Step {
+        let step = self.steps.next((shared.clock)(), shared.delay_us());
+        if speaking {
+            count(&shared.counts.skipped, step.skipped);
+            self.skipped += step.skipped;
+        }
+        step
+    }
+
+    /// Has as much work done as there is time for, by how the picture went that was begun at that time.
+    fn govern(&mut self, shared: &Shared, speaking: bool, begun_us: u64) {
+        let overruns = shared.stage().inputs.iter().map(|(_, feed)| feed.take_overruns()).sum();
+        let skipped = std::mem::take(&mut self.skipped);
+        if !speaking {
+            self.governor.rest();
+            return;
+        }
+        let now_us = (shared.clock)();
+        let busy_us = now_us.saturating_sub(begun_us);
+        let change = self.governor.went(Went { now_us, busy_us, skipped, overruns });
+        if let Some(change) = change {
+            self.change(shared, change, now_us);
+        }
+        *lock(&shared.strain) = self.governor.strain();
+    }
+
+    fn change(&mut self, shared: &Shared, change: EffortChange, now_us: u64) {
+        let before = self.program.effort;
+        if let Err(error) = self.program.set_effort(change.effort) {
+            tracing::warn!(%error, "the mixer's effort stays at {before}, not {}", change.effort);
+            count(&shared.counts.codec_errors, 1);
+            self.governor.refused(before, now_us);
+            return;
+        }
+        tracing::info!("the mixer's effort is {} now: {}", change.effort, change.why);
+        self.steps.set_stride(u64::from(change.effort.steps_per_picture()));
+        let size = self.program.size();
+        *lock(&shared.strain) = self.governor.strain();
+        shared.give(MixerOutput::Effort(change));
+        if shared.stage().size != size {
+            shared.restage(|stage| stage.size = size);
+        }
+        shared.give(MixerOutput::TilesMoved); // other pictures are wanted, by size or by rate
     }
 }
 
 /// The canvas, what is on it, and the encoder.
 pub(super) struct VideoProgram {
+    codecs: Arc<dyn Codecs>,
+    /// As asked for; the rate as it was at the start.
+    full: VideoFormat,
+    effort: Effort,
     composer: Composer,
     encoder: Box<dyn VideoEncoder>,
     /// What each input shows.
     shown: BTreeMap<u64, Shown>,
-    stage_revision: u64,
+    /// Which stage the composer has; `None` when that has none.
+    stage_revision: Option<u64>,
+    /// As ordered, which is more than what the encoder has at the least effort.
     bitrate_bps: u32,
     keys: KeyFrames,
 }
@@ -67,15 +142,49 @@ struct Shown {
 }
 
 impl VideoProgram {
-    pub(super) fn new(format: &VideoFormat, encoder: Box<dyn VideoEncoder>) -> VideoProgram {
-        VideoProgram {
+    pub(super) fn new(codecs: Arc<dyn Codecs>, format: &VideoFormat) -> Result<VideoProgram, CodecError> {
+        Ok(VideoProgram {
+            encoder: codecs.video_encoder(format)?,
+            codecs,
+            full: *format,
+            effort: Effort::Full,
             composer: Composer::new(usize::from(format.width), usize::from(format.height)),
-            encoder,
             shown: BTreeMap::new(),
-            stage_revision: 0,
+            stage_revision: None,
             bitrate_bps: format.bitrate_bps,
             keys: KeyFrames::default(),
+        })
+    }
+
+    /// Changes how much work the next picture is. Another size takes a new encoder, so it comes with a key frame.
+    ///
+    /// # Errors
+    /// [`CodecError`] when the codecs refuse that size; then all stays as it was.
+    pub(super) fn set_effort(&mut self, effort: Effort) -> Result<(), CodecError> {
+        let format = self.format(effort);
+        if (usize::from(format.width), usize::from(format.height)) != self.size() {
+            self.encoder = self.codecs.video_encoder(&format)?;
+            self.composer = Composer::new(usize::from(format.width), usize::from(format.height));
+            self.shown.values_mut().for_each(|shown| shown.on_canvas = false);
+            self.stage_revision = None;
+            self.keys.begin_anew();
+        } else {
+            self.encoder.set_frame_rate(format.fps);
+            self.encoder.set_bitrate(format.bitrate_bps);
         }
+        self.encoder.set_plain(effort.is_plain());
+        self.effort = effort;
+        Ok(())
+    }
+
+    /// What is made at that effort, at the rate that was ordered.
+    fn format(&self, effort: Effort) -> VideoFormat {
+        effort.format(&VideoFormat { bitrate_bps: self.bitrate_bps, ..self.full })
+    }
+
+    /// Of the canvas.
+    pub(super) fn size(&self) -> (usize, usize) {
+        (self.composer.picture().width(), self.composer.picture().height())
     }
 
     /// The picture of `captured_us`. When the mixer is silent nothing is drawn, but pictures are followed, so
@@ -99,7 +208,7 @@ impl VideoProgram {
         cpu.lap(Spent::Scale);
         if self.bitrate_bps != orders.bitrate_bps {
             self.bitrate_bps = orders.bitrate_bps;
-            self.encoder.set_bitrate(orders.bitrate_bps);
+            self.encoder.set_bitrate(self.format(self.effort).bitrate_bps);
         }
         if orders.key_wanted {
             self.keys.want();
@@ -128,8 +237,8 @@ impl VideoProgram {
 
     /// Takes over who is on stage, and each input's newest picture.
     fn follow(&mut self, captured_us: u64, stage: &Stage) {
-        if self.stage_revision != stage.revision {
-            self.stage_revision = stage.revision;
+        if self.stage_revision != Some(stage.revision) {
+            self.stage_revision = Some(stage.revision);
             let tiles = stage.tiles.iter().filter_map(|&(id, place)| {
                 let input = stage.input(id)?;
                 let muted = input.muted || stage.mute.contains(&id);

@@ -179,7 +179,7 @@ impl Stage {
                 return self.minus.entry(id).or_default().push(packet);
             }
             MixerOutput::KeyWanted { id } => return self.speakers[id as usize].want_key(),
-            MixerOutput::TilesMoved => return,
+            MixerOutput::TilesMoved | MixerOutput::Effort(_) => return,
         };
         let newest_us = &mut self.newest_us[kind as usize];
         assert!(*newest_us < captured_us);

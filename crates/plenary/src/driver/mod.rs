@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use plenary_media::Clock;
+use plenary_media::mixer::EffortChange;
 use plenary_proto::bounded::List;
 use plenary_proto::message::{DATA_LEN_MAX, Delivery, Entry, LinkKind, Message};
 use plenary_proto::{Command, DataRefusal, Event, Input, PeerId, RoomState, Time};
@@ -229,6 +230,9 @@ impl Driver {
         if self.desk.tiles_moved() {
             self.call_home_again();
         }
+        for EffortChange { effort, why } in self.desk.take_efforts() {
+            self.emit(RoomEvent::MixerEffort { effort, why });
+        }
         if self.desk.look() {
             self.input(Input::Warm);
         }
@@ -248,6 +252,9 @@ impl Driver {
                 self.input(Input::Trouble(suffered));
             }
             self.follow_rate();
+            if self.desk.falls_short() {
+                self.input(Input::Overloaded);
+            }
         }
     }
 

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use plenary::media::codec::Codecs;
-use plenary::{Consent, ElectionReason, HostOptions, Options, Room, RoomEvent, RoomSnapshot, Shape};
+use plenary::{Consent, Effort, ElectionReason, HostOptions, Options, Room, RoomEvent, RoomSnapshot, Shape};
 use plenary_testkit::fake::{FakeCodecs, SlowCodecs};
 
 use crate::support::*;
@@ -116,4 +116,46 @@ async fn viewers_that_suffer_call_a_vote_though_nobody_on_stage_sees_the_program
     shapers[first].set(Shape { rate_bps: 250_000, ..Shape::default() }); // to each viewer
     assert_eq!(cast.calls_a_vote().await, ElectionReason::Audience);
     cast.close().await;
+}
+
+/// At 30 pictures a second there are 33 ms for each, and 67 ms at half of them.
+const SLOW_US: u32 = 45_000;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_mixer_that_is_too_slow_makes_fewer_pictures_says_so_and_asks_for_an_election() {
+    let codecs = [SlowCodecs::default(), SlowCodecs::default()];
+    let mixers = [mixer("Mia", codecs[0].clone()), mixer("Max", codecs[1].clone())];
+    let cast = Cast::of(mixers, false, &["Zoë"]).await; // nobody on stage sees the program
+    let first = cast.elected().await;
+    let mut events = cast.mixers[first].events();
+    codecs[first].encode_us.store(SLOW_US, Ordering::Relaxed);
+    let mut efforts = Vec::new();
+    while efforts.last() != Some(&Effort::HalfRate) {
+        let effort = event(&mut events, "less effort", |event| match event {
+            RoomEvent::MixerEffort { effort, .. } => Some(effort),
+            _ => None,
+        });
+        efforts.push(effort.await);
+    }
+    assert_eq!(efforts[efforts.len() - 2..], [Effort::PlainEncoder, Effort::HalfRate]);
+    let tenures = cast.mixers[first].tenures();
+    assert!(tenures.last().unwrap().least_effort >= Effort::HalfRate, "{tenures:?}");
+    cast.votes_out(first).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn speakers_are_asked_for_as_many_pictures_as_a_slow_mixer_makes() {
+    let codecs = SlowCodecs::default();
+    let ada = Options { codecs: Some(Arc::new(codecs.clone())), ..quick(Options::speaker("Ada")) };
+    let ada = Room::host(ada, small()).await.unwrap();
+    let ben = join(&ada, Options { mix: Consent::Never, ..quick(Options::speaker("Ben")) }).await;
+    ada.publish(source(0)).await.unwrap();
+    let track = ben.publish_encoded().await.unwrap();
+    let zoe = join(&ada, quick(Options::viewer("Zoë"))).await;
+    until(&ada, "a mixer", |ada| ada.mixing).await;
+    let mut wishes = track.wishes();
+    within("a wish for all", wishes.wait_for(|wish| wish.picture.fps == 30)).await.unwrap();
+    codecs.encode_us.store(SLOW_US, Ordering::Relaxed);
+    within("a wish for half", wishes.wait_for(|wish| wish.picture.fps == 15)).await.unwrap();
+    tokio::join!(zoe.close(), ben.close(), ada.close());
 }

@@ -250,7 +250,8 @@ pub enum Message {
         /// Under the [`Heir`]; `None`: another heir has it under this number.
         signature: Option<Signature>,
     },
-    /// To the stage: the mix has suffered here, so many times in the last 20 s; at most 3 count.
+    /// To the stage: the mix has suffered here, so many times in the last 20 s; at most 3 count. Of a mixer in force: it can't
+    /// make what is asked of it.
     Trouble {
         /// How often.
         count: u8,

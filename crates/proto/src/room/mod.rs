@@ -259,6 +259,7 @@ impl RoomState {
                 let place = self.place();
                 self.election.suffered(&mut self.shared.view(), &place, count);
             }
+            Input::Overloaded => self.election.overloaded(&mut self.shared.view()),
             Input::Warm => self.mixing.warm(&mut self.shared.view()),
             Input::Started(spec) => self.mixing.started(&mut self.shared.view(), &spec),
             Input::Misbehaved(peer) => self.misbehaved(peer),

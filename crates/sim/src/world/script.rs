@@ -188,6 +188,12 @@ impl World {
         self.input(at, Input::Trouble(count));
     }
 
+    /// The peer's mixer makes less than what is asked of it.
+    pub fn overload(&mut self, id: PeerId) {
+        let at = self.at(id);
+        self.input(at, Input::Overloaded);
+    }
+
     /// From now on these peers and all others don't reach each other.
     pub fn partition(&mut self, side: &[PeerId]) {
         let side = side.iter().map(|peer| self.at(*peer)).collect();
