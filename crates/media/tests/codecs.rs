@@ -113,6 +113,7 @@ fn plain_settings_begin_with_a_key_frame_and_keep_the_rate_and_the_stream() {
     let mut source = TestSource::new(2, format.width, format.height, format.fps);
     let mut encoder = BuiltinCodecs::default().video_encoder(&format).unwrap();
     let mut usual = BuiltinCodecs::default().video_encoder(&format).unwrap();
+    usual.set_bitrate(400_000);
     let mut decoder = BuiltinCodecs::default().video_decoder().unwrap();
     let mut differ = 0;
     for (number, plain) in [false, true, true, false].into_iter().enumerate() {
