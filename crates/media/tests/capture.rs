@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use plenary_media::codec::{
-    CodecError, Codecs, EncodedPicture, SoundDecoder, SoundEncoder, VideoDecoder, VideoEncoder, VideoFormat,
+    CodecError, Codecs, SoundDecoder, SoundEncoder, VideoDecoder, VideoEncoder, VideoFormat,
 };
 use plenary_media::source::{Source, SourceError, SourceFault, SourcePictures, TestSource};
 use plenary_media::{
@@ -14,7 +14,7 @@ use plenary_media::{
     VideoEncoding,
 };
 use plenary_proto::identity::MediaKind;
-use plenary_testkit::fake::{Content, FakeCodecs};
+use plenary_testkit::fake::{Content, FakeCodecs, SlowCodecs};
 
 /// Only a bound on hanging.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -115,7 +115,8 @@ fn dropping_a_capture_ends_it() {
 
 #[test]
 fn an_encoder_that_is_too_slow_loses_pictures_and_no_sound() {
-    let (capture, frames) = start(test_source(), Arc::new(SlowCodecs), Clock::start());
+    let slow = SlowCodecs { encode_us: Arc::new(150_000.into()), ..SlowCodecs::default() };
+    let (capture, frames) = start(test_source(), Arc::new(slow), Clock::start());
     let got = take(&frames, 120);
     let sound: Vec<_> = got.iter().filter(|frame| frame.kind == MediaKind::Sound).collect();
     assert!(sound.windows(2).all(|pair| pair[1].captured_us - pair[0].captured_us == 20_000));
@@ -263,41 +264,6 @@ impl Source for Scripted {
         self.heard += 1;
         samples.fill(0.0);
         if self.sound.is_some_and(|count| self.heard > count) { Err(Scripted::end()) } else { Ok(()) }
-    }
-}
-
-/// Encodes a picture in 150 ms.
-struct SlowCodecs;
-
-struct SlowEncoder(Box<dyn VideoEncoder>);
-
-impl VideoEncoder for SlowEncoder {
-    #[expect(clippy::disallowed_methods, reason = "the capture's own thread is what is to be held up")]
-    fn encode(&mut self, picture: &PictureView<'_>, key: bool) -> Result<Option<EncodedPicture>, CodecError> {
-        std::thread::sleep(Duration::from_millis(150));
-        self.0.encode(picture, key)
-    }
-
-    fn set_bitrate(&mut self, bitrate_bps: u32) {
-        self.0.set_bitrate(bitrate_bps);
-    }
-}
-
-impl Codecs for SlowCodecs {
-    fn video_encoder(&self, format: &VideoFormat) -> Result<Box<dyn VideoEncoder>, CodecError> {
-        Ok(Box::new(SlowEncoder(FakeCodecs::default().video_encoder(format)?)))
-    }
-
-    fn video_decoder(&self) -> Result<Box<dyn VideoDecoder>, CodecError> {
-        FakeCodecs::default().video_decoder()
-    }
-
-    fn sound_encoder(&self, channels: u8, bitrate_bps: u32) -> Result<Box<dyn SoundEncoder>, CodecError> {
-        FakeCodecs::default().sound_encoder(channels, bitrate_bps)
-    }
-
-    fn sound_decoder(&self, channels: u8) -> Result<Box<dyn SoundDecoder>, CodecError> {
-        FakeCodecs::default().sound_decoder(channels)
     }
 }
 

@@ -4,15 +4,13 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::time::Duration;
 
-use plenary_media::codec::{
-    CodecError, Codecs, EncodedPicture, SoundDecoder, SoundEncoder, VideoDecoder, VideoEncoder, VideoFormat,
-};
+use plenary_media::codec::{CodecError, Codecs, EncodedPicture, VideoEncoder, VideoFormat};
 use plenary_media::{
     Capture, CaptureCounts, CaptureFormat, Clock, Encoded, Picture, PictureView, RawError, RawFormat,
     RawInput, SOUND_FRAMES_WAITING_MAX,
 };
 use plenary_proto::identity::MediaKind;
-use plenary_testkit::fake::{Content, FakeCodecs};
+use plenary_testkit::fake::{Content, FakeCodecs, WithEncoders};
 
 /// Only a bound on hanging.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -114,7 +112,7 @@ fn what_is_refused_is_not_sent_and_hinders_nothing() {
 
 #[test]
 fn while_the_encoder_is_busy_the_newest_picture_and_half_a_second_of_sound_wait() {
-    let (codecs, begun, goes_on) = GatedCodecs::new();
+    let (codecs, begun, goes_on) = gated();
     let mut application = Application::new(RawFormat::default(), codecs);
     let first_us = application.show((160, 90), 50);
     begun.recv_timeout(PATIENCE).unwrap();
@@ -207,7 +205,9 @@ fn once_the_capture_has_ended_nothing_is_taken() {
 
 #[test]
 fn an_encoder_that_refuses_is_told_of_and_sound_goes_on() {
-    let mut application = Application::new(RawFormat::default(), RefusingCodecs);
+    let refusing =
+        WithEncoders::new(|_| Err(CodecError::Failed { codec: "refusing", code: "no pictures".to_owned() }));
+    let mut application = Application::new(RawFormat::default(), refusing);
     application.show((160, 90), 50);
     // sound goes first, so that the picture's turn may come late
     for _ in 0..100 {
@@ -220,15 +220,17 @@ fn an_encoder_that_refuses_is_told_of_and_sound_goes_on() {
     assert_eq!(application.input.trouble().as_deref(), Some("refusing: no pictures"));
 }
 
-/// Says when it begins to encode a picture, and goes on when the other end is dropped.
-struct GatedCodecs(SyncSender<()>, std::sync::Mutex<Option<Receiver<()>>>);
-
-impl GatedCodecs {
-    fn new() -> (GatedCodecs, Receiver<()>, Sender<()>) {
-        let (begins, begun) = sync_channel(100);
-        let (goes_on, gate) = channel();
-        (GatedCodecs(begins, Some(gate).into()), begun, goes_on)
-    }
+/// Codecs that say when they begin to encode a picture, and go on when the other end is dropped.
+fn gated() -> (impl Codecs + 'static, Receiver<()>, Sender<()>) {
+    let (begins, begun) = sync_channel(100);
+    let (goes_on, gate) = channel();
+    let gate = std::sync::Mutex::new(Some(gate));
+    let codecs = WithEncoders::new(move |format| {
+        let gate = gate.lock().unwrap().take();
+        let encoder = FakeCodecs::default().video_encoder(format)?;
+        Ok(Box::new(GatedEncoder(encoder, begins.clone(), gate)))
+    });
+    (codecs, begun, goes_on)
 }
 
 struct GatedEncoder(Box<dyn VideoEncoder>, SyncSender<()>, Option<Receiver<()>>);
@@ -244,45 +246,5 @@ impl VideoEncoder for GatedEncoder {
 
     fn set_bitrate(&mut self, bitrate_bps: u32) {
         self.0.set_bitrate(bitrate_bps);
-    }
-}
-
-impl Codecs for GatedCodecs {
-    fn video_encoder(&self, format: &VideoFormat) -> Result<Box<dyn VideoEncoder>, CodecError> {
-        let gate = self.1.lock().unwrap().take();
-        let encoder = FakeCodecs::default().video_encoder(format)?;
-        Ok(Box::new(GatedEncoder(encoder, self.0.clone(), gate)))
-    }
-
-    fn video_decoder(&self) -> Result<Box<dyn VideoDecoder>, CodecError> {
-        FakeCodecs::default().video_decoder()
-    }
-
-    fn sound_encoder(&self, channels: u8, bitrate_bps: u32) -> Result<Box<dyn SoundEncoder>, CodecError> {
-        FakeCodecs::default().sound_encoder(channels, bitrate_bps)
-    }
-
-    fn sound_decoder(&self, channels: u8) -> Result<Box<dyn SoundDecoder>, CodecError> {
-        FakeCodecs::default().sound_decoder(channels)
-    }
-}
-
-struct RefusingCodecs;
-
-impl Codecs for RefusingCodecs {
-    fn video_encoder(&self, _format: &VideoFormat) -> Result<Box<dyn VideoEncoder>, CodecError> {
-        Err(CodecError::Failed { codec: "refusing", code: "no pictures".to_owned() })
-    }
-
-    fn video_decoder(&self) -> Result<Box<dyn VideoDecoder>, CodecError> {
-        FakeCodecs::default().video_decoder()
-    }
-
-    fn sound_encoder(&self, channels: u8, bitrate_bps: u32) -> Result<Box<dyn SoundEncoder>, CodecError> {
-        FakeCodecs::default().sound_encoder(channels, bitrate_bps)
-    }
-
-    fn sound_decoder(&self, channels: u8) -> Result<Box<dyn SoundDecoder>, CodecError> {
-        FakeCodecs::default().sound_decoder(channels)
     }
 }

@@ -58,6 +58,40 @@ impl Codecs for FakeCodecs {
     }
 }
 
+/// The same, but for encoders of pictures, which the test makes itself.
+pub struct WithEncoders<F>(F);
+
+impl<F> WithEncoders<F>
+where
+    F: Fn(&VideoFormat) -> Result<Box<dyn VideoEncoder>, CodecError> + Send + Sync,
+{
+    /// Encoders of pictures are those that `make` makes.
+    pub fn new(make: F) -> WithEncoders<F> {
+        WithEncoders(make)
+    }
+}
+
+impl<F> Codecs for WithEncoders<F>
+where
+    F: Fn(&VideoFormat) -> Result<Box<dyn VideoEncoder>, CodecError> + Send + Sync,
+{
+    fn video_encoder(&self, format: &VideoFormat) -> Result<Box<dyn VideoEncoder>, CodecError> {
+        (self.0)(format)
+    }
+
+    fn video_decoder(&self) -> Result<Box<dyn VideoDecoder>, CodecError> {
+        FakeCodecs::default().video_decoder()
+    }
+
+    fn sound_encoder(&self, channels: u8, bitrate_bps: u32) -> Result<Box<dyn SoundEncoder>, CodecError> {
+        FakeCodecs::default().sound_encoder(channels, bitrate_bps)
+    }
+
+    fn sound_decoder(&self, channels: u8) -> Result<Box<dyn SoundDecoder>, CodecError> {
+        FakeCodecs::default().sound_decoder(channels)
+    }
+}
+
 /// The same, but encoding a picture takes time: that of a machine that has other things to do.
 #[derive(Clone, Debug, Default)]
 pub struct SlowCodecs {

@@ -8,6 +8,7 @@
 use std::fmt;
 
 use crate::codec::VideoFormat;
+use crate::picture::PICTURE_SIDE_MIN;
 
 /// Pictures are judged by stretches of so long. A guess: a machine's short halts, of which one costs 100 ms, don't count for
 /// much in it, and the last step of three is taken after 6 to 8 s.
@@ -28,8 +29,6 @@ const WAIT_US_MAX: u64 = 160_000_000;
 const ATTEMPT_US: u64 = 30_000_000;
 /// A program that is less than what was asked for falls short when it has been so for this long. A guess.
 const LASTS_US: u64 = 10_000_000;
-/// Smallest side that encoders take.
-const SIDE_MIN: u16 = 16;
 
 /// How much work a mixer spends on its pictures, from all of it down.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -114,7 +113,7 @@ impl Effort {
     pub(super) fn format(self, full: &VideoFormat) -> VideoFormat {
         let mut format = VideoFormat { fps: full.fps.div_ceil(self.steps_per_picture()), ..*full };
         if self == Effort::HalfSize {
-            let half = |side: u16| ((side / 2) & !1).max(SIDE_MIN);
+            let half = |side: u16| ((side / 2) & !1).max(PICTURE_SIDE_MIN);
             (format.width, format.height) = (half(full.width), half(full.height));
             // a quarter of the samples: half the rate is more for each of them
             format.bitrate_bps = full.bitrate_bps / 2;
