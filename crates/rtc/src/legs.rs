@@ -135,10 +135,12 @@ impl Legs {
         let asked = nack.nacks.iter().flat_map(|pair| pair.packet_list());
         for number in asked.take(REPAIR_PACKETS_MAX) {
             let sending = self.sending.get_mut(usize::from(slot));
-            let packet = sending.and_then(|sending| sending.history.again(number));
-            let Some(packet) = packet.and_then(|packet| self.compose(slot, number, packet)) else { continue };
-            self.writing.push_back(tagged(now, Packet::Rtp(packet)));
-            self.wire.counters.repairs_sent.fetch_add(1, Ordering::Relaxed);
+            let again = sending.and_then(|sending| sending.history.again(number, now));
+            let Some((packet, copies)) = again else { continue };
+            let Some(packet) = self.compose(slot, number, packet) else { continue };
+            let packets = std::iter::repeat_n(packet, copies);
+            self.writing.extend(packets.map(|packet| tagged(now, Packet::Rtp(packet))));
+            self.wire.counters.repairs_sent.fetch_add(copies as u64, Ordering::Relaxed);
         }
     }
 
@@ -146,14 +148,16 @@ impl Legs {
     fn ask(&mut self, now: Instant) {
         let rtt = self.wire.rtt();
         for (slot, holes) in (0..).zip(&mut self.holes) {
-            let due = holes.due(now, rtt);
+            let [due, again] = holes.due(now, rtt);
             let media_ssrc = self.wire.remote.get().and_then(|remote| remote.of_slot(slot));
-            let (Some(media_ssrc), false) = (media_ssrc, due.is_empty()) else { continue };
+            let Some(media_ssrc) = media_ssrc else { continue };
             self.wire.counters.repairs_asked.fetch_add(due.len() as u64, Ordering::Relaxed);
             let sender_ssrc = self.wire.local.of_slot(slot).unwrap_or_default();
-            let nacks = nack_pairs_from_sequence_numbers(&due);
-            let nack = TransportLayerNack { sender_ssrc, media_ssrc, nacks };
-            self.writing.push_back(tagged(now, Packet::Rtcp(vec![Box::new(nack)])));
+            for numbers in [due, again].iter().filter(|numbers| !numbers.is_empty()) {
+                let nacks = nack_pairs_from_sequence_numbers(numbers);
+                let nack = TransportLayerNack { sender_ssrc, media_ssrc, nacks };
+                self.writing.push_back(tagged(now, Packet::Rtcp(vec![Box::new(nack)])));
+            }
         }
     }
 

@@ -252,6 +252,9 @@ impl Driver {
                 self.input(Input::Trouble(suffered));
             }
             self.follow_rate();
+            let links = self.peers.all_links().into_iter();
+            let rtts_us = links.filter_map(|link| Some((link, self.links.stats(link)?.rtt_us?)));
+            self.flow.set_rtts_us(&rtts_us.collect());
             if self.desk.falls_short() {
                 self.input(Input::Overloaded);
             }

@@ -14,15 +14,18 @@ use plenary_proto::{PeerId, StreamId, StreamKind, StreamSpec};
 use plenary_rtc::{LinkId, MediaPacket};
 
 use super::cache::PacketCache;
+use super::hole_us_max;
+use super::key_wish::KeyWish;
 use super::maker::{lane, piece};
 use super::sending::Sending;
 
 /// Streams known at one time: a full roster's, old and new.
 const STREAMS_MAX: usize = 128;
-/// A hole in a picture stream is waited for this long: a repair over 60 ms, twice. The jitter buffer has its
-/// own patience with sound, 40 ms on a clean link: what is held up longer here comes too late there.
-const VIDEO_HOLE_US_MAX: u64 = 250_000;
+/// A hole in a speaker's sound is waited for this long. The jitter buffer has its own patience, 40 ms on a clean link:
+/// what is held up longer here comes too late there.
 const SOUND_HOLE_US_MAX: u64 = 30_000;
+/// A stream of which nothing has come for so long isn't asked for key frames.
+const KEY_WISH_US_MAX: u64 = 2_000_000;
 /// Streams on one trunk link.
 const TRUNK_STREAMS: usize = 8;
 
@@ -40,6 +43,7 @@ struct Stream {
     assemblers: [Assembler; 2],
     /// Where its video came from last, to ask for key frames there.
     via: Option<(LinkId, u8)>,
+    key_wish: KeyWish,
     used_us: u64,
 }
 
@@ -76,10 +80,17 @@ impl Inflow {
             self.streams.remove(&oldest);
         }
         let assemblers = [
-            Assembler::new(id, MediaKind::Video, VIDEO_HOLE_US_MAX),
+            Assembler::new(id, MediaKind::Video, hole_us_max(0)),
             Assembler::new(id, MediaKind::Sound, SOUND_HOLE_US_MAX),
         ];
-        let stream = Stream { spec, caches: Default::default(), assemblers, via: None, used_us: now_us };
+        let stream = Stream {
+            spec,
+            caches: Default::default(),
+            assemblers,
+            via: None,
+            key_wish: KeyWish::default(),
+            used_us: now_us,
+        };
         self.streams.insert(id, stream);
     }
 
@@ -105,12 +116,28 @@ impl Inflow {
         true
     }
 
-    /// Time has passed: holes may have been given up.
-    pub(crate) fn on_time(&mut self, now_us: u64, out: &mut Vec<Inbound>) {
+    /// How long the round trips of links take, microseconds: holes in pictures are waited for accordingly.
+    pub(crate) fn set_rtts_us(&mut self, rtt_us: impl Fn(LinkId) -> Option<u64>) {
+        for stream in self.streams.values_mut() {
+            if let Some(rtt_us) = stream.via.and_then(|(link, _)| rtt_us(link)) {
+                stream.assemblers[lane(MediaKind::Video)].set_hole_us_max(hole_us_max(rtt_us));
+            }
+        }
+    }
+
+    /// Time has passed: holes may have been given up. Gives where key frames are to be asked for.
+    pub(crate) fn on_time(&mut self, now_us: u64, out: &mut Vec<Inbound>) -> Vec<(LinkId, u8)> {
+        let mut wished = Vec::new();
         for stream in self.streams.values_mut() {
             stream.take(MediaKind::Video, now_us, out);
             stream.take(MediaKind::Sound, now_us, out);
+            // nothing has come of one that has ended: nobody is asked for ever
+            let is_alive = now_us.saturating_sub(stream.used_us) < KEY_WISH_US_MAX;
+            if is_alive && let Some(via) = stream.via.filter(|_| stream.key_wish.take_due(now_us)) {
+                wished.push(via);
+            }
         }
+        wished
     }
 
     /// Asks for a key frame of a speaker's picture, where it comes from; `None` when that is not known.
@@ -213,9 +240,17 @@ impl Inflow {
 impl Stream {
     fn take(&mut self, kind: MediaKind, now_us: u64, out: &mut Vec<Inbound>) {
         while let Some(assembled) = self.assemblers[lane(kind)].poll(now_us) {
-            // a lost picture is noticed by the decoder's thread, which asks for a key frame
-            if let Assembled::Frame(frame) = assembled {
-                out.push(Inbound { maker: self.spec.maker, kind: self.spec.kind, frame, arrived_us: now_us });
+            match assembled {
+                Assembled::Frame(frame) => {
+                    if frame.identity.key && kind == MediaKind::Video {
+                        self.key_wish.met();
+                    }
+                    let StreamSpec { maker, kind, .. } = self.spec;
+                    out.push(Inbound { maker, kind, frame, arrived_us: now_us });
+                }
+                Assembled::KeyWanted => {
+                    self.key_wish.wish();
+                }
             }
         }
     }

@@ -7,6 +7,7 @@
 mod cache;
 mod catch_up;
 mod inflow;
+mod key_wish;
 mod maker;
 mod outlets;
 mod own;
@@ -53,6 +54,11 @@ const EARLY_MAX: usize = 1024;
 const EARLY_US: u64 = 1_000_000;
 /// Streams that a slot may carry packets of: the announced one, and those before it that are still being repaired.
 const SLOT_STREAMS_MAX: usize = 3;
+/// A hole is waited for until a third repair may have come, 3.5 round trips; on short links as long as two legs of 60 ms
+/// take for two. Past the longest it is quicker to begin anew: a picture doesn't stand still for 700 ms.
+const HOLE_RTTS: u64 = 4;
+const HOLE_US_MIN: u64 = 250_000;
+const HOLE_US_MAX: u64 = 600_000;
 /// RTP's header of 12 bytes, and that of its extensions.
 const RTP_HEADER_BYTES: usize = 12 + 4;
 /// Our extensions: the packet's identity, and the transport-wide number.
@@ -384,6 +390,17 @@ impl Flow {
         }
     }
 
+    /// A child can't go on without a key frame; those of many are asked for as one.
+    fn want_key_for_child(&self) {
+        let now_us = self.now_us();
+        let mut state = self.state();
+        if let (Some(link), Some(sending)) = (state.feeder_link(), self.sending())
+            && state.program.child_wants_key(now_us)
+        {
+            sending.want_key(link, program::PROGRAM_SLOTS[0]);
+        }
+    }
+
     /// Asks a speaker for a key frame.
     pub(crate) fn want_key_of(&self, speaker: &PeerId) {
         let mut state = self.state();
@@ -491,7 +508,9 @@ impl Flow {
         let ask = arrived.key_wanted.then(|| state.feeder_link()).flatten();
         state.hand_over(arrived.frames, now_us, self.time(now_us));
         let mut inbound = Vec::new();
-        state.inflow.on_time(now_us, &mut inbound);
+        for (link, slot) in state.inflow.on_time(now_us, &mut inbound) {
+            sending.want_key(link, slot);
+        }
         while state.early.front().is_some_and(|early| early.arrived_us + EARLY_US < now_us) {
             state.early.pop_front();
         }
@@ -503,6 +522,16 @@ impl Flow {
         }
         self.use_inbound(desk, inbound);
         asks
+    }
+
+    /// To be called about once a second with the links' round trips, microseconds.
+    pub(crate) fn set_rtts_us(&self, rtts_us: &BTreeMap<LinkId, u64>) {
+        let rtt_us = |link| rtts_us.get(&link).copied();
+        let mut state = self.state();
+        if let Some(rtt_us) = state.program.feeder().and_then(rtt_us) {
+            state.program.set_rtt_us(rtt_us);
+        }
+        state.inflow.set_rtts_us(rtt_us);
     }
 
     /// How loud each of these is heard here at present, by RFC 6464.
@@ -614,6 +643,11 @@ impl State {
     }
 }
 
+/// How long to wait for a packet that is missing where the round trip takes so long, both in microseconds.
+fn hole_us_max(rtt_us: u64) -> u64 {
+    rtt_us.saturating_mul(HOLE_RTTS).clamp(HOLE_US_MIN, HOLE_US_MAX)
+}
+
 /// RTP header, extensions and payload.
 fn rtp_bytes(packet: &MediaPacket) -> u64 {
     let level = if packet.audio_level.is_some() { 2 } else { 0 };
@@ -691,15 +725,11 @@ impl PacketSink for Flow {
         let Some((_, kind)) = state.by_id.get(&link).copied() else { return };
         match (kind, slot) {
             (LinkKind::Peer, slot) if slot == program::PROGRAM_SLOTS[0] => {
-                let (desk, up) = (state.desk.clone(), state.feeder_link());
+                let desk = state.desk.clone();
                 drop(state); // the desk is never asked anything under this lock: it takes this one under its own
                 match desk.filter(|desk| desk.is_mixing()) {
                     Some(desk) => desk.want_key(),
-                    None => {
-                        if let (Some(up), Some(sending)) = (up, self.sending()) {
-                            sending.want_key(up, program::PROGRAM_SLOTS[0]);
-                        }
-                    }
+                    None => self.want_key_for_child(),
                 }
             }
             (LinkKind::Peer, slot) if slot == OWN_SLOTS[0] => state.own_key_wanted = true,

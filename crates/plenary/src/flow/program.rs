@@ -17,19 +17,16 @@ use plenary_proto::suffering::Suffering;
 use plenary_proto::{InForce, PeerId, StreamId, StreamSpec, Time};
 use plenary_rtc::{LinkId, MediaPacket};
 
-use super::EARLY_US;
 use super::cache::PacketCache;
+use super::key_wish::KeyWish;
 use super::maker::{lane, piece};
 use super::sending::Sending;
+use super::{EARLY_US, hole_us_max};
 
 /// The program's slots on a link: video, sound.
 pub(crate) const PROGRAM_SLOTS: [u8; 2] = [0, 1];
 /// Streams of the program known at one time: old and new in a handover, and one more.
 const STREAMS_MAX: usize = 4;
-/// A hole in the program is waited for this long: a repair on two legs of 60 ms, twice.
-const HOLE_US_MAX: u64 = 250_000;
-/// A key frame is asked for upstream no more often.
-const KEY_ASK_US: u64 = 1_000_000;
 
 /// One stream of the program.
 struct Stream {
@@ -43,8 +40,8 @@ struct Stream {
 }
 
 impl Stream {
-    fn new(id: StreamId, spec: StreamSpec) -> Stream {
-        let assembler = |kind| Assembler::new(id, kind, HOLE_US_MAX);
+    fn new(id: StreamId, spec: StreamSpec, hole_us_max: u64) -> Stream {
+        let assembler = |kind| Assembler::new(id, kind, hole_us_max);
         let assemblers = [assembler(MediaKind::Video), assembler(MediaKind::Sound)];
         Stream { spec, caches: Default::default(), assemblers, via: None, captured_us: 0 }
     }
@@ -102,7 +99,9 @@ pub(crate) struct Program {
     streams: BTreeMap<StreamId, Stream>,
     current: Option<StreamId>,
     children: BTreeMap<PeerId, Child>,
-    key_asked_us: u64,
+    /// A hole is waited for this long.
+    hole_us_max: u64,
+    key_wish: KeyWish,
     /// What goes wrong with the current stream.
     suffering: Suffering,
     /// When children were last sent media.
@@ -117,7 +116,8 @@ impl Program {
             streams: BTreeMap::new(),
             current: None,
             children: BTreeMap::new(),
-            key_asked_us: 0,
+            hole_us_max: hole_us_max(0),
+            key_wish: KeyWish::default(),
             suffering: Suffering::default(),
             forwarded_us: 0,
         }
@@ -131,6 +131,19 @@ impl Program {
     /// Whoever is at the other end feeds us: of two mixers' programs, the one that comes from there counts.
     pub(crate) fn set_feeder(&mut self, link: Option<LinkId>) {
         self.feeder = link;
+    }
+
+    /// How long the round trip takes to whoever feeds us, microseconds: holes are waited for accordingly.
+    pub(crate) fn set_rtt_us(&mut self, rtt_us: u64) {
+        self.hole_us_max = hole_us_max(rtt_us);
+        for assembler in self.streams.values_mut().flat_map(|stream| &mut stream.assemblers) {
+            assembler.set_hole_us_max(self.hole_us_max);
+        }
+    }
+
+    /// The link with whoever feeds us.
+    pub(crate) fn feeder(&self) -> Option<LinkId> {
+        self.feeder
     }
 
     /// Whether that link's other end feeds us.
@@ -151,7 +164,7 @@ impl Program {
                 self.streams.remove(&oldest);
             }
         }
-        let mut stream = Stream::new(id, spec);
+        let mut stream = Stream::new(id, spec, self.hole_us_max);
         if let Some(known) = known {
             stream.take_since(&known, now_us.saturating_sub(EARLY_US), now_us);
         }
@@ -194,6 +207,9 @@ impl Program {
             let fed = stream.via.is_some() && stream.via == self.feeder;
             match assembled {
                 Assembled::Frame(frame) => {
+                    if kind == MediaKind::Video && frame.identity.key && (fed || self.current == Some(id)) {
+                        self.key_wish.met();
+                    }
                     stream.captured_us = stream.captured_us.max(frame.identity.captured_us);
                     if kind == MediaKind::Video && frame.identity.key && self.current != Some(id) {
                         self.consider(id, fed, now_us, sending);
@@ -206,17 +222,21 @@ impl Program {
                     }
                 }
                 // also of whoever has just begun to feed us
-                Assembled::KeyWanted => arrived.key_wanted |= fed || self.current == Some(id),
+                Assembled::KeyWanted if fed || self.current == Some(id) => {
+                    if self.key_wish.wish() && self.current == Some(id) {
+                        self.suffering.key_wanted();
+                    }
+                }
+                Assembled::KeyWanted => {}
             }
         }
-        arrived.key_wanted &= now_us >= self.key_asked_us + KEY_ASK_US;
-        if arrived.key_wanted {
-            self.key_asked_us = now_us;
-            if self.current == Some(id) {
-                self.suffering.key_wanted();
-            }
-        }
+        arrived.key_wanted = self.key_wish.take_due(now_us);
         arrived
+    }
+
+    /// A child can't go on without a key frame: whether to ask whoever feeds us for one.
+    pub(crate) fn child_wants_key(&mut self, now_us: u64) -> bool {
+        self.key_wish.may_ask(now_us)
     }
 
     /// How often the program has suffered here since this was asked last; by how many pictures a second are wanted.
@@ -517,10 +537,35 @@ mod tests {
         both.follow(1);
         let group = both.group(1);
         assert_eq!(both.come(1, &group[1..]), 0);
-        assert_eq!(both.pass(HOLE_US_MAX / 2), (0, false));
-        assert_eq!(both.pass(HOLE_US_MAX), (0, true));
+        assert_eq!(both.pass(hole_us_max(0) / 2), (0, false));
+        assert_eq!(both.pass(hole_us_max(0)), (0, true));
         assert_eq!(both.program.take_suffered(both.now_us, None), 0, "what is shown doesn't suffer");
         let next = both.group(1);
         assert_eq!(both.come(1, &next), GROUP);
+    }
+
+    #[test]
+    fn a_key_frame_is_asked_for_again_when_it_was_lost_itself() {
+        let mut both = Both::new();
+        let [first, second] = [both.group(0), both.group(0)];
+        both.come(0, &first[2..10]);
+        assert_eq!(both.pass(hole_us_max(0)), (0, true), "two packets are missing");
+        assert_eq!(both.come(0, &second[1..5]), 0, "the key frame that was asked for is missing as well");
+        assert_eq!(both.pass(2 * hole_us_max(0)), (0, true));
+        assert_eq!(both.program.take_suffered(both.now_us, None), 1, "it is one and the same loss");
+        assert_eq!(both.pass(25_000), (0, false));
+        let group = both.group(0);
+        assert_eq!(both.come(0, &group), GROUP);
+        assert_eq!(both.pass(1_000_000), (0, false));
+    }
+
+    #[test]
+    fn over_a_long_way_a_hole_is_waited_for_until_a_third_repair_may_have_come() {
+        let mut both = Both::new();
+        both.program.set_rtt_us(100_000);
+        let group = both.group(0);
+        both.come(0, &group[1..]);
+        assert_eq!(both.pass(350_000), (0, false));
+        assert_eq!(both.come(0, &group[..1]), GROUP);
     }
 }
