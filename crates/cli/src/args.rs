@@ -243,6 +243,9 @@ pub(crate) struct JoinArgs {
     /// Watch; the default without --speak
     #[arg(long)]
     pub(crate) view: bool,
+    /// Watch the own stream of whoever has this name on stage, instead of the program
+    #[arg(long, value_name = "NAME")]
+    pub(crate) solo: Option<String>,
 }
 
 #[derive(Clone, Debug, Args)]

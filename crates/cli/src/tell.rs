@@ -49,6 +49,10 @@ impl Teller {
                 "fed by nobody: looking for another".to_owned()
             }
             RoomEvent::MixerEffort { effort, why } => format!("mixing with {effort} effort: {why}"),
+            RoomEvent::Solo { speaker, comes: true } => format!("{speaker:?} comes by itself"),
+            RoomEvent::Solo { speaker, comes: false } => {
+                format!("{speaker:?} can't be had by itself for now")
+            }
             RoomEvent::NoMixer => format!("{NOBODY_CONSENTS} to mix, so there is no program"),
             RoomEvent::Elected { term, mixers, standbys, signatures, roster, .. } => {
                 format!(

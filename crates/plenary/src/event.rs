@@ -135,6 +135,14 @@ pub enum RoomEvent {
         /// How many pieces.
         pieces: u64,
     },
+    /// The speaker that [`Room::set_solo`](crate::Room::set_solo) asks for comes from now on, or can't be had for now: no mixer has
+    /// room, or it speaks no more. It is asked for again by itself.
+    Solo {
+        /// Who.
+        speaker: PeerId,
+        /// Whether it comes.
+        comes: bool,
+    },
     /// Another parent feeds us; `None`: nobody.
     Parent(Option<PeerId>),
     /// Another peer is our backup.

@@ -88,7 +88,7 @@ pub use desk::{OnDesk, Tenure};
 pub use driver::Traffic;
 pub use error::Error;
 pub use event::{EVENTS_MAX, Events, OnEvent, RoomEvent};
-pub use flow::{FrameSeen, Gap, Origin, ReceivedFrame, ReceptionStats, Spread};
+pub use flow::{FrameSeen, Gap, Origin, ReceivedFrame, ReceptionStats, Solo, Spread};
 pub use listen::{DecodedPicture, DecodedSound, Pictures, Sound};
 pub use options::{HostOptions, Options};
 pub use plenary_media as media;

@@ -86,7 +86,7 @@ stream_of!(Sound: DecodedSound);
 pub(crate) fn pictures(
     mut frames: mpsc::Receiver<ReceivedFrame>,
     codecs: Arc<dyn Codecs>,
-    key_wanted: impl Fn() + Send + 'static,
+    key_wanted: impl Fn(Origin) + Send + 'static,
     threads: &Threads,
 ) -> Result<Pictures, Error> {
     let (decoded, pictures) = mpsc::channel(PICTURES_MAX);
@@ -121,7 +121,7 @@ pub(crate) fn pictures(
                 Ok(None) => {}
                 Err(error) => {
                     tracing::debug!("{error}");
-                    key_wanted();
+                    key_wanted(origin);
                 }
             }
         }
@@ -138,12 +138,11 @@ struct Voice {
     used_us: u64,
 }
 
-/// Decodes the sound among `frames` that `wanted` lets through, and mixes it when it has several origins.
+/// Decodes the sound among `frames`, and mixes it when it has several origins; what comes beside the program is in it.
 pub(crate) fn sound(
     mut frames: mpsc::Receiver<ReceivedFrame>,
     codecs: Arc<dyn Codecs>,
     clock: Clock,
-    wanted: impl Fn(Origin) -> bool + Send + 'static,
     threads: &Threads,
 ) -> Result<Sound, Error> {
     let (decoded, sound) = mpsc::channel(SOUND_MAX);
@@ -155,7 +154,7 @@ pub(crate) fn sound(
             thread::sleep(clock.until(due_us).min(Duration::from_millis(20)));
             loop {
                 match frames.try_recv() {
-                    Ok(received) => take(&mut voices, received, &*codecs, &wanted),
+                    Ok(received) => take(&mut voices, received, &*codecs),
                     Err(mpsc::error::TryRecvError::Empty) => break,
                     Err(mpsc::error::TryRecvError::Disconnected) => return,
                 }
@@ -175,14 +174,9 @@ pub(crate) fn sound(
     Ok(Sound(sound))
 }
 
-fn take(
-    voices: &mut BTreeMap<(Origin, StreamId), Voice>,
-    received: ReceivedFrame,
-    codecs: &dyn Codecs,
-    wanted: &impl Fn(Origin) -> bool,
-) {
-    let ReceivedFrame { origin, frame, arrived_us, .. } = received;
-    if frame.kind != MediaKind::Sound || !wanted(origin) {
+fn take(voices: &mut BTreeMap<(Origin, StreamId), Voice>, received: ReceivedFrame, codecs: &dyn Codecs) {
+    let ReceivedFrame { origin, frame, arrived_us, beside, .. } = received;
+    if frame.kind != MediaKind::Sound || beside {
         return;
     }
     let identity = frame.identity;

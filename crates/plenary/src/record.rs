@@ -12,12 +12,16 @@ use std::thread::JoinHandle;
 use futures::executor::block_on;
 
 use plenary_media::{RecordError, Recorder};
+use plenary_proto::PeerId;
 use plenary_proto::identity::MediaKind;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::Error;
 use crate::flow::{Origin, ReceivedFrame};
 use crate::threads::Threads;
+
+/// A speaker whose pictures were recorded makes way for another's when none has come for so long. A guess.
+const ENDED_US: u64 = 1_000_000;
 
 /// A recording that runs until it is finished, dropped, or its room is closed. The file can be played whenever
 /// that is, and after a crash up to its last half second.
@@ -137,16 +141,25 @@ fn begins(received: &ReceivedFrame) -> bool {
     received.frame.kind == MediaKind::Sound || received.frame.identity.key
 }
 
-/// One picture and one sound: the program's and what goes with it, or in a mesh the first speaker's.
-fn belongs(of: &mut Option<Origin>, received: &ReceivedFrame) -> bool {
+/// One picture and one sound: the program's and what goes with it, or the first speaker's where speakers come alone.
+fn belongs(of: &mut Option<(PeerId, u64)>, received: &ReceivedFrame) -> bool {
+    let video = received.frame.kind == MediaKind::Video;
     match received.origin {
+        _ if received.beside => false,
         // a speaker's sound of the program is what the mixer makes for it
         Origin::Program | Origin::MixMinus => true,
-        Origin::Speaker(_) => {
-            let video = received.frame.kind == MediaKind::Video;
-            let first = of.get_or_insert(received.origin);
-            *first == received.origin || !video
+        Origin::Speaker(speaker) if video => {
+            // one whose pictures have ended makes way: it has left, or another was wished for
+            let now_us = received.arrived_us;
+            let goes_on =
+                |(first, at_us): (PeerId, u64)| first == speaker || now_us.saturating_sub(at_us) < ENDED_US;
+            let shown = of.filter(|first| goes_on(*first)).map_or(speaker, |(first, _)| first);
+            if shown == speaker {
+                *of = Some((speaker, now_us));
+            }
+            shown == speaker
         }
+        Origin::Speaker(_) => true,
     }
 }
 
@@ -167,13 +180,7 @@ mod tests {
         let identity = FrameIdentity { stream, number, captured_us, temporal: 0, key: false, epoch: 0 };
         // 20 ms of Opus; as a picture, one that needs another
         let frame = Frame { kind, identity, data: Bytes::from_static(&[0xfc, 0xff, 0xfe]), level: None };
-        ReceivedFrame {
-            origin: Origin::Program,
-            frame,
-            arrived_us: captured_us,
-            missed: 0,
-            catches_up: false,
-        }
+        ReceivedFrame::new(Origin::Program, frame, captured_us)
     }
 
     /// Records these kinds of frames and nothing more.

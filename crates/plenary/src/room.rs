@@ -26,7 +26,7 @@ use crate::desk::{Desk, OnDesk, Tenure};
 use crate::driver::{Ask, Traffic};
 use crate::error::Error;
 use crate::event::{Events, RoomEvent};
-use crate::flow::{Flow, FrameSeen, Origin, ReceivedFrame, ReceptionStats};
+use crate::flow::{Flow, FrameSeen, Origin, ReceivedFrame, ReceptionStats, Solo};
 use crate::layout;
 use crate::listen::{self, Pictures, Sound};
 use crate::options::{HostOptions, Options};
@@ -213,15 +213,29 @@ impl Room {
         Frames(self.flow.state().outlets.listen())
     }
 
+    /// One speaker's own stream as well as the program, or instead of it, or none any more: as the mixer gets it, at the size of
+    /// its tile or larger, not encoded again. Its frames are of [`Origin::Speaker`]. [`RoomEvent::Solo`] tells when it comes, and
+    /// when it doesn't; it is asked for until another is.
+    ///
+    /// # Errors
+    /// [`Error::Closed`].
+    pub async fn set_solo(&self, solo: Option<Solo>) -> Result<(), Error> {
+        self.flow.set_solo(solo);
+        self.ask(Ask::Command(Command::Solo(solo.map(|solo| solo.speaker)))).await
+    }
+
     /// The same pictures, decoded.
     ///
     /// # Errors
     /// [`Error::NoCodecs`].
     pub fn pictures(&self) -> Result<Pictures, Error> {
         let flow = Arc::downgrade(&self.flow);
-        let key_wanted = move || {
+        let key_wanted = move |origin| {
             if let Some(flow) = flow.upgrade() {
-                flow.want_key_upstream();
+                match origin {
+                    Origin::Speaker(speaker) => flow.want_key_of(&speaker),
+                    Origin::Program | Origin::MixMinus => flow.want_key_upstream(),
+                }
             }
         };
         listen::pictures(self.frames().0, self.codecs()?, key_wanted, &self.threads)
@@ -232,7 +246,7 @@ impl Room {
     /// # Errors
     /// [`Error::NoCodecs`].
     pub fn sound(&self) -> Result<Sound, Error> {
-        listen::sound(self.frames().0, self.codecs()?, self.options.clock, |_: Origin| true, &self.threads)
+        listen::sound(self.frames().0, self.codecs()?, self.options.clock, &self.threads)
     }
 
     /// Records what is received to a file (fragmented MP4), without re-encoding it. A file that is there already is

@@ -59,6 +59,8 @@ pub enum Command {
     Speak(bool),
     /// Measure the way from a candidate to us, for a person: [`Event::Measured`] tells.
     Measure(PeerId),
+    /// Get that speaker's own stream as well, as its mixer gets it; or none any more. [`Event::Solo`] tells what comes of it.
+    Solo(Option<PeerId>),
     /// Stage only: tell the room something. See [`RoomState::may_publish`](crate::RoomState::may_publish).
     Publish(Delivery, List<u8, DATA_LEN_MAX>),
 }
@@ -275,6 +277,8 @@ pub enum Output {
     /// Pass what the speakers themselves send here on, unchanged, on trunk links with these peers. What comes on a
     /// trunk is never passed on.
     Pass(Vec<PeerId>),
+    /// Pass these speakers on, unchanged, to peers that wish for them: peer and speaker, in slot 4 of the link with it.
+    Solos(Vec<(PeerId, PeerId)>),
     /// We are the home of these speakers: they get their mix-minus from us.
     Homes(Vec<PeerId>),
     /// The speakers on stage have changed: peer and place among the tiles.
@@ -402,6 +406,14 @@ pub enum Event {
         from: PeerId,
         /// How many.
         pieces: u64,
+    },
+    /// The speaker that [`Command::Solo`] asks for comes from now on, or can't be had for now: no mixer has room, or it
+    /// speaks no more. What was asked for stays so.
+    Solo {
+        /// Who.
+        speaker: PeerId,
+        /// Whether it comes.
+        comes: bool,
     },
     /// Another parent feeds us; `None`: nobody.
     Parent(Option<PeerId>),

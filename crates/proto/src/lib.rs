@@ -38,6 +38,7 @@ mod route;
 mod samples;
 mod score;
 pub mod seal;
+mod solo;
 mod spread;
 mod standing;
 mod streams;

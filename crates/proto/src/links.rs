@@ -51,6 +51,8 @@ pub(crate) enum Want {
     Trunk = 16,
     /// To measure the round trip to it.
     Landmark = 32,
+    /// It passes a speaker on to us.
+    Solo = 64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

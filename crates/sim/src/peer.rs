@@ -129,6 +129,8 @@ pub(crate) struct Peer {
     pub(crate) own_key: u64,
     pub(crate) key_wanted: bool,
     pub(crate) passing: Vec<usize>,
+    /// At a mixer: who gets which speaker's own stream.
+    pub(crate) solos: Vec<(PeerId, PeerId)>,
     pub(crate) speaking_to: Vec<PeerId>,
     pub(crate) followed: Vec<Followed>,
     pub(crate) served: Vec<Served>,
@@ -193,6 +195,7 @@ impl Peer {
             own_key: 0,
             key_wanted: false,
             passing: Vec::new(),
+            solos: Vec::new(),
             speaking_to: Vec::new(),
             followed: Vec::new(),
             served: Vec::new(),

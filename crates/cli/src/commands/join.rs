@@ -1,7 +1,7 @@
 //! `plenary join`: speaks, watches, or both.
 
-use anyhow::Context as _;
-use plenary::{Consent, Invite, Room, RoomSnapshot};
+use anyhow::{Context as _, bail};
+use plenary::{Consent, Invite, PeerId, Room, RoomSnapshot, Solo};
 use tracing::Level;
 
 use super::{log_to_stderr, runtime, stay::stay};
@@ -24,8 +24,22 @@ pub(crate) fn run(args: JoinArgs) -> Result<(), Failure> {
             let index = own_index(&room).await?;
             room.publish(args.room.source(index)?).await?;
         }
+        if let Some(name) = &args.solo {
+            let speaker = speaker_called(name, &room.snapshot())?;
+            room.set_solo(Some(Solo { speaker, instead: true })).await?;
+        }
         stay(room, &args.room, &args.stay, &teller).await
     })
+}
+
+/// The first on stage who has that name.
+fn speaker_called(name: &str, snapshot: &RoomSnapshot) -> anyhow::Result<PeerId> {
+    let speakers = || snapshot.stage.iter().filter(|member| member.speaks);
+    let Some(found) = speakers().find(|member| member.name == name) else {
+        let names: Vec<_> = speakers().map(|member| member.name.as_str()).collect();
+        bail!("nobody called {name} speaks here; there are: {}", names.join(", "));
+    };
+    Ok(found.peer)
 }
 
 /// Our place among all who ever spoke here: it decides which file, or which test picture, is ours.

@@ -99,6 +99,7 @@ impl Driver {
                 self.call_home_again();
             }
             Output::Pass(to) => self.flow.state().inflow.set_passing(&to),
+            Output::Solos(solos) => self.flow.state().inflow.set_solos(&solos),
             Output::Homes(speakers) => self.desk.set_homes(speakers),
             Output::Speakers(speakers) => {
                 self.flow.state().inflow.set_speakers(speakers.iter().map(|(peer, _)| *peer).collect());
@@ -415,6 +416,7 @@ fn public(event: Event) -> Option<RoomEvent> {
         Event::Measured { peer, samples_bps, rtt_us } => RoomEvent::Measured { peer, samples_bps, rtt_us },
         Event::Data { from, delivery, bytes } => RoomEvent::Data { from, delivery, bytes: bytes.into() },
         Event::DataMissed { from, pieces } => RoomEvent::DataMissed { from, pieces },
+        Event::Solo { speaker, comes } => RoomEvent::Solo { speaker, comes },
         Event::Parent(parent) => RoomEvent::Parent(parent),
         Event::Backup(backup) => RoomEvent::Backup(backup),
         Event::PeerMisbehaved { peer, count, dropped } => RoomEvent::PeerMisbehaved { peer, count, dropped },

@@ -136,7 +136,7 @@ impl Driver {
                 Happened::Timeout => self.input(Input::Timeout),
             }
         }
-        self.end().await;
+        Box::pin(self.end()).await;
     }
 
     async fn next(&mut self, tick: &mut tokio::time::Interval, wake: Option<Time>) -> Happened {

@@ -2,7 +2,8 @@
 //! at a speaker.
 //!
 //! A mixer passes what its speakers send on, unchanged, to the other mixers and to peers that are warm: on trunk
-//! links, the k-th speaker in the k-th pair of slots. What came on a trunk goes no further.
+//! links, the k-th speaker in the k-th pair of slots. What came on a trunk goes no further than to peers that wish
+//! for that one speaker.
 
 use std::collections::BTreeMap;
 
@@ -18,6 +19,7 @@ use super::hole_us_max;
 use super::key_wish::KeyWish;
 use super::maker::{lane, piece};
 use super::sending::Sending;
+use super::solo::SOLO_SLOTS;
 
 /// Streams known at one time: a full roster's, old and new.
 const STREAMS_MAX: usize = 128;
@@ -65,6 +67,20 @@ pub(crate) struct Inflow {
     passing: BTreeMap<PeerId, BTreeMap<u8, StreamId>>,
     /// The speakers in the order of their slots.
     speakers: Vec<PeerId>,
+    /// Who gets a single speaker, whom, and which stream was announced.
+    solos: BTreeMap<PeerId, (PeerId, Option<StreamId>)>,
+}
+
+/// Where a stream is passed on to.
+struct Onward {
+    /// For its packets.
+    link: LinkId,
+    /// For what is said about it.
+    control: LinkId,
+    /// The slot of its pictures there; that of its sound comes next.
+    slot: u8,
+    /// That slot's number in announcements.
+    code: u8,
 }
 
 impl Inflow {
@@ -161,6 +177,20 @@ impl Inflow {
         of_speaker.max_by_key(|stream| stream.used_us)
     }
 
+    /// Passes these speakers on to single peers from now on: peer and speaker.
+    pub(crate) fn set_solos(&mut self, solos: &[(PeerId, PeerId)]) {
+        let before = std::mem::take(&mut self.solos);
+        self.solos.extend(solos.iter().map(|(peer, speaker)| {
+            let announced = before.get(peer).filter(|(known, _)| known == speaker);
+            (*peer, (*speaker, announced.and_then(|(_, stream)| *stream)))
+        }));
+    }
+
+    /// Whom that peer gets.
+    pub(crate) fn solo_of(&self, peer: &PeerId) -> Option<PeerId> {
+        self.solos.get(peer).map(|(speaker, _)| *speaker)
+    }
+
     /// Whose stream a slot of a trunk carries.
     pub(crate) fn speaker_at(&self, trunk: u8, slot: u8) -> Option<PeerId> {
         self.speakers.get(usize::from(trunk) * TRUNK_STREAMS + usize::from(slot / 2)).copied()
@@ -192,13 +222,18 @@ impl Inflow {
         if let Some(announced) = self.passing.get_mut(peer) {
             announced.clear();
         }
+        if let Some((_, announced)) = self.solos.get_mut(peer) {
+            *announced = None;
+        }
     }
 
-    /// Passes a fresh packet on to whoever is warm; a stream that is new there comes with its group of pictures.
+    /// Passes a fresh packet on to whoever is warm, unless it came by a trunk, and to whoever wishes for its speaker; a
+    /// stream that is new there comes with its group of pictures.
     pub(crate) fn pass_on(
         &mut self,
         kind: MediaKind,
         packet: &MediaPacket,
+        by_trunk: bool,
         links: &BTreeMap<(PeerId, LinkKind), LinkId>,
         sending: &Sending,
     ) {
@@ -207,37 +242,52 @@ impl Inflow {
         else {
             return;
         };
-        let Some(place) = self.speakers.iter().position(|speaker| *speaker == stream.spec.maker) else {
-            return;
-        };
-        let trunk = LinkKind::Trunk((place / TRUNK_STREAMS) as u8);
-        let base = 2 * (place % TRUNK_STREAMS) as u8;
-        for (peer, announced) in &mut self.passing {
-            let (Some(link), Some(control)) =
-                (links.get(&(*peer, trunk)), links.get(&(*peer, LinkKind::Peer)))
-            else {
-                continue;
-            };
-            if announced.insert(slot_code(trunk, base), id) == Some(id) {
-                let slot = base + lane(kind) as u8;
-                sending.forward([(*link, slot)].into_iter().collect(), packet.clone());
-                continue;
-            }
-            let stream_use = StreamUse { slot: slot_code(trunk, base), spec: stream.spec };
-            sending.control(*control, &Message::Stream(stream_use));
-            let [video, sound] = &stream.caches;
-            let key = video.group_start().unwrap_or(0);
-            let since = video.arrived_us(key).and_then(|at| sound.first_since(at)).unwrap_or(sound.newest());
-            for (slot, cache, from) in [(base + 1, sound, since), (base, video, key)] {
-                for packet in cache.from(from) {
-                    sending.forward([(*link, slot)].into_iter().collect(), packet.clone());
+        let maker = stream.spec.maker;
+        let place = self.speakers.iter().position(|speaker| *speaker == maker).filter(|_| !by_trunk);
+        if let Some(place) = place {
+            let trunk = LinkKind::Trunk((place / TRUNK_STREAMS) as u8);
+            let slot = 2 * (place % TRUNK_STREAMS) as u8;
+            let code = slot_code(trunk, slot);
+            for (peer, announced) in &mut self.passing {
+                if let (Some(&link), Some(&control)) =
+                    (links.get(&(*peer, trunk)), links.get(&(*peer, LinkKind::Peer)))
+                {
+                    let known = announced.insert(code, id) == Some(id);
+                    stream.send_on(kind, packet, known, &Onward { link, control, slot, code }, sending);
                 }
+            }
+        }
+        for (peer, (_, announced)) in self.solos.iter_mut().filter(|(_, (speaker, _))| *speaker == maker) {
+            if let Some(&link) = links.get(&(*peer, LinkKind::Peer)) {
+                let known = announced.replace(id) == Some(id);
+                let [slot, _] = SOLO_SLOTS;
+                let onward = Onward { link, control: link, slot, code: slot_code(LinkKind::Peer, slot) };
+                stream.send_on(kind, packet, known, &onward, sending);
             }
         }
     }
 }
 
 impl Stream {
+    /// Sends a packet on; to who doesn't know of this stream yet all of the group of pictures, with the sound since.
+    fn send_on(&self, kind: MediaKind, packet: &MediaPacket, known: bool, to: &Onward, sending: &Sending) {
+        let Onward { link, control, slot, code } = *to;
+        if known {
+            let slot = slot + lane(kind) as u8;
+            sending.forward([(link, slot)].into_iter().collect(), packet.clone());
+            return;
+        }
+        sending.control(control, &Message::Stream(StreamUse { slot: code, spec: self.spec }));
+        let [video, sound] = &self.caches;
+        let key = video.group_start().unwrap_or(0);
+        let since = video.arrived_us(key).and_then(|at| sound.first_since(at)).unwrap_or(sound.newest());
+        for (slot, cache, from) in [(slot + 1, sound, since), (slot, video, key)] {
+            for packet in cache.from(from) {
+                sending.forward([(link, slot)].into_iter().collect(), packet.clone());
+            }
+        }
+    }
+
     fn take(&mut self, kind: MediaKind, now_us: u64, out: &mut Vec<Inbound>) {
         while let Some(assembled) = self.assemblers[lane(kind)].poll(now_us) {
             match assembled {

@@ -13,6 +13,7 @@ mod outlets;
 mod own;
 mod program;
 mod sending;
+mod solo;
 mod stats;
 mod voices;
 mod watches;
@@ -44,6 +45,8 @@ use maker::lane;
 use outlets::Outlets;
 use own::OWN_SLOTS;
 use program::Program;
+pub use solo::Solo;
+use solo::{SOLO_SLOTS, SoloWish};
 use stats::Reception;
 use voices::{Speaking, Voices};
 use watches::Watches;
@@ -83,6 +86,7 @@ pub(crate) struct State {
     pub(crate) inflow: Inflow,
     pub(crate) own: Option<Own>,
     pub(crate) outlets: Outlets,
+    solo: SoloWish,
     pub(crate) watches: Watches,
     reception: Reception,
     voices: Voices,
@@ -149,6 +153,7 @@ impl Flow {
             inflow: Inflow::default(),
             own: None,
             outlets: Outlets::default(),
+            solo: SoloWish::default(),
             watches: Watches::default(),
             reception: Reception::new(clock.now_us(), keeps_log),
             voices: Voices::default(),
@@ -278,6 +283,14 @@ impl Flow {
     /// Whether this is a mesh: then the application gets the other speakers' own streams.
     pub(crate) fn set_mesh(&self, mesh: bool) {
         self.state().mesh = mesh;
+    }
+
+    /// The application wishes for a speaker's own stream, or for none.
+    pub(crate) fn set_solo(&self, wish: Option<Solo>) {
+        let returns = self.state().solo.set(wish);
+        if returns {
+            self.want_key_upstream();
+        }
     }
 
     /// This peer has come on stage as a speaker, or gone back to watching.
@@ -572,8 +585,15 @@ impl Flow {
             if let Some(origin) = origin {
                 state.own_mix |= state.speaks && origin == Origin::MixMinus;
                 state.reception.frame(&one.frame, one.arrived_us);
-                state.outlets.give(origin, &one.frame, one.arrived_us, false);
+                state.outlets.give(&ReceivedFrame::new(origin, one.frame, one.arrived_us));
                 continue;
+            }
+            if one.maker != self.me
+                && let Some(solo) = state.solo.takes(&one.maker, &one.frame)
+            {
+                let frame = one.frame.clone();
+                let received = ReceivedFrame::new(Origin::Speaker(one.maker), frame, one.arrived_us);
+                state.outlets.give(&ReceivedFrame { beside: !solo.instead, ..received });
             }
             drop(state);
             if let Some(desk) = &desk {
@@ -604,7 +624,7 @@ impl State {
         let mut inbound = Vec::new();
         for (kind, packet) in packets {
             if self.inflow.packet(kind, &packet, None, now_us, &mut inbound) {
-                self.inflow.pass_on(kind, &packet, &self.links, sending);
+                self.inflow.pass_on(kind, &packet, false, &self.links, sending);
             }
         }
         inbound
@@ -632,8 +652,9 @@ impl State {
         if !past {
             self.reception.frame(frame, now_us);
         }
-        if !past || frame.kind == MediaKind::Video {
-            self.outlets.give(Origin::Program, frame, now_us, past);
+        if (!past || frame.kind == MediaKind::Video) && self.solo.takes_program(frame) {
+            let received = ReceivedFrame::new(Origin::Program, frame.clone(), now_us);
+            self.outlets.give(&ReceivedFrame { catches_up: past, ..received });
         }
     }
 
@@ -712,8 +733,9 @@ impl PacketSink for Flow {
             _ if state.mesh => state.voices.heard_alone(&peer, packet.audio_level, now_us),
             _ => {}
         }
-        if fresh && link_kind == LinkKind::Peer {
-            state.inflow.pass_on(kind, &packet, &state.links, sending);
+        if fresh {
+            let by_trunk = link_kind != LinkKind::Peer;
+            state.inflow.pass_on(kind, &packet, by_trunk, &state.links, sending);
         }
         let desk = state.desk.clone();
         drop(guard);
@@ -722,7 +744,7 @@ impl PacketSink for Flow {
 
     fn keyframe_wanted(&self, link: LinkId, slot: u8) {
         let mut state = self.state();
-        let Some((_, kind)) = state.by_id.get(&link).copied() else { return };
+        let Some((peer, kind)) = state.by_id.get(&link).copied() else { return };
         match (kind, slot) {
             (LinkKind::Peer, slot) if slot == program::PROGRAM_SLOTS[0] => {
                 let desk = state.desk.clone();
@@ -733,15 +755,18 @@ impl PacketSink for Flow {
                 }
             }
             (LinkKind::Peer, slot) if slot == OWN_SLOTS[0] => state.own_key_wanted = true,
-            // a warm peer lost a speaker's picture: the speaker is to be asked, where its stream comes from
-            (LinkKind::Trunk(trunk), slot) => {
-                let speaker = state.inflow.speaker_at(trunk, slot);
+            // whoever a speaker is passed on to lost its picture: the speaker is to be asked, where its stream comes from
+            (kind, slot) => {
+                let speaker = match kind {
+                    LinkKind::Trunk(trunk) => state.inflow.speaker_at(trunk, slot),
+                    LinkKind::Peer if slot == SOLO_SLOTS[0] => state.inflow.solo_of(&peer),
+                    LinkKind::Peer => None,
+                };
                 drop(state);
                 if let Some(speaker) = speaker {
                     self.want_key_of(&speaker);
                 }
             }
-            _ => {}
         }
     }
 }

@@ -4,6 +4,8 @@
 //! when its queue is full, video is dropped up to the next key frame, sound until there is room. The count is
 //! told with the next frame.
 
+use std::collections::BTreeSet;
+
 use plenary_media::Frame;
 use plenary_proto::PeerId;
 use plenary_proto::identity::MediaKind;
@@ -17,7 +19,8 @@ pub(crate) const QUEUE_MAX: usize = 160;
 pub enum Origin {
     /// The program: mixed, or passed through.
     Program,
-    /// A speaker's own stream, as the speakers of a mesh send it to each other.
+    /// A speaker's own stream: as the speakers of a mesh send it to each other, or passed on by a mixer
+    /// ([`Room::set_solo`](crate::Room::set_solo)).
     Speaker(PeerId),
     /// The sound that a mixer makes for this speaker: everybody else's.
     MixMinus,
@@ -36,6 +39,16 @@ pub struct ReceivedFrame {
     pub missed: u64,
     /// A picture that was there before as another mixer's: later ones need it to be decoded; it isn't to be shown.
     pub catches_up: bool,
+    /// It comes beside the program, in which this speaker is seen and heard as well: not for a recording of the program, nor
+    /// to be added to its sound.
+    pub beside: bool,
+}
+
+impl ReceivedFrame {
+    /// One that is to be shown, of which nothing is missed.
+    pub(crate) fn new(origin: Origin, frame: Frame, arrived_us: u64) -> ReceivedFrame {
+        ReceivedFrame { origin, frame, arrived_us, missed: 0, catches_up: false, beside: false }
+    }
 }
 
 #[derive(Debug)]
@@ -43,8 +56,8 @@ struct Outlet {
     queue: mpsc::Sender<ReceivedFrame>,
     /// By kind: frames dropped since the last one that got through.
     missed: [u64; 2],
-    /// Video waits for a key frame.
-    broken: bool,
+    /// Video of these waits for a key frame: the program, and a stage's speakers at most.
+    broken: BTreeSet<Origin>,
 }
 
 /// Everyone who listens.
@@ -59,7 +72,7 @@ impl Outlets {
     pub(crate) fn listen(&mut self) -> mpsc::Receiver<ReceivedFrame> {
         let (queue, receiver) = mpsc::channel(QUEUE_MAX);
         if !self.closed {
-            self.listening.push(Outlet { queue, missed: [0; 2], broken: false });
+            self.listening.push(Outlet { queue, missed: [0; 2], broken: BTreeSet::new() });
         }
         receiver
     }
@@ -70,32 +83,34 @@ impl Outlets {
         self.listening.clear();
     }
 
-    /// Gives a frame to everyone who has room for it.
-    pub(crate) fn give(&mut self, origin: Origin, frame: &Frame, arrived_us: u64, catches_up: bool) {
-        self.listening.retain_mut(|outlet| outlet.give(origin, frame, arrived_us, catches_up));
+    /// Gives a frame to everyone who has room for it; each is told what it has missed.
+    pub(crate) fn give(&mut self, received: &ReceivedFrame) {
+        self.listening.retain_mut(|outlet| outlet.give(received));
     }
 }
 
 impl Outlet {
     /// False when nobody listens any more.
-    fn give(&mut self, origin: Origin, frame: &Frame, arrived_us: u64, catches_up: bool) -> bool {
-        let video = frame.kind == MediaKind::Video;
+    fn give(&mut self, received: &ReceivedFrame) -> bool {
+        let video = received.frame.kind == MediaKind::Video;
         let missed = &mut self.missed[usize::from(!video)];
-        if video && self.broken && !frame.identity.key {
+        if video && self.broken.contains(&received.origin) && !received.frame.identity.key {
             *missed += 1;
             return !self.queue.is_closed();
         }
-        let received =
-            ReceivedFrame { origin, frame: frame.clone(), arrived_us, missed: *missed, catches_up };
-        match self.queue.try_send(received) {
+        match self.queue.try_send(ReceivedFrame { missed: *missed, ..received.clone() }) {
             Ok(()) => {
                 *missed = 0;
-                self.broken &= !video;
+                if video {
+                    self.broken.remove(&received.origin);
+                }
                 true
             }
             Err(mpsc::error::TrySendError::Full(_)) => {
                 *missed += 1;
-                self.broken |= video;
+                if video {
+                    self.broken.insert(received.origin);
+                }
                 true
             }
             Err(mpsc::error::TrySendError::Closed(_)) => false,
@@ -110,25 +125,28 @@ mod tests {
     use plenary_proto::StreamId;
     use plenary_proto::identity::FrameIdentity;
 
-    fn frame(kind: MediaKind, number: u32, key: bool) -> Frame {
+    fn received(origin: Origin, kind: MediaKind, number: u32, key: bool) -> ReceivedFrame {
         let stream = StreamId([1; 8]);
         let identity = FrameIdentity { stream, number, captured_us: 0, temporal: 0, key, epoch: 0 };
-        Frame { kind, identity, data: Bytes::new(), level: None }
+        let frame = Frame { kind, identity, data: Bytes::new(), level: None };
+        ReceivedFrame::new(origin, frame, 0)
     }
 
     #[test]
     fn a_slow_listener_goes_on_at_a_key_frame_and_is_told_what_it_missed() {
         let mut outlets = Outlets::default();
         let mut slow = outlets.listen();
-        let mut give =
-            |number, key| outlets.give(Origin::Program, &frame(MediaKind::Video, number, key), 0, false);
-        (0..=QUEUE_MAX as u32).for_each(|number| give(number, number == 0));
+        let mut give = |origin, number, key| {
+            outlets.give(&received(origin, MediaKind::Video, number, key));
+        };
+        (0..=QUEUE_MAX as u32).for_each(|number| give(Origin::Program, number, number == 0));
         (0..10).for_each(|_| assert!(slow.try_recv().is_ok()));
-        give(1000, false);
-        give(1001, true);
+        give(Origin::Speaker(PeerId([1; 32])), 7, true); // another's key frame is none for the program
+        give(Origin::Program, 1000, false);
+        give(Origin::Program, 1001, true);
         let rest: Vec<_> = std::iter::from_fn(|| slow.try_recv().ok()).collect();
         let last = rest.last().unwrap();
-        assert_eq!((last.frame.identity.number, last.missed), (1001, 2));
+        assert_eq!((last.frame.identity.number, last.missed), (1001, 1));
         assert!(rest.iter().all(|received| received.frame.identity.number != 1000));
     }
 
@@ -136,7 +154,7 @@ mod tests {
     fn a_listener_that_is_gone_is_forgotten() {
         let mut outlets = Outlets::default();
         drop(outlets.listen());
-        outlets.give(Origin::Program, &frame(MediaKind::Sound, 1, false), 0, false);
+        outlets.give(&received(Origin::Program, MediaKind::Sound, 1, false));
         assert!(outlets.listening.is_empty());
     }
 
@@ -144,7 +162,7 @@ mod tests {
     fn who_listens_at_the_end_gets_what_waits_and_who_comes_later_nothing() {
         let mut outlets = Outlets::default();
         let mut listener = outlets.listen();
-        outlets.give(Origin::Program, &frame(MediaKind::Sound, 1, false), 0, false);
+        outlets.give(&received(Origin::Program, MediaKind::Sound, 1, false));
         outlets.close();
         assert_eq!(listener.try_recv().unwrap().frame.identity.number, 1);
         assert_eq!(listener.try_recv(), Err(mpsc::error::TryRecvError::Disconnected));

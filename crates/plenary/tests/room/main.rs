@@ -12,6 +12,7 @@ mod mesh;
 mod own_codec;
 mod program;
 mod raw;
+mod solo;
 mod suffering;
 mod support;
 mod trouble;

@@ -100,6 +100,7 @@ pub(crate) enum Wanted {
     Measure(PeerId),
     /// A layout of so many bytes.
     SetLayout(u16),
+    Solo(Option<PeerId>),
 }
 
 impl From<Told> for Input {
@@ -132,6 +133,7 @@ impl From<Wanted> for Command {
             Wanted::Leave { .. } | Wanted::Reconnect => Command::ReconnectUpstream,
             Wanted::SetMixers(mixers) => Command::SetMixers(mixers),
             Wanted::Measure(peer) => Command::Measure(peer),
+            Wanted::Solo(speaker) => Command::Solo(speaker),
             Wanted::SetLayout(len) => Command::SetLayout(List::truncated(vec![7; len.into()])),
         }
     }

@@ -50,7 +50,7 @@ pub const MESSAGE_VERSION: u8 = 1;
 /// Most bytes of a message on a control channel, pieces joined.
 pub const MESSAGE_LEN_MAX: usize = 256 * 1024;
 /// How many variants this version knows.
-const VARIANTS: u32 = 56;
+const VARIANTS: u32 = 58;
 
 /// One thing said from one peer to another. New variants go to the end, and nowhere else.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -277,6 +277,18 @@ pub enum Message {
     },
     /// Among the stage: so far I have got; tell me what I lack.
     Standing(Standing),
+    /// To a mixer: pass that speaker's own stream on to me, instead of another; or none any more.
+    SoloWanted {
+        /// Whose.
+        speaker: Option<PeerId>,
+    },
+    /// The answer, and later the news that it ends.
+    Solo {
+        /// Whose stream.
+        speaker: PeerId,
+        /// Whether it comes.
+        comes: bool,
+    },
 }
 
 /// Why bytes are no message.

@@ -5,7 +5,7 @@ use crate::id::PeerId;
 use crate::io::{Event, Output};
 use crate::message::{Message, Relay, SignedRoster, TakeOver};
 use crate::mutation::Mutation;
-use crate::outbox::Note;
+use crate::outbox::{Note, View};
 use crate::seal::Signed;
 use crate::tree::is_path_of;
 use crate::uplink::Uplink;
@@ -209,6 +209,15 @@ impl RoomState {
             Message::DataHeld(held) => {
                 let is_child = self.tree.below().0.contains(&from);
                 self.broadcast.held_by(&mut self.shared.view(), from, &held, is_child);
+            }
+            Message::SoloWanted { speaker } => {
+                let (mixes, tree) = (self.mixing.is_mixing(), &self.tree);
+                let spares = |view: &View<'_>, more: usize| tree.uplink_spares(view, more);
+                self.solo.wanted(&mut self.shared.view(), from, speaker, mixes, spares);
+            }
+            Message::Solo { speaker, comes } => {
+                self.solo.answered(&mut self.shared.view(), from, speaker, comes);
+                self.look_at_solo();
             }
             Message::Standing(theirs) => {
                 if self.standings.told(&mut self.shared.view(), from, theirs) {

@@ -26,6 +26,7 @@ use crate::rng::Rng;
 use crate::roster::{Mode, Stage};
 use crate::route::Router;
 use crate::seal::Keypair;
+use crate::solo::Solo;
 use crate::standing::Standings;
 use crate::streams::Streams;
 use crate::succession::Succession;
@@ -51,6 +52,7 @@ pub struct RoomState {
     streams: Streams,
     tree: Tree,
     broadcast: Broadcast,
+    solo: Solo,
     uplink: Uplink,
     offers: BTreeMap<(PeerId, LinkKind), Offer>,
     misdeeds: BTreeMap<PeerId, u32>,
@@ -168,6 +170,7 @@ impl RoomState {
             streams: Streams::default(),
             tree: Tree::default(),
             broadcast: Broadcast::default(),
+            solo: Solo::default(),
             uplink: Uplink::default(),
             offers: BTreeMap::new(),
             misdeeds: BTreeMap::new(),
@@ -401,6 +404,7 @@ impl RoomState {
             self.succession.next_timeout(),
             self.tree.next_timeout(),
             self.broadcast.next_timeout(),
+            self.solo.next_timeout(|peer| self.shared.links.is_up(peer)),
             self.uplink.next_timeout(),
             self.leaving,
         ];
@@ -433,6 +437,7 @@ impl RoomState {
         self.tree.on_time(&mut self.shared.view());
         let (parent, _) = self.tree.above();
         self.broadcast.on_time(&mut self.shared.view(), parent);
+        self.look_at_solo();
         self.uplink.on_time(&mut self.shared.view(), &self.tree, self.probe.is_at_work());
         self.look_at_uplink();
         if self.leaving.is_some() {
@@ -463,6 +468,9 @@ impl RoomState {
             Command::Publish(delivery, bytes) => {
                 let (children, _) = self.tree.below();
                 self.broadcast.publish(&mut self.shared.view(), &children, delivery, bytes);
+            }
+            Command::Solo(speaker) => {
+                self.solo.set_wish(&mut self.shared.view(), speaker, self.tree.path());
             }
             Command::Speak(speaks) => {
                 self.set_speaks(speaks);
@@ -539,7 +547,8 @@ impl RoomState {
         let bounds = bounds.chain(self.election.bounds()).chain(self.mixing.bounds());
         let bounds =
             bounds.chain(self.heirs.bounds()).chain(self.standings.bounds()).chain(self.broadcast.bounds());
-        bounds.chain(self.streams.bounds()).chain(self.tree.bounds()).chain(self.uplink.bounds())
+        let bounds = bounds.chain(self.streams.bounds()).chain(self.tree.bounds());
+        bounds.chain(self.uplink.bounds()).chain(self.solo.bounds())
     }
 
     /// What must be true after every input. Debug builds and the simulator look.

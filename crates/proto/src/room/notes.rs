@@ -94,11 +94,13 @@ impl RoomState {
                 self.tell_where_things_stand(peer);
                 self.mixing.link_changed(&mut self.shared.view(), peer, true);
                 self.tree.link_changed(&mut self.shared.view(), peer, true);
+                self.look_at_solo();
             }
             Note::LinkDown(peer, LinkKind::Peer) => {
                 self.streams.forget(&peer);
                 self.mixing.link_changed(&mut self.shared.view(), peer, false);
                 self.tree.link_changed(&mut self.shared.view(), peer, false);
+                self.look_at_solo();
             }
             Note::LinkUp(..) | Note::LinkDown(..) => {}
             Note::Below(peer) => self.tell_where_things_stand(peer),
@@ -107,6 +109,7 @@ impl RoomState {
             }
             Note::Mixing(mixing) => {
                 self.tree.mixing(&mut self.shared.view(), mixing);
+                self.look_at_solo();
             }
             Note::Chosen(reign) => self.membership.succeed(&mut self.shared.view(), *reign),
             Note::Viewers(viewers) => {
@@ -150,6 +153,13 @@ impl RoomState {
         self.mixing.look(&mut self.shared.view());
         self.tree.look(&mut self.shared.view());
         self.broadcast.mandate_changed(&mut self.shared.view());
+        self.look_at_solo();
+    }
+
+    /// Something has changed that decides who gets a speaker's own stream, and from whom.
+    pub(super) fn look_at_solo(&mut self) {
+        let mixes = self.mixing.is_mixing();
+        self.solo.look(&mut self.shared.view(), mixes, self.tree.path());
     }
 
     /// A peer that we have just linked with may have missed something, or one on stage says that it has.

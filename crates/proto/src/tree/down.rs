@@ -79,19 +79,20 @@ impl Tree {
         }
         let Some(roster) = view.stage.roster() else { return 0 };
         if self.mixing || self.stands_by(view) {
-            let measured = view.mandate.uplinks_bps().find(|(mixer, bps)| **mixer == view.me && *bps > 0);
-            let uplink_bps = config.uplink_bps_max.into_iter().chain(measured.map(|(_, bps)| bps)).min();
-            let mixers = view.mandate.mixers.len();
-            let uplink = uplink_bps.map_or(usize::MAX, |bps| first_tier_max(roster, mixers, bps));
             // whoever consents to mix feeds one at least
             let most = roster.k1.min(config.children_max.max(1)).min(CHILDREN_MAX);
-            return usize::from(most).min(uplink);
+            return usize::from(most).min(uplink_as_mixer(view, roster));
         }
         let depth = self.place(view).len();
         if depth == 0 || depth >= PATH_LEN_MAX {
             return 0;
         }
         self.capacity_as_relay(view, roster)
+    }
+
+    /// At a mixer: whether its uplink carries so many streams more than its children have, each at most as much as the program.
+    pub(crate) fn uplink_spares(&self, view: &View<'_>, more: usize) -> bool {
+        view.stage.roster().is_some_and(|roster| uplink_as_mixer(view, roster) >= self.fed_count() + more)
     }
 
     /// How many children this peer would feed once it is fed itself.
@@ -665,4 +666,11 @@ impl Tree {
         let over = self.children.values().filter_map(|child| child.sheds_at).min();
         [absent, told, news, sent, suspected, over].into_iter().flatten().min()
     }
+}
+/// How many programs a mixer's uplink carries beside its part of the stage.
+fn uplink_as_mixer(view: &View<'_>, roster: &Roster) -> usize {
+    let measured = view.mandate.uplinks_bps().find(|(mixer, bps)| **mixer == view.me && *bps > 0);
+    let uplink_bps = view.config.uplink_bps_max.into_iter().chain(measured.map(|(_, bps)| bps)).min();
+    let mixers = view.mandate.mixers.len();
+    uplink_bps.map_or(usize::MAX, |bps| first_tier_max(roster, mixers, bps))
 }

@@ -299,5 +299,7 @@ pub(crate) fn samples() -> Vec<Message> {
             evidence: [7; 32],
             asks: true,
         }),
+        Message::SoloWanted { speaker: Some(key(2).id()) },
+        Message::Solo { speaker: key(2).id(), comes: true },
     ]
 }

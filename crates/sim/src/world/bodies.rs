@@ -114,6 +114,7 @@ impl World {
                 let passing = to.iter().filter_map(|peer| self.directory.find(peer)).collect();
                 self.peers[at].passing = passing;
             }
+            Output::Solos(solos) => self.peers[at].solos = solos,
             Output::Train { peer, train, bytes, rate_bps } => self.train(at, &peer, train, bytes, rate_bps),
             Output::Event(event) => {
                 match event {

@@ -257,6 +257,11 @@ impl World {
         &self.peers[self.at(id)].speaking_to
     }
 
+    /// At a mixer: who gets which speaker's own stream.
+    pub fn solos(&self, id: PeerId) -> &[(PeerId, PeerId)] {
+        &self.peers[self.at(id)].solos
+    }
+
     /// A peer's own word on where it is.
     pub fn snapshot(&self, id: PeerId) -> BrainSnapshot {
         self.peers[self.at(id)].brain.snapshot()

@@ -1,0 +1,214 @@
+//! One speaker's own stream, beside the program or instead of it, for whoever wishes for it.
+//!
+//! It is asked of a mixer: each has every speaker's packets. The mixer passes them on unchanged, to a few peers at one time,
+//! as long as its uplink carries them beside its audience. When the mixers change, another is asked, and the one before is
+//! let go when that one has agreed: nothing is missed while both send.
+
+use std::collections::BTreeMap;
+
+use crate::bounded::Bound;
+use crate::id::PeerId;
+use crate::io::{Event, Output};
+use crate::links::Want;
+use crate::message::{LinkKind, Message, Path};
+use crate::outbox::View;
+use crate::rng::Backoff;
+use crate::roster::Mode;
+use crate::time::{SECOND, Time};
+
+/// Most peers that a mixer passes single speakers on to. A guess: a speaker's picture costs a third of the program's.
+pub(crate) const SOLOS_MAX: usize = 8;
+/// Whoever wasn't answered asks again.
+const ANSWER_US_MAX: u64 = SECOND;
+/// So does whoever was refused.
+const AGAIN: Backoff = Backoff::new(2 * SECOND, 30 * SECOND);
+
+/// A mixer that is to agree.
+#[derive(Clone, Copy, Debug)]
+struct Asked {
+    mixer: PeerId,
+    /// When it is to be asked, or asked again.
+    due: Time,
+}
+
+/// This peer's wish for a speaker, and at a mixer the wishes that it fulfils.
+#[derive(Debug)]
+pub(crate) struct Solo {
+    wish: Option<PeerId>,
+    /// Who sends it to us.
+    giver: Option<PeerId>,
+    asked: Option<Asked>,
+    backoff: Backoff,
+    /// What the application was told last of this wish.
+    told: Option<bool>,
+    /// At a mixer: who gets whom.
+    given: BTreeMap<PeerId, PeerId>,
+    /// The same, as the body knows it.
+    said: Vec<(PeerId, PeerId)>,
+}
+
+impl Default for Solo {
+    fn default() -> Solo {
+        let (given, said) = (BTreeMap::new(), Vec::new());
+        Solo { wish: None, giver: None, asked: None, backoff: AGAIN, told: None, given, said }
+    }
+}
+
+/// Whether that peer's stream can be had.
+fn is_heard(view: &View<'_>, speaker: &PeerId) -> bool {
+    view.stage.entry(speaker).is_some_and(|entry| entry.speaks && !entry.away)
+}
+
+impl Solo {
+    /// The application wishes for that speaker, or for none.
+    pub(crate) fn set_wish(&mut self, view: &mut View<'_>, wish: Option<PeerId>, path: &Path) {
+        if wish == self.wish {
+            return;
+        }
+        (self.wish, self.told, self.backoff) = (wish, None, AGAIN);
+        if wish.is_some() {
+            // whoever sends us one speaker sends another instead
+            let mixer = self.giver.take().or(self.asked.map(|asked| asked.mixer));
+            self.asked = mixer.map(|mixer| Asked { mixer, due: view.now });
+        }
+        self.ask(view, path);
+    }
+
+    /// Roster, mandate or links have changed, or time has passed.
+    pub(crate) fn look(&mut self, view: &mut View<'_>, mixes: bool, path: &Path) {
+        self.keep_given(view, mixes);
+        self.ask(view, path);
+    }
+
+    fn ask(&mut self, view: &mut View<'_>, path: &Path) {
+        self.giver.take_if(|giver| !view.links.is_up(giver));
+        let wish = self.wish.filter(|speaker| is_heard(view, speaker));
+        let mixer = wish.and_then(|_| self.mixer_to_ask(view, path));
+        match (wish, mixer) {
+            (Some(speaker), Some(mixer)) if self.giver != Some(mixer) => {
+                let asked = self.asked.filter(|asked| asked.mixer == mixer);
+                let asked = asked.unwrap_or(Asked { mixer, due: view.now });
+                self.asked = Some(asked);
+                if asked.due <= view.now && view.links.is_up(&mixer) {
+                    view.out.send(mixer, Message::SoloWanted { speaker: Some(speaker) });
+                    self.asked = Some(Asked { due: view.now + ANSWER_US_MAX, ..asked });
+                }
+            }
+            (Some(_), Some(_)) => self.asked = None,
+            _ => {
+                let asked = self.asked.take().map(|asked| asked.mixer);
+                for mixer in self.giver.take().into_iter().chain(asked) {
+                    if view.links.is_up(&mixer) {
+                        view.out.send(mixer, Message::SoloWanted { speaker: None });
+                    }
+                }
+            }
+        }
+        if self.giver.is_none() && self.told == Some(true) {
+            self.tell(view, false);
+        }
+        let wanted = self.giver.into_iter().chain(self.asked.map(|asked| asked.mixer));
+        let wanted = wanted.map(|mixer| (mixer, LinkKind::Peer)).collect();
+        view.links.want_only(view.now, view.out, Want::Solo, &wanted);
+    }
+
+    /// Whoever gives goes on; else it is the mixer at the top of our branch, or the lead. Nobody, where all speakers come anyway.
+    fn mixer_to_ask(&self, view: &View<'_>, path: &Path) -> Option<PeerId> {
+        let mixers = &view.mandate.mixers;
+        let has_all = view.mixes() || view.mandate.standby() == Some(view.me);
+        if has_all || view.stage.mode() == Mode::Mesh || self.wish == Some(view.me) {
+            return None;
+        }
+        let known = self.giver.or(self.asked.map(|asked| asked.mixer));
+        let top = path.first().and_then(|top| mixers.iter().find(|mixer| mixer.short() == *top));
+        known.filter(|known| mixers.contains(known)).or(top.copied()).or(view.mandate.lead())
+    }
+
+    fn tell(&mut self, view: &mut View<'_>, comes: bool) {
+        if let Some(speaker) = self.wish
+            && self.told.replace(comes) != Some(comes)
+        {
+            view.out.event(Event::Solo { speaker, comes });
+        }
+    }
+
+    /// A mixer agrees, or doesn't, or gives no more.
+    pub(crate) fn answered(&mut self, view: &mut View<'_>, from: PeerId, speaker: PeerId, comes: bool) {
+        if self.wish != Some(speaker) {
+            return;
+        }
+        let was_asked = self.asked.is_some_and(|asked| asked.mixer == from);
+        if comes && was_asked {
+            if let Some(before) = self.giver.replace(from) {
+                view.out.send(before, Message::SoloWanted { speaker: None });
+            }
+            (self.asked, self.backoff) = (None, AGAIN);
+            self.tell(view, true);
+        } else if !comes && (was_asked || self.giver == Some(from)) {
+            self.giver.take_if(|giver| *giver == from);
+            let due = view.now + self.backoff.next_us(view.rng);
+            self.asked = Some(Asked { mixer: from, due });
+            if self.giver.is_none() {
+                self.tell(view, false);
+            }
+        }
+    }
+
+    // ── at a mixer ───────────────────────────────────────────────────────────────────────────────────────────────
+
+    /// A peer wishes for that speaker, or for none any more. `spares`: whether our uplink carries so many more streams.
+    pub(crate) fn wanted(
+        &mut self,
+        view: &mut View<'_>,
+        from: PeerId,
+        speaker: Option<PeerId>,
+        mixes: bool,
+        spares: impl Fn(&View<'_>, usize) -> bool,
+    ) {
+        match speaker {
+            None => {
+                self.given.remove(&from);
+            }
+            Some(speaker) => {
+                let known = self.given.contains_key(&from);
+                let more = self.given.len() + 1;
+                let has_room = known || (more <= SOLOS_MAX && spares(view, more));
+                let can = mixes && view.links.is_up(&from) && is_heard(view, &speaker) && speaker != from;
+                let comes = can && has_room;
+                if comes {
+                    self.given.insert(from, speaker);
+                } else {
+                    self.given.remove(&from);
+                }
+                view.out.send(from, Message::Solo { speaker, comes });
+            }
+        }
+        self.keep_given(view, mixes);
+    }
+
+    /// Passes on what can be, and says so where it ends.
+    fn keep_given(&mut self, view: &mut View<'_>, mixes: bool) {
+        if !mixes {
+            for (peer, speaker) in std::mem::take(&mut self.given) {
+                if view.links.is_up(&peer) {
+                    view.out.send(peer, Message::Solo { speaker, comes: false });
+                }
+            }
+        }
+        self.given.retain(|peer, speaker| view.links.is_up(peer) && is_heard(view, speaker));
+        let given: Vec<_> = self.given.iter().map(|(peer, speaker)| (*peer, *speaker)).collect();
+        if given != self.said {
+            self.said.clone_from(&given);
+            view.out.act(Output::Solos(given));
+        }
+    }
+
+    /// When somebody is to be asked again; who isn't linked with us yet will be then.
+    pub(crate) fn next_timeout(&self, is_up: impl Fn(&PeerId) -> bool) -> Option<Time> {
+        self.asked.filter(|asked| is_up(&asked.mixer)).map(|asked| asked.due)
+    }
+
+    pub(crate) fn bounds(&self) -> [Bound; 1] {
+        [Bound::new("peers that a speaker is passed on to", self.given.len(), SOLOS_MAX)]
+    }
+}

@@ -1,0 +1,112 @@
+//! One speaker's own stream for whoever wishes for it.
+
+mod support;
+
+use plenary_proto::time::SECOND;
+use plenary_proto::{Command, Event, PeerId};
+use plenary_sim::World;
+use support::{calm, plan, run, run_on};
+
+const SEEDS: std::ops::Range<u64> = 0..5;
+/// As many as a mixer passes single speakers on to.
+const SOLOS_MAX: usize = 8;
+
+fn wish(world: &mut World, peer: PeerId, speaker: Option<PeerId>) {
+    world.command(peer, Command::Solo(speaker));
+}
+
+/// Who passes that speaker on to that peer.
+fn givers(world: &World, peer: PeerId, speaker: PeerId) -> Vec<PeerId> {
+    let gives = |by: &PeerId| world.solos(*by).contains(&(peer, speaker));
+    world.living().filter(gives).collect()
+}
+
+fn told(world: &World, peer: PeerId) -> Vec<(PeerId, bool)> {
+    let solo = |event: &Event| match event {
+        Event::Solo { speaker, comes } => Some((*speaker, *comes)),
+        _ => None,
+    };
+    world.events(peer).iter().filter_map(|(_, event)| solo(event)).collect()
+}
+
+#[test]
+fn a_viewer_gets_the_speaker_it_wishes_for_and_then_another_and_then_none() {
+    for seed in SEEDS {
+        let mut world = run(plan(3, 3, 12), seed, 12);
+        let (ada, ben) = (world.planned(0), world.planned(1));
+        let viewer =
+            *world.viewers().iter().max_by_key(|viewer| world.snapshot(**viewer).path.len()).unwrap();
+        let mixer = world.mixers()[0];
+        for speaker in [ada, ben] {
+            wish(&mut world, viewer, Some(speaker));
+            run_on(&mut world, 2);
+            assert_eq!(world.solos(mixer), [(viewer, speaker)], "seed {seed}");
+        }
+        wish(&mut world, viewer, None);
+        run_on(&mut world, 4);
+        assert!(world.solos(mixer).is_empty(), "seed {seed}");
+        assert_eq!(told(&world, viewer), [(ada, true), (ben, true)], "seed {seed}");
+        calm(&world);
+    }
+}
+
+#[test]
+fn the_next_mixer_goes_on_with_it_when_one_dies_or_leaves() {
+    for (seed, polite) in SEEDS.flat_map(|seed| [(seed, false), (seed, true)]) {
+        let mut world = run(plan(3, 3, 8), seed, 12);
+        let (ben, viewer, mixer) = (world.planned(1), world.viewers()[0], world.mixers()[0]);
+        wish(&mut world, viewer, Some(ben));
+        run_on(&mut world, 2);
+        assert_eq!(givers(&world, viewer, ben), [mixer], "seed {seed}");
+        if polite {
+            world.leave(mixer)
+        } else {
+            world.kill(mixer)
+        }
+        let mut silent_us = 0;
+        while givers(&world, viewer, ben).iter().all(|giver| *giver == mixer) {
+            world.run_for(SECOND / 20);
+            silent_us += SECOND / 20;
+            assert!(silent_us < 4 * SECOND, "seed {seed}, polite: {polite}");
+        }
+        run_on(&mut world, 8);
+        assert_eq!(givers(&world, viewer, ben), [world.mixers()[0]], "seed {seed}, polite: {polite}");
+        calm(&world);
+    }
+}
+
+#[test]
+fn a_mixer_passes_on_to_no_more_than_it_has_room_for_and_whoever_is_refused_asks_again() {
+    let mut world = run(plan(3, 2, 12), 1, 12);
+    let (ben, mixer) = (world.planned(1), world.mixers()[0]);
+    let viewers = world.viewers();
+    for viewer in &viewers {
+        wish(&mut world, *viewer, Some(ben));
+    }
+    run_on(&mut world, 4);
+    assert_eq!(world.solos(mixer).len(), SOLOS_MAX);
+    let gets = |world: &World, viewer: &PeerId| !givers(world, *viewer, ben).is_empty();
+    let refused: Vec<_> = viewers.iter().copied().filter(|viewer| !gets(&world, viewer)).collect();
+    assert!(refused.iter().all(|viewer| told(&world, *viewer) == [(ben, false)]));
+    for viewer in viewers.iter().filter(|viewer| !refused.contains(viewer)) {
+        wish(&mut world, *viewer, None);
+    }
+    run_on(&mut world, 35);
+    assert!(refused.iter().all(|viewer| gets(&world, viewer)));
+    calm(&world);
+}
+
+#[test]
+fn who_is_wished_for_may_leave_the_stage_and_come_back() {
+    let mut world = run(plan(3, 2, 6), 3, 12);
+    let (ben, viewer) = (world.planned(1), world.viewers()[0]);
+    wish(&mut world, viewer, Some(ben));
+    run_on(&mut world, 2);
+    world.command(ben, Command::Speak(false));
+    run_on(&mut world, 4);
+    assert!(givers(&world, viewer, ben).is_empty());
+    world.command(ben, Command::Speak(true));
+    run_on(&mut world, 4);
+    assert_eq!(givers(&world, viewer, ben), world.mixers());
+    assert_eq!(told(&world, viewer), [(ben, true), (ben, false), (ben, true)]);
+}
