@@ -37,6 +37,8 @@ use crate::template::{
 };
 use crate::wire::Wire;
 
+/// Each asking for what is missing goes out so often: it may be lost as well.
+const ASKING_COPIES: usize = 2;
 /// RFC 6464: the highest bit says whether it is voice (RFC 6465: nothing), the rest is the level.
 const LEVEL_MASK: u8 = 0x7f;
 
@@ -148,15 +150,15 @@ impl Legs {
     fn ask(&mut self, now: Instant) {
         let rtt = self.wire.rtt();
         for (slot, holes) in (0..).zip(&mut self.holes) {
-            let [due, again] = holes.due(now, rtt);
+            let due = holes.due(now, rtt);
             let media_ssrc = self.wire.remote.get().and_then(|remote| remote.of_slot(slot));
-            let Some(media_ssrc) = media_ssrc else { continue };
+            let (Some(media_ssrc), false) = (media_ssrc, due.is_empty()) else { continue };
             self.wire.counters.repairs_asked.fetch_add(due.len() as u64, Ordering::Relaxed);
             let sender_ssrc = self.wire.local.of_slot(slot).unwrap_or_default();
-            for numbers in [due, again].iter().filter(|numbers| !numbers.is_empty()) {
-                let nacks = nack_pairs_from_sequence_numbers(numbers);
-                let nack = TransportLayerNack { sender_ssrc, media_ssrc, nacks };
-                self.writing.push_back(tagged(now, Packet::Rtcp(vec![Box::new(nack)])));
+            let nack =
+                TransportLayerNack { sender_ssrc, media_ssrc, nacks: nack_pairs_from_sequence_numbers(&due) };
+            for _ in 0..ASKING_COPIES {
+                self.writing.push_back(tagged(now, Packet::Rtcp(vec![Box::new(nack.clone())])));
             }
         }
     }

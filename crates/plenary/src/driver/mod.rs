@@ -111,6 +111,8 @@ enum Happened {
     Link(plenary_rtc::Event),
     Signal(Option<SignalEvent>),
     Input(Input),
+    /// A frame that was held for the application is due.
+    Due,
     Tick,
     Timeout,
 }
@@ -132,6 +134,7 @@ impl Driver {
                 Happened::Signal(Some(event)) => self.signal_event(event),
                 Happened::Signal(None) => self.signal = None,
                 Happened::Input(input) => self.input(input),
+                Happened::Due => self.flow.hand_over_due(),
                 Happened::Tick => self.tick(),
                 Happened::Timeout => self.input(Input::Timeout),
             }
@@ -152,6 +155,7 @@ impl Driver {
                 None => std::future::pending().await,
             } } => Happened::Signal(event),
             ask = self.asks.recv() => Happened::Ask(ask),
+            () = self.flow.until_due() => Happened::Due,
             _ = tick.tick() => Happened::Tick,
             () = tokio::time::sleep(wait) => Happened::Timeout,
         }
@@ -417,7 +421,7 @@ impl Driver {
             tracing::warn!("the mixing desk did not close: {error}");
         }
         self.links.close().await;
-        self.flow.state().outlets.close();
+        self.flow.close();
         if let Some(signal) = &self.signal {
             signal.close().await;
         }

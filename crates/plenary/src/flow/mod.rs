@@ -6,6 +6,7 @@
 
 mod cache;
 mod catch_up;
+mod in_step;
 mod inflow;
 mod key_wish;
 mod maker;
@@ -40,6 +41,7 @@ pub use stats::{FrameSeen, Gap, ReceptionStats, Spread};
 
 use crate::desk::Desk;
 use catch_up::CatchUp;
+use in_step::{Held, InStep};
 use inflow::{Inflow, slot_code};
 use maker::lane;
 use outlets::Outlets;
@@ -91,6 +93,7 @@ pub(crate) struct State {
     reception: Reception,
     voices: Voices,
     catch_up: CatchUp,
+    in_step: InStep,
     /// Who was asked to feed us and hasn't yet.
     asked: Option<PeerId>,
     parent: Option<PeerId>,
@@ -158,6 +161,7 @@ impl Flow {
             reception: Reception::new(clock.now_us(), keeps_log),
             voices: Voices::default(),
             catch_up: CatchUp::default(),
+            in_step: InStep::default(),
             asked: None,
             parent: None,
             home: None,
@@ -547,6 +551,38 @@ impl Flow {
         state.inflow.set_rtts_us(rtt_us);
     }
 
+    /// Until a frame that is held for the application is due.
+    pub(crate) async fn until_due(&self) {
+        let changed = self.state().in_step.changed();
+        loop {
+            let next_us = self.state().in_step.next_due_us();
+            let Some(next_us) = next_us else {
+                changed.notified().await;
+                continue;
+            };
+            return tokio::time::sleep(self.clock.until(next_us)).await;
+        }
+    }
+
+    /// Hands over what is due.
+    pub(crate) fn hand_over_due(&self) {
+        let now_us = self.now_us();
+        let mut state = self.state();
+        while let Some(held) = state.in_step.pop(now_us) {
+            state.give(held, now_us);
+        }
+    }
+
+    /// Nothing more comes: hands over what waits, and ends.
+    pub(crate) fn close(&self) {
+        let now_us = self.now_us();
+        let mut state = self.state();
+        while let Some(held) = state.in_step.pop_any() {
+            state.give(held, now_us);
+        }
+        state.outlets.close();
+    }
+
     /// How loud each of these is heard here at present, by RFC 6464.
     pub(crate) fn levels(&self, speakers: &[PeerId]) -> Vec<(PeerId, u8)> {
         self.state().voices.levels(speakers, self.now_us())
@@ -582,8 +618,12 @@ impl Flow {
             if origin == Some(Origin::MixMinus) && !state.speaks {
                 continue; // what was on its way when we left the stage; the program's sound is back
             }
+            if origin == Some(Origin::MixMinus) {
+                state.own_mix |= state.speaks;
+                state.hold(Origin::MixMinus, one.frame, false, self.now_us());
+                continue;
+            }
             if let Some(origin) = origin {
-                state.own_mix |= state.speaks && origin == Origin::MixMinus;
                 state.reception.frame(&one.frame, one.arrived_us);
                 state.outlets.give(&ReceivedFrame::new(origin, one.frame, one.arrived_us));
                 continue;
@@ -649,11 +689,26 @@ impl State {
             return;
         }
         let past = self.catch_up.is_past(frame, now_us);
-        if !past {
-            self.reception.frame(frame, now_us);
+        if !past || frame.kind == MediaKind::Video {
+            self.hold(Origin::Program, frame.clone(), past, now_us);
         }
-        if (!past || frame.kind == MediaKind::Video) && self.solo.takes_program(frame) {
-            let received = ReceivedFrame::new(Origin::Program, frame.clone(), now_us);
+    }
+
+    /// A frame that is to be handed over in step with those of the other kind.
+    fn hold(&mut self, origin: Origin, frame: Frame, past: bool, now_us: u64) {
+        self.in_step.push(Held { origin, frame, past }, now_us);
+        while let Some(held) = self.in_step.pop(now_us) {
+            self.give(held, now_us);
+        }
+    }
+
+    fn give(&mut self, held: Held, now_us: u64) {
+        let Held { origin, frame, past } = held;
+        if !past {
+            self.reception.frame(&frame, now_us);
+        }
+        if origin != Origin::Program || self.solo.takes_program(&frame) {
+            let received = ReceivedFrame::new(origin, frame, now_us);
             self.outlets.give(&ReceivedFrame { catches_up: past, ..received });
         }
     }

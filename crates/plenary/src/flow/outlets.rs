@@ -33,7 +33,8 @@ pub struct ReceivedFrame {
     pub origin: Origin,
     /// The frame: H.264 access unit or Opus packet, with its identity.
     pub frame: Frame,
-    /// When it was whole, microseconds since 1970 of this peer's clock.
+    /// When it was handed over, microseconds since 1970 of this peer's clock: as soon as it was whole, unless it was held for
+    /// pictures and sound to be in step.
     pub arrived_us: u64,
     /// Frames of this kind that were dropped before this one, because the listener did not keep up.
     pub missed: u64,
