@@ -4,7 +4,7 @@
 //! composed and encoded, or with one speaker passed through: that speaker's frames get the program's identity and
 //! nobody decodes them. Between the two the stream goes on; the switch is at a key frame.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 
@@ -119,6 +119,8 @@ struct State {
     warm_told: bool,
     key_seen: bool,
     on_desk: BTreeMap<PeerId, OnDesk>,
+    /// Speakers that show a screen or a film, by their streams.
+    sharing: BTreeSet<PeerId>,
     /// From each speaker's clock to ours.
     offsets_us: BTreeMap<PeerId, i64>,
 }
@@ -193,6 +195,7 @@ impl Desk {
             warm_told: false,
             key_seen: false,
             on_desk: BTreeMap::new(),
+            sharing: BTreeSet::new(),
             offsets_us: BTreeMap::new(),
         };
         let (state, mixer, past) = (Mutex::new(state), Mutex::new(None), Mutex::default());
@@ -289,6 +292,7 @@ impl Desk {
         let present: Vec<_> = state.tiles.iter().map(|tile| tile.peer).collect();
         state.minus.retain(|peer, _| present.contains(peer));
         state.on_desk.retain(|peer, _| present.contains(peer));
+        state.sharing.retain(|peer| present.contains(peer));
         let lost = state.passing.take_if(|peer| !present.contains(peer)).is_some();
         drop(state);
         if lost {
@@ -433,15 +437,15 @@ impl Desk {
 
     fn set_inputs(&self) {
         let Some(mixer) = self.mixer() else { return };
-        let (tiles, homes) = {
+        let (tiles, homes, sharing) = {
             let state = self.state.lock();
-            (state.tiles.clone(), state.homes.clone())
+            (state.tiles.clone(), state.homes.clone(), state.sharing.clone())
         };
         let inputs = tiles.into_iter().map(|tile| MixerInput {
             id: input_id(&tile.peer),
             name: tile.name,
             muted: false,
-            shares: false,
+            shares: sharing.contains(&tile.peer),
             hears: homes.contains(&tile.peer),
         });
         if let Err(error) = mixer.set_inputs(inputs.collect()) {
@@ -468,6 +472,17 @@ impl Desk {
         let mut state = self.state.lock();
         if !state.tiles.iter().any(|tile| tile.peer == inbound.maker) {
             return;
+        }
+        let shares = inbound.kind == StreamKind::Share;
+        if state.sharing.contains(&inbound.maker) != shares {
+            if shares {
+                state.sharing.insert(inbound.maker)
+            } else {
+                state.sharing.remove(&inbound.maker)
+            };
+            drop(state);
+            self.set_inputs();
+            state = self.state.lock();
         }
         let key = inbound.frame.kind == MediaKind::Video && inbound.frame.identity.key;
         state.key_seen |= key;

@@ -194,7 +194,7 @@ impl Publisher {
 
     /// The stream that its frames make.
     pub(crate) fn own(&self, flow: &Flow, me: PeerId) -> Own {
-        Own::new(&flow.room(), me, random_bytes())
+        Own::new(&flow.room(), me, false, random_bytes())
     }
 
     /// Another picture is wanted.

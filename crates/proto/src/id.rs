@@ -56,6 +56,15 @@ pub enum StreamKind {
     Program,
     /// The program's sound without one speaker's own, made for that speaker.
     MixMinus,
+    /// One speaker's own, too: a screen or a film, and its sound.
+    Share,
+}
+
+impl StreamKind {
+    /// Whether a speaker makes it, for the mixers or the others of a mesh.
+    pub fn is_speakers(self) -> bool {
+        matches!(self, StreamKind::Speaker | StreamKind::Share)
+    }
 }
 
 /// A place in the order of mixers: a later term wins, within a term the later regency.

@@ -65,7 +65,7 @@ fn proven(stage: &Stage, mandate: &Mandate, from: &PeerId, stream: &StreamUse) -
     let spec = &stream.spec;
     match spec.kind {
         StreamKind::Program => mandate.allows(spec),
-        StreamKind::Speaker => {
+        StreamKind::Speaker | StreamKind::Share => {
             let speaks = stage.entry(&spec.maker).is_some_and(|entry| entry.speaks);
             speaks && (spec.maker == *from || mandate.has_mixed(from))
         }

@@ -10,7 +10,6 @@ use std::sync::Arc;
 
 use plenary_media::Frame;
 use plenary_proto::StreamId;
-use plenary_proto::identity::MediaKind;
 use tokio::sync::Notify;
 
 use super::maker::lane;
@@ -172,7 +171,7 @@ impl InStep {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
-    use plenary_proto::identity::FrameIdentity;
+    use plenary_proto::identity::{FrameIdentity, MediaKind};
 
     use super::*;
 

@@ -173,7 +173,7 @@ impl Inflow {
         let of_speaker = self
             .streams
             .values()
-            .filter(|stream| stream.spec.maker == *speaker && stream.spec.kind == StreamKind::Speaker);
+            .filter(|stream| stream.spec.maker == *speaker && stream.spec.kind.is_speakers());
         of_speaker.max_by_key(|stream| stream.used_us)
     }
 
@@ -238,8 +238,7 @@ impl Inflow {
         sending: &Sending,
     ) {
         let id = packet.identity.stream;
-        let Some(stream) = self.streams.get(&id).filter(|stream| stream.spec.kind == StreamKind::Speaker)
-        else {
+        let Some(stream) = self.streams.get(&id).filter(|stream| stream.spec.kind.is_speakers()) else {
             return;
         };
         let maker = stream.spec.maker;

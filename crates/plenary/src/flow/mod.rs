@@ -267,7 +267,9 @@ impl Flow {
         }
         match stream.spec.kind {
             StreamKind::Program => state.program.follow(id, stream.spec, now_us),
-            StreamKind::Speaker | StreamKind::MixMinus => state.inflow.follow(id, stream.spec, now_us),
+            StreamKind::Speaker | StreamKind::Share | StreamKind::MixMinus => {
+                state.inflow.follow(id, stream.spec, now_us);
+            }
         }
         let (now, later): (VecDeque<_>, VecDeque<_>) =
             std::mem::take(&mut state.early).into_iter().partition(|early| {
@@ -612,7 +614,9 @@ impl Flow {
                 // the mixer that was our home until now may not know it yet
                 StreamKind::MixMinus if state.home.is_some_and(|home| home != one.maker) => continue,
                 StreamKind::MixMinus => Some(Origin::MixMinus),
-                StreamKind::Speaker if state.mesh && one.maker != self.me => Some(Origin::Speaker(one.maker)),
+                kind if kind.is_speakers() && state.mesh && one.maker != self.me => {
+                    Some(Origin::Speaker(one.maker))
+                }
                 _ => None,
             };
             if origin == Some(Origin::MixMinus) && !state.speaks {

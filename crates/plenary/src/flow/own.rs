@@ -28,8 +28,10 @@ pub(crate) struct Own {
 }
 
 impl Own {
-    pub(crate) fn new(room: &RoomId, me: PeerId, start: [u8; 8]) -> Own {
-        let maker = Maker::new(room, me, StreamKind::Speaker, Default::default(), start);
+    /// `shares`: it is a screen or a film.
+    pub(crate) fn new(room: &RoomId, me: PeerId, shares: bool, start: [u8; 8]) -> Own {
+        let kind = if shares { StreamKind::Share } else { StreamKind::Speaker };
+        let maker = Maker::new(room, me, kind, Default::default(), start);
         Own { me, maker, caches: Default::default(), targets: BTreeMap::new(), targets_most: 0 }
     }
 
