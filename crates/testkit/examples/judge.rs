@@ -4,7 +4,7 @@
 //! cargo run -p plenary-testkit --example judge -- 4 out/viewer-*.mp4       # of 4 speakers
 //! ```
 //!
-//! Pictures a second, the longest that a tile stood still, the longest holes in picture and sound, how far sound
+//! Pictures a second, the longest that a tile stood still and since when, the longest holes in picture and sound, how far sound
 //! is off its picture, and the speakers' tones in the last 8 s.
 
 use std::path::Path;
@@ -22,7 +22,8 @@ fn main() -> Result<ExitCode> {
     let mut clean = true;
     for file in arguments {
         let recording = judge::recording(Path::new(&file), &Layout::grid(speakers))?;
-        let still_s = (0..speakers).map(|tile| recording.longest_still_s(tile)).fold(0.0, f64::max);
+        let stills = (0..speakers).filter_map(|tile| recording.longest_still(tile));
+        let still = stills.max_by(|a, b| (a.1 - a.0).total_cmp(&(b.1 - b.0))).unwrap_or_default();
         let longest =
             |gaps: Vec<(f64, f64)>| gaps.iter().map(|(from_s, to_s)| to_s - from_s).fold(0.0, f64::max);
         let shown_s = recording
@@ -38,10 +39,11 @@ fn main() -> Result<ExitCode> {
             (0..speakers as u8).map(tone).collect::<Vec<_>>().join(" ")
         });
         println!(
-            "{file}: {:.1} s, {:.2} a second, still {:.0} ms, holes {:.0} and {:.0} ms, skew {:.0} to {:.0} ms, tones {} dBFS{}",
+            "{file}: {:.1} s, {:.2} a second, still {:.0} ms at {:.2} s, holes {:.0} and {:.0} ms, skew {:.0} to {:.0} ms, tones {} dBFS{}",
             recording.duration_s,
             recording.frames.len().saturating_sub(1) as f64 / shown_s,
-            still_s * 1000.0,
+            (still.1 - still.0) * 1000.0,
+            still.0,
             longest(recording.gaps(0.0)) * 1000.0,
             longest(recording.sound_gaps.clone()) * 1000.0,
             skews.first().copied().unwrap_or(f64::NAN),

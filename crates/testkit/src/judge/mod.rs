@@ -158,16 +158,23 @@ impl Recording {
 
     /// Longest time for which a tile showed the same picture, or none that can be read, in seconds.
     pub fn longest_still_s(&self, tile: usize) -> f64 {
-        let (mut longest_s, mut shown, mut since_s) =
-            (0.0f64, None, self.frames.first().map(|frame| frame.at_s));
+        self.longest_still(tile).map_or(0.0, |(from_s, to_s)| to_s - from_s)
+    }
+
+    /// From when to when that was, in seconds.
+    pub fn longest_still(&self, tile: usize) -> Option<(f64, f64)> {
+        let (mut longest, mut shown) = (None, None);
+        let mut since_s = self.frames.first()?.at_s;
         for frame in &self.frames {
             let code = frame.codes.get(tile).copied().flatten();
-            longest_s = longest_s.max(frame.at_s - since_s.unwrap_or(frame.at_s));
+            if longest.is_none_or(|(from_s, to_s)| frame.at_s - since_s > to_s - from_s) {
+                longest = Some((since_s, frame.at_s));
+            }
             if code.is_some() && code != shown {
-                (shown, since_s) = (code, Some(frame.at_s));
+                (shown, since_s) = (code, frame.at_s);
             }
         }
-        longest_s
+        longest
     }
 
     /// The picture numbers that a tile showed, in order, each once.
