@@ -418,7 +418,7 @@ fn stream_of(
             push(video.push(&source.picture(), begin_us + picture_us).unwrap().unwrap());
             picture_us = source.next_picture().unwrap().unwrap();
         }
-        push(sound.push(&samples, begin_us + sound_us).unwrap());
+        push(sound.push(&samples, begin_us + sound_us).unwrap().unwrap());
     }
     frames
 }

@@ -231,6 +231,7 @@ fn play(voices: &mut BTreeMap<(Origin, StreamId), Voice>, due_us: u64) -> Decode
                 voice.decoder.conceal(next.as_deref(), &mut one);
                 concealed = true;
             }
+            Pulled::Pause => voice.decoder.conceal(None, &mut one),
             Pulled::Silence => continue,
         }
         samples.iter_mut().zip(&one).for_each(|(sum, sample)| *sum = (*sum + sample).clamp(-1.0, 1.0));

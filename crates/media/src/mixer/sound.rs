@@ -243,5 +243,7 @@ fn checked(encoded: Result<Bytes, CodecError>, counts: &Counts) -> Option<Bytes>
         .ok()
 }
 
+#[cfg(all(test, feature = "files"))]
+mod silence;
 #[cfg(test)]
 mod tests;

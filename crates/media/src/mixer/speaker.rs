@@ -84,10 +84,13 @@ impl Speaker {
             }
             said = taken.level;
             if !*is_decoded {
-                if missed.len() == MISSED_MAX {
-                    missed.pop_front();
+                // a pause is heard as long as it may be, and is one thing to catch up on
+                if taken.pulled != Pulled::Pause || missed.back() != Some(&Pulled::Pause) {
+                    if missed.len() == MISSED_MAX {
+                        missed.pop_front();
+                    }
+                    missed.push_back(taken.pulled);
                 }
-                missed.push_back(taken.pulled);
                 return frame.fill(0.0);
             }
             if let Err(error) = decode_frame(taken.pulled, decoder, codecs, frame) {
@@ -164,7 +167,8 @@ fn decode_frame(
     codecs: &dyn Codecs,
     samples: &mut [f32],
 ) -> Result<(), CodecError> {
-    if pulled == Pulled::Silence {
+    let unheard = pulled == Pulled::Pause && decoder.is_none();
+    if unheard || pulled == Pulled::Silence {
         samples.fill(0.0);
         return Ok(());
     }
@@ -175,6 +179,8 @@ fn decode_frame(
     match pulled {
         Pulled::Packet(packet) => decoder.decode(&packet, samples)?,
         Pulled::Lost { next } => decoder.conceal(next.as_deref(), samples),
+        // what decoders make up fades to the noise that was there before
+        Pulled::Pause => decoder.conceal(None, samples),
         Pulled::Silence => {}
     }
     for sample in samples {

@@ -88,6 +88,28 @@ fn pauses_of_speech_do_not_upset_the_clock() {
 }
 
 #[test]
+fn long_silences_that_are_left_out_do_not_upset_the_clock() {
+    for ppm in [200, -200] {
+        let mut far = Far::new(ppm, false);
+        for step in 1..=5 * MINUTE_STEPS {
+            // speaks for 3 s, and is silent for 9 s
+            far.talks = |number| match number % 600 {
+                0..150 => Some(packet(number)),
+                silent if silent % 21 == 3 => Some(Bytes::from_static(&[0x78])),
+                silent if silent % 21 == 2 => Some(packet(number)),
+                _ => None,
+            };
+            far.send_until(step);
+            far.play(step);
+            let drift = far.speaker.drift();
+            assert!(drift.early_us.unwrap_or(0.0).abs() < LEAST_US + 3_000.0, "{drift:?} at {step}");
+            assert!(drift.fast_ppm.abs() < 1.7 * 200.0, "{drift:?} at {step}");
+        }
+        assert_eq!(far.counts(), JitterCounts::default(), "{ppm} ppm");
+    }
+}
+
+#[test]
 fn a_small_jump_of_the_clock_is_made_good_unheard_and_then_nothing_is_touched() {
     for jump_us in [17_000, -17_000] {
         let (mut far, mut heard) = (Far::new(0, true), Heard::default());
