@@ -218,6 +218,20 @@ impl Publisher {
         }
     }
 
+    /// Whoever gets the sound decodes it, or passes it on as it is: only in front of a decoder silence is left out.
+    pub(crate) fn set_dtx(&self, on: bool) {
+        if let Some(capture) = &self.capture {
+            capture.set_dtx(on);
+        }
+    }
+
+    /// So many of 100 packets get lost on the way.
+    pub(crate) fn set_loss(&self, percent: u8) {
+        if let Some(capture) = &self.capture {
+            capture.set_loss(percent);
+        }
+    }
+
     /// Nobody listens, or somebody does again: the encoder stands still meanwhile.
     pub(crate) fn pause(&self, paused: bool) {
         if let Some(capture) = &self.capture {

@@ -190,6 +190,8 @@ struct Orders {
     /// A key frame is wished for.
     key_wanted: bool,
     bitrate_bps: u32,
+    /// Of the sound, if that is known.
+    loss_percent: Option<u8>,
 }
 
 #[derive(Debug, Default)]
@@ -333,6 +335,11 @@ impl Mixer {
         self.order(|orders| orders.bitrate_bps = bitrate_bps);
     }
 
+    /// Tells how many of 100 packets of sound get lost on the way.
+    pub fn set_loss(&self, percent: u8) {
+        self.order(|orders| orders.loss_percent = Some(percent));
+    }
+
     /// Tells that the clock has jumped: one that isn't the system's is looked at again at once.
     pub fn clock_jumped(&self) {
         let _orders = lock(&self.shared.orders); // whoever looked before waits by now
@@ -457,6 +464,7 @@ impl Shared {
                 begins: false,
                 key_wanted: false,
                 bitrate_bps: program.bitrate_bps,
+                loss_percent: None,
             })),
             ordered: Condvar::new(),
             playout_delay_us: AtomicU64::new(HOLD_US_MIN + sound::DECODE_US),

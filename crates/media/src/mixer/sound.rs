@@ -45,6 +45,7 @@ pub(super) fn run(shared: &Shared, mut program: SoundProgram) {
             continue;
         }
         let stage = shared.stage();
+        program.set_loss(orders.loss_percent);
         let speaking = orders.speaking && step.captured_us >= orders.from_us;
         for output in program.step(step.captured_us, &stage, speaking, &shared.counts) {
             shared.give(output);
@@ -80,6 +81,7 @@ pub(super) fn wanted_delay_us(now_us: u64, stage: &Stage) -> u64 {
 pub(super) struct SoundProgram {
     codecs: Arc<dyn Codecs>,
     bitrate_bps: u32,
+    loss_percent: Option<u8>,
     encoder: Box<dyn SoundEncoder>,
     speakers: BTreeMap<u64, Speaker>,
     loudest: Loudest,
@@ -100,6 +102,7 @@ impl SoundProgram {
             encoder: codecs.sound_encoder(1, bitrate_bps)?,
             codecs,
             bitrate_bps,
+            loss_percent: None,
             speakers: BTreeMap::new(),
             loudest: Loudest::new(heard_max),
             heard_max,
@@ -107,6 +110,14 @@ impl SoundProgram {
             mix: SoundMix::new(),
             recent: VecDeque::new(),
         })
+    }
+
+    /// Tells all encoders how many of 100 packets get lost, if that is known and has changed.
+    pub(super) fn set_loss(&mut self, percent: Option<u8>) {
+        let Some(percent) = percent.filter(|_| percent != self.loss_percent) else { return };
+        self.loss_percent = Some(percent);
+        let minus = self.speakers.values_mut().filter_map(|speaker| speaker.minus.as_mut());
+        minus.chain([&mut self.encoder]).for_each(|encoder| encoder.set_loss(percent));
     }
 
     /// The sound of the 20 ms from `captured_us` on. When the mixer is silent, only the speakers are followed.
@@ -205,7 +216,11 @@ impl SoundProgram {
             let (packet, level) = match self.mix.without(id) {
                 Some(samples) => {
                     let Some(speaker) = self.speakers.get_mut(&id) else { continue };
-                    let made = || self.codecs.sound_encoder(1, self.bitrate_bps);
+                    let made = || {
+                        let mut encoder = self.codecs.sound_encoder(1, self.bitrate_bps)?;
+                        self.loss_percent.into_iter().for_each(|percent| encoder.set_loss(percent));
+                        Ok(encoder)
+                    };
                     let encoded = speaker.encode_minus(samples, &self.recent, made);
                     (checked(encoded, counts), level(samples))
                 }
@@ -243,7 +258,7 @@ fn checked(encoded: Result<Bytes, CodecError>, counts: &Counts) -> Option<Bytes>
         .ok()
 }
 
-#[cfg(all(test, feature = "files"))]
+#[cfg(test)]
 mod silence;
 #[cfg(test)]
 mod tests;

@@ -1,5 +1,7 @@
 //! A speaker that leaves out what needn't be sent, beside itself as it would be if it didn't: libopus and speech.
 
+#![cfg(feature = "files")]
+
 use super::super::Input;
 use super::super::feed::Feed;
 use super::*;
@@ -44,7 +46,7 @@ fn speech(steps: usize, noise_rms: f32) -> Vec<Vec<f32>> {
 }
 
 /// What a mixer hears of these: its sound step by step, and how many frames and bytes were sent.
-fn heard(voices: &[Vec<Vec<f32>>], dtx: bool) -> (Vec<Vec<f32>>, usize, usize) {
+fn heard(voices: &[&[Vec<f32>]], dtx: bool) -> (Vec<Vec<f32>>, usize, usize) {
     let codecs = codecs();
     let input = |id| Input { id, name: String::new(), muted: false, shares: false, hears: false };
     let inputs = (0..voices.len() as u64).map(|id| (input(id), Arc::new(Feed::new(id)))).collect();
@@ -56,9 +58,10 @@ fn heard(voices: &[Vec<Vec<f32>>], dtx: bool) -> (Vec<Vec<f32>>, usize, usize) {
     let (mut frames, mut bytes, mut numbers) = (0, 0, vec![0; voices.len()]);
     let mut sound = Vec::new();
     let time = |step: usize| START_US + step as u64 * SOUND_FRAME_US;
-    for step in 0..voices[0].len() {
-        for (at, encoding) in encodings.iter_mut().enumerate() {
-            let Some(encoded) = encoding.push(&voices[at][step], time(step)).unwrap() else { continue };
+    let steps = voices[0].len();
+    for step in 0..steps {
+        for (at, (encoding, voice)) in encodings.iter_mut().zip(voices).enumerate() {
+            let Some(encoded) = encoding.push(&voice[step], time(step)).unwrap() else { continue };
             numbers[at] += 1;
             frames += 1;
             bytes += encoded.data.len();
@@ -104,8 +107,8 @@ fn silence_is_hardly_sent_and_the_mix_is_the_same() {
     // of 600 frames: digital silence, and a room's noise, which counts as such when something louder was heard
     for (noise_rms, sent) in [(0.0, 346), (0.001, 483)] {
         let voice = speech(4 * TURN, noise_rms);
-        let (all, all_frames, all_bytes) = heard(&[voice.clone()], false);
-        let (some, frames, bytes) = heard(&[voice], true);
+        let (all, all_frames, all_bytes) = heard(&[&voice], false);
+        let (some, frames, bytes) = heard(&[&voice], true);
         assert_eq!((all_frames, frames), (4 * TURN, sent));
         assert!(bytes < all_bytes * 9 / 10, "{bytes} of {all_bytes}");
         let apart_db = apart_db(&all, &some);
@@ -132,8 +135,8 @@ fn silence_is_hardly_sent_and_the_mix_is_the_same() {
 fn beside_others_who_speak_a_silent_one_changes_nothing() {
     let loud = speech(2 * TURN, 0.0);
     let others: Vec<Vec<f32>> = (0..2 * TURN).map(|step| loud[(step + TURN) % (2 * TURN)].clone()).collect();
-    let (all, ..) = heard(&[loud.clone(), others.clone()], false);
-    let (some, ..) = heard(&[loud, others], true);
+    let (all, ..) = heard(&[&loud, &others], false);
+    let (some, ..) = heard(&[&loud, &others], true);
     let apart_db = apart_db(&all, &some);
     assert!(apart_db > 40.0, "only {apart_db} dB below");
 }
@@ -150,8 +153,8 @@ fn a_tone_behind_a_silence_begins_without_a_click() {
         (begin..begin + SOUND_FRAME_LEN).map(|at| if speaks { sample(at) } else { 0.0 }).collect()
     };
     let voice: Vec<Vec<f32>> = (0..3 * TURN).map(frame).collect();
-    let (all, ..) = heard(&[voice.clone()], false);
-    let (some, frames, _) = heard(&[voice], true);
+    let (all, ..) = heard(&[&voice], false);
+    let (some, frames, _) = heard(&[&voice], true);
     assert!(frames < 2 * TURN + 30, "{frames}");
     let begin = some[2 * TURN - 1..2 * TURN + 20].concat();
     let bend = begin.windows(3).map(|three| (three[2] - 2.0 * three[1] + three[0]).abs()).fold(0.0, f32::max);
