@@ -61,7 +61,7 @@ pub struct MixerConfig {
     pub program: VideoFormat,
     /// How its tiles are laid out.
     pub layout: Layout,
-    /// Bits per second of each encoded sound, mono.
+    /// Bits per second of each encoded sound while it is mono; stereo gets twice that.
     pub sound_bitrate_bps: u32,
     /// How many speakers are heard at a time; 5 by design.
     pub heard_max: usize,
@@ -78,13 +78,13 @@ pub struct Input {
     pub name: String,
     /// Isn't heard, and has the mute mark, as has whoever's pictures come without sound.
     pub muted: bool,
-    /// Its picture is a screen, for [`Layout::Share`].
+    /// What it sends is a screen or a film: its picture is one for [`Layout::Share`], and its sound is kept in stereo.
     pub shares: bool,
     /// Is to get [`MixerOutput::MixMinus`].
     pub hears: bool,
 }
 
-/// What a mixer gives out. All sound is mono, 20 ms a packet.
+/// What a mixer gives out. Sound is 20 ms a packet, mono; stereo while somebody is heard who shares.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MixerOutput {
     /// The next program picture.

@@ -11,6 +11,7 @@ use crate::SOUND_FRAME_LEN;
 use crate::codec::{CodecError, Codecs, SoundDecoder, SoundEncoder};
 use crate::jitter::Pulled;
 use crate::level::{LEVEL_SILENT, level};
+use crate::mix::channels;
 
 /// A frame quieter than this may be left out or doubled unheard, −dBov. A guess.
 const QUIET_LEVEL: u8 = 50;
@@ -32,7 +33,9 @@ pub(super) struct Speaker {
     missed: VecDeque<Pulled>,
     drift: Drift,
     retimed: Retimed,
-    /// Its 20 ms: [`SOUND_FRAME_LEN`] samples, −1 to 1.
+    /// What it sends is kept in stereo, if it is.
+    stereo: bool,
+    /// Its 20 ms: [`SOUND_FRAME_LEN`] samples per channel, interleaved, −1 to 1.
     pub(super) samples: Vec<f32>,
     /// Of these samples, by RFC 6464; as it is said to be while it isn't decoded.
     pub(super) level: u8,
@@ -50,6 +53,7 @@ impl Speaker {
             missed: VecDeque::new(),
             drift: Drift::default(),
             retimed: Retimed::default(),
+            stereo: false,
             samples: vec![0.0; SOUND_FRAME_LEN],
             level: LEVEL_SILENT,
             minus: None,
@@ -59,6 +63,21 @@ impl Speaker {
     /// Whether it is decoded from the next step on. Otherwise its samples are silence.
     pub(super) fn set_decoded(&mut self, decoded: bool) {
         self.is_decoded = decoded;
+    }
+
+    /// Whether its samples have two channels.
+    pub(super) fn is_stereo(&self) -> bool {
+        self.stereo
+    }
+
+    /// Has its samples in stereo from the next step on, or in mono. A change costs its decoder what that had learnt.
+    pub(super) fn set_stereo(&mut self, stereo: bool) {
+        if stereo == self.stereo {
+            return;
+        }
+        (self.stereo, self.decoder) = (stereo, None);
+        self.samples = vec![0.0; SOUND_FRAME_LEN * channels(stereo)];
+        self.retimed.set_stereo(stereo);
     }
 
     pub(super) fn is_decoded(&self) -> bool {
@@ -73,7 +92,7 @@ impl Speaker {
     /// Brings `samples` and `level` to the 20 ms from `captured_us` on.
     pub(super) fn play(&mut self, captured_us: u64, codecs: &dyn Codecs) -> Result<(), CodecError> {
         let mut result = if self.is_decoded { self.catch_up(codecs) } else { Ok(()) };
-        let Speaker { feed, decoder, is_decoded, missed, drift, retimed, samples, .. } = self;
+        let Speaker { feed, decoder, is_decoded, missed, drift, retimed, samples, stereo, .. } = self;
         let quiet = self.level > QUIET_LEVEL;
         let mut said = None;
         retimed.set_ppm(drift.ppm());
@@ -93,7 +112,7 @@ impl Speaker {
                 }
                 return frame.fill(0.0);
             }
-            if let Err(error) = decode_frame(taken.pulled, decoder, codecs, frame) {
+            if let Err(error) = decode_frame(taken.pulled, *stereo, decoder, codecs, frame) {
                 frame.fill(0.0);
                 result = Err(error);
             }
@@ -118,10 +137,10 @@ impl Speaker {
         if self.missed.is_empty() {
             return Ok(());
         }
-        let mut frame = vec![0.0; SOUND_FRAME_LEN];
+        let mut frame = vec![0.0; SOUND_FRAME_LEN * channels(self.stereo)];
         let mut result = Ok(());
         for pulled in self.missed.drain(..) {
-            if let Err(error) = decode_frame(pulled, &mut self.decoder, codecs, &mut frame) {
+            if let Err(error) = decode_frame(pulled, self.stereo, &mut self.decoder, codecs, &mut frame) {
                 frame.fill(0.0);
                 result = Err(error);
             }
@@ -163,6 +182,7 @@ impl Speaker {
 /// Decodes one frame, or makes it up; the decoder is made for the first.
 fn decode_frame(
     pulled: Pulled,
+    stereo: bool,
     decoder: &mut Option<Box<dyn SoundDecoder>>,
     codecs: &dyn Codecs,
     samples: &mut [f32],
@@ -174,7 +194,7 @@ fn decode_frame(
     }
     let decoder = match decoder {
         Some(decoder) => decoder,
-        none => none.insert(codecs.sound_decoder(1)?),
+        none => none.insert(codecs.sound_decoder(channels(stereo) as u8)?),
     };
     match pulled {
         Pulled::Packet(packet) => decoder.decode(&packet, samples)?,

@@ -133,6 +133,37 @@ fn a_small_jump_of_the_clock_is_made_good_unheard_and_then_nothing_is_touched() 
 }
 
 #[test]
+fn both_sides_of_stereo_sound_are_retimed_alike_and_as_mono_is() {
+    let sample = |at: usize| (at as f32 * 0.05).sin();
+    let (mut mono, mut stereo) = (Retimed::default(), Retimed::default());
+    stereo.set_stereo(true);
+    let (mut played, mut both) = (vec![0.0; SOUND_FRAME_LEN], vec![0.0; 2 * SOUND_FRAME_LEN]);
+    let (mut decoded, mut decoded_both) = (0, 0);
+    for step in 0..200 {
+        if step == 50 {
+            mono.set_ppm(-900.0);
+            stereo.set_ppm(-900.0);
+        }
+        mono.play(&mut played, |_, frame| {
+            frame.iter_mut().zip(decoded..).for_each(|(to, at)| *to = sample(at));
+            decoded += frame.len();
+        });
+        stereo.play(&mut both, |_, frame| {
+            for (sides, at) in frame.chunks_exact_mut(2).zip(decoded_both..) {
+                sides.copy_from_slice(&[sample(at), -0.5 * sample(at)]);
+            }
+            decoded_both += frame.len() / 2;
+        });
+        let alike = both.chunks_exact(2).zip(&played);
+        assert!(alike.clone().all(|(sides, sample)| sides == [*sample, -0.5 * sample]), "step {step}");
+        assert_eq!(stereo.held_us(), mono.held_us());
+    }
+    assert!(stereo.held_us() > 2_000, "some were added: {} µs are held", stereo.held_us());
+    stereo.set_stereo(false);
+    assert_eq!(stereo.held_us(), mono.held_us(), "what is still to be played stays");
+}
+
+#[test]
 fn a_large_jump_costs_whole_frames_once() {
     for jump_us in [100_000, -100_000] {
         let mut far = Far::new(100, true);
