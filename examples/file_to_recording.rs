@@ -77,7 +77,9 @@ pub(crate) fn record(
             picture_us = source.next_picture()?;
         }
         source.next_sound(&mut samples)?;
-        push(sound.push(&samples, origin_us + sound_us)?)?;
+        if let Some(encoded) = sound.push(&samples, origin_us + sound_us)? {
+            push(encoded)?;
+        }
     }
     recorder.finish()?;
     Ok(numbers.iter().sum())

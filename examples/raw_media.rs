@@ -96,7 +96,7 @@ async fn watch(viewer: &Room) -> anyhow::Result<()> {
         while samples.len() < SETTLING + SAMPLES {
             let heard = sound.next().await.context("the room has ended")?;
             if !samples.is_empty() || heard.samples.iter().any(|sample| sample.abs() > 0.01) {
-                samples.extend(heard.samples);
+                samples.extend(heard.mono());
             }
         }
         let samples = &samples[SETTLING..];

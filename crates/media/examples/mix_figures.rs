@@ -65,7 +65,7 @@ fn main() {
             let levels: Vec<(u64, u8)> =
                 (0..).zip(&frames).map(|(id, samples)| (id, level(samples))).collect();
             loudest.update(&levels);
-            let voice = |(id, samples)| Voice { id, samples, heard: loudest.hears(id) };
+            let voice = |(id, samples)| Voice { id, samples, stereo: false, heard: loudest.hears(id) };
             mix.mix(&(0..).zip(frames.iter().map(Vec::as_slice)).map(voice).collect::<Vec<_>>());
             black_box(mix.shared());
         };

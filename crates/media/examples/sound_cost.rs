@@ -136,7 +136,7 @@ impl Room {
         let samples: Vec<f32> =
             read.iter().step_by(channels).map(|sample| if speaks { *sample } else { 0.0 }).collect();
         let samples: Vec<f32> = samples.into_iter().map(|sample| sample + self.noise()).collect();
-        let encoded = self.encoding.push(&samples, captured_us)?;
+        let encoded = self.encoding.push(&samples, captured_us)?.ok_or("nothing is left out")?;
         self.number += 1;
         Ok(encoded.identified(StreamId(self.id.to_be_bytes()), self.number).ok_or("sound has an identity")?)
     }

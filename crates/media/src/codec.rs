@@ -98,6 +98,11 @@ pub trait SoundEncoder: Send {
     /// Tells how many of 100 packets get lost on the way, so that packets carry more or fewer copies of those
     /// before them. An encoder without such copies does nothing.
     fn set_loss(&mut self, _percent: u8) {}
+
+    /// From the next frame on says of those in which nobody speaks that they needn't be sent: by packets of one or two
+    /// bytes, with a longer one each 400 ms (discontinuous transmission; RFC 7587, 3.1.3). Off at first. An encoder that
+    /// can't do this does nothing.
+    fn set_dtx(&mut self, _on: bool) {}
 }
 
 /// Reads Opus.

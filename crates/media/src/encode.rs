@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use plenary_proto::StreamId;
+use plenary_proto::identity::opus::UNMARKED_LEN_MAX;
 use plenary_proto::identity::{FrameIdentity, MediaKind, h264, opus};
 
 use crate::codec::{CodecError, Codecs, SoundEncoder, VideoEncoder, VideoFormat};
@@ -17,6 +18,9 @@ use crate::picture::PICTURE_SIDE_MIN;
 use crate::scale::{Rect, Scaler};
 use crate::{Frame, Picture, PictureView};
 
+/// Of frames that needn't be sent, one in so many is: 400 ms. Opus encoders have something to say by then (RFC 7587, 3.1.3);
+/// whoever hears nothing for longer takes the speaker for gone.
+const SILENT_FRAMES_MAX: u32 = 20;
 /// Smallest side that encoders take.
 const SIDE_MIN: usize = PICTURE_SIDE_MIN as usize;
 
@@ -153,6 +157,9 @@ impl VideoEncoding {
 /// Encodes sound, 20 ms a frame.
 pub struct SoundEncoding {
     encoder: Box<dyn SoundEncoder>,
+    dtx: bool,
+    /// Frames in a row that needn't be sent.
+    silent: u32,
 }
 
 impl SoundEncoding {
@@ -161,7 +168,13 @@ impl SoundEncoding {
     /// # Errors
     /// [`CodecError::Failed`] when the codec refuses that.
     pub fn new(codecs: &dyn Codecs, channels: u8, bitrate_bps: u32) -> Result<SoundEncoding, CodecError> {
-        Ok(SoundEncoding { encoder: codecs.sound_encoder(channels, bitrate_bps)? })
+        Ok(SoundEncoding { encoder: codecs.sound_encoder(channels, bitrate_bps)?, dtx: false, silent: 0 })
+    }
+
+    /// Leaves frames out in which nobody speaks, or no more: see [`SoundEncoder::set_dtx`]. Off at first.
+    pub fn set_dtx(&mut self, on: bool) {
+        (self.dtx, self.silent) = (on, 0);
+        self.encoder.set_dtx(on);
     }
 
     /// Tells how many of 100 packets get lost on the way.
@@ -169,14 +182,24 @@ impl SoundEncoding {
         self.encoder.set_loss(percent);
     }
 
-    /// Encodes [`SOUND_FRAME_LEN`](crate::SOUND_FRAME_LEN) samples per channel, interleaved, −1 to 1.
+    /// Encodes [`SOUND_FRAME_LEN`](crate::SOUND_FRAME_LEN) samples per channel, interleaved, −1 to 1. `None` for a frame
+    /// that is left out. The first of those in a row isn't: of one or two bytes, it tells that silence follows, which
+    /// otherwise would look like loss until the next one comes.
     ///
     /// # Errors
     /// [`CodecError::Failed`].
-    pub fn push(&mut self, samples: &[f32], captured_us: u64) -> Result<Encoded, CodecError> {
+    pub fn push(&mut self, samples: &[f32], captured_us: u64) -> Result<Option<Encoded>, CodecError> {
         let data = self.encoder.encode(samples)?;
+        if self.dtx && data.len() <= UNMARKED_LEN_MAX {
+            self.silent = self.silent % SILENT_FRAMES_MAX + 1;
+            if self.silent > 1 {
+                return Ok(None);
+            }
+        } else {
+            self.silent = 0;
+        }
         let level = Some(level(samples));
-        Ok(Encoded { kind: MediaKind::Sound, captured_us, data, key: false, temporal: 0, level })
+        Ok(Some(Encoded { kind: MediaKind::Sound, captured_us, data, key: false, temporal: 0, level }))
     }
 }
 
@@ -193,6 +216,28 @@ fn fitted(size: (usize, usize), bounds: (usize, usize)) -> (usize, usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Says of every frame that it needn't be sent, whoever asked.
+    struct Mute;
+
+    impl SoundEncoder for Mute {
+        fn encode(&mut self, _samples: &[f32]) -> Result<Bytes, CodecError> {
+            Ok(Bytes::from_static(&[0x78]))
+        }
+    }
+
+    #[test]
+    fn of_frames_that_need_not_be_sent_one_each_400_ms_is_and_all_where_none_may_be_left_out() {
+        let mut encoding = SoundEncoding { encoder: Box::new(Mute), dtx: false, silent: 0 };
+        let mut sent = |dtx: bool| -> Vec<u64> {
+            encoding.set_dtx(dtx);
+            let frames = (0..50).filter_map(|frame| encoding.push(&[0.0], frame).unwrap());
+            frames.map(|encoded| encoded.captured_us).collect()
+        };
+        assert_eq!(sent(false).len(), 50);
+        assert_eq!(sent(true), [0, 20, 40]);
+        assert_eq!(sent(false).len(), 50);
+    }
 
     #[test]
     fn a_picture_keeps_its_shape_and_is_never_enlarged() {

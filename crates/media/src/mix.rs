@@ -1,6 +1,9 @@
 //! Sound of several speakers added up: one mix for all, and one without each speaker's own voice for those in
 //! it.
 //!
+//! All is mono until somebody is heard whose voice is stereo; then the mix is, and mono voices are on both sides, until a
+//! while after that. Limiter and fades treat both sides alike, so that nothing moves between them.
+//!
 //! Works in steps of 20 ms. Who begins or ceases to be heard is faded over one step, so that nothing clicks. Its
 //! own mix begins as the shared one was until then, and is kept up for [`LINGER_STEPS`] after its voice has gone:
 //! what is the same by then is also limited the same, and whoever encodes both can change over unheard.
@@ -26,13 +29,18 @@ const RELEASE: f32 = 1.01;
 /// comes back from 43 dB, more than it ever takes.
 pub const LINGER_STEPS: u32 = 25;
 
+/// Steps for which a mix stays stereo when the voice that made it so is silent: 5 s, a pause in a film. A guess.
+const STEREO_STEPS: u32 = 250;
+
 /// One speaker's 20 ms.
 #[derive(Clone, Copy, Debug)]
 pub struct Voice<'a> {
     /// Whose it is; each id at most once.
     pub id: u64,
-    /// [`SOUND_FRAME_LEN`] samples, mono, −1 to 1; missing ones count as silence.
+    /// [`SOUND_FRAME_LEN`] samples per channel, interleaved, −1 to 1; missing ones count as silence.
     pub samples: &'a [f32],
+    /// They are of two channels, not one.
+    pub stereo: bool,
     /// Whether it is to be heard from now on.
     pub heard: bool,
 }
@@ -43,6 +51,9 @@ pub struct SoundMix {
     /// Who is in the mix of this step, or was lately, by id.
     within: BTreeMap<u64, Within>,
     shared: Output,
+    /// For so many steps it is stereo yet.
+    stereo_steps: u32,
+    mono_only: bool,
 }
 
 #[derive(Debug, Default)]
@@ -60,12 +71,28 @@ struct Within {
 struct Output {
     /// The step that is played, and behind it the sum of the next block.
     samples: Vec<f32>,
+    stereo: bool,
     gain: f32,
 }
 
 impl Default for Output {
     fn default() -> Output {
-        Output { samples: vec![0.0; SOUND_FRAME_LEN + BLOCK_LEN], gain: 1.0 }
+        Output { samples: vec![0.0; SOUND_FRAME_LEN + BLOCK_LEN], stereo: false, gain: 1.0 }
+    }
+}
+
+/// How many samples the sound of one moment has.
+pub(crate) fn channels(stereo: bool) -> usize {
+    if stereo { 2 } else { 1 }
+}
+
+/// Appends samples as mono or stereo: what is mono goes to both sides, and of both sides the mean is taken, as Opus
+/// decoders do.
+pub(crate) fn append(to: &mut Vec<f32>, to_stereo: bool, samples: &[f32], stereo: bool) {
+    match (stereo, to_stereo) {
+        (false, true) => to.extend(samples.iter().flat_map(|&sample| [sample; 2])),
+        (true, false) => to.extend(samples.chunks_exact(2).map(|sides| (sides[0] + sides[1]) / 2.0)),
+        (false, false) | (true, true) => to.extend_from_slice(samples),
     }
 }
 
@@ -78,6 +105,8 @@ impl SoundMix {
     /// Mixes the next 20 ms. Voices that were heard and aren't named end at once, so name them once more with
     /// `heard` false.
     pub fn mix(&mut self, voices: &[Voice<'_>]) {
+        self.choose_channels(voices);
+        let stereo = self.is_stereo();
         let mut before = std::mem::take(&mut self.within);
         for voice in voices {
             let mut within = match before.remove(&voice.id) {
@@ -85,7 +114,7 @@ impl SoundMix {
                 None if voice.heard => Within::new(&self.shared),
                 None => continue,
             };
-            within.take(voice);
+            within.take(voice, stereo);
             if within.silent_steps <= LINGER_STEPS {
                 self.within.insert(voice.id, within);
             }
@@ -105,7 +134,38 @@ impl SoundMix {
         }
     }
 
-    /// All voices: [`SOUND_FRAME_LEN`] samples, none beyond [`LIMIT`].
+    fn choose_channels(&mut self, voices: &[Voice<'_>]) {
+        let stereo = || voices.iter().filter(|voice| voice.stereo && !self.mono_only);
+        self.stereo_steps = if stereo().any(|voice| voice.heard) {
+            STEREO_STEPS
+        } else if stereo().next().is_some() {
+            self.stereo_steps.saturating_sub(1)
+        } else {
+            0
+        };
+        self.change_channels();
+    }
+
+    fn change_channels(&mut self) {
+        let stereo = self.stereo_steps > 0;
+        if stereo != self.is_stereo() {
+            let minus = self.within.values_mut().map(|within| &mut within.minus);
+            minus.chain([&mut self.shared]).for_each(|output| output.set_stereo(stereo));
+        }
+    }
+
+    /// Whether this step's mixes have two channels, interleaved.
+    pub fn is_stereo(&self) -> bool {
+        self.shared.stereo
+    }
+
+    /// Makes this step's mixes mono, and all that follow.
+    pub(crate) fn keep_mono(&mut self) {
+        (self.mono_only, self.stereo_steps) = (true, 0);
+        self.change_channels();
+    }
+
+    /// All voices: [`SOUND_FRAME_LEN`] samples per channel, none beyond [`LIMIT`].
     pub fn shared(&self) -> &[f32] {
         self.shared.played()
     }
@@ -129,7 +189,7 @@ impl Within {
     }
 
     /// Takes the next 20 ms.
-    fn take(&mut self, voice: &Voice<'_>) {
+    fn take(&mut self, voice: &Voice<'_>, stereo: bool) {
         let (from, to) = (self.gain, if voice.heard { 1.0 } else { 0.0 });
         self.gain = to;
         self.samples.clear();
@@ -138,23 +198,31 @@ impl Within {
             return;
         }
         self.silent_steps = 0;
-        self.samples.extend_from_slice(&voice.samples[..voice.samples.len().min(SOUND_FRAME_LEN)]);
-        self.samples.resize(SOUND_FRAME_LEN, 0.0);
+        let len = voice.samples.len().min(SOUND_FRAME_LEN * channels(voice.stereo));
+        append(&mut self.samples, stereo, &voice.samples[..len], voice.stereo);
+        self.samples.resize(SOUND_FRAME_LEN * channels(stereo), 0.0);
         if from != to {
-            ramp(&mut self.samples, from, to);
+            ramp(&mut self.samples, channels(stereo), from, to);
         }
     }
 }
 
 impl Output {
     fn played(&self) -> &[f32] {
-        &self.samples[..SOUND_FRAME_LEN]
+        &self.samples[..SOUND_FRAME_LEN * channels(self.stereo)]
+    }
+
+    fn set_stereo(&mut self, stereo: bool) {
+        let mut samples = Vec::with_capacity((SOUND_FRAME_LEN + BLOCK_LEN) * channels(stereo));
+        append(&mut samples, stereo, &self.samples, self.stereo);
+        (self.samples, self.stereo) = (samples, stereo);
     }
 
     /// Goes on to the next step.
     fn add_up<'a>(&mut self, voices: impl Iterator<Item = &'a [f32]>) {
-        self.samples.copy_within(SOUND_FRAME_LEN.., 0);
-        let sums = &mut self.samples[BLOCK_LEN..];
+        let channels = channels(self.stereo);
+        self.samples.copy_within(SOUND_FRAME_LEN * channels.., 0);
+        let sums = &mut self.samples[BLOCK_LEN * channels..];
         sums.fill(0.0);
         for voice in voices {
             for (sum, sample) in sums.iter_mut().zip(voice) {
@@ -164,16 +232,17 @@ impl Output {
         self.limit();
     }
 
-    /// Brings the gain down, in a ramp of one block, before each block with a peak, and slowly up again. The
-    /// gain at the beginning of a block suits it already: the block before saw to that.
+    /// Brings the gain down, in a ramp of one block, before each block with a peak on either side, and slowly up again.
+    /// The gain at the beginning of a block suits it already: the block before saw to that.
     fn limit(&mut self) {
-        let mut blocks = self.samples.chunks_exact_mut(BLOCK_LEN).peekable();
+        let channels = channels(self.stereo);
+        let mut blocks = self.samples.chunks_exact_mut(BLOCK_LEN * channels).peekable();
         let mut allowed = blocks.peek().map_or(1.0, |first| allowed_gain(first));
         while let (Some(block), Some(next)) = (blocks.next(), blocks.peek()) {
             let allowed_next = allowed_gain(next);
             let gain = (self.gain * RELEASE).min(1.0).min(allowed).min(allowed_next);
             if (self.gain, gain) != (1.0, 1.0) {
-                ramp(block, self.gain, gain);
+                ramp(block, channels, self.gain, gain);
                 for sample in block {
                     *sample = sample.clamp(-LIMIT, LIMIT); // only rounding
                 }
@@ -193,10 +262,11 @@ fn allowed_gain(block: &[f32]) -> f32 {
     (LIMIT_KNEE + room * ((peak - LIMIT_KNEE) / room).tanh()) / peak
 }
 
-fn ramp(samples: &mut [f32], from: f32, to: f32) {
-    let step = (to - from) / samples.len().max(1) as f32;
-    for (index, sample) in samples.iter_mut().enumerate() {
-        *sample *= from + step * (index + 1) as f32;
+fn ramp(samples: &mut [f32], channels: usize, from: f32, to: f32) {
+    let step = (to - from) / (samples.len() / channels).max(1) as f32;
+    for (index, moment) in samples.chunks_exact_mut(channels).enumerate() {
+        let gain = from + step * (index + 1) as f32;
+        moment.iter_mut().for_each(|sample| *sample *= gain);
     }
 }
 
@@ -301,6 +371,75 @@ mod tests {
     }
 
     #[test]
+    fn while_a_stereo_voice_is_heard_the_mix_is_stereo_and_mono_voices_are_on_both_sides() {
+        let (film, voice) = (interleaved(&noise(1, 0.2), &noise(2, 0.2)), noise(3, 0.1));
+        let stereo = Voice { stereo: true, ..heard(1, &film) };
+        let mut mix = SoundMix::new();
+        for _ in 0..3 {
+            mix.mix(&[Voice { heard: false, ..stereo }, heard(2, &voice)]);
+            assert!(!mix.is_stereo() && mix.shared().len() == SOUND_FRAME_LEN);
+        }
+        for _ in 0..3 {
+            mix.mix(&[stereo, heard(2, &voice)]);
+        }
+        assert!(mix.is_stereo());
+        for (side, seed) in sides(mix.shared()).iter().zip([1, 2]) {
+            let sum: Vec<f32> = noise(seed, 0.2).iter().zip(&voice).map(|(one, other)| one + other).collect();
+            assert!(close(side, &played_again(&sum)));
+        }
+        assert!(sides(mix.without(1).unwrap()).iter().all(|side| *side == played_again(&voice)));
+        assert!(sides(mix.without(2).unwrap()) == sides(&film).map(|side| played_again(&side)));
+
+        // a pause of the film changes nothing, its end does at once
+        mix.mix(&[Voice { heard: false, ..stereo }, heard(2, &voice)]);
+        for _ in 1..STEREO_STEPS {
+            mix.mix(&[Voice { heard: false, ..stereo }, heard(2, &voice)]);
+        }
+        assert!(!mix.is_stereo(), "too long a pause");
+        assert!(mix.shared() == played_again(&voice));
+        mix.mix(&[stereo, heard(2, &voice)]);
+        assert!(mix.is_stereo());
+        mix.mix(&[heard(2, &voice)]);
+        assert!(!mix.is_stereo());
+    }
+
+    #[test]
+    fn what_becomes_stereo_or_mono_again_goes_on_without_a_step() {
+        let tone: Vec<f32> = (0..SOUND_FRAME_LEN).map(|at| 0.9 * (at as f32 * 0.0654).sin()).collect();
+        let (film, mut mix, mut heard_so_far) = (vec![0.0; 2 * SOUND_FRAME_LEN], SoundMix::new(), Vec::new());
+        for step in 0..9 {
+            let stereo = Voice { stereo: true, ..heard(2, &film) };
+            let voices = [heard(1, &tone), stereo];
+            let shared = step / 3 == 1;
+            mix.mix(if shared { &voices } else { &voices[..1] });
+            assert_eq!(mix.is_stereo(), shared);
+            append(&mut heard_so_far, false, mix.shared(), mix.is_stereo());
+        }
+        let mut alone = (SoundMix::new(), Vec::new());
+        for _ in 0..9 {
+            alone.0.mix(&[heard(1, &tone)]);
+            alone.1.extend_from_slice(alone.0.shared());
+        }
+        assert!(heard_so_far == alone.1);
+    }
+
+    #[test]
+    fn the_limiter_turns_both_sides_down_alike() {
+        let (loud, soft) = (noise(1, 3.0), noise(2, 0.3));
+        for film in [interleaved(&loud, &soft), interleaved(&soft, &loud)] {
+            let mut mix = SoundMix::new();
+            for _ in 0..3 {
+                mix.mix(&[Voice { stereo: true, ..heard(1, &film) }]);
+            }
+            let sums = sides(&film).map(|side| played_again(&side));
+            let gain = |side: usize, at: usize| sides(mix.shared())[side][at] / sums[side][at];
+            for at in (0..SOUND_FRAME_LEN).step_by(7) {
+                assert!(gain(0, at) < 0.6 && (gain(0, at) / gain(1, at) - 1.0).abs() < 1e-3, "at {at}");
+            }
+        }
+    }
+
+    #[test]
     fn up_to_half_of_full_scale_nothing_is_touched() {
         let samples = noise(1, LIMIT_KNEE);
         let mut mix = SoundMix::new();
@@ -366,7 +505,7 @@ mod tests {
                     step.into_iter().map(|(id, amplitude, on)| (id, (noise(id, amplitude), on))).collect();
                 let voices: Vec<Voice<'_>> = frames
                     .iter()
-                    .map(|(&id, (samples, heard))| Voice { id, samples, heard: *heard })
+                    .map(|(&id, (samples, heard))| Voice { id, samples, stereo: false, heard: *heard })
                     .collect();
                 mix.mix(&voices);
                 let minus = mix.contributors().filter_map(|id| mix.without(id));
@@ -379,7 +518,16 @@ mod tests {
     }
 
     fn heard(id: u64, samples: &[f32]) -> Voice<'_> {
-        Voice { id, samples, heard: true }
+        Voice { id, samples, stereo: false, heard: true }
+    }
+
+    /// Its left side, its right side, and what is between.
+    fn sides(samples: &[f32]) -> [Vec<f32>; 2] {
+        [0, 1].map(|side| samples.iter().skip(side).step_by(2).copied().collect())
+    }
+
+    fn interleaved(left: &[f32], right: &[f32]) -> Vec<f32> {
+        left.iter().zip(right).flat_map(|(left, right)| [*left, *right]).collect()
     }
 
     fn noise(seed: u64, amplitude: f32) -> Vec<f32> {

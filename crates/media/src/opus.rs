@@ -58,6 +58,12 @@ impl SoundEncoder for OpusEncoder {
             tracing::warn!(percent, %error, "the sound encoder keeps its loss figure");
         }
     }
+
+    fn set_dtx(&mut self, on: bool) {
+        if let Err(error) = self.encoder.set_dtx(on) {
+            tracing::warn!(on, %error, "the sound encoder tells silence as before");
+        }
+    }
 }
 
 pub(crate) struct OpusDecoder {

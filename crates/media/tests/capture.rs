@@ -196,7 +196,23 @@ fn pictures_fit_into_what_is_asked() {
 fn the_level_of_sound_is_told() {
     let mut sound = SoundEncoding::new(&FakeCodecs::default(), 1, 32_000).unwrap();
     for (amplitude, level) in [(0.0, 127), (0.1, 20), (1.0, 0)] {
-        assert_eq!(sound.push(&[amplitude; SOUND_FRAME_LEN], 0).unwrap().level, Some(level));
+        assert_eq!(sound.push(&[amplitude; SOUND_FRAME_LEN], 0).unwrap().unwrap().level, Some(level));
+    }
+}
+
+#[test]
+fn frames_that_need_not_be_sent_are_left_out_for_as_long_as_that_is_wished() {
+    let source = Scripted { pictures: None, sound: Some(u64::MAX), at: 0, heard: 0 };
+    let (capture, frames) = start(Box::new(source), Arc::new(RefusingCodecs), Clock::start());
+    for (dtx, step_us) in [(false, 20_000), (true, 400_000), (false, 20_000)] {
+        capture.set_dtx(dtx);
+        let mut before_us = take(&frames, 1)[0].captured_us;
+        // what was encoded until now is still to come
+        let reached = (0..40).any(|_| {
+            let captured_us = frames.recv_timeout(PATIENCE).unwrap().captured_us;
+            captured_us - std::mem::replace(&mut before_us, captured_us) == step_us
+        });
+        assert!(reached, "{step_us}");
     }
 }
 

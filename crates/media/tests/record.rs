@@ -255,6 +255,44 @@ fn packets_of_silence_are_recorded() {
 }
 
 #[test]
+fn sound_that_becomes_stereo_has_its_sides_and_what_was_mono_before_is_on_both() {
+    const SECOND: u32 = 50;
+    let (_folder, path) = target();
+    let mut recorder = Recorder::create(&path).unwrap();
+    let mut encodings = [1, 2].map(|channels| {
+        SoundEncoding::new(&BuiltinCodecs::default(), channels, 48_000 * u32::from(channels)).unwrap()
+    });
+    for number in 0..3 * SECOND {
+        let stereo = (SECOND..2 * SECOND).contains(&number);
+        let tone = |at: usize| 0.2 * (at as f32 * 440.0 / 48_000.0 * std::f32::consts::TAU).sin();
+        let moments = (0..SOUND_FRAME_LEN).map(|at| tone(number as usize * SOUND_FRAME_LEN + at));
+        let samples: Vec<f32> =
+            if stereo { moments.flat_map(|sample| [sample, 0.0]).collect() } else { moments.collect() };
+        let captured_us = T_US + u64::from(number) * SOUND_FRAME_US;
+        let encoded = encodings[usize::from(stereo)].push(&samples, captured_us).unwrap().unwrap();
+        recorder.push(&encoded.identified(A, number + 1).unwrap()).unwrap();
+    }
+    recorder.finish().unwrap();
+    let mut command = std::process::Command::new("ffmpeg");
+    command.args(["-v", "error", "-nostdin", "-i"]).arg(&path).args(["-map", "0:a:0", "-f", "f32le", "-"]);
+    let output = command.output().expect("ffmpeg is installed");
+    assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+    let samples = output.stdout.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]));
+    let samples: Vec<f32> = samples.collect();
+    // as many in each second as there are, but for the codec's delay and its changes
+    assert!(samples.len().abs_diff(3 * 2 * 48_000) < 2 * 2_000, "{}", samples.len());
+    for (second, sides) in [(0, [true, true]), (1, [true, false]), (2, [true, true])] {
+        let middle = &samples[(second * 96_000 + 20_000)..(second * 96_000 + 80_000)];
+        for (side, loud) in sides.into_iter().enumerate() {
+            let energy: f32 = middle.iter().skip(side).step_by(2).map(|sample| sample * sample).sum();
+            let db = 10.0 * (energy / 30_000.0).log10();
+            let wanted = if loud { -18.5..-15.5 } else { f32::NEG_INFINITY..-50.0 };
+            assert!(wanted.contains(&db), "side {side} in second {second}: {db} dB");
+        }
+    }
+}
+
+#[test]
 fn a_large_fragment_is_written_early() {
     let (_folder, path) = target();
     let mut recorder = Recorder::create(&path).unwrap();
@@ -418,7 +456,7 @@ fn stream_of(
             push(video.push(&source.picture(), begin_us + picture_us).unwrap().unwrap());
             picture_us = source.next_picture().unwrap().unwrap();
         }
-        push(sound.push(&samples, begin_us + sound_us).unwrap());
+        push(sound.push(&samples, begin_us + sound_us).unwrap().unwrap());
     }
     frames
 }

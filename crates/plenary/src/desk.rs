@@ -104,6 +104,8 @@ struct State {
     /// What the picture costs at present, of what the format allows.
     rate_bps: u32,
     layout: Layout,
+    /// As links to the first viewers have it.
+    loss_percent: Option<u8>,
     program: Option<Maker>,
     started: bool,
     /// Whose frames are passed through now.
@@ -183,6 +185,7 @@ impl Desk {
             format: ProgramFormat { width: 1280, height: 720, fps: 30, bitrate_bps: 1_500_000 },
             rate_bps: 1_500_000,
             layout: Layout::Grid,
+            loss_percent: None,
             program: None,
             started: false,
             passing: None,
@@ -323,6 +326,14 @@ impl Desk {
         }
     }
 
+    /// So many of 100 packets of the program's sound, and of speakers' own mixes, get lost on the way.
+    pub(crate) fn set_loss(&self, percent: u8) {
+        self.state.lock().loss_percent = Some(percent);
+        if let Some(mixer) = self.mixer() {
+            mixer.set_loss(percent);
+        }
+    }
+
     /// These speakers get their mix-minus from here, and no others.
     pub(crate) fn set_homes(&self, homes: Vec<PeerId>) {
         let mut state = self.state.lock();
@@ -400,9 +411,9 @@ impl Desk {
         if self.mixer.lock().is_some() {
             return;
         }
-        let (ProgramFormat { width, height, fps, .. }, bitrate_bps, layout) = {
+        let (ProgramFormat { width, height, fps, .. }, bitrate_bps, layout, loss_percent) = {
             let state = self.state.lock();
-            (state.format, state.rate_bps, state.layout.clone())
+            (state.format, state.rate_bps, state.layout.clone(), state.loss_percent)
         };
         let config = MixerConfig {
             program: VideoFormat { width, height, fps, bitrate_bps },
@@ -418,7 +429,10 @@ impl Desk {
             }
         };
         match Mixer::start(config, move || clock.now_us(), output) {
-            Ok(mixer) => *self.mixer.lock() = Some(Arc::new(mixer)),
+            Ok(mixer) => {
+                loss_percent.into_iter().for_each(|percent| mixer.set_loss(percent));
+                *self.mixer.lock() = Some(Arc::new(mixer));
+            }
             Err(error) => tracing::error!("this peer can't mix: {error}"),
         }
         self.set_inputs();

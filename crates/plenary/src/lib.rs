@@ -74,6 +74,7 @@ mod event;
 mod flow;
 mod layout;
 mod listen;
+mod loss;
 mod open;
 mod options;
 mod power;

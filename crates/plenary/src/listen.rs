@@ -26,6 +26,10 @@ use crate::threads::Threads;
 const PICTURES_MAX: usize = 4;
 /// Decoded sound that waits: half a second.
 const SOUND_MAX: usize = 25;
+/// Of what is decoded, also where it is mono: whoever plays it needn't change anything when sound becomes stereo.
+const CHANNELS: u8 = 2;
+/// Samples of 20 ms.
+const FRAME_LEN: usize = SOUND_FRAME_LEN * CHANNELS as usize;
 /// Speakers whose sound is decoded at one time in a mesh.
 const VOICES_MAX: usize = 4;
 
@@ -45,12 +49,20 @@ pub struct DecodedPicture {
 pub struct DecodedSound {
     /// 960 samples per channel at 48 kHz, interleaved, −1 to 1.
     pub samples: Vec<f32>,
-    /// Channels.
+    /// Channels: always 2. What is mono is on both alike.
     pub channels: u8,
     /// When it is to be heard, by this peer's clock, microseconds since 1970.
     pub played_us: u64,
     /// It was lost, and made up.
     pub concealed: bool,
+}
+
+impl DecodedSound {
+    /// The mean of its channels: 960 samples.
+    pub fn mono(&self) -> impl Iterator<Item = f32> + '_ {
+        let channels = usize::from(self.channels.max(1));
+        self.samples.chunks_exact(channels).map(move |moment| moment.iter().sum::<f32>() / channels as f32)
+    }
 }
 
 /// Pictures as they are decoded; a [`Stream`]. Four of them wait; while nobody takes them, later ones are dropped.
@@ -188,7 +200,7 @@ fn take(voices: &mut BTreeMap<(Origin, StreamId), Voice>, received: ReceivedFram
         {
             voices.remove(&oldest);
         }
-        match codecs.sound_decoder(1) {
+        match codecs.sound_decoder(CHANNELS) {
             Ok(decoder) => {
                 let voice =
                     Voice { buffer: JitterBuffer::new(), decoder, offset_us: took_us, used_us: arrived_us };
@@ -209,8 +221,8 @@ fn take(voices: &mut BTreeMap<(Origin, StreamId), Voice>, received: ReceivedFram
 
 /// The next 20 ms of everyone, added up.
 fn play(voices: &mut BTreeMap<(Origin, StreamId), Voice>, due_us: u64) -> DecodedSound {
-    let mut samples = vec![0.0; SOUND_FRAME_LEN];
-    let mut one = vec![0.0; SOUND_FRAME_LEN];
+    let mut samples = vec![0.0; FRAME_LEN];
+    let mut one = vec![0.0; FRAME_LEN];
     let mut concealed = false;
     for voice in voices.values_mut() {
         let captured_us = due_us.saturating_sub(voice.buffer.delay_us());
@@ -225,9 +237,10 @@ fn play(voices: &mut BTreeMap<(Origin, StreamId), Voice>, due_us: u64) -> Decode
                 voice.decoder.conceal(next.as_deref(), &mut one);
                 concealed = true;
             }
+            Pulled::Pause => voice.decoder.conceal(None, &mut one),
             Pulled::Silence => continue,
         }
         samples.iter_mut().zip(&one).for_each(|(sum, sample)| *sum = (*sum + sample).clamp(-1.0, 1.0));
     }
-    DecodedSound { samples, channels: 1, played_us: due_us, concealed }
+    DecodedSound { samples, channels: CHANNELS, played_us: due_us, concealed }
 }

@@ -9,7 +9,7 @@ use plenary_media::codec_bench;
 use plenary_proto::bounded::Text;
 use plenary_proto::message::Consent;
 use plenary_proto::seal::{Invite, Keypair, Opener, RoomKey, RoomSecret, Sealer};
-use plenary_proto::{HostConfig, Input, RoomConfig, RoomState, Time};
+use plenary_proto::{HostConfig, Input, Mode, RoomConfig, RoomState, Time};
 use plenary_rtc::{Links, LinksConfig};
 use plenary_signal::{Rendezvous, RendezvousConfig, Signal, SignalError, WebsocketConfig, WebsocketSignal};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
@@ -24,6 +24,7 @@ use crate::error::Error;
 use crate::event::EVENTS_MAX;
 use crate::flow::{Flow, FlowConfig, Sending};
 use crate::layout;
+use crate::loss::SoundLoss;
 use crate::options::{HostOptions, Options};
 use crate::power::on_mains;
 use crate::rate::ProgramRate;
@@ -215,6 +216,10 @@ async fn open(opening: Opening, mut options: Options) -> Result<Room, Error> {
         parents_had: 0,
         rate: ProgramRate::default(),
         asked_picture: None,
+        mode: Mode::default(),
+        mode_since_us: 0,
+        own_loss: SoundLoss::default(),
+        program_loss: SoundLoss::default(),
         round_trips_wanted: false,
     };
     let events = events.downgrade();

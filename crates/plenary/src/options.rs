@@ -35,6 +35,9 @@ pub struct Options {
     pub uplink_bps_max: Option<u64>,
     /// The largest picture this peer sends; `None` for whatever a mixer asks for.
     pub picture_max: Option<ProgramFormat>,
+    /// What this peer publishes is a screen or a film: its sound, if it has two channels, is encoded in stereo at a rate for
+    /// music, and no quiet passage of it is left out. Off by default: it is a voice.
+    pub shares: bool,
     /// The room's password.
     pub password: Option<String>,
     /// Local addresses for media; empty for all of this machine.
@@ -94,6 +97,7 @@ impl Options {
             children_max: 64,
             uplink_bps_max: None,
             picture_max: None,
+            shares: false,
             password: None,
             bind: Vec::new(),
             udp_ports: None,

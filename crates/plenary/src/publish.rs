@@ -22,6 +22,8 @@ pub(crate) const PICTURE_UNASKED: VideoFormat =
     VideoFormat { width: 640, height: 360, fps: 30, bitrate_bps: 600_000 };
 /// A speaker's sound, mono or stereo.
 const SOUND_BPS: u32 = 32_000;
+/// The stereo sound of a screen or a film.
+const SHARED_SOUND_BPS: u32 = 64_000;
 
 /// What is wanted of an application that makes its own pictures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -144,6 +146,8 @@ pub(crate) struct Publisher {
     capture: Option<Capture>,
     wish: Option<watch::Sender<Wish>>,
     picture_max: Option<ProgramFormat>,
+    /// It is a screen or a film.
+    shares: bool,
 }
 
 impl Publisher {
@@ -154,10 +158,12 @@ impl Publisher {
         clock: Clock,
         flow: &Arc<Flow>,
         picture_max: Option<ProgramFormat>,
+        shares: bool,
     ) -> Result<Publisher, Error> {
-        let capture = Capture::start(source, codecs, clock, format(picture_max), sink(flow))
+        let format = format(picture_max, shares && source.channels() == Some(2));
+        let capture = Capture::start(source, codecs, clock, format, sink(flow))
             .map_err(|error| Error::Io { what: "no thread for the capture".to_owned(), error })?;
-        Ok(Publisher::silent(Some(capture), None, picture_max))
+        Ok(Publisher::silent(Some(capture), None, picture_max, shares))
     }
 
     /// Encodes what the application hands over.
@@ -167,18 +173,20 @@ impl Publisher {
         clock: Clock,
         flow: &Arc<Flow>,
         picture_max: Option<ProgramFormat>,
+        shares: bool,
     ) -> Result<(Publisher, RawTrack), Error> {
-        let (capture, input) = Capture::start_raw(raw, codecs, clock, format(picture_max), sink(flow))?;
+        let format = format(picture_max, shares && raw.channels == 2);
+        let (capture, input) = Capture::start_raw(raw, codecs, clock, format, sink(flow))?;
         let (wish, wishes) = wish(picture_max);
         let track = RawTrack { input, clock, wishes };
-        Ok((Publisher::silent(Some(capture), Some(wish), picture_max), track))
+        Ok((Publisher::silent(Some(capture), Some(wish), picture_max, shares), track))
     }
 
     /// Takes the application's frames.
     pub(crate) fn track(flow: &Arc<Flow>, picture_max: Option<ProgramFormat>) -> (Publisher, EncodedTrack) {
         let (wish, wishes) = wish(picture_max);
         let track = EncodedTrack { flow: flow.clone(), wishes };
-        (Publisher::silent(None, Some(wish), picture_max), track)
+        (Publisher::silent(None, Some(wish), picture_max, false), track)
     }
 
     /// Nobody listens at first.
@@ -186,15 +194,16 @@ impl Publisher {
         capture: Option<Capture>,
         wish: Option<watch::Sender<Wish>>,
         picture_max: Option<ProgramFormat>,
+        shares: bool,
     ) -> Publisher {
-        let publisher = Publisher { capture, wish, picture_max };
+        let publisher = Publisher { capture, wish, picture_max, shares };
         publisher.pause(true);
         publisher
     }
 
     /// The stream that its frames make.
     pub(crate) fn own(&self, flow: &Flow, me: PeerId) -> Own {
-        Own::new(&flow.room(), me, false, random_bytes())
+        Own::new(&flow.room(), me, self.shares, random_bytes())
     }
 
     /// Another picture is wanted.
@@ -215,6 +224,21 @@ impl Publisher {
         }
         if let Some(wish) = &self.wish {
             wish.send_modify(|wish| wish.keys += 1);
+        }
+    }
+
+    /// Whoever gets the sound decodes it, or passes it on as it is: only in front of a decoder silence is left out, and
+    /// that of a voice: what is quiet in a film is no silence.
+    pub(crate) fn set_dtx(&self, on: bool) {
+        if let Some(capture) = &self.capture {
+            capture.set_dtx(on && !self.shares);
+        }
+    }
+
+    /// So many of 100 packets get lost on the way.
+    pub(crate) fn set_loss(&self, percent: u8) {
+        if let Some(capture) = &self.capture {
+            capture.set_loss(percent);
         }
     }
 
@@ -241,8 +265,9 @@ fn sink(flow: &Arc<Flow>) -> Box<dyn FnMut(Encoded) + Send> {
 }
 
 /// What a capture makes until a mixer asks for something else.
-fn format(picture_max: Option<ProgramFormat>) -> CaptureFormat {
-    CaptureFormat { video: capped(PICTURE_UNASKED, picture_max), sound_bitrate_bps: SOUND_BPS }
+fn format(picture_max: Option<ProgramFormat>, shares_stereo: bool) -> CaptureFormat {
+    let sound_bitrate_bps = if shares_stereo { SHARED_SOUND_BPS } else { SOUND_BPS };
+    CaptureFormat { video: capped(PICTURE_UNASKED, picture_max), sound_bitrate_bps }
 }
 
 /// What an application is told until a mixer asks for something else.

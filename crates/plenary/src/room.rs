@@ -142,7 +142,8 @@ impl Room {
         let codecs = self.codecs()?;
         let turn = self.turn_to_publish().await?;
         let publisher = self.span.in_scope(|| {
-            Publisher::play(source, codecs, self.options.clock, &self.flow, self.options.picture_max)
+            let Options { clock, picture_max, shares, .. } = self.options;
+            Publisher::play(source, codecs, clock, &self.flow, picture_max, shares)
         });
         let publisher = publisher.inspect_err(|_| self.published.store(false, Ordering::Relaxed))?;
         turn.send(Ask::Publish(publisher));
@@ -170,7 +171,8 @@ impl Room {
         let codecs = self.codecs()?;
         let turn = self.turn_to_publish().await?;
         let made = self.span.in_scope(|| {
-            Publisher::raw(format, codecs, self.options.clock, &self.flow, self.options.picture_max)
+            let Options { clock, picture_max, shares, .. } = self.options;
+            Publisher::raw(format, codecs, clock, &self.flow, picture_max, shares)
         });
         let (publisher, track) = made.inspect_err(|_| self.published.store(false, Ordering::Relaxed))?;
         turn.send(Ask::Publish(publisher));

@@ -36,11 +36,11 @@ impl Heard {
         let kept = last.clone();
         let task = tokio::spawn(async move {
             while let Some(frame) = sound.next().await {
-                for sample in &frame.samples {
+                for sample in frame.mono() {
                     writer.write_sample((sample * f32::from(i16::MAX)) as i16)?;
                 }
                 let mut kept = kept.lock();
-                kept.extend_from_slice(&frame.samples);
+                kept.extend(frame.mono());
                 let over = kept.len().saturating_sub(2 * JUDGED);
                 kept.drain(..over);
             }

@@ -21,6 +21,7 @@ pub(super) struct Encoding {
     video: VideoEncoding,
     sound: Option<SoundEncoding>,
     loss_percent: Option<u8>,
+    dtx: bool,
 }
 
 impl Encoding {
@@ -40,6 +41,7 @@ impl Encoding {
             shared,
             sound: None,
             loss_percent: None,
+            dtx: false,
         }
     }
 
@@ -65,8 +67,9 @@ impl Encoding {
         if wanted.sound_paused {
             return;
         }
-        match self.encoded_sound(samples, captured_us, wanted.loss_percent) {
-            Ok(encoded) => (self.sink)(encoded),
+        match self.encoded_sound(samples, captured_us, wanted) {
+            Ok(Some(encoded)) => (self.sink)(encoded),
+            Ok(None) => {}
             Err(error) => self.shared.note(&error),
         }
     }
@@ -75,15 +78,18 @@ impl Encoding {
         &mut self,
         samples: &[f32],
         captured_us: u64,
-        loss_percent: Option<u8>,
-    ) -> Result<Encoded, CodecError> {
+        wanted: &Wanted,
+    ) -> Result<Option<Encoded>, CodecError> {
         let sound = match &mut self.sound {
             Some(sound) => sound,
             slot => slot.insert(SoundEncoding::new(&*self.codecs, self.channels, self.sound_bitrate_bps)?),
         };
-        if let Some(percent) = loss_percent.filter(|_| loss_percent != self.loss_percent) {
+        if let Some(percent) = wanted.loss_percent.filter(|_| wanted.loss_percent != self.loss_percent) {
             sound.set_loss(percent);
-            self.loss_percent = loss_percent;
+            self.loss_percent = wanted.loss_percent;
+        }
+        if std::mem::replace(&mut self.dtx, wanted.dtx) != wanted.dtx {
+            sound.set_dtx(wanted.dtx);
         }
         sound.push(samples, captured_us)
     }

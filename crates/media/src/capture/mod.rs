@@ -69,6 +69,7 @@ struct Wanted {
     video_paused: bool,
     sound_paused: bool,
     loss_percent: Option<u8>,
+    dtx: bool,
 }
 
 impl Capture {
@@ -147,6 +148,12 @@ impl Capture {
         self.shared.change(|wanted| wanted.loss_percent = Some(percent));
     }
 
+    /// Leaves frames of sound out in which nobody speaks, or no more; off at first. Of those in a row the first is given,
+    /// as one or two bytes, and one each 400 ms. For whoever decodes: a recording would have gaps.
+    pub fn set_dtx(&self, on: bool) {
+        self.shared.change(|wanted| wanted.dtx = on);
+    }
+
     /// What it has done so far.
     pub fn counts(&self) -> CaptureCounts {
         self.shared.counts()
@@ -184,6 +191,7 @@ impl Shared {
             video_paused: false,
             sound_paused: false,
             loss_percent: None,
+            dtx: false,
         };
         Shared {
             wanted: Mutex::new(wanted),

@@ -26,10 +26,21 @@ const LATEST: usize = 25;
 /// The delay falls by 10 ms in a second, as fast as the program follows. A guess: slower than anybody hears.
 const FALL_US: u64 = 10_000 * SOUND_FRAME_US * JUDGE_EVERY as u64 / 1_000_000;
 
+/// What came of a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Transit {
+    /// Arrival − capture, microseconds.
+    Took(i64),
+    /// It was missing when its successor came.
+    Missing,
+    /// It was never sent: nobody spoke. It only takes its time.
+    LeftOut,
+}
+
 #[derive(Debug)]
 pub(super) struct Delay {
-    /// Arrival − capture of the newest frames; `None` for one that was missing when its successor came.
-    transits_us: VecDeque<Option<i64>>,
+    /// Of the newest frames.
+    transits: VecDeque<Transit>,
     rtt_us: u64,
     /// Sound is taken by so much before its time.
     ahead_us: u64,
@@ -42,7 +53,7 @@ pub(super) struct Delay {
 impl Default for Delay {
     fn default() -> Delay {
         Delay {
-            transits_us: VecDeque::new(),
+            transits: VecDeque::new(),
             rtt_us: 0,
             ahead_us: 0,
             current_us: HOLD_US_MIN,
@@ -67,48 +78,66 @@ impl Delay {
 
     /// Forgets how it was until now. The delay goes on from what the latest frames needed.
     pub(super) fn forget(&mut self) {
-        self.transits_us.drain(..self.transits_us.len().saturating_sub(LATEST));
+        self.transits.retain(|transit| *transit != Transit::LeftOut);
+        self.transits.drain(..self.transits.len().saturating_sub(LATEST));
         self.current_us = self.wanted_us();
-        self.transits_us.clear();
+        self.transits.clear();
         self.unsettled = JUDGED_ANEW_AFTER;
     }
 
     pub(super) fn missed(&mut self, count: u32) {
         for _ in 0..count.min(WINDOW as u32) {
-            self.remember(None);
+            self.remember(Transit::Missing);
         }
     }
 
+    /// So many frames weren't sent, since nobody spoke.
+    pub(super) fn left_out(&mut self, count: u32) {
+        let count = count.min(WINDOW as u32);
+        for _ in 0..count {
+            self.remember(Transit::LeftOut);
+        }
+        let settling = count.min(self.unsettled);
+        self.unsettled -= settling;
+        self.unjudged += count - settling;
+    }
+
     pub(super) fn arrived(&mut self, transit_us: i64) {
-        self.remember(Some(transit_us));
+        self.remember(Transit::Took(transit_us));
         self.unsettled = self.unsettled.saturating_sub(1);
         if self.unsettled > 0 {
             return;
         }
         self.unjudged += 1;
-        if self.unjudged >= JUDGE_EVERY || self.transits_us.len() < JUDGE_EVERY as usize {
+        if self.unjudged >= JUDGE_EVERY || self.transits.len() < JUDGE_EVERY as usize {
             let wanted_us = self.wanted_us();
-            self.current_us = wanted_us.max(self.current_us.saturating_sub(FALL_US));
+            let fall_us = FALL_US * u64::from((self.unjudged / JUDGE_EVERY).max(1));
+            self.current_us = wanted_us.max(self.current_us.saturating_sub(fall_us));
             self.unjudged = 0;
         }
     }
 
-    fn remember(&mut self, transit_us: Option<i64>) {
-        if self.transits_us.len() == WINDOW {
-            self.transits_us.pop_front();
+    fn remember(&mut self, transit: Transit) {
+        if self.transits.len() == WINDOW {
+            self.transits.pop_front();
         }
-        self.transits_us.push_back(transit_us);
+        self.transits.push_back(transit);
     }
 
     fn wanted_us(&self) -> u64 {
-        let mut jitters: Vec<i64> = self.transits_us.iter().flatten().copied().collect();
+        let took = |transit: &Transit| match transit {
+            Transit::Took(transit_us) => Some(*transit_us),
+            Transit::Missing | Transit::LeftOut => None,
+        };
+        let mut jitters: Vec<i64> = self.transits.iter().filter_map(took).collect();
         let Some(floor_us) = jitters.iter().min().copied() else { return HOLD_US_MIN };
         for transit in &mut jitters {
             *transit = transit.saturating_sub(floor_us);
         }
         let late = jitters.iter().filter(|&&jitter| jitter > HOLD_US_MIN as i64).count();
-        let disturbed = self.transits_us.len() - jitters.len() + late;
-        let lossy = disturbed >= LOSSY_COUNT_MIN && disturbed * LOSSY_ONE_IN > self.transits_us.len();
+        let missing = self.transits.iter().filter(|transit| **transit == Transit::Missing).count();
+        let disturbed = missing + late;
+        let lossy = disturbed >= LOSSY_COUNT_MIN && disturbed * LOSSY_ONE_IN > self.transits.len();
         let rank = jitters.len() * 95 / 100;
         let (_, p95, _) = jitters.select_nth_unstable(rank);
         let repair_us = if lossy { self.rtt_us.saturating_mul(6) / 5 } else { 0 };

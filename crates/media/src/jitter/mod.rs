@@ -10,6 +10,10 @@
 //! what is asked for, because a clock jumped or a path changed, one frame is left out or concealed once more, in a
 //! quiet moment or where something is missing anyway; at [`SKEW_US_MAX`] at any moment. Whoever sees them drift
 //! ([`JitterBuffer::early_us`]) and retimes what it decodes never lets it come to that.
+//!
+//! A speaker may leave silence out (RFC 7587, 3.1.3): frames that aren't sent have no numbers, so none is missing. A
+//! packet of one or two bytes says that it begins; where it ends the next frame's capture time tells. Until then it
+//! goes on, for a second at most, and the frames in between count as neither late nor lost.
 
 mod clock_map;
 mod delay;
@@ -37,6 +41,8 @@ const GAP_MAX: u32 = 50;
 /// Frames made up in a row before there is silence. Concealment fades within 100 ms (libopus).
 const CONCEALED_MAX: u32 = 5;
 const FRAME_US: i64 = SOUND_FRAME_US as i64;
+/// A speaker that leaves frames out says so each 400 ms; after this many it is gone: 1 s.
+const PAUSE_MAX: u32 = 50;
 /// Whoever begins does so with the frame nearest to its time.
 const NEAREST_US: i64 = FRAME_US / 2;
 
@@ -50,7 +56,9 @@ pub enum Pulled {
         /// The packet behind the lost one, when it is here: it may carry a copy.
         next: Option<Bytes>,
     },
-    /// Nothing was said, or nobody is there.
+    /// Nothing was said, and so nothing was sent: go on with what it sounded like before, as for a loss.
+    Pause,
+    /// Nothing is to be heard: digital silence, or nobody is there.
     Silence,
 }
 
@@ -77,7 +85,13 @@ pub struct JitterBuffer {
     missing: u32,
     /// The last frame played said that silence follows.
     fell_silent: bool,
+    /// Steps since then.
+    paused: u32,
+    /// How loud the last packet that was played is said to be.
+    said: Option<u8>,
     newest: Option<u32>,
+    /// Of the newest frame that has a capture time of its own: number, time.
+    newest_timed: Option<(u32, u64)>,
     /// Frames captured before came another way, and say nothing of how long this one takes.
     judged_from_us: u64,
     /// How much before its time the packet was given that was given last; `None` when something else was.
@@ -119,7 +133,11 @@ impl JitterBuffer {
         self.newest = self.newest.max(Some(number));
         if captured_us >= self.judged_from_us {
             self.delay.missed(missed);
-            self.delay.arrived(arrived_us.wrapping_sub(captured_us).cast_signed());
+            if packet.len() > UNMARKED_LEN_MAX {
+                let left_out = self.left_out(number, captured_us);
+                self.delay.left_out(left_out);
+                self.delay.arrived(arrived_us.wrapping_sub(captured_us).cast_signed());
+            }
         }
         if self.next.is_some_and(|next| number < next) {
             self.counts.late += 1;
@@ -144,6 +162,14 @@ impl JitterBuffer {
             if number - next > GAP_MAX {
                 self.next = None;
                 return self.begin(captured_us);
+            }
+            if self.fell_silent && number == next && first.packet.len() <= UNMARKED_LEN_MAX {
+                // Silence as before. When it was made isn't known: one that was sent meanwhile may have got lost.
+                (self.paused, self.said) = (0, first.level);
+                self.held.pop_first();
+                next = next.saturating_add(1);
+                self.next = Some(next);
+                continue;
             }
             // When the frame `next` is due: in front of the first that is here by its distance.
             let distance_us = i64::from(number - next) * FRAME_US;
@@ -172,16 +198,18 @@ impl JitterBuffer {
         self.early_us
     }
 
-    /// How loud the packet is said to be that [`pull`](JitterBuffer::pull) gave just now: silent when it gave none,
-    /// `None` when nobody said.
+    /// How loud the packet is said to be that [`pull`](JitterBuffer::pull) gave just now, or in a pause the last one:
+    /// silent when it gave none, `None` when nobody said.
     pub fn level(&self) -> Option<u8> {
         self.level
     }
 
-    /// How loud the loudest packet is said to be that waits to be played: silent when none waits, `None` when nobody
-    /// said so of one of them.
+    /// How loud the loudest packet is said to be that waits to be played, or in a pause the last one was: silent when
+    /// there is none, `None` when nobody said so of one of them.
     pub fn level_ahead(&self) -> Option<u8> {
-        self.held.values().try_fold(LEVEL_SILENT, |loudest, held| Some(loudest.min(held.level?)))
+        let pauses = self.next.is_some() && self.fell_silent && self.paused < PAUSE_MAX;
+        let before = if pauses && self.held.is_empty() { self.said? } else { LEVEL_SILENT };
+        self.held.values().try_fold(before, |loudest, held| Some(loudest.min(held.level?)))
     }
 
     /// Sets how long before its time sound is pulled, microseconds: whoever retimes sound needs the next frame
@@ -237,25 +265,39 @@ impl JitterBuffer {
         let behind = next.saturating_add(1);
         self.next = Some(behind);
         if let Some(held) = self.held.remove(&next) {
-            self.missing = 0;
+            (self.missing, self.paused) = (0, 0);
             self.fell_silent = held.packet.len() <= UNMARKED_LEN_MAX;
             let early_us = held.captured_us.wrapping_sub(captured_us).cast_signed();
             self.early_us = (!self.fell_silent).then_some(early_us);
-            self.level = held.level;
+            (self.level, self.said) = (held.level, held.level);
             return Pulled::Packet(held.packet);
         }
+        let after = self.held.get(&behind).map(|held| held.packet.clone());
+        if self.fell_silent && after.is_none() {
+            return self.pause();
+        }
         self.missing += 1;
-        if self.missing > CONCEALED_MAX || self.fell_silent {
+        if self.missing > CONCEALED_MAX {
             return Pulled::Silence;
         }
         self.counts.concealed += 1;
-        Pulled::Lost { next: self.held.get(&behind).map(|held| held.packet.clone()) }
+        Pulled::Lost { next: after }
+    }
+
+    /// The speaker leaves frames out.
+    fn pause(&mut self) -> Pulled {
+        self.paused = self.paused.saturating_add(1);
+        if self.paused > PAUSE_MAX || self.said == Some(LEVEL_SILENT) {
+            return Pulled::Silence; // gone; or there is nothing to go on with
+        }
+        self.level = self.said;
+        Pulled::Pause
     }
 
     /// Nothing is here: it is late, or the speaker is silent, or gone.
     fn run_dry(&mut self, next: u32, captured_us: u64) -> Pulled {
         if self.fell_silent {
-            return Pulled::Silence; // sends nothing, counts nothing
+            return self.pause(); // sends nothing, counts nothing
         }
         if self.missing >= CONCEALED_MAX {
             self.next = None;
@@ -267,12 +309,25 @@ impl JitterBuffer {
 
     /// Its time hasn't come: it was sent after a pause, or there is time to fill.
     fn wait(&mut self) -> Pulled {
+        if self.fell_silent {
+            return self.pause();
+        }
         if self.pauses() {
             return Pulled::Silence;
         }
         self.missing += 1;
         self.counts.inserted += 1;
         Pulled::Lost { next: None }
+    }
+
+    /// How many frames were left out in front of this one: by its number it follows sooner than by its time.
+    fn left_out(&mut self, number: u32, captured_us: u64) -> u32 {
+        if self.newest_timed.is_some_and(|(newest, _)| number <= newest) {
+            return 0;
+        }
+        let Some((newest, newest_us)) = self.newest_timed.replace((number, captured_us)) else { return 0 };
+        let steps = captured_us.saturating_sub(newest_us).saturating_add(SOUND_FRAME_US / 2) / SOUND_FRAME_US;
+        u32::try_from(steps).unwrap_or(u32::MAX).saturating_sub(number - newest)
     }
 
     /// There is silence at present.

@@ -156,8 +156,108 @@ fn a_pause_of_the_sender_is_silence_not_loss() {
     let played: Vec<Pulled> = (1..=61).map(|tick| buffer.pull(captured(tick), false)).collect();
     assert_eq!(buffer.counts(), JitterCounts::default());
     assert_eq!(played[10], Pulled::Packet(Bytes::from_static(&[0x78])));
-    assert!(played[11..60].iter().all(|pulled| *pulled == Pulled::Silence));
+    assert!(played[11..60].iter().all(|pulled| *pulled == Pulled::Pause));
     assert_eq!(number_of(&played[60]), Some(12));
+}
+
+/// A packet that says that silence follows.
+fn silent() -> Bytes {
+    Bytes::from_static(&[0x78])
+}
+
+/// Speaks until the frame 20, then leaves frames out but for two each 420 ms; gives when the frame of each number was
+/// captured, in steps, and whether it says that silence follows.
+fn frames_of_a_silence(count: usize) -> Vec<(u32, bool)> {
+    let talk = (1..=20).map(|step| (step, false));
+    talk.chain((0..).flat_map(|turn| [(21 + 21 * turn, true), (41 + 21 * turn, false)])).take(count).collect()
+}
+
+#[test]
+fn a_silence_goes_on_from_update_to_update_and_has_the_level_that_was_said() {
+    let mut buffer = JitterBuffer::new();
+    for (number, (step, silence)) in (1..).zip(frames_of_a_silence(60)) {
+        let data = if silence { silent() } else { packet(number) };
+        buffer.push_said(number, captured(step), data, Some(60), captured(step));
+    }
+    for tick in 1..=400 {
+        let pulled = buffer.pull(captured(tick), true);
+        assert_eq!(pulled == Pulled::Pause, tick > 21 && (tick - 20) % 21 > 1, "step {tick}");
+        assert_eq!((buffer.level(), buffer.level_ahead()), (Some(60), Some(60)), "step {tick}");
+    }
+    assert_eq!(buffer.counts(), JitterCounts::default());
+}
+
+#[test]
+fn whoever_sends_nothing_for_a_second_pauses_no_more() {
+    let mut buffer = JitterBuffer::new();
+    buffer.push_said(1, captured(1), packet(1), Some(60), captured(1));
+    buffer.push_said(2, captured(2), silent(), Some(60), captured(2));
+    let played: Vec<_> = (1..=60)
+        .map(|tick| (buffer.pull(captured(tick), true), buffer.level(), buffer.level_ahead()))
+        .collect();
+    assert!(played[2..50].iter().all(|pulled| *pulled == (Pulled::Pause, Some(60), Some(60))));
+    assert!(played[53..].iter().all(|pulled| *pulled == (Pulled::Silence, Some(127), Some(127))));
+}
+
+#[test]
+fn speech_behind_a_silence_begins_with_its_first_frame_also_where_that_was_lost() {
+    for lost in [false, true] {
+        let mut buffer = JitterBuffer::new();
+        for (number, step) in [(1, 1), (3, 30), (4, 31), (5, 32)] {
+            if !(lost && number == 3) {
+                buffer.push(number, captured(step), packet(number), captured(step));
+            }
+        }
+        buffer.push(2, captured(2), silent(), captured(2));
+        let played: Vec<Pulled> = (1..=32).map(|tick| buffer.pull(captured(tick), true)).collect();
+        assert!(played[2..29].iter().all(|pulled| *pulled == Pulled::Pause));
+        let first = if lost { Pulled::Lost { next: Some(packet(4)) } } else { Pulled::Packet(packet(3)) };
+        assert_eq!(played[29..], [first, Pulled::Packet(packet(4)), Pulled::Packet(packet(5))]);
+    }
+}
+
+#[test]
+fn an_update_that_gets_lost_prolongs_the_silence() {
+    // of the packet behind it, which has no time of its own, nobody can tell how late it is
+    let mut buffer = JitterBuffer::new();
+    for (number, step) in [(1, 1), (5, 44)] {
+        buffer.push(number, captured(step), packet(number), captured(step));
+    }
+    buffer.push(2, captured(2), silent(), captured(2));
+    let mut played: Vec<Pulled> = (1..=23).map(|tick| buffer.pull(captured(tick), true)).collect();
+    buffer.push(4, captured(4), silent(), captured(23));
+    played.extend((24..=44).map(|tick| buffer.pull(captured(tick), true)));
+    assert!(played[2..43].iter().all(|pulled| *pulled == Pulled::Pause), "{played:?}");
+    assert_eq!(number_of(&played[43]), Some(5));
+    assert_eq!(buffer.counts().concealed, 0);
+}
+
+#[test]
+fn silence_says_nothing_of_the_link_and_lets_its_past_be_forgotten_as_quickly() {
+    // 100 ms of jitter in the last second of speech, then none
+    let delays = |left_out: bool| {
+        let mut buffer = JitterBuffer::new();
+        buffer.set_rtt_us(100_000);
+        let mut delays = vec![0; 8];
+        for (number, step) in (1..).zip((1..=1_600_u32).filter(|step| {
+            let updates = *step > 100 && left_out;
+            !updates || (step - 100) % 21 < 2
+        })) {
+            let silence = left_out && step > 100 && (step - 100) % 21 == 1;
+            let transit_us = if (50..=100).contains(&step) { u64::from(step % 2) * 100_000 } else { 0 };
+            // the time of one that has none is implied, and may be wrong
+            let captured_us = captured(step) - if silence { 300_000 } else { 0 };
+            let data = if silence { silent() } else { packet(number) };
+            buffer.push(number, captured_us, data, captured(step) + transit_us);
+            delays[(step / 210) as usize] = buffer.delay_us();
+        }
+        delays
+    };
+    let (talk, silence) = (delays(false), delays(true));
+    for (talk_us, silence_us) in talk.iter().zip(&silence) {
+        assert!(talk_us.abs_diff(*silence_us) <= 20_000, "{talk:?} and {silence:?}");
+    }
+    assert!(silence[0] > 200_000 && silence[7] == HOLD_US_MIN, "{silence:?}");
 }
 
 #[test]

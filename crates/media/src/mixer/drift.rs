@@ -7,6 +7,7 @@
 use rubato::audioadapter_buffers::direct::InterleavedSlice;
 use rubato::{Adjustable, FixedAsync, Resampler, Slip};
 
+use crate::mix::{append, channels};
 use crate::{SAMPLE_RATE, SOUND_FRAME_LEN, SOUND_FRAME_US};
 
 /// Frames this far off their time begin to be brought back, microseconds: whoever begins is up to half a frame off, and
@@ -75,6 +76,8 @@ impl Drift {
 /// Decoded sound of one speaker, on its way to our time.
 #[derive(Debug, Default)]
 pub(super) struct Retimed {
+    /// Of two channels, interleaved, both retimed alike.
+    stereo: bool,
     /// Decoded and not played yet: less than a frame between two steps.
     held: Vec<f32>,
     /// Leaves out and adds single samples, blended over 128; made when there is drift for the first time.
@@ -85,7 +88,15 @@ pub(super) struct Retimed {
 impl Retimed {
     /// How long the sound lasts that was decoded and not played yet, microseconds.
     pub(super) fn held_us(&self) -> u64 {
-        self.held.len() as u64 * 1_000_000 / u64::from(SAMPLE_RATE)
+        (self.held.len() / channels(self.stereo)) as u64 * 1_000_000 / u64::from(SAMPLE_RATE)
+    }
+
+    /// From now on takes and gives samples of two channels, or of one.
+    pub(super) fn set_stereo(&mut self, stereo: bool) {
+        let mut held = Vec::new();
+        append(&mut held, stereo, &self.held, self.stereo);
+        // its slip is made again as soon as there is drift, by the next step
+        *self = Retimed { stereo, held, ..Retimed::default() };
     }
 
     /// What was decoded last and not played yet: the end of a frame.
@@ -100,7 +111,7 @@ impl Retimed {
         }
         self.ppm = ppm;
         if self.slip.is_none() {
-            self.slip = Slip::new(SOUND_FRAME_LEN, 1, FixedAsync::Output)
+            self.slip = Slip::new(SOUND_FRAME_LEN, channels(self.stereo), FixedAsync::Output)
                 .inspect_err(|error| tracing::warn!(%error, "a speaker's clock is not followed"))
                 .ok();
         }
@@ -118,24 +129,26 @@ impl Retimed {
         if self.held.is_empty() && self.ppm == 0.0 {
             return decode(0, samples);
         }
+        let channels = channels(self.stereo);
         let needed = self.slip.as_ref().map_or(SOUND_FRAME_LEN, |slip| slip.input_frames_next());
-        while self.held.len() < needed {
+        while self.held.len() < needed * channels {
             let (begin, behind_us) = (self.held.len(), self.held_us());
-            self.held.resize(begin + SOUND_FRAME_LEN, 0.0);
+            self.held.resize(begin + SOUND_FRAME_LEN * channels, 0.0);
             decode(behind_us, &mut self.held[begin..]);
         }
         let taken = self.slip_into(samples).unwrap_or_else(|| {
-            samples.copy_from_slice(&self.held[..SOUND_FRAME_LEN]);
+            samples.copy_from_slice(&self.held[..SOUND_FRAME_LEN * channels]);
             SOUND_FRAME_LEN
         });
-        self.held.drain(..taken);
+        self.held.drain(..taken * channels);
     }
 
-    /// Gives how many samples it took; `None` when there is no slip, or it failed.
+    /// Gives how many samples per channel it took; `None` when there is no slip, or it failed.
     fn slip_into(&mut self, samples: &mut [f32]) -> Option<usize> {
         let slip = self.slip.as_mut()?;
-        let held = InterleavedSlice::new(&self.held, 1, self.held.len()).ok()?;
-        let mut played = InterleavedSlice::new_mut(samples, 1, SOUND_FRAME_LEN).ok()?;
+        let channels = channels(self.stereo);
+        let held = InterleavedSlice::new(&self.held, channels, self.held.len() / channels).ok()?;
+        let mut played = InterleavedSlice::new_mut(samples, channels, SOUND_FRAME_LEN).ok()?;
         slip.process_into_buffer(&held, &mut played, None).ok().map(|(taken, _)| taken)
     }
 }

@@ -25,6 +25,8 @@ pub(super) struct Log {
     pub(super) pictures_encoded: AtomicUsize,
     pub(super) sounds_decoded: AtomicUsize,
     pub(super) sounds_encoded: AtomicUsize,
+    /// Loss that encoders were told, percent, added up.
+    pub(super) losses_told: AtomicUsize,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -233,6 +235,10 @@ impl SoundEncoder for FakeSoundEncoder {
         add(&self.log.sounds_encoded);
         assert_eq!(samples.len(), SOUND_FRAME_LEN);
         Ok(samples.iter().flat_map(|sample| sample.to_le_bytes()).collect::<Vec<u8>>().into())
+    }
+
+    fn set_loss(&mut self, percent: u8) {
+        self.log.losses_told.fetch_add(percent.into(), Ordering::Relaxed);
     }
 }
 

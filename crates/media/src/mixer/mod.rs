@@ -61,7 +61,7 @@ pub struct MixerConfig {
     pub program: VideoFormat,
     /// How its tiles are laid out.
     pub layout: Layout,
-    /// Bits per second of each encoded sound, mono.
+    /// Bits per second of each encoded sound while it is mono; stereo gets twice that.
     pub sound_bitrate_bps: u32,
     /// How many speakers are heard at a time; 5 by design.
     pub heard_max: usize,
@@ -78,13 +78,13 @@ pub struct Input {
     pub name: String,
     /// Isn't heard, and has the mute mark, as has whoever's pictures come without sound.
     pub muted: bool,
-    /// Its picture is a screen, for [`Layout::Share`].
+    /// What it sends is a screen or a film: its picture is one for [`Layout::Share`], and its sound is kept in stereo.
     pub shares: bool,
     /// Is to get [`MixerOutput::MixMinus`].
     pub hears: bool,
 }
 
-/// What a mixer gives out. All sound is mono, 20 ms a packet.
+/// What a mixer gives out. Sound is 20 ms a packet, mono; stereo while somebody is heard who shares.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MixerOutput {
     /// The next program picture.
@@ -190,6 +190,8 @@ struct Orders {
     /// A key frame is wished for.
     key_wanted: bool,
     bitrate_bps: u32,
+    /// Of the sound, if that is known.
+    loss_percent: Option<u8>,
 }
 
 #[derive(Debug, Default)]
@@ -333,6 +335,11 @@ impl Mixer {
         self.order(|orders| orders.bitrate_bps = bitrate_bps);
     }
 
+    /// Tells how many of 100 packets of sound get lost on the way.
+    pub fn set_loss(&self, percent: u8) {
+        self.order(|orders| orders.loss_percent = Some(percent));
+    }
+
     /// Tells that the clock has jumped: one that isn't the system's is looked at again at once.
     pub fn clock_jumped(&self) {
         let _orders = lock(&self.shared.orders); // whoever looked before waits by now
@@ -457,6 +464,7 @@ impl Shared {
                 begins: false,
                 key_wanted: false,
                 bitrate_bps: program.bitrate_bps,
+                loss_percent: None,
             })),
             ordered: Condvar::new(),
             playout_delay_us: AtomicU64::new(HOLD_US_MIN + sound::DECODE_US),

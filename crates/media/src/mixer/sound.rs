@@ -1,6 +1,9 @@
 //! The program's sound: each 20 ms the loudest speakers are decoded and mixed, and the mix encoded: once for all,
 //! and once more for each of those being heard, without its own voice.
 //!
+//! All of it is mono, but while somebody is heard who shares a screen or a film: that sound is decoded, mixed and encoded
+//! in stereo. Encoders are changed then, and rehearse as below; decoders take packets of either kind.
+//!
 //! So a speaker's decoder changes from one encoder to another when its speaker begins or ceases to be heard, and
 //! each codec's frames build on those before. That would click; so an own encoder is first given what the
 //! shared one had last, and goes on for a while when both have the same to say.
@@ -18,7 +21,7 @@ use crate::SOUND_FRAME_US;
 use crate::codec::{CodecError, Codecs, SoundEncoder};
 use crate::jitter::HOLD_US_MIN;
 use crate::level::{LEVEL_SILENT, Loudest, level};
-use crate::mix::{SoundMix, Voice};
+use crate::mix::{SoundMix, Voice, append, channels};
 use crate::speaking::DominantSpeaker;
 
 /// Steps that sound may be late before some are left out: 200 ms, since a gap is worse than a burst. A guess.
@@ -34,6 +37,8 @@ const DECODED_BONUS_DB: f32 = 3.0;
 /// of work with libopus. Measured: for speech 1 makes most of the difference and 5 all of it, but with fewer than
 /// 20 the encoder hasn't seen yet that a tone isn't speech, and codes it otherwise than the shared one does.
 const REHEARSED_STEPS: usize = 25;
+/// What stereo sound gets of the rate of mono: both sides as much each.
+const STEREO_RATE: u32 = 2;
 
 /// Makes sound, and sets the playout delay, until the mixer ends.
 pub(super) fn run(shared: &Shared, mut program: SoundProgram) {
@@ -45,6 +50,7 @@ pub(super) fn run(shared: &Shared, mut program: SoundProgram) {
             continue;
         }
         let stage = shared.stage();
+        program.set_loss(orders.loss_percent);
         let speaking = orders.speaking && step.captured_us >= orders.from_us;
         for output in program.step(step.captured_us, &stage, speaking, &shared.counts) {
             shared.give(output);
@@ -80,7 +86,10 @@ pub(super) fn wanted_delay_us(now_us: u64, stage: &Stage) -> u64 {
 pub(super) struct SoundProgram {
     codecs: Arc<dyn Codecs>,
     bitrate_bps: u32,
+    loss_percent: Option<u8>,
     encoder: Box<dyn SoundEncoder>,
+    /// Whether encoders are for two channels.
+    stereo: bool,
     speakers: BTreeMap<u64, Speaker>,
     loudest: Loudest,
     heard_max: usize,
@@ -98,8 +107,10 @@ impl SoundProgram {
     ) -> Result<SoundProgram, CodecError> {
         Ok(SoundProgram {
             encoder: codecs.sound_encoder(1, bitrate_bps)?,
+            stereo: false,
             codecs,
             bitrate_bps,
+            loss_percent: None,
             speakers: BTreeMap::new(),
             loudest: Loudest::new(heard_max),
             heard_max,
@@ -107,6 +118,14 @@ impl SoundProgram {
             mix: SoundMix::new(),
             recent: VecDeque::new(),
         })
+    }
+
+    /// Tells all encoders how many of 100 packets get lost, if that is known and has changed.
+    pub(super) fn set_loss(&mut self, percent: Option<u8>) {
+        let Some(percent) = percent.filter(|_| percent != self.loss_percent) else { return };
+        self.loss_percent = Some(percent);
+        let minus = self.speakers.values_mut().filter_map(|speaker| speaker.minus.as_mut());
+        minus.chain([&mut self.encoder]).for_each(|encoder| encoder.set_loss(percent));
     }
 
     /// The sound of the 20 ms from `captured_us` on. When the mixer is silent, only the speakers are followed.
@@ -121,6 +140,9 @@ impl SoundProgram {
             let known = self.speakers.get(&input.id).is_some_and(|speaker| Arc::ptr_eq(&speaker.feed, feed));
             if !known {
                 self.speakers.insert(input.id, Speaker::new(Arc::clone(feed)));
+            }
+            if let Some(speaker) = self.speakers.get_mut(&input.id) {
+                speaker.set_stereo(input.shares);
             }
         }
         self.choose_decoded(stage);
@@ -188,9 +210,16 @@ impl SoundProgram {
         let muted = |id: u64| stage.input(id).is_some_and(|input| input.muted);
         let voices = self.speakers.iter().map(|(&id, speaker)| {
             let heard = self.loudest.hears(id) && speaker.is_decoded() && !muted(id);
-            Voice { id, samples: &speaker.samples, heard }
+            Voice { id, samples: &speaker.samples, stereo: speaker.is_stereo(), heard }
         });
         self.mix.mix(&voices.collect::<Vec<_>>());
+        if self.mix.is_stereo() != self.stereo
+            && let Err(error) = self.change_encoders()
+        {
+            tracing::warn!(%error, "sound that is shared is mixed in mono");
+            count(&counts.codec_errors, 1);
+            self.mix.keep_mono();
+        }
         let mut outputs = Vec::with_capacity(1 + stage.inputs.len());
         let shared = checked(self.encoder.encode(self.mix.shared()), counts);
         let shared_level = level(self.mix.shared());
@@ -205,7 +234,7 @@ impl SoundProgram {
             let (packet, level) = match self.mix.without(id) {
                 Some(samples) => {
                     let Some(speaker) = self.speakers.get_mut(&id) else { continue };
-                    let made = || self.codecs.sound_encoder(1, self.bitrate_bps);
+                    let made = || encoder(&*self.codecs, self.bitrate_bps, self.stereo, self.loss_percent);
                     let encoded = speaker.encode_minus(samples, &self.recent, made);
                     (checked(encoded, counts), level(samples))
                 }
@@ -225,6 +254,22 @@ impl SoundProgram {
         outputs
     }
 
+    /// Has encoders that suit the mix: the shared one now, others when they are needed.
+    fn change_encoders(&mut self) -> Result<(), CodecError> {
+        let stereo = self.mix.is_stereo();
+        let mut encoder = encoder(&*self.codecs, self.bitrate_bps, stereo, self.loss_percent)?;
+        let mut recent = VecDeque::with_capacity(REHEARSED_STEPS);
+        for heard in &self.recent {
+            let mut fitting = Vec::with_capacity(heard.len() * channels(stereo));
+            append(&mut fitting, stereo, heard, self.stereo);
+            encoder.encode(&fitting)?;
+            recent.push_back(fitting);
+        }
+        (self.encoder, self.stereo, self.recent) = (encoder, stereo, recent);
+        self.speakers.values_mut().for_each(|speaker| speaker.minus = None);
+        Ok(())
+    }
+
     fn remember_shared(&mut self) {
         let full = self.recent.len() == REHEARSED_STEPS;
         let mut step = if full { self.recent.pop_front().unwrap_or_default() } else { Vec::new() };
@@ -232,6 +277,19 @@ impl SoundProgram {
         step.extend_from_slice(self.mix.shared());
         self.recent.push_back(step);
     }
+}
+
+/// A new encoder of what is mixed.
+fn encoder(
+    codecs: &dyn Codecs,
+    bitrate_bps: u32,
+    stereo: bool,
+    loss_percent: Option<u8>,
+) -> Result<Box<dyn SoundEncoder>, CodecError> {
+    let bitrate_bps = if stereo { bitrate_bps.saturating_mul(STEREO_RATE) } else { bitrate_bps };
+    let mut encoder = codecs.sound_encoder(channels(stereo) as u8, bitrate_bps)?;
+    loss_percent.into_iter().for_each(|percent| encoder.set_loss(percent));
+    Ok(encoder)
 }
 
 fn checked(encoded: Result<Bytes, CodecError>, counts: &Counts) -> Option<Bytes> {
@@ -243,5 +301,9 @@ fn checked(encoded: Result<Bytes, CodecError>, counts: &Counts) -> Option<Bytes>
         .ok()
 }
 
+#[cfg(test)]
+mod silence;
+#[cfg(test)]
+mod stereo;
 #[cfg(test)]
 mod tests;

@@ -11,6 +11,7 @@ use crate::SOUND_FRAME_LEN;
 use crate::codec::{CodecError, Codecs, SoundDecoder, SoundEncoder};
 use crate::jitter::Pulled;
 use crate::level::{LEVEL_SILENT, level};
+use crate::mix::channels;
 
 /// A frame quieter than this may be left out or doubled unheard, −dBov. A guess.
 const QUIET_LEVEL: u8 = 50;
@@ -32,7 +33,9 @@ pub(super) struct Speaker {
     missed: VecDeque<Pulled>,
     drift: Drift,
     retimed: Retimed,
-    /// Its 20 ms: [`SOUND_FRAME_LEN`] samples, −1 to 1.
+    /// What it sends is kept in stereo, if it is.
+    stereo: bool,
+    /// Its 20 ms: [`SOUND_FRAME_LEN`] samples per channel, interleaved, −1 to 1.
     pub(super) samples: Vec<f32>,
     /// Of these samples, by RFC 6464; as it is said to be while it isn't decoded.
     pub(super) level: u8,
@@ -50,6 +53,7 @@ impl Speaker {
             missed: VecDeque::new(),
             drift: Drift::default(),
             retimed: Retimed::default(),
+            stereo: false,
             samples: vec![0.0; SOUND_FRAME_LEN],
             level: LEVEL_SILENT,
             minus: None,
@@ -59,6 +63,21 @@ impl Speaker {
     /// Whether it is decoded from the next step on. Otherwise its samples are silence.
     pub(super) fn set_decoded(&mut self, decoded: bool) {
         self.is_decoded = decoded;
+    }
+
+    /// Whether its samples have two channels.
+    pub(super) fn is_stereo(&self) -> bool {
+        self.stereo
+    }
+
+    /// Has its samples in stereo from the next step on, or in mono. A change costs its decoder what that had learnt.
+    pub(super) fn set_stereo(&mut self, stereo: bool) {
+        if stereo == self.stereo {
+            return;
+        }
+        (self.stereo, self.decoder) = (stereo, None);
+        self.samples = vec![0.0; SOUND_FRAME_LEN * channels(stereo)];
+        self.retimed.set_stereo(stereo);
     }
 
     pub(super) fn is_decoded(&self) -> bool {
@@ -73,7 +92,7 @@ impl Speaker {
     /// Brings `samples` and `level` to the 20 ms from `captured_us` on.
     pub(super) fn play(&mut self, captured_us: u64, codecs: &dyn Codecs) -> Result<(), CodecError> {
         let mut result = if self.is_decoded { self.catch_up(codecs) } else { Ok(()) };
-        let Speaker { feed, decoder, is_decoded, missed, drift, retimed, samples, .. } = self;
+        let Speaker { feed, decoder, is_decoded, missed, drift, retimed, samples, stereo, .. } = self;
         let quiet = self.level > QUIET_LEVEL;
         let mut said = None;
         retimed.set_ppm(drift.ppm());
@@ -84,13 +103,16 @@ impl Speaker {
             }
             said = taken.level;
             if !*is_decoded {
-                if missed.len() == MISSED_MAX {
-                    missed.pop_front();
+                // a pause is heard as long as it may be, and is one thing to catch up on
+                if taken.pulled != Pulled::Pause || missed.back() != Some(&Pulled::Pause) {
+                    if missed.len() == MISSED_MAX {
+                        missed.pop_front();
+                    }
+                    missed.push_back(taken.pulled);
                 }
-                missed.push_back(taken.pulled);
                 return frame.fill(0.0);
             }
-            if let Err(error) = decode_frame(taken.pulled, decoder, codecs, frame) {
+            if let Err(error) = decode_frame(taken.pulled, *stereo, decoder, codecs, frame) {
                 frame.fill(0.0);
                 result = Err(error);
             }
@@ -115,10 +137,10 @@ impl Speaker {
         if self.missed.is_empty() {
             return Ok(());
         }
-        let mut frame = vec![0.0; SOUND_FRAME_LEN];
+        let mut frame = vec![0.0; SOUND_FRAME_LEN * channels(self.stereo)];
         let mut result = Ok(());
         for pulled in self.missed.drain(..) {
-            if let Err(error) = decode_frame(pulled, &mut self.decoder, codecs, &mut frame) {
+            if let Err(error) = decode_frame(pulled, self.stereo, &mut self.decoder, codecs, &mut frame) {
                 frame.fill(0.0);
                 result = Err(error);
             }
@@ -160,21 +182,25 @@ impl Speaker {
 /// Decodes one frame, or makes it up; the decoder is made for the first.
 fn decode_frame(
     pulled: Pulled,
+    stereo: bool,
     decoder: &mut Option<Box<dyn SoundDecoder>>,
     codecs: &dyn Codecs,
     samples: &mut [f32],
 ) -> Result<(), CodecError> {
-    if pulled == Pulled::Silence {
+    let unheard = pulled == Pulled::Pause && decoder.is_none();
+    if unheard || pulled == Pulled::Silence {
         samples.fill(0.0);
         return Ok(());
     }
     let decoder = match decoder {
         Some(decoder) => decoder,
-        none => none.insert(codecs.sound_decoder(1)?),
+        none => none.insert(codecs.sound_decoder(channels(stereo) as u8)?),
     };
     match pulled {
         Pulled::Packet(packet) => decoder.decode(&packet, samples)?,
         Pulled::Lost { next } => decoder.conceal(next.as_deref(), samples),
+        // what decoders make up fades to the noise that was there before
+        Pulled::Pause => decoder.conceal(None, samples),
         Pulled::Silence => {}
     }
     for sample in samples {

@@ -676,6 +676,7 @@ impl Room {
                 begins: false,
                 key_wanted: false,
                 bitrate_bps: FORMAT.bitrate_bps,
+                loss_percent: None,
             },
             decoders: BTreeMap::new(),
             counts: Counts::default(),

@@ -79,7 +79,7 @@ impl Speaker {
         while self.next_sound_us + SOUND_FRAME_US <= media_us {
             let mut samples = [0.0; SOUND_FRAME_LEN];
             self.source.next_sound(&mut samples).unwrap();
-            let encoded = self.sound.push(&samples, own_begun_us + self.next_sound_us).unwrap();
+            let encoded = self.sound.push(&samples, own_begun_us + self.next_sound_us).unwrap().unwrap();
             self.send(&encoded, begun_us + self.next_sound_us + SOUND_FRAME_US);
             self.next_sound_us += SOUND_FRAME_US;
         }

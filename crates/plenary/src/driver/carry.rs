@@ -191,7 +191,11 @@ impl Driver {
             None => {}
         }
         match &event {
-            Event::Mode(mode) => self.flow.set_mesh(*mode == Mode::Mesh),
+            Event::Mode(mode) => {
+                self.flow.set_mesh(*mode == Mode::Mesh);
+                (self.mode, self.mode_since_us) = (*mode, self.clock.now_us());
+                self.leave_silence_out();
+            }
             Event::Floor(speaks) => self.flow.set_floor(*speaks, self.brain.snapshot().views),
             Event::Roster { .. } => {
                 let speakers = self.brain.roster().map(|roster| {

@@ -16,7 +16,7 @@ use plenary_media::Clock;
 use plenary_media::mixer::EffortChange;
 use plenary_proto::bounded::List;
 use plenary_proto::message::{DATA_LEN_MAX, Delivery, Entry, LinkKind, Message};
-use plenary_proto::{Command, DataRefusal, Event, Input, PeerId, RoomState, Time};
+use plenary_proto::{Command, DataRefusal, Event, Input, Mode, PeerId, RoomState, Time};
 use plenary_rtc::{Command as LinkCommand, Events as LinkEvents, LinkId, LinkStats, Links};
 use plenary_signal::{Signal, SignalEvent};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
@@ -25,6 +25,7 @@ use crate::desk::{Desk, Tile};
 use crate::event::{OnEvent, RoomEvent};
 use crate::flow::Flow;
 use crate::layout;
+use crate::loss::SoundLoss;
 use crate::publish::Publisher;
 use crate::rate::ProgramRate;
 use crate::snapshot::{ConnectionState, RoomSnapshot};
@@ -38,6 +39,9 @@ const TICK: Duration = Duration::from_millis(25);
 const SNAPSHOT_US: u64 = 200_000;
 /// The brain is told so often how the program suffers here: what it asks for. As often what the lines carry is looked at.
 const TROUBLE_US: u64 = 1_000_000;
+/// So long after a stage is to be mixed no mixer passes a speaker's frames through any more: a little more than it waits
+/// for pictures.
+const COMPOSED_US: u64 = 2_000_000;
 /// Somebody on stage whom the others haven't reached for this long is cut off; as long again passes while they are
 /// silent on a link that stands. A guess: shorter than ICE takes to give a link up.
 const UNHEARD_US_MAX: u32 = 2_500_000;
@@ -102,6 +106,13 @@ pub(crate) struct Driver {
     pub(crate) parents_had: u32,
     pub(crate) rate: ProgramRate,
     pub(crate) asked_picture: Option<plenary_proto::message::VideoAsk>,
+    /// How the stage is served.
+    pub(crate) mode: Mode,
+    pub(crate) mode_since_us: u64,
+    /// On the way of our own stream.
+    pub(crate) own_loss: SoundLoss,
+    /// On the ways of our program.
+    pub(crate) program_loss: SoundLoss,
     /// The brain has asked for the links' round trips: it is told when all else is carried out.
     pub(crate) round_trips_wanted: bool,
 }
@@ -197,7 +208,11 @@ impl Driver {
                 if let Some(picture) = self.asked_picture {
                     publisher.ask(picture);
                 }
+                if let Some(percent) = self.own_loss.percent() {
+                    publisher.set_loss(percent);
+                }
                 self.publisher = Some(publisher);
+                self.leave_silence_out();
                 // whom we speak to was said before there was anything to say
                 let to = std::mem::take(&mut self.peers.speaking_to);
                 self.speak(to);
@@ -259,6 +274,8 @@ impl Driver {
             let links = self.peers.all_links().into_iter();
             let rtts_us = links.filter_map(|link| Some((link, self.links.stats(link)?.rtt_us?)));
             self.flow.set_rtts_us(&rtts_us.collect());
+            self.follow_loss();
+            self.leave_silence_out();
             if self.desk.falls_short() {
                 self.input(Input::Overloaded);
             }
@@ -271,9 +288,7 @@ impl Driver {
             self.rate = ProgramRate::default();
             return;
         }
-        let served: Vec<LinkId> = self.flow.state().program().viewer_links().collect();
-        let links = served.into_iter().filter_map(|link| Some((link, self.links.stats(link)?)));
-        let links: Vec<(LinkId, LinkStats)> = links.collect();
+        let links = self.served();
         let (wanted_bps, sent_bps) = self.desk.rates_bps();
         let rate_bps = self.rate.look(wanted_bps, sent_bps, &links);
         if rate_bps != sent_bps {
@@ -284,6 +299,36 @@ impl Driver {
             );
             self.desk.set_rate(rate_bps);
             self.call_home_again();
+        }
+    }
+
+    /// The first viewers' links, and what they have counted.
+    fn served(&self) -> Vec<(LinkId, LinkStats)> {
+        let served: Vec<LinkId> = self.flow.state().program().viewer_links().collect();
+        served.into_iter().filter_map(|link| Some((link, self.links.stats(link)?))).collect()
+    }
+
+    /// Speakers leave silence out where they are mixed, but not where their own frames are the program: that has no gaps.
+    pub(super) fn leave_silence_out(&self) {
+        let composed = self.clock.now_us().saturating_sub(self.mode_since_us) >= COMPOSED_US;
+        if let Some(publisher) = &self.publisher {
+            publisher.set_dtx(self.mode == Mode::Mixer && composed);
+        }
+    }
+
+    /// Sound bears as much of what may get lost a second time as its ways have it.
+    fn follow_loss(&mut self) {
+        let link = |peer: &PeerId| self.peers.link(peer, LinkKind::Peer);
+        let own = self.peers.speaking_to.iter().filter_map(|(peer, _)| link(peer));
+        let own = own.filter_map(|link| Some((link, self.links.stats(link)?)));
+        if let (Some(percent), Some(publisher)) =
+            (self.own_loss.look(&own.collect::<Vec<_>>()), &self.publisher)
+        {
+            publisher.set_loss(percent);
+        }
+        let served = if self.desk.is_mixing() { self.served() } else { Vec::new() };
+        if let Some(percent) = self.program_loss.look(&served) {
+            self.desk.set_loss(percent);
         }
     }
 

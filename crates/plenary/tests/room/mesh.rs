@@ -46,9 +46,9 @@ async fn sees_and_hears(me: &plenary::Room, other: &plenary::Room, index: u8) {
     let mut samples = Vec::new();
     while samples.len() < 48_000 {
         let heard = within("sound", sound.next()).await.unwrap();
-        assert_eq!((heard.samples.len(), heard.channels), (960, 1));
+        assert_eq!((heard.samples.len(), heard.channels), (1920, 2));
         if !samples.is_empty() || heard.samples.iter().any(|sample| sample.abs() > 0.01) {
-            samples.extend(heard.samples);
+            samples.extend(heard.mono());
         }
     }
     let (heard, range) = (Sound { samples }, 0.2..1.0);

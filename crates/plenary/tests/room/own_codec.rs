@@ -22,6 +22,10 @@ struct Calls {
     pictures_decoded: AtomicU64,
     sound_encoded: AtomicU64,
     sound_decoded: AtomicU64,
+    /// Encoders that are told to leave silence out.
+    leave_silence_out: AtomicU64,
+    /// Loss that one of them was told of last, percent and 1.
+    loss: AtomicU64,
 }
 
 impl Calls {
@@ -80,6 +84,19 @@ impl SoundEncoder for Own<dyn SoundEncoder> {
         self.0.sound_encoded.fetch_add(1, Ordering::Relaxed);
         self.1.encode(samples)
     }
+
+    fn set_dtx(&mut self, on: bool) {
+        let count = &self.0.leave_silence_out;
+        if on {
+            count.fetch_add(1, Ordering::Relaxed)
+        } else {
+            count.fetch_sub(1, Ordering::Relaxed)
+        };
+    }
+
+    fn set_loss(&mut self, percent: u8) {
+        self.0.loss.store(u64::from(percent) + 1, Ordering::Relaxed);
+    }
 }
 
 impl SoundDecoder for Own<dyn SoundDecoder> {
@@ -119,6 +136,7 @@ async fn speaker_mixer_and_viewer_use_the_application_s_codecs_and_no_others() {
     let mut beat = tokio::time::interval(Duration::from_millis(20));
     beat.set_missed_tick_behavior(MissedTickBehavior::Delay); // two at one time would be refused
     let picture = Picture::black(320, 180);
+    let silence = |calls: &Calls| calls.leave_silence_out.load(Ordering::Relaxed);
     let (mut shown, mut all) = (0, false);
     within("all of them at work", async {
         while shown < 30 || !all {
@@ -135,13 +153,17 @@ async fn speaker_mixer_and_viewer_use_the_application_s_codecs_and_no_others() {
                 heard = sound.next() => drop(heard.unwrap()),
             }
             let [speakers, mixer, viewer] = [[&ada_calls, &ben_calls], [&max_calls; 2], [&zoe_calls; 2]];
-            all = speakers.iter().all(|calls| calls.seen()[0] > 10 && calls.seen()[2] > 10)
+            all = speakers
+                .iter()
+                .all(|calls| calls.seen()[0] > 10 && calls.seen()[2] > 10 && silence(calls) > 0)
                 && mixer[0].seen().iter().all(|count| *count > 10)
                 && viewer[0].seen()[1] >= 30
-                && viewer[0].seen()[3] > 10;
+                && viewer[0].seen()[3] > 10
+                && speakers.iter().chain(&mixer).all(|calls| calls.loss.load(Ordering::Relaxed) > 0);
         }
     })
     .await;
+    assert_eq!(silence(&max_calls), 0, "the program has no gaps");
     // what only a speaker or a mixer does
     assert_eq!([zoe_calls.seen()[0], zoe_calls.seen()[2]], [0, 0], "a viewer encodes nothing");
     for calls in [&ada_calls, &ben_calls] {
@@ -150,7 +172,16 @@ async fn speaker_mixer_and_viewer_use_the_application_s_codecs_and_no_others() {
     // whoever mixed counts what its encoder was given
     let encoded: u64 = max.tenures().iter().map(|tenure| tenure.encoded_frames).sum();
     assert!(encoded > 0 && max_calls.seen()[0] >= encoded, "{encoded} of {:?}", max_calls.seen());
-    for room in [zoe, max, ben, ada] {
+    // one whose frames are the program leaves nothing out
+    ben.close().await;
+    until(&ada, "one speaker's frames passed through", |room| room.mode == Mode::PassThrough).await;
+    within("all of her sound", async {
+        while silence(&ada_calls) > 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await;
+    for room in [zoe, max, ada] {
         room.close().await;
     }
 }

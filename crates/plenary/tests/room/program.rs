@@ -75,7 +75,7 @@ async fn a_viewer_gets_frames_pictures_sound_and_a_recording_of_the_program() {
     }
     let mut samples = Vec::new();
     while samples.len() < 2 * 48_000 {
-        samples.extend(within("sound", sound.next()).await.unwrap().samples);
+        samples.extend(within("sound", sound.next()).await.unwrap().mono());
     }
     let heard = Sound { samples };
     for index in [0, 1] {
@@ -85,7 +85,7 @@ async fn a_viewer_gets_frames_pictures_sound_and_a_recording_of_the_program() {
     let mut own = ada.sound().unwrap();
     let mut samples = Vec::new();
     while samples.len() < 2 * 48_000 {
-        samples.extend(within("sound at the mixer", own.next()).await.unwrap().samples);
+        samples.extend(within("sound at the mixer", own.next()).await.unwrap().mono());
     }
     let heard = Sound { samples };
     let [own_db, other_db] = [0, 1].map(|index| heard.tone_db(index, 1.0..2.0));

@@ -153,7 +153,7 @@ async fn an_application_s_own_picture_and_tone_reach_a_viewer_with_their_times()
     while samples.len() < 3 * 48_000 {
         let heard = within("sound", sound.next()).await.unwrap();
         if !samples.is_empty() || heard.samples.iter().any(|sample| sample.abs() > 0.01) {
-            samples.extend(heard.samples);
+            samples.extend(heard.mono());
         }
     }
     let (hz, db) = Sound { samples }.peaks(1.0..3.0, 1)[0];

@@ -88,6 +88,28 @@ fn pauses_of_speech_do_not_upset_the_clock() {
 }
 
 #[test]
+fn long_silences_that_are_left_out_do_not_upset_the_clock() {
+    for ppm in [200, -200] {
+        let mut far = Far::new(ppm, false);
+        for step in 1..=5 * MINUTE_STEPS {
+            // speaks for 3 s, and is silent for 9 s
+            far.talks = |number| match number % 600 {
+                0..150 => Some(packet(number)),
+                silent if silent % 21 == 3 => Some(Bytes::from_static(&[0x78])),
+                silent if silent % 21 == 2 => Some(packet(number)),
+                _ => None,
+            };
+            far.send_until(step);
+            far.play(step);
+            let drift = far.speaker.drift();
+            assert!(drift.early_us.unwrap_or(0.0).abs() < LEAST_US + 3_000.0, "{drift:?} at {step}");
+            assert!(drift.fast_ppm.abs() < 1.7 * 200.0, "{drift:?} at {step}");
+        }
+        assert_eq!(far.counts(), JitterCounts::default(), "{ppm} ppm");
+    }
+}
+
+#[test]
 fn a_small_jump_of_the_clock_is_made_good_unheard_and_then_nothing_is_touched() {
     for jump_us in [17_000, -17_000] {
         let (mut far, mut heard) = (Far::new(0, true), Heard::default());
@@ -108,6 +130,37 @@ fn a_small_jump_of_the_clock_is_made_good_unheard_and_then_nothing_is_touched() 
         assert!(!drift.corrects && drift.early_us.unwrap().abs() < LEAST_US, "{drift:?}");
         assert_eq!(drift.ppm(), 0.0);
     }
+}
+
+#[test]
+fn both_sides_of_stereo_sound_are_retimed_alike_and_as_mono_is() {
+    let sample = |at: usize| (at as f32 * 0.05).sin();
+    let (mut mono, mut stereo) = (Retimed::default(), Retimed::default());
+    stereo.set_stereo(true);
+    let (mut played, mut both) = (vec![0.0; SOUND_FRAME_LEN], vec![0.0; 2 * SOUND_FRAME_LEN]);
+    let (mut decoded, mut decoded_both) = (0, 0);
+    for step in 0..200 {
+        if step == 50 {
+            mono.set_ppm(-900.0);
+            stereo.set_ppm(-900.0);
+        }
+        mono.play(&mut played, |_, frame| {
+            frame.iter_mut().zip(decoded..).for_each(|(to, at)| *to = sample(at));
+            decoded += frame.len();
+        });
+        stereo.play(&mut both, |_, frame| {
+            for (sides, at) in frame.chunks_exact_mut(2).zip(decoded_both..) {
+                sides.copy_from_slice(&[sample(at), -0.5 * sample(at)]);
+            }
+            decoded_both += frame.len() / 2;
+        });
+        let alike = both.chunks_exact(2).zip(&played);
+        assert!(alike.clone().all(|(sides, sample)| sides == [*sample, -0.5 * sample]), "step {step}");
+        assert_eq!(stereo.held_us(), mono.held_us());
+    }
+    assert!(stereo.held_us() > 2_000, "some were added: {} µs are held", stereo.held_us());
+    stereo.set_stereo(false);
+    assert_eq!(stereo.held_us(), mono.held_us(), "what is still to be played stays");
 }
 
 #[test]

@@ -77,6 +77,20 @@ fn the_muted_are_not_decoded_and_are_heard_when_they_are_no_more() {
     assert!((0.09..0.11).contains(&tone_in(&hall.shared, hz(7))));
 }
 
+#[test]
+fn the_loss_is_told_to_the_programs_encoder_and_to_those_of_whoever_is_heard_once() {
+    let mut hall = Hall::new();
+    hall.run(1..100, |id| if id < 2 { LOUD } else { NOISE });
+    let told = |hall: &Hall| hall.codecs.0.losses_told.swap(0, Ordering::Relaxed);
+    for (percent, sum) in [(None, 0), (Some(7), 3 * 7), (Some(7), 0), (None, 0), (Some(2), 3 * 2)] {
+        hall.program.set_loss(percent);
+        assert_eq!(told(&hall), sum, "{percent:?}");
+    }
+    // of those who are heard next, each has an encoder that knows
+    hall.run(100..200, |id| if (5..7).contains(&id) { LOUD } else { 0 });
+    assert_eq!(told(&hall), 2 * 2);
+}
+
 /// Speech by libopus: how far the first frames of a decoder that was needed again are from those of one that never
 /// paused, pooled over 30 places.
 #[cfg(feature = "files")]
