@@ -81,6 +81,9 @@ pub(crate) struct RoomArgs {
     /// The largest picture a speaker sends, for example 640x360@30
     #[arg(long, value_name = "SIZE", value_parser = units::size)]
     pub(crate) speaker_size: Option<ProgramFormat>,
+    /// What is played is a screen or a film: large in the layout `share`, and in stereo
+    #[arg(long)]
+    pub(crate) share: bool,
     /// The program's picture; the host says [default: 1280x720@30]
     #[arg(long, value_name = "SIZE", value_parser = units::size)]
     pub(crate) program: Option<ProgramFormat>,
@@ -105,7 +108,7 @@ pub(crate) struct RoomArgs {
     /// The uplink this peer may use
     #[arg(long, value_name = "RATE", value_parser = units::rate)]
     pub(crate) max_uplink: Option<u64>,
-    /// How the program is laid out: grid, active (whoever speaks large), share (the first speaker large), side-by-side, or a
+    /// How the program is laid out: grid, active (whoever speaks large), share (whoever plays a screen or film large, else the first speaker), side-by-side, or a
     /// TOML file that describes it; the host says [default: grid]
     #[arg(long, value_name = "LAYOUT", value_parser = units::layout)]
     pub(crate) layout: Option<Layout>,

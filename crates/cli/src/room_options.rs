@@ -26,6 +26,7 @@ impl RoomArgs {
         options.relays = self.relay == RelayWord::Auto;
         options.uplink_bps_max = self.max_uplink;
         options.picture_max = self.speaker_size;
+        options.shares = self.share;
         options.password = self.password.clone();
         options.udp_ports = self.network.udp_ports.clone();
         options.seed = self.seed;

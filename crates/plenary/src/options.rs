@@ -35,8 +35,9 @@ pub struct Options {
     pub uplink_bps_max: Option<u64>,
     /// The largest picture this peer sends; `None` for whatever a mixer asks for.
     pub picture_max: Option<ProgramFormat>,
-    /// What this peer publishes is a screen or a film: its sound, if it has two channels, is encoded in stereo at a rate for
-    /// music, and no quiet passage of it is left out. Off by default: it is a voice.
+    /// What this peer publishes is a screen or a film: it is the large one in [`Layout::Share`]; its sound, if it has two
+    /// channels, is encoded in stereo at a rate for music, and no quiet passage of it is left out. Off by default: it is a
+    /// voice.
     pub shares: bool,
     /// The room's password.
     pub password: Option<String>,

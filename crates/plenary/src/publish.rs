@@ -183,10 +183,14 @@ impl Publisher {
     }
 
     /// Takes the application's frames.
-    pub(crate) fn track(flow: &Arc<Flow>, picture_max: Option<ProgramFormat>) -> (Publisher, EncodedTrack) {
+    pub(crate) fn track(
+        flow: &Arc<Flow>,
+        picture_max: Option<ProgramFormat>,
+        shares: bool,
+    ) -> (Publisher, EncodedTrack) {
         let (wish, wishes) = wish(picture_max);
         let track = EncodedTrack { flow: flow.clone(), wishes };
-        (Publisher::silent(None, Some(wish), picture_max, false), track)
+        (Publisher::silent(None, Some(wish), picture_max, shares), track)
     }
 
     /// Nobody listens at first.

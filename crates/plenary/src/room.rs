@@ -185,7 +185,7 @@ impl Room {
     /// [`Error::Publish`] when this peer doesn't speak or publishes already.
     pub async fn publish_encoded(&self) -> Result<EncodedTrack, Error> {
         let turn = self.turn_to_publish().await?;
-        let (publisher, track) = Publisher::track(&self.flow, self.options.picture_max);
+        let (publisher, track) = Publisher::track(&self.flow, self.options.picture_max, self.options.shares);
         turn.send(Ask::Publish(publisher));
         Ok(track)
     }

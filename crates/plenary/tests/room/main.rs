@@ -12,6 +12,8 @@ mod mesh;
 mod own_codec;
 mod program;
 mod raw;
+#[cfg(feature = "codecs")]
+mod share;
 mod solo;
 mod suffering;
 mod support;
