@@ -1,5 +1,5 @@
 //! How long a link takes from the offer until both ends are connected, over loopback, and what it costs to
-//! have it: memory, and processor time while nothing is sent.
+//! have it: memory, and processor time while nothing is sent. The last row is over a line that delays and loses.
 //!
 //!     cargo bench -p plenary-rtc --bench setup
 //!
@@ -11,7 +11,7 @@ mod support;
 use std::time::{Duration, Instant};
 
 use plenary_proto::message::LinkKind;
-use plenary_rtc::LinkId;
+use plenary_rtc::{LinkId, Shape, Shaper};
 use support::*;
 
 const LINKS: u64 = 40;
@@ -35,9 +35,16 @@ fn processor_us() -> f64 {
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() {
-    println!("kind   links  p50 ms  p95 ms  max ms  kB per end  idle µs/s per end");
-    for (name, kind) in [("peer", LinkKind::Peer), ("trunk", LinkKind::Trunk(0))] {
-        let (mut a, mut b) = (Peer::new(), Peer::new());
+    println!("kind          links  p50 ms  p95 ms  max ms  kB per end  idle µs/s per end");
+    let lossy = Shape { delay_us: 50_000, loss_ppm: 50_000, rate_bps: 0 };
+    for (name, kind, shape) in [
+        ("peer", LinkKind::Peer, Shape::default()),
+        ("trunk", LinkKind::Trunk(0), Shape::default()),
+        ("50 ms, 5 %", LinkKind::Peer, lossy),
+    ] {
+        let shaper = Shaper::new(7);
+        shaper.set(shape);
+        let (mut a, mut b) = (Peer::shaped(&shaper), Peer::shaped(&shaper));
         let mut took: Vec<Duration> = Vec::new();
         let before = resident_kb();
         for link in (1..=LINKS).map(LinkId) {
@@ -52,7 +59,7 @@ async fn main() {
         let used = processor_us();
         tokio::time::sleep(IDLE).await;
         let idle_us = (processor_us() - used) / IDLE.as_secs_f64() / (2 * LINKS) as f64;
-        println!("{name:5}  {LINKS:5}  {p50:6.1}  {p95:6.1}  {max:6.1}  {kb:10}  {idle_us:18.0}");
+        println!("{name:12}  {LINKS:5}  {p50:6.1}  {p95:6.1}  {max:6.1}  {kb:10}  {idle_us:18.0}");
         a.links.close().await;
         b.links.close().await;
     }

@@ -26,6 +26,14 @@ use crate::wire::Wire;
 const RECEIVE_BUFFER_BYTES: usize = 4 << 20;
 const SEND_BUFFER_BYTES: usize = 1 << 20;
 
+/// A link that is so young sends DTLS, and what is in it, twice: whatever of a handshake is lost costs 1 s, and a link whose
+/// handshake takes 5 s is begun anew.
+const OPENING_MAX: Duration = Duration::from_secs(3);
+/// So does one of whose last packets more than one in so many was lost, while they are as short as messages are: SCTP
+/// waits at least 1 s, too, for what is followed by nothing (RTO.Min of RFC 9260).
+const LOSSY_ONE_IN: u64 = 50;
+const MESSAGE_LEN_MAX: usize = 400;
+
 type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// Tokio, with the sockets of one link.
@@ -49,6 +57,7 @@ impl Runtime for LinkRuntime {
             delay_line: OnceLock::new(),
             path_free: Mutex::new(Instant::now()),
             check_sent: Mutex::new(None),
+            made: Instant::now(),
         }))
     }
 
@@ -91,6 +100,7 @@ struct LinkSocket {
     delay_line: OnceLock<DelayLine>,
     path_free: Mutex<Instant>,
     check_sent: Mutex<Option<(TransactionId, Instant)>>,
+    made: Instant,
 }
 
 impl AsyncUdpSocket for LinkSocket {
@@ -118,14 +128,10 @@ impl AsyncUdpSocket for LinkSocket {
         if let Some((Check::Request, id)) = Check::of(transmit.contents) {
             *lock(&self.check_sent) = Some((id, Instant::now()));
         }
-        let segment_len = transmit.segment_size.unwrap_or(len).max(1);
-        if !self.shaper.is_plain() || self.delay_line.get().is_some_and(|line| !line.is_empty()) {
-            self.send_shaped(transmit, segment_len);
-        } else {
-            ready!(self.inner.poll_send(cx, transmit))?;
+        ready!(self.send_once(cx, transmit))?;
+        if is_dtls(transmit.contents) && self.sends_twice(len) {
+            let _ = self.send_once(cx, transmit); // it has been sent, whatever becomes of the copy
         }
-        self.wire.counters.udp_bytes_sent.fetch_add(len as u64, Ordering::Relaxed);
-        self.shaper.count(len, len.div_ceil(segment_len));
         Poll::Ready(Ok(len))
     }
 
@@ -155,6 +161,25 @@ impl AsyncUdpSocket for LinkSocket {
 }
 
 impl LinkSocket {
+    fn send_once(&self, cx: &mut Context<'_>, transmit: &Transmit<'_>) -> Poll<io::Result<()>> {
+        let len = transmit.contents.len();
+        let segment_len = transmit.segment_size.unwrap_or(len).max(1);
+        if !self.shaper.is_plain() || self.delay_line.get().is_some_and(|line| !line.is_empty()) {
+            self.send_shaped(transmit, segment_len);
+        } else {
+            ready!(self.inner.poll_send(cx, transmit))?;
+        }
+        self.wire.counters.udp_bytes_sent.fetch_add(len as u64, Ordering::Relaxed);
+        self.shaper.count(len, len.div_ceil(segment_len));
+        Poll::Ready(Ok(()))
+    }
+
+    /// Whether handshakes and messages go out twice at present: their replay windows drop what comes twice.
+    fn sends_twice(&self, len: usize) -> bool {
+        self.made.elapsed() < OPENING_MAX
+            || (len <= MESSAGE_LEN_MAX && self.wire.counters.loses(LOSSY_ONE_IN))
+    }
+
     fn send_shaped(&self, transmit: &Transmit<'_>, segment_len: usize) {
         let now = Instant::now();
         for datagram in transmit.contents.chunks(segment_len) {
@@ -182,6 +207,11 @@ impl LinkSocket {
     }
 }
 
+/// Neither a check nor media (RFC 7983).
+fn is_dtls(datagram: &[u8]) -> bool {
+    datagram.first().is_some_and(|first| (20..64).contains(first))
+}
+
 type TransactionId = [u8; 12];
 
 /// A connectivity check (RFC 8445), as far as it must be understood to time it.
@@ -204,5 +234,19 @@ impl Check {
             [0x01, 0x01] => Some((Check::Response, *id)),
             _ => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn handshakes_and_messages_are_told_from_checks_and_media() {
+        const HANDSHAKE: u8 = 22;
+        const APPLICATION: u8 = 23;
+        let [check, rtp, rtcp] = [[0, 1], [0x80, 102], [0x81, 205]];
+        assert!(is_dtls(&[HANDSHAKE, 254]) && is_dtls(&[APPLICATION, 254]));
+        assert!(![&check[..], &rtp, &rtcp, &[]].iter().any(|other| is_dtls(other)));
     }
 }

@@ -56,6 +56,17 @@ pub(crate) struct Counters {
     rtt_us: AtomicU64,
 }
 
+impl Counters {
+    /// Whether more than one media packet in so many was repaired so far, either way: with few of them nothing is known.
+    pub(crate) fn loses(&self, one_in: u64) -> bool {
+        const PACKETS_MIN: u64 = 100;
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let packets = read(&self.packets_sent) + read(&self.packets_received);
+        let repairs = read(&self.repairs_sent) + read(&self.repairs_asked);
+        packets >= PACKETS_MIN && repairs * one_in > packets
+    }
+}
+
 #[derive(Debug, Default)]
 struct Nudges {
     /// A socket is to return an empty datagram.
