@@ -153,6 +153,8 @@ pub(crate) struct Desk {
     span: Span,
     state: Mutex<State>,
     mixer: Mutex<Option<Arc<Mixer>>>,
+    /// Held while inputs are named to the mixer: of two that do so at a time the later one knows more.
+    naming: Mutex<()>,
     /// What mixers did that have ended.
     past: Mutex<Mark>,
     tiles_moved: AtomicBool,
@@ -211,6 +213,7 @@ impl Desk {
             span: flow.span().clone(),
             state,
             mixer,
+            naming: Mutex::new(()),
             past,
             tiles_moved: AtomicBool::new(false),
         })
@@ -450,6 +453,7 @@ impl Desk {
     }
 
     fn set_inputs(&self) {
+        let _naming = self.naming.lock();
         let Some(mixer) = self.mixer() else { return };
         let (tiles, homes, sharing) = {
             let state = self.state.lock();

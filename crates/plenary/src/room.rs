@@ -216,7 +216,7 @@ impl Room {
     }
 
     /// One speaker's own stream as well as the program, or instead of it, or none any more: as the mixer gets it, at the size of
-    /// its tile or larger, not encoded again. Its frames are of [`Origin::Speaker`]. [`RoomEvent::Solo`] tells when it comes, and
+    /// its tile or larger, not encoded again, and without the silence that it leaves out. Its frames are of [`Origin::Speaker`]. [`RoomEvent::Solo`] tells when it comes, and
     /// when it doesn't; it is asked for until another is.
     ///
     /// # Errors

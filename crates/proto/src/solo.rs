@@ -1,7 +1,7 @@
 //! One speaker's own stream, beside the program or instead of it, for whoever wishes for it.
 //!
 //! It is asked of a mixer: each has every speaker's packets. The mixer passes them on unchanged, to a few peers at one time,
-//! as long as its uplink carries them beside its audience. When the mixers change, another is asked, and the one before is
+//! when its uplink carries them beside its audience. When the mixers change, another is asked, and the one before is
 //! let go when that one has agreed: nothing is missed while both send.
 
 use std::collections::BTreeMap;
@@ -146,8 +146,10 @@ impl Solo {
             self.tell(view, true);
         } else if !comes && (was_asked || self.giver == Some(from)) {
             self.giver.take_if(|giver| *giver == from);
-            let due = view.now + self.backoff.next_us(view.rng);
-            self.asked = Some(Asked { mixer: from, due });
+            if was_asked || self.asked.is_none() {
+                let due = view.now + self.backoff.next_us(view.rng);
+                self.asked = Some(Asked { mixer: from, due });
+            }
             if self.giver.is_none() {
                 self.tell(view, false);
             }
@@ -169,6 +171,8 @@ impl Solo {
             None => {
                 self.given.remove(&from);
             }
+            // we are to mix, and are about to begin: whoever isn't answered asks again
+            Some(_) if !mixes && view.mixes() => return,
             Some(speaker) => {
                 let known = self.given.contains_key(&from);
                 let more = self.given.len() + 1;
@@ -195,7 +199,13 @@ impl Solo {
                 }
             }
         }
-        self.given.retain(|peer, speaker| view.links.is_up(peer) && is_heard(view, speaker));
+        let gone =
+            self.given.extract_if(.., |peer, speaker| !view.links.is_up(peer) || !is_heard(view, speaker));
+        for (peer, speaker) in gone.collect::<Vec<_>>() {
+            if view.links.is_up(&peer) {
+                view.out.send(peer, Message::Solo { speaker, comes: false });
+            }
+        }
         let given: Vec<_> = self.given.iter().map(|(peer, speaker)| (*peer, *speaker)).collect();
         if given != self.said {
             self.said.clone_from(&given);

@@ -142,7 +142,7 @@ impl Legs {
             let Some(packet) = self.compose(slot, number, packet) else { continue };
             let packets = std::iter::repeat_n(packet, copies);
             self.writing.extend(packets.map(|packet| tagged(now, Packet::Rtp(packet))));
-            self.wire.counters.repairs_sent.fetch_add(copies as u64, Ordering::Relaxed);
+            self.wire.counters.repairs_sent.fetch_add(1, Ordering::Relaxed); // copies say nothing of loss
         }
     }
 

@@ -146,7 +146,8 @@ impl History {
         if sent.repaired_at.is_some_and(|at| now.saturating_duration_since(at) < SAME_REQUEST_MAX) {
             return None;
         }
-        let copies = if sent.repairs == 0 { 1 } else { 2 };
+        let affordable = self.credit / PACKETS_PER_REPAIR;
+        let copies = if sent.repairs == 0 { 1 } else { affordable.clamp(1, 2) };
         let credit = self.credit.checked_sub(copies * PACKETS_PER_REPAIR);
         let left = credit.filter(|_| sent.repairs < REPAIRS_MAX)?;
         (self.credit, sent.repairs, sent.repaired_at) = (left, sent.repairs + 1, Some(now));

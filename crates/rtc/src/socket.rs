@@ -26,10 +26,10 @@ use crate::wire::Wire;
 const RECEIVE_BUFFER_BYTES: usize = 4 << 20;
 const SEND_BUFFER_BYTES: usize = 1 << 20;
 
-/// A link that is so young sends DTLS, and what is in it, twice: whatever of a handshake is lost costs 1 s, and a link whose
+/// A link whose handshake began so lately sends DTLS, and what is in it, twice: whatever of a handshake is lost costs 1 s, and a link whose
 /// handshake takes 5 s is begun anew.
 const OPENING_MAX: Duration = Duration::from_secs(3);
-/// So does one of whose last packets more than one in so many was lost, while they are as short as messages are: SCTP
+/// So does one of whose packets so far more than one in so many was lost, while they are as short as messages are: SCTP
 /// waits at least 1 s, too, for what is followed by nothing (RTO.Min of RFC 9260).
 const LOSSY_ONE_IN: u64 = 50;
 const MESSAGE_LEN_MAX: usize = 400;
@@ -57,7 +57,7 @@ impl Runtime for LinkRuntime {
             delay_line: OnceLock::new(),
             path_free: Mutex::new(Instant::now()),
             check_sent: Mutex::new(None),
-            made: Instant::now(),
+            opened: OnceLock::new(),
         }))
     }
 
@@ -100,7 +100,8 @@ struct LinkSocket {
     delay_line: OnceLock<DelayLine>,
     path_free: Mutex<Instant>,
     check_sent: Mutex<Option<(TransactionId, Instant)>>,
-    made: Instant,
+    /// When DTLS began.
+    opened: OnceLock<Instant>,
 }
 
 impl AsyncUdpSocket for LinkSocket {
@@ -176,8 +177,8 @@ impl LinkSocket {
 
     /// Whether handshakes and messages go out twice at present: their replay windows drop what comes twice.
     fn sends_twice(&self, len: usize) -> bool {
-        self.made.elapsed() < OPENING_MAX
-            || (len <= MESSAGE_LEN_MAX && self.wire.counters.loses(LOSSY_ONE_IN))
+        let opened = self.opened.get_or_init(Instant::now);
+        opened.elapsed() < OPENING_MAX || (len <= MESSAGE_LEN_MAX && self.wire.counters.loses(LOSSY_ONE_IN))
     }
 
     fn send_shaped(&self, transmit: &Transmit<'_>, segment_len: usize) {

@@ -121,7 +121,11 @@ impl InStep {
         let due_us = match self.hold_us {
             0 => 0,
             _ if held.past => 0,
-            hold_us => identity.captured_us.cast_signed().saturating_add(self.floor_us + hold_us),
+            hold_us => {
+                let due_us = identity.captured_us.cast_signed().saturating_add(self.floor_us);
+                // whatever time a maker claims
+                due_us.saturating_add(hold_us).min(now_us.cast_signed().saturating_add(HOLD_US_MAX))
+            }
         };
         let due_us = due_us.max(self.lanes[at].due_us);
         self.lanes[at].due_us = due_us;
@@ -163,7 +167,8 @@ impl InStep {
         }
         let Some(floor_us) = self.lanes.iter().filter_map(Lane::floor_us).min() else { return };
         self.floor_us = floor_us;
-        let wanted_us = if late_us - floor_us > IN_STEP_US { behind_us - floor_us } else { 0 };
+        let is_late = late_us.saturating_sub(floor_us) > IN_STEP_US;
+        let wanted_us = if is_late { behind_us.saturating_sub(floor_us) } else { 0 };
         self.hold_us = wanted_us.max(self.hold_us - FALL_US).clamp(0, HOLD_US_MAX);
     }
 }
@@ -297,6 +302,22 @@ mod tests {
         assert!(last_us < 10_200_000, "{last_us}");
         let waiting = std::iter::from_fn(|| in_step.pop(last_us as u64));
         assert!(waiting.map(|held| held.frame.identity.captured_us).eq([9_966_666, 9_983_333]));
+    }
+
+    #[test]
+    fn a_maker_that_claims_any_time_holds_its_frames_up_no_longer_than_others_wait() {
+        let mut in_step = InStep::default();
+        play(&mut in_step, 1, 0..10, repaired);
+        for captured_us in [u64::MAX, u64::MAX / 2, 1 << 63, 0, 20_000_000] {
+            for _ in 0..2 * WINDOW {
+                in_step.push(held(MediaKind::Video, 1, captured_us), 10_000_000);
+                in_step.push(held(MediaKind::Sound, 1, captured_us), 10_000_000);
+                while in_step.pop(10_000_000).is_some() {}
+            }
+        }
+        let latest_us = 10_000_000 + HOLD_US_MAX as u64;
+        while in_step.pop(latest_us).is_some() {}
+        assert!(in_step.held.is_empty());
     }
 
     #[test]

@@ -161,6 +161,14 @@ impl Inflow {
         self.newest_of(speaker).and_then(|stream| stream.via)
     }
 
+    /// A speaker's pictures are of no use here before a key frame: it is asked for until one comes.
+    pub(crate) fn wish_key_of(&mut self, speaker: &PeerId) {
+        let id = self.have(speaker).map(|have| have.stream);
+        if let Some(stream) = id.and_then(|id| self.streams.get_mut(&id)) {
+            stream.key_wish.wish();
+        }
+    }
+
     /// How far this peer has got in a speaker's stream.
     pub(crate) fn have(&self, speaker: &PeerId) -> Option<Resume> {
         let stream = self.newest_of(speaker)?;

@@ -293,9 +293,17 @@ impl Flow {
 
     /// The application wishes for a speaker's own stream, or for none.
     pub(crate) fn set_solo(&self, wish: Option<Solo>) {
-        let returns = self.state().solo.set(wish);
-        if returns {
-            self.want_key_upstream();
+        let mut state = self.state();
+        let returns = state.solo.set(wish);
+        let desk = state.desk.clone().filter(|_| returns);
+        if let Some(solo) = wish {
+            state.inflow.wish_key_of(&solo.speaker); // where it comes already
+        }
+        drop(state);
+        match desk.filter(|desk| desk.is_mixing()) {
+            Some(desk) => desk.want_key(),
+            None if returns => self.want_key_upstream(),
+            None => {}
         }
     }
 
@@ -635,9 +643,11 @@ impl Flow {
             if one.maker != self.me
                 && let Some(solo) = state.solo.takes(&one.maker, &one.frame)
             {
+                // a speaker hears that one in its own mix, too
+                let heard_anyway = state.own_mix && one.frame.kind == MediaKind::Sound;
                 let frame = one.frame.clone();
                 let received = ReceivedFrame::new(Origin::Speaker(one.maker), frame, one.arrived_us);
-                state.outlets.give(&ReceivedFrame { beside: !solo.instead, ..received });
+                state.outlets.give(&ReceivedFrame { beside: !solo.instead || heard_anyway, ..received });
             }
             drop(state);
             if let Some(desk) = &desk {

@@ -21,7 +21,7 @@ use super::cache::PacketCache;
 use super::key_wish::KeyWish;
 use super::maker::{lane, piece};
 use super::sending::Sending;
-use super::{EARLY_US, hole_us_max};
+use super::{EARLY_US, HOLE_US_MIN, hole_us_max};
 
 /// The program's slots on a link: video, sound.
 pub(crate) const PROGRAM_SLOTS: [u8; 2] = [0, 1];
@@ -41,8 +41,9 @@ struct Stream {
 
 impl Stream {
     fn new(id: StreamId, spec: StreamSpec, hole_us_max: u64) -> Stream {
-        let assembler = |kind| Assembler::new(id, kind, hole_us_max);
-        let assemblers = [assembler(MediaKind::Video), assembler(MediaKind::Sound)];
+        // sound goes on sooner: no more than two repairs are worth its standing still
+        let assemblers = [(MediaKind::Video, hole_us_max), (MediaKind::Sound, HOLE_US_MIN)]
+            .map(|(kind, hole_us_max)| Assembler::new(id, kind, hole_us_max));
         Stream { spec, caches: Default::default(), assemblers, via: None, captured_us: 0 }
     }
 
@@ -99,7 +100,7 @@ pub(crate) struct Program {
     streams: BTreeMap<StreamId, Stream>,
     current: Option<StreamId>,
     children: BTreeMap<PeerId, Child>,
-    /// A hole is waited for this long.
+    /// A hole in pictures is waited for this long.
     hole_us_max: u64,
     key_wish: KeyWish,
     /// What goes wrong with the current stream.
@@ -133,11 +134,12 @@ impl Program {
         self.feeder = link;
     }
 
-    /// How long the round trip takes to whoever feeds us, microseconds: holes are waited for accordingly.
+    /// How long the round trip takes to whoever feeds us, microseconds: holes in pictures are waited for
+    /// accordingly.
     pub(crate) fn set_rtt_us(&mut self, rtt_us: u64) {
         self.hole_us_max = hole_us_max(rtt_us);
-        for assembler in self.streams.values_mut().flat_map(|stream| &mut stream.assemblers) {
-            assembler.set_hole_us_max(self.hole_us_max);
+        for stream in self.streams.values_mut() {
+            stream.assemblers[lane(MediaKind::Video)].set_hole_us_max(self.hole_us_max);
         }
     }
 

@@ -96,5 +96,16 @@ async fn a_speaker_that_mixes_gets_another_from_itself_and_so_does_a_speaker_fro
         };
         application.push_during(gets).await;
     }
+    // who hears all others in a mix of its own needn't hear one of them twice
+    let mut frames = cat.frames();
+    let instead = async {
+        frame(&mut frames, "its own mix", |one| one.origin == Origin::MixMinus).await;
+        cat.set_solo(Some(Solo { speaker, instead: true })).await.unwrap();
+        let of_ben = |one: &ReceivedFrame| one.origin == Origin::Speaker(speaker);
+        assert!(!frame(&mut frames, "Ben", |one| of_ben(one) && is_picture(one) && !one.beside).await.beside);
+        assert!(frame(&mut frames, "Ben", |one| of_ben(one) && !is_picture(one)).await.beside);
+        frame(&mut frames, "its own mix", |one| one.origin == Origin::MixMinus).await;
+    };
+    application.push_during(instead).await;
     tokio::join!(zoe.close(), cat.close(), ben.close(), ada.close());
 }
