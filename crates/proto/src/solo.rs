@@ -192,16 +192,11 @@ impl Solo {
 
     /// Passes on what can be, and says so where it ends.
     fn keep_given(&mut self, view: &mut View<'_>, mixes: bool) {
-        if !mixes {
-            for (peer, speaker) in std::mem::take(&mut self.given) {
-                if view.links.is_up(&peer) {
-                    view.out.send(peer, Message::Solo { speaker, comes: false });
-                }
-            }
-        }
-        let gone =
-            self.given.extract_if(.., |peer, speaker| !view.links.is_up(peer) || !is_heard(view, speaker));
-        for (peer, speaker) in gone.collect::<Vec<_>>() {
+        let ends = |peer: &PeerId, speaker: &mut PeerId| {
+            !mixes || !view.links.is_up(peer) || !is_heard(view, speaker)
+        };
+        let gone: Vec<_> = self.given.extract_if(.., ends).collect();
+        for (peer, speaker) in gone {
             if view.links.is_up(&peer) {
                 view.out.send(peer, Message::Solo { speaker, comes: false });
             }

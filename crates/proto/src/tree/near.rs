@@ -17,6 +17,7 @@ use super::Tree;
 use super::balance::STAY_US;
 use super::child::Child;
 use super::seek::{Better, Seek};
+use super::up::Up;
 use crate::bounded::{Bound, List};
 use crate::id::PeerId;
 use crate::io::Output;
@@ -150,8 +151,27 @@ impl Tree {
         let parent = self.parent.as_ref()?;
         let whereabouts = parent.whereabouts.as_ref()?;
         let late_us = u64::from(whereabouts.late_us?);
-        let measured = self.near.to_parent_us.filter(|(peer, _)| *peer == parent.peer).map(|(_, us)| us);
-        Some(late_us + measured.or_else(|| way_us(&whereabouts.round_trips, &self.near.trips))?)
+        let told_us = || way_us(&whereabouts.round_trips, &self.near.trips);
+        let way_us = self.measured_us(parent).or_else(told_us)?;
+        Some(late_us + way_us)
+    }
+
+    /// What of the way to our parent landmarks don't tell, who tell the least that it can be: as much of it as our own line
+    /// may be, which is the same to anybody. Without it, places whose way is reckoned would all look nearer than the one
+    /// whose way is measured.
+    fn untold_us(&self) -> u64 {
+        let untold = |parent: &Up| {
+            let told_us = way_us(&parent.whereabouts.as_ref()?.round_trips, &self.near.trips)?;
+            Some(self.measured_us(parent)?.saturating_sub(told_us))
+        };
+        let nearest_us = self.near.trips.iter().map(|trip| u64::from(trip.rtt_us())).min();
+        let our_line_us = nearest_us.unwrap_or_default() / 2;
+        self.parent.as_ref().and_then(untold).unwrap_or_default().min(our_line_us)
+    }
+
+    /// How long a frame takes to us from there, if that was measured.
+    fn measured_us(&self, parent: &Up) -> Option<u64> {
+        self.near.to_parent_us.filter(|(peer, _)| *peer == parent.peer).map(|(_, us)| us)
     }
 
     /// How late the program leaves us.
@@ -190,7 +210,8 @@ impl Tree {
         enough: Better,
     ) -> Option<bool> {
         let ours_us = self.late_us()?;
-        let theirs_us = u64::from(whereabouts.late_us?) + way_us(&whereabouts.round_trips, &self.near.trips)?;
+        let way_us = way_us(&whereabouts.round_trips, &self.near.trips)? + self.untold_us();
+        let theirs_us = u64::from(whereabouts.late_us?) + way_us;
         let margin_us = match enough {
             Better::ByFar => GAIN_US.max(ours_us / 20),
             Better::NotWorse => 0,
