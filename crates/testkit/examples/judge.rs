@@ -5,22 +5,29 @@
 //! ```
 //!
 //! Pictures a second, the longest that a tile stood still and since when, the longest holes in picture and sound, how far sound
-//! is off its picture, and the speakers' tones in the last 8 s.
+//! is off its picture, and the speakers' tones: in 8 s near the end, and in the weakest 100 ms between 8 s after the beginning
+//! and the end (`inf`: it isn't that long). Of what somebody heard (`speaker-0-heard.wav`), the tones.
 
 use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
-use plenary_testkit::judge::{self, Layout};
+use plenary_testkit::judge::{self, Layout, Sound};
 
 /// Tones are judged by the end: whoever came late is there by then.
 const JUDGED_S: f64 = 8.0;
+/// At the very end people leave.
+const LEAVING_S: f64 = 0.5;
 
 fn main() -> Result<ExitCode> {
     let mut arguments = std::env::args().skip(1);
     let speakers: usize = arguments.next().context("usage: judge SPEAKERS FILE…")?.parse()?;
     let mut clean = true;
     for file in arguments {
+        if file.ends_with(".wav") {
+            println!("{file}: tones {}", tones(&judge::wav(Path::new(&file))?, speakers));
+            continue;
+        }
         let recording = judge::recording(Path::new(&file), &Layout::grid(speakers))?;
         let stills = (0..speakers).filter_map(|tile| recording.longest_still(tile));
         let still = stills.max_by(|a, b| (a.1 - a.0).total_cmp(&(b.1 - b.0))).unwrap_or_default();
@@ -33,13 +40,8 @@ fn main() -> Result<ExitCode> {
             .map_or(0.0, |(last, first)| last.at_s - first.at_s);
         let mut skews: Vec<_> = (0..speakers).flat_map(|tile| recording.skews_ms(tile)).collect();
         skews.sort_by(f64::total_cmp);
-        let tones = recording.sound.as_ref().map(|sound| {
-            let end_s = sound.duration_s();
-            let tone = |index| format!("{:.1}", sound.tone_db(index, end_s - JUDGED_S..end_s));
-            (0..speakers as u8).map(tone).collect::<Vec<_>>().join(" ")
-        });
         println!(
-            "{file}: {:.1} s, {:.2} a second, still {:.0} ms at {:.2} s, holes {:.0} and {:.0} ms, skew {:.0} to {:.0} ms, tones {} dBFS{}",
+            "{file}: {:.1} s, {:.2} a second, still {:.0} ms at {:.2} s, holes {:.0} and {:.0} ms, skew {:.0} to {:.0} ms, tones {}{}",
             recording.duration_s,
             recording.frames.len().saturating_sub(1) as f64 / shown_s,
             (still.1 - still.0) * 1000.0,
@@ -48,10 +50,21 @@ fn main() -> Result<ExitCode> {
             longest(recording.sound_gaps.clone()) * 1000.0,
             skews.first().copied().unwrap_or(f64::NAN),
             skews.last().copied().unwrap_or(f64::NAN),
-            tones.unwrap_or_else(|| "none".to_owned()),
+            recording.sound.as_ref().map_or("none".to_owned(), |sound| tones(sound, speakers)),
             recording.ffmpeg_errors.iter().map(|error| format!("; ffmpeg: {error}")).collect::<String>(),
         );
         clean &= recording.ffmpeg_errors.is_empty();
     }
     Ok(if clean { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn tones(sound: &Sound, speakers: usize) -> String {
+    let end_s = sound.duration_s() - LEAVING_S;
+    let each = |db: &dyn Fn(u8) -> f64| {
+        let tones = (0..speakers as u8).map(|index| format!("{:.1}", db(index)));
+        tones.collect::<Vec<_>>().join(" ")
+    };
+    let last = each(&|index| sound.tone_db(index, end_s - JUDGED_S..end_s));
+    let weakest = each(&|index| sound.weakest_tone_db(index, JUDGED_S..end_s));
+    format!("{last} dBFS, weakest {weakest}")
 }

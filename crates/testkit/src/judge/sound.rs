@@ -46,6 +46,14 @@ impl Sound {
         db(amplitudes.get(amplitudes.len() / 2).copied().unwrap_or(0.0))
     }
 
+    /// The same of the weakest whole 100 ms in the range: what is missing or made up there is missing in it.
+    pub fn weakest_tone_db(&self, index: u8, range_s: Range<f64>) -> f64 {
+        let steps = ((range_s.end - range_s.start) * 10.0) as usize;
+        let begin_s = |step: usize| range_s.start + step as f64 / 10.0;
+        let tones = (0..steps).map(|step| self.tone_db(index, begin_s(step)..begin_s(step + 1)));
+        tones.fold(f64::INFINITY, f64::min)
+    }
+
     /// The level of all sound in a range of seconds, in dBFS: 0 for a sine of full scale.
     pub fn level_db(&self, range_s: Range<f64>) -> f64 {
         let part = self.part(&range_s);
@@ -229,5 +237,15 @@ mod tests {
         assert_eq!(levels.len(), 40);
         assert!(levels[10..20].iter().all(|level| *level == FLOOR_DB));
         assert!((levels[5] + 17.0).abs() < 0.2, "{}", levels[5]);
+    }
+
+    #[test]
+    fn a_tone_that_is_missing_for_a_while_is_weak_there() {
+        let mut sound = two_speakers();
+        let weakest = |sound: &Sound| [0, 3].map(|index| sound.weakest_tone_db(index, 1.0..4.0));
+        assert!(weakest(&sound).iter().all(|db| *db > -21.0), "{:?}", weakest(&sound));
+        let hole = 2 * RATE_HZ as usize + 960;
+        sound.samples[hole..hole + 3 * WINDOW_LEN].fill(0.0);
+        assert!(weakest(&sound).iter().all(|db| *db < -60.0), "{:?}", weakest(&sound));
     }
 }
