@@ -553,6 +553,7 @@ const VIEWER: &[(&str, &str)] = &[
     ("first_frame_ms", "n"),
     ("frames_expected", "c"),
     ("frames_received", "c"),
+    ("frames_left_out", "c"),
     ("frames_late", "c"),
     ("longest_video_gap_ms", "n"),
     ("longest_audio_gap_ms", "n"),

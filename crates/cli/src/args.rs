@@ -344,7 +344,7 @@ pub(crate) struct MixBenchArgs {
     /// How many of the speakers stand still, and send a picture each second
     #[arg(long, value_name = "N", default_value = "0")]
     pub(crate) frozen: u8,
-    /// Temporal layers of the program
+    /// Temporal layers of the program: in rooms it has 2, of other software 1
     #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u8).range(1..=i64::from(TEMPORAL_LAYERS_MAX)))]
     pub(crate) temporal_layers: u8,
     /// How many program pictures are measured

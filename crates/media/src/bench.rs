@@ -35,7 +35,7 @@ pub struct CodecBench {
 /// [`CodecError`] when the codecs refuse the format or their own frames.
 pub fn codec_bench(codecs: &dyn Codecs, budget: Duration) -> Result<CodecBench, CodecError> {
     let mut source = TestSource::new(1, FORMAT.width, FORMAT.height, FORMAT.fps);
-    let mut encoder = codecs.video_encoder(&FORMAT)?;
+    let mut encoder = codecs.program_encoder(&FORMAT)?;
     let mut decoder = codecs.video_decoder()?;
     let begin = ThreadTime::now();
     let (mut encode_us, mut decode_us) = (Vec::new(), Vec::new());

@@ -7,20 +7,24 @@ use crate::opus::{OpusDecoder, OpusEncoder};
 /// H.264 by openh264 and Opus by libopus, in software, one thread each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BuiltinCodecs {
-    /// Temporal layers of the video encoders, 1 to [`TEMPORAL_LAYERS_MAX`](crate::TEMPORAL_LAYERS_MAX); more
-    /// cost 0.5 to 0.8 dB, and let relays drop the upper ones.
+    /// Temporal layers of programs, 1 to [`TEMPORAL_LAYERS_MAX`](crate::TEMPORAL_LAYERS_MAX); more
+    /// cost 0.5 to 0.8 dB, and let relays leave the top one out. Speakers' pictures have one.
     pub temporal_layers: u8,
 }
 
 impl Default for BuiltinCodecs {
-    /// One temporal layer.
+    /// Two temporal layers.
     fn default() -> BuiltinCodecs {
-        BuiltinCodecs { temporal_layers: 1 }
+        BuiltinCodecs { temporal_layers: 2 }
     }
 }
 
 impl Codecs for BuiltinCodecs {
     fn video_encoder(&self, format: &VideoFormat) -> Result<Box<dyn VideoEncoder>, CodecError> {
+        Ok(Box::new(Openh264Encoder::new(format, 1)?))
+    }
+
+    fn program_encoder(&self, format: &VideoFormat) -> Result<Box<dyn VideoEncoder>, CodecError> {
         Ok(Box::new(Openh264Encoder::new(format, self.temporal_layers)?))
     }
 

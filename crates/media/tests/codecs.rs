@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use plenary_media::codec::{CodecError, Codecs, VideoEncoder, VideoFormat};
+use plenary_media::codec::{CodecError, Codecs, EncodedPicture, VideoEncoder, VideoFormat};
+use plenary_media::payload::{LEFT_OUT, is_spare, packetize};
 use plenary_media::source::{Source, TestSource, open_source};
-use plenary_media::{BuiltinCodecs, CODEC_BENCH_BUDGET_MAX, Picture, SOUND_FRAME_LEN, codec_bench};
+use plenary_media::{BuiltinCodecs, CODEC_BENCH_BUDGET_MAX, Encoded, Picture, SOUND_FRAME_LEN, codec_bench};
 use plenary_proto::StreamId;
 use plenary_proto::identity::h264::nals;
-use plenary_proto::identity::{FrameIdentity, opus};
+use plenary_proto::identity::{FrameIdentity, MediaKind, opus};
 use plenary_testkit::fake::FakeCodecs;
 use plenary_testkit::judge::psnr_db;
 use proptest::prelude::*;
@@ -192,7 +193,7 @@ fn a_frame_without_a_picture_is_an_error_and_harms_nothing() {
 #[test]
 fn upper_temporal_layers_can_be_left_out() {
     let mut source = TestSource::new(2, SMALL.width, SMALL.height, SMALL.fps);
-    let mut encoder = BuiltinCodecs { temporal_layers: 3 }.video_encoder(&SMALL).unwrap();
+    let mut encoder = BuiltinCodecs { temporal_layers: 3 }.program_encoder(&SMALL).unwrap();
     let frames: Vec<_> = (0..13).map(|_| next(&mut source, &mut *encoder, false)).collect();
     let layers: Vec<_> = frames.iter().map(|frame| frame.temporal).collect();
     assert_eq!(layers, [0, 2, 1, 2, 0, 2, 1, 2, 0, 2, 1, 2, 0]);
@@ -205,6 +206,28 @@ fn upper_temporal_layers_can_be_left_out() {
     // a relay may tell the top layer by nal_ref_idc 0
     let unreferenced = |data: &[u8]| nals(data).all(|nal| nal.bytes[0] & 0x60 == 0);
     assert!(frames.iter().all(|frame| unreferenced(&frame.data) == (frame.temporal == 2)));
+}
+
+#[test]
+fn each_packet_with_slices_says_whether_another_picture_needs_its_own() {
+    const KIND_SEI: u8 = 6;
+    let size = VideoFormat { width: 640, height: 360, fps: 30, bitrate_bps: 2_000_000 };
+    let mut packets = [0; 2];
+    for format in [SMALL, size] {
+        let mut source = TestSource::new(2, format.width, format.height, format.fps);
+        let mut encoder = BuiltinCodecs { temporal_layers: 2 }.program_encoder(&format).unwrap();
+        for number in 1..=12 {
+            let EncodedPicture { data, key, temporal } = next(&mut source, &mut *encoder, false);
+            let encoded =
+                Encoded { kind: MediaKind::Video, captured_us: 0, data, key, temporal, level: None };
+            let payloads = packetize(&encoded.identified(StreamId([1; 8]), number).unwrap()).unwrap();
+            let with_slices = payloads.iter().filter(|payload| payload.bytes[0] & 0x1f != KIND_SEI);
+            assert!(with_slices.clone().all(|payload| is_spare(&payload.bytes) == (temporal == 1)));
+            packets[usize::from(temporal)] += with_slices.count();
+        }
+    }
+    assert!(packets.iter().all(|count| *count > 12), "{packets:?}: some were cut");
+    assert!(is_spare(LEFT_OUT) && !is_spare(&[]) && !is_spare(&[24, 0, 9, 1]));
 }
 
 #[test]

@@ -83,6 +83,7 @@ mod rate;
 mod record;
 mod room;
 mod snapshot;
+mod thin;
 mod threads;
 
 pub use desk::{OnDesk, Tenure};

@@ -1,5 +1,5 @@
-//! How much gets lost on links, for encoders of sound: by it they decide how much of each packet is a copy of the frame
-//! before.
+//! How much gets lost on links: for [`crate::rate`], and for encoders of sound, which decide by it how much of each packet
+//! is a copy of the frame before.
 //!
 //! Told by the sender's own counters: what was missed at the other end was asked for again. So this is the loss before
 //! repairs; a copy is there at once where a repair takes a round trip.
@@ -8,17 +8,31 @@ use std::collections::BTreeMap;
 
 use plenary_rtc::{LinkId, LinkStats};
 
-/// A link is looked at when it has sent so many packets since: fewer say nothing.
+/// Fewer packets say nothing.
 const PACKETS_MIN: u64 = 20;
 /// Share of the way that a link's loss goes towards a greater one in a look: most of it within 2 s. A guess.
 const RISE: f64 = 0.5;
 /// The same towards a lesser one: losses come in bursts. A guess.
 const FALL: f64 = 0.1;
-/// Share of links whose greater loss isn't reckoned with.
+/// Share of links that the others don't wait for.
 const LEFT_BEHIND: f64 = 0.25;
 /// However little was lost so far, percent: with none at all libopus makes no copies, and then the first losses would cost
 /// sound. At 1 % it makes some (32 kbit/s; read in its source).
 const PERCENT_MIN: u8 = 1;
+
+/// Share of packets that had to be sent again, or were dropped here, between two looks; `None` when there were too few.
+pub(crate) fn share_lost(before: &LinkStats, now: &LinkStats) -> Option<f64> {
+    let sent = now.packets_sent.saturating_sub(before.packets_sent);
+    let lost = now.repairs_sent.saturating_sub(before.repairs_sent)
+        + now.packets_dropped.saturating_sub(before.packets_dropped);
+    (sent + lost >= PACKETS_MIN).then(|| lost as f64 / (sent + lost) as f64)
+}
+
+/// The worst of the links' figures, worst first, but for the quarter that is left behind.
+pub(crate) fn worst_but_a_quarter(figures: &[f64]) -> Option<f64> {
+    let left_behind = (figures.len() as f64 * LEFT_BEHIND).ceil() as usize;
+    figures.get(left_behind.saturating_sub(1)).copied()
+}
 
 #[derive(Debug, Default)]
 struct Path {
@@ -46,8 +60,7 @@ impl SoundLoss {
         }
         let mut lost: Vec<f64> = self.paths.values().filter_map(|path| path.lost).collect();
         lost.sort_unstable_by(|one, other| other.total_cmp(one));
-        let left_behind = (lost.len() as f64 * LEFT_BEHIND).ceil() as usize;
-        let lost = lost.get(left_behind.saturating_sub(1))?;
+        let lost = worst_but_a_quarter(&lost)?;
         let percent = ((lost * 100.0).round() as u8).clamp(PERCENT_MIN, 100);
         (self.told.replace(percent) != Some(percent)).then_some(percent)
     }
@@ -60,14 +73,8 @@ impl SoundLoss {
 
 impl Path {
     fn look(&mut self, stats: &LinkStats) {
-        let sent = stats.packets_sent.saturating_sub(self.before.packets_sent);
-        let lost = stats.repairs_sent.saturating_sub(self.before.repairs_sent)
-            + stats.packets_dropped.saturating_sub(self.before.packets_dropped);
-        if sent + lost < PACKETS_MIN {
-            return;
-        }
+        let Some(share) = share_lost(&self.before, stats) else { return };
         self.before = *stats;
-        let share = lost as f64 / (sent + lost) as f64;
         self.lost =
             Some(self.lost.map_or(share, |before| {
                 before + (share - before) * if share > before { RISE } else { FALL }

@@ -30,6 +30,7 @@ use crate::power::on_mains;
 use crate::rate::ProgramRate;
 use crate::room::Room;
 use crate::snapshot::{ConnectionState, RoomSnapshot};
+use crate::thin::Thinning;
 use crate::threads::Threads;
 use crate::{random_bytes, random_u64};
 
@@ -215,6 +216,7 @@ async fn open(opening: Opening, mut options: Options) -> Result<Room, Error> {
         past: Traffic::default(),
         parents_had: 0,
         rate: ProgramRate::default(),
+        thinning: Thinning::default(),
         asked_picture: None,
         mode: Mode::default(),
         mode_since_us: 0,

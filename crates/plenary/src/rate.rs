@@ -5,9 +5,11 @@
 //! [`QUEUE_US_MAX`], carries less than is sent on it; one that loses next to nothing and has no queue may carry more.
 //! Between the two nothing changes: a radio that loses a twentieth isn't helped by a worse picture.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use plenary_rtc::{LinkId, LinkStats};
+
+use crate::loss::{share_lost, worst_but_a_quarter};
 
 /// From this share of packets on that had to be sent again, or were dropped here, a link is overfull.
 const LOST_MAX: f64 = 0.10;
@@ -20,8 +22,6 @@ const QUEUE_US_MAX: u64 = 100_000;
 const QUEUE_US_EASY: u64 = 40_000;
 /// Looks over which the least round trip is taken: half a minute.
 const LOOKS: usize = 30;
-/// Fewer packets say nothing.
-const PACKETS_MIN: u64 = 20;
 /// What an overfull link is taken to carry, of what was sent on it.
 const FALL: f64 = 0.85;
 /// By this factor what a link carries is tried to be more, per look: doubled in a quarter of a minute.
@@ -30,20 +30,33 @@ const RISE: f64 = 1.05;
 const OVERFULL_LOOKS: u32 = 2;
 /// After a fall it is waited for this many looks: the queue has to drain before it tells anything.
 const SETTLING_LOOKS: u32 = 2;
-/// Share of links that the picture doesn't wait for.
-const LEFT_BEHIND: f64 = 0.25;
 /// However little they carry, the picture gets this share of what the room asks for.
 const SHARE_MIN: f64 = 0.15;
 
+/// How full a link is, look by look.
 #[derive(Debug, Default)]
-struct Path {
+pub(crate) struct Fullness {
     /// Counters at the last look.
     before: Option<LinkStats>,
     rtts_us: VecDeque<u64>,
-    carries_bps: f64,
     /// Looks in a row that found it overfull.
     overfull: u32,
     settling: u32,
+}
+
+/// What a look at a link says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Full {
+    /// More is sent than it carries: for some looks in a row.
+    Over,
+    /// It may carry more.
+    Easy,
+}
+
+#[derive(Debug, Default)]
+struct Path {
+    fullness: Fullness,
+    carries_bps: f64,
 }
 
 /// Follows what the links of the first tier carry.
@@ -54,66 +67,85 @@ pub(crate) struct ProgramRate {
 
 impl ProgramRate {
     /// The picture's rate, bits per second, of `wanted_bps` at most, from what these links have counted by now; `sent_bps` is
-    /// the present one. To be called once a second.
-    pub(crate) fn look(&mut self, wanted_bps: u32, sent_bps: u32, links: &[(LinkId, LinkStats)]) -> u32 {
+    /// the present one, of which `thin` links get only a part. To be called once a second.
+    pub(crate) fn look(
+        &mut self,
+        wanted_bps: u32,
+        sent_bps: u32,
+        links: &[(LinkId, LinkStats)],
+        thin: &BTreeSet<LinkId>,
+    ) -> u32 {
         let wanted = f64::from(wanted_bps);
         self.paths.retain(|link, _| links.iter().any(|(known, _)| known == link));
         for (link, stats) in links {
             let path =
                 self.paths.entry(*link).or_insert_with(|| Path { carries_bps: wanted, ..Path::default() });
-            path.look(f64::from(sent_bps), stats);
+            path.look(f64::from(sent_bps), stats, thin.contains(link));
             path.carries_bps = path.carries_bps.min(wanted);
         }
         let mut carried: Vec<f64> = self.paths.values().map(|path| path.carries_bps).collect();
         carried.sort_unstable_by(f64::total_cmp);
-        let left_behind = (carried.len() as f64 * LEFT_BEHIND).ceil() as usize;
-        let carried = carried.get(left_behind.saturating_sub(1)).copied().unwrap_or(wanted);
+        let carried = worst_but_a_quarter(&carried).unwrap_or(wanted);
         carried.clamp(wanted * SHARE_MIN, wanted) as u32
+    }
+
+    /// Whether the picture's rate is more than a link carries: of the quarter that isn't waited for, or a link that wasn't
+    /// looked at.
+    pub(crate) fn leaves_behind(&self, link: LinkId, sent_bps: u32) -> bool {
+        self.paths.get(&link).is_none_or(|path| path.carries_bps < f64::from(sent_bps))
     }
 }
 
 impl Path {
-    fn look(&mut self, sent_bps: f64, stats: &LinkStats) {
+    fn look(&mut self, sent_bps: f64, stats: &LinkStats, thin: bool) {
+        match self.fullness.look(stats) {
+            Some(Full::Over) => self.carries_bps = sent_bps.min(self.carries_bps) * FALL,
+            // what isn't sent proves nothing
+            Some(Full::Easy) if !thin => {
+                self.carries_bps = (self.carries_bps * RISE).min(sent_bps * 2.0).max(self.carries_bps);
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Fullness {
+    /// To be called once a second.
+    pub(crate) fn look(&mut self, stats: &LinkStats) -> Option<Full> {
         if let Some(rtt_us) = stats.rtt_us {
             self.rtts_us.push_back(rtt_us);
             self.rtts_us.drain(..self.rtts_us.len().saturating_sub(LOOKS));
         }
-        let Some(before) = self.before.replace(*stats) else { return };
-        let sent = stats.packets_sent.saturating_sub(before.packets_sent);
-        let lost = stats.repairs_sent.saturating_sub(before.repairs_sent)
-            + stats.packets_dropped.saturating_sub(before.packets_dropped);
-        if sent + lost < PACKETS_MIN {
-            return;
-        }
-        let lost = lost as f64 / (sent + lost) as f64;
+        let before = self.before.replace(*stats)?;
+        let lost = share_lost(&before, stats)?;
         let least_us = self.rtts_us.iter().min().copied().unwrap_or_default();
         let queue_us = stats.rtt_us.unwrap_or_default().saturating_sub(least_us);
         if self.settling > 0 {
             self.settling -= 1;
-            return;
+            return None;
         }
         let overfull = lost >= LOST_MAX || queue_us >= QUEUE_US_MAX;
         self.overfull = if overfull { self.overfull + 1 } else { 0 };
         if self.overfull >= OVERFULL_LOOKS {
-            self.carries_bps = sent_bps.min(self.carries_bps) * FALL;
             (self.overfull, self.settling) = (0, SETTLING_LOOKS);
-        } else if lost <= LOST_EASY && queue_us <= QUEUE_US_EASY {
-            // what isn't sent proves nothing
-            self.carries_bps = (self.carries_bps * RISE).min(sent_bps * 2.0).max(self.carries_bps);
+            return Some(Full::Over);
         }
+        (lost <= LOST_EASY && queue_us <= QUEUE_US_EASY).then_some(Full::Easy)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::thin::Thinning;
 
     const WANTED_BPS: u32 = 1_500_000;
     const PACKET_BITS: u32 = 9_000;
 
-    /// Lines that carry so much, lose so much by chance, and have a queue of 200 ms.
+    /// Lines that carry so much, lose so much by chance, and have a queue of 200 ms; what the rate leaves behind is thinned.
     struct Lines {
         rate: ProgramRate,
+        thinning: Thinning,
         sent_bps: u32,
         lines: Vec<(u32, f64, LinkStats)>,
     }
@@ -121,7 +153,7 @@ mod tests {
     impl Lines {
         fn new(lines: &[(u32, f64)]) -> Lines {
             let lines = lines.iter().map(|&(bps, loss)| (bps, loss, LinkStats::default())).collect();
-            Lines { rate: ProgramRate::default(), sent_bps: WANTED_BPS, lines }
+            Lines { rate: ProgramRate::default(), thinning: Thinning::default(), sent_bps: WANTED_BPS, lines }
         }
 
         /// Rates over so many seconds.
@@ -130,8 +162,10 @@ mod tests {
         }
 
         fn second(&mut self) -> u32 {
-            for (bps, loss, stats) in &mut self.lines {
-                let packets = u64::from(self.sent_bps / PACKET_BITS);
+            let thin = self.thinning.thin();
+            for (link, (bps, loss, stats)) in (0..).map(LinkId).zip(&mut self.lines) {
+                let all = u64::from(self.sent_bps / PACKET_BITS);
+                let packets = if thin.contains(&link) { all * 2 / 3 } else { all };
                 let carried = u64::from(*bps / PACKET_BITS);
                 stats.packets_sent += packets;
                 stats.repairs_sent += packets.saturating_sub(carried) + (packets as f64 * *loss) as u64;
@@ -139,7 +173,9 @@ mod tests {
             }
             let links: Vec<_> =
                 (0..).map(LinkId).zip(self.lines.iter().map(|(_, _, stats)| *stats)).collect();
-            self.sent_bps = self.rate.look(WANTED_BPS, self.sent_bps, &links);
+            self.sent_bps = self.rate.look(WANTED_BPS, self.sent_bps, &links, &thin);
+            let may = |link| self.rate.leaves_behind(link, self.sent_bps);
+            self.thinning.look(&links, may);
             self.sent_bps
         }
     }
@@ -147,7 +183,11 @@ mod tests {
     #[test]
     fn lines_that_carry_it_get_all_that_is_wanted() {
         assert!(Lines::new(&[(9_000_000, 0.0); 5]).run(60).iter().all(|bps| *bps == WANTED_BPS));
-        assert_eq!(ProgramRate::default().look(WANTED_BPS, WANTED_BPS, &[]), WANTED_BPS, "nobody watches");
+        assert_eq!(
+            ProgramRate::default().look(WANTED_BPS, WANTED_BPS, &[], &BTreeSet::new()),
+            WANTED_BPS,
+            "nobody watches"
+        );
     }
 
     #[test]
@@ -184,6 +224,16 @@ mod tests {
     }
 
     #[test]
+    fn lines_that_get_fewer_pictures_do_not_make_the_rate_rise() {
+        // of five the two worst go without: the second is the one that the rate is for
+        let mut lines = Lines::new(&[300_000, 900_000, 900_000, 900_000, 9_000_000].map(|bps| (bps, 0.02)));
+        lines.run(60);
+        let rates = lines.run(240);
+        let mean = rates.iter().map(|bps| f64::from(*bps)).sum::<f64>() / rates.len() as f64;
+        assert!((600e3..950e3).contains(&mean), "{mean}");
+    }
+
+    #[test]
     fn the_picture_keeps_a_share_however_bad_the_lines_are() {
         let rates = Lines::new(&[(1_000, 0.9); 2]).run(120);
         assert_eq!(rates.last(), Some(&(WANTED_BPS * 15 / 100)));
@@ -196,6 +246,6 @@ mod tests {
         lines.lines.remove(0);
         lines.lines.insert(0, (9_000_000, 0.0, LinkStats::default()));
         let links = [(LinkId(7), lines.lines[0].2)];
-        assert_eq!(lines.rate.look(WANTED_BPS, lines.sent_bps, &links), WANTED_BPS);
+        assert_eq!(lines.rate.look(WANTED_BPS, lines.sent_bps, &links, &BTreeSet::new()), WANTED_BPS);
     }
 }

@@ -121,6 +121,8 @@ pub(crate) struct ViewerReport {
     first_frame_ms: Option<f64>,
     frames_expected: u64,
     frames_received: u64,
+    /// On the way, since a line didn't carry them all.
+    frames_left_out: u64,
     frames_late: u64,
     longest_video_gap_ms: Option<f64>,
     longest_audio_gap_ms: Option<f64>,
@@ -143,6 +145,7 @@ impl ViewerReport {
             first_frame_ms: reception.first_frame_ms.map(round),
             frames_expected: reception.frames_expected,
             frames_received: reception.frames_received,
+            frames_left_out: reception.frames_left_out,
             frames_late: reception.frames_late,
             longest_video_gap_ms: came.then(|| round(reception.longest_video_gap_ms)),
             longest_audio_gap_ms: reception.longest_audio_gap_ms.map(round),

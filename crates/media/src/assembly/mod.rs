@@ -7,8 +7,9 @@
 //! A missing packet is waited for, `hole_us_max` from the moment a later one came; what comes behind its time
 //! is ignored. Then the frame is lost. Sound goes on at once with the next packet. Video says
 //! [`Assembled::KeyWanted`] once and gives nothing more until a key frame, since what follows would be decoded
-//! from a picture that isn't there; video also begins at a key frame. A frame without identity, or with another
-//! stream's, is never given.
+//! from a picture that isn't there; video also begins at a key frame. No other picture needs one that was left out on the way
+//! ([`LEFT_OUT`](crate::payload::LEFT_OUT)): what follows goes on. A frame without identity, or with another stream's, is
+//! never given.
 //!
 //! At most [`PACKETS_HELD_MAX`] packets and [`BYTES_HELD_MAX`] bytes are held: past that the oldest go, and
 //! what they belonged to is lost. A packet [`JUMP_MAX`] or more ahead begins anew.
@@ -21,7 +22,7 @@ use plenary_proto::StreamId;
 use plenary_proto::identity::opus::UNMARKED_LEN_MAX;
 use plenary_proto::identity::{FrameIdentity, MediaKind, h264, opus};
 
-use crate::payload::h264::{join, starts_key};
+use crate::payload::h264::{is_left_out, join, starts_key};
 use crate::{Frame, SOUND_FRAME_US};
 
 /// Packets held at most: some 14 s of a program of 1.5 Mbit/s. A guess.
@@ -55,6 +56,8 @@ pub enum Assembled {
     Frame(Frame),
     /// A picture is missing: nothing comes until a key frame. Said once for each loss.
     KeyWanted,
+    /// A picture was left out on the way, which no other one needs.
+    LeftOut,
 }
 
 /// What an assembler saw since it was made.
@@ -62,6 +65,8 @@ pub enum Assembled {
 pub struct AssemblyCounts {
     /// Frames given.
     pub frames: u64,
+    /// Pictures left out on the way.
+    pub frames_left_out: u64,
     /// Packets given up.
     pub packets_lost: u64,
     /// Packets that came twice, or behind their time.
@@ -180,8 +185,8 @@ impl Assembler {
                 Place::Seeking { .. } => self.seek(now_us)?,
                 Place::Following { first, end, entering } => {
                     if let Some(last) = self.frame_end(first, end) {
-                        if let Some(frame) = self.take_frame(first, last, entering) {
-                            return Some(Assembled::Frame(frame));
+                        if let Some(taken) = self.take_frame(first, last, entering) {
+                            return Some(taken);
                         }
                     } else {
                         self.give_up_hole(now_us)?;
@@ -246,7 +251,7 @@ impl Assembler {
     }
 
     /// Takes a whole frame out. `None` when it isn't given; the place says then how to go on.
-    fn take_frame(&mut self, first: u64, last: u64, entering: bool) -> Option<Frame> {
+    fn take_frame(&mut self, first: u64, last: u64, entering: bool) -> Option<Assembled> {
         let mut payloads = Vec::new();
         let mut level = None;
         for number in first..=last {
@@ -256,6 +261,12 @@ impl Assembler {
             level = held.level;
         }
         self.place = Place::Following { first: last + 1, end: last + 1, entering: false };
+        // in place of some payloads: its identity is sent where that is alone in one, and leaving out may begin in its midst
+        let left_out = || payloads.iter().any(|payload| is_left_out(payload));
+        if self.kind == MediaKind::Video && !entering && left_out() {
+            self.counts.frames_left_out += 1;
+            return Some(Assembled::LeftOut);
+        }
         let whole = match self.kind {
             MediaKind::Video => self.access_unit(&payloads),
             MediaKind::Sound => self.sound(last, payloads.swap_remove(0)),
@@ -265,7 +276,7 @@ impl Assembler {
                 frame.level = level.filter(|_| self.kind == MediaKind::Sound);
                 self.newest = Some((last, frame.identity));
                 self.counts.frames += 1;
-                return Some(frame);
+                return Some(Assembled::Frame(frame));
             }
             Whole::Repeated if !entering => {}
             _ if self.kind == MediaKind::Video => self.seek_from(last + 1),

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::payload::{PAYLOAD_LEN_MAX, packetize, timestamp};
+use crate::payload::{LEFT_OUT, PAYLOAD_LEN_MAX, packetize, timestamp};
 
 const STREAM: StreamId = StreamId([9; 8]);
 const HOLE_US: u64 = 100_000;
@@ -23,7 +23,7 @@ fn a_sounds_level_comes_along_and_a_pictures_does_not() {
             .into_iter()
             .map(|assembled| match assembled {
                 Assembled::Frame(frame) => frame.level,
-                Assembled::KeyWanted => panic!("nothing is missing"),
+                other => panic!("{other:?}: nothing is missing"),
             })
             .collect();
         assert_eq!(levels, vec![(kind == MediaKind::Sound).then_some(33); 2]);
@@ -37,6 +37,36 @@ fn packets_in_order_give_every_frame() {
     assert_eq!(numbers(&feed(&mut reader, 0, &packets(&made)), &made), [1, 2, 3, 4, 5, 6]);
     assert_eq!(reader.counts(), AssemblyCounts { frames: 6, ..AssemblyCounts::default() });
     assert_eq!(reader.next_timeout(), None);
+}
+
+#[test]
+fn pictures_that_were_left_out_on_the_way_are_no_loss() {
+    let made = video(&LENGTHS, &[0]);
+    let mut all = packets(&made);
+    let [third, fifth, sixth] = [3, 5, 6].map(|number| first_packet(&all, &made, number));
+    // the whole of one, the beginning of another, and the end of a third
+    for index in [third, third + 1, fifth, all.len() - 1] {
+        all[index].payload = Bytes::from_static(LEFT_OUT);
+    }
+    let mut reader = Assembler::new(STREAM, MediaKind::Video, HOLE_US);
+    let given = feed(&mut reader, 0, &all);
+    let left_out: Vec<_> = given.iter().map(|assembled| *assembled == Assembled::LeftOut).collect();
+    assert_eq!(left_out, [false, false, true, false, true, true]);
+    let counts = AssemblyCounts { frames: 3, frames_left_out: 3, ..AssemblyCounts::default() };
+    assert_eq!(reader.counts(), counts);
+    assert!(sixth < all.len() - 1, "of more than one packet");
+    assert_eq!(reader.next_timeout(), None);
+}
+
+#[test]
+fn nobody_begins_at_a_key_frame_that_was_left_out() {
+    let made = video(&LENGTHS, &[0, 5]);
+    let mut all = packets(&made);
+    all[1].payload = Bytes::from_static(LEFT_OUT);
+    let mut reader = Assembler::new(STREAM, MediaKind::Video, HOLE_US);
+    let given = feed(&mut reader, 0, &all);
+    assert_eq!(given[0], Assembled::KeyWanted);
+    assert_eq!(numbers(&given[1..], &made), [6]);
 }
 
 #[test]
@@ -349,7 +379,7 @@ fn numbers(given: &[Assembled], made: &[Frame]) -> Vec<u32> {
             assert!(*frame == made[number as usize - 1], "frame {number} is not what was made");
             number
         }
-        Assembled::KeyWanted => panic!("a key frame was wanted"),
+        other => panic!("{other:?} came"),
     });
     given.collect()
 }

@@ -144,7 +144,7 @@ struct Shown {
 impl VideoProgram {
     pub(super) fn new(codecs: Arc<dyn Codecs>, format: &VideoFormat) -> Result<VideoProgram, CodecError> {
         Ok(VideoProgram {
-            encoder: codecs.video_encoder(format)?,
+            encoder: codecs.program_encoder(format)?,
             codecs,
             full: *format,
             effort: Effort::Full,
@@ -163,7 +163,7 @@ impl VideoProgram {
     pub(super) fn set_effort(&mut self, effort: Effort) -> Result<(), CodecError> {
         let format = self.format(effort);
         if (usize::from(format.width), usize::from(format.height)) != self.size() {
-            self.encoder = self.codecs.video_encoder(&format)?;
+            self.encoder = self.codecs.program_encoder(&format)?;
             self.composer = Composer::new(usize::from(format.width), usize::from(format.height));
             self.shown.values_mut().for_each(|shown| shown.on_canvas = false);
             self.stage_revision = None;

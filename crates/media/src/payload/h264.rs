@@ -11,7 +11,9 @@ use super::{ACCESS_UNIT_LEN_MAX, PAYLOAD_LEN_MAX, PayloadError};
 const KIND_MASK: u8 = 0x1f;
 const FORBIDDEN_BIT: u8 = 0x80;
 const IMPORTANCE_MASK: u8 = 0x60; // nal_ref_idc
+const KIND_SLICES: std::ops::RangeInclusive<u8> = 1..=5;
 const KIND_SPS: u8 = 7;
+const KIND_FILLER: u8 = 12;
 const KIND_STAP_A: u8 = 24;
 const KIND_FU_A: u8 = 28;
 const FU_START: u8 = 0x80;
@@ -154,6 +156,33 @@ pub(crate) fn starts_key(payload: &[u8]) -> bool {
         KIND_STAP_A => aggregated(body).flatten().any(|nal| nal[0] & KIND_MASK == KIND_SPS),
         _ => false,
     }
+}
+
+/// In place of each payload of a picture that was left out on the way: filler data (H.264 7.3.2.7), nothing but its header.
+pub const LEFT_OUT: &[u8] = &[KIND_FILLER];
+
+pub(crate) fn is_left_out(payload: &[u8]) -> bool {
+    payload == LEFT_OUT
+}
+
+/// Whether a payload is of slices that say by their nal_ref_idc that no other picture needs theirs, or of a picture that was
+/// left out already. False of what can't be read.
+pub fn is_spare(payload: &[u8]) -> bool {
+    let Some((&header, body)) = payload.split_first() else { return false };
+    let unimportant = header & IMPORTANCE_MASK == 0;
+    match header & KIND_MASK {
+        KIND_STAP_A => {
+            let mut slices = aggregated(body).flatten().filter(|nal| is_slice(nal[0])).peekable();
+            slices.peek().is_some() && slices.all(|nal| nal[0] & IMPORTANCE_MASK == 0)
+        }
+        KIND_FU_A => unimportant && body.first().is_some_and(|&fu| is_slice(fu)),
+        _ if is_slice(header) => unimportant,
+        _ => is_left_out(payload),
+    }
+}
+
+fn is_slice(header: u8) -> bool {
+    KIND_SLICES.contains(&(header & KIND_MASK))
 }
 
 fn append(nal: &[u8], access_unit: &mut Vec<u8>) {

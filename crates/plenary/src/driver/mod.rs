@@ -29,6 +29,7 @@ use crate::loss::SoundLoss;
 use crate::publish::Publisher;
 use crate::rate::ProgramRate;
 use crate::snapshot::{ConnectionState, RoomSnapshot};
+use crate::thin::Thinning;
 use beats::Beats;
 use letters::Letters;
 use peers::Peers;
@@ -105,6 +106,7 @@ pub(crate) struct Driver {
     /// How many parents have fed us, one after the other.
     pub(crate) parents_had: u32,
     pub(crate) rate: ProgramRate,
+    pub(crate) thinning: Thinning,
     pub(crate) asked_picture: Option<plenary_proto::message::VideoAsk>,
     /// How the stage is served.
     pub(crate) mode: Mode,
@@ -271,6 +273,7 @@ impl Driver {
                 self.input(Input::Trouble(suffered));
             }
             self.follow_rate();
+            self.thin_out();
             let links = self.peers.all_links().into_iter();
             let rtts_us = links.filter_map(|link| Some((link, self.links.stats(link)?.rtt_us?)));
             self.flow.set_rtts_us(&rtts_us.collect());
@@ -290,7 +293,7 @@ impl Driver {
         }
         let links = self.served();
         let (wanted_bps, sent_bps) = self.desk.rates_bps();
-        let rate_bps = self.rate.look(wanted_bps, sent_bps, &links);
+        let rate_bps = self.rate.look(wanted_bps, sent_bps, &links, &self.thinning.thin());
         if rate_bps != sent_bps {
             tracing::debug!(
                 rate_bps,
@@ -302,10 +305,24 @@ impl Driver {
         }
     }
 
+    /// Children whose lines don't carry all pictures get fewer; at a mixer those for whom the program isn't made smaller.
+    fn thin_out(&mut self) {
+        let links: Vec<LinkId> = self.flow.state().program().links().collect();
+        let links = self.counted(links);
+        let rate = self.desk.is_mixing().then(|| self.desk.rates_bps().1);
+        let may = |link| rate.is_none_or(|sent_bps| self.rate.leaves_behind(link, sent_bps));
+        let thin = self.thinning.look(&links, may);
+        self.flow.state().program().set_thin(&thin);
+    }
+
     /// The first viewers' links, and what they have counted.
     fn served(&self) -> Vec<(LinkId, LinkStats)> {
-        let served: Vec<LinkId> = self.flow.state().program().viewer_links().collect();
-        served.into_iter().filter_map(|link| Some((link, self.links.stats(link)?))).collect()
+        let served = self.flow.state().program().viewer_links().collect();
+        self.counted(served)
+    }
+
+    fn counted(&self, links: Vec<LinkId>) -> Vec<(LinkId, LinkStats)> {
+        links.into_iter().filter_map(|link| Some((link, self.links.stats(link)?))).collect()
     }
 
     /// Speakers leave silence out where they are mixed, but not where their own frames are the program: that has no gaps.

@@ -116,7 +116,7 @@ impl InStep {
             }
         }
         if is_new {
-            self.floor_us = self.lanes.iter().filter_map(Lane::floor_us).min().unwrap_or(transit_us);
+            self.floor_us = self.quickest_us().unwrap_or(transit_us);
         }
         let due_us = match self.hold_us {
             0 => 0,
@@ -152,6 +152,10 @@ impl InStep {
         self.held.keys().next().map(|(due_us, _)| u64::try_from(*due_us).unwrap_or(0))
     }
 
+    fn quickest_us(&self) -> Option<i64> {
+        self.lanes.iter().filter_map(Lane::floor_us).min()
+    }
+
     /// Sees how far apart frames come.
     fn judge(&mut self) {
         if self.lanes.iter().any(|lane| lane.transits_us.len() < JUDGED_MIN) {
@@ -165,7 +169,7 @@ impl InStep {
             late_us = late_us.max(but_one_in(LATE_ONE_IN));
             behind_us = behind_us.max(but_one_in(BEHIND_ONE_IN));
         }
-        let Some(floor_us) = self.lanes.iter().filter_map(Lane::floor_us).min() else { return };
+        let Some(floor_us) = self.quickest_us() else { return };
         self.floor_us = floor_us;
         let is_late = late_us.saturating_sub(floor_us) > IN_STEP_US;
         let wanted_us = if is_late { behind_us.saturating_sub(floor_us) } else { 0 };

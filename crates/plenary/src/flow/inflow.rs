@@ -308,6 +308,7 @@ impl Stream {
                 Assembled::KeyWanted => {
                     self.key_wish.wish();
                 }
+                Assembled::LeftOut => {}
             }
         }
     }

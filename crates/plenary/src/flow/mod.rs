@@ -14,6 +14,7 @@ mod outlets;
 mod own;
 mod program;
 mod sending;
+mod sink;
 mod solo;
 mod stats;
 mod voices;
@@ -42,13 +43,13 @@ pub use stats::{FrameSeen, Gap, ReceptionStats, Spread};
 use crate::desk::Desk;
 use catch_up::CatchUp;
 use in_step::{Held, InStep};
-use inflow::{Inflow, slot_code};
+use inflow::Inflow;
 use maker::lane;
 use outlets::Outlets;
 use own::OWN_SLOTS;
 use program::Program;
 pub use solo::Solo;
-use solo::{SOLO_SLOTS, SoloWish};
+use solo::SoloWish;
 use stats::Reception;
 use voices::{Speaking, Voices};
 use watches::Watches;
@@ -64,10 +65,6 @@ const SLOT_STREAMS_MAX: usize = 3;
 const HOLE_RTTS: u64 = 4;
 const HOLE_US_MIN: u64 = 250_000;
 const HOLE_US_MAX: u64 = 600_000;
-/// RTP's header of 12 bytes, and that of its extensions.
-const RTP_HEADER_BYTES: usize = 12 + 4;
-/// Our extensions: the packet's identity, and the transport-wide number.
-const EXTENSIONS_BYTES: usize = 15 + 3;
 
 struct Early {
     peer: PeerId,
@@ -295,16 +292,22 @@ impl Flow {
     pub(crate) fn set_solo(&self, wish: Option<Solo>) {
         let mut state = self.state();
         let returns = state.solo.set(wish);
-        let desk = state.desk.clone().filter(|_| returns);
         if let Some(solo) = wish {
             state.inflow.wish_key_of(&solo.speaker); // where it comes already
         }
         drop(state);
-        match desk.filter(|desk| desk.is_mixing()) {
-            Some(desk) => desk.want_key(),
-            None if returns => self.want_key_upstream(),
-            None => {}
+        if returns {
+            match self.mixing_desk() {
+                Some(desk) => desk.want_key(),
+                None => self.want_key_upstream(),
+            }
         }
+    }
+
+    /// Our own mixer, if it makes the program. It is never asked anything under our lock: it takes this one under its own.
+    fn mixing_desk(&self) -> Option<Arc<Desk>> {
+        let desk = self.state().desk.clone();
+        desk.filter(|desk| desk.is_mixing())
     }
 
     /// This peer has come on stage as a speaker, or gone back to watching.
@@ -533,6 +536,7 @@ impl Flow {
         let state = &mut *guard;
         let arrived = state.program.on_time(now_us, sending);
         let ask = arrived.key_wanted.then(|| state.feeder_link()).flatten();
+        state.reception.left_out(arrived.left_out);
         state.hand_over(arrived.frames, now_us, self.time(now_us));
         let mut inbound = Vec::new();
         for (link, slot) in state.inflow.on_time(now_us, &mut inbound) {
@@ -577,10 +581,7 @@ impl Flow {
     /// Hands over what is due.
     pub(crate) fn hand_over_due(&self) {
         let now_us = self.now_us();
-        let mut state = self.state();
-        while let Some(held) = state.in_step.pop(now_us) {
-            state.give(held, now_us);
-        }
+        self.state().give_due(now_us);
     }
 
     /// Nothing more comes: hands over what waits, and ends.
@@ -711,6 +712,10 @@ impl State {
     /// A frame that is to be handed over in step with those of the other kind.
     fn hold(&mut self, origin: Origin, frame: Frame, past: bool, now_us: u64) {
         self.in_step.push(Held { origin, frame, past }, now_us);
+        self.give_due(now_us);
+    }
+
+    fn give_due(&mut self, now_us: u64) {
         while let Some(held) = self.in_step.pop(now_us) {
             self.give(held, now_us);
         }
@@ -736,106 +741,4 @@ impl State {
 /// How long to wait for a packet that is missing where the round trip takes so long, both in microseconds.
 fn hole_us_max(rtt_us: u64) -> u64 {
     rtt_us.saturating_mul(HOLE_RTTS).clamp(HOLE_US_MIN, HOLE_US_MAX)
-}
-
-/// RTP header, extensions and payload.
-fn rtp_bytes(packet: &MediaPacket) -> u64 {
-    let level = if packet.audio_level.is_some() { 2 } else { 0 };
-    let (csrcs, levels) = match packet.contributors.len() {
-        0 => (0, 0),
-        count => (4 * count, 1 + count),
-    };
-    let extensions = (EXTENSIONS_BYTES + level + levels).next_multiple_of(4);
-    (RTP_HEADER_BYTES + csrcs + extensions + packet.payload.len()) as u64
-}
-
-impl PacketSink for Flow {
-    fn packet(&self, link: LinkId, slot: u8, packet: MediaPacket, _arrived_us: u64) {
-        let Some(sending) = self.sending() else { return };
-        let now_us = self.now_us();
-        let mut guard = self.state();
-        let state = &mut *guard;
-        let Some((peer, link_kind)) = state.by_id.get(&link).copied() else { return };
-        state.watches.fed(peer, self.time(now_us));
-        let code = slot_code(link_kind, slot);
-        let id = packet.identity.stream;
-        let streams = state.followed.get(&(peer, code & !1));
-        let Some((_, stream_kind)) =
-            streams.and_then(|streams| streams.iter().find(|(known, _)| *known == id))
-        else {
-            if state.early.len() >= EARLY_MAX {
-                state.early.pop_front();
-            }
-            state.early.push_back(Early { peer, code, link, slot, packet, arrived_us: now_us });
-            return;
-        };
-        let kind = if slot.is_multiple_of(2) { MediaKind::Video } else { MediaKind::Sound };
-        if *stream_kind == StreamKind::Program {
-            let fed = state.asked.take_if(|asked| *asked == peer).is_some();
-            if fed {
-                state.program.set_feeder(Some(link));
-            }
-            let arrived = state.program.packet(kind, &packet, link, now_us, sending);
-            // a speaker's picture, or that of one who has just been one, comes from its mixer beside the tree
-            if arrived.fresh && !state.speaks && state.program.is_fed_by(link) {
-                state.tree_bytes += rtp_bytes(&packet);
-            }
-            if arrived.fresh && kind == MediaKind::Sound && !state.own_mix {
-                state.voices.heard(&packet.contributors, now_us);
-            }
-            let ask = arrived.key_wanted.then(|| state.feeder_link()).flatten();
-            state.hand_over(arrived.frames, now_us, self.time(now_us));
-            drop(guard);
-            if fed {
-                self.tell(Input::Fed(peer));
-            }
-            if let Some(link) = ask {
-                sending.want_key(link, program::PROGRAM_SLOTS[0]);
-            }
-            return;
-        }
-        let mut inbound = Vec::new();
-        let fresh = state.inflow.packet(kind, &packet, Some((link, slot & !1)), now_us, &mut inbound);
-        match stream_kind {
-            _ if !fresh || kind == MediaKind::Video => {}
-            StreamKind::MixMinus => state.voices.heard(&packet.contributors, now_us),
-            _ if state.mesh => state.voices.heard_alone(&peer, packet.audio_level, now_us),
-            _ => {}
-        }
-        if fresh {
-            let by_trunk = link_kind != LinkKind::Peer;
-            state.inflow.pass_on(kind, &packet, by_trunk, &state.links, sending);
-        }
-        let desk = state.desk.clone();
-        drop(guard);
-        self.use_inbound(desk, inbound);
-    }
-
-    fn keyframe_wanted(&self, link: LinkId, slot: u8) {
-        let mut state = self.state();
-        let Some((peer, kind)) = state.by_id.get(&link).copied() else { return };
-        match (kind, slot) {
-            (LinkKind::Peer, slot) if slot == program::PROGRAM_SLOTS[0] => {
-                let desk = state.desk.clone();
-                drop(state); // the desk is never asked anything under this lock: it takes this one under its own
-                match desk.filter(|desk| desk.is_mixing()) {
-                    Some(desk) => desk.want_key(),
-                    None => self.want_key_for_child(),
-                }
-            }
-            (LinkKind::Peer, slot) if slot == OWN_SLOTS[0] => state.own_key_wanted = true,
-            // whoever a speaker is passed on to lost its picture: the speaker is to be asked, where its stream comes from
-            (kind, slot) => {
-                let speaker = match kind {
-                    LinkKind::Trunk(trunk) => state.inflow.speaker_at(trunk, slot),
-                    LinkKind::Peer if slot == SOLO_SLOTS[0] => state.inflow.solo_of(&peer),
-                    LinkKind::Peer => None,
-                };
-                drop(state);
-                if let Some(speaker) = speaker {
-                    self.want_key_of(&speaker);
-                }
-            }
-        }
-    }
 }

@@ -7,15 +7,17 @@
 //! that frame on children and application get it, and nothing of the old one any more. Between streams there is no
 //! other way to switch.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use bytes::Bytes;
 use plenary_media::Frame;
 use plenary_media::assembly::{Assembled, Assembler};
+use plenary_media::payload::{LEFT_OUT, is_spare};
 use plenary_proto::identity::MediaKind;
 use plenary_proto::message::{Head, Message, Resume, StreamUse};
 use plenary_proto::suffering::Suffering;
 use plenary_proto::{InForce, PeerId, StreamId, StreamSpec, Time};
-use plenary_rtc::{LinkId, MediaPacket};
+use plenary_rtc::{Destinations, LinkId, MediaPacket};
 
 use super::cache::PacketCache;
 use super::key_wish::KeyWish;
@@ -37,6 +39,8 @@ struct Stream {
     via: Option<LinkId>,
     /// Capture time of its newest frame here.
     captured_us: u64,
+    /// The last picture was left out on the way.
+    left_out: bool,
 }
 
 impl Stream {
@@ -44,7 +48,7 @@ impl Stream {
         // sound goes on sooner: no more than two repairs are worth its standing still
         let assemblers = [(MediaKind::Video, hole_us_max), (MediaKind::Sound, HOLE_US_MIN)]
             .map(|(kind, hole_us_max)| Assembler::new(id, kind, hole_us_max));
-        Stream { spec, caches: Default::default(), assemblers, via: None, captured_us: 0 }
+        Stream { spec, caches: Default::default(), assemblers, via: None, captured_us: 0, left_out: false }
     }
 
     /// Keeps a packet and hands it to whoever puts frames together; false when it was here before.
@@ -78,6 +82,8 @@ struct Child {
     sound: bool,
     /// The stream it was told of last.
     told: Option<StreamId>,
+    /// It gets only the pictures that others need.
+    thin: bool,
 }
 
 /// What came of a packet.
@@ -85,6 +91,8 @@ struct Child {
 pub(crate) struct Arrived {
     /// Frames for the application, in order.
     pub(crate) frames: Vec<Frame>,
+    /// Pictures of the current stream that were left out on the way.
+    pub(crate) left_out: u64,
     /// Whoever feeds us should be asked for a key frame.
     pub(crate) key_wanted: bool,
     /// The packet wasn't here before.
@@ -213,6 +221,7 @@ impl Program {
                         self.key_wish.met();
                     }
                     stream.captured_us = stream.captured_us.max(frame.identity.captured_us);
+                    stream.left_out &= kind != MediaKind::Video;
                     if kind == MediaKind::Video && frame.identity.key && self.current != Some(id) {
                         self.consider(id, fed, now_us, sending);
                     }
@@ -230,6 +239,15 @@ impl Program {
                     }
                 }
                 Assembled::KeyWanted => {}
+                // the line is at fault, and served as well as it can be; but no two pictures in a row are such that no other
+                // needs them
+                Assembled::LeftOut if self.current == Some(id) => {
+                    if !std::mem::replace(&mut stream.left_out, true) {
+                        self.suffering.picture(Time(now_us));
+                    }
+                    arrived.left_out += 1;
+                }
+                Assembled::LeftOut => {}
             }
         }
         arrived.key_wanted = self.key_wish.take_due(now_us);
@@ -254,6 +272,7 @@ impl Program {
         {
             let more = self.take_frames(id, kind, now_us, sending);
             arrived.frames.extend(more.frames);
+            arrived.left_out += more.left_out;
             arrived.key_wanted |= more.key_wanted;
         }
         arrived
@@ -303,12 +322,24 @@ impl Program {
 
     fn forward(&mut self, kind: MediaKind, packet: &MediaPacket, now_us: u64, sending: &Sending) {
         let slot = PROGRAM_SLOTS[lane(kind)];
-        let wants = |child: &&Child| {
-            child.told == Some(packet.identity.stream) && (kind == MediaKind::Video || child.sound)
-        };
-        let to = self.children.values().filter(wants).map(|child| (child.link, slot)).collect();
+        let is_spare = kind == MediaKind::Video && is_spare(&packet.payload);
+        let (mut all, mut thin) = (Destinations::new(), Destinations::new());
+        for child in self.children.values() {
+            if child.told == Some(packet.identity.stream) && (kind == MediaKind::Video || child.sound) {
+                let to = if is_spare && child.thin { &mut thin } else { &mut all };
+                to.push((child.link, slot));
+            }
+        }
         self.forwarded_us = now_us;
-        sending.forward(to, packet.clone());
+        sending.forward(all, packet.clone());
+        if !thin.is_empty() {
+            sending.forward(thin, left_out(packet));
+        }
+    }
+
+    /// Children at the other ends of these links get only the pictures that others need, the rest all.
+    pub(crate) fn set_thin(&mut self, links: &BTreeSet<LinkId>) {
+        self.children.values_mut().for_each(|child| child.thin = links.contains(&child.link));
     }
 
     /// Feeds a peer from now on.
@@ -321,7 +352,8 @@ impl Program {
         now_us: u64,
         sending: &Sending,
     ) {
-        self.children.insert(peer, Child { link, sound, told: None });
+        let thin = self.children.get(&peer).is_some_and(|child| child.link == link && child.thin);
+        self.children.insert(peer, Child { link, sound, told: None, thin });
         self.start(peer, from, now_us, sending);
     }
 
@@ -349,13 +381,15 @@ impl Program {
                 (key, since.unwrap_or(sound.newest() + 1))
             }
         };
-        let (link, with_sound) = (child.link, child.sound);
+        let (link, with_sound, thin) = (child.link, child.sound, child.thin);
         // sound first: it is little, and a picture's worth of it must not wait for two seconds of pictures
         for packet in sound.from(sound_from).filter(|_| with_sound) {
             sending.forward([(link, PROGRAM_SLOTS[1])].into_iter().collect(), packet.clone());
         }
         for packet in video.from(video_from) {
-            sending.forward([(link, PROGRAM_SLOTS[0])].into_iter().collect(), packet.clone());
+            let is_left_out = thin && is_spare(&packet.payload);
+            let packet = if is_left_out { left_out(packet) } else { packet.clone() };
+            sending.forward([(link, PROGRAM_SLOTS[0])].into_iter().collect(), packet);
         }
         self.forwarded_us = now_us;
     }
@@ -396,10 +430,16 @@ impl Program {
     }
 }
 
+/// In place of a packet of a picture that a child doesn't get: of the same number, so that nobody waits for it.
+fn left_out(packet: &MediaPacket) -> MediaPacket {
+    MediaPacket { payload: Bytes::from_static(LEFT_OUT), ..packet.clone() }
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
 
+    use parking_lot::Mutex;
     use plenary_media::codec::{Codecs as _, VideoFormat};
     use plenary_media::{Encoded, Picture};
     use plenary_proto::{Rank, RoomId, StreamKind};
@@ -414,11 +454,17 @@ mod tests {
     const FRAME_US: u64 = 33_333;
     /// A group of pictures.
     const GROUP: usize = 30;
+    const START_CODE_LEN: usize = 4;
+    const NAL_REF_IDC: u8 = 0x60;
 
-    struct Nowhere;
+    /// Keeps what is sent.
+    #[derive(Default)]
+    struct Notes(Mutex<Vec<Command>>);
 
-    impl LinkDriver for Nowhere {
-        fn submit(&self, _command: Command) {}
+    impl LinkDriver for Notes {
+        fn submit(&self, command: Command) {
+            self.0.lock().push(command);
+        }
 
         fn bulk_room(&self, _link: LinkId) -> usize {
             0
@@ -429,6 +475,7 @@ mod tests {
     struct Both {
         program: Program,
         sending: Sending,
+        sent: Arc<Notes>,
         makers: [Maker; 2],
         now_us: u64,
     }
@@ -447,8 +494,9 @@ mod tests {
                 mixers: makers.iter().map(|maker| maker.spec.maker).collect(),
             });
             program.set_feeder(Some(LINKS[0]));
-            let mut both =
-                Both { program, sending: Sending::new(Arc::new(Nowhere)), makers, now_us: 1_000_000 };
+            let sent = Arc::new(Notes::default());
+            let sending = Sending::new(sent.clone());
+            let mut both = Both { program, sending, sent, makers, now_us: 1_000_000 };
             both.follow(0);
             let group = both.group(0);
             both.come(0, &group);
@@ -467,12 +515,17 @@ mod tests {
             let picture = Picture::black(FORMAT.width.into(), FORMAT.height.into());
             let packets = (0..GROUP).flat_map(|at| {
                 let made = encoder.encode(&picture.view(), at == 0).unwrap().unwrap();
+                let mut data = made.data.to_vec();
+                let temporal = u8::from(at % 2 == 1);
+                if temporal == 1 {
+                    data[START_CODE_LEN] &= !NAL_REF_IDC; // no other picture needs it
+                }
                 let encoded = Encoded {
                     kind: MediaKind::Video,
-                    data: made.data,
+                    data: data.into(),
                     captured_us: self.now_us + at as u64 * FRAME_US,
                     key: made.key,
-                    temporal: 0,
+                    temporal,
                     level: None,
                 };
                 self.makers[mixer].make(&encoded, &Contributors::new()).unwrap().1
@@ -517,6 +570,76 @@ mod tests {
         both.follow(1);
         assert_eq!(both.pass(25_000), (GROUP, false));
         assert_eq!(both.program.current, Some(both.makers[1].id));
+    }
+
+    #[test]
+    fn a_thin_child_gets_every_number_and_only_the_pictures_that_others_need() {
+        let mut both = Both::new();
+        let [wide, thin] = [LinkId(8), LinkId(9)];
+        for (peer, link) in [(8, wide), (9, thin)] {
+            both.program.serve(PeerId([peer; 32]), link, true, None, both.now_us, &both.sending);
+        }
+        both.program.set_thin(&[thin].into());
+        both.sent.0.lock().clear();
+        let group = both.group(0);
+        both.come(0, &group);
+        let sent = std::mem::take(&mut *both.sent.0.lock());
+        let to = |link: LinkId| {
+            let to_it = sent.iter().filter_map(|command| match command {
+                Command::Forward { to, packet } if to.contains(&(link, PROGRAM_SLOTS[0])) => Some(packet),
+                _ => None,
+            });
+            to_it.cloned().collect::<Vec<_>>()
+        };
+        assert_eq!(to(wide), group);
+        let mut reader = Assembler::new(both.makers[0].id, MediaKind::Video, 0);
+        let mut given = Vec::new();
+        for packet in to(thin) {
+            reader.push(0, piece(&packet));
+            given.extend(std::iter::from_fn(|| reader.poll(0)));
+        }
+        assert_eq!(given.len(), GROUP);
+        for (at, assembled) in given.iter().enumerate() {
+            assert_eq!(*assembled == Assembled::LeftOut, at % 2 == 1, "picture {at}: {assembled:?}");
+        }
+        both.program.set_thin(&BTreeSet::new());
+        let next = both.group(0);
+        both.sent.0.lock().clear();
+        both.come(0, &next[..4]);
+        assert!(both.sent.0.lock().iter().all(|command| match command {
+            Command::Forward { to, packet } => to.len() == 2 && packet.payload != LEFT_OUT,
+            _ => true,
+        }));
+    }
+
+    #[test]
+    fn pictures_that_were_left_out_neither_count_as_lost_nor_as_missing() {
+        let mut both = Both::new();
+        let mut group = both.group(0);
+        for packet in group.iter_mut().filter(|packet| is_spare(&packet.payload)) {
+            packet.payload = Bytes::from_static(LEFT_OUT);
+        }
+        assert_eq!(both.come(0, &group), GROUP / 2);
+        assert_eq!(both.pass(hole_us_max(0)), (0, false));
+        assert_eq!(both.program.take_suffered(both.now_us, None), 0);
+    }
+
+    #[test]
+    fn whoever_leaves_out_more_than_every_second_picture_is_found_out() {
+        let mut both = Both::new();
+        let groups = [both.group(0), both.group(0)];
+        both.come(0, &groups[0]);
+        let mut group = groups[1].clone();
+        for packet in &mut group[1..] {
+            packet.payload = Bytes::from_static(LEFT_OUT);
+        }
+        for packet in &group {
+            both.pass(FRAME_US);
+            both.come(0, std::slice::from_ref(packet));
+        }
+        let next = both.group(0);
+        both.come(0, &next);
+        assert_eq!(both.program.take_suffered(both.now_us, None), 1, "the picture stood still for a second");
     }
 
     #[test]

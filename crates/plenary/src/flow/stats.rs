@@ -69,6 +69,8 @@ pub struct ReceptionStats {
     pub frames_received: u64,
     /// Pictures that should have been, by their numbers, from the first one on.
     pub frames_expected: u64,
+    /// Pictures that were left out on the way, since a line didn't carry them all.
+    pub frames_left_out: u64,
     /// Pictures that came over a second after their capture.
     pub frames_late: u64,
     /// Longest wait between pictures, one that still lasts included.
@@ -128,6 +130,11 @@ impl Reception {
             MediaKind::Video => self.picture(frame, now_us),
             MediaKind::Sound => self.sound(frame, now_us),
         }
+    }
+
+    /// So many pictures were left out on the way.
+    pub(crate) fn left_out(&mut self, count: u64) {
+        self.stats.frames_left_out += count;
     }
 
     fn picture(&mut self, frame: &Frame, now_us: u64) {

@@ -216,3 +216,39 @@ async fn the_picture_costs_what_the_viewers_lines_carry() {
     frame(&mut frames, "a picture that costs as much as before", all_of_it).await;
     tokio::join!(zoe.close(), ben.close(), ada.close());
 }
+
+#[cfg(feature = "codecs")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_child_whose_line_is_overfull_gets_only_the_pictures_that_others_need() {
+    use plenary::{HostOptions, Room};
+
+    let options = HostOptions { k1: 1, ..small() };
+    let ada = Room::host(local(Options::speaker("Ada")), options).await.unwrap();
+    let ben = join(&ada, Options { mix: Consent::Never, ..local(Options::speaker("Ben")) }).await;
+    ada.publish(source(0)).await.unwrap();
+    ben.publish(source(1)).await.unwrap();
+    let shaper = Shaper::new(1);
+    let rea = join(&ada, Options { shaper: shaper.clone(), ..local(Options::viewer("Rea")) }).await;
+    until(&rea, "being fed by the mixer", |rea| rea.parent == Some(ada.me())).await;
+    let zoe = join(&ada, local(Options::viewer("Zoë"))).await;
+    until(&zoe, "being fed by a relay", |zoe| zoe.parent == Some(rea.me())).await;
+    let mut frames = zoe.frames();
+    let upper = |received: &ReceivedFrame| received.frame.identity.temporal > 0;
+    frame(&mut frames, "all pictures", upper).await;
+    assert_eq!(zoe.reception().frames_left_out, 0);
+
+    // on the wire all of it is some 430 kbit/s; should a busy mixer make less, what is lost tells as well
+    shaper.set(Shape { rate_bps: 400_000, loss_ppm: 150_000, ..Shape::default() });
+    let settled = |_: &ReceivedFrame| zoe.reception().frames_left_out > 15;
+    frame(&mut frames, "fewer pictures", settled).await;
+    for _ in 0..100 {
+        let received = frame(&mut frames, "the program", |_| true).await;
+        assert_eq!(received.frame.identity.temporal, 0);
+    }
+    assert_eq!(zoe.snapshot().parent, Some(rea.me()));
+    assert_eq!(rea.reception().frames_left_out, 0);
+
+    shaper.set(Shape::default());
+    frame(&mut frames, "all pictures again", upper).await;
+    tokio::join!(zoe.close(), rea.close(), ben.close(), ada.close());
+}

@@ -137,12 +137,11 @@ pub(super) fn run(args: &MixBenchArgs) -> Result<(), Failure> {
 
 fn bench(args: &MixBenchArgs) -> anyhow::Result<MixReport> {
     let program = VideoFormat { bitrate_bps: args.bitrate, ..format(&args.program) };
-    let speakers_codecs: Arc<dyn Codecs> = Arc::new(BuiltinCodecs::default());
     let codecs: Arc<dyn Codecs> = Arc::new(BuiltinCodecs { temporal_layers: args.temporal_layers });
     let speakers = (0..args.inputs).map(|index| {
         let source = args.source.get(usize::from(index) % args.source.len().max(1));
         let stands_still = index >= args.inputs - args.frozen;
-        Speaker::new(&speakers_codecs, source.map(|file| &**file), &format(&args.input), index, stands_still)
+        Speaker::new(&codecs, source.map(|file| &**file), &format(&args.input), index, stands_still)
     });
     let mut speakers = speakers.collect::<anyhow::Result<Vec<_>>>()?;
     let mut kept = args.keep.as_deref().map(|folder| Kept::create(folder, args)).transpose()?;
@@ -388,7 +387,7 @@ impl BareCodecs {
         let mut composer = Composer::new(usize::from(program.width), usize::from(program.height));
         let tile = |id| Tile { id, ..Tile::default() };
         composer.set_grid((0..u64::from(inputs)).map(tile).collect());
-        let encoder = codecs.video_encoder(program)?;
+        let encoder = codecs.program_encoder(program)?;
         Ok(BareCodecs { decoders, encoder, composer, begun: false, spent: Mark::default() })
     }
 

@@ -1,0 +1,158 @@
+//! Which children get fewer pictures, since their lines don't carry them all.
+//!
+//! Each child's link is judged once a second, as [`crate::rate`] judges it. One that is overfull gets only the pictures that
+//! others need, half of them, until it hasn't been overfull for a while; if it is so again soon after that, it waits twice as
+//! long the next time. Sound goes on in full.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use plenary_rtc::{LinkId, LinkStats};
+
+use crate::rate::{Full, Fullness};
+
+/// All pictures are tried again when for so many looks the link wasn't overfull. A guess.
+const CALM_LOOKS_MIN: u32 = 10;
+/// However often that has failed. A guess: of so long a time an attempt spoils 2 to 4 s.
+const CALM_LOOKS_MAX: u32 = 160;
+/// An attempt that ended within so many looks has failed. A guess.
+const ATTEMPT_LOOKS: u32 = 30;
+
+#[derive(Debug)]
+struct Path {
+    fullness: Fullness,
+    is_thin: bool,
+    /// Looks while it was thin, since one that found it overfull.
+    calm: u32,
+    /// How many of them it takes.
+    wait: u32,
+    /// Looks since all pictures were tried again.
+    tried: Option<u32>,
+}
+
+impl Default for Path {
+    fn default() -> Path {
+        Path { fullness: Fullness::default(), is_thin: false, calm: 0, wait: CALM_LOOKS_MIN, tried: None }
+    }
+}
+
+/// Follows what the links with children carry.
+#[derive(Debug, Default)]
+pub(crate) struct Thinning {
+    paths: BTreeMap<LinkId, Path>,
+}
+
+impl Thinning {
+    /// The links that are to get fewer pictures, from what all have counted by now; only those that `may` are begun with. To
+    /// be called once a second.
+    pub(crate) fn look(
+        &mut self,
+        links: &[(LinkId, LinkStats)],
+        may: impl Fn(LinkId) -> bool,
+    ) -> BTreeSet<LinkId> {
+        self.paths.retain(|link, _| links.iter().any(|(known, _)| known == link));
+        for (link, stats) in links {
+            self.paths.entry(*link).or_default().look(stats, may(*link));
+        }
+        self.thin()
+    }
+
+    /// What the last look said.
+    pub(crate) fn thin(&self) -> BTreeSet<LinkId> {
+        self.paths.iter().filter(|(_, path)| path.is_thin).map(|(link, _)| *link).collect()
+    }
+}
+
+impl Path {
+    fn look(&mut self, stats: &LinkStats, may: bool) {
+        let full = self.fullness.look(stats);
+        self.tried = self.tried.map(|looks| looks + 1);
+        if !self.is_thin {
+            if full == Some(Full::Over) && may {
+                let failed = self.tried.take().is_some_and(|looks| looks <= ATTEMPT_LOOKS);
+                self.wait = if failed { (2 * self.wait).min(CALM_LOOKS_MAX) } else { CALM_LOOKS_MIN };
+                (self.is_thin, self.calm) = (true, 0);
+            }
+            return;
+        }
+        // no easier than that: a line that loses a twentieth by chance never is
+        self.calm = if full == Some(Full::Over) { 0 } else { self.calm + 1 };
+        if self.calm >= self.wait {
+            (self.is_thin, self.tried) = (false, Some(0));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LINK: LinkId = LinkId(7);
+    /// Packets of a second, and those of the pictures that others need.
+    const PACKETS: u64 = 200;
+    const NEEDED: u64 = 120;
+
+    /// A line that carries so many packets in a second, and loses so many more by chance.
+    struct Line {
+        thinning: Thinning,
+        carries: u64,
+        loses: u64,
+        stats: LinkStats,
+        may: bool,
+    }
+
+    impl Line {
+        fn new(carries: u64) -> Line {
+            Line { thinning: Thinning::default(), carries, loses: 0, stats: LinkStats::default(), may: true }
+        }
+
+        /// Which of the next so many seconds are thin.
+        fn run(&mut self, seconds: usize) -> Vec<bool> {
+            let mut thin = false;
+            (0..seconds)
+                .map(|_| {
+                    let sent = if thin { NEEDED } else { PACKETS };
+                    self.stats.packets_sent += sent;
+                    self.stats.repairs_sent += sent.saturating_sub(self.carries) + self.loses;
+                    let may = self.may;
+                    thin = self.thinning.look(&[(LINK, self.stats)], |_| may).contains(&LINK);
+                    thin
+                })
+                .collect()
+        }
+    }
+
+    #[test]
+    fn a_line_that_carries_all_gets_all() {
+        assert!(!Line::new(PACKETS).run(100).contains(&true));
+        assert!(!Line::new(PACKETS * 95 / 100).run(100).contains(&true), "as a radio does");
+    }
+
+    #[test]
+    fn a_line_that_is_too_narrow_gets_fewer_pictures_and_is_tried_less_and_less_often() {
+        let mut line = Line::new(NEEDED);
+        let thin = line.run(600);
+        assert!(thin.iter().position(|thin| *thin).unwrap() <= 4);
+        let attempts: Vec<_> = (1..600).filter(|&at| thin[at - 1] && !thin[at]).collect();
+        assert!((4..=6).contains(&attempts.len()), "{attempts:?}");
+        let apart: Vec<_> = attempts.windows(2).map(|two| two[1] - two[0]).collect();
+        assert!(apart.windows(2).all(|two| two[0] <= two[1]) && apart.last() >= Some(&160), "{apart:?}");
+        line.carries = PACKETS;
+        assert!(!line.run(400).last().unwrap(), "the line is wide again");
+    }
+
+    #[test]
+    fn a_line_that_loses_a_twentieth_gets_all_again_once_it_is_wide_enough() {
+        let mut line = Line { loses: PACKETS / 20, ..Line::new(NEEDED) };
+        assert!(line.run(10).contains(&true));
+        line.carries = PACKETS;
+        assert!(!line.run(30).last().unwrap());
+    }
+
+    #[test]
+    fn a_line_that_the_program_is_made_for_is_let_be() {
+        let mut line = Line { may: false, ..Line::new(NEEDED) };
+        assert!(!line.run(60).contains(&true));
+        line.may = true;
+        assert!(line.run(5).contains(&true));
+    }
+}
