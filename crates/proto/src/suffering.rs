@@ -4,8 +4,7 @@
 //! seconds in which fewer than three quarters of the pictures came that mixers are asked for. The last is what a mixer
 //! shows that claims more than its codec can do: its pictures come evenly, so that nothing freezes, and far too few of
 //! them. Pictures are counted as they come, by the clock of whoever watches: neither their numbers nor their times of capture are
-//! taken at the maker's word; but one in two may have been left out on the way, where a line is slow, and whoever makes or
-//! passes them on is believed that. What a bad line of one's own does is counted alike; who else suffers tells the two apart.
+//! taken at the maker's word. What a bad line of one's own does is counted alike; who else suffers tells the two apart.
 
 use crate::time::{MS, SECOND, Time};
 
