@@ -1,14 +1,14 @@
-//! `plenary bench mix` as a process: what it measures, and what it refuses.
+//! `plenary bench mix` and `bench sound` as processes: what it measures, and what it refuses.
 
 mod running;
 
 use running::run;
 use serde_json::Value;
 
-/// What a bench with these flags reports.
+/// What the bench of that name reports with these flags.
 fn report(args: &str) -> Value {
     let args: Vec<&str> = args.split_whitespace().collect();
-    let ended = run(&[&["bench", "mix"], &*args, &["--json", "-"]].concat());
+    let ended = run(&[&["bench"], &*args, &["--json", "-"]].concat());
     assert_eq!(ended.code, Some(0), "{args:?}: {}", ended.stderr);
     serde_json::from_str(&ended.stdout).unwrap()
 }
@@ -19,7 +19,7 @@ fn number(report: &Value, place: &str) -> f64 {
 
 #[test]
 fn a_mix_costs_its_parts_and_shows_what_cameras_showed() {
-    let report = report("--inputs 4 --in 320x180@30 --out 640x360@30 --bitrate 800kbit --frames 48");
+    let report = report("mix --inputs 4 --in 320x180@30 --out 640x360@30 --bitrate 800kbit --frames 48");
     for (place, value) in [("/inputs", 4.0), ("/frames", 48.0)] {
         assert_eq!(number(&report, place), value);
     }
@@ -41,7 +41,7 @@ fn a_mix_costs_its_parts_and_shows_what_cameras_showed() {
 fn what_was_mixed_is_kept_for_others() {
     let folder = tempfile::tempdir().unwrap();
     let keep = folder.path().join("kept");
-    report(&format!("--inputs 2 --in 160x90@30 --out 320x180@30 --frames 12 --keep {}", keep.display()));
+    report(&format!("mix --inputs 2 --in 160x90@30 --out 320x180@30 --frames 12 --keep {}", keep.display()));
     let plan: Value = serde_json::from_slice(&std::fs::read(keep.join("plan.json")).unwrap()).unwrap();
     assert_eq!((&plan["inputs"], &plan["width"], &plan["height"]), (&2.into(), &320.into(), &180.into()));
     for stream in ["in-00.h264", "in-01.h264", "program.h264"] {
@@ -50,4 +50,25 @@ fn what_was_mixed_is_kept_for_others() {
     let ideal = std::fs::metadata(keep.join("ideal.yuv")).unwrap().len();
     assert_eq!(ideal % (320 * 180 * 3 / 2), 0);
     assert!(ideal >= 12 * 320 * 180 * 3 / 2);
+}
+
+#[test]
+fn the_sound_of_many_costs_its_mixes_and_shows_the_bound() {
+    let report = report("sound --speakers 12 --heard 2 --seconds 4");
+    for (place, value) in [("/speakers", 12.0), ("/heard", 2.0), ("/seconds", 4.0)] {
+        assert_eq!(number(&report, place), value);
+    }
+    let (core, bound) = (number(&report, "/core_percent"), number(&report, "/bound_core_percent"));
+    assert!(core > 0.0 && bound > 0.0, "{report:#}");
+    assert!(number(&report, "/over_bound/median") > 0.5, "{report:#}");
+    // for everybody, and for each of the two that are heard; more while one goes on and the next has begun
+    let encoded = number(&report, "/encoded_per_step");
+    assert!((2.5..5.0).contains(&encoded), "{report:#}");
+}
+
+#[test]
+fn nobody_is_heard_who_is_not_there() {
+    let ended = run(&["bench", "sound", "--speakers", "2", "--heard", "3"]);
+    assert_eq!(ended.code, Some(2));
+    assert!(ended.stderr.contains("--heard 3: there are only 2 speakers"), "{}", ended.stderr);
 }

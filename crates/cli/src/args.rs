@@ -317,6 +317,11 @@ pub(crate) enum BenchCommand {
     /// What a mixer costs, beside the bound: bare decoders and one encoder, by turns in the same run.
     #[command(after_help = "Example:\n  plenary bench mix --inputs 4 --frames 60 --json -")]
     Mix(MixBenchArgs),
+    /// What a mixer costs that only mixes sound, beside bare codecs in the same run.
+    #[command(
+        after_help = "Example:\n  plenary bench sound --speakers 50 --heard 3 --source voice.wav --json -"
+    )]
+    Sound(SoundBenchArgs),
     /// What a relay costs (not yet).
     Relay(RelayBenchArgs),
     /// How quick a brain is, and how large.
@@ -353,6 +358,25 @@ pub(crate) struct MixBenchArgs {
     /// Where the speakers' streams, the program and the ideal picture are kept, for others to be measured on
     #[arg(long, value_name = "DIR")]
     pub(crate) keep: Option<PathBuf>,
+    /// Where the figures go; - for standard output
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct SoundBenchArgs {
+    /// How many speakers there are
+    #[arg(long, value_name = "N", default_value = "50", value_parser = clap::value_parser!(u8).range(1..=INPUTS_MAX as i64))]
+    pub(crate) speakers: u8,
+    /// How many of them speak at a time, and are heard
+    #[arg(long, value_name = "N", default_value = "3", value_parser = clap::value_parser!(u8).range(1..=INPUTS_MAX as i64))]
+    pub(crate) heard: u8,
+    /// How long, by the speakers' clocks
+    #[arg(long, value_name = "N", default_value = "20", value_parser = clap::value_parser!(u16).range(1..=3600))]
+    pub(crate) seconds: u16,
+    /// Files with the speakers' voices, in turn; without one, the test source's tones
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    pub(crate) source: Vec<PathBuf>,
     /// Where the figures go; - for standard output
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,

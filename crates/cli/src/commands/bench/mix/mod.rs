@@ -22,6 +22,7 @@ use plenary_media::mixer::{Input, Mixer, MixerConfig, MixerCpu, MixerOutput};
 use plenary_media::{BuiltinCodecs, Frame, Picture};
 use serde::Serialize;
 
+use super::spread::Spread;
 use crate::args::MixBenchArgs;
 use crate::json::{self, round};
 use crate::{Failure, usage};
@@ -75,23 +76,6 @@ struct Bound {
     decode: f64,
     encode: f64,
     spread: Spread,
-}
-
-/// Over the stretches.
-#[derive(Clone, Copy, Debug, Serialize)]
-struct Spread {
-    min: f64,
-    median: f64,
-    max: f64,
-}
-
-impl Spread {
-    fn of(values: impl Iterator<Item = f64>) -> Spread {
-        let mut values: Vec<f64> = values.collect();
-        values.sort_unstable_by(f64::total_cmp);
-        let at = |index: usize| round(values.get(index).copied().unwrap_or_default());
-        Spread { min: at(0), median: at(values.len() / 2), max: at(values.len().saturating_sub(1)) }
-    }
 }
 
 /// What one stretch took, milliseconds of CPU time per program picture.

@@ -1,0 +1,312 @@
+//! `plenary bench sound`: what a mixer spends on the sound of many speakers.
+//!
+//! The mixer is the real one, under a clock that jumps from step to step of 20 ms. Speakers take turns: some speak at a time,
+//! the others' rooms are quiet but not silent. Beside it, on the very same frames, runs the bound: a bare decoder for each
+//! that speaks, and bare encoders for the mix and for the mix without each of them. Ratios are medians over [`PAIRS`]
+//! stretches of both. Pictures are hardly any, and aren't counted.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use bytes::Bytes;
+use cpu_time::ThreadTime;
+use plenary_media::codec::{Codecs, SoundDecoder, SoundEncoder, VideoFormat};
+use plenary_media::compose::Layout;
+use plenary_media::mixer::{Input, Mixer, MixerConfig, MixerOutput};
+use plenary_media::source::{Source, TestSource, open_source};
+use plenary_media::{BuiltinCodecs, Frame, SOUND_FRAME_LEN, SOUND_FRAME_US, SoundEncoding};
+use plenary_proto::StreamId;
+use serde::Serialize;
+
+use super::spread::Spread;
+use crate::args::SoundBenchArgs;
+use crate::json::{self, round};
+use crate::{Failure, usage};
+
+const PROGRAM: VideoFormat = VideoFormat { width: 64, height: 36, fps: 1, bitrate_bps: 20_000 };
+const SOUND_BPS: u32 = 32_000;
+/// Stretches in which mixer and bound are measured side by side.
+const PAIRS: u64 = 12;
+/// How long the same ones speak: 4 s.
+const TURN_STEPS: u64 = 200;
+const STEPS_PER_S: u64 = 1_000_000 / SOUND_FRAME_US;
+/// The noise of a room, peak: −60 dBov of the root mean square.
+const NOISE: f32 = 0.0017;
+/// Steps before those that count.
+const WARM_UP: u64 = 100;
+const TRANSIT_US: u64 = 30_000;
+/// Any whole second.
+const START_US: u64 = 1_800_000_000_000_000;
+/// A mixer that takes longer for its first step has failed.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// So long is waited for a step's sound: the delay moves, so some have none and some two.
+const WAIT: Duration = Duration::from_millis(3);
+
+#[derive(Debug, Serialize)]
+struct SoundReport {
+    speakers: u8,
+    heard: u8,
+    seconds: u16,
+    /// Of one core, while it keeps pace with the clock.
+    core_percent: f64,
+    bound_core_percent: f64,
+    over_bound: Spread,
+    /// Per step of 20 ms: the mix, and mixes without one of those that are heard.
+    encoded_per_step: f64,
+}
+
+/// What one stretch took, microseconds of CPU time.
+#[derive(Clone, Copy, Debug, Default)]
+struct Stretch {
+    mixer: u64,
+    bound: u64,
+}
+
+pub(super) fn run(args: &SoundBenchArgs) -> Result<(), Failure> {
+    if args.heard > args.speakers {
+        return Err(usage(format!("--heard {}: there are only {} speakers", args.heard, args.speakers)));
+    }
+    if let Some(to) = &args.json {
+        json::can_be_made(to, None)?;
+    }
+    let report = bench(args)?;
+    match &args.json {
+        Some(to) => json::write(to, &report)?,
+        None => eprint!("{}", summary(&report)),
+    }
+    Ok(())
+}
+
+fn bench(args: &SoundBenchArgs) -> anyhow::Result<SoundReport> {
+    let mut side_by_side = SideBySide::new(args)?;
+    for _ in 0..WARM_UP {
+        side_by_side.step()?;
+    }
+    side_by_side.mixing.encoded = 0;
+    let steps = u64::from(args.seconds) * STEPS_PER_S / PAIRS;
+    let mut stretches = Vec::new();
+    for _ in 0..PAIRS {
+        let begun = side_by_side.spent();
+        for _ in 0..steps {
+            side_by_side.step()?;
+        }
+        let ended = side_by_side.spent();
+        stretches.push(Stretch { mixer: ended.mixer - begun.mixer, bound: ended.bound - begun.bound });
+    }
+    let steps = PAIRS * steps;
+    let percent = |of: fn(&Stretch) -> u64| {
+        let spent_us: u64 = stretches.iter().map(of).sum();
+        round(spent_us as f64 / (steps * SOUND_FRAME_US) as f64 * 100.0)
+    };
+    Ok(SoundReport {
+        speakers: args.speakers,
+        heard: args.heard,
+        seconds: args.seconds,
+        core_percent: percent(|stretch| stretch.mixer),
+        bound_core_percent: percent(|stretch| stretch.bound),
+        over_bound: Spread::of(stretches.iter().map(|stretch| stretch.mixer as f64 / stretch.bound as f64)),
+        encoded_per_step: round(side_by_side.mixing.encoded as f64 / steps as f64),
+    })
+}
+
+/// Speakers, and what is measured of them.
+struct SideBySide {
+    rooms: Vec<Room>,
+    mixing: Mixing,
+    bound: BareCodecs,
+    heard: u64,
+    step: u64,
+}
+
+impl SideBySide {
+    fn new(args: &SoundBenchArgs) -> anyhow::Result<SideBySide> {
+        let codecs: Arc<dyn Codecs> = Arc::new(BuiltinCodecs::default());
+        let rooms = (0..u64::from(args.speakers)).map(|id| Room::new(id, &codecs, &args.source));
+        Ok(SideBySide {
+            rooms: rooms.collect::<anyhow::Result<_>>()?,
+            mixing: Mixing::start(&codecs, args.speakers, args.heard)?,
+            bound: BareCodecs::new(&codecs, args.heard)?,
+            heard: args.heard.into(),
+            step: 0,
+        })
+    }
+
+    fn step(&mut self) -> anyhow::Result<()> {
+        let captured_us = START_US + self.step * SOUND_FRAME_US;
+        let (speakers, turn) = (self.rooms.len() as u64, self.step / TURN_STEPS);
+        let first = turn * self.heard % speakers;
+        let mut frames = Vec::new();
+        for room in &mut self.rooms {
+            let speaks = (room.id + speakers - first) % speakers < self.heard;
+            frames.push((room.id, speaks, room.frame(captured_us, speaks)?));
+        }
+        let spoken: Vec<_> =
+            frames.iter().filter(|(_, speaks, _)| *speaks).map(|(id, _, frame)| (*id, frame)).collect();
+        self.bound.step(&spoken)?;
+        let frames = frames.into_iter().map(|(id, _, frame)| (id, frame));
+        self.mixing.step(frames, captured_us + TRANSIT_US, self.step == 0);
+        self.step += 1;
+        Ok(())
+    }
+
+    fn spent(&self) -> Stretch {
+        let cpu = self.mixing.mixer.stats().cpu.unwrap_or_default();
+        Stretch { mixer: cpu.sound_us, bound: self.bound.spent.as_micros() as u64 }
+    }
+}
+
+/// The mixer, its clock, and what it has made.
+struct Mixing {
+    mixer: Mixer,
+    now_us: Arc<AtomicU64>,
+    outputs: mpsc::Receiver<MixerOutput>,
+    shared: Bytes,
+    /// Mixes, and mixes without one of those that are heard.
+    encoded: u64,
+}
+
+impl Mixing {
+    fn start(codecs: &Arc<dyn Codecs>, speakers: u8, heard: u8) -> anyhow::Result<Mixing> {
+        let now_us = Arc::new(AtomicU64::new(START_US));
+        let clock = Arc::clone(&now_us);
+        let (made, outputs) = mpsc::channel();
+        let config = MixerConfig {
+            program: PROGRAM,
+            layout: Layout::Grid,
+            sound_bitrate_bps: SOUND_BPS,
+            heard_max: heard.into(),
+            codecs: Arc::clone(codecs),
+        };
+        let mixer = Mixer::start(
+            config,
+            move || clock.load(Ordering::SeqCst),
+            move |output| drop(made.send(output)), // nobody is there at the end
+        )?;
+        let input = |id| Input { id, name: String::new(), muted: false, shares: false, hears: true };
+        mixer.set_inputs((0..speakers.into()).map(input).collect())?;
+        mixer.speak(0);
+        Ok(Mixing { mixer, now_us, outputs, shared: Bytes::new(), encoded: 0 })
+    }
+
+    fn step(&mut self, frames: impl Iterator<Item = (u64, Frame)>, now_us: u64, is_first: bool) {
+        self.now_us.store(now_us, Ordering::SeqCst);
+        for (id, frame) in frames {
+            self.mixer.push(id, frame, now_us);
+        }
+        self.mixer.clock_jumped();
+        let mut wait = if is_first { PATIENCE } else { WAIT };
+        while let Ok(output) = self.outputs.recv_timeout(wait) {
+            wait = Duration::ZERO;
+            match output {
+                MixerOutput::Sound { packet, .. } => {
+                    self.shared = packet;
+                    self.encoded += 1;
+                }
+                // whoever isn't heard gets the mix
+                MixerOutput::MixMinus { packet, .. } => self.encoded += u64::from(packet != self.shared),
+                _ => {}
+            }
+        }
+    }
+}
+
+/// The bound.
+struct BareCodecs {
+    codecs: Arc<dyn Codecs>,
+    decoders: BTreeMap<u64, Box<dyn SoundDecoder>>,
+    /// For the mix, and for each that is heard.
+    encoders: Vec<Box<dyn SoundEncoder>>,
+    spent: Duration,
+}
+
+impl BareCodecs {
+    fn new(codecs: &Arc<dyn Codecs>, heard: u8) -> anyhow::Result<BareCodecs> {
+        let encoders = (0..=heard).map(|_| codecs.sound_encoder(1, SOUND_BPS));
+        let encoders = encoders.collect::<Result<_, _>>()?;
+        Ok(BareCodecs {
+            codecs: Arc::clone(codecs),
+            decoders: BTreeMap::new(),
+            encoders,
+            spent: Duration::ZERO,
+        })
+    }
+
+    fn step(&mut self, spoken: &[(u64, &Frame)]) -> anyhow::Result<()> {
+        let mut mixes = vec![[0.0; SOUND_FRAME_LEN]; 1 + spoken.len()];
+        for (at, (id, frame)) in spoken.iter().enumerate() {
+            if !self.decoders.contains_key(id) {
+                self.decoders.insert(*id, self.codecs.sound_decoder(1)?);
+            }
+            let Some(decoder) = self.decoders.get_mut(id) else { continue };
+            let mut samples = [0.0; SOUND_FRAME_LEN];
+            let begun = ThreadTime::now();
+            decoder.decode(&frame.data, &mut samples)?;
+            self.spent += begun.elapsed();
+            // the mix of all comes first, then those without one
+            let others = mixes.iter_mut().enumerate().filter(|(minus, _)| *minus != at + 1);
+            for (mixed, sample) in others.flat_map(|(_, mix)| mix.iter_mut().zip(&samples)) {
+                *mixed += sample;
+            }
+        }
+        for (encoder, mix) in self.encoders.iter_mut().zip(&mixes) {
+            let begun = ThreadTime::now();
+            encoder.encode(mix)?;
+            self.spent += begun.elapsed();
+        }
+        Ok(())
+    }
+}
+
+/// One speaker's microphone and encoder.
+struct Room {
+    id: u64,
+    source: Box<dyn Source>,
+    channels: usize,
+    encoding: SoundEncoding,
+    random: u32,
+    number: u32,
+}
+
+impl Room {
+    fn new(id: u64, codecs: &Arc<dyn Codecs>, files: &[PathBuf]) -> anyhow::Result<Room> {
+        let file = files.get(id as usize % files.len().max(1));
+        let source: Box<dyn Source> = match file {
+            Some(file) => open_source(file, codecs)?,
+            None => Box::new(TestSource::new(id as u8, PROGRAM.width, PROGRAM.height, PROGRAM.fps)),
+        };
+        let name = || file.map_or(Path::new("the test source"), |file| file).display();
+        let channels = source.channels().with_context(|| format!("{}: it has no sound", name()))?.into();
+        let encoding = SoundEncoding::new(&**codecs, 1, SOUND_BPS)?;
+        Ok(Room { id, source, channels, encoding, random: id as u32 + 1, number: 0 })
+    }
+
+    fn frame(&mut self, captured_us: u64, speaks: bool) -> anyhow::Result<Frame> {
+        let mut read = vec![0.0; SOUND_FRAME_LEN * self.channels];
+        self.source.next_sound(&mut read)?;
+        let voice = read.iter().step_by(self.channels).map(|sample| if speaks { *sample } else { 0.0 });
+        let samples: Vec<f32> = voice.map(|sample| sample + noise(&mut self.random)).collect();
+        let encoded = self.encoding.push(&samples, captured_us)?.context("nothing is left out")?;
+        self.number += 1;
+        encoded.identified(StreamId(self.id.to_be_bytes()), self.number).context("sound has an identity")
+    }
+}
+
+fn noise(random: &mut u32) -> f32 {
+    *random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+    ((*random >> 8) as f32 / (1 << 23) as f32 - 1.0) * NOISE
+}
+
+fn summary(report: &SoundReport) -> String {
+    format!(
+        "{} speakers, {} at a time: {:.2} % of a core; bare codecs {:.2} %; over that {:.3}\n",
+        report.speakers,
+        report.heard,
+        report.core_percent,
+        report.bound_core_percent,
+        report.over_bound.median,
+    )
+}
