@@ -18,6 +18,7 @@ use super::cache::PacketCache;
 use super::hole_us_max;
 use super::key_wish::KeyWish;
 use super::maker::{lane, piece};
+use super::past::Pasts;
 use super::sending::Sending;
 use super::solo::SOLO_SLOTS;
 
@@ -69,6 +70,7 @@ pub(crate) struct Inflow {
     speakers: Vec<PeerId>,
     /// Who gets a single speaker, whom, and which stream was announced.
     solos: BTreeMap<PeerId, (PeerId, Option<StreamId>)>,
+    solo_pasts: Pasts,
 }
 
 /// Where a stream is passed on to.
@@ -242,6 +244,7 @@ impl Inflow {
         kind: MediaKind,
         packet: &MediaPacket,
         by_trunk: bool,
+        now_us: u64,
         links: &BTreeMap<(PeerId, LinkKind), LinkId>,
         sending: &Sending,
     ) {
@@ -259,39 +262,51 @@ impl Inflow {
                 if let (Some(&link), Some(&control)) =
                     (links.get(&(*peer, trunk)), links.get(&(*peer, LinkKind::Peer)))
                 {
-                    let known = announced.insert(code, id) == Some(id);
-                    stream.send_on(kind, packet, known, &Onward { link, control, slot, code }, sending);
+                    let onward = Onward { link, control, slot, code };
+                    if announced.insert(code, id) != Some(id) {
+                        stream.announce(&onward, sending);
+                        stream.send_past(&onward, sending);
+                    } else {
+                        send_on(kind, packet, &onward, sending);
+                    }
                 }
             }
         }
         for (peer, (_, announced)) in self.solos.iter_mut().filter(|(_, (speaker, _))| *speaker == maker) {
             if let Some(&link) = links.get(&(*peer, LinkKind::Peer)) {
-                let known = announced.replace(id) == Some(id);
                 let [slot, _] = SOLO_SLOTS;
                 let onward = Onward { link, control: link, slot, code: slot_code(LinkKind::Peer, slot) };
-                stream.send_on(kind, packet, known, &onward, sending);
+                let is_new = announced.replace(id) != Some(id);
+                if is_new {
+                    stream.announce(&onward, sending);
+                }
+                if is_new && self.solo_pasts.may_send(link, now_us) {
+                    stream.send_past(&onward, sending);
+                } else {
+                    send_on(kind, packet, &onward, sending);
+                }
             }
         }
     }
 }
 
+fn send_on(kind: MediaKind, packet: &MediaPacket, to: &Onward, sending: &Sending) {
+    sending.forward([(to.link, to.slot + lane(kind) as u8)].into_iter().collect(), packet.clone());
+}
+
 impl Stream {
-    /// Sends a packet on; to who doesn't know of this stream yet all of the group of pictures, with the sound since.
-    fn send_on(&self, kind: MediaKind, packet: &MediaPacket, known: bool, to: &Onward, sending: &Sending) {
-        let Onward { link, control, slot, code } = *to;
-        if known {
-            let slot = slot + lane(kind) as u8;
-            sending.forward([(link, slot)].into_iter().collect(), packet.clone());
-            return;
-        }
-        sending.control(control, &Message::Stream(StreamUse { slot: code, spec: self.spec }));
+    /// Says what comes in that slot.
+    fn announce(&self, to: &Onward, sending: &Sending) {
+        sending.control(to.control, &Message::Stream(StreamUse { slot: to.code, spec: self.spec }));
+    }
+
+    /// Sends the group of pictures up to the newest packet, with the sound since.
+    fn send_past(&self, to: &Onward, sending: &Sending) {
         let [video, sound] = &self.caches;
         let key = video.group_start().unwrap_or(0);
         let since = video.arrived_us(key).and_then(|at| sound.first_since(at)).unwrap_or(sound.newest());
-        for (slot, cache, from) in [(slot + 1, sound, since), (slot, video, key)] {
-            for packet in cache.from(from) {
-                sending.forward([(link, slot)].into_iter().collect(), packet.clone());
-            }
+        for (kind, cache, from) in [(MediaKind::Sound, sound, since), (MediaKind::Video, video, key)] {
+            cache.from(from).for_each(|packet| send_on(kind, packet, to, sending));
         }
     }
 

@@ -12,6 +12,7 @@ mod key_wish;
 mod maker;
 mod outlets;
 mod own;
+mod past;
 mod program;
 mod sending;
 mod sink;
@@ -679,7 +680,7 @@ impl State {
         let mut inbound = Vec::new();
         for (kind, packet) in packets {
             if self.inflow.packet(kind, &packet, None, now_us, &mut inbound) {
-                self.inflow.pass_on(kind, &packet, false, &self.links, sending);
+                self.inflow.pass_on(kind, &packet, false, now_us, &self.links, sending);
             }
         }
         inbound

@@ -22,6 +22,7 @@ use plenary_rtc::{Destinations, LinkId, MediaPacket};
 use super::cache::PacketCache;
 use super::key_wish::KeyWish;
 use super::maker::{lane, piece};
+use super::past::Pasts;
 use super::sending::Sending;
 use super::{EARLY_US, HOLE_US_MIN, hole_us_max};
 
@@ -84,6 +85,17 @@ struct Child {
     thin: bool,
 }
 
+/// Where a child's program begins.
+#[derive(Clone, Copy, Debug)]
+enum Begin {
+    /// With the current group of pictures, and the sound that goes with it.
+    Group,
+    /// Behind that, if it is of the current stream; else with the group.
+    Behind(Resume),
+    /// With what comes next.
+    Now,
+}
+
 /// What came of a packet.
 #[derive(Debug, Default)]
 pub(crate) struct Arrived {
@@ -106,6 +118,7 @@ pub(crate) struct Program {
     streams: BTreeMap<StreamId, Stream>,
     current: Option<StreamId>,
     children: BTreeMap<PeerId, Child>,
+    pasts: Pasts,
     /// A hole in pictures is waited for this long.
     hole_us_max: u64,
     key_wish: KeyWish,
@@ -123,6 +136,7 @@ impl Program {
             streams: BTreeMap::new(),
             current: None,
             children: BTreeMap::new(),
+            pasts: Pasts::default(),
             hole_us_max: hole_us_max(0),
             key_wish: KeyWish::default(),
             suffering: Suffering::default(),
@@ -282,7 +296,7 @@ impl Program {
         self.suffering.another_program();
         let children: Vec<_> = self.children.keys().copied().collect();
         for child in children {
-            self.start(child, None, now_us, sending);
+            self.start(child, Begin::Group, now_us, sending);
         }
     }
 
@@ -344,7 +358,12 @@ impl Program {
     ) {
         let thin = self.children.get(&peer).is_some_and(|child| child.link == link && child.thin);
         self.children.insert(peer, Child { link, sound, told: None, thin });
-        self.start(peer, from, now_us, sending);
+        let begin = match from {
+            _ if !self.pasts.may_send(link, now_us) => Begin::Now,
+            Some(from) => Begin::Behind(from),
+            None => Begin::Group,
+        };
+        self.start(peer, begin, now_us, sending);
     }
 
     /// Feeds a peer no more.
@@ -352,9 +371,8 @@ impl Program {
         self.children.remove(peer);
     }
 
-    /// Tells a child of the current stream, and sends it what it lacks of the past: from where it is, or the
-    /// current group of pictures with the sound that goes with it.
-    fn start(&mut self, peer: PeerId, from: Option<Resume>, now_us: u64, sending: &Sending) {
+    /// Tells a child of the current stream, and sends it what it lacks of the past.
+    fn start(&mut self, peer: PeerId, begin: Begin, now_us: u64, sending: &Sending) {
         let Some((id, stream)) = self.current.and_then(|id| Some((id, self.streams.get(&id)?))) else {
             return;
         };
@@ -363,9 +381,10 @@ impl Program {
         sending
             .control(child.link, &Message::Stream(StreamUse { slot: PROGRAM_SLOTS[0], spec: stream.spec }));
         let [video, sound] = &stream.caches;
-        let (video_from, sound_from) = match from.filter(|from| from.stream == id) {
-            Some(from) => (from.video_packet + 1, from.sound_packet + 1),
-            None => {
+        let (video_from, sound_from) = match begin {
+            Begin::Now => (video.newest() + 1, sound.newest() + 1),
+            Begin::Behind(from) if from.stream == id => (from.video_packet + 1, from.sound_packet + 1),
+            Begin::Behind(_) | Begin::Group => {
                 let key = video.group_start().unwrap_or(u64::MAX);
                 let since = video.arrived_us(key).and_then(|at| sound.first_since(at));
                 (key, since.unwrap_or(sound.newest() + 1))
@@ -600,6 +619,26 @@ mod tests {
             Command::Forward { to, packet } => to.len() == 2 && packet.payload != LEFT_OUT,
             _ => true,
         }));
+    }
+
+    #[test]
+    fn whoever_asks_to_be_fed_again_and_again_gets_the_past_a_few_times_and_always_what_comes() {
+        let mut both = Both::new();
+        let link = LinkId(8);
+        let serve = |both: &mut Both| {
+            both.program.serve(PeerId([8; 32]), link, true, None, both.now_us, &both.sending);
+            let forwarded = |command: &Command| matches!(command, Command::Forward { .. });
+            let sent = std::mem::take(&mut *both.sent.0.lock());
+            (sent.iter().filter(|command| forwarded(command)).count(), sent.len())
+        };
+        let asked: Vec<_> = (0..50).map(|_| serve(&mut both)).collect();
+        assert_eq!(asked.iter().filter(|(pictures, _)| *pictures >= GROUP).count(), 4);
+        assert!(asked[4..].iter().all(|(packets, told)| (*packets, *told) == (0, 1)), "{asked:?}");
+        let next = both.group(0);
+        both.come(0, &next);
+        assert_eq!(both.sent.0.lock().len(), next.len());
+        both.pass(4_000_000);
+        assert!(serve(&mut both).0 > GROUP);
     }
 
     #[test]

@@ -72,7 +72,7 @@ impl PacketSink for Flow {
         }
         if fresh {
             let by_trunk = link_kind != LinkKind::Peer;
-            state.inflow.pass_on(kind, &packet, by_trunk, &state.links, sending);
+            state.inflow.pass_on(kind, &packet, by_trunk, now_us, &state.links, sending);
         }
         let desk = state.desk.clone();
         drop(guard);
