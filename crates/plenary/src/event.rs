@@ -136,7 +136,7 @@ pub enum RoomEvent {
         pieces: u64,
     },
     /// The speaker that [`Room::set_solo`](crate::Room::set_solo) asks for comes from now on, or can't be had for now: no mixer has
-    /// room, or it speaks no more. It is asked for again by itself.
+    /// room, there is none, or it doesn't speak. It is asked for again by itself.
     Solo {
         /// Who.
         speaker: PeerId,

@@ -54,6 +54,18 @@ impl Default for Solo {
     }
 }
 
+/// Whether all speakers come to us anyway.
+fn has_all(view: &View<'_>) -> bool {
+    view.mixes() || view.mandate.standby() == Some(view.me) || view.stage.mode() == Mode::Mesh
+}
+
+/// The mixer in force after that one, in turn.
+fn next_mixer(view: &View<'_>, mixer: PeerId) -> PeerId {
+    let mixers = &view.mandate.mixers;
+    let behind = mixers.iter().skip_while(|known| **known != mixer).nth(1);
+    behind.or(mixers.first()).copied().unwrap_or(mixer)
+}
+
 /// Whether that peer's stream can be had.
 fn is_heard(view: &View<'_>, speaker: &PeerId) -> bool {
     view.stage.entry(speaker).is_some_and(|entry| entry.speaks && !entry.away)
@@ -82,8 +94,9 @@ impl Solo {
 
     fn ask(&mut self, view: &mut View<'_>, path: &Path) {
         self.giver.take_if(|giver| !view.links.is_up(giver));
-        let wish = self.wish.filter(|speaker| is_heard(view, speaker));
-        let mixer = wish.and_then(|_| self.mixer_to_ask(view, path));
+        let wish = self.wish.filter(|speaker| is_heard(view, speaker) && *speaker != view.me);
+        let comes_anyway = has_all(view);
+        let mixer = wish.filter(|_| !comes_anyway).and_then(|_| self.mixer_to_ask(view, path));
         match (wish, mixer) {
             (Some(speaker), Some(mixer)) if self.giver != Some(mixer) => {
                 let asked = self.asked.filter(|asked| asked.mixer == mixer);
@@ -104,7 +117,9 @@ impl Solo {
                 }
             }
         }
-        if self.giver.is_none() && self.told == Some(true) {
+        if wish.is_some() && comes_anyway {
+            self.tell(view, true);
+        } else if self.giver.is_none() && (mixer.is_none() || self.told == Some(true)) {
             self.tell(view, false);
         }
         let wanted = self.giver.into_iter().chain(self.asked.map(|asked| asked.mixer));
@@ -112,13 +127,9 @@ impl Solo {
         view.links.want_only(view.now, view.out, Want::Solo, &wanted);
     }
 
-    /// Whoever gives goes on; else it is the mixer at the top of our branch, or the lead. Nobody, where all speakers come anyway.
+    /// Whoever gives goes on, and whoever is asked is asked on; else it is the mixer at the top of our branch, or the lead.
     fn mixer_to_ask(&self, view: &View<'_>, path: &Path) -> Option<PeerId> {
         let mixers = &view.mandate.mixers;
-        let has_all = view.mixes() || view.mandate.standby() == Some(view.me);
-        if has_all || view.stage.mode() == Mode::Mesh || self.wish == Some(view.me) {
-            return None;
-        }
         let known = self.giver.or(self.asked.map(|asked| asked.mixer));
         let top = path.first().and_then(|top| mixers.iter().find(|mixer| mixer.short() == *top));
         known.filter(|known| mixers.contains(known)).or(top.copied()).or(view.mandate.lead())
@@ -148,7 +159,7 @@ impl Solo {
             self.giver.take_if(|giver| *giver == from);
             if was_asked || self.asked.is_none() {
                 let due = view.now + self.backoff.next_us(view.rng);
-                self.asked = Some(Asked { mixer: from, due });
+                self.asked = Some(Asked { mixer: next_mixer(view, from), due }); // it may have room
             }
             if self.giver.is_none() {
                 self.tell(view, false);

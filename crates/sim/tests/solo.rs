@@ -110,3 +110,34 @@ fn who_is_wished_for_may_leave_the_stage_and_come_back() {
     assert_eq!(givers(&world, viewer, ben), world.mixers());
     assert_eq!(told(&world, viewer), [(ben, true), (ben, false), (ben, true)]);
 }
+
+#[test]
+fn whoever_is_refused_by_one_mixer_gets_its_speaker_from_another() {
+    let mut planned = plan(4, 3, 30);
+    planned.room.mixers = 2;
+    let mut world = run(planned, 1, 15);
+    let ben = world.planned(1);
+    let [full, other] = world.mixers()[..] else { panic!("{:?}", world.mixers()) };
+    let viewers = world.viewers().into_iter();
+    let wishing: Vec<_> =
+        viewers.filter(|viewer| world.snapshot(*viewer).path.first() == Some(&full.short())).collect();
+    assert!(wishing.len() > SOLOS_MAX, "{} viewers", wishing.len());
+    for viewer in &wishing {
+        wish(&mut world, *viewer, Some(ben));
+    }
+    run_on(&mut world, 8);
+    assert_eq!(world.solos(full).len(), SOLOS_MAX);
+    assert_eq!(world.solos(other).len(), (wishing.len() - SOLOS_MAX).min(SOLOS_MAX));
+}
+
+#[test]
+fn where_all_speakers_come_anyway_it_is_said_at_once_and_of_who_is_not_on_stage_that_it_does_not() {
+    let mut world = run(plan(3, 2, 4), 1, 12);
+    let (ben, viewer, mixer) = (world.planned(1), world.viewers()[0], world.mixers()[0]);
+    wish(&mut world, mixer, Some(ben));
+    wish(&mut world, viewer, Some(mixer));
+    run_on(&mut world, 2);
+    assert!(givers(&world, mixer, ben).is_empty());
+    assert_eq!(told(&world, mixer), [(ben, true)]);
+    assert_eq!(told(&world, viewer), [(mixer, false)]);
+}
