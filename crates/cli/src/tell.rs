@@ -53,7 +53,11 @@ impl Teller {
             RoomEvent::Solo { speaker, comes: false } => {
                 format!("{speaker:?} can't be had by itself for now")
             }
-            RoomEvent::NoMixer => format!("{NOBODY_CONSENTS} to mix, so there is no program"),
+            RoomEvent::NoMixer => {
+                format!(
+                    "{NOBODY_CONSENTS} to mix, so there is no program; with --mix always one does, on battery too"
+                )
+            }
             RoomEvent::Elected { term, mixers, standbys, signatures, roster, .. } => {
                 format!(
                     "term {term}: mixers {mixers:?}, standbys {standbys:?} ({signatures} of {roster} signed)"

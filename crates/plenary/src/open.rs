@@ -42,8 +42,6 @@ const INPUTS_MAX: usize = 1024;
 const PROGRAM_SOUND_BPS: u32 = 48_000;
 /// After the rendezvous is reached the host has this long to answer.
 const ANSWER_MAX: Duration = Duration::from_secs(10);
-/// Half a frame time at 30 fps: what the bench of an `Auto` candidate must meet.
-const AUTO_COST_US_MAX: u32 = 16_667;
 /// The bench takes no longer (DESIGN §5).
 const BENCH_MAX: Duration = Duration::from_millis(300);
 
@@ -259,8 +257,13 @@ async fn open(opening: Opening, mut options: Options) -> Result<Room, Error> {
     }
 }
 
-/// Measures this machine's codecs where that is needed, and takes back the consent of a peer that can't mix.
+/// Measures this machine's codecs where that is needed, and takes back the consent of a peer that can't mix, or not now. A slow
+/// machine consents: the room's own pictures may be small, and ballots put it behind quick ones.
 async fn prepare_to_mix(options: &mut Options) -> Result<Option<(u32, u32)>, Error> {
+    if options.mix == Consent::Auto && !on_mains() {
+        tracing::info!("this machine is on battery: it won't mix");
+        options.mix = Consent::Never;
+    }
     let Some(codecs) = options.codecs.clone().filter(|_| options.mix != Consent::Never) else {
         options.mix = Consent::Never;
         return Ok(None);
@@ -272,12 +275,6 @@ async fn prepare_to_mix(options: &mut Options) -> Result<Option<(u32, u32)>, Err
             (bench.encode_us, bench.decode_us)
         }
     };
-    if options.mix == Consent::Auto && (encode_us.saturating_add(decode_us) > AUTO_COST_US_MAX || !on_mains())
-    {
-        tracing::info!(encode_us, decode_us, "this machine is too slow, or on battery: it won't mix");
-        options.mix = Consent::Never;
-        return Ok(None);
-    }
     Ok(Some((encode_us, decode_us)))
 }
 

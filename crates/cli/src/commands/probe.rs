@@ -69,7 +69,8 @@ fn summary(probed: &Probed) -> String {
         format!("encode     1280x720   {:6.2} ms a picture\n", f64::from(probed.encode_us) / 1000.0);
     text += &format!("decode     1280x720   {:6.2} ms a picture\n", f64::from(probed.decode_us) / 1000.0);
     text += &format!("composite  4 x 640x360{:6.2} ms a picture\n", probed.composite_us / 1000.0);
-    let word = if probed.would_mix { "yes" } else { "no: half a frame time is 16.7 ms" };
+    let word =
+        if probed.would_mix { "yes" } else { "only where nobody is quicker: half a frame time is 16.7 ms" };
     text += &format!("would mix  {word}\n");
     for candidate in &probed.candidates {
         let bandwidth = match (candidate.bandwidth_bps, candidate.bandwidth_bps_interval) {

@@ -194,6 +194,21 @@ async fn a_strong_machine_is_elected_and_one_that_never_mixes_does_not() {
     tokio::join!(zoe.close(), mixer.close(), ada.close());
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slow_machine_serves_viewers_until_there_is_a_quicker_one() {
+    let slow = Options { bench: Some((400_000, 100_000)), ..quick(Options::speaker("Ada")) };
+    let ada = host(slow).await;
+    ada.publish(source(0)).await.unwrap();
+    let zoe = join(&ada, quick(Options::viewer("Zoë"))).await;
+    let mut frames = zoe.frames();
+    frame(&mut frames, "the program", |received| received.origin == Origin::Program).await;
+    until(&zoe, "being fed by it", |zoe| zoe.parent == Some(ada.me())).await;
+
+    let mixer = join(&ada, quick(Options::mixer("Max"))).await;
+    until(&ada, "the mixer", |ada| ada.mixers == [mixer.me()]).await;
+    tokio::join!(zoe.close(), mixer.close(), ada.close());
+}
+
 #[cfg(feature = "codecs")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_picture_costs_what_the_viewers_lines_carry() {

@@ -28,7 +28,7 @@ pub type ProgramLayout = List<u8, LAYOUT_LEN_MAX>;
 pub enum Consent {
     /// Regardless of how strong it is.
     Always,
-    /// When it is on mains, unmetered, and its bench meets half a frame time.
+    /// When it is on mains and unmetered. Ballots put one whose bench doesn't meet half a frame time behind the others.
     Auto,
     /// Not at all.
     #[default]
