@@ -2,7 +2,8 @@
 //!
 //! Variable rate, in-band FEC, application "audio", complexity 7: the lowest at which libopus listens to what it
 //! codes, so that speech becomes hybrid frames, which carry the copies, and music and tones CELT frames, which
-//! sound better and carry none (from 6 % loss on, everything is hybrid). A frame takes 0.14 ms for mono speech,
+//! sound better and carry none (from 6 % loss on, everything is hybrid). Told that nothing gets lost it makes no copies,
+//! which saves a fifth of a voice's time. With copies a frame takes 0.14 ms for mono speech,
 //! 0.22 ms for stereo, 0.07 and 0.10 ms for music; at complexity 5 it is 0.12, 0.18, 0.12 and 0.18 ms with
 //! application "VoIP", which takes everything for speech, at 10 0.21, 0.25, 0.07 and 0.11 ms.
 

@@ -2,7 +2,9 @@
 //! is a copy of the frame before.
 //!
 //! Told by the sender's own counters: what was missed at the other end was asked for again. So this is the loss before
-//! repairs; a copy is there at once where a repair takes a round trip.
+//! repairs; a copy is there at once where a repair takes a round trip. Where nothing gets lost encoders make no copies: the
+//! first losses then cost a frame each if no repair comes in time, until they are told of; but of voices a frame costs a
+//! fifth less to encode, and sounds better (PESQ 4.26 for 4.15 at 48 kbit/s).
 
 use std::collections::BTreeMap;
 
@@ -16,10 +18,6 @@ const RISE: f64 = 0.5;
 const FALL: f64 = 0.1;
 /// Share of links that the others don't wait for.
 const LEFT_BEHIND: f64 = 0.25;
-/// However little was lost so far, percent: with none at all libopus makes no copies, and then the first losses would cost
-/// sound. At 1 % it makes some (32 kbit/s; read in its source).
-const PERCENT_MIN: u8 = 1;
-
 /// Share of packets that had to be sent again, or were dropped here, between two looks; `None` when there were too few.
 pub(crate) fn share_lost(before: &LinkStats, now: &LinkStats) -> Option<f64> {
     let sent = now.packets_sent.saturating_sub(before.packets_sent);
@@ -61,7 +59,7 @@ impl SoundLoss {
         let mut lost: Vec<f64> = self.paths.values().filter_map(|path| path.lost).collect();
         lost.sort_unstable_by(|one, other| other.total_cmp(one));
         let lost = worst_but_a_quarter(&lost)?;
-        let percent = ((lost * 100.0).round() as u8).clamp(PERCENT_MIN, 100);
+        let percent = ((lost * 100.0).round() as u8).min(100);
         (self.told.replace(percent) != Some(percent)).then_some(percent)
     }
 
@@ -101,9 +99,9 @@ mod tests {
     }
 
     #[test]
-    fn loss_is_told_when_it_changes_soon_when_it_rises_and_never_as_none() {
+    fn loss_is_told_when_it_changes_and_soon_when_it_rises() {
         let (mut loss, mut links) = (SoundLoss::default(), [LinkStats::default()]);
-        assert_eq!(told(&mut loss, &mut links, &[0], 60), [1]);
+        assert_eq!(told(&mut loss, &mut links, &[0], 60), [0]);
         let rising = told(&mut loss, &mut links, &[10], 60);
         assert!(rising[0] == 5 && rising.is_sorted() && rising.last() == Some(&10), "{rising:?}");
         assert!(rising.len() <= 5, "{rising:?}");
@@ -114,7 +112,7 @@ mod tests {
 
     #[test]
     fn a_quarter_of_the_links_may_lose_more() {
-        for (bad, percent) in [(2, 1), (3, 20)] {
+        for (bad, percent) in [(2, 0), (3, 20)] {
             let (mut loss, mut links) = (SoundLoss::default(), [LinkStats::default(); 9]);
             let lost: Vec<u64> = (0..9).map(|link| if link < bad { 20 } else { 0 }).collect();
             told(&mut loss, &mut links, &lost, 5);
@@ -132,6 +130,6 @@ mod tests {
         assert_eq!(loss.look(&[(LinkId(1), stats(1_009, 501))]), None);
         assert_eq!(loss.look(&[(LinkId(1), stats(1_018, 502))]), Some(10));
         assert_eq!(loss.look(&[(LinkId(2), stats(0, 0))]), None);
-        assert_eq!(loss.look(&[(LinkId(2), stats(100, 0))]), Some(1));
+        assert_eq!(loss.look(&[(LinkId(2), stats(100, 0))]), Some(0));
     }
 }
