@@ -374,6 +374,9 @@ pub(crate) struct SoundBenchArgs {
     /// How long, by the speakers' clocks
     #[arg(long, value_name = "N", default_value = "20", value_parser = clap::value_parser!(u16).range(1..=3600))]
     pub(crate) seconds: u16,
+    /// What encoders are told of the lines' loss, percent; from 1 on they make copies of voices
+    #[arg(long, value_name = "N", default_value = "0", value_parser = clap::value_parser!(u8).range(0..=100))]
+    pub(crate) loss: u8,
     /// Files with the speakers' voices, in turn; without one, the test source's tones
     #[arg(long, value_name = "FILE", num_args = 1..)]
     pub(crate) source: Vec<PathBuf>,

@@ -28,7 +28,9 @@ use crate::json::{self, round};
 use crate::{Failure, usage};
 
 const PROGRAM: VideoFormat = VideoFormat { width: 64, height: 36, fps: 1, bitrate_bps: 20_000 };
-const SOUND_BPS: u32 = 32_000;
+/// Of the mix, and of a speaker, as rooms have them.
+const SOUND_BPS: u32 = 48_000;
+const SPEAKER_BPS: u32 = 32_000;
 /// Stretches in which mixer and bound are measured side by side.
 const PAIRS: u64 = 12;
 /// How long the same ones speak: 4 s.
@@ -51,6 +53,7 @@ struct SoundReport {
     speakers: u8,
     heard: u8,
     seconds: u16,
+    loss_percent: u8,
     /// Of one core, while it keeps pace with the clock.
     core_percent: f64,
     bound_core_percent: f64,
@@ -106,6 +109,7 @@ fn bench(args: &SoundBenchArgs) -> anyhow::Result<SoundReport> {
         speakers: args.speakers,
         heard: args.heard,
         seconds: args.seconds,
+        loss_percent: args.loss,
         core_percent: percent(|stretch| stretch.mixer),
         bound_core_percent: percent(|stretch| stretch.bound),
         over_bound: Spread::of(stretches.iter().map(|stretch| stretch.mixer as f64 / stretch.bound as f64)),
@@ -126,13 +130,13 @@ impl SideBySide {
     fn new(args: &SoundBenchArgs) -> anyhow::Result<SideBySide> {
         let codecs: Arc<dyn Codecs> = Arc::new(BuiltinCodecs::default());
         let rooms = (0..u64::from(args.speakers)).map(|id| Room::new(id, &codecs, &args.source));
-        Ok(SideBySide {
-            rooms: rooms.collect::<anyhow::Result<_>>()?,
-            mixing: Mixing::start(&codecs, args.speakers, args.heard)?,
-            bound: BareCodecs::new(&codecs, args.heard)?,
-            heard: args.heard.into(),
-            step: 0,
-        })
+        let mut rooms: Vec<_> = rooms.collect::<anyhow::Result<_>>()?;
+        let mixing = Mixing::start(&codecs, args.speakers, args.heard)?;
+        let mut bound = BareCodecs::new(&codecs, args.heard)?;
+        rooms.iter_mut().for_each(|room| room.encoding.set_loss(args.loss));
+        mixing.mixer.set_loss(args.loss);
+        bound.encoders.iter_mut().for_each(|encoder| encoder.set_loss(args.loss));
+        Ok(SideBySide { rooms, mixing, bound, heard: args.heard.into(), step: 0 })
     }
 
     fn step(&mut self) -> anyhow::Result<()> {
@@ -280,7 +284,7 @@ impl Room {
         };
         let name = || file.map_or(Path::new("the test source"), |file| file).display();
         let channels = source.channels().with_context(|| format!("{}: it has no sound", name()))?.into();
-        let encoding = SoundEncoding::new(&**codecs, 1, SOUND_BPS)?;
+        let encoding = SoundEncoding::new(&**codecs, 1, SPEAKER_BPS)?;
         Ok(Room { id, source, channels, encoding, random: id as u32 + 1, number: 0 })
     }
 
