@@ -85,6 +85,7 @@ pub struct Tally {
 struct Standing {
     feasible: bool,
     measured: bool,
+    quick: bool,
     points: u64,
     listens: bool,
     lower_id: Reverse<PeerId>,
@@ -275,6 +276,7 @@ pub(crate) fn tally(
         Reverse(Standing {
             feasible: tally.feasible,
             measured: tally.measurers > 0,
+            quick: tally.quick,
             points: tally.points * (100 + edge(tally)) / 100,
             listens: !speaks(&tally.peer),
             lower_id: Reverse(tally.peer),
@@ -313,7 +315,8 @@ fn award(tallies: &mut [Tally], metric: impl Fn(&Tally) -> u64) {
 
 /// Mixers and standbys that follow from the tallies while so many mixers are `sitting`: as many mixers as the roster wants,
 /// or as it needs, and the next one as standby. Whom nobody could measure is passed over, unless nobody was, and beside the
-/// first mixer so is whoever can't feed its part of the stage and one child: the room is better off without it.
+/// first mixer so is whoever can't feed its part of the stage and one child, or is slow where the first one is quick: the room
+/// is better off without it.
 pub(crate) fn elect(roster: &Roster, tallies: &[Tally], sitting: usize) -> (Vec<PeerId>, Vec<PeerId>) {
     let any = tallies.iter().any(|tally| tally.measurers > 0);
     let ranked: Vec<&Tally> = tallies.iter().filter(|tally| tally.measurers > 0 || !any).collect();
@@ -328,7 +331,9 @@ pub(crate) fn elect(roster: &Roster, tallies: &[Tally], sitting: usize) -> (Vec<
         let feeds = |tally: &Tally| left_bps(tallies, &mixers, tally, need_bps) >= least_bps;
         let rest = || {
             let others = ranked.iter().filter(|tally| !mixers.contains(&tally.peer));
-            others.filter(|tally| mixers.is_empty() || !any || feeds(tally))
+            others.filter(|tally| {
+                mixers.is_empty() || !any || (feeds(tally) && (tally.quick || !ranked[0].quick))
+            })
         };
         let mut able = rest().filter(|tally| {
             let left_bps = left_bps(tallies, &mixers, tally, need_bps);
@@ -531,6 +536,20 @@ mod tests {
             .collect();
         let claims = [claim(2, 60_000), claim(3, 1000), claim(4, 9_000)];
         assert_eq!(order(&roster, &reports, &claims)[0], key(4).id());
+    }
+
+    #[test]
+    fn a_slow_one_stands_behind_a_quick_one_where_no_line_is_wide_enough_and_does_not_sit_beside_it() {
+        let roster = Roster { mixers: 2, ..roster(&[2, 3], &[4, 5]) };
+        for (slow, quick) in [(2, 3), (3, 2)] {
+            let of = |m: u8| [report(m, slow, 100), report(m, quick, 5)];
+            let reports: Vec<_> = [1, 4, 5].into_iter().flat_map(of).collect();
+            let tallies = tally(&roster, &reports, &[claim(slow, 20_000), claim(quick, 9_000)], &[]);
+            assert!(tallies.iter().all(|tally| !tally.feasible) && tallies[0].points < tallies[1].points);
+            assert_eq!(elect(&roster, &tallies, 0), (vec![key(quick).id()], vec![key(slow).id()]));
+            let slow_ones = [claim(slow, 20_000), claim(quick, 20_000)];
+            assert_eq!(elect(&roster, &tally(&roster, &reports, &slow_ones, &[]), 0).0.len(), 2);
+        }
     }
 
     #[test]
