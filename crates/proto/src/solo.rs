@@ -20,7 +20,9 @@ use crate::time::{SECOND, Time};
 pub(crate) const SOLOS_MAX: usize = 8;
 /// Whoever wasn't answered asks again.
 const ANSWER_US_MAX: u64 = SECOND;
-/// So does whoever was refused.
+/// A mixer that isn't linked by so long after it was to be asked can't be: the next one is. A guess: a link is tried twice.
+const LINK_US_MAX: u64 = 6 * SECOND;
+/// Whoever was refused asks again.
 const AGAIN: Backoff = Backoff::new(2 * SECOND, 30 * SECOND);
 
 /// A mixer that is to agree.
@@ -100,10 +102,13 @@ impl Solo {
         match (wish, mixer) {
             (Some(speaker), Some(mixer)) if self.giver != Some(mixer) => {
                 let asked = self.asked.filter(|asked| asked.mixer == mixer);
-                let asked = asked.unwrap_or(Asked { mixer, due: view.now });
+                let mut asked = asked.unwrap_or(Asked { mixer, due: view.now });
+                if view.now >= asked.due + LINK_US_MAX && !view.links.is_up(&mixer) {
+                    asked = self.later(view, mixer);
+                }
                 self.asked = Some(asked);
-                if asked.due <= view.now && view.links.is_up(&mixer) {
-                    view.out.send(mixer, Message::SoloWanted { speaker: Some(speaker) });
+                if asked.due <= view.now && view.links.is_up(&asked.mixer) {
+                    view.out.send(asked.mixer, Message::SoloWanted { speaker: Some(speaker) });
                     self.asked = Some(Asked { due: view.now + ANSWER_US_MAX, ..asked });
                 }
             }
@@ -130,9 +135,15 @@ impl Solo {
     /// Whoever gives goes on, and whoever is asked is asked on; else it is the mixer at the top of our branch, or the lead.
     fn mixer_to_ask(&self, view: &View<'_>, path: &Path) -> Option<PeerId> {
         let mixers = &view.mandate.mixers;
-        let known = self.giver.or(self.asked.map(|asked| asked.mixer));
+        let known = [self.giver, self.asked.map(|asked| asked.mixer)].into_iter().flatten();
         let top = path.first().and_then(|top| mixers.iter().find(|mixer| mixer.short() == *top));
-        known.filter(|known| mixers.contains(known)).or(top.copied()).or(view.mandate.lead())
+        let mut in_force = known.filter(|known| mixers.contains(known));
+        in_force.next().or(top.copied()).or(view.mandate.lead())
+    }
+
+    /// That mixer can't: the next one is asked after a while, which may have room.
+    fn later(&mut self, view: &mut View<'_>, mixer: PeerId) -> Asked {
+        Asked { mixer: next_mixer(view, mixer), due: view.now + self.backoff.next_us(view.rng) }
     }
 
     fn tell(&mut self, view: &mut View<'_>, comes: bool) {
@@ -158,8 +169,7 @@ impl Solo {
         } else if !comes && (was_asked || self.giver == Some(from)) {
             self.giver.take_if(|giver| *giver == from);
             if was_asked || self.asked.is_none() {
-                let due = view.now + self.backoff.next_us(view.rng);
-                self.asked = Some(Asked { mixer: next_mixer(view, from), due }); // it may have room
+                self.asked = Some(self.later(view, from));
             }
             if self.giver.is_none() {
                 self.tell(view, false);
@@ -219,9 +229,9 @@ impl Solo {
         }
     }
 
-    /// When somebody is to be asked again; who isn't linked with us yet will be then.
+    /// When somebody is to be asked again, or another instead; who isn't linked with us yet is asked as soon as it is.
     pub(crate) fn next_timeout(&self, is_up: impl Fn(&PeerId) -> bool) -> Option<Time> {
-        self.asked.filter(|asked| is_up(&asked.mixer)).map(|asked| asked.due)
+        self.asked.map(|asked| if is_up(&asked.mixer) { asked.due } else { asked.due + LINK_US_MAX })
     }
 
     pub(crate) fn bounds(&self) -> [Bound; 1] {

@@ -141,3 +141,34 @@ fn where_all_speakers_come_anyway_it_is_said_at_once_and_of_who_is_not_on_stage_
     assert_eq!(told(&world, mixer), [(ben, true)]);
     assert_eq!(told(&world, viewer), [(mixer, false)]);
 }
+
+#[test]
+fn when_its_mixer_leaves_and_another_is_full_the_new_one_goes_on_with_it() {
+    for seed in SEEDS {
+        let mut planned = plan(4, 4, 40);
+        planned.room.mixers = 2;
+        let mut world = run(planned, seed, 15);
+        let ben = world.planned(1);
+        let [full, leaving] = world.mixers()[..] else { panic!("{:?}", world.mixers()) };
+        let of = |world: &World, mixer: PeerId| -> Vec<PeerId> {
+            let viewers = world.viewers().into_iter();
+            viewers.filter(|viewer| world.snapshot(*viewer).path.first() == Some(&mixer.short())).collect()
+        };
+        let (greedy, late) = (of(&world, full), of(&world, leaving)[0]);
+        for viewer in &greedy[..SOLOS_MAX] {
+            wish(&mut world, *viewer, Some(ben));
+        }
+        wish(&mut world, late, Some(ben));
+        run_on(&mut world, 3);
+        assert_eq!(
+            (world.solos(full).len(), givers(&world, late, ben)),
+            (SOLOS_MAX, vec![leaving]),
+            "seed {seed}"
+        );
+        world.leave(leaving);
+        run_on(&mut world, 15);
+        let next = world.mixers().into_iter().find(|mixer| *mixer != full).unwrap();
+        assert_eq!(givers(&world, late, ben), [next], "seed {seed}");
+        assert_eq!(told(&world, late).last(), Some(&(ben, true)), "seed {seed}");
+    }
+}
