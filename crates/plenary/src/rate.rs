@@ -81,7 +81,8 @@ impl ProgramRate {
             let path =
                 self.paths.entry(*link).or_insert_with(|| Path { carries_bps: wanted, ..Path::default() });
             path.look(f64::from(sent_bps), stats, thin.contains(link));
-            path.carries_bps = path.carries_bps.min(wanted);
+            // no lower than a step below the least rate, or it would take minutes to come back from there
+            path.carries_bps = path.carries_bps.clamp(wanted * SHARE_MIN * FALL, wanted);
         }
         let mut carried: Vec<f64> = self.paths.values().map(|path| path.carries_bps).collect();
         carried.sort_unstable_by(f64::total_cmp);
