@@ -30,6 +30,9 @@ const SOUND_MAX: usize = 25;
 const CHANNELS: u8 = 2;
 /// Samples of 20 ms.
 const FRAME_LEN: usize = SOUND_FRAME_LEN * CHANNELS as usize;
+/// Sound waits for pictures to be in step at most so long after the quickest frame's way, whatever a maker's clock says: as
+/// long as they are held, and what the way may change by. A guess.
+const IN_STEP_US_MAX: u64 = 1_000_000;
 /// Speakers whose sound is decoded at one time in a mesh.
 const VOICES_MAX: usize = 4;
 
@@ -147,7 +150,17 @@ struct Voice {
     decoder: Box<dyn SoundDecoder>,
     /// From the maker's clock to ours: the least that a frame took so far, so that one that took it plays at once.
     offset_us: i64,
+    /// How long after that frames are handed over, to be in step with pictures; 0 where they aren't held. The link's jitter
+    /// is none of it: a hold that begins would look as if all frames were late from then on.
+    in_step_us: u64,
     used_us: u64,
+}
+
+impl Voice {
+    /// How long after their capture frames are played, by the quickest one's way.
+    fn delay_us(&self) -> u64 {
+        self.buffer.delay_us().max(self.in_step_us)
+    }
 }
 
 /// Decodes the sound among `frames`, and mixes it when it has several origins; what comes beside the program is in it.
@@ -187,12 +200,12 @@ pub(crate) fn sound(
 }
 
 fn take(voices: &mut BTreeMap<(Origin, StreamId), Voice>, received: ReceivedFrame, codecs: &dyn Codecs) {
-    let ReceivedFrame { origin, frame, arrived_us, beside, .. } = received;
+    let ReceivedFrame { origin, frame, arrived_us, beside, came_us, plan_us, .. } = received;
     if frame.kind != MediaKind::Sound || beside {
         return;
     }
     let identity = frame.identity;
-    let took_us = arrived_us as i64 - identity.captured_us as i64;
+    let took_us = came_us.wrapping_sub(identity.captured_us).cast_signed();
     let key = (origin, identity.stream);
     if !voices.contains_key(&key) {
         if voices.len() >= VOICES_MAX
@@ -202,9 +215,9 @@ fn take(voices: &mut BTreeMap<(Origin, StreamId), Voice>, received: ReceivedFram
         }
         match codecs.sound_decoder(CHANNELS) {
             Ok(decoder) => {
-                let voice =
-                    Voice { buffer: JitterBuffer::new(), decoder, offset_us: took_us, used_us: arrived_us };
-                voices.insert(key, voice);
+                let buffer = JitterBuffer::new();
+                let (offset_us, in_step_us, used_us) = (took_us, 0, arrived_us);
+                voices.insert(key, Voice { buffer, decoder, offset_us, in_step_us, used_us });
             }
             Err(error) => {
                 tracing::error!("no decoder: {error}");
@@ -215,8 +228,12 @@ fn take(voices: &mut BTreeMap<(Origin, StreamId), Voice>, received: ReceivedFram
     let Some(voice) = voices.get_mut(&key) else { return };
     voice.used_us = arrived_us;
     voice.offset_us = voice.offset_us.min(took_us);
+    // a frame that is handed over just now is taken at the next step
+    let held_us =
+        plan_us.map(|plan_us| plan_us.saturating_sub(voice.offset_us).max(0).unsigned_abs() + SOUND_FRAME_US);
+    voice.in_step_us = held_us.unwrap_or(0).min(IN_STEP_US_MAX);
     let captured_us = identity.captured_us.saturating_add_signed(voice.offset_us);
-    voice.buffer.push(identity.number, captured_us, frame.data, arrived_us);
+    voice.buffer.push(identity.number, captured_us, frame.data, came_us);
 }
 
 /// The next 20 ms of everyone, added up.
@@ -225,7 +242,7 @@ fn play(voices: &mut BTreeMap<(Origin, StreamId), Voice>, due_us: u64) -> Decode
     let mut one = vec![0.0; FRAME_LEN];
     let mut concealed = false;
     for voice in voices.values_mut() {
-        let captured_us = due_us.saturating_sub(voice.buffer.delay_us());
+        let captured_us = due_us.saturating_sub(voice.delay_us());
         match voice.buffer.pull(captured_us, false) {
             Pulled::Packet(packet) => {
                 if let Err(error) = voice.decoder.decode(&packet, &mut one) {
@@ -243,4 +260,58 @@ fn play(voices: &mut BTreeMap<(Origin, StreamId), Voice>, due_us: u64) -> Decode
         samples.iter_mut().zip(&one).for_each(|(sum, sample)| *sum = (*sum + sample).clamp(-1.0, 1.0));
     }
     DecodedSound { samples, channels: CHANNELS, played_us: due_us, concealed }
+}
+
+#[cfg(test)]
+mod tests {
+    use plenary_media::Frame;
+    use plenary_proto::identity::FrameIdentity;
+    use plenary_testkit::fake::FakeCodecs;
+
+    use super::*;
+
+    const WAY_US: u64 = 60_000;
+
+    /// Plays ten seconds, whose frames come at once and are handed over so much later; `hold_us` by the second. Gives how
+    /// many steps were silent in each.
+    fn silent_steps(hold_us: impl Fn(u64) -> u64) -> Vec<usize> {
+        let codecs = FakeCodecs::default();
+        let mut encoder = codecs.sound_encoder(1, 32_000).unwrap();
+        let mut voices = BTreeMap::new();
+        let mut handed: BTreeMap<u64, ReceivedFrame> = BTreeMap::new();
+        let mut silent = vec![0; 10];
+        for step in 0..500_u32 {
+            let now_us = 1_000_000_000 + u64::from(step) * SOUND_FRAME_US;
+            let (second, captured_us) = (step / 50, now_us - WAY_US);
+            let data = encoder.encode(&[0.5; SOUND_FRAME_LEN]).unwrap();
+            let (stream, number) = (StreamId([1; 8]), step + 1);
+            let identity = FrameIdentity { stream, number, captured_us, temporal: 0, key: true, epoch: 0 };
+            let frame = Frame { kind: MediaKind::Sound, identity, data, level: None };
+            let hold_us = hold_us(second.into());
+            let received = ReceivedFrame {
+                came_us: now_us,
+                plan_us: (hold_us > 0).then_some((WAY_US + hold_us) as i64),
+                ..ReceivedFrame::new(Origin::Program, frame, now_us + hold_us)
+            };
+            handed.insert(now_us + hold_us + u64::from(step) % 2, received);
+            let later = handed.split_off(&(now_us + 2));
+            let due = std::mem::replace(&mut handed, later);
+            due.into_values().for_each(|received| take(&mut voices, received, &codecs));
+            let heard = play(&mut voices, now_us + 1);
+            silent[second as usize] += usize::from(heard.samples.iter().all(|sample| *sample == 0.0));
+        }
+        silent
+    }
+
+    #[test]
+    fn sound_that_is_held_to_be_in_step_with_pictures_pauses_for_the_hold_and_no_longer() {
+        assert_eq!(silent_steps(|_| 0)[1..], [0; 9]);
+        let silent = silent_steps(|second| if second < 3 { 0 } else { 430_000 });
+        assert_eq!(
+            silent.iter().skip(1).map(|steps| usize::from(*steps > 25)).sum::<usize>(),
+            0,
+            "{silent:?}"
+        );
+        assert_eq!(silent[4..], [0; 6], "{silent:?}");
+    }
 }

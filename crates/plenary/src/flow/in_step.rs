@@ -41,6 +41,8 @@ const HELD_MAX: usize = 160;
 pub(super) struct Held {
     pub(super) origin: Origin,
     pub(super) frame: Frame,
+    /// When it was whole.
+    pub(super) came_us: u64,
     /// It was there before as another mixer's.
     pub(super) past: bool,
 }
@@ -136,6 +138,11 @@ impl InStep {
         self.held.insert((due_us, self.count), held);
     }
 
+    /// How long after their capture frames are handed over, microseconds between two clocks; `None` where nobody is held.
+    pub(super) fn plan_us(&self) -> Option<i64> {
+        (self.hold_us > 0).then(|| self.floor_us.saturating_add(self.hold_us))
+    }
+
     /// A frame whose time has come, in the order of their times.
     pub(super) fn pop(&mut self, now_us: u64) -> Option<Held> {
         let is_due = self.next_due_us()? <= now_us || self.hold_us == 0 || self.held.len() > HELD_MAX;
@@ -190,7 +197,7 @@ mod tests {
         let stream = StreamId([stream; 8]);
         let identity = FrameIdentity { stream, number: 1, captured_us, temporal: 0, key: false, epoch: 0 };
         let frame = Frame { kind, identity, data: Bytes::new(), level: None };
-        Held { origin: Origin::Program, frame, past: false }
+        Held { origin: Origin::Program, frame, came_us: 0, past: false }
     }
 
     /// Plays so many seconds of a stream, whose frames come when `arrives` says for each kind and capture time, both in

@@ -712,7 +712,7 @@ impl State {
 
     /// A frame that is to be handed over in step with those of the other kind.
     fn hold(&mut self, origin: Origin, frame: Frame, past: bool, now_us: u64) {
-        self.in_step.push(Held { origin, frame, past }, now_us);
+        self.in_step.push(Held { origin, frame, came_us: now_us, past }, now_us);
         self.give_due(now_us);
     }
 
@@ -723,13 +723,14 @@ impl State {
     }
 
     fn give(&mut self, held: Held, now_us: u64) {
-        let Held { origin, frame, past } = held;
+        let Held { origin, frame, came_us, past } = held;
         if !past {
             self.reception.frame(&frame, now_us);
         }
         if origin != Origin::Program || self.solo.takes_program(&frame) {
             let received = ReceivedFrame::new(origin, frame, now_us);
-            self.outlets.give(&ReceivedFrame { catches_up: past, ..received });
+            let plan_us = self.in_step.plan_us();
+            self.outlets.give(&ReceivedFrame { catches_up: past, came_us, plan_us, ..received });
         }
     }
 

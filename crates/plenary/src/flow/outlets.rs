@@ -43,12 +43,25 @@ pub struct ReceivedFrame {
     /// It comes beside the program, in which this speaker is seen and heard as well: not for a recording of the program, nor
     /// to be added to its sound.
     pub beside: bool,
+    /// When it was whole.
+    pub(crate) came_us: u64,
+    /// How long after their capture frames are handed over, where they are held to be in step: microseconds between two clocks.
+    pub(crate) plan_us: Option<i64>,
 }
 
 impl ReceivedFrame {
     /// One that is to be shown, of which nothing is missed.
     pub(crate) fn new(origin: Origin, frame: Frame, arrived_us: u64) -> ReceivedFrame {
-        ReceivedFrame { origin, frame, arrived_us, missed: 0, catches_up: false, beside: false }
+        ReceivedFrame {
+            origin,
+            frame,
+            arrived_us,
+            missed: 0,
+            catches_up: false,
+            beside: false,
+            came_us: arrived_us,
+            plan_us: None,
+        }
     }
 }
 
