@@ -18,6 +18,7 @@ const RISE: f64 = 0.5;
 const FALL: f64 = 0.1;
 /// Share of links that the others don't wait for.
 const LEFT_BEHIND: f64 = 0.25;
+
 /// Share of packets that had to be sent again, or were dropped here, between two looks; `None` when there were too few.
 pub(crate) fn share_lost(before: &LinkStats, now: &LinkStats) -> Option<f64> {
     let sent = now.packets_sent.saturating_sub(before.packets_sent);

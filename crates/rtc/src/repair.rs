@@ -1,13 +1,14 @@
 //! Repair of one leg: what is missing at its end, and what is still there at its beginning to be sent again.
 //!
-//! The receiver asks for a packet (RTCP NACK, RFC 4585) a moment after one with a higher number came, and
-//! again after a round trip, after another, then after two, four and so on: a queue that has just grown makes the way longer
-//! than it was measured, and on a line that is too narrow each repair too many delays the others. The sender keeps its last
-//! packets and sends those asked for again. Each asking goes out twice, and what was lost twice is sent twice: both are little, and on a line that loses one in twenty each way the
-//! first attempt fails once in 20 times instead of once in ten, the second once in 200 times. The stack has
-//! interceptors for both. They look for holes by the clock, whether there are any or not (at 20 ms a fifth of
-//! what a viewer's link costs: 12.1 against 9.3 µs per packet), ask again before an answer can have come
-//! (three times over 30 ms links), and set room aside for the packets of each slot, used or not.
+//! The receiver asks for a packet (RTCP NACK, RFC 4585) a moment after one with a higher number came, and again
+//! after a round trip, after another, then after two, four and so on: a queue that has just grown makes the way
+//! longer than it was measured, and on a line that is too narrow each repair too many delays the others. The sender
+//! keeps its last packets and sends those asked for again. Each asking goes out twice, and what was lost twice is
+//! sent twice: both are little, and on a line that loses one in twenty each way the first attempt fails once in 20
+//! times instead of once in ten, the second once in 200 times. The stack has interceptors for both. They look for
+//! holes by the clock, whether there are any or not (at 20 ms a fifth of what a viewer's link costs: 12.1 against
+//! 9.3 µs per packet), ask again before an answer can have come (three times over 30 ms links), and set room aside
+//! for the packets of each slot, used or not.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};

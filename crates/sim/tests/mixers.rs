@@ -9,7 +9,7 @@ use plenary_proto::{Event, PeerId, Time};
 use plenary_sim::checkers::liveness;
 use plenary_sim::plan::Leave;
 use plenary_sim::{Kind, World, WorldPlan};
-use support::{calm, plan, run, run_on};
+use support::{calm, plan, run, run_on, under};
 
 const SEEDS: std::ops::Range<u64> = 0..10;
 
@@ -191,12 +191,6 @@ fn audience_is_spread(world: &World, seed: u64) {
     let [one, other] = world.mixers()[..] else { panic!("seed {seed}: {:?}", world.mixers()) };
     let (one, other) = (under(world, one).len(), under(world, other).len());
     assert!(one + other == 40 && one.abs_diff(other) <= 8, "seed {seed}: {one} and {other}");
-}
-
-/// Viewers whose program comes from that mixer.
-fn under(world: &World, mixer: PeerId) -> Vec<PeerId> {
-    let viewers = world.viewers().into_iter();
-    viewers.filter(|viewer| world.snapshot(*viewer).path.first() == Some(&mixer.short())).collect()
 }
 
 /// A room whose host wants so many mixers.

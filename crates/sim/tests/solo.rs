@@ -5,7 +5,7 @@ mod support;
 use plenary_proto::time::SECOND;
 use plenary_proto::{Command, Event, PeerId};
 use plenary_sim::World;
-use support::{calm, plan, run, run_on};
+use support::{calm, plan, run, run_on, under};
 
 const SEEDS: std::ops::Range<u64> = 0..5;
 /// As many as a mixer passes single speakers on to.
@@ -118,9 +118,7 @@ fn whoever_is_refused_by_one_mixer_gets_its_speaker_from_another() {
     let mut world = run(planned, 1, 15);
     let ben = world.planned(1);
     let [full, other] = world.mixers()[..] else { panic!("{:?}", world.mixers()) };
-    let viewers = world.viewers().into_iter();
-    let wishing: Vec<_> =
-        viewers.filter(|viewer| world.snapshot(*viewer).path.first() == Some(&full.short())).collect();
+    let wishing = under(&world, full);
     assert!(wishing.len() > SOLOS_MAX, "{} viewers", wishing.len());
     for viewer in &wishing {
         wish(&mut world, *viewer, Some(ben));
@@ -150,11 +148,7 @@ fn when_its_mixer_leaves_and_another_is_full_the_new_one_goes_on_with_it() {
         let mut world = run(planned, seed, 15);
         let ben = world.planned(1);
         let [full, leaving] = world.mixers()[..] else { panic!("{:?}", world.mixers()) };
-        let of = |world: &World, mixer: PeerId| -> Vec<PeerId> {
-            let viewers = world.viewers().into_iter();
-            viewers.filter(|viewer| world.snapshot(*viewer).path.first() == Some(&mixer.short())).collect()
-        };
-        let (greedy, late) = (of(&world, full), of(&world, leaving)[0]);
+        let (greedy, late) = (under(&world, full), under(&world, leaving)[0]);
         for viewer in &greedy[..SOLOS_MAX] {
             wish(&mut world, *viewer, Some(ben));
         }

@@ -1,6 +1,7 @@
 //! Small rooms that several tests begin with: planned, run under the eyes of the safety checkers, and found calm.
 #![allow(dead_code, reason = "each test takes what it needs of it")]
 
+use plenary_proto::PeerId;
 use plenary_proto::time::SECOND;
 use plenary_sim::checkers::{liveness, safety};
 use plenary_sim::{MediaModel, NetPlan, PeerPlan, RoomPlan, World, WorldPlan};
@@ -37,4 +38,10 @@ pub(crate) fn run_on(world: &mut World, seconds: u64) {
 pub(crate) fn calm(world: &World) {
     let violations = liveness(world);
     assert!(violations.is_empty(), "seed {} at {}: {violations:#?}", world.seed(), world.now());
+}
+
+/// Viewers whose program comes from that mixer.
+pub(crate) fn under(world: &World, mixer: PeerId) -> Vec<PeerId> {
+    let viewers = world.viewers().into_iter();
+    viewers.filter(|viewer| world.snapshot(*viewer).path.first() == Some(&mixer.short())).collect()
 }
