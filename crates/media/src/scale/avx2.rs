@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use super::rows::{BLOCK, Block, WINDOW, plain};
+use super::rows::{BLOCK, Block, Pairs, TAPS, WHOLE_BITS, WINDOW, plain};
 
 /// Samples of a register.
 const WIDE: usize = 32;
@@ -14,86 +14,98 @@ pub(super) fn is_there() -> bool {
 #[target_feature(enable = "avx2")]
 pub(super) fn halve(above: &[u8], below: &[u8], to: &mut [u8]) {
     let ones = _mm256_set1_epi8(1);
-    let whole = to.len() / WIDE * WIDE;
-    let (wide, rest) = to.split_at_mut(whole);
-    let sources = above.chunks_exact(2 * WIDE).zip(below.chunks_exact(2 * WIDE));
-    for (to, (above, below)) in wide.chunks_exact_mut(WIDE).zip(sources) {
+    let (wide, rest) = to.as_chunks_mut::<WIDE>();
+    let sources = above.as_chunks::<{ 2 * WIDE }>().0.iter().zip(below.as_chunks::<{ 2 * WIDE }>().0);
+    for (to, (above, below)) in wide.iter_mut().zip(sources) {
         // sums of two are at most 510, of four 1020
-        let four = |from: usize| {
-            let pairs = |row: &[u8]| _mm256_maddubs_epi16(load(&row[from..from + WIDE]), ones);
+        let four = |half: usize| {
+            let pairs = |row: &[u8; 2 * WIDE]| _mm256_maddubs_epi16(load(&row.as_chunks().0[half]), ones);
             let sum = _mm256_add_epi16(pairs(above), pairs(below));
             _mm256_srli_epi16::<2>(_mm256_add_epi16(sum, _mm256_set1_epi16(2)))
         };
         // packing goes by halves of registers
-        let packed = _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_packus_epi16(four(0), four(WIDE)));
-        store(packed, to);
+        *to = store(_mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_packus_epi16(four(0), four(1))));
     }
-    plain::halve(&above[2 * whole..], &below[2 * whole..], rest);
+    let done = 2 * WIDE * wide.len();
+    plain::halve(&above[done..], &below[done..], rest);
 }
 
-/// The compiler does this one well by itself, if it may.
 #[target_feature(enable = "avx2")]
-pub(super) fn blend(one: &[u8], other: &[u8], weight: u8, to: &mut [u8]) {
-    plain::blend(one, other, weight, to);
+pub(super) fn blend(rows: [&[u8]; TAPS], weights: [i8; TAPS], to: &mut [u8]) {
+    let pair = |one: i8, other: i8| _mm256_set1_epi16(i16::from_le_bytes([one as u8, other as u8]));
+    let (near, far) = (pair(weights[0], weights[1]), pair(weights[2], weights[3]));
+    let len = rows.iter().map(|row| row.len()).fold(to.len(), usize::min);
+    let (wide, rest) = to[..len].as_chunks_mut::<WIDE>();
+    let [one, two, three, four] = rows.map(|row| row.as_chunks::<WIDE>().0);
+    let sources = one.iter().zip(two).zip(three.iter().zip(four));
+    for (to, ((one, two), (three, four))) in wide.iter_mut().zip(sources) {
+        let [one, two, three, four] = [one, two, three, four].map(|samples| load(samples));
+        let low = sum(_mm256_unpacklo_epi8(one, two), near, _mm256_unpacklo_epi8(three, four), far);
+        let high = sum(_mm256_unpackhi_epi8(one, two), near, _mm256_unpackhi_epi8(three, four), far);
+        *to = store(_mm256_packus_epi16(low, high)); // both go by halves of registers
+    }
+    let done = WIDE * wide.len();
+    plain::blend(rows.map(|row| &row[done..]), weights, rest);
 }
 
 #[target_feature(enable = "avx2")]
 pub(super) fn stretch(blocks: &[Block], from: &[u8], to: &mut [u8]) {
-    let (pairs, single) = blocks.as_chunks::<2>();
-    let whole = (to.len() / (2 * BLOCK)).min(pairs.len());
-    let (wide, rest) = to.split_at_mut(whole * 2 * BLOCK);
-    for (blocks, to) in pairs[..whole].iter().zip(wide.chunks_exact_mut(2 * BLOCK)) {
-        let [Some(one), Some(other)] =
-            blocks.each_ref().map(|block| from[block.begin..].first_chunk::<WINDOW>())
+    let (wide, rest) = to.as_chunks_mut::<BLOCK>();
+    for (block, to) in blocks.iter().zip(&mut *wide) {
+        let [Some(first), Some(second)] =
+            block.begins.map(|begin| from.get(begin..).and_then(|from| from.first_chunk::<WINDOW>()))
         else {
             return;
         };
-        let windows = _mm256_set_m128i(load_half(other), load_half(one));
-        let of = |part: fn(&Block) -> &[u8; BLOCK]| {
-            let [one, other] = blocks.each_ref().map(|block| i64::from_le_bytes(*part(block)));
-            _mm256_set_epi64x(0, other, 0, one)
-        };
-        // a place with its highest bit set gives 0: samples come as the high or the low byte of 16 bits
-        let none = _mm256_set1_epi8(-1);
-        let left_high = _mm256_shuffle_epi8(windows, _mm256_unpacklo_epi8(none, of(|block| &block.left)));
-        let right = _mm256_shuffle_epi8(windows, _mm256_unpacklo_epi8(of(|block| &block.right), none));
-        let weight = _mm256_unpacklo_epi8(of(|block| &block.weight), _mm256_setzero_si256());
-        // 256 × left + (right - left) × weight: what wraps on the way is right again in the end
-        let further = _mm256_sub_epi16(right, _mm256_srli_epi16::<8>(left_high));
-        let sum = _mm256_add_epi16(left_high, _mm256_mullo_epi16(further, weight));
-        let mean = _mm256_srli_epi16::<8>(_mm256_add_epi16(sum, _mm256_set1_epi16(128)));
-        let packed = _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_packus_epi16(mean, mean));
-        let drawn = _mm256_castsi256_si128(packed);
-        to[..BLOCK].copy_from_slice(&_mm_extract_epi64::<0>(drawn).to_le_bytes());
-        to[BLOCK..].copy_from_slice(&_mm_extract_epi64::<1>(drawn).to_le_bytes());
+        let windows = _mm256_set_m128i(load_half(second), load_half(first));
+        let of = |pairs: &Pairs| (_mm256_shuffle_epi8(windows, load(&pairs.at)), load_signed(&pairs.weights));
+        let ((near, near_weights), (far, far_weights)) = (of(&block.near), of(&block.far));
+        let drawn = sum(near, near_weights, far, far_weights);
+        let packed = _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_packus_epi16(drawn, drawn));
+        *to = store_half(_mm256_castsi256_si128(packed));
     }
-    let left = if whole == pairs.len() { single } else { &blocks[2 * whole..] };
-    plain::stretch(left, from, rest);
+    plain::stretch(&blocks[wide.len().min(blocks.len())..], from, rest);
 }
 
-/// Of 32 samples.
+/// 16 drawn samples of 16 bits, from pairs of samples and their weights.
 #[target_feature(enable = "avx2")]
-fn load(samples: &[u8]) -> __m256i {
-    let [one, other] = [0, WINDOW].map(|at| samples[at..].first_chunk::<WINDOW>());
-    let (Some(one), Some(other)) = (one, other) else { return _mm256_setzero_si256() };
-    _mm256_set_m128i(load_half(other), load_half(one))
+fn sum(near: __m256i, near_weights: __m256i, far: __m256i, far_weights: __m256i) -> __m256i {
+    let near = _mm256_maddubs_epi16(near, near_weights);
+    let far = _mm256_maddubs_epi16(far, far_weights);
+    let half = _mm256_set1_epi16(1 << (WHOLE_BITS - 1));
+    _mm256_srai_epi16::<{ WHOLE_BITS as i32 }>(_mm256_add_epi16(_mm256_add_epi16(near, far), half))
+}
+
+#[target_feature(enable = "avx2")]
+fn load(samples: &[u8; WIDE]) -> __m256i {
+    // SAFETY: there are as many as are read, and they may lie anywhere.
+    unsafe { _mm256_loadu_si256(samples.as_ptr().cast()) }
+}
+
+#[target_feature(enable = "avx2")]
+fn load_signed(weights: &[i8; WIDE]) -> __m256i {
+    // SAFETY: as above.
+    unsafe { _mm256_loadu_si256(weights.as_ptr().cast()) }
 }
 
 #[target_feature(enable = "avx2")]
 fn load_half(samples: &[u8; WINDOW]) -> __m128i {
-    let bits = u128::from_le_bytes(*samples);
-    _mm_set_epi64x((bits >> 64) as i64, bits as i64)
+    // SAFETY: as above.
+    unsafe { _mm_loadu_si128(samples.as_ptr().cast()) }
 }
 
 #[target_feature(enable = "avx2")]
-fn store(samples: __m256i, to: &mut [u8]) {
-    let words = [
-        _mm256_extract_epi64::<0>(samples),
-        _mm256_extract_epi64::<1>(samples),
-        _mm256_extract_epi64::<2>(samples),
-        _mm256_extract_epi64::<3>(samples),
-    ];
-    for (to, word) in to.chunks_exact_mut(8).zip(words) {
-        to.copy_from_slice(&word.to_le_bytes());
-    }
+fn store(samples: __m256i) -> [u8; WIDE] {
+    let mut stored = [0; WIDE];
+    // SAFETY: there is room for as many as are written, and it may lie anywhere.
+    unsafe { _mm256_storeu_si256(stored.as_mut_ptr().cast(), samples) };
+    stored
+}
+
+#[target_feature(enable = "avx2")]
+fn store_half(samples: __m128i) -> [u8; BLOCK] {
+    let mut stored = [0; BLOCK];
+    // SAFETY: as above.
+    unsafe { _mm_storeu_si128(stored.as_mut_ptr().cast(), samples) };
+    stored
 }
