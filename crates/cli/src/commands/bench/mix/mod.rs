@@ -4,7 +4,7 @@
 //! turns and on the very same frames, runs the bound: a bare decoder for each speaker and one bare encoder, without
 //! any mixing. They take turns frame by frame, and figures are medians over [`PAIRS`] stretches of both, so that what else
 //! the machine does falls on both.
-//! Sound isn't part of it.
+//! Sound isn't part of it: speakers are silent.
 
 mod ideal;
 mod keep;
@@ -138,15 +138,19 @@ fn bench(args: &MixBenchArgs) -> anyhow::Result<MixReport> {
 
     for number in 0..WARM_UP + args.frames {
         let counted = number.checked_sub(WARM_UP);
+        let due_us = mixing.begin(number);
         let mut frames = Vec::new();
         for (index, speaker) in speakers.iter_mut().enumerate() {
             let captured_us = captured_us(number, program.fps);
+            if let Some(silence) = speaker.silence(number, captured_us)? {
+                mixing.push(index, &silence, captured_us);
+            }
             if let Some(frame) = speaker.next(number, captured_us)? {
                 frames.push((index, frame));
             }
             ideal.draw(speaker.picture(), bound.place(index, speaker.picture()))?;
         }
-        let picture = by_turns(number, &frames, &mut mixing, &mut bound)?;
+        let picture = by_turns(number, due_us, &frames, &mut mixing, &mut bound)?;
         let shown = viewer.decode(&picture.data)?;
         if let Some(kept) = &mut kept {
             kept.add(&frames, &picture, ideal.picture())?;
@@ -259,13 +263,13 @@ impl Mark {
 /// One program picture by both, frame by frame: each speaker's comes alone, as speakers know nothing of each other.
 fn by_turns(
     number: u32,
+    due_us: u64,
     frames: &[(usize, Frame)],
     mixing: &mut Mixing,
     bound: &mut BareCodecs,
 ) -> anyhow::Result<EncodedPicture> {
     // whoever comes second finds its data in the caches
     let mixer_first = number.is_multiple_of(2);
-    let due_us = mixing.begin(number);
     for (index, frame) in frames {
         if mixer_first {
             mixing.decode(*index, frame)?;
@@ -276,19 +280,20 @@ fn by_turns(
         }
     }
     if mixer_first {
-        let picture = mixing.encode(due_us)?;
+        let picture = mixing.encode(number, due_us)?;
         bound.encode()?;
         return Ok(picture);
     }
     bound.encode()?;
-    mixing.encode(due_us)
+    mixing.encode(number, due_us)
 }
 
 /// The mixer, and its clock.
 struct Mixing {
     mixer: Mixer,
     clock_us: Arc<AtomicU64>,
-    pictures: mpsc::Receiver<EncodedPicture>,
+    /// With their capture times.
+    pictures: mpsc::Receiver<(u64, EncodedPicture)>,
     fps: u8,
     pushed: u64,
 }
@@ -306,9 +311,9 @@ impl Mixing {
         };
         let clock = Arc::clone(&clock_us);
         let output = move |output| {
-            if let MixerOutput::Video { picture, .. } = output {
+            if let MixerOutput::Video { picture, captured_us } = output {
                 // nobody waits for it once the bench has failed
-                let _ = give.send(picture);
+                let _ = give.send((captured_us, picture));
             }
         };
         let mixer = Mixer::start(config, move || clock.load(Ordering::SeqCst), output)?;
@@ -327,9 +332,13 @@ impl Mixing {
         due_us
     }
 
+    fn push(&self, id: usize, frame: &Frame, arrived_us: u64) {
+        self.mixer.push(id as u64, frame.clone(), arrived_us);
+    }
+
     #[expect(clippy::disallowed_methods, reason = "no runtime here: this is an OS thread")]
     fn decode(&mut self, id: usize, frame: &Frame) -> anyhow::Result<()> {
-        self.mixer.push(id as u64, frame.clone(), self.clock_us.load(Ordering::SeqCst));
+        self.push(id, frame, self.clock_us.load(Ordering::SeqCst));
         self.pushed += 1;
         let begun = Instant::now();
         while self.mixer.stats().decoded_frames < self.pushed {
@@ -341,9 +350,16 @@ impl Mixing {
         Ok(())
     }
 
-    fn encode(&self, due_us: u64) -> anyhow::Result<EncodedPicture> {
+    /// The program picture of that number: when the playout delay shrinks, one was made too soon, and is let go.
+    fn encode(&self, number: u32, due_us: u64) -> anyhow::Result<EncodedPicture> {
         self.jump(due_us);
-        self.pictures.recv_timeout(PATIENCE).context("the mixer gives no picture")
+        loop {
+            let (made_us, picture) =
+                self.pictures.recv_timeout(PATIENCE).context("the mixer gives no picture")?;
+            if made_us >= captured_us(number, self.fps) {
+                return Ok(picture);
+            }
+        }
     }
 
     fn jump(&self, to_us: u64) {

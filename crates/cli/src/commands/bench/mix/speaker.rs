@@ -3,11 +3,11 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 use plenary_media::codec::{Codecs, VideoEncoder, VideoFormat};
 use plenary_media::scale::{Rect, Scaler};
 use plenary_media::source::{Source, TestSource, open_source};
-use plenary_media::{Frame, Picture};
+use plenary_media::{Frame, Picture, SOUND_FRAME_LEN, SoundEncoding};
 use plenary_proto::StreamId;
 use plenary_proto::identity::{FrameIdentity, MediaKind};
 
@@ -15,12 +15,16 @@ use plenary_proto::identity::{FrameIdentity, MediaKind};
 const APART: u32 = 37;
 /// A speaker at 640×360@30 sends so many bits per second; larger ones by the power of 3/4 of their pixels per second.
 const BPS_AT_360P: f64 = 600_000.0;
+const SOUND_BPS: u32 = 32_000;
+/// Packets of silence a second: as many as of an encoder that leaves silence out.
+const SOUNDS_PER_S: u32 = 3;
 
 pub(super) struct Speaker {
     source: Box<dyn Source>,
     scaler: Scaler,
     picture: Picture,
     encoder: Box<dyn VideoEncoder>,
+    sound: SoundEncoding,
     stream: StreamId,
     stands_still: bool,
     fps: u32,
@@ -53,6 +57,7 @@ impl Speaker {
             scaler: Scaler::new(),
             picture: Picture::black(width.into(), height.into()),
             encoder: codecs.video_encoder(&format)?,
+            sound: SoundEncoding::new(&**codecs, 1, SOUND_BPS)?,
             stream: StreamId(u64::from(index).to_be_bytes()),
             stands_still,
             fps: fps.into(),
@@ -82,6 +87,18 @@ impl Speaker {
             };
             Frame { kind: MediaKind::Video, identity, data: encoded.data, level: None }
         }))
+    }
+
+    /// The silence that it sends with the program picture of that number, if any: without it its tile would have the mute
+    /// mark, which other software's pictures don't have.
+    pub(super) fn silence(&mut self, number: u32, captured_us: u64) -> anyhow::Result<Option<Frame>> {
+        let apart = (self.fps / SOUNDS_PER_S).max(1);
+        if !number.is_multiple_of(apart) {
+            return Ok(None);
+        }
+        let encoded =
+            self.sound.push(&[0.0; SOUND_FRAME_LEN], captured_us)?.context("nothing is left out")?;
+        Ok(encoded.identified(self.stream, number / apart + 1))
     }
 
     /// What its camera showed last.
