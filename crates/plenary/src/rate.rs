@@ -42,6 +42,10 @@ pub(crate) struct Fullness {
     /// Looks in a row that found it overfull.
     overfull: u32,
     settling: u32,
+    /// Share of packets that got lost, at the last look that could tell.
+    lost: f64,
+    /// Microseconds of round trip above the least lately, then.
+    queue_us: u64,
 }
 
 /// What a look at a link says.
@@ -121,6 +125,7 @@ impl Fullness {
         let lost = share_lost(&before, stats)?;
         let least_us = self.rtts_us.iter().min().copied().unwrap_or_default();
         let queue_us = stats.rtt_us.unwrap_or_default().saturating_sub(least_us);
+        (self.lost, self.queue_us) = (lost, queue_us);
         if self.settling > 0 {
             self.settling -= 1;
             return None;
@@ -132,6 +137,16 @@ impl Fullness {
             return Some(Full::Over);
         }
         (lost <= LOST_EASY && queue_us <= QUEUE_US_EASY).then_some(Full::Easy)
+    }
+
+    /// Share of packets that got lost, at the last look that could tell.
+    pub(crate) fn lost(&self) -> f64 {
+        self.lost
+    }
+
+    /// Whether packets waited in a queue then, so that what gets lost is too much for the line.
+    pub(crate) fn queues(&self) -> bool {
+        self.queue_us >= QUEUE_US_MAX
     }
 }
 

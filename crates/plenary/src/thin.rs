@@ -2,7 +2,8 @@
 //!
 //! Each child's link is judged once a second, as [`crate::rate`] judges it. One that is overfull gets only the pictures that
 //! others need, half of them, until it hasn't been overfull for a while; if it is so again soon after that, it waits twice as
-//! long the next time. Sound goes on in full.
+//! long the next time. One that loses as great a share of fewer packets, without a queue, loses them by chance, and has all
+//! again. Sound goes on in full.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,6 +17,14 @@ const CALM_LOOKS_MIN: u32 = 10;
 const CALM_LOOKS_MAX: u32 = 160;
 /// An attempt that ended within so many looks has failed. A guess.
 const ATTEMPT_LOOKS: u32 = 30;
+/// Over so many looks it is seen whether fewer pictures help. A guess.
+const TRIAL_LOOKS: u32 = 10;
+/// They don't where this share of the loss stays. Of a line that carries two thirds of all, they leave none.
+const STAYS_MIN: f64 = 0.7;
+/// Whoever loses a greater share isn't taken to lose it by chance.
+const CHANCE_MAX: f64 = 0.2;
+/// What is lost by chance varies by this factor.
+const CHANCE_MORE: f64 = 1.5;
 
 #[derive(Debug)]
 struct Path {
@@ -27,11 +36,33 @@ struct Path {
     wait: u32,
     /// Looks since all pictures were tried again.
     tried: Option<u32>,
+    trial: Option<Trial>,
+    /// Share of packets that it loses however few they are.
+    by_chance: f64,
+}
+
+/// Whether fewer pictures help.
+#[derive(Debug)]
+struct Trial {
+    lost_before: f64,
+    /// Of each look since.
+    lost_sum: f64,
+    looks: u32,
+    /// Packets waited in a queue before, or since.
+    queues: bool,
 }
 
 impl Default for Path {
     fn default() -> Path {
-        Path { fullness: Fullness::default(), is_thin: false, calm: 0, wait: CALM_LOOKS_MIN, tried: None }
+        Path {
+            fullness: Fullness::default(),
+            is_thin: false,
+            calm: 0,
+            wait: CALM_LOOKS_MIN,
+            tried: None,
+            trial: None,
+            by_chance: 0.0,
+        }
     }
 }
 
@@ -67,18 +98,48 @@ impl Path {
         let full = self.fullness.look(stats);
         self.tried = self.tried.map(|looks| looks + 1);
         if !self.is_thin {
-            if full == Some(Full::Over) && may {
+            if full == Some(Full::Over) && may && !self.loses_by_chance() {
                 let failed = self.tried.take().is_some_and(|looks| looks <= ATTEMPT_LOOKS);
                 self.wait = if failed { (2 * self.wait).min(CALM_LOOKS_MAX) } else { CALM_LOOKS_MIN };
                 (self.is_thin, self.calm) = (true, 0);
+                self.trial = Some(Trial::new(&self.fullness));
             }
             return;
         }
+        if let Some(trial) = &mut self.trial
+            && let Some(by_chance) = trial.look(&self.fullness)
+        {
+            self.by_chance = by_chance;
+            self.is_thin = by_chance < trial.lost_before * STAYS_MIN;
+            self.trial = None;
+            if !self.is_thin {
+                return;
+            }
+        }
         // no easier than that: a line that loses a twentieth by chance never is
-        self.calm = if full == Some(Full::Over) { 0 } else { self.calm + 1 };
+        self.calm = if full == Some(Full::Over) && !self.loses_by_chance() { 0 } else { self.calm + 1 };
         if self.calm >= self.wait {
             (self.is_thin, self.tried) = (false, Some(0));
         }
+    }
+
+    fn loses_by_chance(&self) -> bool {
+        !self.fullness.queues() && self.fullness.lost() <= self.by_chance * CHANCE_MORE
+    }
+}
+
+impl Trial {
+    fn new(full: &Fullness) -> Trial {
+        Trial { lost_before: full.lost(), lost_sum: 0.0, looks: 0, queues: full.queues() }
+    }
+
+    /// What the line loses by chance, once that is known; never of one that loses too much, or has a queue.
+    fn look(&mut self, full: &Fullness) -> Option<f64> {
+        self.queues |= full.queues();
+        self.lost_sum += full.lost();
+        self.looks += 1;
+        let lost = self.lost_sum / f64::from(self.looks);
+        (self.looks == TRIAL_LOOKS && !self.queues && lost <= CHANCE_MAX).then_some(lost)
     }
 }
 
@@ -91,18 +152,24 @@ mod tests {
     const PACKETS: u64 = 200;
     const NEEDED: u64 = 120;
 
-    /// A line that carries so many packets in a second, and loses so many more by chance.
+    /// A line that carries so many packets in a second, and loses so many of a hundred by chance.
     struct Line {
         thinning: Thinning,
         carries: u64,
-        loses: u64,
+        loses_percent: u64,
         stats: LinkStats,
         may: bool,
     }
 
     impl Line {
         fn new(carries: u64) -> Line {
-            Line { thinning: Thinning::default(), carries, loses: 0, stats: LinkStats::default(), may: true }
+            Line {
+                thinning: Thinning::default(),
+                carries,
+                loses_percent: 0,
+                stats: LinkStats::default(),
+                may: true,
+            }
         }
 
         /// Which of the next so many seconds are thin.
@@ -112,7 +179,8 @@ mod tests {
                 .map(|_| {
                     let sent = if thin { NEEDED } else { PACKETS };
                     self.stats.packets_sent += sent;
-                    self.stats.repairs_sent += sent.saturating_sub(self.carries) + self.loses;
+                    self.stats.repairs_sent +=
+                        sent.saturating_sub(self.carries) + sent * self.loses_percent / 100;
                     let may = self.may;
                     thin = self.thinning.look(&[(LINK, self.stats)], |_| may).contains(&LINK);
                     thin
@@ -142,10 +210,30 @@ mod tests {
 
     #[test]
     fn a_line_that_loses_a_twentieth_gets_all_again_once_it_is_wide_enough() {
-        let mut line = Line { loses: PACKETS / 20, ..Line::new(NEEDED) };
+        let mut line = Line { loses_percent: 5, ..Line::new(NEEDED) };
         assert!(line.run(10).contains(&true));
         line.carries = PACKETS;
         assert!(!line.run(30).last().unwrap());
+    }
+
+    #[test]
+    fn a_line_that_loses_an_eighth_however_little_is_sent_gets_all_again_until_it_is_too_narrow_as_well() {
+        let mut line = Line { loses_percent: 12, ..Line::new(PACKETS) };
+        let thin = line.run(120);
+        assert!(thin.iter().filter(|thin| **thin).count() <= TRIAL_LOOKS as usize, "{thin:?}");
+        line.carries = NEEDED;
+        let thin = line.run(60);
+        assert!(thin.iter().filter(|thin| **thin).count() >= 45, "{thin:?}");
+        line.carries = PACKETS;
+        assert!(!line.run(200).last().unwrap(), "the line is wide again");
+    }
+
+    #[test]
+    fn a_line_that_is_far_too_narrow_gets_fewer_pictures_for_good() {
+        for carries in [PACKETS * 2 / 5, PACKETS / 5, 0] {
+            let mut line = Line::new(carries);
+            assert!(line.run(120)[5..].iter().all(|thin| *thin), "{carries} packets of {PACKETS}");
+        }
     }
 
     #[test]
