@@ -109,6 +109,19 @@ fn the_bit_rate_changes_without_a_key_frame() {
 }
 
 #[test]
+fn the_first_key_frame_is_not_taken_for_as_cheap_as_a_black_one() {
+    let format = VideoFormat { width: 640, height: 360, bitrate_bps: 600_000, ..SMALL };
+    let random = (0..640 * 360 * 3 / 2_u32).map(|at| 96 + (at.wrapping_mul(2_654_435_761) >> 26) as u8);
+    let meadow = Picture::from_samples(640, 360, random.collect()).unwrap();
+    for temporal_layers in [1, 2] {
+        let mut encoder = BuiltinCodecs { temporal_layers }.video_encoder(&format).unwrap();
+        let frames = (0..61).map(|number| encoder.encode(&meadow.view(), number % 60 == 0).unwrap().unwrap());
+        let keys: Vec<_> = frames.filter(|frame| frame.key).map(|frame| frame.data.len()).collect();
+        assert!(keys.len() == 2 && keys[0] * 2 <= keys[1] * 5, "{temporal_layers} layers: {keys:?} bytes");
+    }
+}
+
+#[test]
 fn plain_settings_begin_with_a_key_frame_and_keep_the_rate_and_the_stream() {
     let format = VideoFormat { width: 640, height: 360, bitrate_bps: 600_000, ..SMALL };
     let mut source = TestSource::new(2, format.width, format.height, format.fps);
