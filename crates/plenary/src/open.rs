@@ -16,7 +16,7 @@ use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tracing::{Instrument, Span};
 
 use crate::desk::Desk;
-use crate::driver::beats::Beats;
+use crate::driver::heartbeats::Heartbeats;
 use crate::driver::letters::Letters;
 use crate::driver::peers::Peers;
 use crate::driver::{Driver, Traffic};
@@ -194,7 +194,7 @@ async fn open(opening: Opening, mut options: Options) -> Result<Room, Error> {
         signal: Some(signal),
         letters,
         peers: Peers::default(),
-        beats: Beats::default(),
+        heartbeats: Heartbeats::default(),
         publisher: None,
         asks: asked,
         inputs,

@@ -190,7 +190,7 @@ impl MixRole {
 pub enum Output {
     /// Send on the control channel of the link of kind [`LinkKind::Peer`].
     Control(PeerId, Message),
-    /// Send on the beat channel of that link: it may be lost.
+    /// Send on the heartbeat channel of that link: it may be lost.
     Loose(PeerId, Message),
     /// Seal, and send through the rendezvous.
     Signal(Address, Message),

@@ -44,7 +44,7 @@ macro_rules! targets {
 
 targets! {
     message: kept_messages_still_hold, any_message_holds, 3_000, 400;
-    beat: kept_beats_still_hold, any_beat_holds, 3_000, 60;
+    heartbeat: kept_heartbeats_still_hold, any_heartbeat_holds, 3_000, 60;
     pieces: kept_pieces_still_hold, any_pieces_hold, 500, 200;
     envelope: kept_envelopes_still_hold, any_envelope_holds, 500, 300;
     identity: kept_frames_still_hold, any_frame_holds, 3_000, 400;

@@ -23,8 +23,8 @@ fn every_variant_keeps_its_golden_bytes() {
         writeln!(text, "{} {}", variant(&message), data_encoding::HEXLOWER.encode(&message.to_bytes()))
             .unwrap();
     }
-    for (name, beat) in beats() {
-        writeln!(text, "{name} {}", data_encoding::HEXLOWER.encode(&beat.to_bytes())).unwrap();
+    for (name, heartbeat) in heartbeats() {
+        writeln!(text, "{name} {}", data_encoding::HEXLOWER.encode(&heartbeat.to_bytes())).unwrap();
     }
     let invite =
         Invite::create(&key(1), RoomSecret([7; 16]), Some("tulip"), true, None, &["ws://a.example"], NOW);
@@ -63,7 +63,7 @@ fn samples_spec() -> StreamSpec {
     StreamSpec { maker: key(3).id(), kind: StreamKind::Program, rank: RANK, rung: 0, start: [1; 8] }
 }
 
-fn beats() -> Vec<(&'static str, Beat)> {
+fn heartbeats() -> Vec<(&'static str, Heartbeat)> {
     let head = Head {
         rank: RANK,
         stream: StreamId([9; 8]),
@@ -74,10 +74,10 @@ fn beats() -> Vec<(&'static str, Beat)> {
         path_hash: path_hash(&path()),
     };
     vec![
-        ("beat-head", Beat::Head(head)),
-        ("beat-head-wanted", Beat::HeadWanted),
-        ("beat-ping", Beat::Ping { sent_us: 1_000_000 }),
-        ("beat-pong", Beat::Pong { sent_us: 1_000_000, received_us: 5, replied_us: 6 }),
+        ("heartbeat-head", Heartbeat::Head(head)),
+        ("heartbeat-head-wanted", Heartbeat::HeadWanted),
+        ("heartbeat-ping", Heartbeat::Ping { sent_us: 1_000_000 }),
+        ("heartbeat-pong", Heartbeat::Pong { sent_us: 1_000_000, received_us: 5, replied_us: 6 }),
     ]
 }
 
@@ -97,14 +97,14 @@ fn every_variant_is_in_the_samples_and_reads_back() {
 }
 
 #[test]
-fn beats_fit_their_bound_and_read_back() {
-    for (name, beat) in beats() {
-        let mut bytes = beat.to_bytes();
+fn heartbeats_fit_their_bound_and_read_back() {
+    for (name, heartbeat) in heartbeats() {
+        let mut bytes = heartbeat.to_bytes();
         assert!(bytes.len() <= HEAD_LEN_MAX, "{name}: {} bytes", bytes.len());
-        assert_eq!(Beat::from_bytes(&bytes), Some(beat));
-        assert_eq!(Beat::from_bytes(&bytes[..bytes.len() - 1]), None);
+        assert_eq!(Heartbeat::from_bytes(&bytes), Some(heartbeat));
+        assert_eq!(Heartbeat::from_bytes(&bytes[..bytes.len() - 1]), None);
         bytes.resize(HEAD_LEN_MAX + 1, 0);
-        assert_eq!(Beat::from_bytes(&bytes), None);
+        assert_eq!(Heartbeat::from_bytes(&bytes), None);
     }
 }
 
@@ -290,7 +290,7 @@ proptest! {
     fn no_bytes_make_a_reader_panic(bytes in prop::collection::vec(any::<u8>(), 0..600), which in 0..60u8) {
         let _ = Message::from_bytes(&bytes);
         let _ = Message::from_bytes(&[&[MESSAGE_VERSION, which][..], &bytes].concat());
-        let _ = Beat::from_bytes(&bytes);
+        let _ = Heartbeat::from_bytes(&bytes);
         let _ = Reassembly::default().push(&bytes);
     }
 

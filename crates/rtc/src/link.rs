@@ -45,10 +45,10 @@ pub(crate) struct Handle {
 
 impl Handle {
     pub(crate) fn queue(&self, channel: Channel) -> &SendQueue {
-        let [control, beat, bulk] = &self.queues;
+        let [control, heartbeat, bulk] = &self.queues;
         match channel {
             Channel::Control => control,
-            Channel::Beat => beat,
+            Channel::Heartbeat => heartbeat,
             Channel::Bulk => bulk,
         }
     }
@@ -60,10 +60,10 @@ impl Handle {
         }
     }
 
-    /// Queues a message; what cannot be queued ends the link, unless it is a beat. An empty beat is a
+    /// Queues a message; what cannot be queued ends the link, unless it is a heartbeat. An empty heartbeat is a
     /// greeting, which is not the application's to send.
     pub(crate) fn send(&self, channel: Channel, bytes: Bytes) {
-        if channel == Channel::Beat && bytes.is_empty() {
+        if channel == Channel::Heartbeat && bytes.is_empty() {
             return;
         }
         let reason = if bytes.len() > channel.message_len_max() {
@@ -73,7 +73,7 @@ impl Handle {
         } else {
             return;
         };
-        if channel != Channel::Beat {
+        if channel != Channel::Heartbeat {
             self.end(reason);
         }
     }

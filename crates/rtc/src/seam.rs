@@ -107,30 +107,30 @@ pub enum Channel {
     /// Reliable and ordered.
     Control,
     /// Unordered, sent once; dropped rather than queued for long. Empty ones are not sent.
-    Beat,
+    Heartbeat,
     /// Reliable and ordered, for much data; ask [`LinkDriver::bulk_room`] first.
     Bulk,
 }
 
 impl Channel {
     /// All three, in the order of their stream ids.
-    pub const ALL: [Channel; 3] = [Channel::Control, Channel::Beat, Channel::Bulk];
+    pub const ALL: [Channel; 3] = [Channel::Control, Channel::Heartbeat, Channel::Bulk];
 
-    /// Most bytes of one message: 16 KiB on control, one datagram's worth on beat, 64 KiB on bulk.
+    /// Most bytes of one message: 16 KiB on control, one datagram's worth on heartbeat, 64 KiB on bulk.
     pub const fn message_len_max(self) -> usize {
         match self {
             Channel::Control => plenary_proto::message::PIECE_LEN_MAX,
-            Channel::Beat => 1_024,
+            Channel::Heartbeat => 1_024,
             Channel::Bulk => 65_536,
         }
     }
 
-    /// Most bytes queued at this end before the transport takes them; beyond it the link goes down, or a beat
+    /// Most bytes queued at this end before the transport takes them; beyond it the link goes down, or a heartbeat
     /// is dropped.
     pub const fn queue_bytes_max(self) -> usize {
         match self {
             Channel::Control => 1 << 20,
-            Channel::Beat => 16 << 10,
+            Channel::Heartbeat => 16 << 10,
             Channel::Bulk => 1 << 20,
         }
     }
@@ -185,7 +185,7 @@ pub enum Command {
         report: SenderReport,
     },
     /// Send a message; longer than [`Channel::message_len_max`] or past [`Channel::queue_bytes_max`], the
-    /// link goes down (a beat is dropped).
+    /// link goes down (a heartbeat is dropped).
     Send {
         /// The link.
         link: LinkId,

@@ -151,8 +151,8 @@ impl Connection {
     async fn furnish(&mut self, ssrcs: &Ssrcs, role: Role, ufrag: &str) -> Result<()> {
         for (id, channel) in (0_u16..).zip(Channel::ALL) {
             let init = RTCDataChannelInit {
-                ordered: channel != Channel::Beat,
-                max_retransmits: (channel == Channel::Beat).then_some(0),
+                ordered: channel != Channel::Heartbeat,
+                max_retransmits: (channel == Channel::Heartbeat).then_some(0),
                 negotiated: Some(id),
                 ..Default::default()
             };

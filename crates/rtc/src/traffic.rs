@@ -2,12 +2,12 @@
 //! notices its end.
 //!
 //! Channels may be open at one end a moment before the other, and this stack loses what comes in between,
-//! though SCTP has acknowledged it. So the answering end greets (an empty beat) from when its channels are
+//! though SCTP has acknowledged it. So the answering end greets (an empty heartbeat) from when its channels are
 //! open until it hears anything; the offering end is silent until it hears that, and answers each greeting by
 //! one. Whoever has heard something knows that the other end is open, and is connected.
 //!
 //! What is lost last on control would come again after a second at the earliest ([`PROBES_MAX`] says why). Empty
-//! beats follow it until it has arrived: they show its loss, as a tail loss probe of TCP does (RFC 8985, 7).
+//! heartbeats follow it until it has arrived: they show its loss, as a tail loss probe of TCP does (RFC 8985, 7).
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -69,7 +69,7 @@ impl Link {
     async fn talk(&mut self, connection: &Connection) -> Result<Infallible, DownReason> {
         let link = self.id;
         let pump = |(channel, stream): &(Channel, Arc<dyn DataChannel>)| {
-            self.pump(*channel, stream.clone(), beat(connection).cloned())
+            self.pump(*channel, stream.clone(), heartbeat(connection).cloned())
         };
         let mut pumps: FuturesUnordered<_> = connection.channels.iter().map(pump).collect();
         let mut incoming = incoming(connection);
@@ -140,7 +140,7 @@ impl Link {
                 if bytes.len() > channel.message_len_max() {
                     return Err(DownReason::MessageTooLong(channel));
                 }
-                let is_greeting = channel == Channel::Beat && bytes.is_empty();
+                let is_greeting = channel == Channel::Heartbeat && bytes.is_empty();
                 if is_greeting && progress.role == Role::Offer {
                     greet(connection).await;
                 }
@@ -230,8 +230,8 @@ async fn pump(
         let message = BytesMut::from(taken.bytes);
         match channel {
             Channel::Control | Channel::Bulk => stream.send(message).await?,
-            // a beat that has to wait is not worth sending
-            Channel::Beat => match stream.try_send(message).await {
+            // a heartbeat that has to wait is not worth sending
+            Channel::Heartbeat => match stream.try_send(message).await {
                 Err(Error::ErrSendBufferFull) => {}
                 sent => sent?,
             },
@@ -271,15 +271,15 @@ async fn at(time: Option<Instant>) {
 
 /// Tells the other end that all channels are open here.
 async fn greet(connection: &Connection) {
-    if let Some(beat) = beat(connection) {
+    if let Some(heartbeat) = heartbeat(connection) {
         // a greeting that is lost is repeated
-        let _ = beat.try_send(BytesMut::new()).await;
+        let _ = heartbeat.try_send(BytesMut::new()).await;
     }
 }
 
-fn beat(connection: &Connection) -> Option<&Arc<dyn DataChannel>> {
-    let beat = connection.channels.iter().find(|(channel, _)| *channel == Channel::Beat);
-    beat.map(|(_, stream)| stream)
+fn heartbeat(connection: &Connection) -> Option<&Arc<dyn DataChannel>> {
+    let heartbeat = connection.channels.iter().find(|(channel, _)| *channel == Channel::Heartbeat);
+    heartbeat.map(|(_, stream)| stream)
 }
 
 /// Completes when all that was sent on control has arrived.

@@ -12,7 +12,7 @@ mod script;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use plenary_proto::bounded::{List, Text};
-use plenary_proto::message::{Beat, Consent, LinkKind, Message, ProgramFormat};
+use plenary_proto::message::{Consent, Heartbeat, LinkKind, Message, ProgramFormat};
 use plenary_proto::seal::{Keypair, Verifier};
 use plenary_proto::time::SECOND;
 use plenary_proto::{
@@ -98,10 +98,10 @@ pub(crate) enum Happening {
         packet: Box<Packet>,
         tries: u32,
     },
-    Beat {
+    Heartbeat {
         to: usize,
         from: usize,
-        beat: Beat,
+        heartbeat: Heartbeat,
     },
     Arrival {
         to: usize,
@@ -143,7 +143,7 @@ impl Happening {
             Happening::Signal { to, .. }
             | Happening::Control { to, .. }
             | Happening::Packet { to, .. }
-            | Happening::Beat { to, .. }
+            | Happening::Heartbeat { to, .. }
             | Happening::Arrival { to, .. }
             | Happening::KeyWanted { to, .. }
             | Happening::Flows { to, .. } => Some(*to),
@@ -162,7 +162,7 @@ impl Happening {
         matches!(
             self,
             Happening::Packet { .. }
-                | Happening::Beat { .. }
+                | Happening::Heartbeat { .. }
                 | Happening::Arrival { .. }
                 | Happening::KeyWanted { .. }
         )

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use plenary_proto::bounded::List;
-use plenary_proto::message::{Beat, LinkKind, Message, Relay, Resume, loose_from_bytes, loose_to_bytes};
+use plenary_proto::message::{Heartbeat, LinkKind, Message, Relay, Resume, loose_from_bytes, loose_to_bytes};
 use plenary_proto::{Address, Event, Input, Mode, Output, PeerId, Via};
 use plenary_rtc::{Channel, Command, DownReason, Event as LinkEvent, LinkId};
 use plenary_signal::{Address as SignalAddress, SignalEvent};
@@ -18,7 +18,7 @@ impl Driver {
             Output::Loose(to, message) => {
                 if let Some(link) = self.peers.link(&to, LinkKind::Peer) {
                     let bytes = Bytes::from(loose_to_bytes(&message));
-                    self.submit(Command::Send { link, channel: Channel::Beat, bytes });
+                    self.submit(Command::Send { link, channel: Channel::Heartbeat, bytes });
                 }
             }
             Output::Signal(to, message) => self.send_letter(to, &message),
@@ -60,22 +60,22 @@ impl Driver {
                 self.flow.state().watches.watch_mixers(&mixers, now);
             }
             Output::Serve { peer, from, sound } => {
-                self.beats.unpromise(&peer);
+                self.heartbeats.unpromise(&peer);
                 self.flow.serve(peer, from, sound);
             }
             Output::ServeHeads(peer) => {
                 let now = self.now();
                 self.flow.state().watches.watch_child(peer, now);
-                self.beats.promise(peer);
+                self.heartbeats.promise(peer);
             }
             Output::Suspect(peer) => {
-                let (now, rtt_us) = (self.now(), self.beats.rtt_us(&peer).unwrap_or(0));
+                let (now, rtt_us) = (self.now(), self.heartbeats.rtt_us(&peer).unwrap_or(0));
                 self.flow.state().watches.suspect(&peer, now, rtt_us);
-                self.beats.ask_head(&self.flow, &peer);
+                self.heartbeats.ask_head(&self.flow, &peer);
             }
             Output::Unserve(peer) => {
                 self.count_traffic(); // what was sent until now was for a child
-                self.beats.unpromise(&peer);
+                self.heartbeats.unpromise(&peer);
                 self.flow.unserve(&peer);
             }
             Output::Follow { peer, stream, id } => self.flow.follow(peer, stream, id),
@@ -243,10 +243,10 @@ impl Driver {
             LinkEvent::Received { link, channel, bytes } => self.received(link, channel, &bytes),
             LinkEvent::Measured { link, train, arrivals } => {
                 if let Some((peer, _)) = self.peers.of(link) {
-                    let rtt_us = self.beats.rtt_us(&peer).unwrap_or(0).min(u64::from(u32::MAX)) as u32;
+                    let rtt_us = self.heartbeats.rtt_us(&peer).unwrap_or(0).min(u64::from(u32::MAX)) as u32;
                     let bandwidth_bps = arrivals.bandwidth_bps();
                     let address = self.links.stats(link).and_then(|stats| stats.remote);
-                    let paused_ppm = self.beats.paused_ppm(&peer);
+                    let paused_ppm = self.heartbeats.paused_ppm(&peer);
                     self.input(Input::Measured { peer, train, bandwidth_bps, rtt_us, paused_ppm, address });
                 }
             }
@@ -273,7 +273,7 @@ impl Driver {
             self.emit(RoomEvent::LinkTrouble(reason.to_string()));
         }
         if kind == LinkKind::Peer {
-            self.beats.forget(&peer);
+            self.heartbeats.forget(&peer);
         }
         self.input(Input::LinkDown(peer, kind));
     }
@@ -294,16 +294,16 @@ impl Driver {
                     Err(_) => self.input(Input::Misbehaved(peer)),
                 }
             }
-            Channel::Beat if kind == LinkKind::Peer => {
+            Channel::Heartbeat if kind == LinkKind::Peer => {
                 if let Some(message) = loose_from_bytes(bytes) {
                     let letter = self.letters.read(peer, message, self.clock.now_us());
                     self.take_letter(letter, Via::Link);
-                } else if let Some(beat) = Beat::from_bytes(bytes) {
-                    let clock = self.beats.received(&self.flow, &self.brain, peer, link, beat);
+                } else if let Some(heartbeat) = Heartbeat::from_bytes(bytes) {
+                    let clock = self.heartbeats.received(&self.flow, &self.brain, peer, link, heartbeat);
                     if let Some((offset_us, rtt_us)) = clock {
                         self.desk.set_clock(&peer, offset_us, rtt_us);
                     }
-                    if let Beat::Head(_) = beat {
+                    if let Heartbeat::Head(_) = heartbeat {
                         self.say_verdicts(); // a backup that is ahead isn't waited for until the next tick
                     }
                 } else {
@@ -311,7 +311,7 @@ impl Driver {
                 }
             }
             // nothing travels there yet
-            Channel::Beat | Channel::Bulk => self.input(Input::Misbehaved(peer)),
+            Channel::Heartbeat | Channel::Bulk => self.input(Input::Misbehaved(peer)),
         }
     }
 

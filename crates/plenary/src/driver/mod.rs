@@ -3,8 +3,8 @@
 //! One task per room. It never waits for anything but the next input; what may take long runs elsewhere. After
 //! each input the brain's outputs are carried out to the last one.
 
-pub(crate) mod beats;
 mod carry;
+pub(crate) mod heartbeats;
 pub(crate) mod letters;
 pub(crate) mod peers;
 
@@ -30,7 +30,7 @@ use crate::publish::Publisher;
 use crate::rate::ProgramRate;
 use crate::snapshot::{ConnectionState, RoomSnapshot};
 use crate::thin::Thinning;
-use beats::Beats;
+use heartbeats::Heartbeats;
 use letters::Letters;
 use peers::Peers;
 
@@ -82,7 +82,7 @@ pub(crate) struct Driver {
     pub(crate) signal: Option<Arc<dyn Signal>>,
     pub(crate) letters: Letters,
     pub(crate) peers: Peers,
-    pub(crate) beats: Beats,
+    pub(crate) heartbeats: Heartbeats,
     pub(crate) publisher: Option<Publisher>,
     pub(crate) asks: mpsc::Receiver<Ask>,
     pub(crate) inputs: mpsc::Receiver<Input>,
@@ -189,7 +189,7 @@ impl Driver {
             self.carry_out(output);
         }
         if std::mem::take(&mut self.round_trips_wanted) {
-            let rtts_us = self.beats.rtts_us();
+            let rtts_us = self.heartbeats.rtts_us();
             self.input(Input::RoundTrips(rtts_us));
         }
     }
@@ -240,9 +240,9 @@ impl Driver {
 
     fn tick(&mut self) {
         let asks = self.flow.on_time();
-        asks.iter().for_each(|peer| self.beats.ask_head(&self.flow, peer));
+        asks.iter().for_each(|peer| self.heartbeats.ask_head(&self.flow, peer));
         self.say_verdicts();
-        self.beats.on_time(&self.flow, &self.peers, &self.brain);
+        self.heartbeats.on_time(&self.flow, &self.peers, &self.brain);
         if self.flow.take_own_key_wanted()
             && let Some(publisher) = &self.publisher
         {

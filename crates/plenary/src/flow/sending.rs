@@ -1,9 +1,9 @@
-//! Towards the links: packets, control messages in pieces, beats.
+//! Towards the links: packets, control messages in pieces, heartbeats.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
-use plenary_proto::message::{Beat, Message, Pieces};
+use plenary_proto::message::{Heartbeat, Message, Pieces};
 use plenary_rtc::{Channel, Command, Destinations, LinkDriver, LinkId, MediaPacket};
 
 /// A handle to the links that whatever makes packets can keep.
@@ -29,8 +29,12 @@ impl Sending {
         }
     }
 
-    pub(crate) fn beat(&self, link: LinkId, beat: &Beat) {
-        self.0.submit(Command::Send { link, channel: Channel::Beat, bytes: Bytes::from(beat.to_bytes()) });
+    pub(crate) fn heartbeat(&self, link: LinkId, heartbeat: &Heartbeat) {
+        self.0.submit(Command::Send {
+            link,
+            channel: Channel::Heartbeat,
+            bytes: Bytes::from(heartbeat.to_bytes()),
+        });
     }
 
     /// Asks the other end for a key frame in what it sends in that slot.

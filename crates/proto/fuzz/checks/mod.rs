@@ -7,7 +7,7 @@ mod sign;
 
 use plenary_proto::StreamId;
 use plenary_proto::identity::{FrameIdentity, PacketIdentity, h264, opus};
-use plenary_proto::message::{Beat, MESSAGE_LEN_MAX, Message, PIECE_LEN_MAX, Pieces, Reassembly};
+use plenary_proto::message::{Heartbeat, MESSAGE_LEN_MAX, Message, PIECE_LEN_MAX, Pieces, Reassembly};
 use plenary_proto::seal::{Invite, Opener, RoomSecret, SealError, Sealer};
 
 #[allow(unused_imports, reason = "a fuzz target draws bytes, a property test ops")]
@@ -33,10 +33,10 @@ pub(crate) fn message(bytes: &[u8]) {
     }
 }
 
-/// The reader of beats: no panic, and what is read writes back to what reads alike.
-pub(crate) fn beat(bytes: &[u8]) {
-    if let Some(beat) = Beat::from_bytes(bytes) {
-        assert_eq!(Beat::from_bytes(&beat.to_bytes()), Some(beat));
+/// The reader of heartbeats: no panic, and what is read writes back to what reads alike.
+pub(crate) fn heartbeat(bytes: &[u8]) {
+    if let Some(heartbeat) = Heartbeat::from_bytes(bytes) {
+        assert_eq!(Heartbeat::from_bytes(&heartbeat.to_bytes()), Some(heartbeat));
     }
 }
 

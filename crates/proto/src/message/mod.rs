@@ -5,9 +5,9 @@
 //! has a bound in its type. A link has proved who is at its other end, so a message on it is not signed; what
 //! is passed on to third parties is, and [`Message::verify`] checks it before the brain sees it.
 
-mod beat;
 mod data;
 mod election;
+mod heartbeat;
 mod link;
 mod piece;
 mod reign;
@@ -15,13 +15,13 @@ mod roster;
 mod stage;
 mod tree;
 
-pub use beat::{Beat, HEAD_LEN_MAX, Head, loose_from_bytes, loose_to_bytes, path_hash};
 pub use data::{DATA_LEN_MAX, Data, DataHeld, DataHeldAll, Delivery, LOOSE_LEN_MAX};
 pub(crate) use election::MEASURERS_MAX;
 pub use election::{
     Alive, BALLOT_REPORTS_MAX, Ballot, Claim, Decided, Doubt, ElectionReason, LineId, MIXERS_MAX, Measured,
     Need, Opening, Outcome, Report, RoundTrip, Standing, TAKE_OVERS_MAX, TakeOver,
 };
+pub use heartbeat::{HEAD_LEN_MAX, Head, Heartbeat, loose_from_bytes, loose_to_bytes, path_hash};
 pub use link::{Answer, CANDIDATES_MAX, Candidate, Description, LinkKind, Offer, PayloadTypes, Setup};
 pub use piece::{PIECE_LEN_MAX, Pieces, Reassembly, TooLong};
 pub use reign::{

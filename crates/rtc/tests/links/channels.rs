@@ -28,12 +28,12 @@ async fn all_channels_carry_their_longest_message_both_ways() {
 }
 
 #[tokio::test]
-async fn a_message_that_is_too_long_ends_the_link_unless_it_is_a_beat() {
+async fn a_message_that_is_too_long_ends_the_link_unless_it_is_a_heartbeat() {
     let (mut a, mut b) = (Peer::new(), Peer::new());
     for (link, channel) in (1..).map(LinkId).zip(Channel::ALL) {
         connect(&mut a, &mut b, link).await;
         a.send(link, channel, vec![0; channel.message_len_max() + 1]);
-        if channel == Channel::Beat {
+        if channel == Channel::Heartbeat {
             a.send(link, channel, "next");
             assert_eq!(b.received().await, (link, channel, Bytes::from_static(b"next")));
         } else {
@@ -88,7 +88,7 @@ async fn a_link_that_is_closed_while_we_send_says_who_closed_it() {
         connect(&mut a, &mut b, link).await;
         for _ in 0..30 {
             a.send(link, Channel::Control, vec![0; 16_000]);
-            a.send(link, Channel::Beat, vec![0; 100]);
+            a.send(link, Channel::Heartbeat, vec![0; 100]);
             tokio::task::yield_now().await;
         }
         b.links.submit(Command::Close { link });
@@ -116,18 +116,18 @@ async fn control_that_the_other_end_does_not_take_ends_the_link() {
 }
 
 #[tokio::test]
-async fn beats_that_find_no_room_are_dropped_and_the_link_lives_on() {
+async fn heartbeats_that_find_no_room_are_dropped_and_the_link_lives_on() {
     let (mut a, mut b) = (Peer::new(), Peer::new());
     connect(&mut a, &mut b, LINK).await;
     for number in 0..2_000_u16 {
-        a.send(LINK, Channel::Beat, number.to_be_bytes().to_vec());
+        a.send(LINK, Channel::Heartbeat, number.to_be_bytes().to_vec());
     }
     a.send(LINK, Channel::Control, "done");
-    let mut beats = 0;
-    while b.received().await.1 == Channel::Beat {
-        beats += 1;
+    let mut heartbeats = 0;
+    while b.received().await.1 == Channel::Heartbeat {
+        heartbeats += 1;
     }
-    assert!(beats < 2_000, "without a pause in between, the queue of 16 KiB must have run over");
+    assert!(heartbeats < 2_000, "without a pause in between, the queue of 16 KiB must have run over");
 }
 
 /// Twenty megabytes that nobody paces but the room told.

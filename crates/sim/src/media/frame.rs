@@ -29,7 +29,7 @@ const NACK_US: u64 = 10 * MS;
 /// Whoever has asked in vain asks again after a round trip and a half, and no sooner than this (`RETRY_MIN`).
 const RETRY_US_MIN: u64 = 20 * MS;
 /// A request, or a head, on the wire, with all headers.
-const BEAT_BYTES: usize = 120;
+const HEARTBEAT_BYTES: usize = 120;
 
 /// A frame of which packets have come, and others not yet.
 #[derive(Clone, Copy, Debug)]
@@ -54,7 +54,7 @@ pub(super) fn asked_after_us(
         return asked_us;
     }
     let unseen_us = if last { FRAME_US } else { 0 };
-    let in_vain = net.send(now, to, at, BEAT_BYTES).is_none();
+    let in_vain = net.send(now, to, at, HEARTBEAT_BYTES).is_none();
     asked_us + unseen_us + if in_vain { (round_us * 3 / 2).max(RETRY_US_MIN) } else { 0 }
 }
 
@@ -208,10 +208,10 @@ impl World {
         }
     }
 
-    /// A beat, or the bare arrival of something: lost ones are lost.
+    /// A heartbeat, or the bare arrival of something: lost ones are lost.
     pub(super) fn datagram(&mut self, at: usize, to: usize, happening: Happening) {
         if self.link_is_up(at, to)
-            && let Some(arrives) = self.net.send(self.now, at, to, BEAT_BYTES)
+            && let Some(arrives) = self.net.send(self.now, at, to, HEARTBEAT_BYTES)
         {
             self.push(arrives, happening);
         }

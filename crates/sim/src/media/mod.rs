@@ -117,8 +117,8 @@ impl World {
                 self.packet_arrived(to, from, *packet);
             }
             Happening::Again { to, from, packet, tries } => self.send_again(from, to, *packet, tries),
-            Happening::Beat { to, from, beat } if self.both_alive(to, from) => {
-                self.beat_arrived(to, from, beat)
+            Happening::Heartbeat { to, from, heartbeat } if self.both_alive(to, from) => {
+                self.heartbeat_arrived(to, from, heartbeat)
             }
             Happening::Arrival { to, from, media } if self.both_alive(to, from) => {
                 self.heard(to, from, media)

@@ -1,6 +1,6 @@
 //! What a body's watches hear and say where the program is followed packet by packet: heads, pings, verdicts.
 
-use plenary_proto::message::{Beat, Head};
+use plenary_proto::message::{Head, Heartbeat};
 use plenary_proto::time::MS;
 use plenary_proto::watchdog::{
     BACKUP_SILENT_US, CHILD_SILENT_US, FeedWatch, MIXER_BEGIN_US, MIXER_SILENT_US, PING_US, SilenceWatch,
@@ -43,11 +43,11 @@ impl Peer {
 }
 
 impl World {
-    pub(super) fn beat_arrived(&mut self, to: usize, from: usize, beat: Beat) {
+    pub(super) fn heartbeat_arrived(&mut self, to: usize, from: usize, heartbeat: Heartbeat) {
         let now = self.now;
         self.heard(to, from, false);
-        match beat {
-            Beat::Head(head) => {
+        match heartbeat {
+            Heartbeat::Head(head) => {
                 let peer = &mut self.peers[to];
                 // a program beside ours says nothing of ours: its clock is another
                 let tells = peer
@@ -59,9 +59,13 @@ impl World {
                     self.say_verdicts(to);
                 }
             }
-            Beat::HeadWanted => {
+            Heartbeat::HeadWanted => {
                 let head = self.peers[to].head();
-                self.datagram(to, from, Happening::Beat { to: from, from: to, beat: Beat::Head(head) });
+                self.datagram(
+                    to,
+                    from,
+                    Happening::Heartbeat { to: from, from: to, heartbeat: Heartbeat::Head(head) },
+                );
             }
             _ => {}
         }
@@ -140,7 +144,7 @@ impl World {
 
     /// Asks a peer how far it is.
     pub(super) fn ask_head(&mut self, at: usize, of: usize) {
-        self.datagram(at, of, Happening::Beat { to: of, from: at, beat: Beat::HeadWanted });
+        self.datagram(at, of, Happening::Heartbeat { to: of, from: at, heartbeat: Heartbeat::HeadWanted });
     }
 
     /// Peers above and below ping each other.
@@ -172,7 +176,7 @@ impl World {
         }
         let head = peer.head();
         for to in heads {
-            self.datagram(at, to, Happening::Beat { to, from: at, beat: Beat::Head(head) });
+            self.datagram(at, to, Happening::Heartbeat { to, from: at, heartbeat: Heartbeat::Head(head) });
         }
     }
 }

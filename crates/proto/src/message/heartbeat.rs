@@ -1,9 +1,9 @@
-//! Messages of the beat channel: small, unordered, sent once. Fixed layouts, integers big endian.
+//! Messages of the heartbeat channel: small, unordered, sent once. Fixed layouts, integers big endian.
 
 use super::Message;
 use crate::id::{Rank, ShortId, StreamId};
 
-/// Most bytes of any beat.
+/// Most bytes of any heartbeat.
 pub const HEAD_LEN_MAX: usize = 48;
 const HEAD: u8 = 1;
 const HEAD_WANTED: u8 = 2;
@@ -31,9 +31,9 @@ pub struct Head {
     pub path_hash: u32,
 }
 
-/// One message of the beat channel.
+/// One message of the heartbeat channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Beat {
+pub enum Heartbeat {
     /// How far I am.
     Head(Head),
     /// How far are you?
@@ -54,12 +54,12 @@ pub enum Beat {
     },
 }
 
-impl Beat {
+impl Heartbeat {
     /// The bytes; at most [`HEAD_LEN_MAX`].
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(HEAD_LEN_MAX);
         match self {
-            Beat::Head(head) => {
+            Heartbeat::Head(head) => {
                 bytes.push(HEAD);
                 bytes.extend_from_slice(&head.rank.term.to_be_bytes());
                 bytes.extend_from_slice(&head.rank.regency.to_be_bytes());
@@ -70,12 +70,12 @@ impl Beat {
                 bytes.push(head.depth);
                 bytes.extend_from_slice(&head.path_hash.to_be_bytes());
             }
-            Beat::HeadWanted => bytes.push(HEAD_WANTED),
-            Beat::Ping { sent_us } => {
+            Heartbeat::HeadWanted => bytes.push(HEAD_WANTED),
+            Heartbeat::Ping { sent_us } => {
                 bytes.push(PING);
                 bytes.extend_from_slice(&sent_us.to_be_bytes());
             }
-            Beat::Pong { sent_us, received_us, replied_us } => {
+            Heartbeat::Pong { sent_us, received_us, replied_us } => {
                 bytes.push(PONG);
                 for time in [sent_us, received_us, replied_us] {
                     bytes.extend_from_slice(&time.to_be_bytes());
@@ -85,8 +85,8 @@ impl Beat {
         bytes
     }
 
-    /// Reads a beat; bytes behind the known ones are skipped, a later version may have put them there.
-    pub fn from_bytes(bytes: &[u8]) -> Option<Beat> {
+    /// Reads a heartbeat; bytes behind the known ones are skipped, a later version may have put them there.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Heartbeat> {
         if bytes.len() > HEAD_LEN_MAX {
             return None;
         }
@@ -97,7 +97,7 @@ impl Beat {
             Some(field.iter().fold(0, |number, &byte| number << 8 | u64::from(byte)))
         };
         Some(match kind {
-            HEAD => Beat::Head(Head {
+            HEAD => Heartbeat::Head(Head {
                 rank: Rank { term: take(4)? as u32, regency: take(2)? as u16 },
                 stream: StreamId(take(8)?.to_be_bytes()),
                 video_packet: take(6)?,
@@ -106,22 +106,22 @@ impl Beat {
                 depth: take(1)? as u8,
                 path_hash: take(4)? as u32,
             }),
-            HEAD_WANTED => Beat::HeadWanted,
-            PING => Beat::Ping { sent_us: take(8)? },
-            PONG => Beat::Pong { sent_us: take(8)?, received_us: take(8)?, replied_us: take(8)? },
+            HEAD_WANTED => Heartbeat::HeadWanted,
+            PING => Heartbeat::Ping { sent_us: take(8)? },
+            PONG => Heartbeat::Pong { sent_us: take(8)?, received_us: take(8)?, replied_us: take(8)? },
             _ => return None,
         })
     }
 }
 
-/// A control message as it goes over the beat channel, where it may be lost.
+/// A control message as it goes over the heartbeat channel, where it may be lost.
 pub fn loose_to_bytes(message: &Message) -> Vec<u8> {
     let mut bytes = vec![LOOSE];
     bytes.extend(message.to_bytes());
     bytes
 }
 
-/// The control message in what came over the beat channel; `None` when it is a beat.
+/// The control message in what came over the heartbeat channel; `None` when it is a heartbeat.
 pub fn loose_from_bytes(bytes: &[u8]) -> Option<&[u8]> {
     bytes.strip_prefix(&[LOOSE])
 }

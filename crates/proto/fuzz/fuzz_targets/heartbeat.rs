@@ -4,4 +4,4 @@
 #[allow(dead_code, reason = "each target uses one check")]
 mod checks;
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| checks::beat(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| checks::heartbeat(bytes));

@@ -1,8 +1,8 @@
-//! The beat channel: heads towards children, pings and what they tell of clocks.
+//! The heartbeat channel: heads towards children, pings and what they tell of clocks.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use plenary_proto::message::{Beat, path_hash};
+use plenary_proto::message::{Heartbeat, path_hash};
 use plenary_proto::pauses::Pauses;
 use plenary_proto::watchdog::PING_US;
 use plenary_proto::{PeerId, RoomState};
@@ -27,9 +27,9 @@ struct Sample {
     offset_us: i64,
 }
 
-/// What goes over the beat channels.
+/// What goes over the heartbeat channels.
 #[derive(Default)]
-pub(crate) struct Beats {
+pub(crate) struct Heartbeats {
     /// Peers that we promised to feed, and when their next head is due.
     promised: BTreeMap<PeerId, u64>,
     feed_head_us: u64,
@@ -42,7 +42,7 @@ pub(crate) struct Beats {
     samples: BTreeMap<PeerId, VecDeque<Sample>>,
 }
 
-impl Beats {
+impl Heartbeats {
     /// Sends a peer heads from now on.
     pub(crate) fn promise(&mut self, peer: PeerId) {
         self.promised.insert(peer, 0);
@@ -64,16 +64,16 @@ impl Beats {
     pub(crate) fn ask_head(&self, flow: &Flow, peer: &PeerId) {
         let link = flow.state().links.get(&(*peer, plenary_proto::message::LinkKind::Peer)).copied();
         if let (Some(link), Some(sending)) = (link, flow.sending()) {
-            sending.beat(link, &Beat::HeadWanted);
+            sending.heartbeat(link, &Heartbeat::HeadWanted);
         }
     }
 
-    fn head(flow: &Flow, brain: &RoomState) -> Beat {
+    fn head(flow: &Flow, brain: &RoomState) -> Heartbeat {
         let path = brain.snapshot().path;
         let mut head = flow.state().program().head();
         head.depth = path.len().saturating_sub(1).min(255) as u8;
         head.path_hash = path_hash(&path);
-        Beat::Head(head)
+        Heartbeat::Head(head)
     }
 
     /// Sends what is due.
@@ -104,7 +104,7 @@ impl Beats {
         }
         if !due.is_empty() {
             let head = Self::head(flow, brain);
-            due.into_iter().for_each(|link| sending.beat(link, &head));
+            due.into_iter().for_each(|link| sending.heartbeat(link, &head));
         }
         // all at one moment: a pause at our own end shows in all answers
         let round = now_us >= self.round_us + PING_US;
@@ -115,24 +115,24 @@ impl Beats {
         for (peer, link) in up {
             // whoever is new isn't kept waiting: its clock and round trip are wanted soon
             if self.pinged.insert(peer) || round {
-                sending.beat(link, &Beat::Ping { sent_us: now_us });
+                sending.heartbeat(link, &Heartbeat::Ping { sent_us: now_us });
             }
         }
     }
 
-    /// A beat has come. Gives the difference of the clocks and the round trip when they are known better now.
+    /// A heartbeat has come. Gives the difference of the clocks and the round trip when they are known better now.
     pub(crate) fn received(
         &mut self,
         flow: &Flow,
         brain: &RoomState,
         peer: PeerId,
         link: LinkId,
-        beat: Beat,
+        heartbeat: Heartbeat,
     ) -> Option<(i64, u64)> {
         let sending = flow.sending()?;
         let now_us = flow.now_us();
-        match beat {
-            Beat::Head(head) => {
+        match heartbeat {
+            Heartbeat::Head(head) => {
                 let mut state = flow.state();
                 // a program beside ours says nothing of ours: its clock is another
                 let ours = state.program().head();
@@ -141,15 +141,18 @@ impl Beats {
                 }
                 None
             }
-            Beat::HeadWanted => {
-                sending.beat(link, &Self::head(flow, brain));
+            Heartbeat::HeadWanted => {
+                sending.heartbeat(link, &Self::head(flow, brain));
                 None
             }
-            Beat::Ping { sent_us } => {
-                sending.beat(link, &Beat::Pong { sent_us, received_us: now_us, replied_us: flow.now_us() });
+            Heartbeat::Ping { sent_us } => {
+                sending.heartbeat(
+                    link,
+                    &Heartbeat::Pong { sent_us, received_us: now_us, replied_us: flow.now_us() },
+                );
                 None
             }
-            Beat::Pong { sent_us, received_us, replied_us } => {
+            Heartbeat::Pong { sent_us, received_us, replied_us } => {
                 self.pauses.answered(peer, flow.time(sent_us), flow.time(now_us));
                 self.sample(peer, sent_us, received_us, replied_us, now_us)
             }
@@ -200,25 +203,25 @@ impl Beats {
 mod tests {
     use super::*;
 
-    fn sample(beats: &mut Beats, times: [u64; 4]) -> Option<(i64, u64)> {
-        beats.sample(PeerId([1; 32]), times[0], times[1], times[2], times[3])
+    fn sample(heartbeats: &mut Heartbeats, times: [u64; 4]) -> Option<(i64, u64)> {
+        heartbeats.sample(PeerId([1; 32]), times[0], times[1], times[2], times[3])
     }
 
     #[test]
     fn a_clock_that_is_ahead_gives_a_negative_offset_and_the_shortest_round_trip_decides() {
-        let mut beats = Beats::default();
+        let mut heartbeats = Heartbeats::default();
         // the peer's clock is 1000 ahead; 50 there, 50 back, 10 in between
-        assert_eq!(sample(&mut beats, [10_000, 11_050, 11_060, 10_110]), Some((-1000, 100)));
+        assert_eq!(sample(&mut heartbeats, [10_000, 11_050, 11_060, 10_110]), Some((-1000, 100)));
         // 500 there, 50 back: worse, so the first one stays
-        assert_eq!(sample(&mut beats, [20_000, 21_500, 21_510, 20_560]), Some((-1000, 100)));
-        assert_eq!(beats.rtt_us(&PeerId([1; 32])), Some(100));
+        assert_eq!(sample(&mut heartbeats, [20_000, 21_500, 21_510, 20_560]), Some((-1000, 100)));
+        assert_eq!(heartbeats.rtt_us(&PeerId([1; 32])), Some(100));
     }
 
     #[test]
     fn times_that_cannot_be_are_ignored() {
-        let mut beats = Beats::default();
+        let mut heartbeats = Heartbeats::default();
         for times in [[10, 20, 15, 30], [100, 0, 0, 50], [0, u64::MAX, u64::MAX, 10], [0, 0, 100, 10]] {
-            assert_eq!(sample(&mut beats, times), None, "{times:?}");
+            assert_eq!(sample(&mut heartbeats, times), None, "{times:?}");
         }
     }
 }
