@@ -28,7 +28,7 @@ async fn main() -> anyhow::Result<()> {
     }
 }
 
-/// Prints elections and take-overs for as long as the room lasts.
+/// Prints elections and failovers for as long as the room lasts.
 async fn tell(mixer: &Room) {
     let mut events = mixer.events();
     while let Some(event) = events.next().await {
@@ -37,7 +37,7 @@ async fn tell(mixer: &Room) {
             RoomEvent::Elected { term, mixers, signatures, roster, .. } => {
                 println!("election {term}: {mixers:?} mix, by {signatures} of {roster} signatures");
             }
-            RoomEvent::TakenOver { rank, peer, .. } => println!("{peer:?} takes over as {rank}"),
+            RoomEvent::Failover { rank, peer, .. } => println!("{peer:?} takes over as {rank}"),
             _ => {}
         }
     }

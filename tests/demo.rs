@@ -188,14 +188,14 @@ fn a_killed_mixer_is_followed_by_its_standby_before_anyone_has_voted() {
         "--at",
         "11s:kill=relay",
     ]);
-    let takeover = demo.rows("takeovers").iter().find(|one| one["withdrawn"] == false).expect("a take-over");
+    let failover = demo.rows("failovers").iter().find(|one| one["withdrawn"] == false).expect("a failover");
     let killed = text(&demo.event("kill=mixer")["peer"]);
-    assert_eq!((count(&takeover["term"]), count(&takeover["regency"])), (1, 1), "{takeover}");
+    assert_eq!((count(&failover["term"]), count(&failover["failover"])), (1, 1), "{failover}");
     let opening = &demo.rows("elections")[0];
-    assert_eq!((&opening["mixers"][0], &opening["standbys"][0]), (&Value::from(killed), &takeover["peer"]));
+    assert_eq!((&opening["mixers"][0], &opening["standbys"][0]), (&Value::from(killed), &failover["peer"]));
     for next in &demo.rows("elections")[1..] {
         assert_eq!(next["reason"], "mixer-gone", "{next}");
-        assert!(number(&next["decided_ms"]) > number(&takeover["at_ms"]), "{next}");
+        assert!(number(&next["decided_ms"]) > number(&failover["at_ms"]), "{next}");
         assert_ne!(next["mixers"][0], killed, "{next}");
     }
     assert_eq!(count(&demo.event("kill=mixer")["viewers_affected"]), 3);
@@ -470,7 +470,7 @@ fn fields_are_there(report: &Value) {
                 ("duration_s", "n"),
                 ("modes", "["),
                 ("elections", "["),
-                ("takeovers", "["),
+                ("failovers", "["),
                 ("mixers", "["),
                 ("candidates", "["),
                 ("speakers", "["),
@@ -500,7 +500,7 @@ fn fields_are_there(report: &Value) {
             &[
                 ("peer", "t"),
                 ("term", "c"),
-                ("regency", "c"),
+                ("failover", "c"),
                 ("mode", "t"),
                 ("decoded_frames", "c"),
                 ("encoded_frames", "c"),

@@ -82,7 +82,7 @@ fn a_room_of_processes_outlives_its_rendezvous_a_relay_and_its_mixer() {
         host.running.stderr.so_far().iter().rev().find_map(|line| mixer_in(line, "mixers [")).unwrap();
     let mixer = stage.iter().position(|peer| peer.id == mixer).expect("a mixer on stage");
     stage.remove(mixer).running.kill();
-    host.running.stderr.wait("take-over", |line| line.contains(" takes over as ").then_some(()));
+    host.running.stderr.wait("failover", |line| line.contains(" takes over as ").then_some(()));
     go_on("without the mixer", &viewers);
 
     for (number, viewer) in viewers.iter().enumerate() {

@@ -141,7 +141,7 @@ pub(crate) fn wait_until(what: &str, mut so: impl FnMut() -> bool) {
 
 /// How far a new mixer's first picture may be behind the last one's last, in pictures of 30 a second.
 const STEP_BACK_MAX: u32 = 10;
-/// How often that may be: once per change of mixer, in rooms that see an opening, a take-over and a vote.
+/// How often that may be: once per change of mixer, in rooms that see an opening, a failover and a vote.
 const STEPS_BACK_MAX: usize = 3;
 
 /// Whether a tile's picture numbers rise. Where mixers change, the next one may be a little behind, on a machine

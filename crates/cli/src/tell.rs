@@ -63,7 +63,7 @@ impl Teller {
                     "term {term}: mixers {mixers:?}, standbys {standbys:?} ({signatures} of {roster} signed)"
                 )
             }
-            RoomEvent::TakenOver { rank, peer, polite } => {
+            RoomEvent::Failover { rank, peer, polite } => {
                 let why = if *polite { "the mixer left" } else { "the mixer fell silent" };
                 format!("{peer:?} takes over as {rank}: {why}")
             }

@@ -766,7 +766,7 @@ mod tests {
 
     #[test]
     fn a_stream_goes_on_as_long_as_its_mixer_is_in_force() {
-        let rank = |term| Rank { term, regency: 0 };
+        let rank = |term| Rank { term, failover_count: 0 };
         let mix = |term| MixRole::Mix { rank: rank(term), pass_through: true };
         let rows = [
             (None, mix(1), true),

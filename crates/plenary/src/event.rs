@@ -88,7 +88,7 @@ pub enum RoomEvent {
         tallies: Vec<Tally>,
     },
     /// A standby has taken over.
-    TakenOver {
+    Failover {
         /// The new mandate.
         rank: Rank,
         /// Who.
@@ -96,7 +96,7 @@ pub enum RoomEvent {
         /// The mixer had asked for it.
         polite: bool,
     },
-    /// A take-over was withdrawn: the mixer lives.
+    /// A failover was withdrawn: the mixer lives.
     Withdrawn {
         /// The mandate that ended.
         rank: Rank,

@@ -300,7 +300,7 @@ impl Room {
         state.own.as_ref().map_or(0, |own| u64::from(own.maker().frames(MediaKind::Video)))
     }
 
-    /// Most peers that this speaker sent its picture to at one time, since the last election or take-over.
+    /// Most peers that this speaker sent its picture to at one time, since the last election or failover.
     pub fn picture_targets_most(&self) -> usize {
         self.flow.state().own.as_ref().map_or(0, |own| own.targets_most)
     }

@@ -32,7 +32,7 @@ const AHEAD_MAX: usize = 64;
 const ASK_US: u64 = 100 * MS;
 /// A missing piece is skipped after this: longer than the repair of any parent takes (DESIGN §8).
 const GIVE_UP_US: u64 = 5 * SECOND;
-/// What a source said so shortly before the mixers changed may have been said to the dead; a take-over takes a
+/// What a source said so shortly before the mixers changed may have been said to the dead; a failover takes a
 /// second at most (DESIGN §11).
 const RESEND_US: u64 = 3 * SECOND;
 /// A newcomer is told where things stand within this time, by whoever it links with first: a guess, some round trips.

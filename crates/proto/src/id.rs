@@ -67,15 +67,15 @@ impl StreamKind {
     }
 }
 
-/// A place in the order of mixers: a later term wins, within a term the later regency.
+/// A place in the order of mixers: a later term wins, within a term the later failover.
 ///
-/// Term 0 is the acting mixer that the roster names; regency 0 is who was elected.
+/// Term 0 is the acting mixer that the roster names; failover 0 is who was elected.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Rank {
     /// The number of the election.
     pub term: u32,
-    /// The number of unvoted take-overs within the term.
-    pub regency: u16,
+    /// The number of unvoted failovers within the term.
+    pub failover_count: u16,
 }
 
 /// All that a stream's id is made of; sent ahead of the stream, so that a receiver can check the id.
@@ -94,7 +94,7 @@ pub struct StreamSpec {
 }
 
 impl StreamSpec {
-    /// The stream's id: the first 8 bytes of BLAKE3 over (room, maker, kind, term, regency, rung, start),
+    /// The stream's id: the first 8 bytes of BLAKE3 over (room, maker, kind, term, failover, rung, start),
     /// integers big endian.
     pub fn id(&self, room: &RoomId) -> StreamId {
         let mut hash = blake3::Hasher::new_derive_key("plenary 1 stream id");
@@ -102,7 +102,7 @@ impl StreamSpec {
         hash.update(&self.maker.0);
         hash.update(&[self.kind as u8]);
         hash.update(&self.rank.term.to_be_bytes());
-        hash.update(&self.rank.regency.to_be_bytes());
+        hash.update(&self.rank.failover_count.to_be_bytes());
         hash.update(&[self.rung]);
         hash.update(&self.start);
         let mut id = [0; 8];
@@ -140,7 +140,7 @@ impl InForce {
 
 impl fmt::Display for Rank {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}", self.term, self.regency)
+        write!(f, "{}.{}", self.term, self.failover_count)
     }
 }
 
@@ -172,7 +172,7 @@ mod tests {
 
     #[test]
     fn the_program_of_a_mixer_in_force_goes_before_any_other_and_of_two_such_the_one_that_feeds() {
-        let rank = |term| Rank { term, regency: 0 };
+        let rank = |term| Rank { term, failover_count: 0 };
         let program = |by, term| StreamSpec {
             maker: PeerId([by; 32]),
             kind: StreamKind::Program,

@@ -367,7 +367,7 @@ pub enum Event {
         opener: PeerId,
     },
     /// A standby has taken over.
-    TakenOver {
+    Failover {
         /// The new mandate.
         rank: Rank,
         /// Who.
@@ -375,7 +375,7 @@ pub enum Event {
         /// The mixer had asked for it.
         polite: bool,
     },
-    /// A take-over was withdrawn: the mixer lives.
+    /// A failover was withdrawn: the mixer lives.
     Withdrawn {
         /// The mandate that ends.
         rank: Rank,

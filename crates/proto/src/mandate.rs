@@ -1,7 +1,7 @@
 //! Who mixes, by whose authority.
 //!
 //! In term 0 the roster names an acting mixer; after that a majority-signed outcome does, and within its term a
-//! standby may take over, regency by regency. A peer follows the highest rank it has proof of; a rank without
+//! standby may take over, one failover after another. A peer follows the highest rank it has proof of; a rank without
 //! proof is ignored. Written here, read by everyone.
 
 use std::cmp::Reverse;
@@ -10,22 +10,22 @@ use std::collections::VecDeque;
 use crate::bounded::Bound;
 use crate::id::{InForce, PeerId, Rank, StreamKind, StreamSpec};
 use crate::io::{Event, Output};
-use crate::message::{Alive, Decided, MIXERS_MAX, Outcome, SignedRoster, TAKE_OVERS_MAX, TakeOver};
+use crate::message::{Alive, Decided, FAILOVERS_MAX, Failover, MIXERS_MAX, Outcome, SignedRoster};
 use crate::mutation::{Mutated, Mutation};
 use crate::outbox::{Note, Outbox};
 use crate::roster::Stage;
 use crate::score::Tally;
 use crate::seal::Signed;
 
-/// So far beyond the newest one a regency may be: all that a term may have, by whoever has the fewest.
-const REGENCIES_AHEAD_MAX: u16 = (TAKE_OVERS_MAX * 2 * MIXERS_MAX) as u16;
+/// So far beyond the newest one a failover may be: all that a term may have, by whoever has the fewest.
+const FAILOVERS_AHEAD_MAX: u16 = (FAILOVERS_MAX * 2 * MIXERS_MAX) as u16;
 
 /// How many past ranks' mixers are remembered, so that their streams are known while they end.
 const RANKS_KEPT: usize = 32;
 
 /// The mixers in force, and the proof.
 ///
-/// What a term's outcome laid down is changed by its take-overs. Each names the rank that it follows: the highest counts, with
+/// What a term's outcome laid down is changed by its failovers. Each names the rank that it follows: the highest counts, with
 /// those before it, but for any that a living mixer has denied and what follows them. So everyone at one rank has the same
 /// mixers, and whoever knows the same statements is at the same rank, in whatever order they came.
 #[derive(Debug, Default)]
@@ -36,13 +36,13 @@ pub(crate) struct Mandate {
     pub(crate) decided: Option<Decided>,
     /// The roster that its signatures count in: without it, it proves nothing to a newcomer.
     under: Option<SignedRoster>,
-    /// The term's take-overs that were not denied, by rank.
-    pub(crate) take_overs: Vec<Signed<TakeOver>>,
-    /// Denials of the term's take-overs, in the order they came here.
+    /// The term's failovers that were not denied, by rank.
+    pub(crate) failovers: Vec<Signed<Failover>>,
+    /// Denials of the term's failovers, in the order they came here.
     pub(crate) alives: Vec<Signed<Alive>>,
-    /// The highest regency of this term that was ever told of here: who declares the next one goes beyond it.
+    /// The highest failover of this term that was ever told of here: who declares the next one goes beyond it.
     newest: u16,
-    /// The newest take-over in force was asked for by its mixer.
+    /// The newest failover in force was asked for by its mixer.
     pub(crate) polite: bool,
     makers: VecDeque<(Rank, PeerId)>,
     /// An outcome under a roster that hasn't come yet.
@@ -51,7 +51,7 @@ pub(crate) struct Mandate {
     pub(crate) mutated: Mutated,
 }
 
-/// Who mixes after some take-overs.
+/// Who mixes after some failovers.
 struct Seats {
     rank: Rank,
     mixers: Vec<PeerId>,
@@ -60,10 +60,10 @@ struct Seats {
 }
 
 impl Seats {
-    /// Who mixes once that take-over has been taken too: by a standby in the mixer's place, or by another mixer, so that there
+    /// Who mixes once that failover has been taken too: by a standby in the mixer's place, or by another mixer, so that there
     /// is one less. `None` when it is by nobody who may.
-    fn after(&self, take_over: &Signed<TakeOver>, anyone: bool) -> Option<Seats> {
-        let (by, TakeOver { rank, over, polite, .. }) = (take_over.sender, take_over.body);
+    fn after(&self, failover: &Signed<Failover>, anyone: bool) -> Option<Seats> {
+        let (by, Failover { rank, over, polite, .. }) = (failover.sender, failover.body);
         let place = self.mixers.iter().position(|mixer| *mixer == over)?;
         let mixes = self.mixers.contains(&by);
         if by == over || !(mixes || anyone || self.standbys.contains(&by)) || rank <= self.rank {
@@ -110,18 +110,18 @@ impl Mandate {
 
     /// A mixer that fell silent in this term: it is on the roster until its host finds that it is gone.
     pub(crate) fn has_lost(&self, peer: &PeerId) -> bool {
-        self.led_to(self.rank).any(|take_over| take_over.body.over == *peer && !take_over.body.polite)
+        self.led_to(self.rank).any(|failover| failover.body.over == *peer && !failover.body.polite)
     }
 
     /// Whether a living mixer has denied that this peer takes over from it.
-    pub(crate) fn bars(&self, mixer: &PeerId, regent: &PeerId) -> bool {
-        self.alives.iter().any(|alive| alive.sender == *mixer && alive.body.regent == *regent)
+    pub(crate) fn bars(&self, mixer: &PeerId, successor: &PeerId) -> bool {
+        self.alives.iter().any(|alive| alive.sender == *mixer && alive.body.successor == *successor)
     }
 
-    /// By what a take-over of this term is denied, if it is.
-    pub(crate) fn denial(&self, take_over: &Signed<TakeOver>) -> Option<&Signed<Alive>> {
-        let TakeOver { rank, over, polite, .. } = take_over.body;
-        let denies = |alive: &&Signed<Alive>| alive.sender == over && alive.body.regent == take_over.sender;
+    /// By what a failover of this term is denied, if it is.
+    pub(crate) fn denial(&self, failover: &Signed<Failover>) -> Option<&Signed<Alive>> {
+        let Failover { rank, over, polite, .. } = failover.body;
+        let denies = |alive: &&Signed<Alive>| alive.sender == over && alive.body.successor == failover.sender;
         self.alives.iter().find(denies).filter(|_| !polite && rank.term == self.rank.term)
     }
 
@@ -135,7 +135,7 @@ impl Mandate {
         self.under.as_ref().filter(|under| under.epoch < epoch)
     }
 
-    /// The last regency that its mixer has denied, as far as it was told here.
+    /// The last failover that its mixer has denied, as far as it was told here.
     pub(crate) fn withdrawn(&self) -> Option<Rank> {
         self.alives.last().map(|alive| alive.body.denied)
     }
@@ -196,13 +196,13 @@ impl Mandate {
             Some(true) => {}
             _ => return false,
         }
-        self.rank = Rank { term: decided.body.term, regency: 0 };
+        self.rank = Rank { term: decided.body.term, failover_count: 0 };
         self.mixers = decided.body.mixers.to_vec();
         self.standbys = decided.body.standbys.to_vec();
         if self.mutated.is(Mutation::ConfusesOutcome) {
             std::mem::swap(&mut self.mixers, &mut self.standbys);
         }
-        self.take_overs.clear();
+        self.failovers.clear();
         self.alives.clear();
         (self.newest, self.polite) = (0, false);
         out.event(Event::Decided {
@@ -233,61 +233,63 @@ impl Mandate {
         }
     }
 
-    /// Whether a take-over is by who may take over: a standby, or another mixer.
-    pub(crate) fn may_take_over(&self, take_over: &Signed<TakeOver>) -> bool {
-        self.with(take_over).is_some()
+    /// Whether a failover is by who may take over: a standby, or another mixer.
+    pub(crate) fn may_fail_over(&self, failover: &Signed<Failover>) -> bool {
+        self.with(failover).is_some()
     }
 
-    /// The take-overs with one more among them, and what follows; `None` when it may not be taken.
-    fn with(&self, new: &Signed<TakeOver>) -> Option<(Vec<Signed<TakeOver>>, Seats)> {
-        let TakeOver { rank, over, polite, .. } = new.body;
-        let own = self.regency_after(&new.sender, rank.regency.saturating_sub(1)) == Some(rank.regency);
+    /// The failovers with one more among them, and what follows; `None` when it may not be taken.
+    fn with(&self, new: &Signed<Failover>) -> Option<(Vec<Signed<Failover>>, Seats)> {
+        let Failover { rank, over, polite, .. } = new.body;
+        let own = self.failover_count_after(&new.sender, rank.failover_count.saturating_sub(1))
+            == Some(rank.failover_count);
         let barred = !polite && self.bars(&over, &new.sender);
         if rank.term != self.rank.term || self.is_far(rank) || !own || barred {
             return None;
         }
-        let mut take_overs = self.take_overs.clone();
-        match take_overs.binary_search_by_key(&rank, |known| known.body.rank) {
+        let mut failovers = self.failovers.clone();
+        match failovers.binary_search_by_key(&rank, |known| known.body.rank) {
             // who signs a rank twice breaks the rules: all take the same of the two
-            Ok(at) if new.body < take_overs[at].body => take_overs[at] = new.clone(),
-            Err(at) if take_overs.len() < TAKE_OVERS_MAX => take_overs.insert(at, new.clone()),
+            Ok(at) if new.body < failovers[at].body => failovers[at] = new.clone(),
+            Err(at) if failovers.len() < FAILOVERS_MAX => failovers.insert(at, new.clone()),
             _ => return None,
         }
-        let seats = self.seats(&mut take_overs)?;
-        take_overs.contains(new).then_some((take_overs, seats))
+        let seats = self.seats(&mut failovers)?;
+        failovers.contains(new).then_some((failovers, seats))
     }
 
-    /// The first regency after that one which is this peer's to declare, if there is one: each of those who may, standbys
+    /// The first failover after that one which is this peer's to declare, if there is one: each of those who may, standbys
     /// first, has every so many-th, so that no two sign the same.
-    fn regency_after(&self, peer: &PeerId, regency: u16) -> Option<u16> {
+    fn failover_count_after(&self, peer: &PeerId, failover_count: u16) -> Option<u16> {
         let outcome = &self.decided.as_ref()?.body;
         let mut all = outcome.standbys.iter().chain(outcome.mixers.iter());
-        let anyone = self.mutated.is(Mutation::LetsAnyoneTakeOver).then_some(0);
+        let anyone = self.mutated.is(Mutation::LetsAnyoneFailOver).then_some(0);
         let own = all.position(|other| other == peer).or(anyone)?;
         let count = outcome.standbys.len() + outcome.mixers.len();
-        let (regency, first) = (usize::from(regency), usize::from(regency) / count * count + own + 1);
-        u16::try_from(if first > regency { first } else { first + count }).ok()
+        let (failover_count, first) =
+            (usize::from(failover_count), usize::from(failover_count) / count * count + own + 1);
+        u16::try_from(if first > failover_count { first } else { first + count }).ok()
     }
 
     /// Further ahead than anybody has come by what is known here, or might have by what isn't.
     fn is_far(&self, rank: Rank) -> bool {
-        rank.regency > self.newest.saturating_add(REGENCIES_AHEAD_MAX)
+        rank.failover_count > self.newest.saturating_add(FAILOVERS_AHEAD_MAX)
     }
 
-    /// Who mixes by the outcome and these take-overs: by the highest of them and those that it follows. One that follows none,
+    /// Who mixes by the outcome and these failovers: by the highest of them and those that it follows. One that follows none,
     /// or doesn't fit there, is dropped.
-    fn seats(&self, take_overs: &mut Vec<Signed<TakeOver>>) -> Option<Seats> {
+    fn seats(&self, failovers: &mut Vec<Signed<Failover>>) -> Option<Seats> {
         let outcome = &self.decided.as_ref()?.body;
         let mut known = vec![Seats {
-            rank: Rank { term: outcome.term, regency: 0 },
+            rank: Rank { term: outcome.term, failover_count: 0 },
             mixers: outcome.mixers.to_vec(),
             standbys: outcome.standbys.to_vec(),
             polite: false,
         }];
-        let anyone = self.mutated.is(Mutation::LetsAnyoneTakeOver);
-        take_overs.retain(|take_over| {
-            let before = known.iter().find(|seats| seats.rank == take_over.body.after);
-            let seats = before.and_then(|before| before.after(take_over, anyone));
+        let anyone = self.mutated.is(Mutation::LetsAnyoneFailOver);
+        failovers.retain(|failover| {
+            let before = known.iter().find(|seats| seats.rank == failover.body.after);
+            let seats = before.and_then(|before| before.after(failover, anyone));
             let fits = seats.is_some();
             known.extend(seats);
             fits
@@ -295,81 +297,81 @@ impl Mandate {
         known.pop()
     }
 
-    fn take_seats(&mut self, out: &mut Outbox, take_overs: Vec<Signed<TakeOver>>, seats: Seats) {
-        self.take_overs = take_overs;
+    fn take_seats(&mut self, out: &mut Outbox, failovers: Vec<Signed<Failover>>, seats: Seats) {
+        self.failovers = failovers;
         (self.rank, self.mixers, self.standbys, self.polite) =
             (seats.rank, seats.mixers, seats.standbys, seats.polite);
         self.remember(out);
     }
 
-    /// Takes a take-over, if it is proper. One that isn't the highest changes nothing as long as that one holds.
-    pub(crate) fn take_over(&mut self, out: &mut Outbox, take_over: Signed<TakeOver>) -> bool {
-        let Some((take_overs, seats)) = self.with(&take_over) else { return false };
-        let TakeOver { rank, polite, .. } = take_over.body;
-        self.newest = self.newest.max(rank.regency);
+    /// Takes a failover, if it is proper. One that isn't the highest changes nothing as long as that one holds.
+    pub(crate) fn failover(&mut self, out: &mut Outbox, failover: Signed<Failover>) -> bool {
+        let Some((failovers, seats)) = self.with(&failover) else { return false };
+        let Failover { rank, polite, .. } = failover.body;
+        self.newest = self.newest.max(rank.failover_count);
         if seats.rank == rank {
-            out.event(Event::TakenOver { rank, peer: take_over.sender, polite });
-            self.take_seats(out, take_overs, seats);
+            out.event(Event::Failover { rank, peer: failover.sender, polite });
+            self.take_seats(out, failovers, seats);
         } else {
-            self.take_overs = take_overs;
+            self.failovers = failovers;
         }
         true
     }
 
-    /// The take-overs that led to that rank, the last one first.
-    pub(crate) fn led_to(&self, rank: Rank) -> impl Iterator<Item = &Signed<TakeOver>> {
-        let known = |rank| self.take_overs.iter().find(move |known| known.body.rank == rank);
+    /// The failovers that led to that rank, the last one first.
+    pub(crate) fn led_to(&self, rank: Rank) -> impl Iterator<Item = &Signed<Failover>> {
+        let known = |rank| self.failovers.iter().find(move |known| known.body.rank == rank);
         std::iter::successors(known(rank), move |last| known(last.body.after))
     }
 
-    /// A mixer that was taken over says that it lives: the regency ends, the mixer is back in force. It may say
-    /// so before the take-over has come here; then that is not taken at all.
+    /// A mixer that was taken over says that it lives: the failover ends, the mixer is back in force. It may say
+    /// so before the failover has come here; then that is not taken at all.
     pub(crate) fn alive(&mut self, out: &mut Outbox, alive: Signed<Alive>) -> bool {
-        let Alive { rank, denied, regent } = alive.body;
+        let Alive { rank, denied, successor } = alive.body;
         let mixed = self.makers.iter().any(|(of, maker)| of.term == rank.term && *maker == alive.sender);
-        let known = self.bars(&alive.sender, &regent);
+        let known = self.bars(&alive.sender, &successor);
         let terms = rank.term == self.rank.term && denied.term == rank.term;
         // nobody else can have taken over: what an attacker invents would push out what others have denied
-        let may = self.regency_after(&regent, 0).is_some();
+        let may = self.failover_count_after(&successor, 0).is_some();
         if !mixed || known || !terms || !may || rank == denied || self.is_far(denied) {
             return false;
         }
-        self.newest = self.newest.max(denied.regency);
+        self.newest = self.newest.max(denied.failover_count);
         let mixer = alive.sender;
-        if self.alives.len() >= TAKE_OVERS_MAX {
+        if self.alives.len() >= FAILOVERS_MAX {
             self.alives.remove(0);
         }
         self.alives.push(alive);
-        let mut take_overs = self.take_overs.clone();
-        take_overs.retain(|of| of.sender != regent || of.body.over != mixer || of.body.polite);
-        if take_overs.len() < self.take_overs.len()
-            && let Some(seats) = self.seats(&mut take_overs)
+        let mut failovers = self.failovers.clone();
+        failovers.retain(|of| of.sender != successor || of.body.over != mixer || of.body.polite);
+        if failovers.len() < self.failovers.len()
+            && let Some(seats) = self.seats(&mut failovers)
         {
             let before: Vec<_> = self.led_to(self.rank).cloned().collect();
-            self.take_seats(out, take_overs, seats);
+            self.take_seats(out, failovers, seats);
             // with it goes what followed it; one that was no more may count now
-            for of in before.iter().filter(|of| !self.take_overs.contains(of)) {
+            for of in before.iter().filter(|of| !self.failovers.contains(of)) {
                 out.event(Event::Withdrawn { rank: of.body.rank, peer: of.sender });
             }
             if let Some(of) = self.led_to(self.rank).next().filter(|of| !before.contains(of)) {
-                let TakeOver { rank, polite, .. } = of.body;
-                out.event(Event::TakenOver { rank, peer: of.sender, polite });
+                let Failover { rank, polite, .. } = of.body;
+                out.event(Event::Failover { rank, peer: of.sender, polite });
             }
         }
         true
     }
 
-    /// The next regency that this peer may declare; `None` if it may none.
-    pub(crate) fn next_regency(&self, peer: &PeerId) -> Option<Rank> {
-        let regency = self.regency_after(peer, self.newest)?;
-        Some(Rank { term: self.rank.term, regency })
+    /// The next failover that this peer may declare; `None` if it may none.
+    pub(crate) fn next_failover(&self, peer: &PeerId) -> Option<Rank> {
+        let failover_count = self.failover_count_after(peer, self.newest)?;
+        Some(Rank { term: self.rank.term, failover_count })
     }
 
     pub(crate) fn bounds(&self) -> [Bound; 3] {
         [
             Bound::new("past ranks' mixers", self.makers.len(), RANKS_KEPT),
-            Bound::new("take-overs", self.take_overs.len(), TAKE_OVERS_MAX),
-            Bound::new("denied take-overs", self.alives.len(), TAKE_OVERS_MAX),
+            Bound::new("failovers", self.failovers.len(), FAILOVERS_MAX),
+            Bound::new("denied failovers", self.alives.len(), FAILOVERS_MAX),
         ]
     }
 
@@ -416,7 +418,7 @@ mod tests {
     enum Said {
         Roster,
         Decided(Decided),
-        TakeOver(Signed<TakeOver>),
+        Failover(Signed<Failover>),
         Alive(Signed<Alive>),
     }
 
@@ -437,21 +439,21 @@ mod tests {
         Said::Decided(Decided { epoch: 1, signatures: List::truncated(signatures), body })
     }
 
-    fn take_over(by: u8, of: TakeOver) -> Said {
-        Said::TakeOver(Signed::new(&key(by), &ROOM, 1, 0, u64::MAX, of))
+    fn failover(by: u8, of: Failover) -> Said {
+        Said::Failover(Signed::new(&key(by), &ROOM, 1, 0, u64::MAX, of))
     }
 
     fn said() -> impl Strategy<Value = Said> {
-        let rank = || (1..=2u32, 0..8u16).prop_map(|(term, regency)| Rank { term, regency });
+        let rank = || (1..=2u32, 0..8u16).prop_map(|(term, failover_count)| Rank { term, failover_count });
         prop_oneof![
             (STAGE, rank(), 1..8u16, STAGE, any::<bool>()).prop_map(|(by, rank, before, over, polite)| {
-                let after = Rank { regency: rank.regency.saturating_sub(before), ..rank };
-                take_over(by, TakeOver { rank, after, over: key(over).id(), polite })
+                let after = Rank { failover_count: rank.failover_count.saturating_sub(before), ..rank };
+                failover(by, Failover { rank, after, over: key(over).id(), polite })
             }),
-            (STAGE, rank(), 1..4u16, STAGE).prop_map(|(by, rank, later, regent)| {
-                let denied = Rank { regency: rank.regency + later, ..rank };
-                let regent = key(regent).id();
-                Said::Alive(Signed::new(&key(by), &ROOM, 1, 0, u64::MAX, Alive { rank, denied, regent }))
+            (STAGE, rank(), 1..4u16, STAGE).prop_map(|(by, rank, later, successor)| {
+                let denied = Rank { failover_count: rank.failover_count + later, ..rank };
+                let successor = key(successor).id();
+                Said::Alive(Signed::new(&key(by), &ROOM, 1, 0, u64::MAX, Alive { rank, denied, successor }))
             }),
         ]
     }
@@ -479,8 +481,8 @@ mod tests {
                 Said::Decided(decided) => {
                     self.mandate.decide(&mut self.out, &self.stage, decided, Vec::new());
                 }
-                Said::TakeOver(take_over) => {
-                    self.mandate.take_over(&mut self.out, take_over);
+                Said::Failover(failover) => {
+                    self.mandate.failover(&mut self.out, failover);
                 }
                 Said::Alive(alive) => {
                     self.mandate.alive(&mut self.out, alive);
@@ -491,9 +493,9 @@ mod tests {
         /// What it tells whom it has just linked with, in that order.
         fn tells(&self) -> Vec<Said> {
             let decided = self.mandate.decided.iter().cloned().map(Said::Decided);
-            let take_overs = self.mandate.take_overs.iter().cloned().map(Said::TakeOver);
+            let failovers = self.mandate.failovers.iter().cloned().map(Said::Failover);
             let alives = self.mandate.alives.iter().cloned().map(Said::Alive);
-            [Said::Roster].into_iter().chain(decided).chain(take_overs).chain(alives).collect()
+            [Said::Roster].into_iter().chain(decided).chain(failovers).chain(alives).collect()
         }
 
         fn holds(&self) -> (Rank, &[PeerId], &[PeerId]) {
@@ -534,7 +536,7 @@ mod tests {
             // nobody signs a rank twice
             let mut signed = std::collections::BTreeSet::new();
             said.retain(|said| match said {
-                Said::TakeOver(of) => signed.insert((of.sender, of.body.rank)),
+                Said::Failover(of) => signed.insert((of.sender, of.body.rank)),
                 _ => true,
             });
             let outcomes = [Said::Roster, decided(1, &[1, 2], 3), decided(2, &[2, 1], 4)];
@@ -555,42 +557,43 @@ mod tests {
     }
 
     #[test]
-    fn two_that_may_take_over_never_declare_the_same_regency() {
+    fn two_that_may_fail_over_never_declare_the_same_failover_count() {
         let mut peer = Peer::default();
         [Said::Roster, decided(1, &[1, 2], 3)].iter().for_each(|said| peer.hears(said));
-        let next = |of: &Peer, seed: u8| of.mandate.next_regency(&key(seed).id()).map(|rank| rank.regency);
+        let next =
+            |of: &Peer, seed: u8| of.mandate.next_failover(&key(seed).id()).map(|rank| rank.failover_count);
         assert_eq!([3, 1, 2, 4].map(|seed| next(&peer, seed)), [Some(1), Some(2), Some(3), None]);
-        let (rank, after) = (Rank { term: 1, regency: 2 }, Rank { term: 1, regency: 0 });
-        peer.hears(&take_over(1, TakeOver { rank, after, over: key(2).id(), polite: false }));
+        let (rank, after) = (Rank { term: 1, failover_count: 2 }, Rank { term: 1, failover_count: 0 });
+        peer.hears(&failover(1, Failover { rank, after, over: key(2).id(), polite: false }));
         assert_eq!([3, 1, 2].map(|seed| next(&peer, seed)), [Some(4), Some(5), Some(3)]);
         assert_eq!(peer.mandate.mixers, [key(1).id()]);
-        assert_eq!(peer.mandate.regency_after(&key(3).id(), u16::MAX), None);
+        assert_eq!(peer.mandate.failover_count_after(&key(3).id(), u16::MAX), None);
     }
 
     #[test]
-    fn nobody_denies_a_take_over_by_one_who_may_take_over_from_none() {
+    fn nobody_denies_a_failover_by_one_who_may_fail_over_from_none() {
         let mut peer = Peer::default();
         [Said::Roster, decided(1, &[1, 2], 3)].iter().for_each(|said| peer.hears(said));
-        for (regent, counts) in [(5, false), (9, false), (3, true), (2, true)] {
-            let rank = |regency| Rank { term: 1, regency };
-            let alive = Alive { rank: rank(0), denied: rank(1), regent: key(regent).id() };
+        for (successor, counts) in [(5, false), (9, false), (3, true), (2, true)] {
+            let rank = |failover_count| Rank { term: 1, failover_count };
+            let alive = Alive { rank: rank(0), denied: rank(1), successor: key(successor).id() };
             let alive = Signed::new(&key(1), &ROOM, 1, 0, u64::MAX, alive);
-            assert_eq!(peer.mandate.alive(&mut peer.out, alive), counts, "{regent}");
+            assert_eq!(peer.mandate.alive(&mut peer.out, alive), counts, "{successor}");
         }
         assert_eq!(peer.mandate.alives.len(), 2);
     }
 
     #[test]
-    fn what_followed_a_denied_take_over_is_withdrawn_with_it_and_told() {
-        let rank = |regency| Rank { term: 1, regency };
-        let over = |by, regency, after, over: u8| {
-            let (rank, after) = (rank(regency), rank(after));
-            take_over(by, TakeOver { rank, after, over: key(over).id(), polite: false })
+    fn what_followed_a_denied_failover_is_withdrawn_with_it_and_told() {
+        let rank = |failover_count| Rank { term: 1, failover_count };
+        let over = |by, failover_count, after, over: u8| {
+            let (rank, after) = (rank(failover_count), rank(after));
+            failover(by, Failover { rank, after, over: key(over).id(), polite: false })
         };
-        let alive = Alive { rank: rank(0), denied: rank(1), regent: key(3).id() };
+        let alive = Alive { rank: rank(0), denied: rank(1), successor: key(3).id() };
         let alive = Said::Alive(Signed::new(&key(1), &ROOM, 1, 0, u64::MAX, alive));
         let mut peer = Peer::default();
-        // the standby takes over from both; the second mixer's own regency over the first was never in force here
+        // the standby takes over from both; the second mixer's own failover over the first was never in force here
         [Said::Roster, decided(1, &[1, 2], 3), over(3, 1, 0, 1), over(3, 4, 1, 2), over(2, 3, 0, 1)]
             .iter()
             .for_each(|said| peer.hears(said));
@@ -599,33 +602,33 @@ mod tests {
         peer.hears(&alive);
         assert_eq!(peer.holds().0, rank(3));
         let told = peer.out.items.iter().filter_map(|item| match item {
-            Item::Do(Output::Event(event @ (Event::Withdrawn { .. } | Event::TakenOver { .. }))) => {
+            Item::Do(Output::Event(event @ (Event::Withdrawn { .. } | Event::Failover { .. }))) => {
                 Some(event.clone())
             }
             _ => None,
         });
-        let withdrawn = |regency| Event::Withdrawn { rank: rank(regency), peer: key(3).id() };
-        let anew = Event::TakenOver { rank: rank(3), peer: key(2).id(), polite: false };
+        let withdrawn = |failover_count| Event::Withdrawn { rank: rank(failover_count), peer: key(3).id() };
+        let anew = Event::Failover { rank: rank(3), peer: key(2).id(), polite: false };
         assert_eq!(told.collect::<Vec<_>>(), [withdrawn(4), withdrawn(1), anew]);
     }
 
     #[test]
     fn whoever_was_denied_takes_over_no_more_in_that_term_but_by_the_mixers_wish() {
-        let rank = |term, regency| Rank { term, regency };
-        let take_over = |rank: Rank, polite| {
-            let after = Rank { regency: 0, ..rank };
-            take_over(3, TakeOver { rank, after, over: key(1).id(), polite })
+        let rank = |term, failover_count| Rank { term, failover_count };
+        let failover = |rank: Rank, polite| {
+            let after = Rank { failover_count: 0, ..rank };
+            failover(3, Failover { rank, after, over: key(1).id(), polite })
         };
-        let alive = Alive { rank: rank(1, 0), denied: rank(1, 1), regent: key(3).id() };
+        let alive = Alive { rank: rank(1, 0), denied: rank(1, 1), successor: key(3).id() };
         let alive = Said::Alive(Signed::new(&key(1), &ROOM, 1, 0, u64::MAX, alive));
         for (then, taken) in [
             (vec![], false),
-            (vec![take_over(rank(1, 3), false)], false),
-            (vec![take_over(rank(1, 3), true)], true),
-            (vec![decided(2, &[1], 3), take_over(rank(2, 1), false)], true),
+            (vec![failover(rank(1, 3), false)], false),
+            (vec![failover(rank(1, 3), true)], true),
+            (vec![decided(2, &[1], 3), failover(rank(2, 1), false)], true),
         ] {
             let mut peer = Peer::default();
-            let before = [Said::Roster, decided(1, &[1], 3), take_over(rank(1, 1), false), alive.clone()];
+            let before = [Said::Roster, decided(1, &[1], 3), failover(rank(1, 1), false), alive.clone()];
             before.iter().chain(&then).for_each(|said| peer.hears(said));
             let mixer = if taken { 3 } else { 1 };
             assert_eq!(peer.mandate.mixers, [key(mixer).id()], "{then:?}");

@@ -274,7 +274,7 @@ pub(crate) fn admission(view: &View<'_>, roster: &SignedRoster) -> Admit {
         roster: roster.clone(),
         under: view.mandate.under_before(roster.epoch).cloned(),
         decided: view.mandate.decided.clone(),
-        take_overs: List::truncated(view.mandate.take_overs.iter().cloned()),
+        failovers: List::truncated(view.mandate.failovers.iter().cloned()),
     }
 }
 

@@ -89,7 +89,7 @@ pub(crate) struct Mixing {
     /// Programs that are said to have begun, each by a mixer that nothing known here puts in force yet.
     early: Vec<StreamSpec>,
     called: BTreeMap<PeerId, Rank>,
-    /// The last regency that was withdrawn, as far as it was seen to here.
+    /// The last failover that was withdrawn, as far as it was seen to here.
     withdrawn: Option<Rank>,
     watching: BTreeSet<PeerId>,
     /// Those of them that have just left the stage, and until when.
@@ -163,7 +163,7 @@ impl Mixing {
         if withdrawn != self.withdrawn {
             self.withdrawn = withdrawn;
             if withdrawn.is_some() {
-                // its mixer had never ceased: it calls its speakers back, and the regent retires
+                // its mixer had never ceased: it calls its speakers back, and the successor retires
                 self.called.clear();
                 self.home = self.home.filter(|(rank, _)| *rank <= view.rank());
                 self.begun.extend(mixers);

@@ -16,7 +16,7 @@ pub enum Mutation {
     /// An outcome's mixers and standbys are confused.
     ConfusesOutcome,
     /// Any candidate takes over, and is believed.
-    LetsAnyoneTakeOver,
+    LetsAnyoneFailOver,
     /// An outcome that is known already is taken once more.
     RunsBack,
     /// The host signs changes of the stage under a number that is taken.

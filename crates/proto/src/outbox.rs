@@ -11,7 +11,7 @@ use crate::io::{Event, Output};
 use crate::links::LinkTable;
 use crate::lots::lot;
 use crate::mandate::Mandate;
-use crate::message::{Alive, Decided, ElectionReason, LinkKind, Message, Reign, SignedRoster, TakeOver};
+use crate::message::{Alive, Decided, ElectionReason, Failover, LinkKind, Message, Reign, SignedRoster};
 use crate::probe::Draw;
 use crate::rng::Rng;
 use crate::roster::Stage;
@@ -42,7 +42,7 @@ pub(crate) enum Note {
     /// A majority has signed; from the opener's own count.
     Decided(Box<Decided>),
     /// We take over; from the succession's own declaration.
-    TakeOver(Signed<TakeOver>),
+    Failover(Signed<Failover>),
     /// A mixer that was declared gone lives.
     Alive(Signed<Alive>),
     /// We have begun to mix, or stopped.

@@ -214,7 +214,7 @@ impl PreVotes {
         if mandate.rank.term == 0 {
             return Some((ElectionReason::Opening, SETTLE_US));
         }
-        if mandate.rank.regency > 0 {
+        if mandate.rank.failover_count > 0 {
             let reason = if mandate.polite { ElectionReason::Leave } else { ElectionReason::MixerGone };
             return Some((reason, NEED_US));
         }

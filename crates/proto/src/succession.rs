@@ -2,22 +2,22 @@
 //!
 //! Standby 1 watches the mixers; without one, each mixer is watched by the next in rank ([`View::heir`]). Half-way to
 //! the watch's limit it asks everyone else on stage that it is linked to how long ago they heard the mixer. When the
-//! limit is reached, and nobody of those who were given time to answer has heard it for 350 ms, it declares the next regency and takes over: a standby in
+//! limit is reached, and nobody of those who were given time to answer has heard it for 350 ms, it declares the next failover and takes over: a standby in
 //! the mixer's place, another mixer beside its own. A mixer that leaves asks for the same. A mixer that hears it was
-//! taken over while it lives says so under its signature, and the regent withdraws.
+//! taken over while it lives says so under its signature, and the successor withdraws.
 
 use std::collections::BTreeMap;
 
 use crate::id::{PeerId, Rank};
 use crate::io::{Output, Verdict};
-use crate::message::{Alive, Message, TakeOver};
+use crate::message::{Alive, Failover, Message};
 use crate::mutation::Mutation;
 use crate::outbox::{Note, View};
 use crate::roster::Mode;
 use crate::seal::Signed;
 use crate::time::{MS, Time};
 
-/// Whoever heard the mixer within this time speaks against a take-over (DESIGN §6).
+/// Whoever heard the mixer within this time speaks against a failover (DESIGN §6).
 const HEARD_US: u64 = 350 * MS;
 /// While somebody hears it, it is asked for again so often.
 const ASK_AGAIN_US: u64 = 100 * MS;
@@ -44,7 +44,7 @@ struct Asking {
 }
 
 impl Watched {
-    /// From when on nobody's word stands against a take-over, once the others have been asked.
+    /// From when on nobody's word stands against a failover, once the others have been asked.
     fn unheard_at(&self) -> Option<Time> {
         let answered_at = self.asking.as_ref()?.since + ANSWER_US;
         Some(self.heard_at.map_or(answered_at, |at| answered_at.max(at + HEARD_US)))
@@ -73,7 +73,7 @@ pub(crate) struct Succession {
 impl Succession {
     /// Roster or mandate have changed: who is to be watched?
     pub(crate) fn look(&mut self, view: &mut View<'_>) {
-        let anyone = view.mandate.mutated.is(Mutation::LetsAnyoneTakeOver) && view.on_stage();
+        let anyone = view.mandate.mutated.is(Mutation::LetsAnyoneFailOver) && view.on_stage();
         let inherits = |mixer: &PeerId| view.successor(mixer) == Some(view.me) || anyone;
         let mixers = view.mandate.mixers.iter().filter(|_| view.stage.mode() != Mode::Mesh);
         let mut watched: Vec<PeerId> =
@@ -123,10 +123,10 @@ impl Succession {
     }
 
     fn declare(&mut self, view: &mut View<'_>, over: PeerId, polite: bool) {
-        let Some(rank) = view.mandate.next_regency(&view.me) else { return };
-        let take_over = view.sign_for_ever(TakeOver { rank, after: view.rank(), over, polite });
-        view.send_stage(&Message::TakeOver(take_over.clone()));
-        view.out.note(Note::TakeOver(take_over));
+        let Some(rank) = view.mandate.next_failover(&view.me) else { return };
+        let failover = view.sign_for_ever(Failover { rank, after: view.rank(), over, polite });
+        view.send_stage(&Message::Failover(failover.clone()));
+        view.out.note(Note::Failover(failover));
         self.watched.insert(over, Watched::default());
     }
 
@@ -143,25 +143,25 @@ impl Succession {
         self.leaving = true;
         let heir = view.heir(&view.me).filter(|heir| view.links.is_up(heir));
         if let Some(heir) = heir {
-            view.out.send(heir, Message::TakeOverWanted { rank: view.rank() });
+            view.out.send(heir, Message::FailoverWanted { rank: view.rank() });
         }
         heir.is_some()
     }
 
-    /// A take-over has come; true when it may be taken: not when it is we who were declared gone, for we live.
+    /// A failover has come; true when it may be taken: not when it is we who were declared gone, for we live.
     pub(crate) fn may_take(
         &mut self,
         view: &mut View<'_>,
-        take_over: &Signed<TakeOver>,
+        failover: &Signed<Failover>,
         mixing: bool,
     ) -> bool {
-        let TakeOver { over, polite, rank: denied, .. } = take_over.body;
-        let regent = take_over.sender;
-        if over != view.me || polite || self.leaving || !mixing || !view.mandate.may_take_over(take_over) {
+        let Failover { over, polite, rank: denied, .. } = failover.body;
+        let successor = failover.sender;
+        if over != view.me || polite || self.leaving || !mixing || !view.mandate.may_fail_over(failover) {
             return true;
         }
         let rank = view.rank();
-        let alive = view.sign_for_ever(Alive { rank, denied, regent });
+        let alive = view.sign_for_ever(Alive { rank, denied, successor });
         view.send_stage(&Message::Alive(alive.clone()));
         view.out.note(Note::Alive(alive));
         false

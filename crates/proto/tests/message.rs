@@ -200,7 +200,7 @@ fn a_message_verifies_only_with_every_signature_intact() {
             Message::Admit(_)
                 | Message::Refuse(_)
                 | Message::Roster(_)
-                | Message::TakeOver(_)
+                | Message::Failover(_)
                 | Message::Alive(_)
                 | Message::Claim(_)
                 | Message::Report(_)
@@ -259,7 +259,7 @@ fn an_heir_signs_rosters_by_the_word_of_a_majority_only() {
 #[test]
 fn statements_end_when_they_say() {
     let alive =
-        Signed::new(&key(3), &room(), 7, 12, NOW, Alive { rank: RANK, denied: RANK, regent: key(4).id() });
+        Signed::new(&key(3), &room(), 7, 12, NOW, Alive { rank: RANK, denied: RANK, successor: key(4).id() });
     assert!(alive.verify(&room(), NOW).is_ok());
     assert_eq!(alive.verify(&room(), NOW + 1), Err(SealError::Expired));
 }

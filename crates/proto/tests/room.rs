@@ -311,7 +311,7 @@ fn a_pre_vote_is_given_to_who_sees_the_same_need_for_the_next_term_once_it_has_l
         (Need { term: 5, ..first }, 2, false),
         (Need { term: 0, ..first }, 2, false),
         (Need { reason: ElectionReason::Count, ..first }, 2, false),
-        (Need { under: Rank { term: 1, regency: 0 }, ..first }, 2, false),
+        (Need { under: Rank { term: 1, failover_count: 0 }, ..first }, 2, false),
         (first, 9, false),
         (Need { opener: key(9).id(), ..first }, 9, false),
     ] {
@@ -420,7 +420,7 @@ fn decided_for(epoch: u32, mixers: &[u8]) -> Message {
 
 fn home_call() -> Message {
     let ask = VideoAsk { width: 640, height: 360, fps: 30, bitrate_bps: 600_000 };
-    Message::Home { rank: Rank { term: 3, regency: 0 }, ask, resume: None }
+    Message::Home { rank: Rank { term: 3, failover_count: 0 }, ask, resume: None }
 }
 
 fn speaks_to(outputs: &[Output]) -> Vec<PeerId> {

@@ -144,9 +144,9 @@ pub struct Elections {
     pub deposed_by_a_minority: Option<u64>,
     /// How often other peers mixed, once some did.
     pub changes_per_10min: Option<f64>,
-    /// Take-overs from a living mixer that reached a viewer's picture, per 1,000 hours of mixing.
-    pub false_takeovers_per_1000h: Option<f64>,
-    /// Take-overs from a living mixer that were declared at all, per 24 hours of mixing.
+    /// Failovers from a living mixer that reached a viewer's picture, per 1,000 hours of mixing.
+    pub false_failovers_per_1000h: Option<f64>,
+    /// Failovers from a living mixer that were declared at all, per 24 hours of mixing.
     pub false_declarations_per_24h: Option<f64>,
     /// What the rates are of: hours of mixing.
     pub mixer_hours: f64,
@@ -357,7 +357,7 @@ impl Report {
                 agreed_ms: times,
                 deposed_by_a_minority: Some(0),
                 changes_per_10min: value,
-                false_takeovers_per_1000h: value,
+                false_failovers_per_1000h: value,
                 false_declarations_per_24h: value,
                 mixer_hours: 0.0,
             },

@@ -172,7 +172,7 @@ impl Stand {
             roster: signed_roster(&room),
             under: None,
             decided: Some(decided(&room)),
-            take_overs: List::new(),
+            failovers: List::new(),
         };
         let mut stand = Stand {
             brain: RoomState::new(keys, config, 1, Time(0)),

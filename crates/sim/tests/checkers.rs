@@ -58,7 +58,7 @@ fn each_checker_catches_its_mutant_and_nothing_where_there_is_none() {
         ("backup", Faulty::Brains(Mutation::BacksUpInItsBranch), &deaths),
         ("no-backup", Faulty::Brains(Mutation::PromisesNothing), &deaths),
         ("one-outcome", Faulty::Brain(2, Mutation::ConfusesOutcome), &deaths),
-        ("right", Faulty::Brains(Mutation::LetsAnyoneTakeOver), &deaths),
+        ("right", Faulty::Brains(Mutation::LetsAnyoneFailOver), &deaths),
         ("monotone", Faulty::Brains(Mutation::RunsBack), &deaths),
         ("one-roster", Faulty::Brain(0, Mutation::ReusesEpochs), &deaths),
         ("counted", Faulty::Brains(Mutation::TellsOnce), &deaths),

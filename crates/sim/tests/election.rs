@@ -1,4 +1,4 @@
-//! Elections and take-overs in the simulator: who opens, who may decide, and what halves of a room do that can't
+//! Elections and failovers in the simulator: who opens, who may decide, and what halves of a room do that can't
 //! hear each other.
 
 mod support;
@@ -177,7 +177,7 @@ fn a_minority_that_is_cut_off_deposes_nobody_and_healed_halves_agree() {
 }
 
 #[test]
-fn a_room_whose_mixer_died_before_any_vote_serves_on_under_a_regency() {
+fn a_room_whose_mixer_died_before_any_vote_serves_on_under_a_failover_count() {
     for seed in SEEDS {
         // three of four go at once: those who are left can't outvote them, and have a program all the same
         let mut world = settled(seed, 2, 3, 4);
@@ -189,7 +189,11 @@ fn a_room_whose_mixer_died_before_any_vote_serves_on_under_a_regency() {
         dead.iter().for_each(|peer| world.kill(*peer));
         world.run_for(20 * SECOND);
         let after = world.snapshot(world.planned(0));
-        assert_eq!((after.rank, after.mixers), (Rank { term: 1, regency: 1 }, vec![standby]), "seed {seed}");
+        assert_eq!(
+            (after.rank, after.mixers),
+            (Rank { term: 1, failover_count: 1 }, vec![standby]),
+            "seed {seed}"
+        );
         assert!(world.starving(SECOND).is_empty(), "seed {seed}");
         assert!(safety(&world).is_empty() && liveness(&world).is_empty(), "seed {seed}");
         // once the host has forgotten them, the room votes again

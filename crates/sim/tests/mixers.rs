@@ -146,7 +146,7 @@ fn who_comes_after_the_first_election_sees_whichever_of_two_mixers_it_is_moved_t
 }
 
 #[test]
-fn two_mixers_that_leave_at_once_and_have_no_standby_sign_no_regency_twice() {
+fn two_mixers_that_leave_at_once_and_have_no_standby_sign_no_failover_count_twice() {
     for seed in SEEDS {
         let mut world = run(served_by(2, plan(4, 2, 12)), seed, 15);
         world.mixers().into_iter().for_each(|mixer| world.leave(mixer));

@@ -38,7 +38,10 @@ fn a_dead_hosts_heir_goes_on_with_the_room() {
         let alive = if mixer == heir { world.planned(5) } else { heir };
         run_on(&mut world, 20);
         let snapshot = world.snapshot(alive);
-        assert!(!snapshot.mixers.contains(&mixer) && snapshot.rank.regency == 0, "seed {seed}: no vote");
+        assert!(
+            !snapshot.mixers.contains(&mixer) && snapshot.rank.failover_count == 0,
+            "seed {seed}: no vote"
+        );
 
         if mixer != heir {
             world.command(heir, Command::Promote(viewer));

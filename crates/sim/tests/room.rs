@@ -71,7 +71,7 @@ fn a_killed_mixer_is_replaced_by_its_standby_before_any_vote_and_then_by_vote() 
         let killed = world.now();
         world.run_for(15 * SECOND);
         let host = world.planned(0);
-        let taken = when(&world, host, |event| matches!(event, Event::TakenOver { polite: false, .. }));
+        let taken = when(&world, host, |event| matches!(event, Event::Failover { polite: false, .. }));
         let voted = when(&world, host, |event| matches!(event, Event::Decided { term: 2.., .. }));
         assert!(taken.since(killed) < SECOND, "seed {seed}: {}", taken.since(killed));
         assert!(taken < voted, "seed {seed}");
@@ -104,13 +104,13 @@ fn a_mixer_that_only_stood_still_is_missed_for_a_moment_and_then_all_agree_on_on
             let (host, mixer) = (world.planned(0), world.mixers()[0]);
             world.stall(mixer, stall_ms * MS);
             let stalled = world.now();
-            world.run_for(25 * SECOND); // a regent that was denied is no standby any more: a vote follows
+            world.run_for(25 * SECOND); // a successor that was denied is no standby any more: a vote follows
             let told = |wanted: fn(&Event) -> bool| world.events(host).iter().any(|(_, event)| wanted(event));
-            let taken_over = told(|event| matches!(event, Event::TakenOver { .. }));
+            let failed_over = told(|event| matches!(event, Event::Failover { .. }));
             if stall_ms < 350 {
-                assert!(!taken_over, "seed {seed}: {stall_ms} ms are no death");
+                assert!(!failed_over, "seed {seed}: {stall_ms} ms are no death");
             }
-            if taken_over && !told(|event| matches!(event, Event::Decided { term: 2.., .. })) {
+            if failed_over && !told(|event| matches!(event, Event::Decided { term: 2.., .. })) {
                 assert!(told(|event| matches!(event, Event::Withdrawn { .. })), "seed {seed}, {stall_ms} ms");
                 assert_eq!(world.mixers(), [mixer], "seed {seed}, {stall_ms} ms");
             }
@@ -136,9 +136,9 @@ fn a_standby_that_stood_still_itself_declares_nobody_gone() {
             world.run_for(mixer_ms * MS * 9 / 10);
             world.stall(world.snapshot(host).standbys[0], standby_ms * MS);
             world.run_for(10 * SECOND);
-            let taken_over = |(_, event): &(Time, Event)| matches!(event, Event::TakenOver { .. });
+            let failed_over = |(_, event): &(Time, Event)| matches!(event, Event::Failover { .. });
             assert!(
-                !world.events(host).iter().any(taken_over),
+                !world.events(host).iter().any(failed_over),
                 "seed {seed}: {mixer_ms} and {standby_ms} ms"
             );
             assert_eq!(world.mixers(), [mixer], "seed {seed}");
@@ -147,18 +147,18 @@ fn a_standby_that_stood_still_itself_declares_nobody_gone() {
 }
 
 #[test]
-fn the_vote_after_a_take_over_does_not_wait_for_the_dead_and_keeps_whoever_took_over() {
+fn the_vote_after_a_failover_does_not_wait_for_the_dead_and_keeps_whoever_took_over() {
     for seed in SEEDS {
         let mut world = run(plan(4, 3, 12), seed, 10);
         let host = world.planned(0);
         let before = world.snapshot(host);
         world.kill(before.mixers[0]);
         world.run_for(20 * SECOND);
-        let taken = when(&world, host, |event| matches!(event, Event::TakenOver { .. }));
+        let taken = when(&world, host, |event| matches!(event, Event::Failover { .. }));
         let voted = when(&world, host, |event| matches!(event, Event::Decided { term: 2, .. }));
         assert!(voted.since(taken) < 3 * SECOND, "seed {seed}: {}", voted.since(taken));
         let after = world.snapshot(host);
-        assert_eq!(after.rank, Rank { term: 2, regency: 0 }, "seed {seed}: one vote was enough");
+        assert_eq!(after.rank, Rank { term: 2, failover_count: 0 }, "seed {seed}: one vote was enough");
         assert_eq!(after.mixers, before.standbys, "seed {seed}");
         assert_eq!(after.standbys.len(), 1, "seed {seed}");
         assert_ne!(after.standbys, before.mixers, "seed {seed}: the dead one stands by");
@@ -429,6 +429,6 @@ fn in_thirty_hours_nobody_takes_over_from_a_mixer_that_lives() {
     let report = scenario.run(1, 30);
     let elections = &report.elections;
     assert!(elections.mixer_hours >= 30.0, "{} hours", elections.mixer_hours);
-    assert_eq!(elections.false_takeovers_per_1000h, Some(0.0));
+    assert_eq!(elections.false_failovers_per_1000h, Some(0.0));
     assert!(elections.false_declarations_per_24h.is_some_and(|count| count <= 1.0), "{elections:?}");
 }

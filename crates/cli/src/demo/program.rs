@@ -12,7 +12,7 @@ pub(super) const END_US: u64 = 500_000;
 const AFTERMATH_US: u64 = 10_000_000;
 /// What was on its way when something happened has arrived after this long (guess).
 const ON_THE_WAY_US: u64 = 1_000_000;
-/// So long without a picture made, there is no program; a take-over is over sooner.
+/// So long without a picture made, there is no program; a failover is over sooner.
 const NO_PROGRAM_US: u64 = 1_000_000;
 /// Who has waited no longer than this at the end isn't cut off: eight pictures' time.
 const CUT_OFF_US: u64 = 250_000;
@@ -155,7 +155,7 @@ mod tests {
     fn pictures_are_due_while_there_is_no_program() {
         for (what, made, without_s, due) in [
             ("always", pictures(S, 10 * S).collect(), 0.0, 270),
-            ("a take-over", pictures(S, 5 * S).chain(pictures(5 * S + S / 2, 10 * S)).collect(), 0.0, 255),
+            ("a failover", pictures(S, 5 * S).chain(pictures(5 * S + S / 2, 10 * S)).collect(), 0.0, 255),
             ("a stretch", pictures(S, 4 * S).chain(pictures(8 * S, 10 * S)).collect(), 4.0, 270),
             ("the end", pictures(S, 4 * S).collect(), 6.5, 270),
         ] {

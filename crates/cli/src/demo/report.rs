@@ -69,10 +69,10 @@ pub(crate) struct ElectionReport {
 }
 
 #[derive(Clone, Debug, Serialize)]
-pub(crate) struct TakeoverReport {
+pub(crate) struct FailoverReport {
     at_ms: f64,
     term: u32,
-    regency: u16,
+    failover: u16,
     peer: String,
     withdrawn: bool,
 }
@@ -81,7 +81,7 @@ pub(crate) struct TakeoverReport {
 pub(crate) struct MixerReport {
     peer: String,
     term: u32,
-    regency: u16,
+    failover: u16,
     mode: &'static str,
     decoded_frames: u64,
     encoded_frames: u64,
@@ -269,7 +269,7 @@ pub(crate) struct Report {
     duration_s: f64,
     modes: Vec<ModeReport>,
     elections: Vec<ElectionReport>,
-    takeovers: Vec<TakeoverReport>,
+    failovers: Vec<FailoverReport>,
     mixers: Vec<MixerReport>,
     candidates: Vec<CandidateReport>,
     speakers: Vec<SpeakerReport>,
@@ -382,10 +382,10 @@ impl Report {
             duration_s: cast.args().duration.as_secs_f64().min(cast.ms(end_us) / 1000.0),
             modes: modes(&told, cast),
             elections: elections(&told, cast),
-            takeovers: takeovers(&told, cast),
+            failovers: failovers(&told, cast),
             mixers: {
                 let mut all: Vec<_> = figures.iter().flat_map(|one| mixers(one, end_us)).collect();
-                all.sort_by_key(|mixer| (mixer.term, mixer.regency));
+                all.sort_by_key(|mixer| (mixer.term, mixer.failover));
                 all
             },
             candidates: figures.iter().filter_map(candidate).collect(),
@@ -551,27 +551,28 @@ fn elections(told: &[Told], cast: &Cast) -> Vec<ElectionReport> {
     elections
 }
 
-fn takeovers(told: &[Told], cast: &Cast) -> Vec<TakeoverReport> {
-    let mut takeovers: Vec<TakeoverReport> = Vec::new();
+fn failovers(told: &[Told], cast: &Cast) -> Vec<FailoverReport> {
+    let mut failovers: Vec<FailoverReport> = Vec::new();
     for (at_us, event) in told {
         match event {
-            RoomEvent::TakenOver { rank, peer, .. } => takeovers.push(TakeoverReport {
+            RoomEvent::Failover { rank, peer, .. } => failovers.push(FailoverReport {
                 at_ms: cast.ms(*at_us),
                 term: rank.term,
-                regency: rank.regency,
+                failover: rank.failover_count,
                 peer: short(peer),
                 withdrawn: false,
             }),
             RoomEvent::Withdrawn { rank, peer } => {
-                let withdrawn = |known: &&mut TakeoverReport| {
-                    (known.term, known.regency) == (rank.term, rank.regency) && known.peer == short(peer)
+                let withdrawn = |known: &&mut FailoverReport| {
+                    (known.term, known.failover) == (rank.term, rank.failover_count)
+                        && known.peer == short(peer)
                 };
-                takeovers.iter_mut().filter(withdrawn).for_each(|known| known.withdrawn = true);
+                failovers.iter_mut().filter(withdrawn).for_each(|known| known.withdrawn = true);
             }
             _ => {}
         }
     }
-    takeovers
+    failovers
 }
 
 fn mixers(one: &Figures, end_us: u64) -> Vec<MixerReport> {
@@ -584,7 +585,7 @@ fn mixers(one: &Figures, end_us: u64) -> Vec<MixerReport> {
         MixerReport {
             peer: short(&one.peer),
             term: tenure.rank.term,
-            regency: tenure.rank.regency,
+            failover: tenure.rank.failover_count,
             mode: if tenure.pass_through { "pass-through" } else { "mixer" },
             decoded_frames: tenure.decoded_frames,
             encoded_frames: tenure.encoded_frames,

@@ -8,7 +8,7 @@
 use plenary_proto::StreamId;
 use plenary_proto::identity::MediaKind;
 
-/// Longest gap between two streams that is believed (guess: take-overs take a second or two).
+/// Longest gap between two streams that is believed (guess: failovers take a second or two).
 pub(super) const GAP_US_MAX: i64 = 10_000_000;
 /// Longest gap within a stream that is believed (guess: longer than anyone records a broken stream).
 pub(super) const PAUSE_US_MAX: i64 = 3_600_000_000;

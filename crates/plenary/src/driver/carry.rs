@@ -207,7 +207,7 @@ impl Driver {
                 self.renew_tiles(&speakers.unwrap_or_default());
                 self.call_home_again();
             }
-            Event::Decided { .. } | Event::TakenOver { .. } => {
+            Event::Decided { .. } | Event::Failover { .. } => {
                 if let Some(own) = &mut self.flow.state().own {
                     own.reset_targets_most();
                 }
@@ -388,7 +388,7 @@ fn log(event: &Event) {
             tracing::info!(?mixers, ?standbys, "election {term} is decided: {signatures} of {roster} signed");
         }
         Event::BallotRejected { term, opener } => tracing::info!(?opener, "ballot of {term} is not signed"),
-        Event::TakenOver { rank, peer, polite } => {
+        Event::Failover { rank, peer, polite } => {
             let why = if *polite { "the mixer left" } else { "the mixer is silent" };
             tracing::info!(?peer, "{rank} takes over: {why}");
         }
@@ -415,7 +415,7 @@ fn public(event: Event) -> Option<RoomEvent> {
         Event::Decided { term, reason, signatures, roster, mixers, standbys, tallies } => {
             RoomEvent::Elected { term, reason, signatures, roster, mixers, standbys, tallies }
         }
-        Event::TakenOver { rank, peer, polite } => RoomEvent::TakenOver { rank, peer, polite },
+        Event::Failover { rank, peer, polite } => RoomEvent::Failover { rank, peer, polite },
         Event::Withdrawn { rank, peer } => RoomEvent::Withdrawn { rank, peer },
         Event::Measured { peer, samples_bps, rtt_us } => RoomEvent::Measured { peer, samples_bps, rtt_us },
         Event::Data { from, delivery, bytes } => RoomEvent::Data { from, delivery, bytes: bytes.into() },

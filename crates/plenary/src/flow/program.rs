@@ -458,7 +458,7 @@ mod tests {
     use super::*;
     use crate::flow::Maker;
 
-    const RANK: Rank = Rank { term: 1, regency: 0 };
+    const RANK: Rank = Rank { term: 1, failover_count: 0 };
     const FORMAT: VideoFormat = VideoFormat { width: 320, height: 180, fps: 30, bitrate_bps: 300_000 };
     const FRAME_US: u64 = 33_333;
     /// A group of pictures.

@@ -440,7 +440,7 @@ mod tests {
             layout: List::new(),
         };
         let roster = Signed::addressed(root(), &super::room(), None, 6, 0, u64::MAX, nobody).into();
-        let admit = Admit { roster, under: None, decided: None, take_overs: List::default() };
+        let admit = Admit { roster, under: None, decided: None, failovers: List::default() };
         room.happen(Op::Late { us: 15_000_000 });
         let message = Box::new(Message::Admit(Box::new(admit)));
         room.happen(Op::Say(Said { at: viewer, from: cast()[0], via: 0, message }));

@@ -81,7 +81,7 @@ pub(crate) fn sign_again(message: Message) -> Message {
             roster: roster(&admit.roster),
             under: admit.under.as_ref().map(roster),
             decided: admit.decided.as_ref().map(countersigned),
-            take_overs: List::truncated(admit.take_overs.iter().map(signed)),
+            failovers: List::truncated(admit.failovers.iter().map(signed)),
         })),
         Message::Refuse(of) => {
             let signed = signed_by(root(), &of.signed);
@@ -90,7 +90,7 @@ pub(crate) fn sign_again(message: Message) -> Message {
         Message::Data(of) => Message::Data(signed(&of)),
         Message::Decided(of) => Message::Decided(Box::new(countersigned(&of))),
         Message::Opening(of) => Message::Opening(Box::new(countersigned(&of))),
-        Message::TakeOver(of) => Message::TakeOver(signed(&of)),
+        Message::Failover(of) => Message::Failover(signed(&of)),
         Message::Alive(of) => Message::Alive(signed(&of)),
         Message::Claim(of) => Message::Claim(signed(&of)),
         Message::Report(of) => Message::Report(signed(&of)),

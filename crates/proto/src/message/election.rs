@@ -15,8 +15,8 @@ pub(crate) const MEASURERS_MAX: usize = 5;
 pub const BALLOT_REPORTS_MAX: usize = MEASURERS_MAX * ROSTER_MAX;
 /// Most mixers, and most standbys, of an outcome.
 pub const MIXERS_MAX: usize = 8;
-/// Most take-overs of one term: each takes a mixer or a standby out of its outcome. Further ones are not taken.
-pub const TAKE_OVERS_MAX: usize = 2 * MIXERS_MAX;
+/// Most failovers of one term: each takes a mixer or a standby out of its outcome. Further ones are not taken.
+pub const FAILOVERS_MAX: usize = 2 * MIXERS_MAX;
 
 /// Why an election is held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -238,8 +238,8 @@ pub type Decided = Countersigned<Outcome, ROSTER_MAX>;
 
 /// The standby takes over without a vote.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct TakeOver {
-    /// The new mandate: the same term, the declarer's next regency.
+pub struct Failover {
+    /// The new mandate: the same term, the declarer's next failover.
     pub rank: Rank,
     /// The one it changes.
     pub after: Rank,
@@ -249,7 +249,7 @@ pub struct TakeOver {
     pub polite: bool,
 }
 
-impl Statement for TakeOver {
+impl Statement for Failover {
     const CONTEXT: &'static str = "take-over";
 }
 
@@ -259,10 +259,10 @@ impl Statement for TakeOver {
 pub struct Alive {
     /// The mandate it holds on to.
     pub rank: Rank,
-    /// The take-over that was wrong.
+    /// The failover that was wrong.
     pub denied: Rank,
     /// Whose it was.
-    pub regent: PeerId,
+    pub successor: PeerId,
 }
 
 impl Statement for Alive {

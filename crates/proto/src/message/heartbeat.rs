@@ -62,7 +62,7 @@ impl Heartbeat {
             Heartbeat::Head(head) => {
                 bytes.push(HEAD);
                 bytes.extend_from_slice(&head.rank.term.to_be_bytes());
-                bytes.extend_from_slice(&head.rank.regency.to_be_bytes());
+                bytes.extend_from_slice(&head.rank.failover_count.to_be_bytes());
                 bytes.extend_from_slice(&head.stream.0);
                 bytes.extend_from_slice(&head.video_packet.to_be_bytes()[2..]);
                 bytes.extend_from_slice(&head.sound_packet.to_be_bytes()[2..]);
@@ -98,7 +98,7 @@ impl Heartbeat {
         };
         Some(match kind {
             HEAD => Heartbeat::Head(Head {
-                rank: Rank { term: take(4)? as u32, regency: take(2)? as u16 },
+                rank: Rank { term: take(4)? as u32, failover_count: take(2)? as u16 },
                 stream: StreamId(take(8)?.to_be_bytes()),
                 video_packet: take(6)?,
                 sound_packet: take(6)?,

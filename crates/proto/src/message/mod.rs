@@ -18,8 +18,8 @@ mod tree;
 pub use data::{DATA_LEN_MAX, Data, DataHeld, DataHeldAll, Delivery, LOOSE_LEN_MAX};
 pub(crate) use election::MEASURERS_MAX;
 pub use election::{
-    Alive, BALLOT_REPORTS_MAX, Ballot, Claim, Decided, Doubt, ElectionReason, LineId, MIXERS_MAX, Measured,
-    Need, Opening, Outcome, Report, RoundTrip, Standing, TAKE_OVERS_MAX, TakeOver,
+    Alive, BALLOT_REPORTS_MAX, Ballot, Claim, Decided, Doubt, ElectionReason, FAILOVERS_MAX, Failover,
+    LineId, MIXERS_MAX, Measured, Need, Opening, Outcome, Report, RoundTrip, Standing,
 };
 pub use heartbeat::{HEAD_LEN_MAX, Head, Heartbeat, loose_from_bytes, loose_to_bytes, path_hash};
 pub use link::{Answer, CANDIDATES_MAX, Candidate, Description, LinkKind, Offer, PayloadTypes, Setup};
@@ -97,11 +97,11 @@ pub enum Message {
         silent_us: Option<u32>,
     },
     /// The standby takes over; passed on down the tree.
-    TakeOver(Signed<TakeOver>),
+    Failover(Signed<Failover>),
     /// A mixer that was taken over lives on.
     Alive(Signed<Alive>),
     /// To the standby, from a mixer that leaves: take over now.
-    TakeOverWanted {
+    FailoverWanted {
         /// The mandate that is given up.
         rank: Rank,
     },
@@ -371,13 +371,13 @@ impl Message {
                     decided.verify_with(verifier, room)?;
                 }
                 admit
-                    .take_overs
+                    .failovers
                     .iter()
-                    .try_for_each(|take_over| take_over.verify_with(verifier, room, now_unix_s))?;
+                    .try_for_each(|failover| failover.verify_with(verifier, room, now_unix_s))?;
             }
             Message::Roster(roster) => roster.verify_with(verifier, room, root, now_unix_s)?,
             Message::Refuse(refusal) => refusal.verify_with(verifier, room, root, now_unix_s)?,
-            Message::TakeOver(take_over) => take_over.verify_with(verifier, room, now_unix_s)?,
+            Message::Failover(failover) => failover.verify_with(verifier, room, now_unix_s)?,
             Message::Alive(alive) => alive.verify_with(verifier, room, now_unix_s)?,
             Message::Claim(claim) => claim.verify_with(verifier, room, now_unix_s)?,
             Message::Report(report) => report.verify_with(verifier, room, now_unix_s)?,

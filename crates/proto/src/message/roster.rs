@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::election::{Decided, TAKE_OVERS_MAX, TakeOver};
+use super::election::{Decided, FAILOVERS_MAX, Failover};
 use super::reign::{HEIRS_MAX, ProvenRoster};
 use crate::bounded::{List, Text};
 use crate::id::PeerId;
@@ -148,8 +148,8 @@ pub struct Admit {
     pub under: Option<SignedRoster>,
     /// The last election, if there was one.
     pub decided: Option<Decided>,
-    /// The take-overs in that term, by rank.
-    pub take_overs: List<Signed<TakeOver>, TAKE_OVERS_MAX>,
+    /// The failovers in that term, by rank.
+    pub failovers: List<Signed<Failover>, FAILOVERS_MAX>,
 }
 
 /// Why the host lets someone not in.

@@ -3,7 +3,7 @@
 use super::RoomState;
 use crate::id::PeerId;
 use crate::io::{Event, Output};
-use crate::message::{Message, Relay, SignedRoster, TakeOver};
+use crate::message::{Failover, Message, Relay, SignedRoster};
 use crate::mutation::Mutation;
 use crate::outbox::{Note, View};
 use crate::seal::Signed;
@@ -35,12 +35,12 @@ impl RoomState {
                 self.take_roster(admit.roster);
                 admit.under.into_iter().for_each(|under| self.take_roster(under));
                 self.membership.admitted(&mut self.shared.view(), by_host);
-                self.tell_what_admission_lacks(from, &admit.take_overs);
+                self.tell_what_admission_lacks(from, &admit.failovers);
                 if let Some(decided) = admit.decided {
                     self.shared.out.note(Note::Decided(Box::new(decided)));
                 }
-                for take_over in admit.take_overs.iter() {
-                    self.shared.out.note(Note::TakeOver(take_over.clone()));
+                for failover in admit.failovers.iter() {
+                    self.shared.out.note(Note::Failover(failover.clone()));
                 }
                 self.hand_round();
                 self.tree.look(&mut self.shared.view());
@@ -97,21 +97,21 @@ impl RoomState {
             Message::Heard { mixer, silent_us } => {
                 self.succession.heard(&self.shared.view(), from, mixer, silent_us);
             }
-            Message::TakeOver(take_over) => {
-                if let Some(alive) = self.shared.mandate.denial(&take_over).cloned() {
+            Message::Failover(failover) => {
+                if let Some(alive) = self.shared.mandate.denial(&failover).cloned() {
                     // it follows, or hands on, what its mixer has denied
                     self.shared.out.send(from, Message::Alive(alive));
                     return;
                 }
                 let mixing = self.mixing.is_mixing();
-                let mine = self.succession.may_take(&mut self.shared.view(), &take_over, mixing);
+                let mine = self.succession.may_take(&mut self.shared.view(), &failover, mixing);
                 let on_stage = self.shared.stage.contains(&self.shared.me);
-                if mine && (on_stage || self.tree.believes(&self.shared.view(), from, &take_over)) {
-                    self.shared.out.note(Note::TakeOver(take_over));
+                if mine && (on_stage || self.tree.believes(&self.shared.view(), from, &failover)) {
+                    self.shared.out.note(Note::Failover(failover));
                 }
             }
             Message::Alive(alive) => self.shared.out.note(Note::Alive(alive)),
-            Message::TakeOverWanted { rank } => self.succession.wanted(&mut self.shared.view(), from, rank),
+            Message::FailoverWanted { rank } => self.succession.wanted(&mut self.shared.view(), from, rank),
             Message::ProbeWanted { train, bytes, rate_bps } => {
                 let now = self.shared.now;
                 let ours = Uplink::is_ours(train);
@@ -228,11 +228,11 @@ impl RoomState {
         }
     }
 
-    /// We follow a take-over that whoever let us in doesn't know: the regent, and all it told, may be gone, or its mixer
+    /// We follow a failover that whoever let us in doesn't know: the successor, and all it told, may be gone, or its mixer
     /// may have denied it.
-    fn tell_what_admission_lacks(&mut self, from: PeerId, known: &[Signed<TakeOver>]) {
-        for take_over in self.shared.mandate.take_overs.iter().filter(|ours| !known.contains(ours)) {
-            self.shared.out.send(from, Message::TakeOver(take_over.clone()));
+    fn tell_what_admission_lacks(&mut self, from: PeerId, known: &[Signed<Failover>]) {
+        for failover in self.shared.mandate.failovers.iter().filter(|ours| !known.contains(ours)) {
+            self.shared.out.send(from, Message::Failover(failover.clone()));
         }
     }
 

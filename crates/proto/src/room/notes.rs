@@ -70,13 +70,13 @@ impl RoomState {
                     }
                 }
             }
-            Note::TakeOver(take_over) => {
-                let (by, message) = (take_over.sender, Message::TakeOver(take_over.clone()));
-                let after = take_over.body.after;
-                if self.shared.mandate.take_over(&mut self.shared.out, take_over) {
+            Note::Failover(failover) => {
+                let (by, message) = (failover.sender, Message::Failover(failover.clone()));
+                let after = failover.body.after;
+                if self.shared.mandate.failover(&mut self.shared.out, failover) {
                     // whoever didn't believe one that it follows could make nothing of it
                     let before: Vec<_> = self.shared.mandate.led_to(after).cloned().collect();
-                    for before in before.into_iter().rev().map(Message::TakeOver) {
+                    for before in before.into_iter().rev().map(Message::Failover) {
                         self.tree.pass_down(&mut self.shared.view(), &before, None);
                     }
                     self.tree.pass_down(&mut self.shared.view(), &message, None);
@@ -180,8 +180,8 @@ impl RoomState {
         if let Some(decided) = &self.shared.mandate.decided {
             self.shared.out.send(peer, Message::Decided(Box::new(decided.clone())));
         }
-        for take_over in &self.shared.mandate.take_overs {
-            self.shared.out.send(peer, Message::TakeOver(take_over.clone()));
+        for failover in &self.shared.mandate.failovers {
+            self.shared.out.send(peer, Message::Failover(failover.clone()));
         }
         for alive in &self.shared.mandate.alives {
             self.shared.out.send(peer, Message::Alive(alive.clone()));

@@ -1,6 +1,6 @@
 //! Checking a signature once, however often it comes.
 //!
-//! Rosters, outcomes, reports and take-overs reach a peer by several ways, and some of them (an outcome in each
+//! Rosters, outcomes, reports and failovers reach a peer by several ways, and some of them (an outcome in each
 //! admission, the reports in each ballot) again and again. What was found to hold is remembered by the hash of
 //! signer, bytes and signature, so only the very same statement is spared a second check.
 

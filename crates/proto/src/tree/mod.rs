@@ -26,7 +26,7 @@ use std::collections::BTreeMap;
 use crate::bounded::{Bound, List};
 use crate::id::PeerId;
 use crate::io::Output;
-use crate::message::{Aggregate, Message, PATH_LEN_MAX, Path, TAKE_OVERS_MAX, TakeOver};
+use crate::message::{Aggregate, FAILOVERS_MAX, Failover, Message, PATH_LEN_MAX, Path};
 use crate::outbox::{Note, View};
 use crate::roster::Mode;
 use crate::seal::Signed;
@@ -68,8 +68,8 @@ pub(crate) struct Tree {
     seek_backup: Option<Seek>,
     /// What the watch says of the parent.
     at_fault: bool,
-    /// Take-overs by our backup, to be followed if our feed stalls.
-    held: List<Signed<TakeOver>, TAKE_OVERS_MAX>,
+    /// Failovers by our backup, to be followed if our feed stalls.
+    held: List<Signed<Failover>, FAILOVERS_MAX>,
     children: BTreeMap<PeerId, Child>,
     path: Path,
     mixing: bool,

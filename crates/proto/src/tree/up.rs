@@ -8,7 +8,7 @@ use crate::bounded::List;
 use crate::id::PeerId;
 use crate::io::{Event, Output, Verdict};
 use crate::links::Want;
-use crate::message::{LinkKind, Message, PATH_LEN_MAX, Path, Place, Purpose, TakeOver, Whereabouts};
+use crate::message::{Failover, LinkKind, Message, PATH_LEN_MAX, Path, Place, Purpose, Whereabouts};
 use crate::mutation::Mutation;
 use crate::outbox::{Note, View};
 use crate::seal::Signed;
@@ -88,7 +88,7 @@ impl Tree {
         if first_tier && !root_stays && !going {
             // make before break: the old mixer feeds us until the new one does
             match self.backup.take_if(|backup| view.mandate.mixers.contains(&backup.peer)) {
-                Some(regent) => self.ask_feed(view, regent),
+                Some(successor) => self.ask_feed(view, successor),
                 None if self.seek_parent.is_none() => self.seek_parent_now(view),
                 None => {}
             }
@@ -224,7 +224,7 @@ impl Tree {
         }
         if self.at_fault {
             for held in std::mem::take(&mut self.held).into_vec() {
-                view.out.note(Note::TakeOver(held));
+                view.out.note(Note::Failover(held));
             }
             self.repair(view);
             // our backup may have gone with it
@@ -274,21 +274,21 @@ impl Tree {
         }
     }
 
-    /// A take-over was sent to us by `from`: true to take it now. One by our own backup counts only when our
+    /// A failover was sent to us by `from`: true to take it now. One by our own backup counts only when our
     /// feed has stalled; until then it is held.
-    pub(crate) fn believes(&mut self, view: &View<'_>, from: PeerId, take_over: &Signed<TakeOver>) -> bool {
+    pub(crate) fn believes(&mut self, view: &View<'_>, from: PeerId, failover: &Signed<Failover>) -> bool {
         let above = |up: &Option<Up>| up.as_ref().is_some_and(|up| up.peer == from);
-        if take_over.body.polite || above(&self.parent) || self.at_fault || !self.is_viewer(view) {
+        if failover.body.polite || above(&self.parent) || self.at_fault || !self.is_viewer(view) {
             return true;
         }
         if self.parent.is_none() {
             return true;
         }
-        if (above(&self.backup) || above(&self.next)) && !self.held.contains(take_over) {
+        if (above(&self.backup) || above(&self.next)) && !self.held.contains(failover) {
             // a term has no more than fit; those of earlier ones are over
             let held = std::mem::take(&mut self.held).into_vec().into_iter();
             let held = held.filter(|held| held.body.rank.term >= view.mandate.rank.term);
-            self.held = List::truncated(held.chain([take_over.clone()]));
+            self.held = List::truncated(held.chain([failover.clone()]));
         }
         false
     }

@@ -11,7 +11,7 @@ use plenary_proto::{Rank, RoomId, StreamId, StreamKind, StreamSpec};
 
 pub(crate) const NOW: u64 = 1_800_000_000;
 pub(crate) const NEVER: u64 = u64::MAX;
-pub(crate) const RANK: Rank = Rank { term: 3, regency: 1 };
+pub(crate) const RANK: Rank = Rank { term: 3, failover_count: 1 };
 
 pub(crate) fn key(seed: u8) -> Keypair {
     Keypair::from_seed(&[seed; 32])
@@ -89,7 +89,7 @@ pub(crate) fn outcome() -> Outcome {
 }
 
 pub(crate) fn need() -> Need {
-    let under = Rank { term: 2, regency: 1 };
+    let under = Rank { term: 2, failover_count: 1 };
     Need { term: 3, under, reason: ElectionReason::MixerGone, opener: key(2).id() }
 }
 
@@ -103,14 +103,14 @@ pub(crate) fn decided() -> Decided {
     Decided { epoch: 7, body: outcome(), signatures: list(vec![(key(2).id(), signature)]) }
 }
 
-pub(crate) fn take_over() -> Signed<TakeOver> {
+pub(crate) fn failover() -> Signed<Failover> {
     Signed::new(
         &key(4),
         &room(),
         7,
         9,
         NEVER,
-        TakeOver { rank: RANK, after: Rank { regency: 0, ..RANK }, over: key(3).id(), polite: false },
+        Failover { rank: RANK, after: Rank { failover_count: 0, ..RANK }, over: key(3).id(), polite: false },
     )
 }
 
@@ -169,7 +169,7 @@ pub(crate) fn samples() -> Vec<Message> {
             roster: roster(),
             under: Some(roster()),
             decided: Some(decided()),
-            take_overs: list(vec![take_over()]),
+            failovers: list(vec![failover()]),
         })),
         Message::Refuse(Box::new(refusal())),
         Message::Roster(roster()),
@@ -197,16 +197,16 @@ pub(crate) fn samples() -> Vec<Message> {
         },
         Message::HearWanted { mixer: key(3).id() },
         Message::Heard { mixer: key(3).id(), silent_us: Some(20_000) },
-        Message::TakeOver(take_over()),
+        Message::Failover(failover()),
         Message::Alive(Signed::new(
             &key(3),
             &room(),
             7,
             12,
             NEVER,
-            Alive { rank: RANK, denied: Rank { regency: 9, ..RANK }, regent: key(4).id() },
+            Alive { rank: RANK, denied: Rank { failover_count: 9, ..RANK }, successor: key(4).id() },
         )),
-        Message::TakeOverWanted { rank: RANK },
+        Message::FailoverWanted { rank: RANK },
         Message::ProbeWanted { train: 1, bytes: 200_000, rate_bps: 0 },
         Message::ProbeBusy { train: 1 },
         Message::Claim(claim()),
@@ -295,7 +295,7 @@ pub(crate) fn samples() -> Vec<Message> {
         Message::Uplink { bps: 20_000_000 },
         Message::Standing(Standing {
             epoch: 3,
-            rank: Rank { term: 2, regency: 1 },
+            rank: Rank { term: 2, failover_count: 1 },
             evidence: [7; 32],
             asks: true,
         }),

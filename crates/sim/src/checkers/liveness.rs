@@ -12,7 +12,7 @@ use super::{Found, Violation};
 use crate::world::World;
 
 /// A room that was left alone for so long is calm: an election of a small stage takes 6 s, and those after a
-/// take-over are decided within 3 s.
+/// failover are decided within 3 s.
 pub const CALM_US: u64 = 10 * SECOND;
 /// Whoever has waited so long for a frame is not fed.
 const STARVING_US: u64 = SECOND / 2;
@@ -271,26 +271,26 @@ impl<'a> Calm<'a> {
     fn changes_of_mixer(&self) -> usize {
         let now = self.world.now();
         let mut voted: &[PeerId] = &[];
-        let mut regents: Vec<(Rank, &PeerId)> = Vec::new();
+        let mut successors: Vec<(Rank, &PeerId)> = Vec::new();
         let mut changes = 0;
         for (at, event) in self.world.events(self.world.planned(0)) {
             let changed = match event {
                 Event::Decided { mixers, .. } => {
-                    let before = match regents.last() {
-                        Some((_, regent)) => std::slice::from_ref(*regent),
+                    let before = match successors.last() {
+                        Some((_, successor)) => std::slice::from_ref(*successor),
                         None => voted,
                     };
                     let changed = !before.iter().all(|mixer| mixers.contains(mixer));
-                    regents.clear();
+                    successors.clear();
                     voted = mixers;
                     changed
                 }
-                Event::TakenOver { rank, peer, .. } => {
-                    regents.push((*rank, peer));
+                Event::Failover { rank, peer, .. } => {
+                    successors.push((*rank, peer));
                     !self.world.deviates(*peer)
                 }
                 Event::Withdrawn { rank, peer } => {
-                    regents.retain(|(regency, _)| regency != rank);
+                    successors.retain(|(failover_count, _)| failover_count != rank);
                     !self.world.deviates(*peer)
                 }
                 _ => false,

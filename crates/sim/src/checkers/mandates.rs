@@ -53,7 +53,7 @@ impl Mandates {
                         found,
                     );
                 }
-                Event::TakenOver { rank, peer, .. } => self.taken_over(world, at, *rank, *peer, found),
+                Event::Failover { rank, peer, .. } => self.failed_over(world, at, *rank, *peer, found),
                 Event::Withdrawn { .. } => withdrawn += 1,
                 _ => {}
             }
@@ -80,7 +80,7 @@ impl Mandates {
     }
 
     /// Only a standby or a mixer of the term may take over.
-    fn taken_over(&self, world: &World, at: usize, rank: Rank, peer: PeerId, found: &mut Found) {
+    fn failed_over(&self, world: &World, at: usize, rank: Rank, peer: PeerId, found: &mut Found) {
         let right = self
             .terms
             .get(&rank.term)

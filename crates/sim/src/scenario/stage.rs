@@ -1,4 +1,4 @@
-//! What a run shows of the stage: elections, changes, take-overs and whether they were needed.
+//! What a run shows of the stage: elections, changes, failovers and whether they were needed.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,7 +22,7 @@ pub(crate) struct Stage {
     changes: u64,
     /// To these the script has done something: whoever takes over from them has reason to.
     excused: BTreeSet<PeerId>,
-    /// Take-overs from the living, and whether a viewer followed.
+    /// Failovers from the living, and whether a viewer followed.
     false_alarms: BTreeMap<Rank, bool>,
     /// The partition is over since then, and these mixed on the side of most of the stage.
     healed: Option<(Time, Vec<PeerId>)>,
@@ -84,7 +84,7 @@ impl Stage {
                     self.mixing_since.get_or_insert(*at);
                     self.follow(mixers.clone());
                 }
-                Event::TakenOver { rank, peer, polite } => {
+                Event::Failover { rank, peer, polite } => {
                     let needed = |mixer: &PeerId| {
                         self.excused.contains(mixer) || !world.living().any(|living| living == *mixer)
                     };
@@ -123,7 +123,7 @@ impl Elections {
         let sum = |of: fn(&Stage) -> u64| stages.clone().map(of).sum::<u64>() as f64;
         let mixing_s = sum(|stage| stage.mixing_us) / SECOND as f64;
         let per = |count: f64, s: f64| (mixing_s > 0.0).then(|| rounded(count * s / mixing_s));
-        let false_takeovers =
+        let false_failovers =
             sum(|stage| stage.false_alarms.values().filter(|followed| **followed).count() as u64);
         let false_declarations = sum(|stage| stage.false_alarms.len() as u64);
         Elections {
@@ -138,7 +138,7 @@ impl Elections {
                 .any(|stage| !stage.agreed_us.is_empty())
                 .then(|| sum(|stage| stage.deposed) as u64),
             changes_per_10min: per(sum(|stage| stage.changes), 600.0),
-            false_takeovers_per_1000h: per(false_takeovers, 3_600_000.0),
+            false_failovers_per_1000h: per(false_failovers, 3_600_000.0),
             false_declarations_per_24h: per(false_declarations, 86_400.0),
             mixer_hours: rounded(mixing_s / 3600.0),
         }
