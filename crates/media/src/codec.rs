@@ -126,7 +126,7 @@ pub trait Codecs: Send + Sync {
     /// [`CodecError::Failed`] when the format is refused.
     fn video_encoder(&self, format: &VideoFormat) -> Result<Box<dyn VideoEncoder>, CodecError>;
 
-    /// A new H.264 encoder for a program, which relays pass on: with pictures that no other one needs (nal_ref_idc 0), if
+    /// A new H.264 encoder for a program, which relays forward: with pictures that no other one needs (nal_ref_idc 0), if
     /// it can, so that those may be left out where a line is slow. As [`video_encoder`](Self::video_encoder) by default.
     ///
     /// # Errors

@@ -109,7 +109,7 @@ struct State {
     program: Option<Maker>,
     started: bool,
     /// Whose frames are passed through now.
-    passing: Option<PeerId>,
+    passing_through: Option<PeerId>,
     /// When composing begins instead, whoever's picture is still missing.
     compose_at_us: u64,
     minus: BTreeMap<PeerId, (Maker, bool)>,
@@ -190,7 +190,7 @@ impl Desk {
             loss_percent: None,
             program: None,
             started: false,
-            passing: None,
+            passing_through: None,
             compose_at_us: 0,
             minus: BTreeMap::new(),
             tenures: Vec::new(),
@@ -252,14 +252,14 @@ impl Desk {
                     let Some(flow) = self.flow.upgrade() else { return };
                     let maker = Maker::new(&flow.room(), self.me, StreamKind::Program, rank, random_bytes());
                     flow.follow_own_program(maker.id, maker.spec);
-                    (state.program, state.started, state.passing) = (Some(maker), false, None);
+                    (state.program, state.started, state.passing_through) = (Some(maker), false, None);
                 }
                 if !matches!(before, MixRole::Mix { rank: known, .. } if known == rank) {
                     (state.since_us, state.mark, state.least_effort) = (now_us, mark, effort);
                 }
             }
             MixRole::Rest | MixRole::Warm { .. } => {
-                state.passing = None;
+                state.passing_through = None;
                 state.rate_bps = state.format.bitrate_bps;
                 if let (Some(maker), Some(flow)) = (state.program.take(), self.flow.upgrade()) {
                     flow.end_own_program(&maker.id);
@@ -299,7 +299,7 @@ impl Desk {
         state.minus.retain(|peer, _| present.contains(peer));
         state.on_desk.retain(|peer, _| present.contains(peer));
         state.sharing.retain(|peer| present.contains(peer));
-        let lost = state.passing.take_if(|peer| !present.contains(peer)).is_some();
+        let lost = state.passing_through.take_if(|peer| !present.contains(peer)).is_some();
         drop(state);
         if lost {
             self.want_keys();
@@ -349,7 +349,7 @@ impl Desk {
     /// Whether the mixer has made less than what was asked of it for a while.
     pub(crate) fn falls_short(&self) -> bool {
         let state = self.state.lock();
-        let composes = matches!(state.role, MixRole::Mix { .. }) && state.passing.is_none();
+        let composes = matches!(state.role, MixRole::Mix { .. }) && state.passing_through.is_none();
         drop(state);
         composes && self.mixer().is_some_and(|mixer| mixer.falls_short())
     }
@@ -384,7 +384,7 @@ impl Desk {
 
     /// Somebody below lost the program's picture.
     pub(crate) fn want_key(&self) {
-        if self.state.lock().passing.is_some() {
+        if self.state.lock().passing_through.is_some() {
             self.want_keys();
         } else if let Some(mixer) = self.mixer() {
             mixer.want_key();
@@ -474,7 +474,7 @@ impl Desk {
     /// Makes the mixer speak or be silent, as role and frames have it.
     fn steer(&self) {
         let state = self.state.lock();
-        let speaks = matches!(state.role, MixRole::Mix { .. }) && state.passing.is_none();
+        let speaks = matches!(state.role, MixRole::Mix { .. }) && state.passing_through.is_none();
         // what was passed through is newer than what a mixer would say now, whose buffers take their time
         let passed_us = state.program.as_ref().map_or(0, |program| program.captured_us(MediaKind::Video));
         let frame_us = 1_000_000 / u64::from(state.format.fps.max(1));
@@ -512,14 +512,14 @@ impl Desk {
             MediaKind::Video if key => on_desk.picture_us = on_desk.picture_us.or(Some(captured_us)),
             MediaKind::Video => {}
         }
-        let wants_pass = matches!(state.role, MixRole::Mix { pass_through: true, .. });
-        if wants_pass && state.passing.is_none() && key {
-            state.passing = Some(inbound.maker);
+        let wants_pass_through = matches!(state.role, MixRole::Mix { pass_through: true, .. });
+        if wants_pass_through && state.passing_through.is_none() && key {
+            state.passing_through = Some(inbound.maker);
             drop(state);
             self.end_mixer_soon();
             state = self.state.lock();
         }
-        if state.passing == Some(inbound.maker) {
+        if state.passing_through == Some(inbound.maker) {
             // sound waits for the first picture, so that both begin together
             let begun = state.program.as_ref().is_some_and(|program| program.frames(MediaKind::Video) > 0);
             if key || begun {
@@ -569,14 +569,14 @@ impl Desk {
         let _inside = self.span.enter();
         let mut state = self.state.lock();
         match output {
-            MixerOutput::Video { picture, captured_us } if state.passing.is_none() => {
+            MixerOutput::Video { picture, captured_us } if state.passing_through.is_none() => {
                 let EncodedPicture { data, key, temporal } = picture;
                 let encoded =
                     Encoded { kind: MediaKind::Video, data, captured_us, key, temporal, level: None };
                 self.make(state, &encoded, &Contributors::new());
             }
             MixerOutput::Sound { packet, captured_us, level, contributors }
-                if state.started && state.passing.is_none() =>
+                if state.started && state.passing_through.is_none() =>
             {
                 let voices = state.named(&contributors);
                 self.make(state, &sound(packet, captured_us, level), &voices);
@@ -660,9 +660,9 @@ impl Desk {
     pub(crate) fn look(self: &Arc<Self>) -> bool {
         let mut state = self.state.lock();
         // from passing through to composing: as soon as the mixer has a picture of everyone
-        if state.passing.is_some() && matches!(state.role, MixRole::Mix { pass_through: false, .. }) {
+        if state.passing_through.is_some() && matches!(state.role, MixRole::Mix { pass_through: false, .. }) {
             if self.has_pictures(&state) || self.clock.now_us() >= state.compose_at_us {
-                state.passing = None;
+                state.passing_through = None;
                 drop(state);
                 self.steer();
             }
@@ -709,13 +709,13 @@ impl Desk {
     }
 
     fn tenure(&self, state: &State, rank: Rank, mark: Mark) -> Tenure {
-        let stats = self.mixer().map(|mixer| mixer.stats()).filter(|_| state.passing.is_none());
+        let stats = self.mixer().map(|mixer| mixer.stats()).filter(|_| state.passing_through.is_none());
         let spread = |of: Option<plenary_media::mixer::Percentiles>| {
             of.map(|of| Spread { p50_ms: of.p50 as f64 / 1000.0, p95_ms: of.p95 as f64 / 1000.0 })
         };
         Tenure {
             rank,
-            pass_through: state.passing.is_some(),
+            pass_through: state.passing_through.is_some(),
             since_us: state.since_us,
             until_us: None,
             decoded_frames: mark.decoded.saturating_sub(state.mark.decoded),

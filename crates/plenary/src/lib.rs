@@ -14,7 +14,7 @@
 //! host.publish_file("talk.mp4".as_ref()).await?;
 //! println!("{}", host.invite());
 //!
-//! // another one watches, and passes on what it gets
+//! // another one watches, and forwards what it gets
 //! let viewer = Room::join(host.invite(), Options::viewer("Zoë")).await?;
 //! let recording = viewer.record("program.mp4".as_ref())?;
 //! let mut pictures = viewer.pictures()?;

@@ -113,7 +113,7 @@ impl Options {
         }
     }
 
-    /// Someone who watches and passes on.
+    /// Someone who watches and forwards.
     pub fn viewer(name: &str) -> Options {
         Options { views: true, ..Options::new(name) }
     }

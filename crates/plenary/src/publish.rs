@@ -231,7 +231,7 @@ impl Publisher {
         }
     }
 
-    /// Whoever gets the sound decodes it, or passes it on as it is: only in front of a decoder silence is left out, and
+    /// Whoever gets the sound decodes it, or forwards it as it is: only in front of a decoder silence is left out, and
     /// that of a voice: what is quiet in a film is no silence.
     pub(crate) fn set_dtx(&self, on: bool) {
         if let Some(capture) = &self.capture {

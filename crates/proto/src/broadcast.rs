@@ -163,7 +163,7 @@ impl Broadcast {
         *number += 1;
         let data = Data { run, number: *number, delivery, bytes };
         let data = view.sign(data);
-        self.pass_on(view, children, &data, None);
+        self.forward(view, children, &data, None);
         self.keep(view.now, data);
     }
 
@@ -208,12 +208,12 @@ impl Broadcast {
                 source.tell_what_is_next(view);
             }
         }
-        self.pass_on(view, children, &data, Some(from));
+        self.forward(view, children, &data, Some(from));
         self.keep(view.now, data);
     }
 
     /// Sends a piece to whom it has to go from here.
-    fn pass_on(&self, view: &mut View<'_>, children: &[PeerId], data: &Signed<Data>, from: Option<PeerId>) {
+    fn forward(&self, view: &mut View<'_>, children: &[PeerId], data: &Signed<Data>, from: Option<PeerId>) {
         let source = data.sender;
         let mixers = if view.stage.mode() == Mode::Mesh { &[][..] } else { &view.mandate.mixers };
         let spreads = if mixers.is_empty() { source == view.me } else { mixers.first() == Some(&view.me) };
@@ -308,7 +308,7 @@ impl Broadcast {
         self.begin(view.now);
     }
 
-    /// The mixers may have changed: a source says again what the old ones may not have passed on.
+    /// The mixers may have changed: a source says again what the old ones may not have forwarded.
     pub(crate) fn mandate_changed(&mut self, view: &mut View<'_>) {
         if self.mixers == view.mandate.mixers {
             return;
@@ -318,7 +318,7 @@ impl Broadcast {
             self.kept.iter().filter(|(at, data)| data.sender == view.me && view.now.since(*at) < RESEND_US);
         let recent: Vec<_> = recent.map(|(_, data)| data.clone()).collect();
         for data in recent {
-            self.pass_on(view, &[], &data, None);
+            self.forward(view, &[], &data, None);
         }
     }
 

@@ -21,7 +21,7 @@ pub enum Via {
     Link,
     /// In an envelope, through a rendezvous.
     Signal,
-    /// In an envelope that linked peers passed on; the peers between, in the order it passed them.
+    /// In an envelope that linked peers forwarded; the peers between, in the order it passed them.
     Mesh(List<ShortId, RELAY_HOPS_MAX>),
 }
 
@@ -275,8 +275,8 @@ pub enum Output {
     /// Mix, keep warm, or rest.
     Role(MixRole),
     /// Pass what the speakers themselves send here on, unchanged, on trunk links with these peers. What comes on a
-    /// trunk is never passed on.
-    Pass(Vec<PeerId>),
+    /// trunk is never forwarded.
+    Forward(Vec<PeerId>),
     /// Pass these speakers on, unchanged, to peers that wish for them: peer and speaker, in slot 4 of the link with it.
     Solos(Vec<(PeerId, PeerId)>),
     /// We are the home of these speakers: they get their mix-minus from us.

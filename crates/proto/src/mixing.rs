@@ -4,7 +4,7 @@
 //! one stream there, and gets its mix-minus from there. A mixer passes what its speakers send on, unchanged, to the
 //! other mixers and to the standby: each mixer composes the whole canvas, and the standby decodes and encodes
 //! nothing (it is warm), as does a newly elected mixer that is not yet under way. A planned handover runs old and
-//! new side by side: the new one warms up on what the others pass on, begins, says so to the stage (`Started`) and
+//! new side by side: the new one warms up on what the others forward, begins, says so to the stage (`Started`) and
 //! calls its speakers home; an old one stops when nobody is fed by it any more, or after [`RETIRE_US_MAX`]. In a
 //! mesh nobody mixes and speakers send to each other.
 
@@ -24,7 +24,7 @@ use crate::time::{MS, SECOND, Time};
 
 /// A new mixer begins no sooner, so that the first tier has linked to it: ten times a link's set-up.
 const WARM_US_MIN: u64 = 500 * MS;
-/// It waits so long for the speakers' pictures to be passed on by the old one, then begins anyway.
+/// It waits so long for the speakers' pictures to be forwarded by the old one, then begins anyway.
 const WARM_US_MAX: u64 = 1_500 * MS;
 /// An old mixer ends so long after the new one has begun, whoever still hangs on it.
 const RETIRE_US_MAX: u64 = 4 * SECOND;
@@ -77,14 +77,14 @@ pub(crate) struct Mixing {
     /// changes with the roster, and calls aren't repeated.
     calls: BTreeMap<PeerId, Call>,
     speaking_to: Vec<PeerId>,
-    passing: Vec<PeerId>,
+    forwarding_to: Vec<PeerId>,
     speakers: Vec<(PeerId, u8)>,
     spread: Spread,
     /// The speakers whose home we are.
     homes: Vec<PeerId>,
     /// Mixers in force whose program has begun.
     begun: BTreeSet<PeerId>,
-    /// Mixers whose program had begun when they ceased to be in force: a new one warms up on what they pass on.
+    /// Mixers whose program had begun when they ceased to be in force: a new one warms up on what they forward.
     former: BTreeSet<PeerId>,
     /// Programs that are said to have begun, each by a mixer that nothing known here puts in force yet.
     early: Vec<StreamSpec>,
@@ -108,7 +108,7 @@ impl Mixing {
             home: None,
             calls: BTreeMap::new(),
             speaking_to: Vec::new(),
-            passing: Vec::new(),
+            forwarding_to: Vec::new(),
             speakers: Vec::new(),
             spread: Spread::default(),
             homes: Vec::new(),
@@ -141,7 +141,7 @@ impl Mixing {
         self.choose_part(view);
         self.follow_speakers(view);
         self.keep_links(view);
-        self.pass_on(view);
+        self.forward(view);
         self.keep_homes(view);
         self.call_home(view);
         self.follow_calls(view, None);
@@ -245,11 +245,11 @@ impl Mixing {
 
     /// Whether an elected mixer has something to warm up on, and is not yet warm.
     fn begin_or_wait(&self, view: &View<'_>, since: Time) -> Part {
-        let passed_on =
+        let forwarded =
             self.begun.iter().chain(&self.former).any(|by| *by != view.me && view.links.is_up(by));
         let waited = view.now.since(since);
         let ready = (self.warm && waited >= WARM_US_MIN) || waited >= WARM_US_MAX;
-        if passed_on && !ready { Part::Elected(since) } else { Part::Mixing(view.rank()) }
+        if forwarded && !ready { Part::Elected(since) } else { Part::Mixing(view.rank()) }
     }
 
     /// The body has a picture of every speaker.
@@ -301,22 +301,24 @@ impl Mixing {
 
     /// Passes our speakers on to the other mixers and to the standby; one that is no mixer in force any more, to those
     /// that have not begun.
-    fn pass_on(&mut self, view: &mut View<'_>) {
-        let mut passing: Vec<PeerId> = Vec::new();
+    fn forward(&mut self, view: &mut View<'_>) {
+        let mut forwarding_to: Vec<PeerId> = Vec::new();
         if self.is_mixing() {
             let wants = |peer: &&PeerId| view.mixes() || !self.begun.contains(peer);
-            passing.extend(view.mandate.mixers.iter().filter(wants));
+            forwarding_to.extend(view.mandate.mixers.iter().filter(wants));
             if view.mixes() {
-                passing.extend(view.mandate.standby());
+                forwarding_to.extend(view.mandate.standby());
             }
         }
-        passing.retain(|peer| *peer != view.me && view.stage.entry(peer).is_some_and(|entry| !entry.away));
+        forwarding_to
+            .retain(|peer| *peer != view.me && view.stage.entry(peer).is_some_and(|entry| !entry.away));
         let trunks = self.speakers.len().div_ceil(TRUNK_STREAMS) as u8;
-        let links = passing.iter().flat_map(|peer| (0..trunks).map(|trunk| (*peer, LinkKind::Trunk(trunk))));
+        let links =
+            forwarding_to.iter().flat_map(|peer| (0..trunks).map(|trunk| (*peer, LinkKind::Trunk(trunk))));
         view.links.want_only(view.now, view.out, Want::Trunk, &links.collect());
-        if passing != self.passing {
-            self.passing = passing;
-            view.out.act(Output::Pass(self.passing.clone()));
+        if forwarding_to != self.forwarding_to {
+            self.forwarding_to = forwarding_to;
+            view.out.act(Output::Forward(self.forwarding_to.clone()));
         }
     }
 

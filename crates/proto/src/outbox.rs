@@ -156,7 +156,7 @@ impl View<'_> {
 
     /// Hands what somebody has said to the whole stage on to everyone on stage that we are linked with: its maker may be
     /// dead by now, or cut off from them.
-    pub(crate) fn pass_across(&mut self, message: &Message, by: &PeerId) {
+    pub(crate) fn forward_across(&mut self, message: &Message, by: &PeerId) {
         if !self.on_stage() || *by == self.me {
             return;
         }

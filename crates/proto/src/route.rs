@@ -177,7 +177,7 @@ impl Router {
 
     /// Passes an envelope on along its route. Where that breaks off, or ends before the recipient, it goes our own
     /// way from here, if nobody is on that who was on the route already; else nowhere.
-    pub(crate) fn pass_on(
+    pub(crate) fn forward(
         &self,
         links: &LinkTable,
         stage: &Stage,
@@ -257,11 +257,11 @@ mod tests {
 
     /// Where 2 sends an envelope from 1 to 9 that came by `route`, and by which route, while it is linked with
     /// some, and knows its own path.
-    fn passed_on(route: &[u8], with: &[u8], mine: &[u8]) -> Option<(u8, Vec<u8>)> {
+    fn forwarded(route: &[u8], with: &[u8], mine: &[u8]) -> Option<(u8, Vec<u8>)> {
         let route = List::truncated(route.iter().map(|id| peer(*id).short()));
         let relay = Relay { from: peer(1), to: peer(9), route, passed: 0, sealed: List::new() };
         let router = Router::new(peer(2));
-        match router.pass_on(&linked(2, with), &Stage::default(), &path(mine), relay)? {
+        match router.forward(&linked(2, with), &Stage::default(), &path(mine), relay)? {
             Output::Control(next, Message::Relay(relay)) => {
                 assert_eq!(relay.passed, 1);
                 Some((next.0[0], relay.route.iter().map(|id| id.0[0]).collect()))
@@ -314,7 +314,7 @@ mod tests {
         ];
         for (route, with, mine, expected) in rows {
             let expected = expected.map(|(next, route)| (next, route.to_vec()));
-            assert_eq!(passed_on(route, with, mine), expected, "{route:?} {with:?} {mine:?}");
+            assert_eq!(forwarded(route, with, mine), expected, "{route:?} {with:?} {mine:?}");
         }
     }
 
@@ -328,11 +328,11 @@ mod tests {
         let route = List::truncated(route.iter().map(|id| peer(*id).short()));
         let passed = RELAY_HOPS_MAX as u8 - 1;
         let relay = Relay { from: peer(1), to: peer(9), route, passed, sealed: List::new() };
-        let pass_on = |with: &[u8], relay| {
-            Router::new(peer(2)).pass_on(&linked(2, with), &Stage::default(), &path(&[8, 4, 2]), relay)
+        let forward = |with: &[u8], relay| {
+            Router::new(peer(2)).forward(&linked(2, with), &Stage::default(), &path(&[8, 4, 2]), relay)
         };
-        assert!(pass_on(&[4], relay.clone()).is_none());
-        assert!(pass_on(&[9], relay).is_some());
+        assert!(forward(&[4], relay.clone()).is_none());
+        assert!(forward(&[9], relay).is_some());
     }
 
     #[test]

@@ -26,7 +26,7 @@ use crate::ways::Ways;
 const MICRO: u128 = 1_000_000;
 /// What a mix-minus costs on the wire: 32 kbit/s of Opus and as much for the headers of 50 packets a second.
 const MIX_MINUS_BPS: u64 = 64_000;
-/// What a speaker's stream costs when it is passed on: 640×360 at 30 fps (our measurement, media bench).
+/// What a speaker's stream costs when it is forwarded: 640×360 at 30 fps (our measurement, media bench).
 const SPEAKER_BPS: u64 = 700_000;
 /// The picture size that claims are made for.
 const CLAIM_PIXELS: u64 = 1280 * 720;

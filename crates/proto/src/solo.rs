@@ -1,6 +1,6 @@
 //! One speaker's own stream, beside the program or instead of it, for whoever wishes for it.
 //!
-//! It is asked of a mixer: each has every speaker's packets. The mixer passes them on unchanged, to a few peers at one time,
+//! It is asked of a mixer: each has every speaker's packets. The mixer forwards them unchanged, to a few peers at one time,
 //! when its uplink carries them beside its audience. When the mixers change, another is asked, and the one before is
 //! let go when that one has agreed: nothing is missed while both send.
 
@@ -211,7 +211,7 @@ impl Solo {
         self.keep_given(view, mixes);
     }
 
-    /// Passes on what can be, and says so where it ends.
+    /// Forwards what can be, and says so where it ends.
     fn keep_given(&mut self, view: &mut View<'_>, mixes: bool) {
         let ends = |peer: &PeerId, speaker: &mut PeerId| {
             !mixes || !view.links.is_up(peer) || !is_heard(view, speaker)

@@ -2,7 +2,7 @@
 //!
 //! A peer announces each stream before it sends it. A program is taken when a mandate allows its maker to make
 //! it; the announcement may overtake the mandate's proof, so it waits for it. A speaker's stream is taken from
-//! the speaker, and from a mixer that passes it on; a mix-minus from a mixer.
+//! the speaker, and from a mixer that forwards it; a mix-minus from a mixer.
 
 use std::collections::BTreeMap;
 

@@ -35,7 +35,7 @@ pub trait PacketSink: Send + Sync {
     /// The other end cannot go on without a key frame in what this end sends in that slot.
     fn keyframe_wanted(&self, link: LinkId, slot: u8);
 
-    /// The other end's clock for what it sends in that slot; relays pass it on as it is.
+    /// The other end's clock for what it sends in that slot; relays forward it as it is.
     fn sender_report(&self, link: LinkId, slot: u8, report: SenderReport) {
         let _ = (link, slot, report);
     }

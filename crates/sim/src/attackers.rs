@@ -10,7 +10,7 @@ use plenary_proto::time::SECOND;
 use plenary_proto::{CHILDREN_MAX, Input, Output, PeerId, Time, Verdict};
 use serde::Deserialize;
 
-use crate::deviation::{Deviation, Passing};
+use crate::deviation::{Deviation, Forwarding};
 use crate::dice::SmallDice;
 use crate::plan::{Kind, WorldPlan};
 use crate::units::{Share, Span};
@@ -25,7 +25,7 @@ pub enum Attack {
     Drop,
     /// It passes the program on so much later, and tells how far it is itself.
     Delay(Span),
-    /// It puts something else into what it passes on. Nothing in the protocol shows it to its children: hashes of
+    /// It puts something else into what it forwards. Nothing in the protocol shows it to its children: hashes of
     /// frames, signed by the mixer, are laid down but nobody sends them (docs/PROTOCOL.md, 1.3).
     Forge,
     /// It says that it could feed more than anybody, and sooner, and passes nothing on ([`Climber`]).
@@ -57,22 +57,22 @@ impl TryFrom<String> for Attack {
 
 /// A relay that harms those below it; to all others it is honest.
 #[derive(Debug)]
-pub struct FalseRelay(Passing);
+pub struct FalseRelay(Forwarding);
 
 impl FalseRelay {
     /// One that attacks so; `None`: no relay is needed for that.
     pub fn of(attack: Attack) -> Option<FalseRelay> {
         match attack {
-            Attack::Drop => Some(FalseRelay(Passing::Never)),
-            Attack::Delay(by) => Some(FalseRelay(Passing::Later(by.0))),
-            Attack::Forge => Some(FalseRelay(Passing::Forged)),
+            Attack::Drop => Some(FalseRelay(Forwarding::Never)),
+            Attack::Delay(by) => Some(FalseRelay(Forwarding::Later(by.0))),
+            Attack::Forge => Some(FalseRelay(Forwarding::Forged)),
             Attack::Climb | Attack::RideFree | Attack::Lie | Attack::Boast => None,
         }
     }
 }
 
 impl Deviation for FalseRelay {
-    fn passes_on(&mut self, _: Time, _: PeerId) -> Passing {
+    fn forwards(&mut self, _: Time, _: PeerId) -> Forwarding {
         self.0
     }
 }
@@ -118,8 +118,8 @@ impl Deviation for Climber {
         });
     }
 
-    fn passes_on(&mut self, _: Time, _: PeerId) -> Passing {
-        Passing::Never
+    fn forwards(&mut self, _: Time, _: PeerId) -> Forwarding {
+        Forwarding::Never
     }
 }
 

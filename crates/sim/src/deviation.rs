@@ -24,18 +24,18 @@ pub trait Deviation: Debug + Send {
     }
 
     /// A packet of the program is here: what becomes of it on its way to that child.
-    fn passes_on(&mut self, now: Time, child: PeerId) -> Passing {
+    fn forwards(&mut self, now: Time, child: PeerId) -> Forwarding {
         let _ = (now, child);
-        Passing::AsItIs
+        Forwarding::AsItIs
     }
 }
 
 /// What a peer makes of a packet that a child should have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Passing {
-    /// It is passed on.
+pub enum Forwarding {
+    /// It is forwarded.
     AsItIs,
-    /// It is passed on so many microseconds later.
+    /// It is forwarded so many microseconds later.
     Later(u64),
     /// It is not.
     Never,

@@ -128,7 +128,7 @@ pub(crate) struct Peer {
     /// The last key frame among them, and whether somebody wants another.
     pub(crate) own_key: u64,
     pub(crate) key_wanted: bool,
-    pub(crate) passing: Vec<usize>,
+    pub(crate) forwarding_to: Vec<usize>,
     /// At a mixer: who gets which speaker's own stream.
     pub(crate) solos: Vec<(PeerId, PeerId)>,
     pub(crate) speaking_to: Vec<PeerId>,
@@ -194,7 +194,7 @@ impl Peer {
             own_frames: 0,
             own_key: 0,
             key_wanted: false,
-            passing: Vec::new(),
+            forwarding_to: Vec::new(),
             solos: Vec::new(),
             speaking_to: Vec::new(),
             followed: Vec::new(),

@@ -122,7 +122,7 @@ pub struct PeerPlan {
 const APART_US: u64 = 37 * MS;
 
 impl PeerPlan {
-    /// Watches and passes on, from the beginning on.
+    /// Watches and forwards, from the beginning on.
     pub const VIEWER: PeerPlan = PeerPlan {
         kind: Kind::Viewer,
         joins_at: Time(0),

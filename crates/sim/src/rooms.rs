@@ -25,7 +25,7 @@ const OTHERS: usize = 46;
 const AUDIENCE: usize = 60;
 /// An election that isn't decided by then has failed.
 const DECIDED_US_MAX: u64 = 30 * SECOND;
-/// A speaker's stream that is passed on, and its mix-minus, bits per second: what the media crate measured.
+/// A speaker's stream that is forwarded, and its mix-minus, bits per second: what the media crate measured.
 const SPEAKER_BPS: u64 = 700_000;
 const MIX_MINUS_BPS: u64 = 64_000;
 /// Time between the program's frames.

@@ -98,7 +98,7 @@ impl Driver {
                 self.desk.set_role(role);
                 self.call_home_again();
             }
-            Output::Pass(to) => self.flow.state().inflow.set_passing(&to),
+            Output::Forward(to) => self.flow.state().inflow.set_forwarding_to(&to),
             Output::Solos(solos) => self.flow.state().inflow.set_solos(&solos),
             Output::Homes(speakers) => self.desk.set_homes(speakers),
             Output::Speakers(speakers) => {
@@ -318,7 +318,7 @@ impl Driver {
     fn take_letter(&mut self, letter: Letter, via: Via) {
         match letter {
             Letter::Message(from, message) => {
-                // an envelope that linked peers passed on, for us: what counts is inside
+                // an envelope that linked peers forwarded, for us: what counts is inside
                 if let Message::Relay(relay) = &*message
                     && relay.to == self.me
                 {

@@ -100,7 +100,7 @@ impl Heartbeats {
         if now_us >= self.watch_head_us {
             self.watch_head_us = now_us + WATCH_HEAD_US;
             let state = flow.state();
-            due.extend(state.inflow.passing().filter_map(|peer| up.get(peer)));
+            due.extend(state.inflow.forwarding_to().filter_map(|peer| up.get(peer)));
         }
         if !due.is_empty() {
             let head = Self::head(flow, brain);

@@ -61,7 +61,7 @@ impl Letters {
         match Message::from_bytes(bytes) {
             Ok(message) => match message.verify(&self.room, &self.root, now_us / 1_000_000) {
                 Ok(message) => Letter::Message(from, message),
-                // what others stated and this peer passed on may simply be old
+                // what others stated and this peer forwarded may simply be old
                 Err(SealError::Expired) => Letter::Nothing,
                 Err(error) => {
                     tracing::warn!(peer = ?from, "a signed statement does not hold: {error}");

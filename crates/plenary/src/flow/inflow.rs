@@ -64,8 +64,8 @@ pub(crate) struct Inbound {
 #[derive(Default)]
 pub(crate) struct Inflow {
     streams: BTreeMap<StreamId, Stream>,
-    /// Whom the speakers are passed on to, and which stream each of its slots was announced with.
-    passing: BTreeMap<PeerId, BTreeMap<u8, StreamId>>,
+    /// Whom the speakers are forwarded to, and which stream each of its slots was announced with.
+    forwarding_to: BTreeMap<PeerId, BTreeMap<u8, StreamId>>,
     /// The speakers in the order of their slots.
     speakers: Vec<PeerId>,
     /// Who gets a single speaker, whom, and which stream was announced.
@@ -73,7 +73,7 @@ pub(crate) struct Inflow {
     solo_pasts: Pasts,
 }
 
-/// Where a stream is passed on to.
+/// Where a stream is forwarded to.
 struct Onward {
     /// For its packets.
     link: LinkId,
@@ -210,26 +210,26 @@ impl Inflow {
     pub(crate) fn set_speakers(&mut self, speakers: Vec<PeerId>) {
         if self.speakers != speakers {
             self.speakers = speakers;
-            self.passing.values_mut().for_each(BTreeMap::clear);
+            self.forwarding_to.values_mut().for_each(BTreeMap::clear);
         }
     }
 
     /// Passes the speakers on to these peers from now on.
-    pub(crate) fn set_passing(&mut self, peers: &[PeerId]) {
-        self.passing.retain(|peer, _| peers.contains(peer));
+    pub(crate) fn set_forwarding_to(&mut self, peers: &[PeerId]) {
+        self.forwarding_to.retain(|peer, _| peers.contains(peer));
         for peer in peers {
-            self.passing.entry(*peer).or_default();
+            self.forwarding_to.entry(*peer).or_default();
         }
     }
 
-    /// Whom the speakers are passed on to.
-    pub(crate) fn passing(&self) -> impl Iterator<Item = &PeerId> {
-        self.passing.keys()
+    /// Whom the speakers are forwarded to.
+    pub(crate) fn forwarding_to(&self) -> impl Iterator<Item = &PeerId> {
+        self.forwarding_to.keys()
     }
 
     /// A link with a warm peer has gone: all is to be announced anew.
     pub(crate) fn link_changed(&mut self, peer: &PeerId) {
-        if let Some(announced) = self.passing.get_mut(peer) {
+        if let Some(announced) = self.forwarding_to.get_mut(peer) {
             announced.clear();
         }
         if let Some((_, announced)) = self.solos.get_mut(peer) {
@@ -239,7 +239,7 @@ impl Inflow {
 
     /// Passes a fresh packet on to whoever is warm, unless it came by a trunk, and to whoever wishes for its speaker; a
     /// stream that is new there comes with its group of pictures.
-    pub(crate) fn pass_on(
+    pub(crate) fn forward(
         &mut self,
         kind: MediaKind,
         packet: &MediaPacket,
@@ -258,7 +258,7 @@ impl Inflow {
             let trunk = LinkKind::Trunk((place / TRUNK_STREAMS) as u8);
             let slot = 2 * (place % TRUNK_STREAMS) as u8;
             let code = slot_code(trunk, slot);
-            for (peer, announced) in &mut self.passing {
+            for (peer, announced) in &mut self.forwarding_to {
                 if let (Some(&link), Some(&control)) =
                     (links.get(&(*peer, trunk)), links.get(&(*peer, LinkKind::Peer)))
                 {

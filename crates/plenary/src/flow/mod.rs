@@ -1,4 +1,4 @@
-//! Media on its way through this peer, past the brain: packets come in on the links' own tasks, are passed on
+//! Media on its way through this peer, past the brain: packets come in on the links' own tasks, are forwarded
 //! at once, put together to frames, and given to whoever uses them.
 //!
 //! One lock guards all of it; what may take long (decoding, encoding, the application) happens on other threads
@@ -680,7 +680,7 @@ impl State {
         let mut inbound = Vec::new();
         for (kind, packet) in packets {
             if self.inflow.packet(kind, &packet, None, now_us, &mut inbound) {
-                self.inflow.pass_on(kind, &packet, false, now_us, &self.links, sending);
+                self.inflow.forward(kind, &packet, false, now_us, &self.links, sending);
             }
         }
         inbound

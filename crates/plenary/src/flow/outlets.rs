@@ -19,7 +19,7 @@ pub(crate) const QUEUE_MAX: usize = 160;
 pub enum Origin {
     /// The program: mixed, or passed through.
     Program,
-    /// A speaker's own stream: as the speakers of a mesh send it to each other, or passed on by a mixer
+    /// A speaker's own stream: as the speakers of a mesh send it to each other, or forwarded by a mixer
     /// ([`Room::set_solo`](crate::Room::set_solo)).
     Speaker(PeerId),
     /// The sound that a mixer makes for this speaker: everybody else's.

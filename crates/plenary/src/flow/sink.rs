@@ -72,7 +72,7 @@ impl PacketSink for Flow {
         }
         if fresh {
             let by_trunk = link_kind != LinkKind::Peer;
-            state.inflow.pass_on(kind, &packet, by_trunk, now_us, &state.links, sending);
+            state.inflow.forward(kind, &packet, by_trunk, now_us, &state.links, sending);
         }
         let desk = state.desk.clone();
         drop(guard);
@@ -91,7 +91,7 @@ impl PacketSink for Flow {
                 }
             }
             (LinkKind::Peer, slot) if slot == OWN_SLOTS[0] => state.own_key_wanted = true,
-            // whoever a speaker is passed on to lost its picture: the speaker is to be asked, where its stream comes from
+            // whoever a speaker is forwarded to lost its picture: the speaker is to be asked, where its stream comes from
             (kind, slot) => {
                 let speaker = match kind {
                     LinkKind::Trunk(trunk) => state.inflow.speaker_at(trunk, slot),

@@ -21,7 +21,7 @@ pub enum Delivery {
     Loose,
 }
 
-/// One piece of application data. Whoever is on stage may sign one; everyone passes it on.
+/// One piece of application data. Whoever is on stage may sign one; everyone forwards it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Data {
     /// Rises each time its source starts anew: the wall clock in seconds.

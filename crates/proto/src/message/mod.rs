@@ -3,7 +3,7 @@
 //! A message is one version byte and the postcard of [`Message`]. The enum grows by new variants at its end
 //! only; a variant that is not known here is [`MessageError::Unknown`], to be ignored. Every list and text
 //! has a bound in its type. A link has proved who is at its other end, so a message on it is not signed; what
-//! is passed on to third parties is, and [`Message::verify`] checks it before the brain sees it.
+//! is forwarded to third parties is, and [`Message::verify`] checks it before the brain sees it.
 
 mod data;
 mod election;
@@ -61,7 +61,7 @@ pub enum Message {
     Admit(Box<Admit>),
     /// From the host: you are not.
     Refuse(Box<SignedRefusal>),
-    /// The stage as it now is; passed on by everyone to links and children.
+    /// The stage as it now is; forwarded by everyone to links and children.
     Roster(SignedRoster),
     /// I am going, and need nothing more from you.
     Leave,
@@ -96,7 +96,7 @@ pub enum Message {
         /// For so long nothing has come from it; `None` when we aren't linked.
         silent_us: Option<u32>,
     },
-    /// The standby takes over; passed on down the tree.
+    /// The standby takes over; forwarded down the tree.
     Failover(Signed<Failover>),
     /// A mixer that was taken over lives on.
     Alive(Signed<Alive>),
@@ -145,7 +145,7 @@ pub enum Message {
         /// Claims the signer holds and the ballot doesn't.
         claims: List<Signed<Claim>, ROSTER_MAX>,
     },
-    /// A majority has signed; passed on down the tree.
+    /// A majority has signed; forwarded down the tree.
     Decided(Box<Decided>),
     /// From the lead to the host: so many viewers are in the tree.
     Audience {

@@ -13,7 +13,7 @@ pub const PATH_LEN_MAX: usize = 16;
 pub const PLACES_MAX: usize = 4;
 /// How many depths below itself a relay tells its parent about.
 pub const DEPTHS_MAX: usize = 8;
-/// Most hops of an envelope that linked peers pass on: up one path, across the stage, down another.
+/// Most hops of an envelope that linked peers forward: up one path, across the stage, down another.
 pub const RELAY_HOPS_MAX: usize = 2 * PATH_LEN_MAX + 4;
 
 /// How many peers of the stage everyone measures its round trip to.

@@ -71,7 +71,7 @@ impl RoomState {
             }
             Message::Answer(answer) => self.shared.links.answered(&mut self.shared.out, from, answer),
             Message::Bye(kind) => self.shared.links.bye(self.shared.now, &mut self.shared.out, from, kind),
-            Message::Relay(relay) => self.pass_on(from, relay),
+            Message::Relay(relay) => self.forward(from, relay),
             Message::Stream(stream) => {
                 let room = &self.shared.config.room;
                 self.streams.announced(
@@ -241,11 +241,11 @@ impl RoomState {
     }
 
     /// An envelope for somebody else.
-    fn pass_on(&mut self, from: PeerId, relay: Relay) {
+    fn forward(&mut self, from: PeerId, relay: Relay) {
         if relay.to == self.shared.me {
             self.misbehaved(from); // what is for us is opened by the body, and never comes here
         } else if let Some(output) =
-            self.router.pass_on(&self.shared.links, &self.shared.stage, self.tree.path(), relay)
+            self.router.forward(&self.shared.links, &self.shared.stage, self.tree.path(), relay)
         {
             self.shared.out.act(output);
         }

@@ -31,7 +31,7 @@ impl RoomState {
             Note::Signed(roster) => {
                 let message = Message::Roster(roster.clone());
                 if self.shared.stage.adopt(roster) {
-                    self.tree.pass_down(&mut self.shared.view(), &message, None);
+                    self.tree.forward_down(&mut self.shared.view(), &message, None);
                     self.shared.out.note(Note::Roster);
                 }
             }
@@ -63,7 +63,7 @@ impl RoomState {
                 if self.shared.mandate.decide(&mut self.shared.out, &self.shared.stage, *decided, tallies) {
                     let under = self.shared.mandate.under_before(self.shared.stage.epoch()).cloned();
                     for message in under.map(Message::Roster).into_iter().chain([message]) {
-                        self.tree.pass_down(&mut self.shared.view(), &message, None);
+                        self.tree.forward_down(&mut self.shared.view(), &message, None);
                         if missed {
                             self.shared.view().send_stage(&message);
                         }
@@ -77,17 +77,17 @@ impl RoomState {
                     // whoever didn't believe one that it follows could make nothing of it
                     let before: Vec<_> = self.shared.mandate.led_to(after).cloned().collect();
                     for before in before.into_iter().rev().map(Message::Failover) {
-                        self.tree.pass_down(&mut self.shared.view(), &before, None);
+                        self.tree.forward_down(&mut self.shared.view(), &before, None);
                     }
-                    self.tree.pass_down(&mut self.shared.view(), &message, None);
-                    self.shared.view().pass_across(&message, &by);
+                    self.tree.forward_down(&mut self.shared.view(), &message, None);
+                    self.shared.view().forward_across(&message, &by);
                 }
             }
             Note::Alive(alive) => {
                 let (by, message) = (alive.sender, Message::Alive(alive.clone()));
                 if self.shared.mandate.alive(&mut self.shared.out, alive) {
-                    self.tree.pass_down(&mut self.shared.view(), &message, None);
-                    self.shared.view().pass_across(&message, &by);
+                    self.tree.forward_down(&mut self.shared.view(), &message, None);
+                    self.shared.view().forward_across(&message, &by);
                 }
             }
             Note::LinkUp(peer, LinkKind::Peer) => {

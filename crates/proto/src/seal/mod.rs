@@ -2,7 +2,7 @@
 //!
 //! Three layers, outermost first. An envelope ([`Sealer`], [`Opener`]) hides a message from whoever carries it: a rendezvous, a
 //! relaying member. Inside it a [`Signed`] statement says who wrote the message, for whom and until when.
-//! Statements that others pass on (rosters, reports, ballots) stand in messages as [`Signed`] too. The key of
+//! Statements that others forward (rosters, reports, ballots) stand in messages as [`Signed`] too. The key of
 //! the envelopes comes from the [`Invite`]. Bodies verify all signatures before the brain sees a message: what
 //! it gets is [`Verified`].
 

@@ -554,7 +554,7 @@ impl Tree {
     }
 
     /// A message for everyone below us.
-    pub(crate) fn pass_down(&self, view: &mut View<'_>, message: &Message, but: Option<PeerId>) {
+    pub(crate) fn forward_down(&self, view: &mut View<'_>, message: &Message, but: Option<PeerId>) {
         for (child, _) in self.children.iter().filter(|(peer, child)| child.linked && Some(**peer) != but) {
             view.out.send(*child, message.clone());
         }

@@ -266,9 +266,9 @@ impl Tree {
         let far = may.filter_map(|(peer, child)| {
             let far_us = way_us(&self.near.trips, &child.trips)?;
             let on_us = way_us(&attach.round_trips, &child.trips)?;
-            let (idle, passed_on_us) = (child.room() == 0, far_us + u64::from(child.told.sending_us));
-            let sooner = near_us + SOONER_US <= passed_on_us && near_us + on_us <= far_us + DETOUR_US;
-            (idle || sooner).then_some((idle, passed_on_us, *peer))
+            let (idle, forwarded_us) = (child.room() == 0, far_us + u64::from(child.told.sending_us));
+            let sooner = near_us + SOONER_US <= forwarded_us && near_us + on_us <= far_us + DETOUR_US;
+            (idle || sooner).then_some((idle, forwarded_us, *peer))
         });
         far.max().map(|(.., peer)| peer)
     }

@@ -14,7 +14,7 @@ use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 
 use crate::support::{ANY_PORT, config, envelope, key, next, rendezvous, room, up, within};
 
-/// Passes on to `to` what comes in over TLS; its address.
+/// Forwards to `to` what comes in over TLS; its address.
 async fn terminate_tls(to: SocketAddr, certified: &CertifiedKey<rcgen::KeyPair>) -> SocketAddr {
     let key = PrivateKeyDer::try_from(certified.signing_key.serialize_der()).unwrap();
     let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))

@@ -16,7 +16,7 @@ use plenary_proto::{Input, StreamId, StreamSpec, Time, Verdict};
 
 use super::{FRAME_US, suspect_us};
 use crate::arrivals::Arrivals;
-use crate::deviation::Passing;
+use crate::deviation::Forwarding;
 use crate::world::{Happening, World};
 
 /// A relay holds a packet for so long.
@@ -65,8 +65,8 @@ impl Source {
 const WHOLE_PPM: u64 = 1_000_000;
 
 impl World {
-    /// The program that `at` passes on to a child now, and how much of it.
-    fn passes_on(&mut self, at: usize, child: usize) -> Option<(StreamId, u32)> {
+    /// The program that `at` forwards to a child now, and how much of it.
+    fn forwards(&mut self, at: usize, child: usize) -> Option<(StreamId, u32)> {
         let share_ppm = self.share_for(at, child);
         let peer = &self.peers[at];
         let stream = peer.flow.shown.filter(|_| peer.flow.flows && peer.is_there())?.0;
@@ -74,7 +74,7 @@ impl World {
         let reaches = serves && self.link_is_up(at, child) && self.unheard_since(at, child).is_none();
         let (now, id) = (self.now, self.peers[child].id);
         let willing = match self.deviations.get_mut(&at) {
-            Some(deviation) if reaches => deviation.passes_on(now, id) != Passing::Never,
+            Some(deviation) if reaches => deviation.forwards(now, id) != Forwarding::Never,
             _ => true,
         };
         (reaches && willing).then_some((stream, share_ppm))
@@ -103,7 +103,7 @@ impl World {
 
     /// Begins, changes or ends the flow to a child, where that has become due.
     pub(super) fn feed_or_cease(&mut self, at: usize, child: usize) {
-        let flows = self.passes_on(at, child);
+        let flows = self.forwards(at, child);
         let Some(served) = self.peers[at].served_mut(child) else { return };
         if served.flows == flows {
             return;

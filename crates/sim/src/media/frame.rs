@@ -1,4 +1,4 @@
-//! The program packet by packet: made by mixers, passed on by parents, put together by viewers.
+//! The program packet by packet: made by mixers, forwarded by parents, put together by viewers.
 //!
 //! A packet waits at uplinks and downlinks, and is lost on its own; a lost one is noticed by those that follow it,
 //! asked for and sent again, a few times. A relay passes each on as it comes, and shows a frame when its last packet
@@ -11,7 +11,7 @@ use plenary_proto::time::MS;
 use plenary_proto::{StreamId, StreamSpec, Time};
 
 use super::{FRAME_US, Frame, Packet};
-use crate::deviation::Passing;
+use crate::deviation::Forwarding;
 use crate::net::Network;
 use crate::peer::{CACHE_FRAMES, Peer};
 use crate::plan::MediaModel;
@@ -121,9 +121,9 @@ impl World {
         self.push(now + self.picture_us(at), Happening::Produce(at));
         self.keep(at, frame);
         for part in 0..self.parts().0 {
-            self.pass_to_all(at, Packet { frame, part });
+            self.forward_to_children(at, Packet { frame, part });
         }
-        for warm in self.peers[at].passing.clone() {
+        for warm in self.peers[at].forwarding_to.clone() {
             self.datagram(at, warm, Happening::Arrival { to: warm, from: at, media: true });
         }
     }
@@ -149,16 +149,16 @@ impl World {
         }
     }
 
-    fn pass_to_all(&mut self, at: usize, packet: Packet) {
+    fn forward_to_children(&mut self, at: usize, packet: Packet) {
         for place in 0..self.peers[at].served.len() {
             if let Some(served) = self.peers[at].served.get(place).filter(|served| served.media) {
-                self.pass_on_to(at, served.child, packet);
+                self.forward_to(at, served.child, packet);
             }
         }
     }
 
     /// Sends a packet to a child, announced before the first of its stream.
-    fn pass_on_to(&mut self, at: usize, child: usize, mut packet: Packet) {
+    fn forward_to(&mut self, at: usize, child: usize, mut packet: Packet) {
         let now = self.now;
         let stream = packet.frame.stream;
         let Some(served) = self.peers[at].served_mut(child) else { return };
@@ -168,20 +168,20 @@ impl World {
             self.announce(at, child, spec, stream);
         }
         let id = self.peers[child].id;
-        let passing = self.deviations.get_mut(&at).map(|deviation| deviation.passes_on(now, id));
-        let passing = passing.unwrap_or(Passing::AsItIs);
+        let forwarding = self.deviations.get_mut(&at).map(|deviation| deviation.forwards(now, id));
+        let forwarding = forwarding.unwrap_or(Forwarding::AsItIs);
         // whoever drops sends heads in place of the program, as if there were none
-        if let Some(served) = self.peers[at].served_mut(child).filter(|_| passing != Passing::Never) {
+        if let Some(served) = self.peers[at].served_mut(child).filter(|_| forwarding != Forwarding::Never) {
             served.last_media = now;
         }
-        match passing {
-            Passing::Never => {}
-            Passing::AsItIs => self.send_again(at, child, packet, 0),
-            Passing::Forged => {
+        match forwarding {
+            Forwarding::Never => {}
+            Forwarding::AsItIs => self.send_again(at, child, packet, 0),
+            Forwarding::Forged => {
                 packet.frame.forged = true;
                 self.send_again(at, child, packet, 0);
             }
-            Passing::Later(us) => {
+            Forwarding::Later(us) => {
                 let again = Happening::Again { to: child, from: at, packet: Box::new(packet), tries: 0 };
                 self.push(now + us, again);
             }
@@ -250,7 +250,7 @@ impl World {
         }
     }
 
-    /// A packet comes to the others of its frame, is passed on, and perhaps makes it whole.
+    /// A packet comes to the others of its frame, is forwarded, and perhaps makes it whole.
     fn put_in(&mut self, at: usize, place: usize, packet: Packet) {
         let all = u64::MAX >> (u64::BITS - u32::from(self.parts().0));
         let begun = &mut self.peers[at].assembly[place];
@@ -265,7 +265,7 @@ impl World {
             self.peers[at].assembly.remove(place);
             self.keep(at, frame);
         }
-        self.pass_to_all(at, packet);
+        self.forward_to_children(at, packet);
     }
 
     /// Asks for a key frame, which a mixer makes and a relay asks for in turn.
@@ -321,7 +321,7 @@ impl World {
         });
         let packets: Vec<Packet> = whole.chain(begun).collect();
         for packet in packets {
-            self.pass_on_to(at, child, packet);
+            self.forward_to(at, child, packet);
         }
     }
 }

@@ -328,7 +328,7 @@ impl World {
         if self.by_frames() { self.make_frame(at, spec) } else { self.choose_flow(at) }
     }
 
-    /// Passing on to a child ends.
+    /// Forwarding to a child ends.
     pub(crate) fn stop_flow(&mut self, at: usize, child: usize) {
         if !self.by_frames()
             && let Some(served) = self.peers[at].served_mut(child)

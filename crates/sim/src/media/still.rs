@@ -86,7 +86,7 @@ impl Still<'_> {
                 self.steps.push(now + FRAME_US, Step::Make { frame: frame + 1 });
                 for part in 0..parts(self.plan).0 {
                     let part = Part { frame, captured: now, part };
-                    roots.iter().for_each(|root| self.pass_on(now, *root, part));
+                    roots.iter().for_each(|root| self.forward(now, *root, part));
                 }
             }
             Step::Comes { to, part } => self.comes(now, to, part),
@@ -94,7 +94,7 @@ impl Still<'_> {
         }
     }
 
-    fn pass_on(&mut self, now: Time, at: usize, part: Part) {
+    fn forward(&mut self, now: Time, at: usize, part: Part) {
         for nth in 0..self.children[at].len() {
             self.send(now, at, self.children[at][nth], part, 0);
         }
@@ -124,7 +124,7 @@ impl Still<'_> {
         if self.have[at].len() as u64 > FRAMES_KEPT {
             self.have[at].pop_first();
         }
-        self.pass_on(now, at, part);
+        self.forward(now, at, part);
     }
 }
 

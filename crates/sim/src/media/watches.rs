@@ -172,7 +172,7 @@ impl World {
         }
         if peer.next_passed <= now {
             peer.next_passed = now + FEED_HEAD_US;
-            heads.extend(peer.passing.iter().copied());
+            heads.extend(peer.forwarding_to.iter().copied());
         }
         let head = peer.head();
         for to in heads {

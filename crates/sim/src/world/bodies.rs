@@ -110,9 +110,9 @@ impl World {
                 self.control(at, &peer, Message::Feed { from });
             }
             Output::Role(role) => self.take_role(at, role),
-            Output::Pass(to) => {
-                let passing = to.iter().filter_map(|peer| self.directory.find(peer)).collect();
-                self.peers[at].passing = passing;
+            Output::Forward(to) => {
+                let forwarding_to = to.iter().filter_map(|peer| self.directory.find(peer)).collect();
+                self.peers[at].forwarding_to = forwarding_to;
             }
             Output::Solos(solos) => self.peers[at].solos = solos,
             Output::Train { peer, train, bytes, rate_bps } => self.train(at, &peer, train, bytes, rate_bps),
