@@ -21,7 +21,7 @@ use tokio_tungstenite::client_async;
 use tokio_tungstenite::tungstenite::Message;
 
 /// So often may a peer break the rules before it is dropped (docs/PROTOCOL.md).
-const MISDEEDS_MAX: usize = 8;
+const VIOLATIONS_MAX: usize = 8;
 
 /// A room with a speaker that mixes and one that watches, all with processes of their own.
 struct Room {
@@ -89,7 +89,7 @@ fn a_peer_that_writes_garbage_is_dropped_after_its_limit_and_the_room_goes_on() 
     let piece_to_go_on = [&[1][..], &[7; PIECE_LEN_MAX - 1]].concat();
     let too_long = vec![piece_to_go_on; MESSAGE_LEN_MAX / (PIECE_LEN_MAX - 1) + 2];
     let random = [0u8].into_iter().chain((0..300u32).map(|at| (at.wrapping_mul(2_654_435_761) >> 24) as u8));
-    for (what, misdeed) in [
+    for (what, violation) in [
         ("empty pieces", vec![Vec::new()]),
         ("messages of no bytes", vec![vec![0]]),
         ("messages without an end", too_long),
@@ -99,8 +99,8 @@ fn a_peer_that_writes_garbage_is_dropped_after_its_limit_and_the_room_goes_on() 
         runtime.block_on(async {
             let mut peer = HostilePeer::join(&invite).await;
             let link = peer.link();
-            for _ in 0..MISDEEDS_MAX {
-                peer.write_all(link, &misdeed).await;
+            for _ in 0..VIOLATIONS_MAX {
+                peer.write_all(link, &violation).await;
             }
             peer.until_dropped(link).await;
             let line = format!("{:?} broke the rules: dropped", peer.id());

@@ -3,7 +3,7 @@
 //! An honest body carries out what its brain says and tells it what happened. A deviation stands on both ways:
 //! it may change, add and swallow what is carried out, and what the brain is told (its watches' verdicts too).
 //! Whatever it lets a peer send is checked by the receivers as on real links: a signature that doesn't hold is a
-//! misdeed of the sender.
+//! violation of the sender.
 
 use std::fmt::Debug;
 

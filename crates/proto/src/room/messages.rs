@@ -11,9 +11,9 @@ use crate::tree::is_path_of;
 use crate::uplink::Uplink;
 
 /// A peer that breaks the protocol this often is dropped.
-pub(super) const MISDEEDS_MAX: u32 = 8;
-/// How many peers' misdeeds are remembered.
-pub(super) const MISDEEDS_KEPT: usize = 256;
+pub(super) const VIOLATIONS_MAX: u32 = 8;
+/// How many peers' violations are remembered.
+pub(super) const VIOLATIONS_KEPT: usize = 256;
 
 impl RoomState {
     pub(super) fn message(&mut self, from: PeerId, message: Message) {
@@ -265,16 +265,16 @@ impl RoomState {
     }
 
     pub(super) fn misbehaved(&mut self, peer: PeerId) {
-        if self.misdeeds.len() >= MISDEEDS_KEPT && !self.misdeeds.contains_key(&peer) {
+        if self.violations.len() >= VIOLATIONS_KEPT && !self.violations.contains_key(&peer) {
             // whoever did least is forgotten: nobody gets off by sending others ahead
-            let least = self.misdeeds.iter().min_by_key(|(_, count)| **count).map(|(peer, _)| *peer);
-            least.and_then(|least| self.misdeeds.remove(&least));
+            let least = self.violations.iter().min_by_key(|(_, count)| **count).map(|(peer, _)| *peer);
+            least.and_then(|least| self.violations.remove(&least));
         }
-        let count = self.misdeeds.entry(peer).or_default();
+        let count = self.violations.entry(peer).or_default();
         *count = count.saturating_add(1);
         let count = *count;
-        let dropped = count == MISDEEDS_MAX;
-        if count <= MISDEEDS_MAX {
+        let dropped = count == VIOLATIONS_MAX;
+        if count <= VIOLATIONS_MAX {
             self.shared.out.event(Event::PeerMisbehaved { peer, count, dropped });
         }
         if dropped {

@@ -5,7 +5,7 @@ mod notes;
 
 use std::collections::BTreeMap;
 
-use self::messages::{MISDEEDS_KEPT, MISDEEDS_MAX};
+use self::messages::{VIOLATIONS_KEPT, VIOLATIONS_MAX};
 use crate::audience::Place;
 use crate::bounded::Bound;
 use crate::broadcast::{Broadcast, DataRefusal};
@@ -55,7 +55,7 @@ pub struct RoomState {
     solo: Solo,
     uplink: Uplink,
     offers: BTreeMap<(PeerId, LinkKind), Offer>,
-    misdeeds: BTreeMap<PeerId, u32>,
+    violations: BTreeMap<PeerId, u32>,
     leaving: Option<Time>,
     left: bool,
     /// When a machine is due next: asked of all of them once for each input, not by whoever wants to know.
@@ -173,7 +173,7 @@ impl RoomState {
             solo: Solo::default(),
             uplink: Uplink::default(),
             offers: BTreeMap::new(),
-            misdeeds: BTreeMap::new(),
+            violations: BTreeMap::new(),
             leaving: None,
             left: false,
             due: None,
@@ -197,7 +197,7 @@ impl RoomState {
                 }
             }
             Input::Message { from, via, message } => {
-                if self.misdeeds.get(&from).is_none_or(|count| *count < MISDEEDS_MAX) {
+                if self.violations.get(&from).is_none_or(|count| *count < VIOLATIONS_MAX) {
                     if let Via::Mesh(route) = &via {
                         self.router.came_by(self.shared.now, from, route);
                     }
@@ -539,7 +539,7 @@ impl RoomState {
     pub fn bounds(&self) -> impl Iterator<Item = Bound> {
         let own = [
             Bound::new("offers", self.offers.len(), crate::links::LINKS_MAX),
-            Bound::new("peers' misdeeds", self.misdeeds.len(), MISDEEDS_KEPT),
+            Bound::new("peers' violations", self.violations.len(), VIOLATIONS_KEPT),
         ];
         let bounds = own.into_iter().chain(self.shared.links.bounds()).chain(self.router.bounds());
         let bounds = bounds.chain(self.shared.stage.bounds()).chain(self.shared.mandate.bounds());

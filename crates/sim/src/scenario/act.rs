@@ -20,12 +20,12 @@ pub struct Act {
     /// And then so often, up to the end of the storm.
     pub each: Option<Span>,
     /// What.
-    pub deed: Deed,
+    pub action: Action,
 }
 
 /// What happens.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Deed {
+pub enum Action {
     /// These die from one moment to the next.
     Kill(Whom),
     /// These leave politely.
@@ -111,11 +111,11 @@ impl TryFrom<Fields> for Act {
         ];
         let mut named = named.into_iter().filter_map(|(what, whom)| Some((what, whom?)));
         let (first, second) = (named.next(), named.next());
-        let deed = match (first, last, partition, loss, heal) {
-            (Some((what, whom)), _, None, None, false) if second.is_none() => Deed::to(what, &whom, last)?,
-            (None, None, Some(share), None, false) => Deed::Partition(share),
-            (None, None, None, Some(share), false) => Deed::Loss(share),
-            (None, None, None, None, true) => Deed::Heal,
+        let action = match (first, last, partition, loss, heal) {
+            (Some((what, whom)), _, None, None, false) if second.is_none() => Action::to(what, &whom, last)?,
+            (None, None, Some(share), None, false) => Action::Partition(share),
+            (None, None, None, Some(share), false) => Action::Loss(share),
+            (None, None, None, None, true) => Action::Heal,
             _ => {
                 let all = "kill, leave, stall, sleep, promote, demote, tell, loss, partition, heal";
                 return Err(format!("an act needs one of {all}"));
@@ -124,41 +124,41 @@ impl TryFrom<Fields> for Act {
         if each.is_some_and(|each| each < EACH_MIN) {
             return Err(format!("each {EACH_MIN} is the most often that something can happen"));
         }
-        Ok(Act { at, each, deed })
+        Ok(Act { at, each, action })
     }
 }
 
-impl Deed {
+impl Action {
     /// What is done to somebody, as it is written.
-    fn to(what: &str, whom: &str, last: Option<Span>) -> Result<Deed, String> {
+    fn to(what: &str, whom: &str, last: Option<Span>) -> Result<Action, String> {
         if what == "kill" && whom == "rendezvous" {
-            return Ok(Deed::KillRendezvous);
+            return Ok(Action::KillRendezvous);
         }
         let whom: Whom = whom.parse()?;
         Ok(match (what, last) {
-            ("stall", Some(last)) => Deed::Stall(whom, last),
-            ("sleep", Some(last)) => Deed::Sleep(whom, last),
+            ("stall", Some(last)) => Action::Stall(whom, last),
+            ("sleep", Some(last)) => Action::Sleep(whom, last),
             ("stall" | "sleep", None) => return Err(format!("a {what} needs last: how long")),
             (_, Some(_)) => return Err(format!("{what} happens at once: last is for stall and sleep")),
-            ("kill", None) => Deed::Kill(whom),
-            ("leave", None) => Deed::Leave(whom),
-            ("promote", None) => Deed::Promote(whom),
-            ("demote", None) => Deed::Demote(whom),
-            _ => Deed::Tell(whom),
+            ("kill", None) => Action::Kill(whom),
+            ("leave", None) => Action::Leave(whom),
+            ("promote", None) => Action::Promote(whom),
+            ("demote", None) => Action::Demote(whom),
+            _ => Action::Tell(whom),
         })
     }
 
     /// To whom it happens, where it happens to somebody.
     pub(super) fn whom(&self) -> Option<&Whom> {
         match self {
-            Deed::Kill(whom)
-            | Deed::Leave(whom)
-            | Deed::Promote(whom)
-            | Deed::Demote(whom)
-            | Deed::Tell(whom)
-            | Deed::Stall(whom, _)
-            | Deed::Sleep(whom, _) => Some(whom),
-            Deed::Partition(_) | Deed::Loss(_) | Deed::Heal | Deed::KillRendezvous => None,
+            Action::Kill(whom)
+            | Action::Leave(whom)
+            | Action::Promote(whom)
+            | Action::Demote(whom)
+            | Action::Tell(whom)
+            | Action::Stall(whom, _)
+            | Action::Sleep(whom, _) => Some(whom),
+            Action::Partition(_) | Action::Loss(_) | Action::Heal | Action::KillRendezvous => None,
         }
     }
 }

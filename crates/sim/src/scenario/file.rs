@@ -5,7 +5,7 @@ use plenary_proto::message::ROSTER_MAX;
 use plenary_proto::time::MS;
 use serde::Deserialize;
 
-use super::act::{Act, Deed, EACH_MIN, Whom};
+use super::act::{Act, Action, EACH_MIN, Whom};
 use super::judge::Judged;
 use crate::checkers::STEADY_US;
 use crate::people::{self, Devices, Group, PEERS_MAX, geography};
@@ -232,9 +232,9 @@ impl Scenario {
         if let Some(late) = self.acts.iter().find(|act| act.at > self.storm) {
             return Err(format!("something happens at {}, after the storm", late.at));
         }
-        let cuts = |(_, act): &(Time, usize)| match self.acts[*act].deed {
-            Deed::Partition(_) => Some(true),
-            Deed::Heal => Some(false),
+        let cuts = |(_, act): &(Time, usize)| match self.acts[*act].action {
+            Action::Partition(_) => Some(true),
+            Action::Heal => Some(false),
             _ => None,
         };
         if self.script().iter().find_map(cuts) == Some(true) {
@@ -242,7 +242,7 @@ impl Scenario {
                 "a partition that isn't healed by the end of the storm: no calm can follow".to_owned()
             );
         }
-        let named = self.acts.iter().filter_map(|act| match act.deed.whom() {
+        let named = self.acts.iter().filter_map(|act| match act.action.whom() {
             Some(Whom::Region(name)) => Some(name),
             _ => None,
         });

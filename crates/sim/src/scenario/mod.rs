@@ -11,7 +11,7 @@ mod run;
 mod stage;
 mod told;
 
-pub use act::{Act, Deed, Whom};
+pub use act::{Act, Action, Whom};
 pub use file::{Net, Room, Scenario, Target, Ways};
 pub use judge::Judged;
 

@@ -7,7 +7,7 @@ use std::thread;
 use plenary_proto::time::{MS, SECOND};
 use plenary_proto::{Command, PeerId, Time};
 
-use super::act::{self, Deed, Whom};
+use super::act::{self, Action, Whom};
 use super::file::Scenario;
 use super::judge::Judgement;
 use super::stage::Stage;
@@ -174,7 +174,7 @@ impl Scenario {
         let mut run = Run { seed, ..Run::default() };
         let mut script = self.script();
         for (at, act) in script.iter().rev() {
-            if let Deed::Loss(share) = self.acts[*act].deed {
+            if let Action::Loss(share) = self.acts[*act].action {
                 world.lose_from(*at, share);
             }
         }
@@ -198,7 +198,7 @@ impl Scenario {
             while let Some((at, act)) = script.last().copied().filter(|(at, _)| *at <= until) {
                 script.pop();
                 let mut dice = SmallDice::of(&[seed, at.0, act as u64]);
-                if let Some(now_hit) = self.acts[act].deed.happen(&mut world, &cast, &mut dice, &mut run) {
+                if let Some(now_hit) = self.acts[act].action.happen(&mut world, &cast, &mut dice, &mut run) {
                     hit = hit.and_then(|hit| run.read_off(&world, hit, true)).or(Some(now_hit));
                 }
             }
@@ -264,7 +264,7 @@ impl Run {
     }
 }
 
-impl Deed {
+impl Action {
     /// Does it; gives the viewers below those it happened to.
     fn happen(
         &self,
@@ -274,45 +274,47 @@ impl Deed {
         run: &mut Run,
     ) -> Option<Hit> {
         let whom = match self {
-            Deed::KillRendezvous => {
+            Action::KillRendezvous => {
                 world.kill_rendezvous();
                 return None;
             }
-            Deed::Heal => {
+            Action::Heal => {
                 world.heal();
                 run.stage.heals(world);
                 return None;
             }
-            Deed::Partition(share) => {
+            Action::Partition(share) => {
                 let side = act::side(world, cast, *share, dice);
                 cast.iter().enumerate().for_each(|(at, _)| run.stage.excuse(world.planned(at)));
                 world.partition(&side);
                 return None;
             }
-            Deed::Loss(_) => return None, // planned ahead
-            Deed::Promote(whom) | Deed::Demote(whom) => {
-                let up = matches!(self, Deed::Promote(_));
+            Action::Loss(_) => return None, // planned ahead
+            Action::Promote(whom) | Action::Demote(whom) => {
+                let up = matches!(self, Action::Promote(_));
                 for peer in whom.choose(world, cast, dice) {
                     let command = if up { Command::Promote(peer) } else { Command::Demote(peer) };
                     world.command(world.planned(0), command);
                 }
                 return None;
             }
-            Deed::Tell(whom) => {
+            Action::Tell(whom) => {
                 let sources = whom.choose(world, cast, dice);
                 sources.into_iter().for_each(|source| run.told.tell(world, source));
                 return None;
             }
-            Deed::Kill(whom) | Deed::Leave(whom) | Deed::Stall(whom, _) | Deed::Sleep(whom, _) => whom,
+            Action::Kill(whom) | Action::Leave(whom) | Action::Stall(whom, _) | Action::Sleep(whom, _) => {
+                whom
+            }
         };
         let chosen = whom.choose(world, cast, dice);
         let viewers = below(world, &chosen, matches!(whom, Whom::Mixers));
         for peer in &chosen {
             run.stage.excuse(*peer);
             match self {
-                Deed::Leave(_) => world.leave(*peer),
-                Deed::Stall(_, last) => world.stall(*peer, last.0),
-                Deed::Sleep(_, last) => world.sleep(*peer, last.0),
+                Action::Leave(_) => world.leave(*peer),
+                Action::Stall(_, last) => world.stall(*peer, last.0),
+                Action::Sleep(_, last) => world.sleep(*peer, last.0),
                 _ => world.kill(*peer),
             }
         }
