@@ -10,6 +10,7 @@ mod audience;
 pub mod bounded;
 mod broadcast;
 mod config;
+mod delays;
 mod doubts;
 mod election;
 mod floor;
@@ -49,7 +50,6 @@ mod tree;
 mod trouble;
 mod uplink;
 pub mod watchdog;
-mod ways;
 
 pub use broadcast::DataRefusal;
 pub use config::{CHILDREN_MAX, HostConfig, RoomConfig};

@@ -17,10 +17,10 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use crate::delays::Delays;
 use crate::id::PeerId;
 use crate::message::{Claim, Entry, LineId, MIXERS_MAX, Report, Roster};
 use crate::seal::Signed;
-use crate::ways::Ways;
 
 /// One whole point.
 const MICRO: u128 = 1_000_000;
@@ -211,7 +211,7 @@ pub(crate) fn tally(
     sitting: &[Sitting],
 ) -> Vec<Tally> {
     let job = Job::of(roster, asked_for(roster));
-    let ways = Ways::of(roster, reports, claims);
+    let delays = Delays::of(roster, reports, claims);
     let present = || roster.entries.iter().filter(|entry| !entry.away);
     let mut candidates: Vec<&Entry> =
         roster.entries.iter().filter(|entry| entry.mixes && !entry.away).collect();
@@ -239,8 +239,8 @@ pub(crate) fn tally(
                 bandwidth_bps = bandwidth_bps.min(most);
             }
             let speakers = || present().filter(|entry| entry.speaks).map(|entry| &entry.peer);
-            let to_stage_us = ways.mean_us(&entry.peer, present().map(|entry| &entry.peer)).unwrap_or(0);
-            let to_others_us = ways.mean_us(&entry.peer, speakers());
+            let to_stage_us = delays.mean_us(&entry.peer, present().map(|entry| &entry.peer)).unwrap_or(0);
+            let to_others_us = delays.mean_us(&entry.peer, speakers());
             // its own camera's picture goes no way
             let others = speakers().filter(|speaker| **speaker != entry.peer).count() as u64;
             let to_speakers_us = to_others_us.map(|us| us * others / speakers().count().max(1) as u64);

@@ -116,7 +116,7 @@ impl Near {
 
 /// How long one way between two peers is at least, by their round trips to the same landmarks. By trial the tree is better
 /// by this than by what lies between it and the most that it can be.
-pub(super) fn way_us(one: &RoundTrips, other: &RoundTrips) -> Option<u64> {
+pub(super) fn delay_us(one: &RoundTrips, other: &RoundTrips) -> Option<u64> {
     let both =
         one.iter().flat_map(|to| other.iter().filter(|trip| trip.is_alike(to)).map(move |trip| (to, trip)));
     let both = both.map(|(one, other)| (u64::from(one.rtt_us()), u64::from(other.rtt_us())));
@@ -151,9 +151,9 @@ impl Tree {
         let parent = self.parent.as_ref()?;
         let whereabouts = parent.whereabouts.as_ref()?;
         let late_us = u64::from(whereabouts.late_us?);
-        let told_us = || way_us(&whereabouts.round_trips, &self.near.trips);
-        let way_us = self.measured_us(parent).or_else(told_us)?;
-        Some(late_us + way_us)
+        let told_us = || delay_us(&whereabouts.round_trips, &self.near.trips);
+        let delay_us = self.measured_us(parent).or_else(told_us)?;
+        Some(late_us + delay_us)
     }
 
     /// What of the way to our parent landmarks don't tell, who tell the least that it can be: as much of it as our own line
@@ -161,7 +161,7 @@ impl Tree {
     /// whose way is measured.
     fn untold_us(&self) -> u64 {
         let untold = |parent: &Up| {
-            let told_us = way_us(&parent.whereabouts.as_ref()?.round_trips, &self.near.trips)?;
+            let told_us = delay_us(&parent.whereabouts.as_ref()?.round_trips, &self.near.trips)?;
             Some(self.measured_us(parent)?.saturating_sub(told_us))
         };
         let nearest_us = self.near.trips.iter().map(|trip| u64::from(trip.rtt_us())).min();
@@ -210,8 +210,8 @@ impl Tree {
         enough: Better,
     ) -> Option<bool> {
         let ours_us = self.late_us()?;
-        let way_us = way_us(&whereabouts.round_trips, &self.near.trips)? + self.untold_us();
-        let theirs_us = u64::from(whereabouts.late_us?) + way_us;
+        let delay_us = delay_us(&whereabouts.round_trips, &self.near.trips)? + self.untold_us();
+        let theirs_us = u64::from(whereabouts.late_us?) + delay_us;
         let margin_us = match enough {
             Better::ByFar => GAIN_US.max(ours_us / 20),
             Better::NotWorse => 0,
@@ -229,8 +229,8 @@ impl Tree {
         if peer.is_empty() {
             return down_us;
         }
-        let ways = way_us(&self.near.trips, &child.trips).zip(way_us(&child.trips, peer));
-        down_us + ways.map_or(2 * UNKNOWN_US, |(here, there)| here + there)
+        let delays = delay_us(&self.near.trips, &child.trips).zip(delay_us(&child.trips, peer));
+        down_us + delays.map_or(2 * UNKNOWN_US, |(here, there)| here + there)
     }
 
     /// The child that gives way for a peer that is nearer, sends faster, or would feed others: that whose frames are passed
@@ -256,16 +256,16 @@ impl Tree {
             // those that could feed others would wait for ever for those that can't
             let may = |child: &Child| child.may_move_alone(view.now) && child.room() == 0;
             let may = self.served().filter(|(peer, child)| **peer != from && may(child));
-            let far_us = |child: &Child| way_us(&self.near.trips, &child.trips);
+            let far_us = |child: &Child| delay_us(&self.near.trips, &child.trips);
             return may.map(|(peer, child)| (far_us(child), *peer)).max().map(|(_, peer)| peer);
         }
-        let near_us = way_us(&self.near.trips, &attach.round_trips)? + u64::from(attach.sending_us);
+        let near_us = delay_us(&self.near.trips, &attach.round_trips)? + u64::from(attach.sending_us);
         let others = || self.served().filter(|(peer, _)| **peer != from);
         let levels = others().map(|(_, child)| child.told.deepest).max()?;
         let may = others().filter(|(_, child)| child.may_move(view.now) && child.told.deepest < levels);
         let far = may.filter_map(|(peer, child)| {
-            let far_us = way_us(&self.near.trips, &child.trips)?;
-            let on_us = way_us(&attach.round_trips, &child.trips)?;
+            let far_us = delay_us(&self.near.trips, &child.trips)?;
+            let on_us = delay_us(&attach.round_trips, &child.trips)?;
             let (idle, forwarded_us) = (child.room() == 0, far_us + u64::from(child.told.sending_us));
             let sooner = near_us + SOONER_US <= forwarded_us && near_us + on_us <= far_us + DETOUR_US;
             (idle || sooner).then_some((idle, forwarded_us, *peer))
@@ -433,11 +433,11 @@ mod tests {
     #[test]
     fn peers_as_far_from_the_same_landmarks_are_near_and_others_are_as_far_as_these_say() {
         let here = trips([20, 100, 240]);
-        let way = |other| way_us(&here, &trips(other)).unwrap() / MS;
+        let way = |other| delay_us(&here, &trips(other)).unwrap() / MS;
         assert_eq!(way([24, 104, 244]), 2);
         assert!(way([120, 20, 260]) >= 50, "another continent");
         assert!(way([240, 200, 20]) > way([120, 20, 260]), "and one beyond");
-        assert_eq!(way_us(&here, &List::truncated(here.iter().take(1).copied())), None);
-        assert_eq!(way_us(&here, &List::new()), None);
+        assert_eq!(delay_us(&here, &List::truncated(here.iter().take(1).copied())), None);
+        assert_eq!(delay_us(&here, &List::new()), None);
     }
 }

@@ -3,7 +3,7 @@
 //! Candidates are linked with each other and with some of the speakers, and claim the round trips of all these links;
 //! measurers report those to the candidates. Where both ends of a link say something the longer counts, so nobody can
 //! talk itself near alone; and whose words fall short of more than half of the others' isn't believed at all. All others who know
-//! the ways to both ends know bounds, about as well as triangles hold in
+//! the delays to both ends know bounds, about as well as triangles hold in
 //! the internet: a way is no longer than any detour, and no shorter than the difference of two that begin at one peer. Of
 //! detours that one counts which only a quarter of these others go below: no wormhole between two liars makes one of
 //! them everybody's neighbour. For a difference the shorter word of the longer way counts, and the longer word of the other: no third
@@ -27,14 +27,14 @@ const NONE_US: u64 = u64::MAX / 4;
 
 /// One-way delays between all peers of a roster, microseconds.
 #[derive(Debug)]
-pub(crate) struct Ways {
+pub(crate) struct Delays {
     peers: Vec<PeerId>,
     us: Vec<u64>,
 }
 
-impl Ways {
+impl Delays {
     /// From the round trips that peers of the roster claim and report of each other; those of 0 aren't known.
-    pub(crate) fn of(roster: &Roster, reports: &[Signed<Report>], claims: &[Signed<Claim>]) -> Ways {
+    pub(crate) fn of(roster: &Roster, reports: &[Signed<Report>], claims: &[Signed<Claim>]) -> Delays {
         let peers: Vec<PeerId> = roster.entries.iter().map(|entry| entry.peer).collect();
         let n = peers.len();
         let place = |peer: &PeerId| peers.iter().position(|known| known == peer);
@@ -53,22 +53,22 @@ impl Ways {
         for (one, other, rtt_us) in reported.chain(claimed) {
             let (Some(one), Some(other)) = (one, other) else { continue };
             if one != other && rtt_us > 0 {
-                let way_us = u64::from(rtt_us / 2);
+                let delay_us = u64::from(rtt_us / 2);
                 let known = &mut said[one * n + other];
-                *known = if *known == NONE_US { way_us } else { way_us.max(*known) };
+                *known = if *known == NONE_US { delay_us } else { delay_us.max(*known) };
             }
         }
         disbelieve(&mut said, n);
-        Ways { us: completed(&said, n), peers }
+        Delays { us: completed(&said, n), peers }
     }
 
-    /// Mean of the ways from a peer to those others; `None` when there are none.
+    /// Mean of the delays from a peer to those others; `None` when there are none.
     pub(crate) fn mean_us<'a>(&self, from: &PeerId, to: impl Iterator<Item = &'a PeerId>) -> Option<u64> {
         let place = |peer: &PeerId| self.peers.iter().position(|known| known == peer);
         let from = place(from)?;
         let others = to.filter_map(place).filter(|other| *other != from);
-        let ways = others.map(|other| self.us[from * self.peers.len() + other]);
-        let (sum, count) = ways.fold((0, 0), |(sum, count), us| (sum + us, count + 1));
+        let delays = others.map(|other| self.us[from * self.peers.len() + other]);
+        let (sum, count) = delays.fold((0, 0), |(sum, count), us| (sum + us, count + 1));
         u64::checked_div(sum, count)
     }
 }
@@ -86,7 +86,7 @@ fn disbelieve(said: &mut [u64], n: usize) {
     }
 }
 
-/// All ways, from what is said of some, held to the bounds that others know for them.
+/// All delays, from what is said of some, held to the bounds that others know for them.
 fn completed(said: &[u64], n: usize) -> Vec<u64> {
     // the shorter and the longer word of a way
     let words_of = |at: usize| match (said[at], said[at % n * n + at / n]) {
@@ -95,7 +95,7 @@ fn completed(said: &[u64], n: usize) -> Vec<u64> {
         (word, back) => Some((word.min(back), word.max(back))),
     };
     let words: Vec<_> = (0..n * n).map(words_of).collect();
-    let mut ways = vec![0; n * n];
+    let mut delays = vec![0; n * n];
     let (mut detours, mut differences) = (Vec::with_capacity(n), Vec::with_capacity(n));
     for from in 0..n {
         for to in 0..from {
@@ -117,10 +117,10 @@ fn completed(said: &[u64], n: usize) -> Vec<u64> {
                 (Some((_, said)), None) => said,
                 (Some((_, said)), Some((least, most))) => said.max(*least).min(*most),
             };
-            (ways[from * n + to], ways[to * n + from]) = (way, way);
+            (delays[from * n + to], delays[to * n + from]) = (way, way);
         }
     }
-    ways
+    delays
 }
 
 #[cfg(test)]
@@ -131,7 +131,7 @@ mod tests {
     use crate::samples::{candidate, key, roster};
 
     /// One-way delays between so many peers by these words: who says it, of whom, milliseconds of round trip.
-    fn ways(peers: u8, words: &[(u8, u8, u32)]) -> Ways {
+    fn delays(peers: u8, words: &[(u8, u8, u32)]) -> Delays {
         let claims = (1..=peers).map(|by| {
             let own = words.iter().filter(|(of, ..)| *of == by);
             let round_trips = own.map(|(_, to, ms)| RoundTrip::new(&key(*to).id(), ms * 1_000));
@@ -144,11 +144,11 @@ mod tests {
             };
             Signed::new(&key(by), &RoomId([0; 16]), 1, 0, 0, claim)
         });
-        Ways::of(&roster((1..=peers).map(candidate)), &[], &claims.collect::<Vec<_>>())
+        Delays::of(&roster((1..=peers).map(candidate)), &[], &claims.collect::<Vec<_>>())
     }
 
-    fn way_ms(ways: &Ways, one: u8, other: u8) -> u64 {
-        ways.mean_us(&key(one).id(), [key(other).id()].iter()).unwrap() / 1_000
+    fn delay_ms(delays: &Delays, one: u8, other: u8) -> u64 {
+        delays.mean_us(&key(one).id(), [key(other).id()].iter()).unwrap() / 1_000
     }
 
     #[test]
@@ -168,7 +168,7 @@ mod tests {
             (&[(1, 2, 0), (2, 1, 40)], 20, "no round trip takes no time"),
             (&[(2, 1, 60_000)], 819, "none is longer than a claim can say"),
         ] {
-            assert_eq!(way_ms(&ways(4, words), 1, 2), expected, "{what}");
+            assert_eq!(delay_ms(&delays(4, words), 1, 2), expected, "{what}");
         }
     }
 
@@ -184,9 +184,10 @@ mod tests {
                 let lie = lies(other).filter(|_| is_liar(one));
                 (one, other, lie.unwrap_or(true_ms(one, other)))
             };
-            let ways = ways(12, &pairs().filter(|(one, other)| one != other).map(said).collect::<Vec<_>>());
+            let delays =
+                delays(12, &pairs().filter(|(one, other)| one != other).map(said).collect::<Vec<_>>());
             for (one, other) in pairs().filter(|(one, other)| one < other) {
-                let (found, truth) = (way_ms(&ways, one, other), u64::from(true_ms(one, other)) / 2);
+                let (found, truth) = (delay_ms(&delays, one, other), u64::from(true_ms(one, other)) / 2);
                 assert!(found.abs_diff(truth) <= 5, "{one} to {other}: {found} ms, not {truth}");
             }
         }
@@ -206,7 +207,7 @@ mod tests {
             round_trips: List::truncated([RoundTrip::new(&key(2).id(), 40_000)]),
         };
         let claim = Signed::new(&key(1), &RoomId([0; 16]), 1, 0, 0, claim);
-        let ways = Ways::of(&roster, &[], &[claim]);
-        assert_eq!(ways.mean_us(&key(1).id(), [key(2).id()].iter()), Some(UNKNOWN_US));
+        let delays = Delays::of(&roster, &[], &[claim]);
+        assert_eq!(delays.mean_us(&key(1).id(), [key(2).id()].iter()), Some(UNKNOWN_US));
     }
 }
