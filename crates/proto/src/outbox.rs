@@ -198,18 +198,18 @@ impl View<'_> {
 
     /// Who takes over from a mixer that falls silent or leaves: standby 1 if it is present, else the present mixer that
     /// comes next in rank, the lead after the last.
-    pub(crate) fn heir(&self, mixer: &PeerId) -> Option<PeerId> {
+    pub(crate) fn standby_of(&self, mixer: &PeerId) -> Option<PeerId> {
         self.in_line(mixer).next()
     }
 
-    /// Who declares a mixer gone: its heir, or the next in line where it has denied that one's word in this term.
+    /// Who declares a mixer gone: its standby, or the next in line where it has denied that one's word in this term.
     pub(crate) fn successor(&self, mixer: &PeerId) -> Option<PeerId> {
         self.in_line(mixer).find(|peer| !self.mandate.bars(mixer, peer))
     }
 
-    /// What a mixer's first tier falls back on: its successor, or, while the mixer has denied everyone's word, its heir all the same.
+    /// What a mixer's first tier falls back on: its successor, or, while the mixer has denied everyone's word, its standby all the same.
     pub(crate) fn fallback(&self, mixer: &PeerId) -> Option<PeerId> {
-        self.successor(mixer).or_else(|| self.heir(mixer))
+        self.successor(mixer).or_else(|| self.standby_of(mixer))
     }
 
     fn in_line(&self, mixer: &PeerId) -> impl Iterator<Item = PeerId> {

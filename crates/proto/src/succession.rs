@@ -1,6 +1,6 @@
 //! Taking over without a vote.
 //!
-//! Standby 1 watches the mixers; without one, each mixer is watched by the next in rank ([`View::heir`]). Half-way to
+//! Standby 1 watches the mixers; without one, each mixer is watched by the next in rank ([`View::standby_of`]). Half-way to
 //! the watch's limit it asks everyone else on stage that it is linked to how long ago they heard the mixer. When the
 //! limit is reached, and nobody of those who were given time to answer has heard it for 350 ms, it declares the next failover and takes over: a standby in
 //! the mixer's place, another mixer beside its own. A mixer that leaves asks for the same. A mixer that hears it was
@@ -132,20 +132,20 @@ impl Succession {
 
     /// The mixer leaves, and wants us to go on.
     pub(crate) fn wanted(&mut self, view: &mut View<'_>, from: PeerId, rank: Rank) {
-        // two that leave at once are each other's heirs
-        if !self.leaving && view.heir(&from) == Some(view.me) && rank == view.rank() {
+        // two that leave at once are each other's standbys
+        if !self.leaving && view.standby_of(&from) == Some(view.me) && rank == view.rank() {
             self.declare(view, from, true);
         }
     }
 
-    /// We leave, and want our heir to go on; false when there is none.
+    /// We leave, and want our standby to go on; false when there is none.
     pub(crate) fn leave(&mut self, view: &mut View<'_>) -> bool {
         self.leaving = true;
-        let heir = view.heir(&view.me).filter(|heir| view.links.is_up(heir));
-        if let Some(heir) = heir {
-            view.out.send(heir, Message::FailoverWanted { rank: view.rank() });
+        let standby = view.standby_of(&view.me).filter(|standby| view.links.is_up(standby));
+        if let Some(standby) = standby {
+            view.out.send(standby, Message::FailoverWanted { rank: view.rank() });
         }
-        heir.is_some()
+        standby.is_some()
     }
 
     /// A failover has come; true when it may be taken: not when it is we who were declared gone, for we live.

@@ -105,15 +105,16 @@ impl Tree {
             return;
         };
         let first_tier = parent.path.len() == 1;
-        let heir = view.fallback(&parent.peer).filter(|heir| *heir != view.me);
+        let fallback = view.fallback(&parent.peer).filter(|fallback| *fallback != view.me);
         let good = self.backup.as_ref().is_some_and(|backup| {
             let same_branch =
                 backup.path.contains(&parent.peer.short()) || backup.path.contains(&view.me.short());
             // one that mixes itself may have sent us further down
-            let below = |heir: &PeerId| {
-                view.mandate.mixers.contains(heir) && backup.path.first() == Some(&heir.short())
+            let below = |fallback: &PeerId| {
+                view.mandate.mixers.contains(fallback) && backup.path.first() == Some(&fallback.short())
             };
-            let right = !first_tier || heir.is_none_or(|heir| heir == backup.peer || below(&heir));
+            let right =
+                !first_tier || fallback.is_none_or(|fallback| fallback == backup.peer || below(&fallback));
             // mixers keep their slots for first tiers, and a standby has no program yet
             let apart = backup.path.len() > 1 && !same_branch;
             let apart = backup.peer != parent.peer && right && (first_tier || apart);
@@ -124,14 +125,14 @@ impl Tree {
             return;
         }
         self.drop_backup(view);
-        if first_tier && heir.is_none() {
+        if first_tier && fallback.is_none() {
             self.seek_backup = None;
         } else if self.seek_backup.is_none() {
             self.seek_backup = Some(Seek::new(Purpose::Backup, view.now));
         }
     }
 
-    /// That peer is our backup, and we need none: in the first tier of a mixer without an heir all hang on that one mixer.
+    /// That peer is our backup, and we need none: in the first tier of a mixer without a standby all hang on that one mixer.
     pub(super) fn yields_backup(&self, view: &View<'_>, peer: &PeerId) -> bool {
         let first_tier = self.parent.as_ref().filter(|parent| parent.path.len() == 1 && !self.at_fault);
         let needless = first_tier.is_some_and(|mixer| view.fallback(&mixer.peer).is_none());
