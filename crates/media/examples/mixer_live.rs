@@ -49,7 +49,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mixer = Mixer::start(config, clock, move |output| drop(outputs.send(output)))?;
     let input = |id| Input { id, name: format!("Speaker {id}"), muted: false, shares: false, hears: true };
     mixer.set_inputs((0..speakers).map(input).collect())?;
-    mixer.speak(0);
+    mixer.begin(0);
 
     let mut links: Vec<Link> = (0..speakers).map(|id| Link::new(id, loss_percent)).collect();
     let (mut pictures, mut bytes, mut sounds, mut keys_wanted) = (0_u64, 0, 0_u64, 0_u64);

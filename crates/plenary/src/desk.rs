@@ -480,7 +480,7 @@ impl Desk {
         let frame_us = 1_000_000 / u64::from(state.format.fps.max(1));
         drop(state);
         if let Some(mixer) = self.mixer() {
-            if speaks { mixer.speak(passed_us + frame_us * 3 / 4) } else { mixer.silence() }
+            if speaks { mixer.begin(passed_us + frame_us * 3 / 4) } else { mixer.stop() }
         }
     }
 

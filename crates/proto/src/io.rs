@@ -251,7 +251,7 @@ pub enum Output {
     /// These mixers are in force.
     Mandate(InForce),
     /// Send our own picture and sound to these peers; from the cache where `resume` says how far they are.
-    Speak(Vec<(PeerId, Option<Resume>)>),
+    SendOwn(Vec<(PeerId, Option<Resume>)>),
     /// Make our own picture like this from now on.
     Ask(VideoAsk),
     /// Call a speaker home: send it [`Message::Home`] with the size of its tile and what is held of its stream.

@@ -76,7 +76,7 @@ pub(crate) struct Mixing {
     /// The last call home of each mixer, of the rank in force or one whose proof hasn't come yet: what is to be followed
     /// changes with the roster, and calls aren't repeated.
     calls: BTreeMap<PeerId, Call>,
-    speaking_to: Vec<PeerId>,
+    sending_to: Vec<PeerId>,
     forwarding_to: Vec<PeerId>,
     speakers: Vec<(PeerId, u8)>,
     spread: Spread,
@@ -107,7 +107,7 @@ impl Mixing {
             role: MixRole::Rest,
             home: None,
             calls: BTreeMap::new(),
-            speaking_to: Vec::new(),
+            sending_to: Vec::new(),
             forwarding_to: Vec::new(),
             speakers: Vec::new(),
             spread: Spread::default(),
@@ -145,7 +145,7 @@ impl Mixing {
         self.keep_homes(view);
         self.call_home(view);
         self.follow_calls(view, None);
-        self.speak(view, None);
+        self.send_own(view, None);
         self.serve_watching(view);
     }
 
@@ -401,7 +401,7 @@ impl Mixing {
             let resume = call.resume.take(); // should we come back to it later, it is no more where it was
             self.home = Some((rank, from));
             view.out.act(Output::Ask(call.ask));
-            self.speak(view, resume);
+            self.send_own(view, resume);
         }
     }
 
@@ -416,11 +416,11 @@ impl Mixing {
     }
 
     /// Says where our own stream goes.
-    fn speak(&mut self, view: &mut View<'_>, resume: Option<Resume>) {
+    fn send_own(&mut self, view: &mut View<'_>, resume: Option<Resume>) {
         if !view.config.speaks || !view.speaks() {
-            if !self.speaking_to.is_empty() {
-                self.speaking_to.clear();
-                view.out.act(Output::Speak(Vec::new()));
+            if !self.sending_to.is_empty() {
+                self.sending_to.clear();
+                view.out.act(Output::SendOwn(Vec::new()));
             }
             return;
         }
@@ -433,12 +433,12 @@ impl Mixing {
                 others.filter(|peer| *peer != view.me && view.links.is_up(peer)).collect()
             }
             // until a mixer has called, those of the mesh are still listening
-            _ => self.home.map_or(self.speaking_to.clone(), |(_, home)| vec![home]),
+            _ => self.home.map_or(self.sending_to.clone(), |(_, home)| vec![home]),
         };
-        if to != self.speaking_to || resume.is_some() {
-            self.speaking_to = to;
-            let targets = self.speaking_to.iter().map(|peer| (*peer, resume)).collect();
-            view.out.act(Output::Speak(targets));
+        if to != self.sending_to || resume.is_some() {
+            self.sending_to = to;
+            let targets = self.sending_to.iter().map(|peer| (*peer, resume)).collect();
+            view.out.act(Output::SendOwn(targets));
         }
     }
 
@@ -526,7 +526,7 @@ impl Mixing {
                 self.watching.len(),
                 ROSTER_MAX + STEPPING_BACK_MAX,
             ),
-            Bound::new("peers that get our stream", self.speaking_to.len(), ROSTER_MAX),
+            Bound::new("peers that get our stream", self.sending_to.len(), ROSTER_MAX),
         ]
     }
 

@@ -425,7 +425,7 @@ fn home_call() -> Message {
 
 fn speaks_to(outputs: &[Output]) -> Vec<PeerId> {
     let speak = |output: &Output| match output {
-        Output::Speak(targets) => Some(targets.iter().map(|(peer, _)| *peer).collect::<Vec<_>>()),
+        Output::SendOwn(targets) => Some(targets.iter().map(|(peer, _)| *peer).collect::<Vec<_>>()),
         _ => None,
     };
     outputs.iter().filter_map(speak).next_back().unwrap_or_default()

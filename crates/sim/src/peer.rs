@@ -131,7 +131,7 @@ pub(crate) struct Peer {
     pub(crate) forwarding_to: Vec<usize>,
     /// At a mixer: who gets which speaker's own stream.
     pub(crate) solos: Vec<(PeerId, PeerId)>,
-    pub(crate) speaking_to: Vec<PeerId>,
+    pub(crate) sending_to: Vec<PeerId>,
     pub(crate) followed: Vec<Followed>,
     pub(crate) served: Vec<Served>,
     pub(crate) asked: Vec<usize>,
@@ -196,7 +196,7 @@ impl Peer {
             key_wanted: false,
             forwarding_to: Vec::new(),
             solos: Vec::new(),
-            speaking_to: Vec::new(),
+            sending_to: Vec::new(),
             followed: Vec::new(),
             served: Vec::new(),
             asked: Vec::new(),
@@ -269,7 +269,7 @@ impl Peer {
 
     /// A program that comes from there is for this peer: from its parent in the tree, or, by its maker, from its home on stage.
     pub(crate) fn is_fed_by(&self, at: usize, maker: PeerId) -> bool {
-        self.parent == Some(at) || (self.speaks && self.speaking_to == [maker])
+        self.parent == Some(at) || (self.speaks && self.sending_to == [maker])
     }
 
     pub(crate) fn is_mixing(&self) -> bool {

@@ -23,7 +23,7 @@ fn a_viewer_is_promoted_and_demoted_and_nobody_loses_the_picture() {
             *world.viewers().iter().max_by_key(|viewer| world.snapshot(**viewer).children.len()).unwrap();
         let before = world.now();
         world.command(host, Command::Promote(viewer));
-        let us = until(&mut world, seed, |world| world.speaking_to(viewer) == world.mixers());
+        let us = until(&mut world, seed, |world| world.sending_to(viewer) == world.mixers());
         assert!(us <= PROMOTED_US_MAX, "seed {seed}: it is heard after {us} us");
         run_on(&mut world, 8);
         let snapshot = world.snapshot(viewer);
@@ -35,7 +35,7 @@ fn a_viewer_is_promoted_and_demoted_and_nobody_loses_the_picture() {
         let demoted = world.now();
         let us = until(&mut world, seed, |world| world.snapshot(viewer).parent.is_some());
         assert!(us <= PROMOTED_US_MAX, "seed {seed}: it is fed after {us} us");
-        assert!(world.speaking_to(viewer).is_empty(), "seed {seed}");
+        assert!(world.sending_to(viewer).is_empty(), "seed {seed}");
         run_on(&mut world, 8);
         let told: Vec<_> = world.events(viewer).iter().filter_map(|(_, event)| floor(event)).collect();
         assert_eq!(told, [true, false], "seed {seed}");
@@ -51,7 +51,7 @@ fn whoever_may_speak_comes_and_goes_as_it_likes() {
         let viewer = world.viewers()[0];
         for _ in 0..2 {
             world.command(viewer, Command::Speak(true));
-            let us = until(&mut world, seed, |world| world.speaking_to(viewer) == world.mixers());
+            let us = until(&mut world, seed, |world| world.sending_to(viewer) == world.mixers());
             assert!(us <= PROMOTED_US_MAX, "seed {seed}: {us}");
             world.command(viewer, Command::Speak(false));
             let us = until(&mut world, seed, |world| world.snapshot(viewer).parent.is_some());
@@ -100,7 +100,7 @@ fn a_promotion_may_be_repeated_overtaken_or_come_too_late() {
             let (host, viewer) = (world.planned(0), world.viewers()[3]);
             race(&mut world, host, viewer);
             run_on(&mut world, 15);
-            let speaks = world.living().any(|peer| peer == viewer) && !world.speaking_to(viewer).is_empty();
+            let speaks = world.living().any(|peer| peer == viewer) && !world.sending_to(viewer).is_empty();
             let meant = matches!(name, "twice" | "while the mixer's successor is voted on");
             assert_eq!(speaks, meant, "seed {seed}: {name}");
             calm(&world);
@@ -117,8 +117,8 @@ fn the_only_viewer_of_one_speaker_is_promoted_and_the_two_are_alone() {
         world.command(host, Command::Promote(viewer));
         run_on(&mut world, 10);
         assert_eq!(world.snapshot(host).mode, Mode::Mesh, "seed {seed}");
-        assert_eq!(world.speaking_to(viewer), [host], "seed {seed}");
-        assert_eq!(world.speaking_to(host), [viewer], "seed {seed}");
+        assert_eq!(world.sending_to(viewer), [host], "seed {seed}");
+        assert_eq!(world.sending_to(host), [viewer], "seed {seed}");
         world.command(host, Command::Demote(viewer));
         run_on(&mut world, 8);
         assert_eq!(world.snapshot(host).mode, Mode::PassThrough, "seed {seed}");
@@ -145,16 +145,16 @@ fn on_a_closed_stage_the_host_decides() {
         }
         run_on(&mut world, 2);
         assert_eq!(wanted(&world).len(), 2, "seed {seed}: each asked once");
-        assert!(world.speaking_to(first).is_empty(), "seed {seed}");
+        assert!(world.sending_to(first).is_empty(), "seed {seed}");
         world.command(host, Command::Promote(first));
         world.command(host, Command::Demote(second));
         run_on(&mut world, 3);
-        assert_eq!(world.speaking_to(first).len(), 1, "seed {seed}");
-        assert!(world.speaking_to(second).is_empty(), "seed {seed}");
+        assert_eq!(world.sending_to(first).len(), 1, "seed {seed}");
+        assert!(world.sending_to(second).is_empty(), "seed {seed}");
         let denied = |event: &Event| *event == Event::FloorDenied;
         assert!(world.events(second).iter().any(|(_, event)| denied(event)), "seed {seed}");
         assert!(!world.events(first).iter().any(|(_, event)| denied(event)), "seed {seed}");
-        assert_eq!(world.speaking_to(speaker).len(), 1, "seed {seed}: whoever was there stays");
+        assert_eq!(world.sending_to(speaker).len(), 1, "seed {seed}: whoever was there stays");
         run_on(&mut world, 4);
         calm(&world);
     }

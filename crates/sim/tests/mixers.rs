@@ -179,7 +179,7 @@ fn a_host_that_wants_two_mixers_gets_none_whose_line_carries_no_program_and_is_s
 fn homes(world: &World, speakers: usize) -> BTreeMap<PeerId, usize> {
     let mut homes = BTreeMap::new();
     for speaker in 0..speakers {
-        for home in world.speaking_to(world.planned(speaker)) {
+        for home in world.sending_to(world.planned(speaker)) {
             *homes.entry(*home).or_default() += 1;
         }
     }

@@ -32,7 +32,7 @@ fn a_dead_hosts_heir_goes_on_with_the_room() {
         let (viewer, speaker) = (world.planned(late), world.planned(late + 1));
         assert!(world.snapshot(viewer).parent.is_some(), "seed {seed}: nobody lets a viewer in");
         let mixer = world.snapshot(heir).mixers[0];
-        assert_eq!(world.speaking_to(speaker), [mixer], "seed {seed}: nobody lets a speaker in");
+        assert_eq!(world.sending_to(speaker), [mixer], "seed {seed}: nobody lets a speaker in");
 
         world.kill(mixer);
         let alive = if mixer == heir { world.planned(5) } else { heir };
@@ -46,7 +46,7 @@ fn a_dead_hosts_heir_goes_on_with_the_room() {
         if mixer != heir {
             world.command(heir, Command::Promote(viewer));
             run_on(&mut world, 4);
-            assert_eq!(world.speaking_to(viewer), world.snapshot(heir).mixers, "seed {seed}");
+            assert_eq!(world.sending_to(viewer), world.snapshot(heir).mixers, "seed {seed}");
         }
         calm(&world);
     }
@@ -64,7 +64,7 @@ fn a_host_that_comes_back_is_a_member() {
         world.heal();
         run_on(&mut world, 20);
         assert!(world.living().all(|peer| world.snapshot(peer).host == Some(heir)), "{}", hosts(&world));
-        assert_eq!(world.speaking_to(host), world.snapshot(heir).mixers, "seed {seed}: it speaks again");
+        assert_eq!(world.sending_to(host), world.snapshot(heir).mixers, "seed {seed}: it speaks again");
         assert_eq!(reign_of(world.snapshot(host).epoch), 1, "seed {seed}");
         calm(&world);
     }

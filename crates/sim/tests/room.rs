@@ -257,7 +257,7 @@ fn a_speaker_that_comes_late_is_called_home() {
             plan.peers.extend([late, after]);
             let world = run(plan, seed, 12);
             let late = world.planned(speakers + 2 + 4);
-            assert_eq!(world.speaking_to(late), world.mixers(), "seed {seed}");
+            assert_eq!(world.sending_to(late), world.mixers(), "seed {seed}");
             assert_eq!(world.viewers().len(), 5);
             calm(&world);
         }

@@ -182,7 +182,7 @@ struct Stage {
 /// What the threads are to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Orders {
-    speaking: bool,
+    started: bool,
     /// Capture time of what it says first.
     from_us: u64,
     /// It was silent until now: the next picture is a key frame.
@@ -303,13 +303,13 @@ impl Mixer {
     /// Begins to compose, mix and encode, with a key frame. Until now the inputs came by way of another mixer;
     /// how regular that was says nothing any more. The first picture and sound were captured no earlier than
     /// `from_us`: 0, or behind what was last in the program.
-    pub fn speak(&self, from_us: u64) {
+    pub fn begin(&self, from_us: u64) {
         let mut begins = false;
         self.order(|orders| {
-            begins = !orders.speaking;
+            begins = !orders.started;
             orders.begins |= begins;
             orders.from_us = from_us;
-            orders.speaking = true;
+            orders.started = true;
         });
         if begins {
             let now_us = (self.shared.clock)();
@@ -321,8 +321,8 @@ impl Mixer {
     }
 
     /// Ceases to compose, mix and encode; decoders run on.
-    pub fn silence(&self) {
-        self.order(|orders| orders.speaking = false);
+    pub fn stop(&self) {
+        self.order(|orders| orders.started = false);
     }
 
     /// Asks for a key frame. Several wishes within a second are one.
@@ -354,8 +354,8 @@ impl Mixer {
     /// Whether what the mixer says has been less than what was asked of it for a while, for want of time: its rate, or its
     /// size. False of a silent one.
     pub fn falls_short(&self) -> bool {
-        let speaking = self.shared.orders().is_some_and(|orders| orders.speaking);
-        speaking && lock(&self.shared.strain).falls_short((self.shared.clock)())
+        let started = self.shared.orders().is_some_and(|orders| orders.started);
+        started && lock(&self.shared.strain).falls_short((self.shared.clock)())
     }
 
     /// What the mixer did so far.
@@ -459,7 +459,7 @@ impl Shared {
             fps: program.fps.max(1),
             stage: Mutex::new(Arc::new(Stage { layout, size, ..Stage::default() })),
             orders: Mutex::new(Some(Orders {
-                speaking: false,
+                started: false,
                 from_us: 0,
                 begins: false,
                 key_wanted: false,

@@ -134,7 +134,7 @@ impl Room {
         shared
             .restage(|stage| stage.inputs = (0..4).map(|id| (input(id), Arc::new(Feed::new(id)))).collect());
         if let Some(orders) = &mut *lock(&shared.orders) {
-            (orders.speaking, orders.begins) = (true, true);
+            (orders.started, orders.begins) = (true, true);
         }
         let video = VideoProgram::new(Arc::clone(&codecs), &format).unwrap();
         Room {

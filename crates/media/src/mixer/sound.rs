@@ -51,8 +51,8 @@ pub(super) fn run(shared: &Shared, mut program: SoundProgram) {
         }
         let stage = shared.stage();
         program.set_loss(orders.loss_percent);
-        let speaking = orders.speaking && step.captured_us >= orders.from_us;
-        for output in program.step(step.captured_us, &stage, speaking, &shared.counts) {
+        let started = orders.started && step.captured_us >= orders.from_us;
+        for output in program.step(step.captured_us, &stage, started, &shared.counts) {
             shared.give(output);
         }
         let (spoke, mute) = (program.dominant().spoke(), mute(&stage, (shared.clock)()));
@@ -64,7 +64,7 @@ pub(super) fn run(shared: &Shared, mut program: SoundProgram) {
         }
         steps.done();
         let wanted_us = wanted_delay_us((shared.clock)(), &stage);
-        let delay_us = if orders.speaking { follow(shared.delay_us(), wanted_us) } else { wanted_us };
+        let delay_us = if orders.started { follow(shared.delay_us(), wanted_us) } else { wanted_us };
         shared.set_delay_us(delay_us);
         cpu.lap(Spent::Sound);
     }
@@ -133,7 +133,7 @@ impl SoundProgram {
         &mut self,
         captured_us: u64,
         stage: &Stage,
-        speaking: bool,
+        started: bool,
         counts: &Counts,
     ) -> Vec<MixerOutput> {
         for (input, feed) in &stage.inputs {
@@ -159,7 +159,7 @@ impl SoundProgram {
         let levels: Vec<_> = levels.collect();
         self.loudest.update(&levels);
         self.dominant.update(captured_us, &levels);
-        let outputs = if speaking {
+        let outputs = if started {
             self.mix_and_encode(captured_us, stage, counts)
         } else {
             self.mix = SoundMix::new(); // who is heard when it speaks again fades in

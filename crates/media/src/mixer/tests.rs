@@ -189,9 +189,9 @@ fn key_frames_come_first_when_wanted_and_every_two_seconds() {
     }
     assert_eq!(keys, [0, 1_000, 3_000, 4_000, 6_000]);
 
-    room.orders.speaking = false;
+    room.orders.started = false;
     assert_eq!(room.step(START_US + 200 * STEP_US), None);
-    (room.orders.speaking, room.orders.begins) = (true, true);
+    (room.orders.started, room.orders.begins) = (true, true);
     room.orders.from_us = START_US + 202 * STEP_US;
     assert_eq!(room.step(START_US + 201 * STEP_US), None, "that was in the program before");
     room.orders.begins = false; // the order is given once
@@ -201,7 +201,7 @@ fn key_frames_come_first_when_wanted_and_every_two_seconds() {
 #[test]
 fn a_silent_mixer_decodes_and_neither_draws_nor_encodes() {
     let mut room = Room::of(2);
-    room.orders.speaking = false;
+    room.orders.started = false;
     for number in 1..=30 {
         let captured_us = START_US + u64::from(number) * STEP_US;
         room.show(0, number, captured_us, 100 + number as u8);
@@ -215,7 +215,7 @@ fn a_silent_mixer_decodes_and_neither_draws_nor_encodes() {
     assert_eq!(log.pictures_encoded.load(Ordering::Relaxed), 0);
     assert_eq!(log.sounds_encoded.load(Ordering::Relaxed), 0);
 
-    room.orders.speaking = true;
+    room.orders.started = true;
     assert!(room.step(START_US + 31 * STEP_US).is_some());
     assert_eq!(room.video.canvas().samples()[360 * 1280 + 300], 130, "the newest picture at once");
 }
@@ -521,7 +521,7 @@ fn a_real_mixer_keeps_time_survives_a_decoder_that_panics_and_ends_when_dropped(
     let send = move |output| drop(outputs.send(output));
     let mixer = Mixer::start(config(codecs.clone()), now_us, send).unwrap();
     mixer.set_inputs((0..5).map(input).collect()).unwrap();
-    mixer.speak(0);
+    mixer.begin(0);
     let start_us = now_us();
     let (mut numbers, mut pictures, mut sounds, mut minus) = ([1_u32; 5], Vec::new(), Vec::new(), 0);
     while (pictures.len() < 25 || sounds.len() < 40) && now_us() < start_us + 20 * SECOND_US {
@@ -579,11 +579,11 @@ fn a_mixer_that_falls_silent_and_speaks_again_begins_with_a_key_frame() {
             return picture.key;
         }
     };
-    mixer.speak(0);
+    mixer.begin(0);
     assert!(is_key());
     for _ in 0..3 {
-        mixer.silence();
-        mixer.speak(0); // however short the silence was
+        mixer.stop();
+        mixer.begin(0); // however short the silence was
         assert!((0..40).any(|_| is_key()), "without this, a key frame comes every 50 pictures");
     }
 }
@@ -671,7 +671,7 @@ impl Room {
             codecs,
             stage: Stage { size: (1280, 720), ..Stage::default() },
             orders: Orders {
-                speaking: true,
+                started: true,
                 from_us: 0,
                 begins: false,
                 key_wanted: false,
@@ -750,7 +750,7 @@ impl Room {
     }
 
     fn hear(&mut self, captured_us: u64) -> Vec<MixerOutput> {
-        self.sound.step(captured_us, &self.stage, self.orders.speaking, &self.counts)
+        self.sound.step(captured_us, &self.stage, self.orders.started, &self.counts)
     }
 }
 

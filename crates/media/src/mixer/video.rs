@@ -43,7 +43,7 @@ impl Turns {
     /// Waits for the next step, and makes it if it is due; false when the mixer ends.
     pub(super) fn turn(&mut self, shared: &Shared, cpu: &mut CpuMeter<'_>) -> bool {
         let Some(orders) = shared.orders() else { return false };
-        let step = self.plan(shared, orders.speaking);
+        let step = self.plan(shared, orders.started);
         if !shared.wait_until(step.due_us) {
             return true; // the delay or the orders changed
         }
@@ -67,15 +67,15 @@ impl Turns {
             }
         }
         self.steps.done();
-        self.govern(shared, orders.speaking, begun_us);
+        self.govern(shared, orders.started, begun_us);
         cpu.lap(Spent::Rest); // of a silent mixer that is all
         true
     }
 
     /// The next step; notes what is left out before it.
-    pub(super) fn plan(&mut self, shared: &Shared, speaking: bool) -> Step {
+    pub(super) fn plan(&mut self, shared: &Shared, started: bool) -> Step {
         let step = self.steps.next((shared.clock)(), shared.delay_us());
-        if speaking {
+        if started {
             count(&shared.counts.skipped, step.skipped);
             self.skipped += step.skipped;
         }
@@ -83,10 +83,10 @@ impl Turns {
     }
 
     /// Has as much work done as there is time for, by how the picture went that was begun at that time.
-    fn govern(&mut self, shared: &Shared, speaking: bool, begun_us: u64) {
+    fn govern(&mut self, shared: &Shared, started: bool, begun_us: u64) {
         let overruns = shared.stage().inputs.iter().map(|(_, feed)| feed.take_overruns()).sum();
         let skipped = std::mem::take(&mut self.skipped);
-        if !speaking {
+        if !started {
             self.governor.rest();
             return;
         }
@@ -200,7 +200,7 @@ impl VideoProgram {
         if orders.begins {
             self.keys.begin_anew();
         }
-        if !orders.speaking || captured_us < orders.from_us {
+        if !orders.started || captured_us < orders.from_us {
             return Ok(None);
         }
         cpu.lap(Spent::Rest);

@@ -112,7 +112,7 @@ impl Stage {
         for (input, (_, way)) in inputs.iter().zip(&sources).filter(|(_, (_, way))| way.measured) {
             mixer.set_clock_offset(input.id, Some(-way.ahead_us));
         }
-        mixer.speak(0);
+        mixer.begin(0);
         let speakers = (0..).zip(sources).map(|(id, (source, way))| Speaker::new(id, source, way, &codecs));
         Stage {
             clock,

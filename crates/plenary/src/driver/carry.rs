@@ -80,7 +80,7 @@ impl Driver {
             }
             Output::Follow { peer, stream, id } => self.flow.follow(peer, stream, id),
             Output::Mandate(in_force) => self.flow.set_in_force(in_force),
-            Output::Speak(to) => self.speak(to),
+            Output::SendOwn(to) => self.send_own(to),
             Output::Ask(ask) => {
                 self.asked_picture = Some(ask);
                 if let Some(publisher) = &self.publisher {
@@ -139,11 +139,11 @@ impl Driver {
         }
     }
 
-    pub(super) fn speak(&mut self, to: Vec<(PeerId, Option<Resume>)>) {
-        self.peers.speaking_to = to.iter().map(|(peer, _)| (*peer, None)).collect();
+    pub(super) fn send_own(&mut self, to: Vec<(PeerId, Option<Resume>)>) {
+        self.peers.sending_to = to.iter().map(|(peer, _)| (*peer, None)).collect();
         if let Some(publisher) = &self.publisher {
             publisher.pause(to.is_empty());
-            self.flow.speak(to);
+            self.flow.send_own(to);
         }
     }
 

@@ -216,8 +216,8 @@ impl Driver {
                 self.publisher = Some(publisher);
                 self.leave_silence_out();
                 // whom we speak to was said before there was anything to say
-                let to = std::mem::take(&mut self.peers.speaking_to);
-                self.speak(to);
+                let to = std::mem::take(&mut self.peers.sending_to);
+                self.send_own(to);
             }
             Ask::Traffic(reply) => {
                 let _ = reply.send(self.traffic());
@@ -336,7 +336,7 @@ impl Driver {
     /// Sound bears as much of what may get lost a second time as its ways have it.
     fn follow_loss(&mut self) {
         let link = |peer: &PeerId| self.peers.link(peer, LinkKind::Peer);
-        let own = self.peers.speaking_to.iter().filter_map(|(peer, _)| link(peer));
+        let own = self.peers.sending_to.iter().filter_map(|(peer, _)| link(peer));
         let own = own.filter_map(|link| Some((link, self.links.stats(link)?)));
         if let (Some(percent), Some(publisher)) =
             (self.own_loss.look(&own.collect::<Vec<_>>()), &self.publisher)

@@ -24,7 +24,7 @@ pub(crate) struct Peers {
     newest: BTreeMap<(PeerId, LinkKind), LinkId>,
     /// Peers that something came from since it was last asked.
     heard_at_us: BTreeMap<PeerId, u64>,
-    pub(crate) speaking_to: Vec<(PeerId, Option<Resume>)>,
+    pub(crate) sending_to: Vec<(PeerId, Option<Resume>)>,
     /// Speakers that were called home, and the picture they were asked for.
     pub(crate) called: BTreeMap<PeerId, (Rank, VideoAsk)>,
 }
@@ -109,7 +109,7 @@ impl Peers {
 
     /// The mixer that our own stream goes to; `None` in a mesh, or when we don't speak.
     pub(crate) fn home(&self) -> Option<PeerId> {
-        match &self.speaking_to[..] {
+        match &self.sending_to[..] {
             [(home, _)] => Some(*home),
             _ => None,
         }

@@ -362,7 +362,7 @@ impl Flow {
         }
     }
 
-    pub(crate) fn speak(&self, to: Vec<(PeerId, Option<Resume>)>) {
+    pub(crate) fn send_own(&self, to: Vec<(PeerId, Option<Resume>)>) {
         let Some(sending) = self.sending() else { return };
         let now_us = self.now_us();
         let mut guard = self.state();
@@ -375,7 +375,7 @@ impl Flow {
         if local {
             state.inflow.follow(own.maker().id, own.maker().spec, now_us);
         }
-        let (key_wanted, packets) = own.speak(to, &state.links, sending);
+        let (key_wanted, packets) = own.send_to(to, &state.links, sending);
         state.own_key_wanted |= key_wanted;
         let inbound = state.take_own(packets, now_us, sending);
         let desk = state.desk.clone();

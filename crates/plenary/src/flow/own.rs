@@ -65,7 +65,7 @@ impl Own {
 
     /// Sends to these from now on: to each from where it is, if it said so, else from the newest key frame; gives
     /// what is for this peer itself. True when one of them needs a key frame to begin with.
-    pub(crate) fn speak(
+    pub(crate) fn send_to(
         &mut self,
         targets: Vec<(PeerId, Option<Resume>)>,
         links: &BTreeMap<(PeerId, LinkKind), LinkId>,

@@ -98,8 +98,8 @@ where
     let (sink, stream) = socket.split();
     // two halves of one task: a peer that doesn't read is still heard, one that is throttled still told
     tokio::select! {
-        ending = listen(stream, &membership, limits, address) => ending,
-        ending = speak(sink, mailbox, &membership, limits) => ending,
+        ending = read_all(stream, &membership, limits, address) => ending,
+        ending = write_all(sink, mailbox, &membership, limits) => ending,
     }
 }
 
@@ -137,7 +137,7 @@ where
 }
 
 /// Carries what the peer sends, as fast as its limits allow.
-async fn listen<S>(
+async fn read_all<S>(
     mut stream: SplitStream<&mut WebSocketStream<S>>,
     membership: &Membership,
     limits: &Limits,
@@ -212,7 +212,7 @@ fn ended(heard: Heard) -> Ending {
 }
 
 /// Sends what waits for the peer, and pings.
-async fn speak<S>(
+async fn write_all<S>(
     mut sink: SplitSink<&mut WebSocketStream<S>, Message>,
     mut mailbox: Mailbox,
     membership: &Membership,

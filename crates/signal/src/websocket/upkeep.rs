@@ -121,8 +121,8 @@ impl Upkeep {
         let conversation = async {
             // two halves of one task, so that a full pipe in one direction doesn't stop the other
             tokio::select! {
-                outage = self.listen(stream, &pinged, silence_max) => outage,
-                outage = self.speak(sink, &pinged) => outage,
+                outage = self.read(stream, &pinged, silence_max) => outage,
+                outage = self.write(sink, &pinged) => outage,
             }
         };
         let ended = self.unless_closed(conversation).await.and_then(|ended| ended);
@@ -139,7 +139,7 @@ impl Upkeep {
         ended
     }
 
-    async fn listen(
+    async fn read(
         &self,
         mut stream: SplitStream<&mut WebSocketStream<Box<dyn Io>>>,
         pinged: &Notify,
@@ -173,7 +173,7 @@ impl Upkeep {
         }
     }
 
-    async fn speak(
+    async fn write(
         &self,
         mut sink: SplitSink<&mut WebSocketStream<Box<dyn Io>>, Message>,
         pinged: &Notify,

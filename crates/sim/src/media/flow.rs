@@ -276,7 +276,7 @@ impl World {
     }
 
     /// A machine that stood still goes on.
-    pub(crate) fn speaks_again(&mut self, at: usize) {
+    pub(crate) fn resumes(&mut self, at: usize) {
         self.peers[at].quiet_since = None;
         if self.by_frames() {
             return;

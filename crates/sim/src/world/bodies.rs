@@ -86,7 +86,7 @@ impl World {
             }
             Output::Mandate(in_force) => self.peers[at].in_force = in_force,
             Output::Ask(_) | Output::Speakers(_) | Output::Homes(_) => {}
-            Output::Speak(to) => self.peers[at].speaking_to = to.into_iter().map(|(peer, _)| peer).collect(),
+            Output::SendOwn(to) => self.peers[at].sending_to = to.into_iter().map(|(peer, _)| peer).collect(),
             Output::CallHome { speaker, rank } => {
                 let ask = VideoAsk { width: 640, height: 360, fps: 30, bitrate_bps: 600_000 };
                 if speaker != self.peers[at].id {
@@ -140,7 +140,7 @@ impl World {
             Some(since) => link.heard_at.max(since),
             // it sends us our own mix of the sound, without a break
             None if self.peers[other].is_mixing()
-                && self.peers[at].speaking_to.contains(&self.peers[other].id) =>
+                && self.peers[at].sending_to.contains(&self.peers[other].id) =>
             {
                 self.now
             }

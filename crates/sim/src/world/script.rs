@@ -113,7 +113,7 @@ impl World {
         }
         let slept_us = peer.asleep_since.take().map_or(0, |since| self.now.since(since));
         peer.slept_us += slept_us;
-        self.speaks_again(at);
+        self.resumes(at);
         if slept_us >= LINK_DEAD_US && self.signal_up {
             // the rendezvous has given it up, too
             self.input(at, Input::SignalUp(false));
@@ -253,8 +253,8 @@ impl World {
     }
 
     /// Whom a speaker sends its stream to.
-    pub fn speaking_to(&self, id: PeerId) -> &[PeerId] {
-        &self.peers[self.at(id)].speaking_to
+    pub fn sending_to(&self, id: PeerId) -> &[PeerId] {
+        &self.peers[self.at(id)].sending_to
     }
 
     /// At a mixer: who gets which speaker's own stream.

@@ -200,7 +200,7 @@ impl Mixing {
         )?;
         let input = |id| Input { id, name: String::new(), muted: false, shares: false, hears: true };
         mixer.set_inputs((0..speakers.into()).map(input).collect())?;
-        mixer.speak(0);
+        mixer.begin(0);
         Ok(Mixing { mixer, now_us, outputs, shared: Bytes::new(), mixes: 0, encoded: 0 })
     }
 

@@ -321,7 +321,7 @@ impl Mixing {
         mixer.set_inputs((0..u64::from(inputs)).map(input).collect())?;
         // speakers' clocks are ours: else the way to us, which it can't know, counts as none
         (0..u64::from(inputs)).for_each(|id| mixer.set_clock_offset(id, Some(0)));
-        mixer.speak(START_US);
+        mixer.begin(START_US);
         Ok(Mixing { mixer, clock_us, pictures, fps: program.fps, pushed: 0 })
     }
 
