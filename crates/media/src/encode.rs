@@ -58,10 +58,10 @@ impl Encoded {
     }
 }
 
-/// Encodes pictures of any size into one asked-for format.
+/// Encodes pictures of any size into one requested format.
 pub struct VideoEncoding {
     codecs: Arc<dyn Codecs>,
-    asked: VideoFormat,
+    requested: VideoFormat,
     encoder: Option<(VideoFormat, Box<dyn VideoEncoder>)>,
     scaler: Scaler,
     /// The picture in the encoder's size, when it came in another.
@@ -70,11 +70,11 @@ pub struct VideoEncoding {
 }
 
 impl VideoEncoding {
-    /// Pictures will fit into `asked`, in their own shape, and are not enlarged.
-    pub fn new(codecs: Arc<dyn Codecs>, asked: VideoFormat) -> VideoEncoding {
+    /// Pictures will fit into `requested`, in their own shape, and are not enlarged.
+    pub fn new(codecs: Arc<dyn Codecs>, requested: VideoFormat) -> VideoEncoding {
         VideoEncoding {
             codecs,
-            asked,
+            requested,
             encoder: None,
             scaler: Scaler::new(),
             scaled: Picture::black(2, 2),
@@ -84,8 +84,8 @@ impl VideoEncoding {
 
     /// Changes the format from the next picture on. Another size or rate of pictures makes a new encoder, so
     /// the next frame is a key frame; another bit rate does not.
-    pub fn ask(&mut self, asked: VideoFormat) {
-        self.asked = asked;
+    pub fn set_format(&mut self, format: VideoFormat) {
+        self.requested = format;
     }
 
     /// Makes the next frame a key frame that is at least [`KEY_INTERVAL_US_MIN`](crate::KEY_INTERVAL_US_MIN) after
@@ -134,8 +134,8 @@ impl VideoEncoding {
 
     /// Has an encoder for pictures of this size.
     fn prepare(&mut self, size: (usize, usize)) -> Result<(), CodecError> {
-        let (width, height) = fitted(size, (self.asked.width.into(), self.asked.height.into()));
-        let format = VideoFormat { width: width as u16, height: height as u16, ..self.asked };
+        let (width, height) = fitted(size, (self.requested.width.into(), self.requested.height.into()));
+        let format = VideoFormat { width: width as u16, height: height as u16, ..self.requested };
         let bitrate_bps = format.bitrate_bps;
         match &mut self.encoder {
             Some((had, _)) if *had == format => {}

@@ -46,17 +46,17 @@ fn what_is_asked_for_comes_with_a_key_frame() {
     let first = next_picture(&frames);
     assert_eq!((first.key, Content::of(&first.data).unwrap().size), (true, [160, 90]));
 
-    capture.ask(VideoFormat { width: 80, height: 80, ..FORMAT });
+    capture.set_video(VideoFormat { width: 80, height: 80, ..FORMAT });
     let smaller = find(&frames, |content| content.size == [80, 46]);
     assert!(smaller.key);
 
     // another bit rate is no reason for a key frame
-    capture.ask(VideoFormat { width: 80, height: 80, bitrate_bps: 50_000, ..FORMAT });
+    capture.set_video(VideoFormat { width: 80, height: 80, bitrate_bps: 50_000, ..FORMAT });
     let mut numbers = (0..5).map(|_| Content::of(&next_picture(&frames).data).unwrap().number);
     assert!(numbers.by_ref().is_sorted() && capture.trouble().is_none());
 
     // a slower rate does make a new encoder
-    capture.ask(VideoFormat { fps: 10, ..FORMAT });
+    capture.set_video(VideoFormat { fps: 10, ..FORMAT });
     let slower = find(&frames, |content| content.size == [160, 90]);
     let then = next_picture(&frames);
     assert!(slower.key && !then.key);

@@ -139,13 +139,13 @@ fn what_is_asked_for_is_made() {
     application.show((160, 90), 50);
     assert!(application.next().key);
 
-    application.capture.ask(VideoFormat { width: 80, height: 80, ..FORMAT });
+    application.capture.set_video(VideoFormat { width: 80, height: 80, ..FORMAT });
     application.show((160, 90), 50);
     let smaller = application.next();
     assert_eq!((content(&smaller).size, smaller.key), ([80, 46], true));
 
     // a third of the pictures
-    application.capture.ask(VideoFormat { fps: 10, ..FORMAT });
+    application.capture.set_video(VideoFormat { fps: 10, ..FORMAT });
     for number in 0..30 {
         let shown_us = application.show((160, 90), 50);
         if number % 3 == 0 {

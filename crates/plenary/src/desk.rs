@@ -17,7 +17,7 @@ use plenary_media::mixer::{
     Effort, EffortChange, Input as MixerInput, Mixer, MixerConfig, MixerOutput, MixerStats,
 };
 use plenary_proto::identity::MediaKind;
-use plenary_proto::message::{ProgramFormat, VideoAsk};
+use plenary_proto::message::{ProgramFormat, VideoRequest};
 use plenary_proto::{MixRole, PeerId, Rank, StreamKind};
 use plenary_rtc::{Contributor, Contributors};
 
@@ -361,11 +361,11 @@ impl Desk {
 
     /// The picture wanted of a speaker: its tile's size, as often as the mixer makes one; or the whole program's if it is
     /// passed through.
-    pub(crate) fn ask_of(&self, speaker: &PeerId) -> VideoAsk {
+    pub(crate) fn request_of(&self, speaker: &PeerId) -> VideoRequest {
         let state = self.state.lock();
         let ProgramFormat { width, height, fps, bitrate_bps } = state.format;
         if matches!(state.role, MixRole::Mix { pass_through: true, .. }) {
-            return VideoAsk { width, height, fps, bitrate_bps: state.rate_bps };
+            return VideoRequest { width, height, fps, bitrate_bps: state.rate_bps };
         }
         drop(state);
         let place = self.mixer().and_then(|mixer| mixer.place(input_id(speaker)));
@@ -374,7 +374,7 @@ impl Desk {
         let fps = fps.div_ceil(self.effort().steps_per_picture());
         let pixels = u64::from(tile_width) * u64::from(tile_height);
         let bps = (pixels * u64::from(fps) * MILLIBITS_PER_PIXEL / 1000).max(TILE_BPS_MIN);
-        VideoAsk {
+        VideoRequest {
             width: tile_width,
             height: tile_height,
             fps,

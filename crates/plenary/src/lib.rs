@@ -97,7 +97,7 @@ pub use plenary_media as media;
 pub use plenary_media::mixer::{Effort, EffortWhy};
 pub use plenary_proto::identity::{FrameIdentity, MediaKind};
 pub use plenary_proto::message::{
-    Consent, DATA_LEN_MAX, Delivery, ElectionReason, LOOSE_LEN_MAX, ProgramFormat, Refusal, VideoAsk,
+    Consent, DATA_LEN_MAX, Delivery, ElectionReason, LOOSE_LEN_MAX, ProgramFormat, Refusal, VideoRequest,
 };
 pub use plenary_proto::seal::{Invite, InviteError};
 pub use plenary_proto::{DataRefusal, Mode, PeerId, Rank, StreamId, Tally};

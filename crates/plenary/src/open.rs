@@ -35,7 +35,7 @@ use crate::threads::Threads;
 use crate::{random_bytes, random_u64};
 
 /// Requests that wait for the driver at most.
-const ASKS_MAX: usize = 64;
+const REQUESTS_MAX: usize = 64;
 /// What links, mixer and watches tell the brain and it hasn't taken yet.
 const INPUTS_MAX: usize = 1024;
 /// The program's sound, and each mix-minus, bits per second.
@@ -132,7 +132,7 @@ async fn open(opening: Opening, mut options: Options) -> Result<Room, Error> {
     let (clock, room) = (options.clock, invite.room());
     let zero_us = clock.now_us();
     let (to_driver, inputs) = mpsc::channel(INPUTS_MAX);
-    let (asks, asked) = mpsc::channel(ASKS_MAX);
+    let (requests, requested) = mpsc::channel(REQUESTS_MAX);
     let (events, _) = broadcast::channel(EVENTS_MAX);
     let (snapshot, snapshots) = watch::channel(RoomSnapshot::default());
     let flow = Flow::new(FlowConfig {
@@ -196,7 +196,7 @@ async fn open(opening: Opening, mut options: Options) -> Result<Room, Error> {
         peers: Peers::default(),
         heartbeats: Heartbeats::default(),
         publisher: None,
-        asks: asked,
+        requests: requested,
         inputs,
         events: events.clone(),
         on_event: options.on_event.clone(),
@@ -215,7 +215,7 @@ async fn open(opening: Opening, mut options: Options) -> Result<Room, Error> {
         parents_had: 0,
         rate: ProgramRate::default(),
         thinning: Thinning::default(),
-        asked_picture: None,
+        requested_video: None,
         mode: Mode::default(),
         mode_since_us: 0,
         own_loss: SoundLoss::default(),
@@ -232,7 +232,7 @@ async fn open(opening: Opening, mut options: Options) -> Result<Room, Error> {
         options,
         flow,
         desk,
-        asks,
+        requests,
         events,
         snapshot: snapshots,
         driver,

@@ -11,7 +11,7 @@ use plenary_media::source::Source;
 use plenary_media::{Capture, CaptureCounts, CaptureFormat, RawFormat, RawInput, RawPicture, RawSound};
 use plenary_proto::PeerId;
 use plenary_proto::identity::MediaKind;
-use plenary_proto::message::{ProgramFormat, VideoAsk};
+use plenary_proto::message::{ProgramFormat, VideoRequest};
 use tokio::sync::watch;
 
 use crate::flow::{Flow, Own};
@@ -31,7 +31,7 @@ pub struct Wish {
     /// Somebody listens: otherwise nothing needs to be made.
     pub wanted: bool,
     /// The picture that is asked for.
-    pub picture: VideoAsk,
+    pub picture: VideoRequest,
     /// Counts key frames that were asked for; when it rises, the next picture should be one. A [`RawTrack`] sees to
     /// that by itself.
     pub keys: u64,
@@ -211,14 +211,14 @@ impl Publisher {
     }
 
     /// Another picture is wanted.
-    pub(crate) fn ask(&self, ask: VideoAsk) {
-        let VideoAsk { width, height, fps, bitrate_bps } = ask;
+    pub(crate) fn set_video(&self, video: VideoRequest) {
+        let VideoRequest { width, height, fps, bitrate_bps } = video;
         let video = capped(VideoFormat { width, height, fps, bitrate_bps }, self.picture_max);
         if let Some(capture) = &self.capture {
-            capture.ask(video);
+            capture.set_video(video);
         }
         if let Some(wish) = &self.wish {
-            wish.send_modify(|wish| wish.picture = asked(video));
+            wish.send_modify(|wish| wish.picture = requested(video));
         }
     }
 
@@ -276,12 +276,12 @@ fn format(picture_max: Option<ProgramFormat>, shares_stereo: bool) -> CaptureFor
 
 /// What an application is told until a mixer asks for something else.
 fn wish(picture_max: Option<ProgramFormat>) -> (watch::Sender<Wish>, watch::Receiver<Wish>) {
-    let picture = asked(capped(PICTURE_UNASKED, picture_max));
+    let picture = requested(capped(PICTURE_UNASKED, picture_max));
     watch::channel(Wish { wanted: false, picture, keys: 0 })
 }
 
-fn asked(VideoFormat { width, height, fps, bitrate_bps }: VideoFormat) -> VideoAsk {
-    VideoAsk { width, height, fps, bitrate_bps }
+fn requested(VideoFormat { width, height, fps, bitrate_bps }: VideoFormat) -> VideoRequest {
+    VideoRequest { width, height, fps, bitrate_bps }
 }
 
 /// What is asked for, but no larger, faster or dearer than `most`.

@@ -23,7 +23,7 @@ use tokio::task::JoinHandle;
 use tracing::{Instrument, Span};
 
 use crate::desk::{Desk, OnDesk, Tenure};
-use crate::driver::{Ask, Traffic};
+use crate::driver::{Request, Traffic};
 use crate::error::Error;
 use crate::event::{Events, RoomEvent};
 use crate::flow::{Flow, FrameSeen, Origin, ReceivedFrame, ReceptionStats, Solo};
@@ -46,7 +46,7 @@ pub struct Room {
     pub(crate) options: Options,
     pub(crate) flow: Arc<Flow>,
     pub(crate) desk: Arc<Desk>,
-    pub(crate) asks: mpsc::Sender<Ask>,
+    pub(crate) requests: mpsc::Sender<Request>,
     pub(crate) events: broadcast::WeakSender<RoomEvent>,
     pub(crate) snapshot: watch::Receiver<RoomSnapshot>,
     pub(crate) driver: JoinHandle<()>,
@@ -146,7 +146,7 @@ impl Room {
             Publisher::play(source, codecs, clock, &self.flow, picture_max, shares)
         });
         let publisher = publisher.inspect_err(|_| self.published.store(false, Ordering::Relaxed))?;
-        turn.send(Ask::Publish(publisher));
+        turn.send(Request::Publish(publisher));
         Ok(())
     }
 
@@ -175,7 +175,7 @@ impl Room {
             Publisher::raw(format, codecs, clock, &self.flow, picture_max, shares)
         });
         let (publisher, track) = made.inspect_err(|_| self.published.store(false, Ordering::Relaxed))?;
-        turn.send(Ask::Publish(publisher));
+        turn.send(Request::Publish(publisher));
         Ok(track)
     }
 
@@ -186,7 +186,7 @@ impl Room {
     pub async fn publish_encoded(&self) -> Result<EncodedTrack, Error> {
         let turn = self.turn_to_publish().await?;
         let (publisher, track) = Publisher::track(&self.flow, self.options.picture_max, self.options.shares);
-        turn.send(Ask::Publish(publisher));
+        turn.send(Request::Publish(publisher));
         Ok(track)
     }
 
@@ -197,11 +197,11 @@ impl Room {
     }
 
     /// A place in the driver's queue for the one publisher of this peer.
-    async fn turn_to_publish(&self) -> Result<mpsc::Permit<'_, Ask>, Error> {
+    async fn turn_to_publish(&self) -> Result<mpsc::Permit<'_, Request>, Error> {
         if !self.speaks.load(Ordering::Relaxed) {
             return Err(Error::Publish("only a speaker publishes"));
         }
-        let turn = self.asks.reserve().await.map_err(|_| Error::Closed)?;
+        let turn = self.requests.reserve().await.map_err(|_| Error::Closed)?;
         if self.published.swap(true, Ordering::Relaxed) {
             return Err(Error::Publish("this speaker publishes already"));
         }
@@ -223,7 +223,7 @@ impl Room {
     /// [`Error::Closed`].
     pub async fn set_solo(&self, solo: Option<Solo>) -> Result<(), Error> {
         self.flow.set_solo(solo);
-        self.ask(Ask::Command(Command::Solo(solo.map(|solo| solo.speaker)))).await
+        self.request(Request::Command(Command::Solo(solo.map(|solo| solo.speaker)))).await
     }
 
     /// The same pictures, decoded.
@@ -311,7 +311,7 @@ impl Room {
     /// [`Error::Closed`].
     pub async fn traffic(&self) -> Result<Traffic, Error> {
         let (reply, traffic) = oneshot::channel();
-        self.ask(Ask::Traffic(reply)).await?;
+        self.request(Request::Traffic(reply)).await?;
         traffic.await.map_err(|_| Error::Closed)
     }
 
@@ -322,7 +322,7 @@ impl Room {
     /// # Errors
     /// [`Error::Closed`].
     pub async fn set_mixers(&self, mixers: u8) -> Result<(), Error> {
-        self.ask(Ask::Command(Command::SetMixers(mixers))).await
+        self.request(Request::Command(Command::SetMixers(mixers))).await
     }
 
     /// Host only: how mixers lay the program out from now on. No key frame comes of it.
@@ -330,15 +330,15 @@ impl Room {
     /// # Errors
     /// [`Error::Layout`]; [`Error::Closed`].
     pub async fn set_layout(&self, layout: &Layout) -> Result<(), Error> {
-        self.ask(Ask::Command(Command::SetLayout(layout::to_roster(layout)?))).await
+        self.request(Request::Command(Command::SetLayout(layout::to_roster(layout)?))).await
     }
 
-    /// Host only: whoever asks may speak from now on, or each is asked about by [`RoomEvent::FloorWanted`].
+    /// Host only: whoever requests may speak from now on, or each is asked about by [`RoomEvent::FloorWanted`].
     ///
     /// # Errors
     /// [`Error::Closed`].
     pub async fn open_stage(&self, open: bool) -> Result<(), Error> {
-        self.ask(Ask::Command(Command::OpenStage(open))).await
+        self.request(Request::Command(Command::OpenStage(open))).await
     }
 
     /// Host only: lets that peer speak. It is told by [`RoomEvent::FloorOffered`] unless it has asked, and comes on
@@ -347,7 +347,7 @@ impl Room {
     /// # Errors
     /// [`Error::Closed`].
     pub async fn promote(&self, peer: PeerId) -> Result<(), Error> {
-        self.ask(Ask::Command(Command::Promote(peer))).await
+        self.request(Request::Command(Command::Promote(peer))).await
     }
 
     /// Host only: that peer speaks no more, or isn't let on stage. It goes on as a viewer.
@@ -355,7 +355,7 @@ impl Room {
     /// # Errors
     /// [`Error::Closed`].
     pub async fn demote(&self, peer: PeerId) -> Result<(), Error> {
-        self.ask(Ask::Command(Command::Demote(peer))).await
+        self.request(Request::Command(Command::Demote(peer))).await
     }
 
     /// Comes on stage as a speaker, or goes back to watching. On a stage that isn't open the host's application
@@ -366,7 +366,7 @@ impl Room {
     /// [`Error::Closed`].
     pub async fn speak(&self, speaks: bool) -> Result<(), Error> {
         self.speaks.fetch_or(speaks, Ordering::Relaxed);
-        self.ask(Ask::Command(Command::Speak(speaks))).await
+        self.request(Request::Command(Command::Speak(speaks))).await
     }
 
     /// Looks for another parent.
@@ -374,7 +374,7 @@ impl Room {
     /// # Errors
     /// [`Error::Closed`].
     pub async fn reconnect_upstream(&self) -> Result<(), Error> {
-        self.ask(Ask::Command(Command::ReconnectUpstream)).await
+        self.request(Request::Command(Command::ReconnectUpstream)).await
     }
 
     /// Measures bandwidth and round trip from a candidate to us; [`RoomEvent::Measured`] tells. A mixer at work
@@ -383,7 +383,7 @@ impl Room {
     /// # Errors
     /// [`Error::Closed`].
     pub async fn measure(&self, candidate: PeerId) -> Result<(), Error> {
-        self.ask(Ask::Command(Command::Measure(candidate))).await
+        self.request(Request::Command(Command::Measure(candidate))).await
     }
 
     /// Tells everyone in the room something: it goes down the tree that the program goes down, signed, and comes as
@@ -395,19 +395,19 @@ impl Room {
     pub async fn tell(&self, delivery: Delivery, bytes: &[u8]) -> Result<(), Error> {
         let bytes = List::try_from(bytes.to_vec()).map_err(|_| DataRefusal::TooLong)?;
         let (reply, told) = oneshot::channel();
-        self.ask(Ask::Tell(delivery, bytes, reply)).await?;
+        self.request(Request::Tell(delivery, bytes, reply)).await?;
         Ok(told.await.map_err(|_| Error::Closed)??)
     }
 
-    async fn ask(&self, ask: Ask) -> Result<(), Error> {
-        self.asks.send(ask).await.map_err(|_| Error::Closed)
+    async fn request(&self, request: Request) -> Result<(), Error> {
+        self.requests.send(request).await.map_err(|_| Error::Closed)
     }
 
     /// Leaves politely: the program and our children are handed over first. Takes at most six seconds; figures can
     /// still be read after it.
     pub async fn leave(&self) {
         let (reply, left) = oneshot::channel();
-        if self.ask(Ask::Leave(reply)).await.is_ok() {
+        if self.request(Request::Leave(reply)).await.is_ok() {
             // past the time, or when the driver is gone, closing is all that is left
             let _ = tokio::time::timeout(LEAVE_MAX, left).await;
         }
@@ -416,9 +416,9 @@ impl Room {
     /// Closes at once, and waits until links, threads and files are. Frames, pictures, sound and events end;
     /// recordings are finished.
     pub async fn close(self) {
-        let Room { asks, driver, rendezvous, threads, span, .. } = self;
+        let Room { requests, driver, rendezvous, threads, span, .. } = self;
         let closing = async move {
-            drop(asks);
+            drop(requests);
             if let Err(error) = driver.await {
                 tracing::error!("the room's driver has failed: {error}");
             }

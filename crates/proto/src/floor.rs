@@ -21,13 +21,13 @@ const OFFERS_MAX: u8 = 10;
 const STALE_US: u64 = 500 * MS;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Word {
+enum Grant {
     /// Come and speak: said so often, next at that time.
     Offered { said: u8, next_at: Time },
     /// It speaks, or did when it was last here.
     Granted,
     /// It has asked; the application hasn't answered.
-    Asked,
+    Pending,
     /// It speaks no more.
     Taken,
 }
@@ -38,17 +38,17 @@ pub(crate) enum Answer {
     /// It may.
     Granted,
     /// The application decides; `first` when it doesn't know of it yet.
-    Asked { first: bool },
+    Pending { first: bool },
     /// It doesn't know yet that it lost the floor.
     Taken,
 }
 
 /// The host's word on each peer, and since when.
 #[derive(Debug, Default)]
-pub(crate) struct Floor(BTreeMap<PeerId, (Time, Word)>);
+pub(crate) struct Floor(BTreeMap<PeerId, (Time, Grant)>);
 
 impl Floor {
-    fn say(&mut self, now: Time, peer: PeerId, word: Word) {
+    fn say(&mut self, now: Time, peer: PeerId, word: Grant) {
         if self.0.len() >= WORDS_MAX && !self.0.contains_key(&peer) {
             let oldest = self.0.iter().min_by_key(|(_, (at, _))| *at).map(|(peer, _)| *peer);
             oldest.and_then(|oldest| self.0.remove(&oldest));
@@ -58,22 +58,22 @@ impl Floor {
 
     /// A peer is to be asked onto the stage.
     pub(crate) fn offer(&mut self, now: Time, peer: PeerId) {
-        self.say(now, peer, Word::Offered { said: 0, next_at: now });
+        self.say(now, peer, Grant::Offered { said: 0, next_at: now });
     }
 
     /// A peer speaks.
     pub(crate) fn grant(&mut self, now: Time, peer: PeerId) {
-        self.say(now, peer, Word::Granted);
+        self.say(now, peer, Grant::Granted);
     }
 
     /// A peer is to speak no more.
     pub(crate) fn take(&mut self, now: Time, peer: PeerId) {
-        self.say(now, peer, Word::Taken);
+        self.say(now, peer, Grant::Taken);
     }
 
     /// A peer gave the floor back, or is gone: it may ask as if it never had. What was taken stays taken.
     pub(crate) fn leave(&mut self, peer: &PeerId) {
-        self.0.retain(|known, (_, word)| known != peer || *word == Word::Taken);
+        self.0.retain(|known, (_, word)| known != peer || *word == Grant::Taken);
     }
 
     /// Whether there is a word on that peer.
@@ -84,15 +84,15 @@ impl Floor {
     /// A peer that doesn't speak wants to.
     pub(crate) fn judge(&mut self, now: Time, peer: PeerId, open: bool) -> Answer {
         let answer = match self.0.get(&peer) {
-            Some((_, Word::Granted | Word::Offered { .. })) => Answer::Granted,
-            Some((_, Word::Asked)) => Answer::Asked { first: false },
-            Some((at, Word::Taken)) if now.since(*at) < STALE_US => Answer::Taken,
+            Some((_, Grant::Granted | Grant::Offered { .. })) => Answer::Granted,
+            Some((_, Grant::Pending)) => Answer::Pending { first: false },
+            Some((at, Grant::Taken)) if now.since(*at) < STALE_US => Answer::Taken,
             None if open => Answer::Granted,
-            Some((_, Word::Taken)) | None => Answer::Asked { first: true },
+            Some((_, Grant::Taken)) | None => Answer::Pending { first: true },
         };
         match answer {
             Answer::Granted => self.grant(now, peer),
-            Answer::Asked { first: true } => self.say(now, peer, Word::Asked),
+            Answer::Pending { first: true } => self.say(now, peer, Grant::Pending),
             _ => {}
         }
         answer
@@ -102,7 +102,7 @@ impl Floor {
     pub(crate) fn due(&mut self, now: Time) -> Vec<PeerId> {
         let mut due = Vec::new();
         for (peer, (_, word)) in &mut self.0 {
-            if let Word::Offered { said, next_at } = word
+            if let Grant::Offered { said, next_at } = word
                 && *said < OFFERS_MAX
                 && *next_at <= now
             {
@@ -116,7 +116,7 @@ impl Floor {
 
     pub(crate) fn next_timeout(&self) -> Option<Time> {
         let offers = self.0.values().filter_map(|(_, word)| match word {
-            Word::Offered { said, next_at } if *said < OFFERS_MAX => Some(*next_at),
+            Grant::Offered { said, next_at } if *said < OFFERS_MAX => Some(*next_at),
             _ => None,
         });
         offers.min()
@@ -139,8 +139,8 @@ mod tests {
         assert_eq!(floor.judge(Time(0), VIEWER, true), Answer::Granted);
         assert_eq!(floor.judge(Time(0), VIEWER, false), Answer::Granted, "whoever spoke comes back");
         floor.leave(&VIEWER);
-        assert_eq!(floor.judge(Time(0), VIEWER, false), Answer::Asked { first: true });
-        assert_eq!(floor.judge(Time(0), VIEWER, false), Answer::Asked { first: false });
+        assert_eq!(floor.judge(Time(0), VIEWER, false), Answer::Pending { first: true });
+        assert_eq!(floor.judge(Time(0), VIEWER, false), Answer::Pending { first: false });
         floor.offer(Time(0), VIEWER);
         assert_eq!(floor.judge(Time(0), VIEWER, false), Answer::Granted);
     }
@@ -151,7 +151,7 @@ mod tests {
         floor.take(Time(0), VIEWER);
         floor.leave(&VIEWER);
         assert_eq!(floor.judge(Time(STALE_US - 1), VIEWER, true), Answer::Taken);
-        assert_eq!(floor.judge(Time(STALE_US), VIEWER, true), Answer::Asked { first: true });
+        assert_eq!(floor.judge(Time(STALE_US), VIEWER, true), Answer::Pending { first: true });
         floor.offer(Time(STALE_US), VIEWER);
         assert_eq!(floor.judge(Time(STALE_US), VIEWER, true), Answer::Granted);
     }

@@ -213,10 +213,10 @@ impl Host {
         match self.floor.judge(view.now, from, self.rules.stage_open) {
             Answer::Granted => return Ok(true),
             Answer::Taken if stays => view.out.send(from, Message::Floor(false)),
-            Answer::Asked { first: true } => {
+            Answer::Pending { first: true } => {
                 view.out.event(Event::FloorWanted { peer: from, name: join.name.to_string() });
             }
-            Answer::Taken | Answer::Asked { first: false } => {}
+            Answer::Taken | Answer::Pending { first: false } => {}
         }
         if stays {
             return Ok(false);

@@ -8,7 +8,7 @@ use crate::bounded::List;
 use crate::id::{InForce, PeerId, Rank, ShortId, StreamId, StreamSpec};
 use crate::message::{
     Answer, DATA_LEN_MAX, Delivery, Description, ElectionReason, LinkKind, Message, Offer, ProgramLayout,
-    RELAY_HOPS_MAX, Refusal, Resume, StreamUse, VideoAsk,
+    RELAY_HOPS_MAX, Refusal, Resume, StreamUse, VideoRequest,
 };
 use crate::roster::Mode;
 use crate::score::Tally;
@@ -253,7 +253,7 @@ pub enum Output {
     /// Send our own picture and sound to these peers; from the cache where `resume` says how far they are.
     SendOwn(Vec<(PeerId, Option<Resume>)>),
     /// Make our own picture like this from now on.
-    Ask(VideoAsk),
+    EncodeAs(VideoRequest),
     /// Call a speaker home: send it [`Message::Home`] with the size of its tile and what is held of its stream.
     CallHome {
         /// The speaker.
@@ -271,7 +271,7 @@ pub enum Output {
         mixer: PeerId,
     },
     /// Ask a linked peer to feed us: [`Message::Feed`] with what is held of the program.
-    AskFeed(PeerId),
+    RequestFeed(PeerId),
     /// Mix, keep warm, or rest.
     Role(MixRole),
     /// Pass what the speakers themselves send here on, unchanged, on trunk links with these peers. What comes on a

@@ -60,7 +60,7 @@ enum State {
     /// Not there; to be tried again at that time if wanted.
     Down { retry_at: Time },
     /// We asked the other end for an offer.
-    Asked { since: Time },
+    Requested { since: Time },
     /// Offer and answer are under way.
     /// `sent`: ufrag and fingerprint of our own description.
     Making { since: Time, sent: Option<(String, [u8; 32])> },
@@ -245,7 +245,7 @@ impl LinkTable {
             link.state = State::Making { since: now, sent: None };
             out.act(Output::Offer(key.0, key.1));
         } else {
-            link.state = State::Asked { since: now };
+            link.state = State::Requested { since: now };
             out.send(key.0, Message::LinkWanted(key.1));
         }
     }
@@ -415,7 +415,7 @@ impl LinkTable {
             let Some(link) = self.links.get_mut(&key) else { continue };
             match link.state {
                 State::Down { retry_at } if link.wants != 0 && retry_at <= now => self.make(now, out, key),
-                State::Asked { since } if now.since(since) >= ASKED_US_MAX => {
+                State::Requested { since } if now.since(since) >= ASKED_US_MAX => {
                     link.state = State::Down { retry_at: now + link.wait_us(rng) };
                 }
                 State::Making { since, .. } if now.since(since) >= MAKE_US_MAX => {
@@ -440,7 +440,7 @@ impl LinkTable {
                         self.links.remove(&key);
                     }
                 }
-                State::Down { .. } | State::Asked { .. } if link.wants == 0 => {
+                State::Down { .. } | State::Requested { .. } if link.wants == 0 => {
                     self.links.remove(&key);
                 }
                 _ => {}
@@ -452,7 +452,7 @@ impl LinkTable {
         let due = |link: &Link| match link.state {
             State::Down { retry_at } if link.wants != 0 => Some(retry_at),
             State::Down { .. } => None,
-            State::Asked { since } => Some(since + ASKED_US_MAX),
+            State::Requested { since } => Some(since + ASKED_US_MAX),
             State::Making { since, .. } => Some(since + MAKE_US_MAX),
             State::Up { .. } if link.wants == 0 && (!link.bye_said || link.bye_heard) => {
                 link.idle_since.map(|since| since + LINGER_US)

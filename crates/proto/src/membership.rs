@@ -35,7 +35,7 @@ pub(crate) struct Membership {
     /// Whom we have let in, in the host's stead, and when: within the last second.
     let_in: BTreeMap<PeerId, Time>,
     refused: bool,
-    ask_at: Option<Time>,
+    join_at: Option<Time>,
     asked: u32,
     backoff: Backoff,
     mode: Mode,
@@ -54,7 +54,7 @@ impl Membership {
             vouched: false,
             let_in: BTreeMap::new(),
             refused: false,
-            ask_at: None,
+            join_at: None,
             asked: 0,
             backoff: ASK_AGAIN,
             mode: Mode::Mesh,
@@ -85,16 +85,16 @@ impl Membership {
     }
 
     /// Asks the host anew where things stand, then or sooner.
-    pub(crate) fn ask(&mut self, at: Time) {
+    pub(crate) fn join_at(&mut self, at: Time) {
         if self.host.is_none() && !self.refused {
-            self.ask_at = Some(self.ask_at.map_or(at, |due| due.min(at)));
+            self.join_at = Some(self.join_at.map_or(at, |due| due.min(at)));
         }
     }
 
     /// The rendezvous is there, or back.
     pub(crate) fn signal_up(&mut self, now: Time) {
         if !self.admitted {
-            self.ask(now);
+            self.join_at(now);
         }
     }
 
@@ -106,14 +106,14 @@ impl Membership {
             Some(host) => {
                 host.enter(view.now, view.me, &join);
             }
-            None => self.ask(view.now),
+            None => self.join_at(view.now),
         }
     }
 
     /// The host wants us to speak, if we want to.
     pub(crate) fn floor_offered(&mut self, view: &mut View<'_>) {
         if view.config.speaks {
-            self.ask(view.now);
+            self.join_at(view.now);
         } else {
             view.out.event(Event::FloorOffered);
         }
@@ -121,7 +121,7 @@ impl Membership {
 
     /// The host wants us to speak no more; the configuration follows it already, and perhaps we watch from now on.
     pub(crate) fn floor_taken(&mut self, view: &mut View<'_>, watches: bool) {
-        self.ask_at = None;
+        self.join_at = None;
         if watches && !self.speaks {
             view.out.event(Event::Floor(false)); // the roster came first, and nobody knew then that we would
         }
@@ -138,7 +138,7 @@ impl Membership {
             view.out.event(Event::Admitted);
         }
         if by_host || !self.wants_more(view) {
-            self.ask_at = None;
+            self.join_at = None;
             self.asked = 0;
             self.backoff.reset();
         }
@@ -179,7 +179,7 @@ impl Membership {
         if refusal.recipient != Some(view.me) {
             return;
         }
-        self.ask_at = None;
+        self.join_at = None;
         if self.admitted {
             self.vouched = false; // whoever is in stays, and need not ask again
         } else {
@@ -206,9 +206,9 @@ impl Membership {
         {
             view.send_stage(&Message::Roster(roster.clone()));
         } else if self.wants_more(view) {
-            self.ask(view.now); // we were forgotten while we were away, or have changed our mind since
+            self.join_at(view.now); // we were forgotten while we were away, or have changed our mind since
         } else if self.vouched && another_reigns {
-            self.ask(view.now + view.rng.below(ASK_ANEW_US)); // it doesn't know of us
+            self.join_at(view.now + view.rng.below(ASK_ANEW_US)); // it doesn't know of us
         }
         let speaks = view.speaks();
         if speaks != self.speaks {
@@ -229,7 +229,7 @@ impl Membership {
     }
 
     pub(crate) fn on_time(&mut self, view: &mut View<'_>) {
-        if self.ask_at.is_some_and(|at| at <= view.now) {
+        if self.join_at.is_some_and(|at| at <= view.now) {
             let join = Message::Join(join_of(view));
             match self.asks_in_its_stead(view) {
                 Some(member) => view.out.send(member, join),
@@ -239,7 +239,7 @@ impl Membership {
             if self.asked > 1 && !self.admitted {
                 view.out.event(Event::Waiting { tries: self.asked - 1 });
             }
-            self.ask_at = Some(view.now + self.backoff.next_us(view.rng));
+            self.join_at = Some(view.now + self.backoff.next_us(view.rng));
         }
         if let Some(host) = &mut self.host {
             host.on_time(view);
@@ -264,7 +264,7 @@ impl Membership {
 
     pub(crate) fn next_timeout(&self) -> Option<Time> {
         let host = self.host.as_ref().and_then(Host::next_timeout);
-        [self.ask_at, host].into_iter().flatten().min()
+        [self.join_at, host].into_iter().flatten().min()
     }
 }
 

@@ -16,7 +16,7 @@ use crate::id::{PeerId, Rank, StreamSpec};
 use crate::io::{MixRole, Output};
 use crate::links::Want;
 use crate::lots::drawn;
-use crate::message::{LinkKind, MIXERS_MAX, Message, ROSTER_MAX, Resume, VideoAsk};
+use crate::message::{LinkKind, MIXERS_MAX, Message, ROSTER_MAX, Resume, VideoRequest};
 use crate::outbox::{Note, View};
 use crate::roster::Mode;
 use crate::spread::Spread;
@@ -57,7 +57,7 @@ enum Part {
 #[derive(Debug)]
 struct Call {
     rank: Rank,
-    ask: VideoAsk,
+    video: VideoRequest,
     resume: Option<Resume>,
 }
 
@@ -363,11 +363,11 @@ impl Mixing {
         view: &mut View<'_>,
         from: PeerId,
         rank: Rank,
-        ask: VideoAsk,
+        video: VideoRequest,
         resume: Option<Resume>,
     ) {
         if rank >= view.rank() && may_call(view, &from) {
-            self.calls.insert(from, Call { rank, ask, resume });
+            self.calls.insert(from, Call { rank, video, resume });
             self.follow_calls(view, Some(from));
         }
     }
@@ -400,7 +400,7 @@ impl Mixing {
         {
             let resume = call.resume.take(); // should we come back to it later, it is no more where it was
             self.home = Some((rank, from));
-            view.out.act(Output::Ask(call.ask));
+            view.out.act(Output::EncodeAs(call.video));
             self.send_own(view, resume);
         }
     }

@@ -17,7 +17,7 @@ use crate::rng::Rng;
 use crate::roster::Stage;
 use crate::seal::{Keypair, Signed, Statement};
 use crate::time::{SECOND, Time};
-use crate::uplink::Known;
+use crate::uplink::UplinkEstimate;
 
 /// Statements of the stage are good for ten minutes: clocks that were set by hand are off by less.
 pub(crate) const STATEMENT_LIFE_S: u64 = 600;
@@ -52,7 +52,7 @@ pub(crate) enum Note {
     /// Viewers below us, ourselves included, by the tree's count.
     Viewers(u32),
     /// Another peer is asked to feed us.
-    AsksFeed(PeerId),
+    RequestsFeed(PeerId),
     /// Another parent feeds us.
     Fed(PeerId),
     /// A peer is gone for good: it said so, or was dropped.
@@ -120,7 +120,7 @@ pub(crate) struct View<'a> {
     pub(crate) rng: &'a mut Rng,
     pub(crate) counter: &'a mut u64,
     /// What we can send.
-    pub(crate) uplink: Known,
+    pub(crate) uplink: UplinkEstimate,
 }
 
 impl View<'_> {

@@ -71,7 +71,7 @@ struct Asking {
 
 /// Pre-votes that somebody asks of us.
 #[derive(Debug)]
-struct Asked {
+struct PreVoteRequest {
     epoch: u32,
     need: Need,
     at: Time,
@@ -122,7 +122,7 @@ pub(crate) struct PreVotes {
     early: Option<Box<Opening>>,
     asking: Option<Asking>,
     /// By who asks; peers on stage only.
-    asked: BTreeMap<PeerId, Asked>,
+    asked: BTreeMap<PeerId, PreVoteRequest>,
     /// Whom we gave our last pre-vote, and when.
     given: Option<(PeerId, Time)>,
     wake_at: Option<Time>,
@@ -185,7 +185,7 @@ impl PreVotes {
             return Some(opening);
         }
         self.follow_need(view, idle, suffers);
-        let opening = self.ask(view);
+        let opening = self.request_pre_votes(view);
         if opening.is_none() {
             self.answer(view);
         }
@@ -284,7 +284,7 @@ impl PreVotes {
     }
 
     /// Asks for pre-votes, when it is our turn; gives the opening once a majority has given them.
-    fn ask(&mut self, view: &mut View<'_>) -> Option<Opening> {
+    fn request_pre_votes(&mut self, view: &mut View<'_>) -> Option<Opening> {
         let needed = self.need?;
         let opens_at = self.opens_at(view, needed);
         let at = opens_at.max(self.is_bound_to_another(view, view.me).unwrap_or(opens_at));
@@ -333,7 +333,7 @@ impl PreVotes {
         {
             view.out.send(from, Message::Decided(Box::new(decided.clone())));
         }
-        self.asked.insert(from, Asked { epoch, need, at: view.now });
+        self.asked.insert(from, PreVoteRequest { epoch, need, at: view.now });
         self.asked.retain(|peer, _| view.stage.contains(peer));
     }
 
@@ -347,7 +347,7 @@ impl PreVotes {
             return;
         }
         let known = self.term(view);
-        let fits = |asked: &Asked| {
+        let fits = |asked: &PreVoteRequest| {
             let Need { term, under, reason: why, .. } = asked.need;
             let next = term > known && term <= known.saturating_add(TERMS_AHEAD_MAX);
             next && under == view.rank() && why == needed.reason && view.stage.at(asked.epoch).is_some()
@@ -356,7 +356,7 @@ impl PreVotes {
         let Some(opener) = first.map(|entry| entry.peer) else { return };
         if let Some(free_at) = self.is_bound_to_another(view, opener) {
             self.wake(free_at);
-        } else if let Some(Asked { epoch, need, .. }) = self.asked.remove(&opener) {
+        } else if let Some(PreVoteRequest { epoch, need, .. }) = self.asked.remove(&opener) {
             self.given = Some((opener, view.now));
             let signature = Opening::countersign(view.keys, &view.config.room, epoch, &need);
             view.out.send(opener, Message::PreVote { epoch, term: need.term, signature });

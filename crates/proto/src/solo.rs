@@ -27,7 +27,7 @@ const AGAIN: Backoff = Backoff::new(2 * SECOND, 30 * SECOND);
 
 /// A mixer that is to agree.
 #[derive(Clone, Copy, Debug)]
-struct Asked {
+struct SoloRequest {
     mixer: PeerId,
     /// When it is to be asked, or asked again.
     due: Time,
@@ -39,7 +39,7 @@ pub(crate) struct Solo {
     wish: Option<PeerId>,
     /// Who sends it to us.
     giver: Option<PeerId>,
-    asked: Option<Asked>,
+    asked: Option<SoloRequest>,
     backoff: Backoff,
     /// What the application was told last of this wish.
     told: Option<bool>,
@@ -83,18 +83,18 @@ impl Solo {
         if wish.is_some() {
             // whoever sends us one speaker sends another instead
             let mixer = self.giver.take().or(self.asked.map(|asked| asked.mixer));
-            self.asked = mixer.map(|mixer| Asked { mixer, due: view.now });
+            self.asked = mixer.map(|mixer| SoloRequest { mixer, due: view.now });
         }
-        self.ask(view, path);
+        self.request(view, path);
     }
 
     /// Roster, mandate or links have changed, or time has passed.
     pub(crate) fn look(&mut self, view: &mut View<'_>, mixes: bool, path: &Path) {
         self.keep_given(view, mixes);
-        self.ask(view, path);
+        self.request(view, path);
     }
 
-    fn ask(&mut self, view: &mut View<'_>, path: &Path) {
+    fn request(&mut self, view: &mut View<'_>, path: &Path) {
         self.giver.take_if(|giver| !view.links.is_up(giver));
         let wish = self.wish.filter(|speaker| is_heard(view, speaker) && *speaker != view.me);
         let comes_anyway = has_all(view);
@@ -102,14 +102,14 @@ impl Solo {
         match (wish, mixer) {
             (Some(speaker), Some(mixer)) if self.giver != Some(mixer) => {
                 let asked = self.asked.filter(|asked| asked.mixer == mixer);
-                let mut asked = asked.unwrap_or(Asked { mixer, due: view.now });
+                let mut asked = asked.unwrap_or(SoloRequest { mixer, due: view.now });
                 if view.now >= asked.due + LINK_US_MAX && !view.links.is_up(&mixer) {
                     asked = self.later(view, mixer);
                 }
                 self.asked = Some(asked);
                 if asked.due <= view.now && view.links.is_up(&asked.mixer) {
                     view.out.send(asked.mixer, Message::SoloWanted { speaker: Some(speaker) });
-                    self.asked = Some(Asked { due: view.now + ANSWER_US_MAX, ..asked });
+                    self.asked = Some(SoloRequest { due: view.now + ANSWER_US_MAX, ..asked });
                 }
             }
             (Some(_), Some(_)) => self.asked = None,
@@ -142,8 +142,8 @@ impl Solo {
     }
 
     /// That mixer can't: the next one is asked after a while, which may have room.
-    fn later(&mut self, view: &mut View<'_>, mixer: PeerId) -> Asked {
-        Asked { mixer: next_mixer(view, mixer), due: view.now + self.backoff.next_us(view.rng) }
+    fn later(&mut self, view: &mut View<'_>, mixer: PeerId) -> SoloRequest {
+        SoloRequest { mixer: next_mixer(view, mixer), due: view.now + self.backoff.next_us(view.rng) }
     }
 
     fn tell(&mut self, view: &mut View<'_>, comes: bool) {

@@ -115,7 +115,7 @@ struct Awaited {
 
 /// Who is to measure us.
 #[derive(Debug)]
-struct Asked {
+struct MeasurementRequest {
     peer: PeerId,
     /// So many trains it may still ask for.
     trains: usize,
@@ -136,7 +136,7 @@ struct Figure {
 
 /// What the other machines see of it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Known {
+pub(crate) struct UplinkEstimate {
     /// What we can send, bits per second; 0 when nobody has said for too long.
     pub(crate) bps: Option<u64>,
     /// It will be known soon.
@@ -153,7 +153,7 @@ pub(crate) struct Uplink {
     ask_at: Option<Time>,
     again: Backoff,
     /// Who measures us: the last one asked, and perhaps who fed us before.
-    asked: VecDeque<Asked>,
+    asked: VecDeque<MeasurementRequest>,
     /// Those below us wait for the first figure until then.
     wait_until: Option<Time>,
     /// And then until then none are taken.
@@ -183,9 +183,9 @@ impl Default for Uplink {
 }
 
 impl Uplink {
-    pub(crate) fn known(&self) -> Known {
+    pub(crate) fn known(&self) -> UplinkEstimate {
         let late = self.none_until.is_some().then_some(0);
-        Known { bps: self.measured_bps().or(late), is_awaited: self.wait_until.is_some() }
+        UplinkEstimate { bps: self.measured_bps().or(late), is_awaited: self.wait_until.is_some() }
     }
 
     /// What we can send, as it was measured, bits per second: the most that anybody saw more than once, for a radio that
@@ -212,11 +212,11 @@ impl Uplink {
                 self.wait_until = Some(view.now + WAIT_US_MAX);
             }
             self.again.reset();
-            self.ask(view, parent);
+            self.request_measurement(view, parent);
         }
     }
 
-    fn ask(&mut self, view: &mut View<'_>, parent: PeerId) {
+    fn request_measurement(&mut self, view: &mut View<'_>, parent: PeerId) {
         // should no answer come
         self.ask_at = Some(view.now + TOLD_US_MAX + self.again.next_us(view.rng));
         // each may find us busy
@@ -224,7 +224,7 @@ impl Uplink {
         if self.asked.len() >= ASKED_MAX {
             self.asked.pop_front();
         }
-        self.asked.push_back(Asked {
+        self.asked.push_back(MeasurementRequest {
             peer: parent,
             trains: 2 * TRAINS,
             untold: 0,
@@ -355,7 +355,7 @@ impl Uplink {
         if self.ask_at.take_if(|at| *at <= view.now).is_some()
             && let (Some(parent), _) = tree.above()
         {
-            self.ask(view, parent);
+            self.request_measurement(view, parent);
         }
         let now = view.now;
         let over = |awaited: &mut Awaited| awaited.until <= now;

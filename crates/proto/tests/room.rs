@@ -419,8 +419,8 @@ fn decided_for(epoch: u32, mixers: &[u8]) -> Message {
 }
 
 fn home_call() -> Message {
-    let ask = VideoAsk { width: 640, height: 360, fps: 30, bitrate_bps: 600_000 };
-    Message::Home { rank: Rank { term: 3, failover_count: 0 }, ask, resume: None }
+    let video = VideoRequest { width: 640, height: 360, fps: 30, bitrate_bps: 600_000 };
+    Message::Home { rank: Rank { term: 3, failover_count: 0 }, video, resume: None }
 }
 
 fn speaks_to(outputs: &[Output]) -> Vec<PeerId> {
@@ -440,7 +440,7 @@ fn a_call_home_that_comes_before_the_outcome_is_followed_when_that_comes_and_non
     assert_eq!(speaks_to(&message(&mut room, key(3).id(), home_call())), []);
     assert_eq!(speaks_to(&message(&mut room, key(3).id(), decided_for(8, &[3]))), [key(3).id()]);
     // the audience has gone: two are left, and talk to each other
-    let asks = |outputs: &[Output]| outputs.iter().any(|output| matches!(output, Output::Ask(_)));
+    let asks = |outputs: &[Output]| outputs.iter().any(|output| matches!(output, Output::EncodeAs(_)));
     for epoch in 9..12 {
         let outputs = message(&mut room, key(3).id(), roster_with(epoch, |roster| roster.audience = false));
         assert!(!asks(&outputs), "epoch {epoch}: {outputs:?}");

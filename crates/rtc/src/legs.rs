@@ -147,13 +147,13 @@ impl Legs {
     }
 
     /// Asks the other end for what is missing.
-    fn ask(&mut self, now: Instant) {
+    fn send_nacks(&mut self, now: Instant) {
         let rtt = self.wire.rtt();
         for (slot, holes) in (0..).zip(&mut self.holes) {
             let due = holes.due(now, rtt);
             let media_ssrc = self.wire.remote.get().and_then(|remote| remote.of_slot(slot));
             let (Some(media_ssrc), false) = (media_ssrc, due.is_empty()) else { continue };
-            self.wire.counters.repairs_asked.fetch_add(due.len() as u64, Ordering::Relaxed);
+            self.wire.counters.repairs_requested.fetch_add(due.len() as u64, Ordering::Relaxed);
             let sender_ssrc = self.wire.local.of_slot(slot).unwrap_or_default();
             let nack =
                 TransportLayerNack { sender_ssrc, media_ssrc, nacks: nack_pairs_from_sequence_numbers(&due) };
@@ -309,7 +309,7 @@ impl Protocol<TaggedPacket, TaggedPacket, ()> for Legs {
     }
 
     fn handle_timeout(&mut self, now: Instant) -> Result<(), Error> {
-        self.ask(now);
+        self.send_nacks(now);
         Ok(())
     }
 

@@ -323,7 +323,7 @@ pub struct LinkStats {
     /// Media packets received, repaired ones included.
     pub packets_received: u64,
     /// Media packets that this end missed and asked for again.
-    pub repairs_asked: u64,
+    pub repairs_requested: u64,
     /// Media packets that the other end missed and were sent again.
     pub repairs_sent: u64,
     /// Media packets dropped at this end, because the link was behind or not connected.

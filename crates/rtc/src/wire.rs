@@ -50,7 +50,7 @@ pub(crate) struct Counters {
     pub(crate) udp_bytes_received: AtomicU64,
     pub(crate) packets_sent: AtomicU64,
     pub(crate) packets_received: AtomicU64,
-    pub(crate) repairs_asked: AtomicU64,
+    pub(crate) repairs_requested: AtomicU64,
     pub(crate) repairs_sent: AtomicU64,
     packets_dropped: AtomicU64,
     rtt_us: AtomicU64,
@@ -62,7 +62,7 @@ impl Counters {
         const PACKETS_MIN: u64 = 100;
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let packets = read(&self.packets_sent) + read(&self.packets_received);
-        let repairs = read(&self.repairs_sent) + read(&self.repairs_asked);
+        let repairs = read(&self.repairs_sent) + read(&self.repairs_requested);
         packets >= PACKETS_MIN && repairs * one_in > packets
     }
 }
@@ -183,7 +183,7 @@ impl Wire {
             udp_bytes_received: read(&counters.udp_bytes_received),
             packets_sent: read(&counters.packets_sent),
             packets_received: read(&counters.packets_received),
-            repairs_asked: read(&counters.repairs_asked),
+            repairs_requested: read(&counters.repairs_requested),
             repairs_sent: read(&counters.repairs_sent),
             packets_dropped: read(&counters.packets_dropped),
             rtt_us: self.rtt().map(|rtt| rtt.as_micros() as u64),

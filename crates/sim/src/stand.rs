@@ -307,7 +307,7 @@ impl Stand {
             Output::Offer(peer, kind) | Output::Signal(Address::Peer(peer), Message::LinkWanted(kind)) => {
                 Some(Input::LinkUp(peer, kind))
             }
-            Output::AskFeed(peer) => Some(Input::Fed(peer)),
+            Output::RequestFeed(peer) => Some(Input::Fed(peer)),
             Output::Signal(Address::Host, Message::Join(_)) => {
                 let host = stage_key(0).id();
                 Some(self.heard(host, Via::Signal, Message::Admit(Box::new(self.admit.clone()))))

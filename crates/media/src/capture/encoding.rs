@@ -47,7 +47,7 @@ impl Encoding {
 
     /// Encodes a picture, of so many a second.
     pub(super) fn picture(&mut self, picture: &PictureView<'_>, fps: u8, captured_us: u64, wanted: &Wanted) {
-        self.video.ask(VideoFormat { fps, ..wanted.video });
+        self.video.set_format(VideoFormat { fps, ..wanted.video });
         if wanted.key {
             locked(&self.shared.wanted).key = false;
             self.video.want_key();

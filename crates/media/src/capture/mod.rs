@@ -121,7 +121,7 @@ impl Capture {
     }
 
     /// Asks for other pictures; another size or rate makes a new encoder, whose first frame is a key frame.
-    pub fn ask(&self, video: VideoFormat) {
+    pub fn set_video(&self, video: VideoFormat) {
         self.shared.change(|wanted| wanted.video = video);
     }
 

@@ -23,7 +23,7 @@ pub(super) fn run(shared: &Shared, feed: &Feed) {
                 Ok(pictures) => count(&shared.counts.decoded, pictures),
                 Err(error) => refused(feed, &shared.counts.codec_errors, &error),
             },
-            Work::AskForKey => shared.give(MixerOutput::KeyWanted { id: feed.id }),
+            Work::RequestKeyframe => shared.give(MixerOutput::KeyWanted { id: feed.id }),
             Work::End => return,
         }
     }

@@ -50,7 +50,7 @@ pub(super) struct Feed {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Work {
     Decode(Frame),
-    AskForKey,
+    RequestKeyframe,
     /// The input left.
     End,
 }
@@ -350,7 +350,7 @@ impl State {
         if self.key_due && may_ask {
             self.key_due = false;
             self.key_asked_us = Some(now_us);
-            return Some(Work::AskForKey);
+            return Some(Work::RequestKeyframe);
         }
         let (_, frame) = self.queue.pop_front()?;
         self.queue_bytes -= frame.data.len();

@@ -112,7 +112,7 @@ fn a_decoder_that_can_not_keep_up_goes_on_at_a_key_frame() {
             feed.push(picture_frame(7, grey), START_US);
         }
         match (feed.poll(START_US), expected) {
-            (Some(Work::AskForKey), None) => assert_eq!(feed.poll(START_US), None),
+            (Some(Work::RequestKeyframe), None) => assert_eq!(feed.poll(START_US), None),
             (Some(Work::Decode(frame)), Some(number)) => assert_eq!(frame.identity.number, number),
             other => panic!("{other:?}"),
         }
@@ -724,7 +724,7 @@ impl Room {
                         feed.failed();
                     }
                 }
-                Work::AskForKey => asked += 1,
+                Work::RequestKeyframe => asked += 1,
                 Work::End => panic!("nobody left"),
             }
         }

@@ -81,10 +81,10 @@ impl Driver {
             Output::Follow { peer, stream, id } => self.flow.follow(peer, stream, id),
             Output::Mandate(in_force) => self.flow.set_in_force(in_force),
             Output::SendOwn(to) => self.send_own(to),
-            Output::Ask(ask) => {
-                self.asked_picture = Some(ask);
+            Output::EncodeAs(video) => {
+                self.requested_video = Some(video);
                 if let Some(publisher) = &self.publisher {
-                    publisher.ask(ask);
+                    publisher.set_video(video);
                 }
             }
             Output::CallHome { speaker, rank } => self.call_home(speaker, rank),
@@ -93,7 +93,7 @@ impl Driver {
                 let silent_us = self.silent_us(&mixer);
                 self.control(&to, &Message::Heard { mixer, silent_us });
             }
-            Output::AskFeed(peer) => self.flow.ask_feed(peer),
+            Output::RequestFeed(peer) => self.flow.request_feed(peer),
             Output::Role(role) => {
                 self.desk.set_role(role);
                 self.call_home_again();
@@ -149,17 +149,17 @@ impl Driver {
 
     /// Asks a speaker for its stream, at the size of its tile, from where we hold it.
     fn call_home(&mut self, speaker: PeerId, rank: plenary_proto::Rank) {
-        let ask = self.desk.ask_of(&speaker);
-        self.peers.called.insert(speaker, (rank, ask));
+        let video = self.desk.request_of(&speaker);
+        self.peers.called.insert(speaker, (rank, video));
         if speaker == self.me {
-            self.asked_picture = Some(ask);
+            self.requested_video = Some(video);
             if let Some(publisher) = &self.publisher {
-                publisher.ask(ask);
+                publisher.set_video(video);
             }
             return;
         }
         let resume = self.flow.state().inflow.have(&speaker);
-        self.control(&speaker, &Message::Home { rank, ask, resume });
+        self.control(&speaker, &Message::Home { rank, video, resume });
     }
 
     /// Tiles have another size: every speaker that is home is asked anew.
@@ -172,7 +172,7 @@ impl Driver {
             .peers
             .called
             .iter()
-            .filter(|(speaker, (_, asked))| self.desk.ask_of(speaker) != *asked)
+            .filter(|(speaker, (_, asked))| self.desk.request_of(speaker) != *asked)
             .map(|(speaker, (rank, _))| (*speaker, *rank))
             .collect();
         for (speaker, rank) in stale {

@@ -38,7 +38,7 @@ use peers::Peers;
 const TICK: Duration = Duration::from_millis(25);
 /// The application's snapshot is renewed this often at most.
 const SNAPSHOT_US: u64 = 200_000;
-/// The brain is told so often how the program suffers here: what it asks for. As often what the lines carry is looked at.
+/// The brain is told so often how the program suffers here: what it requests for. As often what the lines carry is looked at.
 const TROUBLE_US: u64 = 1_000_000;
 /// So long after a stage is to be mixed no mixer passes a speaker's frames through any more: a little more than it waits
 /// for pictures.
@@ -49,8 +49,8 @@ const UNHEARD_US_MAX: u32 = 2_500_000;
 /// Somebody who left politely is given this long for what it said to get out.
 const FAREWELL: Duration = Duration::from_millis(100);
 
-/// What the application asks of the driver.
-pub(crate) enum Ask {
+/// What the application requests of the driver.
+pub(crate) enum Request {
     Command(Command),
     /// Publish from now on.
     Publish(Publisher),
@@ -84,7 +84,7 @@ pub(crate) struct Driver {
     pub(crate) peers: Peers,
     pub(crate) heartbeats: Heartbeats,
     pub(crate) publisher: Option<Publisher>,
-    pub(crate) asks: mpsc::Receiver<Ask>,
+    pub(crate) requests: mpsc::Receiver<Request>,
     pub(crate) inputs: mpsc::Receiver<Input>,
     pub(crate) events: broadcast::Sender<RoomEvent>,
     pub(crate) on_event: Option<OnEvent>,
@@ -107,7 +107,7 @@ pub(crate) struct Driver {
     pub(crate) parents_had: u32,
     pub(crate) rate: ProgramRate,
     pub(crate) thinning: Thinning,
-    pub(crate) asked_picture: Option<plenary_proto::message::VideoAsk>,
+    pub(crate) requested_video: Option<plenary_proto::message::VideoRequest>,
     /// How the stage is served.
     pub(crate) mode: Mode,
     pub(crate) mode_since_us: u64,
@@ -120,7 +120,7 @@ pub(crate) struct Driver {
 }
 
 enum Happened {
-    Ask(Option<Ask>),
+    Request(Option<Request>),
     Link(plenary_rtc::Event),
     Signal(Option<SignalEvent>),
     Input(Input),
@@ -140,9 +140,9 @@ impl Driver {
             let wake = self.brain.next_timeout();
             let happened = self.next(&mut tick, wake).await;
             match happened {
-                Happened::Ask(Some(ask)) => self.ask(ask),
+                Happened::Request(Some(request)) => self.request(request),
                 // nobody holds the room any more
-                Happened::Ask(None) => break,
+                Happened::Request(None) => break,
                 Happened::Link(event) => self.link_event(event),
                 Happened::Signal(Some(event)) => self.signal_event(event),
                 Happened::Signal(None) => self.signal = None,
@@ -167,7 +167,7 @@ impl Driver {
                 Some(signal) => signal.next().await,
                 None => std::future::pending().await,
             } } => Happened::Signal(event),
-            ask = self.asks.recv() => Happened::Ask(ask),
+            request = self.requests.recv() => Happened::Request(request),
             () = self.flow.until_due() => Happened::Due,
             _ = tick.tick() => Happened::Tick,
             () = tokio::time::sleep(wait) => Happened::Timeout,
@@ -194,21 +194,21 @@ impl Driver {
         }
     }
 
-    fn ask(&mut self, ask: Ask) {
-        match ask {
-            Ask::Command(command) => self.input(Input::Command(command)),
-            Ask::Tell(delivery, bytes, reply) => {
+    fn request(&mut self, request: Request) {
+        match request {
+            Request::Command(command) => self.input(Input::Command(command)),
+            Request::Tell(delivery, bytes, reply) => {
                 let may = self.brain.may_publish(self.now(), delivery, bytes.len());
                 if may.is_ok() {
                     self.input(Input::Command(Command::Publish(delivery, bytes)));
                 }
                 let _ = reply.send(may);
             }
-            Ask::Publish(publisher) => {
+            Request::Publish(publisher) => {
                 let own = publisher.own(&self.flow, self.me);
                 self.flow.state().own = Some(own);
-                if let Some(picture) = self.asked_picture {
-                    publisher.ask(picture);
+                if let Some(picture) = self.requested_video {
+                    publisher.set_video(picture);
                 }
                 if let Some(percent) = self.own_loss.percent() {
                     publisher.set_loss(percent);
@@ -219,10 +219,10 @@ impl Driver {
                 let to = std::mem::take(&mut self.peers.sending_to);
                 self.send_own(to);
             }
-            Ask::Traffic(reply) => {
+            Request::Traffic(reply) => {
                 let _ = reply.send(self.traffic());
             }
-            Ask::Leave(reply) => {
+            Request::Leave(reply) => {
                 self.farewell.push(reply);
                 self.input(Input::Command(Command::Leave));
             }
@@ -239,8 +239,8 @@ impl Driver {
     }
 
     fn tick(&mut self) {
-        let asks = self.flow.on_time();
-        asks.iter().for_each(|peer| self.heartbeats.ask_head(&self.flow, peer));
+        let requests = self.flow.on_time();
+        requests.iter().for_each(|peer| self.heartbeats.ask_head(&self.flow, peer));
         self.say_verdicts();
         self.heartbeats.on_time(&self.flow, &self.peers, &self.brain);
         if self.flow.take_own_key_wanted()
@@ -471,7 +471,7 @@ impl Driver {
 
     /// Leaves nothing behind: links closed, threads ended, the rendezvous told.
     async fn end(mut self) {
-        self.asks.close(); // whoever asks from now on is told that the room is closed
+        self.requests.close(); // whoever requests from now on is told that the room is closed
         if self.left {
             tokio::time::sleep(FAREWELL).await;
         }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use plenary_proto::message::{LinkKind, Reassembly, Resume, VideoAsk};
+use plenary_proto::message::{LinkKind, Reassembly, Resume, VideoRequest};
 use plenary_proto::{PeerId, Rank};
 use plenary_rtc::LinkId;
 
@@ -26,7 +26,7 @@ pub(crate) struct Peers {
     heard_at_us: BTreeMap<PeerId, u64>,
     pub(crate) sending_to: Vec<(PeerId, Option<Resume>)>,
     /// Speakers that were called home, and the picture they were asked for.
-    pub(crate) called: BTreeMap<PeerId, (Rank, VideoAsk)>,
+    pub(crate) called: BTreeMap<PeerId, (Rank, VideoRequest)>,
 }
 
 impl Peers {

@@ -353,7 +353,7 @@ impl Flow {
     }
 
     /// Asks a linked peer to feed us from where we are.
-    pub(crate) fn ask_feed(&self, peer: PeerId) {
+    pub(crate) fn request_feed(&self, peer: PeerId) {
         let Some(sending) = self.sending() else { return };
         let mut state = self.state();
         if let Some(link) = state.links.get(&(peer, LinkKind::Peer)).copied() {

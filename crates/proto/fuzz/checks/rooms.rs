@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 
 use plenary_proto::bounded::{List, Text};
 use plenary_proto::message::{
-    Answer, Consent, Description, LinkKind, Message, Offer, ProgramFormat, Setup, VideoAsk,
+    Answer, Consent, Description, LinkKind, Message, Offer, ProgramFormat, Setup, VideoRequest,
 };
 use plenary_proto::{
     Address, Command, HostConfig, Input, MixRole, Output, PeerId, RoomConfig, RoomState, StreamKind,
@@ -283,11 +283,11 @@ impl Room {
                 self.send(me, Parcel::Input(Input::LinkDown(peer, kind)));
                 self.send(peer, Parcel::Input(Input::LinkDown(me, kind)));
             }
-            Output::AskFeed(peer) => self.send(peer, by_link(Message::Feed { from: None })),
+            Output::RequestFeed(peer) => self.send(peer, by_link(Message::Feed { from: None })),
             Output::Serve { peer, .. } => self.send(peer, Parcel::Input(Input::Fed(me))),
             Output::CallHome { speaker, rank } => {
-                let ask = VideoAsk { width: 640, height: 360, fps: 30, bitrate_bps: 600_000 };
-                self.send(speaker, by_link(Message::Home { rank, ask, resume: None }));
+                let video = VideoRequest { width: 640, height: 360, fps: 30, bitrate_bps: 600_000 };
+                self.send(speaker, by_link(Message::Home { rank, video, resume: None }));
             }
             Output::TellRoundTrips => {
                 let rtts_us = cast().iter().map(|peer| (*peer, 30_000)).collect();

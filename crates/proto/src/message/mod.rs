@@ -32,7 +32,7 @@ pub use roster::{
     Admit, Consent, Entry, Join, LAYOUT_LEN_MAX, NAME_LEN_MAX, ProgramFormat, ProgramLayout, ROSTER_MAX,
     Refusal, Roster, SignedRoster,
 };
-pub use stage::{Resume, StreamUse, VideoAsk};
+pub use stage::{Resume, StreamUse, VideoRequest};
 pub use tree::{
     Aggregate, Attach, DEPTHS_MAX, LANDMARKS_MAX, Move, PATH_LEN_MAX, PLACES_MAX, Path, Place, Purpose,
     RELAY_HOPS_MAX, Reach, Refused, Relay, RoundTrips, Sufferers, Whereabouts,
@@ -80,7 +80,7 @@ pub enum Message {
         /// The mandate under which the mixer asks; a lower one than known is ignored.
         rank: Rank,
         /// The picture it wants.
-        ask: VideoAsk,
+        video: VideoRequest,
         /// The last packets it has of your present stream; `None` to start at the next key frame.
         resume: Option<Resume>,
     },

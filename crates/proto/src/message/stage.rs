@@ -26,7 +26,7 @@ pub struct StreamUse {
 
 /// The picture a mixer wants of a speaker: the size of its tile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct VideoAsk {
+pub struct VideoRequest {
     /// Pixels, even.
     pub width: u16,
     /// Pixels, even.

@@ -83,8 +83,8 @@ impl RoomState {
                     stream,
                 );
             }
-            Message::Home { rank, ask, resume } => {
-                self.mixing.home(&mut self.shared.view(), from, rank, ask, resume);
+            Message::Home { rank, video, resume } => {
+                self.mixing.home(&mut self.shared.view(), from, rank, video, resume);
             }
             Message::Started(spec) if spec.maker == from => {
                 self.mixing.started(&mut self.shared.view(), &spec)

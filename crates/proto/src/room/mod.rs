@@ -32,7 +32,7 @@ use crate::streams::Streams;
 use crate::succession::Succession;
 use crate::time::{MS, SECOND, Time};
 use crate::tree::Tree;
-use crate::uplink::{Known, Uplink};
+use crate::uplink::{Uplink, UplinkEstimate};
 
 /// A mixer that leaves waits so long for its standby to have begun.
 const LEAVE_US_MAX: u64 = 2 * SECOND;
@@ -75,7 +75,7 @@ struct Shared {
     stage: Stage,
     mandate: Mandate,
     links: LinkTable,
-    uplink: Known,
+    uplink: UplinkEstimate,
 }
 
 impl Shared {
@@ -155,7 +155,7 @@ impl RoomState {
             stage: Stage::default(),
             mandate: Mandate::default(),
             links: LinkTable::new(me),
-            uplink: Known::default(),
+            uplink: UplinkEstimate::default(),
         };
         let mut room = RoomState {
             shared,

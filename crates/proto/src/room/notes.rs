@@ -125,7 +125,7 @@ impl RoomState {
                     }
                 }
             }
-            Note::AsksFeed(parent) => {
+            Note::RequestsFeed(parent) => {
                 self.uplink.is_to_be_fed(&mut self.shared.view(), parent);
                 self.look_at_uplink();
             }
@@ -137,7 +137,7 @@ impl RoomState {
             }
             Note::TreeUnserves(peer) => self.mixing.tree_unserves(&mut self.shared.view(), peer),
             Note::MixUnserves(peer) => self.tree.mix_unserves(&mut self.shared.view(), peer),
-            Note::Lost => self.membership.ask(self.shared.now),
+            Note::Lost => self.membership.join_at(self.shared.now),
         }
     }
 

@@ -158,7 +158,7 @@ impl Tree {
         places: List<Place, PLACES_MAX>,
     ) {
         if let Some(child) = self.children.get_mut(&peer) {
-            child.ask(view.now);
+            child.asked_to_move(view.now);
         }
         view.out.send(peer, Message::Move { how, places });
     }

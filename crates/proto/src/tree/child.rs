@@ -157,7 +157,7 @@ impl Child {
     }
 
     /// It is asked to move, or to have somebody move.
-    pub(super) fn ask(&mut self, now: Time) {
+    pub(super) fn asked_to_move(&mut self, now: Time) {
         self.asked_at = Some(now);
     }
 

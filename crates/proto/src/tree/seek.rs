@@ -259,11 +259,11 @@ impl Tree {
             return None;
         }
         let Some(peer) = place.or_else(|| self.restart(view, &mut seek)) else { return Some(seek) };
-        self.ask(view, &mut seek, peer);
+        self.send_attach(view, &mut seek, peer);
         while seek.urgent && seek.asked.len() < ASKED_MAX {
             // whoever fed us nothing may be the first to accept
             let Some(peer) = seek.next_good(&self.barren) else { break };
-            self.ask(view, &mut seek, peer);
+            self.send_attach(view, &mut seek, peer);
         }
         Some(seek)
     }
@@ -277,7 +277,7 @@ impl Tree {
         }
     }
 
-    fn ask(&self, view: &mut View<'_>, seek: &mut Seek, peer: PeerId) {
+    fn send_attach(&self, view: &mut View<'_>, seek: &mut Seek, peer: PeerId) {
         let reach = seek.reach(&self.barren, &peer);
         seek.tried.insert(peer);
         seek.asked.insert(peer);
@@ -372,7 +372,7 @@ impl Tree {
                 if self.next_answers() {
                     self.decline(view, from);
                 } else {
-                    self.ask_feed(view, up);
+                    self.request_feed(view, up);
                 }
             }
             Purpose::Backup => {

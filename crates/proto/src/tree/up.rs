@@ -88,7 +88,7 @@ impl Tree {
         if first_tier && !root_stays && !going {
             // make before break: the old mixer feeds us until the new one does
             match self.backup.take_if(|backup| view.mandate.mixers.contains(&backup.peer)) {
-                Some(successor) => self.ask_feed(view, successor),
+                Some(successor) => self.request_feed(view, successor),
                 None if self.seek_parent.is_none() => self.seek_parent_now(view),
                 None => {}
             }
@@ -157,7 +157,7 @@ impl Tree {
     }
 
     /// Wants to be fed by `up`, as soon as it is linked.
-    pub(super) fn ask_feed(&mut self, view: &mut View<'_>, up: Up) {
+    pub(super) fn request_feed(&mut self, view: &mut View<'_>, up: Up) {
         if let Some(other) = self.next.take()
             && other.peer != up.peer
         {
@@ -165,8 +165,8 @@ impl Tree {
         }
         let linked = view.links.is_up(&up.peer);
         if linked {
-            view.out.act(Output::AskFeed(up.peer));
-            view.out.note(Note::AsksFeed(up.peer));
+            view.out.act(Output::RequestFeed(up.peer));
+            view.out.note(Note::RequestsFeed(up.peer));
         }
         self.next = Some(Up { since: view.now, asked: linked, answered: false, ..up });
         self.keep_links(view);
@@ -249,7 +249,7 @@ impl Tree {
         }
         // rather the backup than one that we aren't linked with yet
         match self.backup.take_if(|backup| view.links.is_up(&backup.peer)) {
-            Some(backup) => self.ask_feed(view, backup),
+            Some(backup) => self.request_feed(view, backup),
             None if self.seek_parent.is_none() && self.next.is_none() => self.seek_parent_now(view),
             None => {}
         }
@@ -359,7 +359,7 @@ impl Tree {
             self.want_backup(view);
         } else if self.parent.as_ref().is_some_and(|parent| parent.peer == from) && self.next.is_none() {
             match self.backup.take_if(|backup| view.links.is_up(&backup.peer)) {
-                Some(backup) => self.ask_feed(view, backup),
+                Some(backup) => self.request_feed(view, backup),
                 None => self.seek_parent = Some(Seek::at_places(view.now, places)),
             }
         }
@@ -472,8 +472,8 @@ impl Tree {
             self.drop_up(view, peer);
         } else if let Some(next) = self.next.as_mut().filter(|next| next.peer == peer && !next.asked) {
             (next.asked, next.answered, next.since) = (true, false, view.now);
-            view.out.act(Output::AskFeed(peer));
-            view.out.note(Note::AsksFeed(peer));
+            view.out.act(Output::RequestFeed(peer));
+            view.out.note(Note::RequestsFeed(peer));
         } else if self.at_fault && self.backup.as_ref().is_some_and(|backup| backup.peer == peer) {
             self.repair(view); // it comes just in time
         }

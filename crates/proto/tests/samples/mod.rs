@@ -192,7 +192,7 @@ pub(crate) fn samples() -> Vec<Message> {
         Message::Stream(StreamUse { slot: 2, spec }),
         Message::Home {
             rank: RANK,
-            ask: VideoAsk { width: 640, height: 360, fps: 30, bitrate_bps: 600_000 },
+            video: VideoRequest { width: 640, height: 360, fps: 30, bitrate_bps: 600_000 },
             resume: Some(resume),
         },
         Message::HearWanted { mixer: key(3).id() },

@@ -87,7 +87,7 @@ async fn what_a_relay_leaves_out_is_no_loss_below_it() {
     }
     for (child, link) in [(&mut first, down[0]), (&mut second, down[1])] {
         assert_eq!(relay.links.stats(link).unwrap().packets_sent, kept.len() as u64);
-        assert_eq!(child.links.stats(link).unwrap().repairs_asked, 0);
+        assert_eq!(child.links.stats(link).unwrap().repairs_requested, 0);
         assert!(child.arrived.try_recv().is_err(), "nothing came twice");
     }
 }

@@ -51,7 +51,7 @@ async fn losses_are_repaired_and_nothing_comes_twice() {
     assert!(overtaken > 10, "2 % were lost, and came late: {overtaken}");
     let (sent, got) = (a.links.stats(LINK).unwrap(), b.links.stats(LINK).unwrap());
     assert_eq!(sent.packets_sent, PACKETS);
-    assert!(sent.repairs_sent > 10 && got.repairs_asked >= sent.repairs_sent, "{sent:?} {got:?}");
+    assert!(sent.repairs_sent > 10 && got.repairs_requested >= sent.repairs_sent, "{sent:?} {got:?}");
 }
 
 #[tokio::test]

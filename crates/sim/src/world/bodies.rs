@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use plenary_proto::bounded::List;
-use plenary_proto::message::{Message, Offer, Relay, VideoAsk};
+use plenary_proto::message::{Message, Offer, Relay, VideoRequest};
 use plenary_proto::time::{MS, SECOND};
 use plenary_proto::{Address, Command, Event, Input, Output, PeerId, Via};
 
@@ -85,12 +85,12 @@ impl World {
                 }
             }
             Output::Mandate(in_force) => self.peers[at].in_force = in_force,
-            Output::Ask(_) | Output::Speakers(_) | Output::Homes(_) => {}
+            Output::EncodeAs(_) | Output::Speakers(_) | Output::Homes(_) => {}
             Output::SendOwn(to) => self.peers[at].sending_to = to.into_iter().map(|(peer, _)| peer).collect(),
             Output::CallHome { speaker, rank } => {
-                let ask = VideoAsk { width: 640, height: 360, fps: 30, bitrate_bps: 600_000 };
+                let video = VideoRequest { width: 640, height: 360, fps: 30, bitrate_bps: 600_000 };
                 if speaker != self.peers[at].id {
-                    self.control(at, &speaker, Message::Home { rank, ask, resume: None });
+                    self.control(at, &speaker, Message::Home { rank, video, resume: None });
                 }
             }
             Output::TellRoundTrips => {
@@ -101,7 +101,7 @@ impl World {
                 let silent_us = self.directory.find(&mixer).and_then(|mixer| self.silent_us(at, mixer));
                 self.control(at, &to, Message::Heard { mixer, silent_us });
             }
-            Output::AskFeed(peer) => {
+            Output::RequestFeed(peer) => {
                 let from = self.have(at);
                 if let Some(other) = self.directory.find(&peer) {
                     self.peers[at].asked.retain(|asked| *asked != other);
