@@ -657,7 +657,7 @@ impl Desk {
     // ── time and figures ─────────────────────────────────────────────────────────────────────────────────────────
 
     /// To be called some 40 times a second; true once, when a warm desk is ready to mix.
-    pub(crate) fn look(self: &Arc<Self>) -> bool {
+    pub(crate) fn update(self: &Arc<Self>) -> bool {
         let mut state = self.state.lock();
         // from passing through to composing: as soon as the mixer has a picture of everyone
         if state.passing_through.is_some() && matches!(state.role, MixRole::Mix { pass_through: false, .. }) {

@@ -51,11 +51,11 @@ pub(crate) struct SoundLoss {
 impl SoundLoss {
     /// Looks at what these links have counted by now; to be called once a second. Gives how many of 100 packets get lost
     /// on the worst of them, but for a quarter that loses more, when that has changed.
-    pub(crate) fn look(&mut self, links: &[(LinkId, LinkStats)]) -> Option<u8> {
+    pub(crate) fn observe(&mut self, links: &[(LinkId, LinkStats)]) -> Option<u8> {
         self.paths.retain(|link, _| links.iter().any(|(known, _)| known == link));
         for (link, stats) in links {
             let path = self.paths.entry(*link).or_insert_with(|| Path { before: *stats, lost: None });
-            path.look(stats);
+            path.observe(stats);
         }
         let mut lost: Vec<f64> = self.paths.values().filter_map(|path| path.lost).collect();
         lost.sort_unstable_by(|one, other| other.total_cmp(one));
@@ -71,7 +71,7 @@ impl SoundLoss {
 }
 
 impl Path {
-    fn look(&mut self, stats: &LinkStats) {
+    fn observe(&mut self, stats: &LinkStats) {
         let Some(share) = share_lost(&self.before, stats) else { return };
         self.before = *stats;
         self.lost =
@@ -94,7 +94,7 @@ mod tests {
                 stats.repairs_sent += percent;
             }
             let looked: Vec<_> = (0..).map(LinkId).zip(links.iter().copied()).collect();
-            told.extend(loss.look(&looked));
+            told.extend(loss.observe(&looked));
         }
         told
     }
@@ -126,11 +126,11 @@ mod tests {
         let mut loss = SoundLoss::default();
         let stats =
             |packets_sent, repairs_sent| LinkStats { packets_sent, repairs_sent, ..Default::default() };
-        assert_eq!(loss.look(&[]), None);
-        assert_eq!(loss.look(&[(LinkId(1), stats(1_000, 500))]), None, "what was before says nothing");
-        assert_eq!(loss.look(&[(LinkId(1), stats(1_009, 501))]), None);
-        assert_eq!(loss.look(&[(LinkId(1), stats(1_018, 502))]), Some(10));
-        assert_eq!(loss.look(&[(LinkId(2), stats(0, 0))]), None);
-        assert_eq!(loss.look(&[(LinkId(2), stats(100, 0))]), Some(0));
+        assert_eq!(loss.observe(&[]), None);
+        assert_eq!(loss.observe(&[(LinkId(1), stats(1_000, 500))]), None, "what was before says nothing");
+        assert_eq!(loss.observe(&[(LinkId(1), stats(1_009, 501))]), None);
+        assert_eq!(loss.observe(&[(LinkId(1), stats(1_018, 502))]), Some(10));
+        assert_eq!(loss.observe(&[(LinkId(2), stats(0, 0))]), None);
+        assert_eq!(loss.observe(&[(LinkId(2), stats(100, 0))]), Some(0));
     }
 }

@@ -72,7 +72,7 @@ pub(crate) struct ProgramRate {
 impl ProgramRate {
     /// The picture's rate, bits per second, of `wanted_bps` at most, from what these links have counted by now; `sent_bps` is
     /// the present one, of which `thin` links get only a part. To be called once a second.
-    pub(crate) fn look(
+    pub(crate) fn observe(
         &mut self,
         wanted_bps: u32,
         sent_bps: u32,
@@ -84,7 +84,7 @@ impl ProgramRate {
         for (link, stats) in links {
             let path =
                 self.paths.entry(*link).or_insert_with(|| Path { carries_bps: wanted, ..Path::default() });
-            path.look(f64::from(sent_bps), stats, thin.contains(link));
+            path.observe(f64::from(sent_bps), stats, thin.contains(link));
             // no lower than a step below the least rate, or it would take minutes to come back from there
             path.carries_bps = path.carries_bps.clamp(wanted * SHARE_MIN * FALL, wanted);
         }
@@ -102,8 +102,8 @@ impl ProgramRate {
 }
 
 impl Path {
-    fn look(&mut self, sent_bps: f64, stats: &LinkStats, thin: bool) {
-        match self.fullness.look(stats) {
+    fn observe(&mut self, sent_bps: f64, stats: &LinkStats, thin: bool) {
+        match self.fullness.observe(stats) {
             Some(Full::Over) => self.carries_bps = sent_bps.min(self.carries_bps) * FALL,
             // what isn't sent proves nothing
             Some(Full::Easy) if !thin => {
@@ -116,7 +116,7 @@ impl Path {
 
 impl Fullness {
     /// To be called once a second.
-    pub(crate) fn look(&mut self, stats: &LinkStats) -> Option<Full> {
+    pub(crate) fn observe(&mut self, stats: &LinkStats) -> Option<Full> {
         if let Some(rtt_us) = stats.rtt_us {
             self.rtts_us.push_back(rtt_us);
             self.rtts_us.drain(..self.rtts_us.len().saturating_sub(LOOKS));
@@ -189,9 +189,9 @@ mod tests {
             }
             let links: Vec<_> =
                 (0..).map(LinkId).zip(self.lines.iter().map(|(_, _, stats)| *stats)).collect();
-            self.sent_bps = self.rate.look(WANTED_BPS, self.sent_bps, &links, &thin);
+            self.sent_bps = self.rate.observe(WANTED_BPS, self.sent_bps, &links, &thin);
             let may = |link| self.rate.leaves_behind(link, self.sent_bps);
-            self.thinning.look(&links, may);
+            self.thinning.observe(&links, may);
             self.sent_bps
         }
     }
@@ -200,7 +200,7 @@ mod tests {
     fn lines_that_carry_it_get_all_that_is_wanted() {
         assert!(Lines::new(&[(9_000_000, 0.0); 5]).run(60).iter().all(|bps| *bps == WANTED_BPS));
         assert_eq!(
-            ProgramRate::default().look(WANTED_BPS, WANTED_BPS, &[], &BTreeSet::new()),
+            ProgramRate::default().observe(WANTED_BPS, WANTED_BPS, &[], &BTreeSet::new()),
             WANTED_BPS,
             "nobody watches"
         );
@@ -262,6 +262,6 @@ mod tests {
         lines.lines.remove(0);
         lines.lines.insert(0, (9_000_000, 0.0, LinkStats::default()));
         let links = [(LinkId(7), lines.lines[0].2)];
-        assert_eq!(lines.rate.look(WANTED_BPS, lines.sent_bps, &links, &BTreeSet::new()), WANTED_BPS);
+        assert_eq!(lines.rate.observe(WANTED_BPS, lines.sent_bps, &links, &BTreeSet::new()), WANTED_BPS);
     }
 }

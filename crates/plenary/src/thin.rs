@@ -75,14 +75,14 @@ pub(crate) struct Thinning {
 impl Thinning {
     /// The links that are to get fewer pictures, from what all have counted by now; only those that `may` are begun with. To
     /// be called once a second.
-    pub(crate) fn look(
+    pub(crate) fn observe(
         &mut self,
         links: &[(LinkId, LinkStats)],
         may: impl Fn(LinkId) -> bool,
     ) -> BTreeSet<LinkId> {
         self.paths.retain(|link, _| links.iter().any(|(known, _)| known == link));
         for (link, stats) in links {
-            self.paths.entry(*link).or_default().look(stats, may(*link));
+            self.paths.entry(*link).or_default().observe(stats, may(*link));
         }
         self.thin()
     }
@@ -94,8 +94,8 @@ impl Thinning {
 }
 
 impl Path {
-    fn look(&mut self, stats: &LinkStats, may: bool) {
-        let full = self.fullness.look(stats);
+    fn observe(&mut self, stats: &LinkStats, may: bool) {
+        let full = self.fullness.observe(stats);
         self.tried = self.tried.map(|looks| looks + 1);
         if !self.is_thin {
             if full == Some(Full::Over) && may && !self.loses_by_chance() {
@@ -107,7 +107,7 @@ impl Path {
             return;
         }
         if let Some(trial) = &mut self.trial
-            && let Some(by_chance) = trial.look(&self.fullness)
+            && let Some(by_chance) = trial.observe(&self.fullness)
         {
             self.by_chance = by_chance;
             self.is_thin = by_chance < trial.lost_before * STAYS_MIN;
@@ -134,7 +134,7 @@ impl Trial {
     }
 
     /// What the line loses by chance, once that is known; never of one that loses too much, or has a queue.
-    fn look(&mut self, full: &Fullness) -> Option<f64> {
+    fn observe(&mut self, full: &Fullness) -> Option<f64> {
         self.queues |= full.queues();
         self.lost_sum += full.lost();
         self.looks += 1;
@@ -182,7 +182,7 @@ mod tests {
                     self.stats.repairs_sent +=
                         sent.saturating_sub(self.carries) + sent * self.loses_percent / 100;
                     let may = self.may;
-                    thin = self.thinning.look(&[(LINK, self.stats)], |_| may).contains(&LINK);
+                    thin = self.thinning.observe(&[(LINK, self.stats)], |_| may).contains(&LINK);
                     thin
                 })
                 .collect()

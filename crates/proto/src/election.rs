@@ -132,7 +132,7 @@ impl Election {
     }
 
     /// Looks at everything anew; to be called after whatever may have changed an election, and in time.
-    pub(crate) fn look(&mut self, view: &mut View<'_>) {
+    pub(crate) fn update(&mut self, view: &mut View<'_>) {
         self.wake_at = None;
         if !view.on_stage() {
             return;
@@ -149,7 +149,7 @@ impl Election {
         } else {
             self.audience.suffers(view, self.trouble.since()).then_some(ElectionReason::Audience)
         };
-        if let Some(opening) = self.pre_votes.look(view, self.open.is_none(), suffers) {
+        if let Some(opening) = self.pre_votes.update(view, self.open.is_none(), suffers) {
             if opening.body.opener == view.me {
                 view.send_stage(&Message::Opening(Box::new(opening.clone())));
             }

@@ -342,7 +342,7 @@ impl Host {
     }
 
     /// Marks who is away, forgets who stays away, and sees whether there is an audience.
-    fn look(&mut self, view: &View<'_>) {
+    fn update(&mut self, view: &View<'_>) {
         let now = view.now;
         self.look_at = now + LOOK_US;
         self.heard.insert(view.me, now);
@@ -416,7 +416,7 @@ impl Host {
 
     pub(crate) fn on_time(&mut self, view: &mut View<'_>) {
         if self.look_at <= view.now {
-            self.look(view);
+            self.update(view);
         }
         for peer in self.floor.due(view.now) {
             view.out.send(peer, Message::Floor(true));

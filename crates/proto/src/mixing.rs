@@ -136,7 +136,7 @@ impl Mixing {
     }
 
     /// Looks at roster and mandate anew, and does what follows.
-    pub(crate) fn look(&mut self, view: &mut View<'_>) {
+    pub(crate) fn update(&mut self, view: &mut View<'_>) {
         self.see_who_has_begun(view);
         self.choose_part(view);
         self.follow_speakers(view);
@@ -255,7 +255,7 @@ impl Mixing {
     /// The body has a picture of every speaker.
     pub(crate) fn warm(&mut self, view: &mut View<'_>) {
         self.warm = true;
-        self.look(view);
+        self.update(view);
     }
 
     fn follow_speakers(&mut self, view: &mut View<'_>) {
@@ -497,7 +497,7 @@ impl Mixing {
                 self.own = Some(*spec);
                 view.send_stage(&Message::Started(*spec));
             }
-            self.look(view);
+            self.update(view);
         }
     }
 
@@ -511,7 +511,7 @@ impl Mixing {
         {
             view.out.send(peer, Message::Started(own));
         }
-        self.look(view);
+        self.update(view);
     }
 
     pub(crate) fn bounds(&self) -> [Bound; 7] {

@@ -172,7 +172,7 @@ impl PreVotes {
 
     /// Looks at everything anew, while no election is open (`idle`) or one is, and what the program suffers by, if it does; gives the opening that a majority
     /// wants of us, or that has waited for its roster.
-    pub(crate) fn look(
+    pub(crate) fn update(
         &mut self,
         view: &mut View<'_>,
         idle: bool,

@@ -89,7 +89,7 @@ impl Solo {
     }
 
     /// Roster, mandate or links have changed, or time has passed.
-    pub(crate) fn look(&mut self, view: &mut View<'_>, mixes: bool, path: &Path) {
+    pub(crate) fn update(&mut self, view: &mut View<'_>, mixes: bool, path: &Path) {
         self.keep_given(view, mixes);
         self.request(view, path);
     }

@@ -41,7 +41,7 @@ impl Streams {
     }
 
     /// Roster or mandate have changed: something may be proven now.
-    pub(crate) fn look(&mut self, out: &mut Outbox, room: &RoomId, stage: &Stage, mandate: &Mandate) {
+    pub(crate) fn update(&mut self, out: &mut Outbox, room: &RoomId, stage: &Stage, mandate: &Mandate) {
         self.0.retain(|(from, _), stream| {
             let proven = proven(stage, mandate, from, stream);
             if proven {

@@ -72,7 +72,7 @@ pub(crate) struct Succession {
 
 impl Succession {
     /// Roster or mandate have changed: who is to be watched?
-    pub(crate) fn look(&mut self, view: &mut View<'_>) {
+    pub(crate) fn update(&mut self, view: &mut View<'_>) {
         let anyone = view.mandate.mutated.is(Mutation::LetsAnyoneFailOver) && view.on_stage();
         let inherits = |mixer: &PeerId| view.successor(mixer) == Some(view.me) || anyone;
         let mixers = view.mandate.mixers.iter().filter(|_| view.stage.mode() != Mode::Mesh);

@@ -351,7 +351,7 @@ impl World {
     fn check(&mut self) {
         let changed: Vec<_> = std::mem::take(&mut self.changed).into_iter().collect();
         let mut checkers = std::mem::take(&mut self.checkers);
-        checkers.look(self, &changed);
+        checkers.check(self, &changed);
         self.checkers = checkers;
     }
 

@@ -254,7 +254,7 @@ impl Driver {
         for EffortChange { effort, why } in self.desk.take_efforts() {
             self.emit(RoomEvent::MixerEffort { effort, why });
         }
-        if self.desk.look() {
+        if self.desk.update() {
             self.input(Input::Warm);
         }
         for peer in self.peers.take_heard(&self.flow) {
@@ -293,7 +293,7 @@ impl Driver {
         }
         let links = self.served();
         let (wanted_bps, sent_bps) = self.desk.rates_bps();
-        let rate_bps = self.rate.look(wanted_bps, sent_bps, &links, &self.thinning.thin());
+        let rate_bps = self.rate.observe(wanted_bps, sent_bps, &links, &self.thinning.thin());
         if rate_bps != sent_bps {
             tracing::debug!(
                 rate_bps,
@@ -311,7 +311,7 @@ impl Driver {
         let links = self.counted(links);
         let rate = self.desk.is_mixing().then(|| self.desk.rates_bps().1);
         let may = |link| rate.is_none_or(|sent_bps| self.rate.leaves_behind(link, sent_bps));
-        let thin = self.thinning.look(&links, may);
+        let thin = self.thinning.observe(&links, may);
         self.flow.state().program().set_thin(&thin);
     }
 
@@ -339,12 +339,12 @@ impl Driver {
         let own = self.peers.sending_to.iter().filter_map(|(peer, _)| link(peer));
         let own = own.filter_map(|link| Some((link, self.links.stats(link)?)));
         if let (Some(percent), Some(publisher)) =
-            (self.own_loss.look(&own.collect::<Vec<_>>()), &self.publisher)
+            (self.own_loss.observe(&own.collect::<Vec<_>>()), &self.publisher)
         {
             publisher.set_loss(percent);
         }
         let served = if self.desk.is_mixing() { self.served() } else { Vec::new() };
-        if let Some(percent) = self.program_loss.look(&served) {
+        if let Some(percent) = self.program_loss.observe(&served) {
             self.desk.set_loss(percent);
         }
     }

@@ -602,7 +602,7 @@ impl Flow {
 
     /// Who among these speaks, when that has changed since this was asked last.
     pub(crate) fn take_speaking(&self, speakers: &[PeerId]) -> Option<Speaking> {
-        self.state().voices.look(speakers, self.now_us())
+        self.state().voices.update(speakers, self.now_us())
     }
 
     /// What came of the program so far.

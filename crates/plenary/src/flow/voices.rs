@@ -69,7 +69,7 @@ impl Voices {
     }
 
     /// Follows who speaks up to now, among those on stage; tells when that has changed. To be called some 40 times a second.
-    pub(crate) fn look(&mut self, speakers: &[PeerId], now_us: u64) -> Option<Speaking> {
+    pub(crate) fn update(&mut self, speakers: &[PeerId], now_us: u64) -> Option<Speaking> {
         let present = |csrc: &u32| speakers.iter().any(|peer| peer.csrc() == *csrc);
         self.levels.retain(|csrc, _| present(csrc));
         let levels = speakers.iter().map(|peer| (u64::from(peer.csrc()), self.level(peer.csrc(), now_us)));
@@ -108,7 +108,7 @@ mod tests {
                 voices.heard(&named, *now_us);
             }
             if now_us.is_multiple_of(25_000) {
-                told.extend(voices.look(&STAGE, *now_us));
+                told.extend(voices.update(&STAGE, *now_us));
             }
         }
         told

@@ -43,7 +43,7 @@ impl RoomState {
                     self.shared.out.note(Note::Failover(failover.clone()));
                 }
                 self.hand_round();
-                self.tree.look(&mut self.shared.view());
+                self.tree.update(&mut self.shared.view());
             }
             Message::Refuse(refusal) => {
                 self.membership.refused(&mut self.shared.view(), &refusal.signed);
@@ -135,7 +135,7 @@ impl RoomState {
             }
             Message::Uplink { bps } => {
                 self.uplink.told(&self.shared.view(), from, bps);
-                self.look_at_uplink();
+                self.update_uplink();
             }
             Message::Claim(claim) => self.election.claim(&self.shared.view(), claim),
             Message::Report(report) => self.election.report(&self.shared.view(), report),
@@ -217,7 +217,7 @@ impl RoomState {
             }
             Message::Solo { speaker, comes } => {
                 self.solo.answered(&mut self.shared.view(), from, speaker, comes);
-                self.look_at_solo();
+                self.update_solo();
             }
             Message::Standing(theirs) => {
                 if self.standings.told(&mut self.shared.view(), from, theirs) {
@@ -260,7 +260,7 @@ impl RoomState {
             self.set_speaks(false);
             let watches = self.shared.config.views && !viewed;
             self.membership.floor_taken(&mut self.shared.view(), watches);
-            self.look();
+            self.update();
         }
     }
 

@@ -433,20 +433,20 @@ impl RoomState {
             self.election.report(&self.shared.view(), report);
         }
         self.succession.on_time(&mut self.shared.view());
-        self.mixing.look(&mut self.shared.view());
+        self.mixing.update(&mut self.shared.view());
         self.tree.on_time(&mut self.shared.view());
         let (parent, _) = self.tree.above();
         self.broadcast.on_time(&mut self.shared.view(), parent);
-        self.look_at_solo();
+        self.update_solo();
         self.uplink.on_time(&mut self.shared.view(), &self.tree, self.probe.is_at_work());
-        self.look_at_uplink();
+        self.update_uplink();
         if self.leaving.is_some() {
             self.leave_when_done();
         }
     }
 
     /// What is known of our uplink may have changed.
-    fn look_at_uplink(&mut self) {
+    fn update_uplink(&mut self) {
         let known = self.uplink.known();
         if std::mem::replace(&mut self.shared.uplink, known) != known {
             self.tree.uplink_known(&mut self.shared.view());

@@ -20,7 +20,7 @@ impl RoomState {
             self.note(note);
         }
         self.mixing.set_feeds(self.tree.feeds());
-        self.election.look(&mut self.shared.view());
+        self.election.update(&mut self.shared.view());
         if !self.shared.out.notes.is_empty() {
             self.hand_round();
         }
@@ -44,14 +44,14 @@ impl RoomState {
                 self.probe.spread_claim(&mut self.shared.view());
                 self.probe.take_on(&mut self.shared.view());
                 self.take_own_claim();
-                self.look();
+                self.update();
             }
             Note::Mandate => {
                 self.election.mandate_changed(self.shared.now, &self.shared.mandate, &self.shared.stage);
                 if self.election.is_over() {
                     self.probe.closed(&mut self.shared.view());
                 }
-                self.look();
+                self.update();
             }
             Note::Decided(decided) => {
                 let tallies = self.election.take_tallies();
@@ -94,13 +94,13 @@ impl RoomState {
                 self.tell_where_things_stand(peer);
                 self.mixing.link_changed(&mut self.shared.view(), peer, true);
                 self.tree.link_changed(&mut self.shared.view(), peer, true);
-                self.look_at_solo();
+                self.update_solo();
             }
             Note::LinkDown(peer, LinkKind::Peer) => {
                 self.streams.forget(&peer);
                 self.mixing.link_changed(&mut self.shared.view(), peer, false);
                 self.tree.link_changed(&mut self.shared.view(), peer, false);
-                self.look_at_solo();
+                self.update_solo();
             }
             Note::LinkUp(..) | Note::LinkDown(..) => {}
             Note::Below(peer) => self.tell_where_things_stand(peer),
@@ -109,7 +109,7 @@ impl RoomState {
             }
             Note::Mixing(mixing) => {
                 self.tree.mixing(&mut self.shared.view(), mixing);
-                self.look_at_solo();
+                self.update_solo();
             }
             Note::Chosen(reign) => self.membership.succeed(&mut self.shared.view(), *reign),
             Note::Viewers(viewers) => {
@@ -127,7 +127,7 @@ impl RoomState {
             }
             Note::RequestsFeed(parent) => {
                 self.uplink.is_to_be_fed(&mut self.shared.view(), parent);
-                self.look_at_uplink();
+                self.update_uplink();
             }
             Note::Fed(parent) => self.broadcast.parent_changed(&mut self.shared.view(), parent),
             Note::Gone(peer) => {
@@ -142,24 +142,24 @@ impl RoomState {
     }
 
     /// Roster or mandate have changed.
-    pub(super) fn look(&mut self) {
-        self.streams.look(
+    pub(super) fn update(&mut self) {
+        self.streams.update(
             &mut self.shared.out,
             &self.shared.config.room,
             &self.shared.stage,
             &self.shared.mandate,
         );
-        self.succession.look(&mut self.shared.view());
-        self.mixing.look(&mut self.shared.view());
-        self.tree.look(&mut self.shared.view());
+        self.succession.update(&mut self.shared.view());
+        self.mixing.update(&mut self.shared.view());
+        self.tree.update(&mut self.shared.view());
         self.broadcast.mandate_changed(&mut self.shared.view());
-        self.look_at_solo();
+        self.update_solo();
     }
 
     /// Something has changed that decides who gets a speaker's own stream, and from whom.
-    pub(super) fn look_at_solo(&mut self) {
+    pub(super) fn update_solo(&mut self) {
         let mixes = self.mixing.is_mixing();
-        self.solo.look(&mut self.shared.view(), mixes, self.tree.path());
+        self.solo.update(&mut self.shared.view(), mixes, self.tree.path());
     }
 
     /// A peer that we have just linked with may have missed something, or one on stage says that it has.

@@ -114,7 +114,7 @@ impl Tree {
     }
 
     /// Roster or mandate have changed.
-    pub(crate) fn look(&mut self, view: &mut View<'_>) {
+    pub(crate) fn update(&mut self, view: &mut View<'_>) {
         self.waits_at = None;
         self.step_out_or_stay(view);
         if view.stage.mode() == Mode::Mesh && view.stage.roster().is_some() && !self.mixing {

@@ -67,7 +67,7 @@ pub(crate) struct Checkers {
 
 impl Checkers {
     /// Looks at the peers that have changed, and at what has lasted too long.
-    pub(crate) fn look(&mut self, world: &World, changed: &[usize]) {
+    pub(crate) fn check(&mut self, world: &World, changed: &[usize]) {
         for at in changed {
             self.feeding.changed(world, *at, &mut self.found);
             self.mandates.changed(world, *at, &mut self.found);

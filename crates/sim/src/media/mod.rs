@@ -129,7 +129,7 @@ impl World {
             }
             Happening::Produce(at) => self.produce(at),
             Happening::Warm(at) => self.input(at, Input::Warm),
-            Happening::Look(at) if self.by_frames() => self.look(at),
+            Happening::Look(at) if self.by_frames() => self.update_watches(at),
             Happening::Look(at) => self.judge(at),
             Happening::ChildLook { at, child } => self.judge_child(at, child),
             _ => {}

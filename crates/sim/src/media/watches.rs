@@ -72,7 +72,7 @@ impl World {
     }
 
     /// Looks at a peer's watches, and sends the heads that are due.
-    pub(super) fn look(&mut self, at: usize) {
+    pub(super) fn update_watches(&mut self, at: usize) {
         let now = self.now;
         self.peers[at].looks_at = None;
         if !self.peers[at].is_there() {

@@ -190,7 +190,7 @@ impl Scenario {
                 until = until.min(storm_end);
             }
             world.run_until(until);
-            run.stage.look(&world);
+            run.stage.observe(&world);
             if until == storm_end && self.judged.is_some() {
                 stormy = Some(world.received().latencies);
             }

@@ -68,7 +68,7 @@ impl Stage {
     }
 
     /// Reads what the host has told since the last time.
-    pub(crate) fn look(&mut self, world: &World) {
+    pub(crate) fn observe(&mut self, world: &World) {
         if self.is_healing() {
             self.look_for_agreement(world);
         }
