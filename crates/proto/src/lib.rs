@@ -6,6 +6,7 @@
 
 #![warn(clippy::unwrap_used)]
 
+mod anti_entropy;
 mod audience;
 pub mod bounded;
 mod broadcast;
@@ -41,7 +42,6 @@ mod score;
 pub mod seal;
 mod solo;
 mod spread;
-mod standing;
 mod streams;
 mod succession;
 pub mod suffering;

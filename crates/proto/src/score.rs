@@ -82,7 +82,7 @@ pub struct Tally {
 
 /// The order of candidates: the greatest is elected.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Standing {
+struct Ranking {
     feasible: bool,
     measured: bool,
     quick: bool,
@@ -273,7 +273,7 @@ pub(crate) fn tally(
     let sits = |peer: &PeerId| sitting.iter().any(|(sits, _)| sits == peer);
     let edge = |tally: &Tally| if sits(&tally.peer) { SITTING_PERCENT } else { 0 };
     tallies.sort_by_key(|tally| {
-        Reverse(Standing {
+        Reverse(Ranking {
             feasible: tally.feasible,
             measured: tally.measurers > 0,
             quick: tally.quick,

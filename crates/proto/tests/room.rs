@@ -385,21 +385,21 @@ fn whoever_on_stage_is_behind_is_told_where_things_stand_once_a_second() {
     let mut room = RoomState::new(key(3), config(3, false), 7, Time(0));
     room.handle(Time(0), Input::SignalUp(true));
     message(&mut room, key(2).id(), Message::Roster(roster()));
-    let standing =
-        |epoch, asks| Message::Standing(Standing { epoch, rank: Rank::default(), evidence: [0; 32], asks });
+    let digest =
+        |epoch, asks| Message::Digest(Digest { epoch, rank: Rank::default(), evidence: [0; 32], asks });
     let (stage, stranger) = (key(2).id(), key(9).id());
-    let same = message(&mut room, stage, standing(7, true));
+    let same = message(&mut room, stage, digest(7, true));
     assert_eq!(said_to(&same, stage), [] as [&Message; 0]);
-    let behind = message(&mut room, stage, standing(6, true));
+    let behind = message(&mut room, stage, digest(6, true));
     assert!(matches!(said_to(&behind, stage)[..], [.., Message::Roster(_)]), "{behind:?}");
-    let again = message(&mut room, stage, standing(6, true));
+    let again = message(&mut room, stage, digest(6, true));
     assert_eq!(said_to(&again, stage), [] as [&Message; 0], "within the same second");
-    let strange = message(&mut room, stranger, standing(6, true));
+    let strange = message(&mut room, stranger, digest(6, true));
     assert_eq!(said_to(&strange, stranger), [] as [&Message; 0], "a stranger hears nothing of the room");
-    let ours = standing(7, false);
-    let ahead = message(&mut room, stranger, standing(9, true));
+    let ours = digest(7, false);
+    let ahead = message(&mut room, stranger, digest(9, true));
     assert_eq!(said_to(&ahead, stranger), [&ours], "it may be on a roster that we lack");
-    let answer = message(&mut room, stranger, standing(9, false));
+    let answer = message(&mut room, stranger, digest(9, false));
     assert_eq!(said_to(&answer, stranger), [] as [&Message; 0], "an answer is not answered");
 }
 

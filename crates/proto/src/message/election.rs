@@ -271,7 +271,7 @@ impl Statement for Alive {
 
 /// How far somebody on stage has got.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Standing {
+pub struct Digest {
     /// Of the newest roster that it has.
     pub epoch: u32,
     /// Of the mandate in force for it.

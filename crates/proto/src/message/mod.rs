@@ -18,8 +18,8 @@ mod tree;
 pub use data::{DATA_LEN_MAX, Data, DataHeld, DataHeldAll, Delivery, LOOSE_LEN_MAX};
 pub(crate) use election::MEASURERS_MAX;
 pub use election::{
-    Alive, BALLOT_REPORTS_MAX, Ballot, Claim, Decided, Doubt, ElectionReason, FAILOVERS_MAX, Failover,
-    LineId, MIXERS_MAX, Measured, Need, Opening, Outcome, Report, RoundTrip, Standing,
+    Alive, BALLOT_REPORTS_MAX, Ballot, Claim, Decided, Digest, Doubt, ElectionReason, FAILOVERS_MAX,
+    Failover, LineId, MIXERS_MAX, Measured, Need, Opening, Outcome, Report, RoundTrip,
 };
 pub use heartbeat::{HEAD_LEN_MAX, Head, Heartbeat, loose_from_bytes, loose_to_bytes, path_hash};
 pub use link::{Answer, CANDIDATES_MAX, Candidate, Description, LinkKind, Offer, PayloadTypes, Setup};
@@ -276,7 +276,7 @@ pub enum Message {
         bps: u64,
     },
     /// Among the stage: so far I have got; tell me what I lack.
-    Standing(Standing),
+    Digest(Digest),
     /// To a mixer: pass that speaker's own stream on to me, instead of another; or none any more.
     SoloWanted {
         /// Whose.

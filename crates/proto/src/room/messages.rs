@@ -219,9 +219,9 @@ impl RoomState {
                 self.solo.answered(&mut self.shared.view(), from, speaker, comes);
                 self.update_solo();
             }
-            Message::Standing(theirs) => {
-                if self.standings.told(&mut self.shared.view(), from, theirs) {
-                    self.tell_where_things_stand(from);
+            Message::Digest(theirs) => {
+                if self.anti_entropy.received(&mut self.shared.view(), from, theirs) {
+                    self.send_state(from);
                 }
             }
             Message::FrameHashes(_) => {} // not switched on yet: docs/PROTOCOL.md

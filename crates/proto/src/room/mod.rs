@@ -6,6 +6,7 @@ mod notes;
 use std::collections::BTreeMap;
 
 use self::messages::{VIOLATIONS_KEPT, VIOLATIONS_MAX};
+use crate::anti_entropy::AntiEntropy;
 use crate::audience::Place;
 use crate::bounded::Bound;
 use crate::broadcast::{Broadcast, DataRefusal};
@@ -27,7 +28,6 @@ use crate::roster::{Mode, Stage};
 use crate::route::Router;
 use crate::seal::Keypair;
 use crate::solo::Solo;
-use crate::standing::Standings;
 use crate::streams::Streams;
 use crate::succession::Succession;
 use crate::time::{MS, SECOND, Time};
@@ -45,7 +45,7 @@ pub struct RoomState {
     membership: Membership,
     probe: Probe,
     heirs: Heirs,
-    standings: Standings,
+    anti_entropy: AntiEntropy,
     election: Election,
     mixing: Mixing,
     succession: Succession,
@@ -163,7 +163,7 @@ impl RoomState {
             membership: Membership::new(),
             probe: Probe::default(),
             heirs: Heirs::default(),
-            standings: Standings::default(),
+            anti_entropy: AntiEntropy::default(),
             election: Election::default(),
             mixing: Mixing::new(),
             succession: Succession::default(),
@@ -397,7 +397,7 @@ impl RoomState {
             self.shared.links.next_timeout(),
             self.membership.next_timeout(),
             self.heirs.next_timeout(),
-            self.standings.next_timeout(),
+            self.anti_entropy.next_timeout(),
             self.probe.next_timeout(),
             self.election.next_timeout(),
             self.mixing.next_timeout(),
@@ -428,7 +428,7 @@ impl RoomState {
         self.shared.links.on_time(self.shared.now, &mut self.shared.out, &mut self.shared.rng);
         self.membership.on_time(&mut self.shared.view());
         self.heirs.on_time(&mut self.shared.view());
-        self.standings.on_time(&mut self.shared.view());
+        self.anti_entropy.on_time(&mut self.shared.view());
         if let Some(report) = self.probe.on_time(&mut self.shared.view()) {
             self.election.report(&self.shared.view(), report);
         }
@@ -545,8 +545,10 @@ impl RoomState {
         let bounds = bounds.chain(self.shared.stage.bounds()).chain(self.shared.mandate.bounds());
         let bounds = bounds.chain(self.membership.bounds()).chain(self.probe.bounds());
         let bounds = bounds.chain(self.election.bounds()).chain(self.mixing.bounds());
-        let bounds =
-            bounds.chain(self.heirs.bounds()).chain(self.standings.bounds()).chain(self.broadcast.bounds());
+        let bounds = bounds
+            .chain(self.heirs.bounds())
+            .chain(self.anti_entropy.bounds())
+            .chain(self.broadcast.bounds());
         let bounds = bounds.chain(self.streams.bounds()).chain(self.tree.bounds());
         bounds.chain(self.uplink.bounds()).chain(self.solo.bounds())
     }

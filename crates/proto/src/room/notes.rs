@@ -40,7 +40,7 @@ impl RoomState {
                 self.shared.mandate.roster_changed(&mut self.shared.out, &self.shared.stage);
                 self.membership.roster_changed(&mut self.shared.view());
                 self.heirs.roster_changed(&self.shared.view());
-                self.standings.roster_changed(&mut self.shared.view());
+                self.anti_entropy.roster_changed(&mut self.shared.view());
                 self.probe.spread_claim(&mut self.shared.view());
                 self.probe.take_on(&mut self.shared.view());
                 self.take_own_claim();
@@ -91,7 +91,7 @@ impl RoomState {
                 }
             }
             Note::LinkUp(peer, LinkKind::Peer) => {
-                self.tell_where_things_stand(peer);
+                self.send_state(peer);
                 self.mixing.link_changed(&mut self.shared.view(), peer, true);
                 self.tree.link_changed(&mut self.shared.view(), peer, true);
                 self.update_solo();
@@ -103,7 +103,7 @@ impl RoomState {
                 self.update_solo();
             }
             Note::LinkUp(..) | Note::LinkDown(..) => {}
-            Note::Below(peer) => self.tell_where_things_stand(peer),
+            Note::Below(peer) => self.send_state(peer),
             Note::Opened(term, _) => {
                 self.probe.opened(&mut self.shared.view(), term);
             }
@@ -163,7 +163,7 @@ impl RoomState {
     }
 
     /// A peer that we have just linked with may have missed something, or one on stage says that it has.
-    pub(super) fn tell_where_things_stand(&mut self, peer: PeerId) {
+    pub(super) fn send_state(&mut self, peer: PeerId) {
         let view = self.shared.view();
         if let Some(stands) = self.broadcast.stands(&view) {
             view.out.send(peer, stands);

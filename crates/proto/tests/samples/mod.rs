@@ -293,7 +293,7 @@ pub(crate) fn samples() -> Vec<Message> {
         Message::Feeding { path: path(), whereabouts: whereabouts() },
         Message::UplinkWanted,
         Message::Uplink { bps: 20_000_000 },
-        Message::Standing(Standing {
+        Message::Digest(Digest {
             epoch: 3,
             rank: Rank { term: 2, failover_count: 1 },
             evidence: [7; 32],
