@@ -13,9 +13,9 @@
 //! here. Whoever has the asker in its path refuses it, so there is no cycle.
 
 mod balance;
-mod barren;
 mod child;
 mod down;
+mod failed_feeders;
 mod fellows;
 mod near;
 mod seek;
@@ -33,9 +33,9 @@ use crate::seal::Signed;
 use crate::time::{SECOND, Time};
 
 use balance::Balance;
-use barren::Barren;
 use child::Child;
 pub(crate) use down::{CHILDREN_AND_PROMISES_MAX, RESERVE};
+use failed_feeders::FailedFeeders;
 use fellows::Fellows;
 use near::Near;
 use seek::Seek;
@@ -83,7 +83,7 @@ pub(crate) struct Tree {
     fellows: Fellows,
     near: Near,
     watched: (Option<PeerId>, Option<PeerId>),
-    barren: Barren,
+    failed_feeders: FailedFeeders,
     /// Who has heard, since we were fed last, that whoever it sent us to fed us nothing.
     told_in_vain: List<PeerId, PATH_LEN_MAX>,
     /// A viewer of a room without a tree reminds the host of itself then.
@@ -265,7 +265,7 @@ impl Tree {
     pub(crate) fn bounds(&self) -> impl Iterator<Item = Bound> {
         let children = Bound::new("children and promises", self.children.len(), CHILDREN_AND_PROMISES_MAX);
         let seeks = [&self.seek_parent, &self.seek_backup].into_iter().flatten();
-        [children, self.barren.bound(), self.near.bounds()]
+        [children, self.failed_feeders.bound(), self.near.bounds()]
             .into_iter()
             .chain(self.fellows.bounds())
             .chain(seeks.flat_map(Seek::bounds))

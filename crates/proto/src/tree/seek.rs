@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use super::Tree;
-use super::barren::Barren;
+use super::failed_feeders::FailedFeeders;
 use super::up::Up;
 use crate::bounded::{Bound, List};
 use crate::id::{PeerId, ShortId};
@@ -126,14 +126,14 @@ impl Seek {
 
     /// Begins with whoever sent us to a peer that fed us nothing, and tells it so; gives whom. Who was told already would name
     /// another of the same kind: whoever sent us there is told of it instead.
-    fn begin_above(&mut self, me: PeerId, barren: &Up, told: &[PeerId]) -> Option<PeerId> {
+    fn begin_above(&mut self, me: PeerId, failed: &Up, told: &[PeerId]) -> Option<PeerId> {
         let place = |path: &[ShortId]| Path::truncated(path.iter().copied());
         // one that couldn't be linked with us may be a good parent of others
-        let (mut path, mut is_blamed) = (&barren.path[..], barren.asked);
+        let (mut path, mut is_blamed) = (&failed.path[..], failed.asked);
         let (sender, above) = loop {
             let (_, above) = path.split_last()?;
             let sender = above.last()?;
-            let sender = *barren.above.iter().find(|peer| peer.short() == *sender)?;
+            let sender = *failed.above.iter().find(|peer| peer.short() == *sender)?;
             if !told.contains(&sender) {
                 break (sender, above);
             }
@@ -145,7 +145,7 @@ impl Seek {
         self.places.insert(0, Place { peer: sender, path: place(above) });
         let ours = if is_blamed { path } else { above };
         let ours = Path::truncated(ours.iter().copied().chain([me.short()]));
-        self.vain = Some((sender, ours, barren.above.clone()));
+        self.vain = Some((sender, ours, failed.above.clone()));
         Some(sender)
     }
 
@@ -162,24 +162,24 @@ impl Seek {
         self.moves.is_some()
     }
 
-    /// The next place nobody was asked for yet, but for the barren.
-    fn next_good(&mut self, barren: &Barren) -> Option<PeerId> {
-        let good = |place: &Place| !self.tried.contains(&place.peer) && !barren.contains(&place.peer);
+    /// The next place nobody was asked for yet, but for the failed_feeders.
+    fn next_good(&mut self, failed_feeders: &FailedFeeders) -> Option<PeerId> {
+        let good = |place: &Place| !self.tried.contains(&place.peer) && !failed_feeders.contains(&place.peer);
         let at = self.places.iter().position(good).filter(|_| self.hops < HOPS_MAX)?;
         Some(self.places.remove(at).peer)
     }
 
-    /// The next place nobody was asked for yet; the barren come last.
-    fn next_place(&mut self, barren: &Barren) -> Option<PeerId> {
-        self.next_good(barren).or_else(|| self.next_good(&Barren::default()))
+    /// The next place nobody was asked for yet; the failed_feeders come last.
+    fn next_place(&mut self, failed_feeders: &FailedFeeders) -> Option<PeerId> {
+        self.next_good(failed_feeders).or_else(|| self.next_good(&FailedFeeders::default()))
     }
 
     /// What kind of place a peer is asked for.
-    fn reach(&mut self, barren: &Barren, peer: &PeerId) -> Reach {
+    fn reach(&mut self, failed_feeders: &FailedFeeders, peer: &PeerId) -> Reach {
         if self.pleads {
             return if self.tried.is_empty() { Reach::OnlyHere } else { Reach::Anywhere };
         }
-        let is_way = barren.is_unlinked(peer);
+        let is_way = failed_feeders.is_unlinked(peer);
         self.passes |= is_way;
         if is_way { Reach::OnlyBelow } else { Reach::Anywhere }
     }
@@ -254,7 +254,7 @@ impl Tree {
         if view.now.since(seek.asked_at) >= seek.patience_us() && !seek.asked.is_empty() {
             seek.late = std::mem::take(&mut seek.asked);
         }
-        let place = seek.next_place(&self.barren);
+        let place = seek.next_place(&self.failed_feeders);
         if place.is_none() && seek.moves.take().is_some() && self.parent.is_some() && !self.at_fault {
             return None;
         }
@@ -262,23 +262,23 @@ impl Tree {
         self.send_attach(view, &mut seek, peer);
         while seek.urgent && seek.asked.len() < ASKED_MAX {
             // whoever fed us nothing may be the first to accept
-            let Some(peer) = seek.next_good(&self.barren) else { break };
+            let Some(peer) = seek.next_good(&self.failed_feeders) else { break };
             self.send_attach(view, &mut seek, peer);
         }
         Some(seek)
     }
 
     /// Nobody is fed by a peer that took us: the search that begins asks whoever sent us there first.
-    pub(super) fn begin_above(&mut self, view: &View<'_>, barren: &Up) {
+    pub(super) fn begin_above(&mut self, view: &View<'_>, failed: &Up) {
         let Some(seek) = &mut self.seek_parent else { return };
-        let sender = seek.begin_above(view.me, barren, &self.told_in_vain);
+        let sender = seek.begin_above(view.me, failed, &self.told_in_vain);
         if sender.is_none_or(|sender| self.told_in_vain.push(sender).is_err()) {
             self.told_in_vain = List::new(); // all have heard it: from the mixer down once more
         }
     }
 
     fn send_attach(&self, view: &mut View<'_>, seek: &mut Seek, peer: PeerId) {
-        let reach = seek.reach(&self.barren, &peer);
+        let reach = seek.reach(&self.failed_feeders, &peer);
         seek.tried.insert(peer);
         seek.asked.insert(peer);
         seek.asked_at = view.now;

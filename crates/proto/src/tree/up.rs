@@ -221,7 +221,7 @@ impl Tree {
             self.take_back(view);
         }
         if verdict == Verdict::Behind {
-            self.barren.fed_nothing(peer); // others have what it should bring
+            self.failed_feeders.fed_nothing(peer); // others have what it should bring
         }
         if self.at_fault {
             for held in std::mem::take(&mut self.held).into_vec() {
@@ -393,12 +393,12 @@ impl Tree {
     pub(crate) fn drop_up(&mut self, view: &mut View<'_>, peer: PeerId) {
         if self.backup.take_if(|backup| backup.peer == peer).is_some() {
             if self.watched.1 != Some(peer) {
-                self.barren.was_not_linked(peer);
+                self.failed_feeders.was_not_linked(peer);
             }
             view.out.event(Event::Backup(None));
         }
         if self.drop_next(view, |next| next.peer == peer).is_some_and(|next| !next.asked) {
-            self.barren.was_not_linked(peer);
+            self.failed_feeders.was_not_linked(peer);
         }
         if self.parent.as_ref().is_some_and(|parent| parent.peer == peer) {
             self.lose_parent(view);
@@ -485,9 +485,9 @@ impl Tree {
         if let Some(late) = self.drop_next(view, |next| next.since + next.patience_us(fed) <= now) {
             self.part_from(view, &late);
             if late.asked {
-                self.barren.fed_nothing(late.peer);
+                self.failed_feeders.fed_nothing(late.peer);
             } else {
-                self.barren.was_not_linked(late.peer);
+                self.failed_feeders.was_not_linked(late.peer);
             }
             if !fed && self.seek_parent.is_none() && self.is_viewer(view) {
                 self.seek_parent_now(view);
@@ -498,7 +498,7 @@ impl Tree {
         if self.deaf_at().is_some_and(|at| at <= view.now) {
             self.seek_parent_now(view);
             if let Some(unlinked) = self.next.clone().filter(|next| !next.asked) {
-                self.barren.was_not_linked(unlinked.peer);
+                self.failed_feeders.was_not_linked(unlinked.peer);
                 self.begin_above(view, &unlinked);
             }
         }

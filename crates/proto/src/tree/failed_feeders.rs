@@ -4,11 +4,11 @@ use crate::bounded::Bound;
 use crate::id::PeerId;
 
 /// So many are remembered. A guess: two searches.
-const BARREN_MAX: usize = 16;
+const FAILED_FEEDERS_MAX: usize = 16;
 
 /// Peers that took us, and fed us nothing, or too late, or couldn't be linked with us.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Barren {
+pub(super) struct FailedFeeders {
     /// The oldest first.
     peers: Vec<(PeerId, Failed)>,
 }
@@ -21,7 +21,7 @@ enum Failed {
     ToFeed,
 }
 
-impl Barren {
+impl FailedFeeders {
     /// A peer took us, and brought nothing, or too late.
     pub(super) fn fed_nothing(&mut self, peer: PeerId) {
         self.push(peer, Failed::ToFeed);
@@ -34,15 +34,15 @@ impl Barren {
 
     /// At the limit the oldest is forgotten.
     fn push(&mut self, peer: PeerId, failed: Failed) {
-        self.peers.retain(|(barren, _)| *barren != peer);
-        if self.peers.len() >= BARREN_MAX {
+        self.peers.retain(|(known, _)| *known != peer);
+        if self.peers.len() >= FAILED_FEEDERS_MAX {
             self.peers.remove(0);
         }
         self.peers.push((peer, failed));
     }
 
     pub(super) fn contains(&self, peer: &PeerId) -> bool {
-        self.peers.iter().any(|(barren, _)| barren == peer)
+        self.peers.iter().any(|(known, _)| known == peer)
     }
 
     /// It is not known to feed nobody, but couldn't be linked with us.
@@ -51,6 +51,6 @@ impl Barren {
     }
 
     pub(super) fn bound(&self) -> Bound {
-        Bound::new("peers that fed us nothing", self.peers.len(), BARREN_MAX)
+        Bound::new("peers that fed us nothing", self.peers.len(), FAILED_FEEDERS_MAX)
     }
 }
