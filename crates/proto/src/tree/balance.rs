@@ -40,7 +40,7 @@ pub(super) enum Shift {
     /// A weak child goes down, at once if somebody was taken in its place.
     Down { weak: PeerId, places: List<Place, PLACES_MAX>, at_once: bool },
     /// A child, or somebody below it, goes to another mixer with all below it.
-    Across { branch: PeerId, leaf: bool, how: Move, fellow: PeerId },
+    Across { branch: PeerId, leaf: bool, how: Move, co_mixer: PeerId },
 }
 
 /// What this peer does about an uneven tree.
@@ -131,7 +131,7 @@ impl Tree {
             Shift::Up { branch, place, of } => {
                 match of.map(|of| (of, self.children.get_mut(&of))) {
                     Some((_, Some(child))) => child.send_one(view.now),
-                    Some((fellow, None)) => self.fellows.send_one(&fellow),
+                    Some((co_mixer, None)) => self.co_mixers.send_one(&co_mixer),
                     None => {}
                 }
                 let places = List::truncated([place]);
@@ -143,9 +143,9 @@ impl Tree {
                 view.out.send(strong, Message::Move { how: Move::Up, places });
             }
             Shift::Down { weak, places, .. } => self.ask_child(view, weak, Move::Down, places),
-            Shift::Across { branch, leaf, how, fellow } => {
-                self.fellows.send(view.now, &fellow, leaf);
-                self.ask_child(view, branch, how, List::truncated([Place::of_mixer(fellow)]));
+            Shift::Across { branch, leaf, how, co_mixer } => {
+                self.co_mixers.send(view.now, &co_mixer, leaf);
+                self.ask_child(view, branch, how, List::truncated([Place::of_mixer(co_mixer)]));
             }
         }
     }
@@ -232,10 +232,10 @@ impl Tree {
         let own = (self.fed_count() < self.capacity(view)).then_some((0, None));
         let others = self.served().filter(|(peer, _)| **peer != branch);
         let below = others.filter_map(|(peer, child)| Some((child.nearest_slot()? + 1, Some(*peer))));
-        let elsewhere = self.fellows.roomiest().map(|(level, fellow)| (level, Some(fellow)));
+        let elsewhere = self.co_mixers.roomiest().map(|(level, co_mixer)| (level, Some(co_mixer)));
         let (level, of) = own.into_iter().chain(below).chain(elsewhere).min()?;
         let place = match of {
-            Some(fellow) if !self.children.contains_key(&fellow) => Place::of_mixer(fellow),
+            Some(co_mixer) if !self.children.contains_key(&co_mixer) => Place::of_mixer(co_mixer),
             Some(peer) => Place { peer, path: self.path_of(&peer) },
             None => Place { peer: view.me, path: self.path.clone() },
         };

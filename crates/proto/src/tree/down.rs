@@ -200,7 +200,7 @@ impl Tree {
             Err(reason) => {
                 let mut places = self.places(view, from, attach);
                 if places.is_empty() {
-                    places = self.fellows.places(purpose);
+                    places = self.co_mixers.places(purpose);
                 }
                 if places.is_empty() && reason == Refused::Full {
                     places = self.full_branches(view, from, attach);
@@ -524,7 +524,7 @@ impl Tree {
             (child.told, child.below, child.sent_at) = (below, below, None);
             self.settle(view);
         } else {
-            self.fellow(view, from, below);
+            self.co_mixer(view, from, below);
         }
     }
 

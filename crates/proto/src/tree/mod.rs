@@ -8,15 +8,15 @@
 //! packets have come: every change of parent is make-before-break.
 //!
 //! [`up`] is the child's side, [`seek`] its searches, [`down`] the parent's side, [`balance`]
-//! who is asked to move, [`near`] who is near whom and looks for a better place, [`fellows`] what several mixers do about each
+//! who is asked to move, [`near`] who is near whom and looks for a better place, [`co_mixers`] what several mixers do about each
 //! other's trees. All know their path: the peers from a mixer down to
 //! here. Whoever has the asker in its path refuses it, so there is no cycle.
 
 mod balance;
 mod child;
+mod co_mixers;
 mod down;
 mod failed_feeders;
-mod fellows;
 mod near;
 mod seek;
 mod up;
@@ -34,9 +34,9 @@ use crate::time::{SECOND, Time};
 
 use balance::Balance;
 use child::Child;
+use co_mixers::CoMixers;
 pub(crate) use down::{CHILDREN_AND_PROMISES_MAX, RESERVE};
 use failed_feeders::FailedFeeders;
-use fellows::Fellows;
 use near::Near;
 use seek::Seek;
 use up::Up;
@@ -80,7 +80,7 @@ pub(crate) struct Tree {
     aggregate_sent: Option<Aggregate>,
     viewers_told: Option<(u32, Time)>,
     balance: Balance,
-    fellows: Fellows,
+    co_mixers: CoMixers,
     near: Near,
     watched: (Option<PeerId>, Option<PeerId>),
     failed_feeders: FailedFeeders,
@@ -185,7 +185,7 @@ impl Tree {
         self.keep_near(view);
         self.keep_balance(view);
         self.tell_upward(view);
-        self.tell_fellows(view);
+        self.tell_co_mixers(view);
     }
 
     /// Everything on a link that has come up or gone.
@@ -267,7 +267,7 @@ impl Tree {
         let seeks = [&self.seek_parent, &self.seek_backup].into_iter().flatten();
         [children, self.failed_feeders.bound(), self.near.bounds()]
             .into_iter()
-            .chain(self.fellows.bounds())
+            .chain(self.co_mixers.bounds())
             .chain(seeks.flat_map(Seek::bounds))
     }
 
@@ -276,7 +276,7 @@ impl Tree {
         let parts = [
             self.next_timeout_up(),
             self.next_timeout_down(),
-            self.fellows.next_timeout(),
+            self.co_mixers.next_timeout(),
             self.near.next_timeout(),
         ];
         own.into_iter().chain(parts).flatten().min()

@@ -35,7 +35,7 @@ enum Sent {
 
 /// What the other mixers in force say.
 #[derive(Debug, Default)]
-pub(super) struct Fellows {
+pub(super) struct CoMixers {
     told: BTreeMap<PeerId, Aggregate>,
     tell_at: Option<Time>,
     /// When somebody was last asked to go to one of them, and how many one by one since they told of all that came before;
@@ -43,34 +43,34 @@ pub(super) struct Fellows {
     sent: Option<(Time, Sent)>,
 }
 
-impl Fellows {
-    /// How far below a fellow there is a free slot.
-    fn nearest_slot(&self, fellow: &PeerId) -> Option<usize> {
-        self.told.get(fellow)?.nearest_free(Purpose::Parent).map(|(depth, _)| depth)
+impl CoMixers {
+    /// How far below a co_mixer there is a free slot.
+    fn nearest_slot(&self, co_mixer: &PeerId) -> Option<usize> {
+        self.told.get(co_mixer)?.nearest_free(Purpose::Parent).map(|(depth, _)| depth)
     }
 
-    /// The fellow with the free slot that is nearest to its root.
+    /// The co_mixer with the free slot that is nearest to its root.
     pub(super) fn roomiest(&self) -> Option<(usize, PeerId)> {
-        self.told.keys().filter_map(|fellow| Some((self.nearest_slot(fellow)?, *fellow))).min()
+        self.told.keys().filter_map(|co_mixer| Some((self.nearest_slot(co_mixer)?, *co_mixer))).min()
     }
 
     /// Mixers below which there is what somebody wants that finds nothing here.
     pub(super) fn places(&self, purpose: Purpose) -> List<Place, PLACES_MAX> {
-        let fellows = self.told.iter().filter(|(_, told)| told.nearest_free(purpose).is_some());
-        List::truncated(fellows.map(|(fellow, _)| Place::of_mixer(*fellow)))
+        let co_mixers = self.told.iter().filter(|(_, told)| told.nearest_free(purpose).is_some());
+        List::truncated(co_mixers.map(|(co_mixer, _)| Place::of_mixer(*co_mixer)))
     }
 
-    /// Somebody has been asked to go to the nearest slot there: until the fellow's next word, count on that.
-    pub(super) fn send_one(&mut self, fellow: &PeerId) {
-        let Some(slot) = self.nearest_slot(fellow) else { return };
-        if let Some(told) = self.told.get_mut(fellow) {
+    /// Somebody has been asked to go to the nearest slot there: until the co_mixer's next word, count on that.
+    pub(super) fn send_one(&mut self, co_mixer: &PeerId) {
+        let Some(slot) = self.nearest_slot(co_mixer) else { return };
+        if let Some(told) = self.told.get_mut(co_mixer) {
             told.free[slot] -= 1;
         }
     }
 
     /// A branch, or a leaf of one, has been asked to go there.
-    pub(super) fn send(&mut self, now: Time, fellow: &PeerId, leaf: bool) {
-        self.send_one(fellow);
+    pub(super) fn send(&mut self, now: Time, co_mixer: &PeerId, leaf: bool) {
+        self.send_one(co_mixer);
         let sent = match self.under_way(now) {
             Some(Sent::Leaves(leaves)) if leaf => Sent::Leaves(leaves + 1),
             _ if leaf => Sent::Leaves(1),
@@ -95,48 +95,48 @@ impl Fellows {
 
 impl Tree {
     /// Another mixer tells what lies below it.
-    pub(super) fn fellow(&mut self, view: &mut View<'_>, from: PeerId, below: Aggregate) {
+    pub(super) fn co_mixer(&mut self, view: &mut View<'_>, from: PeerId, below: Aggregate) {
         if self.mixing && view.mandate.mixers.contains(&from) && from != view.me {
-            self.fellows.told.insert(from, below);
+            self.co_mixers.told.insert(from, below);
             self.settle(view);
         }
     }
 
     /// Tells the other mixers what lies below us, while there are any.
-    pub(super) fn tell_fellows(&mut self, view: &mut View<'_>) {
+    pub(super) fn tell_co_mixers(&mut self, view: &mut View<'_>) {
         let mixers = &view.mandate.mixers;
-        self.fellows.told.retain(|fellow, _| mixers.contains(fellow));
+        self.co_mixers.told.retain(|co_mixer, _| mixers.contains(co_mixer));
         if !self.mixing || mixers.len() < 2 || !mixers.contains(&view.me) {
-            self.fellows = Fellows::default();
+            self.co_mixers = CoMixers::default();
             return;
         }
-        if self.fellows.tell_at.is_some_and(|at| at > view.now) {
+        if self.co_mixers.tell_at.is_some_and(|at| at > view.now) {
             return;
         }
-        self.fellows.tell_at = Some(view.now + VIEWERS_US);
+        self.co_mixers.tell_at = Some(view.now + VIEWERS_US);
         let below = self.summed(view);
-        for fellow in view.mandate.mixers.iter().filter(|mixer| **mixer != view.me) {
-            view.out.send(*fellow, Message::Aggregate(below));
+        for co_mixer in view.mandate.mixers.iter().filter(|mixer| **mixer != view.me) {
+            view.out.send(*co_mixer, Message::Aggregate(below));
         }
     }
 
     /// What would make our tree and the smallest of the others more alike: somebody goes there with all below it, to
     /// the level it is at. In the first tier it is the child that leaves them most alike; below, one of the largest.
     pub(super) fn shift_across(&self, view: &View<'_>) -> Option<Shift> {
-        let under_way = match self.fellows.under_way(view.now) {
+        let under_way = match self.co_mixers.under_way(view.now) {
             Some(Sent::Branch) => return None,
             Some(Sent::Leaves(leaves)) => leaves,
             None => 0,
         };
-        let (fellow, told) =
-            self.fellows.told.iter().min_by_key(|(fellow, told)| (told.viewers, **fellow))?;
+        let (co_mixer, told) =
+            self.co_mixers.told.iter().min_by_key(|(co_mixer, told)| (told.viewers, **co_mixer))?;
         let (ours, theirs) = (self.viewers_below(), told.viewers);
         let difference = ours.checked_sub(theirs)?.checked_sub(2 * under_way)?;
         let both = u64::from(ours) + u64::from(theirs);
         if u64::from(difference) <= (UNEVEN_PERCENT * both).div_ceil(100).max(UNEVEN_MIN) {
             return None;
         }
-        let level = self.fellows.nearest_slot(fellow)?;
+        let level = self.co_mixers.nearest_slot(co_mixer)?;
         let asked = |child: &Child| child.was_asked(view.now, SPREAD_US);
         // in the first tier the children go themselves, and whoever has just moved wouldn't
         let goes = |child: &Child| !asked(child) && (level > 0 || child.may_move(view.now));
@@ -152,7 +152,7 @@ impl Tree {
         };
         let leaf = self.children.get(&branch)?.told.deepest as usize == level + 1;
         let how = Move::Across { level: level as u8, viewers_max: difference / 2 };
-        Some(Shift::Across { branch, leaf, how, fellow: *fellow })
+        Some(Shift::Across { branch, leaf, how, co_mixer: *co_mixer })
     }
 
     /// Somebody below us is to go to another mixer: our largest branch that isn't larger than it may be.
