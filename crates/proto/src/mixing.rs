@@ -40,9 +40,9 @@ const SPEAKER_LINKS: usize = 3;
 pub(crate) const TRUNK_STREAMS: usize = 8;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Part {
+enum Phase {
     /// Nothing to do with the mix.
-    Rest,
+    Idle,
     /// Next in line: the standby.
     Standby,
     /// Elected, and warming up since then.
@@ -69,7 +69,7 @@ fn may_call(view: &View<'_>, from: &PeerId) -> bool {
 /// This peer's part in the mix.
 #[derive(Debug)]
 pub(crate) struct Mixing {
-    part: Part,
+    phase: Phase,
     role: MixRole,
     /// Who called us home.
     home: Option<(Rank, PeerId)>,
@@ -103,7 +103,7 @@ pub(crate) struct Mixing {
 impl Mixing {
     pub(crate) fn new() -> Mixing {
         Mixing {
-            part: Part::Rest,
+            phase: Phase::Idle,
             role: MixRole::Rest,
             home: None,
             calls: BTreeMap::new(),
@@ -127,7 +127,7 @@ impl Mixing {
 
     /// Whether this peer makes the program now.
     pub(crate) fn is_mixing(&self) -> bool {
-        matches!(self.part, Part::Mixing(_) | Part::Retiring(..))
+        matches!(self.phase, Phase::Mixing(_) | Phase::Retiring(..))
     }
 
     /// Whether anybody in the tree is fed by this peer.
@@ -195,33 +195,33 @@ impl Mixing {
         let (rank, now) = (view.rank(), view.now);
         let another_has_begun = self.begun.iter().any(|mixer| *mixer != view.me);
         let standby = view.mandate.standby() == Some(view.me);
-        let part = match self.part {
-            _ if mesh || !view.on_stage() => Part::Rest,
-            Part::Retiring(_, since) if !view.mixes() => {
+        let phase = match self.phase {
+            _ if mesh || !view.on_stage() => Phase::Idle,
+            Phase::Retiring(_, since) if !view.mixes() => {
                 let over =
                     now.since(since) >= RETIRE_US_MAX || (!self.feeds && now.since(since) >= RETIRE_US_MIN);
-                if over { if standby { Part::Standby } else { Part::Rest } } else { self.part }
+                if over { if standby { Phase::Standby } else { Phase::Idle } } else { self.phase }
             }
             // a mixer that is voted in again goes on as it is
-            Part::Mixing(_) | Part::Retiring(..) if view.mixes() => Part::Mixing(rank),
-            Part::Mixing(old) if another_has_begun => Part::Retiring(old, now),
-            Part::Mixing(_) => self.part, // until the new one has begun
-            Part::Elected(since) if view.mixes() => self.begin_or_wait(view, since),
+            Phase::Mixing(_) | Phase::Retiring(..) if view.mixes() => Phase::Mixing(rank),
+            Phase::Mixing(old) if another_has_begun => Phase::Retiring(old, now),
+            Phase::Mixing(_) => self.phase, // until the new one has begun
+            Phase::Elected(since) if view.mixes() => self.begin_or_wait(view, since),
             // the standby that has taken over is warm: it begins at once
-            Part::Standby if view.mixes() => Part::Mixing(rank),
-            Part::Rest if view.mixes() => self.begin_or_wait(view, now),
-            _ if standby => Part::Standby,
-            _ => Part::Rest,
+            Phase::Standby if view.mixes() => Phase::Mixing(rank),
+            Phase::Idle if view.mixes() => self.begin_or_wait(view, now),
+            _ if standby => Phase::Standby,
+            _ => Phase::Idle,
         };
-        if part == self.part {
+        if phase == self.phase {
             return;
         }
         let mixed = self.is_mixing();
-        self.part = part;
-        if let Some(own) = self.own.filter(|_| mixed && matches!(part, Part::Mixing(_))) {
+        self.phase = phase;
+        if let Some(own) = self.own.filter(|_| mixed && matches!(phase, Phase::Mixing(_))) {
             view.send_stage(&Message::Started(own)); // whoever mixed meanwhile waits for that
         }
-        self.warm &= matches!(part, Part::Elected(_));
+        self.warm &= matches!(phase, Phase::Elected(_));
         self.set_role(view);
         if self.is_mixing() != mixed {
             self.called.clear();
@@ -232,10 +232,10 @@ impl Mixing {
 
     fn set_role(&mut self, view: &mut View<'_>) {
         let pass_through = view.stage.mode() == Mode::PassThrough;
-        let role = match self.part {
-            Part::Rest => MixRole::Rest,
-            Part::Standby | Part::Elected(_) => MixRole::Warm { pass_through },
-            Part::Mixing(rank) | Part::Retiring(rank, _) => MixRole::Mix { rank, pass_through },
+        let role = match self.phase {
+            Phase::Idle => MixRole::Rest,
+            Phase::Standby | Phase::Elected(_) => MixRole::Warm { pass_through },
+            Phase::Mixing(rank) | Phase::Retiring(rank, _) => MixRole::Mix { rank, pass_through },
         };
         if role != self.role {
             self.role = role;
@@ -244,12 +244,12 @@ impl Mixing {
     }
 
     /// Whether an elected mixer has something to warm up on, and is not yet warm.
-    fn begin_or_wait(&self, view: &View<'_>, since: Time) -> Part {
+    fn begin_or_wait(&self, view: &View<'_>, since: Time) -> Phase {
         let forwarded =
             self.begun.iter().chain(&self.former).any(|by| *by != view.me && view.links.is_up(by));
         let waited = view.now.since(since);
         let ready = (self.warm && waited >= WARM_US_MIN) || waited >= WARM_US_MAX;
-        if forwarded && !ready { Part::Elected(since) } else { Part::Mixing(view.rank()) }
+        if forwarded && !ready { Phase::Elected(since) } else { Phase::Mixing(view.rank()) }
     }
 
     /// The body has a picture of every speaker.
@@ -290,7 +290,7 @@ impl Mixing {
                 let others = view.stage.present().map(|entry| &entry.peer).filter(|peer| **peer != view.me);
                 wanted.extend(drawn("plenary 1 stage links", &[&view.me.0], others, SPEAKER_LINKS));
             }
-            if self.part != Part::Rest {
+            if self.phase != Phase::Idle {
                 wanted.extend(self.speakers.iter().map(|(peer, _)| *peer));
             }
         }
@@ -326,14 +326,14 @@ impl Mixing {
     fn keep_homes(&mut self, view: &mut View<'_>) {
         let speakers = self.speaking();
         let begun = |mixer: &&PeerId| **mixer == view.me || self.begun.contains(mixer);
-        let homes: Vec<PeerId> = match self.part {
-            Part::Mixing(_) if view.mixes() => {
+        let homes: Vec<PeerId> = match self.phase {
+            Phase::Mixing(_) if view.mixes() => {
                 let mixers: Vec<PeerId> = view.mandate.mixers.iter().filter(begun).copied().collect();
                 let homes = self.spread.homes(mixers, speakers);
                 homes.iter().filter(|(_, home)| **home == view.me).map(|(speaker, _)| *speaker).collect()
             }
-            Part::Mixing(_) | Part::Retiring(..) => speakers,
-            Part::Rest | Part::Standby | Part::Elected(_) => Vec::new(),
+            Phase::Mixing(_) | Phase::Retiring(..) => speakers,
+            Phase::Idle | Phase::Standby | Phase::Elected(_) => Vec::new(),
         };
         if homes != self.homes {
             self.called.retain(|speaker, _| homes.contains(speaker));
@@ -344,7 +344,7 @@ impl Mixing {
 
     /// Calls every linked speaker home whose home we are, and that hasn't been called under this rank.
     fn call_home(&mut self, view: &mut View<'_>) {
-        let Part::Mixing(rank) = self.part else { return };
+        let Phase::Mixing(rank) = self.phase else { return };
         for speaker in &self.homes {
             let up = *speaker == view.me || view.links.is_up(speaker);
             if up && self.called.get(speaker) != Some(&rank) {
@@ -446,7 +446,7 @@ impl Mixing {
     /// they are looking for a place in the tree.
     fn serve_watching(&mut self, view: &mut View<'_>) {
         let mut watching = BTreeSet::new();
-        if matches!(self.part, Part::Mixing(_)) {
+        if matches!(self.phase, Phase::Mixing(_)) {
             let views = |peer: &&PeerId| view.stage.entry(peer).is_some_and(|entry| entry.views);
             let others = self.homes.iter().filter(|peer| **peer != view.me).filter(views);
             watching.extend(others.filter(|peer| view.links.is_up(peer)));
@@ -531,11 +531,11 @@ impl Mixing {
     }
 
     pub(crate) fn next_timeout(&self) -> Option<Time> {
-        let part = match self.part {
-            Part::Elected(since) => Some(since + if self.warm { WARM_US_MIN } else { WARM_US_MAX }),
-            Part::Retiring(_, since) => Some(since + if self.feeds { RETIRE_US_MAX } else { RETIRE_US_MIN }),
+        let phase = match self.phase {
+            Phase::Elected(since) => Some(since + if self.warm { WARM_US_MIN } else { WARM_US_MAX }),
+            Phase::Retiring(_, since) => Some(since + if self.feeds { RETIRE_US_MAX } else { RETIRE_US_MIN }),
             _ => None,
         };
-        part.into_iter().chain(self.stepping_back.values().copied()).min()
+        phase.into_iter().chain(self.stepping_back.values().copied()).min()
     }
 }

@@ -162,14 +162,14 @@ impl Seek {
         self.moves.is_some()
     }
 
-    /// The next place nobody was asked for yet, but for the failed_feeders.
+    /// The next place nobody was asked for yet, but for those that failed.
     fn next_good(&mut self, failed_feeders: &FailedFeeders) -> Option<PeerId> {
         let good = |place: &Place| !self.tried.contains(&place.peer) && !failed_feeders.contains(&place.peer);
         let at = self.places.iter().position(good).filter(|_| self.hops < HOPS_MAX)?;
         Some(self.places.remove(at).peer)
     }
 
-    /// The next place nobody was asked for yet; the failed_feeders come last.
+    /// The next place nobody was asked for yet; those that failed come last.
     fn next_place(&mut self, failed_feeders: &FailedFeeders) -> Option<PeerId> {
         self.next_good(failed_feeders).or_else(|| self.next_good(&FailedFeeders::default()))
     }
