@@ -18,8 +18,8 @@ use crate::message::{
     DATA_LEN_MAX, Data, DataHeld, DataHeldAll, Delivery, LOOSE_LEN_MAX, Message, ROSTER_MAX,
 };
 use crate::outbox::View;
-use crate::roster::Mode;
 use crate::seal::Signed;
+use crate::stage::Mode;
 use crate::time::{MS, SECOND, Time};
 
 /// Reliable pieces of all sources that are kept for whoever lacks them, and their bytes.

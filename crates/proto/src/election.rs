@@ -25,9 +25,9 @@ use crate::message::{
 use crate::outbox::{Note, View};
 use crate::prevote::PreVotes;
 use crate::probe::{LARGE_STAGE, Reports, measurers};
-use crate::roster::Stage;
 use crate::score::{Sitting, Tally, elect, tally, uplinks_bps};
 use crate::seal::{Signature, Signed};
+use crate::stage::Stage;
 use crate::time::{SECOND, Time};
 use crate::trouble::Trouble;
 

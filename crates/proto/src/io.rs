@@ -10,9 +10,9 @@ use crate::message::{
     Answer, DATA_LEN_MAX, Delivery, Description, ElectionReason, LinkKind, Message, Offer, ProgramLayout,
     RELAY_HOPS_MAX, Refusal, Resume, StreamUse, VideoRequest,
 };
-use crate::roster::Mode;
 use crate::score::Tally;
 use crate::seal::Verified;
+use crate::stage::Mode;
 
 /// How a message came.
 #[derive(Clone, Debug, PartialEq, Eq)]

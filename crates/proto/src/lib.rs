@@ -34,7 +34,6 @@ mod prevote;
 mod probe;
 mod rng;
 mod room;
-mod roster;
 mod route;
 #[cfg(test)]
 mod samples;
@@ -42,6 +41,7 @@ mod score;
 pub mod seal;
 mod solo;
 mod spread;
+mod stage;
 mod streams;
 mod succession;
 pub mod suffering;
@@ -58,6 +58,6 @@ pub use io::{Address, Command, Event, Input, MixRole, Output, Verdict, Via};
 #[cfg(feature = "mutants")]
 pub use mutation::Mutation;
 pub use room::{BrainSnapshot, RoomState};
-pub use roster::Mode;
 pub use score::Tally;
+pub use stage::Mode;
 pub use time::Time;

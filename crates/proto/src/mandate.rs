@@ -13,9 +13,9 @@ use crate::io::{Event, Output};
 use crate::message::{Alive, Decided, FAILOVERS_MAX, Failover, MIXERS_MAX, Outcome, SignedRoster};
 use crate::mutation::{Mutated, Mutation};
 use crate::outbox::{Note, Outbox};
-use crate::roster::Stage;
 use crate::score::Tally;
 use crate::seal::Signed;
+use crate::stage::Stage;
 
 /// So far beyond the newest one a failover may be: all that a term may have, by whoever has the fewest.
 const FAILOVERS_AHEAD_MAX: u16 = (FAILOVERS_MAX * 2 * MIXERS_MAX) as u16;

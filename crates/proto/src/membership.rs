@@ -14,8 +14,8 @@ use crate::io::Event;
 use crate::message::{Admit, Consent, Join, Message, Refusal, Reign, SignedRoster};
 use crate::outbox::View;
 use crate::rng::Backoff;
-use crate::roster::Mode;
 use crate::seal::Signed;
+use crate::stage::Mode;
 use crate::time::{MS, SECOND, Time};
 
 const ASK_AGAIN: Backoff = Backoff::new(500 * MS, 5 * SECOND);

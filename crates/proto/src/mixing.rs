@@ -18,8 +18,8 @@ use crate::links::Want;
 use crate::lots::drawn;
 use crate::message::{LinkKind, MIXERS_MAX, Message, ROSTER_MAX, Resume, VideoRequest};
 use crate::outbox::{Note, View};
-use crate::roster::Mode;
 use crate::spread::Spread;
+use crate::stage::Mode;
 use crate::time::{MS, SECOND, Time};
 
 /// A new mixer begins no sooner, so that the first tier has linked to it: ten times a link's set-up.

@@ -14,8 +14,8 @@ use crate::mandate::Mandate;
 use crate::message::{Alive, Decided, ElectionReason, Failover, LinkKind, Message, Reign, SignedRoster};
 use crate::probe::Draw;
 use crate::rng::Rng;
-use crate::roster::Stage;
 use crate::seal::{Keypair, Signed, Statement};
+use crate::stage::Stage;
 use crate::time::{SECOND, Time};
 use crate::uplink::UplinkEstimate;
 

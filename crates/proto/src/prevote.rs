@@ -13,9 +13,9 @@ use crate::id::PeerId;
 use crate::mandate::Mandate;
 use crate::message::{ElectionReason, Message, Need, Opening, ROSTER_MAX};
 use crate::outbox::View;
-use crate::roster::{Mode, Stage};
 use crate::score::Alone;
 use crate::seal::Signature;
+use crate::stage::{Mode, Stage};
 use crate::time::{MS, SECOND, Time};
 
 /// The roster must have been still for this long before the room's first election, so that those who join

@@ -11,7 +11,7 @@ use crate::id::{PeerId, ShortId};
 use crate::io::{Address, Output};
 use crate::links::LinkTable;
 use crate::message::{Message, Path, Place, RELAY_HOPS_MAX, Relay};
-use crate::roster::Stage;
+use crate::stage::Stage;
 use crate::time::{SECOND, Time};
 
 /// Most learned routes.

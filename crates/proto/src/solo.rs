@@ -13,7 +13,7 @@ use crate::links::Want;
 use crate::message::{LinkKind, Message, Path};
 use crate::outbox::View;
 use crate::rng::Backoff;
-use crate::roster::Mode;
+use crate::stage::Mode;
 use crate::time::{SECOND, Time};
 
 /// Most peers that a mixer passes single speakers on to. A guess: a speaker's picture costs a third of the program's.

@@ -12,7 +12,7 @@ use crate::io::Output;
 use crate::mandate::Mandate;
 use crate::message::StreamUse;
 use crate::outbox::Outbox;
-use crate::roster::Stage;
+use crate::stage::Stage;
 
 /// Most announcements that wait for their proof.
 const WAITING_MAX: usize = 32;

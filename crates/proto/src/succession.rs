@@ -13,8 +13,8 @@ use crate::io::{Output, Verdict};
 use crate::message::{Alive, Failover, Message};
 use crate::mutation::Mutation;
 use crate::outbox::{Note, View};
-use crate::roster::Mode;
 use crate::seal::Signed;
+use crate::stage::Mode;
 use crate::time::{MS, Time};
 
 /// Whoever heard the mixer within this time speaks against a failover (DESIGN §6).

@@ -28,8 +28,8 @@ use crate::id::PeerId;
 use crate::io::Output;
 use crate::message::{Aggregate, FAILOVERS_MAX, Failover, Message, PATH_LEN_MAX, Path};
 use crate::outbox::{Note, View};
-use crate::roster::Mode;
 use crate::seal::Signed;
+use crate::stage::Mode;
 use crate::time::{SECOND, Time};
 
 use balance::Balance;
