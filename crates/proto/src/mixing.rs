@@ -12,10 +12,10 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::bounded::Bound;
+use crate::hashed_draw::drawn;
 use crate::id::{PeerId, Rank, StreamSpec};
 use crate::io::{MixRole, Output};
 use crate::links::Want;
-use crate::lots::drawn;
 use crate::message::{LinkKind, MIXERS_MAX, Message, ROSTER_MAX, Resume, VideoRequest};
 use crate::outbox::{Note, View};
 use crate::spread::Spread;

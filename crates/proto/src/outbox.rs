@@ -6,10 +6,10 @@
 use std::collections::VecDeque;
 
 use crate::config::RoomConfig;
+use crate::hashed_draw::draw_key;
 use crate::id::{PeerId, Rank};
 use crate::io::{Event, Output};
 use crate::links::LinkTable;
-use crate::lots::lot;
 use crate::mandate::Mandate;
 use crate::message::{Alive, Decided, ElectionReason, Failover, LinkKind, Message, Reign, SignedRoster};
 use crate::probe::Draw;
@@ -171,8 +171,10 @@ impl View<'_> {
     pub(crate) fn draw(&self) -> Draw {
         let room = &self.config.room.0;
         match self.mandate.decided.as_ref().map(|decided| &decided.body) {
-            None => lot("plenary 1 draw", &[room]),
-            Some(outcome) => lot("plenary 1 draw", &[room, &outcome.term.to_be_bytes(), &outcome.evidence]),
+            None => draw_key("plenary 1 draw", &[room]),
+            Some(outcome) => {
+                draw_key("plenary 1 draw", &[room, &outcome.term.to_be_bytes(), &outcome.evidence])
+            }
         }
     }
 

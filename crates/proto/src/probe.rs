@@ -14,10 +14,10 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
 
 use crate::bounded::{Bound, List};
+use crate::hashed_draw::{DrawKey, drawn};
 use crate::id::PeerId;
 use crate::io::{Event, Output};
 use crate::links::Want;
-use crate::lots::{Lot, drawn};
 use crate::message::{
     Claim, Consent, LineId, MEASURERS_MAX, Measured, Message, ROSTER_MAX, Report, Roster, RoundTrip,
 };
@@ -137,7 +137,7 @@ pub(crate) struct Probe {
 }
 
 /// What measurers are drawn by: follows from the outcome in force, so that no opener chooses it.
-pub(crate) type Draw = Lot;
+pub(crate) type Draw = DrawKey;
 
 /// Who measures a candidate in an election: three of those present, or five, by the hash of (draw, candidate, measurer).
 pub(crate) fn measurers(roster: &Roster, draw: &Draw, candidate: &PeerId) -> Vec<PeerId> {

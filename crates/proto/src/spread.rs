@@ -6,8 +6,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::hashed_draw::{DrawKey, draw_key};
 use crate::id::PeerId;
-use crate::lots::{Lot, lot};
 
 /// Homes as they follow from mixers and speakers, reckoned anew only when those change.
 #[derive(Debug, Default)]
@@ -60,8 +60,8 @@ fn homes(mixers: &[PeerId], speakers: &[PeerId]) -> BTreeMap<PeerId, PeerId> {
 }
 
 /// How far a speaker is from a mixer; not at all, if it mixes itself.
-fn distance(speaker: &PeerId, mixer: &PeerId) -> Lot {
-    if speaker == mixer { [0; 32] } else { lot("plenary 1 homes", &[&speaker.0, &mixer.0]) }
+fn distance(speaker: &PeerId, mixer: &PeerId) -> DrawKey {
+    if speaker == mixer { [0; 32] } else { draw_key("plenary 1 homes", &[&speaker.0, &mixer.0]) }
 }
 
 #[cfg(test)]

@@ -6,10 +6,10 @@
 use crate::id::PeerId;
 
 /// What lots are compared by.
-pub(crate) type Lot = [u8; 32];
+pub(crate) type DrawKey = [u8; 32];
 
 /// The lot of what is named by these bytes, each of a fixed length, in one sort of draw.
-pub(crate) fn lot(of: &'static str, named: &[&[u8]]) -> Lot {
+pub(crate) fn draw_key(of: &'static str, named: &[&[u8]]) -> DrawKey {
     let mut hash = blake3::Hasher::new_derive_key(of);
     for bytes in named {
         hash.update(bytes);
@@ -24,10 +24,10 @@ pub(crate) fn drawn<'a>(
     peers: impl Iterator<Item = &'a PeerId>,
     count: usize,
 ) -> Vec<PeerId> {
-    let of_one = |peer: &'a PeerId| lot(of, &[by, &[&peer.0[..]]].concat());
-    let mut lots: Vec<(Lot, PeerId)> = peers.map(|peer| (of_one(peer), *peer)).collect();
-    lots.sort_unstable();
-    lots.into_iter().map(|(_, peer)| peer).take(count).collect()
+    let of_one = |peer: &'a PeerId| draw_key(of, &[by, &[&peer.0[..]]].concat());
+    let mut keys: Vec<(DrawKey, PeerId)> = peers.map(|peer| (of_one(peer), *peer)).collect();
+    keys.sort_unstable();
+    keys.into_iter().map(|(_, peer)| peer).take(count).collect()
 }
 
 #[cfg(test)]
