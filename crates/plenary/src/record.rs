@@ -38,7 +38,7 @@ impl Recording {
         frames: mpsc::Receiver<ReceivedFrame>,
         threads: &Threads,
     ) -> Result<Recording, Error> {
-        let place = Place::take(path)?;
+        let place = OutputFile::take(path)?;
         let (running, ended) = oneshot::channel();
         let thread = threads.spawn("recording", move || block_on(write(place, frames, ended)))?;
         Ok(Recording { running: Some(running), thread: Some(thread) })
@@ -60,22 +60,22 @@ impl Recording {
 }
 
 /// Where a recording is to be, while nothing has come yet. Dropped, it leaves what was there.
-struct Place {
+struct OutputFile {
     path: PathBuf,
     /// The file is there because of us, and empty.
     made: bool,
 }
 
-impl Place {
+impl OutputFile {
     /// Finds the file writable, or makes it.
-    fn take(path: &Path) -> Result<Place, RecordError> {
+    fn take(path: &Path) -> Result<OutputFile, RecordError> {
         let found = File::options().write(true).open(path);
         let (opened, made) = match found {
             Err(error) if error.kind() == ErrorKind::NotFound => (File::create_new(path), true),
             found => (found, false),
         };
         match opened {
-            Ok(_) => Ok(Place { path: path.to_owned(), made }),
+            Ok(_) => Ok(OutputFile { path: path.to_owned(), made }),
             Err(error) => Err(RecordError::Io { path: path.display().to_string(), error }),
         }
     }
@@ -88,7 +88,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for OutputFile {
     fn drop(&mut self) {
         // another recording may have taken the same place, and begun
         let empty = self.made && fs::metadata(&self.path).is_ok_and(|file| file.len() == 0);
@@ -100,7 +100,7 @@ impl Drop for Place {
 
 /// Writes until it is told to end or nothing more comes; gives whether anything came.
 async fn write(
-    place: Place,
+    place: OutputFile,
     mut frames: mpsc::Receiver<ReceivedFrame>,
     mut ended: oneshot::Receiver<()>,
 ) -> Result<bool, RecordError> {
@@ -191,7 +191,7 @@ mod tests {
         }
         drop(queue);
         let (_running, ended) = oneshot::channel();
-        block_on(write(Place::take(path).unwrap(), frames, ended)).unwrap()
+        block_on(write(OutputFile::take(path).unwrap(), frames, ended)).unwrap()
     }
 
     #[test]
@@ -221,7 +221,7 @@ mod tests {
     fn a_place_that_cannot_be_written_to_is_refused_at_once() {
         let folder = tempfile::tempdir().unwrap();
         for path in [folder.path().to_owned(), folder.path().join("nowhere/new.mp4")] {
-            assert!(matches!(Place::take(&path), Err(RecordError::Io { .. })), "{}", path.display());
+            assert!(matches!(OutputFile::take(&path), Err(RecordError::Io { .. })), "{}", path.display());
         }
     }
 }

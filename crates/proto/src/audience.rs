@@ -31,7 +31,7 @@ const AGAIN_US: u64 = 600 * SECOND;
 
 /// Our place in the tree, as far as it matters here.
 #[derive(Debug)]
-pub(crate) struct Place {
+pub(crate) struct TreePosition {
     pub(crate) parent: Option<PeerId>,
     /// Whom we feed.
     pub(crate) children: Vec<PeerId>,
@@ -40,7 +40,7 @@ pub(crate) struct Place {
 
 /// What a child says of those from there on down.
 #[derive(Clone, Copy, Debug)]
-struct Word {
+struct Reported {
     at: Time,
     suffering: u32,
 }
@@ -48,7 +48,7 @@ struct Word {
 /// What we know of the audience's suffering, and what we have said of it.
 #[derive(Debug, Default)]
 pub(crate) struct Audience {
-    below: BTreeMap<PeerId, Word>,
+    below: BTreeMap<PeerId, Reported>,
     told_at: Option<Time>,
     /// On stage: mixers in force that say that their audience suffers, and when.
     heard: BTreeMap<PeerId, Time>,
@@ -61,7 +61,7 @@ impl Audience {
     }
 
     /// Our own body has counted something: so much has gone wrong here in the last window.
-    pub(crate) fn counted(&mut self, view: &mut View<'_>, place: &Place, sum: u32) {
+    pub(crate) fn counted(&mut self, view: &mut View<'_>, place: &TreePosition, sum: u32) {
         let Some(parent) = place.parent.filter(|_| sum >= SUFFERS && self.may_tell(view.now)) else { return };
         self.told_at = Some(view.now);
         let (_, below) = self.suffering(view.now, place);
@@ -71,14 +71,20 @@ impl Audience {
     }
 
     /// A child, or at a peer on stage a mixer, tells how many suffer, and of how many.
-    pub(crate) fn heard(&mut self, view: &mut View<'_>, place: &Place, from: PeerId, sufferers: Sufferers) {
+    pub(crate) fn heard(
+        &mut self,
+        view: &mut View<'_>,
+        place: &TreePosition,
+        from: PeerId,
+        sufferers: Sufferers,
+    ) {
         if view.on_stage() && view.mandate.mixers.contains(&from) {
             if is_much(sufferers) {
                 self.says(view, from);
             }
         } else if place.children.contains(&from) {
             let suffering = sufferers.suffering.min(sufferers.viewers);
-            self.below.insert(from, Word { at: view.now, suffering });
+            self.below.insert(from, Reported { at: view.now, suffering });
             self.below.retain(|peer, _| place.children.contains(peer));
             if view.mixes() {
                 self.judge(view, place);
@@ -87,7 +93,7 @@ impl Audience {
     }
 
     /// As a mixer: tells the stage when enough of our audience suffers.
-    fn judge(&mut self, view: &mut View<'_>, place: &Place) {
+    fn judge(&mut self, view: &mut View<'_>, place: &TreePosition) {
         let (branches, suffering) = self.suffering(view.now, place);
         let sufferers = Sufferers { suffering, viewers: place.viewers_below };
         if branches >= BRANCHES_MIN && is_much(sufferers) && self.may_tell(view.now) {
@@ -107,7 +113,7 @@ impl Audience {
     }
 
     /// How many children say now that they suffer, and how many viewers with them.
-    fn suffering(&self, now: Time, place: &Place) -> (usize, u32) {
+    fn suffering(&self, now: Time, place: &TreePosition) -> (usize, u32) {
         let fresh = self
             .below
             .iter()

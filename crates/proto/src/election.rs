@@ -11,7 +11,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::audience::{Audience, Place};
+use crate::audience::{Audience, TreePosition};
 use crate::bounded::{Bound, List};
 use crate::doubts::{believed, doubts};
 use crate::hysteresis::{Seats, seats};
@@ -183,7 +183,7 @@ impl Election {
     }
 
     /// Our body says that the mix suffers.
-    pub(crate) fn suffered(&mut self, view: &mut View<'_>, place: &Place, count: u16) {
+    pub(crate) fn suffered(&mut self, view: &mut View<'_>, place: &TreePosition, count: u16) {
         self.trouble.counted(view, count);
         self.audience.counted(view, place, self.trouble.sum());
     }
@@ -197,7 +197,7 @@ impl Election {
     pub(crate) fn suffering(
         &mut self,
         view: &mut View<'_>,
-        place: &Place,
+        place: &TreePosition,
         from: PeerId,
         sufferers: Sufferers,
     ) {

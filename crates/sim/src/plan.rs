@@ -60,7 +60,7 @@ impl Access {
 
 /// Where a peer is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Place {
+pub struct Location {
     /// Index into the regions of [`Delays::Regions`].
     pub region: u16,
     /// One way from the peer to its region's backbone.
@@ -97,7 +97,7 @@ pub struct PeerPlan {
     /// How it is connected.
     pub access: Access,
     /// Where it is.
-    pub place: Place,
+    pub place: Location,
     /// It passes the program on.
     pub relays: bool,
     /// Most children its user allows.
@@ -128,7 +128,7 @@ impl PeerPlan {
         joins_at: Time(0),
         sees: false,
         access: Access::WIRE,
-        place: Place { region: 0, last_mile_us: 0 },
+        place: Location { region: 0, last_mile_us: 0 },
         relays: true,
         children_max: 64,
         consent: Consent::Never,
@@ -200,7 +200,7 @@ pub enum Delays {
         /// Most.
         most_us: u64,
     },
-    /// One way between the regions' backbones, by [`Place::region`]; both ends' last miles come on top.
+    /// One way between the regions' backbones, by [`Location::region`]; both ends' last miles come on top.
     Regions(Vec<Vec<u32>>),
 }
 

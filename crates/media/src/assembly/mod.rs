@@ -84,7 +84,7 @@ pub struct Assembler {
     hole_us_max: u64,
     held: BTreeMap<u64, Held>,
     bytes_held: usize,
-    place: Place,
+    cursor: Cursor,
     key_wanted: bool,
     /// The newest frame given, and the number of its last packet.
     newest: Option<(u64, FrameIdentity)>,
@@ -103,7 +103,7 @@ struct Held {
 
 /// How far the reading is.
 #[derive(Clone, Copy, Debug)]
-enum Place {
+enum Cursor {
     /// Looks for the first packet of a key frame, or of all if it is sound; numbers below `from` are past.
     /// `asked`: a key frame has been asked for.
     Seeking { from: u64, asked: bool },
@@ -129,7 +129,7 @@ impl Assembler {
             hole_us_max,
             held: BTreeMap::new(),
             bytes_held: 0,
-            place: Place::Seeking { from: 0, asked: false },
+            cursor: Cursor::Seeking { from: 0, asked: false },
             key_wanted: false,
             newest: None,
             counts: AssemblyCounts::default(),
@@ -148,9 +148,9 @@ impl Assembler {
 
     /// Takes a packet that came at `now_us`.
     pub fn push(&mut self, now_us: u64, packet: Packet) {
-        let past = match self.place {
-            Place::Seeking { from, .. } => from,
-            Place::Following { end, .. } => end,
+        let past = match self.cursor {
+            Cursor::Seeking { from, .. } => from,
+            Cursor::Following { end, .. } => end,
         };
         if packet.number < past || packet.number > NUMBER_MAX || self.held.contains_key(&packet.number) {
             self.counts.packets_late += 1;
@@ -181,9 +181,9 @@ impl Assembler {
             if mem::take(&mut self.key_wanted) {
                 return Some(Assembled::KeyWanted);
             }
-            match self.place {
-                Place::Seeking { .. } => self.seek(now_us)?,
-                Place::Following { first, end, entering } => {
+            match self.cursor {
+                Cursor::Seeking { .. } => self.seek(now_us)?,
+                Cursor::Following { first, end, entering } => {
                     if let Some(last) = self.frame_end(first, end) {
                         if let Some(taken) = self.take_frame(first, last, entering) {
                             return Some(taken);
@@ -198,19 +198,19 @@ impl Assembler {
 
     /// When [`poll`](Self::poll) has something to say even if nothing comes; `None` when only packets can help.
     pub fn next_timeout(&self) -> Option<u64> {
-        let waiting = match self.place {
-            Place::Seeking { asked, .. } if asked || self.kind == MediaKind::Sound => None,
-            Place::Seeking { .. } => self.held.values().next(),
-            Place::Following { end, .. } => self.held.range(end..).next().map(|(_, held)| held),
+        let waiting = match self.cursor {
+            Cursor::Seeking { asked, .. } if asked || self.kind == MediaKind::Sound => None,
+            Cursor::Seeking { .. } => self.held.values().next(),
+            Cursor::Following { end, .. } => self.held.range(end..).next().map(|(_, held)| held),
         };
         waiting.map(|held| held.arrived_us.saturating_add(self.hole_us_max))
     }
 
     /// The oldest packet number that still matters, if any does.
     fn first(&self) -> Option<u64> {
-        match self.place {
-            Place::Seeking { .. } => self.held.keys().next().copied(),
-            Place::Following { first, .. } => Some(first),
+        match self.cursor {
+            Cursor::Seeking { .. } => self.held.keys().next().copied(),
+            Cursor::Following { first, .. } => Some(first),
         }
     }
 
@@ -219,7 +219,7 @@ impl Assembler {
         let begins = |held: &Held| self.kind == MediaKind::Sound || held.starts_key;
         if let Some(first) = self.held.iter().find(|(_, held)| begins(held)).map(|(&number, _)| number) {
             self.drop_below(first);
-            self.place = Place::Following { first, end: first, entering: self.kind == MediaKind::Video };
+            self.cursor = Cursor::Following { first, end: first, entering: self.kind == MediaKind::Video };
             return Some(());
         }
         // What a key frame's first packet might still come for is kept, the rest is of no use.
@@ -244,7 +244,7 @@ impl Assembler {
             }
             end += 1;
         };
-        if let Place::Following { end: scanned, .. } = &mut self.place {
+        if let Cursor::Following { end: scanned, .. } = &mut self.cursor {
             *scanned = end;
         }
         last
@@ -260,7 +260,7 @@ impl Assembler {
             payloads.push(held.payload);
             level = held.level;
         }
-        self.place = Place::Following { first: last + 1, end: last + 1, entering: false };
+        self.cursor = Cursor::Following { first: last + 1, end: last + 1, entering: false };
         // in place of some payloads: its identity is sent where that is alone in one, and leaving out may begin in its midst
         let left_out = || payloads.iter().any(|payload| is_left_out(payload));
         if self.kind == MediaKind::Video && !entering && left_out() {
@@ -326,7 +326,7 @@ impl Assembler {
 
     /// Goes past the hole when it has been waited for long enough; `None` when there is none, or not yet.
     fn give_up_hole(&mut self, now_us: u64) -> Option<()> {
-        let Place::Following { end, .. } = self.place else { return None };
+        let Cursor::Following { end, .. } = self.cursor else { return None };
         let (&next, behind) = self.held.range(end..).next()?;
         if behind.arrived_us.saturating_add(self.hole_us_max) > now_us {
             return None;
@@ -341,15 +341,15 @@ impl Assembler {
     fn lose(&mut self, next: u64) {
         match self.kind {
             MediaKind::Video => self.seek_from(next),
-            MediaKind::Sound => self.place = Place::Following { first: next, end: next, entering: false },
+            MediaKind::Sound => self.cursor = Cursor::Following { first: next, end: next, entering: false },
         }
     }
 
     /// Looks for a key frame at `from` or later, and asks for one unless that was done already.
     fn seek_from(&mut self, from: u64) {
-        let asked = matches!(self.place, Place::Seeking { asked: true, .. });
+        let asked = matches!(self.cursor, Cursor::Seeking { asked: true, .. });
         self.key_wanted |= !asked;
-        self.place = Place::Seeking { from, asked: true };
+        self.cursor = Cursor::Seeking { from, asked: true };
     }
 
     fn begin_anew(&mut self, from: u64) {
@@ -357,7 +357,7 @@ impl Assembler {
         if self.kind == MediaKind::Video {
             self.seek_from(from);
         } else {
-            self.place = Place::Seeking { from, asked: true };
+            self.cursor = Cursor::Seeking { from, asked: true };
         }
     }
 

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::grid::even;
-use super::layout::{Border, Fit, Guest, Place};
+use super::layout::{Border, Fit, Guest, Placement};
 use super::stamp::Color;
 use crate::scale::Rect;
 
@@ -183,7 +183,7 @@ impl Custom {
         guests: &[Guest],
         by_speech: &[u64],
         canvas: (usize, usize),
-    ) -> Vec<(u64, Place)> {
+    ) -> Vec<(u64, Placement)> {
         let mut whose: Vec<Option<u64>> = vec![None; self.tiles.len()];
         let mut turns: Vec<usize> = (0..self.tiles.len()).collect();
         turns.sort_by_key(|at| self.tiles[*at].who.turn());
@@ -208,7 +208,7 @@ impl Custom {
 
 impl CustomTile {
     /// `None` when too little of it is on the canvas to show anything.
-    fn place(&self, (width, height): (usize, usize)) -> Option<Place> {
+    fn place(&self, (width, height): (usize, usize)) -> Option<Placement> {
         let side = |from: f32, long: f32, whole: usize| {
             let at =
                 |share: f32| even((share.clamp(0.0, 1.0) * whole as f32).round() as usize).min(even(whole));
@@ -220,7 +220,7 @@ impl CustomTile {
             .map(|CustomBorder { width, color }| Border { width: even(width.into()), color: color.into() });
         let rect = Rect { x, y, width: wide, height: high };
         let seen = wide >= SIDE_MIN && high >= SIDE_MIN;
-        seen.then(|| Place { rect, fit: self.fit, border: border.unwrap_or_default() })
+        seen.then(|| Placement { rect, fit: self.fit, border: border.unwrap_or_default() })
     }
 }
 

@@ -43,7 +43,7 @@ pub struct Guest {
 
 /// Where a tile lies, and how a picture is put on it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Place {
+pub struct Placement {
     /// All of it, the border too; even.
     pub rect: Rect,
     /// What becomes of pictures of another shape.
@@ -72,10 +72,10 @@ pub struct Border {
     pub color: Color,
 }
 
-impl Place {
+impl Placement {
     /// A whole tile for the picture.
-    pub fn at(rect: Rect) -> Place {
-        Place { rect, ..Place::default() }
+    pub fn at(rect: Rect) -> Placement {
+        Placement { rect, ..Placement::default() }
     }
 
     /// The tile within its border.
@@ -123,10 +123,10 @@ impl Layout {
         guests: &[Guest],
         spoke: &[u64],
         (width, height): (usize, usize),
-    ) -> Vec<(u64, Place)> {
+    ) -> Vec<(u64, Placement)> {
         match self {
             Layout::Grid => {
-                let rects = grid(guests.len(), width, height).into_iter().map(Place::at);
+                let rects = grid(guests.len(), width, height).into_iter().map(Placement::at);
                 guests.iter().map(|guest| guest.id).zip(rects).collect()
             }
             Layout::Active => {
@@ -167,37 +167,37 @@ fn large_and_strip(
     large: Option<u64>,
     spoke: &[u64],
     (width, height): (usize, usize),
-) -> Vec<(u64, Place)> {
+) -> Vec<(u64, Placement)> {
     let Some(large) = large else { return Vec::new() };
     let shown: Vec<u64> = by_speech(guests, spoke).filter(|id| *id != large).take(COLUMN + ROW).collect();
     let others: Vec<u64> = guests.iter().map(|guest| guest.id).filter(|id| shown.contains(id)).collect();
     if others.is_empty() {
-        return vec![(large, Place::at(Rect { x: 0, y: 0, width: width & !1, height: height & !1 }))];
+        return vec![(large, Placement::at(Rect { x: 0, y: 0, width: width & !1, height: height & !1 }))];
     }
     let small = (even(width / ROW), even(height / ROW));
     let main = (even(width - small.0), even(height - small.1));
     let full = others.len() > COLUMN;
     let top = if full { 0 } else { even((height - main.1) / 2) };
-    let mut places = vec![(large, Place::at(Rect { x: 0, y: top, width: main.0, height: main.1 }))];
+    let mut places = vec![(large, Placement::at(Rect { x: 0, y: top, width: main.0, height: main.1 }))];
     let column_top = if full { 0 } else { even((height - others.len() * small.1) / 2) };
     for (index, id) in others.into_iter().enumerate() {
         let (x, y) = match index.checked_sub(COLUMN) {
             None => (main.0, column_top + index * small.1),
             Some(in_row) => (in_row * small.0, main.1),
         };
-        places.push((id, Place::at(Rect { x, y, width: small.0, height: small.1 })));
+        places.push((id, Placement::at(Rect { x, y, width: small.0, height: small.1 })));
     }
     places
 }
 
-fn side_by_side(guests: &[Guest], spoke: &[u64], (width, height): (usize, usize)) -> Vec<(u64, Place)> {
+fn side_by_side(guests: &[Guest], spoke: &[u64], (width, height): (usize, usize)) -> Vec<(u64, Placement)> {
     let shown: Vec<u64> = by_speech(guests, spoke).take(2).collect();
     let others = guests.iter().map(|guest| guest.id).filter(|id| shown.contains(id));
     let tile = even(width / shown.len().max(1));
-    let place = |at: usize| Place {
+    let place = |at: usize| Placement {
         rect: Rect { x: at * tile, y: 0, width: tile, height: height & !1 },
         fit: Fit::Crop,
-        ..Place::default()
+        ..Placement::default()
     };
     others.enumerate().map(|(at, id)| (id, place(at))).collect()
 }
@@ -210,11 +210,11 @@ mod tests {
         (0..count).map(|id| Guest { id, ..Guest::default() }).collect()
     }
 
-    fn ids(places: &[(u64, Place)]) -> Vec<u64> {
+    fn ids(places: &[(u64, Placement)]) -> Vec<u64> {
         places.iter().map(|(id, _)| *id).collect()
     }
 
-    fn rect(places: &[(u64, Place)], at: usize) -> (usize, usize, usize, usize) {
+    fn rect(places: &[(u64, Placement)], at: usize) -> (usize, usize, usize, usize) {
         let Rect { x, y, width, height } = places[at].1.rect;
         (x, y, width, height)
     }
@@ -279,7 +279,7 @@ mod tests {
     fn a_picture_is_wanted_at_the_size_that_it_has_on_its_tile() {
         let size = |width, height, fit| {
             let rect = Rect { x: 0, y: 0, width, height };
-            Place { rect, fit, ..Place::default() }.picture_size((1280, 720))
+            Placement { rect, fit, ..Placement::default() }.picture_size((1280, 720))
         };
         assert_eq!(size(426, 240, Fit::Letterbox), (426, 240));
         assert_eq!(size(640, 720, Fit::Crop), (1280, 720));
@@ -290,10 +290,10 @@ mod tests {
 
     #[test]
     fn a_border_leaves_room_for_the_picture() {
-        let place = |width| Place {
+        let place = |width| Placement {
             rect: Rect { x: 10, y: 20, width: 100, height: 50 },
             border: Border { width, color: Color::default() },
-            ..Place::default()
+            ..Placement::default()
         };
         assert_eq!(place(0).inner(), place(0).rect);
         assert_eq!(place(4).inner(), Rect { x: 14, y: 24, width: 92, height: 42 });

@@ -22,7 +22,7 @@ use crate::{Picture, PictureView};
 
 pub use custom::{CUSTOM_TILES_MAX, Custom, CustomBorder, CustomTile, Rgb, Who};
 pub use grid::grid;
-pub use layout::{Border, Fit, Guest, Layout, Place};
+pub use layout::{Border, Fit, Guest, Layout, Placement};
 pub use stamp::Color;
 use stamp::Stamp;
 use text::Font;
@@ -42,7 +42,7 @@ pub struct Tile {
     /// Draws the mute mark.
     pub muted: bool,
     /// Where it is.
-    pub place: Place,
+    pub place: Placement,
 }
 
 /// A canvas and the tiles on it.
@@ -111,7 +111,7 @@ impl Composer {
     pub fn set_grid(&mut self, mut tiles: Vec<Tile>) {
         let rects = grid(tiles.len(), self.canvas.width(), self.canvas.height());
         for (tile, rect) in tiles.iter_mut().zip(rects) {
-            tile.place = Place::at(rect);
+            tile.place = Placement::at(rect);
         }
         self.set_tiles(&tiles, None);
     }

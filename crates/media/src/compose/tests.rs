@@ -110,8 +110,8 @@ fn a_broken_picture_and_an_unknown_tile_change_nothing() {
 fn whatever_lies_over_a_tile_that_is_drawn_is_needed_again() {
     let mut composer = Composer::new(1280, 720);
     let mut two = tiles(&["", ""]);
-    two[0].place = Place::at(Rect { x: 0, y: 0, width: 1280, height: 720 });
-    two[1].place = Place::at(Rect { x: 900, y: 500, width: 320, height: 180 });
+    two[0].place = Placement::at(Rect { x: 0, y: 0, width: 1280, height: 720 });
+    two[1].place = Placement::at(Rect { x: 900, y: 500, width: 320, height: 180 });
     composer.set_tiles(&two, None);
     let (large, small) = (plain(1280, 720, 60), plain(320, 180, 200));
     for _ in 0..2 {
@@ -131,7 +131,7 @@ fn a_picture_is_cut_to_its_tile_within_a_border_on_the_background_of_choice() {
     let mut composer = Composer::new(1280, 720);
     let rect = Rect { x: 100, y: 40, width: 400, height: 600 };
     let border = Border { width: 6, color: [150, 110, 140] };
-    let place = Place { rect, fit: Fit::Crop, border };
+    let place = Placement { rect, fit: Fit::Crop, border };
     let tile = Tile { id: 0, name: String::new(), muted: false, place };
     composer.set_tiles(&[tile], Some([99, 90, 90]));
     // only the middle of the wide picture is bright
@@ -201,7 +201,7 @@ fn composer<S: AsRef<str>>(names: &[S]) -> Composer {
 
 /// In a grid.
 fn tiles<S: AsRef<str>>(names: &[S]) -> Vec<Tile> {
-    let places = grid(names.len(), 1280, 720).into_iter().map(Place::at);
+    let places = grid(names.len(), 1280, 720).into_iter().map(Placement::at);
     let tile = |((id, name), place): ((u64, &S), _)| Tile {
         id,
         name: name.as_ref().to_owned(),

@@ -14,7 +14,7 @@ use plenary_proto::identity::MediaKind;
 
 use super::lock;
 use super::stats::InputStats;
-use crate::compose::Place;
+use crate::compose::Placement;
 use crate::jitter::{ClockMap, JitterBuffer, JitterCounts, Pulled};
 use crate::{Frame, Picture};
 
@@ -78,7 +78,7 @@ struct State {
     closed: bool,
     clock: ClockMap,
     rtt_us: u64,
-    tile: Place,
+    tile: Placement,
 
     /// When the first frame came.
     since_us: Option<u64>,
@@ -244,11 +244,11 @@ impl Feed {
     }
 
     /// The tile that pictures are decoded for.
-    pub(super) fn tile(&self) -> Place {
+    pub(super) fn tile(&self) -> Placement {
         self.state().tile
     }
 
-    pub(super) fn set_tile(&self, tile: Place) {
+    pub(super) fn set_tile(&self, tile: Placement) {
         self.state().tile = tile;
     }
 

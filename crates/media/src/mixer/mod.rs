@@ -41,7 +41,7 @@ use bytes::Bytes;
 
 use crate::Frame;
 use crate::codec::{CodecError, Codecs, EncodedPicture, VideoFormat};
-use crate::compose::{Guest, Layout, Place};
+use crate::compose::{Guest, Layout, Placement};
 use crate::jitter::HOLD_US_MIN;
 use effort::Strain;
 pub use effort::{Effort, EffortChange, EffortWhy};
@@ -176,7 +176,7 @@ struct Stage {
     /// Whose pictures come without sound.
     mute: Vec<u64>,
     /// In the order in which they are drawn.
-    tiles: Vec<(u64, Place)>,
+    tiles: Vec<(u64, Placement)>,
 }
 
 /// What the threads are to do.
@@ -273,7 +273,7 @@ impl Mixer {
 
     /// The tile of an input: where its picture is, or, if it has none just now, one as large as it might get. `None` for
     /// whoever isn't mixed.
-    pub fn place(&self, id: u64) -> Option<Place> {
+    pub fn place(&self, id: u64) -> Option<Placement> {
         self.shared.stage().feed(id).map(|feed| feed.tile())
     }
 

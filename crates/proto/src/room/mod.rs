@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use self::messages::{VIOLATIONS_KEPT, VIOLATIONS_MAX};
 use crate::anti_entropy::AntiEntropy;
-use crate::audience::Place;
+use crate::audience::TreePosition;
 use crate::bounded::Bound;
 use crate::broadcast::{Broadcast, DataRefusal};
 use crate::config::RoomConfig;
@@ -376,9 +376,9 @@ impl RoomState {
     }
 
     /// Where we are in the tree.
-    fn place(&self) -> Place {
+    fn place(&self) -> TreePosition {
         let ((parent, _), (children, _)) = (self.tree.above(), self.tree.below());
-        Place { parent, children, viewers_below: self.tree.viewers_below() }
+        TreePosition { parent, children, viewers_below: self.tree.viewers_below() }
     }
 
     fn resolve(&self, to: PeerId, message: Message) -> Option<Output> {

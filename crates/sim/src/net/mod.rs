@@ -19,7 +19,7 @@ use std::net::IpAddr;
 use plenary_proto::Time;
 
 use crate::dice::SmallDice;
-use crate::plan::{Access, Delays, Nat, NetPlan, Pauses, Place};
+use crate::plan::{Access, Delays, Location, Nat, NetPlan, Pauses};
 use burst::Weather;
 use line::Line;
 
@@ -45,7 +45,7 @@ const UNFOLLOWED: u64 = 0x756e_666f_6c6c;
 #[derive(Clone, Debug)]
 struct End {
     access: Access,
-    place: Place,
+    place: Location,
     /// Index into the lines.
     line: usize,
     /// Which side of a partition it is on.
@@ -95,7 +95,7 @@ impl Network {
     }
 
     /// Connects a peer; gives its index, which counts up from 0.
-    pub fn add(&mut self, access: Access, place: Place) -> usize {
+    pub fn add(&mut self, access: Access, place: Location) -> usize {
         let fresh = self.lines.len();
         let line = access.line.map_or(fresh, |number| *self.shared.entry(number).or_insert(fresh));
         if line == fresh {

@@ -10,7 +10,7 @@ const BYTES: usize = 1_200;
 fn network(plan: NetPlan, ends: &[Access]) -> Network {
     let mut network = Network::new(&plan, 7);
     for access in ends {
-        network.add(*access, Place::default());
+        network.add(*access, Location::default());
     }
     network
 }
@@ -208,7 +208,7 @@ fn distances_between_regions_are_those_of_the_table() {
     };
     let mut network = Network::new(&plan, 1);
     for (region, last_mile_us) in [(0, 3_000), (1, 4_000), (1, 5_000)] {
-        network.add(Access::WIRE, Place { region, last_mile_us });
+        network.add(Access::WIRE, Location { region, last_mile_us });
     }
     for (a, b, us) in [(0, 1, 47_000), (1, 0, 47_000), (1, 2, 9_700)] {
         assert_eq!(network.one_way_us(a, b), us);

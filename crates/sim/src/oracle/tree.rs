@@ -6,7 +6,7 @@ use super::Truth;
 
 /// Where a viewer hangs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct Position {
     /// Who feeds it.
     pub parent: usize,
     /// The mixer at the top of its branch.
@@ -21,7 +21,7 @@ pub struct Place {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Built {
     /// By the peer's index; `None` for whoever is no viewer, and for whom there was no room.
-    pub places: Vec<Option<Place>>,
+    pub places: Vec<Option<Position>>,
 }
 
 impl Built {
@@ -81,15 +81,15 @@ impl Truth {
     /// The tree that these pairs of parent and child are, in the order in which parents serve their children. Whoever
     /// doesn't hang on one of the mixers is left out.
     pub fn tree_of(&self, mixers: &[usize], edges: &[(usize, usize)]) -> Built {
-        let mut places: Vec<Option<Place>> = vec![None; self.peers.len()];
-        let root = |mixer: &usize| Place { parent: *mixer, root: *mixer, depth: 0, below_us: 0 };
-        let mut next: Vec<(usize, Place)> = mixers.iter().map(|mixer| (*mixer, root(mixer))).collect();
+        let mut places: Vec<Option<Position>> = vec![None; self.peers.len()];
+        let root = |mixer: &usize| Position { parent: *mixer, root: *mixer, depth: 0, below_us: 0 };
+        let mut next: Vec<(usize, Position)> = mixers.iter().map(|mixer| (*mixer, root(mixer))).collect();
         while let Some((parent, place)) = next.pop() {
             let children = edges.iter().filter(|(above, _)| *above == parent).map(|(_, child)| *child);
             for (before, child) in children.enumerate() {
                 let sent_us = self.sending_us(parent) * (before as u64 + 1);
                 let below_us = place.below_us + sent_us + self.delay_us(parent, child);
-                let hung = Place { parent, root: place.root, depth: place.depth + 1, below_us };
+                let hung = Position { parent, root: place.root, depth: place.depth + 1, below_us };
                 if places[child].replace(hung).is_none() {
                     next.push((child, hung));
                 }
@@ -153,7 +153,7 @@ impl Growth {
         let parent = &mut self.open[at];
         parent.fed += 1;
         let (root, depth) = (parent.root, parent.depth + 1);
-        self.built.places[viewer] = Some(Place { parent: parent.peer, root, depth, below_us });
+        self.built.places[viewer] = Some(Position { parent: parent.peer, root, depth, below_us });
         if parent.fed == parent.slots {
             self.open.remove(at);
         }

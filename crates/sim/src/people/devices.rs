@@ -4,7 +4,7 @@ use plenary_proto::time::MS;
 use serde::Deserialize;
 
 use crate::dice::SmallDice;
-use crate::plan::{Access, Nat, PeerPlan, Place};
+use crate::plan::{Access, Location, Nat, PeerPlan};
 
 /// How many of each there are, as weights; without any, everyone has a computer on a wire of 100 Mbit/s.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -109,7 +109,7 @@ impl Devices {
         };
         let (access, last_mile_us) = line(&device, mobile, dice);
         peer.access = Access { nat, wireless, ..access };
-        peer.place = Place { last_mile_us: last_mile_us as u32, ..peer.place };
+        peer.place = Location { last_mile_us: last_mile_us as u32, ..peer.place };
     }
 }
 
