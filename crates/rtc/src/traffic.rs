@@ -103,7 +103,7 @@ impl Link {
                 }
                 () = at(progress.tell_drops_at), if progress.tell_drops_at.is_some() => {
                     progress.tell_drops_at = None;
-                    let drops = lock(&self.handle.wire.outbox).take_drops();
+                    let drops = lock(&self.handle.wire.send_queue).take_drops();
                     for (slot, packets) in drops {
                         self.shared.emit(Event::Dropped { link, slot, packets }).await;
                     }
@@ -146,7 +146,7 @@ impl Link {
                 }
                 if !progress.is_connected {
                     progress.connected();
-                    lock(&self.handle.wire.outbox).open();
+                    lock(&self.handle.wire.send_queue).open();
                     self.shared.emit(Event::Connected { link }).await;
                 }
                 if !is_greeting {

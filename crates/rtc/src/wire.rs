@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 use futures::task::AtomicWaker;
 use tokio::sync::Notify;
 
-use crate::outbox::{Outbox, Pushed};
 use crate::seam::{LinkStats, MediaPacket, SenderReport};
+use crate::send_queue::{Pushed, SendQueue};
 use crate::sync::lock;
 use crate::template::Ssrcs;
 use crate::train::Departures;
@@ -30,7 +30,7 @@ pub(crate) struct Wire {
     /// SSRCs of the other end, once its description is known.
     pub(crate) remote: OnceLock<Ssrcs>,
     /// To be sent.
-    pub(crate) outbox: Mutex<Outbox>,
+    pub(crate) send_queue: Mutex<SendQueue>,
     /// The train being sent.
     pub(crate) departures: Mutex<Option<Departures>>,
     /// Told when packets were dropped for the first time since the drops were taken.
@@ -83,7 +83,7 @@ impl Wire {
         Wire {
             local,
             remote: OnceLock::new(),
-            outbox: Mutex::new(Outbox::new(slot_count, queue_packets_max)),
+            send_queue: Mutex::new(SendQueue::new(slot_count, queue_packets_max)),
             departures: Mutex::new(None),
             dropped: Notify::new(),
             answered_from: Mutex::new(None),
@@ -95,7 +95,7 @@ impl Wire {
     }
 
     pub(crate) fn forward(&self, slot: u8, packet: MediaPacket) {
-        let pushed = lock(&self.outbox).push(slot, packet);
+        let pushed = lock(&self.send_queue).push(slot, packet);
         if pushed == Pushed::Queued {
             return self.nudge();
         }
@@ -106,20 +106,20 @@ impl Wire {
     }
 
     pub(crate) fn want_keyframe(&self, slot: u8) {
-        if lock(&self.outbox).want_keyframe(slot) {
+        if lock(&self.send_queue).want_keyframe(slot) {
             self.nudge();
         }
     }
 
     pub(crate) fn report(&self, slot: u8, report: SenderReport) {
-        if lock(&self.outbox).report(slot, report) {
+        if lock(&self.send_queue).report(slot, report) {
             self.nudge();
         }
     }
 
     /// Starts a train, unless one is under way or the link is not connected.
     pub(crate) fn send_train(&self, train: u32, bytes: u32, rate_bps: u64) -> bool {
-        let is_open = lock(&self.outbox).is_open();
+        let is_open = lock(&self.send_queue).is_open();
         let mut departures = lock(&self.departures);
         let is_free = departures.is_none() && is_open;
         if is_free {

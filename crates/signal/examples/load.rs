@@ -105,7 +105,7 @@ async fn round_trip(a: &WebsocketSignal, a_id: PeerId, b: &WebsocketSignal, b_id
     }
 }
 
-/// As many envelopes as fit the outbox at a time.
+/// As many envelopes as fit the send_queue at a time.
 async fn stream_of(from: &WebsocketSignal, to: &WebsocketSignal, pair: u32) {
     let envelope = Bytes::from(vec![7; ENVELOPE_LEN]);
     let address = Address::Peer(key(10 + 2 * pair + 1).id());

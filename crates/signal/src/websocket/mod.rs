@@ -7,7 +7,7 @@
 
 mod backoff;
 mod dial;
-mod outbox;
+mod send_queue;
 mod tcp;
 #[cfg(feature = "tls")]
 mod tls;
@@ -31,7 +31,7 @@ use tracing::Instrument as _;
 use crate::signal::{Signal, SignalError, SignalEvent, check_len};
 use crate::wire::Address;
 use dial::Dial;
-use outbox::Outbox;
+use send_queue::SendQueue;
 use upkeep::{CLOSING_MAX, Upkeep};
 
 /// Most events that wait to be fetched; then the connection is not read.
@@ -79,7 +79,7 @@ impl WebsocketConfig {
 /// read, and whoever doesn't fetch any for 15 s loses the connection. Dropped, it disconnects at once.
 #[derive(Debug)]
 pub struct WebsocketSignal {
-    outbox: Arc<Outbox>,
+    send_queue: Arc<SendQueue>,
     events: Mutex<mpsc::Receiver<SignalEvent>>,
     closing: CancellationToken,
     upkeep: SyncMutex<Option<JoinHandle<()>>>,
@@ -97,13 +97,13 @@ impl WebsocketSignal {
     pub fn connect(config: WebsocketConfig) -> Result<WebsocketSignal, SignalError> {
         let patience = config.patience;
         let dial = Dial::new(config)?;
-        let outbox = Arc::new(Outbox::default());
+        let send_queue = Arc::new(SendQueue::default());
         let closing = CancellationToken::new();
         let (told, events) = mpsc::channel(EVENTS_MAX);
-        let upkeep = Upkeep::new(dial, outbox.clone(), told, closing.clone(), patience);
+        let upkeep = Upkeep::new(dial, send_queue.clone(), told, closing.clone(), patience);
         let upkeep = tokio::spawn(upkeep.run().in_current_span());
         Ok(WebsocketSignal {
-            outbox,
+            send_queue,
             events: Mutex::new(events),
             closing,
             upkeep: SyncMutex::new(Some(upkeep)),
@@ -115,7 +115,7 @@ impl WebsocketSignal {
 impl Signal for WebsocketSignal {
     fn send(&self, to: Address, envelope: Bytes) -> Result<(), SignalError> {
         check_len(&envelope)?;
-        self.outbox.push(to, envelope, Instant::now())
+        self.send_queue.push(to, envelope, Instant::now())
     }
 
     async fn next(&self) -> Option<SignalEvent> {
@@ -123,7 +123,7 @@ impl Signal for WebsocketSignal {
     }
 
     async fn close(&self) {
-        self.outbox.end();
+        self.send_queue.end();
         self.closing.cancel();
         let upkeep = self.upkeep.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(mut upkeep) = upkeep

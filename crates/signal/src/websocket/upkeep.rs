@@ -18,7 +18,7 @@ use tracing::debug;
 use super::Io;
 use super::backoff::Backoff;
 use super::dial::{Dial, Joined, outage};
-use super::outbox::Outbox;
+use super::send_queue::SendQueue;
 use crate::signal::{Outage, SignalError, SignalEvent};
 use crate::socket::{self, Heard, heard, trouble};
 use crate::wire::{Address, FrameError, FromPeer, FromRendezvous, Refusal};
@@ -35,7 +35,7 @@ pub(super) const CLOSING_MAX: Duration = Duration::from_secs(3);
 /// See the module.
 pub(super) struct Upkeep {
     dial: Dial,
-    outbox: Arc<Outbox>,
+    send_queue: Arc<SendQueue>,
     events: mpsc::Sender<SignalEvent>,
     closing: CancellationToken,
     patience: Duration,
@@ -47,18 +47,18 @@ struct Closed;
 impl Upkeep {
     pub(super) fn new(
         dial: Dial,
-        outbox: Arc<Outbox>,
+        send_queue: Arc<SendQueue>,
         events: mpsc::Sender<SignalEvent>,
         closing: CancellationToken,
         patience: Duration,
     ) -> Upkeep {
-        Upkeep { dial, outbox, events, closing, patience }
+        Upkeep { dial, send_queue, events, closing, patience }
     }
 
     /// Runs until closed, or until trying on makes no sense.
     pub(super) async fn run(self) {
         let Err(Closed) = self.keep_up().await;
-        self.outbox.end();
+        self.send_queue.end();
     }
 
     async fn keep_up(&self) -> Result<Infallible, Closed> {
@@ -107,7 +107,7 @@ impl Upkeep {
     }
 
     async fn end<T>(&self, error: SignalError) -> Result<T, Closed> {
-        self.outbox.end();
+        self.send_queue.end();
         self.tell(SignalEvent::Ended(error)).await?;
         Err(Closed)
     }
@@ -128,7 +128,7 @@ impl Upkeep {
         let ended = self.unless_closed(conversation).await.and_then(|ended| ended);
         if ended.is_err() {
             let flushing = async {
-                while let Some((to, envelope)) = self.outbox.pop(Instant::now()) {
+                while let Some((to, envelope)) = self.send_queue.pop(Instant::now()) {
                     socket.feed(carry(to, &envelope)).await?;
                 }
                 socket.flush().await
@@ -179,10 +179,10 @@ impl Upkeep {
         pinged: &Notify,
     ) -> Result<Outage, Closed> {
         loop {
-            let message = match self.outbox.pop(Instant::now()) {
+            let message = match self.send_queue.pop(Instant::now()) {
                 Some((to, envelope)) => carry(to, &envelope),
                 None => tokio::select! {
-                    () = self.outbox.filled() => continue,
+                    () = self.send_queue.filled() => continue,
                     () = pinged.notified() => Message::Binary(FromPeer::Pong.to_bytes()),
                 },
             };

@@ -11,14 +11,14 @@ use crate::signal::SignalError;
 use crate::wire::Address;
 
 /// Most envelopes that wait; then new ones are refused.
-pub(super) const OUTBOX_LEN_MAX: usize = 256;
+pub(super) const SEND_QUEUE_LEN_MAX: usize = 256;
 /// An envelope that has waited for so long is dropped: whoever sent it has tried again by then, and an answer
 /// to it would come too late to be of use. Guess.
-pub(super) const OUTBOX_AGE_MAX: Duration = Duration::from_secs(10);
+pub(super) const SEND_QUEUE_AGE_MAX: Duration = Duration::from_secs(10);
 
 /// A queue of envelopes: bounded in number and in age, filled from anywhere, emptied by one task.
 #[derive(Debug, Default)]
-pub(super) struct Outbox {
+pub(super) struct SendQueue {
     waiting: Mutex<Waiting>,
     filled: Notify,
 }
@@ -29,7 +29,7 @@ struct Waiting {
     ended: bool,
 }
 
-impl Outbox {
+impl SendQueue {
     /// # Errors
     /// [`SignalError::QueueFull`] or, after [`end`](Self::end), [`SignalError::Ended`].
     pub(super) fn push(&self, to: Address, envelope: Bytes, now: Instant) -> Result<(), SignalError> {
@@ -38,7 +38,7 @@ impl Outbox {
             return Err(SignalError::Ended);
         }
         waiting.drop_old(now);
-        if waiting.envelopes.len() >= OUTBOX_LEN_MAX {
+        if waiting.envelopes.len() >= SEND_QUEUE_LEN_MAX {
             return Err(SignalError::QueueFull);
         }
         waiting.envelopes.push_back((now, to, envelope));
@@ -71,7 +71,7 @@ impl Outbox {
 impl Waiting {
     fn drop_old(&mut self, now: Instant) {
         while let Some((since, ..)) = self.envelopes.front() {
-            if now.saturating_duration_since(*since) < OUTBOX_AGE_MAX {
+            if now.saturating_duration_since(*since) < SEND_QUEUE_AGE_MAX {
                 return;
             }
             self.envelopes.pop_front();
@@ -89,29 +89,29 @@ mod tests {
 
     #[test]
     fn a_full_outbox_refuses_until_age_or_sending_makes_room() {
-        let outbox = Outbox::default();
+        let send_queue = SendQueue::default();
         let start = Instant::now();
-        for number in 0..OUTBOX_LEN_MAX {
-            outbox.push(Address::Host, envelope(number), start).unwrap();
+        for number in 0..SEND_QUEUE_LEN_MAX {
+            send_queue.push(Address::Host, envelope(number), start).unwrap();
         }
-        let push = |at| outbox.push(Address::Host, envelope(999), at);
+        let push = |at| send_queue.push(Address::Host, envelope(999), at);
         assert_eq!(push(start), Err(SignalError::QueueFull));
-        assert_eq!(outbox.pop(start), Some((Address::Host, envelope(0))));
+        assert_eq!(send_queue.pop(start), Some((Address::Host, envelope(0))));
         assert_eq!(push(start), Ok(()));
         assert_eq!(push(start), Err(SignalError::QueueFull));
-        let later = start + OUTBOX_AGE_MAX;
+        let later = start + SEND_QUEUE_AGE_MAX;
         assert_eq!(push(later), Ok(()));
-        assert_eq!(outbox.pop(later), Some((Address::Host, envelope(999))));
-        assert_eq!(outbox.pop(later), None);
+        assert_eq!(send_queue.pop(later), Some((Address::Host, envelope(999))));
+        assert_eq!(send_queue.pop(later), None);
     }
 
     #[test]
     fn an_ended_outbox_still_gives_what_it_holds() {
-        let outbox = Outbox::default();
+        let send_queue = SendQueue::default();
         let now = Instant::now();
-        outbox.push(Address::Host, envelope(1), now).unwrap();
-        outbox.end();
-        assert_eq!(outbox.push(Address::Host, envelope(2), now), Err(SignalError::Ended));
-        assert_eq!(outbox.pop(now), Some((Address::Host, envelope(1))));
+        send_queue.push(Address::Host, envelope(1), now).unwrap();
+        send_queue.end();
+        assert_eq!(send_queue.push(Address::Host, envelope(2), now), Err(SignalError::Ended));
+        assert_eq!(send_queue.pop(now), Some((Address::Host, envelope(1))));
     }
 }
