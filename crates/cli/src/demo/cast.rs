@@ -52,7 +52,7 @@ pub(crate) struct Actor {
 }
 
 /// Something that the host's application heard of.
-pub(crate) type Told = (u64, RoomEvent);
+pub(crate) type TimedEvent = (u64, RoomEvent);
 
 /// Everyone.
 pub(crate) struct Cast {
@@ -65,7 +65,7 @@ pub(crate) struct Cast {
     pub(crate) created: Instant,
     pub(crate) created_us: u64,
     actors: Mutex<Vec<Arc<Actor>>>,
-    told: Arc<Mutex<Vec<Told>>>,
+    events: Arc<Mutex<Vec<TimedEvent>>>,
     pub(crate) happened: Mutex<Vec<EventReport>>,
     teller: Arc<Teller>,
     joining: Mutex<Vec<JoinHandle<()>>>,
@@ -82,11 +82,11 @@ impl Cast {
         bench: (u32, u32),
     ) -> Result<Arc<Cast>, Failure> {
         let clock = Clock::start();
-        let told: Arc<Mutex<Vec<Told>>> = Arc::default();
+        let events: Arc<Mutex<Vec<TimedEvent>>> = Arc::default();
         let cpu_before_s = super::report::cpu_s();
         let teller = Teller::new();
         let mut options = options(&args, Part::Speaker(0), clock, bench);
-        let log = told.clone();
+        let log = events.clone();
         let trouble = on_trouble(&teller);
         options.on_event = Some(Arc::new(move |event| {
             log.lock().push((clock.now_us(), event.clone()));
@@ -111,7 +111,7 @@ impl Cast {
             created,
             created_us,
             actors: Mutex::default(),
-            told,
+            events,
             teller,
             happened: Mutex::default(),
             joining: Mutex::default(),
@@ -227,8 +227,8 @@ impl Cast {
         self.actors().into_iter().filter(|actor| actor.gone_us.lock().is_none()).collect()
     }
 
-    pub(crate) fn told(&self) -> Vec<Told> {
-        self.told.lock().clone()
+    pub(crate) fn events(&self) -> Vec<TimedEvent> {
+        self.events.lock().clone()
     }
 
     pub(crate) fn cpu_s(&self) -> f64 {

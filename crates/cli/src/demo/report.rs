@@ -7,7 +7,7 @@ use std::path::Path;
 use plenary::{ElectionReason, FrameSeen, Mode, PeerId, ReceptionStats, Room, RoomEvent, Spread, Tenure};
 use serde::Serialize;
 
-use super::cast::{Actor, Cast, Part, Told, nobody_consents};
+use super::cast::{Actor, Cast, Part, TimedEvent, nobody_consents};
 use super::floor::Noticed;
 use super::program::{self, END_US, Resumed, Ticks};
 use super::svg;
@@ -332,7 +332,7 @@ impl Report {
     /// Takes everyone's figures.
     pub(crate) async fn of(cast: &Cast) -> anyhow::Result<Report> {
         let end_us = cast.now_us();
-        let (cpu_s, told) = (cast.cpu_s(), cast.told());
+        let (cpu_s, timed) = (cast.cpu_s(), cast.events());
         let actors = cast.actors();
         let mut figures = Vec::new();
         for actor in &actors {
@@ -380,9 +380,9 @@ impl Report {
             seed: cast.args().room.seed,
             // a signal may have ended it sooner
             duration_s: cast.args().duration.as_secs_f64().min(cast.ms(end_us) / 1000.0),
-            modes: modes(&told, cast),
-            elections: elections(&told, cast),
-            failovers: failovers(&told, cast),
+            modes: modes(&timed, cast),
+            elections: elections(&timed, cast),
+            failovers: failovers(&timed, cast),
             mixers: {
                 let mut all: Vec<_> = figures.iter().flat_map(|one| mixers(one, end_us)).collect();
                 all.sort_by_key(|mixer| (mixer.term, mixer.failover));
@@ -506,18 +506,18 @@ fn reason_word(reason: ElectionReason) -> &'static str {
     }
 }
 
-fn modes(told: &[Told], cast: &Cast) -> Vec<ModeReport> {
-    let changes = told.iter().filter_map(|(at_us, event)| match event {
+fn modes(events: &[TimedEvent], cast: &Cast) -> Vec<ModeReport> {
+    let changes = events.iter().filter_map(|(at_us, event)| match event {
         RoomEvent::Mode(mode) => Some(ModeReport { at_ms: cast.ms(*at_us), mode: mode_word(*mode) }),
         _ => None,
     });
     [ModeReport { at_ms: 0.0, mode: mode_word(Mode::Mesh) }].into_iter().chain(changes).collect()
 }
 
-fn elections(told: &[Told], cast: &Cast) -> Vec<ElectionReport> {
+fn elections(events: &[TimedEvent], cast: &Cast) -> Vec<ElectionReport> {
     let mut opened: BTreeMap<u32, u64> = BTreeMap::new();
     let mut elections = Vec::new();
-    for (at_us, event) in told {
+    for (at_us, event) in events {
         match event {
             RoomEvent::ElectionOpened { term, .. } => {
                 opened.insert(*term, *at_us);
@@ -551,9 +551,9 @@ fn elections(told: &[Told], cast: &Cast) -> Vec<ElectionReport> {
     elections
 }
 
-fn failovers(told: &[Told], cast: &Cast) -> Vec<FailoverReport> {
+fn failovers(events: &[TimedEvent], cast: &Cast) -> Vec<FailoverReport> {
     let mut failovers: Vec<FailoverReport> = Vec::new();
-    for (at_us, event) in told {
+    for (at_us, event) in events {
         match event {
             RoomEvent::Failover { rank, peer, .. } => failovers.push(FailoverReport {
                 at_ms: cast.ms(*at_us),

@@ -18,8 +18,8 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
 use crate::support::{
-    ANY_PORT, RawPeer, Told, config, envelope, key, next, peer, rendezvous, room, root, until_undeliverable,
-    up, within,
+    ANY_PORT, RawPeer, Received, config, envelope, key, next, peer, rendezvous, room, root,
+    until_undeliverable, up, within,
 };
 
 /// That a host and a guest who are in the room still reach each other.
@@ -59,9 +59,9 @@ async fn what_is_no_frame_ends_its_connection_with_a_reason() {
             raw.challenge().await;
         }
         within(raw.0.send(message)).await.unwrap();
-        assert_eq!(raw.told().await, Told::Refused(refusal));
-        assert_eq!(raw.told().await, Told::Close(code));
-        assert_eq!(raw.told().await, Told::Gone);
+        assert_eq!(raw.received().await, Received::Refused(refusal));
+        assert_eq!(raw.received().await, Received::Close(code));
+        assert_eq!(raw.received().await, Received::Gone);
         assert_served(&host, &guest).await;
     }
 }
@@ -75,7 +75,7 @@ async fn a_frame_is_judged_by_its_length_before_it_is_read() {
     head.extend_from_slice(&u64::to_be_bytes(10 << 20));
     head.extend_from_slice(&[1, 2, 3, 4]);
     raw.0.get_mut().write_all(&head).await.unwrap();
-    assert_eq!(raw.told().await, Told::Refused(Refusal::TooLong));
+    assert_eq!(raw.received().await, Received::Refused(Refusal::TooLong));
 }
 
 #[tokio::test]
@@ -95,7 +95,7 @@ async fn who_says_nothing_is_not_waited_for() {
     let rendezvous = rendezvous(Limits { hello_timeout, ..Limits::default() }).await;
     let mut raw = RawPeer::open(&rendezvous).await;
     raw.challenge().await;
-    assert_eq!(raw.told().await, Told::Refused(Refusal::Late));
+    assert_eq!(raw.received().await, Received::Refused(Refusal::Late));
     // pings of the websocket's own are no hello
     let mut pinging = RawPeer::open(&rendezvous).await;
     let last_words = within(async {
@@ -188,7 +188,7 @@ async fn a_peer_that_reads_nothing_is_disconnected() {
     let other = within(coming_in).await;
     assert_served(&host, &other).await;
     let mut received = 0;
-    while stuck.told().await == Told::Envelope(key(1).id(), chunk.clone()) {
+    while stuck.received().await == Received::Envelope(key(1).id(), chunk.clone()) {
         received += 1;
     }
     assert!(received < sent, "{received} of {sent}");

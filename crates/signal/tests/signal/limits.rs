@@ -17,7 +17,7 @@ use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::support::{
-    ANY_PORT, RawPeer, Told, config, envelope, key, next, peer, rendezvous, room, until_undeliverable,
+    ANY_PORT, RawPeer, Received, config, envelope, key, next, peer, rendezvous, room, until_undeliverable,
     until_up, up, url, within,
 };
 
@@ -191,5 +191,5 @@ async fn a_flooding_peer_is_not_disconnected_for_it() {
     let to = peer(77);
     raw.feed(Message::Binary(FromPeer::Send { to, envelope: b"" }.to_bytes())).await.unwrap();
     within(raw.flush()).await.unwrap();
-    assert_eq!(RawPeer(raw).told().await, Told::Undeliverable(to));
+    assert_eq!(RawPeer(raw).received().await, Received::Undeliverable(to));
 }

@@ -11,7 +11,7 @@ use plenary_signal::{
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::support::{ANY_PORT, RawPeer, Told, config, key, next, rendezvous, room, root, up, within};
+use crate::support::{ANY_PORT, RawPeer, Received, config, key, next, rendezvous, room, root, up, within};
 
 #[tokio::test]
 async fn a_port_in_use_is_named() {
@@ -94,10 +94,10 @@ async fn closing_leaves_no_task_and_no_connection_behind() {
     // answered, so the connections before it have been accepted
     assert!(ask(&rendezvous, "GET /").await.starts_with("HTTP/1.1 200"));
 
-    let (closed, last_words) = tokio::join!(within(rendezvous.close()), raw.told());
-    assert_eq!((closed, last_words), ((), Told::Refused(Refusal::Closing)));
+    let (closed, last_words) = tokio::join!(within(rendezvous.close()), raw.received());
+    assert_eq!((closed, last_words), ((), Received::Refused(Refusal::Closing)));
     assert_eq!(next(&host).await, SignalEvent::Ended(SignalError::Refused(Refusal::Closing)));
-    assert_eq!(undecided.told().await, Told::Refused(Refusal::Closing));
+    assert_eq!(undecided.received().await, Received::Refused(Refusal::Closing));
     let mut nothing = Vec::new();
     let _ = within(silent.read_to_end(&mut nothing)).await;
     assert!(nothing.is_empty());

@@ -117,7 +117,7 @@ pub(crate) struct RawPeer(pub(crate) WebSocketStream<TcpStream>);
 
 /// What a [`RawPeer`] is told.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Told {
+pub(crate) enum Received {
     Envelope(PeerId, Bytes),
     Undeliverable(Address),
     Refused(Refusal),
@@ -163,23 +163,23 @@ impl RawPeer {
     }
 
     /// The next thing that is no ping.
-    pub(crate) async fn told(&mut self) -> Told {
+    pub(crate) async fn received(&mut self) -> Received {
         loop {
             let frame = match within(self.0.next()).await {
                 Some(Ok(Message::Binary(frame))) => frame,
                 Some(Ok(Message::Close(close))) => {
-                    return Told::Close(close.map_or(CloseCode::Status, |close| close.code));
+                    return Received::Close(close.map_or(CloseCode::Status, |close| close.code));
                 }
                 Some(Ok(_)) => continue,
-                Some(Err(_)) | None => return Told::Gone,
+                Some(Err(_)) | None => return Received::Gone,
             };
             match FromRendezvous::from_bytes(&frame).unwrap() {
                 FromRendezvous::Ping => {}
                 FromRendezvous::Deliver { from, envelope } => {
-                    return Told::Envelope(from, Bytes::copy_from_slice(envelope));
+                    return Received::Envelope(from, Bytes::copy_from_slice(envelope));
                 }
-                FromRendezvous::Undeliverable { to } => return Told::Undeliverable(to),
-                FromRendezvous::Refused(refusal) => return Told::Refused(refusal),
+                FromRendezvous::Undeliverable { to } => return Received::Undeliverable(to),
+                FromRendezvous::Refused(refusal) => return Received::Refused(refusal),
                 other => panic!("{other:?} out of turn"),
             }
         }

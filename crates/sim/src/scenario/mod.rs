@@ -7,9 +7,9 @@
 mod act;
 mod file;
 mod judge;
+mod published;
 mod run;
 mod stage;
-mod told;
 
 pub use act::{Act, Action, Whom};
 pub use file::{Net, Room, Scenario, Target, Ways};

@@ -10,8 +10,8 @@ use plenary_proto::{Command, PeerId, Time};
 use super::act::{self, Action, Whom};
 use super::file::Scenario;
 use super::judge::Judgement;
+use super::published::Published;
 use super::stage::Stage;
-use super::told::Told;
 use crate::arrivals::Latencies;
 use crate::attackers;
 use crate::checkers::{Violation, keep_lasting, liveness};
@@ -42,7 +42,7 @@ struct Run {
     judgement: Judgement,
     /// From capture to arrival, in the calm.
     calm: Latencies,
-    told: Told,
+    published: Published,
     data_reached: (u64, u64),
     bytes: Option<u64>,
     inputs: u64,
@@ -212,7 +212,7 @@ impl Scenario {
         run.stage.close(world.now());
         run.bytes = allocated_bytes().zip(before).map(|(now, before)| now.saturating_sub(before) as u64);
         run.judgement = self.judge(&world);
-        run.data_reached = run.told.reached(&world);
+        run.data_reached = run.published.reached(&world);
         run.joins_us = world.join_us();
         run.received = world.received();
         run.calm = run.received.latencies.since(&stormy.unwrap_or_default());
@@ -300,7 +300,7 @@ impl Action {
             }
             Action::Tell(whom) => {
                 let sources = whom.choose(world, cast, dice);
-                sources.into_iter().for_each(|source| run.told.tell(world, source));
+                sources.into_iter().for_each(|source| run.published.publish(world, source));
                 return None;
             }
             Action::Kill(whom) | Action::Leave(whom) | Action::Stall(whom, _) | Action::Sleep(whom, _) => {

@@ -9,14 +9,14 @@ use crate::world::World;
 
 /// Pieces of data, and who was there when they were told.
 #[derive(Debug, Default)]
-pub(super) struct Told {
+pub(super) struct Published {
     /// Those that were living viewers then, by piece.
     pieces: Vec<(PeerId, Vec<PeerId>)>,
 }
 
-impl Told {
+impl Published {
     /// Has that peer tell the room a piece that nobody has told before.
-    pub(super) fn tell(&mut self, world: &mut World, source: PeerId) {
+    pub(super) fn publish(&mut self, world: &mut World, source: PeerId) {
         let piece = self.pieces.len() as u32;
         self.pieces.push((source, world.viewers()));
         world.publish(source, Delivery::Reliable, &piece.to_le_bytes());
