@@ -1,14 +1,16 @@
-//! Lots: draws that everyone makes alike, and nobody by choice.
+//! Hashed draws (rendezvous hashing: Thaler, Ravishankar, 1998), which all peers compute alike and no peer
+//! can choose.
 //!
-//! Whoever is to be drawn, and by what, is hashed together; the lowest hashes are drawn. One that comes or goes changes
-//! nothing between the others (rendezvous hashing: Thaler, Ravishankar, 1998).
+//! Each candidate is hashed together with the context of the draw, and the lowest hashes are drawn. A
+//! candidate that comes or goes doesn't change the order of the others.
 
 use crate::id::PeerId;
 
-/// What lots are compared by.
+/// The hash by which candidates are compared.
 pub(crate) type DrawKey = [u8; 32];
 
-/// The lot of what is named by these bytes, each of a fixed length, in one sort of draw.
+/// Returns the hash of the given byte strings under the draw's context `of`. Each byte string must have a
+/// fixed length.
 pub(crate) fn draw_key(of: &'static str, named: &[&[u8]]) -> DrawKey {
     let mut hash = blake3::Hasher::new_derive_key(of);
     for bytes in named {
@@ -17,7 +19,7 @@ pub(crate) fn draw_key(of: &'static str, named: &[&[u8]]) -> DrawKey {
     *hash.finalize().as_bytes()
 }
 
-/// So many of these peers, the lowest lot first: `by` says what each is drawn by besides its own id.
+/// Draws `count` of the given peers, lowest hash first. `by` is what each peer's id is hashed with.
 pub(crate) fn drawn<'a>(
     of: &'static str,
     by: &[&[u8]],

@@ -1,9 +1,11 @@
-//! Which links this peer wants, and how they come about.
+//! Link table: which links this peer wants, and how they are set up and closed.
 //!
-//! Machines say what they want a link for ([`Want`]); this table makes the links and keeps them. The peer of
-//! the lower id offers, the other asks with `LinkWanted`; whoever gets no answer tries again with back-off. A
-//! link stays until both ends have said `Bye`, so either end may want it. What a stranger can make us hold is
-//! bounded by [`LINKS_MAX`].
+//! The other parts of the state machine state what they want a link for ([`Want`]); this table makes the
+//! links and keeps them. The peer with the lower id sends the offer, the other requests one with
+//! `LinkWanted`. A set-up without an answer is retried with backoff.
+//!
+//! A link stays until both ends have sent `Bye`, so either end can keep it. [`LINKS_MAX`] bounds the state
+//! that strangers can make this peer hold.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,56 +17,59 @@ use crate::outbox::{Note, Outbox};
 use crate::rng::{Backoff, Rng};
 use crate::time::{MS, SECOND, Time};
 
-/// Most links of one peer, wanted or not: a mixer's first tier, its backups and a full stage, twice over.
+/// Maximum number of links of one peer, wanted or not: a mixer's first tier, its backups and a full stage,
+/// twice over.
 pub(crate) const LINKS_MAX: usize = 256;
-/// Most links that only the other end wants: children and promises, and viewers that measure how far we are. The others
-/// are the stage's.
+/// Maximum number of links that only the other end wants: children and promises, and viewers that measure
+/// their distance to this peer. The remaining entries are reserved for the stage.
 const UNWANTED_MAX: usize = LINKS_MAX - 96;
-/// A link that isn't up by then is tried again: ten times the slowest set-up over 200 ms paths.
+/// Timeout of a link set-up, after which it is retried: ten times the slowest set-up over 200 ms paths.
 const MAKE_US_MAX: u64 = 5 * SECOND;
-/// A link that nobody here wants any more stays a moment, for it may be wanted again.
+/// How long an unwanted link stays before `Bye` is sent, since it may be wanted again.
 const LINGER_US: u64 = SECOND;
-/// Without a rendezvous so many links aren't given up: whoever feeds us, and one more should that one die.
+/// Number of links that are kept without a rendezvous, wanted or not: the parent's, and one more in case the
+/// parent dies.
 const LAST_LINKS: usize = 2;
-/// Whoever hears the other end's goodbye to its own closes the link: a goodbye takes no longer than this, repeated twice.
+/// How long a link counts as closing after both ends have sent `Bye`. The end that receives the `Bye` in
+/// reply to its own closes the link, and a `Bye` takes no longer than this, even if SCTP repeats it twice.
 const CLOSING_US_MAX: u64 = 2 * SECOND;
 const RETRY: Backoff = Backoff::new(300 * MS, 8 * SECOND);
-/// A link of the stage is tried again so soon at the latest: halves of a room that hear each other again are to agree
-/// within 3 s. A guess; at most 64 such links are away, a message each.
+/// Maximum backoff for links of the stage, so that two halves of a partitioned room that can reach each other
+/// again agree within 3 s. A guess. At most 64 such links are down at a time, and each retry costs one
+/// message.
 const STAGE_RETRY_US_MAX: u64 = 250 * MS;
-/// Whoever asks for an offer asks again after this: the offer, or the asking, was lost.
+/// Interval at which `LinkWanted` is repeated: either the request or the offer was lost.
 const ASKED_US_MAX: u64 = SECOND;
 
-/// What a link is wanted for.
+/// Purpose of a link; a bit in a set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub(crate) enum Want {
-    /// The stage's own web of links.
+    /// The link belongs to the stage's own set of links.
     Stage = 1,
-    /// To measure or be measured.
+    /// This end measures the other's bandwidth, or is measured by it.
     Probe = 2,
-    /// It feeds us, or would.
+    /// The other end is the parent, or was requested to feed this peer.
     Parent = 4,
-    /// It is our backup.
+    /// The other end is the backup.
     Backup = 8,
-    /// Raw speakers between mixers.
+    /// Speakers' raw streams between mixers.
     Trunk = 16,
-    /// To measure the round trip to it.
+    /// The other end is a landmark, and the round trip to it is measured.
     Landmark = 32,
-    /// It passes a speaker on to us.
+    /// The other end forwards a single speaker to this peer.
     Solo = 64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum State {
-    /// Not there; to be tried again at that time if wanted.
+    /// Not linked; retried at this time if wanted.
     Down { retry_at: Time },
-    /// We asked the other end for an offer.
+    /// This end has requested an offer.
     Requested { since: Time },
-    /// Offer and answer are under way.
-    /// `sent`: ufrag and fingerprint of our own description.
+    /// Offer and answer are under way. `sent`: ufrag and fingerprint of this end's description.
     Making { since: Time, sent: Option<(String, [u8; 32])> },
-    /// Its channels are open.
+    /// The channels are open.
     Up { since: Time },
 }
 
@@ -72,32 +77,33 @@ enum State {
 struct Link {
     wants: u8,
     state: State,
-    /// The user fragment of the other end's offer that we took.
+    /// The user fragment of the other end's offer that was accepted.
     taken: Option<String>,
-    /// The other end wants it no more.
+    /// The other end has sent `Bye`: it doesn't want the link any more.
     bye_heard: bool,
-    /// We want it no more since then.
+    /// Since when this end doesn't want the link any more.
     idle_since: Option<Time>,
-    /// We said so.
+    /// This end has sent `Bye`.
     bye_said: bool,
-    /// Since when both had said goodbye: the other end closes, whether we want it again or not.
+    /// When both ends had sent `Bye`: from then on the other end closes the link, even if this end wants it
+    /// again.
     closing_since: Option<Time>,
     backoff: Backoff,
 }
 
 impl Link {
-    /// How long to wait before it is tried again.
+    /// Returns the delay before the next retry.
     fn wait_us(&mut self, rng: &mut Rng) -> u64 {
         let wait_us = self.backoff.next_us(rng);
         if self.wants & Want::Stage as u8 != 0 { wait_us.min(STAGE_RETRY_US_MAX) } else { wait_us }
     }
 }
 
-/// All links of this peer.
+/// The links of this peer.
 #[derive(Debug)]
 pub(crate) struct LinkTable {
     me: PeerId,
-    /// There is no rendezvous: whoever loses its last link is lost.
+    /// There is no rendezvous, so a peer that loses its last link can't find the room again.
     alone: bool,
     links: BTreeMap<(PeerId, LinkKind), Link>,
 }
@@ -107,24 +113,25 @@ impl LinkTable {
         LinkTable { me, alone: false, links: BTreeMap::new() }
     }
 
-    /// Whether there is a rendezvous, over which links can be made.
+    /// Sets whether a rendezvous is available to make links over.
     pub(crate) fn set_signal_up(&mut self, up: bool) {
         self.alone = !up;
     }
 
-    /// Without a rendezvous the last links stay, wanted or not: over them others are made.
+    /// Returns whether a link must stay although it isn't wanted. Without a rendezvous the last links are
+    /// kept, because further links are made over them.
     fn is_needed(&self, (_, kind): (PeerId, LinkKind)) -> bool {
         let stays = |other: &PeerId| !self.links[&(*other, LinkKind::Peer)].bye_said;
         self.alone && kind == LinkKind::Peer && self.up().filter(stays).nth(LAST_LINKS).is_none()
     }
 
-    /// Whether messages can go straight to `peer`.
+    /// Returns whether messages can be sent directly to `peer`.
     pub(crate) fn is_up(&self, peer: &PeerId) -> bool {
         self.is_up_kind(peer, LinkKind::Peer)
     }
 
-    /// Whether both ends have said goodbye: what is said on that link now may come too late. If it is still there after
-    /// a while, the other end wanted it again as well.
+    /// Returns whether both ends have sent `Bye`, so that a message on the link may arrive too late. If the
+    /// link still exists after [`CLOSING_US_MAX`], the other end wants it again as well.
     pub(crate) fn is_closing(&self, now: Time, peer: &PeerId) -> bool {
         let link = self.links.get(&(*peer, LinkKind::Peer));
         let closes = |link: &Link| {
@@ -138,7 +145,7 @@ impl LinkTable {
         self.links.get(&(*peer, kind)).is_some_and(|link| matches!(link.state, State::Up { .. }))
     }
 
-    /// Peers with a link of the ordinary kind that is up.
+    /// Returns the peers with a peer link (not a trunk) that is up.
     pub(crate) fn up(&self) -> impl Iterator<Item = PeerId> {
         let up = self
             .links
@@ -147,7 +154,7 @@ impl LinkTable {
         up.map(|((peer, _), _)| *peer)
     }
 
-    /// The linked peer whose id begins so.
+    /// Returns the linked peer with the given short id.
     pub(crate) fn up_short(&self, short: &ShortId) -> Option<PeerId> {
         let mut first = [0; 32];
         first[..8].copy_from_slice(&short.0);
@@ -156,17 +163,17 @@ impl LinkTable {
         same.find(|peer| self.is_up(peer))
     }
 
-    /// Wants the ordinary link with `peer` for one more purpose.
+    /// Adds a purpose to the peer link with `peer`.
     pub(crate) fn want(&mut self, now: Time, out: &mut Outbox, want: Want, peer: PeerId) {
         self.want_kind(now, out, want, (peer, LinkKind::Peer));
     }
 
-    /// Wants the ordinary link with `peer` no more for that purpose.
+    /// Removes a purpose from the peer link with `peer`.
     pub(crate) fn unwant(&mut self, now: Time, want: Want, peer: PeerId) {
         self.unwant_kind(now, want, (peer, LinkKind::Peer));
     }
 
-    /// Wants links for this purpose with exactly these.
+    /// Makes `wanted` the exact set of links wanted for this purpose.
     pub(crate) fn want_only(
         &mut self,
         now: Time,
@@ -207,7 +214,7 @@ impl LinkTable {
         }
     }
 
-    /// The entry of a link that the other end wants.
+    /// Returns the entry of a link that the other end wants; `None` at the limit.
     fn entry_for_other(&mut self, now: Time, key: (PeerId, LinkKind)) -> Option<&mut Link> {
         let unwanted = || self.links.values().filter(|link| link.wants == 0).count();
         if !self.links.contains_key(&key) && unwanted() >= UNWANTED_MAX {
@@ -216,7 +223,7 @@ impl LinkTable {
         self.entry(now, key)
     }
 
-    /// The link's entry, made if there is room for one.
+    /// Returns the entry of a link, and creates it if there is room.
     fn entry(&mut self, now: Time, key: (PeerId, LinkKind)) -> Option<&mut Link> {
         if !self.links.contains_key(&key) {
             if self.links.len() >= LINKS_MAX {
@@ -237,7 +244,7 @@ impl LinkTable {
         self.links.get_mut(&key)
     }
 
-    /// Begins to make a link.
+    /// Starts the set-up of a link: sends an offer or requests one.
     fn make(&mut self, now: Time, out: &mut Outbox, key: (PeerId, LinkKind)) {
         let Some(link) = self.links.get_mut(&key) else { return };
         link.bye_heard = false;
@@ -250,7 +257,7 @@ impl LinkTable {
         }
     }
 
-    /// The other end asks for an offer.
+    /// Handles `LinkWanted`: the other end requests an offer.
     pub(crate) fn link_wanted(&mut self, now: Time, out: &mut Outbox, peer: PeerId, kind: LinkKind) {
         let key = (peer, kind);
         if peer <= self.me {
@@ -259,9 +266,10 @@ impl LinkTable {
         let Some(link) = self.entry_for_other(now, key) else { return };
         match link.state {
             State::Making { since, .. } if now.since(since) < ASKED_US_MAX => return,
-            // ours was lost
+            // this end's offer was lost
             State::Making { .. } => self.drop_link(now, out, key),
-            // it asks again because its answer, or the news that ours is up, is still on its way
+            // The request is repeated because the other end's answer, or the news that this end is up, is
+            // still on its way.
             State::Up { since } if now.since(since) < SECOND => return,
             State::Up { .. } => self.drop_link(now, out, key),
             _ => {}
@@ -269,7 +277,7 @@ impl LinkTable {
         self.make(now, out, key);
     }
 
-    /// The other end offers.
+    /// Handles the other end's offer.
     pub(crate) fn offered(&mut self, now: Time, out: &mut Outbox, peer: PeerId, offer: Offer) {
         let key = (peer, offer.kind);
         if peer >= self.me {
@@ -277,7 +285,7 @@ impl LinkTable {
         }
         let Some(link) = self.entry_for_other(now, key) else { return };
         if link.taken.as_deref() == Some(&*offer.description.ufrag) {
-            return; // the same once more
+            return; // a duplicate
         }
         if matches!(link.state, State::Making { .. } | State::Up { .. }) {
             self.drop_link(now, out, key);
@@ -290,7 +298,7 @@ impl LinkTable {
         }
     }
 
-    /// The other end takes our offer.
+    /// Handles the other end's answer to this end's latest offer.
     pub(crate) fn answered(&mut self, out: &mut Outbox, peer: PeerId, answer: Answer) {
         if let Some(link) = self.links.get(&(peer, answer.kind))
             && let State::Making { sent: Some((ufrag, fingerprint)), .. } = &link.state
@@ -301,7 +309,8 @@ impl LinkTable {
         }
     }
 
-    /// This end's description is ready: send it. `offered` is the offer that it answers.
+    /// Sends this end's description, which is ready now. `offered`: ufrag and fingerprint of the offer that
+    /// it answers.
     pub(crate) fn described(
         &mut self,
         out: &mut Outbox,
@@ -355,7 +364,7 @@ impl LinkTable {
         }
     }
 
-    /// The other end wants the link no more.
+    /// Handles `Bye`: the other end doesn't want the link any more.
     pub(crate) fn bye(&mut self, now: Time, out: &mut Outbox, peer: PeerId, kind: LinkKind) {
         let key = (peer, kind);
         let is_needed = self.is_needed(key);
@@ -368,14 +377,14 @@ impl LinkTable {
             self.drop_link(now, out, key);
             self.links.remove(&key);
         } else {
-            // whoever spoke first closes, once it has heard this
+            // The end that sent `Bye` first closes the link when this one arrives.
             say_bye(out, peer, kind);
             link.bye_said = true;
             (link.idle_since, link.closing_since) = (Some(now), Some(now));
         }
     }
 
-    /// The other end wants the ordinary link again, whatever it said before: it asks for something over it.
+    /// The other end uses the peer link again, so an earlier `Bye` of it no longer counts.
     pub(crate) fn wanted_again(&mut self, now: Time, peer: &PeerId) {
         if let Some(link) = self.links.get_mut(&(*peer, LinkKind::Peer)).filter(|link| link.bye_heard) {
             link.bye_heard = false;
@@ -385,7 +394,7 @@ impl LinkTable {
         }
     }
 
-    /// Closes what is there of a link.
+    /// Closes a link in any state of set-up; its entry stays.
     fn drop_link(&mut self, now: Time, out: &mut Outbox, key: (PeerId, LinkKind)) {
         if let Some(link) = self.links.get_mut(&key) {
             let was_up = matches!(link.state, State::Up { .. });
@@ -398,7 +407,7 @@ impl LinkTable {
         }
     }
 
-    /// Closes every link with a peer, whoever wants it.
+    /// Closes all links with a peer, whatever they are wanted for.
     pub(crate) fn drop_peer(&mut self, now: Time, out: &mut Outbox, peer: PeerId) {
         let keys: Vec<_> = self.links.keys().filter(|(other, _)| *other == peer).copied().collect();
         for key in keys {
@@ -407,7 +416,7 @@ impl LinkTable {
         }
     }
 
-    /// Retries, gives up, and says goodbye where it is time.
+    /// Retries failed set-ups, gives up slow ones, and sends `Bye` on links that are no longer wanted.
     pub(crate) fn on_time(&mut self, now: Time, out: &mut Outbox, rng: &mut Rng) {
         let keys: Vec<_> = self.links.keys().copied().collect();
         for key in keys {
@@ -472,7 +481,7 @@ impl LinkTable {
 }
 
 fn say_bye(out: &mut Outbox, peer: PeerId, kind: LinkKind) {
-    // on the link itself: it is the last thing said there
+    // On the link itself, as its last message.
     if kind == LinkKind::Peer {
         out.act(Output::Control(peer, Message::Bye(kind)));
     } else {
@@ -484,7 +493,7 @@ fn say_bye(out: &mut Outbox, peer: PeerId, kind: LinkKind) {
 mod tests {
     use super::*;
 
-    /// A table of links that are up and that nobody here wants any more, long since.
+    /// Returns a table of links that are up and that this peer hasn't wanted for long.
     fn idle(others: u8) -> LinkTable {
         let (mut links, mut out) = (LinkTable::new(PeerId([0; 32])), Outbox::default());
         for other in (1..=others).map(|other| PeerId([other; 32])) {
@@ -503,7 +512,7 @@ mod tests {
             let mut rng = Rng::new(0);
             for seconds in 1..10 {
                 links.on_time(Time(seconds * SECOND), &mut out, &mut rng);
-                // the other ends want them no more either
+                // The other ends don't want the links any more either.
                 for other in (1..=others).map(|other| PeerId([other; 32])) {
                     links.bye(Time(seconds * SECOND), &mut out, other, LinkKind::Peer);
                 }

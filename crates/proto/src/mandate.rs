@@ -1,8 +1,11 @@
-//! Who mixes, by whose authority.
+//! Mandate: which peers mix, under which rank, and the proof of it.
 //!
-//! In term 0 the roster names an acting mixer; after that a majority-signed outcome does, and within its term a
-//! standby may take over, one failover after another. A peer follows the highest rank it has proof of; a rank without
-//! proof is ignored. Written here, read by everyone.
+//! In term 0 the roster names an acting mixer. After that an outcome signed by a majority names mixers and
+//! standbys. Within its term, standbys and other mixers may fail over from a mixer that is gone, one failover
+//! after another.
+//!
+//! A peer follows the highest rank that it has proof of, and ignores ranks without proof. Only this module
+//! changes the mandate; all other parts of the state machine read it.
 
 use std::cmp::Reverse;
 use std::collections::VecDeque;
@@ -17,41 +20,48 @@ use crate::score::Tally;
 use crate::seal::Signed;
 use crate::stage::Stage;
 
-/// So far beyond the newest one a failover may be: all that a term may have, by whoever has the fewest.
+/// Maximum by which a failover's count may exceed the newest known: 256. A term has at most [`FAILOVERS_MAX`]
+/// failovers. A single peer may sign all of them, and with the most mixers and standbys it owns only every
+/// 16th count.
 const FAILOVERS_AHEAD_MAX: u16 = (FAILOVERS_MAX * 2 * MIXERS_MAX) as u16;
 
-/// How many past ranks' mixers are remembered, so that their streams are known while they end.
+/// Maximum number of past (rank, mixer) pairs remembered, so that their streams are recognized while they
+/// end.
 const RANKS_KEPT: usize = 32;
 
 /// The mixers in force, and the proof.
 ///
-/// What a term's outcome laid down is changed by its failovers. Each names the rank that it follows: the highest counts, with
-/// those before it, but for any that a living mixer has denied and what follows them. So everyone at one rank has the same
-/// mixers, and whoever knows the same statements is at the same rank, in whatever order they came.
+/// The term's outcome names mixers and standbys, and failovers change them. Each failover names the rank that
+/// it follows. The highest one counts, together with the chain of failovers that it follows; failovers denied
+/// by a living mixer, and those that follow them, don't count. So all peers at one rank have the same mixers,
+/// and peers that know the same statements are at the same rank, independent of the order of arrival.
 #[derive(Debug, Default)]
 pub(crate) struct Mandate {
     pub(crate) rank: Rank,
     pub(crate) mixers: Vec<PeerId>,
     pub(crate) standbys: Vec<PeerId>,
     pub(crate) decided: Option<Decided>,
-    /// The roster that its signatures count in: without it, it proves nothing to a newcomer.
+    /// The roster that the outcome's signatures refer to. Without it, the outcome proves nothing to a
+    /// newcomer.
     under: Option<SignedRoster>,
-    /// The term's failovers that were not denied, by rank.
+    /// The term's failovers that weren't denied, sorted by rank.
     pub(crate) failovers: Vec<Signed<Failover>>,
-    /// Denials of the term's failovers, in the order they came here.
+    /// Denials of this term's failovers, in the order of arrival here.
     pub(crate) alives: Vec<Signed<Alive>>,
-    /// The highest failover of this term that was ever told of here: who declares the next one goes beyond it.
+    /// Highest failover count of this term that has been announced here, denied ones included. The next
+    /// failover must exceed it.
     newest: u16,
-    /// The newest failover in force was asked for by its mixer.
+    /// The newest failover in force was requested by the mixer that it replaces.
     pub(crate) polite: bool,
     makers: VecDeque<(Rank, PeerId)>,
-    /// An outcome under a roster that hasn't come yet.
+    /// An outcome that waits for its roster.
     early: Option<Decided>,
-    /// The rule that this brain breaks: here, where every machine sees it.
+    /// The protocol rule that this instance breaks, for tests. Stored here because every part reads the
+    /// mandate.
     pub(crate) mutated: Mutated,
 }
 
-/// Who mixes after some failovers.
+/// Mixers and standbys after a chain of failovers.
 struct Seats {
     rank: Rank,
     mixers: Vec<PeerId>,
@@ -60,8 +70,9 @@ struct Seats {
 }
 
 impl Seats {
-    /// Who mixes once that failover has been taken too: by a standby in the mixer's place, or by another mixer, so that there
-    /// is one less. `None` when it is by nobody who may.
+    /// Returns the seats after one more failover. A standby takes the mixer's place; another mixer goes on
+    /// with one mixer fewer. `None` when the signer isn't entitled, `over` is no mixer, or the rank isn't
+    /// higher.
     fn after(&self, failover: &Signed<Failover>, anyone: bool) -> Option<Seats> {
         let (by, Failover { rank, over, polite, .. }) = (failover.sender, failover.body);
         let place = self.mixers.iter().position(|mixer| *mixer == over)?;
@@ -85,73 +96,77 @@ impl Mandate {
         InForce { rank: self.rank, mixers: self.mixers.clone() }
     }
 
-    /// Whether a stream of the program is by whoever may make it. A mixer that was voted in again goes on with
-    /// the stream it began under an earlier rank.
+    /// Returns whether a program stream is made by a peer that may make it: a mixer in force, or one of the
+    /// remembered ranks. A mixer that was elected again continues the stream it began under an earlier rank.
     pub(crate) fn allows(&self, spec: &StreamSpec) -> bool {
         let known = || self.in_force().makes(spec) || self.makers.contains(&(spec.rank, spec.maker));
         spec.kind == StreamKind::Program && known()
     }
 
-    /// Whether a peer mixes, or did under one of the last few ranks.
+    /// Returns whether a peer mixes, or has mixed under one of the last [`RANKS_KEPT`] ranks.
     pub(crate) fn has_mixed(&self, peer: &PeerId) -> bool {
         self.makers.iter().any(|(_, maker)| maker == peer)
     }
 
-    /// The mixers that a vote, or a standby's right, put in force: whom an election had better keep.
+    /// Returns the mixers that an election or a failover has put in force, which the next election favors;
+    /// empty in term 0.
     pub(crate) fn sitting(&self) -> &[PeerId] {
         if self.rank.term == 0 { &[] } else { &self.mixers }
     }
 
-    /// What the mixers that the outcome in force names can send, bits per second; 0 where nobody measured it.
+    /// Returns the uplink of each mixer that the outcome in force names, in bits per second; 0 if it wasn't
+    /// measured.
     pub(crate) fn uplinks_bps(&self) -> impl Iterator<Item = (&PeerId, u64)> {
         let outcome = self.decided.iter().map(|decided| &decided.body);
         outcome.flat_map(|outcome| outcome.mixers.iter().zip(outcome.uplinks_bps.iter().copied()))
     }
 
-    /// A mixer that fell silent in this term: it is on the roster until its host finds that it is gone.
+    /// Returns whether a peer was a mixer of this term and was replaced because it fell silent. It stays on
+    /// the roster until the host finds it gone.
     pub(crate) fn has_lost(&self, peer: &PeerId) -> bool {
         self.led_to(self.rank).any(|failover| failover.body.over == *peer && !failover.body.polite)
     }
 
-    /// Whether a living mixer has denied that this peer takes over from it.
+    /// Returns whether a living mixer has denied a failover by `successor`.
     pub(crate) fn bars(&self, mixer: &PeerId, successor: &PeerId) -> bool {
         self.alives.iter().any(|alive| alive.sender == *mixer && alive.body.successor == *successor)
     }
 
-    /// By what a failover of this term is denied, if it is.
+    /// Returns the statement by which a failover of this term is denied, if there is one.
     pub(crate) fn denial(&self, failover: &Signed<Failover>) -> Option<&Signed<Alive>> {
         let Failover { rank, over, polite, .. } = failover.body;
         let denies = |alive: &&Signed<Alive>| alive.sender == over && alive.body.successor == failover.sender;
         self.alives.iter().find(denies).filter(|_| !polite && rank.term == self.rank.term)
     }
 
-    /// Whether a standby, if need be, may take over from each mixer in force.
+    /// Returns whether no mixer in force has denied a failover by this standby, so that it may fail over from
+    /// each of them.
     pub(crate) fn is_free(&self, standby: &PeerId) -> bool {
         !self.mixers.iter().any(|mixer| self.bars(mixer, standby))
     }
 
-    /// The roster of the last election, if it is older than that of `epoch`.
+    /// Returns the roster of the last election if it is older than that of `epoch`.
     pub(crate) fn under_before(&self, epoch: u32) -> Option<&SignedRoster> {
         self.under.as_ref().filter(|under| under.epoch < epoch)
     }
 
-    /// The last failover that its mixer has denied, as far as it was told here.
+    /// Returns the rank of the last denied failover known here.
     pub(crate) fn withdrawn(&self) -> Option<Rank> {
         self.alives.last().map(|alive| alive.body.denied)
     }
 
-    /// Standby 1.
+    /// Returns the first standby.
     pub(crate) fn standby(&self) -> Option<PeerId> {
         self.standbys.first().copied()
     }
 
-    /// The lead mixer.
+    /// Returns the lead mixer, the first elected.
     pub(crate) fn lead(&self) -> Option<PeerId> {
         self.mixers.first().copied()
     }
 
-    /// A roster has come: it names the acting mixer of term 0, and may be the one an outcome waited for. What was decided
-    /// under a host that had been succeeded never was.
+    /// Takes a new roster into account: it names the acting mixer of term 0, and an outcome may have waited
+    /// for it. An outcome decided under a host that had already been succeeded is void.
     pub(crate) fn roster_changed(&mut self, out: &mut Outbox, stage: &Stage) {
         if self.decided.as_ref().is_some_and(|decided| stage.voids(decided.epoch)) {
             let (makers, mutated) = (std::mem::take(&mut self.makers), self.mutated);
@@ -167,11 +182,12 @@ impl Mandate {
             }
         }
         if let Some(early) = self.early.take() {
-            out.note(Note::Decided(Box::new(early))); // whoever hangs on us has to hear of it, as of any other
+            out.note(Note::Decided(Box::new(early))); // as a note, so that it is forwarded to the children
         }
     }
 
-    /// Takes an outcome, if a majority of its roster signed it and its term is new.
+    /// Puts an outcome in force if a majority of its roster signed it and its term is new. An outcome under a
+    /// roster that isn't known yet is kept until that arrives.
     pub(crate) fn decide(
         &mut self,
         out: &mut Outbox,
@@ -220,9 +236,9 @@ impl Mandate {
         true
     }
 
-    /// Whether an outcome comes before the one in force: by a higher term; or two halves of a room that couldn't
-    /// hear each other have each decided the same term, and it is the one with more voters, or else with less
-    /// in its evidence's bytes, so that all take the same.
+    /// Returns whether an outcome supersedes the one in force. A higher term does. If two halves of a
+    /// partitioned room have decided the same term, the outcome with more voters wins, then the one with the
+    /// lower evidence hash, so that all peers choose alike.
     fn yields_to(&self, stage: &Stage, decided: &Decided) -> bool {
         let weight = |of: &Decided| (stage.voters(of.epoch), Reverse(of.body.evidence));
         match &self.decided {
@@ -233,12 +249,14 @@ impl Mandate {
         }
     }
 
-    /// Whether a failover is by who may take over: a standby, or another mixer.
+    /// Returns whether a failover would be accepted: the signer is a standby or another mixer of the rank
+    /// that it follows, and owns its count.
     pub(crate) fn may_fail_over(&self, failover: &Signed<Failover>) -> bool {
         self.with(failover).is_some()
     }
 
-    /// The failovers with one more among them, and what follows; `None` when it may not be taken.
+    /// Returns the failovers with one more inserted, and the resulting seats; `None` when the new one isn't
+    /// acceptable.
     fn with(&self, new: &Signed<Failover>) -> Option<(Vec<Signed<Failover>>, Seats)> {
         let Failover { rank, over, polite, .. } = new.body;
         let own = self.failover_count_after(&new.sender, rank.failover_count.saturating_sub(1))
@@ -249,7 +267,7 @@ impl Mandate {
         }
         let mut failovers = self.failovers.clone();
         match failovers.binary_search_by_key(&rank, |known| known.body.rank) {
-            // who signs a rank twice breaks the rules: all take the same of the two
+            // Two failovers signed for one rank are a violation: all peers keep the lower of the two.
             Ok(at) if new.body < failovers[at].body => failovers[at] = new.clone(),
             Err(at) if failovers.len() < FAILOVERS_MAX => failovers.insert(at, new.clone()),
             _ => return None,
@@ -258,8 +276,9 @@ impl Mandate {
         failovers.contains(new).then_some((failovers, seats))
     }
 
-    /// The first failover after that one which is this peer's to declare, if there is one: each of those who may, standbys
-    /// first, has every so many-th, so that no two sign the same.
+    /// Returns the first failover count above the given one that belongs to this peer; `None` if the peer is
+    /// neither standby nor mixer of the outcome. Counts are partitioned round-robin among the eligible peers,
+    /// standbys first, so that no two peers can sign the same count.
     fn failover_count_after(&self, peer: &PeerId, failover_count: u16) -> Option<u16> {
         let outcome = &self.decided.as_ref()?.body;
         let mut all = outcome.standbys.iter().chain(outcome.mixers.iter());
@@ -271,13 +290,13 @@ impl Mandate {
         u16::try_from(if first > failover_count { first } else { first + count }).ok()
     }
 
-    /// Further ahead than anybody has come by what is known here, or might have by what isn't.
+    /// Returns whether a failover count exceeds the newest known by more than [`FAILOVERS_AHEAD_MAX`].
     fn is_far(&self, rank: Rank) -> bool {
         rank.failover_count > self.newest.saturating_add(FAILOVERS_AHEAD_MAX)
     }
 
-    /// Who mixes by the outcome and these failovers: by the highest of them and those that it follows. One that follows none,
-    /// or doesn't fit there, is dropped.
+    /// Returns the seats that follow from the outcome and these failovers: those of the highest failover.
+    /// Failovers that don't follow from the outcome or from another one in the list are removed.
     fn seats(&self, failovers: &mut Vec<Signed<Failover>>) -> Option<Seats> {
         let outcome = &self.decided.as_ref()?.body;
         let mut known = vec![Seats {
@@ -304,7 +323,8 @@ impl Mandate {
         self.remember(out);
     }
 
-    /// Takes a failover, if it is proper. One that isn't the highest changes nothing as long as that one holds.
+    /// Takes a failover if it is acceptable. One that isn't the highest changes no seats while the highest
+    /// one stands.
     pub(crate) fn failover(&mut self, out: &mut Outbox, failover: Signed<Failover>) -> bool {
         let Some((failovers, seats)) = self.with(&failover) else { return false };
         let Failover { rank, polite, .. } = failover.body;
@@ -318,20 +338,21 @@ impl Mandate {
         true
     }
 
-    /// The failovers that led to that rank, the last one first.
+    /// Returns the chain of failovers that led to a rank, the last one first.
     pub(crate) fn led_to(&self, rank: Rank) -> impl Iterator<Item = &Signed<Failover>> {
         let known = |rank| self.failovers.iter().find(move |known| known.body.rank == rank);
         std::iter::successors(known(rank), move |last| known(last.body.after))
     }
 
-    /// A mixer that was taken over says that it lives: the failover ends, the mixer is back in force. It may say
-    /// so before the failover has come here; then that is not taken at all.
+    /// Takes a mixer's statement that it is alive: the failover over it ends, and the mixer is in force
+    /// again. The statement may arrive before the failover, which is then rejected.
     pub(crate) fn alive(&mut self, out: &mut Outbox, alive: Signed<Alive>) -> bool {
         let Alive { rank, denied, successor } = alive.body;
         let mixed = self.makers.iter().any(|(of, maker)| of.term == rank.term && *maker == alive.sender);
         let known = self.bars(&alive.sender, &successor);
         let terms = rank.term == self.rank.term && denied.term == rank.term;
-        // nobody else can have taken over: what an attacker invents would push out what others have denied
+        // Only eligible successors count. Otherwise an attacker's invented denials would displace genuine
+        // ones.
         let may = self.failover_count_after(&successor, 0).is_some();
         if !mixed || known || !terms || !may || rank == denied || self.is_far(denied) {
             return false;
@@ -349,7 +370,8 @@ impl Mandate {
         {
             let before: Vec<_> = self.led_to(self.rank).cloned().collect();
             self.take_seats(out, failovers, seats);
-            // with it goes what followed it; one that was no more may count now
+            // Failovers that followed the denied one are withdrawn too. Another one that didn't count before
+            // may count now.
             for of in before.iter().filter(|of| !self.failovers.contains(of)) {
                 out.event(Event::Withdrawn { rank: of.body.rank, peer: of.sender });
             }
@@ -361,7 +383,7 @@ impl Mandate {
         true
     }
 
-    /// The next failover that this peer may declare; `None` if it may none.
+    /// Returns the rank of the next failover that a peer may declare; `None` if it may declare none.
     pub(crate) fn next_failover(&self, peer: &PeerId) -> Option<Rank> {
         let failover_count = self.failover_count_after(peer, self.newest)?;
         Some(Rank { term: self.rank.term, failover_count })
@@ -404,7 +426,7 @@ mod tests {
     use crate::samples::{self, candidate, key};
 
     const ROOM: RoomId = RoomId([0; 16]);
-    /// Those on stage, by the seeds of their keys.
+    /// Peers on stage, by the seeds of their keys.
     const STAGE: std::ops::RangeInclusive<u8> = 1..=5;
 
     fn roster() -> SignedRoster {
@@ -413,7 +435,7 @@ mod tests {
         Signed::new(&key(1), &ROOM, 1, 1, u64::MAX, roster).into()
     }
 
-    /// Something that a peer may hear.
+    /// A statement that a peer may receive.
     #[derive(Clone, Debug)]
     enum Said {
         Roster,
@@ -490,7 +512,7 @@ mod tests {
             }
         }
 
-        /// What it tells whom it has just linked with, in that order.
+        /// Returns what the peer sends on a new link, in order.
         fn tells(&self) -> Vec<Said> {
             let decided = self.mandate.decided.iter().cloned().map(Said::Decided);
             let failovers = self.mandate.failovers.iter().cloned().map(Said::Failover);
@@ -517,7 +539,7 @@ mod tests {
             for (peer, order) in peers.iter_mut().zip(&orders) {
                 order.iter().for_each(|at| peer.hears(at.get(&said)));
             }
-            // then links come up, one after the other, until nothing is news
+            // Then links come up one after the other, until all peers know the same.
             for _ in 0..4 {
                 for (from, to) in [(0, 1), (1, 2), (2, 0), (1, 0), (2, 1), (0, 2)] {
                     let told = peers[from].tells();
@@ -533,7 +555,7 @@ mod tests {
             mut said in prop::collection::vec(said(), 0..24),
             orders in prop::collection::vec(prop::collection::vec(any::<prop::sample::Index>(), 0..40), 4),
         ) {
-            // nobody signs a rank twice
+            // No peer signs a rank twice.
             let mut signed = std::collections::BTreeSet::new();
             said.retain(|said| match said {
                 Said::Failover(of) => signed.insert((of.sender, of.body.rank)),
@@ -593,7 +615,8 @@ mod tests {
         let alive = Alive { rank: rank(0), denied: rank(1), successor: key(3).id() };
         let alive = Said::Alive(Signed::new(&key(1), &ROOM, 1, 0, u64::MAX, alive));
         let mut peer = Peer::default();
-        // the standby takes over from both; the second mixer's own failover over the first was never in force here
+        // The standby fails over from both mixers. The second mixer's own failover over the first was never
+        // in force here.
         [Said::Roster, decided(1, &[1, 2], 3), over(3, 1, 0, 1), over(3, 4, 1, 2), over(2, 3, 0, 1)]
             .iter()
             .for_each(|said| peer.hears(said));

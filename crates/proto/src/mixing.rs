@@ -1,12 +1,15 @@
-//! Who sends what to whom on stage.
+//! Media routing on stage: which mixer a speaker sends to, and what mixers forward to each other.
 //!
-//! Each speaker has one home among the mixers that have begun ([`crate::spread`]). Its home calls it; it sends its
-//! one stream there, and gets its mix-minus from there. A mixer passes what its speakers send on, unchanged, to the
-//! other mixers and to the standby: each mixer composes the whole canvas, and the standby decodes and encodes
-//! nothing (it is warm), as does a newly elected mixer that is not yet under way. A planned handover runs old and
-//! new side by side: the new one warms up on what the others forward, begins, says so to the stage (`Started`) and
-//! calls its speakers home; an old one stops when nobody is fed by it any more, or after [`RETIRE_US_MAX`]. In a
-//! mesh nobody mixes and speakers send to each other.
+//! - **Homes.** Each speaker has one home mixer among the mixers that have begun ([`crate::spread`]). The
+//!   home calls the speaker (`Home`). The speaker sends its one stream there, and receives its mix-minus from
+//!   there.
+//! - **Forwarding.** A mixer forwards its speakers' packets unchanged to the other mixers and to the standby,
+//!   because each mixer composes the whole canvas. The standby is warm: it decodes the speakers and encodes
+//!   nothing. So is a newly elected mixer that hasn't begun.
+//! - **Planned handover.** The old and the new mixer run side by side. The new one warms up on the forwarded
+//!   packets, begins, announces this to the stage (`Started`) and calls its speakers home. The old one stops
+//!   when it feeds no peer any more, or after [`RETIRE_US_MAX`].
+//! - **Mesh.** No peer mixes, and speakers send to each other.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,38 +25,40 @@ use crate::spread::Spread;
 use crate::stage::Mode;
 use crate::time::{MS, SECOND, Time};
 
-/// A new mixer begins no sooner, so that the first tier has linked to it: ten times a link's set-up.
+/// Minimum time before a new mixer begins, so that the first tier has linked to it: ten link set-ups.
 const WARM_US_MIN: u64 = 500 * MS;
-/// It waits so long for the speakers' pictures to be forwarded by the old one, then begins anyway.
+/// Maximum time for which a new mixer waits for the speakers' pictures, which the old one forwards; then it
+/// begins anyway. A guess.
 const WARM_US_MAX: u64 = 1_500 * MS;
-/// An old mixer ends so long after the new one has begun, whoever still hangs on it.
+/// Time after the start of the new mixer at which an old one ends, even if it still feeds children. A guess.
 const RETIRE_US_MAX: u64 = 4 * SECOND;
 const RETIRE_US_MIN: u64 = 500 * MS;
-/// Whoever leaves the stage and watches on gets the picture from its mixer for so long: by then the tree feeds it. A
-/// guess: several link set-ups.
+/// How long a speaker that leaves the stage and keeps viewing still gets the picture from its mixer; by then
+/// the tree feeds it. A guess: several link set-ups.
 const STEP_BACK_US: u64 = 2 * SECOND;
-/// To so many at a time; others wait for the tree without it.
+/// Maximum number of such peers at a time; further ones wait for the tree without a picture. A guess.
 const STEPPING_BACK_MAX: usize = 16;
-/// Roster peers that a speaker links to besides mixers, standby and host (DESIGN §4).
+/// Number of roster peers that a speaker links to besides mixers, standby and host. By design.
 const SPEAKER_LINKS: usize = 3;
-/// Streams on one trunk link.
+/// Number of speakers' streams per trunk link.
 pub(crate) const TRUNK_STREAMS: usize = 8;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
-    /// Nothing to do with the mix.
+    /// This peer has no part in the mix.
     Idle,
-    /// Next in line: the standby.
+    /// The standby: next in line, and warm.
     Standby,
-    /// Elected, and warming up since then.
+    /// Elected, and warming up since this time.
     Elected(Time),
     /// Making the program under this rank.
     Mixing(Rank),
-    /// Still making it under this rank, while a new mixer that has begun then takes over.
+    /// Still making the program under this rank; a new mixer began at this time and takes over.
     Retiring(Rank, Time),
 }
 
-/// A mixer's word that a speaker is to send to it.
+/// A mixer's call home (`Home`): its rank, the requested picture format, and how far it holds the speaker's
+/// stream.
 #[derive(Debug)]
 struct Call {
     rank: Rank,
@@ -61,41 +66,42 @@ struct Call {
     resume: Option<Resume>,
 }
 
-/// Whether that peer may be a mixer, now or under a rank that we don't know yet.
+/// Returns whether a peer may be a mixer, either now or under a rank still unknown here.
 fn may_call(view: &View<'_>, from: &PeerId) -> bool {
     view.stage.contains(from) || view.mandate.mixers.contains(from)
 }
 
-/// This peer's part in the mix.
+/// State of this peer's part in the mix.
 #[derive(Debug)]
 pub(crate) struct Mixing {
     phase: Phase,
     role: MixRole,
-    /// Who called us home.
+    /// The mixer that called this speaker home, and its rank.
     home: Option<(Rank, PeerId)>,
-    /// The last call home of each mixer, of the rank in force or one whose proof hasn't come yet: what is to be followed
-    /// changes with the roster, and calls aren't repeated.
+    /// The last call home of each mixer, under the rank in force or a rank without proof yet. They are kept
+    /// because a roster change may decide which call to follow, and mixers don't repeat them.
     calls: BTreeMap<PeerId, Call>,
     sending_to: Vec<PeerId>,
     forwarding_to: Vec<PeerId>,
     speakers: Vec<(PeerId, u8)>,
     spread: Spread,
-    /// The speakers whose home we are.
+    /// The speakers that have this mixer as their home.
     homes: Vec<PeerId>,
-    /// Mixers in force whose program has begun.
+    /// Mixers in force that have begun their program.
     begun: BTreeSet<PeerId>,
-    /// Mixers whose program had begun when they ceased to be in force: a new one warms up on what they forward.
+    /// Mixers that are no longer in force but had begun their program. A new mixer warms up on what they
+    /// forward.
     former: BTreeSet<PeerId>,
-    /// Programs that are said to have begun, each by a mixer that nothing known here puts in force yet.
+    /// Programs that were announced as begun by mixers not yet known to be in force.
     early: Vec<StreamSpec>,
     called: BTreeMap<PeerId, Rank>,
-    /// The last failover that was withdrawn, as far as it was seen to here.
+    /// The last withdrawn failover that was handled here.
     withdrawn: Option<Rank>,
     watching: BTreeSet<PeerId>,
-    /// Those of them that have just left the stage, and until when.
+    /// Peers among them that have just left the stage, and until when they are served.
     stepping_back: BTreeMap<PeerId, Time>,
     feeds: bool,
-    /// Our own program, once it has begun.
+    /// This mixer's own program, once it has begun.
     own: Option<StreamSpec>,
     warm: bool,
 }
@@ -125,17 +131,17 @@ impl Mixing {
         }
     }
 
-    /// Whether this peer makes the program now.
+    /// Returns whether this peer makes the program now.
     pub(crate) fn is_mixing(&self) -> bool {
         matches!(self.phase, Phase::Mixing(_) | Phase::Retiring(..))
     }
 
-    /// Whether anybody in the tree is fed by this peer.
+    /// Sets whether this peer feeds any child in the tree.
     pub(crate) fn set_feeds(&mut self, feeds: bool) {
         self.feeds = feeds;
     }
 
-    /// Looks at roster and mandate anew, and does what follows.
+    /// Re-evaluates roster and mandate, and does what follows from them.
     pub(crate) fn update(&mut self, view: &mut View<'_>) {
         self.see_who_has_begun(view);
         self.choose_part(view);
@@ -149,7 +155,7 @@ impl Mixing {
         self.serve_watching(view);
     }
 
-    /// Who of those in force has begun.
+    /// Updates which mixers in force have begun.
     fn see_who_has_begun(&mut self, view: &View<'_>) {
         let mixers = &view.mandate.mixers;
         let over: Vec<_> = self.begun.iter().filter(|mixer| !mixers.contains(mixer)).copied().collect();
@@ -163,7 +169,7 @@ impl Mixing {
         if withdrawn != self.withdrawn {
             self.withdrawn = withdrawn;
             if withdrawn.is_some() {
-                // its mixer had never ceased: it calls its speakers back, and the successor retires
+                // The denied mixer has never stopped: it calls its speakers back, and the successor retires.
                 self.called.clear();
                 self.home = self.home.filter(|(rank, _)| *rank <= view.rank());
                 self.begun.extend(mixers);
@@ -174,7 +180,7 @@ impl Mixing {
         }
     }
 
-    /// A mixer that isn't in force any more had begun; of too many one is forgotten.
+    /// Remembers that a mixer which is no longer in force had begun; past the limit one entry is dropped.
     fn note_former(&mut self, mixer: PeerId) {
         self.former.insert(mixer);
         if self.former.len() > MIXERS_MAX {
@@ -182,7 +188,8 @@ impl Mixing {
         }
     }
 
-    /// A program has begun before its proof has come: what others said meanwhile, perhaps long ago, doesn't make it forgotten.
+    /// Remembers a program that has begun before its proof has arrived. The highest ranks are kept, so
+    /// outdated announcements can't displace it.
     fn note_early(&mut self, spec: StreamSpec) {
         self.early.retain(|known| known.maker != spec.maker);
         self.early.push(spec);
@@ -202,12 +209,12 @@ impl Mixing {
                     now.since(since) >= RETIRE_US_MAX || (!self.feeds && now.since(since) >= RETIRE_US_MIN);
                 if over { if standby { Phase::Standby } else { Phase::Idle } } else { self.phase }
             }
-            // a mixer that is voted in again goes on as it is
+            // A mixer that is elected again continues unchanged.
             Phase::Mixing(_) | Phase::Retiring(..) if view.mixes() => Phase::Mixing(rank),
             Phase::Mixing(old) if another_has_begun => Phase::Retiring(old, now),
-            Phase::Mixing(_) => self.phase, // until the new one has begun
+            Phase::Mixing(_) => self.phase, // until the new mixer has begun
             Phase::Elected(since) if view.mixes() => self.begin_or_wait(view, since),
-            // the standby that has taken over is warm: it begins at once
+            // A standby that has failed over is warm already and begins at once.
             Phase::Standby if view.mixes() => Phase::Mixing(rank),
             Phase::Idle if view.mixes() => self.begin_or_wait(view, now),
             _ if standby => Phase::Standby,
@@ -219,7 +226,7 @@ impl Mixing {
         let mixed = self.is_mixing();
         self.phase = phase;
         if let Some(own) = self.own.filter(|_| mixed && matches!(phase, Phase::Mixing(_))) {
-            view.send_stage(&Message::Started(own)); // whoever mixed meanwhile waits for that
+            view.send_stage(&Message::Started(own)); // the interim mixers wait for this before they retire
         }
         self.warm &= matches!(phase, Phase::Elected(_));
         self.set_role(view);
@@ -243,7 +250,8 @@ impl Mixing {
         }
     }
 
-    /// Whether an elected mixer has something to warm up on, and is not yet warm.
+    /// Returns the next phase of an elected mixer: it keeps warming up while another mixer forwards the
+    /// speakers and it isn't ready, else it begins.
     fn begin_or_wait(&self, view: &View<'_>, since: Time) -> Phase {
         let forwarded =
             self.begun.iter().chain(&self.former).any(|by| *by != view.me && view.links.is_up(by));
@@ -252,7 +260,7 @@ impl Mixing {
         if forwarded && !ready { Phase::Elected(since) } else { Phase::Mixing(view.rank()) }
     }
 
-    /// The body has a picture of every speaker.
+    /// The body has decoded a picture of every speaker.
     pub(crate) fn warm(&mut self, view: &mut View<'_>) {
         self.warm = true;
         self.update(view);
@@ -266,11 +274,11 @@ impl Mixing {
             view.out.act(Output::Speakers(self.speakers.clone()));
             self.called.retain(|peer, _| view.stage.contains(peer));
         }
-        self.set_role(view); // one speaker more or less changes the mode
+        self.set_role(view); // a change in the number of speakers may change the mode
     }
 
-    /// The stage's web: the host to all, candidates to each other, speakers to the mixers, the standby and three
-    /// drawn peers; in a mesh, speakers to each other.
+    /// Keeps the links of the stage: the host with all, candidates with each other, speakers with the mixers,
+    /// the standbys and three drawn peers, and in a mesh with each other.
     fn keep_links(&mut self, view: &mut View<'_>) {
         let mut wanted = BTreeSet::new();
         if let Some(mine) = view.stage.entry(&view.me).cloned() {
@@ -286,7 +294,7 @@ impl Mixing {
             let serving = view.mandate.mixers.iter().chain(&view.mandate.standbys).copied();
             if mine.speaks {
                 wanted.extend(serving.filter(|peer| view.stage.contains(peer)));
-                // drawn from both ids, so that a change of roster moves few links
+                // Drawn by both ids, so that a roster change affects few links.
                 let others = view.stage.present().map(|entry| &entry.peer).filter(|peer| **peer != view.me);
                 wanted.extend(drawn("plenary 1 stage links", &[&view.me.0], others, SPEAKER_LINKS));
             }
@@ -299,8 +307,8 @@ impl Mixing {
         view.links.want_only(view.now, view.out, Want::Stage, &wanted);
     }
 
-    /// Passes our speakers on to the other mixers and to the standby; one that is no mixer in force any more, to those
-    /// that have not begun.
+    /// Forwards this mixer's speakers to the other mixers and to the standby. A mixer that is no longer in
+    /// force forwards them to the mixers that have not begun.
     fn forward(&mut self, view: &mut View<'_>) {
         let mut forwarding_to: Vec<PeerId> = Vec::new();
         if self.is_mixing() {
@@ -322,7 +330,8 @@ impl Mixing {
         }
     }
 
-    /// Sees whose home we are: a part of the speakers beside other mixers that have begun, else all.
+    /// Updates the speakers at home here: this mixer's share among the mixers that have begun, or all
+    /// speakers if it is no longer in force.
     fn keep_homes(&mut self, view: &mut View<'_>) {
         let speakers = self.speaking();
         let begun = |mixer: &&PeerId| **mixer == view.me || self.begun.contains(mixer);
@@ -342,7 +351,7 @@ impl Mixing {
         }
     }
 
-    /// Calls every linked speaker home whose home we are, and that hasn't been called under this rank.
+    /// Calls home the linked speakers of this mixer that haven't been called under this rank.
     fn call_home(&mut self, view: &mut View<'_>) {
         let Phase::Mixing(rank) = self.phase else { return };
         for speaker in &self.homes {
@@ -357,7 +366,7 @@ impl Mixing {
         }
     }
 
-    /// A mixer calls us home.
+    /// Handles `Home`: a mixer calls this speaker home.
     pub(crate) fn home(
         &mut self,
         view: &mut View<'_>,
@@ -372,8 +381,8 @@ impl Mixing {
         }
     }
 
-    /// Follows the call that has just come, or one that had to wait: if it is our home's by now, or the first under a
-    /// rank that is proven now.
+    /// Follows the call that has just arrived, or a pending one: from the mixer that is to be this speaker's
+    /// home, or the first call under a rank that is proven by now.
     fn follow_calls(&mut self, view: &mut View<'_>, caller: Option<PeerId>) {
         let rank = view.rank();
         self.calls.retain(|from, call| call.rank >= rank && may_call(view, from));
@@ -383,7 +392,7 @@ impl Mixing {
         }
         let own = self.own_home(view);
         let home = self.home.filter(|(known, _)| *known == rank).map(|(_, home)| home);
-        // a mixer that doesn't know yet that another has begun may call who is the other's
+        // A mixer that doesn't know yet that another one has begun may call that mixer's speakers.
         let reached = |home: PeerId| home == view.me || view.links.is_up(&home);
         let settled = own == home && home.is_some_and(reached);
         let called = |from: &PeerId| {
@@ -398,14 +407,14 @@ impl Mixing {
         if let Some(from) = from
             && let Some(call) = self.calls.get_mut(&from)
         {
-            let resume = call.resume.take(); // should we come back to it later, it is no more where it was
+            let resume = call.resume.take(); // outdated if this mixer is followed again later
             self.home = Some((rank, from));
             view.out.act(Output::EncodeAs(call.video));
             self.send_own(view, resume);
         }
     }
 
-    /// The mixer that is to be our home.
+    /// Returns the mixer that is this speaker's home once all mixers in force have begun.
     fn own_home(&mut self, view: &View<'_>) -> Option<PeerId> {
         let speakers = self.speaking();
         self.spread.homes(view.mandate.mixers.clone(), speakers).get(&view.me).copied()
@@ -415,7 +424,7 @@ impl Mixing {
         self.speakers.iter().map(|(speaker, _)| *speaker).collect()
     }
 
-    /// Says where our own stream goes.
+    /// Updates the receivers of this speaker's own stream.
     fn send_own(&mut self, view: &mut View<'_>, resume: Option<Resume>) {
         if !view.config.speaks || !view.speaks() {
             if !self.sending_to.is_empty() {
@@ -427,12 +436,12 @@ impl Mixing {
         let to: Vec<PeerId> = match view.stage.mode() {
             Mode::Mesh => {
                 if self.home.take().is_some() {
-                    self.calls.clear(); // whoever mixes again calls again
+                    self.calls.clear(); // a mixer that begins later calls again
                 }
                 let others = self.speakers.iter().map(|(peer, _)| *peer);
                 others.filter(|peer| *peer != view.me && view.links.is_up(peer)).collect()
             }
-            // until a mixer has called, those of the mesh are still listening
+            // Until a mixer has called, the peers of the former mesh still play the stream.
             _ => self.home.map_or(self.sending_to.clone(), |(_, home)| vec![home]),
         };
         if to != self.sending_to || resume.is_some() {
@@ -442,8 +451,8 @@ impl Mixing {
         }
     }
 
-    /// Serves the program's picture to our speakers that also watch, and for a while to those that speak no more:
-    /// they are looking for a place in the tree.
+    /// Serves the program's picture to this mixer's viewing speakers, and for `STEP_BACK_US` to those that
+    /// have just left the stage and search for a place in the tree.
     fn serve_watching(&mut self, view: &mut View<'_>) {
         let mut watching = BTreeSet::new();
         if matches!(self.phase, Phase::Mixing(_)) {
@@ -472,18 +481,20 @@ impl Mixing {
         self.watching = watching;
     }
 
-    /// The tree has let go of a peer: if that one has come on stage, the picture it gets as a speaker went too.
+    /// The tree has stopped serving a peer. If that peer has come on stage meanwhile, its picture as a
+    /// speaker stopped too, and is served again.
     pub(crate) fn tree_unserves(&mut self, view: &mut View<'_>, peer: PeerId) {
         if self.watching.contains(&peer) {
             view.out.act(Output::Serve { peer, from: None, sound: false });
         }
     }
 
-    /// A mixer's program has begun, ours or another's.
+    /// A program has begun, this mixer's own or another's.
     pub(crate) fn started(&mut self, view: &mut View<'_>, spec: &StreamSpec) {
         let proper = view.mandate.allows(spec);
         let in_force = view.mandate.mixers.contains(&spec.maker);
-        // one that was in force before may be so again, with the program that it had: that vote is still on its way to us
+        // A former mixer may be in force again with the program that it had, while the outcome of that vote
+        // is still on its way to this peer.
         if !in_force && (proper || spec.rank > view.rank()) {
             self.note_early(*spec);
         }
@@ -501,7 +512,7 @@ impl Mixing {
         }
     }
 
-    /// A link came or went: what was said on it is to be said again.
+    /// Handles a link that came up or went down: announcements are sent again on a new link.
     pub(crate) fn link_changed(&mut self, view: &mut View<'_>, peer: PeerId, up: bool) {
         if !up {
             self.called.remove(&peer);

@@ -1,8 +1,11 @@
-//! How a message gets to a peer: on its link, through the rendezvous, or through linked peers.
+//! Message routing: over the link to the recipient, through the rendezvous, or through linked peers.
 //!
-//! Without a rendezvous an envelope takes a route that its sender chose: a learned one (redirects name whole
-//! paths, and what came by a route is answered along it), or up our own path to the mixer, who is linked with
-//! the whole stage, or across one peer of the stage.
+//! Without a rendezvous, an envelope takes a source route that its sender chooses, the first that exists:
+//!
+//! - a learned route: redirects name whole paths, and an envelope is answered along the route by which it
+//!   came;
+//! - up the sender's own path to its mixer, which is linked with the whole stage;
+//! - across a linked peer of the stage, or else any linked peer.
 
 use std::collections::BTreeMap;
 
@@ -14,21 +17,21 @@ use crate::message::{Message, Path, Place, RELAY_HOPS_MAX, Relay};
 use crate::stage::Stage;
 use crate::time::{SECOND, Time};
 
-/// Most learned routes.
+/// Maximum number of learned routes.
 const ROUTES_MAX: usize = 128;
-/// A peer the rendezvous doesn't know is not looked for there for so long.
+/// How long a peer unknown to the rendezvous isn't sent to through the rendezvous again. A guess.
 const ABSENT_US: u64 = 5 * SECOND;
 
 type Route = List<ShortId, RELAY_HOPS_MAX>;
 
-/// What this peer knows of ways to others.
+/// Routes to other peers that this peer knows.
 #[derive(Debug)]
 pub(crate) struct Router {
     me: PeerId,
     signal_up: bool,
-    /// Learned routes, and when.
+    /// Learned routes, and when each was learned.
     learned: BTreeMap<PeerId, (Time, Route)>,
-    /// Whom the rendezvous doesn't know.
+    /// Peers that the rendezvous didn't know, and when it reported so.
     absent: BTreeMap<PeerId, Time>,
 }
 
@@ -46,7 +49,7 @@ impl Router {
         self.signal_up
     }
 
-    /// The rendezvous doesn't know this peer.
+    /// Records that the rendezvous doesn't know a peer; at the limit the oldest entry is dropped.
     pub(crate) fn absent(&mut self, now: Time, peer: PeerId) {
         if self.absent.len() >= ROUTES_MAX && !self.absent.contains_key(&peer) {
             let oldest = self.absent.iter().min_by_key(|(_, at)| **at).map(|(peer, _)| *peer);
@@ -55,19 +58,20 @@ impl Router {
         self.absent.insert(peer, now);
     }
 
-    /// An envelope came from `from` by these peers: answers go back the same way.
+    /// Learns the reverse route to `from`, from the route of an envelope that arrived.
     pub(crate) fn came_by(&mut self, now: Time, from: PeerId, route: &[ShortId]) {
-        // the way up to a mixer names whoever is on it, us too
+        // The route up to a mixer names all peers on it, this peer included.
         let before: Vec<ShortId> = route.iter().copied().take_while(|id| *id != self.me.short()).collect();
         self.learn(now, from, List::truncated(before.into_iter().rev()));
     }
 
-    /// Places we were sent to lie below the mixer of their path; `mine` is our own path.
+    /// Learns routes to the places of a redirect; `mine` is this peer's own path.
     pub(crate) fn places(&mut self, now: Time, links: &LinkTable, mine: &Path, places: &[Place]) {
         for place in places {
             let Some((_, above)) = place.path.split_last() else { continue };
             let linked = above.iter().rposition(|id| links.up_short(id).is_some());
-            // over the lowest peer of its path that we are linked with, else up to the mixer and down again
+            // Over the lowest peer of the place's path that is linked with this one, else up to the mixer and
+            // down again.
             let route: Vec<ShortId> = match linked {
                 Some(at) => above[at..].to_vec(),
                 None => {
@@ -83,7 +87,7 @@ impl Router {
         }
     }
 
-    /// The learned way to that peer, itself left out.
+    /// Returns the learned route to a peer, without the peer itself.
     fn way_to(&self, peer: Option<&ShortId>) -> Vec<ShortId> {
         let known = self.learned.iter().find(|(known, _)| Some(&known.short()) == peer);
         known.map_or(Vec::new(), |(_, (_, route))| route.to_vec())
@@ -106,7 +110,7 @@ impl Router {
         self.learned.insert(peer, (now, route));
     }
 
-    /// The way to `to`; `None` when there is none.
+    /// Selects the transport and route for a message to `to`; `None` when there is none.
     pub(crate) fn resolve(
         &self,
         now: Time,
@@ -132,7 +136,7 @@ impl Router {
         }
     }
 
-    /// A route through linked peers, and the first of them.
+    /// Returns a route through linked peers, and its first peer.
     fn mesh(
         &self,
         now: Time,
@@ -143,10 +147,12 @@ impl Router {
     ) -> Option<(PeerId, Route)> {
         let known = self.known_way(links, mine, &to, |_| false);
         known.or_else(|| {
-            // whoever on stage we are linked with: the host first, who is linked with everyone
+            // Any linked peer on stage, in roster order: the host comes first, and is linked with the whole
+            // stage.
             let linked =
                 stage.entries().iter().map(|entry| entry.peer).find(|peer| links.is_up(peer) && *peer != to);
-            // whoever hangs on us alone gets no farther than we do: each second another has its turn
+            // A peer with links to its own children only can't reach farther than they do: another child is
+            // tried each second.
             let in_turn = || {
                 let others = || links.up().filter(|peer| *peer != to);
                 let turn = now.0 / SECOND % (others().count() as u64).max(1);
@@ -157,8 +163,8 @@ impl Router {
         })
     }
 
-    /// The learned route to `to`, or the way up our own path, whose first peer we are linked with, and none of whose has
-    /// `been` reached.
+    /// Returns the learned route to `to`, else the route up this peer's own path. Its first peer must be
+    /// linked, and the envelope must not have `been` at any peer of it.
     fn known_way(
         &self,
         links: &LinkTable,
@@ -175,8 +181,9 @@ impl Router {
         })
     }
 
-    /// Passes an envelope on along its route. Where that breaks off, or ends before the recipient, it goes our own
-    /// way from here, if nobody is on that who was on the route already; else nowhere.
+    /// Forwards an envelope along its route. If the next peer of the route isn't linked, or the route ends
+    /// before the recipient, the envelope takes a route from here that avoids all peers it has visited;
+    /// without one it is dropped.
     pub(crate) fn forward(
         &self,
         links: &LinkTable,
@@ -206,7 +213,7 @@ impl Router {
         Some(Output::Control(next, Message::Relay(relay)))
     }
 
-    /// A way from here to `to` by peers who haven't seen the envelope yet.
+    /// Returns a route to `to` through peers that haven't had the envelope yet.
     fn detour(
         &self,
         links: &LinkTable,
@@ -218,7 +225,8 @@ impl Router {
         if let Some(way) = self.known_way(links, mine, to, &been) {
             return Some(way);
         }
-        // the stage knows its own; a viewer that can't go up knows at most whoever hangs on it
+        // Peers on stage can reach each other. For a recipient off stage, a viewer without a link upward
+        // tries its own children; a peer on stage knows no further route.
         let fresh = |peer: &PeerId| links.is_up(peer) && !been(&peer.short());
         let next = if stage.contains(to) {
             let linked = stage.entries().iter().map(|entry| entry.peer).find(fresh);
@@ -237,7 +245,7 @@ mod tests {
     use crate::message::LinkKind;
     use crate::outbox::Outbox;
 
-    /// The peer of that number; its short id is eight times the number.
+    /// Returns the peer of the given number; its short id is that byte eight times.
     fn peer(number: u8) -> PeerId {
         PeerId([number; 32])
     }
@@ -255,8 +263,8 @@ mod tests {
         List::truncated(ids.iter().map(|id| peer(*id).short()))
     }
 
-    /// Where 2 sends an envelope from 1 to 9 that came by `route`, and by which route, while it is linked with
-    /// some, and knows its own path.
+    /// Returns where peer 2 forwards an envelope from 1 to 9 that arrived along `route`, and the rest of its
+    /// route, given the peers linked with 2 and its own path.
     fn forwarded(route: &[u8], with: &[u8], mine: &[u8]) -> Option<(u8, Vec<u8>)> {
         let route = List::truncated(route.iter().map(|id| peer(*id).short()));
         let relay = Relay { from: peer(1), to: peer(9), route, passed: 0, sealed: List::new() };
@@ -289,27 +297,27 @@ mod tests {
         assert!(matches!(way(&router, &links), Output::Control(..)), "there is no other way");
     }
 
-    /// A route, whom 2 is linked with, its path, and what becomes of the envelope.
+    /// The route, the peers linked with 2, its path, and the expected result.
     type Row<'a> = (&'a [u8], &'a [u8], &'a [u8], Option<(u8, &'a [u8])>);
 
     #[test]
     fn an_envelope_goes_on_where_its_route_breaks_off_and_to_nobody_twice() {
         let rows: &[Row<'_>] = &[
-            // as its route says
+            // Along the route.
             (&[2, 5], &[5, 9], &[], Some((5, &[2, 5]))),
             (&[2], &[9], &[], Some((9, &[2]))),
-            // straight to the recipient, where the next is gone
+            // Directly to the recipient, when the next peer is gone.
             (&[2, 5, 6], &[4, 9], &[8, 4, 2], Some((9, &[2]))),
-            // up our own path, also where the route ends too soon
+            // Up the own path, also when the route ends too early.
             (&[2, 5, 6], &[4], &[8, 4, 2], Some((4, &[2, 4, 8]))),
             (&[2], &[4], &[8, 4, 2], Some((4, &[2, 4, 8]))),
-            // not by who sent it, though we hang on it
+            // Never back to the sender, even if it is the parent.
             (&[2], &[1], &[8, 1, 2], None),
-            // whoever can't go up asks whoever hangs on it
+            // A peer that can't go up tries its children.
             (&[2], &[1, 3], &[], Some((3, &[2, 3]))),
             (&[2], &[1, 3], &[8, 1, 2], Some((3, &[2, 3]))),
             (&[2], &[1], &[], None),
-            // it was never meant to come here
+            // The envelope wasn't routed over peer 2.
             (&[3], &[9], &[], None),
         ];
         for (route, with, mine, expected) in rows {
@@ -338,7 +346,7 @@ mod tests {
     #[test]
     fn answers_go_back_by_the_way_that_the_question_came_up_to_us() {
         let mut router = Router::new(peer(2));
-        // up to a mixer, and we are on the way
+        // The route leads up to a mixer, over this peer.
         router.came_by(Time(0), peer(9), &[7, 5, 2, 3].map(|id| peer(id).short()));
         let way = router.mesh(Time(0), &linked(2, &[5]), &Stage::default(), &Path::default(), peer(9));
         assert_eq!(

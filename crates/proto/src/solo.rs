@@ -1,8 +1,10 @@
-//! One speaker's own stream, beside the program or instead of it, for whoever wishes for it.
+//! Solo: forwarding of a single speaker's own stream to a peer that requests it, beside the program or
+//! instead of it.
 //!
-//! It is asked of a mixer: each has every speaker's packets. The mixer forwards them unchanged, to a few peers at one time,
-//! when its uplink carries them beside its audience. When the mixers change, another is asked, and the one before is
-//! let go when that one has agreed: nothing is missed while both send.
+//! The peer requests it from a mixer (`SoloWanted`), since every mixer has all speakers' packets. The mixer
+//! forwards them unchanged, to a few peers at a time, if its uplink carries them beside its children. When
+//! the mixers change, the peer requests it from another mixer, and releases the old one once the new one has
+//! agreed. While both mixers send, no packets are missed.
 
 use std::collections::BTreeMap;
 
@@ -16,36 +18,38 @@ use crate::rng::Backoff;
 use crate::stage::Mode;
 use crate::time::{SECOND, Time};
 
-/// Most peers that a mixer passes single speakers on to. A guess: a speaker's picture costs a third of the program's.
+/// Maximum number of peers to which a mixer forwards single speakers. A guess: a speaker's picture costs a
+/// third of the program's.
 pub(crate) const SOLOS_MAX: usize = 8;
-/// Whoever wasn't answered asks again.
+/// Interval at which an unanswered request is repeated. A guess.
 const ANSWER_US_MAX: u64 = SECOND;
-/// A mixer that isn't linked by so long after it was to be asked can't be: the next one is. A guess: a link is tried twice.
+/// Timeout after which a mixer that still isn't linked is given up and the next one is tried. A guess: a link
+/// is tried twice.
 const LINK_US_MAX: u64 = 6 * SECOND;
-/// Whoever was refused asks again.
+/// Backoff after a refusal.
 const AGAIN: Backoff = Backoff::new(2 * SECOND, 30 * SECOND);
 
-/// A mixer that is to agree.
+/// A request to a mixer that hasn't agreed yet.
 #[derive(Clone, Copy, Debug)]
 struct SoloRequest {
     mixer: PeerId,
-    /// When it is to be asked, or asked again.
+    /// When to send or repeat the request.
     due: Time,
 }
 
-/// This peer's wish for a speaker, and at a mixer the wishes that it fulfils.
+/// This peer's request for a speaker, and at a mixer the requests that it serves.
 #[derive(Debug)]
 pub(crate) struct Solo {
     wish: Option<PeerId>,
-    /// Who sends it to us.
+    /// The mixer that forwards the speaker to this peer.
     giver: Option<PeerId>,
     asked: Option<SoloRequest>,
     backoff: Backoff,
-    /// What the application was told last of this wish.
+    /// The last state reported to the application for this request.
     told: Option<bool>,
-    /// At a mixer: who gets whom.
+    /// At a mixer: the speaker forwarded to each peer.
     given: BTreeMap<PeerId, PeerId>,
-    /// The same, as the body knows it.
+    /// The same list as last sent to the body.
     said: Vec<(PeerId, PeerId)>,
 }
 
@@ -56,39 +60,39 @@ impl Default for Solo {
     }
 }
 
-/// Whether all speakers come to us anyway.
+/// Returns whether this peer receives all speakers anyway: it mixes, stands by, or is in a mesh.
 fn has_all(view: &View<'_>) -> bool {
     view.mixes() || view.mandate.standby() == Some(view.me) || view.stage.mode() == Mode::Mesh
 }
 
-/// The mixer in force after that one, in turn.
+/// Returns the next mixer in force, in turn.
 fn next_mixer(view: &View<'_>, mixer: PeerId) -> PeerId {
     let mixers = &view.mandate.mixers;
     let behind = mixers.iter().skip_while(|known| **known != mixer).nth(1);
     behind.or(mixers.first()).copied().unwrap_or(mixer)
 }
 
-/// Whether that peer's stream can be had.
+/// Returns whether the peer is a present speaker, so that its stream is available.
 fn is_heard(view: &View<'_>, speaker: &PeerId) -> bool {
     view.stage.entry(speaker).is_some_and(|entry| entry.speaks && !entry.away)
 }
 
 impl Solo {
-    /// The application wishes for that speaker, or for none.
+    /// The application requests a speaker, or none.
     pub(crate) fn set_wish(&mut self, view: &mut View<'_>, wish: Option<PeerId>, path: &Path) {
         if wish == self.wish {
             return;
         }
         (self.wish, self.told, self.backoff) = (wish, None, AGAIN);
         if wish.is_some() {
-            // whoever sends us one speaker sends another instead
+            // The mixer that forwards one speaker can forward another instead.
             let mixer = self.giver.take().or(self.asked.map(|asked| asked.mixer));
             self.asked = mixer.map(|mixer| SoloRequest { mixer, due: view.now });
         }
         self.request(view, path);
     }
 
-    /// Roster, mandate or links have changed, or time has passed.
+    /// Re-evaluates the requests after a change of roster, mandate or links, or when time has passed.
     pub(crate) fn update(&mut self, view: &mut View<'_>, mixes: bool, path: &Path) {
         self.keep_given(view, mixes);
         self.request(view, path);
@@ -132,7 +136,8 @@ impl Solo {
         view.links.want_only(view.now, view.out, Want::Solo, &wanted);
     }
 
-    /// Whoever gives goes on, and whoever is asked is asked on; else it is the mixer at the top of our branch, or the lead.
+    /// Returns the mixer to request from: the one that forwards already or was asked before, if it is in
+    /// force, else the mixer at the top of this peer's branch, else the lead.
     fn mixer_to_ask(&self, view: &View<'_>, path: &Path) -> Option<PeerId> {
         let mixers = &view.mandate.mixers;
         let known = [self.giver, self.asked.map(|asked| asked.mixer)].into_iter().flatten();
@@ -141,7 +146,8 @@ impl Solo {
         in_force.next().or(top.copied()).or(view.mandate.lead())
     }
 
-    /// That mixer can't: the next one is asked after a while, which may have room.
+    /// Schedules a request to the next mixer, with backoff: the given one can't serve it, and the next may
+    /// have room.
     fn later(&mut self, view: &mut View<'_>, mixer: PeerId) -> SoloRequest {
         SoloRequest { mixer: next_mixer(view, mixer), due: view.now + self.backoff.next_us(view.rng) }
     }
@@ -154,7 +160,7 @@ impl Solo {
         }
     }
 
-    /// A mixer agrees, or doesn't, or gives no more.
+    /// Handles `Solo`: a mixer agrees, refuses, or ends the forwarding.
     pub(crate) fn answered(&mut self, view: &mut View<'_>, from: PeerId, speaker: PeerId, comes: bool) {
         if self.wish != Some(speaker) {
             return;
@@ -177,9 +183,10 @@ impl Solo {
         }
     }
 
-    // ── at a mixer ───────────────────────────────────────────────────────────────────────────────────────────────
+    // ── at a mixer ────────────────────────────────────────────────────────────────────────────────
 
-    /// A peer wishes for that speaker, or for none any more. `spares`: whether our uplink carries so many more streams.
+    /// Handles `SoloWanted`: a peer requests a speaker, or none any more. `spares` tells whether the uplink
+    /// carries that many further streams.
     pub(crate) fn wanted(
         &mut self,
         view: &mut View<'_>,
@@ -192,7 +199,7 @@ impl Solo {
             None => {
                 self.given.remove(&from);
             }
-            // we are to mix, and are about to begin: whoever isn't answered asks again
+            // This peer is about to begin mixing: the request will be repeated.
             Some(_) if !mixes && view.mixes() => return,
             Some(speaker) => {
                 let known = self.given.contains_key(&from);
@@ -211,7 +218,7 @@ impl Solo {
         self.keep_given(view, mixes);
     }
 
-    /// Forwards what can be, and says so where it ends.
+    /// Ends the forwarding that is no longer possible, notifies the receivers, and updates the body.
     fn keep_given(&mut self, view: &mut View<'_>, mixes: bool) {
         let ends = |peer: &PeerId, speaker: &mut PeerId| {
             !mixes || !view.links.is_up(peer) || !is_heard(view, speaker)
@@ -229,7 +236,8 @@ impl Solo {
         }
     }
 
-    /// When somebody is to be asked again, or another instead; who isn't linked with us yet is asked as soon as it is.
+    /// Returns when a request is to be repeated or sent to another mixer. A mixer that isn't linked yet is
+    /// asked as soon as its link is up.
     pub(crate) fn next_timeout(&self, is_up: impl Fn(&PeerId) -> bool) -> Option<Time> {
         self.asked.map(|asked| if is_up(&asked.mixer) { asked.due } else { asked.due + LINK_US_MAX })
     }

@@ -1,15 +1,16 @@
-//! Spreading speakers over mixers, the same at everyone without a word.
+//! Assignment of speakers to home mixers: every peer computes the same result without any messages.
 //!
-//! Consistent hashing with bounded loads (Mirrokni, Thorup, Zadimoghaddam, 2018), with rendezvous hashing (Thaler,
-//! Ravishankar, 1998) for the preferences: each speaker goes to the mixer that its hash prefers and that still has
-//! room, where room is an even share; a mixer that speaks is its own home. A speaker or a mixer more or less moves few of the others.
+//! The algorithm is consistent hashing with bounded loads (Mirrokni, Thorup, Zadimoghaddam, 2018), with
+//! rendezvous hashing (Thaler, Ravishankar, 1998) for the preferences. Each speaker is assigned to the mixer
+//! that its hash prefers among those with room, and the room is an even share of the speakers. A mixer that
+//! speaks is its own home. When a speaker or a mixer comes or goes, few of the others move.
 
 use std::collections::BTreeMap;
 
 use crate::hashed_draw::{DrawKey, draw_key};
 use crate::id::PeerId;
 
-/// Homes as they follow from mixers and speakers, reckoned anew only when those change.
+/// Cached homes, recomputed only when mixers or speakers change.
 #[derive(Debug, Default)]
 pub(crate) struct Spread {
     mixers: Vec<PeerId>,
@@ -18,7 +19,7 @@ pub(crate) struct Spread {
 }
 
 impl Spread {
-    /// The home of each speaker; empty without mixers.
+    /// Returns the home of each speaker; empty without mixers.
     pub(crate) fn homes(&mut self, mixers: Vec<PeerId>, speakers: Vec<PeerId>) -> &BTreeMap<PeerId, PeerId> {
         if (&self.mixers, &self.speakers) != (&mixers, &speakers) {
             self.homes = homes(&mixers, &speakers);
@@ -28,16 +29,16 @@ impl Spread {
     }
 }
 
-/// The home of each speaker. Two mixers' shares differ by one at most.
+/// Computes the home of each speaker. The mixers' shares differ by one at most.
 fn homes(mixers: &[PeerId], speakers: &[PeerId]) -> BTreeMap<PeerId, PeerId> {
     let mut homes = BTreeMap::new();
     if mixers.is_empty() {
         return homes;
     }
     let share = speakers.len() / mixers.len();
-    let mut over = speakers.len() % mixers.len(); // so many mixers have one more
+    let mut over = speakers.len() % mixers.len(); // this many mixers get one speaker more
     let mut room: BTreeMap<PeerId, usize> = mixers.iter().map(|mixer| (*mixer, share)).collect();
-    // whoever wants a place most goes first, wherever it stands on the roster
+    // Pairs with the smallest hash are assigned first, so the roster's order has no influence.
     let pairs = speakers.iter().flat_map(|speaker| mixers.iter().map(move |mixer| (speaker, mixer)));
     let mut wishes: Vec<_> =
         pairs.map(|(speaker, mixer)| (distance(speaker, mixer), *speaker, *mixer)).collect();
@@ -59,7 +60,7 @@ fn homes(mixers: &[PeerId], speakers: &[PeerId]) -> BTreeMap<PeerId, PeerId> {
     homes
 }
 
-/// How far a speaker is from a mixer; not at all, if it mixes itself.
+/// Returns the hash distance of a speaker and a mixer; a speaking mixer has distance zero to itself.
 fn distance(speaker: &PeerId, mixer: &PeerId) -> DrawKey {
     if speaker == mixer { [0; 32] } else { draw_key("plenary 1 homes", &[&speaker.0, &mixer.0]) }
 }
@@ -115,6 +116,6 @@ mod tests {
         assert!(most <= 4 && all <= 37, "{most} at worst, {all} in 37 steps");
         let before = homes(&mixers, &peers(0..30));
         let after = homes(&peers(100..104), &peers(0..30));
-        assert!(moved(&before, &after) <= 15, "{}", moved(&before, &after)); // 7 is the least
+        assert!(moved(&before, &after) <= 15, "{}", moved(&before, &after)); // 7 moves are the minimum
     }
 }

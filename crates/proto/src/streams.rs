@@ -1,8 +1,11 @@
-//! Which streams may be taken from whom.
+//! Admission of streams: decides which announced streams are accepted from which peer.
 //!
-//! A peer announces each stream before it sends it. A program is taken when a mandate allows its maker to make
-//! it; the announcement may overtake the mandate's proof, so it waits for it. A speaker's stream is taken from
-//! the speaker, and from a mixer that forwards it; a mix-minus from a mixer.
+//! A peer announces each stream before it sends it.
+//!
+//! - A program is accepted when the mandate allows its maker to make it. The announcement may overtake the
+//!   mandate's proof, and then waits for it.
+//! - A speaker's stream is accepted from the speaker, and from a mixer that forwards it.
+//! - A mix-minus is accepted from the mixer that makes it.
 
 use std::collections::BTreeMap;
 
@@ -14,15 +17,15 @@ use crate::message::StreamUse;
 use crate::outbox::Outbox;
 use crate::stage::Stage;
 
-/// Most announcements that wait for their proof.
+/// Maximum number of announcements that wait for proof. A guess.
 const WAITING_MAX: usize = 32;
 
-/// Announcements that nothing proves yet.
+/// Announcements without proof yet, by peer and slot.
 #[derive(Debug, Default)]
 pub(crate) struct Streams(BTreeMap<(PeerId, u8), StreamUse>);
 
 impl Streams {
-    /// A peer announces a stream.
+    /// Handles a peer's announcement: follows the stream, or keeps the announcement until it is proven.
     pub(crate) fn announced(
         &mut self,
         out: &mut Outbox,
@@ -40,7 +43,7 @@ impl Streams {
         }
     }
 
-    /// Roster or mandate have changed: something may be proven now.
+    /// Checks the waiting announcements again after a change of roster or mandate.
     pub(crate) fn update(&mut self, out: &mut Outbox, room: &RoomId, stage: &Stage, mandate: &Mandate) {
         self.0.retain(|(from, _), stream| {
             let proven = proven(stage, mandate, from, stream);
@@ -55,7 +58,7 @@ impl Streams {
         [Bound::new("announcements without proof", self.0.len(), WAITING_MAX)]
     }
 
-    /// A link is gone, and what was said on it.
+    /// Forgets the announcements of a peer after its link is gone.
     pub(crate) fn forget(&mut self, peer: &PeerId) {
         self.0.retain(|(from, _), _| from != peer);
     }

@@ -1,10 +1,15 @@
-//! Taking over without a vote.
+//! Failover without a vote.
 //!
-//! Standby 1 watches the mixers; without one, each mixer is watched by the next in rank ([`View::standby_of`]). Half-way to
-//! the watch's limit it asks everyone else on stage that it is linked to how long ago they heard the mixer. When the
-//! limit is reached, and nobody of those who were given time to answer has heard it for 350 ms, it declares the next failover and takes over: a standby in
-//! the mixer's place, another mixer beside its own. A mixer that leaves asks for the same. A mixer that hears it was
-//! taken over while it lives says so under its signature, and the successor withdraws.
+//! Standby 1 watches the mixers. Without a present standby, each mixer is watched by the next mixer in rank
+//! ([`View::standby_of`]); a peer that the mixer has denied in this term is passed over.
+//!
+//! - Half-way to the watchdog's limit, the watching peer asks all linked peers on stage how long ago they
+//!   heard the mixer (`HearWanted`).
+//! - At the limit, if the others have had time to answer and none has heard the mixer for 350 ms, the
+//!   watching peer signs the next failover. A standby begins in the mixer's place; another mixer goes on with
+//!   one mixer fewer.
+//! - A mixer that leaves requests a failover itself (`FailoverWanted`).
+//! - A mixer that receives a failover over itself while it lives signs `Alive`, and the successor withdraws.
 
 use std::collections::BTreeMap;
 
@@ -17,26 +22,28 @@ use crate::seal::Signed;
 use crate::stage::Mode;
 use crate::time::{MS, Time};
 
-/// Whoever heard the mixer within this time speaks against a failover (DESIGN §6).
+/// If any peer has heard the mixer within this time, no failover is declared. By design.
 const HEARD_US: u64 = 350 * MS;
-/// While somebody hears it, it is asked for again so often.
+/// Interval at which the question is repeated while the mixer is suspected.
 const ASK_AGAIN_US: u64 = 100 * MS;
-/// Answers are waited for so long at least: a machine that stood still itself wakes to a silence past every limit,
-/// with what came meanwhile not yet read. Less than half of the watch's limit, so that it delays no other.
+/// Minimum time to wait for answers. A machine that stalled itself wakes to a silence past every limit, with
+/// the packets that arrived meanwhile not yet read. Less than half of the watchdog's limit, so that it delays
+/// no other failover.
 const ANSWER_US: u64 = 150 * MS;
-/// What was due so long ago was not done because this machine stood still. Longer than any turn of a body's.
+/// Lateness above which this machine must have stalled itself. Longer than any turn of a body's event loop. A
+/// guess.
 const LATE_US: u64 = 50 * MS;
 
-/// A mixer that we would take over from.
+/// State of a watched mixer.
 #[derive(Debug, Default)]
 struct Watched {
     silent: bool,
-    /// When anybody who answered has heard it last.
+    /// The latest time at which any answering peer has heard the mixer.
     heard_at: Option<Time>,
     asking: Option<Asking>,
 }
 
-/// The others are asked whether they hear a mixer.
+/// A query under way: the stage is asked whether it hears a mixer.
 #[derive(Debug)]
 struct Asking {
     since: Time,
@@ -44,14 +51,14 @@ struct Asking {
 }
 
 impl Watched {
-    /// From when on nobody's word stands against a failover, once the others have been asked.
+    /// Returns when no answer stands against a failover any more; `None` before the stage was asked.
     fn unheard_at(&self) -> Option<Time> {
         let answered_at = self.asking.as_ref()?.since + ANSWER_US;
         Some(self.heard_at.map_or(answered_at, |at| answered_at.max(at + HEARD_US)))
     }
 
-    /// Whether the others are to be asked now. If that should have been long ago it was we who stood still, and all answers are
-    /// as old: asking begins anew.
+    /// Returns whether the stage is to be asked now. If that is overdue, this machine has stalled and all
+    /// answers are outdated, so the questions start again.
     fn asks(&mut self, now: Time) -> bool {
         let again_at = now + ASK_AGAIN_US;
         match &mut self.asking {
@@ -63,7 +70,7 @@ impl Watched {
     }
 }
 
-/// This peer's part in who succeeds whom.
+/// State of the failover watch at this peer.
 #[derive(Debug, Default)]
 pub(crate) struct Succession {
     watched: BTreeMap<PeerId, Watched>,
@@ -71,7 +78,7 @@ pub(crate) struct Succession {
 }
 
 impl Succession {
-    /// Roster or mandate have changed: who is to be watched?
+    /// Re-evaluates which mixers this peer watches, after a change of roster or mandate.
     pub(crate) fn update(&mut self, view: &mut View<'_>) {
         let anyone = view.mandate.mutated.is(Mutation::LetsAnyoneFailOver) && view.on_stage();
         let inherits = |mixer: &PeerId| view.successor(mixer) == Some(view.me) || anyone;
@@ -88,7 +95,7 @@ impl Succession {
         }
     }
 
-    /// The watch on a mixer speaks; [`Verdict::Behind`] is half of its limit.
+    /// Handles a watchdog verdict on a mixer; [`Verdict::Behind`] means half of the limit.
     pub(crate) fn verdict(&mut self, view: &mut View<'_>, peer: PeerId, verdict: Verdict) {
         let Some(watched) = self.watched.get_mut(&peer) else { return };
         watched.silent = verdict == Verdict::Silent;
@@ -102,7 +109,7 @@ impl Succession {
         self.declare_if_gone(view);
     }
 
-    /// Somebody answers.
+    /// Handles an answer of a peer on stage: how long the mixer has been silent there.
     pub(crate) fn heard(&mut self, view: &View<'_>, from: PeerId, mixer: PeerId, silent_us: Option<u32>) {
         let watched = self.watched.get_mut(&mixer).filter(|watched| watched.asking.is_some());
         if let (Some(silent_us), Some(watched)) = (silent_us, watched)
@@ -130,15 +137,16 @@ impl Succession {
         self.watched.insert(over, Watched::default());
     }
 
-    /// The mixer leaves, and wants us to go on.
+    /// Handles `FailoverWanted`: the mixer leaves, and requests this peer to succeed it.
     pub(crate) fn wanted(&mut self, view: &mut View<'_>, from: PeerId, rank: Rank) {
-        // two that leave at once are each other's standbys
+        // Two mixers that leave at once are each other's standbys.
         if !self.leaving && view.standby_of(&from) == Some(view.me) && rank == view.rank() {
             self.declare(view, from, true);
         }
     }
 
-    /// We leave, and want our standby to go on; false when there is none.
+    /// Requests this mixer's standby to succeed it, because it leaves; returns false without a linked
+    /// standby.
     pub(crate) fn leave(&mut self, view: &mut View<'_>) -> bool {
         self.leaving = true;
         let standby = view.standby_of(&view.me).filter(|standby| view.links.is_up(standby));
@@ -148,7 +156,8 @@ impl Succession {
         standby.is_some()
     }
 
-    /// A failover has come; true when it may be taken: not when it is we who were declared gone, for we live.
+    /// Returns whether a failover may be taken. A failover over this peer itself, while it mixes, is denied
+    /// with a signed `Alive`.
     pub(crate) fn may_take(
         &mut self,
         view: &mut View<'_>,
@@ -185,7 +194,7 @@ impl Succession {
     }
 }
 
-/// Asks the stage for how long it hasn't heard a mixer.
+/// Asks all linked peers on stage how long the mixer has been silent.
 fn ask_round(view: &mut View<'_>, mixer: PeerId) {
     for entry in view.stage.present() {
         if entry.peer != view.me && entry.peer != mixer && view.links.is_up(&entry.peer) {

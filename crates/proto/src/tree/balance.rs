@@ -1,10 +1,15 @@
-//! Keeping the tree flat, and its strong peers near the root.
+//! Tree balancing: keeps the tree flat, and its strong peers near the root.
 //!
-//! Every parent knows from aggregates where below it there are slots, how deep its branches are, and who its
-//! strongest grandchild is. When that has been uneven for a while it asks one peer to move ([`Message::Move`]):
-//! the deepest viewer up to a slot nearer the root, a much stronger grandchild up into the first place below
-//! itself, its weakest child down when it feeds one more than it should. Whoever moves is fed by its old parent
-//! until the new one feeds it. A tree that is even is left alone: nobody says anything.
+//! From aggregates, every parent knows where there are free slots below it, how deep its branches are, and
+//! which grandchild is the strongest. When the tree has been uneven for a while, the parent requests one move
+//! at a time ([`Message::Move`]):
+//!
+//! - the deepest viewer moves up to a slot nearer the root;
+//! - a much stronger grandchild moves up into the first place below this peer;
+//! - the weakest child moves down when this peer feeds one more than it should.
+//!
+//! A peer that moves is fed by its old parent until the new one feeds it. In a balanced tree no messages are
+//! sent.
 
 use super::Tree;
 use super::seek::{Better, Seek};
@@ -14,90 +19,92 @@ use crate::message::{Message, Move, PLACES_MAX, Path, Place};
 use crate::outbox::View;
 use crate::time::{SECOND, Time};
 
-/// So long the tree must have been uneven, and a child asked to move isn't asked again: aggregates of three tiers
-/// have come up by then.
+/// How long the tree must have been uneven before a move is requested, and before the same child is asked
+/// again: three tiers' aggregates have arrived by then.
 const UNEVEN_US: u64 = 3 * SECOND;
-/// One peer is asked to move at a time, this often.
+/// Interval between two requests to move (± a quarter); one peer is asked at a time.
 const MOVE_EACH_US: u64 = SECOND / 2;
-/// Whoever has changed its parent stays so long, unless that one fails it: without it several ancestors, each with
-/// news of another age, pass one viewer around.
+/// How long a peer stays with a new parent unless that parent fails. Without it, several ancestors with
+/// aggregates of different ages pass the same viewer around.
 pub(super) const STAY_US: u64 = 5 * SECOND;
-/// A stronger peer that was invited and hasn't come within this time doesn't come.
+/// Timeout after which an invited stronger peer no longer gets the reserve slot.
 const INVITED_US_MAX: u64 = 5 * SECOND;
-/// A child in whose place another was taken, and that hasn't gone within this time, stays.
+/// Timeout after which a child that should have given way to another peer stays.
 const REPLACED_US_MAX: u64 = 10 * SECOND;
-/// A grandchild changes places with a child when it could feed this many times as many peers, and two more.
+/// A grandchild changes places with a child if it could feed at least this many times as many peers, plus
+/// two.
 const STRONGER: u8 = 2;
 
-/// What would make the tree below this peer more even.
+/// A move that would make the tree below this peer more even.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Shift {
-    /// The deepest viewer of a child's branch goes to a place nearer the root; the child or the other mixer that has
-    /// it, if it isn't here.
+    /// The deepest viewer of a child's branch moves to a place nearer the root. `of` is the child or the
+    /// other mixer with the free slot; `None` if the slot is this peer's own.
     Up { branch: PeerId, place: Place, of: Option<PeerId> },
     /// A strong grandchild becomes a child.
     Swap { strong: PeerId },
-    /// A weak child goes down, at once if somebody was taken in its place.
+    /// A weak child moves down; at once if another peer was accepted in its place.
     Down { weak: PeerId, places: List<Place, PLACES_MAX>, at_once: bool },
-    /// A child, or somebody below it, goes to another mixer with all below it.
+    /// A child, or a peer below it, moves to another mixer with its whole branch.
     Across { branch: PeerId, leaf: bool, how: Move, co_mixer: PeerId },
 }
 
-/// What this peer does about an uneven tree.
+/// State of this peer's tree balancing.
 #[derive(Debug, Default)]
 pub(super) struct Balance {
-    /// The next move, while the tree is uneven.
+    /// When the next move is due, while the tree is uneven.
     move_at: Option<Time>,
-    /// Until then whoever could move was asked already, and what they do is awaited.
+    /// All peers that could move were asked already; `move_at` is when the first may be asked again.
     awaits: bool,
-    /// A strong grandchild that may take the slot in reserve.
+    /// A strong grandchild that may take the reserve slot, and when it was invited.
     invited: Option<(PeerId, Time)>,
-    /// Who was taken in place of which child, and when.
+    /// The peer accepted in place of a child, that child, and when this happened.
     replaces: Option<(PeerId, PeerId, Time)>,
 }
 
 impl Tree {
-    /// Whether `peer` was asked to come, and may take the slot in reserve.
+    /// Returns whether `peer` was invited, so that it may take the reserve slot.
     pub(super) fn is_invited(&self, peer: &PeerId) -> bool {
         self.balance.invited.is_some_and(|(invited, _)| invited == *peer)
     }
 
-    /// The slot in reserve is spoken for.
+    /// Returns whether the reserve slot is already assigned.
     pub(super) fn makes_room(&self) -> bool {
         self.balance.invited.is_some() || self.balance.replaces.is_some()
     }
 
-    /// A peer is taken in place of a child.
+    /// Records that `strong` is accepted in place of the child `weak`.
     pub(super) fn take_in_place_of(&mut self, now: Time, strong: PeerId, weak: PeerId) {
         self.balance.replaces = Some((strong, weak, now));
     }
 
-    /// Whether `peer` was taken in place of a child that is still here.
+    /// Returns whether `peer` was accepted in place of a child that is still here.
     pub(super) fn is_taken_in_place(&self, peer: &PeerId) -> bool {
         self.balance.replaces.is_some_and(|(strong, ..)| strong == *peer)
     }
 
-    /// Whether who was taken in place of a child hasn't come yet: until then there may be one more than are fed.
+    /// Returns whether the peer that was accepted in place of a child isn't served yet. Until then the
+    /// accepted children may exceed the slots by one.
     pub(super) fn is_awaited_in_place(&self) -> bool {
         let served = |peer| self.children.get(&peer).is_some_and(|child| child.served);
         self.balance.replaces.is_some_and(|(strong, ..)| !served(strong))
     }
 
-    /// The child that `strong` was taken in place of, which has to go before that is fed, for even the slot in reserve is
-    /// taken.
+    /// Takes the child that gives way to `strong`. It must leave before `strong` is served when even the
+    /// reserve slot is taken.
     pub(super) fn gives_way_now(&mut self, strong: &PeerId) -> Option<PeerId> {
         let replaces = self.balance.replaces.take_if(|(taken, ..)| taken == strong);
         replaces.map(|(_, weak, _)| weak)
     }
 
-    /// When a peer is to be asked to move.
+    /// Returns when the balance must be checked next.
     pub(super) fn next_move(&self) -> Option<Time> {
         let invited = self.balance.invited.map(|(_, at)| at + INVITED_US_MAX);
         let replaces = self.balance.replaces.map(|(.., at)| at + REPLACED_US_MAX);
         self.balance.move_at.into_iter().chain(invited).chain(replaces).min()
     }
 
-    /// Looks whether the tree is uneven, and asks a peer to move if it has been for a while.
+    /// Re-evaluates the balance of the tree, and requests a move after it has been uneven for a while.
     pub(super) fn keep_balance(&mut self, view: &mut View<'_>) {
         self.balance.invited.take_if(|(_, at)| view.now.since(*at) >= INVITED_US_MAX);
         self.balance.replaces.take_if(|(strong, weak, at)| {
@@ -107,14 +114,14 @@ impl Tree {
         self.forget_sent(view.now);
         let shift = self.shift(view);
         match (shift, self.balance.move_at) {
-            // when what was asked shows, it is looked at again
+            // While requested moves are under way, the balance is checked again when their effect shows.
             (None, at) => {
                 self.balance.move_at = at.and_then(|_| self.asked_until(view.now));
                 self.balance.awaits = self.balance.move_at.is_some();
             }
             (Some(shift @ Shift::Down { at_once: true, .. }), _) => self.ask_to_move(view, shift),
             (Some(_), Some(at)) if self.balance.awaits && at > view.now => {
-                self.balance.awaits = false; // it has shown
+                self.balance.awaits = false; // the effect of a move has shown
                 self.balance.move_at = Some(at.min(view.now + view.rng.jitter(MOVE_EACH_US)));
             }
             (Some(_), None) => self.balance.move_at = Some(view.now + view.rng.jitter(UNEVEN_US)),
@@ -163,7 +170,7 @@ impl Tree {
         view.out.send(peer, Message::Move { how, places });
     }
 
-    /// When the first of those that were asked lately may be asked again.
+    /// Returns when the first of the recently asked children may be asked again.
     fn asked_until(&self, now: Time) -> Option<Time> {
         self.children
             .values()
@@ -172,8 +179,8 @@ impl Tree {
             .min()
     }
 
-    /// The child below which the deepest viewer is, of those whose word can be trusted: what others were asked
-    /// lately isn't in it yet.
+    /// Returns the child with the deepest branch, and its depth in levels. Recently asked children are left
+    /// out, since their aggregates don't show the move yet.
     fn deepest_branch(&self, now: Time) -> Option<(PeerId, u8)> {
         let known = self.served().filter(|(_, child)| !child.was_asked(now, UNEVEN_US));
         known.map(|(peer, child)| (*peer, child.told.deepest)).max_by_key(|(_, deepest)| *deepest)
@@ -196,10 +203,11 @@ impl Tree {
         Path::truncated(self.path.iter().copied().chain([child.short()]))
     }
 
-    /// The slot in reserve is taken: the weakest child makes room, one at a time.
+    /// Selects a child to move down because the reserve slot is taken: one that gives way, else the weakest.
+    /// One at a time.
     fn shift_down(&self, view: &View<'_>) -> Option<Shift> {
         let weak = match self.balance.replaces {
-            // whoever was taken feeds others as soon as it is fed
+            // The accepted peer has slots for others as soon as it is served.
             Some((strong, ..)) if !self.children.get(&strong).is_some_and(|child| child.served) => {
                 return None;
             }
@@ -226,7 +234,8 @@ impl Tree {
         served.min_by_key(|(_, child)| (child.room(), child.told.viewers)).map(|(peer, _)| *peer)
     }
 
-    /// There is a slot nearer the root than the deepest viewer's parent is.
+    /// Selects the deepest branch to move up, if there is a slot nearer the root than the deepest viewer's
+    /// parent.
     fn shift_up(&self, view: &View<'_>) -> Option<Shift> {
         let (branch, deepest) = self.deepest_branch(view.now)?;
         let own = (self.fed_count() < self.capacity(view)).then_some((0, None));
@@ -242,7 +251,7 @@ impl Tree {
         (usize::from(deepest) > level + 1).then_some(Shift::Up { branch, place, of })
     }
 
-    /// A grandchild could feed many more than the weakest child can.
+    /// Selects a grandchild to move up, if it could feed many more peers than the weakest child can.
     fn swap(&self, view: &View<'_>) -> Option<Shift> {
         if self.balance.invited.is_some() || self.fed_count() < self.capacity(view) {
             return None;
@@ -251,14 +260,16 @@ impl Tree {
         let room = self.children.get(&weak)?.room();
         let strongest = self.children.iter().filter_map(|(peer, child)| Some((child.told.strongest?, *peer)));
         let ((strong, most), parent) = strongest.max_by_key(|((peer, most), _)| (*most, *peer))?;
-        // the weak one needs a place to go to: the slot that the strong one leaves, or any other
+        // The weak child needs another place: the slot vacated by the strong one, or a free slot below
+        // another child.
         let elsewhere = parent != weak
             || self.children.iter().any(|(peer, child)| *peer != weak && child.nearest_slot().is_some());
         let stronger = most >= room.saturating_mul(STRONGER).saturating_add(2);
         (stronger && elsewhere && strong != view.me).then_some(Shift::Swap { strong })
     }
 
-    /// A peer above us asks us, or the deepest viewer below us, to move.
+    /// Handles `Move`: the parent (for [`Move::Up`] also the grandparent) requests this peer, or a viewer
+    /// below it, to move.
     pub(crate) fn asked_to_move(&mut self, view: &mut View<'_>, from: PeerId, how: Move, places: &[Place]) {
         let by_parent = self.parent.as_ref().is_some_and(|parent| parent.peer == from);
         let by_grandparent =
@@ -279,7 +290,8 @@ impl Tree {
         }
     }
 
-    /// We have changed our parent lately. Who has just come hangs where there was room, and may go on at once.
+    /// Returns whether this peer changed its parent recently. A newcomer's first place doesn't count: it was
+    /// taken for its free slot, and the newcomer may move on at once.
     pub(super) fn is_new_here(&self, view: &View<'_>) -> bool {
         self.has_changed && self.parent_since.is_some_and(|since| view.now.since(since) < STAY_US)
     }

@@ -1,4 +1,5 @@
-//! A peer below us: what it says of itself and its branch, where we have sent others, and what speaks against it.
+//! State kept of one child: its aggregates, the newcomers redirected to its branch, and the suspicion against
+//! it.
 
 use super::AGGREGATE_US;
 use super::balance::STAY_US;
@@ -7,62 +8,66 @@ use crate::id::PeerId;
 use crate::message::{Aggregate, DEPTHS_MAX, Purpose, Resume, RoundTrips};
 use crate::time::{SECOND, Time};
 
-/// Whoever was sent to a place has taken it by then, and the aggregate has come up: two aggregates' time.
+/// Time after which a redirected newcomer has taken its slot and the child's aggregate shows it: two
+/// aggregate intervals.
 pub(super) const SENT_US_MAX: u64 = 2 * AGGREGATE_US;
-/// A child that is suspected has shown by then that it lives, or is none any more. A guess.
+/// How long a first suspicion lasts: within it a child has shown that it lives, or has been dropped. A guess.
 const SUSPECTED_US: u64 = SECOND;
-/// Each further peer that comes from there suspects it so many times as long, at most: five minutes. A guess.
+/// Factor by which each further complaining peer prolongs the suspicion. At most `SUSPICIONS_MAX` peers are
+/// counted, so a suspicion lasts 256 s at most. A guess.
 const SUSPECTED_TIMES: u64 = 4;
 const SUSPICIONS_MAX: u32 = 5;
-/// After this they are forgotten. A guess.
+/// Time without complaints after which a lapsed suspicion is forgotten and the count starts again. A guess.
 const FORGIVEN_US: u64 = 60 * SECOND;
 
-/// A peer below us.
+/// A child: a peer that this peer feeds, will feed, or has promised to feed as its backup.
 #[derive(Clone, Debug)]
 pub(super) struct Child {
-    /// It was accepted as a child, or has called in its promise.
+    /// The child takes a slot: it was accepted as a child, or has activated its backup promise.
     pub(super) fed: bool,
-    /// It asked to be fed, and is.
+    /// The child has requested the program (`Feed`) and receives it.
     pub(super) served: bool,
-    /// It asked to be fed, from there on, when we had no program.
+    /// The child's pending request for the program, received while this peer had none to send; with the
+    /// child's resume point if it named one.
     pub(super) waits: Option<Option<Resume>>,
-    /// When it asked for that last.
+    /// When the child last requested the program.
     pub(super) asked_feed_at: Option<Time>,
     pub(super) linked: bool,
     pub(super) since: Time,
-    /// What lies below it, by its own word.
+    /// The child's last aggregate: what lies below it, by its own report.
     pub(super) told: Aggregate,
-    /// The same, with those we have sent there since.
+    /// The last aggregate, less the slots to which this peer has redirected newcomers since.
     pub(super) below: Aggregate,
-    /// When we sent somebody there last, if its own word is older.
+    /// When this peer last redirected a newcomer to the child, if no aggregate has arrived since.
     pub(super) sent_at: Option<Time>,
-    /// Those whom it should have fed came to us.
+    /// Complaints by peers that the child should have fed and that came to this peer instead.
     pub(super) suspicion: Suspicion,
-    /// Its round trips to landmarks.
+    /// The child's round trips to landmarks.
     pub(super) trips: RoundTrips,
-    /// It had no place before.
+    /// The child had no place in the tree before.
     pub(super) has_just_joined: bool,
-    /// It found nobody else that it could be linked with.
+    /// The child asked with [`Reach::OnlyHere`](crate::message::Reach::OnlyHere): no link with any other
+    /// possible parent came up.
     pub(super) is_only_here: bool,
-    /// When it was asked last to move, or to have somebody below it move.
+    /// When the child was last asked to move itself or a peer of its branch.
     pub(super) asked_at: Option<Time>,
-    /// Our uplink doesn't carry it: it was told to go, and is sent away then.
+    /// This peer's uplink can't carry the child: it was asked to leave, and is sent away at this time.
     pub(super) sheds_at: Option<Time>,
 }
 
-/// What speaks against a child.
+/// Suspicion that a child doesn't feed its own children.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Suspicion {
-    /// Who came last, whom it should have fed, and when.
+    /// The last complaining peer, which the child should have fed, and the time of its complaint.
     by: Option<PeerId>,
     at: Time,
-    /// How many did, one after the other.
+    /// Number of complaints by different peers in a row, capped at `SUSPICIONS_MAX`.
     times: u32,
     pub(super) until: Option<Time>,
 }
 
 impl Suspicion {
-    /// A peer that it should have fed comes to us.
+    /// Records a complaint: a peer that the child should have fed asks this peer for a place.
     pub(super) fn raise(&mut self, now: Time, by: PeerId) {
         if self.until.is_none() && now.since(self.at) >= FORGIVEN_US {
             *self = Suspicion::default();
@@ -74,14 +79,16 @@ impl Suspicion {
         self.until = Some(now + SUSPECTED_US * SUSPECTED_TIMES.pow(self.times.saturating_sub(1)));
     }
 
-    /// What several say: the slots that it tells of are worth nothing.
+    /// Returns whether at least two peers have complained and the suspicion hasn't lapsed. Free slots that
+    /// the child reports don't count then.
     pub(super) fn is_grave(&self) -> bool {
         self.times > 1 && self.until.is_some()
     }
 }
 
 impl Aggregate {
-    /// How far below there is something free nearest, and how much of it.
+    /// Returns the depth of the nearest free slot (for [`Purpose::Backup`]: of the nearest free promise) and
+    /// how many are free at that depth.
     pub(super) fn nearest_free(&self, purpose: Purpose) -> Option<(usize, u16)> {
         let free = match purpose {
             Purpose::Parent => &self.free,
@@ -90,7 +97,7 @@ impl Aggregate {
         free.iter().copied().enumerate().find(|(_, free)| *free > 0)
     }
 
-    /// With one free less, so far below.
+    /// Returns the aggregate with one slot or promise fewer at `depth`.
     pub(super) fn less_one(mut self, purpose: Purpose, depth: usize) -> Aggregate {
         let free = match purpose {
             Purpose::Parent => &mut self.free,
@@ -100,7 +107,8 @@ impl Aggregate {
         self
     }
 
-    /// With so many slots more, and promises if there are any, so far below.
+    /// Returns the aggregate with `room` more slots at `depth`, and the backup promises that a peer with that
+    /// many slots makes (up to `PROMISES_MAX`).
     pub(super) fn with_room(mut self, depth: usize, room: u8) -> Aggregate {
         let depth = depth.min(DEPTHS_MAX - 1);
         self.free[depth] = self.free[depth].saturating_add(room.into());
@@ -111,29 +119,31 @@ impl Aggregate {
 }
 
 impl Child {
-    /// Children that it may have by its own word. It has room for none of whom several say that it feeds them nothing, as
-    /// long as nobody stays below it: a radio that has paused is suspected as well, and those come back.
+    /// Returns the number of children that the child may have, by its own report. Returns 0 while the
+    /// suspicion is grave and the branch holds no other viewer. A peer with a stalled radio is suspected as
+    /// well, but its children come back.
     pub(super) fn room(&self) -> u8 {
         if self.suspicion.is_grave() && self.told.viewers <= 1 { 0 } else { self.told.room }
     }
 
-    /// It would go if it were asked to: it has just joined the room, or has been here for a while.
+    /// Returns whether the child would follow a request to move: it has just joined the room, or has been
+    /// here for `STAY_US`.
     pub(super) fn may_move(&self, now: Time) -> bool {
         self.has_just_joined || now.since(self.since) >= STAY_US
     }
 
-    /// The same, with nobody below it.
+    /// Returns whether the child would follow a request to move, and has no viewers below it.
     pub(super) fn may_move_alone(&self, now: Time) -> bool {
         self.may_move(now) && self.told.deepest <= 1
     }
 
-    /// How far below it there is a free slot.
+    /// Returns the depth of the nearest free slot below the child; `None` under a grave suspicion.
     pub(super) fn nearest_slot(&self) -> Option<usize> {
         let free = self.below.nearest_free(Purpose::Parent).filter(|_| !self.suspicion.is_grave());
         free.map(|(depth, _)| depth)
     }
 
-    /// Somebody is sent to its nearest slot: until its next aggregate, count on that.
+    /// Counts a peer that is sent to the nearest slot below the child, until the child's next aggregate.
     pub(super) fn send_one(&mut self, now: Time) {
         if let Some((depth, _)) = self.below.nearest_free(Purpose::Parent) {
             self.below = self.below.less_one(Purpose::Parent, depth);
@@ -141,7 +151,8 @@ impl Child {
         }
     }
 
-    /// Whoever was sent there long ago, and isn't in its word, didn't stay.
+    /// Restores the slots counted for redirected peers that the child's aggregates still don't show after
+    /// `SENT_US_MAX`, since these peers didn't stay. Also ends a lapsed suspicion.
     pub(super) fn forget_sent(&mut self, now: Time) {
         self.suspicion.until.take_if(|until| *until <= now);
         if self.sent_at.take_if(|at| now.since(*at) >= SENT_US_MAX).is_some() {
@@ -149,24 +160,27 @@ impl Child {
         }
     }
 
-    /// Whether it may be dead.
+    /// Returns whether newcomers must not be sent to the child because it may be dead.
     pub(super) fn is_suspected(&self, now: Time, purpose: Purpose) -> bool {
         let until = self.suspicion.until.is_some_and(|until| until > now);
-        // whoever feeds nobody would be a bad backup, but any is better than none
+        // A parent that feeds no peer makes a poor backup, but any backup is better than none: for backups
+        // the suspicion ends `SUSPECTED_US` after the last complaint.
         until && (purpose == Purpose::Parent || now.since(self.suspicion.at) < SUSPECTED_US)
     }
 
-    /// It is asked to move, or to have somebody move.
+    /// Records that the child is asked to move itself or a peer of its branch.
     pub(super) fn asked_to_move(&mut self, now: Time) {
         self.asked_at = Some(now);
     }
 
-    /// When it may be asked again, if what it does takes so long to be in its word.
+    /// Returns when the child may be asked to move again, if the effect of a move takes `us` to show in its
+    /// aggregates.
     pub(super) fn asked_again_at(&self, us: u64) -> Option<Time> {
         self.asked_at.map(|at| at + us)
     }
 
-    /// What it was asked less than `us` ago may not be in its word yet.
+    /// Returns whether the child was asked to move less than `us` ago, so its aggregate may not show the
+    /// effect yet.
     pub(super) fn was_asked(&self, now: Time, us: u64) -> bool {
         self.asked_again_at(us).is_some_and(|at| at > now)
     }

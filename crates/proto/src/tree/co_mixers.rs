@@ -1,9 +1,9 @@
-//! Spreading the audience over several mixers.
+//! Balancing the audience over several mixers.
 //!
-//! Newcomers begin at any of the mixers, so their trees grow alike; but mixers come and go, and each takes its tree
-//! along. So all mixers in force tell each other what lies below them, and whichever has many more viewers than the
-//! one with fewest asks a peer below it to move there with all that hangs on it. It is asked like everyone who moves,
-//! and fed until its new parent feeds it.
+//! Newcomers start at a random mixer, so the mixers' trees grow evenly; but mixers come and go, each with its
+//! whole tree. Therefore all mixers in force send each other their aggregates. A mixer with many more viewers
+//! than the smallest one requests a peer below it to move there with its whole branch ([`Move::Across`]). As
+//! with every move, the old parent feeds that peer until the new one does.
 
 use std::collections::BTreeMap;
 
@@ -17,50 +17,50 @@ use crate::message::{Aggregate, MIXERS_MAX, Message, Move, PLACES_MAX, Place, Pu
 use crate::outbox::View;
 use crate::time::{SECOND, Time};
 
-/// Trees that differ by less than this share of both are left alone: 60 to 40, in percent. A guess.
+/// Difference up to which two trees are left alone, in percent of their viewers together: 60 to 40. A guess.
 const UNEVEN_PERCENT: u64 = 20;
-/// Whoever was asked to go has gone by then, and both mixers have told of it.
+/// Time after which a requested move is complete and the aggregates of both mixers show it.
 const SPREAD_US: u64 = 2 * VIEWERS_US + SECOND;
-/// Nor are those that differ by so few viewers.
+/// Difference up to which two trees are left alone, in viewers.
 const UNEVEN_MIN: u64 = 2;
 
-/// Who is on the way to another mixer.
+/// Viewers on their way to another mixer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Sent {
-    /// One viewer each.
+    /// This many single viewers.
     Leaves(u32),
-    /// A child, or whoever below it, with all that hangs on it.
+    /// One branch: a child, or a peer below it, together with its own subtree.
     Branch,
 }
 
-/// What the other mixers in force say.
+/// The aggregates of the other mixers in force.
 #[derive(Debug, Default)]
 pub(super) struct CoMixers {
     told: BTreeMap<PeerId, Aggregate>,
     tell_at: Option<Time>,
-    /// When somebody was last asked to go to one of them, and how many one by one since they told of all that came before;
-    /// a branch goes alone.
+    /// When a move to another mixer was last requested, and the moves under way. Single viewers may follow
+    /// each other before the aggregates show them; a branch moves alone.
     sent: Option<(Time, Sent)>,
 }
 
 impl CoMixers {
-    /// How far below a co_mixer there is a free slot.
+    /// Returns the depth of the free slot nearest to the root in another mixer's tree.
     fn nearest_slot(&self, co_mixer: &PeerId) -> Option<usize> {
         self.told.get(co_mixer)?.nearest_free(Purpose::Parent).map(|(depth, _)| depth)
     }
 
-    /// The co_mixer with the free slot that is nearest to its root.
+    /// Returns the other mixer with the free slot nearest to its root, and the depth of the slot.
     pub(super) fn roomiest(&self) -> Option<(usize, PeerId)> {
         self.told.keys().filter_map(|co_mixer| Some((self.nearest_slot(co_mixer)?, *co_mixer))).min()
     }
 
-    /// Mixers below which there is what somebody wants that finds nothing here.
+    /// Returns the other mixers that have a free slot or promise, for askers that find none here.
     pub(super) fn places(&self, purpose: Purpose) -> List<Place, PLACES_MAX> {
         let co_mixers = self.told.iter().filter(|(_, told)| told.nearest_free(purpose).is_some());
         List::truncated(co_mixers.map(|(co_mixer, _)| Place::of_mixer(*co_mixer)))
     }
 
-    /// Somebody has been asked to go to the nearest slot there: until the co_mixer's next word, count on that.
+    /// Counts a peer that was sent to the nearest slot of another mixer, until that mixer's next aggregate.
     pub(super) fn send_one(&mut self, co_mixer: &PeerId) {
         let Some(slot) = self.nearest_slot(co_mixer) else { return };
         if let Some(told) = self.told.get_mut(co_mixer) {
@@ -68,7 +68,7 @@ impl CoMixers {
         }
     }
 
-    /// A branch, or a leaf of one, has been asked to go there.
+    /// Records that a branch, or a single viewer (`leaf`), was requested to move to another mixer.
     pub(super) fn send(&mut self, now: Time, co_mixer: &PeerId, leaf: bool) {
         self.send_one(co_mixer);
         let sent = match self.under_way(now) {
@@ -79,7 +79,7 @@ impl CoMixers {
         self.sent = Some((now, sent));
     }
 
-    /// Whom the mixers' words may not tell of yet.
+    /// Returns the requested moves that the mixers' aggregates may not show yet.
     fn under_way(&self, now: Time) -> Option<Sent> {
         self.sent.filter(|(at, _)| now.since(*at) < SPREAD_US).map(|(_, sent)| sent)
     }
@@ -94,7 +94,7 @@ impl CoMixers {
 }
 
 impl Tree {
-    /// Another mixer tells what lies below it.
+    /// Takes the aggregate of another mixer.
     pub(super) fn co_mixer(&mut self, view: &mut View<'_>, from: PeerId, below: Aggregate) {
         if self.mixing && view.mandate.mixers.contains(&from) && from != view.me {
             self.co_mixers.told.insert(from, below);
@@ -102,7 +102,7 @@ impl Tree {
         }
     }
 
-    /// Tells the other mixers what lies below us, while there are any.
+    /// Sends this mixer's aggregate to the other mixers in force, every [`VIEWERS_US`].
     pub(super) fn tell_co_mixers(&mut self, view: &mut View<'_>) {
         let mixers = &view.mandate.mixers;
         self.co_mixers.told.retain(|co_mixer, _| mixers.contains(co_mixer));
@@ -120,8 +120,9 @@ impl Tree {
         }
     }
 
-    /// What would make our tree and the smallest of the others more alike: somebody goes there with all below it, to
-    /// the level it is at. In the first tier it is the child that leaves them most alike; below, one of the largest.
+    /// Selects a branch to move to the smallest of the other trees, at the level of that tree's nearest free
+    /// slot, if the two trees are uneven. In the first tier it is the child that leaves the trees most alike;
+    /// below it, the largest branch that is deep enough.
     pub(super) fn shift_across(&self, view: &View<'_>) -> Option<Shift> {
         let under_way = match self.co_mixers.under_way(view.now) {
             Some(Sent::Branch) => return None,
@@ -138,7 +139,7 @@ impl Tree {
         }
         let level = self.co_mixers.nearest_slot(co_mixer)?;
         let asked = |child: &Child| child.was_asked(view.now, SPREAD_US);
-        // in the first tier the children go themselves, and whoever has just moved wouldn't
+        // In the first tier the children themselves move, and a child that has just moved would refuse.
         let goes = |child: &Child| !asked(child) && (level > 0 || child.may_move(view.now));
         let served = self.served().filter(|(_, child)| goes(child));
         let served = served.map(|(peer, child)| (*peer, &child.told));
@@ -155,7 +156,8 @@ impl Tree {
         Some(Shift::Across { branch, leaf, how, co_mixer: *co_mixer })
     }
 
-    /// Somebody below us is to go to another mixer: our largest branch that isn't larger than it may be.
+    /// Forwards a request to move to another mixer into the largest branch that is deep enough and, at the
+    /// requested level, not too large.
     pub(super) fn send_across(&mut self, view: &mut View<'_>, how: Move, places: &[Place]) {
         let Move::Across { level, viewers_max } = how else { return };
         let deeper = usize::from(level) + 2 - self.path.len();

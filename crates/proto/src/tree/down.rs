@@ -1,4 +1,8 @@
-//! The parent's side: taking children, sending newcomers on, telling upward what lies below.
+//! The parent's side of the tree: accepting children, redirecting newcomers, and sending aggregates to the
+//! parent.
+//!
+//! A *promise* is a slot reserved for a peer that keeps this peer as its backup. A promised child receives
+//! heads only, until it activates the backup with `Feed`.
 
 use std::cmp::Reverse;
 
@@ -17,25 +21,29 @@ use crate::outbox::{Note, View};
 use crate::score::first_tier_max;
 use crate::time::{SECOND, Time};
 
-/// Backups that one relay promises to feed (DESIGN §8); a standby promises as many as a mixer may feed.
+/// Maximum number of backups that a relay promises to feed: 4, by design. A standby promises as many as the
+/// mixers that it succeeds may feed.
 pub(super) const PROMISES_MAX: usize = 4;
-/// Slots kept for promises that are called in.
+/// Slots kept free for backups that are activated.
 pub(crate) const RESERVE: usize = 1;
-/// Until then what a child that we feed gets may all have been in the cache.
+/// Time within which a newly served child may have received nothing but cached packets.
 const JUST_FED_US: u64 = SECOND / 2;
-/// Peers below us: as many children as anybody has, as many promises, and what is kept for both.
+/// Maximum number of children, promised ones included: `CHILDREN_MAX` children, as many promised backups, and
+/// the reserve for each of the two.
 pub(crate) const CHILDREN_AND_PROMISES_MAX: usize = 2 * (CHILDREN_MAX as usize + RESERVE);
-/// Whom our uplink doesn't carry has found another place by then: a search, a link, and the first packets. A guess.
+/// Time in which a child that the uplink can't carry finds another place: a search, a link set-up and the
+/// first packets. A guess.
 const OVER_US: u64 = 3 * SECOND;
-/// The lead tells the host how many watch at least so often, while somebody does.
+/// Longest interval at which a mixer reports its number of viewers to the host, while it has any; also the
+/// interval of the aggregates that mixers send each other.
 pub(super) const VIEWERS_US: u64 = 2 * SECOND;
 
-/// Who feeds the peer whose path that is.
+/// Returns the parent of the peer at the end of `path`.
 fn parent_in(path: &Path) -> Option<ShortId> {
     path.len().checked_sub(2).and_then(|at| path.get(at)).copied()
 }
 
-/// Whether the asker hangs on a mixer that we would take over from.
+/// Returns whether the asker is in the first tier of a mixer that this peer would succeed.
 fn inherits(view: &View<'_>, attach: &Attach) -> bool {
     let parent = parent_in(&attach.path);
     let mixers = view.mandate.mixers.iter().filter(|mixer| Some(mixer.short()) == parent);
@@ -43,17 +51,17 @@ fn inherits(view: &View<'_>, attach: &Attach) -> bool {
 }
 
 impl Tree {
-    /// Whether anybody is fed by us.
+    /// Returns whether this peer serves any child.
     pub(crate) fn feeds(&self) -> bool {
         self.served().next().is_some()
     }
 
-    /// Children that are fed.
+    /// Returns the children that receive the program.
     pub(super) fn served(&self) -> impl Iterator<Item = (&PeerId, &Child)> {
         self.children.iter().filter(|(_, child)| child.served)
     }
 
-    /// Children that are fed or will be; all others are promised that.
+    /// Returns the accepted children, served or not yet served; all others are promised only.
     fn taken(&self) -> impl Iterator<Item = (&PeerId, &Child)> {
         self.children.iter().filter(|(_, child)| child.fed)
     }
@@ -66,12 +74,14 @@ impl Tree {
         self.children.len() - self.fed_count()
     }
 
-    /// Whether this peer is what a mixer's first tier falls back on.
+    /// Returns whether this peer is the fallback of a mixer's first tier: standby 1, or an elected mixer that
+    /// doesn't mix yet.
     pub(super) fn stands_by(&self, view: &View<'_>) -> bool {
         view.mandate.standby() == Some(view.me) || (view.mixes() && !self.mixing)
     }
 
-    /// How many children this peer may feed.
+    /// Returns the number of children that this peer may feed, without the reserve. It is 0 while the peer
+    /// leaves, has no roster, isn't fed, or is at the depth limit.
     pub(super) fn capacity(&self, view: &View<'_>) -> usize {
         let config = view.config;
         if self.leaving.is_some() || self.stepping_out.is_some() {
@@ -79,7 +89,7 @@ impl Tree {
         }
         let Some(roster) = view.stage.roster() else { return 0 };
         if self.mixing || self.stands_by(view) {
-            // whoever consents to mix feeds one at least
+            // A peer that consents to mix feeds at least one child, whatever its own cap says.
             let most = roster.k1.min(config.children_max.max(1)).min(CHILDREN_MAX);
             return usize::from(most).min(uplink_as_mixer(view, roster));
         }
@@ -90,12 +100,14 @@ impl Tree {
         self.capacity_as_relay(view, roster)
     }
 
-    /// At a mixer: whether its uplink carries so many streams more than its children have, each at most as much as the program.
+    /// Returns whether a mixer's uplink carries `more` streams beside those of its children, each taken to be
+    /// as large as the program.
     pub(crate) fn uplink_spares(&self, view: &View<'_>, more: usize) -> bool {
         view.stage.roster().is_some_and(|roster| uplink_as_mixer(view, roster) >= self.fed_count() + more)
     }
 
-    /// How many children this peer would feed once it is fed itself.
+    /// Returns the number of children that this peer would feed once it is fed itself: at most `k`, its own
+    /// cap, and what its uplink carries less the reserve.
     pub(super) fn capacity_as_relay(&self, view: &View<'_>, roster: &Roster) -> usize {
         let config = view.config;
         if !config.relays || self.leaving.is_some() {
@@ -106,18 +118,19 @@ impl Tree {
         usize::from(roster.k.min(config.children_max).min(CHILDREN_MAX)).min(uplink.saturating_sub(RESERVE))
     }
 
-    /// The slot in reserve; who may feed nobody has none.
+    /// Returns the number of reserve slots; 0 for a peer that may feed no children.
     fn reserve(&self, view: &View<'_>) -> usize {
         let relays = || view.stage.roster().is_some_and(|roster| self.capacity_as_relay(view, roster) > 0);
         if self.mixing || self.stands_by(view) || relays() { RESERVE } else { 0 }
     }
 
-    /// How many children this peer feeds at most, the one in reserve included.
+    /// Returns the maximum number of children, reserve included.
     pub(super) fn most(&self, view: &View<'_>) -> usize {
         self.capacity(view) + self.reserve(view)
     }
 
-    /// Children that we could take on top of those we have, wherever we go.
+    /// Returns the number of children that this peer could take in addition to its present ones, at any place
+    /// in the tree.
     pub(super) fn room(&self, view: &View<'_>) -> u8 {
         let most = view.stage.roster().map_or(0, |roster| self.capacity_as_relay(view, roster));
         most.saturating_sub(self.fed_count()).min(CHILDREN_MAX.into()) as u8
@@ -129,17 +142,19 @@ impl Tree {
         match self.capacity(view) {
             0 => 0,
             most if self.stands_by(view) => {
-                // beside children of its own, one of which may come in place of another
+                // Leaves room for this peer's own children, the reserve, and one child taken in place of
+                // another.
                 let most_beside = CHILDREN_AND_PROMISES_MAX - (most + RESERVE + 1);
                 (mixers.max(1) * most + RESERVE).min(most_beside)
             }
-            // whoever dies takes all its children's parent at once: no more is promised than can be kept
+            // When a parent dies, all its children activate their backups at once, so no more is promised
+            // than the free slots can hold.
             most if self.mixing => (most + RESERVE).saturating_sub(self.fed_count()),
             most => (most + RESERVE).saturating_sub(self.fed_count()).min(PROMISES_MAX),
         }
     }
 
-    /// Somebody wants a place.
+    /// Handles a request for a place, as a child or as a backup: answers `Accept`, `Redirect` or `Refused`.
     pub(crate) fn attach(&mut self, view: &mut View<'_>, from: PeerId, attach: &Attach) {
         let purpose = attach.purpose;
         view.links.wanted_again(view.now, &from);
@@ -149,7 +164,7 @@ impl Tree {
             Ok(()) => {
                 let fed = purpose == Purpose::Parent;
                 if self.is_above(&from) {
-                    self.drop_backup(view); // it has none itself, and we do without
+                    self.drop_backup(view); // the asker has no other backup, and this peer can do without one
                 }
                 let linked = view.links.is_up(&from);
                 let viewers = attach.viewers_below.saturating_add(1);
@@ -189,7 +204,8 @@ impl Tree {
                     view.out.act(Output::ServeHeads(from));
                 }
                 if linked && !known {
-                    view.out.note(Note::Below(from)); // on an old link, past which news may have gone
+                    // On a link that was up before, earlier news may have bypassed this child.
+                    view.out.note(Note::Below(from));
                 }
                 let path = self.place(view);
                 let path = if path.is_empty() { Path::truncated([view.me.short()]) } else { path };
@@ -215,7 +231,8 @@ impl Tree {
         }
     }
 
-    /// Where all is full, whoever could feed others may find a place deeper below, of somebody who can't and gives way.
+    /// Returns children that feed others, in random order. When all slots are taken, an asker that could feed
+    /// others may displace a peer deeper down that can't.
     fn full_branches(&self, view: &mut View<'_>, from: PeerId, attach: &Attach) -> List<Place, PLACES_MAX> {
         if attach.purpose != Purpose::Parent || attach.fed || attach.room == 0 {
             return List::new();
@@ -227,14 +244,15 @@ impl Tree {
         self.places_of(view, branches.into_iter())
     }
 
-    /// Where these children of ours are in the tree.
+    /// Returns the places of the given children.
     fn places_of(&self, view: &View<'_>, children: impl Iterator<Item = PeerId>) -> List<Place, PLACES_MAX> {
         let mine = self.place(view);
         let path_of = |peer: &PeerId| Path::truncated(mine.iter().copied().chain([peer.short()]));
         List::truncated(children.map(|peer| Place { peer, path: path_of(&peer) }))
     }
 
-    /// A child of one of our children asks us for a place, and isn't fed: its parent may be dead.
+    /// Raises the suspicion against a child when one of its own children is unfed and asks this peer for a
+    /// place: the child may be dead.
     fn suspect_parent_of(&mut self, view: &mut View<'_>, from: PeerId, attach: &Attach) {
         if attach.purpose != Purpose::Parent || attach.fed {
             return;
@@ -247,7 +265,7 @@ impl Tree {
         }
     }
 
-    /// Whether a peer may have the place it asks for, here.
+    /// Decides whether the asker may have the place here, as a child or as a backup.
     fn judge(&self, view: &View<'_>, from: PeerId, attach: &Attach, gives_way: bool) -> Result<(), Refused> {
         let (me, asker) = (view.me.short(), from.short());
         if self.leaving.is_some() || self.stepping_out.is_some() || from == view.me {
@@ -269,30 +287,33 @@ impl Tree {
         let parent = parent_in(&attach.path);
         match attach.purpose {
             Purpose::Parent => {
-                // a child whose parent is our child comes because that one is dead, or feeds it nothing; who names us comes
-                // because those that we sent it to can't be linked with it
+                // Orphans may use the reserve. An asker that names a child of this peer as its parent comes
+                // because that child is dead or feeds it nothing. An asker that names this peer as its parent
+                // couldn't be linked with the places it was redirected to.
                 let ours = |id: &ShortId| *id == me || self.children.keys().any(|peer| peer.short() == *id);
                 let orphan = parent.as_ref().is_some_and(ours) || attach.reach == Reach::OnlyHere;
                 let orphan = orphan && !attach.fed;
                 let reserved = child.is_some() || self.is_invited(&from) || orphan;
                 let reserved = if reserved { self.reserve(view) } else { 0 };
                 let over = if view.mandate.mutated.is(Mutation::TakesTooMany) { 2 } else { 0 };
-                // who feeds nobody is sent down, while the slots here are of use to others
+                // An asker that feeds no other peer is sent down while there is a slot below: the slots here
+                // are worth more to relays.
                 let idle = attach.room == 0 && attach.viewers_below == 0;
                 let idle = idle && (attach.fed || attach.path.is_empty()) && attach.reach != Reach::OnlyHere;
                 let down = || self.taken().any(|(_, child)| child.nearest_slot().is_some());
                 let room = self.fed_count() < self.capacity(view) + reserved + over && !(idle && down());
                 let taken = child.is_some_and(|child| child.fed);
-                // a child that gives way has gone at the latest when the asker is to be fed
+                // The displaced child has left, at the latest, when the asker is to be fed.
                 if taken || gives_way || room { Ok(()) } else { Err(Refused::Full) }
             }
             Purpose::Backup if view.mandate.mutated.is(Mutation::PromisesNothing) => Err(Refused::Full),
             Purpose::Backup => {
-                // whoever is above the asker, or below its parent, would fail together with its parent
+                // A backup above the asker, or below the asker's parent, would fail together with that
+                // parent.
                 let blind = view.mandate.mutated.is(Mutation::BacksUpInItsBranch);
                 let together =
                     attach.path.contains(&me) || parent.is_some_and(|parent| place.contains(&parent));
-                // a mixer keeps its slots for first tiers, and a standby has a program when it mixes
+                // A mixer keeps its promises for first tiers, and a standby has no program before it mixes.
                 let root = self.mixing || stands_by;
                 if let Some(child) = child {
                     if child.fed { Err(Refused::SameBranch) } else { Ok(()) }
@@ -307,12 +328,13 @@ impl Tree {
         }
     }
 
-    /// Where there may be room: the children below whom it is nearest, the roomiest first.
+    /// Returns the children below which there may be room: shortest detour first, then the nearest slot, then
+    /// the most free slots; ties are drawn. Suspected children are left out.
     fn places(&mut self, view: &mut View<'_>, from: PeerId, attach: &Attach) -> List<Place, PLACES_MAX> {
         let backup = attach.purpose == Purpose::Backup;
         let blind = view.mandate.mutated.is(Mutation::BacksUpInItsBranch);
         self.forget_sent(view.now);
-        // whoever is above the asker can't be its backup, but perhaps another branch below can
+        // A peer above the asker can't be its backup, but another branch below that peer may hold one.
         let above = |peer: &PeerId| backup && attach.path.contains(&peer.short());
         let parent = parent_in(&attach.path);
         let is_suspected = |child: &Child| child.is_suspected(view.now, attach.purpose);
@@ -323,13 +345,14 @@ impl Tree {
             .filter_map(|(peer, child)| {
                 let (depth, free) = child.below.nearest_free(attach.purpose)?;
                 if !backup && free == 1 && self.is_taken_in_place(peer) {
-                    return None; // that slot is for whoever gives way
+                    return None; // the last slot is for the child that gives way
                 }
                 let detour_us = self.detour_us(child, &attach.round_trips, depth);
                 Some((is_suspected(child), above(peer), detour_us, depth, free, *peer))
             })
             .collect();
-        // radios pause, and their children complain: where nobody else has room, who has no place may find one below these
+        // A peer with a stalled radio is suspected too. If only suspected branches have room, an unfed asker
+        // is sent to these.
         let any = !backup && !attach.fed && places.iter().all(|(suspected, ..)| *suspected);
         places.retain(|(suspected, ..)| any || !suspected);
         view.rng.shuffle(&mut places);
@@ -339,7 +362,8 @@ impl Tree {
         if let Some((_, _, _, depth, _, first)) = places.first()
             && let Some(child) = self.children.get_mut(first)
         {
-            // until its next aggregate, count on the newcomer going there, and on what it brings
+            // Until the first child's next aggregate, the newcomer is expected to take a slot there and to
+            // bring its own.
             child.sent_at = Some(view.now);
             child.below = child.below.less_one(attach.purpose, *depth);
             if !backup {
@@ -349,12 +373,13 @@ impl Tree {
         self.places_of(view, places.into_iter().map(|(.., peer)| peer))
     }
 
-    /// Free slots that nobody has taken after all are free again.
+    /// Restores slots counted for redirected peers that didn't take them.
     pub(super) fn forget_sent(&mut self, now: Time) {
         self.children.values_mut().for_each(|child| child.forget_sent(now));
     }
 
-    /// A child wants to be fed.
+    /// Handles a child's request for the program (`Feed`). A peer that was never accepted gets `Dismiss`; a
+    /// promised child for which there is no slot gets `Shed` with other places, then `Dismiss`.
     pub(crate) fn feed(&mut self, view: &mut View<'_>, from: PeerId, resume: Option<Resume>) {
         let (fed, most) = (self.fed_count(), self.most(view));
         view.links.wanted_again(view.now, &from);
@@ -374,14 +399,14 @@ impl Tree {
         let Some(child) = self.children.get_mut(&from) else { return };
         child.fed = true;
         child.asked_feed_at = Some(view.now);
-        // whoever waits for a program itself says so
+        // An empty path says that this peer waits for the program itself.
         let path = if self.at_fault { Path::default() } else { self.path.clone() };
         let whereabouts = self.whereabouts(view);
         view.out.send(from, Message::Feeding { path, whereabouts });
         let waits = self.path.is_empty() || self.is_unsure(view);
         let Some(child) = self.children.get_mut(&from) else { return };
         if waits {
-            child.waits = Some(resume); // all we could give is what is over
+            child.waits = Some(resume); // the cache holds only old packets
         } else {
             child.served = true;
             view.out.act(Output::Serve { peer: from, from: resume, sound: true });
@@ -389,8 +414,8 @@ impl Tree {
         self.settle(view);
     }
 
-    /// Our parent fails: who has just been told that we feed it is told that there is nothing to feed it with, since it declines
-    /// others that would.
+    /// The parent has failed. Notifies the children that requested the program within the last `JUST_FED_US`
+    /// that this peer has none, since a child that was promised the program declines other parents.
     pub(super) fn take_back(&self, view: &mut View<'_>) {
         let just = |child: &Child| child.asked_feed_at.is_some_and(|at| view.now.since(at) < JUST_FED_US);
         let just_fed: Vec<_> =
@@ -401,7 +426,7 @@ impl Tree {
         }
     }
 
-    /// A peer below us, for which there is no room after all, goes elsewhere.
+    /// Removes a child when no slot is left for it, and redirects it to other places.
     fn send_on(&mut self, view: &mut View<'_>, from: PeerId) {
         let Some(child) = self.children.remove(&from) else { return };
         view.out.act(Output::Unserve(from));
@@ -411,8 +436,8 @@ impl Tree {
         view.out.send(from, Message::Dismiss);
     }
 
-    /// Our uplink carries fewer than we feed, as it shows by now: those with the smallest branches go elsewhere, and keep what
-    /// they get until they have.
+    /// Sheds children when a measurement shows that the uplink carries fewer than are served: those with the
+    /// smallest branches are asked to leave, stay served meanwhile, and are sent away after `OVER_US`.
     pub(super) fn shed_over(&mut self, view: &mut View<'_>) {
         let over = self.over(view);
         for (peer, child) in &mut self.children {
@@ -431,16 +456,17 @@ impl Tree {
         }
     }
 
-    /// Those that we feed and our uplink doesn't carry.
+    /// Returns the served children beyond what the uplink carries, smallest branches first.
     fn over(&self, view: &View<'_>) -> Vec<PeerId> {
-        let goes = self.leaving.is_some() || self.stepping_out.is_some(); // all have been told to
+        // Then all children have been asked to go.
+        let goes = self.leaving.is_some() || self.stepping_out.is_some();
         let Some(roster) = view.stage.roster().filter(|_| view.uplink.bps.is_some()) else {
             return Vec::new();
         };
         if goes || self.mixing || self.stands_by(view) {
             return Vec::new();
         }
-        // not what our place allows: who has just lost its parent keeps its children
+        // The limit doesn't depend on the place: a peer that has just lost its parent keeps its children.
         let most = self.capacity_as_relay(view, roster) + self.reserve(view);
         let mut served: Vec<_> = self.served().map(|(peer, child)| (child.told.viewers, *peer)).collect();
         served.sort_unstable();
@@ -448,16 +474,18 @@ impl Tree {
         served.into_iter().map(|(_, peer)| peer).collect()
     }
 
-    /// Our uplink may carry less than we have promised, and that will show in a moment.
+    /// Returns whether the uplink is still being measured, so that it may turn out to carry less than was
+    /// promised.
     fn is_unsure(&self, view: &View<'_>) -> bool {
         view.uplink.is_awaited && !self.mixing && !self.stands_by(view)
     }
 
-    /// Whoever was promised more than can be kept any more is told so, the last by id first.
+    /// Withdraws promises beyond what this peer can keep; the highest ids lose theirs first.
     pub(super) fn keep_promises(&mut self, view: &mut View<'_>) {
-        // who waits for the program itself may yet have it in time; who stood by, and doesn't watch, won't
+        // A viewer that waits for the program itself may get it in time. A former standby that doesn't view
+        // won't.
         let fed = self.mixing || !self.is_viewer(view) || (self.parent.is_some() && !self.at_fault);
-        // whoever was taken may look further, and not come
+        // An accepted child may still search elsewhere and not come, which would free its slot.
         let comes = self.children.values().any(|child| child.fed && !child.served && child.waits.is_none());
         if !fed || self.leaving.is_some() || self.stepping_out.is_some() || comes {
             return;
@@ -468,13 +496,13 @@ impl Tree {
         for peer in over {
             self.children.remove(&peer);
             view.out.act(Output::Unserve(peer));
-            view.out.note(Note::TreeUnserves(peer)); // by now it may be a speaker that watches
+            view.out.note(Note::TreeUnserves(peer)); // by now the peer may be a speaker that views
             view.out.send(peer, Message::Dismiss);
         }
     }
 
-    /// There is a program here, and room: whoever has waited for it gets it. Those for whom there is none, now that our uplink
-    /// is known, go on.
+    /// Serves the children that have waited, when this peer has a program. Once the uplink is known, accepted
+    /// children beyond its capacity are sent elsewhere first.
     pub(super) fn serve_waiting(&mut self, view: &mut View<'_>) {
         if self.is_unsure(view) {
             return;
@@ -497,7 +525,7 @@ impl Tree {
         }
     }
 
-    /// A child is fed by another again, but keeps our promise.
+    /// A child is fed by another parent again; it stays as a promised child and receives heads.
     pub(crate) fn stop_feed(&mut self, view: &mut View<'_>, from: PeerId) {
         if let Some(child) = self.children.get_mut(&from) {
             (child.fed, child.served, child.waits) = (false, false, None);
@@ -507,7 +535,7 @@ impl Tree {
         }
     }
 
-    /// A child goes.
+    /// Removes a child that has left, was lost, or is to be dropped.
     pub(crate) fn drop_child(&mut self, view: &mut View<'_>, peer: PeerId) {
         if self.children.remove(&peer).is_some() {
             view.out.act(Output::Unserve(peer));
@@ -516,11 +544,11 @@ impl Tree {
         }
     }
 
-    /// A child, or another mixer, tells what lies below it.
+    /// Takes the aggregate of a child, or of another mixer.
     pub(crate) fn aggregate(&mut self, view: &mut View<'_>, from: PeerId, below: Aggregate) {
         if let Some(child) = self.children.get_mut(&from) {
             let fewer = below.viewers < child.told.viewers || below.deepest < child.told.deepest;
-            child.asked_at.take_if(|_| fewer); // somebody has gone
+            child.asked_at.take_if(|_| fewer); // a viewer has moved away, as requested
             (child.told, child.below, child.sent_at) = (below, below, None);
             self.settle(view);
         } else {
@@ -528,7 +556,7 @@ impl Tree {
         }
     }
 
-    /// Sends our fed children to other places; they go when the others feed them.
+    /// Sends all children to other places; each stays served until another parent feeds it.
     pub(super) fn shed(&mut self, view: &mut View<'_>) {
         let places = self.shed_places(view);
         for child in self.children.keys() {
@@ -536,7 +564,7 @@ impl Tree {
         }
     }
 
-    /// Sends one of them there.
+    /// Sends one child to other places, as `shed` does.
     pub(super) fn shed_one(&self, view: &mut View<'_>, child: PeerId) {
         let places = self.shed_places(view);
         view.out.send(child, Message::Shed { places });
@@ -553,7 +581,7 @@ impl Tree {
         places
     }
 
-    /// A message for everyone below us.
+    /// Sends a message to all linked children except `but`.
     pub(crate) fn forward_down(&self, view: &mut View<'_>, message: &Message, but: Option<PeerId>) {
         for (child, _) in self.children.iter().filter(|(peer, child)| child.linked && Some(**peer) != but) {
             view.out.send(*child, message.clone());
@@ -569,19 +597,20 @@ impl Tree {
                 view.out.act(Output::ServeHeads(peer));
             }
             if !child.fed && !place.is_empty() {
-                view.out.send(peer, Message::PathIs(place)); // we may have moved since we promised, and the word got lost
+                // This peer may have moved since it promised, and the news got lost.
+                view.out.send(peer, Message::PathIs(place));
             }
         } else {
             self.drop_child(view, peer);
         }
     }
 
-    /// Viewers below us, by what our children say.
+    /// Returns the number of viewers below this peer, by its children's aggregates.
     pub(crate) fn viewers_below(&self) -> u32 {
         self.served().fold(0, |sum, (_, child)| sum.saturating_add(child.below.viewers))
     }
 
-    /// What lies below us, ourselves included.
+    /// Returns this peer's own aggregate: viewers, free slots and free promises of its whole branch.
     pub(super) fn summed(&self, view: &View<'_>) -> Aggregate {
         let own = u32::from(view.config.views && !self.mixing);
         let strongest = self.served().map(|(peer, child)| (child.room(), *peer)).max();
@@ -607,7 +636,8 @@ impl Tree {
         sum
     }
 
-    /// Tells the parent, or as the lead the host, what lies below us, if that has changed.
+    /// Sends the aggregate to the parent when it has changed, at most once per `AGGREGATE_US`. A mixer
+    /// reports its number of viewers to the host instead.
     pub(super) fn tell_upward(&mut self, view: &mut View<'_>) {
         let sum = self.summed(view);
         if self.mixing {
@@ -633,7 +663,7 @@ impl Tree {
         }
     }
 
-    /// Another parent knows nothing of us yet.
+    /// Forgets what was sent to the parent: a new parent knows nothing of this peer yet.
     pub(super) fn forget_told(&mut self) {
         (self.aggregate_sent, self.aggregate_at) = (None, None);
     }
@@ -659,7 +689,7 @@ impl Tree {
             .viewers_told
             .filter(|(viewers, _)| self.mixing && *viewers > 0)
             .map(|(_, at)| at + VIEWERS_US);
-        // a change that came too soon after the last news
+        // A changed aggregate that waits for the minimum interval.
         let news = self.aggregate_at.filter(|_| self.parent.is_some() && !self.mixing);
         let sent = self.children.values().filter_map(|child| child.sent_at).min().map(|at| at + SENT_US_MAX);
         let suspected = self.children.values().filter_map(|child| child.suspicion.until).min();
@@ -667,7 +697,7 @@ impl Tree {
         [absent, told, news, sent, suspected, over].into_iter().flatten().min()
     }
 }
-/// How many programs a mixer's uplink carries beside its part of the stage.
+/// Returns the number of programs that a mixer's uplink carries beside its share of the stage.
 fn uplink_as_mixer(view: &View<'_>, roster: &Roster) -> usize {
     let measured = view.mandate.uplinks_bps().find(|(mixer, bps)| **mixer == view.me && *bps > 0);
     let uplink_bps = view.config.uplink_bps_max.into_iter().chain(measured.map(|(_, bps)| bps)).min();

@@ -1,38 +1,39 @@
-//! Peers that have been of no use to us: they are asked last.
+//! Feeders that failed this peer recently; searches ask them last.
 
 use crate::bounded::Bound;
 use crate::id::PeerId;
 
-/// So many are remembered. A guess: two searches.
+/// Maximum number of failed feeders remembered. A guess: two searches.
 const FAILED_FEEDERS_MAX: usize = 16;
 
-/// Peers that took us, and fed us nothing, or too late, or couldn't be linked with us.
+/// Peers that accepted this peer and then fed it nothing, fed it too late, or couldn't be linked.
 #[derive(Clone, Debug, Default)]
 pub(super) struct FailedFeeders {
-    /// The oldest first.
+    /// Oldest first.
     peers: Vec<(PeerId, Failed)>,
 }
 
-/// What it failed to do.
+/// How a feeder failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Failed {
-    /// Some NATs let nobody through but who is reached from within: those below it may have other NATs.
+    /// The link could not be made. Some NATs admit only peers that were contacted from inside; peers below
+    /// the feeder may be behind other NATs.
     ToLink,
     ToFeed,
 }
 
 impl FailedFeeders {
-    /// A peer took us, and brought nothing, or too late.
+    /// Records that a peer accepted this peer, and then sent no program or sent it too late.
     pub(super) fn fed_nothing(&mut self, peer: PeerId) {
         self.push(peer, Failed::ToFeed);
     }
 
-    /// No link with a peer that took us has come about.
+    /// Records that no link with a peer that accepted this peer came up.
     pub(super) fn was_not_linked(&mut self, peer: PeerId) {
         self.push(peer, Failed::ToLink);
     }
 
-    /// At the limit the oldest is forgotten.
+    /// Adds or renews an entry; at the limit the oldest entry is forgotten.
     fn push(&mut self, peer: PeerId, failed: Failed) {
         self.peers.retain(|(known, _)| *known != peer);
         if self.peers.len() >= FAILED_FEEDERS_MAX {
@@ -45,7 +46,7 @@ impl FailedFeeders {
         self.peers.iter().any(|(known, _)| known == peer)
     }
 
-    /// It is not known to feed nobody, but couldn't be linked with us.
+    /// Returns whether the last failure of the peer was that no link with it came up.
     pub(super) fn is_unlinked(&self, peer: &PeerId) -> bool {
         self.peers.contains(&(*peer, Failed::ToLink))
     }

@@ -1,16 +1,25 @@
-//! The tree that the program goes down.
+//! Distribution tree: the mixer is the root, viewers relay the program to their children.
 //!
-//! A viewer asks a mixer for a place (`Attach`). Whoever is asked takes it (`Accept`), or knows from its
-//! children's aggregates where there is room below and sends it there (`Redirect`), or can't help (`Refused`).
-//! The accepted child links to its parent and asks to be fed (`Feed`). It keeps a backup parent in another
-//! branch, linked, that sends heads only; in the first tier that is standby 1. When its feed is at fault it
-//! asks the backup to feed it from the last packets it holds, and the old parent is let go when the first
-//! packets have come: every change of parent is make-before-break.
+//! Joining: a viewer sends `Attach` to a mixer. The mixer accepts it as a child (`Accept`), redirects it to
+//! places further down where its children's aggregates show free slots (`Redirect`), or refuses it
+//! (`Refused`). The accepted child links to its parent and requests the program (`Feed`).
 //!
-//! [`up`] is the child's side, [`seek`] its searches, [`down`] the parent's side, [`balance`]
-//! who is asked to move, [`near`] who is near whom and looks for a better place, [`co_mixers`] what several mixers do about each
-//! other's trees. All know their path: the peers from a mixer down to
-//! here. Whoever has the asker in its path refuses it, so there is no cycle.
+//! Failover: each viewer keeps a linked backup parent in another branch, which sends it heads only. In the
+//! first tier the backup is standby 1. When the parent is at fault, the child requests the program from the
+//! backup, starting at the last packets it holds, and releases the old parent after the first packets from
+//! the backup have arrived. Every change of parent is make-before-break.
+//!
+//! Parts of the state machine:
+//!
+//! - [`up`]: the child's side, parent and backup.
+//! - [`seek`]: searches for a place.
+//! - [`down`]: the parent's side.
+//! - [`balance`]: moves peers to keep the tree flat.
+//! - [`near`]: estimates network distance and looks for a better place.
+//! - [`co_mixers`]: balances the audience between the trees of several mixers.
+//!
+//! Every peer knows its path, the list of peers from a mixer down to itself. A peer refuses an asker that is
+//! in its own path, so the tree has no cycles.
 
 mod balance;
 mod child;
@@ -41,40 +50,40 @@ use near::Near;
 use seek::Seek;
 use up::Up;
 
-/// A child that was accepted and hasn't come within this time is forgotten (DESIGN §8).
+/// Timeout after which an accepted child that hasn't linked is forgotten: 10 s, by design.
 const ATTACH_US_MAX: u64 = 10 * SECOND;
-/// Aggregates go up no more often than this.
+/// Minimum interval between two aggregates to the parent.
 const AGGREGATE_US: u64 = SECOND;
 
-/// Whoever comes on stage keeps its place so long, while its children go elsewhere and its mixer begins to serve it:
-/// several link set-ups. A guess.
+/// How long a viewer that comes on stage keeps its parent: 2 s. Meanwhile its children move elsewhere and its
+/// mixer begins to serve it, which takes several link set-ups. A guess.
 const STEP_OUT_US: u64 = 2 * SECOND;
 
-/// A viewer that can't be fed reminds the host this often that there is an audience.
+/// Interval at which a viewer reminds the host that there is an audience while no peer mixes.
 const REMIND_US: u64 = 2 * SECOND;
 
-/// This peer's place in the tree, and who hangs on it.
+/// This peer's place in the tree: its parents, its children, and the searches under way.
 #[derive(Debug, Default)]
 pub(crate) struct Tree {
     parent: Option<Up>,
     backup: Option<Up>,
-    /// Asked to feed us; becomes the parent with its first packets.
+    /// The peer to feed this one next, requested or still linking; becomes the parent with its first packets.
     next: Option<Up>,
-    /// When the parent fed us first.
+    /// When the current parent first fed this peer.
     parent_since: Option<Time>,
-    /// It isn't the first one that did.
+    /// The current parent is not the first one.
     has_changed: bool,
     seek_parent: Option<Seek>,
     seek_backup: Option<Seek>,
-    /// What the watch says of the parent.
+    /// The watchdog's latest verdict on the parent: at fault (silent, behind or stalled).
     at_fault: bool,
-    /// Failovers by our backup, to be followed if our feed stalls.
+    /// Non-polite failovers sent by the backup or `next`, held until this peer's own feed is at fault.
     held: List<Signed<Failover>, FAILOVERS_MAX>,
     children: BTreeMap<PeerId, Child>,
     path: Path,
     mixing: bool,
     leaving: Option<Time>,
-    /// We have come on stage, and give up our place then.
+    /// This peer has come on stage, and gives up its place in the tree at this time.
     stepping_out: Option<Time>,
     aggregate_at: Option<Time>,
     aggregate_sent: Option<Aggregate>,
@@ -84,19 +93,21 @@ pub(crate) struct Tree {
     near: Near,
     watched: (Option<PeerId>, Option<PeerId>),
     failed_feeders: FailedFeeders,
-    /// Who has heard, since we were fed last, that whoever it sent us to fed us nothing.
+    /// Peers that have been told, since this peer was last fed, that a place they named fed it nothing.
     told_in_vain: List<PeerId, PATH_LEN_MAX>,
-    /// A viewer of a room without a tree reminds the host of itself then.
+    /// When a viewer in a room without a mixer reminds the host of itself next.
     waits_at: Option<Time>,
 }
 
 impl Tree {
-    /// Our place: the peers from a mixer down to us, ourselves included; empty when nobody feeds us.
+    /// Returns this peer's path: the peers from a mixer down to this peer, both included; empty while it has
+    /// no parent.
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The place that we have, or will have once whoever accepted us feeds us: newcomers needn't wait for that.
+    /// Returns the current path, or while this peer is unfed the path it will have once `next` feeds it.
+    /// Newcomers needn't wait for the first packets.
     fn place(&self, view: &View<'_>) -> Path {
         match &self.next {
             Some(next) if self.path.is_empty() && !self.mixing && !next.path.contains(&view.me.short()) => {
@@ -106,19 +117,20 @@ impl Tree {
         }
     }
 
-    /// Whether this peer takes its program from the tree: it wants to see, and neither mixes nor gets the
-    /// program from its mixer as a speaker.
+    /// Returns whether this peer takes its program from the tree: it wants to view, neither mixes nor leaves,
+    /// and is no speaker, which gets the program from its mixer.
     fn is_viewer(&self, view: &View<'_>) -> bool {
         let speaks = view.stage.entry(&view.me).is_some_and(|entry| entry.speaks);
         view.config.views && !speaks && !self.mixing && self.leaving.is_none()
     }
 
-    /// Roster or mandate have changed.
+    /// Re-evaluates parent, backup and children after a change of roster or mandate.
     pub(crate) fn update(&mut self, view: &mut View<'_>) {
         self.waits_at = None;
         self.step_out_or_stay(view);
         if view.stage.mode() == Mode::Mesh && view.stage.roster().is_some() && !self.mixing {
-            // nobody mixes, so there is no tree; the host may have forgotten that we are there
+            // In a mesh no peer mixes, so there is no tree. The host may no longer know that there is an
+            // audience.
             self.let_go_upward(view);
             self.waits_at = self.is_viewer(view).then_some(view.now + REMIND_US);
         } else {
@@ -127,7 +139,7 @@ impl Tree {
         self.settle(view);
     }
 
-    /// We have begun to mix, or stopped.
+    /// This peer has begun or stopped mixing.
     pub(crate) fn mixing(&mut self, view: &mut View<'_>, mixing: bool) {
         self.mixing = mixing;
         if mixing {
@@ -142,8 +154,8 @@ impl Tree {
         self.settle(view);
     }
 
-    /// A viewer that has come on stage is served by its mixer from then on, without children: those it has are
-    /// handed over like those of a leaver.
+    /// Gives up the place in the tree when this peer has come on stage. Its mixer serves it from then on, and
+    /// it takes no children: those it has are handed over like the children of a leaving peer.
     fn step_out_or_stay(&mut self, view: &mut View<'_>) {
         let mixes = self.mixing || view.mixes() || self.stands_by(view);
         let on_stage = view.speaks() && !mixes && self.leaving.is_none();
@@ -157,14 +169,16 @@ impl Tree {
         }
     }
 
-    /// The mix serves that peer no more: if it is our child by now, we go on as its parent.
+    /// The mix has stopped serving a peer. If that peer is a served child by now, this peer continues to
+    /// serve it as its parent.
     pub(crate) fn mix_unserves(&mut self, view: &mut View<'_>, peer: PeerId) {
         if self.children.get(&peer).is_some_and(|child| child.served) {
             view.out.act(Output::Serve { peer, from: None, sound: true });
         }
     }
 
-    /// Our path is that of our parent and ourselves; tells the children when it has changed.
+    /// Sets the path to the parent's path plus this peer, and sends it to the children when it has changed.
+    /// Ignored when the parent's path is full ([`PATH_LEN_MAX`]).
     fn set_path(&mut self, view: &mut View<'_>, above: &[crate::id::ShortId]) {
         let path = Path::truncated(above.iter().copied().chain([view.me.short()]));
         if path == self.path || above.len() >= PATH_LEN_MAX {
@@ -177,7 +191,8 @@ impl Tree {
         self.serve_waiting(view);
     }
 
-    /// Does what follows from any change: the watch, the links, the news for the parent.
+    /// Runs the follow-up of any change: promises, watchdog, links, balance, and the aggregates for the
+    /// parent and the other mixers.
     fn settle(&mut self, view: &mut View<'_>) {
         self.keep_promises(view);
         self.keep_watch(view);
@@ -188,15 +203,15 @@ impl Tree {
         self.tell_co_mixers(view);
     }
 
-    /// Everything on a link that has come up or gone.
+    /// Handles a link that has come up or gone down.
     pub(crate) fn link_changed(&mut self, view: &mut View<'_>, peer: PeerId, up: bool) {
         self.link_changed_up(view, peer, up);
         self.link_changed_down(view, peer, up);
         self.settle(view);
     }
 
-    /// We know what our uplink carries: there may be room for other children than before, and they get the program sooner
-    /// or later.
+    /// A new estimate of this peer's uplink has arrived: there may be room for more or fewer children, and a
+    /// frame reaches them sooner or later than before.
     pub(crate) fn uplink_known(&mut self, view: &mut View<'_>) {
         self.serve_waiting(view);
         self.shed_over(view);
@@ -204,7 +219,8 @@ impl Tree {
         self.settle(view);
     }
 
-    /// Leaves politely: children are sent to our parent's other places, then we go.
+    /// Leaves politely: sends the children to other places (the parent, then the mixers); leaving is over
+    /// after 1 s at the latest.
     pub(crate) fn leave(&mut self, view: &mut View<'_>) {
         self.leaving = Some(view.now + SECOND);
         self.shed(view);
@@ -214,12 +230,12 @@ impl Tree {
         self.leaving.is_some()
     }
 
-    /// Who feeds us, and who would.
+    /// Returns the parent and the backup.
     pub(crate) fn above(&self) -> (Option<PeerId>, Option<PeerId>) {
         (self.parent.as_ref().map(|up| up.peer), self.backup.as_ref().map(|up| up.peer))
     }
 
-    /// Whom we feed, and whom we would.
+    /// Returns the children that are served, and those that are accepted or promised but not served.
     pub(crate) fn below(&self) -> (Vec<PeerId>, Vec<PeerId>) {
         let served = |wanted| {
             let children = self.children.iter().filter(move |(_, child)| child.served == wanted);
@@ -228,12 +244,12 @@ impl Tree {
         (served(true), served(false))
     }
 
-    /// Whether we feed that peer, will, or would.
+    /// Returns whether a peer is a child of this peer: served, accepted, or promised.
     pub(crate) fn is_below(&self, peer: &PeerId) -> bool {
         self.children.contains_key(peer)
     }
 
-    /// Lets go of everyone, above and below.
+    /// Releases all parents and dismisses all children.
     pub(crate) fn let_go(&mut self, view: &mut View<'_>) {
         self.let_go_upward(view);
         for child in std::mem::take(&mut self.children).into_keys() {
@@ -243,7 +259,8 @@ impl Tree {
         }
     }
 
-    /// Whether leaving is done: nobody is fed by us any more, or time is up. To be asked now and then; we wake nobody for it.
+    /// Returns whether leaving is done: no child is served any more, or the deadline has passed. The caller
+    /// polls this; no timeout is scheduled for it.
     pub(crate) fn left(&self, now: Time) -> bool {
         self.leaving.is_some_and(|at| at <= now || !self.feeds())
     }
@@ -283,8 +300,8 @@ impl Tree {
     }
 }
 
-/// Whether it may be a peer's path: it ends with that peer, and nobody is in it twice. Empty while the peer isn't
-/// fed.
+/// Returns whether `path` can be the path of `peer`: it ends with that peer and names no peer twice. An empty
+/// path is valid, it means that the peer isn't fed.
 pub(crate) fn is_path_of(path: &Path, peer: &PeerId) -> bool {
     let once = path.iter().enumerate().all(|(at, id)| !path[..at].contains(id));
     once && path.last().is_none_or(|last| *last == peer.short())

@@ -1,13 +1,14 @@
-//! Who is near whom, and how late the program is where: so that peers hang below those whom it reaches soon and who
-//! are near.
+//! Network proximity: estimates the delay between peers and the delay of the program at each place, so that
+//! viewers are placed below near parents that get the program early.
 //!
-//! Some peers of the stage are landmarks. Every viewer links with them for a moment once it is fed, and so knows its
-//! round trips to them; whoever compares two peers' knows about how far they are from each other before there is a link
-//! between them. Parents tell their children how late the program is when it leaves them. With both, a place can be
-//! reckoned beforehand, and a viewer that finds one that is better by far moves there ([`seek_better`]).
+//! Some peers of the stage are landmarks. Every viewer links with them briefly after it is first fed, and
+//! measures its round trips to them. From the round trips of two peers to the same landmarks, any peer can
+//! estimate the delay between the two before they are linked. Parents report to their children how late the
+//! program leaves them. From both, a viewer estimates the delay at another place, and moves there if it is
+//! clearly better ([`seek_better`]).
 //!
-//! A parent without a free slot takes a peer that is near and sends fast in place of a child that is far or slow, or feeds
-//! nobody itself: that one goes down, below the newcomer if it is on its way.
+//! A parent without a free slot accepts a near peer that forwards fast in place of a child that is far, slow,
+//! or feeds no other peer. That child goes down a level: below the newcomer if that is the shortest detour.
 //!
 //! [`seek_better`]: Tree::seek_better
 
@@ -29,57 +30,63 @@ use crate::outbox::View;
 use crate::rng::Backoff;
 use crate::time::{MS, SECOND, Time};
 
-/// Whoever is fed measures its round trips after about this long, so that joining comes first; and looks for a better
-/// place so long after it knows them.
+/// Delay (± a quarter) after which a newly fed viewer measures its round trips, so that joining comes first;
+/// also the delay between the measurement and the first search for a better place.
 const BEGIN_US: u64 = SECOND / 2;
-/// Links with landmarks are up by then, and some pings answered.
+/// Time for links with landmarks to come up and some pings to be answered.
 const PINGS_US: u64 = 2 * SECOND;
-/// Landmarks that were busy, or didn't answer, are asked again.
+/// Backoff for measuring again when landmarks were busy or didn't answer.
 const BEGIN_AGAIN: Backoff = Backoff::new(5 * SECOND, 300 * SECOND);
-/// Fewer landmarks in common say nothing of how far two peers are.
+/// Minimum number of landmarks in common from which a distance is estimated. A single one tells how far a
+/// peer is, but not in which direction.
 const LANDMARKS_MIN: usize = 2;
-/// Of whom nothing is known is as far as the other end of a continent and some of a sea.
+/// Assumed one-way delay between two peers when no landmark tells: the far end of a continent and part of a
+/// sea. A guess.
 const UNKNOWN_US: u64 = 60 * MS;
-/// A frame takes so long to leave for each child while nobody knows: a line of some 20 Mbit/s.
+/// Assumed sending time of one frame per child while the uplink is unknown: an uplink of some 20 Mbit/s.
 const UNKNOWN_SENDING_US: u64 = 3 * MS;
-/// A level costs as much as so much of way, beside its hop: what is lost and comes again, and whoever may fail.
+/// Cost of one level of depth when places are compared, besides the hop itself, in microseconds of delay:
+/// repairs of lost packets, and one more peer that may fail.
 const LEVEL_US: u64 = 10 * MS;
-/// So much of detour is taken for a slot that is a level nearer: where slots are further down is known less well, and
-/// where ways have no order the tree gets deep by less.
+/// Penalty per level down to the nearest free slot when detours are compared, in microseconds of delay. Deep
+/// slots are known less well. With a smaller penalty the tree gets deeper where delays have no structure.
 const DOWN_US: u64 = 40 * MS;
-/// What a hop adds to the way: packets are taken in, and wait for the radio.
+/// Delay that a hop adds: packets are received, processed, and wait for the radio. A guess.
 const HOP_US: u64 = 5 * MS;
-/// A place must be better by this, and by a twentieth: what is told is known no better.
+/// Minimum gain for which a viewer moves to a better place, or a twentieth of its present delay if that is
+/// longer. The reported delays are no more precise than that.
 const GAIN_US: u64 = 15 * MS;
-/// And for each level that it is deeper by so much more: else a tree of peers alike gets deep, each step with its reason.
+/// Additional gain required for each level that the new place is deeper. Without it a tree of equal peers
+/// gets deep, though each single step has a reason.
 const DEEPER_US: u64 = 20 * MS;
-/// Children are told how late the program is when that has changed by this much.
+/// Change of the program's delay from which the children are notified.
 const TELL_US: u64 = 5 * MS;
-/// Better places are looked for at first after this, then less and less often.
+/// Backoff between searches for a better place: 6 s at first, 600 s at most.
 const BETTER: Backoff = Backoff::new(6 * SECOND, 600 * SECOND);
-/// A child gives way for a peer that those below it get a frame from sooner by this.
+/// A child gives way to a peer that would pass frames on to its children sooner than the child does, by at
+/// least this.
 const SOONER_US: u64 = 40 * MS;
-/// And over which its own frames come no later than this.
+/// The frames of a child that gives way may arrive through the other peer later than now, by at most this.
 const DETOUR_US: u64 = 5 * MS;
 
-/// What a peer knows of where it is.
+/// What this peer knows of its network location.
 #[derive(Debug)]
 pub(super) struct Near {
-    /// Our round trips to landmarks.
+    /// This peer's round trips to landmarks.
     trips: RoundTrips,
-    /// Landmarks that we are measuring.
+    /// Landmarks being measured.
     measured: BTreeSet<(PeerId, LinkKind)>,
     begin_at: Option<Time>,
     begin_again: Backoff,
-    /// Our body is asked for round trips then.
+    /// When the body is asked for the round trips of the links.
     ask_at: Option<Time>,
-    /// To our parent, as far as it is known.
+    /// Measured one-way delay to the parent, in microseconds, and the parent it belongs to.
     to_parent_us: Option<(PeerId, u64)>,
-    /// How late our children think the program leaves us.
+    /// The program's delay that the children were told last.
     told_us: Option<u64>,
     better_at: Option<Time>,
     better: Backoff,
-    /// The place that failed us last: it may have been but a pause.
+    /// The place of the last parent that failed; the failure may have been a short stall only.
     before: Option<Place>,
 }
 
@@ -114,8 +121,9 @@ impl Near {
     }
 }
 
-/// How long one way between two peers is at least, by their round trips to the same landmarks. By trial the tree is better
-/// by this than by what lies between it and the most that it can be.
+/// Returns a lower bound of the one-way delay between two peers: half of the greatest difference of their
+/// round trips to the same landmark. `None` with fewer than [`LANDMARKS_MIN`] landmarks in common. The lower
+/// bound gave better trees in simulation than the midpoint of lower and upper bound.
 pub(super) fn delay_us(one: &RoundTrips, other: &RoundTrips) -> Option<u64> {
     let both =
         one.iter().flat_map(|to| other.iter().filter(|trip| trip.is_alike(to)).map(move |trip| (to, trip)));
@@ -125,7 +133,7 @@ pub(super) fn delay_us(one: &RoundTrips, other: &RoundTrips) -> Option<u64> {
     (count >= LANDMARKS_MIN).then_some(least / 2)
 }
 
-/// How long a frame of the program takes to leave us for so many children, a second at most.
+/// Returns how long the uplink needs to send one frame to `children` children, at most one second.
 fn sending_to_us(view: &View<'_>, roster: &Roster, children: usize) -> u64 {
     let bits = u64::from(roster.program.bitrate_bps) / u64::from(roster.program.fps.max(1));
     let us = |bps: u64| (bits * children as u64 * SECOND / bps.max(1)).min(SECOND);
@@ -133,8 +141,8 @@ fn sending_to_us(view: &View<'_>, roster: &Roster, children: usize) -> u64 {
 }
 
 impl Tree {
-    /// Whom everyone in the audience measures its round trip to: the first of the stage that don't mix, those who would
-    /// first, since mixers are linked with them.
+    /// Returns the landmarks: present peers on stage that don't mix, candidates first, because mixers are
+    /// linked with all candidates.
     fn landmarks(&self, view: &View<'_>) -> BTreeSet<(PeerId, LinkKind)> {
         let entries = view.stage.entries().iter().filter(|entry| !entry.away && entry.peer != view.me);
         let idle = entries.filter(|entry| !view.mandate.mixers.contains(&entry.peer));
@@ -143,7 +151,8 @@ impl Tree {
         all.map(|entry| (entry.peer, LinkKind::Peer)).collect()
     }
 
-    /// How late the program is here; `None` when nobody says.
+    /// Returns how late the program arrives at this peer, in microseconds after the mixer; `None` when
+    /// unknown.
     fn late_us(&self) -> Option<u64> {
         if self.mixing {
             return Some(0);
@@ -156,9 +165,10 @@ impl Tree {
         Some(late_us + delay_us)
     }
 
-    /// What of the way to our parent landmarks don't tell, who tell the least that it can be: as much of it as our own line
-    /// may be, which is the same to anybody. Without it, places whose way is reckoned would all look nearer than the one
-    /// whose way is measured.
+    /// Returns the part of the measured delay to the parent that the landmark estimate (a lower bound)
+    /// misses. It is capped at what this peer's own line may account for, half the round trip to its nearest
+    /// landmark, since the line adds the same delay towards every peer. Without this correction, all places
+    /// with an estimated delay would look nearer than the parent, where the delay is measured.
     fn untold_us(&self) -> u64 {
         let untold = |parent: &Up| {
             let told_us = delay_us(&parent.whereabouts.as_ref()?.round_trips, &self.near.trips)?;
@@ -169,40 +179,44 @@ impl Tree {
         self.parent.as_ref().and_then(untold).unwrap_or_default().min(our_line_us)
     }
 
-    /// How long a frame takes to us from there, if that was measured.
+    /// Returns the measured one-way delay from the parent, if there is one.
     fn measured_us(&self, parent: &Up) -> Option<u64> {
         self.near.to_parent_us.filter(|(peer, _)| *peer == parent.peer).map(|(_, us)| us)
     }
 
-    /// How late the program leaves us.
+    /// Returns how late the program leaves this peer for its children.
     fn leaves_us(&self, view: &View<'_>) -> Option<u64> {
         Some(self.late_us()? + self.sending_us(view))
     }
 
-    /// How late the program leaves us, and our round trips.
+    /// Returns the report for parents and children: how late the program leaves this peer, and its round
+    /// trips to landmarks.
     pub(super) fn whereabouts(&self, view: &View<'_>) -> Whereabouts {
         let late_us = self.leaves_us(view).map(|us| us.min(u32::MAX.into()) as u32);
         Whereabouts { late_us, round_trips: self.near.trips.clone() }
     }
 
-    /// How long a frame takes here on its way to one child more: those who are fed are served side by side.
+    /// Returns the delay that this peer adds for one more child. All children are served in parallel, so it
+    /// depends on their number.
     fn sending_us(&self, view: &View<'_>) -> u64 {
         HOP_US + view.stage.roster().map_or(0, |roster| sending_to_us(view, roster, self.fed_count() + 1))
     }
 
-    /// How long a frame takes to all the children that we may have, wherever we go; no closer than it is known, for peers alike
-    /// are chosen by other things.
+    /// Returns how long one frame takes to all children that this peer may have at any place, rounded down to
+    /// `TELL_US`: differences between similar peers are below the precision, and other criteria decide
+    /// between them.
     pub(super) fn sending_to_all_us(&self, view: &View<'_>) -> u32 {
         let us = |roster| sending_to_us(view, roster, self.capacity_as_relay(view, roster));
         (view.stage.roster().map_or(0, us) / TELL_US * TELL_US) as u32
     }
 
-    /// What a place is worth, the less the better: how late the program would be there, and how many levels deep it is.
+    /// Returns the cost of a place, lower is better: the program's delay there, and its depth.
     fn worth_us(late_us: u64, path_len: usize) -> u64 {
         late_us + LEVEL_US * path_len as u64
     }
 
-    /// Whether the place below a peer is better enough than ours; `None` when nobody knows.
+    /// Returns whether a place below the given peer is better enough than the present place; `None` when
+    /// either delay is unknown.
     pub(super) fn is_better_below(
         &self,
         path: &Path,
@@ -222,8 +236,8 @@ impl Tree {
         Some(Tree::worth_us(theirs_us, path.len() + 1) + margin_us <= ours_us)
     }
 
-    /// How far the nearest place below a child is, for a peer with these round trips: over the child, past what it sends to
-    /// others, and down.
+    /// Returns the delay from this peer over the child to `peer`, plus the child's sending time and the
+    /// penalty for the depth of the free slot. Unknown delays count as twice [`UNKNOWN_US`] in all.
     pub(super) fn detour_us(&self, child: &Child, peer: &RoundTrips, depth: usize) -> u64 {
         let down_us = DOWN_US * depth as u64 + u64::from(child.told.sending_us);
         if peer.is_empty() {
@@ -233,8 +247,13 @@ impl Tree {
         down_us + delays.map_or(2 * UNKNOWN_US, |(here, there)| here + there)
     }
 
-    /// The child that gives way for a peer that is nearer, sends faster, or would feed others: that whose frames are passed
-    /// on latest. It goes below that peer, and no deeper than others are but for a peer that nobody feeds.
+    /// Returns the child that gives way to the asker when all slots but the reserve are taken.
+    ///
+    /// For a fed asker that could feed others, or feeds some while a child has a free slot: a child that
+    /// can't feed, else the child that passes frames on latest, provided that the asker would pass them on
+    /// sooner. It moves below the asker or another child, and is never in the deepest branch. For an unfed
+    /// asker that could feed: the farthest child that can't feed and has no viewers below it, however deep it
+    /// goes then.
     pub(super) fn gives_way(&self, view: &View<'_>, from: PeerId, attach: &Attach) -> Option<PeerId> {
         let slot = || self.children.values().any(|child| child.nearest_slot().is_some());
         let feeds = attach.room > 0 || attach.viewers_below > 0 && slot();
@@ -251,9 +270,9 @@ impl Tree {
         }
         if !attach.fed {
             if slot() {
-                return None; // it is sent there
+                return None; // the asker is redirected to that slot
             }
-            // those that could feed others would wait for ever for those that can't
+            // Otherwise peers that could feed others would wait indefinitely for peers that can't.
             let may = |child: &Child| child.may_move_alone(view.now) && child.room() == 0;
             let may = self.served().filter(|(peer, child)| **peer != from && may(child));
             let far_us = |child: &Child| delay_us(&self.near.trips, &child.trips);
@@ -273,8 +292,9 @@ impl Tree {
         far.max().map(|(.., peer)| peer)
     }
 
-    /// The child that gives way for a peer that can be linked with nobody else: it feeds nobody, and another child has a slot for
-    /// it. No more come so than we have slots, the one in reserve left out: those that gave way may be back with the same word.
+    /// Returns the child that gives way to an asker that can link with no other parent: a child with no
+    /// viewers below it, provided that another child has a slot to take it. At most `capacity` children are
+    /// accepted this way, since the displaced ones may return with the same request.
     fn gives_way_here(&self, view: &View<'_>, from: PeerId, capacity: usize) -> Option<PeerId> {
         let only_here = self.served().filter(|(_, child)| child.is_only_here).count();
         if only_here >= capacity {
@@ -288,7 +308,7 @@ impl Tree {
         idle.min_by_key(|(peer, child)| (child.room(), **peer)).map(|(peer, _)| *peer)
     }
 
-    /// A child, or whoever feeds us, says where it is.
+    /// Handles a location report of a child, the parent, the backup or `next`.
     pub(crate) fn whereabouts_of(&mut self, view: &mut View<'_>, from: PeerId, whereabouts: Whereabouts) {
         if let Some(child) = self.children.get_mut(&from) {
             child.trips = whereabouts.round_trips;
@@ -302,13 +322,13 @@ impl Tree {
         }
     }
 
-    /// The program begins here: those who have waited for it don't know how late it is.
+    /// This peer begins to mix: children that waited for the program don't know its delay yet.
     pub(super) fn begins_here(&mut self, view: &mut View<'_>) {
         self.near.told_us = None;
         self.tell_late(view);
     }
 
-    /// Tells the children how late the program leaves us, when that has changed.
+    /// Notifies the children when the delay at which the program leaves this peer has changed by [`TELL_US`].
     pub(super) fn tell_late(&mut self, view: &mut View<'_>) {
         let Some(late_us) = self.leaves_us(view) else { return };
         if self.near.told_us.is_none_or(|told_us| told_us.abs_diff(late_us) >= TELL_US) {
@@ -320,7 +340,8 @@ impl Tree {
         }
     }
 
-    /// Another parent feeds us, perhaps since the one before has failed: how far is it? And is there a better one?
+    /// The parent has changed; `before` is the place of the previous parent if it failed. Schedules a
+    /// measurement of the new parent and a search for a better place.
     pub(super) fn has_moved(&mut self, view: &mut View<'_>, before: Option<Place>) {
         self.near.before = before;
         self.near.ask_at = Some(view.now + PINGS_US);
@@ -329,7 +350,7 @@ impl Tree {
         self.tell_late(view);
     }
 
-    /// Sees that we know where we are, while we are fed.
+    /// Schedules a measurement of the round trips to landmarks while this peer is fed and has none.
     pub(super) fn keep_near(&mut self, view: &mut View<'_>) {
         if self.parent.is_none() || !self.is_viewer(view) {
             (self.near.begin_at, self.near.better_at) = (None, None);
@@ -347,7 +368,7 @@ impl Tree {
         }
     }
 
-    /// Our body says how far those are that we are linked with.
+    /// Takes the round trips of all links from the body: the parent's, and those of landmarks.
     pub(crate) fn round_trips(&mut self, view: &mut View<'_>, rtts_us: &[(PeerId, u32)]) {
         let to =
             |peer: &PeerId| rtts_us.iter().find(|(other, us)| other == peer && *us > 0).map(|(_, us)| *us);
@@ -395,11 +416,12 @@ impl Tree {
         }
     }
 
-    /// Looks for a better place, from the mixer down.
+    /// Searches for a better place, from the mixer down.
     fn seek_better(&mut self, view: &mut View<'_>) {
         let busy =
             self.at_fault || self.next.is_some() || self.seek_parent.is_some() || self.is_new_here(view);
-        // whoever hangs on a mixer is where it could be; several mixers spread the audience first
+        // In the first tier there is no better place. With several mixers, spreading the audience over them
+        // comes first.
         if view.mandate.mixers.len() > 1
             || busy
             || self.path.len() <= 2
@@ -413,7 +435,7 @@ impl Tree {
             return;
         };
         let begin = self.near.before.take().into_iter().chain([Place::of_mixer(*mixer)]);
-        // whoever feeds others would take them along
+        // A peer with children would take them along, so it doesn't move deeper.
         let path_len_max = self.path.len() - usize::from(self.feeds());
         let seek = Seek::to_move(view.now, &begin.collect::<Vec<_>>(), path_len_max, parent.peer);
         self.seek_parent = Some(seek.if_better(Better::ByFar));

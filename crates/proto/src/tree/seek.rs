@@ -1,7 +1,8 @@
-//! Searches for a place: whom to ask, what to make of the answers.
+//! Searches for a place in the tree: which peers to ask, and how to use their answers.
 //!
-//! A search asks one peer after another, best place first. Whoever doesn't answer soon may be dead, so the next
-//! one is asked as well, and the first to accept is taken; the others' slots are given back.
+//! A search asks one peer after another, best place first. A peer that doesn't answer soon may be dead, so
+//! the next one is asked as well. The first acceptance is taken, and the slots of the other peers are given
+//! back.
 
 use std::collections::BTreeSet;
 
@@ -16,63 +17,69 @@ use crate::outbox::{Note, View};
 use crate::rng::Backoff;
 use crate::time::{MS, SECOND, Time};
 
-/// After this long without an answer the next place is asked as well: a round trip through a rendezvous
-/// between continents.
+/// Timeout after which the next place is asked as well: a round trip through a rendezvous between continents.
 const ASK_NEXT_US: u64 = 300 * MS;
-/// After this long without any answer, and with no place left to ask, the search begins anew.
+/// Timeout without any answer after which the search starts again, when there is no other place to ask.
 const ANSWER_US_MAX: u64 = 1_500 * MS;
-/// Peers asked at one time, at most.
+/// Maximum number of unanswered requests at a time.
 const ASKED_MAX: usize = 4;
-/// A way down through more redirects than this is not a tree.
+/// Maximum number of answers that send one search on: twice the longest path. More redirects than that don't
+/// descend a tree.
 const HOPS_MAX: u32 = 2 * PATH_LEN_MAX as u32;
-/// Peers tried before a search begins anew: whoever sent us on, and the places it named.
+/// Maximum number of peers asked before a search starts again: for each hop the redirecting peer and the
+/// places it named.
 const TRIED_MAX: usize = HOPS_MAX as usize * (1 + PLACES_MAX);
-/// Who looks for a better place goes on until so many have been no better: branches are chosen by where their
-/// heads are, and the slots below may be far from these.
+/// Number of places found no better after which a search for a better place ends. One isn't enough: branches
+/// are chosen by the location of their top peer, and the free slots further down may be far from it.
 const WORSE_MAX: u32 = 3;
-/// No backup was to be had: the tree may have grown a branch by then.
+/// Backoff of backup searches. By the next try, the tree may have grown another branch.
 const BACKUP_RETRY: Backoff = Backoff::new(400 * MS, 3 * SECOND);
 const PARENT_RETRY: Backoff = Backoff::new(200 * MS, 2 * SECOND);
 
-/// How much better than ours a place must be.
+/// How much better than the present place a place must be to be taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Better {
-    /// We were asked to go there, and where nobody knows how good it is, we do.
+    /// Another peer requested the move: go unless the place is known to be worse, also when its quality is
+    /// unknown.
     NotWorse,
-    /// We look for it ourselves, and stay where nobody knows.
+    /// The search is this peer's own: go only where the place is known to be clearly better.
     ByFar,
 }
 
-/// A search for a place.
+/// A search for a place, as a child or as a backup.
 #[derive(Debug)]
 pub(super) struct Seek {
     pub(super) purpose: Purpose,
-    /// Who hasn't answered yet.
+    /// Peers that haven't answered yet.
     asked: BTreeSet<PeerId>,
-    /// When we asked last, while anybody hasn't answered.
+    /// When the last request was sent, while answers are outstanding.
     asked_at: Time,
-    /// Where we were sent, best first.
+    /// Places named in redirects and not asked yet, best first.
     places: Vec<Place>,
     tried: BTreeSet<PeerId>,
-    /// Somebody that we couldn't be linked with was asked only for places below it.
+    /// A peer that this one couldn't be linked with was asked for places below it only
+    /// ([`Reach::OnlyBelow`]).
     passes: bool,
-    /// Nothing else was found: we say so where the search begins, and ask those for places of their own, too.
+    /// The round before found no place: the start of the search is asked with [`Reach::OnlyHere`], and the
+    /// peers that couldn't be linked are asked for places of their own as well.
     pleads: bool,
-    /// Who hadn't answered when we gave up waiting last: what they say late counts all the same, for letters through linked
-    /// peers take long.
+    /// Peers that hadn't answered at the last timeout. Their late answers still count, since messages
+    /// forwarded through linked peers take long.
     late: BTreeSet<PeerId>,
     hops: u32,
-    /// Places that were no better than ours.
+    /// Number of places found that were no better than the present one.
     worse: u32,
     retry_at: Time,
     backoff: Backoff,
-    /// Nobody feeds us any more: all places of a redirect are asked at once.
+    /// This peer has lost its feed: all places of a redirect are asked at once.
     urgent: bool,
-    /// We are fed where we are, and would go only below a path of at most this length; given up if that fails.
+    /// This peer is fed and would move only below a peer with at most this path length. The search ends when
+    /// no such place is found.
     moves: Option<usize>,
-    /// Only to a place that is better.
+    /// Required gain of a new place; `None` if any place will do.
     better: Option<Better>,
-    /// Who sent us to a peer that took us and fed us nothing, our path below that one, and whom of it we know.
+    /// Set when a peer accepted this peer and fed it nothing: the peer that had named it, the path that
+    /// `Attach` states to that peer, and the known ids of the failed peer's path.
     vain: Option<(PeerId, Path, List<PeerId, PATH_LEN_MAX>)>,
 }
 
@@ -108,27 +115,29 @@ impl Seek {
         ]
     }
 
-    /// A search for a parent that begins at these places.
+    /// Creates a search for a parent that starts at the given places.
     pub(super) fn at_places(now: Time, places: &[Place]) -> Seek {
         let places = places.iter().take(PLACES_MAX).cloned().collect();
         Seek { places, ..Seek::new(Purpose::Parent, now) }
     }
 
-    /// A search for a better place than the one we have: below our parent we are already.
+    /// Creates a search for a better place. The present parent counts as tried, since this peer is below it
+    /// already.
     pub(super) fn to_move(now: Time, places: &[Place], path_len_max: usize, parent: PeerId) -> Seek {
         Seek { moves: Some(path_len_max), tried: [parent].into(), ..Seek::at_places(now, places) }
     }
 
-    /// The same, given up if the place isn't better enough.
+    /// Makes the search reject places that aren't better enough.
     pub(super) fn if_better(self, enough: Better) -> Seek {
         Seek { better: Some(enough), ..self }
     }
 
-    /// Begins with whoever sent us to a peer that fed us nothing, and tells it so; gives whom. Who was told already would name
-    /// another of the same kind: whoever sent us there is told of it instead.
+    /// Starts the search at the peer that had named a failed feeder, and reports the failure to it by the
+    /// path in `Attach`. A peer that has had such a report already would name another failed feeder, so the
+    /// peer above it gets the report instead. Returns the peer to which the report goes.
     fn begin_above(&mut self, me: PeerId, failed: &Up, told: &[PeerId]) -> Option<PeerId> {
         let place = |path: &[ShortId]| Path::truncated(path.iter().copied());
-        // one that couldn't be linked with us may be a good parent of others
+        // A feeder that only couldn't be linked with this peer may be a good parent of others.
         let (mut path, mut is_blamed) = (&failed.path[..], failed.asked);
         let (sender, above) = loop {
             let (_, above) = path.split_last()?;
@@ -149,7 +158,8 @@ impl Seek {
         Some(sender)
     }
 
-    /// Those of a path that we were sent by.
+    /// Returns the ids of those peers in a path that this search has asked, or knew from the failed feeder's
+    /// path.
     fn known_of(&self, path: &Path) -> List<PeerId, PATH_LEN_MAX> {
         let before = self.vain.iter().flat_map(|(.., above)| above.iter());
         let before = before.filter(|peer| !self.tried.contains(*peer));
@@ -157,24 +167,24 @@ impl Seek {
         List::truncated(known.copied())
     }
 
-    /// Whether we are fed where we are, and it is for a better place.
+    /// Returns whether this peer is fed and the search is for a better place only.
     pub(super) fn is_move(&self) -> bool {
         self.moves.is_some()
     }
 
-    /// The next place nobody was asked for yet, but for those that failed.
+    /// Takes the next place that wasn't asked yet, failed feeders excluded; none past the hop limit.
     fn next_good(&mut self, failed_feeders: &FailedFeeders) -> Option<PeerId> {
         let good = |place: &Place| !self.tried.contains(&place.peer) && !failed_feeders.contains(&place.peer);
         let at = self.places.iter().position(good).filter(|_| self.hops < HOPS_MAX)?;
         Some(self.places.remove(at).peer)
     }
 
-    /// The next place nobody was asked for yet; those that failed come last.
+    /// Takes the next place that wasn't asked yet; failed feeders come last.
     fn next_place(&mut self, failed_feeders: &FailedFeeders) -> Option<PeerId> {
         self.next_good(failed_feeders).or_else(|| self.next_good(&FailedFeeders::default()))
     }
 
-    /// What kind of place a peer is asked for.
+    /// Returns the kind of place for which to ask a peer.
     fn reach(&mut self, failed_feeders: &FailedFeeders, peer: &PeerId) -> Reach {
         if self.pleads {
             return if self.tried.is_empty() { Reach::OnlyHere } else { Reach::Anywhere };
@@ -188,7 +198,7 @@ impl Seek {
         self.hops < HOPS_MAX && self.places.iter().any(|place| !self.tried.contains(&place.peer))
     }
 
-    /// When something is to be done if no answer comes.
+    /// Returns when the next step is due if no answer arrives.
     pub(super) fn due(&self) -> Time {
         if self.asked.is_empty() {
             self.retry_at
@@ -199,12 +209,12 @@ impl Seek {
         }
     }
 
-    /// How long answers are waited for when there is nobody else to ask.
+    /// Returns how long to wait for answers when there is no other peer to ask.
     fn patience_us(&self) -> u64 {
         if self.urgent { ASK_NEXT_US } else { ANSWER_US_MAX }
     }
 
-    /// A place was no better than ours; gives whether others are looked at.
+    /// Counts a place that was no better than the present one; returns whether the search goes on.
     fn looks_on(&mut self, from: PeerId, now: Time) -> bool {
         self.worse += 1;
         let goes_on = self.better == Some(Better::ByFar) && self.worse < WORSE_MAX;
@@ -214,7 +224,7 @@ impl Seek {
         goes_on
     }
 
-    /// Somebody answered, but not that the place is ours.
+    /// Handles an answer that gives this peer no place.
     fn answered(&mut self, from: PeerId, now: Time) {
         self.asked.remove(&from);
         self.hops += 1;
@@ -231,14 +241,15 @@ impl Tree {
         self.seek_parent = Some(Seek { urgent, ..Seek::new(Purpose::Parent, view.now) });
     }
 
-    /// Where a search begins: at a mixer; for a backup of the first tier at standby 1.
+    /// Returns the peer where a search starts: a mixer, or for a backup in the first tier the mixer's
+    /// fallback, usually standby 1.
     fn start_of(&self, view: &mut View<'_>, purpose: Purpose) -> Option<PeerId> {
         let first_tier = self.parent.as_ref().filter(|parent| parent.path.len() == 1);
         if let Some(mixer) = first_tier.filter(|_| purpose == Purpose::Backup) {
             return view.fallback(&mixer.peer);
         }
         let mixers: Vec<_> = view.mandate.mixers.iter().filter(|mixer| **mixer != view.me).collect();
-        // ours has lost a child when our parent has died
+        // The mixer of this peer's own branch has a free slot if the parent that died was its child.
         let ours = |mixer: &&&PeerId| self.path.first() == Some(&mixer.short());
         if let Some(root) = mixers.iter().find(ours).filter(|_| purpose == Purpose::Parent) {
             return Some(**root);
@@ -246,7 +257,7 @@ impl Tree {
         mixers.get(view.rng.below(mixers.len() as u64) as usize).map(|mixer| **mixer)
     }
 
-    /// Takes the next step of a search.
+    /// Takes the next step of a search when it is due; `None` ends the search.
     pub(super) fn step(&mut self, view: &mut View<'_>, mut seek: Seek) -> Option<Seek> {
         if view.now < seek.due() {
             return Some(seek);
@@ -261,19 +272,19 @@ impl Tree {
         let Some(peer) = place.or_else(|| self.restart(view, &mut seek)) else { return Some(seek) };
         self.send_attach(view, &mut seek, peer);
         while seek.urgent && seek.asked.len() < ASKED_MAX {
-            // whoever fed us nothing may be the first to accept
+            // Failed feeders are left out here, since a failed feeder may be the first to accept.
             let Some(peer) = seek.next_good(&self.failed_feeders) else { break };
             self.send_attach(view, &mut seek, peer);
         }
         Some(seek)
     }
 
-    /// Nobody is fed by a peer that took us: the search that begins asks whoever sent us there first.
+    /// Makes the new search start above a peer that accepted this peer and then failed it.
     pub(super) fn begin_above(&mut self, view: &View<'_>, failed: &Up) {
         let Some(seek) = &mut self.seek_parent else { return };
         let sender = seek.begin_above(view.me, failed, &self.told_in_vain);
         if sender.is_none_or(|sender| self.told_in_vain.push(sender).is_err()) {
-            self.told_in_vain = List::new(); // all have heard it: from the mixer down once more
+            self.told_in_vain = List::new(); // each peer above was told: reports start over
         }
     }
 
@@ -296,7 +307,8 @@ impl Tree {
         view.out.send(peer, Message::Attach(attach));
     }
 
-    /// Begins a search anew at its start: at once the first time, with back-off after that.
+    /// Starts a search again: returns its starting point at once the first time, afterwards schedules a retry
+    /// with backoff.
     fn restart(&self, view: &mut View<'_>, seek: &mut Seek) -> Option<PeerId> {
         let begun = seek.hops > 0 || !seek.tried.is_empty();
         if begun {
@@ -310,14 +322,14 @@ impl Tree {
         if begun || start.is_none() {
             seek.retry_at = view.now + seek.backoff.next_us(view.rng);
             if seek.purpose == Purpose::Parent && self.parent.is_none() {
-                view.out.note(Note::Lost); // perhaps the mixers we know are not the mixers any more
+                view.out.note(Note::Lost); // the known mixers may be out of date
             }
             return None;
         }
         start
     }
 
-    /// The search that waits for a word of `from`.
+    /// Returns the search in which `from` was asked, if there is one.
     fn seek_mut(&mut self, purpose: Purpose, from: PeerId) -> Option<&mut Seek> {
         let seek = match purpose {
             Purpose::Parent => self.seek_parent.as_mut(),
@@ -326,7 +338,8 @@ impl Tree {
         seek.filter(|seek| seek.tried.contains(&from) || seek.late.contains(&from))
     }
 
-    /// A place is ours.
+    /// Handles `Accept`: takes the place, unless it is no longer needed, forms a cycle, or is no better than
+    /// the present one.
     pub(crate) fn accepted(
         &mut self,
         view: &mut View<'_>,
@@ -342,7 +355,7 @@ impl Tree {
         let now = view.now;
         let in_force = view.mandate.mixers.iter().any(|mixer| path.first() == Some(&mixer.short()));
         let Some(seek) = self.seek_mut(purpose, from) else {
-            // an answer we no longer wait for: don't keep a place we don't use
+            // The search is over: give back the slot.
             self.decline(view, from);
             return;
         };
@@ -352,13 +365,14 @@ impl Tree {
         }
         let above = seek.known_of(&path);
         let (moves, better) = (seek.moves, seek.better.filter(|_| seek.moves.is_some()));
-        // whoever is fed, and only moves, stays, though its own path may not name the new mixer yet
+        // A fed peer takes no place outside the trees of the mixers in force; if it only moves, not even
+        // while its own path doesn't name the new mixer yet.
         let deposed = !in_force && (moves.is_some() || self.is_fed_by_a_mixer(view));
         let is_better =
             |enough| self.is_better_below(&path, &whereabouts, enough).unwrap_or(enough == Better::NotWorse);
         let worse = better.is_some_and(|enough| !is_better(enough));
         if moves.is_some_and(|most| path.len() > most) || worse || purpose == Purpose::Parent && deposed {
-            // no better than where we are, or below no mixer any more
+            // The place is no better than the present one, or is below no mixer in force.
             self.seek_parent =
                 self.seek_parent.take().and_then(|mut seek| seek.looks_on(from, now).then_some(seek));
             self.decline(view, from);
@@ -387,22 +401,23 @@ impl Tree {
         self.settle(view);
     }
 
-    /// We don't take a place that was ours.
+    /// Gives back a place that was offered to this peer.
     pub(super) fn decline(&self, view: &mut View<'_>, from: PeerId) {
         if self.is_backup_alone(&from) {
-            view.out.send(from, Message::StopFeed); // it took us as a child: its promise is enough
+            // It accepted its backup child as a child: the promise is enough.
+            view.out.send(from, Message::StopFeed);
         } else if !self.is_above(&from) && !self.children.contains_key(&from) {
             view.out.send(from, Message::Detach);
         }
     }
 
-    /// The program comes from whoever mixes by the mandate, and flows.
+    /// Returns whether the parent delivers and is in the tree of a mixer in force.
     pub(super) fn is_fed_by_a_mixer(&self, view: &View<'_>) -> bool {
         let root = self.parent.as_ref().filter(|_| !self.at_fault).and_then(|parent| parent.path.first());
         root.is_some_and(|root| view.mandate.mixers.iter().any(|mixer| mixer.short() == *root))
     }
 
-    /// Not there, but perhaps at one of these.
+    /// Handles `Redirect`: the asked peer has no room, but names places that may.
     pub(crate) fn redirected(
         &mut self,
         view: &mut View<'_>,
@@ -420,13 +435,13 @@ impl Tree {
         self.on_time_up(view);
     }
 
-    /// The rendezvous can't reach a peer that we may have asked.
+    /// The rendezvous can't reach a peer, which this peer may have asked for a place.
     pub(crate) fn undeliverable(&mut self, view: &mut View<'_>, peer: PeerId) {
         self.refused(view, peer, Purpose::Parent);
         self.refused(view, peer, Purpose::Backup);
     }
 
-    /// Not there.
+    /// Handles `Refused`: no place at the asked peer.
     pub(crate) fn refused(&mut self, view: &mut View<'_>, from: PeerId, purpose: Purpose) {
         let now = view.now;
         if let Some(seek) = self.seek_mut(purpose, from).filter(|seek| seek.asked.contains(&from)) {

@@ -1,4 +1,5 @@
-//! The child's side: keeping a parent and a backup, changing between them.
+//! The child's side of the tree: keeping a parent and a linked backup, and changing between them without a
+//! gap.
 
 use std::collections::BTreeSet;
 
@@ -14,38 +15,39 @@ use crate::outbox::{Note, View};
 use crate::seal::Signed;
 use crate::time::{MS, SECOND, Time};
 
-/// Whoever was asked to feed us and doesn't even say where it is within this may be dead: another place is
-/// sought beside it. Most round trips are shorter.
+/// Time after which a peer that was requested to feed and hasn't even answered with its path may be dead:
+/// another place is sought beside it. Most round trips are shorter.
 const DEAF_US: u64 = 200 * MS;
-/// Whoever isn't linked within this may never be: some NATs let nobody through but who is reached from within. Another
-/// place is sought beside it. Through a rendezvous between continents a link takes less than a second.
+/// Time after which a peer that isn't linked yet may never be, since some NATs admit only peers that were
+/// contacted from inside: another place is sought beside it. Through a rendezvous between continents a link
+/// takes less than a second.
 const UNLINKED_US: u64 = 1_500 * MS;
-/// Whoever was asked to feed us and doesn't within this is given up: a request that was lost comes again after a
-/// second (SCTP's least time-out, RFC 9260, 16), and some round trips.
+/// Timeout after which a linked peer that was requested to feed and hasn't is given up: SCTP repeats a lost
+/// request after one second at the earliest (RFC 9260, 16), plus some round trips.
 const FEED_US_MAX: u64 = 1_500 * MS;
-/// Until it is linked, or while the old parent still feeds us, there is more time: an elected mixer may take a
-/// while to begin.
+/// The same timeout while the peer isn't linked yet, or while the old parent still feeds this peer: an
+/// elected mixer may take a while to begin.
 const PATIENCE_US_MAX: u64 = 6 * SECOND;
-/// A peer above us.
+/// A peer above this one: its parent, its backup, or the peer requested to feed it next.
 #[derive(Clone, Debug)]
 pub(super) struct Up {
     pub(super) peer: PeerId,
     /// Its path, itself included.
     pub(super) path: Path,
-    /// Those of its path that we were sent there by.
+    /// Ids of the peers in its path that the search asked on its way down.
     pub(super) above: List<PeerId, PATH_LEN_MAX>,
-    /// Where it is, and how late the program leaves it, as it has said.
+    /// Its round trips to landmarks and how late the program leaves it, as it last reported.
     pub(super) whereabouts: Option<Whereabouts>,
-    /// When it agreed, or was asked to feed us.
+    /// When it accepted this peer, or was requested to feed.
     since: Time,
-    /// It is linked, and we have asked it to feed us.
+    /// It is linked, and was requested to feed.
     pub(super) asked: bool,
-    /// It has answered that, if only with its path: it has a program.
+    /// The peer has answered the request, if only with its path, so it has a program.
     answered: bool,
 }
 
 impl Up {
-    /// Whoever has a place for us.
+    /// Creates the entry of a peer that has accepted this peer.
     pub(super) fn accepted(
         peer: PeerId,
         path: Path,
@@ -56,12 +58,13 @@ impl Up {
         Up { peer, path, above, whereabouts: Some(whereabouts), since: now, asked: false, answered: false }
     }
 
-    /// How long we wait for it to feed us, when nobody else does, or while somebody does.
+    /// Returns how long to wait for its first packets; `fed`: another parent feeds this peer meanwhile.
     fn patience_us(&self, fed: bool) -> u64 {
         if fed || !self.asked { PATIENCE_US_MAX } else { FEED_US_MAX }
     }
 
-    /// When another place is to be sought beside it.
+    /// Returns when this peer starts to search for another place beside the silent one; `None` once the
+    /// request is answered.
     fn deaf_at(&self) -> Option<Time> {
         match (self.asked, self.answered) {
             (false, _) => Some(self.since + UNLINKED_US),
@@ -72,13 +75,13 @@ impl Up {
 }
 
 impl Tree {
-    /// What follows from the mandate for who feeds us.
+    /// Re-evaluates parent, `next` and backup after a change of mandate.
     pub(super) fn follow_mandate(&mut self, view: &mut View<'_>) {
         if !self.is_viewer(view) {
             return;
         }
         let mixes = |up: &Up| view.mandate.mixers.contains(&up.peer);
-        // whoever was to feed us as a mixer, and is one no more, would soon shed us
+        // A mixer that was to feed this peer and is no longer in force would soon shed it.
         if let Some(deposed) = self.next.take_if(|next| next.path.len() == 1 && !mixes(next)) {
             self.part_from(view, &deposed);
         }
@@ -86,7 +89,7 @@ impl Tree {
         let root_stays = self.parent.as_ref().is_some_and(mixes);
         let going = self.next.as_ref().is_some_and(mixes);
         if first_tier && !root_stays && !going {
-            // make before break: the old mixer feeds us until the new one does
+            // Make before break: the old mixer feeds this peer until the new one does.
             match self.backup.take_if(|backup| view.mandate.mixers.contains(&backup.peer)) {
                 Some(successor) => self.request_feed(view, successor),
                 None if self.seek_parent.is_none() => self.seek_parent_now(view),
@@ -98,7 +101,7 @@ impl Tree {
         self.want_backup(view);
     }
 
-    /// Sees that the backup is a good one, or that one is sought.
+    /// Keeps the backup if it is a suitable one, else starts a search for another.
     fn want_backup(&mut self, view: &mut View<'_>) {
         let Some(parent) = &self.parent else {
             self.seek_backup = None;
@@ -109,13 +112,14 @@ impl Tree {
         let good = self.backup.as_ref().is_some_and(|backup| {
             let same_branch =
                 backup.path.contains(&parent.peer.short()) || backup.path.contains(&view.me.short());
-            // one that mixes itself may have sent us further down
+            // A fallback that mixes itself may have redirected this peer further down its own tree.
             let below = |fallback: &PeerId| {
                 view.mandate.mixers.contains(fallback) && backup.path.first() == Some(&fallback.short())
             };
             let right =
                 !first_tier || fallback.is_none_or(|fallback| fallback == backup.peer || below(&fallback));
-            // mixers keep their slots for first tiers, and a standby has no program yet
+            // Below the first tier the backup is a viewer in another branch: mixers keep their promises for
+            // first tiers, and a standby has no program yet.
             let apart = backup.path.len() > 1 && !same_branch;
             let apart = backup.peer != parent.peer && right && (first_tier || apart);
             apart || view.mandate.mutated.is(Mutation::BacksUpInItsBranch)
@@ -132,14 +136,15 @@ impl Tree {
         }
     }
 
-    /// That peer is our backup, and we need none: in the first tier of a mixer without a standby all hang on that one mixer.
+    /// Returns whether `peer` is only this peer's backup, and can be given up: in the first tier of a mixer
+    /// without a standby, a backup is of no use, since all viewers depend on that one mixer.
     pub(super) fn yields_backup(&self, view: &View<'_>, peer: &PeerId) -> bool {
         let first_tier = self.parent.as_ref().filter(|parent| parent.path.len() == 1 && !self.at_fault);
         let needless = first_tier.is_some_and(|mixer| view.fallback(&mixer.peer).is_none());
         needless && self.is_backup_alone(peer)
     }
 
-    /// Another backup is needed, or none.
+    /// Releases the backup, because it is unsuitable or no longer needed.
     pub(super) fn drop_backup(&mut self, view: &mut View<'_>) {
         if let Some(backup) = self.backup.take() {
             self.part_from(view, &backup);
@@ -147,7 +152,8 @@ impl Tree {
         }
     }
 
-    /// Whom we wanted to be fed by, if it is such, is given up; it may have been our backup.
+    /// Gives up `next` if it matches the predicate, and returns it. If that peer had been the backup, the
+    /// application learns that it has no backup.
     fn drop_next(&mut self, view: &mut View<'_>, is_such: impl Fn(&Up) -> bool) -> Option<Up> {
         let next = self.next.take_if(|next| is_such(next))?;
         if self.backup.is_none() && self.parent.is_some() {
@@ -156,7 +162,7 @@ impl Tree {
         Some(next)
     }
 
-    /// Wants to be fed by `up`, as soon as it is linked.
+    /// Makes `up` the peer to be fed by next; the request (`Feed`) is sent now, or as soon as the link is up.
     pub(super) fn request_feed(&mut self, view: &mut View<'_>, up: Up) {
         if let Some(other) = self.next.take()
             && other.peer != up.peer
@@ -172,7 +178,8 @@ impl Tree {
         self.keep_links(view);
     }
 
-    /// The first packets have come from a peer that we asked.
+    /// Makes `peer` the parent: the first packets have arrived from a peer that was requested to feed.
+    /// Releases the old parent.
     pub(crate) fn fed(&mut self, view: &mut View<'_>, peer: PeerId) {
         let Some(next) = self.next.take_if(|next| next.peer == peer) else { return };
         let old = self.parent.replace(next);
@@ -192,7 +199,7 @@ impl Tree {
             self.backup = None;
         }
         view.out.event(Event::Parent(Some(peer)));
-        self.seek_backup = None; // it was for another place
+        self.seek_backup = None; // that search was for another place
         view.out.note(Note::Fed(peer));
         let above = self.parent.as_ref().map(|parent| parent.path.clone()).unwrap_or_default();
         self.set_path(view, &above);
@@ -201,10 +208,11 @@ impl Tree {
         self.settle(view);
     }
 
-    /// The watch on parent and backup, or on a child, speaks.
+    /// Handles a verdict of the watchdog on the parent, the backup, or a child.
     pub(crate) fn verdict(&mut self, view: &mut View<'_>, peer: PeerId, verdict: Verdict) {
         if verdict == Verdict::Silent && self.children.contains_key(&peer) {
-            // it is dead, and its slot is wanted; or its machine stood still, and it finds this when it wakes
+            // The child is dead, and its slot is needed; or its machine stalled, and it learns of the loss
+            // when it wakes.
             self.drop_child(view, peer);
             view.out.send(peer, Message::Dismiss);
         }
@@ -221,14 +229,14 @@ impl Tree {
             self.take_back(view);
         }
         if verdict == Verdict::Behind {
-            self.failed_feeders.fed_nothing(peer); // others have what it should bring
+            self.failed_feeders.fed_nothing(peer); // others have the frames that it should bring
         }
         if self.at_fault {
             for held in std::mem::take(&mut self.held).into_vec() {
                 view.out.note(Note::Failover(held));
             }
             self.repair(view);
-            // our backup may have gone with it
+            // The backup may have died together with the parent.
             let root = self.parent.as_ref().is_some_and(|parent| parent.path.len() == 1);
             let asked = self.next.is_some() && self.seek_parent.is_none();
             if verdict == Verdict::Silent && asked && !root && self.is_viewer(view) {
@@ -241,13 +249,15 @@ impl Tree {
         self.settle(view);
     }
 
-    /// The parent is gone or at fault: the backup feeds us, from the last packets we hold.
+    /// Requests the program from the backup, starting at the last packets held, because the parent is lost or
+    /// at fault. Without a linked backup a search begins.
     pub(super) fn repair(&mut self, view: &mut View<'_>) {
-        self.seek_parent.take_if(|seek| seek.is_move()); // it takes its time, and may be among the dead
+        // A search for a better place is slow and may be waiting for dead peers.
+        self.seek_parent.take_if(|seek| seek.is_move());
         if self.next.as_ref().is_some_and(|next| next.asked) || !self.is_viewer(view) {
             return;
         }
-        // rather the backup than one that we aren't linked with yet
+        // A linked backup is preferred to a `next` that isn't linked yet.
         match self.backup.take_if(|backup| view.links.is_up(&backup.peer)) {
             Some(backup) => self.request_feed(view, backup),
             None if self.seek_parent.is_none() && self.next.is_none() => self.seek_parent_now(view),
@@ -255,16 +265,16 @@ impl Tree {
         }
     }
 
-    /// The parent feeds us again before the backup did: it stays.
+    /// The parent delivers again before the backup has begun: it stays the parent, and the backup is stopped.
     fn repaired(&mut self, view: &mut View<'_>) {
         self.seek_parent.take_if(|seek| !seek.is_move());
-        self.forget_told(); // it may have let us go, and in again by what we said before
-        // but for a new mixer, where ours is one no more
+        self.forget_told(); // the parent may have dropped this peer and accepted it again with old figures
+        // A switch to a new mixer continues if the tree's present root is no longer a mixer in force.
         let stays = self.is_fed_by_a_mixer(view);
         let goes = |next: &mut Up| next.path.len() == 1 && view.mandate.mixers.contains(&next.peer) && !stays;
         if let Some(next) = self.next.take_if(|next| !goes(next)) {
             if self.parent.as_ref().is_some_and(|parent| parent.peer == next.peer) {
-                return; // the search began where we are, and was let in
+                return; // the search began at the parent, which accepted
             }
             view.out.send(next.peer, Message::StopFeed);
             if self.backup.is_none() {
@@ -275,8 +285,9 @@ impl Tree {
         }
     }
 
-    /// A failover was sent to us by `from`: true to take it now. One by our own backup counts only when our
-    /// feed has stalled; until then it is held.
+    /// Returns whether a failover sent by `from` may be followed now. A non-polite failover by this peer's
+    /// own backup counts only when its feed has stalled; until then it is held. Other peers' failovers are
+    /// dropped meanwhile, except the parent's.
     pub(crate) fn believes(&mut self, view: &View<'_>, from: PeerId, failover: &Signed<Failover>) -> bool {
         let above = |up: &Option<Up>| up.as_ref().is_some_and(|up| up.peer == from);
         if failover.body.polite || above(&self.parent) || self.at_fault || !self.is_viewer(view) {
@@ -286,7 +297,7 @@ impl Tree {
             return true;
         }
         if (above(&self.backup) || above(&self.next)) && !self.held.contains(failover) {
-            // a term has no more than fit; those of earlier ones are over
+            // All failovers of one term fit; those of earlier terms are obsolete.
             let held = std::mem::take(&mut self.held).into_vec().into_iter();
             let held = held.filter(|held| held.body.rank.term >= view.mandate.rank.term);
             self.held = List::truncated(held.chain([failover.clone()]));
@@ -294,7 +305,8 @@ impl Tree {
         false
     }
 
-    /// A peer feeds us, as we have asked it to; or did ask: what a link held back may be long over.
+    /// Handles `Feeding`: a peer feeds this peer as requested. It is declined if the request is outdated,
+    /// since a link may have held it back for long.
     pub(crate) fn fed_by(&mut self, view: &mut View<'_>, from: PeerId, path: Path, whereabouts: Whereabouts) {
         self.whereabouts_of(view, from, whereabouts);
         self.path_is(view, from, path);
@@ -304,7 +316,7 @@ impl Tree {
         }
     }
 
-    /// Our parent's place has changed.
+    /// Handles a new path of the parent, the backup or `next`.
     pub(crate) fn path_is(&mut self, view: &mut View<'_>, from: PeerId, path: Path) {
         let me = view.me.short();
         for up in [&mut self.parent, &mut self.backup, &mut self.next].into_iter().flatten() {
@@ -314,7 +326,7 @@ impl Tree {
             }
         }
         if path.is_empty() {
-            // it is there, and has no program yet, or none any more
+            // The sender lives, but has no program yet, or has lost it.
             if let Some(next) = self.next.as_mut().filter(|next| next.peer == from) {
                 next.answered = false;
             }
@@ -327,10 +339,10 @@ impl Tree {
             return;
         }
         if self.backup.as_ref().is_some_and(|backup| backup.peer == from && path.contains(&me)) {
-            self.drop_backup(view); // nor may it be asked to when our parent dies
+            self.drop_backup(view); // nor may it be requested to feed when the parent dies
         }
         if let Some(next) = self.drop_next(view, |next| next.peer == from && path.contains(&me)) {
-            // by now it hangs on us: it can't feed us
+            // By now `next` is below this peer, so it can't feed this peer.
             self.part_from(view, &next);
             if self.at_fault || self.parent.is_none() {
                 self.seek_parent_now(view);
@@ -338,7 +350,7 @@ impl Tree {
         }
         if self.parent.as_ref().is_some_and(|parent| parent.peer == from) {
             if path.contains(&me) || path.len() >= PATH_LEN_MAX {
-                // we would feed ourselves: another place is needed
+                // The parent is below this peer or at the depth limit: another place is needed.
                 self.lose_parent(view);
                 self.follow_mandate(view);
             } else {
@@ -349,10 +361,10 @@ impl Tree {
         self.settle(view);
     }
 
-    /// A peer above us is going; it names places to go to.
+    /// Handles `Shed`: a peer above this one leaves, and names places to go to.
     pub(crate) fn shed_by(&mut self, view: &mut View<'_>, from: PeerId, places: &[Place]) {
         if self.drop_next(view, |next| next.peer == from).is_some() {
-            // it can't keep its promise; the places it names are near
+            // It can't feed this peer; the places that it names are near.
             self.seek_parent = Some(Seek::at_places(view.now, places));
         } else if self.backup.as_ref().is_some_and(|backup| backup.peer == from) {
             self.drop_up(view, from);
@@ -367,7 +379,7 @@ impl Tree {
         self.settle(view);
     }
 
-    /// The application wants another parent.
+    /// The application requests another parent.
     pub(crate) fn reconnect(&mut self, view: &mut View<'_>) {
         if self.is_viewer(view) && self.next.is_none() {
             self.seek_parent_now(view);
@@ -375,13 +387,14 @@ impl Tree {
         }
     }
 
-    /// A peer above us says that it is one no more.
+    /// Handles `Dismiss`: a peer above this one has ended the relation.
     pub(crate) fn dismissed_by(&mut self, view: &mut View<'_>, from: PeerId) {
         if self.is_above(&from) {
             let fed_us = self.parent.as_ref().is_some_and(|parent| parent.peer == from);
             self.drop_up(view, from);
             if fed_us && self.is_viewer(view) && self.seek_parent.is_none() {
-                // the backup may be a standby that has nothing to give: whoever comes first feeds us
+                // The backup may be a standby without a program. The first peer to deliver becomes the
+                // parent.
                 self.seek_parent_now(view);
             }
             self.on_time_up(view);
@@ -389,7 +402,8 @@ impl Tree {
         }
     }
 
-    /// A peer above us is one no more: its word, or its link's.
+    /// Removes a peer that is no longer parent, backup or `next`, since it dismissed this peer or its link is
+    /// lost.
     pub(crate) fn drop_up(&mut self, view: &mut View<'_>, peer: PeerId) {
         if self.backup.take_if(|backup| backup.peer == peer).is_some() {
             if self.watched.1 != Some(peer) {
@@ -418,7 +432,7 @@ impl Tree {
         }
     }
 
-    /// Lets go of everyone above us.
+    /// Releases the parent, the backup and `next`.
     pub(super) fn let_go_upward(&mut self, view: &mut View<'_>) {
         (self.seek_parent, self.seek_backup) = (None, None);
         for up in [self.next.take(), self.backup.take()].into_iter().flatten() {
@@ -427,8 +441,9 @@ impl Tree {
         self.lose_parent(view);
     }
 
-    /// Says goodbye to a peer above us, unless it is above us in another way; a backup that was asked to feed us
-    /// stays one, but must not feed us later on, when it can.
+    /// Sends `Detach` to a former parent, backup or `next`, unless the peer still has another of these roles.
+    /// A backup that was requested to feed and stays the backup gets `StopFeed`, or it would begin to feed
+    /// later.
     fn part_from(&mut self, view: &mut View<'_>, up: &Up) {
         let feeds = [&self.parent, &self.next].into_iter().flatten().any(|other| other.peer == up.peer);
         if !self.is_above(&up.peer) {
@@ -438,7 +453,7 @@ impl Tree {
         }
     }
 
-    /// It is our backup, and neither feeds us nor was asked to.
+    /// Returns whether a peer is the backup, and neither the parent nor requested to feed.
     pub(super) fn is_backup_alone(&self, peer: &PeerId) -> bool {
         let is = |up: &Option<Up>| up.as_ref().is_some_and(|up| up.peer == *peer);
         is(&self.backup) && !is(&self.parent) && !is(&self.next)
@@ -475,7 +490,7 @@ impl Tree {
             view.out.act(Output::RequestFeed(peer));
             view.out.note(Note::RequestsFeed(peer));
         } else if self.at_fault && self.backup.as_ref().is_some_and(|backup| backup.peer == peer) {
-            self.repair(view); // it comes just in time
+            self.repair(view); // the link comes just in time
         }
     }
 
@@ -513,18 +528,19 @@ impl Tree {
         }
     }
 
-    /// Whoever was asked to feed us has said that it will.
+    /// Returns whether the peer that was requested to feed has answered that it will.
     pub(super) fn next_answers(&self) -> bool {
         self.next.as_ref().is_some_and(|next| next.answered)
     }
 
-    /// A backup that isn't linked yet, and when another is sought in its place.
+    /// Returns the backup if it isn't linked yet, and when another is to be sought instead.
     fn unlinked_backup(&self) -> Option<(PeerId, Time)> {
         let unlinked = self.backup.as_ref().filter(|backup| self.watched.1 != Some(backup.peer));
         unlinked.map(|backup| (backup.peer, backup.since + PATIENCE_US_MAX))
     }
 
-    /// When a place beside that of a silent `next` is to be sought, while nobody feeds us.
+    /// Returns when a place beside that of a silent `next` is to be sought; `None` while this peer is fed or
+    /// searches already.
     fn deaf_at(&self) -> Option<Time> {
         let fed = self.parent.is_some() && !self.at_fault;
         let seeks = fed || self.seek_parent.is_some();
