@@ -1,5 +1,5 @@
-//! How many inputs a second one brain takes in each part of a calm room, and how many bytes it keeps in rooms of
-//! 10² to 10⁵ viewers. `cargo bench -p plenary-proto --bench brain`.
+//! Benchmark of one brain: inputs per second in each role of a calm room, and memory in rooms of 10² to 10⁵
+//! viewers. `cargo bench -p plenary-proto --bench brain`.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,14 +9,14 @@ use plenary_sim::stand::{Part, Stand, bytes_per_peer};
 
 static ALLOCATED: AtomicUsize = AtomicUsize::new(0);
 
-/// The system's allocator, counting.
+/// The system allocator with a count of allocated bytes.
 struct Counting;
 
-// SAFETY: everything is handed to the system's allocator as it came.
+// SAFETY: all calls are forwarded unchanged to the system allocator.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         ALLOCATED.fetch_add(layout.size(), Ordering::Relaxed);
-        // SAFETY: the caller's promise is the system's.
+        // SAFETY: the caller upholds the contract of `alloc`, which is the system allocator's.
         unsafe { System.alloc(layout) }
     }
 
@@ -30,7 +30,7 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static COUNTING: Counting = Counting;
 
-/// Processor time of this process: other work on the machine doesn't count.
+/// Processor time of this process, so that other load on the machine doesn't count.
 fn cpu() -> Duration {
     cpu_time::ProcessTime::now().as_duration()
 }
@@ -40,7 +40,7 @@ fn main() {
     let (mut inputs, mut took) = (0, Duration::ZERO);
     for part in Part::ALL {
         let mut stand = Stand::new(part, 1000);
-        stand.calm(100, cpu); // caches and branches get to know it
+        stand.calm(100, cpu); // warms up caches and branch predictors
         let speed = stand.calm(5_000, cpu);
         let ns = speed.took.as_nanos() / u128::from(speed.inputs.max(1));
         println!("{:8} {:12.0} ({ns} ns each)", format!("{part:?}"), speed.inputs_per_s());

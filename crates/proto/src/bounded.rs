@@ -1,4 +1,4 @@
-//! Lists and texts that cannot be longer than their type says, also while they are being read.
+//! Lists and texts with a maximum length in their type, enforced also while they are deserialized.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -7,14 +7,14 @@ use std::ops::Deref;
 use serde::de::{self, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// How full one list or map of the brain is.
+/// Fill level of one list or map of the brain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bound {
-    /// What is kept there.
+    /// Description of its items.
     pub of: &'static str,
-    /// How many now.
+    /// Present number of items.
     pub len: usize,
-    /// How many at most, whatever peers send.
+    /// Maximum number of items, regardless of peers' input.
     pub max: usize,
 }
 
@@ -24,25 +24,25 @@ impl Bound {
     }
 }
 
-/// At most `MAX` items. A longer one is an error before its first item is read.
+/// List of at most `MAX` items. Deserializing a longer one fails before its first item is read.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct List<T, const MAX: usize>(Vec<T>);
 
 impl<T, const MAX: usize> List<T, MAX> {
-    /// An empty list.
+    /// Returns an empty list.
     pub const fn new() -> Self {
         List(Vec::new())
     }
 
-    /// The first `MAX` of `items`; the rest is dropped.
+    /// Returns the first `MAX` of `items`; the rest is dropped.
     pub fn truncated(items: impl IntoIterator<Item = T>) -> Self {
         List(items.into_iter().take(MAX).collect())
     }
 
-    /// Appends, or hands the item back when the list is full.
+    /// Appends an item, or returns it when the list is full.
     ///
     /// # Errors
-    /// The item, when there are `MAX` already.
+    /// The item, when the list has `MAX` items already.
     pub fn push(&mut self, item: T) -> Result<(), T> {
         if self.0.len() >= MAX {
             return Err(item);
@@ -51,7 +51,7 @@ impl<T, const MAX: usize> List<T, MAX> {
         Ok(())
     }
 
-    /// The items, without the bound.
+    /// Returns the items as an unbounded vector.
     pub fn into_vec(self) -> Vec<T> {
         self.0
     }
@@ -124,12 +124,12 @@ impl<'de, T: Deserialize<'de>, const MAX: usize> Deserialize<'de> for List<T, MA
     }
 }
 
-/// UTF-8 of at most `MAX` bytes.
+/// UTF-8 text of at most `MAX` bytes.
 #[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct Text<const MAX: usize>(String);
 
 impl<const MAX: usize> Text<MAX> {
-    /// As much of `text` as fits, cut between characters.
+    /// Returns the longest prefix of `text` that fits, cut between characters.
     pub fn truncated(text: &str) -> Self {
         let mut end = text.len().min(MAX);
         while !text.is_char_boundary(end) {

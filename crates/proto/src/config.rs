@@ -1,57 +1,57 @@
-//! What a body tells the brain at the start.
+//! Configuration that a body gives the brain at its start.
 
 use crate::bounded::Text;
 use crate::id::{PeerId, RoomId};
 use crate::message::{Consent, NAME_LEN_MAX, ProgramFormat, ProgramLayout};
 use crate::seal::Keypair;
 
-/// Most children of any peer: a first tier of ten mixers' worth.
+/// Maximum children of any peer: the first tiers of ten mixers.
 pub const CHILDREN_MAX: u8 = 64;
 
-/// What this peer wants and allows.
+/// This peer's part in the room, and its user's limits.
 #[derive(Clone, Debug)]
 pub struct RoomConfig {
-    /// The room.
+    /// The room's id.
     pub room: RoomId,
     /// The room's root public key.
     pub root: PeerId,
-    /// What only the host has.
+    /// The host's configuration; `None` for all other peers.
     pub host: Option<HostConfig>,
-    /// As shown under this peer's picture.
+    /// Name shown under this peer's picture.
     pub name: Text<NAME_LEN_MAX>,
-    /// It sends picture and sound.
+    /// The peer sends video and audio.
     pub speaks: bool,
-    /// It wants the program.
+    /// The peer wants the program.
     pub views: bool,
-    /// Whether it would mix.
+    /// The peer's consent to mix.
     pub consent: Consent,
-    /// It passes the program on to others.
+    /// The peer forwards the program to other peers.
     pub relays: bool,
-    /// Most children as a relay, as this peer's user wants it; the room's own bounds hold as well.
+    /// Maximum children as a relay, set by this peer's user; the room's limits apply as well.
     pub children_max: u8,
-    /// The uplink its user allows, bits per second.
+    /// Uplink cap set by this peer's user, bits per second.
     pub uplink_bps_max: Option<u64>,
-    /// The wall clock at [`Time`](crate::Time) 0, in seconds since 1970: what expiries are reckoned from.
+    /// Wall clock at [`Time`](crate::Time) 0, seconds since 1970; the base of all expiries.
     pub unix_s_at_zero: u64,
 }
 
-/// The host's own part of a room.
+/// The host's configuration of a room.
 #[derive(Clone, Debug)]
 pub struct HostConfig {
     /// The room's root key, which signs the roster.
     pub root: Keypair,
-    /// Whoever asks may speak.
+    /// Whether every peer that asks may speak.
     pub stage_open: bool,
-    /// The picture the audience gets.
+    /// Video format of the program.
     pub program: ProgramFormat,
-    /// Most children of a peer that is no mixer.
+    /// Maximum children of a peer that is no mixer.
     pub k: u8,
-    /// Most viewers one mixer feeds.
+    /// Maximum viewers that one mixer feeds.
     pub k1: u8,
-    /// How many mixers; 0 leaves it to need.
+    /// Number of mixers; 0 adapts it to the need.
     pub mixers: u8,
-    /// When the invite ends, in microseconds of the brain's time; `None` for never.
+    /// Expiry of the invite, microseconds of the brain's time; `None` for never.
     pub invite_expires_us: Option<u64>,
-    /// How the program is laid out, for whoever mixes.
+    /// Layout of the program, interpreted by the mixers.
     pub layout: ProgramLayout,
 }

@@ -1,39 +1,40 @@
-//! The names of things: peers, rooms, streams, and the order of terms.
+//! Identifiers of peers, rooms and streams, and the rank that orders mandates.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// A peer: its Ed25519 public key (RFC 8032).
+/// Peer id: the peer's Ed25519 public key (RFC 8032).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct PeerId(pub [u8; 32]);
 
 impl PeerId {
-    /// The first 8 bytes, as they stand in paths.
+    /// Returns the first 8 bytes, the form used in paths.
     pub fn short(&self) -> ShortId {
         let mut short = [0; 8];
         short.copy_from_slice(&self.0[..8]);
         ShortId(short)
     }
 
-    /// By which mixed sound names it as a contributor: its CSRC (RFC 3550, 5.1), the first 4 bytes, big endian.
+    /// Returns the peer's CSRC as a contributor to mixed audio (RFC 3550, 5.1): the first 4 bytes of its id,
+    /// big endian.
     pub fn csrc(&self) -> u32 {
         let [first, second, third, fourth, ..] = self.0;
         u32::from_be_bytes([first, second, third, fourth])
     }
 }
 
-/// The first 8 bytes of a [`PeerId`]: enough to tell apart the peers of one path.
+/// Short peer id: the first 8 bytes of a [`PeerId`], enough to distinguish the peers of one path.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ShortId(pub [u8; 8]);
 
-/// A room: the first 16 bytes of BLAKE3 over its root public key, so that whoever knows the id can tell
-/// whether a key is the root's.
+/// Room id: the first 16 bytes of BLAKE3 over the room's root public key. A peer that knows the id can
+/// therefore verify a root key.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct RoomId(pub [u8; 16]);
 
 impl RoomId {
-    /// The id of the room whose root public key is `root`.
+    /// Returns the id of the room with the root public key `root`.
     pub fn of_root(root: &PeerId) -> RoomId {
         let mut hash = blake3::Hasher::new_derive_key("plenary 1 room id");
         hash.update(&root.0);
@@ -43,59 +44,59 @@ impl RoomId {
     }
 }
 
-/// A stream: what one encoder instance makes. See [`StreamSpec::id`].
+/// Stream id; a stream is the output of one encoder instance. See [`StreamSpec::id`].
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct StreamId(pub [u8; 8]);
 
-/// What a stream is for.
+/// Purpose of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum StreamKind {
-    /// One speaker's own picture and sound.
+    /// A speaker's own video and audio.
     Speaker,
-    /// What the audience gets.
+    /// The program, for the audience.
     Program,
-    /// The program's sound without one speaker's own, made for that speaker.
+    /// Mix-minus: the program's audio without one speaker's own, made for that speaker.
     MixMinus,
-    /// One speaker's own, too: a screen or a film, and its sound.
+    /// A speaker's own stream with a shared screen or film as its source, and its audio.
     Share,
 }
 
 impl StreamKind {
-    /// Whether a speaker makes it, for the mixers or the others of a mesh.
+    /// Whether a speaker makes streams of this kind, for the mixers or, in a mesh, for the other speakers.
     pub fn is_speakers(self) -> bool {
         matches!(self, StreamKind::Speaker | StreamKind::Share)
     }
 }
 
-/// A place in the order of mixers: a later term wins, within a term the later failover.
+/// Precedence of a mandate: the higher term wins, within a term the higher failover count.
 ///
-/// Term 0 is the acting mixer that the roster names; failover 0 is who was elected.
+/// In term 0 the acting mixer of the roster mixes; failover count 0 stands for the election's outcome itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Rank {
-    /// The number of the election.
+    /// Number of the election.
     pub term: u32,
-    /// The number of unvoted failovers within the term.
+    /// Failover count: numbers the failovers within the term, which happen without a vote.
     pub failover_count: u16,
 }
 
-/// All that a stream's id is made of; sent ahead of the stream, so that a receiver can check the id.
+/// The inputs of a stream's id. Announced ahead of the stream, so that a receiver can check the id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StreamSpec {
-    /// Who runs the encoder.
+    /// The peer that runs the encoder.
     pub maker: PeerId,
-    /// What it is for.
+    /// Purpose of the stream.
     pub kind: StreamKind,
-    /// Under which mandate; zero for a speaker's stream.
+    /// Rank of the mandate under which the stream was begun; zero for a speaker's stream.
     pub rank: Rank,
-    /// 0 for the full size; higher for smaller versions of the same program.
+    /// Simulcast rung: 0 for the full size, higher for smaller versions of the same program.
     pub rung: u8,
-    /// Drawn anew for each encoder, so that two of them never share an id.
+    /// Drawn for each encoder instance, so that two instances never share a stream id.
     pub start: [u8; 8],
 }
 
 impl StreamSpec {
-    /// The stream's id: the first 8 bytes of BLAKE3 over (room, maker, kind, term, failover, rung, start),
-    /// integers big endian.
+    /// Returns the stream's id: the first 8 bytes of BLAKE3 over (room, maker, kind, term, failover count,
+    /// rung, start), integers big endian.
     pub fn id(&self, room: &RoomId) -> StreamId {
         let mut hash = blake3::Hasher::new_derive_key("plenary 1 stream id");
         hash.update(&room.0);
@@ -110,9 +111,13 @@ impl StreamSpec {
         StreamId(id)
     }
 
-    /// Whether this program takes the place of `shown`, at a key frame. One of a mixer in force goes before any other, however
-    /// old it is: its maker may have mixed on in another part of a room that was cut in two. Between two mixers in force, whoever
-    /// feeds us decides (`fed`: this one comes from there); otherwise the later rank.
+    /// Whether this program replaces `shown`, at a keyframe.
+    ///
+    /// - A program of a mixer in force replaces any other, however old it is: its maker may have continued to
+    ///   mix on the other side of a network partition.
+    /// - Between two mixers in force, the program from the parent wins (`fed`: this one comes from the
+    ///   parent).
+    /// - Otherwise the program of the higher or equal rank wins.
     pub fn supersedes(&self, shown: &StreamSpec, in_force: &InForce, fed: bool) -> bool {
         match (in_force.makes(self), in_force.makes(shown)) {
             (true, true) if self.maker != shown.maker => fed,
@@ -122,17 +127,18 @@ impl StreamSpec {
     }
 }
 
-/// Who mixes, as the mandate has it: which program is shown follows from that ([`StreamSpec::supersedes`]).
+/// The mixers in force by the mandate, which determine the program to show ([`StreamSpec::supersedes`]).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct InForce {
-    /// The rank of the mandate.
+    /// Rank of the mandate.
     pub rank: Rank,
     /// The mixers, the lead first.
     pub mixers: Vec<PeerId>,
 }
 
 impl InForce {
-    /// Whether a stream is by one of them, and not of a mandate that counts no more.
+    /// Whether a mixer in force made the stream, under a rank that isn't above the mandate's: the mandate of
+    /// a higher rank is void or not proven here.
     pub fn makes(&self, spec: &StreamSpec) -> bool {
         spec.rank <= self.rank && self.mixers.contains(&spec.maker)
     }
@@ -150,7 +156,7 @@ fn hex(bytes: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Result {
 
 macro_rules! shown_in_hex {
     ($($name:ident: $display:expr, $debug:expr;)*) => { $(
-        /// Lower-case hex, shortened where that is enough for a person.
+        /// Lowercase hex, shortened where that suffices for display.
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result { hex(&self.0[..$display], f) }
         }
@@ -181,16 +187,18 @@ mod tests {
             start: [0; 8],
         };
         let in_force = InForce { rank: rank(4), mixers: vec![PeerId([1; 32]), PeerId([2; 32])] };
-        // what is offered, what is shown, and whether it is taken: from whoever feeds us, and from another
+        // (offered program, shown program, whether it is replaced: [offered by the parent, offered by another
+        // peer])
         let rows = [
             (program(1, 4), program(3, 3), [true, true]),
-            (program(1, 1), program(3, 3), [true, true]), // it mixed on where nobody had heard of the third
+            // peer 1 continued to mix on a side of a partition that had not heard of peer 3
+            (program(1, 1), program(3, 3), [true, true]),
             (program(3, 3), program(1, 1), [false, false]),
             (program(1, 1), program(2, 4), [true, false]),
             (program(1, 4), program(2, 1), [true, false]),
             (program(1, 4), program(1, 3), [true, true]),
             (program(1, 3), program(1, 4), [false, false]),
-            // decided under a host that had been succeeded: it never was
+            // decided under a host that had been succeeded, so its rank is void
             (program(1, 4), program(1, 5), [true, true]),
             (program(1, 5), program(1, 4), [false, false]),
             (program(3, 3), program(4, 2), [true, true]),

@@ -1,4 +1,4 @@
-//! Everything that goes into the brain and comes out of it.
+//! Inputs and outputs of the brain: the interface between the state machine and the body that drives it.
 
 use std::net::IpAddr;
 
@@ -14,420 +14,439 @@ use crate::score::Tally;
 use crate::seal::Verified;
 use crate::stage::Mode;
 
-/// How a message came.
+/// Transport by which a message arrived.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Via {
     /// On the link with its sender.
     Link,
     /// In an envelope, through a rendezvous.
     Signal,
-    /// In an envelope that linked peers forwarded; the peers between, in the order it passed them.
+    /// In an envelope that linked peers forwarded; the list names the forwarding peers in order.
     Mesh(List<ShortId, RELAY_HOPS_MAX>),
 }
 
-/// What a watchdog says of a peer.
+/// A watchdog's verdict on a watched peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub enum Verdict {
-    /// Something came from it.
+    /// The peer is alive: something arrived from it.
     Ok,
-    /// Nothing at all has come from it for the time its watch allows.
+    /// The peer has been silent on every channel for the timeout of its watch.
     Silent,
-    /// It feeds us, but our backup is ahead of it: for a while already, or it is silent too.
+    /// The parent's feed lags: the backup's head is ahead of it, and has been for a while or the parent is
+    /// silent too. Of a watched mixer: silent for half of the timeout.
     Behind,
-    /// It feeds us, is alive, and has brought nothing new for 600 ms.
+    /// The parent is alive, but has sent no newer frame for 600 ms.
     Stalled,
 }
 
-/// What an application asks of its room.
+/// Command of the application to its room.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
-    /// Leave politely: children and the program are handed over first.
+    /// Leaves politely: children and the program are handed over first.
     Leave,
-    /// Look for another parent.
+    /// Searches another parent.
     ReconnectUpstream,
-    /// Host only: how many mixers; 0 leaves it to need.
+    /// Host only: sets the number of mixers; 0 adapts it to the need.
     SetMixers(u8),
-    /// Host only: how the program is laid out.
+    /// Host only: sets the layout of the program.
     SetLayout(ProgramLayout),
-    /// Host only: whoever asks may speak from now on; or the application decides. Who speaks already stays.
+    /// Host only: opens the stage, so that every peer that asks may speak, or closes it, so that the
+    /// application decides. Present speakers stay.
     OpenStage(bool),
-    /// Host only: let that peer speak. Whoever hasn't asked for it is asked ([`Event::FloorOffered`]).
+    /// Host only: lets a peer speak. A peer that hasn't asked for the floor is offered it
+    /// ([`Event::FloorOffered`]).
     Promote(PeerId),
-    /// Host only: that peer is to speak no more, or isn't let on stage.
+    /// Host only: takes the floor from a peer, or denies it.
     Demote(PeerId),
-    /// Speak, or watch only: the host lets us on stage, or its application decides.
+    /// Requests the floor (true), or gives it up to watch only (false). On an open stage the host grants the
+    /// floor, otherwise its application decides.
     Speak(bool),
-    /// Measure the way from a candidate to us, for a person: [`Event::Measured`] tells.
+    /// Measures the bandwidth from a peer on stage to this peer, for display; answered by
+    /// [`Event::Measured`].
     Measure(PeerId),
-    /// Get that speaker's own stream as well, as its mixer gets it; or none any more. [`Event::Solo`] tells what comes of it.
+    /// Requests a speaker's own stream in addition, as the mixer receives it; `None` ends it. [`Event::Solo`]
+    /// reports the result.
     Solo(Option<PeerId>),
-    /// Stage only: tell the room something. See [`RoomState::may_publish`](crate::RoomState::may_publish).
+    /// Stage only: publishes application data to the room. See
+    /// [`RoomState::may_publish`](crate::RoomState::may_publish).
     Publish(Delivery, List<u8, DATA_LEN_MAX>),
 }
 
-/// What happened outside.
+/// Input to the brain.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Input {
-    /// The time that [`next_timeout`](crate::RoomState::next_timeout) asked for has come.
+    /// The time returned by [`next_timeout`](crate::RoomState::next_timeout) has been reached.
     Timeout,
-    /// The rendezvous can be used, or cannot any more.
+    /// The rendezvous became available, or unavailable.
     SignalUp(bool),
-    /// A message, its signatures checked.
+    /// A message with verified signatures.
     Message {
-        /// Who wrote it: the link's other end, or the envelope's signer.
+        /// Author of the message: the link's other end, or the envelope's signer.
         from: PeerId,
-        /// How it came.
+        /// Transport by which it arrived.
         via: Via,
-        /// What it says.
+        /// The message.
         message: Verified<Message>,
     },
-    /// The rendezvous knows no such peer; `None`: no host.
+    /// The rendezvous does not know that peer; `None`: it knows no host.
     Undeliverable(Option<PeerId>),
-    /// This end's description of a link that was asked for by [`Output::Offer`] or [`Output::Answer`].
+    /// Parameters of this end of a link, as requested by [`Output::Offer`] or [`Output::Answer`].
     Described {
-        /// The other end.
+        /// Other end of the link.
         peer: PeerId,
-        /// Which link.
+        /// Kind of the link.
         kind: LinkKind,
-        /// This end.
+        /// Parameters of this end.
         description: Description,
     },
     /// A link is up: its channels are open at this end.
     LinkUp(PeerId, LinkKind),
-    /// A link is down, or could not be made.
+    /// A link went down, or establishing it failed.
     LinkDown(PeerId, LinkKind),
-    /// A watchdog's verdict has changed.
+    /// A watchdog's verdict changed.
     Verdict {
-        /// On whom.
+        /// The watched peer.
         peer: PeerId,
-        /// What it is now.
+        /// The new verdict.
         verdict: Verdict,
     },
-    /// Something came from a peer that the brain has long heard nothing of: told once a second at most.
+    /// A sign of life from a peer that the brain has not heard of for long. Sent at most once a second.
     Heard(PeerId),
-    /// The first packets of the program have come from a peer that was asked to feed us.
+    /// The first packets of the program arrived from a peer that was requested to feed this peer.
     Fed(PeerId),
-    /// A probe train has ended.
+    /// A packet train ended.
     Measured {
-        /// Who sent it.
+        /// Sender of the train.
         peer: PeerId,
-        /// Our number for it.
+        /// Number that this peer gave the train.
         train: u32,
-        /// The dispersion of its second half; `None` when too little came.
+        /// Bandwidth from the dispersion of the train's second half, bits per second; `None` when too few
+        /// packets arrived.
         bandwidth_bps: Option<u64>,
-        /// The link's round trip, 0 when unknown.
+        /// RTT of the link, microseconds; 0 when unknown.
         rtt_us: u32,
-        /// How often it pauses, as [`Pauses`](crate::pauses::Pauses) tells.
+        /// Stalls of the peer, as counted by [`Pauses`](crate::pauses::Pauses): delayed answers per million.
         paused_ppm: u32,
-        /// The address that its end of the link is seen to have; `None` when unknown, or when others relay between the two.
+        /// Observed address of the peer's end of the link; `None` when unknown, or when the link goes through
+        /// a relay.
         address: Option<IpAddr>,
     },
-    /// The answer to [`Output::TellRoundTrips`]: the shortest round trips of late, in microseconds, of the peers
-    /// that are linked and for whom it is known. Those on stage count, 64 at most.
+    /// Answer to [`Output::TellRoundTrips`]: the shortest recent RTT of each linked peer, microseconds, as
+    /// far as known. Peers on stage count, 64 at most.
     RoundTrips(Vec<(PeerId, u32)>),
-    /// The machine's codec bench: processor time for one 1280×720 picture.
+    /// Result of the codec bench: processor time for one 1280×720 picture.
     Bench {
-        /// Encoding.
+        /// Time to encode, microseconds.
         encode_us: u32,
-        /// Decoding.
+        /// Time to decode, microseconds.
         decode_us: u32,
     },
-    /// So many times since this was told last the mix has suffered at this speaker: what
-    /// [`Suffering`](crate::suffering::Suffering) counts, and changes of what limits its encoder's quality. To be told once a
-    /// second at most, and only when there is something to tell; what is told more often is added up.
+    /// Number of degradations of the mix at this speaker since the last input of this kind: what
+    /// [`Suffering`](crate::suffering::Suffering) counts, and changes of what limits its encoder's quality.
+    /// To be sent at most once a second, and only when the number isn't 0; counts of several inputs are added
+    /// up.
     Trouble(u16),
-    /// Our mixer makes less than what is asked of it, and has for a while, for want of time: other than worse pictures, fewer or
-    /// smaller ones. To be told once a second or so while that lasts.
+    /// The local mixer is overloaded: for a while it has produced fewer or smaller pictures than requested,
+    /// not just plainer ones, for lack of processor time. To be sent about once a second while the overload
+    /// lasts.
     Overloaded,
-    /// Warming up for the mix is done: each speaker has a picture, or won't have one soon.
+    /// The warm-up before mixing is complete: every speaker has a picture, or won't have one soon.
     Warm,
-    /// Our own program has begun: its first key frame is out.
+    /// This peer's own program has begun: its first keyframe is out.
     Started(StreamSpec),
-    /// A peer broke a rule that bodies check: bytes that are no message, a signature that doesn't hold.
+    /// A peer committed a violation that the body detects: bytes that are no message, or an invalid
+    /// signature.
     Misbehaved(PeerId),
-    /// The application wants something.
+    /// A command of the application.
     Command(Command),
 }
 
-/// Where a message without a link goes.
+/// Destination of a message through the rendezvous.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub enum Address {
-    /// Whoever holds the root key.
+    /// The host, as the rendezvous knows it by the root key.
     Host,
     /// A peer.
     Peer(PeerId),
 }
 
-/// What this peer does in the mix.
+/// This peer's role in the mix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub enum MixRole {
-    /// Nothing.
+    /// No role.
     Rest,
-    /// Decode the speakers, encode nothing.
+    /// Warm standby: decodes the speakers, encodes nothing.
     Warm {
-        /// Nothing needs to be decoded either: the only speaker is passed through.
+        /// Pass-through: the only speaker's frames are forwarded, so decoding isn't needed either.
         pass_through: bool,
     },
-    /// Make the program, in one stream as long as it [`continues`](MixRole::continues).
+    /// Makes the program, in one stream as long as the role [`continues`](MixRole::continues).
     Mix {
-        /// Under this mandate.
+        /// Rank of the mandate.
         rank: Rank,
-        /// From the only speaker's own frames, without decoding them.
+        /// Pass-through: makes the program from the only speaker's frames without decoding them.
         pass_through: bool,
     },
 }
 
 impl MixRole {
-    /// Whether a program that was begun under that rank goes on in this role, in the same stream: it does as long as its maker
-    /// mixes, unless the mandate it was begun under never was.
+    /// Whether a program stream begun under that rank continues in this role: it does while its maker mixes,
+    /// unless its rank is higher than the mandate's, since then the mandate it was begun under was void.
     pub fn continues(&self, begun: Rank) -> bool {
         matches!(self, MixRole::Mix { rank, .. } if begun <= *rank)
     }
 }
 
-/// What the body has to do, in this order. Serializable, so that a simulator can compare what brains said.
+/// Work for the body, to be done in order. Serializable, so that a simulator can compare the outputs of
+/// brains.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub enum Output {
-    /// Send on the control channel of the link of kind [`LinkKind::Peer`].
+    /// Sends on the control channel of the link of kind [`LinkKind::Peer`].
     Control(PeerId, Message),
-    /// Send on the heartbeat channel of that link: it may be lost.
+    /// Sends on the heartbeat channel of that link, where the message may be lost.
     Loose(PeerId, Message),
-    /// Seal, and send through the rendezvous.
+    /// Seals, and sends through the rendezvous.
     Signal(Address, Message),
-    /// Seal for `to`, and send as [`Message::Relay`] on the link with `next`.
+    /// Seals for `to`, and sends as [`Message::Relay`] on the link with `next`.
     Relay {
-        /// The first peer on the way.
+        /// First peer of the route.
         next: PeerId,
-        /// Whom it is for.
+        /// Recipient.
         to: PeerId,
-        /// All peers on the way, `next` included.
+        /// All peers between, `next` included.
         route: List<ShortId, RELAY_HOPS_MAX>,
-        /// What to seal.
+        /// The message to seal.
         message: Message,
     },
-    /// Make a link; its description is wanted as [`Input::Described`].
+    /// Creates a link; the body answers with its parameters, [`Input::Described`].
     Offer(PeerId, LinkKind),
-    /// Take an offered link; its description is wanted as [`Input::Described`].
+    /// Accepts an offered link; the body answers with its parameters, [`Input::Described`].
     Answer(PeerId, Offer),
-    /// The other end has answered.
+    /// Completes a link with the other end's answer.
     Accept(PeerId, Answer),
-    /// Close a link, and forget what it carried.
+    /// Closes a link, and drops the streams on it.
     Close(PeerId, LinkKind),
-    /// Watch who feeds us, and compare it with the backup.
+    /// Watches the parent, and compares its feed with the backup's heads.
     Watch {
-        /// Who feeds us.
+        /// The parent.
         parent: Option<PeerId>,
-        /// Who would at once.
+        /// The backup.
         backup: Option<PeerId>,
     },
-    /// Watch these mixers, and no others, as whoever takes over from them does: [`Verdict::Silent`] after max(350 ms,
-    /// 4× p99 of its gaps), with half of that announced as [`Verdict::Behind`].
+    /// Watches these mixers, and no others, as their successor: the verdict is [`Verdict::Silent`] after
+    /// max(350 ms, 4× p99 of the mixer's gaps), and [`Verdict::Behind`] after half of that.
     WatchMixers(Vec<PeerId>),
-    /// Feed a peer the program from now on.
+    /// Feeds a peer the program from now on.
     Serve {
-        /// Whom.
+        /// The peer to feed.
         peer: PeerId,
-        /// What it holds already; `None` to start with the cached group of pictures.
+        /// The last packets that the peer holds; `None` to start with the cached GOP.
         from: Option<Resume>,
-        /// With sound; a speaker gets its own mix instead.
+        /// Whether the feed includes audio; a speaker gets its mix-minus instead.
         sound: bool,
     },
-    /// Send a peer heads of the program twice a second, and on request.
+    /// Sends a peer heads of the program twice a second, and on request.
     ServeHeads(PeerId),
-    /// Somebody below that child has lost it: ask it for its head, and again until something comes from it.
-    /// [`Verdict::Silent`] when nothing has for [`suspect_us`](crate::watchdog::suspect_us).
+    /// Checks a suspected child, since a peer below it lost the program: requests the child's head until
+    /// something arrives from it. The verdict is [`Verdict::Silent`] when nothing does within
+    /// [`suspect_us`](crate::watchdog::suspect_us).
     Suspect(PeerId),
-    /// Stop feeding a peer, heads included.
+    /// Stops feeding a peer, heads included.
     Unserve(PeerId),
-    /// A stream is what its spec says, and may be taken from this peer in this slot.
+    /// Accepts a stream from this peer in this slot; its spec is verified.
     Follow {
-        /// From whom.
+        /// Sender of the stream.
         peer: PeerId,
-        /// Where and what.
+        /// Slot and spec.
         stream: StreamUse,
-        /// The id that follows from the spec.
+        /// Stream id, as computed from the spec.
         id: StreamId,
     },
-    /// These mixers are in force.
+    /// The mandate in force changed.
     Mandate(InForce),
-    /// Send our own picture and sound to these peers; from the cache where `resume` says how far they are.
+    /// Sends this peer's own video and audio to these peers, from the cache after the given position if there
+    /// is one.
     SendOwn(Vec<(PeerId, Option<Resume>)>),
-    /// Make our own picture like this from now on.
+    /// Encodes this peer's own video in this format from now on.
     EncodeAs(VideoRequest),
-    /// Call a speaker home: send it [`Message::Home`] with the size of its tile and what is held of its stream.
+    /// Calls a speaker home: sends it [`Message::Home`] with the size of its tile and the position in its
+    /// stream.
     CallHome {
         /// The speaker.
         speaker: PeerId,
-        /// The mandate.
+        /// Rank of the mandate.
         rank: Rank,
     },
-    /// Tell the round trips of all links, by [`Input::RoundTrips`] and at once, even if none is known: the stage waits.
+    /// Requests the RTTs of all links. The body answers with [`Input::RoundTrips`] at once, even if none is
+    /// known: the stage waits for the claim that contains them.
     TellRoundTrips,
-    /// Tell a peer for how long nothing has come from that mixer: [`Message::Heard`].
+    /// Answers a peer for how long a mixer has been silent: [`Message::Heard`].
     AnswerHeard {
-        /// Who asks.
+        /// The peer that asked.
         to: PeerId,
-        /// About whom.
+        /// The mixer it asked about.
         mixer: PeerId,
     },
-    /// Ask a linked peer to feed us: [`Message::Feed`] with what is held of the program.
+    /// Requests the program from a linked peer: [`Message::Feed`] with the position in the program.
     RequestFeed(PeerId),
-    /// Mix, keep warm, or rest.
+    /// Sets this peer's role: mix, keep warm, or rest.
     Role(MixRole),
-    /// Pass what the speakers themselves send here on, unchanged, on trunk links with these peers. What comes on a
-    /// trunk is never forwarded.
+    /// Forwards the speakers' raw streams, unchanged, on trunk links with these peers. Streams that arrived
+    /// on a trunk are never forwarded.
     Forward(Vec<PeerId>),
-    /// Pass these speakers on, unchanged, to peers that wish for them: peer and speaker, in slot 4 of the link with it.
+    /// Forwards single speakers' streams, unchanged, to the peers that requested them: (peer, speaker), in
+    /// slot 4 of the link with the peer.
     Solos(Vec<(PeerId, PeerId)>),
-    /// We are the home of these speakers: they get their mix-minus from us.
+    /// Sends these speakers their mix-minus: this peer is their home mixer.
     Homes(Vec<PeerId>),
-    /// The speakers on stage have changed: peer and place among the tiles.
+    /// The speakers on stage changed: (peer, index among the tiles).
     Speakers(Vec<(PeerId, u8)>),
-    /// Send a probe train.
+    /// Sends a packet train.
     Train {
-        /// To whom.
+        /// Receiver of the train.
         peer: PeerId,
-        /// The asker's number for it.
+        /// The requester's number for it.
         train: u32,
-        /// How much.
+        /// Size of the train, bytes.
         bytes: u32,
-        /// How fast; 0 for as fast as it goes.
+        /// Rate of the train, bits per second; 0 for as fast as possible.
         rate_bps: u64,
     },
-    /// Tell the application.
+    /// Notifies the application.
     Event(Event),
 }
 
-/// What an application may want to know.
+/// Notification to the application.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub enum Event {
-    /// The host let us in.
+    /// The host admitted this peer.
     Admitted,
-    /// The host did not.
+    /// The host refused this peer.
     Refused(Refusal),
-    /// No answer from the host yet; asked this many times.
+    /// The host has not answered yet.
     Waiting {
-        /// How often we asked.
+        /// Number of requests sent so far.
         tries: u32,
     },
-    /// The stage has changed.
+    /// The roster changed.
     Roster {
-        /// Its number.
+        /// Epoch of the new roster.
         epoch: u32,
     },
-    /// Another peer is host.
+    /// The host changed.
     Host(Option<PeerId>),
-    /// We are on stage as a speaker now, or not any more.
+    /// This peer joined the stage as a speaker (true), or left it (false).
     Floor(bool),
-    /// The host would let us speak: [`Command::Speak`] takes it up.
+    /// The host offers this peer the floor; [`Command::Speak`] accepts it.
     FloorOffered,
-    /// The host doesn't let us speak.
+    /// The host denied this peer the floor.
     FloorDenied,
-    /// At the host: a peer wants to speak, and the stage isn't open to it. [`Command::Promote`] lets it,
-    /// [`Command::Demote`] doesn't.
+    /// At the host: a peer requests the floor, and the stage isn't open to it. [`Command::Promote`] grants
+    /// it, [`Command::Demote`] denies it.
     FloorWanted {
-        /// Who.
+        /// The peer.
         peer: PeerId,
         /// Its name.
         name: String,
     },
-    /// How the stage is served has changed.
+    /// The mode of the stage changed.
     Mode(Mode),
-    /// The room needs a mixer, and nobody consents to be one.
+    /// The room needs a mixer, and no peer consents to mix.
     NoMixer,
-    /// An election has opened.
+    /// An election opened.
     ElectionOpened {
-        /// Its number.
+        /// Term of the election.
         term: u32,
-        /// Why.
+        /// Reason for the election.
         reason: ElectionReason,
     },
-    /// An election is decided: a majority signed.
+    /// An election was decided: a majority signed its outcome.
     Decided {
-        /// Its number.
+        /// Term of the election.
         term: u32,
-        /// Why it was held.
+        /// Reason for the election.
         reason: ElectionReason,
-        /// How many signed.
+        /// Number of signatures.
         signatures: usize,
-        /// Of how many on the roster.
+        /// Number of voters on the roster.
         roster: usize,
-        /// Who mixes, the lead first.
+        /// The mixers, the lead first.
         mixers: Vec<PeerId>,
-        /// Who is kept warm.
+        /// The standbys, which are kept warm.
         standbys: Vec<PeerId>,
-        /// How each candidate did; empty where only the outcome is known.
+        /// Result of each candidate; empty where only the outcome is known.
         tallies: Vec<Tally>,
     },
-    /// A ballot's outcome does not follow from its reports: it was not signed.
+    /// A ballot's outcome does not follow from its reports and claims, so this peer did not sign it.
     BallotRejected {
-        /// The election.
+        /// Term of the election.
         term: u32,
-        /// Whose ballot.
+        /// The opener that sent the ballot.
         opener: PeerId,
     },
-    /// A standby has taken over.
+    /// A failover: a standby or another mixer took over.
     Failover {
-        /// The new mandate.
+        /// Rank of the new mandate.
         rank: Rank,
-        /// Who.
+        /// The successor.
         peer: PeerId,
-        /// The mixer had asked for it.
+        /// Whether the replaced mixer requested the failover.
         polite: bool,
     },
-    /// A failover was withdrawn: the mixer lives.
+    /// A failover was withdrawn, since the mixer is alive.
     Withdrawn {
-        /// The mandate that ends.
+        /// Rank of the mandate that ends.
         rank: Rank,
-        /// Who had taken over.
+        /// The peer that had taken over.
         peer: PeerId,
     },
-    /// A measurement that [`Command::Measure`] asked for is done.
+    /// A measurement requested by [`Command::Measure`] is done.
     Measured {
-        /// From whom.
+        /// The measured peer.
         peer: PeerId,
-        /// What each train but the first guess said, bits per second; empty when none came.
+        /// Bandwidth shown by each train, bits per second. The first train, a guess, counts only when no
+        /// other one arrived; empty when none arrived.
         samples_bps: Vec<u64>,
-        /// Round trip, microseconds; 0 when unknown.
+        /// RTT, microseconds; 0 when unknown.
         rtt_us: u32,
     },
-    /// Somebody on stage told the room something.
+    /// Application data published by a peer on stage.
     Data {
-        /// Who.
+        /// The publisher.
         from: PeerId,
-        /// How sure it was to come.
+        /// Delivery guarantee of the data.
         delivery: Delivery,
-        /// What, [`DATA_LEN_MAX`] bytes at most.
+        /// Payload, at most [`DATA_LEN_MAX`] bytes.
         bytes: Vec<u8>,
     },
-    /// So many reliable pieces of a peer's data could not be had any more.
+    /// Reliable pieces of a peer's data were given up as lost.
     DataMissed {
-        /// Whose.
+        /// The publisher.
         from: PeerId,
-        /// How many.
+        /// Number of lost pieces.
         pieces: u64,
     },
-    /// The speaker that [`Command::Solo`] asks for comes from now on, or can't be had for now: no mixer has room, or it
-    /// speaks no more. What was asked for stays so.
+    /// The speaker's stream requested by [`Command::Solo`] is coming from now on, or is unavailable for now:
+    /// no mixer has capacity, or the peer no longer speaks. The request stays in force.
     Solo {
-        /// Who.
+        /// The speaker.
         speaker: PeerId,
-        /// Whether it comes.
+        /// Whether its stream is coming.
         comes: bool,
     },
-    /// Another parent feeds us; `None`: nobody.
+    /// The parent changed; `None`: no peer feeds this one.
     Parent(Option<PeerId>),
-    /// Another peer is our backup.
+    /// The backup changed; `None`: there is none.
     Backup(Option<PeerId>),
-    /// A peer broke the protocol; past a limit its links are closed.
+    /// A peer committed a violation; at a limit its links are closed.
     PeerMisbehaved {
-        /// Who.
+        /// The peer.
         peer: PeerId,
-        /// How often so far.
+        /// Number of its violations so far.
         count: u32,
-        /// It was dropped.
+        /// Whether it was dropped now.
         dropped: bool,
     },
-    /// All is handed over; the body may stop.
+    /// The handover is complete; the body may stop.
     Left,
 }

@@ -1,8 +1,12 @@
-//! The brain of a plenary room: a pure state machine, without sockets, clocks, threads or codecs.
+//! The brain of a plenary room: a sans-IO state machine, without sockets, clocks, threads or codecs.
 //!
-//! What this crate holds in common with every body that drives it (the tokio library, the page, the
-//! simulator): the formats of media identity ([`identity`]), of keys and envelopes ([`seal`]) and of control
-//! messages ([`message`]).
+//! A body (the tokio library, the page, the simulator) drives one [`RoomState`] per peer and room. It calls
+//! [`handle`](RoomState::handle) with each [`Input`], then carries out what
+//! [`poll_output`](RoomState::poll_output) returns until that is `None`. It hands in [`Input::Timeout`] at
+//! [`next_timeout`](RoomState::next_timeout).
+//!
+//! The crate also defines the formats shared by all bodies: media identity ([`identity`]), keys and envelopes
+//! ([`seal`]) and control messages ([`message`]).
 
 #![warn(clippy::unwrap_used)]
 

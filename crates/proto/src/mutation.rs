@@ -1,42 +1,43 @@
-//! Faults that a brain can be given, so that the simulator's checkers can be shown to see them.
+//! Fault injection: protocol rules that a brain can be made to break, to show that the simulator's checkers
+//! detect it.
 //!
-//! Each is a rule of the protocol that a brain no longer keeps. There is a way to set one only with the feature
-//! `mutants`, which nothing but the simulator's tests turns on; without it the compiler drops all of this.
+//! A mutation can be set only with the feature `mutants`, which is enabled by the simulator's tests alone.
+//! Without it the compiler removes this code.
 
-/// A rule that a brain breaks.
+/// A protocol rule that a brain breaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[cfg_attr(not(feature = "mutants"), expect(unreachable_pub, reason = "exported with the feature"))]
 pub enum Mutation {
-    /// A parent takes two children more than it may.
+    /// A parent accepts two children above its maximum.
     TakesTooMany,
-    /// Whoever is in our own branch will do as a backup, and whoever asks for one is promised.
+    /// The peer accepts a backup in its own branch, and reserves a slot for any peer that requests one.
     BacksUpInItsBranch,
-    /// Nobody is promised anything, whatever is told upward.
+    /// The peer reserves no slot for any backup, although its aggregates report reservations as free.
     PromisesNothing,
-    /// An outcome's mixers and standbys are confused.
+    /// The mixers and standbys of an outcome are swapped.
     ConfusesOutcome,
-    /// Any candidate takes over, and is believed.
+    /// Any candidate may fail over, and any peer accepts its failover.
     LetsAnyoneFailOver,
-    /// An outcome that is known already is taken once more.
+    /// An outcome of the term in force is applied again.
     RunsBack,
-    /// The host signs changes of the stage under a number that is taken.
+    /// The host signs a changed roster under the epoch of the last one.
     ReusesEpochs,
-    /// What is below is never told upward again once it was told.
+    /// The peer sends its aggregate once, and no changes of it.
     TellsOnce,
-    /// Whoever follows a vote's outcome follows no later one.
+    /// The peer ignores every outcome after its first one.
     KeepsItsMixer,
-    /// The host remembers when each viewer joined.
+    /// The host keeps the time at which each viewer joined.
     RemembersTheAudience,
-    /// It wants to be woken each millisecond, for nothing.
+    /// The peer requests a timeout every millisecond without need.
     NeverSleeps,
 }
 
-/// The rule that one brain breaks, if it does.
+/// The rule that a brain breaks, if any.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Mutated(Option<Mutation>);
 
 impl Mutated {
-    /// Whether this brain breaks that rule: never in a build without the feature.
+    /// Whether this brain breaks that rule. Always false without the feature.
     pub(crate) fn is(self, mutation: Mutation) -> bool {
         cfg!(feature = "mutants") && self.0 == Some(mutation)
     }

@@ -1,7 +1,8 @@
-//! What machines share: the one ordered queue of outputs, and a view of the room.
+//! Shared state of the brain's machines: the ordered queue of outputs, the notes between machines, and a view
+//! of the room.
 //!
-//! Machines never call each other. What one of them wants the others to know it leaves as a [`Note`]; the
-//! dispatcher hands notes round until there are none.
+//! Machines never call each other. A machine leaves a [`Note`] for the others, and the dispatcher delivers
+//! notes until none are left.
 
 use std::collections::VecDeque;
 
@@ -19,53 +20,57 @@ use crate::stage::Stage;
 use crate::time::{SECOND, Time};
 use crate::uplink::UplinkEstimate;
 
-/// Statements of the stage are good for ten minutes: clocks that were set by hand are off by less.
+/// Lifetime of the stage's signed statements: ten minutes, more than the error of clocks that were set by
+/// hand.
 pub(crate) const STATEMENT_LIFE_S: u64 = 600;
 
-/// What one machine tells the others.
+/// Notification from one machine to the others.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Note {
-    /// A roster to be taken, if it is newer: the host has signed one, or one has come.
+    /// A roster to adopt if it is newer: this host signed it, or it was received.
     Signed(SignedRoster),
     /// A newer roster is in force.
     Roster,
-    /// Other mixers, or the same under another rank, are in force.
+    /// The mandate changed: the mixers in force, or their rank.
     Mandate,
-    /// A link has come up.
+    /// A link is up.
     LinkUp(PeerId, LinkKind),
-    /// A peer that we are linked with already has become a child.
+    /// A peer with an existing link became a child.
     Below(PeerId),
-    /// A link has gone.
+    /// A link is down.
     LinkDown(PeerId, LinkKind),
-    /// An election has opened: measure.
+    /// An election opened: measurers start.
     Opened(u32, ElectionReason),
-    /// A majority has signed; from the opener's own count.
+    /// A majority's signatures under an outcome, to be checked: received, or counted by this peer as the
+    /// opener.
     Decided(Box<Decided>),
-    /// We take over; from the succession's own declaration.
+    /// A failover to be checked: received, or declared by this peer as the successor.
     Failover(Signed<Failover>),
-    /// A mixer that was declared gone lives.
+    /// A denial to be checked: a mixer that was declared gone is alive. Received, or signed by this peer as
+    /// that mixer.
     Alive(Signed<Alive>),
-    /// We have begun to mix, or stopped.
+    /// This peer has begun to mix (true), or stopped (false).
     Mixing(bool),
-    /// The stage has made us host.
+    /// The stage chose this peer as host.
     Chosen(Box<Reign>),
-    /// Viewers below us, ourselves included, by the tree's count.
+    /// Number of viewers in this peer's subtree, itself included, as counted by the tree.
     Viewers(u32),
-    /// Another peer is asked to feed us.
+    /// This peer requests to be fed by another peer.
     RequestsFeed(PeerId),
-    /// Another parent feeds us.
+    /// Another parent feeds this peer.
     Fed(PeerId),
-    /// A peer is gone for good: it said so, or was dropped.
+    /// A peer left the room, or was dropped for its violations.
     Gone(PeerId),
-    /// No mixer takes us: ask the host where things stand.
+    /// The search for a parent failed at every known mixer, or a viewer has no tree to join: request the
+    /// current state from the host.
     Lost,
-    /// The tree feeds that peer no more; as a speaker it may still get the program's picture.
+    /// The tree no longer feeds that peer; as a speaker it may still get the program's video.
     TreeUnserves(PeerId),
-    /// The mix serves that peer no picture any more; as a viewer it may still be fed.
+    /// The mix no longer serves that peer video; as a viewer it may still be fed by the tree.
     MixUnserves(PeerId),
 }
 
-/// Something to be done or sent.
+/// A queued action or message.
 #[derive(Debug)]
 pub(crate) enum Item {
     Do(Output),
@@ -73,7 +78,7 @@ pub(crate) enum Item {
     SendHost(Message),
 }
 
-/// The queue of outputs, and the notes between machines.
+/// Queue of outputs, and queue of notes between machines.
 #[derive(Debug, Default)]
 pub(crate) struct Outbox {
     pub(crate) items: VecDeque<Item>,
@@ -81,33 +86,33 @@ pub(crate) struct Outbox {
 }
 
 impl Outbox {
-    /// Something for the body to do.
+    /// Queues work for the body.
     pub(crate) fn act(&mut self, output: Output) {
         self.items.push_back(Item::Do(output));
     }
 
-    /// A message, by whatever way there is.
+    /// Queues a message to a peer; the router chooses link, relay or rendezvous when it is polled.
     pub(crate) fn send(&mut self, to: PeerId, message: Message) {
         self.items.push_back(Item::Send(to, message));
     }
 
-    /// A message to whoever holds the root key.
+    /// Queues a message to the host.
     pub(crate) fn send_host(&mut self, message: Message) {
         self.items.push_back(Item::SendHost(message));
     }
 
-    /// Something for the application.
+    /// Queues a notification to the application.
     pub(crate) fn event(&mut self, event: Event) {
         self.act(Output::Event(event));
     }
 
-    /// Something for the other machines.
+    /// Queues a note to the other machines.
     pub(crate) fn note(&mut self, note: Note) {
         self.notes.push_back(note);
     }
 }
 
-/// What every machine sees of the room, and what all of them may use.
+/// View of the room that every machine gets, with the resources shared by all machines.
 pub(crate) struct View<'a> {
     pub(crate) now: Time,
     pub(crate) me: PeerId,
@@ -119,23 +124,23 @@ pub(crate) struct View<'a> {
     pub(crate) out: &'a mut Outbox,
     pub(crate) rng: &'a mut Rng,
     pub(crate) counter: &'a mut u64,
-    /// What we can send.
+    /// Estimate of this peer's uplink.
     pub(crate) uplink: UplinkEstimate,
 }
 
 impl View<'_> {
-    /// Signs a statement to everyone under the present roster.
+    /// Signs a statement to all peers under the present roster.
     pub(crate) fn sign<T: Statement>(&mut self, body: T) -> Signed<T> {
         let expires = self.unix_s() + STATEMENT_LIFE_S;
         self.sign_until(expires, body)
     }
 
-    /// The wall clock, seconds since 1970.
+    /// Returns the wall clock, seconds since 1970.
     pub(crate) fn unix_s(&self) -> u64 {
         self.config.unix_s_at_zero + self.now.0 / SECOND
     }
 
-    /// Signs a statement that stays true.
+    /// Signs a statement that never expires.
     pub(crate) fn sign_for_ever<T: Statement>(&mut self, body: T) -> Signed<T> {
         self.sign_until(u64::MAX, body)
     }
@@ -145,7 +150,7 @@ impl View<'_> {
         Signed::new(self.keys, &self.config.room, self.stage.epoch(), *self.counter, expires_unix_s, body)
     }
 
-    /// Sends to everyone else on stage, away or not.
+    /// Sends to every other peer on stage, including away ones.
     pub(crate) fn send_stage(&mut self, message: &Message) {
         for entry in self.stage.entries() {
             if entry.peer != self.me {
@@ -154,8 +159,8 @@ impl View<'_> {
         }
     }
 
-    /// Hands what somebody has said to the whole stage on to everyone on stage that we are linked with: its maker may be
-    /// dead by now, or cut off from them.
+    /// Forwards a peer's message to the whole stage to all linked peers on stage: its author may be dead by
+    /// now, or cut off from them. No effect for messages by this peer or when it isn't on stage.
     pub(crate) fn forward_across(&mut self, message: &Message, by: &PeerId) {
         if !self.on_stage() || *by == self.me {
             return;
@@ -167,7 +172,8 @@ impl View<'_> {
         }
     }
 
-    /// What measurers are drawn by: the room, and what the outcome in force was found by.
+    /// Returns the key of the measurers' draw: a hash of the room and of the last outcome's term and
+    /// evidence.
     pub(crate) fn draw(&self) -> Draw {
         let room = &self.config.room.0;
         match self.mandate.decided.as_ref().map(|decided| &decided.body) {
@@ -178,7 +184,7 @@ impl View<'_> {
         }
     }
 
-    /// What this peer's uplink carries as far as it is known, bits per second: no more than its user allows.
+    /// Returns this peer's uplink as far as it is known, bits per second: at most the user's cap.
     pub(crate) fn uplink_bps(&self) -> Option<u64> {
         self.config.uplink_bps_max.into_iter().chain(self.uplink.bps).min()
     }
@@ -193,23 +199,25 @@ impl View<'_> {
         self.stage.entry(&self.me).is_some_and(|entry| entry.speaks)
     }
 
-    /// Whether this peer is one of the mixers in force.
+    /// Whether this peer is a mixer in force.
     pub(crate) fn mixes(&self) -> bool {
         self.mandate.mixers.contains(&self.me)
     }
 
-    /// Who takes over from a mixer that falls silent or leaves: standby 1 if it is present, else the present mixer that
-    /// comes next in rank, the lead after the last.
+    /// Returns the successor of a mixer, denials aside: standby 1 if it is present, else the next present
+    /// mixer in the mandate's order, which wraps around from the last to the lead.
     pub(crate) fn standby_of(&self, mixer: &PeerId) -> Option<PeerId> {
         self.in_line(mixer).next()
     }
 
-    /// Who declares a mixer gone: its standby, or the next in line where it has denied that one's word in this term.
+    /// Returns the peer that may declare a mixer gone: the first in line that the mixer has not denied in
+    /// this term.
     pub(crate) fn successor(&self, mixer: &PeerId) -> Option<PeerId> {
         self.in_line(mixer).find(|peer| !self.mandate.bars(mixer, peer))
     }
 
-    /// What a mixer's first tier falls back on: its successor, or, while the mixer has denied everyone's word, its standby all the same.
+    /// Returns the backup of a mixer's first tier: its successor, or its standby when the mixer has denied
+    /// all in line.
     pub(crate) fn fallback(&self, mixer: &PeerId) -> Option<PeerId> {
         self.successor(mixer).or_else(|| self.standby_of(mixer))
     }
@@ -222,7 +230,7 @@ impl View<'_> {
         self.mandate.standbys.iter().take(1).chain(next).filter(present).copied()
     }
 
-    /// The rank in force.
+    /// Returns the rank in force.
     pub(crate) fn rank(&self) -> Rank {
         self.mandate.rank
     }

@@ -1,9 +1,9 @@
-//! The brain's own dice: seeded from outside, equal on every machine.
+//! The brain's random numbers: seeded by the body, deterministic on every platform.
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng as _, SeedableRng};
 
-/// A stream of numbers that follows from one seed.
+/// Pseudorandom generator, deterministic in its seed.
 #[derive(Debug)]
 pub(crate) struct Rng(ChaCha8Rng);
 
@@ -12,17 +12,18 @@ impl Rng {
         Rng(ChaCha8Rng::seed_from_u64(seed))
     }
 
-    /// Evenly from 0 to `end - 1`; 0 when `end` is 0. The bias is below 2^-32 for any `end` used here.
+    /// Returns a uniform number from 0 to `end - 1`; 0 when `end` is 0. The bias is below 2^-32 for any `end`
+    /// used here.
     pub(crate) fn below(&mut self, end: u64) -> u64 {
         ((u128::from(self.0.next_u64()) * u128::from(end)) >> 64) as u64
     }
 
-    /// `us`, plus or minus a quarter of it.
+    /// Returns `us` with a jitter of plus or minus a quarter.
     pub(crate) fn jitter(&mut self, us: u64) -> u64 {
         us - us / 4 + self.below(us / 2 + 1)
     }
 
-    /// Puts `items` in a random order.
+    /// Shuffles `items`.
     pub(crate) fn shuffle<T>(&mut self, items: &mut [T]) {
         for end in (1..items.len()).rev() {
             let other = self.below(end as u64 + 1) as usize;
@@ -31,8 +32,8 @@ impl Rng {
     }
 }
 
-/// Waits that double, each drawn between half and the whole of its bound, so that many peers that failed
-/// together don't retry together.
+/// Exponential backoff: the bound doubles, and each wait is drawn between half of the bound and the whole.
+/// The jitter keeps peers that failed together from retrying together.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Backoff {
     first_us: u64,
@@ -45,7 +46,7 @@ impl Backoff {
         Backoff { first_us, most_us, tries: 0 }
     }
 
-    /// The next wait, in microseconds.
+    /// Returns the next wait, in microseconds.
     pub(crate) fn next_us(&mut self, rng: &mut Rng) -> u64 {
         let bound = self.first_us.saturating_mul(1 << self.tries.min(20)).min(self.most_us);
         self.tries = self.tries.saturating_add(1);

@@ -1,15 +1,15 @@
-//! What unit tests of the brain begin with: keys by number, and a roster of them.
+//! Fixtures of the brain's unit tests: numbered keys, and rosters.
 
 use crate::bounded::{List, Text};
 use crate::message::{Entry, ProgramFormat, Roster};
 use crate::seal::Keypair;
 
-/// The same key for the same number.
+/// Returns the key with this number, always the same.
 pub(crate) fn key(seed: u8) -> Keypair {
     Keypair::from_seed(&[seed; 32])
 }
 
-/// A peer that would mix, and neither speaks nor views.
+/// Returns a candidate that neither speaks nor views.
 pub(crate) fn candidate(seed: u8) -> Entry {
     Entry {
         peer: key(seed).id(),
@@ -22,7 +22,7 @@ pub(crate) fn candidate(seed: u8) -> Entry {
     }
 }
 
-/// An open stage of these with an audience; key 1 is the host, nobody the acting mixer.
+/// Returns an open stage of these entries, with an audience. Key 1 is the host; there is no acting mixer.
 pub(crate) fn roster(entries: impl IntoIterator<Item = Entry>) -> Roster {
     Roster {
         host: key(1).id(),

@@ -1,4 +1,4 @@
-//! Time as the brain knows it: microseconds since a start that the body chose.
+//! The brain's clock: microseconds since a start chosen by the body.
 
 use std::fmt;
 use std::ops::{Add, Sub};
@@ -8,20 +8,20 @@ pub const MS: u64 = 1_000;
 /// One second in the unit of [`Time`].
 pub const SECOND: u64 = 1_000_000;
 
-/// An instant, in microseconds since the body's own start; never the wall clock.
+/// An instant, in microseconds since the body's start; never the wall clock.
 ///
-/// An integer, so that it prints and compares alike on every machine. Durations are plain `u64`
-/// microseconds whose names end in `_us`.
+/// An integer, so that it prints and compares alike on every machine. Durations are plain `u64` microseconds,
+/// with names that end in `_us`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Time(pub u64);
 
 impl Time {
-    /// Microseconds from `earlier` until `self`; 0 when `earlier` is later.
+    /// Returns the microseconds from `earlier` to `self`; 0 when `earlier` is later.
     pub fn since(self, earlier: Time) -> u64 {
         self.0.saturating_sub(earlier.0)
     }
 
-    /// Milliseconds since the body's start, rounded down.
+    /// Returns the milliseconds since the body's start, rounded down.
     pub fn as_ms(self) -> u64 {
         self.0 / MS
     }

@@ -1,4 +1,4 @@
-//! What a brain keeps is bounded: it grows neither with the audience, nor with time, nor by what peers send.
+//! Memory of a brain: bounded, independent of audience, time and what peers send.
 
 mod samples;
 
@@ -13,7 +13,7 @@ use plenary_sim::stand::{Part, Stand, bytes_per_peer};
 use samples::*;
 
 thread_local! {
-    /// Bytes that this thread has allocated and not freed: tests run side by side.
+    /// Net bytes allocated by this thread; per thread, since tests run in parallel.
     static ALLOCATED: Cell<isize> = const { Cell::new(0) };
 }
 
@@ -27,11 +27,11 @@ fn allocated() -> usize {
 
 struct Counting;
 
-// SAFETY: everything is handed to the system's allocator as it came.
+// SAFETY: all calls are forwarded unchanged to the system allocator.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count(layout.size() as isize);
-        // SAFETY: the caller's promise is the system's.
+        // SAFETY: the caller upholds the contract of `alloc`, which is the system allocator's.
         unsafe { System.alloc(layout) }
     }
 
@@ -51,7 +51,7 @@ fn a_brain_does_not_grow_with_the_audience() {
     let [small, middle, large] = [100, 1_000, 10_000].map(of);
     println!("{small:.0}, {middle:.0} and {large:.0} bytes in rooms of 100, 1000 and 10000 viewers");
     assert!(small > 1_000.0, "nothing was counted");
-    // 128 routes are learned of the first 128 newcomers, and no more of the next
+    // routes to the first 128 newcomers are learned, and none to later ones
     assert!(middle < 1.5 * small && large < 1.1 * middle);
 }
 
@@ -67,7 +67,7 @@ fn a_brain_does_not_grow_while_peers_come_and_go_for_hours() {
             })
             .collect();
         println!("{part:?}: {hours:?} bytes after each hour");
-        // what has room for more at first, as the routes, is full in the second hour
+        // lists that still grow in the first hour, like the learned routes, are full by the second
         assert!(hours[3] <= hours[1] + hours[1] / 20, "{part:?}: {hours:?}");
     }
 }
@@ -99,7 +99,7 @@ fn config(hosts: bool) -> RoomConfig {
     }
 }
 
-/// What one of many hostile members says, all of it well-formed.
+/// Returns the messages of one of many hostile members, all of them well-formed.
 fn abuse(sybil: u32) -> Vec<Message> {
     let other = ShortId(u64::from(sybil).to_le_bytes());
     let path: Path = List::truncated([other]);
@@ -140,7 +140,7 @@ fn abuse(sybil: u32) -> Vec<Message> {
     ]
 }
 
-/// Members that came for nothing else, by all ways, eight a second.
+/// Feeds the brain the messages of hostile members, by all transports, eight members a second.
 fn abused(hosts: bool, sybils: std::ops::Range<u32>, brain: &mut RoomState) {
     for sybil in sybils {
         let from = PeerId(*blake3::hash(&sybil.to_le_bytes()).as_bytes());

@@ -1,5 +1,5 @@
-//! What the fuzz targets check, on stable: for what they found worth keeping, and for some thousands of inputs drawn
-//! here.
+//! Properties of the fuzz targets, checked on stable: for the kept corpus, and for some thousands of inputs
+//! drawn here.
 
 #[path = "../fuzz/checks/mod.rs"]
 mod checks;
@@ -8,7 +8,7 @@ use checks::{Op, ops, play};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-/// How many inputs are drawn; `PLENARY_DRAWS=100` draws a hundred times as many.
+/// Sets the number of drawn inputs; `PLENARY_DRAWS=100` draws a hundred times as many.
 fn draws(usual: u32) -> ProptestConfig {
     let times = std::env::var("PLENARY_DRAWS").ok().and_then(|times| times.parse().ok()).unwrap_or(1);
     ProptestConfig::with_cases(usual * times)
@@ -56,7 +56,7 @@ fn kept_rooms_still_hold() {
     replay("room", checks::room);
 }
 
-/// What a few drawn bytes make happen; each shrinks by itself, and goes as a whole.
+/// Draws ops from a few bytes each. Each op shrinks by itself, and is dropped as a whole.
 fn drawn_ops() -> impl Strategy<Value = Vec<Op>> {
     let op = vec(any::<u8>(), 2..80).prop_map(|bytes| ops(&bytes).into_iter().next());
     vec(op, 0..200).prop_map(|ops| ops.into_iter().flatten().collect())

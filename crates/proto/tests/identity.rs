@@ -1,4 +1,4 @@
-//! Frame and packet identity: the bytes, and what readers do with bytes from strangers.
+//! Frame and packet identity: encoded bytes, and robustness of the readers against arbitrary bytes.
 
 use plenary_proto::identity::{FrameIdentity, MediaKind, PacketIdentity, h264, hashes, opus};
 use plenary_proto::seal::Keypair;
@@ -55,8 +55,8 @@ fn a_marked_opus_packet_is_these_bytes() {
 fn every_code_of_opus_keeps_its_frames_and_loses_its_old_padding() {
     let golden = [
         ("79 0102", "7b421e 0102"),                // two frames of one size
-        ("7a 01 aabbcc", "7bc21e 01 aabbcc"),      // two of different sizes
-        ("7b 03 010203", "7b431e 010203"),         // three of one size
+        ("7a 01 aabbcc", "7bc21e 01 aabbcc"),      // two frames of different sizes
+        ("7b 03 010203", "7b431e 010203"),         // three frames of one size
         ("7b 43 02 010203 eeee", "7b431e 010203"), // the same, with two bytes of padding
     ];
     for (packet, expected) in golden {

@@ -1,4 +1,4 @@
-//! Control messages: their bytes, their bounds, and what happens to bytes from strangers.
+//! Control messages: encoded bytes, bounds, and robustness against arbitrary bytes.
 
 mod samples;
 
@@ -45,7 +45,7 @@ fn every_variant_keeps_its_golden_bytes() {
     assert_eq!(text.lines().count(), golden.lines().count());
 }
 
-/// What fuzzers begin with is no older than the formats.
+/// The seed corpus of the fuzzers matches the present formats.
 #[test]
 fn every_variant_is_in_the_corpus_of_fuzzers_as_it_is_now() {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz/corpus/message");
@@ -153,7 +153,7 @@ fn a_full_ballot_and_a_full_roster_fit_an_envelope() {
     let name = Text::truncated(&"n".repeat(NAME_LEN_MAX));
     full.signed.body.entries = list(vec![Entry { name, ..full.body.entries[0].clone() }; ROSTER_MAX]);
     assert!(Message::Roster(full.clone().into()).to_bytes().len() < 8 * 1024);
-    // after three hosts, each chosen by just a majority
+    // after three reigns, each chosen by the smallest possible majority
     let mut reign = roster_of_heir().reigns.0[0].clone();
     reign.under = full.signed.clone();
     reign.chosen.signatures = list(vec![reign.chosen.signatures[0]; ROSTER_MAX / 2 + 1]);
@@ -249,7 +249,7 @@ fn an_heir_signs_rosters_by_the_word_of_a_majority_only() {
         let reigns = Reigns(list(vec![Reign { chosen, ..reign.clone() }]));
         assert_eq!(verify(ProvenRoster { reigns, ..good.clone() }), Err(SealError::WrongSender));
     }
-    // under the number of another reign, by another than the heir, or by an heir's word alone
+    // an epoch of reign 0, a signer other than the heir, and a reign number that no majority chose
     let sign = |by: u8, epoch| Signed::new(&key(by), &room(), epoch, 1, NEVER, good.body.clone());
     for signed in [sign(3, 8), sign(2, first_epoch(1)), sign(3, first_epoch(2))] {
         assert_eq!(verify(ProvenRoster { signed, ..good.clone() }), Err(SealError::WrongSender));

@@ -1,4 +1,4 @@
-//! Who gets a place where all are taken.
+//! Admission of children by a relay with all slots taken.
 
 mod samples;
 
@@ -12,12 +12,12 @@ use plenary_proto::{Address, Input, Output, Verdict};
 use samples::viewer::{SECOND, Viewer};
 use samples::{description, key};
 
-/// A relay, fed by key 3.
+/// Returns a relay fed by key 3.
 fn relay() -> Viewer {
     let mut relay = Viewer::new();
     relay.is_taken_by(3, &[3]);
     relay.give(Input::Fed(key(3).id()));
-    // nobody tells it what its uplink carries
+    // no parent measures its uplink, so it counts as wide
     for second in [2, 40] {
         relay.rests_until(second * SECOND);
     }
@@ -28,7 +28,8 @@ fn path(peers: &[u8]) -> Path {
     List::truncated(peers.iter().map(|peer| key(*peer).id().short()))
 }
 
-/// A viewer wants to be fed, and says so once it is taken and linked; gives what is done about both.
+/// Lets a viewer attach, link and request its feed; returns the outputs after the attach and after the feed
+/// request.
 fn comes(relay: &mut Viewer, peer: u8, attach: Attach) -> (Vec<Output>, Vec<Output>) {
     let taken = relay.hears(peer, Message::Attach(attach));
     relay.hears(peer, Message::Offer(Offer { kind: LinkKind::Peer, description: description() }));
@@ -65,7 +66,7 @@ fn who_feeds_others_is_taken_though_even_the_slot_in_reserve_is_held_by_those_th
         assert!(says(&taken, peer, |message| matches!(message, Message::Accept { .. })), "{taken:?}");
         count(&served);
     }
-    // its parent is a child of ours, and feeds it nothing
+    // its parent is a child of the relay, and feeds it nothing
     let orphan = Attach { path: path(&[3, 5, 13, 14]), ..Attach::newcomer() };
     let (_, served) = comes(&mut relay, 14, orphan);
     assert_eq!(count(&served).len(), 5);
@@ -107,7 +108,7 @@ fn where_only_those_have_room_of_whom_others_complain_a_newcomer_is_sent_to_them
         comes(&mut relay, peer, Attach::newcomer());
     }
     comes(&mut relay, 10, Attach { room: 4, ..Attach::newcomer() });
-    // both were below it: the one hears that it may be dead, with the other it is held to feed nobody
+    // both were below key 10: the first complaint raises a suspicion, the second makes the suspicion grave
     for orphan in 20..22 {
         relay
             .hears(orphan, Message::Attach(Attach { path: path(&[3, 5, 10, orphan]), ..Attach::newcomer() }));
@@ -143,7 +144,8 @@ fn who_cannot_be_linked_with_a_relay_is_told_whom_that_one_feeds() {
 #[test]
 fn whoever_could_not_be_linked_is_asked_whom_it_feeds_and_then_the_mixer_for_a_place_of_its_own() {
     let mut viewer = Viewer::new();
-    // the stand makes links that we offer: this one would have to
+    // the test harness links every peer that this viewer offers a link to; this peer has the lower id, so the
+    // viewer never offers a link to it
     let unlinked = (30..90).find(|peer| key(*peer).id() < key(5).id()).unwrap();
     let places = |peer: u8| List::truncated([Place { peer: key(peer).id(), path: path(&[3, peer]) }]);
     let redirect = |peer| Message::Redirect { purpose: Purpose::Parent, places: places(peer) };

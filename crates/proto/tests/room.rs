@@ -1,4 +1,5 @@
-//! The brain under inputs in any order from anyone: it never panics, comes to rest, and stays within bounds.
+//! Robustness of the brain: under inputs in any order from any peer it never panics, settles, and stays
+//! within bounds.
 
 mod samples;
 
@@ -42,7 +43,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => (peer(), 0..2u8).prop_map(|(peer, kind)| Step::Described { peer, kind }),
         1 => (peer(), 0..4u8).prop_map(|(peer, verdict)| Step::Verdict { peer, verdict }),
         1 => (peer(), 0..4u32, any::<bool>(), any::<bool>()).prop_map(|(peer, train, below, some)| {
-            // a child's have numbers of their own
+            // trains of children have numbers of their own range
             Step::Measured { peer, train: train | u32::from(below) << 31, some }
         }),
         2 => (peer(), 0..14u8).prop_map(|(peer, what)| Step::Plain(peer, what)),
@@ -76,7 +77,7 @@ fn config(me: u8, hosts: bool) -> RoomConfig {
     }
 }
 
-/// Drains the outbox; a brain that always wants one thing more never rests.
+/// Drains the outbox; fails when a brain never stops producing outputs.
 fn drain(room: &mut RoomState) -> Vec<Output> {
     let outputs: Vec<_> = std::iter::from_fn(|| room.poll_output()).take(10_000).collect();
     assert!(outputs.len() < 10_000, "never at rest");
@@ -290,7 +291,7 @@ fn an_election_opens_only_when_a_majority_wants_it() {
             |seed: &u8| (key(*seed).id(), Opening::countersign(&key(*seed), &samples::room(), 7, &need()));
         Opening { epoch: 7, body: need(), signatures: List::truncated(by.iter().map(sign)) }
     };
-    // of a roster of keys 2 and 3
+    // the roster has two voters, keys 2 and 3
     for (by, opens) in [(&[2][..], false), (&[2, 2], false), (&[2, 9], false), (&[2, 3], true)] {
         let mut room = RoomState::new(key(3), config(3, false), 7, Time(0));
         message(&mut room, key(2).id(), Message::Roster(roster()));
@@ -333,7 +334,7 @@ fn a_pre_vote_is_given_to_who_sees_the_same_need_for_the_next_term_once_it_has_l
     }
 }
 
-/// The sampled roster, whose invite has no end, under a newer epoch.
+/// Returns the sampled roster without an expiry of the invite, under a newer epoch.
 fn roster_with(epoch: u32, change: impl Fn(&mut Roster)) -> Message {
     let mut body = Roster { expires_unix_s: None, ..roster().body.clone() };
     change(&mut body);
@@ -403,7 +404,7 @@ fn whoever_on_stage_is_behind_is_told_where_things_stand_once_a_second() {
     assert_eq!(said_to(&answer, stranger), [] as [&Message; 0], "an answer is not answered");
 }
 
-/// The sampled outcome with these mixers, signed by both of the roster.
+/// Returns the sampled outcome with these mixers, signed by both peers of the roster.
 fn decided_for(epoch: u32, mixers: &[u8]) -> Message {
     let ids: Vec<PeerId> = mixers.iter().map(|seed| key(*seed).id()).collect();
     let outcome = Outcome {
@@ -439,7 +440,7 @@ fn a_call_home_that_comes_before_the_outcome_is_followed_when_that_comes_and_non
     drain(&mut room);
     assert_eq!(speaks_to(&message(&mut room, key(3).id(), home_call())), []);
     assert_eq!(speaks_to(&message(&mut room, key(3).id(), decided_for(8, &[3]))), [key(3).id()]);
-    // the audience has gone: two are left, and talk to each other
+    // the audience has left: the two speakers form a mesh
     let asks = |outputs: &[Output]| outputs.iter().any(|output| matches!(output, Output::EncodeAs(_)));
     for epoch in 9..12 {
         let outputs = message(&mut room, key(3).id(), roster_with(epoch, |roster| roster.audience = false));

@@ -1,4 +1,4 @@
-//! Invites and envelopes: who gets in, and what a stranger sees.
+//! Invites and envelopes: access control, and robustness against forgery.
 
 use plenary_proto::seal::{
     ENVELOPE_LEN_MAX, Invite, InviteError, Keypair, Opener, RoomKey, RoomSecret, SealError, Sealer,

@@ -1,4 +1,5 @@
-//! What a viewer can send is measured by its parents: few trains for whoever asks, and no word counts without one.
+//! Measurement of a viewer's uplink by its parents: a parent gets few trains, and its reports count only
+//! after trains.
 
 mod samples;
 
@@ -40,7 +41,7 @@ fn what_a_parent_tells_counts_once_for_each_train_and_the_most_of_several_stays(
     for _ in 0..3 {
         assert_eq!(viewer.is_told(3, 20_000_000), Some(20_000_000));
     }
-    // by then it is asked for again
+    // the figure is old enough by now to be measured again
     viewer.rests_until(viewer.now + 700 * SECOND);
     viewer.is_shed_by(3, 4);
     viewer.is_taken_by(4, &[3, 4]);
@@ -60,7 +61,7 @@ fn what_one_train_alone_has_shown_is_outdone_by_what_several_have() {
     viewer.is_taken_by(3, &[3]);
     viewer.give(Input::Fed(key(3).id()));
     assert!(!viewer.sends_trains(3, 26_400, 0).is_empty());
-    // a radio let go of it all at once
+    // one train through a radio's stall, released as a burst: it shows too much
     assert_eq!(viewer.is_told(3, 20_000_000), Some(20_000_000));
     viewer.is_shed_by(3, 4);
     viewer.is_taken_by(4, &[3, 4]);

@@ -1,9 +1,10 @@
-//! Values of any type that can be read, drawn from bytes: what a fuzzer or a property test shrinks are the bytes.
+//! Structured fuzzing: draws values of any deserializable type from bytes, so fuzzers and property tests
+//! shrink the bytes.
 //!
-//! A [`Draw`] is a deserializer that takes each choice (which variant, how long a list, which number) from the next
-//! bytes, and zeros when there are none left. So every new message, variant and field is drawn without a word here.
-//! Numbers are small or at an edge more often than not, and peers are mostly those of a small cast: values that name
-//! nobody lead nowhere.
+//! A [`Draw`] is a deserializer that takes each choice (variant, list length, number) from the next bytes,
+//! and zeros after the last one. New messages, variants and fields are therefore drawn without a change here.
+//! More often than not numbers are small or edge cases, and peers are from a small cast, since messages to
+//! unknown peers have no effect.
 
 use serde::de::value::{Error, SeqDeserializer};
 use serde::de::{
@@ -12,7 +13,7 @@ use serde::de::{
 
 use plenary_proto::PeerId;
 
-/// Tries to draw one value; a list or text longer than its type allows fails a try.
+/// Attempts to draw one value. An attempt fails when a list or text is longer than its type allows.
 const TRIES: usize = 4;
 
 /// The bytes that choices are taken from.
@@ -23,17 +24,17 @@ pub(crate) struct Draw<'a> {
 }
 
 impl<'a> Draw<'a> {
-    /// Draws from `bytes`; peers are mostly of `cast`, which isn't empty.
+    /// Creates a draw from `bytes`. Most peers are drawn from `cast`, which must not be empty.
     pub(crate) fn new(bytes: &'a [u8], cast: &'a [PeerId]) -> Draw<'a> {
         Draw { bytes, cast }
     }
 
-    /// All bytes are used up.
+    /// Whether all bytes are used up.
     pub(crate) fn is_over(&self) -> bool {
         self.bytes.is_empty()
     }
 
-    /// A value; `None` when the bytes would not have it.
+    /// Draws a value; `None` when all attempts failed.
     pub(crate) fn value<T: de::DeserializeOwned>(&mut self) -> Option<T> {
         (0..TRIES).find_map(|_| T::deserialize(&mut *self).ok())
     }
@@ -177,7 +178,7 @@ impl<'de> Deserializer<'de> for &mut Draw<'_> {
     }
 }
 
-/// So many items more.
+/// Sequence of a drawn number of items.
 struct Items<'d, 'a> {
     draw: &'d mut Draw<'a>,
     left: usize,
@@ -197,7 +198,7 @@ impl<'de> SeqAccess<'de> for Items<'_, '_> {
     }
 }
 
-/// A variant that is chosen, and what is in it.
+/// A drawn variant, and the source of its fields.
 struct Variant<'d, 'a> {
     draw: &'d mut Draw<'a>,
     variant: u32,

@@ -1,5 +1,5 @@
-//! What must hold for any bytes. The fuzz targets draw them; `tests/corpus.rs` replays those that were kept, and draws
-//! some of its own.
+//! Properties that hold for any input bytes. The fuzz targets search bytes that violate them;
+//! `tests/corpus.rs` replays the corpus, and draws further inputs itself.
 
 mod draw;
 mod rooms;
@@ -13,8 +13,8 @@ use plenary_proto::seal::{Invite, Opener, RoomSecret, SealError, Sealer};
 #[allow(unused_imports, reason = "a fuzz target draws bytes, a property test ops")]
 pub(crate) use rooms::{Op, ops, play};
 
-/// The reader of control messages: no panic, what is read writes back to what reads alike, and a message that somebody
-/// signed verifies as it is and not by another root.
+/// Control messages: decoding never panics, and decode, encode, decode gives an equal message. A correctly
+/// signed message verifies, and does not verify under another root key.
 pub(crate) fn message(bytes: &[u8]) {
     let drawn = draw::Draw::new(bytes, sign::cast()).value::<Message>();
     for message in Message::from_bytes(bytes).ok().into_iter().chain(drawn) {
@@ -33,14 +33,15 @@ pub(crate) fn message(bytes: &[u8]) {
     }
 }
 
-/// The reader of heartbeats: no panic, and what is read writes back to what reads alike.
+/// Heartbeats: decoding never panics, and decode, encode, decode gives an equal heartbeat.
 pub(crate) fn heartbeat(bytes: &[u8]) {
     if let Some(heartbeat) = Heartbeat::from_bytes(bytes) {
         assert_eq!(Heartbeat::from_bytes(&heartbeat.to_bytes()), Some(heartbeat));
     }
 }
 
-/// Pieces: any are joined without a panic, within the bound; what was cut joins again, whatever came before.
+/// Pieces: reassembly of any pieces never panics and stays within the bound. A fragmented message is
+/// reassembled, whatever pieces preceded it.
 pub(crate) fn pieces(bytes: &[u8]) {
     let mut reassembly = Reassembly::default();
     let (&step, rest) = bytes.split_first().unwrap_or((&0, &[]));
@@ -49,7 +50,8 @@ pub(crate) fn pieces(bytes: &[u8]) {
             assert!(message.len() <= MESSAGE_LEN_MAX);
         }
     }
-    let _ = reassembly.push(&[]); // no piece: what was gathered is dropped
+    // an empty piece is an error that drops the buffer
+    let _ = reassembly.push(&[]);
     let message = rest.repeat(1 + usize::from(step) * 16);
     let message = &message[..message.len().min(MESSAGE_LEN_MAX)];
     if !message.is_empty() {
@@ -62,8 +64,8 @@ pub(crate) fn pieces(bytes: &[u8]) {
     }
 }
 
-/// Envelopes: any bytes are refused without a panic; what is sealed opens once, and not at all when one bit is wrong,
-/// or for another.
+/// Envelopes: opening any bytes fails without a panic. A sealed message opens once, and neither after a bit
+/// flip nor at another recipient.
 pub(crate) fn envelope(bytes: &[u8]) {
     let secret = RoomSecret([7; 16]);
     let invite = Invite::create(sign::root(), secret, None, true, None, &[], u64::MAX);
@@ -85,12 +87,13 @@ pub(crate) fn envelope(bytes: &[u8]) {
     assert!(other.open(&sealed, sign::NOW).is_err_and(|error| error != SealError::WrongRecipient));
 }
 
-/// A room of brains, with whatever these bytes make happen to it.
+/// A room of brains under the operations encoded in these bytes: see [`play`].
 pub(crate) fn room(bytes: &[u8]) {
     play(ops(bytes));
 }
 
-/// Readers and writers of media identity: no panic, and what is marked reads back, once.
+/// Frame and packet identity: reading and marking never panic. A marked frame reads back its identity, and
+/// marking again does not change it.
 pub(crate) fn identity(bytes: &[u8]) {
     let identity = FrameIdentity {
         stream: StreamId([7; 8]),
@@ -112,7 +115,7 @@ pub(crate) fn identity(bytes: &[u8]) {
     let _ = (FrameIdentity::from_bytes(bytes), PacketIdentity::from_bytes(bytes));
 }
 
-/// The reader of invites: no panic, and what is read writes back alike.
+/// Invites: parsing never panics, and parse, print, parse gives an equal invite.
 pub(crate) fn invite(bytes: &[u8]) {
     if let Ok(text) = std::str::from_utf8(bytes)
         && let Ok(invite) = text.parse::<Invite>()

@@ -1,9 +1,15 @@
-//! Brains joined by a network that loses, doubles, delays and reorders, in a room where members say anything.
+//! Model of a room: brains on a network that loses, duplicates, delays and reorders, with members that send
+//! arbitrary messages.
 //!
-//! [`play`] runs a few brains and does what drawn [`Op`]s say: deliver this, lose that, let time pass, break a link,
-//! hand over a message made up by somebody. After each it looks whether what is promised of a brain holds: it panics
-//! at nothing, says a bounded number of things, asks for no time that has passed nor for too many, and keeps within
-//! the bounds of its lists. Debug builds look at `RoomState`'s own invariants as well.
+//! [`play`] runs a few brains and performs the drawn [`Op`]s: deliver or lose a packet, let time pass, break
+//! a link, inject a forged message. After each op it asserts the guarantees of a brain:
+//!
+//! - it never panics;
+//! - one input leads to a bounded number of outputs;
+//! - it requests no timeout in the past, and a bounded number per second;
+//! - its lists stay within their bounds.
+//!
+//! Debug builds also assert the invariants of `RoomState`.
 
 use std::collections::VecDeque;
 
@@ -22,48 +28,48 @@ use super::sign::{self, NOW, cast, key, room, root};
 
 /// Brains of a play: the host, a speaker, two candidates, two viewers.
 const BRAINS: usize = 6;
-/// Most that may be under way in the network; what is sent past it is lost.
+/// Maximum packets in flight in the network; further ones are lost.
 const UNDER_WAY_MAX: usize = 512;
-/// Most outputs that one input may lead to: some messages to each of a full stage and a full table of links.
+/// Maximum outputs of one input: some messages to each peer of a full stage and a full table of links.
 const OUTPUTS_MAX: usize = 2_000;
-/// A brain that is only told the time wants to be told no more often than this in a second. The quickest clock in it
-/// is a measurement that waits for a link, each 60 ms; the rest are 50 ms and more apart.
+/// Maximum timeouts per second of a brain without other inputs. Its fastest timers are a measurement that
+/// waits for a link, every 60 ms give or take a quarter, and others of 50 ms and more.
 const WAKES_PER_S: u64 = 100;
-/// Wakes that may fall together: one per machine.
+/// Maximum timeouts that may coincide: one per machine.
 const WAKES_AT_ONCE: u64 = 40;
-/// Longest wait of one op.
+/// Maximum wait of one op, microseconds.
 const WAIT_US_MAX: u64 = 20_000_000;
-/// Most ops of a play.
+/// Maximum ops of a play.
 const OPS_MAX: usize = 600;
 
-/// One thing that happens.
+/// An operation on the room.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) enum Op {
-    /// The network delivers the oldest few things that are under way, in order.
+    /// Delivers the oldest few packets in flight, in order.
     Flow(u8),
-    /// It delivers a later one first.
+    /// Delivers a later packet first.
     Overtake(u8),
-    /// It loses one.
+    /// Loses a packet.
     Lose(u8),
-    /// It delivers one now, and once more later.
+    /// Delivers a packet now, and once more later.
     Double(u8),
-    /// Time passes; the brains are woken in time.
+    /// Lets time pass; the brains get their timeouts.
     Wait { us: u32 },
-    /// Time passes, and nobody is woken: the machine stood still.
+    /// Lets time pass without timeouts: the machine stalls.
     Late { us: u32 },
-    /// A brain is woken, due or not.
+    /// Gives a brain a timeout, due or not.
     Wake(u8),
-    /// One end of a link finds it up or down.
+    /// Reports one end of a link as up or down.
     Link { at: u8, other: PeerId, kind: LinkKind, up: bool },
-    /// A member tells a brain something.
+    /// Delivers a message forged by a member.
     Say(Said),
-    /// The body tells it something.
+    /// Gives a brain an input of its body.
     Tell { at: u8, what: Told },
-    /// The application wants something.
+    /// Gives a brain a command of its application.
     Want { at: u8, what: Wanted },
 }
 
-/// A message made up by somebody.
+/// A forged message.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct Said {
     at: u8,
@@ -72,7 +78,7 @@ pub(crate) struct Said {
     message: Box<Message>,
 }
 
-/// What a body may say, right or wrong.
+/// Inputs of a body, plausible or not.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) enum Told {
     SignalUp(bool),
@@ -88,17 +94,17 @@ pub(crate) enum Told {
     Described(PeerId, LinkKind, Description),
 }
 
-/// What an application may want.
+/// Commands of an application.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) enum Wanted {
-    /// One in eight does: whoever has left says nothing more.
+    /// Executed one time in eight, since a brain that has left is silent.
     Leave {
         sure: u8,
     },
     Reconnect,
     SetMixers(u8),
     Measure(PeerId),
-    /// A layout of so many bytes.
+    /// Sets a layout of this many bytes.
     SetLayout(u16),
     Solo(Option<PeerId>),
 }
@@ -139,7 +145,7 @@ impl From<Wanted> for Command {
     }
 }
 
-/// Something on its way to a brain.
+/// A packet in flight to a brain.
 #[derive(Clone, Debug)]
 enum Parcel {
     Message { from: PeerId, via: Via, message: Message },
@@ -150,7 +156,7 @@ struct Room {
     brains: Vec<RoomState>,
     now: Time,
     under_way: VecDeque<(usize, Parcel)>,
-    /// Everything that every brain said, hashed in order.
+    /// Hash over all outputs of all brains, in order.
     said: blake3::Hasher,
 }
 
@@ -163,7 +169,7 @@ fn config(at: usize) -> RoomConfig {
             stage_open: true,
             program: ProgramFormat { width: 1280, height: 720, fps: 30, bitrate_bps: 1_500_000 },
             k: 2,
-            k1: 1, // so that the second viewer hangs on the first
+            k1: 1, // the second viewer is fed by the first
             mixers: 0,
             invite_expires_us: None,
             layout: List::new(),
@@ -191,7 +197,7 @@ fn description(at: usize, peer: &PeerId) -> Description {
 }
 
 impl Room {
-    /// A room in operation: everyone has joined, and had time to elect.
+    /// Creates an established room: all peers have joined, and an election has been decided.
     fn new() -> Room {
         let brains =
             (0..BRAINS).map(|at| RoomState::new(key(at).clone(), config(at), at as u64, Time(0))).collect();
@@ -217,7 +223,7 @@ impl Room {
         }
     }
 
-    /// Delivers what is at that place of the queue; false when there is nothing.
+    /// Delivers the packet at this position of the queue; false when there is none.
     fn deliver(&mut self, at: usize) -> bool {
         let Some((to, parcel)) = self.under_way.remove(at) else { return false };
         let input = match parcel {
@@ -258,7 +264,7 @@ impl Room {
         }
     }
 
-    /// What a body would do, over a network that takes its time.
+    /// Carries out an output like a body would, over a network with delays.
     fn carry_out(&mut self, at: usize, output: Output) {
         let me = cast()[at];
         let by_link = |message| Parcel::Message { from: me, via: Via::Link, message };
@@ -317,7 +323,7 @@ impl Room {
         }
     }
 
-    /// Lets time pass; each brain is woken when it wants to be.
+    /// Lets time pass; each brain gets its timeouts when they are due.
     fn pass_time(&mut self, us: u64) {
         let end = self.now + us;
         let most = WAKES_AT_ONCE + us * WAKES_PER_S / 1_000_000;
@@ -378,19 +384,19 @@ impl Room {
     }
 }
 
-/// The ops that these bytes stand for, [`OPS_MAX`] at most.
+/// Decodes the ops from these bytes, at most [`OPS_MAX`].
 pub(crate) fn ops(bytes: &[u8]) -> Vec<Op> {
     let mut draw = Draw::new(bytes, cast());
     let mut ops = Vec::new();
     while !draw.is_over() && ops.len() < OPS_MAX {
-        // half of what happens is what somebody says
+        // half of the ops are forged messages
         let said = draw.value() == Some(true);
         ops.extend(if said { draw.value().map(Op::Say) } else { draw.value() });
     }
     ops
 }
 
-/// Plays these ops in a room in operation, then lets it come to rest; gives a hash of all that was said.
+/// Plays these ops in an established room, then lets it settle; returns a hash over all outputs.
 pub(crate) fn play(ops: Vec<Op>) -> blake3::Hash {
     let mut room = Room::new();
     for op in ops {
@@ -419,8 +425,8 @@ mod tests {
         assert!(seen[4..].iter().all(|viewer| viewer.parent.is_some()), "{seen:#?}");
     }
 
-    /// A viewer that feeds another loses its parent by a roster without speakers, so that its child is to go elsewhere in a
-    /// while; the child is off before that.
+    /// A viewer with a child loses its parent by a roster without speakers, so it schedules the end of that
+    /// child's feed. The child leaves before that time.
     #[test]
     fn nobody_is_woken_for_a_child_that_was_to_go_and_has_gone() {
         let mut room = Room::new();

@@ -1,5 +1,5 @@
-//! The cast of the checks, and their signatures: a drawn message is signed by whom it says, so that it reaches the
-//! brain, as a member's would.
+//! Keys of the cast, and valid signatures: a drawn message is signed by its stated author, so that it reaches
+//! the brain like a member's message.
 
 use std::sync::LazyLock;
 
@@ -8,37 +8,37 @@ use plenary_proto::message::{Admit, Ballot, Message, Reigns, SignedRefusal, Sign
 use plenary_proto::seal::{Countersigned, Keypair, Signed, Statement};
 use plenary_proto::{PeerId, RoomId};
 
-/// The wall clock of the checks.
+/// Wall clock of the checks, seconds since 1970.
 pub(crate) const NOW: u64 = 1_800_000_000;
-/// Peers that have a key: the brains, then members that may say anything.
+/// Number of peers with keys: the brains, then members that send forged messages.
 const CAST: usize = 9;
 
-/// The room's root key, then the cast's.
+/// The room's root key, then the keys of the cast.
 static KEYS: LazyLock<Vec<Keypair>> =
     LazyLock::new(|| (0..=CAST as u8).map(|seed| Keypair::from_seed(&[seed + 1; 32])).collect());
 static IDS: LazyLock<Vec<PeerId>> = LazyLock::new(|| KEYS.iter().skip(1).map(Keypair::id).collect());
 
-/// The room's root key.
+/// Returns the room's root key.
 pub(crate) fn root() -> &'static Keypair {
     &KEYS[0]
 }
 
-/// The key of one of the cast.
+/// Returns the key of a member of the cast.
 pub(crate) fn key(at: usize) -> &'static Keypair {
     &KEYS[1 + at % CAST]
 }
 
-/// All of the cast.
+/// Returns the ids of the cast.
 pub(crate) fn cast() -> &'static [PeerId] {
     &IDS
 }
 
-/// The room.
+/// Returns the room's id.
 pub(crate) fn room() -> RoomId {
     RoomId::of_root(&root().id())
 }
 
-/// The key of a peer; somebody else's, if it isn't of the cast.
+/// Returns the key of a peer; for a peer outside the cast, the key of its last member.
 fn key_of(peer: &PeerId) -> &'static Keypair {
     key(cast().iter().position(|known| known == peer).unwrap_or(CAST - 1))
 }
@@ -55,7 +55,8 @@ fn all_signed<T: Statement + Clone, const MAX: usize>(of: &List<Signed<T>, MAX>)
     List::truncated(of.iter().map(signed))
 }
 
-/// By the root key's word: what leads from it to a later host is drawn too seldom to hold.
+/// Signs a roster with the root key. Its epoch is cut to reign 0, since drawn chains of reigns would hardly
+/// ever be valid.
 fn roster(of: &SignedRoster) -> SignedRoster {
     let epoch = of.epoch & (first_epoch(1) - 2);
     let signed = Signed { epoch, ..of.signed.clone() };
@@ -73,7 +74,7 @@ fn countersigned<T: Statement + Clone, const MAX: usize>(
     Countersigned { epoch: of.epoch, body: of.body.clone(), signatures }
 }
 
-/// The message, with signatures that hold. Where it has none it is as it was.
+/// Replaces all signatures of the message by valid ones; a message without signatures stays unchanged.
 pub(crate) fn sign_again(message: Message) -> Message {
     match message {
         Message::Roster(of) => Message::Roster(roster(&of)),

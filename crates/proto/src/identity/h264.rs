@@ -3,7 +3,7 @@
 
 use super::{FRAME_IDENTITY_LEN, FrameIdentity};
 
-/// Tells our SEI messages from everybody else's.
+/// UUID of plenary's SEI messages, which distinguishes them from other user data.
 pub const SEI_UUID: [u8; 16] = *b"\x70\x6c\x65\x6e\x61\x72\x79\xf1\x9b\x3e\x66\x72\x61\x6d\x65\x31";
 
 const START_CODE: [u8; 4] = [0, 0, 0, 1];
@@ -11,28 +11,28 @@ const NAL_TYPE_MASK: u8 = 0x1f;
 const NAL_SLICES: std::ops::RangeInclusive<u8> = 1..=5;
 const NAL_SEI: u8 = 6;
 const SEI_USER_DATA_UNREGISTERED: u8 = 5;
-/// A plenary SEI with all bytes escaped stays below this; a longer one is not read, so that a hostile frame
-/// costs no time.
+/// Maximum bytes of an SEI NAL unit that is parsed. A plenary SEI with every byte escaped stays below; longer
+/// ones are skipped, so that a hostile frame costs no time.
 const SEI_LEN_MAX: usize = 1024;
 
 /// One NAL unit of an Annex B access unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Nal<'a> {
-    /// Where its start code begins in the access unit.
+    /// Offset of its start code in the access unit.
     pub offset: usize,
     /// Header byte and payload, without the start code.
     pub bytes: &'a [u8],
 }
 
 impl Nal<'_> {
-    /// nal_unit_type: 1 and 5 are slices, 7 and 8 parameter sets.
+    /// Returns nal_unit_type: 1 to 5 are slices, 6 is SEI, 7 and 8 are parameter sets.
     pub fn kind(&self) -> u8 {
         self.bytes.first().map_or(0, |header| header & NAL_TYPE_MASK)
     }
 }
 
-/// The NAL units of an access unit, in order. Bytes before the first start code are skipped, and zeros
-/// before a start code belong to it.
+/// Returns the NAL units of an access unit, in order. Bytes before the first start code are skipped; zeros
+/// before a start code count as part of it.
 pub fn nals(access_unit: &[u8]) -> impl Iterator<Item = Nal<'_>> {
     let mut next = start_code(access_unit, 0);
     std::iter::from_fn(move || {
@@ -43,7 +43,8 @@ pub fn nals(access_unit: &[u8]) -> impl Iterator<Item = Nal<'_>> {
     })
 }
 
-/// The first start code at or after `from`: where its zeros begin, and where the NAL unit behind it does.
+/// Finds the first start code at or after `from`; returns the offset of its first zero and the offset of the
+/// NAL unit that follows.
 fn start_code(bytes: &[u8], from: usize) -> Option<(usize, usize)> {
     let mut at = from;
     while at + 3 <= bytes.len() {
@@ -62,7 +63,7 @@ fn start_code(bytes: &[u8], from: usize) -> Option<(usize, usize)> {
     None
 }
 
-/// The access unit with `identity` in it; an identity it had before is dropped.
+/// Inserts `identity` into the access unit; an earlier identity is dropped.
 ///
 /// Adds 49 bytes as a rule, at most 66. `None` when the access unit has no slice.
 pub fn mark(access_unit: &[u8], identity: &FrameIdentity) -> Option<Vec<u8>> {
@@ -83,12 +84,12 @@ pub fn mark(access_unit: &[u8], identity: &FrameIdentity) -> Option<Vec<u8>> {
     written.then_some(marked)
 }
 
-/// The identity of an access unit; `None` when it has none before its first slice.
+/// Returns the identity of an access unit; `None` when none precedes its first slice.
 pub fn read(access_unit: &[u8]) -> Option<FrameIdentity> {
     nals(access_unit).take_while(|nal| !NAL_SLICES.contains(&nal.kind())).find_map(|nal| read_sei(nal.bytes))
 }
 
-/// Appends the SEI NAL unit, without a start code, emulation prevention done (H.264 7.4.1.1).
+/// Appends the SEI NAL unit without a start code, with emulation prevention (H.264 7.4.1.1).
 fn write_sei(identity: &FrameIdentity, out: &mut Vec<u8>) {
     let mut raw = [0; 2 + SEI_UUID.len() + FRAME_IDENTITY_LEN + 1];
     raw[0] = SEI_USER_DATA_UNREGISTERED;
@@ -108,7 +109,7 @@ fn write_sei(identity: &FrameIdentity, out: &mut Vec<u8>) {
     }
 }
 
-/// The identity in one NAL unit; `None` when it is no SEI or not ours.
+/// Returns the identity in a NAL unit; `None` when it is not an SEI with plenary's UUID.
 pub fn read_sei(nal: &[u8]) -> Option<FrameIdentity> {
     let (header, escaped) = nal.split_first()?;
     if header & NAL_TYPE_MASK != NAL_SEI || escaped.len() > SEI_LEN_MAX {
@@ -130,7 +131,8 @@ pub fn read_sei(nal: &[u8]) -> Option<FrameIdentity> {
     None
 }
 
-/// An SEI type or size: bytes of 255 add up until another one ends it (H.264 7.3.2.3.1).
+/// Parses an SEI payload type or size: bytes of 255 add up, and the first other byte ends the number (H.264
+/// 7.3.2.3.1).
 fn sei_number(rest: &mut &[u8]) -> Option<usize> {
     let mut number = 0;
     loop {
@@ -143,7 +145,7 @@ fn sei_number(rest: &mut &[u8]) -> Option<usize> {
     }
 }
 
-/// Takes emulation prevention bytes out.
+/// Removes emulation prevention bytes.
 fn unescape(escaped: &[u8]) -> Vec<u8> {
     let mut raw = Vec::with_capacity(escaped.len());
     let mut zeros = 0;

@@ -1,4 +1,4 @@
-//! Hashes of frames, signed by their maker, so that no relay can forge the program.
+//! Frame hashes, signed by the stream's maker, so that receivers can detect a program forged by a relay.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,23 +8,23 @@ use crate::bounded::List;
 use crate::id::{RoomId, StreamId};
 use crate::seal::{Keypair, Signature, SignatureError, verify};
 
-/// Bytes of one frame's hash: a prefix of BLAKE3.
+/// Bytes of a frame hash: a prefix of BLAKE3.
 pub const FRAME_HASH_LEN: usize = 16;
-/// Most frames one message covers: 100 ms at 60 fps of picture, or of 2.5 ms sound, with room to spare.
+/// Maximum frames per message: more than 100 ms of video at 60 fps or of audio in 2.5 ms frames.
 pub const FRAME_HASHES_MAX: usize = 64;
 
-/// The hashes of consecutive frames of a stream; sent by the maker at least each 100 ms.
+/// Hashes of consecutive frames of a stream. The maker sends them at least every 100 ms.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FrameHashes {
-    /// The stream they belong to.
+    /// The stream.
     pub stream: StreamId,
-    /// Which of its two numberings.
+    /// Which of the stream's two frame sequences, video or audio.
     pub kind: MediaKind,
-    /// The number of the frame that the first hash is of; the others follow without a hole.
+    /// Number of the frame with the first hash; the others follow without a gap.
     pub first_number: u32,
     /// [`video_hash`] or [`sound_hash`] of each frame.
     pub hashes: List<[u8; FRAME_HASH_LEN], FRAME_HASHES_MAX>,
-    /// The maker's signature over all of the above and the room.
+    /// The maker's signature over the fields above and the room id.
     pub signature: Signature,
 }
 
@@ -42,10 +42,10 @@ impl FrameHashes {
         FrameHashes { stream, kind, first_number, hashes, signature }
     }
 
-    /// Checks that `maker` signed them.
+    /// Verifies the signature of `maker`.
     ///
     /// # Errors
-    /// [`SignatureError`] when it did not, or when anything covered was changed.
+    /// [`SignatureError`] when `maker` did not sign, or when a covered field was changed.
     pub fn verify(&self, maker: &crate::id::PeerId, room: &RoomId) -> Result<(), SignatureError> {
         let bytes = signed_bytes(room, self.stream, self.kind, self.first_number, &self.hashes);
         verify(maker, &bytes, &self.signature)
@@ -68,8 +68,8 @@ fn signed_bytes(
     bytes
 }
 
-/// The hash of an access unit: over each NAL unit's length (u32, big endian) and bytes, so that the length of
-/// start codes, which transport does not keep, does not count.
+/// Hashes an access unit: each NAL unit's length (u32, big endian) and bytes. Start codes are left out, since
+/// transport does not preserve their length.
 pub fn video_hash(access_unit: &[u8]) -> [u8; FRAME_HASH_LEN] {
     let mut hash = blake3::Hasher::new();
     for nal in nals(access_unit) {
@@ -79,7 +79,7 @@ pub fn video_hash(access_unit: &[u8]) -> [u8; FRAME_HASH_LEN] {
     shortened(hash)
 }
 
-/// The hash of an Opus packet, its padding included.
+/// Hashes an Opus packet, padding included.
 pub fn sound_hash(packet: &[u8]) -> [u8; FRAME_HASH_LEN] {
     let mut hash = blake3::Hasher::new();
     hash.update(packet);

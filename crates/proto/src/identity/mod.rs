@@ -1,10 +1,14 @@
-//! The identity of media: which stream, which frame, which packet, on every hop and in every recording.
+//! Media identity: stream, frame and packet numbers that survive every hop and recording.
 //!
-//! RTP's own numbers belong to one leg of one link; a relay makes new ones. What outlives a hop is written
-//! twice: each packet of a native leg carries a [`PacketIdentity`] in a header extension, and each frame
-//! carries a [`FrameIdentity`] inside its payload, where browsers, files and foreign relays leave it alone:
-//! H.264 in an SEI message ([`h264`]), Opus in its padding ([`opus`]). Streams, packets and frames are
-//! numbered from 1 by their maker, video and sound apart. `docs/PROTOCOL.md` has the byte tables.
+//! RTP sequence numbers, SSRCs and timestamps belong to one leg of one link; a relay assigns new ones. The
+//! identity that outlives a hop is written twice:
+//!
+//! - Each packet of a native leg carries a [`PacketIdentity`] in an RTP header extension.
+//! - Each frame carries a [`FrameIdentity`] inside its payload, where browsers, files and foreign relays
+//!   preserve it: H.264 in an SEI message ([`h264`]), Opus in its padding ([`opus`]).
+//!
+//! The maker numbers a stream's packets and frames from 1, video and audio separately. `docs/PROTOCOL.md` has
+//! the byte tables.
 
 pub mod h264;
 pub mod hashes;
@@ -17,13 +21,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::StreamId;
 
-/// Bytes of a written [`FrameIdentity`].
+/// Encoded length of a [`FrameIdentity`], bytes.
 pub const FRAME_IDENTITY_LEN: usize = 24;
 const VERSION: u8 = 1;
 const KEY_FLAG: u8 = 0x80;
 const TEMPORAL_MASK: u8 = 0x07;
 
-/// Picture or sound: the two numberings of a stream.
+/// Media kind; each kind of a stream has its own numbering.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum MediaKind {
     /// H.264 access units.
@@ -32,25 +36,26 @@ pub enum MediaKind {
     Sound,
 }
 
-/// What a frame says of itself, inside its payload.
+/// Identity of a frame, carried inside its payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct FrameIdentity {
-    /// The stream it belongs to.
+    /// The stream.
     pub stream: StreamId,
-    /// Counts the stream's frames of this kind from 1.
+    /// Number of the frame, counted from 1 per stream and media kind.
     pub number: u32,
-    /// When it was captured, in microseconds of its maker's clock.
+    /// Capture time, microseconds of the maker's clock.
     pub captured_us: u64,
-    /// Temporal layer, 0 to 7; 0 is needed by all others. 0 for sound.
+    /// Temporal layer, 0 to 7; all others depend on layer 0. 0 for audio.
     pub temporal: u8,
-    /// Decodable without any earlier frame. False for sound.
+    /// Whether the frame is a keyframe. False for audio.
     pub key: bool,
-    /// Which end-to-end key protects the payload; 0 when it is clear.
+    /// Epoch of the end-to-end key that protects the payload; 0 for a clear payload.
     pub epoch: u16,
 }
 
 impl FrameIdentity {
-    /// The 24 bytes of version 1, big endian: version, stream (8), number (4), captured_us (8), flags, epoch (2).
+    /// Encodes version 1, 24 bytes, big endian: version, stream (8), number (4), captured_us (8), flags,
+    /// epoch (2).
     pub fn to_bytes(&self) -> [u8; FRAME_IDENTITY_LEN] {
         let mut bytes = [0; FRAME_IDENTITY_LEN];
         bytes[0] = VERSION;
@@ -62,8 +67,8 @@ impl FrameIdentity {
         bytes
     }
 
-    /// Reads what [`to_bytes`](Self::to_bytes) wrote. Longer bodies are read too: a later minor version may
-    /// append. `None` when it is shorter or of another version.
+    /// Decodes the output of [`to_bytes`](Self::to_bytes). Trailing bytes are ignored: a later minor version
+    /// may append fields. `None` when the input is shorter or of another version.
     pub fn from_bytes(bytes: &[u8]) -> Option<FrameIdentity> {
         let (version, rest) = bytes.split_first()?;
         let (stream, rest) = rest.split_first_chunk::<8>()?;

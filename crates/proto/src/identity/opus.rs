@@ -1,28 +1,28 @@
 //! Frame identity in Opus: in the padding of a code-3 packet (RFC 6716, 3.2.5), which every decoder skips.
 //!
-//! The padding begins with four zero bytes, because ffmpeg's SILK decoder reads on into it, and libopus takes
-//! a padding that begins with zero for plain padding. Behind them stands what the Opus extension draft calls
-//! one long extension. Packets of 1 or 2 bytes (discontinuous transmission) are left alone: browsers tell
-//! silence from loss by that size.
+//! The padding begins with four zero bytes: ffmpeg's SILK decoder reads on into the padding, and libopus
+//! treats a padding that begins with zero as plain. After them follows one long extension in the terms of the
+//! Opus extension draft. Packets of 1 or 2 bytes (DTX) are left unmarked, since browsers distinguish silence
+//! from loss by that size.
 
 use super::{FRAME_IDENTITY_LEN, FrameIdentity};
 
-/// A long extension of id 122, for whoever looks behind the zeros.
+/// Header of a long extension with id 122, for parsers that look behind the zeros.
 const TAG: u8 = 122 << 1 | 1;
 const ZEROS: [u8; 4] = [0; 4];
 const PADDING_FLAG: u8 = 0x40;
 const VBR_FLAG: u8 = 0x80;
 const COUNT_MASK: u8 = 0x3f;
 const CODE_MASK: u8 = 3;
-/// Packets up to this size are silence and carry nothing.
+/// Maximum bytes of a DTX packet; these packets carry no identity.
 pub const UNMARKED_LEN_MAX: usize = 2;
 
-/// An Opus packet, taken apart as far as the padding needs it.
+/// An Opus packet, parsed as far as the padding requires.
 struct Parts<'a> {
     toc: u8,
-    /// Code 3's frame count byte without the padding flag.
+    /// Frame count byte of code 3, without the padding flag.
     count: u8,
-    /// Sizes and frames.
+    /// Frame sizes and frames.
     body: &'a [u8],
     padding: &'a [u8],
 }
@@ -33,7 +33,7 @@ fn split(packet: &[u8]) -> Option<Parts<'_>> {
     match toc & CODE_MASK {
         0 => return plain(1),
         1 => return plain(2),
-        2 => return plain(VBR_FLAG | 2), // its one size field is the size field of code 3
+        2 => return plain(VBR_FLAG | 2), // code 2's one size field is that of code 3
         _ => {}
     }
     let (&count, mut rest) = rest.split_first()?;
@@ -55,9 +55,10 @@ fn split(packet: &[u8]) -> Option<Parts<'_>> {
     Some(Parts { toc, count: count & !PADDING_FLAG, body, padding })
 }
 
-/// The same sound with `identity` in its padding; a padding it had before is dropped. Adds 32 bytes.
+/// Writes `identity` into the packet's padding; earlier padding is dropped. The frames stay as they are. Adds
+/// 32 bytes.
 ///
-/// `None` when it is no Opus packet, or one of [`UNMARKED_LEN_MAX`] bytes or fewer.
+/// `None` when the input is not an Opus packet, or has at most [`UNMARKED_LEN_MAX`] bytes.
 pub fn mark(packet: &[u8], identity: &FrameIdentity) -> Option<Vec<u8>> {
     if packet.len() <= UNMARKED_LEN_MAX {
         return None;
@@ -73,7 +74,7 @@ pub fn mark(packet: &[u8], identity: &FrameIdentity) -> Option<Vec<u8>> {
     Some(marked)
 }
 
-/// The identity of a packet; `None` when it has none.
+/// Returns the identity of a packet; `None` when it has none.
 pub fn read(packet: &[u8]) -> Option<FrameIdentity> {
     let padding = split(packet)?.padding;
     let begin = padding.iter().position(|&byte| byte != 0)?;

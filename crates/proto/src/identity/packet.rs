@@ -1,26 +1,26 @@
-//! The identity of a packet, in a one-byte RTP header extension (RFC 8285) of every native leg.
+//! Packet identity: a one-byte-form RTP header extension (RFC 8285) on every native leg.
 
 use crate::id::StreamId;
 
-/// The extension's name in the link's negotiation.
+/// URI of the extension in the link's negotiation.
 pub const PACKET_EXTENSION_URI: &str = "urn:plenary:packet";
-/// The largest packet number: 48 bits.
+/// Maximum packet number: 48 bits.
 const NUMBER_MAX: u64 = (1 << 48) - 1;
 
-/// Which packet of which stream this is; unchanged by relays.
+/// Identity of a media packet: stream and number; relays don't change it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PacketIdentity {
-    /// The stream it belongs to.
+    /// The stream.
     pub stream: StreamId,
-    /// Counts the stream's packets of this kind from 1; 48 bits.
+    /// Number of the packet, 48 bits, counted from 1 per stream and media kind.
     pub number: u64,
 }
 
 impl PacketIdentity {
-    /// Bytes of the extension.
+    /// Encoded length of the extension, bytes.
     pub const LEN: usize = 14;
 
-    /// Stream (8), number (6), big endian. The number's upper 16 bits are dropped.
+    /// Encodes stream (8) and number (6), big endian. The number's upper 16 bits are dropped.
     pub fn to_bytes(&self) -> [u8; Self::LEN] {
         let mut bytes = [0; Self::LEN];
         bytes[..8].copy_from_slice(&self.stream.0);
@@ -28,7 +28,7 @@ impl PacketIdentity {
         bytes
     }
 
-    /// `None` unless there are exactly 14 bytes.
+    /// Decodes the extension; `None` unless it has exactly 14 bytes.
     pub fn from_bytes(bytes: &[u8]) -> Option<PacketIdentity> {
         let bytes: &[u8; Self::LEN] = bytes.try_into().ok()?;
         let (stream, number) = bytes.split_first_chunk::<8>()?;

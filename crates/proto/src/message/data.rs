@@ -1,4 +1,4 @@
-//! What applications tell the whole room.
+//! Application data: pieces that a peer on stage sends to the whole room, down the same tree as the program.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,30 +7,32 @@ use crate::bounded::List;
 use crate::id::PeerId;
 use crate::seal::Statement;
 
-/// Most bytes of one piece of application data: with its signature it fits one message of the control channel.
+/// Maximum bytes of one piece of application data. With its signature it fits one message of the control
+/// channel.
 pub const DATA_LEN_MAX: usize = 8 * 1024;
-/// Most bytes of one that may be lost: with its signature it fits one datagram.
+/// Maximum bytes of one piece of loose (lossy) application data. With its signature it fits one datagram.
 pub const LOOSE_LEN_MAX: usize = 900;
 
-/// How sure it must be that everyone gets it.
+/// Delivery guarantee of a piece of application data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Delivery {
-    /// In order, and again where it was lost.
+    /// In order and without duplicates; lost pieces are repaired.
     Reliable,
-    /// Once, by whatever way is quickest; an older one never comes after a newer one.
+    /// At most once, as a datagram. A piece that arrives after a newer one is dropped.
     Loose,
 }
 
-/// One piece of application data. Whoever is on stage may sign one; everyone forwards it.
+/// One piece of application data. Only peers on stage may sign one; every peer forwards it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Data {
-    /// Rises each time its source starts anew: the wall clock in seconds.
+    /// Run of the source: the wall clock, seconds since 1970, of its first publication after a restart. It
+    /// therefore rises with each restart.
     pub run: u64,
-    /// Counts the source's pieces of this delivery in this run, from 1.
+    /// Sequence number of the piece, counted from 1 per source, run and delivery.
     pub number: u64,
-    /// How sure it must be.
+    /// Delivery guarantee.
     pub delivery: Delivery,
-    /// What the application said.
+    /// Payload, opaque to the brain.
     pub bytes: List<u8, DATA_LEN_MAX>,
 }
 
@@ -38,16 +40,16 @@ impl Statement for Data {
     const CONTEXT: &'static str = "data";
 }
 
-/// How far a peer has got in one source's reliable data.
+/// A receiver's position in one source's reliable data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DataHeld {
-    /// Whose.
+    /// The peer that signed the data.
     pub source: PeerId,
-    /// Which run.
+    /// The source's run.
     pub run: u64,
-    /// Everything below this number is there.
+    /// Next expected number: the receiver has every lower one.
     pub next: u64,
 }
 
-/// How far a peer has got in everybody's.
+/// A receiver's positions in the reliable data of all sources.
 pub type DataHeldAll = List<DataHeld, ROSTER_MAX>;

@@ -1,4 +1,8 @@
-//! Measurements, ballots and what follows from them.
+//! Mixer election: measurements, ballots, votes, the outcome, and failovers between two elections.
+//!
+//! Measurers send a [`Report`] of each candidate, candidates send a [`Claim`] of themselves. The opener puts
+//! both into a [`Ballot`]; each voter recomputes the [`Outcome`] and countersigns it. An outcome with a
+//! majority's signatures is [`Decided`] and gives the mixers their mandate.
 
 use std::net::IpAddr;
 
@@ -9,42 +13,45 @@ use crate::bounded::List;
 use crate::id::{PeerId, Rank, RoomId};
 use crate::seal::{Countersigned, Signed, Statement};
 
-/// Most peers that measure one candidate: those of a large stage.
+/// Maximum measurers per candidate: the number used on a large stage, of more than 8 candidates.
 pub(crate) const MEASURERS_MAX: usize = 5;
-/// Most reports of a ballot: of all measurers of a full roster.
+/// Maximum reports of a ballot: those of all measurers of a full roster.
 pub const BALLOT_REPORTS_MAX: usize = MEASURERS_MAX * ROSTER_MAX;
-/// Most mixers, and most standbys, of an outcome.
+/// Maximum mixers, and maximum standbys, of an outcome.
 pub const MIXERS_MAX: usize = 8;
-/// Most failovers of one term: each takes a mixer or a standby out of its outcome. Further ones are not taken.
+/// Maximum failovers of one term; further ones are rejected. Each removes a mixer or a standby from the
+/// outcome, so more cannot follow from it.
 pub const FAILOVERS_MAX: usize = 2 * MIXERS_MAX;
 
-/// Why an election is held.
+/// Reason for an election.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum ElectionReason {
     /// The room needs its first mixer.
     Opening,
-    /// The number of mixers or standbys is not what it should be.
+    /// The number of mixers or standbys differs from the wanted number, or a challenger waits for its second
+    /// round.
     Count,
-    /// The mixer fell silent, and its standby has taken over.
+    /// A mixer fell silent and its standby has taken over, a mixer is no candidate any more, or this peer has
+    /// no link with it.
     MixerGone,
-    /// The mixer left politely.
+    /// A mixer left politely, and its standby has taken over.
     Leave,
-    /// The program suffers, by the word of the speakers.
+    /// The speakers report a degraded program, or a mixer reports that it cannot produce what is asked of it.
     Trouble,
-    /// It suffers by the word of the audience.
+    /// The audience reports a degraded program.
     Audience,
 }
 
-/// Why an election is to be held, as a peer sees it that would open it: what a pre-vote signs.
+/// Need for an election, as seen by a prospective opener. A pre-vote signs this statement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Need {
-    /// The number it would have.
+    /// Term that the election would have.
     pub term: u32,
-    /// The mandate in force meanwhile.
+    /// Rank of the mandate in force meanwhile.
     pub under: Rank,
-    /// Why.
+    /// Reason for the election.
     pub reason: ElectionReason,
-    /// Who would open it.
+    /// The peer that would open the election.
     pub opener: PeerId,
 }
 
@@ -52,49 +59,53 @@ impl Statement for Need {
     const CONTEXT: &'static str = "need";
 }
 
-/// A need that a majority of its roster sees: the election is open.
+/// A need countersigned by a majority of its roster: it opens the election.
 pub type Opening = Countersigned<Need, ROSTER_MAX>;
 
-/// How a bandwidth was found.
+/// Method by which a bandwidth was measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Measured {
-    /// By the dispersion of a train of packets.
+    /// Dispersion of a packet train. The only method used so far.
     Train,
-    /// By a transfer over a data channel, which measures SCTP's slow start too.
+    /// A transfer over a data channel, which includes SCTP's slow start.
     Channel,
-    /// From the media that flowed anyway.
+    /// Media that was flowing anyway.
     Media,
 }
 
-/// What one peer measured of a candidate.
+/// One measurer's report of one candidate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
-    /// The election it was measured for.
+    /// Term of the election that the candidate was measured for.
     pub term: u32,
-    /// Whom.
+    /// The measured candidate.
     pub candidate: PeerId,
-    /// From the candidate to the measurer, bits per second.
+    /// Bandwidth from the candidate to the measurer, bits per second.
     pub bandwidth_bps: u64,
-    /// How.
+    /// Method of measurement.
     pub measured: Measured,
-    /// Round trip, microseconds; 0 when it is not known.
+    /// RTT, microseconds; 0 when unknown.
     pub rtt_us: u32,
-    /// Of a million of its answers to pings, those that met a pause at its end; 0: none, or nobody knows.
+    /// Stalls of the candidate: of a million of its answers to pings, the number delayed by a stall at its
+    /// end. 0: none, or unknown.
     pub paused_ppm: u32,
-    /// What the candidate sent of its own media over 20 s, bits per second; `None` before there is any.
+    /// Bitrate of the candidate's own media over 20 s, bits per second; `None` before there is any. Never
+    /// sent so far.
     pub bitrate_bps: Option<u64>,
-    /// Which line it seems to be behind; `None` when that can't be told. Candidates of one line share its uplink.
+    /// Access line that the candidate seems to be behind; `None` when unknown. Candidates behind one line
+    /// share its uplink.
     pub line: Option<LineId>,
 }
 
-/// What tells that two peers are behind one public address, and says nothing of that address to whoever doesn't know it: a
-/// hash of it and the room.
+/// Identifier of an access line: a hash of its public address and the room id. Two peers behind one public
+/// address have the same one; it does not reveal the address to a peer that doesn't know it already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct LineId(pub [u8; 8]);
 
 impl LineId {
-    /// Of an address that is public; peers behind others may have the same ones and be far apart. Of IPv6 the first half is
-    /// the line's, the second one a machine's.
+    /// Returns the line of a public address; `None` for a private, link-local, loopback or unspecified one,
+    /// which two distant peers may share. Of IPv6 the first 8 bytes count, the prefix of the line; the rest
+    /// belongs to a machine.
     pub fn of(room: &RoomId, address: IpAddr) -> Option<LineId> {
         let mut hash = blake3::Hasher::new_derive_key("plenary 1 line");
         hash.update(&room.0);
@@ -125,55 +136,57 @@ impl Statement for Report {
     const CONTEXT: &'static str = "report";
 }
 
-/// Units of a [`RoundTrip`], microseconds.
+/// Unit of a [`RoundTrip`], microseconds.
 const ROUND_TRIP_UNIT_US: u32 = 100;
-/// The longest [`RoundTrip`], in its units, 1.6 s: what two bytes of a varint hold.
+/// Maximum [`RoundTrip`], in its units: 1.6 s, the largest number that fits a two-byte varint.
 const ROUND_TRIP_MAX: u16 = (1 << 14) - 1;
 
-/// How far its signer is from one peer of the roster: five bytes, or a full stage's wouldn't fit a ballot.
+/// RTT between the signer and one peer of the roster, packed into five bytes: with more, a full stage's would
+/// not fit a ballot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RoundTrip {
-    /// How that one's id begins. Where two on the roster begin so it means neither.
+    /// First three bytes of the other peer's id. A prefix that two peers of the roster share means neither.
     to: [u8; 3],
-    /// In units of 100 µs.
+    /// RTT, in units of 100 µs.
     units: u16,
 }
 
 impl RoundTrip {
-    /// To a peer, so many microseconds; rounded up, and cut at 1.6 s.
+    /// Packs the RTT to a peer, given in microseconds: rounded up, and capped at 1.6 s.
     pub fn new(to: &PeerId, rtt_us: u32) -> RoundTrip {
         let units = rtt_us.div_ceil(ROUND_TRIP_UNIT_US).min(ROUND_TRIP_MAX.into());
         RoundTrip { to: [to.0[0], to.0[1], to.0[2]], units: units as u16 }
     }
 
-    /// Whether it may mean that peer.
+    /// Whether the prefix matches that peer's id.
     pub fn is_to(&self, peer: &PeerId) -> bool {
         peer.0.starts_with(&self.to)
     }
 
-    /// Whether both mean the same peer, as far as they say.
+    /// Whether the prefixes are equal, so that both may mean the same peer.
     pub(crate) fn is_alike(&self, other: &RoundTrip) -> bool {
         self.to == other.to
     }
 
-    /// Microseconds, at most 1.6 s.
+    /// Returns the RTT in microseconds, at most 1.6 s.
     pub fn rtt_us(&self) -> u32 {
         u32::from(self.units.min(ROUND_TRIP_MAX)) * ROUND_TRIP_UNIT_US
     }
 }
 
-/// What only its owner knows: measured with the real codec before media flows, and on its links.
+/// A candidate's claim about itself: codec speeds, measured by a bench with the real codec before media
+/// flows, its uplink cap, and the RTTs of its links.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Claim {
-    /// The election that it was made for; 0 when it was for none.
+    /// Term of the election that the claim was made for; 0 outside elections.
     pub term: u32,
     /// Processor time to encode one 1280×720 picture, microseconds.
     pub encode_us: u32,
     /// Processor time to decode one 1280×720 picture, microseconds.
     pub decode_us: u32,
-    /// The uplink its user allows, bits per second.
+    /// Uplink cap set by the candidate's user, bits per second; `None` without one.
     pub uplink_bps_max: Option<u64>,
-    /// To whom on stage it is linked with.
+    /// RTTs to the peers on stage that the candidate is linked with.
     pub round_trips: List<RoundTrip, ROSTER_MAX>,
 }
 
@@ -181,34 +194,35 @@ impl Statement for Claim {
     const CONTEXT: &'static str = "claim";
 }
 
-/// A mixer that the stage suffered from.
+/// A distrusted mixer: it was in force when the stage voted for trouble.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Doubt {
-    /// Which.
+    /// The distrusted mixer.
     pub peer: PeerId,
-    /// Until then it is taken as if it claimed nothing, seconds since 1970.
+    /// Expiry of the distrust, seconds since 1970. Until then the peer's claims are ignored.
     pub until_unix_s: u64,
 }
 
-/// Who mixes. Follows from a ballot's reports and claims and the outcome in force, so that everyone on stage can
-/// recompute it.
+/// Result of an election: the mixers and standbys. It follows from the ballot's reports and claims and the
+/// outcome in force, so every peer on stage can recompute it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Outcome {
-    /// The election.
+    /// Term of the election.
     pub term: u32,
-    /// Why it was held.
+    /// Reason for the election.
     pub reason: ElectionReason,
     /// The mixers, the lead first.
     pub mixers: List<PeerId, MIXERS_MAX>,
-    /// What each of them can send, as it was measured, bits per second; 0: by nobody.
+    /// Measured uplink of each mixer, in the order of `mixers`, bits per second; 0 when unmeasured.
     pub uplinks_bps: List<u64, MIXERS_MAX>,
-    /// Those kept warm, the next to take over first.
+    /// The standbys, which are kept warm, the next successor first.
     pub standbys: List<PeerId, MIXERS_MAX>,
-    /// Who was better than a sitting mixer by enough to take its seat, if a second round finds the same.
+    /// The candidate that beat a sitting mixer by enough to take its seat. It takes the seat if the next
+    /// election names it again.
     pub challenger: Option<PeerId>,
-    /// Mixers that the stage suffered from, the last first: their claims aren't believed for a while.
+    /// Distrusted mixers, the latest first: elections ignore their claims until the distrust expires.
     pub doubts: List<Doubt, MIXERS_MAX>,
-    /// BLAKE3 of the postcard of what it follows from: (reports, claims, sitting mixers).
+    /// BLAKE3 of the postcard of the outcome's inputs: (reports, claims, sitting mixers).
     pub evidence: [u8; 32],
 }
 
@@ -216,16 +230,17 @@ impl Statement for Outcome {
     const CONTEXT: &'static str = "outcome";
 }
 
-/// What the opener asks the stage to sign; the signed statement's epoch is the roster's.
+/// Proposal that the opener sends to the stage for signing. The signed statement's epoch is that of the
+/// opener's roster.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ballot {
-    /// Every report the opener holds, sorted by (candidate, measurer).
+    /// Every report by a drawn measurer that the opener holds, sorted by (candidate, measurer).
     pub reports: List<Signed<Report>, BALLOT_REPORTS_MAX>,
-    /// Every claim the opener holds, sorted by sender.
+    /// Every candidate's claim that the opener holds, sorted by sender.
     pub claims: List<Signed<Claim>, ROSTER_MAX>,
-    /// The mixers in force meanwhile; empty before the first election is decided.
+    /// The sitting mixers, those in force meanwhile; empty before the first election is decided.
     pub sitting: List<PeerId, MIXERS_MAX>,
-    /// What follows.
+    /// The outcome that follows from the fields above and the outcome in force.
     pub outcome: Outcome,
 }
 
@@ -233,19 +248,20 @@ impl Statement for Ballot {
     const CONTEXT: &'static str = "ballot";
 }
 
-/// An outcome that a majority of its roster signed.
+/// An outcome countersigned by a majority of its roster.
 pub type Decided = Countersigned<Outcome, ROSTER_MAX>;
 
-/// The standby takes over without a vote.
+/// Failover without an election: a standby or another mixer takes over from a mixer that fell silent or
+/// leaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Failover {
-    /// The new mandate: the same term, the declarer's next failover.
+    /// Rank of the new mandate: the same term, and the signer's next failover count.
     pub rank: Rank,
-    /// The one it changes.
+    /// Rank of the mandate that the failover follows.
     pub after: Rank,
-    /// Whom it replaces.
+    /// The mixer that is replaced.
     pub over: PeerId,
-    /// That one asked for it.
+    /// Whether that mixer requested the failover because it leaves.
     pub polite: bool,
 }
 
@@ -253,15 +269,15 @@ impl Statement for Failover {
     const CONTEXT: &'static str = "take-over";
 }
 
-/// A mixer that was declared gone says that it is not. Whoever declared it takes over from it no more in this term, but
-/// by its own wish.
+/// Denial by a living mixer of a failover over it. In this term the denied successor may take over from that
+/// mixer only at the mixer's own request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Alive {
-    /// The mandate it holds on to.
+    /// Rank of the mandate that the mixer keeps.
     pub rank: Rank,
-    /// The failover that was wrong.
+    /// Rank of the denied failover.
     pub denied: Rank,
-    /// Whose it was.
+    /// The peer that declared the denied failover.
     pub successor: PeerId,
 }
 
@@ -269,16 +285,16 @@ impl Statement for Alive {
     const CONTEXT: &'static str = "alive";
 }
 
-/// How far somebody on stage has got.
+/// Anti-entropy digest: the newest state a peer on stage has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Digest {
-    /// Of the newest roster that it has.
+    /// Epoch of the newest roster it has.
     pub epoch: u32,
-    /// Of the mandate in force for it.
+    /// Rank of the mandate in force for it.
     pub rank: Rank,
-    /// What the outcome in force was found by ([`Outcome::evidence`]); zero without one.
+    /// [`Outcome::evidence`] of the outcome in force; zero without one.
     pub evidence: [u8; 32],
-    /// It wants to hear of what it lacks; not so in an answer.
+    /// Whether the sender requests what it lacks; false in an answer, which ends the exchange.
     pub asks: bool,
 }
 

@@ -1,61 +1,62 @@
-//! Messages of the heartbeat channel: small, unordered, sent once. Fixed layouts, integers big endian.
+//! Messages of the heartbeat channel: small, unordered, never retransmitted. Fixed layouts, big-endian
+//! integers.
 
 use super::Message;
 use crate::id::{Rank, ShortId, StreamId};
 
-/// Most bytes of any heartbeat.
+/// Maximum bytes of a heartbeat; loose control messages may be longer.
 pub const HEAD_LEN_MAX: usize = 48;
 const HEAD: u8 = 1;
 const HEAD_WANTED: u8 = 2;
 const PING: u8 = 3;
 const PONG: u8 = 4;
-/// Before the bytes of a control message that may be lost.
+/// First byte of a loose control message, which may be lost.
 const LOOSE: u8 = 5;
 
-/// How far the sender has got in the program.
+/// A head: how far the sender has got in the program.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Head {
-    /// The mandate of the program it follows.
+    /// Rank of the mandate under which the sender's program was begun.
     pub rank: Rank,
-    /// The stream it is at; zero when it has none.
+    /// Program stream the sender is receiving or making; zero when it has none.
     pub stream: StreamId,
     /// Newest video packet it holds.
     pub video_packet: u64,
-    /// Newest sound packet it holds.
+    /// Newest audio packet it holds.
     pub sound_packet: u64,
     /// Capture time of the newest frame it holds, microseconds of the maker's clock.
     pub captured_us: u64,
-    /// Its depth: 0 for a mixer.
+    /// Depth of the sender in the tree: 0 for a mixer.
     pub depth: u8,
-    /// [`path_hash`] of its path.
+    /// [`path_hash`] of the sender's path.
     pub path_hash: u32,
 }
 
-/// One message of the heartbeat channel.
+/// A message of the heartbeat channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Heartbeat {
-    /// How far I am.
+    /// The sender's head.
     Head(Head),
-    /// How far are you?
+    /// Request for the receiver's head.
     HeadWanted,
-    /// A time of the sender's clock, to be sent back.
+    /// RTT and clock probe: a time of the sender's clock that the receiver returns.
     Ping {
-        /// When it was sent, microseconds of the sender's clock.
+        /// Departure of the ping, microseconds of the sender's clock.
         sent_us: u64,
     },
-    /// The answer to a ping (the four times of RFC 5905, the last one being the arrival of this).
+    /// Answer to a ping. With its own arrival it gives the four timestamps of RFC 5905.
     Pong {
-        /// As it stood in the ping.
+        /// `sent_us` of the ping, copied.
         sent_us: u64,
-        /// When the ping came, microseconds of the answerer's clock.
+        /// Arrival of the ping, microseconds of the answerer's clock.
         received_us: u64,
-        /// When this left, by the same clock.
+        /// Departure of the pong, by the same clock.
         replied_us: u64,
     },
 }
 
 impl Heartbeat {
-    /// The bytes; at most [`HEAD_LEN_MAX`].
+    /// Returns the encoded heartbeat, at most [`HEAD_LEN_MAX`] bytes.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(HEAD_LEN_MAX);
         match self {
@@ -85,7 +86,8 @@ impl Heartbeat {
         bytes
     }
 
-    /// Reads a heartbeat; bytes behind the known ones are skipped, a later version may have put them there.
+    /// Decodes a heartbeat; `None` when it is malformed, too long or of an unknown kind. Trailing bytes are
+    /// skipped: a later version may append fields.
     pub fn from_bytes(bytes: &[u8]) -> Option<Heartbeat> {
         if bytes.len() > HEAD_LEN_MAX {
             return None;
@@ -114,19 +116,20 @@ impl Heartbeat {
     }
 }
 
-/// A control message as it goes over the heartbeat channel, where it may be lost.
+/// Encodes a control message for the heartbeat channel, where it may be lost.
 pub fn loose_to_bytes(message: &Message) -> Vec<u8> {
     let mut bytes = vec![LOOSE];
     bytes.extend(message.to_bytes());
     bytes
 }
 
-/// The control message in what came over the heartbeat channel; `None` when it is a heartbeat.
+/// Returns the control message inside a datagram of the heartbeat channel; `None` when the datagram is a
+/// heartbeat.
 pub fn loose_from_bytes(bytes: &[u8]) -> Option<&[u8]> {
     bytes.strip_prefix(&[LOOSE])
 }
 
-/// Four bytes by which a path is known again: FNV-1a (32 bits) over its ids.
+/// Fingerprint of a path: FNV-1a (32 bits) over its ids.
 pub fn path_hash(path: &[ShortId]) -> u32 {
     path.iter()
         .flat_map(|id| id.0)

@@ -1,4 +1,5 @@
-//! Offers and answers: what two peers must know of each other to link, without SDP.
+//! Link signaling: offers and answers with the ICE and DTLS parameters of both ends, as structs instead of
+//! SDP.
 
 use std::net::SocketAddr;
 
@@ -6,30 +7,32 @@ use serde::{Deserialize, Serialize};
 
 use crate::bounded::{List, Text};
 
-/// Most candidates of one description.
+/// Maximum ICE candidates of a description.
 pub const CANDIDATES_MAX: usize = 16;
 
-/// What a link is for. Two peers have at most one link of each kind.
+/// Kind of a link. Two peers have at most one link of each kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum LinkKind {
-    /// Six slots: program, own stream, raw; each video and sound.
+    /// The ordinary link: six slots, video and audio each of the program, the sender's own stream, and one
+    /// speaker's raw stream.
     Peer,
-    /// Between mixers: eight video and eight sound slots for raw speakers; several are told apart by number.
+    /// A trunk between mixers: eight video and eight audio slots for raw speakers' streams. The number tells
+    /// several trunks of two peers apart.
     Trunk(u8),
 }
 
-/// Who opens the DTLS handshake (RFC 8842).
+/// DTLS setup role (RFC 8842).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Setup {
-    /// Either; an offer says so.
+    /// Either role; sent in an offer.
     ActPass,
-    /// The one who says so.
+    /// The sender opens the handshake.
     Active,
-    /// The other one.
+    /// The sender waits for the other end's handshake.
     Passive,
 }
 
-/// RTP payload types, where they are not the usual 102 and 111.
+/// RTP payload types, where they differ from the usual 102 and 111.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PayloadTypes {
     /// H.264, packetization-mode 1.
@@ -38,18 +41,18 @@ pub struct PayloadTypes {
     pub opus: u8,
 }
 
-/// An address at which a peer may be reached (RFC 8445).
+/// An ICE candidate: an address at which a peer may be reached (RFC 8445).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Candidate {
-    /// One of its own.
+    /// Address of a local interface.
     Host(SocketAddr),
-    /// Its address as a STUN server saw it.
+    /// Server-reflexive address, as a STUN server saw it.
     Reflexive(SocketAddr),
-    /// At a TURN server.
+    /// Relayed address at a TURN server.
     Relayed(SocketAddr),
 }
 
-/// One end of a link.
+/// Transport parameters of one end of a link.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Description {
     /// ICE user fragment, 4 to 32 characters of RFC 8839.
@@ -58,32 +61,33 @@ pub struct Description {
     pub pwd: Text<64>,
     /// SHA-256 of the DTLS certificate.
     pub fingerprint: [u8; 32],
-    /// DTLS role.
+    /// DTLS setup role.
     pub setup: Setup,
-    /// Payload types, where not the usual ones.
+    /// Payload types; `None` for the usual ones.
     pub payload_types: Option<PayloadTypes>,
-    /// Where it can be reached.
+    /// ICE candidates of this end.
     pub candidates: List<Candidate, CANDIDATES_MAX>,
 }
 
-/// From the peer of the lower id.
+/// Offer of a link; always sent by the peer with the lower id.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Offer {
-    /// What the link is for; it fixes the slots.
+    /// Kind of the link, which fixes its slots.
     pub kind: LinkKind,
-    /// The offering end.
+    /// Parameters of the offering end.
     pub description: Description,
 }
 
-/// From the peer of the higher id. The envelope's signature covers both ends' fragments and fingerprints.
+/// Answer to an offer; always sent by the peer with the higher id. The envelope's signature covers both ends'
+/// fragments and fingerprints.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Answer {
-    /// The kind of the offer taken.
+    /// Kind of the accepted offer.
     pub kind: LinkKind,
-    /// The user fragment of the offer taken.
+    /// User fragment of the accepted offer.
     pub offered_ufrag: Text<32>,
-    /// The fingerprint of the offer taken.
+    /// Certificate fingerprint of the accepted offer.
     pub offered_fingerprint: [u8; 32],
-    /// The answering end.
+    /// Parameters of the answering end.
     pub description: Description,
 }

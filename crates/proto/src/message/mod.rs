@@ -1,9 +1,11 @@
-//! Control messages: all that peers say to each other, on control channels and in envelopes.
+//! Control messages: every message between peers, on control channels and in envelopes.
 //!
-//! A message is one version byte and the postcard of [`Message`]. The enum grows by new variants at its end
-//! only; a variant that is not known here is [`MessageError::Unknown`], to be ignored. Every list and text
-//! has a bound in its type. A link has proved who is at its other end, so a message on it is not signed; what
-//! is forwarded to third parties is, and [`Message::verify`] checks it before the brain sees it.
+//! The encoding is one version byte and the postcard of [`Message`]. New variants are only ever appended to
+//! the enum; an unknown variant is [`MessageError::Unknown`] and is ignored. Every list and text has a bound
+//! in its type.
+//!
+//! A link authenticates both of its ends, so messages on it are not signed. Statements that are forwarded to
+//! third parties are signed, and [`Message::verify`] checks them before the brain processes the message.
 
 mod data;
 mod election;
@@ -45,262 +47,269 @@ use crate::id::{PeerId, Rank, RoomId, StreamSpec};
 use crate::identity::hashes::FrameHashes;
 use crate::seal::{SealError, Signature, Signed, Verified, Verifier};
 
-/// The first byte of every message.
+/// Protocol version, the first byte of every message.
 pub const MESSAGE_VERSION: u8 = 1;
-/// Most bytes of a message on a control channel, pieces joined.
+/// Maximum bytes of a message on a control channel, after reassembly.
 pub const MESSAGE_LEN_MAX: usize = 256 * 1024;
-/// How many variants this version knows.
+/// Number of variants that this version knows.
 const VARIANTS: u32 = 58;
 
-/// One thing said from one peer to another. New variants go to the end, and nowhere else.
+/// A control message. New variants are appended at the end, since the encoding numbers them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Message {
-    /// To the host: let me in, or tell me anew where things stand.
+    /// Request to the host: to be admitted, to change what the peer does in the room, or to be sent the
+    /// current state.
     Join(Join),
-    /// From the host: you are in, and this is the room.
+    /// The host admits the peer, and sends the current state of the room.
     Admit(Box<Admit>),
-    /// From the host: you are not.
+    /// The host refuses the peer.
     Refuse(Box<SignedRefusal>),
-    /// The stage as it now is; forwarded by everyone to links and children.
+    /// The current roster; every peer forwards a newer one to its links and children.
     Roster(SignedRoster),
-    /// I am going, and need nothing more from you.
+    /// The sender leaves the room, and needs nothing more from the receiver.
     Leave,
-    /// Lower id, please offer me a link of this kind.
+    /// Request that the receiver, which has the lower id, offers a link of this kind.
     LinkWanted(LinkKind),
-    /// A link is offered.
+    /// Offer of a link.
     Offer(Offer),
-    /// The offer is taken.
+    /// Answer to an offer.
     Answer(Answer),
-    /// Pass this envelope on to the peer it is for.
+    /// An envelope to be forwarded to its recipient.
     Relay(Relay),
-    /// This stream now flows in that slot, from me to you.
+    /// Announces which stream the sender sends in a slot of the link.
     Stream(StreamUse),
-    /// To a speaker: send your stream to me.
+    /// A mixer requests a speaker's stream: the mixer is the speaker's home.
     Home {
-        /// The mandate under which the mixer asks; a lower one than known is ignored.
+        /// Rank of the mandate under which the mixer requests it; one below the rank in force is ignored.
         rank: Rank,
-        /// The picture it wants.
+        /// Requested video format.
         video: VideoRequest,
-        /// The last packets it has of your present stream; `None` to start at the next key frame.
+        /// The last packets that the mixer has of the speaker's present stream; `None` to start at the next
+        /// keyframe.
         resume: Option<Resume>,
     },
-    /// To a peer on stage: for how long has nothing come from that mixer?
+    /// A mixer's standby asks a peer on stage for how long the mixer has been silent.
     HearWanted {
-        /// Whom I don't hear.
+        /// The mixer that the standby no longer hears.
         mixer: PeerId,
     },
-    /// The answer to [`Message::HearWanted`].
+    /// Answer to [`Message::HearWanted`].
     Heard {
-        /// Whom it is about.
+        /// The mixer asked about.
         mixer: PeerId,
-        /// For so long nothing has come from it; `None` when we aren't linked.
+        /// Time since the answering peer last received anything from the mixer, microseconds; `None` when the
+        /// two aren't linked.
         silent_us: Option<u32>,
     },
-    /// The standby takes over; forwarded down the tree.
+    /// Declaration of a failover; forwarded down the tree.
     Failover(Signed<Failover>),
-    /// A mixer that was taken over lives on.
+    /// Denial of a failover by the living mixer; forwarded down the tree.
     Alive(Signed<Alive>),
-    /// To the standby, from a mixer that leaves: take over now.
+    /// A leaving mixer requests that its standby takes over now.
     FailoverWanted {
-        /// The mandate that is given up.
+        /// Rank of the mandate that the mixer gives up.
         rank: Rank,
     },
-    /// To a candidate: send me a train of packets to measure.
+    /// A measurer requests a packet train from a candidate.
     ProbeWanted {
-        /// The asker's number for it.
+        /// The requester's number for the train.
         train: u32,
-        /// How much.
+        /// Size of the train, bytes.
         bytes: u32,
-        /// How fast; 0 for as fast as it goes.
+        /// Rate of the train, bits per second; 0 for as fast as possible.
         rate_bps: u64,
     },
-    /// The train can't be sent now; ask again.
+    /// Refusal to send a train now; the requester may retry.
     ProbeBusy {
-        /// The asker's number for it.
+        /// The requester's number for the train.
         train: u32,
     },
-    /// What only its owner knows.
+    /// A candidate's claim about itself.
     Claim(Signed<Claim>),
-    /// What was measured of a candidate.
+    /// A measurer's report of a candidate.
     Report(Signed<Report>),
-    /// A majority has opened an election; measure and report.
+    /// Proof that a majority opened an election: candidates claim, measurers measure and report.
     Opening(Box<Opening>),
-    /// Sign this, or send what it lacks.
+    /// The opener's ballot: the receiver signs its outcome, or answers with what it lacks.
     Ballot(Box<Signed<Ballot>>),
-    /// A signature under a ballot's outcome.
+    /// Vote for a ballot.
     Vote {
-        /// The election.
+        /// Term of the election.
         term: u32,
-        /// BLAKE3 of the ballot signed.
+        /// BLAKE3 of the ballot's body.
         ballot: [u8; 32],
-        /// Under its [`Outcome`].
+        /// Signature under the ballot's [`Outcome`].
         signature: Signature,
     },
-    /// The ballot lacks these; issue it once more.
+    /// Refusal to vote for an incomplete ballot, with the missing statements; the opener issues the ballot
+    /// again.
     Lacking {
-        /// The election.
+        /// Term of the election.
         term: u32,
-        /// Reports the signer holds and the ballot doesn't.
+        /// Reports that the voter holds and the ballot lacks.
         reports: List<Signed<Report>, BALLOT_REPORTS_MAX>,
-        /// Claims the signer holds and the ballot doesn't.
+        /// Claims that the voter holds and the ballot lacks.
         claims: List<Signed<Claim>, ROSTER_MAX>,
     },
-    /// A majority has signed; forwarded down the tree.
+    /// A decided election: an outcome with a majority's signatures; forwarded down the tree.
     Decided(Box<Decided>),
-    /// From the lead to the host: so many viewers are in the tree.
+    /// The lead mixer reports the size of the audience to the host.
     Audience {
-        /// Viewers in the tree.
+        /// Number of viewers in the tree.
         viewers: u32,
     },
-    /// Be my parent, or my backup parent.
+    /// Request for a place in the tree, as a child or with the receiver as backup.
     Attach(Attach),
-    /// Agreed; link to me if we aren't linked, within 10 s.
+    /// Acceptance of an attach. The requester must be linked within 10 s.
     Accept {
-        /// What was asked for.
+        /// Purpose of the attach.
         purpose: Purpose,
-        /// Where I am in the tree, myself included.
+        /// Path of the accepting peer, itself included.
         path: Path,
-        /// And where in the network.
+        /// Network position and program delay of the accepting peer.
         whereabouts: Whereabouts,
     },
-    /// Not I; try one of these.
+    /// Answer to an attach by a peer without room: other places to request.
     Redirect {
-        /// What was asked for.
+        /// Purpose of the attach.
         purpose: Purpose,
         /// At most four places, best first.
         places: List<Place, PLACES_MAX>,
     },
-    /// Not I, and I know nobody.
+    /// Refusal of an attach, without another place to name.
     Refused {
-        /// What was asked for.
+        /// Purpose of the attach.
         purpose: Purpose,
-        /// Why not.
+        /// Reason for the refusal.
         reason: Refused,
     },
-    /// From a child: feed me from here on.
+    /// A child requests the program from the parent that accepted it, or activates its backup.
     Feed {
-        /// The last packets I hold; `None` to start with the cached group of pictures.
+        /// The last packets that the child holds; `None` to start with the cached GOP.
         from: Option<Resume>,
     },
-    /// From a child: feed me no more, but stay my backup.
+    /// A child ends its feed but keeps the receiver as backup.
     StopFeed,
-    /// To whoever is above: you are no longer my parent or backup.
+    /// A child gives up the receiver as parent or backup.
     Detach,
-    /// From a parent: I am going, move to one of these, or look for another.
+    /// A parent sends its child away, because it leaves or lacks capacity: the child moves to one of these
+    /// places or searches another.
     Shed {
         /// At most four places, best first.
         places: List<Place, PLACES_MAX>,
     },
-    /// From a child: what lies below me.
+    /// A child reports the subtree below it.
     Aggregate(Aggregate),
-    /// From a parent: where I am in the tree, myself included.
+    /// A parent announces its path, itself included.
     PathIs(Path),
-    /// Hashes of the frames since the last ones, signed by the maker.
+    /// Hashes of the frames since the last message, signed by the maker.
     FrameHashes(FrameHashes),
-    /// To the stage: my program has begun, its first key frame is out.
+    /// A mixer announces to the stage that its program has begun: the first keyframe is out.
     Started(StreamSpec),
-    /// I close this link of that kind, and want it no more.
+    /// The sender no longer wants the link of that kind; it is closed when both ends have said so.
     Bye(LinkKind),
-    /// I would open an election: do you see the need too?
+    /// A prospective opener asks the stage for pre-votes.
     PreVoteWanted {
-        /// The roster that I count the answers in.
+        /// Epoch of the roster in which the pre-votes are counted.
         epoch: u32,
-        /// What I see.
+        /// The need that the opener sees.
         need: Need,
     },
-    /// I do.
+    /// Pre-vote: the sender sees the same need.
     PreVote {
-        /// The roster's number.
+        /// Epoch of the roster in which the pre-votes are counted.
         epoch: u32,
-        /// The election's number.
+        /// Term of the election.
         term: u32,
-        /// Under the [`Need`].
+        /// Signature under the [`Need`].
         signature: Signature,
     },
-    /// From above: move to one of these places, or pass this on to whoever shall.
+    /// A parent or grandparent requests a move within the tree; the receiver moves, or forwards the request
+    /// to the peer meant.
     Move {
-        /// Who is to move.
+        /// Which peer is to move, and in which direction.
         how: Move,
-        /// Where to, best first.
+        /// Destinations, best first.
         places: List<Place, PLACES_MAX>,
     },
-    /// From above: I feed you no more, and promise you nothing.
+    /// A parent or backup ends its relation with the receiver: neither a feed nor a reserved slot remains.
     Dismiss,
-    /// What an application told the room.
+    /// A piece of application data; forwarded.
     Data(Signed<Data>),
-    /// So far I have got in application data: send me what you have beyond.
+    /// The sender's positions in reliable application data: a request for later pieces.
     DataHeld(DataHeldAll),
-    /// To whom I have just linked with: so far application data has got; begin there.
+    /// The sender's positions in reliable application data, sent when a link comes up. A newcomer starts
+    /// there.
     DataStands(DataHeldAll),
-    /// From the host: come and speak, if you will; or speak no more.
+    /// The host offers the receiver the floor (true), or takes or denies it (false).
     Floor(bool),
-    /// From an heir, to the stage: the host is gone, sign that I am host.
+    /// An heir asks the stage to make it host, since the host is silent.
     ReignWanted {
-        /// The last roster's number.
+        /// Epoch of the last roster.
         epoch: u32,
-        /// The number that the reign would have.
+        /// Number of the proposed reign.
         number: u32,
     },
-    /// The answer.
+    /// Answer to [`Message::ReignWanted`].
     ReignVote {
-        /// The last roster's number.
+        /// Epoch of the last roster.
         epoch: u32,
-        /// The number of the reign.
+        /// Number of the proposed reign.
         number: u32,
-        /// Under the [`Heir`]; `None`: another heir has it under this number.
+        /// Signature under the [`Heir`]; `None` when the voter has signed for another heir under this number.
         signature: Option<Signature>,
     },
-    /// To the stage: the mix has suffered here, so many times in the last 20 s; at most 3 count. Of a mixer in force: it can't
-    /// make what is asked of it.
+    /// A speaker's degradation report to the stage. From a mixer in force it means instead that the mixer
+    /// cannot produce what is asked of it.
     Trouble {
-        /// How often.
+        /// Number of degradations in the last 20 s; at most 3 count.
         count: u8,
     },
-    /// To whoever feeds us: so many suffer of the viewers from here on down, this one included. A mixer tells the stage, of
-    /// its audience.
+    /// A viewer's degradation report to its parent: the degraded viewers of its subtree, itself included. A
+    /// mixer sends the sum over its audience to the stage.
     Suffering(Sufferers),
-    /// To parent and children: where I am, and how late the program leaves me.
+    /// A peer reports its network position and its program delay to its parent and children.
     Whereabouts(Whereabouts),
-    /// The answer to [`Message::Feed`]: you are fed, or will be when there is a program here.
+    /// Answer to [`Message::Feed`]: the child is fed from now on, or as soon as the program arrives here.
     Feeding {
-        /// Where I am in the tree, myself included; empty while nothing flows here.
+        /// Path of the parent, itself included; empty while it receives no program.
         path: Path,
-        /// And where in the network.
+        /// Network position and program delay of the parent.
         whereabouts: Whereabouts,
     },
-    /// From a child: measure what I can send.
+    /// A child requests that its parent measures the child's uplink.
     UplinkWanted,
-    /// From a parent, to whom it has measured.
+    /// A parent reports the measured uplink to its child.
     Uplink {
-        /// Bits per second.
+        /// Measured uplink, bits per second.
         bps: u64,
     },
-    /// Among the stage: so far I have got; tell me what I lack.
+    /// Anti-entropy digest between peers on stage.
     Digest(Digest),
-    /// To a mixer: pass that speaker's own stream on to me, instead of another; or none any more.
+    /// Request that a mixer forwards a speaker's own stream; it replaces an earlier request.
     SoloWanted {
-        /// Whose.
+        /// The speaker; `None` for none any more.
         speaker: Option<PeerId>,
     },
-    /// The answer, and later the news that it ends.
+    /// Answer to [`Message::SoloWanted`]; sent again when the forwarding ends.
     Solo {
-        /// Whose stream.
+        /// The speaker.
         speaker: PeerId,
-        /// Whether it comes.
+        /// Whether the mixer forwards the speaker's stream.
         comes: bool,
     },
 }
 
-/// Why bytes are no message.
+/// Decoding error of a control message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MessageError {
-    /// Of another version of the protocol.
+    /// Another protocol version.
     #[error("version {0} of the protocol is not spoken here")]
     Version(u8),
-    /// A variant that a later version added: to be ignored.
+    /// A variant that a later version added; to be ignored.
     #[error("message {0} is not known here")]
     Unknown(u32),
-    /// Damaged, or past a bound.
+    /// Damaged, or beyond a bound.
     #[error("the message cannot be read")]
     Malformed,
     /// Longer than [`MESSAGE_LEN_MAX`].
@@ -309,15 +318,15 @@ pub enum MessageError {
 }
 
 impl Message {
-    /// The bytes of the message: one version byte, then postcard.
+    /// Encodes the message: one version byte, then postcard.
     pub fn to_bytes(&self) -> Vec<u8> {
         postcard::to_extend(self, vec![MESSAGE_VERSION]).expect("a message is plain data, and a vector grows")
     }
 
-    /// Reads a message; nothing may stand behind it.
+    /// Decodes a message; trailing bytes are an error.
     ///
     /// # Errors
-    /// [`MessageError`]; only [`MessageError::Unknown`] is to be expected of an honest peer.
+    /// [`MessageError`]. An honest peer causes only [`MessageError::Unknown`].
     pub fn from_bytes(bytes: &[u8]) -> Result<Message, MessageError> {
         if bytes.len() > MESSAGE_LEN_MAX {
             return Err(MessageError::TooLong);
@@ -336,8 +345,9 @@ impl Message {
         }
     }
 
-    /// Checks every signature in the message: rosters and refusals must come from the room's root key, or from a host
-    /// that was proven to follow it, the rest from whom they say. Costs about 50 µs of processor time per signature.
+    /// Checks every signature in the message. Rosters and refusals must be signed by the room's root key or
+    /// by a host with a proven reign after it, all other statements by their stated sender. Costs about 50 µs
+    /// of processor time per signature.
     ///
     /// # Errors
     /// The first [`SealError`] found.
@@ -350,7 +360,7 @@ impl Message {
         self.verify_with(&mut Verifier::default(), room, root, now_unix_s)
     }
 
-    /// The same, but a signature that `verifier` remembers isn't checked again.
+    /// Like [`verify`](Self::verify), but skips signatures that `verifier` remembers.
     ///
     /// # Errors
     /// The first [`SealError`] found.
@@ -401,8 +411,8 @@ impl Message {
             Message::Opening(opening) => opening.verify_with(verifier, room)?,
             Message::Decided(decided) => decided.verify_with(verifier, room)?,
             Message::Data(data) => data.verify_with(verifier, room, now_unix_s)?,
-            // a vote's and a pre-vote's signature are over what only the brain has; frame hashes are the maker's,
-            // whom only the stream's spec names
+            // votes and pre-votes sign what only the brain has; the maker of frame hashes is known only from
+            // the stream's spec
             _ => {}
         }
         Ok(Verified::new(self))

@@ -1,21 +1,22 @@
-//! Messages longer than a piece, on a channel that keeps order.
+//! Fragmentation of control messages, on a channel that keeps order.
 //!
-//! A piece is one byte (1 when more follow, 0 for the last) and up to 16 KiB less one byte of the message. A
-//! message's pieces follow each other with nothing between, so they need no number.
+//! A piece is one byte (1 when more follow, 0 for the last) and at most 16 KiB less one byte of the message.
+//! The pieces of a message are sent without other pieces in between, so they need no number.
 
 use super::MESSAGE_LEN_MAX;
 
-/// Most bytes of a piece, its first byte included: what browsers pass at one go (RFC 8831, 6.6).
+/// Maximum bytes of a piece, its first byte included: the recommended limit without message interleaving (RFC
+/// 8831, 6.6), which browsers transfer in one go.
 pub const PIECE_LEN_MAX: usize = 16 * 1024;
 const LAST: u8 = 0;
 const MORE: u8 = 1;
 
-/// Cuts a message into pieces.
+/// Iterator that cuts a message into pieces.
 #[derive(Debug)]
 pub struct Pieces<'a>(Option<&'a [u8]>);
 
 impl<'a> Pieces<'a> {
-    /// The pieces of `message`, in order.
+    /// Returns the pieces of `message`, in order.
     pub fn of(message: &'a [u8]) -> Pieces<'a> {
         Pieces(Some(message))
     }
@@ -35,21 +36,21 @@ impl Iterator for Pieces<'_> {
     }
 }
 
-/// The joined pieces would be longer than [`MESSAGE_LEN_MAX`], or a piece is empty, too long or of no known
-/// kind: the sender is at fault.
+/// Reassembly error: the joined message would exceed [`MESSAGE_LEN_MAX`], or a piece is empty, too long or of
+/// an unknown kind. It is the sender's violation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a control message is damaged or too long")]
 pub struct TooLong;
 
-/// Joins the pieces of one channel.
+/// Reassembly buffer of one channel.
 #[derive(Debug, Default)]
 pub struct Reassembly(Vec<u8>);
 
 impl Reassembly {
-    /// Takes a piece; `Some` message when it was the last.
+    /// Adds a piece; returns the message when the piece was the last one.
     ///
     /// # Errors
-    /// [`TooLong`]; what was gathered is dropped.
+    /// [`TooLong`]; the buffer is dropped.
     pub fn push(&mut self, piece: &[u8]) -> Result<Option<Vec<u8>>, TooLong> {
         let fits = piece.len() <= PIECE_LEN_MAX && self.0.len() + piece.len() <= MESSAGE_LEN_MAX + 1;
         match piece.split_first() {

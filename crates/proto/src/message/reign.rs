@@ -1,10 +1,13 @@
-//! Who may sign rosters: the root key, and after it whoever the stage made host when the host was gone.
+//! Host succession: the proof that a peer may sign rosters, after the root key's holder or a later host is
+//! gone.
 //!
-//! A roster names heirs. When its host has been away for long, a majority of that roster may make one of them host
-//! ([`Reign`]), who signs rosters with its own key from then on. Roster, votes and roster again make a chain from
-//! the root key to the signer of the newest one; it travels along, so that anyone can check it who knows the room's
-//! id. The number of the reign stands in the highest bits of the epoch: a later reign's rosters are newer than all
-//! of an earlier one.
+//! A roster names heirs. When the host has been silent for long, a majority of that roster may make one of
+//! the heirs host. The new host signs rosters with its own key from then on: its [`Reign`].
+//!
+//! Roster, votes, next roster and so on form a chain from the root key to the signer of the newest roster.
+//! The chain travels with the roster, so every peer that knows the room's id can check it. The number of the
+//! reign is in the highest bits of the epoch, so all rosters of a later reign are newer than those of an
+//! earlier one.
 
 use std::ops::Deref;
 
@@ -15,32 +18,33 @@ use crate::bounded::List;
 use crate::id::{PeerId, RoomId};
 use crate::seal::{Countersigned, SealError, Signed, Statement, Verifier};
 
-/// Most heirs that a roster names.
+/// Maximum heirs that a roster names.
 pub const HEIRS_MAX: usize = 4;
-/// Most hosts after the first: the proofs of three reigns over a full stage, with a full admission, fit an envelope.
-/// Past it the last roster stays.
+/// Maximum reigns after the root key's. The proofs of three reigns over a full stage, with a full admission,
+/// still fit an envelope. After the last reign the last roster stays in force.
 pub const REIGNS_MAX: usize = 3;
-/// The bits of an epoch below the number of its reign.
+/// Position of the reign's number in an epoch: the bits below it count the reign's rosters.
 const REIGN_SHIFT: u32 = 28;
-/// The highest number of a reign.
+/// Maximum number of a reign.
 pub const REIGN_NUMBER_MAX: u32 = u32::MAX >> REIGN_SHIFT;
 
-/// The number of the reign that an epoch is of; 0 under the root key.
+/// Returns the number of the reign that an epoch belongs to; 0 under the root key.
 pub fn reign_of(epoch: u32) -> u32 {
     epoch >> REIGN_SHIFT
 }
 
-/// The first epoch of a reign.
+/// Returns the first epoch of a reign.
 pub fn first_epoch(number: u32) -> u32 {
     (number.min(REIGN_NUMBER_MAX) << REIGN_SHIFT) + 1
 }
 
-/// What the stage signs when its host is gone.
+/// Proposal of a new host, countersigned by the stage when the host is gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Heir {
-    /// The number of its reign: above the last, at most [`REIGN_NUMBER_MAX`]. Nobody signs for two under one number.
+    /// Number of the reign: above the last one, at most [`REIGN_NUMBER_MAX`]. A peer signs for at most one
+    /// heir per number.
     pub number: u32,
-    /// Who is to be host.
+    /// The heir that becomes host.
     pub host: PeerId,
 }
 
@@ -48,17 +52,17 @@ impl Statement for Heir {
     const CONTEXT: &'static str = "heir";
 }
 
-/// One host after another, and the proof.
+/// Succession of one host to another, with its proof.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reign {
-    /// The last roster of the host before: it names the heirs and the voters.
+    /// The last roster of the preceding host, which names the heirs and the voters.
     pub under: Signed<Roster>,
-    /// The new one, signed by a majority of it ([`Roster::is_majority`]).
+    /// The new host, countersigned by a majority of that roster ([`Roster::is_majority`]).
     pub chosen: Countersigned<Heir, ROSTER_MAX>,
 }
 
 impl Reign {
-    /// Whether the votes, whose signatures are checked elsewhere, make that heir host.
+    /// Whether the votes make the heir host. Their signatures are checked elsewhere.
     fn is_won(&self) -> bool {
         let Heir { number, host } = self.chosen.body;
         let signers = self.chosen.signatures.iter().map(|(signer, _)| signer);
@@ -69,15 +73,15 @@ impl Reign {
     }
 }
 
-/// The hosts since the one with the root key, in their order.
+/// Chain of successions since the host with the root key, in order.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reigns(pub List<Reign, REIGNS_MAX>);
 
 impl Reigns {
-    /// Who signs for the room by these, and the number of the reign.
+    /// Returns the peer that signs for the room at the end of the chain, and the number of its reign.
     ///
     /// # Errors
-    /// [`SealError`] when a signature or a majority is missing somewhere on the way from the root key.
+    /// [`SealError`] when a signature or a majority is missing somewhere in the chain from the root key.
     pub fn verify_with(
         &self,
         verifier: &mut Verifier,
@@ -97,7 +101,7 @@ impl Reigns {
         Ok((signer, number))
     }
 
-    /// Checks that a statement is by whoever signs for the room by these; gives the number of the reign.
+    /// Checks that the host at the end of the chain signed a statement; returns the number of its reign.
     fn verify_signed<T: Statement>(
         &self,
         signed: &Signed<T>,
@@ -114,25 +118,26 @@ impl Reigns {
         Ok(number)
     }
 
-    /// Whether a roster was signed by a host that had been succeeded, by those who knew the roster before it: nothing
-    /// decided under it counts.
+    /// Whether a roster of this epoch is void: its host signed it after the roster under which the majority
+    /// chose the successor. Nothing decided under a void roster counts.
     pub fn voids(&self, epoch: u32) -> bool {
         let before = |reign: &Reign| reign.under.epoch;
         self.0.iter().any(|reign| reign_of(before(reign)) == reign_of(epoch) && epoch > before(reign))
     }
 }
 
-/// A roster with its signature, and the proof that its signer may sign it; `epoch` and `counter` are its number.
+/// A signed roster with the proof that its signer is host. The statement's `epoch` and `counter` are the
+/// roster's number.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProvenRoster {
-    /// The roster.
+    /// The signed roster.
     pub signed: Signed<Roster>,
-    /// From the root key to the signer.
+    /// Chain from the root key to the signer.
     pub reigns: Reigns,
 }
 
 impl ProvenRoster {
-    /// Checks everything from the root key to the roster.
+    /// Checks the chain from the root key, and the roster's signature.
     ///
     /// # Errors
     /// [`SealError`].
@@ -148,7 +153,7 @@ impl ProvenRoster {
     }
 }
 
-/// By the root key's word.
+/// A roster signed by the root key, which needs no chain.
 impl From<Signed<Roster>> for SignedRoster {
     fn from(signed: Signed<Roster>) -> SignedRoster {
         SignedRoster::new(ProvenRoster { signed, reigns: Reigns::default() })
@@ -162,17 +167,17 @@ impl Deref for ProvenRoster {
     }
 }
 
-/// A refusal, signed by whoever signs rosters: nobody else can turn a joiner away.
+/// A refusal, signed like a roster: no peer but the host can turn a joiner away.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SignedRefusal {
-    /// Why, to the joiner.
+    /// Reason, addressed to the joiner.
     pub signed: Signed<Refusal>,
-    /// From the root key to the signer.
+    /// Chain from the root key to the signer.
     pub reigns: Reigns,
 }
 
 impl SignedRefusal {
-    /// Checks everything from the root key to the refusal.
+    /// Checks the chain from the root key, and the refusal's signature.
     ///
     /// # Errors
     /// [`SealError`].

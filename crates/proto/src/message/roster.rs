@@ -1,4 +1,4 @@
-//! Who is on the stage, and how one gets there.
+//! The roster: the membership of the stage as the host signs it, and the messages of admission.
 
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
@@ -12,99 +12,103 @@ use crate::bounded::{List, Text};
 use crate::id::PeerId;
 use crate::seal::{Signed, Statement};
 
-/// Most peers of a roster.
+/// Maximum peers of a roster.
 pub const ROSTER_MAX: usize = 64;
-/// Most bytes of a name, in UTF-8.
+/// Maximum bytes of a name, in UTF-8.
 pub const NAME_LEN_MAX: usize = 64;
 
-/// Most bytes of a [`ProgramLayout`]: 64 tiles with names.
+/// Maximum bytes of a [`ProgramLayout`]: 64 tiles with names.
 pub const LAYOUT_LEN_MAX: usize = 8 * 1024;
 
-/// How the program is laid out, as mixers understand it; the brain hands it on. Empty: a grid.
+/// Layout of the program, opaque to the brain and interpreted by mixers. Empty: a grid.
 pub type ProgramLayout = List<u8, LAYOUT_LEN_MAX>;
 
-/// Whether a peer is willing to mix.
+/// Consent of a peer to mix.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Consent {
-    /// Regardless of how strong it is.
+    /// Consents regardless of its codec speed.
     Always,
-    /// When it is on mains and unmetered. Ballots put one whose bench doesn't meet half a frame time behind the others.
+    /// Consents when on mains power and on an unmetered network. Ballots rank a candidate that needs more
+    /// than half a frame interval per picture behind the others.
     Auto,
-    /// Not at all.
+    /// Does not consent.
     #[default]
     Never,
 }
 
-/// One peer on stage.
+/// A peer on stage.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
-    /// Who.
+    /// The peer's id.
     pub peer: PeerId,
-    /// As shown under its picture.
+    /// Name shown under the peer's picture.
     pub name: Text<NAME_LEN_MAX>,
-    /// It sends picture and sound.
+    /// The peer sends video and audio.
     pub speaks: bool,
-    /// It wants the program too.
+    /// The peer wants the program too.
     pub views: bool,
-    /// It consented to mix, and its bench bore that out.
+    /// The peer consents to mix: it is a candidate.
     pub mixes: bool,
-    /// The host hasn't heard it for 5 s: it neither speaks nor mixes nor measures.
+    /// The host has received nothing from the peer for 5 s. An away peer neither speaks nor mixes nor
+    /// measures.
     pub away: bool,
-    /// Its place among the speakers, from 0, in the order of joining; kept while it is on stage.
+    /// Index among the speakers, from 0, in the order of joining; kept while the peer is on stage.
     pub index: u8,
 }
 
-/// The picture the audience gets.
+/// Video format of the program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProgramFormat {
-    /// Pixels, even.
+    /// Width in pixels, even.
     pub width: u16,
-    /// Pixels, even.
+    /// Height in pixels, even.
     pub height: u16,
     /// Frames per second.
     pub fps: u8,
-    /// Video, in bits per second.
+    /// Video bitrate, bits per second.
     pub bitrate_bps: u32,
 }
 
-/// The stage, as the room's host signed it: with the root key, or with its own when it is a later one. Its number is the epoch of the signed statement.
+/// Membership and settings of the stage. The host signs them, with the root key or, in a later reign, with
+/// its own key. The roster's number is the epoch of the signed statement.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Roster {
     /// The host.
     pub host: PeerId,
-    /// Everyone on stage, the host first, then in the order of joining.
+    /// All peers on stage, the host first, then in the order of joining.
     pub entries: List<Entry, ROSTER_MAX>,
-    /// The acting mixer of term 0.
+    /// The acting mixer of term 0, before the first election.
     pub acting: Option<PeerId>,
-    /// Someone watches besides the stage.
+    /// Whether the room has viewers besides the stage.
     pub audience: bool,
-    /// The picture the audience gets.
+    /// Video format of the program.
     pub program: ProgramFormat,
-    /// Most children of a peer that is no mixer.
+    /// Maximum children of a peer that is no mixer.
     pub k: u8,
-    /// Most viewers one mixer feeds.
+    /// Maximum viewers that one mixer feeds.
     pub k1: u8,
-    /// How many mixers the host wants; 0 leaves it to need.
+    /// Number of mixers that the host wants; 0 adapts it to the need.
     pub mixers: u8,
-    /// Who may be host after it, in this order.
+    /// Peers that may succeed the host, in this order.
     pub heirs: List<PeerId, HEIRS_MAX>,
-    /// Whoever asks may speak.
+    /// Whether every peer that asks may speak.
     pub stage_open: bool,
-    /// When the invite ends, in seconds since 1970; `None` for never.
+    /// Expiry of the invite, seconds since 1970; `None` for never.
     pub expires_unix_s: Option<u64>,
-    /// How the program is laid out.
+    /// Layout of the program.
     pub layout: ProgramLayout,
 }
 
 impl Roster {
-    /// How many signatures count in it: of all, away or not. It may be the host that is cut off, and calls away those that it
-    /// can't hear.
+    /// Returns the number of voters: all peers of the roster, away ones included. If only present peers
+    /// counted, a host that is itself cut off could shrink the electorate to its own side of a partition.
     pub fn voters(&self) -> usize {
         self.entries.len()
     }
 
-    /// Whether these are more than half of the voters, or the half that is present, the host among them: no two such sets
-    /// are without a common signer. Nobody counts twice.
+    /// Whether the signers are a majority: more than half of the voters, or exactly half of the voters, if
+    /// the host signed and all voters that did not sign are away. Any two such sets share a signer. Each
+    /// signer counts once.
     pub fn is_majority<'a>(&self, signers: impl Iterator<Item = &'a PeerId>) -> bool {
         let counts = |signer: &&PeerId| self.entries.iter().any(|entry| entry.peer == **signer);
         let signed: BTreeSet<_> = signers.take(ROSTER_MAX).filter(counts).collect();
@@ -122,49 +126,49 @@ impl Statement for Roster {
     const CONTEXT: &'static str = "roster";
 }
 
-/// A roster with the host's signature, and the proof that it is the host. Shared, never changed: it is kept for many
-/// epochs, and sent to everybody.
+/// A roster with its host's signature and chain of reigns. Shared and immutable: it is kept for many epochs
+/// and sent to every peer.
 pub type SignedRoster = Arc<ProvenRoster>;
 
-/// What a peer wants of a room.
+/// A joiner's request: the roles that it wants in the room.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Join {
-    /// As shown under its picture.
+    /// Name shown under the joiner's picture.
     pub name: Text<NAME_LEN_MAX>,
-    /// It wants to speak.
+    /// The joiner wants to speak.
     pub speaks: bool,
-    /// It wants the program.
+    /// The joiner wants the program.
     pub views: bool,
-    /// It would mix.
+    /// The joiner consents to mix.
     pub mixes: bool,
 }
 
-/// Everything a newcomer needs.
+/// Admission: all state that a newcomer needs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Admit {
-    /// The stage.
+    /// The newest roster.
     pub roster: SignedRoster,
-    /// The older one that the election's signatures count in, if it was under another.
+    /// The older roster that the election's signatures count in; `None` when they count in the newest roster.
     pub under: Option<SignedRoster>,
-    /// The last election, if there was one.
+    /// The last decided election, if any.
     pub decided: Option<Decided>,
-    /// The failovers in that term, by rank.
+    /// The failovers of that term, by rank.
     pub failovers: List<Signed<Failover>, FAILOVERS_MAX>,
 }
 
-/// Why the host lets someone not in.
+/// Reason why the host refuses a joiner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum Refusal {
-    /// By the host's clock.
+    /// The invite has expired, by the host's clock.
     #[error("the invite has expired")]
     Expired,
-    /// The roster has no place left.
+    /// The roster is full.
     #[error("the stage is full")]
     StageFull,
-    /// Speakers are admitted one by one, and this one was not.
+    /// The stage is closed, and the host has not admitted this speaker.
     #[error("the host admits speakers one by one")]
     StageClosed,
-    /// The room is over.
+    /// The room is over. Never sent so far.
     #[error("the room is closed")]
     Closed,
 }
@@ -181,7 +185,7 @@ mod tests {
         PeerId([seed as u8; 32])
     }
 
-    /// So many peers, the host first; those of the bits are away.
+    /// A roster of `count` peers, the host first; the bits of `away` mark the peers that are away.
     fn roster(count: usize, away: usize) -> Roster {
         let entry = |at: usize| Entry {
             peer: peer(at),
@@ -215,7 +219,7 @@ mod tests {
 
     #[test]
     fn half_of_a_stage_decides_if_it_is_all_that_is_present_with_the_host() {
-        // of four the host and another, while the others are away, or one is
+        // of four, the host and one other: enough while the other two are away, not while only one is
         assert!(decides(&roster(4, 0b1100), 0b0011));
         assert!(!decides(&roster(4, 0b0100), 0b0011));
         assert!(!decides(&roster(4, 0b0011), 0b1100), "the host isn't with them");

@@ -1,35 +1,37 @@
-//! What flows on the stage's links.
+//! Announcement and control of the media streams on the stage's links.
 
 use serde::{Deserialize, Serialize};
 
 use crate::id::{StreamId, StreamSpec};
 
-/// How far a receiver has got in a stream: everything up to these packets is there.
+/// A receiver's position in a stream, from which the sender resumes: the receiver has every packet up to
+/// these numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Resume {
     /// The stream.
     pub stream: StreamId,
-    /// The newest packet of its video, 0 for none.
+    /// Newest video packet, 0 for none.
     pub video_packet: u64,
-    /// The newest packet of its sound, 0 for none.
+    /// Newest audio packet, 0 for none.
     pub sound_packet: u64,
 }
 
-/// Which stream flows in a slot of the link the message comes on, until another message says otherwise.
+/// Assignment of a stream to a slot of the link that the message arrives on, until the next assignment of
+/// that slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StreamUse {
-    /// The slot's number; even ones carry video, the next odd one the same stream's sound.
+    /// Slot number. Even slots carry video; the following odd slot carries the same stream's audio.
     pub slot: u8,
     /// The stream.
     pub spec: StreamSpec,
 }
 
-/// The picture a mixer wants of a speaker: the size of its tile.
+/// Video format that a mixer requests of a speaker: the size of its tile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VideoRequest {
-    /// Pixels, even.
+    /// Width in pixels, even.
     pub width: u16,
-    /// Pixels, even.
+    /// Height in pixels, even.
     pub height: u16,
     /// Frames per second.
     pub fps: u8,

@@ -1,4 +1,5 @@
-//! How peers find their place in the tree, and how envelopes find their way through it.
+//! Messages of the tree: search for a place, subtree reports, moves, and the routing of envelopes along
+//! links.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,55 +8,57 @@ use crate::bounded::List;
 use crate::id::{PeerId, ShortId};
 use crate::seal::ENVELOPE_LEN_MAX;
 
-/// Most peers on the way from a mixer to a viewer, both included.
+/// Maximum peers on the path from a mixer to a viewer, both included.
 pub const PATH_LEN_MAX: usize = 16;
-/// Most places of a redirect.
+/// Maximum places of a redirect.
 pub const PLACES_MAX: usize = 4;
-/// How many depths below itself a relay tells its parent about.
+/// Number of depths in an [`Aggregate`]: the sender's own level and the levels below.
 pub const DEPTHS_MAX: usize = 8;
-/// Most hops of an envelope that linked peers forward: up one path, across the stage, down another.
+/// Maximum hops of an envelope that linked peers forward: up the sender's path, across the stage, and down
+/// the recipient's path.
 pub const RELAY_HOPS_MAX: usize = 2 * PATH_LEN_MAX + 4;
 
-/// How many peers of the stage everyone measures its round trip to.
+/// Maximum landmarks: peers on stage to which every viewer measures its RTT.
 pub const LANDMARKS_MAX: usize = 4;
-/// Round trips of one peer to landmarks.
+/// RTTs of one peer to the landmarks.
 pub type RoundTrips = List<RoundTrip, LANDMARKS_MAX>;
 
-/// The peers from a mixer down to one peer, both included; empty when it isn't fed.
+/// The peers from a mixer down to one peer, both included; empty when the peer isn't fed.
 pub type Path = List<ShortId, PATH_LEN_MAX>;
 
-/// What one peer wants of another in the tree.
+/// Purpose of an attach.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Purpose {
-    /// To be fed.
+    /// To be fed by the receiver.
     Parent,
-    /// A promise to be fed at once when the parent fails, and heads until then.
+    /// To have the receiver as backup: it reserves a slot, feeds at once when the parent fails, and sends
+    /// heads until then.
     Backup,
 }
 
-/// Asks for a place.
+/// Request for a place in the tree.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attach {
-    /// What for.
+    /// Purpose of the request.
     pub purpose: Purpose,
-    /// The asker's own path, the asker included; empty for a newcomer.
+    /// The requester's own path, itself included; empty for a newcomer.
     pub path: Path,
-    /// Viewers below the asker.
+    /// Number of viewers below the requester.
     pub viewers_below: u32,
-    /// Children that the asker could take on top of those it has, once it is fed.
+    /// Number of further children that the requester could feed, once it is fed itself.
     pub room: u8,
-    /// How long a frame takes to all the children that it may have, microseconds.
+    /// Time to send one frame to all children that the requester may have, microseconds.
     pub sending_us: u32,
-    /// The asker is fed where it is, and looks for a better place.
+    /// Whether the requester is fed already and searches a better place.
     pub fed: bool,
-    /// The asker's round trips to landmarks; none while it doesn't know them.
+    /// The requester's RTTs to the landmarks; empty while unknown.
     pub round_trips: RoundTrips,
-    /// Where a place may be.
+    /// Where the place may be.
     pub reach: Reach,
 }
 
 impl Attach {
-    /// What somebody says who has just come, and knows nothing yet.
+    /// Returns the attach of a newcomer, which knows nothing about itself yet.
     pub fn newcomer() -> Attach {
         Attach {
             purpose: Purpose::Parent,
@@ -70,116 +73,120 @@ impl Attach {
     }
 }
 
-/// Where a place may be, by whom the asker could be linked with: some NATs let nobody through but who is reached from within.
+/// Where a place may be, given the peers that the requester can link with. Some NATs admit packets only from
+/// peers that the peer behind the NAT has contacted itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Reach {
-    /// At the one asked, or below it.
+    /// At the receiver, or at a peer of its subtree.
     #[default]
     Anywhere,
-    /// The asker couldn't be linked with the one asked, but perhaps with others below it.
+    /// Only below the receiver: the requester failed to link with the receiver itself, but may succeed with
+    /// others below.
     OnlyBelow,
-    /// The asker has found nobody else that it can be linked with, and that has room.
+    /// At the receiver itself: the requester found no other peer that has room and that it can link with.
     OnlyHere,
 }
 
-/// Where a peer is in the network, and how late the program is there.
+/// A peer's network position, and the program's delay there.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Whereabouts {
-    /// How late the program leaves it towards its children, microseconds after a mixer; `None` when it doesn't know.
+    /// Delay at which the program leaves the peer towards its children, microseconds after it leaves a mixer;
+    /// `None` when unknown.
     pub late_us: Option<u32>,
-    /// Its round trips to landmarks.
+    /// The peer's RTTs to the landmarks.
     pub round_trips: RoundTrips,
 }
 
-/// A peer that may have room, and how to reach it from a mixer.
+/// A peer that may have room, and its path, along which envelopes reach it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Place {
-    /// Who.
+    /// The peer's id.
     pub peer: PeerId,
-    /// Its path, itself included.
+    /// Path of the peer, itself included.
     pub path: Path,
 }
 
 impl Place {
-    /// A mixer's own place.
+    /// Returns the place of a mixer, the top of its tree.
     pub(crate) fn of_mixer(peer: PeerId) -> Place {
         Place { peer, path: Path::truncated([peer.short()]) }
     }
 }
 
-/// Why an attach is refused.
+/// Reason for the refusal of an attach.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Refused {
-    /// The refuser is fed, by whatever way, by the asker.
+    /// The requester feeds the receiver, directly or through others, or is its backup or next parent.
     Cycle,
-    /// For a backup: it would fail together with the asker's parent.
+    /// For a backup: the receiver would fail together with the requester's parent.
     SameBranch,
-    /// The refuser's own program stands still.
+    /// The receiver gets no program itself.
     NotFed,
-    /// No slot here, none below.
+    /// No free slot here or below.
     Full,
-    /// The refuser is leaving.
+    /// The receiver is leaving, or stepping out of the tree.
     Closed,
 }
 
-/// What lies below a peer, itself included; sent up when it changes, at most once a second.
+/// Summary of a peer's subtree, itself included; sent to the parent on change, at most once a second.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Aggregate {
-    /// Viewers, the sender included if it is one.
+    /// Number of viewers, the sender included if it views.
     pub viewers: u32,
-    /// Free slots for children by depth: of the sender, of its children, and so on; the last sums up the rest.
+    /// Free child slots by depth: entry 0 of the sender, entry 1 of its children, and so on; the last entry
+    /// sums up all deeper levels.
     pub free: [u16; DEPTHS_MAX],
-    /// Free promises to backups, likewise.
+    /// Free backup reservations by depth, likewise.
     pub promises: [u16; DEPTHS_MAX],
-    /// Children that the sender may have.
+    /// Maximum children of the sender.
     pub room: u8,
-    /// How long a frame takes to all of them, microseconds.
+    /// Time to send one frame to that many children, microseconds.
     pub sending_us: u32,
-    /// Levels of viewers, the sender's own included.
+    /// Number of levels of viewers, the sender's own included.
     pub deepest: u8,
-    /// Which of the sender's children may have most children of its own, and how many.
+    /// The sender's child with the highest maximum of children of its own, and that maximum.
     pub strongest: Option<(PeerId, u8)>,
 }
 
-/// Who is to move, and where to.
+/// Which peer is to move, and in which direction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Move {
-    /// The deepest viewer of the receiver's branch, up: passed down to it.
+    /// The deepest viewer of the receiver's branch moves up; the peers between forward the request.
     Deepest,
-    /// The receiver, up to its grandparent.
+    /// The receiver moves up, to its grandparent.
     Up,
-    /// The receiver, down.
+    /// The receiver moves down.
     Down,
-    /// Whoever is so many levels below the first tier, with at most so many viewers below it, itself included: to another
-    /// mixer, at its level. Passed down to the largest branch.
+    /// A peer moves to another mixer's tree, at the same level. The request is forwarded down the largest
+    /// branch that is deep enough.
     Across {
-        /// 0: the first tier.
+        /// Number of levels below the first tier at which the peer is; 0: the first tier.
         level: u8,
-        /// Below the first tier.
+        /// Maximum viewers in the subtree that moves, the moving peer included. Applies below the first tier.
         viewers_max: u32,
     },
 }
 
-/// A sealed envelope on its way through linked peers, along a route that its sender chose.
+/// A sealed envelope that linked peers forward along a route chosen by its sender.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Relay {
-    /// Who sealed it; where a reply goes, along the route reversed.
+    /// The peer that sealed the envelope; a reply travels to it along the reversed route.
     pub from: PeerId,
-    /// Whom it is for.
+    /// Recipient of the envelope.
     pub to: PeerId,
-    /// The peers between the two.
+    /// The peers between sender and recipient, in order.
     pub route: List<ShortId, RELAY_HOPS_MAX>,
-    /// How many of them it has passed.
+    /// Number of peers of the route that the envelope has passed.
     pub passed: u8,
-    /// The envelope.
+    /// The sealed envelope.
     pub sealed: List<u8, ENVELOPE_LEN_MAX>,
 }
 
-/// How many viewers suffer.
+/// Degradation count of a subtree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sufferers {
-    /// How many.
+    /// Number of viewers with a degraded program.
     pub suffering: u32,
-    /// Of how many.
+    /// Number of all viewers of the subtree.
     pub viewers: u32,
 }

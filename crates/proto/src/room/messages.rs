@@ -1,4 +1,4 @@
-//! Messages from peers: each goes to the one machine that knows what to do with it.
+//! Dispatch of peers' messages: each goes to the machine responsible for its kind.
 
 use super::RoomState;
 use crate::id::PeerId;
@@ -10,9 +10,9 @@ use crate::seal::Signed;
 use crate::tree::is_path_of;
 use crate::uplink::Uplink;
 
-/// A peer that breaks the protocol this often is dropped.
+/// Number of violations at which a peer is dropped.
 pub(super) const VIOLATIONS_MAX: u32 = 8;
-/// How many peers' violations are remembered.
+/// Maximum peers with remembered violations.
 pub(super) const VIOLATIONS_KEPT: usize = 256;
 
 impl RoomState {
@@ -99,7 +99,7 @@ impl RoomState {
             }
             Message::Failover(failover) => {
                 if let Some(alive) = self.shared.mandate.denial(&failover).cloned() {
-                    // it follows, or hands on, what its mixer has denied
+                    // the sender follows or forwards a failover that its mixer has denied
                     self.shared.out.send(from, Message::Alive(alive));
                     return;
                 }
@@ -116,7 +116,8 @@ impl RoomState {
                 let now = self.shared.now;
                 let ours = Uplink::is_ours(train);
                 if ours && !self.uplink.lets_measure(now, &from, bytes, rate_bps) {
-                    self.shared.out.send(from, Message::ProbeBusy { train }); // we have asked another by now
+                    // this peer did not request the measurement, or the trains exceed its limits
+                    self.shared.out.send(from, Message::ProbeBusy { train });
                 } else if self.probe.wanted(&mut self.shared.view(), from, (train, bytes, rate_bps), ours)
                     && ours
                 {
@@ -166,7 +167,7 @@ impl RoomState {
             }
             Message::Audience { .. } => {}
             Message::Floor(speaks) if self.shared.stage.host() == Some(from) => self.floor(speaks),
-            Message::Floor(_) => {} // only the host gives it and takes it
+            Message::Floor(_) => {} // only the host grants and takes the floor
             Message::Attach(attach) => self.tree.attach(&mut self.shared.view(), from, &attach),
             Message::Accept { path, .. } | Message::Feeding { path, .. } | Message::PathIs(path)
                 if !is_path_of(&path, &from) =>
@@ -224,12 +225,12 @@ impl RoomState {
                     self.send_state(from);
                 }
             }
-            Message::FrameHashes(_) => {} // not switched on yet: docs/PROTOCOL.md
+            Message::FrameHashes(_) => {} // not in use yet: docs/PROTOCOL.md, 1.3
         }
     }
 
-    /// We follow a failover that whoever let us in doesn't know: the successor, and all it told, may be gone, or its mixer
-    /// may have denied it.
+    /// Sends the admitting peer the failovers of this peer that the admission lacks. The successor and all
+    /// peers that it reached may be gone; or the mixer has denied the failover, and the answer is its denial.
     fn tell_what_admission_lacks(&mut self, from: PeerId, known: &[Signed<Failover>]) {
         for failover in self.shared.mandate.failovers.iter().filter(|ours| !known.contains(ours)) {
             self.shared.out.send(from, Message::Failover(failover.clone()));
@@ -240,10 +241,11 @@ impl RoomState {
         self.shared.out.note(Note::Signed(roster));
     }
 
-    /// An envelope for somebody else.
+    /// Forwards an envelope towards its recipient.
     fn forward(&mut self, from: PeerId, relay: Relay) {
         if relay.to == self.shared.me {
-            self.misbehaved(from); // what is for us is opened by the body, and never comes here
+            // the body opens envelopes for this peer, so none arrives here
+            self.misbehaved(from);
         } else if let Some(output) =
             self.router.forward(&self.shared.links, &self.shared.stage, self.tree.path(), relay)
         {
@@ -251,7 +253,7 @@ impl RoomState {
         }
     }
 
-    /// The host offers us the floor, or takes it.
+    /// Handles the host's offer of the floor (true), or its withdrawal (false).
     fn floor(&mut self, speaks: bool) {
         if speaks {
             self.membership.floor_offered(&mut self.shared.view());
@@ -266,7 +268,8 @@ impl RoomState {
 
     pub(super) fn misbehaved(&mut self, peer: PeerId) {
         if self.violations.len() >= VIOLATIONS_KEPT && !self.violations.contains_key(&peer) {
-            // whoever did least is forgotten: nobody gets off by sending others ahead
+            // the peer with the fewest violations is evicted, so a peer can't clear its record by sending
+            // others ahead
             let least = self.violations.iter().min_by_key(|(_, count)| **count).map(|(peer, _)| *peer);
             least.and_then(|least| self.violations.remove(&least));
         }

@@ -1,4 +1,4 @@
-//! One peer's part in one room: takes inputs, hands them to the machines, collects what they want done.
+//! Top level of the brain: takes inputs, dispatches them to the machines, and collects their outputs.
 
 mod messages;
 mod notes;
@@ -34,10 +34,10 @@ use crate::time::{MS, SECOND, Time};
 use crate::tree::Tree;
 use crate::uplink::{Uplink, UplinkEstimate};
 
-/// A mixer that leaves waits so long for its standby to have begun.
+/// Maximum time that a leaving mixer waits until its successor has begun.
 const LEAVE_US_MAX: u64 = 2 * SECOND;
 
-/// The brain: see the crate's documentation for the loop that drives it.
+/// The brain of one peer in one room. The crate's documentation describes the loop that drives it.
 #[derive(Debug)]
 pub struct RoomState {
     shared: Shared,
@@ -58,11 +58,11 @@ pub struct RoomState {
     violations: BTreeMap<PeerId, u32>,
     leaving: Option<Time>,
     left: bool,
-    /// When a machine is due next: asked of all of them once for each input, not by whoever wants to know.
+    /// Earliest timeout of all machines. Computed once per input, since callers read it more often.
     due: Option<Time>,
 }
 
-/// What every machine sees, and its parts that have no machine of their own.
+/// State visible to every machine.
 #[derive(Debug)]
 struct Shared {
     me: PeerId,
@@ -96,53 +96,54 @@ impl Shared {
     }
 }
 
-/// What the brain knows at one moment, for people and tests.
+/// Snapshot of the brain's state, for display and tests.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BrainSnapshot {
-    /// The roster's number; 0 before there is one.
+    /// Epoch of the roster; 0 before there is one.
     pub epoch: u32,
-    /// How the stage is served.
+    /// Mode of the stage.
     pub mode: Mode,
-    /// The mandate in force.
+    /// Rank of the mandate in force.
     pub rank: Rank,
-    /// Who mixes.
+    /// The mixers in force.
     pub mixers: Vec<PeerId>,
-    /// Who is kept warm.
+    /// The standbys, which are kept warm.
     pub standbys: Vec<PeerId>,
-    /// Who feeds us.
+    /// The parent, which feeds this peer.
     pub parent: Option<PeerId>,
-    /// Who would at once.
+    /// The backup, which feeds this peer at once when the parent fails.
     pub backup: Option<PeerId>,
-    /// Whom we feed.
+    /// The children, which this peer feeds.
     pub children: Vec<PeerId>,
-    /// Whom we promised to feed.
+    /// The peers with a reserved slot here: this peer is their backup.
     pub promised: Vec<PeerId>,
-    /// From a mixer down to us, both included.
+    /// Path from a mixer down to this peer, both included.
     pub path: Path,
-    /// Links that are up, wanted, or being made.
+    /// Number of links that are up, wanted, or being established.
     pub links: usize,
-    /// Whether we make the program.
+    /// Whether this peer makes the program.
     pub mixing: bool,
-    /// Viewers below us, by what our children say.
+    /// Number of viewers below this peer, as its children report.
     pub viewers_below: u32,
-    /// The host, as the roster names it.
+    /// The host that the roster names.
     pub host: Option<PeerId>,
-    /// Whether we are on stage as a speaker.
+    /// Whether this peer is on stage as a speaker.
     pub speaks: bool,
-    /// Whether we want the program.
+    /// Whether this peer wants the program.
     pub views: bool,
-    /// What we can send, as whoever feeds us has measured it, bits per second; `None` while nobody has.
+    /// This peer's uplink as its parents measured it, bits per second; `None` before a measurement.
     pub uplink_bps: Option<u64>,
 }
 
 impl RoomState {
-    /// A peer that has just begun. The host opens the room; everyone else asks to be let in as soon as the
-    /// rendezvous is up.
+    /// Creates the brain of a peer that has just started. The host opens the room; all other peers request
+    /// admission as soon as the rendezvous is up.
     ///
-    /// `seed` decides every draw: two brains with the same keys, config, seed and inputs do the same.
+    /// All random draws depend on `seed`: two brains with the same keys, config, seed and inputs behave the
+    /// same.
     pub fn new(keys: Keypair, config: RoomConfig, seed: u64, now: Time) -> RoomState {
         let me = keys.id();
-        // statements of a peer that comes back must count on from those it made before
+        // after a restart the counters must continue above those of earlier statements
         let counter = (config.unix_s_at_zero + now.0 / SECOND) << 20;
         let shared = Shared {
             me,
@@ -183,8 +184,8 @@ impl RoomState {
         room
     }
 
-    /// Takes one input. Never fails: whatever a peer sends leads to outputs, at worst to
-    /// [`Event::PeerMisbehaved`]. Call [`poll_output`](Self::poll_output) until it gives `None` after it.
+    /// Processes one input. Infallible: the worst that a peer's message can cause is
+    /// [`Event::PeerMisbehaved`]. After it, call [`poll_output`](Self::poll_output) until it returns `None`.
     pub fn handle(&mut self, now: Time, input: Input) {
         self.shared.now = self.shared.now.max(now);
         match input {
@@ -271,14 +272,14 @@ impl RoomState {
         self.settle();
     }
 
-    /// What is to be done next; `None` when there is nothing more for now.
+    /// Returns the next output; `None` when the queue is empty.
     pub fn poll_output(&mut self) -> Option<Output> {
         while let Some(item) = self.shared.out.items.pop_front() {
             let output = match item {
                 Item::Do(output) => Some(output),
                 Item::Send(to, message) => self.resolve(to, message),
                 Item::SendHost(message) => match self.shared.stage.host() {
-                    // the rendezvous knows the first host only
+                    // the rendezvous knows the host of the root key only
                     Some(host)
                         if self.shared.links.is_up(&host)
                             || !self.router.signal_up()
@@ -296,7 +297,8 @@ impl RoomState {
         None
     }
 
-    /// When [`Input::Timeout`] is wanted, if nothing else comes before; later than the last input's time.
+    /// Returns the time at which [`Input::Timeout`] is due unless another input comes first; later than the
+    /// last input's time.
     pub fn next_timeout(&self) -> Option<Time> {
         if self.shared.mandate.mutated.is(Mutation::NeverSleeps) {
             return Some(self.shared.now + MS);
@@ -304,7 +306,7 @@ impl RoomState {
         self.due.map(|due| due.max(self.shared.now + 1))
     }
 
-    /// What is known now.
+    /// Returns a snapshot of the present state.
     pub fn snapshot(&self) -> BrainSnapshot {
         let (parent, backup) = self.tree.above();
         let (children, promised) = self.tree.below();
@@ -329,53 +331,53 @@ impl RoomState {
         }
     }
 
-    /// Makes this brain break a rule from now on.
+    /// Makes this brain break a protocol rule from now on.
     #[cfg(feature = "mutants")]
     pub fn mutate(&mut self, mutation: crate::Mutation) {
         self.shared.mandate.mutated = crate::mutation::Mutated::by(mutation);
     }
 
-    /// Whether this peer may tell the room so much now; what [`Command::Publish`] checks too.
+    /// Checks whether this peer may publish a piece of this length now. [`Command::Publish`] checks the same.
     ///
     /// # Errors
-    /// Why it may not.
+    /// The reason against it: not on stage, too long, or too fast.
     pub fn may_publish(&self, now: Time, delivery: Delivery, len: usize) -> Result<(), DataRefusal> {
         let on_stage = self.shared.stage.contains(&self.shared.me);
         self.broadcast.may_publish(self.shared.now.max(now), on_stage, delivery, len)
     }
 
-    /// The mandate in force: [`snapshot`](Self::snapshot) tells it too, but that is made anew for each caller.
+    /// Returns the rank of the mandate in force, without the cost of a [`snapshot`](Self::snapshot).
     pub fn rank(&self) -> Rank {
         self.shared.mandate.rank
     }
 
-    /// How many pictures a second mixers are asked for; `None` while nobody composes any.
+    /// Returns the frame rate requested of mixers, frames per second; `None` in modes without composition.
     pub fn fps_wanted(&self) -> Option<u8> {
         let mixed = self.shared.stage.mode() == Mode::Mixer;
         self.shared.stage.roster().filter(|_| mixed).map(|roster| roster.program.fps)
     }
 
-    /// Who mixes by that mandate, the lead first.
+    /// Returns the mixers in force, the lead first.
     pub fn mixers(&self) -> &[PeerId] {
         &self.shared.mandate.mixers
     }
 
-    /// Who is kept warm by it.
+    /// Returns the standbys, which are kept warm.
     pub fn standbys(&self) -> &[PeerId] {
         &self.shared.mandate.standbys
     }
 
-    /// The number of the roster in force; 0 before there is one.
+    /// Returns the epoch of the roster in force; 0 before there is one.
     pub fn epoch(&self) -> u32 {
         self.shared.stage.epoch()
     }
 
-    /// The stage as it is signed now.
+    /// Returns the roster in force.
     pub fn roster(&self) -> Option<&crate::message::Roster> {
         self.shared.stage.roster()
     }
 
-    /// Where we are in the tree.
+    /// Returns this peer's position in the tree.
     fn place(&self) -> TreePosition {
         let ((parent, _), (children, _)) = (self.tree.above(), self.tree.below());
         TreePosition { parent, children, viewers_below: self.tree.viewers_below() }
@@ -411,7 +413,7 @@ impl RoomState {
         if self.left { None } else { times.into_iter().flatten().min() }
     }
 
-    /// Hands notes round and lets time pass until nothing more follows.
+    /// Delivers notes, and runs due timers once, until nothing more follows from the input.
     fn settle(&mut self) {
         self.hand_round();
         self.due = self.earliest();
@@ -445,7 +447,7 @@ impl RoomState {
         }
     }
 
-    /// What is known of our uplink may have changed.
+    /// Propagates a changed estimate of this peer's uplink.
     fn update_uplink(&mut self) {
         let known = self.uplink.known();
         if std::mem::replace(&mut self.shared.uplink, known) != known {
@@ -484,7 +486,7 @@ impl RoomState {
         }
     }
 
-    /// What only the host may do.
+    /// Executes the commands that only the host may give.
     fn command_host(&mut self, command: Command) {
         let Some(host) = self.membership.host() else { return };
         let view = &mut self.shared.view();
@@ -498,14 +500,14 @@ impl RoomState {
         }
     }
 
-    /// Whoever has nothing else to do here watches.
+    /// Sets whether this peer wants to speak. A peer that neither speaks nor consents to mix views.
     fn set_speaks(&mut self, speaks: bool) {
         let config = &mut self.shared.config;
         config.speaks = speaks;
         config.views |= !speaks && config.consent == Consent::Never;
     }
 
-    /// Something came from a peer.
+    /// Records a sign of life of a peer.
     fn heard(&mut self, peer: PeerId) {
         if let Some(host) = self.membership.host() {
             host.heard(self.shared.now, peer);
@@ -513,7 +515,8 @@ impl RoomState {
         self.heirs.heard(&self.shared.view(), peer);
     }
 
-    /// Leaving goes on: first the standby takes over, then children find other parents, then we go.
+    /// Continues a polite leave: first the standby takes over, then the children find other parents, then
+    /// this peer leaves.
     fn leave_when_done(&mut self) {
         let still_needed = self.mixing.is_mixing() && self.leaving.is_some_and(|at| at > self.shared.now);
         if still_needed || self.left {
@@ -535,7 +538,8 @@ impl RoomState {
         self.shared.out.event(Event::Left);
     }
 
-    /// How full each list and map is. None grows with the audience, with time, or by what peers send.
+    /// Returns the fill levels of all lists and maps. None grows with the audience, with time, or by what
+    /// peers send.
     pub fn bounds(&self) -> impl Iterator<Item = Bound> {
         let own = [
             Bound::new("offers", self.offers.len(), crate::links::LINKS_MAX),
@@ -553,11 +557,12 @@ impl RoomState {
         bounds.chain(self.uplink.bounds()).chain(self.solo.bounds())
     }
 
-    /// What must be true after every input. Debug builds and the simulator look.
+    /// Asserts the invariants that hold after every input. Runs in builds with debug assertions.
     #[cfg(debug_assertions)]
     fn check_invariants(&self) {
         if self.shared.mandate.mutated.at_all() {
-            return; // those who judge it look from outside
+            // a mutated brain is judged from outside, by the checkers
+            return;
         }
         let path = self.tree.path();
         let mut ids: Vec<_> = path.iter().collect();

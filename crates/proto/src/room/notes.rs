@@ -1,11 +1,11 @@
-//! Notes that machines leave for each other: handed round one by one until there are none.
+//! Delivery of the notes between machines, one by one until none are left.
 
 use super::RoomState;
 use crate::id::PeerId;
 use crate::message::{LinkKind, Message};
 use crate::outbox::Note;
 
-/// Most turns of notes for one input; past it something runs in a circle.
+/// Maximum notes per input; further ones are dropped, since they indicate a cycle.
 const TURNS_MAX: usize = 1024;
 
 impl RoomState {
@@ -56,7 +56,8 @@ impl RoomState {
             Note::Decided(decided) => {
                 let tallies = self.election.take_tallies();
                 let message = Message::Decided(decided.clone());
-                // whoever wasn't there when it was decided may be the first of many who weren't
+                // this peer missed the election, so its side of a partition may have missed it too: forward
+                // the outcome
                 let missed = self.shared.mandate.decided.is_some()
                     && !self.election.has_opened(decided.body.term)
                     && self.shared.view().on_stage();
@@ -74,7 +75,7 @@ impl RoomState {
                 let (by, message) = (failover.sender, Message::Failover(failover.clone()));
                 let after = failover.body.after;
                 if self.shared.mandate.failover(&mut self.shared.out, failover) {
-                    // whoever didn't believe one that it follows could make nothing of it
+                    // a child that rejected an earlier failover of the chain could not apply this one
                     let before: Vec<_> = self.shared.mandate.led_to(after).cloned().collect();
                     for before in before.into_iter().rev().map(Message::Failover) {
                         self.tree.forward_down(&mut self.shared.view(), &before, None);
@@ -141,7 +142,7 @@ impl RoomState {
         }
     }
 
-    /// Roster or mandate have changed.
+    /// Updates the machines after a change of roster or mandate.
     pub(super) fn update(&mut self) {
         self.streams.update(
             &mut self.shared.out,
@@ -156,13 +157,14 @@ impl RoomState {
         self.update_solo();
     }
 
-    /// Something has changed that decides who gets a speaker's own stream, and from whom.
+    /// Updates the forwarding of single speakers' streams after a change of its inputs.
     pub(super) fn update_solo(&mut self) {
         let mixes = self.mixing.is_mixing();
         self.solo.update(&mut self.shared.view(), mixes, self.tree.path());
     }
 
-    /// A peer that we have just linked with may have missed something, or one on stage says that it has.
+    /// Sends the current state to a peer: one newly linked, which may have missed news, or one on stage with
+    /// an older or diverging digest.
     pub(super) fn send_state(&mut self, peer: PeerId) {
         let view = self.shared.view();
         if let Some(stands) = self.broadcast.stands(&view) {

@@ -1,8 +1,8 @@
-//! Envelopes: a signed message, hidden from whoever carries it.
+//! Envelopes: signed messages, encrypted against the rendezvous and the peers that forward them.
 //!
-//! Bytes: version (1), nonce (24), XChaCha20-Poly1305 of the postcard of a [`Signed`] message; the room id is
-//! authenticated with it. The key is the room's, so a member opens any envelope; the recipient it names is
-//! signed, and an [`Opener`] refuses what is for somebody else.
+//! Bytes: version (1), nonce (24), XChaCha20-Poly1305 of the postcard of a [`Signed`] message. The room id is
+//! part of the associated data. All members share the room's key, so any member can decrypt any envelope. The
+//! signature covers the recipient, and an [`Opener`] refuses envelopes for other peers.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
@@ -16,19 +16,19 @@ use super::keys::Keypair;
 use super::signed::{SealError, Signed, Statement};
 use crate::id::{PeerId, RoomId};
 
-/// Most bytes of an envelope; a rendezvous refuses longer ones.
+/// Maximum bytes of an envelope; a rendezvous refuses longer ones.
 pub const ENVELOPE_LEN_MAX: usize = 96 * 1024;
 const VERSION: u8 = 1;
 const NONCE_LEN: usize = 24;
-/// An envelope is good for five minutes: long enough for clocks that were set by hand, short enough that what
-/// is remembered against replays stays small.
+/// Lifetime of an envelope: five minutes, long enough for clocks that were set by hand, short enough that the
+/// memory against replays stays small.
 const ENVELOPE_LIFE_S: u64 = 300;
-/// How many senders are remembered against replays: four times the audience of a large room's host.
+/// Maximum senders remembered against replays: four times the audience of a large room's host.
 const SENDERS_MAX: usize = 4096;
-/// Envelopes may overtake one another by this many (RFC 4303's anti-replay window).
+/// Anti-replay window: an envelope may arrive up to this many counters late (as in RFC 4303).
 const WINDOW: u64 = 64;
 
-/// The key of a room's envelopes. Wiped from memory when dropped.
+/// Key of a room's envelopes. Wiped from memory when dropped.
 #[derive(Clone)]
 pub struct RoomKey {
     room: RoomId,
@@ -40,7 +40,7 @@ impl RoomKey {
         RoomKey { room, key: Zeroizing::new(key) }
     }
 
-    /// The room it belongs to.
+    /// Returns the id of the key's room.
     pub fn room(&self) -> RoomId {
         self.room
     }
@@ -62,7 +62,7 @@ impl fmt::Debug for RoomKey {
     }
 }
 
-/// What an envelope holds: the bytes of a control message.
+/// Signed content of an envelope: the bytes of a control message.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Letter(Vec<u8>);
 
@@ -70,7 +70,7 @@ impl Statement for Letter {
     const CONTEXT: &'static str = "letter";
 }
 
-/// Seals one peer's messages.
+/// Seals the messages of one peer.
 #[derive(Debug)]
 pub struct Sealer {
     me: Keypair,
@@ -79,13 +79,14 @@ pub struct Sealer {
 }
 
 impl Sealer {
-    /// Counts from `counter_start`, which must lie above all that this key has used: seconds since 1970,
-    /// shifted left by 20, serve well.
+    /// Creates a sealer that counts from `counter_start`. The start must be above all counters that this key
+    /// has used; the seconds since 1970, shifted left by 20, serve well.
     pub fn new(me: Keypair, key: RoomKey, counter_start: u64) -> Sealer {
         Sealer { me, key, counter: counter_start }
     }
 
-    /// Seals the bytes of a message. `nonce` must be random; `recipient` is `None` when any member may read it.
+    /// Seals the bytes of a message. `nonce` must be random; `recipient` is `None` when any member may read
+    /// the message.
     ///
     /// # Errors
     /// [`SealError::Malformed`] when the envelope would be longer than [`ENVELOPE_LEN_MAX`].
@@ -116,10 +117,10 @@ impl Sealer {
     }
 }
 
-/// What was in an envelope.
+/// Content of an opened envelope.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Opened {
-    /// Who sealed it.
+    /// The peer that sealed it.
     pub sender: PeerId,
     /// The bytes of a control message.
     pub message: Vec<u8>,
@@ -134,7 +135,7 @@ pub struct Opener {
     order: VecDeque<PeerId>,
 }
 
-/// The highest counter of a sender, and which of the 64 before it came.
+/// Anti-replay state of one sender: its highest counter, and a bitmap of the 64 counters before it.
 #[derive(Clone, Copy, Debug, Default)]
 struct Seen {
     newest: u64,
@@ -162,15 +163,15 @@ impl Seen {
 }
 
 impl Opener {
-    /// Opens what is sealed with `key`, for `me` or for everyone.
+    /// Creates an opener for envelopes sealed with `key`, for `me` or for all members.
     pub fn new(me: PeerId, key: RoomKey) -> Opener {
         Opener { me, key, seen: BTreeMap::new(), order: VecDeque::new() }
     }
 
-    /// Opens an envelope and checks recipient, signature, expiry and that it is new.
+    /// Decrypts an envelope, and checks recipient, signature, expiry and replay.
     ///
     /// # Errors
-    /// Each variant of [`SealError`] but `WrongSender`. A failed one is not remembered.
+    /// Each variant of [`SealError`] but `WrongSender`. The counter of a refused envelope is not remembered.
     pub fn open(&mut self, envelope: &[u8], now_unix_s: u64) -> Result<Opened, SealError> {
         if envelope.len() > ENVELOPE_LEN_MAX {
             return Err(SealError::Malformed);
@@ -189,7 +190,8 @@ impl Opener {
         }
         signed.verify(&self.key.room, now_unix_s)?;
         if signed.expires_unix_s > now_unix_s.saturating_add(2 * ENVELOPE_LIFE_S) {
-            return Err(SealError::Expired); // from a clock so far ahead that replays could not be told
+            // the sender's clock is so far ahead that the envelope would outlive the memory against replays
+            return Err(SealError::Expired);
         }
         if !self.remembered(signed.sender).accept(signed.counter) {
             return Err(SealError::Replayed);

@@ -1,7 +1,7 @@
-//! The invite: the URL that lets someone in.
+//! Invites: URLs that admit a peer to a room.
 //!
-//! `http(s)://HOST[:PORT]/#B`, or `plenary:#B` without a rendezvous. B is base64url of the postcard of
-//! [`Invite`]. Browsers keep what stands behind `#` to themselves, and nothing secret stands before it.
+//! The form is `http(s)://HOST[:PORT]/#B`, or `plenary:#B` without a rendezvous. B is base64url of the
+//! postcard of [`Invite`]. Browsers don't send the part after `#`, and the part before it contains no secret.
 
 use std::fmt;
 use std::str::FromStr;
@@ -18,20 +18,20 @@ use super::keys::{Keypair, Signature, verify};
 use crate::bounded::{List, Text};
 use crate::id::{PeerId, RoomId};
 
-/// Most rendezvous hints an invite carries.
+/// Maximum rendezvous hints of an invite.
 pub const INVITE_HINTS_MAX: usize = 4;
 const HINT_LEN_MAX: usize = 128;
 const INVITE_LEN_MAX: usize = 2048;
-/// A DNS name (RFC 1035) and a port.
+/// Maximum bytes of host and port: a DNS name (RFC 1035) and a port.
 const AUTHORITY_LEN_MAX: usize = 253 + 6;
 const VERSION: u8 = 1;
 const KEY_CHECK_LEN: usize = 8;
-/// Argon2id's cost: 19 MiB, two passes, one lane (OWASP Password Storage Cheat Sheet, 2023).
+/// Cost of Argon2id: 19 MiB, two passes, one lane (OWASP Password Storage Cheat Sheet, 2023).
 const ARGON2_KIB: u32 = 19 * 1024;
 const ARGON2_PASSES: u32 = 2;
 const ARGON2_LANES: u32 = 1;
 
-/// The secret part of an invite: 128 random bits.
+/// Secret part of an invite: 128 random bits.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RoomSecret(pub [u8; 16]);
 
@@ -41,19 +41,19 @@ impl fmt::Debug for RoomSecret {
     }
 }
 
-/// What a joiner should know before it asks.
+/// Room settings that a joiner needs to know before it asks to join.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InviteFlags {
-    /// The key needs a password as well.
+    /// Whether the room's key requires a password in addition.
     pub password: bool,
-    /// Whoever asks may speak; otherwise the host admits each speaker.
+    /// Whether every peer that asks may speak; otherwise the host admits each speaker.
     pub stage_open: bool,
 }
 
-/// Everything needed to find a room and to be let in.
+/// Invite: all that a peer needs to find a room and be admitted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Invite {
-    /// Where the rendezvous is: `http://HOST[:PORT]` or `https://…`; `None` for `plenary:`.
+    /// Origin of the rendezvous: `http://HOST[:PORT]` or `https://…`; `None` for `plenary:`.
     pub rendezvous: Option<String>,
     signed: Body,
     signature: Signature,
@@ -71,34 +71,34 @@ struct Body {
     key_check: [u8; KEY_CHECK_LEN],
 }
 
-/// What is wrong with an invite, or with the password given for it.
+/// Error of an invite, or of the password given for it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InviteError {
-    /// It does not begin like one.
+    /// The text does not begin like an invite.
     #[error("an invite looks like http://HOST/#… or plenary:#…")]
     NotAnInvite,
-    /// What stands behind `#` is damaged.
+    /// The part after `#` is damaged.
     #[error("the invite is damaged: {0}")]
     Malformed(&'static str),
-    /// Made by a later version.
+    /// The invite is of another version.
     #[error("the invite is of version {0}, this program reads version {VERSION}")]
     Version(u8),
-    /// Its time is over.
+    /// The invite has expired.
     #[error("the invite has expired")]
     Expired,
     /// The room has a password, and none was given.
     #[error("this room needs a password")]
     PasswordNeeded,
-    /// The key that follows from this password is not the room's.
+    /// The key derived with this password is not the room's.
     #[error("wrong password")]
     WrongPassword,
 }
 
 impl Invite {
-    /// Makes the invite of the room whose root key is `root`.
+    /// Creates the invite of the room with the root key `root`.
     ///
-    /// Takes about 30 ms of processor time when there is a password. Hints past [`INVITE_HINTS_MAX`] are
-    /// dropped, each is cut to 128 bytes.
+    /// Takes about 30 ms of processor time when there is a password. Hints beyond [`INVITE_HINTS_MAX`] are
+    /// dropped, and each is cut to 128 bytes.
     pub fn create(
         root: &Keypair,
         secret: RoomSecret,
@@ -124,36 +124,36 @@ impl Invite {
         Invite { rendezvous, signed, signature }
     }
 
-    /// The room it leads to.
+    /// Returns the id of the room.
     pub fn room(&self) -> RoomId {
         self.signed.room
     }
 
-    /// The room's root public key.
+    /// Returns the room's root public key.
     pub fn root(&self) -> PeerId {
         self.signed.root
     }
 
-    /// What the host laid down.
+    /// Returns the room settings that the host fixed in the invite.
     pub fn flags(&self) -> InviteFlags {
         self.signed.flags
     }
 
-    /// Further places to look for the room.
+    /// Returns hints at further rendezvous of the room.
     pub fn hints(&self) -> impl Iterator<Item = &str> {
         self.signed.hints.iter().map(|hint| &**hint)
     }
 
-    /// When it ends, in seconds since 1970. The admitting host judges by its own clock.
+    /// Returns the expiry, seconds since 1970. The admitting host judges it by its own clock.
     pub fn expires_unix_s(&self) -> u64 {
         self.signed.expires_unix_s
     }
 
-    /// The key of the room's envelopes. Takes about 30 ms of processor time when there is a password.
+    /// Derives the key of the room's envelopes. Takes about 30 ms of processor time when there is a password.
     ///
     /// # Errors
-    /// [`InviteError::PasswordNeeded`] and [`InviteError::WrongPassword`], told by the invite itself before
-    /// anything is sent. A password for a room without one is [`InviteError::WrongPassword`] too.
+    /// [`InviteError::PasswordNeeded`] and [`InviteError::WrongPassword`], both found from the invite alone,
+    /// before anything is sent. A password for a room without one is [`InviteError::WrongPassword`] too.
     pub fn key(&self, password: Option<&str>) -> Result<RoomKey, InviteError> {
         let Body { secret, flags, room, key_check, .. } = &self.signed;
         if flags.password && password.is_none() {
@@ -174,7 +174,8 @@ impl Body {
     }
 }
 
-/// HKDF(secret ‖ Argon2id(password, salt = room id)): the key, and the 8 bytes by which it is told.
+/// HKDF(secret ‖ Argon2id(password, salt = room id)): the key, and the 8-byte key check, by which a wrong
+/// password is recognized.
 fn derive(secret: &RoomSecret, password: Option<&str>, room: &RoomId) -> (RoomKey, [u8; KEY_CHECK_LEN]) {
     let mut material = Zeroizing::new(secret.0.to_vec());
     if let Some(password) = password {
@@ -194,7 +195,7 @@ fn derive(secret: &RoomSecret, password: Option<&str>, room: &RoomId) -> (RoomKe
     (RoomKey::new(*room, key), check)
 }
 
-/// `http(s)://HOST[:PORT]`, from a URL with nothing more in it than a slash.
+/// Returns the origin `http(s)://HOST[:PORT]`; `None` for a URL with more than a trailing slash after it.
 fn rendezvous_of(url: &str) -> Option<String> {
     let url = url.strip_suffix('/').unwrap_or(url);
     let (scheme, authority) = url.split_once("://")?;
@@ -217,7 +218,7 @@ impl fmt::Display for Invite {
 impl FromStr for Invite {
     type Err = InviteError;
 
-    /// Reads an invite and checks its signature; not its expiry, for that needs a clock.
+    /// Parses an invite and checks its signature. The expiry isn't checked, since that needs a clock.
     fn from_str(text: &str) -> Result<Invite, InviteError> {
         let (place, body) = text.trim().split_once('#').ok_or(InviteError::NotAnInvite)?;
         let rendezvous = match place {

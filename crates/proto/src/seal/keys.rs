@@ -1,4 +1,4 @@
-//! Ed25519 (RFC 8032): the keys of peers and of rooms.
+//! Ed25519 (RFC 8032) keys and signatures of peers and rooms.
 
 use std::fmt;
 
@@ -9,22 +9,22 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::id::PeerId;
 
-/// A secret key and the id that follows from it. Wiped from memory when dropped.
+/// A secret key and its public id. Wiped from memory when dropped.
 #[derive(Clone)]
 pub struct Keypair(SigningKey);
 
 impl Keypair {
-    /// From 32 secret bytes, which the caller takes from the system's randomness.
+    /// Creates the key pair of 32 secret bytes, which the caller takes from the system's random generator.
     pub fn from_seed(seed: &[u8; 32]) -> Keypair {
         Keypair(SigningKey::from_bytes(seed))
     }
 
-    /// The public key.
+    /// Returns the public key.
     pub fn id(&self) -> PeerId {
         PeerId(self.0.verifying_key().to_bytes())
     }
 
-    /// Signs `bytes`; the same bytes give the same signature.
+    /// Signs `bytes`; deterministic.
     pub fn sign(&self, bytes: &[u8]) -> Signature {
         Signature(self.0.sign(bytes).to_bytes())
     }
@@ -46,7 +46,7 @@ impl fmt::Debug for Signature {
     }
 }
 
-// serde knows arrays up to 32 only
+// serde implements arrays up to 32 elements only
 impl Serialize for Signature {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut tuple = serializer.serialize_tuple(64)?;
@@ -75,15 +75,16 @@ impl<'de> Deserialize<'de> for Signature {
     }
 }
 
-/// The signature is not that peer's over those bytes.
+/// Verification error: the peer did not sign these bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the signature does not hold")]
 pub struct SignatureError;
 
-/// Checks that `signer` signed `bytes`; keys of small order are refused, so that a signature fits one message.
+/// Verifies that `signer` signed `bytes`. Keys of small order are refused, since their signatures may be
+/// valid for several messages.
 ///
 /// # Errors
-/// [`SignatureError`] when it did not, or when `signer` is no key.
+/// [`SignatureError`] when it did not, or when `signer` is not a valid key.
 pub fn verify(signer: &PeerId, bytes: &[u8], signature: &Signature) -> Result<(), SignatureError> {
     let key = VerifyingKey::from_bytes(&signer.0).map_err(|_| SignatureError)?;
     let signature = ed25519_dalek::Signature::from_bytes(&signature.0);

@@ -1,10 +1,13 @@
-//! Keys, signatures, invites and sealed envelopes: pure, so that the page seals as the library does.
+//! Keys, signatures, invites and sealed envelopes: pure code, shared by the page and the library.
 //!
-//! Three layers, outermost first. An envelope ([`Sealer`], [`Opener`]) hides a message from whoever carries it: a rendezvous, a
-//! relaying member. Inside it a [`Signed`] statement says who wrote the message, for whom and until when.
-//! Statements that others forward (rosters, reports, ballots) stand in messages as [`Signed`] too. The key of
-//! the envelopes comes from the [`Invite`]. Bodies verify all signatures before the brain sees a message: what
-//! it gets is [`Verified`].
+//! Three layers, outermost first:
+//!
+//! - An envelope ([`Sealer`], [`Opener`]) hides a message from the peers that carry it: a rendezvous, or a
+//!   relaying member. Its key comes from the [`Invite`].
+//! - Inside the envelope, a [`Signed`] statement names the message's author, recipient and expiry.
+//! - Statements that others forward (rosters, reports, ballots) are embedded in messages as [`Signed`] too.
+//!
+//! Bodies verify all signatures before the brain processes a message: the brain takes only [`Verified`] ones.
 
 mod envelope;
 mod invite;

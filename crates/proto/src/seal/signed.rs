@@ -1,4 +1,4 @@
-//! Statements with a signature that says who made them, in which room, for whom and until when.
+//! Signed statements: the signature binds author, room, recipient and expiry.
 
 use std::ops::Deref;
 
@@ -9,9 +9,9 @@ use super::verifier::Verifier;
 use crate::bounded::List;
 use crate::id::{PeerId, RoomId};
 
-/// Something that can be signed. `CONTEXT` keeps one kind of statement from being taken for another.
+/// A kind of statement that can be signed. `CONTEXT` separates the domains of different kinds.
 pub trait Statement: Serialize {
-    /// Names the kind, in lower case; never changed.
+    /// Name of the kind, in lower case; never changed.
     const CONTEXT: &'static str;
 }
 
@@ -19,49 +19,51 @@ pub trait Statement: Serialize {
 /// expiry, body).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Signed<T> {
-    /// Who made it.
+    /// Author of the statement.
     pub sender: PeerId,
-    /// For whom; `None` for everyone.
+    /// Recipient; `None` for all members.
     pub recipient: Option<PeerId>,
-    /// The epoch it belongs to: of the roster for statements of the stage, of the key for envelopes.
+    /// Epoch that the statement belongs to: of the roster for statements of the stage, of the key (0 so far)
+    /// for envelopes.
     pub epoch: u32,
-    /// Rises with each statement of one sender, except where the kind says what it counts.
+    /// Counter that rises with each statement of one sender, unless the kind defines it otherwise: a roster's
+    /// is its epoch.
     pub counter: u64,
-    /// When it ends, in seconds since 1970; `u64::MAX` for never.
+    /// Expiry, seconds since 1970; `u64::MAX` for never.
     pub expires_unix_s: u64,
-    /// What is stated.
+    /// The statement itself.
     pub body: T,
-    /// The sender's.
+    /// Signature of the sender.
     pub signature: Signature,
 }
 
-/// What is wrong with a statement or envelope.
+/// Error of a statement or envelope.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SealError {
-    /// Not signed by whom it says.
+    /// The stated sender did not sign it.
     #[error(transparent)]
     Signature(#[from] SignatureError),
-    /// Its time is over.
+    /// It has expired, or the expiry of an envelope is too far ahead.
     #[error("it has expired")]
     Expired,
-    /// Its sender is not the one this kind must come from.
+    /// Its sender may not make statements of this kind.
     #[error("it comes from the wrong sender")]
     WrongSender,
-    /// It was seen before, or is older than what is remembered.
+    /// It was opened before, or is older than the replay window.
     #[error("it was seen before")]
     Replayed,
-    /// It does not open with this room's key.
+    /// It does not decrypt with this room's key.
     #[error("it does not open with this room's key")]
     WrongKey,
-    /// It is for somebody else.
+    /// Its recipient is another peer.
     #[error("it is for another peer")]
     WrongRecipient,
-    /// The bytes are no statement, or longer than allowed.
+    /// It is malformed, or longer than allowed.
     #[error("it cannot be read")]
     Malformed,
 }
 
-/// The bytes a signature covers.
+/// Returns the bytes that a signature covers.
 fn covered<T: Statement>(
     room: &RoomId,
     epoch: u32,
@@ -85,12 +87,12 @@ fn covered<T: Statement>(
 }
 
 impl<T: Statement> Signed<T> {
-    /// Signs `body` for everyone.
+    /// Signs `body` for all members.
     pub fn new(me: &Keypair, room: &RoomId, epoch: u32, counter: u64, expires_unix_s: u64, body: T) -> Self {
         Self::addressed(me, room, None, epoch, counter, expires_unix_s, body)
     }
 
-    /// Signs `body` for `recipient`, or for everyone.
+    /// Signs `body` for `recipient`, or for all members.
     pub fn addressed(
         me: &Keypair,
         room: &RoomId,
@@ -105,7 +107,7 @@ impl<T: Statement> Signed<T> {
         Signed { sender, recipient, epoch, counter, expires_unix_s, body, signature: me.sign(&bytes) }
     }
 
-    /// Checks signature and expiry.
+    /// Verifies signature and expiry.
     ///
     /// # Errors
     /// [`SealError::Signature`] or [`SealError::Expired`].
@@ -113,7 +115,7 @@ impl<T: Statement> Signed<T> {
         self.verify_with(&mut Verifier::default(), room, now_unix_s)
     }
 
-    /// The same, but a signature that `verifier` remembers isn't checked again.
+    /// Like [`verify`](Self::verify), but skips a signature that `verifier` remembers.
     ///
     /// # Errors
     /// [`SealError::Signature`] or [`SealError::Expired`].
@@ -140,27 +142,27 @@ impl<T: Statement> Signed<T> {
     }
 }
 
-/// One statement that several peers signed alike: an election's outcome.
+/// A statement that several peers signed: the outcome of an election, for example.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Countersigned<T, const MAX: usize> {
-    /// The epoch of the roster that the signers are of.
+    /// Epoch of the signers' roster.
     pub epoch: u32,
-    /// What they state; the counter of the covered bytes is 0, the expiry never.
+    /// The statement itself. Each signature covers counter 0 and no expiry.
     pub body: T,
-    /// Who signed, with each signature; no order is promised, and no signer counts twice.
+    /// Signers and their signatures, in no particular order. A signer counts once.
     pub signatures: List<(PeerId, Signature), MAX>,
 }
 
 impl<T: Statement, const MAX: usize> Countersigned<T, MAX> {
-    /// One peer's signature under `body`.
+    /// Signs `body` as one of the signers.
     pub fn countersign(me: &Keypair, room: &RoomId, epoch: u32, body: &T) -> Signature {
         me.sign(&covered(room, epoch, &me.id(), None, 0, u64::MAX, body))
     }
 
-    /// Checks a signature made by [`countersign`](Self::countersign).
+    /// Verifies a signature made by [`countersign`](Self::countersign).
     ///
     /// # Errors
-    /// [`SignatureError`] when it does not hold.
+    /// [`SignatureError`] when it is invalid.
     pub fn verify_one(
         room: &RoomId,
         epoch: u32,
@@ -172,18 +174,18 @@ impl<T: Statement, const MAX: usize> Countersigned<T, MAX> {
         Verifier::default().verify(signer, &bytes, signature)
     }
 
-    /// Checks every signature. Whether the signers are a majority of their roster is the brain's to judge.
+    /// Verifies every signature. The brain checks whether the signers are a majority of their roster.
     ///
     /// # Errors
-    /// [`SealError::Signature`] when one does not hold.
+    /// [`SealError::Signature`] when one is invalid.
     pub fn verify(&self, room: &RoomId) -> Result<(), SealError> {
         self.verify_with(&mut Verifier::default(), room)
     }
 
-    /// The same, but a signature that `verifier` remembers isn't checked again.
+    /// Like [`verify`](Self::verify), but skips signatures that `verifier` remembers.
     ///
     /// # Errors
-    /// [`SealError::Signature`] when one does not hold.
+    /// [`SealError::Signature`] when one is invalid.
     pub fn verify_with(&self, verifier: &mut Verifier, room: &RoomId) -> Result<(), SealError> {
         for (signer, signature) in &self.signatures {
             let bytes = covered(room, self.epoch, signer, None, 0, u64::MAX, &self.body);
@@ -193,7 +195,7 @@ impl<T: Statement, const MAX: usize> Countersigned<T, MAX> {
     }
 }
 
-/// Something whose signatures hold. Only this crate makes one, so whoever has one need not check again.
+/// A value with verified signatures. Only this crate constructs it, so its holder need not verify again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verified<T>(T);
 
@@ -202,7 +204,7 @@ impl<T> Verified<T> {
         Verified(checked)
     }
 
-    /// What was checked.
+    /// Returns the verified value.
     pub fn into_inner(self) -> T {
         self.0
     }

@@ -1,30 +1,30 @@
-//! Checking a signature once, however often it comes.
+//! Cache of verified signatures: a signature is checked once, however often it arrives.
 //!
-//! Rosters, outcomes, reports and failovers reach a peer by several ways, and some of them (an outcome in each
-//! admission, the reports in each ballot) again and again. What was found to hold is remembered by the hash of
-//! signer, bytes and signature, so only the very same statement is spared a second check.
+//! Rosters, outcomes, reports and failovers reach a peer by several paths, and some of them (the outcome in
+//! each admission, the reports in each ballot) again and again. The key of the cache is a hash of signer,
+//! bytes and signature, so only the very same statement skips the check.
 
 use super::keys::{Signature, SignatureError, verify};
 use crate::id::PeerId;
 
-/// Checks signatures, and remembers those that held: as many as it has slots, 32 bytes each. Where two would
-/// have the same slot the newer one has it, so what is remembered never grows.
+/// Verifies signatures, and remembers valid ones in a fixed number of slots of 32 bytes. Of two with the same
+/// slot the newer one is kept, so the memory never grows.
 #[derive(Clone, Debug, Default)]
 pub struct Verifier {
-    /// By the first bytes of each hash; zeros where there is none yet.
+    /// Hashes of valid signatures, indexed by their first bytes; zeros in empty slots.
     held: Vec<[u8; 32]>,
 }
 
 impl Verifier {
-    /// Remembers up to `slots` signatures; with none it checks each time.
+    /// Creates a verifier that remembers up to `slots` signatures; with 0 it checks each time.
     pub fn new(slots: usize) -> Verifier {
         Verifier { held: vec![[0; 32]; slots] }
     }
 
-    /// Checks that `signer` signed `bytes`.
+    /// Verifies that `signer` signed `bytes`.
     ///
     /// # Errors
-    /// [`SignatureError`] when it did not; such a signature is never remembered.
+    /// [`SignatureError`] when it did not; invalid signatures are never remembered.
     pub fn verify(
         &mut self,
         signer: &PeerId,
@@ -35,7 +35,7 @@ impl Verifier {
             return verify(signer, bytes, signature);
         }
         let mut hash = blake3::Hasher::new_derive_key("plenary 1 verified");
-        // both of fixed length, so no other triple has these bytes
+        // signer and signature have a fixed length, so no other triple has the same bytes
         hash.update(&signer.0).update(&signature.0).update(bytes);
         let hash = *hash.finalize().as_bytes();
         let first = hash.iter().take(8).fold(0u64, |number, byte| number << 8 | u64::from(*byte));

@@ -1,4 +1,4 @@
-//! One message of each variant, signed by keys that the tests know.
+//! Samples: one message of each variant, signed by keys that the tests know.
 #![allow(dead_code, reason = "each test uses its part")]
 
 pub(crate) mod viewer;
@@ -56,7 +56,7 @@ pub(crate) fn roster() -> SignedRoster {
     Signed::new(&key(1), &room(), 7, 7, NEVER, roster).into()
 }
 
-/// The roster of the first heir, who has both of the roster before behind it.
+/// Returns the roster of the first heir, chosen by both peers of the preceding roster.
 pub(crate) fn roster_of_heir() -> SignedRoster {
     let before = roster().signed.clone();
     let heir = Heir { number: 1, host: key(3).id() };
@@ -158,7 +158,7 @@ pub(crate) fn places() -> List<Place, PLACES_MAX> {
     list(vec![Place { peer: key(8).id(), path: path() }])
 }
 
-/// One of each variant, in the order of the enum.
+/// Returns one message of each variant, in the order of the enum.
 pub(crate) fn samples() -> Vec<Message> {
     let resume = Resume { stream: StreamId([9; 8]), video_packet: 1234, sound_packet: 567 };
     let spec =

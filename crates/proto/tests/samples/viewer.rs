@@ -1,4 +1,4 @@
-//! A viewer on the stand: what it does about each input.
+//! Test harness of a viewer: gives it inputs, and returns its outputs.
 
 use plenary_proto::bounded::{List, Text};
 use plenary_proto::message::{Consent, Decided, LinkKind, Message, Place, Purpose, Whereabouts};
@@ -7,10 +7,10 @@ use plenary_proto::{Input, Output, RoomConfig, RoomState, Time, Via};
 use super::{NOW, decided, key, outcome, roster};
 
 pub(crate) const SECOND: u64 = 1_000_000;
-/// Parents number the trains of children from here on.
+/// First number of the trains that parents request of their children.
 const FIRST: u32 = 1 << 31;
 
-/// A viewer, key 5, of the sampled room, and what it wanted done last.
+/// A viewer, key 5, in the sampled room.
 pub(crate) struct Viewer {
     pub(crate) room: RoomState,
     pub(crate) now: u64,
@@ -40,7 +40,7 @@ impl Viewer {
         viewer
     }
 
-    /// Hands over an input; offers of links are taken at once.
+    /// Gives an input and returns the outputs; each offered link comes up at once.
     pub(crate) fn give(&mut self, input: Input) -> Vec<Output> {
         self.now += 1;
         self.room.handle(Time(self.now), input);
@@ -65,7 +65,7 @@ impl Viewer {
         self.give(Input::Timeout);
     }
 
-    /// That peer takes it as a child, below those.
+    /// A parent at this path accepts the viewer as a child.
     pub(crate) fn is_taken_by(&mut self, parent: u8, path: &[u8]) -> Vec<Output> {
         let path = List::truncated(path.iter().map(|peer| key(*peer).id().short()));
         let whereabouts = Whereabouts::default();
@@ -80,7 +80,7 @@ impl Viewer {
         self.hears(parent, Message::Shed { places });
     }
 
-    /// A parent asks for trains of that size; gives how many bytes come.
+    /// A parent requests trains of this size and rate; returns the bytes of each train sent.
     pub(crate) fn sends_trains(&mut self, parent: u8, bytes: u32, rate_bps: u64) -> Vec<u32> {
         let mut sent = Vec::new();
         for number in 0..6 {
