@@ -1,8 +1,9 @@
-//! Nobody on stage stays behind: anti-entropy among the stage (Demers et al., "Epidemic algorithms for replicated
-//! database maintenance", 1987).
+//! Anti-entropy among the stage, so that no peer on stage stays behind (Demers et al., "Epidemic algorithms
+//! for replicated database maintenance", 1987).
 //!
-//! News of rosters and mandates is said once, to everyone. What was said across a partition, or on a link that closed,
-//! is lost. So each peer on stage tells another, drawn, now and then how far it has got, and whoever knows more says so.
+//! New rosters and mandates are sent once, to every peer. Messages across a partition, or on a link that
+//! closed, are lost. So each peer on stage regularly sends a digest of its state to a random other peer on
+//! stage, and a receiver with newer state answers with that state.
 
 use std::collections::BTreeMap;
 
@@ -12,22 +13,23 @@ use crate::message::{Digest, Message, ROSTER_MAX};
 use crate::outbox::View;
 use crate::time::{SECOND, Time};
 
-/// So often, give or take a quarter. A guess: a stage of 50 sends ten short messages a second in all, and one that is
-/// behind is found within some seconds, since it tells and is told.
+/// Interval of digests, plus or minus a quarter. A guess: a stage of 50 sends ten short messages a second in
+/// all, and finds a peer that is behind within some seconds, because every peer both sends and receives
+/// digests.
 const DIGEST_EACH_US: u64 = 5 * SECOND;
-/// Nobody is told where things stand more often than this: a roster may have some kilobytes.
+/// Minimum interval between two answers to one peer: a roster may have some kilobytes. A guess.
 const ANSWER_EACH_US: u64 = SECOND;
 
-/// This peer's part in it.
+/// State of this peer for anti-entropy.
 #[derive(Debug, Default)]
 pub(crate) struct AntiEntropy {
     digest_at: Option<Time>,
-    /// Who was told where things stand, and when.
+    /// Peers that were answered, and when.
     answered: BTreeMap<PeerId, Time>,
 }
 
 impl AntiEntropy {
-    /// A newer roster is in force: only the stage takes part.
+    /// Starts or stops sending digests on a newer roster: only the stage takes part.
     pub(crate) fn roster_changed(&mut self, view: &mut View<'_>) {
         self.answered.retain(|peer, _| view.stage.contains(peer));
         self.digest_at = match self.digest_at {
@@ -37,14 +39,15 @@ impl AntiEntropy {
         };
     }
 
-    /// Somebody on stage says how far it has got. True when it is to be told where things stand.
+    /// Handles a digest. Returns whether the sender is to be sent the current state.
     pub(crate) fn received(&mut self, view: &mut View<'_>, from: PeerId, theirs: Digest) -> bool {
         let mine = digest(view, false);
         let they_lack = mine.epoch > theirs.epoch || mine.rank > theirs.rank;
         let we_lack = theirs.epoch > mine.epoch || theirs.rank > mine.rank;
         let differ = mine.rank == theirs.rank && mine.evidence != theirs.evidence;
         if !view.stage.contains(&from) && theirs.asks && theirs.epoch > mine.epoch {
-            view.out.send(from, Message::Digest(mine)); // perhaps it is on that roster: it is short, and tells nothing
+            // the sender may be on that newer roster; a digest is short and reveals nothing
+            view.out.send(from, Message::Digest(mine));
         }
         if !view.stage.contains(&from) || !(they_lack || we_lack || differ) {
             return false;
@@ -81,7 +84,7 @@ impl AntiEntropy {
     }
 }
 
-/// How far we have got.
+/// Returns the digest of this peer's state.
 fn digest(view: &View<'_>, asks: bool) -> Digest {
     let evidence = view.mandate.decided.as_ref().map_or([0; 32], |decided| decided.body.evidence);
     Digest { epoch: view.stage.epoch(), rank: view.rank(), evidence, asks }

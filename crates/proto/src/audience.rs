@@ -1,14 +1,16 @@
-//! What the audience suffers from.
+//! Degradation reports: viewers with degraded playback call an election.
 //!
-//! Viewers count what goes wrong with the program as speakers do ([`crate::suffering`]). Who has counted [`SUFFERS`] in a window
-//! tells whoever feeds it how many suffer from there on down: itself, and those below that say so. Who is fine itself passes
-//! nothing on, since what those below it suffer from begins below it; so one relay's bad line stays where it is, a room
-//! that is well says nothing, and nobody keeps more than a word of each child. A mixer adds up its first tier, and when
-//! two of it at least, and a fifth of all below, suffer, it tells the stage.
+//! Viewers count faults of the program as speakers do ([`crate::suffering`]). A viewer that has counted
+//! [`SUFFERS`] faults in a window reports to its parent how many viewers in its subtree have degraded
+//! playback: itself, and the degraded viewers that its children reported. A viewer without faults of its own
+//! forwards nothing, because the faults reported by its children arise below it. So the effect of one relay's
+//! bad line stays within its branch, a healthy room sends nothing, and a peer keeps one report per child. A
+//! mixer adds up the reports of its first tier. When at least two children report, and a fifth of all viewers
+//! below are degraded, the mixer reports to the stage.
 //!
-//! Nobody on stage can check that, and viewers come as many as they like. So the word brings about an election and no
-//! more: nobody is doubted for it, whoever mixes keeps its edge, and only what the stage measures itself unseats it. After
-//! one such election the next one waits for [`AGAIN_US`].
+//! No peer on stage can verify these reports, and an attacker can add any number of viewers. So the reports
+//! only cause an election: no mixer is distrusted for them, sitting mixers keep their bonus, and only the
+//! stage's own measurements unseat a mixer. After one such election the next waits for [`AGAIN_US`].
 
 use std::collections::BTreeMap;
 
@@ -20,47 +22,51 @@ use crate::time::{SECOND, Time};
 use crate::tree::CHILDREN_AND_PROMISES_MAX;
 use crate::trouble::{TELL_US, TENURE_US, WINDOW_US};
 
-/// A viewer that has counted so much in a window suffers: as much as counts of one speaker. A guess.
+/// Faults within a window from which a viewer counts as degraded: the maximum counted of one speaker. A
+/// guess.
 const SUFFERS: u32 = 3;
-/// The audience suffers when so much of it does (DESIGN §6).
+/// Percentage of degraded viewers from which the audience calls an election. By design.
 const SUFFERING_PERCENT: u64 = 20;
-/// And so many of the first tier, each with a line of its own: one of them is no proof.
+/// Minimum number of first-tier children that report degradation, each over a line of its own: one child is
+/// no evidence. A guess.
 const BRANCHES_MIN: usize = 2;
-/// How long after an election that the audience called it may call another (DESIGN §6: changes per ten minutes are bounded).
+/// Time after an election called by the audience before the audience can call another. By design: changes of
+/// mixers in ten minutes are bounded.
 const AGAIN_US: u64 = 600 * SECOND;
 
-/// Our place in the tree, as far as it matters here.
+/// Position of this peer in the tree, as far as degradation reports need it.
 #[derive(Debug)]
 pub(crate) struct TreePosition {
     pub(crate) parent: Option<PeerId>,
-    /// Whom we feed.
+    /// Peers that this peer feeds.
     pub(crate) children: Vec<PeerId>,
     pub(crate) viewers_below: u32,
 }
 
-/// What a child says of those from there on down.
+/// Degradation report of a child on its subtree.
 #[derive(Clone, Copy, Debug)]
 struct Reported {
     at: Time,
     suffering: u32,
 }
 
-/// What we know of the audience's suffering, and what we have said of it.
+/// Degradation reports received, and the time of this peer's last own report.
 #[derive(Debug, Default)]
 pub(crate) struct Audience {
     below: BTreeMap<PeerId, Reported>,
     told_at: Option<Time>,
-    /// On stage: mixers in force that say that their audience suffers, and when.
+    /// At a peer on stage: mixers in force that reported a degraded audience, and when.
     heard: BTreeMap<PeerId, Time>,
 }
 
 impl Audience {
-    /// Other mixers are in force: what was suffered before is forgotten.
+    /// Forgets all reports when other mixers are in force.
     pub(crate) fn mandate_changed(&mut self) {
         *self = Audience::default();
     }
 
-    /// Our own body has counted something: so much has gone wrong here in the last window.
+    /// Takes the faults that this peer's body has counted in the last window, and reports to the parent when
+    /// due.
     pub(crate) fn counted(&mut self, view: &mut View<'_>, place: &TreePosition, sum: u32) {
         let Some(parent) = place.parent.filter(|_| sum >= SUFFERS && self.may_tell(view.now)) else { return };
         self.told_at = Some(view.now);
@@ -70,7 +76,7 @@ impl Audience {
         view.out.send(parent, Message::Suffering(sufferers));
     }
 
-    /// A child, or at a peer on stage a mixer, tells how many suffer, and of how many.
+    /// Handles a degradation report: from a child, or at a peer on stage from a mixer.
     pub(crate) fn heard(
         &mut self,
         view: &mut View<'_>,
@@ -92,7 +98,7 @@ impl Audience {
         }
     }
 
-    /// As a mixer: tells the stage when enough of our audience suffers.
+    /// At a mixer: reports to the stage when enough of its audience is degraded.
     fn judge(&mut self, view: &mut View<'_>, place: &TreePosition) {
         let (branches, suffering) = self.suffering(view.now, place);
         let sufferers = Sufferers { suffering, viewers: place.viewers_below };
@@ -112,7 +118,7 @@ impl Audience {
         self.told_at.is_none_or(|at| now.since(at) >= TELL_US)
     }
 
-    /// How many children say now that they suffer, and how many viewers with them.
+    /// Returns the number of children with a current report, and of the degraded viewers in these reports.
     fn suffering(&self, now: Time, place: &TreePosition) -> (usize, u32) {
         let fresh = self
             .below
@@ -121,7 +127,8 @@ impl Audience {
         fresh.fold((0, 0), |(branches, sum), (_, word)| (branches + 1, word.suffering.saturating_add(sum)))
     }
 
-    /// Whether the audience suffers so that an election is called for, under a mandate in force since then.
+    /// Returns whether degradation reports call for an election under a mandate that is in force since
+    /// `since`.
     pub(crate) fn suffers(&self, view: &View<'_>, since: Time) -> bool {
         let called = |reason| reason == ElectionReason::Audience;
         let again = view.mandate.decided.as_ref().is_some_and(|decided| called(decided.body.reason));
@@ -138,7 +145,7 @@ impl Audience {
     }
 }
 
-/// Whether so many are a fifth of all.
+/// Returns whether the degraded viewers are at least a fifth of all viewers.
 fn is_much(Sufferers { suffering, viewers }: Sufferers) -> bool {
     suffering > 0 && u64::from(suffering) * 100 >= u64::from(viewers) * SUFFERING_PERCENT
 }

@@ -1,13 +1,17 @@
-//! Application data: what one peer on stage tells the whole room.
+//! Application data: broadcast from one peer on stage to the whole room.
 //!
-//! The source signs it and sends it to the mixers; the lead sends it on to the rest of the stage, and every peer
-//! to the children it feeds. So it goes down the tree that the program goes down, and everyone can see who said
-//! it. *Loose* data goes once, as a datagram; whoever has seen a newer piece drops an older one. *Reliable* data
-//! is told to the application in order, and only once: links lose nothing, but parents die. Everyone keeps the
-//! last pieces, and whoever gets another parent, or lacks one, says how far it has got (`DataHeld`); then it is
-//! sent what it lacks. A newcomer is told where things stand when it links, and gets what is said from then on. A
-//! source sends its last pieces again when the mixers change. What can't be had any more is skipped after
-//! [`GIVE_UP_US`], and the application is told.
+//! The source signs each piece and sends it to the mixers; the lead sends it to the rest of the stage, and
+//! every peer forwards it to the children it feeds. So data goes down the same tree as the program, and every
+//! receiver can verify the source.
+//!
+//! - *Loose* data is sent once, as a datagram; a receiver that has seen a newer piece drops an older piece.
+//! - *Reliable* data is delivered to the application in order and without duplicates. Links lose nothing, but
+//!   parents die. So every peer keeps the last pieces, and a peer that gets another parent, or misses a
+//!   piece, sends its progress (`DataHeld`) and is sent the pieces that it lacks. A missing piece is skipped
+//!   after [`GIVE_UP_US`], and the application is informed.
+//!
+//! A newcomer is sent the state of all sources when it links, and gets the data published from then on. A
+//! source sends its last pieces again when the mixers change.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -22,46 +26,51 @@ use crate::seal::Signed;
 use crate::stage::Mode;
 use crate::time::{MS, SECOND, Time};
 
-/// Reliable pieces of all sources that are kept for whoever lacks them, and their bytes.
+/// Maximum number of reliable pieces of all sources kept for peers that lack them, and their maximum bytes. A
+/// guess.
 const KEPT_MAX: usize = 256;
 const KEPT_BYTES_MAX: usize = 512 * 1024;
-/// Pieces of one source that wait for an earlier one; past it the newest is dropped, and asked for later.
+/// Maximum number of pieces of one source that wait for an earlier piece; beyond it new pieces are dropped
+/// and requested later. A guess.
 const AHEAD_MAX: usize = 64;
-/// A piece that is missing is asked for after this: out of order by a hop's difference is common. Then again after
-/// twice the time, and so on.
+/// Delay before a missing piece is requested, because pieces often arrive out of order by a hop's difference.
+/// It doubles with each further request. A guess.
 const ASK_US: u64 = 100 * MS;
-/// A missing piece is skipped after this: longer than the repair of any parent takes (DESIGN §8).
+/// Time after which a missing piece is skipped: longer than the recovery from any parent's failure takes.
 const GIVE_UP_US: u64 = 5 * SECOND;
-/// What a source said so shortly before the mixers changed may have been said to the dead; a failover takes a
-/// second at most (DESIGN §11).
+/// Age up to which a source resends its pieces when the mixers change, because the mixers that received those
+/// pieces may have been dead. A failover takes one second at most, by design.
 const RESEND_US: u64 = 3 * SECOND;
-/// A newcomer is told where things stand within this time, by whoever it links with first: a guess, some round trips.
+/// Time for which a peer is a newcomer and takes the state of the sources from the first peer that it links
+/// with. A guess: some round trips.
 const NEW_US: u64 = 2 * SECOND;
-/// Whoever asks for what it lacks is answered once in this time.
+/// Minimum interval between answers to one peer that requests missing pieces. A guess.
 const ANSWER_US: u64 = 50 * MS;
-/// So many in that time; further ones are answered when they ask again. A guess: twice the children of a relay.
+/// Maximum number of peers answered within [`ANSWER_US`]; further peers are answered when they repeat the
+/// request. A guess: twice the children of a relay.
 const ANSWERS_MAX: usize = 256;
-/// What one source may say: a guess; a chat and a shared text stay far below, and a hundred viewers' uplinks bear it.
+/// Maximum data rate of one source, with bursts up to [`BURST_BYTES`]. A guess: a chat and a shared text stay
+/// far below, and a hundred viewers' uplinks carry it.
 const RATE_BYTES_PER_S: u64 = 64 * 1024;
 const BURST_BYTES: u64 = 256 * 1024;
-/// Each piece counts as so many bytes more: headers, signature, and the work of checking it.
+/// Bytes added to the length of each piece, for headers, signature, and the work of checking it.
 const PIECE_BYTES: u64 = 256;
 
-/// Why data is not sent.
+/// Reason why data is not sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DataRefusal {
-    /// Only those on stage may.
+    /// Only peers on stage may send data.
     #[error("only peers on stage can send data to the room")]
     NotOnStage,
-    /// Past [`DATA_LEN_MAX`], or [`LOOSE_LEN_MAX`].
+    /// The data is longer than [`DATA_LEN_MAX`], or than [`LOOSE_LEN_MAX`] if it may be lost.
     #[error("the data is too long: {DATA_LEN_MAX} bytes at most, {LOOSE_LEN_MAX} when it may be lost")]
     TooLong,
-    /// Past 64 KiB a second, after a burst of 256.
+    /// The source exceeds 64 KiB a second after a burst of 256 KiB.
     #[error("data is sent faster than the room would carry it")]
     TooFast,
 }
 
-/// What somebody may still say: refills with time.
+/// Token bucket for a source's data rate.
 #[derive(Clone, Copy, Debug)]
 struct Allowance {
     bytes: u64,
@@ -90,42 +99,42 @@ fn cost(bytes: usize) -> u64 {
     bytes as u64 + PIECE_BYTES
 }
 
-/// What is known of one peer's data.
+/// State of one source at this peer.
 #[derive(Debug)]
 struct Source {
     run: u64,
-    /// The next reliable piece to be told.
+    /// Number of the next reliable piece to deliver.
     next: u64,
     ahead: BTreeMap<u64, Signed<Data>>,
-    /// The newest loose piece told.
+    /// Number of the newest loose piece delivered.
     loose: u64,
     allowance: Allowance,
-    /// Since when a piece is missing, when it is asked for next, and how long after that.
+    /// Gap: since when a piece is missing, when it is requested next, and the interval after that.
     gap: Option<(Time, Time, u64)>,
 }
 
-/// This peer's part in application data.
+/// State of this peer for application data.
 #[derive(Debug, Default)]
 pub(crate) struct Broadcast {
     run: Option<u64>,
-    /// Our own pieces: reliable, loose.
+    /// Numbers of this peer's own last pieces: reliable, loose.
     numbers: (u64, u64),
     allowance: Option<Allowance>,
-    /// By peer; whoever isn't on stage any more goes first.
+    /// State per source; sources that left the stage are dropped first.
     sources: BTreeMap<PeerId, Source>,
     kept: VecDeque<(Time, Signed<Data>)>,
     kept_bytes: usize,
-    /// When somebody was last sent what it lacked.
+    /// When each peer was last sent the pieces that it lacked.
     answered: BTreeMap<PeerId, Time>,
     mixers: Vec<PeerId>,
-    /// Since when data comes to us: fed by a parent, or linked with somebody on stage.
+    /// Since when data reaches this peer: it is fed by a parent, or is on stage and linked.
     since: Option<Time>,
-    /// Somebody has told us where things stood when we came.
+    /// A peer has sent this peer the state of the sources.
     stood: bool,
 }
 
 impl Broadcast {
-    /// Whether this peer may say that much now.
+    /// Returns whether this peer may send that much data now.
     pub(crate) fn may_publish(
         &self,
         now: Time,
@@ -143,7 +152,7 @@ impl Broadcast {
         }
     }
 
-    /// Says something to the room; nothing happens where [`may_publish`](Self::may_publish) refuses.
+    /// Sends data to the room; does nothing where [`may_publish`](Self::may_publish) refuses.
     pub(crate) fn publish(
         &mut self,
         view: &mut View<'_>,
@@ -167,7 +176,7 @@ impl Broadcast {
         self.keep(view.now, data);
     }
 
-    /// A piece has come.
+    /// Handles a piece of data: delivers and forwards it if it is new and within its source's rate.
     pub(crate) fn data(
         &mut self,
         view: &mut View<'_>,
@@ -183,7 +192,7 @@ impl Broadcast {
         let next = if self.since.is_some() { 1 } else { number };
         let source = self.sources.entry(data.sender).or_insert_with(|| Source::new(view.now, run, next));
         if run > source.run {
-            // it has started anew; whoever knew it before wants all of it
+            // the source has restarted; a peer that knew it before wants the whole new run
             *source = Source { allowance: source.allowance, ..Source::new(view.now, run, 1) };
         }
         let known = match data.body.delivery {
@@ -212,7 +221,8 @@ impl Broadcast {
         self.keep(view.now, data);
     }
 
-    /// Sends a piece to whom it has to go from here.
+    /// Sends a piece to the next hops: to the children, at the source to the mixers, and at the lead (in a
+    /// mesh, at the source) to the rest of the stage.
     fn forward(&self, view: &mut View<'_>, children: &[PeerId], data: &Signed<Data>, from: Option<PeerId>) {
         let source = data.sender;
         let mixers = if view.stage.mode() == Mode::Mesh { &[][..] } else { &view.mandate.mixers };
@@ -233,7 +243,7 @@ impl Broadcast {
         }
     }
 
-    /// Keeps a reliable piece for whoever will lack it.
+    /// Keeps a reliable piece for peers that will lack it.
     fn keep(&mut self, now: Time, data: Signed<Data>) {
         if data.body.delivery == Delivery::Reliable {
             self.kept_bytes += data.body.bytes.len();
@@ -245,7 +255,8 @@ impl Broadcast {
         }
     }
 
-    /// One more source than a roster has places: whoever left the stage is forgotten, or else the first.
+    /// Makes room for a source beyond the size of a roster: drops the sources that left the stage, or else
+    /// those with the lowest ids.
     fn make_room(&mut self, view: &View<'_>, source: &PeerId) {
         if self.sources.len() >= ROSTER_MAX && !self.sources.contains_key(source) {
             self.sources.retain(|peer, _| view.stage.contains(peer));
@@ -264,13 +275,13 @@ impl Broadcast {
         }))
     }
 
-    /// Data may come to us from now on.
+    /// Records that data may reach this peer from now on.
     pub(crate) fn begin(&mut self, now: Time) {
         self.since.get_or_insert(now);
     }
 
-    /// Where things stand, for a peer that we have just linked with, also when nobody has said anything; `None` when we are
-    /// new ourselves.
+    /// Returns the state of the sources for a newly linked peer, even if no source has sent anything; `None`
+    /// while this peer is new itself.
     pub(crate) fn stands(&self, view: &View<'_>) -> Option<Message> {
         let mut stands = self.held().into_vec();
         if let Some(run) = self.run {
@@ -279,8 +290,9 @@ impl Broadcast {
         (self.stood || view.on_stage()).then(|| Message::DataStands(List::truncated(stands)))
     }
 
-    /// Somebody we have just linked with says where things stand: as a newcomer we begin there. Only the first one's word
-    /// counts: what is said from then on we want, whoever we link with next.
+    /// Takes the state of the sources from a newly linked peer; as a newcomer, this peer begins there. Only
+    /// the first such message counts: this peer wants all later data, regardless of the peers that it links
+    /// with next.
     pub(crate) fn stood(&mut self, view: &mut View<'_>, stands: &[DataHeld]) {
         let told = std::mem::replace(&mut self.stood, true);
         if told || self.since.is_some_and(|since| view.now.since(since) >= NEW_US) {
@@ -299,16 +311,17 @@ impl Broadcast {
         }
     }
 
-    /// Another parent feeds us: what did we miss?
+    /// Requests missed data from a new parent.
     pub(crate) fn parent_changed(&mut self, view: &mut View<'_>, parent: PeerId) {
         if self.since.is_some() || self.stood {
-            // even of nothing: somebody may have begun to speak while we had no parent
+            // even without a known source: a new source may have started while this peer had no parent
             view.out.send(parent, Message::DataHeld(self.held()));
         }
         self.begin(view.now);
     }
 
-    /// The mixers may have changed: a source says again what the old ones may not have forwarded.
+    /// Resends this peer's recent pieces if the mixers have changed, because the old mixers may not have
+    /// forwarded them.
     pub(crate) fn mandate_changed(&mut self, view: &mut View<'_>) {
         if self.mixers == view.mandate.mixers {
             return;
@@ -322,8 +335,8 @@ impl Broadcast {
         }
     }
 
-    /// Somebody says how far it has got: it is sent the rest of those sources, as far as it is kept. Of sources it
-    /// hasn't heard of it gets what came in the last seconds.
+    /// Handles a peer's `DataHeld`: sends it the later pieces of the sources that it names, as far as they
+    /// are kept, and of other sources the pieces of the last [`GIVE_UP_US`].
     pub(crate) fn held_by(&mut self, view: &mut View<'_>, from: PeerId, held: &[DataHeld], is_child: bool) {
         let may_ask = is_child || view.stage.contains(&from);
         let too_soon = self.answered.get(&from).is_some_and(|at| view.now.since(*at) < ANSWER_US);
@@ -347,7 +360,7 @@ impl Broadcast {
         }
     }
 
-    /// Asks for what is missing, of whoever feeds us: the parent, the lead, or as the lead the source.
+    /// Requests missing pieces from the feeder: the parent, else the lead, or at the lead the source itself.
     pub(crate) fn on_time(&mut self, view: &mut View<'_>, parent: Option<PeerId>) {
         let lead = view.mandate.lead();
         let mut lacking: BTreeMap<PeerId, Vec<DataHeld>> = BTreeMap::new();
@@ -389,7 +402,7 @@ impl Source {
         Source { run, next, ahead, loose: 0, allowance: Allowance::new(now), gap: None }
     }
 
-    /// Tells the application everything that is there without a gap.
+    /// Delivers to the application all pieces up to the next gap.
     fn tell_what_is_next(&mut self, view: &mut View<'_>) {
         let before = self.next;
         while let Some(data) = self.ahead.remove(&self.next) {
@@ -403,7 +416,7 @@ impl Source {
         }
     }
 
-    /// Gives the missing pieces up.
+    /// Gives up the missing pieces.
     fn skip(&mut self, view: &mut View<'_>, from: PeerId) {
         if let Some(there) = self.ahead.keys().next().copied() {
             view.out.event(Event::DataMissed { from, pieces: there - self.next });
@@ -418,7 +431,7 @@ fn tell(view: &mut View<'_>, data: Signed<Data>) {
     view.out.event(Event::Data { from: data.sender, delivery, bytes: bytes.into_vec() });
 }
 
-/// Sends a piece as it wants to be sent.
+/// Sends a piece by its delivery: loose as a datagram, if linked; else as a control message.
 fn send(view: &mut View<'_>, to: PeerId, data: Signed<Data>) {
     let loose = data.body.delivery == Delivery::Loose;
     let message = Message::Data(data);

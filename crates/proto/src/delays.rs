@@ -1,31 +1,41 @@
-//! How far the peers of a stage are from each other, by what a ballot's claims and reports say of round trips.
+//! Delay estimation: one-way delays between the peers of a stage, from the round trips in a ballot's claims
+//! and reports.
 //!
-//! Candidates are linked with each other and with some of the speakers, and claim the round trips of all these links;
-//! measurers report those to the candidates. Where both ends of a link say something the longer counts, so nobody can
-//! talk itself near alone; and whose words fall short of more than half of the others' isn't believed at all. All others who know
-//! the delays to both ends know bounds, about as well as triangles hold in
-//! the internet: a way is no longer than any detour, and no shorter than the difference of two that begin at one peer. Of
-//! detours that one counts which only a quarter of these others go below: no wormhole between two liars makes one of
-//! them everybody's neighbour. For a difference the shorter word of the longer way counts, and the longer word of the other: no third
-//! peer can talk an honest pair apart, so nearly the greatest counts, and two that lie for each other are as far as
-//! the honest ones near either see them. Pairs of which neither end says anything are in the middle between their bounds.
-//! Integers, in the order of the roster: everyone who recomputes a ballot gets the same.
+//! Candidates are linked with each other and with some of the speakers, and claim the round trips of all
+//! these links; measurers report their round trips to the candidates. Where both ends of a link state a round
+//! trip, the longer one counts, so that no peer can make itself look near alone. A peer that states too
+//! little compared with more than half of the other peers isn't believed at all.
+//!
+//! Third peers with known delays to both ends of a link bound its delay, about as well as the triangle
+//! inequality holds in the internet:
+//!
+//! - Upper bound: no delay exceeds the sum of the two delays of a detour over a third peer. A quarter of the
+//!   detours may be shorter than the one that counts, so that a wormhole between two liars doesn't make one
+//!   of them look near to every peer.
+//! - Lower bound: no delay is less than the difference of the two delays to a third peer. The difference is
+//!   taken from the shorter statement on the longer delay and the longer statement on the shorter delay, so
+//!   that no third peer can make an honest pair look far apart. So nearly the greatest difference counts, and
+//!   two peers that lie for each other look as far apart as the honest peers near either of them state.
+//!
+//! A pair without a statement gets the midpoint of its bounds. All arithmetic is in integers, in the order of
+//! the roster, so that every peer that recomputes a ballot gets the same result.
 
 use crate::id::PeerId;
 use crate::message::{Claim, Report, Roster, RoundTrip};
 use crate::seal::Signed;
 
-/// A way of which nothing is known: as long as one across an ocean.
+/// Assumed delay of a pair without statement or bounds: 100 ms, about the delay across an ocean. A guess.
 const UNKNOWN_US: u64 = 100_000;
-/// Of those who know a detour for a way one in so many goes below the one that counts: a group of a fifth of the
-/// stage (the simulator's liars) moves none.
+/// One in `BELOW` of a pair's detours may be shorter than the detour that counts, so that a group of a fifth
+/// of the stage (the liars in the simulator) can't shorten any delay.
 const BELOW: usize = 4;
-/// Of those who know a difference for a way one in so many goes beyond the one that counts: triangles don't always hold.
+/// One in `BEYOND` of a pair's differences may be greater than the difference that counts, because the
+/// triangle inequality doesn't always hold.
 const BEYOND: usize = 12;
-/// No way is that long; a sum of two doesn't overflow.
+/// Marker for an unknown delay: longer than any real delay, and the sum of two doesn't overflow.
 const NONE_US: u64 = u64::MAX / 4;
 
-/// One-way delays between all peers of a roster, microseconds.
+/// One-way delays between all peers of a roster, in microseconds.
 #[derive(Debug)]
 pub(crate) struct Delays {
     peers: Vec<PeerId>,
@@ -33,7 +43,8 @@ pub(crate) struct Delays {
 }
 
 impl Delays {
-    /// From the round trips that peers of the roster claim and report of each other; those of 0 aren't known.
+    /// Estimates the delays from the round trips that peers of the roster claim and report of each other; a
+    /// round trip of 0 is unknown.
     pub(crate) fn of(roster: &Roster, reports: &[Signed<Report>], claims: &[Signed<Claim>]) -> Delays {
         let peers: Vec<PeerId> = roster.entries.iter().map(|entry| entry.peer).collect();
         let n = peers.len();
@@ -62,7 +73,7 @@ impl Delays {
         Delays { us: completed(&said, n), peers }
     }
 
-    /// Mean of the delays from a peer to those others; `None` when there are none.
+    /// Returns the mean delay from a peer to the given other peers; `None` if there are none.
     pub(crate) fn mean_us<'a>(&self, from: &PeerId, to: impl Iterator<Item = &'a PeerId>) -> Option<u64> {
         let place = |peer: &PeerId| self.peers.iter().position(|known| known == peer);
         let from = place(from)?;
@@ -73,7 +84,8 @@ impl Delays {
     }
 }
 
-/// Takes back the words of those that fall short of what more than half of the others say, by more than a quarter.
+/// Discards the statements of peers that state less than three quarters of the other end's figure towards
+/// more than half of the other peers.
 fn disbelieve(said: &mut [u64], n: usize) {
     let falls_short = |one: &usize| {
         let both = (0..n).map(|other| (said[one * n + other], said[other * n + one]));
@@ -86,9 +98,10 @@ fn disbelieve(said: &mut [u64], n: usize) {
     }
 }
 
-/// All delays, from what is said of some, held to the bounds that others know for them.
+/// Returns all delays: stated values clamped to the bounds from third peers, or estimates from the bounds
+/// alone.
 fn completed(said: &[u64], n: usize) -> Vec<u64> {
-    // the shorter and the longer word of a way
+    // the shorter and the longer statement of the two ends
     let words_of = |at: usize| match (said[at], said[at % n * n + at / n]) {
         (NONE_US, NONE_US) => None,
         (NONE_US, word) | (word, NONE_US) => Some((word, word)),
@@ -130,7 +143,8 @@ mod tests {
     use crate::id::RoomId;
     use crate::samples::{candidate, key, roster};
 
-    /// One-way delays between so many peers by these words: who says it, of whom, milliseconds of round trip.
+    /// Delays between `peers` peers by these words: the stating peer, the other peer, the round trip in
+    /// milliseconds.
     fn delays(peers: u8, words: &[(u8, u8, u32)]) -> Delays {
         let claims = (1..=peers).map(|by| {
             let own = words.iter().filter(|(of, ..)| *of == by);
@@ -175,10 +189,10 @@ mod tests {
     #[test]
     fn two_liars_of_twelve_dig_no_wormhole_and_talk_nobody_away() {
         let is_liar = |peer: u8| peer == 1 || peer == 12;
-        // two towns, 10 ms across, 100 ms apart
+        // two towns, 10 ms across and 100 ms apart
         let true_ms = |one: u8, other: u8| if (one <= 6) == (other <= 6) { 10 } else { 100 };
         let pairs = || (1..=12).flat_map(|one| (1..=12).map(move |other| (one, other)));
-        // they call everyone near; or one of their own town far
+        // the liars state short round trips to every peer, or a long one to peer 3
         for lies in [|_| Some(2), |other| (other == 3).then_some(1_000)] as [fn(u8) -> Option<u32>; 2] {
             let said = |(one, other)| {
                 let lie = lies(other).filter(|_| is_liar(one));

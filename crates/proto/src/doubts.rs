@@ -1,10 +1,13 @@
-//! Mixers whose claims aren't believed for a while.
+//! Distrust: mixers that the stage voted out for trouble have their claims ignored for a while.
 //!
-//! What a codec can do is its owner's word, and a mixer that boasted would be elected again in the very vote that trouble
-//! has called. But such a vote is opened by a majority of the stage, at the word of half of the speakers: that is proof
-//! enough. Whoever mixed then is taken for ten minutes as if it had claimed nothing, and stands behind all who can do
-//! the job. The outcome says so, and each follows from the one before; what time it is, is the middle of what the claims'
-//! signers think, so that everyone reckons alike and no single clock counts.
+//! The speed of a codec is known from its owner's claim only. A mixer that overstated it would be elected
+//! again in the very election that its trouble has caused. But such an election is opened by a majority of
+//! the stage, on the reports of half of the speakers, which is evidence enough. The mixers sitting then are
+//! treated for ten minutes as if they had claimed nothing, and rank behind all feasible candidates.
+//!
+//! Each outcome lists the distrusted peers, and follows from the list of the outcome before it. The current
+//! time is the median of the claim signers' clocks, so that all peers compute the same list and no single
+//! clock decides.
 
 use crate::bounded::List;
 use crate::id::PeerId;
@@ -12,11 +15,11 @@ use crate::message::{Claim, Doubt, ElectionReason, MIXERS_MAX, Outcome};
 use crate::outbox::STATEMENT_LIFE_S;
 use crate::seal::Signed;
 
-/// A mixer that the stage suffered from is doubted for so long (DESIGN §5: ten minutes).
+/// Duration of the distrust after an election for trouble, in seconds. By design.
 const DOUBT_LIFE_S: u64 = 600;
 
-/// Whose claims aren't believed in an election held for that reason under the mandate in force; of more than fit the
-/// newest.
+/// Returns the peers distrusted in an election for `reason` under the mandate in force; if the list is too
+/// long, the newest entries.
 pub(crate) fn doubts(
     before: Option<&Outcome>,
     reason: ElectionReason,
@@ -33,13 +36,13 @@ pub(crate) fn doubts(
     List::truncated(new.chain(lasting))
 }
 
-/// The claims of everybody else.
+/// Returns the claims of all peers that aren't distrusted.
 pub(crate) fn believed(claims: &[Signed<Claim>], doubts: &[Doubt]) -> Vec<Signed<Claim>> {
     let doubted = |claim: &Signed<Claim>| doubts.iter().any(|doubt| doubt.peer == claim.sender);
     claims.iter().filter(|claim| !doubted(claim)).cloned().collect()
 }
 
-/// When the claims were signed, by the middle one of their signers' clocks; 0 without any.
+/// Returns the time of the claims' signatures, as the median of the signers' clocks; 0 without claims.
 fn median_unix_s(claims: &[Signed<Claim>]) -> u64 {
     let signed = |claim: &Signed<Claim>| claim.expires_unix_s.saturating_sub(STATEMENT_LIFE_S);
     let mut times: Vec<u64> = claims.iter().map(signed).collect();
@@ -53,7 +56,7 @@ mod tests {
     use crate::id::RoomId;
     use crate::samples::key;
 
-    /// Claims of peers 1 to 3, whose clocks show these.
+    /// Claims of peers 1 to 3, signed when their clocks show these times.
     fn claims(clocks_unix_s: [u64; 3]) -> Vec<Signed<Claim>> {
         let claim = |(by, unix_s): (u8, u64)| {
             let round_trips = List::new();

@@ -1,13 +1,18 @@
-//! Electing mixers.
+//! Leader election: a majority of the stage decides which peers mix.
 //!
-//! One peer on stage opens, with the pre-votes of a majority ([`crate::prevote`]). The stage measures the candidates
-//! ([`crate::probe`]) and sends signed reports to the whole stage. When all are in, or time is up, the opener
-//! issues a ballot: every report and claim it holds, and the outcome that follows. A peer on stage recomputes the
-//! outcome and signs it, or answers with what the ballot lacks; then it is issued once more. With the
-//! signatures of a majority of the roster the outcome is decided, and goes to everyone.
+//! 1. The opener, a peer on stage, collects the pre-votes of a majority ([`crate::prevote`]) and sends the
+//!    opening to the stage.
+//! 2. The drawn measurers measure the candidates ([`crate::probe`]) and send signed reports to the whole
+//!    stage.
+//! 3. When all reports and claims are in, or the timeout has passed, the opener issues a ballot: the reports
+//!    and claims that it holds, and the outcome that follows from them.
+//! 4. Each peer on stage recomputes the outcome. It signs the outcome as its vote, or answers with the
+//!    reports and claims that the ballot lacks. In the latter case the opener issues the ballot again.
+//! 5. With the signatures of a majority of the roster the outcome is decided, and the opener sends it to
+//!    every peer on stage.
 //!
-//! Nobody signs for two openers in a term, nor a second ballot of one opener that leaves out what the first one
-//! held. A term that comes to nothing is followed by the next one.
+//! No peer signs for two openers in one term, nor a later ballot of the same opener that leaves out evidence
+//! of the earlier ballot. A term without a decision is followed by the next term.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -31,38 +36,39 @@ use crate::stage::Stage;
 use crate::time::{SECOND, Time};
 use crate::trouble::Trouble;
 
-/// A small stage's reports are in by then (DESIGN §5: a ballot binds within 6 s of opening), a large one's by
-/// the later time.
+/// Timeout for the reports after an opening with at most [`LARGE_STAGE`] candidates: a ballot must be decided
+/// within 6 s of the opening, by design. With more candidates the timeout is [`REPORTS_US_MAX_LARGE`].
 const REPORTS_US_MAX: u64 = 4 * SECOND;
 const REPORTS_US_MAX_LARGE: u64 = 10 * SECOND;
-/// A ballot that lacked something is issued again when every vote is in, or after this.
+/// Time after which the opener reissues a ballot that lacked evidence, unless every voter has answered
+/// before. A guess.
 const VOTES_US_MAX: u64 = SECOND;
-/// A ballot that found no majority is issued again, under the roster of that moment.
+/// Time after which the opener reissues a ballot without a majority, under the roster then in force. A guess.
 const REISSUE_US: u64 = 2 * SECOND;
-/// An election that isn't decided so long after its reports were due has failed.
+/// Time from the report timeout until an undecided election counts as failed. A guess.
 const FAILED_US: u64 = 6 * SECOND;
-/// A signer insists on reports it has held for this long (DESIGN §6).
+/// Time for which a signer must have held a report or claim to insist on it in the ballot. By design.
 const INSIST_US: u64 = SECOND;
-/// How many ballots an opener issues in a term, and others look at.
+/// Maximum number of ballots that the opener issues in one term, and that other peers examine. A guess.
 const ISSUES_MAX: u8 = 3;
 
-/// An election as this peer knows it.
+/// An open election as this peer knows it.
 #[derive(Debug)]
 struct Open {
     term: u32,
     reason: ElectionReason,
     opener: PeerId,
     since: Time,
-    /// The opener's ballot, as issued last.
+    /// The ballot that this peer issued last as the opener; `None` at other peers.
     ballot: Option<Issued>,
-    /// Ballots that its opener has issued, as far as they came here.
+    /// Number of ballots issued by this peer as the opener, or received from another opener.
     issues: u8,
-    /// What the last one held.
+    /// Evidence in the opener's ballot that this peer signed last.
     shown: BTreeSet<Shown>,
 }
 
-/// One piece of evidence: a report by (candidate, measurer) and its counter; a claim by (sender, sender) and 0, for
-/// whoever claims anew may be taken at its newer word.
+/// One piece of evidence. A report is (candidate, measurer, counter). A claim is (sender, sender, 0), because
+/// a candidate's newer claim may replace its older claim.
 type Shown = (PeerId, PeerId, u64);
 
 #[derive(Debug)]
@@ -73,25 +79,26 @@ struct Issued {
     tallies: Vec<Tally>,
     votes: BTreeMap<PeerId, Signature>,
     at: Time,
-    /// Who answered that something is lacking.
+    /// Peers that hold evidence missing from the ballot.
     lacking: BTreeSet<PeerId>,
 }
 
-/// This peer's part in elections.
+/// State machine of this peer for elections.
 #[derive(Debug, Default)]
 pub(crate) struct Election {
     open: Option<Open>,
     reports: Reports,
-    /// The newest claim of each peer on stage, and when it came.
+    /// Newest claim of each peer on stage, with its arrival time.
     claims: BTreeMap<PeerId, (Time, Signed<Claim>)>,
     pre_votes: PreVotes,
     trouble: Trouble,
     audience: Audience,
-    /// The term that we signed a ballot in last, and whose: nobody signs for two openers in one term.
+    /// Last term in which this peer signed a ballot, and that ballot's opener: a peer signs for one opener
+    /// per term.
     pledged: Option<(u32, PeerId)>,
-    /// The last term that was decided.
+    /// Last decided term.
     decided: u32,
-    /// Tallies of the ballot we signed, for our own application.
+    /// Tallies of the ballot that this peer signed last, for its own application.
     tallies: Vec<Tally>,
     wake_at: Option<Time>,
 }
@@ -101,12 +108,14 @@ impl Election {
         self.pre_votes.roster_changed(now);
     }
 
-    /// What a decided outcome's candidates scored, as far as this peer recomputed it.
+    /// Takes the candidates' tallies as this peer recomputed them for the decided outcome; empty if it
+    /// didn't.
     pub(crate) fn take_tallies(&mut self) -> Vec<Tally> {
         std::mem::take(&mut self.tallies)
     }
 
-    /// An outcome is in force.
+    /// Updates the state for a new mandate in force, and closes an open election of its term or an earlier
+    /// term.
     pub(crate) fn mandate_changed(&mut self, now: Time, mandate: &Mandate, stage: &Stage) {
         let rank = mandate.rank;
         if self.trouble.mandate_changed(now, rank) {
@@ -121,17 +130,17 @@ impl Election {
         }
     }
 
-    /// Whether an opening of that term, or a later one, has come here.
+    /// Returns whether an opening of `term` or a later term has arrived at this peer.
     pub(crate) fn has_opened(&self, term: u32) -> bool {
         self.pre_votes.has_opened(term)
     }
 
-    /// No election is open, as far as this peer knows.
+    /// Returns whether no election is open, as far as this peer knows.
     pub(crate) fn is_over(&self) -> bool {
         self.open.is_none()
     }
 
-    /// Looks at everything anew; to be called after whatever may have changed an election, and in time.
+    /// Re-evaluates the election. Called after every input that may have changed it, and on its timeout.
     pub(crate) fn update(&mut self, view: &mut View<'_>) {
         self.wake_at = None;
         if !view.on_stage() {
@@ -165,7 +174,7 @@ impl Election {
         self.wake_at = Some(self.wake_at.map_or(at, |known| known.min(at)));
     }
 
-    /// An election has opened, by us or by another.
+    /// Enters an election opened by this peer or by another peer.
     fn enter(&mut self, view: &mut View<'_>, Need { term, reason, opener, .. }: Need) {
         self.reports.clear();
         self.tallies.clear();
@@ -182,18 +191,19 @@ impl Election {
         view.out.note(Note::Opened(term, reason));
     }
 
-    /// Our body says that the mix suffers.
+    /// Takes the body's count of new faults in the program as seen by this peer.
     pub(crate) fn suffered(&mut self, view: &mut View<'_>, place: &TreePosition, count: u16) {
         self.trouble.counted(view, count);
         self.audience.counted(view, place, self.trouble.sum());
     }
 
-    /// Our body says that its mixer can't make what is asked of it.
+    /// Handles the body's report that its own mixer can't produce the program as requested.
     pub(crate) fn overloaded(&mut self, view: &mut View<'_>) {
         self.trouble.overloaded(view);
     }
 
-    /// So many viewers suffer, of so many, by the word of a child or a mixer.
+    /// Handles a degradation report from a child or a mixer: degraded viewers, and all viewers, below the
+    /// sender.
     pub(crate) fn suffering(
         &mut self,
         view: &mut View<'_>,
@@ -204,17 +214,17 @@ impl Election {
         self.audience.heard(view, place, from, sufferers);
     }
 
-    /// Another peer does.
+    /// Handles a trouble report from another peer.
     pub(crate) fn trouble(&mut self, view: &View<'_>, from: PeerId, count: u8) {
         self.trouble.heard(view, from, count);
     }
 
-    /// Somebody asks for our pre-vote.
+    /// Handles a request for this peer's pre-vote.
     pub(crate) fn pre_vote_wanted(&mut self, view: &mut View<'_>, from: PeerId, epoch: u32, need: Need) {
         self.pre_votes.wanted(view, from, epoch, need);
     }
 
-    /// A pre-vote has come.
+    /// Handles a pre-vote that this peer requested.
     pub(crate) fn pre_vote(
         &mut self,
         view: &View<'_>,
@@ -226,7 +236,7 @@ impl Election {
         self.pre_votes.vote(view, from, epoch, term, signature);
     }
 
-    /// A majority opens, by another peer's word.
+    /// Handles another peer's opening, and enters the election if a majority signed it.
     pub(crate) fn opening(&mut self, view: &mut View<'_>, opening: Opening) {
         if let Some(opening) = self.pre_votes.opening(view, opening) {
             self.enter(view, opening.body);
@@ -248,7 +258,7 @@ impl Election {
         }
     }
 
-    /// The opener's work: issue the ballot, and issue it again.
+    /// Does the opener's work: issues the ballot and reissues it.
     fn conduct(&mut self, view: &mut View<'_>) {
         let Some(open) = &self.open else { return };
         let (since, issues) = (open.since, open.issues);
@@ -280,8 +290,8 @@ impl Election {
         self.pledged.is_some_and(|(pledged, to)| pledged == term && to != opener)
     }
 
-    /// Whether every candidate's measurers have reported, and every candidate has made its claim for it. Nothing is
-    /// expected of or about a mixer that fell silent.
+    /// Returns whether every candidate has been reported by all of its measurers and has claimed for `term`
+    /// or a later term. Mixers that fell silent are excluded, both as candidates and as measurers.
     fn all_reported(&self, view: &View<'_>, term: u32) -> bool {
         let Some(roster) = view.stage.roster() else { return false };
         let draw = view.draw();
@@ -293,7 +303,7 @@ impl Election {
         })
     }
 
-    /// Issues the ballot, with our own signature under its outcome.
+    /// Issues the ballot, with this peer's own signature under its outcome.
     fn issue(&mut self, view: &mut View<'_>) {
         let Some(open) = &mut self.open else { return };
         let Some(roster) = view.stage.roster() else { return };
@@ -329,7 +339,7 @@ impl Election {
         self.count(view);
     }
 
-    /// The opener's ballot has come: sign it, or send what it lacks.
+    /// Handles the opener's ballot: votes for its outcome, sends the evidence that it lacks, or rejects it.
     pub(crate) fn ballot(&mut self, view: &mut View<'_>, ballot: Signed<Ballot>) {
         let Ballot { reports, claims, sitting, outcome } = &ballot.body;
         let term = outcome.term;
@@ -366,8 +376,9 @@ impl Election {
         view.out.send(ballot.sender, Message::Vote { term, ballot: ballot_hash(&ballot.body), signature });
     }
 
-    /// Reports and claims that we have held for a second and the ballot doesn't know. Of a measurer that says two
-    /// things, and of a candidate that claims anew, either will do: nobody holds up a vote by that.
+    /// Returns the reports and claims that this peer has held for [`INSIST_US`] and that the ballot lacks. If
+    /// a measurer sent two different reports, or a candidate a newer claim, the ballot may contain either
+    /// version, so that such a peer can't hold up the vote.
     fn missing_in(
         &self,
         view: &View<'_>,
@@ -396,7 +407,7 @@ impl Election {
         )
     }
 
-    /// A signature has come.
+    /// Handles a vote for this peer's ballot.
     pub(crate) fn vote(
         &mut self,
         view: &mut View<'_>,
@@ -420,7 +431,7 @@ impl Election {
         }
     }
 
-    /// A signer holds what the ballot lacks.
+    /// Handles evidence that a signer holds and this peer's ballot lacks.
     pub(crate) fn lacking(
         &mut self,
         view: &mut View<'_>,
@@ -441,7 +452,7 @@ impl Election {
         }
     }
 
-    /// Decides when a majority has signed.
+    /// Decides the election once a majority has signed the outcome.
     fn count(&mut self, view: &mut View<'_>) {
         let Some(issued) = self.open.as_ref().and_then(|open| open.ballot.as_ref()) else { return };
         if view.stage.majority(issued.epoch, issued.votes.keys()) != Some(true) {
@@ -479,13 +490,13 @@ fn reports_us_max(view: &View<'_>) -> u64 {
     if view.stage.candidates().len() <= LARGE_STAGE { REPORTS_US_MAX } else { REPORTS_US_MAX_LARGE }
 }
 
-/// Whether a report is by one of those who had to measure.
+/// Returns whether a report is for `term` and by a drawn measurer of its candidate.
 fn due(view: &View<'_>, roster: &Roster, term: u32, report: &Signed<Report>) -> bool {
     let Report { term: of, candidate, .. } = &report.body;
     *of == term && measurers(roster, &view.draw(), candidate).contains(&report.sender)
 }
 
-/// What a ballot holds, piece by piece.
+/// Returns the pieces of evidence in a ballot.
 fn shown(ballot: &Ballot) -> BTreeSet<Shown> {
     let reports = ballot.reports.iter();
     let reports = reports.map(|report| (report.body.candidate, report.sender, report.counter));
@@ -493,15 +504,16 @@ fn shown(ballot: &Ballot) -> BTreeSet<Shown> {
     reports.chain(claims).collect()
 }
 
-/// One report per measurer and candidate, one claim per candidate, in their order: nothing counts twice.
+/// Returns whether reports and claims are in strictly rising order: one report per candidate and measurer,
+/// one claim per candidate, so that none counts twice.
 fn is_sorted(ballot: &Ballot) -> bool {
     let key = |report: &Signed<Report>| (report.body.candidate, report.sender);
     ballot.reports.is_sorted_by(|a, b| key(a) < key(b))
         && ballot.claims.is_sorted_by(|a, b| a.sender < b.sender)
 }
 
-/// Sitting mixers have an edge, and what is known of their lines counts, but not when it is they that the room suffers
-/// from.
+/// Returns the sitting mixers, which get a bonus, with their known uplinks; none in an election for trouble,
+/// because the room suffers from those mixers.
 fn favoured(reason: ElectionReason, mandate: &Mandate) -> Vec<Sitting> {
     if reason == ElectionReason::Trouble {
         return Vec::new();
@@ -510,7 +522,8 @@ fn favoured(reason: ElectionReason, mandate: &Mandate) -> Vec<Sitting> {
     mandate.sitting().iter().map(|mixer| (*mixer, known_bps(mixer))).collect()
 }
 
-/// The outcome that follows from a ballot's reports and claims under the mandate in force, and how the candidates did.
+/// Computes the outcome that follows from a ballot's reports and claims under the mandate in force, and the
+/// candidates' tallies.
 fn outcome_of(
     view: &View<'_>,
     roster: &Roster,

@@ -1,9 +1,9 @@
-//! Who has the floor: the host's word on who may speak (the term is RFC 4582's).
+//! Floor control: the host's decisions on which peers may speak (the term is from RFC 4582).
 //!
-//! Whoever wants to speak says so with `Join`. An open stage lets it; otherwise the host's application is asked,
-//! and answers by promoting or demoting it. The host may also offer the floor to a viewer: `Floor(true)`, said
-//! again until that one joins the stage, for nobody's camera is switched on by another. Whoever has lost the
-//! floor gets it back by the host's word only, on an open stage too.
+//! A peer requests the floor with `Join`. An open stage grants it; otherwise the host asks its application,
+//! which promotes or demotes the peer. The host may also offer the floor to a viewer: it repeats
+//! `Floor(true)` until the viewer joins the stage, because no peer's camera is switched on by another peer. A
+//! peer that lost the floor gets it back by the host's decision only, even on an open stage.
 
 use std::collections::BTreeMap;
 
@@ -11,39 +11,42 @@ use crate::bounded::Bound;
 use crate::id::PeerId;
 use crate::time::{MS, SECOND, Time};
 
-/// Of so many peers the host's word is kept; past it the oldest goes.
+/// Maximum number of peers for which a decision is kept; beyond it the oldest decision is dropped. A guess.
 const WORDS_MAX: usize = 256;
-/// An offer is said again each second, in case it got lost on the way to a viewer that isn't linked with us.
+/// Interval at which an offer is repeated, in case it was lost on the way to a viewer without a link to the
+/// host. A guess.
 const OFFER_AGAIN_US: u64 = SECOND;
-/// So often at most: whoever hasn't come by then has left, or doesn't want to.
+/// Maximum number of times an offer is sent: a viewer without an answer by then has left or declines. A
+/// guess.
 const OFFERS_MAX: u8 = 10;
-/// A wish by whoever lost the floor so shortly before was made before it knew: a guess, some round trips.
+/// Time after the loss of the floor in which the peer's request to speak counts as sent before it knew. A
+/// guess: some round trips.
 const STALE_US: u64 = 500 * MS;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Grant {
-    /// Come and speak: said so often, next at that time.
+    /// The host offers the floor: sent `said` times, next at `next_at`.
     Offered { said: u8, next_at: Time },
-    /// It speaks, or did when it was last here.
+    /// The peer speaks, or spoke when it was last here.
     Granted,
-    /// It has asked; the application hasn't answered.
+    /// The peer has requested the floor; the application hasn't decided.
     Pending,
-    /// It speaks no more.
+    /// The peer has lost the floor.
     Taken,
 }
 
-/// What follows from a wish to speak.
+/// Answer to a request to speak.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Answer {
-    /// It may.
+    /// The peer may speak.
     Granted,
-    /// The application decides; `first` when it doesn't know of it yet.
+    /// The application decides; `first`: it doesn't know of the request yet.
     Pending { first: bool },
-    /// It doesn't know yet that it lost the floor.
+    /// The peer doesn't know yet that it lost the floor.
     Taken,
 }
 
-/// The host's word on each peer, and since when.
+/// The host's decision on each peer, and its time.
 #[derive(Debug, Default)]
 pub(crate) struct Floor(BTreeMap<PeerId, (Time, Grant)>);
 
@@ -56,32 +59,33 @@ impl Floor {
         self.0.insert(peer, (now, word));
     }
 
-    /// A peer is to be asked onto the stage.
+    /// Offers a peer the floor.
     pub(crate) fn offer(&mut self, now: Time, peer: PeerId) {
         self.say(now, peer, Grant::Offered { said: 0, next_at: now });
     }
 
-    /// A peer speaks.
+    /// Records that a peer speaks.
     pub(crate) fn grant(&mut self, now: Time, peer: PeerId) {
         self.say(now, peer, Grant::Granted);
     }
 
-    /// A peer is to speak no more.
+    /// Takes the floor from a peer.
     pub(crate) fn take(&mut self, now: Time, peer: PeerId) {
         self.say(now, peer, Grant::Taken);
     }
 
-    /// A peer gave the floor back, or is gone: it may ask as if it never had. What was taken stays taken.
+    /// Forgets a peer that gave the floor back or is gone, so that it may ask as if for the first time. A
+    /// loss of the floor is kept.
     pub(crate) fn leave(&mut self, peer: &PeerId) {
         self.0.retain(|known, (_, word)| known != peer || *word == Grant::Taken);
     }
 
-    /// Whether there is a word on that peer.
+    /// Returns whether there is a decision on that peer.
     pub(crate) fn knows(&self, peer: &PeerId) -> bool {
         self.0.contains_key(peer)
     }
 
-    /// A peer that doesn't speak wants to.
+    /// Answers a request to speak by a peer that doesn't speak yet.
     pub(crate) fn judge(&mut self, now: Time, peer: PeerId, open: bool) -> Answer {
         let answer = match self.0.get(&peer) {
             Some((_, Grant::Granted | Grant::Offered { .. })) => Answer::Granted,
@@ -98,7 +102,7 @@ impl Floor {
         answer
     }
 
-    /// Whom to tell (once more) that they may speak.
+    /// Returns the peers to which an offer is due, for the first time or again.
     pub(crate) fn due(&mut self, now: Time) -> Vec<PeerId> {
         let mut due = Vec::new();
         for (peer, (_, word)) in &mut self.0 {

@@ -1,9 +1,10 @@
-//! Who becomes host when the host is gone.
+//! Host succession: makes an heir the host when the host is gone.
 //!
-//! The roster names heirs, in order. When nothing has come from the host for [`GONE_US`], the first of them asks the
-//! stage for its signatures, each further one [`NEXT_HEIR_US`] later. Whoever hasn't heard the host for nearly as
-//! long itself, and knows no newer roster, signs; for one heir only under one number, so two can't both reign. With
-//! a majority of the last roster the heir is host. A minority gets no new host: its roster stays as it is.
+//! The roster names the heirs in order. When nothing has arrived from the host for [`GONE_US`], the first
+//! heir requests signatures from the stage, each further heir [`NEXT_HEIR_US`] later. A peer signs if it has
+//! itself heard nothing from the host for nearly as long ([`MISSED_US`]) and knows no newer roster. Under one
+//! number it signs for one heir only, so that no two heirs can reign. With a majority of the last roster the
+//! heir is host. A minority gets no new host, and keeps its roster.
 
 use std::collections::BTreeMap;
 
@@ -14,17 +15,19 @@ use crate::outbox::{Note, View};
 use crate::seal::{Countersigned, Signature};
 use crate::time::{SECOND, Time};
 
-/// A host that wasn't heard for so long is gone. A guess: twice what makes a peer away, and longer than a change of
-/// network, since a new host is for good.
+/// Silence after which the host counts as gone. A guess: twice the silence that makes a peer away, and longer
+/// than a change of network, because a new host is permanent.
 const GONE_US: u64 = 10 * SECOND;
-/// What a signer hasn't heard for this long it misses too: not everyone heard the host's last word at one time.
+/// Silence of the host from which a signer supports an heir: less than [`GONE_US`], because not every peer
+/// received the host's last message at the same time. A guess.
 const MISSED_US: u64 = 8 * SECOND;
-/// The next heir asks so much later, and each asks again so often.
+/// Delay between the first requests of two successive heirs, and interval at which each repeats its request.
+/// A guess.
 const NEXT_HEIR_US: u64 = 4 * SECOND;
 
 type Chosen = Countersigned<Heir, ROSTER_MAX>;
 
-/// Signatures that this peer collects.
+/// Signatures that this peer collects as an heir.
 #[derive(Debug)]
 struct Candidacy {
     epoch: u32,
@@ -32,22 +35,22 @@ struct Candidacy {
     votes: BTreeMap<PeerId, Signature>,
 }
 
-/// This peer's part in who is host next.
+/// State of this peer for host succession.
 #[derive(Debug, Default)]
 pub(crate) struct Heirs {
-    /// The host, and when anything came from it last.
+    /// The host, and the time of the last arrival from it.
     host: Option<(PeerId, Time)>,
-    /// Whom we signed for last, and under which number.
+    /// Heir that this peer signed for last, with the number of the reign.
     pledged: Option<Heir>,
-    /// The highest number that somebody has signed for.
+    /// Highest number of a reign that a peer is known to have signed for.
     number: u32,
     claim: Option<Candidacy>,
-    /// When this peer asks (again), if the host isn't heard meanwhile.
+    /// When this peer requests signatures, or repeats its request, unless the host is heard before.
     ask_at: Option<Time>,
 }
 
 impl Heirs {
-    /// Something came from a peer.
+    /// Records that something arrived from a peer.
     pub(crate) fn heard(&mut self, view: &View<'_>, peer: PeerId) {
         if let Some((host, at)) = &mut self.host
             && *host == peer
@@ -58,14 +61,15 @@ impl Heirs {
         }
     }
 
-    /// A newer roster is in force: its host was there a moment ago.
+    /// Restarts the timeout on a newer roster, because its host was alive a moment ago.
     pub(crate) fn roster_changed(&mut self, view: &View<'_>) {
         self.host = view.stage.host().map(|host| (host, view.now));
         self.claim = None;
         self.set_timer(view);
     }
 
-    /// An heir asks once the host is gone and those before it have had their turn.
+    /// Sets the time at which an heir requests signatures: after the host has gone silent and the earlier
+    /// heirs have had their turn.
     fn set_timer(&mut self, view: &View<'_>) {
         let turn =
             view.stage.roster().and_then(|roster| roster.heirs.iter().position(|heir| *heir == view.me));
@@ -78,7 +82,7 @@ impl Heirs {
         };
     }
 
-    /// Whether the host has been silent for so long.
+    /// Returns whether the host has been silent for `us` microseconds.
     fn is_silent(&self, view: &View<'_>, us: u64) -> bool {
         self.host.is_some_and(|(host, at)| host != view.me && view.now.since(at) >= us)
     }
@@ -104,7 +108,8 @@ impl Heirs {
         votes.entry(view.me).or_insert_with(sign);
         for entry in view.stage.present() {
             if !votes.contains_key(&entry.peer) {
-                view.out.send(entry.peer, Message::Roster(roster.clone())); // whoever is behind can't judge
+                // a peer with an older roster can't judge the request
+                view.out.send(entry.peer, Message::Roster(roster.clone()));
                 view.out.send(entry.peer, Message::ReignWanted { epoch, number });
             }
         }
@@ -112,11 +117,11 @@ impl Heirs {
         self.count(view);
     }
 
-    /// An heir asks for our signature.
+    /// Handles an heir's request for this peer's signature.
     pub(crate) fn wanted(&mut self, view: &mut View<'_>, from: PeerId, epoch: u32, number: u32) {
         let Some(roster) = view.stage.signed().cloned() else { return };
         if roster.epoch > epoch {
-            view.out.send(from, Message::Roster(roster)); // it asks again by itself
+            view.out.send(from, Message::Roster(roster)); // the heir repeats its request
             return;
         }
         let heir = Heir { number, host: from };
@@ -133,7 +138,7 @@ impl Heirs {
         view.out.send(from, Message::ReignVote { epoch, number, signature });
     }
 
-    /// A signature has come, or word that it was given to another.
+    /// Handles a signature, or the notice that the peer has signed for another heir.
     pub(crate) fn vote(
         &mut self,
         view: &mut View<'_>,
@@ -153,7 +158,7 @@ impl Heirs {
                     self.count(view);
                 }
             }
-            // the next round is under the next number, where nobody has signed yet
+            // the next round uses the next number, for which no peer has signed yet
             None => (self.number, self.claim) = (number, None),
         }
         if self.claim.is_none() {
@@ -161,7 +166,7 @@ impl Heirs {
         }
     }
 
-    /// With a majority this peer is host.
+    /// Makes this peer the host if a majority has signed.
     fn count(&mut self, view: &mut View<'_>) {
         let Some((claim, under)) = self.claim.as_ref().zip(view.stage.signed()) else { return };
         if under.epoch != claim.epoch || !under.body.is_majority(claim.votes.keys()) {

@@ -1,8 +1,9 @@
-//! The host's part: the roster as it will be signed next.
+//! The host: admission, and the roster as it will be signed next.
 //!
-//! The host admits, lets speak and silences, notes who has gone silent for [`AWAY_US`] (`away`: neither
-//! measures nor mixes), forgets who stays away, and signs each change under the next epoch. Changes within [`FLUSH_US`] make
-//! one epoch. Of the audience nothing is kept but whether there is one.
+//! The host admits peers, grants and takes the floor, and signs each change of the roster under the next
+//! epoch. It marks a peer that is silent for [`AWAY_US`] as `away` (it neither measures nor mixes), and
+//! removes peers that stay away. Changes within [`FLUSH_US`] share one epoch. Of the audience the host stores
+//! one flag: whether there is an audience.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,20 +22,21 @@ use crate::outbox::{Note, View};
 use crate::seal::{Keypair, Signed};
 use crate::time::{MS, SECOND, Time};
 
-/// A roster peer not heard of for this long is away.
+/// Silence after which a roster peer is away. By design.
 const AWAY_US: u64 = 5 * SECOND;
-/// An away peer is forgotten after this long. A guess: longer than a phone's change of network takes.
+/// Silence after which a peer is removed from the roster. A guess: longer than a phone's change of network
+/// takes.
 const FORGET_US: u64 = 60 * SECOND;
-/// Changes within this time make one roster.
+/// Time within which changes share one roster. A guess.
 const FLUSH_US: u64 = 30 * MS;
-/// The audience is over when the lead has reported none, and nobody has joined, for this long.
+/// Time after which the audience is over, if no mixer has reported viewers and no viewer has joined. A guess.
 const AUDIENCE_GONE_US: u64 = 5 * SECOND;
-/// A refusal is an answer to what was just asked.
+/// Validity of a refusal in seconds: it answers a recent request. A guess.
 const REFUSAL_LIFE_S: u64 = 600;
-/// The host looks at who is away this often.
+/// Interval at which the host checks for away peers. A guess.
 const LOOK_US: u64 = SECOND;
 
-/// What the roster says beside who is on it.
+/// Settings in the roster, besides its entries.
 #[derive(Clone, Debug)]
 struct Rules {
     stage_open: bool,
@@ -45,10 +47,10 @@ struct Rules {
     layout: ProgramLayout,
 }
 
-/// The roster to be, and what it follows from.
+/// State of the host, from which it makes the next roster.
 #[derive(Debug)]
 pub(crate) struct Host {
-    /// Signs rosters: the root key, or this peer's own when the stage made it host.
+    /// Key that signs rosters: the root key, or this peer's own key if the stage made it host.
     key: Keypair,
     reigns: Reigns,
     rules: Rules,
@@ -56,14 +58,14 @@ pub(crate) struct Host {
     audience: bool,
     mixers: u8,
     signed: Option<SignedRoster>,
-    /// When the changes so far are signed; `None` when there are none.
+    /// Time at which the pending changes are signed; `None` without changes.
     flush_at: Option<Time>,
     heard: BTreeMap<PeerId, Time>,
     speakers_seen: u8,
     audience_seen: Time,
     look_at: Time,
     floor: Floor,
-    /// Who has left the stage but not the room: the next roster is told to them too.
+    /// Peers that left the stage but not the room: the next roster is sent to them too.
     stepped_down: BTreeSet<PeerId>,
 }
 
@@ -87,7 +89,7 @@ impl Host {
         host
     }
 
-    /// Goes on where the host before ended: with its roster and its rules.
+    /// Continues with the previous host's roster and settings, under a new reign.
     pub(crate) fn succeed(view: &mut View<'_>, reign: Reign) -> Option<Host> {
         let before = view.stage.signed()?.clone();
         let Roster { entries, audience, program, k, k1, mixers, stage_open, expires_unix_s, layout, .. } =
@@ -96,13 +98,13 @@ impl Host {
         reigns.0.push(reign).ok()?;
         let rules = Rules { stage_open, expires_unix_s, program, k, k1, layout };
         let mut entries = entries.into_vec();
-        entries.sort_by_key(|entry| entry.peer != view.me); // the host stands first
+        entries.sort_by_key(|entry| entry.peer != view.me); // the host comes first
         let seen = entries.iter().filter(|entry| entry.speaks).map(|entry| entry.index.saturating_add(1));
         let mut host = Host {
             mixers,
             audience,
             speakers_seen: seen.max().unwrap_or(0),
-            // everybody has its time to be heard by us, but for the one that is gone
+            // every peer gets the full time to be heard, except the host that is gone
             heard: entries.iter().map(|entry| (entry.peer, view.now)).collect(),
             entries,
             ..Host::new(view, view.keys.clone(), reigns, rules)
@@ -135,7 +137,7 @@ impl Host {
         }
     }
 
-    /// Something came from a peer: it isn't away.
+    /// Records that something arrived from a peer, which is therefore not away.
     pub(crate) fn heard(&mut self, now: Time, peer: PeerId) {
         if let Some(entry) = self.entries.iter_mut().find(|entry| entry.peer == peer) {
             self.heard.insert(peer, now);
@@ -146,12 +148,13 @@ impl Host {
         }
     }
 
-    /// When it was heard is kept, even of a viewer: what [`crate::mutation::Mutation::RemembersTheAudience`] breaks.
+    /// Records the arrival time even for a viewer, which breaks a rule: only for
+    /// [`crate::mutation::Mutation::RemembersTheAudience`].
     pub(crate) fn remember(&mut self, now: Time, peer: PeerId) {
         self.heard.insert(peer, now);
     }
 
-    /// Somebody wants in, or wants something else than before.
+    /// Handles a `Join` from a new peer, or from a peer with other wishes than before.
     pub(crate) fn join(&mut self, view: &mut View<'_>, from: PeerId, join: &Join) {
         if let Err(refusal) = self.admit(view, from, join) {
             let expires = view.unix_s() + REFUSAL_LIFE_S;
@@ -164,7 +167,8 @@ impl Host {
             return;
         }
         if self.flush_at.is_some() {
-            self.flush(view); // so that the newcomer finds itself, or its kind, on the roster it gets
+            // so that the roster sent to the newcomer already contains it, or the audience flag
+            self.flush(view);
         }
         if let Some(roster) = &self.signed {
             let admission = admission(view, roster);
@@ -172,7 +176,7 @@ impl Host {
         }
     }
 
-    /// Gives a joiner the place it may have of those that it wants.
+    /// Grants a joiner the roles it may have among those it wants.
     fn admit(&mut self, view: &mut View<'_>, from: PeerId, join: &Join) -> Result<(), Refusal> {
         let now = view.now;
         let known = self.entries.iter().find(|entry| entry.peer == from);
@@ -203,8 +207,8 @@ impl Host {
         Ok(())
     }
 
-    /// Whether a peer that wants to speak may at once. If not, whoever has something else to do here waits for the
-    /// application's word; whoever hasn't is refused.
+    /// Returns whether a peer that wants to speak may do so at once. Otherwise a peer that also views or
+    /// mixes waits for the application's decision, and any other peer is refused.
     fn may_speak(&mut self, view: &mut View<'_>, from: PeerId, join: &Join) -> Result<bool, Refusal> {
         let stays = join.views || join.mixes;
         if !stays && !self.rules.stage_open && !self.floor.knows(&from) {
@@ -221,12 +225,12 @@ impl Host {
         if stays {
             return Ok(false);
         }
-        // it spoke once, and hasn't heard that it does no more: from now on it watches
+        // it spoke before, and hasn't heard that it lost the floor: from now on it views
         view.out.send(from, Message::Floor(false));
         Err(Refusal::StageClosed)
     }
 
-    /// The application wants a peer on stage.
+    /// Offers a peer the floor, on the application's command.
     pub(crate) fn promote(&mut self, view: &mut View<'_>, peer: PeerId) {
         let speaks = self.entries.iter().any(|entry| entry.peer == peer && entry.speaks);
         if !speaks && peer != view.me {
@@ -234,7 +238,7 @@ impl Host {
         }
     }
 
-    /// The application wants a peer off the stage, or doesn't want it there.
+    /// Takes the floor from a peer or denies its request, on the application's command.
     pub(crate) fn demote(&mut self, view: &mut View<'_>, peer: PeerId) {
         if peer == view.me {
             return;
@@ -251,17 +255,17 @@ impl Host {
         }
     }
 
-    /// Takes a peer that stays in the room off the stage.
+    /// Removes a peer from the stage that stays in the room.
     fn step_down(&mut self, now: Time, peer: PeerId) {
         if self.remove(now, &peer) {
             if self.stepped_down.len() >= ROSTER_MAX {
-                self.stepped_down.pop_first(); // it hears of the roster from its parent
+                self.stepped_down.pop_first(); // that peer gets the roster from its parent
             }
             self.stepped_down.insert(peer);
         }
     }
 
-    /// A peer is gone for good.
+    /// Removes a peer that is gone for good.
     pub(crate) fn gone(&mut self, now: Time, peer: PeerId) {
         self.floor.leave(&peer);
         self.remove(now, &peer);
@@ -278,20 +282,20 @@ impl Host {
         removed
     }
 
-    /// The lead counts its tree.
+    /// Takes a mixer's count of the viewers in its tree.
     pub(crate) fn audience(&mut self, now: Time, viewers: u32) {
         if viewers > 0 {
             self.audience_seen = now;
         }
     }
 
-    /// The application wants so many mixers.
+    /// Sets the number of mixers, on the application's command.
     pub(crate) fn set_mixers(&mut self, now: Time, mixers: u8) {
         self.mixers = mixers;
         self.change(now);
     }
 
-    /// The application wants the program laid out so.
+    /// Sets the layout of the program, on the application's command.
     pub(crate) fn set_layout(&mut self, now: Time, layout: ProgramLayout) {
         if self.rules.layout != layout {
             self.rules.layout = layout;
@@ -299,12 +303,12 @@ impl Host {
         }
     }
 
-    /// Whoever asks may speak, or the application decides.
+    /// Sets whether any peer may speak on request, or the application decides.
     pub(crate) fn open_stage(&mut self, open: bool) {
         self.rules.stage_open = open;
     }
 
-    /// Puts a peer on the stage, or brings its entry up to date; false when the stage is full.
+    /// Puts a peer on stage or updates its entry; returns false if the stage is full.
     pub(crate) fn enter(&mut self, now: Time, peer: PeerId, join: &Join) -> bool {
         let before = self.entries.iter().find(|entry| entry.peer == peer);
         if before.is_none() && self.entries.len() >= ROSTER_MAX {
@@ -328,7 +332,8 @@ impl Host {
         true
     }
 
-    /// The place of a new speaker among the tiles: one that none had before, while there are any.
+    /// Returns the tile index of a new speaker: an index that no speaker had before, until all indices are
+    /// used up.
     fn next_index(&self) -> u8 {
         let used = |index: &u8| self.entries.iter().any(|entry| entry.speaks && entry.index == *index);
         match self.speakers_seen {
@@ -341,7 +346,7 @@ impl Host {
         self.flush_at.get_or_insert(now + FLUSH_US);
     }
 
-    /// Marks who is away, forgets who stays away, and sees whether there is an audience.
+    /// Marks away peers, removes those that stay away, and re-evaluates whether there is an audience.
     fn update(&mut self, view: &View<'_>) {
         let now = view.now;
         self.look_at = now + LOOK_US;
@@ -394,16 +399,16 @@ impl Host {
         view.out.note(Note::Signed(signed));
     }
 
-    /// Who may be host after us: present peers, candidates first, for they are linked with each other; then in the order
-    /// of joining.
+    /// Returns the heirs, in order: present peers, candidates first, because they are linked with each other,
+    /// then in the order of joining.
     fn heirs(&self, me: PeerId) -> List<PeerId, HEIRS_MAX> {
         let mut heirs: Vec<_> = self.entries.iter().filter(|entry| !entry.away && entry.peer != me).collect();
         heirs.sort_by_key(|entry| !entry.mixes);
         List::truncated(heirs.into_iter().map(|entry| entry.peer))
     }
 
-    /// The acting mixer of term 0: the one it is, while it is there and consents; otherwise the host, or if it
-    /// never mixes the present, consenting peer of the lowest id.
+    /// Returns the acting mixer of term 0: the previous acting mixer while it is present and consents;
+    /// otherwise the host, or, if the host doesn't mix, the present, consenting peer with the lowest id.
     fn acting(&self) -> Option<PeerId> {
         let willing = |entry: &&Entry| entry.mixes && !entry.away;
         let before = self.signed.as_ref().and_then(|signed| signed.body.acting);

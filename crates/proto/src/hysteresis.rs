@@ -1,26 +1,28 @@
-//! Sitting mixers stay, unless one that is better proves it twice.
+//! Hysteresis: a sitting mixer keeps its seat until the same better candidate beats it in two elections.
 //!
-//! A change of mixers costs the audience a key frame and the tree a round of moves, and measurements are noisy. So whoever is better
-//! by a fifth ([`crate::score`]) than a sitting mixer that could be measured is only named the challenger in the
-//! outcome; when a second round, [`crate::prevote`] calls it, finds the same, it takes the seat. That round names
-//! no further challenger: an election that something else brought about is followed by one round and one change
-//! at most. In trouble nobody waits.
+//! A change of mixers costs the audience a keyframe and the tree a round of moves, and measurements are
+//! noisy. So a candidate that beats a sitting mixer by a fifth ([`crate::score`]) is at first only named the
+//! challenger in the outcome; a sitting mixer that couldn't be measured loses its seat at once.
+//! [`crate::prevote`] calls a second election; if that elects the same candidate, the challenger takes the
+//! seat. The second outcome names no further challenger, so an election for another reason leads to one more
+//! election and one change at most. In an election for trouble the elected candidates take their seats at
+//! once.
 
 use crate::id::PeerId;
 use crate::message::ElectionReason;
 use crate::score::Tally;
 
-/// Who mixes, and who would.
+/// Seats of an outcome: mixers, standbys and the challenger.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Seats {
     pub(crate) mixers: Vec<PeerId>,
     pub(crate) standbys: Vec<PeerId>,
-    /// Who is to be looked at once more.
+    /// Candidate that a second election is to confirm.
     pub(crate) challenger: Option<PeerId>,
 }
 
-/// The seats of those elected, with the sitting mixers kept where that is due; `challenged`: the challenger that
-/// the outcome in force names.
+/// Assigns the seats after an election, and keeps sitting mixers where hysteresis applies. `challenged`: the
+/// challenger that the outcome in force names.
 pub(crate) fn seats(
     (mut mixers, mut standbys): (Vec<PeerId>, Vec<PeerId>),
     tallies: &[Tally],
@@ -78,7 +80,8 @@ mod tests {
     #[test]
     fn a_sitting_mixer_is_replaced_by_the_same_challenger_in_two_rounds_or_in_trouble() {
         use ElectionReason::{Count, Trouble};
-        // elected and standby; sitting; measurers of 1; challenged before; → mixer, standby, challenger
+        // elected and standby; sitting; measurers of 1; challenger before; reason; → mixer, standby,
+        // challenger
         for (elected, sits, measurers, challenged, reason, seated, challenger) in [
             ([1, 2], 1, 3, None, Count, [1, 2], None),
             ([2, 1], 1, 3, None, Count, [1, 2], Some(2)),

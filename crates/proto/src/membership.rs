@@ -1,9 +1,9 @@
-//! Who is in the room.
+//! Membership: how a peer is admitted to the room and to the stage.
 //!
-//! A joiner asks the host until it answers, and a member that wants to speak, or not to speak any more, does the
-//! same. While the host is silent a member asks others on stage, too, and whoever is asked in its stead lets viewers in.
-//! The host's own part is in [`crate::host`]. Everyone hands a newer roster on: the host to the stage, parents to
-//! their children.
+//! A joiner sends `Join` to the host until the host answers; a member that wants to speak, or to stop
+//! speaking, does the same. While the host is silent, a member also sends `Join` to other members on stage;
+//! in the host's stead, such a member admits viewers. The host's own part is in [`crate::host`]. Every peer
+//! forwards a newer roster: the host to the stage, parents to their children.
 
 use std::collections::BTreeMap;
 
@@ -19,20 +19,22 @@ use crate::stage::Mode;
 use crate::time::{MS, SECOND, Time};
 
 const ASK_AGAIN: Backoff = Backoff::new(500 * MS, 5 * SECOND);
-/// In the host's stead so many are answered within a second, each once: an answer has some kilobytes, and anybody may ask. A guess.
+/// Maximum number of joiners that a member answers in the host's stead within [`LET_IN_EACH_US`], each once:
+/// an answer has some kilobytes, and any peer may ask. A guess.
 const LET_IN_MAX: usize = 32;
 const LET_IN_EACH_US: u64 = SECOND;
-/// A new host hears of those whom others let in within this time, not of all at once.
+/// Window in which the peers that other members admitted contact a new host, each at a random time, so that
+/// they don't all come at once. A guess.
 const ASK_ANEW_US: u64 = 5 * SECOND;
 
-/// This peer's part in who is in the room.
+/// State of this peer's membership.
 #[derive(Debug)]
 pub(crate) struct Membership {
     host: Option<Host>,
     admitted: bool,
-    /// It wasn't the host who let us in: it doesn't know of us.
+    /// Another member admitted this peer in the host's stead, so the host doesn't know it.
     vouched: bool,
-    /// Whom we have let in, in the host's stead, and when: within the last second.
+    /// Joiners answered in the host's stead within the last second, and when.
     let_in: BTreeMap<PeerId, Time>,
     refused: bool,
     join_at: Option<Time>,
@@ -42,7 +44,7 @@ pub(crate) struct Membership {
     mixer_missed: bool,
     host_known: Option<PeerId>,
     speaks: bool,
-    /// We have asked for the floor, and have no answer yet.
+    /// This peer has requested the floor and has no answer yet.
     asked_floor: bool,
 }
 
@@ -65,7 +67,8 @@ impl Membership {
         }
     }
 
-    /// The host opens the room with itself on stage; everyone else asks as soon as there is a way to it.
+    /// Opens the room at the host, with the host itself on stage. Any other peer joins later, when the
+    /// rendezvous is up.
     pub(crate) fn start(&mut self, view: &mut View<'_>) {
         let Some(config) = view.config.host.clone() else { return };
         let join = join_of(view);
@@ -74,31 +77,31 @@ impl Membership {
         view.out.event(Event::Admitted);
     }
 
-    /// The stage has made us host.
+    /// Makes this peer the host, after the stage has chosen it.
     pub(crate) fn succeed(&mut self, view: &mut View<'_>, reign: Reign) {
         self.host = Host::succeed(view, reign);
     }
 
-    /// The host's part, at the host.
+    /// Returns the host's state, if this peer is the host.
     pub(crate) fn host(&mut self) -> Option<&mut Host> {
         self.host.as_mut()
     }
 
-    /// Asks the host anew where things stand, then or sooner.
+    /// Schedules a `Join`, which also requests the current state: at that time or earlier.
     pub(crate) fn join_at(&mut self, at: Time) {
         if self.host.is_none() && !self.refused {
             self.join_at = Some(self.join_at.map_or(at, |due| due.min(at)));
         }
     }
 
-    /// The rendezvous is there, or back.
+    /// Handles the rendezvous being up, for the first time or again.
     pub(crate) fn signal_up(&mut self, now: Time) {
         if !self.admitted {
             self.join_at(now);
         }
     }
 
-    /// This peer wants to speak from now on, or not to: the configuration says it already.
+    /// Requests to speak or to stop speaking, as the configuration already says.
     pub(crate) fn wish(&mut self, view: &mut View<'_>) {
         let join = join_of(view);
         self.asked_floor = join.speaks;
@@ -110,7 +113,8 @@ impl Membership {
         }
     }
 
-    /// The host wants us to speak, if we want to.
+    /// Handles the host's offer of the floor: accepts it if this peer wants to speak, else tells the
+    /// application.
     pub(crate) fn floor_offered(&mut self, view: &mut View<'_>) {
         if view.config.speaks {
             self.join_at(view.now);
@@ -119,18 +123,19 @@ impl Membership {
         }
     }
 
-    /// The host wants us to speak no more; the configuration follows it already, and perhaps we watch from now on.
+    /// Handles the host's withdrawal of the floor, which the configuration already follows. `watches`: this
+    /// peer views from now on.
     pub(crate) fn floor_taken(&mut self, view: &mut View<'_>, watches: bool) {
         self.join_at = None;
         if watches && !self.speaks {
-            view.out.event(Event::Floor(false)); // the roster came first, and nobody knew then that we would
+            view.out.event(Event::Floor(false)); // the roster came first, before this peer was set to view
         }
         if std::mem::take(&mut self.asked_floor) {
             view.out.event(Event::FloorDenied);
         }
     }
 
-    /// The host has let us in, or somebody in its stead. The roster is taken by the dispatcher.
+    /// Handles an admission by the host, or by a member in its stead. The dispatcher takes the roster.
     pub(crate) fn admitted(&mut self, view: &mut View<'_>, by_host: bool) {
         self.vouched = !by_host && (self.vouched || !self.admitted);
         if !self.admitted {
@@ -144,19 +149,19 @@ impl Membership {
         }
     }
 
-    /// Whether the roster doesn't have us as we would be: only its host can change that.
+    /// Returns whether the roster lacks a role that this peer wants; only the host can change that.
     fn wants_more(&self, view: &View<'_>) -> bool {
         let mixes = view.config.consent != Consent::Never;
         !self.admitted || view.config.speaks != view.speaks() || (!view.on_stage() && mixes)
     }
 
-    /// What a member that isn't host answers to whoever wants in: all that a host would say where there is nothing to be decided, else
-    /// the roster, if the rendezvous can't know who is host now.
+    /// Returns this member's answer to a joiner in the host's stead: the admission if no decision is needed;
+    /// else, in a later reign, the roster, because the rendezvous can't know the present host.
     pub(crate) fn vouch(&mut self, view: &View<'_>, from: PeerId, join: &Join) -> Option<Message> {
         let roster = view.stage.signed()?;
         self.let_in.retain(|_, at| view.now.since(*at) < LET_IN_EACH_US);
         if self.let_in.len() >= LET_IN_MAX || self.let_in.contains_key(&from) {
-            return None; // it asks again by itself
+            return None; // the joiner repeats its request
         }
         let expired = roster.body.expires_unix_s.is_some_and(|expires| expires <= view.unix_s());
         let only_watches = !join.speaks && !join.mixes;
@@ -169,26 +174,26 @@ impl Membership {
         Some(if is_in { admits() } else { Message::Roster(roster.clone()) })
     }
 
-    /// The host wants us not to be here.
+    /// Returns whether the host has refused this peer.
     pub(crate) fn is_refused(&self) -> bool {
         self.refused
     }
 
-    /// The host has not let us in.
+    /// Handles the host's refusal of this peer.
     pub(crate) fn refused(&mut self, view: &mut View<'_>, refusal: &Signed<Refusal>) {
         if refusal.recipient != Some(view.me) {
             return;
         }
         self.join_at = None;
         if self.admitted {
-            self.vouched = false; // whoever is in stays, and need not ask again
+            self.vouched = false; // an admitted peer stays, and needs no further answer
         } else {
             self.refused = true;
             view.out.event(Event::Refused(refusal.body));
         }
     }
 
-    /// A newer roster is in force: the host hands it to the stage, and everyone tells its application.
+    /// Handles a newer roster: the host sends it to the stage, and every peer informs its application.
     pub(crate) fn roster_changed(&mut self, view: &mut View<'_>) {
         view.out.event(Event::Roster { epoch: view.stage.epoch() });
         let host = view.stage.host();
@@ -199,16 +204,17 @@ impl Membership {
             view.out.event(Event::Host(host));
         }
         if host != Some(view.me) {
-            self.host = None; // a later host reigns: we are a member like others
+            self.host = None; // a later host reigns: this peer is an ordinary member
         }
         if self.host.is_some()
             && let Some(roster) = view.stage.signed()
         {
             view.send_stage(&Message::Roster(roster.clone()));
         } else if self.wants_more(view) {
-            self.join_at(view.now); // we were forgotten while we were away, or have changed our mind since
+            // the host removed this peer while it was away, or this peer's wishes have changed since
+            self.join_at(view.now);
         } else if self.vouched && another_reigns {
-            self.join_at(view.now + view.rng.below(ASK_ANEW_US)); // it doesn't know of us
+            self.join_at(view.now + view.rng.below(ASK_ANEW_US)); // the new host doesn't know this peer
         }
         let speaks = view.speaks();
         if speaks != self.speaks {
@@ -246,7 +252,8 @@ impl Membership {
         }
     }
 
-    /// Whom to ask this time if not the host: it may be dead, and all that we know to be its heirs.
+    /// Returns a random member to ask instead of the host, every second time: the host, and all heirs known
+    /// here, may be dead.
     fn asks_in_its_stead(&self, view: &mut View<'_>) -> Option<PeerId> {
         if self.asked.is_multiple_of(2) {
             return None;
@@ -268,7 +275,7 @@ impl Membership {
     }
 }
 
-/// All that a peer is told that is let in.
+/// Returns the message that admits a peer, with the present state of the room.
 pub(crate) fn admission(view: &View<'_>, roster: &SignedRoster) -> Admit {
     Admit {
         roster: roster.clone(),
@@ -278,7 +285,7 @@ pub(crate) fn admission(view: &View<'_>, roster: &SignedRoster) -> Admit {
     }
 }
 
-/// What this peer wants of the room. Whether an `auto` candidate is strong enough is for its body to know: it
+/// Returns this peer's wishes for the room. Its body judges whether an `auto` candidate is strong enough, and
 /// sets the consent accordingly before it starts the brain.
 fn join_of(view: &View<'_>) -> Join {
     Join {

@@ -1,42 +1,47 @@
-//! Which of the peers that we are linked with pause: a radio hears nothing for some hundred milliseconds now and then, a machine
-//! stands still.
+//! Stall detection for linked peers: now and then a radio receives nothing for some hundred milliseconds, or
+//! a machine stands still.
 //!
-//! Probes of some seconds don't see that. Bodies keep one of these beside the brain, and ping all linked peers at one moment,
-//! each [`PING_US`](crate::watchdog::PING_US). An answer is late by what it took past the quickest one of late. A pause at our own end
-//! holds up a whole round, one at another's that peer's answer alone: so what counts is by how much it is later than the middle one
-//! of the others. Lost pings say nothing. Only our own clock is read: nobody talks itself on time.
+//! Packet trains of a few seconds miss such stalls. Each body keeps one [`Pauses`] beside the brain, and
+//! pings all linked peers at the same moment, every [`PING_US`](crate::watchdog::PING_US). The lateness of an
+//! answer is its round trip beyond the shortest recent one. A stall at this peer's own end delays a whole
+//! round, a stall at another peer's end only that peer's answer. So an answer's lateness is compared with the
+//! median lateness of the others in the round. Lost pings count for nothing. Only this peer's own clock is
+//! read, so that no peer can claim to be on time.
 
 use std::collections::{BTreeMap, VecDeque};
 
 use crate::id::PeerId;
 use crate::time::{MS, Time};
 
-/// An answer that is so much later than the others' has met a pause: the least that radios pause for (Wi-Fi: 100 to 500 ms).
-/// Jitter, and a train in the way, are below that.
+/// Lateness beyond the others' median that counts as a stall: the shortest stall of radios (Wi-Fi: 100 to 500
+/// ms). Jitter, and packet trains in the way, stay below.
 const PAUSED_US: u64 = 100 * MS;
-/// A round is judged when so many have left after it: 2 s, longer than radios pause.
+/// Number of later rounds after which a round is evaluated: 2 s, longer than radios stall.
 const ROUNDS_OPEN: usize = 4;
-/// Shares are taken of at least so many answers: five minutes' worth. What was seen of a link for a short time counts as if all
-/// had been well before.
+/// Minimum number of answers that a stall rate is taken over: five minutes' worth. A link observed for a
+/// shorter time counts as if it had been without stalls before. A guess.
 const ANSWERS_MIN: u32 = 600;
-/// After so many answers, twenty minutes' worth, the counts are halved: the last quarter of an hour or so counts.
+/// Number of answers, twenty minutes' worth, at which the counts are halved, so that about the last quarter
+/// of an hour counts. A guess.
 const HALVE_AFTER: u32 = 2_400;
-/// The quickest answer is that of the last one to two spans of so many: ways change.
+/// Answers per span. The shortest round trip is taken over the present and the previous span, because paths
+/// change. A guess.
 const QUICKEST_SPAN: u32 = 64;
 
-/// What was seen of one peer.
+/// Observations of one peer.
 #[derive(Clone, Copy, Debug, Default)]
 struct Seen {
     answers: u32,
     late: u32,
-    /// Answers in this span, their quickest, and that of the span before, microseconds.
+    /// Answers in the present span, and the shortest round trips of the present and the previous span, in
+    /// microseconds.
     in_span: u32,
     quickest_us: Option<u64>,
     quickest_before_us: Option<u64>,
 }
 
 impl Seen {
-    /// By how much an answer that took so long is later than the quickest.
+    /// Adds an answer, and returns its lateness beyond the shortest round trip.
     fn late_us(&mut self, took_us: u64) -> u64 {
         if self.in_span >= QUICKEST_SPAN {
             (self.in_span, self.quickest_before_us) = (0, self.quickest_us.take());
@@ -56,14 +61,14 @@ impl Seen {
     }
 }
 
-/// Pings that left at one moment, and how long each answer took.
+/// Pings sent at one moment, and the time that each answer took.
 #[derive(Clone, Debug)]
 struct Round {
     sent: Time,
     took_us: BTreeMap<PeerId, u64>,
 }
 
-/// The pauses of the peers that we are linked with.
+/// Stall rates of the linked peers.
 #[derive(Clone, Debug, Default)]
 pub struct Pauses {
     rounds: VecDeque<Round>,
@@ -71,7 +76,7 @@ pub struct Pauses {
 }
 
 impl Pauses {
-    /// A round of pings leaves.
+    /// Starts a round of pings.
     pub fn pinged(&mut self, now: Time) {
         self.rounds.push_back(Round { sent: now, took_us: BTreeMap::new() });
         if self.rounds.len() > ROUNDS_OPEN
@@ -81,14 +86,14 @@ impl Pauses {
         }
     }
 
-    /// A peer has answered the ping that left at `sent`; the first answer counts.
+    /// Takes a peer's answer to the ping sent at `sent`; the first answer counts.
     pub fn answered(&mut self, peer: PeerId, sent: Time, now: Time) {
         if let Some(round) = self.rounds.iter_mut().find(|round| round.sent == sent) {
             round.took_us.entry(peer).or_insert_with(|| now.since(sent));
         }
     }
 
-    /// The link with a peer is no more.
+    /// Forgets a peer with which the link has closed.
     pub fn forget(&mut self, peer: &PeerId) {
         self.seen.remove(peer);
         self.rounds.iter_mut().for_each(|round| {
@@ -96,7 +101,7 @@ impl Pauses {
         });
     }
 
-    /// Of a million answers of a peer, those that met a pause at its end; 0 where nothing is known.
+    /// Returns a peer's answers per million that met a stall at its end; 0 if nothing is known.
     pub fn paused_ppm(&self, peer: &PeerId) -> u32 {
         let share = |seen: &Seen| u64::from(seen.late) * 1_000_000 / u64::from(seen.answers.max(ANSWERS_MIN));
         self.seen.get(peer).map_or(0, share) as u32
@@ -110,7 +115,7 @@ impl Pauses {
         let mut late: Vec<(u64, PeerId)> = late.collect();
         late.sort_unstable();
         for (at, (late_us, peer)) in late.iter().enumerate() {
-            // the lower middle of the others, who stand in the same order without this one
+            // the lower median of the other answers: they keep their order when this answer is left out
             let middle = late.len().saturating_sub(2) / 2;
             let own_us = late.get(middle + usize::from(middle >= at)).map_or(0, |(us, _)| *us);
             let paused = *late_us >= own_us.saturating_add(PAUSED_US);
@@ -130,7 +135,8 @@ mod tests {
         PeerId([id; 32])
     }
 
-    /// So many rounds, in which these are how late each of three peers answers, beside 30 ms; `None`: never.
+    /// Stall rates of three peers after `rounds` rounds; `late_ms`: their lateness beyond 30 ms in each
+    /// round, `None` for no answer.
     fn seen(rounds: u64, late_ms: impl Fn(u64) -> [Option<u64>; 3]) -> [u32; 3] {
         let mut pauses = Pauses::default();
         for round in 0..rounds + ROUNDS_OPEN as u64 {

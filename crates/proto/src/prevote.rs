@@ -1,10 +1,13 @@
-//! Opening an election takes more than one peer's word.
+//! Pre-votes: an election opens only with the consent of a majority, so that no peer opens one alone.
 //!
-//! Every peer on stage sees for itself whether the room needs an election, and since when. Whoever's turn it is
-//! ([`PreVotes::opens_at`]) asks the others for pre-votes. Who sees the same need, under the same mandate, answers with its
-//! signature, at once or as soon as it sees it; pre-votes of a majority of the roster are the [`Opening`] that
-//! goes to the stage, and without them nobody measures, votes, or counts a term up. A lost pre-vote costs a few
-//! small messages, and is asked for again after a back-off; a minority never opens anything.
+//! Each peer on stage determines by itself whether the room needs an election, and since when. The peer next
+//! in line ([`PreVotes::opens_at`]) becomes the opener and requests pre-votes from the present peers on
+//! stage. A peer that sees the same need under the same mandate answers with its signature, at once or as
+//! soon as it sees the need. The pre-votes of a majority of the roster form the [`Opening`], which the opener
+//! sends to the stage. Without an opening no peer measures, votes, or raises the term.
+//!
+//! Lost pre-votes cost a few small messages, and the opener requests them again after a back-off. A minority
+//! never opens an election.
 
 use std::collections::BTreeMap;
 
@@ -18,48 +21,50 @@ use crate::seal::Signature;
 use crate::stage::{Mode, Stage};
 use crate::time::{MS, SECOND, Time};
 
-/// The roster must have been still for this long before the room's first election, so that those who join
-/// together are measured together; but it doesn't wait longer than [`SETTLE_US_MAX`].
+/// Time for which the roster must be unchanged before the room's first election, so that peers that join
+/// together are measured together. The wait ends after [`SETTLE_US_MAX`] in any case. Guesses.
 const SETTLE_US: u64 = 700 * MS;
 const SETTLE_US_MAX: u64 = 3 * SECOND;
-/// Other needs must last this long.
+/// Time for which any other need must last before an election opens. A guess.
 const NEED_US: u64 = 200 * MS;
-/// The same candidates are voted on once more, for want of a standby or of mixers, only after this, then after twice as
-/// long, [`AGAIN_DOUBLINGS_MAX`] times. Guesses; longer than the host takes to find that somebody is gone, and less than ten
-/// elections in ten minutes where who is wanted can't be had.
+/// Time before the same candidates are voted on again because a standby or mixers are missing. It doubles
+/// with each repetition, at most [`AGAIN_DOUBLINGS_MAX`] times. Guesses: longer than the host takes to notice
+/// that a peer is gone, and fewer than ten elections in ten minutes where the wanted mixers can't be had.
 const AGAIN_US: u64 = 10 * SECOND;
 const AGAIN_DOUBLINGS_MAX: u32 = 3;
-/// A challenger is looked at once more after this. A guess: long enough for what disturbed one measurement to be
-/// over, and at most ten rounds in ten minutes even if each had another reason.
+/// Time before the second election round on a challenger. A guess: long enough for a disturbance of one
+/// measurement to be over, and at most ten rounds in ten minutes even if each had another reason.
 const CHALLENGE_US: u64 = 60 * SECOND;
-/// A mixer that this peer has had no link with for so long is gone, whatever the roster says: its host may be gone
-/// too. Links are given up after 5 s of silence, so this is twice as long for whoever sees only that.
+/// Time without a link to a mixer after which the mixer counts as gone, even if the roster has it present:
+/// its host may be gone too. A link is given up after 5 s of silence, so a peer without other evidence waits
+/// twice as long.
 const UNREACHED_US: u64 = 5 * SECOND;
-/// The next in line opens when nobody has for this long.
+/// Time after which the next peer in line opens the election if none has opened before. A guess.
 const NEXT_OPENER_US: u64 = 4 * SECOND;
-/// Pre-votes that are missing are asked for again after this, then after twice as long, up to
-/// [`ASK_US_MAX`]. Guesses: a round trip over the worst way, and about what a partition lasts.
+/// Interval after which missing pre-votes are requested again; doubles up to [`ASK_US_MAX`]. Guesses: a round
+/// trip over the worst path, and about the duration of a partition.
 const ASK_US: u64 = SECOND;
 const ASK_US_MAX: u64 = 8 * SECOND;
-/// Who is asked before it sees the need remembers it for this long: until it is asked again.
+/// Time for which a peer remembers a pre-vote request for a need that it doesn't see yet: until the next
+/// request.
 const ASKED_US: u64 = ASK_US_MAX + SECOND;
-/// A pre-vote binds for this long: nobody helps two openers at once. A guess; an opener that has a majority
-/// needs a round trip to use it.
+/// Time for which a pre-vote binds the peer to one opener, so that it doesn't support two at once. A guess:
+/// an opener with a majority needs a round trip to use it.
 const GIVEN_US: u64 = 3 * SECOND;
-/// A pre-vote is given for a term so far past the last that is known here: openings may have been missed, but
-/// nobody runs through the numbers.
+/// Maximum distance of a requested term above the last known term: this peer may have missed openings, but no
+/// opener may use up the term numbers. A guess.
 const TERMS_AHEAD_MAX: u32 = 4;
 
-/// A need as this peer sees it.
+/// Need for an election as this peer sees it.
 #[derive(Clone, Copy, Debug)]
 struct Needed {
     reason: ElectionReason,
-    /// It must last this long before anybody opens.
+    /// Time for which the need must last before an election opens.
     lasts_us: u64,
     since: Time,
 }
 
-/// Pre-votes that this peer asks for.
+/// Pre-votes that this peer requests as the opener.
 #[derive(Debug)]
 struct Asking {
     epoch: u32,
@@ -69,7 +74,7 @@ struct Asking {
     wait_us: u64,
 }
 
-/// Pre-votes that somebody asks of us.
+/// Another opener's request for this peer's pre-vote.
 #[derive(Debug)]
 struct PreVoteRequest {
     epoch: u32,
@@ -77,18 +82,18 @@ struct PreVoteRequest {
     at: Time,
 }
 
-/// What an outcome was decided by.
+/// Conditions under which an outcome was decided.
 #[derive(Debug, Default)]
 struct Considered {
-    /// Who could be elected.
+    /// Candidates in that election.
     candidates: Vec<PeerId>,
-    /// How many mixers came of it.
+    /// Number of mixers elected.
     mixers: usize,
-    /// How many the host asked for; 0: as many as are needed.
+    /// Number of mixers that the host requested; 0: by need.
     asked: u8,
-    /// What one mixer would have had to carry.
+    /// Load that a single mixer would have had to carry.
     alone: Alone,
-    /// How many outcomes in a row were decided by the same before it.
+    /// Number of outcomes directly before it with the same conditions and number of mixers.
     repeated: u32,
 }
 
@@ -103,27 +108,28 @@ impl Considered {
         }
     }
 
-    /// Whether `other` came of the same candidates and the same wish, and as many mixers of it.
+    /// Returns whether `other` has the same candidates, requested number of mixers and elected number of
+    /// mixers.
     fn is_as(&self, other: &Considered) -> bool {
         (&self.candidates, self.mixers, self.asked) == (&other.candidates, other.mixers, other.asked)
     }
 }
 
-/// This peer's part in opening elections.
+/// State machine of this peer for opening elections.
 #[derive(Debug, Default)]
 pub(crate) struct PreVotes {
     need: Option<Needed>,
     roster_at: Time,
-    /// When the outcome in force was decided.
+    /// Conditions when the outcome in force was decided.
     considered: Considered,
-    /// The last opening that a majority wanted, for those who missed it.
+    /// Newest opening with a majority, for peers that missed it.
     opened: Option<Box<Opening>>,
-    /// An opening under a roster that hasn't come yet.
+    /// Opening under a roster that hasn't arrived yet.
     early: Option<Box<Opening>>,
     asking: Option<Asking>,
-    /// By who asks; peers on stage only.
+    /// Requests by opener; peers on stage only.
     asked: BTreeMap<PeerId, PreVoteRequest>,
-    /// Whom we gave our last pre-vote, and when.
+    /// Opener that got this peer's last pre-vote, and when.
     given: Option<(PeerId, Time)>,
     wake_at: Option<Time>,
 }
@@ -133,7 +139,7 @@ impl PreVotes {
         self.roster_at = now;
     }
 
-    /// A new outcome is in force.
+    /// Records the conditions of a new outcome in force.
     pub(crate) fn decided(&mut self, stage: &Stage, mandate: &Mandate) {
         let mut now = Considered::of(stage, stage.candidates(), mandate.mixers.len());
         if now.is_as(&self.considered) {
@@ -160,18 +166,19 @@ impl PreVotes {
         self.wake_at = Some(self.wake_at.map_or(at, |known| known.min(at)));
     }
 
-    /// The highest term that a majority has opened or decided, as far as it is known here.
+    /// Returns the highest term opened or decided by a majority, as far as this peer knows.
     pub(crate) fn term(&self, view: &View<'_>) -> u32 {
         self.opened.as_ref().map_or(0, |opened| opened.body.term).max(view.rank().term)
     }
 
-    /// Whether an opening of that term, or a later one, has come here.
+    /// Returns whether an opening of `term` or a later term has arrived at this peer.
     pub(crate) fn has_opened(&self, term: u32) -> bool {
         self.opened.as_ref().is_some_and(|opened| opened.body.term >= term)
     }
 
-    /// Looks at everything anew, while no election is open (`idle`) or one is, and what the program suffers by, if it does; gives the opening that a majority
-    /// wants of us, or that has waited for its roster.
+    /// Re-evaluates the need, and returns an opening that is ready: this peer's own with a majority, or
+    /// another that waited for its roster. `idle`: no election is open. `suffers`: the reason, if the program
+    /// is degraded.
     pub(crate) fn update(
         &mut self,
         view: &mut View<'_>,
@@ -192,7 +199,7 @@ impl PreVotes {
         opening
     }
 
-    /// Notes what is needed, and since when.
+    /// Updates the present need and the time when it arose.
     fn follow_need(&mut self, view: &View<'_>, idle: bool, suffers: Option<ElectionReason>) {
         let wanted = if idle { self.wanted_now(view, suffers) } else { None };
         self.need = wanted.map(|(reason, lasts_us)| match self.need {
@@ -204,7 +211,8 @@ impl PreVotes {
         }
     }
 
-    /// Why an election is needed now, if it is, and how long that must last.
+    /// Returns the reason for which an election is needed now, and the time for which the need must last
+    /// first.
     fn wanted_now(&self, view: &View<'_>, suffers: Option<ElectionReason>) -> Option<(ElectionReason, u64)> {
         let candidates = view.stage.candidates();
         if view.stage.mode() == Mode::Mesh || candidates.is_empty() {
@@ -226,7 +234,8 @@ impl PreVotes {
         let standby = mandate.standbys.iter().any(|peer| present(peer) && mandate.is_free(peer));
         let wanted = self.mixers_wanted(view);
         if mixers != wanted || (!standby && candidates.len() > mixers) {
-            // who couldn't be measured may be on the way out; no use in asking the same again at once
+            // a candidate that couldn't be measured may be leaving, so an immediate repetition would be
+            // useless
             let again = Considered::of(view.stage, candidates, mixers).is_as(&self.considered);
             let again_us = AGAIN_US << self.considered.repeated.min(AGAIN_DOUBLINGS_MAX);
             return Some((ElectionReason::Count, if again { again_us } else { NEED_US }));
@@ -241,8 +250,9 @@ impl PreVotes {
         challenger.filter(present).map(|_| (ElectionReason::Count, CHALLENGE_US))
     }
 
-    /// As many as the host asks for, no more than there are candidates. When it leaves that to need: as many as were elected,
-    /// unless the job has grown past what one carries since then, or has shrunk to that.
+    /// Returns the number of mixers wanted: the number that the host requests, capped at the number of
+    /// candidates. If the host leaves it to need, the number elected before, unless the load has since
+    /// outgrown the uplink of one mixer (then two) or shrunk to it (then one).
     fn mixers_wanted(&self, view: &View<'_>) -> usize {
         let Some(roster) = view.stage.roster() else { return 1 };
         let elected = self.considered.mixers.max(1);
@@ -263,7 +273,7 @@ impl PreVotes {
         wanted.min(view.stage.candidates().len())
     }
 
-    /// When a need has lasted long enough.
+    /// Returns the time at which a need has lasted long enough.
     fn ripe_at(&self, Needed { reason, lasts_us, since }: Needed) -> Time {
         match reason {
             ElectionReason::Opening => (self.roster_at.max(since) + lasts_us).min(since + SETTLE_US_MAX),
@@ -271,7 +281,8 @@ impl PreVotes {
         }
     }
 
-    /// When this peer opens: the host once the need is ripe, then the others in the order of the roster.
+    /// Returns the time at which this peer opens: the host when the need is ripe, then the other present
+    /// peers in roster order, [`NEXT_OPENER_US`] apart.
     fn opens_at(&self, view: &View<'_>, needed: Needed) -> Time {
         let place = view.stage.present().position(|entry| entry.peer == view.me);
         let patience_us = place.map_or(u64::MAX, |place| place as u64 * NEXT_OPENER_US);
@@ -283,7 +294,8 @@ impl PreVotes {
         (to != opener && view.now < at + GIVEN_US).then_some(at + GIVEN_US)
     }
 
-    /// Asks for pre-votes, when it is our turn; gives the opening once a majority has given them.
+    /// Requests pre-votes when it is this peer's turn, and returns the opening once a majority has given
+    /// them.
     fn request_pre_votes(&mut self, view: &mut View<'_>) -> Option<Opening> {
         let needed = self.need?;
         let opens_at = self.opens_at(view, needed);
@@ -319,12 +331,12 @@ impl PreVotes {
         self.count(view)
     }
 
-    /// Somebody asks for our pre-vote.
+    /// Handles an opener's request for this peer's pre-vote.
     pub(crate) fn wanted(&mut self, view: &mut View<'_>, from: PeerId, epoch: u32, need: Need) {
         if !view.on_stage() || !view.stage.contains(&from) || need.opener != from {
             return;
         }
-        // whoever is behind is told what it has missed: it asks anew by itself
+        // send a lagging opener the opening or outcome that it missed; it then requests again by itself
         if let Some(opened) = self.opened.as_ref().filter(|opened| opened.body.term >= need.term) {
             view.out.send(from, Message::Opening(opened.clone()));
         }
@@ -337,7 +349,8 @@ impl PreVotes {
         self.asked.retain(|peer, _| view.stage.contains(peer));
     }
 
-    /// Gives one pre-vote to whoever comes first on the roster of those who ask for what we need too.
+    /// Gives one pre-vote, to the first opener in roster order that requests it for the need that this peer
+    /// sees.
     fn answer(&mut self, view: &mut View<'_>) {
         self.asked.retain(|_, asked| view.now < asked.at + ASKED_US);
         let Some(needed) = self.need.filter(|_| !self.asked.is_empty()) else { return };
@@ -363,7 +376,7 @@ impl PreVotes {
         }
     }
 
-    /// A pre-vote has come.
+    /// Handles a pre-vote that this peer requested.
     pub(crate) fn vote(
         &mut self,
         view: &View<'_>,
@@ -381,7 +394,7 @@ impl PreVotes {
         }
     }
 
-    /// Our own opening, when a majority of its roster wants it.
+    /// Returns this peer's own opening once a majority of its roster has signed.
     fn count(&mut self, view: &View<'_>) -> Option<Opening> {
         let asking = self.asking.as_ref()?;
         if view.stage.majority(asking.epoch, asking.votes.keys()) != Some(true) {
@@ -393,11 +406,11 @@ impl PreVotes {
         Some(opening)
     }
 
-    /// An opening has come: gives it back when a majority wants it and it is news.
+    /// Handles an opening, and returns it if a majority signed it and it is newer than the last one.
     pub(crate) fn opening(&mut self, view: &View<'_>, opening: Opening) -> Option<Opening> {
         let Need { term, under, opener, .. } = opening.body;
         let known = self.opened.as_ref().map(|opened| (opened.body.term, opened.body.opener));
-        // of two openers of one term, the lower id's counts
+        // of two openings of one term, the opener with the lower id wins
         let newer = known.is_none_or(|(known, of)| term > known || (term == known && opener < of));
         let new = newer && term > under.term && under.term >= view.rank().term;
         if !new || !view.on_stage() || !view.stage.contains(&opener) {

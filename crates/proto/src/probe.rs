@@ -1,14 +1,19 @@
-//! Measuring the candidates.
+//! Bandwidth measurement of the candidates by packet trains.
 //!
-//! When an election opens, each candidate is measured by three peers of the roster, five on a large stage, drawn from the ids
-//! and the outcome in force, so that everyone knows who has to, and elections that come to nothing don't change who. The measurer asks for a train of packets and reads the bandwidth from
-//! its dispersion: 26 kB as fast as they go for a first guess, then what the guess carries in 30 ms, at twice the
-//! guess, until the 95 % interval of the mean is under ±10 % or [`TRAINS_MAX`] have come. Neither end takes part in two trains at
-//! once: a busy candidate says so, and is asked again. What was found is signed and sent to the whole stage, with what the
-//! measurer has seen of the candidate's pauses as long as the two have been linked ([`crate::pauses`]).
+//! When an election opens, each candidate is measured by three peers of the roster, or five on a large stage.
+//! They are drawn by a hash of the ids and the outcome in force, so that every peer knows the measurers and a
+//! failed election doesn't change them.
 //!
-//! Each candidate also claims what only it knows: how quick its codec is, and the round trips of all its links on stage, which
-//! its body measures anyway.
+//! The measurer requests a packet train from the candidate and derives the bandwidth from the train's
+//! dispersion. The first train, 26 kB as fast as the link goes, gives a guess. The following trains carry
+//! what the guessed rate sends in 30 ms, at twice that rate, until the 95 % interval of the mean is within
+//! ±10 % or [`TRAINS_MAX`] trains have arrived. Neither end takes part in two trains at once: a busy
+//! candidate answers that it is busy, and the measurer requests the train again. The measurer signs the
+//! result and sends it to the whole stage, with the stalls of the candidate observed since the two were
+//! linked ([`crate::pauses`]).
+//!
+//! Each candidate also claims what only it knows: the speed of its codec, and the round trips of all its
+//! links on stage, which its body measures anyway.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
@@ -26,45 +31,51 @@ use crate::score::bandwidth_bps_max;
 use crate::seal::Signed;
 use crate::time::{MS, SECOND, Time};
 
-/// Peers that measure one candidate (DESIGN §5). Of a large stage they are [`MEASURERS_MAX`]: a fifth of liars has the majority
-/// of three in one draw of ten, of five in one of seventeen.
+/// Number of measurers per candidate, by design. A large stage has [`MEASURERS_MAX`]: where a fifth of the
+/// stage lies, liars are the majority of three measurers in one draw of ten, but of five in one draw of
+/// seventeen.
 const MEASURERS: usize = 3;
-/// Most trains of one measurement.
+/// Maximum number of trains received per measurement. By design.
 const TRAINS_MAX: usize = 6;
-/// A first train gives a guess. Half of its 24 packets are looked at: enough for that, and no longer in the way of
-/// media than it must.
+/// Size of the first train, which gives a guess. The dispersion is taken from half of its 24 packets: enough
+/// for a guess, and no more disturbance of media than necessary.
 pub(crate) const FIRST_TRAIN_BYTES: u32 = 24 * 1_100;
-/// 200 kB measured 100 Mbit/s within 0.3 % (our measurement).
+/// Maximum size of a train. Measured: trains of 200 kB found 100 Mbit/s within 0.3 %.
 const TRAIN_BYTES: u32 = 200_000;
-/// What a slower line carries in this time is enough for it: media that is behind a train waits no longer. On
-/// a line of 8 Mbit/s that carried 6 of media, trains of 200 kB tore holes of 2 s.
+/// Time that a train may occupy the guessed line: slower lines get smaller trains, because media behind a
+/// train waits for it. Measured: on a line of 8 Mbit/s that carried 6 Mbit/s of media, trains of 200 kB
+/// caused gaps of 2 s.
 const TRAIN_LINE_US: u64 = 30 * MS;
-/// A train is at most so long on the wire, and so is the patience for one.
+/// Maximum duration of a train on the wire, and so the longest time a candidate is busy with a train. By
+/// design.
 const TRAIN_US_MAX: u64 = 1_200 * MS;
-/// A candidate that doesn't answer within this is asked once more, and then given up.
+/// Timeout for a requested train, after which it counts as failed. After three failed trains the measurement
+/// ends.
 const ANSWER_US_MAX: u64 = TRAIN_US_MAX + 800 * MS;
 pub(crate) const BUSY_RETRY_US: u64 = 60 * MS;
-/// Trains for somebody who isn't on stage are this far apart.
+/// Minimum interval between trains to peers that are not on stage. A guess.
 const STRANGER_US: u64 = 500 * MS;
-/// No line is quicker: 10 Tbit/s. Sums and squares of such figures fit.
+/// Maximum bandwidth that counts: 10 Tbit/s, above any real line. Sums and squares of such figures don't
+/// overflow 128 bits.
 pub(crate) const BANDWIDTH_BPS_MAX: u64 = 10_000_000_000_000;
-/// Most measurements that wait: a full roster's, twice.
+/// Maximum number of measurements waiting: two full rosters.
 const MEASUREMENTS_MAX: usize = 128;
-/// Reports kept of one election: of everyone on a full roster, on everyone.
+/// Maximum number of reports kept per election: every peer of a full roster on every peer.
 const REPORTS_MAX: usize = ROSTER_MAX * ROSTER_MAX;
-/// A stage with more candidates is a large one: elections take their time.
+/// Number of candidates above which a stage is large, and elections take more time and measurers.
 pub(crate) const LARGE_STAGE: usize = 8;
-/// An opening is so old when each asks its body for the round trips of its links: until then many are still being
-/// made, and a link that is up needs a ping or two. Guesses, by the time in which the stage has to report.
+/// Time after an opening at which each peer asks its body for the round trips of its links. Earlier, many
+/// links are still being set up, and a new link needs a ping or two. Guesses, bounded by the time for
+/// reports; the second applies to large stages.
 const ROUND_TRIPS_US: u64 = SECOND;
 const ROUND_TRIPS_US_LARGE: u64 = 3 * SECOND;
-/// How long a measurement may take before what is there is reported.
+/// Maximum duration of a measurement, after which the samples so far are reported. A guess.
 const MEASURE_US_MAX: u64 = 8 * SECOND;
 
-/// t-distribution, two-sided 95 %, times 1000, for 1 to 5 degrees of freedom. A test compares it with statrs.
+/// Student's t, two-sided 95 %, times 1000, for 1 to 5 degrees of freedom. A test compares it with statrs.
 pub(crate) const T_95_MILLI: [u64; TRAINS_MAX - 1] = [12_706, 4_303, 3_182, 2_776, 2_571];
 
-/// One candidate that this peer has to measure.
+/// Measurement of one candidate by this peer.
 #[derive(Debug)]
 struct Measurement {
     candidate: PeerId,
@@ -74,7 +85,7 @@ struct Measurement {
     paused_ppm: u32,
     line: Option<LineId>,
     failures: u32,
-    /// For our own user: nobody else is told.
+    /// Measured for this peer's own user: the result isn't sent to other peers.
     private: bool,
 }
 
@@ -93,7 +104,7 @@ impl Measurement {
     }
 }
 
-/// A train that this peer has asked for.
+/// Train that this peer has requested.
 #[derive(Debug)]
 struct Awaited {
     train: u32,
@@ -101,18 +112,18 @@ struct Awaited {
     give_up_at: Time,
 }
 
-/// What a train that has ended showed.
+/// Result of a train that has ended.
 #[derive(Debug)]
 pub(crate) struct Shown {
-    /// `None`: it failed.
+    /// Measured bandwidth; `None` if the train failed.
     pub(crate) bandwidth_bps: Option<u64>,
     pub(crate) rtt_us: u32,
     pub(crate) paused_ppm: u32,
-    /// Whence it came, where the link tells.
+    /// Address of the candidate's end of the link, if the link knows it.
     pub(crate) address: Option<IpAddr>,
 }
 
-/// This peer's measuring, and its being measured.
+/// State of this peer as a measurer and as a measured candidate.
 #[derive(Debug, Default)]
 pub(crate) struct Probe {
     term: u32,
@@ -120,26 +131,27 @@ pub(crate) struct Probe {
     awaited: Option<Awaited>,
     next_at: Option<Time>,
     trains: u32,
-    /// We send a train until then.
+    /// This peer is busy sending a train until then.
     busy_until: Time,
-    /// The next train for somebody who isn't on stage.
+    /// Earliest time of the next train to a peer that isn't on stage.
     stranger_at: Time,
-    /// An election is open, and we have taken on these candidates of it.
+    /// Whether an election is open. `taken_on`: candidates that this peer measures in it.
     open: bool,
     taken_on: BTreeSet<PeerId>,
-    /// Processor time to encode and to decode one picture.
+    /// Processor time to encode and to decode one picture, in microseconds; `None` before the codec bench.
     bench: Option<(u32, u32)>,
-    /// When our body is to be asked for the round trips of our links.
+    /// When to request the round trips of this peer's links from its body.
     ask_at: Option<Time>,
     round_trips: List<RoundTrip, ROSTER_MAX>,
     claimed_to: BTreeSet<PeerId>,
     claim: Option<Signed<Claim>>,
 }
 
-/// What measurers are drawn by: follows from the outcome in force, so that no opener chooses it.
+/// Key for drawing measurers. It follows from the outcome in force, so that no opener can choose it.
 pub(crate) type Draw = DrawKey;
 
-/// Who measures a candidate in an election: three of those present, or five, by the hash of (draw, candidate, measurer).
+/// Returns the measurers of a candidate: three of the present peers, or five on a large stage, drawn by the
+/// hash of (draw, candidate, measurer).
 pub(crate) fn measurers(roster: &Roster, draw: &Draw, candidate: &PeerId) -> Vec<PeerId> {
     let present = || roster.entries.iter().filter(|entry| !entry.away);
     let candidates = present().filter(|entry| entry.mixes).count();
@@ -149,13 +161,13 @@ pub(crate) fn measurers(roster: &Roster, draw: &Draw, candidate: &PeerId) -> Vec
 }
 
 impl Probe {
-    /// The machine's codec bench is done.
+    /// Takes the result of the machine's codec bench.
     pub(crate) fn bench(&mut self, view: &mut View<'_>, encode_us: u32, decode_us: u32) {
         self.bench = Some((encode_us, decode_us));
         self.claim_anew(view);
     }
 
-    /// Our body says how far those are that we are linked with.
+    /// Takes the round trips of this peer's links from the body, and claims those to peers on stage.
     pub(crate) fn round_trips(&mut self, view: &mut View<'_>, rtts_us: &[(PeerId, u32)]) {
         let on_stage = rtts_us.iter().filter(|(peer, rtt_us)| *rtt_us > 0 && view.stage.contains(peer));
         self.round_trips = List::truncated(on_stage.map(|(peer, rtt_us)| RoundTrip::new(peer, *rtt_us)));
@@ -168,7 +180,7 @@ impl Probe {
         self.spread_claim(view);
     }
 
-    /// Sends our claim to whoever on stage hasn't got it.
+    /// Sends this peer's claim to the peers on stage that haven't got it.
     pub(crate) fn spread_claim(&mut self, view: &mut View<'_>) {
         if view.config.consent == Consent::Never || !view.on_stage() {
             return;
@@ -192,18 +204,19 @@ impl Probe {
         }
     }
 
-    /// Our own claim, for our own ballot.
+    /// Returns this peer's own claim, for its own ballot.
     pub(crate) fn own_claim(&self) -> Option<&Signed<Claim>> {
         self.claim.as_ref()
     }
 
-    /// An election has opened: measure whom we have to.
+    /// Starts measuring for an election that has opened.
     pub(crate) fn opened(&mut self, view: &mut View<'_>, term: u32) {
         self.closed(view);
         (self.term, self.open) = (term, true);
-        // claims run out after ten minutes: each election gets a fresh one, once the links are there to be measured
+        // claims expire after ten minutes: each election gets a fresh claim, once the links to be measured
+        // are up
         let settles_us = match view.stage.candidates().len() {
-            0..=1 => 0, // there is no choice
+            0..=1 => 0, // a single candidate needs no comparison
             2..=LARGE_STAGE => ROUND_TRIPS_US,
             _ => ROUND_TRIPS_US_LARGE,
         };
@@ -211,7 +224,8 @@ impl Probe {
         self.take_on(view);
     }
 
-    /// Takes on whom we have to measure and haven't yet: when somebody goes, others measure in their place.
+    /// Takes on the candidates that this peer has to measure and hasn't taken on yet. When a measurer leaves,
+    /// the next in the draw replaces it.
     pub(crate) fn take_on(&mut self, view: &mut View<'_>) {
         let Some(roster) = view.stage.roster().filter(|_| self.open) else { return };
         let draw = view.draw();
@@ -230,7 +244,7 @@ impl Probe {
         }
     }
 
-    /// Our own user wants to know how well a candidate reaches us.
+    /// Measures the path from a candidate to this peer for this peer's own user.
     pub(crate) fn measure(&mut self, view: &mut View<'_>, candidate: PeerId) {
         if self.queue.len() < MEASUREMENTS_MAX && view.stage.contains(&candidate) && candidate != view.me {
             view.links.want(view.now, view.out, Want::Probe, candidate);
@@ -239,7 +253,7 @@ impl Probe {
         }
     }
 
-    /// The election is over: what is not yet measured for it no longer matters.
+    /// Ends measuring for the election, and drops its unfinished measurements.
     pub(crate) fn closed(&mut self, view: &mut View<'_>) {
         self.open = false;
         self.taken_on.clear();
@@ -256,7 +270,8 @@ impl Probe {
         }
     }
 
-    /// A peer wants a train of us; `asked`: because we want it to ([`crate::uplink`]). Gives whether it is sent.
+    /// Handles a peer's request for a train. `asked`: this peer wants that measurement ([`crate::uplink`]).
+    /// Returns whether the train is sent.
     pub(crate) fn wanted(
         &mut self,
         view: &mut View<'_>,
@@ -267,7 +282,7 @@ impl Probe {
         if view.config.consent == Consent::Never && !asked {
             return false;
         }
-        // whoever is not on stage gets one train in a while, and none of a mixer
+        // a peer that isn't on stage gets one train per `STRANGER_US`, and none from a mixer
         let stranger = !view.stage.contains(&peer) && !asked;
         let too_soon = stranger && (view.mixes() || view.now < self.stranger_at);
         if stranger && !too_soon {
@@ -283,12 +298,12 @@ impl Probe {
         true
     }
 
-    /// Whether we wait for a candidate's train.
+    /// Returns whether this peer waits for a candidate's train.
     pub(crate) fn is_at_work(&self) -> bool {
         self.awaited.is_some()
     }
 
-    /// The candidate is busy with somebody else's train.
+    /// Handles the answer of a candidate that is busy with another train.
     pub(crate) fn busy(&mut self, view: &mut View<'_>, peer: PeerId, train: u32) {
         if self.awaited.as_ref().is_some_and(|awaited| awaited.train == train && awaited.candidate == peer) {
             self.awaited = None;
@@ -297,7 +312,7 @@ impl Probe {
         }
     }
 
-    /// A train has ended; gives the report when it was the last one needed.
+    /// Takes the result of a train that has ended, and returns the report if the measurement is done.
     pub(crate) fn measured(
         &mut self,
         view: &mut View<'_>,
@@ -320,11 +335,11 @@ impl Probe {
         self.report_if_done(view)
     }
 
-    /// Whether the measurement at the front is done; then its report is signed and sent.
+    /// Signs and sends the report of the measurement at the front of the queue, if that measurement is done.
     fn report_if_done(&mut self, view: &mut View<'_>) -> Option<Signed<Report>> {
         let front = self.queue.front()?;
         let tired = front.since.is_some_and(|since| view.now.since(since) >= MEASURE_US_MAX);
-        // trains of a sitting mixer share its line with its program: what the best of them shows is there
+        // trains of a sitting mixer share its line with its program, so the best sample counts
         let sits = view.mandate.sitting().contains(&front.candidate);
         let best = front.samples.iter().max().copied().unwrap_or(0);
         let enough = !sits || 2 * best >= view.stage.roster().map_or(0, bandwidth_bps_max);
@@ -335,7 +350,7 @@ impl Probe {
         }
         let front = self.queue.pop_front()?;
         view.links.unwant(view.now, Want::Probe, front.candidate);
-        // the first train only gives the guess, but its figure is better than none
+        // the first sample is only a guess, but better than no sample
         let kept = if front.samples.len() > 1 { &front.samples[1..] } else { &front.samples[..] };
         if front.private {
             let (peer, rtt_us) = (front.candidate, front.rtt_us);
@@ -362,7 +377,7 @@ impl Probe {
         Some(report)
     }
 
-    /// Asks for the next train where it is time; may give a report that was all that could be had.
+    /// Requests the next train when it is due. Returns a report if a timeout has ended a measurement.
     pub(crate) fn on_time(&mut self, view: &mut View<'_>) -> Option<Signed<Report>> {
         if self.ask_at.take_if(|at| *at <= view.now).is_some() {
             view.out.act(Output::TellRoundTrips);
@@ -385,7 +400,7 @@ impl Probe {
             return None;
         }
         self.next_at = None;
-        // the first candidate in the queue that is linked; the others get their turn
+        // the first candidate in the queue with a link; the others get their turn later
         let ready = self.queue.iter().position(|measurement| view.links.is_up(&measurement.candidate));
         let Some(ready) = ready else {
             if !self.queue.is_empty() {
@@ -405,7 +420,7 @@ impl Probe {
         let front = self.queue.front_mut()?;
         front.since.get_or_insert(view.now);
         let guess = if view.mandate.sitting().contains(&front.candidate) {
-            front.samples.iter().max() // the first may have met a picture on its way
+            front.samples.iter().max() // a program picture may have delayed the first train
         } else {
             front.samples.first()
         };
@@ -413,7 +428,7 @@ impl Probe {
             None => (FIRST_TRAIN_BYTES, 0),
             Some(guess) => (train_bytes(*guess, TRAIN_LINE_US), 2 * guess),
         };
-        // once media flows, no train is faster than what counts: it would be in the media's way
+        // once media flows, no train is faster than the bandwidth that counts, or it would delay the media
         let paced = (view.mandate.rank.term > 0).then(|| view.stage.roster().map_or(0, bandwidth_bps_max));
         let rate_bps = match paced {
             Some(most) if rate_bps == 0 || rate_bps > most => most,
@@ -443,13 +458,15 @@ impl Probe {
     }
 }
 
-/// How long a train is that takes so much time of a line of about that rate.
+/// Returns the size of a train that occupies a line of the guessed rate for `line_us`, from
+/// [`FIRST_TRAIN_BYTES`] to [`TRAIN_BYTES`].
 pub(crate) fn train_bytes(guess_bps: u64, line_us: u64) -> u32 {
     let carried = u128::from(guess_bps) * u128::from(line_us) / u128::from(8 * SECOND);
     carried.clamp(FIRST_TRAIN_BYTES.into(), TRAIN_BYTES.into()) as u32
 }
 
-/// Whether the 95 % interval of the mean is within ±10 % of it. Integers: what follows must be alike everywhere.
+/// Returns whether the 95 % interval of the mean lies within ±10 % of the mean. Uses integers, so that every
+/// machine gets the same result.
 fn narrow(samples: &[u64]) -> bool {
     let n = samples.len() as u128;
     let Some(t_milli) = T_95_MILLI.get(samples.len().wrapping_sub(2)) else { return false };
@@ -460,12 +477,12 @@ fn narrow(samples: &[u64]) -> bool {
     t * t * squares / 1_000_000 * 100 <= mean * mean * n * (n - 1)
 }
 
-/// The reports of one election, one per measurer and candidate.
+/// Reports of one election, one per measurer and candidate.
 #[derive(Debug, Default)]
 pub(crate) struct Reports(BTreeMap<(PeerId, PeerId), (Time, Signed<Report>)>);
 
 impl Reports {
-    /// Keeps a report; the first of a measurer on a candidate counts.
+    /// Keeps a report; a measurer's first report on a candidate counts.
     pub(crate) fn add(&mut self, now: Time, report: Signed<Report>) {
         if self.0.len() < REPORTS_MAX {
             self.0.entry((report.body.candidate, report.sender)).or_insert((now, report));
@@ -480,7 +497,7 @@ impl Reports {
         self.0.clear();
     }
 
-    /// All of them, sorted by candidate and measurer, with the time each came.
+    /// Returns all reports with their arrival times, sorted by candidate and measurer.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &(Time, Signed<Report>)> {
         self.0.values()
     }

@@ -1,16 +1,25 @@
-//! From measured figures to an order of the candidates.
+//! Scoring: ranks the candidates by their measured figures.
 //!
-//! Whoever can do the job goes before whoever can't. Among those it is latency that the audience feels: how far
-//! a candidate is from the speakers and from the stage, how long it takes for a picture, how long its uplink
-//! takes for its first tier. Points are each candidate's share of all candidates' total in quickness (one over
-//! that latency, less where it pauses) and, once media flows, in bitrate. An uplink counts up to [`SATURATED`] times the need.
-//! How quick a codec is only its owner can say: it says whether the candidate can do the job, and little is gained by saying
-//! more ([`QUICK`]). Integer arithmetic in the order of ids: everyone who recomputes a ballot gets the same, to the last digit.
+//! Feasible candidates, with a codec and an uplink that suffice for the job, rank before all others. Among
+//! them latency decides, because the audience feels it: the one-way delays to the speakers and to the stage,
+//! the processing time of a picture, and the time that the uplink needs to send a frame to the first tier.
+//! Points are a candidate's share of all candidates' total in quickness (the reciprocal of that latency, less
+//! for stalls) and, once all candidates have sent media, in bitrate. An uplink counts up to [`SATURATED`]
+//! times the need. The speed of a codec is known from its owner's claim only: it decides whether the
+//! candidate is feasible, and overstating it gains little ([`QUICK`]).
 //!
-//! The simulator's oracle judged the rules (drawn rooms of fifty, choice within 5 % of the best): shares of
-//! bandwidth and encoding speed alone, saturated at twice the need, 30 %; latency, by the ways that three measurers for each knew,
-//! 86 %; by the round trips that all claim 97 %. Where a fifth of the stage lies for each other it was 52 of 60 rooms when
-//! a codec counted up to four times as quick as it must be, and 193 of 200 since it counts twice.
+//! All arithmetic is in integers, in the order of ids, so that every peer that recomputes a ballot gets
+//! exactly the same result.
+//!
+//! The simulator's oracle judged these rules in drawn rooms of fifty peers, by the share of rooms with a
+//! choice within 5 % of the best:
+//!
+//! - shares of bandwidth and encoding speed alone, saturated at twice the need: 30 %;
+//! - latency, by the delays known to three measurers of each candidate: 86 %;
+//! - latency, by the round trips that all peers claim: 97 %.
+//!
+//! Where a fifth of the stage lied for each other, the choice was good in 52 of 60 rooms while a codec
+//! counted up to four times the speed needed, and in 193 of 200 rooms since it counts up to twice that speed.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -22,65 +31,71 @@ use crate::id::PeerId;
 use crate::message::{Claim, Entry, LineId, MIXERS_MAX, Report, Roster};
 use crate::seal::Signed;
 
-/// One whole point.
+/// One whole point, in micro-points.
 const MICRO: u128 = 1_000_000;
-/// What a mix-minus costs on the wire: 32 kbit/s of Opus and as much for the headers of 50 packets a second.
+/// Bitrate of a mix-minus on the wire: 32 kbit/s of Opus and the same again for the headers of 50 packets a
+/// second.
 const MIX_MINUS_BPS: u64 = 64_000;
-/// What a speaker's stream costs when it is forwarded: 640×360 at 30 fps (our measurement, media bench).
+/// Bitrate of a forwarded speaker's stream, 640×360 at 30 fps. Measured with the media bench.
 const SPEAKER_BPS: u64 = 700_000;
-/// The picture size that claims are made for.
+/// Picture size, in pixels, to which claims refer.
 const CLAIM_PIXELS: u64 = 1280 * 720;
 
-/// A sitting mixer's points count so many percent more: changing mixers costs the audience a key frame and the
-/// tree a round of moves (DESIGN §6).
+/// Bonus on a sitting mixer's points, in percent: changing mixers costs the audience a keyframe and the tree
+/// a round of moves. By design.
 const SITTING_PERCENT: u64 = 20;
 
-/// Trains share a sitting mixer's line with its program. One that leaves at twice the first guess, beside a program of at most
-/// the bandwidth needed, shows 4/7 of a line that is just wide enough, and more of any wider one: so much is missing of
-/// what it shows.
+/// Maximum correction of a sitting mixer's measured bandwidth, in percent of it, because its trains share the
+/// line with its program. A train at twice the first guess, beside a program of at most the bandwidth needed,
+/// shows 4/7 of a line that is just wide enough, and more of any wider line. So at most three quarters of the
+/// shown figure are missing.
 const BESIDE_PERCENT: u64 = 75;
 
-/// An uplink of more than so many times the need counts no more. DESIGN §6 says twice; but a frame for ten children
-/// takes 6 ms on such a line and 0.5 ms on one of 1 Gbit/s, a twentieth of the latency of many rooms.
+/// Multiple of the bandwidth needed above which an uplink gains nothing. Twice would be too low: a frame for
+/// ten children takes 6 ms on a line of twice the need and 0.5 ms on a line of 1 Gbit/s, which is a twentieth
+/// of the latency of many rooms.
 const SATURATED: u64 = 32;
 
-/// A codec of more than so many times the speed needed counts no more: its speed is its owner's word alone. With 1 the best of
-/// honest rooms lost to codecs 4 to 8 ms slower (233 of 250 within 5 % of the oracle's choice; with 2 or 4: 240).
+/// Multiple of the speed needed above which a codec gains nothing, because its speed is its owner's claim
+/// alone. With 1 the best candidates of honest rooms lost to codecs 4 to 8 ms slower (233 of 250 rooms within
+/// 5 % of the oracle's choice; with 2 or 4: 240 rooms).
 const QUICK: u64 = 2;
 
-/// A candidate that pauses in so many of a million answers, or more, is so many percent less quick, and one that pauses less often
-/// less. A radio that hears nothing for 300 ms each 30 s does in 7,000.
+/// Stalled answers per million from which the full penalty of [`PAUSED_PERCENT`] on quickness applies; fewer
+/// reduce the penalty in proportion. A radio that stalls for 300 ms every 30 s reaches 7,000.
 const PAUSED_PPM_MAX: u64 = 5_000;
 const PAUSED_PERCENT: u64 = 30;
 
-/// How a candidate did in an election.
+/// Figures of one candidate in an election.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Tally {
-    /// Who.
+    /// The candidate.
     pub peer: PeerId,
-    /// Micro-points.
+    /// Points, in micro-points, without a sitting mixer's bonus.
     pub points: u64,
-    /// It can do the job.
+    /// Whether the candidate is feasible: its codec is real-time capable and its bandwidth suffices.
     pub feasible: bool,
-    /// Its codec can.
+    /// Whether its codec is real-time capable: one program picture costs at most half a frame interval.
     pub quick: bool,
-    /// From the candidate to the others, as measured; 0 when nobody did.
+    /// Measured bandwidth from the candidate to the other peers, in bits per second; 0 if no peer measured
+    /// it.
     pub bandwidth_bps: u64,
-    /// What it sent of its own media; `None` before there was any.
+    /// Bitrate of the media it sent, in bits per second; `None` before it sent any.
     pub bitrate_bps: Option<u64>,
-    /// Processor time for one 1280×720 picture; `None` when it claims nothing.
+    /// Claimed processor time to encode one 1280×720 picture, in microseconds; `None` without a claim.
     pub encode_us: Option<u32>,
-    /// How many measured its bandwidth.
+    /// Number of peers that measured its bandwidth.
     pub measurers: usize,
-    /// The line that more than half of them see it behind.
+    /// Access line behind which more than half of its measurers see it.
     pub line: Option<LineId>,
-    /// From a speaker's camera to the middle of the first tier, as far as it depends on the candidate.
+    /// Latency from a speaker's camera to the middle of the first tier, as far as it depends on the
+    /// candidate, in microseconds.
     pub latency_us: u64,
-    /// Of a million of its answers, those that met a pause.
+    /// Answers per million that met a stall at its end.
     pub paused_ppm: u32,
 }
 
-/// The order of candidates: the greatest is elected.
+/// Sort key of the candidates; the greatest is elected.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Ranking {
     feasible: bool,
@@ -91,33 +106,33 @@ struct Ranking {
     lower_id: Reverse<PeerId>,
 }
 
-/// Bits per second that are as many as trains beside media look for: twice the need.
+/// Returns the maximum bandwidth that trains beside media look for, in bits per second: twice the need.
 pub(crate) fn bandwidth_bps_max(roster: &Roster) -> u64 {
     2 * Job::of(roster, asked_for(roster)).bandwidth_bps
 }
 
-/// How many children of its own one of so many mixers has room for on that uplink, beside what goes to the stage; one in
-/// any case, or there would be no audience.
+/// Returns the number of children that one of `mixers` mixers can feed with `uplink_bps` beside its part of
+/// the stage. At least 1, because a mixer without children has no audience.
 pub(crate) fn first_tier_max(roster: &Roster, mixers: usize, uplink_bps: u64) -> usize {
     Job::of(roster, mixers).first_tier(uplink_bps).max(1)
 }
 
-/// As many mixers as the host asks for; one when it leaves that to need.
+/// Returns the number of mixers that the host requests; one if it leaves the number to need.
 fn asked_for(roster: &Roster) -> usize {
     usize::from(roster.mixers.max(1)).min(MIXERS_MAX)
 }
 
-/// What the uplink of a single mixer has to carry, bits per second.
+/// Load on the uplink of a single mixer, in bits per second.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Alone {
-    /// The stage and half of a first tier: with less the room is better off with two mixers.
+    /// The stage and half of a first tier: below this the room is better off with two mixers.
     pub(crate) least_bps: u64,
-    /// The stage and all of a first tier: two mixers of which one has that go back to one.
+    /// The stage and a whole first tier: if one of two mixers has this, the room goes back to one.
     pub(crate) whole_bps: u64,
 }
 
 impl Alone {
-    /// By the roster: its speakers, who of them watches, and k1.
+    /// Computes the load from the roster: its speakers, the speakers that also view, and k1.
     pub(crate) fn of(roster: &Roster) -> Alone {
         let job = Job::of(roster, 1);
         let half_tier = u64::from(roster.k1).div_ceil(2) * u64::from(roster.program.bitrate_bps);
@@ -125,23 +140,23 @@ impl Alone {
     }
 }
 
-/// What the job takes, from the roster.
+/// Requirements of a mixer's job, from the roster.
 struct Job {
     /// To the first tier and the stage.
     bandwidth_bps: u64,
-    /// To the speakers at home with one mixer, other mixers and the standby.
+    /// To the speakers at home with one mixer, the other mixers and the standby.
     stage_bps: u64,
     program_bps: u64,
     half_frame_us: u64,
-    /// Bits of one frame for half of the first tier: what the middle child waits for.
+    /// Bits of one frame for half of the first tier, which the middle child waits for.
     tier_bits: u64,
-    /// Decoding all speakers, in pictures of the size that claims are made for, times 1000.
+    /// Pictures decoded per program picture for all speakers, in thousandths of the claims' picture size.
     decode_milli: u64,
     pixels: u64,
 }
 
 impl Job {
-    /// One of so many mixers' part of it.
+    /// Computes the part of one mixer if `mixers` mixers share the job.
     fn of(roster: &Roster, mixers: usize) -> Job {
         let speaking = || roster.entries.iter().filter(|entry| entry.speaks && !entry.away);
         let at_home = |count: usize| count.div_ceil(mixers.max(1)) as u64;
@@ -157,23 +172,23 @@ impl Job {
             program_bps: program,
             half_frame_us: 500_000 / u64::from(roster.program.fps.max(1)),
             tier_bits: program / u64::from(roster.program.fps.max(1)) * (u64::from(roster.k1) + 1) / 2,
-            decode_milli: 1000 * pixels.max(1) / CLAIM_PIXELS, // all tiles together are one canvas
+            decode_milli: 1000 * pixels.max(1) / CLAIM_PIXELS, // the tiles together fill one canvas
             pixels,
         }
     }
 
-    /// Children that an uplink has room for beside the stage, k1 or not.
+    /// Returns the number of children that an uplink carries beside the stage, regardless of k1.
     fn first_tier(&self, uplink_bps: u64) -> usize {
         (uplink_bps.saturating_sub(self.stage_bps) / self.program_bps.max(1)) as usize
     }
 
-    /// Processor time per program picture by a candidate's claim.
+    /// Returns the processor time per program picture by a candidate's claim, in microseconds.
     fn cost_us(&self, claim: &Claim) -> u64 {
         u64::from(claim.encode_us) * self.pixels / CLAIM_PIXELS
             + u64::from(claim.decode_us) * self.decode_milli / 1000
     }
 
-    /// From a speaker's camera to the middle of the first tier, microseconds.
+    /// Returns the latency from a speaker's camera to the middle of the first tier, in microseconds.
     fn latency_us(&self, claim: Option<&Claim>, bandwidth_bps: u64, ways_us: u64) -> u64 {
         let picture_us = claim.map_or(MICRO as u64, |claim| self.cost_us(claim));
         let uplink_bps = bandwidth_bps.min(SATURATED * self.bandwidth_bps).max(1);
@@ -182,8 +197,8 @@ impl Job {
     }
 }
 
-/// The figure that stands for several measurers: of three or more the median, of two the lower, of one that
-/// one, but no more than the job needs.
+/// Returns the figure that stands for several measurers: the median of three or more (the lower one of an
+/// even number), the lower of two, or a single figure capped at the need.
 fn agreed(mut figures: Vec<u64>, needed: u64) -> u64 {
     figures.sort_unstable();
     match figures.len() {
@@ -194,16 +209,17 @@ fn agreed(mut figures: Vec<u64>, needed: u64) -> u64 {
     }
 }
 
-/// The same of how often a candidate pauses: whoever is on time less often is the lower.
+/// Returns the stall rate agreed on in the same way, with the higher rate as the lower figure.
 fn agreed_paused_ppm(paused_ppm: impl Iterator<Item = u32>) -> u32 {
     let on_time: Vec<u64> = paused_ppm.map(|ppm| (MICRO as u64).saturating_sub(ppm.into())).collect();
     if on_time.is_empty() { 0 } else { (MICRO as u64 - agreed(on_time, MICRO as u64)) as u32 }
 }
 
-/// A mixer in force, with what it could send when it was elected; 0 if nobody knew.
+/// A sitting mixer, and the uplink known from its election in bits per second; 0 if unknown.
 pub(crate) type Sitting = (PeerId, u64);
 
-/// How every consenting, present peer of the roster did, the best first; `sitting` mixers have an edge.
+/// Returns the tallies of all consenting, present peers of the roster, best first; `sitting` mixers get a
+/// bonus.
 pub(crate) fn tally(
     roster: &Roster,
     reports: &[Signed<Report>],
@@ -223,7 +239,7 @@ pub(crate) fn tally(
     let mut tallies: Vec<Tally> = candidates
         .iter()
         .map(|entry| {
-            // one figure per measurer, the last one in the ballot's order
+            // one figure per measurer, the last in the ballot's order
             let of_candidate =
                 reports.iter().filter(|report| report.body.candidate == entry.peer && measurer(report));
             let by_measurer: BTreeMap<_, _> =
@@ -241,7 +257,7 @@ pub(crate) fn tally(
             let speakers = || present().filter(|entry| entry.speaks).map(|entry| &entry.peer);
             let to_stage_us = delays.mean_us(&entry.peer, present().map(|entry| &entry.peer)).unwrap_or(0);
             let to_others_us = delays.mean_us(&entry.peer, speakers());
-            // its own camera's picture goes no way
+            // the candidate's own camera picture has no network delay
             let others = speakers().filter(|speaker| **speaker != entry.peer).count() as u64;
             let to_speakers_us = to_others_us.map(|us| us * others / speakers().count().max(1) as u64);
             let ways_us = to_stage_us + to_speakers_us.unwrap_or(to_stage_us);
@@ -285,26 +301,27 @@ pub(crate) fn tally(
     tallies
 }
 
-/// The line that more than half of the measurers see a candidate behind.
+/// Returns the line behind which more than half of the measurers see a candidate.
 fn line_of(by_measurer: &BTreeMap<PeerId, &Report>) -> Option<LineId> {
     let seen = || by_measurer.values().filter_map(|report| report.line);
     seen().find(|line| 2 * seen().filter(|other| other == line).count() > by_measurer.len())
 }
 
-/// What a sitting mixer's line carries, of which its program took a part while it was measured: as much as when it was
-/// elected, but no more than the trains have shown and [`BESIDE_PERCENT`] of that.
+/// Returns the bandwidth of a sitting mixer's line, part of which its program used during the measurement:
+/// the figure known from its election, but no more than the trains have shown plus [`BESIDE_PERCENT`] of
+/// that.
 fn unladen_bps(measured_bps: u64, known_bps: u64) -> u64 {
     let most = u128::from(measured_bps) * u128::from(100 + BESIDE_PERCENT) / 100;
     measured_bps.max(known_bps.min(most.min(u64::MAX.into()) as u64))
 }
 
-/// One over a candidate's latency, less what its pauses cost.
+/// Returns the reciprocal of a candidate's latency, reduced by its stalls.
 fn quickness(tally: &Tally) -> u64 {
     let lost = PAUSED_PERCENT * u64::from(tally.paused_ppm).min(PAUSED_PPM_MAX);
     (MICRO * MICRO) as u64 / tally.latency_us.max(1) * (100 * PAUSED_PPM_MAX - lost) / (100 * PAUSED_PPM_MAX)
 }
 
-/// Gives each candidate its share of the total of one metric.
+/// Awards each candidate its share of the total of one metric.
 fn award(tallies: &mut [Tally], metric: impl Fn(&Tally) -> u64) {
     let total: u128 = tallies.iter().map(|tally| u128::from(metric(tally))).sum();
     for tally in tallies {
@@ -313,21 +330,24 @@ fn award(tallies: &mut [Tally], metric: impl Fn(&Tally) -> u64) {
     }
 }
 
-/// Mixers and standbys that follow from the tallies while so many mixers are `sitting`: as many mixers as the roster wants,
-/// or as it needs, and the next one as standby. Whom nobody could measure is passed over, unless nobody was, and beside the
-/// first mixer so is whoever can't feed its part of the stage and one child, or is slow where the first one is quick: the room
-/// is better off without it.
+/// Elects the mixers and the standby from the tallies: the number of mixers that the roster requests or
+/// needs, and the next candidate as standby. `sitting`: number of mixers in force. Unmeasured candidates are
+/// skipped, unless no candidate was measured. As further mixers, candidates are also skipped that can't feed
+/// their part of the stage and one child, or that are not real-time capable while the first mixer is: such a
+/// mixer harms the room.
 pub(crate) fn elect(roster: &Roster, tallies: &[Tally], sitting: usize) -> (Vec<PeerId>, Vec<PeerId>) {
     let any = tallies.iter().any(|tally| tally.measurers > 0);
     let ranked: Vec<&Tally> = tallies.iter().filter(|tally| tally.measurers > 0 || !any).collect();
     let wanted = if roster.mixers > 0 { asked_for(roster) } else { needed(roster, &ranked, sitting) };
     let job = Job::of(roster, asked_for(roster));
     let need_bps = job.bandwidth_bps;
-    // where several sit already the child's share is the margin that keeps noise from counting them down and up again
+    // with several sitting, the child's share is the margin that keeps measurement noise from changing the
+    // number
     let least_bps = job.stage_bps + if sitting > 1 { 0 } else { job.program_bps };
     let mut mixers = Vec::new();
     while mixers.len() < wanted.min(ranked.len()) {
-        // whoever is behind a mixer's line has what that one leaves, and comes last if it can't do the job with that
+        // a candidate behind a mixer's line has the bandwidth that this mixer leaves, and comes last if that
+        // can't do the job
         let feeds = |tally: &Tally| left_bps(tallies, &mixers, tally, need_bps) >= least_bps;
         let rest = || {
             let others = ranked.iter().filter(|tally| !mixers.contains(&tally.peer));
@@ -346,14 +366,14 @@ pub(crate) fn elect(roster: &Roster, tallies: &[Tally], sitting: usize) -> (Vec<
     (mixers, standby.map(|tally| tally.peer).into_iter().collect())
 }
 
-/// What is left of a candidate's bandwidth beside these mixers, of whom those behind its line take what they need.
+/// Returns a candidate's bandwidth less the need of each of these mixers that shares its line.
 fn left_bps(tallies: &[Tally], mixers: &[PeerId], candidate: &Tally, need_bps: u64) -> u64 {
     let shares = |tally: &&Tally| mixers.contains(&tally.peer) && tally.line == candidate.line;
     let sharing = if candidate.line.is_some() { tallies.iter().filter(shares).count() as u64 } else { 0 };
     candidate.bandwidth_bps.saturating_sub(sharing.saturating_mul(need_bps))
 }
 
-/// What each of these mixers can send, bits per second, beside those before it that share its line.
+/// Returns each mixer's uplink in bits per second, less the need of earlier mixers that share its line.
 pub(crate) fn uplinks_bps(roster: &Roster, tallies: &[Tally], mixers: &[PeerId]) -> Vec<u64> {
     let need_bps = Job::of(roster, asked_for(roster)).bandwidth_bps;
     let left = |(at, mixer): (usize, &PeerId)| {
@@ -363,11 +383,12 @@ pub(crate) fn uplinks_bps(roster: &Roster, tallies: &[Tally], mixers: &[PeerId])
     mixers.iter().enumerate().map(left).collect()
 }
 
-/// One mixer, or two where the best one's uplink is too narrow and the next one's makes up for it. More than two, or two for
-/// want of a quick codec, are of no use: each decodes all speakers and composes the whole canvas.
+/// Returns the number of mixers needed: two if the best candidate's uplink is too narrow and the second
+/// candidate's makes up for it, else one. More than two, or a second mixer because of a slow codec, would not
+/// help: each mixer decodes all speakers and composes the whole canvas.
 fn needed(roster: &Roster, ranked: &[&Tally], sitting: usize) -> usize {
     let Some(first) = ranked.first() else { return 1 };
-    // a second mixer behind the first one's line would gain nothing
+    // a second mixer behind the same line would gain nothing
     let Some(second) = ranked[1..].iter().find(|tally| tally.line.is_none() || tally.line != first.line)
     else {
         return 1;
@@ -391,7 +412,7 @@ mod tests {
     use crate::message::{Entry, Measured};
     use crate::samples::{self, candidate, key};
 
-    /// Six peers of whom these would mix, and these speak.
+    /// Six peers, of which `candidates` would mix and `speaking` speak.
     fn roster(candidates: &[u8], speaking: &[u8]) -> Roster {
         let entry = |seed: u8| Entry {
             speaks: speaking.contains(&seed),
@@ -465,7 +486,7 @@ mod tests {
     fn a_codec_counts_up_to_twice_the_speed_needed() {
         let roster = roster(&[2, 3], &[]);
         let reports: Vec<_> = (4..=6).flat_map(|m| [report(m, 2, 900), report(m, 3, 900)]).collect();
-        // a picture takes 4/3 of what is claimed for its encoding, and may take 16.7 ms
+        // a picture costs 4/3 of the encoding time claimed, and may cost 16.7 ms
         for (encode_us, other_us, slower_us) in
             [(12_000, 9_000, 4_000), (9_000, 6_000, 3_667), (6_000, 3_000, 0), (3_000, 1, 0)]
         {
@@ -510,7 +531,7 @@ mod tests {
 
     #[test]
     fn the_picture_of_a_speaker_that_mixes_goes_no_way() {
-        // all are 20 ms apart
+        // all peers are 20 ms apart
         let measured = [2, 3].into_iter().flat_map(|of| (1..=6).map(move |by| report(by, of, 900)));
         let mut reports: Vec<_> = measured.filter(|report| report.sender != report.body.candidate).collect();
         reports.iter_mut().for_each(|report| report.body.rtt_us = 40_000);
@@ -575,7 +596,7 @@ mod tests {
         for (mbit, keeps) in [(900, true), (5, false)] {
             let mut reports: Vec<_> = (4..=6).flat_map(|m| [report(m, 2, mbit), report(m, 3, 900)]).collect();
             let of_sitting = reports.iter_mut().filter(|report| report.body.candidate == key(2).id());
-            of_sitting.for_each(|report| report.body.rtt_us += 1_000); // a little farther away
+            of_sitting.for_each(|report| report.body.rtt_us += 1_000); // slightly farther away
             let sits = key(2).id();
             let first = tally(&roster, &reports, &claims, &[(sits, 0)])[0].peer;
             assert_eq!(first == sits, keeps, "{mbit}");
@@ -610,7 +631,7 @@ mod tests {
             (need, [1, 2, 3], [2, 3], need, "each has one of its own"),
         ] {
             let measured = |measurer: u8| {
-                // the nearer, the lower its number
+                // a lower number is nearer
                 [2, 3, 4].map(|candidate| {
                     let mut report = report(measurer, candidate, mbit);
                     report.body.line = line(seen[usize::from(candidate) - 2]);
@@ -620,7 +641,7 @@ mod tests {
             };
             let mut reports: Vec<_> = [1, 5, 6].into_iter().flat_map(measured).collect();
             let claims = [claim(2, 9_000), claim(3, 9_000), claim(4, 9_000)];
-            // one measurer that says otherwise is not believed
+            // a single dissenting measurer is not believed
             reports[1].body.line = line(9);
             let tallies = tally(&roster, &reports, &claims, &[]);
             let (mixers, _) = elect(&roster, &tallies, 0);
@@ -648,7 +669,7 @@ mod tests {
     }
     #[test]
     fn a_second_mixer_comes_where_one_uplink_is_too_narrow_and_goes_where_one_carries_all() {
-        // four speakers, k1 6: the stage takes 3.056 Mbit/s, half a first tier 4.5, a whole one 9
+        // four speakers, k1 6: the stage takes 3.056 Mbit/s, half a first tier 4.5, a whole first tier 9
         for (mbit, encode_us, asked, sitting, expected) in [
             ([12, 12, 12], 9_000, 0, 0, 1),
             ([8, 8, 8], 9_000, 0, 1, 1),
@@ -659,7 +680,8 @@ mod tests {
             ([13, 13, 13], 9_000, 0, 2, 1),
             ([7, 7, 7], 9_000, 1, 0, 1),
             ([12, 12, 12], 9_000, 2, 0, 2),
-            // a second one that can't feed its half of the stage and a child is of no use, however many are asked for
+            // a second mixer that can't feed its half of the stage and a child is useless, regardless of the
+            // number requested
             ([12, 1, 1], 9_000, 2, 0, 1),
             ([1, 1, 1], 9_000, 2, 0, 1),
         ] {

@@ -1,4 +1,4 @@
-//! The stage as this peer knows it: written by membership, read by everyone else.
+//! The stage as this peer knows it: rosters, written by membership and read by all other machines.
 
 use std::collections::BTreeMap;
 
@@ -8,32 +8,34 @@ use crate::bounded::Bound;
 use crate::id::PeerId;
 use crate::message::{Entry, Roster, SignedRoster, reign_of};
 
-/// How many rosters are kept, to judge a ballot or an outcome that was signed while someone joined.
+/// Maximum number of rosters kept, to judge ballots and outcomes that were signed while a peer joined. A
+/// guess.
 const EPOCHS_KEPT: usize = 16;
 
 /// How the stage is served.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub enum Mode {
-    /// At most two speakers and no audience: each sends to the other, nobody mixes.
+    /// At most two speakers and no audience: each speaker sends to the other, and no peer mixes.
     #[default]
     Mesh,
-    /// One speaker alone: the mixer numbers its frames as the program and decodes nothing.
+    /// One speaker alone: the mixer numbers the speaker's frames as the program and decodes nothing.
     PassThrough,
-    /// A mixer composes.
+    /// A mixer composes the program.
     Mixer,
 }
 
-/// The newest roster, and the few before it.
+/// The newest roster, and a few older rosters.
 #[derive(Debug, Default)]
 pub(crate) struct Stage {
     signed: Option<SignedRoster>,
     kept: BTreeMap<u32, SignedRoster>,
-    /// Of the roster at hand: every input asks for them.
+    /// Candidates of the newest roster, cached because every input needs them.
     candidates: Vec<PeerId>,
 }
 
 impl Stage {
-    /// Takes a roster when it is newer than the one at hand. An older one is only kept: an outcome may name it.
+    /// Adopts a roster if it is newer than the present one, and returns whether it was. An older roster is
+    /// only kept, because an outcome may name it.
     pub(crate) fn adopt(&mut self, roster: SignedRoster) -> bool {
         let newer = self.signed.as_ref().is_none_or(|known| roster.epoch > known.epoch);
         let epoch = roster.epoch;
@@ -64,7 +66,7 @@ impl Stage {
         self.signed.as_ref().map(|signed| &signed.body)
     }
 
-    /// The roster's number; 0 before there is one.
+    /// Returns the epoch of the newest roster; 0 before there is one.
     pub(crate) fn epoch(&self) -> u32 {
         self.signed.as_ref().map_or(0, |signed| signed.epoch)
     }
@@ -85,19 +87,19 @@ impl Stage {
         self.roster().map(|roster| roster.host)
     }
 
-    /// Everyone on stage who isn't away, in roster order.
+    /// Returns the peers on stage that aren't away, in roster order.
     pub(crate) fn present(&self) -> impl Iterator<Item = &Entry> {
         self.entries().iter().filter(|entry| !entry.away)
     }
 
-    /// Present speakers, in the order of their tiles.
+    /// Returns the present speakers in the order of their tiles.
     pub(crate) fn speakers(&self) -> Vec<&Entry> {
         let mut speakers: Vec<_> = self.present().filter(|entry| entry.speaks).collect();
         speakers.sort_by_key(|entry| entry.index);
         speakers
     }
 
-    /// Present peers who consented to mix, in the order of their ids.
+    /// Returns the present peers that consent to mix, in the order of their ids.
     pub(crate) fn candidates(&self) -> &[PeerId] {
         &self.candidates
     }
@@ -111,27 +113,28 @@ impl Stage {
         }
     }
 
-    /// The roster of that epoch, if it is one of the last few.
+    /// Returns the roster of that epoch, if it is among the last few.
     pub(crate) fn at(&self, epoch: u32) -> Option<&SignedRoster> {
         self.kept.get(&epoch)
     }
 
-    /// Whether `signers` are a majority of the roster of that epoch; `None` when that roster isn't known here.
+    /// Returns whether `signers` are a majority of the roster of that epoch; `None` if that roster isn't
+    /// known here.
     pub(crate) fn majority<'a>(&self, epoch: u32, signers: impl Iterator<Item = &'a PeerId>) -> Option<bool> {
         Some(self.at(epoch)?.body.is_majority(signers))
     }
 
-    /// How many signatures count in the roster of that epoch.
+    /// Returns the number of voters in the roster of that epoch; `None` if that roster isn't known here.
     pub(crate) fn voters(&self, epoch: u32) -> Option<usize> {
         Some(self.at(epoch)?.body.voters())
     }
 
-    /// Whether a host signed the roster of that epoch when it had been succeeded already.
+    /// Returns whether the roster of that epoch was signed by a host that had been succeeded already.
     pub(crate) fn voids(&self, epoch: u32) -> bool {
         self.signed.as_ref().is_some_and(|signed| signed.reigns.voids(epoch))
     }
 
-    /// The number of the present host's reign; 0 for the one with the root key.
+    /// Returns the number of the present host's reign; 0 for the host with the root key.
     pub(crate) fn reign(&self) -> u32 {
         reign_of(self.epoch())
     }

@@ -1,57 +1,58 @@
-//! What goes wrong with the program at somebody who watches it: driven by bodies, beside the brain.
+//! Fault counter for the program at a peer that watches it; bodies drive it beside the brain.
 //!
-//! Three things count, each once: a key frame that had to be asked for, a picture that stood still for 300 ms, and four
-//! seconds in which fewer than three quarters of the pictures came that mixers are asked for. The last is what a mixer
-//! shows that claims more than its codec can do: its pictures come evenly, so that nothing freezes, and far too few of
-//! them. Pictures are counted as they come, by the clock of whoever watches: neither their numbers nor their times of capture are
-//! taken at the maker's word. What a bad line of one's own does is counted alike; who else suffers tells the two apart.
+//! Three kinds of faults count, each adding one: a keyframe that had to be requested, a picture that froze
+//! for 300 ms, and four seconds in which fewer than three quarters of the pictures arrived that mixers are
+//! requested to make. The last fault exposes a mixer that claims more than its codec can do: its pictures
+//! arrive evenly, so that none freezes, but far too few of them. Pictures are counted at arrival, by the
+//! watching peer's clock: neither the maker's picture numbers nor its capture times are trusted. Faults of
+//! the watching peer's own line count alike; the reports of other peers tell the two causes apart.
 
 use crate::time::{MS, SECOND, Time};
 
-/// A picture that stands still for so long has frozen: three pictures' time, or a picture's and 150 ms (webrtc-stats,
-/// freezeCount), at 10 pictures a second and more.
+/// Gap after a picture that counts as a freeze: three picture intervals, or one interval and 150 ms
+/// (webrtc-stats, freezeCount), at 10 pictures a second and more.
 const FREEZE_US: u64 = 300 * MS;
-/// Pictures are counted over stretches of so long: shorter than that a mixer may be busy with a change. A guess.
+/// Period over which pictures are counted; for a shorter time a mixer may be busy with a change. A guess.
 const STRETCH_US: u64 = 4 * SECOND;
-/// Whoever makes fewer of the pictures wanted falls short. A guess: a quarter less is plain to see, and an honest mixer leaves
-/// none out.
+/// Percentage of the requested pictures below which a period counts as a fault. A guess: a quarter less is
+/// plain to see, and an honest mixer leaves no picture out.
 const ENOUGH_PERCENT: u64 = 75;
 
-/// What has gone wrong with the program here.
+/// Counts the faults of the program at this peer.
 #[derive(Debug, Default)]
 pub struct Suffering {
-    /// Since this was taken last.
+    /// Faults since the last call of `take`.
     count: u16,
     picture_at: Option<Time>,
-    /// When the present stretch began, and how many pictures have come in it.
+    /// Start of the present period, and the number of pictures since.
     stretch: Option<(Time, u64)>,
 }
 
 impl Suffering {
-    /// Another program is shown from now on: what came to an end before it isn't its fault.
+    /// Starts with another program: the gap since the end of the previous program isn't its fault.
     pub fn another_program(&mut self) {
         (self.picture_at, self.stretch) = (None, None);
     }
 
-    /// A key frame had to be asked for.
+    /// Counts a keyframe that had to be requested.
     pub fn key_wanted(&mut self) {
         self.count = self.count.saturating_add(1);
     }
 
-    /// A picture of the program that is shown has come.
+    /// Records a picture of the program that is shown.
     pub fn picture(&mut self, now: Time) {
         let before = self.picture_at.replace(now);
         let froze = before.is_some_and(|before| now.since(before) >= FREEZE_US);
         self.count = self.count.saturating_add(froze.into());
-        // the first picture only begins the stretch
+        // the first picture only starts the period
         match &mut self.stretch {
             Some((_, pictures)) => *pictures += 1,
             None => self.stretch = Some((now, 0)),
         }
     }
 
-    /// How much has gone wrong since this was asked last, to be asked each second or so; `fps_wanted` as
-    /// [`RoomState::fps_wanted`](crate::RoomState::fps_wanted) says.
+    /// Returns the number of faults since the last call. To be called about once a second; `fps_wanted` as
+    /// returned by [`RoomState::fps_wanted`](crate::RoomState::fps_wanted).
     pub fn take(&mut self, now: Time, fps_wanted: Option<u8>) -> u16 {
         match (self.stretch, fps_wanted) {
             (Some((since, pictures)), Some(fps)) if now.since(since) >= STRETCH_US => {
@@ -71,7 +72,7 @@ impl Suffering {
 mod tests {
     use super::*;
 
-    /// Watches for so many seconds of pictures that are so far apart, and says what has been counted in all.
+    /// Watches pictures that are `apart_us` apart for `seconds` seconds, and returns the faults counted.
     fn watch(suffering: &mut Suffering, from: Time, seconds: u64, apart_us: u64, wanted: Option<u8>) -> u32 {
         let mut count = 0;
         let mut next = from;
@@ -94,7 +95,7 @@ mod tests {
             (22, Some(30), 5),
             (10, Some(30), 5),
             (10, Some(10), 0),
-            (10, None, 0), // nobody composes: a speaker's own pictures come as it makes them
+            (10, None, 0), // no mixer composes: a speaker's own pictures arrive at the speaker's rate
         ] {
             let count = watch(&mut Suffering::default(), Time(SECOND), 20, SECOND / fps, wanted);
             assert_eq!(count, counted, "{fps} of {wanted:?} a second");

@@ -1,13 +1,14 @@
-//! When the program suffers.
+//! Trouble: fault counts from the stage that call an election against the sitting mixers.
 //!
-//! Bodies on stage count what goes wrong with the mix: changes of what limits their encoder's quality, and what they
-//! see of the program ([`crate::suffering`]). Each tells the stage what it has counted in the last [`WINDOW_US`], a number and no more,
-//! at most each [`TELL_US`]. There is trouble when enough has been counted ([`COUNT`]) by at least half of the speakers that
-//! don't mix: one peer's bad line, or a few that lie, bring about no election. Nor does anything, until a mixer
-//! has been in force for [`TENURE_US`].
+//! Bodies on stage count faults of the mix: changes of what limits their encoder's quality, and faults seen
+//! in the program ([`crate::suffering`]). Each peer reports its count of the last [`WINDOW_US`] to the stage,
+//! one number, at most once per [`TELL_US`]. There is trouble when the counts reach [`COUNT`] and come from
+//! at least half of the speakers that don't mix, and from more than one. So the bad line of one peer, or a
+//! few liars, cause no election. No count causes one until a mixer has been in force for [`TENURE_US`].
 //!
-//! A mixer in force says so only of itself: that it can't make what is asked of it, and hasn't for a while. Its word is enough,
-//! and sooner: it could leave as well, and is believed less for it in the vote that follows.
+//! A mixer in force reports only on itself: that it can't produce the program as requested, and hasn't for a
+//! while. Its report alone is enough, and counts earlier: it could leave as well, and its claims are
+//! distrusted in the election that follows.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -17,37 +18,41 @@ use crate::message::{ElectionReason, Message, ROSTER_MAX};
 use crate::outbox::View;
 use crate::time::{SECOND, Time};
 
-/// What was counted counts for this long: one report of a bitrate (DESIGN §5).
+/// Time for which a counted fault counts: the interval of one bitrate report, by design.
 pub(crate) const WINDOW_US: u64 = 20 * SECOND;
-/// Counts of so many seconds are kept at most: a window's, and the one that it ends in.
+/// Maximum number of one-second counts kept: one window's, and the second in which it ends.
 const SECONDS_MAX: usize = (WINDOW_US / SECOND) as usize + 1;
-/// So much in a window is trouble (DESIGN §6).
+/// Faults within a window that make trouble. By design.
 const COUNT: u32 = 5;
-/// One peer is taken at its word only so far: it can't be trouble by itself. A guess, more than half.
+/// Maximum faults counted of one peer, so that no peer makes trouble by itself. A guess: more than half of
+/// [`COUNT`].
 const COUNT_OF_ONE: u32 = 3;
-/// The stage is told this often at most, and hears a peer half as soon again at most. A guess.
+/// Minimum interval between this peer's reports to the stage. Reports of another peer within half of it are
+/// ignored. A guess.
 pub(crate) const TELL_US: u64 = 5 * SECOND;
-/// A mixer's word of itself counts for this long: it says so twice in that time while it lasts. Words that it said before it was
-/// elected are older by [`WINDOW_US`]. A guess.
+/// Time for which a mixer's report on itself counts; it is repeated twice in that time while the overload
+/// lasts. Reports from before its election no longer count, because they are at least [`WINDOW_US`] old when
+/// reports are first evaluated. A guess.
 const OWN_WORD_US: u64 = 2 * TELL_US;
-/// Five windows: how long a mixer is given before trouble calls a vote on it (DESIGN §5), and so at most six such votes
-/// in ten minutes.
+/// Time in force before trouble can call an election against a mixer: five windows by design, so at most six
+/// such elections in ten minutes.
 pub(crate) const TENURE_US: u64 = 5 * WINDOW_US;
 
-/// What this peer has counted, and what the others say.
+/// Faults that this peer has counted, and the reports of the others.
 #[derive(Debug, Default)]
 pub(crate) struct Trouble {
-    /// Counts of one second each, at most as many as a window has.
+    /// Faults counted here, one entry per second, at most one window's.
     own: VecDeque<(Time, u32)>,
     told_at: Option<Time>,
-    /// By peers on stage, this one included.
+    /// Last report of each peer on stage, this peer included: arrival time and count.
     heard: BTreeMap<PeerId, (Time, u32)>,
     rank: Rank,
     since: Time,
 }
 
 impl Trouble {
-    /// Whether other mixers are in force: they begin with a clean sheet.
+    /// Returns whether the rank in force has changed. If so, clears all counts, because other mixers start
+    /// without any.
     pub(crate) fn mandate_changed(&mut self, now: Time, rank: Rank) -> bool {
         let others = rank != self.rank;
         if others {
@@ -56,7 +61,7 @@ impl Trouble {
         others
     }
 
-    /// Our own mixer can't make what is asked of it.
+    /// Reports to the stage that this peer, as a mixer in force, can't produce the program as requested.
     pub(crate) fn overloaded(&mut self, view: &mut View<'_>) {
         if view.mandate.mixers.contains(&view.me) && self.may_tell(view) {
             self.tell(view, COUNT_OF_ONE);
@@ -73,7 +78,7 @@ impl Trouble {
         view.send_stage(&Message::Trouble { count: sum.min(COUNT_OF_ONE) as u8 });
     }
 
-    /// Our own body has counted something.
+    /// Adds faults that this peer's body has counted, and reports the sum to the stage when due.
     pub(crate) fn counted(&mut self, view: &mut View<'_>, count: u16) {
         let now = view.now;
         match self.own.back_mut() {
@@ -84,23 +89,24 @@ impl Trouble {
             self.own.pop_front();
         }
         let sum = self.sum();
-        // what a mixer sees of the program says nothing of who makes it
+        // a mixer doesn't report on the program: what it sees of the program says nothing about the program's
+        // maker
         if sum > 0 && !view.mandate.mixers.contains(&view.me) && self.may_tell(view) {
             self.tell(view, sum);
         }
     }
 
-    /// How much our own body has counted in the last window, as of when it counted last.
+    /// Returns the faults counted here in the last window, as of the last count.
     pub(crate) fn sum(&self) -> u32 {
         self.own.iter().fold(0, |sum, (_, count)| sum.saturating_add(*count))
     }
 
-    /// Since when the present mixers are in force.
+    /// Returns the time since when the present mixers are in force.
     pub(crate) fn since(&self) -> Time {
         self.since
     }
 
-    /// Another peer has.
+    /// Handles a report of another peer.
     pub(crate) fn heard(&mut self, view: &View<'_>, from: PeerId, count: u8) {
         let early = self.heard.get(&from).is_some_and(|(at, _)| view.now.since(*at) < TELL_US / 2);
         if !early && view.stage.contains(&from) {
@@ -120,7 +126,7 @@ impl Trouble {
         ]
     }
 
-    /// Whether there is trouble now that calls for a vote.
+    /// Returns whether there is trouble now that calls for an election.
     pub(crate) fn is_there(&self, view: &View<'_>) -> bool {
         if self.is_given_up(view) {
             return true;
@@ -143,8 +149,9 @@ impl Trouble {
         sum >= COUNT && complaining > 1 && 2 * complaining >= speakers
     }
 
-    /// Whether a mixer in force says that it can't, and there is somebody else to try. If the vote before was for trouble already,
-    /// mixers are given as long as otherwise.
+    /// Returns whether a mixer in force reports itself overloaded while there is another candidate to try.
+    /// Such a report counts once the mandate has been in force for [`WINDOW_US`], or for [`TENURE_US`] if the
+    /// last election was for trouble already.
     fn is_given_up(&self, view: &View<'_>) -> bool {
         let mandate = view.mandate;
         let decided = mandate.decided.as_ref();

@@ -1,14 +1,16 @@
-//! What a viewer's own line carries upward.
+//! Measurement of a viewer's uplink by its parents.
 //!
-//! Candidates are measured when an election opens ([`crate::probe`]); who only watches and relays would have to be told by its
-//! user. So whoever is fed asks its parent to measure it: the parent asks for trains, as a measurer does of a candidate, and
-//! tells what they showed. A parent awaits the first guesses of several children at once, since those below them wait, and
-//! further trains one at a time; a candidate's come before a child's.
+//! Candidates are measured when an election opens ([`crate::probe`]); for a peer that only views and relays,
+//! its user would have to state the uplink. So a fed peer asks its parent to measure it. The parent requests
+//! packet trains, as a measurer requests them from a candidate, and sends back the result. A parent awaits
+//! the first trains of several children at once, because the peers below those children wait for the result,
+//! and all further trains one at a time. A candidate's trains come before a child's.
 //!
-//! A train shows the narrower of the child's uplink and the parent's downlink, and a parent may lie. So of what several
-//! parents tell the most counts, and who was told less than it needs asks its next parent. Too much does no harm: there
-//! are `k` children at most, as for those that know nothing. Nobody is told more often than it has sent trains, and those are
-//! few and small, whoever wants them.
+//! A train shows the narrower of the child's uplink and the parent's downlink, and a parent may lie. So the
+//! highest figure counts that one of several parents has reported more than once, and a peer with a figure
+//! below its need asks its next parent as well. An overestimate does no harm: `k` limits the children, as it
+//! does for peers without a figure. A peer accepts one result per train it has sent, and sends few and small
+//! trains, regardless of the peer that requests them.
 
 use std::collections::VecDeque;
 
@@ -22,81 +24,92 @@ use crate::rng::Backoff;
 use crate::time::{MS, SECOND, Time};
 use crate::tree::{RESERVE, Tree};
 
-/// So long whoever doesn't know yet keeps those waiting that it is to feed.
+/// Maximum time for which a peer with an unknown uplink lets its new children wait for the program.
+/// Simulated: half of the peers have a figure after 175 ms, 95 % after 409 ms.
 const WAIT_US_MAX: u64 = SECOND;
-/// Trains of one measurement: one for a guess, and those that count.
+/// Trains per measurement: one for a guess, and two paced by that guess.
 const TRAINS: usize = 3;
-/// Guesses that a parent awaits at one time: what several lines of viewers send is less than most parents' downlinks carry.
+/// Maximum number of first trains that a parent awaits at once: the uplinks of a few viewers together are
+/// narrower than most parents' downlinks. A guess.
 const GUESSES_MAX: usize = 4;
-/// A line is idle until it is known: a train may take so much of its time.
+/// Time that a train may occupy the guessed line: longer than a candidate's train, because the line is idle
+/// until its width is known. A guess.
 const TRAIN_LINE_US: u64 = 80 * MS;
-/// A child's train begins within this, and is over; ways and queues included. A guess: twice the longest round trip.
+/// Timeout for a child's train from its request to its end, with delays and queues. A guess: twice the
+/// longest round trip.
 const TRAIN_US_MAX: u64 = SECOND;
-/// After so many that didn't come, or came to nothing, what there is counts.
+/// Number of failed trains, missing or too thin, after which the measurement ends. A guess.
 const FAILURES_MAX: u32 = 2;
-/// A parent with many children measures one after the other.
+/// Time for a parent to report its results: long enough for a mixer to measure 64 children one by one, with
+/// three trains each.
 const TOLD_US_MAX: u64 = 30 * SECOND;
-/// Who changes parents while it is measured may yet be told by the one before.
+/// Maximum number of parents that measure this peer at once: a peer that changes parents may still get the
+/// result of the previous parent.
 const ASKED_MAX: usize = 2;
-/// Parents whose figures are kept.
+/// Maximum number of parents' figures kept; beyond it the oldest is dropped. A guess.
 const FIGURES_MAX: usize = 3;
-/// Trains of ours within a minute, whoever wants them: four measurements.
+/// Maximum number of trains that this peer sends within [`SENT_US`], regardless of the requesting peers: four
+/// measurements.
 const SENT_MAX: usize = 4 * TRAINS;
 const SENT_US: u64 = 60 * SECOND;
-/// Who has so often had no time for a train, or didn't want one, isn't asked again: two seconds.
+/// Number of busy answers in a row, about two seconds' worth, after which the parent stops asking a child.
 const BUSY_MAX: u32 = 20;
-/// Who wasn't told asks again.
+/// Back-off before a peer without a result asks again. A guess.
 const AGAIN: Backoff = Backoff::new(5 * SECOND, 300 * SECOND);
-/// Another parent is asked when what is known is so old, or shows less than all children take and is so old.
+/// Age of a figure from which a new parent is asked to measure; [`OLD_US_LOW`] for a figure below the need of
+/// all children. Guesses.
 const OLD_US: u64 = 600 * SECOND;
 const OLD_US_LOW: u64 = 5 * SECOND;
-/// A child is measured no more often.
+/// Minimum interval between measurements of one child. A guess.
 const EACH_US: u64 = 2 * SECOND;
-/// Children that wait to be measured, or were lately.
+/// Maximum number of children waiting to be measured, and of children measured lately.
 const WAITING_MAX: usize = 2 * CHILDREN_MAX as usize;
-/// Numbers of our trains, beside those of candidates.
+/// First train number of uplink measurements; candidates' trains have lower numbers.
 const NUMBERS: u32 = 1 << 31;
 
-/// What all children that a relay may have take, the slot in reserve and a program more, bits per second.
+/// Returns the bandwidth for all children that a relay may have, the reserved slot and one more program, in
+/// bits per second.
 fn needed_bps(roster: &Roster) -> u64 {
     let programs = usize::from(roster.k.min(CHILDREN_MAX)) + RESERVE + 1;
     programs as u64 * u64::from(roster.program.bitrate_bps)
 }
 
-/// No train is faster, since media flows: no faster than lines whose width still tells who sends a frame on sooner.
+/// Returns the maximum rate of a train in bits per second, because media flows: a line wider than this
+/// forwards a frame hardly any sooner.
 fn rate_bps_max(roster: &Roster) -> u64 {
     16 * needed_bps(roster)
 }
 
-/// A child that we measure.
+/// Measurement of one child by this peer.
 #[derive(Debug)]
 struct Measuring {
     child: PeerId,
-    /// The next train is asked for then.
+    /// Time of the next train request.
     next_at: Time,
-    /// What the trains showed, bits per second; 0 where too little came to say anything: the line is full.
+    /// Results of the trains, in bits per second; 0 if too little arrived, because the line is full.
     samples: Vec<u64>,
-    /// Trains that didn't come.
+    /// Trains that didn't arrive.
     missing: u32,
-    /// How often it had no time for one, one after the other.
+    /// Busy answers in a row.
     busy: u32,
-    /// The train that we wait for.
+    /// The awaited train.
     awaited: Option<Awaited>,
 }
 
 impl Measuring {
-    /// What the first train showed that came through.
+    /// Returns the result of the first train that came through.
     fn guess(&self) -> Option<u64> {
         self.samples.iter().copied().find(|bps| *bps > 0)
     }
 
-    /// How many came to nothing.
+    /// Returns the number of trains of which too little arrived.
     fn broken(&self) -> u32 {
         self.samples.iter().filter(|bps| **bps == 0).count() as u32
     }
 
-    /// What is to be told by now. A radio that pauses lets go of what has waited at once, and something else on the line
-    /// holds a train up: the middle one counts, of two the lower.
+    /// Returns the result to report so far: the median, of two samples the lower one. A stalled radio
+    /// releases its queue at once and makes a sample too high; other traffic delays a train and makes it too
+    /// low. A median of 0 needs [`FAILURES_MAX`] such trains.
     fn shown(&self) -> Option<u64> {
         let mut samples = self.samples.clone();
         samples.sort_unstable();
@@ -105,7 +118,7 @@ impl Measuring {
     }
 }
 
-/// A train that we wait for.
+/// Train that this peer awaits from a child.
 #[derive(Clone, Copy, Debug)]
 struct Awaited {
     train: u32,
@@ -113,54 +126,54 @@ struct Awaited {
     until: Time,
 }
 
-/// Who is to measure us.
+/// Parent that was asked to measure this peer.
 #[derive(Debug)]
 struct MeasurementRequest {
     peer: PeerId,
-    /// So many trains it may still ask for.
+    /// Trains that the parent may still request.
     trains: usize,
-    /// So many were sent that it hasn't told anything of.
+    /// Trains sent to the parent without a result so far.
     untold: usize,
     until: Time,
 }
 
-/// What is known of our uplink.
+/// Figure of one parent for this peer's uplink.
 #[derive(Clone, Copy, Debug)]
 struct Figure {
     bps: u64,
     by: PeerId,
     at: Time,
-    /// How often that one has told it: once for each train.
+    /// Number of results from that parent, one per train.
     told: usize,
 }
 
-/// What the other machines see of it.
+/// Estimate of this peer's uplink for the other machines of the brain.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct UplinkEstimate {
-    /// What we can send, bits per second; 0 when nobody has said for too long.
+    /// Bandwidth in bits per second; `None` if unknown, 0 for a while if no parent has reported in time.
     pub(crate) bps: Option<u64>,
-    /// It will be known soon.
+    /// Whether the first figure is expected soon.
     pub(crate) is_awaited: bool,
 }
 
-/// This peer's own uplink, and those of its children.
+/// State of the measurement of this peer's own uplink and its children's uplinks.
 #[derive(Debug)]
 pub(crate) struct Uplink {
     figures: Vec<Figure>,
-    /// When we have sent trains.
+    /// Times of the trains sent lately.
     sent_at: VecDeque<Time>,
-    /// Whoever feeds us is asked then.
+    /// When to ask the parent for a measurement again.
     ask_at: Option<Time>,
     again: Backoff,
-    /// Who measures us: the last one asked, and perhaps who fed us before.
+    /// Parents that measure this peer: the last one asked, and perhaps the parent before it.
     asked: VecDeque<MeasurementRequest>,
-    /// Those below us wait for the first figure until then.
+    /// Peers below wait for the first figure until this time.
     wait_until: Option<Time>,
-    /// And then until then none are taken.
+    /// If no figure has arrived by `wait_until`, no children are taken until this time.
     none_until: Option<Time>,
     /// Children to be measured.
     queue: VecDeque<Measuring>,
-    /// Whom we have measured lately.
+    /// Children measured lately.
     lately: VecDeque<(PeerId, Time)>,
     trains: u32,
 }
@@ -188,15 +201,16 @@ impl Uplink {
         UplinkEstimate { bps: self.measured_bps().or(late), is_awaited: self.wait_until.is_some() }
     }
 
-    /// What we can send, as it was measured, bits per second: the most that anybody saw more than once, for a radio that
-    /// pauses can make ten times too much of one train; else the least.
+    /// Returns the measured uplink in bits per second: the highest figure that a parent has reported more
+    /// than once, because one train through a stalled radio can show ten times too much; without such a
+    /// figure, the lowest.
     pub(crate) fn measured_bps(&self) -> Option<u64> {
         let seen = |times: usize| self.figures.iter().filter(move |figure| figure.told >= times);
         let most = seen(2).map(|figure| figure.bps).max();
         most.or_else(|| seen(1).map(|figure| figure.bps).min())
     }
 
-    /// Another peer is to feed us: it is to measure us as well, if that is of use.
+    /// Prepares for another feeding parent: asks it to measure this peer as well, if that is useful.
     pub(crate) fn is_to_be_fed(&mut self, view: &mut View<'_>, parent: PeerId) {
         let (config, roster) = (view.config, view.stage.roster());
         let program = roster.map_or(0, |roster| u64::from(roster.program.bitrate_bps));
@@ -217,9 +231,9 @@ impl Uplink {
     }
 
     fn request_measurement(&mut self, view: &mut View<'_>, parent: PeerId) {
-        // should no answer come
+        // applies if no answer arrives
         self.ask_at = Some(view.now + TOLD_US_MAX + self.again.next_us(view.rng));
-        // each may find us busy
+        // allows twice the trains of a measurement: each may find this peer or its link busy
         self.asked.retain(|asked| asked.peer != parent);
         if self.asked.len() >= ASKED_MAX {
             self.asked.pop_front();
@@ -233,13 +247,14 @@ impl Uplink {
         view.out.send(parent, Message::UplinkWanted);
     }
 
-    /// Whether a train of that number is asked for by a parent.
+    /// Returns whether a train with that number belongs to an uplink measurement.
     pub(crate) fn is_ours(train: u32) -> bool {
         train >= NUMBERS
     }
 
-    /// A peer wants a train of us: true if we have asked it to measure us, and neither it nor all together have had too many.
-    /// Only a guess may go as fast as it will.
+    /// Returns whether this peer may send a train that `peer` requests: it asked `peer` for a measurement,
+    /// and neither `peer` nor all peers together have had too many trains. Only a train for a guess may be
+    /// unpaced.
     pub(crate) fn lets_measure(&mut self, now: Time, peer: &PeerId, bytes: u32, rate_bps: u64) -> bool {
         let lately = self.sent_at.iter().filter(|at| now.since(**at) < SENT_US).count();
         let asked =
@@ -247,7 +262,7 @@ impl Uplink {
         asked && lately < SENT_MAX && (rate_bps > 0 || bytes <= FIRST_TRAIN_BYTES)
     }
 
-    /// It is sent.
+    /// Counts a train sent to `peer`.
     pub(crate) fn sent(&mut self, now: Time, peer: &PeerId) {
         if self.sent_at.len() >= SENT_MAX {
             self.sent_at.pop_front();
@@ -259,7 +274,7 @@ impl Uplink {
         }
     }
 
-    /// Who measures us tells what it has seen so far: once for each train.
+    /// Takes a result from a measuring parent; one counts for each train sent.
     pub(crate) fn told(&mut self, view: &View<'_>, from: PeerId, bps: u64) {
         let asked = self.asked.iter_mut().find(|asked| asked.peer == from);
         let Some(asked) = asked.filter(|asked| asked.until > view.now && asked.untold > 0) else { return };
@@ -275,7 +290,7 @@ impl Uplink {
         self.figures.push(Figure { bps, by: from, at: view.now, told: before + 1 });
     }
 
-    /// A child wants to be measured.
+    /// Queues a child that asks to be measured.
     pub(crate) fn wanted(&mut self, view: &View<'_>, child: PeerId) {
         self.lately.retain(|(_, at)| view.now.since(*at) < EACH_US);
         let known = self.queue.iter().any(|measuring| measuring.child == child)
@@ -292,13 +307,14 @@ impl Uplink {
         }
     }
 
-    /// Where in the queue the child is whose train that is, if we wait for it.
+    /// Takes the awaited train of that child and number: its index in the queue, and the train.
     fn take_awaited(&mut self, peer: &PeerId, train: u32) -> Option<(usize, Awaited)> {
         let at = self.queue.iter().position(|measuring| measuring.child == *peer)?;
         Some(at).zip(self.queue[at].awaited.take_if(|awaited| awaited.train == train))
     }
 
-    /// A train has ended. False: it wasn't for us.
+    /// Takes the result of a train that has ended. Returns false if the train belongs to no uplink
+    /// measurement.
     pub(crate) fn measured(
         &mut self,
         view: &mut View<'_>,
@@ -316,7 +332,8 @@ impl Uplink {
         Uplink::is_ours(train)
     }
 
-    /// The child sends another train, or there is one on its link. False: it wasn't for us.
+    /// Handles a busy answer: the child sends another train, or one occupies its link. Returns false if the
+    /// train belongs to no uplink measurement.
     pub(crate) fn busy(&mut self, view: &mut View<'_>, peer: PeerId, train: u32) -> bool {
         let next_at = view.now + view.rng.jitter(BUSY_RETRY_US);
         if let Some((at, _)) = self.take_awaited(&peer, train) {
@@ -329,7 +346,7 @@ impl Uplink {
         Uplink::is_ours(train)
     }
 
-    /// Tells a child what was seen of it; then others have their turn.
+    /// Reports the result so far to a child, which then waits behind the others or is done.
     fn tell(&mut self, view: &mut View<'_>, at: usize) {
         let Some(first) = self.queue.remove(at) else { return };
         if let Some(bps) = first.shown() {
@@ -345,8 +362,8 @@ impl Uplink {
         }
     }
 
-    /// Asks whoever feeds us, or a child for its next train, where it is time. `probes`: we measure a candidate, whose
-    /// trains come first.
+    /// Asks the parent for a measurement, and children for their next trains, when due. `probes`: this peer
+    /// awaits a candidate's train, which comes first.
     pub(crate) fn on_time(&mut self, view: &mut View<'_>, tree: &Tree, probes: bool) {
         if self.wait_until.take_if(|until| *until <= view.now).is_some() {
             self.none_until = Some(view.now + TOLD_US_MAX);
@@ -365,12 +382,13 @@ impl Uplink {
             self.queue[at].missing += 1;
             self.tell(view, at);
         }
-        // who has gone is measured no more
+        // children that have left are no longer measured
         self.queue.retain(|measuring| tree.is_below(&measuring.child) && view.links.is_up(&measuring.child));
         while self.ask_for_train(view, probes) {}
     }
 
-    /// Who is next, and when: a guess for everyone comes first, for those below them wait for that.
+    /// Returns the next child and its due time. Trains for a guess come first, because the peers below those
+    /// children wait for them.
     fn next(&self) -> Option<(usize, Time)> {
         let awaited = || self.queue.iter().filter(|measuring| measuring.awaited.is_some());
         let (count, guesses) = (awaited().count(), awaited().all(|measuring| measuring.guess().is_none()));
@@ -383,7 +401,7 @@ impl Uplink {
         next.map(|(at, measuring)| (at, measuring.next_at))
     }
 
-    /// Asks for one train, if one is due; gives whether it did.
+    /// Requests one train if one is due, and returns whether it did.
     fn ask_for_train(&mut self, view: &mut View<'_>, probes: bool) -> bool {
         let now = view.now;
         let Some((at, _)) = self.next().filter(|(_, due)| *due <= now) else { return false };

@@ -1,61 +1,62 @@
-//! Telling a dead peer from a slow one.
+//! Failure detector: tells a dead peer from a slow one.
 //!
-//! Bodies keep one of these for each link that somebody depends on, feed it arrivals and heads, and give the
-//! brain a verdict when it changes. How long a silence may last follows from the link itself: four times the
-//! 99th percentile of its gaps, but never less than a floor, so that a jittery link isn't given up for its
-//! jitter.
+//! Bodies keep one watch for each link that a peer depends on, feed it arrivals and heads, and give the brain
+//! the verdict when it changes. The allowed silence follows from the link itself: four times the 99th
+//! percentile of its gaps, but no less than a floor, so that a jittery link isn't given up for its jitter.
 
 use crate::io::Verdict;
 use crate::time::{MS, Time};
 
-/// A feeding parent may be silent for this long at least (DESIGN §8).
+/// Minimum allowed silence of a feeding parent. By design.
 pub const PARENT_SILENT_US: u64 = 150 * MS;
-/// A parent of whom nothing at all has come for this long, while its child's backup is ahead, is dead: four frames
-/// at 30 a second. How jittery its link is doesn't matter then.
+/// Silence after which a parent counts as dead while the child's backup is ahead, however jittery the
+/// parent's link: four frames at 30 a second.
 pub const DEAD_US: u64 = 133 * MS;
-/// A backup may be silent for this long: three of its heads.
+/// Minimum allowed silence of a backup: three of its heads.
 pub const BACKUP_SILENT_US: u64 = 1_500 * MS;
-/// A mixer that its standby watches may (DESIGN §6).
+/// Minimum allowed silence of a mixer that its standby watches. By design.
 pub const MIXER_SILENT_US: u64 = 350 * MS;
-/// Nothing may have come from it yet for this long: it warms up first. A guess.
+/// Allowed silence of such a mixer before its first media: it warms up first. A guess.
 pub const MIXER_BEGIN_US: u64 = 2_000 * MS;
-/// A child that is fed, and pings its parent each [`PING_US`], may.
+/// Minimum allowed silence of a fed child, which pings its parent every [`PING_US`].
 pub const CHILD_SILENT_US: u64 = 1_500 * MS;
-/// A child whose own children have lost it has this long to show that it lives, or two round trips if these take
-/// longer. A guess.
+/// Minimum time for a suspected child, one that its own children have lost, to show that it lives; two round
+/// trips if they take longer. A guess.
 const SUSPECT_US_MIN: u64 = 200 * MS;
-/// Peers above and below ping each other this often.
+/// Interval of pings between linked peers.
 pub const PING_US: u64 = 500 * MS;
-/// A feed that has been silent for this long makes the child ask its backup how far it is (DESIGN §8).
+/// Time without a new frame after which a child requests a head from its backup. By design.
 pub const ASK_US: u64 = 75 * MS;
-/// A backup must be ahead by so much of the program, and for so long, before the parent is at fault.
+/// Lead of the backup in program time, and the duration of that lead, from which the parent is at fault. By
+/// design.
 pub const AHEAD_US: u64 = 100 * MS;
-/// A feed that brings nothing new for this long is given up even when nobody is known to be ahead.
+/// Time without a new frame after which a feed is given up even if no peer is known to be ahead. By design.
 pub const STALLED_US: u64 = 600 * MS;
-/// However jittery a link is, a longer silence is not waited for. A guess.
+/// Maximum silence allowed for a link's jitter. A guess.
 const SILENT_US_MAX: u64 = 2_000 * MS;
-/// With fewer gaps than this a percentile says nothing: one in two hundred may be an accident.
+/// Minimum number of gaps before their percentile counts: one gap in two hundred may be an accident. A guess.
 const GAPS_MIN: u32 = 200;
-/// How late a feed usually is, is the least of the last one to two spans of this: queues that grow faster show, and
-/// clocks that drift don't.
+/// Span for a feed's usual lateness, which is the minimum of the present and the previous span. Growing
+/// queues are faster than that and show; drifting clocks are slower and don't. A guess.
 const USUAL_US: u64 = 5_000 * MS;
-/// How late a new parent's frames are isn't known before this: what the one before has sent still comes, and what the
-/// new one had in its cache.
+/// Time before the lateness of a new parent's frames is measured: until then frames of the previous parent,
+/// and of the new parent's cache, still arrive. A guess.
 const SETTLE_US: u64 = 500 * MS;
-/// How often the backup is asked while the feed stands still.
+/// Interval of head requests to the backup while the feed stands still. A guess.
 const ASK_AGAIN_US: u64 = 50 * MS;
 
-/// How long a child that is suspected, a round trip away, has to show that it lives.
+/// Returns the time that a suspected child has to show that it lives, for a round trip of `rtt_us`, in
+/// microseconds.
 pub fn suspect_us(rtt_us: u64) -> u64 {
     SUSPECT_US_MIN.max(2 * rtt_us)
 }
 
-/// Gaps are counted in buckets of a quarter octave from 1 ms up: 60 of them reach half a minute.
+/// Number of gap buckets, each a quarter octave from 1 ms up; 60 reach half a minute.
 const BUCKETS: usize = 60;
-/// After so many gaps the counts are halved, so that the last minute or so weighs most.
+/// Number of gaps at which the counts are halved, so that about the last minute weighs most.
 const HALVE_AFTER: u32 = 2_000;
 
-/// The gaps between arrivals on one link.
+/// Histogram of the gaps between arrivals on one link.
 #[derive(Clone, Debug)]
 struct Gaps {
     counts: [u16; BUCKETS],
@@ -76,7 +77,7 @@ impl Gaps {
         }
     }
 
-    /// The upper end of the bucket that the 99th percentile falls into; 0 before there are enough gaps.
+    /// Returns the upper end of the 99th percentile's bucket, in microseconds; 0 below [`GAPS_MIN`] gaps.
     fn p99_us(&self) -> u64 {
         if self.total < GAPS_MIN {
             return 0;
@@ -94,21 +95,21 @@ impl Gaps {
     }
 }
 
-/// Watches one peer for silence.
+/// Detects the silence of one peer.
 #[derive(Clone, Debug)]
 pub struct SilenceWatch {
     floor_us: u64,
     unfed_us: u64,
     last: Time,
-    /// Media has come.
+    /// Whether media has arrived.
     fed: bool,
     gaps: Gaps,
-    /// It has to have shown by then that it lives.
+    /// Deadline by which a suspected peer must show that it lives.
     suspected: Option<Time>,
 }
 
 impl SilenceWatch {
-    /// Begins now, as if something had just come. Silence up to `floor_us` is always allowed.
+    /// Starts now, as if a packet had just arrived. Silence up to `floor_us` is always allowed.
     pub fn new(now: Time, floor_us: u64) -> SilenceWatch {
         SilenceWatch {
             floor_us,
@@ -120,30 +121,31 @@ impl SilenceWatch {
         }
     }
 
-    /// Silence up to so much is allowed before any media has come.
+    /// Sets the silence allowed before any media has arrived.
     pub fn unfed(mut self, unfed_us: u64) -> SilenceWatch {
         self.unfed_us = unfed_us;
         self
     }
 
-    /// Something came: a head, a message, anything but media.
+    /// Records an arrival other than media: a head or a message.
     pub fn arrived(&mut self, now: Time) {
         self.last = self.last.max(now);
         self.suspected = None;
     }
 
-    /// Somebody says that it is dead: from now on it has [`suspect_us`] to show that it isn't.
+    /// Records that another peer reports this peer dead: it has [`suspect_us`] from now to show that it
+    /// lives.
     pub fn suspect(&mut self, now: Time, rtt_us: u64) {
         self.suspected.get_or_insert(now + suspect_us(rtt_us));
     }
 
-    /// Whether it has yet to show that it lives.
+    /// Returns whether the peer is suspected and hasn't shown yet that it lives.
     pub fn is_suspected(&self) -> bool {
         self.suspected.is_some()
     }
 
-    /// A packet of media came. Only the silences before these are counted: how seldom a link speaks that
-    /// carries nothing says nothing of how regular it is.
+    /// Records a media packet. Only gaps before media packets are counted: the gaps of an idle link don't
+    /// tell how regular it is.
     pub fn fed(&mut self, now: Time) {
         let gap_us = now.since(self.last);
         if self.fed && gap_us >= MS {
@@ -153,7 +155,7 @@ impl SilenceWatch {
         self.arrived(now);
     }
 
-    /// How long a silence may last now.
+    /// Returns the silence allowed now, in microseconds.
     pub fn limit_us(&self) -> u64 {
         if !self.fed {
             return self.unfed_us;
@@ -161,12 +163,13 @@ impl SilenceWatch {
         self.floor_us.max((4 * self.gaps.p99_us()).min(SILENT_US_MAX))
     }
 
-    /// How long nothing has come.
+    /// Returns the time since the last arrival, in microseconds.
     pub fn silent_us(&self, now: Time) -> u64 {
         now.since(self.last)
     }
 
-    /// [`Verdict::Silent`] past the limit, [`Verdict::Behind`] past half of it, otherwise [`Verdict::Ok`].
+    /// Returns [`Verdict::Silent`] past the limit or a suspect's deadline, [`Verdict::Behind`] past half of
+    /// the limit, otherwise [`Verdict::Ok`].
     pub fn verdict(&self, now: Time) -> Verdict {
         match self.silent_us(now) {
             _ if self.suspected.is_some_and(|due| due <= now) => Verdict::Silent,
@@ -177,12 +180,12 @@ impl SilenceWatch {
     }
 }
 
-/// How late frames come, by clocks that may differ by whatever.
+/// Lateness of frames, by two clocks with an arbitrary offset.
 #[derive(Clone, Copy, Debug, Default)]
 struct Lateness {
-    /// When this span began, and the least of it.
+    /// Start of the present span, and the minimum lateness in it.
     least: Option<(Time, i64)>,
-    /// The least of the span before.
+    /// Minimum lateness of the previous span.
     before: Option<i64>,
 }
 
@@ -202,32 +205,33 @@ impl Lateness {
         };
     }
 
-    /// How much later than usual a frame would be that came only now; `None` while nobody knows.
+    /// Returns how much later than usual a frame would be that arrived only now, in microseconds; `None`
+    /// before any lateness was measured.
     fn past_usual_us(&self, now: Time, captured_us: u64) -> Option<i64> {
         let usual_us = self.least.map(|(_, least)| least).into_iter().chain(self.before).min()?;
         Some(Lateness::of(now, captured_us).saturating_sub(usual_us))
     }
 }
 
-/// Watches the link that feeds us, and compares it with the backup's heads.
+/// Watches the link to the feeding parent, and compares it with the backup's heads.
 #[derive(Clone, Debug)]
 pub struct FeedWatch {
     parent: SilenceWatch,
     since: Time,
-    /// Capture time of the newest frame we hold, and since when.
+    /// Capture time of the newest frame held, and its arrival time.
     newest_us: u64,
     newest_at: Time,
     late: Lateness,
     /// Capture time of the backup's newest frame.
     backup_us: u64,
     ahead_since: Option<Time>,
-    /// The parent was said to be behind, and we haven't caught up since.
+    /// Whether the parent was judged behind, and this peer hasn't caught up since.
     behind: bool,
     asked_at: Option<Time>,
 }
 
 impl FeedWatch {
-    /// Begins now.
+    /// Starts now.
     pub fn new(now: Time) -> FeedWatch {
         FeedWatch {
             parent: SilenceWatch::new(now, PARENT_SILENT_US),
@@ -242,22 +246,22 @@ impl FeedWatch {
         }
     }
 
-    /// Something but media came from the parent.
+    /// Records an arrival from the parent other than media.
     pub fn arrived(&mut self, now: Time) {
         self.parent.arrived(now);
     }
 
-    /// A packet of media came from the parent.
+    /// Records a media packet from the parent.
     pub fn fed(&mut self, now: Time) {
         self.parent.fed(now);
     }
 
-    /// A frame of the program was here before this parent.
+    /// Records a frame of the program that was held before this parent.
     pub fn held(&mut self, captured_us: u64) {
         self.newest_us = self.newest_us.max(captured_us);
     }
 
-    /// A frame of the program is here, from whomever.
+    /// Records a frame of the program, from any peer.
     pub fn progressed(&mut self, now: Time, captured_us: u64) {
         if captured_us > self.newest_us {
             self.newest_us = captured_us;
@@ -269,20 +273,20 @@ impl FeedWatch {
         }
     }
 
-    /// Another peer is the backup. Not to be said when there is none any more: it may have been asked to feed us, and what it
-    /// told of the parent is as true as before.
+    /// Starts comparing with another backup. Not to be called when the backup goes without a replacement: it
+    /// may have been asked to feed this peer, and its heads still show that the parent is behind.
     pub fn another_backup(&mut self) {
         (self.backup_us, self.ahead_since) = (0, None);
     }
 
-    /// The backup told how far it is.
+    /// Takes a head of the backup.
     pub fn backup_head(&mut self, now: Time, captured_us: u64) {
         self.backup_us = self.backup_us.max(captured_us);
         self.compare(now);
     }
 
-    /// A backup that is nearer to the mixer is always ahead: the parent must be later than it usually is, too, or
-    /// while nobody knows that, silent.
+    /// Compares the feed with the backup. A backup nearer to the mixer is always ahead, so the parent must
+    /// also be later than usual, or silent while its usual lateness is unknown.
     fn compare(&mut self, now: Time) {
         let ahead = self.newest_us > 0 && self.backup_us >= self.newest_us.saturating_add(AHEAD_US);
         let late = match self.late.past_usual_us(now, self.newest_us) {
@@ -296,7 +300,7 @@ impl FeedWatch {
         }
     }
 
-    /// Whether the backup is to be asked for its head now; at most each 50 ms.
+    /// Returns whether to request a head from the backup now; at most every 50 ms.
     pub fn asks_backup(&mut self, now: Time) -> bool {
         let due = self.asked_at.is_none_or(|at| now.since(at) >= ASK_AGAIN_US);
         let asks = now.since(self.newest_at) >= ASK_US && due;
@@ -306,7 +310,8 @@ impl FeedWatch {
         asks
     }
 
-    /// What is to be said of the parent. One that was behind is so until we have caught up: a word of it is no frame.
+    /// Returns the verdict on the parent. A parent that was behind stays so until this peer has caught up: a
+    /// head alone brings no frame.
     pub fn verdict(&mut self, now: Time) -> Verdict {
         let dead = self.parent.silent_us(now) >= DEAD_US;
         let given_up = |since: Time| self.behind || dead || now.since(since) >= AHEAD_US;
@@ -372,7 +377,7 @@ mod tests {
             let mut watch = SilenceWatch::new(at(0), CHILD_SILENT_US);
             watch.arrived(at(90));
             watch.suspect(at(100), rtt_ms * MS);
-            watch.suspect(at(250), rtt_ms * MS); // whoever says so too changes nothing
+            watch.suspect(at(250), rtt_ms * MS); // a second suspicion changes nothing
             answers_at.into_iter().for_each(|ms| watch.arrived(at(ms)));
             assert_eq!(watch.verdict(at(299)), Verdict::Ok);
             assert_eq!(watch.verdict(at(300)), verdict, "{rtt_ms} {answers_at:?}");
@@ -399,7 +404,7 @@ mod tests {
             watch.progressed(at(tick * 33), tick * 33 * MS);
         });
         for ms in (1000..1300).step_by(10) {
-            watch.arrived(at(ms)); // alive, but nothing new
+            watch.arrived(at(ms)); // alive, but no new frame
         }
         assert!(watch.asks_backup(at(1075)) && !watch.asks_backup(at(1100)) && watch.asks_backup(at(1125)));
         watch.backup_head(at(1100), 1095 * MS);
@@ -446,7 +451,7 @@ mod tests {
 
     #[test]
     fn a_backup_that_is_nearer_to_the_mixer_is_no_fault_of_the_parent_until_that_is_later_than_usual() {
-        let clock = u64::MAX / 2; // the mixer's has nothing to do with ours
+        let clock = u64::MAX / 2; // the mixer's clock is unrelated to this peer's
         let mut watch = FeedWatch::new(at(0));
         watch.held(clock);
         let feed = |watch: &mut FeedWatch, from: u64, until: u64, late_ms: u64| {
