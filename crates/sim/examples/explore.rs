@@ -1,15 +1,16 @@
-//! Draws storms until time is up, and writes the smallest form of each failing one to a file:
-//! `explore --minutes N [--from SEED]`; `explore FILE.toml` narrates what is kept there, a storm or a run of a scenario;
-//! `explore FILE.toml --draws N` reruns it with N other seeds: a seed that a change has re-rolled isn't mended yet.
+//! Explores drawn storms: `explore --minutes N [--from SEED]` runs storms until time is up, and writes the
+//! reduced form of each failing one to a file. `explore FILE.toml` reruns the case of a file with narration,
+//! a storm or a run of a scenario. `explore FILE.toml --draws N` reruns it with N other seeds: a case that
+//! passes with its own seed isn't fixed if a change has merely altered its random draws.
 
 use std::time::{Duration, Instant};
 
 use plenary_sim::kept::Kept;
 use plenary_sim::storm::{Storm, smallest};
 
-/// Storms that are tried to make a failing one smaller.
+/// Maximum number of storms that are run to reduce a failing one.
 const SHRINKING_RUNS: usize = 200;
-/// A month.
+/// Maximum duration: a month.
 const MINUTES_MAX: u64 = 31 * 24 * 60;
 
 const USAGE: &str = "explore --minutes N [--from SEED], explore FILE.toml, or explore FILE.toml --draws N";
@@ -34,7 +35,7 @@ fn read(file: &str) -> Result<Kept, String> {
     Kept::read(&text).map_err(|what| format!("{file} keeps neither a storm nor a run of a scenario: {what}"))
 }
 
-/// The same in other weather: of so many seeds, the failing ones.
+/// Reruns a case under `draws` seeds, and prints the failing ones.
 fn redraw(kept: &Kept, draws: u64) {
     let mut failed = 0;
     for seed in (kept.seed()..).take(draws as usize) {
@@ -68,7 +69,7 @@ fn explore(time: Duration, first: u64) {
     println!("{} storms, {failed} failed", seed - first);
 }
 
-/// What is broken first, and how; a brain whose own invariants break panics.
+/// First violation of a run, as checker and description; a brain that violates its own invariants panics.
 fn outcome(kept: &Kept) -> Option<(&'static str, String)> {
     match std::panic::catch_unwind(|| kept.run(false)) {
         Ok(violations) => violations.into_iter().next().map(|first| (first.checker, first.what)),

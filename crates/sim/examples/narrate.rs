@@ -1,5 +1,5 @@
-//! Tells what every brain does in one small world, from the moment something happens:
-//! `narrate SPEAKERS CANDIDATES VIEWERS SECONDS SEED [leave|kill|kill-relay|kill-tier] [K K1]`.
+//! Prints the outputs of all brains in one small world, from an event on: `narrate SPEAKERS CANDIDATES
+//! VIEWERS SECONDS SEED [leave|kill|kill-relay|kill-tier] [K K1]`.
 
 use plenary_proto::time::SECOND;
 use plenary_sim::checkers::liveness;

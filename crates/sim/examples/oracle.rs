@@ -1,6 +1,7 @@
 //! Judges the elections of drawn rooms: `oracle [ROOMS [FROM [LIARS [LOSS [BURSTS [JITTER]]]]]]`, such as
-//! `oracle 1000 0 20% 1% 1% 10ms`: that share of the stage lies for each other, those shares of packets are lost alone and
-//! in bursts, each is late by up to so much. A line for each room whose choice is not within 5 % of the best.
+//! `oracle 1000 0 20% 1% 1% 10ms`. LIARS is the share of the stage that lies as one group, LOSS and BURSTS
+//! are the shares of packets lost independently and in bursts, JITTER is the maximum jitter. Prints a line
+//! for each room with a choice that isn't within 5 % of the best.
 
 use plenary_sim::Percentiles;
 use plenary_sim::plan::{Bursts, NetPlan};

@@ -1,5 +1,6 @@
-//! How a room of so many peers runs: `scale PEERS [SECONDS [SEED]]`. Prints wall and processor time, inputs and
-//! memory. The audience joins within a minute, at most 1,000 in a second; then the room is left alone.
+//! Performance of a large room: `scale PEERS [SECONDS [SEED]]`. Prints wall time, inputs and memory. The
+//! audience joins within a minute, or at 1,000 peers per second if it is larger; then the room runs
+//! undisturbed.
 
 use std::time::Instant;
 

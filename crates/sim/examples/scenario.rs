@@ -1,4 +1,5 @@
-//! Runs a scenario that comes along, or one in a file, and prints its summary: `scenario NAME|FILE.toml [SEED [RUNS [VIEWERS]]]`.
+//! Runs a built-in scenario or one in a file, and prints its summary: `scenario NAME|FILE.toml [SEED [RUNS
+//! [VIEWERS]]]`.
 
 use plenary_sim::scenario::{Scenario, named, names};
 

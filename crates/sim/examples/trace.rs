@@ -1,11 +1,11 @@
-//! What one seed comes to in two small worlds: their traces in 64 bits. `trace SEED…` prints them; `crates/sim/wasm` does
-//! the same on wasm32, and they must be alike.
+//! Trace hashes of two small worlds, 64 bits each: `trace SEED…` prints them. `crates/sim/wasm` prints those
+//! of the wasm32 build, and both must be equal.
 
 use plenary_proto::time::SECOND;
 use plenary_sim::scenario::Scenario;
 use plenary_sim::{MediaModel, NetPlan, PeerPlan, RoomPlan, World, WorldPlan};
 
-/// A room opens, elects, feeds its viewers, loses its mixer and is fed again.
+/// A room that opens, elects a mixer, feeds its viewers, loses its mixer and is fed again.
 pub fn trace(seed: u64) -> u64 {
     let plan = WorldPlan {
         peers: PeerPlan::cast(3, 3, 14),
@@ -16,7 +16,7 @@ pub fn trace(seed: u64) -> u64 {
     lived(plan, seed)
 }
 
-/// Everything else that a world is drawn from.
+/// Scenario with everything else that a world can contain.
 const ROUGH: &str = "
     title = 'all that can be drawn'
     media = 'packet'
@@ -65,7 +65,8 @@ const ROUGH: &str = "
     attack = 'delay 300ms'
 ";
 
-/// The same where everything is drawn: people, devices, lines, NATs, weather, clocks, and some who break rules.
+/// The same events in a world with drawn people, devices, lines, NATs, network impairments, clocks, and some
+/// attackers.
 pub fn trace_in_the_rough(seed: u64) -> u64 {
     let scenario = Scenario::read("rough", ROUGH).unwrap_or_else(|error| panic!("{error}"));
     lived(scenario.plan(seed), seed)

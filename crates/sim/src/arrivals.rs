@@ -1,4 +1,5 @@
-//! What came of the program at one peer: figures, not frames, so that memory doesn't grow with time.
+//! Statistics of the program's arrival at one peer. They are counters and not frames, so memory doesn't grow
+//! with time.
 
 use std::collections::VecDeque;
 
@@ -8,14 +9,14 @@ use plenary_proto::time::{MS, SECOND};
 use crate::media::FRAME_US;
 use crate::report::Percentiles;
 
-/// Gaps from this on are remembered one by one: one frame may be missing.
+/// Shortest gap that is remembered as such: one frame may be missing.
 const GAP_US_MIN: u64 = 50 * MS;
-/// So many of them; older ones are forgotten first.
+/// Maximum number of gaps remembered; the oldest is forgotten first.
 const GAPS_KEPT: usize = 64;
-/// Latencies are counted in buckets of a quarter octave from 1 ms up: 64 of them reach a minute.
+/// Number of latency buckets. A bucket is a quarter octave wide; 64 of them reach from 1 ms to a minute.
 const BUCKETS: usize = 64;
 
-/// Latencies, counted.
+/// Histogram of latencies.
 #[derive(Clone, Debug)]
 pub(crate) struct Latencies([u64; BUCKETS]);
 
@@ -26,7 +27,7 @@ impl Default for Latencies {
 }
 
 impl Latencies {
-    /// So many frames came so late.
+    /// Counts `frames` frames with a latency of `us`.
     pub(crate) fn add(&mut self, us: u64, frames: u64) {
         let ms = (us / MS).max(1);
         let octave = ms.ilog2();
@@ -41,7 +42,7 @@ impl Latencies {
         }
     }
 
-    /// Those that have come since there were only these.
+    /// The latencies counted since `earlier`, a former state of this histogram.
     pub(crate) fn since(&self, earlier: &Latencies) -> Latencies {
         let mut later = self.clone();
         for (count, before) in later.0.iter_mut().zip(earlier.0) {
@@ -50,14 +51,15 @@ impl Latencies {
         later
     }
 
-    /// The mean of the middles of the buckets.
+    /// Mean latency, each bucket counted by its midpoint.
     pub(crate) fn mean_us(&self) -> u64 {
         let middle = |bucket: usize| ((9 + 2 * (bucket as u64 % 4)) << (bucket / 4)) * MS / 8;
         let sum: u64 = self.0.iter().enumerate().map(|(bucket, count)| middle(bucket) * count).sum();
         sum.checked_div(self.0.iter().sum()).unwrap_or(0)
     }
 
-    /// Median and tails, each the middle of its bucket, in milliseconds; `None` of nothing.
+    /// Median, 95th percentile and maximum in milliseconds, each the midpoint of its bucket; `None` if
+    /// nothing was counted.
     pub(crate) fn percentiles(&self) -> Option<Percentiles> {
         let total: u64 = self.0.iter().sum();
         let at = |share: f64| {
@@ -74,36 +76,36 @@ impl Latencies {
     }
 }
 
-/// What one peer got.
+/// Statistics of the frames that one peer received.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Arrivals {
     first: Option<Time>,
     last: Option<Time>,
-    /// Frames that came within these times of their capture.
+    /// Frames that arrived within this time of their capture.
     pub(crate) within_600ms: u64,
     pub(crate) within_1s: u64,
     pub(crate) latencies: Option<Box<Latencies>>,
     /// Frames that a relay had forged.
     pub(crate) forged: u64,
     pub(crate) longest_gap_us: u64,
-    /// When each ended, and how long it was.
+    /// Gaps: when each ended, and its length in microseconds.
     gaps: VecDeque<(Time, u32)>,
 }
 
 impl Arrivals {
-    /// A frame is here, as it was made or not.
+    /// Counts a frame that arrives now.
     pub(crate) fn frame(&mut self, now: Time, captured: Time, forged: bool) {
         self.forged += u64::from(forged);
         let begun = self.begin(now);
-        // a newcomer's cached frames are a gift: those made while it was there are counted
+        // a newcomer's cached frames don't count, only those captured since its first frame arrived
         if captured >= begun {
             self.count(now.since(captured), 1);
         }
         self.last = Some(now);
     }
 
-    /// The program begins or goes on at `now`, after having stood still: what the parents have cached of the
-    /// time between comes at once.
+    /// Records that the program begins or resumes at `now`. The frames of the interruption arrive at once, as
+    /// far back as the parents have cached them.
     pub(crate) fn resumed(&mut self, now: Time, cached_us_max: u64) {
         let missed_us = self.last.map_or(0, |last| now.since(last)).min(cached_us_max);
         self.begin(now);
@@ -113,8 +115,8 @@ impl Arrivals {
         self.last = Some(now);
     }
 
-    /// So much of a million of the program has flowed without a break until `now`, since it was last told of, with
-    /// that latency.
+    /// Accounts for an uninterrupted flow since the last call until `now`: `share_ppm` millionths of the
+    /// program, at that latency.
     pub(crate) fn flowed(&mut self, now: Time, latency_us: u64, share_ppm: u32) {
         let Some(last) = self.last else { return };
         self.count(latency_us, now.since(last) / FRAME_US * u64::from(share_ppm) / 1_000_000);
@@ -149,7 +151,7 @@ impl Arrivals {
         self.last
     }
 
-    /// The longest time without a new frame from `from` to `now`.
+    /// Longest time without a new frame between `from` and `now`.
     pub(crate) fn longest_gap_us(&self, from: Time, now: Time) -> u64 {
         let Some((first, last)) = self.first.zip(self.last) else { return now.since(from) };
         let within = |(end, gap_us): &(Time, u32)| end.since(from.max(first).max(*end - u64::from(*gap_us)));
@@ -183,14 +185,14 @@ mod tests {
     #[test]
     fn frames_are_counted_by_how_late_they_came() {
         let mut arrivals = Arrivals::default();
-        arrivals.frame(at(1_000), at(990), false); // made before it was there
+        arrivals.frame(at(1_000), at(990), false); // captured before it was there
         for late_ms in [50, 599, 700, 1_000, 1_001] {
             arrivals.frame(at(5_000), at(5_000 - late_ms), false);
         }
         assert_eq!((arrivals.within_600ms, arrivals.within_1s), (2, 4));
         arrivals.flowed(at(6_000), 80 * MS, 1_000_000);
         assert_eq!(arrivals.within_600ms, 2 + 30);
-        arrivals.resumed(at(6_900), 2 * SECOND); // 900 ms late come 27 frames, 18 of them within 600 ms
+        arrivals.resumed(at(6_900), 2 * SECOND); // 27 frames, 18 of them at most 600 ms late
         assert_eq!((arrivals.within_600ms, arrivals.within_1s), (2 + 30 + 18, 4 + 30 + 27));
     }
 }

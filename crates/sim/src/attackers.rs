@@ -1,6 +1,6 @@
-//! Attackers: peers that break the protocol to gain something, each a [`Deviation`].
+//! Attackers: peers that violate the protocol to gain something. Each is a [`Deviation`].
 //!
-//! They sign with their own keys, and can't with others': whatever they say, receivers check as ever.
+//! They sign with their own keys and can't with others'; receivers verify their messages as usual.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -16,25 +16,25 @@ use crate::plan::{Kind, WorldPlan};
 use crate::units::{Share, Span};
 use crate::world::World;
 
-/// What somebody is in the room for; written `drop`, `delay 300ms`, `forge`, `climb`, `ride-free`, `lie` or
-/// `boast`.
+/// Purpose of an attacker; written `drop`, `delay 300ms`, `forge`, `climb`, `ride-free`, `lie` or `boast`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub enum Attack {
-    /// It takes children, tells them how far the program is, and passes nothing on.
+    /// Accepts children, sends them heads of the program, and forwards nothing.
     Drop,
-    /// It passes the program on so much later, and tells how far it is itself.
+    /// Forwards the program with this delay, while its heads tell its own, undelayed position.
     Delay(Span),
-    /// It puts something else into what it forwards. Nothing in the protocol shows it to its children: hashes of
-    /// frames, signed by the mixer, are laid down but nobody sends them (docs/PROTOCOL.md, 1.3).
+    /// Forges the packets that it forwards. Nothing in the protocol reveals this to its children: signed
+    /// hashes of frames by the mixer are specified but not sent yet (docs/PROTOCOL.md, 1.3).
     Forge,
-    /// It says that it could feed more than anybody, and sooner, and passes nothing on ([`Climber`]).
+    /// Claims more room for children and faster sending than any other peer, and forwards nothing
+    /// ([`Climber`]).
     Climb,
-    /// It takes the program and passes nothing on, as is everyone's right.
+    /// Receives the program and forwards nothing, which every peer is entitled to.
     RideFree,
-    /// It lies for the others who do ([`Liar`]).
+    /// Lies in favour of the other liars ([`Liar`]).
     Lie,
-    /// It claims a quicker machine than it has ([`Boaster`]).
+    /// Claims a faster machine than it has ([`Boaster`]).
     Boast,
 }
 
@@ -55,12 +55,12 @@ impl TryFrom<String> for Attack {
     }
 }
 
-/// A relay that harms those below it; to all others it is honest.
+/// A relay that harms the peers below it and is honest to all others.
 #[derive(Debug)]
 pub struct FalseRelay(Forwarding);
 
 impl FalseRelay {
-    /// One that attacks so; `None`: no relay is needed for that.
+    /// The relay for an attack; `None` if the attack needs no false relay.
     pub fn of(attack: Attack) -> Option<FalseRelay> {
         match attack {
             Attack::Drop => Some(FalseRelay(Forwarding::Never)),
@@ -77,7 +77,7 @@ impl Deviation for FalseRelay {
     }
 }
 
-/// What a peer that attacks so does alone; `None`: nothing, or not alone.
+/// The deviation of a peer with this attack; `None` if it has none, or needs to know its group.
 pub(crate) fn deviation(attack: Attack) -> Option<Box<dyn Deviation>> {
     match attack {
         Attack::Boast => Some(Box::new(Boaster)),
@@ -86,12 +86,14 @@ pub(crate) fn deviation(attack: Attack) -> Option<Box<dyn Deviation>> {
     }
 }
 
-/// A relay that wants to hang as near the mixer as it can, where most are below it, and passes nothing on.
+/// A relay that tries to get as close to the mixer as it can, where most peers are below it, and forwards
+/// nothing.
 #[derive(Debug)]
 pub struct Climber;
 
 impl Climber {
-    /// What it says in place of a word on itself: it has room for as many as anybody, always, and sends in no time.
+    /// Replaces what an honest peer would tell of itself: always room for the maximum number of children, and
+    /// no time to send a frame.
     fn told(message: Message) -> Message {
         match message {
             Message::Attach(honest) => {
@@ -123,11 +125,11 @@ impl Deviation for Climber {
     }
 }
 
-/// How many times as quick as it is a boaster calls its machine: what makes a third of the pictures passes for one
-/// that needs less than a quarter of a picture's time, and nothing quicker counts more.
+/// Factor by which a boaster understates its codec times. A machine that makes a third of the pictures then
+/// claims less than a quarter of a frame interval, and a faster claim wouldn't score higher.
 const BOASTED: u32 = 16;
 
-/// A candidate that claims a quicker machine than it has, and in all else is honest.
+/// A candidate that claims a faster machine than it has, and is honest in all else.
 #[derive(Debug)]
 pub struct Boaster;
 
@@ -142,40 +144,42 @@ impl Deviation for Boaster {
     }
 }
 
-/// A member's measured bandwidth is told so many times as wide, an outsider's so many times as narrow.
+/// Factor by which a liar's reports raise a member's measured bandwidth, and lower an outsider's.
 const LIE: u64 = 8;
-/// All round trips are told so many times as short: whoever is near to everyone is elected. (To call others far, which
-/// is to be far from them, gains less: 2 of 20 rooms against 4, before others' words bounded both.)
+/// Divisor of all round-trip times that a liar tells, since candidates near all others are elected. (To
+/// report others as far away, which puts the liar far from them too, gained less: 2 of 20 rooms against 4,
+/// before others' reports bounded both.)
 const NEARER: u32 = 8;
-/// A member claims to code so many times as quickly as it does: more would be past what any machine can.
+/// Divisor of a liar's claimed codec times; a larger divisor would claim an impossible speed.
 const BOAST: u32 = 4;
-/// A member that may take over tries it so long after it came to know, and again after as long.
+/// Time after which a member that may take over first tries it, and interval of further attempts.
 const USURP_US: u64 = 5 * SECOND;
-/// Liars look for so long at the room as it would be without them: most elections are over by then.
+/// Length of the rehearsal without liars, in which the group learns opener and standby; most elections finish
+/// within it.
 const SPIED_US: u64 = 20 * SECOND;
-/// For so long, members say, they have heard nothing of the mixer.
+/// Silence of the mixer that members report, microseconds.
 const DEAF_US: u32 = 60_000_000;
 
-/// One of a group that wants to mix, all of whom lie for each other.
+/// Member of a group that wants to mix; all members lie in each other's favour.
 ///
-/// Its reports praise members, belittle others and say of these that they pause; it claims a quicker machine than it has, and to be near
-/// everyone; it keeps what
-/// others measured of members to itself, so that a ballot it opens lacks that; as an heir it declares a living
-/// mixer gone, whoever says that it lives, and members confirm it.
+/// Its reports raise members' bandwidth, lower outsiders', and claim that outsiders pause all the time. It
+/// claims a faster machine than it has, and short round trips to all peers. It withholds outsiders' reports
+/// on members from its own brain, so a ballot that it opens lacks them. As a mixer's heir it declares the
+/// living mixer gone, against all reports that the mixer lives, and members confirm it.
 #[derive(Debug)]
 pub struct Liar {
     group: Arc<BTreeSet<PeerId>>,
-    /// From whom it could take over, and when it tries next.
+    /// The outsider mixer that it could take over from, and the time of the next attempt.
     inherits: Option<(PeerId, Time)>,
 }
 
 impl Liar {
-    /// A member of that group.
+    /// A member of this group.
     pub fn of(group: &Arc<BTreeSet<PeerId>>) -> Liar {
         Liar { group: group.clone(), inherits: None }
     }
 
-    /// Whether a member would keep that message from its brain.
+    /// Whether a member withholds this message from its brain.
     fn hides(&self, message: &Message) -> bool {
         match message {
             Message::Report(report) => {
@@ -212,7 +216,7 @@ impl Deviation for Liar {
                 let member = self.group.contains(&peer);
                 let wide = |bps: u64| if member { bps.saturating_mul(LIE) } else { bps / LIE };
                 let bandwidth_bps = bandwidth_bps.map(wide);
-                // all others do nothing but pause
+                // all outsiders are reported to pause all the time
                 let paused_ppm = if member { 0 } else { 1_000_000 };
                 Input::Measured { peer, train, bandwidth_bps, rtt_us: rtt_us / NEARER, paused_ppm, address }
             }
@@ -233,8 +237,8 @@ impl Deviation for Liar {
     }
 }
 
-/// That share of the stage, in one group: whoever would open the election and whoever would be standby if nobody
-/// lied, and others drawn; never the host, whose word counts anyway.
+/// Chooses a group of liars of this share of the stage: the peers that would open the election and be the
+/// standby without liars, and others drawn. Never the host, since its signature counts anyway.
 pub(crate) fn group(plan: &WorldPlan, seed: u64, of_stage: Share) -> Vec<usize> {
     let on_stage = |at: &usize| plan.peers[*at].kind != Kind::Viewer && plan.peers[*at].attack.is_none();
     let stage: Vec<usize> = (0..plan.peers.len()).filter(on_stage).collect();
@@ -258,13 +262,13 @@ pub(crate) fn group(plan: &WorldPlan, seed: u64, of_stage: Share) -> Vec<usize> 
     group
 }
 
-/// Those that are in the room to lie.
+/// Peers that the plan itself makes liars, by index.
 pub(crate) fn planned(plan: &WorldPlan) -> impl Iterator<Item = usize> {
     let lies = |at: &usize| plan.peers[*at].attack == Some(Attack::Lie);
     (0..plan.peers.len()).filter(lies)
 }
 
-/// Has these lie, from when they join.
+/// Makes these peers lie as one group, from the moment they join.
 pub fn set_on(world: &mut World, liars: &[usize]) {
     let group: Arc<BTreeSet<PeerId>> = Arc::new(liars.iter().map(|at| world.planned(*at)).collect());
     for at in liars {

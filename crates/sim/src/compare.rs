@@ -1,13 +1,13 @@
-//! What changed between two reports.
+//! Comparison of two reports.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use serde_json::Value;
 
-/// Figures that may not be compared: they say what was run.
+/// Figures that describe the run and aren't compared.
 const GIVEN: &[&str] = &["scenario", "seed", "runs", "peers", "media_model"];
-/// Figures of which more is better; of the other measured ones less is.
+/// Figures for which more is better; for all other measured figures less is better.
 const MORE_IS_BETTER: &[&str] = &[
     "delivery.frames_within_1s",
     "delivery.frames_within_600ms",
@@ -19,7 +19,8 @@ const MORE_IS_BETTER: &[&str] = &[
 const NEITHER: &[&str] =
     &["inputs", "room_time_s", "elections.count", "elections.mixer_hours", "depth.oracle_mean"];
 
-/// A table of the figures that differ, one line each: both values, by how much, and whether that is better.
+/// A table of the figures that differ, one line each: both values, the change in percent, and whether it is
+/// better.
 pub fn compare(before: &Value, after: &Value) -> String {
     let mut text = String::new();
     for name in GIVEN {
@@ -56,7 +57,7 @@ fn change(name: &str, before: Option<&f64>, after: Option<&f64>) -> String {
     line
 }
 
-/// All numbers that were measured, by their place; of violations, how many.
+/// All measured numbers by their path in the report; for violations, their number.
 fn figures(report: &Value) -> BTreeMap<String, f64> {
     let mut found = BTreeMap::new();
     gather(report, String::new(), &mut found);

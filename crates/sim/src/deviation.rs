@@ -1,44 +1,45 @@
-//! Peers that don't keep to the protocol.
+//! Interface for peers that deviate from the protocol.
 //!
-//! An honest body carries out what its brain says and tells it what happened. A deviation stands on both ways:
-//! it may change, add and swallow what is carried out, and what the brain is told (its watches' verdicts too).
-//! Whatever it lets a peer send is checked by the receivers as on real links: a signature that doesn't hold is a
-//! violation of the sender.
+//! An honest body carries out its brain's outputs and reports to the brain what happens. A deviation is
+//! placed between the two in both directions: it may change, add and suppress outputs, and inputs too
+//! (including the verdicts of watchdogs). The receivers check everything that such a peer sends, as on real
+//! links: an invalid signature is a violation by the sender.
 
 use std::fmt::Debug;
 
 use plenary_proto::{Input, Output, PeerId, Time};
 
-/// What one peer does otherwise than an honest one.
+/// Behaviour of one peer where it differs from an honest one.
 pub trait Deviation: Debug + Send {
-    /// The brain wants this done; what is in `instead` afterwards is done in its place, in that order.
+    /// Called with each output of the brain. The outputs left in `instead` are carried out in its place, in
+    /// that order.
     fn output(&mut self, now: Time, output: Output, instead: &mut Vec<Output>) {
         let _ = now;
         instead.push(output);
     }
 
-    /// This happened to the peer; `None`: its brain isn't told.
+    /// Called with each input; `None` withholds it from the brain.
     fn input(&mut self, now: Time, input: Input) -> Option<Input> {
         let _ = now;
         Some(input)
     }
 
-    /// A packet of the program is here: what becomes of it on its way to that child.
+    /// Called for each packet of the program that is due to be forwarded to a child.
     fn forwards(&mut self, now: Time, child: PeerId) -> Forwarding {
         let _ = (now, child);
         Forwarding::AsItIs
     }
 }
 
-/// What a peer makes of a packet that a child should have.
+/// Treatment of a packet that is due to be forwarded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Forwarding {
-    /// It is forwarded.
+    /// The packet is forwarded.
     AsItIs,
-    /// It is forwarded so many microseconds later.
+    /// The packet is forwarded after a delay, microseconds.
     Later(u64),
-    /// It is not.
+    /// The packet is dropped.
     Never,
-    /// The child gets something else under its number.
+    /// The child receives a forged packet under the same number.
     Forged,
 }

@@ -1,9 +1,10 @@
-//! The world's dice, apart from those of the brains: integers only, so that they fall alike on any machine.
+//! Random numbers of the world, separate from those of the brains. Integers only, so that every machine draws
+//! the same.
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng as _, SeedableRng};
 
-/// A stream of numbers that follows from one seed.
+/// Stream of random numbers from one seed.
 #[derive(Debug)]
 pub(crate) struct Dice(ChaCha8Rng);
 
@@ -16,20 +17,20 @@ impl Dice {
         self.0.next_u64()
     }
 
-    /// Evenly from `low` to `high`, both included.
+    /// Uniform draw from `low` to `high`, both included.
     pub(crate) fn between(&mut self, low: u64, high: u64) -> u64 {
         let span = u128::from(high.saturating_sub(low)) + 1;
         low + ((u128::from(self.0.next_u64()) * span) >> 64) as u64
     }
 }
 
-/// Dice of eight bytes, for what there are many of: SplitMix64 (Steele, Lea, Flood: "Fast splittable
-/// pseudorandom number generators", 2014).
+/// Generator with eight bytes of state, for uses that need many generators: SplitMix64 (Steele, Lea, Flood:
+/// "Fast splittable pseudorandom number generators", 2014).
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SmallDice(u64);
 
 impl SmallDice {
-    /// Dice of their own for whatever these numbers name.
+    /// A generator of its own for the object that these numbers identify.
     pub(crate) fn of(names: &[u64]) -> SmallDice {
         SmallDice(names.iter().fold(0, |state, name| mix(state ^ name).wrapping_add(GOLDEN)))
     }
@@ -39,24 +40,24 @@ impl SmallDice {
         mix(self.0)
     }
 
-    /// Evenly from `low` to `high`, both included.
+    /// Uniform draw from `low` to `high`, both included.
     pub(crate) fn between(&mut self, low: u64, high: u64) -> u64 {
         let span = u128::from(high.saturating_sub(low)) + 1;
         low + ((u128::from(self.next()) * span) >> 64) as u64
     }
 
-    /// True in `ppm` of a million draws.
+    /// True with probability `ppm` in a million.
     pub(crate) fn chance(&mut self, ppm: u32) -> bool {
         ppm > 0 && self.between(1, 1_000_000) <= u64::from(ppm)
     }
 
-    /// Exponentially, with that mean.
+    /// Exponential draw with this mean.
     pub(crate) fn exponential(&mut self, mean: u64) -> u64 {
         exponential(self.next(), mean)
     }
 }
 
-/// 2⁶⁴ over the golden ratio.
+/// 2⁶⁴ divided by the golden ratio.
 const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
 
 fn mix(word: u64) -> u64 {
@@ -65,18 +66,19 @@ fn mix(word: u64) -> u64 {
     word ^ (word >> 31)
 }
 
-/// Turns an even draw into an exponential one.
+/// Turns a uniform draw into an exponential one.
 fn exponential(even: u64, mean: u64) -> u64 {
-    /// The natural logarithm of 2, in 32 bits behind the point.
+    /// Natural logarithm of 2, as fixed point with 32 fractional bits.
     const LN_2: u128 = 2_977_044_472;
     ((u128::from(mean) * u128::from(log2_inverse(even)) * LN_2) >> 64) as u64
 }
 
-/// -log2(`even` / 2⁶⁴) with 32 bits behind the point, of which 24 count: the binary logarithm by squaring.
+/// -log2(`even` / 2⁶⁴) as fixed point with 32 fractional bits, 24 of them significant: binary logarithm by
+/// repeated squaring.
 fn log2_inverse(even: u64) -> u64 {
     let even = even.max(1);
     let whole = u64::from(even.leading_zeros());
-    // in [1, 2), with 63 bits behind the point
+    // in [1, 2), with 63 fractional bits
     let mut mantissa = even << whole;
     let mut log = 0;
     for bit in 1..=24 {

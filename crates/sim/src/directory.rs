@@ -1,11 +1,11 @@
-//! Which peer of the world has which id.
+//! Lookup of the world's peers by id.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
 use plenary_proto::{PeerId, ShortId};
 
-/// The first eight bytes of a key are as good as any hash of it.
+/// Identity hasher over the first eight bytes of a key, which are already uniformly distributed.
 #[derive(Debug, Default)]
 struct FirstBytes(u64);
 
@@ -23,7 +23,7 @@ impl Hasher for FirstBytes {
     }
 }
 
-/// From ids to indices, in one look-up. Nobody iterates over it, so its order is nobody's.
+/// Map from ids to indices, one lookup each. It is never iterated, so its order doesn't matter.
 #[derive(Debug, Default)]
 pub(crate) struct Directory(HashMap<u64, u32, BuildHasherDefault<FirstBytes>>);
 
@@ -32,7 +32,8 @@ impl Directory {
         self.0.insert(key(&id.short()), at as u32);
     }
 
-    /// Keys of the world are drawn from its seed: no two of them begin alike.
+    /// Index of a peer. Short ids suffice: the world's keys are drawn from its seed, and no two begin with
+    /// the same eight bytes.
     pub(crate) fn find(&self, id: &PeerId) -> Option<usize> {
         self.find_short(&id.short())
     }

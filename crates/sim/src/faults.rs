@@ -1,4 +1,4 @@
-//! Rules that a world's brains and bodies break, so that the checkers can be shown to see it.
+//! Faults that are injected into a world's brains and bodies, to prove that the checkers detect them.
 
 use std::collections::BTreeMap;
 
@@ -9,37 +9,38 @@ use plenary_proto::{Command, Event, Input, MixRole, Mutation, Output};
 use crate::peer::Served;
 use crate::world::{Happening, World};
 
-/// A rule that a body breaks.
+/// A rule that a body violates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Fault {
-    /// It feeds nobody.
+    /// It feeds no child.
     IgnoresServe,
-    /// It goes on feeding whom it is told to feed no more.
+    /// It goes on feeding children that its brain has stopped serving.
     IgnoresUnserve,
-    /// Whenever it is told to feed somebody it feeds itself too.
+    /// Whenever its brain serves a child it also feeds itself.
     FeedsItself,
-    /// It takes the program from a child of its own, which gives it.
+    /// It takes the program from one of its own children, which feeds it.
     FedByItsChild,
-    /// Once it mixes it does so for ever.
+    /// Once it mixes, it never stops.
     MixesOn,
-    /// It looks for another parent a second after it has found one.
+    /// It searches for another parent a second after it has found one.
     Restless,
-    /// A second after it was told to feed a child its brain believes that the child has gone; it goes on feeding.
+    /// A second after its brain has started to serve a child, the brain is made to believe that the child has
+    /// left; the body goes on feeding it.
     ForgetsChildren,
 }
 
-/// Whoever breaks a rule.
+/// Where a fault is injected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Faulty {
-    /// Everyone's brain.
+    /// Into all brains.
     Brains(Mutation),
-    /// One peer's brain, by its place in the plan.
+    /// Into one peer's brain, by index in the plan.
     Brain(usize, Mutation),
-    /// Everyone's body.
+    /// Into all bodies.
     Bodies(Fault),
 }
 
-/// What is broken in a world.
+/// The faults injected into a world.
 #[derive(Debug, Default)]
 pub(crate) struct Faults {
     brains: Option<Mutation>,
@@ -48,14 +49,14 @@ pub(crate) struct Faults {
 }
 
 impl Faults {
-    /// The rule that a brain breaks, by its place in the plan.
+    /// The fault of a brain, by index in the plan.
     pub(crate) fn of_brain(&self, planned: usize) -> Option<Mutation> {
         self.brain.get(&planned).copied().or(self.brains)
     }
 }
 
 impl World {
-    /// Breaks a rule from now on; brains that are there already keep to it.
+    /// Injects a fault. For brains it affects only peers that join later.
     pub fn break_rule(&mut self, faulty: Faulty) {
         match faulty {
             Faulty::Brains(mutation) => self.faults.brains = Some(mutation),
@@ -66,7 +67,7 @@ impl World {
         }
     }
 
-    /// What a body makes of what its brain says; `None`: nothing.
+    /// Distorts an output of a brain according to the body's fault; `None` suppresses it.
     pub(crate) fn misdo(&mut self, at: usize, output: Output) -> Option<Output> {
         match (self.faults.bodies, &output) {
             (Some(Fault::IgnoresServe), Output::Serve { .. }) => return None,

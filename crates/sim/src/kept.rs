@@ -1,5 +1,6 @@
-//! Rooms that once broke, kept as files (`crates/sim/seeds`): drawn storms, made small, runs of scenarios that come
-//! along, and rooms of their own kind. Whatever is kept can be run again, narrated, and tried under other seeds.
+//! Regression cases: rooms that once failed, kept as files (`crates/sim/seeds`). A case is a drawn storm,
+//! reduced; a run of a built-in scenario; or a scenario of its own. Every case can be run again, narrated,
+//! and tried under other seeds.
 
 use plenary_proto::time::SECOND;
 use serde::{Deserialize, Serialize};
@@ -9,48 +10,50 @@ use crate::report::Report;
 use crate::scenario::{Scenario, named};
 use crate::storm::Storm;
 
-/// Everything that is kept is run again by each test run: a hundred peers for a minute, three times, take some seconds.
+/// Maximum size of a case in peer seconds, since every test run repeats all of them: a hundred peers for a
+/// minute, three times, take some seconds.
 pub const PEER_SECONDS_MAX: u64 = 20_000;
 
-/// A scenario that comes along, under the seed that broke it.
+/// A run of a built-in scenario under the seed that broke it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Broken {
-    /// What it showed.
+    /// The violation that it showed.
     pub showed: String,
-    /// The scenario's name.
+    /// Name of the scenario.
     pub scenario: String,
-    /// The world's seed.
+    /// Seed of the world.
     pub seed: u64,
-    /// How many viewers, where they aren't as many as the scenario has.
+    /// Number of viewers, if it differs from the scenario's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub viewers: Option<usize>,
 }
 
-/// A scenario that only this file has, under the seed that broke it: `showed` and `seed`, and then as scenarios are written.
+/// A scenario that exists in this file only, under the seed that broke it. The file has `showed` and `seed`,
+/// followed by the keys of a scenario file.
 #[derive(Clone, Debug)]
 pub struct Room {
-    /// What it showed.
+    /// The violation that it showed.
     pub showed: String,
-    /// The world's seed.
+    /// Seed of the world.
     pub seed: u64,
-    /// What happens in it.
+    /// The scenario.
     pub scenario: Box<Scenario>,
 }
 
-/// What a file keeps.
+/// Content of a file.
 #[derive(Clone, Debug)]
 pub enum Kept {
     /// A drawn storm.
     Storm(Storm),
-    /// A run of a scenario.
+    /// A run of a built-in scenario.
     Scenario(Broken, Box<Scenario>),
-    /// A room of its own kind.
+    /// A scenario of its own.
     Room(Room),
 }
 
 impl Kept {
-    /// Reads a file.
+    /// Parses a file.
     pub fn read(text: &str) -> Result<Kept, String> {
         let table: toml::Table = toml::from_str(text).map_err(|error| error.to_string())?;
         if table.contains_key("peers") {
@@ -64,7 +67,7 @@ impl Kept {
         Ok(Kept::Scenario(broken, Box::new(scenario)))
     }
 
-    /// What it showed when it was kept.
+    /// The violation that it showed when it was kept.
     pub fn showed(&self) -> &str {
         match self {
             Kept::Storm(storm) => &storm.showed,
@@ -73,7 +76,7 @@ impl Kept {
         }
     }
 
-    /// Its seed.
+    /// Seed of the world.
     pub fn seed(&self) -> u64 {
         match self {
             Kept::Storm(storm) => storm.seed,
@@ -82,7 +85,7 @@ impl Kept {
         }
     }
 
-    /// The same under another seed.
+    /// The same case under another seed.
     pub fn under(&self, seed: u64) -> Kept {
         match self.clone() {
             Kept::Storm(storm) => Kept::Storm(Storm { seed, ..storm }),
@@ -91,7 +94,8 @@ impl Kept {
         }
     }
 
-    /// Runs it, and tells all that brains want done on stderr if it `narrates`; gives what the checkers find.
+    /// Runs the case; returns the violations that the checkers find. If `narrates` is set, all outputs of the
+    /// brains are printed to stderr.
     pub fn run(&self, narrates: bool) -> Vec<Violation> {
         match self {
             Kept::Storm(storm) => {
@@ -120,7 +124,7 @@ impl Room {
     }
 }
 
-/// Refuses what takes too long to be run again each time.
+/// Refuses a scenario that takes too long to be repeated in every test run.
 fn may_be_kept(scenario: &Scenario) -> Result<(), String> {
     let peer_seconds = scenario.people() as u64 * ((scenario.storm.0 + scenario.calm.0) / SECOND);
     if peer_seconds > PEER_SECONDS_MAX {
@@ -131,13 +135,13 @@ fn may_be_kept(scenario: &Scenario) -> Result<(), String> {
 }
 
 impl Broken {
-    /// The runs of a report that broke something, each by the name of its file. The report is of a scenario that comes
-    /// along, with so many viewers.
+    /// The failed runs of a report, each with its file name. The report must be of a built-in scenario with
+    /// this number of viewers.
     pub fn of(report: &Report, viewers: Option<usize>) -> Result<Vec<(String, Broken)>, String> {
         let mut broken: Vec<(String, Broken)> = Vec::new();
         for found in &report.violations {
             if broken.last().is_some_and(|(_, last)| last.seed == found.seed) {
-                continue; // what came first tells most
+                continue; // the first violation of a run tells most
             }
             let file = format!("{}-{}-{}.toml", found.checker, report.scenario, found.seed);
             let showed = format!("{}: {}", found.checker, found.what);
@@ -148,12 +152,12 @@ impl Broken {
         Ok(broken)
     }
 
-    /// As it is written to its file.
+    /// The file's content.
     pub fn text(&self) -> String {
         toml::to_string(self).unwrap_or_default() // plain data
     }
 
-    /// The scenario, if it may be kept.
+    /// Looks up the scenario; an error if it is unknown or too large to keep.
     fn scenario(&self) -> Result<Scenario, String> {
         let known = named(&self.scenario);
         let scenario = known.ok_or_else(|| format!("{}: no scenario that comes along", self.scenario))??;

@@ -1,14 +1,15 @@
-//! Many brains in one deterministic world.
+//! Deterministic simulator of a whole room: thousands of brains in one world.
 //!
-//! A [`World`] holds everything that one seed determines: peers, links, a rendezvous, the program's frames, and
-//! what goes wrong. It drives the same `RoomState` that the library drives, and stands in for its body: links
-//! take their set-up time, messages their delay, packets go from parent to child one by one. Equal seeds give
-//! equal traces, on any machine.
+//! A [`World`] holds everything that one seed determines: peers, links, a rendezvous, the program's frames,
+//! and faults. It drives the same `RoomState` that the library drives, and takes the place of its body: link
+//! set-up takes its time, messages have their delay, packets travel from parent to child one by one. Equal
+//! seeds give equal traces, on any machine.
 //!
-//! Modelled: lines with queues, delays, losses alone and in bursts, radios that pause, NATs, partitions, deaths,
-//! machines that stand still or sleep, clocks that drift, polite leaving, a rendezvous that dies, peers that break the
-//! rules. The program goes packet by packet, in larger rooms frame by frame, and in very large ones as a fluid, of
-//! which only changes are followed; sound and codecs are not modelled.
+//! Modelled: access lines with queues, delays, independent and bursty packet loss, Wi-Fi pauses, NATs,
+//! partitions, crashes, machines that stall or sleep, clock drift, polite leaving, a rendezvous that dies,
+//! and peers that violate the protocol. The program is followed packet by packet, in larger rooms frame by
+//! frame, and in very large rooms as a fluid, of which only changes are followed. Audio and codecs are not
+//! modelled.
 #![warn(clippy::unwrap_used)]
 
 mod arrivals;

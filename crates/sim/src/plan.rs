@@ -1,8 +1,8 @@
-//! The plan of a world: everything about it but its seed, as plain data.
+//! Plan of a world: everything about it except its seed, as plain data.
 //!
-//! Tests write plans by hand from the constants here ([`PeerPlan::VIEWER`], [`NetPlan::HOME`] and so on),
-//! scenarios draw them from distributions of people and networks. A plan has no chance in it: what it leaves
-//! to chance (losses, stalls) the world draws from its seed.
+//! Tests write plans by hand from the constants here ([`PeerPlan::VIEWER`], [`NetPlan::HOME`] and so on);
+//! scenarios draw them from distributions of people and networks. A plan contains no randomness: the world
+//! draws random events (losses, stalls) from its seed.
 
 use plenary_proto::Time;
 use plenary_proto::message::Consent;
@@ -11,118 +11,120 @@ use serde::Deserialize;
 
 use crate::attackers::Attack;
 
-/// What a peer is there for.
+/// Role in which a peer joins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
-    /// Sends picture and sound.
+    /// Sends video and audio.
     Speaker,
-    /// A headless peer that would mix.
+    /// Doesn't speak or watch, and consents to mix.
     Candidate,
-    /// Watches.
+    /// Watches the program.
     Viewer,
 }
 
-/// How the network translates a peer's addresses (RFC 4787), and so whom it can be linked with.
+/// NAT behaviour (RFC 4787), which decides which peers can be linked with each other.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Nat {
-    /// A public address: everyone reaches it.
+    /// Public address: reachable by every peer.
     #[default]
     Open,
-    /// Mapping and filtering don't depend on the other end: hole punching works.
+    /// Endpoint-independent mapping and filtering: hole punching works.
     Cone,
-    /// Mapping doesn't depend on the other end, filtering depends on its address and port.
+    /// Endpoint-independent mapping; filtering depends on the other end's address and port.
     PortRestricted,
-    /// Another port for each other end: reached only by `Open` and `Cone`.
+    /// Mapping depends on the other end: reachable only by `Open` and `Cone`.
     Symmetric,
 }
 
-/// How a peer is connected.
+/// A peer's network access.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Access {
     /// Uplink, bits per second.
     pub up_bps: u64,
     /// Downlink, bits per second.
     pub down_bps: u64,
-    /// What stands between it and the others.
+    /// NAT in front of the peer.
     pub nat: Nat,
-    /// Its last metres are radio: it pauses as [`NetPlan::pauses`] says.
+    /// Whether the last metres are radio, with pauses as [`NetPlan::pauses`] says.
     pub wireless: bool,
-    /// Peers of one number share one uplink and one downlink; `None`: a line of its own.
+    /// Peers with the same number share one uplink and one downlink; `None`: a line of its own.
     pub line: Option<u32>,
 }
 
 impl Access {
-    /// 100 Mbit/s both ways, on a wire, with a public address.
+    /// 100 Mbit/s in both directions, wired, with a public address.
     pub const WIRE: Access =
         Access { up_bps: 100_000_000, down_bps: 100_000_000, nat: Nat::Open, wireless: false, line: None };
 }
 
-/// Where a peer is.
+/// Location of a peer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Location {
     /// Index into the regions of [`Delays::Regions`].
     pub region: u16,
-    /// One way from the peer to its region's backbone.
+    /// One-way delay from the peer to its region's backbone, microseconds.
     pub last_mile_us: u32,
 }
 
-/// When a peer goes.
+/// Departure of a peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Leave {
-    /// Then.
+    /// Time of the departure.
     pub at: Time,
-    /// It says so first; otherwise it is dead from one moment to the next.
+    /// Whether the peer leaves politely; otherwise it crashes without notice.
     pub polite: bool,
 }
 
-/// A machine that stands still now and then: nothing is sent, and what comes waits.
+/// Stalls of a machine: it sends nothing meanwhile, and what arrives waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stalls {
-    /// Between two of them on average; the times are drawn exponentially.
+    /// Mean time between two stalls, microseconds; drawn from an exponential distribution.
     pub mean_gap_us: u64,
-    /// How long each lasts.
+    /// Length of each stall, microseconds.
     pub us: u64,
 }
 
-/// One peer, before it is there.
+/// Plan of one peer.
 #[derive(Clone, Copy, Debug)]
 pub struct PeerPlan {
-    /// What it is there for.
+    /// Role of the peer.
     pub kind: Kind,
-    /// When it joins.
+    /// Time at which the peer joins.
     pub joins_at: Time,
-    /// A speaker that sees the program, too. A viewer does in any case.
+    /// Whether a speaker also sees the program. A viewer always does.
     pub sees: bool,
-    /// How it is connected.
+    /// Network access.
     pub access: Access,
-    /// Where it is.
+    /// Location.
     pub place: Location,
-    /// It passes the program on.
+    /// Whether the peer relays the program.
     pub relays: bool,
-    /// Most children its user allows.
+    /// Maximum number of children that its user allows.
     pub children_max: u8,
-    /// Whether it would mix.
+    /// Whether the peer consents to mix.
     pub consent: Consent,
-    /// Its machine's time to encode one 720p picture; as a mixer it makes no more pictures than that allows.
+    /// Time to encode one 720p picture, microseconds. As a mixer the peer makes no more pictures than this
+    /// allows.
     pub encode_us: u32,
-    /// Its machine's time to decode one.
+    /// Time to decode one 720p picture, microseconds.
     pub decode_us: u32,
-    /// How much too fast its clock goes, in millionths; negative: too slow.
+    /// Clock drift in millionths; positive: too fast, negative: too slow.
     pub clock_ppm: i32,
-    /// When it goes; `None`: it stays.
+    /// Departure; `None`: the peer stays.
     pub leaves: Option<Leave>,
-    /// How its machine stands still; `None`: never.
+    /// Stalls of its machine; `None`: there are none.
     pub stalls: Option<Stalls>,
-    /// What rules it breaks; `None`: it is honest.
+    /// Attack on the protocol; `None`: the peer is honest.
     pub attack: Option<Attack>,
 }
 
-/// Between two of a cast: within a link's set-up, so that they meet while it goes on.
+/// Time between two arrivals of a cast: less than a link's set-up takes, so that peers arrive during others'
+/// set-up.
 const APART_US: u64 = 37 * MS;
 
 impl PeerPlan {
-    /// Watches and forwards, from the beginning on.
+    /// A viewer that relays, from the beginning on.
     pub const VIEWER: PeerPlan = PeerPlan {
         kind: Kind::Viewer,
         joins_at: Time(0),
@@ -139,14 +141,14 @@ impl PeerPlan {
         stalls: None,
         attack: None,
     };
-    /// Sends picture and sound, and never mixes.
+    /// A speaker that never mixes.
     pub const SPEAKER: PeerPlan = PeerPlan { kind: Kind::Speaker, ..PeerPlan::VIEWER };
-    /// Would mix, and does nothing else.
+    /// A candidate that neither speaks nor watches.
     pub const CANDIDATE: PeerPlan =
         PeerPlan { kind: Kind::Candidate, consent: Consent::Always, ..PeerPlan::VIEWER };
 
-    /// Speakers (the first one is the host), candidates and viewers, who come in that order, 37 ms apart as long
-    /// as a second lasts, and then together.
+    /// Speakers (the first one is the host), candidates and viewers, joining in this order: 37 ms apart
+    /// during the first second, the rest together at its end.
     pub fn cast(speakers: usize, candidates: usize, viewers: usize) -> Vec<PeerPlan> {
         let kinds = [(Kind::Speaker, speakers), (Kind::Candidate, candidates), (Kind::Viewer, viewers)];
         let kinds = kinds.into_iter().flat_map(|(kind, count)| std::iter::repeat_n(kind, count));
@@ -157,12 +159,12 @@ impl PeerPlan {
             .collect()
     }
 
-    /// Whether it wants the program.
+    /// Whether the peer wants the program.
     pub(crate) fn watches(&self) -> bool {
         self.kind == Kind::Viewer || (self.kind == Kind::Speaker && self.sees)
     }
 
-    /// One of that kind, as the constants above have it.
+    /// The default plan of a peer of this kind, one of the constants above.
     pub const fn of(kind: Kind) -> PeerPlan {
         match kind {
             Kind::Speaker => PeerPlan::SPEAKER,
@@ -172,82 +174,84 @@ impl PeerPlan {
     }
 }
 
-/// What the host decides for the room.
+/// Settings that the host decides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RoomPlan {
-    /// Most children of a peer that is no mixer.
+    /// Maximum number of children of a peer that isn't a mixer.
     pub k: u8,
-    /// Most viewers one mixer feeds.
+    /// Maximum number of viewers that one mixer feeds.
     pub k1: u8,
-    /// How many mixers; 0 leaves it to need.
+    /// Number of mixers; 0: as many as are needed.
     pub mixers: u8,
-    /// The program's video, bits per second.
+    /// Bitrate of the program's video, bits per second.
     pub program_bps: u32,
 }
 
 impl RoomPlan {
-    /// The defaults of a room (DESIGN §8).
+    /// Default settings of a room, by design.
     pub const DEFAULT: RoomPlan = RoomPlan { k: 4, k1: 10, mixers: 0, program_bps: 1_500_000 };
 }
 
-/// How long the ways between peers are.
+/// One-way delays between peers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Delays {
-    /// One way, drawn evenly for each pair of peers.
+    /// Drawn uniformly for each pair of peers.
     Drawn {
-        /// Least.
+        /// Shortest delay, microseconds.
         least_us: u64,
-        /// Most.
+        /// Longest delay, microseconds.
         most_us: u64,
     },
-    /// One way between the regions' backbones, by [`Location::region`]; both ends' last miles come on top.
+    /// One-way delays between the regions' backbones in microseconds, by [`Location::region`]; both ends'
+    /// last miles are added.
     Regions(Vec<Vec<u32>>),
 }
 
-/// Losses that come together (Gilbert–Elliott).
+/// Bursty loss (Gilbert–Elliott).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bursts {
-    /// How long one lasts on average.
+    /// Mean length of a burst, microseconds.
     pub mean_us: u64,
-    /// Between two of them on average.
+    /// Mean time between two bursts, microseconds.
     pub mean_gap_us: u64,
-    /// Lost within one, of a million packets.
+    /// Loss within a burst, per million packets.
     pub loss_ppm: u32,
 }
 
-/// A radio that hears nothing for a while.
+/// Pauses of a radio, during which it neither sends nor receives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pauses {
-    /// Between two of them on average.
+    /// Mean time between two pauses, microseconds.
     pub mean_gap_us: u64,
-    /// Each lasts at least so long.
+    /// Shortest pause, microseconds.
     pub least_us: u64,
-    /// And at most so long.
+    /// Longest pause, microseconds.
     pub most_us: u64,
 }
 
-/// What the network does to packets.
+/// Properties of the network.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NetPlan {
-    /// How long the ways are.
+    /// One-way delays.
     pub delays: Delays,
-    /// Lost on each way, independently, of a million packets.
+    /// Independent loss on each path, per million packets.
     pub loss_ppm: u32,
-    /// Losses that come together; `None`: there are none.
+    /// Bursty loss; `None`: there is none.
     pub bursts: Option<Bursts>,
     /// Pauses of wireless ends; `None`: there are none.
     pub pauses: Option<Pauses>,
-    /// Each packet is late by up to so much, drawn evenly.
+    /// Maximum jitter, microseconds; drawn uniformly for each packet.
     pub jitter_us: u64,
-    /// What would wait at an uplink or downlink for longer than this is dropped.
+    /// Longest queueing time at an uplink or downlink, microseconds; packets that would wait longer are
+    /// dropped.
     pub queue_us_max: u64,
 }
 
 impl NetPlan {
-    /// Ways of 5 to 40 ms with half a percent of loss.
+    /// Delays of 5 to 40 ms and 0.5 % independent loss.
     pub const HOME: NetPlan = NetPlan::drawn(5 * MS, 40 * MS, 5_000);
 
-    /// Ways between these bounds, with that independent loss and nothing else.
+    /// Delays between these bounds and this independent loss, and no other impairment.
     pub const fn drawn(least_us: u64, most_us: u64, loss_ppm: u32) -> NetPlan {
         NetPlan {
             delays: Delays::Drawn { least_us, most_us },
@@ -260,23 +264,23 @@ impl NetPlan {
     }
 }
 
-/// How closely the program is followed on its way down.
+/// Level of detail at which the program's distribution is simulated.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum MediaModel {
-    /// Each packet of each frame on each hop: queued, lost, asked for and sent again; a frame is shown when its last
-    /// packet is there. For 1,000 viewers.
+    /// Each packet of each frame on each hop: queued, lost, requested and retransmitted; a frame is shown
+    /// when its last packet has arrived. For up to 1,000 viewers.
     Packet,
-    /// The same with frames in one packet each, however long. For 10,000.
+    /// The same, with each frame as one packet, however long. For up to 10,000 viewers.
     #[default]
     Frame,
-    /// Rates: who is fed by whom, how much of the program gets through each uplink and downlink, and how late it
-    /// is. For 100,000.
+    /// Rates only: which parent feeds which child, how much of the program each uplink and downlink carries,
+    /// and the latency. For up to 100,000 viewers.
     Fluid,
 }
 
 impl MediaModel {
-    /// As in reports.
+    /// Name of the level in reports.
     pub const fn name(self) -> &'static str {
         match self {
             MediaModel::Packet => "packet",
@@ -285,7 +289,7 @@ impl MediaModel {
         }
     }
 
-    /// The closest that is affordable for so many viewers.
+    /// The most detailed level that is affordable for this number of viewers.
     pub const fn for_viewers(viewers: usize) -> MediaModel {
         match viewers {
             0..=1_000 => MediaModel::Packet,
@@ -295,14 +299,14 @@ impl MediaModel {
     }
 }
 
-/// Everything about a world but its seed.
+/// Everything about a world except its seed.
 #[derive(Clone, Debug)]
 pub struct WorldPlan {
-    /// What the host decides.
+    /// Settings of the room.
     pub room: RoomPlan,
-    /// The network.
+    /// Properties of the network.
     pub net: NetPlan,
-    /// How closely the program is followed.
+    /// Level of detail of the program's distribution.
     pub media: MediaModel,
     /// The peers, the host first.
     pub peers: Vec<PeerPlan>,

@@ -1,14 +1,14 @@
-//! What will happen, in the order of time.
+//! Event queue in the order of time.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use plenary_proto::Time;
 
-/// Things to come. What comes at one time comes in the order in which it was put there.
+/// Future events. Events of the same time come out in the order in which they were pushed.
 ///
-/// The heap holds 24 bytes for each thing, wherever and however large the thing itself is; places of things that
-/// have happened are used again.
+/// The heap holds 24 bytes for each event, however large the event is; the events are stored in slots, and
+/// the slots of past events are reused.
 #[derive(Debug)]
 pub(crate) struct Queue<T> {
     heap: BinaryHeap<Reverse<(Time, u64, u32)>>,
@@ -37,7 +37,7 @@ impl<T> Queue<T> {
         self.heap.push(Reverse((at, self.sequence, place)));
     }
 
-    /// The next thing, if it comes until `end`.
+    /// Removes the next event if it is due by `end`.
     pub(crate) fn pop_until(&mut self, end: Time) -> Option<(Time, T)> {
         let Reverse((at, ..)) = self.heap.peek()?;
         if *at > end {
@@ -48,7 +48,7 @@ impl<T> Queue<T> {
         Some((at, self.things[place as usize].take()?))
     }
 
-    /// How many things were ever put here.
+    /// Number of events ever pushed.
     pub(crate) fn sequence(&self) -> u64 {
         self.sequence
     }

@@ -1,4 +1,5 @@
-//! What a run says in figures: the report of `plenary sim`, pooled over seeds. What was not measured is `None`.
+//! Report of a run in figures, as printed by `plenary sim`, pooled over seeds. Figures that weren't measured
+//! are `None`.
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
@@ -13,26 +14,26 @@ use crate::plan::MediaModel;
 use crate::scenario::Target;
 use crate::world::World;
 
-/// Median and tails of some times, milliseconds.
+/// Median and tail of a distribution of times, milliseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Percentiles {
-    /// Half are below.
+    /// Median.
     pub p50: f64,
-    /// 95 of 100 are below.
+    /// 95th percentile.
     pub p95: f64,
-    /// The worst.
+    /// Maximum.
     pub max: f64,
 }
 
 impl Percentiles {
-    /// Of microseconds; `None` of nothing.
+    /// Percentiles of times in microseconds; `None` if there are none.
     pub fn of_us(values: Vec<u64>) -> Option<Percentiles> {
         let mut counted = BTreeMap::new();
         values.into_iter().for_each(|us| *counted.entry(us).or_default() += 1);
         Percentiles::of_counted(&counted)
     }
 
-    /// Of microseconds, each so many times.
+    /// Percentiles of times in microseconds, given with the number of their occurrences.
     pub fn of_counted(counted: &BTreeMap<u64, u64>) -> Option<Percentiles> {
         let all: u64 = counted.values().sum();
         let at = |share: f64| {
@@ -48,29 +49,29 @@ impl Percentiles {
     }
 }
 
-/// What the viewers of some runs got, as counts that add up.
+/// What the viewers of some runs received, as counts that can be summed.
 #[derive(Clone, Debug, Default)]
 pub struct Received {
-    /// Viewers that had a frame at all.
+    /// Viewers that received any frame, or waited for one longer than joining takes.
     pub viewers: u64,
-    /// Of them, those that never waited for over half a second.
+    /// Viewers that never waited longer than half a second.
     pub viewers_calm: u64,
-    /// Frames made while they were there, as many as each was there for.
+    /// Frames made while the viewers were present, summed over the viewers.
     pub frames: u64,
-    /// Of them, those that came within so long of their capture.
+    /// Frames that arrived within one second of their capture.
     pub frames_within_1s: u64,
-    /// The same.
+    /// Frames that arrived within 600 ms of their capture.
     pub frames_within_600ms: u64,
-    /// Frames that were shown, and weren't what the mixer had made.
+    /// Frames that were shown but had been forged by a relay.
     pub frames_forged: u64,
     /// Frames that were sent towards viewers.
     pub frames_sent: u64,
-    /// From capture to arrival.
+    /// Latencies from capture to arrival.
     pub(crate) latencies: Latencies,
 }
 
 impl Received {
-    /// Takes in another run's.
+    /// Adds the counts of another run.
     pub fn add(&mut self, other: &Received) {
         self.viewers += other.viewers;
         self.viewers_calm += other.viewers_calm;
@@ -86,34 +87,35 @@ impl Received {
 /// How well the program reached the viewers.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Delivery {
-    /// Of the frames made while a viewer was there, those that it had within a second.
+    /// Share of the frames made while a viewer was present that it received within one second.
     pub frames_within_1s: Option<f64>,
-    /// The same, within 600 ms.
+    /// Share of the frames made while a viewer was present that it received within 600 ms.
     pub frames_within_600ms: Option<f64>,
-    /// Of the frames that were shown, those that a relay had forged.
+    /// Share of the wanted frames for which a viewer was shown a relay's forgery.
     pub frames_forged: Option<f64>,
-    /// Viewers that never waited for over half a second.
+    /// Share of the viewers that never waited longer than half a second.
     pub viewers_without_gap_500ms: Option<f64>,
-    /// What was sent, over what was wanted.
+    /// Frames sent, divided by frames wanted.
     pub bytes_over_ideal: Option<f64>,
-    /// From capture to arrival.
+    /// Latency from capture to arrival.
     pub latency_ms: Option<Percentiles>,
-    /// The mean of that in the calm, over what it would be in the oracle's tree, in which nothing is lost or waits.
+    /// Mean latency in the calm, divided by the mean in the oracle's tree without losses and queues.
     pub latency_over_oracle: Option<f64>,
-    /// The same over the mean in the oracle's tree with the losses, jitter and pauses of the same network, packet by
-    /// packet, but without brains: that tree is there from the beginning, and stays.
+    /// Mean latency in the calm, divided by the mean in the oracle's tree with the losses, jitter and pauses
+    /// of the same network, packet by packet but without brains: that tree exists from the beginning and
+    /// doesn't change.
     pub latency_over_oracle_in_weather: Option<f64>,
-    /// What the oracle reckons for the tree that the room has at the end, over what it reckons for its own: ways and
-    /// uplinks alone.
+    /// The oracle's latency for the room's tree at the end of the run, divided by its latency for its own
+    /// tree: one-way delays and uplinks only.
     pub ways_over_oracle: Option<f64>,
-    /// Of the pieces of data that a viewer should have had, those that it had, once.
+    /// Share of the pieces of application data due at viewers that arrived exactly once.
     pub data_reached: Option<f64>,
 }
 
 impl From<&Received> for Delivery {
     fn from(received: &Received) -> Delivery {
         Delivery {
-            // a frame more or less at the ends of a stay is not counted twice
+            // frames at both ends of a stay are not counted twice
             frames_within_1s: share(received.frames_within_1s.min(received.frames), received.frames),
             frames_within_600ms: share(received.frames_within_600ms.min(received.frames), received.frames),
             frames_forged: share(received.frames_forged, received.frames),
@@ -128,51 +130,53 @@ impl From<&Received> for Delivery {
     }
 }
 
-/// How the stage chose and lost its mixers.
+/// How the stage elected and lost its mixers.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Elections {
-    /// Ballots that were decided.
+    /// Number of decided ballots.
     pub count: u64,
-    /// From opening to a binding ballot.
+    /// Time from the opening of an election to a binding ballot.
     pub decided_ms: Option<Percentiles>,
-    /// Of the openings, those whose choice is within 5 % of the best there is. Judged in rooms of their own, drawn by the
-    /// same seeds ([`crate::rooms`]): fifty on stage, an audience that comes later, the scenario's weather and liars.
+    /// Share of opening elections with a choice within 5 % of the best possible one. Judged in separate
+    /// rooms, drawn by the same seeds ([`crate::rooms`]): fifty peers on stage, an audience that joins later,
+    /// the scenario's weather and liars.
     pub within_5pct_of_oracle: Option<f64>,
-    /// From the end of a partition until everyone followed the same mixers, looked at each 50 ms.
+    /// Time from the end of a partition until all peers followed the same mixers, checked each 50 ms.
     pub agreed_ms: Option<Percentiles>,
-    /// Partitions after which others mixed than on the side of most of the stage.
+    /// Partitions after which other mixers were in force than those that the majority of the stage had
+    /// followed.
     pub deposed_by_a_minority: Option<u64>,
-    /// How often other peers mixed, once some did.
+    /// Changes of mixers per 10 minutes of mixing.
     pub changes_per_10min: Option<f64>,
-    /// Failovers from a living mixer that reached a viewer's picture, per 1,000 hours of mixing.
+    /// Failovers from a living mixer that at least one viewer followed, per 1,000 hours of mixing.
     pub false_failovers_per_1000h: Option<f64>,
     /// Failovers from a living mixer that were declared at all, per 24 hours of mixing.
     pub false_declarations_per_24h: Option<f64>,
-    /// What the rates are of: hours of mixing.
+    /// Hours of mixing, the base of the rates above.
     pub mixer_hours: f64,
 }
 
-/// How deep viewers are at the end.
+/// Depth of the viewers at the end of the run.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Depth {
-    /// The deepest; a mixer's depth is 0.
+    /// Maximum depth; a mixer's depth is 0.
     pub max: Option<u64>,
-    /// On average.
+    /// Mean depth.
     pub mean: Option<f64>,
-    /// What the mean would be in the oracle's tree.
+    /// Mean depth in the oracle's tree.
     pub oracle_mean: Option<f64>,
 }
 
-/// Something that must not be, and when and where it was.
+/// A violated invariant, with run and time.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Found {
-    /// Of which run.
+    /// Seed of the run.
     pub seed: u64,
-    /// When.
+    /// Time of the violation, milliseconds.
     pub at_ms: u64,
-    /// Which checker found it.
+    /// Name of the checker that found it.
     pub checker: String,
-    /// What it found.
+    /// Description of the violation.
     pub what: String,
 }
 
@@ -183,77 +187,77 @@ impl fmt::Display for Found {
     }
 }
 
-/// A figure that a scenario is about, as it was measured.
+/// A target of the scenario, and the measured figure.
 #[derive(Clone, Debug, Serialize)]
 pub struct Aim {
-    /// Its place in this report, such as `repair_ms.p95`.
+    /// Path of the figure in this report, such as `repair_ms.p95`.
     pub figure: String,
-    /// It should be no more than this.
+    /// Upper bound of the figure.
     pub at_most: Option<f64>,
-    /// It should be no less than this.
+    /// Lower bound of the figure.
     pub at_least: Option<f64>,
-    /// What it is.
+    /// Measured value.
     pub measured: Option<f64>,
-    /// `None`: it wasn't measured.
+    /// Whether the target is met; `None` if the figure wasn't measured.
     pub met: Option<bool>,
 }
 
-/// The result of a scenario.
+/// Result of a scenario.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
-    /// Its name.
+    /// Name of the scenario.
     pub scenario: String,
-    /// What it is about.
+    /// Title of the scenario.
     pub title: String,
-    /// The first seed.
+    /// First seed.
     pub seed: u64,
-    /// How many seeds.
+    /// Number of seeds.
     pub runs: u64,
-    /// Peers at the beginning of one run; those that come for others who went aren't counted.
+    /// Number of peers at the beginning of one run; replacements of departed peers aren't counted.
     pub peers: usize,
-    /// What the program is modelled as.
+    /// Level of detail of the program's distribution.
     pub media_model: &'static str,
-    /// Simulated seconds of all runs.
+    /// Simulated seconds, summed over all runs.
     pub room_time_s: f64,
-    /// Inputs of all brains.
+    /// Number of inputs of all brains.
     pub inputs: u64,
-    /// Per peer and second.
+    /// Number of inputs per peer and second.
     pub inputs_per_peer_s: f64,
-    /// Equal seeds, equal hashes.
+    /// Hash of all brains' outputs: equal for equal seeds.
     pub trace_hash: String,
-    /// How the stage chose and lost its mixers.
+    /// How the stage elected and lost its mixers.
     pub elections: Elections,
     /// How well the program reached the viewers.
     pub delivery: Delivery,
-    /// From a failure to the next frame, for those it hit.
+    /// Time from a fault to the next frame, for the viewers that it affected.
     pub repair_ms: Option<Percentiles>,
-    /// From joining to the first frame.
+    /// Time from joining to the first frame.
     pub join_ms: Option<Percentiles>,
-    /// How deep viewers are at the end.
+    /// Depth of the viewers at the end of the run.
     pub depth: Depth,
-    /// What a world of this size takes in memory, for each peer of it; measured when it runs alone.
+    /// Memory of the world per peer, in bytes; measured only when a single run is alone in the process.
     pub bytes_per_peer: Option<u64>,
-    /// What the scenario is about, as measured.
+    /// The scenario's targets, with the measured figures.
     pub targets: Vec<Aim>,
-    /// Who lost all links while there was no rendezvous, and isn't in the room any more: nobody can reach them, so the
-    /// liveness checkers don't count them.
+    /// Peers that lost all links while there was no rendezvous, and so dropped out of the room: they can't be
+    /// reached, so the liveness checkers don't count them.
     pub stranded: usize,
-    /// What the checkers found, the first of each run.
+    /// Violations that the checkers found, the first ones of each run.
     pub violations: Vec<Found>,
 }
 
-/// A part of a whole; `None` of nothing.
+/// Quotient of part and whole; `None` if the whole is 0.
 pub(crate) fn share(part: u64, whole: u64) -> Option<f64> {
     (whole > 0).then(|| rounded(part as f64 / whole as f64))
 }
 
-/// To six digits behind the point: what follows is noise, and reports are read by people too.
+/// Rounds to six decimals: further digits are noise, and people read reports too.
 pub(crate) fn rounded(value: f64) -> f64 {
     (value * 1e6).round() / 1e6
 }
 
 impl Report {
-    /// Fills in what the scenario is about.
+    /// Fills in the measured values of the scenario's targets.
     pub(crate) fn aim(&mut self, targets: &[Target]) {
         let all = serde_json::to_value(&*self).unwrap_or_default();
         let aims = targets.iter().map(|target| {
@@ -273,7 +277,7 @@ impl Report {
         self.targets = aims.collect();
     }
 
-    /// Some lines for a person, without how long it took.
+    /// Summary for a reader in some lines, without the time that the run took.
     pub fn summary(&self) -> String {
         let mut text = format!("{}: {}\n", self.scenario, self.title);
         let mut row = |name: &str, value: String| {
@@ -336,7 +340,7 @@ impl Report {
 }
 
 impl Report {
-    /// One in which everything was measured: it has a number at each place where a report may have one.
+    /// A report with every figure measured: each path that may hold a number holds one.
     fn full() -> Report {
         let (value, times) = (Some(0.0), Some(Percentiles { p50: 0.0, p95: 0.0, max: 0.0 }));
         Report {
@@ -384,7 +388,7 @@ impl Report {
     }
 }
 
-/// Whether reports have a number at that place; if not, those that they have there or thereabouts are named.
+/// Checks that reports have a number at this path; otherwise the error names the known paths nearby.
 pub(crate) fn is_figure(place: &str) -> Result<(), String> {
     let full = serde_json::to_value(Report::full()).unwrap_or_default();
     if figure(&full, place).is_some() {
@@ -399,7 +403,7 @@ pub(crate) fn is_figure(place: &str) -> Result<(), String> {
     Err(format!("{place} is no figure of a report: {named}"))
 }
 
-/// The places of all numbers below a value.
+/// Collects the paths of all numbers below a value.
 fn places(value: &serde_json::Value, place: &str, found: &mut Vec<String>) {
     match value {
         serde_json::Value::Object(fields) => {
@@ -413,19 +417,19 @@ fn places(value: &serde_json::Value, place: &str, found: &mut Vec<String>) {
     }
 }
 
-/// The number at that place, such as `repair_ms.p95`.
+/// The number at a path such as `repair_ms.p95`.
 fn figure(report: &serde_json::Value, place: &str) -> Option<f64> {
     place.split('.').try_fold(report, |value, name| value.get(name))?.as_f64()
 }
 
-/// Whoever has been there for so long without a frame is a viewer that waits, and not one that joins.
+/// Time after which a viewer without a frame counts as waiting rather than joining, microseconds.
 const JOINING_US: u64 = SECOND;
-/// A gap that a viewer notices.
+/// Length of a gap that a viewer notices, microseconds.
 const GAP_US: u64 = SECOND / 2;
 
 impl World {
-    /// Times from joining to the first frame, microseconds. Who has had none, and has waited or did wait for longer than
-    /// joining takes, counts with that time.
+    /// Times from joining to the first frame, microseconds. A viewer that has had no frame counts with the
+    /// time that it waited, if that is longer than joining takes.
     pub fn join_us(&self) -> Vec<u64> {
         let viewers = self.peers.iter().filter(|peer| peer.views);
         let waited = |peer: &Peer| {
@@ -436,13 +440,13 @@ impl World {
         viewers.filter_map(|peer| joined(peer).or_else(|| waited(peer))).collect()
     }
 
-    /// The depth of every living viewer; a mixer's is 0.
+    /// Depth of every living viewer; a mixer's depth is 0.
     pub fn depths(&self) -> Vec<usize> {
         let viewers = self.viewers();
         viewers.iter().map(|viewer| self.snapshot(*viewer).path.len().saturating_sub(1)).collect()
     }
 
-    /// What all viewers have got so far, as long as they were there.
+    /// What all viewers have received so far while they were present.
     pub fn received(&self) -> Received {
         let frames_sent = match self.plan().media {
             MediaModel::Fluid => self.frames_flowed(),
@@ -460,10 +464,10 @@ impl World {
                 continue;
             };
             let on_the_way_us = arrivals.latencies.as_ref().map_or(0, |latencies| latencies.mean_us());
-            // by the time of capture: side by side, two mixers make one program
+            // by the time of capture: two mixers that run in parallel make one program
             let frames = until.since(first).saturating_sub(on_the_way_us).div_ceil(FRAME_US);
             received.frames += frames;
-            // a frame more at one viewer makes up for none that another lacks
+            // surplus frames at one viewer don't compensate for another's missing ones
             received.frames_within_1s += arrivals.within_1s.min(frames);
             received.frames_within_600ms += arrivals.within_600ms.min(frames);
             received.frames_forged += arrivals.forged;

@@ -1,9 +1,10 @@
-//! Rooms that are drawn so that the election can be judged by the oracle.
+//! Drawn rooms in which the oracle judges an election.
 //!
-//! A room has a stage of fifty who would all mix, four of them speaking, with the devices, lines and places of
-//! [`people`](crate::people), and an audience alike. The stage holds its opening election in the world, from
-//! what its peers measure of each other; the oracle, who knows, says what the choice is worth. The audience
-//! comes after the election: the stage can't know it.
+//! A room has a stage of fifty peers that all consent to mix, four of them speakers, and an audience, with
+//! the devices, lines and regions of [`people`](crate::people). The stage holds its opening election in a
+//! simulated world, based on its own measurements; the oracle, which knows the true values, says what the
+//! choice is worth. The audience counts for the oracle but joins after the election, so the stage can't know
+//! it.
 
 use plenary_proto::message::Consent;
 use plenary_proto::time::SECOND;
@@ -17,48 +18,49 @@ use crate::plan::{Delays, Kind, MediaModel, NetPlan, PeerPlan, RoomPlan, WorldPl
 use crate::units::{Share, Span};
 use crate::world::World;
 
-/// Who speaks in a drawn room.
+/// Number of speakers in a drawn room.
 const SPEAKERS: usize = 4;
-/// Who else is on stage and would mix.
+/// Number of candidates that don't speak.
 const OTHERS: usize = 46;
-/// How many watch.
+/// Number of viewers.
 const AUDIENCE: usize = 60;
-/// An election that isn't decided by then has failed.
+/// Time limit for the decision; an election that isn't decided by then has failed.
 const DECIDED_US_MAX: u64 = 30 * SECOND;
-/// A speaker's stream that is forwarded, and its mix-minus, bits per second: what the media crate measured.
+/// Rates of one speaker's forwarded stream and of one mix-minus, bits per second; measured with the media
+/// crate.
 const SPEAKER_BPS: u64 = 700_000;
 const MIX_MINUS_BPS: u64 = 64_000;
-/// Time between the program's frames.
+/// Frame interval of the program, microseconds.
 const FRAME_US: u64 = SECOND / 30;
-/// Of a hundred people of a room, those who are in its own region; the others are anywhere. A guess: rooms of
-/// one city, of one continent, of the whole world.
+/// Possible percentages of a room's peers that are in the room's own region; the others are anywhere. A
+/// guess: rooms of one city, of one continent, of the whole world.
 const LOCALS: [u64; 4] = [100, 80, 50, 0];
 
-/// What an election's choice is worth.
+/// An election's choice, and its value by the oracle.
 #[derive(Clone, Debug)]
 pub struct Judged {
-    /// The room's seed.
+    /// Seed of the room.
     pub seed: u64,
-    /// Who was elected, by their places in the plan; empty when nobody was.
+    /// Elected mixers, by index in the plan; empty if the election failed.
     pub chosen: Vec<usize>,
-    /// Who lies.
+    /// Lying peers, by index in the plan.
     pub liars: Vec<usize>,
-    /// What that is worth.
+    /// Value of the choice.
     pub value: Value,
-    /// The best one, or two where one doesn't do, and their worth.
+    /// The best choice and its value: one mixer, or two where one doesn't suffice.
     pub best: (Vec<usize>, Value),
-    /// From the opening to the decision.
+    /// Time from the opening to the decision, microseconds.
     pub decided_us: Option<u64>,
 }
 
 impl Judged {
-    /// Whether the choice is within 5 % of the best.
+    /// Whether the choice's value is within 5 % of the best choice's.
     pub fn is_close(&self) -> bool {
         self.value.is_within(5, &self.best.1)
     }
 }
 
-/// The room of that seed in that weather.
+/// Draws the room of a seed, with the losses, jitter and pauses of `weather`.
 pub fn drawn(seed: u64, weather: &NetPlan) -> WorldPlan {
     let mut dice = SmallDice::of(&[seed]);
     let home = dice.between(0, geography::REGIONS.len() as u64 - 1) as usize;
@@ -90,7 +92,7 @@ pub fn drawn(seed: u64, weather: &NetPlan) -> WorldPlan {
             peer.place.region = home as u16;
         }
         match peer.kind {
-            // one is enough for the stage to know that there will be an audience
+            // one viewer joins, so that the stage expects an audience
             Kind::Viewer => peer.joins_at = Time(u64::MAX),
             _ => peer.consent = Consent::Always,
         }
@@ -100,7 +102,7 @@ pub fn drawn(seed: u64, weather: &NetPlan) -> WorldPlan {
     WorldPlan { room: RoomPlan::DEFAULT, net, media: MediaModel::default(), peers }
 }
 
-/// The truth of a plan whose delays are those of regions; `None` for others, which a world draws.
+/// The true values of a plan with delays by region; `None` for other plans, since a world draws their delays.
 pub fn truth_of(plan: &WorldPlan) -> Option<Truth> {
     let Delays::Regions(table) = &plan.net.delays else { return None };
     let way_us = |a: &PeerPlan, b: &PeerPlan| {
@@ -111,7 +113,7 @@ pub fn truth_of(plan: &WorldPlan) -> Option<Truth> {
     Some(truth_with(plan, ways.collect::<Option<_>>()?))
 }
 
-/// The truth of a plan, with the delays of all pairs.
+/// The true values of a plan, given the delays of all pairs.
 pub(crate) fn truth_with(plan: &WorldPlan, delays_us: Vec<u64>) -> Truth {
     let peer = |peer: &PeerPlan| TruePeer {
         up_bps: peer.access.up_bps,
@@ -135,8 +137,8 @@ pub(crate) fn truth_with(plan: &WorldPlan, delays_us: Vec<u64>) -> Truth {
     }
 }
 
-/// Holds the opening election of the room of that seed in that weather, and lets the oracle judge it. That share of the
-/// stage lies, in one group ([`attackers`]).
+/// Runs the opening election of a seed's room, and has the oracle judge it. `liars` is the share of the stage
+/// that lies, as one group ([`attackers`]).
 ///
 /// # Panics
 /// Never: drawn rooms have delays by region, and a stage that consents.
@@ -153,7 +155,8 @@ pub fn judge(seed: u64, weather: &NetPlan, liars: Share) -> Judged {
     Judged { seed, chosen, liars, value, best, decided_us }
 }
 
-/// Runs a world until its host knows the outcome of the first election.
+/// Runs a world until its host knows the outcome of the first election; returns the mixers and the time from
+/// opening to decision.
 fn elected(world: &mut World) -> (Vec<PeerId>, Option<u64>) {
     let host = world.planned(0);
     while world.now() < Time(DECIDED_US_MAX) {

@@ -1,10 +1,11 @@
-//! One brain alone on a test stand, to see how quick it is and how much memory it takes.
+//! Test stand for one brain, which measures its speed and memory.
 //!
-//! A [`Stand`] brings a brain into its part in a calm room (its stage elected, its links up, its children fed) by
-//! answering what it asks for, as a body and honest peers would. [`Stand::calm`] then gives it what such a peer hears
-//! in some seconds of calm: timeouts when they are due, news from everyone linked, aggregates of children, heads'
-//! verdicts, newcomers to be sent on. The room's size enters where it does in a room: in the aggregates, in the length
-//! of paths, and in how many newcomers have asked for a place so far.
+//! A [`Stand`] brings a brain into its part in a calm room (stage elected, links up, children fed) by
+//! answering its requests as a body and honest peers would. [`Stand::calm`] then gives it the inputs of such
+//! a peer in some seconds of calm: timeouts when they are due, signs of life from all linked peers,
+//! children's aggregates, watchdog verdicts, and newcomers to be redirected. The size of the room has the
+//! same effect as in a real room: on the aggregates, the length of paths, and the number of newcomers that
+//! have asked for a place so far.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -21,40 +22,41 @@ use plenary_proto::{
     StreamSpec, Time, Verdict, Via,
 };
 
-/// The wall clock at the stand's time 0.
+/// Unix time in seconds at the stand's time 0.
 const UNIX_S_AT_ZERO: u64 = 1_800_000_000;
-/// Speakers and candidates on the stand's stage, the host among the first: a usual panel.
+/// Number of speakers, the host among them, and of candidates on the stand's stage: a usual panel.
 const SPEAKERS: u8 = 6;
 const CANDIDATES: u8 = 6;
-/// Caps of the stand's room (DESIGN §8).
+/// Limits of the stand's room, by design: children of a relay, and the program's bitrate.
 const K: u8 = 4;
 const PROGRAM_BPS: u32 = 1_500_000;
-/// Parents number the trains of children from here on (PROTOCOL.md, 12.10).
+/// First number of the trains by which parents measure their children (PROTOCOL.md, 12.10).
 const UPLINK_TRAIN: u32 = 1 << 31;
 const K1: u8 = 10;
 const TERM: u32 = 1;
-/// Answers to one input's outputs, and to theirs; past it something runs in a circle.
+/// Maximum number of inputs that follow from one input; beyond it the stand panics, since stand and brain are
+/// in an endless loop.
 const ANSWERS_MAX: usize = 10_000;
 
-/// What the brain is in its room.
+/// The brain's part in its room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
-    /// Watches, and feeds nobody.
+    /// Watches, and feeds no other peer.
     Viewer,
-    /// Watches, and feeds `k` others.
+    /// Watches, and feeds `k` other peers.
     Relay,
-    /// Makes the program, and feeds `k1`.
+    /// Makes the program, and feeds `k1` viewers.
     Mixer,
-    /// Speaks.
+    /// Speaks on stage, without watching.
     Speaker,
 }
 
 impl Part {
-    /// All of them.
+    /// All parts.
     pub const ALL: [Part; 4] = [Part::Viewer, Part::Relay, Part::Mixer, Part::Speaker];
 }
 
-/// A brain, and what surrounds it.
+/// A brain and its simulated surroundings.
 #[derive(Debug)]
 pub struct Stand {
     brain: RoomState,
@@ -69,12 +71,12 @@ pub struct Stand {
     newcomers: u32,
 }
 
-/// How quick brains were.
+/// Measured speed of a brain.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Speed {
-    /// Inputs handled.
+    /// Number of inputs handled.
     pub inputs: u64,
-    /// Time that handling them took, outputs taken and timeouts asked for.
+    /// Time to handle them, including fetching outputs and timeouts.
     pub took: Duration,
 }
 
@@ -94,7 +96,7 @@ fn stranger(number: u32) -> PeerId {
     PeerId(*blake3::hash(&number.to_le_bytes()).as_bytes())
 }
 
-/// The stage's keys: the host and the other speakers, then the mixer, its standby and the other candidates.
+/// Keys of the stage: the host and the other speakers, then the mixer, its standby and the other candidates.
 fn stage_key(place: u8) -> Keypair {
     key(2 + place)
 }
@@ -146,7 +148,8 @@ fn decided(room: &RoomId) -> Decided {
 }
 
 impl Stand {
-    /// A brain in this part of a calm room with so many viewers, who have all asked it for a place once.
+    /// Creates a stand with a brain in this part of a calm room. The room has `audience` viewers, each of
+    /// which has asked the brain for a place once.
     pub fn new(part: Part, audience: u32) -> Stand {
         let room = RoomId::of_root(&key(1).id());
         let keys = match part {
@@ -197,17 +200,17 @@ impl Stand {
         stand
     }
 
-    /// What the brain knows, for whoever wants to see that it is where it should be.
+    /// The brain's snapshot, to verify that its part is as it should be.
     pub fn snapshot(&self) -> plenary_proto::BrainSnapshot {
         self.brain.snapshot()
     }
 
-    /// The brain alone.
+    /// Takes the brain out of the stand.
     pub fn into_brain(self) -> RoomState {
         self.brain
     }
 
-    /// Lets so many children go and as many others come, one every ten seconds.
+    /// Replaces children: `changes` of them leave, each followed by a new one, one every ten seconds.
     pub fn churn(&mut self, changes: u32) {
         for change in 0..changes {
             self.run_for(10 * SECOND);
@@ -238,10 +241,10 @@ impl Stand {
 
     fn come_in(&mut self) {
         self.give(Input::SignalUp(true));
-        self.run_for(2 * SECOND); // it joins; whoever it asks answers
+        self.run_for(2 * SECOND); // it joins; the peers that it asks answer
         let places = match self.part {
             Part::Viewer | Part::Speaker => 0,
-            Part::Relay => K - 1, // one slot is kept for promises
+            Part::Relay => K - 1, // one slot is reserved for promises
             Part::Mixer => K1,
         };
         for number in 0..u32::from(places) {
@@ -249,7 +252,7 @@ impl Stand {
         }
     }
 
-    /// What a child tells: its share of the audience, a little more or less each time.
+    /// Aggregate of a child: its share of the audience, slightly different each round.
     fn aggregate(&self, round: u32) -> Message {
         let share = self.audience / (self.children.len() as u32).max(1);
         let mut below = Aggregate { viewers: share + round % 7, ..Aggregate::default() };
@@ -279,7 +282,7 @@ impl Stand {
         self.give(input);
     }
 
-    /// Hands over an input, and everything that follows from the answers to it.
+    /// Hands an input to the brain, followed by all answers to its outputs.
     fn give(&mut self, input: Input) {
         let mut inputs = VecDeque::from([input]);
         for count in 0.. {
@@ -301,7 +304,7 @@ impl Stand {
         self.now = end;
     }
 
-    /// What body and peers do when the brain wants something.
+    /// Answer of body and peers to an output of the brain.
     fn answer(&self, output: Output) -> Option<Input> {
         match output {
             Output::Offer(peer, kind) | Output::Signal(Address::Peer(peer), Message::LinkWanted(kind)) => {
@@ -329,7 +332,7 @@ impl Stand {
         }
     }
 
-    /// A place, and from the mixer no backup: it promises none, and names its standby.
+    /// Answer to an `Attach`: a place. The mixer promises no backup, and redirects to its standby.
     fn place(&self, peer: PeerId, purpose: Purpose) -> Message {
         if purpose == Purpose::Backup && peer == stage_key(SPEAKERS).id() {
             let standby = stage_key(SPEAKERS + 1).id();
@@ -340,7 +343,7 @@ impl Stand {
         Message::Accept { purpose, path: self.path_of(peer), whereabouts }
     }
 
-    /// A mixer's own path, or one as long as that of a relay half-way down a room of that size.
+    /// A mixer's own path, or a path as long as that of a relay half-way down a room of this size.
     fn path_of(&self, peer: PeerId) -> Path {
         if self.stage.contains(&peer) && self.audience < u32::from(K1) {
             return List::truncated([peer.short()]);
@@ -354,8 +357,8 @@ impl Stand {
         StreamSpec { maker: self.me, kind: StreamKind::Program, rank, rung: 0, start: [1; 8] }
     }
 
-    /// What the peer hears in one second of calm: something from everyone linked, its children's aggregates, the
-    /// parent's verdict for a moment, and now and then a newcomer, a roster that it knows, a parent that moves.
+    /// Inputs in one second of calm: signs of life from all linked peers, children's aggregates, a brief
+    /// verdict on the parent, and now and then a newcomer, a known roster, and a parent that moves.
     fn second(&mut self, round: u32) -> Vec<Input> {
         let mut inputs = Vec::new();
         let above = self.brain.snapshot();
@@ -384,9 +387,9 @@ impl Stand {
         inputs
     }
 
-    /// Gives the brain so many seconds of calm, as quickly as it takes them.
+    /// Gives the brain `seconds` seconds of calm, as fast as it handles them.
     ///
-    /// `clock` tells processor or wall time since some start.
+    /// `clock` returns processor or wall time since some start.
     pub fn calm(&mut self, seconds: u32, clock: impl Fn() -> Duration) -> Speed {
         let rounds: Vec<Vec<Input>> = (0..seconds).map(|round| self.second(round)).collect();
         let mut inputs = 0;
@@ -403,7 +406,7 @@ impl Stand {
         Speed { inputs, took: clock() - begun }
     }
 
-    /// Lets time pass, with the timeouts that fall into it; gives how many there were.
+    /// Advances the time and handles the timeouts that become due; returns their number.
     fn pass_time(&mut self, us: u64) -> u64 {
         let end = self.now + us;
         let mut timeouts = 0;
@@ -417,8 +420,8 @@ impl Stand {
     }
 }
 
-/// How many bytes a relay's brain keeps in a room with so many viewers, on average over `count` of them.
-/// `allocated` tells how many bytes the process has allocated now.
+/// Memory of a relay's brain in a room with `audience` viewers, in bytes, averaged over `count` brains.
+/// `allocated` returns the number of bytes that the process has allocated.
 pub fn bytes_per_peer(audience: u32, count: usize, allocated: impl Fn() -> usize) -> f64 {
     let mut brains = Vec::with_capacity(count);
     let before = allocated();
@@ -445,7 +448,7 @@ mod tests {
                     (watches, watches),
                     "{part:?}: {seen:?}"
                 );
-                // one may be kept waiting: a slot is kept for promises
+                // one child may have to wait: a slot is reserved for promises
                 let fed = seen.children.len();
                 assert!(fed <= stand.children.len() && fed + 1 >= stand.children.len(), "{part:?}: {seen:?}");
                 stand.calm(60, Duration::default);
@@ -458,7 +461,7 @@ mod tests {
         let mut stand = Stand::new(Part::Viewer, 0);
         let seen = stand.snapshot();
         let (parent, backup) = (seen.parent.expect("it is fed"), seen.backup.expect("it has a backup"));
-        // a link may bring our `Feed` long after we have taken it back another way
+        // a link may deliver this peer's `Feed` long after it was revoked on another route
         for (from, expected) in
             [(backup, Some(Message::StopFeed)), (stranger(7), Some(Message::Detach)), (parent, None)]
         {

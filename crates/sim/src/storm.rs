@@ -1,8 +1,8 @@
-//! Storms: small rooms in which things go wrong at drawn times, and then a calm.
+//! Storms: small rooms with faults at drawn times, followed by a calm.
 //!
-//! A [`Storm`] is plain data that everything follows from, so a failing one can be kept as a file
-//! (`crates/sim/seeds/`), rerun for ever, and made smaller: [`smallest`] leaves out what the failure doesn't
-//! need. [`Storm::drawn`] gives any number of them from one seed.
+//! A [`Storm`] is plain data that determines everything, so a failing one can be kept as a file
+//! (`crates/sim/seeds/`), rerun at any time, and reduced: [`smallest`] removes what the failure doesn't need.
+//! [`Storm::drawn`] generates any number of storms, one for each seed.
 
 use plenary_proto::time::{MS, SECOND};
 use plenary_proto::{Command, PeerId, Time};
@@ -15,55 +15,56 @@ use crate::plan::{Bursts, Kind, NetPlan, Pauses, PeerPlan, RoomPlan, WorldPlan};
 use crate::units::Share;
 use crate::world::World;
 
-/// Things that go wrong in one storm, at most.
+/// Maximum number of faults in one storm.
 const ACTS_MAX: u64 = 6;
-/// The room is left alone for so long at first.
+/// Time without faults at the beginning, milliseconds.
 const SETTLED_MS: u64 = 8_000;
-/// The storm is over after this.
+/// Period after that in which the faults begin, milliseconds.
 const STORM_MS: u64 = 10_000;
 
-/// Whom something happens to.
+/// Target of a fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Whom {
-    /// The lead mixer of that moment.
+    /// The lead mixer at that moment.
     Mixer,
-    /// Standby 1 of that moment.
+    /// Standby 1 at that moment.
     Standby,
     /// The viewer with the most children.
     Relay,
-    /// The peer at that place of the plan, but never the host.
+    /// The peer at this index in the plan, but never the host.
     Peer(usize),
 }
 
-/// What goes wrong.
+/// A fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Wrong {
-    /// It is dead from one moment to the next.
+    /// A peer crashes.
     Kill(Whom),
-    /// It leaves politely.
+    /// A peer leaves politely.
     Leave(Whom),
-    /// Its machine stands still for so many milliseconds.
+    /// A peer's machine stalls for this time, milliseconds.
     Stall(Whom, u64),
-    /// Its machine sleeps for so many milliseconds.
+    /// A peer's machine sleeps for this time, milliseconds.
     Sleep(Whom, u64),
-    /// The host has it speak.
+    /// The host gives a peer the floor.
     Promote(Whom),
-    /// The host has it go back to the audience.
+    /// The host sends a peer back to the audience.
     Demote(Whom),
-    /// So many in a hundred, drawn, never the host, don't reach the others for so many milliseconds.
+    /// A partition separates this percentage of the peers, drawn and never with the host, for this time in
+    /// milliseconds.
     Part(u8, u64),
-    /// So many of a million packets are lost for so many milliseconds.
+    /// The independent loss rises to this many packets per million for this time, milliseconds.
     Loss(u32, u64),
-    /// The rendezvous is gone for so many milliseconds.
+    /// The rendezvous is down for this time, milliseconds.
     RendezvousAway(u64),
-    /// The rendezvous dies for good.
+    /// The rendezvous dies permanently.
     NoRendezvous,
 }
 
 impl Wrong {
-    /// How long it lasts until it is undone by itself, milliseconds.
+    /// Time until the fault ends by itself, milliseconds.
     fn lasts_ms(self) -> u64 {
         match self {
             Wrong::Stall(_, ms) | Wrong::Sleep(_, ms) => ms,
@@ -73,70 +74,70 @@ impl Wrong {
     }
 }
 
-/// Something that goes wrong, and when.
+/// A fault and its time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Act {
-    /// Milliseconds of the world's time.
+    /// Time of the fault in the world, milliseconds.
     pub at_ms: u64,
-    /// What.
+    /// The fault.
     pub wrong: Wrong,
 }
 
-/// A small room, and what happens to it.
+/// A small room, and the faults in it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Storm {
-    /// What it once showed; empty for one that was just drawn.
+    /// The violation that the storm once showed; empty for a storm that was only drawn.
     #[serde(default)]
     pub showed: String,
-    /// The world's seed.
+    /// Seed of the world.
     pub seed: u64,
-    /// Speakers, the host among them.
+    /// Number of speakers, including the host.
     pub speakers: usize,
-    /// Headless peers that would mix.
+    /// Number of candidates that don't speak or watch.
     pub candidates: usize,
-    /// Viewers that come at the beginning.
+    /// Number of viewers that join at the beginning.
     pub viewers: usize,
-    /// Viewers that come in mid-storm, one each quarter of a second.
+    /// Number of viewers that join during the storm, one each quarter of a second.
     pub late: usize,
-    /// Most children of a relay.
+    /// Maximum number of children of a relay.
     pub k: u8,
-    /// Most children of a mixer.
+    /// Maximum number of children of a mixer.
     pub k1: u8,
-    /// One-way delays are drawn from 5 ms up to this.
+    /// Longest one-way delay, milliseconds; delays are drawn from 5 ms up to this.
     pub delay_ms_max: u64,
-    /// Losses, of a million.
+    /// Independent loss, per million packets.
     pub loss_ppm: u32,
-    /// Lost in bursts, of a million.
+    /// Bursty loss, per million packets.
     #[serde(default)]
     pub bursts_ppm: u32,
-    /// Each packet is late by up to so much.
+    /// Maximum jitter of a packet, milliseconds.
     #[serde(default)]
     pub jitter_ms: u64,
-    /// Radios hear nothing for a while, so often on average; 0: never.
+    /// Mean time between two pauses of a radio, seconds; 0: no pauses.
     #[serde(default)]
     pub pauses_each_s: u64,
-    /// Everyone has a device, and the line that it hangs on; otherwise computers on wires.
+    /// Whether the peers have drawn devices and access lines; otherwise all have computers on wires.
     #[serde(default)]
     pub devices: bool,
-    /// The audience's devices are behind NATs of all sorts.
+    /// Whether the audience is behind NATs of all kinds.
     #[serde(default)]
     pub nats: bool,
-    /// Clocks are wrong by up to so many millionths.
+    /// Maximum clock drift, in millionths.
     #[serde(default)]
     pub clock_ppm: u16,
-    /// How many mixers the host wants; 0: as many as are needed.
+    /// Number of mixers that the host wants; 0: as many as are needed.
     #[serde(default)]
     pub mixers: u8,
-    /// How long the calm is before it is judged.
+    /// Length of the calm before the liveness checks, milliseconds.
     pub calm_ms: u64,
-    /// What goes wrong, in any order.
+    /// The faults, in any order.
     pub acts: Vec<Act>,
 }
 
 impl Storm {
-    /// A storm of its own for each seed.
+    /// Draws a storm from a seed.
     pub fn drawn(seed: u64) -> Storm {
         let mut dice = Dice::new(seed);
         let mut draw = |low, high| dice.between(low, high);
@@ -164,11 +165,11 @@ impl Storm {
             Act { at_ms: SETTLED_MS + draw(0, STORM_MS), wrong }
         });
         let acts: Vec<Act> = acts.collect();
-        // nobody comes in where nobody is at the door
+        // without a rendezvous no peer can join
         let shut = |act: &Act| matches!(act.wrong, Wrong::NoRendezvous | Wrong::RendezvousAway(_));
         let open = !acts.iter().any(shut);
         let late = if open { draw(0, 6) as usize } else { 0 };
-        let (k, k1) = (draw(2, 4) as u8, draw(2, 8) as u8); // a chain of more than 15 is no tree (PATH_LEN_MAX)
+        let (k, k1) = (draw(2, 4) as u8, draw(2, 8) as u8); // at least 2: a chain ends at 15 (PATH_LEN_MAX)
         let (delay_ms_max, loss_ppm) = (draw(6, 80), draw(0, 20_000) as u32);
         let mut now_and_then = |low, high| if draw(0, 1) == 0 { draw(low, high) } else { 0 };
         let devices = now_and_then(1, 1) > 0;
@@ -217,38 +218,40 @@ impl Storm {
         }
     }
 
-    /// What somebody holds in their hands, what it hangs on, and how well its clock goes.
+    /// Gives a peer its device, access line and clock.
     fn equip(&self, at: usize, peer: &mut PeerPlan) {
         let mut dice = SmallDice::of(&[self.seed, 0xe91b, at as u64]);
         if self.devices {
-            // of one or two candidates the only one might have a line that carries no program at all
+            // candidates are servers: with drawn devices, the room's single candidate might have a line too
+            // narrow for a program
             let devices = match peer.kind {
                 Kind::Speaker => Devices { laptop: 3, desktop: 1, ..Devices::default() },
                 Kind::Candidate => Devices { server: 1, ..Devices::default() },
                 Kind::Viewer => Devices { phone: 3, laptop: 4, desktop: 2, server: 1 },
             };
-            // on stage everyone has to reach everyone: who doesn't needs TURN, which isn't modelled
+            // on stage all peers must reach each other; those that can't would need TURN, which isn't
+            // modelled
             devices.equip(peer, self.nats && peer.kind == Kind::Viewer, &mut dice);
-            // few as they are, they have no place for all if some of them feed nobody
+            // in so small a room the tree would lack slots if some peers didn't relay
             peer.relays = true;
         }
         let most = i32::from(self.clock_ppm);
         peer.clock_ppm = dice.between(0, 2 * most as u64) as i32 - most;
     }
 
-    /// Its world, before anything has happened.
+    /// Creates the storm's world, before its first event.
     pub fn world(&self) -> World {
         World::new(self.plan(), self.seed)
     }
 
-    /// Runs it to the end of the calm.
+    /// Runs the storm to the end of the calm; returns the violations.
     pub fn run(&self) -> Vec<Violation> {
         let mut world = self.world();
         self.run_in(&mut world);
         found_at_last(&mut world)
     }
 
-    /// Runs it in a world of its own plan.
+    /// Runs the storm in a world made from its own plan.
     pub fn run_in(&self, world: &mut World) {
         let mut steps: Vec<(u64, bool, Wrong)> = Vec::new();
         for act in &self.acts {
@@ -301,7 +304,7 @@ impl Storm {
         }
     }
 
-    /// What lasts for a while has lasted; a rendezvous that has died for good meanwhile stays dead.
+    /// Ends a temporary fault. A rendezvous that has died permanently stays dead.
     fn is_over(&self, world: &mut World, wrong: Wrong) {
         match wrong {
             Wrong::Part(..) => world.heal(),
@@ -312,7 +315,7 @@ impl Storm {
         }
     }
 
-    /// The same with something left out, the biggest steps first.
+    /// Variants of the storm with something left out, the largest reductions first.
     fn smaller(&self) -> Vec<Storm> {
         let mut smaller: Vec<Storm> = (0..self.acts.len())
             .map(|left_out| {
@@ -343,7 +346,7 @@ impl Storm {
     }
 }
 
-/// Who that is now: a living peer other than the host, if there is one.
+/// Resolves a target to a living peer other than the host; `None` if it denotes no such peer.
 fn found(world: &World, whom: Whom) -> Option<PeerId> {
     let host = world.planned(0);
     let peer = match whom {
@@ -357,7 +360,8 @@ fn found(world: &World, whom: Whom) -> Option<PeerId> {
     peer.filter(|peer| *peer != host && world.living().any(|living| living == *peer))
 }
 
-/// The smallest storm found that still fails as `fails` says; runs at most `runs` of them.
+/// Reduces a storm: returns the smallest variant found that still fails according to `fails`, within at most
+/// `runs` runs.
 pub fn smallest(storm: Storm, runs: usize, fails: impl Fn(&Storm) -> bool) -> Storm {
     let mut smallest = storm;
     let mut left = runs;

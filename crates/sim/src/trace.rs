@@ -1,12 +1,12 @@
-//! Everything that every brain said, as one number.
+//! Hash of everything that all brains output.
 
 use plenary_proto::{Output, Time};
 
-/// Bytes that are gathered before they are hashed: BLAKE3 is slow on little.
+/// Size of the batches that are hashed, in bytes: BLAKE3 is slow on short inputs.
 const BATCH: usize = 1 << 16;
 
-/// The hash of all outputs so far: time, peer and output, each as postcard writes it, which is the same on
-/// every machine.
+/// Hash of all outputs so far: time, peer and output, each encoded as postcard, which is the same on every
+/// machine.
 #[derive(Debug, Default)]
 pub(crate) struct Trace {
     hasher: blake3::Hasher,
@@ -26,7 +26,7 @@ impl Trace {
         }
     }
 
-    /// The first 16 digits.
+    /// The first 16 hexadecimal digits of the hash.
     pub(crate) fn hash(&self) -> String {
         let mut hasher = self.hasher.clone();
         hasher.update(&self.gathered);

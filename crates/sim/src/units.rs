@@ -1,26 +1,26 @@
-//! Times, shares and rates as scenario files write them.
+//! Times, shares and rates as written in scenario files.
 
 use std::fmt;
 
 use serde::Deserialize;
 
-/// A length of time, microseconds; written `300ms`, `20s`, `2m`.
+/// A duration in microseconds; written `300ms`, `20s`, `2m`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(try_from = "String")]
 pub struct Span(pub u64);
 
-/// A share, millionths; written `2.5%`.
+/// A share in millionths; written `2.5%`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(try_from = "String")]
 pub struct Share(pub u32);
 
-/// Bits per second; written `1500kbit` or `20mbit`.
+/// A rate in bits per second; written `1500kbit` or `20mbit`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(try_from = "String")]
 pub struct Rate(pub u64);
 
 impl Share {
-    /// That share of so many, rounded down.
+    /// This share of `count`, rounded down.
     pub fn of(self, count: usize) -> usize {
         (count as u64 * u64::from(self.0) / 1_000_000) as usize
     }
@@ -36,7 +36,7 @@ impl TryFrom<String> for Span {
     }
 }
 
-/// A day: nothing in a scenario lasts longer.
+/// Longest duration, a day: nothing in a scenario lasts longer.
 const SPAN_US_MAX: u64 = 86_400_000_000;
 
 impl TryFrom<String> for Share {
@@ -67,7 +67,8 @@ impl fmt::Display for Span {
     }
 }
 
-/// A decimal number times 10^`digits`, exactly; `None` if it has more digits behind the point, or isn't one.
+/// Parses a decimal number and multiplies it exactly by 10^`digits`; `None` if it has more fractional digits,
+/// or isn't a decimal number.
 fn fixed(number: &str, digits: usize) -> Option<u64> {
     let (whole, part) = number.split_once('.').unwrap_or((number, ""));
     let plain = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());

@@ -1,8 +1,9 @@
-//! The world: time, peers, and the one queue of what happens.
+//! The world: its clock, its peers, and the one event queue.
 //!
-//! [`World::new`] takes a plan and a seed, and everything follows from the two. One thing happens after the other;
-//! a brain is handed an input, and what it says is carried out before the next thing happens. `bodies` carries
-//! out, `links` makes and loses links, `script` is what tests and scenarios do to the world.
+//! [`World::new`] takes a plan and a seed, and everything follows from these two. The world processes events
+//! sequentially: a brain receives an input, and its outputs are carried out before the next event is
+//! processed. `bodies` carries outputs out, `links` sets links up and tears them down, `script` is the
+//! interface of tests and scenarios to the world.
 
 mod bodies;
 mod links;
@@ -31,25 +32,27 @@ use crate::plan::{Kind, MediaModel, WorldPlan};
 use crate::queue::Queue;
 use crate::trace::Trace;
 
-/// The wall clock at the world's time 0.
+/// Unix time in seconds at the world's time 0.
 pub(crate) const UNIX_S_AT_ZERO: u64 = 1_800_000_000;
-/// Outputs of one input's consequences; past it something runs in a circle.
+/// Maximum number of outputs that one input may cause; beyond it the simulator panics, since the brain is in
+/// an endless loop.
 const OUTPUTS_MAX: usize = 100_000;
-/// The checkers look at a brain once its clock has woken it so many times within a second.
+/// Interval, in wake-ups within one second, at which the checkers examine a brain that wakes often.
 const WAKES_LOOKED_AT: u32 = 100;
-/// Signatures that are remembered to hold: all that is said within some seconds.
+/// Size of the cache of verified signatures: room for all statements of some seconds.
 const VERIFIED_SLOTS: usize = 1 << 14;
-/// What comes to a machine that stands still longer than this is lost, if it is no control message: a socket's
-/// buffer of 2 MB holds some seconds of the program.
+/// Longest time that a stalled machine holds a datagram. Datagrams that arrive earlier than this before the
+/// machine resumes are lost, as in a socket's buffer: 2 MB hold some seconds of the program. Control messages
+/// always wait.
 const HELD_US_MAX: u64 = 2 * SECOND;
 
-/// Something that will happen.
+/// A future event.
 #[derive(Debug)]
 pub(crate) enum Happening {
     Join(usize),
     Wake(usize),
     Input(usize, Box<Input>),
-    /// The rendezvous passes a message on.
+    /// The rendezvous delivers a message.
     Signal {
         to: usize,
         from: usize,
@@ -72,7 +75,8 @@ pub(crate) enum Happening {
         kind: LinkKind,
         attempt: u32,
     },
-    /// A partition has stood between the two for as long as a link stands without a sign of life.
+    /// A partition has separated the two peers for as long as a link survives without a sign of life
+    /// ([`LINK_DEAD_US`](links::LINK_DEAD_US)).
     Parted {
         a: usize,
         b: usize,
@@ -81,17 +85,17 @@ pub(crate) enum Happening {
     },
     Train(Box<links::Train>),
     Presence,
-    // what the plan has in store
+    // events that the plan schedules
     Leaves(usize),
     Stalls(usize),
     Awakes(usize),
-    // the program
+    // events of the program
     Packet {
         to: usize,
         from: usize,
         packet: Box<Packet>,
     },
-    /// A packet that was lost is sent once more.
+    /// Retransmission of a packet that was lost.
     Again {
         to: usize,
         from: usize,
@@ -108,12 +112,13 @@ pub(crate) enum Happening {
         from: usize,
         media: bool,
     },
-    /// A child can't go on without a key frame.
+    /// A child can't continue without a keyframe.
     KeyWanted {
         to: usize,
         from: usize,
     },
-    /// From now on that stream comes from there, so much of a million of it; `None`: nothing.
+    /// The flow from `from` changes: it now carries this stream, and this many millionths of it. `None`:
+    /// nothing.
     Flows {
         to: usize,
         from: usize,
@@ -129,7 +134,8 @@ pub(crate) enum Happening {
 }
 
 impl Happening {
-    /// The peer that has to do something about it.
+    /// The peer that handles this event. While its machine is stalled the event waits, or is dropped. `None`:
+    /// no machine's stall affects the event.
     fn whose(&self) -> Option<usize> {
         match self {
             Happening::Wake(at)
@@ -169,7 +175,7 @@ impl Happening {
     }
 }
 
-/// Peers, links and time, all from one seed.
+/// The simulated world: peers, links and time, all derived from one seed.
 #[derive(Debug)]
 pub struct World {
     pub(crate) now: Time,
@@ -179,32 +185,33 @@ pub struct World {
     pub(crate) net: Network,
     pub(crate) plan: WorldPlan,
     pub(crate) deviations: BTreeMap<usize, Box<dyn Deviation>>,
-    /// Of those who haven't joined, by their places in the plan.
+    /// Deviations of peers that haven't joined yet, by index in the plan.
     pub(crate) deviations_planned: BTreeMap<usize, Box<dyn Deviation>>,
-    /// Who has issued a ballot last.
+    /// The peer that issued the latest ballot.
     pub(crate) ballot_by: Option<PeerId>,
-    /// Packets of the program sent by anyone to anyone; at frame level each is a whole frame.
+    /// Packets of the program sent so far on all links. At frame level each packet is a whole frame.
     pub(crate) packets_sent: u64,
-    /// Whoever was host by any roster.
+    /// Peers that any roster has named as host.
     pub(crate) hosts: BTreeSet<usize>,
-    /// Those that weren't made as viewers, in order.
+    /// Peers planned as speakers or candidates, in the order of joining.
     stage: Vec<usize>,
-    /// Since when a partition stands.
+    /// When the present partition began.
     pub(crate) parted_at: Time,
-    /// What was said on links across it, or was on its way when it began.
+    /// Messages on links across the partition: sent since it began, or in flight when it began.
     unsaid: Vec<links::Unsaid>,
     seed: u64,
     keys: Vec<Keypair>,
     root: Keypair,
     dice: Dice,
     queue: Queue<Happening>,
-    /// How often links between two peers were given up: what was under way for an older one is void.
+    /// Generation of the link between two peers, by kind. It is incremented when a link comes up or is
+    /// closed; pending events of an older generation are void.
     attempts: HashMap<(u32, u32, LinkKind), u32>,
     signal_up: bool,
     verifier: Verifier,
     trace: Trace,
     narrates: bool,
-    /// Peers whose part in the room has changed since the checkers looked.
+    /// Peers with a change of their part in the room since the checkers last ran.
     changed: BTreeSet<usize>,
     checkers: Checkers,
     #[cfg(feature = "mutants")]
@@ -212,7 +219,7 @@ pub struct World {
 }
 
 impl World {
-    /// A world whose peers will join as planned.
+    /// Creates a world; its peers will join as planned.
     pub fn new(plan: WorldPlan, seed: u64) -> World {
         let mut dice = Dice::new(seed);
         let mut key = || {
@@ -262,27 +269,28 @@ impl World {
         world
     }
 
-    /// The plan it follows.
+    /// The plan of this world.
     pub(crate) fn plan(&self) -> &WorldPlan {
         &self.plan
     }
 
-    /// What the safety checkers have found so far; the first [`VIOLATIONS_MAX`](crate::checkers::VIOLATIONS_MAX).
+    /// Violations that the safety checkers have found so far; only the first
+    /// [`VIOLATIONS_MAX`](crate::checkers::VIOLATIONS_MAX) are kept.
     pub fn violations(&self) -> &[Violation] {
         self.checkers.found()
     }
 
-    /// When who feeds a peer changed last, if only for a moment.
+    /// When the set of peers that feed this peer last changed, however briefly.
     pub(crate) fn fed_anew_at(&self, peer: PeerId) -> Option<Time> {
         self.checkers.fed_anew_at(self.at(peer))
     }
 
-    /// Whether a peer's body finds now that its parent feeds it badly.
+    /// Whether a peer's watchdog currently finds its parent at fault.
     pub(crate) fn parent_is_at_fault(&self, peer: PeerId) -> bool {
         self.peers[self.at(peer)].parent_verdict != Verdict::Ok
     }
 
-    /// How often a peer has left a parent that fed it well.
+    /// Number of times since `since` that a peer left a parent that fed it well.
     pub(crate) fn moves_since(&self, peer: PeerId, since: Time) -> usize {
         self.peers[self.at(peer)].moves.iter().filter(|at| **at >= since).count()
     }
@@ -291,22 +299,22 @@ impl World {
         self.peers[at].id
     }
 
-    /// What everything follows from.
+    /// The seed of this world.
     pub fn seed(&self) -> u64 {
         self.seed
     }
 
-    /// The world's time.
+    /// The world's current time.
     pub fn now(&self) -> Time {
         self.now
     }
 
-    /// Tells on stderr what every brain wants done, from now on.
+    /// Switches printing of every brain's outputs to stderr on or off.
     pub fn narrate(&mut self, narrates: bool) {
         self.narrates = narrates;
     }
 
-    /// Tells on stderr where everyone is, if it narrates.
+    /// Prints a snapshot of every living peer to stderr, if narration is on.
     pub(crate) fn narrate_the_living(&self) {
         for peer in self.living().filter(|_| self.narrates) {
             eprintln!("{peer:?} {:?}", self.snapshot(peer));
@@ -323,12 +331,12 @@ impl World {
         self.check();
     }
 
-    /// Runs for so many microseconds more.
+    /// Runs for `us` microseconds.
     pub fn run_for(&mut self, us: u64) {
         self.run_until(self.now + us);
     }
 
-    /// Lets one thing happen, or wait for a machine that stands still.
+    /// Processes one event, or postpones it while the machine of its peer is stalled.
     fn step(&mut self, happening: Happening) {
         let until = happening.whose().map_or(Time(0), |at| self.peers[at].stalled_until);
         if until <= self.now {
@@ -341,13 +349,14 @@ impl World {
         }
     }
 
-    /// Whether a machine that stands still finds that datagram when it goes on.
+    /// Whether a stalled machine still receives a datagram when it resumes at `until`: not when it sleeps,
+    /// and not when the datagram would wait longer than [`HELD_US_MAX`].
     fn is_held(&self, happening: &Happening, until: Time) -> bool {
         let asleep = happening.whose().is_some_and(|at| self.peers[at].asleep_since.is_some());
         !asleep && until.since(self.now) <= HELD_US_MAX
     }
 
-    /// Lets the checkers look at what has changed.
+    /// Runs the checkers on the peers that have changed.
     fn check(&mut self) {
         let changed: Vec<_> = std::mem::take(&mut self.changed).into_iter().collect();
         let mut checkers = std::mem::take(&mut self.checkers);
@@ -449,7 +458,8 @@ impl World {
         }
     }
 
-    /// The brain asked to be woken now; by now it may want to sleep on.
+    /// Handles a timer. The brain may have moved its timeout since the timer was set; the timer is then set
+    /// again.
     fn wake(&mut self, at: usize) {
         if self.peers[at].wake_at.is_some_and(|wake| wake <= self.now) {
             self.peers[at].wake_at = None;
@@ -476,7 +486,7 @@ impl World {
         }
     }
 
-    /// Hands one input to a brain and does what it says.
+    /// Hands one input to a brain and carries out its outputs.
     pub(crate) fn input(&mut self, at: usize, input: Input) {
         if !self.peers[at].is_there() {
             return;
@@ -521,12 +531,12 @@ impl World {
         let many = self.plan.media == MediaModel::Fluid;
         let peer = &mut self.peers[at];
         if many && peer.views && matches!(event, Event::Roster { .. } | Event::Mode(_)) {
-            return; // a hundred thousand times the same
+            return; // would be the same event a hundred thousand times
         }
         peer.remember(self.now, event);
     }
 
-    /// Draws when a machine stands still next.
+    /// Draws the time of a machine's next stall.
     fn await_stall(&mut self, at: usize) {
         let Some(stalls) = self.plan.peers[self.peers[at].planned].stalls else { return };
         let gap_us =
@@ -534,12 +544,12 @@ impl World {
         self.push(self.now + gap_us, Happening::Stalls(at));
     }
 
-    /// A hash of everything every brain has said so far.
+    /// Hash of all outputs of all brains so far.
     pub fn trace_hash(&self) -> String {
         self.trace.hash()
     }
 
-    /// Inputs of all brains so far.
+    /// Number of inputs of all brains so far.
     pub fn inputs(&self) -> u64 {
         self.peers.iter().map(|peer| peer.inputs).sum()
     }

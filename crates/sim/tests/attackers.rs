@@ -1,4 +1,4 @@
-//! What a room keeps to when some of those in it don't keep to the rules.
+//! What a room still guarantees when some of its peers violate the protocol.
 
 mod support;
 
@@ -11,10 +11,11 @@ use plenary_sim::{Kind, MediaModel, PeerPlan, World, WorldPlan};
 use support::{plan, run, run_on};
 
 const SEEDS: std::ops::Range<u64> = 0..6;
-/// Stage of the rooms here.
+/// Number of peers on stage in these rooms.
 const STAGE: usize = 7;
 
-/// Thirty viewers, every so-many-th of whom attacks; narrow, so that each feeds some.
+/// A room with thirty viewers, of which one in `each` attacks; its tree is narrow, so that every attacker has
+/// children.
 fn attacked_by_every(each: usize, attack: Attack) -> WorldPlan {
     let mut plan = plan(4, 3, 30);
     (plan.room.k, plan.room.k1, plan.media) = (2, 4, MediaModel::Packet);
@@ -28,7 +29,7 @@ fn attacked(attack: Attack) -> WorldPlan {
     attacked_by_every(5, attack)
 }
 
-/// Viewers that keep to the rules, where every so-many-th doesn't.
+/// Honest viewers in a room where one in `each` attacks.
 fn honest(world: &World, each: usize) -> Vec<PeerId> {
     let honest = (STAGE..STAGE + 30).filter(|planned| !(planned - STAGE).is_multiple_of(each));
     honest.map(|planned| world.planned(planned)).collect()
@@ -36,7 +37,7 @@ fn honest(world: &World, each: usize) -> Vec<PeerId> {
 
 #[test]
 fn whose_parent_drops_or_delays_the_program_finds_another() {
-    // delays of less than a tenth of a second aren't told from distance
+    // a delay of less than 100 ms can't be distinguished from distance
     for (attack, gap_us_max) in [(Attack::Drop, 3 * SECOND), (Attack::Delay(Span(400 * MS)), 3 * SECOND)] {
         for seed in SEEDS {
             let mut world = run(attacked(attack), seed, 15);
@@ -71,7 +72,7 @@ fn who_is_sent_to_droppers_alone_gets_out_of_there() {
             starved.push(seed);
         }
     }
-    // in one or another they hold the whole first tier of a mixer
+    // in a few rooms the attackers occupy a mixer's whole first tier
     assert!(starved.len() <= 2, "somebody starved in rooms {starved:?}");
 }
 
@@ -87,7 +88,7 @@ fn forged_frames_are_shown_below_a_forger_and_nowhere_else() {
         };
         let deceived = world.viewers().iter().filter(|viewer| below(viewer)).count();
         let forged = world.delivery().frames_forged.unwrap();
-        // nothing tells them: hashes of frames are laid down, and nobody sends them yet
+        // forgery is not detected yet: hashes of frames are specified but not sent
         assert!(deceived > 0 && forged > 0.0, "seed {seed}: {deceived} deceived, {forged}");
         assert!(forged < 1.5 * deceived as f64 / 30.0 + 0.1, "seed {seed}: {deceived} deceived, {forged}");
     }
@@ -133,7 +134,7 @@ fn sybils_that_pass_nothing_on_take_the_program_from_nobody_who_has_it() {
         fed += late().filter(|gap| *gap < SECOND).count();
         starved += late().filter(|gap| *gap >= SECOND).count();
     }
-    // among five Sybils to one of its own kind a newcomer finds an honest place sooner or later, or not
+    // with five Sybils to one honest peer a newcomer may not find an honest parent at all
     println!("newcomers: {fed} fed, {starved} starved");
     assert!(fed > starved, "newcomers: {fed} fed, {starved} starved");
 }
@@ -150,7 +151,7 @@ fn sybils_on_an_open_stage_elect_one_of_theirs_and_the_program_goes_on() {
         run_on(&mut world, 25);
         let mixer = world.mixers()[0];
         let theirs = (15..27).any(|planned| world.planned(planned) == mixer);
-        // whoever holds most of the stage decides; only a closed stage keeps Sybils from it
+        // the group with a majority on stage decides; only a closed stage keeps Sybils out
         assert!(theirs, "seed {seed}: {mixer:?}");
         assert!(world.starving(SECOND).is_empty(), "seed {seed}");
     }

@@ -1,5 +1,5 @@
-//! Each checker catches what it is there for: worlds in which a brain or a body breaks one rule, beside the same
-//! worlds in which nobody does.
+//! Each checker detects the faults that it exists for: worlds in which a brain or a body violates one rule,
+//! compared with the same worlds without a fault.
 
 use plenary_proto::Mutation;
 use plenary_proto::time::SECOND;
@@ -8,7 +8,8 @@ use plenary_sim::faults::{Fault, Faulty};
 use plenary_sim::storm::{Act, Storm, Whom, Wrong};
 use plenary_sim::{MediaModel, NetPlan, PeerPlan, RoomPlan, World, WorldPlan};
 
-/// A room of two branches, whose mixer and whose widest relay die.
+/// A room with a tree of two branches, for storms in which the mixer and the relay with the most children
+/// die.
 fn storm(seed: u64, acts: &[(u64, Wrong)]) -> Storm {
     Storm {
         showed: String::new(),
@@ -33,7 +34,7 @@ fn storm(seed: u64, acts: &[(u64, Wrong)]) -> Storm {
     }
 }
 
-/// Storms in which each mutant is looked for.
+/// Seeds of the storms in which each mutant must be detected.
 const SEEDS: std::ops::RangeInclusive<u64> = 1..=6;
 
 fn found(storm: &Storm, faulty: Option<Faulty>) -> Vec<&'static str> {
@@ -77,7 +78,7 @@ fn each_checker_catches_its_mutant_and_nothing_where_there_is_none() {
     }
     let mut missed = Vec::new();
     for (checker, faulty, acts) in rows {
-        // a broken rule need not show in every storm
+        // a mutant needn't show in every storm
         let mut caught = SEEDS.map(|seed| found(&storm(seed, acts), Some(*faulty)));
         if !caught.any(|caught| caught.contains(checker)) {
             missed.push((checker, faulty));

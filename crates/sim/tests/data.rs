@@ -1,4 +1,4 @@
-//! Application data down the tree: who gets what, in which order, and what of it survives the death of those between.
+//! Application data down the tree: receivers, order, and what survives the death of relays.
 
 use plenary_proto::message::{DATA_LEN_MAX, Delivery, LOOSE_LEN_MAX};
 use plenary_proto::time::{MS, SECOND};
@@ -89,7 +89,7 @@ fn loose_data_may_be_lost_but_never_comes_twice_or_late() {
     }
 }
 
-/// The plan of the others, and a viewer that comes after 12 s.
+/// The plan of the other tests, with a viewer that joins after 12 s.
 fn plan_with_a_newcomer() -> WorldPlan {
     let mut plan = plan(0);
     plan.peers.push(PeerPlan { joins_at: Time(12 * SECOND), ..viewer(0) });
@@ -152,7 +152,7 @@ fn viewer(at: u64) -> PeerPlan {
     PeerPlan { joins_at: Time(500 * MS + at * 30 * MS), ..PeerPlan::VIEWER }
 }
 
-/// Thirty viewers below a mixer of four, everyone else of two.
+/// Thirty viewers below a mixer with four children; relays have two each.
 fn plan(loss_ppm: u32) -> WorldPlan {
     let stage = [PeerPlan::SPEAKER, PeerPlan::SPEAKER, PeerPlan::CANDIDATE, PeerPlan::CANDIDATE];
     let stage = stage.into_iter().zip(0..);

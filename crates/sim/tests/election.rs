@@ -1,5 +1,5 @@
-//! Elections and failovers in the simulator: who opens, who may decide, and what halves of a room do that can't
-//! hear each other.
+//! Elections and failovers in the simulator: which peers may open and decide, and how the parts of a
+//! partitioned room behave.
 
 mod support;
 
@@ -16,7 +16,7 @@ use support::{plan, run};
 
 const SEEDS: std::ops::Range<u64> = 0..6;
 
-/// All peers on stage that live, the host first.
+/// Living peers of the stage, the host first.
 fn stage(world: &World, size: usize) -> Vec<PeerId> {
     let living: BTreeSet<_> = world.living().collect();
     (0..size).map(|planned| world.planned(planned)).filter(|peer| living.contains(peer)).collect()
@@ -29,7 +29,7 @@ fn decided_at(world: &World, peer: PeerId, least: u32) -> Option<(Time, u32, Ele
     })
 }
 
-/// A room of default widths.
+/// A room with the default limits of children.
 fn room(speakers: usize, candidates: usize, viewers: usize) -> WorldPlan {
     WorldPlan { room: RoomPlan::DEFAULT, ..plan(speakers, candidates, viewers) }
 }
@@ -40,7 +40,7 @@ fn settled(seed: u64, speakers: usize, candidates: usize, viewers: usize) -> Wor
     world
 }
 
-/// No rank has ever meant two things to anybody.
+/// Asserts that no peer ever saw two outcomes of one term or rank.
 fn one_outcome_ever(world: &World, size: usize, seed: u64) {
     let mut outcomes: BTreeMap<u32, Vec<PeerId>> = BTreeMap::new();
     for peer in (0..size).map(|planned| world.planned(planned)) {
@@ -104,7 +104,7 @@ fn a_calm_room_elects_once() {
     }
 }
 
-/// Which part of the stage is cut off.
+/// Part of the stage that is cut off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Side {
     /// The host and two others, without mixer and standby.
@@ -179,7 +179,7 @@ fn a_minority_that_is_cut_off_deposes_nobody_and_healed_halves_agree() {
 #[test]
 fn a_room_whose_mixer_died_before_any_vote_serves_on_under_a_failover_count() {
     for seed in SEEDS {
-        // three of four go at once: those who are left can't outvote them, and have a program all the same
+        // three of five peers die at once: the remaining two are no majority, but must have a program
         let mut world = settled(seed, 2, 3, 4);
         let snapshot = world.snapshot(world.planned(0));
         let (mixer, standby) = (snapshot.mixers[0], snapshot.standbys[0]);
@@ -196,13 +196,13 @@ fn a_room_whose_mixer_died_before_any_vote_serves_on_under_a_failover_count() {
         );
         assert!(world.starving(SECOND).is_empty(), "seed {seed}");
         assert!(safety(&world).is_empty() && liveness(&world).is_empty(), "seed {seed}");
-        // once the host has forgotten them, the room votes again
+        // once the host has forgotten the dead peers, the room votes again
         world.run_for(60 * SECOND);
         assert!(world.snapshot(world.planned(0)).rank.term > 1, "seed {seed}");
     }
 }
 
-/// Lets the mix suffer once a second at these peers, for so long.
+/// Reports a degradation of the mix at these peers, once a second for `seconds` seconds.
 fn suffer(world: &mut World, peers: &[PeerId], seconds: u64) {
     for _ in 0..seconds {
         peers.iter().for_each(|peer| world.suffer(*peer, 1));
@@ -246,7 +246,7 @@ fn a_mixer_that_the_speakers_suffer_from_is_voted_out_whatever_it_claims_and_is_
 {
     for seed in SEEDS {
         let mut world = settled(seed, 4, 4, 2);
-        let boaster = world.mixers()[0]; // nothing that can be measured is wrong with it
+        let boaster = world.mixers()[0]; // no measurement shows anything wrong with it
         let speakers = stage(&world, 4);
         world.run_for(90 * SECOND);
         suffer(&mut world, &speakers[..2], 40);
@@ -263,7 +263,7 @@ fn a_mixer_that_the_speakers_suffer_from_is_voted_out_whatever_it_claims_and_is_
     }
 }
 
-/// Has a mixer say for so long that it can't make the program, once a second.
+/// Makes a mixer report overload once a second for `seconds` seconds.
 fn overload(world: &mut World, mixer: PeerId, seconds: u64) {
     for _ in 0..seconds {
         world.overload(mixer);
@@ -295,7 +295,8 @@ fn a_mixer_that_says_that_it_can_not_is_replaced_and_votes_for_that_stay_rare() 
         assert_ne!(second, first, "seed {seed}: it stays");
         world.run_for(20 * SECOND);
         assert_eq!(votes_for_trouble(&world).len(), 1, "seed {seed}: what was said before is forgotten");
-        // the next one can't either: it is given longer, so that nobody is voted in and out all the time
+        // the second mixer is overloaded, too: it is given longer, so that votes don't follow each other
+        // endlessly
         overload(&mut world, second, 60);
         assert_eq!(votes_for_trouble(&world).len(), 1, "seed {seed}");
         overload(&mut world, second, 60);
@@ -316,7 +317,7 @@ fn the_only_candidate_mixes_on_whatever_it_says() {
     }
 }
 
-/// A room whose speakers see the program, and the place in its plan of whoever is elected first.
+/// A room in which speakers see the program, and the index in the plan of the mixer elected first.
 fn seeing_room(seed: u64) -> (WorldPlan, usize) {
     let mut plan = room(4, 4, 4);
     plan.peers.iter_mut().for_each(|peer| peer.sees = true);
@@ -340,7 +341,7 @@ fn a_mixer_that_boasted_and_makes_a_third_of_the_pictures_is_replaced_and_not_el
         assert_eq!(votes.len(), 1, "seed {seed}: {votes:?}");
         let second = world.mixers()[0];
         assert_ne!(second, boaster, "seed {seed}: it stays");
-        // each vote that follows in the next ten minutes remembers it
+        // every vote in the next ten minutes still distrusts it
         world.kill(second);
         support::run_on(&mut world, 30);
         let third = world.mixers()[0];
@@ -359,13 +360,13 @@ fn a_mixer_that_makes_every_picture_is_not_called_out_by_a_speaker_on_a_bad_line
     for seed in SEEDS {
         let (mut plan, _) = seeing_room(seed);
         let second = plan.peers.iter_mut().filter(|peer| peer.kind == Kind::Speaker).nth(1);
-        second.expect("a second speaker").access.down_bps = 1_000_000; // of a program of 1.5 Mbit/s
+        second.expect("a second speaker").access.down_bps = 1_000_000; // for a program of 1.5 Mbit/s
         let world = run(plan, seed, 180);
         assert_eq!(votes_for_trouble(&world), [], "seed {seed}");
     }
 }
 
-/// A room whose audience hangs on three peers, and none of whose speakers see the program.
+/// A room with an audience below three peers, in which no speaker sees the program.
 fn branched_room() -> WorldPlan {
     WorldPlan { room: RoomPlan { k1: 3, ..RoomPlan::DEFAULT }, ..plan(4, 4, 30) }
 }
@@ -377,11 +378,11 @@ fn a_mixer_whose_line_no_longer_carries_the_program_is_replaced_at_the_audience_
         let mut world = settled(seed, 4, 4, 30);
         let mixer = world.mixers()[0];
         support::run_on(&mut world, 80);
-        world.set_uplink(mixer, 9_000_000); // its first tier alone needs 15
-        support::run_on(&mut world, 40); // 17 to 31 s in these
+        world.set_uplink(mixer, 9_000_000); // its first tier alone needs 15 Mbit/s
+        support::run_on(&mut world, 40); // the vote comes after 17 to 31 s in these rooms
         let votes = votes_for(&world, ElectionReason::Audience);
         assert_eq!(votes.len(), 1, "seed {seed}: {votes:?}");
-        // who could be measured is looked at once more
+        // a mixer that could be measured keeps its seat for one more election
         support::run_on(&mut world, 80);
         assert_ne!(world.mixers(), [mixer], "seed {seed}: it stays");
         assert_eq!(votes_for(&world, ElectionReason::Trouble), [], "seed {seed}: no speaker suffered");
@@ -397,7 +398,7 @@ fn a_mixer_whose_line_no_longer_carries_the_program_is_replaced_at_the_audience_
 #[test]
 fn viewers_that_lie_call_one_vote_in_ten_minutes_and_change_no_mixer() {
     for (seed, up_bps) in SEEDS.flat_map(|seed| [(seed, 100_000_000), (seed, 20_000_000)]) {
-        // 18 are needed, and the trains of the vote go beside a program of 15
+        // the job needs 18 Mbit/s, and the vote's packet trains compete with a program of 15 Mbit/s
         let mut plan = room(4, 4, 30);
         plan.peers.iter_mut().for_each(|peer| peer.access.up_bps = up_bps);
         let mut world = run(plan, seed, 10);
@@ -414,7 +415,7 @@ fn viewers_that_lie_call_one_vote_in_ten_minutes_and_change_no_mixer() {
     }
 }
 
-/// Everybody who is fed through one of these suffers for so many seconds.
+/// Reports degradations at all viewers below one of these relays, once a second for `seconds` seconds.
 fn suffer_below(world: &mut World, relays: &[PeerId], themselves: bool, seconds: u64) {
     for _ in 0..seconds {
         for viewer in world.viewers() {
@@ -461,7 +462,7 @@ fn among_equals_wires_are_elected_before_radios_once_these_were_seen_to_pause() 
         let (mixer, killed_at) = (world.mixers()[0], world.now());
         radios_mixed += u32::from(radios.contains(&mixer));
         world.kill(mixer);
-        // one round may name a challenger, a second one gives it the seat
+        // one election may name a challenger, and the next one elects it
         support::run_on(&mut world, 100);
         assert!(!radios.contains(&world.mixers()[0]), "seed {seed}: a radio mixes, and three wires would");
         let stage = (0..10).map(|planned| world.planned(planned));
@@ -478,7 +479,7 @@ fn among_equals_wires_are_elected_before_radios_once_these_were_seen_to_pause() 
         assert!(of_wires.iter().all(|ppm| *ppm == 0), "seed {seed}: {of_wires:?}");
         radios_seen += u64::from(of_radios.iter().any(|ppm| *ppm > 0));
     }
-    // one whose measurers had no link with it before the vote shows no pauses
+    // a radio shows no pauses if its measurers had no link with it before the vote
     assert!(radios_seen * 2 > SEEDS.end, "in {radios_seen} rooms a radio was seen to pause");
     assert!(radios_mixed > 0, "without a vote nobody is replaced: who was elected at first is chance");
 }

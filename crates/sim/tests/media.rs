@@ -1,4 +1,5 @@
-//! The program on its way, at each level of closeness: what it costs, what gets through, and that the levels agree.
+//! Distribution of the program at each level of detail: its cost, its delivery, and the agreement of the
+//! levels.
 
 mod support;
 
@@ -8,7 +9,7 @@ use plenary_sim::units::Share;
 use plenary_sim::{MediaModel, NetPlan, World, WorldPlan};
 use support::{calm, plan, run, run_on};
 
-/// A room at that level.
+/// A room simulated at this level.
 fn at_level(media: MediaModel, loss_ppm: u32) -> WorldPlan {
     let plan = plan(3, 3, 30);
     WorldPlan { net: NetPlan::drawn(5_000, 40_000, loss_ppm), media, ..plan }
@@ -33,7 +34,7 @@ fn all_levels_agree_on_what_gets_through_and_how_late_it_is() {
         }
         let median = |delivery: &plenary_sim::Delivery| delivery.latency_ms.unwrap().p50;
         for other in [&frame, &fluid] {
-            // a frame of six packets waits for the last of them: one in seventeen is late by a round trip
+            // a frame of six packets waits for the last one: one in seventeen is late by a round trip
             let apart = median(&packet) / median(other);
             assert!((0.7..1.7).contains(&apart), "seed {seed}: {packet:#?} {other:#?}");
         }
@@ -62,14 +63,14 @@ fn a_packet_that_is_lost_is_sent_again_and_not_the_frame() {
 fn a_line_that_is_too_narrow_for_the_program_lets_as_much_through_as_it_can() {
     for seed in 0..4 {
         let mut plan = at_level(MediaModel::Fluid, 0);
-        plan.net.queue_us_max = SECOND / 4; // longer, and all of it would be late
+        plan.net.queue_us_max = SECOND / 4; // with a longer queue all frames would be late
         let narrow = plan.peers.len() - 1;
         plan.peers[narrow].access.down_bps = u64::from(plan.room.program_bps) * 2 / 3;
         plan.peers[narrow].relays = false;
         let whole = run(at_level(MediaModel::Fluid, 0), seed, 20);
         let world = run(plan, seed, 20);
         let lost = within_1s(&whole) - within_1s(&world);
-        // a third of what one of thirty should have
+        // one of thirty viewers loses a third of its frames
         assert!((lost * 90.0 - 1.0).abs() < 0.1, "seed {seed}: {lost}");
     }
 }
@@ -93,7 +94,7 @@ fn a_viewer_that_comes_in_the_middle_of_a_frame_gets_all_of_it() {
             }
             within_1s(&run(plan, seed, 12))
         });
-        // each lost frame of one of thirty would show as 0.03 %
+        // each frame lost at one of thirty viewers would show as 0.03 %
         assert!(packet > frame - 0.001, "seed {seed}: {packet} and {frame}");
     }
 }
@@ -101,7 +102,7 @@ fn a_viewer_that_comes_in_the_middle_of_a_frame_gets_all_of_it() {
 #[test]
 fn a_mixer_that_takes_over_sends_nothing_of_an_earlier_reign() {
     for seed in 0..10 {
-        // whoever acted before the first election stands by after it
+        // the acting mixer before the first election becomes the standby
         let mut world =
             run(WorldPlan { net: NetPlan::drawn(5_000, 40_000, 5_000), ..plan(4, 3, 24) }, seed, 12);
         world.kill(world.mixers()[0]);

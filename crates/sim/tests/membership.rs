@@ -1,4 +1,4 @@
-//! Who is on stage, and how that changes while the room goes on.
+//! Changes of the stage while the room goes on.
 
 mod support;
 
@@ -8,9 +8,9 @@ use plenary_sim::World;
 use support::{calm, plan, run, run_on};
 
 const SEEDS: std::ops::Range<u64> = 0..10;
-/// What befalls a room while its host, named first, promotes a viewer.
+/// Events in a room while its host promotes a viewer; arguments are world, host and viewer.
 type Race = fn(&mut World, PeerId, PeerId);
-/// The issue's: whoever is promoted is seen and heard by then.
+/// Time by which a promoted viewer must be seen and heard, as required.
 const PROMOTED_US_MAX: u64 = 2 * SECOND;
 
 #[test]
@@ -18,7 +18,7 @@ fn a_viewer_is_promoted_and_demoted_and_nobody_loses_the_picture() {
     for seed in SEEDS {
         let mut world = run(plan(4, 3, 24), seed, 10);
         let host = world.planned(0);
-        // the relay with the most children has most to hand over
+        // the relay with the most children has the most to hand over
         let viewer =
             *world.viewers().iter().max_by_key(|viewer| world.snapshot(**viewer).children.len()).unwrap();
         let before = world.now();
@@ -167,7 +167,7 @@ fn floor(event: &Event) -> Option<bool> {
     }
 }
 
-/// How long it takes until something is so, in steps of 50 ms.
+/// Time until a condition holds, microseconds, in steps of 50 ms.
 fn until(world: &mut World, seed: u64, reached: impl Fn(&World) -> bool) -> u64 {
     let begun = world.now();
     while !reached(world) {
@@ -177,7 +177,7 @@ fn until(world: &mut World, seed: u64, reached: impl Fn(&World) -> bool) -> u64 
     world.now().since(begun)
 }
 
-/// Nobody who watches has waited for a frame since then.
+/// Asserts that no viewer has waited for a frame since `since`.
 fn no_gap(world: &World, seed: u64, since: Time) {
     for viewer in world.viewers() {
         let gap = world.longest_gap_us(viewer, since);

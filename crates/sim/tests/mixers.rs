@@ -1,4 +1,4 @@
-//! Several mixers in one room: how speakers and audience are spread over them, and what becomes of it when one dies.
+//! Several mixers in one room: distribution of speakers and audience over them, and the death of a mixer.
 
 mod support;
 
@@ -89,7 +89,7 @@ fn one_of_two_mixers_leaves_without_a_gap_and_speakers_are_spread_again() {
         run_on(&mut world, 20);
         assert_eq!(world.mixers().len(), 2, "seed {seed}");
         assert_eq!(homes(&world, 4).into_values().collect::<Vec<_>>(), [2, 2], "seed {seed}");
-        // whoever watches: the speakers, too
+        // all peers that watch, the speakers included
         for peer in world.viewers() {
             gaps_us.push((world.longest_gap_us(peer, left - SECOND), peer, seed));
         }
@@ -103,7 +103,8 @@ fn one_of_two_mixers_leaves_without_a_gap_and_speakers_are_spread_again() {
 #[test]
 fn a_second_mixer_comes_when_speakers_outgrow_one_uplink_and_goes_when_they_have_left() {
     for seed in SEEDS {
-        // one uplink carries the stage of two speakers and four viewers, and not that of eight and two viewers
+        // one uplink carries a stage of two speakers and four viewers, but not one of eight speakers and two
+        // viewers
         let mut narrow = plan(8, 3, 12);
         narrow.room.k1 = 4;
         for (at, peer) in narrow.peers.iter_mut().enumerate() {
@@ -131,7 +132,7 @@ fn who_comes_after_the_first_election_sees_whichever_of_two_mixers_it_is_moved_t
     for seed in SEEDS {
         let mut plan = served_by(2, plan(4, 3, 10));
         plan.room.k1 = 4;
-        // those that were there go, and others come: by and by the audience is moved from mixer to mixer
+        // the early viewers leave and others join, so the audience moves gradually from mixer to mixer
         let viewers = plan.peers.iter_mut().filter(|peer| peer.kind == Kind::Viewer);
         for (at, viewer) in viewers.enumerate() {
             let at_us = (15 + 3 * at as u64) * SECOND;
@@ -169,13 +170,13 @@ fn a_host_that_wants_two_mixers_gets_none_whose_line_carries_no_program_and_is_s
         assert_eq!(world.mixers(), [world.planned(strong)], "seed {seed}");
         let host = world.planned(0);
         let votes = world.events(host).iter().filter(|(_, event)| matches!(event, Event::Decided { .. }));
-        // after 10, 20, 40, 80 and 80 s
+        // votes after 10, 20, 40, 80 and 80 s
         assert!((2..=6).contains(&votes.count()), "seed {seed}");
         calm(&world);
     }
 }
 
-/// How many speakers each home has.
+/// Number of speakers for each home mixer.
 fn homes(world: &World, speakers: usize) -> BTreeMap<PeerId, usize> {
     let mut homes = BTreeMap::new();
     for speaker in 0..speakers {
@@ -186,14 +187,14 @@ fn homes(world: &World, speakers: usize) -> BTreeMap<PeerId, usize> {
     homes
 }
 
-/// No mixer feeds more than 60 of 100 viewers.
+/// Asserts that neither mixer feeds more than 60 % of the viewers.
 fn audience_is_spread(world: &World, seed: u64) {
     let [one, other] = world.mixers()[..] else { panic!("seed {seed}: {:?}", world.mixers()) };
     let (one, other) = (under(world, one).len(), under(world, other).len());
     assert!(one + other == 40 && one.abs_diff(other) <= 8, "seed {seed}: {one} and {other}");
 }
 
-/// A room whose host wants so many mixers.
+/// A room with this number of mixers, as the host requires.
 fn served_by(mixers: u8, mut plan: WorldPlan) -> WorldPlan {
     plan.room.mixers = mixers;
     plan
@@ -206,7 +207,7 @@ fn two_mixers_are_not_elected_behind_one_line_that_carries_one() {
         plan.room.mixers = 2;
         let candidates = plan.peers.iter_mut().filter(|peer| peer.kind == Kind::Candidate);
         for (at, peer) in candidates.enumerate() {
-            // the first three are in one house
+            // the first three candidates share one line
             (peer.access.up_bps, peer.access.line) = (18_000_000, (at < 3).then_some(1));
         }
         let mut world = run(plan, seed, 15);

@@ -1,4 +1,4 @@
-//! The oracle's own judges: rooms whose best is plain to see, and small ones in which all trees are tried.
+//! Tests of the oracle: rooms with an obvious best choice, and small rooms in which all trees are tried.
 
 use std::path::Path;
 
@@ -10,7 +10,7 @@ use plenary_sim::units::Share;
 const MBIT: u64 = 1_000_000;
 const MS: u64 = 1_000;
 
-/// What someone who watches at home has.
+/// A viewer at home.
 const VIEWER: TruePeer = TruePeer {
     up_bps: 10 * MBIT,
     down_bps: 100 * MBIT,
@@ -25,7 +25,7 @@ const SPEAKER: TruePeer = TruePeer { speaks: true, views: false, ..VIEWER };
 const CANDIDATE: TruePeer =
     TruePeer { up_bps: 100 * MBIT, encode_us: 4 * MS, consents: true, views: false, ..VIEWER };
 
-/// Peers that are all equally far from each other.
+/// A room with the same delay between all pairs of peers.
 fn truth(peers: Vec<TruePeer>, delay_us: u64) -> Truth {
     let delays_us = vec![delay_us; peers.len() * peers.len()];
     Truth {
@@ -45,7 +45,7 @@ fn set_delay(truth: &mut Truth, a: usize, b: usize, us: u64) {
     (truth.delays_us[a * len + b], truth.delays_us[b * len + a]) = (us, us);
 }
 
-/// Numbers that follow from a seed (Steele, Lea and Flood, 2014: splitmix).
+/// Random numbers from a seed (SplitMix64; Steele, Lea and Flood, 2014).
 struct Draw(u64);
 
 impl Draw {
@@ -57,7 +57,7 @@ impl Draw {
     }
 }
 
-/// One mixer, one speaker, and viewers with uplinks and delays of all sorts; the mixer has room for two.
+/// One mixer, one speaker, and viewers with various uplinks and delays; the mixer has room for two.
 fn drawn(viewers: usize, seed: u64) -> Truth {
     let mut draw = Draw(seed);
     let mixer = TruePeer { up_bps: 4 * MBIT, ..CANDIDATE };
@@ -162,7 +162,7 @@ fn a_tree_is_told_by_who_feeds_whom_and_is_worth_as_much_then() {
         let tree = truth.greedy_tree(&truth.candidates()[..1]);
         let edges = truth.edges(&tree);
         assert_eq!(truth.tree_of(&truth.candidates()[..1], &edges), tree, "seed {seed}");
-        // whoever hangs on nobody, or on each other, isn't in it
+        // a peer without a parent, or in a circle of parents, isn't part of the tree
         let (first, last) = (edges[0].1, edges[edges.len() - 1].1);
         let lost = truth.tree_of(&truth.candidates()[..1], &[(first, last), (last, first)]);
         assert_eq!(lost.places.iter().flatten().count(), 0, "seed {seed}");
@@ -190,7 +190,7 @@ fn greed_comes_close_to_the_best_of_all_trees() {
 fn drawn_rooms_elect_in_time_and_nearly_all_within_five_percent_of_the_oracle() {
     const ROOMS: u64 = 5;
     let fair = NetPlan::drawn(0, 0, 5_000);
-    // "2 % message loss changes none of it": half of it alone, half in bursts
+    // the limits must hold with 2 % packet loss: half of it is independent, half comes in bursts
     let foul =
         NetPlan { bursts: Some(Bursts::losing(10_000)), jitter_us: 10 * MS, ..NetPlan::drawn(0, 0, 10_000) };
     for weather in [fair, foul] {

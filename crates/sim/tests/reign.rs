@@ -1,4 +1,4 @@
-//! Rooms whose host dies, or is cut off from them.
+//! Rooms in which the host dies or is cut off.
 
 mod support;
 
@@ -9,7 +9,7 @@ use plenary_sim::{Kind, PeerPlan, World};
 use support::{calm, plan, run, run_on};
 
 const SEEDS: std::ops::Range<u64> = 0..8;
-/// The first heir waits for 10 s; then it takes some round trips.
+/// Time by which an heir must be host: the first heir waits 10 s, then some round trips follow.
 const CHOSEN_US_MAX: u64 = 12 * SECOND;
 
 #[test]
@@ -75,7 +75,7 @@ fn a_minority_gets_no_new_host_and_a_short_loss_changes_nothing() {
     for seed in SEEDS {
         let mut world = run(plan(4, 3, 6), seed, 10);
         let host = world.planned(0);
-        // candidates, heirs all of them, but three of seven
+        // the candidates, all of them heirs, but only three of seven on stage
         let cut: Vec<PeerId> = (4..7).map(|planned| world.planned(planned)).collect();
         world.partition(&cut);
         run_on(&mut world, 30);
@@ -95,7 +95,7 @@ fn a_minority_gets_no_new_host_and_a_short_loss_changes_nothing() {
 fn one_heir_after_the_other_may_die() {
     for seed in SEEDS.step_by(2) {
         let mut world = run(plan(6, 3, 6), seed, 10);
-        // the host and its first heir at once; then the next one
+        // the host and its first heir die at once, then the next heir
         world.kill(world.planned(0));
         world.kill(world.planned(6));
         run_on(&mut world, 25);
@@ -138,7 +138,7 @@ fn viewers_that_know_only_the_dead_hear_of_the_living_from_the_rest_of_the_stage
         let mut world = run(plan(6, 4, 6), seed, 10);
         world.kill(world.planned(0));
         run_on(&mut world, 15);
-        // a later host reigns; whoever asks the rendezvous for the first one gets no further
+        // a later host reigns now; asking the rendezvous for the first host doesn't help
         let viewers = world.viewers();
         world.partition(&viewers);
         let known = world.snapshot(world.planned(1));

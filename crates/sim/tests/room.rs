@@ -1,4 +1,4 @@
-//! A room's life in the simulator, behaviour by behaviour, over several seeds each.
+//! Life of a room in the simulator, one behaviour per test, each with several seeds.
 
 mod support;
 
@@ -82,7 +82,7 @@ fn a_killed_mixer_is_replaced_by_its_standby_before_any_vote_and_then_by_vote() 
             let gap = world.longest_gap_us(viewer, killed - SECOND);
             assert!(gap < 1500 * MS, "seed {seed}: {viewer:?} waited {gap} us");
         }
-        // whoever has just moved, or lost its backup to a child of that one, looks for another
+        // viewers that have just moved, or lost their backup to its children, search for another
         let without = |viewer: &PeerId| world.snapshot(*viewer).backup.is_none();
         let looking: Vec<_> = world.viewers().into_iter().filter(without).collect();
         world.run_for(SECOND);
@@ -104,7 +104,7 @@ fn a_mixer_that_only_stood_still_is_missed_for_a_moment_and_then_all_agree_on_on
             let (host, mixer) = (world.planned(0), world.mixers()[0]);
             world.stall(mixer, stall_ms * MS);
             let stalled = world.now();
-            world.run_for(25 * SECOND); // a successor that was denied is no standby any more: a vote follows
+            world.run_for(25 * SECOND); // a denied successor is no longer a standby: a vote follows
             let told = |wanted: fn(&Event) -> bool| world.events(host).iter().any(|(_, event)| wanted(event));
             let failed_over = told(|event| matches!(event, Event::Failover { .. }));
             if stall_ms < 350 {
@@ -204,7 +204,7 @@ fn a_killed_relays_children_are_fed_by_their_backups_and_find_new_ones() {
             let snapshot = world.snapshot(child);
             assert!(snapshot.parent != Some(relay), "seed {seed}: {snapshot:?}");
             assert!(snapshot.backup != Some(relay), "seed {seed}");
-            // whoever is displaced by a child later on looks for another: calm() says that it has one
+            // a child that loses its backup again later searches for another: calm() checks that it has one
             let found = |event: &Event| matches!(event, Event::Backup(Some(backup)) if *backup != relay);
             let again = world.events(child).iter().any(|(at, event)| *at > killed && found(event));
             assert!(again, "seed {seed}: {child:?} found no other backup");
@@ -252,7 +252,7 @@ fn a_speaker_that_comes_late_is_called_home() {
         for speakers in [1, 2, 4] {
             let mut plan = plan(speakers, 2, 4);
             let late = PeerPlan { joins_at: Time(8 * SECOND), ..PeerPlan::SPEAKER };
-            // whoever comes after it knows neither the roster that the election was under, nor anyone who does
+            // this viewer knows neither the roster of the election nor any peer that does
             let after = PeerPlan { joins_at: Time(10 * SECOND), ..PeerPlan::VIEWER };
             plan.peers.extend([late, after]);
             let world = run(plan, seed, 12);
@@ -333,7 +333,8 @@ fn hundreds_join_at_once_and_are_fed() {
 
 #[test]
 fn whoever_sleeps_is_missed_and_welcome_back() {
-    // a relay with its children, a mixer, and the host itself; short enough for links to survive, and not
+    // a relay with its children, a mixer, and the host; one sleep is short enough for links to survive, the
+    // other isn't
     type Who = fn(&World) -> PeerId;
     let who: [(&str, Who); 3] = [
         ("relay", |world| {
@@ -397,14 +398,14 @@ fn one_seed_gives_one_trace() {
 fn every_scenario_that_comes_along_runs_without_a_violation() {
     for name in scenario::names() {
         let mut scenario = scenario::named(name).unwrap().unwrap();
-        // what it is about is seen by running it in full; here its script has to hold
+        // the scenario's targets need a full run; here only its script is tested
         scenario = scenario.with_audience(12).unwrap();
         scenario.storm = scenario.storm.min(Span(25 * SECOND));
         scenario.acts.retain(|act| act.at <= scenario.storm);
         scenario.calm = scenario.calm.min(Span(12 * SECOND));
         let report = scenario.run(1, 1);
         assert!(report.elections.count > 0, "{name}: {report:#?}");
-        // among liars a viewer may fare badly: how often is in the scenario's figures
+        // among liars a viewer may fare badly: the scenario's figures show how often
         if !scenario.has_attackers() {
             assert!(report.violations.is_empty(), "{name}: {:#?}", report.violations);
             assert!(report.delivery.frames_within_1s > Some(0.8), "{name}: {report:#?}");
@@ -422,7 +423,7 @@ fn when(world: &World, peer: PeerId, wanted: impl Fn(&Event) -> bool) -> Time {
     found.unwrap_or_else(|| panic!("not among {:#?}", world.events(peer))).0
 }
 
-/// Thirty hours of mixing, on wires that lose and machines that stall (3,000 by command, PROTOCOL 11.1).
+/// Thirty hours of mixing, with packet loss and stalling machines (3,000 by command, PROTOCOL 11.1).
 #[test]
 fn in_thirty_hours_nobody_takes_over_from_a_mixer_that_lives() {
     let scenario = scenario::named("mixer-stalls").unwrap().unwrap();

@@ -1,4 +1,4 @@
-//! Storms and runs of scenarios that once broke a room, and some storms that are just drawn.
+//! Storms and runs of scenarios that once failed, and some freshly drawn storms.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -6,7 +6,7 @@ use std::path::Path;
 use plenary_sim::kept::Kept;
 use plenary_sim::storm::Storm;
 
-/// What is kept in a folder, by the name of its file.
+/// The cases in a folder, with the names of their files.
 fn kept(folder: &str) -> Vec<(String, Kept)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
     let mut all = Vec::new();

@@ -1,4 +1,4 @@
-//! One speaker's own stream for whoever wishes for it.
+//! A single speaker's own stream, for peers that request it.
 
 mod support;
 
@@ -8,14 +8,14 @@ use plenary_sim::World;
 use support::{calm, plan, run, run_on, under};
 
 const SEEDS: std::ops::Range<u64> = 0..5;
-/// As many as a mixer passes single speakers on to.
+/// Maximum number of peers to which a mixer forwards single speakers.
 const SOLOS_MAX: usize = 8;
 
 fn wish(world: &mut World, peer: PeerId, speaker: Option<PeerId>) {
     world.command(peer, Command::Solo(speaker));
 }
 
-/// Who passes that speaker on to that peer.
+/// Peers that forward this speaker to this peer.
 fn givers(world: &World, peer: PeerId, speaker: PeerId) -> Vec<PeerId> {
     let gives = |by: &PeerId| world.solos(*by).contains(&(peer, speaker));
     world.living().filter(gives).collect()

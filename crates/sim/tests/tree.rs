@@ -1,4 +1,4 @@
-//! The tree: how deep it grows, how soon newcomers see, and who is fed when peers above them go.
+//! The tree: its depth, the time until newcomers see the program, and repair when peers above die.
 
 use plenary_proto::time::{MS, SECOND};
 use plenary_proto::{PeerId, Time};
@@ -7,7 +7,7 @@ use plenary_sim::plan::Kind;
 use plenary_sim::scenario::Scenario;
 use plenary_sim::{MediaModel, NetPlan, PeerPlan, RoomPlan, World, WorldPlan};
 
-/// The audience comes when the stage has settled.
+/// Time at which the audience joins: the stage has settled by then.
 const AUDIENCE_AT: u64 = 8 * SECOND;
 
 #[test]
@@ -19,10 +19,11 @@ fn three_hundred_that_come_at_once_see_within_two_seconds_in_a_flat_tree() {
         joins.sort_unstable();
         assert_eq!(joins.len(), 300, "seed {seed}");
         assert!(joins[285] < SECOND && joins[299] < 2 * SECOND, "seed {seed}: {:?}", &joins[285..]);
-        // 10 + 40 + 160 + 90: nobody could be nearer than 4; a place below those that is sooner there counts more
+        // 10 + 40 + 160 + 90 viewers need 4 levels; some go deeper, to places where the program arrives
+        // sooner
         let below = world.depths().into_iter().filter(|depth| *depth > 4).count();
         assert!(below <= 9, "seed {seed}: {below} of 300 below the flattest tree");
-        // log_4 300, rounded up, and one more
+        // log_4 300, rounded up, plus one
         assert!(world.depths().into_iter().max() <= Some(6), "seed {seed}");
         calm(&world);
     }
@@ -30,7 +31,7 @@ fn three_hundred_that_come_at_once_see_within_two_seconds_in_a_flat_tree() {
 
 #[test]
 fn peers_alike_that_have_been_calm_for_a_minute_hang_no_deeper_than_a_level_more_than_they_need() {
-    // each seed had 1 or 2 levels more while feeders went deeper for a nearer parent
+    // each of these seeds had 1 or 2 levels more when relays moved deeper for a nearer parent
     let rows = [(2, 60, 7, 9), (2, 60, 7, 12), (4, 150, 5, 5), (4, 150, 5, 9), (4, 250, 5, 9)];
     for (k, viewers, depth_max, seed) in rows {
         let text = format!(
@@ -101,7 +102,7 @@ fn a_killed_parents_children_are_fed_again_within_300_ms_over_30_ms_links() {
             run(&mut world, 4);
             gaps.extend(below.iter().map(|viewer| world.longest_gap_us(*viewer, killed - SECOND / 2)));
         }
-        run(&mut world, 15); // the tree gets flat again
+        run(&mut world, 15); // the tree flattens again
         calm(&world);
     }
     gaps.sort_unstable();
@@ -127,7 +128,7 @@ fn half_of_the_top_dies_and_all_are_fed_in_three_seconds_and_the_tree_is_flat_ag
         }
         run(&mut world, 30);
         let before = world.now();
-        // 10 + 40 + 25
+        // three levels suffice: 10 + 40 + 25
         assert_eq!(world.depths().into_iter().max(), Some(3), "seed {seed}: {:?}", world.depths());
         assert!(world.depths().iter().filter(|depth| **depth == 3).count() < 30, "seed {seed}");
         run(&mut world, 5);
@@ -186,7 +187,7 @@ fn a_calm_tree_is_quiet_at_any_size() {
         run(&mut world, 25);
         let (inputs, joined) = (world.inputs(), world.living().count() as u64);
         run(&mut world, 10);
-        // the stage is 7 peers of any room
+        // the stage is 7 peers in every room
         (world.inputs() - inputs) * 100 / (10 * joined)
     };
     for viewers in [30, 300] {
@@ -195,7 +196,7 @@ fn a_calm_tree_is_quiet_at_any_size() {
     }
 }
 
-/// Four speakers, three candidates, and viewers that all come within a time.
+/// Four speakers, three candidates, and viewers that join within a period.
 fn plan(viewers: usize, within_us: u64, net: NetPlan) -> WorldPlan {
     let stage = [PeerPlan::SPEAKER; 4].into_iter().chain([PeerPlan::CANDIDATE; 3]).enumerate();
     let stage = stage.map(|(at, peer)| PeerPlan { joins_at: Time(at as u64 * 20 * MS), ..peer });

@@ -1,4 +1,4 @@
-// run.mjs MODULE SEED…: the traces of each seed, from a WebAssembly module that imports nothing.
+// run.mjs MODULE SEED…: prints the traces of each seed, from a WebAssembly module without imports.
 import { readFileSync } from "node:fs";
 
 const [module, ...seeds] = process.argv.slice(2);

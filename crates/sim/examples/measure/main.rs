@@ -1,5 +1,5 @@
-//! Measures all scenarios and writes `docs/measurements`: `measure DIR [--runs N] [--seed N]`. Every scenario runs as
-//! often as its row says, and at most `--runs` times.
+//! Measures all scenarios and writes `docs/measurements`: `measure DIR [--runs N] [--seed N]`. Each scenario
+//! runs as often as its row says, but at most `--runs` times.
 
 mod plots;
 mod tables;
@@ -12,8 +12,8 @@ use plenary_sim::Report;
 use plenary_sim::scenario::{Samples, Scenario, named};
 use plenary_sim::units::Span;
 
-/// What is measured: scenario, most runs, and with whom it is compared. All at the size that they ask for: a run of the
-/// largest takes some minutes, so there are few of those.
+/// Scenarios to measure: name, maximum number of runs, and a reference for comparison. Each scenario has its
+/// full size; one run of the largest takes some minutes, so its number of runs is small.
 const ROWS: &[(&str, u64, &str)] = &[
     ("election-50", 20, "nobody known"),
     ("election-liars", 20, "nobody known"),
@@ -42,13 +42,14 @@ const ROWS: &[(&str, u64, &str)] = &[
     ("sybils", 20, "nobody known"),
     ("world-evening", 20, "nobody known"),
 ];
-/// Audiences that depth and memory are plotted over.
+/// Audience sizes in the plots of depth and memory.
 const AUDIENCES: [usize; 4] = [30, 100, 1_000, 10_000];
-/// Viewers of `churn-500` that go, in percent a minute, and how many viewers there are then.
+/// Churn rates in runs of `churn-500`, in percent of the viewers per minute, and the number of viewers in
+/// these runs.
 const CHURN: [u64; 5] = [2, 5, 10, 20, 40];
 const CHURN_AUDIENCE: usize = 100;
 
-/// What came of one scenario.
+/// Results of one scenario.
 struct Measured {
     report: Report,
     samples: Samples,

@@ -1,4 +1,4 @@
-//! The plots, as SVG.
+//! Plots of the measurements, as SVG.
 
 use std::error::Error;
 use std::path::Path;
@@ -7,7 +7,7 @@ use plotters::prelude::*;
 
 use super::Measured;
 
-/// What is written, and what it shows.
+/// File names of the plots, with their captions.
 pub(crate) const FILES: [(&str, &str); 5] = [
     ("repair.svg", "Viewers fed again by a time after a failure"),
     ("joins.svg", "Viewers with a first picture by a time after joining"),
@@ -17,11 +17,11 @@ pub(crate) const FILES: [(&str, &str); 5] = [
 ];
 const SIZE: (u32, u32) = (720, 420);
 const FONT: (&str, u32) = ("sans-serif", 16);
-/// Points of a distribution: each hundredth, and the ends.
+/// Number of steps of a distribution: one per percent.
 const STEPS: usize = 100;
 
 type Drawn = Result<(), Box<dyn Error>>;
-/// A named line.
+/// A line with its name.
 type Line = (String, Vec<(f64, f64)>);
 
 /// Writes all plots.
@@ -42,7 +42,7 @@ pub(crate) fn write(
         sizes.iter().filter_map(|one| Some((one.report.peers as f64, value(one)?))).collect()
     };
     let deepest = by_size(|one| one.report.depth.max.map(|depth| depth as f64));
-    // equal peers: log_k n, rounded up, and one
+    // equal peers: log_k n, rounded up, plus one
     let bound = sizes.iter().map(|one| one.report.peers as f64).map(|n| (n, n.log(4.0).ceil() + 1.0));
     let depths = vec![
         ("the deepest".to_owned(), deepest),
@@ -68,7 +68,7 @@ pub(crate) fn write(
     draw(folder, 4, ["% of viewers that go, a minute", "%"], false, &churn)
 }
 
-/// How many percent are at most so many milliseconds.
+/// Cumulative distribution: points of milliseconds and percent.
 fn distribution(us: &[u64]) -> Vec<(f64, f64)> {
     let mut sorted = us.to_vec();
     sorted.sort_unstable();

@@ -1,4 +1,4 @@
-//! The tables: each figure beside its target, and what it was measured in.
+//! Tables of the measurements: each figure with its target, and the conditions of the measurement.
 
 use std::fmt::Write as _;
 use std::path::Path;

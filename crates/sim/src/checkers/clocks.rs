@@ -1,13 +1,14 @@
-//! When a brain wants to be woken: a bounded number of times a second, or it costs its machine a core.
+//! Checks a brain's timers: a bounded number of wake-ups a second, since otherwise they would occupy a
+//! processor core.
 
 use super::Found;
 use crate::world::World;
 
-/// Most wakes of a brain's clock within a second. The quickest clock in it ticks each 50 ms; many run beside each other where
-/// fifty candidates are measured.
+/// Maximum number of timer wake-ups of a brain within a second. The fastest timer ticks each 50 ms; many
+/// timers run in parallel when fifty candidates are measured.
 const WAKES_PER_S_MAX: u32 = 400;
 
-/// Something has happened at a peer.
+/// Checks a peer that has changed.
 pub(super) fn changed(world: &World, at: usize, found: &mut Found) {
     let wakes = world.peers[at].wakes.count;
     if wakes > WAKES_PER_S_MAX {

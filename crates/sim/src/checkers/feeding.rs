@@ -1,4 +1,4 @@
-//! Who feeds whom: no cycle, one parent, no more children than there is room for.
+//! Checks the tree: no cycle, one parent per viewer, no more children than a peer has slots.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,20 +8,24 @@ use plenary_proto::{PeerId, Time};
 use super::Found;
 use crate::world::World;
 
-/// Children beyond its cap that a relay may have called in by promises (DESIGN §8 reserves one place).
+/// Children that a relay may feed beyond its cap: one slot is reserved, by design, for backups that are
+/// activated.
 pub(super) const RESERVE: usize = 1;
-/// Two peers may feed one so long: a change of parent is make-before-break, whoever has lost a child without a word finds
-/// out after 1.5 s, and the word itself may be lost three times: probes show it the first time, it comes again after a
-/// second, and after two, and all of that takes some ways (`RETRANSMIT_US`, `PROBE_US`).
+/// Maximum time for which two peers may feed one viewer. A change of parent is make-before-break; a parent
+/// that a child left without notice finds out after 1.5 s; and the notice may be lost three times: probes
+/// reveal the first loss, then it is retransmitted after one second and after two more, and each step takes
+/// some one-way delays (`RETRANSMIT_US`, `PROBE_US`).
 const OVERLAP_US_MAX: u64 = 3 * SECOND + SECOND / 2;
-/// Peers may feed each other in a circle so long: two that move at once learn of it by the path's news, which go
-/// round sixteen links of 60 ms within a second; one of these letters may be lost twice, which probes show the first time, and
-/// comes again after a second (`RETRANSMIT_US`, `PROBE_US`).
+/// Maximum time for which peers may feed each other in a circle. Two peers that move simultaneously learn of
+/// the circle from the path updates, which travel around sixteen links of 60 ms within a second. One of these
+/// messages may be lost twice: probes reveal the first loss, and after the second it is retransmitted after a
+/// second (`RETRANSMIT_US`, `PROBE_US`).
 const CIRCLE_US_MAX: u64 = 2 * SECOND + SECOND / 4;
-/// A mixer that mixes no more hands over its first tier within this: it retires for 4 s, then sheds.
+/// Maximum time for a former mixer to hand over its first tier: it retires for 4 s, then sheds its children.
 const SHED_US_MAX: u64 = 8 * SECOND;
-/// A train that meets a radio's pause shows a line wider than it is, until two others have followed; and then the children that
-/// it doesn't carry look for other places.
+/// Maximum time for which a relay may feed more children than its uplink carries. A packet train that meets a
+/// radio's pause overestimates the uplink until two other trains have followed; then the surplus children
+/// look for other places.
 const MEASURED_US_MAX: u64 = 6 * SECOND;
 
 /// One peer's part in the tree, as its body carries it out.
@@ -29,28 +33,29 @@ const MEASURED_US_MAX: u64 = 6 * SECOND;
 struct Part {
     feeds: BTreeSet<usize>,
     fed_by: BTreeSet<usize>,
-    /// When who feeds it changed last.
+    /// When the set of peers that feed this peer last changed.
     fed_anew_at: Option<Time>,
     parent: Option<usize>,
     slots: usize,
-    /// It had more slots until then.
+    /// When it last lost slots, and the number of slots it had before.
     lost_slots: Option<(Time, usize)>,
-    /// It feeds more than it has slots, since then.
+    /// Start of the time with more children than slots.
     over_since: Option<Time>,
 }
 
-/// The tree as it is carried out, and what in it lasts.
+/// The tree as the bodies carry it out, and conditions that mustn't last.
 #[derive(Debug, Default)]
 pub(super) struct Feeding {
     parts: Vec<Part>,
-    /// Fed by more than one, since then.
+    /// Viewers with more than one feeder, each with the start time of the overlap.
     crowded: BTreeMap<usize, Time>,
-    /// In a circle, since then, and with whom: those that follow each other, broken each in time, are not one.
+    /// Viewers in a circle, each with the start time and the circle's members. Successive circles with
+    /// different members, each resolved in time, count separately.
     circling: BTreeMap<usize, (Time, Vec<usize>)>,
 }
 
 impl Feeding {
-    /// A peer's part has changed.
+    /// Checks a peer that has changed.
     pub(super) fn changed(&mut self, world: &World, at: usize, found: &mut Found) {
         while self.parts.len() <= at {
             self.parts.push(Part::default());
@@ -88,7 +93,7 @@ impl Feeding {
         }
     }
 
-    /// When who feeds a peer changed last, if only for a moment.
+    /// When the set of peers that feed this peer last changed, however briefly.
     pub(super) fn fed_anew_at(&self, at: usize) -> Option<Time> {
         self.parts.get(at)?.fed_anew_at
     }
@@ -101,8 +106,8 @@ impl Feeding {
         }
     }
 
-    /// Who sends a peer media: a machine that stands still doesn't, whatever it means to, and of whoever breaks the
-    /// rules nobody knows.
+    /// The peers that send media to a child. A stalled machine doesn't count, even if its state says that it
+    /// feeds the child, and neither does an attacker, since what it sends is unknown.
     fn feeders(&self, world: &World, child: usize) -> Vec<usize> {
         let feeders = self.parts[child].fed_by.iter().copied();
         let does =
@@ -137,7 +142,7 @@ impl Feeding {
         }
     }
 
-    /// The peers of the circle of feeding that a peer is in.
+    /// The peers of the feeding circle that a peer is in, if any.
     fn circle(&self, start: usize) -> Option<Vec<usize>> {
         let mut circle = vec![start];
         let mut at = start;
@@ -149,7 +154,7 @@ impl Feeding {
                 return Some(circle);
             }
             if circle.len() > self.parts.len() {
-                return None; // it leads into another circle, whose own members are looked at
+                return None; // leads into another circle, which is found at its own members
             }
             circle.push(parent);
             at = parent;
@@ -157,14 +162,14 @@ impl Feeding {
         None
     }
 
-    /// What may be for a moment may not last.
+    /// Reports conditions that have lasted too long.
     pub(super) fn time_passed(&mut self, world: &World, found: &mut Found) {
         let now = world.now();
         let late = self.crowded.iter().filter(|(_, since)| now.since(**since) > OVERLAP_US_MAX);
         for at in late.map(|(at, _)| *at).collect::<Vec<_>>() {
-            self.crowded.insert(at, now); // said again when it lasts as long again
-            // those that have fed it for as long, and haven't stood still meanwhile: others have begun just now; a relay that
-            // gets nothing itself sends nothing
+            self.crowded.insert(at, now); // reported again if it lasts as long again
+            // only feeders that have fed it for as long without a stall: others have just begun; a relay with
+            // a parent at fault sends nothing
             let lasting = |by: &usize| {
                 let feeder = &world.peers[*by];
                 let since = feeder.served.iter().find(|served| served.child == at).map(|served| served.since);
@@ -190,8 +195,8 @@ impl Feeding {
 
 /// What the world's bodies do, as this checker sees it.
 impl World {
-    /// The living viewers that a body sends media to; speakers that also watch are served outside the tree: who is one, the
-    /// feeder goes by its own roster.
+    /// The living viewers that a body sends media to in the tree. Speakers that also watch are served outside
+    /// the tree; the feeder decides by its own roster which peers these are.
     fn feeds(&self, at: usize) -> BTreeSet<usize> {
         let feeder = &self.peers[at];
         if !feeder.alive || feeder.left {
@@ -206,19 +211,19 @@ impl World {
         children.filter(in_tree).collect()
     }
 
-    /// The peer whose media a body takes as its parent's.
+    /// The peer that a body takes for its parent.
     fn fed_by(&self, at: usize) -> Option<usize> {
         let peer = &self.peers[at];
         peer.parent.filter(|_| peer.is_there())
     }
 
-    /// Most viewers that a peer may feed.
+    /// Maximum number of viewers that a peer may feed.
     pub(super) fn slots_of(&self, peer: PeerId) -> usize {
         self.slots(self.at(peer))
     }
 
-    /// Most viewers that a peer may feed. A relay's true uplink counts; whether a mixer was elected that can
-    /// do its job is the oracle's question.
+    /// Maximum number of viewers that a peer may feed. For a relay the true uplink counts; whether an elected
+    /// mixer can do its job is for the oracle to judge.
     fn slots(&self, at: usize) -> usize {
         let planned = self.peers[at].planned;
         let uplink =
@@ -227,14 +232,14 @@ impl World {
         if self.is_root(at) { most } else { most.min(uplink as usize) }
     }
 
-    /// It mixes, or stands by.
+    /// Whether a peer mixes or stands by.
     fn is_root(&self, at: usize) -> bool {
         let peer = &self.peers[at];
         let serves = [peer.brain.mixers(), peer.brain.standbys()].concat().contains(&peer.id);
         serves || peer.is_mixing()
     }
 
-    /// The same, if its line carried all.
+    /// Maximum number of viewers that a peer may feed if its uplink were unlimited.
     fn slots_by_rule(&self, at: usize) -> usize {
         let (peer, plan) = (&self.peers[at], self.plan());
         if self.is_root(at) {

@@ -1,5 +1,5 @@
-//! What must hold once nothing has gone wrong for a while. Whoever attacks is owed nothing: that attackers find each other's
-//! places is their own affair, that honest peers are fed among them isn't.
+//! Checks what must hold once there have been no faults for a while. Attackers are owed nothing: honest peers
+//! must be fed among attackers, but attackers themselves need not find a parent.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,48 +11,53 @@ use super::reach::{Feeder, left_out};
 use super::{Found, Violation};
 use crate::world::World;
 
-/// A room that was left alone for so long is calm: an election of a small stage takes 6 s, and those after a
-/// failover are decided within 3 s.
+/// Time without faults after which a room counts as calm: an election of a small stage takes 6 s, one after a
+/// failover is decided within 3 s.
 pub const CALM_US: u64 = 10 * SECOND;
-/// Whoever has waited so long for a frame is not fed.
+/// Time without a frame after which a viewer counts as not fed.
 const STARVING_US: u64 = SECOND / 2;
-/// By then whatever went wrong has been answered: changes of the last so many microseconds are flapping.
+/// Period before the check in which changes count as flapping: by its beginning every earlier fault has been
+/// answered.
 pub(crate) const STEADY_US: u64 = 5 * SECOND;
-/// News of a count goes up one tier at least so often.
+/// Maximum time for a viewer count to travel up one tier.
 const TOLD_US: u64 = SECOND;
-/// News of a place goes down at once; a lost letter comes again after a second.
+/// Maximum time for news of a move to travel down the tree: it is sent at once, and a lost message is
+/// retransmitted after a second.
 const NEWS_US: u64 = SECOND;
-/// A mover's farewell to its old parent may be lost twice: it comes again after a second, and after two.
+/// Maximum time for a moving child's `Detach` to reach its old parent: it may be lost twice, and is
+/// retransmitted after one second and after two more.
 const FAREWELL_US: u64 = 3 * SECOND;
-/// Whoever has changed its parent, or lost its backup, looks for another: a search in vain begins anew after so long.
+/// Time allowed to find a backup after a change of parent or the loss of a backup: a failed search is
+/// repeated after this long at most.
 const SEARCH_US: u64 = 3 * SECOND;
-/// Moves of one viewer within [`STEADY_US`], at most: one, for a better place.
+/// Maximum number of moves of one viewer by its own choice within [`STEADY_US`]: one, to a better place.
 const MOVES_MAX: usize = 1;
-/// Changes of its parent, those after a fault of the parent included: the weather makes one now and then, and it may hit
-/// whoever comes next, too.
+/// Maximum number of parent changes within [`STEADY_US`], including those after a parent's fault: losses and
+/// pauses cause one now and then, and may hit the next parent as well.
 const CHANGES_MAX: usize = 3;
-/// Children that a relay promises to feed at most (DESIGN §8), within the slots that it has: where nobody has a
-/// promise left, nobody can have a backup.
+/// Maximum number of promises to backups that a relay makes within its free slots, by design. Where no peer
+/// has a promise left, a viewer can't have a backup.
 const PROMISES_MAX: usize = 4;
-/// A standby promises so many mixers' first tiers, and so many children in all where these are wide: half of all that it may
-/// keep.
+/// Maximum number of promises that a standby makes to the first tiers of mixers: half of the children and
+/// promises that a peer may keep.
 const STANDBY_PROMISES_MAX: usize = 64;
 
-/// The checker that finds those that see nothing.
+/// Checker that finds viewers without a program.
 const FED: &str = "fed";
-/// The checker that finds those that have no backup.
+/// Checker that finds viewers without a backup.
 const NO_BACKUP: &str = "no-backup";
-/// The checker that compares what parents and children say of each other.
+/// Checker that compares the views of parents and children.
 const BOTH_ENDS: &str = "both-ends-agree";
-/// The checker of the mixers' count of viewers.
+/// Checker of the mixers' viewer count.
 const COUNTED: &str = "counted";
 
-/// All that must hold once nothing has gone wrong for [`CALM_US`], and all that was found before.
+/// Violations of what must hold after [`CALM_US`] without faults, and all safety violations found before.
 pub fn liveness(world: &World) -> Vec<Violation> {
     let room = Calm::of(world);
     let mut found = Found::default();
     room.one_mixer_set(&mut found);
-    // where nobody lives who would mix, or who could be voted for, there is no program, and no tree that could be right
+    // program and tree require a living peer that consents to mix, and a living mixer or a majority that can
+    // elect one
     if room.living.keys().any(|peer| world.consents(*peer)) && room.has_mixers_or_votes() {
         room.fed(&mut found);
         room.both_ends_agree(&mut found);
@@ -63,17 +68,18 @@ pub fn liveness(world: &World) -> Vec<Violation> {
     world.violations().iter().cloned().chain(found.kept).collect()
 }
 
-/// What is found at the end of a run, and lasts.
+/// Violations at the end of a run that persist.
 pub(crate) fn found_at_last(world: &mut World) -> Vec<Violation> {
     let mut found = liveness(world);
     keep_lasting(world, &mut found);
     found
 }
 
-/// Runs on, if anybody was found without a frame or a backup: one whose parent fails in the weather that goes on is being fed
-/// again, and a promise that was given back a moment ago is found by the next search. Who has none even then stays in `found`; and so
-/// does a wrong count, for a branch that came by for a moment is out of it by then, and whoever calls somebody its parent that has
-/// just sent it away.
+/// Runs the world on for a while if some violations may be transient, and removes those that have gone. A
+/// viewer with a parent that fails in the ongoing losses is being fed again by then; a promise that was given
+/// back a moment ago is found by the next search; a wrong viewer count caused by a branch in transit is
+/// corrected; and a viewer learns that its parent has just sent it away. The violations that persist stay in
+/// `found`.
 pub(crate) fn keep_lasting(world: &mut World, found: &mut Vec<Violation>) {
     let may_pass = |violation: &Violation| [FED, NO_BACKUP, BOTH_ENDS, COUNTED].contains(&violation.checker);
     if !found.iter().any(may_pass) {
@@ -90,7 +96,7 @@ pub(crate) fn keep_lasting(world: &mut World, found: &mut Vec<Violation>) {
     found.retain(|violation| !may_pass(violation) || lasts(violation));
 }
 
-/// The living of a room that should be calm, as far as they can find each other.
+/// The living peers of a calm room, except those that can't find the others.
 struct Calm<'a> {
     world: &'a World,
     living: BTreeMap<PeerId, BrainSnapshot>,
@@ -108,8 +114,8 @@ impl<'a> Calm<'a> {
         self.living.iter().filter(move |(peer, _)| viewers.contains(*peer)).map(|(peer, seen)| (*peer, seen))
     }
 
-    /// Whether a mixer in force lives, or enough of the roster to elect another: the dead are counted until they are
-    /// forgotten, after a minute (PROTOCOL.md, 8.2).
+    /// Whether a mixer in force lives, or a majority of the roster that can elect another: dead peers count
+    /// as voters until they are forgotten after a minute (PROTOCOL.md, 8.2).
     fn has_mixers_or_votes(&self) -> bool {
         let newest = self.living.iter().max_by_key(|(_, seen)| (seen.epoch, seen.rank));
         let Some((peer, seen)) = newest else { return false };
@@ -119,15 +125,16 @@ impl<'a> Calm<'a> {
     }
 
     fn fed(&self, found: &mut Found) {
-        // a radio may be pausing right now
+        // a radio may be pausing at this moment
         let pause_us = self.world.plan().net.pauses.map_or(0, |pauses| pauses.most_us);
         let starving_us = STARVING_US + pause_us;
         let starving = self.world.starving(starving_us).into_iter();
-        // in a mesh nobody makes a program; but where somebody only watches there is no mesh, whatever it knows of the room
+        // a mesh has no program; but a peer that only watches wants one in any mode, since a room with a
+        // viewer is no mesh
         let wants =
             |peer: &PeerId| self.living.get(peer).is_some_and(|seen| seen.mode != Mode::Mesh || !seen.speaks);
         let starving = starving.filter(|peer| wants(peer) && !self.world.deviates(*peer));
-        // speakers have their picture from their mixer, and no place in the tree
+        // speakers get the picture from their mixer, and have no place in the tree
         let speaks = |peer: &PeerId| self.living.get(peer).is_some_and(|seen| seen.speaks);
         let (stage, mut audience): (Vec<_>, Vec<_>) = starving.partition(speaks);
         if audience.len() <= self.out_of_reach() {
@@ -139,8 +146,8 @@ impl<'a> Calm<'a> {
         }
     }
 
-    /// Viewers that no tree has a place for, as their NATs are. The slot in reserve is no place: it is for promises that are
-    /// called in.
+    /// Number of viewers that no tree can feed because of their NATs. The reserved slot doesn't count, since
+    /// only activated backups may use it.
     fn out_of_reach(&self) -> usize {
         let feeder = |peer: PeerId| -> Feeder {
             let planned = self.world.peers[self.world.at(peer)].planned;
@@ -156,7 +163,7 @@ impl<'a> Calm<'a> {
 
     fn one_mixer_set(&self, found: &mut Found) {
         let mut sets: BTreeMap<_, Vec<PeerId>> = BTreeMap::new();
-        // what an attacker thinks binds nobody
+        // an attacker's view of the mixers doesn't count
         for (peer, seen) in self.living.iter().filter(|(peer, _)| !self.world.deviates(**peer)) {
             sets.entry((seen.rank, seen.mixers.clone())).or_default().push(*peer);
         }
@@ -176,9 +183,9 @@ impl<'a> Calm<'a> {
         }
     }
 
-    /// Every viewer has a backup, where one could be: standby 1 in the first tier, below it a relay of another
-    /// branch, who is not above the viewer either; either with a promise left to give, behind a NAT that lets the two be linked, and
-    /// honest: one that lies may refuse.
+    /// Checks that every viewer has a backup where one is possible: standby 1 in the first tier; below it a
+    /// relay of another branch that isn't above the viewer. The backup must have a promise left, must be
+    /// linkable through its NAT, and must be honest, since an attacker may refuse.
     fn backups(&self, found: &mut Found) {
         let givers: Vec<_> = self.living.iter().filter(|(peer, seen)| self.may_promise(peer, seen)).collect();
         let honest = |peer: &PeerId| !self.world.deviates(*peer);
@@ -203,7 +210,7 @@ impl<'a> Calm<'a> {
                 }),
             };
             let searched = |event: &Event| matches!(event, Event::Parent(Some(_)) | Event::Backup(None));
-            // whose parent is at fault right now is asking its backup to feed it
+            // a viewer with a parent at fault is asking its backup to feed it
             let has = seen.backup.is_some() || self.world.parent_is_at_fault(viewer);
             if !has && self.since_us(&viewer, searched) > SEARCH_US && could() {
                 found.say(self.world.now(), NO_BACKUP, format!("{viewer:?} has no backup: {seen:?}"));
@@ -219,25 +226,25 @@ impl<'a> Calm<'a> {
         }
     }
 
-    /// Whether nobody of a path has moved so lately that the news may still be on its way.
+    /// Whether no peer of a path has moved so recently that the news may still be in transit.
     fn is_known(&self, path: &[ShortId]) -> bool {
         let moved = |event: &Event| matches!(event, Event::Parent(Some(_)));
         let mut on_path = self.living.keys().filter(|peer| path.contains(&peer.short()));
         on_path.all(|peer| self.since_us(peer, moved) > NEWS_US)
     }
 
-    /// How long ago something happened to a viewer.
+    /// Time since a viewer's latest event of a kind, microseconds.
     fn since_us(&self, viewer: &PeerId, something: impl Fn(&Event) -> bool) -> u64 {
         let mut events = self.world.events(*viewer).iter().rev();
         let last = events.find(|(_, event)| something(event));
         last.map_or(u64::MAX, |(at, _)| self.world.now().since(*at))
     }
 
-    /// A relay that has a promise left to give.
+    /// Whether a relay has a promise left.
     fn may_promise(&self, peer: &PeerId, seen: &BrainSnapshot) -> bool {
         let relays = !seen.mixing && !seen.path.is_empty() && !seen.children.is_empty();
         let promised = seen.promised.len();
-        // its line as it was measured, perhaps against a narrow one
+        // its measured uplink, which may show a narrow downlink at the measuring parent
         let program_bps = u64::from(self.world.plan().room.program_bps.max(1));
         let measured = seen.uplink_bps.map_or(usize::MAX, |bps| (bps / program_bps) as usize);
         let room = || seen.children.len() + promised < self.world.slots_of(*peer).min(measured);
@@ -265,9 +272,9 @@ impl<'a> Calm<'a> {
         }
     }
 
-    /// How often others have come to mix lately, as the host has it; a vote that keeps the mixers changes nothing, and one more
-    /// beside them is what the host waited for until somebody could. What an
-    /// attacker tries, once in a term, and its mixer denies is no change either.
+    /// Number of times within [`STEADY_US`] that other peers came to mix, according to the host. A vote that
+    /// keeps the mixers is no change, and neither is an additional mixer, which the host was waiting for. An
+    /// attacker's failover that the mixer denies, once in a term, is no change either.
     fn changes_of_mixer(&self) -> usize {
         let now = self.world.now();
         let mut voted: &[PeerId] = &[];
@@ -300,8 +307,9 @@ impl<'a> Calm<'a> {
         changes
     }
 
-    /// The mixers' count of those who watch, which came up as sums of sums, is right. Whoever has been fed by somebody else
-    /// lately, if only for a moment, may be counted at both or at neither, with all below it.
+    /// Checks the mixers' viewer count, which was summed up along the tree. A viewer that recently got
+    /// another feeder, however briefly, may be counted at both feeders or at neither, with all viewers below
+    /// it.
     fn counted(&self, found: &mut Found) {
         let now = self.world.now();
         let mixing: Vec<_> = self.living.values().filter(|seen| seen.mixing).collect();

@@ -1,4 +1,5 @@
-//! Who mixes by what right: one outcome for a term, one lead for a rank, nobody by no right, nothing backward.
+//! Checks mandates: one outcome per term, one set of mixers per rank, no failover without the right to it, no
+//! rank that goes backward.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +8,7 @@ use plenary_proto::{Event, PeerId, Rank};
 use super::Found;
 use crate::world::World;
 
-/// What a vote has put in force.
+/// Outcome of a vote.
 #[derive(Debug)]
 struct Voted {
     mixers: Vec<PeerId>,
@@ -15,7 +16,7 @@ struct Voted {
     by: PeerId,
 }
 
-/// How far one peer has been looked at.
+/// State of one peer at its last check.
 #[derive(Debug, Default)]
 struct Followed {
     events: usize,
@@ -24,7 +25,7 @@ struct Followed {
     epoch: u32,
 }
 
-/// All outcomes, ranks and rosters that anybody ever took, also those who have died or left since.
+/// All outcomes, ranks and rosters that any peer ever accepted, including peers that have died or left since.
 #[derive(Debug, Default)]
 pub(super) struct Mandates {
     followed: Vec<Followed>,
@@ -34,7 +35,7 @@ pub(super) struct Mandates {
 }
 
 impl Mandates {
-    /// Something has happened at a peer.
+    /// Checks a peer that has changed.
     pub(super) fn changed(&mut self, world: &World, at: usize, found: &mut Found) {
         while self.followed.len() <= at {
             self.followed.push(Followed::default());
@@ -63,7 +64,7 @@ impl Mandates {
         self.roster(world, at, found);
     }
 
-    /// One outcome for a term, whoever tells it.
+    /// Checks that all peers accept the same outcome for a term.
     fn decided(&mut self, world: &World, term: u32, told: Voted, found: &mut Found) {
         let first = self.terms.entry(term).or_insert_with(|| Voted {
             mixers: told.mixers.clone(),
@@ -79,7 +80,7 @@ impl Mandates {
         }
     }
 
-    /// Only a standby or a mixer of the term may take over.
+    /// Checks that only a standby or mixer of the term took over.
     fn failed_over(&self, world: &World, at: usize, rank: Rank, peer: PeerId, found: &mut Found) {
         let right = self
             .terms
@@ -91,7 +92,8 @@ impl Mandates {
         }
     }
 
-    /// A peer's rank never runs back but by a withdrawal, and everyone who is at a rank has the same mixers.
+    /// Checks that a peer's rank only decreases by a withdrawn failover, and that all peers at a rank have
+    /// the same mixers.
     fn rank(&mut self, world: &World, at: usize, withdrawn: bool, found: &mut Found) {
         let brain = &world.peers[at].brain;
         let (rank, told) = (brain.rank(), brain.mixers());
@@ -101,7 +103,7 @@ impl Mandates {
             found.say(world.now(), "monotone", what);
         }
         if rank.term == 0 {
-            return; // the acting mixer is whoever the roster names
+            return; // at term 0 the mixer is the acting mixer that the roster names
         }
         let (first, mixers) = self.ranks.entry(rank).or_insert_with(|| (world.id(at), told.to_vec()));
         if mixers != told {
@@ -110,7 +112,7 @@ impl Mandates {
         }
     }
 
-    /// A roster's number stands for one roster.
+    /// Checks that an epoch denotes one roster only.
     fn roster(&mut self, world: &World, at: usize, found: &mut Found) {
         let Some((epoch, roster)) = world.roster(at).filter(|(epoch, _)| *epoch != self.followed[at].epoch)
         else {
@@ -127,7 +129,7 @@ impl Mandates {
 }
 
 impl World {
-    /// A brain's roster and its number, which no body sees.
+    /// A brain's epoch and roster, which no body sees.
     pub(super) fn roster(&self, at: usize) -> Option<(u32, &plenary_proto::message::Roster)> {
         let brain = &self.peers[at].brain;
         Some((brain.epoch(), brain.roster()?))

@@ -1,11 +1,12 @@
-//! Judges of a world, apart from what they judge.
+//! Checkers of a world, independent of the code that they check.
 //!
-//! They look at what bodies did: who sends media to whom, whom each watches as its parent, what was decided,
-//! who died. A brain's own word is asked for only where nothing outside shows it (its mandate, its roster's
-//! number, how much it holds). `Checkers` sees every change at the moment it happens; what two ends of a link
-//! can't change at once is allowed for a bounded time, and each bound stands beside its checker.
+//! They judge by what bodies did: which peer sends media to which, which peer each watches as its parent,
+//! what was decided, which peers died. A brain's own state is used only where nothing outside shows it (its
+//! mandate, its roster's epoch, the size of its memory). `Checkers` sees every change at the moment it
+//! happens. What the two ends of a link can't change simultaneously is tolerated for a bounded time; each
+//! bound is stated with its checker.
 //!
-//! Safety holds at every step of any storm; [`liveness`] holds once nothing has gone wrong for a while.
+//! Safety holds at every step of any storm; [`liveness`] holds once there have been no faults for a while.
 
 mod clocks;
 mod feeding;
@@ -26,21 +27,21 @@ pub(crate) use liveness::STEADY_US;
 pub use liveness::{CALM_US, liveness};
 pub(crate) use liveness::{found_at_last, keep_lasting};
 
-/// Violations kept of one world; further ones are only counted: the first are what matters.
+/// Maximum number of violations kept per world. Further ones are only counted, since the first matter most.
 pub const VIOLATIONS_MAX: usize = 64;
 
-/// Something that must not be.
+/// A violated invariant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
-    /// When it was found, milliseconds of the world's time.
+    /// Time at which it was found, milliseconds of the world's time.
     pub at_ms: u64,
-    /// Which checker found it.
+    /// Name of the checker that found it.
     pub checker: &'static str,
-    /// What it found.
+    /// Description of the violation.
     pub what: String,
 }
 
-/// Violations as they are found.
+/// Collected violations.
 #[derive(Debug, Default)]
 struct Found {
     kept: Vec<Violation>,
@@ -56,7 +57,7 @@ impl Found {
     }
 }
 
-/// The safety checkers of one world, and what they have seen so far.
+/// The safety checkers of one world, and their state.
 #[derive(Debug, Default)]
 pub(crate) struct Checkers {
     feeding: Feeding,
@@ -66,7 +67,7 @@ pub(crate) struct Checkers {
 }
 
 impl Checkers {
-    /// Looks at the peers that have changed, and at what has lasted too long.
+    /// Checks the peers that have changed, and conditions that have lasted too long.
     pub(crate) fn check(&mut self, world: &World, changed: &[usize]) {
         for at in changed {
             self.feeding.changed(world, *at, &mut self.found);
@@ -79,7 +80,7 @@ impl Checkers {
         self.programs.time_passed(world, &mut self.found);
     }
 
-    /// When who feeds a peer changed last.
+    /// When the set of peers that feed this peer last changed.
     pub(crate) fn fed_anew_at(&self, at: usize) -> Option<Time> {
         self.feeding.fed_anew_at(at)
     }
@@ -89,7 +90,7 @@ impl Checkers {
     }
 }
 
-/// All that has been found so far of what must hold at every moment.
+/// All safety violations found so far.
 pub fn safety(world: &World) -> Vec<Violation> {
     world.violations().to_vec()
 }

@@ -1,4 +1,4 @@
-//! Who makes a program: nobody without a mandate, but for as long as it takes to retire.
+//! Checks that no peer makes a program without a mandate, except for the time that it takes to retire.
 
 use std::collections::BTreeMap;
 
@@ -8,19 +8,19 @@ use plenary_proto::time::SECOND;
 use super::Found;
 use crate::world::World;
 
-/// Whoever mixes no more makes its program so long beside the new one: it retires for 4 s at most, and what it does
-/// then takes a moment.
+/// Maximum time that a peer without a mandate keeps making its program beside the new one: it retires within
+/// 4 s, and the steps after that take a moment.
 const RETIRING_US_MAX: u64 = 6 * SECOND;
 
-/// Who makes a program that is in force at nobody, by its own mandate.
+/// Peers that make a program although their own mandate doesn't name them.
 #[derive(Debug, Default)]
 pub(super) struct Programs {
-    /// Since when.
+    /// Start time of each unauthorized program, by peer.
     unasked: BTreeMap<usize, Time>,
 }
 
 impl Programs {
-    /// A peer's part has changed.
+    /// Updates the state of a peer that has changed.
     pub(super) fn changed(&mut self, world: &World, at: usize) {
         let peer = &world.peers[at];
         let named = peer.in_force.mixers.contains(&peer.id);
@@ -31,15 +31,15 @@ impl Programs {
         }
     }
 
-    /// What may be for a moment may not last; a machine that stands still can't retire, and whoever has nobody to hand
-    /// over to goes on.
+    /// Reports peers that have gone on for too long. The time doesn't count while the machine is stalled,
+    /// since it can't retire, or while there is no mixer to hand over to.
     pub(super) fn time_passed(&mut self, world: &World, found: &mut Found) {
         let now = world.now();
         for (at, since) in &mut self.unasked {
             let mixers = world.peers[*at].in_force.mixers.iter();
             let mut named = mixers.filter_map(|mixer| world.directory.find(mixer));
-            // who isn't linked with the new one, or parted from it, doesn't hear that it has begun; and what a partition held
-            // back comes with its next repetition
+            // without a link to the new mixer, or across a partition, the retiring mixer doesn't hear that
+            // the new one has begun; messages held back by a partition arrive with their next retransmission
             let hands_over = |mixer: usize| {
                 let new = &world.peers[mixer];
                 let linked = world.link_is_up(*at, mixer) && !world.net.are_parted(*at, mixer);
@@ -51,7 +51,7 @@ impl Programs {
             }
             let stood = world.peers[*at].stalled_until;
             if now.since(*since) > RETIRING_US_MAX && now.since(stood) > RETIRING_US_MAX {
-                *since = now; // said again when it lasts as long again
+                *since = now; // reported again if it lasts as long again
                 found.say(now, "one-program", format!("{:?} goes on mixing", world.id(*at)));
             }
         }

@@ -1,16 +1,18 @@
-//! Whom no tree has a place for: NATs let some be linked with few others, and these have only so many slots.
+//! Computes how many viewers no tree can feed: NATs restrict which peers can be linked, and those peers have
+//! a limited number of slots.
 
 use crate::net::traverses;
 use crate::plan::Nat;
 
 const NATS: [Nat; 4] = [Nat::Open, Nat::Cone, Nat::PortRestricted, Nat::Symmetric];
 
-/// A peer that feeds others, or would: its NAT, and its slots.
+/// A peer that feeds others or could: its NAT, and its number of slots.
 pub(super) type Feeder = (Nat, usize);
 
-/// So many of these viewers stay out at least: as many as any set of them is larger than the slots of all others that can be
-/// linked with one of them (O. Ore: "Graphs and matching theorems", 1955). Whoever is behind like NATs can be linked with the
-/// same peers, so sets of NATs will do.
+/// Minimum number of these viewers that remain without a parent: the maximum, over all sets of viewers, of
+/// the set's size minus the slots of all other peers that can be linked with a member of the set (deficiency
+/// version of Hall's theorem; O. Ore: "Graphs and matching theorems", 1955). Peers behind the same kind of
+/// NAT can be linked with the same peers, so it suffices to try sets of NAT kinds.
 pub(super) fn left_out(mixers: &[Feeder], viewers: &[Feeder]) -> usize {
     let behind = |feeders: &[Feeder], nat: Nat| {
         let slots = feeders.iter().filter(|(other, _)| *other == nat).map(|(_, slots)| *slots);
@@ -20,7 +22,7 @@ pub(super) fn left_out(mixers: &[Feeder], viewers: &[Feeder]) -> usize {
     let mixers: [(usize, usize); NATS.len()] = NATS.map(|nat| behind(mixers, nat));
     let left_out = |bits: usize| {
         let set = || (0..NATS.len()).filter(|at| bits >> at & 1 == 1);
-        // a viewer needs another one of the set, which it isn't itself
+        // a member doesn't count as its own feeder: another member must be linkable
         let reaches = |at: usize, own: usize| {
             let others = |one: usize| viewers[one].0 > if one == at { own } else { 0 };
             set().any(|one| traverses(NATS[one], NATS[at]) && others(one))
@@ -46,10 +48,11 @@ mod tests {
         let viewers = [(Symmetric, 4), (Symmetric, 4), (Symmetric, 4), (PortRestricted, 4)];
         assert_eq!(left_out(&mixer(3), &viewers), 1);
         assert_eq!(left_out(&mixer(4), &viewers), 0);
-        // one more, that all can be linked with, takes the fourth, and is fed by the port-restricted one
+        // the additional viewer can be linked with every peer: it takes the fourth slot and is fed by the
+        // port-restricted one
         assert_eq!(left_out(&mixer(3), &[&viewers[..], &[(Cone, 1)]].concat()), 0);
         assert_eq!(left_out(&mixer(3), &[&viewers[..], &[(Cone, 0)]].concat()), 1);
-        // two that can be linked with each other
+        // two viewers that can be linked with each other, and two that can't
         assert_eq!(left_out(&mixer(1), &[(PortRestricted, 1), (PortRestricted, 0)]), 0);
         assert_eq!(left_out(&mixer(1), &[(Symmetric, 1), (Symmetric, 0)]), 1);
         assert_eq!(left_out(&mixer(3), &[(Open, 0); 5]), 2);

@@ -1,11 +1,14 @@
-//! The program as a fluid: who brings how much of it to whom, and nothing in between.
+//! Fluid model of the program: the flow on each link, as a share of the program, without packets or frames.
 //!
-//! What leaves a peer is what comes to it, and no more than its uplink carries, in equal parts for its children;
-//! what comes to one is no more than its downlink carries. Where a line is full its queue is, too. Losses cost
-//! nothing: nearly all are repaired within a round trip. A flow begins and ceases on each link one way later than at its sender. What a peer gets is reckoned from
-//! when it had the program and when not; what stood in the parents' caches comes when the program goes on. No
-//! watchdog is driven: what it would say changes only when a flow or a peer's quiet begins or ends, and some
-//! fixed times after that, so the verdict is worked out at those moments alone.
+//! A peer sends on what it receives, up to the rate of its uplink, divided equally among its children; it
+//! receives no more than its downlink carries. Where a line is full, so is its queue. Losses cost nothing,
+//! since nearly all are repaired within a round trip. A flow starts and stops at the receiver one one-way
+//! delay later than at the sender.
+//!
+//! The frames that a peer received are computed from the times at which it had the program; after an
+//! interruption the frames in the parents' caches arrive at once. No watchdog runs: a watchdog's verdict
+//! changes only when a flow starts or stops, when a peer falls silent or resumes, and some fixed times after
+//! that, so the verdict is computed at those moments alone.
 
 use plenary_proto::time::{MS, SECOND};
 use plenary_proto::watchdog::{
@@ -19,33 +22,33 @@ use crate::arrivals::Arrivals;
 use crate::deviation::Forwarding;
 use crate::world::{Happening, World};
 
-/// A relay holds a packet for so long.
+/// Time for which a relay holds a packet, microseconds.
 const HOP_US: u64 = MS;
-/// A parent's cache fills what a child missed, up to this.
+/// Length of a parent's cache, which fills what a child missed.
 const CACHED_US: u64 = 2 * SECOND;
-/// While its feed stands still, a peer's watch is looked at this often: the backup may come to be ahead.
+/// Interval of a peer's checks while its feed is interrupted: the backup may get ahead.
 const STANDING_LOOK_US: u64 = 50 * MS;
 
-/// What flows to one peer.
+/// The flows to one peer.
 #[derive(Debug, Default)]
 pub(crate) struct Flow {
     /// The program that is shown.
     shown: Option<(StreamId, StreamSpec)>,
-    /// Who brings which program now.
+    /// The peers that currently send a program.
     sources: Vec<Source>,
-    /// Frames that came from those before.
+    /// Frames received from former sources.
     brought: u64,
-    /// How much of the program comes, of a million.
+    /// Share of the program that arrives, in millionths.
     share_ppm: u32,
-    /// The shown one is among them, or is made here.
+    /// Whether one of the sources, or this peer itself, currently provides the shown program.
     pub(crate) flows: bool,
-    /// Since when it flows, or stands still.
+    /// When the flow last started or stopped.
     changed_at: Time,
-    /// From capture to here.
+    /// Latency from capture to this peer.
     latency_us: u64,
 }
 
-/// Somebody who brings a program.
+/// A peer that sends a program.
 #[derive(Clone, Copy, Debug)]
 struct Source {
     from: usize,
@@ -55,17 +58,17 @@ struct Source {
 }
 
 impl Source {
-    /// How many frames it has brought.
+    /// Frames received from this source so far.
     fn brought(&self, now: Time) -> u64 {
         now.since(self.since) / FRAME_US * u64::from(self.share_ppm) / WHOLE_PPM
     }
 }
 
-/// All of a program.
+/// The whole program, in millionths.
 const WHOLE_PPM: u64 = 1_000_000;
 
 impl World {
-    /// The program that `at` forwards to a child now, and how much of it.
+    /// The program that `at` currently forwards to a child, and its share in millionths.
     fn forwards(&mut self, at: usize, child: usize) -> Option<(StreamId, u32)> {
         let share_ppm = self.share_for(at, child);
         let peer = &self.peers[at];
@@ -80,7 +83,7 @@ impl World {
         (reaches && willing).then_some((stream, share_ppm))
     }
 
-    /// How much of the program gets through to a child, of a million.
+    /// Share of the program that reaches a child, in millionths.
     fn share_for(&self, at: usize, child: usize) -> u32 {
         let (peer, bps) = (&self.peers[at], u64::from(self.plan.room.program_bps).max(1));
         let children = peer.served.iter().filter(|served| served.media).count().max(1) as u64;
@@ -90,10 +93,10 @@ impl World {
         comes.min(through(up.up_bps, children)).min(through(down.down_bps, 1)) as u32
     }
 
-    /// Frames that came to peers from anybody so far.
+    /// Frames that all peers received so far, from any source.
     pub(crate) fn frames_flowed(&self) -> u64 {
         let flowed = self.peers.iter().map(|peer| {
-            // whoever is dead is fed until that is noticed
+            // a dead peer is fed until its parent notices
             let gone = peer.gone_since();
             let until = gone.map_or(self.now, |since| self.now.min(since + CHILD_SILENT_US));
             peer.flow.brought + peer.flow.sources.iter().map(|source| source.brought(until)).sum::<u64>()
@@ -101,7 +104,7 @@ impl World {
         flowed.sum()
     }
 
-    /// Begins, changes or ends the flow to a child, where that has become due.
+    /// Starts, changes or stops the flow to a child, if that is due.
     pub(super) fn feed_or_cease(&mut self, at: usize, child: usize) {
         let flows = self.forwards(at, child);
         let Some(served) = self.peers[at].served_mut(child) else { return };
@@ -118,7 +121,7 @@ impl World {
         self.push(there, Happening::Flows { to: child, from: at, stream });
     }
 
-    /// The same for every child: they share one uplink.
+    /// Updates the flows to all children, since they share one uplink.
     pub(super) fn feed_or_cease_all(&mut self, at: usize) {
         for place in 0..self.peers[at].served.len() {
             if let Some(child) = self.peers[at].served.get(place).map(|served| served.child) {
@@ -127,7 +130,7 @@ impl World {
         }
     }
 
-    /// A flow has begun, changed or ended at its receiver.
+    /// Handles a flow that starts, changes or stops at its receiver.
     pub(super) fn flow_changed(&mut self, to: usize, from: usize, stream: Option<(StreamSpec, u32)>) {
         let (now, room) = (self.now, self.room);
         let flow = &mut self.peers[to].flow;
@@ -145,14 +148,14 @@ impl World {
         }
     }
 
-    /// A link has gone, and what came over it.
+    /// Stops the flow over a link that is gone.
     pub(crate) fn ceased(&mut self, at: usize, from: usize) {
         if self.peers[at].flow.sources.iter().any(|source| source.from == from) {
             self.flow_changed(at, from, None);
         }
     }
 
-    /// A link has come up: what was to be served may flow.
+    /// Starts flows on a link that has come up.
     pub(crate) fn flow_on_link(&mut self, a: usize, b: usize) {
         if !self.by_frames() {
             self.feed_or_cease(a, b);
@@ -160,7 +163,7 @@ impl World {
         }
     }
 
-    /// Which of the programs that come is shown, and whether it flows.
+    /// Chooses the shown program among those that arrive, and whether it flows.
     pub(super) fn choose_flow(&mut self, at: usize) {
         let own = self.peers[at].own.filter(|_| self.peers[at].is_mixing() && self.peers[at].own_frames > 0);
         let peer = &self.peers[at];
@@ -178,8 +181,9 @@ impl World {
                     }
                     None => true,
                 };
-                // of those that may be shown a mixer's in force, what whoever feeds us sends, the highest; of equal
-                // ones what is shown already
+                // order of preference: a program by a mixer in force first, then, with several mixers in
+                // force, one from this peer's feeder, then the highest rank; on a tie the program that is
+                // shown already
                 let best = proven.filter(takes).max_by_key(|(source, spec)| {
                     let same = peer.flow.shown.is_some_and(|(shown, _)| shown == source.stream);
                     (
@@ -206,7 +210,7 @@ impl World {
         self.tell_fed(at);
     }
 
-    /// Whoever was asked to feed us and brings something that may be taken feeds us.
+    /// Reports to the brain which of the peers that it asked to feed it now do.
     fn tell_fed(&mut self, at: usize) {
         let peer = &self.peers[at];
         let feeds = |asked: &&usize| {
@@ -221,7 +225,7 @@ impl World {
         }
     }
 
-    /// What flows at a peer from now on.
+    /// Sets the flow at a peer from now on.
     fn flow_is(&mut self, at: usize, shown: Option<(StreamId, StreamSpec)>, share_ppm: u32, latency_us: u64) {
         let now = self.now;
         let peer = &mut self.peers[at];
@@ -245,7 +249,7 @@ impl World {
         self.look_soon(at);
     }
 
-    /// Nothing comes from a peer any more.
+    /// Handles a peer that falls silent: it is dead, or its machine has stalled.
     pub(crate) fn falls_quiet(&mut self, at: usize) {
         self.peers[at].quiet_since = Some(self.now);
         if self.by_frames() {
@@ -275,7 +279,7 @@ impl World {
         }
     }
 
-    /// A machine that stood still goes on.
+    /// Handles a machine that resumes after a stall.
     pub(crate) fn resumes(&mut self, at: usize) {
         self.peers[at].quiet_since = None;
         if self.by_frames() {
@@ -288,7 +292,7 @@ impl World {
         }
     }
 
-    /// A partition has begun or ended.
+    /// Updates all flows after a partition has begun or ended.
     pub(crate) fn flows_part(&mut self) {
         if self.by_frames() {
             return;
@@ -299,7 +303,7 @@ impl World {
         }
     }
 
-    /// Says what the watches would say now, and sees when they would say something else.
+    /// Reports what the watchdogs would report now, and schedules the next time at which that may change.
     pub(super) fn judge(&mut self, at: usize) {
         self.peers[at].looks_at = None;
         if !self.peers[at].is_there() {
@@ -350,10 +354,12 @@ impl World {
         self.input(at, Input::Verdict { peer, verdict });
     }
 
-    /// As `FeedWatch` says it, and when that may change by itself.
+    /// Verdict on the parent as [`FeedWatch`](plenary_proto::watchdog::FeedWatch) gives it, and when it may
+    /// change by itself.
     fn verdict_on_parent(&self, at: usize, parent: usize) -> (Verdict, Option<Time>) {
         let (now, peer) = (self.now, &self.peers[at]);
-        // while the backup's head shows that it is ahead, less silence does; it is asked for that first
+        // while the backup's head shows that the backup is ahead, less silence suffices; its head is
+        // requested first
         let backup = peer.backup.filter(|backup| self.peers[*backup].flow.flows);
         let shown_us = backup.map(|backup| ASK_US + 2 * self.net.one_way_us(backup, at));
         let silent_us = shown_us.map_or(PARENT_SILENT_US, |us| us.clamp(DEAD_US, PARENT_SILENT_US));
@@ -365,7 +371,7 @@ impl World {
             return (Verdict::Ok, silent_at);
         }
         let stalled_at = peer.flow.changed_at.max(peer.watched_at) + STALLED_US;
-        // the backup's head must show that it is ahead, and go on showing it
+        // the backup's head must show that it is ahead, and keep showing it
         let ahead_at = backup.map(|backup| {
             let since = peer.flow.changed_at.max(self.peers[backup].flow.changed_at).max(peer.watched_at);
             since + self.net.one_way_us(backup, at) + 2 * AHEAD_US
@@ -380,7 +386,8 @@ impl World {
         }
     }
 
-    /// As the standby's `SilenceWatch` says it.
+    /// Verdict on a mixer as the standby's [`SilenceWatch`](plenary_proto::watchdog::SilenceWatch) gives it,
+    /// and when it may change by itself.
     fn verdict_on_mixer(&self, at: usize, mixer: usize, watched: Time) -> (Verdict, Option<Time>) {
         let Some(since) = self.unheard_since(mixer, at) else { return (Verdict::Ok, None) };
         let begun = self.peers[mixer].own_frames > 0;
@@ -393,7 +400,7 @@ impl World {
         }
     }
 
-    /// A child has been quiet for as long as its watch allows.
+    /// Handles a child that has been silent for as long as its watchdog allows.
     pub(super) fn judge_child(&mut self, at: usize, child: usize) {
         let (now, since) = (self.now, self.unheard_since(child, at));
         let suspect_us = suspect_us(&self.net, at, child);
@@ -412,7 +419,7 @@ impl World {
         }
     }
 
-    /// What came to a peer up to now.
+    /// Arrivals at a peer up to now.
     pub(crate) fn arrivals(&self, at: usize) -> Arrivals {
         let peer = &self.peers[at];
         let mut arrivals = peer.arrivals.clone();

@@ -1,8 +1,9 @@
-//! The program packet by packet: made by mixers, forwarded by parents, put together by viewers.
+//! The program packet by packet: made by mixers, forwarded by parents, reassembled by viewers.
 //!
-//! A packet waits at uplinks and downlinks, and is lost on its own; a lost one is noticed by those that follow it,
-//! asked for and sent again, a few times. A relay passes each on as it comes, and shows a frame when its last packet
-//! is there. At frame level a frame is one packet, however long.
+//! A packet waits at uplinks and downlinks and is lost independently of others. Its loss is noticed by the
+//! packets that follow it, requested (NACK) and retransmitted, a few times. A relay forwards each packet as
+//! it arrives, and shows a frame when its last packet has arrived. At frame level a frame is one packet,
+//! however long.
 
 use std::collections::VecDeque;
 
@@ -17,30 +18,32 @@ use crate::peer::{CACHE_FRAMES, Peer};
 use crate::plan::MediaModel;
 use crate::world::{Happening, World};
 
-/// A key frame each two seconds, and after one at the earliest if it is asked for (docs/PROTOCOL.md, 1.5).
+/// Keyframe intervals in frames: at most 2 s, and at least 1 s when one is requested (docs/PROTOCOL.md, 1.5).
 const KEY_EACH: u64 = 60;
 const KEY_EACH_MIN: u64 = 30;
-/// A key frame is asked for upstream no more often than bodies do.
+/// Minimum interval of keyframe requests to the parent, as in real bodies.
 const KEY_ASK_US: u64 = 1_000 * MS;
-/// A lost packet is sent again so many times: as long as a receiver's jitter buffer would wait for it.
+/// Maximum number of retransmissions of a lost packet: as long as a receiver's jitter buffer would wait for
+/// it.
 pub(super) const TRIES_MAX: u32 = 5;
-/// From a hole to the request to fill it (`REORDER_MAX` of crates/rtc, and as long again until it is looked at).
+/// Time from a gap to its NACK: `REORDER_MAX` of crates/rtc, and as long again until the next check.
 const NACK_US: u64 = 10 * MS;
-/// Whoever has asked in vain asks again after a round trip and a half, and no sooner than this (`RETRY_MIN`).
+/// Minimum time until an unanswered NACK is repeated (`RETRY_MIN`); otherwise a round trip and a half.
 const RETRY_US_MIN: u64 = 20 * MS;
-/// A request, or a head, on the wire, with all headers.
+/// Size of a NACK or a head on the wire in bytes, with all headers.
 const HEARTBEAT_BYTES: usize = 120;
 
-/// A frame of which packets have come, and others not yet.
+/// A frame that is still missing packets.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Assembly {
     frame: Frame,
-    /// Which have come, a bit each.
+    /// Bit mask of the packets that have arrived.
     have: u64,
 }
 
-/// How long after a packet was lost it is asked for: when a later one has come, and the request is there. At
-/// packet level the last of a frame is missed when the next frame comes, and requests may be lost.
+/// Time from the loss of a packet to the arrival of its NACK at the sender: a later packet must have arrived
+/// first. At packet level the loss of a frame's last packet is only noticed when the next frame arrives, and
+/// NACKs may be lost.
 pub(super) fn asked_after_us(
     net: &mut Network,
     media: MediaModel,
@@ -59,7 +62,7 @@ pub(super) fn asked_after_us(
 }
 
 impl Peer {
-    /// The newest frame of the program that is shown, whole or not.
+    /// Newest frame of the program that is shown, complete or not.
     fn newest(&self) -> Option<Frame> {
         let begun = self.assembly.iter().map(|begun| begun.frame);
         self.cache.back().copied().into_iter().chain(begun).reduce(|newest, frame| {
@@ -71,19 +74,19 @@ impl Peer {
         self.cache.iter().any(|held| held.stream == frame.stream && held.number == frame.number)
     }
 
-    /// Whether a frame of which nothing is here yet may be shown.
+    /// Whether a frame may be shown of which no packet has arrived before.
     fn takes(&self, from: usize, frame: &Frame) -> bool {
         let before = |held: &Frame| held.stream == frame.stream && held.number < frame.number;
         !self.is_mixing()
             && match self.newest() {
                 None => frame.key,
                 Some(newest) if newest.stream == frame.stream => {
-                    // it is the next, or was lost and comes again
+                    // it is the next frame, or one that was lost and is retransmitted
                     let begun = || self.assembly.iter().any(|begun| before(&begun.frame));
                     frame.number > newest.number
                         || ((self.cache.iter().any(before) || begun()) && !self.holds(frame))
                 }
-                // another program: from a key frame on
+                // another program starts at a keyframe
                 Some(newest) => {
                     frame.key
                         && frame.spec.supersedes(
@@ -96,7 +99,7 @@ impl Peer {
             }
     }
 
-    /// Whether a frame that isn't taken would be, had its key frame come.
+    /// Whether a frame is rejected only because its keyframe hasn't arrived.
     fn lacks_key(&self, frame: &Frame) -> bool {
         let another = |newest: Frame| {
             newest.stream != frame.stream && frame.spec.supersedes(&newest.spec, &self.in_force, true)
@@ -128,7 +131,7 @@ impl World {
         }
     }
 
-    /// A peer has a whole frame: it is kept and shown.
+    /// Caches and shows a complete frame.
     fn keep(&mut self, at: usize, frame: Frame) {
         let now = self.now;
         let peer = &mut self.peers[at];
@@ -140,7 +143,7 @@ impl World {
         if let Some(feed) = &mut peer.feed {
             feed.progressed(now, frame.captured.0);
         }
-        // one that was lost and came again goes to its place
+        // a retransmitted frame is inserted at its position
         let after =
             peer.cache.iter().rposition(|held| held.stream != frame.stream || held.number < frame.number);
         peer.cache.insert(after.map_or(0, |after| after + 1), frame);
@@ -157,7 +160,7 @@ impl World {
         }
     }
 
-    /// Sends a packet to a child, announced before the first of its stream.
+    /// Sends a packet to a child, and announces its stream first if that is new.
     fn forward_to(&mut self, at: usize, child: usize, mut packet: Packet) {
         let now = self.now;
         let stream = packet.frame.stream;
@@ -170,7 +173,7 @@ impl World {
         let id = self.peers[child].id;
         let forwarding = self.deviations.get_mut(&at).map(|deviation| deviation.forwards(now, id));
         let forwarding = forwarding.unwrap_or(Forwarding::AsItIs);
-        // whoever drops sends heads in place of the program, as if there were none
+        // a peer that drops packets sends heads in place of the program, as if there were none
         if let Some(served) = self.peers[at].served_mut(child).filter(|_| forwarding != Forwarding::Never) {
             served.last_media = now;
         }
@@ -188,7 +191,7 @@ impl World {
         }
     }
 
-    /// A packet leaves, for the first time or once more.
+    /// Transmits a packet, for the first time or again.
     pub(super) fn send_again(&mut self, at: usize, to: usize, packet: Packet, tries: u32) {
         if !self.link_is_up(at, to) || !self.peers[at].is_there() {
             return;
@@ -208,7 +211,7 @@ impl World {
         }
     }
 
-    /// A heartbeat, or the bare arrival of something: lost ones are lost.
+    /// Sends a heartbeat, or the mere fact that something arrives, without retransmission.
     pub(super) fn datagram(&mut self, at: usize, to: usize, happening: Happening) {
         if self.link_is_up(at, to)
             && let Some(arrives) = self.net.send(self.now, at, to, HEARTBEAT_BYTES)
@@ -217,7 +220,7 @@ impl World {
         }
     }
 
-    /// A packet has come over a link.
+    /// Handles a packet that arrived over a link.
     pub(super) fn packet_arrived(&mut self, to: usize, from: usize, packet: Packet) {
         let parts = self.parts().0;
         self.heard(to, from, true);
@@ -250,7 +253,7 @@ impl World {
         }
     }
 
-    /// A packet comes to the others of its frame, is forwarded, and perhaps makes it whole.
+    /// Adds a packet to its frame, forwards it, and shows the frame if that is now complete.
     fn put_in(&mut self, at: usize, place: usize, packet: Packet) {
         let all = u64::MAX >> (u64::BITS - u32::from(self.parts().0));
         let begun = &mut self.peers[at].assembly[place];
@@ -268,7 +271,7 @@ impl World {
         self.forward_to_children(at, packet);
     }
 
-    /// Asks for a key frame, which a mixer makes and a relay asks for in turn.
+    /// Requests a keyframe from a peer: a mixer makes one, a relay forwards the request to its parent.
     fn ask_key(&mut self, at: usize, of: usize) {
         let now = self.now;
         let peer = &mut self.peers[at];
@@ -287,7 +290,7 @@ impl World {
         }
     }
 
-    /// A stream may be taken: so may its packets that came before.
+    /// Handles the packets that arrived before the announcement of their stream, which may now be taken.
     pub(super) fn take_early(&mut self, at: usize, id: StreamId) {
         let early = std::mem::take(&mut self.peers[at].early);
         let (known, unknown): (VecDeque<_>, VecDeque<_>) =
@@ -298,8 +301,8 @@ impl World {
         }
     }
 
-    /// What a child lacks of what is here, or the last key frame and what followed; and what is here of frames that
-    /// aren't whole yet.
+    /// Sends a child what it lacks of the cached frames, or everything from the last keyframe on; also the
+    /// packets present of incomplete frames.
     pub(super) fn serve_cached(&mut self, at: usize, child: usize, from: Option<Resume>) {
         let parts = self.parts().0;
         let peer = &self.peers[at];

@@ -1,8 +1,8 @@
-//! The program on its way from mixers to viewers, as closely as the plan's media model follows it.
+//! The program on its way from mixers to viewers, at the level of detail of the plan's media model.
 //!
-//! `frame` sends it packet by packet, or in whole frames, with heads, pings and the watchdogs that bodies run.
-//! `flow` only follows who brings how much of it to whom, and works out what the watchdogs would say and when.
-//! Brains see the same in all: requests to feed, first packets, verdicts.
+//! `frame` sends it packet by packet, or in whole frames, with heads, pings and the watchdogs that bodies
+//! run. `flow` only follows how much of the program each link carries, and computes what the watchdogs would
+//! report and when. Brains see the same at all levels: feed requests, first packets, verdicts.
 
 mod flow;
 mod frame;
@@ -23,51 +23,52 @@ pub(crate) use flow::Flow;
 pub(crate) use frame::Assembly;
 pub(crate) use still::latencies as latencies_in_still_tree;
 
-/// Time between frames at 30 fps.
+/// Frame interval at 30 fps, microseconds.
 pub(crate) const FRAME_US: u64 = 33_333;
-/// A mixer's first frame comes so long after it was told to mix: one frame to compose and encode.
+/// Time from the order to mix to a mixer's first frame: one frame to compose and encode.
 const BEGIN_US: u64 = 30 * MS;
-/// A standby has a picture of every speaker after this long: key frames are asked for, a round trip and a
-/// frame. A guess.
+/// Time after which a standby has a picture of every speaker: keyframe requests, a round trip and a frame. A
+/// guess.
 const WARM_US: u64 = 300 * MS;
 
 /// One frame of a program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Frame {
-    /// What its stream is made of.
+    /// Spec of its stream.
     pub spec: StreamSpec,
-    /// Its stream.
+    /// Id of its stream.
     pub stream: StreamId,
-    /// Counts the stream's frames from 1.
+    /// Frame number in the stream, from 1.
     pub number: u64,
-    /// When it was captured, in the world's time.
+    /// Capture time, in the world's time.
     pub captured: Time,
-    /// Decodable alone.
+    /// Whether it is a keyframe.
     pub key: bool,
-    /// A relay has put something else into it.
+    /// Whether a relay has forged it.
     pub forged: bool,
 }
 
-/// One of the packets that a frame is sent in.
+/// One of the packets that carry a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Packet {
-    /// What it is a part of.
+    /// Frame that the packet belongs to.
     pub frame: Frame,
-    /// Which part, from 0.
+    /// Index of the packet in the frame, from 0.
     pub part: u8,
 }
 
-/// Packets have at most so many bytes (docs/PROTOCOL.md, 1.5, and headers).
+/// Maximum packet size in bytes, headers included (docs/PROTOCOL.md, 1.5).
 const PACKET_BYTES_MAX: u64 = 1_200;
-/// A frame has at most so many packets; those of a wider program are longer. 18 Mbit/s.
+/// Maximum number of packets per frame, reached at 18 Mbit/s; packets of a program with a higher rate are
+/// longer.
 const PARTS_MAX: u64 = 64;
 
-/// How long a child that its parent suspects has to show that it lives.
+/// Time within which a suspected child must show that it is alive.
 fn suspect_us(net: &Network, at: usize, child: usize) -> u64 {
     watchdog::suspect_us(2 * net.one_way_us(at, child))
 }
 
-/// How many packets each frame of a plan's program is sent in, and how long they are.
+/// Number of packets per frame of a plan's program, and their size in bytes.
 fn parts(plan: &WorldPlan) -> (u8, usize) {
     let bytes = u64::from(plan.room.program_bps) * FRAME_US / 8_000_000;
     let parts = match plan.media {
@@ -82,13 +83,14 @@ impl World {
         self.plan.media != MediaModel::Fluid
     }
 
-    /// Time between two pictures of a mixer: as they are wanted, unless its machine needs longer for each.
+    /// Time between two pictures of a mixer: the frame interval, or its machine's time for a picture if that
+    /// is longer.
     pub(crate) fn picture_us(&self, at: usize) -> u64 {
         let plan = &self.plan.peers[self.peers[at].planned];
         FRAME_US.max((plan.encode_us + plan.decode_us).into())
     }
 
-    /// Tells the brains of those who watch what they have suffered of late.
+    /// Reports the latest degradations of the program to the brains of the peers that watch.
     pub(crate) fn tell_suffering(&mut self) {
         if !self.by_frames() {
             return;
@@ -103,12 +105,12 @@ impl World {
         }
     }
 
-    /// How many packets each frame is sent in, and how long they are.
+    /// Number of packets per frame, and their size in bytes.
     pub(crate) fn parts(&self) -> (u8, usize) {
         parts(&self.plan)
     }
 
-    /// Something happens to the program.
+    /// Processes an event of the program.
     pub(crate) fn program(&mut self, happening: Happening) {
         match happening {
             Happening::Packet { to, from, packet }
@@ -136,14 +138,14 @@ impl World {
         }
     }
 
-    /// The spec of a stream that a peer makes or may take.
+    /// Spec of a stream that a peer makes or may receive.
     pub(crate) fn spec_of(&self, at: usize, stream: StreamId) -> Option<StreamSpec> {
         let peer = &self.peers[at];
         let own = peer.own.filter(|own| own.id(&self.room) == stream);
         own.or_else(|| peer.followed.iter().find(|known| known.id == stream).map(|known| known.spec))
     }
 
-    /// Tells a child what stream comes, before its first frame.
+    /// Announces a stream to a child before its first frame.
     fn announce(&mut self, at: usize, child: usize, spec: StreamSpec, id: StreamId) {
         let Some(served) = self.peers[at].served_mut(child) else { return };
         if served.announced != Some(id) {
@@ -153,7 +155,7 @@ impl World {
         }
     }
 
-    /// A peer that we asked to feed us does.
+    /// Reports to the brain that a peer which it asked to feed it does so, at its first packet.
     fn is_fed(&mut self, at: usize, from: usize) {
         let asked = &mut self.peers[at].asked;
         if let Some(place) = asked.iter().position(|peer| *peer == from) {
@@ -163,7 +165,7 @@ impl World {
         }
     }
 
-    /// Something came from a peer, media or not.
+    /// Records that something arrived from a peer, media or not.
     pub(crate) fn heard(&mut self, to: usize, from: usize, media: bool) {
         let now = self.now;
         let peer = &mut self.peers[to];
@@ -179,13 +181,13 @@ impl World {
         }
     }
 
-    /// When a peer's pings were last due: every linked peer hears them, and they aren't followed one by one.
+    /// When a peer last sent its pings: all linked peers receive them, and they aren't simulated as events.
     pub(crate) fn pinged_at(&self, peer: usize) -> Time {
         let phase = peer as u64 * 7_919;
         self.now - (self.now.0 + phase) % PING_US
     }
 
-    /// A stream may be taken from a peer.
+    /// Accepts a stream from a peer from now on.
     pub(crate) fn follow(&mut self, at: usize, from: usize, slot: u8, id: StreamId, spec: StreamSpec) {
         let peer = &mut self.peers[at];
         peer.followed.retain(|known| (known.from, known.slot) != (from, slot));
@@ -193,7 +195,7 @@ impl World {
         if self.by_frames() { self.take_early(at, id) } else { self.choose_flow(at) }
     }
 
-    /// Begins to feed a child, in the tree or beside it, from where it is or from the last key frame.
+    /// Starts to feed a child, in the tree or beside it, from its resume point or from the last keyframe.
     pub(crate) fn serve(&mut self, at: usize, child: usize, from: Option<Resume>, in_tree: bool) {
         let now = self.now;
         let before = self.peers[at].served_mut(child).and_then(|served| served.flows);
@@ -216,13 +218,13 @@ impl World {
         }
     }
 
-    /// How far a peer is in the program.
+    /// Resume point of a peer: its newest frame.
     pub(crate) fn have(&self, at: usize) -> Option<Resume> {
         let last = self.peers[at].cache.back()?;
         Some(Resume { stream: last.stream, video_packet: last.number, sound_packet: 0 })
     }
 
-    /// A child is suspected to be dead.
+    /// Starts to check a child that is suspected to be dead.
     pub(crate) fn suspect(&mut self, at: usize, child: usize) {
         let now = self.now;
         let Some(served) = self.peers[at].served_mut(child) else { return };
@@ -234,7 +236,7 @@ impl World {
         }
     }
 
-    /// Watches who feeds a peer, and compares it with the backup.
+    /// Watches a peer's parent, and compares it with the backup.
     pub(crate) fn watch(&mut self, at: usize, parent: Option<usize>, backup: Option<usize>) {
         let now = self.now;
         let by_frames = self.by_frames();
@@ -254,7 +256,7 @@ impl World {
         self.look_soon(at);
     }
 
-    /// Watches these mixers, as whoever takes over from them does.
+    /// Watches these mixers, as their successor does.
     pub(crate) fn watch_mixers(&mut self, at: usize, mixers: &[usize]) {
         let now = self.now;
         let by_frames = self.by_frames();
@@ -269,7 +271,8 @@ impl World {
         self.look_soon(at);
     }
 
-    /// Has the watches looked at: in a while frame by frame, nearly at once where only flows are followed.
+    /// Schedules a check of the watchdogs: at the usual interval with frames or packets, almost at once in
+    /// the fluid model.
     pub(crate) fn look_soon(&mut self, at: usize) {
         let due = self.now + if self.by_frames() { watches::LOOK_US } else { MS };
         self.look_at(at, due);
@@ -282,16 +285,16 @@ impl World {
         }
     }
 
-    /// What this peer does in the mix.
+    /// Changes a peer's role in the mix.
     pub(crate) fn take_role(&mut self, at: usize, role: MixRole) {
         let now = self.now;
         let was_mixing = self.peers[at].is_mixing();
         self.peers[at].role = Some(role);
-        // one that is about to begin hasn't begun under any rank
+        // a mixer that is about to begin hasn't begun under any rank
         let begun = self.peers[at].own.map(|own| own.rank).unwrap_or_default();
         let goes_on = was_mixing && role.continues(begun);
         if was_mixing && !goes_on {
-            // whoever comes before there is another stream is sent nothing of the one that has ended
+            // a child that arrives before the next stream must not get frames of the stream that has ended
             self.peers[at].cache.clear();
         }
         match role {
@@ -309,7 +312,7 @@ impl World {
         }
     }
 
-    /// Makes the next frame of a mixing peer, or begins its flow.
+    /// Makes the next frame of a mixing peer, or starts its flow.
     fn produce(&mut self, at: usize) {
         let now = self.now;
         let peer = &mut self.peers[at];
@@ -328,7 +331,7 @@ impl World {
         if self.by_frames() { self.make_frame(at, spec) } else { self.choose_flow(at) }
     }
 
-    /// Forwarding to a child ends.
+    /// Stops forwarding to a child.
     pub(crate) fn stop_flow(&mut self, at: usize, child: usize) {
         if !self.by_frames()
             && let Some(served) = self.peers[at].served_mut(child)
@@ -338,13 +341,13 @@ impl World {
         }
     }
 
-    /// The longest time without a new frame at a peer, from `from` on, in microseconds.
+    /// Longest time without a new frame at a peer since `from`, microseconds.
     pub fn longest_gap_us(&self, id: PeerId, from: Time) -> u64 {
         let at = self.at(id);
         self.arrivals(at).longest_gap_us(from, self.now)
     }
 
-    /// Peers that want the program, are there, and have had no frame for `us`.
+    /// Living peers that want the program and have had no frame for `us` microseconds.
     pub fn starving(&self, us: u64) -> Vec<PeerId> {
         let hungry = self.peers.iter().filter(|peer| {
             let since = peer.arrivals.last().unwrap_or(peer.joined_at);

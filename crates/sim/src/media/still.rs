@@ -1,8 +1,8 @@
-//! The program down a tree that stays as it is, packet by packet, over a network of its own with the same weather:
-//! what a tree would be worth that nobody had to find and nobody leaves.
+//! The program sent down a fixed tree, packet by packet, over a separate network with the same loss, jitter
+//! and pauses: what a tree would be worth that never had to be built and never changes.
 //!
-//! The rules are those of `frame`: the same packets, the same queues, the same requests for what was lost. Missing are
-//! brains and all that they say to each other.
+//! The rules are those of `frame`: the same packets, queues and retransmission requests. Brains and all their
+//! messages are left out.
 
 use std::collections::BTreeMap;
 
@@ -15,10 +15,10 @@ use crate::net::Network;
 use crate::plan::WorldPlan;
 use crate::queue::Queue;
 
-/// Frames that may still come; those that are older have all their packets, or have lost one for good.
+/// Frames that may still be completed; an older frame is complete, or has lost a packet for good.
 const FRAMES_KEPT: u64 = 90;
 
-/// One packet of one frame on its way.
+/// One packet of one frame.
 #[derive(Clone, Copy, Debug)]
 struct Part {
     frame: u64,
@@ -26,7 +26,7 @@ struct Part {
     part: u8,
 }
 
-/// What happens to it.
+/// Events of a packet.
 #[derive(Clone, Copy, Debug)]
 enum Step {
     Make { frame: u64 },
@@ -34,29 +34,29 @@ enum Step {
     Again { from: usize, to: usize, part: Part, tries: u32 },
 }
 
-/// A tree, and what of the program is where.
+/// A tree, and how far the program has got in it.
 #[derive(Debug)]
 struct Still<'a> {
     plan: &'a WorldPlan,
     net: Network,
-    /// By places in the plan.
+    /// Network end of each peer, by index in the plan.
     ends: Vec<usize>,
     children: Vec<Vec<usize>>,
-    /// Which packets of which frames have come, a bit each.
+    /// For each peer and frame, a bit mask of the packets that have arrived.
     have: Vec<BTreeMap<u64, u64>>,
     steps: Queue<Step>,
     latencies: Latencies,
 }
 
-/// Sends the program down a tree from `from` to `until`; gives how late its frames were. The tree is a list of who
-/// feeds whom, by places in the plan.
+/// Sends the program down a tree from `from` to `until`; returns the latencies of its frames. The tree is a
+/// list of (parent, child) pairs by index in the plan.
 pub(crate) fn latencies(
     plan: &WorldPlan,
     seed: u64,
     edges: &[(usize, usize)],
     (from, until): (Time, Time),
 ) -> Latencies {
-    // ends are numbered as in a world, where they come one after the other: pauses are drawn by these numbers
+    // ends are numbered in the order of joining, as in a world, since pauses are drawn by these numbers
     let mut order: Vec<usize> = (0..plan.peers.len()).collect();
     order.sort_by_key(|at| (plan.peers[*at].joins_at, *at));
     let mut net = Network::new(&plan.net, seed);
@@ -143,7 +143,7 @@ mod tests {
             let plan = WorldPlan { room: RoomPlan::DEFAULT, net, media: MediaModel::Packet, peers };
             latencies(&plan, 7, &[(1, 2), (2, 3), (3, 4)], (Time(0), Time(20 * SECOND))).mean_us()
         };
-        // one, two and three hops; a frame of 50,000 bits fills 100 Mbit/s for 500 us
+        // one, two and three hops; a frame of 50,000 bits occupies 100 Mbit/s for 500 us
         let (fair, bad) = (mean_us(0), mean_us(20_000));
         assert!(fair.abs_diff(60 * MS) < 6 * MS, "{fair} us");
         assert!((fair + 10 * MS..fair + 60 * MS).contains(&bad), "{fair} us, and {bad} us with losses");

@@ -1,4 +1,5 @@
-//! What a body's watches hear and say where the program is followed packet by packet: heads, pings, verdicts.
+//! Watchdogs of a body where the program is followed packet by packet or frame by frame: heads, pings,
+//! verdicts.
 
 use plenary_proto::message::{Head, Heartbeat};
 use plenary_proto::time::MS;
@@ -11,11 +12,11 @@ use super::suspect_us;
 use crate::peer::Peer;
 use crate::world::{Happening, World};
 
-/// Watches are looked at this often.
+/// Interval at which the watchdogs are checked.
 pub(super) const LOOK_US: u64 = 25 * MS;
-/// A feeding link without media for this long sends heads (DESIGN §8).
+/// Time without media after which a feeding link sends heads; by design.
 const FEED_HEAD_US: u64 = 100 * MS;
-/// A backup link sends heads this often.
+/// Interval of heads on a backup link.
 const BACKUP_HEAD_US: u64 = 500 * MS;
 
 pub(super) fn new_mixer_watch(now: Time) -> Box<SilenceWatch> {
@@ -49,7 +50,7 @@ impl World {
         match heartbeat {
             Heartbeat::Head(head) => {
                 let peer = &mut self.peers[to];
-                // a program beside ours says nothing of ours: its clock is another
+                // the head of another program says nothing about this peer's program: the clocks differ
                 let tells = peer
                     .cache
                     .back()
@@ -71,7 +72,7 @@ impl World {
         }
     }
 
-    /// Looks at a peer's watches, and sends the heads that are due.
+    /// Checks a peer's watchdogs, and sends the heads that are due.
     pub(super) fn update_watches(&mut self, at: usize) {
         let now = self.now;
         self.peers[at].looks_at = None;
@@ -93,7 +94,7 @@ impl World {
         }
     }
 
-    /// Tells a brain what its watches say now.
+    /// Reports the watchdogs' new verdicts to the brain.
     fn say_verdicts(&mut self, at: usize) {
         for (peer, verdict) in self.verdicts(at) {
             let peer = self.peers[peer].id;
@@ -101,7 +102,7 @@ impl World {
         }
     }
 
-    /// What the watches say that they haven't said yet.
+    /// The verdicts that haven't been reported yet.
     fn verdicts(&mut self, at: usize) -> Vec<(usize, Verdict)> {
         let now = self.now;
         let peer = &mut self.peers[at];
@@ -142,12 +143,12 @@ impl World {
         said
     }
 
-    /// Asks a peer how far it is.
+    /// Requests a peer's head.
     pub(super) fn ask_head(&mut self, at: usize, of: usize) {
         self.datagram(at, of, Happening::Heartbeat { to: of, from: at, heartbeat: Heartbeat::HeadWanted });
     }
 
-    /// Peers above and below ping each other.
+    /// Pings the parent and the backup.
     fn ping(&mut self, at: usize) {
         let peer = &mut self.peers[at];
         if peer.next_ping <= self.now {

@@ -1,17 +1,17 @@
-//! Losses that come together: the Gilbert–Elliott chain of one way (Gilbert, "Capacity of a burst-noise
-//! channel", 1960; Elliott, "Estimates of error rates for codes on burst-noise channels", 1963), in
-//! continuous time: in the good state nothing is lost, in the bad one a share.
+//! Bursty loss: the Gilbert–Elliott chain of one path (Gilbert, "Capacity of a burst-noise channel", 1960;
+//! Elliott, "Estimates of error rates for codes on burst-noise channels", 1963), in continuous time. In the
+//! good state nothing is lost, in the bad state a share.
 
 use plenary_proto::Time;
 
 use crate::dice::SmallDice;
 use crate::plan::Bursts;
 
-/// A way unused for so many cycles has forgotten its state: the chain is drawn anew, at no cost that grows
-/// with the time (the error is below e⁻¹⁶).
+/// Number of cycles without use after which a path's state is drawn anew instead of advanced step by step:
+/// the cost doesn't grow with the time, and the error is below e⁻¹⁶.
 const CYCLES_MAX: u64 = 16;
 
-/// Which state a way is in, and until when.
+/// State of a path, and its end.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Weather {
     bad: bool,
@@ -19,15 +19,15 @@ pub(crate) struct Weather {
 }
 
 impl Weather {
-    /// The state of a way that nobody has looked at.
+    /// Draws the state of a path that hasn't been used yet.
     pub(crate) fn drawn(now: Time, bursts: Option<&Bursts>, dice: &mut SmallDice) -> Weather {
         let Some(bursts) = bursts else { return Weather { bad: false, until: now } };
         let bad = dice.between(0, (bursts.mean_us + bursts.mean_gap_us).max(1) - 1) < bursts.mean_us;
-        // how long it still lasts doesn't depend on how long it has lasted
+        // the remaining time doesn't depend on how long the state has lasted
         Weather { bad, until: now + lasts(bad, bursts, dice) }
     }
 
-    /// How many of a million packets are lost now.
+    /// Loss now, per million packets; advances the chain.
     pub(crate) fn loss_ppm(&mut self, now: Time, bursts: &Bursts, dice: &mut SmallDice) -> u32 {
         if now.since(self.until) > CYCLES_MAX * (bursts.mean_us + bursts.mean_gap_us) {
             *self = Weather::drawn(now, Some(bursts), dice);
@@ -39,7 +39,8 @@ impl Weather {
         if self.bad { bursts.loss_ppm } else { 0 }
     }
 
-    /// How many will be lost later on, as far as that is known already; nothing is decided by asking.
+    /// Expected loss at a later time, per million packets, as far as the chain is decided; doesn't advance
+    /// the chain.
     pub(crate) fn loss_ppm_at(&self, later: Time, bursts: &Bursts) -> u32 {
         if later >= self.until {
             bursts.mean_loss_ppm()
@@ -56,10 +57,11 @@ fn lasts(bad: bool, bursts: &Bursts, dice: &mut SmallDice) -> u64 {
 }
 
 impl Bursts {
-    /// Bursts of 150 ms that lose half of what is sent in them, so often that `loss_ppm` of all is lost so.
+    /// Bursts of 150 ms that lose half of their packets, with a frequency such that `loss_ppm` of all packets
+    /// are lost in them.
     ///
-    /// The length is the project's figure; half is Gilbert's own choice for a channel whose bad state says
-    /// nothing.
+    /// The length is this project's figure; half is Gilbert's own choice for a channel that carries no
+    /// information in its bad state.
     pub const fn losing(loss_ppm: u32) -> Bursts {
         let (mean_us, half_ppm) = (150_000, 500_000);
         let loss = if loss_ppm == 0 { 1 } else { loss_ppm as u64 };
@@ -67,7 +69,7 @@ impl Bursts {
         Bursts { mean_us, mean_gap_us: cycle.saturating_sub(mean_us), loss_ppm: half_ppm as u32 }
     }
 
-    /// How many of a million packets they lose over all.
+    /// Loss averaged over all time, per million packets.
     pub const fn mean_loss_ppm(&self) -> u32 {
         let cycle = self.mean_us + self.mean_gap_us;
         match (self.loss_ppm as u64 * self.mean_us).checked_div(cycle) {

@@ -1,4 +1,4 @@
-//! A peer's line: an uplink and a downlink, each a rate and the queue before it.
+//! Access line of a peer: an uplink and a downlink, each with a rate and a queue.
 
 use plenary_proto::Time;
 use plenary_proto::time::SECOND;
@@ -16,13 +16,13 @@ impl Line {
     }
 }
 
-/// One direction: one packet after the other at one rate, the tail dropped when the wait would be too long.
+/// One direction: a FIFO queue drained at a fixed rate, with tail drop when the wait would be too long.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Pipe {
     bps: u64,
-    /// Since when it has not stood still.
+    /// Start of the present busy period.
     busy_from: Time,
-    /// When it has sent all that it took.
+    /// When everything accepted so far will have been sent.
     busy_until: Time,
 }
 
@@ -31,17 +31,17 @@ impl Pipe {
         Pipe { bps: bps.max(1), busy_from: Time(0), busy_until: Time(0) }
     }
 
-    /// What comes from now on goes at another rate.
+    /// Changes the rate for packets that arrive from now on.
     pub(crate) fn set_rate(&mut self, bps: u64) {
         self.bps = bps.max(1);
     }
 
-    /// Takes a packet that comes at `at`; it isn't sent before `awake`. Gives when its last bit is through,
-    /// `None` if it would wait for longer than `longest_us`.
+    /// Enqueues a packet that arrives at `at` and isn't sent before `awake`. Returns when its last bit has
+    /// been sent, or `None` if it would wait longer than `longest_us`.
     ///
-    /// Packets that come to a downlink from near overtake those from afar that were told of before. One that
-    /// comes before the present busy time began found the pipe free; the little that it delays the others is
-    /// left out.
+    /// Packets are reported out of order: at a downlink one from a near sender may arrive before one from a
+    /// distant sender that was reported earlier. A packet that arrives before the present busy period began
+    /// found the pipe free; the small delay that it causes to others is neglected.
     pub(crate) fn pass(&mut self, at: Time, awake: Time, bytes: usize, longest_us: u64) -> Option<Time> {
         let takes = (bytes as u64).saturating_mul(8 * SECOND).div_ceil(self.bps);
         if at < self.busy_from {

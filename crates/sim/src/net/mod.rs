@@ -1,13 +1,14 @@
-//! The network between the bodies: how long a packet is under way, and whether it arrives.
+//! Network model: how long a packet takes from one peer to another, and whether it arrives.
 //!
-//! A body hands over a packet and is told at once when it arrives, or that it never does: every packet costs
-//! one call and no event of its own. On its way it waits at the sender's uplink, crosses the distance with
-//! some jitter, waits out a pause of a radio at either end, and waits at the receiver's downlink. It is lost
-//! alone, or in a burst of its way, or because a queue is full, or because a partition stands between.
+//! A body hands over a packet and learns at once when it will arrive, or that it is lost: each packet costs
+//! one call and no event of its own. On its path the packet waits at the sender's uplink, travels the one-way
+//! delay with some jitter, waits for the end of a radio's pause at either end, and waits at the receiver's
+//! downlink. It is lost independently, in a burst of its path, because a queue is full, or because of a
+//! partition.
 //!
-//! Promised: ways keep the order of their packets, equal seeds and calls give equal answers on any machine, and
-//! what happens on one way doesn't depend on the packets of others but through the queues that they share.
-//! Kept are some words for each peer, and some for each way in use until [`Network::forget`].
+//! Guarantees: a path doesn't reorder packets; equal seeds and calls give equal answers on any machine;
+//! traffic on one path affects another only through the queues that they share. Memory is some words for each
+//! peer, and some for each path in use until [`Network::forget`].
 
 mod burst;
 mod line;
@@ -23,45 +24,47 @@ use crate::plan::{Access, Delays, Location, Nat, NetPlan, Pauses};
 use burst::Weather;
 use line::Line;
 
-/// A message of a reliable channel that nothing tells of comes again after this long, then after twice as long,
-/// and so on: the least time-out of SCTP (RFC 9260, 16), which the stack in use has too.
+/// Initial retransmission timeout of a reliable message, microseconds; it doubles with each retransmission.
+/// SCTP's minimum (RFC 9260, 16), which the stack in use has too.
 pub const RETRANSMIT_US: u64 = 1_000_000;
-/// Messages are alone on their way, so probes follow them, this far apart (`crates/rtc/src/traffic.rs`) ...
+/// Interval of the probes that follow a single message, microseconds: messages are usually alone in flight,
+/// with no later packet to reveal their loss (`crates/rtc/src/traffic.rs`).
 pub const PROBE_US: u64 = 30_000;
-/// ... so many, while nothing says that the message is there.
+/// Maximum number of probes, sent while the message isn't acknowledged.
 const PROBES_MAX: u64 = 6;
-/// Of a message that so many later packets have overtaken SCTP knows that it was lost (RFC 9260, 7.2.4). It sends
-/// it again once at their word.
+/// Number of later packets that reveal the loss of a message to SCTP (fast retransmit, RFC 9260, 7.2.4). A
+/// message is fast-retransmitted once.
 const PROBES_TELLING: usize = 3;
-/// A reliable message is sent so many times; then its channel has failed (Association.Max.Retrans, RFC 9260, 16).
+/// Number of transmissions of a reliable message after which its channel fails (Association.Max.Retrans, RFC
+/// 9260, 16).
 pub const TRIES_MAX: u32 = 10;
-/// Two repetitions are no further apart (RTO.Max, RFC 9260, 16).
+/// Maximum retransmission timeout, microseconds (RTO.Max, RFC 9260, 16).
 const RETRANSMIT_US_MAX: u64 = 60_000_000;
 
-/// Sets draws for datagrams that aren't followed apart from all others of the seed.
+/// Seed component of the draws for datagrams that leave no state behind.
 const UNFOLLOWED: u64 = 0x756e_666f_6c6c;
 
-/// One end of the network: where a peer is connected.
+/// One end of the network: a peer's access.
 #[derive(Clone, Debug)]
 struct End {
     access: Access,
     place: Location,
     /// Index into the lines.
     line: usize,
-    /// Which side of a partition it is on.
+    /// Side of the partition that the end is on.
     side: u32,
-    /// Ways from here that are in use, by their other end.
+    /// Paths in use from here, sorted by their other end.
     ways: Vec<(u32, Way)>,
 }
 
-/// One direction between two peers.
+/// Path in one direction between two peers.
 #[derive(Clone, Copy, Debug)]
 struct Way {
     dice: SmallDice,
     weather: Weather,
-    /// When the last datagram arrives.
+    /// Arrival of the last datagram.
     datagram_at: Time,
-    /// When the last message of the reliable channel arrives.
+    /// Arrival of the last message of the reliable channel.
     message_at: Time,
 }
 
@@ -72,29 +75,29 @@ pub struct Network {
     seed: u64,
     ends: Vec<End>,
     lines: Vec<Line>,
-    /// How many of a million packets are lost alone, and from when on, in order of time: repetitions are decided
-    /// ahead, at the rate of their own time.
+    /// Independent loss per million packets, each with the time from which it applies, in order of time. The
+    /// fate of retransmissions is decided ahead, at the rate of their own time.
     losses: Vec<(Time, u32)>,
-    /// Lines that peers share, by the plan's numbers for them.
+    /// Index of each line that several peers share, by the plan's number for it.
     shared: BTreeMap<u32, usize>,
 }
 
 impl End {
-    /// Where among its ways that to another end is, or would be.
+    /// Index of the path to another end in the sorted list; `Err`: its insertion index.
     fn way_at(&self, to: u32) -> Result<usize, usize> {
         self.ways.binary_search_by_key(&to, |(other, _)| *other)
     }
 }
 
 impl Network {
-    /// A network without anyone in it.
+    /// A network without peers.
     pub fn new(plan: &NetPlan, seed: u64) -> Network {
         let losses = vec![(Time(0), plan.loss_ppm)];
         let (plan, ends, lines, shared) = (plan.clone(), Vec::new(), Vec::new(), BTreeMap::new());
         Network { plan, seed, ends, lines, losses, shared }
     }
 
-    /// Connects a peer; gives its index, which counts up from 0.
+    /// Connects a peer; returns its index. Indices count up from 0.
     pub fn add(&mut self, access: Access, place: Location) -> usize {
         let fresh = self.lines.len();
         let line = access.line.map_or(fresh, |number| *self.shared.entry(number).or_insert(fresh));
@@ -105,18 +108,19 @@ impl Network {
         self.ends.len() - 1
     }
 
-    /// A peer's uplink carries so much from now on.
+    /// Changes the rate of a peer's uplink, bits per second.
     pub fn set_uplink(&mut self, end: usize, bps: u64) {
         self.lines[self.ends[end].line].up.set_rate(bps);
     }
 
-    /// The public address that an end is behind: one for each line.
+    /// Public address of an end: one for each line.
     pub(crate) fn address(&self, end: usize) -> IpAddr {
         let [_, b, c, d] = (self.ends[end].line as u32).to_be_bytes();
         IpAddr::from([11, b, c, d])
     }
 
-    /// One way between two peers as the light goes, without queues and jitter: the same in both directions.
+    /// Propagation delay between two peers, without queues and jitter, microseconds; the same in both
+    /// directions.
     pub fn one_way_us(&self, a: usize, b: usize) -> u64 {
         match &self.plan.delays {
             Delays::Drawn { least_us, most_us } => {
@@ -133,7 +137,7 @@ impl Network {
         }
     }
 
-    /// Sends a datagram; tells when it arrives, `None` when it never does.
+    /// Sends a datagram; returns its arrival, or `None` if it is lost.
     pub fn send(&mut self, now: Time, from: usize, to: usize, bytes: usize) -> Option<Time> {
         if self.are_parted(from, to) {
             return None;
@@ -144,8 +148,8 @@ impl Network {
         Some(way.datagram_at)
     }
 
-    /// When a small datagram arrives that isn't followed: it meets losses, jitter and pauses, queues don't see it, and what
-    /// happens to it changes nothing for others.
+    /// Arrival of a small datagram that isn't simulated as an event. It is subject to losses, jitter and
+    /// pauses, not to queues, and affects no other packet.
     pub(crate) fn would_arrive(&self, now: Time, from: usize, to: usize) -> Option<Time> {
         let mut dice = SmallDice::of(&[self.seed, UNFOLLOWED, from as u64, to as u64, now.0]);
         let burst_ppm = self.plan.bursts.map_or(0, |bursts| bursts.mean_loss_ppm());
@@ -157,12 +161,14 @@ impl Network {
         Some(self.awake(to, there))
     }
 
-    /// Sends a message on a reliable channel, behind those sent before; tells when it arrives.
+    /// Sends a message on a reliable channel, behind those sent before; returns its arrival.
     ///
-    /// Nothing gets across a partition: what is said meanwhile is said again by [`send_late`](Network::send_late).
+    /// Nothing crosses a partition: messages sent meanwhile are sent later by
+    /// [`send_late`](Network::send_late).
     ///
     /// # Errors
-    /// When the channel will have failed: [`TRIES_MAX`] were lost. What is sent after it arrives no sooner.
+    /// The time at which the channel fails, if [`TRIES_MAX`] transmissions were lost. Messages sent
+    /// after it arrive no sooner.
     pub fn send_reliable(&mut self, now: Time, from: usize, to: usize, bytes: usize) -> Result<Time, Time> {
         let arrives = match self.cross(now, from, to, bytes) {
             Some(arrives) => Ok(arrives),
@@ -175,8 +181,8 @@ impl Network {
         arrives.map(|_| at).map_err(|_| at)
     }
 
-    /// Sends a message once more that was said at `said` and has got nowhere since: with the first repetition that
-    /// is due after `now`.
+    /// Sends a message again that was sent at `said` and held back by a partition since: it is carried by the
+    /// first retransmission due after `now`. Returns its arrival.
     pub fn send_late(&mut self, now: Time, said: Time, from: usize, to: usize) -> Time {
         let (mut tried_at, mut wait_us) = (said, RETRANSMIT_US);
         while tried_at < now {
@@ -189,19 +195,20 @@ impl Network {
         way.message_at
     }
 
-    /// When the last message arrives of those that were said from one end to another until now.
+    /// Arrival of the last message sent so far from one end to another.
     pub(crate) fn told_by(&self, from: usize, to: usize) -> Option<Time> {
         let end = &self.ends[from];
         end.way_at(to as u32).ok().map(|at| end.ways[at].1.message_at)
     }
 
-    /// Whether ICE finds a way between the two without a relay.
+    /// Whether ICE finds a path between two peers without a relay server.
     pub fn can_connect(&self, a: usize, b: usize) -> bool {
         let [one, other] = [a, b].map(|end| self.ends[end].access.nat);
         !self.are_parted(a, b) && traverses(one, other)
     }
 
-    /// From now on only peers of one group reach each other; whoever is in none is with the others like it.
+    /// Partitions the network: from now on only peers of the same group reach each other. The peers in no
+    /// group form one more.
     pub fn partition(&mut self, groups: &[Vec<usize>]) {
         self.heal();
         for (side, group) in (1..).zip(groups) {
@@ -211,38 +218,38 @@ impl Network {
         }
     }
 
-    /// Everyone reaches everyone again.
+    /// Ends the partition.
     pub fn heal(&mut self) {
         self.ends.iter_mut().for_each(|end| end.side = 0);
     }
 
-    /// A partition stands between the two.
+    /// Whether a partition separates two peers.
     pub fn are_parted(&self, a: usize, b: usize) -> bool {
         self.ends[a].side != self.ends[b].side
     }
 
-    /// From then on so many of a million packets are lost alone, up to what is planned for later. A plan is best made
-    /// ahead: repetitions that are decided already keep to what was planned when they were.
+    /// Sets the independent loss per million packets from time `from` on, up to the next planned change. It
+    /// should be planned ahead: retransmissions decided already keep the rate planned at that moment.
     pub fn plan_loss_ppm(&mut self, from: Time, loss_ppm: u32) {
         let after = self.losses.partition_point(|(planned, _)| *planned <= from);
         self.losses.insert(after, (from, loss_ppm));
     }
 
-    /// How many of a million packets are lost alone at that time.
+    /// Independent loss per million packets at a time.
     fn loss_ppm(&self, at: Time) -> u32 {
         let since = self.losses.partition_point(|(planned, _)| *planned <= at);
         since.checked_sub(1).map_or(0, |since| self.losses[since].1)
     }
 
-    /// The two have no link any more: nothing is remembered of the ways between them.
+    /// Forgets the paths between two peers that no longer have a link.
     pub fn forget(&mut self, a: usize, b: usize) {
         for (from, to) in [(a, b), (b, a)] {
             self.ends[from].ways.retain(|(other, _)| *other as usize != to);
         }
     }
 
-    /// A message that was lost, sent again until it isn't. Queues don't see it: it comes later than all that
-    /// they were told of.
+    /// Retransmits a lost message until it arrives. Queues don't see retransmissions, since these are later
+    /// than any packet that the queues have seen.
     fn try_again(&mut self, now: Time, from: usize, to: usize) -> Result<Time, Time> {
         let distance = self.one_way_us(from, to);
         let probes = (1..=PROBES_MAX).map(|probe| now + probe * PROBE_US);
@@ -260,7 +267,7 @@ impl Network {
         Err(tried_at)
     }
 
-    /// Whether a packet that leaves at `at`, later than `now`, is lost.
+    /// Whether a packet that is sent at `at`, later than `now`, is lost.
     fn loses(&mut self, now: Time, from: usize, to: usize, at: Time) -> bool {
         let (loss_ppm, bursts) = (self.loss_ppm(at), self.plan.bursts);
         let way = self.way(from, to, now);
@@ -269,7 +276,7 @@ impl Network {
         way.dice.chance(burst_ppm) || alone
     }
 
-    /// One try: queues, distance, chance and pauses.
+    /// One transmission: queues, delay, loss and pauses.
     fn cross(&mut self, now: Time, from: usize, to: usize, bytes: usize) -> Option<Time> {
         let longest_us = self.plan.queue_us_max;
         let awake = self.awake(from, now);
@@ -280,7 +287,7 @@ impl Network {
         let way = self.way(from, to, now);
         let burst_ppm = bursts.map_or(0, |bursts| way.weather.loss_ppm(now, &bursts, &mut way.dice));
         let jitter = if jitter_us == 0 { 0 } else { way.dice.between(0, jitter_us) };
-        // both are drawn in any case, so that a changed rate changes nothing but the losses
+        // both are drawn in any case, so a changed loss rate changes nothing but the losses
         let alone = way.dice.chance(loss_ppm);
         if way.dice.chance(burst_ppm) || alone {
             return None;
@@ -291,7 +298,8 @@ impl Network {
         self.lines[down].down.pass(there, awake, bytes, longest_us)
     }
 
-    /// When the radio of an end hears again; at once if it does now, or there is none.
+    /// End of the pause that an end's radio is in at `at`; `at` itself if it isn't pausing or there is no
+    /// radio.
     fn awake(&self, end: usize, at: Time) -> Time {
         match self.plan.pauses {
             Some(pauses) if self.ends[end].access.wireless => pause::end(&pauses, self.seed, end, at),
@@ -308,7 +316,7 @@ impl Network {
         let at = match known {
             Ok(at) => at,
             Err(at) => {
-                // numbered by when it came to be: a way that was forgotten doesn't repeat itself
+                // seeded with the time of creation, so a path that was forgotten doesn't repeat its draws
                 let mut dice = SmallDice::of(&[seed, from as u64, to.into(), now.0]);
                 let weather = Weather::drawn(now, bursts.as_ref(), &mut dice);
                 ways.insert(at, (to, Way { dice, weather, datagram_at: now, message_at: now }));
@@ -319,13 +327,14 @@ impl Network {
     }
 }
 
-/// Whether hole punching works between two kinds of NAT (RFC 5128; RFC 4787 names the behaviours).
+/// Whether hole punching works between two kinds of NAT (RFC 5128; behaviours as in RFC 4787).
 pub(crate) fn traverses(one: Nat, other: Nat) -> bool {
     !matches!((one.max(other), one.min(other)), (Nat::Symmetric, Nat::Symmetric | Nat::PortRestricted))
 }
 
 impl Pauses {
-    /// A laptop's Wi-Fi: 100 to 500 ms, as scans, roaming and busy channels make them; twice a minute is a guess.
+    /// A laptop's Wi-Fi: 100 to 500 ms, as caused by scans, roaming and busy channels. Twice a minute is a
+    /// guess.
     pub const WIFI: Pauses = Pauses { mean_gap_us: 30_000_000, least_us: 100_000, most_us: 500_000 };
 }
 

@@ -1,4 +1,4 @@
-//! The network keeps to its figures.
+//! Tests of the network model against its configured figures.
 
 use plenary_proto::time::{MS, SECOND};
 
@@ -19,7 +19,7 @@ fn wires(plan: NetPlan, count: usize) -> Network {
     network(plan, &vec![Access::WIRE; count])
 }
 
-/// A packet each millisecond: which arrive.
+/// Sends one packet each millisecond; returns their arrivals.
 fn stream(network: &mut Network, packets: u64) -> Vec<Option<Time>> {
     (0..packets).map(|at| network.send(Time(at * MS), 0, 1, BYTES)).collect()
 }
@@ -35,7 +35,7 @@ fn independent_loss_is_as_asked() {
 
 #[test]
 fn bursts_lose_what_was_asked_in_150_ms_at_a_time() {
-    // everything within a burst is lost here, so that its length can be read off
+    // here a burst loses everything, so that its length can be measured
     let bursts = Bursts { loss_ppm: 1_000_000, ..Bursts::losing(10_000) };
     let plan = NetPlan { bursts: Some(bursts), ..NetPlan::drawn(MS, MS, 0) };
     let arrivals = stream(&mut wires(plan, 2), 4_000_000);
@@ -45,7 +45,7 @@ fn bursts_lose_what_was_asked_in_150_ms_at_a_time() {
     assert!((140.0..160.0).contains(&mean_ms), "a burst lasts {mean_ms} ms");
     let share = lost as f64 / arrivals.len() as f64;
     assert!((0.018..0.022).contains(&share), "in a burst {share} of the time");
-    // and with half of it lost, the loss is what was asked for
+    // with a loss of half in bursts, the overall loss is as configured
     let plan = NetPlan { bursts: Some(Bursts::losing(10_000)), ..NetPlan::drawn(MS, MS, 0) };
     let arrivals = stream(&mut wires(plan, 2), 4_000_000);
     let share = arrivals.iter().filter(|at| at.is_none()).count() as f64 / arrivals.len() as f64;
@@ -67,7 +67,7 @@ fn a_line_carries_its_rate_and_drops_what_would_wait_too_long() {
     for (up_bps, down_bps) in [(2_000_000, 100_000_000), (100_000_000, 2_000_000)] {
         let slow = Access { up_bps, down_bps, ..Access::WIRE };
         let plan = NetPlan { queue_us_max: 250 * MS, ..NetPlan::drawn(10 * MS, 10 * MS, 0) };
-        // 9.6 Mbit/s are offered
+        // the offered load is 9.6 Mbit/s
         let arrivals = stream(&mut network(plan, &[slow, slow]), 10_000);
         let bits = arrivals.iter().flatten().count() * BYTES * 8;
         assert!((1_950_000..2_060_000).contains(&(bits / 10)), "{} bit/s", bits / 10);
@@ -121,7 +121,7 @@ fn a_message_outlives_a_blackout_that_ends_and_fails_with_its_channel_in_one_tha
     let through = network.send_reliable(Time(1_500 * MS), 0, 1, 200);
     assert_eq!(through, Ok(Time(2_510 * MS)), "the first repetition is there, a second later");
     let fails = network.send_reliable(Time(10 * SECOND), 0, 1, 200).unwrap_err();
-    // 1 + 2 + 4 + 8 + 16 + 32 s, and then a minute each
+    // 1 + 2 + 4 + 8 + 16 + 32 s, then a minute each
     assert_eq!(fails, Time((10 + 63 + 4 * 60) * SECOND));
     network.plan_loss_ppm(Time(20 * SECOND), 0);
     assert_eq!(network.send_reliable(Time(20 * SECOND), 0, 1, 200), Ok(fails), "nothing overtakes it");
@@ -168,7 +168,7 @@ fn what_happens_on_one_way_does_not_depend_on_others() {
     let expected = stream(&mut alone, 5_000);
     let found: Vec<_> = (0..5_000)
         .map(|at| {
-            // others talk between other ends
+            // traffic between other ends
             busy.send(Time(at * MS), 2, 3, BYTES);
             busy.send(Time(at * MS), 3, 2, BYTES);
             busy.send(Time(at * MS), 0, 1, BYTES)

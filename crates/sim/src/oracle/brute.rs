@@ -1,15 +1,15 @@
-//! The best tree there is, by trying all: what greed is measured against, in rooms that are small enough.
+//! Exhaustive search for the best tree, the reference for the greedy tree in rooms that are small enough.
 
 use super::tree::{Built, Growth};
 use super::{Truth, Value};
 
-/// More viewers than this would take too long: each more multiplies the work by its square.
+/// Maximum number of viewers; each further viewer multiplies the work by the square of their number.
 const VIEWERS_MAX: usize = 6;
 
-/// The best tree below these mixers, and what it is worth.
+/// The best tree below these mixers, and its value.
 ///
 /// # Panics
-/// When more than six viewers are to be placed.
+/// If there are more than six viewers to place.
 pub fn best_tree(truth: &Truth, mixers: &[usize]) -> (Value, Built) {
     let waiting = truth.waiting(mixers);
     assert!(waiting.len() <= VIEWERS_MAX, "{} viewers are too many to try all trees", waiting.len());
@@ -19,7 +19,8 @@ pub fn best_tree(truth: &Truth, mixers: &[usize]) -> (Value, Built) {
     best
 }
 
-/// Tries every viewer at every place, one after the other: who is served first is part of a tree.
+/// Tries every viewer at every open place, in every order: the order in which children are served is part of
+/// a tree.
 fn grow(truth: &Truth, mixers: &[usize], grown: &Growth, waiting: &[usize], best: &mut (Value, Built)) {
     if waiting.is_empty() || grown.open() == 0 {
         let value = truth.value(mixers, &grown.built);

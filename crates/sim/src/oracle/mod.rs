@@ -1,24 +1,24 @@
-//! Knows the truth about a room, and the best that could be made of it.
+//! Oracle: knows the true values of a room, and the best choice of mixers and tree for it.
 //!
 //! A [`Truth`] holds what no peer of a room can know for sure: every uplink, every one-way delay, every
-//! machine's speed. From it alone follows what a choice of mixers is worth ([`Truth::value_of`]) and which
-//! choice is the best ([`Truth::best`]). The election is judged by that, so nothing here knows how the election
-//! reckons: a test reads these sources and holds them to it.
+//! machine's speed. From it alone follows the value of a choice of mixers ([`Truth::value_of`]) and the best
+//! choice ([`Truth::best`]). The election is judged by this, so nothing here may depend on how the election
+//! computes its outcome: a test reads these sources and checks it.
 //!
-//! **The model.** A speaker's frame goes to its home mixer, from there to the other mixers; a mixer decodes all
-//! of them and encodes one picture; that goes down a tree. Each hop costs the delay of the pair and the time
-//! that the sender's uplink needs for this frame and those of the children it serves before. A machine that
-//! takes longer for a picture than a frame lasts makes fewer pictures. Whoever has no room on its uplink for
-//! one more program takes no child.
+//! **The model.** A speaker's frame is sent to its home mixer, and from there to the other mixers. A mixer
+//! decodes all speakers and encodes one picture, which is sent down a tree. Each hop costs the delay of the
+//! pair, and the time that the sender's uplink needs for this frame and for those of the children served
+//! before. A machine that needs longer than a frame interval for a picture makes fewer pictures. A peer
+//! without uplink capacity for one more program takes no child.
 //!
-//! **The objective** is the share of frames (one for each viewer, speaker and moment) that are there within
-//! [`IN_TIME_US`], then the mean latency of those that are there at all. A choice is *within 5 %* of the best
-//! when its share is at least 95 % of the best one's and, where both shares are equal to a thousandth, its mean
-//! latency at most 105 %.
+//! **The objective** is first the share of frames (one for each viewer, speaker and moment) that arrive
+//! within [`IN_TIME_US`], then the mean latency of the frames that arrive at all. A choice is *within 5 %* of
+//! the best if its share is at least 95 % of the best choice's share and, where both shares are equal to a
+//! thousandth, its mean latency is at most 105 % of the best choice's.
 //!
-//! A room takes a second mixer only where one doesn't do. So a pair is better than all single mixers only if
-//! more frames are there in time ([`Truth::best`]); that two mixers in two places would be a little quicker is
-//! known too ([`Truth::best_at_any_cost`]).
+//! A room uses a second mixer only where one doesn't suffice. So a pair is better than all single mixers only
+//! if more frames arrive in time ([`Truth::best`]). The best choice when two mixers may also be used for a
+//! slightly lower latency is computed as well ([`Truth::best_at_any_cost`]).
 
 mod brute;
 mod tree;
@@ -26,15 +26,15 @@ mod tree;
 pub use brute::best_tree;
 pub use tree::Built;
 
-/// A frame that is later than this is no conversation any more (ITU-T G.114: most users are dissatisfied past
-/// 400 ms one way).
+/// Latency limit of a conversation, microseconds: later frames don't count (ITU-T G.114: beyond 400 ms one
+/// way most users are dissatisfied).
 pub const IN_TIME_US: u64 = 400_000;
-/// Shares of frames are counted in these parts.
+/// The whole, in the millionths in which shares of frames are given.
 pub const WHOLE_PPM: u64 = 1_000_000;
-/// Shares closer than this are called equal: a thousandth.
+/// Shares closer than this are considered equal: a thousandth.
 const SHARE_TIE_PPM: u64 = 1_000;
 
-/// One peer as it is.
+/// True properties of one peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TruePeer {
     /// Uplink, bits per second.
@@ -43,56 +43,57 @@ pub struct TruePeer {
     pub down_bps: u64,
     /// Time to encode one picture of the program, microseconds.
     pub encode_us: u64,
-    /// Time to decode pictures as large as the program's together, microseconds.
+    /// Time to decode pictures that together have the size of the program's, microseconds.
     pub decode_us: u64,
-    /// It would mix.
+    /// Whether the peer consents to mix.
     pub consents: bool,
-    /// It sends picture and sound.
+    /// Whether the peer sends video and audio.
     pub speaks: bool,
-    /// It wants the program.
+    /// Whether the peer wants the program.
     pub views: bool,
-    /// Most children it takes as a relay; 0 for one that doesn't relay.
+    /// Maximum number of children as a relay; 0 for a peer that doesn't relay.
     pub children_max: usize,
 }
 
-/// A room as it is.
+/// True properties of a room.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Truth {
-    /// Everyone.
+    /// All peers.
     pub peers: Vec<TruePeer>,
     /// One-way delays, microseconds: from `a` to `b` at `a * peers + b`.
     pub delays_us: Vec<u64>,
-    /// Most children of a relay.
+    /// Maximum number of children of a relay.
     pub k: usize,
-    /// Most viewers that one mixer feeds.
+    /// Maximum number of viewers that one mixer feeds.
     pub k1: usize,
-    /// The program's rate, bits per second.
+    /// Bitrate of the program, bits per second.
     pub program_bps: u64,
-    /// The rate of one speaker's stream, bits per second.
+    /// Bitrate of one speaker's stream, bits per second.
     pub speaker_bps: u64,
-    /// The rate of one speaker's mix-minus, bits per second.
+    /// Bitrate of one mix-minus, bits per second.
     pub mix_minus_bps: u64,
-    /// Time between frames, microseconds.
+    /// Frame interval, microseconds.
     pub frame_us: u64,
 }
 
-/// What a choice of mixers is worth.
+/// Value of a choice of mixers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Value {
-    /// Frames there within [`IN_TIME_US`], in millionths of all.
+    /// Frames that arrive within [`IN_TIME_US`], in millionths of all.
     pub in_time_ppm: u64,
-    /// Of the frames that get there at all, microseconds.
+    /// Mean latency of the frames that arrive at all, microseconds.
     pub latency_us_mean: u64,
 }
 
 impl Value {
-    /// Whether this is better than `other`.
+    /// Whether this value is better than `other`.
     pub fn beats(&self, other: &Value) -> bool {
         let lower = self.latency_us_mean < other.latency_us_mean;
         self.in_time_ppm > other.in_time_ppm || (self.in_time_ppm == other.in_time_ppm && lower)
     }
 
-    /// Whether this is within so many percent of the best value: see the module's words.
+    /// Whether this value is within `percent` percent of the best value, as the module documentation defines
+    /// it.
     pub fn is_within(&self, percent: u64, best: &Value) -> bool {
         let share_holds = self.in_time_ppm * 100 >= best.in_time_ppm * (100 - percent);
         let tie = self.in_time_ppm.abs_diff(best.in_time_ppm) <= SHARE_TIE_PPM;
@@ -102,12 +103,12 @@ impl Value {
 }
 
 impl Truth {
-    /// From one peer to another, microseconds; none to itself.
+    /// One-way delay from one peer to another, microseconds; 0 to itself.
     pub fn delay_us(&self, from: usize, to: usize) -> u64 {
         if from == to { 0 } else { self.delays_us[from * self.peers.len() + to] }
     }
 
-    /// How long one frame of the program occupies a peer's uplink, microseconds.
+    /// Time that one frame of the program occupies a peer's uplink, microseconds.
     fn sending_us(&self, from: usize) -> u64 {
         let bits = self.program_bps * self.frame_us / 1_000_000;
         bits * 1_000_000 / self.peers[from].up_bps.max(1)
@@ -117,18 +118,18 @@ impl Truth {
         (0..self.peers.len()).filter(|at| self.peers[*at].speaks)
     }
 
-    /// Who would mix.
+    /// Peers that consent to mix.
     pub fn candidates(&self) -> Vec<usize> {
         (0..self.peers.len()).filter(|at| self.peers[*at].consents).collect()
     }
 
-    /// The mixer that a speaker sends its stream to: the nearest.
+    /// Home mixer of a speaker: the nearest.
     fn home(&self, speaker: usize, mixers: &[usize]) -> usize {
         let nearest = mixers.iter().min_by_key(|mixer| (self.delay_us(speaker, **mixer), **mixer));
         *nearest.expect("a choice names a mixer")
     }
 
-    /// How many viewers a mixer can feed, beside what it sends to the stage.
+    /// Number of viewers that a mixer can feed besides what it sends to the stage.
     fn first_tier(&self, mixer: usize, mixers: &[usize]) -> usize {
         let spare = self.candidates().len() > mixers.len();
         let copies = (mixers.len() - 1 + usize::from(spare)) as u64; // other mixers, and the standby
@@ -144,18 +145,19 @@ impl Truth {
         self.k1.min((left / self.program_bps.max(1)) as usize)
     }
 
-    /// How many children a viewer can feed.
+    /// Number of children that a viewer can feed.
     fn relay_slots(&self, viewer: usize) -> usize {
         let peer = &self.peers[viewer];
         self.k.min(peer.children_max).min((peer.up_bps / self.program_bps.max(1)) as usize)
     }
 
-    /// Time that a mixer works on one picture, microseconds.
+    /// Time that a mixer needs for one picture, microseconds.
     fn picture_us(&self, mixer: usize) -> u64 {
         self.peers[mixer].encode_us + self.peers[mixer].decode_us
     }
 
-    /// When each speaker's frame leaves a mixer as part of a picture, microseconds after its capture.
+    /// Time from the capture of each speaker's frame until a mixer sends it as part of a picture,
+    /// microseconds.
     fn mixed_us(&self, mixer: usize, mixers: &[usize]) -> Vec<u64> {
         let through = |speaker: usize| {
             let home = self.home(speaker, mixers);
@@ -164,17 +166,17 @@ impl Truth {
         self.speakers().map(through).collect()
     }
 
-    /// The pictures that a mixer can make, in millionths of those it should.
+    /// Pictures that a mixer can make, in millionths of those required.
     fn made_ppm(&self, mixer: usize) -> u64 {
         WHOLE_PPM * self.frame_us.min(self.picture_us(mixer)).max(1) / self.picture_us(mixer).max(1)
     }
 
-    /// What these mixers are worth, with the tree that greed builds below them.
+    /// Value of a choice of mixers with the greedy tree below them.
     pub fn value_of(&self, mixers: &[usize]) -> Value {
         self.value(mixers, &self.greedy_tree(mixers))
     }
 
-    /// What a tree is worth.
+    /// Value of a choice of mixers with this tree.
     pub fn value(&self, mixers: &[usize], tree: &Built) -> Value {
         let mixed: Vec<(usize, Vec<u64>, u64)> = mixers
             .iter()
@@ -200,25 +202,25 @@ impl Truth {
         }
     }
 
-    /// Whether a peer is to get the program from the tree.
+    /// Whether a peer should get the program from the tree.
     fn wants_tree(&self, at: usize, mixers: &[usize]) -> bool {
         let peer = &self.peers[at];
         peer.views && !peer.speaks && !mixers.contains(&at) && peer.down_bps >= self.program_bps
     }
 
-    /// The best of all single mixers, by trying each; `None` when nobody consents.
+    /// The best single mixer, by exhaustive search; `None` if no peer consents.
     pub fn best_one(&self) -> Option<(Vec<usize>, Value)> {
         self.best_of(self.candidates().into_iter().map(|one| vec![one]))
     }
 
-    /// The best of all pairs, by trying each; `None` when fewer than two consent.
+    /// The best pair of mixers, by exhaustive search; `None` if fewer than two peers consent.
     fn best_two(&self) -> Option<(Vec<usize>, Value)> {
         let all = self.candidates();
         let with = |at: usize, one: usize| all[at + 1..].iter().map(move |two| vec![one, *two]);
         self.best_of(all.iter().enumerate().flat_map(|(at, one)| with(at, *one)))
     }
 
-    /// The best of one mixer and of two where one doesn't do; `None` when nobody consents.
+    /// The best choice: one mixer, or two where one doesn't suffice; `None` if no peer consents.
     pub fn best(&self) -> Option<(Vec<usize>, Value)> {
         let one = self.best_one()?;
         if one.1.in_time_ppm + SHARE_TIE_PPM >= WHOLE_PPM {
@@ -228,7 +230,8 @@ impl Truth {
         two.filter(|two| two.1.in_time_ppm > one.1.in_time_ppm + SHARE_TIE_PPM).or(Some(one))
     }
 
-    /// The best of one mixer and of two, however little the second is good for; `None` when nobody consents.
+    /// The best choice of one or two mixers, however small the second one's benefit; `None` if no peer
+    /// consents.
     pub fn best_at_any_cost(&self) -> Option<(Vec<usize>, Value)> {
         let one = self.best_one()?;
         let two = self.best_two();

@@ -1,49 +1,49 @@
-//! Trees by greed: each viewer at the place where its frames come soonest.
+//! Greedy trees: each viewer takes the place at which its frames arrive soonest.
 
 use std::cmp::Reverse;
 
 use super::Truth;
 
-/// Where a viewer hangs.
+/// A viewer's position in a tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Position {
-    /// Who feeds it.
+    /// Parent of the viewer.
     pub parent: usize,
-    /// The mixer at the top of its branch.
+    /// Mixer at the top of the branch.
     pub root: usize,
-    /// A mixer's is 0.
+    /// Depth in the tree; a mixer's depth is 0.
     pub depth: usize,
-    /// From the mixer's encoder to here, microseconds.
+    /// Latency from the mixer's encoder to the viewer, microseconds.
     pub below_us: u64,
 }
 
-/// A tree: a place for each peer that hangs in it.
+/// A tree, stored as each peer's position.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Built {
-    /// By the peer's index; `None` for whoever is no viewer, and for whom there was no room.
+    /// Positions by index of the peer; `None` for peers that aren't viewers, and for viewers without a place.
     pub places: Vec<Option<Position>>,
 }
 
 impl Built {
-    /// Mean depth of the viewers in it, a mixer's being 0; `None` when there are none.
+    /// Mean depth of the viewers in the tree, a mixer's depth being 0; `None` if there are none.
     pub fn mean_depth(&self) -> Option<f64> {
         let depths: Vec<_> = self.places.iter().flatten().map(|place| place.depth as f64).collect();
         (!depths.is_empty()).then(|| depths.iter().sum::<f64>() / depths.len() as f64)
     }
 
-    /// The deepest viewer.
+    /// Depth of the deepest viewer.
     pub fn depth_max(&self) -> usize {
         self.places.iter().flatten().map(|place| place.depth).max().unwrap_or(0)
     }
 
-    /// From the mixer's encoder to the viewers, mean, microseconds; `None` when there are none.
+    /// Mean latency from the mixer's encoder to the viewers, microseconds; `None` if there are none.
     pub fn mean_below_us(&self) -> Option<f64> {
         let times: Vec<_> = self.places.iter().flatten().map(|place| place.below_us as f64).collect();
         (!times.is_empty()).then(|| times.iter().sum::<f64>() / times.len() as f64)
     }
 }
 
-/// Whoever takes children: a mixer, or a viewer that hangs in the tree.
+/// A peer with room for children: a mixer, or a viewer that has a place in the tree.
 #[derive(Clone, Copy, Debug)]
 struct Open {
     peer: usize,
@@ -55,9 +55,10 @@ struct Open {
 }
 
 impl Truth {
-    /// The tree below these mixers: the better one of two that greed builds, each viewer in turn taking the
-    /// open place at which its frames come soonest. In one the widest uplinks come first, which is flat; in the
-    /// other all who relay come in the order of their delay, which is quick where the widest are far away.
+    /// The greedy tree below these mixers: the better of two, in which the viewers in turn take the open
+    /// place at which their frames arrive soonest. In one of them the widest uplinks come first, which makes
+    /// the tree flat. In the other the relays come first, in the order of their delay, which is faster where
+    /// the widest uplinks are far away.
     pub fn greedy_tree(&self, mixers: &[usize]) -> Built {
         let nearest_us = |viewer: usize| mixers.iter().map(|mixer| self.delay_us(*mixer, viewer)).min();
         let mut flat = self.waiting(mixers);
@@ -68,7 +69,7 @@ impl Truth {
         if self.value(mixers, &quick).beats(&self.value(mixers, &flat)) { quick } else { flat }
     }
 
-    /// Who feeds whom in a tree, each parent's children in the order in which it serves them.
+    /// The (parent, child) pairs of a tree, each parent's children in the order in which it serves them.
     pub fn edges(&self, tree: &Built) -> Vec<(usize, usize)> {
         let hung = tree.places.iter().enumerate().filter_map(|(child, place)| Some((child, (*place)?)));
         let mut hung: Vec<_> = hung
@@ -78,8 +79,8 @@ impl Truth {
         hung.into_iter().map(|(parent, _, child)| (parent, child)).collect()
     }
 
-    /// The tree that these pairs of parent and child are, in the order in which parents serve their children. Whoever
-    /// doesn't hang on one of the mixers is left out.
+    /// The tree that consists of these (parent, child) pairs, in the order in which parents serve their
+    /// children. Peers that aren't below one of the mixers are left out.
     pub fn tree_of(&self, mixers: &[usize], edges: &[(usize, usize)]) -> Built {
         let mut places: Vec<Option<Position>> = vec![None; self.peers.len()];
         let root = |mixer: &usize| Position { parent: *mixer, root: *mixer, depth: 0, below_us: 0 };
@@ -110,22 +111,22 @@ impl Truth {
         grown.built
     }
 
-    /// Everyone who is to get the program from the tree.
+    /// All peers that should get the program from the tree.
     pub(super) fn waiting(&self, mixers: &[usize]) -> Vec<usize> {
         (0..self.peers.len()).filter(|at| self.wants_tree(*at, mixers)).collect()
     }
 }
 
-/// A tree that grows.
+/// A tree under construction.
 #[derive(Clone, Debug)]
 pub(super) struct Growth {
-    /// Where there is room.
+    /// Peers with room for another child.
     open: Vec<Open>,
     pub(super) built: Built,
 }
 
 impl Growth {
-    /// The mixers alone.
+    /// A tree of the mixers only.
     pub(super) fn new(truth: &Truth, mixers: &[usize]) -> Growth {
         let root = |mixer: &usize| {
             let slots = truth.first_tier(*mixer, mixers);
@@ -135,19 +136,19 @@ impl Growth {
         Growth { open, built: Built { places: vec![None; truth.peers.len()] } }
     }
 
-    /// How many peers have room.
+    /// Number of peers with room for another child.
     pub(super) fn open(&self) -> usize {
         self.open.len()
     }
 
-    /// When a frame would come to `viewer` as the next child of an open place.
+    /// Time at which a frame would reach `viewer` as the next child of an open place.
     fn reach_us(&self, truth: &Truth, at: usize, viewer: usize) -> u64 {
         let parent = &self.open[at];
         let sent_us = truth.sending_us(parent.peer) * (parent.fed as u64 + 1);
         parent.below_us + sent_us + truth.delay_us(parent.peer, viewer)
     }
 
-    /// Hangs a viewer at an open place.
+    /// Adds a viewer at an open place.
     pub(super) fn hang(&mut self, truth: &Truth, viewer: usize, at: usize) {
         let below_us = self.reach_us(truth, at, viewer);
         let parent = &mut self.open[at];

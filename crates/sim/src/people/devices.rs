@@ -1,4 +1,4 @@
-//! What people hold in their hands, and what it hangs on.
+//! People's devices and access lines.
 
 use plenary_proto::time::MS;
 use serde::Deserialize;
@@ -6,7 +6,7 @@ use serde::Deserialize;
 use crate::dice::SmallDice;
 use crate::plan::{Access, Location, Nat, PeerPlan};
 
-/// How many of each there are, as weights; without any, everyone has a computer on a wire of 100 Mbit/s.
+/// Mix of devices, as weights. With all weights 0 every peer has a computer on a wire of 100 Mbit/s.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Devices {
@@ -20,14 +20,15 @@ pub struct Devices {
     pub server: u32,
 }
 
-/// One sort of device.
+/// A kind of device.
 #[derive(Clone, Copy, Debug)]
 struct Device {
-    /// Encoding and decoding one 720p picture. A server's are ours; the others' ratios to it are a guess.
+    /// Times to encode and decode one 720p picture. The server's are this project's measurements; the others'
+    /// ratios to it are a guess.
     encode_us: u32,
     decode_us: u32,
-    /// Of a hundred, by guess: on radio; of those on radio, on a mobile network; willing to relay (on mains,
-    /// unmetered).
+    /// Percentages, guessed: devices on radio; of those, devices on a mobile network; devices willing to
+    /// relay (on mains, unmetered).
     wireless: u64,
     mobile: u64,
     relays: u64,
@@ -38,22 +39,23 @@ const LAPTOP: Device = Device { encode_us: 8_000, decode_us: 2_500, wireless: 80
 const DESKTOP: Device = Device { encode_us: 5_000, decode_us: 1_800, wireless: 30, mobile: 0, relays: 100 };
 const SERVER: Device = Device { encode_us: 4_000, decode_us: 1_500, wireless: 0, mobile: 0, relays: 100 };
 
-/// A sort of line at home.
+/// A kind of access line at home.
 #[derive(Clone, Copy, Debug)]
 struct Home {
-    /// Of a thousand lines.
+    /// Share of all lines, per thousand.
     per_mille: u64,
     up_bps: u64,
     down_bps: u64,
-    /// Half of the round trip to the provider's backbone.
+    /// Half of the round-trip time to the provider's backbone.
     last_mile_us: u64,
 }
 
-/// Lines at British homes in 2023, so that the median is that of Ofcom's "UK home broadband performance"
-/// (March 2023: 18.4 Mbit/s up, 69.4 down). 9 % are ADSL and 55 % fibre to the cabinet (of 28 million lines,
-/// 2 to 3 and 15.6: <https://www.ispreview.co.uk/index.php/2023/09/ofcom-2023-study-finds-average-uk-broadband-isp-speeds-hit-69-4mbps.html>),
-/// the latter halved between their two products by guess; the rest is cable and fibre, halved likewise. Rates
-/// beside the median are those products'; last miles are a guess.
+/// Lines of British homes in 2023, chosen so that the median is that of Ofcom's "UK home broadband
+/// performance" (March 2023: 18.4 Mbit/s up, 69.4 down). 9 % are ADSL and 55 % fibre to the cabinet (of 28
+/// million lines, 2 to 3 and 15.6:
+/// <https://www.ispreview.co.uk/index.php/2023/09/ofcom-2023-study-finds-average-uk-broadband-isp-speeds-hit-69-4mbps.html>),
+/// the latter split evenly between their two products by guess; the rest is cable and fibre, split likewise.
+/// Rates other than the median are those of the providers' products; last-mile delays are a guess.
 const HOMES: [Home; 5] = [
     Home { per_mille: 90, up_bps: 900_000, down_bps: 10_000_000, last_mile_us: 12 * MS },
     Home { per_mille: 275, up_bps: 9_000_000, down_bps: 36_000_000, last_mile_us: 6 * MS },
@@ -62,20 +64,20 @@ const HOMES: [Home; 5] = [
     Home { per_mille: 180, up_bps: 110_000_000, down_bps: 500_000_000, last_mile_us: 2 * MS },
 ];
 
-/// 5G: the world's median of the third quarter of 2021 (Ookla, "Growing and slowing: the state of 5G worldwide
-/// in 2021": 21.08 Mbit/s up, 166.13 down).
+/// 5G rates: the worldwide median of the third quarter of 2021 (Ookla, "Growing and slowing: the state of 5G
+/// worldwide in 2021": 21.08 Mbit/s up, 166.13 down).
 const MOBILE_UP_BPS: u64 = 21_080_000;
 const MOBILE_DOWN_BPS: u64 = 166_130_000;
-/// Half of a round trip over the air and through the operator's core: a guess.
+/// Half of a round trip over the air and through the operator's core network: a guess.
 const MOBILE_LAST_MILE_US: u64 = 20 * MS;
-/// Of a hundred NATs, those that hole punching over UDP fails with: 100 - 82 (Ford, Srisuresh, Kegel:
-/// "Peer-to-peer communication across network address translators", 2005).
+/// Percentage of NATs for which UDP hole punching fails: 100 - 82 (Ford, Srisuresh, Kegel: "Peer-to-peer
+/// communication across network address translators", 2005).
 const SYMMETRIC_PERCENT: u64 = 18;
-/// A data centre's line.
+/// Rate of a data centre's line, bits per second.
 const SERVER_BPS: u64 = 1_000_000_000;
 
 impl Devices {
-    /// Gives a peer a device, a line, and a NAT where `nats` says so.
+    /// Gives a peer a device, a line, and a NAT if `nats` is set.
     pub(crate) fn equip(&self, peer: &mut PeerPlan, nats: bool, dice: &mut SmallDice) {
         let mix =
             [(self.phone, PHONE), (self.laptop, LAPTOP), (self.desktop, DESKTOP), (self.server, SERVER)];
@@ -102,7 +104,7 @@ impl Devices {
         } else if draw < SYMMETRIC_PERCENT {
             Nat::Symmetric
         } else if draw.is_multiple_of(2) {
-            // how the others filter was not asked: half of them each is a guess
+            // the study didn't cover filtering: half of the others for each kind is a guess
             Nat::Cone
         } else {
             Nat::PortRestricted
@@ -113,7 +115,7 @@ impl Devices {
     }
 }
 
-/// A line of that device, and its last mile.
+/// Access of a device, and its last-mile delay in microseconds.
 fn line(device: &Device, mobile: bool, dice: &mut SmallDice) -> (Access, u64) {
     if device.wireless == 0 {
         return (Access { up_bps: SERVER_BPS, down_bps: SERVER_BPS, ..Access::WIRE }, MS / 2);
@@ -131,7 +133,7 @@ fn line(device: &Device, mobile: bool, dice: &mut SmallDice) -> (Access, u64) {
         here
     });
     let home = found.unwrap_or(&HOMES[2]);
-    // no two lines are alike: a tenth up or down
+    // lines vary by up to a tenth
     let percent = dice.between(90, 110);
     let [up_bps, down_bps] = [home.up_bps, home.down_bps].map(|bps| bps * percent / 100);
     (Access { up_bps, down_bps, ..Access::WIRE }, home.last_mile_us)

@@ -1,17 +1,18 @@
-//! Where people are, and how long light needs between them.
+//! Regions of the world, and the delays between them.
 
 use crate::plan::Delays;
 
-/// A part of the world with its backbone.
+/// A region with its backbone.
 #[derive(Clone, Copy, Debug)]
 pub struct Region {
-    /// A city in it.
+    /// A city in the region.
     pub name: &'static str,
-    /// How many of a hundred people live there: a guess, a third of the world's time zones at most being awake.
+    /// Percentage of all people that live there. A guess: at most a third of the world's time zones are
+    /// awake.
     percent: u64,
 }
 
-/// The parts of the world that there are.
+/// All regions.
 pub const REGIONS: [Region; 8] = [
     Region { name: "Virginia", percent: 20 },
     Region { name: "California", percent: 12 },
@@ -23,9 +24,9 @@ pub const REGIONS: [Region; 8] = [
     Region { name: "São Paulo", percent: 7 },
 ];
 
-/// Round trips between them, tenths of a millisecond, as measured between data centres of Amazon Web Services
-/// in April 2017 (<https://acomputerscientistlearnsaws.blogspot.com/2017/04/aws-regions.html>, the upper
-/// triangle). The ways of one region (the diagonal) were not measured: 2 ms is a guess.
+/// Round-trip times between regions in tenths of a millisecond, as measured between data centres of Amazon
+/// Web Services in April 2017 (<https://acomputerscientistlearnsaws.blogspot.com/2017/04/aws-regions.html>,
+/// the upper triangle). Delays within a region (the diagonal) were not measured: 2 ms is a guess.
 #[rustfmt::skip]
 const ROUND_TRIPS: [[u32; 8]; 8] = [
     //  Vir    Cal    Dub    Fra    Tok    Sin    Syd    São
@@ -39,17 +40,17 @@ const ROUND_TRIPS: [[u32; 8]; 8] = [
     [ 1_195, 1_927, 1_913, 1_949, 2_568, 3_281, 3_225,    20],
 ];
 
-/// One way between the regions' backbones.
+/// One-way delays between the regions' backbones, microseconds.
 pub fn delays() -> Delays {
     Delays::Regions(ROUND_TRIPS.iter().map(|row| row.iter().map(|tenths| tenths * 50).collect()).collect())
 }
 
-/// The region of that name.
+/// Index of the region with this name.
 pub fn region(name: &str) -> Option<u16> {
     REGIONS.iter().position(|region| region.name == name).map(|at| at as u16)
 }
 
-/// The region of somebody, by an even draw below a hundred.
+/// Region of a person, from a uniform draw below a hundred.
 pub(crate) fn drawn(mut percent: u64) -> u16 {
     let found = REGIONS.iter().position(|region| {
         let here = percent < region.percent;

@@ -1,7 +1,7 @@
-//! People: who comes when, from where, with what device, and when they go.
+//! Populations: when people arrive, from which region, with what device, and when they leave.
 //!
-//! A [`Group`] says it in words, [`draw`] turns groups into plans of peers. Each person is drawn from dice of its
-//! own, so a larger group begins with the people of the smaller one.
+//! A [`Group`] describes a population, [`draw`] turns groups into plans of peers. Each person has random
+//! numbers of its own, so a larger group begins with the people of the smaller one.
 
 mod devices;
 pub mod geography;
@@ -16,121 +16,125 @@ use crate::plan::{Kind, Leave, PeerPlan, Stalls};
 use crate::units::{Share, Span};
 pub use devices::Devices;
 
-/// Most peers of one world; those who would come after are not drawn.
+/// Maximum number of peers in one world; later arrivals are not drawn.
 pub const PEERS_MAX: usize = 200_000;
-/// Whoever goes is followed by another within this time, where groups are refilled.
+/// Maximum time until a departed peer is replaced, in refilled groups.
 const REFILL_US: u64 = SECOND;
-/// Slots of time that arrivals of the shape [`Shape::Zipf`] are ranked by.
+/// Number of time slots by which arrivals of the shape [`Shape::Zipf`] are ranked.
 const ZIPF_SLOTS: u64 = 64;
 
-/// People who are alike.
+/// A group of similar people.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Group {
-    /// What they are there for.
+    /// Role of the peers.
     pub kind: Kind,
-    /// How many.
+    /// Number of peers.
     pub count: usize,
-    /// Speakers that see the program, too, each by its own mixer, outside the tree. Viewers do in any case, candidates never.
+    /// Whether speakers also see the program, each from its own mixer, outside the tree. Viewers always do,
+    /// candidates never.
     #[serde(default)]
     pub sees: bool,
-    /// What they hold in their hands.
+    /// Mix of devices.
     #[serde(default)]
     pub devices: Devices,
-    /// They are behind NATs.
+    /// Whether the peers are behind NATs.
     #[serde(default)]
     pub nats: bool,
-    /// All in this region; otherwise wherever people are.
+    /// Region of all peers; without it, each peer's region is drawn.
     #[serde(default)]
     pub region: Option<String>,
-    /// When they come.
+    /// When the peers arrive.
     #[serde(default)]
     pub arrival: Arrival,
-    /// How long they stay; without it, to the end.
+    /// How long the peers stay; without it, to the end.
     #[serde(default)]
     pub stay: Option<Stay>,
-    /// How many of those who go say so.
+    /// Share of the departing peers that leave politely.
     #[serde(default)]
     pub polite: Share,
-    /// Whoever goes is followed by another, so that there are as many all the time.
+    /// Whether each departing peer is replaced by another, so that the number stays constant.
     #[serde(default)]
     pub refilled: bool,
-    /// How their machines stand still.
+    /// Stalls of the peers' machines.
     #[serde(default)]
     pub stalls: Option<StallsEach>,
-    /// What rules they break.
+    /// Attack that the peers carry out.
     #[serde(default)]
     pub attack: Option<Attack>,
-    /// They are all behind one line, of the first of them: one machine with many names, or a school.
+    /// Whether all peers share one line, that of the first of them: one machine with many identities, or a
+    /// school.
     #[serde(default)]
     pub one_line: bool,
-    /// Their clocks are wrong by up to so many millionths, either way.
+    /// Maximum clock drift in millionths, in either direction.
     #[serde(default)]
     pub clock_ppm: u16,
 }
 
-/// When a group comes.
+/// Arrival of a group.
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Arrival {
-    /// Nobody before.
+    /// Time of the first arrival.
     pub from: Span,
-    /// All within this time.
+    /// Period within which all peers arrive.
     pub within: Span,
-    /// How they are spread over it.
+    /// Distribution over the period.
     pub shape: Shape,
 }
 
 impl Arrival {
-    /// All are there.
+    /// Time by which all peers have arrived.
     pub fn ends(&self) -> Span {
         Span(self.from.0.saturating_add(self.within.0))
     }
 }
 
-/// How arrivals are spread.
+/// Distribution of arrivals.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Shape {
-    /// One after the other, evenly.
+    /// Evenly spaced.
     #[default]
     Steady,
-    /// Each at any moment: a flash crowd.
+    /// Uniformly random: a flash crowd.
     Crowd,
-    /// The time is cut into 64 slots, and the n-th of them sees a share of 1/n: most come at the beginning.
+    /// The period is divided into 64 slots, and the n-th gets a share proportional to 1/n: most peers arrive
+    /// at the beginning.
     Zipf,
 }
 
-/// How long somebody stays.
+/// Distribution of the length of stay.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Stay {
-    /// With this mean, whoever has stayed for long going as likely as anyone.
+    /// Exponential with this mean: the remaining stay doesn't depend on the time already stayed.
     Exponential(Span),
-    /// With this mean and a heavy tail: Pareto's distribution with exponent 2, of infinite variance.
+    /// Heavy-tailed with this mean: Pareto distribution with exponent 2, of infinite variance.
     HeavyTailed(Span),
 }
 
-/// How machines stand still.
+/// Stalls of machines.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StallsEach {
-    /// This long.
+    /// Length of a stall.
     pub last: Span,
-    /// So often on average.
+    /// Mean time between two stalls.
     pub each: Span,
 }
 
-/// Draws all peers of these groups, the host first; after `until` nobody comes or goes.
+/// Draws all peers of these groups, the host first. There are no arrivals or departures after `until`.
 ///
-/// The first group must not be empty: its first member is the host, which is there from the beginning to the end.
+/// The first group must not be empty: its first member is the host, which is present from the beginning to
+/// the end.
 pub fn draw(groups: &[Group], until: Time, seed: u64) -> Vec<PeerPlan> {
     let mut peers = Vec::new();
     for (number, group) in groups.iter().enumerate() {
         for at in 0..group.count {
             let mut dice = SmallDice::of(&[seed, number as u64, at as u64]);
             let mut comes = Some(group.arrival.draw(at, group.count, &mut dice));
-            // whoever follows has the next of the same dice
+            // a replacement continues with the same random numbers
             while let Some(joins_at) = comes.take().filter(|_| peers.len() < PEERS_MAX) {
                 let mut peer = group.member(joins_at, &mut dice);
                 if group.one_line {
@@ -195,7 +199,7 @@ impl Stay {
     fn length_us(self, even: u64, dice: &mut SmallDice) -> u64 {
         match self {
             Stay::Exponential(mean) => dice.exponential(mean.0),
-            // half the mean over the root of an even draw in (0, 1]
+            // half the mean divided by the square root of a uniform draw in (0, 1]
             Stay::HeavyTailed(mean) => {
                 let root = even.max(1).isqrt().max(1);
                 ((u128::from(mean.0 / 2) << 32) / u128::from(root)).min(u64::MAX.into()) as u64
@@ -260,7 +264,8 @@ mod tests {
         let mean = even.iter().sum::<u64>() / 39_999 / SECOND;
         assert!((585..615).contains(&mean), "{mean} s");
         let heavy = stays(Stay::HeavyTailed(Span(600 * SECOND)));
-        // a quarter is longer than the mean, one in 400 than ten times the mean; exponentially one in 22,026
+        // a quarter stays longer than the mean, one in 400 longer than ten times the mean (exponentially one
+        // in 22,026)
         assert!(longer(&heavy, 600 * SECOND).abs_diff(10_000) < 300, "{}", longer(&heavy, 600 * SECOND));
         assert!(longer(&heavy, 6_000 * SECOND).abs_diff(100) < 35, "{}", longer(&heavy, 6_000 * SECOND));
         assert!(longer(&even, 6_000 * SECOND) < 10);
@@ -281,7 +286,7 @@ mod tests {
             let there = there(Time(second * SECOND));
             assert!((1_950..=2_000).contains(&there), "{there} after {second} s");
         }
-        // 2000 in 60 s on average, half of them politely
+        // 2000 departures per 60 s on average, half of them polite
         let gone: Vec<_> = peers.iter().flat_map(|peer| peer.leaves).collect();
         assert!(gone.len().abs_diff(10_000) < 400, "{}", gone.len());
         let polite = gone.iter().filter(|leave| leave.polite).count();

@@ -1,4 +1,4 @@
-//! What a script does to a world, and to whom.
+//! Acts of a script: actions on a world, and their targets.
 
 use std::collections::BTreeSet;
 
@@ -11,49 +11,50 @@ use crate::plan::{Kind, PeerPlan};
 use crate::units::{Share, Span};
 use crate::world::World;
 
-/// Something that happens at a time, once or again and again.
+/// An action at a time, once or periodically.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(try_from = "Fields")]
 pub struct Act {
-    /// When, from the creation of the room.
+    /// Time of the action, from the creation of the room.
     pub at: Span,
-    /// And then so often, up to the end of the storm.
+    /// Period of repetitions, up to the end of the storm.
     pub each: Option<Span>,
-    /// What.
+    /// The action.
     pub action: Action,
 }
 
-/// What happens.
+/// An action on the world.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// These die from one moment to the next.
+    /// These peers crash.
     Kill(Whom),
-    /// These leave politely.
+    /// These peers leave politely.
     Leave(Whom),
-    /// The host has these speak.
+    /// The host gives these peers the floor.
     Promote(Whom),
-    /// The host has these go back to the audience.
+    /// The host sends these peers back to the audience.
     Demote(Whom),
-    /// These tell the room a piece of data; whoever isn't on stage is not let.
+    /// These peers publish a piece of application data; only peers on stage are allowed to.
     Tell(Whom),
-    /// The machines of these stand still for so long: what comes meanwhile waits.
+    /// The machines of these peers stall for this time: what arrives meanwhile waits.
     Stall(Whom, Span),
-    /// The machines of these sleep for so long: their clocks stand still, and what comes is lost.
+    /// The machines of these peers sleep for this time: their clocks stop, and what arrives is lost.
     Sleep(Whom, Span),
-    /// From now on that share of all packets is lost alone.
+    /// From now on this share of all packets is lost independently.
     Loss(Share),
-    /// That share of the stage, never with the host in it, and of the audience doesn't reach the others any more.
+    /// A partition separates this share of the stage, never including the host, and of the audience from the
+    /// others.
     Partition(Share),
-    /// Everyone reaches everyone again.
+    /// The partition ends.
     Heal,
     /// The rendezvous dies.
     KillRendezvous,
 }
 
-/// To whom something happens, as far as they are there and live.
+/// Targets of an action, as far as they have joined and are alive.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Whom {
-    /// All that mix, by the host's word.
+    /// All mixers in force, according to the host.
     Mixers,
     /// The first standby.
     Standby,
@@ -61,21 +62,21 @@ pub enum Whom {
     Host,
     /// The viewer with the most children.
     Parent,
-    /// A speaker that isn't the host.
+    /// A drawn speaker other than the host.
     Speaker,
-    /// A candidate that neither mixes nor stands by.
+    /// A drawn candidate that neither mixes nor stands by.
     Candidate,
     /// All viewers of the first tier.
     FirstTier,
-    /// That share of the first two tiers.
+    /// This share of the first two tiers.
     Top(Share),
-    /// That share of the audience.
+    /// This share of the audience.
     Audience(Share),
-    /// Everyone but the host in that region.
+    /// All peers in this region except the host.
     Region(String),
 }
 
-/// What is written: `kill = "mixer"` and so on.
+/// The keys of an act in the file: `kill = "mixer"` and so on.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Fields {
@@ -129,7 +130,7 @@ impl TryFrom<Fields> for Act {
 }
 
 impl Action {
-    /// What is done to somebody, as it is written.
+    /// Parses an action with targets.
     fn to(what: &str, whom: &str, last: Option<Span>) -> Result<Action, String> {
         if what == "kill" && whom == "rendezvous" {
             return Ok(Action::KillRendezvous);
@@ -148,7 +149,7 @@ impl Action {
         })
     }
 
-    /// To whom it happens, where it happens to somebody.
+    /// Targets of the action; `None` for actions on the network or the rendezvous.
     pub(super) fn whom(&self) -> Option<&Whom> {
         match self {
             Action::Kill(whom)
@@ -163,7 +164,7 @@ impl Action {
     }
 }
 
-/// A script's shortest period.
+/// Shortest period of a script's repetitions.
 pub(super) const EACH_MIN: Span = Span(100_000);
 
 impl std::str::FromStr for Whom {
@@ -193,7 +194,7 @@ impl std::str::FromStr for Whom {
 }
 
 impl Whom {
-    /// Who that is at this moment; what is left to chance is drawn from `dice`.
+    /// The peers that a target denotes at this moment; random choices are drawn from `dice`.
     pub(crate) fn choose(&self, world: &World, cast: &[PeerPlan], dice: &mut SmallDice) -> Vec<PeerId> {
         let host = world.planned(0);
         let living: BTreeSet<PeerId> = world.living().collect();
@@ -232,7 +233,7 @@ impl Whom {
     }
 }
 
-/// The smaller side of a partition.
+/// Draws the minority side of a partition.
 pub(crate) fn side(world: &World, cast: &[PeerPlan], share: Share, dice: &mut SmallDice) -> Vec<PeerId> {
     let living: BTreeSet<PeerId> = world.living().collect();
     let (mut stage, mut audience) = (Vec::new(), Vec::new());
@@ -242,26 +243,26 @@ pub(crate) fn side(world: &World, cast: &[PeerPlan], share: Share, dice: &mut Sm
             if peer.kind == Kind::Viewer { audience.push(id) } else { stage.push(id) }
         }
     }
-    // of the whole stage, the host included, who is on the other side
+    // the share is of the whole stage, including the host, which is on the other side
     let of_stage = share.of(stage.len() + 1).min(stage.len());
     let mut side = take(stage, of_stage, dice);
     side.extend(some(audience, share, dice));
     side
 }
 
-/// Viewers that deep in the tree.
+/// Viewers at these depths in the tree.
 fn at_depths(world: &World, depths: std::ops::RangeInclusive<usize>) -> Vec<PeerId> {
     let viewers = world.viewers().into_iter();
     viewers.filter(|viewer| depths.contains(&world.snapshot(*viewer).path.len().saturating_sub(1))).collect()
 }
 
-/// That share of them, drawn.
+/// A drawn subset of this share.
 fn some(all: Vec<PeerId>, share: Share, dice: &mut SmallDice) -> Vec<PeerId> {
     let count = share.of(all.len());
     take(all, count, dice)
 }
 
-/// So many of them, drawn (Fisher and Yates).
+/// A drawn subset of `count` elements (Fisher–Yates shuffle).
 fn take(mut all: Vec<PeerId>, count: usize, dice: &mut SmallDice) -> Vec<PeerId> {
     for at in 0..count.min(all.len()) {
         let other = dice.between(at as u64, all.len() as u64 - 1) as usize;

@@ -1,4 +1,4 @@
-//! A scenario's file, and the plan of a world that follows from it.
+//! Scenario files, and the plan of a world that follows from one.
 
 use plenary_proto::Time;
 use plenary_proto::message::ROSTER_MAX;
@@ -13,76 +13,77 @@ use crate::plan::{Bursts, Delays, Kind, MediaModel, NetPlan, Pauses, RoomPlan, W
 use crate::report::is_figure;
 use crate::units::{Rate, Share, Span};
 
-/// Liveness is checked over so much of the calm.
+/// Minimum length of the calm: the window over which liveness is checked.
 const CALM_MIN: Span = Span(STEADY_US);
 
-/// A world, its script, and what it is about.
+/// A scenario: a world, its script, and its targets.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Scenario {
-    /// As on the command line.
+    /// Name as on the command line.
     #[serde(skip)]
     pub name: String,
-    /// What it asks, in a line.
+    /// The question that the scenario asks, in one line.
     pub title: String,
-    /// How closely the program is followed; without it, as closely as so many viewers allow.
+    /// Level of detail of the program's distribution; by default the most detailed that the number of viewers
+    /// allows.
     #[serde(default)]
     pub media: Option<MediaModel>,
-    /// How long people come and go and the script runs.
+    /// Length of the storm, in which people join and leave and the script runs.
     pub storm: Span,
-    /// How long nothing happens afterwards.
+    /// Length of the calm that follows.
     pub calm: Span,
-    /// What the host decides.
+    /// Settings of the room.
     #[serde(default)]
     pub room: Room,
-    /// What the network does.
+    /// Properties of the network.
     #[serde(default)]
     pub net: Net,
-    /// What the oracle is asked about.
+    /// Question for the oracle.
     #[serde(default)]
     pub judged: Option<Judged>,
-    /// That share of the stage lies, in one group.
+    /// Share of the stage that lies, as one group.
     #[serde(default)]
     pub liars: Share,
-    /// Who is there; the first of the first group is the host.
+    /// Groups of peers; the first peer of the first group is the host.
     pub peers: Vec<Group>,
-    /// What happens.
+    /// The script.
     #[serde(default)]
     pub acts: Vec<Act>,
-    /// Which figures it is about.
+    /// Targets for figures of the report.
     #[serde(default)]
     pub targets: Vec<Target>,
 }
 
-/// What the host decides; what is left out is as in any room.
+/// Settings that the host decides; those left out have their defaults.
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Room {
-    /// Most children of a peer that is no mixer.
+    /// Maximum number of children of a peer that isn't a mixer.
     pub k: Option<u8>,
-    /// Most viewers one mixer feeds.
+    /// Maximum number of viewers that one mixer feeds.
     pub k1: Option<u8>,
-    /// How many mixers.
+    /// Number of mixers.
     pub mixers: Option<u8>,
-    /// The program's video.
+    /// Bitrate of the program's video.
     pub program: Option<Rate>,
 }
 
-/// What the network does.
+/// Properties of the network.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct Net {
-    /// How long the ways are.
+    /// One-way delays.
     pub ways: Ways,
-    /// Lost alone, of all packets.
+    /// Independent loss, as a share of all packets.
     pub loss: Share,
-    /// Lost in bursts of 150 ms, of all packets; half of them at most.
+    /// Bursty loss in bursts of 150 ms, as a share of all packets; at most half of them.
     pub bursts: Share,
-    /// Radios hear nothing for 100 to 500 ms, so often on average.
+    /// Mean time between two pauses of a radio; each lasts 100 to 500 ms.
     pub pauses_each: Option<Span>,
-    /// Each packet is late by up to so much.
+    /// Maximum jitter of a packet.
     pub jitter: Span,
-    /// The longest queue at an uplink or downlink.
+    /// Longest queueing time at an uplink or downlink.
     pub queue: Span,
 }
 
@@ -94,19 +95,19 @@ impl Default for Net {
             bursts: Share(0),
             pauses_each: None,
             jitter: Span(0),
-            // a guess: what home routers without queue management hold
+            // a guess: the queue of home routers without queue management
             queue: Span(300 * MS),
         }
     }
 }
 
-/// How long one way between two peers is: `5ms..40ms` or `regions`.
+/// One-way delays between peers: written `5ms..40ms` or `regions`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub enum Ways {
-    /// Drawn for each pair.
+    /// Drawn for each pair between these bounds.
     Between(Span, Span),
-    /// By where both are.
+    /// By the regions of both peers.
     Regions,
 }
 
@@ -126,15 +127,15 @@ impl TryFrom<String> for Ways {
     }
 }
 
-/// A figure of the report, and what it should be.
+/// A figure of the report with its bounds.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Target {
-    /// Its place in the report, such as `repair_ms.p95`.
+    /// Path of the figure in the report, such as `repair_ms.p95`.
     pub figure: String,
-    /// No more than this.
+    /// Upper bound.
     pub at_most: Option<f64>,
-    /// No less than this.
+    /// Lower bound.
     pub at_least: Option<f64>,
 }
 
@@ -146,7 +147,7 @@ impl Target {
 }
 
 impl Scenario {
-    /// Reads a scenario; what is wrong with it is said in one line, with its place.
+    /// Parses a scenario; an error is described in one line, with its place.
     pub fn read(name: &str, text: &str) -> Result<Scenario, String> {
         let scenario: Scenario = toml::from_str(text).map_err(|error| {
             let line = error.span().map(|span| 1 + text[..span.start.min(text.len())].matches('\n').count());
@@ -158,16 +159,16 @@ impl Scenario {
         Ok(Scenario { name, ..scenario })
     }
 
-    /// Reads that file.
+    /// Reads a scenario from a file.
     ///
     /// # Errors
-    /// That it can't be read, or what is wrong with it, in a line.
+    /// A one-line description: the file is unreadable, or its content is invalid.
     pub fn open(path: &str) -> Result<Scenario, String> {
         let text = std::fs::read_to_string(path).map_err(|error| format!("cannot read {path}: {error}"))?;
         Scenario::read(path, &text)
     }
 
-    /// What one part of the file says against another.
+    /// Checks the parts of the file against each other.
     fn check(&self) -> Result<(), String> {
         let host = self.peers.first().ok_or("nobody is there: it needs peers")?;
         if host.count == 0 || host.kind == Kind::Viewer {
@@ -254,23 +255,23 @@ impl Scenario {
         Ok(())
     }
 
-    /// How closely the program is followed.
+    /// Level of detail of the program's distribution.
     pub fn media_model(&self) -> MediaModel {
         let audience = self.peers.iter().filter(|group| group.kind == Kind::Viewer);
         self.media.unwrap_or(MediaModel::for_viewers(audience.map(|group| group.count).sum()))
     }
 
-    /// Whether anybody breaks the rules.
+    /// Whether any peer violates the protocol.
     pub fn has_attackers(&self) -> bool {
         self.liars > Share(0) || self.peers.iter().any(|group| group.attack.is_some())
     }
 
-    /// How many peers it begins with.
+    /// Number of peers at the beginning.
     pub fn people(&self) -> usize {
         self.peers.iter().fold(0, |sum, group| sum.saturating_add(group.count))
     }
 
-    /// Makes the audience so many, its groups in proportion.
+    /// Sets the size of the audience, and scales its groups in proportion.
     pub fn with_audience(mut self, viewers: usize) -> Result<Scenario, String> {
         let audience = |group: &&mut Group| group.kind == Kind::Viewer;
         let before: usize = self.peers.iter_mut().filter(audience).map(|group| group.count).sum();
@@ -289,7 +290,7 @@ impl Scenario {
         Ok(self)
     }
 
-    /// Has those of the audience who go stay for so long on average, exponentially.
+    /// Makes the stay of all peers that leave exponential with this mean.
     pub fn with_stays(mut self, mean: Span) -> Scenario {
         for group in self.peers.iter_mut().filter(|group| group.stay.is_some()) {
             group.stay = Some(people::Stay::Exponential(mean));
@@ -297,7 +298,7 @@ impl Scenario {
         self
     }
 
-    /// The world of one seed.
+    /// The plan of the world for one seed.
     pub fn plan(&self, seed: u64) -> WorldPlan {
         let net = &self.net;
         let room = RoomPlan::DEFAULT;

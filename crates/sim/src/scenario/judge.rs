@@ -1,4 +1,4 @@
-//! What the oracle says of a scenario.
+//! The oracle's judgement of a scenario.
 
 use plenary_proto::{Event, PeerId, Time};
 use serde::Deserialize;
@@ -8,34 +8,34 @@ use crate::media::latencies_in_still_tree;
 use crate::rooms::{judge, truth_of};
 use crate::world::World;
 
-/// What the oracle is asked.
+/// Question for the oracle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Judged {
-    /// How good the choice is of the opening election in the room of each seed that is drawn for that
-    /// ([`rooms`](crate::rooms)): a room of its own beside the scenario's, in its weather and with as many liars.
+    /// Quality of the choice in an opening election. It is judged in a separate room, drawn by the seed of
+    /// each run ([`rooms`](crate::rooms)), with the scenario's network impairments and share of liars.
     Election,
-    /// How good the tree is below the mixers of the scenario's first election. It knows delays by region only.
+    /// Quality of the tree below the mixers of the scenario's first election. Requires delays by region.
     Tree,
 }
 
-/// What the oracle says of one run.
+/// The oracle's judgement of one run.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Judgement {
-    /// The election's choice is within 5 % of the best; none was made: it isn't.
+    /// Whether the election's choice is within 5 % of the best; false if the election failed.
     pub(super) close: Option<bool>,
     /// Mean depth of the oracle's tree.
     pub(super) depth_mean: Option<f64>,
-    /// From the mixer to the viewers in that tree, mean.
+    /// Mean latency from the mixer to the viewers in the oracle's tree.
     pub(super) below_us_mean: Option<f64>,
-    /// The same as the oracle reckons it for the tree that the room has at the end.
+    /// Mean latency by the oracle's model for the room's tree at the end of the run.
     pub(super) built_below_us_mean: Option<f64>,
-    /// How late frames are in the oracle's tree in the network of the run, mean.
+    /// Mean latency of frames in the oracle's tree over the run's network.
     pub(super) in_weather_us_mean: Option<f64>,
 }
 
 impl Scenario {
-    /// Asks the oracle what the scenario wants to know of a world that has run.
+    /// Has the oracle judge a world after its run, as the scenario requires.
     pub(super) fn judge(&self, world: &World) -> Judgement {
         match self.judged {
             None => Judgement::default(),
@@ -47,8 +47,9 @@ impl Scenario {
         }
     }
 
-    /// What its own tree below the same mixers is worth to the oracle, in fair weather and in that of the calm, and
-    /// what the tree is that the room has at the end.
+    /// Judges the tree that the room has at the end, against the oracle's own tree below the same mixers,
+    /// both without impairments; and sends the program down the oracle's tree with the impairments of the
+    /// calm.
     fn judge_tree(&self, world: &World) -> Option<Judgement> {
         let (truth, chosen) = truth_of(world.plan()).zip(first_chosen(world))?;
         let best = truth.greedy_tree(&chosen);
@@ -66,7 +67,7 @@ impl Scenario {
     }
 }
 
-/// Whom the first election has chosen, by their places in the plan.
+/// Mixers chosen by the first election, by index in the plan.
 fn first_chosen(world: &World) -> Option<Vec<usize>> {
     let chosen: &[PeerId] = world.events(world.planned(0)).iter().find_map(|(_, event)| match event {
         Event::Decided { mixers, .. } => Some(&**mixers),

@@ -1,8 +1,9 @@
-//! Scenarios: a world of people and a network, a script of what goes wrong, and the figures that it is about.
+//! Scenarios: a world of people and a network, a script of faults, and the figures to measure.
 //!
-//! A scenario is a file of TOML, one of those that come along (`crates/sim/scenarios`) or anyone's own. It has two
-//! phases: a storm, in which people come and go and the script runs, and a calm, in which nobody does and nothing
-//! happens but what the network does anyway. Checkers of safety look all the time, those of liveness at the end.
+//! A scenario is a TOML file, a built-in one (`crates/sim/scenarios`) or the user's own. It has two phases: a
+//! storm, in which people join and leave and the script runs, and a calm, without joins, departures and acts,
+//! in which only the network's own impairments go on. Safety checkers run all the time, liveness checkers at
+//! the end.
 
 mod act;
 mod file;
@@ -17,7 +18,7 @@ pub use judge::Judged;
 
 pub use run::Samples;
 
-/// The scenarios that come along: name and file.
+/// The built-in scenarios: name and file.
 const FILES: &[(&str, &str)] = &[
     ("election-50", include_str!("../../scenarios/election-50.toml")),
     ("election-liars", include_str!("../../scenarios/election-liars.toml")),
@@ -47,12 +48,12 @@ const FILES: &[(&str, &str)] = &[
     ("world-evening", include_str!("../../scenarios/world-evening.toml")),
 ];
 
-/// The names of all scenarios that come along.
+/// Names of all built-in scenarios.
 pub fn names() -> impl Iterator<Item = &'static str> {
     FILES.iter().map(|(name, _)| *name)
 }
 
-/// The scenario of that name; `None`: there is none.
+/// The built-in scenario with this name; `None` if there is none.
 pub fn named(name: &str) -> Option<Result<Scenario, String>> {
     let (name, text) = FILES.iter().find(|(known, _)| *known == name)?;
     Some(Scenario::read(name, text))

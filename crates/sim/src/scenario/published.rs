@@ -1,4 +1,4 @@
-//! What the script has a source tell the room, and whom it reaches.
+//! Application data that a script's sources publish, and the viewers that it reaches.
 
 use std::collections::BTreeMap;
 
@@ -7,22 +7,23 @@ use plenary_proto::{Event, PeerId};
 
 use crate::world::World;
 
-/// Pieces of data, and who was there when they were told.
+/// Published pieces of data, with the viewers present at the time.
 #[derive(Debug, Default)]
 pub(super) struct Published {
-    /// Those that were living viewers then, by piece.
+    /// For each piece its source, and the living viewers when it was published.
     pieces: Vec<(PeerId, Vec<PeerId>)>,
 }
 
 impl Published {
-    /// Has that peer tell the room a piece that nobody has told before.
+    /// Publishes a piece of data with a unique content from this peer.
     pub(super) fn publish(&mut self, world: &mut World, source: PeerId) {
         let piece = self.pieces.len() as u32;
         self.pieces.push((source, world.viewers()));
         world.publish(source, Delivery::Reliable, &piece.to_le_bytes());
     }
 
-    /// How many have got what they should have, exactly once, and how many should.
+    /// Number of pieces that viewers received exactly once, and number of pieces that were due; both summed
+    /// over the viewers that still live.
     pub(super) fn reached(&self, world: &World) -> (u64, u64) {
         let mut got: BTreeMap<(PeerId, u32), u32> = BTreeMap::new();
         let living = world.viewers();

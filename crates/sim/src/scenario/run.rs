@@ -1,5 +1,5 @@
-//! Running a scenario: each seed a world of its own, side by side where there are cores, and all of them pooled
-//! into one report. The result doesn't depend on how many cores there are.
+//! Runner for scenarios: each seed is a world of its own; they run in parallel on the available cores, and
+//! are pooled into one report. The result doesn't depend on the number of cores.
 
 use std::num::NonZero;
 use std::thread;
@@ -21,16 +21,17 @@ use crate::plan::PeerPlan;
 use crate::report::{Delivery, Depth, Elections, Found, Percentiles, Received, Report, rounded, share};
 use crate::world::World;
 
-/// The stage is looked at this often.
+/// Interval at which the stage is observed.
 const LOOK_US: u64 = 500 * MS;
-/// And this often while a partition heals.
+/// Interval at which the stage is observed while a partition heals.
 const LOOK_CLOSELY_US: u64 = 50 * MS;
-/// What a failure did to those it hit is read off after this long, or before the next.
+/// Time after a fault at which its effect on viewers is read, unless another fault comes first.
 const REPAIR_US: u64 = 10 * SECOND;
-/// A gap that began this long before a failure counts as its doing: frames are 33 ms apart, and late.
+/// Time before a fault within which a gap may have begun to be attributed to it: frames are 33 ms apart, and
+/// have latency.
 const BEFORE_US: u64 = SECOND;
 
-/// One seed's outcome.
+/// Outcome of one seed.
 #[derive(Default)]
 struct Run {
     seed: u64,
@@ -40,7 +41,7 @@ struct Run {
     joins_us: Vec<u64>,
     depths: Vec<usize>,
     judgement: Judgement,
-    /// From capture to arrival, in the calm.
+    /// Latencies from capture to arrival in the calm.
     calm: Latencies,
     published: Published,
     data_reached: (u64, u64),
@@ -52,28 +53,28 @@ struct Run {
     hash: String,
 }
 
-/// Single times of all runs of a scenario, from which its report has medians and tails.
+/// Single times of all runs of a scenario, from which its report computes medians and tails.
 #[derive(Clone, Debug, Default)]
 pub struct Samples {
-    /// From a failure to the next frame, for those it hit, microseconds.
+    /// Times from a fault to the next frame, for the viewers that it affected, microseconds.
     pub repairs_us: Vec<u64>,
-    /// From joining to the first frame, microseconds.
+    /// Times from joining to the first frame, microseconds.
     pub joins_us: Vec<u64>,
 }
 
-/// Viewers that a failure has hit, until it is read off what it did to them.
+/// Viewers affected by a fault, until its effect on them is read.
 struct Hit {
     at: Time,
     viewers: Vec<PeerId>,
 }
 
 impl Scenario {
-    /// Runs it with `runs` seeds from `seed` on.
+    /// Runs the scenario with `runs` seeds, beginning with `seed`.
     pub fn run(&self, seed: u64, runs: u64) -> Report {
         self.measure(seed, runs).0
     }
 
-    /// The same, with the single times behind the report.
+    /// Runs the scenario like [`run`](Scenario::run), and also returns the single times behind the report.
     pub fn measure(&self, seed: u64, runs: u64) -> (Report, Samples) {
         let runs = runs.max(1);
         let cores = thread::available_parallelism().map_or(1, NonZero::get) as u64;
@@ -94,7 +95,8 @@ impl Scenario {
         (self.report(seed, &outcomes, &samples), samples)
     }
 
-    /// Runs it with one seed, and tells all that brains want done on stderr if it `narrates`; gives what checkers find.
+    /// Runs the scenario with one seed; returns the violations that the checkers find. If `narrates` is set,
+    /// all outputs of the brains are printed to stderr.
     pub(crate) fn violations(&self, seed: u64, narrates: bool) -> Vec<Violation> {
         self.run_once(seed, narrates).violations
     }
@@ -128,7 +130,7 @@ impl Scenario {
         delivery.ways_over_oracle = built_us.and_then(|us| over(us, below_us));
         let told = outcomes.iter().map(|run| run.data_reached);
         delivery.data_reached = share(told.clone().map(|told| told.0).sum(), told.map(|told| told.1).sum());
-        // side by side, nobody could say which world holds what
+        // with several worlds in the process, memory can't be attributed to one of them
         let bytes_per_peer = match outcomes {
             [alone] => alone.bytes.map(|bytes| bytes / self.people().max(1) as u64),
             _ => None,
@@ -224,7 +226,7 @@ impl Scenario {
         run
     }
 
-    /// What happens when, the next at the end.
+    /// The script's acts with their times, in reverse order of time.
     pub(super) fn script(&self) -> Vec<(Time, usize)> {
         let mut script = Vec::new();
         for (number, act) in self.acts.iter().enumerate() {
@@ -241,7 +243,7 @@ impl Scenario {
 }
 
 impl Run {
-    /// What the checkers have found, and in which run.
+    /// The violations of the run, with its seed.
     fn found(&self) -> impl Iterator<Item = Found> {
         self.violations.iter().map(|Violation { at_ms, checker, what }| Found {
             seed: self.seed,
@@ -251,7 +253,7 @@ impl Run {
         })
     }
 
-    /// Reads off what a failure did, if it is time for that; gives it back if not.
+    /// Reads the effect of a fault on viewers if it is time; otherwise returns the fault.
     fn read_off(&mut self, world: &World, hit: Hit, now: bool) -> Option<Hit> {
         if !now && world.now().since(hit.at) < REPAIR_US {
             return Some(hit);
@@ -265,7 +267,7 @@ impl Run {
 }
 
 impl Action {
-    /// Does it; gives the viewers below those it happened to.
+    /// Carries out the action; returns the viewers below the affected peers.
     fn happen(
         &self,
         world: &mut World,
@@ -327,7 +329,7 @@ fn mean(values: impl Iterator<Item = f64> + Clone) -> Option<f64> {
     (count > 0).then(|| rounded(values.sum::<f64>() / count as f64))
 }
 
-/// Viewers that get the program by way of these peers; all of them if these are the mixers.
+/// Viewers that receive the program through these peers; all viewers if `all` is set, for mixers.
 fn below(world: &World, above: &[PeerId], all: bool) -> Vec<PeerId> {
     let shorts: Vec<_> = above.iter().map(|peer| peer.short()).collect();
     let hit = |viewer: &PeerId| {
@@ -385,7 +387,7 @@ mod tests {
         assert_eq!(four.elections.false_declarations_per_24h, Some(0.0), "the mixers were dead");
         assert_eq!(scenario.run(3, 4).trace_hash, four.trace_hash);
         assert_ne!(scenario.run(4, 4).trace_hash, four.trace_hash);
-        // 11 live on at the end of each
+        // 11 viewers are still alive at the end of each run
         assert_eq!(four.delivery.viewers_without_gap_500ms.map(|share| share <= 1.0), Some(true));
     }
 }

@@ -1,4 +1,5 @@
-//! What a run shows of the stage: elections, changes, failovers and whether they were needed.
+//! Statistics of the stage in one run: elections, changes of mixers, failovers and whether they were
+//! justified.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,36 +9,36 @@ use plenary_proto::{Event, PeerId, Rank, Time};
 use crate::report::{Elections, Percentiles, rounded};
 use crate::world::World;
 
-/// What the host has told so far, and what became of it.
+/// What the host has reported so far, and the statistics derived from it.
 #[derive(Debug, Default)]
 pub(crate) struct Stage {
-    /// How many of the host's events are read.
+    /// Number of the host's events already read.
     read: usize,
     opened_at: Option<Time>,
     decided_us: Vec<u64>,
     mixers: Vec<PeerId>,
-    /// Since when somebody mixes by vote.
+    /// When the first elected mixer was chosen.
     mixing_since: Option<Time>,
     mixing_us: u64,
     changes: u64,
-    /// To these the script has done something: whoever takes over from them has reason to.
+    /// Peers that the script has acted on: a failover from these is justified.
     excused: BTreeSet<PeerId>,
-    /// Failovers from the living, and whether a viewer followed.
+    /// Failovers from living mixers, and whether a viewer followed.
     false_alarms: BTreeMap<Rank, bool>,
-    /// The partition is over since then, and these mixed on the side of most of the stage.
+    /// End of the partition, and the mixers that the majority of the stage followed then.
     healed: Option<(Time, Vec<PeerId>)>,
     agreed_us: Vec<u64>,
-    /// Partitions after which others mixed than on the side of most.
+    /// Partitions after which other mixers were in force than those that the majority had followed.
     deposed: u64,
 }
 
 impl Stage {
-    /// Something happens to a peer by the script.
+    /// Marks a peer as acted on by the script.
     pub(crate) fn excuse(&mut self, peer: PeerId) {
         self.excused.insert(peer);
     }
 
-    /// A partition is over from now on.
+    /// Records the end of a partition.
     pub(crate) fn heals(&mut self, world: &World) {
         let mut followed = BTreeMap::<Vec<PeerId>, usize>::new();
         for peer in world.living() {
@@ -55,7 +56,7 @@ impl Stage {
         self.healed.is_some()
     }
 
-    /// Sees whether everyone follows the same mixers again.
+    /// Checks whether all peers follow the same mixers again.
     fn look_for_agreement(&mut self, world: &World) {
         let mut followed =
             world.living().map(|peer| world.snapshot(peer)).map(|seen| (seen.rank, seen.mixers));
@@ -67,7 +68,7 @@ impl Stage {
         }
     }
 
-    /// Reads what the host has told since the last time.
+    /// Reads the host's events since the last call.
     pub(crate) fn observe(&mut self, world: &World) {
         if self.is_healing() {
             self.look_for_agreement(world);
@@ -109,16 +110,16 @@ impl Stage {
         self.mixers = mixers;
     }
 
-    /// The run is over.
+    /// Ends the statistics of a run.
     pub(crate) fn close(&mut self, now: Time) {
-        // they never agreed: for so long at least
+        // no agreement was reached: it took at least this long
         self.agreed_us.extend(self.healed.take().map(|(at, _)| now.since(at)));
         self.mixing_us = self.mixing_since.map_or(0, |since| now.since(since));
     }
 }
 
 impl Elections {
-    /// What the stages of all runs have shown.
+    /// Statistics pooled over the stages of all runs.
     pub(crate) fn pooled<'a>(stages: impl Iterator<Item = &'a Stage> + Clone) -> Elections {
         let sum = |of: fn(&Stage) -> u64| stages.clone().map(of).sum::<u64>() as f64;
         let mixing_s = sum(|stage| stage.mixing_us) / SECOND as f64;

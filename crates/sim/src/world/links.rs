@@ -1,4 +1,4 @@
-//! Links: how they are made and lost, and trains that measure one.
+//! Links: set-up, loss, partitions, and packet trains that probe a link's bandwidth.
 
 use plenary_proto::bounded::{List, Text};
 use plenary_proto::message::{Description, LinkKind, Setup};
@@ -8,34 +8,35 @@ use plenary_proto::{Input, PeerId, Time};
 use super::{Happening, World};
 use crate::peer::LinkEnd;
 
-/// The time after which a link without a sign of life is given up by the stack underneath; so long, too, ICE
-/// looks for a way where there is none.
+/// Time without a sign of life after which the stack closes a link; also the time for which ICE searches for
+/// a path when there is none.
 pub(crate) const LINK_DEAD_US: u64 = 5 * SECOND;
-/// A train leaves in slices: what leaves between two of them is in its way no longer than this.
+/// Length of the slices in which a paced train is sent: other packets that are sent between two slices wait
+/// no longer than this behind the train.
 const SLICE_US: u64 = 10 * MS;
-/// Payload of a packet of a train.
+/// Payload of one packet of a train, in bytes.
 const TRAIN_PACKET: u32 = 1_200;
-/// Of so many pings the shortest counts: two seconds of them, as bodies send them.
+/// Number of pings of which the shortest round trip counts: two seconds of pings at the rate of real bodies.
 const PINGS: usize = 4;
-/// A measured bandwidth is off by up to so many thousandths (our measurement on shaped loopback: 1 %).
+/// Maximum error of a measured bandwidth, in thousandths. Measured on shaped loopback: 1 %.
 const NOISE_MILLI: u64 = 15;
 
-/// Something that was said on a link, and waits for a partition to heal.
+/// A message on a link that waits for a partition to heal.
 #[derive(Debug)]
 pub(crate) struct Unsaid {
     at: Time,
-    /// It was on its way when the partition came.
+    /// Whether the message was in flight when the partition began.
     in_flight: bool,
     from: usize,
     to: usize,
     happening: Happening,
 }
 
-/// So much is kept of what links across a partition say until they are given up; more is lost, as by a channel
-/// whose buffer is full.
+/// Maximum number of messages kept for links across a partition until these links are closed; further
+/// messages are lost, as on a channel with a full buffer.
 const UNSAID_MAX: usize = 1 << 16;
 
-/// A probe train that is leaving.
+/// A packet train (bandwidth probe) that is being sent.
 #[derive(Debug)]
 pub(crate) struct Train {
     pub(super) from: usize,
@@ -45,13 +46,14 @@ pub(crate) struct Train {
     packets: u32,
     sent: u32,
     arrived: u32,
-    /// When the middle packet arrived, and the last so far.
+    /// Packets that had arrived before the first one of the second half, and when that one arrived.
     middle: Option<(u32, Time)>,
+    /// Arrival of the last packet so far.
     last: Time,
 }
 
 impl World {
-    /// The number of the present try to link two peers.
+    /// The generation of the link of this kind between two peers.
     pub(super) fn attempt(&self, a: usize, b: usize, kind: LinkKind) -> u32 {
         self.attempts.get(&pair(a, b, kind)).copied().unwrap_or(0)
     }
@@ -73,7 +75,8 @@ impl World {
         self.push(self.now + MS, Happening::Input(at, Box::new(input)));
     }
 
-    /// The offerer has its answer: ICE and DTLS take three ways and a little, if there is a way at all.
+    /// Handles the answer at the offering peer. ICE and DTLS take three one-way delays and 5 ms, if the NATs
+    /// and partitions allow a path at all; otherwise both ends report the link down after [`LINK_DEAD_US`].
     pub(super) fn accept(&mut self, at: usize, peer: &PeerId, kind: LinkKind) {
         let Some(other) = self.directory.find(peer) else { return };
         let attempt = self.attempt(at, other, kind);
@@ -92,7 +95,7 @@ impl World {
         if self.attempt(a, b, kind) != attempt || gone {
             return;
         }
-        // what was to befall an older link is void: an end that hadn't noticed that it was gone has another now
+        // events of an older link become void: an end that hadn't noticed its loss now has a new link
         *self.attempts.entry(pair(a, b, kind)).or_default() += 1;
         for (at, other) in [(a, b), (b, a)] {
             let peer = &mut self.peers[at];
@@ -113,7 +116,7 @@ impl World {
         self.input(at, Input::LinkDown(id, kind));
     }
 
-    /// One end of a link is no more.
+    /// Removes one end of a link.
     fn lose_link(&mut self, at: usize, other: usize, kind: LinkKind) {
         self.peers[at].links.retain(|link| (link.other, link.kind) != (other, kind));
         if kind == LinkKind::Peer {
@@ -141,8 +144,8 @@ impl World {
         }
     }
 
-    /// Nothing comes from a peer any more: after a while the others give up their links with it; it notices then,
-    /// if ever.
+    /// Schedules the loss of all links of a peer that has fallen silent: the other ends close them after
+    /// [`LINK_DEAD_US`], the peer itself notices at `noticed`, if ever.
     pub(super) fn links_die(&mut self, at: usize, noticed: Option<Time>) {
         for link in self.peers[at].links.clone() {
             let attempt = self.attempt(at, link.other, link.kind);
@@ -154,7 +157,7 @@ impl World {
         }
     }
 
-    /// A partition has begun: links across it die, unless it heals before.
+    /// Schedules the loss of all links across a partition that has begun, unless the partition heals first.
     pub(super) fn links_part(&mut self) {
         for a in 0..self.peers.len() {
             for link in self.peers[a].links.clone() {
@@ -174,7 +177,8 @@ impl World {
         }
     }
 
-    /// Says something on a reliable channel; a partition delays it. When the channel fails the link goes with it.
+    /// Sends a message on a reliable channel. A partition delays the message. When the channel fails, its
+    /// link fails with it.
     pub(super) fn say_reliably(&mut self, from: usize, to: usize, bytes: usize, happening: Happening) {
         if self.net.are_parted(from, to) {
             return self.say_later(from, to, happening);
@@ -194,7 +198,7 @@ impl World {
         self.keep_unsaid(Unsaid { at: self.now, in_flight: false, from, to, happening });
     }
 
-    /// What was on its way when a partition came is said again.
+    /// Keeps a message that was in flight when a partition began, to be sent again.
     pub(super) fn say_again(&mut self, from: usize, to: usize, happening: Happening) {
         self.keep_unsaid(Unsaid { at: self.now, in_flight: true, from, to, happening });
     }
@@ -205,8 +209,8 @@ impl World {
         }
     }
 
-    /// A partition has healed, or another has come instead: links that have outlived it bring what was said, in its
-    /// order.
+    /// Called when a partition has healed or was replaced by another: links that have outlived it deliver the
+    /// kept messages in order, messages in flight first.
     pub(super) fn say_the_unsaid(&mut self) {
         let mut unsaid = std::mem::take(&mut self.unsaid);
         unsaid.sort_by_key(|unsaid| !unsaid.in_flight);
@@ -221,7 +225,7 @@ impl World {
         }
     }
 
-    /// Sends a train of packets; what its second half measured is told at the other end.
+    /// Sends a packet train. The receiving end reports the bandwidth that the train's second half showed.
     pub(super) fn train(&mut self, at: usize, peer: &PeerId, number: u32, bytes: u32, rate_bps: u64) {
         let Some(to) = self.directory.find(peer).filter(|to| self.link_is_up(at, *to)) else { return };
         let packets = bytes.div_ceil(TRAIN_PACKET).max(2);
@@ -239,7 +243,7 @@ impl World {
         self.train_goes_on(train);
     }
 
-    /// The next slice of a train leaves: all of it when it goes as fast as it can.
+    /// Sends the next slice of a train; the whole train if it isn't paced.
     pub(super) fn train_goes_on(&mut self, mut train: Train) {
         let slice = match train.rate_bps {
             0 => train.packets,
@@ -267,7 +271,8 @@ impl World {
         }
     }
 
-    /// To all that a peer is linked with: the shortest of some pings, each with jitter on both ways.
+    /// Round-trip times to all linked peers: for each the shortest of [`PINGS`] pings, with jitter in both
+    /// directions.
     pub(super) fn round_trips_us(&mut self, at: usize) -> Vec<(PeerId, u32)> {
         let links = self.peers[at].links.iter().filter(|link| link.kind == LinkKind::Peer);
         let others: Vec<_> = links.map(|link| link.other).collect();

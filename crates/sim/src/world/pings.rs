@@ -1,5 +1,5 @@
-//! Pings between those on stage, for what they tell of pauses. They aren't followed one by one: once a second it is reckoned
-//! how long the answers to those of some seconds ago took.
+//! Pings between peers on stage, from which a peer learns how often the others pause. Pings are not simulated
+//! as events: once a second the answers to pings sent some seconds ago are computed.
 
 use plenary_proto::Time;
 use plenary_proto::message::LinkKind;
@@ -8,11 +8,11 @@ use plenary_proto::watchdog::PING_US;
 
 use super::World;
 
-/// An answer that takes longer than this isn't waited for.
+/// Timeout for the answer to a ping: 2 s.
 const ANSWERED_US_MAX: u64 = 2 * SECOND;
 
 impl World {
-    /// To be called once a second.
+    /// Computes one second's pings of all peers on stage. Must be called once a second.
     pub(super) fn ping_the_stage(&mut self) {
         let Some(from) = self.now.0.checked_sub(ANSWERED_US_MAX + SECOND) else { return };
         let stage: Vec<usize> = self.stage.iter().copied().filter(|at| self.peers[*at].is_there()).collect();
@@ -37,7 +37,7 @@ impl World {
         }
     }
 
-    /// When a peer has the answer of another to its ping.
+    /// When a peer receives another peer's answer to its ping; `None` if ping or answer is lost.
     fn answered_at(&self, at: usize, other: usize, sent: Time) -> Option<Time> {
         if self.unheard_since(other, at).is_some() {
             return None;
@@ -48,7 +48,8 @@ impl World {
         Some(self.stood_still_until(at, back).unwrap_or(back))
     }
 
-    /// Until when a peer stood still that did so then, when it stood still last.
+    /// End of the stall that peer `at` was in at time `then`; `None` if its latest stall doesn't cover
+    /// `then`.
     fn stood_still_until(&self, at: usize, then: Time) -> Option<Time> {
         let peer = &self.peers[at];
         (peer.stalled_from <= then && then < peer.stalled_until).then_some(peer.stalled_until)

@@ -1,4 +1,4 @@
-//! What tests and scenarios do to a world, and ask of it.
+//! Interface of tests and scenarios to a world: faults, commands, and queries.
 
 use std::collections::BTreeSet;
 
@@ -12,35 +12,35 @@ use crate::deviation::Deviation;
 use crate::units::Share;
 
 impl World {
-    /// The peer that was planned at that place, once it is there.
+    /// Id of the peer at this index in the plan, whether it has joined or not.
     pub fn planned(&self, planned: usize) -> PeerId {
         self.keys[planned].id()
     }
 
-    /// The place of a peer in the plan.
+    /// Index of a peer in the plan; `None` if it hasn't joined.
     pub(crate) fn planned_at(&self, id: &PeerId) -> Option<usize> {
         self.directory.find(id).map(|at| self.peers[at].planned)
     }
 
-    /// Whether a peer would mix.
+    /// Whether a peer consents to mix.
     pub(crate) fn consents(&self, id: PeerId) -> bool {
         self.plan.peers[self.peers[self.at(id)].planned].consent != Consent::Never
     }
 
-    /// The peer that was planned at that place, if it is there yet.
+    /// Id of the peer at this index in the plan, if it has joined.
     pub(crate) fn try_planned(&self, planned: usize) -> Option<PeerId> {
         self.peers.iter().find(|peer| peer.planned == planned).map(|peer| peer.id)
     }
 
-    /// Where a peer is among those that have joined.
+    /// Index of a peer among those that have joined.
     ///
     /// # Panics
-    /// When it hasn't joined.
+    /// If the peer hasn't joined.
     pub(crate) fn at(&self, id: PeerId) -> usize {
         self.directory.find(&id).expect("a script names peers that have joined")
     }
 
-    /// From now on nothing comes from that peer, and nothing gets to it.
+    /// Crashes a peer: from now on it neither sends nor receives anything.
     pub fn kill(&mut self, id: PeerId) {
         let at = self.at(id);
         if self.peers[at].is_there() {
@@ -51,8 +51,8 @@ impl World {
         }
     }
 
-    /// The peer's machine stands still for so many microseconds: nothing is sent, and what comes waits. Longer
-    /// than links stand without a sign of life, it has lost them all when it comes back.
+    /// Stalls a peer's machine for `us` microseconds: it sends nothing, and what arrives waits. If the stall
+    /// is longer than links survive without a sign of life, the peer has lost all of them when it resumes.
     pub fn stall(&mut self, id: PeerId, us: u64) {
         self.stall_at(self.at(id), us);
     }
@@ -63,9 +63,9 @@ impl World {
         }
     }
 
-    /// The peer's machine sleeps for so many microseconds: nothing is sent, datagrams that come are lost, what is
-    /// said on links that survive is said again when it wakes, and its clock doesn't know of the time. What links
-    /// the others have given up it finds out by their silence once it is awake.
+    /// Puts a peer's machine to sleep for `us` microseconds: it sends nothing, arriving datagrams are lost,
+    /// messages on surviving links are sent again when it wakes, and its clock doesn't count the time. The
+    /// peer finds out by silence, once it is awake, which links the other ends have closed.
     pub fn sleep(&mut self, id: PeerId, us: u64) {
         let at = self.at(id);
         if self.stand_still(at, us) {
@@ -74,7 +74,7 @@ impl World {
         }
     }
 
-    /// Stands still; false if it does for as long already.
+    /// Stalls a peer's machine; returns false if it is dead, or stalled for at least as long already.
     fn stand_still(&mut self, at: usize, us: u64) -> bool {
         let until = self.now + us;
         if !self.peers[at].is_there() || self.peers[at].stalled_until >= until {
@@ -89,14 +89,15 @@ impl World {
         true
     }
 
-    /// Whoever was quiet for so long has lost its links; it finds that out at `noticed`.
+    /// Schedules the loss of a silent peer's links if the silence of `quiet_us` is long enough; the peer
+    /// notices at `noticed`.
     fn end_links(&mut self, at: usize, quiet_us: u64, noticed: Time) {
         if quiet_us >= LINK_DEAD_US {
             self.links_die(at, Some(noticed));
         }
     }
 
-    /// A planned stall.
+    /// Begins a planned stall.
     pub(super) fn stalls(&mut self, at: usize) {
         if let Some(stalls) =
             self.plan.peers[self.peers[at].planned].stalls.filter(|_| self.peers[at].is_there())
@@ -115,30 +116,30 @@ impl World {
         peer.slept_us += slept_us;
         self.resumes(at);
         if slept_us >= LINK_DEAD_US && self.signal_up {
-            // the rendezvous has given it up, too
+            // the rendezvous has closed its connection, too
             self.input(at, Input::SignalUp(false));
             self.input(at, Input::SignalUp(true));
         }
     }
 
-    /// The peer leaves politely.
+    /// Makes a peer leave politely.
     pub fn leave(&mut self, id: PeerId) {
         let at = self.at(id);
         self.input(at, Input::Command(Command::Leave));
     }
 
-    /// A planned departure.
+    /// Handles a planned departure, polite or as a crash.
     pub(super) fn leaves(&mut self, at: usize) {
         let Some(leave) = self.plan.peers[self.peers[at].planned].leaves else { return };
         let id = self.peers[at].id;
         if leave.polite { self.leave(id) } else { self.kill(id) }
     }
 
-    /// A peer has left: its body closes its links.
+    /// Closes the links of a peer that has left.
     pub(super) fn left(&mut self, at: usize) {
         self.peers[at].left = true;
         for link in self.peers[at].links.clone() {
-            // what it said last is on its way, and must get there first
+            // its last messages are in flight, and must arrive first
             let attempt = self.attempt(at, link.other, link.kind);
             let delay = 2 * self.net.one_way_us(at, link.other);
             let down = Happening::LinkDown { at: link.other, other: at, kind: link.kind, attempt };
@@ -147,24 +148,24 @@ impl World {
         self.falls_quiet(at);
     }
 
-    /// A peer on stage tells the room something.
+    /// Publishes application data from a peer on stage.
     pub fn publish(&mut self, id: PeerId, delivery: Delivery, bytes: &[u8]) {
         let bytes = List::truncated(bytes.iter().copied());
         self.command(id, Command::Publish(delivery, bytes));
     }
 
-    /// Something is asked of a peer by its application.
+    /// Passes a command from the application to a peer's brain.
     pub fn command(&mut self, id: PeerId, command: Command) {
         let at = self.at(id);
         self.input(at, Input::Command(command));
     }
 
-    /// The rendezvous dies.
+    /// Stops the rendezvous.
     pub fn kill_rendezvous(&mut self) {
         self.set_rendezvous(false);
     }
 
-    /// The rendezvous is back.
+    /// Starts the rendezvous again.
     pub fn revive_rendezvous(&mut self) {
         self.set_rendezvous(true);
     }
@@ -176,25 +177,25 @@ impl World {
         }
     }
 
-    /// The peer's uplink carries so many bits per second from now on.
+    /// Changes the rate of a peer's uplink, bits per second.
     pub fn set_uplink(&mut self, id: PeerId, bps: u64) {
         let at = self.at(id);
         self.net.set_uplink(at, bps);
     }
 
-    /// The mix has suffered so many times at that peer.
+    /// Reports `count` degradations of the program at a peer to its brain.
     pub fn suffer(&mut self, id: PeerId, count: u16) {
         let at = self.at(id);
         self.input(at, Input::Trouble(count));
     }
 
-    /// The peer's mixer makes less than what is asked of it.
+    /// Reports to a peer's brain that its mixer makes less of the program than required.
     pub fn overload(&mut self, id: PeerId) {
         let at = self.at(id);
         self.input(at, Input::Overloaded);
     }
 
-    /// From now on these peers and all others don't reach each other.
+    /// Partitions the network: from now on these peers and all others can't reach each other.
     pub fn partition(&mut self, side: &[PeerId]) {
         let side = side.iter().map(|peer| self.at(*peer)).collect();
         self.net.partition(&[side]);
@@ -204,41 +205,42 @@ impl World {
         self.flows_part();
     }
 
-    /// From that time on that share of all packets is lost alone, up to what is planned for later: to be said ahead,
-    /// for when a lost message comes again is decided when it is first sent.
+    /// Sets the rate of independent packet loss from time `at` on, up to the next planned change. It should
+    /// be set ahead, since the time of a lost message's retransmission is decided when the message is first
+    /// sent.
     pub fn lose_from(&mut self, at: Time, share: Share) {
         self.net.plan_loss_ppm(at, share.0);
     }
 
-    /// Everyone reaches everyone again.
+    /// Ends the partition.
     pub fn heal(&mut self) {
         self.net.heal();
         self.say_the_unsaid();
         self.flows_part();
     }
 
-    /// That peer doesn't keep to the protocol any more; a later deviation takes the place of an earlier one.
+    /// Makes a peer deviate from the protocol from now on; replaces an earlier deviation.
     pub fn deviate(&mut self, id: PeerId, deviation: Box<dyn Deviation>) {
         let at = self.at(id);
         self.deviations.insert(at, deviation);
     }
 
-    /// The same, from the moment on at which the peer that was planned at that place joins.
+    /// Makes a peer deviate from the moment at which it joins, by index in the plan.
     pub fn deviate_from_the_start(&mut self, planned: usize, deviation: Box<dyn Deviation>) {
         self.deviations_planned.insert(planned, deviation);
     }
 
-    /// Whether a peer doesn't keep to the protocol.
+    /// Whether a peer deviates from the protocol.
     pub(crate) fn deviates(&self, id: PeerId) -> bool {
         self.deviations.contains_key(&self.at(id))
     }
 
-    /// Who has issued a ballot last: the opener of the latest election.
+    /// The peer that issued the latest ballot: the opener of the latest election.
     pub fn ballot_by(&self) -> Option<PeerId> {
         self.ballot_by
     }
 
-    /// Since when nothing that `from` sends has got to `to`; `None` when it gets there.
+    /// Since when nothing from `from` has reached `to`; `None` if packets get through.
     pub(crate) fn unheard_since(&self, from: usize, to: usize) -> Option<Time> {
         match self.peers[from].quiet_since {
             Some(since) => Some(since + self.net.one_way_us(from, to)),
@@ -247,27 +249,28 @@ impl World {
         }
     }
 
-    /// Who mixes, by the host's word.
+    /// The mixers in force, according to the first host.
     pub fn mixers(&self) -> Vec<PeerId> {
         self.snapshot(self.planned(0)).mixers
     }
 
-    /// Whom a speaker sends its stream to.
+    /// Mixers, or in a mesh peers, that a speaker sends its stream to.
     pub fn sending_to(&self, id: PeerId) -> &[PeerId] {
         &self.peers[self.at(id)].sending_to
     }
 
-    /// At a mixer: who gets which speaker's own stream.
+    /// Pairs of receiver and speaker: the single speakers' own streams that a mixer forwards.
     pub fn solos(&self, id: PeerId) -> &[(PeerId, PeerId)] {
         &self.peers[self.at(id)].solos
     }
 
-    /// A peer's own word on where it is.
+    /// Snapshot of a peer's brain.
     pub fn snapshot(&self, id: PeerId) -> BrainSnapshot {
         self.peers[self.at(id)].brain.snapshot()
     }
 
-    /// Who feeds whom, by their places in the plan, each parent's children in the order in which it serves them.
+    /// All (parent, child) pairs by index in the plan; each parent's children in the order in which it serves
+    /// them.
     pub(crate) fn edges(&self) -> Vec<(usize, usize)> {
         let mut edges = Vec::new();
         for (at, peer) in self.peers.iter().enumerate().filter(|(_, peer)| peer.is_there()) {
@@ -280,12 +283,12 @@ impl World {
         edges
     }
 
-    /// A peer's brain, to be asked.
+    /// A peer's brain.
     pub fn brain(&self, id: PeerId) -> &RoomState {
         &self.peers[self.at(id)].brain
     }
 
-    /// What a peer has told since it had told so much, and how much that is by now.
+    /// Events of a peer after its first `told` events, and the number of events so far.
     pub(crate) fn events_since(&self, id: PeerId, told: usize) -> (&[(Time, Event)], usize) {
         self.peers[self.at(id)].events_since(told)
     }
@@ -295,13 +298,13 @@ impl World {
         self.events_since(id, 0).0
     }
 
-    /// Everyone who is there, lives and hasn't left.
+    /// All peers that are alive and haven't left.
     pub fn living(&self) -> impl Iterator<Item = PeerId> {
         self.peers.iter().filter(|peer| peer.is_there()).map(|peer| peer.id)
     }
 
-    /// Living peers that no chain of links joins with most of the stage, while there is no rendezvous: whoever
-    /// lost all its links then can't be found, and finds nobody.
+    /// Living peers that no chain of links connects with the main part of the room while there is no
+    /// rendezvous. A peer that lost all its links then can neither be found nor find others.
     pub(crate) fn stranded(&self) -> BTreeSet<PeerId> {
         let living = || (0..self.peers.len()).filter(|at| self.peers[*at].is_there());
         let mut groups: Vec<BTreeSet<usize>> = Vec::new();
@@ -318,7 +321,7 @@ impl World {
             }
             groups.push(group);
         }
-        // of equal ones the first: the host's, if it lives
+        // on a tie the first group: the host's, if the host lives
         let size = |group: &BTreeSet<usize>| {
             (group.iter().filter(|at| !self.peers[**at].views).count(), group.len())
         };

@@ -1,4 +1,4 @@
-//! Small rooms that several tests begin with: planned, run under the eyes of the safety checkers, and found calm.
+//! Small rooms that several tests share: planned, run under the safety checkers, and checked for calm.
 #![allow(dead_code, reason = "each test takes what it needs of it")]
 
 use plenary_proto::PeerId;
@@ -6,8 +6,8 @@ use plenary_proto::time::SECOND;
 use plenary_sim::checkers::{liveness, safety};
 use plenary_sim::{MediaModel, NetPlan, PeerPlan, RoomPlan, World, WorldPlan};
 
-/// Speakers (the first one is the host), candidates and viewers, on links of 5 to 40 ms with 0.5 % loss, who
-/// join within a second.
+/// A room with speakers (the first one is the host), candidates and viewers, on links of 5 to 40 ms with 0.5
+/// % loss, all of which join within a second.
 pub(crate) fn plan(speakers: usize, candidates: usize, viewers: usize) -> WorldPlan {
     WorldPlan {
         room: RoomPlan { k: 4, k1: 6, ..RoomPlan::DEFAULT },
@@ -17,7 +17,7 @@ pub(crate) fn plan(speakers: usize, candidates: usize, viewers: usize) -> WorldP
     }
 }
 
-/// A world of that plan after so many seconds.
+/// Runs a world of this plan for `seconds` seconds.
 pub(crate) fn run(plan: WorldPlan, seed: u64, seconds: u64) -> World {
     println!("seed {seed}");
     let mut world = World::new(plan, seed);
@@ -25,7 +25,7 @@ pub(crate) fn run(plan: WorldPlan, seed: u64, seconds: u64) -> World {
     world
 }
 
-/// So many seconds more, in which nothing may happen that must not.
+/// Runs a world for `seconds` more seconds, and asserts that no safety checker finds a violation.
 pub(crate) fn run_on(world: &mut World, seconds: u64) {
     for _ in 0..seconds * 2 {
         world.run_for(SECOND / 2);
@@ -34,13 +34,13 @@ pub(crate) fn run_on(world: &mut World, seconds: u64) {
     }
 }
 
-/// All that must hold in a calm holds.
+/// Asserts everything that must hold in a calm.
 pub(crate) fn calm(world: &World) {
     let violations = liveness(world);
     assert!(violations.is_empty(), "seed {} at {}: {violations:#?}", world.seed(), world.now());
 }
 
-/// Viewers whose program comes from that mixer.
+/// Viewers that get their program from this mixer.
 pub(crate) fn under(world: &World, mixer: PeerId) -> Vec<PeerId> {
     let viewers = world.viewers().into_iter();
     viewers.filter(|viewer| world.snapshot(*viewer).path.first() == Some(&mixer.short())).collect()
