@@ -1,4 +1,4 @@
-//! What one frame costs, in processor time of one thread: `cargo bench -p plenary-media --bench codecs`.
+//! Measures the CPU time per frame on one thread: `cargo bench -p plenary-media --bench codecs`.
 
 use std::path::Path;
 use std::time::Duration;
@@ -29,7 +29,7 @@ fn row(what: &str, total: Duration) {
     println!("{what:<44} {:>10.1}", total.as_secs_f64() * 1e6 / f64::from(FRAMES));
 }
 
-/// The time that `work` takes on this thread.
+/// Adds the CPU time of `work` on this thread to `total`.
 fn timed<T>(total: &mut Duration, work: impl FnOnce() -> T) -> T {
     let begin = ThreadTime::now();
     let result = work();

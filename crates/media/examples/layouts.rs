@@ -1,4 +1,4 @@
-//! Draws rooms of 1 to 25 speakers, in every layout, and writes each as a PNG, to be looked at.
+//! Draws rooms of 1 to 25 speakers in every layout, and writes each as a PNG for visual inspection.
 //!
 //! `cargo run -p plenary-media --example layouts -- FOLDER`
 
@@ -44,7 +44,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Whoever speaks fills the canvas, and two others stand in front.
+/// A layout with the dominant speaker on the whole canvas, and two others in front.
 fn inset() -> Custom {
     let tile =
         |who, x, y, side| CustomTile { who, x, y, width: side, height: side, fit: Fit::Crop, border: None };
@@ -75,7 +75,7 @@ fn room(layout: &Layout, count: u64) -> Picture {
     composer.picture().clone()
 }
 
-/// Coloured stripes with a white row across the top.
+/// Draws coloured stripes with a white row across the top.
 fn scene(width: usize, height: usize, id: u64) -> Picture {
     let mut picture = Picture::black(width, height);
     let [luma, cb, cr] = picture.planes_mut();

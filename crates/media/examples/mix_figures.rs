@@ -1,4 +1,4 @@
-//! What the parts of a mixer cost on this machine, codecs left out: the best of several runs.
+//! Measures the parts of a mixer on this machine, without codecs: the best of several runs.
 //!
 //! `cargo run --release -p plenary-media --example mix_figures`
 
@@ -93,7 +93,7 @@ fn main() {
     assert!(read > 0);
 }
 
-/// The least time that `work` took, of several runs of several times.
+/// Returns the least time of `work` over several runs, each averaged over several calls.
 fn best_us(mut work: impl FnMut()) -> f64 {
     const TIMES: u32 = 20;
     let run = |_| {

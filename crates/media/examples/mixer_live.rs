@@ -1,5 +1,5 @@
-//! A mixer at work in real time: speakers encoded by openh264 and libopus, cut into packets, sent over a link
-//! that delays and loses them, put together, mixed. Prints what it cost.
+//! Runs a mixer in real time. Speakers are encoded by openh264 and libopus, cut into packets, sent over a
+//! link with delay and loss, reassembled, and mixed. Prints the cost.
 //!
 //! `cargo run --release -p plenary-media --example mixer_live -- [SPEAKERS [SECONDS [LOSS_PERCENT [PROGRAM.h264]]]]`
 
@@ -21,7 +21,7 @@ use plenary_proto::identity::{FrameIdentity, MediaKind, h264, opus};
 
 const INPUT: VideoFormat = VideoFormat { width: 640, height: 360, fps: 30, bitrate_bps: 600_000 };
 const PROGRAM: VideoFormat = VideoFormat { width: 1280, height: 720, fps: 30, bitrate_bps: 1_500_000 };
-/// Frames of a source before it begins again, with a key frame.
+/// Frames of a source's loop, which begins with a keyframe.
 const LOOP_LEN: usize = 60;
 const PATH_US: u64 = 30_000;
 const JITTER_US: u64 = 10_000;
@@ -88,7 +88,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// A test source's pictures and sound, encoded, over and over.
+/// Encoded pictures and sound of a test source, sent in a loop.
 struct Loop {
     pictures: Vec<EncodedPicture>,
     sounds: Vec<Bytes>,
@@ -111,14 +111,14 @@ impl Loop {
     }
 }
 
-/// One speaker's way to the mixer.
+/// The link from one speaker to the mixer.
 struct Link {
     id: u64,
     loss_percent: u64,
     begun_us: u64,
     frames: [u32; 2],
     packets: [u64; 2],
-    /// Place in the source's loop.
+    /// Position in the source's loop.
     picture: usize,
     key_wanted: bool,
     random: u64,
@@ -132,7 +132,7 @@ impl Link {
         Link {
             id,
             loss_percent,
-            // not all at the same instant
+            // speakers begin at different instants
             begun_us: START_US + id * 7_919,
             frames: [0; 2],
             packets: [0; 2],
@@ -144,7 +144,7 @@ impl Link {
         }
     }
 
-    /// Sends what was captured by now.
+    /// Sends the frames captured until now.
     fn send(&mut self, source: &Loop, now_us: u64) {
         for (index, kind) in [MediaKind::Video, MediaKind::Sound].into_iter().enumerate() {
             let step = |number: u32| match kind {
@@ -207,7 +207,7 @@ impl Link {
         }
     }
 
-    /// Gives the mixer what has arrived.
+    /// Passes the frames that have arrived to the mixer.
     fn receive(&mut self, mixer: &Mixer, now_us: u64) {
         for (under_way, reader) in self.under_way.iter_mut().zip(self.readers.values_mut()) {
             while let Some((_, packet)) = under_way.pop_front_if(|(arrives_us, _)| *arrives_us <= now_us) {

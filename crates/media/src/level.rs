@@ -1,20 +1,21 @@
-//! How loud a frame is, and who is heard: the loudest few, without flicker.
+//! Audio levels, and selection of the loudest speakers, with hysteresis against flicker.
 
 use std::collections::BTreeMap;
 
-/// Digital silence, the quietest level.
+/// Level of digital silence, the quietest one.
 pub const LEVEL_SILENT: u8 = 127;
-/// Share of the way that the smoothed level goes towards a louder frame: most of it within 3 frames. A guess.
+/// Weight of a louder frame in the smoothed level: most of a rise is taken within 3 frames. A guess.
 const RISE: f32 = 0.5;
-/// The same towards a quieter one: a word's gaps, some 200 ms, leave half. A guess.
+/// Weight of a quieter frame: a gap between words, some 200 ms, leaves half. A guess.
 const FALL: f32 = 0.06;
-/// Whoever is heard is taken to be this much louder than it is, dB, so that equals don't take turns. A guess.
+/// Hysteresis in favour of speakers already heard, dB, so that equally loud speakers don't alternate. A
+/// guess.
 const HEARD_BONUS_DB: f32 = 6.0;
-/// Whoever is quieter than this isn't heard even if there is room, −dBov: below the noise of 16 bits.
+/// Level below which a speaker isn't heard even if there is room, −dBov: below the noise of 16-bit samples.
 const INAUDIBLE_DB: f32 = 100.0;
 
-/// The level of a frame as RFC 6464 has it: 0 (a full-scale square wave) to 127 (silence), −dBov of the root
-/// mean square. Samples from −1 to 1.
+/// Returns the audio level of a frame as defined by RFC 6464: −dBov of the root mean square, 0 (a full-scale
+/// square wave) to 127 (silence). Samples range from −1 to 1.
 pub fn level(samples: &[f32]) -> u8 {
     let energy: f32 = samples.iter().map(|sample| sample * sample).sum();
     let mean = energy / samples.len().max(1) as f32;
@@ -25,7 +26,7 @@ pub fn level(samples: &[f32]) -> u8 {
     }
 }
 
-/// Chooses the loudest of several speakers, frame by frame.
+/// Selects the loudest of several speakers, frame by frame.
 #[derive(Debug)]
 pub struct Loudest {
     heard_max: usize,
@@ -34,7 +35,7 @@ pub struct Loudest {
 
 #[derive(Clone, Copy, Debug)]
 struct Loudness {
-    /// −dBov, smoothed.
+    /// Smoothed level, −dBov.
     smooth_db: f32,
     heard: bool,
 }
@@ -46,12 +47,12 @@ impl Loudness {
 }
 
 impl Loudest {
-    /// Lets at most `heard_max` be heard at a time.
+    /// A selector of at most `heard_max` speakers at a time.
     pub fn new(heard_max: usize) -> Loudest {
         Loudest { heard_max, speakers: BTreeMap::new() }
     }
 
-    /// Takes the level of each speaker's frame. Whoever isn't named is forgotten.
+    /// Takes the level of each speaker's next frame. Speakers missing in `levels` are forgotten.
     pub fn update(&mut self, levels: &[(u64, u8)]) {
         let mut speakers = BTreeMap::new();
         for &(id, level) in levels {
@@ -69,14 +70,14 @@ impl Loudest {
         self.speakers = speakers;
     }
 
-    /// How loud this speaker is or, by what is said of its next frames, may be soon: −dBov, less for whoever is heard.
-    /// To be compared with others'.
+    /// Returns a rank to compare speakers by: the speaker's level now, or the level that its next frames
+    /// state if that is louder. −dBov, reduced for speakers already heard.
     pub fn prospect_db(&self, id: u64, said: u8) -> f32 {
         let speaker = self.speakers.get(&id);
         speaker.map_or(f32::from(said), |speaker| speaker.rank_db().min(f32::from(said)))
     }
 
-    /// Whether this speaker is among those heard.
+    /// Returns whether this speaker is among those heard.
     pub fn hears(&self, id: u64) -> bool {
         self.speakers.get(&id).is_some_and(|speaker| speaker.heard)
     }

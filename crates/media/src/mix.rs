@@ -1,75 +1,78 @@
-//! Sound of several speakers added up: one mix for all, and one without each speaker's own voice for those in
-//! it.
+//! Audio mixer: sums the voices of several speakers into one shared mix, and into a mix-minus for each
+//! speaker heard.
 //!
-//! All is mono until somebody is heard whose voice is stereo; then the mix is, and mono voices are on both sides, until a
-//! while after that. Limiter and fades treat both sides alike, so that nothing moves between them.
+//! Mixes are mono until a stereo voice is heard. Then they are stereo, with mono voices on both sides, and
+//! stay so for a while afterwards. Limiter and fades treat both sides alike, so that no voice moves between
+//! them.
 //!
-//! Works in steps of 20 ms. Who begins or ceases to be heard is faded over one step, so that nothing clicks. Its
-//! own mix begins as the shared one was until then, and is kept up for [`LINGER_STEPS`] after its voice has gone:
-//! what is the same by then is also limited the same, and whoever encodes both can change over unheard.
-//! Each output passes its own limiter: untouched as long as no sample exceeds half of full scale (−6 dBFS),
-//! bent smoothly below [`LIMIT`] above that. It looks 1 ms ahead, so that its gain is down before a peak comes;
-//! by so much the output is later than the voices.
+//! The mixer works in steps of 20 ms. A voice that begins or stops being heard is faded over one step, so
+//! that it doesn't click. A new mix-minus starts with the state of the shared mix, and is kept for
+//! [`LINGER_STEPS`] after its voice has stopped: by then both mixes have equal samples and equal limiter
+//! gain, so an encoder can switch between them inaudibly.
+//!
+//! Each output has its own limiter. It leaves samples unchanged while none exceeds half of full scale (−6
+//! dBFS), and bends louder ones smoothly to stay below [`LIMIT`]. It looks ahead 1 ms, so that its gain is
+//! down before a peak arrives; the output is delayed by that time.
 
 use std::collections::BTreeMap;
 
 use crate::SOUND_FRAME_LEN;
 
-/// Samples up to this pass the limiter as they are: −6 dBFS.
+/// Peak up to which the limiter leaves samples unchanged: −6 dBFS.
 pub const LIMIT_KNEE: f32 = 0.5;
-/// What the limiter lets nothing pass: −1 dBFS, the true peak that EBU R 128 recommends. Behind a lossy codec samples
-/// overshoot what was encoded.
+/// Peak that the limiter never exceeds: −1 dBFS, the true peak that EBU R 128 recommends. After a lossy
+/// codec, samples overshoot what was encoded.
 pub const LIMIT: f32 = 0.891_250_9;
-/// The limiter sets its gain anew each millisecond, and looks as far ahead.
+/// Block of the limiter, 1 ms: it updates its gain once per block, and looks ahead by one.
 const BLOCK_LEN: usize = 48;
-/// The gain comes back by this factor per block: 6 dB in 70 ms. A guess.
+/// Factor by which the limiter's gain recovers per block: 6 dB in 70 ms. A guess.
 const RELEASE: f32 = 1.01;
 
-/// Steps for which there is still a mix without a voice that has ceased to be heard: 500 ms, in which a limiter
-/// comes back from 43 dB, more than it ever takes.
+/// Steps for which a mix-minus is kept after its voice stopped being heard: 500 ms, in which a limiter
+/// recovers from 43 dB, more than it ever attenuates.
 pub const LINGER_STEPS: u32 = 25;
 
-/// Steps for which a mix stays stereo when the voice that made it so is silent: 5 s, a pause in a film. A guess.
+/// Steps for which a mix stays stereo while its stereo voices are silent: 5 s, a pause in a film. A guess.
 const STEREO_STEPS: u32 = 250;
 
-/// One speaker's 20 ms.
+/// 20 ms of one speaker.
 #[derive(Clone, Copy, Debug)]
 pub struct Voice<'a> {
-    /// Whose it is; each id at most once.
+    /// Identifier of the speaker; unique in a step.
     pub id: u64,
     /// [`SOUND_FRAME_LEN`] samples per channel, interleaved, −1 to 1; missing ones count as silence.
     pub samples: &'a [f32],
-    /// They are of two channels, not one.
+    /// Whether the samples have two channels.
     pub stereo: bool,
-    /// Whether it is to be heard from now on.
+    /// Whether the voice is heard from now on.
     pub heard: bool,
 }
 
-/// Adds up voices, step by step.
+/// Mixes voices, step by step.
 #[derive(Debug, Default)]
 pub struct SoundMix {
-    /// Who is in the mix of this step, or was lately, by id.
+    /// Voices in the mix of this step, or until lately, by identifier.
     within: BTreeMap<u64, Within>,
     shared: Output,
-    /// For so many steps it is stereo yet.
+    /// Remaining steps for which the mix is stereo.
     stereo_steps: u32,
     mono_only: bool,
 }
 
 #[derive(Debug, Default)]
 struct Within {
-    /// At the end of this step.
+    /// Gain at the end of this step.
     gain: f32,
-    /// Steps since its voice has gone.
+    /// Steps since the voice has faded out.
     silent_steps: u32,
-    /// Its voice at that gain; empty when that has gone.
+    /// Samples of the voice at that gain; empty once it has faded out.
     samples: Vec<f32>,
     minus: Output,
 }
 
 #[derive(Clone, Debug)]
 struct Output {
-    /// The step that is played, and behind it the sum of the next block.
+    /// Samples of the step that is played, and behind it the sum of the next block.
     samples: Vec<f32>,
     stereo: bool,
     gain: f32,
@@ -81,13 +84,13 @@ impl Default for Output {
     }
 }
 
-/// How many samples the sound of one moment has.
+/// Returns the number of channels.
 pub(crate) fn channels(stereo: bool) -> usize {
     if stereo { 2 } else { 1 }
 }
 
-/// Appends samples as mono or stereo: what is mono goes to both sides, and of both sides the mean is taken, as Opus
-/// decoders do.
+/// Appends samples as mono or stereo. Mono samples go to both sides; stereo ones are averaged for mono, as
+/// Opus decoders do.
 pub(crate) fn append(to: &mut Vec<f32>, to_stereo: bool, samples: &[f32], stereo: bool) {
     match (stereo, to_stereo) {
         (false, true) => to.extend(samples.iter().flat_map(|&sample| [sample; 2])),
@@ -97,13 +100,13 @@ pub(crate) fn append(to: &mut Vec<f32>, to_stereo: bool, samples: &[f32], stereo
 }
 
 impl SoundMix {
-    /// Nobody is in it.
+    /// A mix without voices.
     pub fn new() -> SoundMix {
         SoundMix::default()
     }
 
-    /// Mixes the next 20 ms. Voices that were heard and aren't named end at once, so name them once more with
-    /// `heard` false.
+    /// Mixes the next 20 ms. A voice that was heard and is missing in `voices` is cut off; to fade it out,
+    /// pass it once more with `heard` false.
     pub fn mix(&mut self, voices: &[Voice<'_>]) {
         self.choose_channels(voices);
         let stereo = self.is_stereo();
@@ -124,8 +127,8 @@ impl SoundMix {
         for id in ids {
             let mut minus =
                 self.within.get_mut(&id).map(|own| std::mem::take(&mut own.minus)).unwrap_or_default();
-            // Added up from the others, not the shared mix less the own voice: nothing of it is left, not even
-            // what rounding leaves.
+            // Summed from the other voices, instead of subtracting the own voice from the shared mix, so that
+            // nothing of it is left, not even rounding errors.
             let others = self.within.iter().filter(|(other, _)| **other != id);
             minus.add_up(others.map(|(_, within)| &within.samples[..]));
             if let Some(own) = self.within.get_mut(&id) {
@@ -154,41 +157,41 @@ impl SoundMix {
         }
     }
 
-    /// Whether this step's mixes have two channels, interleaved.
+    /// Returns whether this step's mixes have two channels, interleaved.
     pub fn is_stereo(&self) -> bool {
         self.shared.stereo
     }
 
-    /// Makes this step's mixes mono, and all that follow.
+    /// Makes the mixes of this step and all later ones mono.
     pub(crate) fn keep_mono(&mut self) {
         (self.mono_only, self.stereo_steps) = (true, 0);
         self.change_channels();
     }
 
-    /// All voices: [`SOUND_FRAME_LEN`] samples per channel, none beyond [`LIMIT`].
+    /// Returns the mix of all voices: [`SOUND_FRAME_LEN`] samples per channel, none beyond [`LIMIT`].
     pub fn shared(&self) -> &[f32] {
         self.shared.played()
     }
 
-    /// The mix without the voice of `id`; `None` when that wasn't in it for [`LINGER_STEPS`]: the shared mix is
-    /// right then.
+    /// Returns the mix without the voice of `id`. `None` when that voice hasn't been in the mix for
+    /// [`LINGER_STEPS`]; use the shared mix then.
     pub fn without(&self, id: u64) -> Option<&[f32]> {
         self.within.get(&id).map(|within| within.minus.played())
     }
 
-    /// Whose voices are in this step, those that fade included, in order of id.
+    /// Returns the identifiers of the voices in this step, in increasing order; including voices that fade.
     pub fn contributors(&self) -> impl Iterator<Item = u64> {
         self.within.iter().filter(|(_, within)| within.silent_steps == 0).map(|(&id, _)| id)
     }
 }
 
 impl Within {
-    /// Whoever wasn't in the mix has heard all of it so far.
+    /// A speaker that wasn't in the mix has heard the shared mix so far.
     fn new(shared: &Output) -> Within {
         Within { minus: shared.clone(), ..Within::default() }
     }
 
-    /// Takes the next 20 ms.
+    /// Takes the next 20 ms of the voice.
     fn take(&mut self, voice: &Voice<'_>, stereo: bool) {
         let (from, to) = (self.gain, if voice.heard { 1.0 } else { 0.0 });
         self.gain = to;
@@ -218,7 +221,7 @@ impl Output {
         (self.samples, self.stereo) = (samples, stereo);
     }
 
-    /// Goes on to the next step.
+    /// Advances to the next step, and sums its voices.
     fn add_up<'a>(&mut self, voices: impl Iterator<Item = &'a [f32]>) {
         let channels = channels(self.stereo);
         self.samples.copy_within(SOUND_FRAME_LEN * channels.., 0);
@@ -232,8 +235,9 @@ impl Output {
         self.limit();
     }
 
-    /// Brings the gain down, in a ramp of one block, before each block with a peak on either side, and slowly up again.
-    /// The gain at the beginning of a block suits it already: the block before saw to that.
+    /// Limits the step. Lowers the gain before a block with a peak on either side, in a ramp of one block,
+    /// and raises it slowly afterwards. The gain at the start of a block already suits it, since the block
+    /// before has lowered it.
     fn limit(&mut self) {
         let channels = channels(self.stereo);
         let mut blocks = self.samples.chunks_exact_mut(BLOCK_LEN * channels).peekable();
@@ -244,7 +248,7 @@ impl Output {
             if (self.gain, gain) != (1.0, 1.0) {
                 ramp(block, channels, self.gain, gain);
                 for sample in block {
-                    *sample = sample.clamp(-LIMIT, LIMIT); // only rounding
+                    *sample = sample.clamp(-LIMIT, LIMIT); // corrects only rounding
                 }
             }
             (self.gain, allowed) = (gain, allowed_next);
@@ -252,7 +256,7 @@ impl Output {
     }
 }
 
-/// The gain that brings a block's peak under the limit: along a curve that leaves the knee smoothly.
+/// Returns the gain that brings a block's peak below the limit: along a curve that leaves the knee smoothly.
 fn allowed_gain(block: &[f32]) -> f32 {
     let peak = block.iter().fold(0.0_f32, |peak, sample| peak.max(sample.abs()));
     if peak <= LIMIT_KNEE {
@@ -354,7 +358,7 @@ mod tests {
 
     #[test]
     fn who_begins_to_be_heard_hears_on_where_it_was() {
-        // so loud that the limiter is at work when the second comes
+        // so loud that the limiter is active when the second voice begins
         let turn = std::f32::consts::TAU / 96.0;
         let shouting: Vec<f32> = (0..SOUND_FRAME_LEN).map(|at| 3.0 * (at as f32 * turn).cos()).collect();
         let mut mix = SoundMix::new();
@@ -390,7 +394,7 @@ mod tests {
         assert!(sides(mix.without(1).unwrap()).iter().all(|side| *side == played_again(&voice)));
         assert!(sides(mix.without(2).unwrap()) == sides(&film).map(|side| played_again(&side)));
 
-        // a pause of the film changes nothing, its end does at once
+        // a pause of the film keeps the mix stereo; its end makes it mono at once
         mix.mix(&[Voice { heard: false, ..stereo }, heard(2, &voice)]);
         for _ in 1..STEREO_STEPS {
             mix.mix(&[Voice { heard: false, ..stereo }, heard(2, &voice)]);
@@ -483,7 +487,7 @@ mod tests {
                 mixed.extend_from_slice(mix.shared());
                 sums.extend(frame(step));
             }
-            // behind the step in which the voice is faded in
+            // after the step in which the voice is faded in
             let begin = SOUND_FRAME_LEN;
             let gains: Vec<f32> =
                 mixed[begin + BLOCK_LEN..].iter().zip(&sums[begin..]).map(|(out, sum)| out / sum).collect();
@@ -521,7 +525,7 @@ mod tests {
         Voice { id, samples, stereo: false, heard: true }
     }
 
-    /// Its left side, its right side, and what is between.
+    /// Returns the left and right side of stereo samples.
     fn sides(samples: &[f32]) -> [Vec<f32>; 2] {
         [0, 1].map(|side| samples.iter().skip(side).step_by(2).copied().collect())
     }
@@ -539,13 +543,13 @@ mod tests {
         samples.collect()
     }
 
-    /// What a step sounds like that is the same as the one before and not limited.
+    /// Returns the limiter's delayed output for a repeated frame that needs no limiting.
     fn played_again(samples: &[f32]) -> Vec<f32> {
         let (begin, end) = samples.split_at(SOUND_FRAME_LEN - BLOCK_LEN);
         [end, begin].concat()
     }
 
-    /// What a fresh limiter makes of a frame that it has seen before.
+    /// Returns the output of a new limiter for a repeated frame.
     fn limited(samples: &[f32]) -> Vec<f32> {
         let mut output = Output::default();
         for _ in 0..3 {

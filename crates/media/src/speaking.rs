@@ -1,44 +1,47 @@
-//! Who speaks: the one dominant speaker of a room.
+//! Dominant speaker detection.
 
 use std::collections::BTreeMap;
 
 use crate::level::LEVEL_SILENT;
 
-/// A speaker stays dominant at least so long, microseconds.
+/// Minimum time for which a speaker stays dominant, microseconds.
 pub const DOMINANT_US_MIN: u64 = 2_000_000;
-/// Whoever is to become dominant has been the loudest for so long: longer than a cough or a yes. A guess.
+/// Time for which a challenger must be the loudest before it becomes dominant: longer than a cough or a yes.
+/// A guess.
 const LOUDEST_US: u64 = 600_000;
-/// Share of the way that a level goes towards that of a new frame of 20 ms: most of it within half a second. A guess.
+/// Weight of a new 20 ms frame in the smoothed level: most of a change is taken within half a second. A
+/// guess.
 const SMOOTHING: f32 = 0.06;
-/// Whoever becomes dominant is louder by this than who is, dB, so that two who speak at a time don't take turns. A guess.
+/// Amount by which a challenger must be louder than the dominant speaker, dB, so that two speakers at a time
+/// don't alternate. A guess.
 const LOUDER_DB: f32 = 6.0;
-/// Whoever was quiet for less than this speaks still: a pause between words. A guess.
+/// Maximum pause between words; after a longer silence a speaker counts as quiet. A guess.
 const PAUSE_US: u64 = 500_000;
-/// Below this nobody speaks, −dBov: the level of quiet rooms. A guess.
+/// Speech threshold, −dBov: the level of quiet rooms; quieter sound isn't speech. A guess.
 const SPEECH_DB: f32 = 55.0;
 
-/// Follows who speaks, frame by frame.
+/// Detects the dominant speaker, frame by frame.
 #[derive(Debug, Default)]
 pub struct DominantSpeaker {
-    /// −dBov, smoothed.
+    /// Smoothed level of each speaker, −dBov.
     levels: BTreeMap<u64, f32>,
-    /// When each was last louder than that is.
+    /// Time at which each speaker was last louder than [`SPEECH_DB`].
     loud_us: BTreeMap<u64, u64>,
-    /// Those who have been dominant, the last first.
+    /// Speakers that have been dominant, the latest first.
     spoke: Vec<u64>,
     since_us: u64,
-    /// Who is the loudest instead, and since when.
+    /// Candidate to replace the dominant speaker, and the time since which it has been the loudest.
     challenger: Option<(u64, u64)>,
 }
 
 impl DominantSpeaker {
-    /// Nobody has spoken.
+    /// A detector before any speech.
     pub fn new() -> DominantSpeaker {
         DominantSpeaker::default()
     }
 
-    /// Takes the level (RFC 6464) of each speaker's frame of 20 ms; whoever isn't named is forgotten. Says whether
-    /// [`spoke`](DominantSpeaker::spoke) has changed.
+    /// Takes the level (RFC 6464) of each speaker's 20 ms frame; speakers missing in `levels` are forgotten.
+    /// Returns whether [`spoke`](DominantSpeaker::spoke) has changed.
     pub fn update(&mut self, now_us: u64, levels: &[(u64, u8)]) -> bool {
         let smooth = levels.iter().map(|&(id, level)| {
             let before = self.levels.get(&id).copied().unwrap_or(f32::from(LEVEL_SILENT));
@@ -70,7 +73,7 @@ impl DominantSpeaker {
         };
         self.challenger = Some((id, since_us));
         let stays = dominant.is_some() && now_us < self.since_us + DOMINANT_US_MIN;
-        // the first one waits for nobody
+        // the first speaker becomes dominant without a wait
         let soon = dominant.is_some() && now_us < since_us + LOUDEST_US;
         if stays || soon {
             return false;
@@ -81,13 +84,15 @@ impl DominantSpeaker {
         true
     }
 
-    /// Those who speak at this time, in order of id: pauses between words don't count.
+    /// Returns the speakers that speak at this time, by increasing identifier; pauses between words count as
+    /// speech.
     pub fn speaking(&self, now_us: u64) -> impl Iterator<Item = u64> {
         let speaks = move |loud_us: u64| now_us.saturating_sub(loud_us) < PAUSE_US;
         self.loud_us.iter().filter(move |(_, loud_us)| speaks(**loud_us)).map(|(id, _)| *id)
     }
 
-    /// Those who have been dominant and are still there, the last first: the dominant speaker, if anybody has spoken.
+    /// Returns the present speakers that have been dominant, the latest first. The first is the dominant
+    /// speaker; empty if no speaker has spoken.
     pub fn spoke(&self) -> &[u64] {
         &self.spoke
     }
@@ -97,7 +102,8 @@ impl DominantSpeaker {
 mod tests {
     use super::*;
 
-    /// Feeds frames of 20 ms for so long; gives who became dominant, and after how many milliseconds.
+    /// Passes frames of 20 ms for some time. Returns the speakers that became dominant, and after how many
+    /// milliseconds.
     fn run(
         speaking: &mut DominantSpeaker,
         now_ms: &mut u64,

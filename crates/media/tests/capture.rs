@@ -1,4 +1,4 @@
-//! A capture keeps to its schedule and to what is asked of it.
+//! A capture follows its schedule and its configured format.
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
@@ -16,7 +16,7 @@ use plenary_media::{
 use plenary_proto::identity::MediaKind;
 use plenary_testkit::fake::{Content, FakeCodecs, SlowCodecs};
 
-/// Only a bound on hanging.
+/// Only limits the time for which a test may hang.
 const PATIENCE: Duration = Duration::from_secs(20);
 const FORMAT: VideoFormat = VideoFormat { width: 160, height: 90, fps: 30, bitrate_bps: 100_000 };
 
@@ -32,7 +32,7 @@ fn frames_carry_the_times_when_they_were_due() {
     for (number, at_us) in times(MediaKind::Sound).enumerate() {
         assert_eq!(at_us, origin_us + number as u64 * 20_000);
     }
-    // on a machine that stalls, pictures may be missing, but none is at another time
+    // on a machine that stalls, pictures may be missing, but none has another time
     let mut schedule = (0..).map(|number| origin_us + number * 1_000_000 / 30);
     assert!(times(MediaKind::Video).all(|at_us| schedule.by_ref().find(|due| *due >= at_us) == Some(at_us)));
     assert!(got.windows(2).all(|pair| pair[0].captured_us <= pair[1].captured_us));
@@ -50,12 +50,12 @@ fn what_is_asked_for_comes_with_a_key_frame() {
     let smaller = find(&frames, |content| content.size == [80, 46]);
     assert!(smaller.key);
 
-    // another bit rate is no reason for a key frame
+    // a change of the bitrate causes no keyframe
     capture.set_video(VideoFormat { width: 80, height: 80, bitrate_bps: 50_000, ..FORMAT });
     let mut numbers = (0..5).map(|_| Content::of(&next_picture(&frames).data).unwrap().number);
     assert!(numbers.by_ref().is_sorted() && capture.trouble().is_none());
 
-    // a slower rate does make a new encoder
+    // a lower frame rate recreates the encoder
     capture.set_video(VideoFormat { fps: 10, ..FORMAT });
     let slower = find(&frames, |content| content.size == [160, 90]);
     let then = next_picture(&frames);
@@ -68,7 +68,7 @@ fn a_paused_encoder_stands_still_and_goes_on_with_a_key_frame() {
     let (capture, frames) = start(test_source(), Arc::new(FakeCodecs::default()), Clock::start());
     next_picture(&frames);
     capture.pause_video(true);
-    // sound goes on; some frames later no picture can be on its way any more
+    // sound continues; after some frames of it no picture can be in transit
     while take(&frames, 25).iter().any(|frame| frame.kind == MediaKind::Video) {}
     let encoded = capture.counts().encoded_frames;
     assert!(take(&frames, 25).iter().all(|frame| frame.kind == MediaKind::Sound));
@@ -98,7 +98,7 @@ fn a_wanted_key_frame_comes_and_wishes_are_merged() {
             keys.push(frame.captured_us);
         }
     }
-    // one a second, however often it is wanted, and sooner than each two seconds
+    // at most one a second despite many requests, but earlier than the periodic ones
     assert!(keys.windows(2).all(|pair| pair[1] - pair[0] >= 1_000_000), "{keys:?}");
     assert!(keys.windows(2).any(|pair| pair[1] - pair[0] < 1_900_000), "{keys:?}");
 }
@@ -108,7 +108,7 @@ fn dropping_a_capture_ends_it() {
     let (capture, frames) = start(test_source(), Arc::new(FakeCodecs::default()), Clock::start());
     next_picture(&frames);
     drop(capture);
-    // whatever was made is there, and the sink is gone
+    // frames encoded before are still received, and the sink is dropped
     while frames.try_recv().is_ok() {}
     assert!(matches!(frames.try_recv(), Err(std::sync::mpsc::TryRecvError::Disconnected)));
 }
@@ -129,7 +129,7 @@ fn trouble_is_told() {
     let broken = Scripted { pictures: Some(3), sound: Some(40), at: 0, heard: 0 };
     let (capture, frames) = start(Box::new(broken), Arc::new(FakeCodecs::default()), Clock::start());
     while frames.recv_timeout(PATIENCE).is_ok() {}
-    // the thread is gone, and with it the sink
+    // the thread has ended and dropped the sink
     assert_eq!(capture.trouble().as_deref(), Some("scripted: the file is empty"));
 
     let refused = VideoFormat { width: 161, ..FORMAT };
@@ -168,13 +168,14 @@ fn key_frames_come_first_each_two_seconds_and_when_wanted() {
             keys.push(number);
         }
     }
-    // 0 first; the wishes at 10 to 13 wait until 30; 60 later; the wish at 100 at once, that at 101 waits
+    // frame 0 is the first; the requests at 10 to 13 wait until 30; 90 is periodic; the request at 100 waits
+    // until 120
     assert_eq!(keys, [0, 30, 90, 120, 180, 240]);
 }
 
 #[test]
 fn pictures_fit_into_what_is_asked() {
-    // size, bounds, what is encoded
+    // (picture size, limits, encoded size)
     let rows = [
         ((1280, 720), (640, 360), [640, 360]),
         ((720, 1280), (640, 360), [202, 360]),
@@ -207,7 +208,7 @@ fn frames_that_need_not_be_sent_are_left_out_for_as_long_as_that_is_wished() {
     for (dtx, step_us) in [(false, 20_000), (true, 400_000), (false, 20_000)] {
         capture.set_dtx(dtx);
         let mut before_us = take(&frames, 1)[0].captured_us;
-        // what was encoded until now is still to come
+        // frames encoded with the previous setting may still arrive
         let reached = (0..40).any(|_| {
             let captured_us = frames.recv_timeout(PATIENCE).unwrap().captured_us;
             captured_us - std::mem::replace(&mut before_us, captured_us) == step_us
@@ -241,7 +242,7 @@ fn find(frames: &Receiver<Encoded>, wanted: impl Fn(&Content) -> bool) -> Encode
     (0..100).map(|_| next_picture(frames)).find(|frame| wanted(&Content::of(&frame.data).unwrap())).unwrap()
 }
 
-/// Black pictures at 30 a second and silence, as many as it says, then an error.
+/// A source of black pictures at 30 a second and silence, with an error after the given numbers of frames.
 struct Scripted {
     pictures: Option<u64>,
     sound: Option<u64>,

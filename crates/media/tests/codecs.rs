@@ -1,4 +1,4 @@
-//! The built-in codecs keep what the traits promise.
+//! The built-in codecs fulfil the traits' contracts.
 
 use std::time::Duration;
 
@@ -98,7 +98,7 @@ fn the_bit_rate_changes_without_a_key_frame() {
         encoder.set_bitrate(bitrate_bps);
         let frames: Vec<_> = (0..45).map(|_| next(&mut source, &mut *encoder, false)).collect();
         assert!(frames.iter().all(|frame| !frame.key));
-        // the rate control needs some frames to get there
+        // the rate control needs some frames to converge
         frames[15..].iter().map(|frame| frame.data.len() as f64 * 8.0).sum::<f64>()
     };
     for bitrate_bps in [400_000, 1_600_000, 400_000] {
@@ -137,7 +137,7 @@ fn plain_settings_begin_with_a_key_frame_and_keep_the_rate_and_the_stream() {
         for picture in 0..60 {
             source.next_picture().unwrap();
             let encoded = encoder.encode(&source.picture(), false).unwrap().unwrap();
-            let begins = picture == 0 && number != 2; // the third goes on as the second did
+            let begins = picture == 0 && number != 2; // the third part continues the stream
             assert_eq!(encoded.key, begins, "picture {picture} of part {number}");
             let decoded = decoder.decode(&encoded.data).unwrap().unwrap();
             assert!(psnr_db(&source.picture(), &decoded) > 24.0);
@@ -216,7 +216,7 @@ fn upper_temporal_layers_can_be_left_out() {
         assert!(kept.iter().all(|frame| matches!(decoder.decode(&frame.data), Ok(Some(_)))));
         assert_eq!(kept.len(), count);
     }
-    // a relay may tell the top layer by nal_ref_idc 0
+    // a relay can recognize the top layer by nal_ref_idc 0
     let unreferenced = |data: &[u8]| nals(data).all(|nal| nal.bytes[0] & 0x60 == 0);
     assert!(frames.iter().all(|frame| unreferenced(&frame.data) == (frame.temporal == 2)));
 }
@@ -269,7 +269,7 @@ fn sound_is_decoded_as_loud_as_it_was() {
 #[test]
 fn a_lost_packet_is_had_from_the_next_one() {
     let packets = speech_packets(20);
-    let mut noise = [0.0f64; 2]; // with the next packet's help, and without
+    let mut noise = [0.0f64; 2]; // with the next packet's redundancy, and without
     let mut signal = 0.0f64;
     for (share, help) in noise.iter_mut().zip([true, false]) {
         let mut whole = BuiltinCodecs::default().sound_decoder(1).unwrap();
@@ -313,7 +313,7 @@ fn a_mark_does_not_change_the_sound() {
 #[test]
 fn packets_that_are_no_sound_are_silent_errors() {
     let mut decoder = BuiltinCodecs::default().sound_decoder(1).unwrap();
-    // nothing; a frame count of 0; 10 ms instead of 20
+    // an empty packet; a frame count of 0; 10 ms instead of 20
     for packet in [&[][..], &[0xff, 0x00], &[0xf0, 1, 2, 3]] {
         let mut samples = [1.0; SOUND_FRAME_LEN];
         assert!(matches!(decoder.decode(packet, &mut samples), Err(CodecError::Decode { .. })), "{packet:?}");
@@ -372,7 +372,7 @@ fn next(
     encoder.encode(&source.picture(), key).unwrap().unwrap()
 }
 
-/// Four seconds of speech, for so much loss.
+/// Encodes four seconds of speech for this packet loss.
 fn speech_packets(loss_percent: u8) -> Vec<bytes::Bytes> {
     let codecs: std::sync::Arc<dyn Codecs> = std::sync::Arc::new(BuiltinCodecs::default());
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/media/speech-2.wav");

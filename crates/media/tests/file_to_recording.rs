@@ -1,4 +1,4 @@
-//! The example's recordings, judged by ffmpeg.
+//! Checks the example's recordings with ffmpeg.
 
 use std::path::Path;
 use std::process::Command;
@@ -59,7 +59,7 @@ fn a_film_becomes_a_recording() {
     let path = folder.path().join("film.mp4");
     let film = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/media/bbb-720p25-5s.mp4");
     let source = open_source(&film, &codecs()).unwrap();
-    // into the second round
+    // 6 s reach into the second loop
     example::record(source, &codecs(), &path, 6_000_000).unwrap();
     let recording = recording(&path, &Layout::Single).unwrap();
     assert_eq!(recording.ffmpeg_errors, [""; 0]);
@@ -82,7 +82,7 @@ fn four_recordings_side_by_side_are_told_apart() {
     }
     let grid = folder.path().join("grid.mp4");
     let places = "xstack=inputs=4:layout=0_0|w0_0|0_h0|w0_h0";
-    // 0.5: four beeps at once would be too loud; the last is 60 ms late
+    // 0.5: four beeps at once would be too loud; the last is delayed by 60 ms
     let mix = "[3:a]adelay=60:all=1[d];[0:a][1:a][2:a][d]amix=inputs=4:normalize=0,volume=0.5[m]";
     command.args([
         "-filter_complex",

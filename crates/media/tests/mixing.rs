@@ -1,5 +1,5 @@
-//! What a mixer makes of real speakers: its program recorded and judged by ffmpeg, and what it sends back to each
-//! of them.
+//! Mixes encoded speakers. ffmpeg checks the recorded program, and the tests check the mix-minus of each
+//! speaker.
 
 mod stage;
 
@@ -15,7 +15,7 @@ const STILL_S_MAX: f64 = 0.1;
 
 #[test]
 fn every_tile_of_a_grid_can_be_read_where_the_judge_expects_it() {
-    // 5 tiles: two rows, the block in the middle of the canvas, the last row in the middle of the block
+    // 5 tiles: two rows, centred on the canvas, with the last row centred
     let mut stage = Stage::new((0..5).map(|index| (speaker(index), Way::default())).collect());
     stage.play(1_200_000);
     let judged = judged(&stage, 5);
@@ -41,7 +41,8 @@ fn lips_and_voices_stay_together_and_nobody_hears_itself() {
     stage.play(5_500_000);
 
     let mut judged = judged(&stage, 4);
-    // the first second: pictures and sound begin, and the playout delay rises to what the ways need
+    // without the first second, in which pictures and sound begin and the playout delay rises to fit the
+    // paths
     judged.frames.retain(|frame| frame.at_s >= 1.0);
     assert!((judged.fps() - 30.0).abs() < 0.01, "{}", judged.fps());
     assert!(judged.gaps(0.04).is_empty() && judged.sound_gaps.is_empty());
@@ -65,13 +66,13 @@ fn lips_and_voices_stay_together_and_nobody_hears_itself() {
 
 #[test]
 fn who_begins_or_ceases_to_be_heard_clicks_for_nobody() {
-    // No whole periods in 20 ms: a frame can't stand in for another.
+    // No whole periods in 20 ms, so that no frame can replace another.
     const TONES_HZ: [f64; 3] = [317.0, 463.0, 769.0];
     let sources = TONES_HZ.map(|hz| (Box::new(Tone { hz, at: 0 }) as Box<dyn Source>, Way::default()));
     let mut stage = Stage::new(sources.into());
     stage.play(700_000);
     let mut length_s = 0.7;
-    // longer than the mixer keeps what it encodes for a speaker alone
+    // longer than the mixer keeps the mix-minus of a muted speaker
     for (muted, length_us) in [(true, 765_000), (false, 500_000), (true, 765_000), (false, 500_000)] {
         stage.mute(2, muted);
         stage.play(length_us);
@@ -92,7 +93,7 @@ fn speaker(index: u8) -> Box<dyn Source> {
     Box::new(TestSource::new(index, INPUT.width, INPUT.height, INPUT.fps))
 }
 
-/// The program, recorded, that ffmpeg has nothing to complain about.
+/// Records the program, and checks that ffmpeg reports no errors.
 fn judged(stage: &Stage, tiles: usize) -> Recording {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("program.mp4");
@@ -102,7 +103,7 @@ fn judged(stage: &Stage, tiles: usize) -> Recording {
     judged
 }
 
-/// A steady tone at −20 dBFS, and no pictures.
+/// A steady tone at −20 dBFS, without pictures.
 struct Tone {
     hz: f64,
     at: u32,

@@ -1,4 +1,4 @@
-//! Pictures are scaled as ffmpeg scales them, PNG files have the colours that players show, and the clock is steady.
+//! Tests of scaling against ffmpeg, of the colours of PNG files, and of the clock.
 
 use std::io::Write;
 use std::process::Command;
@@ -50,7 +50,7 @@ fn a_decoded_picture_looks_as_ffmpeg_shows_it() {
     stream.write_all(&encoded.data).unwrap();
     let mut command = Command::new("ffmpeg");
     command.args(["-v", "error", "-nostdin", "-f", "h264", "-i"]).arg(stream.path());
-    // the exact matrix: ffmpeg's quick one is off by some steps
+    // exact conversion: ffmpeg's fast one is off by some steps
     command.args(["-vf", "scale=flags=neighbor+accurate_rnd+full_chroma_int", "-pix_fmt", "rgb24"]);
     let theirs = command.args(["-f", "rawvideo", "-"]).output().unwrap().stdout;
     assert_eq!(ours.len(), theirs.len());
@@ -61,7 +61,7 @@ fn a_decoded_picture_looks_as_ffmpeg_shows_it() {
 #[test]
 fn a_scaled_picture_is_close_to_what_ffmpeg_makes_of_the_mean_of_areas() {
     let original = film("null", 1280, 720);
-    // size, and how close its luma is, in dB; codecs are at 36 to 43 at such rates
+    // (size, minimum PSNR of the luma in dB); codecs reach 36 to 43 at such bitrates
     for (width, height, psnr_min_db) in
         [(640, 360, 90.0), (960, 540, 48.0), (426, 240, 44.0), (212, 120, 40.0)]
     {
@@ -99,7 +99,7 @@ fn decoded(picture: &Picture) -> (u32, u32, Vec<u8>) {
     (frame.width, frame.height, pixels)
 }
 
-/// One picture of each second of a film, by ffmpeg.
+/// Returns one picture per second of a film, as decoded by ffmpeg.
 fn film(filter: &str, width: usize, height: usize) -> Vec<Picture> {
     let mut command = Command::new("ffmpeg");
     command.args(["-v", "error", "-nostdin", "-i"]);

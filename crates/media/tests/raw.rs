@@ -1,4 +1,4 @@
-//! What an application hands over is encoded as it is asked for, and never holds the application up.
+//! Pushed pictures and sound are encoded in the configured format, and pushing never blocks the application.
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
@@ -12,13 +12,14 @@ use plenary_media::{
 use plenary_proto::identity::MediaKind;
 use plenary_testkit::fake::{Content, FakeCodecs, WithEncoders};
 
-/// Only a bound on hanging.
+/// Only limits the time for which a test may hang.
 const PATIENCE: Duration = Duration::from_secs(20);
 const FORMAT: VideoFormat = VideoFormat { width: 160, height: 90, fps: 30, bitrate_bps: 100_000 };
 const PICTURE_US: u64 = 33_333;
 const SOUND_US: u64 = 20_000;
 
-/// An application with a picture of any size, and a clock that it doesn't wait for: times begin five seconds ago.
+/// An application with pictures of any size and a clock that it doesn't wait for: times begin five seconds
+/// ago.
 struct Application {
     capture: Capture,
     input: RawInput,
@@ -36,7 +37,7 @@ impl Application {
         Application { capture, input, frames, now_us: clock.now_us() - 5_000_000 }
     }
 
-    /// Hands over a picture of that size and brightness.
+    /// Pushes a picture of this size and brightness.
     fn show(&mut self, (width, height): (usize, usize), luma: u8) -> u64 {
         let mut picture = Picture::black(width, height);
         picture.planes_mut()[0].fill(luma);
@@ -45,7 +46,7 @@ impl Application {
         self.now_us
     }
 
-    /// Hands over 20 ms of sound, all samples alike.
+    /// Pushes 20 ms of sound with equal samples.
     fn say(&mut self, value: f32) -> u64 {
         self.now_us += SOUND_US;
         self.input.push_sound(&[value; 960][..], self.now_us).unwrap();
@@ -116,7 +117,7 @@ fn while_the_encoder_is_busy_the_newest_picture_and_half_a_second_of_sound_wait(
     let mut application = Application::new(RawFormat::default(), codecs);
     let first_us = application.show((160, 90), 50);
     begun.recv_timeout(PATIENCE).unwrap();
-    // the encoder doesn't return before it may; whoever hands over does
+    // the encoder blocks until it is released, but pushing doesn't
     let shown = [60, 70, 80, 90].map(|luma| application.show((160, 90), luma));
     let said: Vec<_> = (0..SOUND_FRAMES_WAITING_MAX + 3).map(|_| application.say(0.5)).collect();
     let dropped = CaptureCounts { encoded_frames: 0, dropped_frames: 3, dropped_sound_frames: 3 };
@@ -167,7 +168,7 @@ fn a_wanted_key_frame_comes_within_a_second_of_pictures() {
         application.show((160, 90), 50);
         keys.extend(application.next().key.then_some(number));
     }
-    assert_eq!(keys.len(), 1, "{keys:?}"); // and not again for the same wish
+    assert_eq!(keys.len(), 1, "{keys:?}"); // and no second one for the same request
 }
 
 #[test]
@@ -209,7 +210,7 @@ fn an_encoder_that_refuses_is_told_of_and_sound_goes_on() {
         WithEncoders::new(|_| Err(CodecError::Failed { codec: "refusing", code: "no pictures".to_owned() }));
     let mut application = Application::new(RawFormat::default(), refusing);
     application.show((160, 90), 50);
-    // sound goes first, so that the picture's turn may come late
+    // sound is encoded first, so the picture may be encoded late
     for _ in 0..100 {
         let said_us = application.say(0.5);
         assert_eq!(application.next().captured_us, said_us);
@@ -220,7 +221,7 @@ fn an_encoder_that_refuses_is_told_of_and_sound_goes_on() {
     assert_eq!(application.input.trouble().as_deref(), Some("refusing: no pictures"));
 }
 
-/// Codecs that say when they begin to encode a picture, and go on when the other end is dropped.
+/// Codecs that report when an encoder begins, and block it until the returned sender is dropped.
 fn gated() -> (impl Codecs + 'static, Receiver<()>, Sender<()>) {
     let (begins, begun) = sync_channel(100);
     let (goes_on, gate) = channel();

@@ -1,4 +1,4 @@
-//! Recordings can be played, whatever arrives and whatever ends them.
+//! Recordings are playable, no matter what arrives and how they end.
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -22,7 +22,7 @@ use tempfile::TempDir;
 
 const A: StreamId = StreamId([1; 8]);
 const B: StreamId = StreamId([2; 8]);
-/// When the streams begin, on their maker's clock.
+/// Capture time at which the streams begin, on the mixer's clock.
 const T_US: u64 = 1_763_627_671_166_665;
 const SMALL: VideoFormat = VideoFormat { width: 320, height: 180, fps: 30, bitrate_bps: 200_000 };
 const LARGE: VideoFormat = VideoFormat { width: 640, height: 360, fps: 30, bitrate_bps: 500_000 };
@@ -43,17 +43,17 @@ fn a_gap_in_what_arrives_is_a_gap_in_the_file() {
     assert!((from - 1.4667).abs() < 0.002 && (to - 4.0).abs() < 0.002, "{from} to {to}");
     let [(from, to)] = judged.sound_gaps[..] else { panic!("{:?}", judged.sound_gaps) };
     assert!((from - 1.5).abs() < 0.002 && (to - 4.0).abs() < 0.002, "{from} to {to}");
-    // packets do not last into the gap, so players see it
+    // no packet's duration extends into the gap, so that players show it
     let sound = fragments(&std::fs::read(&path).unwrap()).into_iter().filter(|fragment| fragment.track == 2);
     let durations: Vec<_> = sound.flat_map(|fragment| fragment.durations).collect();
     assert!(durations.len() == 125 && durations.iter().all(|duration| *duration == 960), "{durations:?}");
-    // behind the gap the codes are those of their time, and sound is still with its picture
+    // after the gap the codes match their times, and sound is still in sync
     for frame in &judged.frames {
         let code = frame.codes[0].unwrap();
         assert!((f64::from(code.number) / 30.0 - frame.at_s).abs() < 0.002, "{code:?} at {}", frame.at_s);
     }
     assert!(judged.skews_ms(0).iter().all(|skew| skew.abs() < 12.0), "{:?}", judged.skews_ms(0));
-    // and so it plays as a source
+    // the recording also plays as a source
     let codecs: Arc<dyn Codecs> = Arc::new(BuiltinCodecs::default());
     let mut source = open_source(&path, &codecs).unwrap();
     let mut frame = [0.0; 2 * SOUND_FRAME_LEN];
@@ -70,7 +70,7 @@ fn a_gap_in_what_arrives_is_a_gap_in_the_file() {
 
 #[test]
 fn another_stream_plays_on_in_another_size_and_by_another_clock() {
-    // how much the second maker's clock is off, and where its first picture is seen
+    // (clock offset of the second mixer, position of its first picture in the file)
     for (off_us, begin_s) in [(0i64, 2.5), (37_000_000, 2.0), (-90_000_000, 2.0)] {
         let (_folder, path) = target();
         let mut recorder = Recorder::create(&path).unwrap();
@@ -113,14 +113,15 @@ fn pictures_of_another_maker_that_the_file_has_already_are_not_seen_again() {
     assert_eq!(recorder.left_out(), 0);
     recorder.finish().unwrap();
     let judged = judged(&path);
-    // the last picture that isn't new stands in for itself
+    // the last picture already recorded is kept in place of its repetition
     assert_eq!(judged.numbers(0), (0..60).collect::<Vec<_>>());
     assert!(judged.gaps(0.04).is_empty() && judged.sound_gaps.is_empty(), "{:?}", judged.gaps(0.04));
 }
 
 #[test]
 fn another_maker_s_key_frame_takes_the_place_of_a_picture_just_before_it() {
-    // the last picture is 33 ms before the end of the first maker's; further back, the second is shifted behind it
+    // The last picture is 33 ms before the end of the first stream. With a larger overlap the second stream
+    // is shifted behind it.
     for (early_us, pictures) in [(26_000, 59), (10_000, 59), (70_000, 60)] {
         let (_folder, path) = target();
         let mut recorder = Recorder::create(&path).unwrap();
@@ -128,7 +129,7 @@ fn another_maker_s_key_frame_takes_the_place_of_a_picture_just_before_it() {
         let second = stream(B, 2, SMALL, T_US + 1_000_000 - early_us, 1.0);
         first.iter().chain(&second).for_each(|frame| recorder.push(frame).unwrap());
         recorder.finish().unwrap();
-        // ffmpeg complains of two pictures within one thirtieth of a second
+        // ffmpeg reports an error for two pictures within one thirtieth of a second
         assert_eq!(judged(&path).frames.len(), pictures, "{early_us}");
     }
 }
@@ -139,7 +140,7 @@ fn a_stream_begins_at_its_key_frame() {
     let mut recorder = Recorder::create(&path).unwrap();
     let first = stream(A, 1, SMALL, T_US, 1.0);
     let second = stream(B, 2, SMALL, T_US + 1_000_000, 2.5);
-    // both begin in the middle: the first key frame of the second is that of 2 s
+    // the second stream starts in the middle: its first keyframe is at 2 s
     let arrived = first.iter().chain(second.iter().filter(|frame| frame.identity.number > 5));
     arrived.for_each(|frame| recorder.push(frame).unwrap());
     assert_eq!(recorder.left_out(), 55);
@@ -151,7 +152,7 @@ fn a_stream_begins_at_its_key_frame() {
 
 #[test]
 fn sound_may_begin_late_or_never_and_pictures_may_never_come() {
-    // (pictures, sound from, pictures and packets in the file)
+    // (with pictures, start of sound, pictures and start of sound in the file)
     let rows = [
         (true, 0.25, 60, Some(0.25)),
         (true, 1.2, 60, Some(1.2)),
@@ -208,7 +209,7 @@ fn whatever_ends_a_recording_it_plays() {
         recorder.push(frame).unwrap();
         pushed += usize::from(frame.kind == MediaKind::Video);
         let at = seconds(frame);
-        // the header is there with the first key frame, and never more than half a second is missing
+        // the header is written with the first keyframe, and at most half a second is missing
         let bytes = std::fs::read(&path).unwrap();
         assert!(bytes.starts_with(b"\0\0") && !bytes.is_empty() || pushed == 0);
         if at > 1.0 && pushed % 17 == 0 && frame.kind == MediaKind::Video {
@@ -223,7 +224,7 @@ fn whatever_ends_a_recording_it_plays() {
     let whole = judged(&path);
     assert_eq!((whole.frames.len(), whole.longest_still_s(0) < 0.04), (90, true));
 
-    // torn anywhere, it plays up to there, and what is left of it is right
+    // a file cut anywhere plays up to that point, and its pictures are correct
     let bytes = std::fs::read(&path).unwrap();
     for share in [0.37, 0.52, 0.68, 0.93] {
         let torn = folder.path().join("torn.mp4");
@@ -242,7 +243,7 @@ fn packets_of_silence_are_recorded() {
     let mut recorder = Recorder::create(&path).unwrap();
     for mut frame in stream(A, 1, SMALL, T_US, 2.0) {
         if frame.kind == MediaKind::Sound && (0.5..1.0).contains(&seconds(&frame)) {
-            // discontinuous transmission: the first byte alone
+            // discontinuous transmission (DTX): only the first byte
             frame.data = Bytes::from(vec![frame.data[0] & !3]);
         }
         recorder.push(&frame).unwrap();
@@ -279,7 +280,7 @@ fn sound_that_becomes_stereo_has_its_sides_and_what_was_mono_before_is_on_both()
     assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
     let samples = output.stdout.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]));
     let samples: Vec<f32> = samples.collect();
-    // as many in each second as there are, but for the codec's delay and its changes
+    // every second has all its samples, except for the codec's delay and the switches
     assert!(samples.len().abs_diff(3 * 2 * 48_000) < 2 * 2_000, "{}", samples.len());
     for (second, sides) in [(0, [true, true]), (1, [true, false]), (2, [true, true])] {
         let middle = &samples[(second * 96_000 + 20_000)..(second * 96_000 + 80_000)];
@@ -333,7 +334,7 @@ fn a_key_frame_without_parameter_sets_is_refused_and_the_next_is_not() {
     let bare = Frame { data: video[0].data.slice(slice..), ..video[0].clone() };
     assert!(matches!(recorder.push(&bare), Err(RecordError::Refused(_))));
     video[1..].iter().for_each(|frame| recorder.push(frame).unwrap());
-    // up to the key frame of 2 s
+    // the pictures before the keyframe at 2 s
     assert_eq!(recorder.left_out(), 59);
     recorder.finish().unwrap();
 }
@@ -365,7 +366,7 @@ proptest! {
     }
 }
 
-/// Every fragment of a track begins where the one before ended, or later.
+/// Checks that every fragment of a track begins at the end of the previous one, or later.
 fn check_fragments(file: &[u8]) -> Result<(), TestCaseError> {
     let mut ends = [0; 3];
     for Fragment { track, begin, durations } in fragments(file) {
@@ -375,14 +376,14 @@ fn check_fragments(file: &[u8]) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-/// One track's part of a fragment, in ticks.
+/// The part of a fragment that belongs to one track, in ticks.
 struct Fragment {
     track: usize,
     begin: u64,
     durations: Vec<u64>,
 }
 
-/// Walks the boxes of a file, each of which must be whole.
+/// Parses the boxes of a file, each of which must be complete.
 fn fragments(file: &[u8]) -> Vec<Fragment> {
     let (mut at, mut fragments) = (0, Vec::new());
     while at < file.len() {
@@ -411,19 +412,19 @@ fn target() -> (TempDir, PathBuf) {
     (folder, path)
 }
 
-/// A recording that ffmpeg has nothing to complain about.
+/// Reads a recording, and checks that ffmpeg reports no errors.
 fn judged(path: &Path) -> Recording {
     let judged = recording(path, &Layout::Single).unwrap();
     assert_eq!(judged.ffmpeg_errors, [""; 0]);
     judged
 }
 
-/// How long after the beginning of its stream a frame was captured.
+/// Returns the time from the start of the streams to the capture of a frame.
 fn seconds(frame: &Frame) -> f64 {
     frame.identity.captured_us.saturating_sub(T_US) as f64 / 1e6
 }
 
-/// A speaker's frames, picture and sound in turn, with a key frame each 2 s.
+/// Returns the frames of a speaker, pictures and sound interleaved, with a keyframe every 2 s.
 fn stream(stream: StreamId, index: u8, format: VideoFormat, begin_us: u64, length_s: f64) -> Vec<Frame> {
     stream_of(&BuiltinCodecs::default(), stream, index, format, begin_us, length_s)
 }

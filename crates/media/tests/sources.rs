@@ -1,4 +1,4 @@
-//! Sources play what they say, over and over, and files that can't be played say why.
+//! Sources play their files in a loop, and report why a file can't be played.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -15,7 +15,7 @@ const CLIP: &str = "bbb-720p25-5s.mp4";
 
 #[test]
 fn the_test_source_is_what_the_manual_says() {
-    // index, size, fps, picture number, its bits
+    // index, size, fps, picture number, the bits that it shows
     let rows = [
         (0u8, (640u16, 360u16), 30u8, 0usize, 0b0),
         (5, (640, 360), 30, 1, 0b0101 << 28 | 1 << 1 | 1),
@@ -41,7 +41,7 @@ fn the_test_source_is_what_the_manual_says() {
             }
             assert_eq!(view.planes[1].samples[y / 2 * width / 2 + width / 8], 128);
         }
-        // the first tenth of each second has a white square below the right end of the row
+        // in the first tenth of each second there is a white square below the right end of the row
         let square = height / 8;
         let flash = number % usize::from(fps) * 10 < usize::from(fps);
         let inside = (row..row + square).all(|y| {
@@ -64,13 +64,13 @@ fn the_test_source_has_the_hue_of_its_index_at_full_saturation() {
             source.next_picture().unwrap();
         }
         let rgb = rgb_of(&Picture::copy_of(&source.picture()));
-        // below the row, and not in the square
+        // pixels below the row, outside the square
         let (mut hues_off, mut least, mut count) = (0.0f64, 0.0, 0.0);
         for pixel in rgb[320 * 20..].iter().step_by(31) {
             let [red, green, blue] = pixel.map(f64::from);
             let (max, min) = (red.max(green).max(blue), red.min(green).min(blue));
             if max < 60.0 {
-                continue; // too dark for its hue to be told
+                continue; // too dark to have a hue
             }
             let sixth = match max {
                 max if max == red => (green - blue) / (max - min),
@@ -159,7 +159,7 @@ fn an_mp4_file_plays_as_ffmpeg_decodes_it() {
             let psnr = psnr_db(&source.picture(), &picture.view());
             assert!(psnr > 60.0, "{what}, picture {number}: {psnr:.1} dB");
         }
-        // and the first again, in the next round
+        // the first picture follows again, in the next loop
         let at = source.next_picture().unwrap().unwrap();
         let (last, before) = (times[times.len() - 1], times[times.len() - 2]);
         assert!((at - last).abs_diff(last - before) <= 120_000, "{what}: {at} after {last}");
@@ -214,7 +214,7 @@ fn sound_keeps_pitch_level_and_time_at_any_rate() {
         assert_eq!(channels.len(), usize::from(what.contains("stereo")) + 1, "{what}");
         for samples in channels {
             let sound = Sound { samples };
-            // the tone begins at 0.5 s of each round of 1.6 s
+            // the tone begins at 0.5 s of each loop of 1.6 s
             for round in [0.0, 1.6] {
                 let (peak, level) = sound.peaks(round + 0.6..round + 1.4, 1)[0];
                 assert!(
@@ -235,7 +235,7 @@ fn sound_keeps_pitch_level_and_time_at_any_rate() {
 #[test]
 fn a_tone_goes_on_through_the_rounds_without_a_click() {
     let folder = TempDir::new().unwrap();
-    // whole periods, so that the end fits the beginning
+    // whole periods, so that the end continues at the beginning
     let sine = ["-f", "lavfi", "-i", "aevalsrc=0.25*sin(2*PI*441*t):s=44100:d=1"];
     let path = ffmpeg_from(&folder, &sine, &["-c:a", "pcm_f32le"], "tone.wav");
     let mut source = open(&path).unwrap();
@@ -249,7 +249,7 @@ fn a_tone_goes_on_through_the_rounds_without_a_click() {
 #[test]
 fn picture_and_sound_begin_each_round_together() {
     let folder = TempDir::new().unwrap();
-    // (sound's length, the round's length): near enough, longer, shorter
+    // (duration of the sound, of the loop): sound of nearly equal length, longer, shorter
     for (sound_s, round_us) in [("1.04", 1_000_000u64), ("1.6", 1_600_000), ("0.5", 1_000_000)] {
         let video = ["-f", "lavfi", "-i", "testsrc=s=64x64:r=25:d=1,format=yuv420p"];
         let beep = format!("aevalsrc=0.5*sin(2*PI*1000*t)*lt(t\\,0.02):s=44100:d={sound_s}");
@@ -261,7 +261,7 @@ fn picture_and_sound_begin_each_round_together() {
         assert!(times.windows(2).all(|pair| pair[1] > pair[0]));
         let sound = Sound { samples: sound(&mut *source, 300).remove(0) };
         for round in 1..3 {
-            // 23 ms of AAC are rounded up or down at the end of a track
+            // AAC frames of 23 ms are rounded up or down at the end of a track
             let begin_us = times[25 * round];
             assert!(
                 begin_us.abs_diff(round_us * round as u64) <= 24_000 * round as u64,
@@ -340,7 +340,7 @@ fn a_file_that_is_cut_off_plays_as_far_as_it_goes() {
         let mut source = open(&path).unwrap();
         let mut last_us = source.next_picture().unwrap().unwrap();
         let first = Picture::copy_of(&source.picture());
-        // a round has so many pictures, and then the first comes again
+        // the first picture reappears after the pictures of one loop
         let again = (1..).find(|_| {
             let at_us = source.next_picture().unwrap().unwrap();
             assert!(at_us > last_us, "{}", path.display());
@@ -443,7 +443,7 @@ fn damaged_bytes_are_played_or_refused_and_nothing_else() {
         ffmpeg(&folder, CLIP, &["-t", "0.1", "-s", "64x64"], "c.y4m"),
         ffmpeg(&folder, SPEECH, &["-t", "0.2"], "d.wav"),
     ];
-    // a generator of our own, so that a failure comes again
+    // a local random generator, so that failures are reproducible
     let mut state = 12_345u32;
     let mut random = |below: usize| {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
@@ -453,7 +453,7 @@ fn damaged_bytes_are_played_or_refused_and_nothing_else() {
         let whole = std::fs::read(&file).unwrap();
         for _ in 0..150 {
             let mut bytes = whole.clone();
-            // where the headers are
+            // the span that contains the headers
             let span = 1500.min(bytes.len());
             for _ in 0..1 + random(6) {
                 let at = random(span);
@@ -486,7 +486,7 @@ fn media(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/media").join(name)
 }
 
-/// So many frames of sound, one list for each channel.
+/// Returns this many frames of sound, as one list per channel.
 fn sound(source: &mut dyn Source, frames: usize) -> Vec<Vec<f32>> {
     let channels = usize::from(source.channels().unwrap());
     let mut samples = vec![0.0; SOUND_FRAME_LEN * channels];
@@ -522,7 +522,7 @@ fn shortened(folder: &TempDir, whole: &Path, share: f64) -> PathBuf {
     path
 }
 
-/// All pictures of a file as ffmpeg decodes them.
+/// Returns all pictures of a file as decoded by ffmpeg.
 fn decoded_pictures(path: &Path, width: usize, height: usize) -> Vec<Picture> {
     decoded_with(path, width, height, "format=yuv420p")
 }
@@ -536,7 +536,7 @@ fn decoded_with(path: &Path, width: usize, height: usize, filter: &str) -> Vec<P
     pictures.map(|samples| Picture::from_samples(width, height, samples.to_vec()).unwrap()).collect()
 }
 
-/// When the packets of a kind are due, in order.
+/// Returns the presentation times of the packets of a kind, in order.
 fn packet_times_us(path: &Path, kind: &str) -> Vec<u64> {
     let mut command = Command::new("ffprobe");
     command.args([
@@ -557,7 +557,7 @@ fn packet_times_us(path: &Path, kind: &str) -> Vec<u64> {
     times
 }
 
-/// Pixels as `write_png` makes them.
+/// Returns the pixels that `write_png` writes.
 fn rgb_of(picture: &Picture) -> Vec<[u8; 3]> {
     let mut bytes = Vec::new();
     plenary_media::write_png(&picture.view(), &mut bytes).unwrap();

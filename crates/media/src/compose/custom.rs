@@ -1,4 +1,4 @@
-//! Layouts that an application describes.
+//! Custom layouts, described by an application.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,11 +7,11 @@ use super::layout::{Border, Fit, Guest, Placement};
 use super::stamp::Color;
 use crate::scale::Rect;
 
-/// Tiles of a custom layout at most.
+/// Maximum number of tiles of a custom layout.
 pub const CUSTOM_TILES_MAX: usize = 64;
-/// Bytes of a name in a custom layout at most.
+/// Maximum length of a name in a custom layout, bytes.
 const NAME_LEN_MAX: usize = 64;
-/// A tile has at least so many samples on each side.
+/// Minimum width and height of a tile, in samples.
 const SIDE_MIN: usize = 16;
 
 /// A layout by description. In TOML:
@@ -38,47 +38,48 @@ const SIDE_MIN: usize = 16;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "Described")]
 pub struct Custom {
-    /// What is seen where no picture is.
+    /// Background colour; `None` for the default.
     pub background: Option<Rgb>,
-    /// In the order in which they are drawn: later ones lie over earlier ones.
+    /// The tiles in drawing order: later tiles cover earlier ones.
     pub tiles: Vec<CustomTile>,
 }
 
-/// A tile, in shares of the canvas.
+/// A tile, in fractions of the canvas.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CustomTile {
-    /// Whose it is.
+    /// Which speaker gets the tile.
     #[serde(default)]
     pub who: Who,
-    /// Of the left edge, 0 to 1.
+    /// Left edge, 0 to 1.
     pub x: f32,
-    /// Of the upper edge, 0 to 1.
+    /// Upper edge, 0 to 1.
     pub y: f32,
-    /// 0 to 1.
+    /// Width, 0 to 1.
     pub width: f32,
-    /// 0 to 1.
+    /// Height, 0 to 1.
     pub height: f32,
-    /// What becomes of pictures of another shape.
+    /// Treatment of pictures with another aspect ratio.
     #[serde(default)]
     pub fit: Fit,
-    /// A frame around the picture, within the tile.
+    /// Border around the picture, within the tile.
     #[serde(default)]
     pub border: Option<CustomBorder>,
 }
 
-/// Whose a tile is. Nobody has two: named ones come first, then who shares, then whoever speaks, then the others.
+/// Selects the speaker of a tile. No speaker gets two: tiles by name are assigned first, then shared screens,
+/// then dominant speakers, then the others.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Who {
-    /// The next one, in the stage's order, who has no other tile.
+    /// The next speaker, in the stage's order, without another tile.
     #[default]
     Next,
-    /// The dominant speaker, or whoever was last and has no other tile.
+    /// The dominant speaker, or the latest dominant speaker without another tile.
     Active,
-    /// Whoever shares a screen.
+    /// The speaker that shares a screen.
     Share,
-    /// Whoever has this name.
+    /// The speaker with this name.
     Named(String),
 }
 
@@ -93,13 +94,13 @@ impl Who {
     }
 }
 
-/// A frame.
+/// Border around a picture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CustomBorder {
-    /// Samples on each side; rounded down to even.
+    /// Width in samples; rounded down to even.
     pub width: u16,
-    /// Of the frame.
+    /// Colour of the border.
     pub color: Rgb,
 }
 
@@ -127,7 +128,7 @@ impl From<Rgb> for String {
 }
 
 impl From<Rgb> for Color {
-    /// By BT.709, limited range.
+    /// Converts with the BT.709 matrix to limited range.
     fn from(Rgb(rgb): Rgb) -> Color {
         let [red, green, blue] = rgb.map(|part| f32::from(part) / 255.0);
         let luma = 0.2126 * red + 0.7152 * green + 0.0722 * blue;
@@ -136,7 +137,7 @@ impl From<Rgb> for Color {
     }
 }
 
-/// As it comes, before it is looked at.
+/// Parsed, not validated.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Described {
@@ -156,10 +157,10 @@ impl TryFrom<Described> for Custom {
 }
 
 impl Custom {
-    /// Whether mixers could use it; one that was read always is.
+    /// Checks whether mixers can use the layout. A deserialized layout always passes.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// A description of the problem.
     pub fn check(&self) -> Result<(), String> {
         let Custom { tiles, .. } = self;
         if tiles.len() > CUSTOM_TILES_MAX {
@@ -177,7 +178,8 @@ impl Custom {
         Ok(())
     }
 
-    /// See [`Layout::places`](super::Layout::places); `by_speech`: all guests, those who spoke last first.
+    /// Returns the tiles, as [`Layout::places`](super::Layout::places) does. `by_speech` contains all guests,
+    /// the latest dominant speakers first.
     pub(super) fn places(
         &self,
         guests: &[Guest],
@@ -207,7 +209,7 @@ impl Custom {
 }
 
 impl CustomTile {
-    /// `None` when too little of it is on the canvas to show anything.
+    /// Returns the tile's place; `None` when too small a part of it is on the canvas.
     fn place(&self, (width, height): (usize, usize)) -> Option<Placement> {
         let side = |from: f32, long: f32, whole: usize| {
             let at =
@@ -232,7 +234,7 @@ mod tests {
         toml::from_str(text).map_err(|error| error.to_string())
     }
 
-    /// A quarter of the canvas wide.
+    /// Returns a tile with a quarter of the canvas's width.
     fn tile(who: &str, x: f32) -> String {
         format!("[[tiles]]\nwho = {who}\nx = {x}\ny = 0\nwidth = 0.25\nheight = 0.5\n")
     }

@@ -1,12 +1,12 @@
-//! Where the tiles lie.
+//! Grid layout.
 
 use crate::scale::Rect;
 
-/// The tiles of `count` pictures on a canvas, in reading order: as many columns as it takes for no more rows
-/// than columns, all tiles of the canvas's shape, the last row and the whole in the middle. All numbers are
-/// even.
+/// Returns the tiles of `count` pictures on a canvas, in reading order. The grid has the fewest columns for
+/// which there are no more rows than columns. All tiles have the canvas's aspect ratio; the last row and the
+/// whole grid are centred. All coordinates are even.
 ///
-/// One fills the canvas, two stand side by side, 3 and 4 make 2 × 2, 5 to 9 up to 3 × 3.
+/// One tile fills the canvas, two stand side by side, 3 and 4 make 2 × 2, 5 to 9 up to 3 × 3.
 pub fn grid(count: usize, width: usize, height: usize) -> Vec<Rect> {
     let columns = (1..).find(|columns| columns * columns >= count).unwrap_or(1);
     let rows = count.div_ceil(columns);

@@ -1,4 +1,4 @@
-//! What is drawn over a tile: its speaker's name, the mute mark, and the initials of one who isn't seen.
+//! Drawings over a tile: the speaker's name, the mute mark, and initials in place of a picture.
 
 use super::marks::{disc, microphone, plate, stroke};
 use super::stamp::{Color, Stamp};
@@ -7,7 +7,7 @@ use super::text::Font;
 const WHITE: Color = [225, 128, 128];
 const DARK: Color = [20, 128, 128];
 const RED: Color = [90, 100, 220];
-/// Discs behind initials; which one is drawn from the name. All leave white letters readable.
+/// Colours of the discs behind initials; the name selects one. White letters are readable on all.
 const DISCS: [Color; 8] = [
     [95, 160, 100],
     [100, 100, 150],
@@ -19,15 +19,16 @@ const DISCS: [Color; 8] = [
     [95, 120, 140],
 ];
 const PLATE_OPACITY: u16 = 160;
-/// Lines are this part of the tile's height, between the two limits. A guess, read on a laptop's screen.
+/// Text height as a fraction of the tile's height, between the two limits. A guess, checked on a laptop's
+/// screen.
 const LINE_PART: usize = 18;
 const LINE_MIN: usize = 14;
 const LINE_MAX: usize = 28;
-/// A smaller tile has no label.
+/// Minimum size of a tile with a label.
 const TILE_MIN: (usize, usize) = (64, 48);
 
-/// The label of a tile of this size, to stand at its lower left; `None` when there is nothing to say, or no
-/// room.
+/// Returns the label of a tile of this size, for its lower left corner; `None` when it would be empty, or
+/// doesn't fit.
 pub(super) fn label(font: &Font, name: &str, muted: bool, (width, height): (usize, usize)) -> Option<Stamp> {
     if width < TILE_MIN.0 || height < TILE_MIN.1 {
         return None;
@@ -51,7 +52,7 @@ pub(super) fn label(font: &Font, name: &str, muted: bool, (width, height): (usiz
     Some(stamp)
 }
 
-/// A disc with initials for the middle of a tile of this size.
+/// Returns a disc with initials, for the middle of a tile of this size.
 pub(super) fn portrait(font: &Font, name: &str, (width, height): (usize, usize)) -> Stamp {
     let diameter = (width.min(height) * 2 / 5).max(2) & !1;
     let mut stamp = Stamp::new(diameter, diameter);
@@ -63,7 +64,7 @@ pub(super) fn portrait(font: &Font, name: &str, (width, height): (usize, usize))
     stamp
 }
 
-/// The first letters of the first and the last word, in capitals; a question mark for nobody.
+/// Returns the first letters of the first and the last word, in capitals; a question mark for an empty name.
 fn initials(name: &str) -> String {
     let mut words = name.split_whitespace().filter_map(|word| word.chars().find(|c| c.is_alphanumeric()));
     let letters = [words.next(), words.next_back()];

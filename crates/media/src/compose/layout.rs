@@ -1,4 +1,4 @@
-//! Who has a tile, and where.
+//! Layouts: which speakers have tiles, and where.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,86 +8,88 @@ use super::stamp::Color;
 use crate::PictureView;
 use crate::scale::Rect;
 
-/// A strip's tiles: a column of four beside the large one, and a row of five below both.
+/// Tiles of a strip: a column of four beside the large tile, and a row of five below both.
 const COLUMN: usize = 4;
 const ROW: usize = 5;
 
-/// How the program's tiles are laid out.
+/// Layout of the program's tiles.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Layout {
-    /// All of one size; see [`grid`].
+    /// Tiles of equal size; see [`grid`].
     #[default]
     Grid,
-    /// The dominant speaker large, the others in a strip.
+    /// The dominant speaker is large, the others are in a strip.
     Active,
-    /// The first who shares a screen large, the others in a strip; while nobody does, the first of all.
+    /// The first speaker that shares a screen is large, the others are in a strip; without a shared screen
+    /// the first speaker is large.
     Share,
-    /// The last two dominant speakers, each half of the canvas wide and cut to that.
+    /// The last two dominant speakers, each cropped to half of the canvas's width.
     SideBySide,
-    /// As described.
+    /// A layout described by the application.
     Custom(Custom),
 }
 
-/// One who may have a tile.
+/// A speaker to be placed on a tile.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Guest {
-    /// By which pictures are given.
+    /// Identifier under which its pictures are drawn.
     pub id: u64,
-    /// By which a [`Custom`] layout may know it.
+    /// Name by which a [`Custom`] layout may select it.
     pub name: String,
-    /// Its picture is a screen.
+    /// Whether its picture is a shared screen.
     pub shares: bool,
 }
 
-/// Where a tile lies, and how a picture is put on it.
+/// Place of a tile on the canvas, and how its picture fills it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Placement {
-    /// All of it, the border too; even.
+    /// The whole tile, including its border; even.
     pub rect: Rect,
-    /// What becomes of pictures of another shape.
+    /// Treatment of pictures with another aspect ratio.
     pub fit: Fit,
-    /// Around the picture.
+    /// Border around the picture.
     pub border: Border,
 }
 
-/// What becomes of a picture whose shape isn't its tile's.
+/// Treatment of a picture that differs from its tile in aspect ratio.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Fit {
-    /// All of it is shown, with the background at two sides.
+    /// The whole picture is shown, with background on two sides.
     #[default]
     Letterbox,
-    /// Its middle fills the tile.
+    /// The middle of the picture fills the tile.
     Crop,
 }
 
-/// A frame around a picture.
+/// Border around a picture.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Border {
-    /// Samples on each side, even; 0: none.
+    /// Width in samples, even; 0 for no border.
     pub width: usize,
-    /// Of the frame.
+    /// Colour of the border.
     pub color: Color,
 }
 
 impl Placement {
-    /// A whole tile for the picture.
+    /// A tile without a border, letterboxed.
     pub fn at(rect: Rect) -> Placement {
         Placement { rect, ..Placement::default() }
     }
 
-    /// The tile within its border.
+    /// Returns the tile within its border.
     pub fn inner(&self) -> Rect {
         let Rect { x, y, width, height } = self.rect;
-        // a border never takes more than half of the tile
+        // a border takes at most half of the tile's width or height
         let border = self.border.width.min(width / 4).min(height / 4) & !1;
         Rect { x: x + border, y: y + border, width: width - 2 * border, height: height - 2 * border }
     }
 
-    /// The size at which a picture of the program's shape is best sent for this tile: that of the tile within its border, or
-    /// as much as it takes to fill it. Even, and no larger than the program.
+    /// Returns the best size at which a speaker sends a picture with the program's aspect ratio for this
+    /// tile: the tile within its border for letterboxed pictures, or the smallest size that fills it for
+    /// cropped ones. Even, and at most the program's size.
     pub fn picture_size(&self, program: (u16, u16)) -> (u16, u16) {
         let Rect { width, height, .. } = self.inner();
         let (wide, high) = (usize::from(program.0).max(1), usize::from(program.1).max(1));
@@ -102,7 +104,7 @@ impl Placement {
         (side(width, program.0), side(height, program.1))
     }
 
-    /// What of the picture is shown, and where.
+    /// Returns the part of the picture that is shown, and its rectangle on the canvas.
     pub(crate) fn of<'a>(&self, picture: &PictureView<'a>) -> Option<(PictureView<'a>, Rect)> {
         let inner = self.inner();
         match self.fit {
@@ -116,8 +118,9 @@ impl Placement {
 }
 
 impl Layout {
-    /// Tiles for `guests`, in the order in which they are drawn: later ones lie over earlier ones. `spoke`: the
-    /// dominant speakers so far, the last first. Who has no tile isn't named; nobody has two.
+    /// Returns the tiles for `guests` in drawing order: later tiles cover earlier ones. `spoke` contains the
+    /// dominant speakers so far, the latest first. No guest gets two tiles; guests without a tile are left
+    /// out.
     pub fn places(
         &self,
         guests: &[Guest],
@@ -144,7 +147,7 @@ impl Layout {
         }
     }
 
-    /// What is seen where no picture is; `None`: plenary's own.
+    /// Returns the background colour; `None` for the default.
     pub fn background(&self) -> Option<Color> {
         match self {
             Layout::Custom(custom) => custom.background.map(Color::from),
@@ -153,15 +156,16 @@ impl Layout {
     }
 }
 
-/// All guests: dominant speakers, the last first, then the others in their order.
+/// Returns all guests: first the dominant speakers, the latest first, then the others in their order.
 fn by_speech<'a>(guests: &'a [Guest], spoke: &'a [u64]) -> impl Iterator<Item = u64> + 'a {
     let there = |id: &u64| guests.iter().any(|guest| guest.id == *id);
     let others = guests.iter().map(|guest| guest.id).filter(|id| !spoke.contains(id));
     spoke.iter().copied().filter(there).chain(others)
 }
 
-/// One tile of 4/5 of the canvas. With up to four others those stand in a column beside it; with up to nine a row of five
-/// below both fills the canvas. Of more, those are shown who spoke last; all keep their order.
+/// Places one tile of 4/5 of the canvas's width and height. Up to four others stand in a column beside it;
+/// five to nine fill a column and a row of five below both. Of more guests the most recent speakers are
+/// shown. All keep their order.
 fn large_and_strip(
     guests: &[Guest],
     large: Option<u64>,

@@ -1,10 +1,10 @@
-//! Shapes drawn by distance: plates, discs, and the microphone of the mute mark.
+//! Shapes drawn from distance functions: plates, discs, and the microphone of the mute mark.
 
 use super::stamp::Cover;
 
 type Point = (f32, f32);
 
-/// A rectangle with round corners.
+/// Draws a rectangle with round corners.
 pub(super) fn plate(width: usize, height: usize, radius: f32) -> Cover {
     let inner = (width as f32 / 2.0 - radius, height as f32 / 2.0 - radius);
     Cover::draw(width, height, |x, y| {
@@ -14,12 +14,12 @@ pub(super) fn plate(width: usize, height: usize, radius: f32) -> Cover {
     })
 }
 
-/// A filled circle.
+/// Draws a filled circle.
 pub(super) fn disc(diameter: usize) -> Cover {
     plate(diameter, diameter, diameter as f32 / 2.0)
 }
 
-/// A microphone on its stand.
+/// Draws a microphone on its stand.
 pub(super) fn microphone(size: usize) -> Cover {
     let scale = size as f32;
     Cover::draw(size, size, |x, y| {
@@ -32,7 +32,7 @@ pub(super) fn microphone(size: usize) -> Cover {
     })
 }
 
-/// The stroke through it.
+/// Draws the stroke through the microphone.
 pub(super) fn stroke(size: usize) -> Cover {
     let scale = size as f32;
     Cover::draw(size, size, |x, y| {

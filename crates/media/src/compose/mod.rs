@@ -1,12 +1,14 @@
-//! Speakers' pictures composed into one.
+//! Video composition: draws the speakers' pictures on one canvas.
 //!
-//! A [`Layout`] says who has a tile and where. A [`Composer`] holds the canvas. It is told the tiles
-//! ([`Composer::set_tiles`]), is given a tile's picture when there is a new one, and draws what changed: the picture,
-//! letterboxed or cut, under the speaker's label at the lower left, or a tile with initials when there is no picture. A tile
-//! that [`Composer::needs`] something lost what it showed and must be drawn, even if its picture is old. Tiles may overlap:
-//! whatever lies over one that was drawn is needed again, so draw in the tiles' order.
+//! A [`Layout`] assigns tiles to speakers. A [`Composer`] holds the canvas. It is given the tiles
+//! ([`Composer::set_tiles`]) and each new picture of a tile, and draws only what changed: the picture,
+//! letterboxed or cropped, under the speaker's label at the lower left, or initials when there is no picture.
 //!
-//! Nothing but the picture itself is ever drawn in the upper fifteenth of a tile.
+//! A tile for which [`Composer::needs`] is true has lost its contents and must be drawn again, even if its
+//! picture is old. Tiles may overlap: drawing a tile covers the tiles that lie over it, so they are needed
+//! again. So draw in the tiles' order.
+//!
+//! Nothing except the picture itself is ever drawn in the upper fifteenth of a tile.
 
 mod custom;
 mod grid;
@@ -29,19 +31,19 @@ use text::Font;
 
 const BACKGROUND: Color = [24, 128, 128];
 const TILE_OFF: Color = [44, 131, 126];
-/// Distance of a label from the tile's edges, samples; even.
+/// Distance of a label from the tile's edges, in samples; even.
 const LABEL_MARGIN: usize = 4;
 
-/// Whose tile it is and what its label says.
+/// A tile: its place, and its speaker's name and state.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tile {
-    /// By which pictures are given.
+    /// Identifier under which its pictures are drawn.
     pub id: u64,
-    /// Shortened as needed; may be empty.
+    /// Name on the label, shortened as needed; may be empty.
     pub name: String,
-    /// Draws the mute mark.
+    /// Whether the label has the mute mark.
     pub muted: bool,
-    /// Where it is.
+    /// Place on the canvas.
     pub place: Placement,
 }
 
@@ -66,14 +68,14 @@ struct Placed {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Shown {
-    /// Nothing, or something that is no longer right.
+    /// The tile is empty, or its contents are outdated.
     Stale,
     Off,
     Picture(Rect),
 }
 
 impl Composer {
-    /// An empty canvas of this size, which is rounded down to even.
+    /// An empty canvas of this size, rounded down to even.
     pub fn new(width: usize, height: usize) -> Composer {
         let mut canvas = Picture::black(width, height);
         stamp::clear(&mut canvas, BACKGROUND);
@@ -81,9 +83,9 @@ impl Composer {
         Composer { canvas, background: BACKGROUND, font, scaler, placed: Vec::new(), drawn: 0 }
     }
 
-    /// Sets the tiles, in the order in which they are drawn; those that aren't even or not within the canvas are left out.
-    /// When any of them moves, or the background changes, all must be drawn again, otherwise those that change.
-    /// `background`: `None` for plenary's own.
+    /// Sets the tiles, in the order in which they are drawn. Tiles with odd coordinates or beyond the canvas
+    /// are left out. When any tile moves, or the background changes, all tiles must be drawn again, otherwise
+    /// only those that changed. `background`: `None` for the default.
     pub fn set_tiles(&mut self, tiles: &[Tile], background: Option<Color>) {
         let background = background.unwrap_or(BACKGROUND);
         let (width, height) = (self.canvas.width(), self.canvas.height());
@@ -107,7 +109,7 @@ impl Composer {
         }
     }
 
-    /// Sets tiles of one size, wherever they were; see [`grid`].
+    /// Sets tiles of equal size, ignoring their places; see [`grid`].
     pub fn set_grid(&mut self, mut tiles: Vec<Tile>) {
         let rects = grid(tiles.len(), self.canvas.width(), self.canvas.height());
         for (tile, rect) in tiles.iter_mut().zip(rects) {
@@ -116,17 +118,17 @@ impl Composer {
         self.set_tiles(&tiles, None);
     }
 
-    /// Where the tile of `id` lies.
+    /// Returns the rectangle of the tile of `id`.
     pub fn rect(&self, id: u64) -> Option<Rect> {
         self.placed.iter().find(|placed| placed.tile.id == id).map(|placed| placed.tile.place.rect)
     }
 
-    /// Whether the tile of `id` shows nothing, or not what it should.
+    /// Returns whether the tile of `id` must be drawn, since it is empty or outdated.
     pub fn needs(&self, id: u64) -> bool {
         self.placed.iter().any(|placed| placed.tile.id == id && placed.shown == Shown::Stale)
     }
 
-    /// Draws a picture on the tile of `id`, if there is one. A picture that lacks samples is not drawn.
+    /// Draws a picture on the tile of `id`, if that exists. A picture with missing samples isn't drawn.
     pub fn draw(&mut self, id: u64, picture: &PictureView<'_>) {
         let Some(at) = self.placed.iter().position(|placed| placed.tile.id == id) else { return };
         if !is_whole(picture) {
@@ -143,7 +145,7 @@ impl Composer {
         self.was_drawn(at);
     }
 
-    /// Shows on the tile of `id` that there is no picture, unless it does already.
+    /// Draws initials on the tile of `id`, unless it shows them already.
     pub fn switch_off(&mut self, id: u64) {
         let Some(at) = self.placed.iter().position(|placed| placed.tile.id == id) else { return };
         let placed = &mut self.placed[at];
@@ -161,7 +163,7 @@ impl Composer {
         self.was_drawn(at);
     }
 
-    /// What lies over the tile at `at` is covered now.
+    /// Marks the tiles that lie over the tile at index `at` as covered.
     fn was_drawn(&mut self, at: usize) {
         self.drawn += 1;
         let (drawn, over) = self.placed[at..].split_at_mut(1);
@@ -171,19 +173,19 @@ impl Composer {
         }
     }
 
-    /// What was composed.
+    /// Returns the canvas.
     pub fn picture(&self) -> &Picture {
         &self.canvas
     }
 
-    /// How many tiles were drawn so far: unchanged ones aren't.
+    /// Returns how many tiles were drawn so far; unchanged tiles aren't drawn.
     pub fn drawn(&self) -> u64 {
         self.drawn
     }
 }
 
 impl Placed {
-    /// Fills the tile within its border, and draws that.
+    /// Draws the tile's border, and fills the area within it.
     fn clear(&self, canvas: &mut Picture, color: Color) {
         let place = &self.tile.place;
         if place.inner() != place.rect {

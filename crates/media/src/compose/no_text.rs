@@ -1,8 +1,8 @@
-//! In place of text when the feature `labels` is off: every line is empty.
+//! Replaces the text renderer when the feature `labels` is off: every line is empty.
 
 use super::stamp::Cover;
 
-/// No font.
+/// A placeholder without a font.
 #[derive(Debug)]
 pub(super) struct Font;
 

@@ -1,12 +1,12 @@
-//! Small drawings with transparency, made once and then put on the canvas as often as a tile is drawn.
+//! Small drawings with transparency, created once and blended into the canvas each time a tile is drawn.
 
 use crate::Picture;
 use crate::scale::Rect;
 
-/// Luma, Cb, Cr in limited range (BT.709).
+/// A colour: luma, Cb, Cr in limited range (BT.709).
 pub type Color = [u8; 3];
 
-/// How much of each sample a shape covers, 0 to 255, rows without padding.
+/// Coverage mask of a shape: how much of each sample it covers, 0 to 255, rows without padding.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Cover {
     pub(super) width: usize,
@@ -15,7 +15,7 @@ pub(super) struct Cover {
 }
 
 impl Cover {
-    /// By the share of each sample, 0 to 1, at its middle.
+    /// Draws a mask from a function that returns the coverage at a sample's centre, 0 to 1.
     pub(super) fn draw(width: usize, height: usize, share: impl Fn(f32, f32) -> f32) -> Cover {
         let at = |x: usize, y: usize| share(x as f32 + 0.5, y as f32 + 0.5).clamp(0.0, 1.0) * 255.0;
         let samples = (0..height).flat_map(|y| (0..width).map(move |x| (x, y))).map(|(x, y)| at(x, y) as u8);
@@ -29,7 +29,7 @@ impl Cover {
     }
 }
 
-/// A drawing: what stays of each sample below it, and what is added.
+/// A drawing: for each sample the factor for the background, and the value added to it.
 #[derive(Clone, Debug)]
 pub(super) struct Stamp {
     width: usize,
@@ -39,13 +39,13 @@ pub(super) struct Stamp {
 
 #[derive(Clone, Debug)]
 struct Layer {
-    /// 256 parts: 256 is untouched.
+    /// Factor for the background in 256 parts: 256 leaves it unchanged.
     keep: Vec<u16>,
     add: Vec<u8>,
 }
 
 impl Stamp {
-    /// A transparent one; sides are rounded up to even.
+    /// A transparent drawing; width and height are rounded up to even.
     pub(super) fn new(width: usize, height: usize) -> Stamp {
         let (width, height) = (width.next_multiple_of(2), height.next_multiple_of(2));
         let layer = |len: usize| Layer { keep: vec![256; len], add: vec![0; len] };
@@ -61,7 +61,7 @@ impl Stamp {
         self.height
     }
 
-    /// Paints a shape whose upper left is at `x`, `y`; `opacity` in 256 parts.
+    /// Paints a shape with its upper left corner at `x`, `y`; `opacity` in 256 parts.
     pub(super) fn paint(&mut self, cover: &Cover, (x, y): (usize, usize), color: Color, opacity: u16) {
         let (x, y) = (x as isize, y as isize);
         for (index, layer) in self.planes.iter_mut().enumerate() {
@@ -75,7 +75,7 @@ impl Stamp {
                     let four = [(0, 0), (1, 0), (0, 1), (1, 1)];
                     four.iter().map(|(right, down)| cover.at(left + right, top + down)).sum::<u16>() / 4
                 };
-                // 255 covers all
+                // 255 is full coverage
                 let paint = u32::from(share + share / 128) * u32::from(opacity) / 256;
                 let keep = 256 - paint;
                 layer.keep[at] = (u32::from(layer.keep[at]) * keep / 256) as u16;
@@ -85,7 +85,7 @@ impl Stamp {
         }
     }
 
-    /// Puts the drawing on a picture; what doesn't fit is cut off. `x` and `y` are even.
+    /// Blends the drawing into a picture; parts beyond the picture are cut off. `x` and `y` are even.
     pub(super) fn put(&self, picture: &mut Picture, (x, y): (usize, usize)) {
         let (width, height) = (picture.width(), picture.height());
         for (index, (plane, layer)) in picture.planes_mut().into_iter().zip(&self.planes).enumerate() {
@@ -96,7 +96,7 @@ impl Stamp {
             {
                 let below = row.get_mut(x / half..).unwrap_or_default();
                 for (sample, (keep, add)) in below.iter_mut().zip(keep.iter().zip(add)) {
-                    // both parts add up to 255 at most, since keep and paint do to 256
+                    // the sum is at most 255, since keep and paint add up to 256
                     *sample = ((u16::from(*sample).wrapping_mul(*keep) >> 8) as u8).wrapping_add(*add);
                 }
             }
@@ -104,7 +104,7 @@ impl Stamp {
     }
 }
 
-/// Fills the picture.
+/// Fills the whole picture.
 pub(super) fn clear(picture: &mut Picture, color: Color) {
     for (plane, value) in picture.planes_mut().into_iter().zip(color) {
         plane.fill(value);

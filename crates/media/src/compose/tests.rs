@@ -1,4 +1,4 @@
-//! What is on the canvas, and what is left alone.
+//! Tests what a composer draws, and what it leaves unchanged.
 
 use super::*;
 
@@ -199,7 +199,7 @@ fn composer<S: AsRef<str>>(names: &[S]) -> Composer {
     composer
 }
 
-/// In a grid.
+/// Returns tiles with these names, in a grid.
 fn tiles<S: AsRef<str>>(names: &[S]) -> Vec<Tile> {
     let places = grid(names.len(), 1280, 720).into_iter().map(Placement::at);
     let tile = |((id, name), place): ((u64, &S), _)| Tile {
@@ -225,7 +225,7 @@ fn contains(rect: Rect, x: usize, y: usize) -> bool {
     (rect.x..rect.x + rect.width).contains(&x) && (rect.y..rect.y + rect.height).contains(&y)
 }
 
-/// Where the luma of two pictures differs.
+/// Returns the positions at which the luma of two pictures differs.
 fn changes(one: &Picture, other: &Picture) -> Vec<(usize, usize)> {
     let both = one.samples().iter().zip(other.samples()).take(one.width() * one.height());
     let differing = both.enumerate().filter(|(_, (one, other))| one != other);

@@ -1,14 +1,14 @@
-//! Lines of text as shapes, in DejaVu Sans: Latin, Greek, Cyrillic and many others, left to right, unshaped;
-//! what it lacks is an empty box.
+//! Renders lines of text in DejaVu Sans: Latin, Greek, Cyrillic and many other scripts, left to right,
+//! without shaping. Characters that the font lacks become an empty box.
 
 use ab_glyph::{Font as _, FontRef, Glyph, PxScaleFont, ScaleFont as _};
 
 use super::stamp::Cover;
 
-/// Characters of a text that are looked at.
+/// Maximum number of characters of a text; the rest is ignored.
 const CHARS_MAX: usize = 128;
 
-/// The font.
+/// The font; no text is drawn if it can't be read.
 #[derive(Debug, Default)]
 pub(super) struct Font {
     face: Option<FontRef<'static>>,
@@ -19,8 +19,8 @@ impl Font {
         Font { face: FontRef::try_from_slice(dejavu::sans::regular()).ok() }
     }
 
-    /// The text in one line `height` samples high from the top of the tallest letter to the foot of the lowest,
-    /// cut to `width_max` with an ellipsis. Empty when nothing can be seen.
+    /// Renders the text in one line, `height` samples from the top of the tallest letter to the bottom of the
+    /// lowest, cut to `width_max` with an ellipsis. Empty when nothing is visible.
     pub(super) fn line(&self, text: &str, height: usize, width_max: usize) -> Cover {
         let Some(face) = &self.face else { return Cover::default() };
         let face = face.as_scaled(height as f32);
@@ -52,13 +52,13 @@ impl Font {
     }
 }
 
-/// Without what can't be seen, and white space as single spaces.
+/// Removes invisible characters, and turns white space into single spaces.
 fn visible(text: &str) -> impl Iterator<Item = char> {
     let words = text.split_whitespace().flat_map(|word| std::iter::once(' ').chain(word.chars())).skip(1);
     words.filter(|&c| !is_hidden(c)).take(CHARS_MAX)
 }
 
-/// Control characters, and those that join, break or turn text around.
+/// Returns whether a character is a control character, or one that joins, breaks or reverses text.
 fn is_hidden(c: char) -> bool {
     let format = ['\u{200b}'..='\u{200f}', '\u{202a}'..='\u{202e}', '\u{2060}'..='\u{206f}'];
     c.is_control() || matches!(c, '\u{ad}' | '\u{feff}') || format.iter().any(|range| range.contains(&c))

@@ -1,5 +1,5 @@
-//! One input's pictures: decoded as they come, on a thread of their own, and scaled to the input's tile, so
-//! that the decoder's memory is free again and the thread that composes only copies.
+//! Video decoding of one input. It runs on a thread of its own and scales each picture to the input's tile,
+//! so that the decoder's buffer is free again and the composing thread only copies.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -35,7 +35,7 @@ fn refused(feed: &Feed, errors: &AtomicU64, error: &CodecError) {
     feed.failed();
 }
 
-/// An input's decoder and scaler.
+/// Decoder and scaler of one input.
 pub(super) struct PictureDecoder {
     codecs: Arc<dyn Codecs>,
     decoder: Option<Box<dyn VideoDecoder>>,
@@ -47,8 +47,8 @@ impl PictureDecoder {
         PictureDecoder { codecs, decoder: None, scaler: Scaler::new() }
     }
 
-    /// Decodes a frame into `feed`'s pictures, and counts them: one or none. The decoder is made for the first
-    /// frame, and again if that failed.
+    /// Decodes a frame into the queue of `feed`, and returns the number of pictures: one or none. The decoder
+    /// is created for the first frame, and again for the next one if that failed.
     pub(super) fn decode(
         &mut self,
         frame: &Frame,
@@ -80,7 +80,7 @@ impl PictureDecoder {
     }
 }
 
-/// The picture at the size that it has on its tile.
+/// Returns the picture scaled to its tile.
 fn fitted(view: &PictureView<'_>, feed: &Feed, scaler: &mut Scaler) -> Picture {
     let (view, rect) = feed.tile().of(view).unwrap_or((*view, Rect::default()));
     let mut picture = feed.spare();

@@ -1,8 +1,8 @@
-//! A speaker's sound, brought from its clock to ours.
+//! Clock drift correction: brings the sound of one speaker from the sender's clock to the local clock.
 //!
-//! Sound cards run up to some 200 ppm fast or slow: 20 ms, a whole frame, in 100 s. [`Drift`] follows how far a
-//! speaker's frames are off their time, and wants a few samples more or fewer taken in each step; [`Retimed`] takes
-//! them. Up to [`LEAST_US`] off nothing is done, and the samples are those that were decoded.
+//! Sound cards run up to some 200 ppm fast or slow: 20 ms, a whole frame, in 100 s. [`Drift`] measures how
+//! early or late a speaker's frames are played, and from that how many more or fewer samples to take per
+//! step. [`Retimed`] resamples accordingly. While the error stays below [`LEAST_US`], samples pass unchanged.
 
 use rubato::audioadapter_buffers::direct::InterleavedSlice;
 use rubato::{Adjustable, FixedAsync, Resampler, Slip};
@@ -10,38 +10,38 @@ use rubato::{Adjustable, FixedAsync, Resampler, Slip};
 use crate::mix::{append, channels};
 use crate::{SAMPLE_RATE, SOUND_FRAME_LEN, SOUND_FRAME_US};
 
-/// Frames this far off their time begin to be brought back, microseconds: whoever begins is up to half a frame off, and
-/// where its clock is only guessed from arrivals, the guess moves by some ms.
+/// Playout error at which the correction begins, microseconds. A stream that begins is up to half a frame
+/// off, and a clock estimated only from arrivals moves by some ms.
 pub(super) const LEAST_US: f64 = 12_000.0;
-/// When they are back within this, microseconds, and the clocks hardly drift, samples pass untouched again. A guess.
+/// Playout error below which the correction ends, microseconds, if the clocks hardly drift. A guess.
 const BACK_US: f64 = 6_000.0;
-/// What counts as hardly drifting, ppm: half a frame in a quarter of an hour. A guess.
+/// Drift below which the clocks hardly drift, ppm: half a frame in a quarter of an hour. A guess.
 const HARDLY_PPM: f64 = 10.0;
-/// Sound is sped up or slowed down by this at most, ppm: 1.7 cents, while nobody hears less than 3.
+/// Maximum change of the playout speed, ppm: 1.7 cents of pitch; changes below 3 cents are inaudible.
 const PPM_MAX: f64 = 1_000.0;
-/// Clocks are believed to drift by this at most, ppm: real ones stay below 200. A guess.
+/// Maximum clock drift assumed, ppm: real clocks stay below 200. A guess.
 const DRIFT_PPM_MAX: f64 = 500.0;
-/// Time constant with which frames come back to their time, seconds, critically damped. A guess: much longer than the
-/// 10 s in which a clock is guessed from arrivals.
+/// Time constant of the correction, seconds, critically damped. A guess: much longer than the 10 s over which
+/// a clock is estimated from arrivals.
 const SETTLE_S: f64 = 60.0;
-/// Share of the way that the smoothed distance goes towards a new frame's: most of it within 2 s. A guess.
+/// Weight of a new frame in the smoothed playout error: most of a change is taken within 2 s. A guess.
 const SMOOTHING: f64 = 0.02;
-/// A frame so much further off than those before is a jump, microseconds: frames were left out or made up.
+/// Change of the playout error that counts as a jump, microseconds: frames were skipped or concealed.
 const JUMP_US: f64 = 10_000.0;
 const STEP_S: f64 = SOUND_FRAME_US as f64 / 1e6;
 
-/// Follows one speaker's clock, frame by frame.
+/// Estimates the drift of one speaker's clock, frame by frame.
 #[derive(Debug, Default)]
 pub(super) struct Drift {
-    /// By how much frames are played before their time; `None` before the first.
+    /// Smoothed time by which frames are played early; `None` before the first.
     early_us: Option<f64>,
-    /// By how much the speaker's clock is fast, as known so far.
+    /// Estimate of how fast the speaker's clock runs.
     fast_ppm: f64,
     corrects: bool,
 }
 
 impl Drift {
-    /// A frame was played so much before its time.
+    /// Takes the time by which a frame was played early.
     pub(super) fn observe(&mut self, early_us: i64) {
         let early_us = early_us as f64;
         let before_us = self.early_us.filter(|before_us| (early_us - before_us).abs() < JUMP_US);
@@ -52,7 +52,7 @@ impl Drift {
         if !self.corrects {
             return;
         }
-        // At its limit the speed says nothing of the drift.
+        // At the limit the speed doesn't show the drift.
         if self.unbounded_ppm().abs() < PPM_MAX {
             self.fast_ppm -= smooth_us * STEP_S / (SETTLE_S * SETTLE_S);
             self.fast_ppm = self.fast_ppm.clamp(-DRIFT_PPM_MAX, DRIFT_PPM_MAX);
@@ -62,8 +62,8 @@ impl Drift {
         }
     }
 
-    /// How much more of the speaker's samples should be taken than are played, ppm; exactly 0 while there is nothing to
-    /// correct.
+    /// Returns how many more of the speaker's samples to take than are played, ppm; exactly 0 while there is
+    /// nothing to correct.
     pub(super) fn ppm(&self) -> f64 {
         if self.corrects { self.unbounded_ppm().clamp(-PPM_MAX, PPM_MAX) } else { 0.0 }
     }
@@ -73,38 +73,38 @@ impl Drift {
     }
 }
 
-/// Decoded sound of one speaker, on its way to our time.
+/// Resamples the decoded sound of one speaker to the local clock.
 #[derive(Debug, Default)]
 pub(super) struct Retimed {
-    /// Of two channels, interleaved, both retimed alike.
+    /// Whether samples have two channels, interleaved; both are resampled alike.
     stereo: bool,
-    /// Decoded and not played yet: less than a frame between two steps.
+    /// Samples decoded and not played yet: less than a frame between two steps.
     held: Vec<f32>,
-    /// Leaves out and adds single samples, blended over 128; made when there is drift for the first time.
+    /// Removes and adds single samples, blended over 128; created when there is drift for the first time.
     slip: Option<Slip<f32>>,
     ppm: f64,
 }
 
 impl Retimed {
-    /// How long the sound lasts that was decoded and not played yet, microseconds.
+    /// Returns the duration of the sound decoded and not played yet, microseconds.
     pub(super) fn held_us(&self) -> u64 {
         (self.held.len() / channels(self.stereo)) as u64 * 1_000_000 / u64::from(SAMPLE_RATE)
     }
 
-    /// From now on takes and gives samples of two channels, or of one.
+    /// Sets whether samples have two channels from now on, both in and out.
     pub(super) fn set_stereo(&mut self, stereo: bool) {
         let mut held = Vec::new();
         append(&mut held, stereo, &self.held, self.stereo);
-        // its slip is made again as soon as there is drift, by the next step
+        // the slip is created again by the next step, if there is drift
         *self = Retimed { stereo, held, ..Retimed::default() };
     }
 
-    /// What was decoded last and not played yet: the end of a frame.
+    /// Returns the samples decoded last and not played yet: the end of a frame.
     pub(super) fn held_mut(&mut self) -> &mut [f32] {
         &mut self.held
     }
 
-    /// Sets how much more is to be taken than is played, ppm.
+    /// Sets how many more samples to take than are played, ppm.
     pub(super) fn set_ppm(&mut self, ppm: f64) {
         if ppm == self.ppm {
             return;
@@ -123,8 +123,8 @@ impl Retimed {
         }
     }
 
-    /// Plays the next 20 ms: as many frames as that takes, 0 to 2 of them, are asked of `decode`, which is told how
-    /// far behind this step's begin each begins, microseconds.
+    /// Plays the next 20 ms. Calls `decode` for each frame needed, 0 to 2 of them, with the time by which the
+    /// frame begins after the start of this step, microseconds.
     pub(super) fn play(&mut self, samples: &mut [f32], mut decode: impl FnMut(u64, &mut [f32])) {
         if self.held.is_empty() && self.ppm == 0.0 {
             return decode(0, samples);
@@ -143,7 +143,8 @@ impl Retimed {
         self.held.drain(..taken * channels);
     }
 
-    /// Gives how many samples per channel it took; `None` when there is no slip, or it failed.
+    /// Resamples one step, and returns how many samples per channel it took; `None` when there is no slip, or
+    /// it failed.
     fn slip_into(&mut self, samples: &mut [f32]) -> Option<usize> {
         let slip = self.slip.as_mut()?;
         let channels = channels(self.stereo);

@@ -1,68 +1,73 @@
-//! How much work a mixer spends on its pictures.
+//! Load control: how much work a mixer spends on its pictures.
 //!
-//! A mixer that can't keep its rate leaves pictures out wherever it has fallen behind: they come late and unevenly, and what
-//! else the machine does suffers with them. A [`Governor`] sees how each picture went, and has less work done instead, in the
-//! steps of [`Effort`]. It goes down as soon as a short stretch says so. It goes back one step when there has been room for that
-//! step's work for a while; when the mixer couldn't keep it after all, it waits twice as long before the next attempt.
+//! An overloaded mixer skips pictures whenever it has fallen behind: the program is late and uneven, and
+//! everything else on the machine suffers. A [`Governor`] measures each picture and instead lowers the work
+//! in the steps of [`Effort`]. It steps down as soon as one short stretch of pictures shows overload. It
+//! steps up after there has been enough spare time for the next step's work for a while. When the mixer can't
+//! keep the higher step, the wait before the next attempt doubles.
 
 use std::fmt;
 
 use crate::codec::VideoFormat;
 use crate::picture::PICTURE_SIDE_MIN;
 
-/// Pictures are judged by stretches of so long. A guess: a machine's short halts, of which one costs 100 ms, don't count for
-/// much in it, and the last step of three is taken after 6 to 8 s.
+/// Duration of a stretch over which pictures are judged. A guess: a short stall of the machine, which costs
+/// 100 ms, has little weight in it, and the last of the three steps down is taken after 6 to 8 s.
 const STRETCH_US: u64 = 2_000_000;
-/// A thread that is busier than this can't keep up for long. A guess.
+/// Maximum busy share of the thread, percent, above which it can't keep up for long. A guess.
 const BUSY_PERCENT_MAX: u64 = 90;
-/// So many of the steps left out are too many. A guess: three of 30 in a second are seen.
+/// Share of skipped steps from which the effort is lowered, percent. A guess: viewers notice three of 30 in a
+/// second.
 const SKIPPED_PERCENT_MIN: u64 = 10;
-/// Steps must have been left out at so many places: one long halt is the machine's, and says nothing of what follows.
+/// Minimum number of gaps before skipped steps count: a single gap is a stall of the machine, and predicts
+/// nothing.
 const GAPS_MIN: u64 = 2;
-/// More work is tried only where that would leave the thread as busy as this at most. A guess.
+/// Maximum busy share of the thread predicted for a higher effort, percent; above that none is tried. A
+/// guess.
 const ROOM_PERCENT: u64 = 75;
-/// There must have been room for so long. A guess.
+/// Initial time for which there must have been spare time before a higher effort is tried. A guess.
 const WAIT_US_MIN: u64 = 10_000_000;
-/// However many attempts have failed, there is another after this. A guess: of so long a time one attempt spoils 2 to 4 s.
+/// Maximum of that time after failed attempts. A guess: in such a period one attempt spoils 2 to 4 s.
 const WAIT_US_MAX: u64 = 160_000_000;
-/// An attempt that ended within this has failed. A guess: longer than what it takes to find that out twice.
+/// Time within which an attempt that ends counts as failed. A guess: longer than two detections of overload
+/// take.
 const ATTEMPT_US: u64 = 30_000_000;
-/// A program that is less than what was asked for falls short when it has been so for this long. A guess.
+/// Time at reduced rate or size after which the program falls short. A guess.
 const LASTS_US: u64 = 10_000_000;
 
-/// How much work a mixer spends on its pictures, from all of it down.
+/// How much work a mixer spends on its pictures, in decreasing order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Effort {
-    /// As asked for.
+    /// The configured format at usual encoder settings.
     #[default]
     Full,
-    /// As asked for, by the encoder's cheapest settings.
+    /// The configured format with the encoder's cheapest settings.
     PlainEncoder,
-    /// And only each second picture.
+    /// Cheapest settings and only every second picture.
     HalfRate,
-    /// And at half the width and height.
+    /// Cheapest settings, half the rate, and half the width and height.
     HalfSize,
 }
 
-/// Why a mixer spends more or less work than before.
+/// Reason of a change of the effort.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EffortWhy {
-    /// So many of 100 pictures were left out lately, because those before them took too long.
+    /// Percentage of pictures skipped lately, because those before took too long.
     Skipped(u8),
-    /// The thread that composes and encodes was busy so many of 100 moments.
+    /// Percentage of time for which the thread that composes and encodes was busy.
     Busy(u8),
-    /// A decoder was so far behind that pictures were dropped that waited for it.
+    /// A decoder fell so far behind that queued pictures were dropped.
     DecoderBehind,
-    /// There has been room for more: that thread was busy only so many of 100 moments.
+    /// There was spare time: that thread was busy for only this percentage of the time.
     Room(u8),
 }
 
-/// The mixer's effort has changed.
+/// A change of the mixer's effort.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EffortChange {
-    /// What it is from now on.
+    /// The new effort.
     pub effort: Effort,
-    /// Why.
+    /// The reason.
     pub why: EffortWhy,
 }
 
@@ -83,8 +88,9 @@ impl Effort {
         }
     }
 
-    /// How much busier the next step up makes a thread, in percent: the encoder's is measured (see
-    /// [`crate::openh264`]); twice the pictures and four times the samples are as much more work at most.
+    /// Returns how much busier the next step up makes a thread, percent. The encoder's share is measured (see
+    /// [`crate::openh264`]); twice the pictures take at most twice the work, four times the samples four
+    /// times.
     fn more_busy_percent(self) -> u64 {
         match self {
             Effort::Full => 100,
@@ -94,28 +100,28 @@ impl Effort {
         }
     }
 
-    /// Whether the encoder has its cheapest settings.
+    /// Returns whether the encoder uses its cheapest settings.
     pub(super) fn is_plain(self) -> bool {
         self >= Effort::PlainEncoder
     }
 
-    /// The program is less than what was asked for, and not just worse.
+    /// Returns whether the program's rate or size is reduced, not only its quality.
     fn is_short(self) -> bool {
         self >= Effort::HalfRate
     }
 
-    /// Of so many steps of the program one is made.
+    /// Returns the stride: one of every n steps of the program is made.
     pub fn steps_per_picture(self) -> u8 {
         if self.is_short() { 2 } else { 1 }
     }
 
-    /// What is made of this format.
+    /// Returns the format made at this effort.
     pub(super) fn format(self, full: &VideoFormat) -> VideoFormat {
         let mut format = VideoFormat { fps: full.fps.div_ceil(self.steps_per_picture()), ..*full };
         if self == Effort::HalfSize {
             let half = |side: u16| ((side / 2) & !1).max(PICTURE_SIDE_MIN);
             (format.width, format.height) = (half(full.width), half(full.height));
-            // a quarter of the samples: half the rate is more for each of them
+            // a quarter of the samples at half the bitrate still gives each sample more bits
             format.bitrate_bps = full.bitrate_bps / 2;
         }
         format
@@ -144,35 +150,35 @@ impl fmt::Display for EffortWhy {
     }
 }
 
-/// How one picture went.
+/// Measurements of one picture.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Went {
-    /// When it was out, by the local clock.
+    /// When the picture was output, by the local clock.
     pub(super) now_us: u64,
-    /// How long the thread was at it.
+    /// How long the thread worked on it.
     pub(super) busy_us: u64,
-    /// How many steps were left out before it, because it was late already.
+    /// Number of steps skipped before it because the thread was late.
     pub(super) skipped: u64,
-    /// How many queues of decoders were cut since the one before, for want of time.
+    /// Number of decoder queues cut since the previous picture because the decoder was too slow.
     pub(super) overruns: u64,
 }
 
-/// What a mixer's effort is, for whoever asks.
+/// The mixer's effort as published to other threads.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Strain {
     pub(super) effort: Effort,
-    /// Since when the program has been less than what was asked for, by the local clock.
+    /// Time since which the program's rate or size has been reduced, by the local clock.
     short_since_us: Option<u64>,
 }
 
 impl Strain {
-    /// Whether that has lasted.
+    /// Returns whether the program has been reduced for [`LASTS_US`].
     pub(super) fn falls_short(&self, now_us: u64) -> bool {
         self.short_since_us.is_some_and(|since_us| now_us.saturating_sub(since_us) >= LASTS_US)
     }
 }
 
-/// Pictures of one stretch.
+/// Measurements of one stretch of pictures.
 #[derive(Clone, Copy, Debug)]
 struct Stretch {
     since_us: u64,
@@ -183,22 +189,22 @@ struct Stretch {
     busy_us: u64,
 }
 
-/// Decides on the effort.
+/// Controller that chooses the effort.
 #[derive(Debug)]
 pub(super) struct Governor {
     strain: Strain,
     lowest: Effort,
     stretch: Option<Stretch>,
     rests: bool,
-    /// Since when there has been room for more.
+    /// Time since which there has been enough spare time for the next step up.
     room_since_us: Option<u64>,
     wait_us: u64,
-    /// When more was tried last.
+    /// Time of the last attempt at a higher effort.
     tried_us: Option<u64>,
 }
 
 impl Governor {
-    /// At full effort.
+    /// A controller at full effort.
     pub(super) fn new() -> Governor {
         Governor {
             strain: Strain::default(),
@@ -215,18 +221,19 @@ impl Governor {
         self.strain
     }
 
-    /// No pictures are made for now: nothing can be said of how they went.
+    /// Discards the measurements while no pictures are made.
     pub(super) fn rest(&mut self) {
         (self.stretch, self.room_since_us, self.rests) = (None, None, true);
     }
 
-    /// A picture is out. Gives the effort from the next one on, when that is another.
+    /// Takes the measurements of a picture. Returns the change when the effort is another from the next
+    /// picture on.
     pub(super) fn went(&mut self, went: Went) -> Option<EffortChange> {
         let Went { now_us, busy_us, skipped, overruns } = went;
         let begun_us = now_us.saturating_sub(busy_us);
         let short_since_us = &mut self.strain.short_since_us;
         if std::mem::take(&mut self.rests) && short_since_us.is_some() {
-            *short_since_us = Some(begun_us); // for as long as there was no program it did not fall short
+            *short_since_us = Some(begun_us); // the time without a program doesn't count
         }
         let stretch = self.stretch.get_or_insert(Stretch {
             since_us: begun_us,
@@ -263,7 +270,7 @@ impl Governor {
         let since_us = *self.room_since_us.get_or_insert(stretch.since_us);
         (now_us.saturating_sub(since_us) >= self.wait_us).then(|| {
             if self.tried_us.is_some_and(|tried_us| now_us.saturating_sub(tried_us) >= ATTEMPT_US) {
-                self.wait_us = WAIT_US_MIN; // the last one went well
+                self.wait_us = WAIT_US_MIN; // the last attempt succeeded
             }
             self.tried_us = Some(now_us);
             self.change(self.strain.effort.more(), EffortWhy::Room(as_percent(busy_percent)), now_us)
@@ -286,7 +293,8 @@ impl Governor {
         EffortChange { effort, why }
     }
 
-    /// What was decided last could not be done, and won't be tried again: the effort is that one.
+    /// Handles a refusal of the last change: the effort is `stays` again, and a refused lower one isn't tried
+    /// again.
     pub(super) fn refused(&mut self, stays: Effort, now_us: u64) {
         if stays < self.strain.effort {
             self.lowest = stays;
@@ -301,7 +309,7 @@ impl Stretch {
         self.busy_us * 100 / now_us.saturating_sub(self.since_us).max(1)
     }
 
-    /// Why less must be done, if it must.
+    /// Returns the reason to lower the effort, if there is one.
     fn falls_behind(&self, now_us: u64) -> Option<EffortWhy> {
         let skipped_percent = self.skipped * 100 / (self.made + self.skipped).max(1);
         let busy_percent = self.busy_percent(now_us);
@@ -326,11 +334,11 @@ mod tests {
     const SECOND_US: u64 = 1_000_000;
     const STEP_US: u64 = 33_333;
 
-    /// A mixer whose pictures take so long at each effort, when nothing falls behind.
+    /// A mixer with a fixed time per picture at each effort.
     struct Mixer {
         governor: Governor,
         now_us: u64,
-        /// Pictures that are due already.
+        /// Changes of the effort, with the second in which each came.
         said: Vec<(u64, Effort)>,
     }
 
@@ -339,7 +347,7 @@ mod tests {
             Mixer { governor: Governor::new(), now_us: 0, said: Vec::new() }
         }
 
-        /// Makes pictures for so many seconds that take what `cost_us` says, and leaves out those that are late.
+        /// Makes pictures for some seconds; each takes the time that `cost_us` returns. Skips late pictures.
         fn run(&mut self, seconds: u64, cost_us: impl Fn(Effort) -> u64) {
             let until_us = self.now_us + seconds * SECOND_US;
             let mut due_us = self.now_us;
@@ -367,7 +375,7 @@ mod tests {
 
     #[test]
     fn the_effort_is_what_can_be_kept_and_no_less() {
-        // (what a picture takes at full effort, where that ends)
+        // (time of a picture at full effort, resulting changes of the effort)
         let rows: [(u64, &[Effort]); 5] = [
             (10_000, &[]),
             (29_000, &[]),
@@ -438,7 +446,7 @@ mod tests {
 
     #[test]
     fn attempts_that_fail_get_rarer_and_one_that_lasts_ends_that() {
-        // an encoder whose plain settings save far more than is reckoned with
+        // an encoder that saves far more with plain settings than the governor assumes
         let cost_us = |effort| if effort == Full { 50_000 } else { 10_000 };
         let mut mixer = Mixer::new();
         mixer.run(1_000, cost_us);
@@ -451,7 +459,7 @@ mod tests {
         );
         assert!(apart.len() >= 5);
 
-        mixer.run(400, |_| 10_000); // back, and it lasts
+        mixer.run(400, |_| 10_000); // back at full effort, which lasts
         assert_eq!(mixer.governor.strain().effort, Full);
         mixer.run(10, cost_us);
         let (had, from_s) = (mixer.said.len(), mixer.now_us / SECOND_US);
@@ -466,7 +474,7 @@ mod tests {
 
     #[test]
     fn a_program_that_is_less_than_asked_for_falls_short_after_ten_seconds() {
-        // (what pictures take at full effort, whether that falls short)
+        // (time of a picture at full effort, whether the program falls short)
         for (full_us, short) in [(34_000, false), (60_000, true)] {
             let cost_us = |effort| if effort == Full { full_us } else { full_us * 3 / 4 };
             let mut mixer = Mixer::new();

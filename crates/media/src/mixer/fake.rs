@@ -1,8 +1,9 @@
-//! Codecs whose bytes a test can read: pictures of one grey, and tones.
+//! Fake codecs with bytes that a test can read: pictures of a single grey, and tones.
 //!
-//! A picture frame says its size, its grey and which frame it was made from, and the decoder insists on having
-//! had that one. The encoder writes one byte for each 40 × 40 samples of the canvas. A sound packet names its
-//! number, a tone that goes on from number to number, and its amplitude; encoded sound is the samples themselves.
+//! A picture frame states its size, its grey and the frame that it references; the decoder fails unless it
+//! has decoded that frame last. The encoder writes one byte for each 40 × 40 samples of the canvas. A sound
+//! packet states its number, a tone that continues from number to number, and its amplitude; encoded sound is
+//! the samples themselves.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -17,7 +18,7 @@ use crate::codec::{
 };
 use crate::{Frame, Picture, PictureView, SAMPLE_RATE, SOUND_FRAME_LEN, SOUND_FRAME_US};
 
-/// How often something was made or done.
+/// Counts of the operations of all codecs made.
 #[derive(Debug, Default)]
 pub(super) struct Log {
     pub(super) video_decoders: AtomicUsize,
@@ -25,7 +26,7 @@ pub(super) struct Log {
     pub(super) pictures_encoded: AtomicUsize,
     pub(super) sounds_decoded: AtomicUsize,
     pub(super) sounds_encoded: AtomicUsize,
-    /// Loss that encoders were told, percent, added up.
+    /// Sum of the losses set on encoders, percent.
     pub(super) losses_told: AtomicUsize,
 }
 
@@ -64,7 +65,7 @@ impl Codecs for FakeCodecs {
     }
 }
 
-/// What a picture frame holds.
+/// Contents of a picture frame.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Grey {
     pub(super) number: u32,
@@ -74,20 +75,20 @@ pub(super) struct Grey {
     pub(super) luma: u8,
 }
 
-/// A picture frame of the input `id`.
+/// Returns a picture frame of the input `id`.
 pub(super) fn picture_frame(id: u64, grey: Grey) -> Frame {
     let Grey { number, size: (width, height), luma, key, .. } = grey;
     broken_frame(id, grey, &format!("{number} {} {width} {height} {luma}", if key { 0 } else { number - 1 }))
 }
 
-/// A picture frame with these contents.
+/// Returns a picture frame with these contents.
 pub(super) fn broken_frame(id: u64, grey: Grey, contents: &str) -> Frame {
     let Grey { number, captured_us, key, .. } = grey;
     let identity = FrameIdentity { stream: stream(id), number, captured_us, temporal: 0, key, epoch: 0 };
     Frame { kind: MediaKind::Video, identity, data: Bytes::copy_from_slice(contents.as_bytes()), level: None }
 }
 
-/// A sound frame of the input `id`: the tone `hz` at `amplitude` in thousandths.
+/// Returns a sound frame of the input `id`: the tone `hz` at `amplitude` in thousandths.
 pub(super) fn sound_frame(id: u64, number: u32, captured_us: u64, hz: u32, amplitude: u32) -> Frame {
     let identity =
         FrameIdentity { stream: stream(id), number, captured_us, temporal: 0, key: false, epoch: 0 };
@@ -99,7 +100,7 @@ pub(super) fn stream(id: u64) -> StreamId {
     StreamId(id.to_be_bytes())
 }
 
-/// The grey that the encoder saw in a tile of `columns` × `columns` on 1280 × 720.
+/// Returns the grey that the encoder saw in a tile of `columns` × `columns` on 1280 × 720.
 pub(super) fn grey_of_tile(picture: &EncodedPicture, columns: usize, tile: usize) -> u8 {
     let (across, down) = (1280 / 40, 720 / 40);
     let (row, column) = (tile / columns, tile % columns);
@@ -109,12 +110,12 @@ pub(super) fn grey_of_tile(picture: &EncodedPicture, columns: usize, tile: usize
     grey_at(picture, x * 40, y * 40)
 }
 
-/// The grey that the encoder saw near a place of 1280 × 720.
+/// Returns the grey that the encoder saw near a point of 1280 × 720.
 pub(super) fn grey_at(picture: &EncodedPicture, x: usize, y: usize) -> u8 {
     picture.data[y / 40 * (1280 / 40) + x / 40]
 }
 
-/// How much of the tone `hz` is in encoded sound: its amplitude.
+/// Returns the amplitude of the tone `hz` in encoded sound.
 pub(super) fn tone_in(packet: &[u8], hz: u32) -> f32 {
     let samples =
         packet.chunks_exact(4).map(|bytes| f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]));
@@ -185,14 +186,15 @@ impl VideoEncoder for FakeVideoEncoder {
     }
 }
 
-/// As real ones it builds on the frames before: when it missed any, the next few are only half as loud.
+/// Like a real decoder it builds on previous frames: after a missing frame the next few are only half as
+/// loud.
 struct FakeSoundDecoder {
     log: Arc<Log>,
     newest: Option<u32>,
     cold: u32,
 }
 
-/// Frames that a decoder needs to be right again.
+/// Number of frames that a decoder takes to recover.
 const COLD: u32 = 3;
 
 impl SoundDecoder for FakeSoundDecoder {
@@ -214,7 +216,7 @@ impl SoundDecoder for FakeSoundDecoder {
         let amplitude = if self.cold > 0 { amplitude as f32 / 2.0 } else { amplitude as f32 };
         let begin = u64::from(number) * SOUND_FRAME_LEN as u64;
         for (at, sample) in (begin..).zip(samples) {
-            // whole turns left out
+            // without whole turns
             let at = at * u64::from(hz) % u64::from(SAMPLE_RATE);
             *sample = amplitude / 1000.0 * phase(at as usize, 1).sin();
         }
@@ -242,7 +244,7 @@ impl SoundEncoder for FakeSoundEncoder {
     }
 }
 
-/// When the frame `number` of a source is captured that began at `start_us`.
+/// Returns the capture time of the frame `number` of a source that began at `start_us`.
 pub(super) fn sound_time(start_us: u64, number: u32) -> u64 {
     start_us + u64::from(number) * SOUND_FRAME_US
 }

@@ -1,10 +1,12 @@
-//! What one input sent, on its way from the network to picture and sound.
+//! Queues of one input, between the network and the program's picture and sound.
 //!
 //! A [`Feed`] is shared by the thread that pushes frames, the input's decoder, and the two threads that make
-//! the program. Pictures wait encoded in a queue of [`FRAMES_QUEUED_MAX`] and decoded in one of
-//! [`PICTURES_READY_MAX`]; sound waits in a jitter buffer. When the decoder can't keep up, its queue is cut to
-//! the next key frame: what the program shows then is the last good picture, never a broken one. Whether that
-//! was for want of time is told by how long the queue took to fill: a flood fills it at once.
+//! the program. Encoded pictures wait in a queue of [`FRAMES_QUEUED_MAX`], decoded ones in a queue of
+//! [`PICTURES_READY_MAX`]; sound waits in a jitter buffer.
+//!
+//! When the queue of encoded pictures is full, it is cut to the newest keyframe: the program then shows the
+//! last good picture, never a broken one. The time that the queue took to fill tells a slow decoder from a
+//! flood, which fills it at once.
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard};
@@ -18,27 +20,27 @@ use crate::compose::Placement;
 use crate::jitter::{ClockMap, JitterBuffer, JitterCounts, Pulled};
 use crate::{Frame, Picture};
 
-/// Encoded pictures that wait for the decoder at most.
+/// Maximum number of encoded pictures that wait for the decoder.
 pub(super) const FRAMES_QUEUED_MAX: usize = 64;
-/// Their bytes at most: eight of the longest access units.
+/// Maximum bytes of the encoded pictures that wait for the decoder: eight access units of the maximum length.
 const BYTES_QUEUED_MAX: usize = 8 * crate::payload::ACCESS_UNIT_LEN_MAX;
-/// Decoded pictures that wait for their time at most: 500 ms at 30 a second, more than the longest playout
-/// delay.
+/// Maximum number of decoded pictures that wait for their playout time: 500 ms at 30 a second, more than the
+/// longest playout delay.
 pub(super) const PICTURES_READY_MAX: usize = 16;
-/// Picture memory kept for the next pictures.
+/// Maximum number of picture buffers kept for reuse.
 const SPARE_MAX: usize = 4;
-/// A key frame is asked for at most this often.
+/// Minimum interval between two keyframe requests.
 const KEY_INTERVAL_US: u64 = 1_000_000;
-/// A queue that took so long to fill held no more than pictures of a usual rate: the decoder was too slow. A
-/// guess: 64 pictures a second.
+/// Minimum time in which a queue fills when the decoder is too slow; a queue that fills faster is flooded. A
+/// guess: 64 pictures a second are more than the usual rate.
 const OVERRUN_US_MIN: u64 = 1_000_000;
-/// Sound that came within this time counts for the playout delay. A guess.
+/// Time after the last sound frame for which the input counts for the playout delay. A guess.
 const SOUND_LIVE_US: u64 = 2_000_000;
-/// Whoever's pictures come without sound for so long is mute. A guess: encoders that leave silence out send a packet
-/// each 400 ms (libopus).
+/// Time without sound after which an input with pictures counts as mute. A guess: encoders with DTX send a
+/// packet every 400 ms during silence (libopus).
 const MUTE_US: u64 = 1_000_000;
 
-/// One input's frames.
+/// Frames of one input.
 #[derive(Debug)]
 pub(super) struct Feed {
     pub(super) id: u64,
@@ -46,7 +48,7 @@ pub(super) struct Feed {
     changed: Condvar,
 }
 
-/// What the decoder is to do next.
+/// The decoder's next task.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Work {
     Decode(Frame),
@@ -65,10 +67,10 @@ pub(super) struct Taken {
     pub(super) level: Option<u8>,
 }
 
-/// A decoded picture, at the size of its tile.
+/// A decoded picture, scaled to its tile.
 #[derive(Debug)]
 pub(super) struct Ready {
-    /// Local time.
+    /// Capture time on the local clock.
     pub(super) captured_us: u64,
     pub(super) picture: Picture,
 }
@@ -80,17 +82,17 @@ struct State {
     rtt_us: u64,
     tile: Placement,
 
-    /// When the first frame came.
+    /// Arrival of the first frame.
     since_us: Option<u64>,
     video_arrived_us: Option<u64>,
-    /// Stream and number of the newest picture that came.
+    /// Stream and number of the newest picture that arrived.
     newest_video: Option<(StreamId, u32)>,
-    /// With when they came, by the local clock.
+    /// Encoded pictures, each with its arrival time on the local clock.
     queue: VecDeque<(u64, Frame)>,
     queue_bytes: usize,
-    /// How often the queue was cut for want of time, since this was asked last.
+    /// How often the queue was cut because the decoder was too slow, since the last [`Feed::take_overruns`].
     overruns: u64,
-    /// A key frame came, and nothing was missing since.
+    /// A keyframe arrived, and no picture was dropped since.
     decodable: bool,
     key_due: bool,
     key_asked_us: Option<u64>,
@@ -102,7 +104,7 @@ struct State {
     sound_stream: Option<StreamId>,
     sound: JitterBuffer,
     sound_arrived_us: Option<u64>,
-    /// Of the streams before the present one.
+    /// Counts of the previous sound streams.
     sound_before: JitterCounts,
 
     counts: InputStats,
@@ -117,7 +119,7 @@ impl Feed {
         lock(&self.state)
     }
 
-    /// Takes a frame; never waits for anybody's work.
+    /// Takes a frame; never blocks on decoding or encoding.
     pub(super) fn push(&self, frame: Frame, arrived_us: u64) {
         let mut state = self.state();
         state.clock.observe(frame.identity.captured_us, arrived_us);
@@ -133,13 +135,13 @@ impl Feed {
         }
     }
 
-    /// What the decoder is to do, if anything.
+    /// Returns the decoder's next task, if there is one.
     #[cfg(test)]
     pub(super) fn poll(&self, now_us: u64) -> Option<Work> {
         self.state().poll(now_us)
     }
 
-    /// Waits until the decoder has something to do.
+    /// Waits until there is a task for the decoder.
     pub(super) fn wait(&self, clock: &(dyn Fn() -> u64 + Send + Sync)) -> Work {
         let mut state = self.state();
         loop {
@@ -150,7 +152,7 @@ impl Feed {
         }
     }
 
-    /// The decoder made a picture of the frame captured, by its maker's clock, at `captured_us`.
+    /// Adds the decoded picture of a frame; `captured_us` is the capture time on the sender's clock.
     pub(super) fn decoded(&self, captured_us: u64, picture: Picture) {
         let mut state = self.state();
         let captured_us = state.clock.to_local(captured_us);
@@ -166,7 +168,7 @@ impl Feed {
         }
     }
 
-    /// The decoder refused a frame: only a key frame helps.
+    /// Handles a decoder error: drops the queue up to the next keyframe, and requests one if none waits.
     pub(super) fn failed(&self) {
         let mut state = self.state();
         state.counts.failed_frames += 1;
@@ -174,17 +176,17 @@ impl Feed {
         state.drop_to_key(next_key);
     }
 
-    /// How often the decoder's queue was cut for want of time since this was asked last.
+    /// Returns how often the queue was cut because the decoder was too slow, since the last call.
     pub(super) fn take_overruns(&self) -> u64 {
         std::mem::take(&mut self.state().overruns)
     }
 
-    /// The decoder took a frame and gave no picture: a key frame may help.
+    /// Requests a keyframe, since the decoder took a frame without an error and returned no picture.
     pub(super) fn nothing_decoded(&self) {
         self.state().key_due = true;
     }
 
-    /// The newest picture captured by `program_us`, unless that was taken before.
+    /// Returns the newest picture captured by `program_us`, unless an earlier call returned it.
     pub(super) fn take_due(&self, program_us: u64) -> Option<Ready> {
         let mut state = self.state();
         state.taken_us = program_us;
@@ -197,18 +199,18 @@ impl Feed {
         newest
     }
 
-    /// Gives a picture's memory back.
+    /// Gives a picture's buffer back for reuse.
     pub(super) fn recycle(&self, picture: Picture) {
         self.state().recycle(picture);
     }
 
-    /// Memory for a picture.
+    /// Returns a picture buffer.
     pub(super) fn spare(&self) -> Picture {
         self.state().spare.pop().unwrap_or_else(|| Picture::black(2, 2))
     }
 
-    /// What to play for the 20 ms captured from `ahead_us` behind `captured_us` on, at the time of the latter; see
-    /// [`JitterBuffer::pull`].
+    /// Returns what to play for the 20 ms captured from `captured_us + ahead_us` on, pulled `ahead_us` early;
+    /// see [`JitterBuffer::pull`].
     pub(super) fn pull_sound(&self, captured_us: u64, ahead_us: u64, quiet: bool) -> Taken {
         let mut state = self.state();
         state.sound.set_ahead_us(ahead_us);
@@ -216,18 +218,18 @@ impl Feed {
         Taken { pulled, early_us: state.sound.early_us(), level: state.sound.level() }
     }
 
-    /// How loud what waits to be played is said to be; see [`JitterBuffer::level_ahead`].
+    /// Returns the level that the waiting sound states; see [`JitterBuffer::level_ahead`].
     pub(super) fn level_ahead(&self) -> Option<u8> {
         self.state().sound.level_ahead()
     }
 
-    /// What came of the sound of the present stream.
+    /// Returns the counts of the present sound stream.
     #[cfg(test)]
     pub(super) fn sound_counts(&self) -> JitterCounts {
         self.state().sound.counts()
     }
 
-    /// The playout delay that this input's sound wants; `None` when none came lately.
+    /// Returns the playout delay that this input's sound needs; `None` when no sound arrived lately.
     pub(super) fn delay_us(&self, now_us: u64) -> Option<u64> {
         let state = self.state();
         let live = state
@@ -236,14 +238,14 @@ impl Feed {
         live.then(|| state.sound.delay_us())
     }
 
-    /// Whether pictures come and sound doesn't: it is switched off.
+    /// Returns whether pictures arrive without sound: the speaker's sound is switched off.
     pub(super) fn is_mute(&self, now_us: u64) -> bool {
         let state = self.state();
         let lately = |at_us: Option<u64>| at_us.is_some_and(|at_us| now_us.saturating_sub(at_us) < MUTE_US);
         !lately(state.since_us) && lately(state.video_arrived_us) && !lately(state.sound_arrived_us)
     }
 
-    /// The tile that pictures are decoded for.
+    /// Returns the tile that pictures are scaled to.
     pub(super) fn tile(&self) -> Placement {
         self.state().tile
     }
@@ -262,7 +264,7 @@ impl Feed {
         state.sound.set_rtt_us(rtt_us);
     }
 
-    /// From now on the input comes straight from its speaker.
+    /// Discards the jitter statistics: from now on frames come directly from the speaker.
     pub(super) fn path_changed(&self, now_us: u64) {
         self.state().sound.path_changed(now_us);
     }
@@ -316,8 +318,8 @@ impl State {
         }
     }
 
-    /// Drops what waits for the decoder in front of the key frame at `index`; all, when there is none, and asks
-    /// for one.
+    /// Drops the queue in front of the keyframe at `index`. Without an index drops the whole queue and
+    /// requests a keyframe.
     fn drop_to_key(&mut self, index: Option<usize>) {
         let kept = self.queue.split_off(index.unwrap_or(self.queue.len()));
         self.counts.dropped_frames += self.queue.len() as u64;

@@ -1,24 +1,25 @@
-//! The mixer: speakers in, the program out.
+//! The mixer: decodes, composites and re-encodes the speakers' streams into the program.
 //!
-//! The body gives a [`Mixer`] its inputs and pushes their frames as they come; the mixer gives out encoded
-//! pictures and sound, still without numbers, from threads of its own: one decodes each input's pictures, one
-//! composes and encodes the program's picture, one does all sound. Nothing that is pushed ever waits.
+//! The caller registers inputs with a [`Mixer`] and pushes their frames as they arrive; pushing never blocks.
+//! The mixer outputs encoded pictures and sound packets, not yet numbered. It runs its own threads: one
+//! decodes the pictures of each input, one composes and encodes the program's picture, one does all sound.
 //!
-//! A mixer is silent until [`Mixer::speak`]: its decoders run, so it knows what everybody shows and says, but
-//! it composes and encodes nothing. That is what a standby does all day.
+//! A new mixer is stopped, and [`Mixer::stop`] stops it again: its decoders keep running, so it knows every
+//! input's current picture and level, but it composes and encodes nothing. A standby mixer stays in this
+//! state.
 //!
-//! Pictures and sound leave on one clock. Program pictures have capture times at whole steps of the local
-//! clock, and leave when the playout delay has passed since: the longest that an input's jitter buffer wants,
-//! and some time to decode. Each shows every speaker's newest picture captured by then, so a speaker's lips and
-//! voice stay together; a speaker that is late holds its last picture, one without a picture for 2 s gets a
-//! tile that says so. A decoder that fails costs its own input pictures until a key frame, which is asked for,
-//! and nobody else anything.
+//! Pictures and sound are released on one clock. Program pictures have capture times at whole steps of the
+//! local clock and are released one playout delay later: the longest delay that any input's jitter buffer
+//! requests, plus some time to decode. Each program picture shows the newest picture of each speaker captured
+//! by its time, so the lips and voice of a speaker stay in sync. A late speaker keeps its last picture; after
+//! 2 s without a picture its tile shows initials. When a decoder fails, only its own input loses pictures,
+//! until the next keyframe, which the mixer requests.
 //!
-//! A mixer that can't make all of the program in time makes less of it: see [`Effort`]. Sound has a thread of its own and
-//! isn't touched.
+//! A mixer that can't make the whole program in time lowers its [`Effort`]. Sound has a thread of its own and
+//! isn't affected.
 //!
-//! Outputs are given one at a time, on the mixer's threads: whoever takes them must not block, nor end the
-//! mixer.
+//! Outputs are delivered one at a time, on the mixer's threads. The output callback must neither block nor
+//! drop the mixer.
 
 mod decode;
 mod drift;
@@ -49,112 +50,116 @@ use feed::Feed;
 use stats::{Counts, Histogram};
 pub use stats::{InputStats, MixerCpu, MixerStats, Percentiles};
 
-/// Inputs at most; those past it are left out. More than a stage of 50 has.
+/// Maximum number of inputs; further ones are ignored. More than the largest stage, 50, needs.
 pub const INPUTS_MAX: usize = 64;
-/// A waiting thread looks at the clock at least this often, in case it isn't the system's.
+/// Maximum time for which a waiting thread sleeps before it reads the clock again, in case the clock isn't
+/// the system's.
 const WAIT_MAX: Duration = Duration::from_millis(100);
 
-/// What a mixer makes.
+/// Configuration of a mixer.
 #[derive(Clone)]
 pub struct MixerConfig {
-    /// The program's picture.
+    /// Format of the program's picture.
     pub program: VideoFormat,
-    /// How its tiles are laid out.
+    /// Layout of the program's tiles.
     pub layout: Layout,
-    /// Bits per second of each encoded sound while it is mono; stereo gets twice that.
+    /// Bitrate of each encoded mono sound stream, bits per second; stereo gets twice that.
     pub sound_bitrate_bps: u32,
-    /// How many speakers are heard at a time; 5 by design.
+    /// Maximum number of speakers heard at a time; 5 by design.
     pub heard_max: usize,
-    /// Makes the encoders and decoders.
+    /// Factory for the encoders and decoders.
     pub codecs: Arc<dyn Codecs>,
 }
 
-/// One speaker.
+/// One speaker to be mixed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Input {
-    /// By which its frames are pushed; unique.
+    /// Unique identifier under which its frames are pushed.
     pub id: u64,
-    /// Shown on its tile.
+    /// Name shown on its tile.
     pub name: String,
-    /// Isn't heard, and has the mute mark, as has whoever's pictures come without sound.
+    /// Whether the speaker is muted: it isn't heard, and its tile has the mute mark. The tile of an input
+    /// that sends pictures without sound has that mark too.
     pub muted: bool,
-    /// What it sends is a screen or a film: its picture is one for [`Layout::Share`], and its sound is kept in stereo.
+    /// Whether the input is a shared screen or film: its picture is eligible for the large tile of
+    /// [`Layout::Share`], and its sound is kept in stereo.
     pub shares: bool,
-    /// Is to get [`MixerOutput::MixMinus`].
+    /// Whether the input gets [`MixerOutput::MixMinus`].
     pub hears: bool,
 }
 
-/// What a mixer gives out. Sound is 20 ms a packet, mono; stereo while somebody is heard who shares.
+/// Output of a mixer. Sound packets are 20 ms, mono; stereo while a sharing input is heard.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MixerOutput {
     /// The next program picture.
     Video {
-        /// As the encoder made it, unmarked.
+        /// The picture as the encoder made it, unmarked.
         picture: EncodedPicture,
-        /// Local time: a whole step of the program's frame rate.
+        /// Capture time on the local clock: a whole step of the program's frame rate.
         captured_us: u64,
     },
     /// The next 20 ms of the program's sound.
     Sound {
-        /// As the encoder made it, unmarked.
+        /// The packet as the encoder made it, unmarked.
         packet: Bytes,
-        /// Local time: a whole multiple of 20 ms.
+        /// Capture time on the local clock: a whole multiple of 20 ms.
         captured_us: u64,
-        /// By RFC 6464.
+        /// Audio level, RFC 6464.
         level: u8,
-        /// Whose voices are in it, and how loud each is (RFC 6464).
+        /// The inputs heard in the mix, each with its audio level (RFC 6464).
         contributors: Vec<(u64, u8)>,
     },
-    /// The next 20 ms for one input that hears: the program's sound without its own voice.
+    /// The next 20 ms of mix-minus for one input that hears: the program's sound without its own voice.
     MixMinus {
-        /// For whom.
+        /// The receiving input.
         id: u64,
-        /// The program's own packet when the input's voice isn't in that.
+        /// The mix-minus packet; the program's own packet when the input's voice isn't in the program.
         packet: Bytes,
-        /// Local time: a whole multiple of 20 ms.
+        /// Capture time on the local clock: a whole multiple of 20 ms.
         captured_us: u64,
-        /// By RFC 6464.
+        /// Audio level, RFC 6464.
         level: u8,
-        /// As in the program's sound, less its own.
+        /// The contributors of the program's sound, except this input.
         contributors: Vec<(u64, u8)>,
     },
-    /// Whoever speaks has another tile now, and others may have: see [`Mixer::place`]. Or pictures are wanted at another
-    /// rate: see [`Mixer::effort`].
+    /// Tiles have moved, for example because the dominant speaker changed: see [`Mixer::place`]. Also sent
+    /// when the mixer needs input pictures of another size or rate: see [`Mixer::effort`].
     TilesMoved,
-    /// The mixer does less work for its pictures than before, or more. With another size comes a key frame.
+    /// The mixer changed the work that it spends on its pictures. A change of size comes with a keyframe.
     Effort(EffortChange),
-    /// An input can't be decoded before a key frame. Said at most once a second for each input.
+    /// Keyframe request: an input can't be decoded before its next keyframe. At most one a second per input.
     KeyWanted {
-        /// Of whom.
+        /// The input that needs a keyframe.
         id: u64,
     },
 }
 
-/// Why a mixer could not do what it was asked to.
+/// Error of a mixer operation.
 #[derive(Debug, thiserror::Error)]
 pub enum MixerError {
-    /// An encoder could not be made.
+    /// A codec refused to make an encoder.
     #[error(transparent)]
     Codec(#[from] CodecError),
-    /// The system refused a thread.
+    /// The operating system refused to start a thread.
     #[error("a thread of the mixer could not be started: {0}")]
     Thread(#[from] io::Error),
 }
 
-/// A running mixer. Dropping it ends its threads, and waits for what they are just encoding or decoding.
+/// A running mixer. Dropping it ends its threads, and waits until the encodings and decodings in progress are
+/// done.
 pub struct Mixer {
     shared: Arc<Shared>,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
-/// What all threads know.
+/// State shared by all threads of the mixer.
 struct Shared {
     codecs: Arc<dyn Codecs>,
     clock: Box<dyn Fn() -> u64 + Send + Sync>,
     output: Mutex<Box<dyn FnMut(MixerOutput) + Send>>,
     fps: u8,
     stage: Mutex<Arc<Stage>>,
-    /// `None` once the mixer ends.
+    /// The present orders; `None` once the mixer ends.
     orders: Mutex<Option<Orders>>,
     ordered: Condvar,
     playout_delay_us: AtomicU64,
@@ -163,34 +168,35 @@ struct Shared {
     strain: Mutex<Strain>,
 }
 
-/// Who is mixed, in the stage's order, and who has which tile.
+/// The inputs mixed, in the order of the stage, and their tiles.
 #[derive(Clone, Debug, Default)]
 struct Stage {
     revision: u64,
-    /// Of the canvas.
+    /// Size of the canvas.
     size: (usize, usize),
     inputs: Vec<(Input, Arc<Feed>)>,
     layout: Layout,
-    /// Dominant speakers, the last first.
+    /// Inputs that have been dominant speakers, the latest first.
     spoke: Vec<u64>,
-    /// Whose pictures come without sound.
+    /// Inputs that send pictures without sound.
     mute: Vec<u64>,
-    /// In the order in which they are drawn.
+    /// Tiles in the order in which they are drawn.
     tiles: Vec<(u64, Placement)>,
 }
 
-/// What the threads are to do.
+/// Instructions to the mixer's threads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Orders {
     started: bool,
-    /// Capture time of what it says first.
+    /// Capture time of the first output.
     from_us: u64,
-    /// It was silent until now: the next picture is a key frame.
+    /// Set when a stopped mixer starts, until the video thread takes it and makes the next picture a
+    /// keyframe.
     begins: bool,
-    /// A key frame is wished for.
+    /// Whether a keyframe was requested.
     key_wanted: bool,
     bitrate_bps: u32,
-    /// Of the sound, if that is known.
+    /// Packet loss of the sound, if known.
     loss_percent: Option<u8>,
 }
 
@@ -200,16 +206,16 @@ struct Times {
     added_latency: Histogram,
 }
 
-/// A panic of the application's output leaves nothing of ours half done.
+/// Locks a mutex, ignoring poison: a panic in the application's output callback leaves no state half changed.
 fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Mixer {
-    /// Starts a silent mixer without inputs.
+    /// Starts the threads of a mixer that is stopped and has no inputs.
     ///
-    /// `clock` is the local clock: microseconds since 1970 that never go back. `output` is given what the mixer
-    /// makes; see the [module](self) for what it must not do.
+    /// `clock` is the local clock: microseconds since 1970 that never go back. `output` receives the mixer's
+    /// outputs; the [module](self) states its restrictions.
     ///
     /// # Errors
     /// [`MixerError`] when a codec refuses the formats, or a thread can't be started.
@@ -230,11 +236,12 @@ impl Mixer {
         Ok(mixer)
     }
 
-    /// Sets who is mixed, in the order of tiles. Inputs that stay keep what they have, whatever else changes
-    /// about them. Of an id that occurs twice the first counts; past [`INPUTS_MAX`] none does.
+    /// Sets the inputs to mix, in the order of their tiles. Inputs that stay keep their decoders and buffers,
+    /// even if their other properties change. Of several inputs with the same identifier the first counts;
+    /// inputs beyond [`INPUTS_MAX`] are ignored.
     ///
     /// # Errors
-    /// [`MixerError::Thread`] when a decoder's thread can't be started; those who were mixed before still are.
+    /// [`MixerError::Thread`] when a decoder's thread can't be started; the previous inputs then stay.
     pub fn set_inputs(&self, inputs: Vec<Input>) -> Result<(), MixerError> {
         let mut threads = lock(&self.threads); // one change at a time
         threads.retain(|thread| !thread.is_finished());
@@ -266,43 +273,45 @@ impl Mixer {
         Ok(())
     }
 
-    /// Sets how tiles are laid out, without a key frame.
+    /// Sets the layout of the tiles; this causes no keyframe.
     pub fn set_layout(&self, layout: Layout) {
         self.shared.restage(|stage| stage.layout = layout);
     }
 
-    /// The tile of an input: where its picture is, or, if it has none just now, one as large as it might get. `None` for
-    /// whoever isn't mixed.
+    /// Returns the tile of an input: where its picture is drawn, or, if it has no tile at present, the
+    /// smallest tile of the layout. `None` for an unknown input.
     pub fn place(&self, id: u64) -> Option<Placement> {
         self.shared.stage().feed(id).map(|feed| feed.tile())
     }
 
-    /// Gives the mixer a frame of an input, complete since `arrived_us` of the local clock. Frames of an input
-    /// come in order. One of nobody known, and pictures past the limit of the input's queue, are dropped.
+    /// Pushes a frame of an input, which arrived completely at `arrived_us` of the local clock. Frames of an
+    /// input come in order. Frames of unknown inputs are dropped, and so are pictures beyond the limit of the
+    /// input's queue.
     pub fn push(&self, id: u64, frame: Frame, arrived_us: u64) {
         if let Some(feed) = self.shared.stage().feed(id) {
             feed.push(frame, arrived_us);
         }
     }
 
-    /// Sets what to add to an input's capture times to get the local clock, microseconds, as measured by its
-    /// link; `None` when nobody measures. See [`ClockMap`](crate::jitter::ClockMap).
+    /// Sets the clock offset of an input: what to add to its capture times to get local time, microseconds,
+    /// as measured by its link; `None` when it isn't measured. See [`ClockMap`](crate::jitter::ClockMap).
     pub fn set_clock_offset(&self, id: u64, offset_us: Option<i64>) {
         if let Some(feed) = self.shared.stage().feed(id) {
             feed.set_clock_offset_us(offset_us);
         }
     }
 
-    /// Sets the round trip to an input, microseconds: how long a repair takes.
+    /// Sets the RTT to an input, microseconds: the time that a retransmission takes.
     pub fn set_rtt(&self, id: u64, rtt_us: u64) {
         if let Some(feed) = self.shared.stage().feed(id) {
             feed.set_rtt_us(rtt_us);
         }
     }
 
-    /// Begins to compose, mix and encode, with a key frame. Until now the inputs came by way of another mixer;
-    /// how regular that was says nothing any more. The first picture and sound were captured no earlier than
-    /// `from_us`: 0, or behind what was last in the program.
+    /// Starts composing, mixing and encoding, with a keyframe. The first picture and sound have capture times
+    /// of at least `from_us`: 0, or just after the last frame of the program so far.
+    ///
+    /// A stopped mixer received its inputs through another mixer, so their jitter statistics are discarded.
     pub fn begin(&self, from_us: u64) {
         let mut begins = false;
         self.order(|orders| {
@@ -315,50 +324,51 @@ impl Mixer {
             let now_us = (self.shared.clock)();
             let stage = self.shared.stage();
             stage.inputs.iter().for_each(|(_, feed)| feed.path_changed(now_us));
-            // nobody has heard the program yet, so it may jump
+            // no receiver has heard this mixer's program yet, so the playout delay may jump
             self.shared.set_delay_us(sound::wanted_delay_us(now_us, &stage));
         }
     }
 
-    /// Ceases to compose, mix and encode; decoders run on.
+    /// Stops composing, mixing and encoding; the decoders keep running.
     pub fn stop(&self) {
         self.order(|orders| orders.started = false);
     }
 
-    /// Asks for a key frame. Several wishes within a second are one.
+    /// Requests a keyframe. Several requests within a second count as one.
     pub fn want_key(&self) {
         self.order(|orders| orders.key_wanted = true);
     }
 
-    /// Sets the program's rate, bits per second of video.
+    /// Sets the program's video bitrate, bits per second.
     pub fn set_bitrate(&self, bitrate_bps: u32) {
         self.order(|orders| orders.bitrate_bps = bitrate_bps);
     }
 
-    /// Tells how many of 100 packets of sound get lost on the way.
+    /// Sets the packet loss of the sound, percent.
     pub fn set_loss(&self, percent: u8) {
         self.order(|orders| orders.loss_percent = Some(percent));
     }
 
-    /// Tells that the clock has jumped: one that isn't the system's is looked at again at once.
+    /// Reports that the clock has jumped: the waiting threads read it again at once. Only needed for a clock
+    /// other than the system's.
     pub fn clock_jumped(&self) {
-        let _orders = lock(&self.shared.orders); // whoever looked before waits by now
+        let _orders = lock(&self.shared.orders); // a thread that has read the clock waits by now
         self.shared.ordered.notify_all();
     }
 
-    /// How much work the mixer spends on its pictures now.
+    /// Returns how much work the mixer spends on its pictures at present.
     pub fn effort(&self) -> Effort {
         lock(&self.shared.strain).effort
     }
 
-    /// Whether what the mixer says has been less than what was asked of it for a while, for want of time: its rate, or its
-    /// size. False of a silent one.
+    /// Returns whether the program has had less than the configured frame rate or size for a while, because
+    /// of insufficient CPU time. False for a stopped mixer.
     pub fn falls_short(&self) -> bool {
         let started = self.shared.orders().is_some_and(|orders| orders.started);
         started && lock(&self.shared.strain).falls_short((self.shared.clock)())
     }
 
-    /// What the mixer did so far.
+    /// Returns statistics of the mixer since its start.
     pub fn stats(&self) -> MixerStats {
         let counts = &self.shared.counts;
         let times = lock(&self.shared.times);
@@ -404,7 +414,7 @@ impl Stage {
         self.inputs.iter().map(|(input, _)| input).find(|input| input.id == id)
     }
 
-    /// Another stage, laid out anew.
+    /// Returns a changed copy of the stage with a new layout.
     fn changed(&self, change: impl FnOnce(&mut Stage)) -> Stage {
         let mut next = self.clone();
         change(&mut next);
@@ -413,8 +423,8 @@ impl Stage {
         next
     }
 
-    /// Gives each input its tile, and its decoder the size to scale to: those without a tile that of the smallest one, since
-    /// they may get one at any time.
+    /// Computes the tile of each input, which is the size that its decoder scales to. Inputs without a tile
+    /// get the size of the smallest tile, since they may be given one at any time.
     fn lay_out(&mut self) {
         let guest =
             |(input, _): &(Input, _)| Guest { id: input.id, name: input.name.clone(), shares: input.shares };
@@ -436,14 +446,14 @@ impl Drop for Mixer {
             feed.close();
         }
         for thread in lock(&self.threads).drain(..) {
-            // A panic in it (of a codec, or of the output) has been reported where it happened.
+            // A panic of the thread (in a codec, or in the output callback) was reported where it happened.
             drop(thread.join());
         }
     }
 }
 
 impl Shared {
-    /// Of a silent mixer without inputs.
+    /// State of a stopped mixer without inputs.
     fn new(
         codecs: Arc<dyn Codecs>,
         program: &VideoFormat,
@@ -482,7 +492,7 @@ impl Shared {
         Arc::clone(&lock(&self.stage))
     }
 
-    /// Changes the stage and lays it out anew.
+    /// Changes the stage and computes the layout again.
     fn restage(&self, change: impl FnOnce(&mut Stage)) {
         let mut stage = lock(&self.stage);
         *stage = Arc::new(stage.changed(change));
@@ -496,12 +506,12 @@ impl Shared {
         self.playout_delay_us.store(delay_us, Ordering::Relaxed);
     }
 
-    /// What to do; `None` when the mixer ends.
+    /// Returns the present orders; `None` when the mixer ends.
     fn orders(&self) -> Option<Orders> {
         *lock(&self.orders)
     }
 
-    /// What to do, wishes included, which are forgotten then.
+    /// Returns the present orders and clears the one-time requests among them.
     fn take_orders(&self) -> Option<Orders> {
         let mut orders = lock(&self.orders);
         let taken = *orders;
@@ -511,7 +521,8 @@ impl Shared {
         taken
     }
 
-    /// Waits until the clock says so; false when it was woken before, or it is time to look again.
+    /// Waits until the clock reaches `due_us`. Returns false when the thread was woken before, or should read
+    /// the clock again.
     fn wait_until(&self, due_us: u64) -> bool {
         let orders = lock(&self.orders);
         let now_us = (self.clock)();

@@ -1,4 +1,4 @@
-//! Mixers with more to do than there is time for, in fake time: the clock goes on by what an encoder costs.
+//! Overloaded mixers, in fake time: the clock advances by what encoding costs.
 
 use std::sync::atomic::Ordering;
 use std::sync::mpsc;
@@ -18,21 +18,22 @@ const START_US: u64 = 1_763_627_600_000_000;
 const SECOND_US: u64 = 1_000_000;
 const FORMAT: VideoFormat = VideoFormat { width: 1280, height: 720, fps: 30, bitrate_bps: 1_500_000 };
 
-/// A clock, and what a picture costs of it.
+/// The fake clock, and the encoding time of a picture.
 #[derive(Clone, Default)]
 struct Cost {
     now_us: Arc<AtomicU64>,
-    /// At full effort.
+    /// Encoding time at full effort.
     picture_us: Arc<AtomicU64>,
 }
 
-/// Codecs whose encoders take time: three quarters of it when they are plain, and by the samples of a picture.
+/// Codecs with encoders that take time: in proportion to the samples of a picture, and three quarters of that
+/// with plain settings.
 struct CostlyCodecs {
     codecs: Arc<dyn Codecs>,
     cost: Cost,
-    /// Samples that cost what a picture costs.
+    /// Samples of a picture at full size, which takes the whole encoding time.
     full: u64,
-    /// Smaller pictures are refused.
+    /// Whether smaller pictures are refused.
     refuses: bool,
 }
 
@@ -89,7 +90,7 @@ impl VideoEncoder for CostlyEncoder {
     }
 }
 
-/// A program picture as it was given out.
+/// A program picture and the time of its output.
 #[derive(Clone, Debug)]
 struct Out {
     captured_us: u64,
@@ -97,7 +98,7 @@ struct Out {
     picture: EncodedPicture,
 }
 
-/// Four speakers and a mixer that speaks, without threads.
+/// Four speakers and a started mixer, without threads.
 struct Room {
     cost: Cost,
     fake: bool,
@@ -106,12 +107,12 @@ struct Room {
     sound: SoundProgram,
     decoders: Vec<PictureDecoder>,
     given: mpsc::Receiver<(u64, MixerOutput)>,
-    /// Sound frames, and pictures, of each speaker so far.
+    /// Number of the next sound frame, and of the next picture, of each speaker.
     numbers: (u32, u32),
     pictures: Vec<Out>,
     efforts: Vec<Effort>,
     moved: u32,
-    /// Tones heard in the program's sound, by the time of their capture.
+    /// By capture time, whether the speakers' tone is in the program's sound.
     heard: Vec<(u64, bool)>,
 }
 
@@ -161,7 +162,7 @@ impl Room {
         self.cost.now_us.load(Ordering::Relaxed)
     }
 
-    /// So many seconds, in which a picture costs so much.
+    /// Runs for some seconds, with a fixed encoding time per picture.
     fn run(&mut self, seconds: u64, picture_us: u64) {
         self.cost.picture_us.store(picture_us, Ordering::Relaxed);
         let until_us = self.now_us() + seconds * SECOND_US;
@@ -175,7 +176,8 @@ impl Room {
         }
     }
 
-    /// What the four have said and shown by now, and what is heard of it: sound has a thread of its own.
+    /// Pushes the speakers' frames until now, and mixes their sound at once, since sound has a thread of its
+    /// own.
     fn speakers(&mut self) {
         let now_us = self.now_us();
         let stage = self.shared.stage();
@@ -219,23 +221,23 @@ impl Room {
         }
     }
 
-    /// The pictures of the last so many seconds.
+    /// Returns the pictures of the last seconds.
     fn last(&self, seconds: u64) -> &[Out] {
         let from_us = self.now_us() - seconds * SECOND_US;
         &self.pictures[self.pictures.partition_point(|out| out.captured_us < from_us)..]
     }
 
-    /// How long after they were due the pictures of the last so many seconds were out, at most.
+    /// Returns by how much the pictures of the last seconds were output too late, at most.
     fn late_us(&self, seconds: u64) -> u64 {
         let late = self.last(seconds).iter().map(|out| out.at_us - out.captured_us - self.shared.delay_us());
         late.max().unwrap()
     }
 }
 
-/// The greys of four tiles, and how many 40 × 40 squares there are.
+/// Returns the greys of the four tiles, and the number of 40 × 40 squares.
 fn greys(picture: &EncodedPicture) -> (Vec<u8>, usize) {
     let squares = picture.data.len() - 4;
-    // 32 × 18 of them, or 16 × 9
+    // 32 × 18 squares, or 16 × 9
     let (across, down) = if squares == 32 * 18 { (32, 18) } else { (16, 9) };
     let at = |column: usize, row: usize| picture.data[row * across + column];
     let (x, y) = (across / 6, down / 6);
@@ -246,7 +248,7 @@ use Effort::*;
 
 #[test]
 fn whoever_can_not_keep_its_rate_goes_down_step_by_step_to_one_that_it_keeps() {
-    // (what a picture costs at full effort, what is said, one step of so many is made, samples in 40 × 40 of it)
+    // (encoding time at full effort, efforts taken, stride of the steps, 40 × 40 squares of a picture)
     let rows: [(u64, &[Effort], u64, usize); 4] = [
         (25_000, &[], 1, 576),
         (38_000, &[PlainEncoder], 1, 576),
@@ -315,7 +317,7 @@ fn another_size_begins_with_a_key_frame_and_another_rate_does_not() {
     }
     let sizes = room.pictures.windows(2).filter(|two| of(&two[0]) != of(&two[1])).count();
     assert_eq!(sizes, 2, "down and up");
-    // those, the first, and one each two seconds
+    // the keyframes of both changes, the first, and one every two seconds
     let keys = room.pictures.iter().filter(|out| out.picture.key).count();
     assert!((24..=29).contains(&keys), "{keys}");
 }
@@ -363,7 +365,7 @@ fn a_decoder_that_is_too_slow_lowers_the_effort_and_a_flood_does_not() {
                 Grey { number: 1_000 + number, captured_us, key: number == 0, size: (640, 360), luma: 9 };
             feed.push(picture_frame(2, grey), captured_us);
         }
-        room.fake = false; // nobody decodes
+        room.fake = false; // stops the decoding
         room.run(3, 5_000);
         assert_eq!(room.efforts.first().copied(), lowers.then_some(PlainEncoder), "{apart_us} apart");
     }

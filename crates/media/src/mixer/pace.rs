@@ -1,51 +1,52 @@
-//! When the program is due.
+//! Pacing of the program: when each picture and sound frame is due.
 //!
-//! The program's capture times are exact steps of the local clock: whole multiples of 1/fps for pictures and of
-//! 20 ms for sound. Each leaves when the clock is the playout delay past it. The delay is one for picture and
-//! sound and moves slowly, so a change of it makes the program leave a little faster or slower for a while;
-//! nothing is left out or doubled for it.
+//! The program's capture times are exact steps of the local clock: whole multiples of 1/fps for pictures and
+//! of 20 ms for sound. Each frame is released when the clock is one playout delay past its capture time. The
+//! delay is the same for pictures and sound and changes slowly, so a change makes the program run a little
+//! faster or slower for a while; no frame is skipped or duplicated for it.
 
-/// The delay rises by this much per 20 ms of sound: by a quarter. A guess: 100 ms more are reached in half a
-/// second, in steps that jitter buffers further down take for jitter.
+/// Maximum rise of the delay per 20 ms of sound: 20 %. A guess: 100 ms more are reached in half a second, in
+/// steps that the receivers' jitter buffers treat as jitter.
 const RISE_US: u64 = 4_000;
-/// The delay falls by this much per 20 ms: by 1 %. A guess.
+/// Maximum fall of the delay per 20 ms: 1 %. A guess.
 const FALL_US: u64 = 200;
 
-/// Counts the steps of one kind of media.
+/// Counter of the steps of one kind of media.
 #[derive(Debug)]
 pub(super) struct Steps {
     per_second: u64,
-    /// Of so many steps one is made.
+    /// Stride: one of every `stride` steps is made.
     stride: u64,
     behind_max: u64,
-    /// In strides.
+    /// Index of the next step, counted in strides.
     next: Option<u64>,
 }
 
-/// The step that is next.
+/// The next step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Step {
     pub(super) captured_us: u64,
-    /// When it should leave, by the local clock.
+    /// When it is due, by the local clock.
     pub(super) due_us: u64,
-    /// Steps left out because the clock was too far ahead; those that a stride passes over don't count.
+    /// Steps skipped because the clock was too far ahead; steps left out by the stride don't count.
     pub(super) skipped: u64,
 }
 
 impl Steps {
-    /// Steps that are more than `behind_max` late are left out.
+    /// Steps that are more than `behind_max` late are skipped.
     pub(super) fn new(per_second: u64, behind_max: u64) -> Steps {
         Steps { per_second, stride: 1, behind_max, next: None }
     }
 
-    /// From the next step on one of so many is made, those at whole multiples of that many.
+    /// Sets the stride: from the next step on, only steps at whole multiples of it are made.
     pub(super) fn set_stride(&mut self, stride: u64) {
         let stride = stride.max(1);
         self.next = self.next.map(|next| (next * self.stride).div_ceil(stride));
         self.stride = stride;
     }
 
-    /// The next step, under this delay. Stays the same until [`done`](Self::done), but for skips.
+    /// Returns the next step at this delay. Repeated calls return the same step until [`done`](Self::done),
+    /// unless steps are skipped.
     pub(super) fn next(&mut self, now_us: u64, delay_us: u64) -> Step {
         let program_us = now_us.saturating_sub(delay_us);
         let stride_us = 1_000_000 * u128::from(self.stride);
@@ -65,7 +66,7 @@ impl Steps {
     }
 }
 
-/// Moves the delay one tick of 20 ms towards what is wanted.
+/// Moves the delay towards the wanted one, by one tick of 20 ms.
 pub(super) fn follow(delay_us: u64, wanted_us: u64) -> u64 {
     wanted_us.clamp(delay_us.saturating_sub(FALL_US), delay_us.saturating_add(RISE_US))
 }
@@ -101,7 +102,7 @@ mod tests {
         steps.done();
         let rows = [
             (1_020_000, 980_000, 0),
-            (1_080_000, 980_000, 0), // three late
+            (1_080_000, 980_000, 0), // three steps late
             (1_081_000, 1_060_000, 4),
             (1_081_000, 1_060_000, 0),
         ];

@@ -1,12 +1,13 @@
-//! The program's sound: each 20 ms the loudest speakers are decoded and mixed, and the mix encoded: once for all,
-//! and once more for each of those being heard, without its own voice.
+//! The program's sound: every 20 ms the mixer decodes the loudest speakers and mixes them. It encodes the mix
+//! once for all receivers, and once more without the own voice for each speaker that is heard (mix-minus).
 //!
-//! All of it is mono, but while somebody is heard who shares a screen or a film: that sound is decoded, mixed and encoded
-//! in stereo. Encoders are changed then, and rehearse as below; decoders take packets of either kind.
+//! The mix is mono, except while an input that shares a screen or a film is heard: that sound is decoded,
+//! mixed and encoded in stereo. The encoders are then replaced, and prepared as below; decoders take packets
+//! of either kind.
 //!
-//! So a speaker's decoder changes from one encoder to another when its speaker begins or ceases to be heard, and
-//! each codec's frames build on those before. That would click; so an own encoder is first given what the
-//! shared one had last, and goes on for a while when both have the same to say.
+//! When a speaker begins or stops being heard, the packets sent to it therefore come from another encoder,
+//! but each Opus frame builds on those before. That would click. So a mix-minus encoder first encodes what
+//! the shared one encoded last, and is kept for a while after both have the same input again.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -24,23 +25,27 @@ use crate::level::{LEVEL_SILENT, Loudest, level};
 use crate::mix::{SoundMix, Voice, append, channels};
 use crate::speaking::DominantSpeaker;
 
-/// Steps that sound may be late before some are left out: 200 ms, since a gap is worse than a burst. A guess.
+/// Maximum number of steps that sound may be late before steps are skipped: 200 ms, since a gap is worse than
+/// a burst. A guess.
 const BEHIND_MAX: u64 = 10;
-/// Added to the largest delay that an input's sound wants, so that pictures that came with it are decoded in
-/// time. A guess: several times what openh264 takes for 720p (1.5 ms).
+/// Time added to the largest delay that an input's sound needs, so that the pictures that came with it are
+/// decoded in time. A guess: several times what openh264 takes for 720p (1.5 ms).
 pub(super) const DECODE_US: u64 = 10_000;
-/// Decoded beside those who are heard: as many as may begin to speak in one step. A guess.
+/// Number of speakers decoded in addition to the `heard_max` loudest: a guess of how many begin to speak in
+/// one step.
 const NEXT_MAX: usize = 3;
-/// Whoever is decoded is taken to be this much louder than it is, dB, so that equals don't take turns. A guess.
+/// Hysteresis in favour of speakers already decoded, dB, so that equally loud speakers don't alternate. A
+/// guess.
 const DECODED_BONUS_DB: f32 = 3.0;
-/// Steps of the shared mix that an own encoder is given before its first packet counts: 500 ms, 2 to 4 ms
-/// of work with libopus. Measured: for speech 1 makes most of the difference and 5 all of it, but with fewer than
-/// 20 the encoder hasn't seen yet that a tone isn't speech, and codes it otherwise than the shared one does.
+/// Steps of the shared mix that a mix-minus encoder encodes before its first packet is used: 500 ms, 2 to 4
+/// ms of work with libopus. Measured: for speech 1 step makes most of the difference and 5 all of it, but
+/// with fewer than 20 the encoder hasn't yet detected that a tone isn't speech, and codes it otherwise than
+/// the shared one does.
 const REHEARSED_STEPS: usize = 25;
-/// What stereo sound gets of the rate of mono: both sides as much each.
+/// Factor of the stereo bitrate over the mono bitrate: each side gets as much as mono.
 const STEREO_RATE: u32 = 2;
 
-/// Makes sound, and sets the playout delay, until the mixer ends.
+/// Mixes the program's sound, and sets the playout delay, until the mixer ends.
 pub(super) fn run(shared: &Shared, mut program: SoundProgram) {
     let mut steps = Steps::new(1_000_000 / SOUND_FRAME_US, BEHIND_MAX);
     let mut cpu = CpuMeter::new(&shared.counts);
@@ -70,13 +75,13 @@ pub(super) fn run(shared: &Shared, mut program: SoundProgram) {
     }
 }
 
-/// Whose pictures come without sound.
+/// Returns the inputs that send pictures without sound.
 fn mute(stage: &Stage, now_us: u64) -> Vec<u64> {
     let mute = stage.inputs.iter().filter(|(_, feed)| feed.is_mute(now_us));
     mute.map(|(input, _)| input.id).collect()
 }
 
-/// The playout delay that suits all inputs.
+/// Returns the playout delay that is sufficient for all inputs.
 pub(super) fn wanted_delay_us(now_us: u64, stage: &Stage) -> u64 {
     let wanted = stage.inputs.iter().filter_map(|(_, feed)| feed.delay_us(now_us));
     wanted.max().unwrap_or(HOLD_US_MIN) + DECODE_US
@@ -88,7 +93,7 @@ pub(super) struct SoundProgram {
     bitrate_bps: u32,
     loss_percent: Option<u8>,
     encoder: Box<dyn SoundEncoder>,
-    /// Whether encoders are for two channels.
+    /// Whether the encoders are stereo.
     stereo: bool,
     speakers: BTreeMap<u64, Speaker>,
     loudest: Loudest,
@@ -120,7 +125,7 @@ impl SoundProgram {
         })
     }
 
-    /// Tells all encoders how many of 100 packets get lost, if that is known and has changed.
+    /// Sets the packet loss of all encoders, percent, if it is known and has changed.
     pub(super) fn set_loss(&mut self, percent: Option<u8>) {
         let Some(percent) = percent.filter(|_| percent != self.loss_percent) else { return };
         self.loss_percent = Some(percent);
@@ -128,7 +133,7 @@ impl SoundProgram {
         minus.chain([&mut self.encoder]).for_each(|encoder| encoder.set_loss(percent));
     }
 
-    /// The sound of the 20 ms from `captured_us` on. When the mixer is silent, only the speakers are followed.
+    /// Makes the sound of the 20 ms from `captured_us` on. A stopped mixer only updates the speakers' levels.
     pub(super) fn step(
         &mut self,
         captured_us: u64,
@@ -162,18 +167,19 @@ impl SoundProgram {
         let outputs = if started {
             self.mix_and_encode(captured_us, stage, counts)
         } else {
-            self.mix = SoundMix::new(); // who is heard when it speaks again fades in
+            self.mix = SoundMix::new(); // after a restart all voices fade in
             self.recent.clear();
             self.speakers.values_mut().for_each(|speaker| speaker.minus = None);
             Vec::new()
         };
-        // Who left was faded out in this step.
+        // An input that left was faded out in this step.
         self.speakers.retain(|id, _| stage.feed(*id).is_some());
         outputs
     }
 
-    /// Chooses whom to decode: whoever is heard, those who may be next, and those of whom nobody says how loud they
-    /// are. The others are followed by what is said of them, and decoded before they are heard.
+    /// Chooses the speakers to decode: those heard, the likely next ones, and speakers that state no level.
+    /// The mixer ranks the others by the levels that their packets state, and decodes them before they are
+    /// heard.
     fn choose_decoded(&mut self, stage: &Stage) {
         let mut ranked = Vec::new();
         for (id, speaker) in &mut self.speakers {
@@ -181,7 +187,7 @@ impl SoundProgram {
             if stage.input(*id).is_some_and(|input| !input.muted) {
                 match speaker.expected_level() {
                     Some(_) if speaker.is_decoded() => {
-                        // what was heard is better than what was said
+                        // a measured level is better than a stated one
                         ranked.push((self.loudest.prospect_db(*id, LEVEL_SILENT) - DECODED_BONUS_DB, *id));
                     }
                     Some(said) if said < LEVEL_SILENT => {
@@ -201,7 +207,7 @@ impl SoundProgram {
         }
     }
 
-    /// Who speaks.
+    /// Returns the dominant-speaker detector.
     pub(super) fn dominant(&self) -> &DominantSpeaker {
         &self.dominant
     }
@@ -254,7 +260,8 @@ impl SoundProgram {
         outputs
     }
 
-    /// Has encoders that suit the mix: the shared one now, others when they are needed.
+    /// Replaces the encoders to match the mix's channels: the shared one now, the others when they are
+    /// needed.
     fn change_encoders(&mut self) -> Result<(), CodecError> {
         let stereo = self.mix.is_stereo();
         let mut encoder = encoder(&*self.codecs, self.bitrate_bps, stereo, self.loss_percent)?;
@@ -279,7 +286,7 @@ impl SoundProgram {
     }
 }
 
-/// A new encoder of what is mixed.
+/// Creates an encoder for the mix.
 fn encoder(
     codecs: &dyn Codecs,
     bitrate_bps: u32,

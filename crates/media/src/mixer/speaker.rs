@@ -1,4 +1,4 @@
-//! One speaker's sound: decoded, brought to our time, and the mix encoded that lacks it.
+//! Sound of one speaker: decoding, clock drift correction, and the encoder of its mix-minus.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -13,33 +13,33 @@ use crate::jitter::Pulled;
 use crate::level::{LEVEL_SILENT, level};
 use crate::mix::channels;
 
-/// A frame quieter than this may be left out or doubled unheard, −dBov. A guess.
+/// Level below which a frame is quiet enough to be dropped or duplicated inaudibly, −dBov. A guess.
 const QUIET_LEVEL: u8 = 50;
-/// Decoded samples beyond this are no sound.
+/// Maximum magnitude of a decoded sample; larger values are invalid and become silence.
 const SAMPLE_MAX: f32 = 8.0;
-/// Frames that weren't decoded and are kept, for a decoder that is needed again to catch up on: 120 ms. Measured with
-/// libopus and speech: what it then gives differs from what one that never paused gives by −6 dB with 1, −17 dB with 3,
-/// −23 dB with 4 and −30 dB with 6.
+/// Maximum number of recent undecoded frames kept per speaker, 120 ms, which a decoder that is needed again
+/// decodes to catch up. Measured with libopus and speech: the difference from a decoder that never paused is
+/// −6 dB with 1 frame, −17 dB with 3, −23 dB with 4 and −30 dB with 6.
 const MISSED_MAX: usize = 6;
 
 pub(super) struct Speaker {
     pub(super) feed: Arc<Feed>,
     decoder: Option<Box<dyn SoundDecoder>>,
     is_decoded: bool,
-    /// By how much it was quieter than it was said to be, dB, less 1 dB for each step since: who lies gains a step in
-    /// some seconds by it.
+    /// Amount by which the speaker overstated its level, dB, decreasing by 1 dB per step. So a speaker that
+    /// lies about its level gains one step of decoding in some seconds.
     overstated_db: u8,
-    /// What was played undecoded lately, at most [`MISSED_MAX`] frames.
+    /// Frames played lately without decoding, at most [`MISSED_MAX`].
     missed: VecDeque<Pulled>,
     drift: Drift,
     retimed: Retimed,
-    /// What it sends is kept in stereo, if it is.
+    /// Whether stereo sound of this speaker is kept in stereo.
     stereo: bool,
-    /// Its 20 ms: [`SOUND_FRAME_LEN`] samples per channel, interleaved, −1 to 1.
+    /// The current 20 ms: [`SOUND_FRAME_LEN`] samples per channel, interleaved, −1 to 1.
     pub(super) samples: Vec<f32>,
-    /// Of these samples, by RFC 6464; as it is said to be while it isn't decoded.
+    /// Audio level of `samples`, RFC 6464; while the speaker isn't decoded, the level that its packets state.
     pub(super) level: u8,
-    /// Encodes the mix without this speaker's voice, while there is one.
+    /// Encoder of the mix without this speaker's voice, while there is such a mix.
     pub(super) minus: Option<Box<dyn SoundEncoder>>,
 }
 
@@ -60,17 +60,17 @@ impl Speaker {
         }
     }
 
-    /// Whether it is decoded from the next step on. Otherwise its samples are silence.
+    /// Sets whether the speaker is decoded from the next step on. Otherwise its samples are silence.
     pub(super) fn set_decoded(&mut self, decoded: bool) {
         self.is_decoded = decoded;
     }
 
-    /// Whether its samples have two channels.
+    /// Returns whether its samples have two channels.
     pub(super) fn is_stereo(&self) -> bool {
         self.stereo
     }
 
-    /// Has its samples in stereo from the next step on, or in mono. A change costs its decoder what that had learnt.
+    /// Sets whether its samples are stereo, from the next step on. A change discards the decoder's state.
     pub(super) fn set_stereo(&mut self, stereo: bool) {
         if stereo == self.stereo {
             return;
@@ -84,12 +84,13 @@ impl Speaker {
         self.is_decoded
     }
 
-    /// How loud it may be soon, by what is said of it and how right that was; `None` when nobody says so.
+    /// Returns the level that the speaker may soon have: the level stated by its waiting packets, corrected
+    /// by how much it overstated before. `None` when not all of them state a level.
     pub(super) fn expected_level(&self) -> Option<u8> {
         self.feed.level_ahead().map(|said| self.corrected(said))
     }
 
-    /// Brings `samples` and `level` to the 20 ms from `captured_us` on.
+    /// Sets `samples` and `level` to those of the 20 ms that begin at `captured_us`.
     pub(super) fn play(&mut self, captured_us: u64, codecs: &dyn Codecs) -> Result<(), CodecError> {
         let mut result = if self.is_decoded { self.catch_up(codecs) } else { Ok(()) };
         let Speaker { feed, decoder, is_decoded, missed, drift, retimed, samples, stereo, .. } = self;
@@ -103,7 +104,7 @@ impl Speaker {
             }
             said = taken.level;
             if !*is_decoded {
-                // a pause is heard as long as it may be, and is one thing to catch up on
+                // a DTX pause may be long, and takes one entry to catch up on
                 if taken.pulled != Pulled::Pause || missed.back() != Some(&Pulled::Pause) {
                     if missed.len() == MISSED_MAX {
                         missed.pop_front();
@@ -124,7 +125,7 @@ impl Speaker {
             self.overstated_db = self.overstated_db.max(overstated_db);
         } else if let Some(said) = said {
             self.level = self.corrected(said);
-        } // in a step without a new frame, what was said of the one before still holds
+        } // in a step without a new frame the previous stated level holds
         result
     }
 
@@ -132,7 +133,8 @@ impl Speaker {
         said.saturating_add(self.overstated_db).min(LEVEL_SILENT)
     }
 
-    /// Decodes what was missed lately, so that the decoder is where it would be had it never paused.
+    /// Decodes the frames that were missed lately, so that the decoder is in the state that it would have
+    /// without the interruption.
     fn catch_up(&mut self, codecs: &dyn Codecs) -> Result<(), CodecError> {
         if self.missed.is_empty() {
             return Ok(());
@@ -145,7 +147,7 @@ impl Speaker {
                 result = Err(error);
             }
         }
-        // the end of the last one is still to be played
+        // the end of the last frame hasn't been played yet
         let held = self.retimed.held_mut();
         let len = held.len().min(frame.len());
         let (at, from) = (held.len() - len, frame.len() - len);
@@ -158,7 +160,8 @@ impl Speaker {
         &self.drift
     }
 
-    /// Encodes the mix without this speaker; a new encoder rehearses what was heard so far.
+    /// Encodes the mix without this speaker; a new encoder first encodes the recent shared mix, to get its
+    /// state.
     pub(super) fn encode_minus(
         &mut self,
         samples: &[f32],
@@ -179,7 +182,7 @@ impl Speaker {
     }
 }
 
-/// Decodes one frame, or makes it up; the decoder is made for the first.
+/// Decodes or conceals one frame; the decoder is created for the first.
 fn decode_frame(
     pulled: Pulled,
     stereo: bool,
@@ -199,12 +202,12 @@ fn decode_frame(
     match pulled {
         Pulled::Packet(packet) => decoder.decode(&packet, samples)?,
         Pulled::Lost { next } => decoder.conceal(next.as_deref(), samples),
-        // what decoders make up fades to the noise that was there before
+        // the decoder's concealment fades to the background noise that it heard before
         Pulled::Pause => decoder.conceal(None, samples),
         Pulled::Silence => {}
     }
     for sample in samples {
-        // also what isn't a number
+        // this also removes NaN
         *sample = if sample.abs() <= SAMPLE_MAX { *sample } else { 0.0 };
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! What a mixer did so far.
+//! Statistics of a mixer.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -7,58 +7,59 @@ use cpu_time::ThreadTime;
 
 use super::effort::Effort;
 
-/// The middle and the long end of a distribution, to 6 %.
+/// Median and 95th percentile of a distribution, accurate to 6 %.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Percentiles {
-    /// Half of all values are at most this.
+    /// Median.
     pub p50: u64,
-    /// 95 % of all values are at most this.
+    /// 95th percentile.
     pub p95: u64,
 }
 
-/// What a mixer did since it was started.
+/// Statistics of a mixer since its start.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MixerStats {
-    /// Pictures decoded, of all inputs, those that left included.
+    /// Pictures decoded, summed over all inputs, including inputs that have left.
     pub decoded_frames: u64,
     /// Program pictures encoded.
     pub encoded_frames: u64,
-    /// Program pictures left out, because composing and encoding fell behind the clock.
+    /// Program pictures skipped, because composing and encoding fell behind the clock.
     pub skipped_frames: u64,
-    /// How much work it spends on its pictures. Those that less work leaves out aren't among the skipped ones.
+    /// How much work the mixer spends on its pictures. Pictures left out by a lower effort don't count as
+    /// skipped.
     pub effort: Effort,
-    /// What codecs refused, decoders and encoders together.
+    /// Errors of codecs, decoders and encoders together.
     pub codec_errors: u64,
-    /// Time from a picture's turn to its last bit, microseconds; `None` before the first.
+    /// Time to compose and encode a program picture, microseconds; `None` before the first.
     pub compose_encode_us: Option<Percentiles>,
-    /// What the mixer adds behind its jitter buffer: from the moment a program picture was due (its capture
-    /// time plus the playout delay) until it was given out, microseconds; `None` before the first.
+    /// Latency that the mixer adds to its jitter buffers' delay: from the time when a program picture was due
+    /// (its capture time plus the playout delay) until its output, microseconds; `None` before the first.
     pub added_latency_us: Option<Percentiles>,
-    /// The playout delay, from capture until a picture or sound is due, microseconds.
+    /// Playout delay, from capture until a picture or sound is due, microseconds.
     pub playout_delay_us: u64,
-    /// What all the mixer's threads spent; `None` where the system doesn't tell.
+    /// CPU time of all the mixer's threads; `None` where the system doesn't report it.
     pub cpu: Option<MixerCpu>,
-    /// The present inputs, in their order.
+    /// Statistics of the present inputs, in their order.
     pub inputs: Vec<InputStats>,
 }
 
-/// CPU time of a mixer's threads, microseconds: its parts, and all.
+/// CPU time of a mixer's threads, microseconds: by kind of work, and in total.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MixerCpu {
-    /// In the inputs' video decoders.
+    /// Time in the inputs' video decoders.
     pub decode_us: u64,
-    /// Scaling pictures to their tiles, and drawing them, with labels, on the canvas.
+    /// Time to scale pictures to their tiles, and to draw them and their labels on the canvas.
     pub scale_us: u64,
-    /// In the program's video encoder.
+    /// Time in the program's video encoder.
     pub encode_us: u64,
-    /// All that is done for sound.
+    /// Time for all sound.
     pub sound_us: u64,
-    /// All of the above and the rest: queues, wake-ups, outputs.
+    /// Total: all of the above and the rest (queues, wake-ups, outputs).
     pub total_us: u64,
 }
 
 impl MixerCpu {
-    /// What was spent behind `before`, an earlier value of the same mixer.
+    /// Returns the CPU time spent since `before`, an earlier value of the same mixer.
     pub fn since(&self, before: &MixerCpu) -> MixerCpu {
         MixerCpu {
             decode_us: self.decode_us.saturating_sub(before.decode_us),
@@ -70,24 +71,24 @@ impl MixerCpu {
     }
 }
 
-/// What came from one input since it was added.
+/// Statistics of one input since it was added.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct InputStats {
-    /// Whose they are.
+    /// Identifier of the input.
     pub id: u64,
     /// Pictures decoded.
     pub decoded_frames: u64,
-    /// Pictures the decoder refused.
+    /// Pictures that the decoder refused.
     pub failed_frames: u64,
-    /// Pictures not decoded: waiting for a key frame, repeated, or beyond the queue's limit.
+    /// Pictures not decoded: before a keyframe, duplicates, or beyond the queue's limit.
     pub dropped_frames: u64,
-    /// Pictures and sound that came when their time was over.
+    /// Pictures and sound frames that arrived after their playout time.
     pub late_frames: u64,
-    /// Sound frames made up for missing ones.
+    /// Sound frames concealed because they were missing.
     pub concealed_frames: u64,
 }
 
-/// Counters that the threads share.
+/// Counters shared by the mixer's threads.
 #[derive(Debug, Default)]
 pub(super) struct Counts {
     pub(super) decoded: AtomicU64,
@@ -97,7 +98,7 @@ pub(super) struct Counts {
     cpu_ns: [AtomicU64; 5],
 }
 
-/// What a thread spends its time on.
+/// Kind of work that CPU time is spent on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Spent {
     Decode,
@@ -117,12 +118,12 @@ impl Counts {
     }
 }
 
-/// Adds to a counter.
+/// Adds `by` to a counter.
 pub(super) fn count(counter: &AtomicU64, by: u64) {
     counter.fetch_add(by, Ordering::Relaxed);
 }
 
-/// Counts values in buckets of 1/16 of a power of two.
+/// Histogram with buckets of 1/16 of a power of two.
 #[derive(Debug)]
 pub(super) struct Histogram {
     buckets: Vec<u64>,
@@ -156,13 +157,14 @@ impl Histogram {
     }
 }
 
-/// Values below 16 have a bucket each; above, the 4 bits behind the highest one count.
+/// Returns the bucket of a value. Values below 16 have a bucket each; above, the highest bit and the 4 bits
+/// behind it select the bucket.
 fn bucket(value: u64) -> usize {
     let shift = value.max(PARTS).ilog2() - PARTS_LOG2;
     (u64::from(shift) * PARTS + (value >> shift)) as usize
 }
 
-/// The middle of a bucket.
+/// Returns the middle value of a bucket.
 fn value(bucket: usize) -> u64 {
     let bucket = bucket as u64;
     let shift = (bucket / PARTS).saturating_sub(1);
@@ -170,7 +172,7 @@ fn value(bucket: usize) -> u64 {
     least + (1 << shift) / 2
 }
 
-/// The CPU time of one thread, added to the mixer's lap by lap.
+/// CPU time of one thread, added lap by lap to the mixer's counters.
 #[derive(Debug)]
 pub(super) struct CpuMeter<'a> {
     counts: &'a Counts,
@@ -182,7 +184,7 @@ impl<'a> CpuMeter<'a> {
         CpuMeter { counts, counted: Duration::ZERO }
     }
 
-    /// Puts what the calling thread spent since the last lap down to this. To be called on one thread only.
+    /// Attributes the CPU time of the calling thread since the last lap to `on`. Call it on one thread only.
     pub(super) fn lap(&mut self, on: Spent) {
         if let Some(spent) = thread_cpu() {
             let lap = spent.saturating_sub(self.counted);
@@ -192,7 +194,7 @@ impl<'a> CpuMeter<'a> {
     }
 }
 
-/// CPU time of the calling thread; `None` where the system doesn't tell.
+/// Returns the CPU time of the calling thread; `None` where the system doesn't report it.
 fn thread_cpu() -> Option<Duration> {
     ThreadTime::try_now().ok().map(|time| time.as_duration())
 }

@@ -26,7 +26,7 @@ const START_US: u64 = 1_763_627_600_000_000;
 const SECOND_US: u64 = 1_000_000;
 const FORMAT: VideoFormat = VideoFormat { width: 1280, height: 720, fps: 25, bitrate_bps: 1_500_000 };
 const STEP_US: u64 = 40_000;
-const OFF: u8 = 44; // the ground of a tile without picture
+const OFF: u8 = 44; // background of a tile without a picture
 
 fn ids(voices: &[(u64, u8)]) -> Vec<u64> {
     voices.iter().map(|(id, _)| *id).collect()
@@ -36,7 +36,7 @@ fn ids(voices: &[(u64, u8)]) -> Vec<u64> {
 fn each_tile_shows_its_newest_picture_whose_time_has_come() {
     let mut room = Room::of(4);
     for id in 0..4 {
-        // every input has a picture each 40 ms, of the grey 10 × its tile + its number
+        // every input has a picture every 40 ms, of grey 50 + 10 × its tile + its number
         for number in 1..=8 {
             room.show(id, number, START_US + u64::from(number) * STEP_US, 50 + 10 * id as u8 + number as u8);
         }
@@ -54,7 +54,7 @@ fn each_tile_shows_its_newest_picture_whose_time_has_come() {
 fn who_stops_keeps_its_picture_for_two_seconds_and_then_has_initials() {
     let mut room = Room::of(4);
     let rows = [
-        (0, OFF), // never came
+        (0, OFF), // no picture yet
         (1, 200),
         (1 + 2 * SECOND_US, 200),
         (2 + 2 * SECOND_US, OFF),
@@ -80,7 +80,7 @@ fn a_failing_decoder_holds_its_picture_and_costs_nobody_else_a_frame() {
         room.push_and_decode(0, picture_frame(0, grey));
         match number {
             10 => asked += room.push_and_decode(1, broken_frame(1, grey, "garbage")),
-            // The speaker answers the second wish for a key frame, 40 frames later.
+            // The speaker answers the second keyframe request, sent 25 frames after the first.
             60 => asked += room.push_and_decode(1, picture_frame(1, Grey { key: true, ..grey })),
             _ => asked += room.push_and_decode(1, picture_frame(1, grey)),
         }
@@ -103,7 +103,7 @@ fn a_decoder_that_gives_nothing_is_asked_a_key_frame_for() {
 
 #[test]
 fn a_decoder_that_can_not_keep_up_goes_on_at_a_key_frame() {
-    // whether a second key frame is among those that wait, and where decoding then goes on
+    // (numbers of the keyframes in the queue, where decoding resumes)
     for (keys, expected) in [(vec![1], None), (vec![1, 40], Some(40)), (vec![1, 20, 50], Some(50))] {
         let feed = Feed::new(7);
         for number in 1..=FRAMES_QUEUED_MAX as u32 + 1 {
@@ -125,7 +125,7 @@ fn pictures_that_wait_for_their_time_are_bounded() {
     for number in 1..=3 * PICTURES_READY_MAX as u32 {
         room.show(0, number, START_US + u64::from(number) * STEP_US, number as u8 + 50);
     }
-    // All but the newest 16 are gone: at the time of the 20th, nothing can be shown yet.
+    // Only the newest 16 are left: at the time of the 20th, no picture is due yet.
     assert_eq!(grey_of_tile(&room.step(START_US + 20 * STEP_US).unwrap(), 1, 0), OFF);
     assert_eq!(grey_of_tile(&room.step(START_US + 40 * STEP_US).unwrap(), 1, 0), 90);
 }
@@ -181,7 +181,7 @@ fn key_frames_come_first_when_wanted_and_every_two_seconds() {
     let mut room = Room::of(1);
     let mut keys = Vec::new();
     for step in 0..200_u64 {
-        // wished for at 0.4 s (granted at 1 s), thrice at 3.2 s (granted once, at once)
+        // requested at 0.4 s (made at 1 s) and three times from 3.2 s on (made once, at 4 s)
         room.orders.key_wanted = [10, 80, 81, 82].contains(&step);
         if room.step(START_US + step * STEP_US).unwrap().key {
             keys.push(step * STEP_US / 1_000);
@@ -229,7 +229,7 @@ fn inputs_that_stay_keep_their_picture_when_the_layout_changes() {
     room.set_stage(4);
     assert!(Arc::ptr_eq(&feed, &room.stage.feed(0).unwrap()));
     assert_eq!(grey_of_tile(&room.step(START_US + STEP_US).unwrap(), 2, 0), 100);
-    room.show(0, 2, START_US + 2 * STEP_US, 110); // a frame that needs the one before the change
+    room.show(0, 2, START_US + 2 * STEP_US, 110); // a frame that references the one before the change
     assert_eq!(grey_of_tile(&room.step(START_US + 2 * STEP_US).unwrap(), 2, 0), 110);
     assert_eq!(room.codecs.0.video_decoders.load(Ordering::Relaxed), 1);
 }
@@ -294,7 +294,7 @@ fn nobody_hears_itself_and_who_is_silent_gets_the_programs_own_packet() {
     for number in 1..=20 {
         let captured_us = sound_time(START_US, number);
         for id in 0..3 {
-            room.say(id, number, captured_us, hz(id)); // the fourth says nothing
+            room.say(id, number, captured_us, hz(id)); // the fourth speaker is silent
         }
         let outputs = room.hear(captured_us);
         if number < 10 {
@@ -337,7 +337,7 @@ fn whoever_shows_pictures_and_sends_no_sound_for_a_second_is_mute_until_it_does(
         room.show(1, number, captured_us, 100);
         room.say(0, number, captured_us, 400);
         room.say(2, number, captured_us, 400);
-        let long = number >= 26; // frames of a speaker who has just come may come in any order
+        let long = number >= 26; // a new speaker's frames may arrive in any order
         assert_eq!(mute(captured_us), [false, long, false], "picture {number}");
     }
     room.say(1, 1, at(2_000), 400);
@@ -433,7 +433,7 @@ fn sound_that_is_no_sound_is_silence() {
 
 #[test]
 fn picture_and_sound_of_a_speaker_stay_together() {
-    // A clock 12345 s off, a path of 60 ms with up to 30 ms of jitter, pictures later than sound.
+    // A clock offset of 12345 s, a path of 60 ms with up to 30 ms of jitter, and pictures later than sound.
     const OFF_US: u64 = 12_345 * SECOND_US;
     const APART_US_MAX: i64 = 40_000;
     for measured in [true, false] {
@@ -583,7 +583,7 @@ fn a_mixer_that_falls_silent_and_speaks_again_begins_with_a_key_frame() {
     assert!(is_key());
     for _ in 0..3 {
         mixer.stop();
-        mixer.begin(0); // however short the silence was
+        mixer.begin(0); // however short the interruption
         assert!((0..40).any(|_| is_key()), "without this, a key frame comes every 50 pictures");
     }
 }
@@ -599,7 +599,7 @@ fn inputs_past_the_limit_are_left_out_and_their_threads_end() {
         (0..INPUTS_MAX as u64).collect::<Vec<_>>()
     );
     mixer.set_inputs(vec![input(3)]).unwrap();
-    mixer.push(5, sound_frame(5, 1, START_US, 400, 100), START_US); // nobody known any more
+    mixer.push(5, sound_frame(5, 1, START_US, 400, 100), START_US); // an input that has left
     let patience = now_us() + 20 * SECOND_US;
     while lock(&mixer.threads).iter().filter(|thread| !thread.is_finished()).count() > 3 {
         assert!(now_us() < patience, "threads of inputs that left go on");
@@ -628,7 +628,7 @@ proptest! {
     }
 }
 
-/// Frames of three inputs: any identity, contents that decode, or don't.
+/// Generates frames of three inputs: any identity, and contents that may be decodable or not.
 fn wild_frame() -> impl Strategy<Value = (u64, Frame, u64)> {
     let near = START_US..START_US + 2 * SECOND_US;
     let time = prop_oneof![4 => near.clone(), 1 => any::<u64>()];
@@ -649,7 +649,7 @@ fn wild_frame() -> impl Strategy<Value = (u64, Frame, u64)> {
     )
 }
 
-/// Speakers, and a mixer's parts without its threads.
+/// Speakers, and the parts of a mixer without its threads.
 struct Room {
     codecs: FakeCodecs,
     stage: Stage,
@@ -686,7 +686,7 @@ impl Room {
         room
     }
 
-    /// As `Mixer::set_inputs`, without threads.
+    /// Sets the inputs as `Mixer::set_inputs` does, without threads.
     fn set_stage(&mut self, inputs: u64) {
         let known = |id| self.stage.feed(id).unwrap_or_else(|| Arc::new(Feed::new(id)));
         let inputs: Vec<_> = (0..inputs).map(|id| (input(id), known(id))).collect();
@@ -710,7 +710,7 @@ impl Room {
         Grey { number, captured_us, key: number == 1, size: (640, 360), luma }
     }
 
-    /// Pushes a frame and does what its decoder has to do; gives how often a key frame was asked for.
+    /// Pushes a frame and runs its decoder. Returns the number of keyframe requests.
     fn push_and_decode(&mut self, id: u64, frame: Frame) -> usize {
         let feed = self.stage.feed(id).unwrap();
         let codecs: Arc<dyn Codecs> = Arc::new(self.codecs.clone());
@@ -731,7 +731,7 @@ impl Room {
         asked
     }
 
-    /// A picture that arrives at once.
+    /// Pushes a picture that arrives without delay.
     fn show(&mut self, id: u64, number: u32, captured_us: u64, luma: u8) {
         self.now_us = captured_us;
         let mut grey = self.grey(number, captured_us, luma);
@@ -739,7 +739,7 @@ impl Room {
         self.push_and_decode(id, picture_frame(id, grey));
     }
 
-    /// Sound that arrives at once.
+    /// Pushes a sound frame that arrives without delay.
     fn say(&mut self, id: u64, number: u32, captured_us: u64, hz: u32) {
         let frame = sound_frame(id, number, captured_us, hz, 100);
         self.stage.feed(id).unwrap().push(frame, captured_us);
@@ -758,7 +758,7 @@ fn input(id: u64) -> Input {
     Input { id, name: format!("Speaker {id}"), muted: false, shares: false, hears: true }
 }
 
-/// A tone with whole periods in 20 ms.
+/// Returns the frequency of an input's tone: whole periods in 20 ms.
 fn hz(id: u64) -> u32 {
     400 + 150 * id as u32
 }

@@ -1,4 +1,4 @@
-//! The program's picture: each step, what changed is composed, and all is encoded once.
+//! The program's picture: at each step the mixer redraws the tiles that changed, and encodes the canvas once.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,24 +13,25 @@ use crate::codec::{CodecError, Codecs, EncodedPicture, VideoEncoder, VideoFormat
 use crate::compose::{Composer, Tile};
 use crate::keys::KeyFrames;
 
-/// A picture older than this gives way to initials.
+/// Maximum age of a picture on its tile, after which the tile shows initials.
 const PICTURE_US_MAX: u64 = 2_000_000;
-/// Steps that the encoder may be late before some are left out: 67 ms at 30 a second. A guess.
+/// Maximum number of steps that the encoder may be late before steps are skipped: 67 ms at 30 a second. A
+/// guess.
 const BEHIND_MAX: u64 = 2;
 
-/// Makes pictures until the mixer ends.
+/// Makes program pictures until the mixer ends.
 pub(super) fn run(shared: &Shared, program: VideoProgram) {
     let mut turns = Turns::new(shared, program);
     let mut cpu = CpuMeter::new(&shared.counts);
     while turns.turn(shared, &mut cpu) {}
 }
 
-/// Makes pictures in time, as many as the effort allows.
+/// Makes program pictures in time, at the rate that the effort allows.
 pub(super) struct Turns {
     program: VideoProgram,
     steps: Steps,
     governor: Governor,
-    /// Steps left out since the last picture.
+    /// Steps skipped since the last picture.
     skipped: u64,
 }
 
@@ -40,12 +41,12 @@ impl Turns {
         Turns { program, steps, governor: Governor::new(), skipped: 0 }
     }
 
-    /// Waits for the next step, and makes it if it is due; false when the mixer ends.
+    /// Waits for the next step, and makes its picture if it is due. Returns false when the mixer ends.
     pub(super) fn turn(&mut self, shared: &Shared, cpu: &mut CpuMeter<'_>) -> bool {
         let Some(orders) = shared.orders() else { return false };
         let step = self.plan(shared, orders.started);
         if !shared.wait_until(step.due_us) {
-            return true; // the delay or the orders changed
+            return true; // the playout delay or the orders may have changed
         }
         let Some(orders) = shared.take_orders() else { return false };
         let (begun, begun_us) = (Instant::now(), (shared.clock)());
@@ -68,11 +69,11 @@ impl Turns {
         }
         self.steps.done();
         self.govern(shared, orders.started, begun_us);
-        cpu.lap(Spent::Rest); // of a silent mixer that is all
+        cpu.lap(Spent::Rest); // all the work of a stopped mixer
         true
     }
 
-    /// The next step; notes what is left out before it.
+    /// Returns the next step, and counts the steps skipped before it.
     pub(super) fn plan(&mut self, shared: &Shared, started: bool) -> Step {
         let step = self.steps.next((shared.clock)(), shared.delay_us());
         if started {
@@ -82,7 +83,7 @@ impl Turns {
         step
     }
 
-    /// Has as much work done as there is time for, by how the picture went that was begun at that time.
+    /// Adjusts the effort to the available time, by the duration of the picture that was begun at `begun_us`.
     fn govern(&mut self, shared: &Shared, started: bool, begun_us: u64) {
         let overruns = shared.stage().inputs.iter().map(|(_, feed)| feed.take_overruns()).sum();
         let skipped = std::mem::take(&mut self.skipped);
@@ -115,23 +116,23 @@ impl Turns {
         if shared.stage().size != size {
             shared.restage(|stage| stage.size = size);
         }
-        shared.give(MixerOutput::TilesMoved); // other pictures are wanted, by size or by rate
+        shared.give(MixerOutput::TilesMoved); // input pictures of another size or rate are needed
     }
 }
 
-/// The canvas, what is on it, and the encoder.
+/// The canvas, the pictures on it, and the encoder.
 pub(super) struct VideoProgram {
     codecs: Arc<dyn Codecs>,
-    /// As asked for; the rate as it was at the start.
+    /// The configured format, with the bitrate at the start.
     full: VideoFormat,
     effort: Effort,
     composer: Composer,
     encoder: Box<dyn VideoEncoder>,
-    /// What each input shows.
+    /// The picture that each input shows.
     shown: BTreeMap<u64, Shown>,
-    /// Which stage the composer has; `None` when that has none.
+    /// Revision of the stage that the composer has; `None` when it has none.
     stage_revision: Option<u64>,
-    /// As ordered, which is more than what the encoder has at the least effort.
+    /// The ordered bitrate. At the lowest effort the encoder gets only half of it.
     bitrate_bps: u32,
     keys: KeyFrames,
 }
@@ -156,10 +157,11 @@ impl VideoProgram {
         })
     }
 
-    /// Changes how much work the next picture is. Another size takes a new encoder, so it comes with a key frame.
+    /// Changes the effort from the next picture on. A change of size recreates the encoder, so it comes with
+    /// a keyframe.
     ///
     /// # Errors
-    /// [`CodecError`] when the codecs refuse that size; then all stays as it was.
+    /// [`CodecError`] when the codecs refuse that size; then nothing changes.
     pub(super) fn set_effort(&mut self, effort: Effort) -> Result<(), CodecError> {
         let format = self.format(effort);
         if (usize::from(format.width), usize::from(format.height)) != self.size() {
@@ -177,18 +179,18 @@ impl VideoProgram {
         Ok(())
     }
 
-    /// What is made at that effort, at the rate that was ordered.
+    /// Returns the format at that effort, at the ordered bitrate.
     fn format(&self, effort: Effort) -> VideoFormat {
         effort.format(&VideoFormat { bitrate_bps: self.bitrate_bps, ..self.full })
     }
 
-    /// Of the canvas.
+    /// Returns the size of the canvas.
     pub(super) fn size(&self) -> (usize, usize) {
         (self.composer.picture().width(), self.composer.picture().height())
     }
 
-    /// The picture of `captured_us`. When the mixer is silent nothing is drawn, but pictures are followed, so
-    /// that the first one drawn is right.
+    /// Makes the program picture of `captured_us`. A stopped mixer draws nothing, but still takes the inputs'
+    /// pictures, so that its first picture is right.
     pub(super) fn step(
         &mut self,
         captured_us: u64,
@@ -223,19 +225,19 @@ impl VideoProgram {
         Ok(picture)
     }
 
-    /// What was composed last.
+    /// Returns the canvas as composed last.
     #[cfg(test)]
     pub(super) fn canvas(&self) -> &crate::Picture {
         self.composer.picture()
     }
 
-    /// How many tiles were drawn.
+    /// Returns how many tiles were drawn.
     #[cfg(test)]
     pub(super) fn drawn(&self) -> u64 {
         self.composer.drawn()
     }
 
-    /// Takes over who is on stage, and each input's newest picture.
+    /// Updates the tiles from the stage, and takes the newest picture of each input.
     fn follow(&mut self, captured_us: u64, stage: &Stage) {
         if self.stage_revision != Some(stage.revision) {
             self.stage_revision = Some(stage.revision);

@@ -1,10 +1,10 @@
-//! [`super::rows`] by instructions of AVX2 (Intel Haswell, AMD Excavator, 2013 to 2015 and on).
+//! AVX2 implementation of [`super::rows`] (Intel from Haswell, AMD from Excavator on, 2013 to 2015).
 
 use std::arch::x86_64::*;
 
 use super::rows::{BLOCK, Block, Pairs, TAPS, WHOLE_BITS, WINDOW, plain};
 
-/// Samples of a register.
+/// Number of 8-bit samples in a register.
 const WIDE: usize = 32;
 
 pub(super) fn is_there() -> bool {
@@ -17,13 +17,13 @@ pub(super) fn halve(above: &[u8], below: &[u8], to: &mut [u8]) {
     let (wide, rest) = to.as_chunks_mut::<WIDE>();
     let sources = above.as_chunks::<{ 2 * WIDE }>().0.iter().zip(below.as_chunks::<{ 2 * WIDE }>().0);
     for (to, (above, below)) in wide.iter_mut().zip(sources) {
-        // sums of two are at most 510, of four 1020
+        // sums of two samples are at most 510, of four 1020
         let four = |half: usize| {
             let pairs = |row: &[u8; 2 * WIDE]| _mm256_maddubs_epi16(load(&row.as_chunks().0[half]), ones);
             let sum = _mm256_add_epi16(pairs(above), pairs(below));
             _mm256_srli_epi16::<2>(_mm256_add_epi16(sum, _mm256_set1_epi16(2)))
         };
-        // packing goes by halves of registers
+        // packing works on halves of registers
         *to = store(_mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_packus_epi16(four(0), four(1))));
     }
     let done = 2 * WIDE * wide.len();
@@ -42,7 +42,7 @@ pub(super) fn blend(rows: [&[u8]; TAPS], weights: [i8; TAPS], to: &mut [u8]) {
         let [one, two, three, four] = [one, two, three, four].map(|samples| load(samples));
         let low = sum(_mm256_unpacklo_epi8(one, two), near, _mm256_unpacklo_epi8(three, four), far);
         let high = sum(_mm256_unpackhi_epi8(one, two), near, _mm256_unpackhi_epi8(three, four), far);
-        *to = store(_mm256_packus_epi16(low, high)); // both go by halves of registers
+        *to = store(_mm256_packus_epi16(low, high)); // both work on halves of registers
     }
     let done = WIDE * wide.len();
     plain::blend(rows.map(|row| &row[done..]), weights, rest);
@@ -67,7 +67,7 @@ pub(super) fn stretch(blocks: &[Block], from: &[u8], to: &mut [u8]) {
     plain::stretch(&blocks[wide.len().min(blocks.len())..], from, rest);
 }
 
-/// 16 drawn samples of 16 bits, from pairs of samples and their weights.
+/// Returns 16 drawn samples of 16 bits, from pairs of samples and their weights.
 #[target_feature(enable = "avx2")]
 fn sum(near: __m256i, near_weights: __m256i, far: __m256i, far_weights: __m256i) -> __m256i {
     let near = _mm256_maddubs_epi16(near, near_weights);
@@ -78,26 +78,26 @@ fn sum(near: __m256i, near_weights: __m256i, far: __m256i, far_weights: __m256i)
 
 #[target_feature(enable = "avx2")]
 fn load(samples: &[u8; WIDE]) -> __m256i {
-    // SAFETY: there are as many as are read, and they may lie anywhere.
+    // SAFETY: the array has the 32 bytes read; the load has no alignment requirement.
     unsafe { _mm256_loadu_si256(samples.as_ptr().cast()) }
 }
 
 #[target_feature(enable = "avx2")]
 fn load_signed(weights: &[i8; WIDE]) -> __m256i {
-    // SAFETY: as above.
+    // SAFETY: as in `load`.
     unsafe { _mm256_loadu_si256(weights.as_ptr().cast()) }
 }
 
 #[target_feature(enable = "avx2")]
 fn load_half(samples: &[u8; WINDOW]) -> __m128i {
-    // SAFETY: as above.
+    // SAFETY: the array has the 16 bytes read; the load has no alignment requirement.
     unsafe { _mm_loadu_si128(samples.as_ptr().cast()) }
 }
 
 #[target_feature(enable = "avx2")]
 fn store(samples: __m256i) -> [u8; WIDE] {
     let mut stored = [0; WIDE];
-    // SAFETY: there is room for as many as are written, and it may lie anywhere.
+    // SAFETY: the array has the 32 bytes written; the store has no alignment requirement.
     unsafe { _mm256_storeu_si256(stored.as_mut_ptr().cast(), samples) };
     stored
 }
@@ -105,7 +105,7 @@ fn store(samples: __m256i) -> [u8; WIDE] {
 #[target_feature(enable = "avx2")]
 fn store_half(samples: __m128i) -> [u8; BLOCK] {
     let mut stored = [0; BLOCK];
-    // SAFETY: as above.
+    // SAFETY: the array has the 16 bytes written; the store has no alignment requirement.
     unsafe { _mm_storeu_si128(stored.as_mut_ptr().cast(), samples) };
     stored
 }

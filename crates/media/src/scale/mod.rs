@@ -1,13 +1,15 @@
-//! Pictures of any size drawn into a rectangle of another.
+//! Scaler: draws pictures of any size into a rectangle of another picture.
 //!
-//! Equal sizes are copied, halves are averaged. Everything else is drawn from four samples across and four down, in fixed
-//! point, by a windowed sinc: rows are blended with their neighbours, then stretched by a plan of 8 samples at a time, each
-//! from a window of 16. A shrinking of 1.72 times or more is halved first, as often as it takes, which also keeps it free of
-//! aliasing. `examples/mix_figures.rs` has the times.
+//! Equal sizes are copied, and halving averages. All other sizes use a windowed sinc filter with four taps
+//! horizontally and four vertically, in fixed point: the scaler blends neighbouring rows, and stretches them
+//! by a plan of 8 samples at a time, each group from a window of 16. When a side shrinks to 7/12 or less
+//! (1.72 times or more), the scaler halves the source first, repeatedly if needed, which also avoids
+//! aliasing. `examples/mix_figures.rs` measures the times.
 //!
-//! Speakers shrink their pictures with it, mixers fit them into tiles. A half is exactly the mean of areas. Of the film in our
-//! tests, against Lanczos' three lobes in full precision, 3:2, 4:3, 8:7 and 1:2 come to 44, 48, 49 and 50 dB; drawn from two
-//! samples each way (bilinear) they came to 42, 42, 41 and 40, in as much time, or a sixth less at 3:2. Encoders leave some 40.
+//! Speakers scale their pictures down with it, and mixers scale them to tiles. A half is exactly the area
+//! mean. Measured on the film of the tests, relative to a Lanczos-3 filter in full precision, the scaler
+//! reaches 44, 48, 49 and 50 dB for 3:2, 4:3, 8:7 and 1:2. Bilinear filtering (two taps each way) reached 42,
+//! 42, 41 and 40 dB in the same time, or a sixth less at 3:2. Encoders reach some 40 dB.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
@@ -19,11 +21,11 @@ use crate::{Picture, PictureView, PlaneView};
 pub use rect::Rect;
 use rows::{Plan, TAPS, Taps, WINDOW, blend, halve};
 
-/// Source samples per drawn sample above which the source is halved first, as a fraction: a window of 16 has to
-/// hold what 8 drawn samples come from.
+/// Ratio of source to target samples from which the source is halved first, as a fraction: a window of 16
+/// must contain the source of 8 target samples.
 const RATIO_MAX: (usize, usize) = (12, 7);
 
-/// Whether the planes have all the samples that the size calls for.
+/// Returns whether all planes have the samples that the picture's size requires.
 pub fn is_whole(view: &PictureView<'_>) -> bool {
     let halves = [1, 2, 2];
     let whole = |(plane, half): (&PlaneView<'_>, usize)| {
@@ -36,7 +38,7 @@ pub fn is_whole(view: &PictureView<'_>) -> bool {
     view.planes.iter().zip(halves).all(whole)
 }
 
-/// Draws pictures; keeps its plans and scratch rows, so use one for pictures of the same size.
+/// Draws pictures. Keeps its plans and scratch rows, so use one scaler for pictures of the same size.
 #[derive(Debug, Default)]
 pub struct Scaler {
     luma: PlaneScaler,
@@ -44,12 +46,12 @@ pub struct Scaler {
 }
 
 impl Scaler {
-    /// Without a plan yet.
+    /// A scaler without a plan.
     pub fn new() -> Scaler {
         Scaler::default()
     }
 
-    /// Draws `from`, stretched, over `rect` of `to`. Does nothing when `from` lacks samples or `rect` is odd or
+    /// Draws `from`, scaled to `rect`, on `to`. Does nothing when `from` lacks samples or `rect` is odd or
     /// not within `to`.
     pub fn draw(&mut self, from: &PictureView<'_>, to: &mut Picture, rect: Rect) {
         if !is_whole(from) || !rect.is_within(to.width(), to.height()) {
@@ -72,11 +74,11 @@ impl Scaler {
 #[derive(Debug, Default)]
 struct PlaneScaler {
     plan: Plan,
-    /// What each drawn row comes from, of sides of these sizes.
+    /// The taps of each target row, for a source and a target of these heights.
     taps: ((usize, usize), Vec<Taps>),
-    /// A source that was halved, and halved again, by turns.
+    /// The halved source, and a buffer to halve it again.
     halved: [Vec<u8>; 2],
-    /// Source rows, stretched, with their numbers.
+    /// Source rows after stretching, with their numbers.
     stretched: [(Option<usize>, Vec<u8>); TAPS],
     row: Vec<u8>,
 }
@@ -117,7 +119,7 @@ impl PlaneScaler {
         self.halved = [halved, spare];
     }
 
-    /// Blends source rows, then stretches the blend: the least work when there are fewer rows to draw.
+    /// Blends source rows, then stretches the result: less work when there are fewer target rows.
     fn shrink<'a>(&mut self, from: &PlaneView<'_>, width: usize, rows: impl Iterator<Item = &'a mut [u8]>) {
         self.row.resize(width.max(WINDOW), 0);
         for (taps, row) in self.taps.1.iter().zip(rows) {
@@ -126,7 +128,7 @@ impl PlaneScaler {
         }
     }
 
-    /// Stretches each source row once, then blends: the least work when there are more rows to draw.
+    /// Stretches each source row once, then blends: less work when there are more target rows.
     fn enlarge<'a>(
         &mut self,
         from: &PlaneView<'_>,
@@ -163,7 +165,8 @@ fn source_row<'a>(from: &PlaneView<'a>, width: usize, y: usize) -> &'a [u8] {
     &from.samples[y * from.stride..][..width]
 }
 
-/// Halves each side of a plane that is [`RATIO_MAX`] times the target or more, into `to`; gives the new size.
+/// Halves each side of a plane that is at least [`RATIO_MAX`] times the target, into `to`. Returns the new
+/// size.
 fn halve_plane(
     from: &PlaneView<'_>,
     size: (usize, usize),

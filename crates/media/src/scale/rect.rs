@@ -1,23 +1,24 @@
-//! Places in pictures.
+//! Rectangles in pictures.
 
-/// Sides of shapes are cut to this, far beyond any picture's.
+/// Maximum side of an aspect ratio, far beyond any picture's; larger sides are cut to it.
 const SIDE_MAX: usize = 1 << 16;
 
-/// A rectangle of a picture, in luma samples; all four numbers are even where the picture is drawn on.
+/// A rectangle of a picture, in luma samples. All four numbers are even for drawing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Rect {
-    /// From the left.
+    /// Distance from the picture's left edge.
     pub x: usize,
-    /// From the top.
+    /// Distance from the picture's upper edge.
     pub y: usize,
-    /// Samples.
+    /// Width in samples.
     pub width: usize,
-    /// Samples.
+    /// Height in samples.
     pub height: usize,
 }
 
 impl Rect {
-    /// The largest rectangle of the shape `width` to `height` in the middle of this one: even, at least 2 × 2.
+    /// Returns the largest rectangle with the aspect ratio `width` : `height` in the middle of this one:
+    /// even, at least 2 × 2.
     pub fn fit(self, width: usize, height: usize) -> Rect {
         let (width, height) = (width.clamp(1, SIDE_MAX), height.clamp(1, SIDE_MAX));
         let narrow = self.height * width < self.width * height;
@@ -32,19 +33,19 @@ impl Rect {
         self.middle(fit_width, fit_height)
     }
 
-    /// A rectangle of this size in the middle of this one, at an even place.
+    /// Returns a rectangle of this size in the middle of this one, at even offsets.
     pub fn middle(self, width: usize, height: usize) -> Rect {
         let margin = |length: usize, within: usize| (within.saturating_sub(length) / 2) & !1;
         Rect { x: self.x + margin(width, self.width), y: self.y + margin(height, self.height), width, height }
     }
 
-    /// Whether some sample lies in both.
+    /// Returns whether the rectangles have a sample in common.
     pub fn overlaps(&self, other: &Rect) -> bool {
         let across = self.x < other.x + other.width && other.x < self.x + self.width;
         across && self.y < other.y + other.height && other.y < self.y + self.height
     }
 
-    /// Whether it is even and lies in a picture of this size.
+    /// Returns whether the rectangle is even and within a picture of this size.
     pub fn is_within(&self, width: usize, height: usize) -> bool {
         let even = (self.x | self.y | self.width | self.height).is_multiple_of(2);
         even && self.x + self.width <= width && self.y + self.height <= height

@@ -1,29 +1,32 @@
-//! What scaling does to rows of samples: halving, blending, stretching.
+//! Row operations of the scaler: halving, blending, stretching.
 //!
-//! Each is written once in plain code, which is what it means, and on x86-64 once more in [`super::avx2`] for machines that
-//! have that; both give the same samples to the bit.
+//! Each operation has a portable implementation, which defines the result. On x86-64 a second one in
+//! [`super::avx2`] is used on processors with AVX2. Both give bit-identical samples.
 
 use std::f64::consts::PI;
 
 #[cfg(target_arch = "x86_64")]
 use super::avx2;
 
-/// Samples of the source that a [`Block`] is drawn from.
+/// Number of source samples from which half of a [`Block`] is drawn.
 pub(super) const WINDOW: usize = 16;
-/// Samples drawn from one window, and at a time.
+/// Number of samples drawn from one window.
 const NARROW: usize = 8;
 pub(super) const BLOCK: usize = 2 * NARROW;
-/// Samples of the source that a drawn one comes from, across and down.
+/// Number of source samples per drawn sample, horizontally and vertically.
 pub(super) const TAPS: usize = 4;
-/// What the weights of a drawn sample add up to: sums of products fit 16 bits.
+/// Sum of the weights of a drawn sample, such that sums of products fit into 16 bits.
 const WHOLE: i16 = 1 << WHOLE_BITS;
 pub(super) const WHOLE_BITS: u32 = 6;
-/// What shrinks passes a bit more than the drawn picture can hold. Of 0.7 to 1, and of windows of 2 to 3, these two came
-/// nearest to Lanczos' three lobes: see the [module](super).
+/// Divisor of the filter's cutoff when shrinking, so that slightly more detail passes than the target can
+/// represent. Of 0.7 to 1, and of windows of 2 to 3, this value and [`WINDOWED`] came nearest to Lanczos-3:
+/// see the [module](super).
 const PASSED: f64 = 0.9;
+/// Half-width of the filter's window, in source samples.
 const WINDOWED: f64 = 2.5;
 
-/// Each sample the mean of four: two of `above` and two of `below`, which are twice as long as `to`, or longer.
+/// Sets each sample to the mean of four: two of `above` and two of `below`, which are at least twice as long
+/// as `to`.
 pub(super) fn halve(above: &[u8], below: &[u8], to: &mut [u8]) {
     #[cfg(target_arch = "x86_64")]
     if avx2::is_there() {
@@ -33,7 +36,7 @@ pub(super) fn halve(above: &[u8], below: &[u8], to: &mut [u8]) {
     plain::halve(above, below, to);
 }
 
-/// Between four rows, by weights of [`WHOLE`]. Writes as many samples as each row has.
+/// Blends four rows by weights with the sum [`WHOLE`]. Writes as many samples as the rows have.
 pub(super) fn blend(rows: [&[u8]; TAPS], weights: [i8; TAPS], to: &mut [u8]) {
     if i16::from(weights[1]) == WHOLE {
         to[..rows[1].len()].copy_from_slice(rows[1]);
@@ -47,7 +50,7 @@ pub(super) fn blend(rows: [&[u8]; TAPS], weights: [i8; TAPS], to: &mut [u8]) {
     plain::blend(rows, weights, to);
 }
 
-/// Where a drawn sample comes from: places in the source, and the weight of each of [`WHOLE`].
+/// Source of a drawn sample: positions in the source, and their weights, which add up to [`WHOLE`].
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Taps {
     pub(super) at: [usize; TAPS],
@@ -55,41 +58,42 @@ pub(super) struct Taps {
 }
 
 impl Taps {
-    /// Of each drawn sample, of a side of `size` that becomes one of `target`.
+    /// Returns the taps of each drawn sample, for scaling a side from `size` to `target`.
     pub(super) fn of_side(size: usize, target: usize) -> impl Iterator<Item = Taps> {
         let ratio = size as f64 / target as f64;
         (0..target).map(move |drawn| Taps::new((drawn as f64 + 0.5) * ratio - 0.5, ratio, size))
     }
 
-    /// `middle` is where the drawn sample lies in the source.
+    /// `middle` is the position of the drawn sample in the source.
     fn new(middle: f64, ratio: f64, size: usize) -> Taps {
         let left = middle.floor();
         let places: [f64; TAPS] = std::array::from_fn(|tap| left + tap as f64 - 1.0);
         let parts = places.map(|place| kernel(place - middle, ratio));
         let sum: f64 = parts.iter().sum();
         let mut weights = parts.map(|part| (part / sum * f64::from(WHOLE)).round() as i8);
-        // flat grounds stay as they are: what rounding leaves goes to the nearer one of the middle two
+        // keeps uniform areas unchanged: the rounding error goes to the nearer one of the middle taps
         let nearest = if middle - left < 0.5 { 1 } else { 2 };
         weights[nearest] += (WHOLE - weights.iter().map(|weight| i16::from(*weight)).sum::<i16>()) as i8;
         Taps { at: places.map(|place| place.clamp(0.0, (size - 1) as f64) as usize), weights }
     }
 }
 
-/// A sinc that passes what the drawn picture can hold, a bit more where it shrinks, windowed by a wider one.
+/// Filter kernel: a sinc low-pass for the target's resolution, slightly wider when shrinking, with a sinc
+/// window.
 fn kernel(distance: f64, ratio: f64) -> f64 {
     let sinc = |x: f64| if x == 0.0 { 1.0 } else { (PI * x).sin() / (PI * x) };
     sinc(distance / (PASSED * ratio).max(1.0)) * sinc(distance / WINDOWED)
 }
 
-/// How to stretch rows of one length to another.
+/// Plan for stretching rows of one length to another.
 #[derive(Debug, Default)]
 pub(super) struct Plan {
     sizes: (usize, usize),
     blocks: Vec<Block>,
 }
 
-/// Drawn samples, the first half of them from one window of the source row, the others from another, two and two of what
-/// each comes from next to each other.
+/// A block of drawn samples: the first half from one window of the source row, the second from another. The
+/// taps of each sample are stored as two pairs of neighbours.
 #[derive(Debug)]
 pub(super) struct Block {
     pub(super) begins: [usize; 2],
@@ -97,7 +101,7 @@ pub(super) struct Block {
     pub(super) far: Pairs,
 }
 
-/// Two of the [`Taps`] of each drawn sample.
+/// Two of the four [`Taps`] of each drawn sample.
 #[derive(Debug)]
 pub(super) struct Pairs {
     pub(super) at: [u8; 2 * BLOCK],
@@ -119,7 +123,7 @@ impl Plan {
         &self.blocks
     }
 
-    /// `from` has at least [`WINDOW`] samples.
+    /// Stretches a row. `from` must have at least [`WINDOW`] samples.
     pub(super) fn stretch(&self, from: &[u8], to: &mut [u8]) {
         #[cfg(target_arch = "x86_64")]
         if avx2::is_there() {
@@ -150,7 +154,7 @@ impl Block {
     }
 }
 
-/// What it means. Also the ends of rows that don't fill a register.
+/// Portable implementation. Also used for the ends of rows that don't fill a register.
 pub(super) mod plain {
     use super::{BLOCK, Block, NARROW, Pairs, TAPS, WHOLE_BITS, WINDOW};
 
@@ -188,7 +192,8 @@ pub(super) mod plain {
         }
     }
 
-    /// Nothing wraps: said so that no check keeps builds with checks from vectorizing (3 times slower).
+    /// Wrapping operations, though no sum overflows: in builds with overflow checks those would prevent
+    /// vectorization (3 times slower).
     #[inline(always)]
     fn mean(samples: [u8; TAPS], weights: [i8; TAPS]) -> u8 {
         let part = |tap: usize| i16::from(samples[tap]).wrapping_mul(i16::from(weights[tap]));

@@ -1,4 +1,4 @@
-//! Shapes, copies, halves and ramps; and that both ways of doing rows agree.
+//! Tests of fitting, copying, halving and scaling; and of equality between the portable and AVX2 rows.
 
 use proptest::prelude::*;
 
@@ -59,7 +59,7 @@ fn a_half_is_the_mean_of_four() {
 
 #[test]
 fn the_right_place_of_the_source_is_drawn_at_every_ratio() {
-    // A linear ramp stays one, but for the edges, and what the kernel ripples.
+    // A linear ramp stays linear, except at the edges and for the kernel's ripple.
     let source = ramp(640, 360);
     for (width, height) in [(1280, 720), (960, 540), (426, 240), (320, 180), (212, 120), (80, 44), (640, 100)]
     {
@@ -72,7 +72,7 @@ fn the_right_place_of_the_source_is_drawn_at_every_ratio() {
                 };
                 let expected = at(x, 640, width) * 0.25 + at(y, 360, height) * 0.2;
                 let error = f64::from(sample(&canvas, 0, x, y)) - expected;
-                // Halving leaves an odd last column or row out: 80 x 44 sees 45 rows of an eighth.
+                // Halving drops an odd last column or row: 80 x 44 is drawn from 45 rows, an eighth.
                 assert!(error.abs() < 1.8, "{error} at {x}, {y} of {width}x{height}");
             }
         }
@@ -139,7 +139,7 @@ proptest! {
     }
 }
 
-/// Luma x/4 + y/5, chroma something else.
+/// Returns a picture with luma x/4 + y/5 and a different chroma.
 fn ramp(width: usize, height: usize) -> Picture {
     let luma =
         (0..height).flat_map(|y| (0..width).map(move |x| (x as f64 * 0.25 + y as f64 * 0.2).round() as u8));
@@ -187,7 +187,7 @@ mod by_instructions {
             unsafe { avx2::blend(rows, weights, &mut by_avx2) };
             prop_assert_eq!(&by_plain, &by_avx2);
 
-            // what is shrunk by more is halved before
+            // larger reductions are halved first
             if one.len() >= WINDOW && 12 * target > 7 * one.len() {
                 let mut plan = Plan::default();
                 plan.prepare(one.len(), target);

@@ -1,8 +1,8 @@
-//! A stage on one machine: sources encoded as speakers do, sent over paths that delay and jitter, put together,
-//! and mixed by a real mixer, on a clock of its own.
+//! A stage on one machine: speakers encode their sources and send them over paths with delay and jitter; the
+//! packets are reassembled and mixed by a real mixer, all on a simulated clock.
 //!
-//! That clock stands still until everybody has done what was due, so a busy machine makes a test slower and
-//! nothing else. It is no quicker than real time, since the mixer's threads wait in that.
+//! That clock stops until the speakers and the mixer have done their work, so a busy machine only slows a
+//! test down. It runs at most in real time, since the mixer's threads wait in real time.
 
 mod speaker;
 
@@ -23,35 +23,35 @@ use plenary_proto::StreamId;
 use plenary_proto::identity::MediaKind;
 use speaker::Speaker;
 
-/// What speakers send.
+/// Format of the speakers' video.
 pub(crate) const INPUT: VideoFormat = VideoFormat { width: 640, height: 360, fps: 30, bitrate_bps: 600_000 };
-/// What the mixer makes.
+/// Format of the program.
 pub(crate) const PROGRAM: VideoFormat =
     VideoFormat { width: 1280, height: 720, fps: 30, bitrate_bps: 1_500_000 };
-/// More than in a call, so that clicks stand out of what coding leaves beside a tone.
+/// Higher than in a call, so that clicks stand out from the coding noise beside a tone.
 const SOUND_BITRATE_BPS: u32 = 96_000;
 const START_US: u64 = 1_763_627_671_166_665;
 const STEP_US: u64 = 5_000;
 const PICTURE_US: u64 = 33_334;
-/// Only a bound on hanging.
+/// Only limits the time for which a test may hang.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The way from a speaker to the mixer, and its clock.
+/// The path from a speaker to the mixer, and the speaker's clock.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Way {
-    /// Shortest time, microseconds.
+    /// Minimum delay, microseconds.
     pub(crate) delay_us: u64,
-    /// Each packet takes up to so much longer, microseconds; they may overtake each other.
+    /// Maximum additional delay of a packet, microseconds; packets may overtake each other.
     pub(crate) jitter_us: u64,
-    /// When the speaker begins, microseconds after the stage.
+    /// Start of the speaker, microseconds after the stage.
     pub(crate) begins_us: u64,
-    /// What its clock is ahead of the mixer's, microseconds.
+    /// Clock of the speaker relative to the mixer's, microseconds ahead.
     pub(crate) ahead_us: i64,
-    /// Whether the mixer is told that.
+    /// Whether the mixer is given the clock offset.
     pub(crate) measured: bool,
 }
 
-/// The stage's time, and which threads have asked for it.
+/// The stage's clock, and the names of the threads that have read it.
 struct Clock {
     now_us: AtomicU64,
     readers: Mutex<BTreeSet<String>>,
@@ -69,23 +69,23 @@ impl Clock {
     }
 }
 
-/// Speakers, a mixer, and what came out of it.
+/// Speakers, a mixer, and its outputs.
 pub(crate) struct Stage {
     clock: Arc<Clock>,
     mixer: Mixer,
     outputs: Receiver<MixerOutput>,
     inputs: Vec<Input>,
     speakers: Vec<Speaker>,
-    /// Capture times of the newest picture and sound that came out; at first, before which there is none.
+    /// Capture times of the newest program picture and sound; initially a time before all of them.
     newest_us: [u64; 2],
-    /// The program, marked.
+    /// Frames of the program, marked.
     program: Vec<Frame>,
-    /// The packets for each speaker.
+    /// Mix-minus packets of each speaker.
     minus: BTreeMap<u64, Vec<Bytes>>,
 }
 
 impl Stage {
-    /// Everybody speaks, hears, and has the index in `sources` as its id.
+    /// A stage on which all speakers send and hear; their ids are the indices in `sources`.
     pub(crate) fn new(sources: Vec<(Box<dyn Source>, Way)>) -> Stage {
         let codecs: Arc<dyn Codecs> = Arc::new(BuiltinCodecs::default());
         let clock = Arc::new(Clock { now_us: START_US.into(), readers: Mutex::default() });
@@ -100,7 +100,7 @@ impl Stage {
         let output = move |output| drop(send.send(output));
         let mixers = Arc::clone(&clock);
         let mixer = Mixer::start(config, move || mixers.read(), output).unwrap();
-        // It begins to run when the mixer has begun to keep time by it.
+        // The clock starts after both threads of the mixer have read it.
         while !["mixer-video", "mixer-sound"].into_iter().all(|thread| clock.was_read_by(thread)) {
             std::thread::yield_now();
         }
@@ -126,13 +126,13 @@ impl Stage {
         }
     }
 
-    /// Mutes a speaker at the mixer, or lets it be heard again.
+    /// Mutes or unmutes a speaker at the mixer.
     pub(crate) fn mute(&mut self, id: u64, muted: bool) {
         self.inputs[id as usize].muted = muted;
         self.mixer.set_inputs(self.inputs.clone()).unwrap();
     }
 
-    /// Plays on for so much of the stage's time.
+    /// Runs the stage for this duration of its clock.
     pub(crate) fn play(&mut self, length_us: u64) {
         for _ in 0..length_us / STEP_US {
             let now_us = self.clock.now_us.fetch_add(STEP_US, Ordering::SeqCst) + STEP_US;
@@ -157,7 +157,7 @@ impl Stage {
         assert_eq!((stats.skipped_frames, stats.codec_errors), (0, 0), "{stats:?}");
     }
 
-    /// Every picture that was pushed is decoded, and what is due came out.
+    /// Returns whether every pushed picture is decoded, and all due outputs were received.
     fn settled(&self, now_us: u64) -> bool {
         let stats = self.mixer.stats();
         let decoded = self.speakers.iter().zip(&stats.inputs).all(|(speaker, input)| {
@@ -196,12 +196,12 @@ impl Stage {
         recorder.finish().unwrap();
     }
 
-    /// What a speaker heard so far.
+    /// Returns the sound that a speaker has heard so far.
     pub(crate) fn heard(&self, id: u64) -> Vec<f32> {
         decoded(self.minus.get(&id).into_iter().flatten())
     }
 
-    /// The program's sound so far, as a decoder gives it that had all of it.
+    /// Returns the program's sound so far, decoded without loss.
     pub(crate) fn program_sound(&self) -> Vec<f32> {
         let sound = self.program.iter().filter(|frame| frame.kind == MediaKind::Sound);
         decoded(sound.map(|frame| &frame.data))

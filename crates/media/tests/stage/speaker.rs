@@ -1,4 +1,4 @@
-//! One speaker: a source encoded and cut into packets, which arrive late and in any order.
+//! One speaker: encodes a source and cuts it into packets, which arrive with delay and out of order.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use plenary_proto::identity::MediaKind;
 
 use super::{INPUT, SOUND_BITRATE_BPS, START_US, Way};
 
-/// How long a packet that is behind its successor is waited for.
+/// Time for which the receiver waits for a missing packet after a later one.
 const HOLE_US_MAX: u64 = 60_000;
 
 pub(crate) struct Speaker {
@@ -23,18 +23,18 @@ pub(crate) struct Speaker {
     way: Way,
     video: VideoEncoding,
     sound: SoundEncoding,
-    /// Media times.
+    /// Media times of the next picture and sound frame.
     next_picture_us: Option<u64>,
     next_sound_us: u64,
     lanes: [Lane; 2],
     random: u64,
 }
 
-/// The packets of one kind.
+/// Packets of one media kind.
 struct Lane {
     frames: u32,
     packets: u64,
-    /// By arrival.
+    /// Packets in transit, by arrival time and number.
     under_way: BTreeMap<(u64, u64), Packet>,
     assembler: Assembler,
 }
@@ -65,7 +65,7 @@ impl Speaker {
         self.video.want_key();
     }
 
-    /// Encodes and sends what is captured by now.
+    /// Encodes and sends the media captured until now.
     pub(crate) fn speak(&mut self, now_us: u64) {
         let begun_us = START_US + self.way.begins_us;
         let Some(media_us) = now_us.checked_sub(begun_us) else { return };
@@ -75,7 +75,7 @@ impl Speaker {
             self.send(&encoded, begun_us + at_us);
             self.next_picture_us = self.source.next_picture().unwrap();
         }
-        // sound is there when its last sample is
+        // a sound frame is complete at its last sample
         while self.next_sound_us + SOUND_FRAME_US <= media_us {
             let mut samples = [0.0; SOUND_FRAME_LEN];
             self.source.next_sound(&mut samples).unwrap();
@@ -105,7 +105,7 @@ impl Speaker {
         }
     }
 
-    /// The frames that are whole by now.
+    /// Returns the frames completed by now.
     pub(crate) fn arrived(&mut self, now_us: u64) -> Vec<Frame> {
         let mut frames = Vec::new();
         for lane in &mut self.lanes {

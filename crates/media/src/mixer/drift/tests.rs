@@ -1,4 +1,4 @@
-//! Speakers whose clocks aren't ours, for minutes of fake time.
+//! Speakers with drifting clocks, for minutes of fake time.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::jitter::JitterCounts;
 const START_US: u64 = 1_763_627_600_000_000;
 const MINUTE_STEPS: u32 = 3_000;
 const HZ: u32 = 440;
-/// In thousandths.
+/// Amplitude in thousandths.
 const AMPLITUDE: u32 = 100;
 
 #[test]
@@ -27,8 +27,8 @@ fn a_tone_by_a_drifting_clock_is_played_without_a_gap_a_click_or_growing_delay()
             far.play(step);
             heard.listen(far.samples());
             if step % 50 == 0 && step > 100 {
-                // by the tone's phase: how much later its samples are than at the beginning, when they were up to
-                // half a frame early or late
+                // delay relative to the beginning, from the tone's phase; samples were up to half a frame
+                // early or late there
                 let turns = heard.seconds() * f64::from(HZ) * (1.0 + ppm as f64 / 1e6);
                 let later_ms = (turns - heard.turns()) / f64::from(HZ) * 1_000.0;
                 assert!(later_ms.abs() < 25.0, "{ppm} ppm: {later_ms} ms later after {step} steps");
@@ -57,7 +57,7 @@ fn without_drift_samples_are_those_that_were_decoded() {
         far.send_until(step);
         far.play(step);
         if number == 0 && far.samples().iter().all(|&sample| sample == 0.0) {
-            continue; // hasn't begun
+            continue; // not started yet
         }
         number = if number == 0 { first_number(far.samples()) } else { number + 1 };
         decoder.decode(&packet(number), &mut expected).unwrap();
@@ -66,7 +66,7 @@ fn without_drift_samples_are_those_that_were_decoded() {
     assert!(number > MINUTE_STEPS - 10);
 }
 
-/// For five minutes somebody whose clock drifts talks like this, by frame number.
+/// Checks a speaker with a drifting clock for five minutes; `talks` returns its packets by frame number.
 fn keeps_the_clock(talks: fn(u32) -> Option<Bytes>) {
     for ppm in [200, -200] {
         let mut far = Far { talks, ..Far::new(ppm, false) };
@@ -83,7 +83,7 @@ fn keeps_the_clock(talks: fn(u32) -> Option<Bytes>) {
 
 #[test]
 fn pauses_of_speech_do_not_upset_the_clock() {
-    // speaks for 1.5 s, says that silence follows, and sends nothing for half a second
+    // speaks for 1.5 s, announces silence, and sends nothing for half a second
     keeps_the_clock(|number| match number % 100 {
         0..75 => Some(packet(number)),
         75 => Some(Bytes::from_static(&[0x78])),
@@ -193,17 +193,17 @@ fn the_speed_stays_within_what_is_unheard() {
     }
 }
 
-/// A speaker far away, whose clock is fast, and what is heard of it here.
+/// A remote speaker with a fast clock, and its playout here.
 struct Far {
     speaker: Speaker,
     codecs: FakeCodecs,
     ppm: i64,
     measured: bool,
-    /// What to add to its clock to get ours at the beginning.
+    /// Offset from its clock to the local one at the beginning.
     offset_us: i64,
-    /// From capture to arrival.
+    /// Time from capture to arrival.
     transit_us: u64,
-    /// From capture until it is played.
+    /// Time from capture to playout.
     delay_us: u64,
     talks: fn(u32) -> Option<Bytes>,
     number: u32,
@@ -240,12 +240,12 @@ impl Far {
         self.feed().sound_counts()
     }
 
-    /// When the frame `number` is captured, by our clock.
+    /// Returns the local time at which the frame `number` is captured.
     fn captured_here_us(&self, number: u32) -> u64 {
         START_US + (f64::from(number) * SOUND_FRAME_US as f64 / (1.0 + self.ppm as f64 / 1e6)) as u64
     }
 
-    /// Sends all that arrives before the step is played.
+    /// Sends the frames that arrive before the step is played.
     fn send_until(&mut self, step: u32) {
         let now_us = sound_time(START_US, step) + self.delay_us;
         loop {
@@ -275,17 +275,17 @@ impl Far {
     }
 }
 
-/// What a tone sounds like when it is played.
+/// Measurements of a tone as it is played.
 #[derive(Default)]
 struct Heard {
     last: [f32; 2],
     samples: u64,
-    /// Since the tone began.
+    /// Zero crossings since the tone began.
     crossings: u64,
     first_crossing: Option<f64>,
     last_crossing: f64,
     marked: (u64, f64),
-    /// Largest second difference, behind the tone's begin.
+    /// Largest second difference since the tone began.
     sharpest_bend: f32,
 }
 
@@ -309,7 +309,7 @@ impl Heard {
         }
     }
 
-    /// From the tone's first crossing to the last.
+    /// Returns the time from the tone's first crossing to the last.
     fn seconds(&self) -> f64 {
         (self.last_crossing - self.first_crossing.unwrap()) / f64::from(SAMPLE_RATE)
     }
@@ -328,7 +328,7 @@ impl Heard {
     }
 }
 
-/// The largest second difference of the tone itself.
+/// Returns the largest second difference of the tone itself.
 fn pure_bend() -> f32 {
     let turn = HZ as f32 * std::f32::consts::TAU / SAMPLE_RATE as f32;
     AMPLITUDE as f32 / 1_000.0 * turn * turn
@@ -338,7 +338,7 @@ fn packet(number: u32) -> Bytes {
     format!("{number} {HZ} {AMPLITUDE}").into_bytes().into()
 }
 
-/// Which of the first frames this is.
+/// Returns the number of the first frame, given its samples.
 fn first_number(samples: &[f32]) -> u32 {
     let mut frame = vec![0.0; SOUND_FRAME_LEN];
     let mut is = |number| {

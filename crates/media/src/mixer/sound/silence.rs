@@ -1,4 +1,4 @@
-//! A speaker that leaves out what needn't be sent, beside itself as it would be if it didn't: libopus and speech.
+//! Compares a speaker that uses DTX with the same speaker without it: libopus and speech.
 
 #![cfg(feature = "files")]
 
@@ -10,13 +10,13 @@ use crate::source::{Source, open_source};
 use crate::{BuiltinCodecs, SOUND_FRAME_LEN, SoundEncoding};
 
 const START_US: u64 = 1_763_627_600_000_000;
-/// Frames arrive so many steps before they are played.
+/// Number of steps between a frame's arrival and its playout.
 const AHEAD: usize = 3;
 const SOUND_BPS: u32 = 32_000;
-/// How long a speaker speaks, and how long it is silent then.
+/// Duration of each turn of speech or silence, in steps.
 const TURN: usize = 150;
 
-/// The noise of a room, of so much root mean square.
+/// Returns a sample of room noise with this root mean square.
 fn noise(seed: usize, rms: f32) -> f32 {
     let mut state = seed as u64 ^ 0x9e37_79b9_7f4a_7c15;
     for _ in 0..3 {
@@ -30,7 +30,7 @@ fn codecs() -> Arc<dyn Codecs> {
     Arc::new(BuiltinCodecs::default())
 }
 
-/// So many frames of speech, of which every second turn is silent, but for noise.
+/// Returns frames of speech, in which every second turn contains only noise.
 fn speech(steps: usize, noise_rms: f32) -> Vec<Vec<f32>> {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/media/speech-1.wav");
     let mut source: Box<dyn Source> = open_source(path.as_ref(), &codecs()).unwrap();
@@ -45,7 +45,7 @@ fn speech(steps: usize, noise_rms: f32) -> Vec<Vec<f32>> {
     (0..steps).map(frame).collect()
 }
 
-/// What a mixer hears of these: its sound step by step, and how many frames and bytes were sent.
+/// Sends the voices to a mixer. Returns its sound step by step, and how many frames and bytes were sent.
 fn heard(voices: &[&[Vec<f32>]], dtx: bool) -> (Vec<Vec<f32>>, usize, usize) {
     let codecs = codecs();
     let input = |id| Input { id, name: String::new(), muted: false, shares: false, hears: false };
@@ -81,7 +81,7 @@ fn energy(samples: &[f32]) -> f64 {
     samples.iter().map(|sample| f64::from(*sample).powi(2)).sum()
 }
 
-/// How far one sound is from another, below it, dB.
+/// Returns how far the difference of two sounds is below the first, dB.
 fn apart_db(one: &[Vec<f32>], other: &[Vec<f32>]) -> f64 {
     let error: f64 = one
         .iter()
@@ -92,19 +92,20 @@ fn apart_db(one: &[Vec<f32>], other: &[Vec<f32>]) -> f64 {
     10.0 * (one.iter().map(|frame| energy(frame)).sum::<f64>() / error).log10()
 }
 
-/// How much louder one frame is than another, dB.
+/// Returns how much louder one frame is than another, dB.
 fn louder_db(one: &[f32], other: &[f32]) -> f64 {
     10.0 * (energy(one) / energy(other)).log10()
 }
 
-/// The frames of every second turn.
+/// Returns the frames of every second turn.
 fn turns(second: usize, len: usize) -> impl Iterator<Item = usize> {
     (0..len).filter(move |step| step / TURN % 2 == second)
 }
 
 #[test]
 fn silence_is_hardly_sent_and_the_mix_is_the_same() {
-    // of 600 frames: digital silence, and a room's noise, which counts as such when something louder was heard
+    // frames sent of 600, with digital silence and with room noise, which counts as silence after louder
+    // sound
     for (noise_rms, sent) in [(0.0, 346), (0.001, 483)] {
         let voice = speech(4 * TURN, noise_rms);
         let (all, all_frames, all_bytes) = heard(&[&voice], false);
@@ -113,7 +114,7 @@ fn silence_is_hardly_sent_and_the_mix_is_the_same() {
         assert!(bytes < all_bytes * 9 / 10, "{bytes} of {all_bytes}");
         let apart_db = apart_db(&all, &some);
         assert!(apart_db > 26.0, "only {apart_db} dB below the speech");
-        // speech behind a silence, from its first frame on
+        // speech after a silence, from its first frame on
         for step in turns(1, all.len()) {
             let louder_db = louder_db(&some[step], &all[step]);
             let heard = energy(&all[step]) > 1e-3;
@@ -124,7 +125,7 @@ fn silence_is_hardly_sent_and_the_mix_is_the_same() {
                 let louder_db = louder_db(&some[step], &all[step]);
                 assert!((-5.0..1.0).contains(&louder_db), "the room's noise: {louder_db} dB at {step}");
             } else if step % TURN > 20 {
-                // what was said has died away, by the codec's own delay too
+                // the speech has died away, including the codec's delay
                 assert!(energy(&some[step]) < 1e-6, "noise is made up at {step}");
             }
         }
@@ -144,7 +145,7 @@ fn beside_others_who_speak_a_silent_one_changes_nothing() {
 #[test]
 fn a_tone_behind_a_silence_begins_without_a_click() {
     let turn = 440.0 * std::f32::consts::TAU / crate::SAMPLE_RATE as f32;
-    // not all at once: that would be one
+    // swells, since a sudden beginning would click
     let swell = |at: usize| (at as f32 / SOUND_FRAME_LEN as f32).min(1.0);
     let sample = |at: usize| 0.1 * swell(at % (TURN * SOUND_FRAME_LEN)) * (at as f32 * turn).sin();
     let frame = |step: usize| -> Vec<f32> {

@@ -1,4 +1,4 @@
-//! A film that is shared keeps its two sides, and nobody else pays for it: libopus all the way.
+//! A shared film stays stereo, and everything else stays mono; with libopus from end to end.
 
 #![cfg(feature = "codecs")]
 
@@ -9,28 +9,28 @@ use crate::codec::{SoundDecoder, VideoDecoder, VideoEncoder, VideoFormat};
 use crate::{BuiltinCodecs, SAMPLE_RATE, SOUND_FRAME_LEN, SoundEncoding};
 
 const START_US: u64 = 1_763_627_600_000_000;
-/// Frames arrive so many steps before they are played.
+/// Number of steps between a frame's arrival and its playout.
 const AHEAD: u64 = 3;
-/// The stereo bit of an Opus packet's first byte (RFC 6716, 3.1).
+/// Stereo bit of an Opus packet's first byte (RFC 6716, 3.1).
 const TOC_STEREO: u8 = 4;
-/// The film's two sides, and the voice: tones with whole periods in 400 ms.
+/// The film's left and right side, and the voice: tones with whole periods in 400 ms.
 const LEFT_HZ: f32 = 440.0;
 const RIGHT_HZ: f32 = 660.0;
 const VOICE_HZ: f32 = 1_000.0;
-/// Who shares, and who speaks.
+/// Inputs: the shared film, and a speaker.
 const FILM: u64 = 0;
 const VOICE: u64 = 1;
 
-/// A film and a voice.
+/// A mixer with a film and a voice.
 struct Cinema {
     program: SoundProgram,
     stage: Stage,
     encodings: [SoundEncoding; 2],
     step: u64,
-    /// What a viewer and the voice's speaker hear in stereo.
+    /// Stereo decoders of a viewer and of the voice's speaker.
     decoders: [Box<dyn SoundDecoder>; 2],
     heard: [Vec<f32>; 2],
-    /// Which of the program's packets were stereo.
+    /// Stereo flag of each program packet.
     stereo: Vec<bool>,
     counts: Counts,
 }
@@ -54,7 +54,7 @@ impl Cinema {
         }
     }
 
-    /// Goes on for so many steps, in which the film is loud or not.
+    /// Runs for some steps, with the film at this amplitude.
     fn run(&mut self, steps: u64, film: f32) {
         for _ in 0..steps {
             let time_us = START_US + self.step * SOUND_FRAME_US;
@@ -104,7 +104,7 @@ impl Cinema {
         self.stage.inputs[FILM as usize].0.shares = shares;
     }
 
-    /// How loud a tone is on each side in the last 400 ms, dB.
+    /// Returns the level of a tone on each side in the last 400 ms, dB.
     fn sides_db(&self, listener: usize, hz: f32) -> [f64; 2] {
         let last = &self.heard[listener][self.heard[listener].len() - 2 * 20 * SOUND_FRAME_LEN..];
         [0, 1].map(|side| {
@@ -156,7 +156,7 @@ fn a_voice_goes_on_without_a_click_when_a_film_begins_and_ends() {
     let turn = VOICE_HZ * std::f32::consts::TAU / SAMPLE_RATE as f32;
     cinema.run(100, 0.0);
     let begin = [0, 1].map(|listener| cinema.heard[listener].len());
-    cinema.run(100, 1e-4); // hardly to be heard
+    cinema.run(100, 1e-4); // hardly audible
     cinema.share(false);
     cinema.run(100, 0.0);
     let changes = cinema.stereo.windows(2).filter(|two| two[0] != two[1]).count();
@@ -165,7 +165,7 @@ fn a_voice_goes_on_without_a_click_when_a_film_begins_and_ends() {
     assert!(bend < 2.0 * 0.1 * turn * turn, "{} times as sharply as the tone", bend / (0.1 * turn * turn));
 }
 
-/// Codecs of an application that has mono only.
+/// Codecs of an application that supports only mono.
 struct MonoCodecs(BuiltinCodecs);
 
 impl Codecs for MonoCodecs {

@@ -1,4 +1,4 @@
-//! Many speakers, who say how loud they are, and few of whom are decoded.
+//! Many speakers that state their levels, of which only a few are decoded.
 
 use std::sync::atomic::Ordering;
 
@@ -10,9 +10,9 @@ use super::*;
 const START_US: u64 = 1_763_627_600_000_000;
 const SPEAKERS: u64 = 20;
 const HEARD_MAX: usize = 2;
-/// Frames arrive so many steps before they are played.
+/// Number of steps between a frame's arrival and its playout.
 const AHEAD: u32 = 2;
-/// Thousandths.
+/// Amplitudes in thousandths.
 const LOUD: u32 = 100;
 const NOISE: u32 = 1;
 
@@ -46,7 +46,7 @@ fn whoever_begins_to_speak_is_decoded_and_right_before_it_is_heard() {
         heard_for += u32::from(contributors.contains(&15));
         let tone = tone_in(&hall.shared, hz(15));
         match heard_for {
-            0 | 1 => assert!(step < 110, "it waits for too long"), // faded in
+            0 | 1 => assert!(step < 110, "it waits for too long"), // still fading in
             _ => assert!((0.28..0.32).contains(&tone), "{tone} in step {step}"),
         }
     }
@@ -86,12 +86,12 @@ fn the_loss_is_told_to_the_programs_encoder_and_to_those_of_whoever_is_heard_onc
         hall.program.set_loss(percent);
         assert_eq!(told(&hall), sum, "{percent:?}");
     }
-    // of those who are heard next, each has an encoder that knows
+    // encoders of speakers heard later get the loss too
     hall.run(100..200, |id| if (5..7).contains(&id) { LOUD } else { 0 });
     assert_eq!(told(&hall), 2 * 2);
 }
 
-/// Speech by libopus: how far the first frames of a decoder that was needed again are from those of one that never
+/// Compares, with libopus and speech, the first frames of a decoder that resumes with those of one that never
 /// paused, pooled over 30 places.
 #[cfg(feature = "files")]
 #[test]
@@ -113,7 +113,7 @@ fn a_decoder_that_caught_up_is_hardly_to_be_told_from_one_that_never_paused() {
         for speaker in [&always, &paused] {
             speaker.feed.push(frame.clone(), frame.identity.captured_us);
         }
-        // pauses for 9 steps and is needed for 2
+        // pauses for 9 steps, and then decodes 2
         paused.set_decoded(step % 11 >= 9);
         always.play(sound_time(START_US, step), &*codecs).unwrap();
         paused.play(sound_time(START_US, step), &*codecs).unwrap();
@@ -128,15 +128,15 @@ fn a_decoder_that_caught_up_is_hardly_to_be_told_from_one_that_never_paused() {
     assert!(apart_db > 26.0, "only {apart_db} dB below the speech");
 }
 
-/// Speakers without pictures, and what is heard of them.
+/// Speakers without pictures, and the program's sound.
 struct Hall {
     codecs: FakeCodecs,
     stage: Stage,
     program: SoundProgram,
     counts: Counts,
-    /// What a speaker says of frames of this amplitude.
+    /// The level that a speaker states for a frame of this amplitude.
     said: fn(u64, u32) -> u8,
-    /// The program's newest sound.
+    /// The newest packet of the program's sound.
     shared: Bytes,
 }
 
@@ -164,7 +164,7 @@ impl Hall {
         self.codecs.0.sounds_decoded.load(Ordering::Relaxed)
     }
 
-    /// Plays these steps; gives who is heard in the last.
+    /// Plays these steps; returns the contributors of the last.
     fn run(&mut self, steps: std::ops::Range<u32>, amplitude: impl Fn(u64) -> u32) -> Vec<u64> {
         let mut heard = Vec::new();
         for step in steps {
@@ -186,12 +186,12 @@ impl Hall {
     }
 }
 
-/// The level of a tone of this amplitude.
+/// Returns the level of a tone of this amplitude.
 fn said(amplitude: u32) -> u8 {
     level(&[amplitude as f32 / 1_000.0 / std::f32::consts::SQRT_2])
 }
 
-/// A tone with whole periods in 20 ms.
+/// Returns the frequency of a speaker's tone: whole periods in 20 ms.
 fn hz(id: u64) -> u32 {
     400 + 150 * id as u32
 }
