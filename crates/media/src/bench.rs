@@ -1,4 +1,5 @@
-//! How quick this machine's codecs are: what a candidate says of itself before it is elected.
+//! Codec benchmark: measures this machine's encoding and decoding time, which a candidate claims of itself
+//! before the leader election.
 
 use std::time::Duration;
 
@@ -7,29 +8,29 @@ use cpu_time::ThreadTime;
 use crate::codec::{CodecError, Codecs, VideoFormat};
 use crate::source::{Source, TestSource};
 
-/// Longest time a bench may take, whatever is asked.
+/// Longest processor time of a benchmark, also when the caller requests a larger budget.
 pub const CODEC_BENCH_BUDGET_MAX: Duration = Duration::from_millis(300);
-/// The program's usual format.
+/// Usual format of a program.
 const FORMAT: VideoFormat = VideoFormat { width: 1280, height: 720, fps: 30, bitrate_bps: 1_500_000 };
-/// Pictures before the ones that count: the key frame, and caches that are still cold.
+/// Pictures encoded before measuring starts: the keyframe, and pictures with cold caches.
 const WARM_UP: usize = 2;
-/// Fewest pictures that count, even when the budget is spent: the median of three is one of the quick ones.
+/// Fewest pictures measured, even when the budget is spent: with three, the median ignores one slow outlier.
 const PICTURES_MIN: usize = 3;
 
-/// Processor time of one thread per moving picture of 1280×720, the medians.
+/// Median processor time per moving picture of 1280×720, on one thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CodecBench {
-    /// To encode at 1.5 Mbit/s, in microseconds.
+    /// Encoding time at 1.5 Mbit/s, in microseconds.
     pub encode_us: u32,
-    /// To decode that again, in microseconds.
+    /// Decoding time of the encoded picture, in microseconds.
     pub decode_us: u32,
 }
 
 /// Encodes and decodes the test source's pictures for `budget` of processor time, at most
 /// [`CODEC_BENCH_BUDGET_MAX`], but at least five pictures.
 ///
-/// Counts processor time, not time, so that a machine busy with other things doesn't look slow: what load
-/// costs is measured on live media.
+/// Measures processor time, not wall time, so that a machine busy with other work doesn't look slow: the cost
+/// of load is measured later, on live media.
 ///
 /// # Errors
 /// [`CodecError`] when the codecs refuse the format or their own frames.
@@ -59,7 +60,7 @@ pub fn codec_bench(codecs: &dyn Codecs, budget: Duration) -> Result<CodecBench, 
     Ok(CodecBench { encode_us: median_us(encode_us), decode_us: median_us(decode_us) })
 }
 
-/// At least 1, so that a codec that costs nothing can still be divided by.
+/// Median in microseconds, at least 1, so that callers can divide by it.
 fn median_us(mut times: Vec<Duration>) -> u32 {
     times.sort_unstable();
     let median = times.get(times.len() / 2).copied().unwrap_or_default();

@@ -1,19 +1,19 @@
-//! The codecs that come with plenary: openh264 and libopus.
+//! Built-in codecs: openh264 and libopus.
 
 use crate::codec::{CodecError, Codecs, SoundDecoder, SoundEncoder, VideoDecoder, VideoEncoder, VideoFormat};
 use crate::openh264::{Openh264Decoder, Openh264Encoder};
 use crate::opus::{OpusDecoder, OpusEncoder};
 
-/// H.264 by openh264 and Opus by libopus, in software, one thread each.
+/// H.264 by openh264 and Opus by libopus: software codecs with one thread each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BuiltinCodecs {
-    /// Temporal layers of programs, 1 to [`TEMPORAL_LAYERS_MAX`](crate::TEMPORAL_LAYERS_MAX); more
-    /// cost 0.5 to 0.8 dB, and let relays leave the top one out. Speakers' pictures have one.
+    /// Temporal layers of programs, 1 to [`TEMPORAL_LAYERS_MAX`](crate::TEMPORAL_LAYERS_MAX). More than one
+    /// layer costs 0.5 to 0.8 dB, and lets relays drop the top layer. Speakers' streams have one layer.
     pub temporal_layers: u8,
 }
 
 impl Default for BuiltinCodecs {
-    /// Two temporal layers.
+    /// Returns codecs with two temporal layers.
     fn default() -> BuiltinCodecs {
         BuiltinCodecs { temporal_layers: 2 }
     }

@@ -1,49 +1,50 @@
-//! The one clock of a process: wall time when it was started, steady from then on.
+//! Process clock: wall time when the process started, monotonic from then on.
 //!
-//! Capture times travel with every frame and are compared on other machines, so they count from 1970; but a
-//! wall clock may step, and media must not step with it. So a process starts one `Clock` and passes copies of
-//! it to all parts.
+//! Capture times travel with every frame and are compared on other machines, so they count from 1970. A wall
+//! clock may step, and media must not step with it; so a process starts one `Clock` and passes copies of it
+//! to all its parts.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// Microseconds since 1970, without steps.
+/// Monotonic clock in microseconds since 1970.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
     started: Instant,
     started_us: u64,
-    /// Goes faster than the system's by so many millionths.
+    /// Rate offset from the system's clock, in parts per million; positive is faster.
     drift_ppm: i32,
 }
 
-/// Millionths.
+/// Parts per million in one.
 const MILLION: u128 = 1_000_000;
-/// Fastest and slowest: 10 %.
+/// Largest rate offset in either direction: 10 %.
 const DRIFT_PPM_MAX: i32 = 100_000;
 
 impl Clock {
-    /// Reads the wall clock once.
+    /// Starts a clock from one reading of the wall clock.
     pub fn start() -> Clock {
         let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Clock { started: Instant::now(), started_us: since_1970.as_micros() as u64, drift_ppm: 0 }
     }
 
-    /// The same clock, but faster by so many millionths, at most a tenth: two sound cards' clocks differ by up to 200.
+    /// Returns the same clock with a rate offset in parts per million, limited to ±10 %, to simulate clock
+    /// drift. The clocks of two sound cards differ by up to 200 ppm.
     pub fn drifting(self, ppm: i32) -> Clock {
         Clock { drift_ppm: ppm.clamp(-DRIFT_PPM_MAX, DRIFT_PPM_MAX), ..self }
     }
 
-    /// Now, in microseconds since 1970.
+    /// Current time in microseconds since 1970.
     pub fn now_us(&self) -> u64 {
         self.started_us + (self.started.elapsed().as_micros() * self.speed() / MILLION) as u64
     }
 
-    /// How long it is until `at_us`; zero when that has passed.
+    /// Time left until `at_us`; zero when `at_us` has passed.
     pub fn until(&self, at_us: u64) -> Duration {
         let left_us = u128::from(at_us.saturating_sub(self.now_us()));
         Duration::from_micros((left_us * MILLION).div_ceil(self.speed()) as u64)
     }
 
-    /// Its microseconds in a second of the system's.
+    /// Microseconds of this clock per second of the system's clock.
     fn speed(&self) -> u128 {
         MILLION.saturating_add_signed(self.drift_ppm.into())
     }

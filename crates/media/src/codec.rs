@@ -1,42 +1,43 @@
-//! What an encoder or decoder must do. They may be slow: callers run them on threads of their own.
+//! Codec interface: the traits that encoders and decoders implement. A codec may block: callers run it on a
+//! thread of its own.
 
 use bytes::Bytes;
 
 use crate::PictureView;
 
-/// What a video encoder is asked for.
+/// Parameters of a video encoder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct VideoFormat {
-    /// Pixels, even, at least 16.
+    /// Width in pixels, even, at least 16.
     pub width: u16,
-    /// Pixels, even, at least 16.
+    /// Height in pixels, even, at least 16.
     pub height: u16,
-    /// Frames per second, 1 to 60: what the rate control reckons with.
+    /// Frames per second, 1 to 60, as the rate control assumes them.
     pub fps: u8,
-    /// Bits per second.
+    /// Target bitrate in bits per second.
     pub bitrate_bps: u32,
 }
 
-/// What a video encoder made of one picture.
+/// One encoded picture.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EncodedPicture {
-    /// One access unit in Annex B form, one slice, parameter sets before each key frame.
+    /// One access unit in Annex B form: one slice, with parameter sets in front of each keyframe.
     pub data: Bytes,
-    /// An IDR picture.
+    /// Whether the picture is an IDR picture.
     pub key: bool,
-    /// Temporal layer.
+    /// Temporal layer; 0 is the base layer.
     pub temporal: u8,
 }
 
-/// What a codec could not do.
+/// Error of an encoder or decoder.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CodecError {
-    /// The bytes can't be decoded; after it a decoder wants a key frame.
+    /// The decoder can't decode the frame; it needs a keyframe next.
     #[error("{codec}: the frame cannot be decoded ({code})")]
     Decode {
         /// The codec's name.
         codec: &'static str,
-        /// As the codec says it.
+        /// The codec's own error code or message.
         code: String,
     },
     /// The codec refuses the format, or failed.
@@ -44,50 +45,52 @@ pub enum CodecError {
     Failed {
         /// The codec's name.
         codec: &'static str,
-        /// As the codec says it.
+        /// The codec's own error code or message.
         code: String,
     },
 }
 
-/// Makes H.264, constrained baseline, one slice per picture.
+/// H.264 encoder: constrained baseline, one slice per picture.
 pub trait VideoEncoder: Send {
-    /// Encodes a picture of the format's size; `None` when rate control skips it.
+    /// Encodes a picture of the format's size; returns `None` when the rate control skips the picture.
     ///
     /// # Errors
-    /// [`CodecError::Failed`]; the next picture may be tried.
+    /// [`CodecError::Failed`]; the caller may try the next picture.
     fn encode(&mut self, picture: &PictureView<'_>, key: bool) -> Result<Option<EncodedPicture>, CodecError>;
 
-    /// Changes the rate from the next picture on, without a key frame.
+    /// Changes the target bitrate from the next picture on, without a keyframe.
     fn set_bitrate(&mut self, bitrate_bps: u32);
 
-    /// Changes how many pictures come in a second, 1 to 60, from the next one on, without a key frame. An encoder
-    /// whose rate control goes by the clock does nothing.
+    /// Changes the frame rate, 1 to 60 pictures per second, from the next picture on, without a keyframe.
+    /// Encoders that derive their rate control from the clock ignore it.
     fn set_frame_rate(&mut self, _fps: u8) {}
 
-    /// From the next picture on uses its cheapest settings, at the cost of quality, or its usual ones again. That
-    /// picture may be a key frame. An encoder without a choice does nothing.
+    /// Switches to the encoder's cheapest settings, at the cost of quality, or back to the usual settings.
+    /// The change takes effect with the next picture, which may become a keyframe. Encoders with a single set
+    /// of settings ignore it.
     fn set_plain(&mut self, _plain: bool) {}
 }
 
-/// Reads H.264.
+/// H.264 decoder.
 pub trait VideoDecoder: Send {
-    /// Decodes one access unit; the picture is valid until the next call. `None` when there is none yet.
+    /// Decodes one access unit; the returned picture is valid until the next call. Returns `None` while the
+    /// decoder has no picture to output yet.
     ///
     /// # Errors
-    /// [`CodecError::Decode`]; ask the sender for a key frame, and go on.
+    /// [`CodecError::Decode`]; the caller requests a keyframe from the sender and continues.
     fn decode(&mut self, access_unit: &[u8]) -> Result<Option<PictureView<'_>>, CodecError>;
 
-    /// Takes the next picture that was held back for reordering; `None` when there is no more. To be called at
-    /// the end of a stream. A decoder that holds nothing back has nothing to do.
+    /// Returns the next picture held back for reordering, `None` when the decoder holds no more. Called at
+    /// the end of a stream. By default returns `None`, for decoders that never reorder.
     ///
     /// # Errors
-    /// [`CodecError::Decode`]; what was held back is lost.
+    /// [`CodecError::Decode`]; the pictures held back are lost.
     fn flush(&mut self) -> Result<Option<PictureView<'_>>, CodecError> {
         Ok(None)
     }
 }
 
-/// Makes Opus, 20 ms at 48 kHz.
+/// Opus encoder for frames of 20 ms at 48 kHz.
 pub trait SoundEncoder: Send {
     /// Encodes [`SOUND_FRAME_LEN`](crate::SOUND_FRAME_LEN) samples per channel, interleaved, −1 to 1.
     ///
@@ -95,68 +98,69 @@ pub trait SoundEncoder: Send {
     /// [`CodecError::Failed`].
     fn encode(&mut self, samples: &[f32]) -> Result<Bytes, CodecError>;
 
-    /// Tells how many of 100 packets get lost on the way, so that packets carry more or fewer copies of those
-    /// before them. An encoder without such copies does nothing.
+    /// Sets the expected packet loss in percent, which decides how much FEC (a copy of the previous frame)
+    /// the packets carry. Encoders without FEC ignore it.
     fn set_loss(&mut self, _percent: u8) {}
 
-    /// From the next frame on says of those in which nobody speaks that they needn't be sent: by packets of one or two
-    /// bytes, with a longer one each 400 ms (discontinuous transmission; RFC 7587, 3.1.3). Off at first. An encoder that
-    /// can't do this does nothing.
+    /// Switches discontinuous transmission (DTX) on or off, from the next frame on. With DTX the encoder
+    /// marks frames without speech as not worth sending: their packets are one or two bytes long, with a
+    /// longer one each 400 ms (RFC 7587, 3.1.3). Off at first. Encoders without DTX ignore it.
     fn set_dtx(&mut self, _on: bool) {}
 }
 
-/// Reads Opus.
+/// Opus decoder.
 pub trait SoundDecoder: Send {
     /// Decodes a packet into `samples` (one frame, interleaved).
     ///
     /// # Errors
-    /// [`CodecError::Decode`]; `samples` is silence then.
+    /// [`CodecError::Decode`]; `samples` is then filled with silence.
     fn decode(&mut self, packet: &[u8], samples: &mut [f32]) -> Result<(), CodecError>;
 
-    /// Makes up a lost frame: from the copy that the following packet carries, if that is given and has one,
-    /// otherwise from the past.
+    /// Conceals a lost frame: decodes the FEC copy in the following packet, when `next` is given and carries
+    /// one; otherwise extrapolates from the previous frames.
     fn conceal(&mut self, next: Option<&[u8]>, samples: &mut [f32]);
 }
 
-/// Makes encoders and decoders: the built-in ones, or an application's own.
+/// Factory of encoders and decoders: the built-in ones, or an application's own.
 pub trait Codecs: Send + Sync {
-    /// A new H.264 encoder; its first picture is a key frame.
+    /// Creates an H.264 encoder; its first picture is a keyframe.
     ///
     /// # Errors
-    /// [`CodecError::Failed`] when the format is refused.
+    /// [`CodecError::Failed`] when the codec refuses the format.
     fn video_encoder(&self, format: &VideoFormat) -> Result<Box<dyn VideoEncoder>, CodecError>;
 
-    /// A new H.264 encoder for a program, which relays forward: with pictures that no other one needs (nal_ref_idc 0), if
-    /// it can, so that those may be left out where a line is slow. As [`video_encoder`](Self::video_encoder) by default.
+    /// Creates an H.264 encoder for a program, which relays forward. If the codec can, it makes an upper
+    /// temporal layer: pictures that no other picture references (nal_ref_idc 0), so that relays can drop
+    /// them on slow links. Same as [`video_encoder`](Self::video_encoder) by default.
     ///
     /// # Errors
-    /// [`CodecError::Failed`] when the format is refused.
+    /// [`CodecError::Failed`] when the codec refuses the format.
     fn program_encoder(&self, format: &VideoFormat) -> Result<Box<dyn VideoEncoder>, CodecError> {
         self.video_encoder(format)
     }
 
-    /// A new H.264 decoder for calls: each picture comes with its access unit.
+    /// Creates an H.264 decoder for live media: each access unit yields its picture at once.
     ///
     /// # Errors
     /// [`CodecError::Failed`].
     fn video_decoder(&self) -> Result<Box<dyn VideoDecoder>, CodecError>;
 
-    /// A new H.264 decoder for files with B pictures: pictures come in the order of their display, some access
-    /// units late, the last ones by [`VideoDecoder::flush`].
+    /// Creates an H.264 decoder for files with B pictures: pictures are output in display order, some access
+    /// units late, and the last pictures by [`VideoDecoder::flush`].
     ///
     /// # Errors
-    /// [`CodecError::Failed`], always unless the codecs can do this.
+    /// [`CodecError::Failed`]; always by default, for codecs that can't reorder.
     fn reordering_video_decoder(&self) -> Result<Box<dyn VideoDecoder>, CodecError> {
         Err(CodecError::Failed { codec: "H.264", code: "no B pictures".to_owned() })
     }
 
-    /// A new Opus encoder for 1 or 2 channels.
+    /// Creates an Opus encoder for 1 or 2 channels.
     ///
     /// # Errors
     /// [`CodecError::Failed`].
     fn sound_encoder(&self, channels: u8, bitrate_bps: u32) -> Result<Box<dyn SoundEncoder>, CodecError>;
 
-    /// A new Opus decoder whose output has 1 or 2 channels.
+    /// Creates an Opus decoder with 1 or 2 output channels.
     ///
     /// # Errors
     /// [`CodecError::Failed`].

@@ -1,8 +1,8 @@
-//! From pictures and sound to encoded frames: the half of a capture that doesn't care where they come from.
+//! Encoding stage of a capture, independent of where pictures and sound come from.
 //!
-//! [`VideoEncoding`] fits pictures into the format that was asked for and decides which are key frames.
-//! [`SoundEncoding`] tells how loud each frame is. Both are called with what is to be encoded and return what
-//! came of it; threads and time are their caller's.
+//! [`VideoEncoding`] fits pictures into the requested format and schedules keyframes. [`SoundEncoding`]
+//! measures the level of each frame. Both are synchronous: they take raw media and return encoded frames;
+//! threads and timing belong to the caller.
 
 use std::sync::Arc;
 
@@ -18,33 +18,34 @@ use crate::picture::PICTURE_SIDE_MIN;
 use crate::scale::{Rect, Scaler};
 use crate::{Frame, Picture, PictureView};
 
-/// Of frames that needn't be sent, one in so many is: 400 ms. Opus encoders have something to say by then (RFC 7587, 3.1.3);
-/// whoever hears nothing for longer takes the speaker for gone.
+/// DTX interval in frames: while the encoder reports silence, one frame of this many is sent, each 400 ms.
+/// Opus encoders send an update by then as well (RFC 7587, 3.1.3); a jitter buffer that gets nothing for 1 s
+/// takes the speaker for gone.
 const SILENT_FRAMES_MAX: u32 = 20;
-/// Smallest side that encoders take.
+/// Smallest side that encoders accept.
 const SIDE_MIN: usize = PICTURE_SIDE_MIN as usize;
 
-/// A frame as its encoder made it, before it gets its identity.
+/// An encoded frame before it gets its identity.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Encoded {
     /// Picture or sound.
     pub kind: MediaKind,
-    /// When it was captured, in microseconds of the process's clock.
+    /// Capture time, in microseconds of the process's clock.
     pub captured_us: u64,
     /// An access unit in Annex B form, or an Opus packet.
     pub data: Bytes,
-    /// Decodable without any earlier frame; false for sound.
+    /// Whether the frame is decodable without any earlier frame; false for sound.
     pub key: bool,
     /// Temporal layer; 0 for sound.
     pub temporal: u8,
-    /// How loud the sound is, in −dBov: 0 loudest, 127 silent (RFC 6464); `None` for pictures.
+    /// Sound level in −dBov: 0 is loudest, 127 silent (RFC 6464). `None` for pictures.
     pub level: Option<u8>,
 }
 
 impl Encoded {
-    /// The frame of that number of a stream, its identity also in its bytes, where every player and relay leaves it
-    /// alone. Silence of one or two bytes has no room for it: its identity follows from its neighbours. `None` for
-    /// a picture that is no access unit.
+    /// Turns it into frame `number` of `stream`, and embeds the identity in the bytes, where players and
+    /// relays leave it untouched. A silent packet of one or two bytes has no room for it: the receiver
+    /// derives its identity from the neighbours. Returns `None` for a picture that is not an access unit.
     pub fn identified(&self, stream: StreamId, number: u32) -> Option<Frame> {
         let Encoded { kind, captured_us, key, temporal, level, .. } = *self;
         let identity = FrameIdentity { stream, number, captured_us, temporal, key, epoch: 0 };
@@ -64,13 +65,14 @@ pub struct VideoEncoding {
     requested: VideoFormat,
     encoder: Option<(VideoFormat, Box<dyn VideoEncoder>)>,
     scaler: Scaler,
-    /// The picture in the encoder's size, when it came in another.
+    /// The picture scaled to the encoder's size, when it came in another.
     scaled: Picture,
     keys: KeyFrames,
 }
 
 impl VideoEncoding {
-    /// Pictures will fit into `requested`, in their own shape, and are not enlarged.
+    /// Creates an encoding that fits pictures into `requested`: they keep their aspect ratio and are never
+    /// enlarged.
     pub fn new(codecs: Arc<dyn Codecs>, requested: VideoFormat) -> VideoEncoding {
         VideoEncoding {
             codecs,
@@ -82,19 +84,19 @@ impl VideoEncoding {
         }
     }
 
-    /// Changes the format from the next picture on. Another size or rate of pictures makes a new encoder, so
-    /// the next frame is a key frame; another bit rate does not.
+    /// Changes the format from the next picture on. Another size or frame rate creates a new encoder, so the
+    /// next frame is a keyframe; another bitrate does not.
     pub fn set_format(&mut self, format: VideoFormat) {
         self.requested = format;
     }
 
-    /// Makes the next frame a key frame that is at least [`KEY_INTERVAL_US_MIN`](crate::KEY_INTERVAL_US_MIN) after
-    /// the last.
+    /// Requests a keyframe: the next frame at least [`KEY_INTERVAL_US_MIN`](crate::KEY_INTERVAL_US_MIN) after
+    /// the last keyframe.
     pub fn want_key(&mut self) {
         self.keys.want();
     }
 
-    /// Encodes one picture; `None` when the encoder skips it.
+    /// Encodes one picture; returns `None` when the encoder skips the picture.
     ///
     /// # Errors
     /// [`CodecError`] when the codec refuses the format or fails; the next picture gets a new encoder.
@@ -132,7 +134,7 @@ impl VideoEncoding {
         }))
     }
 
-    /// Has an encoder for pictures of this size.
+    /// Ensures that the encoder matches pictures of this size, by a new bitrate or a new encoder.
     fn prepare(&mut self, size: (usize, usize)) -> Result<(), CodecError> {
         let (width, height) = fitted(size, (self.requested.width.into(), self.requested.height.into()));
         let format = VideoFormat { width: width as u16, height: height as u16, ..self.requested };
@@ -144,7 +146,7 @@ impl VideoEncoding {
                 *had = format;
             }
             slot => {
-                // the old one goes first: two large encoders at once are a lot of memory
+                // drop the old encoder first: two large encoders at once take a lot of memory
                 *slot = None;
                 *slot = Some((format, self.codecs.video_encoder(&format)?));
                 self.keys.begin_anew();
@@ -154,37 +156,38 @@ impl VideoEncoding {
     }
 }
 
-/// Encodes sound, 20 ms a frame.
+/// Encodes sound in frames of 20 ms.
 pub struct SoundEncoding {
     encoder: Box<dyn SoundEncoder>,
     dtx: bool,
-    /// Frames in a row that needn't be sent.
+    /// Consecutive frames that DTX allows to omit, modulo the DTX interval.
     silent: u32,
 }
 
 impl SoundEncoding {
-    /// For 1 or 2 channels.
+    /// Creates an encoding for 1 or 2 channels.
     ///
     /// # Errors
-    /// [`CodecError::Failed`] when the codec refuses that.
+    /// [`CodecError::Failed`] when the codec refuses the parameters.
     pub fn new(codecs: &dyn Codecs, channels: u8, bitrate_bps: u32) -> Result<SoundEncoding, CodecError> {
         Ok(SoundEncoding { encoder: codecs.sound_encoder(channels, bitrate_bps)?, dtx: false, silent: 0 })
     }
 
-    /// Leaves frames out in which nobody speaks, or no more: see [`SoundEncoder::set_dtx`]. Off at first.
+    /// Switches DTX on or off: frames without speech are omitted, see [`SoundEncoder::set_dtx`]. Off at
+    /// first.
     pub fn set_dtx(&mut self, on: bool) {
         (self.dtx, self.silent) = (on, 0);
         self.encoder.set_dtx(on);
     }
 
-    /// Tells how many of 100 packets get lost on the way.
+    /// Sets the expected packet loss in percent.
     pub fn set_loss(&mut self, percent: u8) {
         self.encoder.set_loss(percent);
     }
 
-    /// Encodes [`SOUND_FRAME_LEN`](crate::SOUND_FRAME_LEN) samples per channel, interleaved, −1 to 1. `None` for a frame
-    /// that is left out. The first of those in a row isn't: of one or two bytes, it tells that silence follows, which
-    /// otherwise would look like loss until the next one comes.
+    /// Encodes [`SOUND_FRAME_LEN`](crate::SOUND_FRAME_LEN) samples per channel, interleaved, −1 to 1. Returns
+    /// `None` for a frame that DTX omits. The first frame of a silence is never omitted: its packet of one or
+    /// two bytes announces the silence, which would otherwise look like loss until the next packet arrives.
     ///
     /// # Errors
     /// [`CodecError::Failed`].
@@ -203,8 +206,8 @@ impl SoundEncoding {
     }
 }
 
-/// The largest even size of the same shape that fits into `bounds` and is no larger than `size`: who shows a
-/// picture can enlarge it as well. No side gets shorter than 16 pixels; a very long picture is squeezed then.
+/// Largest even size of the same aspect ratio that fits into `bounds` and doesn't exceed `size`: enlarging is
+/// left to the display. No side gets shorter than 16 pixels; a very long picture is distorted then.
 fn fitted(size: (usize, usize), bounds: (usize, usize)) -> (usize, usize) {
     let small = size.0 <= bounds.0 && size.1 <= bounds.1;
     let bounds = Rect { x: 0, y: 0, width: bounds.0, height: bounds.1 };
@@ -217,7 +220,7 @@ fn fitted(size: (usize, usize), bounds: (usize, usize)) -> (usize, usize) {
 mod tests {
     use super::*;
 
-    /// Says of every frame that it needn't be sent, whoever asked.
+    /// Encoder that marks every frame as not worth sending, with or without DTX.
     struct Mute;
 
     impl SoundEncoder for Mute {

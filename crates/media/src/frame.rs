@@ -1,4 +1,4 @@
-//! One encoded frame, with its identity.
+//! Encoded frame with its identity.
 
 use bytes::Bytes;
 use plenary_proto::identity::{FrameIdentity, MediaKind};
@@ -8,11 +8,12 @@ use plenary_proto::identity::{FrameIdentity, MediaKind};
 pub struct Frame {
     /// Picture or sound.
     pub kind: MediaKind,
-    /// Which frame this is; also written inside `data`, except in sound packets of 1 or 2 bytes.
+    /// Stream, number and capture time of the frame. Also embedded in `data`, except in sound packets of 1 or
+    /// 2 bytes.
     pub identity: FrameIdentity,
-    /// Annex B with parameter sets before each key frame, or an Opus packet.
+    /// An access unit in Annex B form, with parameter sets before each keyframe, or an Opus packet.
     pub data: Bytes,
-    /// How loud its maker says that it is, in −dBov (RFC 6464); `None` for pictures, and where nobody said so: it travels
-    /// beside the frame, not in its bytes.
+    /// Sound level in −dBov as the sender measured it (RFC 6464). `None` for pictures, and for sound sent
+    /// without a level. Travels in an RTP header extension, not in `data`.
     pub level: Option<u8>,
 }

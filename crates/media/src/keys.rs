@@ -1,12 +1,13 @@
-//! When a stream gets its key frames: the first frame, one each 2 s, and one when it is wanted, but not more than
-//! one in a second for that.
+//! Keyframe schedule of a stream: the first frame, one each 2 s, and one on request, but at most one
+//! requested keyframe per second.
 
-/// Longest time between key frames: the longest that a newcomer without help waits for a picture.
+/// Longest interval between keyframes. A peer that joins without a cached GOP or a keyframe request waits
+/// this long at most for its first picture.
 pub const KEY_INTERVAL_US_MAX: u64 = 2_000_000;
-/// Shortest time between a key frame and a wanted one.
+/// Shortest interval between a keyframe and a requested one.
 pub const KEY_INTERVAL_US_MIN: u64 = 1_000_000;
 
-/// One stream's key frames. Times are capture times.
+/// Keyframe state of one stream. All times are capture times.
 #[derive(Debug, Default)]
 pub(crate) struct KeyFrames {
     wanted: bool,
@@ -14,17 +15,17 @@ pub(crate) struct KeyFrames {
 }
 
 impl KeyFrames {
-    /// Several wishes are one.
+    /// Requests a keyframe. Repeated requests count as one until the next keyframe.
     pub(crate) fn want(&mut self) {
         self.wanted = true;
     }
 
-    /// The next frame is a first one again.
+    /// Makes the next frame a keyframe, as after a change of encoder.
     pub(crate) fn begin_anew(&mut self) {
         self.last_us = None;
     }
 
-    /// Whether the frame captured at that time must be a key frame.
+    /// Whether the frame captured at `captured_us` must be a keyframe.
     pub(crate) fn is_due(&self, captured_us: u64) -> bool {
         self.last_us.is_none_or(|last_us| {
             let age_us = captured_us.saturating_sub(last_us);
@@ -32,7 +33,7 @@ impl KeyFrames {
         })
     }
 
-    /// The frame captured at that time was one.
+    /// Records a keyframe captured at `captured_us`, and clears the request.
     pub(crate) fn made(&mut self, captured_us: u64) {
         *self = KeyFrames { wanted: false, last_us: Some(captured_us) };
     }

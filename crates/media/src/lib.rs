@@ -1,8 +1,9 @@
-//! Everything that is done with pictures and sound, and nothing about rooms.
+//! Media for plenary: codecs, capture, jitter buffers, mixing, RTP payloads and recording. It knows nothing
+//! of rooms or networks.
 //!
-//! Pictures are I420 ([`Picture`]), sound is f32 at 48 kHz. Codecs stand behind the traits of [`codec`], so that
-//! an application can bring its own; the feature `codecs` has openh264 and libopus. What an encoder made
-//! travels as a [`Frame`].
+//! Pictures are I420 ([`Picture`]), sound is f32 at 48 kHz. Codecs are reached through the traits of
+//! [`codec`], so an application can supply its own; the feature `codecs` adds openh264 and libopus. An
+//! encoded picture or sound packet travels as a [`Frame`].
 #![warn(clippy::unwrap_used)]
 
 pub mod assembly;
@@ -52,9 +53,9 @@ pub use png::write_png;
 pub use raw::{CAPTURE_OFF_US_MAX, RawError, RawFormat, RawPicture, RawSound};
 pub use record::{FRAGMENT_BYTES_MAX, FRAGMENT_US, PICTURE_WAIT_US_MAX, RecordError, Recorder};
 
-/// Samples per second of all sound in this crate.
+/// Sample rate of all sound in this crate, in samples per second.
 pub const SAMPLE_RATE: u32 = 48_000;
 /// Samples per channel of one sound frame: 20 ms.
 pub const SOUND_FRAME_LEN: usize = 960;
-/// Duration of one sound frame, microseconds.
+/// Duration of one sound frame, in microseconds.
 pub const SOUND_FRAME_US: u64 = 20_000;

@@ -1,12 +1,16 @@
-//! H.264 by openh264: an encoder set up for conversation, and decoders for calls and for files.
+//! H.264 by openh264: an encoder for live conversation, and decoders for live media and for files.
 //!
-//! The encoder makes constrained baseline, one slice per picture, one thread, no look-ahead, and signals BT.709
-//! in limited range, as all pictures in plenary are. Parameter sets keep their ids and stand in front of each
-//! IDR picture; IDR pictures come only when asked for. Complexity low with adaptive quantisation and
-//! background detection off was the best point measured (1.5 to 4 dB over x264 ultrafast at equal rate, for
-//! 20 to 40 % more time). Plain settings are background detection without deblocking: of what can still be chosen that
-//! is what saves most, 9 % of the time for a film (for 1.8 dB), 14 % for four of it in a grid (0.1 dB), 23 % where
-//! three of them stand still (3 dB), 720p in 1.5 Mbit/s.
+//! The encoder makes constrained baseline with one slice per picture, on one thread, without look-ahead, and
+//! signals BT.709 in limited range, as for all pictures in plenary. Parameter sets keep their ids and precede
+//! each IDR picture; the encoder makes IDR pictures only on request.
+//!
+//! Low complexity without adaptive quantisation and background detection was the best setting measured: 1.5
+//! to 4 dB better than x264 ultrafast at equal bitrate, for 20 to 40 % more time.
+//!
+//! The plain settings turn background detection on and deblocking off. Of the options that can still change
+//! at run time, that saves the most time, measured at 720p and 1.5 Mbit/s: 9 % for a film (at a loss of
+//! 1.8 dB), 14 % for four films in a grid (0.1 dB), 23 % for a grid with three of its films standing still
+//! (3 dB).
 
 use ::openh264::OpenH264API;
 use ::openh264::decoder::{DecodedYUV, Decoder, DecoderConfig, Flush};
@@ -26,15 +30,15 @@ use crate::picture::{PICTURE_SIDE_MIN, PICTURE_SIDES_MAX};
 use crate::{Picture, PictureView, PlaneView};
 
 const NAME: &str = "openh264";
-/// Lowest rate to ask of the codec (guess).
+/// Lowest bitrate requested from the codec. A guess.
 const BITRATE_BPS_MIN: u32 = 10_000;
-/// `UNSPECIFIED_BIT_RATE` of codec_app_def.h: the level's highest.
+/// `UNSPECIFIED_BIT_RATE` of codec_app_def.h: the level's own limit applies.
 const BITRATE_MAX_OF_LEVEL: i32 = 0;
-/// Highest rate of level 5.2, baseline (ITU-T H.264 table A-1).
+/// Highest bitrate of level 5.2, baseline (ITU-T H.264 table A-1).
 const BITRATE_BPS_MAX: u32 = 240_000_000;
-/// Pictures a second at most.
+/// Maximum pictures per second.
 const FPS_MAX: u8 = 60;
-/// Most temporal layers that the encoder makes.
+/// Maximum number of temporal layers of the encoder.
 pub const TEMPORAL_LAYERS_MAX: u8 = 4;
 
 pub(crate) struct Openh264Encoder {
@@ -56,7 +60,7 @@ impl Openh264Encoder {
             .max_frame_rate(FrameRate::from_hz(f32::from(format.fps)))
             .skip_frames(false)
             .adaptive_quantization(false)
-            .background_detection(true) // until `prepare`
+            .background_detection(true) // `prepare` turns it off
             .scene_change_detect(false)
             .sps_pps_strategy(SpsPpsStrategy::ConstantId)
             .vui(VuiConfig::bt709());
@@ -67,12 +71,16 @@ impl Openh264Encoder {
         Ok(encoder)
     }
 
-    /// The wrapper sets the codec up at the first picture, and with options of its own that are in the way:
-    /// one temporal layer, and the first rate as the highest, so that each raise is reported as an error. So a
-    /// first picture is thrown away, and both are changed behind it; the next picture is an IDR again.
+    /// Encodes and discards a first picture, then changes options of the codec behind the wrapper's back; the
+    /// next picture is an IDR picture again.
     ///
-    /// Background detection is changed as well, since for that the codec begins anew. Else its rate control took the next
-    /// IDR for as cheap as a black one: 176 kB at 1.5 Mbit/s in place of 87, and seconds of bad pictures after it.
+    /// The wrapper configures the codec at its first picture, with two options in the way: one temporal
+    /// layer, and the first bitrate as the maximum, so that each later increase is reported as an error. Both
+    /// are changed here.
+    ///
+    /// Background detection is toggled as well, since that makes the codec reinitialise. Without it, the rate
+    /// control expected the next IDR picture to be as cheap as the black one: it took 176 kB at 1.5 Mbit/s
+    /// instead of 87, followed by seconds of bad pictures.
     fn prepare(&mut self, temporal_layers: u8) -> Result<(), CodecError> {
         let black = Picture::black(self.format.width.into(), self.format.height.into());
         self.encode(&black.view(), true)?;
@@ -82,7 +90,7 @@ impl Openh264Encoder {
         })
     }
 
-    /// Changes parameters of an encoder that has made a picture; the next one is an IDR.
+    /// Changes parameters of an encoder that has made a picture; the next picture is an IDR picture.
     fn set_up(&mut self, change: impl FnOnce(&mut SEncParamExt)) -> Result<(), CodecError> {
         let mut params = SEncParamExt::default();
         // SAFETY: the encoder is initialised by its first picture, and the option's type is SEncParamExt.
@@ -98,14 +106,15 @@ impl Openh264Encoder {
     }
 }
 
-/// The wrapper silences the codec after it was set up, too late for a warning about the set-up.
+/// Silences the codec's log. The wrapper silences the log only after configuring the codec, too late for the
+/// codec's warnings about that.
 fn silence(encoder: &mut Encoder) -> Result<(), CodecError> {
     let mut level = WELS_LOG_QUIET;
     // SAFETY: this option may be set before the encoder is initialised, and its type is an int.
     accepted(unsafe { encoder.raw_api().set_option(ENCODER_OPTION_TRACE_LEVEL, (&raw mut level).cast()) })
 }
 
-/// What the codec would refuse anyway, said so that the reader knows what to change.
+/// Rejects formats that the codec would refuse anyway, with an error that names the limit.
 fn check(format: &VideoFormat) -> Result<(), CodecError> {
     let VideoFormat { width, height, fps, .. } = *format;
     let refuse = |why: String| Err(CodecError::Failed { codec: NAME, code: why });
@@ -173,7 +182,8 @@ impl VideoEncoder for Openh264Encoder {
         }
     }
 
-    /// The codec takes deblocking over only when it is set up anew, which it is for another background detection.
+    /// Toggling background detection makes the codec reinitialise; only then does it apply the deblocking
+    /// setting.
     fn set_plain(&mut self, plain: bool) {
         if self.plain == plain {
             return;
@@ -189,17 +199,18 @@ impl VideoEncoder for Openh264Encoder {
     }
 }
 
-/// A decoder without error concealment: after a frame that can't be decoded every further one is an error
-/// until a key frame, so that no broken picture is ever shown.
+/// Decoder without error concealment: after a frame that can't be decoded, every further frame is an error
+/// until a keyframe, so the decoder never outputs a corrupt picture.
 pub(crate) struct Openh264Decoder {
     decoder: Decoder,
-    /// What was held back when the stream ended, the last first.
+    /// Pictures still held back when the stream ended, the last one first.
     held_back: Vec<Picture>,
     flushed: Picture,
 }
 
 impl Openh264Decoder {
-    /// With `reordering`, pictures come in display order and late; else each comes with its access unit.
+    /// Creates a decoder. With `reordering`, pictures are output late and in display order; otherwise each
+    /// access unit yields its picture at once.
     pub(crate) fn new(reordering: bool) -> Result<Openh264Decoder, CodecError> {
         let flush = if reordering { Flush::NoFlush } else { Flush::Flush };
         let config = DecoderConfig::new().flush_after_decode(flush);
@@ -211,7 +222,7 @@ impl Openh264Decoder {
 impl VideoDecoder for Openh264Decoder {
     fn decode(&mut self, access_unit: &[u8]) -> Result<Option<PictureView<'_>>, CodecError> {
         if access_unit.is_empty() {
-            // to the codec that would be the end of the stream
+            // the codec would take an empty frame as the end of the stream
             return Err(CodecError::Decode { codec: NAME, code: "an empty frame".to_owned() });
         }
         match self.decoder.decode(access_unit) {
@@ -231,7 +242,7 @@ impl VideoDecoder for Openh264Decoder {
     }
 }
 
-/// The decoder's own memory, without a copy.
+/// Borrows the decoder's own buffer, without a copy.
 fn view<'a>(picture: &DecodedYUV<'a>) -> PictureView<'a> {
     let (width, height) = picture.dimensions();
     let strides: [usize; 3] = picture.strides().into();
@@ -260,7 +271,7 @@ fn broken(error: &::openh264::Error) -> CodecError {
     CodecError::Decode { codec: NAME, code: code_of(error) }
 }
 
-/// The error in a few words: the wrapper's own text has a backtrace in it.
+/// Describes the error in a few words; the wrapper's own text contains a backtrace.
 fn code_of(error: &::openh264::Error) -> String {
     const BITS: [(i64, &str); 6] = [
         (0x01, "not a whole frame"),

@@ -1,10 +1,11 @@
-//! Pictures in I420: a plane of luma and two of chroma at half its size, 8 bits a sample, limited range.
+//! Pictures in I420: one luma plane and two chroma planes of half the width and height, 8 bits per sample,
+//! limited range.
 
 use crate::scale::Rect;
 
-/// Smallest width and height that is encoded: one macroblock.
+/// Smallest width and height that encoders accept: one macroblock.
 pub const PICTURE_SIDE_MIN: u16 = 16;
-/// Largest longer and shorter side that is encoded (level 5.2).
+/// Largest longer and shorter side that encoders accept (level 5.2).
 pub const PICTURE_SIDES_MAX: (u16, u16) = (3840, 2160);
 
 /// One plane of a borrowed picture.
@@ -12,23 +13,24 @@ pub const PICTURE_SIDES_MAX: (u16, u16) = (3840, 2160);
 pub struct PlaneView<'a> {
     /// `stride × height` samples; the last row may end after `width`.
     pub samples: &'a [u8],
-    /// Samples from one row to the next.
+    /// Samples from the start of one row to the start of the next.
     pub stride: usize,
 }
 
-/// A borrowed picture: a decoder's own memory, or a [`Picture`].
+/// A borrowed picture: a decoder's own buffer, or a [`Picture`].
 #[derive(Clone, Copy, Debug)]
 pub struct PictureView<'a> {
-    /// Pixels, even.
+    /// Width in pixels, even.
     pub width: usize,
-    /// Pixels, even.
+    /// Height in pixels, even.
     pub height: usize,
     /// Luma, then the two chroma planes at half width and height.
     pub planes: [PlaneView<'a>; 3],
 }
 
 impl<'a> PictureView<'a> {
-    /// A part of the picture; `None` when `rect` is odd or not within it, or samples are missing.
+    /// Returns the part of the picture inside `rect`; `None` when `rect` has odd numbers or exceeds the
+    /// picture, or samples are missing.
     pub fn cut(&self, rect: Rect) -> Option<PictureView<'a>> {
         if !rect.is_within(self.width, self.height) {
             return None;
@@ -43,7 +45,7 @@ impl<'a> PictureView<'a> {
     }
 }
 
-/// An owned picture, without padding: luma of `width × height` samples, then Cb and Cr of a quarter each.
+/// An owned picture without padding: luma of `width × height` samples, then Cb and Cr of a quarter each.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Picture {
     width: usize,
@@ -51,11 +53,11 @@ pub struct Picture {
     samples: Vec<u8>,
 }
 
-/// Luma and chroma of black in limited range.
+/// Luma and chroma of black, in limited range.
 const BLACK: (u8, u8) = (16, 128);
 
 impl Picture {
-    /// A black picture. Width and height are rounded down to even numbers, and are at least 2.
+    /// Creates a black picture. Width and height are rounded down to even numbers, and are at least 2.
     pub fn black(width: usize, height: usize) -> Picture {
         let (width, height) = ((width & !1).max(2), (height & !1).max(2));
         let mut samples = vec![BLACK.0; width * height];
@@ -63,7 +65,8 @@ impl Picture {
         Picture { width, height, samples }
     }
 
-    /// From `width × height × 3 / 2` samples, luma first; `None` when the size is odd, zero or doesn't fit.
+    /// Creates a picture from `width × height × 3 / 2` samples, luma first. Returns `None` when a side is odd
+    /// or zero, or the number of samples doesn't match.
     pub fn from_samples(width: usize, height: usize, samples: Vec<u8>) -> Option<Picture> {
         let even = width > 0 && height > 0 && width.is_multiple_of(2) && height.is_multiple_of(2);
         (even && samples.len() == width * height * 3 / 2).then_some(Picture { width, height, samples })
@@ -76,7 +79,7 @@ impl Picture {
         picture
     }
 
-    /// Becomes a copy of `view`, in the memory it has.
+    /// Overwrites this picture with a copy of `view`, reusing the allocation.
     pub fn copy_from(&mut self, view: &PictureView<'_>) {
         (self.width, self.height) = (view.width, view.height);
         self.samples.clear();
@@ -88,12 +91,12 @@ impl Picture {
         }
     }
 
-    /// Pixels, even.
+    /// Width in pixels, even.
     pub fn width(&self) -> usize {
         self.width
     }
 
-    /// Pixels, even.
+    /// Height in pixels, even.
     pub fn height(&self) -> usize {
         self.height
     }
@@ -103,14 +106,15 @@ impl Picture {
         &self.samples
     }
 
-    /// The three planes, to be drawn on; strides are the width, and half of it for chroma.
+    /// The three planes as mutable slices, for drawing; the luma stride is the width, the chroma stride half
+    /// of it.
     pub fn planes_mut(&mut self) -> [&mut [u8]; 3] {
         let (luma, chroma) = self.samples.split_at_mut(self.width * self.height);
         let (cb, cr) = chroma.split_at_mut(self.width * self.height / 4);
         [luma, cb, cr]
     }
 
-    /// The picture as decoders and encoders see it.
+    /// Borrows the picture in the form that decoders and encoders use.
     pub fn view(&self) -> PictureView<'_> {
         let (luma, chroma) = self.samples.split_at(self.width * self.height);
         let (cb, cr) = chroma.split_at(self.width * self.height / 4);

@@ -1,7 +1,7 @@
-//! A picture as PNG.
+//! PNG output of a picture.
 //!
-//! All pictures in plenary are BT.709 in limited range, whatever their size: that is what our encoder signals,
-//! and what a mixer pastes together without looking. So PNG files are made the same way.
+//! All pictures in plenary are taken as BT.709 in limited range, regardless of size: the encoder signals
+//! that, and the mixer composites pictures without converting them. PNG files are converted accordingly.
 
 use std::io::Write;
 
@@ -9,20 +9,20 @@ use ::png::{BitDepth, ColorType, Compression, Encoder, EncodingError};
 
 use crate::PictureView;
 
-/// Fractional bits of the matrix.
+/// Fractional bits of the fixed-point matrix.
 const SHIFT: i32 = 16;
-/// Limited range to full range: 255 / 219 for luma; chroma 255 / 224 times BT.709's 1.5748, 0.1873, 0.4681 and
-/// 1.8556.
+/// Fixed-point factors from limited range to full range: 255 / 219 for luma; for chroma 255 / 224 times
+/// BT.709's 1.5748, 0.1873, 0.4681 and 1.8556.
 const LUMA: i32 = 76_309;
 const CR_TO_RED: i32 = 117_489;
 const CB_TO_GREEN: i32 = -13_975;
 const CR_TO_GREEN: i32 = -34_925;
 const CB_TO_BLUE: i32 = 138_438;
 
-/// Writes a picture as PNG, 8-bit RGB.
+/// Writes a picture as 8-bit RGB PNG.
 ///
 /// # Errors
-/// When `out` can't be written.
+/// When writing to `out` fails.
 pub fn write_png(picture: &PictureView<'_>, out: impl Write) -> std::io::Result<()> {
     let side = |pixels: usize| u32::try_from(pixels).unwrap_or(u32::MAX);
     let mut encoder = Encoder::new(out, side(picture.width), side(picture.height));
@@ -39,7 +39,7 @@ pub fn write_png(picture: &PictureView<'_>, out: impl Write) -> std::io::Result<
     })
 }
 
-/// `width × height` pixels of red, green and blue, without padding.
+/// Converts to `width × height` pixels of red, green and blue, without padding.
 fn rgb(picture: &PictureView<'_>) -> Vec<u8> {
     let mut rgb = Vec::with_capacity(picture.width * picture.height * 3);
     let [luma, cb, cr] = picture.planes;

@@ -1,4 +1,4 @@
-//! Sound of another rate brought to 48 kHz, block by block.
+//! Sample rate conversion to 48 kHz, block by block.
 
 use std::ops::RangeInclusive;
 
@@ -7,34 +7,36 @@ use rubato::{Fft, FixedSync, Resampler};
 
 use crate::{SAMPLE_RATE, SOUND_FRAME_LEN};
 
-/// Rates that are resampled.
+/// Sample rates that can be resampled, in Hz.
 pub(crate) const RATES: RangeInclusive<u32> = 8_000..=96_000;
 
-/// A resampler with its state. Its output begins [`delay_len`](Resampled::delay_len) samples late.
+/// A resampler with its filter state. Its output is delayed by [`delay_len`](Resampled::delay_len) samples.
 pub(crate) struct Resampled {
     resampler: Fft<f32>,
     channels: usize,
 }
 
 impl Resampled {
-    /// From a rate of [`RATES`]. The error is rubato's own word for what it doesn't do.
+    /// Creates a resampler for a rate within [`RATES`]. The error is rubato's message for an unsupported
+    /// rate.
     pub(crate) fn new(rate: u32, channels: usize) -> Result<Resampled, String> {
         let (from, to) = (rate as usize, SAMPLE_RATE as usize);
         let resampler = Fft::new(from, to, SOUND_FRAME_LEN, channels, FixedSync::Output).map_err(text)?;
         Ok(Resampled { resampler, channels })
     }
 
-    /// Interleaved samples of the output's beginning that stand for nothing.
+    /// Length of the filter delay at the start of the output, in interleaved samples; the caller discards
+    /// them.
     pub(crate) fn delay_len(&self) -> usize {
         self.resampler.output_delay() * self.channels
     }
 
-    /// Interleaved samples that the next block takes.
+    /// Length of the next input block, in interleaved samples.
     pub(crate) fn input_len(&self) -> usize {
         self.resampler.input_frames_next() * self.channels
     }
 
-    /// Appends what becomes of a block of [`input_len`](Resampled::input_len) samples.
+    /// Resamples a block of [`input_len`](Resampled::input_len) samples and appends the result to `output`.
     pub(crate) fn process(&mut self, input: &[f32], output: &mut Vec<f32>) -> Result<(), String> {
         let (frames_in, frames_out) = (input.len() / self.channels, self.resampler.output_frames_next());
         let begin = output.len();
@@ -46,7 +48,7 @@ impl Resampled {
         Ok(())
     }
 
-    /// Forgets what it has heard.
+    /// Clears the filter state.
     pub(crate) fn reset(&mut self) {
         self.resampler.reset();
     }

@@ -1,12 +1,18 @@
-//! What recordings of a demo with the test source are worth: one line each, read from the files alone.
+//! Judges recordings of a demo with the test source: prints one line per file, from the files alone.
 //!
 //! ```text
 //! cargo run -p plenary-testkit --example judge -- 4 out/viewer-*.mp4       # of 4 speakers
 //! ```
 //!
-//! Pictures a second, the longest that a tile stood still and since when, the longest holes in picture and sound, how far sound
-//! is off its picture, and the speakers' tones: in 8 s near the end, and in the weakest 100 ms between 8 s after the beginning
-//! and the end (`inf`: it isn't that long). Of what somebody heard (`speaker-0-heard.wav`), the tones.
+//! The line gives:
+//! - pictures per second;
+//! - the longest time that a tile stood still, and its start;
+//! - the longest gaps in picture and sound;
+//! - the range of skew between sound and picture;
+//! - the levels of the speakers' tones: in 8 s near the end, and in the weakest 100 ms from 8 s after the
+//!   start to the end (`inf` for a recording too short for that).
+//!
+//! For a speaker's heard sound (`speaker-0-heard.wav`) it gives the levels of the tones.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -14,9 +20,9 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result};
 use plenary_testkit::judge::{self, Layout, Sound};
 
-/// Tones are judged by the end: whoever came late is there by then.
+/// Length in seconds of the judged part near the end, when late speakers have joined.
 const JUDGED_S: f64 = 8.0;
-/// At the very end people leave.
+/// Part at the very end that is not judged, in seconds: peers leave during it.
 const LEAVING_S: f64 = 0.5;
 
 fn main() -> Result<ExitCode> {

@@ -1,10 +1,10 @@
-//! Codecs that are quick and predictable, for tests of everything above the codecs.
+//! Fake codecs, fast and deterministic, for tests of the layers above the codecs.
 //!
-//! A "picture" is a slice NAL unit, with parameter sets before key frames, that says in plain letters how large
-//! the picture was, which number it had and what its mean colour was; decoding gives a picture of that size in
-//! that colour. As with the real ones, after a lost frame nothing decodes until a key frame. "Sound" says the
-//! mean of its samples and that of the frame before, so that a lost frame can be had from the next one; decoding
-//! gives the mean for 20 ms.
+//! An encoded picture is a slice NAL unit, with parameter sets before keyframes, that holds in plain text the
+//! picture's size, number and mean colour; decoding yields a picture of that size in that colour. As with
+//! real codecs, after a lost frame decoding fails until a keyframe. An encoded sound frame holds the mean of
+//! its samples and the mean of the previous frame, as FEC for a lost frame; decoding yields the mean for
+//! 20 ms.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -20,23 +20,23 @@ use plenary_proto::identity::h264::nals;
 const NAME: &str = "fake";
 const NAL_KEY: u8 = 0x65;
 const NAL_DELTA: u8 = 0x61;
-/// first_mb_in_slice = 0 and a slice type, as the first bits of a slice are.
+/// First byte of a slice: first_mb_in_slice = 0 and a slice type.
 const SLICE_BEGIN: u8 = 0x88;
-/// Like openh264's; nobody reads it.
+/// Picture parameter set like openh264's; no decoder reads it.
 const PPS: [u8; 4] = [0x68, 0xce, 0x3c, 0x80];
-/// Fullband CELT, 20 ms, one frame; the stereo bit is set apart.
+/// Table-of-contents byte of fullband CELT, 20 ms, one frame; without the stereo bit.
 const TOC: u8 = 31 << 3;
 const TOC_STEREO: u8 = 4;
 const CODE_MASK: u8 = 3;
-/// What `identity::opus::mark` puts between the TOC and the frame: count and padding length.
+/// Bytes that `identity::opus::mark` inserts between the TOC and the frame: frame count and padding length.
 const MARK_LEN: usize = 2;
 
-/// Makes encoders and decoders that cost nothing.
+/// Factory of encoders and decoders that take no time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FakeCodecs {
-    /// Least bytes of a key frame, for tests that want packets of a certain number.
+    /// Minimum bytes of a keyframe, for tests that need a given number of packets.
     pub key_len_min: usize,
-    /// Least bytes of any other frame.
+    /// Minimum bytes of any other frame.
     pub delta_len_min: usize,
 }
 
@@ -58,14 +58,14 @@ impl Codecs for FakeCodecs {
     }
 }
 
-/// The same, but for encoders of pictures, which the test makes itself.
+/// Fake codecs, but with video encoders supplied by the test.
 pub struct WithEncoders<F>(F);
 
 impl<F> WithEncoders<F>
 where
     F: Fn(&VideoFormat) -> Result<Box<dyn VideoEncoder>, CodecError> + Send + Sync,
 {
-    /// Encoders of pictures are those that `make` makes.
+    /// Creates codecs that get their video encoders from `make`.
     pub fn new(make: F) -> WithEncoders<F> {
         WithEncoders(make)
     }
@@ -92,12 +92,12 @@ where
     }
 }
 
-/// The same, but encoding a picture takes time: that of a machine that has other things to do.
+/// Fake codecs with a configurable encoding time per picture, as on a busy machine.
 #[derive(Clone, Debug, Default)]
 pub struct SlowCodecs {
-    /// What they make.
+    /// The underlying codecs.
     pub codecs: FakeCodecs,
-    /// How long each picture takes, from the next one on; at first no time.
+    /// Encoding time of each picture in microseconds, from the next picture on; at first 0.
     pub encode_us: Arc<AtomicU32>,
 }
 
@@ -174,19 +174,19 @@ impl VideoEncoder for FakeVideoEncoder {
     }
 }
 
-/// What a fake picture says of itself.
+/// Content of a fake picture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Content {
     /// Width and height in pixels.
     pub size: [usize; 2],
-    /// Counts the encoder's pictures from 0.
+    /// Number of the picture, counted by its encoder from 0.
     pub number: u32,
-    /// Mean of each plane, of samples here and there.
+    /// Mean of each plane, over a sparse grid of samples.
     pub colour: [u8; 3],
 }
 
 impl Content {
-    /// Reads it out of an access unit; `None` when that isn't a fake one.
+    /// Reads the content of an access unit; `None` when the access unit isn't fake.
     pub fn of(access_unit: &[u8]) -> Option<Content> {
         let slice =
             nals(access_unit).find(|nal| matches!(nal.bytes.first(), Some(&(NAL_KEY | NAL_DELTA))))?;
@@ -207,7 +207,7 @@ impl Content {
 }
 
 struct FakeVideoDecoder {
-    /// The number that decodes; `None` until a key frame.
+    /// Number of the next decodable picture; `None` until a keyframe.
     next: Option<u32>,
     picture: Picture,
 }
@@ -251,8 +251,8 @@ fn mean_colour(picture: &PictureView<'_>) -> [u8; 3] {
     })
 }
 
-/// A sequence parameter set that parsers accept: constrained baseline, level 3.1, one reference, cropped to the
-/// size (ITU-T H.264, 7.3.2.1.1).
+/// Builds a valid sequence parameter set: constrained baseline, level 3.1, one reference, cropped to the size
+/// (ITU-T H.264, 7.3.2.1.1).
 fn sps(width: u16, height: u16) -> Vec<u8> {
     let (width_mbs, height_mbs) = (width.div_ceil(16), height.div_ceil(16));
     let crop = |side: u16, mbs: u16| u32::from(mbs * 16 - side) / 2;
@@ -274,7 +274,7 @@ fn sps(width: u16, height: u16) -> Vec<u8> {
     bits.0
 }
 
-/// Bytes, and how many bits of the last are taken.
+/// Bit writer: the bytes, and the number of bits used in the last byte.
 struct Bits(Vec<u8>, u32);
 
 impl Bits {
@@ -291,7 +291,7 @@ impl Bits {
         }
     }
 
-    /// Exp-Golomb code (9.1).
+    /// Writes an Exp-Golomb code (ITU-T H.264, 9.1).
     fn golomb(&mut self, value: u32) {
         let len = (value + 1).ilog2();
         self.push(0, len);
@@ -320,7 +320,8 @@ struct FakeSoundDecoder {
     last: f32,
 }
 
-/// The means of a packet's own frame and of the one before; the packet may have been marked with an identity.
+/// Reads the means of a packet's own frame and of the previous frame, also from a packet with an embedded
+/// identity.
 fn means(packet: &[u8]) -> Option<[f32; 2]> {
     let (toc, rest) = packet.split_first()?;
     let frame = if toc & CODE_MASK == CODE_MASK { rest.get(MARK_LEN..)? } else { rest };

@@ -1,5 +1,5 @@
-//! For plenary's tests: codecs that cost nothing ([`fake`]), and judges that don't trust our own code
-//! ([`judge`]): what they say of a recording comes from `ffmpeg` and `ffprobe`, which must be installed.
+//! Test support for plenary: fake codecs ([`fake`]), and a judge of recordings ([`judge`]). The judge is
+//! independent of plenary's own code: its results come from `ffmpeg` and `ffprobe`, which must be installed.
 
 #![warn(clippy::unwrap_used)]
 

@@ -1,18 +1,23 @@
-//! Packets in, frames out: one stream's video or sound, put together again.
+//! Frame assembly: turns the RTP packets of one stream's video or sound back into frames.
 //!
-//! The body gives each packet with its packet number (contiguous per stream and kind, from 1) in whatever order
-//! it came, and asks [`Assembler::poll`] until nothing is left; [`Assembler::next_timeout`] says when to ask
-//! again although nothing came. Frames leave in order, each number once, as whole access units or Opus packets.
+//! The caller pushes each packet with its packet number (contiguous per stream and kind, from 1), in any
+//! order, and then calls [`Assembler::poll`] until it returns `None`. [`Assembler::next_timeout`] says when
+//! to poll again even if no packet arrives. Frames come out in order, each number once, as whole access units
+//! or Opus packets.
 //!
-//! A missing packet is waited for, `hole_us_max` from the moment a later one came; what comes behind its time
-//! is ignored. Then the frame is lost. Sound goes on at once with the next packet. Video says
-//! [`Assembled::KeyWanted`] once and gives nothing more until a key frame, since what follows would be decoded
-//! from a picture that isn't there; video also begins at a key frame. No other picture needs one that was left out on the way
-//! ([`LEFT_OUT`](crate::payload::LEFT_OUT)): what follows goes on. A frame without identity, or with another stream's, is
-//! never given.
+//! When a later packet arrives, the assembler waits `hole_us_max` for the missing ones before it. Then the
+//! frame is lost, and packets of it that arrive later are ignored.
+//! - Sound continues at once with the next packet.
+//! - Video reports [`Assembled::KeyWanted`] once and outputs no frame until a keyframe, since the following
+//!   frames reference a missing picture. Video also starts at a keyframe.
+//! - A picture that a relay thinned out ([`LEFT_OUT`](crate::payload::LEFT_OUT)) is no loss: no other picture
+//!   references it, so the frames after it continue.
 //!
-//! At most [`PACKETS_HELD_MAX`] packets and [`BYTES_HELD_MAX`] bytes are held: past that the oldest go, and
-//! what they belonged to is lost. A packet [`JUMP_MAX`] or more ahead begins anew.
+//! A frame without an identity, or with the identity of another stream, is discarded.
+//!
+//! The assembler holds at most [`PACKETS_HELD_MAX`] packets and [`BYTES_HELD_MAX`] bytes. Beyond that it
+//! drops the oldest packets, and their frames are lost. A packet [`JUMP_MAX`] or more ahead restarts the
+//! assembly.
 
 use std::collections::BTreeMap;
 use std::mem;
@@ -25,58 +30,60 @@ use plenary_proto::identity::{FrameIdentity, MediaKind, h264, opus};
 use crate::payload::h264::{is_left_out, join, starts_key};
 use crate::{Frame, SOUND_FRAME_US};
 
-/// Packets held at most: some 14 s of a program of 1.5 Mbit/s. A guess.
+/// Maximum packets held: about 14 s of a program at 1.5 Mbit/s. A guess.
 pub const PACKETS_HELD_MAX: usize = 2048;
-/// Payload bytes held at most. A guess.
+/// Maximum payload bytes held. A guess.
 pub const BYTES_HELD_MAX: usize = 4 << 20;
-/// A step of packet numbers this large is a new beginning, not a loss. A guess: twice what can be held.
+/// A jump of packet numbers at least this large restarts the assembly instead of counting as loss. A guess:
+/// twice the number of packets that can be held.
 pub const JUMP_MAX: u64 = 2 * PACKETS_HELD_MAX as u64;
-/// Packet numbers have 48 bits.
+/// Largest packet number: they have 48 bits.
 const NUMBER_MAX: u64 = (1 << 48) - 1;
 
-/// One packet as it came, without RTP's own numbers.
+/// One received packet, without RTP's sequence number and SSRC.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Packet {
-    /// The stream's packet number, from the header extension; one of more than 48 bits is ignored.
+    /// The stream's packet number, from the header extension. Packets with a number of more than 48 bits are
+    /// ignored.
     pub number: u64,
-    /// RTP time; equal for all packets of a frame.
+    /// RTP timestamp, equal for all packets of a frame.
     pub timestamp: u32,
-    /// RTP's marker: the last packet of an access unit.
+    /// RTP marker bit: set on the last packet of an access unit.
     pub marker: bool,
-    /// RTP's payload.
+    /// RTP payload.
     pub payload: Bytes,
-    /// RFC 6464's level of sound, if the header has one.
+    /// Sound level from the RTP header extension (RFC 6464), if present.
     pub level: Option<u8>,
 }
 
-/// What comes out.
+/// Output of the assembler.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Assembled {
     /// The next frame.
     Frame(Frame),
-    /// A picture is missing: nothing comes until a key frame. Said once for each loss.
+    /// A picture is missing: no further frame follows until a keyframe. Reported once per loss.
     KeyWanted,
-    /// A picture was left out on the way, which no other one needs.
+    /// A relay thinned out this picture, which no other picture references.
     LeftOut,
 }
 
-/// What an assembler saw since it was made.
+/// Counters of an assembler since its creation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct AssemblyCounts {
-    /// Frames given.
+    /// Frames output.
     pub frames: u64,
-    /// Pictures left out on the way.
+    /// Pictures that relays thinned out.
     pub frames_left_out: u64,
-    /// Packets given up.
+    /// Missing packets given up.
     pub packets_lost: u64,
-    /// Packets that came twice, or behind their time.
+    /// Duplicate packets, and packets that arrived after being given up.
     pub packets_late: u64,
-    /// Whole frames that were not given: unreadable, without this stream's identity, or of a number already
-    /// given.
+    /// Complete frames discarded: unreadable, without this stream's identity, or with a frame number already
+    /// output.
     pub frames_refused: u64,
 }
 
-/// Puts the frames of one stream and kind together.
+/// Assembles the frames of one stream and kind.
 #[derive(Debug)]
 pub struct Assembler {
     kind: MediaKind,
@@ -86,7 +93,7 @@ pub struct Assembler {
     bytes_held: usize,
     cursor: Cursor,
     key_wanted: bool,
-    /// The newest frame given, and the number of its last packet.
+    /// Packet number of the last packet of the newest frame output, and the frame's identity.
     newest: Option<(u64, FrameIdentity)>,
     counts: AssemblyCounts,
 }
@@ -101,27 +108,29 @@ struct Held {
     arrived_us: u64,
 }
 
-/// How far the reading is.
+/// Reading position in the packet numbers.
 #[derive(Clone, Copy, Debug)]
 enum Cursor {
-    /// Looks for the first packet of a key frame, or of all if it is sound; numbers below `from` are past.
-    /// `asked`: a key frame has been asked for.
+    /// Searches for the first packet of a keyframe, or for any packet of sound; packet numbers below `from`
+    /// are past. `asked`: a keyframe has been requested.
     Seeking { from: u64, asked: bool },
-    /// `first` begins a frame, of which the packets below `end` are here. `entering`: it must be a key frame.
+    /// The next frame begins at packet `first`; its packets below `end` have arrived. `entering`: it must be
+    /// a keyframe.
     Following { first: u64, end: u64, entering: bool },
 }
 
-/// What a whole frame turned out to be.
+/// Result of reading a complete frame.
 enum Whole {
     Frame(Frame),
-    /// Its number was given before.
+    /// A frame with its number was output before.
     Repeated,
     Unreadable,
 }
 
 impl Assembler {
-    /// For the `kind` of `stream`; waits `hole_us_max` for a missing packet. For sound that should be less than
-    /// its jitter buffer holds: what waits behind a hole comes late there.
+    /// Creates an assembler for the `kind` of `stream`, with a timeout of `hole_us_max` microseconds for
+    /// missing packets. For sound the timeout should be shorter than the jitter buffer's delay: packets that
+    /// wait behind a gap reach the jitter buffer late.
     pub fn new(stream: StreamId, kind: MediaKind, hole_us_max: u64) -> Assembler {
         Assembler {
             kind,
@@ -136,17 +145,18 @@ impl Assembler {
         }
     }
 
-    /// Changes how long a missing packet is waited for: as long as a repair may take.
+    /// Sets the timeout for missing packets, in microseconds: the longest time that a retransmission may
+    /// take.
     pub fn set_hole_us_max(&mut self, hole_us_max: u64) {
         self.hole_us_max = hole_us_max;
     }
 
-    /// What was seen so far.
+    /// Returns the counters.
     pub fn counts(&self) -> AssemblyCounts {
         self.counts
     }
 
-    /// Takes a packet that came at `now_us`.
+    /// Takes a packet that arrived at `now_us`.
     pub fn push(&mut self, now_us: u64, packet: Packet) {
         let past = match self.cursor {
             Cursor::Seeking { from, .. } => from,
@@ -174,8 +184,8 @@ impl Assembler {
         }
     }
 
-    /// What is ready at `now_us`; to be called until it answers `None`, after each packet and at
-    /// [`next_timeout`](Self::next_timeout).
+    /// Returns the next output that is ready at `now_us`. Called until it returns `None`, after each packet
+    /// and at [`next_timeout`](Self::next_timeout).
     pub fn poll(&mut self, now_us: u64) -> Option<Assembled> {
         loop {
             if mem::take(&mut self.key_wanted) {
@@ -196,7 +206,8 @@ impl Assembler {
         }
     }
 
-    /// When [`poll`](Self::poll) has something to say even if nothing comes; `None` when only packets can help.
+    /// Time at which [`poll`](Self::poll) has output even without a new packet; `None` when only new packets
+    /// can produce output.
     pub fn next_timeout(&self) -> Option<u64> {
         let waiting = match self.cursor {
             Cursor::Seeking { asked, .. } if asked || self.kind == MediaKind::Sound => None,
@@ -206,7 +217,7 @@ impl Assembler {
         waiting.map(|held| held.arrived_us.saturating_add(self.hole_us_max))
     }
 
-    /// The oldest packet number that still matters, if any does.
+    /// Oldest packet number still of interest.
     fn first(&self) -> Option<u64> {
         match self.cursor {
             Cursor::Seeking { .. } => self.held.keys().next().copied(),
@@ -214,7 +225,7 @@ impl Assembler {
         }
     }
 
-    /// Finds where to begin; `None` when that isn't here yet.
+    /// Finds the first packet to start from; `None` while it has not arrived.
     fn seek(&mut self, now_us: u64) -> Option<()> {
         let begins = |held: &Held| self.kind == MediaKind::Sound || held.starts_key;
         if let Some(first) = self.held.iter().find(|(_, held)| begins(held)).map(|(&number, _)| number) {
@@ -222,7 +233,8 @@ impl Assembler {
             self.cursor = Cursor::Following { first, end: first, entering: self.kind == MediaKind::Video };
             return Some(());
         }
-        // What a key frame's first packet might still come for is kept, the rest is of no use.
+        // Packets within the timeout are kept, since the first packet of their keyframe may still arrive;
+        // older ones are dropped.
         let old = |held: &Held| held.arrived_us.saturating_add(self.hole_us_max) <= now_us;
         let last_old =
             self.held.iter().take_while(|(_, held)| old(held)).last().map(|(&number, _)| number)?;
@@ -231,13 +243,13 @@ impl Assembler {
         self.key_wanted.then_some(())
     }
 
-    /// The last packet of the frame that begins at `first`, when all of it is here.
+    /// Returns the number of the last packet of the frame that begins at `first`, when the frame is complete.
     fn frame_end(&mut self, first: u64, mut end: u64) -> Option<u64> {
         let timestamp = self.held.get(&first)?.timestamp;
         let last = loop {
             let Some(held) = self.held.get(&end) else { break None };
             if held.timestamp != timestamp {
-                break Some(end - 1); // its marker was forgotten
+                break Some(end - 1); // the sender forgot the marker
             }
             if held.marker || self.kind == MediaKind::Sound {
                 break Some(end);
@@ -250,7 +262,8 @@ impl Assembler {
         last
     }
 
-    /// Takes a whole frame out. `None` when it isn't given; the place says then how to go on.
+    /// Removes a complete frame from the held packets. Returns `None` when the frame is discarded; the cursor
+    /// then says where to continue.
     fn take_frame(&mut self, first: u64, last: u64, entering: bool) -> Option<Assembled> {
         let mut payloads = Vec::new();
         let mut level = None;
@@ -261,7 +274,8 @@ impl Assembler {
             level = held.level;
         }
         self.cursor = Cursor::Following { first: last + 1, end: last + 1, entering: false };
-        // in place of some payloads: its identity is sent where that is alone in one, and leaving out may begin in its midst
+        // A relay may start to thin in the middle of a picture, and it forwards an identity that has a
+        // payload of its own; so one filler payload is enough.
         let left_out = || payloads.iter().any(|payload| is_left_out(payload));
         if self.kind == MediaKind::Video && !entering && left_out() {
             self.counts.frames_left_out += 1;
@@ -294,7 +308,7 @@ impl Assembler {
         }
     }
 
-    /// An Opus packet; one that is too short to be marked gets the identity that its neighbour implies.
+    /// Reads an Opus packet. A packet too short to carry an identity gets the one implied by its neighbour.
     fn sound(&self, number: u64, packet: Bytes) -> Whole {
         let identity = match packet.len() {
             0 => None,
@@ -324,7 +338,7 @@ impl Assembler {
         }
     }
 
-    /// Goes past the hole when it has been waited for long enough; `None` when there is none, or not yet.
+    /// Skips a gap after its timeout; returns `None` when there is no gap or the timeout is still running.
     fn give_up_hole(&mut self, now_us: u64) -> Option<()> {
         let Cursor::Following { end, .. } = self.cursor else { return None };
         let (&next, behind) = self.held.range(end..).next()?;
@@ -337,7 +351,7 @@ impl Assembler {
         Some(())
     }
 
-    /// Goes on at `next` after a loss.
+    /// Continues at packet `next` after a loss.
     fn lose(&mut self, next: u64) {
         match self.kind {
             MediaKind::Video => self.seek_from(next),
@@ -345,7 +359,7 @@ impl Assembler {
         }
     }
 
-    /// Looks for a key frame at `from` or later, and asks for one unless that was done already.
+    /// Searches for a keyframe from packet `from` on, and requests one unless a request is already out.
     fn seek_from(&mut self, from: u64) {
         let asked = matches!(self.cursor, Cursor::Seeking { asked: true, .. });
         self.key_wanted |= !asked;

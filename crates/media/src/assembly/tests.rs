@@ -1,4 +1,4 @@
-//! Orders, losses and lies, and the frames that come out.
+//! Packets reordered, lost or forged, and the frames that the assembler outputs.
 
 use proptest::prelude::*;
 
@@ -7,7 +7,7 @@ use crate::payload::{LEFT_OUT, PAYLOAD_LEN_MAX, packetize, timestamp};
 
 const STREAM: StreamId = StreamId([9; 8]);
 const HOLE_US: u64 = 100_000;
-/// Frames of 4, 1, 2, 1, 2 and 4 packets.
+/// Lengths of frames with 4, 1, 2, 1, 2 and 4 packets.
 const LENGTHS: [usize; 6] = [2_500, 300, 1_500, 300, 1_500, 2_500];
 
 #[test]
@@ -44,7 +44,7 @@ fn pictures_that_were_left_out_on_the_way_are_no_loss() {
     let made = video(&LENGTHS, &[0]);
     let mut all = packets(&made);
     let [third, fifth, sixth] = [3, 5, 6].map(|number| first_packet(&all, &made, number));
-    // the whole of one, the beginning of another, and the end of a third
+    // all of one picture, the beginning of another, and the end of a third
     for index in [third, third + 1, fifth, all.len() - 1] {
         all[index].payload = Bytes::from_static(LEFT_OUT);
     }
@@ -200,7 +200,7 @@ fn a_forgotten_marker_only_delays_the_frame() {
 
 #[test]
 fn the_oldest_packets_go_when_too_many_or_too_large_ones_are_held() {
-    // Packet 1 gives the place, 2 never comes, all others wait for it.
+    // Packet 1 starts playback, packet 2 never arrives, all others wait for it.
     let rows = [(PACKETS_HELD_MAX + 10, 80), (BYTES_HELD_MAX / 60_000 + 10, 60_000)];
     for (count, len) in rows {
         let mut reader = Assembler::new(STREAM, MediaKind::Video, HOLE_US);
@@ -279,7 +279,7 @@ proptest! {
         let mut now_us = 0;
         let mut before: Option<FrameIdentity> = None;
         for (index, (step, wait_us)) in steps.into_iter().enumerate() {
-            // Mostly forward, sometimes anywhere: losses, repeats and late ones all occur.
+            // Mostly forward, sometimes anywhere: losses, duplicates and late packets all occur.
             let at = if step < 100 { index + step % 4 } else { step * 7 };
             now_us += wait_us / 20;
             for assembled in feed(&mut reader, now_us, &[all[at % all.len()].clone()]) {
@@ -311,7 +311,7 @@ proptest! {
     }
 }
 
-/// Access units of about these lengths, with key frames at `keys`.
+/// Access units of about these lengths, with keyframes at `keys`.
 fn video(lengths: &[usize], keys: &[usize]) -> Vec<Frame> {
     let made = lengths.iter().enumerate().map(|(index, &len)| {
         let identity = FrameIdentity { key: keys.contains(&index), ..identity(index, 33_333) };
@@ -330,7 +330,7 @@ fn video(lengths: &[usize], keys: &[usize]) -> Vec<Frame> {
     made.collect()
 }
 
-/// Opus packets of these lengths before marking; those of 1 and 2 bytes stay unmarked.
+/// Opus packets of these lengths before marking; packets of 1 and 2 bytes stay unmarked.
 fn sound(lengths: &[usize]) -> Vec<Frame> {
     let made = lengths.iter().enumerate().map(|(index, &len)| {
         let identity = identity(index, SOUND_FRAME_US);
@@ -371,7 +371,7 @@ fn drain(reader: &mut Assembler, now_us: u64) -> Vec<Assembled> {
     std::iter::from_fn(|| reader.poll(now_us)).collect()
 }
 
-/// The numbers of the frames given, each of which must be the one that was made.
+/// The numbers of the frames output, each of which must equal the frame sent.
 fn numbers(given: &[Assembled], made: &[Frame]) -> Vec<u32> {
     let given = given.iter().map(|assembled| match assembled {
         Assembled::Frame(frame) => {
@@ -384,7 +384,7 @@ fn numbers(given: &[Assembled], made: &[Frame]) -> Vec<u32> {
     given.collect()
 }
 
-/// Where the packets of frame `number` begin.
+/// Index of the first packet of frame `number`.
 fn first_packet(packets: &[Packet], made: &[Frame], number: usize) -> usize {
     let timestamp = timestamp(made[0].kind, made[number - 1].identity.captured_us);
     packets.iter().position(|packet| packet.timestamp == timestamp).unwrap()

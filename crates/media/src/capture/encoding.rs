@@ -1,4 +1,4 @@
-//! The half of a capture that doesn't care where things come from: what is wanted is encoded, counted and given on.
+//! Encoding half of a capture, independent of the input: encodes, counts and delivers the requested frames.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -8,10 +8,11 @@ use crate::PictureView;
 use crate::codec::{CodecError, Codecs, VideoFormat};
 use crate::encode::{Encoded, SoundEncoding, VideoEncoding};
 
-/// A picture may come this much before its turn: rounding of times, not another rate.
+/// Tolerance for a picture before its slot, in microseconds: covers rounded capture times, not a different
+/// frame rate.
 const EARLY_US_MAX: u64 = 1_000;
 
-/// A capture's encoders and where their frames go.
+/// A capture's encoders, and the sink of their frames.
 pub(super) struct Encoding {
     codecs: Arc<dyn Codecs>,
     channels: u8,
@@ -45,7 +46,7 @@ impl Encoding {
         }
     }
 
-    /// Encodes a picture, of so many a second.
+    /// Encodes a picture at a frame rate of `fps`.
     pub(super) fn picture(&mut self, picture: &PictureView<'_>, fps: u8, captured_us: u64, wanted: &Wanted) {
         self.video.set_format(VideoFormat { fps, ..wanted.video });
         if wanted.key {
@@ -62,7 +63,7 @@ impl Encoding {
         }
     }
 
-    /// Encodes 20 ms of sound, unless nobody wants any.
+    /// Encodes 20 ms of sound, unless sound is paused.
     pub(super) fn sound(&mut self, samples: &[f32], captured_us: u64, wanted: &Wanted) {
         if wanted.sound_paused {
             return;
@@ -95,16 +96,16 @@ impl Encoding {
     }
 }
 
-/// Thins pictures out to a rate, evenly; slower ones pass as they are.
+/// Thins pictures to a maximum frame rate, evenly; slower pictures pass unchanged.
 #[derive(Default)]
 pub(super) struct Pace {
-    /// In units of 1/fps µs, so that 1/30 s doesn't drift.
+    /// Time of the next slot, in units of 1/fps µs, so that steps of 1/30 s don't drift.
     next: u64,
     fps: u8,
 }
 
 impl Pace {
-    /// Whether the picture of this time is to be sent.
+    /// Whether to send the picture captured at `at_us`.
     pub(super) fn turn(&mut self, at_us: u64, fps: u8) -> bool {
         let unit = u64::from(fps.max(1));
         if self.fps != fps {
@@ -124,7 +125,7 @@ mod tests {
 
     #[test]
     fn pictures_are_thinned_out_evenly_and_never_doubled() {
-        // (pictures per second of the source, asked for, sent in 10 s)
+        // (source's pictures per second, requested frame rate, pictures sent in 10 s)
         let rows = [
             (30.0, 30, 300),
             (60.0, 30, 300),

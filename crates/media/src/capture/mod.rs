@@ -1,7 +1,8 @@
-//! What a speaker sends, from where it comes to encoded frames: one thread per capture encodes.
+//! Capture pipeline of a speaker: from raw media to encoded frames, on one encoding thread per capture.
 //!
-//! What is captured is a source that is played in real time (`player.rs`), or what an application hands over
-//! (`raw.rs`). Controls are what is wanted last, so no queue of them can grow; they are seen before the next frame.
+//! The input is either a source played in real time (`player.rs`), or media that the application pushes
+//! (`raw.rs`). Control calls overwrite the requested state instead of being queued, so no backlog can grow;
+//! the thread reads that state before each frame.
 
 mod encoding;
 mod player;
@@ -23,23 +24,24 @@ use encoding::Encoding;
 use player::Player;
 use raw::Taker;
 
-/// What a capture is to make.
+/// Output format of a capture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CaptureFormat {
-    /// Bounds of the pictures, most frames per second, bit rate.
+    /// Maximum picture size, maximum frame rate, and bitrate.
     pub video: VideoFormat,
-    /// Bits per second of the sound.
+    /// Bitrate of the sound in bits per second.
     pub sound_bitrate_bps: u32,
 }
 
-/// What a capture has done.
+/// Counters of a capture.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CaptureCounts {
     /// Pictures encoded.
     pub encoded_frames: u64,
-    /// Pictures that came too late to be encoded, or gave way to a newer one.
+    /// Pictures dropped because they were too late, or were replaced by a newer picture before encoding.
     pub dropped_frames: u64,
-    /// 20 ms frames of an application's sound that found no room. A source's sound is never dropped.
+    /// Frames of 20 ms of the application's sound dropped because the queue was full. A source's sound is
+    /// never dropped.
     pub dropped_sound_frames: u64,
 }
 
@@ -49,7 +51,7 @@ pub struct Capture {
     thread: Option<JoinHandle<()>>,
 }
 
-/// What a capture's thread, its owner and an application that hands pictures over have in common.
+/// State shared by a capture's thread, its owner, and the application that pushes media.
 struct Shared {
     wanted: Mutex<Wanted>,
     changed: Condvar,
@@ -62,7 +64,7 @@ struct Shared {
 #[derive(Clone, Copy)]
 struct Wanted {
     stop: bool,
-    /// Something was handed over.
+    /// New media has been pushed.
     nudged: bool,
     video: VideoFormat,
     key: bool,
@@ -73,11 +75,11 @@ struct Wanted {
 }
 
 impl Capture {
-    /// Starts to play `source`; `sink` gets each frame on the capture's thread and must be quick: while it
-    /// runs, nothing is captured.
+    /// Starts to play `source`. The capture's thread calls `sink` with each encoded frame; `sink` must return
+    /// quickly, since nothing is captured meanwhile.
     ///
     /// # Errors
-    /// When the operating system has no thread to give.
+    /// When the operating system can't start a thread.
     pub fn start(
         source: Box<dyn Source>,
         codecs: Arc<dyn Codecs>,
@@ -92,12 +94,12 @@ impl Capture {
         Capture::spawn(shared, move || player.run())
     }
 
-    /// Starts to encode what is handed over to the [`RawInput`]; `sink` as for [`start`](Capture::start). Without
-    /// the capture, or when it is dropped, nothing can be handed over any more.
+    /// Starts to encode the media pushed to the [`RawInput`]; `sink` as for [`start`](Capture::start). Once
+    /// the capture is dropped, pushing fails.
     ///
     /// # Errors
-    /// [`RawError::Format`] when such sound or such a rate isn't taken; [`RawError::Io`] when the operating system
-    /// has no thread to give.
+    /// [`RawError::Format`] when the sound format or frame rate isn't supported; [`RawError::Io`] when the
+    /// operating system can't start a thread.
     pub fn start_raw(
         raw: RawFormat,
         codecs: Arc<dyn Codecs>,
@@ -120,17 +122,18 @@ impl Capture {
         Ok(Capture { shared, thread: Some(thread) })
     }
 
-    /// Asks for other pictures; another size or rate makes a new encoder, whose first frame is a key frame.
+    /// Changes the video format. Another size or frame rate creates a new encoder, which starts with a
+    /// keyframe.
     pub fn set_video(&self, video: VideoFormat) {
         self.shared.change(|wanted| wanted.video = video);
     }
 
-    /// Asks for a key frame; more than one wish in a second makes one.
+    /// Requests a keyframe. Several requests within a second yield one keyframe.
     pub fn want_key(&self) {
         self.shared.change(|wanted| wanted.key = true);
     }
 
-    /// Lets the pictures pass unencoded, or encodes them again, beginning with a key frame.
+    /// Pauses video: pictures are discarded without encoding. Resuming starts with a keyframe.
     pub fn pause_video(&self, paused: bool) {
         self.shared.change(|wanted| {
             wanted.key |= wanted.video_paused && !paused;
@@ -138,28 +141,30 @@ impl Capture {
         });
     }
 
-    /// Lets the sound pass unencoded, or encodes it again.
+    /// Pauses or resumes sound: while paused, sound is discarded without encoding.
     pub fn pause_sound(&self, paused: bool) {
         self.shared.change(|wanted| wanted.sound_paused = paused);
     }
 
-    /// Tells how many of 100 packets of sound get lost on the way.
+    /// Sets the expected loss of sound packets in percent.
     pub fn set_loss(&self, percent: u8) {
         self.shared.change(|wanted| wanted.loss_percent = Some(percent));
     }
 
-    /// Leaves frames of sound out in which nobody speaks, or no more; off at first. Of those in a row the first is given,
-    /// as one or two bytes, and one each 400 ms. For whoever decodes: a recording would have gaps.
+    /// Switches DTX on or off; off at first. With DTX, frames without speech are omitted, except the first of
+    /// a silence, of one or two bytes, and one each 400 ms. For receivers that decode live; a recording of
+    /// the frames would have gaps.
     pub fn set_dtx(&self, on: bool) {
         self.shared.change(|wanted| wanted.dtx = on);
     }
 
-    /// What it has done so far.
+    /// Returns the counters.
     pub fn counts(&self) -> CaptureCounts {
         self.shared.counts()
     }
 
-    /// The last thing that went wrong, in one line: an encoder that refuses, or a source that ended.
+    /// The latest problem in one line: an encoder that refuses a format, or a source that ended with an
+    /// error.
     pub fn trouble(&self) -> Option<String> {
         locked(&self.shared.trouble).clone()
     }
@@ -169,14 +174,14 @@ impl Drop for Capture {
     fn drop(&mut self) {
         self.shared.change(|wanted| wanted.stop = true);
         let Some(thread) = self.thread.take() else { return };
-        // a sink that drops its own capture can't wait for itself
+        // a sink that drops its own capture runs on this thread, and can't join it
         if thread.thread().id() != thread::current().id() {
             let _ = thread.join();
         }
     }
 }
 
-/// Nothing that panics is called while these locks are held.
+/// Locks a mutex, ignoring poisoning: no code that runs under these locks panics.
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -208,13 +213,13 @@ impl Shared {
         self.changed.notify_one();
     }
 
-    /// What is wanted now; `None` when that is to stop.
+    /// Returns the requested state; `None` when the capture is to stop.
     fn wanted(&self) -> Option<Wanted> {
         let wanted = *locked(&self.wanted);
         (!wanted.stop).then_some(wanted)
     }
 
-    /// What is wanted at a time, once it has come; `None` when that is to stop.
+    /// Waits until the time `at_us` and returns the requested state then; `None` when the capture is to stop.
     fn wait_until(&self, clock: Clock, at_us: u64) -> Option<Wanted> {
         let mut wanted = locked(&self.wanted);
         loop {
@@ -227,7 +232,7 @@ impl Shared {
         (!wanted.stop).then_some(*wanted)
     }
 
-    /// Waits until something was handed over; false when it is time to stop.
+    /// Waits for new media; returns false when the capture is to stop.
     fn wait_for_nudge(&self) -> bool {
         let idle = |wanted: &mut Wanted| !wanted.stop && !wanted.nudged;
         let waited = self.changed.wait_while(locked(&self.wanted), idle);
@@ -244,7 +249,7 @@ impl Shared {
         }
     }
 
-    /// Keeps the latest trouble, and logs it when it is a new one.
+    /// Stores the latest problem, and logs it when it differs from the previous one.
     fn note(&self, error: &dyn std::error::Error) {
         let line = error.to_string();
         let mut trouble = locked(&self.trouble);

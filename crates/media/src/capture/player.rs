@@ -1,9 +1,9 @@
-//! Plays a source in real time: a speaker without a camera.
+//! Real-time playback of a source, for a speaker without a camera.
 //!
-//! The source's media time is laid on the process's clock once, at the start; a frame's capture time is when it was
-//! due, not when it was ready, so picture and sound keep together whatever encoding takes. A picture that is more
-//! than [`LATE_US_MAX`] late is dropped and counted; sound is not. After a halt of [`HALT_US_MAX`] (the machine
-//! slept) the media time is laid on the clock anew.
+//! The source's media time is anchored to the process clock once, at the start. A frame's capture time is the
+//! time at which it was due, not the time at which it was ready, so picture and sound stay in sync however
+//! long encoding takes. A picture more than [`LATE_US_MAX`] late is dropped and counted; sound never is.
+//! After a stall of [`HALT_US_MAX`] (the machine slept) the media time is anchored again.
 
 use std::sync::atomic::Ordering;
 
@@ -12,17 +12,17 @@ use super::encoding::{Encoding, Pace};
 use crate::source::{Source, SourceError};
 use crate::{Clock, SOUND_FRAME_LEN, SOUND_FRAME_US};
 
-/// A picture later than this is not worth encoding (guess).
+/// Delay in microseconds after which a picture is dropped instead of encoded. A guess.
 pub const LATE_US_MAX: u64 = 200_000;
-/// Later than this, the capture goes on from now (guess).
+/// Stall in microseconds after which playback continues from the current time. A guess.
 pub const HALT_US_MAX: u64 = 2_000_000;
 
-/// What the thread owns.
+/// State owned by the capture's thread.
 pub(super) struct Player {
     source: Box<dyn Source>,
     clock: Clock,
     encoding: Encoding,
-    /// The clock at media time 0.
+    /// Clock time of media time 0.
     origin_us: u64,
     pace: Pace,
 }
@@ -38,7 +38,7 @@ impl Player {
         }
     }
 
-    /// Until it is told to stop, or the source ends.
+    /// Plays until the capture stops or the source ends.
     fn play(&mut self) -> Result<(), SourceError> {
         let channels = self.source.channels();
         let mut samples = vec![0.0; SOUND_FRAME_LEN * usize::from(channels.unwrap_or(0))];
@@ -62,7 +62,7 @@ impl Player {
         }
     }
 
-    /// Waits until a media time; returns what is wanted then, or `None` when that is to stop.
+    /// Waits until a media time and returns the requested state then; `None` when the capture is to stop.
     fn wait(&mut self, due_us: u64) -> Option<Wanted> {
         let late_us = self.clock.now_us().saturating_sub(self.origin_us + due_us);
         if late_us > HALT_US_MAX {

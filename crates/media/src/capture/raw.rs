@@ -1,9 +1,10 @@
-//! Encodes what an application hands over, on a thread of its own, so that whoever hands over never waits for an
-//! encoder.
+//! Push input of a capture: encodes the application's media on a thread of its own, so that pushing never
+//! waits for an encoder.
 //!
-//! One picture waits for the encoder; a newer one takes its place and the loss is counted. Of sound
-//! [`SOUND_FRAMES_WAITING_MAX`] frames wait; past that the oldest are dropped and counted. Sound goes first: a frame of it
-//! costs little, and a hole in it is heard. What isn't wanted is checked all the same, and neither copied nor kept.
+//! One picture waits for the encoder; a newer picture replaces it, and the loss is counted. Sound has a queue
+//! of [`SOUND_FRAMES_WAITING_MAX`] frames; beyond that the oldest are dropped and counted. Sound is encoded
+//! first: a frame costs little time, and a gap would be audible. Media pushed while paused, and pictures
+//! above the frame rate, are still validated, but neither copied nor kept.
 
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
@@ -14,10 +15,10 @@ use super::{CaptureCounts, Shared, locked};
 use crate::raw::{Cutter, RawError, RawFormat, RawPicture, RawSound, check_time};
 use crate::{Clock, Picture};
 
-/// Frames of sound that wait for the encoder: 500 ms, more than any picture takes. A guess.
+/// Maximum sound frames queued for the encoder: 500 ms, longer than encoding any picture takes. A guess.
 pub const SOUND_FRAMES_WAITING_MAX: usize = 25;
 
-/// Where an application hands pictures and sound over, from any thread.
+/// Input handle with which an application pushes pictures and sound, from any thread.
 pub struct RawInput {
     shared: Arc<Shared>,
     waiting: Arc<Mutex<Waiting>>,
@@ -27,10 +28,10 @@ pub struct RawInput {
     sound: Mutex<Cutter>,
 }
 
-/// What was handed over and isn't encoded yet.
+/// Media pushed but not yet encoded.
 struct Waiting {
     picture: Option<(Picture, u64)>,
-    /// Memory for the next one.
+    /// Buffer reused for the next picture.
     spare: Option<Picture>,
     sound: VecDeque<(Vec<f32>, u64)>,
     fps: u8,
@@ -50,16 +51,16 @@ impl RawInput {
         Ok(RawInput { shared, waiting, clock, fps: format.fps, pictures, sound })
     }
 
-    /// Hands a picture over, captured at a time in microseconds since 1970 by the capture's clock. Its size may be
-    /// another each time.
+    /// Pushes a picture captured at `captured_us`, in microseconds since 1970 by the capture's clock. The
+    /// size may change from picture to picture.
     ///
     /// # Errors
-    /// [`RawError::Size`], [`RawError::Stride`], [`RawError::Plane`], [`RawError::NotRising`], [`RawError::Off`],
-    /// [`RawError::Closed`]: nothing was taken.
+    /// [`RawError::Size`], [`RawError::Stride`], [`RawError::Plane`], [`RawError::NotRising`],
+    /// [`RawError::Off`], [`RawError::Closed`]: the picture was discarded.
     pub fn push_picture(&self, picture: &RawPicture<'_>, captured_us: u64) -> Result<(), RawError> {
         picture.check()?;
         let wanted = self.shared.wanted().ok_or(RawError::Closed)?;
-        // held until the picture waits: two threads' pictures don't overtake each other
+        // held until the picture is queued, so that pictures of two threads can't overtake each other
         let mut pictures = locked(&self.pictures);
         check_time("picture", captured_us, pictures.before_us, self.clock.now_us())?;
         pictures.before_us = Some(captured_us);
@@ -82,13 +83,13 @@ impl RawInput {
         Ok(())
     }
 
-    /// Hands sound over, whose first sample was captured at a time in microseconds since 1970 by the capture's
-    /// clock. A chunk goes on where the one before ended if it begins within 20 ms of there; after a longer gap
-    /// there is silence in between.
+    /// Pushes a chunk of sound; `captured_us` is the capture time of its first sample, in microseconds since
+    /// 1970 by the capture's clock. A chunk that begins within 20 ms of the end of the previous chunk
+    /// continues it; after a longer gap, silence fills up the last frame.
     ///
     /// # Errors
     /// [`RawError::Length`], [`RawError::NotFinite`], [`RawError::NotRising`], [`RawError::Overlap`],
-    /// [`RawError::Off`], [`RawError::Closed`]: nothing was taken. [`RawError::Resampling`].
+    /// [`RawError::Off`], [`RawError::Closed`]: the chunk was discarded. [`RawError::Resampling`].
     pub fn push_sound<'a>(&self, sound: impl Into<RawSound<'a>>, captured_us: u64) -> Result<(), RawError> {
         let sound = sound.into();
         let wanted = self.shared.wanted().ok_or(RawError::Closed)?;
@@ -113,18 +114,18 @@ impl RawInput {
         cut
     }
 
-    /// What was encoded and dropped so far.
+    /// Returns the counters of encoded and dropped frames.
     pub fn counts(&self) -> CaptureCounts {
         self.shared.counts()
     }
 
-    /// The last thing that went wrong in encoding, in one line.
+    /// The latest encoding problem in one line.
     pub fn trouble(&self) -> Option<String> {
         locked(&self.shared.trouble).clone()
     }
 }
 
-/// What the thread owns.
+/// State owned by the capture's thread.
 pub(super) struct Taker {
     waiting: Arc<Mutex<Waiting>>,
     encoding: Encoding,

@@ -1,36 +1,36 @@
-//! From a maker's clock to ours.
+//! Clock mapping: converts a sender's capture times to the local clock.
 //!
-//! The two differ by an offset that is measured from outside (the ping and pong of a link), or else taken to be
-//! the least difference between arrival and capture in the last [`WINDOW_S`] seconds, as if the quickest packet
-//! had taken no time. That window also follows the drift of the clocks, 1 ms in 10 s at 100 ppm.
+//! The offset between the two clocks is either measured by the caller (ping and pong on a link), or estimated
+//! as the least difference between arrival and capture in the last [`WINDOW_S`] seconds, as if the fastest
+//! packet had no transit time. The window also follows clock drift, 1 ms in 10 s at 100 ppm.
 //!
-//! A measured offset is believed within bounds: no frame arrives before its capture, and none of the quickest
-//! takes longer than [`TRANSIT_US_MAX`]. So a wrong or lying clock makes a speaker's own sound and picture
-//! early or late, together, and holds nobody else up.
+//! A measured offset is clamped: no frame arrives before its capture, and the fastest frame is in transit for
+//! [`TRANSIT_US_MAX`] at most. A wrong or lying clock therefore shifts only the sender's own sound and
+//! picture, both together, and delays no other speaker.
 
 use std::collections::VecDeque;
 
-/// The quickest frames are taken to be on the way for this long at most. A guess: the longest paths on Earth
-/// have some 150 ms one way (ITU-T G.114 calls more than that unsuitable for talk).
+/// Upper bound on the one-way delay of the fastest frames, in microseconds. A guess: the longest paths on
+/// Earth take about 150 ms one way (ITU-T G.114 calls longer delays unsuitable for conversation).
 pub const TRANSIT_US_MAX: i64 = 150_000;
-/// Seconds over which the least difference is taken. A guess.
+/// Window of the least difference, in seconds. A guess.
 const WINDOW_S: u64 = 10;
 
-/// Maps one maker's capture times to the local clock.
+/// Maps one sender's capture times to the local clock.
 #[derive(Debug, Default)]
 pub struct ClockMap {
-    /// The least arrival − capture of each local second, at most [`WINDOW_S`] of them.
+    /// Least arrival − capture of each local second, for at most [`WINDOW_S`] seconds.
     least_us: VecDeque<(u64, i64)>,
     offset_us: Option<i64>,
 }
 
 impl ClockMap {
-    /// Knows nothing: until the first frame, capture times map to themselves.
+    /// Creates an empty map; until the first frame, capture times map to themselves.
     pub fn new() -> ClockMap {
         ClockMap::default()
     }
 
-    /// Learns from a frame of this maker, whatever its kind.
+    /// Observes a frame of this sender, video or sound.
     pub fn observe(&mut self, captured_us: u64, arrived_us: u64) {
         let difference_us = arrived_us.wrapping_sub(captured_us).cast_signed();
         let second = arrived_us / 1_000_000;
@@ -43,12 +43,13 @@ impl ClockMap {
         }
     }
 
-    /// Sets what to add to the maker's time to get ours, as measured; `None` when nobody measures.
+    /// Sets the measured offset from the sender's clock to the local clock, in microseconds; `None` when it
+    /// isn't measured.
     pub fn set_offset_us(&mut self, offset_us: Option<i64>) {
         self.offset_us = offset_us;
     }
 
-    /// The local time of a capture.
+    /// Converts a capture time to the local clock.
     pub fn to_local(&self, captured_us: u64) -> u64 {
         let least = self.least_us.iter().map(|&(_, least)| least).min();
         let offset_us = match (least, self.offset_us) {
@@ -66,19 +67,19 @@ mod tests {
     use super::*;
 
     const LOCAL_US: u64 = 1_000_000_000;
-    /// The maker's clock is this much behind ours.
+    /// Lag of the sender's clock behind the local clock.
     const BEHIND_US: u64 = 700_000_000;
 
     #[test]
     fn a_measured_offset_is_used_and_bounded() {
-        // the quickest frame took 30 ms; what is measured, and what a capture then maps to
+        // the fastest frame took 30 ms; the measured offset, and the transit time left after mapping
         let rows = [
             (None, 30_000),
             (Some(BEHIND_US as i64), 0),
             (Some(BEHIND_US as i64 + 10_000), 10_000),
-            (Some(BEHIND_US as i64 + 50_000), 30_000), // nothing arrives before its capture
+            (Some(BEHIND_US as i64 + 50_000), 30_000), // no frame arrives before its capture
             (Some(i64::MAX), 30_000),
-            (Some(i64::MIN), 30_000 - TRANSIT_US_MAX), // nor takes forever
+            (Some(i64::MIN), 30_000 - TRANSIT_US_MAX), // no frame takes longer than the bound
             (Some(0), 30_000 - TRANSIT_US_MAX),
         ];
         for (offset_us, expected) in rows {

@@ -1,52 +1,54 @@
-//! How long a speaker's sound should be held.
+//! Delay estimate of the jitter buffer: how long to hold a speaker's sound.
 
 use std::collections::VecDeque;
 
 use super::clock_map::TRANSIT_US_MAX;
 use crate::SOUND_FRAME_US;
 
-/// Held at least, on a clean link.
+/// Shortest hold time, used on a clean link.
 pub const HOLD_US_MIN: u64 = 40_000;
-/// Held at most, whatever the link does.
+/// Longest hold time, on any link.
 pub const HOLD_US_MAX: u64 = 250_000;
-/// Frames judged: 10 s. A guess: long enough for 0.2 % to be a number, short enough to forget.
+/// Window of the delay estimate in frames: 10 s. A guess: long enough to measure 0.2 % of loss, short enough
+/// to forget a bad phase.
 const WINDOW: usize = 500;
-/// From this share of frames on that were lost, or late for the shortest hold, the link counts as lossy: 0.2 %.
+/// Threshold of a lossy link: more than one frame in 500 (0.2 %) lost, or later than the shortest hold time.
 const LOSSY_ONE_IN: usize = 500;
-/// One mishap is none.
+/// Fewest lost or late frames of a lossy link: a single one doesn't count.
 const LOSSY_COUNT_MIN: usize = 2;
-/// The delay is judged anew after this many frames: 100 ms.
+/// Interval of the delay estimate in frames: 100 ms.
 const JUDGE_EVERY: u32 = 5;
-/// After a change of path it is not judged before this many have come: 2 s. A guess: the p95 of fewer is made by
-/// the commotion of the change.
+/// Frames after a change of path until the delay is estimated again: 2 s. A guess: with fewer frames the 95th
+/// percentile mostly measures the disturbance of the change itself.
 const JUDGED_ANEW_AFTER: u32 = 100;
-/// At a change of path the delay is judged by so many frames: 500 ms. A guess: what a room's opening stirred up
-/// is over by then.
+/// Latest frames that set the delay at a change of path: 500 ms. A guess: jitter from the opening of a room
+/// lies before that.
 const LATEST: usize = 25;
-/// The delay falls by 10 ms in a second, as fast as the program follows. A guess: slower than anybody hears.
+/// Decrease of the delay per estimate, 10 ms per second, the rate at which the program's delay falls. A
+/// guess: slow enough to be inaudible.
 const FALL_US: u64 = 10_000 * SOUND_FRAME_US * JUDGE_EVERY as u64 / 1_000_000;
 
-/// What came of a frame.
+/// Outcome of one frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Transit {
-    /// Arrival − capture, microseconds.
+    /// The frame arrived; arrival − capture, in microseconds.
     Took(i64),
-    /// It was missing when its successor came.
+    /// The frame was missing when its successor arrived.
     Missing,
-    /// It was never sent: nobody spoke. It only takes its time.
+    /// DTX omitted the frame. It only takes up its time in the window.
     LeftOut,
 }
 
 #[derive(Debug)]
 pub(super) struct Delay {
-    /// Of the newest frames.
+    /// Outcomes of the newest frames.
     transits: VecDeque<Transit>,
     rtt_us: u64,
-    /// Sound is taken by so much before its time.
+    /// Lead by which sound is pulled before its due time.
     ahead_us: u64,
     current_us: u64,
     unjudged: u32,
-    /// Frames still to come before the delay is judged.
+    /// Frames left until the delay is estimated after a change of path.
     unsettled: u32,
 }
 
@@ -76,7 +78,7 @@ impl Delay {
         self.ahead_us = ahead_us;
     }
 
-    /// Forgets how it was until now. The delay goes on from what the latest frames needed.
+    /// Clears the history. The delay becomes what the latest frames need.
     pub(super) fn forget(&mut self) {
         self.transits.retain(|transit| *transit != Transit::LeftOut);
         self.transits.drain(..self.transits.len().saturating_sub(LATEST));
@@ -91,7 +93,7 @@ impl Delay {
         }
     }
 
-    /// So many frames weren't sent, since nobody spoke.
+    /// Counts frames that DTX omitted.
     pub(super) fn left_out(&mut self, count: u32) {
         let count = count.min(WINDOW as u32);
         for _ in 0..count {
@@ -143,7 +145,8 @@ impl Delay {
         let repair_us = if lossy { self.rtt_us.saturating_mul(6) / 5 } else { 0 };
         let needed_us = repair_us.saturating_add(p95.unsigned_abs()).saturating_add(self.ahead_us);
         let hold_us = needed_us.clamp(HOLD_US_MIN, HOLD_US_MAX);
-        // Whoever claims to be further away than the clock map allows only makes itself late.
+        // The floor is clamped like the clock map's: a sender that claims to be further away only delays
+        // itself.
         hold_us.saturating_add_signed(floor_us.clamp(0, TRANSIT_US_MAX))
     }
 }

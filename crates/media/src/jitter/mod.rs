@@ -1,19 +1,21 @@
-//! One speaker's sound, held until its time, then given in steps of 20 ms.
+//! Jitter buffer for one speaker's sound, played in steps of 20 ms.
 //!
-//! [`JitterBuffer::push`] takes frames as they come, in any order; [`JitterBuffer::pull`] is called once for
-//! each 20 ms that are played, with the capture time that is due, and says what to do: decode a packet, conceal
-//! a loss, or be silent. How long sound should be held is measured from what came ([`JitterBuffer::delay_us`]);
-//! whoever plays subtracts that delay, or a longer one shared by several speakers, from the present. All times
-//! are of the local clock; [`ClockMap`] brings a maker's capture times there.
+//! [`JitterBuffer::push`] takes frames in any order. [`JitterBuffer::pull`] is called once per 20 ms of
+//! playback, with the capture time that is due, and returns the action: decode a packet, conceal a loss, or
+//! be silent. The buffer estimates its delay from the arrival times ([`JitterBuffer::delay_us`]); the player
+//! subtracts that delay, or a longer one shared by several speakers, from the current time. All times are in
+//! the local clock; [`ClockMap`] converts a sender's capture times.
 //!
-//! Frames follow each other by number. Their capture times only set the pace: when they run 20 ms away from
-//! what is asked for, because a clock jumped or a path changed, one frame is left out or concealed once more, in a
-//! quiet moment or where something is missing anyway; at [`SKEW_US_MAX`] at any moment. Whoever sees them drift
-//! ([`JitterBuffer::early_us`]) and retimes what it decodes never lets it come to that.
+//! Playback follows frame numbers; capture times only set the pace. When they deviate by 20 ms from the time
+//! pulled, because a clock jumped or a path changed, the buffer skips a frame or conceals an extra one. It
+//! does so in a quiet moment or where a frame is missing anyway; beyond [`SKEW_US_MAX`] it corrects the
+//! playback at any moment. A player that tracks the drift ([`JitterBuffer::early_us`]) and resamples the
+//! decoded sound keeps the deviation below that.
 //!
-//! A speaker may leave silence out (RFC 7587, 3.1.3): frames that aren't sent have no numbers, so none is missing. A
-//! packet of one or two bytes says that it begins; where it ends the next frame's capture time tells. Until then it
-//! goes on, for a second at most, and the frames in between count as neither late nor lost.
+//! With DTX a speaker omits silent frames (RFC 7587, 3.1.3). Omitted frames have no numbers, so none is
+//! missing. A packet of one or two bytes marks the start of a silence, the next frame's capture time marks
+//! its end. Until then the silence continues, for a second at most, and its steps count as neither late nor
+//! lost.
 
 mod clock_map;
 mod delay;
@@ -30,73 +32,76 @@ pub use delay::{HOLD_US_MAX, HOLD_US_MIN};
 use crate::SOUND_FRAME_US;
 use crate::level::LEVEL_SILENT;
 
-/// Frames held at most, 2.5 s: ten times the longest delay. Past that the oldest go.
+/// Maximum frames held, 2.5 s: ten times the longest delay. At the limit the buffer drops the oldest frames.
 pub const FRAMES_HELD_MAX: usize = 128;
-/// Sound further off its time than this is brought back even where it can be heard. Two rounds of Opus and the
-/// limiter add 14 ms, and a program's picture is up to 33 ms old: so sound stays within 40 ms of its speaker's
-/// lips.
+/// Largest deviation from the due time, in microseconds; beyond it the buffer corrects sound even at an
+/// audible moment. Two rounds of Opus and the limiter add 14 ms, and a program's picture is up to 33 ms old,
+/// so sound stays within 40 ms of the speaker's lips.
 pub const SKEW_US_MAX: i64 = 22_000;
-/// More missing frames than this are no loss but a new beginning: 1 s. A guess.
+/// Largest gap in frame numbers treated as loss: 1 s. A larger one restarts playback. A guess.
 const GAP_MAX: u32 = 50;
-/// Frames made up in a row before there is silence. Concealment fades within 100 ms (libopus).
+/// Maximum consecutive concealed frames before silence. libopus fades its concealment out within 100 ms.
 const CONCEALED_MAX: u32 = 5;
 const FRAME_US: i64 = SOUND_FRAME_US as i64;
-/// A speaker that leaves frames out says so each 400 ms; after this many it is gone: 1 s.
+/// Longest DTX pause in steps: 1 s. After that the speaker counts as gone, since a speaker in DTX sends an
+/// update each 400 ms.
 const PAUSE_MAX: u32 = 50;
-/// Whoever begins does so with the frame nearest to its time.
+/// Tolerance at the start of playback: it begins with the frame nearest to its due time.
 const NEAREST_US: i64 = FRAME_US / 2;
 
-/// What to play for 20 ms.
+/// Action for 20 ms of playback.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Pulled {
-    /// Decode this.
+    /// Decode this packet.
     Packet(Bytes),
-    /// Make a frame up.
+    /// Conceal a lost frame.
     Lost {
-        /// The packet behind the lost one, when it is here: it may carry a copy.
+        /// The successor of the lost packet, if it has arrived: it may carry an FEC copy.
         next: Option<Bytes>,
     },
-    /// Nothing was said, and so nothing was sent: go on with what it sounded like before, as for a loss.
+    /// DTX pause: the speaker was silent and sent no frame. Continue with the previous background sound, as
+    /// for a loss.
     Pause,
-    /// Nothing is to be heard: digital silence, or nobody is there.
+    /// Play digital silence: the speaker is mute, or gone.
     Silence,
 }
 
-/// What a jitter buffer saw since it was made.
+/// Counters of a jitter buffer since its creation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct JitterCounts {
-    /// Frames that came when their time was over.
+    /// Frames that arrived after their due time.
     pub late: u64,
-    /// Frames made up because one was missing.
+    /// Frames concealed because one was missing.
     pub concealed: u64,
-    /// Frames left out to catch up, or for want of room.
+    /// Frames dropped to catch up, or because the buffer was full.
     pub skipped: u64,
-    /// Frames made up to slow down.
+    /// Extra frames concealed to slow down.
     pub inserted: u64,
 }
 
-/// Holds one speaker's sound.
+/// Jitter buffer of one speaker's sound.
 #[derive(Debug, Default)]
 pub struct JitterBuffer {
     held: BTreeMap<u32, Held>,
-    /// The frame to be played next; `None` while nothing plays.
+    /// Number of the frame to play next; `None` while nothing plays.
     next: Option<u32>,
-    /// Frames since the last that was there.
+    /// Consecutive steps without a frame.
     missing: u32,
-    /// The last frame played said that silence follows.
+    /// Whether the last frame played marks the start of a silence.
     fell_silent: bool,
-    /// Steps since then.
+    /// Steps since the last frame of this silence.
     paused: u32,
-    /// How loud the last packet that was played is said to be.
+    /// Level announced with the last packet played.
     said: Option<u8>,
     newest: Option<u32>,
-    /// Of the newest frame that has a capture time of its own: number, time.
+    /// Number and capture time of the newest frame that carries a capture time of its own.
     newest_timed: Option<(u32, u64)>,
-    /// Frames captured before came another way, and say nothing of how long this one takes.
+    /// Frames captured before this time took the previous path, and don't count in the delay estimate.
     judged_from_us: u64,
-    /// How much before its time the packet was given that was given last; `None` when something else was.
+    /// Capture time minus pulled time of the packet returned last; `None` when the last pull returned no
+    /// packet, or a silence marker.
     early_us: Option<i64>,
-    /// How loud the packet is said to be that was given last; silent when none was.
+    /// Level of the last pull: that of its packet, or in a pause of the last packet played; otherwise silent.
     level: Option<u8>,
     delay: Delay,
     counts: JitterCounts,
@@ -110,17 +115,18 @@ struct Held {
 }
 
 impl JitterBuffer {
-    /// An empty one, for one stream: frame numbers never go back.
+    /// Creates an empty buffer for one stream; the stream's frame numbers never restart.
     pub fn new() -> JitterBuffer {
         JitterBuffer::default()
     }
 
-    /// Takes the frame `number`, captured and arrived at these local times. One it had before is ignored.
+    /// Takes the frame `number`, with its capture and arrival times in the local clock. Duplicates are
+    /// ignored.
     pub fn push(&mut self, number: u32, captured_us: u64, packet: Bytes, arrived_us: u64) {
         self.push_said(number, captured_us, packet, None, arrived_us);
     }
 
-    /// As [`push`](JitterBuffer::push), with the level that the packet is said to have (RFC 6464).
+    /// Like [`push`](JitterBuffer::push), with the level announced for the packet (RFC 6464).
     pub fn push_said(
         &mut self,
         number: u32,
@@ -150,8 +156,8 @@ impl JitterBuffer {
         }
     }
 
-    /// What to play for the 20 ms captured from `captured_us` on. `quiet`: what was played last is hardly
-    /// heard, so that a frame more or less isn't either.
+    /// Returns the action for the 20 ms captured from `captured_us` on. `quiet`: the sound played last is
+    /// hardly audible, so that skipping or repeating a frame isn't audible either.
     pub fn pull(&mut self, captured_us: u64, quiet: bool) -> Pulled {
         (self.early_us, self.level) = (None, Some(LEVEL_SILENT));
         let Some(mut next) = self.next else { return self.begin(captured_us) };
@@ -164,14 +170,15 @@ impl JitterBuffer {
                 return self.begin(captured_us);
             }
             if self.fell_silent && number == next && first.packet.len() <= UNMARKED_LEN_MAX {
-                // Silence as before. When it was made isn't known: one that was sent meanwhile may have got lost.
+                // The silence continues. The marker's capture time is unknown: an update sent in between may
+                // have been lost.
                 (self.paused, self.said) = (0, first.level);
                 self.held.pop_first();
                 next = next.saturating_add(1);
                 self.next = Some(next);
                 continue;
             }
-            // When the frame `next` is due: in front of the first that is here by its distance.
+            // Due time of the frame `next`: that of the first frame held, minus their distance.
             let distance_us = i64::from(number - next) * FRAME_US;
             let early_us =
                 (first.captured_us.wrapping_sub(captured_us).cast_signed()).saturating_sub(distance_us);
@@ -191,58 +198,59 @@ impl JitterBuffer {
         }
     }
 
-    /// How much before its time the packet was given that [`pull`](JitterBuffer::pull) gave just now, microseconds: as
-    /// long as nobody's clock drifts, this stays the same. `None` when it gave none, or one that marks silence, whose
-    /// time isn't its maker's.
+    /// How long before its due time the last [`pull`](JitterBuffer::pull) returned its packet, in
+    /// microseconds. Constant as long as neither clock drifts. `None` when it returned no packet, or a
+    /// silence marker, which carries no capture time of its own.
     pub fn early_us(&self) -> Option<i64> {
         self.early_us
     }
 
-    /// How loud the packet is said to be that [`pull`](JitterBuffer::pull) gave just now, or in a pause the last one:
-    /// silent when it gave none, `None` when nobody said.
+    /// Level of the packet returned by the last [`pull`](JitterBuffer::pull), or in a pause of the last
+    /// packet played. Silent when it returned no packet, `None` when no level was announced.
     pub fn level(&self) -> Option<u8> {
         self.level
     }
 
-    /// How loud the loudest packet is said to be that waits to be played, or in a pause the last one was: silent when
-    /// there is none, `None` when nobody said so of one of them.
+    /// Level of the loudest packet waiting to be played, or in a pause of the last packet played. Silent when
+    /// no packet waits, `None` when a packet has no announced level.
     pub fn level_ahead(&self) -> Option<u8> {
         let pauses = self.next.is_some() && self.fell_silent && self.paused < PAUSE_MAX;
         let before = if pauses && self.held.is_empty() { self.said? } else { LEVEL_SILENT };
         self.held.values().try_fold(before, |loudest, held| Some(loudest.min(held.level?)))
     }
 
-    /// Sets how long before its time sound is pulled, microseconds: whoever retimes sound needs the next frame
-    /// while this one is being played. The delay covers that too.
+    /// Sets how long before its due time sound is pulled, in microseconds: a player that resamples needs the
+    /// next frame while this one plays. The delay includes this lead.
     pub fn set_ahead_us(&mut self, ahead_us: u64) {
         self.delay.set_ahead_us(ahead_us);
     }
 
-    /// Sets the round trip to the speaker: a repaired loss takes that long.
+    /// Sets the RTT to the speaker: a retransmitted packet arrives that much later.
     pub fn set_rtt_us(&mut self, rtt_us: u64) {
         self.delay.set_rtt_us(rtt_us);
     }
 
-    /// From now on frames come another way, after some that are sent once more.
+    /// Announces a change of path: from now on frames arrive over another path, after some frames are sent
+    /// again.
     pub fn path_changed(&mut self, now_us: u64) {
         self.judged_from_us = now_us;
         self.delay.forget();
     }
 
-    /// How long after its capture sound should be played, microseconds: the path itself, at most
-    /// [`TRANSIT_US_MAX`], and what it takes to be safe from its jitter: [`HOLD_US_MIN`] on a clean link, 1.2
-    /// round trips and the 95th percentile of jitter where more than 0.2 % is lost or repaired, at most
-    /// [`HOLD_US_MAX`]. Rises at once, falls by 10 ms/s.
+    /// Recommended playout delay from capture to playback, in microseconds. It is the sum of the path's
+    /// one-way delay, at most [`TRANSIT_US_MAX`], and a hold time against jitter: [`HOLD_US_MIN`] on a clean
+    /// link; 1.2 RTTs plus the 95th percentile of jitter where more than 0.2 % is lost or retransmitted; at
+    /// most [`HOLD_US_MAX`]. The delay rises at once and falls by 10 ms/s.
     pub fn delay_us(&self) -> u64 {
         self.delay.current_us()
     }
 
-    /// What was seen so far.
+    /// Returns the counters.
     pub fn counts(&self) -> JitterCounts {
         self.counts
     }
 
-    /// Begins with the newest frame whose time has come, or is nearer than half a frame.
+    /// Starts playback with the newest frame that is due, or due within half a frame.
     fn begin(&mut self, captured_us: u64) -> Pulled {
         let near_us = captured_us.saturating_add(NEAREST_US.unsigned_abs());
         let due = self.held.iter().filter(|(_, held)| held.captured_us <= near_us).map(|(&number, _)| number);
@@ -260,7 +268,7 @@ impl JitterBuffer {
         self.play(newest_due, captured_us)
     }
 
-    /// Gives the frame `next`, or makes it up.
+    /// Returns the frame `next`, or conceals it.
     fn play(&mut self, next: u32, captured_us: u64) -> Pulled {
         let behind = next.saturating_add(1);
         self.next = Some(behind);
@@ -284,20 +292,20 @@ impl JitterBuffer {
         Pulled::Lost { next: after }
     }
 
-    /// The speaker leaves frames out.
+    /// One step of a DTX pause.
     fn pause(&mut self) -> Pulled {
         self.paused = self.paused.saturating_add(1);
         if self.paused > PAUSE_MAX || self.said == Some(LEVEL_SILENT) {
-            return Pulled::Silence; // gone; or there is nothing to go on with
+            return Pulled::Silence; // the speaker is gone, or its level was digital silence
         }
         self.level = self.said;
         Pulled::Pause
     }
 
-    /// Nothing is here: it is late, or the speaker is silent, or gone.
+    /// The buffer is empty: the frame is late, or the speaker is silent or gone.
     fn run_dry(&mut self, next: u32, captured_us: u64) -> Pulled {
         if self.fell_silent {
-            return self.pause(); // sends nothing, counts nothing
+            return self.pause(); // no frame was sent, so none counts as lost
         }
         if self.missing >= CONCEALED_MAX {
             self.next = None;
@@ -307,7 +315,7 @@ impl JitterBuffer {
         self.play(next, captured_us)
     }
 
-    /// Its time hasn't come: it was sent after a pause, or there is time to fill.
+    /// The next frame is not due yet: it follows a pause, or playback must slow down.
     fn wait(&mut self) -> Pulled {
         if self.fell_silent {
             return self.pause();
@@ -320,7 +328,7 @@ impl JitterBuffer {
         Pulled::Lost { next: None }
     }
 
-    /// How many frames were left out in front of this one: by its number it follows sooner than by its time.
+    /// Number of frames that DTX omitted before this one, from its capture time and its number.
     fn left_out(&mut self, number: u32, captured_us: u64) -> u32 {
         if self.newest_timed.is_some_and(|(newest, _)| number <= newest) {
             return 0;
@@ -330,7 +338,7 @@ impl JitterBuffer {
         u32::try_from(steps).unwrap_or(u32::MAX).saturating_sub(number - newest)
     }
 
-    /// There is silence at present.
+    /// Whether playback is silent at present.
     fn pauses(&self) -> bool {
         self.fell_silent || self.missing >= CONCEALED_MAX
     }

@@ -1,4 +1,4 @@
-//! Links of many kinds, and what is played from them.
+//! Links with different transit times and losses, and the playback that results.
 
 use proptest::prelude::*;
 
@@ -31,14 +31,14 @@ fn the_delay_is_what_the_link_needs() {
             rtt_us: 200_000,
             delay_us: 40_000..=40_000,
         },
-        // Jitter of 90 ms needs as much, and counts as a link that needs repairs.
+        // Jitter of 90 ms needs as long a delay, and makes the link count as lossy.
         Row { link: |number| Some(u64::from(number % 10) * 10_000), rtt_us: 0, delay_us: 90_000..=90_000 },
         Row {
             link: |number| (number % 100 != 0).then_some(u64::from(number % 2) * 9_000),
             rtt_us: 100_000,
             delay_us: 129_000..=129_000,
         },
-        // repaired instead of lost: as late as that
+        // retransmitted instead of lost: the delay covers the late arrival
         Row {
             link: |number| Some(if number % 100 == 0 { 110_000 } else { 0 }),
             rtt_us: 100_000,
@@ -50,7 +50,7 @@ fn the_delay_is_what_the_link_needs() {
             delay_us: 250_000..=250_000,
         },
         Row { link: |number| (number != 250).then_some(0), rtt_us: 100_000, delay_us: 40_000..=40_000 },
-        // a path that nothing has: the others don't wait for that
+        // a transit time that no real path has: other speakers are not delayed by it
         Row { link: |_| Some(3_600_000_000), rtt_us: 0, delay_us: 190_000..=190_000 },
     ];
     for (index, Row { link, rtt_us, delay_us }) in rows.into_iter().enumerate() {
@@ -146,7 +146,7 @@ fn a_speaker_who_is_gone_fades_and_comes_back_in_time() {
 
 #[test]
 fn a_pause_of_the_sender_is_silence_not_loss() {
-    // Numbers go on, but time jumps by a second; the last packet before said that silence follows.
+    // Frame numbers continue, but time jumps by a second; the packet before announced a silence.
     let mut buffer = JitterBuffer::new();
     for number in 1..=10 {
         buffer.push(number, captured(number), packet(number), captured(number));
@@ -160,13 +160,13 @@ fn a_pause_of_the_sender_is_silence_not_loss() {
     assert_eq!(number_of(&played[60]), Some(12));
 }
 
-/// A packet that says that silence follows.
+/// A packet that marks the start of a silence.
 fn silent() -> Bytes {
     Bytes::from_static(&[0x78])
 }
 
-/// Speaks until the frame 20, then leaves frames out but for two each 420 ms; gives when the frame of each number was
-/// captured, in steps, and whether it says that silence follows.
+/// Speaks until frame 20, then uses DTX with two frames each 420 ms. Returns for each frame number the
+/// capture step, and whether the frame marks a silence.
 fn frames_of_a_silence(count: usize) -> Vec<(u32, bool)> {
     let talk = (1..=20).map(|step| (step, false));
     talk.chain((0..).flat_map(|turn| [(21 + 21 * turn, true), (41 + 21 * turn, false)])).take(count).collect()
@@ -218,7 +218,7 @@ fn speech_behind_a_silence_begins_with_its_first_frame_also_where_that_was_lost(
 
 #[test]
 fn an_update_that_gets_lost_prolongs_the_silence() {
-    // of the packet behind it, which has no time of its own, nobody can tell how late it is
+    // the lateness of the packet after it is unknown, since it has no capture time of its own
     let mut buffer = JitterBuffer::new();
     for (number, step) in [(1, 1), (5, 44)] {
         buffer.push(number, captured(step), packet(number), captured(step));
@@ -245,7 +245,7 @@ fn silence_says_nothing_of_the_link_and_lets_its_past_be_forgotten_as_quickly() 
         })) {
             let silence = left_out && step > 100 && (step - 100) % 21 == 1;
             let transit_us = if (50..=100).contains(&step) { u64::from(step % 2) * 100_000 } else { 0 };
-            // the time of one that has none is implied, and may be wrong
+            // a silence marker has only an implied capture time, which may be wrong
             let captured_us = captured(step) - if silence { 300_000 } else { 0 };
             let data = if silence { silent() } else { packet(number) };
             buffer.push(number, captured_us, data, captured(step) + transit_us);
@@ -276,7 +276,7 @@ fn clocks_that_drift_cost_a_frame_now_and_then_in_quiet_moments() {
     for (ppm, is_skip) in [(300_i64, true), (-300, false)] {
         let mut buffer = JitterBuffer::new();
         let mut map = ClockMap::new();
-        // By the maker's clock a frame lasts 20 ms; by ours a bit less, or more.
+        // By the sender's clock a frame lasts 20 ms; by the local clock a bit less, or more.
         let arrives_us = |number| captured(number).saturating_add_signed(-ppm * i64::from(number) / 50);
         let mut number = 1;
         for tick in 1..=20_000_u32 {
@@ -290,7 +290,7 @@ fn clocks_that_drift_cost_a_frame_now_and_then_in_quiet_moments() {
             let pulled = buffer.pull(now_us - 60_000, quiet);
             if let Some(number) = number_of(&pulled) {
                 let skew_us = arrives_us(number).abs_diff(now_us - 60_000);
-                // the map is up to 10 s behind the drift
+                // the clock map lags up to 10 s behind the drift
                 assert!(skew_us <= SKEW_US_MAX as u64 + 10 * ppm.unsigned_abs(), "{skew_us} at {tick}");
             } else {
                 assert!(quiet || tick < 10, "a frame was made up aloud at {tick}");
@@ -354,8 +354,8 @@ proptest! {
     }
 }
 
-/// Runs a link on which frame `n` is on the way for `link(n)`, and plays it with the delay that the buffer
-/// wants.
+/// Simulates a link with transit time `link(n)` for frame `n`, and plays it with the delay that the buffer
+/// recommends.
 fn play(buffer: &mut JitterBuffer, frames: u32, link: impl Fn(u32) -> Option<u64>) -> Vec<Pulled> {
     let mut arrivals: Vec<(u64, u32)> = (1..=frames)
         .filter_map(|number| link(number).map(|transit_us| (captured(number) + transit_us, number)))

@@ -1,7 +1,9 @@
-//! RFC 6184, the part that packetization-mode 1 needs: single NAL units, STAP-A and FU-A.
+//! H.264 payload format of RFC 6184, as far as packetization-mode 1 needs it: single NAL units, STAP-A and
+//! FU-A.
 //!
-//! Neighbours that fit together share a STAP-A: the frame identity and a small slice, or the parameter sets and
-//! the identity before an IDR. A NAL unit that fits no packet is cut into fragments of about equal length.
+//! Small NAL units in a row are aggregated in one STAP-A: the frame identity with a small slice, or the
+//! parameter sets with the identity before an IDR picture. A NAL unit larger than a payload is fragmented
+//! into parts of about equal length.
 
 use bytes::{BufMut, Bytes, BytesMut};
 use plenary_proto::identity::h264::nals;
@@ -19,22 +21,22 @@ const KIND_FU_A: u8 = 28;
 const FU_START: u8 = 0x80;
 const FU_END: u8 = 0x40;
 const START_CODE: [u8; 4] = [0, 0, 0, 1];
-/// Length field in front of each NAL unit of a STAP-A.
+/// Length in bytes of the size field in front of each NAL unit in a STAP-A.
 const SIZE_LEN: usize = 2;
-/// FU indicator and FU header.
+/// Length in bytes of FU indicator and FU header.
 const FU_HEADER_LEN: usize = 2;
 
-/// NAL unit types that stand for themselves; the others are packet types or undefined.
+/// Whether a NAL unit type is a plain unit; the other types are packet types or undefined.
 fn is_plain(kind: u8) -> bool {
     (1..=23).contains(&kind)
 }
 
-/// Cuts an access unit in Annex B form into payloads, at least one. All of them share one allocation.
+/// Splits an access unit in Annex B form into at least one payload. All payloads share one allocation.
 pub(super) fn split(access_unit: &[u8]) -> Result<Vec<Bytes>, PayloadError> {
     if access_unit.len() > ACCESS_UNIT_LEN_MAX {
         return Err(PayloadError::TooLong { len: access_unit.len(), len_max: ACCESS_UNIT_LEN_MAX });
     }
-    // Fragment headers add 2 in 1140; size fields are shorter than the start codes they replace.
+    // fragment headers add 2 bytes in 1140; size fields are shorter than the start codes that they replace
     let mut writer = Writer {
         buffer: BytesMut::with_capacity(access_unit.len() + access_unit.len() / 256 + 64),
         payloads: Vec::with_capacity(access_unit.len() / PAYLOAD_LEN_MAX + 2),
@@ -68,13 +70,13 @@ struct Writer {
 }
 
 impl Writer {
-    /// One NAL unit as it is, several as a STAP-A.
+    /// Writes one NAL unit unchanged, several as a STAP-A.
     fn aggregate(&mut self, nals: &[&[u8]]) {
         match nals {
             [] => return,
             [nal] => self.buffer.put_slice(nal),
             _ => {
-                // RFC 6184, 5.3: F if any has it, the highest importance of all.
+                // RFC 6184, 5.3: the F bit if any unit has it, and the highest nal_ref_idc of the units
                 let forbidden = nals.iter().fold(0, |bits, nal| bits | nal[0] & FORBIDDEN_BIT);
                 let importance = nals.iter().map(|nal| nal[0] & IMPORTANCE_MASK).max().unwrap_or(0);
                 self.buffer.put_u8(forbidden | importance | KIND_STAP_A);
@@ -107,13 +109,13 @@ impl Writer {
     }
 }
 
-/// Puts an access unit together from all its payloads, in order: Annex B with start codes of four bytes.
+/// Joins all payloads of an access unit, in order, to Annex B form with start codes of four bytes.
 ///
-/// `None` when they are not whole, or not of packetization-mode 1.
+/// Returns `None` when payloads are truncated or missing, or not in packetization-mode 1.
 pub(crate) fn join<'a>(payloads: impl Iterator<Item = &'a [u8]> + Clone) -> Option<Bytes> {
     let room: usize = payloads.clone().map(|payload| payload.len() + START_CODE.len()).sum();
     let mut access_unit = Vec::with_capacity(room);
-    let mut fragmented = None; // the kind of the NAL unit that is under way
+    let mut fragmented = None; // type of the NAL unit whose fragments are being joined
     for payload in payloads {
         let (&header, body) = payload.split_first()?;
         let kind = header & KIND_MASK;
@@ -147,8 +149,8 @@ pub(crate) fn join<'a>(payloads: impl Iterator<Item = &'a [u8]> + Clone) -> Opti
     (fragmented.is_none() && !access_unit.is_empty()).then(|| access_unit.into())
 }
 
-/// Whether a reader can begin at this payload: it has a sequence parameter set, and those come first in a key
-/// frame.
+/// Whether a receiver can start at this payload: it contains a sequence parameter set, the first NAL unit of
+/// a keyframe.
 pub(crate) fn starts_key(payload: &[u8]) -> bool {
     let Some((&header, body)) = payload.split_first() else { return false };
     match header & KIND_MASK {
@@ -158,15 +160,16 @@ pub(crate) fn starts_key(payload: &[u8]) -> bool {
     }
 }
 
-/// In place of each payload of a picture that was left out on the way: filler data (H.264 7.3.2.7), nothing but its header.
+/// Payload that a relay sends in place of each payload of a thinned picture: filler data (H.264 7.3.2.7),
+/// with only the NAL unit header. See PROTOCOL 10.6.
 pub const LEFT_OUT: &[u8] = &[KIND_FILLER];
 
 pub(crate) fn is_left_out(payload: &[u8]) -> bool {
     payload == LEFT_OUT
 }
 
-/// Whether a payload is of slices that say by their nal_ref_idc that no other picture needs theirs, or of a picture that was
-/// left out already. False of what can't be read.
+/// Whether a relay may thin this payload out: all its slices have nal_ref_idc 0, so no other picture
+/// references them, or the payload was thinned already. False for unreadable payloads.
 pub fn is_spare(payload: &[u8]) -> bool {
     let Some((&header, body)) = payload.split_first() else { return false };
     let unimportant = header & IMPORTANCE_MASK == 0;
@@ -190,7 +193,8 @@ fn append(nal: &[u8], access_unit: &mut Vec<u8>) {
     access_unit.extend_from_slice(nal);
 }
 
-/// The NAL units of a STAP-A behind its header, none of them empty; `None` for what is cut off.
+/// Iterates over the NAL units of a STAP-A after its header, none of them empty; yields `None` for a
+/// truncated unit.
 fn aggregated(mut body: &[u8]) -> impl Iterator<Item = Option<&[u8]>> {
     std::iter::from_fn(move || {
         if body.is_empty() {

@@ -1,13 +1,14 @@
-//! Frames cut into RTP payloads: H.264 by RFC 6184 (packetization-mode 1), Opus by RFC 7587.
+//! RTP payload format: H.264 by RFC 6184 (packetization-mode 1), Opus by RFC 7587.
 //!
-//! Whoever makes a stream calls [`packetize`] once per frame and numbers what comes out; whoever receives it
-//! puts frames together again with [`Assembler`](crate::assembly::Assembler). An access unit keeps all its NAL
-//! units, in their order, under one timestamp, and the marker stands on its last payload alone.
+//! The sender calls [`packetize`] once per frame and numbers the resulting payloads; the receiver rebuilds
+//! the frames with [`Assembler`](crate::assembly::Assembler). All NAL units of an access unit are kept, in
+//! their order, under one timestamp; only the last payload carries the marker.
 //!
-//! Why not the payloader of `rtc-rtp`: its reader indexes past the end of a STAP-A that is cut off, and has no
-//! bound; its writer drops access unit delimiters, which the signed hashes of frames cover, and takes 12 µs for
-//! a program frame (720p, 1.5 Mbit/s) where this takes 3. Both make 7.0 packets of it: in front of a slice that
-//! must be cut, the identity needs a packet of its own; with a small one it rides along here.
+//! The payloader of `rtc-rtp` is not used, for two reasons. Its depacketizer indexes past the end of a
+//! truncated STAP-A, and has no size limit. Its packetizer drops access unit delimiters, which the signed
+//! hashes of frames cover, and takes 12 µs for a program frame (720p, 1.5 Mbit/s) where this one takes 3.
+//! Both make 7.0 packets of such a frame: the identity needs a packet of its own in front of a fragmented
+//! slice; this packetizer aggregates it with a small slice.
 
 pub(crate) mod h264;
 
@@ -17,67 +18,67 @@ use plenary_proto::identity::MediaKind;
 
 use crate::Frame;
 
-/// Longest UDP payload, bytes: what browsers send. IPv6's least MTU of 1280 leaves 1232 behind its own and
-/// UDP's header; the 32 over take TURN's channel header of 4 (RFC 8656).
+/// Longest UDP payload in bytes: the size that browsers send. IPv6's minimum MTU of 1280 leaves 1232 bytes
+/// after the IPv6 and UDP headers; the other 32 have room for TURN's channel header of 4 bytes (RFC 8656).
 const DATAGRAM_LEN_MAX: usize = 1200;
-/// RTP's fixed header (RFC 3550).
+/// Length of RTP's fixed header in bytes (RFC 3550).
 const RTP_HEADER_LEN: usize = 12;
-/// The extension block (RFC 8285, one-byte form), padded to words: 4 of its own, 15 packet identity, 3
-/// transport-wide number, 3 mid of two characters.
+/// Length of the header extension block in bytes (RFC 8285, one-byte form), padded to 4-byte words: 4 for its
+/// own header, 15 packet identity, 3 transport-wide sequence number, 3 mid of two characters.
 const EXTENSIONS_LEN: usize = (4 + 15 + 3 + 3_usize).next_multiple_of(4);
-/// Authentication tag of AEAD_AES_128_GCM (RFC 7714); the older suites' is shorter.
+/// Authentication tag of AEAD_AES_128_GCM in bytes (RFC 7714); the older suites have a shorter tag.
 const SRTP_TAG_LEN: usize = 16;
-/// The original sequence number in front of a retransmitted payload (RFC 4588).
+/// Original sequence number in front of a retransmitted payload, in bytes (RFC 4588).
 const RETRANSMISSION_LEN: usize = 2;
 
-/// Longest payload, bytes: 1142, so that no datagram is longer than 1200.
+/// Longest payload in bytes: 1142, so that no datagram exceeds 1200 bytes.
 pub const PAYLOAD_LEN_MAX: usize =
     DATAGRAM_LEN_MAX - RTP_HEADER_LEN - EXTENSIONS_LEN - SRTP_TAG_LEN - RETRANSMISSION_LEN;
-/// Longest access unit, bytes: about 920 payloads, less than half of what an assembler holds. A guess: a key
-/// frame of 1080p at 3 Mbit/s has some 100 kB.
+/// Longest access unit in bytes: about 920 payloads, less than half the capacity of an assembler. A guess: a
+/// keyframe of 1080p at 3 Mbit/s has about 100 kB.
 pub const ACCESS_UNIT_LEN_MAX: usize = 1 << 20;
 
-/// The payload of one RTP packet. Its sequence number, packet number and SSRC are the sender's business.
+/// Payload of one RTP packet. The sender adds sequence number, packet number and SSRC.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Payload {
-    /// At most [`PAYLOAD_LEN_MAX`].
+    /// Payload bytes, at most [`PAYLOAD_LEN_MAX`].
     pub bytes: Bytes,
-    /// RTP time of the frame; see [`timestamp`].
+    /// RTP timestamp of the frame; see [`timestamp`].
     pub timestamp: u32,
-    /// The last payload of an access unit. Never set for sound.
+    /// Whether this is the last payload of an access unit. Never set for sound.
     pub marker: bool,
-    /// The first payload of its frame.
+    /// Whether this is the first payload of its frame.
     pub frame_start: bool,
-    /// The first payload of a key frame: where a reader can begin.
+    /// Whether this is the first payload of a keyframe, from which a receiver can start.
     pub key_start: bool,
 }
 
-/// Why a frame can't be sent.
+/// Reason why a frame can't be packetized.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PayloadError {
-    /// Longer than [`ACCESS_UNIT_LEN_MAX`], or a sound packet longer than [`PAYLOAD_LEN_MAX`].
+    /// The access unit exceeds [`ACCESS_UNIT_LEN_MAX`], or the sound packet [`PAYLOAD_LEN_MAX`].
     #[error("a frame of {len} bytes is longer than {len_max}")]
     TooLong {
-        /// Bytes of the frame.
+        /// Length of the frame in bytes.
         len: usize,
-        /// Bytes it may have.
+        /// Maximum length in bytes.
         len_max: usize,
     },
-    /// Nothing in it: no start code, or a sound packet without bytes.
+    /// The frame is empty: no NAL unit, or a sound packet without bytes.
     #[error("the frame is empty")]
     Empty,
-    /// A NAL unit of a type that RFC 6184 uses for packets.
+    /// A NAL unit has a type that RFC 6184 reserves for packets, or that is undefined.
     #[error("a NAL unit of type {kind} has no place in a payload")]
     NalKind {
-        /// Its nal_unit_type: 0, or 24 to 31.
+        /// The unit's nal_unit_type: 0, or 24 to 31.
         kind: u8,
     },
 }
 
-/// Cuts a marked frame into payloads.
+/// Splits a frame, with its identity embedded, into payloads.
 ///
 /// # Errors
-/// [`PayloadError`]; the frame is then to be left out as a whole.
+/// [`PayloadError`]; the sender then drops the whole frame.
 pub fn packetize(frame: &Frame) -> Result<Vec<Payload>, PayloadError> {
     let pieces = match frame.kind {
         MediaKind::Video => h264::split(&frame.data)?,
@@ -95,8 +96,8 @@ pub fn packetize(frame: &Frame) -> Result<Vec<Payload>, PayloadError> {
     Ok(payloads.collect())
 }
 
-/// The RTP time of a capture time: 90 kHz for video, 48 kHz for sound, from the same zero as `captured_us`,
-/// rounded down, wrapping. The same on every hop, since it hangs on the identity alone.
+/// RTP timestamp of a capture time: 90 kHz for video, 48 kHz for sound, from the same zero as `captured_us`,
+/// rounded down, wrapping. It depends on the frame's identity alone, so it is equal on every hop.
 pub fn timestamp(kind: MediaKind, captured_us: u64) -> u32 {
     let rate = match kind {
         MediaKind::Video => 90_000,

@@ -1,4 +1,4 @@
-//! There and back, and what is refused.
+//! Round trips of the payload format, and rejected input.
 
 use bytes::Bytes;
 use plenary_proto::StreamId;
@@ -121,14 +121,14 @@ fn payloads_that_are_not_whole_give_nothing() {
         &[],
         &[&[]],
         &[&[24, 0]],                                       // a size field cut off
-        &[&[24, 0, 5, 0x41, 1]],                           // longer than what is there
+        &[&[24, 0, 5, 0x41, 1]],                           // size larger than the rest
         &[&[24, 0, 0]],                                    // an empty NAL unit
         &[&[24, 0, 2, 28, 0x85]],                          // a fragment in an aggregate
         &[&[28]],                                          // no FU header
         &[&[0x7c, 0x85, 1, 2]],                            // no end
         &[&[0x7c, 0x05, 1, 2], &[0x7c, 0x45, 3]],          // no start
         &[&[0x7c, 0x85, 1], &[0x7c, 0x85, 2]],             // two starts
-        &[&[0x7c, 0x85, 1], &[0x7c, 0x41, 2]],             // another kind goes on
+        &[&[0x7c, 0x85, 1], &[0x7c, 0x41, 2]],             // continued with another type
         &[&[0x7c, 0x85, 1], &[0x41, 9], &[0x7c, 0x45, 2]], // another NAL unit between
         &[&[29, 1, 2, 3]],                                 // FU-B: interleaved mode
     ];

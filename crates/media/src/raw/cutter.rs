@@ -1,43 +1,45 @@
-//! Sound of any chunk length cut into frames of 20 ms, with the time at which each was captured.
+//! Sound framing: cuts chunks of any length into frames of 20 ms, each with its capture time.
 //!
-//! A chunk that begins within [`ALIGNED_US_MAX`] of where the one before ended goes on from there: capture times
-//! jitter, samples don't. What the two differ by is made good little by little, so that a sound card that runs
-//! quicker or slower than the clock stays with its pictures. After a longer gap, what is left is filled up with
-//! silence and the next frame begins with the chunk.
+//! A chunk that begins within [`ALIGNED_US_MAX`] of the end of the previous chunk continues it, since capture
+//! times jitter while samples don't. The deviation is corrected gradually by slewing the frames' capture
+//! times; so a sound card faster or slower than the clock stays in sync with its pictures. After a longer
+//! gap, silence fills up the last frame, and the next frame begins with the chunk.
 
 use super::{RawError, RawFormat, RawSound, check_time};
 #[cfg(feature = "codecs")]
 use crate::resample::Resampled;
 use crate::{SAMPLE_RATE, SOUND_FRAME_LEN};
 
-/// A chunk that is further off where it is expected begins anew, or overlaps: one frame.
+/// Largest deviation of a chunk from its expected start, in microseconds: one frame. A later chunk restarts
+/// framing, an earlier one is an overlap.
 pub(crate) const ALIGNED_US_MAX: i64 = 20_000;
 const SECOND_US: u64 = 1_000_000;
-/// A chunk moves the time at most half of the way to its own, so that frames' times rise.
+/// Slew limit: a chunk moves the frames' times by at most half of its deviation, so that they keep
+/// increasing.
 const SLEW_PART_MAX: u64 = 2;
 
-/// Cuts one stream of sound.
+/// Cuts one stream of sound into frames.
 pub(crate) struct Cutter {
     channels: usize,
     rate: u32,
     #[cfg(feature = "codecs")]
     resampled: Option<Resampling>,
-    /// At 48 kHz, not yet a whole frame.
+    /// Samples at 48 kHz that don't fill a frame yet.
     left: Vec<f32>,
-    /// Capture time of the chunk before.
+    /// Capture time of the previous chunk.
     before_us: Option<u64>,
     aligned: Option<Alignment>,
 }
 
-/// How samples count from a capture time on.
+/// Mapping from sample counts to capture times.
 #[derive(Clone, Copy, Debug)]
 struct Alignment {
     origin_us: u64,
-    /// How much later it has become since, by the chunks' times.
+    /// Sum of the slews since the origin, in nanoseconds; positive is later.
     slewed_ns: i64,
-    /// Samples per channel that came, at their own rate.
+    /// Samples per channel received, at the input rate.
     taken: u64,
-    /// Samples per channel that were cut, at 48 kHz.
+    /// Samples per channel cut into frames, at 48 kHz.
     cut: u64,
 }
 
@@ -51,13 +53,15 @@ impl Alignment {
 #[cfg(feature = "codecs")]
 struct Resampling {
     resampled: Resampled,
-    /// At its own rate, not yet a block.
+    /// Input samples that don't fill a resampler block yet.
     ahead: Vec<f32>,
-    /// Of the output that comes, what is the resampler's own delay.
+    /// Output samples still to be discarded as the resampler's own delay.
     skip: usize,
 }
 
 impl Cutter {
+    /// Creates a cutter for a format.
+    ///
     /// # Errors
     /// [`RawError::Format`].
     pub(crate) fn new(format: &RawFormat) -> Result<Cutter, RawError> {
@@ -76,11 +80,11 @@ impl Cutter {
         })
     }
 
-    /// Takes a chunk; `frame` gets what is whole, with capture times that rise.
+    /// Takes a chunk and passes each complete frame to `frame`, with increasing capture times.
     ///
     /// # Errors
     /// [`RawError::Length`], [`RawError::NotFinite`], [`RawError::NotRising`], [`RawError::Overlap`],
-    /// [`RawError::Off`]: nothing was taken. [`RawError::Resampling`].
+    /// [`RawError::Off`]: the chunk was discarded. [`RawError::Resampling`].
     pub(crate) fn push(
         &mut self,
         sound: RawSound<'_>,
@@ -105,10 +109,10 @@ impl Cutter {
         self.take(sound, &mut frame)
     }
 
-    /// Lets a chunk pass that nobody wants, with the same checks; what comes behind it begins anew.
+    /// Validates and discards a chunk, as while sound is paused; the next chunk starts a new frame.
     ///
     /// # Errors
-    /// As [`push`](Cutter::push).
+    /// Same as [`push`](Cutter::push).
     pub(crate) fn pass(
         &mut self,
         sound: RawSound<'_>,
@@ -125,7 +129,8 @@ impl Cutter {
         Ok(())
     }
 
-    /// How much later than expected it begins, in microseconds, if something is expected.
+    /// Validates a chunk. Returns how much later than expected it begins, in microseconds, or `None` for the
+    /// first chunk.
     fn check(&self, sound: RawSound<'_>, captured_us: u64, now_us: u64) -> Result<Option<i64>, RawError> {
         sound.check(self.channels)?;
         check_time("sound", captured_us, self.before_us, now_us)?;
@@ -163,7 +168,7 @@ impl Cutter {
         self.left.drain(..whole);
     }
 
-    /// Gives what is left, filled up with silence.
+    /// Outputs the remaining samples, filled up with silence to a whole frame.
     fn finish(&mut self, frame: &mut impl FnMut(Vec<f32>, u64)) -> Result<(), RawError> {
         #[cfg(feature = "codecs")]
         if let (Some(resampled), Some(aligned)) = (&mut self.resampled, &self.aligned) {
@@ -195,7 +200,7 @@ impl Resampling {
         Ok(Resampling { resampled, ahead: Vec::new(), skip })
     }
 
-    /// Appends what becomes of all whole blocks.
+    /// Resamples all complete blocks and appends them to `output`.
     fn run(&mut self, output: &mut Vec<f32>) -> Result<(), RawError> {
         let mut used = 0;
         let mut done = Ok(());
@@ -214,7 +219,7 @@ impl Resampling {
         done
     }
 
-    /// Appends the rest, so that `output` is `len` long: silence drives it out.
+    /// Appends the rest of the sound, so that `output` has `len` values: silence flushes the resampler.
     fn finish(&mut self, output: &mut Vec<f32>, len: usize) -> Result<(), RawError> {
         while output.len() < len {
             self.ahead.resize(self.resampled.input_len().max(self.ahead.len()), 0.0);

@@ -1,6 +1,6 @@
-//! What an application hands over unencoded: checked, and brought into the form that encoders take.
+//! Raw media from the application: validates it and converts it to the form that encoders take.
 //!
-//! Whatever is wrong with it is refused with a [`RawError`] that says so, before anything is kept or sent.
+//! Invalid media is rejected with a specific [`RawError`] before any of it is stored or sent.
 
 mod cutter;
 mod picture;
@@ -14,25 +14,29 @@ use crate::SAMPLE_RATE;
 #[cfg(feature = "codecs")]
 use crate::resample::RATES;
 
-/// A capture time this far from the clock is a mistake: another unit, another epoch. A guess.
+/// Largest difference between a capture time and the clock, in microseconds. A larger one is a mistake, such
+/// as another unit or epoch. A guess.
 pub const CAPTURE_OFF_US_MAX: u64 = 10_000_000;
-/// The resampler's block must not be longer than a frame of 20 ms: rate and 48 kHz have at least this in common.
+/// Smallest accepted greatest common divisor of a sample rate and 48 kHz, in Hz: it keeps the resampler's
+/// block within a frame of 20 ms.
 #[cfg(feature = "codecs")]
 const RATE_IN_COMMON_HZ_MIN: u32 = 50;
 
-/// What an application will hand over.
+/// Format of the media that an application will push.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RawFormat {
-    /// Pictures per second, 1 to 60: what rate control reckons with. More than that are left out, evenly.
+    /// Pictures per second, 1 to 60, as the rate control assumes them. Pictures above that rate are dropped
+    /// evenly.
     pub fps: u8,
     /// Channels of the sound, 1 or 2.
     pub channels: u8,
-    /// Samples per second and channel: 48 000, and with the feature `codecs` the usual rates from 8 000 to 96 000.
+    /// Samples per second and channel: 48 000, and with the feature `codecs` the usual rates from 8 000 to 96
+    /// 000.
     pub sample_rate: u32,
 }
 
 impl Default for RawFormat {
-    /// 30 pictures a second, mono sound at 48 kHz.
+    /// 30 pictures per second, mono sound at 48 kHz.
     fn default() -> RawFormat {
         RawFormat { fps: 30, channels: 1, sample_rate: SAMPLE_RATE }
     }
@@ -72,94 +76,94 @@ fn is_resampled(_rate: u32) -> bool {
     false
 }
 
-/// Why something was refused; nothing of it was kept.
+/// Reason for which raw media was rejected; none of the rejected media was stored.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RawError {
-    /// What an application says that it will hand over.
+    /// The declared format isn't supported.
     #[error("{0}")]
     Format(String),
-    /// A picture that is too small or too large.
+    /// The picture is too small or too large.
     #[error("a picture of {width}x{height}: 16x16 to 3840x2160, or upright, are taken")]
     Size {
-        /// Pixels.
+        /// Width in pixels.
         width: usize,
-        /// Pixels.
+        /// Height in pixels.
         height: usize,
     },
-    /// Rows that overlap.
+    /// The stride is shorter than a row, so rows would overlap.
     #[error("{plane}: a stride of {stride} is shorter than a row of {row} bytes")]
     Stride {
-        /// Which plane.
+        /// Name of the plane.
         plane: &'static str,
-        /// Bytes from one row to the next.
+        /// Bytes from the start of one row to the start of the next.
         stride: usize,
         /// Bytes of one row.
         row: usize,
     },
-    /// A plane that ends early.
+    /// The plane has too few bytes.
     #[error("{plane}: {len} bytes instead of {wanted}")]
     Plane {
-        /// Which plane.
+        /// Name of the plane.
         plane: &'static str,
-        /// Bytes that it has.
+        /// Length of the plane in bytes.
         len: usize,
-        /// Bytes that size and stride call for, without padding behind the last row.
+        /// Bytes that size and stride require, without padding after the last row.
         wanted: usize,
     },
-    /// Sound of no length, or of a part of a sample.
+    /// The chunk of sound is empty, or doesn't hold one value for each channel of each sample.
     #[error("{len} values of sound are not one or more for each of {channels} channels")]
     Length {
-        /// Values, of all channels.
+        /// Number of values, of all channels together.
         len: usize,
-        /// Channels.
+        /// Number of channels.
         channels: usize,
     },
-    /// A sample that is no number, or infinite.
+    /// The sample is NaN or infinite.
     #[error("sound: value {at} is {value}")]
     NotFinite {
-        /// Its index among all channels'.
+        /// Index of the value among the values of all channels.
         at: usize,
-        /// As it prints.
+        /// The value as text.
         value: String,
     },
-    /// Captured no later than what came before.
+    /// The capture time is not later than the previous one.
     #[error("{what} captured at {captured_us} µs, after one of {before_us} µs: capture times must rise")]
     NotRising {
         /// Picture or sound.
         what: &'static str,
-        /// Microseconds since 1970.
+        /// Capture time, microseconds since 1970.
         captured_us: u64,
-        /// The same of what came before.
+        /// Previous capture time, microseconds since 1970.
         before_us: u64,
     },
-    /// Captured while the sound before still lasted.
+    /// The chunk of sound begins before the previous chunk ends.
     #[error("sound captured {by_us} µs before the end of what came before")]
     Overlap {
-        /// Microseconds.
+        /// Length of the overlap in microseconds.
         by_us: u64,
     },
-    /// Captured, or ending, at another time than about now.
+    /// The chunk's or picture's time, at its start or end, is too far from the current time.
     #[error("{what} of {captured_us} µs: more than 10 s from {now_us} µs, which it is by the room's clock")]
     Off {
         /// Picture or sound.
         what: &'static str,
-        /// Microseconds since 1970.
+        /// Capture time, microseconds since 1970.
         captured_us: u64,
-        /// The same of the clock.
+        /// Clock time, microseconds since 1970.
         now_us: u64,
     },
-    /// The resampler.
+    /// The resampler failed.
     #[error("resampling: {0}")]
     Resampling(String),
-    /// The operating system has no thread for the capture.
+    /// The operating system can't start the capture's thread.
     #[error("no thread for the capture: {0}")]
     Io(std::io::ErrorKind),
-    /// Nobody encodes any more.
+    /// The capture has stopped, so pushed media would never be encoded.
     #[error("the capture has ended")]
     Closed,
 }
 
-/// Whether a picture or sound may be of that time.
+/// Checks a capture time: near the clock, and later than the previous capture time.
 pub(crate) fn check_time(
     what: &'static str,
     captured_us: u64,

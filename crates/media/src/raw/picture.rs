@@ -1,30 +1,31 @@
-//! Pictures in I420 or NV12, of even or odd size, with strides.
+//! Raw pictures in I420 or NV12, of even or odd size, with strides.
 
 use super::RawError;
 use crate::picture::{PICTURE_SIDE_MIN, PICTURE_SIDES_MAX, Picture, PictureView, PlaneView};
 
-/// A borrowed picture, 8 bits a sample, BT.709 in limited range. Sides are 16 to 3840 pixels, the shorter one to
-/// 2160. Of an odd side the last row or column isn't shown; chroma planes are half of it, rounded up.
+/// A borrowed picture: 8 bits per sample, BT.709 in limited range. The longer side has at most 3840 pixels,
+/// the shorter one 16 to 2160. If a side is odd, its last row or column is cut off; chroma planes have half
+/// the size, rounded up.
 #[derive(Clone, Copy, Debug)]
 pub enum RawPicture<'a> {
-    /// Luma, Cb and Cr in planes of their own.
+    /// Luma, Cb and Cr in separate planes.
     I420 {
-        /// Pixels.
+        /// Width in pixels.
         width: usize,
-        /// Pixels.
+        /// Height in pixels.
         height: usize,
         /// Luma, Cb, Cr.
         planes: [PlaneView<'a>; 3],
     },
-    /// Luma, and a plane of Cb and Cr by turns, as cameras and hardware decoders give it.
+    /// A luma plane, and a plane of interleaved Cb and Cr, as cameras and hardware decoders output it.
     Nv12 {
-        /// Pixels.
+        /// Width in pixels.
         width: usize,
-        /// Pixels.
+        /// Height in pixels.
         height: usize,
-        /// Luma.
+        /// Luma plane.
         luma: PlaneView<'a>,
-        /// Cb, Cr, Cb, …; two bytes for two pixels.
+        /// Chroma plane: Cb, Cr, Cb, …; two bytes for two pixels of a row.
         chroma: PlaneView<'a>,
     },
 }
@@ -36,7 +37,7 @@ impl<'a> From<PictureView<'a>> for RawPicture<'a> {
 }
 
 impl RawPicture<'_> {
-    /// Whether it has all that its size calls for.
+    /// Checks the size, and that the planes hold all rows of that size.
     ///
     /// # Errors
     /// [`RawError::Size`], [`RawError::Stride`], [`RawError::Plane`].
@@ -66,7 +67,7 @@ impl RawPicture<'_> {
         }
     }
 
-    /// Copies it, cut to even sides. Only for what [`check`](RawPicture::check) let pass.
+    /// Copies the picture, cut to even sides. Requires that [`check`](RawPicture::check) has passed.
     pub(crate) fn copy_to(&self, picture: &mut Picture) {
         match *self {
             RawPicture::I420 { width, height, planes } => {

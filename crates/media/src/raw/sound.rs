@@ -1,13 +1,13 @@
-//! Samples as an application has them.
+//! Raw sound samples in the application's format.
 
 use super::RawError;
 
-/// Some sound, channels interleaved, of any length.
+/// A chunk of sound of any length, channels interleaved.
 #[derive(Clone, Copy, Debug)]
 pub enum RawSound<'a> {
-    /// −1 to 1; what is beyond is cut off.
+    /// Float samples from −1 to 1; values beyond are clipped.
     F32(&'a [f32]),
-    /// 16 bits, signed.
+    /// Signed 16-bit samples.
     I16(&'a [i16]),
 }
 
@@ -24,7 +24,7 @@ impl<'a> From<&'a [i16]> for RawSound<'a> {
 }
 
 impl RawSound<'_> {
-    /// Values of all channels together.
+    /// Number of values, of all channels together.
     pub(crate) fn len(&self) -> usize {
         match self {
             RawSound::F32(samples) => samples.len(),
@@ -32,7 +32,7 @@ impl RawSound<'_> {
         }
     }
 
-    /// Whether it is sound of so many channels.
+    /// Checks that the chunk holds whole samples of `channels` channels, and only finite values.
     ///
     /// # Errors
     /// [`RawError::Length`], [`RawError::NotFinite`].
@@ -48,7 +48,7 @@ impl RawSound<'_> {
         }
     }
 
-    /// Appends it as encoders take it.
+    /// Appends the samples as f32 from −1 to 1, the form that encoders take.
     pub(crate) fn append_to(&self, to: &mut Vec<f32>) {
         match self {
             RawSound::F32(samples) => to.extend(samples.iter().map(|sample| sample.clamp(-1.0, 1.0))),

@@ -1,4 +1,5 @@
-//! What is taken comes out as it was; what is wrong is refused by name, and leaves nothing behind.
+//! Accepted media is passed on unchanged; invalid media is rejected with a precise error and leaves no state
+//! behind.
 
 use proptest::prelude::*;
 
@@ -7,14 +8,14 @@ use crate::{Picture, PlaneView, SOUND_FRAME_LEN};
 
 const NOW_US: u64 = 1_790_000_000_000_000;
 
-/// Different in each sample and plane, and never what padding is.
+/// A value that differs by sample and plane, and never equals the padding.
 fn sample(plane: usize, x: usize, y: usize) -> u8 {
     ((plane * 80 + x * 3 + y * 7) % 251) as u8
 }
 
 const PADDING: u8 = 255;
 
-/// A plane whose pixel (x, y) has the bytes that `pixel` says; the last row ends with its last pixel.
+/// A plane with the bytes `pixel(x, y)`; the last row ends with its last pixel.
 fn plane<const BYTES: usize>(
     (width, height): (usize, usize),
     stride: usize,
@@ -30,7 +31,7 @@ fn plane<const BYTES: usize>(
 }
 
 fn copied(picture: &RawPicture<'_>) -> Picture {
-    let mut copy = Picture::black(64, 2); // what was in it before doesn't matter
+    let mut copy = Picture::black(64, 2); // the old content doesn't matter
     picture.copy_to(&mut copy);
     copy
 }
@@ -151,7 +152,7 @@ proptest! {
         stereo: bool,
         sixteen: bool,
         rate in prop::sample::select(RATES_TAKEN),
-        // values; how much later than its turn, in ms; a sample that is no number
+        // number of values; deviation from the due time in ms; index of a sample that is NaN
         chunks in prop::collection::vec((0usize..9_000, -300i64..300, prop::option::weighted(0.1, 0usize..9_000)), 1..12),
     ) {
         let channels = if stereo { 2 } else { 1 };
@@ -173,7 +174,7 @@ proptest! {
                 && !broken
                 && before_us.is_none_or(|before| captured_us > before);
             let pushed = cutter.push(sound, captured_us, NOW_US, |samples, at| frames.push((samples, at)));
-            // how much of an overlap is let pass depends on what was made good before: at most half of 20 ms
+            // the overlap tolerated depends on earlier slewing: at most half of 20 ms
             match end_us.map(|end| captured_us.wrapping_sub(end).cast_signed()) {
                 Some(-40_000..=-10_000) if right => {}
                 off => prop_assert_eq!(pushed.is_ok(), right && off.is_none_or(|off| off > -20_000), "{:?}", pushed),
@@ -197,7 +198,7 @@ proptest! {
 
 const MONO: RawFormat = RawFormat { fps: 30, channels: 1, sample_rate: 48_000 };
 
-/// What comes of one chunk.
+/// Pushes one chunk and returns the resulting frames.
 fn push(cutter: &mut Cutter, samples: &[f32], captured_us: u64) -> Result<Vec<(Vec<f32>, u64)>, RawError> {
     let mut frames = Vec::new();
     cutter
@@ -228,11 +229,11 @@ fn sound_in_chunks_of_any_length_comes_out_as_it_was() {
 fn after_a_gap_the_rest_is_filled_up_and_sound_goes_on_at_its_own_time() {
     let mut cutter = Cutter::new(&MONO).unwrap();
     assert_eq!(push(&mut cutter, &[0.5; 480], NOW_US).unwrap(), []);
-    // 10 ms of sound, then a hole of 25 ms
+    // 10 ms of sound, then a gap of 25 ms
     let frames = push(&mut cutter, &[0.25; 960], NOW_US + 35_000).unwrap();
     let filled = [vec![0.5; 480], vec![0.0; 480]].concat();
     assert_eq!(frames, [(filled, NOW_US), (vec![0.25; 960], NOW_US + 35_000)]);
-    // a hole of 15 ms is jitter: not one sample is put in between
+    // a gap of 15 ms is jitter: no sample is inserted
     assert_eq!(push(&mut cutter, &[0.1; 500], NOW_US + 70_000).unwrap(), []);
     let frames = push(&mut cutter, &[0.2; 460], NOW_US + 70_500).unwrap();
     assert_eq!(frames[0].0, [vec![0.1; 500], vec![0.2; 460]].concat());
@@ -245,7 +246,7 @@ fn a_sound_card_that_runs_quick_or_slow_stays_with_the_clock() {
         let mut cutter = Cutter::new(&MONO).unwrap();
         let mut worst_us = 0;
         for chunk in 0..30_000u64 {
-            // ten minutes; each chunk says when it began by the clock, give or take 3 ms
+            // ten minutes; each chunk reports its start by the clock, with ±3 ms of jitter
             let true_us =
                 NOW_US + (chunk * 20_000).saturating_add_signed((chunk * 20_000) as i64 * ppm / 1_000_000);
             let jitter_us = chunk * 7_919 % 6_000;
@@ -253,7 +254,7 @@ fn a_sound_card_that_runs_quick_or_slow_stays_with_the_clock() {
                 worst_us = worst_us.max(captured_us.abs_diff(true_us + 3_000));
             }
         }
-        assert!(worst_us < 4_000, "{ppm} ppm: {worst_us} µs off"); // the first is as late as it says
+        assert!(worst_us < 4_000, "{ppm} ppm: {worst_us} µs off"); // the first frame takes its chunk's jitter
     }
 }
 
@@ -301,7 +302,7 @@ fn what_is_wrong_with_sound_is_said_and_leaves_no_trace() {
     let frames = push(&mut cutter, &[0.25; 960], NOW_US + 10_000).unwrap();
     assert_eq!(frames, [([vec![0.5; 960], vec![0.25; 960]].concat(), NOW_US)]);
 
-    // 21 ms of what came last would be heard twice
+    // 21 ms of the previous sound would be heard twice
     push(&mut cutter, &[0.0; 2 * 4_800], NOW_US + 20_000).unwrap();
     let refused = push(&mut cutter, &[0.0; 2], NOW_US + 99_000);
     assert_eq!(refused, Err(RawError::Overlap { by_us: 21_000 }));
@@ -337,7 +338,7 @@ fn formats_that_nobody_encodes_are_refused() {
 fn sound_of_another_rate_keeps_its_pitch_its_length_and_its_time() {
     for rate in [8_000u32, 11_025, 16_000, 22_050, 24_000, 32_000, 44_100, 88_200, 96_000] {
         let mut cutter = Cutter::new(&RawFormat { sample_rate: rate, ..MONO }).unwrap();
-        // a second of 440 Hz from 0.5 s on, in chunks of 10 ms or so; then a gap, so that all of it comes
+        // a second of 440 Hz from 0.5 s on, in chunks of about 10 ms; then a gap, which flushes the rest
         let tone = |at: u32| {
             let phase = 440.0 * f64::from(at) / f64::from(rate) * std::f64::consts::TAU;
             if at < rate / 2 { 0.0 } else { (0.5 * phase.sin()) as f32 }
@@ -355,13 +356,13 @@ fn sound_of_another_rate_keeps_its_pitch_its_length_and_its_time() {
             assert!(captured_us.abs_diff(NOW_US + number as u64 * 20_000) < 500, "{rate} Hz, frame {number}");
         }
         let heard: Vec<f32> = frames.into_iter().flat_map(|(samples, _)| samples).collect();
-        // sample by sample where the tone stands, which says pitch, loudness and time at once
+        // compared sample by sample while the tone is steady, which checks pitch, loudness and timing at once
         let worst = (26_000u32..70_000).map(|at| {
             let phase = 440.0 * f64::from(at) / 48_000.0 * std::f64::consts::TAU;
             (f64::from(heard[at as usize]) - 0.5 * phase.sin()).abs()
         });
         let worst = worst.fold(0.0, f64::max);
-        // the filter's middle may lie between two samples of the input
+        // the filter's centre may lie between two samples of the input
         let half_a_sample = 0.5 * 440.0 * std::f64::consts::TAU * 0.5 / f64::from(rate);
         assert!(worst < 0.01 + half_a_sample, "{rate} Hz: {worst} off");
         assert!(heard[..23_000].iter().all(|sample| sample.abs() < 0.01), "{rate} Hz: before its time");

@@ -1,8 +1,8 @@
-//! The bytes of a fragmented MP4: its header, and fragments of given times.
+//! Fragmented MP4 writer: the file header, and fragments with explicit times.
 //!
-//! The boxes are the container crate's. Its segment muxer makes the header; it can't make the fragments,
-//! because it counts time from the samples' durations alone, which leaves no way to say that there is a gap,
-//! and because it keeps an index of all it ever made.
+//! The boxes come from the container crate. Its segment muxer makes the header, but can't make the fragments:
+//! it derives all times from the samples' durations, so it can't express a gap, and it keeps an index of all
+//! segments that it ever made.
 
 use std::num::NonZeroU32;
 
@@ -17,7 +17,7 @@ const CHANNELS: u8 = 2;
 const SAMPLE_RATE_HZ: u16 = 48_000;
 const MDAT_HEADER_LEN: usize = 8;
 
-/// The two tracks, and their clocks.
+/// Track kinds, each with its own timescale.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Track {
     Video,
@@ -25,7 +25,7 @@ pub(super) enum Track {
 }
 
 impl Track {
-    /// Ticks per second.
+    /// Timescale in ticks per second.
     fn timescale(self) -> NonZeroU32 {
         const VIDEO: NonZeroU32 = NonZeroU32::new(90_000).unwrap();
         const SOUND: NonZeroU32 = NonZeroU32::new(48_000).unwrap();
@@ -35,14 +35,15 @@ impl Track {
         }
     }
 
-    /// A time of the file in this track's ticks, to the nearest; 0 for what is before the beginning.
+    /// Converts a file time to this track's ticks, rounded to the nearest; times before the start of the file
+    /// become 0.
     pub(super) fn ticks(self, us: i64) -> u64 {
         let us = u128::try_from(us).unwrap_or(0);
         ((us * u128::from(self.timescale().get()) + 500_000) / 1_000_000) as u64
     }
 }
 
-/// A frame with its place in the file, in ticks of its track.
+/// A frame with its start and duration, in ticks of its track.
 #[derive(Clone)]
 pub(super) struct Sample {
     pub(super) start: u64,
@@ -51,24 +52,24 @@ pub(super) struct Sample {
     pub(super) data: Vec<u8>,
 }
 
-/// Makes the bytes of one file.
+/// Writes the header and fragments of one file.
 pub(super) struct Writer {
     header: Vec<u8>,
-    /// Track ids as the header has them.
+    /// Track ids in the header.
     video: Option<u32>,
     sound: u32,
     sequence: u32,
 }
 
 impl Writer {
-    /// A file with sound, and pictures if there is a sample entry for them.
+    /// Creates a file with a sound track, and with a video track if its sample entry is given.
     pub(super) fn new(video: Option<Avc1Box>) -> Result<Writer, MuxError> {
         let mut entries = Vec::new();
         let has_video = video.is_some();
         entries.extend(video.map(|entry| (Track::Video, SampleEntry::Avc1(entry))));
         entries.push((Track::Sound, SampleEntry::Opus(opus_entry())));
         let header = header(&entries)?;
-        // the muxer numbers tracks from 1 in the order of their first samples
+        // the muxer numbers tracks from 1, in the order of their first samples
         let video = has_video.then_some(1);
         Ok(Writer { header, video, sound: entries.len() as u32, sequence: 0 })
     }
@@ -81,8 +82,8 @@ impl Writer {
         self.header.clone()
     }
 
-    /// One fragment: sound first, then pictures. Samples of a track follow each other without a gap. Nothing
-    /// when there are none.
+    /// Encodes one fragment, sound first, then pictures. The samples of a track must be contiguous. Returns
+    /// no bytes when there are no samples.
     pub(super) fn fragment(&mut self, sound: &[Sample], video: &[Sample]) -> Result<Vec<u8>, Error> {
         let mut tracks = vec![(self.sound, sound)];
         tracks.extend(self.video.map(|video_id| (video_id, video)));
@@ -91,7 +92,7 @@ impl Writer {
             return Ok(Vec::new());
         }
         self.sequence = self.sequence.wrapping_add(1);
-        // offsets count from the moof's first byte, and its length doesn't depend on them
+        // data offsets count from the moof's first byte, and its length doesn't depend on their values
         let moof_len = moof(self.sequence, &tracks, 0).encode_to_vec()?.len();
         let mut bytes = moof(self.sequence, &tracks, moof_len + MDAT_HEADER_LEN).encode_to_vec()?;
         let samples = || tracks.iter().flat_map(|(_, samples)| samples.iter());
@@ -121,7 +122,8 @@ fn opus_entry() -> OpusBox {
     }
 }
 
-/// The muxer learns the tracks from samples: it gets an empty one of each, and that fragment is thrown away.
+/// Builds the header. The muxer learns the tracks from samples, so it gets one empty sample of each track;
+/// the resulting fragment is discarded.
 fn header(entries: &[(Track, SampleEntry)]) -> Result<Vec<u8>, MuxError> {
     let mut muxer = Fmp4SegmentMuxer::new()?;
     let samples = entries.iter().map(|(track, entry)| MuxSample {

@@ -1,14 +1,15 @@
-//! Records a program as it arrives: fragmented MP4, without encoding anything anew.
+//! Program recorder: writes the received program to a fragmented MP4 file, without transcoding.
 //!
-//! The header is written with the first key frame, and from then on one fragment each half second, in one
-//! write, sound in front of pictures; so whatever ends the recording, all but the last fragment can be played,
-//! and if that one is torn it loses pictures before sound. Times in the file are the frames' capture times: a
-//! gap in what arrived is a gap in the file. Parameter sets stay in front of each key frame, so that a later
-//! stream may bring others than the first, which the header has.
+//! The header is written with the first keyframe. From then on the recorder writes one fragment each half
+//! second, in a single write, with sound in front of pictures. However the recording ends, all fragments but
+//! the last can be played, and a torn last fragment loses pictures before sound. Times in the file are the
+//! frames' capture times: a gap in the received program is a gap in the file. Parameter sets stay in front of
+//! each keyframe, so that a later stream may have other parameter sets than the first stream, which the
+//! header describes.
 //!
-//! The header always announces sound of two channels: Opus decoders give as many as asked for, whatever is
-//! coded (RFC 7845, 5.1.1), and sound may begin late. Pictures can't begin late: without any for
-//! [`PICTURE_WAIT_US_MAX`] the file becomes one of sound alone.
+//! The header always declares sound of two channels: Opus decoders output any requested number of channels,
+//! regardless of the channels in the packets (RFC 7845, 5.1.1), and sound may start late. Video can't start
+//! late: without a picture for [`PICTURE_WAIT_US_MAX`] the file becomes one with sound only.
 
 mod fragment;
 mod timeline;
@@ -28,32 +29,34 @@ use crate::Frame;
 use fragment::{Sample, Track, Writer};
 use timeline::Timeline;
 
-/// Media time of one fragment: what a crash costs.
+/// Media time of one fragment in microseconds: the loss at a crash.
 pub const FRAGMENT_US: i64 = 500_000;
-/// A fragment is written earlier when it gets this large (guess: 500 ms at 128 Mbit/s).
+/// Size in bytes at which a fragment is written early. A guess: 500 ms at 128 Mbit/s.
 pub const FRAGMENT_BYTES_MAX: usize = 8 << 20;
-/// How long sound is held back for the first key frame; two intervals of key frames and some.
+/// Longest time in microseconds for which sound is held back until the first keyframe: two keyframe intervals
+/// and a margin.
 pub const PICTURE_WAIT_US_MAX: i64 = 5_000_000;
-/// As many packets of sound, whatever their times say.
+/// Maximum packets of sound held back until the first keyframe, regardless of their capture times.
 const HELD_SOUND_MAX: usize = 500;
-/// Duration of a last picture that has none before it.
+/// Duration of the last picture in microseconds, when no previous picture gives the frame interval.
 const PICTURE_US: i64 = 33_333;
-/// Sound that follows within this is no gap: capture times of a real microphone waver.
+/// Tolerance in microseconds below which a distance between sound packets is no gap: capture times of a real
+/// microphone jitter.
 const WAVER_US: i64 = 10_000;
 
-/// Why a recording can't go on.
+/// Reason why a recording ended or refused a frame.
 #[derive(Debug, thiserror::Error)]
 pub enum RecordError {
-    /// The file can't be written; it ends with the last whole fragment.
+    /// The file can't be written; it ends with the last complete fragment.
     #[error("{path}: {error}")]
     Io {
-        /// The file as it was given.
+        /// The path as the caller gave it.
         path: String,
-        /// As the operating system says it.
+        /// Error of the operating system.
         #[source]
         error: std::io::Error,
     },
-    /// A frame that MP4 can't hold: a first key frame without parameter sets that make sense.
+    /// MP4 can't hold the frame: the first keyframe has no valid parameter sets.
     #[error("can't be recorded: {0}")]
     Refused(String),
     /// An earlier error ended the recording.
@@ -61,32 +64,33 @@ pub enum RecordError {
     Ended,
 }
 
-/// One recording. [`finish`](Recorder::finish) ends it; dropping it does so too, but can't tell of errors.
+/// Recorder of one file. [`finish`](Recorder::finish) ends the recording; so does dropping the recorder,
+/// which only logs errors.
 pub struct Recorder {
     path: String,
-    /// `None` once the recording has ended.
+    /// Output file; `None` once the recording has ended.
     file: Option<Box<dyn Target>>,
-    /// Bytes of whole fragments in it.
+    /// Length of the complete fragments written so far, in bytes.
     written_len: u64,
     timeline: Timeline,
-    /// `None` until it is clear which tracks there are.
+    /// Fragment writer; `None` until the tracks of the file are known.
     writer: Option<Writer>,
-    /// Where the file's time begins; known when the first fragment is cut.
+    /// Position in the timeline at which the file starts; set when the first fragment is written.
     origin_us: Option<i64>,
     video: Vec<Unit>,
-    /// How far the last two pictures are apart.
+    /// Interval between the last two pictures.
     video_step_us: Option<i64>,
     sound: Vec<Unit>,
     held_bytes: usize,
-    /// Where the last fragment ended, or the first frame is.
+    /// End time of the last fragment, or at first the time of the first frame.
     cut_us: Option<i64>,
     video_stream: Option<StreamId>,
     left_out: u64,
 }
 
-/// What a recording is written to: a file, but for tests of full disks.
+/// Output of a recorder: a file, or in tests a full disk.
 trait Target: Write + Send {
-    /// Takes away what is behind so many bytes.
+    /// Truncates the output to `len` bytes.
     fn cut_back(&mut self, len: u64) -> std::io::Result<()>;
 }
 
@@ -96,7 +100,7 @@ impl Target for File {
     }
 }
 
-/// A frame that waits for its fragment.
+/// A frame waiting for its fragment.
 struct Unit {
     at_us: i64,
     key: bool,
@@ -134,10 +138,10 @@ impl Recorder {
         }
     }
 
-    /// Takes the next frame of its kind. Pictures before the first key frame of a stream are left out, as is
-    /// sound for a time that the file already has; see [`left_out`](Recorder::left_out).
+    /// Takes the next frame of its kind. Drops pictures before the first keyframe of a stream, and sound for
+    /// a time that the file already covers; see [`left_out`](Recorder::left_out).
     ///
-    /// The caller sees to it that a frame's references were pushed before it.
+    /// The caller must push the frames that a picture references before the picture itself.
     ///
     /// # Errors
     /// [`RecordError::Io`] ends the recording; [`RecordError::Refused`] doesn't.
@@ -152,11 +156,11 @@ impl Recorder {
         self.count(frame, taken)
     }
 
-    /// Takes a picture of another maker that shows what the file has already: later ones need it. It is shown for a few
-    /// microseconds.
+    /// Takes a picture that later pictures reference, but with content that the file already has from another
+    /// mixer. In the file it lasts for a few microseconds.
     ///
     /// # Errors
-    /// As [`push`](Self::push).
+    /// Same as [`push`](Self::push).
     pub fn catch_up(&mut self, picture: &Frame) -> Result<(), RecordError> {
         if self.file.is_none() {
             return Err(RecordError::Ended);
@@ -165,7 +169,7 @@ impl Recorder {
         self.count(picture, taken)
     }
 
-    /// Counts a frame that was taken or not, and writes what there is when it is enough.
+    /// Accounts for a frame taken or dropped, and writes a fragment when enough frames are held.
     fn count(&mut self, frame: &Frame, taken: Option<i64>) -> Result<(), RecordError> {
         match taken {
             None => self.left_out += 1,
@@ -206,8 +210,9 @@ impl Recorder {
         Ok(Some(at_us))
     }
 
-    /// Where makers change, a key frame may come sooner than a picture's time after the last one, whose place it
-    /// takes: nothing refers to that any more, and players that count in pictures would have two at one time.
+    /// Drops the last picture when a keyframe follows it by less than the usual frame interval, as at a
+    /// change of mixer. No later picture references the dropped one, and players that count in frame
+    /// intervals would have two pictures at one time.
     fn make_way(&mut self, at_us: i64, key: bool) {
         let Some(last_us) = self.video.last().map(|last| last.at_us) else { return };
         let step_us = at_us - last_us;
@@ -227,15 +232,15 @@ impl Recorder {
         Some(at_us)
     }
 
-    /// Frames that are not in the file because it has nowhere to put them.
+    /// Number of frames dropped because the file has no place for them.
     pub fn left_out(&self) -> u64 {
         self.left_out
     }
 
-    /// Writes what is left and closes the file.
+    /// Writes the remaining frames and closes the file.
     ///
     /// # Errors
-    /// [`RecordError`]; the file ends with the last whole fragment then.
+    /// [`RecordError`]; the file then ends with the last complete fragment.
     pub fn finish(mut self) -> Result<(), RecordError> {
         self.end()
     }
@@ -256,8 +261,8 @@ impl Recorder {
         Ok(())
     }
 
-    /// Writes all but the newest frame of each kind, whose durations aren't known yet; or, at the end,
-    /// everything.
+    /// Writes all frames but the newest of each kind, since its duration isn't known yet; at the end, writes
+    /// all frames.
     fn cut(&mut self, now_us: i64, last: bool) -> Result<(), RecordError> {
         if self.writer.is_none() {
             let Some(first) = self.sound.first() else { return Ok(()) };
@@ -281,7 +286,8 @@ impl Recorder {
         self.write(bytes)
     }
 
-    /// One write; when it fails, what got into the file of it is taken out again, and the recording ends.
+    /// Writes in one call. On failure, truncates the file to the last complete fragment and ends the
+    /// recording.
     fn write(&mut self, bytes: Vec<u8>) -> Result<(), RecordError> {
         let Some(file) = &mut self.file else { return Err(RecordError::Ended) };
         match file.write_all(&bytes) {
@@ -290,7 +296,7 @@ impl Recorder {
                 Ok(())
             }
             Err(error) => {
-                // if this fails too, the file has a torn end, which players get over
+                // if truncating fails too, the file has a torn end, which players tolerate
                 let _ = file.cut_back(self.written_len);
                 self.file = None;
                 Err(RecordError::Io { path: self.path.clone(), error })
@@ -312,7 +318,7 @@ fn refused(error: impl std::fmt::Display) -> RecordError {
     RecordError::Refused(error.to_string())
 }
 
-/// Takes the units that can be written; each lasts until the next.
+/// Removes the pictures that can be written; each lasts until the next picture.
 fn video_samples(units: &mut Vec<Unit>, origin_us: i64, last: bool) -> Vec<Sample> {
     let count = if last { units.len() } else { units.len().saturating_sub(1) };
     let starts: Vec<_> = units.iter().map(|unit| Track::Video.ticks(unit.at_us - origin_us)).collect();
@@ -328,7 +334,7 @@ fn video_samples(units: &mut Vec<Unit>, origin_us: i64, last: bool) -> Vec<Sampl
     samples.collect()
 }
 
-/// Takes the units that can be written, in runs without a gap.
+/// Removes the sound packets that can be written, split at gaps into contiguous runs.
 fn sound_samples(units: &mut Vec<Unit>, origin_us: i64, last: bool) -> Vec<Vec<Sample>> {
     let count = if last { units.len() } else { units.len().saturating_sub(1) };
     let starts: Vec<_> = units.iter().map(|unit| Track::Sound.ticks(unit.at_us - origin_us)).collect();
@@ -349,7 +355,7 @@ fn sound_samples(units: &mut Vec<Unit>, origin_us: i64, last: bool) -> Vec<Vec<S
     runs
 }
 
-/// How long an Opus packet plays (RFC 6716, 3.1 and 3.2); `None` when it is none.
+/// Duration of an Opus packet (RFC 6716, 3.1 and 3.2); `None` for an invalid packet.
 fn opus_duration_us(packet: &[u8]) -> Option<i64> {
     let toc = packet.first()?;
     let frame_us = match toc >> 3 {
@@ -376,7 +382,7 @@ mod tests {
 
     use super::*;
 
-    /// A disk that gets full in the middle of a write.
+    /// A disk that becomes full in the middle of a write.
     struct SmallDisk {
         bytes: Arc<Mutex<Vec<u8>>>,
         room: usize,
@@ -450,7 +456,7 @@ mod tests {
         }
     }
 
-    /// Fullband CELT in one frame.
+    /// Table-of-contents byte of fullband CELT with one frame.
     const TOC_20_MS: u8 = 31 << 3;
     const TOC_2_5_MS: u8 = 28 << 3;
 

@@ -1,37 +1,40 @@
-//! Where a frame belongs in the file, when makers and their clocks change.
+//! Recording timeline: maps capture times to file times when the program's stream, and with it the mixer's
+//! clock, changes.
 //!
-//! Within one stream capture times are trusted. At a change of stream the next maker's clock is taken for the
-//! same one if it goes on from where the last ended, with a gap of at most [`GAP_US_MAX`]; else the stream is
-//! shifted to begin where the file ends. Picture and sound of one stream always get the same shift; frames of the
-//! two newest streams may come in turn.
+//! Within one stream, capture times are trusted. At a change of stream, the new mixer's clock is taken to be
+//! the same clock if it continues from the end of the file with a gap of at most [`GAP_US_MAX`]; otherwise
+//! the new stream is shifted to begin at the end of the file. Picture and sound of one stream always get the
+//! same shift. Frames of the two newest streams may alternate.
 
 use plenary_proto::StreamId;
 use plenary_proto::identity::MediaKind;
 
-/// Longest gap between two streams that is believed (guess: failovers take a second or two).
+/// Longest gap accepted between two streams, in microseconds. A guess: a failover takes a second or two.
 pub(super) const GAP_US_MAX: i64 = 10_000_000;
-/// Longest gap within a stream that is believed (guess: longer than anyone records a broken stream).
+/// Longest gap accepted within a stream, in microseconds. A guess: longer than any broken stream is recorded.
 pub(super) const PAUSE_US_MAX: i64 = 3_600_000_000;
-/// A picture this much before the one it follows is merely squeezed in behind it.
+/// Largest step back within a stream, in microseconds, that counts as jitter: a picture is then placed right
+/// behind its predecessor. A larger one is a clock jump.
 pub(super) const STEP_BACK_US_MAX: i64 = 500_000;
-/// Pictures are at least this far apart: more than a tick of 1/90 000 s.
+/// Shortest distance between pictures in microseconds: more than a tick of 1/90 000 s.
 const PICTURE_US_MIN: i64 = 12;
 
 #[derive(Default)]
 pub(super) struct Timeline {
-    /// The newest stream and what its capture times are shifted by.
+    /// Newest stream, and the shift of its capture times.
     current: Option<(StreamId, i64)>,
-    /// The one before, whose last frames may still come.
+    /// Previous stream and its shift; its last frames may still arrive.
     previous: Option<(StreamId, i64)>,
-    /// Earliest time for the next picture, and for the next sound.
+    /// Earliest free time for the next picture, and for the next sound.
     video_us: Option<i64>,
     sound_us: Option<i64>,
-    /// Where the last packet of sound begins.
+    /// Start of the last packet of sound.
     sound_begin_us: i64,
 }
 
 impl Timeline {
-    /// When a picture is to be shown, in microseconds from the first frame; later than all pictures before it.
+    /// Returns the file time of a picture, in microseconds from the first frame; always later than all
+    /// previous pictures.
     pub(super) fn place_video(&mut self, stream: StreamId, captured_us: u64) -> i64 {
         let at_us = self.place(MediaKind::Video, stream, captured_us);
         let at_us = self.video_us.map_or(at_us, |free| at_us.max(free));
@@ -39,14 +42,15 @@ impl Timeline {
         at_us
     }
 
-    /// Where a picture goes that is there only because later ones need it: no longer than a tick or two.
+    /// Returns the file time of a picture needed only as a reference: it lasts for a tick or two.
     pub(super) fn squeeze_video(&mut self) -> i64 {
         let at_us = self.video_us.unwrap_or(0);
         self.video_us = Some(at_us + PICTURE_US_MIN);
         at_us
     }
 
-    /// When sound is to be heard; `None` when the file already has sound for most of that time.
+    /// Returns the file time of a sound packet; `None` when the file already has sound for most of its
+    /// duration.
     pub(super) fn place_sound(
         &mut self,
         stream: StreamId,
@@ -113,8 +117,8 @@ mod tests {
 
     #[test]
     fn gaps_are_kept_and_clocks_that_jump_are_shifted() {
-        // what the second stream's first picture was captured at, relative to the first's, and where it goes;
-        // the file ends at 2.040 s then, with sound
+        // capture time of the second stream's first picture relative to the first stream's, and its file
+        // time; the file then ends at 2.040 s, with sound
         let rows = [
             ("goes on at once", 2_040_000, 2_040_000),
             ("a gap", 3_500_000, 3_500_000),
@@ -148,7 +152,7 @@ mod tests {
             let captured = |number: u64| T.wrapping_add_signed(off) + number * 20_000;
             assert_eq!(timeline.place_video(A, T), 0);
             assert_eq!(timeline.place_sound(A, T, 20_000), Some(0));
-            // the second stream's sound is ahead of the first one's pictures
+            // the second stream's sound is ahead of the first stream's pictures
             for number in 1..20 {
                 assert_eq!(timeline.place_sound(B, captured(number), 20_000), Some(at(number)), "{off}");
                 assert_eq!(timeline.place_video(A, T + number * 20_000 - 7_000), at(number) - 7_000, "{off}");
@@ -171,7 +175,7 @@ mod tests {
         assert_eq!(timeline.place_sound(A, T, 20_000), Some(0));
         assert_eq!(timeline.place_sound(A, T, 20_000), None);
         assert_eq!(timeline.place_sound(A, T + 15_000, 20_000), Some(15_000));
-        // a long packet reaches further, but does not go before a short one
+        // a long packet extends further, but is not placed before a short one
         assert_eq!(timeline.place_sound(A, T + 40_000, 2_500), Some(40_000));
         assert_eq!(timeline.place_sound(A, T + 38_000, 60_000), None);
     }

@@ -1,4 +1,4 @@
-//! Files as sources: what kind a file is is told by its first bytes, never by its name.
+//! File sources: the first bytes of a file decide its format, never its name.
 
 use std::fs::File;
 use std::io::Read;
@@ -10,22 +10,23 @@ use super::{Source, SourceError, SourceFault, SourcePictures, mp4, wav, y4m};
 use crate::codec::Codecs;
 use crate::{Picture, PictureView};
 
-/// Longest side of a file's pictures: what the H.264 level limits of today's codecs allow, and a bound on memory.
+/// Longest side of a file's pictures in pixels: the largest that the H.264 levels in common use allow, and a
+/// limit on memory.
 pub(super) const SIDE_MAX: usize = 8192;
-/// What a codec must be for a file to be played.
+/// Video formats that can be played.
 pub(super) const VIDEO_WANTED: &str = "video must be H.264, 8-bit 4:2:0, progressive";
 
-/// Plays a file's pictures in media time, over and over.
+/// Reads a file's pictures in media time, in a loop.
 pub(super) trait PictureReader: Send {
     fn pictures(&self) -> SourcePictures;
 
-    /// Goes on to the next picture, and returns when it is due.
+    /// Advances to the next picture and returns its due time in media time.
     fn advance(&mut self) -> Result<u64, SourceFault>;
 
     fn picture(&self) -> PictureView<'_>;
 }
 
-/// The parts of a file that can be played.
+/// Readers of the playable tracks of a file.
 pub(super) struct Opened {
     pub(super) pictures: Option<Box<dyn PictureReader>>,
     pub(super) sound: Option<LoopedSound>,
@@ -35,19 +36,19 @@ struct FileSource {
     path: String,
     pictures: Option<Box<dyn PictureReader>>,
     sound: Option<LoopedSound>,
-    /// Shown before the first picture, or when there is none.
+    /// Picture shown before the first picture, or when the file has no video.
     black: Picture,
 }
 
 /// Opens an MP4 file with H.264 (and AAC-LC or Opus, mono or stereo), a Y4M file, or a WAV file.
 ///
-/// A file plays over and over. The picture of an MP4 file sets the pace if the sound ends within 100 ms of it;
-/// otherwise a round is as long as the longer of the two, and the shorter one is silent, or stands still, until
-/// the end of the round. What is cut off at the end of a file is left out. Pictures that can't be decoded are
-/// left out too.
+/// The file plays in a loop. In an MP4 file, each round lasts as long as the video if the sound ends within
+/// 100 ms of it. Otherwise a round lasts as long as the longer track, while the shorter one is silent, or
+/// shows its last picture, until the end of the round. A truncated frame at the end of a file is skipped, and
+/// so are pictures that can't be decoded.
 ///
 /// # Errors
-/// [`SourceError`], which says in one line what is wrong with which file.
+/// [`SourceError`], which names the file and the fault in one line.
 pub fn open_source(path: &Path, codecs: &Arc<dyn Codecs>) -> Result<Box<dyn Source>, SourceError> {
     let name = path.display().to_string();
     match open(path, codecs) {
@@ -109,7 +110,7 @@ impl Source for FileSource {
     }
 }
 
-/// Sizes that can be played, rounded down to even.
+/// Checks that a picture size can be played, and rounds it down to even sides.
 pub(super) fn even_size(width: usize, height: usize) -> Result<(usize, usize), SourceFault> {
     if !(2..=SIDE_MAX).contains(&width) || !(2..=SIDE_MAX).contains(&height) {
         let found = format!("a picture of {width}x{height}");

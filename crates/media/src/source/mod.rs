@@ -1,7 +1,8 @@
-//! Where pictures and sound come from when there is no camera: files, and a test pattern.
+//! Media sources that replace a camera and a microphone: files, and a test pattern.
 //!
-//! A source plays in media time, which starts at 0 and rises for ever: at its end it starts anew, picture and
-//! sound together. It is as quick as it is asked; [`Capture`](crate::Capture) plays it in real time.
+//! A source plays in media time, which starts at 0 and always increases: at its end a source restarts,
+//! picture and sound together. It produces media as fast as the caller reads; [`Capture`](crate::Capture)
+//! plays a source in real time.
 
 #[cfg(feature = "files")]
 mod file;
@@ -21,83 +22,83 @@ pub use pattern::TestSource;
 
 use crate::PictureView;
 
-/// Size and rate of a source's pictures.
+/// Size and frame rate of a source's pictures.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SourcePictures {
-    /// Pixels, even.
+    /// Width in pixels, even.
     pub width: usize,
-    /// Pixels, even.
+    /// Height in pixels, even.
     pub height: usize,
-    /// Pictures per second, the mean where they come irregularly.
+    /// Pictures per second; the mean if their intervals vary.
     pub fps: f64,
 }
 
-/// Plays pictures, sound, or both, over and over.
+/// A source of pictures, sound, or both, that loops for ever.
 pub trait Source: Send {
-    /// What its pictures are like; `None` when it has sound only.
+    /// Format of the pictures; `None` when the source has sound only.
     fn pictures(&self) -> Option<SourcePictures>;
 
-    /// Channels of its sound, 1 or 2; `None` when it has pictures only.
+    /// Number of sound channels, 1 or 2; `None` when the source has pictures only.
     fn channels(&self) -> Option<u8>;
 
-    /// Goes on to the next picture, and returns when it is due, in microseconds of media time; `None` when the
+    /// Advances to the next picture and returns its due time in microseconds of media time; `None` when the
     /// source has no pictures.
     ///
     /// # Errors
-    /// [`SourceError`] when the file can't be read any more; the source has ended then.
+    /// [`SourceError`] when the file can no longer be read; the source has then ended.
     fn next_picture(&mut self) -> Result<Option<u64>, SourceError>;
 
-    /// The picture that [`next_picture`](Source::next_picture) went on to.
+    /// Returns the picture that [`next_picture`](Source::next_picture) advanced to.
     fn picture(&mut self) -> PictureView<'_>;
 
-    /// Writes the next [`SOUND_FRAME_LEN`](crate::SOUND_FRAME_LEN) samples per channel, interleaved, −1 to 1:
-    /// without holes from media time 0 on. Silence when the source has no sound.
+    /// Writes the next [`SOUND_FRAME_LEN`](crate::SOUND_FRAME_LEN) samples per channel, interleaved, −1 to 1,
+    /// without gaps from media time 0 on. Writes silence when the source has no sound.
     ///
     /// # Errors
-    /// [`SourceError`] when the file can't be read any more; the source has ended then.
+    /// [`SourceError`] when the file can no longer be read; the source has then ended.
     fn next_sound(&mut self, samples: &mut [f32]) -> Result<(), SourceError>;
 }
 
-/// Why a file can't be played, in one line that names it.
+/// Error of playing a file, in one line with the file's path.
 #[derive(Debug, thiserror::Error)]
 #[error("{path}: {fault}")]
 pub struct SourceError {
-    /// The file as it was given.
+    /// The path as the caller gave it.
     pub path: String,
     /// The reason.
     #[source]
     pub fault: SourceFault,
 }
 
-/// What is wrong with a file.
+/// Fault of a file.
 #[derive(Debug, thiserror::Error)]
 pub enum SourceFault {
-    /// It can't be opened or read.
+    /// The file can't be opened or read.
     #[error("{0}")]
     Io(#[from] std::io::Error),
-    /// It has no bytes.
+    /// The file has no bytes.
     #[error("the file is empty")]
     Empty,
-    /// Its beginning is none that is known.
+    /// The file starts like no supported format.
     #[error("neither MP4, nor Y4M, nor WAV")]
     Unknown,
-    /// It is cut off or broken.
+    /// The file is truncated or corrupt.
     #[error("damaged {container}: {reason}")]
     Damaged {
         /// `MP4`, `Y4M` or `WAV`.
         container: &'static str,
-        /// What is missing or wrong.
+        /// The missing or invalid part.
         reason: String,
     },
-    /// An MP4 file has sound only, or nothing.
+    /// The MP4 file has no video track.
     #[error("no video track")]
     NoVideo,
-    /// A codec, or a kind of it, that can't be decoded here.
+    /// The codec, or this variant of it, isn't supported.
     #[error("{found} is not supported; {wanted}")]
     Unsupported {
-        /// What the file has.
+        /// Format found in the file.
         found: String,
-        /// What it may have.
+        /// Supported formats.
         wanted: &'static str,
     },
 }

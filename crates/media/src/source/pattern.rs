@@ -1,11 +1,14 @@
-//! The test source: pictures that carry a readable number, and a tone that beeps with them.
+//! Test source: pictures with a machine-readable number, and a tone with a beep in sync with them.
 //!
-//! A row across the top, 1/15 of the height, has 32 cells, white for 1 and black for 0, the highest bit left:
-//! 4 bits of index, 27 bits of picture number, 1 bit that makes the number of ones even. Below it two layers of
-//! clouds in the index's colour drift through each other, so that an encoder has work to do. A tone of
-//! 300 + 150 × index Hz stands at −20 dBFS; in the first 100 ms of each second it is 12 dB louder, and a white
-//! square of 1/8 of the height stands below the right end of the row. Whoever has a recording can tell from it
-//! which pictures arrived, and how far sound and picture are apart.
+//! - Time code: a row of 32 cells across the top, 1/15 of the height; white is 1, black is 0, the most
+//!   significant bit is on the left. It holds 4 bits of index, 27 bits of picture number, and 1 bit of even
+//!   parity.
+//! - Background: two layers of clouds in the index's colour drift across each other below the row, so that an
+//!   encoder has work to do.
+//! - Tone: 300 + 150 × index Hz at −20 dBFS. In the first 100 ms of each second it is 12 dB louder, and a
+//!   white square of 1/8 of the height appears below the right end of the row.
+//!
+//! From a recording one can tell which pictures arrived, and how far sound and picture are out of sync.
 
 use std::f64::consts::TAU;
 
@@ -15,32 +18,33 @@ use crate::{Picture, PictureView, SAMPLE_RATE, SOUND_FRAME_LEN};
 const CELLS: usize = 32;
 const NUMBER_BITS: u32 = 27;
 const INDEX_MASK: u32 = 0xf;
-/// Luma of white and black, limited range.
+/// Luma of white and black in limited range.
 const WHITE: u8 = 235;
 const BLACK: u8 = 16;
-/// Chroma without colour.
+/// Chroma of grey.
 const GREY: u8 = 128;
 const HUE_STEP_DEGREES: u32 = 47;
 const TONE_HZ: u32 = 300;
 const TONE_STEP_HZ: u32 = 150;
-/// −20 dBFS, a full-scale sine being 0.
+/// Amplitude of the tone: −20 dBFS, where a full-scale sine has 0 dBFS.
 const AMPLITUDE: f64 = 0.1;
-/// 12 dB louder.
+/// Amplitude of the beep: 12 dB louder.
 const AMPLITUDE_BEEP: f64 = AMPLITUDE * 3.981_071_705_534_972;
 /// Beep and flash last for 1/10 of each second.
 const BEEPS_PER_SECOND: u32 = 10;
-/// The clouds repeat after so many pixels.
+/// Period of the clouds in pixels, in both directions.
 const PERIOD: usize = 256;
-/// How far each layer drifts per picture, in pixels; even, so that chroma keeps pace.
+/// Drift of each layer per picture in pixels, horizontal and vertical; even, so that chroma moves along with
+/// luma.
 const DRIFTS: [(usize, usize); 2] = [(2, PERIOD - 2), (PERIOD - 4, PERIOD - 2)];
 
-/// Picture, tone and time code for the speaker of one index.
+/// Test source of pictures with a time code, and a tone, for the speaker with a given index.
 pub struct TestSource {
     index: u8,
     fps: u8,
-    /// The picture to be drawn next.
+    /// Number of the next picture.
     number: u64,
-    /// Samples of sound made so far.
+    /// Samples of sound produced so far.
     samples: u64,
     layers: [Clouds; 2],
     picture: Picture,
@@ -48,7 +52,7 @@ pub struct TestSource {
 }
 
 impl TestSource {
-    /// A source whose sizes are rounded down to even numbers; `fps` is at least 1.
+    /// Creates a source. Width and height are rounded down to even numbers; `fps` is at least 1.
     pub fn new(index: u8, width: u16, height: u16, fps: u8) -> TestSource {
         let picture = Picture::black(width.into(), height.into());
         let colour = Colour::of_hue(u32::from(index) * HUE_STEP_DEGREES % 360);
@@ -75,7 +79,7 @@ impl TestSource {
     }
 }
 
-/// The mean of the two layers, each drifted its way.
+/// Draws the mean of the two layers, each shifted by its drift.
 fn draw_clouds(plane: &mut [u8], width: usize, index: usize, number: u64, layers: &[Clouds; 2]) {
     let shrink = if index == 0 { 1 } else { 2 };
     let drifted = |way: usize| (number % PERIOD as u64) as usize * way % PERIOD / shrink;
@@ -127,7 +131,7 @@ impl Source for TestSource {
     fn next_sound(&mut self, samples: &mut [f32]) -> Result<(), SourceError> {
         let frequency = f64::from(TONE_HZ + TONE_STEP_HZ * u32::from(self.index));
         for (sample, at) in samples.iter_mut().take(SOUND_FRAME_LEN).zip(self.samples..) {
-            // the tone goes through zero at each tenth of a second, so louder and softer join without a click
+            // the tone crosses zero at each tenth of a second, so the level changes without a click
             let in_second = (at % u64::from(SAMPLE_RATE)) as u32;
             let beep = in_second < SAMPLE_RATE / BEEPS_PER_SECOND;
             let phase = (f64::from(in_second) * frequency / f64::from(SAMPLE_RATE)).fract();
@@ -138,14 +142,14 @@ impl Source for TestSource {
     }
 }
 
-/// The 32 bits of the row.
+/// The 32 bits of the time code.
 fn time_code(index: u8, number: u64) -> u32 {
     let number = number as u32 & ((1 << NUMBER_BITS) - 1);
     let code = (u32::from(index) & INDEX_MASK) << (NUMBER_BITS + 1) | number << 1;
     code | code.count_ones() & 1
 }
 
-/// A fully saturated colour in BT.709, limited range: what brightness 1 adds to black.
+/// A fully saturated colour in BT.709, limited range, as the offset from black at brightness 1.
 struct Colour {
     luma: f64,
     cb: f64,
@@ -158,23 +162,23 @@ impl Colour {
             let angle = f64::from((degrees + shift) % 360) / 60.0;
             (2.0 - (angle - 3.0).abs()).clamp(0.0, 1.0)
         };
-        // hues count from red: each channel is brightest where its own hue is
+        // hue counts from red; each channel peaks at its own hue
         let [red, green, blue] = [180, 60, 300].map(channel);
         let luma = 0.2126 * red + 0.7152 * green + 0.0722 * blue;
         Colour { luma: 219.0 * luma, cb: 224.0 * (blue - luma) / 1.8556, cr: 224.0 * (red - luma) / 1.5748 }
     }
 }
 
-/// One layer: a texture that repeats, of the picture's size and one period more, so that any shift of it is a
+/// One layer: a periodic texture, one period larger than the picture, so that drawing it at any shift is a
 /// plain copy.
 struct Clouds {
-    /// Luma, Cb, Cr, each with its width.
+    /// Samples and width of the luma, Cb and Cr planes.
     planes: [(Vec<u8>, usize); 3],
 }
 
 impl Clouds {
     fn new(seed: u32, colour: &Colour, width: usize, height: usize) -> Clouds {
-        // grain in proportion to what the eye sees of the colour, so that all colours cost similar bits
+        // grain scaled inversely with the colour's luma, so that all colours cost a similar number of bits
         let grain = (24.0 / colour.luma).clamp(0.15, 0.6);
         let brightness = brightness(seed, grain);
         let plane = |shrink: usize, black: u8, full: f64| {
@@ -196,8 +200,8 @@ impl Clouds {
     }
 }
 
-/// Brightness of each pixel of a period, 0.15 to 1: noise at three sizes, smoothly joined; `grain` is the share
-/// of the finest.
+/// Brightness of each pixel of a period, 0.15 to 1: smoothly interpolated noise at three scales; `grain` is
+/// the weight of the finest.
 fn brightness(seed: u32, grain: f64) -> Vec<f64> {
     let clouds = (1.0 - grain) / 2.0;
     let mut brightness = vec![0.15; PERIOD * PERIOD];
@@ -220,7 +224,7 @@ fn brightness(seed: u32, grain: f64) -> Vec<f64> {
     brightness
 }
 
-/// A number from 0 to 1 that looks random (finaliser of MurmurHash3).
+/// Pseudo-random number from 0 to 1 (finaliser of MurmurHash3).
 fn noise(seed: u32, at: usize) -> f64 {
     let mut hash = (at as u32).wrapping_mul(0x9e37_79b9) ^ seed.wrapping_mul(0x85eb_ca6b);
     for factor in [0x85eb_ca6b, 0xc2b2_ae35] {

@@ -1,25 +1,25 @@
-//! Endless sound at 48 kHz from a reader that ends and has a rate of its own.
+//! Looped sound at 48 kHz, from a reader of finite length with a sample rate of its own.
 //!
-//! Rounds are joined at the reader's rate, before resampling, so the resampler never sees an end. Where a round
-//! has a fixed length, sound that is longer is cut and sound that is shorter is followed by silence; the
-//! boundaries are computed from the beginning, so they never drift from the picture's.
+//! Rounds are joined at the reader's rate, before resampling, so that the resampler gets one continuous
+//! signal. In rounds of a fixed length, longer sound is cut, and shorter sound is followed by silence. The
+//! boundaries are computed from the start of playback, so they never drift from the pictures' boundaries.
 
 use super::SourceFault;
 use crate::SAMPLE_RATE;
 use crate::resample::{RATES, Resampled};
 
-/// Reads a file's sound from its beginning to its end, at its own rate.
+/// Reads a file's sound once, from start to end, at the file's sample rate.
 pub(super) trait SoundReader: Send {
-    /// Samples per second.
+    /// Sample rate in samples per second.
     fn rate(&self) -> u32;
 
-    /// Interleaved in what is read.
+    /// Number of interleaved channels.
     fn channels(&self) -> usize;
 
-    /// Appends some samples; `false` at the end.
+    /// Appends more samples; returns `false` at the end.
     fn read(&mut self, samples: &mut Vec<f32>) -> Result<bool, SourceFault>;
 
-    /// Goes back to the beginning.
+    /// Returns to the start.
     fn rewind(&mut self) -> Result<(), SourceFault>;
 }
 
@@ -29,7 +29,7 @@ pub(super) struct LoopedSound {
 }
 
 impl LoopedSound {
-    /// A round is `round_us` long, or as long as the sound itself.
+    /// Loops the reader's sound in rounds of `round_us`, or of the sound's own length.
     pub(super) fn new(
         reader: Box<dyn SoundReader>,
         round_us: Option<u64>,
@@ -53,7 +53,7 @@ impl LoopedSound {
         self.rounds.reader.channels() as u8
     }
 
-    /// Fills `samples` with the next frame.
+    /// Fills `samples` with the next samples.
     pub(super) fn read(&mut self, samples: &mut [f32]) -> Result<(), SourceFault> {
         match &mut self.resampler {
             None => self.rounds.read(samples),
@@ -62,15 +62,15 @@ impl LoopedSound {
     }
 }
 
-/// The reader's sound, round after round. Positions are in samples per channel, from the very beginning.
+/// The reader's sound, round after round. Positions count samples per channel from the start of playback.
 struct Rounds {
     reader: Box<dyn SoundReader>,
     round_us: Option<u64>,
     round: u64,
-    /// Where this round ends; unknown while it goes as far as the sound does.
+    /// End of the current round; unknown while rounds have the sound's own length.
     end: u64,
     at: u64,
-    /// Read and not used yet; its first `used` samples are.
+    /// Samples read ahead, of which the first `used` are consumed.
     ahead: Vec<f32>,
     used: usize,
 }
@@ -135,7 +135,7 @@ struct ResampledRounds {
     resampled: Resampled,
     input: Vec<f32>,
     output: Vec<f32>,
-    /// Of `output`, what was handed out, or is the resampler's own delay.
+    /// Samples of `output` already returned, or discarded as the resampler's own delay.
     used: usize,
 }
 

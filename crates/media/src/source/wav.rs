@@ -1,7 +1,7 @@
-//! WAV: PCM of 8 to 32 bits, or float of 32 or 64. A source of sound alone.
+//! WAV reader: PCM of 8 to 32 bits, or float of 32 or 64 bits. A source of sound alone.
 //!
-//! Lengths in the header are taken for upper bounds: a program that writes to a pipe can't know them, and a file
-//! may be cut off.
+//! Lengths in the header are taken as upper bounds: a program that writes to a pipe can't know them, and a
+//! file may be truncated.
 
 use std::fs::File;
 use std::io::{BufReader, Read, Seek, SeekFrom};
@@ -11,11 +11,11 @@ use super::SourceFault;
 use super::file::Opened;
 use super::sound::{LoopedSound, SoundReader};
 
-/// Samples per channel that are read at a time.
+/// Samples per channel read at a time.
 const READ_LEN: usize = 2048;
 const RIFF_HEADER_LEN: u64 = 12;
 const CHUNK_HEADER_LEN: u64 = 8;
-/// Chunks before the sound (guess: files of studios have a dozen).
+/// Maximum number of chunks before the sound. A guess: files from studio software have a dozen.
 const CHUNKS_MAX: usize = 1000;
 /// Format tags (RFC 2361, and Microsoft's WAVEFORMATEXTENSIBLE).
 const TAG_PCM: u16 = 1;
@@ -27,7 +27,7 @@ pub(super) fn open(path: &Path) -> Result<Opened, SourceFault> {
     Ok(Opened { pictures: None, sound: Some(LoopedSound::new(Box::new(sound), None)?) })
 }
 
-/// How a sample is written.
+/// Encoding of a sample.
 #[derive(Clone, Copy)]
 enum Coding {
     Unsigned8,
@@ -48,7 +48,7 @@ struct WavSound {
     format: Format,
     begin: u64,
     len: u64,
-    /// Bytes of the sound that were read.
+    /// Bytes of sound read so far.
     at: u64,
 }
 
@@ -79,7 +79,7 @@ impl WavSound {
                 }
                 _ => {}
             }
-            // chunks begin at even offsets
+            // chunks are padded to even offsets
             at = begin + len.next_multiple_of(2);
         }
         Err(damaged("no sound in it: cut off"))
@@ -139,13 +139,13 @@ impl SoundReader for WavSound {
     }
 }
 
-/// −1 to 1, and more if a float says so.
+/// Converts a sample to the range −1 to 1; float samples may exceed it.
 fn sample(coding: Coding, bytes: &[u8]) -> f32 {
     match (coding, bytes) {
         (Coding::Unsigned8, [byte, ..]) => (f32::from(*byte) - 128.0) / 128.0,
         (Coding::Float, &[a, b, c, d]) => f32::from_le_bytes([a, b, c, d]),
         (Coding::Float, &[a, b, c, d, e, f, g, h]) => f64::from_le_bytes([a, b, c, d, e, f, g, h]) as f32,
-        // the most significant byte stands last, whatever the length
+        // little-endian: the most significant byte is last, at any sample length
         (Coding::Signed, bytes) => {
             let value = bytes.iter().rev().take(4).fold(0u32, |value, byte| value << 8 | u32::from(*byte));
             (value << (32 - 8 * bytes.len().min(4))) as i32 as f32 / 2_147_483_648.0

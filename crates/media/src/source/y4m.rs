@@ -1,4 +1,4 @@
-//! YUV4MPEG2: raw pictures of 8 bits in 4:2:0, 4:2:2, 4:4:4 or grey. A source of pictures alone.
+//! YUV4MPEG2 reader: raw pictures of 8 bits in 4:2:0, 4:2:2, 4:4:4 or grey. A source of pictures alone.
 
 use std::fs::File;
 use std::io::BufReader;
@@ -10,9 +10,9 @@ use super::file::{Opened, PictureReader, SIDE_MAX, even_size};
 use super::{SourceFault, SourcePictures};
 use crate::{Picture, PictureView};
 
-/// Memory that one picture may take: 4:4:4 at the largest size.
+/// Maximum memory of one picture in bytes: 4:4:4 at the largest size.
 const PICTURE_BYTES_MAX: usize = SIDE_MAX * SIDE_MAX * 3;
-/// Buffer of the file: the header is read byte by byte.
+/// Buffer of the file in bytes; the parser reads the header byte by byte.
 const BUFFER_LEN: usize = 1 << 18;
 
 pub(super) fn open(path: &Path) -> Result<Opened, SourceFault> {
@@ -28,11 +28,11 @@ type Reader = Decoder<BufReader<File>>;
 struct Y4mPictures {
     path: std::path::PathBuf,
     reader: Reader,
-    /// Pictures per second, as a fraction.
+    /// Pictures per second, as numerator and denominator.
     rate: (u64, u64),
-    /// Values of the full range become those of the limited one.
+    /// Whether the file has full-range samples, which are converted to limited range.
     full_range: bool,
-    /// Counts over all rounds.
+    /// Number of the current picture, counted over all rounds.
     number: Option<u64>,
     picture: Picture,
 }
@@ -53,7 +53,7 @@ impl Y4mPictures {
         let rate = reader.get_framerate();
         let rate = match (rate.num as u64, rate.den as u64) {
             (num, den) if den > 0 && (den..=den.saturating_mul(1000)).contains(&num) => (num, den),
-            // 0:0 is "unknown"
+            // 0:0 means an unknown frame rate
             (0, _) => (25, 1),
             (num, den) => return Err(damaged(format!("{num}:{den} pictures per second"))),
         };
@@ -63,7 +63,7 @@ impl Y4mPictures {
         Ok(Y4mPictures { path, reader, rate, full_range, number: None, picture })
     }
 
-    /// Reads one picture; at the end, the first again.
+    /// Reads one picture; after the last one, restarts with the first.
     fn read(&mut self) -> Result<(), SourceFault> {
         for again in [false, true] {
             if again {
@@ -104,15 +104,15 @@ impl PictureReader for Y4mPictures {
     }
 }
 
-/// Copies a picture of any of the kinds, an odd last column or row left out; chroma that is finer becomes the
-/// mean of what it covers.
+/// Copies a picture of any supported colour space, without an odd last column or row; finer chroma is
+/// averaged down to 4:2:0.
 fn copy(frame: &Frame<'_>, width: usize, colours: Colorspace, picture: &mut Picture) {
     let (to_width, to_half) = (picture.width(), picture.width() / 2);
     let [luma, cb, cr] = picture.planes_mut();
     for (to, from) in luma.chunks_exact_mut(to_width).zip(frame.get_y_plane().chunks_exact(width)) {
         to.copy_from_slice(&from[..to_width]);
     }
-    // how many samples of chroma one of ours covers, across and down
+    // chroma samples of the file per sample of the picture, horizontally and vertically
     let (across, down) = match colours {
         Colorspace::C444 => (2, 2),
         Colorspace::C422 => (1, 2),
@@ -137,7 +137,8 @@ fn copy(frame: &Frame<'_>, width: usize, colours: Colorspace, picture: &mut Pict
     }
 }
 
-/// Full range: where zero is, and how many steps of the limited range 255 of its own are.
+/// Conversion from full range: zero level there, zero level in limited range, and the steps of limited range
+/// for 255 of full range.
 const LUMA: (i32, i32, i32) = (0, 16, 219);
 const CHROMA: (i32, i32, i32) = (128, 128, 224);
 

@@ -1,4 +1,4 @@
-//! Runs `ffprobe` and `ffmpeg` and reads what they say.
+//! Runs `ffprobe` and `ffmpeg` and parses their output.
 
 use std::io::Read;
 use std::path::Path;
@@ -9,16 +9,16 @@ use serde::Deserialize;
 
 use super::sound::RATE_HZ;
 
-/// What can be known without decoding.
+/// Properties of a file known without decoding.
 pub(super) struct Probed {
     pub(super) duration_s: f64,
-    /// `None` without pictures.
+    /// Size of the pictures; `None` without video.
     pub(super) video_size: Option<(usize, usize)>,
-    /// When each picture is shown.
+    /// Presentation time of each picture.
     pub(super) video_times: Vec<f64>,
-    /// 1 without sound.
+    /// Number of sound channels; 1 without sound.
     pub(super) channels: usize,
-    /// When each packet of sound begins and ends.
+    /// Start and end of each packet of sound.
     pub(super) sound_packets: Vec<(f64, f64)>,
     pub(super) errors: Vec<String>,
 }
@@ -67,8 +67,8 @@ pub(super) fn probe(path: &Path) -> Result<Probed> {
     })
 }
 
-/// When packets begin and end, in order. ffprobe doesn't tell the duration of Opus in MP4: those packets last as
-/// long as is usual between two of them.
+/// Start and end of each packet, in order. ffprobe doesn't report the duration of Opus in MP4; those packets
+/// get the median interval between packets.
 fn spans<'a>(packets: impl Iterator<Item = &'a PacketReport>) -> Vec<(f64, f64)> {
     let number = |text: &Option<String>| text.as_ref().and_then(|text| text.parse::<f64>().ok());
     let mut packets: Vec<_> = packets
@@ -81,7 +81,8 @@ fn spans<'a>(packets: impl Iterator<Item = &'a PacketReport>) -> Vec<(f64, f64)>
     packets.iter().map(|(begin, duration)| (*begin, begin + duration.unwrap_or(usual))).collect()
 }
 
-/// Decodes all pictures and hands out the luma of each, `width × height` samples; returns ffmpeg's complaints.
+/// Decodes all pictures and passes the luma of each, `width × height` samples, to `each`; returns ffmpeg's
+/// errors.
 pub(super) fn decode_luma(
     path: &Path,
     (width, height): (usize, usize),
@@ -89,7 +90,7 @@ pub(super) fn decode_luma(
 ) -> Result<Vec<String>> {
     let mut command = Command::new("ffmpeg");
     command.args(["-v", "error", "-nostdin", "-i"]).arg(path);
-    // in the file's own ticks: pictures may follow each other within a thirtieth of a second
+    // in the file's own timescale: pictures may be less than a thirtieth of a second apart
     command.args(["-map", "0:v:0", "-fps_mode", "passthrough", "-enc_time_base", "-1"]);
     command.args(["-pix_fmt", "gray", "-f", "rawvideo", "-"]);
     let (mut child, errors) = start(command)?;
@@ -101,8 +102,8 @@ pub(super) fn decode_luma(
     end(child, errors)
 }
 
-/// Decodes all sound at 48 kHz, from time 0 on, holes filled with silence. Channels become their mean here:
-/// ffmpeg's own mixing changes the level.
+/// Decodes all sound at 48 kHz, from time 0 on, with gaps filled by silence. Channels are averaged here,
+/// since ffmpeg's own downmix changes the level.
 pub(super) fn decode_sound(path: &Path, channels: usize) -> Result<(Vec<f32>, Vec<String>)> {
     let mut command = Command::new("ffmpeg");
     command.args(["-v", "error", "-nostdin", "-i"]).arg(path);
@@ -120,7 +121,7 @@ pub(super) fn decode_sound(path: &Path, channels: usize) -> Result<(Vec<f32>, Ve
 
 type Errors = std::thread::JoinHandle<String>;
 
-/// Starts it, and reads what it complains about on a thread of its own, so that neither waits for the other.
+/// Starts the command, and reads its stderr on a separate thread, so that neither pipe can block the other.
 fn start(mut command: Command) -> Result<(Child, Errors)> {
     let mut child =
         command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().context("running ffmpeg")?;

@@ -1,4 +1,4 @@
-//! Where the speakers' pictures are in a picture, and what stands in them.
+//! Positions of the speakers' tiles in a picture, and the marks inside a tile.
 
 use plenary_media::compose;
 use plenary_media::scale::Rect;
@@ -6,49 +6,49 @@ use plenary_media::scale::Rect;
 use super::TimeCode;
 
 const CELLS: usize = 32;
-/// A cell must be clearly black or white, in luma.
+/// Thresholds of mean luma for a black and for a white cell.
 const BLACK_MAX: f64 = 96.0;
 const WHITE_MIN: f64 = 160.0;
-/// The square must be as bright as this; clouds never are, on average.
+/// Minimum mean luma of the white square; the clouds are darker on average.
 const FLASH_MIN: f64 = 190.0;
 
-/// A speaker's picture within a picture, in pixels.
+/// A speaker's tile within a picture, in pixels.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Tile {
     /// Left edge.
     pub x: f64,
-    /// Upper edge.
+    /// Top edge.
     pub y: f64,
-    /// Pixels across.
+    /// Width.
     pub width: f64,
-    /// Pixels down.
+    /// Height.
     pub height: f64,
 }
 
-/// Which tiles a recording has.
+/// Tiles of a recording.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Layout {
     /// One speaker fills the picture.
     Single,
-    /// The cells that a mixer draws on, as [`compose::grid`] lays them out; in each a picture of this shape, as
-    /// large as fits, in the middle.
+    /// The cells of the mixer's grid, as laid out by [`compose::grid`]; in the middle of each cell a picture
+    /// of the given aspect ratio, as large as fits.
     Grid {
-        /// Cells.
+        /// Number of cells.
         count: usize,
-        /// Width to height of the pictures in them.
+        /// Aspect ratio of the pictures, as width and height.
         shape: (usize, usize),
     },
-    /// Just these.
+    /// The given tiles.
     Tiles(Vec<Tile>),
 }
 
 impl Layout {
-    /// A grid of pictures of 16:9.
+    /// Grid of pictures with an aspect ratio of 16:9.
     pub fn grid(count: usize) -> Layout {
         Layout::Grid { count, shape: (16, 9) }
     }
 
-    /// The tiles in a picture of that many pixels.
+    /// Returns the tiles in a picture of the given size.
     pub fn tiles(&self, width: usize, height: usize) -> Vec<Tile> {
         match self {
             Layout::Single => vec![Tile { x: 0.0, y: 0.0, width: width as f64, height: height as f64 }],
@@ -76,7 +76,7 @@ pub(super) struct Luma<'a> {
 }
 
 impl Luma<'_> {
-    /// The mean of a rectangle around a point; out of the picture counts as grey.
+    /// Mean of a rectangle around a point; a rectangle outside the picture counts as grey.
     fn mean(&self, x: f64, y: f64, width: f64, height: f64) -> f64 {
         let range = |middle: f64, side: f64, bound: usize| {
             let begin = (middle - side / 2.0).round().clamp(0.0, bound as f64) as usize;
@@ -92,8 +92,9 @@ impl Luma<'_> {
         if count > 0.0 { sum / count } else { 128.0 }
     }
 
-    /// Reads the row: 4 bits index, 27 bits number, 1 bit even parity, the first left. A row of zeros is only
-    /// believed above a square, which stands in the first picture: anything dark would be one.
+    /// Reads the time code: 4 bits of index, 27 bits of number, 1 bit of even parity, the most significant
+    /// bit on the left. All zeros count only above a white square, which the first picture shows; any dark
+    /// row would read as zeros.
     pub(super) fn time_code(&self, tile: &Tile) -> Option<TimeCode> {
         let (cell, row) = (tile.width / CELLS as f64, tile.height / 15.0);
         let mut bits = 0u32;
@@ -112,7 +113,7 @@ impl Luma<'_> {
             .then_some(TimeCode { index: (bits >> 28) as u8, number: bits >> 1 & 0x07ff_ffff })
     }
 
-    /// Whether the white square stands below the right end of the row.
+    /// Whether the white square is below the right end of the row.
     pub(super) fn flash(&self, tile: &Tile) -> bool {
         let (square, row) = (tile.height / 8.0, tile.height / 15.0);
         let (x, y) = (tile.x + tile.width - square / 2.0, tile.y + row + square / 2.0);
@@ -126,7 +127,7 @@ mod tests {
 
     #[test]
     fn pictures_fill_the_cells_that_the_mixer_draws_on() {
-        // count, canvas, shape of the pictures, the last tile
+        // count, canvas, aspect ratio of the pictures, last tile
         let rows = [
             (1, (1280, 720), (16, 9), [0.0, 0.0, 1280.0, 720.0]),
             (2, (1280, 720), (16, 9), [640.0, 180.0, 640.0, 360.0]),

@@ -1,8 +1,8 @@
-//! What a recording holds, as `ffmpeg` sees it: which of the test source's pictures, when; whose tone, how loud;
-//! how far beep and flash are apart.
+//! Judge of recordings, based on `ffmpeg`: which pictures of the test source are shown and when, which tones
+//! are heard and how loud, and how far beep and flash are out of sync.
 //!
-//! The time code, the square and the tones are read by their description in the manual of the command line, not
-//! by the code that makes them.
+//! Time code, square and tones are read by their description in plenary-media's `source/pattern.rs`,
+//! independently of the code there.
 
 mod ffmpeg;
 mod layout;
@@ -16,55 +16,56 @@ use plenary_media::PictureView;
 pub use layout::{Layout, Tile};
 pub use sound::Sound;
 
-/// What a tile of one picture shows.
+/// Time code shown in a tile of one picture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TimeCode {
     /// The speaker's index, 0 to 15.
     pub index: u8,
-    /// The source's picture number.
+    /// Picture number of the source.
     pub number: u32,
 }
 
 /// One picture of a recording.
 #[derive(Clone, Debug)]
 pub struct FramePicture {
-    /// When it is shown, in seconds.
+    /// Presentation time in seconds.
     pub at_s: f64,
-    /// For each tile, its time code; `None` where none can be read.
+    /// Time code of each tile; `None` when a tile has no readable code.
     pub codes: Vec<Option<TimeCode>>,
-    /// For each tile, whether the white square is there.
+    /// For each tile, whether the white square is visible.
     pub flashes: Vec<bool>,
 }
 
 /// A recording, decoded.
 #[derive(Clone, Debug)]
 pub struct Recording {
-    /// Pixels of the first picture.
+    /// Width in pixels of the first picture.
     pub width: usize,
-    /// Pixels of the first picture.
+    /// Height in pixels of the first picture.
     pub height: usize,
-    /// Seconds, of the longer of picture and sound.
+    /// Duration in seconds, the longer of picture and sound.
     pub duration_s: f64,
-    /// What ffmpeg complained about.
+    /// Errors reported by `ffmpeg` and `ffprobe`.
     pub ffmpeg_errors: Vec<String>,
-    /// All pictures that are shown for a millisecond at least, in order.
+    /// All pictures shown for at least a millisecond, in order.
     pub frames: Vec<FramePicture>,
-    /// Where packets of sound leave a hole of more than 5 ms: from when to when, in seconds.
+    /// Gaps of more than 5 ms between packets of sound: start and end of each, in seconds.
     pub sound_gaps: Vec<(f64, f64)>,
-    /// When the first packet of sound begins, in seconds.
+    /// Start of the first packet of sound, in seconds.
     pub sound_begin_s: Option<f64>,
-    /// The sound from time 0 on, with silence where there is none; `None` when there is no packet.
+    /// Sound from time 0 on, with gaps filled by silence; `None` when the recording has no sound packets.
     pub sound: Option<Sound>,
 }
 
-/// What is shown for less than this nobody sees: pictures that only later ones need.
+/// Shortest visible duration of a picture, in seconds: shorter pictures serve only as references of later
+/// pictures.
 const SEEN_S_MIN: f64 = 0.001;
 
 /// Decodes a recording, and reads the tiles of each picture.
 ///
 /// # Errors
-/// When `ffmpeg` or `ffprobe` is missing or fails outright, or when the file can't be made sense of. Trouble
-/// within the recording is in [`Recording::ffmpeg_errors`].
+/// When `ffmpeg` or `ffprobe` is missing or fails outright, or when the file is unreadable. Errors within the
+/// recording are listed in [`Recording::ffmpeg_errors`].
 pub fn recording(path: &Path, layout: &Layout) -> Result<Recording> {
     let probed = ffmpeg::probe(path).with_context(|| format!("probing {}", path.display()))?;
     let mut ffmpeg_errors = probed.errors;
@@ -109,10 +110,10 @@ pub fn recording(path: &Path, layout: &Layout) -> Result<Recording> {
     })
 }
 
-/// Reads a WAV file, any kind that has samples of 48 kHz; channels become their mean.
+/// Reads a WAV file at 48 kHz in any sample format; channels are averaged.
 ///
 /// # Errors
-/// When it isn't such a file.
+/// When the file isn't readable as WAV, or has another sample rate.
 pub fn wav(path: &Path) -> Result<Sound> {
     let mut reader = hound::WavReader::open(path).with_context(|| format!("opening {}", path.display()))?;
     let spec = reader.spec();
@@ -130,7 +131,8 @@ pub fn wav(path: &Path) -> Result<Sound> {
     Ok(Sound::new(samples.chunks_exact(channels).map(mean).collect()))
 }
 
-/// Peak signal-to-noise ratio of one picture's luma against another's of the same size, in dB; 100 when equal.
+/// Peak signal-to-noise ratio between the luma of two pictures of equal size, in dB; 100 for identical
+/// pictures.
 pub fn psnr_db(a: &PictureView<'_>, b: &PictureView<'_>) -> f64 {
     assert_eq!((a.width, a.height), (b.width, b.height));
     let rows = |picture: &PictureView<'_>, y: usize| {
@@ -143,25 +145,25 @@ pub fn psnr_db(a: &PictureView<'_>, b: &PictureView<'_>) -> f64 {
 }
 
 impl Recording {
-    /// Pictures per second: the reciprocal of the median distance, so gaps don't count.
+    /// Pictures per second: the reciprocal of the median interval, so that gaps don't count.
     pub fn fps(&self) -> f64 {
         let mut distances: Vec<_> = self.frames.windows(2).map(|pair| pair[1].at_s - pair[0].at_s).collect();
         distances.sort_by(f64::total_cmp);
         distances.get(distances.len() / 2).map_or(0.0, |distance| 1.0 / distance)
     }
 
-    /// Where pictures are further apart than `longest_s`: from when to when, in seconds.
+    /// Intervals between pictures longer than `longest_s`: start and end of each, in seconds.
     pub fn gaps(&self, longest_s: f64) -> Vec<(f64, f64)> {
         let pairs = self.frames.windows(2).map(|pair| (pair[0].at_s, pair[1].at_s));
         pairs.filter(|(before, after)| after - before > longest_s).collect()
     }
 
-    /// Longest time for which a tile showed the same picture, or none that can be read, in seconds.
+    /// Longest time for which a tile showed the same picture, or no readable time code, in seconds.
     pub fn longest_still_s(&self, tile: usize) -> f64 {
         self.longest_still(tile).map_or(0.0, |(from_s, to_s)| to_s - from_s)
     }
 
-    /// From when to when that was, in seconds.
+    /// Start and end of the tile's longest still, in seconds.
     pub fn longest_still(&self, tile: usize) -> Option<(f64, f64)> {
         let (mut longest, mut shown) = (None, None);
         let mut since_s = self.frames.first()?.at_s;
@@ -177,7 +179,7 @@ impl Recording {
         longest
     }
 
-    /// The picture numbers that a tile showed, in order, each once.
+    /// Picture numbers that a tile showed, in order, without repetitions.
     pub fn numbers(&self, tile: usize) -> Vec<u32> {
         let codes = self.frames.iter().filter_map(|frame| frame.codes.get(tile).copied().flatten());
         let mut numbers: Vec<_> = codes.map(|code| code.number).collect();
@@ -185,8 +187,8 @@ impl Recording {
         numbers
     }
 
-    /// For each second's beep of a tile, how much later than its flash it is heard, in milliseconds. The tile's
-    /// tone is that of the index it shows.
+    /// Delay of each beep of a tile behind its flash, once per second, in milliseconds. The tile's tone is
+    /// identified by the index that the tile shows.
     pub fn skews_ms(&self, tile: usize) -> Vec<f64> {
         let index = self.frames.iter().find_map(|frame| frame.codes.get(tile).copied().flatten());
         let (Some(sound), Some(TimeCode { index, .. })) = (&self.sound, index) else { return Vec::new() };

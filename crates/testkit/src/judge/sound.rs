@@ -1,4 +1,4 @@
-//! The tones in a recording's sound.
+//! Analysis of the speakers' tones in a recording's sound.
 
 use std::f64::consts::TAU;
 use std::ops::Range;
@@ -7,19 +7,20 @@ use rustfft::FftPlanner;
 use rustfft::num_complex::Complex;
 
 pub(super) const RATE_HZ: u32 = 48_000;
-/// The tones are 300 + 150 × index Hz: all are multiples of 50 Hz, so over 20 ms none leaks into another.
+/// Samples in an analysis window of 20 ms: all tones, 300 + 150 × index Hz, are multiples of 50 Hz, so none
+/// leaks into another.
 const WINDOW_LEN: usize = 960;
-/// How finely a beep's beginning is looked for: 1 ms.
+/// Step in samples when searching for a beep's start: 1 ms.
 const HOP_LEN: usize = 48;
-/// What is nearer to a tone belongs to it: its own line in a weighted window, and what fading does to it.
+/// Distance in Hz within which energy belongs to a tone: its main lobe in the weighted window, and its fades.
 const BESIDE_HZ: f64 = 120.0;
-/// What silence measures, in dBFS.
+/// Level reported for silence, in dBFS.
 const FLOOR_DB: f64 = -120.0;
 
-/// Sound at 48 kHz, one channel.
+/// Sound at 48 kHz with one channel.
 #[derive(Clone, Debug, Default)]
 pub struct Sound {
-    /// −1 to 1.
+    /// Samples from −1 to 1.
     pub samples: Vec<f32>,
 }
 
@@ -28,7 +29,7 @@ impl Sound {
         Sound { samples }
     }
 
-    /// Seconds.
+    /// Duration in seconds.
     pub fn duration_s(&self) -> f64 {
         self.samples.len() as f64 / f64::from(RATE_HZ)
     }
@@ -38,7 +39,8 @@ impl Sound {
         &self.samples[at(range_s.start)..at(range_s.end).max(at(range_s.start))]
     }
 
-    /// A speaker's steady tone in a range of seconds, in dBFS; the median, so beeps don't count.
+    /// Level of a speaker's steady tone in a range of seconds, in dBFS. It is the median over windows, so
+    /// that beeps don't count.
     pub fn tone_db(&self, index: u8, range_s: Range<f64>) -> f64 {
         let windows = self.part(&range_s).chunks_exact(WINDOW_LEN);
         let mut amplitudes: Vec<_> = windows.map(|window| amplitude(window, tone_hz(index))).collect();
@@ -46,7 +48,8 @@ impl Sound {
         db(amplitudes.get(amplitudes.len() / 2).copied().unwrap_or(0.0))
     }
 
-    /// The same of the weakest whole 100 ms in the range: what is missing or made up there is missing in it.
+    /// Lowest level of a speaker's tone over the 100 ms steps of a range of seconds, in dBFS: lost or
+    /// concealed sound lowers it.
     pub fn weakest_tone_db(&self, index: u8, range_s: Range<f64>) -> f64 {
         let steps = ((range_s.end - range_s.start) * 10.0) as usize;
         let begin_s = |step: usize| range_s.start + step as f64 / 10.0;
@@ -54,24 +57,24 @@ impl Sound {
         tones.fold(f64::INFINITY, f64::min)
     }
 
-    /// The level of all sound in a range of seconds, in dBFS: 0 for a sine of full scale.
+    /// Level of the entire sound in a range of seconds, in dBFS: 0 for a full-scale sine.
     pub fn level_db(&self, range_s: Range<f64>) -> f64 {
         let part = self.part(&range_s);
         let energy: f64 = part.iter().map(|sample| f64::from(*sample).powi(2)).sum();
         db((2.0 * energy / part.len().max(1) as f64).sqrt())
     }
 
-    /// The level of each 100 ms.
+    /// Level of each 100 ms, in dBFS.
     pub fn levels_db(&self) -> Vec<f64> {
         let steps = (self.duration_s() * 10.0) as usize;
         (0..steps).map(|step| self.level_db(step as f64 / 10.0..(step + 1) as f64 / 10.0)).collect()
     }
 
-    /// The loudest frequencies in a range of seconds, loudest first, at least 40 Hz apart, with their dBFS.
+    /// Loudest frequencies in a range of seconds, in Hz with their dBFS: loudest first, at least 40 Hz apart.
     pub fn peaks(&self, range_s: Range<f64>, count: usize) -> Vec<(f64, f64)> {
         let part = self.part(&range_s);
         let len = part.len();
-        // Hann's window: its main lobe is 4 bins wide, and a sine's peak is half as high
+        // Hann window: its main lobe is 4 bins wide, and it halves a sine's peak
         let hann = |at: usize| 0.5 - 0.5 * (TAU * at as f64 / len as f64).cos();
         let mut bins: Vec<_> =
             part.iter().enumerate().map(|(at, x)| Complex::new(f64::from(*x) * hann(at), 0.0)).collect();
@@ -98,8 +101,8 @@ impl Sound {
         peaks
     }
 
-    /// The level of all that is not within 120 Hz of these tones, in dBFS: over 20 ms at a time, every 5 ms.
-    /// Clicks stand out of it.
+    /// Level of the sound more than 120 Hz away from all given tones, in dBFS: in windows of 20 ms, every
+    /// 5 ms. Clicks are visible as peaks.
     pub fn beside_db(&self, tones_hz: &[f64], range_s: Range<f64>) -> Vec<f64> {
         let fft = FftPlanner::new().plan_fft_forward(WINDOW_LEN);
         let hz = |bin: usize| bin as f64 * f64::from(RATE_HZ) / WINDOW_LEN as f64;
@@ -112,13 +115,14 @@ impl Sound {
             let mut bins: Vec<_> = weighted.map(|x| Complex::new(x, 0.0)).collect();
             fft.process(&mut bins);
             let energy: f64 = (0..WINDOW_LEN / 2).filter(beside).map(|bin| bins[bin].norm_sqr()).sum();
-            // twice for the negative frequencies, and twice since a sine of full scale has half the energy
+            // factor 2 for the negative frequencies, and 2 since a full-scale sine has half the energy
             db((4.0 * energy / (WINDOW_LEN as f64 * weight)).sqrt())
         };
         self.part(&range_s).windows(WINDOW_LEN).step_by(WINDOW_LEN / 4).map(level_db).collect()
     }
 
-    /// When a speaker's beeps begin, in seconds: where its tone gets louder by half of the 12 dB step.
+    /// Start times of a speaker's beeps, in seconds: where the tone's amplitude crosses the middle of its
+    /// step to 12 dB louder.
     pub fn beeps_s(&self, index: u8) -> Vec<f64> {
         let hz = tone_hz(index);
         let windows = self.samples.windows(WINDOW_LEN).step_by(HOP_LEN);
@@ -134,7 +138,7 @@ impl Sound {
         let mut beeps: Vec<f64> = Vec::new();
         for (number, pair) in amplitudes.windows(2).enumerate() {
             if pair[0] < threshold && pair[1] >= threshold {
-                // halfway into the beep the window is half loud
+                // at half of the step the window's centre is at the start of the beep
                 let part = (threshold - pair[0]) / (pair[1] - pair[0]);
                 let middle = (number as f64 + part) * HOP_LEN as f64 + WINDOW_LEN as f64 / 2.0;
                 let beep = middle / f64::from(RATE_HZ);
@@ -155,7 +159,7 @@ fn db(amplitude: f64) -> f64 {
     (20.0 * amplitude.log10()).max(FLOOR_DB)
 }
 
-/// The amplitude of one frequency in a window (Goertzel's algorithm).
+/// Amplitude of one frequency in a window (Goertzel's algorithm).
 fn amplitude(window: &[f32], hz: f64) -> f64 {
     let turn = TAU * hz / f64::from(RATE_HZ);
     let factor = 2.0 * turn.cos();
@@ -169,7 +173,7 @@ fn amplitude(window: &[f32], hz: f64) -> f64 {
 mod tests {
     use super::*;
 
-    /// Two speakers as the manual describes them, the second 30 ms later.
+    /// Tones of two speakers as the test source makes them, the second 30 ms later.
     fn two_speakers() -> Sound {
         let tone = |at: f64, hz: f64| {
             let beep = at >= 0.0 && at.fract() < 0.1;
@@ -202,7 +206,7 @@ mod tests {
         let sound = two_speakers();
         for (index, late) in [(0, 0.0), (3, 0.03)] {
             let beeps = sound.beeps_s(index);
-            // the first has nothing before it to be louder than
+            // the first beep has no quieter sound before it
             let wanted = [1.0, 2.0, 3.0].map(|second| second + late);
             let later: Vec<_> = beeps.iter().filter(|beep| **beep > 0.5).collect();
             assert_eq!(later.len(), 3, "{beeps:?}");
@@ -220,7 +224,7 @@ mod tests {
         assert!(quiet.len() == 137 && quiet.iter().all(|level| *level < -80.0), "{quiet:?}");
         let third = sound.beside_db(&[300.0], 0.2..0.9);
         assert!(third.iter().all(|level| (level + 20.0).abs() < 0.1), "{third:?}");
-        // a click of one sample, half a second in: as much energy as it has in 20 ms
+        // a click of one sample, half a second in, with its energy spread over 20 ms
         sound.samples[RATE_HZ as usize / 2] += 0.5;
         let clicked = sound.beside_db(&[300.0, 750.0], 0.2..0.9);
         let heard: Vec<_> = clicked.iter().filter(|level| **level > -40.0).collect();

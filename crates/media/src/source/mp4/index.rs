@@ -1,4 +1,4 @@
-//! What is where in an MP4 file: the packets of its first pictures and its first sound, with their times.
+//! MP4 index: offsets and times of the packets in a file's first video and first sound track.
 
 use std::io::{Read, Seek, SeekFrom};
 
@@ -9,46 +9,46 @@ use shiguredo_mp4::{BoxHeader, BoxType, Decode};
 use super::{SOUND_WANTED, damaged};
 use crate::source::SourceFault;
 
-/// Largest header that is read: some days of pictures.
+/// Largest header read, in bytes: enough for days of video.
 const HEADER_LEN_MAX: u64 = 256 << 20;
-/// Most packets of one track: some nine hours at 60 per second.
+/// Maximum packets of one track: about nine hours at 60 per second.
 const PACKETS_MAX: usize = 2_000_000;
-/// Largest packet: a picture of the largest size, uncompressed.
+/// Largest packet in bytes: an uncompressed picture of the largest size.
 const PACKET_LEN_MAX: u32 = 100 << 20;
-/// Times beyond this are wrong: some 115 days.
+/// Limit of times in microseconds, about 115 days; times beyond it are clamped as invalid.
 const TIME_US_MAX: i64 = 10_000_000_000_000;
-/// Boxes at the top level, fragments included.
+/// Maximum boxes at the top level, fragments included.
 const BOXES_MAX: usize = 1_000_000;
 
-/// Where a packet is, and when it is due.
+/// Position and presentation time of a packet.
 #[derive(Clone, Copy)]
 pub(super) struct Packet {
     pub(super) offset: u64,
     pub(super) len: u32,
-    /// Presentation time; below 0 it is decoded and not shown.
+    /// Presentation time; a packet with a negative time is decoded but not shown.
     pub(super) at_us: i64,
     pub(super) key: bool,
 }
 
-/// One track, in the order of decoding.
+/// One track, with its packets in decoding order.
 pub(super) struct Track {
     pub(super) entry: SampleEntry,
-    /// Quarter turns clockwise that the pictures are to be shown with.
+    /// Clockwise quarter turns to apply to the pictures.
     pub(super) turns: u8,
     pub(super) packets: Vec<Packet>,
-    /// When the last packet ends.
+    /// End of the last packet.
     pub(super) end_us: u64,
 }
 
-/// The tracks that have packets.
+/// The tracks that contain packets.
 pub(super) struct Movie {
-    /// The header tells of pictures.
+    /// Whether the header declares a video track.
     pub(super) has_video: bool,
     pub(super) video: Option<Track>,
     pub(super) sound: Option<Track>,
 }
 
-/// Reads the header, and in a fragmented file the fragments.
+/// Reads the header, and the fragments of a fragmented file.
 pub(super) fn read(file: &mut (impl Read + Seek)) -> Result<Movie, SourceFault> {
     let (moov, moofs) = read_boxes(file)?;
     let file_len = file.seek(SeekFrom::End(0))?;
@@ -68,7 +68,7 @@ pub(super) fn read(file: &mut (impl Read + Seek)) -> Result<Movie, SourceFault> 
     })
 }
 
-/// The header, which may come last, and those of the fragments with their places.
+/// Reads the header (moov), which may come last, and the headers of the fragments (moof) with their offsets.
 fn read_boxes(file: &mut (impl Read + Seek)) -> Result<(MoovBox, Vec<(u64, MoofBox)>), SourceFault> {
     let file_len = file.seek(SeekFrom::End(0))?;
     let (mut at, mut moov, mut moofs) = (0, None, Vec::new());
@@ -87,7 +87,7 @@ fn read_boxes(file: &mut (impl Read + Seek)) -> Result<(MoovBox, Vec<(u64, MoofB
         } else if header.box_type == MoofBox::TYPE {
             match read_box(file, at, len) {
                 Ok(moof) => moofs.push((at, moof)),
-                // torn off at the end of the file
+                // truncated at the end of the file
                 Err(_) => break,
             }
         }
@@ -110,7 +110,7 @@ fn read_box<B: Decode>(file: &mut (impl Read + Seek), at: u64, len: u64) -> Resu
     }
     match B::decode(&bytes) {
         Ok((decoded, _)) => Ok(decoded),
-        // the one thing that the container crate refuses to read at all
+        // the only format that the container crate can't parse at all
         Err(error) if error.reason.contains("ChannelMappingFamily") => Err(SourceFault::Unsupported {
             found: "Opus of more than 2 channels".to_owned(),
             wanted: SOUND_WANTED,
@@ -120,7 +120,7 @@ fn read_box<B: Decode>(file: &mut (impl Read + Seek), at: u64, len: u64) -> Resu
     }
 }
 
-/// As many of these bytes as the file has.
+/// Reads `len` bytes, or fewer at the end of the file.
 fn read_at(file: &mut (impl Read + Seek), at: u64, len: u64) -> Result<Vec<u8>, SourceFault> {
     file.seek(SeekFrom::Start(at))?;
     let mut bytes = Vec::new();
@@ -128,7 +128,7 @@ fn read_at(file: &mut (impl Read + Seek), at: u64, len: u64) -> Result<Vec<u8>, 
     Ok(bytes)
 }
 
-/// A sample as either kind of file describes it, in ticks of its track.
+/// A sample from a sample table or a fragment, with times in ticks of its track.
 struct RawSample {
     offset: u64,
     len: u32,
@@ -138,8 +138,8 @@ struct RawSample {
     key: bool,
 }
 
-/// A track's samples in all fragments, in order. Values that a sample doesn't have are its fragment's, and those
-/// that a fragment doesn't have are the header's.
+/// Collects a track's samples from all fragments, in order. Fields that a sample lacks come from its
+/// fragment's defaults, and fields that the fragment lacks from the header's defaults.
 fn fragment_samples(moov: &MoovBox, moofs: &[(u64, MoofBox)], track_id: u32) -> Vec<RawSample> {
     let mut extends = moov.mvex_box.iter().flat_map(|mvex| &mvex.trex_boxes);
     let trex = extends.find(|trex| trex.track_id == track_id);
@@ -179,7 +179,7 @@ fn fragment_samples(moov: &MoovBox, moofs: &[(u64, MoofBox)], track_id: u32) -> 
     samples
 }
 
-/// Puts a track together from its header and its fragments' samples; `None` when it has no whole packet.
+/// Builds a track from its header and its fragments' samples; `None` when it contains no complete packet.
 fn build(
     track: &TrakBox,
     movie_scale: u32,
@@ -246,8 +246,8 @@ impl Builder {
     }
 }
 
-/// What the edit list adds to all times: an empty edit delays the track, and the first real one may begin
-/// within the media (encoders put their delay there).
+/// Offset that the edit list adds to all times: empty edits delay the track, and the first real edit may
+/// start within the media (encoders declare their delay in this way).
 fn begin_us(track: &TrakBox, movie_scale: u32) -> i64 {
     let edits = track.edts_box.as_ref().and_then(|edits| edits.elst_box.as_ref());
     let edits = edits.map_or(&[][..], |list| &list.entries);
@@ -261,7 +261,7 @@ fn begin_us(track: &TrakBox, movie_scale: u32) -> i64 {
     us(delay, movie_scale).saturating_sub(us(skipped, track.mdia_box.mdhd_box.timescale.get()))
 }
 
-/// Quarter turns in a track's matrix: telephones film lying on their side.
+/// Quarter turns in a track's matrix: phones record video rotated.
 fn turns(matrix: &[i32; 9]) -> u8 {
     match (matrix[0].signum(), matrix[1].signum(), matrix[3].signum(), matrix[4].signum()) {
         (0, 1, -1, 0) => 1,
@@ -271,7 +271,7 @@ fn turns(matrix: &[i32; 9]) -> u8 {
     }
 }
 
-/// The four letters of a sample entry that nothing here knows.
+/// Four-character code of an unsupported sample entry.
 pub(super) fn name(entry: &SampleEntry) -> String {
     let kind = match entry {
         SampleEntry::Unknown(unknown) => match unknown.box_type {

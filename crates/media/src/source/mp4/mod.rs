@@ -1,4 +1,4 @@
-//! MP4: H.264 pictures, and AAC-LC or Opus sound if there is any; whole files and fragmented ones.
+//! MP4 reader: H.264 pictures with optional AAC-LC or Opus sound; plain and fragmented files.
 
 mod index;
 mod sound;
@@ -18,13 +18,14 @@ use super::file::{Opened, PictureReader};
 use super::sound::LoopedSound;
 use crate::codec::Codecs;
 
-/// What an MP4 file may begin with.
+/// Types of the first box in an MP4 file.
 pub(super) const FIRST_BOXES: [&[u8]; 7] = [b"ftyp", b"styp", b"moov", b"mdat", b"free", b"skip", b"wide"];
 const SOUND_WANTED: &str = "sound must be AAC-LC or Opus, mono or stereo";
-/// Picture and sound that end within this of each other end together: frames of sound and pictures have
-/// different lengths.
+/// Largest difference between the ends of video and sound, in microseconds, that counts as ending together:
+/// sound frames and pictures have different durations.
 const SAME_END_US: u64 = 100_000;
-/// Shortest round: a file of one picture without duration still shows it for a while.
+/// Shortest round in microseconds, so that a file of a single picture without a duration is still shown for a
+/// while.
 const ROUND_US_MIN: u64 = 10_000;
 
 pub(super) fn open(path: &Path, codecs: &Arc<dyn Codecs>) -> Result<Opened, SourceFault> {
@@ -53,7 +54,7 @@ pub(super) fn open(path: &Path, codecs: &Arc<dyn Codecs>) -> Result<Opened, Sour
     Ok(Opened { pictures: Some(pictures), sound })
 }
 
-/// Reads packets where the index says they are.
+/// Reads packets at the offsets that the index gives.
 struct Packets {
     file: File,
     bytes: Vec<u8>,

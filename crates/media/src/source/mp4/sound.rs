@@ -1,4 +1,4 @@
-//! The sound of an MP4 file.
+//! Sound track of an MP4 file.
 
 use shiguredo_mp4::boxes::{Mp4aBox, SampleEntry};
 use symphonia_codec_aac::AacDecoder;
@@ -15,14 +15,14 @@ use crate::opus::OpusDecoder;
 use crate::source::SourceFault;
 use crate::source::sound::SoundReader;
 
-/// object_type_indication of MPEG-4 audio (ISO/IEC 14496-1); MP3 and others stand in the same box.
+/// object_type_indication of MPEG-4 audio (ISO/IEC 14496-1); MP3 and other codecs use the same box.
 const MPEG4_AUDIO: u8 = 0x40;
 /// audioObjectType of AAC-LC.
 const AAC_LC: u8 = 2;
-/// Packets that are due within this of the end of the sound before them follow without a gap: times are rounded,
-/// and what Opus skips is not in them.
+/// Tolerance in microseconds below which a packet follows the previous one without a gap: times are rounded,
+/// and don't include the samples that Opus skips.
 const WAVER_US: i64 = 20_000;
-/// Samples per channel of silence that are made up at a time.
+/// Silent samples per channel generated at a time.
 const SILENCE_LEN: usize = 4096;
 
 enum Decoder {
@@ -37,12 +37,13 @@ pub(super) struct Mp4Sound {
     rate: u32,
     channels: usize,
     next: usize,
-    /// Samples of all channels to be left out at the beginning, and what is left to do of that in this round.
+    /// Samples of all channels to skip at the start of each round, and the number still to skip in this
+    /// round.
     skip: usize,
     to_skip: usize,
-    /// Samples of all channels of this round so far.
+    /// Samples of all channels produced in this round.
     made: usize,
-    /// A gap is being made up for.
+    /// Whether silence is being generated for a gap.
     in_gap: bool,
     decoded: Vec<f32>,
     failures: u64,
@@ -67,7 +68,8 @@ impl Mp4Sound {
             }
         };
         let begin_us = track.packets.first().map_or(0, |packet| packet.at_us);
-        // an edit list says what to skip, and has Opus's own figure in it; without one, that counts
+        // an edit list gives the samples to skip, Opus pre-skip included; without an edit list, the pre-skip
+        // applies
         let skip = match begin_us {
             ..0 => samples_of(begin_us.saturating_neg(), rate, channels),
             _ => pre_skip * channels,
@@ -90,7 +92,8 @@ impl Mp4Sound {
         Ok(sound)
     }
 
-    /// How much silence is to be made up before the next packet: sound may begin late, and recordings have gaps.
+    /// Number of silent samples to generate before the next packet: sound may start late, and recordings have
+    /// gaps.
     fn silence(&self) -> usize {
         let due = samples_of(self.track.packets[self.next].at_us, self.rate, self.channels);
         let waver =
@@ -99,7 +102,8 @@ impl Mp4Sound {
         if missing > waver { missing.min(SILENCE_LEN * self.channels) } else { 0 }
     }
 
-    /// Decodes a packet into `decoded`; what can't be decoded is silent for as long.
+    /// Decodes a packet into `decoded`. A packet that can't be decoded becomes silence: with AAC of the
+    /// previous packet's length, with Opus as a gap before the next packet.
     fn decode(&mut self, index: usize) -> Result<(), SourceFault> {
         let packet = self.packets.read(&self.track.packets[index])?;
         let result = match &mut self.decoder {
@@ -161,7 +165,7 @@ impl SoundReader for Mp4Sound {
     }
 }
 
-/// Samples of all channels in a time; none in one below 0.
+/// Number of samples of all channels in a duration; 0 for a negative one.
 fn samples_of(us: i64, rate: u32, channels: usize) -> usize {
     let us = u64::try_from(us).unwrap_or(0);
     (u128::from(us) * u128::from(rate) / 1_000_000) as usize * channels
@@ -179,7 +183,8 @@ fn aac(entry: &Mp4aBox) -> Result<(AacDecoder, u32, usize), SourceFault> {
     let mut params = AudioCodecParameters::new();
     params.for_codec(CODEC_ID_AAC).with_extra_data(specific.payload.clone().into_boxed_slice());
     let decoder = AacDecoder::try_new(&params, &AudioDecoderOptions::default()).map_err(|_| {
-        // audioObjectType (5 bits), samplingFrequencyIndex (4), channelConfiguration (4): ISO/IEC 14496-3, 1.6.2
+        // audioObjectType (5 bits), samplingFrequencyIndex (4), channelConfiguration (4): ISO/IEC 14496-3,
+        // 1.6.2
         let [first, second] = [0, 1].map(|at| specific.payload.get(at).copied().unwrap_or(0));
         match (first >> 3, second >> 3 & 0xf) {
             (AAC_LC, 7) => too_many(8),

@@ -1,4 +1,4 @@
-//! The pictures of an MP4 file.
+//! Video track of an MP4 file.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -20,29 +20,29 @@ pub(super) struct Mp4Pictures {
     track: Track,
     codecs: Arc<dyn Codecs>,
     decoder: Box<dyn VideoDecoder>,
-    /// Pictures come in another order than their packets.
+    /// Whether presentation order differs from decoding order.
     reordered: bool,
     fps: f64,
     length_size: LengthSize,
     parameter_sets: Vec<u8>,
     round_us: u64,
-    /// Media time at which this round began.
+    /// Media time at the start of this round.
     base_us: u64,
     next: usize,
-    /// Times of pictures that the decoder has not given out.
+    /// Presentation times of pictures that the decoder still holds.
     pending: BTreeSet<i64>,
-    /// Pictures of this round so far.
+    /// Pictures output in this round.
     given: usize,
     access_unit: Vec<u8>,
     decoded: Picture,
     turned: Picture,
-    /// The first picture was decoded when the file was opened, and is due at this time.
+    /// Due time of the first picture, which was decoded when the file was opened.
     first_us: Option<u64>,
     failures: u64,
 }
 
 impl Mp4Pictures {
-    /// Decodes the first picture, so that what can't be played is told at once.
+    /// Opens the track and decodes its first picture, so that an unsupported file fails at once.
     pub(super) fn new(
         packets: Packets,
         track: Track,
@@ -81,7 +81,7 @@ impl Mp4Pictures {
         Ok(pictures)
     }
 
-    /// Decodes until there is a picture to show, into the next round if need be.
+    /// Decodes until a picture can be shown, continuing into the next round if necessary.
     fn decode_next(&mut self) -> Result<u64, SourceFault> {
         loop {
             let at_us = match self.next < self.track.packets.len() {
@@ -122,7 +122,7 @@ impl Mp4Pictures {
                 Ok(self.pending.pop_first())
             }
             Ok(None) => {
-                // a decoder that holds nothing back had no picture in it
+                // a decoder that doesn't reorder found no picture in the access unit
                 if !self.reordered {
                     self.pending.clear();
                 }
@@ -142,7 +142,7 @@ impl Mp4Pictures {
         }
     }
 
-    /// What the decoder held back at the end of a round.
+    /// Returns the time of a picture that the decoder held back at the end of a round.
     fn flush(&mut self) -> Option<i64> {
         let picture = self.decoder.flush().ok().flatten()?;
         self.decoded.copy_from(&picture);
@@ -190,7 +190,7 @@ fn avc1(entry: &SampleEntry) -> Result<&Avc1Box, SourceFault> {
     }
 }
 
-/// How long the length in front of a NAL unit is, and the parameter sets in Annex B form.
+/// Returns the size of a NAL unit's length field, and the parameter sets in Annex B form.
 fn configuration(entry: &Avc1Box) -> Result<(LengthSize, Vec<u8>), SourceFault> {
     let avcc = &entry.avcc_box;
     let length_size = match avcc.length_size_minus_one.get() {
@@ -218,7 +218,7 @@ fn undecodable(error: CodecError) -> SourceFault {
     SourceFault::Unsupported { found: format!("this kind of H.264 ({error})"), wanted: VIDEO_WANTED }
 }
 
-/// Draws a picture turned clockwise by quarters.
+/// Rotates a picture clockwise by quarter turns.
 fn turn(from: &Picture, quarters: u8, to: &mut Picture) {
     let (width, height) = match quarters {
         2 => (from.width(), from.height()),
