@@ -1,8 +1,8 @@
-//! How fast the bulk channel of one link is, over loopback, and whether it ever stands still.
+//! Benchmark of the bulk channel of one link over loopback: throughput, and the longest stall.
 //!
 //!     cargo bench -p plenary-rtc --bench bulk
 //!
-//! Messages of 64 KiB, as many as there is room for; each end on a thread of its own.
+//! The sender keeps the queue full of messages of 64 KiB. Each end runs on its own thread.
 
 mod host;
 #[path = "../tests/links/support.rs"]

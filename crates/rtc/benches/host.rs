@@ -1,4 +1,4 @@
-//! Threads whose processor time is measured apart: each runs a tokio runtime of its own.
+//! Threads with separately measured processor time: each runs a tokio runtime of its own.
 
 #![allow(dead_code, reason = "not every bench measures the processor")]
 
@@ -7,7 +7,7 @@ use std::sync::mpsc;
 use tokio::runtime;
 use tokio::sync::oneshot;
 
-/// A thread with a single-threaded runtime; both end when it is dropped, with all tasks.
+/// A thread with a single-threaded tokio runtime. Dropping it ends the thread, the runtime and all tasks.
 pub(crate) struct Host {
     pub(crate) runtime: runtime::Handle,
     thread: i64,
@@ -30,7 +30,7 @@ impl Host {
         Host { runtime, thread, _stop: stop }
     }
 
-    /// Processor time of this thread so far, user and system, microseconds.
+    /// Processor time of this thread so far, user and system, in microseconds.
     pub(crate) fn cpu_us(&self) -> f64 {
         let path = format!("/proc/self/task/{}/schedstat", self.thread);
         let statistics = std::fs::read_to_string(path).unwrap();

@@ -1,9 +1,10 @@
-//! How long a link takes from the offer until both ends are connected, over loopback, and what it costs to
-//! have it: memory, and processor time while nothing is sent. The last row is over a line that delays and loses.
+//! Benchmark of link set-up over loopback: time from the offer until both ends are connected, and the cost of
+//! an idle link in memory and processor time. The last row adds delay and loss.
 //!
 //!     cargo bench -p plenary-rtc --bench setup
 //!
-//! Offer, answer and acceptance included, their transport not. One runtime of two threads for both ends.
+//! The time includes offer, answer and acceptance, but not their transport. Both ends share one runtime of
+//! two threads.
 
 #[path = "../tests/links/support.rs"]
 mod support;
@@ -17,17 +18,17 @@ use support::*;
 const LINKS: u64 = 40;
 const IDLE: Duration = Duration::from_secs(5);
 
-/// Memory of this process, kB.
+/// Resident memory of this process, in kB.
 fn resident_kb() -> u64 {
     let pages = std::fs::read_to_string("/proc/self/statm").unwrap();
     pages.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 4
 }
 
-/// Processor time of this process, user and system, microseconds.
+/// Processor time of this process, user and system, in microseconds.
 fn processor_us() -> f64 {
-    // SAFETY: the structure is plain numbers, and valid when zeroed
+    // SAFETY: the structure holds only numbers and is valid when zeroed
     let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
-    // SAFETY: the pointer is to a structure of that type, which outlives the call
+    // SAFETY: the pointer refers to a structure of the right type that outlives the call
     unsafe { libc::getrusage(libc::RUSAGE_SELF, &raw mut usage) };
     let us = |time: libc::timeval| time.tv_sec as f64 * 1e6 + time.tv_usec as f64;
     us(usage.ru_utime) + us(usage.ru_stime)

@@ -1,11 +1,11 @@
-//! The media legs of a link: what crosses the seam becomes RTP here, and the other way round.
+//! The media legs of a link: converts media packets of the seam to RTP and back.
 //!
-//! [`Legs`] is the interceptor nearest the application in the chain of the link's connection: what it puts in
-//! passes feedback and SRTP on its way down, what it takes out has passed them on its way up. It numbers each
-//! leg contiguously, whatever streams pass through it, and repairs what is lost on it.
+//! [`Legs`] is the interceptor nearest the application in the interceptor chain of the connection. Packets
+//! that it writes pass feedback and SRTP on their way to the wire; packets that it reads have passed both. It
+//! numbers each leg without gaps, independent of the streams that the leg carries, and repairs losses.
 //!
-//! The stack's own ends (tracks) are not used: a packet would wait for one more task each way, in a queue of
-//! 256. A packet without identity is none of ours and is dropped.
+//! The tracks of the stack are not used: each packet would wait for one more task in each direction, in a
+//! queue of 256. A packet without the identity extension is not from a plenary peer and is dropped.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -37,12 +37,12 @@ use crate::template::{
 };
 use crate::wire::Wire;
 
-/// Each asking for what is missing goes out so often: it may be lost as well.
+/// Number of copies of each NACK, since a NACK may be lost as well.
 const ASKING_COPIES: usize = 2;
-/// RFC 6464: the highest bit says whether it is voice (RFC 6465: nothing), the rest is the level.
+/// RFC 6464: the highest bit flags voice activity (RFC 6465: unused), the other bits are the level.
 const LEVEL_MASK: u8 = 0x7f;
 
-/// Nearest the application.
+/// The interceptor nearest the application.
 pub(crate) struct Legs {
     link: LinkId,
     wire: Arc<Wire>,
@@ -50,13 +50,13 @@ pub(crate) struct Legs {
     payload_types: PayloadTypes,
     epoch: Instant,
     sending: [Sending; SLOTS_MAX],
-    /// Of each slot at this end.
+    /// Missing packets of each slot that this end receives.
     holes: [Holes; SLOTS_MAX],
     taken: VecDeque<Outgoing>,
     writing: VecDeque<TaggedPacket>,
 }
 
-/// What is sent in one slot.
+/// Sender state of one slot.
 #[derive(Default)]
 struct Sending {
     history: History,
@@ -131,7 +131,7 @@ impl Legs {
         }
     }
 
-    /// Sends again what the other end asks for.
+    /// Retransmits the packets that a NACK requests.
     fn repair(&mut self, now: Instant, nack: &TransportLayerNack) {
         let Some(slot) = self.wire.local.slot_of(nack.media_ssrc) else { return };
         let asked = nack.nacks.iter().flat_map(|pair| pair.packet_list());
@@ -142,11 +142,12 @@ impl Legs {
             let Some(packet) = self.compose(slot, number, packet) else { continue };
             let packets = std::iter::repeat_n(packet, copies);
             self.writing.extend(packets.map(|packet| tagged(now, Packet::Rtp(packet))));
-            self.wire.counters.repairs_sent.fetch_add(1, Ordering::Relaxed); // copies say nothing of loss
+            // the copies are not counted: they are no measure of loss
+            self.wire.counters.repairs_sent.fetch_add(1, Ordering::Relaxed);
         }
     }
 
-    /// Asks the other end for what is missing.
+    /// Sends NACKs for the missing packets that are due.
     fn send_nacks(&mut self, now: Instant) {
         let rtt = self.wire.rtt();
         for (slot, holes) in (0..).zip(&mut self.holes) {
@@ -163,7 +164,7 @@ impl Legs {
         }
     }
 
-    /// Takes a batch of what was put down, if this turn of the driver has one coming.
+    /// Takes a batch of packets and RTCP from the send queue, if the current turn of the driver grants one.
     fn take_batch(&mut self, now: Instant) {
         if !self.wire.take_grant() {
             return;
@@ -194,7 +195,7 @@ impl Legs {
         }
     }
 
-    /// Makes a packet the next one of its leg.
+    /// Gives a packet the next sequence number of its leg.
     fn next_of_leg(&mut self, (slot, packet): Outgoing) -> Option<rtp::Packet> {
         let sending = self.sending.get_mut(usize::from(slot))?;
         sending.packets = sending.packets.wrapping_add(1);
@@ -235,7 +236,7 @@ pub(crate) fn tagged(now: Instant, packet: Packet) -> TaggedPacket {
     TaggedPacket { now, transport: TransportContext::default(), message: AttributedPacket::new(packet) }
 }
 
-/// Whose voices a packet names, and how loud they are.
+/// Contributing speakers of a packet (CSRCs), and their levels.
 fn contributors(header: &rtp::header::Header) -> Contributors {
     let levels = header.get_extension(CONTRIBUTORS_EXTENSION_ID).unwrap_or_default();
     let voice = |(index, &csrc): (usize, &u32)| {
@@ -245,7 +246,7 @@ fn contributors(header: &rtp::header::Header) -> Contributors {
     header.csrc.iter().enumerate().map(voice).collect()
 }
 
-/// Whether an H.264 payload (RFC 6184) holds parameter sets: key frames begin with them.
+/// Whether an H.264 payload (RFC 6184) begins a keyframe, which starts with its parameter sets.
 fn begins_key_frame(payload: &[u8]) -> bool {
     const TYPE_MASK: u8 = 0x1f;
     const SEQUENCE_PARAMETER_SET: u8 = 7;

@@ -1,9 +1,9 @@
-//! Links between plenary peers over WebRTC, and the network shaper. The stack stays behind this seam: no type
-//! of it is part of what this crate offers.
+//! Links between plenary peers over WebRTC, and a network shaper for tests and demos. The WebRTC stack stays
+//! behind this seam: the public API of this crate names none of its types.
 //!
-//! One [`Links`] per peer drives all its links. It is told what to do by [`Command`]s, which never block, and
-//! tells what happens by [`Event`]s; media comes by a [`PacketSink`], synchronously. Whatever wants to stand
-//! in for it, in a test or over another stack, implements [`LinkDriver`].
+//! One [`Links`] drives all links of a peer. The peer submits [`Command`]s, which never block, and reads
+//! [`Event`]s; each media packet is handed to a [`PacketSink`] by a synchronous call. A test driver, or a
+//! driver over another stack, implements [`LinkDriver`].
 //!
 //! ```no_run
 //! # use std::sync::Arc;
@@ -23,16 +23,16 @@
 //! # }
 //! ```
 //!
-//! # The way of a packet
+//! # The path of a packet
 //!
-//! A datagram is read by the driver task of its link, decrypted, looked at for losses before it, and handed
-//! to the sink on that same task. The sink submits a [`Command::Forward`] with all children; the packet is
-//! put into each child's bounded queue and their drivers are woken, once for a burst. Each numbers it as the
-//! next of its leg, encrypts it and sends. So a hop has one task switch and no copy of the payload; nobody
-//! waits for a child.
+//! The driver task of a link reads a datagram, decrypts it, checks for losses before it, and calls the sink
+//! on that same task. The sink submits one [`Command::Forward`] that names all children. The packet enters
+//! the bounded queue of each child's link, and the drivers of these links are woken once per burst. Each
+//! driver gives the packet the next sequence number of its leg, encrypts it and sends it. A hop costs one
+//! task switch and no copy of the payload, and no child delays another.
 #![warn(clippy::unwrap_used)]
 
-// lets the tests of the parts use what the tests of the whole use
+// Lets the unit tests include the support module of the integration tests, which names this crate.
 #[cfg(test)]
 extern crate self as plenary_rtc;
 

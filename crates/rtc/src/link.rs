@@ -1,9 +1,11 @@
-//! One link from its opening to its end: what commands reach of it, and the task that negotiates it.
+//! One link from its opening to its end: the handle through which commands reach it, and its negotiation
+//! task.
 //!
-//! A link is one connection of the stack. The offering end describes itself, waits for the answer and applies
-//! it; the answering end applies the offer and describes itself. Then checks, DTLS and SCTP run by
-//! themselves, and when all three channels are open at both ends the link is connected. It ends when either
-//! end closes it or nothing has come for 5 s. A silence shorter than that passes by itself.
+//! A link is one peer connection of the stack. The offering end sends its description, waits for the answer
+//! and applies it; the answering end applies the offer and sends its description. The stack then runs the
+//! connectivity checks, DTLS and SCTP by itself. The link is connected when all three channels are open at
+//! both ends. It ends when either end closes it or nothing has been received for 5 s; a shorter silence does
+//! not end it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,12 +29,13 @@ use crate::template::{DescriptionError, PAYLOAD_TYPES, Role, Ssrcs, agrees, chec
 use crate::train::TrainArrivals;
 use crate::wire::Wire;
 
-/// Trains that are over, or were refused, and not told yet; of more, nothing is told.
+/// Maximum number of finished trains, and of refused trains, that wait to be reported. Further ones are not
+/// reported.
 const TRAINS_UNTOLD_MAX: usize = 16;
-/// How long this end may take to know its addresses. They are bound already, so milliseconds are enough.
+/// Timeout for gathering the addresses of this end. The sockets are bound already, so it takes milliseconds.
 const DESCRIBE_MAX: Duration = Duration::from_secs(5);
 
-/// What commands reach of a link.
+/// The part of a link that commands act on.
 #[derive(Debug)]
 pub(crate) struct Handle {
     pub(crate) wire: Arc<Wire>,
@@ -53,15 +56,16 @@ impl Handle {
         }
     }
 
-    /// Passes the answer on. Of several the first counts, and an answering link wants none.
+    /// Hands the answer to the link's task. The first answer counts; a link that is itself the answering end
+    /// ignores it.
     pub(crate) fn accept(&self, answer: Description) {
         if self.answers.try_send(answer).is_err() {
             tracing::debug!("an answer came for a link that wants none");
         }
     }
 
-    /// Queues a message; what cannot be queued ends the link, unless it is a heartbeat. An empty heartbeat is a
-    /// greeting, which is not the application's to send.
+    /// Queues a message. A message that is too long or overflows the queue ends the link; such a heartbeat is
+    /// dropped. Empty heartbeats are ignored: the link itself uses them as greetings and probes.
     pub(crate) fn send(&self, channel: Channel, bytes: Bytes) {
         if channel == Channel::Heartbeat && bytes.is_empty() {
             return;
@@ -78,7 +82,7 @@ impl Handle {
         }
     }
 
-    /// Starts a train, or tells that it can't be.
+    /// Starts a packet train, or reports that it was refused.
     pub(crate) fn send_train(&self, train: u32, bytes: u32, rate_bps: u64) {
         if !self.wire.send_train(train, bytes, rate_bps) && self.refused_trains.try_send(train).is_err() {
             tracing::debug!(train, "so many trains are asked for that not even the refusal is told");
@@ -97,13 +101,13 @@ impl Handle {
     }
 }
 
-/// The link's task.
+/// The task of one link.
 pub(crate) struct Link {
     pub(crate) id: LinkId,
     kind: LinkKind,
-    /// The other end's offer; without one, this end offers.
+    /// The offer of the other end; `None` when this end offers.
     offer: Option<Description>,
-    /// The usual ones, or those of the offer.
+    /// The default payload types, or those of the offer.
     payload_types: PayloadTypes,
     ufrag: String,
     pwd: String,
@@ -155,8 +159,8 @@ impl Link {
         (link, handle)
     }
 
-    /// Lives until the link is over, and says why it is. Must not be dropped before: only closing a
-    /// connection ends the stack's task.
+    /// Runs the link until its end and returns the reason. The future must not be dropped earlier: only
+    /// closing the connection ends the driver task of the stack.
     pub(crate) async fn live(mut self) -> DownReason {
         if let Some(offer) = &self.offer {
             match self.meet(offer, Role::Offer) {
@@ -184,7 +188,7 @@ impl Link {
         if self.offer.is_some() { Role::Answer } else { Role::Offer }
     }
 
-    /// Checks the other end's description, takes note of its SSRCs, and returns its payload types.
+    /// Checks the description of the other end, stores its SSRCs and returns its payload types.
     fn meet(&self, other: &Description, role: Role) -> Result<PayloadTypes, DescriptionError> {
         let types = check(other, role)?;
         let (wire, ssrcs) = (&self.handle.wire, Ssrcs::of(self.kind, &other.ufrag));
@@ -196,7 +200,8 @@ impl Link {
         Ok(types)
     }
 
-    /// A connection on the first free port. One may be lost to another process after it was claimed.
+    /// Opens a connection on the first free port. When another process takes a port between claim and bind,
+    /// the next port is tried.
     async fn connect(&self) -> Result<(Connection, Port), DownReason> {
         let (wire, config) = (&self.handle.wire, &self.shared.config);
         let mut from = 0;
@@ -227,7 +232,7 @@ impl Link {
         }
     }
 
-    /// Has the stack describe this end, and checks that it says what the template does.
+    /// Lets the stack describe this end, and checks the stack's SDP against the template.
     async fn describe(&self, connection: &Connection) -> Result<Description, DownReason> {
         let (peer, types) = (&connection.peer, self.payload_types);
         let (local, setup) = match &self.offer {
@@ -252,7 +257,7 @@ impl Link {
         Ok(description)
     }
 
-    /// Applies the other end's answer.
+    /// Applies the answer of the other end.
     pub(crate) async fn accept(
         &self,
         connection: &Connection,
@@ -267,9 +272,9 @@ impl Link {
     }
 }
 
-/// Completes when the link is to end.
+/// Completes when the link has to end, with the reason.
 pub(crate) async fn ended(end: &mut watch::Receiver<Option<DownReason>>) -> DownReason {
-    // the sender lives in the handle, which the link itself holds
+    // the sender is in the handle, which the link's task holds, so it outlives this receiver
     let reason = end.wait_for(Option::is_some).await;
     reason.ok().and_then(|reason| reason.clone()).unwrap_or(DownReason::Closed)
 }

@@ -1,4 +1,4 @@
-//! All links of one peer, behind the seam.
+//! All links of one peer: the implementation of [`LinkDriver`] over WebRTC.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -22,24 +22,27 @@ use crate::sync::lock;
 use crate::template::Ssrcs;
 use crate::wire::Wire;
 
-/// Events that wait to be read; then links wait, and through their channels' windows the other ends.
+/// Maximum number of events that wait to be read. At the limit the links of this peer wait, and through the
+/// flow control of the channels the other ends wait too.
 const EVENTS_MAX: usize = 1_024;
 
-/// How a peer's links are made. [`Default`] binds to all addresses and any ports.
+/// Configuration of a peer's links. [`Default`] binds to all addresses and any ports.
 #[derive(Clone, Debug)]
 pub struct LinksConfig {
-    /// Local addresses; when empty, all unicast addresses of this machine, loopback only if it has no others.
+    /// Local addresses to bind to. When empty, all unicast addresses of this machine; loopback only when the
+    /// machine has no other address.
     pub bind: Vec<IpAddr>,
-    /// UDP ports, one per link; when `None`, any. When they run out a link is [`DownReason::NoPort`].
+    /// Range of UDP ports, one port per link; `None` for any port. A link that finds no free port ends with
+    /// [`DownReason::NoPort`].
     pub udp_ports: Option<RangeInclusive<u16>>,
-    /// The network of this peer.
+    /// Network shaper of this peer.
     pub shaper: Shaper,
-    /// Most packets of a link that wait to be sent; what is dropped then is said at [`Event::Dropped`]. 512:
-    /// 1.6 s of 3 Mbit/s, longer than anyone waits for a picture.
+    /// Maximum number of media packets queued per link. Packets dropped at the limit are reported by
+    /// [`Event::Dropped`]. The default, 512, is 1.6 s of 3 Mbit/s: longer than a viewer waits for a picture.
     pub queue_packets_max: usize,
-    /// Most links at one time.
+    /// Maximum number of links at one time.
     pub links_max: usize,
-    /// The instant from which arrivals are counted.
+    /// The instant from which arrival times are counted.
     pub epoch: Instant,
 }
 
@@ -56,64 +59,68 @@ impl Default for LinksConfig {
     }
 }
 
-/// Why there can be no links at all.
+/// Error that prevents a peer from having any link.
 #[derive(Debug, thiserror::Error)]
 pub enum LinkError {
-    /// Links are driven by tokio tasks.
+    /// There is no tokio runtime; links are driven by tokio tasks.
     #[error("links need a tokio runtime around them")]
     NoRuntime,
-    /// No certificate could be made.
+    /// The DTLS certificate could not be generated.
     #[error("no certificate: {0}")]
     Certificate(String),
-    /// The addresses of this machine are not known.
+    /// The addresses of this machine could not be listed.
     #[error("the network interfaces cannot be listed: {0}")]
     Interfaces(#[source] std::io::Error),
 }
 
-/// All links of one peer, over WebRTC. Dropping it closes them; [`Links::close`] also waits.
+/// All links of one peer, over WebRTC. Dropping it closes them; [`Links::close`] also waits until they are
+/// closed.
 pub struct Links {
     shared: Arc<Shared>,
     runtime: runtime::Handle,
-    /// Held by each link's task: when all are gone, nothing of the links is left.
+    /// Each link's task holds a clone; when all clones are dropped, no task and no socket is left.
     alive: Mutex<Option<mpsc::Sender<()>>>,
     all_gone: tokio::sync::Mutex<mpsc::Receiver<()>>,
 }
 
-/// What links tell, in order for each of them.
+/// Events of all links, in order for each link.
 #[derive(Debug)]
 pub struct Events(mpsc::Receiver<Event>);
 
-/// What a peer's links have in common.
+/// State shared by all links of one peer.
 pub(crate) struct Shared {
     pub(crate) config: LinksConfig,
     pub(crate) ports: Arc<Ports>,
     pub(crate) credentials: Credentials,
-    /// Given up when all links are closed and gone, so that their reader ends.
+    /// Taken when all links are closed and their tasks have ended, so that the reader sees the end of the
+    /// events.
     events: Mutex<Option<mpsc::Sender<Event>>>,
     is_closed: watch::Sender<bool>,
     table: RwLock<BTreeMap<LinkId, Arc<Handle>>>,
-    /// Given up when the links are closed: it may hold them.
+    /// Taken when the links are closed: the sink may hold a reference to them.
     sink: Mutex<Option<Arc<dyn PacketSink>>>,
 }
 
 impl Events {
-    /// The next event, waiting for it; `None` when the links are closed and everything was read.
+    /// Waits for the next event. Returns `None` when the links are closed and all events were read.
     pub async fn next(&mut self) -> Option<Event> {
         self.0.recv().await
     }
 
-    /// The next event, if there is one.
+    /// Returns the next event if one is queued.
     pub fn try_next(&mut self) -> Option<Event> {
         self.0.try_recv().ok()
     }
 }
 
 impl Links {
-    /// Links that hand their media to `sink`, and the events of all of them. Makes a certificate, which costs
-    /// about a millisecond. At most 1024 events wait; read them, or links will.
+    /// Creates a driver without links yet, and the receiver of the events of all its links. Media packets are
+    /// handed to `sink`. Generates a certificate, which takes about a millisecond. At most 1024 events are
+    /// queued: when the application does not read them, the links wait.
     ///
     /// # Errors
-    /// Outside a tokio runtime, without randomness, or where interfaces cannot be listed.
+    /// Outside a tokio runtime, without a source of randomness, or where the network interfaces cannot be
+    /// listed.
     pub fn new(config: LinksConfig, sink: Arc<dyn PacketSink>) -> Result<(Links, Events), LinkError> {
         let runtime = runtime::Handle::try_current().map_err(|_| LinkError::NoRuntime)?;
         let ports = Ports::new(&config.bind, config.udp_ports.clone()).map_err(LinkError::Interfaces)?;
@@ -144,12 +151,12 @@ impl Links {
         self.shared.handle(link).map(|handle| handle.wire.stats())
     }
 
-    /// Closes all links, lets go of the sink, and waits until no task and no socket of theirs is left. Each
-    /// link may take half a second to bring its last control messages across. Datagrams that a [`Shaper`]
-    /// delays leave later.
+    /// Closes all links, releases the sink, and waits until none of their tasks and sockets is left. Each
+    /// link may take half a second to deliver its last control messages. Datagrams that a [`Shaper`] delays
+    /// are sent after that.
     pub async fn close(&self) {
         self.end_all();
-        // each task holds a sender and sends nothing: this ends when the last one is dropped
+        // each task holds a sender and sends nothing: the loop ends when the last sender is dropped
         while self.all_gone.lock().await.recv().await.is_some() {}
         lock(&self.shared.events).take();
     }
@@ -168,7 +175,7 @@ impl Links {
         };
         let credentials = loop {
             match ice_credentials() {
-                // a fragment whose own slots clash is drawn again
+                // when two SSRCs of this end collide, another user fragment is drawn
                 Ok((ufrag, _)) if Ssrcs::of(kind, &ufrag).clash_among_themselves() => {}
                 drawn => break drawn,
             }
@@ -179,7 +186,7 @@ impl Links {
                 let (link, handle) = Link::new(id, kind, offer, credentials, self.shared.clone());
                 match self.shared.add(id, handle.clone()) {
                     Added::Yes => {
-                        // closed since we looked: whoever did may have missed it
+                        // `end_all` may have run since the check above and may have missed this link
                         if *self.shared.is_closed.borrow() {
                             handle.end(DownReason::Closed);
                         }
@@ -291,13 +298,13 @@ impl Shared {
         lock(&self.sink).clone()
     }
 
-    /// Tells an event, waiting for room; once all links are closed, only if there is room.
+    /// Sends an event, waiting for room in the queue; once all links are closed, only if there is room.
     pub(crate) async fn emit(&self, event: Event) {
         let Some(events) = lock(&self.events).clone() else { return };
         let Err(mpsc::error::TrySendError::Full(event)) = events.try_send(event) else { return };
         let mut is_closed = self.is_closed.subscribe();
         tokio::select! {
-            // the reader may be gone: then nobody misses it
+            // an error means that the reader is gone and the event is not needed
             _ = events.send(event) => {}
             _ = is_closed.wait_for(|&is_closed| is_closed) => {}
         }
@@ -311,7 +318,8 @@ mod tests {
     use crate::support::*;
     use std::sync::atomic::Ordering;
 
-    /// The stack awaits each child's write, so one whose socket is full would stop all others.
+    /// Per-child writes: the stack awaits each child's write, so one full socket would stall all other
+    /// children.
     #[tokio::test]
     async fn a_slow_child_stalls_nobody() {
         const PACKETS: u64 = 3_000;
@@ -326,7 +334,8 @@ mod tests {
             relay.links.submit(Command::Forward { to, packet: packet(number) });
             assert_eq!(quick.packet().await, (0, packet(number)));
         }
-        // one batch was taken before the stall showed; the queue is full; the rest is dropped and told
+        // one batch was taken before the stall took effect; the queue is full; all other packets are dropped
+        // and reported
         let stats = relay.links.stats(to_slow).unwrap();
         let mut dropped = [0; 2];
         while dropped.iter().sum::<u64>() < stats.packets_dropped {
@@ -345,14 +354,14 @@ mod tests {
         assert_eq!(relay.links.stats(to_quick).unwrap().packets_dropped, 0);
     }
 
-    /// After a stall, video goes on at a key frame, and a leg's numbers show no hole.
+    /// After a stall, video resumes at a keyframe, and the sequence numbers of the leg have no gap.
     #[tokio::test]
     async fn a_child_that_was_slow_goes_on_at_a_key_frame() {
         let config = LinksConfig { queue_packets_max: 10, ..on_loopback() };
         let (mut relay, mut child) = (Peer::with(config), Peer::new());
         let link = LinkId(1);
         connect(&mut relay, &mut child, link).await;
-        // on this single-threaded runtime the driver does not run between these
+        // on this single-threaded runtime the driver does not run between these calls
         for number in 1..=100 {
             relay.forward(link, 0, MediaPacket { key_start: number % 30 == 0, ..packet(number) });
         }

@@ -1,4 +1,4 @@
-//! Which addresses and ports links are bound to.
+//! Local addresses and UDP ports of links.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
@@ -8,10 +8,10 @@ use std::sync::{Arc, Mutex};
 use crate::sync::lock;
 use crate::template::is_offerable;
 
-/// Most local addresses a link is bound to; more are left out.
+/// Maximum number of local addresses that a link is bound to; further ones are left out.
 const ADDRESSES_MAX: usize = plenary_proto::message::CANDIDATES_MAX;
 
-/// The local addresses of a peer, and the ports it may use.
+/// Local addresses of a peer, and the range of its UDP ports.
 #[derive(Debug)]
 pub(crate) struct Ports {
     addresses: Vec<IpAddr>,
@@ -19,7 +19,7 @@ pub(crate) struct Ports {
     taken: Mutex<BTreeSet<u16>>,
 }
 
-/// A port that one link uses on all its addresses; free again when dropped. 0 stands for any.
+/// A port that one link uses on all its addresses; free again when dropped. 0 stands for any port.
 #[derive(Debug)]
 pub(crate) struct Port {
     number: u16,
@@ -27,18 +27,18 @@ pub(crate) struct Port {
 }
 
 impl Ports {
-    /// Without `bind`, all unicast addresses of this machine, or loopback if there are no others.
+    /// Without `bind`, takes all unicast addresses of this machine, or loopback if it has no other.
     pub(crate) fn new(bind: &[IpAddr], range: Option<RangeInclusive<u16>>) -> std::io::Result<Ports> {
         let mut addresses = if bind.is_empty() { interfaces()? } else { bind.to_vec() };
         addresses.truncate(ADDRESSES_MAX);
         Ok(Ports { addresses, range, taken: Mutex::default() })
     }
 
-    /// Claims the lowest port that is free on all addresses and not below `from`; `None` when there is none.
+    /// Claims the lowest port from `from` up that is free on all addresses; `None` when there is none.
     pub(crate) fn claim(self: &Arc<Self>, from: u16) -> Option<Port> {
         let Some(range) = &self.range else { return Some(Port { number: 0, ports: self.clone() }) };
         for number in range.clone().filter(|&number| number >= from.max(1)) {
-            // the stack binds a moment later: claiming keeps our own links apart meanwhile
+            // the stack binds a moment later: until then the claim keeps other links of this peer away
             if lock(&self.taken).insert(number) {
                 let port = Port { number, ports: self.clone() };
                 if port.addresses().iter().all(|address| UdpSocket::bind(address).is_ok()) {
@@ -55,7 +55,7 @@ impl Port {
         self.number
     }
 
-    /// What to bind to.
+    /// Addresses to bind to.
     pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
         self.ports.addresses.iter().map(|&ip| SocketAddr::new(ip, self.number)).collect()
     }

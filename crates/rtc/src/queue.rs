@@ -1,4 +1,4 @@
-//! Messages that wait for a data channel: bounded in bytes, taken by the link's own task.
+//! The send queue of a data channel: bounded in bytes, emptied by the link's task.
 
 use std::collections::VecDeque;
 use std::sync::Mutex;
@@ -8,7 +8,7 @@ use tokio::sync::Notify;
 
 use crate::sync::lock;
 
-/// What a queued message costs beside its bytes, so that empty ones are bounded too.
+/// Bytes accounted per message beside its length, so that empty messages are bounded too.
 const MESSAGE_OVERHEAD_BYTES: usize = 64;
 
 #[derive(Debug)]
@@ -26,15 +26,15 @@ struct Waiting {
     is_finished: bool,
 }
 
-/// A message that was taken from the queue.
+/// A message taken from the queue.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Taken {
     pub(crate) bytes: Bytes,
-    /// The queue is half empty again, after it was not.
+    /// Whether at least half of the queue is free again after it was more than half full.
     pub(crate) drained: bool,
 }
 
-/// There is no room.
+/// The queue has no room for the message.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Full;
 
@@ -43,7 +43,8 @@ impl SendQueue {
         SendQueue { waiting: Mutex::default(), changed: Notify::new(), bytes_max }
     }
 
-    /// Appends; once [`finish`](Self::finish)ed, drops.
+    /// Appends a message. Once the queue is [`finish`](Self::finish)ed, the message is dropped without an
+    /// error.
     pub(crate) fn push(&self, bytes: Bytes) -> Result<(), Full> {
         let mut waiting = lock(&self.waiting);
         let after = waiting.bytes + bytes.len() + MESSAGE_OVERHEAD_BYTES;
@@ -59,7 +60,7 @@ impl SendQueue {
         Ok(())
     }
 
-    /// Takes the oldest message, waiting for one; `None` when there are none and the queue is finished.
+    /// Takes the oldest message, waiting for one. Returns `None` when the queue is empty and finished.
     pub(crate) async fn next(&self) -> Option<Taken> {
         loop {
             {
@@ -78,13 +79,13 @@ impl SendQueue {
         }
     }
 
-    /// Takes no more messages.
+    /// Accepts no further messages.
     pub(crate) fn finish(&self) {
         lock(&self.waiting).is_finished = true;
         self.changed.notify_one();
     }
 
-    /// Bytes of one message that would fit now.
+    /// Maximum length of a message that fits now, in bytes.
     pub(crate) fn room(&self) -> usize {
         (self.bytes_max - lock(&self.waiting).bytes).saturating_sub(MESSAGE_OVERHEAD_BYTES)
     }

@@ -1,50 +1,61 @@
-//! Repair of one leg: what is missing at its end, and what is still there at its beginning to be sent again.
+//! Loss repair of one leg: the receiver tracks missing packets and sends NACKs, the sender keeps a history
+//! for retransmission.
 //!
-//! The receiver asks for a packet (RTCP NACK, RFC 4585) a moment after one with a higher number came, and again
-//! after a round trip, after another, then after two, four and so on: a queue that has just grown makes the way
-//! longer than it was measured, and on a line that is too narrow each repair too many delays the others. The sender
-//! keeps its last packets and sends those asked for again. Each asking goes out twice, and what was lost twice is
-//! sent twice: both are little, and on a line that loses one in twenty each way the first attempt fails once in 20
-//! times instead of once in ten, the second once in 200 times. The stack has interceptors for both. They look for
-//! holes by the clock, whether there are any or not (at 20 ms a fifth of what a viewer's link costs: 12.1 against
-//! 9.3 µs per packet), ask again before an answer can have come (three times over 30 ms links), and set room aside
-//! for the packets of each slot, used or not.
+//! The receiver requests a missing packet (RTCP NACK, RFC 4585) shortly after a packet with a higher number
+//! arrived, then again after one round trip, after another one, then after two, four and so on. The intervals
+//! grow because a queue that is filling up makes the path slower than measured, and on a congested line each
+//! needless repair delays the other packets. The sender keeps its last packets and retransmits the requested
+//! ones.
+//!
+//! Each NACK is sent twice, and a packet that was lost twice is retransmitted twice. Both cost little. On a
+//! line that loses 5 % in each direction, the first attempt then fails with a probability of 1 in 20 instead
+//! of 1 in 10, and the second of 1 in 200.
+//!
+//! The NACK interceptors of the stack are not used, for three reasons:
+//!
+//! - They scan for gaps by a timer, even when nothing is missing (at 20 ms a fifth of the cost of a viewer's
+//!   link: 12.1 against 9.3 µs per packet).
+//! - They repeat a NACK before the answer can have arrived (three times over 30 ms links).
+//! - They allocate memory for the packets of each slot, used or not.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use crate::seam::MediaPacket;
 
-/// How long a packet may be overtaken before it counts as missing (guess; shorter than a frame).
+/// Time that a packet may be late by reordering before it counts as missing. A guess; shorter than a frame
+/// interval.
 const REORDER_MAX: Duration = Duration::from_millis(5);
-/// Shortest time between two requests for the same packet.
+/// Minimum interval between two requests for the same packet.
 const RETRY_MIN: Duration = Duration::from_millis(20);
-/// Requests for the same packet that come closer than this are one: copies of each other.
+/// Requests for the same packet within this interval count as one: they are the copies of one NACK.
 const SAME_REQUEST_MAX: Duration = Duration::from_millis(10);
-/// Longest one: a path slower than this is beyond repair.
+/// Maximum interval between two requests: slower paths are beyond repair.
 const RETRY_MAX: Duration = Duration::from_millis(500);
-/// Until a round trip was measured.
+/// Round-trip time assumed until one was measured.
 const RTT_UNKNOWN: Duration = Duration::from_millis(100);
-/// A packet is asked for this often.
+/// Maximum number of requests for one packet.
 const REQUESTS_MAX: u8 = 8;
-/// A packet is sent again this often, whoever asks.
+/// Maximum number of retransmissions of one packet, over all requests.
 const REPAIRS_MAX: u8 = 8;
-/// One packet may be sent again for so many sent anew, and as many at once as an outage of a second costs: a path that is too
-/// narrow loses repairs like all else, and more of them make it narrower (measured at a sixth too much: six repairs a packet).
+/// Number of new packets that earn one retransmission. Up to `REPAIRS_AT_ONCE_MAX` retransmissions may be
+/// sent at once, which covers an outage of a second. On a congested path repairs get lost too, and additional
+/// repairs add to the congestion (measured without this limit on a path a sixth too narrow: six repairs per
+/// packet).
 const PACKETS_PER_REPAIR: usize = 2;
 const REPAIRS_AT_ONCE_MAX: usize = REPAIR_PACKETS_MAX / 2;
-/// Of a repair that isn't the packet's first: whoever asks again may only be too early. A line that loses a fifth needs one for
-/// 20 packets. A guess.
+/// The same limit for repeated retransmissions of a packet, since a repeated request may only be too early. A
+/// line with 20 % loss needs one per 20 packets. A guess.
 const PACKETS_PER_REPEAT: usize = 4;
 const REPEATS_AT_ONCE_MAX: usize = 32;
-/// Packets kept for repair in each slot: 1.6 s of 3 Mbit/s. A larger hole is not repaired: it was an outage,
-/// and a key frame is cheaper.
+/// Number of packets kept for repair in each slot: 1.6 s of 3 Mbit/s. A larger gap is not repaired: it was an
+/// outage, and a keyframe is cheaper.
 pub(crate) const REPAIR_PACKETS_MAX: usize = 512;
 
-/// The holes in what a receiver got.
+/// The missing packets of one leg, at the receiver.
 #[derive(Debug)]
 pub(crate) struct Holes {
-    /// The newest sequence number, with how often they wrapped above.
+    /// Newest sequence number, extended above 16 bits by the number of wraps.
     newest: u64,
     missing: BTreeMap<u64, Request>,
 }
@@ -57,13 +68,13 @@ struct Request {
 
 impl Default for Holes {
     fn default() -> Self {
-        // our legs begin at 0, so the very first packet can be missed, too
+        // a leg begins at number 0, so the very first packet can be missing, too
         Holes { newest: u64::from(u16::MAX), missing: BTreeMap::new() }
     }
 }
 
 impl Holes {
-    /// Takes note of a packet.
+    /// Records the arrival of a packet.
     pub(crate) fn arrived(&mut self, sequence_number: u16, now: Instant) {
         let newest = self.newest;
         let ahead = i64::from(sequence_number.wrapping_sub(newest as u16) as i16);
@@ -77,14 +88,14 @@ impl Holes {
         if number - newest <= REPAIR_PACKETS_MAX as u64 {
             self.missing.extend((newest + 1..number).map(|hole| (hole, Request { requests: 0, due })));
         }
-        // the other end keeps no more than this
+        // the sender keeps no packets older than this
         let oldest = number.saturating_sub(REPAIR_PACKETS_MAX as u64);
         self.missing = self.missing.split_off(&oldest);
     }
 
-    /// The numbers to be asked for now, in order.
+    /// Sequence numbers to be requested now, in order.
     pub(crate) fn due(&mut self, now: Instant, rtt: Option<Duration>) -> Vec<u16> {
-        // a quarter more than the answer takes: turns of both drivers, and jitter
+        // a quarter more than the round trip, for the turns of both drivers and for jitter
         let retry = (rtt.unwrap_or(RTT_UNKNOWN) * 5 / 4).clamp(RETRY_MIN, RETRY_MAX);
         let mut due = Vec::new();
         self.missing.retain(|&number, request| {
@@ -102,28 +113,28 @@ impl Holes {
         due
     }
 
-    /// When something will be due.
+    /// Time at which the next request is due.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         self.missing.values().map(|request| request.due).min()
     }
 }
 
-/// What a sender sent last; sequence numbers without a gap.
+/// The sender's history of one leg: the last packets, with contiguous sequence numbers.
 #[derive(Debug)]
 pub(crate) struct History {
     packets: VecDeque<Sent>,
-    /// Repairs that may still be sent.
+    /// Credit for retransmissions of all kinds.
     repairs: Credit,
-    /// Of these such as aren't their packet's first.
+    /// Credit for repeated retransmissions of the same packet.
     repeats: Credit,
-    /// The next packet's sequence number.
+    /// Sequence number of the next packet.
     next: u16,
 }
 
-/// What may be sent again.
+/// A budget for retransmissions, earned by new packets.
 #[derive(Debug)]
 struct Credit {
-    /// In packets that earn it.
+    /// Budget left, counted in new packets.
     packets: usize,
     price: usize,
     at_once_max: usize,
@@ -166,7 +177,7 @@ impl Default for History {
 }
 
 impl History {
-    /// Appends a packet and returns the sequence number it is to have.
+    /// Appends a packet and returns its sequence number.
     pub(crate) fn push(&mut self, packet: MediaPacket) -> u16 {
         if self.packets.len() == REPAIR_PACKETS_MAX {
             self.packets.pop_front();
@@ -179,8 +190,8 @@ impl History {
         number
     }
 
-    /// The packet of that number and how many times it is to be sent now, if it is still there and neither it nor all
-    /// together were sent again too often.
+    /// Returns the packet with that number and the number of copies to be sent now. `None` if the packet is
+    /// no longer kept, was retransmitted just now or too often, or the budget is spent.
     pub(crate) fn again(&mut self, sequence_number: u16, now: Instant) -> Option<(MediaPacket, usize)> {
         let back = usize::from(self.next.wrapping_sub(sequence_number));
         let index = self.packets.len().checked_sub(back)?;
@@ -326,7 +337,8 @@ mod tests {
         }
         assert!(repairs.abs_diff(10_000 / PACKETS_PER_REPAIR) <= REPAIRS_AT_ONCE_MAX, "{repairs}");
         for number in 10_000..20_000 {
-            history.push(packet(number)); // a while without loss, and an outage
+            // a while without loss, before an outage
+            history.push(packet(number));
         }
         let outage =
             (0..REPAIRS_AT_ONCE_MAX as u16).filter(|back| history.again(19_999 - back, now).is_some());
@@ -368,7 +380,7 @@ mod tests {
             let mut now = Instant::now();
             let mut holes = Holes { newest: u64::from(start) + 70_000, ..Holes::default() };
             let start = holes.newest as u16;
-            // the first and the last arrive, or nobody could know of the others
+            // the first and the last packet arrive: they show that the packets between them are missing
             let last = lost.len() - 1;
             for (index, lost) in (0_u16..).zip(&lost) {
                 if !lost || index == 0 || usize::from(index) == last {

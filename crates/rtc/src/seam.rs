@@ -1,8 +1,8 @@
-//! What crosses the seam: commands in, events and packets out. Nothing here names the stack behind it.
+//! The interface of the crate: commands go in, events and packets come out. It names no type of the stack.
 //!
-//! Whoever drives a peer submits [`Command`]s, which never block, and reads [`Event`]s in order. Media takes
-//! a shorter way: each packet is handed to the [`PacketSink`] on the task that read it from the socket, so
-//! that a relay can submit its fan-out right there.
+//! The driver of a peer submits [`Command`]s, which never block, and reads [`Event`]s in order. Media takes a
+//! shorter path: each packet is handed to the [`PacketSink`] on the task that read it from the socket, so
+//! that a relay can submit its fan-out from there.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -15,33 +15,36 @@ use smallvec::SmallVec;
 use crate::template::DescriptionError;
 use crate::train::TrainArrivals;
 
-/// Carries out commands; whatever stands behind it, nothing blocks.
+/// Executes commands on links. No implementation may block.
 pub trait LinkDriver: Send + Sync {
-    /// Takes a command. Commands for a link that is not (or no longer) known are dropped: its
-    /// [`Event::Down`] is on the way or was read already.
+    /// Accepts a command. A command for an unknown link is dropped, and so is one for a link that has ended:
+    /// its [`Event::Down`] was read already or is still queued.
     fn submit(&self, command: Command);
 
-    /// Bytes that the bulk channel of a link takes at present; 0 when the link is not known.
+    /// Maximum length of a message that the bulk queue accepts at present, in bytes; 0 for an unknown link.
     fn bulk_room(&self, link: LinkId) -> usize;
 }
 
-/// Takes media as it arrives, on the task of the link it came by: return quickly, never block, never wait for
-/// another link. Submitting commands from here is what it is for.
+/// Receives media packets on the task of the link that they arrived on. Implementations must return quickly,
+/// must not block, and must not wait for another link. They may submit commands.
 pub trait PacketSink: Send + Sync {
-    /// A packet that arrived in a slot. Packets come in the order of their arrival: a repaired one comes
-    /// late, none comes twice. `arrived_us` counts from [`LinksConfig::epoch`](crate::LinksConfig::epoch).
+    /// Handles a packet that arrived in a slot. Packets are delivered in the order of arrival: a repaired
+    /// packet arrives late, and no packet is delivered twice. `arrived_us` counts from
+    /// [`LinksConfig::epoch`](crate::LinksConfig::epoch), in microseconds.
     fn packet(&self, link: LinkId, slot: u8, packet: MediaPacket, arrived_us: u64);
 
-    /// The other end cannot go on without a key frame in what this end sends in that slot.
+    /// Handles a keyframe request: the other end cannot decode the stream that this end sends in that slot.
     fn keyframe_wanted(&self, link: LinkId, slot: u8);
 
-    /// The other end's clock for what it sends in that slot; relays forward it as it is.
+    /// Handles an RTCP sender report: the clock of the stream that the other end sends in that slot. Relays
+    /// forward the report unchanged.
     fn sender_report(&self, link: LinkId, slot: u8, report: SenderReport) {
         let _ = (link, slot, report);
     }
 }
 
-/// A link, as its owner numbers it; never used again within the life of a [`Links`](crate::Links).
+/// Identifier of a link, chosen by the owner of the links; never reused within the life of a
+/// [`Links`](crate::Links).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LinkId(pub u64);
 
@@ -51,53 +54,55 @@ impl fmt::Display for LinkId {
     }
 }
 
-/// Where a packet goes: a few links, and the slot on each.
+/// Destinations of a packet: links, and the slot on each.
 pub type Destinations = SmallVec<[(LinkId, u8); 8]>;
 
-/// One media packet, without the sequence number, SSRC and payload type that each leg makes anew.
+/// One media packet, without the sequence number, SSRC and payload type, which each leg sets anew.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MediaPacket {
-    /// Which packet of which stream.
+    /// Stream of the packet, and its number in the stream.
     pub identity: PacketIdentity,
     /// RTP timestamp: 90 kHz for video, 48 kHz for sound.
     pub timestamp: u32,
     /// RTP marker: the last packet of a video frame.
     pub marker: bool,
-    /// It begins a key frame (its parameter sets): a leg that dropped packets resumes here. Not on sound.
+    /// Whether the packet begins a keyframe (its parameter sets). A leg that dropped packets resumes at such
+    /// a packet. Not used for sound.
     pub key_start: bool,
     /// RFC 6464 level of sound, 0 (loudest) to 127 dB below full scale. Ignored on video.
     pub audio_level: Option<u8>,
-    /// Whose voices are in mixed sound. Ignored on video, and past [`CONTRIBUTORS_MAX`].
+    /// Contributing speakers of mixed sound. Ignored on video; entries past [`CONTRIBUTORS_MAX`] are not
+    /// sent.
     pub contributors: Contributors,
-    /// The RTP payload; past [`PAYLOAD_LEN_MAX`] bytes the packet is dropped.
+    /// RTP payload; a packet with more than [`PAYLOAD_LEN_MAX`] bytes is dropped.
     pub payload: Bytes,
 }
 
-/// A voice in mixed sound.
+/// A speaker in mixed sound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Contributor {
-    /// Whose: its CSRC (RFC 3550, 5.1).
+    /// The speaker's CSRC (RFC 3550, 5.1).
     pub csrc: u32,
-    /// RFC 6465 level, 0 (loudest) to 127 dB below full scale; 127 also when the packet doesn't say.
+    /// RFC 6465 level, 0 (loudest) to 127 dB below full scale; 127 also when the packet carries no level.
     pub level: u8,
 }
 
-/// The voices in one packet.
+/// The contributing speakers of one packet.
 pub type Contributors = SmallVec<[Contributor; 5]>;
 
-/// Most contributors of one packet (RFC 3550, 5.1).
+/// Maximum number of contributors of one packet (RFC 3550, 5.1).
 pub const CONTRIBUTORS_MAX: usize = 15;
 
-/// Most bytes of an RTP payload. With RTP, our extensions, SRTP, UDP and IPv6 it stays below an Ethernet
-/// frame's 1500; browsers send at most 1200.
+/// Maximum length of an RTP payload, in bytes. With RTP, the header extensions, SRTP, UDP and IPv6 the packet
+/// stays below the 1500 bytes of an Ethernet frame; browsers send at most 1200.
 pub const PAYLOAD_LEN_MAX: usize = 1380;
 
-/// An RTCP sender report's pair of clocks (RFC 3550, 6.4.1).
+/// The pair of clocks in an RTCP sender report (RFC 3550, 6.4.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SenderReport {
-    /// The maker's wall clock, 32.32 bits fixed point.
+    /// Wall clock of the sender, in 32.32 bit fixed point.
     pub ntp_time: u64,
-    /// The RTP timestamp of the same instant.
+    /// RTP timestamp of the same instant.
     pub rtp_time: u32,
 }
 
@@ -106,17 +111,18 @@ pub struct SenderReport {
 pub enum Channel {
     /// Reliable and ordered.
     Control,
-    /// Unordered, sent once; dropped rather than queued for long. Empty ones are not sent.
+    /// Unordered, without retransmission; a message is dropped when it would have to wait long. Empty
+    /// messages are not sent.
     Heartbeat,
-    /// Reliable and ordered, for much data; ask [`LinkDriver::bulk_room`] first.
+    /// Reliable and ordered, for bulk data; the sender checks [`LinkDriver::bulk_room`] first.
     Bulk,
 }
 
 impl Channel {
-    /// All three, in the order of their stream ids.
+    /// All three channels, in the order of their stream ids.
     pub const ALL: [Channel; 3] = [Channel::Control, Channel::Heartbeat, Channel::Bulk];
 
-    /// Most bytes of one message: 16 KiB on control, one datagram's worth on heartbeat, 64 KiB on bulk.
+    /// Maximum length of one message: 16 KiB on control, one datagram (1 KiB) on heartbeat, 64 KiB on bulk.
     pub const fn message_len_max(self) -> usize {
         match self {
             Channel::Control => plenary_proto::message::PIECE_LEN_MAX,
@@ -125,8 +131,8 @@ impl Channel {
         }
     }
 
-    /// Most bytes queued at this end before the transport takes them; beyond it the link goes down, or a heartbeat
-    /// is dropped.
+    /// Maximum number of bytes queued at this end before the transport takes them. Beyond it the link goes
+    /// down; a heartbeat is dropped instead.
     pub const fn queue_bytes_max(self) -> usize {
         match self {
             Channel::Control => 1 << 20,
@@ -136,56 +142,57 @@ impl Channel {
     }
 }
 
-/// What a peer asks of its links.
+/// Commands that a peer submits to its links.
 #[derive(Clone, Debug)]
 pub enum Command {
-    /// Open a link by an offer; [`Event::Described`] brings it.
+    /// Opens a link as the offering end; [`Event::Described`] returns the offer.
     Offer {
-        /// The new link.
+        /// Identifier of the new link.
         link: LinkId,
-        /// What it is for; fixes its slots.
+        /// Kind of link, which determines its slots.
         kind: LinkKind,
     },
-    /// Open a link by answering the offer of the other end; [`Event::Described`] brings the answer.
+    /// Opens a link as the answering end; [`Event::Described`] returns the answer.
     Answer {
-        /// The new link.
+        /// Identifier of the new link.
         link: LinkId,
-        /// What it is for, as the offer said.
+        /// Kind of link, as in the offer.
         kind: LinkKind,
-        /// The other end.
+        /// Description of the other end.
         offer: Description,
     },
-    /// The other end's answer to an offer made here.
+    /// Applies the answer of the other end to an offer of this end.
     Accept {
         /// The link that was offered.
         link: LinkId,
-        /// The other end.
+        /// Description of the other end.
         answer: Description,
     },
-    /// Send a packet in a slot of each of these links. Where a link is not connected, or behind, it is
-    /// dropped for that link alone.
+    /// Sends a packet in a slot of each destination link. A link that is not connected, or has a full queue,
+    /// drops the packet; the other links are not affected.
     Forward {
         /// Links and slots.
         to: Destinations,
-        /// What to send.
+        /// The packet to send.
         packet: MediaPacket,
     },
-    /// Ask the other end for a key frame in what it sends in that slot (RTCP PLI).
+    /// Requests a keyframe of the stream that the other end sends in that slot (RTCP PLI).
     KeyframeWanted {
-        /// The link it comes by.
+        /// The link that carries the stream.
         link: LinkId,
-        /// The slot it comes in.
+        /// The slot of the stream.
         slot: u8,
     },
-    /// Tell the other ends the clock of what is sent in those slots; only the newest one per slot is kept.
+    /// Sends a sender report for the stream in each destination slot. Only the newest report per slot is
+    /// kept.
     SenderReport {
         /// Links and slots.
         to: Destinations,
         /// The two clocks.
         report: SenderReport,
     },
-    /// Send a message; longer than [`Channel::message_len_max`] or past [`Channel::queue_bytes_max`], the
-    /// link goes down (a heartbeat is dropped).
+    /// Sends a message. A message longer than [`Channel::message_len_max`], or one that exceeds
+    /// [`Channel::queue_bytes_max`], ends the link; such a heartbeat is dropped.
     Send {
         /// The link.
         link: LinkId,
@@ -194,42 +201,43 @@ pub enum Command {
         /// The message.
         bytes: Bytes,
     },
-    /// Send a train of packets without meaning, for the other end to measure. One at a time, on a link that
-    /// is connected: [`Event::TrainRefused`] otherwise. Cut to [`TRAIN_BYTES_MAX`](crate::TRAIN_BYTES_MAX)
-    /// and [`TRAIN_DURATION_US_MAX`](crate::TRAIN_DURATION_US_MAX).
+    /// Sends a packet train, by which the other end measures bandwidth. A link sends one train at a time and
+    /// must be connected; otherwise the result is [`Event::TrainRefused`]. The train is cut to
+    /// [`TRAIN_BYTES_MAX`](crate::TRAIN_BYTES_MAX) and
+    /// [`TRAIN_DURATION_US_MAX`](crate::TRAIN_DURATION_US_MAX).
     Train {
         /// The link.
         link: LinkId,
-        /// The other end's number for it.
+        /// Number of the train, chosen by the other end.
         train: u32,
-        /// Payload bytes altogether.
+        /// Total payload bytes.
         bytes: u32,
-        /// Payload bits per second; 0 for as fast as it goes.
+        /// Payload bits per second; 0 sends at full speed.
         rate_bps: u64,
     },
-    /// Close a link. What was sent on control before goes out first, for at most half a second.
+    /// Closes a link. Control messages that were queued before are sent first, for at most half a second.
     Close {
         /// The link.
         link: LinkId,
     },
 }
 
-/// What a peer's links tell it, in order for each link.
+/// Events of a peer's links, in order for each link.
 #[derive(Clone, Debug)]
 pub enum Event {
-    /// This end of a new link, to be handed to the other one.
+    /// The description of this end of a new link, to be sent to the other end.
     Described {
         /// The link.
         link: LinkId,
-        /// This end.
+        /// Description of this end.
         description: Description,
     },
-    /// Both ends have proved who they are, and all three channels are open at both.
+    /// Both ends are authenticated, and all three channels are open at both.
     Connected {
         /// The link.
         link: LinkId,
     },
-    /// A message came.
+    /// A message arrived.
     Received {
         /// The link.
         link: LinkId,
@@ -238,57 +246,58 @@ pub enum Event {
         /// The message.
         bytes: Bytes,
     },
-    /// The bulk channel has more than half of its queue free again, after it had not.
+    /// At least half of the bulk queue is free again after it was more than half full.
     BulkDrained {
         /// The link.
         link: LinkId,
     },
-    /// A train from the other end is over.
+    /// A packet train from the other end is complete.
     Measured {
         /// The link.
         link: LinkId,
-        /// The number under which it was asked for.
+        /// Number under which this end requested the train.
         train: u32,
-        /// When its packets came.
+        /// Arrival times of its packets.
         arrivals: TrainArrivals,
     },
-    /// A train was asked for while another one is under way here, or before the link was connected.
+    /// A train was requested while this end is still sending another train, or before the link was connected.
     TrainRefused {
         /// The link.
         link: LinkId,
-        /// The number of the refused one.
+        /// Number of the refused train.
         train: u32,
     },
-    /// Packets were dropped because the link was behind: up to the next key frame in a video slot, the oldest
-    /// in a sound slot. At most one event per slot each 100 ms.
+    /// Packets were dropped because the queue of the link was full: in a video slot all packets up to the
+    /// next keyframe, in a sound slot the oldest. At most one event per slot each 100 ms.
     Dropped {
         /// The link.
         link: LinkId,
         /// The slot.
         slot: u8,
-        /// How many since the last event.
+        /// Packets dropped since the last event.
         packets: u32,
     },
-    /// The link is over; exactly once for each link ever opened, and last.
+    /// The link has ended. Sent exactly once for each link that was opened, as its last event.
     Down {
         /// The link.
         link: LinkId,
-        /// Why.
+        /// Reason for the end.
         reason: DownReason,
     },
 }
 
-/// Why a link is over.
+/// Reason for the end of a link.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DownReason {
-    /// [`Command::Close`], or all links were closed.
+    /// [`Command::Close`] was submitted, or all links were closed.
     #[error("closed at this end")]
     Closed,
-    /// The other end closed it.
+    /// The other end closed the link.
     #[error("closed by the other end")]
     ClosedByPeer,
-    /// Nothing came for 5 s, no way to the other end was found in that time, or it was not who it was
-    /// described as.
+    /// Nothing was received for 5 s, no path to the other end was found in that time, or set-up was not
+    /// complete after 8 s, for example because the certificate of the other end does not match its
+    /// description.
     #[error("the other end was not heard of for 5 s")]
     Lost,
     /// All ports of [`LinksConfig::udp_ports`](crate::LinksConfig::udp_ports) are taken.
@@ -297,16 +306,16 @@ pub enum DownReason {
     /// There are [`LinksConfig::links_max`](crate::LinksConfig::links_max) links already.
     #[error("too many links")]
     TooMany,
-    /// The other end's description cannot be used.
+    /// The description of the other end is unusable.
     #[error("the description cannot be used: {0}")]
     Description(#[from] DescriptionError),
-    /// A channel's queue ran over: the other end does not keep up.
+    /// The queue of a channel overflowed: the other end receives too slowly.
     #[error("the {0:?} queue ran over")]
     Overflow(Channel),
-    /// A message, of either end, was longer than its channel carries.
+    /// A message of either end exceeds the maximum length of its channel.
     #[error("a message was too long for {0:?}")]
     MessageTooLong(Channel),
-    /// The WebRTC stack failed in a way that has no name here.
+    /// The WebRTC stack failed with an error that has no variant here.
     #[error("the stack failed: {0}")]
     Stack(String),
 }
@@ -314,22 +323,22 @@ pub enum DownReason {
 /// Counters of one link since it was opened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LinkStats {
-    /// UDP payload sent: media, repairs, channels, checks and trains.
+    /// UDP payload bytes sent: media, repairs, channels, connectivity checks and trains.
     pub udp_bytes_sent: u64,
-    /// UDP payload received.
+    /// UDP payload bytes received.
     pub udp_bytes_received: u64,
-    /// Media packets sent, repairs not counted.
+    /// Media packets sent, without repairs.
     pub packets_sent: u64,
-    /// Media packets received, repaired ones included.
+    /// Media packets received, including repaired packets.
     pub packets_received: u64,
-    /// Media packets that this end missed and asked for again.
+    /// Media packets missing at this end and requested by NACK; a repeated request counts again.
     pub repairs_requested: u64,
-    /// Media packets that the other end missed and were sent again.
+    /// Media packets retransmitted on request of the other end; two copies count once.
     pub repairs_sent: u64,
-    /// Media packets dropped at this end, because the link was behind or not connected.
+    /// Media packets dropped at this end because the queue was full or the link not connected.
     pub packets_dropped: u64,
-    /// Round trip of the newest connectivity check, microseconds; checks go out each second.
+    /// Round-trip time of the newest connectivity check, in microseconds; a check is sent each second.
     pub rtt_us: Option<u64>,
-    /// Where the answer to it came from.
+    /// Address that answered the newest connectivity check.
     pub remote: Option<IpAddr>,
 }

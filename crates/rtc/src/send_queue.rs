@@ -1,40 +1,41 @@
-//! What is to be sent on a link and the connection has not taken yet: bounded, and fair to what comes next.
+//! The send queue of a link: media packets, keyframe requests and sender reports that the driver has not
+//! taken yet. Bounded.
 //!
-//! A link that is behind must not delay the others, so nobody waits: what does not fit is dropped. Of video,
-//! everything up to the next key frame goes, for what follows a hole cannot be decoded; of sound, the oldest
-//! packet goes, for the newest is what one wants to hear. Sequence numbers are made when packets are taken
-//! out, so a leg shows no holes.
+//! A slow link must not delay the others, so senders never wait: packets that do not fit are dropped. In a
+//! video slot all packets up to the next keyframe are dropped, since packets after a gap cannot be decoded;
+//! in a sound slot the oldest packet is dropped, since the newest is the most useful. Sequence numbers are
+//! assigned when packets are taken out, so a leg shows no gaps.
 
 use std::collections::VecDeque;
 
 use crate::seam::{MediaPacket, PAYLOAD_LEN_MAX, SenderReport};
 use crate::template::{SLOTS_MAX, is_video};
 
-/// A packet and the slot it goes out in.
+/// A packet and its slot.
 pub(crate) type Outgoing = (u8, MediaPacket);
 
-/// The queue of one link.
+/// The send queue of one link.
 #[derive(Debug)]
 pub(crate) struct SendQueue {
     is_open: bool,
     queue: VecDeque<Outgoing>,
     queue_max: usize,
     slot_count: u8,
-    /// Bit per slot: drop video until a key frame.
+    /// Bit per slot: drop video until a keyframe.
     waits_for_key: u16,
-    /// Bit per slot: the other end is to send a key frame.
+    /// Bit per slot: request a keyframe from the other end.
     keyframes_wanted: u16,
     reports: [Option<SenderReport>; SLOTS_MAX],
     dropped: [u32; SLOTS_MAX],
 }
 
-/// What became of a packet.
+/// Result of pushing a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Pushed {
     Queued,
-    /// This one was dropped, or the oldest sound packet in its place; not worth telling anyone.
+    /// The packet was dropped, or the oldest sound packet in its place; drops are being reported already.
     Dropped,
-    /// The same, and the first since the drops were last taken.
+    /// Like `Dropped`, but the first drop since the counts were last taken.
     FirstDropped,
     /// The link is not connected, has no such slot, or the payload is too long.
     Refused,
@@ -54,7 +55,7 @@ impl SendQueue {
         }
     }
 
-    /// From now on packets are taken: the connection stands.
+    /// Accepts packets from now on: the link is connected.
     pub(crate) fn open(&mut self) {
         self.is_open = true;
     }
@@ -95,7 +96,7 @@ impl SendQueue {
         if is_first { Pushed::FirstDropped } else { Pushed::Dropped }
     }
 
-    /// Whether there is such a slot, on a connection that stands.
+    /// Whether the link is connected and has the slot.
     fn takes(&self, slot: u8) -> bool {
         self.is_open && slot < self.slot_count
     }
@@ -121,7 +122,7 @@ impl SendQueue {
         std::mem::swap(&mut self.queue, taken);
     }
 
-    /// The slots in which key frames are wanted, and the reports to be sent.
+    /// Takes the slots that need a keyframe request, and the sender reports.
     pub(crate) fn take_rtcp(&mut self) -> (Vec<u8>, Vec<(u8, SenderReport)>) {
         let wanted = std::mem::take(&mut self.keyframes_wanted);
         let slots = (0..self.slot_count).filter(|slot| wanted & (1 << slot) != 0).collect();
@@ -129,7 +130,7 @@ impl SendQueue {
         (slots, reports.collect())
     }
 
-    /// How many packets were dropped in each slot since this was last asked.
+    /// Takes the number of dropped packets of each slot, since the last call.
     pub(crate) fn take_drops(&mut self) -> Vec<(u8, u32)> {
         let drops = (0..).zip(std::mem::take(&mut self.dropped));
         drops.filter(|&(_, packets)| packets > 0).collect()

@@ -1,9 +1,9 @@
-//! A worse network than the real one, for tests and demos: delay, loss, a narrow path, or death.
+//! Network shaper for tests and demos: adds delay, loss and a rate limit to a peer's network, or cuts it off.
 //!
-//! Each peer has one [`Shaper`]; all its links and TCP streams pass through. A shape applies to each link by
-//! itself and to what this peer sends: give both ends the same one. A plain shape costs one atomic load per
-//! send. [`Shaper::kill`] is what a power cut looks like from outside: no datagram and no TCP byte of this
-//! peer leaves or arrives any more, connections are not closed, and nobody is told.
+//! Each peer has one [`Shaper`], which all its links and TCP streams pass through. A shape applies to each
+//! link separately and only to datagrams that this peer sends: both ends need the same shape. A plain shape
+//! costs one atomic load per send. [`Shaper::kill`] acts like a power cut: no datagram and no TCP byte of
+//! this peer is sent or received any more, its connections are not closed, and no other peer is notified.
 
 use std::io;
 use std::net::SocketAddr;
@@ -21,27 +21,31 @@ use webrtc::runtime::AsyncUdpSocket;
 
 use crate::sync::lock;
 
-/// What a narrow path queues before it drops: 200 ms (a common size for home routers' queues; guess).
+/// Maximum queueing delay in front of a rate limit; beyond it datagrams are dropped. 200 ms is common in home
+/// routers; a guess.
 const QUEUE_MAX: Duration = Duration::from_millis(200);
-/// Most datagrams of one socket on their way at once; more are lost. 1 s of 60 Mbit/s in 120-byte datagrams.
+/// Maximum number of delayed datagrams per socket; further ones are lost. 1 s of 60 Mbit/s in 120-byte
+/// datagrams.
 const DELAYED_MAX: usize = 65_536;
-/// IPv4 and UDP header, which a narrow path carries too.
+/// Length of the IPv4 and UDP headers, which count against the rate limit.
 const HEADER_BYTES: u64 = 28;
-/// Most dead TCP streams kept open, so that their ends go unnoticed; older ones are closed.
+/// Maximum number of TCP streams of a killed peer that are kept open, so that their other ends see no close.
+/// Beyond it the oldest is closed.
 const DEAD_STREAMS_MAX: usize = 64;
 
-/// What happens to each datagram that a peer sends. The default is a plain network.
+/// Treatment of the datagrams that a peer sends. The default is a plain network.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Shape {
-    /// Time on the way, microseconds, one way. Order is kept.
+    /// One-way delay, in microseconds. Order is kept.
     pub delay_us: u64,
     /// Lost datagrams per million, drawn from the seed.
     pub loss_ppm: u32,
-    /// Bits per second of UDP and IP, per link, with a queue of 200 ms before it; 0 for no limit.
+    /// Rate limit in bits per second of UDP and IP, per link, with a queue of 200 ms in front; 0 for no
+    /// limit.
     pub rate_bps: u64,
 }
 
-/// The network of one peer; clones share it.
+/// Shaper of one peer's network; clones share it.
 #[derive(Clone, Debug)]
 pub struct Shaper(Arc<State>);
 
@@ -56,7 +60,7 @@ struct State {
     dead_streams: Mutex<Vec<TcpStream>>,
 }
 
-/// When a datagram leaves.
+/// Result of shaping one datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fate {
     Lost,
@@ -70,7 +74,7 @@ impl Default for Shaper {
 }
 
 impl Shaper {
-    /// A plain network whose losses, once it has any, are drawn from `seed`.
+    /// Creates a plain network. Losses of a later shape are drawn from `seed`.
     pub fn new(seed: u64) -> Shaper {
         Shaper(Arc::new(State {
             is_plain: AtomicBool::new(true),
@@ -83,13 +87,13 @@ impl Shaper {
         }))
     }
 
-    /// Changes the shape, from the next datagram on.
+    /// Sets the shape for all datagrams from the next one on.
     pub fn set(&self, shape: Shape) {
         *lock(&self.0.shape) = shape;
         self.0.is_plain.store(shape == Shape::default(), Ordering::Release);
     }
 
-    /// Cuts the peer off for ever.
+    /// Cuts the peer off permanently.
     pub fn kill(&self) {
         self.0.is_killed.store(true, Ordering::Release);
     }
@@ -99,17 +103,18 @@ impl Shaper {
         self.0.is_killed.load(Ordering::Acquire)
     }
 
-    /// UDP payload bytes that all links of this peer have sent, lost ones included.
+    /// UDP payload bytes sent by all links of this peer, including lost datagrams.
     pub fn bytes_sent(&self) -> u64 {
         self.0.bytes_sent.load(Ordering::Relaxed)
     }
 
-    /// Datagrams that all links of this peer have sent, lost ones included.
+    /// Datagrams sent by all links of this peer, including lost ones.
     pub fn packets_sent(&self) -> u64 {
         self.0.packets_sent.load(Ordering::Relaxed)
     }
 
-    /// Takes a TCP stream under this peer's network. Delay, loss and rate do not apply to it.
+    /// Attaches a TCP stream to this peer's network: only [`kill`](Self::kill) applies to it, not delay, loss
+    /// or rate.
     pub fn tcp(&self, stream: TcpStream) -> ShapedTcp {
         ShapedTcp { stream: Some(stream), shaper: self.clone() }
     }
@@ -123,7 +128,8 @@ impl Shaper {
         self.0.is_plain.load(Ordering::Acquire)
     }
 
-    /// What becomes of a datagram of `len` bytes; `path_free` is when the path has sent all before it.
+    /// Shapes a datagram of `len` bytes; `path_free` is the time at which the path has sent all earlier
+    /// datagrams.
     pub(crate) fn fate(&self, len: usize, now: Instant, path_free: &mut Instant) -> Fate {
         let shape = *lock(&self.0.shape);
         if self.draw_ppm() < shape.loss_ppm {
@@ -148,7 +154,8 @@ impl Shaper {
     }
 }
 
-/// Datagrams of one socket on their way, in order. Its task ends when the socket is gone and they have left.
+/// Delay line of one socket: sends datagrams in order, each at its time. Its task ends when the socket is
+/// dropped and all delayed datagrams were sent.
 #[derive(Debug)]
 pub(crate) struct DelayLine {
     queue: mpsc::Sender<Delayed>,
@@ -158,7 +165,7 @@ pub(crate) struct DelayLine {
 type Delayed = (Instant, SocketAddr, Bytes);
 
 impl DelayLine {
-    /// Must be called within a tokio runtime.
+    /// Spawns the task that sends; must be called within a tokio runtime.
     pub(crate) fn new(socket: Arc<dyn AsyncUdpSocket>, shaper: Shaper) -> DelayLine {
         let (queue, mut delayed) = mpsc::channel::<Delayed>(DELAYED_MAX);
         let waiting = Arc::new(AtomicUsize::new(0));
@@ -167,7 +174,7 @@ impl DelayLine {
             while let Some((at, to, bytes)) = delayed.recv().await {
                 tokio::time::sleep_until(at.into()).await;
                 if !shaper.is_killed() {
-                    // a datagram that can't be sent is one more that is lost
+                    // a datagram that cannot be sent counts as lost
                     let _ = socket.send_to(&bytes, to).await;
                 }
                 left.fetch_sub(1, Ordering::Release);
@@ -183,23 +190,23 @@ impl DelayLine {
         }
     }
 
-    /// Nothing is on its way: what is sent now overtakes nothing.
+    /// Whether no datagram is delayed at present, so that one sent directly overtakes none.
     pub(crate) fn is_empty(&self) -> bool {
         self.waiting.load(Ordering::Acquire) == 0
     }
 }
 
-/// A TCP stream of a peer that may be cut off: then writes vanish, reads never end, and closing it is not
-/// noticed at the other end for as long as the shaper lives.
+/// A TCP stream of a peer that may be killed. Then writes are discarded, reads never complete, and the other
+/// end does not notice the close as long as the shaper exists.
 #[derive(Debug)]
 pub struct ShapedTcp {
-    /// `None` only while being dropped.
+    /// `None` only during drop.
     stream: Option<TcpStream>,
     shaper: Shaper,
 }
 
 impl ShapedTcp {
-    /// The stream beneath, unless the peer is cut off.
+    /// The underlying stream; `None` when the peer is killed.
     fn alive(&mut self) -> Option<Pin<&mut TcpStream>> {
         if self.shaper.is_killed() {
             return None;
@@ -216,7 +223,7 @@ impl AsyncRead for ShapedTcp {
             Some(stream) => stream.poll_read(cx, buf),
             None => Poll::Pending,
         };
-        // killed while the bytes were being read: they came too late
+        // the peer was killed during the read: the bytes are discarded
         if read.is_ready() && this.shaper.is_killed() {
             buf.set_filled(before);
             return Poll::Pending;
@@ -250,7 +257,7 @@ impl AsyncWrite for ShapedTcp {
 
 impl Drop for ShapedTcp {
     fn drop(&mut self) {
-        // closing would send FIN, which the dead don't
+        // closing would send a FIN, which a killed peer does not do
         if let Some(stream) = self.stream.take().filter(|_| self.shaper.is_killed()) {
             let mut dead = lock(&self.shaper.0.dead_streams);
             if dead.len() == DEAD_STREAMS_MAX {
@@ -287,7 +294,7 @@ mod tests {
         shaper.set(Shape { rate_bps: 8_000_000, delay_us: 30_000, ..Shape::default() });
         let now = Instant::now();
         let mut free = now;
-        // 972 bytes and their headers take a millisecond
+        // a datagram of 972 bytes takes a millisecond with its headers
         let fates: Vec<_> = (0..300).map(|_| shaper.fate(972, now, &mut free)).collect();
         for (sent, fate) in (1..=201).zip(&fates) {
             assert_eq!(*fate, Fate::Leaves(now + Duration::from_millis(sent + 30)), "{sent}");

@@ -1,6 +1,7 @@
-//! The sockets of a link: buffers that bulk transfers need, nudges, counters, round trips, and the shaper.
+//! The UDP sockets of a link, with large buffers for bulk transfers, nudges, counters, round-trip
+//! measurement, and the shaper.
 //!
-//! The stack takes its sockets from a [`Runtime`]; [`LinkRuntime`] is tokio's with other sockets.
+//! The stack gets its sockets from a [`Runtime`]; [`LinkRuntime`] is the tokio runtime with these sockets.
 
 use std::future::Future;
 use std::io::{self, IoSliceMut};
@@ -21,22 +22,23 @@ use crate::shaper::{DelayLine, Fate, Shaper};
 use crate::sync::lock;
 use crate::wire::Wire;
 
-/// A burst of SCTP overflows the usual 208 KiB, and each lost tail costs 1 s (measured: 2 MB/s instead of
-/// 100).
+/// Socket buffer sizes. A burst of SCTP overflows the usual 208 KiB, and each loss at the end of a burst
+/// costs 1 s (measured: 2 MB/s instead of 100).
 const RECEIVE_BUFFER_BYTES: usize = 4 << 20;
 const SEND_BUFFER_BYTES: usize = 1 << 20;
 
-/// A link whose handshake began so lately sends DTLS, and what is in it, twice: whatever of a handshake is lost costs 1 s, and a link whose
-/// handshake takes 5 s is begun anew.
+/// Time from the first DTLS datagram during which all DTLS datagrams, including SCTP, are sent twice: each
+/// lost datagram of a handshake costs 1 s, and a link is given up and recreated when its set-up takes 5 s.
 const OPENING_MAX: Duration = Duration::from_secs(3);
-/// So does one of whose packets so far more than one in so many was lost, while they are as short as messages are: SCTP
-/// waits at least 1 s, too, for what is followed by nothing (RTO.Min of RFC 9260).
+/// Loss, as one in n packets, above which a link keeps sending DTLS datagrams of at most `MESSAGE_LEN_MAX`
+/// bytes twice. SCTP, too, waits at least 1 s (RTO.Min of RFC 9260) before it retransmits a lost message that
+/// no other message follows.
 const LOSSY_ONE_IN: u64 = 50;
 const MESSAGE_LEN_MAX: usize = 400;
 
 type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// Tokio, with the sockets of one link.
+/// The tokio runtime, with the sockets of one link.
 #[derive(Debug)]
 pub(crate) struct LinkRuntime {
     pub(crate) wire: Arc<Wire>,
@@ -46,7 +48,7 @@ pub(crate) struct LinkRuntime {
 impl Runtime for LinkRuntime {
     fn wrap_udp_socket(&self, socket: std::net::UdpSocket) -> io::Result<Arc<dyn AsyncUdpSocket>> {
         let options = socket2::SockRef::from(&socket);
-        // the kernel may grant less: that costs speed, not function
+        // the kernel may grant less, which costs only speed
         let _ = options.set_recv_buffer_size(RECEIVE_BUFFER_BYTES);
         let _ = options.set_send_buffer_size(SEND_BUFFER_BYTES);
         Ok(Arc::new(LinkSocket {
@@ -96,11 +98,11 @@ struct LinkSocket {
     waker: Arc<AtomicWaker>,
     wire: Arc<Wire>,
     shaper: Shaper,
-    /// Made when a datagram is first delayed.
+    /// Created when the shaper first delays a datagram.
     delay_line: OnceLock<DelayLine>,
     path_free: Mutex<Instant>,
     check_sent: Mutex<Option<(TransactionId, Instant)>>,
-    /// When DTLS began.
+    /// Time of the first DTLS datagram.
     opened: OnceLock<Instant>,
 }
 
@@ -131,7 +133,8 @@ impl AsyncUdpSocket for LinkSocket {
         }
         ready!(self.send_once(cx, transmit))?;
         if is_dtls(transmit.contents) && self.sends_twice(len) {
-            let _ = self.send_once(cx, transmit); // it has been sent, whatever becomes of the copy
+            // the datagram is sent, even if its copy fails
+            let _ = self.send_once(cx, transmit);
         }
         Poll::Ready(Ok(len))
     }
@@ -152,7 +155,7 @@ impl AsyncUdpSocket for LinkSocket {
         }
         loop {
             let filled = ready!(self.inner.poll_recv(cx, bufs, meta))?;
-            // what a killed peer gets is read and forgotten; tokio's budget ends a long loop
+            // a killed peer reads and discards its datagrams; tokio's budget ends a long loop
             if !self.shaper.is_killed() {
                 bufs.iter().zip(meta.iter()).take(filled).for_each(|(buf, meta)| self.received(buf, meta));
                 return Poll::Ready(Ok(filled));
@@ -175,7 +178,8 @@ impl LinkSocket {
         Poll::Ready(Ok(()))
     }
 
-    /// Whether handshakes and messages go out twice at present: their replay windows drop what comes twice.
+    /// Whether a DTLS datagram of `len` bytes is sent twice at present. The replay windows of the receiver
+    /// drop the copy.
     fn sends_twice(&self, len: usize) -> bool {
         let opened = self.opened.get_or_init(Instant::now);
         opened.elapsed() < OPENING_MAX || (len <= MESSAGE_LEN_MAX && self.wire.counters.loses(LOSSY_ONE_IN))
@@ -193,7 +197,7 @@ impl LinkSocket {
         }
     }
 
-    /// Counts, and takes the round trip of a check that is answered.
+    /// Counts a received buffer, and measures the round trip of an answered check.
     fn received(&self, buf: &[u8], meta: &RecvMeta) {
         self.wire.counters.udp_bytes_received.fetch_add(meta.len as u64, Ordering::Relaxed);
         // several datagrams may share the buffer, each of `stride` bytes
@@ -208,14 +212,14 @@ impl LinkSocket {
     }
 }
 
-/// Neither a check nor media (RFC 7983).
+/// Whether a datagram is DTLS, in contrast to connectivity checks and media (RFC 7983).
 fn is_dtls(datagram: &[u8]) -> bool {
     datagram.first().is_some_and(|first| (20..64).contains(first))
 }
 
 type TransactionId = [u8; 12];
 
-/// A connectivity check (RFC 8445), as far as it must be understood to time it.
+/// A connectivity check (RFC 8445), parsed as far as its timing requires.
 enum Check {
     Request,
     Response,

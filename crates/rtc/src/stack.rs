@@ -1,8 +1,12 @@
-//! The WebRTC stack as links use it: codecs, extensions, interceptors, timers, and how a connection is made.
+//! Configuration of the WebRTC stack: codecs, header extensions, interceptors, timers, and the set-up of a
+//! connection.
 //!
-//! Traps of this stack (webrtc 0.21) that the settings here avoid: mDNS is on by default, costs a socket and
-//! fails without a multicast route; the first connectivity check waits for an interval of 200 ms; after 7
-//! checks an end falls silent, and a NAT before it closes, though the answer may still be on its way.
+//! The settings here avoid these traps of the stack (webrtc 0.21):
+//!
+//! - mDNS is on by default; it costs a socket and fails without a multicast route.
+//! - The first connectivity check waits for one interval, which is 200 ms by default.
+//! - After 7 checks an end stops sending, and the NAT in front of it closes the mapping, although the answer
+//!   may still be on its way.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -42,29 +46,31 @@ use crate::template::{
 };
 use crate::wire::Wire;
 
-/// The first check is sent after this (200 ms by default); a link on loopback stands after one and a bit.
+/// Interval between connectivity checks. The first check is sent after one interval (200 ms by default), so a
+/// link on loopback is up a little later than that.
 const CHECK_INTERVAL: Duration = Duration::from_millis(20);
-/// How often a pair of addresses is checked without an answer: for as long as the other end is waited for.
+/// Maximum number of unanswered checks of a pair of addresses: as many as fit into `SILENCE_MAX`.
 const CHECKS_MAX: u16 = (SILENCE_MAX.as_millis() / CHECK_INTERVAL.as_millis()) as u16;
-/// An other end that is silent for so long is given up. Half-way the stack calls it disconnected, which may
-/// pass by itself, then failed.
+/// Silence after which the other end is given up. After half of this time the stack reports the connection as
+/// disconnected, from which it can recover; after the full time it reports the connection as failed.
 const SILENCE_MAX: Duration = Duration::from_secs(5);
-/// Between checks of a link that stands (RFC 7675 asks for less than 5 s). They time the round trip too.
+/// Interval between checks of an established link (RFC 7675 requires less than 5 s). The checks also measure
+/// the round trip.
 const CONSENT_INTERVAL: Duration = Duration::from_secs(1);
-/// Packets whose repetition is told from news: 6 s of 1.5 Mbit/s (RFC 3711 asks for at least 64).
+/// Size of the SRTP and SRTCP replay windows, in packets: 6 s of 1.5 Mbit/s (RFC 3711 requires at least 64).
 const REPLAY_WINDOW: usize = 1_024;
-/// Bytes that the stack holds of a data channel before it makes the sender wait.
+/// Maximum number of bytes that the stack buffers for a data channel before the sender has to wait.
 const SEND_BUFFER_BYTES_MAX: usize = 1 << 20;
-/// Places in the chain, as distances from the wire: below and above everything of the stack's own (1000 to
-/// 13000).
+/// Positions in the interceptor chain, as distances from the wire: the stack's own interceptors lie in
+/// between (1000 to 13000).
 const NEAREST_THE_WIRE: usize = 500;
 const NEAREST_THE_APPLICATION: usize = 14_000;
 
-/// What all links of a peer prove themselves with.
+/// The DTLS credentials of a peer, used on all its links.
 #[derive(Clone, Debug)]
 pub(crate) struct Credentials {
     certificate: RTCCertificate,
-    /// SHA-256 of the certificate.
+    /// SHA-256 fingerprint of the certificate.
     pub(crate) fingerprint: [u8; 32],
 }
 
@@ -86,7 +92,8 @@ fn other(error: &dyn std::fmt::Display) -> webrtc::error::Error {
     webrtc::error::Error::Other(error.to_string())
 }
 
-/// A fragment and password for one link: 48 and 144 random bits (RFC 8445, 5.3 asks for 24 and 128).
+/// Generates the ICE user fragment and password of one link: 48 and 144 random bits (RFC 8445, 5.3 requires
+/// 24 and 128).
 pub(crate) fn ice_credentials() -> std::result::Result<(String, String), getrandom::Error> {
     const ICE_CHARACTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut random = [0; 32];
@@ -96,7 +103,7 @@ pub(crate) fn ice_credentials() -> std::result::Result<(String, String), getrand
     Ok((text.by_ref().take(8).collect(), text.collect()))
 }
 
-/// What is told to the stack about one link.
+/// Parameters of a connection of the stack.
 pub(crate) struct Plan {
     pub(crate) role: Role,
     pub(crate) ufrag: String,
@@ -108,7 +115,7 @@ pub(crate) struct Plan {
     pub(crate) tap: TrainTap,
 }
 
-/// A connection of the stack, with what its driver tells.
+/// A connection of the stack, with the events of its driver task.
 pub(crate) struct Connection {
     pub(crate) peer: Arc<dyn PeerConnection>,
     /// In the order of [`Channel::ALL`].
@@ -137,7 +144,7 @@ impl Connection {
             .with_runtime(Arc::new(plan.runtime))
             .with_udp_addrs(plan.addresses)
             .with_data_channel_send_buffer_limit(SEND_BUFFER_BYTES_MAX);
-        // 20 kB of future that the link's task would hold for life
+        // boxed: the link's task would hold these 20 kB of future for its whole life
         let peer = Box::pin(builder.build()).await?;
         let mut connection = Connection { peer: Arc::new(peer), channels: Vec::new(), state: seen, observer };
         if let Err(error) = connection.furnish(&wire.local, plan.role, &plan.ufrag).await {
@@ -147,7 +154,7 @@ impl Connection {
         Ok(connection)
     }
 
-    /// Channels and slots, in the order that makes both ends number them alike.
+    /// Adds channels and slots in a fixed order, so that both ends number them alike.
     async fn furnish(&mut self, ssrcs: &Ssrcs, role: Role, ufrag: &str) -> Result<()> {
         for (id, channel) in (0_u16..).zip(Channel::ALL) {
             let init = RTCDataChannelInit {
@@ -160,7 +167,7 @@ impl Connection {
             self.channels.push((channel, self.peer.create_data_channel(&label, Some(init)).await?));
         }
         for (slot, &ssrc) in (0..).zip(ssrcs.slots()) {
-            // nothing is written to a track: it makes the stack declare the slot and its SSRC
+            // nothing is written to the track: it only makes the stack declare the slot and its SSRC
             let track = Arc::new(TrackLocalStaticRTP::new(track(slot, ssrc, ufrag)));
             match role {
                 Role::Offer => {
@@ -168,14 +175,14 @@ impl Connection {
                     let init = RTCRtpTransceiverInit { direction, ..Default::default() };
                     self.peer.add_transceiver_from_track(track, Some(init)).await?;
                 }
-                // matched to the offer's sections by kind, in order
+                // the stack matches tracks to the sections of the offer by kind, in order
                 Role::Answer => _ = self.peer.add_track(track).await?,
             }
         }
         Ok(())
     }
 
-    /// The addresses of this end, once all are known.
+    /// Waits until the stack has gathered all addresses of this end, and returns them.
     pub(crate) async fn candidates(&self) -> List<Candidate, CANDIDATES_MAX> {
         self.observer.gathered.notified().await;
         std::mem::take(&mut *lock(&self.observer.found))
@@ -188,7 +195,7 @@ impl Connection {
     }
 }
 
-/// What the connection's driver tells of itself.
+/// Receives the events of the connection's driver task.
 struct Observer {
     wire: Arc<Wire>,
     state: watch::Sender<RTCPeerConnectionState>,
@@ -210,7 +217,7 @@ impl PeerConnectionEventHandler for Observer {
         };
         let mut found = lock(&self.found);
         if !found.contains(&candidate) {
-            // past the bound the rest is left out: the first ones are the best
+            // candidates beyond the maximum are left out: the first ones are the best
             let _ = found.push(candidate);
         }
     }
@@ -223,7 +230,7 @@ impl PeerConnectionEventHandler for Observer {
 
     async fn on_connection_state_change(&self, state: RTCPeerConnectionState) {
         if state == RTCPeerConnectionState::Connected {
-            // SCTP's first packet is ready now but would wait 200 ms for the driver's next timer
+            // SCTP's first packet is ready now, but would wait up to 200 ms for the driver's next timer
             self.wire.nudge();
         }
         self.state.send_replace(state);
@@ -264,7 +271,7 @@ fn track(slot: u8, ssrc: u32, ufrag: &str) -> MediaStreamTrack {
     let coding = RTCRtpCodingParameters { ssrc: Some(ssrc), ..Default::default() };
     let encoding =
         RTCRtpEncodingParameters { rtp_coding_parameters: coding, codec: codec(slot), ..Default::default() };
-    // ids of the two ends must differ: the stack routes RTCP by them
+    // track ids of the two ends must differ: the stack routes RTCP by them
     let (stream, id, label) = (format!("s{slot}"), format!("{ufrag}{slot}"), format!("l{slot}"));
     MediaStreamTrack::new(stream, id, label, kind(slot), vec![encoding])
 }
@@ -279,7 +286,7 @@ fn media_engine(types: PayloadTypes) -> Result<MediaEngine> {
             engine.register_feedback(feedback, kind(slot));
         }
     }
-    // the order decides the ids
+    // the order of registration determines the extension ids
     let uris: [(_, &[_]); 4] = [
         (PACKET_EXTENSION_URI, &[0, 1]),
         (TWCC_URI, &[0, 1]),
@@ -295,9 +302,10 @@ fn media_engine(types: PayloadTypes) -> Result<MediaEngine> {
     Ok(engine)
 }
 
-/// No pacer: it would hold trains back. Repair is [`Legs`]' own. Arrivals are reported to whoever stamps
-/// packets with transport-wide numbers; nothing here does as long as nothing estimates by them (measured: 0.3
-/// to 0.6 µs per forwarded packet).
+/// Builds the interceptor chain. There is no pacer, since it would delay packet trains, and [`Legs`] repairs
+/// losses in place of the stack. Arrivals are reported to senders that stamp packets with transport-wide
+/// sequence numbers. This crate doesn't stamp packets as long as no bandwidth estimator uses the reports
+/// (measured cost: 0.3 to 0.6 µs per forwarded packet).
 fn interceptors(legs: Legs, tap: TrainTap) -> Registry {
     Registry::new()
         .with(Slot::from(NEAREST_THE_WIRE), tap)

@@ -1,4 +1,5 @@
-//! Locks that outlive a panic: what they guard here is valid between any two statements.
+//! Locks that ignore poisoning: the data they guard in this crate is valid between any two statements, so it
+//! is valid after a panic too.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

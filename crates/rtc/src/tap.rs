@@ -1,5 +1,5 @@
-//! Where trains leave and enter a link: nearest the wire, in an interceptor of its own, without anyone above
-//! taking notice.
+//! The packet train tap: an interceptor nearest the wire that sends and receives packet trains, invisible to
+//! the interceptors above it.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -46,12 +46,13 @@ impl TrainTap {
         }
     }
 
-    /// A far end that sends trains faster than they are read loses their figures.
+    /// Hands a finished train to the link's task. When the other end sends trains faster than the task reads
+    /// the results, further results are lost.
     fn tell(&self, measured: Option<(u32, TrainArrivals)>) {
         measured.into_iter().for_each(|measured| _ = self.measured.try_send(measured));
     }
 
-    /// The next packet of the train under way, if it is time for it.
+    /// The next packet of the train being sent, if it is due.
     fn depart(&mut self) -> Option<TaggedPacket> {
         let now = Instant::now();
         let mut departures = lock(&self.wire.departures);

@@ -1,9 +1,10 @@
-//! SDP from a template: the stack wants SDP, peers exchange [`Description`]s.
+//! SDP from a template: the stack needs SDP, while peers exchange [`Description`]s.
 //!
-//! All links of a kind are negotiated alike: so many slots, then the application section for the channels;
-//! fixed payload types and extension ids. So the only SDP that is ever read is made here, from a description,
-//! and fed to the stack as the remote one. The stack writes its own local SDP; [`agrees`] checks that it says
-//! the same as ours, so that an update of the stack that numbers something else fails at once, and clearly.
+//! All links of a kind are negotiated alike: a fixed number of slots, then the application section for the
+//! channels; fixed payload types and extension ids. The remote SDP is therefore written here from a
+//! description, and no SDP of another peer is ever parsed. The stack writes its own local SDP; [`agrees`]
+//! checks it against the template, so that an update of the stack that numbers anything differently fails at
+//! once and with a clear error.
 
 use std::fmt::Write;
 use std::net::{IpAddr, SocketAddr};
@@ -11,68 +12,70 @@ use std::net::{IpAddr, SocketAddr};
 use plenary_proto::identity::PACKET_EXTENSION_URI;
 use plenary_proto::message::{Candidate, Description, LinkKind, PayloadTypes, Setup};
 
-/// Most slots of any link.
+/// Maximum number of slots of a link.
 pub(crate) const SLOTS_MAX: usize = 16;
-/// The number in place of a slot's by which the SSRC of trains is derived. Trains have no slot of their own
-/// in the negotiation: nothing above the wire ever sees them.
+/// Slot number from which the SSRC of packet trains is derived. Trains have no negotiated slot: only the
+/// interceptor nearest the wire sees them.
 const TRAIN_SLOT: u8 = 255;
 /// Header extension ids (RFC 8285): the stack numbers them from 1, in the order of registration.
 pub(crate) const PACKET_EXTENSION_ID: u8 = 1;
 pub(crate) const TWCC_EXTENSION_ID: u8 = 2;
 pub(crate) const AUDIO_LEVEL_EXTENSION_ID: u8 = 3;
 pub(crate) const CONTRIBUTORS_EXTENSION_ID: u8 = 4;
-/// draft-holmer-rmcat-transport-wide-cc-extensions-01.
+/// Transport-wide congestion control: draft-holmer-rmcat-transport-wide-cc-extensions-01.
 pub(crate) const TWCC_URI: &str = "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01";
-/// RFC 6464.
+/// Audio level of the client: RFC 6464.
 pub(crate) const AUDIO_LEVEL_URI: &str = "urn:ietf:params:rtp-hdrext:ssrc-audio-level";
-/// RFC 6465.
+/// Audio levels of the contributors in mixed sound: RFC 6465.
 pub(crate) const CONTRIBUTORS_URI: &str = "urn:ietf:params:rtp-hdrext:csrc-audio-level";
-/// RFC 6184, 8.1: constrained baseline, level 3.1, FU-A allowed.
+/// H.264 format (RFC 6184, 8.1): constrained baseline, level 3.1, FU-A allowed.
 pub(crate) const H264_FORMAT: &str = "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f";
-/// RFC 7587, 6.1.
+/// Opus format (RFC 7587, 6.1).
 pub(crate) const OPUS_FORMAT: &str = "minptime=10;useinbandfec=1";
 /// RTCP feedback of every slot (RFC 4585).
 pub(crate) const FEEDBACK: [(&str, &str); 3] = [("nack", ""), ("nack", "pli"), ("transport-cc", "")];
-/// Where a description names none.
+/// Default payload types, for descriptions that name none.
 pub(crate) const PAYLOAD_TYPES: PayloadTypes = PayloadTypes { h264: 102, opus: 111 };
 
-/// Why a description cannot be used.
+/// Reason that a description is unusable.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DescriptionError {
-    /// Not 4 to 32 characters of RFC 8839.
+    /// The user fragment is not 4 to 32 ICE characters (RFC 8839).
     #[error("the user fragment is malformed")]
     Ufrag,
-    /// Not 22 to 64 characters of RFC 8839.
+    /// The password is not 22 to 64 ICE characters (RFC 8839).
     #[error("the password is malformed")]
     Pwd,
-    /// An offer must leave the role open, an answer must take one.
+    /// The DTLS role does not fit: an offer must leave it open, an answer must choose one.
     #[error("the DTLS role {0:?} does not fit")]
     Setup(Setup),
-    /// Equal, outside the dynamic ranges of RFC 5761, or not those of the offer.
+    /// The payload types are equal, outside the dynamic ranges of RFC 5761, or differ from those of the
+    /// offer.
     #[error("the payload types {0:?} cannot be used")]
     PayloadTypes(PayloadTypes),
-    /// Nowhere to reach the other end.
+    /// The description lists no candidate address.
     #[error("there are no candidates")]
     NoCandidates,
-    /// An address nobody can be reached at.
+    /// A candidate address is unreachable: port 0, unspecified or multicast.
     #[error("{0} is no address of a peer")]
     Candidate(SocketAddr),
-    /// Two slots have the same SSRC; another fragment is needed. One link in 30 million (16 slots a side).
+    /// Two slots have the same SSRC, so another user fragment is needed. Probability: one link in 30 million
+    /// (16 slots at each end).
     #[error("two slots share an SSRC")]
     SsrcClash,
-    /// The stack at this end negotiates something else than the template does.
+    /// The stack at this end negotiates a layout that differs from the template.
     #[error("this stack's own description differs at {0:?}")]
     Layout(String),
 }
 
-/// Whether a description came as an offer or as an answer.
+/// Role of a description in the negotiation: offer or answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Role {
     Offer,
     Answer,
 }
 
-/// How many slots a link of that kind has: even ones for video, odd ones for sound.
+/// Number of slots of a link of that kind: even slots for video, odd slots for sound.
 pub(crate) const fn slot_count(kind: LinkKind) -> u8 {
     match kind {
         LinkKind::Peer => 6,
@@ -80,17 +83,17 @@ pub(crate) const fn slot_count(kind: LinkKind) -> u8 {
     }
 }
 
-/// Even slots carry video.
+/// Whether a slot carries video: even slots do.
 pub(crate) const fn is_video(slot: u8) -> bool {
     slot.is_multiple_of(2)
 }
 
-/// The SSRCs of one end of a link, in the order of its slots, and that of its trains.
+/// SSRCs of one end of a link: of its slots, in order, and of its packet trains.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Ssrcs {
     slots: [u32; SLOTS_MAX],
     slot_count: u8,
-    /// Of trains.
+    /// SSRC of packet trains.
     pub(crate) train: u32,
 }
 
@@ -115,12 +118,12 @@ impl Ssrcs {
         self.slots().iter().position(|&of_slot| of_slot == ssrc).map(|slot| slot as u8)
     }
 
-    /// Whether any two of both ends' SSRCs are equal.
+    /// Whether any two SSRCs of both ends together are equal.
     pub(crate) fn clash(&self, other: &Ssrcs) -> bool {
         has_twins([self.slots(), other.slots(), &[self.train, other.train]].concat())
     }
 
-    /// Whether any two of these are equal.
+    /// Whether any two SSRCs of this end are equal.
     pub(crate) fn clash_among_themselves(&self) -> bool {
         has_twins([self.slots(), &[self.train]].concat())
     }
@@ -131,7 +134,8 @@ fn has_twins(mut ssrcs: Vec<u32>) -> bool {
     ssrcs.windows(2).any(|pair| pair.first() == pair.last())
 }
 
-/// docs/PROTOCOL.md, section 4: FNV-1a over fragment and slot, folded to 32 bits, the lowest bit set.
+/// SSRC of a slot (docs/PROTOCOL.md, section 4): FNV-1a over fragment and slot, folded to 32 bits, lowest bit
+/// set.
 fn ssrc(ufrag: &str, slot: u8) -> u32 {
     let hash = ufrag.bytes().chain([slot]).fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
@@ -139,7 +143,7 @@ fn ssrc(ufrag: &str, slot: u8) -> u32 {
     ((hash >> 32) ^ hash) as u32 | 1
 }
 
-/// Checks everything of a description that the stack would be confused by, and returns its payload types.
+/// Checks every field of a description that could confuse the stack, and returns its payload types.
 pub(crate) fn check(description: &Description, role: Role) -> Result<PayloadTypes, DescriptionError> {
     if !is_ice_text(&description.ufrag, 4..=32) {
         return Err(DescriptionError::Ufrag);
@@ -166,13 +170,13 @@ pub(crate) fn check(description: &Description, role: Role) -> Result<PayloadType
     Ok(types)
 }
 
-/// ALPHA / DIGIT / "+" / "/" (RFC 8839, 5.4): nothing that could end a line of SDP.
+/// ALPHA / DIGIT / "+" / "/" (RFC 8839, 5.4): no character that could end a line of SDP.
 fn is_ice_text(text: &str, lengths: std::ops::RangeInclusive<usize>) -> bool {
     lengths.contains(&text.len())
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'+' || byte == b'/')
 }
 
-/// Not taken by RTCP when both share a port (RFC 5761, section 4).
+/// Whether RTCP leaves the payload type free when RTP and RTCP share a port (RFC 5761, section 4).
 fn is_dynamic(payload_type: u8) -> bool {
     (96..=127).contains(&payload_type) || (35..=63).contains(&payload_type)
 }
@@ -183,7 +187,7 @@ fn address(candidate: &Candidate) -> SocketAddr {
     }
 }
 
-/// The SDP of one end of a link. The description must have passed [`check`].
+/// Writes the SDP of one end of a link. The description must have passed [`check`].
 pub(crate) fn sdp(kind: LinkKind, description: &Description, types: PayloadTypes) -> String {
     let slots = slot_count(kind);
     let mut sdp = String::with_capacity(700 * usize::from(slots));
@@ -261,7 +265,8 @@ fn write_media(sdp: &mut String, slot: u8, payload_type: u8) -> std::fmt::Result
     Ok(())
 }
 
-/// Candidates with the priorities of RFC 8445, 5.1.2: host before reflexive before relayed, then as listed.
+/// Writes candidates with the priorities of RFC 8445, 5.1.2: host before reflexive before relayed, then in
+/// listed order.
 fn write_candidates(sdp: &mut String, description: &Description) -> std::fmt::Result {
     for (index, candidate) in (0_u32..).zip(&description.candidates) {
         let (preference, kind) = match candidate {
@@ -277,7 +282,7 @@ fn write_candidates(sdp: &mut String, description: &Description) -> std::fmt::Re
     write!(sdp, "a=end-of-candidates\r\n")
 }
 
-/// Checks that the SDP which the stack wrote for this end lays out what the template does: sections, payload
+/// Checks that the SDP which the stack wrote for this end has the layout of the template: sections, payload
 /// types, extensions, SSRCs and credentials.
 pub(crate) fn agrees(stack: &str, template: &str) -> Result<(), DescriptionError> {
     let (stack, template) = (layout(stack), layout(template));
@@ -292,7 +297,7 @@ pub(crate) fn agrees(stack: &str, template: &str) -> Result<(), DescriptionError
     }
 }
 
-/// The lines of an SDP that both ends must read alike, sorted within their section.
+/// Lines of an SDP that both ends must interpret alike, sorted within their section.
 fn layout(sdp: &str) -> Vec<&str> {
     const FIXED: [&str; 7] =
         ["a=mid:", "a=extmap:", "a=rtpmap:", "a=ice-ufrag:", "a=ice-pwd:", "a=rtcp-fb:", "a=sctp-port:"];
@@ -303,7 +308,7 @@ fn layout(sdp: &str) -> Vec<&str> {
         } else if FIXED.iter().any(|prefix| line.starts_with(prefix)) {
             sections.last_mut().into_iter().for_each(|section| section.push(line));
         } else if let Some(end) = line.strip_prefix("a=ssrc:").and_then(|ssrc| ssrc.find(' ')) {
-            // the number only: the stack adds its own attributes, one line each
+            // only the number: the stack adds attributes of its own, one line each
             let ssrc = &line[..end + "a=ssrc:".len()];
             sections.last_mut().into_iter().for_each(|section| section.push(ssrc));
         }
@@ -315,13 +320,13 @@ fn layout(sdp: &str) -> Vec<&str> {
     sections.concat()
 }
 
-/// Whether an address is worth offering to others, leaving loopback to the caller.
+/// Whether an address is worth offering to other peers; the caller decides about loopback.
 pub(crate) fn is_offerable(ip: IpAddr) -> bool {
     match ip {
         IpAddr::V4(ip) => {
             !ip.is_unspecified() && !ip.is_link_local() && !ip.is_multicast() && !ip.is_broadcast()
         }
-        // an fe80:: address means nothing without its scope, which candidates don't carry
+        // an fe80:: address is useless without its scope, which candidates don't carry
         IpAddr::V6(ip) => !ip.is_unspecified() && !ip.is_unicast_link_local() && !ip.is_multicast(),
     }
 }
@@ -354,7 +359,7 @@ mod tests {
 
     #[test]
     fn ssrcs_are_derived_as_the_protocol_says() {
-        // FNV-1a over "ab+/" and the slot, computed apart from this code
+        // expected: FNV-1a over "ab+/" and the slot, computed independently of this code
         let ssrcs = Ssrcs::of(LinkKind::Peer, "ab+/");
         assert_eq!(ssrcs.slots(), GOLDEN_SSRCS);
         assert_eq!(ssrcs.of_slot(6), None);
@@ -425,7 +430,8 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(512))]
 
-        /// What passes the check makes SDP of the expected lines, which the stack reads; nothing panics.
+        /// A description that passes the check yields SDP with the expected number of lines, which the stack
+        /// can parse. Nothing panics.
         #[test]
         fn no_text_of_a_peer_gets_into_the_sdp_as_a_line(
             ufrag in prop_oneof!["[a-zA-Z0-9+/]{4,32}", ".{0,32}", "[a-z]{4}\r\na=x"],

@@ -1,13 +1,17 @@
-//! What a link does once it is described: it greets, moves messages out and in, tells drops and trains, and
-//! notices its end.
+//! Traffic of a link after its description: greeting, messages in both directions, reports of drops and
+//! trains, and detection of its end.
 //!
-//! Channels may be open at one end a moment before the other, and this stack loses what comes in between,
-//! though SCTP has acknowledged it. So the answering end greets (an empty heartbeat) from when its channels are
-//! open until it hears anything; the offering end is silent until it hears that, and answers each greeting by
-//! one. Whoever has heard something knows that the other end is open, and is connected.
+//! A channel may open at one end a moment before the other, and this stack loses messages that arrive in
+//! between, although SCTP has acknowledged them. Both ends therefore exchange greetings, which are empty
+//! heartbeats:
 //!
-//! What is lost last on control would come again after a second at the earliest ([`PROBES_MAX`] says why). Empty
-//! heartbeats follow it until it has arrived: they show its loss, as a tail loss probe of TCP does (RFC 8985, 7).
+//! - The answering end sends greetings from the time its channels are open until it receives any message.
+//! - The offering end is silent until it receives a message, and answers each greeting by one.
+//! - An end that has received a message knows that the other end is open, and is connected.
+//!
+//! A control message that is lost with no message behind it would be retransmitted after a second at the
+//! earliest ([`PROBES_MAX`] says why). Probes, which are empty heartbeats too, follow it until it has
+//! arrived: they reveal its loss, like a tail loss probe of TCP (RFC 8985, 7).
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -27,26 +31,29 @@ use crate::stack::Connection;
 use crate::sync::lock;
 use crate::template::Role;
 
-/// How long a link that is closed may take to send the rest of its control messages.
+/// Time that a closed link may take to send its remaining control messages.
 const FLUSH_MAX: Duration = Duration::from_millis(500);
-/// How often it is looked whether they have arrived.
+/// Interval between checks whether the control messages have arrived.
 const FLUSH_CHECK_INTERVAL: Duration = Duration::from_millis(2);
-/// From the first check until both ends are connected: 5 s in which a way is found or not, then DTLS, SCTP
-/// and the greeting, with a repetition of each (1 s). The stack itself never gives up a handshake that fails.
+/// Timeout from the first connectivity check until both ends are connected: 5 s to find a path, then DTLS,
+/// SCTP and the greeting, with one retransmission of each (1 s). The stack itself never gives up a failing
+/// handshake.
 const SETUP_MAX: Duration = Duration::from_secs(8);
-/// Between two greetings.
+/// Interval between two greetings.
 const GREETING_INTERVAL: Duration = Duration::from_millis(20);
-/// Between the last control message and the first probe, and between two of them. Three show a loss, so it is
-/// mended a round trip and three of these after it happened. A guess: what a head costs each 100 ms.
+/// Interval between a control message and its first probe, and between two probes. Three probes reveal a
+/// loss, so it is repaired one round trip and three intervals after it happened. A guess: the traffic is
+/// comparable to the heads, one each 100 ms.
 const PROBE_INTERVAL: Duration = Duration::from_millis(30);
-/// So many probes follow a control message, at most. SCTP sends again what three later packets have overtaken
-/// (RFC 9260, 7.2.4), and else waits for RTO.Min, a second, which this stack doesn't let us set. Twice as many
-/// as that, and longer than a burst of losses (150 ms) lasts on average.
+/// Maximum number of probes after a control message. SCTP retransmits at once a message that three later
+/// packets have overtaken (RFC 9260, 7.2.4); otherwise it waits for RTO.Min, one second, which is a constant
+/// of this stack. Six probes are twice the three needed, and take longer than an average burst of losses (150
+/// ms).
 const PROBES_MAX: u32 = 6;
-/// Drops are told at most this often.
+/// Minimum interval between reports of dropped packets.
 const DROP_REPORT_INTERVAL: Duration = Duration::from_millis(100);
 
-/// How far a link has come, and what is to be done when.
+/// State of a link's set-up, and the deadlines of its timers.
 struct Progress {
     role: Role,
     channels_open: usize,
@@ -58,7 +65,7 @@ struct Progress {
 }
 
 impl Link {
-    /// Moves messages and tells events until the link is over.
+    /// Carries messages and reports events until the link ends; returns the reason.
     pub(crate) async fn serve(&mut self, connection: &Connection) -> DownReason {
         match self.talk(connection).await {
             Err(reason) => reason,
@@ -79,7 +86,7 @@ impl Link {
             tokio::select! {
                 reason = ended(&mut self.end) => {
                     if progress.is_connected && reason == DownReason::Closed {
-                        // past the time allowed, the rest is lost with the link
+                        // messages that are still unsent after the timeout are lost with the link
                         let _ = timeout(FLUSH_MAX, flush(connection, &self.handle, &mut pumps)).await;
                     }
                     return Err(reason);
@@ -159,7 +166,7 @@ impl Link {
         Ok(())
     }
 
-    /// The pump of one channel, to be run beside the others.
+    /// The pump of one channel; it runs concurrently with the pumps of the other channels.
     fn pump(
         &self,
         channel: Channel,
@@ -201,7 +208,7 @@ impl Progress {
     }
 }
 
-/// Why a message could not be given to the stack.
+/// Converts the stack's error on sending a message to the reason for the link's end.
 fn unsendable(error: Error) -> DownReason {
     match error {
         Error::ErrDataChannelClosed | Error::ErrStreamClosed => DownReason::ClosedByPeer,
@@ -209,7 +216,8 @@ fn unsendable(error: Error) -> DownReason {
     }
 }
 
-/// Moves messages from a channel's queue to the stack, as fast as it takes them, until the queue is finished.
+/// Moves messages from the queue of a channel to the stack, as fast as the stack accepts them, until the
+/// queue is finished.
 async fn pump(
     link: LinkId,
     channel: Channel,
@@ -230,7 +238,7 @@ async fn pump(
         let message = BytesMut::from(taken.bytes);
         match channel {
             Channel::Control | Channel::Bulk => stream.send(message).await?,
-            // a heartbeat that has to wait is not worth sending
+            // a heartbeat that would have to wait is dropped
             Channel::Heartbeat => match stream.try_send(message).await {
                 Err(Error::ErrSendBufferFull) => {}
                 sent => sent?,
@@ -243,7 +251,7 @@ async fn pump(
     Ok(channel)
 }
 
-/// Waits for what comes next, and meanwhile shows the other end by probes what was sent last, until it is there.
+/// Waits for the next message, and meanwhile sends probes for the last message until it has arrived.
 async fn probe_until<T>(
     stream: &Arc<dyn DataChannel>,
     probe: &Arc<dyn DataChannel>,
@@ -262,17 +270,17 @@ async fn probe_until<T>(
     next.await
 }
 
-/// Sleeps until then; without a time, not at all.
+/// Sleeps until the given time; returns at once without one.
 async fn at(time: Option<Instant>) {
     if let Some(time) = time {
         sleep_until(time).await;
     }
 }
 
-/// Tells the other end that all channels are open here.
+/// Sends a greeting: all channels are open at this end.
 async fn greet(connection: &Connection) {
     if let Some(heartbeat) = heartbeat(connection) {
-        // a greeting that is lost is repeated
+        // a lost greeting is repeated
         let _ = heartbeat.try_send(BytesMut::new()).await;
     }
 }
@@ -282,7 +290,7 @@ fn heartbeat(connection: &Connection) -> Option<&Arc<dyn DataChannel>> {
     heartbeat.map(|(_, stream)| stream)
 }
 
-/// Completes when all that was sent on control has arrived.
+/// Completes when all queued control messages have been sent and acknowledged.
 async fn flush<P>(connection: &Connection, handle: &Handle, pumps: &mut FuturesUnordered<P>)
 where
     P: Future<Output = Result<Channel, Error>>,
@@ -296,7 +304,7 @@ where
     }
 }
 
-/// The events of all channels. A channel that ends without saying so counts as closed.
+/// Events of all channels. A channel counts as closed when its events end, with or without a close event.
 fn incoming(connection: &Connection) -> SelectAll<BoxStream<'static, (Channel, DataChannelEvent)>> {
     select_all(connection.channels.iter().map(|(channel, stream)| {
         let channel = *channel;

@@ -1,46 +1,49 @@
-//! Trains of packets without meaning, by whose spacing at the far end a path's bandwidth shows.
+//! Packet trains (bandwidth probes): bursts of packets without content. Their spacing at the receiver shows
+//! the bandwidth of the path.
 //!
-//! A bottleneck spreads packets that are sent faster than it carries: they leave it one transmission time
-//! apart, however much is lost on the way. So the receiver needs only the arrivals. The first half of a train
-//! is not looked at: token buckets let it pass faster (measured: the whole train reads 4 % high at 20 Mbit/s
+//! A bottleneck spreads packets that arrive faster than its rate: they leave it one transmission time apart,
+//! independent of losses. The receiver therefore needs only the arrival times. The first half of a train is
+//! ignored, because token buckets let it pass faster (measured: the whole train reads 4 % high at 20 Mbit/s
 //! and 30 % at 100; its second half is within 1 % from 200 kB up).
 //!
-//! A train travels beside the slots, under an SSRC of its own: it is put in and taken out nearest the wire,
-//! below NACK and feedback, which would mix repairs into the figure and take its numbers for losses.
+//! A train has no slot but an SSRC of its own. It is sent and received nearest the wire, below NACK and
+//! feedback: these would distort the measurement with repairs, and would take the train's sequence numbers
+//! for losses.
 //!
-//! Each packet is [`PACKET_LEN`] bytes: number of the train, index, count (4 bytes each, big endian), junk.
+//! Each packet has [`PACKET_LEN`] bytes: number of the train, index, count (4 bytes each, big endian),
+//! padding.
 
 use std::time::{Duration, Instant};
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-/// Most payload bytes of a train.
+/// Maximum payload bytes of a train.
 pub const TRAIN_BYTES_MAX: u32 = 2_000_000;
-/// Longest time a paced train may take, microseconds.
+/// Maximum duration of a paced train, in microseconds.
 pub const TRAIN_DURATION_US_MAX: u64 = 1_200_000;
 /// Payload bytes of each packet.
 const PACKET_LEN: usize = 1_100;
 const HEAD_LEN: usize = 12;
-/// Packets of the longest train.
+/// Maximum number of packets of a train.
 const PACKETS_MAX: u32 = TRAIN_BYTES_MAX.div_ceil(PACKET_LEN as u32);
-/// A train whose last packet was lost is over this long after its last arrival.
+/// Silence after which a train counts as complete although its last packet has not arrived.
 const SILENCE_MAX: Duration = Duration::from_millis(300);
-/// What each packet occupies of a link beside its payload: Ethernet 14, IPv4 20, UDP 8, RTP 12, SRTP tag 10,
-/// and 2 that were within the error when measured against tbf.
+/// Bytes that each packet occupies on the path beside its payload: Ethernet 14, IPv4 20, UDP 8, RTP 12, SRTP
+/// tag 10, and 2 that were within the error when measured against tbf.
 const OVERHEAD_BYTES: u64 = 66;
-/// Fewer arrivals than this say nothing (guess).
+/// Minimum number of arrivals for a bandwidth estimate. A guess.
 const ARRIVALS_MIN: usize = 20;
 
-/// When the packets of a train came.
+/// Arrival times of the packets of one train.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TrainArrivals {
-    /// How many were sent.
+    /// Number of packets that were sent.
     pub packets_sent: u32,
-    /// Those that came, in the order they did; never more than were sent.
+    /// Packets that arrived, in the order of arrival; at most `packets_sent`.
     pub arrivals: Vec<Arrival>,
 }
 
-/// The arrival of one packet of a train.
+/// Arrival of one packet of a train.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Arrival {
     /// Microseconds since [`LinksConfig::epoch`](crate::LinksConfig::epoch).
@@ -50,9 +53,9 @@ pub struct Arrival {
 }
 
 impl TrainArrivals {
-    /// The bandwidth of the path in bits per second of Ethernet frames: bits of the second half of the
-    /// arrivals over the time they took. `None` with fewer than 20 arrivals, or when the half came at one
-    /// instant.
+    /// Bandwidth of the path in bits per second of Ethernet frames: the bits of the second half of the
+    /// arrivals divided by their duration. `None` with fewer than 20 arrivals, or when the second half
+    /// arrived at one instant.
     pub fn bandwidth_bps(&self) -> Option<u64> {
         let half = self.arrivals.get(self.arrivals.len() / 2..)?;
         let (first, rest) = half.split_first()?;
@@ -65,7 +68,7 @@ impl TrainArrivals {
     }
 }
 
-/// A train being sent.
+/// A packet train being sent.
 #[derive(Debug)]
 pub(crate) struct Departures {
     train: u32,
@@ -76,7 +79,8 @@ pub(crate) struct Departures {
 }
 
 impl Departures {
-    /// A train of about `bytes`, at `rate_bps` or, with 0, as fast as it goes; cut to the longest allowed.
+    /// Creates a train of about `bytes`, paced at `rate_bps`, or at full speed with 0. It is cut to the
+    /// maximum size and duration.
     pub(crate) fn new(train: u32, bytes: u32, rate_bps: u64, now: Instant) -> Departures {
         let mut bytes = u64::from(bytes.min(TRAIN_BYTES_MAX));
         if rate_bps > 0 {
@@ -86,7 +90,7 @@ impl Departures {
         Departures { train, count, sent: 0, started: now, rate_bps }
     }
 
-    /// The next packet's payload, if it is time for it.
+    /// Payload of the next packet, if it is due.
     pub(crate) fn next(&mut self, now: Instant) -> Option<Bytes> {
         if self.is_over() || now < self.due() {
             return None;
@@ -100,7 +104,7 @@ impl Departures {
         Some(payload.freeze())
     }
 
-    /// When the next packet is to go.
+    /// Time at which the next packet is due.
     pub(crate) fn due(&self) -> Instant {
         let bits = u64::from(self.sent) * PACKET_LEN as u64 * 8;
         let after_us = (bits * 1_000_000).checked_div(self.rate_bps).unwrap_or(0);
@@ -112,7 +116,7 @@ impl Departures {
     }
 }
 
-/// Gathers the arrivals of one train after the other.
+/// Collects the arrivals of one train after the other.
 #[derive(Debug)]
 pub(crate) struct Gathering {
     epoch: Instant,
@@ -132,8 +136,9 @@ impl Gathering {
         Gathering { epoch, current: None, finished: None }
     }
 
-    /// Takes a train's packet. Returns the train that it ends: its own by being the last, or an earlier one.
-    /// Packets that make no sense, or of a train that is over, are ignored.
+    /// Records a packet of a train. Returns the train that it completes: its own as the last packet, or the
+    /// previous train as the first packet of a new one. Malformed packets and packets of a completed train
+    /// are ignored.
     pub(crate) fn arrived(&mut self, now: Instant, payload: &[u8]) -> Option<(u32, TrainArrivals)> {
         let (head, _) = payload.split_first_chunk::<HEAD_LEN>()?;
         let field =
@@ -160,12 +165,12 @@ impl Gathering {
         Some(self.finish(current))
     }
 
-    /// When the current train is over if nothing more comes of it.
+    /// Time at which the current train counts as complete if no further packet arrives.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         self.current.as_ref().map(|current| current.newest + SILENCE_MAX)
     }
 
-    /// The current train, if its deadline has passed.
+    /// Returns the current train if its deadline has passed.
     pub(crate) fn overdue(&mut self, now: Instant) -> Option<(u32, TrainArrivals)> {
         if self.deadline()? > now {
             return None;
@@ -186,7 +191,7 @@ mod tests {
 
     #[test]
     fn the_second_half_alone_tells_the_bandwidth() {
-        // a token bucket let the first half pass at once, then 1166 bytes took 466 µs each: 20 Mbit/s
+        // a token bucket lets the first half pass at once, then 1166 bytes take 466 µs each: 20 Mbit/s
         let arrivals = TrainArrivals {
             packets_sent: 200,
             arrivals: (0..200_u64)
@@ -199,7 +204,7 @@ mod tests {
 
     #[test]
     fn losses_do_not_change_the_figure() {
-        // four of five packets are lost at the bottleneck; what passes is spaced by it
+        // the bottleneck loses four of five packets and spaces the others
         let arrivals: Vec<_> =
             (0..360).map(|index| Arrival { at_us: index * 466, payload_len: 1_100 }).collect();
         let lossy = TrainArrivals { packets_sent: 1_818, arrivals };
@@ -238,9 +243,9 @@ mod tests {
     fn a_train_is_cut_to_its_bounds() {
         let now = Instant::now();
         let rows = [
-            // asked for, rate, packets
+            // requested bytes, rate, packets
             (u32::MAX, 0, 1_819),
-            (2_000_000, 8_000_000, 1_091), // 1.2 MB is what 1.2 s carry
+            (2_000_000, 8_000_000, 1_091), // 1.2 s carry 1.2 MB
             (2_000_000, u64::MAX, 1_819),
             (0, 0, 1),
             (1_101, 0, 2),
@@ -286,7 +291,7 @@ mod tests {
         assert_eq!(run(&mut gathering, now, 1, &[7], 7), NOTHING, "past its own end");
         assert!(gathering.arrived(now, &[1; HEAD_LEN - 1]).is_none(), "too short");
         assert_eq!(gathering.deadline(), None);
-        // the same packet for ever: no more arrivals than packets
+        // the same packet repeated: no more arrivals than packets
         run(&mut gathering, now, 1, &[0; 50], 3);
         assert_eq!(run(&mut gathering, now, 1, &[2], 3), [1]);
         run(&mut gathering, now, 2, &[0; 50], 3);

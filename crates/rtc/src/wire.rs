@@ -1,10 +1,11 @@
-//! What the commands of a link and its connection's driver task have in common.
+//! State shared by the commands of a link and the driver task of its connection.
 //!
-//! Commands are put down here from any thread, and the driver is nudged; the driver's interceptors take them
-//! up. A nudge makes the link's socket return an empty datagram, which costs the driver one turn of its loop
-//! however much there is to do. (Its own way in, an async call per packet, costs it a turn for each: at 6
-//! Mbit/s to 32 children 7.2 µs of processor per forwarded packet, this way 2.9.) Each turn takes one batch,
-//! so that a caller who never stops cannot keep the driver from sending.
+//! A command from any thread stores its packet or request here and nudges the driver; the driver's
+//! interceptors pick it up. A nudge makes the link's socket return an empty datagram, which costs the driver
+//! one turn of its loop, independent of the number of packets waiting. (The driver's own interface is an
+//! async call per packet and costs one turn for each. At 6 Mbit/s to 32 children a forwarded packet takes 7.2
+//! µs of processor time by that interface, and 2.9 µs by nudges.) Each turn takes one batch, so that a caller
+//! that submits packets without pause cannot keep the driver from sending.
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -20,7 +21,7 @@ use crate::sync::lock;
 use crate::template::Ssrcs;
 use crate::train::Departures;
 
-/// No round trip measured yet.
+/// Value of `rtt_us` until a round trip was measured.
 const RTT_UNKNOWN: u64 = u64::MAX;
 
 #[derive(Debug)]
@@ -29,17 +30,17 @@ pub(crate) struct Wire {
     pub(crate) local: Ssrcs,
     /// SSRCs of the other end, once its description is known.
     pub(crate) remote: OnceLock<Ssrcs>,
-    /// To be sent.
+    /// Packets and RTCP to be sent.
     pub(crate) send_queue: Mutex<SendQueue>,
-    /// The train being sent.
+    /// The packet train being sent.
     pub(crate) departures: Mutex<Option<Departures>>,
-    /// Told when packets were dropped for the first time since the drops were taken.
+    /// Notified by the first drop since the drop counts were last taken.
     pub(crate) dropped: Notify,
     pub(crate) counters: Counters,
-    /// Where the newest check was answered from.
+    /// Source address of the answer to the newest check.
     answered_from: Mutex<Option<IpAddr>>,
     nudges: Nudges,
-    /// The link's sockets take nothing.
+    /// Whether the link's sockets accept no datagrams.
     #[cfg(test)]
     pub(crate) is_stalled: AtomicBool,
 }
@@ -57,7 +58,8 @@ pub(crate) struct Counters {
 }
 
 impl Counters {
-    /// Whether more than one media packet in so many was repaired so far, either way: with few of them nothing is known.
+    /// Whether more than one of `one_in` media packets so far was repaired, in both directions together;
+    /// `false` below 100 packets.
     pub(crate) fn loses(&self, one_in: u64) -> bool {
         const PACKETS_MIN: u64 = 100;
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
@@ -69,11 +71,11 @@ impl Counters {
 
 #[derive(Debug, Default)]
 struct Nudges {
-    /// A socket is to return an empty datagram.
+    /// The next socket read is to return an empty datagram.
     wanted: AtomicBool,
-    /// It did: the next batch may be taken.
+    /// A socket returned the empty datagram: the next batch may be taken.
     granted: AtomicBool,
-    /// Of the tasks that wait for the link's sockets.
+    /// Wakers of the tasks that wait for the link's sockets.
     wakers: Mutex<Vec<Arc<AtomicWaker>>>,
 }
 
@@ -117,7 +119,7 @@ impl Wire {
         }
     }
 
-    /// Starts a train, unless one is under way or the link is not connected.
+    /// Starts a packet train. Returns `false` if another train is being sent or the link is not connected.
     pub(crate) fn send_train(&self, train: u32, bytes: u32, rate_bps: u64) -> bool {
         let is_open = lock(&self.send_queue).is_open();
         let mut departures = lock(&self.departures);
@@ -130,14 +132,14 @@ impl Wire {
         is_free
     }
 
-    /// Makes the driver go once round its loop.
+    /// Wakes the driver for one turn of its loop.
     pub(crate) fn nudge(&self) {
         if !self.nudges.wanted.swap(true, Ordering::AcqRel) {
             lock(&self.nudges.wakers).iter().for_each(|waker| waker.wake());
         }
     }
 
-    /// For a socket: whether to return an empty datagram now.
+    /// Called by a socket: whether it has to return an empty datagram now.
     pub(crate) fn take_nudge(&self) -> bool {
         let wanted = self.nudges.wanted.swap(false, Ordering::AcqRel);
         if wanted {
@@ -146,30 +148,30 @@ impl Wire {
         wanted
     }
 
-    /// For whoever takes what was put down: whether a batch may be taken in this turn.
+    /// Called by the interceptor that empties the send queue: whether it may take a batch in this turn.
     pub(crate) fn take_grant(&self) -> bool {
         self.nudges.granted.swap(false, Ordering::AcqRel)
     }
 
-    /// Adds a socket, to be woken by nudges.
+    /// Registers a socket, to be woken by nudges.
     pub(crate) fn add_waker(&self) -> Arc<AtomicWaker> {
         let waker = Arc::new(AtomicWaker::new());
         lock(&self.nudges.wakers).push(waker.clone());
         waker
     }
 
-    /// How many sockets were made.
+    /// Number of sockets that were created.
     pub(crate) fn sockets(&self) -> usize {
         lock(&self.nudges.wakers).len()
     }
 
-    /// A check was answered, after so long and from there.
+    /// Records the round-trip time of a check, and the source address of its answer.
     pub(crate) fn answered(&self, rtt: Duration, from: IpAddr) {
         self.counters.rtt_us.store(rtt.as_micros() as u64, Ordering::Relaxed);
         *lock(&self.answered_from) = Some(from);
     }
 
-    /// Round trip of the newest check.
+    /// Round-trip time of the newest check.
     pub(crate) fn rtt(&self) -> Option<Duration> {
         let rtt_us = self.counters.rtt_us.load(Ordering::Relaxed);
         (rtt_us != RTT_UNKNOWN).then(|| Duration::from_micros(rtt_us))

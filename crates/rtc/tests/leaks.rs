@@ -1,4 +1,5 @@
-//! What links leave behind when they are closed: nothing. Alone in its process, whose sockets it counts.
+//! Closed links leave no task and no socket behind. The test runs alone in its process, since it counts the
+//! sockets of the process.
 
 #[path = "links/support.rs"]
 mod support;
@@ -32,16 +33,16 @@ async fn closed_links_leave_no_task_and_no_socket() {
     for link in (1..=LINKS).map(LinkId) {
         connect(&mut a, &mut b, link).await;
     }
-    // some in the middle of something
+    // some links are closed in the middle of a transfer
     a.forward(LinkId(1), 0, packet(1));
     a.links.submit(Command::Train { link: LinkId(2), train: 1, bytes: 1_000_000, rate_bps: 8_000_000 });
     assert!(sockets() >= before.1 + 2 * LINKS as usize);
     for link in (LINKS + 1..LINKS + 20).map(LinkId) {
         a.links.submit(Command::Offer { link, kind: LinkKind::Peer });
-        // each gets a little farther before all are closed
+        // each link gets a little further before all links are closed
         tokio::task::yield_now().await;
     }
-    // one end is closed, the other only let go
+    // one end is closed, the other end is only dropped
     a.links.close().await;
     assert_eq!(a.links.stats(LinkId(1)), None);
     drop(b);

@@ -1,8 +1,8 @@
-//! Measures a rendezvous: what a peer costs it to let in and to keep, and what an envelope costs to carry.
+//! Load benchmark of a rendezvous: the cost of admitting and keeping a peer, and of carrying an envelope.
 //!
-//! `cargo run -p plenary-signal --example load [PEERS]` starts the server as a process of its own, so that
-//! its processor time and memory are told from the peers', and prints a table. Reads /proc, so Linux only;
-//! more than about 400 peers need more open files than shells allow by default.
+//! `cargo run -p plenary-signal --example load [PEERS]` starts the server in a process of its own, so that
+//! its processor time and memory are separate from those of the peers, and prints a table. Reads /proc, so it
+//! runs on Linux only; more than about 400 peers need more open files than shells allow by default.
 
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
@@ -18,7 +18,7 @@ use plenary_signal::{
     WebsocketSignal,
 };
 
-/// A typical sealed offer.
+/// Length of a typical sealed offer, in bytes.
 const ENVELOPE_LEN: usize = 600;
 const ROUND_TRIPS: usize = 5000;
 const ENVELOPES_EACH: usize = 20_000;
@@ -105,7 +105,7 @@ async fn round_trip(a: &WebsocketSignal, a_id: PeerId, b: &WebsocketSignal, b_id
     }
 }
 
-/// As many envelopes as fit the send_queue at a time.
+/// Sends as many envelopes at a time as fit the send queue.
 async fn stream_of(from: &WebsocketSignal, to: &WebsocketSignal, pair: u32) {
     let envelope = Bytes::from(vec![7; ENVELOPE_LEN]);
     let address = Address::Peer(key(10 + 2 * pair + 1).id());
@@ -170,7 +170,7 @@ impl Server {
     }
 
     fn used(&self) -> Used {
-        // the kernel books processor time a tick late
+        // the kernel accounts processor time a tick late
         std::thread::spawn(|| std::thread::park_timeout(Duration::from_millis(50))).join().unwrap();
         let read =
             |file: &str| std::fs::read_to_string(format!("/proc/{}/{file}", self.process.id())).unwrap();

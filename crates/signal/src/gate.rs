@@ -1,6 +1,7 @@
-//! Who may open a TCP connection: counts in all and per address, and a rate per address.
+//! Admission control for TCP connections: a total limit, and a count limit and rate limit per address.
 //!
-//! An address is an IPv4 address or the /64 of an IPv6 one, since whoever has one of those has them all.
+//! An address is an IPv4 address or the /64 of an IPv6 address, since the owner of an address in a /64 has
+//! all its addresses.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -9,10 +10,10 @@ use std::time::{Duration, Instant};
 
 use crate::limits::{Bucket, Limits};
 
-/// How often at most the table of addresses is swept when it is full: a sweep of 65 536 takes about 1 ms.
+/// Minimum interval between sweeps of the full address table: a sweep of 65 536 entries takes about 1 ms.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Counts connections, and says whether one more may come.
+/// Counts connections, and admits or rejects each new one.
 #[derive(Debug)]
 pub(crate) struct Gate {
     limits: Arc<Limits>,
@@ -21,23 +22,23 @@ pub(crate) struct Gate {
     swept: Option<Instant>,
 }
 
-/// What is remembered of an address.
+/// State kept per address.
 #[derive(Debug)]
 struct Visits {
     open: usize,
     bucket: Bucket,
 }
 
-/// Why a connection may not come in.
+/// Reason that a connection is rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Turned {
-    /// There are too many; HTTP's 503.
+    /// Too many connections or addresses; HTTP status 503.
     Full,
-    /// They come too fast; HTTP's 429.
+    /// New connections arrive too fast; HTTP status 429.
     TooFast,
 }
 
-/// A connection's right to be there; given back when dropped.
+/// Admission of one connection; released when dropped.
 #[derive(Debug)]
 pub(crate) struct Pass {
     gate: Arc<Mutex<Gate>>,
@@ -49,7 +50,7 @@ impl Gate {
         Gate { limits, open: 0, addresses: HashMap::new(), swept: None }
     }
 
-    /// Lets a connection in.
+    /// Admits a connection, or returns the reason for its rejection.
     pub(crate) fn pass(gate: &Arc<Mutex<Gate>>, ip: IpAddr, now: Instant) -> Result<Arc<Pass>, Turned> {
         let address = one_owner(ip);
         gate.lock().unwrap_or_else(PoisonError::into_inner).enter(address, now)?;
@@ -88,7 +89,7 @@ impl Gate {
         }
     }
 
-    /// Forgets the addresses that have nothing open and could come with a full burst again.
+    /// Removes the addresses that have no open connection and a full token bucket.
     fn sweep(&mut self, now: Instant) {
         if self.swept.is_some_and(|swept| now.saturating_duration_since(swept) < SWEEP_INTERVAL) {
             return;
@@ -137,7 +138,7 @@ mod tests {
             ("2001:db8::1", None),
             ("2001:db8::2:1", None),
             ("2001:db8::3", Some(Turned::Full)),
-            // all four are taken
+            // all four connections are taken
             ("10.0.0.2", Some(Turned::Full)),
         ] {
             let passed = Gate::pass(&gate, ip(address), now);

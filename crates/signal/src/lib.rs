@@ -1,18 +1,23 @@
-//! Carries sealed envelopes between peers of a room that are not linked yet.
+//! Signalling: carries sealed envelopes between peers of a room that are not linked yet.
 //!
-//! A peer that wants in knows the room's id and where a rendezvous is. Through a [`Signal`] it hands over
-//! envelopes (`plenary_proto::seal`) addressed to the host or to a peer, and takes out those for itself. Who
-//! carries them sees ids and sizes, never contents.
+//! A joining peer knows the room's id and the address of a rendezvous. Through a [`Signal`] it sends
+//! envelopes (`plenary_proto::seal`) addressed to the host or to a peer, and receives the envelopes addressed
+//! to itself. The carrier sees ids and sizes, never contents.
 //!
-//! - [`Rendezvous`] is the server: websockets over HTTP, standalone or inside the host's own process.
-//! - [`WebsocketSignal`] is a peer's end of it, and stays connected by itself.
-//! - [`LocalSignal`] is the end of a peer in the rendezvous's own process; on a [`Switchboard`] alone it is a
-//!   network in memory.
+//! - [`Rendezvous`] is the server: websockets over HTTP, standalone or inside the host's process.
+//! - [`WebsocketSignal`] is the client of a peer; it reconnects by itself.
+//! - [`LocalSignal`] is the client of a peer in the rendezvous's own process. On a [`Switchboard`] without a
+//!   rendezvous it forms a network in memory.
 //!
-//! What is promised: `from` is proven (each peer signs a challenge with its key), and only the holder of a
-//! room's root key is reached as [`Address::Host`]. What is not: an envelope may get lost, in an outage or
-//! where a queue is full, so whoever sends retries. Two envelopes that both arrive, arrive in order.
-//! The bytes on the wire are in [`wire`] and in docs/RENDEZVOUS.md.
+//! Guarantees:
+//!
+//! - The sender's id `from` is authenticated: each peer signs a challenge with its key.
+//! - [`Address::Host`] reaches the holder of the room's root key, or, while it is absent, the longest-present
+//!   members.
+//! - Envelopes that arrive, arrive in order.
+//!
+//! Delivery is not guaranteed: an envelope may be lost in an outage or at a full queue, so senders retry. The
+//! wire format is in [`wire`] and in docs/RENDEZVOUS.md.
 
 #![warn(clippy::unwrap_used)]
 

@@ -1,49 +1,56 @@
-//! How much a rendezvous takes on, and from whom how fast.
+//! Resource limits of a rendezvous: counts, sizes, rates and timeouts.
 //!
-//! Strangers reach a rendezvous before anybody vouched for them, so each thing they can make it keep or do
-//! has a number here. What happens at each limit is said with it.
+//! Any stranger can connect to a rendezvous, so each resource that a stranger can use is limited here. Each
+//! limit says what happens when it is reached.
 
 use std::time::{Duration, Instant};
 
-/// The limits of a rendezvous. The defaults carry hundreds of peers behind one address and thousands in all.
+/// The limits of a rendezvous. The defaults allow hundreds of peers behind one address and thousands in
+/// total.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Rooms, empty ones included; then the one that has been empty longest makes way, and if none is, a new
-    /// one is refused. Guess.
+    /// Maximum number of rooms, including empty ones. At the limit the room that has been empty longest is
+    /// closed; without an empty room the new one is refused. A guess.
     pub rooms_max: usize,
-    /// Peers in a room; then all but its host are refused. Guess.
+    /// Maximum number of peers in a room. At the limit all peers but its host are refused. A guess.
     pub members_max: usize,
-    /// How long a room without members stays open.
+    /// Time for which a room without members stays open.
     pub room_grace: Duration,
-    /// TCP connections; then new ones get HTTP status 503. Below the 20 000 files that servers often allow.
+    /// Maximum number of TCP connections. At the limit new ones get HTTP status 503. Below the 20 000 open
+    /// files that servers often allow.
     pub connections_max: usize,
-    /// TCP connections from one address (IPv6: one /64); then new ones get HTTP status 503. Guess.
+    /// Maximum number of TCP connections from one address (IPv6: one /64). At the limit new ones get HTTP
+    /// status 503. A guess.
     pub connections_per_address_max: usize,
-    /// New TCP connections per address; then they get HTTP status 429. The burst lets a lab of several
-    /// hundred peers behind one address come in at once.
+    /// Rate of new TCP connections per address. Above the rate they get HTTP status 429. The burst lets
+    /// several hundred peers of a lab behind one address connect at once.
     pub connects_per_address: Rate,
-    /// Addresses that are remembered for the above; then new ones get HTTP status 503. Guess.
+    /// Maximum number of addresses kept for the two limits above. At the limit connections from new addresses
+    /// get HTTP status 503. A guess.
     pub addresses_max: usize,
-    /// Frames of one connection; then it is read no faster.
+    /// Rate of frames per connection. Above it the connection is read more slowly.
     pub frames: Rate,
-    /// Bytes of one connection; then it is read no faster.
+    /// Rate of bytes per connection. Above it the connection is read more slowly.
     pub bytes: Rate,
-    /// Envelopes waiting for one peer; then further ones are undeliverable. One flash crowd of 300 peers with
-    /// three envelopes each, arriving while the host's thread is busy.
+    /// Maximum number of envelopes waiting for one peer. At the limit further envelopes are undeliverable.
+    /// Sized for a flash crowd of 300 peers with three envelopes each, which arrives while the host's thread
+    /// is busy.
     pub queue_len_max: usize,
-    /// Bytes waiting for one peer; then further envelopes are undeliverable.
+    /// Maximum number of bytes waiting for one peer. At the limit further envelopes are undeliverable.
     pub queue_bytes_max: usize,
-    /// Bytes waiting for all peers together; then further envelopes are undeliverable.
+    /// Maximum number of bytes waiting for all peers together. At the limit further envelopes are
+    /// undeliverable.
     pub queues_bytes_max: usize,
-    /// For a request's head, and again from the websocket's opening to a valid `Hello`; then the connection
-    /// is closed.
+    /// Timeout for the head of a request, and again from the opening of the websocket to a valid `Hello`.
+    /// After it the connection is closed.
     pub hello_timeout: Duration,
-    /// How long a connection may stay plain HTTP; then it is closed, so that who reads a page slowly ends
-    /// some day too. A page of 2 MB at 150 kbit/s.
+    /// Maximum time for which a connection may stay plain HTTP. After it the connection is closed, so that
+    /// slow readers do not hold connections forever. Allows a page of 2 MB at 150 kbit/s.
     pub http_max: Duration,
-    /// How long TCP may take nothing of what a peer is sent; then the peer is disconnected.
+    /// Timeout of one write to a peer: of a frame, or of the flush after a batch of frames. After it the peer
+    /// is disconnected.
     pub send_timeout: Duration,
-    /// How often a peer is pinged; one that is silent for three times as long is disconnected.
+    /// Interval of the pings to a peer. A peer that is silent for three intervals is disconnected.
     pub ping_interval: Duration,
 }
 
@@ -70,20 +77,20 @@ impl Default for Limits {
     }
 }
 
-/// So many per second in the long run, so many at once.
+/// A rate limit: tokens per second, and a burst.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate {
-    /// In the long run; 0 counts as 1.
+    /// Sustained rate per second; 0 counts as 1.
     pub per_s: u32,
-    /// At once, after a pause.
+    /// Maximum burst after a pause.
     pub burst: u32,
 }
 
-/// A token bucket (RFC 2697's, with one rate), full at first. Time comes from outside.
+/// A token bucket (RFC 2697's, with one rate), full at first. The caller passes the time.
 #[derive(Debug)]
 pub(crate) struct Bucket {
     rate: Rate,
-    /// Below 0 it is in debt.
+    /// Negative while the bucket is in debt.
     tokens: f64,
     at: Instant,
 }
@@ -103,14 +110,14 @@ impl Bucket {
         self.at = self.at.max(now);
     }
 
-    /// Takes `cost` tokens, if need be on credit; how long until the debt is paid.
+    /// Takes `cost` tokens, going into debt if necessary. Returns the time until the debt is repaid.
     pub(crate) fn take(&mut self, cost: u32, now: Instant) -> Duration {
         self.refill(now);
         self.tokens -= f64::from(cost);
         Duration::from_secs_f64((-self.tokens / self.per_s()).max(0.0))
     }
 
-    /// Takes one token if there is one.
+    /// Takes one token if the bucket holds one.
     pub(crate) fn try_take(&mut self, now: Instant) -> bool {
         self.refill(now);
         let there = self.tokens >= 1.0;
@@ -120,7 +127,7 @@ impl Bucket {
         there
     }
 
-    /// Whether it has forgotten all that was ever taken.
+    /// Whether the bucket has refilled completely.
     pub(crate) fn is_full(&mut self, now: Instant) -> bool {
         self.refill(now);
         self.tokens >= f64::from(self.rate.burst)

@@ -1,4 +1,4 @@
-//! The end of a peer in the rendezvous's own process: no TCP, no signatures, no rate limits.
+//! The signal of a peer in the rendezvous's own process: no TCP, no signatures, no rate limits.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -14,14 +14,14 @@ use crate::wire::Address;
 
 /// A [`Signal`] within one process; see [`Switchboard::attach`](crate::Switchboard::attach).
 ///
-/// It is `Up` from the start and never `Down`. An envelope is with its recipient when `send` returns, or an
-/// `Undeliverable` waits here. Events wait in the same bounded queue as a remote peer's do, and envelopes
-/// that find it full are undeliverable.
+/// It is `Up` from the start and never `Down`. When `send` returns, the envelope is in the recipient's queue,
+/// or an `Undeliverable` is queued here. Events wait in the same bounded queue as those of a remote peer; an
+/// envelope that finds the queue full is undeliverable.
 #[derive(Debug)]
 pub struct LocalSignal {
     membership: Membership,
     inbox: Mutex<Inbox>,
-    /// Closed here, or `Ended` was said.
+    /// Set when the signal was closed here, or `Ended` was emitted.
     over: AtomicBool,
 }
 

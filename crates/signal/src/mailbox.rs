@@ -1,7 +1,8 @@
-//! What waits for one peer: bounded by count and by bytes, its own and everybody's together.
+//! The mailbox of one peer: a queue bounded by count and by bytes, with a shared bound on the bytes of all
+//! mailboxes.
 //!
-//! Who puts something in never waits; at the limit it is told so. The mailbox ends when its [`MailSlot`] is
-//! gone, after what was in it has been taken out.
+//! The sender never waits: at a bound `put` returns an error. When its [`MailSlot`] is dropped, the mailbox
+//! ends after the remaining mail was taken out.
 
 use std::sync::Arc;
 
@@ -12,19 +13,19 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use crate::limits::Limits;
 use crate::wire::Address;
 
-/// What one piece of mail is reckoned at beyond its envelope: the queue's own bytes, rounded up.
+/// Bytes accounted per piece of mail beside the envelope: the overhead of the queue, rounded up.
 const MAIL_COST: usize = 128;
 
-/// Something for a peer.
+/// A piece of mail for a peer.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Mail {
     /// An envelope.
     Envelope { from: PeerId, bytes: Bytes },
-    /// One of its own could not be delivered.
+    /// An envelope from this peer could not be delivered.
     Undeliverable { to: Address },
 }
 
-/// Where mail is put in.
+/// The sending end of a mailbox.
 #[derive(Debug)]
 pub(crate) struct MailSlot {
     sender: mpsc::Sender<Held>,
@@ -32,11 +33,11 @@ pub(crate) struct MailSlot {
     shared: Arc<Semaphore>,
 }
 
-/// Where it is taken out.
+/// The receiving end of a mailbox.
 #[derive(Debug)]
 pub(crate) struct Mailbox(mpsc::Receiver<Held>);
 
-/// Mail, and its share of the bytes, which is given back when it is taken out.
+/// Queued mail with its share of the byte budgets, which is released when the mail is taken out.
 #[derive(Debug)]
 struct Held {
     mail: Mail,
@@ -44,11 +45,11 @@ struct Held {
     _shared: OwnedSemaphorePermit,
 }
 
-/// There is no room, or nobody empties the mailbox any more.
+/// The mailbox is full, or its receiving end is gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct NotTaken;
 
-/// A new mailbox; `shared` has one permit for each byte that all mailboxes together may hold.
+/// Creates a mailbox; `shared` has one permit for each byte that all mailboxes together may hold.
 pub(crate) fn mailbox(limits: &Limits, shared: &Arc<Semaphore>) -> (MailSlot, Mailbox) {
     let (sender, receiver) = mpsc::channel(limits.queue_len_max.max(1));
     let own = Arc::new(Semaphore::new(limits.queue_bytes_max.min(Semaphore::MAX_PERMITS)));
@@ -69,12 +70,12 @@ impl MailSlot {
 }
 
 impl Mailbox {
-    /// Waits for the next piece; `None` when the slot is gone. Cancel safe.
+    /// Waits for the next piece of mail; `None` when the slot was dropped. Cancel safe.
     pub(crate) async fn next(&mut self) -> Option<Mail> {
         self.0.recv().await.map(|held| held.mail)
     }
 
-    /// The next piece, if it is there already.
+    /// Returns the next piece of mail if one is queued.
     pub(crate) fn try_next(&mut self) -> Option<Mail> {
         self.0.try_recv().ok().map(|held| held.mail)
     }
@@ -93,7 +94,7 @@ mod tests {
         let limits =
             |queue_len_max, queue_bytes_max| Limits { queue_len_max, queue_bytes_max, ..Limits::default() };
         let piece = 100 + MAIL_COST;
-        // (what bounds it, this mailbox's limits, bytes of all mailboxes)
+        // the bound under test, limits of this mailbox, bytes of all mailboxes
         for (what, limits, shared) in [
             ("count", limits(3, 100 * piece), 100 * piece),
             ("own bytes", limits(100, 3 * piece + 1), 100 * piece),

@@ -1,7 +1,7 @@
-//! The rooms of one rendezvous and who is in them. Plain data: time comes from outside, nothing waits.
+//! Rooms of a rendezvous and their members. Sans-IO: the caller passes the time, and no method waits.
 //!
-//! A room opens when its host comes, takes in whoever knows its id, and stays open for a while after its last
-//! member has left, so that a host whose connection broke finds its viewers' room as it was.
+//! A room opens when its host enters. Any peer that knows its id may join. It stays open for a while after
+//! its last member has left, so that a host that lost its connection finds the room unchanged.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -15,24 +15,25 @@ use crate::limits::Limits;
 use crate::mailbox::{Mail, MailSlot};
 use crate::wire::{Address, Refusal};
 
-/// So many members are asked in place of a host that isn't there. A guess: the first who came are on stage.
+/// Maximum number of members that receive an envelope for an absent host. A guess: the first members are on
+/// stage.
 const STAND_INS: usize = 3;
 
-/// All rooms.
+/// All rooms of a rendezvous.
 #[derive(Debug)]
 pub(crate) struct Rooms {
     limits: Arc<Limits>,
     rooms: HashMap<RoomId, Room>,
-    /// Those without members, by when the last one left.
+    /// Rooms without members, ordered by the time at which the last member left.
     empty: BTreeSet<(Instant, RoomId)>,
-    /// Counts entries, so that a replaced member is told from the one in its place.
+    /// Counter of entries; it distinguishes a member from the earlier stay that it replaced.
     entries: u64,
 }
 
 #[derive(Debug, Default)]
 struct Room {
     members: HashMap<PeerId, Member>,
-    /// Members that proved the root key, the latest last.
+    /// Members that proved possession of the root key, the latest last.
     hosts: Vec<PeerId>,
     empty_since: Option<Instant>,
 }
@@ -51,13 +52,14 @@ pub(crate) struct Ticket {
     entry: u64,
 }
 
-/// The stay was ended: by leaving, by the same peer coming again, or with all rooms.
+/// The stay has ended: the peer left, entered again, or all rooms were closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct StayOver;
 
 impl Room {
-    /// Whoever has been in for longest, but for the asker: what is for a host that is gone goes to them, for the stage
-    /// may have made another peer host, and they know whom. Several, so that one that is silent bars nobody.
+    /// Returns the members that have been in the room for longest, without the asker. They receive envelopes
+    /// for an absent host: the stage may have made another peer host, and they know which. Several are
+    /// returned, so that a silent one does not block the request.
     fn longest_there(&self, asker: &Ticket) -> Vec<&Member> {
         let mut members: Vec<_> =
             self.members.iter().filter(|(peer, _)| **peer != asker.peer).map(|(_, member)| member).collect();
@@ -72,7 +74,8 @@ impl Rooms {
         Rooms { limits, rooms: HashMap::new(), empty: BTreeSet::new(), entries: 0 }
     }
 
-    /// Lets a peer in; a `host` opens the room. An earlier stay of the same peer ends: its mailbox does.
+    /// Lets a peer into a room; a `host` also opens it. An earlier stay of the same peer ends, and with it
+    /// its mailbox.
     ///
     /// # Errors
     /// [`Refusal::UnknownRoom`], [`Refusal::RoomFull`] or [`Refusal::TooManyRooms`].
@@ -108,7 +111,7 @@ impl Rooms {
         Ok(Ticket { room: room_id, peer, entry: self.entries })
     }
 
-    /// Ends a stay; one that was replaced has ended already.
+    /// Ends a stay. Has no effect on a stay that was replaced.
     pub(crate) fn leave(&mut self, ticket: &Ticket, now: Instant) {
         let Some(room) = self.rooms.get_mut(&ticket.room) else { return };
         if room.members.get(&ticket.peer).is_none_or(|member| member.entry != ticket.entry) {
@@ -123,11 +126,11 @@ impl Rooms {
         self.close_expired(now);
     }
 
-    /// Puts mail into the mailbox of `to`, or tells the sender that it can't; if even that doesn't fit into
-    /// the sender's own mailbox, nobody is told.
+    /// Puts an envelope into the mailbox of `to`. If that fails, the sender gets an `Undeliverable`; if the
+    /// sender's own mailbox is full too, the failure is not reported.
     ///
     /// # Errors
-    /// [`StayOver`] when the sender is no longer in: nothing was carried.
+    /// [`StayOver`] when the sender's stay has ended; the envelope is not delivered then.
     pub(crate) fn carry(&self, from: &Ticket, to: Address, bytes: Bytes) -> Result<(), StayOver> {
         let room = self.rooms.get(&from.room).ok_or(StayOver)?;
         let sender = room.members.get(&from.peer).filter(|member| member.entry == from.entry);
@@ -274,7 +277,7 @@ mod tests {
         world.leave(&second);
         to_host(&world);
         assert_eq!(firsts_box.try_next(), Some(envelope(9)));
-        // back as a plain member it is the host no longer, but stands in for one with the others
+        // returned as a plain member, it is the host no longer, but is one of the stand-ins for the host
         let (_first, mut firsts_box) = world.enter(1, 1, false).unwrap();
         let (_third, mut thirds_box) = world.enter(1, 3, false).unwrap();
         to_host(&world);

@@ -1,4 +1,4 @@
-//! What every way of signalling has in common: envelopes in, events out, an end.
+//! The signalling interface: envelopes in, events out, and the errors that all implementations share.
 
 use std::time::Duration;
 
@@ -14,112 +14,115 @@ use crate::wire::{Address, Refusal};
 pub trait Signal: Send + Sync {
     /// Queues an envelope of at most [`ENVELOPE_LEN_MAX`] bytes; never waits.
     ///
-    /// That it was queued does not mean that it arrives: the caller retries what matters.
+    /// A queued envelope may still be lost: the caller retries.
     ///
     /// # Errors
-    /// [`SignalError::TooLong`]; [`SignalError::QueueFull`], try again later; [`SignalError::Ended`].
+    /// [`SignalError::TooLong`]; [`SignalError::QueueFull`], which a later retry may avoid;
+    /// [`SignalError::Ended`].
     fn send(&self, to: Address, envelope: Bytes) -> Result<(), SignalError>;
 
-    /// Waits for the next event; `None` after [`SignalEvent::Ended`] or [`close`](Signal::close). Cancel
-    /// safe.
+    /// Waits for the next event. Returns `None` after [`SignalEvent::Ended`] or [`close`](Signal::close).
+    /// Cancel safe.
     ///
-    /// Events wait in a bounded queue: who doesn't fetch them loses envelopes, and in the end the connection.
+    /// Events wait in a bounded queue. A peer that does not fetch them loses envelopes, and finally the
+    /// connection.
     async fn next(&self) -> Option<SignalEvent>;
 
-    /// Sends what is queued, for at most a second, and leaves. Closing twice is fine.
+    /// Sends the queued envelopes, for at most a second, and leaves the room. A second call is allowed.
     async fn close(&self);
 }
 
-/// What happens on a signal.
+/// Events of a signal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SignalEvent {
-    /// Envelopes flow from now on.
+    /// The connection is up: envelopes are carried from now on.
     Up,
-    /// They don't, or not yet; it is tried again by itself.
+    /// The connection broke or could not be established; the signal retries by itself.
     Down {
-        /// What went wrong.
+        /// Reason for the failure.
         why: Outage,
-        /// How long until the next try.
+        /// Time until the next try.
         retry_in: Duration,
     },
-    /// Somebody sent this.
+    /// An envelope arrived.
     Envelope {
-        /// The sender, as it proved to whoever carried the envelope.
+        /// The sender, as authenticated by the carrier.
         from: PeerId,
-        /// The envelope; whether it is any good, its seal will tell.
+        /// The sealed envelope, not validated.
         bytes: Bytes,
     },
-    /// An envelope could not be delivered: nobody is there, or their queue is full. Retry later.
+    /// An envelope could not be delivered: the recipient is absent, or its queue is full. The sender retries
+    /// later.
     Undeliverable {
-        /// As it was addressed.
+        /// The address of the envelope.
         to: Address,
     },
-    /// Nothing more will come, and nothing more can be sent.
+    /// The signal has ended: no further event follows, and no envelope can be sent.
     Ended(SignalError),
 }
 
-/// Why an envelope is not taken, or a signal has ended.
+/// Reason that an envelope is rejected or a signal has ended.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SignalError {
-    /// The rendezvous' address can't be used.
+    /// The address of the rendezvous is unusable.
     #[error("{url} is not the address of a rendezvous: {why}")]
     BadUrl {
-        /// As it was given.
+        /// The address as given.
         url: String,
-        /// What is wrong with it.
+        /// Reason that it is unusable.
         why: &'static str,
     },
-    /// The first connection did not come about in the time that was allowed.
+    /// The first connection was not established within the allowed time.
     #[error("{url} could not be reached, tried {tries} times: {last}")]
     Unreachable {
-        /// Of the rendezvous.
+        /// The address of the rendezvous.
         url: String,
-        /// How often it was tried.
+        /// Number of tries.
         tries: u32,
-        /// What the last try ended with.
+        /// Outcome of the last try.
         last: Outage,
     },
-    /// Refused in a way that trying again won't change.
+    /// The rendezvous refused the peer for a reason that retrying does not change.
     #[error("the rendezvous refused: {0}")]
     Refused(Refusal),
-    /// So many envelopes wait already that this one was not taken.
+    /// The maximum number of envelopes is queued already; this one was rejected.
     #[error("too many envelopes are waiting to be sent")]
     QueueFull,
     /// The envelope is longer than [`ENVELOPE_LEN_MAX`].
     #[error("an envelope of {len} bytes is too long: at most {ENVELOPE_LEN_MAX} are carried")]
     TooLong {
-        /// Its length.
+        /// Length of the envelope, in bytes.
         len: usize,
     },
-    /// The signal was closed, or has said [`SignalEvent::Ended`].
+    /// The signal was closed, or has emitted [`SignalEvent::Ended`].
     #[error("signalling has ended")]
     Ended,
 }
 
-/// What interrupted a connection, or kept it from coming about.
+/// Reason that a connection broke or was not established.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Outage {
-    /// The name can't be resolved, or TCP or TLS failed; as the system says it.
+    /// Name resolution, TCP or TLS failed; the system's error message.
     #[error("{0}")]
     Connect(String),
-    /// There is a web server, but it did not open a websocket.
+    /// A web server answered, but did not open a websocket.
     #[error("the server answered with HTTP status {0}")]
     Http(u16),
-    /// The rendezvous turned this peer away.
+    /// The rendezvous refused this peer.
     #[error("the rendezvous refused: {0}")]
     Refused(Refusal),
-    /// Nothing came, or nothing was taken, for so long.
+    /// Timeout: the rendezvous sent no frame, or a connection attempt did not finish, within this time.
     #[error("no answer for {0:?}")]
     Silent(Duration),
-    /// The connection ended.
+    /// The connection was closed.
     #[error("the connection ended: {0}")]
     Closed(String),
-    /// What came is not what a rendezvous says.
+    /// The server sent bytes that are not of the rendezvous protocol.
     #[error("the server does not speak the rendezvous protocol: {0}")]
     Protocol(String),
 }
 
-/// Checks an envelope's length.
+/// Checks the length of an envelope.
 pub(crate) fn check_len(envelope: &Bytes) -> Result<(), SignalError> {
     match envelope.len() {
         len if len > ENVELOPE_LEN_MAX => Err(SignalError::TooLong { len }),

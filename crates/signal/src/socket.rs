@@ -1,4 +1,4 @@
-//! What both ends of a websocket have in common: its bounds, what its errors mean, and parting from it.
+//! Websocket helpers for both ends: size limits, classification of messages and errors, and orderly closing.
 
 use std::time::Duration;
 
@@ -14,17 +14,18 @@ use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
 
 use crate::wire::FRAME_LEN_MAX;
 
-/// What is read at once. The default of 128 KiB would be allocated, and cleared at each read, for each of
+/// Read buffer size. The default of 128 KiB would be allocated, and cleared at each read, for each of
 /// thousands of connections that carry a few hundred bytes at a time.
 const READ_LEN: usize = 4096;
-/// How much is written together.
+/// Write buffer size.
 const WRITE_LEN: usize = 16 * 1024;
-/// How long parting may take: one round trip on a bad line, twice.
+/// Timeout for an orderly close: one round trip on a bad line, twice.
 const PARTING_MAX: Duration = Duration::from_secs(1);
-/// How much of what the other side was still sending is read and thrown away while parting.
+/// Maximum number of bytes that are read and discarded while closing.
 const UNREAD_LEN_MAX: u64 = 16 << 20;
 
-/// No message and no frame is longer than ours are, so nothing longer is ever kept.
+/// Limits messages and frames to the length of this protocol's frames, so that longer ones are never
+/// buffered.
 pub(crate) fn bounds() -> WebSocketConfig {
     WebSocketConfig::default()
         .read_buffer_size(READ_LEN)
@@ -33,22 +34,22 @@ pub(crate) fn bounds() -> WebSocketConfig {
         .max_frame_size(Some(FRAME_LEN_MAX))
 }
 
-/// What came out of a websocket.
+/// A classified websocket message or error.
 #[derive(Debug)]
 pub(crate) enum Heard {
     /// A binary message.
     Frame(Bytes),
-    /// Only a sign of life.
+    /// A websocket ping or pong, which only shows that the other side is alive.
     Life,
     /// The other side closed, or the connection broke.
     Gone(String),
-    /// A message was too long.
+    /// A message exceeded the length limit.
     TooLong,
-    /// Not what a websocket, or this protocol, says.
+    /// A violation of the websocket protocol or of this protocol.
     Malformed(String),
 }
 
-/// Sorts what a websocket's stream yields.
+/// Classifies an item of a websocket's stream.
 pub(crate) fn heard(item: Option<Result<Message, Error>>) -> Heard {
     match item {
         Some(Ok(Message::Binary(frame))) => Heard::Frame(frame),
@@ -62,7 +63,7 @@ pub(crate) fn heard(item: Option<Result<Message, Error>>) -> Heard {
     }
 }
 
-/// Sorts a websocket's errors.
+/// Classifies a websocket error.
 pub(crate) fn trouble(error: &Error) -> Heard {
     match error {
         Error::Capacity(CapacityError::MessageTooLong { .. }) => Heard::TooLong,
@@ -72,8 +73,9 @@ pub(crate) fn trouble(error: &Error) -> Heard {
     }
 }
 
-/// Says a last message, closes with `code`, and reads on for a moment so that the other side gets to read it:
-/// a TCP connection that is dropped with bytes unread resets, which can take with it what was just sent.
+/// Closes a websocket in order: sends a last message, closes with `code`, and reads on for a moment so that
+/// the other side can read the message. A TCP connection that is dropped with unread bytes sends a reset, and
+/// the reset may discard data that was just sent.
 pub(crate) async fn part<S>(
     mut socket: WebSocketStream<S>,
     farewell: Option<Message>,
@@ -83,8 +85,8 @@ pub(crate) async fn part<S>(
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let parting = async {
-        // errors make no difference any more; most often the other side closed first, and what the flush
-        // sends is the answer to its close
+        // errors are irrelevant now; most often the other side closed first, and the flush sends the answer
+        // to its close
         if let Some(farewell) = farewell {
             let _ = socket.feed(farewell).await;
         }

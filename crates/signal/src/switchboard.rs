@@ -1,4 +1,4 @@
-//! The rooms of one rendezvous, shared by its connections and by peers in the same process.
+//! The switchboard: the rooms of one rendezvous, shared by its connections and by peers in the same process.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -14,9 +14,9 @@ use crate::mailbox::{Mailbox, mailbox};
 use crate::rooms::{Rooms, StayOver, Ticket};
 use crate::wire::{Address, Refusal};
 
-/// Connects the peers of rooms with each other. Cheap to clone; all clones are the same switchboard.
+/// Carries envelopes between the peers of rooms. Cheap to clone; all clones are the same switchboard.
 ///
-/// On its own it is a network in memory; a [`Rendezvous`](crate::Rendezvous) adds the outside world.
+/// Alone it is a network in memory; a [`Rendezvous`](crate::Rendezvous) adds peers of other processes.
 #[derive(Clone, Debug)]
 pub struct Switchboard(Arc<Inside>);
 
@@ -24,7 +24,7 @@ pub struct Switchboard(Arc<Inside>);
 struct Inside {
     limits: Arc<Limits>,
     rooms: Mutex<Rooms>,
-    /// One permit per byte that may wait in all mailboxes together.
+    /// One permit per byte that all mailboxes together may hold.
     queues_bytes: Arc<Semaphore>,
     closing: CancellationToken,
 }
@@ -36,7 +36,7 @@ impl Default for Switchboard {
 }
 
 impl Switchboard {
-    /// A switchboard without rooms.
+    /// Creates a switchboard without rooms.
     pub fn new(limits: Limits) -> Switchboard {
         let limits = Arc::new(limits);
         Switchboard(Arc::new(Inside {
@@ -47,8 +47,8 @@ impl Switchboard {
         }))
     }
 
-    /// Lets a peer of this process into an open room. It is taken at its word, so nothing is signed, and what
-    /// it sends is not held to any rate.
+    /// Lets a peer of this process into an open room. The peer is trusted: it signs nothing, and no rate
+    /// limit applies to it.
     ///
     /// # Errors
     /// [`Refusal::UnknownRoom`], [`Refusal::RoomFull`] or [`Refusal::Closing`].
@@ -56,7 +56,7 @@ impl Switchboard {
         Ok(LocalSignal::new(self.enter(room, me, false)?))
     }
 
-    /// Lets the host of a room in, and opens the room if it is not.
+    /// Lets the host of a room in, and opens the room if it is closed.
     ///
     /// # Errors
     /// [`Refusal::TooManyRooms`] or [`Refusal::Closing`].
@@ -64,7 +64,8 @@ impl Switchboard {
         Ok(LocalSignal::new(self.enter(room, me, true)?))
     }
 
-    /// Closes every room, and turns everyone away from now on. A rendezvous over it stops listening.
+    /// Closes every room, and refuses all peers from now on. A rendezvous over this switchboard stops
+    /// listening.
     pub fn close(&self) {
         self.0.closing.cancel();
         self.rooms().clear();
@@ -87,7 +88,7 @@ impl Switchboard {
     ) -> Result<(Membership, Mailbox), Refusal> {
         let (slot, mailbox) = mailbox(&self.0.limits, &self.0.queues_bytes);
         let mut rooms = self.rooms();
-        // under the lock, so that nobody slips in behind the clearing
+        // under the lock, so that no peer enters after `close` has cleared the rooms
         if self.0.closing.is_cancelled() {
             return Err(Refusal::Closing);
         }
@@ -113,12 +114,12 @@ impl Membership {
         self.switchboard.rooms().carry(&self.ticket, to, bytes)
     }
 
-    /// Ends the stay; again does nothing.
+    /// Ends the stay; a second call has no effect.
     pub(crate) fn leave(&self) {
         self.switchboard.rooms().leave(&self.ticket, Instant::now());
     }
 
-    /// Why a mailbox of this membership ended.
+    /// Reason for the end of this membership's mailbox.
     pub(crate) fn end(&self) -> Refusal {
         if self.switchboard.closing().is_cancelled() { Refusal::Closing } else { Refusal::Replaced }
     }

@@ -1,12 +1,15 @@
-//! The frames between a peer and a rendezvous: one binary websocket message each, one version byte and the
-//! postcard of [`FromPeer`] or [`FromRendezvous`].
+//! Wire format between a peer and a rendezvous. Each frame is one binary websocket message: one version byte,
+//! then [`FromPeer`] or [`FromRendezvous`] encoded by postcard.
 //!
-//! The rendezvous speaks first: `Challenge`, answered by `Hello`, answered by `Welcome` or `Refused`. Then
-//! the peer sends `Send`, the rendezvous `Deliver` and `Undeliverable`, and a `Ping` at fixed intervals,
-//! which is answered by `Pong`; a side that hears nothing for [`SILENT_PINGS`] intervals takes the connection
-//! for dead. Pings are frames of this protocol rather than of the websocket's, because a page sees only
-//! these. The enums grow at their ends; a variant that is not known here is [`FrameError::Unknown`], to be
-//! ignored. docs/RENDEZVOUS.md has the bytes.
+//! The rendezvous begins with `Challenge`. The peer answers with `Hello`, and the rendezvous with `Welcome`
+//! or `Refused`. From then on the peer sends `Send`, and the rendezvous sends `Deliver` and `Undeliverable`.
+//!
+//! The rendezvous sends a `Ping` at fixed intervals, which the peer answers with `Pong`. A side that receives
+//! nothing for [`SILENT_PINGS`] intervals treats the connection as dead. Pings are frames of this protocol,
+//! because a web page cannot see websocket pings.
+//!
+//! New variants are appended to the enums. An unknown variant is [`FrameError::Unknown`] and is ignored. The
+//! byte layout is in docs/RENDEZVOUS.md.
 
 use bytes::Bytes;
 use plenary_proto::seal::{ENVELOPE_LEN_MAX, Keypair, Signature, verify};
@@ -15,110 +18,112 @@ use serde::{Deserialize, Serialize, Serializer};
 
 /// The first byte of every frame.
 pub const WIRE_VERSION: u8 = 1;
-/// Most bytes of a frame: an envelope, and what stands before it (at most 38 bytes now).
+/// Maximum length of a frame, in bytes: an envelope and its header (at most 38 bytes now).
 pub const FRAME_LEN_MAX: usize = ENVELOPE_LEN_MAX + 64;
-/// So many unanswered pings mean that nobody is there any more.
+/// Number of unanswered pings after which the other side counts as gone.
 pub const SILENT_PINGS: u32 = 3;
-/// How many variants of [`FromPeer`] and [`FromRendezvous`] this version knows.
+/// Number of variants of [`FromPeer`] and [`FromRendezvous`] in this version.
 const FROM_PEER_VARIANTS: u32 = 3;
 const FROM_RENDEZVOUS_VARIANTS: u32 = 6;
 
-/// To whom an envelope goes.
+/// Address of an envelope.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Address {
-    /// Whoever proved to hold the room's root key; of several, who came last.
+    /// The peer that proved possession of the room's root key; of several peers, the latest. While no such
+    /// peer is connected: the members that have been in the room for longest, at most three.
     Host,
-    /// This peer.
+    /// The peer with this id.
     Peer(PeerId),
 }
 
-/// What a peer says.
+/// Frames from a peer to the rendezvous.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum FromPeer<'a> {
-    /// Who I am, and into which room I want; once, first.
+    /// Identifies the peer and names its room; sent once, as the first frame.
     Hello(Box<Hello>),
-    /// Carry this to somebody in my room.
+    /// Sends an envelope to another member of the room.
     Send {
-        /// To whom.
+        /// Recipient.
         to: Address,
         /// The envelope.
         #[serde(serialize_with = "as_bytes")]
         envelope: &'a [u8],
     },
-    /// I am still here: the answer to a ping.
+    /// Answer to a ping.
     Pong,
 }
 
-/// What a rendezvous says.
+/// Frames from the rendezvous to a peer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum FromRendezvous<'a> {
-    /// Prove who you are by signing this; once, first.
+    /// Challenge that the peer has to sign; sent once, as the first frame.
     Challenge {
         /// Random, for this connection only.
         nonce: [u8; 32],
     },
-    /// You are in.
+    /// The peer is in its room.
     Welcome {
-        /// How often a ping will come, in ms.
+        /// Interval of the pings, in ms.
         ping_interval_ms: u32,
     },
-    /// You are not, or no longer; the connection closes.
+    /// Refuses the peer, at entry or later; the connection closes.
     Refused(Refusal),
-    /// Somebody in your room sent you this.
+    /// Delivers an envelope from another member of the room.
     Deliver {
-        /// Who did.
+        /// The sender.
         from: PeerId,
         /// The envelope.
         #[serde(serialize_with = "as_bytes")]
         envelope: &'a [u8],
     },
-    /// An envelope of yours could not be delivered.
+    /// An envelope from this peer could not be delivered.
     Undeliverable {
-        /// As it was addressed.
+        /// The address of the envelope.
         to: Address,
     },
-    /// Are you still there?
+    /// Liveness check, to be answered with `Pong`.
     Ping,
 }
 
-/// Why a rendezvous turns a peer away. One byte on the wire, so that an older peer can read a newer reason.
+/// Reason for which a rendezvous refuses a peer. Encoded as one byte, so that an older peer can read a newer
+/// reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, thiserror::Error)]
 #[serde(from = "u8", into = "u8")]
 pub enum Refusal {
     /// 1: the rendezvous speaks another version of this protocol.
     #[error("it speaks another version of the protocol")]
     Version,
-    /// 2: a signature does not hold, or the root key is not this room's.
+    /// 2: a signature is invalid, or the root key does not belong to this room.
     #[error("a proof of identity does not hold")]
     BadProof,
     /// 3: no host has opened that room.
     #[error("the room is not open")]
     UnknownRoom,
-    /// 4: as many peers as allowed are in the room.
+    /// 4: the room has reached its maximum number of peers.
     #[error("the room is full")]
     RoomFull,
-    /// 5: as many rooms as allowed are open.
+    /// 5: the rendezvous has reached its maximum number of rooms.
     #[error("too many rooms are open")]
     TooManyRooms,
-    /// 6: the same peer connected anew, which ends the older connection.
+    /// 6: the same peer connected again, which ends the older connection.
     #[error("the same peer connected again elsewhere")]
     Replaced,
-    /// 7: no `Hello` came in time.
+    /// 7: no `Hello` arrived in time.
     #[error("it took too long to say hello")]
     Late,
-    /// 8: bytes that are no frame, a text, or a frame out of turn.
+    /// 8: bytes that are no frame, a text message, or a frame out of turn.
     #[error("something came that is no frame of the protocol")]
     Malformed,
     /// 9: a frame longer than [`FRAME_LEN_MAX`].
     #[error("a frame was too long: at most {FRAME_LEN_MAX} bytes")]
     TooLong,
-    /// 10: what was sent to the peer was not taken in time.
+    /// 10: the peer did not read its frames in time.
     #[error("it took too long to read")]
     Slow,
     /// 11: the rendezvous shuts down.
     #[error("the rendezvous is closing")]
     Closing,
-    /// A reason that a later version added.
+    /// A reason added by a later version.
     #[error("reason {0}")]
     Other(u8),
 }
@@ -154,30 +159,30 @@ impl From<Refusal> for u8 {
     }
 }
 
-/// Who a peer is and which room it wants into, with proofs over the connection's nonce.
+/// Identity of a peer and its room, with proofs over the connection's nonce.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hello {
-    /// The room.
+    /// The room to enter.
     pub room: RoomId,
     /// The peer.
     pub peer: PeerId,
     /// The peer's signature over `plenary 1 rendezvous peer` ‖ 0 ‖ room ‖ peer ‖ nonce.
     pub proof: Signature,
-    /// Of the host only: it opens the room.
+    /// Proof of the host, which opens the room; `None` for other peers.
     pub host: Option<HostProof>,
 }
 
-/// That the holder of a room's root key wants this peer to be its host.
+/// Proof that the holder of the room's root key accepts this peer as the host.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HostProof {
-    /// The root public key, from which the room's id follows.
+    /// The root public key; the room's id is derived from it.
     pub root: PeerId,
-    /// The root's signature over `plenary 1 rendezvous host` ‖ 0 ‖ room ‖ peer ‖ nonce.
+    /// The root key's signature over `plenary 1 rendezvous host` ‖ 0 ‖ room ‖ peer ‖ nonce.
     pub proof: Signature,
 }
 
 impl Hello {
-    /// Answers a challenge; with the room's `root` key, as its host.
+    /// Answers a challenge; with the room's `root` key, as the host of the room.
     pub fn new(room: RoomId, nonce: &[u8; 32], me: &Keypair, root: Option<&Keypair>) -> Hello {
         let peer = me.id();
         let host = root.map(|root| HostProof {
@@ -187,7 +192,7 @@ impl Hello {
         Hello { room, peer, proof: me.sign(&covered("peer", &room, &peer, nonce)), host }
     }
 
-    /// Checks the proofs. Costs about 50 µs of processor time for each.
+    /// Checks the proofs. Each takes about 50 µs of processor time.
     ///
     /// # Errors
     /// [`Refusal::BadProof`].
@@ -207,38 +212,39 @@ impl Hello {
     }
 }
 
-/// The bytes that a proof signs.
+/// Returns the bytes that a proof signs.
 fn covered(what: &str, room: &RoomId, peer: &PeerId, nonce: &[u8; 32]) -> Vec<u8> {
     [b"plenary 1 rendezvous ", what.as_bytes(), &[0], &room.0, &peer.0, nonce].concat()
 }
 
-/// Why bytes are no frame.
+/// Reason that bytes are not a valid frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FrameError {
-    /// Of another version of the protocol.
+    /// The frame has another protocol version.
     #[error("version {0} of the rendezvous protocol is not spoken here")]
     Version(u8),
-    /// A variant that a later version added: to be ignored.
+    /// A variant added by a later version; to be ignored.
     #[error("frame {0} is not known here")]
     Unknown(u32),
-    /// Damaged, or something stands behind its end.
+    /// The frame is damaged, or bytes follow its end.
     #[error("the frame cannot be read")]
     Malformed,
-    /// Longer than [`FRAME_LEN_MAX`], or its envelope than [`ENVELOPE_LEN_MAX`].
+    /// The frame is longer than [`FRAME_LEN_MAX`], or its envelope longer than [`ENVELOPE_LEN_MAX`].
     #[error("the frame is too long")]
     TooLong,
 }
 
 impl<'a> FromPeer<'a> {
-    /// The bytes of the frame.
+    /// Encodes the frame.
     pub fn to_bytes(&self) -> Bytes {
         encode(self)
     }
 
-    /// Reads a frame; its envelope stays where it is.
+    /// Decodes a frame without copying the envelope.
     ///
     /// # Errors
-    /// [`FrameError`]; of an honest peer, [`FrameError::Version`] and [`FrameError::Unknown`] only.
+    /// [`FrameError`]; frames of an honest peer yield [`FrameError::Version`] and [`FrameError::Unknown`]
+    /// only.
     pub fn from_bytes(bytes: &'a [u8]) -> Result<FromPeer<'a>, FrameError> {
         match decode(bytes, FROM_PEER_VARIANTS)? {
             FromPeer::Send { envelope, .. } if envelope.len() > ENVELOPE_LEN_MAX => Err(FrameError::TooLong),
@@ -248,15 +254,16 @@ impl<'a> FromPeer<'a> {
 }
 
 impl<'a> FromRendezvous<'a> {
-    /// The bytes of the frame.
+    /// Encodes the frame.
     pub fn to_bytes(&self) -> Bytes {
         encode(self)
     }
 
-    /// Reads a frame; its envelope stays where it is.
+    /// Decodes a frame without copying the envelope.
     ///
     /// # Errors
-    /// [`FrameError`]; of an honest rendezvous, [`FrameError::Version`] and [`FrameError::Unknown`] only.
+    /// [`FrameError`]; frames of an honest rendezvous yield [`FrameError::Version`] and
+    /// [`FrameError::Unknown`] only.
     pub fn from_bytes(bytes: &'a [u8]) -> Result<FromRendezvous<'a>, FrameError> {
         match decode(bytes, FROM_RENDEZVOUS_VARIANTS)? {
             FromRendezvous::Deliver { envelope, .. } if envelope.len() > ENVELOPE_LEN_MAX => {
@@ -289,7 +296,8 @@ fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8], variants: u32) -> Result<T, F
     }
 }
 
-/// All at once; serde on its own would write a slice byte by byte (the same bytes in postcard).
+/// Serializes the slice at once. By default serde writes a slice byte by byte, which gives the same bytes in
+/// postcard.
 fn as_bytes<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_bytes(bytes)
 }

@@ -1,4 +1,4 @@
-//! The relay over the stack alone, as its own broadcast example does it, with its default interceptors.
+//! The relay over the bare stack, as in the stack's broadcast example, with its default interceptors.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -120,7 +120,7 @@ async fn build(peer: Arc<Peer>) -> Connection {
     Connection { peer: Arc::new(connection), gathered, connected }
 }
 
-/// Connects a sending peer to a receiving one and returns the track between them, with the connections.
+/// Connects a sending peer to a receiving peer. Returns the track between them, and both connections.
 async fn connect(from: (&Host, Arc<Peer>), to: (&Host, Arc<Peer>)) -> (Child, [Arc<dyn PeerConnection>; 2]) {
     let ssrc = NEXT_SSRC.fetch_add(1, Ordering::Relaxed);
     let coding = RTCRtpCodingParameters { ssrc: Some(ssrc), ..Default::default() };

@@ -1,11 +1,12 @@
-//! What a relay pays per forwarded packet, against the bare stack in the same run.
+//! Benchmark of a relay: processor time per forwarded packet, compared with the bare stack in the same run.
 //!
 //!     cargo bench -p plenary-rtc --bench relay [-- CHILDREN...]
 //!
-//! A source, a relay and its children, each role on a thread of its own, whose processor time is all that the
-//! role does: receiving, checks, feedback and sending. Divided by the packets sent (relay) or received (leaf).
-//! Load: 1200-byte packets, 25 frames/s. The bare stack forwards as its examples do: a task per track that
-//! awaits each child's write. Rounds alternate between the two, since other work on the machine moves both.
+//! The source, the relay and the children (leaves) each run on a thread of their own. The processor time of a
+//! thread covers receiving, connectivity checks, feedback and sending; it is divided by the packets sent
+//! (relay) or received (leaf). Load: 1200-byte packets, 25 frames/s. The bare stack forwards as in its own
+//! examples: one task per track awaits the write to each child. Rounds alternate between the two, since other
+//! work on the machine affects both.
 
 mod bare;
 #[path = "../host.rs"]
@@ -21,10 +22,10 @@ const FRAME_INTERVAL: Duration = Duration::from_millis(40);
 const WARM_UP: Duration = Duration::from_millis(1_500);
 const MEASURED: Duration = Duration::from_secs(5);
 const ROUNDS: usize = 3;
-/// 1.4 and 6 Mbit/s.
+/// Packets per video frame: 1.4 and 6 Mbit/s.
 const PACKETS_PER_FRAME: [usize; 2] = [6, 25];
 
-/// A relay in work, until dropped.
+/// A running relay with its source and leaves; stops when dropped.
 struct Running {
     relay: Host,
     leaves: Host,
@@ -62,7 +63,7 @@ async fn measure(running: &Running, children: usize) -> Figures {
     }
 }
 
-/// Of several rounds, field by field.
+/// Median of several rounds, field by field.
 fn median(rounds: &[Figures]) -> Figures {
     let middle = |field: fn(&Figures) -> f64| {
         let mut values: Vec<f64> = rounds.iter().map(field).collect();

@@ -13,7 +13,7 @@ use plenary_rtc::*;
 use crate::host::Host;
 use crate::{Counts, FRAME_INTERVAL, PAYLOAD_LEN, Running};
 
-/// Forwards to all children, or only counts when there are none.
+/// Counts packets and forwards them to all children.
 #[derive(Default)]
 struct Relay {
     links: OnceLock<Weak<Links>>,

@@ -1,4 +1,4 @@
-//! Messages: each channel keeps its promise, and its bound.
+//! Messages: each channel keeps its delivery guarantee and its queue limit.
 
 use std::mem::swap;
 use std::time::Duration;
@@ -107,7 +107,7 @@ async fn control_that_the_other_end_does_not_take_ends_the_link() {
     let (mut a, mut b) = (Peer::new(), Peer::shaped(&shaper));
     connect(&mut a, &mut b, LINK).await;
     shaper.kill();
-    // what the stack holds, then what waits here: about 2 MiB
+    // fills the stack's buffer, then the queue of this crate: about 2 MiB
     for _ in 0..400 {
         a.send(LINK, Channel::Control, vec![0; 16_000]);
         sleep(Duration::from_millis(1)).await;
@@ -130,7 +130,7 @@ async fn heartbeats_that_find_no_room_are_dropped_and_the_link_lives_on() {
     assert!(heartbeats < 2_000, "without a pause in between, the queue of 16 KiB must have run over");
 }
 
-/// Twenty megabytes that nobody paces but the room told.
+/// Sends 20 MB, paced only by `bulk_room`.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bulk_flows_as_fast_as_the_other_end_takes_it() {
     const MESSAGES: u32 = 400;

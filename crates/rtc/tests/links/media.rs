@@ -1,4 +1,4 @@
-//! Packets in slots: what arrives is what was sent, and a relay changes only what belongs to a leg.
+//! Packets in slots: they arrive unchanged, and a relay changes only the fields that belong to a leg.
 
 use std::mem::swap;
 
@@ -19,7 +19,7 @@ async fn every_slot_carries_packets_both_ways_unchanged() {
             let sound = slot % 2 == 1;
             let sent = MediaPacket {
                 audio_level: sound.then_some(127 - slot),
-                // none, some, and as many as there may be
+                // no contributor, some, and the maximum
                 contributors: (0..slot.min(15))
                     .filter(|_| sound)
                     .map(|voice| Contributor { csrc: 0xfeed_0000 + u32::from(voice), level: voice * 9 })
@@ -59,7 +59,8 @@ async fn key_frames_are_known_by_their_parameter_sets() {
     }
 }
 
-/// A relay leaves out a packet: its legs show no hole, or children would ask for what nobody has.
+/// A relay leaves out a packet: its legs must show no gap, or the children would request packets that no peer
+/// has.
 #[tokio::test]
 async fn what_a_relay_leaves_out_is_no_loss_below_it() {
     let (mut source, mut relay) = (Peer::new(), Peer::new());
@@ -74,7 +75,7 @@ async fn what_a_relay_leaves_out_is_no_loss_below_it() {
     for _ in 1..=50 {
         let (_, packet) = relay.packet().await;
         if packet.identity.number % 10 != 0 {
-            // to another slot for the second child
+            // the second child receives the packet in another slot
             let to = Destinations::from_iter([(down[0], 0), (down[1], 4)]);
             relay.links.submit(Command::Forward { to, packet });
         }

@@ -1,4 +1,4 @@
-//! Bad networks: loss, delay, narrow paths, outages, death.
+//! Bad networks: loss, delay, rate limits, outages, and killed peers.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -39,7 +39,7 @@ async fn losses_are_repaired_and_nothing_comes_twice() {
     });
     let mut got = BTreeSet::new();
     let mut overtaken = 0;
-    // the very last ones may be lost without anything behind them to show it
+    // the last packets may be lost without a later packet that reveals the loss
     while got.len() < PACKETS as usize {
         let Ok(Some(arrived)) = timeout(Duration::from_secs(2), b.arrived.recv()).await else { break };
         let Arrived::Packet { packet, .. } = arrived else { continue };
@@ -63,7 +63,7 @@ async fn delay_keeps_order() {
         sent_at.push(tokio::time::Instant::now());
         a.forward(LINK, 0, packet(number));
         if number == 150 {
-            // what comes now must not overtake
+            // packets from here on must not overtake the delayed ones
             shaper.set(Shape::default());
         }
         if number % 20 == 0 {
@@ -83,7 +83,7 @@ async fn what_is_lost_last_on_control_comes_again_before_the_stack_would_repeat_
     let (mut a, mut b, shaper) = shaped_pair(Shape::default()).await;
     let unprobed = LinkId(2);
     connect(&mut a, &mut b, unprobed).await;
-    // nothing gets through while both are said
+    // no datagram gets through while both messages are sent
     shaper.set(Shape { loss_ppm: 1_000_000, ..Shape::default() });
     a.send(unprobed, Channel::Bulk, &b"bulk"[..]);
     a.send(LINK, Channel::Control, &b"control"[..]);
@@ -155,7 +155,7 @@ async fn a_short_outage_passes_by_itself() {
     let (a, mut b, shaper) = shaped_pair(Shape { loss_ppm: 1_000_000, ..Shape::default() }).await;
     a.forward(LINK, 0, packet(1));
     a.send(LINK, Channel::Control, "held");
-    // long enough for the stack to call it disconnected, too short to be given up
+    // long enough for the stack to report the connection as disconnected, too short for it to fail
     sleep(Duration::from_millis(2_800)).await;
     assert!(b.arrived.try_recv().is_err());
     shaper.set(Shape::default());
@@ -167,7 +167,7 @@ async fn a_short_outage_passes_by_itself() {
     assert_eq!(b.received().await.2, "held");
 }
 
-/// Carries every datagram that comes to `from` twice on to the other end, once its address is known.
+/// Forwards every datagram that arrives at `from` twice to the other end, once its address is known.
 async fn echo(from: Arc<UdpSocket>, by: Arc<UdpSocket>, to: Arc<OnceLock<SocketAddr>>) {
     let mut datagram = [0; 65_536];
     while let Ok((len, _)) = from.recv_from(&mut datagram).await {
@@ -186,7 +186,7 @@ async fn what_the_network_repeats_is_heard_once() {
         Candidate::Host(address) => address,
         _ => panic!("{description:?}"),
     };
-    // each end is told that the other is where the echo is
+    // each end's description names the address of the echo in place of the other end
     let bind = || UdpSocket::bind((LOOPBACK, 0));
     let (for_a, for_b) = (Arc::new(bind().await.unwrap()), Arc::new(bind().await.unwrap()));
     let (of_a, of_b) = (Arc::new(OnceLock::new()), Arc::new(OnceLock::new()));
@@ -235,8 +235,7 @@ async fn a_train_shows_the_bandwidth_of_a_narrow_path() {
     for train in 1..=5 {
         let arrivals = measure(&mut a, &mut b, train, 500_000, 0).await;
         assert!(arrivals.arrivals.len() > 300 && arrivals.packets_sent == 455, "{}", arrivals.arrivals.len());
-        // 28 of the 66 bytes of overhead are what this path carries; the rest is RTP's, which it counts as
-        // payload
+        // the path carries 28 of the 66 overhead bytes; it counts the RTP part as payload
         let bandwidth_bps = arrivals.bandwidth_bps().unwrap();
         read.push(bandwidth_bps);
         if bandwidth_bps.abs_diff(20_000_000) < 1_000_000 {

@@ -1,4 +1,4 @@
-//! How links come to be, and how they don't.
+//! Opening of links, successful and failed.
 
 use std::time::Duration;
 
@@ -49,11 +49,11 @@ async fn an_answer_may_take_its_time() {
     let offer = a.described(LINK).await;
     b.links.submit(Command::Answer { link: LINK, kind: LinkKind::Peer, offer });
     let answer = b.described(LINK).await;
-    // the answering end's checks find nobody meanwhile
+    // meanwhile the answering end's checks are not answered
     sleep(Duration::from_secs(2)).await;
     a.links.submit(Command::Accept { link: LINK, answer: answer.clone() });
     tokio::join!(a.connected(LINK), b.connected(LINK));
-    // repeated, it changes nothing; nor does one that answers an answer
+    // a repeated answer is ignored, and so is an answer at the answering end
     a.links.submit(Command::Accept { link: LINK, answer: answer.clone() });
     b.links.submit(Command::Accept { link: LINK, answer });
     a.send(LINK, Channel::Control, "still here");
@@ -110,7 +110,7 @@ async fn descriptions_that_cannot_be_used_take_the_link_down() {
         let reason = b.down(link).await;
         assert!(matches!(reason, DownReason::Description(_)), "{name}: {reason}");
     }
-    // and the same for an answer
+    // the same for an answer
     a.links.submit(Command::Accept { link: LINK, answer: good });
     assert_eq!(a.down(LINK).await, DownReason::Description(DescriptionError::Setup(Setup::ActPass)));
 }

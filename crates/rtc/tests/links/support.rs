@@ -1,4 +1,4 @@
-//! Peers for tests and benches: real links over loopback, and a sink that keeps what comes.
+//! Peers for tests and benchmarks: real links over loopback, and a sink that records packets.
 
 #![allow(dead_code, reason = "each of the crates that include this uses a part of it")]
 
@@ -14,11 +14,11 @@ use plenary_rtc::*;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-/// Nothing in these tests takes this long unless it hangs.
+/// Timeout of each step in these tests: a step that takes longer hangs.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 pub(crate) const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
-/// What a sink was given.
+/// A call that the sink received.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Arrived {
     Packet { link: LinkId, slot: u8, packet: MediaPacket, arrived_us: u64 },
@@ -40,7 +40,7 @@ impl PacketSink for Keep {
     }
 }
 
-/// All links of one peer, and what they bring.
+/// All links of one peer, with their events and recorded packets.
 pub(crate) struct Peer {
     pub(crate) links: Links,
     pub(crate) events: Events,
@@ -70,7 +70,7 @@ impl Peer {
         timeout(PATIENCE, self.events.next()).await.expect("no event").expect("the links are closed")
     }
 
-    /// The first event that `wanted` makes something of; others are dropped.
+    /// Waits for the first event that `wanted` maps to `Some`; drops all others.
     pub(crate) async fn until<T>(&mut self, mut wanted: impl FnMut(Event) -> Option<T>) -> T {
         loop {
             if let Some(found) = wanted(self.event().await) {
@@ -118,7 +118,7 @@ impl Peer {
         timeout(PATIENCE, self.arrived.recv()).await.expect("nothing arrived").expect("the links are closed")
     }
 
-    /// The next packet: its slot and number.
+    /// Waits for the next packet; returns its slot and the packet.
     pub(crate) async fn packet(&mut self) -> (u8, MediaPacket) {
         loop {
             if let Arrived::Packet { slot, packet, .. } = self.next_arrived().await {
@@ -148,7 +148,7 @@ pub(crate) fn packet(number: u64) -> MediaPacket {
     }
 }
 
-/// Opens a link of that number between two peers, the first one offering.
+/// Opens a link between two peers; the first peer offers.
 pub(crate) async fn connect_kind(a: &mut Peer, b: &mut Peer, link: LinkId, kind: LinkKind) {
     a.links.submit(Command::Offer { link, kind });
     let offer = a.described(link).await;

@@ -1,4 +1,5 @@
-//! One websocket: challenge, hello, then frames both ways until either side ends it.
+//! One websocket connection of a rendezvous: challenge, hello, then frames in both directions until either
+//! side ends it.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -20,15 +21,15 @@ use crate::socket::{self, Heard, heard};
 use crate::switchboard::{Membership, Switchboard};
 use crate::wire::{FrameError, FromPeer, FromRendezvous, Refusal, SILENT_PINGS};
 
-/// So much mail is written before it is flushed. Guess.
+/// Maximum number of frames written before a flush. A guess.
 const MAIL_BATCH_MAX: usize = 32;
 
-/// How a connection ended.
+/// The end of a connection.
 #[derive(Debug)]
 enum Ending {
-    /// The peer is gone; there is nobody to tell.
+    /// The peer has disconnected and gets no further message.
     Gone(String),
-    /// The peer is told why.
+    /// The peer is refused and gets the reason.
     Refused(Refusal, String),
 }
 
@@ -71,7 +72,7 @@ fn is_misbehaviour(refusal: Refusal) -> bool {
     matches!(refusal, BadProof | Late | Malformed | Slow | TooLong | Version)
 }
 
-/// RFC 6455, 7.4.1.
+/// Websocket close code of a refusal (RFC 6455, 7.4.1).
 fn close_code(refusal: Refusal) -> CloseCode {
     match refusal {
         Refusal::TooLong => CloseCode::Size,
@@ -96,14 +97,14 @@ where
         Err(_) => return Refusal::Late.into(),
     };
     let (sink, stream) = socket.split();
-    // two halves of one task: a peer that doesn't read is still heard, one that is throttled still told
+    // two halves in one task: a peer that reads nothing can still send, a throttled peer still receives
     tokio::select! {
         ending = read_all(stream, &membership, limits, address) => ending,
         ending = write_all(sink, mailbox, &membership, limits) => ending,
     }
 }
 
-/// Challenges the peer, checks its answer and lets it into its room.
+/// Sends the challenge, checks the answer and lets the peer into its room.
 async fn greet<S>(
     socket: &mut WebSocketStream<S>,
     switchboard: &Switchboard,
@@ -136,7 +137,7 @@ where
     Ok(entered)
 }
 
-/// Carries what the peer sends, as fast as its limits allow.
+/// Reads the frames of the peer, as fast as its rate limits allow.
 async fn read_all<S>(
     mut stream: SplitStream<&mut WebSocketStream<S>>,
     membership: &Membership,
@@ -180,10 +181,10 @@ where
     }
 }
 
-/// Does what a frame asks for.
+/// Executes a frame.
 fn obey(frame: &[u8], membership: &Membership) -> Result<(), Ending> {
     match FromPeer::from_bytes(frame) {
-        // copied, because the frame may share a larger buffer than what it is reckoned at while it waits
+        // copied: the frame may share a larger buffer than the length accounted in the mailbox
         Ok(FromPeer::Send { to, envelope }) => {
             membership.carry(to, Bytes::copy_from_slice(envelope)).map_err(|_| membership.end().into())
         }
@@ -211,7 +212,7 @@ fn ended(heard: Heard) -> Ending {
     }
 }
 
-/// Sends what waits for the peer, and pings.
+/// Writes waiting mail to the peer, and pings.
 async fn write_all<S>(
     mut sink: SplitSink<&mut WebSocketStream<S>, Message>,
     mut mailbox: Mailbox,
@@ -237,7 +238,7 @@ where
     }
 }
 
-/// Writes a frame, and with it some of what waits already.
+/// Writes a frame, together with mail that is already waiting.
 async fn write<S>(
     sink: &mut SplitSink<&mut WebSocketStream<S>, Message>,
     first: Bytes,
@@ -257,7 +258,7 @@ where
     in_time(send_timeout, sink.flush()).await
 }
 
-/// One step of writing, during which TCP must take at least something.
+/// Runs one write step, which must complete within `send_timeout`.
 async fn in_time(
     send_timeout: Duration,
     step: impl Future<Output = Result<(), tungstenite::Error>>,

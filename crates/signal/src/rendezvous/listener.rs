@@ -1,4 +1,4 @@
-//! Accepts TCP connections and reads their HTTP requests, no more of them and no slower than the limits say.
+//! Accepts TCP connections and serves their HTTP requests, within the limits on number, rate and time.
 
 use std::io;
 use std::net::SocketAddr;
@@ -17,28 +17,29 @@ use tracing::{debug, error, warn};
 use super::Lobby;
 use crate::gate::{Gate, Pass, Turned};
 
-/// Most bytes of a request's head that are kept; hyper's least is 8 KiB. Browsers send about 1 KiB.
+/// Maximum length of a request's head, in bytes; hyper's minimum is 8 KiB. Browsers send about 1 KiB.
 const HEAD_LEN_MAX: usize = 16 * 1024;
-/// How many connections the kernel holds until they are accepted: Linux's own bound (net.core.somaxconn since
-/// 5.4). With the usual 1024, 1000 peers that came at once took 1.3 s, as some had to send their SYN again.
+/// Length of the kernel's queue of connections that are not accepted yet: Linux's own limit
+/// (net.core.somaxconn since 5.4). With the usual 1024, 1000 peers that connected at once took 1.3 s, since
+/// some had to repeat their SYN.
 const BACKLOG: u32 = 4096;
-/// After an error that says the machine lacks something, files mostly, accepting rests for so long.
+/// Pause of accepting after an error that shows a lack of resources, mostly of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// At most so often it is logged that connections are turned away: who floods the port shall not flood the
-/// log.
+/// Minimum interval between log entries about rejected connections, so that a flood of connections does not
+/// flood the log.
 const WARN_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Listens on `address`, also where connections of a rendezvous that just closed linger.
+/// Listens on `address`, even while connections of a rendezvous that just closed linger there.
 pub(super) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    // on Windows it would let another program take the port over
+    // on Windows this option would let another program take the port over
     #[cfg(not(windows))]
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
 }
 
-/// Accepts until the lobby closes.
+/// Accepts connections until the lobby closes.
 pub(super) async fn serve(listener: TcpListener, router: Router, gate: Arc<Mutex<Gate>>, lobby: Lobby) {
     let mut turned_away = TurnedAway::default();
     let accepting = async {
@@ -67,10 +68,10 @@ fn concerns_one_connection(error: &io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }
 
-/// Those who were not let in.
+/// Statistics of rejected connections, for the log.
 #[derive(Default)]
 struct TurnedAway {
-    /// Since it was logged.
+    /// Rejected connections since the last log entry.
     count: u64,
     logged: Option<Instant>,
 }
@@ -83,7 +84,7 @@ impl TurnedAway {
             Turned::TooFast => "429 Too Many Requests",
         };
         let response = format!("HTTP/1.1 {status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
-        // a courtesy: the connection closes either way
+        // best effort: the connection closes in any case
         let _ = stream.try_write(response.as_bytes());
         self.count += 1;
         if self.logged.is_none_or(|logged| logged.elapsed() >= WARN_INTERVAL) {

@@ -1,12 +1,13 @@
-//! The rendezvous: a small web server where peers of a room find each other.
+//! The rendezvous: a small web server through which peers of a room find each other.
 //!
-//! `GET /` answers who is there, `/signal` opens a websocket that speaks [`wire`](crate::wire), and
-//! everything else is left to a page that the embedder may add. All state is in memory, in a [`Switchboard`]:
-//! an envelope goes from the connection it came in on to its recipient's mailbox, and is kept nowhere else.
+//! `GET /` answers with a short text, `/signal` opens a websocket that speaks [`wire`](crate::wire), and all
+//! other requests go to a page that the embedding program may add. All state is in memory, in a
+//! [`Switchboard`]: an envelope moves from the incoming connection to the recipient's mailbox and is stored
+//! nowhere else.
 //!
-//! One task accepts, and each connection is one: first plain HTTP, then, if it comes to that, the websocket
-//! in a task of its own. A connection that misbehaves is refused with a reason and closed, and no other
-//! notices.
+//! One task accepts connections. Each connection has a task of its own: first plain HTTP, then, after an
+//! upgrade, a second task for the websocket. A connection that violates the protocol is refused with a reason
+//! and closed, without effect on the others.
 
 mod connection;
 mod listener;
@@ -39,54 +40,54 @@ use crate::wire::Refusal;
 
 /// The path of the websocket.
 pub const SIGNAL_PATH: &str = "/signal";
-/// What `GET /` answers where no page was added.
+/// Answer to `GET /` when no page was added.
 const GREETING: &str = "This is a plenary rendezvous. To get into a room, run: plenary join INVITE\n";
 
-/// What a rendezvous is made of.
+/// Configuration of a rendezvous.
 #[derive(Clone, Debug, Default)]
 pub struct RendezvousConfig {
-    /// How much it takes on.
+    /// Resource limits.
     pub limits: Limits,
-    /// Answers what is not [`SIGNAL_PATH`]; by default a line of text at `/`.
+    /// Routes for all paths but [`SIGNAL_PATH`]; by default a line of text at `/`.
     pub page: Option<Router>,
 }
 
-/// Why there is no rendezvous.
+/// Reason that a rendezvous could not be started.
 #[derive(Debug, thiserror::Error)]
 pub enum RendezvousError {
-    /// Somebody listens there already.
+    /// Another program listens on the address already.
     #[error("{address} is in use: another program listens there")]
     AddressInUse {
-        /// Where it was to listen.
+        /// The address to listen on.
         address: SocketAddr,
     },
-    /// It can't listen there for another reason.
+    /// Listening failed for another reason.
     #[error("cannot listen on {address}: {error}")]
     Bind {
-        /// Where it was to listen.
+        /// The address to listen on.
         address: SocketAddr,
-        /// As the system says it.
+        /// The error of the system.
         error: io::Error,
     },
 }
 
-/// A running rendezvous. Dropped, it closes as by [`close`](Rendezvous::close), in the background.
+/// A running rendezvous. Dropping it closes it in the background, like [`close`](Rendezvous::close).
 #[derive(Debug)]
 pub struct Rendezvous {
     lobby: Lobby,
     local_addr: SocketAddr,
 }
 
-/// What the routes of a rendezvous share.
+/// State shared by the routes of a rendezvous.
 #[derive(Clone, Debug)]
 struct Lobby {
     switchboard: Switchboard,
-    /// Everything that must have ended when closing is done.
+    /// All tasks that must have ended before closing is complete.
     tasks: TaskTracker,
 }
 
 impl Rendezvous {
-    /// Listens on `address` (TCP; port 0 for any that is free) and serves until closed or dropped.
+    /// Listens on `address` (TCP; port 0 for any free port) and serves until closed or dropped.
     ///
     /// # Errors
     /// [`RendezvousError::AddressInUse`] or [`RendezvousError::Bind`].
@@ -109,12 +110,12 @@ impl Rendezvous {
         Ok(Rendezvous { lobby, local_addr })
     }
 
-    /// Where it listens.
+    /// The address on which the rendezvous listens.
     pub fn local_addr(&self) -> SocketAddr {
         self.local_addr
     }
 
-    /// Its rooms, for peers in the same process.
+    /// The rooms, for peers in the same process.
     pub fn switchboard(&self) -> &Switchboard {
         &self.lobby.switchboard
     }
@@ -122,29 +123,30 @@ impl Rendezvous {
     /// Lets a peer of this process into an open room; see [`Switchboard::attach`].
     ///
     /// # Errors
-    /// As there.
+    /// As for [`Switchboard::attach`].
     pub fn attach(&self, room: RoomId, me: PeerId) -> Result<LocalSignal, Refusal> {
         self.switchboard().attach(room, me)
     }
 
-    /// Lets the host in that this process is; see [`Switchboard::attach_host`].
+    /// Lets the host in that runs in this process; see [`Switchboard::attach_host`].
     ///
     /// # Errors
-    /// As there.
+    /// As for [`Switchboard::attach_host`].
     pub fn attach_host(&self, room: RoomId, me: PeerId) -> Result<LocalSignal, Refusal> {
         self.switchboard().attach_host(room, me)
     }
 
-    /// The routes `/` and [`SIGNAL_PATH`], to be served by another web server as well.
+    /// Returns the route [`SIGNAL_PATH`] and the default page at `/`, to be served by another web server as
+    /// well.
     ///
-    /// They lead to the same rooms. How many connections come, and how slowly their requests, is then for
-    /// that server to bound; to name peers' addresses in the log it must add axum's [`ConnectInfo`].
+    /// The routes lead to the same rooms. The other web server must limit the number of connections and the
+    /// time of their requests. To have the addresses of peers in the log, it must add axum's [`ConnectInfo`].
     pub fn router(&self) -> Router {
         self.lobby.router(None)
     }
 
-    /// Tells every peer, closes all connections (about a second for those that don't answer) and stops
-    /// listening. When it returns, none of its tasks is left.
+    /// Notifies every peer, closes all connections (about a second for those that don't answer) and stops
+    /// listening. When it returns, all its tasks have ended.
     pub async fn close(self) {
         self.lobby.close();
         self.lobby.tasks.wait().await;
@@ -169,7 +171,7 @@ impl Lobby {
     }
 }
 
-/// Turns a request for [`SIGNAL_PATH`] into a websocket, which lives on in a task of its own.
+/// Upgrades a request for [`SIGNAL_PATH`] to a websocket, which is served in a task of its own.
 async fn signal(
     State(lobby): State<Lobby>,
     address: Option<Extension<ConnectInfo<SocketAddr>>>,

@@ -1,21 +1,21 @@
-//! How long to wait before the next try: exponential, with full jitter, so that the peers of a rendezvous
-//! that restarts don't come back all at once (M. Brooker, "Exponential Backoff And Jitter", AWS 2015).
+//! Backoff between connection attempts: exponential with full jitter, so that the peers of a restarted
+//! rendezvous don't all reconnect at once (M. Brooker, "Exponential Backoff And Jitter", AWS 2015).
 
 use std::time::Duration;
 
-/// The longest wait after the first failure.
+/// Maximum wait after the first failure.
 const BACKOFF_MIN: Duration = Duration::from_millis(100);
-/// The longest wait after any failure.
+/// Maximum wait after any failure.
 const BACKOFF_MAX: Duration = Duration::from_secs(10);
 
-/// Counts failures.
+/// Counts consecutive failures and derives the wait.
 #[derive(Debug, Default)]
 pub(super) struct Backoff {
     failures: u32,
 }
 
 impl Backoff {
-    /// Counts one more failure; `random` is uniform over all of `u32`.
+    /// Counts one more failure and returns the wait; `random` is uniform over all of `u32`.
     pub(super) fn wait(&mut self, random: u32) -> Duration {
         let bound = BACKOFF_MIN.saturating_mul(1 << self.failures.min(16)).min(BACKOFF_MAX);
         self.failures = self.failures.saturating_add(1);

@@ -1,4 +1,4 @@
-//! One try to reach a rendezvous: name, TCP, TLS, websocket, proof.
+//! One attempt to connect to a rendezvous: name resolution, TCP, TLS, websocket, authentication.
 
 use std::time::Duration;
 
@@ -19,16 +19,16 @@ use crate::signal::{Outage, SignalError};
 use crate::socket::{self, Heard, heard};
 use crate::wire::{FrameError, FromPeer, FromRendezvous, Hello, Refusal, SILENT_PINGS};
 
-/// How often a rendezvous may say that it pings; outside of it, the nearer bound is taken.
+/// Bounds of the ping interval that a rendezvous may announce; a value outside is clamped.
 const PING_INTERVAL_MIN: Duration = Duration::from_millis(100);
 const PING_INTERVAL_MAX: Duration = Duration::from_secs(60);
 
-/// All that is needed to connect.
+/// Parameters of a connection attempt.
 pub(super) struct Dial {
     pub(super) url: String,
     host: String,
     port: u16,
-    /// `ws://…/signal`, whether or not TLS lies below.
+    /// `ws://…/signal`, with or without TLS below.
     websocket_url: String,
     room: RoomId,
     me: Keypair,
@@ -38,10 +38,10 @@ pub(super) struct Dial {
     tls: Option<Tls>,
 }
 
-/// A connection whose peer is in its room.
+/// A connection with the peer in its room.
 pub(super) struct Joined {
     pub(super) socket: WebSocketStream<Box<dyn Io>>,
-    /// So long without a word, and the rendezvous is gone.
+    /// Silence after which the rendezvous counts as gone.
     pub(super) silence_max: Duration,
 }
 
@@ -91,7 +91,7 @@ impl Dial {
         })
     }
 
-    /// Connects and gets into the room.
+    /// Connects and enters the room.
     pub(super) async fn join(&self) -> Result<Joined, Outage> {
         let failed = |error: std::io::Error| Outage::Connect(error.to_string());
         let addresses = lookup_host((&*self.host, self.port)).await.map_err(failed)?;
@@ -112,7 +112,7 @@ impl Dial {
         self.greet(socket).await
     }
 
-    /// Answers the challenge and waits to be let in.
+    /// Answers the challenge and waits for the welcome.
     async fn greet(&self, mut socket: WebSocketStream<Box<dyn Io>>) -> Result<Joined, Outage> {
         let mut said_hello = false;
         loop {
@@ -152,7 +152,7 @@ fn not_upgraded(error: Error) -> Outage {
     }
 }
 
-/// What it means for a peer that no frame came.
+/// Converts a received item other than an expected frame to the outage that it means.
 pub(super) fn outage(heard: Heard) -> Outage {
     match heard {
         Heard::Gone(why) => Outage::Closed(why),

@@ -1,9 +1,9 @@
-//! A peer's end of a rendezvous: one connection, kept up by itself.
+//! The websocket client of a rendezvous: one connection, which reconnects by itself.
 //!
-//! One task dials, proves who the peer is, and carries envelopes both ways; when the connection breaks it
-//! says so and tries again. Until it was up for the first time it gives up after a while, and at once if the
-//! room is unknown or full; after that it tries for ever, with at most 10 s between tries, because a
-//! rendezvous that restarts has forgotten the rooms until their hosts are back.
+//! One task dials, authenticates the peer, and carries envelopes in both directions. When the connection
+//! breaks, the task reports it and retries. Before the first connection is up, it gives up after a timeout,
+//! or at once if the room is unknown or full. Later it retries without end, at most 10 s apart, because a
+//! restarted rendezvous knows no rooms until their hosts are back.
 
 mod backoff;
 mod dial;
@@ -34,37 +34,38 @@ use dial::Dial;
 use send_queue::SendQueue;
 use upkeep::{CLOSING_MAX, Upkeep};
 
-/// Most events that wait to be fetched; then the connection is not read.
+/// Maximum number of events that wait to be fetched. At the limit the connection is not read.
 const EVENTS_MAX: usize = 256;
 
-/// A stream of bytes both ways.
+/// A bidirectional byte stream.
 pub trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
 
-/// Puts something between a TCP connection and what uses it: a shaper, say, or a switch that cuts it.
+/// Wraps a TCP connection before use, for example in a shaper or in a switch that cuts it.
 pub type WrapTcp = Arc<dyn Fn(TcpStream) -> Box<dyn Io> + Send + Sync>;
 
-/// Where a peer connects to, and as whom.
+/// Configuration of a [`WebsocketSignal`]: the rendezvous, the room, and the peer's keys.
 #[derive(Clone)]
 pub struct WebsocketConfig {
-    /// The rendezvous: `http://HOST[:PORT]` or, with the feature `tls`, `https://HOST[:PORT]`; no path.
+    /// URL of the rendezvous: `http://HOST[:PORT]` or, with the feature `tls`, `https://HOST[:PORT]`; no
+    /// path.
     pub url: String,
-    /// The room to get into.
+    /// The room to enter.
     pub room: RoomId,
-    /// Signs the rendezvous' challenge, which proves the peer's id.
+    /// The peer's key pair. It signs the challenge of the rendezvous, which proves the peer's id.
     pub me: Keypair,
-    /// Of the host only: the room's root key, which opens the room.
+    /// The room's root key pair, which opens the room; set by the host only.
     pub root: Option<Keypair>,
-    /// Applied to each TCP connection, below TLS; by default there is none.
+    /// Wrapper applied to each TCP connection, below TLS; none by default.
     pub wrap: Option<WrapTcp>,
-    /// How long it may take until the first connection is up: 10 s by default.
+    /// Timeout for the first connection: 10 s by default.
     pub patience: Duration,
-    /// Certificates (DER) that are trusted besides Mozilla's roots, for `https://`.
+    /// Certificates (DER) trusted for `https://` in addition to Mozilla's roots.
     pub roots_der: Vec<Bytes>,
 }
 
 impl WebsocketConfig {
-    /// A joiner's, with all defaults.
+    /// Configuration of a joining peer, with all defaults.
     pub fn new(url: impl Into<String>, room: RoomId, me: Keypair) -> WebsocketConfig {
         let patience = Duration::from_secs(10);
         WebsocketConfig { url: url.into(), room, me, root: None, wrap: None, patience, roots_der: Vec::new() }
@@ -73,10 +74,12 @@ impl WebsocketConfig {
 
 /// A [`Signal`] over a websocket to a [`Rendezvous`](crate::Rendezvous).
 ///
-/// Up to 256 envelopes wait while there is no connection, or while the rendezvous takes them only slowly;
-/// each is dropped after 10 s, since a protocol that retries has repeated it by then. An envelope that was
-/// being written when the connection broke is lost. Up to 256 events wait to be fetched; then nothing more is
-/// read, and whoever doesn't fetch any for 15 s loses the connection. Dropped, it disconnects at once.
+/// - Up to 256 envelopes are queued while there is no connection or the rendezvous reads slowly. Each is
+///   dropped after 10 s, since a protocol that retries has repeated it by then.
+/// - An envelope that is being written when the connection breaks is lost.
+/// - Up to 256 events wait to be fetched. At the limit the connection is not read, and a peer that fetches
+///   none for three ping intervals (15 s by default) loses the connection.
+/// - Dropping the signal disconnects at once.
 #[derive(Debug)]
 pub struct WebsocketSignal {
     send_queue: Arc<SendQueue>,
@@ -86,8 +89,8 @@ pub struct WebsocketSignal {
 }
 
 impl WebsocketSignal {
-    /// Begins to connect, in a task of the current tokio runtime; how it goes is told by events: `Up`, or
-    /// `Down` for each failed try and in the end `Ended`.
+    /// Starts connecting, in a task of the current tokio runtime. Events report the outcome: `Up`, or `Down`
+    /// for each failed try and finally `Ended`.
     ///
     /// # Errors
     /// [`SignalError::BadUrl`].

@@ -1,4 +1,4 @@
-//! What a peer wants to send, while the rendezvous can't be reached or takes it only so fast.
+//! Send queue of a websocket client: holds envelopes while the rendezvous is unreachable or reads slowly.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -10,13 +10,13 @@ use tokio::sync::Notify;
 use crate::signal::SignalError;
 use crate::wire::Address;
 
-/// Most envelopes that wait; then new ones are refused.
+/// Maximum number of queued envelopes. At the limit new ones are rejected.
 pub(super) const SEND_QUEUE_LEN_MAX: usize = 256;
-/// An envelope that has waited for so long is dropped: whoever sent it has tried again by then, and an answer
-/// to it would come too late to be of use. Guess.
+/// Age at which a queued envelope is dropped: its sender has retried by then, and an answer would come too
+/// late to be useful. A guess.
 pub(super) const SEND_QUEUE_AGE_MAX: Duration = Duration::from_secs(10);
 
-/// A queue of envelopes: bounded in number and in age, filled from anywhere, emptied by one task.
+/// A queue of envelopes: bounded in number and in age, filled from any thread, emptied by one task.
 #[derive(Debug, Default)]
 pub(super) struct SendQueue {
     waiting: Mutex<Waiting>,
@@ -46,19 +46,19 @@ impl SendQueue {
         Ok(())
     }
 
-    /// The oldest envelope that is worth sending.
+    /// Takes the oldest envelope that is not expired.
     pub(super) fn pop(&self, now: Instant) -> Option<(Address, Bytes)> {
         let mut waiting = self.waiting();
         waiting.drop_old(now);
         waiting.envelopes.pop_front().map(|(_, to, envelope)| (to, envelope))
     }
 
-    /// Waits until an envelope may have come in; for one waiter at a time. Cancel safe.
+    /// Waits until an envelope may have been queued; for one waiter at a time. Cancel safe.
     pub(super) async fn filled(&self) {
         self.filled.notified().await;
     }
 
-    /// Takes nothing more in.
+    /// Rejects all further envelopes.
     pub(super) fn end(&self) {
         self.waiting().ended = true;
     }

@@ -1,5 +1,5 @@
-//! TCP to whichever address of a host answers first (RFC 8305, "Happy Eyeballs"), so that a host with an IPv6
-//! address that leads nowhere is still reached over IPv4.
+//! TCP connection to the first address of a host that answers (RFC 8305, "Happy Eyeballs"). A host with an
+//! unreachable IPv6 address is still reached over IPv4.
 
 use std::io;
 use std::net::SocketAddr;
@@ -10,15 +10,16 @@ use futures::stream::FuturesUnordered;
 use tokio::net::TcpStream;
 use tokio::time::sleep;
 
-/// How long an address may keep the next one waiting: RFC 8305's Connection Attempt Delay.
+/// Delay before the next address is tried: the Connection Attempt Delay of RFC 8305.
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
-/// More addresses than this are not tried. Guess.
+/// Maximum number of addresses that are tried. A guess.
 const ADDRESSES_MAX: usize = 8;
 
-/// Tries the addresses in their order, the next one when the last has failed or takes long.
+/// Tries the addresses in order; starts the next one when the last has failed or takes longer than
+/// `ATTEMPT_DELAY`.
 ///
 /// # Errors
-/// That of the address that failed last, or `NotFound` when there are none.
+/// The error of the address that failed last, or `NotFound` without addresses.
 pub(super) async fn connect_first(addresses: impl IntoIterator<Item = SocketAddr>) -> io::Result<TcpStream> {
     let mut addresses = addresses.into_iter().take(ADDRESSES_MAX).peekable();
     let mut attempts = FuturesUnordered::new();
@@ -48,7 +49,7 @@ mod tests {
     async fn addresses_that_refuse_or_say_nothing_are_passed_over() {
         let listener = TcpListener::bind(ANY_PORT).await.unwrap();
         let answering = listener.local_addr().unwrap();
-        // bound, but not listening: refuses for as long as the socket lives
+        // bound but not listening: refuses connections as long as the socket exists
         let bound = TcpSocket::new_v4().unwrap();
         bound.bind(ANY_PORT).unwrap();
         let refusing = bound.local_addr().unwrap();
@@ -62,7 +63,8 @@ mod tests {
         assert_eq!(connect_first([]).await.unwrap_err().kind(), io::ErrorKind::NotFound);
     }
 
-    /// An address whose queue of connections is full, so that Linux ignores further ones; and what fills it.
+    /// An address with a full connection queue, so that Linux ignores further connections; and the
+    /// connections that fill the queue.
     async fn mute() -> (SocketAddr, (TcpListener, Vec<TcpStream>)) {
         let socket = TcpSocket::new_v4().unwrap();
         socket.bind(ANY_PORT).unwrap();

@@ -1,4 +1,4 @@
-//! TLS on ring, with Mozilla's roots and the caller's.
+//! TLS with ring; trusts Mozilla's roots and the certificates of the caller.
 
 use std::io;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! The task that keeps a peer connected: try, converse, wait, try again.
+//! The task that keeps a peer connected: connect, carry envelopes, wait, reconnect.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -23,16 +23,16 @@ use crate::signal::{Outage, SignalError, SignalEvent};
 use crate::socket::{self, Heard, heard, trouble};
 use crate::wire::{Address, FrameError, FromPeer, FromRendezvous, Refusal};
 
-/// How long one try may take, from the name to the welcome.
+/// Timeout of one attempt, from name resolution to the welcome.
 const TRY_MAX: Duration = Duration::from_secs(5);
-/// A connection that lasted so long was a good one: the next wait is short again.
+/// Duration after which a connection counts as stable and resets the backoff.
 const STEADY: Duration = Duration::from_secs(10);
-/// How long the queued envelopes may take at the end.
+/// Timeout for sending the queued envelopes when the signal is closed.
 const FLUSH_MAX: Duration = Duration::from_secs(1);
-/// How long closing may take: flushing, then parting.
+/// Timeout for closing: sending the queue, then the orderly close of the websocket.
 pub(super) const CLOSING_MAX: Duration = Duration::from_secs(3);
 
-/// See the module.
+/// State of the task that keeps the connection up.
 pub(super) struct Upkeep {
     dial: Dial,
     send_queue: Arc<SendQueue>,
@@ -41,7 +41,7 @@ pub(super) struct Upkeep {
     patience: Duration,
 }
 
-/// Nobody wants the signal any more.
+/// The signal was closed or dropped.
 struct Closed;
 
 impl Upkeep {
@@ -55,7 +55,7 @@ impl Upkeep {
         Upkeep { dial, send_queue, events, closing, patience }
     }
 
-    /// Runs until closed, or until trying on makes no sense.
+    /// Runs until the signal is closed or has finally failed.
     pub(super) async fn run(self) {
         let Err(Closed) = self.keep_up().await;
         self.send_queue.end();
@@ -112,14 +112,14 @@ impl Upkeep {
         Err(Closed)
     }
 
-    /// Carries envelopes both ways until the connection breaks. When the signal is closed, what is queued
-    /// still goes out.
+    /// Carries envelopes in both directions until the connection breaks. When the signal is closed, queued
+    /// envelopes are still sent.
     async fn converse(&self, joined: Joined) -> Result<Outage, Closed> {
         let Joined { mut socket, silence_max } = joined;
         let pinged = Notify::new();
         let (sink, stream) = (&mut socket).split();
         let conversation = async {
-            // two halves of one task, so that a full pipe in one direction doesn't stop the other
+            // two halves in one task, so that a blocked direction does not stop the other
             tokio::select! {
                 outage = self.read(stream, &pinged, silence_max) => outage,
                 outage = self.write(sink, &pinged) => outage,
@@ -197,7 +197,7 @@ fn carry(to: Address, envelope: &[u8]) -> Message {
     Message::Binary(FromPeer::Send { to, envelope }.to_bytes())
 }
 
-/// A refusal that trying again won't change; a room that was open once may open again.
+/// Returns a refusal that retrying does not change. A room that was open once may open again.
 fn final_refusal(why: &Outage, been_up: bool) -> Option<Refusal> {
     let Outage::Refused(refusal) = *why else { return None };
     let is_final = match refusal {
@@ -208,7 +208,7 @@ fn final_refusal(why: &Outage, been_up: bool) -> Option<Refusal> {
     is_final.then_some(refusal)
 }
 
-/// For jitter only, so that a system without randomness costs nothing but the jitter.
+/// Random number for jitter only; without a source of randomness the jitter is lost.
 fn random() -> u32 {
     getrandom::u32().unwrap_or(u32::MAX)
 }

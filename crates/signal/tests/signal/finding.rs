@@ -1,4 +1,4 @@
-//! How peers find each other when everyone behaves.
+//! Peers that find each other, all following the protocol.
 
 use std::collections::BTreeSet;
 
@@ -12,7 +12,7 @@ use crate::support::{
     config, envelope, key, next, peer, rendezvous, room, root, until_undeliverable, up, within,
 };
 
-/// The host, once on the other side of a websocket, once in the rendezvous's own process.
+/// The host, once connected by a websocket, once in the rendezvous's own process.
 async fn hosts(rendezvous: &Rendezvous) -> [Box<dyn Signal>; 2] {
     let remote = up(config(rendezvous, 1)).await;
     let local = rendezvous.attach_host(room(), key(1001).id()).unwrap();
@@ -25,7 +25,7 @@ async fn two_peers_find_each_other_through_the_host() {
     let rendezvous = rendezvous(Limits::default()).await;
     let [remote, local] = hosts(&rendezvous).await;
     let guest = up(config(&rendezvous, 2)).await;
-    // the local one came last, so it is the host until it goes
+    // the local peer entered last, so it is the host until it leaves
     for (number, host) in [(1001, local), (1, remote)] {
         guest.send(Address::Host, "let me in".into()).unwrap();
         assert_eq!(next(&*host).await, envelope(2, "let me in"));
@@ -150,7 +150,7 @@ async fn five_hundred_peers_come_at_once_and_all_reach_the_host() {
     }
 }
 
-/// Each connection is two files here; shells often allow 1024 unless asked.
+/// Raises the limit on open files. Each connection takes two files here, and shells often allow 1024.
 fn allow_open_files(count: libc::rlim_t) {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: both calls get a pointer to a live `rlimit` of this frame, and keep none.

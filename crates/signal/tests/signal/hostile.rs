@@ -1,4 +1,4 @@
-//! Those who misbehave: they are turned away, and nobody else notices.
+//! Peers that violate the protocol: they are refused, without effect on other peers.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ use crate::support::{
     until_undeliverable, up, within,
 };
 
-/// That a host and a guest who are in the room still reach each other.
+/// Asserts that a host and a guest in the room still reach each other.
 async fn assert_served(host: &dyn Signal, guest: &dyn Signal) {
     guest.send(Address::Host, "hello".into()).unwrap();
     assert_eq!(next(host).await, envelope(2, "hello"));
@@ -70,7 +70,7 @@ async fn what_is_no_frame_ends_its_connection_with_a_reason() {
 async fn a_frame_is_judged_by_its_length_before_it_is_read() {
     let rendezvous = rendezvous(Limits::default()).await;
     let mut raw = RawPeer::enter(&rendezvous, 1).await;
-    // RFC 6455, 5.2: a final binary frame, masked, with a length of 64 bits, and nothing behind it
+    // RFC 6455, 5.2: the head of a final binary frame, masked, with a 64-bit length, and no payload behind it
     let mut head = vec![0x82, 0xff];
     head.extend_from_slice(&u64::to_be_bytes(10 << 20));
     head.extend_from_slice(&[1, 2, 3, 4]);
@@ -96,7 +96,7 @@ async fn who_says_nothing_is_not_waited_for() {
     let mut raw = RawPeer::open(&rendezvous).await;
     raw.challenge().await;
     assert_eq!(raw.received().await, Received::Refused(Refusal::Late));
-    // pings of the websocket's own are no hello
+    // websocket pings are no hello
     let mut pinging = RawPeer::open(&rendezvous).await;
     let last_words = within(async {
         loop {
@@ -125,7 +125,7 @@ async fn a_request_that_does_not_get_on_is_cut_off() {
         let answer = String::from_utf8(answer).unwrap();
         assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 4"), "{answer}");
     }
-    // one more byte whenever it is about to give up
+    // sends one more byte whenever the server is about to time out
     let mut tcp = TcpStream::connect(rendezvous.local_addr()).await.unwrap();
     tcp.write_all(b"GET / HTTP/1.1\r\n").await.unwrap();
     within(async {
@@ -151,7 +151,7 @@ async fn a_peer_that_reads_nothing_is_disconnected() {
     let limits = Limits {
         members_max: 2,
         send_timeout: Duration::from_millis(300),
-        // it reads nothing, so it answers no ping either: not what this test is about
+        // the peer reads nothing, so it answers no ping either; pings are not under test here
         ping_interval: Duration::from_secs(60),
         ..Limits::default()
     };
@@ -174,7 +174,7 @@ async fn a_peer_that_reads_nothing_is_disconnected() {
         }
     };
     assert_eq!(undeliverable, SignalEvent::Undeliverable { to: peer(9) });
-    // there is room for another when it has been thrown out
+    // another peer can enter after the slow one was disconnected
     let coming_in = async {
         loop {
             let other = other();
@@ -194,7 +194,7 @@ async fn a_peer_that_reads_nothing_is_disconnected() {
     assert!(received < sent, "{received} of {sent}");
 }
 
-/// Speaks to a server in any way but the right one.
+/// Sends arbitrary messages to a server.
 async fn annoy(rendezvous: &Rendezvous, entered: bool, messages: Vec<Message>) {
     let mut raw = match entered {
         true => RawPeer::enter(rendezvous, 9).await,
@@ -216,7 +216,7 @@ fn bytes() -> impl Strategy<Value = Vec<u8>> {
     prop::collection::vec(any::<u8>(), 0..200)
 }
 
-/// Random, and by turns near enough to a frame to get further.
+/// Random messages, some of them close enough to a frame to pass the first checks.
 fn message() -> impl Strategy<Value = Message> {
     prop_oneof![
         bytes().prop_map(Message::binary),
@@ -250,7 +250,7 @@ fn no_bytes_bring_a_rendezvous_down() {
         Ok(())
     });
     assert_eq!(outcome, Ok(()));
-    // some of the noise were valid envelopes for the host
+    // some random messages were valid envelopes for the host
     runtime.block_on(async {
         guest.send(Address::Host, "hello".into()).unwrap();
         while next(&host).await != envelope(2, "hello") {}
@@ -269,7 +269,7 @@ fn no_bytes_bring_a_peer_down() {
     assert_eq!(outcome, Ok(()));
 }
 
-/// A server that lets a peer in, or not, and then says anything.
+/// A server that lets a peer in, or not, and then sends arbitrary messages.
 async fn false_rendezvous(welcome: bool, messages: Vec<Message>) {
     let listener = TcpListener::bind(ANY_PORT).await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -291,7 +291,7 @@ async fn false_rendezvous(welcome: bool, messages: Vec<Message>) {
         }
     }
     drop((socket, listener));
-    // had its task panicked, no event would say that the connection is gone
+    // if the client's task had panicked, no event would report the lost connection
     loop {
         match next(&guest).await {
             SignalEvent::Down { .. } | SignalEvent::Ended(_) => break,

@@ -1,4 +1,4 @@
-//! That the limits hold, and what happens at each.
+//! Limits: they hold, and each has its documented effect.
 
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ use crate::support::{
 async fn a_flood_is_slowed_down_and_others_get_through() {
     let calm = Rate { per_s: 1_000_000, burst: 1_000_000_000 };
     let slow = Rate { per_s: 20, burst: 10 };
-    // what is limited, and how long the flood's envelopes are
+    // limits under test, and the length of the flood's envelopes
     for (limits, len) in [
         (Limits { frames: slow, bytes: calm, ..Limits::default() }, 1),
         (Limits { frames: calm, bytes: Rate { per_s: 20_000, burst: 10_000 }, ..Limits::default() }, 1000),
@@ -42,7 +42,7 @@ async fn a_flood_is_slowed_down_and_others_get_through() {
             flooder.0.feed(Message::Binary(frame.to_bytes())).await.unwrap();
         }
         within(flooder.0.flush()).await.unwrap();
-        // all 500 have been sent; the one that comes after them is not last
+        // all 500 were sent; the envelope sent after them does not arrive last
         guest.send(Address::Host, "hello".into()).unwrap();
         let mut before = 0;
         loop {
@@ -53,7 +53,7 @@ async fn a_flood_is_slowed_down_and_others_get_through() {
             before += 1;
         }
         assert!(before < FLOOD / 2, "{before} envelopes of the flood came first");
-        // slowed down, not lost: more of it comes
+        // the flood is slowed down, not lost: more of it arrives
         assert_eq!(next(&host).await, envelope(9, bytes));
     }
 }
@@ -66,7 +66,7 @@ async fn a_recipient_whose_queue_is_full_misses_envelopes_and_stays() {
     assert_eq!(next(&host).await, SignalEvent::Up);
     let guest = up(config(&rendezvous, 2)).await;
     let long = Bytes::from(vec![7; 60_000]);
-    // within one poll, so that nothing is taken out in between
+    // within one poll, so that no envelope is taken out in between
     for _ in 0..3 {
         host.send(peer(2), long.clone()).unwrap();
     }
@@ -93,7 +93,7 @@ async fn connections_beyond_the_limits_get_an_answer_and_are_closed() {
         let mut answer = String::new();
         within(third.read_to_string(&mut answer)).await.unwrap();
         assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
-        // when one has gone, there is a place again
+        // when one connection has closed, another is accepted
         drop(held);
         until_up(&WebsocketSignal::connect(config(&rendezvous, 1)).unwrap()).await;
     }
@@ -102,11 +102,11 @@ async fn connections_beyond_the_limits_get_an_answer_and_are_closed() {
 #[tokio::test]
 async fn who_never_reads_the_page_does_not_hold_its_connection_for_ever() {
     let limits = Limits { connections_max: 1, http_max: Duration::from_millis(300), ..Limits::default() };
-    // more than the kernel keeps for who doesn't read
+    // more than the kernel buffers for a client that does not read
     let page = Router::new().route("/", get(|| async { vec![b'x'; 32 << 20] }));
     let config = RendezvousConfig { limits, page: Some(page) };
     let rendezvous = Rendezvous::bind(ANY_PORT, config).unwrap();
-    // the connection, and whether it was served
+    // returns the connection, and whether it was served
     let ask = async || {
         let mut tcp = TcpStream::connect(rendezvous.local_addr()).await.unwrap();
         let asked = tcp.write_all(b"GET / HTTP/1.1\r\nHost: test\r\n\r\n").await.is_ok();
@@ -139,7 +139,7 @@ async fn a_peer_that_fetches_late_finds_everything_in_order() {
     let rendezvous = rendezvous(Limits::default()).await;
     let host = rendezvous.attach_host(room(), key(1).id()).unwrap();
     let guest = up(config(&rendezvous, 2)).await;
-    // four times what waits on the peer's own side; the rest waits in TCP and in the rendezvous
+    // four times the peer's own queue; the rest waits in TCP and in the rendezvous
     for number in 0..1000 {
         host.send(peer(2), number.to_string().into()).unwrap();
     }
@@ -155,7 +155,7 @@ async fn a_peer_that_fetches_nothing_loses_its_connection_and_gets_it_back() {
     let host = rendezvous.attach_host(room(), key(1).id()).unwrap();
     assert_eq!(next(&host).await, SignalEvent::Up);
     let guest = up(config(&rendezvous, 2)).await;
-    // more than may wait to be fetched
+    // more than the event queue holds
     for number in 0..400 {
         host.send(peer(2), number.to_string().into()).unwrap();
     }
@@ -171,7 +171,7 @@ async fn a_peer_that_fetches_nothing_loses_its_connection_and_gets_it_back() {
 
 #[tokio::test]
 async fn an_outbox_that_is_full_says_so() {
-    // nothing listens there, so nothing is taken out
+    // no server listens on that port, so the queue is not emptied
     let signal =
         WebsocketSignal::connect(WebsocketConfig::new("http://127.0.0.1:9", room(), key(2))).unwrap();
     for _ in 0..256 {

@@ -1,4 +1,4 @@
-//! Peers of one process on a switchboard, without any rendezvous.
+//! Peers of one process on a switchboard, without a rendezvous.
 
 use plenary_proto::seal::ENVELOPE_LEN_MAX;
 use plenary_signal::{Address, Limits, LocalSignal, Refusal, Signal, SignalError, SignalEvent, Switchboard};

@@ -1,4 +1,4 @@
-//! Rendezvous and peers against each other, over real TCP on loopback, and against those who misbehave.
+//! Rendezvous and peers over real TCP on loopback, including peers and servers that violate the protocol.
 
 mod finding;
 mod hostile;

@@ -1,4 +1,4 @@
-//! What peers do when the rendezvous is not there, or no longer.
+//! Peers without a rendezvous: unreachable, lost, or restarted.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::support::{
 
 #[tokio::test]
 async fn an_unreachable_rendezvous_is_tried_again_and_then_given_up() {
-    // a port that was free a moment ago, and one that takes connections and says nothing
+    // a port that was free a moment ago, and a port that accepts connections and stays silent
     let refusing = TcpListener::bind(ANY_PORT).await.unwrap().local_addr().unwrap();
     let mute = TcpListener::bind(ANY_PORT).await.unwrap();
     for (address, tries_min) in [(refusing, 3), (mute.local_addr().unwrap(), 1)] {
@@ -158,7 +158,7 @@ async fn a_peer_that_is_quiet_for_long_stays_connected() {
     let rendezvous = rendezvous(limits).await;
     let host = up(config(&rendezvous, 1)).await;
     let guest = up(config(&rendezvous, 2)).await;
-    // twice what is taken for silence
+    // twice the silence timeout
     tokio::time::sleep(Duration::from_secs(3)).await;
     guest.send(Address::Host, "hello".into()).unwrap();
     assert_eq!(next(&host).await, envelope(2, "hello"));

@@ -1,4 +1,4 @@
-//! The rendezvous as a web server: its port, its pages, its end.
+//! The rendezvous as a web server: its port, its pages, its shutdown.
 
 use std::time::Duration;
 
@@ -91,7 +91,7 @@ async fn closing_leaves_no_task_and_no_connection_behind() {
     let mut undecided = RawPeer::open(&rendezvous).await;
     undecided.challenge().await;
     let mut silent = TcpStream::connect(address).await.unwrap();
-    // answered, so the connections before it have been accepted
+    // this request is answered, so the earlier connections have been accepted
     assert!(ask(&rendezvous, "GET /").await.starts_with("HTTP/1.1 200"));
 
     let (closed, last_words) = tokio::join!(within(rendezvous.close()), raw.received());

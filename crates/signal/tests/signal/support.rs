@@ -1,5 +1,5 @@
-//! What the tests share: keys, a rendezvous, peers that are up, a peer that speaks frame by frame, and a
-//! switch that cuts a connection without a word.
+//! Shared by the tests: keys, a rendezvous, connected peers, a raw peer that sends single frames, and a
+//! switch that cuts a connection silently.
 
 use std::io;
 use std::net::SocketAddr;
@@ -24,13 +24,13 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::{WebSocketStream, client_async};
 
-/// Bounds how long a test may hang; nothing is measured with it.
+/// Timeout for a hanging test; not part of any measurement.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(crate) const ANY_PORT: SocketAddr =
     SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
 
-/// Waits, but not for ever.
+/// Awaits a future, with the timeout `PATIENCE`.
 pub(crate) async fn within<T>(future: impl Future<Output = T>) -> T {
     tokio::time::timeout(PATIENCE, future).await.expect("it takes too long")
 }
@@ -41,7 +41,7 @@ pub(crate) fn key(number: u16) -> Keypair {
     Keypair::from_seed(&seed)
 }
 
-/// The room whose root key is `root()`.
+/// The room with the root key `root()`.
 pub(crate) fn room() -> RoomId {
     RoomId::of_root(&root().id())
 }
@@ -62,14 +62,14 @@ pub(crate) fn url(rendezvous: &Rendezvous) -> String {
     format!("http://{}", rendezvous.local_addr())
 }
 
-/// A peer's configuration; that of number 1 is the host's.
+/// Configuration of a peer; number 1 is the host.
 pub(crate) fn config(rendezvous: &Rendezvous, number: u16) -> WebsocketConfig {
     let mut config = WebsocketConfig::new(url(rendezvous), room(), key(number));
     config.root = (number == 1).then(root);
     config
 }
 
-/// A peer that is up.
+/// Connects a peer and waits until it is up.
 pub(crate) async fn up(config: WebsocketConfig) -> WebsocketSignal {
     let signal = WebsocketSignal::connect(config).unwrap();
     assert_eq!(next(&signal).await, SignalEvent::Up);
@@ -80,7 +80,7 @@ pub(crate) async fn next(signal: &dyn Signal) -> SignalEvent {
     within(signal.next()).await.expect("the signal has ended")
 }
 
-/// The next event that is `Up`, and the ones before it.
+/// Waits for the event `Up`; returns the events before it.
 pub(crate) async fn until_up(signal: &dyn Signal) -> Vec<SignalEvent> {
     let mut before = Vec::new();
     within(async {
@@ -94,7 +94,7 @@ pub(crate) async fn until_up(signal: &dyn Signal) -> Vec<SignalEvent> {
     .await
 }
 
-/// Asks until it is said that nobody is there: what is sent while a peer is going is lost without a word.
+/// Sends until an envelope is undeliverable. Envelopes sent while the peer is leaving are lost silently.
 pub(crate) async fn until_undeliverable(signal: &dyn Signal, to: Address) {
     let asking = async {
         loop {
@@ -112,10 +112,10 @@ pub(crate) fn envelope(from: u16, bytes: impl Into<Bytes>) -> SignalEvent {
     SignalEvent::Envelope { from: key(from).id(), bytes: bytes.into() }
 }
 
-/// A peer that says what the test wants it to, frame by frame.
+/// A peer that sends single frames, as the test requires.
 pub(crate) struct RawPeer(pub(crate) WebSocketStream<TcpStream>);
 
-/// What a [`RawPeer`] is told.
+/// A frame received by a [`RawPeer`].
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Received {
     Envelope(PeerId, Bytes),
@@ -126,7 +126,7 @@ pub(crate) enum Received {
 }
 
 impl RawPeer {
-    /// Opens the websocket and says nothing.
+    /// Opens the websocket and sends no frame.
     pub(crate) async fn open(rendezvous: &Rendezvous) -> RawPeer {
         let address = rendezvous.local_addr();
         let tcp = TcpStream::connect(address).await.unwrap();
@@ -144,7 +144,7 @@ impl RawPeer {
         nonce
     }
 
-    /// A peer that is in the room.
+    /// Connects a peer and enters the room.
     pub(crate) async fn enter(rendezvous: &Rendezvous, number: u16) -> RawPeer {
         let mut raw = RawPeer::open(rendezvous).await;
         let nonce = raw.challenge().await;
@@ -162,7 +162,7 @@ impl RawPeer {
         self.0.send(Message::Binary(frame.to_bytes())).await.unwrap();
     }
 
-    /// The next thing that is no ping.
+    /// Returns the next frame that is not a ping.
     pub(crate) async fn received(&mut self) -> Received {
         loop {
             let frame = match within(self.0.next()).await {
@@ -186,8 +186,8 @@ impl RawPeer {
     }
 }
 
-/// Cuts the connections that went through [`Switch::wrap`]: nothing comes or goes any more, and neither end
-/// is told, as when a cable is pulled.
+/// Cuts the connections that were wrapped by [`Switch::wrap`], like a pulled cable: no byte passes any more,
+/// and neither end is notified.
 #[derive(Clone, Default)]
 pub(crate) struct Switch(Arc<AtomicBool>);
 

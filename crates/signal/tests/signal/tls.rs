@@ -1,4 +1,4 @@
-//! `https://`: a rendezvous behind something that terminates TLS.
+//! `https://`: a rendezvous behind a TLS terminator.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 
 use crate::support::{ANY_PORT, config, envelope, key, next, rendezvous, room, up, within};
 
-/// Forwards to `to` what comes in over TLS; its address.
+/// Starts a TLS terminator that forwards to `to`; returns its address.
 async fn terminate_tls(to: SocketAddr, certified: &CertifiedKey<rcgen::KeyPair>) -> SocketAddr {
     let key = PrivateKeyDer::try_from(certified.signing_key.serialize_der()).unwrap();
     let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))

@@ -1,4 +1,4 @@
-//! The bytes on the wire, as docs/RENDEZVOUS.md has them, and bytes that are none.
+//! The wire format, as in docs/RENDEZVOUS.md, and bytes that are not frames.
 
 use plenary_proto::seal::{ENVELOPE_LEN_MAX, Signature};
 use plenary_proto::{PeerId, RoomId};
@@ -143,7 +143,7 @@ proptest! {
     fn any_bytes_are_a_frame_or_an_error(mut bytes in prop::collection::vec(any::<u8>(), 0..300)) {
         let _ = FromPeer::from_bytes(&bytes);
         let _ = FromRendezvous::from_bytes(&bytes);
-        // past the version, and mostly past the variant
+        // sets a valid version and mostly a valid variant
         let variant = bytes.first().copied().unwrap_or(0) % 7;
         bytes.splice(0..bytes.len().min(2), [WIRE_VERSION, variant]);
         if let Ok(frame) = FromPeer::from_bytes(&bytes) {
