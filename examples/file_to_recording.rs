@@ -1,5 +1,5 @@
-//! Turns a file, or the test source, into a recording: decode, encode as a speaker does, give each frame its
-//! identity, record.
+//! Converts a file, or the test source, into a recording: decodes it, encodes it like a speaker, gives each
+//! frame its identity, and records it.
 //!
 //! ```text
 //! cargo run --release -p plenary-media --example file_to_recording -- out.mp4
@@ -46,7 +46,7 @@ fn run(arguments: &[String]) -> Result<String, Box<dyn Error>> {
     Ok(format!("{out}: {} s, {frames} frames", LENGTH_US / 1_000_000))
 }
 
-/// Plays a source for so much of its media time, as fast as it can be encoded; returns the number of frames.
+/// Records `length_us` of a source's media time, as fast as it can be encoded; returns the number of frames.
 pub(crate) fn record(
     mut source: Box<dyn Source>,
     codecs: &Arc<dyn Codecs>,
@@ -54,7 +54,7 @@ pub(crate) fn record(
     length_us: u64,
 ) -> Result<u32, Box<dyn Error>> {
     let mut recorder = Recorder::create(out)?;
-    let stream = StreamId(*b"example!"); // in a room: what the stream's spec hashes to
+    let stream = StreamId(*b"example!"); // in a room: the hash of the stream's spec
     let mut numbers = [0, 0];
     let mut push = |encoded: Encoded| {
         let number = &mut numbers[encoded.kind as usize];

@@ -1,4 +1,5 @@
-//! A strong machine without a screen: joins a room, is always a candidate, and says what comes of it.
+//! A strong machine without a screen: joins a room as a permanent candidate, and prints elections and its
+//! work as a mixer.
 //!
 //! ```text
 //! cargo run -p plenary --example headless_mixer -- INVITE        # until interrupted
@@ -19,7 +20,7 @@ async fn main() -> anyhow::Result<()> {
                 told = tell(&mixer) => told,
                 interrupted = tokio::signal::ctrl_c() => interrupted?,
             }
-            mixer.leave().await; // the program goes to the standby first
+            mixer.leave().await; // the program is handed over to the standby first
             report(&mixer);
             mixer.close().await;
             Ok(())
@@ -28,7 +29,7 @@ async fn main() -> anyhow::Result<()> {
     }
 }
 
-/// Prints elections and failovers for as long as the room lasts.
+/// Prints elections and failovers until the room ends.
 async fn tell(mixer: &Room) {
     let mut events = mixer.events();
     while let Some(event) = events.next().await {
@@ -56,7 +57,7 @@ fn report(mixer: &Room) {
     }
 }
 
-/// Two speakers that never mix, a viewer that makes a mixer necessary, and the mixer.
+/// Runs a room of its own: two speakers that never mix, a viewer that makes a mixer necessary, and the mixer.
 async fn alone() -> anyhow::Result<()> {
     let speaker = |name| Options { mix: Consent::Never, ..Options::speaker(name) };
     let ada = Room::host(speaker("Ada"), HostOptions::default()).await?;

@@ -1,4 +1,5 @@
-//! Hosts a room: prints its invite, publishes a file (or the test source), and says who comes and goes.
+//! Hosts a room: prints its invite, publishes a file (or the test source), and prints the peers on stage when
+//! they change.
 //!
 //! ```text
 //! cargo run -p plenary --example host_room                       # for 5 s, with the test source
@@ -42,12 +43,13 @@ async fn main() -> anyhow::Result<()> {
     anyhow::ensure!(ended.is_err(), "the room ended before its time");
     anyhow::ensure!(!room.snapshot().stage.is_empty(), "the host is not on its own stage");
 
-    room.leave().await; // children and program are handed over first
+    room.leave().await; // hands over children and program first
     room.close().await;
     Ok(())
 }
 
-/// One line on who is on stage; the audience has no list, only a tree.
+/// Prints a line on the peers on stage. Viewers are not listed: each is known only to its
+/// neighbours in the tree.
 fn tell(room: &RoomSnapshot) {
     let name = |member: &plenary::Member| {
         let role = if member.speaks { "speaks" } else { "would mix" };

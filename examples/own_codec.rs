@@ -1,12 +1,12 @@
-//! Codecs of an application's own, as a hardware encoder is plugged in: tried first, and where it refuses, the
-//! built-in one does the work.
+//! Plugs in an application's own codecs, such as a hardware encoder. The device is tried first; if it refuses
+//! a format, the built-in encoder takes over.
 //!
 //! ```text
 //! cargo run -p plenary --example own_codec                       # for some seconds
 //! ```
 //!
-//! The "hardware" here is software, so that the example runs anywhere; it takes only what many devices take: sides
-//! that are whole macroblocks.
+//! The "hardware" here is software, so that the example runs anywhere. Like many devices, it only accepts
+//! pictures with a width and height of whole macroblocks.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -20,14 +20,15 @@ use plenary::media::source::TestSource;
 use plenary::media::{BuiltinCodecs, PictureView};
 use plenary::{Consent, HostOptions, Options, Room};
 
-/// Sides that the device takes are multiples of this.
+/// Width and height that the device accepts are multiples of this.
 const MACROBLOCK: u16 = 16;
-/// Pictures of the program that are watched. The program is in whole macroblocks, what speakers send at first isn't.
+/// Number of program pictures that the viewer watches. The program's format is in whole macroblocks, the
+/// format that speakers send at first isn't.
 const PICTURES: usize = 90;
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    // each peer has a device of its own, so that it can be told who did what
+    // each peer has its own device, so that the reports show which peer encoded and decoded
     let [ada_codecs, max_codecs, zoe_codecs] = [0; 3].map(|_| Arc::new(DeviceCodecs::default()));
     let with = |options, codecs: &Arc<DeviceCodecs>| Options { codecs: Some(codecs.clone()), ..options };
     let never = |name| Options { mix: Consent::Never, ..Options::speaker(name) };
@@ -58,7 +59,7 @@ async fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Codecs with a device in front.
+/// Codecs that try the device before the built-in encoder.
 #[derive(Default)]
 struct DeviceCodecs {
     builtin: BuiltinCodecs,
@@ -67,7 +68,7 @@ struct DeviceCodecs {
     decoder: Arc<Work>,
 }
 
-/// What was done, and how long it took.
+/// Number of frames processed, and the time spent on them.
 #[derive(Default)]
 struct Work {
     frames: AtomicU64,
@@ -93,7 +94,7 @@ impl Work {
 }
 
 impl DeviceCodecs {
-    /// An encoder on the device.
+    /// Creates an encoder on the device; an error if the device refuses the format.
     fn device(&self, format: &VideoFormat) -> Result<Box<dyn VideoEncoder>, CodecError> {
         let VideoFormat { width, height, .. } = *format;
         if !width.is_multiple_of(MACROBLOCK) || !height.is_multiple_of(MACROBLOCK) {

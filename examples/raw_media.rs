@@ -1,4 +1,4 @@
-//! An application that draws its own picture and makes its own sound, and somebody who watches it.
+//! An application that draws its own picture and generates its own sound, and a viewer that receives them.
 //!
 //! ```text
 //! cargo run -p plenary --example raw_media                       # for some seconds
@@ -16,17 +16,17 @@ const HEIGHT: usize = 360;
 const FPS: u8 = 25;
 const TONE_HZ: f32 = 440.0;
 const SAMPLE_RATE: u32 = 48_000;
-/// Samples of 10 ms.
+/// Samples in 10 ms.
 const CHUNK_LEN: usize = SAMPLE_RATE as usize / 100;
-/// Pictures and sound that are looked at.
+/// Number of pictures that the viewer evaluates.
 const PICTURES: usize = 4 * FPS as usize;
-/// What a decoder that begins in mid-stream takes until it sounds right: 200 ms.
+/// Samples until the decoder has settled after it began in mid-stream: 200 ms.
 const SETTLING: usize = SAMPLE_RATE as usize / 5;
 const SAMPLES: usize = 4 * SAMPLE_RATE as usize;
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let clock = Clock::start(); // one for both, so that latency can be told
+    let clock = Clock::start(); // shared by both peers, so that latency can be measured
     let host = Room::host(Options { clock, ..Options::speaker("Ada") }, HostOptions::default()).await?;
     let track = host.publish_raw(RawFormat { fps: FPS, channels: 1, sample_rate: SAMPLE_RATE }).await?;
     let viewer = Room::join(host.invite(), Options { clock, ..Options::viewer("Zoë") }).await?;
@@ -43,7 +43,7 @@ async fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Hands over a picture each 40 ms and sound each 10 ms, for as long as the room takes it.
+/// Pushes a picture every 40 ms and sound every 10 ms, until the room is closed.
 async fn perform(track: &RawTrack) -> anyhow::Result<()> {
     let mut beat = tokio::time::interval(Duration::from_millis(10));
     let begin_us = track.now_us();
@@ -66,7 +66,7 @@ async fn perform(track: &RawTrack) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A bright bar that wanders over a grey slope.
+/// Draws a bright bar that moves over a grey gradient.
 fn draw(luma: &mut [u8], number: usize) {
     for row in luma.chunks_exact_mut(WIDTH) {
         for (x, sample) in row.iter_mut().enumerate() {
@@ -76,7 +76,7 @@ fn draw(luma: &mut [u8], number: usize) {
     }
 }
 
-/// Says what came: pictures a second, how old they were, and what was heard.
+/// Prints the frame rate, the age of the pictures, and the frequency of the sound that the viewer receives.
 async fn watch(viewer: &Room) -> anyhow::Result<()> {
     let (mut pictures, mut sound) = (viewer.pictures()?, viewer.sound()?);
     let seeing = async {

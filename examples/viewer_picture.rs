@@ -14,7 +14,7 @@ use plenary::media::source::TestSource;
 use plenary::media::write_png;
 use plenary::{HostOptions, Invite, Options, Room};
 
-/// Pictures that are looked at before one is saved: the first may be from before the stage was complete.
+/// Number of pictures watched before one is saved: the first pictures may precede the complete stage.
 const PICTURES: usize = 30;
 
 #[tokio::main]
@@ -23,7 +23,7 @@ async fn main() -> anyhow::Result<()> {
     let invite: Option<Invite> = arguments.next().map(|invite| invite.parse()).transpose()?;
     let out = arguments.next().map_or_else(|| std::env::temp_dir().join("picture.png"), Into::into);
 
-    // without an invite: a speaker of our own, whose frames are passed through to the viewer
+    // without an invite: host a room with one speaker, whose frames are passed through to the viewer
     let own = match &invite {
         Some(_) => None,
         None => {
@@ -45,7 +45,8 @@ async fn main() -> anyhow::Result<()> {
     };
     let decoded = tokio::time::timeout(Duration::from_secs(8), watch).await.context("no program came")??;
 
-    // capture times count by the maker's clock: between machines this says how far their clocks are apart, too
+    // capture times use the maker's clock, so between machines the latency includes the difference of the
+    // clocks
     let latency_ms = viewer.clock().now_us() as i64 / 1000 - decoded.captured_us as i64 / 1000;
     let view = decoded.picture.view();
     write_png(&view, BufWriter::new(File::create(&out)?))?;

@@ -1,10 +1,10 @@
-//! Holds the arrows between the crates, and what the brain may depend on. The picture is in
-//! docs/ARCHITECTURE.md.
+//! Checks the dependencies between the crates and those of the brain, as drawn in docs/ARCHITECTURE.md, and
+//! rules for all source files.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-/// Which crates each crate may depend on: downward only, and sideways only to proto.
+/// Crates that each crate may depend on: lower ones only, and beside it only proto.
 const ARROWS: &[(&str, &[&str])] = &[
     ("plenary-proto", &[]),
     ("plenary-media", &["plenary-proto"]),
@@ -19,7 +19,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("plenary-testkit", &["plenary-proto", "plenary-media"]),
 ];
 
-/// All that the brain may depend on: nothing that needs an operating system, a clock or a thread.
+/// All dependencies allowed for the brain: nothing that needs an operating system, a clock or a thread.
 const PROTO_DEPENDENCIES: &[&str] = &[
     "argon2",
     "blake3",
@@ -35,7 +35,7 @@ const PROTO_DEPENDENCIES: &[&str] = &[
     "zeroize",
 ];
 
-/// Names that name nothing.
+/// Type names that say nothing.
 const BANNED_NOUNS: &[&str] = &[
     "Manager", "Handler", "Helper", "Util", "Utils", "Common", "Base", "Impl", "Info", "Node", "Client",
     "Session",
@@ -55,7 +55,7 @@ fn manifests() -> BTreeMap<String, toml::Table> {
     manifests
 }
 
-/// The dependencies of all tables of this name, also the target-specific ones.
+/// Returns the dependencies of all tables of this name, including target-specific ones.
 fn dependencies(manifest: &toml::Table, table: &str) -> BTreeSet<String> {
     let mut tables = vec![manifest.get(table)];
     if let Some(targets) = manifest.get("target").and_then(toml::Value::as_table) {
@@ -106,7 +106,7 @@ fn webrtc_stays_behind_its_seam() {
     }
 }
 
-/// Every Rust file of the project.
+/// Returns every Rust file of the project.
 fn sources() -> Vec<(PathBuf, String)> {
     let mut folders = ["crates", "tests", "examples"].map(|name| root().join(name)).to_vec();
     let mut sources = Vec::new();
@@ -127,7 +127,7 @@ fn sources() -> Vec<(PathBuf, String)> {
     sources
 }
 
-/// `struct`, `enum`, `trait`, `mod` or `type`, and the name behind it.
+/// Returns the name that a line defines by `struct`, `enum`, `trait`, `mod` or `type`.
 fn defined(line: &str) -> Option<&str> {
     let line = line.trim_start().trim_start_matches("pub ").trim_start_matches("pub(crate) ");
     let (keyword, rest) = line.split_once(' ')?;
@@ -182,7 +182,7 @@ fn nothing_is_left_for_later() {
     }
 }
 
-/// The brain's constant that a line defines, if it is a time, a rate or a bound.
+/// Returns the brain's constant that a line defines, if it is a time, a rate or a bound.
 fn figure(line: &str) -> Option<&str> {
     let line = line.trim_start();
     let line = line

@@ -1,4 +1,4 @@
-//! What goes wrong for people: each time one line on stderr that says why, nothing on stdout, nothing left behind.
+//! User errors: each yields one line on stderr that says why, prints nothing on stdout, and leaves no files.
 
 mod running;
 
@@ -9,19 +9,19 @@ use std::time::Duration;
 use plenary_proto::seal::{Invite, Keypair, RoomSecret};
 use running::{Ended, Running, run};
 
-/// Wrong usage.
+/// Exit code for wrong usage.
 const TYPED_WRONGLY: i32 = 2;
-/// It failed.
+/// Exit code for a failure.
 const FAILED: i32 = 1;
 
-/// It ended with that code and one line, which has these words.
+/// Checks that the command ends with this code and with one line that contains these words.
 fn ends_with_a_line(args: &[&str], code: i32, words: &str) {
     let ended = run(args);
     clear(args, &ended, code, words);
     assert_eq!(ended.stderr.lines().count(), 1, "{args:?}: {}", ended.stderr);
 }
 
-/// Nothing on stdout, no panic, no backtrace, and a last line that says why.
+/// Checks for an empty stdout, no panic or backtrace, and a last line that says why.
 fn clear(args: &[&str], ended: &Ended, code: i32, words: &str) {
     let Ended { stdout, stderr, .. } = ended;
     assert_eq!((ended.code, &**stdout), (Some(code), ""), "{args:?}: {stderr}");
@@ -32,21 +32,21 @@ fn clear(args: &[&str], ended: &Ended, code: i32, words: &str) {
     }
 }
 
-/// An invite that holds, of a room that nobody has opened.
+/// Returns a valid invite to a room that is not open.
 fn invite_to_nowhere(rendezvous: &str) -> String {
     let root = Keypair::from_seed(&[7; 32]);
     let secret = RoomSecret([8; 16]);
     Invite::create(&root, secret, None, true, Some(rendezvous.to_owned()), &[], 4_000_000_000).to_string()
 }
 
-/// A host, and the invite it printed.
+/// Starts a host, and returns the invite that it printed.
 fn host(more: &[&str]) -> (Running, String) {
     let host = Running::start(&[&["host", "--listen", "127.0.0.1:0", "--mix", "never"], more].concat());
     let invite = host.stdout.wait("invite", |line| line.contains('#').then(|| line.to_owned()));
     (host, invite)
 }
 
-/// What is in a folder.
+/// Returns the names of the files in a folder.
 fn names(folder: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(folder).unwrap();
     let mut names: Vec<String> =
@@ -216,7 +216,7 @@ fn an_expired_invite_is_refused_by_the_host() {
 
 #[test]
 fn a_rendezvous_out_of_reach_is_tried_again_and_then_given_up() {
-    // nobody listens there: the port was free a moment ago
+    // nothing listens on this port any more
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let url = format!("http://127.0.0.1:{port}");
     let nowhere = invite_to_nowhere(&url);
@@ -241,7 +241,7 @@ fn what_cannot_be_opened_is_named() {
     let file = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
     let film =
         std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/media/bbb-720p25-5s.mp4")).unwrap();
-    // bytes that look random, and always the same
+    // pseudo-random bytes, the same in each run
     let noise: Vec<u8> = (0..5_000_u32).map(|at| (at.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
     std::fs::write(file("noise.mp4"), noise).unwrap();
     std::fs::write(file("torn.mp4"), &film[..film.len() / 3]).unwrap();
@@ -318,7 +318,7 @@ fn a_room_without_a_program_leaves_files_as_they_are() {
     assert_eq!(names(folder.path()), ["yesterday.mp4"]);
     assert_eq!(std::fs::read(file("yesterday.mp4")).unwrap(), b"a film");
 
-    // a picture that never came takes nothing from the report
+    // a missing picture doesn't prevent the report
     let ended = run(&[&open[..], &["--snapshot", &file("new.png"), "--json", &file("new.json")]].concat());
     assert_eq!(ended.code, Some(FAILED), "{}", ended.stderr);
     assert!(
@@ -349,7 +349,7 @@ fn what_has_no_effect_is_said() {
 #[test]
 fn the_example_in_each_help_can_be_typed() {
     let nowhere = invite_to_nowhere("http://127.0.0.1:9");
-    // with one more flag, that is only looked at when all others were understood
+    // plus a flag that is only checked once all others are parsed
     for (command, more) in [
         ("demo", "--camera"),
         ("host", "--camera"),
@@ -370,7 +370,7 @@ fn the_example_in_each_help_can_be_typed() {
     }
 }
 
-/// What a command's help says can be typed, after the program's name.
+/// Returns the arguments of the example in a command's help, without the program's name.
 fn example(command: &str, invite: &str) -> Vec<String> {
     let help = run(&[command, "--help"]);
     assert_eq!((help.code, &*help.stderr), (Some(0), ""));

@@ -1,11 +1,11 @@
-//! `plenary bench mix` and `bench sound` as processes: what it measures, and what it refuses.
+//! `plenary bench mix` and `bench sound` as processes: figures, and refused arguments.
 
 mod running;
 
 use running::run;
 use serde_json::Value;
 
-/// What the bench of that name reports with these flags.
+/// Runs a bench with these flags and returns its report.
 fn report(args: &str) -> Value {
     let args: Vec<&str> = args.split_whitespace().collect();
     let ended = run(&[&["bench"], &*args, &["--json", "-"]].concat());
@@ -27,11 +27,11 @@ fn a_mix_costs_its_parts_and_shows_what_cameras_showed() {
     for name in ["decode", "scale", "encode", "total"] {
         assert!(part(name) > 0.0, "{name} of {report:#}");
     }
-    // medians of each part, over stretches of their own
+    // each part's figure is a median over its own stretches, so the sum may exceed the total
     let parts = part("decode") + part("scale") + part("encode");
     assert!(parts < 1.5 * part("total"), "{report:#}");
     assert!(number(&report, "/bound_ms_per_frame") > 0.0);
-    // nothing is shown a picture late, nor in another's place
+    // a low value would mean a late picture, or one in the wrong tile
     assert!(number(&report, "/psnr_db") > 25.0, "{report:#}");
     let rate = number(&report, "/kbit_s");
     assert!((400.0..1_600.0).contains(&rate), "{rate} kbit/s");
@@ -61,7 +61,7 @@ fn the_sound_of_many_costs_its_mixes_and_shows_the_bound() {
     let (core, bound) = (number(&report, "/core_percent"), number(&report, "/bound_core_percent"));
     assert!(core > 0.0 && bound > 0.0, "{report:#}");
     assert!(number(&report, "/over_bound/median") > 0.5, "{report:#}");
-    // for everybody, and for each of the two that are heard; more while one goes on and the next has begun
+    // one mix for all and one mix-minus for each of the two that are heard; more while a turn changes
     let encoded = number(&report, "/encoded_per_step");
     assert!((2.5..5.0).contains(&encoded), "{report:#}");
 }

@@ -1,7 +1,7 @@
-//! The demo, judged as an outsider would: by the files it leaves, and by ffmpeg.
+//! `plenary demo`, judged from outside: by the files it writes, and by ffmpeg.
 //!
-//! The machine that runs this may be small and busy, so pictures are small and what is asked for is what no load
-//! excuses: who did what, in which order, and that everything goes on.
+//! The machine that runs this test may be small and busy. So pictures are small, and the checks hold under
+//! any load: which peer did what, in which order, and that the program continues.
 
 mod running;
 
@@ -14,16 +14,16 @@ use running::{Running, time_rises};
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// Real time for one room is what a small machine has.
+/// A small machine can run only one room in real time.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
 const SMALL: [&str; 6] = ["--speaker-size", "320x180@30", "--program", "640x360@30", "--bitrate", "800kbit"];
 
-/// A demo that has ended, with what it left.
+/// A finished demo with its output.
 struct Demo {
     folder: TempDir,
     report: Value,
-    /// What it said to whoever watched.
+    /// Its lines on stderr.
     said: String,
 }
 
@@ -32,11 +32,12 @@ impl Demo {
         Demo::play_until(args, &[])
     }
 
-    /// It is told to end when it has said lines that begin with `until`, one after the other, if with any.
+    /// Runs a demo. If `until` isn't empty, interrupts it once lines that begin with these texts have
+    /// appeared in order.
     fn play_until(args: &[&str], until: &[&str]) -> Demo {
         let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
         let folder = tempfile::tempdir().unwrap();
-        // into a directory that is not there yet
+        // in a directory that doesn't exist yet
         let out = folder.path().join("out");
         let json = out.join("asked-for.json");
         let files = ["demo", "--out", out.to_str().unwrap(), "--json", json.to_str().unwrap()];
@@ -63,17 +64,17 @@ impl Demo {
         self.report[name].as_array().unwrap_or_else(|| panic!("no list of {name} in {}", self.report))
     }
 
-    /// The modes in their order.
+    /// Returns the modes in order.
     fn modes(&self) -> Vec<&str> {
         self.rows("modes").iter().map(|mode| mode["mode"].as_str().unwrap()).collect()
     }
 
-    /// What happened, in its order.
+    /// Returns the first event of that kind.
     fn event(&self, what: &str) -> &Value {
         self.rows("events").iter().find(|event| event["what"] == what).expect(what)
     }
 
-    /// The mixer that a viewer's program comes from.
+    /// Returns the mixer at the root of a viewer's branch.
     fn root_of<'a>(&'a self, viewer: &'a Value) -> &'a str {
         let mut parent = text(&viewer["parent"]);
         while let Some(relay) = self.rows("viewers").iter().find(|viewer| viewer["peer"] == parent) {
@@ -82,7 +83,8 @@ impl Demo {
         parent
     }
 
-    /// A viewer's recording: without an error, with sound, and with pictures up to its end.
+    /// Reads a viewer's recording, and checks that it has no errors, has sound, and has pictures up to its
+    /// end.
     fn recording(&self, name: &str, layout: &Layout) -> Recording {
         let recording = judge::recording(&self.file(name), layout).unwrap();
         assert_eq!(recording.ffmpeg_errors, [""; 0], "{name}");
@@ -105,7 +107,7 @@ fn number(value: &Value) -> f64 {
     value.as_f64().unwrap_or_else(|| panic!("{value} is no number"))
 }
 
-/// The tiles' numbers rise over the whole recording, for each of these tiles.
+/// Checks that the picture numbers of these tiles rise over the whole recording.
 fn time_goes_on(recording: &Recording, tiles: impl Iterator<Item = usize>) {
     for tile in tiles {
         let numbers = recording.numbers(tile);
@@ -201,7 +203,7 @@ fn a_killed_mixer_is_followed_by_its_standby_before_anyone_has_voted() {
     assert_eq!(count(&demo.event("kill=mixer")["viewers_affected"]), 3);
     let relay = demo.event("kill=relay");
     assert!(count(&relay["viewers_affected"]) >= 1, "{relay}");
-    // a killed peer is no viewer any more, and its recording ends where it was killed
+    // a killed peer no longer counts as a viewer, and its recording ends at the kill
     assert_eq!(demo.rows("viewers").len(), 2);
     assert!(demo.rows("viewers").iter().all(|viewer| viewer["peer"] != relay["peer"]), "{}", demo.report);
     let mut shown_s: Vec<f64> = Vec::new();
@@ -250,7 +252,7 @@ fn two_mixers_share_speakers_and_audience_also_after_one_has_died() {
         assert_eq!(count(&killed["viewers_not_resumed"]), 0, "{killed}");
     }
     for speaker in demo.rows("speakers") {
-        // whoever is never fed again waits for longer
+        // a speaker that lost the program for good would have a longer gap
         let gap_ms = number(&speaker["received"]["longest_video_gap_ms"]);
         assert!(gap_ms < 8_000.0, "{speaker}");
     }
@@ -287,7 +289,7 @@ fn two_alone_need_no_mixer_until_somebody_watches() {
         "3s:kill=mixer",
     ]);
     assert_eq!(mesh.modes(), ["mesh"]);
-    // where nobody mixes there is no mixer to kill
+    // in a mesh no peer mixes, so there is no mixer to kill
     assert!(mesh.event("kill=mixer")["peer"].is_null(), "{}", mesh.report);
     assert!(mesh.said.contains("s kill=mixer: there was none"), "{}", mesh.said);
     assert!(mesh.rows("mixers").is_empty() && mesh.rows("viewers").is_empty(), "{}", mesh.report);
@@ -325,7 +327,7 @@ fn one_alone_is_passed_through_and_not_decoded_until_a_signal_ends_it() {
     let demo = Demo::play_until(&args.split(' ').collect::<Vec<_>>(), &["  6 s"]);
     assert!((6.0..50.0).contains(&number(&demo.report["duration_s"])), "{}", demo.report);
     assert!(demo.file("program.png").exists() && demo.file("tree.svg").exists());
-    // one that could be typed again
+    // a seed that can be typed again
     assert!(demo.said.contains(&format!("seed {}", count(&demo.report["seed"]))), "{}", demo.said);
     assert_eq!(demo.modes().last(), Some(&"pass-through"), "{:?}", demo.modes());
     assert!(!demo.rows("mixers").is_empty());
@@ -373,7 +375,7 @@ fn a_mixer_leaves_a_speaker_comes_and_one_is_killed() {
     assert_ne!(&successor["peer"], left, "{successor}");
     assert!(count(&successor["encoded_frames"]) > 60, "{successor}");
     assert_eq!(count(&demo.event("kill=speaker")["viewers_affected"]), 0);
-    // the one that was killed was the third, the one that came is the fourth
+    // the killed speaker was the third, the added one is the fourth
     let stage: Vec<u64> = demo.rows("speakers").iter().map(|speaker| count(&speaker["index"])).collect();
     assert!(stage.starts_with(&[0, 1]) && stage.ends_with(&[3]), "{stage:?}");
     assert_eq!(demo.rows("viewers").len(), 3);
@@ -411,10 +413,10 @@ fn a_viewer_comes_on_stage_and_goes_back_to_watch() {
     ]);
     let promoted = demo.event("promote=viewer");
     for noticed in ["seen_ms", "heard_ms"] {
-        // by all the others: the project's promise
+        // time until all other peers noticed: required by the project
         assert!(number(&promoted[noticed]) <= 2_000.0, "{promoted}");
     }
-    // what its mixer showed it while it was on stage went down no tree
+    // while it was on stage, the mixer sent it the picture directly, which doesn't count as tree traffic
     let bytes = |of| count(&demo.report["tree"][of]);
     assert!(bytes("bytes_sent") >= bytes("bytes_ideal"), "{}", demo.report["tree"]);
     let demoted = demo.event("demote=viewer");
@@ -445,7 +447,7 @@ fn a_viewer_comes_on_stage_and_goes_back_to_watch() {
 
 #[test]
 fn a_mixer_whose_links_carry_half_is_voted_out() {
-    // a mixer is given 100 s, and those who suffer tell each 5 s
+    // a mixer is in force for 100 s before a vote, and degraded viewers report every 5 s
     let args = "--speakers 3 --viewers 3 --candidates 2 --duration 3m --at 6s:halve=mixer";
     let demo = Demo::play_until(&args.split(' ').collect::<Vec<_>>(), &[" 50 s", "100 s", "140 s"]);
     let halved = demo.event("halve=mixer");
@@ -458,7 +460,7 @@ fn a_mixer_whose_links_carry_half_is_voted_out() {
     assert!(demo.said.contains(" s halve=mixer: pictures "), "{}", demo.said);
 }
 
-/// Every field of the manual, with a value of its kind or `null` where that is allowed.
+/// Checks that the report has every field of the manual, with a value of its kind, or `null` if allowed.
 fn fields_are_there(report: &Value) {
     // kinds: n number, c count, t text, [ list, { object; a question mark allows null
     let rows: &[(&str, &[(&str, &str)])] = &[
@@ -562,7 +564,8 @@ const VIEWER: &[(&str, &str)] = &[
     ("reparented", "c"),
 ];
 
-/// A majority signed, every candidate was measured, and one of them mixes, another stands by.
+/// Checks the first election: a majority signed, every candidate was measured, one mixes, and another is
+/// standby.
 fn opening_is_binding(demo: &Demo) {
     let opening = &demo.rows("elections")[0];
     assert_eq!((count(&opening["term"]), &opening["reason"]), (1, &Value::from("opening")));
@@ -586,7 +589,7 @@ fn opening_is_binding(demo: &Demo) {
     }
 }
 
-/// All speakers' tones in the last seconds, within 6 dB of each other.
+/// Checks that all speakers' tones in the last seconds are within 6 dB of each other.
 fn all_are_heard_alike(recording: &Recording) {
     let sound = recording.sound.as_ref().unwrap();
     let range = recording.duration_s - 4.0..recording.duration_s - 1.0;
@@ -595,7 +598,7 @@ fn all_are_heard_alike(recording: &Recording) {
     assert!(tones[0] > -40.0 && tones[2] - tones[0] <= 6.0, "{tones:?} dBFS");
 }
 
-/// What a speaker hears: the others, and 20 dB below them, if at all, itself.
+/// Checks what a speaker hears: the other speakers, and itself at least 20 dB below them.
 fn others_are_heard(wav: &Path, own: u8) {
     let sound = judge::wav(wav).unwrap();
     let range = sound.duration_s() - 4.0..sound.duration_s() - 1.0;
@@ -610,7 +613,7 @@ fn others_are_heard(wav: &Path, own: u8) {
     }
 }
 
-/// Each tile of the picture has its speaker's time code.
+/// Checks that each tile of the picture has its speaker's time code.
 fn the_picture_shows_everyone(png: &Path) {
     let picture = judge::recording(png, &Layout::grid(3)).unwrap();
     assert_eq!((picture.width, picture.height, picture.frames.len()), (640, 360, 1));
@@ -618,7 +621,8 @@ fn the_picture_shows_everyone(png: &Path) {
     assert_eq!(shown, [0, 1, 2]);
 }
 
-/// The tags of an XML document, each closed again by the right name: enough to see that it is well-formed.
+/// Returns the tags of an XML document, and checks that each is closed by the right name: a rough check of
+/// well-formedness.
 fn tags(xml: &str) -> impl Iterator<Item = &str> {
     let mut open: Vec<&str> = Vec::new();
     let tags: Vec<&str> =

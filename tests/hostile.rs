@@ -1,5 +1,5 @@
-//! Hostile peers in a live room of processes: whoever sends what nobody may is cut off, and the others don't
-//! notice.
+//! Hostile peers in a live room of processes: a peer that sends what the protocol forbids is dropped, and the
+//! other peers don't notice.
 
 mod hostile_peer;
 mod running;
@@ -20,10 +20,10 @@ use tokio::runtime::Runtime;
 use tokio_tungstenite::client_async;
 use tokio_tungstenite::tungstenite::Message;
 
-/// So often may a peer break the rules before it is dropped (docs/PROTOCOL.md).
+/// Number of violations after which a peer is dropped (docs/PROTOCOL.md).
 const VIOLATIONS_MAX: usize = 8;
 
-/// A room with a speaker that mixes and one that watches, all with processes of their own.
+/// Room with a speaker that mixes and a viewer, each in its own process.
 struct Room {
     rendezvous: Running,
     host: Running,
@@ -49,7 +49,7 @@ impl Room {
         room
     }
 
-    /// Whose process a peer is.
+    /// Returns the process of a peer.
     fn process_of(&self, peer: PeerId) -> &Running {
         let line = format!("in the room as {peer:?}");
         let processes = [&self.host, &self.viewer];
@@ -61,14 +61,14 @@ impl Room {
         self.folder.path().join("room.mp4")
     }
 
-    /// Waits for more pictures at the one who watches.
+    /// Waits for more pictures in the viewer's recording.
     fn goes_on(&self, when: &str) {
         let shown = |file: &Path| last_picture_s(file).unwrap_or(0.0);
         let before_s = shown(&self.recording());
         wait_until(&format!("pictures {when}"), || shown(&self.recording()) >= before_s + 1.0);
     }
 
-    /// Nobody was harmed: all are there, and leave with 0.
+    /// Checks that no peer was harmed: all processes are running, and exit with 0.
     fn ends_well(mut self) {
         assert!(self.rendezvous.is_running() && self.host.is_running() && self.viewer.is_running());
         for process in [self.viewer, self.host, self.rendezvous] {
@@ -85,7 +85,7 @@ fn a_peer_that_writes_garbage_is_dropped_after_its_limit_and_the_room_goes_on() 
     let room = Room::open();
     let invite: Invite = room.invite.parse().unwrap();
     let runtime = Runtime::new().unwrap();
-    // the first byte of a piece: 0 ends a message, 1 says that more follows
+    // the first byte of a piece: 0 ends a message, 1 says that more pieces follow
     let piece_to_go_on = [&[1][..], &[7; PIECE_LEN_MAX - 1]].concat();
     let too_long = vec![piece_to_go_on; MESSAGE_LEN_MAX / (PIECE_LEN_MAX - 1) + 2];
     let random = [0u8].into_iter().chain((0..300u32).map(|at| (at.wrapping_mul(2_654_435_761) >> 24) as u8));
@@ -120,7 +120,7 @@ fn ten_megabytes_in_one_message_end_a_connection_to_the_rendezvous_and_no_other(
     Runtime::new().unwrap().block_on(async {
         let tcp = TcpStream::connect(address).await.unwrap();
         let (mut socket, _) = client_async(format!("ws://{address}{SIGNAL_PATH}"), tcp).await.unwrap();
-        // it may be cut off before all is sent
+        // the rendezvous may close the connection before all bytes are sent
         let _ = socket.send(Message::Binary(Bytes::from(vec![1; 10 << 20]))).await;
         while let Some(Ok(message)) = socket.next().await {
             assert!(message.len() < 1_000, "a challenge, a reason, a close: nothing longer");

@@ -1,5 +1,5 @@
-//! A room of separate processes on one machine, as people would start them. Then its rendezvous dies, a relay
-//! dies, its mixer dies: the viewers' recordings say what that was like.
+//! A room of separate processes on one machine, as users would start them. The test kills the rendezvous, a
+//! relay, and the mixer, and checks the viewers' recordings.
 
 mod running;
 
@@ -10,18 +10,18 @@ use running::{Running, last_picture_s, time_rises, wait_until};
 use serde_json::Value;
 
 const SPEAKERS: usize = 3;
-/// One, and its standby.
+/// A mixer and its standby.
 const MIXERS: usize = 2;
 const VIEWERS: usize = 5;
-/// Small: two slow cores do all the work of ten machines.
+/// Small pictures: two slow cores do the work of ten machines.
 const SIZES: [&str; 4] = ["--speaker-size", "320x180@30", "--program", "640x360@30"];
-/// A recording goes on when so many more seconds of pictures are in it.
+/// Further seconds of pictures after which a recording counts as continuing.
 const GOES_ON_S: f64 = 2.0;
 
-/// A process that is in the room.
+/// Process of a peer in the room.
 struct Peer {
     running: Running,
-    /// As other peers' lines call it.
+    /// Id of the peer as other peers' lines print it.
     id: String,
     recording: PathBuf,
 }
@@ -32,7 +32,7 @@ impl Peer {
         Peer { running, id, recording }
     }
 
-    /// Who feeds it, by the last it said of that.
+    /// Returns the parent by the last line that names one.
     fn parent(&self) -> Option<String> {
         let lines = self.running.stderr.so_far();
         let last = lines.iter().rev().find_map(|line| line.strip_prefix("fed by "))?;
@@ -51,7 +51,7 @@ fn a_room_of_processes_outlives_its_rendezvous_a_relay_and_its_mixer() {
     let host = Peer::of(host, PathBuf::new());
     let join = |args: &[&str], recording: PathBuf| Peer::of(Running::start(args), recording);
     let speak = ["join", &invite, "--speak", "--mix", "never"];
-    // one after the other: whoever comes first has the first tile
+    // one after the other, since tiles are in the order of joining
     let mut stage: Vec<Peer> =
         (1..SPEAKERS).map(|_| join(&[&speak[..], &SIZES].concat(), PathBuf::new())).collect();
     stage.extend((0..MIXERS).map(|_| join(&["mixer", &invite], PathBuf::new())));
@@ -102,7 +102,7 @@ fn a_room_of_processes_outlives_its_rendezvous_a_relay_and_its_mixer() {
     }
 }
 
-/// The mixer that a line names after these words.
+/// Returns the first mixer that a line names after these words.
 fn mixer_in(line: &str, before: &str) -> Option<String> {
     let (_, after) = line.split_once(before)?;
     Some(after.split([',', ']']).next()?.to_owned())
@@ -117,7 +117,7 @@ fn go_on(when: &str, viewers: &[Peer]) {
     }
 }
 
-/// A recording without an error, with all speakers to be seen and heard, whose time goes on to its end.
+/// Checks a recording: no errors, all speakers seen and heard, and time advances up to its end.
 fn plays(file: &Path, report: &str) {
     let recording = judge::recording(file, &Layout::grid(SPEAKERS)).unwrap();
     assert_eq!(recording.ffmpeg_errors, [""; 0], "{report}");

@@ -1,5 +1,5 @@
-//! A peer that joins by the rules, with the brain and the links that all peers have, and then writes to the
-//! control channels of its links whatever a test wants.
+//! Hostile peer: joins by the rules, with an ordinary brain and ordinary links, and then writes arbitrary
+//! bytes to the control channels of its links.
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
@@ -16,13 +16,13 @@ use plenary_rtc::{
 };
 use plenary_signal::{Address as SignalAddress, Signal as _, SignalEvent, WebsocketConfig, WebsocketSignal};
 
-/// Bounds hanging only.
+/// Timeout against hangs.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// How often what is waited for is looked at.
+/// Polling interval.
 const LOOK_EACH: Duration = Duration::from_millis(20);
 
-/// Takes media and does nothing with it.
+/// Packet sink that discards media.
 struct Nowhere;
 
 impl PacketSink for Nowhere {
@@ -30,7 +30,7 @@ impl PacketSink for Nowhere {
     fn keyframe_wanted(&self, _: LinkId, _: u8) {}
 }
 
-/// See the module.
+/// Hostile peer; see the module.
 pub(crate) struct HostilePeer {
     brain: RoomState,
     me: PeerId,
@@ -49,7 +49,7 @@ pub(crate) struct HostilePeer {
 }
 
 impl HostilePeer {
-    /// Joins as one who watches, and goes on until it has a link.
+    /// Joins as a viewer, and runs until a link is up.
     pub(crate) async fn join(invite: &Invite) -> HostilePeer {
         let me = Keypair::from_seed(&random());
         let key = invite.key(None).unwrap();
@@ -89,28 +89,29 @@ impl HostilePeer {
         peer
     }
 
-    /// As others call it.
+    /// Returns the peer's id.
     pub(crate) fn id(&self) -> PeerId {
         self.me
     }
 
-    /// Its first link.
+    /// Returns the first link.
     pub(crate) fn link(&self) -> LinkId {
         self.up[0]
     }
 
-    /// Who is at the other end of a link.
+    /// Returns the peer at the other end of a link.
     pub(crate) fn other_end(&self, link: LinkId) -> PeerId {
         self.of[&link].0
     }
 
-    /// Writes these bytes to the control channel, as they are.
+    /// Writes raw bytes to the control channel.
     fn write(&self, link: LinkId, bytes: &[u8]) {
         let bytes = Bytes::copy_from_slice(bytes);
         self.links.submit(Command::Send { link, channel: Channel::Control, bytes });
     }
 
-    /// Writes these pieces, and goes on until they have left: more than a channel holds ends the link here.
+    /// Writes these pieces and waits until they are sent. Without waiting, a full channel queue would end the
+    /// link at this end.
     pub(crate) async fn write_all(&mut self, link: LinkId, pieces: &[Vec<u8>]) {
         let sent = |peer: &HostilePeer| peer.links.stats(link).map(|stats| stats.udp_bytes_sent);
         let Some(before) = sent(self) else { return };
@@ -119,7 +120,7 @@ impl HostilePeer {
         self.go_on_until("way out", |peer| sent(peer).is_none_or(|now| now >= before + len as u64)).await;
     }
 
-    /// Behaves until the other end has closed the link.
+    /// Runs by the rules until the other end has closed the link.
     pub(crate) async fn until_dropped(&mut self, link: LinkId) {
         self.go_on_until("end of its link", |peer| peer.ended.contains(&link)).await;
     }
@@ -184,7 +185,7 @@ impl HostilePeer {
                 let link = self.newest[&(peer, answer.kind)];
                 self.links.submit(Command::Accept { link, answer: answer.description });
             }
-            // it feeds nobody, is fed without looking, and does not mix
+            // this peer feeds no children, doesn't watch its parent, and doesn't mix
             _ => {}
         }
     }
@@ -242,7 +243,7 @@ fn unix_s() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
 }
 
-/// Different each time; nobody is to be kept from guessing them.
+/// Returns bytes that differ each time; they need not be unpredictable.
 fn random<const LEN: usize>() -> [u8; LEN] {
     std::array::from_fn(|_| RandomState::new().build_hasher().finish() as u8)
 }

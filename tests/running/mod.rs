@@ -1,5 +1,5 @@
-//! Runs the `plenary` command as a user does: arguments in, lines and an exit code out. What is still running
-//! when a test ends, also by a panic, is killed.
+//! Runs the `plenary` command as a user does, with arguments, output lines and an exit code. A process still
+//! running when a test ends is killed, also after a panic.
 #![allow(dead_code, reason = "each test program uses its own part")]
 
 use std::io::{BufRead as _, BufReader, Read};
@@ -9,12 +9,12 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-/// Bounds hanging, nothing else: the machine may be busy with other things.
+/// Timeout against hangs; generous, since the machine may be busy.
 pub(crate) const HANG_MAX: Duration = Duration::from_secs(60);
-/// How often a file that grows is looked at.
+/// Polling interval.
 const LOOK_EACH: Duration = Duration::from_millis(200);
 
-/// What a process has said so far, a line at a time.
+/// Lines that a process has printed so far.
 #[derive(Clone, Default)]
 pub(crate) struct Lines(Arc<(Mutex<Vec<String>>, Condvar)>);
 
@@ -29,12 +29,12 @@ impl Lines {
         })
     }
 
-    /// All of them.
+    /// Returns all lines so far.
     pub(crate) fn so_far(&self) -> Vec<String> {
         self.0.0.lock().unwrap().clone()
     }
 
-    /// Waits for a line that `found` makes something of.
+    /// Waits for a line for which `found` returns a value.
     pub(crate) fn wait<T>(&self, what: &str, found: impl Fn(&str) -> Option<T>) -> T {
         let until = Instant::now() + HANG_MAX;
         let mut lines = self.0.0.lock().unwrap();
@@ -53,16 +53,16 @@ impl Lines {
     }
 }
 
-/// How a process ended.
+/// Exit code and output of a process.
 #[derive(Debug)]
 pub(crate) struct Ended {
-    /// `None` when a signal killed it.
+    /// `None` if a signal killed the process.
     pub(crate) code: Option<i32>,
     pub(crate) stdout: String,
     pub(crate) stderr: String,
 }
 
-/// A `plenary` that runs.
+/// Running `plenary` process.
 pub(crate) struct Running {
     child: Child,
     what: String,
@@ -72,13 +72,13 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    /// Starts it.
+    /// Starts the process.
     pub(crate) fn start(args: &[&str]) -> Running {
         let mut command = Command::new(env!("CARGO_BIN_EXE_plenary"));
         let pipes = [Stdio::piped(), Stdio::piped()];
         let [stdout, stderr] = pipes;
         command.args(args).stdin(Stdio::null()).stdout(stdout).stderr(stderr).env_remove("RUST_LOG");
-        // an error that prints its backtrace is to be seen
+        // backtraces are on, so that an error that prints one is noticed
         let mut child = command.env("RUST_BACKTRACE", "1").spawn().unwrap();
         let (stdout, stderr) = (Lines::default(), Lines::default());
         let readers =
@@ -86,19 +86,19 @@ impl Running {
         Running { child, what: format!("plenary {}", args.join(" ")), stdout, stderr, readers }
     }
 
-    /// SIGTERM, SIGINT or SIGKILL.
+    /// Sends SIGTERM, SIGINT or SIGKILL.
     pub(crate) fn signal(&self, signal: libc::c_int) {
         let id = self.child.id() as libc::pid_t;
-        // SAFETY: the child was not waited for yet, so the id is its own
+        // SAFETY: the child was not waited for yet, so the id is still its own
         assert_eq!(unsafe { libc::kill(id, signal) }, 0, "{}", self.what);
     }
 
-    /// Whether it has not ended yet.
+    /// Whether the process is still running.
     pub(crate) fn is_running(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()
     }
 
-    /// Waits until it ends by itself.
+    /// Waits until the process ends by itself.
     pub(crate) fn ended(mut self) -> Ended {
         wait_until(&format!("end of {}, which says {:#?}", self.what, self.stderr.so_far()), || {
             !self.is_running()
@@ -109,7 +109,7 @@ impl Running {
         Ended { code, stdout: text(&self.stdout), stderr: text(&self.stderr) }
     }
 
-    /// Kills it with SIGKILL, and waits until it is gone.
+    /// Kills the process with SIGKILL, and waits for its end.
     pub(crate) fn kill(mut self) {
         self.signal(libc::SIGKILL);
         self.child.wait().unwrap();
@@ -118,18 +118,18 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // both fail only when it has ended, and was waited for
+        // both calls fail only if the process has ended and was waited for
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// Runs it to its end.
+/// Runs a command to its end.
 pub(crate) fn run(args: &[&str]) -> Ended {
     Running::start(args).ended()
 }
 
-/// Waits until it is so.
+/// Waits until a condition holds.
 pub(crate) fn wait_until(what: &str, mut so: impl FnMut() -> bool) {
     let until = Instant::now() + HANG_MAX;
     while !so() {
@@ -139,19 +139,21 @@ pub(crate) fn wait_until(what: &str, mut so: impl FnMut() -> bool) {
     }
 }
 
-/// How far a new mixer's first picture may be behind the last one's last, in pictures of 30 a second.
+/// Maximum number of pictures (at 30 a second) by which a new mixer's first picture may lie behind the last
+/// one of the old mixer.
 const STEP_BACK_MAX: u32 = 10;
-/// How often that may be: once per change of mixer, in rooms that see an opening, a failover and a vote.
+/// Maximum number of such steps back: one per change of mixer, for an opening, a failover and a vote.
 const STEPS_BACK_MAX: usize = 3;
 
-/// Whether a tile's picture numbers rise. Where mixers change, the next one may be a little behind, on a machine
-/// that has too much to do: two pictures were seen.
+/// Whether a tile's picture numbers rise. At a change of mixer a number may be a little lower than the one
+/// before, on an overloaded machine; two pictures were seen.
 pub(crate) fn time_rises(numbers: &[u32]) -> bool {
     let back: Vec<u32> = numbers.windows(2).filter_map(|pair| pair[0].checked_sub(pair[1])).collect();
     back.len() <= STEPS_BACK_MAX && back.iter().all(|step| *step <= STEP_BACK_MAX)
 }
 
-/// When the last picture of a recording is shown, which may still be written to; `None` before the first one.
+/// Returns the time of the last picture in a recording that may still be growing; `None` before the first
+/// picture.
 pub(crate) fn last_picture_s(recording: &Path) -> Option<f64> {
     let mut command = Command::new("ffprobe");
     command.args([

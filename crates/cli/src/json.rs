@@ -1,4 +1,4 @@
-//! Reports: to a file, or to standard output.
+//! Reports as JSON, to a file or to standard output.
 
 use std::io::Write as _;
 use std::path::{Path, absolute};
@@ -6,7 +6,7 @@ use std::path::{Path, absolute};
 use anyhow::{Context as _, ensure};
 use serde::Serialize;
 
-/// Writes a report to `to`; `-` is standard output.
+/// Writes a report to the file `to`; `-` is standard output.
 pub(crate) fn write(to: &Path, report: &impl Serialize) -> anyhow::Result<()> {
     let mut text = serde_json::to_string_pretty(report)?;
     text.push('\n');
@@ -16,13 +16,14 @@ pub(crate) fn write(to: &Path, report: &impl Serialize) -> anyhow::Result<()> {
     std::fs::write(to, text).with_context(|| format!("cannot write {}", to.display()))
 }
 
-/// Text to standard output, whose reader may be gone.
+/// Writes text to standard output. Returns an error if the reader has closed it.
 pub(crate) fn say(text: &str) -> anyhow::Result<()> {
     let mut stdout = std::io::stdout();
     stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).context("cannot write to standard output")
 }
 
-/// A file can be there, once the directory `made` is: seen before the work is done that the file is to hold.
+/// Checks that a file can be created, once the directory `made` exists: an early check, before the work that
+/// produces its contents.
 pub(crate) fn can_be_made(file: &Path, made: Option<&Path>) -> anyhow::Result<()> {
     ensure!(!file.is_dir(), "cannot write {}: it is a directory", file.display());
     let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
@@ -35,7 +36,7 @@ pub(crate) fn can_be_made(file: &Path, made: Option<&Path>) -> anyhow::Result<()
     Ok(())
 }
 
-/// Both are one file, which is there.
+/// Whether both paths are the same existing file.
 pub(crate) fn are_one(one: &Path, other: &Path) -> bool {
     match (one.canonicalize(), other.canonicalize()) {
         (Ok(one), Ok(other)) => one == other,
@@ -43,7 +44,7 @@ pub(crate) fn are_one(one: &Path, other: &Path) -> bool {
     }
 }
 
-/// To three digits behind the point: what is measured is no better than that.
+/// Rounds to three decimals, the precision of the measurements.
 pub(crate) fn round(value: f64) -> f64 {
     (value * 1000.0).round() / 1000.0
 }
@@ -61,7 +62,7 @@ mod tests {
             ("report.json", None, true),
             ("out/report.json", None, false),
             ("new/out/report.json", Some(&*out), true),
-            ("./new/out/../out/report.json", Some(&*out), false), // what `..` means is not known before it is there
+            ("./new/out/../out/report.json", Some(&*out), false), // `..` can't be resolved yet
             ("new/./out/report.json", Some(&*out), true),
             ("new/report.json", Some(&*out), true),
             ("new/out/deeper/report.json", Some(&*out), false),

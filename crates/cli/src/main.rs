@@ -1,7 +1,7 @@
-//! The command line: what was typed, the command it means, and an exit code.
+//! Command line: parses the arguments, runs the command, and returns an exit code.
 //!
-//! 0: done. 1: it failed, and one line on stderr says why. 2: it was typed wrongly, or can't be done yet. stdout
-//! carries data only.
+//! Exit codes: 0 for success; 1 for a failure, with one line on stderr that says why; 2 for wrong usage or a
+//! feature that is not implemented yet. stdout carries data only.
 
 mod args;
 mod commands;
@@ -18,12 +18,12 @@ use clap::error::ErrorKind;
 
 use args::{Cli, Command};
 
-/// Why a command did not do what it was asked to.
+/// Reason why a command failed.
 #[derive(Debug)]
 pub(crate) enum Failure {
-    /// It was typed wrongly, or isn't there yet.
+    /// Wrong usage, or a feature that is not implemented yet.
     Usage(String),
-    /// It failed.
+    /// A failure at run time.
     Failed(anyhow::Error),
 }
 
@@ -65,7 +65,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Help goes where it was asked for; what was typed wrongly gets one line.
+/// Prints help or version where the parser sends it, and wrong usage as one line to stderr.
 fn answer(error: &clap::Error) -> ExitCode {
     let help = matches!(
         error.kind(),
@@ -74,7 +74,7 @@ fn answer(error: &clap::Error) -> ExitCode {
             | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
     );
     if help {
-        // a reader that is gone has enough of it
+        // a closed stdout is no error: its reader has read enough
         let _ = error.print();
     } else {
         eprintln!("plenary: {}", wrong_usage(&error.render().to_string()));
@@ -82,10 +82,10 @@ fn answer(error: &clap::Error) -> ExitCode {
     ExitCode::from(if error.use_stderr() { 2 } else { 0 })
 }
 
-/// What the parser says, up to its usage, as one line.
+/// Returns the parser's error message, up to the usage section, as one line.
 fn wrong_usage(said: &str) -> String {
     let lines = said.lines().map(str::trim).take_while(|line| !line.starts_with("Usage:"));
-    // a word that begins with a dash is no value of ours, so the advice how to pass one leads nowhere
+    // no value of these commands begins with a dash, so the tip on passing such a value would mislead
     let noise = |line: &str| line.starts_with("For more information") || line.starts_with("tip: to pass");
     let lines = lines.filter(|line| !line.is_empty() && !noise(line));
     let line = lines.collect::<Vec<_>>().join(" ").replace(" tip: ", "; ");
@@ -105,13 +105,13 @@ fn run(command: Command) -> Result<(), Failure> {
     }
 }
 
-/// Whoever read our output has enough of it: that is no failure.
+/// Whether stdout's reader has closed the pipe, which is not a failure.
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
     let io = error.downcast_ref::<std::io::Error>();
     io.is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
 }
 
-/// The causes of an error, once each.
+/// Returns the chain of causes of an error as one line, each cause once.
 fn one_line(error: &anyhow::Error) -> String {
     let mut line = String::new();
     for cause in error.chain() {

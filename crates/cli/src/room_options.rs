@@ -1,4 +1,4 @@
-//! From flags to the library's options.
+//! Conversion of command-line flags to the library's options.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -11,11 +11,12 @@ use plenary::{Consent, HostOptions, Options};
 use crate::args::{RelayWord, RoomArgs};
 use crate::{Failure, json, not_yet, usage};
 
-/// Size and rate of the test source where nothing else is asked for.
+/// Size and frame rate of the test source by default.
 const TEST_PICTURE: (u16, u16, u8) = (1280, 720, 30);
 
 impl RoomArgs {
-    /// The options that these flags mean for a peer of that kind.
+    /// Returns the options that these flags mean for a peer; `mix` is its consent to mix unless --mix is
+    /// given.
     pub(crate) fn options(&self, speaks: bool, views: bool, mix: Consent) -> Result<Options, Failure> {
         if let Some(flag) = self.not_yet() {
             return Err(not_yet(flag));
@@ -34,7 +35,8 @@ impl RoomArgs {
         Ok(options)
     }
 
-    /// The options of whoever joins: what only a host or a demo has a use for is said, and not taken in silence.
+    /// Returns the options of a joining peer. Flags that only have an effect at a host or in a demo are
+    /// reported on stderr.
     pub(crate) fn guest_options(&self, speaks: bool, views: bool, mix: Consent) -> Result<Options, Failure> {
         let mut options = self.options(speaks, views, mix)?;
         self.say_unused();
@@ -53,14 +55,14 @@ impl RoomArgs {
         Ok(options)
     }
 
-    /// Says which flag has a use in a demo alone.
+    /// Reports flags that only have an effect in a demo.
     pub(crate) fn say_unused(&self) {
         if self.out.is_some() {
             eprintln!("--out is a demo's: nothing is written there");
         }
     }
 
-    /// What a host lays down.
+    /// Returns the room's options, for its host.
     pub(crate) fn host_options(&self) -> HostOptions {
         let default = HostOptions::default();
         HostOptions {
@@ -74,7 +76,7 @@ impl RoomArgs {
         }
     }
 
-    /// What the `index`-th speaker plays: its turn among the files, or the test source.
+    /// Returns the source of the `index`-th speaker: one of the files, in turn, or the test source.
     pub(crate) fn source(&self, index: usize) -> Result<Box<dyn Source>, Failure> {
         match self.source.get(index.checked_rem(self.source.len()).unwrap_or(0)) {
             Some(file) => open(file),
@@ -89,7 +91,7 @@ impl RoomArgs {
         }
     }
 
-    /// A file that is to be written is none of those that are played.
+    /// Checks that a file to be written is not one of the sources.
     pub(crate) fn spares_sources(&self, file: &Path) -> Result<(), Failure> {
         match self.source.iter().find(|source| json::are_one(source, file)) {
             Some(_) => Err(usage(format!("{} is played: it can't be written too", file.display()))),
@@ -97,7 +99,7 @@ impl RoomArgs {
         }
     }
 
-    /// Every file can be played: otherwise the line that says why.
+    /// Checks that every source file can be played; the error says why not.
     pub(crate) fn check_sources(&self, speaks: bool) -> Result<(), Failure> {
         self.source.iter().try_for_each(|file| open(file).map(|_| ()))?;
         if !speaks && !self.source.is_empty() {

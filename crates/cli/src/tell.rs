@@ -1,4 +1,4 @@
-//! What a person is told of a room while it goes on.
+//! Messages about a running room, for a person on a terminal.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,14 +7,14 @@ use plenary::{OnEvent, RoomEvent};
 
 use crate::demo::report::mode_word;
 
-/// What stands where a mixer's name would, when there can be none.
+/// Message in place of a mixer's name if no peer consents to mix.
 pub(crate) const NOBODY_CONSENTS: &str = "no mixer: nobody consents";
 
-/// Tells it on stderr, one line each.
+/// Prints messages to stderr, one line each.
 #[derive(Debug, Default)]
 pub(crate) struct Teller {
     leaving: AtomicBool,
-    /// Links are tried again and again; for want of ports they fail each time.
+    /// Whether link trouble was reported. Links are retried, and without a free port they fail each time.
     trouble_told: AtomicBool,
 }
 
@@ -23,7 +23,7 @@ impl Teller {
         Arc::default()
     }
 
-    /// What a room calls with each event.
+    /// Returns the event callback of a room.
     pub(crate) fn on_event(self: &Arc<Teller>) -> OnEvent {
         let teller = self.clone();
         Arc::new(move |event| {
@@ -33,12 +33,12 @@ impl Teller {
         })
     }
 
-    /// From now on it is no news that nobody feeds us.
+    /// Stops the reports of a missing parent, since this peer leaves.
     pub(crate) fn leaves(&self) {
         self.leaving.store(true, Ordering::Relaxed);
     }
 
-    /// What is said of an event, if it is worth a line.
+    /// Returns the message for an event, if it is worth a line.
     pub(crate) fn line(&self, event: &RoomEvent) -> Option<String> {
         Some(match event {
             RoomEvent::Rendezvous { up: false, why: Some(why) } => format!("rendezvous: {why}"),

@@ -1,14 +1,14 @@
-//! What people type: durations, rates, sizes, link shapes, and things that happen at a time.
+//! Parsers of typed values: durations, rates, sizes, link shapes, and timed events.
 
 use std::time::Duration;
 
 use plenary::{ProgramFormat, Shape};
 use plenary_media::compose::Layout;
 
-/// Below it the encoder shows nothing that anybody would watch (guess).
+/// Minimum bit rate: below it the encoder yields no watchable picture. A guess.
 const BITRATE_BPS_MIN: u64 = 50_000;
 
-/// `500ms`, `20s`, `2m`.
+/// Parses `500ms`, `20s`, `2m`.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     if text.chars().all(|c| c.is_ascii_digit()) {
         return Err(format!("a duration needs a unit: {text}s, or {text}ms"));
@@ -16,7 +16,7 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text).map_err(|_| "a duration looks like 500ms, 20s or 2m".to_owned())
 }
 
-/// A duration in which something can happen.
+/// Parses a duration above zero.
 pub(crate) fn some_time(text: &str) -> Result<Duration, String> {
     match duration(text)? {
         Duration::ZERO => Err(format!("{text} is no time at all")),
@@ -24,7 +24,7 @@ pub(crate) fn some_time(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// `1500kbit`, `5mbit`, `1gbit`: bits per second.
+/// Parses `1500kbit`, `5mbit`, `1gbit` into bits per second.
 pub(crate) fn rate(text: &str) -> Result<u64, String> {
     let wrong = || "a rate looks like 1500kbit or 5mbit".to_owned();
     let at = text.find(|c: char| c.is_ascii_alphabetic()).ok_or_else(wrong)?;
@@ -44,7 +44,7 @@ pub(crate) fn rate(text: &str) -> Result<u64, String> {
     Ok(bps as u64)
 }
 
-/// A rate at which there is a picture.
+/// Parses a rate that is high enough for a picture.
 pub(crate) fn bitrate(text: &str) -> Result<u32, String> {
     match rate(text)? {
         bps if bps < BITRATE_BPS_MIN => Err(format!("{text}: a program takes at least 50kbit")),
@@ -52,7 +52,7 @@ pub(crate) fn bitrate(text: &str) -> Result<u32, String> {
     }
 }
 
-/// `grid`, `active`, `share`, `side-by-side`, or a file in TOML.
+/// Parses `grid`, `active`, `share`, `side-by-side`, or the name of a TOML file.
 pub(crate) fn layout(text: &str) -> Result<Layout, String> {
     match text {
         "grid" => Ok(Layout::Grid),
@@ -73,7 +73,7 @@ pub(crate) fn layout(text: &str) -> Result<Layout, String> {
     }
 }
 
-/// `1280x720@30`: width, height, pictures per second.
+/// Parses `1280x720@30`: width, height, pictures per second.
 pub(crate) fn size(text: &str) -> Result<ProgramFormat, String> {
     let wrong = || "a size looks like 1280x720@30".to_owned();
     let (size, fps) = text.split_once('@').ok_or_else(wrong)?;
@@ -87,13 +87,13 @@ pub(crate) fn size(text: &str) -> Result<ProgramFormat, String> {
     if !(64..=3840).contains(&width) || !(64..=2160).contains(&height) || !(1..=60).contains(&fps) {
         return Err(format!("{text}: from 64x64 to 3840x2160, at 1 to 60 pictures per second"));
     }
-    // what the picture of 1280x720@30 gets at 1.5 Mbit/s
+    // the same bits per pixel as 1280x720@30 at 1.5 Mbit/s
     let bitrate_bps =
         (u64::from(width) * u64::from(height) * u64::from(fps) * 543 / 10_000).min(50_000_000) as u32;
     Ok(ProgramFormat { width, height, fps, bitrate_bps })
 }
 
-/// `auto`, or how many.
+/// Parses `auto` or a number from 1 to 8.
 pub(crate) fn mixers(text: &str) -> Result<u8, String> {
     match text {
         "auto" => Ok(0),
@@ -105,7 +105,7 @@ pub(crate) fn mixers(text: &str) -> Result<u8, String> {
     }
 }
 
-/// `delay=30ms,loss=1%,rate=5mbit`: what each link does, in both directions.
+/// Parses `delay=30ms,loss=1%,rate=5mbit`: the emulated network of each link, in both directions.
 pub(crate) fn link(text: &str) -> Result<Shape, String> {
     let mut shape = Shape::default();
     for part in text.split(',') {
@@ -130,7 +130,7 @@ pub(crate) fn link(text: &str) -> Result<Shape, String> {
     Ok(shape)
 }
 
-/// Something that happens in a demo.
+/// Scripted event of a demo.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum What {
     KillMixer,
@@ -145,7 +145,7 @@ pub(crate) enum What {
 }
 
 impl What {
-    /// As it was typed.
+    /// Returns the event as it is typed.
     pub(crate) fn text(self) -> &'static str {
         match self {
             What::KillMixer => "kill=mixer",
@@ -161,14 +161,14 @@ impl What {
     }
 }
 
-/// Something, and when: since the creation of the room.
+/// Scripted event with its time since the creation of the room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct At {
     pub(crate) at: Duration,
     pub(crate) what: What,
 }
 
-/// `10s:kill=mixer`.
+/// Parses `10s:kill=mixer`.
 pub(crate) fn at(text: &str) -> Result<At, String> {
     let (time, what) = text.split_once(':').ok_or_else(|| "it looks like 10s:kill=mixer".to_owned())?;
     let all = [

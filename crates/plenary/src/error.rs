@@ -1,4 +1,4 @@
-//! What can go wrong, by what the caller can do about it.
+//! Errors of a room, grouped by how the caller can react to them.
 
 use plenary_media::RawError;
 use plenary_media::codec::CodecError;
@@ -8,66 +8,67 @@ use plenary_proto::seal::InviteError;
 use plenary_rtc::LinkError;
 use plenary_signal::{RendezvousError, SignalError};
 
-/// Why a room could not be opened, joined or used.
+/// Reason why a room could not be opened, joined or used.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The invite, or the password for it.
+    /// The invite is damaged, or the password does not fit it.
     #[error(transparent)]
     Invite(#[from] InviteError),
-    /// The rendezvous of a host could not be opened.
+    /// The host's own rendezvous could not be opened.
     #[error(transparent)]
     Rendezvous(#[from] RendezvousError),
-    /// The rendezvous could not be reached, or refused us.
+    /// The rendezvous could not be reached, or refused this peer.
     #[error(transparent)]
     Signal(#[from] SignalError),
     /// The invite names no rendezvous that this program can reach.
     #[error("the invite names no rendezvous")]
     NoRendezvous,
-    /// The host did not let us in.
+    /// The host refused to admit this peer.
     #[error("{0}")]
     Refused(#[from] Refusal),
-    /// The host did not answer.
+    /// The host did not answer in time.
     #[error("the host did not answer for {seconds} s")]
     NoAnswer {
-        /// How long we waited.
+        /// Time waited for the answer, seconds.
         seconds: u64,
     },
-    /// Links can't be made on this machine.
+    /// Links cannot be made: there is no tokio runtime, no certificate, or no list of network interfaces.
     #[error(transparent)]
     Links(#[from] LinkError),
-    /// A file that was to be published.
+    /// A file that was to be published could not be opened or read.
     #[error(transparent)]
     Source(#[from] plenary_media::source::SourceError),
-    /// A picture or sound that was to be published.
+    /// A picture or sound that was to be published was refused.
     #[error(transparent)]
     Raw(RawError),
-    /// A recording.
+    /// A recording could not be written.
     #[error(transparent)]
     Record(#[from] plenary_media::RecordError),
-    /// An encoder or decoder.
+    /// An encoder or decoder failed.
     #[error(transparent)]
     Codec(#[from] CodecError),
-    /// What was asked for needs codecs, and there are none.
+    /// The call needs codecs, but [`Options::codecs`](crate::Options::codecs) is `None`.
     #[error("this needs an encoder or decoder, and none is there")]
     NoCodecs,
-    /// A layout that makes no sense.
+    /// The layout is invalid.
     #[error("the layout can't be used: {0}")]
     Layout(String),
-    /// Data for the room that may not be sent.
+    /// The data may not be sent to the room: this peer is not on stage, or the data is too long or sent too
+    /// fast.
     #[error(transparent)]
     Data(#[from] DataRefusal),
-    /// Publishing is for speakers, and once.
+    /// Publishing was refused: this peer is not a speaker, or it publishes already.
     #[error("{0}")]
     Publish(&'static str),
-    /// The operating system.
+    /// An operating-system call failed.
     #[error("{what}: {error}")]
     Io {
-        /// What was tried.
+        /// The operation that failed.
         what: String,
-        /// As the system says it.
+        /// The error that the system returned.
         error: std::io::Error,
     },
-    /// The room was closed.
+    /// The room is closed.
     #[error("the room is closed")]
     Closed,
 }

@@ -1,4 +1,4 @@
-//! What happens in a room, for the application.
+//! Events of a room, for the application.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -15,169 +15,174 @@ use tokio_stream::wrappers::errors::BroadcastStreamRecvError;
 
 use crate::snapshot::ConnectionState;
 
-/// Events that wait for one listener at most; past it the oldest are dropped, and [`RoomEvent::Missed`] says how
-/// many.
+/// Maximum number of events queued for one listener. Past it the oldest events are dropped, and
+/// [`RoomEvent::Missed`] says how many.
 pub const EVENTS_MAX: usize = 256;
 
-/// Is called with each event.
+/// Callback that is called with each event.
 pub type OnEvent = Arc<dyn Fn(&RoomEvent) + Send + Sync>;
 
-/// Something that happened.
+/// An event of the room.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RoomEvent {
-    /// The host let us in.
+    /// The host has admitted this peer.
     Admitted,
-    /// How this peer stands with its room has changed.
+    /// The state of this peer's connection with the room has changed.
     Connection(ConnectionState),
-    /// The stage has changed; [`Room::snapshot`](crate::Room::snapshot) has it.
+    /// The stage has changed; [`Room::snapshot`](crate::Room::snapshot) has the new one.
     Stage {
-        /// The roster's number.
+        /// Epoch of the roster.
         epoch: u32,
     },
-    /// Another peer is host: the one before is gone, and the stage has chosen.
+    /// The room has another host. After the first roster, this means that the old host is gone and that the
+    /// stage has made an heir the host.
     Host(Option<PeerId>),
-    /// This peer is on stage as a speaker now, or not any more.
+    /// This peer has become a speaker on stage (`true`), or is no speaker any more (`false`).
     Floor(bool),
-    /// The host would have this peer speak: [`Room::speak`](crate::Room::speak) takes it up.
+    /// The host offers this peer the floor. [`Room::speak`](crate::Room::speak) accepts the offer.
     FloorOffered,
-    /// The host doesn't let this peer speak.
+    /// The host has denied this peer the floor.
     FloorDenied,
-    /// At the host: a peer wants to speak, and the stage isn't open to it.
-    /// [`Room::promote`](crate::Room::promote) lets it, [`Room::demote`](crate::Room::demote) doesn't.
+    /// At the host: a peer wants to speak, and the stage is not open to it.
+    /// [`Room::promote`](crate::Room::promote) grants the floor, [`Room::demote`](crate::Room::demote) denies
+    /// it.
     FloorWanted {
-        /// Who.
+        /// The peer that wants to speak.
         peer: PeerId,
-        /// Its name.
+        /// Name of the peer.
         name: String,
     },
-    /// How the stage is served has changed.
+    /// The mode has changed: mesh, pass-through or mixer.
     Mode(Mode),
-    /// At the mixer: it has too little time for all of the program, or time again, and spends less work on its pictures than
-    /// before, or more. When fewer or smaller pictures last, it asks for an election.
+    /// At the mixer: the overload control has changed the work spent on the program's pictures, down for lack
+    /// of processor time or up again. If reduced frame rate or size lasts, the mixer asks for an election.
     MixerEffort {
-        /// From now on.
+        /// Effort from now on.
         effort: Effort,
-        /// Why.
+        /// Reason of the change.
         why: EffortWhy,
     },
-    /// The room needs a mixer, and nobody consents to be one.
+    /// The room needs a mixer, and no peer consents to mix.
     NoMixer,
     /// An election has opened.
     ElectionOpened {
-        /// Its number.
+        /// Term of the election.
         term: u32,
-        /// Why.
+        /// Reason of the election.
         reason: ElectionReason,
     },
-    /// An election is decided.
+    /// An election is decided: a majority of the stage has signed its outcome.
     Elected {
-        /// Its number.
+        /// Term of the election.
         term: u32,
-        /// Why it was held.
+        /// Reason of the election.
         reason: ElectionReason,
-        /// How many signed.
+        /// Number of peers that signed the outcome.
         signatures: usize,
-        /// Of how many.
+        /// Number of peers on the roster.
         roster: usize,
-        /// Who mixes, the lead first.
+        /// The elected mixers, the lead first.
         mixers: Vec<PeerId>,
-        /// Who is kept warm.
+        /// The warm standbys.
         standbys: Vec<PeerId>,
-        /// How each candidate did, where this peer recomputed it; the best first.
+        /// Scores of the candidates, the best first; empty if this peer knows only the outcome.
         tallies: Vec<Tally>,
     },
-    /// A standby has taken over.
+    /// A standby has taken over from a mixer without a vote.
     Failover {
-        /// The new mandate.
+        /// Rank of the new mandate.
         rank: Rank,
-        /// Who.
+        /// The successor.
         peer: PeerId,
-        /// The mixer had asked for it.
+        /// The mixer requested the failover, instead of falling silent.
         polite: bool,
     },
-    /// A failover was withdrawn: the mixer lives.
+    /// A failover was withdrawn, because the mixer is alive.
     Withdrawn {
-        /// The mandate that ended.
+        /// Rank of the mandate that ended.
         rank: Rank,
-        /// Who had taken over.
+        /// The peer that had taken over.
         peer: PeerId,
     },
-    /// A measurement that [`Room::measure`](crate::Room::measure) asked for is done.
+    /// A measurement requested by [`Room::measure`](crate::Room::measure) is done.
     Measured {
-        /// From whom.
+        /// The measured candidate.
         peer: PeerId,
-        /// What each train said, bits per second; empty when none came.
+        /// Bandwidth shown by each packet train, bits per second; empty if no train arrived.
         samples_bps: Vec<u64>,
-        /// Round trip, microseconds; 0 when unknown.
+        /// Round-trip time, microseconds; 0 if unknown.
         rtt_us: u32,
     },
-    /// Others speak now than before, as heard here. [`Room::levels`](crate::Room::levels) says how loud each is.
+    /// The active speakers have changed, as heard at this peer. [`Room::levels`](crate::Room::levels) returns
+    /// their levels.
     Speaking {
-        /// The one who speaks: stays so for two seconds at least, and through silence until somebody else does.
+        /// The dominant speaker. It stays dominant for at least two seconds, and through silence until
+        /// another peer speaks.
         dominant: Option<PeerId>,
-        /// All who speak at present, in the order of the stage; pauses between words don't count.
+        /// All peers that speak at present, in stage order; pauses between words don't end a peer's speech.
         speaking: Vec<PeerId>,
     },
-    /// Somebody on stage told the room something: see [`Room::tell`](crate::Room::tell).
+    /// A peer on stage has sent data to the room: see [`Room::tell`](crate::Room::tell).
     Data {
-        /// Who; its signature holds.
+        /// The sender; its signature is verified.
         from: PeerId,
-        /// How sure it was to come.
+        /// Delivery guarantee that the sender chose.
         delivery: Delivery,
-        /// What.
+        /// The data.
         bytes: Bytes,
     },
-    /// Reliable data that could not be had any more, after seconds without a parent.
+    /// Reliable data was lost for good. This happens after several seconds without a parent.
     DataMissed {
-        /// Whose.
+        /// The sender of the lost data.
         from: PeerId,
-        /// How many pieces.
+        /// Number of lost pieces.
         pieces: u64,
     },
-    /// The speaker that [`Room::set_solo`](crate::Room::set_solo) asks for comes from now on, or can't be had for now: no mixer has
-    /// room, there is none, or it doesn't speak. It is asked for again by itself.
+    /// The stream of the speaker requested by [`Room::set_solo`](crate::Room::set_solo) arrives from now on,
+    /// or is unavailable: the mixers have no capacity, the room has no mixer, or that peer doesn't speak. The
+    /// request is retried automatically.
     Solo {
-        /// Who.
+        /// The requested speaker.
         speaker: PeerId,
-        /// Whether it comes.
+        /// Whether its stream arrives.
         comes: bool,
     },
-    /// Another parent feeds us; `None`: nobody.
+    /// Another parent feeds this peer; `None` if it has no parent.
     Parent(Option<PeerId>),
-    /// Another peer is our backup.
+    /// Another peer is this peer's backup parent; `None` if it has no backup.
     Backup(Option<PeerId>),
-    /// A peer broke the protocol; past a limit it is dropped.
+    /// A peer has violated the protocol. Past a limit of violations its links are closed.
     PeerMisbehaved {
-        /// Who.
+        /// The violator.
         peer: PeerId,
-        /// How often.
+        /// Number of its violations so far.
         count: u32,
-        /// It was dropped.
+        /// Whether this peer dropped it.
         dropped: bool,
     },
-    /// The rendezvous is reached, or not any more: then `why` says it, and it is tried again by itself. The room
-    /// goes on without.
+    /// The rendezvous has become reachable or unreachable. An unreachable rendezvous is retried
+    /// automatically; the room continues without it.
     Rendezvous {
-        /// Whether it can be used.
+        /// Whether the rendezvous is reachable.
         up: bool,
-        /// Why not.
+        /// Reason why it is unreachable.
         why: Option<String>,
     },
-    /// The host hasn't answered yet; it was asked this many times more.
+    /// The host has not answered the join request yet, and the request was sent again.
     Waiting {
-        /// How often.
+        /// Number of repeated requests so far.
         tries: u32,
     },
-    /// A link could not be made for want of a UDP port, or another cause that asks for the user.
+    /// A link could not be made: no UDP port is free, or there are too many links. The text says which.
     LinkTrouble(String),
-    /// This many events were dropped, because they were not fetched.
+    /// This many events were dropped, because the application did not fetch them in time.
     Missed(u64),
-    /// The room is closed; nothing follows.
+    /// The room is closed; no further event follows.
     Closed,
 }
 
-/// The events of a room, from the moment it was asked for; a [`Stream`].
+/// [`Stream`] of a room's events, from the call of [`Room::events`](crate::Room::events) on.
 #[derive(Debug)]
 pub struct Events(BroadcastStream<RoomEvent>);
 
@@ -186,7 +191,7 @@ impl Events {
         Events(BroadcastStream::new(receiver))
     }
 
-    /// The next event; `None` when the room is closed.
+    /// Returns the next event; `None` when the room is closed.
     pub async fn next(&mut self) -> Option<RoomEvent> {
         StreamExt::next(self).await
     }

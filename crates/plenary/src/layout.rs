@@ -1,12 +1,14 @@
-//! Layouts as the roster carries them.
+//! Conversion of program layouts to and from the bytes that the roster carries.
 
 use plenary_media::compose::Layout;
 use plenary_proto::message::ProgramLayout;
 
 use crate::Error;
 
+/// Encodes a layout for the roster; a grid is the empty encoding.
+///
 /// # Errors
-/// [`Error::Layout`] when nobody could read it: see [`Custom`](plenary_media::compose::Custom).
+/// [`Error::Layout`] when mixers would refuse the layout: see [`Custom`](plenary_media::compose::Custom).
 pub(crate) fn to_roster(layout: &Layout) -> Result<ProgramLayout, Error> {
     if *layout == Layout::Grid {
         return Ok(ProgramLayout::new());
@@ -19,7 +21,8 @@ pub(crate) fn to_roster(layout: &Layout) -> Result<ProgramLayout, Error> {
     ProgramLayout::try_from(bytes).map_err(|_| Error::Layout(format!("{len} bytes are too many")))
 }
 
-/// A grid if this program doesn't know it.
+/// Decodes the roster's layout. Falls back to a grid when this version of the program doesn't know the
+/// layout.
 pub(crate) fn from_roster(bytes: &ProgramLayout) -> Layout {
     if bytes.is_empty() {
         return Layout::Grid;

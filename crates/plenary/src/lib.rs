@@ -1,8 +1,9 @@
-//! Video rooms with no server in the middle.
+//! Video rooms without a central server.
 //!
-//! A [`Room`] is one peer's part in one room: a speaker, a viewer, a headless mixer, or several of these. Peers
-//! find each other through a rendezvous that sees only sealed envelopes, measure each other, elect the strongest
-//! as mixers, and the audience passes the mixed program on to itself.
+//! A [`Room`] is one peer's part in one room: a speaker, a viewer, a headless mixer, or several of these.
+//! Peers find each other through a rendezvous that sees only sealed envelopes. They measure each other and
+//! elect the strongest peers as mixers. Viewers forward the mixed program to further viewers along a relay
+//! tree.
 //!
 //! ```no_run
 //! # #[cfg(feature = "files")]
@@ -14,7 +15,7 @@
 //! host.publish_file("talk.mp4".as_ref()).await?;
 //! println!("{}", host.invite());
 //!
-//! // another one watches, and forwards what it gets
+//! // another machine watches, and forwards the program to further viewers
 //! let viewer = Room::join(host.invite(), Options::viewer("Zoë")).await?;
 //! let recording = viewer.record("program.mp4".as_ref())?;
 //! let mut pictures = viewer.pictures()?;
@@ -26,45 +27,47 @@
 //! # Ok(()) }
 //! ```
 //!
-//! # What goes in
+//! # Publishing
 //!
-//! | | what |
+//! | call | what is published |
 //! | --- | --- |
-//! | [`Room::publish`], [`Room::publish_file`](Room#method.publish_file) | a source or a file, played over and over |
-//! | [`Room::publish_raw`] | pictures in I420 or NV12, sound in f32 or i16, with their capture times; encoded here, as the mixer asks |
-//! | [`Room::publish_encoded`] | H.264 and Opus that the application encodes as the mixer asks |
+//! | [`Room::publish`], [`Room::publish_file`](Room#method.publish_file) | a source or a file, played in a loop |
+//! | [`Room::publish_raw`] | I420 or NV12 pictures and f32 or i16 sound with capture times; encoded by this library, in the format the mixer requests |
+//! | [`Room::publish_encoded`] | H.264 and Opus that the application encodes in the format the mixer requests |
 //!
-//! # What comes out, and what happens to who doesn't take it
+//! # Receiving, and what a slow receiver loses
 //!
-//! | | what | who doesn't keep up |
+//! | call | what is received | if the receiver is slow |
 //! | --- | --- | --- |
-//! | [`Room::frames`] | encoded frames with their identity | loses whole runs, up to a key frame; [`ReceivedFrame::missed`] |
-//! | [`Room::pictures`] | I420 with strides and capture time | gets the oldest four that wait, later ones are dropped |
-//! | [`Room::sound`] | 20 ms of f32 at 48 kHz, an even stream | gets half a second, later sound is dropped |
-//! | [`Room::events`] | [`RoomEvent`]s | loses the oldest, and is told how many: [`RoomEvent::Missed`] |
-//! | [`Room::watch`] | [`RoomSnapshot`]s | sees the newest |
+//! | [`Room::frames`] | encoded frames with their identity | video is dropped up to the next keyframe, sound until there is room; [`ReceivedFrame::missed`] counts the dropped frames |
+//! | [`Room::pictures`] | I420 with strides and capture time | the four oldest pictures stay queued, later pictures are dropped |
+//! | [`Room::sound`] | an even stream of 20 ms frames of f32 at 48 kHz | half a second stays queued, later sound is dropped |
+//! | [`Room::events`] | [`RoomEvent`]s | the oldest events are dropped; [`RoomEvent::Missed`] says how many |
+//! | [`Room::watch`] | [`RoomSnapshot`]s | only the newest snapshot is seen |
 //!
-//! Nobody who is slow to take something holds up the room, or anyone else who listens. All of these end when the
-//! room is closed, and calls give [`Error::Closed`] from then on.
+//! A slow receiver never blocks the room or another receiver. All of these streams end when the room is
+//! closed; later calls return [`Error::Closed`].
 //!
-//! # Ends
+//! # Leaving and closing
 //!
-//! [`Room::leave`] hands the program and our children over first; [`Room::close`] waits until links, threads and
-//! files are closed; dropping a room does the same without waiting. Nothing is global: a process may hold any
-//! number of rooms, and what each logs is in a `tracing` span `room{me=…}`.
+//! [`Room::leave`] hands the program and this peer's children over to other peers first. [`Room::close`]
+//! waits until links, threads and files are closed. Dropping a room closes it without waiting. There is no
+//! global state: a process may hold any number of rooms. Each room logs inside its own `tracing` span,
+//! `room{me=…}`.
 //!
 //! # Features
 //!
-//! | feature | gives | without it |
+//! | feature | provides | without it |
 //! | --- | --- | --- |
-//! | `codecs` | openh264 and libopus behind [`media::codec::Codecs`] | a peer views encoded frames, relays, records, passes through, and publishes what the application encodes |
+//! | `codecs` | openh264 and libopus as [`media::codec::Codecs`] | the peer can still receive encoded frames, relay, record, mix in pass-through mode, and publish what the application encodes |
 //! | `files` | [`Room::publish_file`](Room#method.publish_file): mp4, y4m, wav | |
-//! | `labels` | names under the tiles of a mix | tiles without names |
+//! | `labels` | names under the tiles of a mix | tiles have no names |
 //!
-//! All are on by default. [`Options::codecs`] takes an application's own codecs, with or without the feature.
+//! All features are on by default. [`Options::codecs`] takes the application's own codecs, with or without
+//! the feature `codecs`.
 //!
-//! Times are microseconds since 1970 by the clock that is named with them, rates bits per second, pictures I420 in
-//! limited range, sound f32 from −1 to 1 at 48 kHz.
+//! Times are microseconds since 1970 by the clock named with them. Rates are bits per second. Pictures are
+//! I420 in limited range. Sound is f32 from −1 to 1 at 48 kHz.
 #![warn(clippy::unwrap_used)]
 
 mod desk;
@@ -108,7 +111,7 @@ pub use record::Recording;
 pub use room::{Frames, Room};
 pub use snapshot::{ConnectionState, Member, RoomSnapshot};
 
-/// Random bytes from the system, for keys, nonces and ids.
+/// Returns random bytes from the operating system, for keys, nonces and ids.
 fn random_bytes<const LEN: usize>() -> [u8; LEN] {
     let mut bytes = [0; LEN];
     getrandom::fill(&mut bytes).expect("the system has randomness");

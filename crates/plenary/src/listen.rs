@@ -1,7 +1,7 @@
-//! Decoding what is received, for applications that want pictures and sound rather than frames.
+//! Decoders for received frames, for applications that want pictures and sound rather than encoded frames.
 //!
-//! Each listener has a thread of its own. Pictures come as soon as they are decoded; sound comes in an even
-//! stream of 20 ms frames, held back by a jitter buffer, with what is lost made up.
+//! Each listener has its own thread. Pictures are handed over as soon as they are decoded. Sound is an even
+//! stream of 20 ms frames: a jitter buffer delays it, and lost frames are concealed.
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
@@ -22,65 +22,69 @@ use crate::Error;
 use crate::flow::{Origin, ReceivedFrame};
 use crate::threads::Threads;
 
-/// Decoded pictures that wait for the application: it is to see the newest, so few.
+/// Maximum number of decoded pictures queued for the application. Few, so that the application sees recent
+/// pictures.
 const PICTURES_MAX: usize = 4;
-/// Decoded sound that waits: half a second.
+/// Maximum number of decoded 20 ms sound frames queued for the application: half a second.
 const SOUND_MAX: usize = 25;
-/// Of what is decoded, also where it is mono: whoever plays it needn't change anything when sound becomes stereo.
+/// Number of channels of decoded sound. Mono is decoded to two channels too, so that a player needn't change
+/// its output when the sound becomes stereo.
 const CHANNELS: u8 = 2;
-/// Samples of 20 ms.
+/// Samples of 20 ms, all channels.
 const FRAME_LEN: usize = SOUND_FRAME_LEN * CHANNELS as usize;
-/// Sound waits for pictures to be in step at most so long after the quickest frame's way, whatever a maker's clock says: as
-/// long as they are held, and what the way may change by. A guess.
+/// Maximum delay of sound to keep it in step with pictures, microseconds, on top of the shortest transit
+/// time. It bounds the hold whatever the maker's clock says, and leaves room for the longest hold plus
+/// changes of the transit time. A guess.
 const IN_STEP_US_MAX: u64 = 1_000_000;
-/// Speakers whose sound is decoded at one time in a mesh.
+/// Maximum number of speakers in a mesh that are decoded at a time.
 const VOICES_MAX: usize = 4;
 
 /// A decoded picture.
 #[derive(Clone, Debug)]
 pub struct DecodedPicture {
-    /// Where it is from.
+    /// Stream that the picture belongs to: the program, or one speaker's own stream.
     pub origin: Origin,
-    /// Width, height and I420 samples; [`Picture::view`] gives the planes with their strides.
+    /// Width, height and I420 samples; [`Picture::view`] returns the planes with their strides.
     pub picture: Arc<Picture>,
-    /// Capture time, microseconds since 1970 of its maker's clock.
+    /// Capture time, microseconds since 1970 by the clock of the peer that made the picture.
     pub captured_us: u64,
 }
 
-/// 20 ms of sound.
+/// A frame of 20 ms of sound.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DecodedSound {
-    /// 960 samples per channel at 48 kHz, interleaved, −1 to 1.
+    /// 960 samples per channel at 48 kHz, interleaved, from −1 to 1.
     pub samples: Vec<f32>,
-    /// Channels: always 2. What is mono is on both alike.
+    /// Number of channels: always 2. Mono sound is on both channels.
     pub channels: u8,
-    /// When it is to be heard, by this peer's clock, microseconds since 1970.
+    /// Playout time, microseconds since 1970 by this peer's clock.
     pub played_us: u64,
-    /// It was lost, and made up.
+    /// Whether a packet was lost and concealed.
     pub concealed: bool,
 }
 
 impl DecodedSound {
-    /// The mean of its channels: 960 samples.
+    /// Returns the mean of the channels: 960 samples.
     pub fn mono(&self) -> impl Iterator<Item = f32> + '_ {
         let channels = usize::from(self.channels.max(1));
         self.samples.chunks_exact(channels).map(move |moment| moment.iter().sum::<f32>() / channels as f32)
     }
 }
 
-/// Pictures as they are decoded; a [`Stream`]. Four of them wait; while nobody takes them, later ones are dropped.
+/// [`Stream`] of decoded pictures. At most four are queued; while the queue is full, later pictures are
+/// dropped.
 #[derive(Debug)]
 pub struct Pictures(mpsc::Receiver<DecodedPicture>);
 
-/// Sound in an even [`Stream`], also where nothing comes: then it is silence. Half a second of it waits; past that
-/// the newest is dropped.
+/// Even [`Stream`] of 20 ms sound frames, with silence while no sound is received. At most half a second is
+/// queued; while the queue is full, later sound is dropped.
 #[derive(Debug)]
 pub struct Sound(mpsc::Receiver<DecodedSound>);
 
 macro_rules! stream_of {
     ($name:ident: $item:ty) => {
         impl $name {
-            /// The next one; `None` when the room is closed.
+            /// Returns the next item; `None` when the room is closed.
             pub async fn next(&mut self) -> Option<$item> {
                 self.0.recv().await
             }
@@ -97,7 +101,7 @@ macro_rules! stream_of {
 stream_of!(Pictures: DecodedPicture);
 stream_of!(Sound: DecodedSound);
 
-/// Decodes the pictures among `frames`; `key_wanted` is called when one can't be.
+/// Decodes the pictures among `frames`. Calls `key_wanted` when a picture cannot be decoded.
 pub(crate) fn pictures(
     mut frames: mpsc::Receiver<ReceivedFrame>,
     codecs: Arc<dyn Codecs>,
@@ -144,26 +148,29 @@ pub(crate) fn pictures(
     Ok(Pictures(pictures))
 }
 
-/// One origin's sound.
+/// Playout state of one origin's sound.
 struct Voice {
     buffer: JitterBuffer,
     decoder: Box<dyn SoundDecoder>,
-    /// From the maker's clock to ours: the least that a frame took so far, so that one that took it plays at once.
+    /// Offset from the maker's clock to this peer's clock: the shortest transit time of a frame so far. A
+    /// frame that took that long is played at once.
     offset_us: i64,
-    /// How long after that frames are handed over, to be in step with pictures; 0 where they aren't held. The link's jitter
-    /// is none of it: a hold that begins would look as if all frames were late from then on.
+    /// Additional delay after the shortest transit time, microseconds, to keep sound in step with pictures; 0
+    /// while frames are not held. The hold is kept apart from the link's jitter: to the jitter estimate, a
+    /// hold that begins would look like frames that are all late from then on.
     in_step_us: u64,
     used_us: u64,
 }
 
 impl Voice {
-    /// How long after their capture frames are played, by the quickest one's way.
+    /// Playout delay after the shortest transit time, microseconds.
     fn delay_us(&self) -> u64 {
         self.buffer.delay_us().max(self.in_step_us)
     }
 }
 
-/// Decodes the sound among `frames`, and mixes it when it has several origins; what comes beside the program is in it.
+/// Decodes the sound among `frames`, and mixes it if it has several origins. Sound received beside the
+/// program is skipped, since the program contains it.
 pub(crate) fn sound(
     mut frames: mpsc::Receiver<ReceivedFrame>,
     codecs: Arc<dyn Codecs>,
@@ -228,7 +235,7 @@ fn take(voices: &mut BTreeMap<(Origin, StreamId), Voice>, received: ReceivedFram
     let Some(voice) = voices.get_mut(&key) else { return };
     voice.used_us = arrived_us;
     voice.offset_us = voice.offset_us.min(took_us);
-    // a frame that is handed over just now is taken at the next step
+    // one step more, since a frame handed over right now is played at the next step
     voice.in_step_us = plan_us.map_or(0, |plan_us| {
         let held_us = plan_us.saturating_sub(voice.offset_us).max(0).unsigned_abs();
         (held_us + SOUND_FRAME_US).min(IN_STEP_US_MAX)
@@ -237,7 +244,7 @@ fn take(voices: &mut BTreeMap<(Origin, StreamId), Voice>, received: ReceivedFram
     voice.buffer.push(identity.number, captured_us, frame.data, came_us);
 }
 
-/// The next 20 ms of everyone, added up.
+/// Returns the next 20 ms of all voices, mixed.
 fn play(voices: &mut BTreeMap<(Origin, StreamId), Voice>, due_us: u64) -> DecodedSound {
     let mut samples = vec![0.0; FRAME_LEN];
     let mut one = vec![0.0; FRAME_LEN];
@@ -273,8 +280,8 @@ mod tests {
 
     const WAY_US: u64 = 60_000;
 
-    /// Plays ten seconds, whose frames come at once and are handed over so much later; `hold_us` by the second. Gives how
-    /// many steps were silent in each.
+    /// Plays ten seconds of frames. Each arrives at once and is handed over after `hold_us` of its second.
+    /// Returns the number of silent steps in each second.
     fn silent_steps(hold_us: impl Fn(u64) -> u64) -> Vec<usize> {
         let codecs = FakeCodecs::default();
         let mut encoder = codecs.sound_encoder(1, 32_000).unwrap();

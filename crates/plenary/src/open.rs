@@ -1,4 +1,4 @@
-//! Opening a room and joining one: everything up to the moment the driver runs.
+//! Opening and joining of rooms, up to the moment the driver runs.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
@@ -34,18 +34,18 @@ use crate::thin::Thinning;
 use crate::threads::Threads;
 use crate::{random_bytes, random_u64};
 
-/// Requests that wait for the driver at most.
+/// Maximum number of the application's requests queued for the driver.
 const REQUESTS_MAX: usize = 64;
-/// What links, mixer and watches tell the brain and it hasn't taken yet.
+/// Maximum number of inputs from links, mixer and watchdogs queued for the brain.
 const INPUTS_MAX: usize = 1024;
-/// The program's sound, and each mix-minus, bits per second.
+/// Bit rate of the program's sound, and of each mix-minus.
 const PROGRAM_SOUND_BPS: u32 = 48_000;
-/// After the rendezvous is reached the host has this long to answer.
+/// Time that the host has to answer, in addition to [`Options::patience`] for reaching the rendezvous.
 const ANSWER_MAX: Duration = Duration::from_secs(10);
-/// The bench takes no longer (DESIGN §5).
+/// Maximum duration of the codec bench. By design.
 const BENCH_MAX: Duration = Duration::from_millis(300);
 
-/// What is known of a room before there is one.
+/// Parts of a room before it is opened.
 struct Opening {
     me: Keypair,
     invite: Invite,
@@ -56,22 +56,23 @@ struct Opening {
     span: Span,
 }
 
-/// Opens a room.
+/// Opens a room as its host.
 pub(crate) async fn host(options: Options, host: HostOptions) -> Result<Room, Error> {
     let me = Keypair::from_seed(&random_bytes());
     let span = span_of(&me);
-    // boxed: opening takes 20 kB on the way, and applications put it into futures of their own
+    // boxed: the future takes 20 kB, and applications embed it in futures of their own
     Box::pin(host_as(me, options, host, span.clone())).instrument(span).await
 }
 
-/// Joins a room.
+/// Joins the room of an invite.
 pub(crate) async fn join(invite: &Invite, options: Options) -> Result<Room, Error> {
     let me = Keypair::from_seed(&random_bytes());
     let span = span_of(&me);
     Box::pin(join_as(me, invite, options, span.clone())).instrument(span).await
 }
 
-/// Everything that a room does happens inside its span: several in one process can be told apart in a log.
+/// Returns the tracing span of a room. Everything that the room does runs inside it, so that several rooms of
+/// a process can be told apart in a log.
 fn span_of(me: &Keypair) -> Span {
     tracing::info_span!("room", me = ?me.id())
 }
@@ -124,7 +125,7 @@ async fn join_as(me: Keypair, invite: &Invite, options: Options, span: Span) -> 
         .await
 }
 
-/// Puts a room together, starts its driver, and waits until its host has let us in.
+/// Assembles a room, starts its driver, and waits until the host has admitted this peer.
 async fn open(opening: Opening, mut options: Options) -> Result<Room, Error> {
     let Opening { me, invite, key, host, signal, rendezvous, span } = opening;
     let id = me.id();
@@ -257,8 +258,9 @@ async fn open(opening: Opening, mut options: Options) -> Result<Room, Error> {
     }
 }
 
-/// Measures this machine's codecs where that is needed, and takes back the consent of a peer that can't mix, or not now. A slow
-/// machine consents: the room's own pictures may be small, and ballots put it behind quick ones.
+/// Measures this machine's codecs if needed. Withdraws the consent to mix of a peer that has no codecs, or
+/// that consents only on mains power and runs on battery. A slow machine keeps its consent: the room's
+/// pictures may be small, and ballots rank slow candidates behind real-time capable ones.
 async fn prepare_to_mix(options: &mut Options) -> Result<Option<(u32, u32)>, Error> {
     if options.mix == Consent::Auto && !on_mains() {
         tracing::info!("this machine is on battery: it won't mix");
@@ -278,7 +280,7 @@ async fn prepare_to_mix(options: &mut Options) -> Result<Option<(u32, u32)>, Err
     Ok(Some((encode_us, decode_us)))
 }
 
-/// The room's key; with a password that takes a while.
+/// Derives the room's key. With a password this takes a while, so it runs on a blocking thread.
 async fn key_of(invite: &Invite, options: &Options) -> Result<RoomKey, Error> {
     let (invite, password) = (invite.clone(), options.password.clone());
     Ok(blocking(move || invite.key(password.as_deref())).await??)
@@ -305,13 +307,14 @@ fn websocket(
     })
 }
 
-/// An address under which others may reach what listens on `local`: where that is all addresses, the one this
-/// machine would use to reach the internet. Nothing is sent to find out.
+/// Returns the address at which other machines may reach a listener on `local`. If the listener is bound to
+/// all addresses, this is the address that the machine would use towards the internet; no packet is sent to
+/// find it.
 fn reachable(local: SocketAddr) -> SocketAddr {
     if !local.ip().is_unspecified() {
         return local;
     }
-    // TEST-NET-1 (RFC 5737): a route is looked up, no packet is sent
+    // TEST-NET-1 (RFC 5737): connecting the socket looks up a route, and sends no packet
     let route = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))
         .and_then(|socket| socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9)).map(|()| socket))
         .and_then(|socket| socket.local_addr());

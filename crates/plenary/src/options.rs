@@ -1,4 +1,4 @@
-//! What an application says about its room before it begins.
+//! Options that an application sets before it hosts or joins a room.
 
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
@@ -13,77 +13,85 @@ use plenary_rtc::Shaper;
 
 use crate::event::OnEvent;
 
-/// How one peer takes part in one room.
+/// Options of one peer in one room.
 ///
-/// [`Options::viewer`], [`Options::speaker`] and [`Options::mixer`] are good beginnings; change what you like.
+/// Start from [`Options::viewer`], [`Options::speaker`] or [`Options::mixer`] and change fields as needed.
 #[derive(Clone)]
 pub struct Options {
-    /// As shown under this peer's picture; cut to 64 bytes of UTF-8.
+    /// Name shown under this peer's picture; cut to 64 bytes of UTF-8.
     pub name: String,
-    /// Sends picture and sound.
+    /// Joins as a speaker, which sends picture and sound.
     pub speaks: bool,
-    /// Wants the program. A speaker that views gets its picture, and the others' sound in any case.
+    /// Receives the program. A speaker that views gets the program's picture; a speaker hears the other
+    /// speakers in any case.
     pub views: bool,
-    /// Whether it would mix. Without [`codecs`](Self::codecs) it never does.
+    /// Whether this peer consents to mix. Without [`codecs`](Self::codecs) it never mixes.
     pub mix: Consent,
-    /// Passes the program on to others. On by default; everyone may opt out.
+    /// Forwards the program to further viewers. On by default; any peer may opt out.
     pub relays: bool,
-    /// Most children this peer feeds as a relay, if the room allows more; 64 by default. As a mixer it feeds as
-    /// many as the room has a mixer feed and its uplink carries.
+    /// Maximum number of children that this peer feeds; 64 by default. A relay also feeds no more than the
+    /// room's [`k`](HostOptions::k), and a mixer no more than [`k1`](HostOptions::k1), as far as the uplink
+    /// carries them. A mixer feeds at least one child, even if this is 0.
     pub children_max: u8,
-    /// The uplink this peer may use, bits per second; `None` for what is there.
+    /// Uplink bandwidth that this peer may use, bits per second; `None` for no limit.
     pub uplink_bps_max: Option<u64>,
-    /// The largest picture this peer sends; `None` for whatever a mixer asks for.
+    /// Largest picture size, frame rate and bit rate that this peer sends; `None` for whatever the mixer
+    /// requests.
     pub picture_max: Option<ProgramFormat>,
-    /// What this peer publishes is a screen or a film: it is the large one in [`Layout::Share`]; its sound, if it has two
-    /// channels, is encoded in stereo at a rate for music, and no quiet passage of it is left out. Off by default: it is a
-    /// voice.
+    /// The published source is a screen or a film instead of a voice; off by default. [`Layout::Share`] shows
+    /// its picture large. Two-channel sound is encoded in stereo at a bit rate for music, and quiet passages
+    /// are always sent (no DTX).
     pub shares: bool,
-    /// The room's password.
+    /// Password of the room.
     pub password: Option<String>,
-    /// Local addresses for media; empty for all of this machine.
+    /// Local addresses that media sockets bind to; empty for all addresses of this machine.
     pub bind: Vec<IpAddr>,
-    /// UDP ports for media, one per link; `None` for any.
+    /// UDP ports for media, one per link; `None` for any free port.
     pub udp_ports: Option<RangeInclusive<u16>>,
-    /// How long the rendezvous may be out of reach before joining fails; 10 s by default.
+    /// Time that the rendezvous may stay unreachable before joining fails; 10 s by default.
     pub patience: Duration,
-    /// Encoders and decoders: the built-in ones by default, where they are compiled in.
+    /// Encoders and decoders; by default the built-in ones, if the feature `codecs` is compiled in.
     pub codecs: Option<Arc<dyn Codecs>>,
-    /// Processor time for one 1280×720 picture, encoding and decoding, microseconds, if it is known already:
-    /// otherwise a peer that would mix measures for at most 300 ms before it joins.
+    /// Processor time to encode and to decode one 1280×720 picture, microseconds. `None` makes a peer that
+    /// consents to mix measure its codecs before it joins, for at most 300 ms.
     pub bench: Option<(u32, u32)>,
-    /// A worse network than the real one; a plain one by default.
+    /// Network emulation (delay, loss, rate) between this peer and the real network; none by default.
     pub shaper: Shaper,
-    /// The clock of this process: rooms of one process may share it. By default it is started with the room.
+    /// Clock of this peer; rooms of one process may share one. By default each `Options` starts its own
+    /// clock.
     pub clock: Clock,
-    /// Decides every draw of the brain; by default it is random.
+    /// Seed of the protocol's random draws; a random seed by default.
     pub seed: Option<u64>,
-    /// Is called with each event, also while the room is being joined, on the room's own task: it must be quick.
+    /// Callback for each event, also while the room is being joined. It runs on the room's own task and must
+    /// return quickly.
     pub on_event: Option<OnEvent>,
-    /// Keeps a log of every picture received or made, for reports: 2 MB in half an hour, where it ends.
+    /// Keeps a log of every picture received or made, for reports. The log of received pictures stops at
+    /// 65,536 entries (half an hour, 2 MB); the log of made pictures has no limit.
     pub keep_frame_log: bool,
 }
 
-/// What the host of a room lays down beside its own [`Options`].
+/// Options of the room that only its host sets, beside its own [`Options`].
 #[derive(Clone, Debug)]
 pub struct HostOptions {
-    /// Where its own rendezvous listens (TCP); `None` to use `rendezvous`.
+    /// TCP address on which the host's own rendezvous listens; `None` for all addresses and any free port.
+    /// Ignored when `rendezvous` is set.
     pub listen: Option<SocketAddr>,
-    /// Another rendezvous: `http://HOST[:PORT]` or `https://…`.
+    /// URL of another rendezvous to use instead, `http://HOST[:PORT]` or `https://…`.
     pub rendezvous: Option<String>,
-    /// Whoever has the invite may speak. On by default.
+    /// Every peer with the invite may speak. On by default.
     pub stage_open: bool,
-    /// How long the invite is good for; a day by default.
+    /// Lifetime of the invite; one day by default.
     pub invite_life: Duration,
-    /// The program's picture; 1280×720 at 30 fps and 1.5 Mbit/s by default.
+    /// Format of the program's picture; 1280×720 at 30 fps and 1.5 Mbit/s by default.
     pub program: ProgramFormat,
-    /// Most children of a peer that is no mixer; 4 by default.
+    /// Maximum number of children of a relay; 4 by default.
     pub k: u8,
-    /// Most viewers one mixer feeds; 10 by default.
+    /// Maximum number of viewers that one mixer feeds; 10 by default.
     pub k1: u8,
-    /// How many mixers; 0, the default, leaves it to need.
+    /// Number of mixers; 0, the default, elects more than one only if the load exceeds the uplink of one
+    /// mixer.
     pub mixers: u8,
-    /// How mixers lay the program out; a grid by default.
+    /// Layout of the program; a grid by default.
     pub layout: Layout,
 }
 
@@ -113,17 +121,17 @@ impl Options {
         }
     }
 
-    /// Someone who watches and forwards.
+    /// Returns options for a viewer: a peer that watches the program and forwards it.
     pub fn viewer(name: &str) -> Options {
         Options { views: true, ..Options::new(name) }
     }
 
-    /// Someone who speaks, sees the program, and mixes if need be.
+    /// Returns options for a speaker that views the program, and mixes if it is elected.
     pub fn speaker(name: &str) -> Options {
         Options { speaks: true, views: true, mix: Consent::Auto, ..Options::new(name) }
     }
 
-    /// A strong machine that is there to mix.
+    /// Returns options for a strong machine that joins only to mix.
     pub fn mixer(name: &str) -> Options {
         Options { mix: Consent::Always, ..Options::new(name) }
     }

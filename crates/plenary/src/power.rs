@@ -1,9 +1,9 @@
-//! Whether this machine runs on mains.
+//! Detection of battery power.
 
 use std::path::Path;
 
-/// False only when there is a battery and no power supply is plugged in. Linux says so in sysfs; elsewhere it is
-/// taken to be true.
+/// Whether this machine runs on mains power. False only if it has a battery and no power supply is plugged
+/// in. Reads sysfs on Linux; elsewhere true is assumed.
 pub(crate) fn on_mains() -> bool {
     supplies(Path::new("/sys/class/power_supply"))
 }
@@ -14,7 +14,7 @@ fn supplies(folder: &Path) -> bool {
     for entry in entries.flatten() {
         let read = |name: &str| std::fs::read_to_string(entry.path().join(name)).unwrap_or_default();
         match read("type").trim() {
-            "Battery" => battery |= read("scope").trim() != "Device", // not that of a mouse
+            "Battery" => battery |= read("scope").trim() != "Device", // not the battery of a mouse
             "Mains" | "USB" => plugged |= read("online").trim() == "1",
             _ => {}
         }

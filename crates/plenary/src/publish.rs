@@ -1,5 +1,5 @@
-//! What this peer sends: a source played by a capture, what the application hands over to be encoded, or frames that
-//! it encodes itself.
+//! Publishers of this peer's own stream: a source played by a capture, raw media that the application hands
+//! over to be encoded, or frames that the application encodes itself.
 
 use std::sync::Arc;
 
@@ -17,43 +17,44 @@ use tokio::sync::watch;
 use crate::flow::{Flow, Own};
 use crate::{Error, random_bytes};
 
-/// What a speaker sends until a mixer asks for something else: the size of a tile among four.
+/// Picture format that a speaker sends until a mixer requests another: the size of a tile among four.
 pub(crate) const PICTURE_UNASKED: VideoFormat =
     VideoFormat { width: 640, height: 360, fps: 30, bitrate_bps: 600_000 };
-/// A speaker's sound, mono or stereo.
+/// Bit rate of a speaker's sound, mono or stereo.
 const SOUND_BPS: u32 = 32_000;
-/// The stereo sound of a screen or a film.
+/// Bit rate of the stereo sound of a screen or a film.
 const SHARED_SOUND_BPS: u32 = 64_000;
 
-/// What is wanted of an application that makes its own pictures.
+/// Request to an application that makes its own pictures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Wish {
-    /// Somebody listens: otherwise nothing needs to be made.
+    /// Whether any peer receives the stream; if not, nothing needs to be captured or encoded.
     pub wanted: bool,
-    /// The picture that is asked for.
+    /// Requested picture format.
     pub picture: VideoRequest,
-    /// Counts key frames that were asked for; when it rises, the next picture should be one. A [`RawTrack`] sees to
-    /// that by itself.
+    /// Counter of keyframe requests. When it rises, the next picture should be a keyframe. A [`RawTrack`]
+    /// handles this itself.
     pub keys: u64,
 }
 
-/// This peer's own stream, from frames that the application encodes.
+/// Track for this peer's own stream, from frames that the application encodes.
 ///
-/// Pictures are H.264 access units in Annex B form, constrained baseline, one slice each, parameter sets before
-/// each key frame, and a key frame at least each two seconds. Sound is Opus, 20 ms a packet.
+/// Pictures are H.264 access units in Annex B format: constrained baseline, one slice each, parameter sets
+/// before each keyframe, and a keyframe at least every two seconds. Sound is Opus, 20 ms per packet.
 pub struct EncodedTrack {
     flow: Arc<Flow>,
     wishes: watch::Receiver<Wish>,
 }
 
 impl EncodedTrack {
-    /// Sends a picture. `captured_us` counts from 1970 by the room's clock and must rise.
+    /// Sends a picture. `captured_us` is in microseconds since 1970 by the room's clock and must rise.
     pub fn push_picture(&self, access_unit: Bytes, key: bool, captured_us: u64) {
         let (kind, data) = (MediaKind::Video, access_unit);
         self.flow.publish(&Encoded { kind, captured_us, data, key, temporal: 0, level: None });
     }
 
-    /// Sends one Opus packet of 20 ms. `level` is its loudness by RFC 6464: 0 loudest, 127 silent.
+    /// Sends one Opus packet of 20 ms. `level` is its audio level (RFC 6464), from 0 for the loudest to 127
+    /// for silence.
     pub fn push_sound(&self, packet: Bytes, level: u8, captured_us: u64) {
         let (kind, data) = (MediaKind::Sound, packet);
         self.flow.publish(&Encoded {
@@ -66,20 +67,20 @@ impl EncodedTrack {
         });
     }
 
-    /// What is wanted now, and from now on.
+    /// Returns a watch channel with the current request.
     pub fn wishes(&self) -> watch::Receiver<Wish> {
         self.wishes.clone()
     }
 }
 
-/// This peer's own stream, from pictures and sound that the application hands over as they are.
+/// Track for this peer's own stream, from raw pictures and sound that the application hands over.
 ///
-/// They are encoded on a thread of their own, in the size and at the rate that the mixer asks for, and only while
-/// somebody listens; whoever hands over never waits for that. Of pictures the newest waits for the encoder, of sound
-/// half a second; what finds no room is counted ([`counts`](RawTrack::counts)).
+/// A separate thread encodes them in the size and at the rate that the mixer requests, and only while a peer
+/// receives the stream. Pushing never waits for the encoder. One picture, the newest, and half a second of
+/// sound are queued for it; [`counts`](RawTrack::counts) reports what was dropped.
 ///
-/// Capture times are microseconds since 1970 by the room's clock ([`now_us`](RawTrack::now_us)), of pictures and sound
-/// alike: by them the two are brought together again. They must rise, and be within 10 s of now.
+/// Capture times are microseconds since 1970 by the room's clock ([`now_us`](RawTrack::now_us)), for pictures
+/// and sound alike: receivers use them to synchronize the two. They must rise, and be within 10 s of now.
 ///
 /// ```no_run
 /// # async fn example(room: plenary::Room) -> Result<(), plenary::Error> {
@@ -102,56 +103,59 @@ pub struct RawTrack {
 }
 
 impl RawTrack {
-    /// Hands a picture over: I420 or NV12, with strides, of another size each time if need be.
+    /// Pushes a picture: I420 or NV12, with strides. The size may change from picture to picture.
     ///
     /// # Errors
-    /// [`Error::Raw`] says what is wrong with picture or time, and nothing of it is sent; [`Error::Closed`].
+    /// [`Error::Raw`] if the picture or its capture time is invalid; then nothing is sent. [`Error::Closed`]
+    /// if the room is closed.
     pub fn push_picture(&self, picture: &RawPicture<'_>, captured_us: u64) -> Result<(), Error> {
         Ok(self.input.push_picture(picture, captured_us)?)
     }
 
-    /// Hands sound over, `f32` or `i16`, channels interleaved, of any length; it is cut into frames of 20 ms.
-    /// `captured_us` is when its first sample was captured. A chunk that begins within 20 ms of where the one before
-    /// ended goes on there; after a longer gap there is silence in between.
+    /// Pushes sound of any length: `f32` or `i16`, channels interleaved. It is cut into frames of 20 ms.
+    /// `captured_us` is the capture time of the first sample. A chunk that begins within 20 ms of the end of
+    /// the last one continues it without a gap; a longer gap is filled with silence.
     ///
     /// # Errors
-    /// [`Error::Raw`] says what is wrong with sound or time, and nothing of it is sent; [`Error::Closed`].
+    /// [`Error::Raw`] if the sound or its capture time is invalid; then nothing is sent. [`Error::Closed`] if
+    /// the room is closed.
     pub fn push_sound<'a>(&self, sound: impl Into<RawSound<'a>>, captured_us: u64) -> Result<(), Error> {
         Ok(self.input.push_sound(sound, captured_us)?)
     }
 
-    /// Now, by the clock that capture times count by.
+    /// Returns the current time of the clock that capture times use.
     pub fn now_us(&self) -> u64 {
         self.clock.now_us()
     }
 
-    /// What is wanted now, and from now on: a camera may rest while nobody listens.
+    /// Returns a watch channel with the current request: a camera may rest while no peer receives the stream.
     pub fn wishes(&self) -> watch::Receiver<Wish> {
         self.wishes.clone()
     }
 
-    /// What was encoded, and what was dropped because the encoder was behind.
+    /// Returns how many frames were encoded, and how many were dropped because the encoder was behind.
     pub fn counts(&self) -> CaptureCounts {
         self.input.counts()
     }
 
-    /// The last thing that went wrong in encoding, in one line.
+    /// Returns the last encoding error, as one line.
     pub fn trouble(&self) -> Option<String> {
         self.input.trouble()
     }
 }
 
-/// Whatever makes this peer's own stream: a capture of ours, or an application that is told what is wanted, or both.
+/// Source of this peer's own stream: a capture that this library runs, an application that is told the
+/// requests, or both.
 pub(crate) struct Publisher {
     capture: Option<Capture>,
     wish: Option<watch::Sender<Wish>>,
     picture_max: Option<ProgramFormat>,
-    /// It is a screen or a film.
+    /// Whether the source is a screen or a film.
     shares: bool,
 }
 
 impl Publisher {
-    /// Plays a source, over and over, in real time.
+    /// Plays a source in real time, in a loop.
     pub(crate) fn play(
         source: Box<dyn Source>,
         codecs: Arc<dyn Codecs>,
@@ -166,7 +170,7 @@ impl Publisher {
         Ok(Publisher::silent(Some(capture), None, picture_max, shares))
     }
 
-    /// Encodes what the application hands over.
+    /// Encodes raw media that the application pushes.
     pub(crate) fn raw(
         raw: RawFormat,
         codecs: Arc<dyn Codecs>,
@@ -182,7 +186,7 @@ impl Publisher {
         Ok((Publisher::silent(Some(capture), Some(wish), picture_max, shares), track))
     }
 
-    /// Takes the application's frames.
+    /// Sends frames that the application encodes.
     pub(crate) fn track(
         flow: &Arc<Flow>,
         picture_max: Option<ProgramFormat>,
@@ -193,7 +197,7 @@ impl Publisher {
         (Publisher::silent(None, Some(wish), picture_max, shares), track)
     }
 
-    /// Nobody listens at first.
+    /// Creates the publisher paused: no peer receives the stream at first.
     fn silent(
         capture: Option<Capture>,
         wish: Option<watch::Sender<Wish>>,
@@ -205,12 +209,12 @@ impl Publisher {
         publisher
     }
 
-    /// The stream that its frames make.
+    /// Returns a new stream for the publisher's frames.
     pub(crate) fn own(&self, flow: &Flow, me: PeerId) -> Own {
         Own::new(&flow.room(), me, self.shares, random_bytes())
     }
 
-    /// Another picture is wanted.
+    /// Changes the requested picture format.
     pub(crate) fn set_video(&self, video: VideoRequest) {
         let VideoRequest { width, height, fps, bitrate_bps } = video;
         let video = capped(VideoFormat { width, height, fps, bitrate_bps }, self.picture_max);
@@ -231,22 +235,23 @@ impl Publisher {
         }
     }
 
-    /// Whoever gets the sound decodes it, or forwards it as it is: only in front of a decoder silence is left out, and
-    /// that of a voice: what is quiet in a film is no silence.
+    /// Switches DTX. A caller turns it on only if the mixer decodes the sound, not if the mixer passes the
+    /// frames through. The sound of a screen or a film never uses DTX, since its quiet passages are not
+    /// silence.
     pub(crate) fn set_dtx(&self, on: bool) {
         if let Some(capture) = &self.capture {
             capture.set_dtx(on && !self.shares);
         }
     }
 
-    /// So many of 100 packets get lost on the way.
+    /// Sets the measured packet loss of the links, in percent.
     pub(crate) fn set_loss(&self, percent: u8) {
         if let Some(capture) = &self.capture {
             capture.set_loss(percent);
         }
     }
 
-    /// Nobody listens, or somebody does again: the encoder stands still meanwhile.
+    /// Pauses the encoder while no peer receives the stream, or resumes it.
     pub(crate) fn pause(&self, paused: bool) {
         if let Some(capture) = &self.capture {
             capture.pause_video(paused);
@@ -258,7 +263,7 @@ impl Publisher {
     }
 }
 
-/// Sends what a capture makes, for as long as there is a room.
+/// Returns a sink that publishes a capture's frames as long as the room exists.
 fn sink(flow: &Arc<Flow>) -> Box<dyn FnMut(Encoded) + Send> {
     let flow = Arc::downgrade(flow);
     Box::new(move |encoded| {
@@ -268,13 +273,14 @@ fn sink(flow: &Arc<Flow>) -> Box<dyn FnMut(Encoded) + Send> {
     })
 }
 
-/// What a capture makes until a mixer asks for something else.
+/// Returns the format of a capture until a mixer requests another.
 fn format(picture_max: Option<ProgramFormat>, shares_stereo: bool) -> CaptureFormat {
     let sound_bitrate_bps = if shares_stereo { SHARED_SOUND_BPS } else { SOUND_BPS };
     CaptureFormat { video: capped(PICTURE_UNASKED, picture_max), sound_bitrate_bps }
 }
 
-/// What an application is told until a mixer asks for something else.
+/// Returns the watch channel of requests, with the picture format that applies until a mixer requests
+/// another.
 fn wish(picture_max: Option<ProgramFormat>) -> (watch::Sender<Wish>, watch::Receiver<Wish>) {
     let picture = requested(capped(PICTURE_UNASKED, picture_max));
     watch::channel(Wish { wanted: false, picture, keys: 0 })
@@ -284,7 +290,7 @@ fn requested(VideoFormat { width, height, fps, bitrate_bps }: VideoFormat) -> Vi
     VideoRequest { width, height, fps, bitrate_bps }
 }
 
-/// What is asked for, but no larger, faster or dearer than `most`.
+/// Limits a request to the size, frame rate and bit rate of `most`.
 fn capped(asked: VideoFormat, most: Option<ProgramFormat>) -> VideoFormat {
     let Some(most) = most else { return asked };
     let small =

@@ -1,9 +1,11 @@
-//! What the program's picture may cost: as much as three quarters of those whom the mixer feeds can take.
+//! Congestion control of the program's picture at a mixer: the bit rate that at least three quarters of the
+//! mixer's viewers can take.
 //!
-//! Each link is judged by itself, once a second, as the loss-based half of Google's congestion control does
-//! (draft-ietf-rmcat-gcc-02, section 6), and by its queue: one that loses a tenth, or on which the round trip grows by
-//! [`QUEUE_US_MAX`], carries less than is sent on it; one that loses next to nothing and has no queue may carry more.
-//! Between the two nothing changes: a radio that loses a twentieth isn't helped by a worse picture.
+//! Each link is judged by itself, once a second, by its loss, like the loss-based half of Google Congestion
+//! Control (draft-ietf-rmcat-gcc-02, section 6), and by its queue. A link that loses a tenth of its packets,
+//! or on which the round-trip time grows by [`QUEUE_US_MAX`], carries less than is sent on it. A link with
+//! almost no loss and no queue may carry more. Between the two nothing changes: a radio link with 5 % loss
+//! isn't helped by a worse picture.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -11,49 +13,50 @@ use plenary_rtc::{LinkId, LinkStats};
 
 use crate::loss::{share_lost, worst_but_a_quarter};
 
-/// From this share of packets on that had to be sent again, or were dropped here, a link is overfull.
+/// Share of packets sent again, or dropped at the sender, from which a link is overfull.
 const LOST_MAX: f64 = 0.10;
-/// Up to this share it may carry more.
+/// Share of packets up to which the link's rate may rise.
 const LOST_EASY: f64 = 0.02;
-/// From a queue of so much on, microseconds of round trip above the least lately, it is overfull. A guess: half of what
-/// home routers hold.
+/// Queue from which a link is overfull: microseconds of round-trip time above the recent minimum. A guess:
+/// half of what home routers buffer.
 const QUEUE_US_MAX: u64 = 100_000;
-/// With less than this queue it may carry more. A guess.
+/// Queue up to which the link's rate may rise. A guess.
 const QUEUE_US_EASY: u64 = 40_000;
-/// Looks over which the least round trip is taken: half a minute.
+/// Number of checks over which the minimum round-trip time is taken: half a minute.
 const LOOKS: usize = 30;
-/// What an overfull link is taken to carry, of what was sent on it.
+/// Factor from the rate sent on an overfull link to its new estimated rate.
 const FALL: f64 = 0.85;
-/// By this factor what a link carries is tried to be more, per look: doubled in a quarter of a minute.
+/// Factor by which a link's rate is raised per check: it doubles in a quarter of a minute.
 const RISE: f64 = 1.05;
-/// It is overfull when so many looks in a row say so: one may be the machine's, which was busy.
+/// Number of consecutive checks that make a link overfull. A single one may be due to this machine, which was
+/// busy.
 const OVERFULL_LOOKS: u32 = 2;
-/// After a fall it is waited for this many looks: the queue has to drain before it tells anything.
+/// Number of checks that are ignored after a fall: the queue has to drain before it says anything.
 const SETTLING_LOOKS: u32 = 2;
-/// However little they carry, the picture gets this share of what the room asks for.
+/// Minimum rate of the picture, as a share of the room's rate, however little the links carry.
 const SHARE_MIN: f64 = 0.15;
 
-/// How full a link is, look by look.
+/// Load of a link, check by check.
 #[derive(Debug, Default)]
 pub(crate) struct Fullness {
-    /// Counters at the last look.
+    /// Counters at the last check.
     before: Option<LinkStats>,
     rtts_us: VecDeque<u64>,
-    /// Looks in a row that found it overfull.
+    /// Number of consecutive checks that found the link overfull.
     overfull: u32,
     settling: u32,
-    /// Share of packets that got lost, at the last look that could tell.
+    /// Share of packets lost, at the last check with enough packets.
     lost: f64,
-    /// Microseconds of round trip above the least lately, then.
+    /// Queue at that check: microseconds of round-trip time above the recent minimum.
     queue_us: u64,
 }
 
-/// What a look at a link says.
+/// Result of a check of a link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Full {
-    /// More is sent than it carries: for some looks in a row.
+    /// The link carries less than is sent on it, for several consecutive checks.
     Over,
-    /// It may carry more.
+    /// The link may carry more.
     Easy,
 }
 
@@ -63,15 +66,15 @@ struct Path {
     carries_bps: f64,
 }
 
-/// Follows what the links of the first tier carry.
+/// Tracks the capacity of the links to the first tier of viewers.
 #[derive(Debug, Default)]
 pub(crate) struct ProgramRate {
     paths: BTreeMap<LinkId, Path>,
 }
 
 impl ProgramRate {
-    /// The picture's rate, bits per second, of `wanted_bps` at most, from what these links have counted by now; `sent_bps` is
-    /// the present one, of which `thin` links get only a part. To be called once a second.
+    /// Returns the picture's bit rate, at most `wanted_bps`, from the links' counters. `sent_bps` is the
+    /// present rate; links in `thin` get only a part of it. To be called once a second.
     pub(crate) fn observe(
         &mut self,
         wanted_bps: u32,
@@ -85,7 +88,7 @@ impl ProgramRate {
             let path =
                 self.paths.entry(*link).or_insert_with(|| Path { carries_bps: wanted, ..Path::default() });
             path.observe(f64::from(sent_bps), stats, thin.contains(link));
-            // no lower than a step below the least rate, or it would take minutes to come back from there
+            // at least one step below the minimum rate: from further below, the rise would take minutes
             path.carries_bps = path.carries_bps.clamp(wanted * SHARE_MIN * FALL, wanted);
         }
         let mut carried: Vec<f64> = self.paths.values().map(|path| path.carries_bps).collect();
@@ -94,8 +97,8 @@ impl ProgramRate {
         carried.clamp(wanted * SHARE_MIN, wanted) as u32
     }
 
-    /// Whether the picture's rate is more than a link carries: of the quarter that isn't waited for, or a link that wasn't
-    /// looked at.
+    /// Whether the picture's rate exceeds what a link carries. True for ignored links, the worst ones, and
+    /// for a link that was never checked.
     pub(crate) fn leaves_behind(&self, link: LinkId, sent_bps: u32) -> bool {
         self.paths.get(&link).is_none_or(|path| path.carries_bps < f64::from(sent_bps))
     }
@@ -105,7 +108,7 @@ impl Path {
     fn observe(&mut self, sent_bps: f64, stats: &LinkStats, thin: bool) {
         match self.fullness.observe(stats) {
             Some(Full::Over) => self.carries_bps = sent_bps.min(self.carries_bps) * FALL,
-            // what isn't sent proves nothing
+            // the thinned stream is below the full rate, so it does not show that the full rate fits
             Some(Full::Easy) if !thin => {
                 self.carries_bps = (self.carries_bps * RISE).min(sent_bps * 2.0).max(self.carries_bps);
             }
@@ -115,7 +118,7 @@ impl Path {
 }
 
 impl Fullness {
-    /// To be called once a second.
+    /// Updates the load from the link's counters; to be called once a second.
     pub(crate) fn observe(&mut self, stats: &LinkStats) -> Option<Full> {
         if let Some(rtt_us) = stats.rtt_us {
             self.rtts_us.push_back(rtt_us);
@@ -139,12 +142,12 @@ impl Fullness {
         (lost <= LOST_EASY && queue_us <= QUEUE_US_EASY).then_some(Full::Easy)
     }
 
-    /// Share of packets that got lost, at the last look that could tell.
+    /// Returns the share of packets lost, at the last check with enough packets.
     pub(crate) fn lost(&self) -> f64 {
         self.lost
     }
 
-    /// Whether packets waited in a queue then, so that what gets lost is too much for the line.
+    /// Whether packets waited in a queue at that check, so that the losses are due to congestion.
     pub(crate) fn queues(&self) -> bool {
         self.queue_us >= QUEUE_US_MAX
     }
@@ -158,7 +161,8 @@ mod tests {
     const WANTED_BPS: u32 = 1_500_000;
     const PACKET_BITS: u32 = 9_000;
 
-    /// Lines that carry so much, lose so much by chance, and have a queue of 200 ms; what the rate leaves behind is thinned.
+    /// Links of a given capacity and random loss, with a queue of 200 ms. Links that the rate leaves behind
+    /// are thinned.
     struct Lines {
         rate: ProgramRate,
         thinning: Thinning,
@@ -172,7 +176,7 @@ mod tests {
             Lines { rate: ProgramRate::default(), thinning: Thinning::default(), sent_bps: WANTED_BPS, lines }
         }
 
-        /// Rates over so many seconds.
+        /// Runs for some seconds and returns the rate of each.
         fn run(&mut self, seconds: usize) -> Vec<u32> {
             (0..seconds).map(|_| self.second()).collect()
         }
@@ -232,7 +236,7 @@ mod tests {
 
     #[test]
     fn a_quarter_of_the_lines_is_not_waited_for() {
-        // nine viewers: two slow ones go without, three don't
+        // nine viewers: two slow ones are left behind, three are not
         let lines = |slow: usize| (0..9).map(move |at| (if at < slow { 300_000 } else { 9_000_000 }, 0.0));
         let rate_with = |slow| *Lines::new(&lines(slow).collect::<Vec<_>>()).run(60).last().unwrap();
         assert_eq!(rate_with(2), WANTED_BPS);
@@ -241,7 +245,7 @@ mod tests {
 
     #[test]
     fn lines_that_get_fewer_pictures_do_not_make_the_rate_rise() {
-        // of five the two worst go without: the second is the one that the rate is for
+        // of five links the worst is ignored, and the second worst sets the rate
         let mut lines = Lines::new(&[300_000, 900_000, 900_000, 900_000, 9_000_000].map(|bps| (bps, 0.02)));
         lines.run(60);
         let rates = lines.run(240);

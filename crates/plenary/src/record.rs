@@ -1,8 +1,8 @@
-//! Recording what is received, without re-encoding it.
+//! Recording of received frames, without re-encoding.
 //!
-//! A file of that name is made or found writable at once, so that who can't record hears of it before anything
-//! comes. What a found file holds stays until there is a frame to write in its place: a recording of nothing
-//! destroys nothing, and leaves nothing behind.
+//! The output file is created, or an existing one is checked for write access, at once, so that the caller
+//! gets an error before the first frame arrives. An existing file keeps its contents until there is a frame
+//! to write: a recording without frames destroys nothing, and leaves no empty file.
 
 use std::fs::{self, File};
 use std::io::ErrorKind;
@@ -20,19 +20,20 @@ use crate::Error;
 use crate::flow::{Origin, ReceivedFrame};
 use crate::threads::Threads;
 
-/// A speaker whose pictures were recorded makes way for another's when none has come for so long. A guess.
+/// Time without pictures after which another speaker's pictures may follow the recorded speaker's,
+/// microseconds. A guess.
 const ENDED_US: u64 = 1_000_000;
 
-/// A recording that runs until it is finished, dropped, or its room is closed. The file can be played whenever
-/// that is, and after a crash up to its last half second.
+/// Running recording. It ends when it is finished or dropped, or when its room is closed. The file is
+/// playable in all three cases; after a crash, only the last half second is missing.
 pub struct Recording {
-    /// Dropped to end it.
+    /// Dropping this ends the recording.
     running: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<Result<bool, RecordError>>>,
 }
 
 impl Recording {
-    /// Writes frames to a file, on a thread of its own.
+    /// Starts a thread that writes the frames to a file.
     pub(crate) fn start(
         path: &Path,
         frames: mpsc::Receiver<ReceivedFrame>,
@@ -44,12 +45,12 @@ impl Recording {
         Ok(Recording { running: Some(running), thread: Some(thread) })
     }
 
-    /// Ends the recording and waits until it is written. For at most a few milliseconds of the disk's time: not for
-    /// a task that others wait for. `false` when nothing came: then a file that was there is as it was, and
-    /// otherwise there is none.
+    /// Ends the recording and waits until the file is written. This blocks the thread for a few milliseconds
+    /// of disk time, so don't call it in a task that others wait for. Returns `false` if no frame was
+    /// recorded; then an existing file is unchanged, and no new file is left.
     ///
     /// # Errors
-    /// When something could not be written; what came before it is in the file.
+    /// If a write fails; the file holds what was recorded before.
     pub fn finish(mut self) -> Result<bool, RecordError> {
         self.running = None;
         match self.thread.take().map(JoinHandle::join) {
@@ -59,15 +60,16 @@ impl Recording {
     }
 }
 
-/// Where a recording is to be, while nothing has come yet. Dropped, it leaves what was there.
+/// Output file before the first frame. Dropping it leaves an existing file unchanged, and removes one that it
+/// created.
 struct OutputFile {
     path: PathBuf,
-    /// The file is there because of us, and empty.
+    /// Whether this recording created the file, which is still empty.
     made: bool,
 }
 
 impl OutputFile {
-    /// Finds the file writable, or makes it.
+    /// Checks that the file can be written, or creates it.
     fn take(path: &Path) -> Result<OutputFile, RecordError> {
         let found = File::options().write(true).open(path);
         let (opened, made) = match found {
@@ -80,7 +82,7 @@ impl OutputFile {
         }
     }
 
-    /// What was there makes way.
+    /// Starts the recorder, which overwrites the existing file.
     fn begin(mut self) -> Result<Recorder, RecordError> {
         let recorder = Recorder::create(&self.path)?;
         self.made = false;
@@ -90,7 +92,7 @@ impl OutputFile {
 
 impl Drop for OutputFile {
     fn drop(&mut self) {
-        // another recording may have taken the same place, and begun
+        // another recording may have taken the same path, and may have started to write
         let empty = self.made && fs::metadata(&self.path).is_ok_and(|file| file.len() == 0);
         if empty && let Err(error) = fs::remove_file(&self.path) {
             tracing::warn!("an empty recording stays at {}: {error}", self.path.display());
@@ -98,7 +100,7 @@ impl Drop for OutputFile {
     }
 }
 
-/// Writes until it is told to end or nothing more comes; gives whether anything came.
+/// Writes frames until the recording is ended or the frames end. Returns whether any frame was written.
 async fn write(
     place: OutputFile,
     mut frames: mpsc::Receiver<ReceivedFrame>,
@@ -136,20 +138,22 @@ async fn write(
     }
 }
 
-/// A recording can begin with it: with sound, or a picture that needs no other.
+/// Whether a recording can begin with this frame: sound, or a keyframe.
 fn begins(received: &ReceivedFrame) -> bool {
     received.frame.kind == MediaKind::Sound || received.frame.identity.key
 }
 
-/// One picture and one sound: the program's and what goes with it, or the first speaker's where speakers come alone.
+/// Whether a frame belongs to the recording: the program's picture and sound, and a speaker's mix-minus. If
+/// only speakers' own streams are received, the pictures of the first speaker and all sound.
 fn belongs(of: &mut Option<(PeerId, u64)>, received: &ReceivedFrame) -> bool {
     let video = received.frame.kind == MediaKind::Video;
     match received.origin {
         _ if received.beside => false,
-        // a speaker's sound of the program is what the mixer makes for it
+        // a speaker hears its mix-minus in place of the program's sound
         Origin::Program | Origin::MixMinus => true,
         Origin::Speaker(speaker) if video => {
-            // one whose pictures have ended makes way: it has left, or another was wished for
+            // a speaker without recent pictures makes room for another: it has left, or the solo request has
+            // changed
             let now_us = received.arrived_us;
             let goes_on =
                 |(first, at_us): (PeerId, u64)| first == speaker || now_us.saturating_sub(at_us) < ENDED_US;
@@ -178,12 +182,12 @@ mod tests {
         let captured_us = 1_763_627_671_000_000 + u64::from(number) * 20_000;
         let stream = StreamId([1; 8]);
         let identity = FrameIdentity { stream, number, captured_us, temporal: 0, key: false, epoch: 0 };
-        // 20 ms of Opus; as a picture, one that needs another
+        // 20 ms of Opus; as video, a picture that is no keyframe
         let frame = Frame { kind, identity, data: Bytes::from_static(&[0xfc, 0xff, 0xfe]), level: None };
         ReceivedFrame::new(Origin::Program, frame, captured_us)
     }
 
-    /// Records these kinds of frames and nothing more.
+    /// Records one frame of each of these kinds. Returns whether any frame was written.
     fn record(path: &Path, kinds: &[MediaKind]) -> bool {
         let (queue, frames) = mpsc::channel(kinds.len().max(1));
         for (number, kind) in (1..).zip(kinds) {

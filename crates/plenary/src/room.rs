@@ -1,4 +1,4 @@
-//! One room, as an application holds it.
+//! A room as an application holds it.
 
 use std::path::Path;
 use std::pin::Pin;
@@ -35,11 +35,13 @@ use crate::record::Recording;
 use crate::snapshot::RoomSnapshot;
 use crate::threads::Threads;
 
-/// A polite farewell takes no longer than this.
+/// Maximum duration of [`Room::leave`].
 const LEAVE_MAX: Duration = Duration::from_secs(6);
 
-/// One peer's part in one room. Dropping it leaves at once, and leaves nothing behind; [`Room::leave`] hands over
-/// first, [`Room::close`] waits until all is closed.
+/// One peer's part in one room.
+///
+/// Dropping it closes it at once, without waiting: links, threads and files end soon after. [`Room::leave`]
+/// hands the peer's duties over first, [`Room::close`] waits until everything is closed.
 pub struct Room {
     pub(crate) me: PeerId,
     pub(crate) invite: Invite,
@@ -50,21 +52,22 @@ pub struct Room {
     pub(crate) events: broadcast::WeakSender<RoomEvent>,
     pub(crate) snapshot: watch::Receiver<RoomSnapshot>,
     pub(crate) driver: JoinHandle<()>,
-    /// The rendezvous that the host itself serves; gone with the room.
+    /// Rendezvous that the host itself serves; it ends with the room.
     pub(crate) rendezvous: Option<Rendezvous>,
-    /// It speaks, or wants to.
+    /// Whether this peer has ever spoken or asked for the floor; it is never reset.
     pub(crate) speaks: AtomicBool,
     pub(crate) published: AtomicBool,
     pub(crate) threads: Threads,
     pub(crate) span: Span,
 }
 
-/// Frames as they are received; a [`Stream`]. Who doesn't keep up loses runs of frames, and is told how many.
+/// [`Stream`] of received frames. A slow receiver loses runs of frames; [`ReceivedFrame::missed`] counts
+/// them.
 #[derive(Debug)]
 pub struct Frames(mpsc::Receiver<ReceivedFrame>);
 
 impl Frames {
-    /// The next frame; `None` when the room is closed.
+    /// Returns the next frame; `None` when the room is closed.
     pub async fn next(&mut self) -> Option<ReceivedFrame> {
         self.0.recv().await
     }
@@ -78,66 +81,68 @@ impl Stream for Frames {
 }
 
 impl Room {
-    /// Opens a room and is its host.
+    /// Opens a room as its host.
     ///
     /// # Errors
-    /// [`Error::Rendezvous`] when the TCP port is in use, [`Error::Signal`] when the other rendezvous can't be
-    /// reached, [`Error::Links`].
+    /// [`Error::Rendezvous`] if the TCP port is in use, [`Error::Signal`] if [`HostOptions::rendezvous`]
+    /// can't be reached, [`Error::Links`] if links can't be made, and others.
     pub async fn host(options: Options, host: HostOptions) -> Result<Room, Error> {
         crate::open::host(options, host).await
     }
 
-    /// Joins the room of an invite, and returns when the host has let us in. What happens until then is told to
+    /// Joins the room of an invite, and returns when the host has admitted this peer. Until then events go to
     /// [`Options::on_event`].
     ///
     /// # Errors
-    /// [`Error::Invite`] for a damaged one or a wrong password, [`Error::Signal`] when the rendezvous can't be
-    /// reached or doesn't know the room, [`Error::Refused`] when the host doesn't let us in, and others.
+    /// [`Error::Invite`] for a damaged invite or a wrong password, [`Error::Signal`] if the rendezvous can't
+    /// be reached or doesn't know the room, [`Error::Refused`] if the host refuses this peer,
+    /// [`Error::NoAnswer`] if the host doesn't answer, and others.
     pub async fn join(invite: &Invite, options: Options) -> Result<Room, Error> {
         crate::open::join(invite, options).await
     }
 
-    /// This peer.
+    /// Returns the id of this peer.
     pub fn me(&self) -> PeerId {
         self.me
     }
 
-    /// The invite that leads here.
+    /// Returns the invite to this room.
     pub fn invite(&self) -> &Invite {
         &self.invite
     }
 
-    /// The clock by which this peer's frames are captured and received.
+    /// Returns the clock of this peer's capture and arrival times.
     pub fn clock(&self) -> plenary_media::Clock {
         self.options.clock
     }
 
-    /// What happens from now on. Up to [`EVENTS_MAX`](crate::EVENTS_MAX) events wait; past that the oldest are
-    /// dropped, and [`RoomEvent::Missed`] says how many.
+    /// Subscribes to the room's events from now on. Up to [`EVENTS_MAX`](crate::EVENTS_MAX) events are
+    /// queued; past it the oldest are dropped, and [`RoomEvent::Missed`] says how many.
     pub fn events(&self) -> Events {
         let receiver = match self.events.upgrade() {
             Some(events) => events.subscribe(),
-            None => broadcast::channel(1).1, // closed: nothing will come
+            None => broadcast::channel(1).1, // closed: no event will follow
         };
         Events::new(receiver)
     }
 
-    /// What this peer knows now; at most 200 ms old.
+    /// Returns what this peer knows of the room; at most 200 ms old.
     pub fn snapshot(&self) -> RoomSnapshot {
         self.snapshot.borrow().clone()
     }
 
-    /// Snapshots as they change.
+    /// Returns a watch channel that holds the newest snapshot.
     pub fn watch(&self) -> watch::Receiver<RoomSnapshot> {
         self.snapshot.clone()
     }
 
-    // ── sending ──────────────────────────────────────────────────────────────────────────────────────────────────
+    // ── sending ────────────────────────────────────────────────────────────────────────────────────────────
 
-    /// Plays a source, over and over, as this speaker's picture and sound.
+    /// Publishes a source as this speaker's picture and sound, played in a loop.
     ///
     /// # Errors
-    /// [`Error::Publish`] when this peer doesn't speak or publishes already, [`Error::NoCodecs`].
+    /// [`Error::Publish`] if this peer is not a speaker or publishes already, [`Error::NoCodecs`] without
+    /// codecs, [`Error::Closed`] if the room is closed.
     pub async fn publish(&self, source: Box<dyn Source>) -> Result<(), Error> {
         let codecs = self.codecs()?;
         let turn = self.turn_to_publish().await?;
@@ -150,10 +155,10 @@ impl Room {
         Ok(())
     }
 
-    /// Plays an mp4, y4m or wav file, over and over.
+    /// Publishes an mp4, y4m or wav file, played in a loop.
     ///
     /// # Errors
-    /// [`Error::Source`], and as [`publish`](Self::publish).
+    /// [`Error::Source`] if the file can't be opened or read, and the errors of [`publish`](Self::publish).
     #[cfg(feature = "files")]
     pub async fn publish_file(&self, path: &Path) -> Result<(), Error> {
         let (path, codecs, span) = (path.to_owned(), self.codecs()?, self.span.clone());
@@ -162,11 +167,11 @@ impl Room {
         self.publish(opened.map_err(|_| Error::Closed)??).await
     }
 
-    /// Encodes pictures and sound that the application hands over as they are: I420 or NV12, f32 or i16.
+    /// Publishes raw pictures (I420 or NV12) and sound (f32 or i16) that the application pushes; this library
+    /// encodes them.
     ///
     /// # Errors
-    /// [`Error::Publish`] when this peer doesn't speak or publishes already, [`Error::NoCodecs`], [`Error::Raw`] when
-    /// the format can't be.
+    /// [`Error::Raw`] if the format is not supported, and the errors of [`publish`](Self::publish).
     pub async fn publish_raw(&self, format: RawFormat) -> Result<RawTrack, Error> {
         let codecs = self.codecs()?;
         let turn = self.turn_to_publish().await?;
@@ -179,10 +184,11 @@ impl Room {
         Ok(track)
     }
 
-    /// Sends frames that the application encodes.
+    /// Publishes frames that the application encodes.
     ///
     /// # Errors
-    /// [`Error::Publish`] when this peer doesn't speak or publishes already.
+    /// [`Error::Publish`] if this peer is not a speaker or publishes already, [`Error::Closed`] if the room
+    /// is closed.
     pub async fn publish_encoded(&self) -> Result<EncodedTrack, Error> {
         let turn = self.turn_to_publish().await?;
         let (publisher, track) = Publisher::track(&self.flow, self.options.picture_max, self.options.shares);
@@ -190,13 +196,13 @@ impl Room {
         Ok(track)
     }
 
-    /// Sends nothing of its own picture or sound from now on, whoever publishes it, or goes on. Its tile shows initials,
-    /// or the mute mark.
+    /// Mutes or unmutes this peer's picture or sound, for any publisher. While muted, nothing of that kind is
+    /// sent; the peer's tile shows its initials, or the mute mark.
     pub fn mute(&self, kind: MediaKind, muted: bool) {
         self.flow.mute(kind, muted);
     }
 
-    /// A place in the driver's queue for the one publisher of this peer.
+    /// Reserves a slot in the driver's queue for this peer's only publisher.
     async fn turn_to_publish(&self) -> Result<mpsc::Permit<'_, Request>, Error> {
         if !self.speaks.load(Ordering::Relaxed) {
             return Err(Error::Publish("only a speaker publishes"));
@@ -208,28 +214,32 @@ impl Room {
         Ok(turn)
     }
 
-    // ── receiving ────────────────────────────────────────────────────────────────────────────────────────────────
+    // ── receiving ──────────────────────────────────────────────────────────────────────────────────────────
 
-    /// Encoded frames from now on: the program, in a mesh the other speakers, at a speaker its mix-minus.
+    /// Returns a stream of encoded frames from now on: the program; in a mesh the streams of the other
+    /// speakers; at a speaker its mix-minus instead of the program's sound.
     pub fn frames(&self) -> Frames {
         Frames(self.flow.state().outlets.listen())
     }
 
-    /// One speaker's own stream as well as the program, or instead of it, or none any more: as the mixer gets it, at the size of
-    /// its tile or larger, not encoded again, and without the silence that it leaves out. Its frames are of [`Origin::Speaker`]. [`RoomEvent::Solo`] tells when it comes, and
-    /// when it doesn't; it is asked for until another is.
+    /// Requests one speaker's own stream beside or instead of the program; `None` ends the request.
+    ///
+    /// The mixer forwards the stream as it receives it, without transcoding (SFU forwarding): at the size of
+    /// the speaker's tile or larger, and without the silence that DTX leaves out. Its frames have
+    /// [`Origin::Speaker`]. [`RoomEvent::Solo`] says when the stream arrives or is unavailable; the request
+    /// is retried until another call replaces it.
     ///
     /// # Errors
-    /// [`Error::Closed`].
+    /// [`Error::Closed`] if the room is closed.
     pub async fn set_solo(&self, solo: Option<Solo>) -> Result<(), Error> {
         self.flow.set_solo(solo);
         self.request(Request::Command(Command::Solo(solo.map(|solo| solo.speaker)))).await
     }
 
-    /// The same pictures, decoded.
+    /// Returns a stream of decoded pictures, of the same origins as [`frames`](Self::frames).
     ///
     /// # Errors
-    /// [`Error::NoCodecs`].
+    /// [`Error::NoCodecs`] without codecs.
     pub fn pictures(&self) -> Result<Pictures, Error> {
         let flow = Arc::downgrade(&self.flow);
         let key_wanted = move |origin| {
@@ -243,19 +253,20 @@ impl Room {
         listen::pictures(self.frames().0, self.codecs()?, key_wanted, &self.threads)
     }
 
-    /// What this peer should hear, decoded: a speaker the others, a viewer the program.
+    /// Returns a stream of decoded sound to play: at a viewer the program's, at a speaker the other
+    /// speakers'.
     ///
     /// # Errors
-    /// [`Error::NoCodecs`].
+    /// [`Error::NoCodecs`] without codecs.
     pub fn sound(&self) -> Result<Sound, Error> {
         listen::sound(self.frames().0, self.codecs()?, self.options.clock, &self.threads)
     }
 
-    /// Records what is received to a file (fragmented MP4), without re-encoding it. A file that is there already is
-    /// overwritten when the first frame comes, not before; when none ever comes it stays as it is.
+    /// Records the received frames to a file (fragmented MP4), without re-encoding. An existing file is
+    /// overwritten when the first frame arrives; if no frame arrives it stays unchanged.
     ///
     /// # Errors
-    /// [`Error::Record`] when the file can't be made.
+    /// [`Error::Record`] if the file can't be written.
     pub fn record(&self, path: &Path) -> Result<Recording, Error> {
         Recording::start(path, self.frames().0, &self.threads)
     }
@@ -264,134 +275,145 @@ impl Room {
         self.options.codecs.clone().ok_or(Error::NoCodecs)
     }
 
-    // ── figures ──────────────────────────────────────────────────────────────────────────────────────────────────
+    // ── figures ────────────────────────────────────────────────────────────────────────────────────────────
 
-    /// How the program has come so far.
+    /// Returns reception statistics of the program so far.
     pub fn reception(&self) -> ReceptionStats {
         self.flow.reception()
     }
 
-    /// How this peer's times as a mixer went, the present one last.
+    /// Returns statistics of this peer's tenures as a mixer; the current tenure is last.
     pub fn tenures(&self) -> Vec<Tenure> {
         self.desk.tenures()
     }
 
-    /// How loud each speaker is at present, as heard here: by RFC 6464, 0 loudest, 127 silent. Of those in the program's
-    /// sound only the loudest few aren't silent.
+    /// Returns the current audio level of each speaker, as heard at this peer: from 0 for the loudest to 127
+    /// for silence (RFC 6464). In the program's sound only the few loudest speakers have a level other than
+    /// silence.
     pub fn levels(&self) -> Vec<(PeerId, u8)> {
         let snapshot = self.snapshot();
         let speakers = snapshot.stage.iter().filter(|member| member.speaks).map(|member| member.peer);
         self.flow.levels(&speakers.collect::<Vec<_>>())
     }
 
-    /// At a mixer: from when on that speaker is in its mix.
+    /// At a mixer: returns since when the mix contains that speaker.
     pub fn on_desk(&self, speaker: &PeerId) -> OnDesk {
         self.desk.on_desk(speaker)
     }
 
-    /// Every picture of the program that this peer made, if a log is kept.
+    /// Returns the log of program pictures that this peer made; empty without [`Options::keep_frame_log`].
     pub fn made(&self) -> Vec<FrameSeen> {
         self.flow.made()
     }
 
-    /// Pictures of this peer's own stream so far.
+    /// Returns the number of pictures of this peer's own stream so far.
     pub fn pictures_sent(&self) -> u64 {
         let state = self.flow.state();
         state.own.as_ref().map_or(0, |own| u64::from(own.maker().frames(MediaKind::Video)))
     }
 
-    /// Most peers that this speaker sent its picture to at one time, since the last election or failover.
+    /// Returns the maximum number of peers that this speaker sent its picture to at a time, since the last
+    /// election or failover.
     pub fn picture_targets_most(&self) -> usize {
         self.flow.state().own.as_ref().map_or(0, |own| own.targets_most)
     }
 
-    /// UDP payload sent so far.
+    /// Returns the UDP payload bytes sent so far.
     ///
     /// # Errors
-    /// [`Error::Closed`].
+    /// [`Error::Closed`] if the room is closed.
     pub async fn traffic(&self) -> Result<Traffic, Error> {
         let (reply, traffic) = oneshot::channel();
         self.request(Request::Traffic(reply)).await?;
         traffic.await.map_err(|_| Error::Closed)
     }
 
-    // ── doing ────────────────────────────────────────────────────────────────────────────────────────────────────
+    // ── doing ──────────────────────────────────────────────────────────────────────────────────────────────
 
-    /// Host only: how many mixers there should be; 0 leaves it to need.
+    /// Host only: sets the number of mixers; 0 lets the room choose it, as in [`HostOptions::mixers`].
     ///
     /// # Errors
-    /// [`Error::Closed`].
+    /// [`Error::Closed`] if the room is closed.
     pub async fn set_mixers(&self, mixers: u8) -> Result<(), Error> {
         self.request(Request::Command(Command::SetMixers(mixers))).await
     }
 
-    /// Host only: how mixers lay the program out from now on. No key frame comes of it.
+    /// Host only: sets the layout of the program. The change does not cause a keyframe.
     ///
     /// # Errors
-    /// [`Error::Layout`]; [`Error::Closed`].
+    /// [`Error::Layout`] if the layout is invalid, [`Error::Closed`] if the room is closed.
     pub async fn set_layout(&self, layout: &Layout) -> Result<(), Error> {
         self.request(Request::Command(Command::SetLayout(layout::to_roster(layout)?))).await
     }
 
-    /// Host only: whoever requests may speak from now on, or each is asked about by [`RoomEvent::FloorWanted`].
+    /// Host only: opens or closes the stage. On an open stage any peer may speak; on a closed one
+    /// [`RoomEvent::FloorWanted`] asks the host's application about each peer that wants to. Present speakers
+    /// stay on stage.
     ///
     /// # Errors
-    /// [`Error::Closed`].
+    /// [`Error::Closed`] if the room is closed.
     pub async fn open_stage(&self, open: bool) -> Result<(), Error> {
         self.request(Request::Command(Command::OpenStage(open))).await
     }
 
-    /// Host only: lets that peer speak. It is told by [`RoomEvent::FloorOffered`] unless it has asked, and comes on
-    /// stage by [`speak`](Self::speak). The offer is repeated for ten seconds.
+    /// Host only: grants a peer the floor. A peer that has not asked for it gets [`RoomEvent::FloorOffered`],
+    /// and accepts by [`speak`](Self::speak). The offer is repeated for ten seconds.
     ///
     /// # Errors
-    /// [`Error::Closed`].
+    /// [`Error::Closed`] if the room is closed.
     pub async fn promote(&self, peer: PeerId) -> Result<(), Error> {
         self.request(Request::Command(Command::Promote(peer))).await
     }
 
-    /// Host only: that peer speaks no more, or isn't let on stage. It goes on as a viewer.
+    /// Host only: takes the floor from a peer, or denies it. The peer stays in the room as a viewer.
     ///
     /// # Errors
-    /// [`Error::Closed`].
+    /// [`Error::Closed`] if the room is closed.
     pub async fn demote(&self, peer: PeerId) -> Result<(), Error> {
         self.request(Request::Command(Command::Demote(peer))).await
     }
 
-    /// Comes on stage as a speaker, or goes back to watching. On a stage that isn't open the host's application
-    /// decides. [`RoomEvent::Floor`] tells when it has come to that, [`RoomEvent::FloorDenied`] when it won't.
-    /// [`publish`](Self::publish) follows; what is published already stands still while nobody is to hear it.
+    /// Asks for the floor, or leaves the stage and goes back to watching. On a closed stage the host's
+    /// application decides. [`RoomEvent::Floor`] reports the change, [`RoomEvent::FloorDenied`] the denial.
+    ///
+    /// A peer that has come on stage calls [`publish`](Self::publish). What it publishes already is paused
+    /// while no peer receives it.
     ///
     /// # Errors
-    /// [`Error::Closed`].
+    /// [`Error::Closed`] if the room is closed.
     pub async fn speak(&self, speaks: bool) -> Result<(), Error> {
         self.speaks.fetch_or(speaks, Ordering::Relaxed);
         self.request(Request::Command(Command::Speak(speaks))).await
     }
 
-    /// Looks for another parent.
+    /// Searches for another parent.
     ///
     /// # Errors
-    /// [`Error::Closed`].
+    /// [`Error::Closed`] if the room is closed.
     pub async fn reconnect_upstream(&self) -> Result<(), Error> {
         self.request(Request::Command(Command::ReconnectUpstream)).await
     }
 
-    /// Measures bandwidth and round trip from a candidate to us; [`RoomEvent::Measured`] tells. A mixer at work
-    /// doesn't take part.
+    /// Measures bandwidth and round-trip time from a peer on stage to this peer; [`RoomEvent::Measured`] has
+    /// the result. A mixer in force doesn't answer measurements by viewers.
     ///
     /// # Errors
-    /// [`Error::Closed`].
+    /// [`Error::Closed`] if the room is closed.
     pub async fn measure(&self, candidate: PeerId) -> Result<(), Error> {
         self.request(Request::Command(Command::Measure(candidate))).await
     }
 
-    /// Tells everyone in the room something: it goes down the tree that the program goes down, signed, and comes as
-    /// [`RoomEvent::Data`](crate::RoomEvent::Data). Reliable data comes to everyone once and in order, whoever dies
-    /// in between; loose data as a datagram. [`DATA_LEN_MAX`](plenary_proto::message::DATA_LEN_MAX) bytes at most.
+    /// Sends application data to every peer in the room. The data is signed, is forwarded down the program's
+    /// tree, and arrives as [`RoomEvent::Data`](crate::RoomEvent::Data).
+    ///
+    /// Reliable data reaches every peer once and in order, even if relays die; [`RoomEvent::DataMissed`]
+    /// reports pieces lost for good. Loose data is sent once, as a datagram, and may be lost. At most
+    /// [`DATA_LEN_MAX`](plenary_proto::message::DATA_LEN_MAX) bytes; loose data at most
+    /// [`LOOSE_LEN_MAX`](plenary_proto::message::LOOSE_LEN_MAX).
     ///
     /// # Errors
-    /// [`Error::Data`] when this peer isn't on stage, or says too much; [`Error::Closed`].
+    /// [`Error::Data`] if this peer is not on stage, or if the data is too long or sent too fast;
+    /// [`Error::Closed`] if the room is closed.
     pub async fn tell(&self, delivery: Delivery, bytes: &[u8]) -> Result<(), Error> {
         let bytes = List::try_from(bytes.to_vec()).map_err(|_| DataRefusal::TooLong)?;
         let (reply, told) = oneshot::channel();
@@ -403,18 +425,18 @@ impl Room {
         self.requests.send(request).await.map_err(|_| Error::Closed)
     }
 
-    /// Leaves politely: the program and our children are handed over first. Takes at most six seconds; figures can
-    /// still be read after it.
+    /// Leaves the room gracefully: hands the program and this peer's children over to other peers first.
+    /// Takes at most six seconds. Statistics can still be read afterwards.
     pub async fn leave(&self) {
         let (reply, left) = oneshot::channel();
         if self.request(Request::Leave(reply)).await.is_ok() {
-            // past the time, or when the driver is gone, closing is all that is left
+            // after the timeout, or if the driver has ended, only closing remains
             let _ = tokio::time::timeout(LEAVE_MAX, left).await;
         }
     }
 
-    /// Closes at once, and waits until links, threads and files are. Frames, pictures, sound and events end;
-    /// recordings are finished.
+    /// Closes the room at once, and waits until links, threads and files are closed. Streams of frames,
+    /// pictures, sound and events end; recordings are finished.
     pub async fn close(self) {
         let Room { requests, driver, rendezvous, threads, span, .. } = self;
         let closing = async move {

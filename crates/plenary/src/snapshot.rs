@@ -1,47 +1,49 @@
-//! What a peer knows of its room at one moment.
+//! Snapshot of a peer's knowledge of its room.
 
 use plenary_proto::message::{Entry, Roster};
 use plenary_proto::{BrainSnapshot, Mode, PeerId, Rank};
 
-/// One peer on stage.
+/// A peer on stage.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Member {
-    /// Who.
+    /// Id of the peer.
     pub peer: PeerId,
-    /// As shown under its picture.
+    /// Name shown under its picture.
     pub name: String,
-    /// It sends picture and sound.
+    /// Whether it is a speaker, which sends picture and sound.
     pub speaks: bool,
-    /// Its place among all who ever spoke here, from 0, in the order of joining: kept while it is on stage, and no
-    /// other's afterwards. 0 also for those who don't speak.
+    /// Number of the speaker, counted from 0 in the order of joining over all speakers ever. It is kept while
+    /// the peer is on stage and never given to another. 0 also for peers that don't speak.
     pub index: u8,
-    /// It would mix.
+    /// Whether it consents to mix.
     pub mixes: bool,
-    /// The host hasn't reached it for 5 s.
+    /// Whether the host has lost contact with it for 5 s.
     pub away: bool,
 }
 
-/// How this peer stands with its room.
+/// State of a peer's connection with its room.
 ///
-/// A viewer is connected while somebody feeds it (or it makes the program itself). Whoever is on stage is connected
-/// while it hears of anybody else who is present there, or is alone. [`RoomEvent::Connection`] tells each change.
+/// A viewer is connected while it has a parent, or makes the program itself. A peer on stage is connected
+/// while it hears another peer that is present on stage, or is alone there. [`RoomEvent::Connection`] reports
+/// each change.
 ///
 /// [`RoomEvent::Connection`]: crate::RoomEvent::Connection
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum ConnectionState {
-    /// Not connected yet: the host has still to let us in, or the first link to come up.
+    /// Not connected yet: the host has not admitted this peer, or its first link is not up.
     #[default]
     Joining,
-    /// Connected, as said above.
+    /// Connected.
     Connected,
-    /// Was connected and isn't: another parent or the way back is sought, for as long as the room is held.
+    /// The connection was lost. Another parent, or a link to the stage, is searched until the room
+    /// is closed.
     Reconnecting,
-    /// Left or closed; it stays so.
+    /// Left or closed; this state is final.
     Closed,
 }
 
 impl ConnectionState {
-    /// What follows, when this peer is linked now or not.
+    /// Returns the state that follows this one, depending on whether the peer is linked now.
     pub(crate) fn next(self, linked: bool) -> ConnectionState {
         match (self, linked) {
             (ConnectionState::Closed, _) => ConnectionState::Closed,
@@ -54,44 +56,45 @@ impl ConnectionState {
     }
 }
 
-/// What a peer knows of its room at one moment.
+/// A peer's knowledge of its room at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RoomSnapshot {
-    /// How this peer stands with the room.
+    /// State of this peer's connection with the room.
     pub connection: ConnectionState,
-    /// The roster's number; 0 before the host has answered.
+    /// Epoch of the roster; 0 before the host has answered.
     pub epoch: u32,
-    /// How the stage is served.
+    /// Mode of the stage: mesh, pass-through or mixer.
     pub mode: Mode,
-    /// The stage, the host first.
+    /// Peers on stage, the host first.
     pub stage: Vec<Member>,
-    /// Somebody watches besides the stage.
+    /// Whether viewers watch from beside the stage.
     pub audience: bool,
-    /// The mandate in force.
+    /// Rank of the mandate in force.
     pub rank: Rank,
-    /// Who mixes.
+    /// The mixers in force.
     pub mixers: Vec<PeerId>,
-    /// Who is kept warm.
+    /// The warm standbys.
     pub standbys: Vec<PeerId>,
-    /// The mixer that our own stream goes to.
+    /// Home mixer: the mixer that this speaker sends its stream to.
     pub home_mixer: Option<PeerId>,
-    /// Who feeds us.
+    /// The parent, which feeds this peer.
     pub parent: Option<PeerId>,
-    /// How often another parent has taken over feeding us.
+    /// Number of changes from one parent to another.
     pub reparented: u32,
-    /// Who would at once.
+    /// The backup parent, which feeds this peer at once if the parent fails.
     pub backup: Option<PeerId>,
-    /// Hops from the mixer; 0 at a mixer, `None` when we aren't fed.
+    /// Hops from the mixer; 0 at a mixer, `None` while this peer is not fed.
     pub depth: Option<usize>,
-    /// Whom we feed.
+    /// Children that this peer feeds.
     pub children: Vec<PeerId>,
-    /// Whom we promised to feed.
+    /// Peers with a reserved slot here: this peer is their backup parent.
     pub promised: Vec<PeerId>,
-    /// We make the program.
+    /// Whether this peer makes the program.
     pub mixing: bool,
-    /// We are on stage as a speaker.
+    /// Whether this peer is on stage as a speaker.
     pub speaks: bool,
-    /// What we can send, as whoever feeds us has measured it, bits per second; `None` while nobody has.
+    /// Uplink bandwidth of this peer as measured by its parents, bits per second; `None` before a
+    /// measurement.
     pub uplink_bps: Option<u64>,
 }
 

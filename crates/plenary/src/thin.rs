@@ -1,9 +1,10 @@
-//! Which children get fewer pictures, since their lines don't carry them all.
+//! Thinning: children whose links don't carry all pictures get only the base temporal layer.
 //!
-//! Each child's link is judged once a second, as [`crate::rate`] judges it. One that is overfull gets only the pictures that
-//! others need, half of them, until it hasn't been overfull for a while; if it is so again soon after that, it waits twice as
-//! long the next time. One that loses as great a share of fewer packets, without a queue, loses them by chance, and has all
-//! again. Sound goes on in full.
+//! Each child's link is judged once a second, as in [`crate::rate`]. An overfull link gets only the pictures
+//! that other pictures refer to, which are half of them, until it has not been overfull for a while. If it
+//! becomes overfull again soon after that, the next wait is twice as long. If a thinned link still loses as
+//! great a share of its fewer packets, without a queue, the loss is random; the link then gets all pictures
+//! again. Sound is never thinned.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,44 +12,46 @@ use plenary_rtc::{LinkId, LinkStats};
 
 use crate::rate::{Full, Fullness};
 
-/// All pictures are tried again when for so many looks the link wasn't overfull. A guess.
+/// Checks without overload after which all pictures are tried again. A guess.
 const CALM_LOOKS_MIN: u32 = 10;
-/// However often that has failed. A guess: of so long a time an attempt spoils 2 to 4 s.
+/// Upper limit of that number, which doubles with each failed attempt. A guess: one attempt degrades 2 to 4 s
+/// of each such period.
 const CALM_LOOKS_MAX: u32 = 160;
-/// An attempt that ended within so many looks has failed. A guess.
+/// An attempt that ends in overload within this many checks has failed. A guess.
 const ATTEMPT_LOOKS: u32 = 30;
-/// Over so many looks it is seen whether fewer pictures help. A guess.
+/// Number of checks over which a trial measures whether thinning reduces the loss. A guess.
 const TRIAL_LOOKS: u32 = 10;
-/// They don't where this share of the loss stays. Of a line that carries two thirds of all, they leave none.
+/// Thinning does not help if at least this share of the loss remains. On a link that carries two thirds of
+/// all packets, thinning leaves no loss.
 const STAYS_MIN: f64 = 0.7;
-/// Whoever loses a greater share isn't taken to lose it by chance.
+/// Loss above this share is never taken as random.
 const CHANCE_MAX: f64 = 0.2;
-/// What is lost by chance varies by this factor.
+/// Factor by which random loss varies.
 const CHANCE_MORE: f64 = 1.5;
 
 #[derive(Debug)]
 struct Path {
     fullness: Fullness,
     is_thin: bool,
-    /// Looks while it was thin, since one that found it overfull.
+    /// Checks without overload while the link is thinned, since the last overload.
     calm: u32,
-    /// How many of them it takes.
+    /// Number of such checks after which all pictures are tried again.
     wait: u32,
-    /// Looks since all pictures were tried again.
+    /// Checks since all pictures were tried again.
     tried: Option<u32>,
     trial: Option<Trial>,
-    /// Share of packets that it loses however few they are.
+    /// Random loss: share of packets that the link loses however few are sent.
     by_chance: f64,
 }
 
-/// Whether fewer pictures help.
+/// Trial of whether thinning reduces the loss.
 #[derive(Debug)]
 struct Trial {
     lost_before: f64,
-    /// Of each look since.
+    /// Sum of the loss of all checks of the trial.
     lost_sum: f64,
     looks: u32,
-    /// Packets waited in a queue before, or since.
+    /// Whether packets waited in a queue before or during the trial.
     queues: bool,
 }
 
@@ -66,15 +69,15 @@ impl Default for Path {
     }
 }
 
-/// Follows what the links with children carry.
+/// Tracks which children's links are thinned.
 #[derive(Debug, Default)]
 pub(crate) struct Thinning {
     paths: BTreeMap<LinkId, Path>,
 }
 
 impl Thinning {
-    /// The links that are to get fewer pictures, from what all have counted by now; only those that `may` are begun with. To
-    /// be called once a second.
+    /// Updates all links from their counters, and returns the links to thin. Only links for which `may` is
+    /// true begin to be thinned. To be called once a second.
     pub(crate) fn observe(
         &mut self,
         links: &[(LinkId, LinkStats)],
@@ -87,7 +90,7 @@ impl Thinning {
         self.thin()
     }
 
-    /// What the last look said.
+    /// Returns the links to thin, by the last check.
     pub(crate) fn thin(&self) -> BTreeSet<LinkId> {
         self.paths.iter().filter(|(_, path)| path.is_thin).map(|(link, _)| *link).collect()
     }
@@ -116,7 +119,7 @@ impl Path {
                 return;
             }
         }
-        // no easier than that: a line that loses a twentieth by chance never is
+        // calm is anything but overload, not `Full::Easy`: a link with 5 % random loss is never easy
         self.calm = if full == Some(Full::Over) && !self.loses_by_chance() { 0 } else { self.calm + 1 };
         if self.calm >= self.wait {
             (self.is_thin, self.tried) = (false, Some(0));
@@ -133,7 +136,8 @@ impl Trial {
         Trial { lost_before: full.lost(), lost_sum: 0.0, looks: 0, queues: full.queues() }
     }
 
-    /// What the line loses by chance, once that is known; never of one that loses too much, or has a queue.
+    /// Returns the link's random loss at the end of the trial; `None` before, or if the loss is too high or a
+    /// queue was seen.
     fn observe(&mut self, full: &Fullness) -> Option<f64> {
         self.queues |= full.queues();
         self.lost_sum += full.lost();
@@ -148,11 +152,11 @@ mod tests {
     use super::*;
 
     const LINK: LinkId = LinkId(7);
-    /// Packets of a second, and those of the pictures that others need.
+    /// Packets sent per second, and those of the base temporal layer.
     const PACKETS: u64 = 200;
     const NEEDED: u64 = 120;
 
-    /// A line that carries so many packets in a second, and loses so many of a hundred by chance.
+    /// Link that carries a number of packets per second, and loses a percentage at random.
     struct Line {
         thinning: Thinning,
         carries: u64,
@@ -172,7 +176,7 @@ mod tests {
             }
         }
 
-        /// Which of the next so many seconds are thin.
+        /// Runs for some seconds; returns in which of them the link was thinned.
         fn run(&mut self, seconds: usize) -> Vec<bool> {
             let mut thin = false;
             (0..seconds)

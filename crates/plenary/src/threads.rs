@@ -1,5 +1,5 @@
-//! The threads that decode and record for an application: each has a name, logs inside its room's span, and is
-//! waited for when the room closes.
+//! Threads that decode and record for an application. Each has a name and logs inside the room's span;
+//! closing the room waits for all of them.
 
 use std::convert::Infallible;
 use std::thread::{Builder, JoinHandle};
@@ -9,11 +9,11 @@ use tracing::Span;
 
 use crate::Error;
 
-/// The threads of one room.
+/// All threads of one room.
 #[derive(Debug)]
 pub(crate) struct Threads {
     span: Span,
-    /// Each thread holds a copy until it ends.
+    /// Each thread holds a clone until it ends.
     alive: mpsc::Sender<Infallible>,
     all_ended: mpsc::Receiver<Infallible>,
 }
@@ -24,7 +24,7 @@ impl Threads {
         Threads { span, alive, all_ended }
     }
 
-    /// Runs something on a thread of its own.
+    /// Runs a closure on a new thread.
     pub(crate) fn spawn<T: Send + 'static>(
         &self,
         name: &str,
@@ -40,7 +40,7 @@ impl Threads {
         spawned.map_err(|error| Error::Io { what: format!("no thread for {name}"), error })
     }
 
-    /// Waits until every thread has ended.
+    /// Waits until all threads have ended.
     pub(crate) async fn ended(self) {
         let Threads { alive, mut all_ended, .. } = self;
         drop(alive);

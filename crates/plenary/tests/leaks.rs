@@ -1,5 +1,5 @@
-//! What a room leaves behind when it is closed or dropped: nothing. Alone in its process, whose threads and sockets
-//! it counts.
+//! A closed or dropped room leaves no thread, socket or task. This test counts those of its process, so it
+//! runs in a process of its own.
 
 #[path = "room/support.rs"]
 #[expect(dead_code, reason = "the tests of rooms use the rest")]
@@ -12,7 +12,8 @@ use support::*;
 use tokio::runtime::Handle;
 use tokio::time::{Duration, Instant, sleep};
 
-/// Threads by name, but for the runtime's own, which wait a while for more work; sockets; tasks.
+/// Counts threads by name, sockets, and tasks. The runtime's own threads are not counted, since they idle for
+/// a while before they end.
 fn held() -> (BTreeMap<String, usize>, usize, usize) {
     let mut threads = BTreeMap::new();
     for task in std::fs::read_dir("/proc/self/task").unwrap() {
@@ -29,7 +30,7 @@ fn held() -> (BTreeMap<String, usize>, usize, usize) {
     (threads, sockets, Handle::current().metrics().num_alive_tasks())
 }
 
-/// A speaker that mixes, publishes and listens, and a viewer that decodes and records: all in full swing.
+/// Opens a busy room: a speaker that mixes, publishes and listens, and a viewer that decodes and records.
 async fn in_full_swing(folder: &std::path::Path) -> [Room; 2] {
     let ada = host(quick(Options::speaker("Ada"))).await;
     let ben = join(&ada, quick(Options::speaker("Ben"))).await;
@@ -42,8 +43,8 @@ async fn in_full_swing(folder: &std::path::Path) -> [Room; 2] {
     frame(&mut zoe.frames(), "the program", video).await;
     within("a picture", pictures.next()).await.unwrap();
     within("sound", sound.next()).await.unwrap();
-    drop(ben); // in the middle of things
-    // these live on in the hands of the application
+    drop(ben); // while everything is running
+    // the application keeps these streams
     tokio::spawn(async move { while pictures.next().await.is_some() {} });
     tokio::spawn(async move { while sound.next().await.is_some() {} });
     std::mem::drop(recording);
@@ -52,7 +53,7 @@ async fn in_full_swing(folder: &std::path::Path) -> [Room; 2] {
 
 async fn nothing_is_left(before: &(BTreeMap<String, usize>, usize, usize)) {
     let until = Instant::now() + PATIENCE;
-    // a worker of the runtime may not have had its name yet before
+    // a new thread of the runtime may not have been named yet at the first count
     let more = |now: &BTreeMap<String, usize>| {
         now.iter().any(|(name, count)| before.0.get(name).is_none_or(|known| count > known))
     };

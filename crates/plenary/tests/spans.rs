@@ -1,4 +1,4 @@
-//! What rooms log, as the one subscriber of a process sees it.
+//! Logs of several rooms in one process, each in its own tracing span.
 
 #[path = "room/support.rs"]
 #[expect(dead_code, reason = "the tests of rooms use the rest")]

@@ -1,4 +1,4 @@
-//! `plenary join`: speaks, watches, or both.
+//! `plenary join`: joins a room to speak, to watch, or both.
 
 use anyhow::{Context as _, bail};
 use plenary::{Consent, Invite, PeerId, Room, RoomSnapshot, Solo};
@@ -32,7 +32,7 @@ pub(crate) fn run(args: JoinArgs) -> Result<(), Failure> {
     })
 }
 
-/// The first on stage who has that name.
+/// Returns the first speaker on stage with that name.
 fn speaker_called(name: &str, snapshot: &RoomSnapshot) -> anyhow::Result<PeerId> {
     let speakers = || snapshot.stage.iter().filter(|member| member.speaks);
     let Some(found) = speakers().find(|member| member.name == name) else {
@@ -42,10 +42,10 @@ fn speaker_called(name: &str, snapshot: &RoomSnapshot) -> anyhow::Result<PeerId>
     Ok(found.peer)
 }
 
-/// Our place among all who ever spoke here: it decides which file, or which test picture, is ours.
+/// Returns this peer's speaker index, which selects its source file or test picture.
 async fn own_index(room: &Room) -> anyhow::Result<usize> {
     let mut snapshots = room.watch();
-    // who was let in is on the stage, if not yet in what we see of it
+    // the host has admitted this peer to the stage, but the snapshot may not show it yet
     let there = |snapshot: &RoomSnapshot| snapshot.stage.iter().any(|member| member.peer == room.me());
     let snapshot = snapshots.wait_for(there).await.context("the room is closed")?;
     let own = snapshot.stage.iter().find(|member| member.peer == room.me());

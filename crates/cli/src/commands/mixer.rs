@@ -1,4 +1,4 @@
-//! `plenary mixer`: a strong machine that is there to mix.
+//! `plenary mixer`: joins a room as a strong machine that only mixes.
 
 use plenary::{Consent, Invite, Room};
 use tracing::Level;

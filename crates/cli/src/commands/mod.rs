@@ -1,4 +1,4 @@
-//! One file per command.
+//! The commands, one file each.
 
 pub(crate) mod bench;
 pub(crate) mod host;
@@ -15,8 +15,8 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::Level;
 use tracing_subscriber::EnvFilter;
 
-/// The stack below is quiet unless it is asked: it logs per packet. What was typed counts before `RUST_LOG`, and
-/// that before the default.
+/// Returns the log filter: the level given by flag, else `RUST_LOG`, else the default. The WebRTC stack is
+/// off unless `RUST_LOG` names it, since it logs each packet.
 pub(crate) fn filter(typed: Option<Level>, default: Level) -> EnvFilter {
     let of = |level: Level| {
         let ours =
@@ -30,7 +30,7 @@ pub(crate) fn filter(typed: Option<Level>, default: Level) -> EnvFilter {
     }
 }
 
-/// Logs to stderr.
+/// Sets up logging to stderr.
 pub(crate) fn log_to_stderr(typed: Option<Level>, default: Level) {
     tracing_subscriber::fmt()
         .with_env_filter(filter(typed, default))
@@ -40,7 +40,7 @@ pub(crate) fn log_to_stderr(typed: Option<Level>, default: Level) {
         .init();
 }
 
-/// SIGINT and SIGTERM, from the moment they are listened to.
+/// Listener for SIGINT and SIGTERM.
 pub(crate) struct Signals([Signal; 2]);
 
 impl Signals {
@@ -48,7 +48,7 @@ impl Signals {
         Ok(Signals([signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?]))
     }
 
-    /// Waits until one of them comes.
+    /// Waits for the first of the signals.
     pub(crate) async fn come(&mut self) {
         let [interrupted, terminated] = &mut self.0;
         tokio::select! {
@@ -58,7 +58,7 @@ impl Signals {
     }
 }
 
-/// The runtime that everything runs on.
+/// Creates the tokio runtime of the program.
 pub(crate) fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread().enable_all().build()
 }

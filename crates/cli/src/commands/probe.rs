@@ -1,4 +1,4 @@
-//! `plenary probe`: what this machine can do, and how well a room's candidates reach it.
+//! `plenary probe`: measures this machine's codecs, and how well a room's candidates reach it.
 
 use std::time::Duration;
 
@@ -16,18 +16,18 @@ use crate::args::ProbeArgs;
 use crate::json::{self, round};
 use crate::{Failure, demo::report::short};
 
-/// Pictures composed to measure composing.
+/// Number of pictures composed to measure the compositor.
 const COMPOSED: u32 = 120;
-/// How long one candidate may take.
+/// Timeout for the measurement of one candidate.
 const MEASURE_MAX: Duration = Duration::from_secs(10);
 
 #[derive(Serialize)]
 struct Probed {
     encode_us: u32,
     decode_us: u32,
-    /// Four tiles of 640x360 onto 1280x720.
+    /// Time to compose four tiles of 640x360 onto 1280x720.
     composite_us: f64,
-    /// What an `--mix auto` peer would say to mixing, by these figures.
+    /// Whether a peer with `--mix auto` would count as real-time capable by these figures.
     would_mix: bool,
     candidates: Vec<Candidate>,
 }
@@ -37,7 +37,7 @@ struct Candidate {
     peer: String,
     name: String,
     bandwidth_bps: Option<u64>,
-    /// Half of the 95 % interval of the mean; null with fewer than two trains.
+    /// Half-width of the 95 % confidence interval of the mean; null with fewer than two trains.
     bandwidth_bps_interval: Option<u64>,
     trains: usize,
     rtt_ms: Option<f64>,
@@ -50,7 +50,7 @@ pub(crate) fn run(args: ProbeArgs) -> Result<(), Failure> {
         Some(invite) => runtime()?.block_on(measure(&invite.parse()?, args.password.clone()))?,
         None => Vec::new(),
     };
-    // whoever is slower mixes only where nobody else does
+    // a slower peer is elected only if there is no real-time capable candidate
     let would_mix = bench.encode_us + bench.decode_us <= 16_667;
     let probed = Probed {
         encode_us: bench.encode_us,
@@ -89,13 +89,13 @@ fn summary(probed: &Probed) -> String {
     text
 }
 
-/// Thread time to compose one picture of four moving tiles.
+/// Returns the thread's processor time to compose one picture of four moving tiles.
 fn composite_us() -> anyhow::Result<f64> {
     let mut composer = Composer::new(1280, 720);
     let tile = |id| Tile { id, name: format!("speaker {id}"), ..Tile::default() };
     composer.set_grid((0..4).map(tile).collect());
     anyhow::ensure!(grid(4, 1280, 720).len() == 4, "four tiles");
-    // formats are checked here, so that a machine without codecs says so at once
+    // a check of the codecs, so that a machine without them fails at once
     let format = VideoFormat { width: 640, height: 360, fps: 30, bitrate_bps: 600_000 };
     drop(BuiltinCodecs::default().video_encoder(&format)?);
     let mut source = TestSource::new(0, 640, 360, 30);
@@ -110,20 +110,20 @@ fn composite_us() -> anyhow::Result<f64> {
     Ok(spent_us as f64 / f64::from(COMPOSED))
 }
 
-/// Processor time of this thread, microseconds.
+/// Returns the processor time of this thread, microseconds.
 fn thread_us() -> u64 {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: the clock exists on every system this runs on, and `time` is ours to be written
+    // SAFETY: the clock exists on every supported system, and `time` is a local variable
     unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut time) };
     time.tv_sec.unsigned_abs() * 1_000_000 + time.tv_nsec.unsigned_abs() / 1000
 }
 
-/// Joins, measures every candidate in turn, and leaves.
+/// Joins the room, measures every candidate in turn, and leaves.
 async fn measure(invite: &Invite, password: Option<String>) -> Result<Vec<Candidate>, Failure> {
     let mut options = Options::viewer("probe");
     (options.views, options.password) = (false, password);
     let room = Room::join(invite, options).await?;
-    // whoever is let in gets the roster, if not at once
+    // the roster may arrive after the admission
     let mut snapshots = room.watch();
     let seen = tokio::time::timeout(MEASURE_MAX, snapshots.wait_for(|snapshot| snapshot.epoch > 0)).await;
     let stage =
@@ -162,7 +162,7 @@ fn candidate(peer: PeerId, name: &str, samples: &[u64], rtt_us: u32) -> Candidat
     }
 }
 
-/// Half of the 95 % interval of the mean, by Student's t.
+/// Returns the half-width of the 95 % confidence interval of the mean, by Student's t.
 fn interval(samples: &[u64]) -> Option<u64> {
     let n = samples.len() as f64;
     let mean = samples.iter().sum::<u64>() as f64 / n;

@@ -1,4 +1,4 @@
-//! `plenary rendezvous`: the signalling server alone.
+//! `plenary rendezvous`: runs the signalling server alone.
 
 use plenary_signal::{Rendezvous, RendezvousConfig};
 use tracing::Level;

@@ -1,4 +1,4 @@
-//! `plenary sim`: many brains in one deterministic world.
+//! `plenary sim`: simulates rooms of many peers in one deterministic world.
 
 use std::path::Path;
 use std::time::Instant;
@@ -14,7 +14,7 @@ use crate::demo::report::rss_mib;
 use crate::json::{self, round};
 use crate::{Failure, usage};
 
-/// What the report is on this machine, besides.
+/// Report with the time and the memory that the run took on this machine.
 #[derive(Serialize)]
 struct Timed {
     #[serde(flatten)]
@@ -40,7 +40,7 @@ pub(crate) fn run(args: SimArgs) -> Result<(), Failure> {
     }
 }
 
-/// What comes along, as a list has it.
+/// Built-in scenario in a list.
 #[derive(Serialize)]
 struct Listed {
     scenario: &'static str,
@@ -70,7 +70,7 @@ fn compare(before: &Path, after: &Path) -> Result<(), Failure> {
     Ok(json::say(&plenary_sim::compare(&read(before)?, &read(after)?))?)
 }
 
-/// The scenario of that name, or in that file.
+/// Returns the scenario of that name, or the one in that file.
 fn scenario(name: &str) -> Result<Scenario, Failure> {
     if name.ends_with(".toml") {
         return Scenario::open(name).map_err(|what| anyhow::anyhow!(what).into());
@@ -122,7 +122,7 @@ fn play(args: &SimArgs) -> Result<(), Failure> {
     }
 }
 
-/// Keeps what broke in a file of its own each.
+/// Writes each violation to its own file.
 fn keep(folder: &Path, report: &plenary_sim::Report, viewers: Option<usize>) -> Result<(), Failure> {
     for (file, broken) in Broken::of(report, viewers).map_err(anyhow::Error::msg)? {
         let path = folder.join(file);

@@ -1,4 +1,4 @@
-//! What host, join and mixer do while they are in a room: record, take a picture, report, and leave.
+//! What host, join and mixer do while they are in a room: record, save a picture, report, and leave.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,14 +16,14 @@ use crate::demo::report::ViewerReport;
 use crate::tell::Teller;
 use crate::{Failure, json};
 
-/// A picture that somebody keeps the newest of.
+/// Picture file to be written at the end, and the newest picture so far.
 struct Snapshot {
     path: PathBuf,
     newest: watch::Receiver<Option<Arc<Picture>>>,
 }
 
 impl StayArgs {
-    /// What is to be written can be, and is nothing that is played: seen before anybody is troubled.
+    /// Checks that all output files can be written and are not sources, before the peer joins a room.
     pub(crate) fn check(&self, room: &RoomArgs) -> Result<(), Failure> {
         let files = self.record.iter().chain(&self.snapshot).chain(room.json_file());
         for file in files {
@@ -34,7 +34,7 @@ impl StayArgs {
     }
 }
 
-/// Stays until the duration is over or a signal comes, then leaves politely.
+/// Stays until the duration is over or a signal arrives, then leaves gracefully.
 pub(crate) async fn stay(
     room: Room,
     room_args: &RoomArgs,
@@ -48,7 +48,7 @@ pub(crate) async fn stay(
     let viewer = ViewerReport::of(&room, &room.reception());
     teller.leaves();
     room.leave().await;
-    // one that fails takes nothing from the others
+    // a failure of one output doesn't prevent the others
     let recorded = finish(recording, stay.record.as_deref());
     let taken = snapshot.map_or(Ok(()), Snapshot::write);
     room.close().await;
@@ -73,7 +73,7 @@ impl Snapshot {
     }
 }
 
-/// Writes a picture as PNG.
+/// Writes a picture as a PNG file.
 pub(crate) fn write_png(path: &Path, picture: &Picture) -> anyhow::Result<()> {
     let file = fs::File::create(path).with_context(|| format!("cannot write {}", path.display()))?;
     plenary::media::write_png(&picture.view(), std::io::BufWriter::new(file))
@@ -93,7 +93,7 @@ fn keep_newest(room: &Room, path: PathBuf) -> Result<Snapshot, Failure> {
     Ok(Snapshot { path, newest })
 }
 
-/// Until the time is over, the room has ended, or the user says so.
+/// Waits until the duration is over, the room has ended, or a signal arrives.
 async fn wait(duration: Option<Duration>, room: &Room) -> anyhow::Result<()> {
     let mut told_to_end = Signals::listen()?;
     let mut events = room.events();

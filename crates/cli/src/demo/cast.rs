@@ -1,4 +1,4 @@
-//! Everyone in a demo, and what is written down of each.
+//! The peers of a demo, and their recordings and logs.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -23,13 +23,13 @@ use crate::Failure;
 use crate::args::DemoArgs;
 use crate::tell::{NOBODY_CONSENTS, Teller};
 
-/// Viewers that join at one time: as many as one machine links in a moment.
+/// Maximum number of viewers that join at the same time: about the number that one machine can link at once.
 const JOINING_AT_ONCE: usize = 8;
 
-/// What a peer is there for.
+/// Role of a peer in the demo.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Part {
-    /// With its index; 0 is the host.
+    /// Speaker with its index; 0 is the host.
     Speaker(usize),
     Candidate(usize),
     Viewer(usize),
@@ -42,26 +42,26 @@ pub(crate) struct Actor {
     pub(crate) shaper: Shaper,
     pub(crate) recording: Mutex<Option<(PathBuf, Recording)>>,
     pub(crate) heard: Option<Heard>,
-    /// When it was killed, or left, by the demo's clock.
+    /// Time at which it was killed or left, by the demo's clock.
     pub(crate) gone_us: Mutex<Option<u64>>,
     pub(crate) left: Mutex<bool>,
-    /// What it had sent to its children when it left.
+    /// Bytes that it had sent to its children when it left.
     pub(crate) sent_bytes: Mutex<u64>,
-    /// What it did as a mixer, up to its being killed: it doesn't know that it is dead.
+    /// Its tenures as a mixer, up to the kill: a killed peer goes on without noticing.
     pub(crate) tenures: Mutex<Option<Vec<Tenure>>>,
 }
 
-/// Something that the host's application heard of.
+/// Event reported by the host's room, with its time.
 pub(crate) type TimedEvent = (u64, RoomEvent);
 
-/// Everyone.
+/// All peers of the demo.
 pub(crate) struct Cast {
     args: DemoArgs,
     out: PathBuf,
     bench: (u32, u32),
     clock: Clock,
     invite: Invite,
-    /// The creation of the room: what times are reckoned from.
+    /// Creation of the room, from which times are counted.
     pub(crate) created: Instant,
     pub(crate) created_us: u64,
     actors: Mutex<Vec<Arc<Actor>>>,
@@ -75,7 +75,8 @@ pub(crate) struct Cast {
 }
 
 impl Cast {
-    /// The host opens the room; everyone else joins: speakers in their order, then candidates, then viewers.
+    /// Opens the room as the host and lets all other peers join: speakers in their order, then candidates,
+    /// then viewers.
     pub(crate) async fn assemble(
         args: DemoArgs,
         out: PathBuf,
@@ -142,7 +143,7 @@ impl Cast {
         Ok(cast)
     }
 
-    /// One more speaker or viewer; `None` when it could not join.
+    /// Adds a speaker or a viewer; returns `None` if it could not join.
     pub(crate) async fn add(&self, speaker: bool) -> Option<PeerId> {
         let index = self.next[usize::from(!speaker)].fetch_add(1, Ordering::Relaxed);
         let part = if speaker { Part::Speaker(index) } else { Part::Viewer(index) };
@@ -150,7 +151,7 @@ impl Cast {
         self.actors().iter().find(|actor| actor.part == part).map(|actor| actor.room.me())
     }
 
-    /// The source of one speaker more.
+    /// Returns the source of a further speaker.
     pub(crate) fn next_source(&self) -> Result<Box<dyn Source>, Failure> {
         self.args.room.source(self.next[0].fetch_add(1, Ordering::Relaxed))
     }
@@ -170,7 +171,7 @@ impl Cast {
         }
     }
 
-    /// A peer is in: it publishes or records.
+    /// Registers a joined peer, and starts its publishing or recording.
     async fn enter(&self, part: Part, room: Room, shaper: Shaper) -> Result<(), Failure> {
         let mut heard = None;
         let mut recording = None;
@@ -210,19 +211,19 @@ impl Cast {
         self.clock.now_us()
     }
 
-    /// Milliseconds since the creation of the room.
+    /// Converts a time to milliseconds since the creation of the room.
     pub(crate) fn ms(&self, at_us: u64) -> f64 {
         crate::json::round(at_us.saturating_sub(self.created_us) as f64 / 1000.0)
     }
 
-    /// Everyone, in the order of their parts.
+    /// Returns all peers in the order of their roles.
     pub(crate) fn actors(&self) -> Vec<Arc<Actor>> {
         let mut actors = self.actors.lock().clone();
         actors.sort_by_key(|actor| actor.part);
         actors
     }
 
-    /// Everyone who was neither killed nor has left.
+    /// Returns all peers that were not killed and have not left.
     pub(crate) fn present(&self) -> Vec<Arc<Actor>> {
         self.actors().into_iter().filter(|actor| actor.gone_us.lock().is_none()).collect()
     }
@@ -235,17 +236,17 @@ impl Cast {
         super::report::cpu_s() - self.cpu_before_s
     }
 
-    /// What the host knows.
+    /// Returns the host's snapshot of the room.
     pub(crate) fn host(&self) -> RoomSnapshot {
         self.actors().first().map(|host| host.room.snapshot()).unwrap_or_default()
     }
 
-    /// The peer of that id, if it is present.
+    /// Returns the peer with that id, if it is present.
     pub(crate) fn present_peer(&self, peer: &PeerId) -> Option<Arc<Actor>> {
         self.present().into_iter().find(|actor| actor.room.me() == *peer)
     }
 
-    /// The deepest viewer decodes until then; gives its newest picture.
+    /// Decodes at the deepest viewer until a time; returns the newest picture.
     pub(crate) async fn decode_until(&self, until: Instant) -> Option<Arc<Picture>> {
         let viewers = self.present().into_iter().filter(|actor| matches!(actor.part, Part::Viewer(_)));
         let deepest = viewers.max_by_key(|actor| actor.room.snapshot().depth);
@@ -264,7 +265,7 @@ impl Cast {
         }
     }
 
-    /// One line on how things are.
+    /// Returns a line on the state of the room.
     pub(crate) fn progress(&self, elapsed: Duration) -> String {
         let host = self.host();
         let present = self.present();
@@ -286,7 +287,7 @@ impl Cast {
         )
     }
 
-    /// Takes all figures, ends the recordings, and closes everything.
+    /// Collects all figures, ends the recordings, and closes all rooms.
     pub(crate) async fn finish(&self) -> Result<Report, Failure> {
         for task in std::mem::take(&mut *self.joining.lock()) {
             task.abort();
@@ -298,7 +299,7 @@ impl Cast {
                 recording.finish()?;
             }
         }
-        // the host last: its rendezvous goes with it
+        // the host is closed last, since its rendezvous closes with it
         let mut closing = tokio::task::JoinSet::new();
         let (mut hosts, mut ears) = (Vec::new(), Vec::new());
         for actor in actors {
@@ -323,7 +324,7 @@ impl Cast {
         }
     }
 
-    /// Keeps the recordings of a few viewers of different depth, unless all were asked for.
+    /// Keeps the recordings of a few viewers of different depth, unless all are requested; removes the rest.
     pub(crate) fn keep_recordings(&self, report: &Report, most: usize) -> anyhow::Result<()> {
         if self.args.record_all {
             return Ok(());
@@ -347,12 +348,12 @@ impl Cast {
     }
 }
 
-/// The room needs a mixer, and nobody on its stage would be one.
+/// Whether the room needs a mixer, and no peer on stage consents to mix.
 pub(crate) fn nobody_consents(room: &RoomSnapshot) -> bool {
     room.mode != Mode::Mesh && room.stage.iter().all(|member| !member.mixes)
 }
 
-/// Of what anybody's links have trouble with, one line is enough.
+/// Returns a callback that reports the first link trouble of any peer, and no further one.
 fn on_trouble(teller: &Arc<Teller>) -> OnEvent {
     let teller = teller.clone();
     Arc::new(move |event| {
@@ -377,13 +378,13 @@ fn options(args: &DemoArgs, part: Part, clock: Clock, bench: (u32, u32)) -> Opti
         Part::Speaker(_) if args.candidates == 0 => args.room.mix.map_or(Consent::Auto, Consent::from),
         _ => args.room.mix.filter(|_| speaks).map_or(Consent::Never, Consent::from),
     };
-    // the second speaker's clock is fast, the third's slow
+    // the second speaker's clock is fast, the third's is slow
     let drift_ppm = match part {
         Part::Speaker(1) => args.drift,
         Part::Speaker(2) => -args.drift,
         _ => 0,
     };
-    // each peer has dice of its own, all from the one seed
+    // each peer has its own seed, derived from the demo's
     let number = match part {
         Part::Speaker(index) => index as u64,
         Part::Candidate(index) => 1_000 + index as u64,

@@ -1,4 +1,5 @@
-//! A viewer of the demo comes on stage and goes back: who it is, and when all the others see and hear it.
+//! A viewer of the demo comes on stage and goes back: choice of the viewer, and the time until all others see
+//! and hear it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,12 +11,12 @@ use tokio::time::{sleep, timeout};
 use super::cast::{Actor, Cast, Part};
 use crate::Failure;
 
-/// Whoever isn't seen and heard by everyone in this time isn't, as far as the report goes.
+/// Time limit for the others to see and hear the new speaker; past it the report counts it as not noticed.
 const WATCHED: Duration = Duration::from_secs(5);
-/// How often the mixer's desk is looked at.
+/// Interval of checks of the mixer's state.
 const LOOK_EACH: Duration = Duration::from_millis(20);
 
-/// A frame that somebody received.
+/// Frame received by a peer.
 #[derive(Clone, Copy)]
 struct Seen {
     kind: MediaKind,
@@ -23,22 +24,22 @@ struct Seen {
     arrived_us: u64,
 }
 
-/// How long it took until everybody else saw a peer, and until everybody else heard it, microseconds; `None` where
-/// somebody didn't.
+/// Time until all other peers saw a new speaker, and until all heard it, microseconds; `None` if some peer
+/// did not within the time limit.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Noticed {
     pub(crate) seen_us: Option<u64>,
     pub(crate) heard_us: Option<u64>,
 }
 
-/// The viewer with the most children: it has most to hand over.
+/// Returns the viewer with the most children: its step onto the stage moves the most peers.
 pub(crate) fn to_promote(cast: &Cast) -> Option<Arc<Actor>> {
     let children = |actor: &Arc<Actor>| actor.room.snapshot().children.len();
     let watches = |actor: &Arc<Actor>| is_viewer(actor) && !actor.room.snapshot().speaks;
     cast.present().into_iter().filter(watches).max_by_key(children)
 }
 
-/// The viewer that came on stage last.
+/// Returns the viewer that came on stage last.
 pub(crate) fn to_demote(cast: &Cast) -> Option<Arc<Actor>> {
     let stage = cast.host().stage;
     let promoted = stage.iter().filter(|member| member.speaks).rev();
@@ -49,7 +50,8 @@ fn is_viewer(actor: &Arc<Actor>) -> bool {
     matches!(actor.part, Part::Viewer(_))
 }
 
-/// The host offers it the floor, it takes it up and plays its source, and the others look out for it.
+/// Offers the target the floor from the host. The target accepts and publishes its source; the other peers
+/// watch for it.
 pub(crate) async fn promote(cast: &Cast, target: &Arc<Actor>) -> Result<Noticed, Failure> {
     let peer = target.room.me();
     let at_us = cast.now_us();
@@ -75,7 +77,7 @@ pub(crate) async fn promote(cast: &Cast, target: &Arc<Actor>) -> Result<Noticed,
     if target.room.pictures_sent() == 0 {
         target.room.publish(cast.next_source()?).await?;
     }
-    // it may be off the stage again before those who look out for it are done
+    // the target may leave the stage again before the other peers have finished watching
     let (on_desk, seen) = tokio::join!(taken_up(cast, &peer), watching.join_all());
     let by_all = |kind, since_us: Option<u64>| {
         let last =
@@ -88,7 +90,7 @@ pub(crate) async fn promote(cast: &Cast, target: &Arc<Actor>) -> Result<Noticed,
     })
 }
 
-/// From when on the lead has its picture and its sound, as far as they come in time.
+/// Returns since when the lead mixer has the peer's picture and sound, as far as they arrive in time.
 async fn taken_up(cast: &Cast, peer: &PeerId) -> OnDesk {
     let mut on_desk = OnDesk::default();
     let both = async {
@@ -100,11 +102,11 @@ async fn taken_up(cast: &Cast, peer: &PeerId) -> OnDesk {
             on_desk.sound_us = on_desk.sound_us.or(now.sound_us);
         }
     };
-    let _ = timeout(WATCHED, both).await; // what hasn't come by then counts as missing
+    let _ = timeout(WATCHED, both).await; // a timeout leaves the missing times unset
     on_desk
 }
 
-/// The host sends it back.
+/// Sends the peer back to the audience, at the host.
 pub(crate) async fn demote(cast: &Cast, peer: PeerId) -> anyhow::Result<()> {
     if let Some(host) = cast.present().into_iter().find(|actor| actor.part == Part::Speaker(0)) {
         host.room.demote(peer).await?;
@@ -112,7 +114,7 @@ pub(crate) async fn demote(cast: &Cast, peer: PeerId) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// When a peer got the first frame that shows what the mixer had from then on.
+/// Returns the arrival of the first frame that was made when the mixer had the new speaker.
 fn noticed(seen: &[Seen], kind: MediaKind, since_us: u64) -> Option<u64> {
     let shows = |seen: &&Seen| seen.kind == kind && seen.captured_us >= since_us;
     seen.iter().find(shows).map(|seen| seen.arrived_us)
@@ -131,6 +133,6 @@ async fn watch(actor: Arc<Actor>) -> Vec<Seen> {
             });
         }
     };
-    let _ = timeout(WATCHED, watching).await; // it goes on for as long as the room does
+    let _ = timeout(WATCHED, watching).await; // frames arrive until the timeout
     seen
 }

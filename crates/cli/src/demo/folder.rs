@@ -1,4 +1,4 @@
-//! Where a demo writes: its directory, without what an earlier demo left there.
+//! Output directory of a demo, cleared of the files of an earlier demo.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,8 @@ use anyhow::Context as _;
 use crate::Failure;
 use crate::args::RoomArgs;
 
-/// Makes the directory, or takes out of it what a demo writes; nothing else, and nothing that is played.
+/// Creates the directory, or removes the files of an earlier demo from it. Removes no other file. Fails if a
+/// source is among these files.
 pub(crate) fn prepare(out: &Path, room: &RoomArgs) -> Result<(), Failure> {
     fs::create_dir_all(out).with_context(|| format!("cannot make {}", out.display()))?;
     let earlier = earlier(out)?;
@@ -19,7 +20,7 @@ pub(crate) fn prepare(out: &Path, room: &RoomArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The files of an earlier demo.
+/// Returns the files of an earlier demo.
 fn earlier(out: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for entry in fs::read_dir(out).with_context(|| format!("cannot read {}", out.display()))? {
@@ -31,7 +32,7 @@ fn earlier(out: &Path) -> anyhow::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// A demo writes files of that name.
+/// Whether a demo writes files of that name.
 fn is_ours(name: &str) -> bool {
     let numbered = |before: &str, after: &str| {
         let number = name.strip_prefix(before).and_then(|rest| rest.strip_suffix(after));

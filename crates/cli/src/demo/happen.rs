@@ -1,4 +1,4 @@
-//! What a demo's script does.
+//! Scripted events of a demo.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,10 +10,10 @@ use super::floor;
 use super::report::EventReport;
 use crate::units::What;
 
-/// How often it is noted what a leaving peer has sent: a frame's time.
+/// Interval at which a leaving peer's sent bytes are recorded: one frame.
 const WATCH: Duration = Duration::from_millis(33);
 
-/// Does it, and notes whom it hit.
+/// Executes an event, and records which viewers it affects.
 pub(crate) async fn happen(cast: &Arc<Cast>, what: What) {
     let target = match what {
         What::AddSpeaker | What::AddViewer => None,
@@ -41,7 +41,7 @@ pub(crate) async fn happen(cast: &Arc<Cast>, what: What) {
         (What::HalveMixer, Some(target)) => {
             let args = cast.args();
             let shape = args.link.unwrap_or_default();
-            // where nothing limits a link, it carried the program
+            // an unlimited link carried the program's rate
             let unlimited_bps = u64::from(args.room.program().bitrate_bps);
             let rate_bps = if shape.rate_bps > 0 { shape.rate_bps } else { unlimited_bps };
             target.shaper.set(Shape { rate_bps: (rate_bps / 2).max(1), ..shape });
@@ -63,12 +63,12 @@ pub(crate) async fn happen(cast: &Arc<Cast>, what: What) {
         }
         (What::AddSpeaker | What::AddViewer, _) => {
             let added = cast.add(what == What::AddSpeaker).await;
-            // things happen one after the other: it is the last still
+            // events are executed one after the other, so this event is still the last
             cast.happened.lock().last_mut().into_iter().for_each(|event| event.came(added));
         }
         (What::PromoteViewer, Some(target)) => {
             let (cast, number) = (cast.clone(), cast.happened.lock().len() - 1);
-            // what else is on the script doesn't wait for those who look out for it
+            // runs in the background, so that later events don't wait for the watching peers
             tokio::spawn(async move {
                 match floor::promote(&cast, &target).await {
                     Ok(noticed) => {
@@ -91,26 +91,27 @@ pub(crate) async fn happen(cast: &Arc<Cast>, what: What) {
     }
 }
 
-/// The lead, where anybody mixes: in a mesh nobody does, whoever the roster names.
+/// Returns the lead mixer. In a mesh no peer mixes, even if the roster names a mixer.
 fn mixer(cast: &Cast) -> Option<Arc<Actor>> {
     let host = cast.host();
     let mixer = host.mixers.first().filter(|_| host.mode != Mode::Mesh)?;
     cast.present_peer(mixer)
 }
 
-/// The viewer with the most children, if any viewer has some.
+/// Returns the viewer with the most children, if any viewer has children.
 fn relay(cast: &Cast) -> Option<Arc<Actor>> {
     let children = |actor: &Arc<Actor>| actor.room.snapshot().children.len();
     let viewers = cast.present().into_iter().filter(|actor| matches!(actor.part, Part::Viewer(_)));
     viewers.max_by_key(children).filter(|actor| children(actor) > 0)
 }
 
-/// The last speaker, never the host.
+/// Returns the last speaker, but never the host.
 fn speaker(cast: &Cast) -> Option<Arc<Actor>> {
     cast.present().into_iter().rfind(|actor| matches!(actor.part, Part::Speaker(index) if index > 0))
 }
 
-/// Viewers whose program came through the target; who comes on stage or goes is one of them.
+/// Returns the viewers that receive the program through the target. A viewer that comes on stage or leaves it
+/// is itself affected.
 fn affected(cast: &Cast, what: What, target: &Arc<Actor>) -> Vec<usize> {
     let viewers: Vec<_> = cast
         .present()

@@ -1,4 +1,4 @@
-//! What came back to a speaker: written to a WAV file, and judged by its tones.
+//! Sound that a speaker receives: written to a WAV file, and checked for the speaker's own tone.
 
 use std::f64::consts::TAU;
 use std::fs::File;
@@ -15,10 +15,10 @@ use tokio::task::JoinHandle;
 use crate::json::round;
 
 const RATE: u32 = 48_000;
-/// The judgement is on the last 8 s.
+/// Number of samples that are analysed: the last 8 s.
 const JUDGED: usize = 8 * RATE as usize;
 
-/// A speaker's ears.
+/// Recorder of the sound that a speaker receives.
 pub(crate) struct Heard {
     task: Mutex<Option<JoinHandle<anyhow::Result<()>>>>,
     last: Arc<Mutex<Vec<f32>>>,
@@ -26,7 +26,7 @@ pub(crate) struct Heard {
 }
 
 impl Heard {
-    /// Writes what is heard to `file`. `index` is the speaker's, when all play the test source.
+    /// Writes the sound to `file`. `index` is the speaker's index, if all speakers play the test source.
     pub(crate) fn start(mut sound: Sound, file: PathBuf, index: Option<usize>) -> anyhow::Result<Heard> {
         let spec =
             WavSpec { channels: 1, sample_rate: RATE, bits_per_sample: 16, sample_format: SampleFormat::Int };
@@ -50,8 +50,8 @@ impl Heard {
         Ok(Heard { task: Mutex::new(Some(task)), last, index })
     }
 
-    /// The speaker's own tone against the mean of the others' in the last 8 s, in dB; `None` without the test
-    /// source, or when nobody else was there, or was heard.
+    /// Returns the level of the speaker's own tone relative to the mean of the other speakers' tones in the
+    /// last 8 s, in dB. `None` without the test source, without other speakers, or if none of them was heard.
     pub(crate) fn self_db(&self, speakers: &[usize]) -> Option<f64> {
         let own = self.index?;
         let kept = self.last.lock();
@@ -60,12 +60,12 @@ impl Heard {
         let others: Vec<f64> =
             speakers.iter().filter(|index| **index != own).map(|index| power(*index)).collect();
         let mean = others.iter().sum::<f64>() / others.len() as f64;
-        let floor = 1e-12; // −120 dB: nothing is quieter than silence
-        let heard = 1e-9; // −90 dB: what a codec leaves of nothing
+        let floor = 1e-12; // −120 dB: lower bound, to avoid the logarithm of zero
+        let heard = 1e-9; // −90 dB: above a codec's noise floor
         (!others.is_empty() && mean > heard).then(|| round(10.0 * (power(own).max(floor) / mean).log10()))
     }
 
-    /// Waits until the file is written; the room must be closed, or closing.
+    /// Waits until the file is written. The room must be closed, or closing.
     pub(crate) async fn finish(&self) -> anyhow::Result<()> {
         let task = self.task.lock().take();
         match task {
@@ -75,8 +75,8 @@ impl Heard {
     }
 }
 
-/// The power of one frequency (Goertzel 1958), averaged over windows of a second. Shorter ones would take the
-/// beginnings and ends of a neighbour's beeps for this tone.
+/// Returns the power at one frequency (Goertzel 1958), averaged over windows of a second. In shorter windows
+/// the on- and offsets of beeps at a neighbouring frequency would leak into the result.
 fn tone_power(samples: &[f32], hz: f64) -> f64 {
     let window = RATE as usize;
     let coefficient = 2.0 * (TAU * hz / f64::from(RATE)).cos();
@@ -86,7 +86,7 @@ fn tone_power(samples: &[f32], hz: f64) -> f64 {
         .map(|samples| {
             let (mut before, mut last) = (0.0, 0.0);
             for (at, sample) in samples.iter().enumerate() {
-                // Hann's weights: what is loud and 150 Hz away stays out
+                // Hann window: suppresses loud tones 150 Hz away
                 let weight = 0.5 - 0.5 * (TAU * at as f64 / window as f64).cos();
                 let next = f64::from(*sample) * weight + coefficient * last - before;
                 (before, last) = (last, next);

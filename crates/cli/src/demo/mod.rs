@@ -1,7 +1,8 @@
 //! `plenary demo`: a whole room on this machine, over real WebRTC on loopback.
 //!
-//! Every peer is a `Room` of its own with its own sockets, keys and brain; nothing is shared but the process and
-//! its clock. What a flag kills is killed by its link shaper: its tasks run on and nobody is told.
+//! Every peer is a separate `Room` with its own sockets, keys and brain; they share only the process and its
+//! clock. A kill event makes the peer's link shaper drop all traffic: the peer's tasks run on, and no other
+//! peer is notified.
 
 mod cast;
 mod floor;
@@ -31,11 +32,11 @@ use crate::units::What;
 use crate::{Failure, json, not_yet, usage};
 use cast::Cast;
 
-/// The picture is taken this long before the end.
+/// Time before the end at which the picture is taken.
 const PICTURE_BEFORE_END: Duration = Duration::from_secs(1);
-/// Its viewer begins to decode this long before that: a key frame comes within it.
+/// Time before that at which its viewer begins to decode: long enough for a keyframe.
 const DECODE_BEFORE_PICTURE: Duration = Duration::from_millis(2_500);
-/// Without `--record-all`, recordings of so many viewers are kept.
+/// Number of viewers' recordings kept without `--record-all`.
 const RECORDINGS_KEPT: usize = 3;
 
 pub(crate) fn run(mut args: DemoArgs) -> Result<(), Failure> {
@@ -51,13 +52,13 @@ pub(crate) fn run(mut args: DemoArgs) -> Result<(), Failure> {
     runtime()?.block_on(play(args, out))
 }
 
-/// Short enough to be typed again.
+/// Returns a random seed that is short enough to be typed again.
 fn any_seed() -> u64 {
     let unlike_any_other = RandomState::new().hash_one(std::process::id());
     unlike_any_other % 1_000_000_000
 }
 
-/// What can be seen to be wrong before anything begins.
+/// Checks the arguments before anything starts.
 fn check(args: &DemoArgs) -> Result<(), Failure> {
     if let Some(flag) = args.room.not_yet() {
         return Err(not_yet(flag));
@@ -117,7 +118,7 @@ async fn play(args: DemoArgs, out: PathBuf) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Lets time pass and things happen, until the end or a signal; gives the picture.
+/// Runs the demo and its events until the end or a signal; returns the picture.
 async fn perform(cast: &Arc<Cast>, mut told_to_end: Signals) -> Option<Arc<Picture>> {
     let end = cast.created + cast.args().duration;
     let picture_at = (end - PICTURE_BEFORE_END).max(cast.created);
@@ -157,7 +158,7 @@ async fn perform(cast: &Arc<Cast>, mut told_to_end: Signals) -> Option<Arc<Pictu
     picture
 }
 
-/// One line a second; on a terminal always the same one.
+/// Prints one line a second; on a terminal it overwrites the last one.
 fn progress(cast: &Cast) {
     let line = cast.progress(Instant::now().saturating_duration_since(cast.created));
     if std::io::stderr().is_terminal() {

@@ -1,4 +1,4 @@
-//! The program as a demo's report sees it: which pictures were due, and how long who waited for the next.
+//! The program in a demo's report: which pictures were due, and how long viewers waited for the next picture.
 
 use std::collections::BTreeSet;
 
@@ -6,29 +6,29 @@ use serde::Serialize;
 
 use crate::json::round;
 
-/// Pictures made this shortly before the end may still be on their way: they don't count.
+/// Pictures made in this time before the end don't count, since they may still be on their way.
 pub(super) const END_US: u64 = 500_000;
-/// A wait after something happened belongs to it for this long.
+/// Time after an event during which waits are attributed to it.
 const AFTERMATH_US: u64 = 10_000_000;
-/// What was on its way when something happened has arrived after this long (guess).
+/// Time after an event by which frames sent before it have arrived. A guess.
 const ON_THE_WAY_US: u64 = 1_000_000;
-/// So long without a picture made, there is no program; a failover is over sooner.
+/// Time without a new picture after which there is no program; a failover takes less.
 const NO_PROGRAM_US: u64 = 1_000_000;
-/// Who has waited no longer than this at the end isn't cut off: eight pictures' time.
+/// Maximum wait at the end of a viewer that isn't cut off: the time of eight pictures.
 const CUT_OFF_US: u64 = 250_000;
 
-/// The program as a line of turns: every picture that a living mixer made, whoever made it.
+/// Timeline of the program in ticks of the frame rate: every picture that a living mixer made.
 pub(super) struct Ticks {
     made: BTreeSet<u64>,
-    /// Those, and the turns at which nobody made one while there was no program.
+    /// All of `made`, plus the ticks at which no mixer made a picture while there was no program.
     due: BTreeSet<u64>,
     fps: u64,
-    /// How long there was none, after the first.
+    /// Time without a program, after it had begun.
     without_s: f64,
 }
 
 impl Ticks {
-    /// From the capture times of all pictures made until `END_US` before the end.
+    /// Creates the timeline from the capture times of all pictures made until `END_US` before the end.
     pub(super) fn of(captured_us: impl Iterator<Item = u64>, fps: u64, end_us: u64) -> Ticks {
         let made: BTreeSet<u64> = captured_us.map(|captured_us| tick(captured_us, fps)).collect();
         let mut due = made.clone();
@@ -44,18 +44,19 @@ impl Ticks {
         Ticks { made, due, fps, without_s: round(without as f64 / fps as f64) }
     }
 
-    /// Nobody ever made a picture.
+    /// Whether no mixer ever made a picture.
     pub(super) fn is_empty(&self) -> bool {
         self.made.is_empty()
     }
 
-    /// How long there was no program, after it had begun.
+    /// Returns the time without a program, after it had begun.
     pub(super) fn without_s(&self) -> f64 {
         self.without_s
     }
 
-    /// Pictures that were due from a peer's first one on, and how many of them came, by the capture times of all
-    /// that came; `None` without any. `all` counts those too that nobody made.
+    /// Returns the number of pictures due since a peer's first one, and how many of them arrived, from the
+    /// capture times of all arrived pictures. `None` without any. `all` counts ticks without a picture as
+    /// due, too.
     pub(super) fn count(&self, mut captured_us: impl Iterator<Item = u64>, all: bool) -> Option<(u64, u64)> {
         let first = tick(captured_us.next()?, self.fps);
         let seen: BTreeSet<u64> =
@@ -66,12 +67,12 @@ impl Ticks {
     }
 }
 
-/// Which turn of the program a capture time is; mixers of one machine make the same turns.
+/// Returns the tick of a capture time; all mixers of one machine have the same ticks.
 fn tick(captured_us: u64, fps: u64) -> u64 {
     (captured_us * fps + 500_000) / 1_000_000
 }
 
-/// How long viewers waited who got it again, milliseconds.
+/// Waiting times of the viewers that got the program again, milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub(super) struct Resumed {
     pub(super) p50: f64,
@@ -88,15 +89,15 @@ impl Resumed {
     }
 }
 
-/// How long a viewer waited for its next picture after something happened, and before the next thing did;
-/// `None` when none came any more.
+/// Returns the longest wait of a viewer for its next picture after an event, and before the next event.
+/// `None` if no picture arrived any more.
 pub(super) fn wait_us(
     arrivals: impl Iterator<Item = u64>,
     at_us: u64,
     next_at_us: Option<u64>,
     end_us: u64,
 ) -> Option<u64> {
-    // the log goes on while figures are taken
+    // the log continues while the figures are collected
     let mut arrivals: Vec<u64> = arrivals.filter(|arrived_us| *arrived_us < end_us).collect();
     arrivals.sort_unstable();
     let last_us = *arrivals.last()?;
@@ -114,7 +115,7 @@ mod tests {
 
     const S: u64 = 1_000_000;
 
-    /// 30 pictures a second between these times.
+    /// Returns 30 capture times a second between two times.
     fn pictures(from_us: u64, to_us: u64) -> impl Iterator<Item = u64> {
         (0..).map(move |number| from_us + number * S / 30).take_while(move |at_us| *at_us < to_us)
     }

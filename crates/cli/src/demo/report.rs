@@ -1,4 +1,4 @@
-//! The report of a demo: what docs and checks call by these names.
+//! Report of a demo. Documentation and checks use its field names.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -15,10 +15,11 @@ use crate::json::{self, round};
 use crate::tell::NOBODY_CONSENTS;
 use crate::units::What;
 
-/// Logs of pictures end after half an hour, by [`Options::keep_frame_log`](plenary::Options::keep_frame_log).
+/// Length of the picture logs: half an hour, by
+/// [`Options::keep_frame_log`](plenary::Options::keep_frame_log).
 const LOGGED_US: u64 = 1_800_000_000;
 
-/// A peer's name in reports: the first eight bytes of its id.
+/// Returns a peer's name in reports: the first eight bytes of its id, in hex.
 pub(crate) fn short(peer: &PeerId) -> String {
     peer.to_string()[..16].to_owned()
 }
@@ -27,7 +28,7 @@ fn shorts(peers: &[PeerId]) -> Vec<String> {
     peers.iter().map(short).collect()
 }
 
-/// Median and tail, milliseconds.
+/// Median and 95th percentile, milliseconds.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub(crate) struct P50P95 {
     p50: f64,
@@ -109,7 +110,7 @@ pub(crate) struct SpeakerReport {
     received: ViewerReport,
 }
 
-/// One peer that watches.
+/// Figures of a peer that watches.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct ViewerReport {
     #[serde(skip)]
@@ -121,7 +122,7 @@ pub(crate) struct ViewerReport {
     first_frame_ms: Option<f64>,
     frames_expected: u64,
     frames_received: u64,
-    /// On the way, since a line didn't carry them all.
+    /// Pictures that a relay left out, since a link didn't carry them all.
     frames_left_out: u64,
     frames_late: u64,
     longest_video_gap_ms: Option<f64>,
@@ -132,7 +133,7 @@ pub(crate) struct ViewerReport {
 }
 
 impl ViewerReport {
-    /// From what a peer knows itself.
+    /// Creates the report from the peer's own statistics.
     pub(crate) fn of(room: &Room, reception: &ReceptionStats) -> ViewerReport {
         let snapshot = room.snapshot();
         let came = reception.frames_received > 0;
@@ -164,19 +165,19 @@ pub(crate) struct TreeReport {
     bytes_ideal: u64,
 }
 
-/// Something that happened.
+/// Event of the script, with its effect.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct EventReport {
     at_ms: f64,
     what: &'static str,
     peer: Option<String>,
     viewers_affected: usize,
-    /// Of those that are still there at the end.
+    /// Number of affected viewers without the program, of those present at the end.
     viewers_not_resumed: usize,
     resumed_ms: Option<Resumed>,
-    /// Until everybody else has seen whoever came on stage, by the mixer's tile.
+    /// Time until all other peers have seen the new speaker in the mixer's picture.
     seen_ms: Option<f64>,
-    /// Until everybody else has heard it, speakers by their mix-minus.
+    /// Time until all other peers have heard the new speaker; speakers hear it in their mix-minus.
     heard_ms: Option<f64>,
     #[serde(skip)]
     kind: What,
@@ -187,7 +188,8 @@ pub(crate) struct EventReport {
 }
 
 impl EventReport {
-    /// What happened at a time of the clock, to whom, and which viewers it cut off.
+    /// Creates the report of an event: its kind, its time by the clock, the peer it concerns, and the
+    /// affected viewers.
     pub(crate) fn new(kind: What, at_us: u64, peer: Option<PeerId>, affected: Vec<usize>) -> EventReport {
         EventReport {
             at_ms: 0.0,
@@ -204,18 +206,18 @@ impl EventReport {
         }
     }
 
-    /// Who was added, once it has joined.
+    /// Sets the added peer, once it has joined.
     pub(crate) fn came(&mut self, peer: Option<PeerId>) {
         self.peer = peer.as_ref().map(short);
     }
 
-    /// When all the others saw and heard it.
+    /// Sets the times until all other peers saw and heard the new speaker.
     pub(crate) fn noticed(&mut self, noticed: Noticed) {
         let ms = |us: u64| round(us as f64 / 1000.0);
         (self.seen_ms, self.heard_ms) = (noticed.seen_us.map(ms), noticed.heard_us.map(ms));
     }
 
-    /// How long the viewers that it cut off waited for their next picture.
+    /// Computes how long the affected viewers waited for their next picture.
     fn judge(&mut self, figures: &[Figures], next_at_us: Option<u64>, end_us: u64) {
         let mut waits_us = Vec::new();
         for one in figures.iter().filter(|one| one.gone_us.is_none()) {
@@ -228,7 +230,7 @@ impl EventReport {
         self.resumed_ms = Resumed::of_us(waits_us.into_iter().flatten().collect());
     }
 
-    /// What came of it, for a person.
+    /// Returns the outcome in words.
     fn outcome(&self) -> String {
         let again = self.resumed_ms.map(|Resumed { p50, p95, max }| {
             format!("program again after {p50:.0} ms (p50), {p95:.0} ms (p95), {max:.0} ms (worst)")
@@ -261,7 +263,7 @@ struct ProcessReport {
     rss_mib: f64,
 }
 
-/// All of it.
+/// Complete report.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Report {
     version: &'static str,
@@ -277,12 +279,12 @@ pub(crate) struct Report {
     tree: TreeReport,
     events: Vec<EventReport>,
     process: ProcessReport,
-    /// What there was of a program, in words, if that is not all of it.
+    /// Message if the program was missing for some or all of the time.
     #[serde(skip)]
     no_program: Option<String>,
 }
 
-/// What one actor's figures are made of, all taken at the same time.
+/// Raw figures of one peer. The figures of all peers are collected at the same time.
 struct Figures {
     part: Part,
     peer: PeerId,
@@ -316,7 +318,8 @@ impl Figures {
 }
 
 impl Figures {
-    /// Its pictures counted by the mixers' turns; in a mesh, where there are none, its own count stays.
+    /// Returns the report with pictures counted by the mixers' ticks. In a mesh there are none, and the
+    /// peer's own counts stay.
     fn counted(&self, ticks: &Ticks, all: bool) -> ViewerReport {
         let captured_us = self.reception.log.iter().map(|frame| frame.captured_us);
         let counted = if ticks.is_empty() { None } else { ticks.count(captured_us, all) };
@@ -329,7 +332,7 @@ impl Figures {
 }
 
 impl Report {
-    /// Takes everyone's figures.
+    /// Collects the figures of all peers.
     pub(crate) async fn of(cast: &Cast) -> anyhow::Result<Report> {
         let end_us = cast.now_us();
         let (cpu_s, timed) = (cast.cpu_s(), cast.events());
@@ -378,7 +381,7 @@ impl Report {
         Ok(Report {
             version: env!("CARGO_PKG_VERSION"),
             seed: cast.args().room.seed,
-            // a signal may have ended it sooner
+            // a signal may have ended the demo early
             duration_s: cast.args().duration.as_secs_f64().min(cast.ms(end_us) / 1000.0),
             modes: modes(&timed, cast),
             elections: elections(&timed, cast),
@@ -411,7 +414,7 @@ impl Report {
         &self.viewers
     }
 
-    /// Writes the report and the picture of the tree.
+    /// Writes the report and the drawing of the tree.
     pub(crate) fn write(&self, out: &Path) -> anyhow::Result<()> {
         json::write(&out.join("report.json"), self)?;
         let edges = self.viewers.iter().map(|viewer| (viewer.peer.clone(), viewer.parent.clone()));
@@ -419,7 +422,7 @@ impl Report {
         Ok(())
     }
 
-    /// A few lines for a person.
+    /// Returns a summary of a few lines.
     pub(crate) fn summary(&self) -> String {
         let mut text = String::from("\n");
         for election in &self.elections {
@@ -462,7 +465,7 @@ impl Report {
     }
 }
 
-/// The pictures that mixers made while they lived.
+/// Returns the timeline of pictures that mixers made before they were killed or left.
 fn ticks(figures: &[Figures], fps: u64, created_us: u64, end_us: u64) -> Ticks {
     let end_us = end_us.min(created_us + LOGGED_US);
     let made = figures.iter().flat_map(|one| {
@@ -486,7 +489,7 @@ fn speaker_index(part: Part) -> Option<usize> {
     }
 }
 
-/// A mode, as reports and people call it.
+/// Returns the name of a mode in reports and messages.
 pub(crate) fn mode_word(mode: Mode) -> &'static str {
     match mode {
         Mode::Mesh => "mesh",
@@ -580,7 +583,7 @@ fn mixers(one: &Figures, end_us: u64) -> Vec<MixerReport> {
         let until_us = tenure.until_us.unwrap_or(end_us).min(one.gone_us.unwrap_or(u64::MAX));
         let seconds = until_us.saturating_sub(tenure.since_us) as f64 / 1e6;
         let per_second = |count: f64| (seconds > 0.0).then(|| round(count / seconds));
-        // what a killed mixer went on making was for nobody
+        // pictures made after a kill reached no peer
         let made = one.made.iter().filter(|frame| (tenure.since_us..until_us).contains(&frame.at_us)).count();
         MixerReport {
             peer: short(&one.peer),
@@ -617,14 +620,14 @@ fn usage() -> libc::rusage {
     }
 }
 
-/// Processor time of this process so far.
+/// Returns the processor time of this process so far, seconds.
 pub(crate) fn cpu_s() -> f64 {
     let usage = usage();
     let seconds = |time: libc::timeval| time.tv_sec as f64 + time.tv_usec as f64 / 1e6;
     seconds(usage.ru_utime) + seconds(usage.ru_stime)
 }
 
-/// The most memory this process ever held.
+/// Returns the peak memory of this process, MiB.
 pub(crate) fn rss_mib() -> f64 {
     usage().ru_maxrss as f64 / 1024.0
 }

@@ -1,4 +1,4 @@
-//! The tree at the end of a demo, as a picture.
+//! SVG drawing of the relay tree at the end of a demo.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -9,7 +9,8 @@ const BOX_WIDTH: usize = 80;
 const BOX_HEIGHT: usize = 26;
 const MARGIN: usize = 12;
 
-/// Children stand under their parent, each subtree as wide as its leaves. `edges` are viewers and their parents.
+/// Draws a tree with children below their parent, each subtree as wide as its leaves. `edges` are viewers and
+/// their parents.
 pub(crate) fn tree(edges: &[(String, Option<String>)]) -> String {
     let mut children: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     let viewers: BTreeSet<&str> = edges.iter().map(|(viewer, _)| &**viewer).collect();
@@ -49,7 +50,7 @@ struct Drawn<'a> {
 }
 
 impl Drawn<'_> {
-    /// Draws a peer with everything below it; gives the middle of its box.
+    /// Draws a peer with its subtree; returns the middle of its box.
     fn draw(&mut self, peer: &str, depth: usize, viewer: bool) -> usize {
         self.deepest = self.deepest.max(depth);
         let below = self.children.get(peer).cloned().unwrap_or_default();

@@ -11,7 +11,7 @@ use plenary_rtc::LinkId;
 use super::peers::Peers;
 use crate::flow::Flow;
 
-/// A feeding link without media for this long sends heads, this often (DESIGN §8).
+/// A feeding link without media for this long sends heads, this often, by design.
 const FEED_HEAD_US: u64 = 100_000;
 /// Whoever watches a mixer hears from it this often, even when no speaker is sending.
 const WATCH_HEAD_US: u64 = 100_000;

@@ -1,4 +1,4 @@
-//! Application data down the tree, over real links.
+//! Application data forwarded down the tree, over real links.
 
 use plenary::{
     Consent, DATA_LEN_MAX, DataRefusal, Delivery, Error, Events, HostOptions, Options, PeerId, Room,
@@ -9,7 +9,7 @@ use crate::support::*;
 
 const PIECES: u32 = 30;
 
-/// A viewer, what it hears, and what kills it.
+/// Viewer with its events, and the shaper that can kill it.
 struct Viewer {
     room: Room,
     events: Events,
@@ -30,7 +30,7 @@ async fn viewers(host: &Room, count: usize) -> Vec<Viewer> {
     viewers
 }
 
-/// A source that mixes, in a room whose mixer feeds four and everyone else two.
+/// Hosts a room with a source that mixes. The mixer feeds four viewers, relays feed two.
 async fn source_of_four() -> Room {
     let ada = Options { mix: Consent::Always, ..quick(Options::speaker("Ada")) };
     let ada = Room::host(ada, HostOptions { k1: 4, k: 2, ..small() }).await.unwrap();
@@ -44,7 +44,7 @@ async fn tell(source: &Room, pieces: std::ops::Range<u32>) {
     }
 }
 
-/// The next pieces of a source, as many as wanted.
+/// Returns the next `count` pieces of data from a source.
 async fn hear(events: &mut Events, source: PeerId, count: u32) -> Vec<u32> {
     let mut heard = Vec::new();
     while heard.len() < count as usize {
@@ -111,7 +111,7 @@ async fn viewers_tell_the_room_nothing_and_loose_data_arrives_too() {
     for piece in 0u32..20 {
         ada.tell(Delivery::Loose, &piece.to_be_bytes()).await.unwrap();
     }
-    // on loopback nothing is lost, but datagrams may be: one that arrives shows the way
+    // loopback rarely loses datagrams, but it may: one that arrives proves the path
     assert!(hear(&mut viewers[1].events, ada.me(), 1).await[0] < 20);
     for room in viewers.into_iter().map(|viewer| viewer.room).chain([ada]) {
         room.close().await;

@@ -1,4 +1,4 @@
-//! What goes wrong, each thing by its type.
+//! Errors, each with its type.
 
 use std::time::Duration;
 
@@ -46,7 +46,7 @@ async fn who_may_not_come_in_is_told_why() {
     let speaks_only = Options { views: false, mix: Consent::Never, ..speaker() };
     let error = refused(&ada, speaks_only).await;
     assert!(matches!(error, Error::Refused(Refusal::StageClosed)), "{error}");
-    // who wants to watch or mix as well comes in, and waits for the floor
+    // a peer that also wants to watch or mix is admitted, and waits for the floor
     let ben = join(&ada, speaker()).await;
     let on_stage = |peer| ada.snapshot().stage.iter().any(|member| member.peer == peer && member.speaks);
     assert!(!on_stage(ben.me()));
@@ -66,7 +66,7 @@ async fn an_invite_that_leads_nowhere_says_where_it_ends() {
     };
     let error = leading_to(other.invite().rendezvous.as_deref()).await;
     assert!(matches!(error, Error::Signal(SignalError::Refused(RendezvousRefusal::UnknownRoom))), "{error}");
-    // the port of discard (RFC 863), which nobody serves
+    // the discard port (RFC 863), on which nothing listens
     let error = leading_to(Some("http://127.0.0.1:9")).await;
     assert!(matches!(error, Error::Signal(SignalError::Unreachable { .. })), "{error}");
     let error = leading_to(None).await;

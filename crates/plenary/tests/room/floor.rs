@@ -1,4 +1,4 @@
-//! A viewer comes on stage in mid-room and goes back, over real links.
+//! A viewer comes on stage while the room runs and goes back, over real links.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use plenary::{Consent, Error, HostOptions, MediaKind, Options, Origin, Room, Roo
 
 use crate::support::*;
 
-/// The only mixer feeds one viewer itself, so that the second is below the first.
+/// Hosts a room with a single mixer that feeds only one viewer, so that a second viewer is below the first.
 async fn mixer_of_one() -> Room {
     let ada = Options { mix: Consent::Always, ..quick(Options::speaker("Ada")) };
     let ada = Room::host(ada, HostOptions { k1: 1, k: 2, ..small() }).await.unwrap();

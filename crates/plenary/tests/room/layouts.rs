@@ -1,11 +1,11 @@
-//! How the program is laid out: the host says, mixers draw, speakers send what their tiles need.
+//! Layouts: the host sets one, mixers draw it, and speakers send pictures of the size of their tiles.
 
 use plenary::media::compose::{Custom, CustomTile, Fit, Layout, Who};
 use plenary::{Error, HostOptions, Options, Room};
 
 use crate::support::*;
 
-/// One speaker alone, all over the canvas.
+/// Returns a layout in which one speaker fills the canvas.
 fn alone(name: &str) -> Layout {
     let who = Who::Named(name.to_owned());
     let tile = CustomTile { who, x: 0.0, y: 0.0, width: 1.0, height: 1.0, fit: Fit::Crop, border: None };
@@ -27,7 +27,7 @@ async fn the_host_lays_the_program_out_anew_in_mid_room() {
     ben.publish(source(1)).await.unwrap();
     let zoe = join(&ada, local(Options::viewer("Zoë"))).await;
     let mut pictures = zoe.pictures().unwrap();
-    // where who is to be seen: the first speaker large, Ben alone, both in a row
+    // expected tiles: the first speaker large; Ben alone; both in a row
     let rows = [
         (None, [Some((0, (0, 36, 512, 288))), None]),
         (Some(alone("Ben")), [Some((1, (0, 0, 640, 360))), None]),

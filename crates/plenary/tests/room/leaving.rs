@@ -1,4 +1,4 @@
-//! Ends: closing, leaving, dropping.
+//! Closing, leaving and dropping of rooms.
 
 use plenary::{ConnectionState, Consent, Error, MediaKind, Options, Origin, RoomEvent};
 
@@ -23,7 +23,7 @@ async fn after_leaving_every_stream_ends_and_every_call_says_closed() {
     let nobody = plenary::PeerId([0; 32]);
     let answers = [
         ada.publish(source(0)).await,
-        ada.publish(source(0)).await, // the first did not count
+        ada.publish(source(0)).await, // the failed call did not count as published
         ada.publish_encoded().await.map(|_| ()),
         ada.set_mixers(1).await,
         ada.reconnect_upstream().await,
@@ -35,7 +35,7 @@ async fn after_leaving_every_stream_ends_and_every_call_says_closed() {
     }
     assert!(within("no frames", ada.frames().next()).await.is_none());
     assert!(within("no events", ada.events().next()).await.is_none());
-    ada.leave().await; // twice is fine
+    ada.leave().await; // a second call is allowed
     assert!(ada.tenures().is_empty(), "figures can still be read");
     ada.close().await;
 }
@@ -52,13 +52,13 @@ async fn closing_ends_what_others_hold_and_finishes_recordings() {
     let key = frame(&mut frames, "a frame", |received| received.frame.kind == MediaKind::Video);
     application.push_during(key).await;
     ben.close().await;
-    // the file is whole when closing is over, whoever still holds the recording
+    // the file is complete when closing is over, even while a recording handle exists
     let len = std::fs::metadata(&file).unwrap().len();
     assert!(len > 3000, "{len} bytes");
     while within("the end of frames", frames.next()).await.is_some() {}
     while within("the end of events", events.next()).await.is_some() {}
     ada.close().await;
-    application.push(true); // to nobody
+    application.push(true); // no peer receives it
     recording.finish().unwrap();
     assert_eq!(std::fs::metadata(&file).unwrap().len(), len);
 }

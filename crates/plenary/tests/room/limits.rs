@@ -1,4 +1,4 @@
-//! What a peer may hold back.
+//! Limits that a peer sets on its relaying.
 
 use plenary::{HostOptions, Options, Room};
 
@@ -6,7 +6,7 @@ use crate::support::*;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_does_not_relay_has_no_children_and_who_does_no_more_than_it_said() {
-    // the mixer feeds two: one that doesn't relay, and one that takes one child, which takes the rest
+    // the mixer feeds two viewers: one doesn't relay, the other takes one child, which takes the rest
     let ada = Room::host(quick(Options::speaker("Ada")), HostOptions { k1: 2, ..small() }).await.unwrap();
     ada.publish(source(0)).await.unwrap();
     let selfish = Options { relays: false, ..quick(Options::viewer("Sid")) };

@@ -1,10 +1,10 @@
-//! Listeners that don't keep up.
+//! Slow listeners.
 
 use plenary::{MediaKind, Options};
 
 use crate::support::*;
 
-/// More than wait for a listener (160 of picture and sound), and some groups of pictures on top.
+/// Frames pushed: more than a listener's queue (160 frames of picture and sound), plus some GOPs.
 const PUSHED: u32 = 240;
 const GROUP: u32 = 20;
 
@@ -24,7 +24,7 @@ async fn who_does_not_read_frames_loses_whole_groups_and_hinders_nobody() {
     }
     assert_eq!(missed, 0, "the prompt listener gets everything");
 
-    // what waits for the slow one, then what comes now
+    // the queued frames of the slow listener, then current ones
     let mut numbers = Vec::new();
     let (mut told, mut key) = (0, false);
     while told == 0 {

@@ -1,4 +1,4 @@
-//! Two speakers alone: each sends to the other.
+//! Two speakers in a mesh: each sends its stream to the other.
 
 use std::collections::BTreeSet;
 
@@ -39,7 +39,7 @@ async fn sees_and_hears(me: &plenary::Room, other: &plenary::Room, index: u8) {
     for pair in seen.windows(2) {
         let ((number, captured_us), (next, next_us)) = (pair[0], pair[1]);
         assert!(next > number, "{next} after {number}");
-        // a source that was halted by a busy machine goes on later, never sooner
+        // a busy machine may delay a source, but never advances it
         let apart_us = u64::from(next - number) * 1_000_000 / 30;
         assert!(next_us + 1 >= captured_us + apart_us, "{number} to {next} in {} µs", next_us - captured_us);
     }

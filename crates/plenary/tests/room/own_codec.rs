@@ -1,4 +1,4 @@
-//! Encoders and decoders of the application's own, for everything that is encoded and decoded.
+//! The application's own encoders and decoders are used for everything that is encoded and decoded.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,32 +15,32 @@ use tokio::time::MissedTickBehavior;
 
 use crate::support::*;
 
-/// What one peer's codecs were called for.
+/// Counts of the calls of one peer's codecs.
 #[derive(Debug, Default)]
 struct Calls {
     pictures_encoded: AtomicU64,
     pictures_decoded: AtomicU64,
     sound_encoded: AtomicU64,
     sound_decoded: AtomicU64,
-    /// Encoders that are told to leave silence out.
+    /// Number of encoders with DTX on.
     leave_silence_out: AtomicU64,
-    /// Loss that one of them was told of last, percent and 1.
+    /// Loss that an encoder was last set to, in percent, plus 1.
     loss: AtomicU64,
 }
 
 impl Calls {
-    /// Pictures encoded and decoded, sound encoded and decoded.
+    /// Returns the number of pictures encoded and decoded, and of sound frames encoded and decoded.
     fn seen(&self) -> [u64; 4] {
         [&self.pictures_encoded, &self.pictures_decoded, &self.sound_encoded, &self.sound_decoded]
             .map(|count| count.load(Ordering::Relaxed))
     }
 }
 
-/// An application's codecs: they count, and have others do the work.
+/// An application's codecs: they count calls, and delegate the work.
 #[derive(Clone, Default)]
 struct OwnCodecs(Arc<Calls>);
 
-/// One encoder or decoder of them.
+/// One encoder or decoder of the application.
 struct Own<T: ?Sized>(Arc<Calls>, Box<T>);
 
 impl Codecs for OwnCodecs {
@@ -110,7 +110,7 @@ impl SoundDecoder for Own<dyn SoundDecoder> {
     }
 }
 
-/// A peer with codecs of its own, and what they are called for.
+/// Returns options with own codecs, and their call counts.
 fn own(options: Options) -> (Options, Arc<Calls>) {
     let codecs = OwnCodecs::default();
     let calls = codecs.0.clone();
@@ -134,7 +134,7 @@ async fn speaker_mixer_and_viewer_use_the_application_s_codecs_and_no_others() {
     until(&ada, "a mixer", |room| room.mode == Mode::Mixer && room.mixers == [max.me()]).await;
 
     let mut beat = tokio::time::interval(Duration::from_millis(20));
-    beat.set_missed_tick_behavior(MissedTickBehavior::Delay); // two at one time would be refused
+    beat.set_missed_tick_behavior(MissedTickBehavior::Delay); // two pushes at the same time would be refused
     let picture = Picture::black(320, 180);
     let silence = |calls: &Calls| calls.leave_silence_out.load(Ordering::Relaxed);
     let (mut shown, mut all) = (0, false);
@@ -164,15 +164,15 @@ async fn speaker_mixer_and_viewer_use_the_application_s_codecs_and_no_others() {
     })
     .await;
     assert_eq!(silence(&max_calls), 0, "the program has no gaps");
-    // what only a speaker or a mixer does
+    // work that only speakers or mixers do
     assert_eq!([zoe_calls.seen()[0], zoe_calls.seen()[2]], [0, 0], "a viewer encodes nothing");
     for calls in [&ada_calls, &ben_calls] {
         assert_eq!([calls.seen()[1], calls.seen()[3]], [0, 0], "who shows nothing decodes nothing");
     }
-    // whoever mixed counts what its encoder was given
+    // the mixer's tenures count the pictures given to its encoder
     let encoded: u64 = max.tenures().iter().map(|tenure| tenure.encoded_frames).sum();
     assert!(encoded > 0 && max_calls.seen()[0] >= encoded, "{encoded} of {:?}", max_calls.seen());
-    // one whose frames are the program leaves nothing out
+    // a speaker whose frames are passed through as the program doesn't use DTX
     ben.close().await;
     until(&ada, "one speaker's frames passed through", |room| room.mode == Mode::PassThrough).await;
     within("all of her sound", async {

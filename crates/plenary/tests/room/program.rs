@@ -1,4 +1,4 @@
-//! Viewers and mixers: the program, composed or passed through.
+//! Viewers and mixers: the program, mixed or passed through.
 
 #[cfg(feature = "codecs")]
 use plenary::media::PictureView;
@@ -11,7 +11,7 @@ use plenary_testkit::judge::TimeCode;
 
 use crate::support::*;
 
-/// Reads the row of 32 cells at the top of a tile of the test source, as the manual describes it.
+/// Reads the row of 32 cells at the top of a test source's tile, in the format that the manual describes.
 #[cfg(feature = "codecs")]
 pub(crate) fn time_code(
     view: &PictureView<'_>,
@@ -94,12 +94,12 @@ async fn a_viewer_gets_frames_pictures_sound_and_a_recording_of_the_program() {
     taking.finish().unwrap();
     let seen =
         tokio::task::spawn_blocking(move || recording(&file, &Layout::grid(2))).await.unwrap().unwrap();
-    // ffmpeg's raw output knows no two pictures within one frame time; the recording may
+    // ffmpeg's raw output can't hold two pictures within one frame time; the recording may contain them
     let errors = seen.ffmpeg_errors.iter().filter(|line| !line.contains("to muxer in stream"));
     assert_eq!(errors.collect::<Vec<_>>(), [""; 0]);
     assert!(seen.numbers(0).len() > 15 && seen.numbers(1).len() > 15, "{} pictures", seen.frames.len());
     assert!(seen.sound.is_some());
-    let tenures = ada.tenures(); // the acting mixer's, and once it was elected another
+    let tenures = ada.tenures(); // of the acting mixer, and another one once it is elected
     assert!(tenures.iter().all(|tenure| !tenure.pass_through), "{tenures:?}");
     assert!(
         tenures.iter().any(|tenure| tenure.decoded_frames > 0 && tenure.encoded_frames > 0),
@@ -162,16 +162,16 @@ async fn whoever_feeds_a_viewer_tells_it_what_its_uplink_carries() {
     tokio::join!(yan.close(), zoe.close(), ada.close());
 }
 
-/// The same NAL units, but for those that say which frame it is.
+/// Whether both access units have the same NAL units, except the SEI with the frame's identity.
 pub(crate) fn same_picture(sent: &[u8], got: &[u8]) -> bool {
     const SEI: u8 = 6;
     let units = |bytes| h264::nals(bytes).filter(|nal| nal.kind() != SEI).map(|nal| nal.bytes.to_vec());
     units(sent).eq(units(got))
 }
 
-/// The number that [`Application`] wrote into a packet, which has got a mark around it.
+/// Returns the number that [`Application`] wrote into a packet, inside the padding that carries the identity.
 pub(crate) fn number_in(packet: &[u8]) -> u64 {
-    // TOC, count, padding length (RFC 6716, 3.2.5); then the frame
+    // TOC, frame count, padding length (RFC 6716, 3.2.5); then the frame
     u64::from_be_bytes(packet[3..11].try_into().unwrap())
 }
 
@@ -220,7 +220,7 @@ async fn the_picture_costs_what_the_viewers_lines_carry() {
     let rate_bps = || ada.tenures().last().map_or(0, |tenure| tenure.rate_bps);
     let all_of_it = |_: &ReceivedFrame| rate_bps() == 300_000;
     frame(&mut frames, "a picture that costs all that the room asks for", all_of_it).await;
-    // on the wire, with sound and headers, that is some 410 kbit/s
+    // with sound and headers the program takes about 410 kbit/s
     shaper.set(Shape { rate_bps: 340_000, ..Shape::default() });
     let costs_less = |_: &ReceivedFrame| rate_bps() < 270_000;
     frame(&mut frames, "a picture that costs less", costs_less).await;
@@ -249,7 +249,7 @@ async fn a_child_whose_line_is_overfull_gets_only_the_pictures_that_others_need(
     frame(&mut frames, "all pictures", upper).await;
     assert_eq!(zoe.reception().frames_left_out, 0);
 
-    // a line that loses a fifth counts as overfull however much a busy mixer makes, and gaps are short meanwhile
+    // with 20 % loss the link counts as overfull at any rate of a busy mixer, and gaps stay short
     shaper.set(Shape { loss_ppm: 200_000, ..Shape::default() });
     let settled = |_: &ReceivedFrame| zoe.reception().frames_left_out > 15;
     frame(&mut frames, "fewer pictures", settled).await;

@@ -1,4 +1,4 @@
-//! Pictures and sound that the application hands over as they are.
+//! Raw pictures and sound that the application pushes.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,8 +9,8 @@ use plenary::{Error, Options, RawTrack};
 
 use crate::support::*;
 
-/// Hands over what `push` says for each 10 ms, by their number and capture time, until it is told to stop. A machine
-/// that stalls makes it late, and changes no capture time.
+/// Calls `push` every 10 ms with a number and a capture time, until it is stopped. On a machine that stalls,
+/// the calls are late, but the capture times are unchanged.
 fn play(
     track: Arc<RawTrack>,
     mut push: impl FnMut(&RawTrack, u64, u64) + Send + 'static,
@@ -34,14 +34,14 @@ fn play(
     (begin_us, end)
 }
 
-/// A picture with padding behind its rows, in both kinds.
+/// Picture with padding behind its rows, as I420 and as NV12.
 #[cfg(feature = "codecs")]
 struct Padded {
     width: usize,
     height: usize,
     stride: usize,
     luma: Vec<u8>,
-    /// Cb, Cr, and both by turns.
+    /// Cb, Cr, and both interleaved.
     chroma: [Vec<u8>; 3],
 }
 
@@ -83,7 +83,7 @@ impl Padded {
     }
 }
 
-/// Luma, Cb and Cr of a picture's quarters: red, green, blue, and a light grey.
+/// Luma, Cb and Cr of a picture's quarters: red, green, blue, and light grey.
 #[cfg(feature = "codecs")]
 const QUARTERS: [[u8; 3]; 4] = [[63, 102, 240], [173, 42, 26], [32, 240, 118], [180, 128, 128]];
 
@@ -112,12 +112,12 @@ async fn an_application_s_own_picture_and_tone_reach_a_viewer_with_their_times()
     let track = Arc::new(track);
     let padded = Padded::of(&quarters(320, 180));
     let (begin_us, end) = play(track.clone(), move |track, number, captured_us| {
-        // 10 ms of 440 Hz, half of full scale, on both sides
+        // 10 ms of a 440 Hz tone at half of full scale, on both channels
         let tone = |at: u64| ((440.0 / 44_100.0 * at as f64).fract() * TAU).sin() * 16_384.0;
         let samples: Vec<i16> =
             (number * 441..(number + 1) * 441).flat_map(|at| [tone(at) as i16; 2]).collect();
         track.push_sound(&samples[..], captured_us).unwrap();
-        // every other picture in either kind
+        // I420 and NV12 alternate
         match number % 8 {
             0 => track.push_picture(&padded.i420(), captured_us).unwrap(),
             4 => track.push_picture(&padded.nv12(), captured_us).unwrap(),
@@ -179,7 +179,7 @@ async fn lips_and_voice_stay_together_whatever_the_chunks_are() {
     let ada = host(local(Options::speaker("Ada"))).await;
     let track = Arc::new(ada.publish_raw(RawFormat { fps: 25, ..RawFormat::default() }).await.unwrap());
     let mut source = TestSource::new(0, 320, 180, 25);
-    // sound comes in chunks of 23 ms, each when the last of it is there; its times jitter
+    // sound is pushed in chunks of 23 ms, each when its last sample exists; its capture times jitter
     let (mut ahead, mut said) = (Vec::new(), 0u64);
     let (begin_us, end) = play(track.clone(), move |track, number, captured_us| {
         if number.is_multiple_of(2) {
@@ -208,7 +208,7 @@ async fn lips_and_voice_stay_together_whatever_the_chunks_are() {
         tokio::task::spawn_blocking(move || recording(&file, &Layout::grid(1))).await.unwrap().unwrap();
     let mut skews_ms = seen.skews_ms(0);
     skews_ms.sort_by(f64::total_cmp);
-    // what a busy machine leaves out may be the first picture of a flash, but not of most of them
+    // a busy machine may drop the first picture of a flash, but not of most flashes
     let middle = skews_ms.get(skews_ms.len() / 2);
     assert!(skews_ms.len() >= 2 && middle.is_some_and(|skew| skew.abs() < 12.0), "{skews_ms:?}");
     tokio::join!(zoe.close(), ada.close());
@@ -222,7 +222,7 @@ async fn what_is_wrong_is_said_and_the_rest_goes_on() {
     assert!(matches!(zoe.publish_raw(format).await, Err(Error::NoCodecs)));
     let refused = ada.publish_raw(RawFormat { channels: 3, ..format }).await.map(|_| ());
     assert!(matches!(refused, Err(Error::Raw(RawError::Format(_)))), "{refused:?}");
-    let track = Arc::new(ada.publish_raw(format).await.unwrap()); // what was refused did not count
+    let track = Arc::new(ada.publish_raw(format).await.unwrap()); // the refused call did not count
     assert!(matches!(ada.publish_raw(format).await, Err(Error::Publish(_))));
 
     let picture = Picture::black(320, 180);
@@ -249,7 +249,7 @@ async fn what_is_wrong_is_said_and_the_rest_goes_on() {
     tokio::join!(zoe.close(), ada.close());
 }
 
-/// A picture without chroma.
+/// Returns a picture without chroma.
 fn wrong_of(picture: &Picture) -> RawPicture<'_> {
     let luma = picture.view().planes[0];
     let none = PlaneView { samples: &[], stride: 160 };

@@ -1,4 +1,4 @@
-//! A screen or a film: large in the layout made for it, and in stereo.
+//! A shared screen or film: large in its layout, and with stereo sound.
 
 use plenary::media::PictureView;
 use plenary::media::compose::Layout;
@@ -9,7 +9,7 @@ use plenary_testkit::judge::Sound;
 use crate::program::time_code;
 use crate::support::*;
 
-/// The test source's picture, with one speaker's tone on each side.
+/// Source with the test source's picture, and a different tone on each channel.
 struct Film {
     left: Box<TestSource>,
     right: Box<TestSource>,
@@ -53,7 +53,7 @@ async fn what_a_speaker_shares_is_shown_large_and_stays_in_stereo() {
     ben.publish(Box::new(Film { left: source(1), right: source(2) })).await.unwrap();
     let zoe = join(&ada, local(Options::viewer("Zoë"))).await;
     let (mut pictures, mut sound) = (zoe.pictures().unwrap(), zoe.sound().unwrap());
-    // Ada was there first, and would be large if nobody shared
+    // Ada joined first, and would be large if no peer shared
     let mut seen = 0;
     while seen < 10 {
         let decoded = within("the film large", pictures.next()).await.unwrap();

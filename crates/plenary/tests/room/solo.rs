@@ -5,7 +5,7 @@ use plenary::{MediaKind, Mode, Options, Origin, ReceivedFrame, Room, RoomEvent, 
 
 use crate::support::*;
 
-/// Ada is the host and mixes, Ben's frames are an application's own, Zoë watches.
+/// Opens a room: Ada hosts and mixes, Ben publishes encoded frames of an application, Zoë watches.
 async fn room() -> (Room, Room, Application, Room) {
     let ada = host(quick(Options::speaker("Ada"))).await;
     ada.publish(source(0)).await.unwrap();
@@ -48,7 +48,7 @@ async fn a_viewer_gets_a_speaker_s_own_frames_beside_the_program_and_then_instea
     assert!(own.iter().all(|one| one.beside && one.missed == 0));
     assert!(program.iter().all(|one| one.origin == Origin::Program && !one.beside && one.missed == 0));
     assert!(program.iter().filter(|one| is_picture(one)).count() > 10, "{} frames", program.len());
-    // what was pushed, unchanged, from a key frame on and without a gap
+    // the pushed pictures, unchanged, from a keyframe on and without a gap
     let pictures: Vec<_> = own.iter().filter(|one| is_picture(one)).map(|one| &one.frame).collect();
     assert!(pictures[0].identity.key);
     let [pushed, _] = &application.pushed;
@@ -96,7 +96,7 @@ async fn a_speaker_that_mixes_gets_another_from_itself_and_so_does_a_speaker_fro
         };
         application.push_during(gets).await;
     }
-    // who hears all others in a mix of its own needn't hear one of them twice
+    // Cat hears all others in her mix-minus, so Ben's own sound is marked as a duplicate
     let mut frames = cat.frames();
     let instead = async {
         frame(&mut frames, "its own mix", |one| one.origin == Origin::MixMinus).await;

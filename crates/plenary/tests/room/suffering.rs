@@ -1,4 +1,4 @@
-//! What becomes of a mixer whose line no longer carries the program, or whose machine no longer makes it.
+//! A mixer whose links no longer carry the program, or whose machine is too slow for it.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -10,13 +10,14 @@ use plenary_testkit::fake::{FakeCodecs, SlowCodecs};
 
 use crate::support::*;
 
-/// A mixer is given 100 s before trouble calls a vote on it; the vote takes some seconds.
+/// Timeout for a vote: a mixer is in force for 100 s before a degradation leads to an election, and the
+/// election takes some seconds.
 const TENURE_MAX: Duration = Duration::from_secs(150);
 
-/// 300 kbit/s at 30 pictures a second.
+/// Codecs that yield 300 kbit/s at 30 pictures a second.
 const SIZED: FakeCodecs = FakeCodecs { key_len_min: 3000, delta_len_min: 1250 };
 
-/// Three speakers, who never mix; two mixers; and viewers.
+/// Three speakers that never mix, two mixers, and viewers.
 struct Cast {
     speakers: Vec<Room>,
     mixers: Vec<Room>,
@@ -24,7 +25,8 @@ struct Cast {
 }
 
 impl Cast {
-    /// With those mixers, speakers that see the program or don't, and viewers of these names.
+    /// Opens a room with these mixers, with speakers that view the program or don't, and with viewers of
+    /// these names.
     async fn of(mixers: [Options; 2], views: bool, audience: &[&str]) -> Cast {
         let speaker = |name| Options { mix: Consent::Never, views, ..quick(Options::speaker(name)) };
         let ada = Room::host(speaker("Ada"), HostOptions { mixers: 1, ..small() }).await.unwrap();
@@ -47,13 +49,13 @@ impl Cast {
         Cast { speakers, mixers: rooms, viewers }
     }
 
-    /// Which of the mixers is elected first.
+    /// Returns the index of the mixer that is elected first.
     async fn elected(&self) -> usize {
         let elected = until(&self.speakers[0], "an election", |room| room.rank.term > 0).await;
         self.mixers.iter().position(|room| elected.mixers == [room.me()]).unwrap()
     }
 
-    /// An election opens; why?
+    /// Waits for an election, and returns its reason.
     async fn calls_a_vote(&self) -> ElectionReason {
         let mut events = self.speakers[0].events();
         let opened = tokio::time::timeout(TENURE_MAX, async {
@@ -67,7 +69,7 @@ impl Cast {
         opened.await.expect("an election within 150 s").expect("the room goes on")
     }
 
-    /// The speakers call a vote for what they suffer from, and another mixes then.
+    /// Waits until the speakers' degradation reports lead to an election, and another mixer is elected.
     async fn votes_out(self, first: usize) {
         assert_eq!(self.calls_a_vote().await, ElectionReason::Trouble);
         let first = self.mixers[first].me();
@@ -103,7 +105,7 @@ async fn speakers_that_see_a_third_of_the_pictures_vote_their_mixer_out_whatever
     let mixers = [mixer("Mia", codecs[0].clone()), mixer("Max", codecs[1].clone())];
     let cast = Cast::of(mixers, true, &["Zoë"]).await;
     let first = cast.elected().await;
-    codecs[first].encode_us.store(100_000, Ordering::Relaxed); // ten a second, and none stands still for 300 ms
+    codecs[first].encode_us.store(100_000, Ordering::Relaxed); // ten a second, with gaps below 300 ms
     cast.votes_out(first).await;
 }
 
@@ -113,12 +115,13 @@ async fn viewers_that_suffer_call_a_vote_though_nobody_on_stage_sees_the_program
     let shapers = mixers.each_ref().map(|options| options.shaper.clone());
     let cast = Cast::of(mixers, false, &["Zoë", "Yan", "Xia"]).await;
     let first = cast.elected().await;
-    shapers[first].set(Shape { rate_bps: 250_000, ..Shape::default() }); // to each viewer
+    shapers[first].set(Shape { rate_bps: 250_000, ..Shape::default() }); // of the link to each viewer
     assert_eq!(cast.calls_a_vote().await, ElectionReason::Audience);
     cast.close().await;
 }
 
-/// At 30 pictures a second there are 33 ms for each, and 67 ms at half of them.
+/// Encoding time: a picture takes more than the 33 ms of 30 pictures a second, but less than the 67 ms of
+/// half of them.
 const SLOW_US: u32 = 45_000;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

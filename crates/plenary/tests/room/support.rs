@@ -1,4 +1,4 @@
-//! Small rooms on loopback, and patience with them.
+//! Small rooms on loopback, and waiting with timeouts.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -14,16 +14,16 @@ use plenary::{
 };
 use plenary_testkit::fake::FakeCodecs;
 
-/// A bound on hanging; nothing here should take a tenth of it.
+/// Timeout against hangs; no step should take a tenth of it.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 const PICTURE: ProgramFormat = ProgramFormat { width: 320, height: 180, fps: 30, bitrate_bps: 300_000 };
 
-/// On loopback, with codecs that cost nothing.
+/// Returns the options with loopback addresses and codecs that take no time.
 pub(crate) fn quick(options: Options) -> Options {
     Options { codecs: Some(Arc::new(FakeCodecs::default())), ..local(options) }
 }
 
-/// On loopback, with small pictures, its codecs measured already.
+/// Returns the options with loopback addresses, small pictures, and a given codec bench.
 pub(crate) fn local(options: Options) -> Options {
     Options {
         bind: vec![IpAddr::V4(Ipv4Addr::LOCALHOST)],
@@ -33,7 +33,7 @@ pub(crate) fn local(options: Options) -> Options {
     }
 }
 
-/// A rendezvous on loopback, and a small program.
+/// Returns options for a rendezvous on loopback and a small program.
 pub(crate) fn small() -> HostOptions {
     HostOptions {
         listen: Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))),
@@ -50,7 +50,7 @@ pub(crate) async fn join(host: &Room, options: Options) -> Room {
     within("joining", Room::join(host.invite(), options)).await.unwrap()
 }
 
-/// Small pictures and a tone.
+/// Returns a test source with small pictures and a tone.
 pub(crate) fn source(index: u8) -> Box<TestSource> {
     Box::new(TestSource::new(index, PICTURE.width, PICTURE.height, PICTURE.fps))
 }
@@ -60,7 +60,7 @@ pub(crate) async fn within<T>(what: &str, future: impl Future<Output = T>) -> T 
     ended.unwrap_or_else(|_| panic!("{what} takes longer than {PATIENCE:?}"))
 }
 
-/// Waits until what a peer knows is as wanted.
+/// Waits until a peer's snapshot is as wanted.
 pub(crate) async fn until(
     room: &Room,
     what: &str,
@@ -69,7 +69,7 @@ pub(crate) async fn until(
     within(what, room.watch().wait_for(wanted)).await.unwrap().clone()
 }
 
-/// The next event that `wanted` picks.
+/// Returns the next event that `wanted` accepts.
 pub(crate) async fn event<T>(
     events: &mut Events,
     what: &str,
@@ -86,7 +86,7 @@ pub(crate) async fn event<T>(
     .await
 }
 
-/// The next frame that is wanted.
+/// Returns the next frame that `wanted` accepts.
 pub(crate) async fn frame(
     frames: &mut Frames,
     what: &str,
@@ -103,14 +103,14 @@ pub(crate) async fn frame(
     .await
 }
 
-/// An application that encodes by itself, with frames that tests can recognize.
+/// Application that encodes its own frames, which tests can recognize.
 pub(crate) struct Application {
     track: EncodedTrack,
     clock: Clock,
     encoder: Box<dyn VideoEncoder>,
     keys: u64,
     picture: Picture,
-    /// What it has pushed: access units, then packets.
+    /// Everything pushed: access units, and Opus packets.
     pub(crate) pushed: [Vec<Bytes>; 2],
 }
 
@@ -123,14 +123,14 @@ impl Application {
         Application { track, clock, encoder, keys: 0, picture, pushed: Default::default() }
     }
 
-    /// One picture, a key frame when one is wanted or `key` says so, and one packet of sound.
+    /// Pushes one picture, a keyframe on request or if `key` is set, and one packet of sound.
     pub(crate) fn push(&mut self, key: bool) {
         let keys = self.track.wishes().borrow().keys;
         let key = key || std::mem::replace(&mut self.keys, keys) != keys;
         let encoded = self.encoder.encode(&self.picture.view(), key).unwrap().unwrap();
         let captured_us = self.clock.now_us();
         let [pictures, packets] = &mut self.pushed;
-        // code 0: one frame, whose bytes are its number
+        // code 0: one frame, whose payload is its number
         let packet = Bytes::from([&[31 << 3][..], &(packets.len() as u64).to_be_bytes()].concat());
         pictures.push(encoded.data.clone());
         packets.push(packet.clone());
@@ -138,7 +138,7 @@ impl Application {
         self.track.push_sound(packet, 30, captured_us);
     }
 
-    /// Goes on at 50 pictures a second for as long as the future takes.
+    /// Pushes 50 pictures a second until the future completes.
     pub(crate) async fn push_during<T>(&mut self, future: impl Future<Output = T>) -> T {
         let mut beat = tokio::time::interval(Duration::from_millis(20));
         let mut future = std::pin::pin!(future);

@@ -1,4 +1,4 @@
-//! What a room survives.
+//! Failures that a room survives, and changes of parent.
 
 use plenary::{HostOptions, Options, Room, RoomEvent};
 use plenary_signal::{Rendezvous, RendezvousConfig};
@@ -22,7 +22,7 @@ async fn the_room_goes_on_without_its_rendezvous() {
     };
     let why = event(&mut events, "the end of the rendezvous", down).await;
     assert!(!why.is_empty());
-    // two seconds of program on
+    // two seconds later the program still arrives
     frame(&mut frames, "more of it", |received| received.arrived_us > before + 2_000_000).await;
     assert_eq!(zoe.snapshot().parent, Some(ada.me()));
     tokio::join!(zoe.close(), ada.close());
@@ -30,7 +30,7 @@ async fn the_room_goes_on_without_its_rendezvous() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_viewer_that_asks_for_it_gets_another_parent() {
-    // one place at the mixer, and after it two relays, of which the last viewer has one
+    // the mixer feeds two relays, one of which feeds the last viewer
     let ada = Room::host(quick(Options::speaker("Ada")), HostOptions { k1: 2, ..small() }).await.unwrap();
     ada.publish(source(0)).await.unwrap();
     let mut relays = Vec::new();
@@ -43,7 +43,7 @@ async fn a_viewer_that_asks_for_it_gets_another_parent() {
     let first = until(&zoe, "a parent", |zoe| zoe.parent.is_some()).await.parent.unwrap();
     let mut events = zoe.events();
     let at = relays.iter().position(|relay| relay.me() == first).unwrap();
-    // the mixer has a place again, and it is the better one
+    // the mixer has a free slot again, which is the better place
     relays.remove(1 - at).close().await;
     until(&ada, "a free place", |ada| ada.children.len() == 1).await;
     zoe.reconnect_upstream().await.unwrap();

@@ -1,4 +1,4 @@
-//! Who speaks: heard by viewers, speakers and mixers alike, however the stage is served.
+//! Detection of the active speaker, by viewers, speakers and mixers, in every mode.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,7 +10,7 @@ use plenary::{Events, MediaKind, Mode, Options, PeerId, Room, RoomEvent};
 use crate::program::time_code;
 use crate::support::*;
 
-/// The test source, which says something only when it is told to.
+/// Test source that is silent until it is told to speak.
 struct Talker {
     source: Box<TestSource>,
     talks: Arc<AtomicBool>,
@@ -76,7 +76,7 @@ async fn whoever_switches_sound_or_picture_off_sends_none_and_comes_back_when_it
     tokio::join!(zoe.close(), ben.close(), ada.close());
 }
 
-/// Until it is said that this one is dominant, and speaks alone.
+/// Waits for the event that this peer is dominant and the only active speaker.
 async fn speaks_alone(events: &mut Events, what: &str, who: &PeerId) {
     let wanted = |event| match event {
         RoomEvent::Speaking { dominant, speaking } => {

@@ -1,4 +1,4 @@
-//! `plenary bench brain`: how quick a brain is, and how large.
+//! `plenary bench brain`: measures the speed and the memory of a brain.
 
 use std::time::Duration;
 
@@ -11,11 +11,11 @@ use crate::Failure;
 use crate::args::BrainBenchArgs;
 use crate::json::{self, round};
 
-/// Viewers in the room that brains are measured in.
+/// Number of viewers in the measured room.
 const AUDIENCE: u32 = 1_000;
-/// Seconds of calm that each part lives through: long enough for a tenth of a second of processor time.
+/// Simulated seconds of a calm room per part: enough for a tenth of a second of processor time.
 const CALM_S: u32 = 5_000;
-/// Brains whose memory is averaged.
+/// Number of brains over which memory is averaged.
 const BRAINS: usize = 8;
 
 #[derive(Serialize)]
@@ -42,7 +42,8 @@ pub(super) fn run(args: &BrainBenchArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Brains of all parts in a calm room: as many seconds of each, in processor time.
+/// Measures brains of all parts in a calm room: the same simulated time for each, and the processor time that
+/// it takes.
 fn brain() -> BrainReport {
     let clock = || ProcessTime::now().as_duration();
     let (mut inputs, mut took) = (0, Duration::ZERO);

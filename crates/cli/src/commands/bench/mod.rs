@@ -1,4 +1,4 @@
-//! `plenary bench`: the project's own measurements.
+//! `plenary bench`: this project's benchmarks.
 
 mod brain;
 mod mix;

@@ -1,9 +1,9 @@
-//! `plenary bench sound`: what a mixer spends on the sound of many speakers.
+//! `plenary bench sound`: measures the processor time that a mixer spends on the sound of many speakers.
 //!
-//! The mixer is the real one, under a clock that jumps from step to step of 20 ms. Speakers take turns: some speak at a time,
-//! the others' rooms are quiet but not silent. Beside it, on the very same frames, runs the bound: a bare decoder for each
-//! that speaks, and bare encoders for the mix and for the mix without each of them. Ratios are medians over [`PAIRS`]
-//! stretches of both. Pictures are hardly any, and aren't counted.
+//! The mixer is the real one, under a simulated clock that advances in steps of 20 ms. Speakers take turns: a
+//! few speak at a time, while the others send quiet room noise. The lower bound runs beside it on the same
+//! frames: a bare decoder for each active speaker, and bare encoders for the mix and for each mix-minus.
+//! Ratios are medians over [`PAIRS`] stretches of both. Video is negligible in size and is not measured.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -28,26 +28,28 @@ use crate::json::{self, round};
 use crate::{Failure, usage};
 
 const PROGRAM: VideoFormat = VideoFormat { width: 64, height: 36, fps: 1, bitrate_bps: 20_000 };
-/// Of the mix, and of a speaker, as rooms have them.
+/// Bit rates of the mix and of a speaker, as in rooms.
 const SOUND_BPS: u32 = 48_000;
 const SPEAKER_BPS: u32 = 32_000;
-/// Stretches in which mixer and bound are measured side by side.
+/// Number of stretches in which mixer and lower bound are measured side by side.
 const PAIRS: u64 = 12;
-/// How long the same ones speak: 4 s.
+/// Duration of a turn, after which other speakers speak: 4 s.
 const TURN_STEPS: u64 = 200;
 const STEPS_PER_S: u64 = 1_000_000 / SOUND_FRAME_US;
-/// The noise of a room, peak: −60 dBov of the root mean square.
+/// Peak amplitude of room noise: −60 dBov root mean square.
 const NOISE: f32 = 0.0017;
-/// Steps before those that count.
+/// Steps before the measurement.
 const WARM_UP: u64 = 100;
 const TRANSIT_US: u64 = 30_000;
-/// Any whole second.
+/// Capture time of the first step: any whole second.
 const START_US: u64 = 1_800_000_000_000_000;
-/// A mixer that takes longer for its first step has failed.
+/// Timeout for the mixer's first step; a slower mixer has failed.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// So long is waited for a step's sound: the delay moves, so some have none and some two.
+/// Time to wait for a step's sound. The playout delay varies, so some steps have no sound and some have two
+/// frames.
 const WAIT: Duration = Duration::from_millis(3);
-/// Share of steps without a mix from which on the figures would flatter. Two in a hundred: the delay moves.
+/// Maximum share of steps without a mix. With more of them the figures would flatter the mixer. Two per cent
+/// are normal, since the playout delay varies.
 const LEFT_OUT_MAX: f64 = 0.02;
 
 #[derive(Debug, Serialize)]
@@ -56,15 +58,15 @@ struct SoundReport {
     heard: u8,
     seconds: u16,
     loss_percent: u8,
-    /// Of one core, while it keeps pace with the clock.
+    /// Percent of one core, at real-time speed.
     core_percent: f64,
     bound_core_percent: f64,
     over_bound: Spread,
-    /// Per step of 20 ms: the mix, and mixes without one of those that are heard.
+    /// Encoded frames per step of 20 ms: the mix, and the mix-minus of each speaker that is heard.
     encoded_per_step: f64,
 }
 
-/// What one stretch took, microseconds of CPU time.
+/// Processor time of one stretch, microseconds.
 #[derive(Clone, Copy, Debug, Default)]
 struct Stretch {
     mixer: u64,
@@ -124,7 +126,7 @@ fn bench(args: &SoundBenchArgs) -> anyhow::Result<SoundReport> {
     })
 }
 
-/// Speakers, and what is measured of them.
+/// Speakers, mixer and lower bound, which run side by side.
 struct SideBySide {
     rooms: Vec<Room>,
     mixing: Mixing,
@@ -170,14 +172,14 @@ impl SideBySide {
     }
 }
 
-/// The mixer, its clock, and what it has made.
+/// The mixer, its clock, and counts of its output.
 struct Mixing {
     mixer: Mixer,
     now_us: Arc<AtomicU64>,
     outputs: mpsc::Receiver<MixerOutput>,
     shared: Bytes,
     mixes: u64,
-    /// Mixes, and mixes without one of those that are heard.
+    /// Encoded frames: mixes, and mix-minuses of the speakers that are heard.
     encoded: u64,
 }
 
@@ -196,7 +198,7 @@ impl Mixing {
         let mixer = Mixer::start(
             config,
             move || clock.load(Ordering::SeqCst),
-            move |output| drop(made.send(output)), // nobody is there at the end
+            move |output| drop(made.send(output)), // the receiver is gone at the end
         )?;
         let input = |id| Input { id, name: String::new(), muted: false, shares: false, hears: true };
         mixer.set_inputs((0..speakers.into()).map(input).collect())?;
@@ -219,7 +221,7 @@ impl Mixing {
                     self.mixes += 1;
                     self.encoded += 1;
                 }
-                // whoever isn't heard gets the mix
+                // a speaker that isn't heard gets the mix itself
                 MixerOutput::MixMinus { packet, .. } => self.encoded += u64::from(packet != self.shared),
                 _ => {}
             }
@@ -227,11 +229,11 @@ impl Mixing {
     }
 }
 
-/// The bound.
+/// Lower bound: bare codecs.
 struct BareCodecs {
     codecs: Arc<dyn Codecs>,
     decoders: BTreeMap<u64, Box<dyn SoundDecoder>>,
-    /// For the mix, and for each that is heard.
+    /// Encoders for the mix, and for each speaker that is heard.
     encoders: Vec<Box<dyn SoundEncoder>>,
     spent: Duration,
 }
@@ -259,7 +261,7 @@ impl BareCodecs {
             let begun = ThreadTime::now();
             decoder.decode(&frame.data, &mut samples)?;
             self.spent += begun.elapsed();
-            // the mix of all comes first, then those without one
+            // index 0 is the mix of all, the others are mix-minuses
             let others = mixes.iter_mut().enumerate().filter(|(minus, _)| *minus != at + 1);
             for (mixed, sample) in others.flat_map(|(_, mix)| mix.iter_mut().zip(&samples)) {
                 *mixed += sample;
@@ -274,7 +276,7 @@ impl BareCodecs {
     }
 }
 
-/// One speaker's microphone and encoder.
+/// Microphone and encoder of one speaker.
 struct Room {
     id: u64,
     source: Box<dyn Source>,

@@ -1,4 +1,4 @@
-//! A figure over several stretches of one run.
+//! Minimum, median and maximum of a figure over the stretches of one run.
 
 use serde::Serialize;
 

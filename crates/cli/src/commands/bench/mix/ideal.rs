@@ -1,23 +1,23 @@
-//! The picture that a mixer would make if nothing were lost on the way: what cameras showed, scaled with care.
+//! Reference program picture: the camera pictures without coding loss, scaled with a high-quality filter.
 
 use fast_image_resize::images::{Image, ImageRef};
 use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
 use plenary_media::scale::Rect;
 use plenary_media::{Picture, PictureView};
 
-/// The ideal program picture.
+/// Reference program picture.
 pub(super) struct Ideal {
     canvas: Picture,
     resizer: Resizer,
 }
 
 impl Ideal {
-    /// On this ground.
+    /// Starts with this background.
     pub(super) fn new(ground: Picture) -> Ideal {
         Ideal { canvas: ground, resizer: Resizer::new() }
     }
 
-    /// Scales a picture to `place` by Lanczos' window of three lobes.
+    /// Scales a picture to `place` with a three-lobed Lanczos filter.
     pub(super) fn draw(&mut self, picture: &Picture, place: Rect) -> anyhow::Result<()> {
         let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Lanczos3));
         let width = self.canvas.width();
@@ -42,7 +42,7 @@ impl Ideal {
     }
 }
 
-/// How far pictures are from their ideals: the peak signal to noise ratio of luma, over all of them.
+/// Peak signal-to-noise ratio of luma, over all pictures added.
 #[derive(Debug, Default)]
 pub(super) struct Psnr {
     squares: u64,
@@ -50,7 +50,7 @@ pub(super) struct Psnr {
 }
 
 impl Psnr {
-    /// Adds a picture of its ideal's size.
+    /// Adds a picture of the same size as its reference.
     pub(super) fn add(&mut self, shown: &PictureView<'_>, ideal: &Picture) {
         let luma = shown.planes[0];
         let rows = luma.samples.chunks(luma.stride).zip(ideal.samples().chunks(ideal.width()));
@@ -61,7 +61,7 @@ impl Psnr {
         }
     }
 
-    /// In dB; `None` when there is no difference, or nothing.
+    /// Returns the ratio in dB; `None` if there is no difference, or no picture.
     pub(super) fn db(&self) -> Option<f64> {
         let mean = self.squares as f64 / self.samples.max(1) as f64;
         (mean > 0.0).then(|| 10.0 * (255.0 * 255.0 / mean).log10())

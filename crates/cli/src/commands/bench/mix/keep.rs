@@ -1,5 +1,6 @@
-//! What was mixed, kept for others to be measured on the same: `in-00.h264` and on, one for each speaker; `program.h264`,
-//! ours; `ideal.yuv`, raw I420, what the program would be if nothing were lost; and `plan.json`.
+//! Files of a run, to measure other software on the same input: `in-00.h264` and so on, one stream for each
+//! speaker; `program.h264`, this mixer's output; `ideal.yuv`, the lossless program as raw I420; and
+//! `plan.json`.
 
 use std::fs::File;
 use std::io::{BufWriter, Write as _};
@@ -21,7 +22,7 @@ struct Plan {
     bitrate_bps: u32,
 }
 
-/// The files.
+/// Open files of a run.
 pub(super) struct Kept {
     speakers: Vec<BufWriter<File>>,
     program: BufWriter<File>,
@@ -53,7 +54,7 @@ impl Kept {
         })
     }
 
-    /// Adds one program picture, and what it was made from.
+    /// Adds one program picture, and the speakers' frames it was made from.
     pub(super) fn add(
         &mut self,
         frames: &[(usize, Frame)],
@@ -67,7 +68,7 @@ impl Kept {
         self.ideal.write_all(ideal.samples()).context("cannot write the ideal picture")
     }
 
-    /// All is on disk.
+    /// Flushes all files.
     pub(super) fn finish(mut self) -> anyhow::Result<()> {
         self.speakers
             .iter_mut()

@@ -1,10 +1,9 @@
-//! `plenary bench mix`: what a mixer spends on each program picture.
+//! `plenary bench mix`: measures the processor time that a mixer spends on each program picture.
 //!
-//! The mixer is the real one, with all its threads, under a clock that jumps from picture to picture. Beside it, by
-//! turns and on the very same frames, runs the bound: a bare decoder for each speaker and one bare encoder, without
-//! any mixing. They take turns frame by frame, and figures are medians over [`PAIRS`] stretches of both, so that what else
-//! the machine does falls on both.
-//! Sound isn't part of it: speakers are silent.
+//! The mixer is the real one, with all its threads, under a simulated clock that advances from picture to
+//! picture. The lower bound runs beside it on the same frames: a bare decoder for each speaker and one bare
+//! encoder, without any mixing. The two take turns frame by frame, so that other load on the machine affects
+//! both. Figures are medians over [`PAIRS`] stretches of both. Sound is not measured: speakers send silence.
 
 mod ideal;
 mod keep;
@@ -30,17 +29,17 @@ use ideal::{Ideal, Psnr};
 use keep::Kept;
 use speaker::Speaker;
 
-/// Stretches in which mixer and bound are measured side by side.
+/// Number of stretches in which mixer and lower bound are measured side by side.
 const PAIRS: u32 = 12;
-/// Pictures before the ones that count: key frames, caches that are still cold, a rate control that has yet to settle.
+/// Pictures before the measurement, for keyframes, cold caches, and a rate control that has to settle.
 const WARM_UP: u32 = 15;
-/// Frames reach the mixer so long before their program picture is due.
+/// Time from the arrival of frames at the mixer to the time when their program picture is due.
 const AHEAD_US: u64 = 5_000;
-/// A mixer that takes longer for one picture has failed.
+/// Timeout for one picture; a slower mixer has failed.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// How often is looked whether all is decoded.
+/// Interval of checks whether all frames are decoded.
 const LOOK: Duration = Duration::from_micros(200);
-/// The first picture's capture time: any whole second.
+/// Capture time of the first picture: any whole second.
 const START_US: u64 = 1_800_000_000_000_000;
 
 #[derive(Debug, Serialize)]
@@ -55,7 +54,7 @@ struct MixReport {
     cpu_ms_per_frame: Shares,
     bound_ms_per_frame: f64,
     bound: Bound,
-    /// Decode, scale and encode over the bound.
+    /// Ratio of decoding, scaling and encoding to the lower bound.
     work_over_bound: Spread,
     total_over_bound: Spread,
     psnr_db: Option<f64>,
@@ -78,7 +77,7 @@ struct Bound {
     spread: Spread,
 }
 
-/// What one stretch took, milliseconds of CPU time per program picture.
+/// Processor time of one stretch, milliseconds per program picture.
 #[derive(Clone, Copy, Debug, Default)]
 struct Stretch {
     decode: f64,
@@ -163,7 +162,7 @@ fn bench(args: &MixBenchArgs) -> anyhow::Result<MixReport> {
         if let Some(shown) = &shown {
             psnr.add(shown, ideal.picture());
         }
-        // stretches differ by a picture at most
+        // the lengths of stretches differ by one picture at most
         let done = |counted: u32| u64::from(counted) * u64::from(PAIRS) / u64::from(args.frames);
         if done(counted + 1) > done(counted) {
             let now = Mark { mixer: mixing.cpu()?, ..bound.spent };
@@ -229,12 +228,12 @@ fn format(format: &plenary::ProgramFormat) -> VideoFormat {
     VideoFormat { width, height, fps, bitrate_bps }
 }
 
-/// As the mixer reckons: a whole step of the program's rate.
+/// Returns the capture time of a picture as the mixer computes it: whole steps of the program's frame rate.
 fn captured_us(number: u32, fps: u8) -> u64 {
     START_US + u64::from(number) * 1_000_000 / u64::from(fps)
 }
 
-/// What was spent so far.
+/// Processor time spent so far.
 #[derive(Clone, Copy, Debug, Default)]
 struct Mark {
     mixer: MixerCpu,
@@ -260,7 +259,8 @@ impl Mark {
     }
 }
 
-/// One program picture by both, frame by frame: each speaker's comes alone, as speakers know nothing of each other.
+/// Makes one program picture with both, taking turns frame by frame. Each speaker's frame arrives separately,
+/// since speakers are not synchronized.
 fn by_turns(
     number: u32,
     due_us: u64,
@@ -268,7 +268,7 @@ fn by_turns(
     mixing: &mut Mixing,
     bound: &mut BareCodecs,
 ) -> anyhow::Result<EncodedPicture> {
-    // whoever comes second finds its data in the caches
+    // alternate the order, since the second run of a frame finds the data in the caches
     let mixer_first = number.is_multiple_of(2);
     for (index, frame) in frames {
         if mixer_first {
@@ -292,7 +292,7 @@ fn by_turns(
 struct Mixing {
     mixer: Mixer,
     clock_us: Arc<AtomicU64>,
-    /// With their capture times.
+    /// Program pictures with their capture times.
     pictures: mpsc::Receiver<(u64, EncodedPicture)>,
     fps: u8,
     pushed: u64,
@@ -312,20 +312,22 @@ impl Mixing {
         let clock = Arc::clone(&clock_us);
         let output = move |output| {
             if let MixerOutput::Video { picture, captured_us } = output {
-                // nobody waits for it once the bench has failed
+                // the receiver is gone once the bench has failed
                 let _ = give.send((captured_us, picture));
             }
         };
         let mixer = Mixer::start(config, move || clock.load(Ordering::SeqCst), output)?;
         let input = |id| Input { id, name: String::new(), muted: false, shares: false, hears: false };
         mixer.set_inputs((0..u64::from(inputs)).map(input).collect())?;
-        // speakers' clocks are ours: else the way to us, which it can't know, counts as none
+        // speakers and mixer share one clock; without an offset the mixer would assume a network delay of
+        // zero
         (0..u64::from(inputs)).for_each(|id| mixer.set_clock_offset(id, Some(0)));
         mixer.begin(START_US);
         Ok(Mixing { mixer, clock_us, pictures, fps: program.fps, pushed: 0 })
     }
 
-    /// Lets the frames of the program picture of that number come; says when it is due.
+    /// Advances the clock to the arrival of the frames for a program picture. Returns the time when the
+    /// picture is due.
     fn begin(&self, number: u32) -> u64 {
         let due_us = captured_us(number, self.fps) + self.mixer.stats().playout_delay_us;
         self.jump(due_us - AHEAD_US);
@@ -350,7 +352,8 @@ impl Mixing {
         Ok(())
     }
 
-    /// The program picture of that number: when the playout delay shrinks, one was made too soon, and is let go.
+    /// Returns the program picture of that number. Skips a picture that was made too early because the
+    /// playout delay shrank.
     fn encode(&self, number: u32, due_us: u64) -> anyhow::Result<EncodedPicture> {
         self.jump(due_us);
         loop {
@@ -372,7 +375,7 @@ impl Mixing {
     }
 }
 
-/// The bound: nothing but codecs. What is to be encoded is composed unmeasured.
+/// Lower bound: nothing but codecs. Composing the picture to encode is not measured.
 struct BareCodecs {
     decoders: Vec<Box<dyn VideoDecoder>>,
     encoder: Box<dyn VideoEncoder>,
@@ -391,7 +394,7 @@ impl BareCodecs {
         Ok(BareCodecs { decoders, encoder, composer, begun: false, spent: Mark::default() })
     }
 
-    /// Where the picture of an input lies in the program.
+    /// Returns the rectangle of an input's picture in the program.
     fn place(&self, index: usize, picture: &Picture) -> plenary_media::scale::Rect {
         let tile = self.composer.rect(index as u64).unwrap_or_default();
         tile.fit(picture.width(), picture.height())

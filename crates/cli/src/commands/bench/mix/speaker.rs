@@ -1,4 +1,4 @@
-//! A speaker's camera and encoder, as far as a mixer sees them.
+//! Camera and encoder of a speaker, as a mixer sees them.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -11,12 +11,13 @@ use plenary_media::{Frame, Picture, SOUND_FRAME_LEN, SoundEncoding};
 use plenary_proto::StreamId;
 use plenary_proto::identity::{FrameIdentity, MediaKind};
 
-/// Speakers of one file begin so many pictures apart: a second and a bit.
+/// Offset between speakers that play the same file, in pictures: a little over a second.
 const APART: u32 = 37;
-/// A speaker at 640×360@30 sends so many bits per second; larger ones by the power of 3/4 of their pixels per second.
+/// Bit rate of a speaker at 640×360@30. Larger formats scale with the power of 3/4 of their pixels per
+/// second.
 const BPS_AT_360P: f64 = 600_000.0;
 const SOUND_BPS: u32 = 32_000;
-/// Packets of silence a second: as many as of an encoder that leaves silence out.
+/// Packets of silence per second: the rate of an encoder with DTX.
 const SOUNDS_PER_S: u32 = 3;
 
 pub(super) struct Speaker {
@@ -31,7 +32,7 @@ pub(super) struct Speaker {
 }
 
 impl Speaker {
-    /// `index` tells speakers apart; without a file it shows the test picture.
+    /// `index` distinguishes the speakers; without a file the speaker sends the test picture.
     pub(super) fn new(
         codecs: &Arc<dyn Codecs>,
         file: Option<&Path>,
@@ -64,7 +65,8 @@ impl Speaker {
         })
     }
 
-    /// What it sends for the program picture of that number, if anything. Each picture of a file counts for one step.
+    /// Returns the frame that the speaker sends for the program picture of that number, if any. A file
+    /// advances one picture per step, whatever its frame rate.
     pub(super) fn next(&mut self, number: u32, captured_us: u64) -> anyhow::Result<Option<Frame>> {
         if !self.stands_still || number == 0 {
             self.source.next_picture()?;
@@ -89,8 +91,8 @@ impl Speaker {
         }))
     }
 
-    /// The silence that it sends with the program picture of that number, if any: without it its tile would have the mute
-    /// mark, which other software's pictures don't have.
+    /// Returns the silence that the speaker sends for the program picture of that number, if any. Without
+    /// sound its tile would show the mute mark, which other software doesn't draw.
     pub(super) fn silence(&mut self, number: u32, captured_us: u64) -> anyhow::Result<Option<Frame>> {
         let apart = (self.fps / SOUNDS_PER_S).max(1);
         if !number.is_multiple_of(apart) {
@@ -101,7 +103,7 @@ impl Speaker {
         Ok(encoded.identified(self.stream, number / apart + 1))
     }
 
-    /// What its camera showed last.
+    /// Returns the last camera picture.
     pub(super) fn picture(&self) -> &Picture {
         &self.picture
     }
