@@ -62,7 +62,7 @@ fn what_is_typed_wrongly_is_said_in_one_line() {
         ("demo --mixers 9", "9 mixers: from 1 to 8"),
         ("demo --mixers 4 --candidates 3", "there are only 3 candidates"),
         ("demo --duration 20", "a duration needs a unit: 20s"),
-        ("demo --duration 0s", "no time at all"),
+        ("demo --duration 0s", "must be longer than zero"),
         ("host --bitrate 1bit", "at least 50kbit"),
         ("host --duration 3parsecs", "a duration looks like"),
         ("demo --program 1281x720@30", "must be even"),
@@ -76,9 +76,9 @@ fn what_is_typed_wrongly_is_said_in_one_line() {
         ("demo --layout Cargo.toml", "unknown field `"),
         ("host --listen here", "an address looks like"),
         ("host --udp-ports 9000", "--udp-ports"),
-        ("demo --at 10s", "it looks like 10s:kill=mixer"),
-        ("demo --at 10s:kill=host", "kill=host is none of kill=mixer"),
-        ("demo --at 3s:halve=relay", "halve=relay is none of kill=mixer"),
+        ("demo --at 10s", "an event looks like 10s:kill=mixer"),
+        ("demo --at 10s:kill=host", "unknown event kill=host, known are kill=mixer"),
+        ("demo --at 3s:halve=relay", "unknown event halve=relay, known are kill=mixer"),
         ("demo --at 30s:kill=mixer", "after the end"),
         ("demo --at 30s:halve=mixer", "after the end"),
         ("demo --speakers 1 --at 3s:kill=speaker", "the host is never killed"),
@@ -98,8 +98,8 @@ fn what_is_typed_wrongly_is_said_in_one_line() {
         ("bench mix --in 640x360", "a size looks like 1280x720@30"),
         ("bench mix --inputs 2 --frozen 3", "there are only 2 speakers"),
         ("bench mix --frozen 1 --keep kept", "--keep"),
-        ("sim list --seed 3", "list runs nothing"),
-        ("sim compare one.json other.json --runs 2", "compare runs nothing"),
+        ("sim list --seed 3", "list runs no scenario"),
+        ("sim compare one.json other.json --runs 2", "compare runs no scenario"),
         ("sim compare one.json other.json --json -", "compare prints lines"),
         ("dance", "'dance'"),
     ] {
@@ -298,7 +298,7 @@ fn what_is_played_is_not_written_over() {
         ["host", "--speak", "--source", file, "--json", &*again],
         ["demo", "--speakers=1", "--source", file, "--out", out],
     ] {
-        ends_with_a_line(&args, TYPED_WRONGLY, "is played: it can't be written too");
+        ends_with_a_line(&args, TYPED_WRONGLY, "is a source: it can't be written to");
     }
     assert_eq!(std::fs::metadata(&film).unwrap().len(), len);
     assert_eq!(names(folder.path()), ["viewer-0.mp4"]);
@@ -313,7 +313,7 @@ fn a_room_without_a_program_leaves_files_as_they_are() {
     for recording in ["new.mp4", "yesterday.mp4"] {
         let ended = run(&[&open[..], &["--record", &file(recording)]].concat());
         assert_eq!(ended.code, Some(0), "{}", ended.stderr);
-        assert!(ended.stderr.contains("nothing came"), "{}", ended.stderr);
+        assert!(ended.stderr.contains("nothing was received"), "{}", ended.stderr);
     }
     assert_eq!(names(folder.path()), ["yesterday.mp4"]);
     assert_eq!(std::fs::read(file("yesterday.mp4")).unwrap(), b"a film");
@@ -322,7 +322,7 @@ fn a_room_without_a_program_leaves_files_as_they_are() {
     let ended = run(&[&open[..], &["--snapshot", &file("new.png"), "--json", &file("new.json")]].concat());
     assert_eq!(ended.code, Some(FAILED), "{}", ended.stderr);
     assert!(
-        ended.stderr.ends_with("plenary: no picture came: no snapshot was written\n"),
+        ended.stderr.ends_with("plenary: no picture was received: no snapshot was written\n"),
         "{}",
         ended.stderr
     );
@@ -339,7 +339,7 @@ fn what_has_no_effect_is_said() {
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
     for flag in unused {
         assert!(
-            ended.stderr.contains(&format!("{flag} is the host's: it has no effect here\n")),
+            ended.stderr.contains(&format!("{flag} has no effect here: only the host sets it\n")),
             "{}",
             ended.stderr
         );

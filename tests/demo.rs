@@ -291,7 +291,7 @@ fn two_alone_need_no_mixer_until_somebody_watches() {
     assert_eq!(mesh.modes(), ["mesh"]);
     // in a mesh no peer mixes, so there is no mixer to kill
     assert!(mesh.event("kill=mixer")["peer"].is_null(), "{}", mesh.report);
-    assert!(mesh.said.contains("s kill=mixer: there was none"), "{}", mesh.said);
+    assert!(mesh.said.contains("s kill=mixer: there was no such peer"), "{}", mesh.said);
     assert!(mesh.rows("mixers").is_empty() && mesh.rows("viewers").is_empty(), "{}", mesh.report);
     for speaker in mesh.rows("speakers") {
         assert!(
@@ -316,7 +316,7 @@ fn two_alone_need_no_mixer_until_somebody_watches() {
     assert_eq!(watched.modes(), ["mesh", "mixer"]);
     let mixer = watched.rows("mixers").last().expect("a mixer");
     assert!(count(&mixer["decoded_frames"]) > 0 && count(&mixer["encoded_frames"]) > 0, "{mixer}");
-    let came = format!("s add=viewer: {} came", text(&watched.event("add=viewer")["peer"]));
+    let came = format!("s add=viewer: {} joined", text(&watched.event("add=viewer")["peer"]));
     assert!(watched.said.contains(&came), "{}", watched.said);
     time_goes_on(&watched.recording("viewer-0.mp4", &Layout::grid(2)), 0..2);
 }

@@ -103,7 +103,7 @@ fn a_peer_that_writes_garbage_is_dropped_after_its_limit_and_the_room_goes_on() 
                 peer.write_all(link, &violation).await;
             }
             peer.until_dropped(link).await;
-            let line = format!("{:?} broke the rules: dropped", peer.id());
+            let line = format!("{:?} violated the protocol: dropped", peer.id());
             let other_end = room.process_of(peer.other_end(link));
             other_end.stderr.wait(&format!("end of {what}"), |said| (said == line).then_some(()));
         });

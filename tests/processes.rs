@@ -36,7 +36,7 @@ impl Peer {
     fn parent(&self) -> Option<String> {
         let lines = self.running.stderr.so_far();
         let last = lines.iter().rev().find_map(|line| line.strip_prefix("fed by "))?;
-        (!last.starts_with("nobody")).then(|| last.to_owned())
+        (!last.starts_with("no peer")).then(|| last.to_owned())
     }
 }
 

@@ -47,7 +47,7 @@ pub(crate) fn usage(line: impl Into<String>) -> Failure {
 }
 
 pub(crate) fn not_yet(flag: &str) -> Failure {
-    Failure::Usage(format!("{flag}: not yet"))
+    Failure::Usage(format!("{flag}: not yet implemented"))
 }
 
 fn main() -> ExitCode {

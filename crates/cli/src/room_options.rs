@@ -49,7 +49,7 @@ impl RoomArgs {
             (self.network.listen.is_some(), "--listen"),
         ];
         for (_, flag) in hosts.iter().filter(|(used, _)| *used) {
-            eprintln!("{flag} is the host's: it has no effect here");
+            eprintln!("{flag} has no effect here: only the host sets it");
         }
         options.children_max = self.k.unwrap_or(options.children_max);
         Ok(options)
@@ -58,7 +58,7 @@ impl RoomArgs {
     /// Reports flags that only have an effect in a demo.
     pub(crate) fn say_unused(&self) {
         if self.out.is_some() {
-            eprintln!("--out is a demo's: nothing is written there");
+            eprintln!("--out has no effect here: only a demo writes files there");
         }
     }
 
@@ -94,7 +94,7 @@ impl RoomArgs {
     /// Checks that a file to be written is not one of the sources.
     pub(crate) fn spares_sources(&self, file: &Path) -> Result<(), Failure> {
         match self.source.iter().find(|source| json::are_one(source, file)) {
-            Some(_) => Err(usage(format!("{} is played: it can't be written too", file.display()))),
+            Some(_) => Err(usage(format!("{} is a source: it can't be written to", file.display()))),
             None => Ok(()),
         }
     }

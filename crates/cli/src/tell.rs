@@ -8,7 +8,7 @@ use plenary::{OnEvent, RoomEvent};
 use crate::demo::report::mode_word;
 
 /// Message in place of a mixer's name if no peer consents to mix.
-pub(crate) const NOBODY_CONSENTS: &str = "no mixer: nobody consents";
+pub(crate) const NOBODY_CONSENTS: &str = "no mixer: no peer consents";
 
 /// Prints messages to stderr, one line each.
 #[derive(Debug, Default)]
@@ -46,16 +46,16 @@ impl Teller {
             RoomEvent::Mode(mode) => format!("mode: {}", mode_word(*mode)),
             RoomEvent::Parent(Some(parent)) => format!("fed by {parent:?}"),
             RoomEvent::Parent(None) if !self.leaving.load(Ordering::Relaxed) => {
-                "fed by nobody: looking for another".to_owned()
+                "fed by no peer: searching for a parent".to_owned()
             }
             RoomEvent::MixerEffort { effort, why } => format!("mixing with {effort} effort: {why}"),
-            RoomEvent::Solo { speaker, comes: true } => format!("{speaker:?} comes by itself"),
+            RoomEvent::Solo { speaker, comes: true } => format!("the own stream of {speaker:?} arrives"),
             RoomEvent::Solo { speaker, comes: false } => {
-                format!("{speaker:?} can't be had by itself for now")
+                format!("the own stream of {speaker:?} is unavailable for now")
             }
             RoomEvent::NoMixer => {
                 format!(
-                    "{NOBODY_CONSENTS} to mix, so there is no program; with --mix always one does, on battery too"
+                    "{NOBODY_CONSENTS} to mix, so there is no program; --mix always makes one mix, on battery too"
                 )
             }
             RoomEvent::Elected { term, mixers, standbys, signatures, roster, .. } => {
@@ -68,10 +68,10 @@ impl Teller {
                 format!("{peer:?} takes over as {rank}: {why}")
             }
             RoomEvent::PeerMisbehaved { peer, dropped: true, .. } => {
-                format!("{peer:?} broke the rules: dropped")
+                format!("{peer:?} violated the protocol: dropped")
             }
             RoomEvent::LinkTrouble(why) if !self.trouble_told.swap(true, Ordering::Relaxed) => {
-                format!("a link could not be made: {why}; others may follow")
+                format!("a link could not be made: {why}; more may fail")
             }
             _ => return None,
         })
@@ -94,6 +94,6 @@ mod tests {
     fn that_links_cannot_be_made_is_told_once() {
         let teller = Teller::new();
         let lines = (0..3).filter_map(|_| teller.line(&RoomEvent::LinkTrouble("no free port".to_owned())));
-        assert_eq!(lines.collect::<Vec<_>>(), ["a link could not be made: no free port; others may follow"]);
+        assert_eq!(lines.collect::<Vec<_>>(), ["a link could not be made: no free port; more may fail"]);
     }
 }

@@ -19,7 +19,7 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
 /// Parses a duration above zero.
 pub(crate) fn some_time(text: &str) -> Result<Duration, String> {
     match duration(text)? {
-        Duration::ZERO => Err(format!("{text} is no time at all")),
+        Duration::ZERO => Err(format!("{text}: a duration must be longer than zero")),
         time => Ok(time),
     }
 }
@@ -39,7 +39,7 @@ pub(crate) fn rate(text: &str) -> Result<u64, String> {
     let number: f64 = number.parse().map_err(|_| wrong())?;
     let bps = number * factor;
     if !(1.0..=1e12).contains(&bps) {
-        return Err(format!("{text} is no rate between 1bit and 1000gbit"));
+        return Err(format!("{text}: a rate is between 1bit and 1000gbit"));
     }
     Ok(bps as u64)
 }
@@ -100,7 +100,7 @@ pub(crate) fn mixers(text: &str) -> Result<u8, String> {
         number => match number.parse::<u8>() {
             Ok(count @ 1..=8) => Ok(count),
             Ok(count) => Err(format!("{count} mixers: from 1 to 8, or auto")),
-            Err(_) => Err("as many mixers as a number says, or auto".to_owned()),
+            Err(_) => Err("a number of mixers is 1 to 8, or auto".to_owned()),
         },
     }
 }
@@ -170,7 +170,7 @@ pub(crate) struct At {
 
 /// Parses `10s:kill=mixer`.
 pub(crate) fn at(text: &str) -> Result<At, String> {
-    let (time, what) = text.split_once(':').ok_or_else(|| "it looks like 10s:kill=mixer".to_owned())?;
+    let (time, what) = text.split_once(':').ok_or_else(|| "an event looks like 10s:kill=mixer".to_owned())?;
     let all = [
         What::KillMixer,
         What::KillRelay,
@@ -184,7 +184,7 @@ pub(crate) fn at(text: &str) -> Result<At, String> {
     ];
     let what = all.into_iter().find(|known| known.text() == what).ok_or_else(|| {
         let known: Vec<_> = all.iter().map(|known| known.text()).collect();
-        format!("{what} is none of {}", known.join(", "))
+        format!("unknown event {what}, known are {}", known.join(", "))
     })?;
     Ok(At { at: duration(time)?, what })
 }

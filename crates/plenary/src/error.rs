@@ -48,7 +48,7 @@ pub enum Error {
     #[error(transparent)]
     Codec(#[from] CodecError),
     /// The call needs codecs, but [`Options::codecs`](crate::Options::codecs) is `None`.
-    #[error("this needs an encoder or decoder, and none is there")]
+    #[error("this call needs an encoder or decoder, and there is none")]
     NoCodecs,
     /// The layout is invalid.
     #[error("the layout can't be used: {0}")]

@@ -18,7 +18,7 @@ pub(crate) fn to_roster(layout: &Layout) -> Result<ProgramLayout, Error> {
     }
     let bytes = postcard::to_allocvec(layout).map_err(|error| Error::Layout(error.to_string()))?;
     let len = bytes.len();
-    ProgramLayout::try_from(bytes).map_err(|_| Error::Layout(format!("{len} bytes are too many")))
+    ProgramLayout::try_from(bytes).map_err(|_| Error::Layout(format!("{len} bytes are too long")))
 }
 
 /// Decodes the roster's layout. Falls back to a grid when this version of the program doesn't know the
@@ -28,7 +28,7 @@ pub(crate) fn from_roster(bytes: &ProgramLayout) -> Layout {
         return Layout::Grid;
     }
     postcard::from_bytes(bytes).unwrap_or_else(|error| {
-        tracing::warn!("the host's layout can't be read, and is a grid here: {error}");
+        tracing::warn!("the host's layout can't be decoded, a grid is used: {error}");
         Layout::Grid
     })
 }

@@ -166,7 +166,7 @@ impl Publisher {
     ) -> Result<Publisher, Error> {
         let format = format(picture_max, shares && source.channels() == Some(2));
         let capture = Capture::start(source, codecs, clock, format, sink(flow))
-            .map_err(|error| Error::Io { what: "no thread for the capture".to_owned(), error })?;
+            .map_err(|error| Error::Io { what: "cannot start the capture thread".to_owned(), error })?;
         Ok(Publisher::silent(Some(capture), None, picture_max, shares))
     }
 

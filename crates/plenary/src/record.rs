@@ -95,7 +95,7 @@ impl Drop for OutputFile {
         // another recording may have taken the same path, and may have started to write
         let empty = self.made && fs::metadata(&self.path).is_ok_and(|file| file.len() == 0);
         if empty && let Err(error) = fs::remove_file(&self.path) {
-            tracing::warn!("an empty recording stays at {}: {error}", self.path.display());
+            tracing::warn!("the empty recording {} was not removed: {error}", self.path.display());
         }
     }
 }

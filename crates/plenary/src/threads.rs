@@ -37,7 +37,7 @@ impl Threads {
             result
         };
         let spawned = Builder::new().name(name.to_owned()).spawn(run);
-        spawned.map_err(|error| Error::Io { what: format!("no thread for {name}"), error })
+        spawned.map_err(|error| Error::Io { what: format!("cannot start the {name} thread"), error })
     }
 
     /// Waits until all threads have ended.

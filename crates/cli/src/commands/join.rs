@@ -37,7 +37,7 @@ fn speaker_called(name: &str, snapshot: &RoomSnapshot) -> anyhow::Result<PeerId>
     let speakers = || snapshot.stage.iter().filter(|member| member.speaks);
     let Some(found) = speakers().find(|member| member.name == name) else {
         let names: Vec<_> = speakers().map(|member| member.name.as_str()).collect();
-        bail!("nobody called {name} speaks here; there are: {}", names.join(", "));
+        bail!("no speaker is called {name}; the speakers are: {}", names.join(", "));
     };
     Ok(found.peer)
 }

@@ -70,8 +70,11 @@ fn summary(probed: &Probed) -> String {
         format!("encode     1280x720   {:6.2} ms a picture\n", f64::from(probed.encode_us) / 1000.0);
     text += &format!("decode     1280x720   {:6.2} ms a picture\n", f64::from(probed.decode_us) / 1000.0);
     text += &format!("composite  4 x 640x360{:6.2} ms a picture\n", probed.composite_us / 1000.0);
-    let word =
-        if probed.would_mix { "yes" } else { "only where nobody is quicker: half a frame time is 16.7 ms" };
+    let word = if probed.would_mix {
+        "yes"
+    } else {
+        "only without a faster candidate: half a frame time is 16.7 ms"
+    };
     text += &format!("would mix  {word}\n");
     for candidate in &probed.candidates {
         let bandwidth = match (candidate.bandwidth_bps, candidate.bandwidth_bps_interval) {
@@ -84,7 +87,7 @@ fn summary(probed: &Probed) -> String {
     }
     if probed.candidates.iter().any(|candidate| candidate.bandwidth_bps.is_some()) {
         text +=
-            "once a mixer is elected, trains are no faster than what counts: such a figure may be a floor\n";
+            "once a mixer is elected, packet trains are limited in rate: bandwidths may be lower bounds\n";
     }
     text
 }
@@ -126,8 +129,7 @@ async fn measure(invite: &Invite, password: Option<String>) -> Result<Vec<Candid
     // the roster may arrive after the admission
     let mut snapshots = room.watch();
     let seen = tokio::time::timeout(MEASURE_MAX, snapshots.wait_for(|snapshot| snapshot.epoch > 0)).await;
-    let stage =
-        seen.context("the host did not say who is there")?.context("the room is closed")?.stage.clone();
+    let stage = seen.context("the host sent no roster")?.context("the room is closed")?.stage.clone();
     let mut measured = Vec::new();
     for member in stage.iter().filter(|member| member.mixes && !member.away) {
         let mut events = room.events();

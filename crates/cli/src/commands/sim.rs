@@ -26,9 +26,9 @@ struct Timed {
 pub(crate) fn run(args: SimArgs) -> Result<(), Failure> {
     let plays = args.peers.is_some() || args.seed.is_some() || args.runs.is_some() || args.keep.is_some();
     match (&*args.scenario, &*args.files) {
-        (word @ ("list" | "compare"), _) if plays => {
-            Err(usage(format!("{word} runs nothing: --peers, --seed, --runs and --keep are for scenarios")))
-        }
+        (word @ ("list" | "compare"), _) if plays => Err(usage(format!(
+            "{word} runs no scenario: --peers, --seed, --runs and --keep are for scenarios"
+        ))),
         ("list", []) => list(args.json.as_deref()),
         ("compare", _) if args.json.is_some() => {
             Err(usage("compare prints lines, no report: --json is for scenarios and list"))
@@ -92,7 +92,7 @@ fn play(args: &SimArgs) -> Result<(), Failure> {
         json::can_be_made(file, None)?;
     }
     if args.keep.is_some() && args.scenario.ends_with(".toml") {
-        return Err(usage("--keep is for scenarios that come along: others may change unseen"));
+        return Err(usage("--keep is for built-in scenarios: a scenario file may change later"));
     }
     if let Some(folder) = args.keep.as_ref().filter(|folder| !folder.is_dir()) {
         return Err(anyhow::anyhow!(

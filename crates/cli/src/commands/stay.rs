@@ -60,7 +60,7 @@ fn finish(recording: Option<Recording>, file: Option<&Path>) -> anyhow::Result<(
     if let (Some(recording), Some(file)) = (recording, file)
         && !recording.finish()?
     {
-        eprintln!("nothing came: {} was not written", file.display());
+        eprintln!("nothing was received: {} was not written", file.display());
     }
     Ok(())
 }
@@ -68,7 +68,7 @@ fn finish(recording: Option<Recording>, file: Option<&Path>) -> anyhow::Result<(
 impl Snapshot {
     fn write(self) -> anyhow::Result<()> {
         let picture = self.newest.borrow().clone();
-        let picture = picture.context("no picture came: no snapshot was written")?;
+        let picture = picture.context("no picture was received: no snapshot was written")?;
         write_png(&self.path, &picture)
     }
 }

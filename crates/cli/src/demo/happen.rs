@@ -28,7 +28,7 @@ pub(crate) async fn happen(cast: &Arc<Cast>, what: What) {
     let affected = target.as_ref().map(|target| affected(cast, what, target)).unwrap_or_default();
     let peer = target.as_ref().map(|target| target.room.me());
     if target.is_none() && !adds {
-        tracing::warn!("{}: there was none", what.text());
+        tracing::warn!("{}: there is no such peer", what.text());
     }
     let happened = EventReport::new(what, at_us, peer, affected);
     cast.happened.lock().push(happened);

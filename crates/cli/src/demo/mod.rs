@@ -75,13 +75,16 @@ fn check(args: &DemoArgs) -> Result<(), Failure> {
     }
     for at in &args.at {
         if at.at >= args.duration {
-            return Err(usage(format!("--at {}: after the end", humantime::format_duration(at.at))));
+            return Err(usage(format!(
+                "--at {}: after the end of the demo",
+                humantime::format_duration(at.at)
+            )));
         }
         if at.what == What::PromoteViewer && args.viewers == 0 {
             return Err(usage("--at promote=viewer: there is no viewer"));
         }
         if at.what == What::KillSpeaker && args.speakers < 2 {
-            return Err(usage("--at kill=speaker: the host is never killed, and there is no other"));
+            return Err(usage("--at kill=speaker: the host is never killed, and is the only speaker"));
         }
     }
     args.room.check_sources(true)
@@ -107,7 +110,7 @@ async fn play(args: DemoArgs, out: PathBuf) -> Result<(), Failure> {
     if let Some(picture) = picture {
         write_png(&out.join("program.png"), &picture)?;
     } else {
-        tracing::warn!("no program.png: no viewer had a picture to decode then");
+        tracing::warn!("no program.png: no viewer received a picture to decode");
     }
     cast.keep_recordings(&report, RECORDINGS_KEPT)?;
     if let Some(to) = &cast.args().room.json {

@@ -233,25 +233,26 @@ impl EventReport {
     /// Returns the outcome in words.
     fn outcome(&self) -> String {
         let again = self.resumed_ms.map(|Resumed { p50, p95, max }| {
-            format!("program again after {p50:.0} ms (p50), {p95:.0} ms (p95), {max:.0} ms (worst)")
+            format!("program resumed after {p50:.0} ms (p50), {p95:.0} ms (p95), {max:.0} ms (worst)")
         });
         let (lost, affected) = (self.viewers_not_resumed, self.viewers_affected);
-        let never = (lost > 0).then(|| format!("never again at {lost} of {affected} viewers"));
-        let by_all = |at: Option<f64>| at.map_or("not by all".to_owned(), |ms| format!("after {ms:.0} ms"));
+        let never = (lost > 0).then(|| format!("not resumed at {lost} of {affected} viewers"));
+        let by_all =
+            |at: Option<f64>| at.map_or("not by all".to_owned(), |ms| format!("by all after {ms:.0} ms"));
         match (self.kind, &self.peer) {
             (What::PromoteViewer, Some(peer)) => {
                 format!("{peer} is seen {}, heard {}", by_all(self.seen_ms), by_all(self.heard_ms))
             }
             (What::DemoteViewer, Some(peer)) => format!("{peer} watches again"),
             (What::HalveMixer, Some(_)) if affected > 0 => self.resumed_ms.map_or_else(
-                || "no pictures any more".to_owned(),
+                || "no further pictures".to_owned(),
                 |Resumed { p50, max, .. }| format!("pictures {p50:.0} ms (p50), {max:.0} ms (worst) apart"),
             ),
-            (What::AddSpeaker | What::AddViewer, Some(peer)) => format!("{peer} came"),
-            (What::AddSpeaker | What::AddViewer, None) => "nobody came".to_owned(),
-            (_, None) => "there was none".to_owned(),
+            (What::AddSpeaker | What::AddViewer, Some(peer)) => format!("{peer} joined"),
+            (What::AddSpeaker | What::AddViewer, None) => "the peer could not join".to_owned(),
+            (_, None) => "there was no such peer".to_owned(),
             _ if affected == 0 => "no viewer affected".to_owned(),
-            _ if again.is_none() && never.is_none() => format!("none of {affected} viewers affected stayed"),
+            _ if again.is_none() && never.is_none() => format!("all {affected} affected viewers are gone"),
             _ => again.into_iter().chain(never).collect::<Vec<_>>().join("; "),
         }
     }

@@ -294,7 +294,8 @@ impl Room {
             None => Box::new(TestSource::new(id as u8, PROGRAM.width, PROGRAM.height, PROGRAM.fps)),
         };
         let name = || file.map_or(Path::new("the test source"), |file| file).display();
-        let channels = source.channels().with_context(|| format!("{}: it has no sound", name()))?.into();
+        let channels =
+            source.channels().with_context(|| format!("{}: the source has no sound", name()))?.into();
         let encoding = SoundEncoding::new(&**codecs, 1, SPEAKER_BPS)?;
         Ok(Room { id, source, channels, encoding, random: id as u32 + 1, number: 0 })
     }
@@ -304,9 +305,10 @@ impl Room {
         self.source.next_sound(&mut read)?;
         let voice = read.iter().step_by(self.channels).map(|sample| if speaks { *sample } else { 0.0 });
         let samples: Vec<f32> = voice.map(|sample| sample + noise(&mut self.random)).collect();
-        let encoded = self.encoding.push(&samples, captured_us)?.context("nothing is left out")?;
+        let encoded =
+            self.encoding.push(&samples, captured_us)?.context("the sound encoder yielded no frame")?;
         self.number += 1;
-        encoded.identified(StreamId(self.id.to_be_bytes()), self.number).context("sound has an identity")
+        encoded.identified(StreamId(self.id.to_be_bytes()), self.number).context("the sound frame is invalid")
     }
 }
 

@@ -104,7 +104,7 @@ pub(super) fn run(args: &MixBenchArgs) -> Result<(), Failure> {
     }
     if args.frozen > 0 && args.keep.is_some() {
         return Err(usage(
-            "--keep: speakers that stand still (--frozen) leave pictures out, so nobody else could read their streams",
+            "--keep: still pictures (--frozen) are sent once a second, which other software could not read",
         ));
     }
     if let Some(to) = &args.json {
@@ -209,7 +209,7 @@ fn report(args: &MixBenchArgs, stretches: &[Stretch], psnr_db: Option<f64>, kbit
 
 fn summary(report: &MixReport) -> String {
     let Shares { total, decode, scale, encode, rest } = report.cpu_ms_per_frame;
-    let psnr = report.psnr_db.map_or("as the ideal".to_owned(), |db| format!("{db:.2} dB"));
+    let psnr = report.psnr_db.map_or("same as the ideal".to_owned(), |db| format!("{db:.2} dB"));
     format!(
         "{} x {} -> {}: {total:.2} ms CPU a picture (decode {decode:.2}, scale {scale:.2}, encode {encode:.2}, rest {rest:.2})\n\
          bound {:.2} ms; work over bound {:.3}, total over bound {:.3}; {psnr}, {:.0} kbit/s\n",
@@ -371,7 +371,7 @@ impl Mixing {
     }
 
     fn cpu(&self) -> anyhow::Result<MixerCpu> {
-        self.mixer.stats().cpu.context("this system doesn't tell what a thread spends")
+        self.mixer.stats().cpu.context("this system doesn't report threads' processor time")
     }
 }
 
@@ -416,6 +416,6 @@ impl BareCodecs {
         let encoded = self.encoder.encode(&self.composer.picture().view(), key);
         self.spent.encode += begun.elapsed();
         self.spent.pictures += 1;
-        encoded.map(|_| ()).context("the bare encoder")
+        encoded.map(|_| ()).context("the bare encoder failed")
     }
 }

@@ -48,7 +48,7 @@ impl Speaker {
             None => Box::new(TestSource::new(index, width, height, fps)),
         };
         if source.pictures().is_none() {
-            bail!("{}: it has no pictures", file.unwrap_or(Path::new("the test picture")).display());
+            bail!("{}: the source has no pictures", file.unwrap_or(Path::new("the test picture")).display());
         }
         for _ in 0..u32::from(index) * APART {
             source.next_picture()?;
@@ -98,8 +98,10 @@ impl Speaker {
         if !number.is_multiple_of(apart) {
             return Ok(None);
         }
-        let encoded =
-            self.sound.push(&[0.0; SOUND_FRAME_LEN], captured_us)?.context("nothing is left out")?;
+        let encoded = self
+            .sound
+            .push(&[0.0; SOUND_FRAME_LEN], captured_us)?
+            .context("the sound encoder yielded no frame")?;
         Ok(encoded.identified(self.stream, number / apart + 1))
     }
 
