@@ -14,19 +14,19 @@ Simulated, on one machine, by one command; it overwrites this folder:
 
     cargo run --release -p plenary-sim --example measure -- docs/measurements [--runs N] [--seed N]
 
-The seeds are those from the first on, one for each run. Equal seeds give equal traces and equal figures; only wall times
-and memory are this machine's. `packet`: each packet on each hop is queued, lost, asked for and sent again; `frame`: the
-same with frames in one packet each; `fluid`: rates along the tree, from which frames are reckoned. A target that is
-missed says so, and stays; violations are what the checkers found, in all runs.
-A share of few runs may be luck: the second table has how many. `within_5pct_of_oracle` is of one election for each seed in a
-room drawn for that, beside the scenario's own. Latencies are counted in buckets a quarter of an octave wide, and told as
-their middles. What takes hours: [long runs](long-runs.md).
+The first seed and the ones after it are used, one per run. Equal seeds give equal traces and equal figures; only wall times
+and memory depend on the machine. Media models: `packet` queues, loses, requests and resends each packet on each hop; `frame`
+does the same with one packet per frame; `fluid` computes frames from rates along the tree. A missed target is marked and
+stays in the table; violations are what the checkers found, over all runs. A share over few runs may be luck: the second
+table gives their number. `within_5pct_of_oracle` judges one election per seed, in a room drawn for that purpose, beside the
+scenario's own. Latencies are counted in histogram buckets a quarter of an octave wide and reported as bucket centres.
+Measurements that take hours: [long runs](long-runs.md).
 
-`latency_over_oracle` compares frames as they came in the calm with what the oracle reckons for its own tree: ways and
-uplinks alone. `latency_over_oracle_in_weather` compares them with frames sent down the oracle's tree packet by packet,
-through the same losses, jitter, queues and pauses of radios; the quotient of the two is what this weather does to the oracle's
-own tree, which no other tree escapes. `ways_over_oracle` is the oracle's reckoning for the tree that
-the room had at the end, over that for its own.
+`latency_over_oracle` divides the latency of frames in the calm phase by what the oracle computes for its own tree from
+delays and uplinks alone. `latency_over_oracle_in_weather` divides it by the latency of frames sent down the oracle's tree packet
+by packet, through the same losses, jitter, queues and radio stalls; the quotient of the two figures is the cost of this weather
+for the oracle's tree, which every tree pays. `ways_over_oracle` divides the oracle's computed latency of the room's final tree by
+that of its own tree.
 
 ## Targets
 
@@ -66,7 +66,7 @@ pub(crate) fn write(folder: &Path, all: &[Measured], sizes: &[&Measured]) -> std
         );
     }
     text += "\n## By size (fluid model, one run each)\n
-`scale-100k`, the smaller audiences in a storm of 150 s instead of ten minutes, in which joining weighs more; for 100,000 peers at most 600 s and 8 GiB. The bound is ⌈log_k n⌉ + 1, as if all were equal.\n
+`scale-100k`; smaller audiences run a storm of 150 s instead of ten minutes, so joins weigh more. Limits for 100,000 peers: 600 s and 8 GiB. The depth bound is ⌈log_k n⌉ + 1, for peers of equal capacity.\n
 | peers | bytes per peer | GiB | inputs per peer and s | depth, mean | depth, most | bound | wall, s |
 | --- | --- | --- | --- | --- | --- | --- | --- |\n";
     for Measured { report, wall_s, .. } in sizes {
