@@ -26,11 +26,11 @@ use rtc::sansio::Protocol;
 use rtc::shared::TransportContext;
 use rtc::shared::error::Error;
 
+use crate::packet_queue::Outgoing;
 use crate::repair::{History, Holes, REPAIR_PACKETS_MAX};
 use crate::seam::{
     CONTRIBUTORS_MAX, Contributor, Contributors, LinkId, MediaPacket, PacketSink, SenderReport,
 };
-use crate::send_queue::Outgoing;
 use crate::sync::lock;
 use crate::template::{
     AUDIO_LEVEL_EXTENSION_ID, CONTRIBUTORS_EXTENSION_ID, PACKET_EXTENSION_ID, SLOTS_MAX, is_video,
@@ -169,10 +169,10 @@ impl Legs {
         if !self.wire.take_grant() {
             return;
         }
-        let mut send_queue = lock(&self.wire.send_queue);
-        send_queue.take_packets(&mut self.taken);
-        let (keyframes, reports) = send_queue.take_rtcp();
-        drop(send_queue);
+        let mut packet_queue = lock(&self.wire.packet_queue);
+        packet_queue.take_packets(&mut self.taken);
+        let (keyframes, reports) = packet_queue.take_rtcp();
+        drop(packet_queue);
         for slot in keyframes {
             let media_ssrc = self.wire.remote.get().and_then(|remote| remote.of_slot(slot));
             let Some((media_ssrc, sender_ssrc)) = media_ssrc.zip(self.wire.local.of_slot(slot)) else {

@@ -36,15 +36,17 @@
 #[cfg(test)]
 extern crate self as plenary_rtc;
 
+mod handle;
 mod legs;
 mod link;
 mod links;
+mod packet_queue;
 mod ports;
 mod queue;
 mod repair;
 mod seam;
-mod send_queue;
 mod shaper;
+mod shared;
 mod socket;
 mod stack;
 mod sync;
@@ -58,11 +60,12 @@ mod wire;
 #[path = "../tests/links/support.rs"]
 mod support;
 
-pub use links::{Events, LinkError, Links, LinksConfig};
+pub use links::{Events, LinkError, Links};
 pub use seam::{
     CONTRIBUTORS_MAX, Channel, Command, Contributor, Contributors, Destinations, DownReason, Event,
     LinkDriver, LinkId, LinkStats, MediaPacket, PAYLOAD_LEN_MAX, PacketSink, SenderReport,
 };
 pub use shaper::{Shape, ShapedTcp, Shaper};
+pub use shared::LinksConfig;
 pub use template::DescriptionError;
 pub use train::{Arrival, TRAIN_BYTES_MAX, TRAIN_DURATION_US_MAX, TrainArrivals};

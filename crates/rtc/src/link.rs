@@ -1,5 +1,4 @@
-//! One link from its opening to its end: the handle through which commands reach it, and its negotiation
-//! task.
+//! One link from its opening to its end: its negotiation task.
 //!
 //! A link is one peer connection of the stack. The offering end sends its description, waits for the answer
 //! and applies it; the answering end applies the offer and sends its description. The stack then runs the
@@ -10,18 +9,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use plenary_proto::bounded::Text;
 use plenary_proto::message::{Description, LinkKind, PayloadTypes, Setup};
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 use webrtc::peer_connection::RTCSessionDescription;
 
+use crate::handle::Handle;
 use crate::legs::Legs;
-use crate::links::Shared;
 use crate::ports::Port;
 use crate::queue::SendQueue;
 use crate::seam::{Channel, DownReason, Event, LinkId};
+use crate::shared::Shared;
 use crate::socket::LinkRuntime;
 use crate::stack::{Connection, Plan};
 use crate::tap::TrainTap;
@@ -34,72 +33,6 @@ use crate::wire::Wire;
 const TRAINS_UNTOLD_MAX: usize = 16;
 /// Timeout for gathering the addresses of this end. The sockets are bound already, so it takes milliseconds.
 const DESCRIBE_MAX: Duration = Duration::from_secs(5);
-
-/// The part of a link that commands act on.
-#[derive(Debug)]
-pub(crate) struct Handle {
-    pub(crate) wire: Arc<Wire>,
-    /// In the order of [`Channel::ALL`].
-    queues: [SendQueue; 3],
-    answers: mpsc::Sender<Description>,
-    refused_trains: mpsc::Sender<u32>,
-    end: watch::Sender<Option<DownReason>>,
-}
-
-impl Handle {
-    pub(crate) fn queue(&self, channel: Channel) -> &SendQueue {
-        let [control, heartbeat, bulk] = &self.queues;
-        match channel {
-            Channel::Control => control,
-            Channel::Heartbeat => heartbeat,
-            Channel::Bulk => bulk,
-        }
-    }
-
-    /// Hands the answer to the link's task. The first answer counts; a link that is itself the answering end
-    /// ignores it.
-    pub(crate) fn accept(&self, answer: Description) {
-        if self.answers.try_send(answer).is_err() {
-            tracing::debug!("an answer came for a link that wants none");
-        }
-    }
-
-    /// Queues a message. A message that is too long or overflows the queue ends the link; such a heartbeat is
-    /// dropped. Empty heartbeats are ignored: the link itself uses them as greetings and probes.
-    pub(crate) fn send(&self, channel: Channel, bytes: Bytes) {
-        if channel == Channel::Heartbeat && bytes.is_empty() {
-            return;
-        }
-        let reason = if bytes.len() > channel.message_len_max() {
-            DownReason::MessageTooLong(channel)
-        } else if self.queue(channel).push(bytes).is_err() {
-            DownReason::Overflow(channel)
-        } else {
-            return;
-        };
-        if channel != Channel::Heartbeat {
-            self.end(reason);
-        }
-    }
-
-    /// Starts a packet train, or reports that it was refused.
-    pub(crate) fn send_train(&self, train: u32, bytes: u32, rate_bps: u64) {
-        if !self.wire.send_train(train, bytes, rate_bps) && self.refused_trains.try_send(train).is_err() {
-            tracing::debug!(train, "so many trains are asked for that not even the refusal is told");
-        }
-    }
-
-    /// Ends the link; the first reason counts.
-    pub(crate) fn end(&self, reason: DownReason) {
-        self.end.send_if_modified(|end| {
-            let is_first = end.is_none();
-            if is_first {
-                *end = Some(reason);
-            }
-            is_first
-        });
-    }
-}
 
 /// The task of one link.
 pub(crate) struct Link {

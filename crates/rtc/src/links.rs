@@ -1,22 +1,19 @@
 //! All links of one peer: the implementation of [`LinkDriver`] over WebRTC.
 
-use std::collections::BTreeMap;
-use std::net::IpAddr;
-use std::ops::RangeInclusive;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::time::Instant;
+use std::sync::{Arc, Mutex, RwLock};
 
 use plenary_proto::message::{Description, LinkKind};
 use tokio::runtime;
 use tokio::sync::{mpsc, watch};
 use tracing::Instrument as _;
 
-use crate::link::{Handle, Link};
+use crate::handle::Handle;
+use crate::link::Link;
 use crate::ports::Ports;
 use crate::seam::{
     Channel, Command, Destinations, DownReason, Event, LinkDriver, LinkId, LinkStats, PacketSink,
 };
-use crate::shaper::Shaper;
+use crate::shared::{Added, LinksConfig, Shared};
 use crate::stack::{Credentials, ice_credentials};
 use crate::sync::lock;
 use crate::template::Ssrcs;
@@ -25,39 +22,6 @@ use crate::wire::Wire;
 /// Maximum number of events that wait to be read. At the limit the links of this peer wait, and through the
 /// flow control of the channels the other ends wait too.
 const EVENTS_MAX: usize = 1_024;
-
-/// Configuration of a peer's links. [`Default`] binds to all addresses and any ports.
-#[derive(Clone, Debug)]
-pub struct LinksConfig {
-    /// Local addresses to bind to. When empty, all unicast addresses of this machine; loopback only when the
-    /// machine has no other address.
-    pub bind: Vec<IpAddr>,
-    /// Range of UDP ports, one port per link; `None` for any port. A link that finds no free port ends with
-    /// [`DownReason::NoPort`].
-    pub udp_ports: Option<RangeInclusive<u16>>,
-    /// Network shaper of this peer.
-    pub shaper: Shaper,
-    /// Maximum number of media packets queued per link. Packets dropped at the limit are reported by
-    /// [`Event::Dropped`]. The default, 512, is 1.6 s of 3 Mbit/s: longer than a viewer waits for a picture.
-    pub queue_packets_max: usize,
-    /// Maximum number of links at one time.
-    pub links_max: usize,
-    /// The instant from which arrival times are counted.
-    pub epoch: Instant,
-}
-
-impl Default for LinksConfig {
-    fn default() -> Self {
-        LinksConfig {
-            bind: Vec::new(),
-            udp_ports: None,
-            shaper: Shaper::default(),
-            queue_packets_max: 512,
-            links_max: 512,
-            epoch: Instant::now(),
-        }
-    }
-}
 
 /// Error that prevents a peer from having any link.
 #[derive(Debug, thiserror::Error)]
@@ -86,20 +50,6 @@ pub struct Links {
 /// Events of all links, in order for each link.
 #[derive(Debug)]
 pub struct Events(mpsc::Receiver<Event>);
-
-/// State shared by all links of one peer.
-pub(crate) struct Shared {
-    pub(crate) config: LinksConfig,
-    pub(crate) ports: Arc<Ports>,
-    pub(crate) credentials: Credentials,
-    /// Taken when all links are closed and their tasks have ended, so that the reader sees the end of the
-    /// events.
-    events: Mutex<Option<mpsc::Sender<Event>>>,
-    is_closed: watch::Sender<bool>,
-    table: RwLock<BTreeMap<LinkId, Arc<Handle>>>,
-    /// Taken when the links are closed: the sink may hold a reference to them.
-    sink: Mutex<Option<Arc<dyn PacketSink>>>,
-}
 
 impl Events {
     /// Waits for the next event. Returns `None` when the links are closed and all events were read.
@@ -152,7 +102,7 @@ impl Links {
     }
 
     /// Closes all links, releases the sink, and waits until none of their tasks and sockets is left. Each
-    /// link may take half a second to deliver its last control messages. Datagrams that a [`Shaper`] delays
+    /// link may take half a second to deliver its last control messages. Datagrams that a [`Shaper`](crate::Shaper) delays
     /// are sent after that.
     pub async fn close(&self) {
         self.end_all();
@@ -260,54 +210,6 @@ impl Links {
 impl Drop for Links {
     fn drop(&mut self) {
         self.end_all();
-    }
-}
-
-enum Added {
-    Yes,
-    Known,
-    TooMany,
-}
-
-impl Shared {
-    fn table(&self) -> std::sync::RwLockReadGuard<'_, BTreeMap<LinkId, Arc<Handle>>> {
-        self.table.read().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn handle(&self, link: LinkId) -> Option<Arc<Handle>> {
-        self.table().get(&link).cloned()
-    }
-
-    fn add(&self, link: LinkId, handle: Arc<Handle>) -> Added {
-        let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
-        if table.contains_key(&link) {
-            return Added::Known;
-        }
-        if table.len() >= self.config.links_max {
-            return Added::TooMany;
-        }
-        table.insert(link, handle);
-        Added::Yes
-    }
-
-    fn remove(&self, link: LinkId) {
-        self.table.write().unwrap_or_else(PoisonError::into_inner).remove(&link);
-    }
-
-    pub(crate) fn sink(&self) -> Option<Arc<dyn PacketSink>> {
-        lock(&self.sink).clone()
-    }
-
-    /// Sends an event, waiting for room in the queue; once all links are closed, only if there is room.
-    pub(crate) async fn emit(&self, event: Event) {
-        let Some(events) = lock(&self.events).clone() else { return };
-        let Err(mpsc::error::TrySendError::Full(event)) = events.try_send(event) else { return };
-        let mut is_closed = self.is_closed.subscribe();
-        tokio::select! {
-            // an error means that the reader is gone and the event is not needed
-            _ = events.send(event) => {}
-            _ = is_closed.wait_for(|&is_closed| is_closed) => {}
-        }
     }
 }
 

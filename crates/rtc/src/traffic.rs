@@ -24,9 +24,10 @@ use webrtc::data_channel::{DataChannel, DataChannelEvent};
 use webrtc::error::Error;
 use webrtc::peer_connection::RTCPeerConnectionState;
 
-use crate::link::{Handle, Link, ended, failed};
-use crate::links::Shared;
+use crate::handle::Handle;
+use crate::link::{Link, ended, failed};
 use crate::seam::{Channel, DownReason, Event, LinkId};
+use crate::shared::Shared;
 use crate::stack::Connection;
 use crate::sync::lock;
 use crate::template::Role;
@@ -110,7 +111,7 @@ impl Link {
                 }
                 () = at(progress.tell_drops_at), if progress.tell_drops_at.is_some() => {
                     progress.tell_drops_at = None;
-                    let drops = lock(&self.handle.wire.send_queue).take_drops();
+                    let drops = lock(&self.handle.wire.packet_queue).take_drops();
                     for (slot, packets) in drops {
                         self.shared.emit(Event::Dropped { link, slot, packets }).await;
                     }
@@ -153,7 +154,7 @@ impl Link {
                 }
                 if !progress.is_connected {
                     progress.connected();
-                    lock(&self.handle.wire.send_queue).open();
+                    lock(&self.handle.wire.packet_queue).open();
                     self.shared.emit(Event::Connected { link }).await;
                 }
                 if !is_greeting {

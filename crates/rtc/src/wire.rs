@@ -15,8 +15,8 @@ use std::time::{Duration, Instant};
 use futures::task::AtomicWaker;
 use tokio::sync::Notify;
 
+use crate::packet_queue::{PacketQueue, Pushed};
 use crate::seam::{LinkStats, MediaPacket, SenderReport};
-use crate::send_queue::{Pushed, SendQueue};
 use crate::sync::lock;
 use crate::template::Ssrcs;
 use crate::train::Departures;
@@ -31,7 +31,7 @@ pub(crate) struct Wire {
     /// SSRCs of the other end, once its description is known.
     pub(crate) remote: OnceLock<Ssrcs>,
     /// Packets and RTCP to be sent.
-    pub(crate) send_queue: Mutex<SendQueue>,
+    pub(crate) packet_queue: Mutex<PacketQueue>,
     /// The packet train being sent.
     pub(crate) departures: Mutex<Option<Departures>>,
     /// Notified by the first drop since the drop counts were last taken.
@@ -85,7 +85,7 @@ impl Wire {
         Wire {
             local,
             remote: OnceLock::new(),
-            send_queue: Mutex::new(SendQueue::new(slot_count, queue_packets_max)),
+            packet_queue: Mutex::new(PacketQueue::new(slot_count, queue_packets_max)),
             departures: Mutex::new(None),
             dropped: Notify::new(),
             answered_from: Mutex::new(None),
@@ -97,7 +97,7 @@ impl Wire {
     }
 
     pub(crate) fn forward(&self, slot: u8, packet: MediaPacket) {
-        let pushed = lock(&self.send_queue).push(slot, packet);
+        let pushed = lock(&self.packet_queue).push(slot, packet);
         if pushed == Pushed::Queued {
             return self.nudge();
         }
@@ -108,20 +108,20 @@ impl Wire {
     }
 
     pub(crate) fn want_keyframe(&self, slot: u8) {
-        if lock(&self.send_queue).want_keyframe(slot) {
+        if lock(&self.packet_queue).want_keyframe(slot) {
             self.nudge();
         }
     }
 
     pub(crate) fn report(&self, slot: u8, report: SenderReport) {
-        if lock(&self.send_queue).report(slot, report) {
+        if lock(&self.packet_queue).report(slot, report) {
             self.nudge();
         }
     }
 
     /// Starts a packet train. Returns `false` if another train is being sent or the link is not connected.
     pub(crate) fn send_train(&self, train: u32, bytes: u32, rate_bps: u64) -> bool {
-        let is_open = lock(&self.send_queue).is_open();
+        let is_open = lock(&self.packet_queue).is_open();
         let mut departures = lock(&self.departures);
         let is_free = departures.is_none() && is_open;
         if is_free {

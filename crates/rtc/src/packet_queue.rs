@@ -16,7 +16,7 @@ pub(crate) type Outgoing = (u8, MediaPacket);
 
 /// The send queue of one link.
 #[derive(Debug)]
-pub(crate) struct SendQueue {
+pub(crate) struct PacketQueue {
     is_open: bool,
     queue: VecDeque<Outgoing>,
     queue_max: usize,
@@ -41,9 +41,9 @@ pub(crate) enum Pushed {
     Refused,
 }
 
-impl SendQueue {
-    pub(crate) fn new(slot_count: u8, queue_max: usize) -> SendQueue {
-        SendQueue {
+impl PacketQueue {
+    pub(crate) fn new(slot_count: u8, queue_max: usize) -> PacketQueue {
+        PacketQueue {
             is_open: false,
             queue: VecDeque::new(),
             queue_max,
@@ -122,7 +122,8 @@ impl SendQueue {
         std::mem::swap(&mut self.queue, taken);
     }
 
-    /// Takes the slots that need a keyframe request, and the sender reports.
+    /// Takes the RTCP to send: the slots for which this end requests a keyframe (PLI) from the other end, and the
+    /// pending sender reports.
     pub(crate) fn take_rtcp(&mut self) -> (Vec<u8>, Vec<(u8, SenderReport)>) {
         let wanted = std::mem::take(&mut self.keyframes_wanted);
         let slots = (0..self.slot_count).filter(|slot| wanted & (1 << slot) != 0).collect();
@@ -159,94 +160,94 @@ mod tests {
         }
     }
 
-    fn open(queue_max: usize) -> SendQueue {
-        let mut send_queue = SendQueue::new(6, queue_max);
-        send_queue.open();
-        send_queue
+    fn open(queue_max: usize) -> PacketQueue {
+        let mut packet_queue = PacketQueue::new(6, queue_max);
+        packet_queue.open();
+        packet_queue
     }
 
-    fn numbers(send_queue: &mut SendQueue, slot: u8) -> Vec<u64> {
+    fn numbers(packet_queue: &mut PacketQueue, slot: u8) -> Vec<u64> {
         let mut taken = VecDeque::new();
-        send_queue.take_packets(&mut taken);
+        packet_queue.take_packets(&mut taken);
         taken.iter().filter(|(of, _)| *of == slot).map(|(_, packet)| packet.identity.number).collect()
     }
 
     #[test]
     fn video_that_does_not_fit_is_dropped_up_to_the_next_key_frame() {
-        let mut send_queue = open(3);
+        let mut packet_queue = open(3);
         for number in 1..=5 {
-            send_queue.push(0, packet(number, false));
+            packet_queue.push(0, packet(number, false));
         }
-        assert_eq!(numbers(&mut send_queue, 0), [1, 2, 3]);
+        assert_eq!(numbers(&mut packet_queue, 0), [1, 2, 3]);
         for number in 6..=7 {
             assert_eq!(
-                send_queue.push(0, packet(number, false)),
+                packet_queue.push(0, packet(number, false)),
                 Pushed::Dropped,
                 "there is room, but a hole before it"
             );
         }
         for number in 8..=9 {
-            assert_eq!(send_queue.push(0, packet(number, number == 8)), Pushed::Queued);
+            assert_eq!(packet_queue.push(0, packet(number, number == 8)), Pushed::Queued);
         }
-        assert_eq!(numbers(&mut send_queue, 0), [8, 9]);
-        assert_eq!(send_queue.take_drops(), [(0, 4)]);
-        assert_eq!(send_queue.take_drops(), NO_DROPS);
+        assert_eq!(numbers(&mut packet_queue, 0), [8, 9]);
+        assert_eq!(packet_queue.take_drops(), [(0, 4)]);
+        assert_eq!(packet_queue.take_drops(), NO_DROPS);
     }
 
     #[test]
     fn a_key_frame_that_does_not_fit_is_no_end_of_the_drop() {
-        let mut send_queue = open(1);
-        send_queue.push(0, packet(1, true));
-        send_queue.push(0, packet(2, false));
-        send_queue.push(0, packet(3, true));
-        assert_eq!(numbers(&mut send_queue, 0), [1]);
-        assert_eq!(send_queue.push(0, packet(4, false)), Pushed::Dropped);
-        assert_eq!(send_queue.push(0, packet(5, true)), Pushed::Queued);
+        let mut packet_queue = open(1);
+        packet_queue.push(0, packet(1, true));
+        packet_queue.push(0, packet(2, false));
+        packet_queue.push(0, packet(3, true));
+        assert_eq!(numbers(&mut packet_queue, 0), [1]);
+        assert_eq!(packet_queue.push(0, packet(4, false)), Pushed::Dropped);
+        assert_eq!(packet_queue.push(0, packet(5, true)), Pushed::Queued);
     }
 
     #[test]
     fn sound_that_does_not_fit_displaces_the_oldest_sound_of_its_slot() {
-        let mut send_queue = open(4);
-        send_queue.push(0, packet(100, false));
+        let mut packet_queue = open(4);
+        packet_queue.push(0, packet(100, false));
         for number in 1..=5 {
-            send_queue.push(1, packet(number, false));
+            packet_queue.push(1, packet(number, false));
         }
-        assert_eq!(send_queue.push(3, packet(7, false)), Pushed::Dropped, "none of its own to displace");
-        assert_eq!(send_queue.take_drops(), [(1, 2), (3, 1)]);
+        assert_eq!(packet_queue.push(3, packet(7, false)), Pushed::Dropped, "none of its own to displace");
+        assert_eq!(packet_queue.take_drops(), [(1, 2), (3, 1)]);
         let mut taken = VecDeque::new();
-        send_queue.take_packets(&mut taken);
+        packet_queue.take_packets(&mut taken);
         let order: Vec<_> = taken.iter().map(|(slot, packet)| (*slot, packet.identity.number)).collect();
         assert_eq!(order, [(0, 100), (1, 3), (1, 4), (1, 5)]);
     }
 
     #[test]
     fn a_link_that_is_not_connected_takes_nothing() {
-        let mut send_queue = SendQueue::new(6, 512);
+        let mut packet_queue = PacketQueue::new(6, 512);
         let report = SenderReport { ntp_time: 1, rtp_time: 2 };
-        assert_eq!(send_queue.push(0, packet(1, true)), Pushed::Refused);
-        assert!(!send_queue.want_keyframe(0) && !send_queue.report(0, report));
-        send_queue.open();
-        assert_eq!(send_queue.push(6, packet(1, true)), Pushed::Refused, "no such slot");
-        assert!(!send_queue.want_keyframe(6) && !send_queue.report(255, report));
+        assert_eq!(packet_queue.push(0, packet(1, true)), Pushed::Refused);
+        assert!(!packet_queue.want_keyframe(0) && !packet_queue.report(0, report));
+        packet_queue.open();
+        assert_eq!(packet_queue.push(6, packet(1, true)), Pushed::Refused, "no such slot");
+        assert!(!packet_queue.want_keyframe(6) && !packet_queue.report(255, report));
         let long = MediaPacket { payload: Bytes::from(vec![0; PAYLOAD_LEN_MAX + 1]), ..packet(1, true) };
-        assert_eq!(send_queue.push(0, long), Pushed::Refused);
-        assert_eq!(send_queue.take_drops(), NO_DROPS);
+        assert_eq!(packet_queue.push(0, long), Pushed::Refused);
+        assert_eq!(packet_queue.take_drops(), NO_DROPS);
     }
 
     #[test]
     fn wishes_for_key_frames_and_reports_are_merged() {
-        let mut send_queue = open(1);
+        let mut packet_queue = open(1);
         for slot in [4, 0, 4, 4] {
-            assert!(send_queue.want_keyframe(slot));
+            assert!(packet_queue.want_keyframe(slot));
         }
         for rtp_time in 0..3 {
-            assert!(send_queue.report(1, SenderReport { ntp_time: 9, rtp_time }));
+            assert!(packet_queue.report(1, SenderReport { ntp_time: 9, rtp_time }));
         }
         assert_eq!(
-            send_queue.take_rtcp(),
+            packet_queue.take_rtcp(),
             (vec![0, 4], vec![(1, SenderReport { ntp_time: 9, rtp_time: 2 })])
         );
-        assert_eq!(send_queue.take_rtcp(), (vec![], vec![]));
+        assert_eq!(packet_queue.take_rtcp(), (vec![], vec![]));
     }
 
     proptest! {
@@ -254,20 +255,20 @@ mod tests {
         fn whatever_comes_the_bound_holds_and_every_packet_is_accounted_for(
             pushes in proptest::collection::vec((0_u8..8, any::<bool>(), 0_u8..10), 0..300),
         ) {
-            let mut send_queue = open(16);
+            let mut packet_queue = open(16);
             let (mut taken, mut sent, mut refused) = (VecDeque::new(), 0, 0);
             for (index, &(slot, key_start, take)) in pushes.iter().enumerate() {
-                let pushed = send_queue.push(slot, packet(index as u64, key_start && is_video(slot)));
+                let pushed = packet_queue.push(slot, packet(index as u64, key_start && is_video(slot)));
                 refused += usize::from(pushed == Pushed::Refused);
-                prop_assert!(send_queue.queue.len() <= 16);
+                prop_assert!(packet_queue.queue.len() <= 16);
                 if take == 0 {
-                    send_queue.take_packets(&mut taken);
+                    packet_queue.take_packets(&mut taken);
                     sent += taken.drain(..).count();
                 }
             }
-            send_queue.take_packets(&mut taken);
+            packet_queue.take_packets(&mut taken);
             sent += taken.len();
-            let dropped: u32 = send_queue.take_drops().iter().map(|(_, packets)| packets).sum();
+            let dropped: u32 = packet_queue.take_drops().iter().map(|(_, packets)| packets).sum();
             prop_assert_eq!(sent + refused + dropped as usize, pushes.len());
         }
     }

@@ -1,0 +1,77 @@
+//! The part of a link through which commands reach it.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use plenary_proto::message::Description;
+use tokio::sync::{mpsc, watch};
+
+use crate::queue::SendQueue;
+use crate::seam::{Channel, DownReason};
+use crate::wire::Wire;
+
+/// The part of a link that commands act on.
+#[derive(Debug)]
+pub(crate) struct Handle {
+    pub(crate) wire: Arc<Wire>,
+    /// In the order of [`Channel::ALL`].
+    pub(crate) queues: [SendQueue; 3],
+    pub(crate) answers: mpsc::Sender<Description>,
+    pub(crate) refused_trains: mpsc::Sender<u32>,
+    pub(crate) end: watch::Sender<Option<DownReason>>,
+}
+
+impl Handle {
+    pub(crate) fn queue(&self, channel: Channel) -> &SendQueue {
+        let [control, heartbeat, bulk] = &self.queues;
+        match channel {
+            Channel::Control => control,
+            Channel::Heartbeat => heartbeat,
+            Channel::Bulk => bulk,
+        }
+    }
+
+    /// Hands the answer to the link's task. The first answer counts; a link that is itself the answering end
+    /// ignores it.
+    pub(crate) fn accept(&self, answer: Description) {
+        if self.answers.try_send(answer).is_err() {
+            tracing::debug!("an answer came for a link that wants none");
+        }
+    }
+
+    /// Queues a message. A message that is too long or overflows the queue ends the link; such a heartbeat is
+    /// dropped. Empty heartbeats are ignored: the link itself uses them as greetings and probes.
+    pub(crate) fn send(&self, channel: Channel, bytes: Bytes) {
+        if channel == Channel::Heartbeat && bytes.is_empty() {
+            return;
+        }
+        let reason = if bytes.len() > channel.message_len_max() {
+            DownReason::MessageTooLong(channel)
+        } else if self.queue(channel).push(bytes).is_err() {
+            DownReason::Overflow(channel)
+        } else {
+            return;
+        };
+        if channel != Channel::Heartbeat {
+            self.end(reason);
+        }
+    }
+
+    /// Starts a packet train, or reports that it was refused.
+    pub(crate) fn send_train(&self, train: u32, bytes: u32, rate_bps: u64) {
+        if !self.wire.send_train(train, bytes, rate_bps) && self.refused_trains.try_send(train).is_err() {
+            tracing::debug!(train, "so many trains are asked for that not even the refusal is told");
+        }
+    }
+
+    /// Ends the link; the first reason counts.
+    pub(crate) fn end(&self, reason: DownReason) {
+        self.end.send_if_modified(|end| {
+            let is_first = end.is_none();
+            if is_first {
+                *end = Some(reason);
+            }
+            is_first
+        });
+    }
+}
