@@ -4,13 +4,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use plenary_proto::{PeerId, RoomId};
 use tokio::sync::Mutex;
 
 use crate::mailbox::{Mail, Mailbox};
 use crate::rooms::StayOver;
 use crate::signal::{Signal, SignalError, SignalEvent, check_len};
-use crate::switchboard::Membership;
-use crate::wire::Address;
+use crate::switchboard::{Membership, Switchboard};
+use crate::wire::{Address, Refusal};
 
 /// A [`Signal`] within one process; see [`Switchboard::attach`](crate::Switchboard::attach).
 ///
@@ -38,6 +39,26 @@ impl LocalSignal {
             inbox: Mutex::new(Inbox { mailbox, said_up: false }),
             over: AtomicBool::new(false),
         }
+    }
+}
+
+/// Clients of this process.
+impl Switchboard {
+    /// Lets a peer of this process into an open room. The peer is trusted: it signs nothing, and no rate
+    /// limit applies to it.
+    ///
+    /// # Errors
+    /// [`Refusal::UnknownRoom`], [`Refusal::RoomFull`] or [`Refusal::Closing`].
+    pub fn attach(&self, room: RoomId, me: PeerId) -> Result<LocalSignal, Refusal> {
+        Ok(LocalSignal::new(self.enter(room, me, false)?))
+    }
+
+    /// Lets the host of a room in, and opens the room if it is closed.
+    ///
+    /// # Errors
+    /// [`Refusal::TooManyRooms`] or [`Refusal::Closing`].
+    pub fn attach_host(&self, room: RoomId, me: PeerId) -> Result<LocalSignal, Refusal> {
+        Ok(LocalSignal::new(self.enter(room, me, true)?))
     }
 }
 

@@ -9,7 +9,6 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::limits::Limits;
-use crate::local::LocalSignal;
 use crate::mailbox::{Mailbox, mailbox};
 use crate::rooms::{Rooms, StayOver, Ticket};
 use crate::wire::{Address, Refusal};
@@ -45,23 +44,6 @@ impl Switchboard {
             closing: CancellationToken::new(),
             limits,
         }))
-    }
-
-    /// Lets a peer of this process into an open room. The peer is trusted: it signs nothing, and no rate
-    /// limit applies to it.
-    ///
-    /// # Errors
-    /// [`Refusal::UnknownRoom`], [`Refusal::RoomFull`] or [`Refusal::Closing`].
-    pub fn attach(&self, room: RoomId, me: PeerId) -> Result<LocalSignal, Refusal> {
-        Ok(LocalSignal::new(self.enter(room, me, false)?))
-    }
-
-    /// Lets the host of a room in, and opens the room if it is closed.
-    ///
-    /// # Errors
-    /// [`Refusal::TooManyRooms`] or [`Refusal::Closing`].
-    pub fn attach_host(&self, room: RoomId, me: PeerId) -> Result<LocalSignal, Refusal> {
-        Ok(LocalSignal::new(self.enter(room, me, true)?))
     }
 
     /// Closes every room, and refuses all peers from now on. A rendezvous over this switchboard stops

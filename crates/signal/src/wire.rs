@@ -22,8 +22,9 @@ pub const WIRE_VERSION: u8 = 1;
 pub const FRAME_LEN_MAX: usize = ENVELOPE_LEN_MAX + 64;
 /// Number of unanswered pings after which the other side counts as gone.
 pub const SILENT_PINGS: u32 = 3;
-/// Number of variants of [`FromPeer`] and [`FromRendezvous`] in this version.
+/// Number of variants of [`FromPeer`] in this version.
 const FROM_PEER_VARIANTS: u32 = 3;
+/// Number of variants of [`FromRendezvous`] in this version.
 const FROM_RENDEZVOUS_VARIANTS: u32 = 6;
 
 /// Address of an envelope.

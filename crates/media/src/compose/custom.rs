@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::grid::even;
-use super::layout::{Border, Fit, Guest, Placement};
+use super::placement::{Border, Fit, Guest, Placement};
 use super::stamp::Color;
 use crate::scale::Rect;
 

@@ -15,6 +15,7 @@ mod grid;
 mod label;
 mod layout;
 mod marks;
+mod placement;
 mod stamp;
 #[cfg_attr(not(feature = "labels"), path = "no_text.rs")]
 mod text;
@@ -24,7 +25,8 @@ use crate::{Picture, PictureView};
 
 pub use custom::{CUSTOM_TILES_MAX, Custom, CustomBorder, CustomTile, Rgb, Who};
 pub use grid::grid;
-pub use layout::{Border, Fit, Guest, Layout, Placement};
+pub use layout::Layout;
+pub use placement::{Border, Fit, Guest, Placement};
 pub use stamp::Color;
 use stamp::Stamp;
 use text::Font;

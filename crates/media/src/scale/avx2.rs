@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use super::rows::{BLOCK, Block, Pairs, TAPS, WHOLE_BITS, WINDOW, plain};
+use super::plain::{self, BLOCK, Block, Pairs, TAPS, WHOLE_BITS, WINDOW};
 
 /// Number of 8-bit samples in a register.
 const WIDE: usize = 32;

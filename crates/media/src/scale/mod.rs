@@ -13,13 +13,15 @@
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
+mod plain;
 mod rect;
 mod rows;
 
 use crate::{Picture, PictureView, PlaneView};
 
+use plain::{TAPS, WINDOW};
 pub use rect::Rect;
-use rows::{Plan, TAPS, Taps, WINDOW, blend, halve};
+use rows::{Plan, Taps, blend, halve};
 
 /// Ratio of source to target samples from which the source is halved first, as a fraction: a window of 16
 /// must contain the source of 8 target samples.

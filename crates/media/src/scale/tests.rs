@@ -155,7 +155,8 @@ fn sample(picture: &Picture, plane: usize, x: usize, y: usize) -> u8 {
 #[cfg(target_arch = "x86_64")]
 mod by_instructions {
     use super::super::avx2;
-    use super::super::rows::{Plan, Taps, WINDOW, plain};
+    use super::super::plain::{self, WINDOW};
+    use super::super::rows::{Plan, Taps};
     use super::*;
 
     proptest! {

@@ -10,6 +10,8 @@ mod file;
 mod mp4;
 mod pattern;
 #[cfg(feature = "files")]
+mod reader;
+#[cfg(feature = "files")]
 mod sound;
 #[cfg(feature = "files")]
 mod wav;

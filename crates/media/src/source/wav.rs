@@ -8,7 +8,7 @@ use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 
 use super::SourceFault;
-use super::file::Opened;
+use super::reader::Opened;
 use super::sound::{LoopedSound, SoundReader};
 
 /// Samples per channel read at a time.

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use y4m::{Colorspace, Decoder, Error, Frame, Limits};
 
-use super::file::{Opened, PictureReader, SIDE_MAX, even_size};
+use super::reader::{Opened, PictureReader, SIDE_MAX, even_size};
 use super::{SourceFault, SourcePictures};
 use crate::{Picture, PictureView};
 

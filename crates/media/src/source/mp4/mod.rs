@@ -14,7 +14,7 @@ use sound::Mp4Sound;
 use video::Mp4Pictures;
 
 use super::SourceFault;
-use super::file::{Opened, PictureReader};
+use super::reader::{Opened, PictureReader};
 use super::sound::LoopedSound;
 use crate::codec::Codecs;
 

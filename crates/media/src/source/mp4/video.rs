@@ -9,7 +9,7 @@ use shiguredo_mp4::boxes::{Avc1Box, SampleEntry};
 use super::index::{Track, name};
 use super::{Packets, damaged};
 use crate::codec::{CodecError, Codecs, VideoDecoder};
-use crate::source::file::{PictureReader, VIDEO_WANTED, even_size};
+use crate::source::reader::{PictureReader, VIDEO_WANTED, even_size};
 use crate::source::{SourceFault, SourcePictures};
 use crate::{Picture, PictureView};
 
