@@ -41,7 +41,7 @@ const BANNED_NOUNS: &[&str] = &[
     "Session",
 ];
 
-fn root() -> PathBuf {
+pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
 }
 
@@ -107,7 +107,7 @@ fn webrtc_stays_behind_its_seam() {
 }
 
 /// Returns every Rust file of the project.
-fn sources() -> Vec<(PathBuf, String)> {
+pub(crate) fn sources() -> Vec<(PathBuf, String)> {
     let mut folders = ["crates", "tests", "examples"].map(|name| root().join(name)).to_vec();
     let mut sources = Vec::new();
     while let Some(folder) = folders.pop() {
@@ -211,4 +211,32 @@ fn each_figure_of_the_brain_stands_in_the_protocol_with_its_source() {
         missing.extend(names.map(|name| format!("{}: {name}", path.display())));
     }
     assert!(missing.is_empty(), "missing in docs/PROTOCOL.md: {missing:#?}");
+}
+
+#[test]
+fn every_binary_of_tests_is_run_by_the_script() {
+    let script = std::fs::read_to_string(root().join("run")).unwrap();
+    let listed = |list: &str| -> BTreeSet<String> {
+        let names = script.lines().find_map(|line| line.strip_prefix(list)?.strip_suffix(')')).unwrap();
+        names.split(' ').map(str::to_owned).collect()
+    };
+    let mut there = BTreeSet::new();
+    for (name, manifest) in manifests() {
+        let folder =
+            root().join("crates").join(name.strip_prefix("plenary-").unwrap_or("plenary")).join("tests");
+        for test in manifest.get("test").and_then(toml::Value::as_array).into_iter().flatten() {
+            there.insert(test["name"].as_str().unwrap().to_owned());
+        }
+        if manifest["package"].get("autotests").is_some() || !folder.is_dir() {
+            continue;
+        }
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_some_and(|extension| extension == "rs") || path.join("main.rs").is_file() {
+                there.insert(path.file_stem().unwrap().to_str().unwrap().to_owned());
+            }
+        }
+    }
+    let scripted: BTreeSet<String> = &listed("virtual_time=(") | &listed("real_time=(");
+    assert_eq!(scripted, there);
 }

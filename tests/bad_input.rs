@@ -1,13 +1,11 @@
 //! User errors: each yields one line on stderr that says why, prints nothing on stdout, and leaves no files.
 
-mod running;
-
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use crate::running::{Ended, Running, run};
 use plenary_proto::seal::{Invite, Keypair, RoomSecret};
-use running::{Ended, Running, run};
 
 /// Exit code for wrong usage.
 const TYPED_WRONGLY: i32 = 2;

@@ -1,8 +1,6 @@
 //! `plenary bench mix` and `bench sound` as processes: figures, and refused arguments.
 
-mod running;
-
-use running::run;
+use crate::running::run;
 use serde_json::Value;
 
 /// Runs a bench with these flags and returns its report.

@@ -1,19 +1,16 @@
 //! Hostile peers in a live room of processes: a peer that sends what the protocol forbids is dropped, and the
 //! other peers don't notice.
 
-mod hostile_peer;
-mod running;
-
 use std::path::Path;
 
+use crate::hostile_peer::HostilePeer;
+use crate::running::{Running, last_picture_s, wait_until};
 use bytes::Bytes;
 use futures::{SinkExt as _, StreamExt as _};
-use hostile_peer::HostilePeer;
 use plenary_proto::PeerId;
 use plenary_proto::message::{MESSAGE_LEN_MAX, PIECE_LEN_MAX};
 use plenary_proto::seal::Invite;
 use plenary_signal::SIGNAL_PATH;
-use running::{Running, last_picture_s, wait_until};
 use tempfile::TempDir;
 use tokio::net::TcpStream;
 use tokio::runtime::Runtime;

@@ -1,12 +1,10 @@
 //! A room of separate processes on one machine, as users would start them. The test kills the rendezvous, a
 //! relay, and the mixer, and checks the viewers' recordings.
 
-mod running;
-
 use std::path::{Path, PathBuf};
 
+use crate::running::{Running, last_picture_s, time_rises, wait_until};
 use plenary_testkit::judge::{self, Layout};
-use running::{Running, last_picture_s, time_rises, wait_until};
 use serde_json::Value;
 
 const SPEAKERS: usize = 3;

@@ -1,6 +1,5 @@
 //! Runs the `plenary` command as a user does, with arguments, output lines and an exit code. A process still
 //! running when a test ends is killed, also after a panic.
-#![allow(dead_code, reason = "each test program uses its own part")]
 
 use std::io::{BufRead as _, BufReader, Read};
 use std::path::Path;

@@ -3,12 +3,19 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use plenary::{OnEvent, RoomEvent};
-
-use crate::demo::report::mode_word;
+use plenary::{Mode, OnEvent, RoomEvent};
 
 /// Message in place of a mixer's name if no peer consents to mix.
 pub(crate) const NOBODY_CONSENTS: &str = "no mixer: no peer consents";
+
+/// Returns the name of a mode in reports and messages.
+pub(crate) fn mode_word(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Mesh => "mesh",
+        Mode::PassThrough => "pass-through",
+        Mode::Mixer => "mixer",
+    }
+}
 
 /// Prints messages to stderr, one line each.
 #[derive(Debug, Default)]

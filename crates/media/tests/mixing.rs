@@ -1,14 +1,12 @@
 //! Mixes encoded speakers. ffmpeg checks the recorded program, and the tests check the mix-minus of each
 //! speaker.
 
-mod stage;
-
 use std::f64::consts::TAU;
 
+use crate::stage::{INPUT, PROGRAM, Stage, Way};
 use plenary_media::source::{Source, SourceError, SourcePictures, TestSource};
 use plenary_media::{PictureView, PlaneView};
 use plenary_testkit::judge::{Layout, Recording, Sound, recording};
-use stage::{INPUT, PROGRAM, Stage, Way};
 
 const SKEW_MS_MAX: f64 = 40.0;
 const STILL_S_MAX: f64 = 0.1;

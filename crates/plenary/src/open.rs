@@ -36,8 +36,6 @@ use crate::{random_bytes, random_u64};
 
 /// Maximum number of the application's requests queued for the driver.
 const REQUESTS_MAX: usize = 64;
-/// Maximum number of inputs from links, mixer and watchdogs queued for the brain.
-const INPUTS_MAX: usize = 1024;
 /// Bit rate of the program's sound, and of each mix-minus.
 const PROGRAM_SOUND_BPS: u32 = 48_000;
 /// Time that the host has to answer, in addition to [`Options::patience`] for reaching the rendezvous.
@@ -132,7 +130,6 @@ async fn open(opening: Opening, mut options: Options) -> Result<Room, Error> {
     let bench = prepare_to_mix(&mut options).await?;
     let (clock, room) = (options.clock, invite.room());
     let zero_us = clock.now_us();
-    let (to_driver, inputs) = mpsc::channel(INPUTS_MAX);
     let (requests, requested) = mpsc::channel(REQUESTS_MAX);
     let (events, _) = broadcast::channel(EVENTS_MAX);
     let (snapshot, snapshots) = watch::channel(RoomSnapshot::default());
@@ -144,7 +141,6 @@ async fn open(opening: Opening, mut options: Options) -> Result<Room, Error> {
         keeps_log: options.keep_frame_log,
         views: options.views,
         speaks: options.speaks,
-        inputs: to_driver,
         span: span.clone(),
     });
     let config = LinksConfig {
@@ -198,7 +194,6 @@ async fn open(opening: Opening, mut options: Options) -> Result<Room, Error> {
         heartbeats: Heartbeats::default(),
         publisher: None,
         requests: requested,
-        inputs,
         events: events.clone(),
         on_event: options.on_event.clone(),
         snapshot,

@@ -17,7 +17,7 @@ const CALM_LOOKS_MIN: u32 = 10;
 /// Upper limit of that number, which doubles with each failed attempt. A guess: one attempt degrades 2 to 4 s
 /// of each such period.
 const CALM_LOOKS_MAX: u32 = 160;
-/// An attempt that ends in overload within this many checks has failed. A guess.
+/// An attempt to send all pictures again has failed if the link is overloaded within this many checks. A guess.
 const ATTEMPT_LOOKS: u32 = 30;
 /// Number of checks over which a trial measures whether thinning reduces the loss. A guess.
 const TRIAL_LOOKS: u32 = 10;

@@ -10,8 +10,8 @@ use std::collections::BTreeMap;
 use crate::bounded::Bound;
 use crate::id::PeerId;
 use crate::message::{Digest, Message, ROSTER_MAX};
-use crate::outbox::View;
 use crate::time::{SECOND, Time};
+use crate::view::View;
 
 /// Interval of digests, plus or minus a quarter. A guess: a stage of 50 sends ten short messages a second in
 /// all, and finds a peer that is behind within some seconds, because every peer both sends and receives
@@ -80,7 +80,7 @@ impl AntiEntropy {
     }
 
     pub(crate) fn bounds(&self) -> [Bound; 1] {
-        [Bound::new("peers that were told where things stand", self.answered.len(), ROSTER_MAX)]
+        [Bound::new("peers that were sent the current state", self.answered.len(), ROSTER_MAX)]
     }
 }
 

@@ -17,10 +17,10 @@ use std::collections::BTreeMap;
 use crate::bounded::Bound;
 use crate::id::PeerId;
 use crate::message::{ElectionReason, MIXERS_MAX, Message, Sufferers};
-use crate::outbox::View;
 use crate::time::{SECOND, Time};
 use crate::tree::CHILDREN_AND_PROMISES_MAX;
 use crate::trouble::{TELL_US, TENURE_US, WINDOW_US};
+use crate::view::View;
 
 /// Faults within a window from which a viewer counts as degraded: the maximum counted of one speaker. A
 /// guess.
@@ -139,8 +139,12 @@ impl Audience {
 
     pub(crate) fn bounds(&self) -> [Bound; 2] {
         [
-            Bound::new("children below whom viewers suffer", self.below.len(), CHILDREN_AND_PROMISES_MAX),
-            Bound::new("mixers whose audience suffers", self.heard.len(), MIXERS_MAX),
+            Bound::new(
+                "children that report a degraded program below",
+                self.below.len(),
+                CHILDREN_AND_PROMISES_MAX,
+            ),
+            Bound::new("mixers that report a degraded audience", self.heard.len(), MIXERS_MAX),
         ]
     }
 }

@@ -21,10 +21,10 @@ use crate::io::{Event, Output};
 use crate::message::{
     DATA_LEN_MAX, Data, DataHeld, DataHeldAll, Delivery, LOOSE_LEN_MAX, Message, ROSTER_MAX,
 };
-use crate::outbox::View;
 use crate::seal::Signed;
 use crate::stage::Mode;
 use crate::time::{MS, SECOND, Time};
+use crate::view::View;
 
 /// Maximum number of reliable pieces of all sources kept for peers that lack them, and their maximum bytes. A
 /// guess.
@@ -389,9 +389,9 @@ impl Broadcast {
         let ahead = self.sources.values().map(|source| source.ahead.len()).max().unwrap_or(0);
         [
             Bound::new("sources of data", self.sources.len(), ROSTER_MAX),
-            Bound::new("pieces of a source that came early", ahead, AHEAD_MAX),
-            Bound::new("pieces kept for whoever lacks them", self.kept.len(), KEPT_MAX),
-            Bound::new("peers that were sent what they lacked", self.answered.len(), ANSWERS_MAX),
+            Bound::new("out-of-order data pieces of a source", ahead, AHEAD_MAX),
+            Bound::new("data pieces kept for retransmission", self.kept.len(), KEPT_MAX),
+            Bound::new("peers that were sent missing data", self.answered.len(), ANSWERS_MAX),
         ]
     }
 }

@@ -12,8 +12,8 @@
 use crate::bounded::List;
 use crate::id::PeerId;
 use crate::message::{Claim, Doubt, ElectionReason, MIXERS_MAX, Outcome};
-use crate::outbox::STATEMENT_LIFE_S;
 use crate::seal::Signed;
+use crate::view::STATEMENT_LIFE_S;
 
 /// Duration of the distrust after an election for trouble, in seconds. By design.
 const DOUBT_LIFE_S: u64 = 600;

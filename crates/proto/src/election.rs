@@ -27,7 +27,7 @@ use crate::message::{
     BALLOT_REPORTS_MAX, Ballot, Claim, Decided, ElectionReason, Message, Need, Opening, Outcome, ROSTER_MAX,
     Report, Roster, Sufferers,
 };
-use crate::outbox::{Note, View};
+use crate::outbox::Note;
 use crate::prevote::PreVotes;
 use crate::probe::{LARGE_STAGE, Reports, measurers};
 use crate::score::{Sitting, Tally, elect, tally, uplinks_bps};
@@ -35,6 +35,7 @@ use crate::seal::{Signature, Signed};
 use crate::stage::Stage;
 use crate::time::{SECOND, Time};
 use crate::trouble::Trouble;
+use crate::view::View;
 
 /// Timeout for the reports after an opening with at most [`LARGE_STAGE`] candidates: a ballot must be decided
 /// within 6 s of the opening, by design. With more candidates the timeout is [`REPORTS_US_MAX_LARGE`].
@@ -474,8 +475,12 @@ impl Election {
         let shown = self.open.as_ref().map_or(0, |open| open.shown.len());
         let own = [
             Bound::new("claims", self.claims.len(), ROSTER_MAX),
-            Bound::new("what a signed ballot held", shown, BALLOT_REPORTS_MAX + ROSTER_MAX),
-            Bound::new("votes on our ballot", issued.map_or(0, |issued| issued.votes.len()), ROSTER_MAX),
+            Bound::new("evidence of the last signed ballot", shown, BALLOT_REPORTS_MAX + ROSTER_MAX),
+            Bound::new(
+                "votes on this peer's ballot",
+                issued.map_or(0, |issued| issued.votes.len()),
+                ROSTER_MAX,
+            ),
         ];
         let own = own.into_iter().chain(self.trouble.bounds()).chain(self.audience.bounds());
         own.chain(self.reports.bounds()).chain(self.pre_votes.bounds())

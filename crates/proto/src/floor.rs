@@ -127,7 +127,7 @@ impl Floor {
     }
 
     pub(crate) fn bounds(&self) -> [Bound; 1] {
-        [Bound::new("the host's words on who may speak", self.0.len(), WORDS_MAX)]
+        [Bound::new("floor records", self.0.len(), WORDS_MAX)]
     }
 }
 

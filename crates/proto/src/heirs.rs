@@ -11,9 +11,10 @@ use std::collections::BTreeMap;
 use crate::bounded::{Bound, List};
 use crate::id::PeerId;
 use crate::message::{Heir, Message, REIGN_NUMBER_MAX, REIGNS_MAX, ROSTER_MAX, Reign, reign_of};
-use crate::outbox::{Note, View};
+use crate::outbox::Note;
 use crate::seal::{Countersigned, Signature};
 use crate::time::{SECOND, Time};
+use crate::view::View;
 
 /// Silence after which the host counts as gone. A guess: twice the silence that makes a peer away, and longer
 /// than a change of network, because a new host is permanent.
@@ -188,6 +189,6 @@ impl Heirs {
 
     pub(crate) fn bounds(&self) -> [Bound; 1] {
         let votes = self.claim.as_ref().map_or(0, |claim| claim.votes.len());
-        [Bound::new("votes for us as host", votes, ROSTER_MAX)]
+        [Bound::new("votes for this peer as host", votes, ROSTER_MAX)]
     }
 }

@@ -12,15 +12,15 @@ use crate::config::HostConfig;
 use crate::floor::{Answer, Floor};
 use crate::id::PeerId;
 use crate::io::Event;
-use crate::membership::admission;
 use crate::message::{
     Entry, HEIRS_MAX, Join, Message, ProgramFormat, ProgramLayout, ProvenRoster, ROSTER_MAX, Refusal, Reign,
     Reigns, Roster, SignedRefusal, SignedRoster, first_epoch,
 };
 use crate::mutation::Mutation;
-use crate::outbox::{Note, View};
+use crate::outbox::Note;
 use crate::seal::{Keypair, Signed};
 use crate::time::{MS, SECOND, Time};
+use crate::view::View;
 
 /// Silence after which a roster peer is away. By design.
 const AWAY_US: u64 = 5 * SECOND;
@@ -171,7 +171,7 @@ impl Host {
             self.flush(view);
         }
         if let Some(roster) = &self.signed {
-            let admission = admission(view, roster);
+            let admission = view.admission(roster);
             view.out.send(from, Message::Admit(Box::new(admission)));
         }
     }
@@ -434,8 +434,8 @@ impl Host {
     pub(crate) fn bounds(&self) -> impl Iterator<Item = Bound> {
         let own = [
             Bound::new("roster entries at the host", self.entries.len(), ROSTER_MAX),
-            Bound::new("when each was heard", self.heard.len(), 2 * ROSTER_MAX),
-            Bound::new("peers that have just left the stage", self.stepped_down.len(), ROSTER_MAX),
+            Bound::new("last-heard times of stage peers", self.heard.len(), 2 * ROSTER_MAX),
+            Bound::new("peers that recently left the stage", self.stepped_down.len(), ROSTER_MAX),
         ];
         own.into_iter().chain(self.floor.bounds())
     }

@@ -449,4 +449,9 @@ pub enum Event {
     },
     /// The handover is complete; the body may stop.
     Left,
+    /// An internal fault: state machines notified each other in a cycle, and what was left was dropped.
+    NotesDropped {
+        /// Number of notifications that were dropped.
+        notes: usize,
+    },
 }

@@ -53,13 +53,15 @@ pub mod time;
 mod tree;
 mod trouble;
 mod uplink;
+mod view;
 pub mod watchdog;
 
 pub use broadcast::DataRefusal;
 pub use config::{CHILDREN_MAX, HostConfig, RoomConfig};
 pub use id::{InForce, PeerId, Rank, RoomId, ShortId, StreamId, StreamKind, StreamSpec};
 pub use io::{Address, Command, Event, Input, MixRole, Output, Verdict, Via};
-#[cfg(feature = "mutants")]
+#[cfg(debug_assertions)]
+#[doc(hidden)]
 pub use mutation::Mutation;
 pub use room::{BrainSnapshot, RoomState};
 pub use score::Tally;

@@ -7,16 +7,16 @@
 
 use std::collections::BTreeMap;
 
-use crate::bounded::{Bound, List};
+use crate::bounded::Bound;
 use crate::host::Host;
 use crate::id::PeerId;
 use crate::io::Event;
-use crate::message::{Admit, Consent, Join, Message, Refusal, Reign, SignedRoster};
-use crate::outbox::View;
+use crate::message::{Consent, Join, Message, Refusal, Reign};
 use crate::rng::Backoff;
 use crate::seal::Signed;
 use crate::stage::Mode;
 use crate::time::{MS, SECOND, Time};
+use crate::view::View;
 
 const ASK_AGAIN: Backoff = Backoff::new(500 * MS, 5 * SECOND);
 /// Maximum number of joiners that a member answers in the host's stead within [`LET_IN_EACH_US`], each once:
@@ -170,7 +170,7 @@ impl Membership {
             return None;
         }
         self.let_in.insert(from, view.now);
-        let admits = || Message::Admit(Box::new(admission(view, roster)));
+        let admits = || Message::Admit(Box::new(view.admission(roster)));
         Some(if is_in { admits() } else { Message::Roster(roster.clone()) })
     }
 
@@ -265,23 +265,13 @@ impl Membership {
     }
 
     pub(crate) fn bounds(&self) -> impl Iterator<Item = Bound> {
-        let own = Bound::new("peers let in in the host's stead", self.let_in.len(), LET_IN_MAX);
+        let own = Bound::new("peers admitted in place of the host", self.let_in.len(), LET_IN_MAX);
         std::iter::once(own).chain(self.host.iter().flat_map(Host::bounds))
     }
 
     pub(crate) fn next_timeout(&self) -> Option<Time> {
         let host = self.host.as_ref().and_then(Host::next_timeout);
         [self.join_at, host].into_iter().flatten().min()
-    }
-}
-
-/// Returns the message that admits a peer, with the present state of the room.
-pub(crate) fn admission(view: &View<'_>, roster: &SignedRoster) -> Admit {
-    Admit {
-        roster: roster.clone(),
-        under: view.mandate.under_before(roster.epoch).cloned(),
-        decided: view.mandate.decided.clone(),
-        failovers: List::truncated(view.mandate.failovers.iter().cloned()),
     }
 }
 

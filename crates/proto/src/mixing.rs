@@ -20,10 +20,11 @@ use crate::id::{PeerId, Rank, StreamSpec};
 use crate::io::{MixRole, Output};
 use crate::links::Want;
 use crate::message::{LinkKind, MIXERS_MAX, Message, ROSTER_MAX, Resume, VideoRequest};
-use crate::outbox::{Note, View};
+use crate::outbox::Note;
 use crate::spread::Spread;
 use crate::stage::Mode;
 use crate::time::{MS, SECOND, Time};
+use crate::view::View;
 
 /// Minimum time before a new mixer begins, so that the first tier has linked to it: ten link set-ups.
 const WARM_US_MIN: u64 = 500 * MS;
@@ -144,7 +145,7 @@ impl Mixing {
     /// Re-evaluates roster and mandate, and does what follows from them.
     pub(crate) fn update(&mut self, view: &mut View<'_>) {
         self.see_who_has_begun(view);
-        self.choose_part(view);
+        self.choose_phase(view);
         self.follow_speakers(view);
         self.keep_links(view);
         self.forward(view);
@@ -197,7 +198,7 @@ impl Mixing {
         self.early.truncate(MIXERS_MAX);
     }
 
-    fn choose_part(&mut self, view: &mut View<'_>) {
+    fn choose_phase(&mut self, view: &mut View<'_>) {
         let mesh = view.stage.mode() == Mode::Mesh;
         let (rank, now) = (view.rank(), view.now);
         let another_has_begun = self.begun.iter().any(|mixer| *mixer != view.me);
@@ -529,15 +530,15 @@ impl Mixing {
         [
             Bound::new("calls home", self.calls.len(), ROSTER_MAX + MIXERS_MAX),
             Bound::new("mixers that have begun", self.begun.len(), MIXERS_MAX),
-            Bound::new("mixers that had begun", self.former.len(), MIXERS_MAX),
-            Bound::new("programs that began before their proof came", self.early.len(), MIXERS_MAX),
-            Bound::new("speakers called home", self.called.len(), ROSTER_MAX),
+            Bound::new("previous mixers that had begun", self.former.len(), MIXERS_MAX),
+            Bound::new("programs that began before their proof", self.early.len(), MIXERS_MAX),
+            Bound::new("speakers with this mixer as home", self.called.len(), ROSTER_MAX),
             Bound::new(
-                "speakers that watch, and those that have just left the stage",
+                "viewing speakers, and peers stepping back from the stage",
                 self.watching.len(),
                 ROSTER_MAX + STEPPING_BACK_MAX,
             ),
-            Bound::new("peers that get our stream", self.sending_to.len(), ROSTER_MAX),
+            Bound::new("destinations of the own stream", self.sending_to.len(), ROSTER_MAX),
         ]
     }
 

@@ -1,12 +1,12 @@
 //! Fault injection: protocol rules that a brain can be made to break, to show that the simulator's checkers
 //! detect it.
 //!
-//! A mutation can be set only with the feature `mutants`, which is enabled by the simulator's tests alone.
-//! Without it the compiler removes this code.
+//! A mutation can be set only in builds with debug assertions, through the hidden `RoomState::mutate`, which the
+//! simulator's tests alone call. From release builds the compiler removes this code.
 
 /// A protocol rule that a brain breaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-#[cfg_attr(not(feature = "mutants"), expect(unreachable_pub, reason = "exported with the feature"))]
+#[cfg_attr(not(debug_assertions), expect(unreachable_pub, reason = "exported with debug assertions"))]
 pub enum Mutation {
     /// A parent accepts two children above its maximum.
     TakesTooMany,
@@ -30,6 +30,8 @@ pub enum Mutation {
     RemembersTheAudience,
     /// The peer requests a timeout every millisecond without need.
     NeverSleeps,
+    /// Machines notify each other in a cycle.
+    NotifiesInCircles,
 }
 
 /// The rule that a brain breaks, if any.
@@ -37,18 +39,18 @@ pub enum Mutation {
 pub(crate) struct Mutated(Option<Mutation>);
 
 impl Mutated {
-    /// Whether this brain breaks that rule. Always false without the feature.
+    /// Whether this brain breaks that rule. Always false without debug assertions.
     pub(crate) fn is(self, mutation: Mutation) -> bool {
-        cfg!(feature = "mutants") && self.0 == Some(mutation)
+        cfg!(debug_assertions) && self.0 == Some(mutation)
     }
 
-    #[cfg(feature = "mutants")]
+    #[cfg(debug_assertions)]
     pub(crate) fn by(mutation: Mutation) -> Mutated {
         Mutated(Some(mutation))
     }
 
     #[cfg(debug_assertions)]
     pub(crate) fn at_all(self) -> bool {
-        cfg!(feature = "mutants") && self.0.is_some()
+        cfg!(debug_assertions) && self.0.is_some()
     }
 }

@@ -15,11 +15,11 @@ use crate::bounded::{Bound, List};
 use crate::id::PeerId;
 use crate::mandate::Mandate;
 use crate::message::{ElectionReason, Message, Need, Opening, ROSTER_MAX};
-use crate::outbox::View;
 use crate::score::Alone;
 use crate::seal::Signature;
 use crate::stage::{Mode, Stage};
 use crate::time::{MS, SECOND, Time};
+use crate::view::View;
 
 /// Time for which the roster must be unchanged before the room's first election, so that peers that join
 /// together are measured together. The wait ends after [`SETTLE_US_MAX`] in any case. Guesses.
@@ -152,9 +152,9 @@ impl PreVotes {
     pub(crate) fn bounds(&self) -> [Bound; 3] {
         let votes = self.asking.as_ref().map_or(0, |asking| asking.votes.len());
         [
-            Bound::new("candidates that were considered", self.considered.candidates.len(), ROSTER_MAX),
-            Bound::new("pre-votes that we asked for", votes, ROSTER_MAX),
-            Bound::new("peers that ask for our pre-vote", self.asked.len(), ROSTER_MAX),
+            Bound::new("candidates of the last ballot", self.considered.candidates.len(), ROSTER_MAX),
+            Bound::new("pre-votes for this peer", votes, ROSTER_MAX),
+            Bound::new("peers that request a pre-vote", self.asked.len(), ROSTER_MAX),
         ]
     }
 

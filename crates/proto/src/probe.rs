@@ -26,10 +26,10 @@ use crate::links::Want;
 use crate::message::{
     Claim, Consent, LineId, MEASURERS_MAX, Measured, Message, ROSTER_MAX, Report, Roster, RoundTrip,
 };
-use crate::outbox::View;
 use crate::score::bandwidth_bps_max;
 use crate::seal::Signed;
 use crate::time::{MS, SECOND, Time};
+use crate::view::View;
 
 /// Number of measurers per candidate, by design. A large stage has [`MEASURERS_MAX`]: where a fifth of the
 /// stage lies, liars are the majority of three measurers in one draw of ten, but of five in one draw of
@@ -147,12 +147,9 @@ pub(crate) struct Probe {
     claim: Option<Signed<Claim>>,
 }
 
-/// Key for drawing measurers. It follows from the outcome in force, so that no opener can choose it.
-pub(crate) type Draw = DrawKey;
-
 /// Returns the measurers of a candidate: three of the present peers, or five on a large stage, drawn by the
 /// hash of (draw, candidate, measurer).
-pub(crate) fn measurers(roster: &Roster, draw: &Draw, candidate: &PeerId) -> Vec<PeerId> {
+pub(crate) fn measurers(roster: &Roster, draw: &DrawKey, candidate: &PeerId) -> Vec<PeerId> {
     let present = || roster.entries.iter().filter(|entry| !entry.away);
     let candidates = present().filter(|entry| entry.mixes).count();
     let count = if candidates > LARGE_STAGE { MEASURERS_MAX } else { MEASURERS };
@@ -443,9 +440,9 @@ impl Probe {
 
     pub(crate) fn bounds(&self) -> [Bound; 3] {
         [
-            Bound::new("measurements that wait", self.queue.len(), MEASUREMENTS_MAX),
-            Bound::new("candidates taken on in an election", self.taken_on.len(), MEASUREMENTS_MAX),
-            Bound::new("peers that have our claim", self.claimed_to.len(), ROSTER_MAX),
+            Bound::new("queued measurements", self.queue.len(), MEASUREMENTS_MAX),
+            Bound::new("candidates to be measured in an election", self.taken_on.len(), MEASUREMENTS_MAX),
+            Bound::new("peers that have this peer's claim", self.claimed_to.len(), ROSTER_MAX),
         ]
     }
 

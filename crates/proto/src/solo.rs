@@ -13,10 +13,10 @@ use crate::id::PeerId;
 use crate::io::{Event, Output};
 use crate::links::Want;
 use crate::message::{LinkKind, Message, Path};
-use crate::outbox::View;
 use crate::rng::Backoff;
 use crate::stage::Mode;
 use crate::time::{SECOND, Time};
+use crate::view::View;
 
 /// Maximum number of peers to which a mixer forwards single speakers. A guess: a speaker's picture costs a
 /// third of the program's.
@@ -243,6 +243,6 @@ impl Solo {
     }
 
     pub(crate) fn bounds(&self) -> [Bound; 1] {
-        [Bound::new("peers that a speaker is passed on to", self.given.len(), SOLOS_MAX)]
+        [Bound::new("peers that receive a solo stream", self.given.len(), SOLOS_MAX)]
     }
 }

@@ -17,10 +17,11 @@ use crate::id::{PeerId, Rank};
 use crate::io::{Output, Verdict};
 use crate::message::{Alive, Failover, Message};
 use crate::mutation::Mutation;
-use crate::outbox::{Note, View};
+use crate::outbox::Note;
 use crate::seal::Signed;
 use crate::stage::Mode;
 use crate::time::{MS, Time};
+use crate::view::View;
 
 /// If any peer has heard the mixer within this time, no failover is declared. By design.
 const HEARD_US: u64 = 350 * MS;

@@ -15,8 +15,8 @@ use std::collections::{BTreeMap, VecDeque};
 use crate::bounded::Bound;
 use crate::id::{PeerId, Rank};
 use crate::message::{ElectionReason, Message, ROSTER_MAX};
-use crate::outbox::View;
 use crate::time::{SECOND, Time};
+use crate::view::View;
 
 /// Time for which a counted fault counts: the interval of one bitrate report, by design.
 pub(crate) const WINDOW_US: u64 = 20 * SECOND;
@@ -121,8 +121,8 @@ impl Trouble {
 
     pub(crate) fn bounds(&self) -> [Bound; 2] {
         [
-            Bound::new("seconds in which our mix suffered", self.own.len(), SECONDS_MAX),
-            Bound::new("peers whose mix suffered", self.heard.len(), ROSTER_MAX),
+            Bound::new("seconds with a degraded mix", self.own.len(), SECONDS_MAX),
+            Bound::new("peers that report a degraded mix", self.heard.len(), ROSTER_MAX),
         ]
     }
 

@@ -18,11 +18,11 @@ use crate::bounded::Bound;
 use crate::config::CHILDREN_MAX;
 use crate::id::PeerId;
 use crate::message::{Message, Roster};
-use crate::outbox::View;
 use crate::probe::{BANDWIDTH_BPS_MAX, BUSY_RETRY_US, FIRST_TRAIN_BYTES, train_bytes};
 use crate::rng::Backoff;
 use crate::time::{MS, SECOND, Time};
 use crate::tree::{RESERVE, Tree};
+use crate::view::{UplinkEstimate, View};
 
 /// Maximum time for which a peer with an unknown uplink lets its new children wait for the program.
 /// Simulated: half of the peers have a figure after 175 ms, 95 % after 409 ms.
@@ -145,15 +145,6 @@ struct Figure {
     at: Time,
     /// Number of results from that parent, one per train.
     told: usize,
-}
-
-/// Estimate of this peer's uplink for the other machines of the brain.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct UplinkEstimate {
-    /// Bandwidth in bits per second; `None` if unknown, 0 for a while if no parent has reported in time.
-    pub(crate) bps: Option<u64>,
-    /// Whether the first figure is expected soon.
-    pub(crate) is_awaited: bool,
 }
 
 /// State of the measurement of this peer's own uplink and its children's uplinks.
@@ -427,11 +418,11 @@ impl Uplink {
 
     pub(crate) fn bounds(&self) -> [Bound; 5] {
         [
-            Bound::new("parents that told what we can send", self.figures.len(), FIGURES_MAX),
-            Bound::new("trains sent lately", self.sent_at.len(), SENT_MAX),
-            Bound::new("peers that measure our uplink", self.asked.len(), ASKED_MAX),
+            Bound::new("parents that reported this peer's uplink", self.figures.len(), FIGURES_MAX),
+            Bound::new("recently sent trains", self.sent_at.len(), SENT_MAX),
+            Bound::new("peers that measure this peer's uplink", self.asked.len(), ASKED_MAX),
             Bound::new("children to be measured", self.queue.len(), WAITING_MAX),
-            Bound::new("children that were measured lately", self.lately.len(), WAITING_MAX),
+            Bound::new("recently measured children", self.lately.len(), WAITING_MAX),
         ]
     }
 

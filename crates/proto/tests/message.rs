@@ -1,16 +1,14 @@
 //! Control messages: encoded bytes, bounds, and robustness against arbitrary bytes.
 
-mod samples;
-
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
+use crate::samples::*;
 use plenary_proto::bounded::{List, Text};
 use plenary_proto::message::*;
 use plenary_proto::seal::{Countersigned, ENVELOPE_LEN_MAX, Invite, RoomSecret, SealError, Sealer, Signed};
 use plenary_proto::{PeerId, RoomId, ShortId, StreamId, StreamKind, StreamSpec};
 use proptest::prelude::*;
-use samples::*;
 
 fn variant(message: &Message) -> String {
     format!("{message:?}").chars().take_while(|c| c.is_alphanumeric()).collect()

@@ -1,16 +1,14 @@
 //! Admission of children by a relay with all slots taken.
 
-mod samples;
-
 use std::collections::BTreeSet;
 
+use crate::samples::viewer::{SECOND, Viewer};
+use crate::samples::{description, key};
 use plenary_proto::bounded::List;
 use plenary_proto::message::{
     Aggregate, Attach, LinkKind, Message, Offer, Path, Place, Purpose, Reach, Refused, Whereabouts,
 };
 use plenary_proto::{Address, Input, Output, Verdict};
-use samples::viewer::{SECOND, Viewer};
-use samples::{description, key};
 
 /// Returns a relay fed by key 3.
 fn relay() -> Viewer {

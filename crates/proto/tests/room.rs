@@ -1,10 +1,9 @@
 //! Robustness of the brain: under inputs in any order from any peer it never panics, settles, and stays
 //! within bounds.
 
-mod samples;
-
 use std::sync::LazyLock;
 
+use crate::samples::{self, *};
 use plenary_proto::bounded::{List, Text};
 use plenary_proto::message::*;
 use plenary_proto::seal::{Signed, Verified};
@@ -13,7 +12,6 @@ use plenary_proto::{
     Via,
 };
 use proptest::prelude::*;
-use samples::*;
 
 /// Keys 2 to 4 are on the sampled roster or named in it; 8 and 9 are strangers.
 const OTHERS: [u8; 5] = [2, 3, 4, 8, 9];
@@ -75,6 +73,17 @@ fn config(me: u8, hosts: bool) -> RoomConfig {
         uplink_bps_max: None,
         unix_s_at_zero: NOW,
     }
+}
+
+#[cfg(debug_assertions)] // only these builds have rules to break
+#[test]
+fn machines_that_notify_each_other_in_a_circle_come_to_rest_and_an_event_says_so() {
+    let mut room = RoomState::new(key(2), config(2, true), 7, Time(0));
+    drain(&mut room);
+    room.mutate(plenary_proto::Mutation::NotifiesInCircles);
+    room.handle(Time(1), Input::Timeout);
+    let dropped = |output: &Output| matches!(output, Output::Event(Event::NotesDropped { notes: 1 }));
+    assert_eq!(drain(&mut room).iter().filter(|output| dropped(output)).count(), 1);
 }
 
 /// Drains the outbox; fails when a brain never stops producing outputs.

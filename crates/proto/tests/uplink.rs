@@ -1,12 +1,10 @@
 //! Measurement of a viewer's uplink by its parents: a parent gets few trains, and its reports count only
 //! after trains.
 
-mod samples;
-
+use crate::samples::key;
+use crate::samples::viewer::{SECOND, Viewer};
 use plenary_proto::message::Message;
 use plenary_proto::{Input, Output, PeerId};
-use samples::key;
-use samples::viewer::{SECOND, Viewer};
 
 fn asks(outputs: &[Output], whom: PeerId) -> bool {
     outputs

@@ -152,7 +152,8 @@ const LIE: u64 = 8;
 const NEARER: u32 = 8;
 /// Divisor of a liar's claimed codec times; a larger divisor would claim an impossible speed.
 const BOAST: u32 = 4;
-/// Time after which a member that may take over first tries it, and interval of further attempts.
+/// Time after which a liar that is the fallback of an outsider mixer first reports that mixer as silent, in order to
+/// fail over from it; also the interval of further attempts.
 const USURP_US: u64 = 5 * SECOND;
 /// Length of the rehearsal without liars, in which the group learns opener and standby; most elections finish
 /// within it.

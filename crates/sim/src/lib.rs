@@ -19,7 +19,7 @@ mod compare;
 pub mod deviation;
 mod dice;
 mod directory;
-#[cfg(feature = "mutants")]
+#[cfg(debug_assertions)]
 pub mod faults;
 pub mod kept;
 mod media;

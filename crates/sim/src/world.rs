@@ -214,7 +214,7 @@ pub struct World {
     /// Peers with a change of their part in the room since the checkers last ran.
     changed: BTreeSet<usize>,
     checkers: Checkers,
-    #[cfg(feature = "mutants")]
+    #[cfg(debug_assertions)]
     pub(crate) faults: crate::faults::Faults,
 }
 
@@ -259,7 +259,7 @@ impl World {
             narrates: false,
             changed: BTreeSet::new(),
             checkers: Checkers::default(),
-            #[cfg(feature = "mutants")]
+            #[cfg(debug_assertions)]
             faults: Default::default(),
         };
         for (joins_at, at) in joins {
@@ -427,9 +427,9 @@ impl World {
         };
         let keys = self.keys[planned].clone();
         let id = keys.id();
-        #[cfg_attr(not(feature = "mutants"), expect(unused_mut, reason = "mutants change it"))]
+        #[cfg_attr(not(debug_assertions), expect(unused_mut, reason = "mutants change it"))]
         let mut brain = RoomState::new(keys, config, self.seed ^ planned as u64, self.now);
-        #[cfg(feature = "mutants")]
+        #[cfg(debug_assertions)]
         self.faults.of_brain(planned).into_iter().for_each(|mutation| brain.mutate(mutation));
         self.peers.push(Peer::new(brain, id, self.now, planned, &plan));
         self.net.add(plan.access, plan.place);

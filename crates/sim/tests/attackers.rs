@@ -1,14 +1,12 @@
 //! What a room still guarantees when some of its peers violate the protocol.
 
-mod support;
-
+use crate::support::{plan, run, run_on, seeds};
 use plenary_proto::time::{MS, SECOND};
 use plenary_proto::{PeerId, Time};
 use plenary_sim::attackers::Attack;
 use plenary_sim::scenario::named;
 use plenary_sim::units::Span;
 use plenary_sim::{Kind, MediaModel, PeerPlan, World, WorldPlan};
-use support::{plan, run, run_on};
 
 const SEEDS: std::ops::Range<u64> = 0..6;
 /// Number of peers on stage in these rooms.
@@ -39,7 +37,7 @@ fn honest(world: &World, each: usize) -> Vec<PeerId> {
 fn whose_parent_drops_or_delays_the_program_finds_another() {
     // a delay of less than 100 ms can't be distinguished from distance
     for (attack, gap_us_max) in [(Attack::Drop, 3 * SECOND), (Attack::Delay(Span(400 * MS)), 3 * SECOND)] {
-        for seed in SEEDS {
+        for seed in seeds(SEEDS) {
             let mut world = run(attacked(attack), seed, 15);
             let since = world.now();
             run_on(&mut world, 20);
@@ -63,7 +61,7 @@ fn who_says_that_it_feeds_most_and_feeds_nobody_takes_no_first_tier_from_those_t
 #[test]
 fn who_is_sent_to_droppers_alone_gets_out_of_there() {
     let mut starved = Vec::new();
-    for seed in 0..16 {
+    for seed in seeds(0..16) {
         let mut world = run(attacked_by_every(2, Attack::Drop), seed, 15);
         let since = world.now();
         run_on(&mut world, 20);
@@ -78,7 +76,7 @@ fn who_is_sent_to_droppers_alone_gets_out_of_there() {
 
 #[test]
 fn forged_frames_are_shown_below_a_forger_and_nowhere_else() {
-    for seed in SEEDS {
+    for seed in seeds(SEEDS) {
         let world = run(attacked(Attack::Forge), seed, 15);
         let forgers: Vec<_> =
             (STAGE..STAGE + 30).step_by(5).map(|planned| world.planned(planned).short()).collect();
@@ -96,7 +94,7 @@ fn forged_frames_are_shown_below_a_forger_and_nowhere_else() {
 
 #[test]
 fn a_room_in_which_most_ride_free_is_deeper_and_all_are_fed() {
-    for seed in SEEDS {
+    for seed in seeds(SEEDS) {
         let mut plan = plan(4, 3, 40);
         for (at, peer) in plan.peers.iter_mut().enumerate().skip(STAGE) {
             peer.relays = at % 5 < 2;
@@ -115,7 +113,7 @@ fn a_room_in_which_most_ride_free_is_deeper_and_all_are_fed() {
 #[test]
 fn sybils_that_pass_nothing_on_take_the_program_from_nobody_who_has_it() {
     let (mut fed, mut starved) = (0, 0);
-    for seed in SEEDS {
+    for seed in seeds(SEEDS) {
         let mut plan = plan(4, 3, 12);
         let sybil = |at: u64| {
             let mut sybil = PeerPlan { joins_at: Time(10 * SECOND + at * 10 * MS), ..PeerPlan::VIEWER };
@@ -141,7 +139,7 @@ fn sybils_that_pass_nothing_on_take_the_program_from_nobody_who_has_it() {
 
 #[test]
 fn sybils_on_an_open_stage_elect_one_of_theirs_and_the_program_goes_on() {
-    for seed in SEEDS {
+    for seed in seeds(SEEDS) {
         let mut plan = plan(3, 2, 10);
         let sybil =
             |at: u64| PeerPlan { joins_at: Time(200 * MS + at * 10 * MS), ..PeerPlan::of(Kind::Candidate) };

@@ -71,6 +71,7 @@ fn each_checker_catches_its_mutant_and_nothing_where_there_is_none() {
         ("no-flapping", Faulty::Bodies(Fault::Restless), &stall),
         ("one-program", Faulty::Bodies(Fault::MixesOn), &deposed),
         ("restless", Faulty::Brain(2, Mutation::NeverSleeps), &[]),
+        ("notes-end", Faulty::Brain(2, Mutation::NotifiesInCircles), &[]),
         ("both-ends-agree", Faulty::Bodies(Fault::ForgetsChildren), &[]),
     ];
     for (seed, acts) in SEEDS.flat_map(|seed| [&deaths[..], &stall, &deposed].map(|acts| (seed, acts))) {

@@ -1,10 +1,9 @@
 //! Elections and failovers in the simulator: which peers may open and decide, and how the parts of a
 //! partitioned room behave.
 
-mod support;
-
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::support::{self, plan, run, seeds};
 use plenary_proto::message::ElectionReason;
 use plenary_proto::time::{MS, SECOND};
 use plenary_proto::{Event, PeerId, Rank, Time};
@@ -12,7 +11,6 @@ use plenary_sim::attackers::Attack;
 use plenary_sim::checkers::{liveness, safety};
 use plenary_sim::plan::{Kind, Pauses};
 use plenary_sim::{NetPlan, RoomPlan, World, WorldPlan};
-use support::{plan, run};
 
 const SEEDS: std::ops::Range<u64> = 0..6;
 
@@ -55,7 +53,7 @@ fn one_outcome_ever(world: &World, size: usize, seed: u64) {
 
 #[test]
 fn with_the_host_and_the_mixer_gone_the_next_in_line_opens_and_a_majority_decides() {
-    for seed in SEEDS {
+    for seed in seeds(SEEDS) {
         let mut world = settled(seed, 4, 4, 8);
         let mixer = world.mixers()[0];
         world.kill(mixer);
@@ -73,7 +71,7 @@ fn with_the_host_and_the_mixer_gone_the_next_in_line_opens_and_a_majority_decide
 
 #[test]
 fn two_percent_loss_changes_no_election() {
-    for seed in SEEDS {
+    for seed in seeds(SEEDS) {
         let decided: Vec<_> = [0, 20_000]
             .into_iter()
             .map(|loss_ppm| {
@@ -96,7 +94,7 @@ fn two_percent_loss_changes_no_election() {
 
 #[test]
 fn a_calm_room_elects_once() {
-    for seed in SEEDS {
+    for seed in seeds(SEEDS) {
         let mut world = settled(seed, 4, 4, 4);
         world.run_for(60 * SECOND);
         let opened = |(_, event): &&(Time, Event)| matches!(event, Event::ElectionOpened { .. });
@@ -138,7 +136,7 @@ fn minority(world: &World, side: Side, size: usize) -> Vec<PeerId> {
 fn a_minority_that_is_cut_off_deposes_nobody_and_healed_halves_agree() {
     const SIZE: usize = 9;
     for side in [Side::Host, Side::HostAndMixer, Side::MixerAndStandby, Side::Mixer, Side::Standby] {
-        for seed in SEEDS {
+        for seed in seeds(SEEDS) {
             let mut world = settled(seed, 4, 5, 0);
             let few = minority(&world, side, SIZE);
             let many: Vec<_> = stage(&world, SIZE).into_iter().filter(|peer| !few.contains(peer)).collect();
@@ -178,7 +176,7 @@ fn a_minority_that_is_cut_off_deposes_nobody_and_healed_halves_agree() {
 
 #[test]
 fn a_room_whose_mixer_died_before_any_vote_serves_on_under_a_failover_count() {
-    for seed in SEEDS {
+    for seed in seeds(SEEDS) {
         // three of five peers die at once: the remaining two are no majority, but must have a program
         let mut world = settled(seed, 2, 3, 4);
         let snapshot = world.snapshot(world.planned(0));
@@ -222,7 +220,7 @@ fn votes_for(world: &World, wanted: ElectionReason) -> Vec<Time> {
 
 #[test]
 fn trouble_at_half_of_the_speakers_votes_a_weak_mixer_out_and_one_that_complains_alone_does_nothing() {
-    for seed in SEEDS {
+    for seed in seeds(SEEDS) {
         let mut world = settled(seed, 4, 4, 2);
         let mixer = world.mixers()[0];
         let speakers = stage(&world, 4);
@@ -244,7 +242,7 @@ fn trouble_at_half_of_the_speakers_votes_a_weak_mixer_out_and_one_that_complains
 #[test]
 fn a_mixer_that_the_speakers_suffer_from_is_voted_out_whatever_it_claims_and_is_not_elected_in_the_next_vote()
 {
-    for seed in SEEDS {
+    for seed in seeds(SEEDS) {
         let mut world = settled(seed, 4, 4, 2);
         let boaster = world.mixers()[0]; // no measurement shows anything wrong with it
         let speakers = stage(&world, 4);
@@ -273,7 +271,7 @@ fn overload(world: &mut World, mixer: PeerId, seconds: u64) {
 
 #[test]
 fn a_mixer_that_says_that_it_can_not_is_replaced_and_votes_for_that_stay_rare() {
-    for seed in SEEDS {
+    for seed in seeds(SEEDS) {
         let mut world = settled(seed, 4, 4, 2);
         let first = world.mixers()[0];
         let candidates = &stage(&world, 8)[4..];
@@ -308,7 +306,7 @@ fn a_mixer_that_says_that_it_can_not_is_replaced_and_votes_for_that_stay_rare() 
 
 #[test]
 fn the_only_candidate_mixes_on_whatever_it_says() {
-    for seed in SEEDS {
+    for seed in seeds(SEEDS) {
         let mut world = settled(seed, 4, 1, 2);
         let mixer = world.mixers()[0];
         overload(&mut world, mixer, 150);
@@ -329,7 +327,7 @@ fn seeing_room(seed: u64) -> (WorldPlan, usize) {
 
 #[test]
 fn a_mixer_that_boasted_and_makes_a_third_of_the_pictures_is_replaced_and_not_elected_again() {
-    for seed in SEEDS {
+    for seed in seeds(SEEDS) {
         let (mut plan, place) = seeing_room(seed);
         let boaster = &mut plan.peers[place];
         (boaster.encode_us, boaster.decode_us, boaster.attack) = (88_000, 12_000, Some(Attack::Boast));
@@ -357,7 +355,7 @@ fn a_mixer_that_boasted_and_makes_a_third_of_the_pictures_is_replaced_and_not_el
 
 #[test]
 fn a_mixer_that_makes_every_picture_is_not_called_out_by_a_speaker_on_a_bad_line() {
-    for seed in SEEDS {
+    for seed in seeds(SEEDS) {
         let (mut plan, _) = seeing_room(seed);
         let second = plan.peers.iter_mut().filter(|peer| peer.kind == Kind::Speaker).nth(1);
         second.expect("a second speaker").access.down_bps = 1_000_000; // for a program of 1.5 Mbit/s
@@ -374,7 +372,7 @@ fn branched_room() -> WorldPlan {
 #[test]
 fn a_mixer_whose_line_no_longer_carries_the_program_is_replaced_at_the_audience_s_word_though_the_stage_is_fine()
  {
-    for seed in SEEDS {
+    for seed in seeds(SEEDS) {
         let mut world = settled(seed, 4, 4, 30);
         let mixer = world.mixers()[0];
         support::run_on(&mut world, 80);
@@ -397,7 +395,7 @@ fn a_mixer_whose_line_no_longer_carries_the_program_is_replaced_at_the_audience_
 
 #[test]
 fn viewers_that_lie_call_one_vote_in_ten_minutes_and_change_no_mixer() {
-    for (seed, up_bps) in SEEDS.flat_map(|seed| [(seed, 100_000_000), (seed, 20_000_000)]) {
+    for (seed, up_bps) in seeds(SEEDS).flat_map(|seed| [(seed, 100_000_000), (seed, 20_000_000)]) {
         // the job needs 18 Mbit/s, and the vote's packet trains compete with a program of 15 Mbit/s
         let mut plan = room(4, 4, 30);
         plan.peers.iter_mut().for_each(|peer| peer.access.up_bps = up_bps);
@@ -431,7 +429,7 @@ fn suffer_below(world: &mut World, relays: &[PeerId], themselves: bool, seconds:
 
 #[test]
 fn a_relay_that_feeds_those_below_it_badly_calls_no_vote_nor_does_one_line_of_the_first_tier_but_two_do() {
-    for seed in SEEDS {
+    for seed in seeds(SEEDS) {
         let mut world = run(branched_room(), seed, 100);
         let mixer = world.mixers()[0];
         let mut branches = world.snapshot(mixer).children;
@@ -449,7 +447,7 @@ fn a_relay_that_feeds_those_below_it_badly_calls_no_vote_nor_does_one_line_of_th
 #[test]
 fn among_equals_wires_are_elected_before_radios_once_these_were_seen_to_pause() {
     let (mut radios_mixed, mut radios_seen) = (0, 0_u64);
-    for seed in SEEDS {
+    for seed in seeds(SEEDS) {
         let is_radio = |planned: usize| (planned as u64 + seed).is_multiple_of(2);
         let mut plan = room(4, 6, 8);
         let ways = NetPlan::drawn(20 * MS, 20 * MS, 10_000);

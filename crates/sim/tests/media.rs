@@ -1,13 +1,11 @@
 //! Distribution of the program at each level of detail: its cost, its delivery, and the agreement of the
 //! levels.
 
-mod support;
-
+use crate::support::{calm, plan, run, run_on, seeds};
 use plenary_proto::Time;
 use plenary_proto::time::SECOND;
 use plenary_sim::units::Share;
 use plenary_sim::{MediaModel, NetPlan, World, WorldPlan};
-use support::{calm, plan, run, run_on};
 
 /// A room simulated at this level.
 fn at_level(media: MediaModel, loss_ppm: u32) -> WorldPlan {
@@ -21,7 +19,7 @@ fn within_1s(world: &World) -> f64 {
 
 #[test]
 fn all_levels_agree_on_what_gets_through_and_how_late_it_is() {
-    for seed in 0..4 {
+    for seed in seeds(0..4) {
         let of = |media| {
             let world = run(at_level(media, 10_000), seed, 20);
             calm(&world);
@@ -43,7 +41,7 @@ fn all_levels_agree_on_what_gets_through_and_how_late_it_is() {
 
 #[test]
 fn a_packet_that_is_lost_is_sent_again_and_not_the_frame() {
-    for seed in 0..4 {
+    for seed in seeds(0..4) {
         let sent = |media| {
             let mut world = run(at_level(media, 0), seed, 8);
             let before = world.received();
@@ -61,7 +59,7 @@ fn a_packet_that_is_lost_is_sent_again_and_not_the_frame() {
 
 #[test]
 fn a_line_that_is_too_narrow_for_the_program_lets_as_much_through_as_it_can() {
-    for seed in 0..4 {
+    for seed in seeds(0..4) {
         let mut plan = at_level(MediaModel::Fluid, 0);
         plan.net.queue_us_max = SECOND / 4; // with a longer queue all frames would be late
         let narrow = plan.peers.len() - 1;
@@ -86,7 +84,7 @@ fn rooms_are_followed_as_closely_as_their_size_allows() {
 
 #[test]
 fn a_viewer_that_comes_in_the_middle_of_a_frame_gets_all_of_it() {
-    for seed in 0..4 {
+    for seed in seeds(0..4) {
         let [packet, frame] = [MediaModel::Packet, MediaModel::Frame].map(|media| {
             let mut plan = at_level(media, 0);
             for (at, peer) in plan.peers.iter_mut().enumerate().skip(6) {
@@ -101,7 +99,7 @@ fn a_viewer_that_comes_in_the_middle_of_a_frame_gets_all_of_it() {
 
 #[test]
 fn a_mixer_that_takes_over_sends_nothing_of_an_earlier_reign() {
-    for seed in 0..10 {
+    for seed in seeds(0..10) {
         // the acting mixer before the first election becomes the standby
         let mut world =
             run(WorldPlan { net: NetPlan::drawn(5_000, 40_000, 5_000), ..plan(4, 3, 24) }, seed, 12);

@@ -1,11 +1,9 @@
 //! Changes of the stage while the room goes on.
 
-mod support;
-
+use crate::support::{calm, plan, run, run_on, seeds};
 use plenary_proto::time::{MS, SECOND};
 use plenary_proto::{Command, Event, Mode, PeerId, Time};
 use plenary_sim::World;
-use support::{calm, plan, run, run_on};
 
 const SEEDS: std::ops::Range<u64> = 0..10;
 /// Events in a room while its host promotes a viewer; arguments are world, host and viewer.
@@ -15,7 +13,7 @@ const PROMOTED_US_MAX: u64 = 2 * SECOND;
 
 #[test]
 fn a_viewer_is_promoted_and_demoted_and_nobody_loses_the_picture() {
-    for seed in SEEDS {
+    for seed in seeds(SEEDS) {
         let mut world = run(plan(4, 3, 24), seed, 10);
         let host = world.planned(0);
         // the relay with the most children has the most to hand over
@@ -46,7 +44,7 @@ fn a_viewer_is_promoted_and_demoted_and_nobody_loses_the_picture() {
 
 #[test]
 fn whoever_may_speak_comes_and_goes_as_it_likes() {
-    for seed in SEEDS {
+    for seed in seeds(SEEDS) {
         let mut world = run(plan(2, 2, 6), seed, 8);
         let viewer = world.viewers()[0];
         for _ in 0..2 {
@@ -93,7 +91,7 @@ fn a_promotion_may_be_repeated_overtaken_or_come_too_late() {
             world.command(host, Command::Promote(viewer));
         }),
     ];
-    for seed in SEEDS.step_by(2) {
+    for seed in seeds(SEEDS).step_by(2) {
         for (name, race) in races {
             println!("{name}");
             let mut world = run(plan(4, 3, 12), seed, 10);
@@ -110,7 +108,7 @@ fn a_promotion_may_be_repeated_overtaken_or_come_too_late() {
 
 #[test]
 fn the_only_viewer_of_one_speaker_is_promoted_and_the_two_are_alone() {
-    for seed in SEEDS {
+    for seed in seeds(SEEDS) {
         let mut world = run(plan(1, 2, 1), seed, 8);
         let (host, viewer) = (world.planned(0), world.viewers()[0]);
         assert_eq!(world.snapshot(host).mode, Mode::PassThrough, "seed {seed}");
@@ -128,7 +126,7 @@ fn the_only_viewer_of_one_speaker_is_promoted_and_the_two_are_alone() {
 
 #[test]
 fn on_a_closed_stage_the_host_decides() {
-    for seed in SEEDS {
+    for seed in seeds(SEEDS) {
         let mut world = run(plan(2, 2, 6), seed, 8);
         let (host, speaker) = (world.planned(0), world.planned(1));
         world.command(host, Command::OpenStage(false));

@@ -1,21 +1,19 @@
 //! Several mixers in one room: distribution of speakers and audience over them, and the death of a mixer.
 
-mod support;
-
 use std::collections::BTreeMap;
 
+use crate::support::{calm, plan, run, run_on, seeds, under};
 use plenary_proto::time::{MS, SECOND};
 use plenary_proto::{Event, PeerId, Time};
 use plenary_sim::checkers::liveness;
 use plenary_sim::plan::Leave;
 use plenary_sim::{Kind, World, WorldPlan};
-use support::{calm, plan, run, run_on, under};
 
 const SEEDS: std::ops::Range<u64> = 0..10;
 
 #[test]
 fn each_of_two_mixers_is_the_home_of_half_the_speakers() {
-    for seed in SEEDS {
+    for seed in seeds(SEEDS) {
         let world = run(served_by(2, plan(4, 3, 24)), seed, 12);
         let mixers = world.mixers();
         assert_eq!(mixers.len(), 2, "seed {seed}");
@@ -27,7 +25,7 @@ fn each_of_two_mixers_is_the_home_of_half_the_speakers() {
 
 #[test]
 fn the_audience_is_spread_over_both_mixers_and_again_when_one_has_died() {
-    for seed in SEEDS {
+    for seed in seeds(SEEDS) {
         let mut world = run(served_by(2, plan(4, 4, 40)), seed, 25);
         audience_is_spread(&world, seed);
         calm(&world);
@@ -42,7 +40,7 @@ fn the_audience_is_spread_over_both_mixers_and_again_when_one_has_died() {
 #[test]
 fn two_mixers_die_one_after_the_other_and_the_third_serves_everyone() {
     let mut gaps_us = [Vec::new(), Vec::new()];
-    for seed in SEEDS {
+    for seed in seeds(SEEDS) {
         let mut world = run(served_by(2, plan(4, 3, 24)), seed, 12);
         for (death, gaps_us) in gaps_us.iter_mut().enumerate() {
             let mixer = world.mixers()[0];
@@ -79,7 +77,7 @@ fn two_mixers_die_one_after_the_other_and_the_third_serves_everyone() {
 #[test]
 fn one_of_two_mixers_leaves_without_a_gap_and_speakers_are_spread_again() {
     let mut gaps_us = Vec::new();
-    for seed in SEEDS {
+    for seed in seeds(SEEDS) {
         let mut plan = served_by(2, plan(4, 4, 40));
         plan.peers.iter_mut().filter(|peer| peer.kind == Kind::Speaker).for_each(|peer| peer.sees = true);
         let mut world = run(plan, seed, 25);
@@ -102,7 +100,7 @@ fn one_of_two_mixers_leaves_without_a_gap_and_speakers_are_spread_again() {
 
 #[test]
 fn a_second_mixer_comes_when_speakers_outgrow_one_uplink_and_goes_when_they_have_left() {
-    for seed in SEEDS {
+    for seed in seeds(SEEDS) {
         // one uplink carries a stage of two speakers and four viewers, but not one of eight speakers and two
         // viewers
         let mut narrow = plan(8, 3, 12);
@@ -129,7 +127,7 @@ fn a_second_mixer_comes_when_speakers_outgrow_one_uplink_and_goes_when_they_have
 
 #[test]
 fn who_comes_after_the_first_election_sees_whichever_of_two_mixers_it_is_moved_to() {
-    for seed in SEEDS {
+    for seed in seeds(SEEDS) {
         let mut plan = served_by(2, plan(4, 3, 10));
         plan.room.k1 = 4;
         // the early viewers leave and others join, so the audience moves gradually from mixer to mixer
@@ -148,7 +146,7 @@ fn who_comes_after_the_first_election_sees_whichever_of_two_mixers_it_is_moved_t
 
 #[test]
 fn two_mixers_that_leave_at_once_and_have_no_standby_sign_no_failover_count_twice() {
-    for seed in SEEDS {
+    for seed in seeds(SEEDS) {
         let mut world = run(served_by(2, plan(4, 2, 12)), seed, 15);
         world.mixers().into_iter().for_each(|mixer| world.leave(mixer));
         world.run_for(10 * SECOND);
@@ -159,7 +157,7 @@ fn two_mixers_that_leave_at_once_and_have_no_standby_sign_no_failover_count_twic
 
 #[test]
 fn a_host_that_wants_two_mixers_gets_none_whose_line_carries_no_program_and_is_seldom_asked_about_it() {
-    for seed in SEEDS {
+    for seed in seeds(SEEDS) {
         let mut plan = served_by(2, plan(4, 3, 24));
         let candidates = plan.peers.iter_mut().filter(|peer| peer.kind == Kind::Candidate);
         for (at, peer) in candidates.enumerate() {
@@ -202,7 +200,7 @@ fn served_by(mixers: u8, mut plan: WorldPlan) -> WorldPlan {
 
 #[test]
 fn two_mixers_are_not_elected_behind_one_line_that_carries_one() {
-    for seed in 0..20 {
+    for seed in seeds(0..20) {
         let mut plan = plan(4, 4, 12);
         plan.room.mixers = 2;
         let candidates = plan.peers.iter_mut().filter(|peer| peer.kind == Kind::Candidate);

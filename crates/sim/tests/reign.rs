@@ -1,12 +1,10 @@
 //! Rooms in which the host dies or is cut off.
 
-mod support;
-
+use crate::support::{calm, plan, run, run_on, seeds};
 use plenary_proto::message::reign_of;
 use plenary_proto::time::SECOND;
 use plenary_proto::{Command, Event, PeerId, Time};
 use plenary_sim::{Kind, PeerPlan, World};
-use support::{calm, plan, run, run_on};
 
 const SEEDS: std::ops::Range<u64> = 0..8;
 /// Time by which an heir must be host: the first heir waits 10 s, then some round trips follow.
@@ -14,7 +12,7 @@ const CHOSEN_US_MAX: u64 = 12 * SECOND;
 
 #[test]
 fn a_dead_hosts_heir_goes_on_with_the_room() {
-    for seed in SEEDS {
+    for seed in seeds(SEEDS) {
         let mut plan = plan(4, 3, 12);
         let late = plan.peers.len();
         let joins = |kind, s| PeerPlan { joins_at: Time(s * SECOND), ..PeerPlan::of(kind) };
@@ -54,7 +52,7 @@ fn a_dead_hosts_heir_goes_on_with_the_room() {
 
 #[test]
 fn a_host_that_comes_back_is_a_member() {
-    for seed in SEEDS {
+    for seed in seeds(SEEDS) {
         let mut world = run(plan(4, 3, 12), seed, 10);
         let (host, heir) = (world.planned(0), world.planned(4));
         world.partition(&[host]);
@@ -72,7 +70,7 @@ fn a_host_that_comes_back_is_a_member() {
 
 #[test]
 fn a_minority_gets_no_new_host_and_a_short_loss_changes_nothing() {
-    for seed in SEEDS {
+    for seed in seeds(SEEDS) {
         let mut world = run(plan(4, 3, 6), seed, 10);
         let host = world.planned(0);
         // the candidates, all of them heirs, but only three of seven on stage
@@ -93,7 +91,7 @@ fn a_minority_gets_no_new_host_and_a_short_loss_changes_nothing() {
 
 #[test]
 fn one_heir_after_the_other_may_die() {
-    for seed in SEEDS.step_by(2) {
+    for seed in seeds(SEEDS).step_by(2) {
         let mut world = run(plan(6, 3, 6), seed, 10);
         // the host and its first heir die at once, then the next heir
         world.kill(world.planned(0));
@@ -112,7 +110,7 @@ fn one_heir_after_the_other_may_die() {
 
 #[test]
 fn viewers_get_in_while_nobody_reigns() {
-    for seed in SEEDS {
+    for seed in seeds(SEEDS) {
         let mut plan = plan(4, 3, 6);
         let late = plan.peers.len();
         plan.peers.push(PeerPlan { joins_at: Time(11 * SECOND), ..PeerPlan::VIEWER });
@@ -134,7 +132,7 @@ fn viewers_get_in_while_nobody_reigns() {
 
 #[test]
 fn viewers_that_know_only_the_dead_hear_of_the_living_from_the_rest_of_the_stage() {
-    for seed in SEEDS.step_by(2) {
+    for seed in seeds(SEEDS).step_by(2) {
         let mut world = run(plan(6, 4, 6), seed, 10);
         world.kill(world.planned(0));
         run_on(&mut world, 15);

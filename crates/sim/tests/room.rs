@@ -1,20 +1,18 @@
 //! Life of a room in the simulator, one behaviour per test, each with several seeds.
 
-mod support;
-
+use crate::support::{calm, plan, run, run_on, seeds};
 use plenary_proto::message::ElectionReason;
 use plenary_proto::time::{MS, SECOND};
 use plenary_proto::{Event, Mode, PeerId, Rank, Time};
 use plenary_sim::scenario;
 use plenary_sim::units::{Share, Span};
 use plenary_sim::{PeerPlan, World};
-use support::{calm, plan, run, run_on};
 
 const SEEDS: std::ops::Range<u64> = 0..10;
 
 #[test]
 fn the_opening_is_decided_by_a_majority_within_six_seconds() {
-    for seed in SEEDS {
+    for seed in seeds(SEEDS) {
         let world = run(plan(4, 3, 24), seed, 12);
         let host = world.planned(0);
         let opened = when(&world, host, |event| matches!(event, Event::ElectionOpened { term: 1, .. }));
@@ -34,7 +32,7 @@ fn the_opening_is_decided_by_a_majority_within_six_seconds() {
 
 #[test]
 fn every_viewer_gets_nearly_every_frame_and_the_tree_is_flat() {
-    for seed in SEEDS {
+    for seed in seeds(SEEDS) {
         let world = run(plan(4, 3, 24), seed, 15);
         let delivery = world.delivery();
         assert!(delivery.frames_within_1s >= Some(0.99), "seed {seed}: {delivery:?}");
@@ -49,7 +47,7 @@ fn every_viewer_gets_nearly_every_frame_and_the_tree_is_flat() {
 
 #[test]
 fn every_viewer_has_a_backup_in_another_branch() {
-    for seed in SEEDS {
+    for seed in seeds(SEEDS) {
         let world = run(plan(4, 3, 24), seed, 12);
         for viewer in world.viewers() {
             let snapshot = world.snapshot(viewer);
@@ -63,7 +61,7 @@ fn every_viewer_has_a_backup_in_another_branch() {
 
 #[test]
 fn a_killed_mixer_is_replaced_by_its_standby_before_any_vote_and_then_by_vote() {
-    for seed in SEEDS {
+    for seed in seeds(SEEDS) {
         let mut world = run(plan(4, 3, 24), seed, 10);
         let mixer = world.mixers()[0];
         let standby = world.snapshot(world.planned(0)).standbys[0];
@@ -98,7 +96,7 @@ fn a_killed_mixer_is_replaced_by_its_standby_before_any_vote_and_then_by_vote() 
 
 #[test]
 fn a_mixer_that_only_stood_still_is_missed_for_a_moment_and_then_all_agree_on_one() {
-    for seed in SEEDS.step_by(2) {
+    for seed in seeds(SEEDS).step_by(2) {
         for stall_ms in [250, 500, 700, 1_500] {
             let mut world = run(plan(4, 3, 12), seed, 10);
             let (host, mixer) = (world.planned(0), world.mixers()[0]);
@@ -128,7 +126,7 @@ fn a_mixer_that_only_stood_still_is_missed_for_a_moment_and_then_all_agree_on_on
 
 #[test]
 fn a_standby_that_stood_still_itself_declares_nobody_gone() {
-    for seed in SEEDS {
+    for seed in seeds(SEEDS) {
         for (mixer_ms, standby_ms) in [(0, 350), (0, 1_000), (0, 3_000), (280, 500)] {
             let mut world = run(plan(4, 3, 12), seed, 10);
             let (host, mixer) = (world.planned(0), world.mixers()[0]);
@@ -148,7 +146,7 @@ fn a_standby_that_stood_still_itself_declares_nobody_gone() {
 
 #[test]
 fn the_vote_after_a_failover_does_not_wait_for_the_dead_and_keeps_whoever_took_over() {
-    for seed in SEEDS {
+    for seed in seeds(SEEDS) {
         let mut world = run(plan(4, 3, 12), seed, 10);
         let host = world.planned(0);
         let before = world.snapshot(host);
@@ -167,7 +165,7 @@ fn the_vote_after_a_failover_does_not_wait_for_the_dead_and_keeps_whoever_took_o
 
 #[test]
 fn a_mixer_that_leaves_is_followed_without_a_gap() {
-    for seed in SEEDS {
+    for seed in seeds(SEEDS) {
         let mut world = run(plan(4, 3, 24), seed, 10);
         let mixer = world.mixers()[0];
         let first_tier = world.snapshot(mixer).children;
@@ -189,7 +187,7 @@ fn a_mixer_that_leaves_is_followed_without_a_gap() {
 
 #[test]
 fn a_killed_relays_children_are_fed_by_their_backups_and_find_new_ones() {
-    for seed in SEEDS {
+    for seed in seeds(SEEDS) {
         let mut world = run(plan(4, 3, 24), seed, 10);
         let viewers = world.viewers();
         let relay = *viewers.iter().max_by_key(|viewer| world.snapshot(**viewer).children.len()).unwrap();
@@ -215,7 +213,7 @@ fn a_killed_relays_children_are_fed_by_their_backups_and_find_new_ones() {
 
 #[test]
 fn children_and_grandchildren_survive_when_all_children_of_a_root_die() {
-    for seed in SEEDS {
+    for seed in seeds(SEEDS) {
         let mut plan = plan(2, 2, 12);
         (plan.room.k, plan.room.k1) = (2, 4);
         let mut world = run(plan, seed, 12);
@@ -232,7 +230,7 @@ fn children_and_grandchildren_survive_when_all_children_of_a_root_die() {
 
 #[test]
 fn two_speakers_alone_are_a_mesh_and_a_viewer_brings_a_mixer() {
-    for seed in SEEDS {
+    for seed in seeds(SEEDS) {
         let mut plan = plan(2, 2, 1);
         plan.peers.last_mut().unwrap().joins_at = Time(5 * SECOND);
         let mut world = World::new(plan, seed);
@@ -248,7 +246,7 @@ fn two_speakers_alone_are_a_mesh_and_a_viewer_brings_a_mixer() {
 
 #[test]
 fn a_speaker_that_comes_late_is_called_home() {
-    for seed in SEEDS {
+    for seed in seeds(SEEDS) {
         for speakers in [1, 2, 4] {
             let mut plan = plan(speakers, 2, 4);
             let late = PeerPlan { joins_at: Time(8 * SECOND), ..PeerPlan::SPEAKER };
@@ -266,7 +264,7 @@ fn a_speaker_that_comes_late_is_called_home() {
 
 #[test]
 fn one_speaker_before_an_audience_is_passed_through() {
-    for seed in SEEDS {
+    for seed in seeds(SEEDS) {
         let world = run(plan(1, 3, 10), seed, 10);
         assert_eq!(world.snapshot(world.planned(0)).mode, Mode::PassThrough, "seed {seed}");
         calm(&world);
@@ -275,7 +273,7 @@ fn one_speaker_before_an_audience_is_passed_through() {
 
 #[test]
 fn the_room_goes_on_without_its_rendezvous_and_repairs_itself() {
-    for seed in SEEDS {
+    for seed in seeds(SEEDS) {
         let mut world = run(plan(4, 3, 24), seed, 10);
         world.kill_rendezvous();
         world.run_for(2 * SECOND);
@@ -293,7 +291,7 @@ fn the_room_goes_on_without_its_rendezvous_and_repairs_itself() {
 
 #[test]
 fn a_dead_standby_is_replaced() {
-    for seed in SEEDS {
+    for seed in seeds(SEEDS) {
         let mut world = run(plan(4, 3, 12), seed, 10);
         let host = world.planned(0);
         let before = world.snapshot(host);
@@ -309,7 +307,7 @@ fn a_dead_standby_is_replaced() {
 
 #[test]
 fn a_room_of_one_candidate_has_a_mixer_and_no_standby() {
-    for seed in SEEDS {
+    for seed in seeds(SEEDS) {
         let world = run(plan(3, 1, 6), seed, 12);
         let snapshot = world.snapshot(world.planned(0));
         assert_eq!((snapshot.mixers.len(), snapshot.standbys.len()), (1, 0), "seed {seed}");
@@ -344,7 +342,7 @@ fn whoever_sleeps_is_missed_and_welcome_back() {
         ("mixer", |world| world.mixers()[0]),
         ("host", |world| world.planned(0)),
     ];
-    for seed in SEEDS.step_by(2) {
+    for seed in seeds(SEEDS).step_by(2) {
         for (name, who) in who {
             for sleep_s in [2, 20] {
                 println!("{name} for {sleep_s} s");
@@ -372,7 +370,7 @@ fn whoever_sleeps_is_missed_and_welcome_back() {
 
 #[test]
 fn a_room_stands_a_loss_of_a_tenth_for_a_while() {
-    for seed in SEEDS {
+    for seed in seeds(SEEDS) {
         let mut world = run(plan(4, 3, 24), seed, 10);
         let before = world.received();
         world.lose_from(world.now(), Share(100_000));
@@ -423,13 +421,13 @@ fn when(world: &World, peer: PeerId, wanted: impl Fn(&Event) -> bool) -> Time {
     found.unwrap_or_else(|| panic!("not among {:#?}", world.events(peer))).0
 }
 
-/// Thirty hours of mixing, with packet loss and stalling machines (3,000 by command, PROTOCOL 11.1).
+/// Three hours of mixing, with packet loss and stalling machines (300 nightly, 3,000 by command, PROTOCOL 11.1).
 #[test]
-fn in_thirty_hours_nobody_takes_over_from_a_mixer_that_lives() {
+fn in_three_hours_nobody_takes_over_from_a_mixer_that_lives() {
     let scenario = scenario::named("mixer-stalls").unwrap().unwrap();
-    let report = scenario.run(1, 30);
+    let report = scenario.run(1, 3);
     let elections = &report.elections;
-    assert!(elections.mixer_hours >= 30.0, "{} hours", elections.mixer_hours);
+    assert!(elections.mixer_hours >= 3.0, "{} hours", elections.mixer_hours);
     assert_eq!(elections.false_failovers_per_1000h, Some(0.0));
-    assert!(elections.false_declarations_per_24h.is_some_and(|count| count <= 1.0), "{elections:?}");
+    assert_eq!(elections.false_declarations_per_24h, Some(0.0), "{elections:?}");
 }

@@ -1,11 +1,9 @@
 //! A single speaker's own stream, for peers that request it.
 
-mod support;
-
+use crate::support::{calm, plan, run, run_on, seeds, under};
 use plenary_proto::time::SECOND;
 use plenary_proto::{Command, Event, PeerId};
 use plenary_sim::World;
-use support::{calm, plan, run, run_on, under};
 
 const SEEDS: std::ops::Range<u64> = 0..5;
 /// Maximum number of peers to which a mixer forwards single speakers.
@@ -31,7 +29,7 @@ fn told(world: &World, peer: PeerId) -> Vec<(PeerId, bool)> {
 
 #[test]
 fn a_viewer_gets_the_speaker_it_wishes_for_and_then_another_and_then_none() {
-    for seed in SEEDS {
+    for seed in seeds(SEEDS) {
         let mut world = run(plan(3, 3, 12), seed, 12);
         let (ada, ben) = (world.planned(0), world.planned(1));
         let viewer =
@@ -52,7 +50,7 @@ fn a_viewer_gets_the_speaker_it_wishes_for_and_then_another_and_then_none() {
 
 #[test]
 fn the_next_mixer_goes_on_with_it_when_one_dies_or_leaves() {
-    for (seed, polite) in SEEDS.flat_map(|seed| [(seed, false), (seed, true)]) {
+    for (seed, polite) in seeds(SEEDS).flat_map(|seed| [(seed, false), (seed, true)]) {
         let mut world = run(plan(3, 3, 8), seed, 12);
         let (ben, viewer, mixer) = (world.planned(1), world.viewers()[0], world.mixers()[0]);
         wish(&mut world, viewer, Some(ben));
@@ -142,7 +140,7 @@ fn where_all_speakers_come_anyway_it_is_said_at_once_and_of_who_is_not_on_stage_
 
 #[test]
 fn when_its_mixer_leaves_and_another_is_full_the_new_one_goes_on_with_it() {
-    for seed in SEEDS {
+    for seed in seeds(SEEDS) {
         let mut planned = plan(4, 4, 40);
         planned.room.mixers = 2;
         let mut world = run(planned, seed, 15);

@@ -1,5 +1,6 @@
 //! The tree: its depth, the time until newcomers see the program, and repair when peers above die.
 
+use crate::support::seeds;
 use plenary_proto::time::{MS, SECOND};
 use plenary_proto::{PeerId, Time};
 use plenary_sim::checkers::{liveness, safety};
@@ -12,7 +13,7 @@ const AUDIENCE_AT: u64 = 8 * SECOND;
 
 #[test]
 fn three_hundred_that_come_at_once_see_within_two_seconds_in_a_flat_tree() {
-    for seed in 0..12 {
+    for seed in seeds(0..12) {
         let mut world = World::new(plan(300, 300 * MS, NetPlan::HOME), seed);
         run(&mut world, 18);
         let mut joins = world.join_us();
@@ -47,7 +48,7 @@ fn peers_alike_that_have_been_calm_for_a_minute_hang_no_deeper_than_a_level_more
 
 #[test]
 fn who_can_feed_others_gets_a_place_though_all_are_taken_by_those_that_cannot() {
-    for seed in 0..4 {
+    for seed in seeds(0..4) {
         let mut plan = plan(24, 4 * SECOND, NetPlan::HOME);
         let viewers = plan.peers.iter_mut().filter(|peer| peer.kind == Kind::Viewer);
         viewers.take(14).for_each(|peer| peer.relays = false);
@@ -61,7 +62,7 @@ fn who_can_feed_others_gets_a_place_though_all_are_taken_by_those_that_cannot() 
 
 #[test]
 fn when_the_only_relay_has_died_one_that_comes_later_gets_a_place_and_feeds_its_orphans() {
-    for seed in 0..4 {
+    for seed in seeds(0..4) {
         let mut plan = plan(18, 4 * SECOND, NetPlan::HOME);
         let late = plan.peers.len();
         let mut viewers = plan.peers.iter_mut().filter(|peer| peer.kind == Kind::Viewer);
@@ -87,7 +88,7 @@ fn when_the_only_relay_has_died_one_that_comes_later_gets_a_place_and_feeds_its_
 fn a_killed_parents_children_are_fed_again_within_300_ms_over_30_ms_links() {
     let net = NetPlan::drawn(30 * MS, 30 * MS, 5_000);
     let mut gaps = Vec::new();
-    for seed in 0..12 {
+    for seed in seeds(0..12) {
         let mut world = World::new(plan(40, SECOND, net.clone()), seed);
         run(&mut world, 20);
         for _ in 0..3 {
@@ -112,7 +113,7 @@ fn a_killed_parents_children_are_fed_again_within_300_ms_over_30_ms_links() {
 
 #[test]
 fn half_of_the_top_dies_and_all_are_fed_in_three_seconds_and_the_tree_is_flat_again() {
-    for seed in 1..4 {
+    for seed in seeds(1..4) {
         let mut world = World::new(plan(100, SECOND, NetPlan::HOME), seed);
         run(&mut world, 20);
         let tiers = 2..=3;
@@ -142,7 +143,7 @@ fn half_of_the_top_dies_and_all_are_fed_in_three_seconds_and_the_tree_is_flat_ag
 
 #[test]
 fn who_slept_for_half_a_minute_sees_within_two_seconds_and_feeds_nobody_it_fed() {
-    for seed in 0..4 {
+    for seed in seeds(0..4) {
         let mut world = World::new(plan(60, SECOND, NetPlan::HOME), seed);
         run(&mut world, 20);
         let (relay, mixer) = (busiest(&world), world.mixers()[0]);
@@ -163,7 +164,7 @@ fn who_slept_for_half_a_minute_sees_within_two_seconds_and_feeds_nobody_it_fed()
 #[test]
 fn whoever_relays_learns_what_its_line_carries_and_feeds_no_more() {
     let lines_bps = [2_000_000, 4_000_000, 7_000_000, 12_000_000, 40_000_000];
-    for seed in 0..4 {
+    for seed in seeds(0..4) {
         let mut plan = plan(60, 4 * SECOND, NetPlan::HOME);
         let viewers = plan.peers.iter_mut().filter(|peer| peer.kind == Kind::Viewer);
         viewers.zip(lines_bps.iter().cycle()).for_each(|(peer, bps)| peer.access.up_bps = *bps);

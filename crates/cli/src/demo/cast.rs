@@ -21,7 +21,7 @@ use super::heard::Heard;
 use super::report::{EventReport, Report};
 use crate::Failure;
 use crate::args::DemoArgs;
-use crate::tell::{NOBODY_CONSENTS, Teller};
+use crate::tell::{NOBODY_CONSENTS, Teller, mode_word};
 
 /// Maximum number of viewers that join at the same time: about the number that one machine can link at once.
 const JOINING_AT_ONCE: usize = 8;
@@ -280,7 +280,7 @@ impl Cast {
         format!(
             "{:3} s  {:12}  term {}  {mixer}  {} peers  viewers fed {fed}/{}  depth {depth}",
             elapsed.as_secs(),
-            super::report::mode_word(host.mode),
+            mode_word(host.mode),
             host.rank,
             present.len(),
             viewers.len(),

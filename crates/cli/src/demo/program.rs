@@ -23,7 +23,7 @@ pub(super) struct Ticks {
     /// All of `made`, plus the ticks at which no mixer made a picture while there was no program.
     due: BTreeSet<u64>,
     fps: u64,
-    /// Time without a program, after it had begun.
+    /// Total seconds in which no mixer made a picture (gaps above `NO_PROGRAM_US`), after the room's first picture.
     without_s: f64,
 }
 

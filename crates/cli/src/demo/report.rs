@@ -12,7 +12,7 @@ use super::floor::Noticed;
 use super::program::{self, END_US, Resumed, Ticks};
 use super::svg;
 use crate::json::{self, round};
-use crate::tell::NOBODY_CONSENTS;
+use crate::tell::{NOBODY_CONSENTS, mode_word};
 use crate::units::What;
 
 /// Length of the picture logs: half an hour, by
@@ -487,15 +487,6 @@ fn speaker_index(part: Part) -> Option<usize> {
     match part {
         Part::Speaker(index) => Some(index),
         _ => None,
-    }
-}
-
-/// Returns the name of a mode in reports and messages.
-pub(crate) fn mode_word(mode: Mode) -> &'static str {
-    match mode {
-        Mode::Mesh => "mesh",
-        Mode::PassThrough => "pass-through",
-        Mode::Mixer => "mixer",
     }
 }
 

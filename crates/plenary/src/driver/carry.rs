@@ -381,6 +381,9 @@ fn log(event: &Event) {
         Event::PeerMisbehaved { peer, count, dropped } => {
             tracing::warn!(?peer, count, dropped, "a peer broke the protocol");
         }
+        Event::NotesDropped { notes } => {
+            tracing::error!(notes, "state machines notified each other in a cycle");
+        }
         Event::Mode(mode) => tracing::info!("mode: {mode:?}"),
         Event::NoMixer => tracing::info!("nobody mixes"),
         Event::ElectionOpened { term, reason } => tracing::info!("election {term} opens: {reason:?}"),
@@ -401,7 +404,9 @@ fn log(event: &Event) {
 fn public(event: Event) -> Option<RoomEvent> {
     Some(match event {
         Event::Admitted => RoomEvent::Admitted,
-        Event::Refused(_) | Event::BallotRejected { .. } | Event::Left => return None,
+        Event::Refused(_) | Event::BallotRejected { .. } | Event::Left | Event::NotesDropped { .. } => {
+            return None;
+        }
         Event::Waiting { tries } => RoomEvent::Waiting { tries },
         Event::Roster { epoch } => RoomEvent::Stage { epoch },
         Event::Host(host) => RoomEvent::Host(host),

@@ -23,7 +23,7 @@ use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use crate::desk::{Desk, Tile};
 use crate::event::{OnEvent, RoomEvent};
-use crate::flow::Flow;
+use crate::flow::{Flow, Notice};
 use crate::layout;
 use crate::loss::SoundLoss;
 use crate::publish::Publisher;
@@ -85,7 +85,6 @@ pub(crate) struct Driver {
     pub(crate) heartbeats: Heartbeats,
     pub(crate) publisher: Option<Publisher>,
     pub(crate) requests: mpsc::Receiver<Request>,
-    pub(crate) inputs: mpsc::Receiver<Input>,
     pub(crate) events: broadcast::Sender<RoomEvent>,
     pub(crate) on_event: Option<OnEvent>,
     pub(crate) snapshot: watch::Sender<RoomSnapshot>,
@@ -123,7 +122,7 @@ enum Happened {
     Request(Option<Request>),
     Link(plenary_rtc::Event),
     Signal(Option<SignalEvent>),
-    Input(Input),
+    Notice(Notice),
     /// A frame that was held for the application is due.
     Due,
     Tick,
@@ -146,7 +145,7 @@ impl Driver {
                 Happened::Link(event) => self.link_event(event),
                 Happened::Signal(Some(event)) => self.signal_event(event),
                 Happened::Signal(None) => self.signal = None,
-                Happened::Input(input) => self.input(input),
+                Happened::Notice(notice) => self.input(notice.into()),
                 Happened::Due => self.flow.hand_over_due(),
                 Happened::Tick => self.tick(),
                 Happened::Timeout => self.input(Input::Timeout),
@@ -161,7 +160,7 @@ impl Driver {
         let signal = self.signal.clone();
         tokio::select! {
             biased;
-            Some(input) = self.inputs.recv() => Happened::Input(input),
+            notice = self.flow.next_notice() => Happened::Notice(notice),
             Some(event) = self.link_events.next() => Happened::Link(event),
             event = async { match &signal {
                 Some(signal) => signal.next().await,

@@ -10,6 +10,7 @@ mod in_step;
 mod inflow;
 mod key_wish;
 mod maker;
+mod notices;
 mod outlets;
 mod own;
 mod past;
@@ -29,13 +30,14 @@ use plenary_media::Encoded;
 use plenary_media::{Clock, Frame};
 use plenary_proto::identity::MediaKind;
 use plenary_proto::message::{LinkKind, Message, Resume, StreamUse};
-use plenary_proto::{InForce, Input, PeerId, RoomId, StreamId, StreamKind, StreamSpec, Time};
+use plenary_proto::{InForce, PeerId, RoomId, StreamId, StreamKind, StreamSpec, Time};
 use plenary_rtc::{LinkId, MediaPacket, PacketSink};
-use tokio::sync::mpsc;
 use tracing::Span;
 
 pub(crate) use inflow::Inbound;
 pub(crate) use maker::Maker;
+pub(crate) use notices::Notice;
+use notices::Notices;
 pub use outlets::{Origin, ReceivedFrame};
 pub(crate) use own::Own;
 pub(crate) use sending::Sending;
@@ -122,7 +124,7 @@ pub(crate) struct Flow {
     clock: Clock,
     zero_us: u64,
     sending: OnceLock<Sending>,
-    inputs: mpsc::Sender<Input>,
+    notices: Notices,
     span: Span,
     state: Mutex<State>,
 }
@@ -137,14 +139,13 @@ pub(crate) struct FlowConfig {
     pub(crate) keeps_log: bool,
     pub(crate) views: bool,
     pub(crate) speaks: bool,
-    pub(crate) inputs: mpsc::Sender<Input>,
     /// The room's: links, mixer and capture call on tasks and threads of their own.
     pub(crate) span: Span,
 }
 
 impl Flow {
     pub(crate) fn new(config: FlowConfig) -> Arc<Flow> {
-        let FlowConfig { me, room, clock, zero_us, keeps_log, views, speaks, inputs, span } = config;
+        let FlowConfig { me, room, clock, zero_us, keeps_log, views, speaks, span } = config;
         let state = State {
             links: BTreeMap::new(),
             by_id: BTreeMap::new(),
@@ -175,8 +176,8 @@ impl Flow {
             keeps_log,
             own_key_wanted: false,
         };
-        let (sending, state) = (OnceLock::new(), Mutex::new(state));
-        Arc::new(Flow { me, room, clock, zero_us, sending, inputs, span, state })
+        let (sending, notices, state) = (OnceLock::new(), Notices::default(), Mutex::new(state));
+        Arc::new(Flow { me, room, clock, zero_us, sending, notices, span, state })
     }
 
     /// Connects it with the links, once they are there.
@@ -206,11 +207,16 @@ impl Flow {
         Time(now_us.saturating_sub(self.zero_us))
     }
 
-    fn tell(&self, input: Input) {
-        if self.inputs.try_send(input).is_err() {
+    fn notify(&self, notice: Notice) {
+        if !self.notices.push(notice) {
             let _inside = self.span.enter();
-            tracing::error!("the driver does not keep up: an input is lost");
+            tracing::error!("the driver does not keep up: a notice is lost");
         }
+    }
+
+    /// Waits for what the brain must hear of next.
+    pub(crate) async fn next_notice(&self) -> Notice {
+        self.notices.next().await
     }
 
     // ── links ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -389,7 +395,7 @@ impl Flow {
 
     /// Our own program has begun.
     pub(crate) fn started(&self, spec: StreamSpec) {
-        self.tell(Input::Started(spec));
+        self.notify(Notice::Started(spec));
     }
 
     /// A stream of the program that this peer makes itself.
@@ -410,7 +416,10 @@ impl Flow {
 
     /// How often the program has suffered here since this was asked last.
     pub(crate) fn take_suffered(&self, fps_wanted: Option<u8>) -> u16 {
-        self.state().program.take_suffered(self.now_us(), fps_wanted)
+        let mut state = self.state();
+        let count = state.program.take_suffered(self.now_us(), fps_wanted);
+        state.reception.degraded(count);
+        count
     }
 
     /// A picture of the program can't be decoded here: whoever feeds us is asked for a key frame.

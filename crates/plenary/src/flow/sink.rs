@@ -1,11 +1,12 @@
 //! What comes from links: packets, each to whoever it is for, and wishes for key frames.
 
+use plenary_proto::StreamKind;
 use plenary_proto::identity::MediaKind;
 use plenary_proto::message::LinkKind;
-use plenary_proto::{Input, StreamKind};
 use plenary_rtc::{LinkId, MediaPacket, PacketSink};
 
 use super::inflow::slot_code;
+use super::notices::Notice;
 use super::own::OWN_SLOTS;
 use super::program::PROGRAM_SLOTS;
 use super::solo::SOLO_SLOTS;
@@ -55,7 +56,7 @@ impl PacketSink for Flow {
             state.hand_over(arrived.frames, now_us, self.time(now_us));
             drop(guard);
             if fed {
-                self.tell(Input::Fed(peer));
+                self.notify(Notice::Fed(peer));
             }
             if let Some(link) = ask {
                 sending.want_key(link, PROGRAM_SLOTS[0]);

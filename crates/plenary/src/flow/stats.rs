@@ -73,6 +73,9 @@ pub struct ReceptionStats {
     pub frames_left_out: u64,
     /// Pictures that came over a second after their capture.
     pub frames_late: u64,
+    /// Degradations of the program, as reported to the stage for elections: keyframes that had to be requested,
+    /// freezes of 300 ms and more, and stretches of 4 s with less than 75 % of the pictures.
+    pub degradations: u64,
     /// Longest wait between pictures, one that still lasts included.
     pub longest_video_gap_ms: f64,
     /// Longest wait between packets of sound, one that still lasts included; `None` before the first.
@@ -135,6 +138,11 @@ impl Reception {
     /// So many pictures were left out on the way.
     pub(crate) fn left_out(&mut self, count: u64) {
         self.stats.frames_left_out += count;
+    }
+
+    /// Counts degradations of the program.
+    pub(crate) fn degraded(&mut self, count: u16) {
+        self.stats.degradations += u64::from(count);
     }
 
     fn picture(&mut self, frame: &Frame, now_us: u64) {

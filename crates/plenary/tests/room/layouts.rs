@@ -17,8 +17,6 @@ fn alone(name: &str) -> Layout {
 async fn the_host_lays_the_program_out_anew_in_mid_room() {
     use plenary::ProgramFormat;
 
-    use crate::program::time_code;
-
     let program = ProgramFormat { width: 640, height: 360, fps: 30, bitrate_bps: 600_000 };
     let options = HostOptions { program, layout: Layout::Share, ..small() };
     let ada = Room::host(local(Options::speaker("Ada")), options).await.unwrap();

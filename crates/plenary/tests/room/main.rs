@@ -1,6 +1,7 @@
 //! Rooms over real WebRTC on loopback, as an application holds them.
 
 mod data;
+mod degradation;
 mod encoded;
 mod errors;
 mod floor;
@@ -15,7 +16,7 @@ mod raw;
 #[cfg(feature = "codecs")]
 mod share;
 mod solo;
-mod suffering;
+
 mod support;
 mod trouble;
 #[cfg(feature = "codecs")]

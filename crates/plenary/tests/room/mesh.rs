@@ -21,7 +21,6 @@ async fn two_speakers_see_and_hear_each_other() {
 
 #[cfg(feature = "codecs")]
 async fn sees_and_hears(me: &plenary::Room, other: &plenary::Room, index: u8) {
-    use crate::program::time_code;
     use plenary_testkit::judge::{Sound, TimeCode};
 
     let (mut pictures, mut sound) = (me.pictures().unwrap(), me.sound().unwrap());

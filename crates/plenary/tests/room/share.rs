@@ -6,7 +6,6 @@ use plenary::media::source::{Source, SourceError, SourcePictures, TestSource};
 use plenary::{HostOptions, Options, ProgramFormat, Room};
 use plenary_testkit::judge::Sound;
 
-use crate::program::time_code;
 use crate::support::*;
 
 /// Source with the test source's picture, and a different tone on each channel.

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+#[cfg(feature = "codecs")]
+use plenary::media::PictureView;
 use plenary::media::codec::{Codecs, VideoEncoder, VideoFormat};
 use plenary::media::source::TestSource;
 use plenary::media::{Clock, Picture};
@@ -13,9 +15,11 @@ use plenary::{
     RoomSnapshot,
 };
 use plenary_testkit::fake::FakeCodecs;
+#[cfg(feature = "codecs")]
+use plenary_testkit::judge::TimeCode;
 
-/// Timeout against hangs; no step should take a tenth of it.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+/// Limit on hanging, also on a machine that is busy with other work. On an idle one no wait takes a tenth of it.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
 const PICTURE: ProgramFormat = ProgramFormat { width: 320, height: 180, fps: 30, bitrate_bps: 300_000 };
 
 /// Returns the options with loopback addresses and codecs that take no time.
@@ -149,4 +153,30 @@ impl Application {
             }
         }
     }
+}
+
+/// Reads the row of 32 cells at the top of a tile of the test source, as the manual describes it.
+#[cfg(feature = "codecs")]
+pub(crate) fn time_code(
+    view: &PictureView<'_>,
+    left: usize,
+    top: usize,
+    width: usize,
+    height: usize,
+) -> Option<TimeCode> {
+    let luma = view.planes[0];
+    let middle = top + height / 30;
+    let mut bits = 0u32;
+    for cell in 0..32 {
+        let x = left + (2 * cell + 1) * width / 64;
+        let sample = luma.samples[middle * luma.stride + x];
+        bits = bits << 1
+            | match sample {
+                0..=96 => 0,
+                160..=255 => 1,
+                _ => return None,
+            };
+    }
+    let even = bits != 0 && bits.count_ones().is_multiple_of(2);
+    even.then_some(TimeCode { index: (bits >> 28) as u8, number: bits >> 1 & 0x07ff_ffff })
 }

@@ -7,7 +7,6 @@ use plenary::media::source::{Source, SourceError, SourcePictures, TestSource};
 use plenary::media::{Picture, PictureView};
 use plenary::{Events, MediaKind, Mode, Options, PeerId, Room, RoomEvent};
 
-use crate::program::time_code;
 use crate::support::*;
 
 /// Test source that is silent until it is told to speak.

@@ -18,7 +18,7 @@ use plenary_proto::message::{
     Answer, Consent, Description, LinkKind, Message, Offer, ProgramFormat, Setup, VideoRequest,
 };
 use plenary_proto::{
-    Address, Command, HostConfig, Input, MixRole, Output, PeerId, RoomConfig, RoomState, StreamKind,
+    Address, Command, Event, HostConfig, Input, MixRole, Output, PeerId, RoomConfig, RoomState, StreamKind,
     StreamSpec, Time, Verdict, Via,
 };
 use serde::Deserialize;
@@ -269,6 +269,7 @@ impl Room {
         let me = cast()[at];
         let by_link = |message| Parcel::Message { from: me, via: Via::Link, message };
         match output {
+            Output::Event(Event::NotesDropped { notes }) => panic!("{notes} notes without an end"),
             Output::Control(to, message) => self.send(to, by_link(message)),
             Output::Signal(to, message) => {
                 let to = if let Address::Peer(to) = to { to } else { cast()[0] };

@@ -7,6 +7,7 @@
 //! A link authenticates both of its ends, so messages on it are not signed. Statements that are forwarded to
 //! third parties are signed, and [`Message::verify`] checks them before the brain processes the message.
 
+mod admission;
 mod data;
 mod election;
 mod heartbeat;
@@ -17,6 +18,7 @@ mod roster;
 mod stage;
 mod tree;
 
+pub use admission::{Admit, Join};
 pub use data::{DATA_LEN_MAX, Data, DataHeld, DataHeldAll, Delivery, LOOSE_LEN_MAX};
 pub(crate) use election::MEASURERS_MAX;
 pub use election::{
@@ -27,12 +29,12 @@ pub use heartbeat::{HEAD_LEN_MAX, Head, Heartbeat, loose_from_bytes, loose_to_by
 pub use link::{Answer, CANDIDATES_MAX, Candidate, Description, LinkKind, Offer, PayloadTypes, Setup};
 pub use piece::{PIECE_LEN_MAX, Pieces, Reassembly, TooLong};
 pub use reign::{
-    HEIRS_MAX, Heir, ProvenRoster, REIGN_NUMBER_MAX, REIGNS_MAX, Reign, Reigns, SignedRefusal, first_epoch,
-    reign_of,
+    Heir, ProvenRoster, REIGN_NUMBER_MAX, REIGNS_MAX, Reign, Reigns, SignedRefusal, SignedRoster,
+    first_epoch, reign_of,
 };
 pub use roster::{
-    Admit, Consent, Entry, Join, LAYOUT_LEN_MAX, NAME_LEN_MAX, ProgramFormat, ProgramLayout, ROSTER_MAX,
-    Refusal, Roster, SignedRoster,
+    Consent, Entry, HEIRS_MAX, LAYOUT_LEN_MAX, NAME_LEN_MAX, ProgramFormat, ProgramLayout, ROSTER_MAX,
+    Refusal, Roster,
 };
 pub use stage::{Resume, StreamUse, VideoRequest};
 pub use tree::{

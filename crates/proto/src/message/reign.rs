@@ -10,16 +10,15 @@
 //! earlier one.
 
 use std::ops::Deref;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::roster::{ROSTER_MAX, Refusal, Roster, SignedRoster};
+use super::roster::{ROSTER_MAX, Refusal, Roster};
 use crate::bounded::List;
 use crate::id::{PeerId, RoomId};
 use crate::seal::{Countersigned, SealError, Signed, Statement, Verifier};
 
-/// Maximum heirs that a roster names.
-pub const HEIRS_MAX: usize = 4;
 /// Maximum reigns after the root key's. The proofs of three reigns over a full stage, with a full admission,
 /// still fit an envelope. After the last reign the last roster stays in force.
 pub const REIGNS_MAX: usize = 3;
@@ -125,6 +124,10 @@ impl Reigns {
         self.0.iter().any(|reign| reign_of(before(reign)) == reign_of(epoch) && epoch > before(reign))
     }
 }
+
+/// A roster with its host's signature and chain of reigns. Shared and immutable: it is kept for many epochs
+/// and sent to every peer.
+pub type SignedRoster = Arc<ProvenRoster>;
 
 /// A signed roster with the proof that its signer is host. The statement's `epoch` and `counter` are the
 /// roster's number.

@@ -1,17 +1,16 @@
-//! The roster: the membership of the stage as the host signs it, and the messages of admission.
+//! The roster: the membership of the stage as the host signs it.
 
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::election::{Decided, FAILOVERS_MAX, Failover};
-use super::reign::{HEIRS_MAX, ProvenRoster};
 use crate::bounded::{List, Text};
 use crate::id::PeerId;
-use crate::seal::{Signed, Statement};
+use crate::seal::Statement;
 
+/// Maximum heirs that a roster names.
+pub const HEIRS_MAX: usize = 4;
 /// Maximum peers of a roster.
 pub const ROSTER_MAX: usize = 64;
 /// Maximum bytes of a name, in UTF-8.
@@ -124,36 +123,6 @@ impl Roster {
 
 impl Statement for Roster {
     const CONTEXT: &'static str = "roster";
-}
-
-/// A roster with its host's signature and chain of reigns. Shared and immutable: it is kept for many epochs
-/// and sent to every peer.
-pub type SignedRoster = Arc<ProvenRoster>;
-
-/// A joiner's request: the roles that it wants in the room.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Join {
-    /// Name shown under the joiner's picture.
-    pub name: Text<NAME_LEN_MAX>,
-    /// The joiner wants to speak.
-    pub speaks: bool,
-    /// The joiner wants the program.
-    pub views: bool,
-    /// The joiner consents to mix.
-    pub mixes: bool,
-}
-
-/// Admission: all state that a newcomer needs.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Admit {
-    /// The newest roster.
-    pub roster: SignedRoster,
-    /// The older roster that the election's signatures count in; `None` when they count in the newest roster.
-    pub under: Option<SignedRoster>,
-    /// The last decided election, if any.
-    pub decided: Option<Decided>,
-    /// The failovers of that term, by rank.
-    pub failovers: List<Signed<Failover>, FAILOVERS_MAX>,
 }
 
 /// Reason why the host refuses a joiner.

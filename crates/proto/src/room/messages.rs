@@ -5,10 +5,11 @@ use crate::id::PeerId;
 use crate::io::{Event, Output};
 use crate::message::{Failover, Message, Relay, SignedRoster};
 use crate::mutation::Mutation;
-use crate::outbox::{Note, View};
+use crate::outbox::Note;
 use crate::seal::Signed;
 use crate::tree::is_path_of;
 use crate::uplink::Uplink;
+use crate::view::View;
 
 /// Number of violations at which a peer is dropped.
 pub(super) const VIOLATIONS_MAX: u32 = 8;

@@ -21,7 +21,7 @@ use crate::membership::Membership;
 use crate::message::{Consent, Delivery, LinkKind, Message, Offer, Path};
 use crate::mixing::Mixing;
 use crate::mutation::Mutation;
-use crate::outbox::{Item, Outbox, View};
+use crate::outbox::{Item, Outbox};
 use crate::probe::{Probe, Shown};
 use crate::rng::Rng;
 use crate::route::Router;
@@ -32,7 +32,9 @@ use crate::streams::Streams;
 use crate::succession::Succession;
 use crate::time::{MS, SECOND, Time};
 use crate::tree::Tree;
-use crate::uplink::{Uplink, UplinkEstimate};
+use crate::uplink::Uplink;
+use crate::view::UplinkEstimate;
+use crate::view::View;
 
 /// Maximum time that a leaving mixer waits until its successor has begun.
 const LEAVE_US_MAX: u64 = 2 * SECOND;
@@ -332,7 +334,8 @@ impl RoomState {
     }
 
     /// Makes this brain break a protocol rule from now on.
-    #[cfg(feature = "mutants")]
+    #[cfg(debug_assertions)]
+    #[doc(hidden)]
     pub fn mutate(&mut self, mutation: crate::Mutation) {
         self.shared.mandate.mutated = crate::mutation::Mutated::by(mutation);
     }

@@ -16,8 +16,8 @@ use super::seek::{Better, Seek};
 use crate::bounded::List;
 use crate::id::PeerId;
 use crate::message::{Message, Move, PLACES_MAX, Path, Place};
-use crate::outbox::View;
 use crate::time::{SECOND, Time};
+use crate::view::View;
 
 /// How long the tree must have been uneven before a move is requested, and before the same child is asked
 /// again: three tiers' aggregates have arrived by then.

@@ -1,9 +1,8 @@
 //! State kept of one child: its aggregates, the newcomers redirected to its branch, and the suspicion against
 //! it.
 
-use super::AGGREGATE_US;
 use super::balance::STAY_US;
-use super::down::{PROMISES_MAX, RESERVE};
+use super::{AGGREGATE_US, PROMISES_MAX, RESERVE};
 use crate::id::PeerId;
 use crate::message::{Aggregate, DEPTHS_MAX, Purpose, Resume, RoundTrips};
 use crate::time::{SECOND, Time};

@@ -14,8 +14,8 @@ use super::down::VIEWERS_US;
 use crate::bounded::{Bound, List};
 use crate::id::PeerId;
 use crate::message::{Aggregate, MIXERS_MAX, Message, Move, PLACES_MAX, Place, Purpose};
-use crate::outbox::View;
 use crate::time::{SECOND, Time};
+use crate::view::View;
 
 /// Difference up to which two trees are left alone, in percent of their viewers together: 60 to 40. A guess.
 const UNEVEN_PERCENT: u64 = 20;
@@ -89,7 +89,7 @@ impl CoMixers {
     }
 
     pub(super) fn bounds(&self) -> [Bound; 1] {
-        [Bound::new("other mixers' trees", self.told.len(), MIXERS_MAX)]
+        [Bound::new("aggregates of co-mixers", self.told.len(), MIXERS_MAX)]
     }
 }
 

@@ -7,7 +7,7 @@
 use std::cmp::Reverse;
 
 use super::child::{Child, SENT_US_MAX, Suspicion};
-use super::{AGGREGATE_US, ATTACH_US_MAX, Tree};
+use super::{AGGREGATE_US, ATTACH_US_MAX, CHILDREN_AND_PROMISES_MAX, PROMISES_MAX, RESERVE, Tree};
 use crate::bounded::List;
 use crate::config::CHILDREN_MAX;
 use crate::id::{PeerId, ShortId};
@@ -17,20 +17,13 @@ use crate::message::{
     Resume, Roster,
 };
 use crate::mutation::Mutation;
-use crate::outbox::{Note, View};
+use crate::outbox::Note;
 use crate::score::first_tier_max;
 use crate::time::{SECOND, Time};
+use crate::view::View;
 
-/// Maximum number of backups that a relay promises to feed: 4, by design. A standby promises as many as the
-/// mixers that it succeeds may feed.
-pub(super) const PROMISES_MAX: usize = 4;
-/// Slots kept free for backups that are activated.
-pub(crate) const RESERVE: usize = 1;
 /// Time within which a newly served child may have received nothing but cached packets.
 const JUST_FED_US: u64 = SECOND / 2;
-/// Maximum number of children, promised ones included: `CHILDREN_MAX` children, as many promised backups, and
-/// the reserve for each of the two.
-pub(crate) const CHILDREN_AND_PROMISES_MAX: usize = 2 * (CHILDREN_MAX as usize + RESERVE);
 /// Time in which a child that the uplink can't carry finds another place: a search, a link set-up and the
 /// first packets. A guess.
 const OVER_US: u64 = 3 * SECOND;

@@ -52,6 +52,6 @@ impl FailedFeeders {
     }
 
     pub(super) fn bound(&self) -> Bound {
-        Bound::new("peers that fed us nothing", self.peers.len(), FAILED_FEEDERS_MAX)
+        Bound::new("failed feeders", self.peers.len(), FAILED_FEEDERS_MAX)
     }
 }

@@ -21,6 +21,7 @@
 //! Every peer knows its path, the list of peers from a mixer down to itself. A peer refuses an asker that is
 //! in its own path, so the tree has no cycles.
 
+mod above;
 mod balance;
 mod child;
 mod co_mixers;
@@ -33,25 +34,34 @@ mod up;
 use std::collections::BTreeMap;
 
 use crate::bounded::{Bound, List};
+use crate::config::CHILDREN_MAX;
 use crate::id::PeerId;
 use crate::io::Output;
 use crate::message::{Aggregate, FAILOVERS_MAX, Failover, Message, PATH_LEN_MAX, Path};
-use crate::outbox::{Note, View};
+use crate::outbox::Note;
 use crate::seal::Signed;
 use crate::stage::Mode;
 use crate::time::{SECOND, Time};
+use crate::view::View;
 
+use above::Up;
 use balance::Balance;
 use child::Child;
 use co_mixers::CoMixers;
-pub(crate) use down::{CHILDREN_AND_PROMISES_MAX, RESERVE};
 use failed_feeders::FailedFeeders;
 use near::Near;
 use seek::Seek;
-use up::Up;
 
 /// Timeout after which an accepted child that hasn't linked is forgotten: 10 s, by design.
 const ATTACH_US_MAX: u64 = 10 * SECOND;
+/// Maximum number of backups that a relay promises to feed: 4, by design. A standby promises as many as the
+/// mixers that it succeeds may feed.
+const PROMISES_MAX: usize = 4;
+/// Slots kept free for backups that are activated.
+pub(crate) const RESERVE: usize = 1;
+/// Maximum number of children, promised ones included: `CHILDREN_MAX` children, as many promised backups, and
+/// the reserve for each of the two.
+pub(crate) const CHILDREN_AND_PROMISES_MAX: usize = 2 * (CHILDREN_MAX as usize + RESERVE);
 /// Minimum interval between two aggregates to the parent.
 const AGGREGATE_US: u64 = SECOND;
 

@@ -15,10 +15,10 @@
 use std::collections::BTreeSet;
 
 use super::Tree;
+use super::above::Up;
 use super::balance::STAY_US;
 use super::child::Child;
 use super::seek::{Better, Seek};
-use super::up::Up;
 use crate::bounded::{Bound, List};
 use crate::id::PeerId;
 use crate::io::Output;
@@ -26,9 +26,9 @@ use crate::links::Want;
 use crate::message::{
     Attach, LANDMARKS_MAX, LinkKind, Message, Path, Place, Reach, Roster, RoundTrip, RoundTrips, Whereabouts,
 };
-use crate::outbox::View;
 use crate::rng::Backoff;
 use crate::time::{MS, SECOND, Time};
+use crate::view::View;
 
 /// Delay (± a quarter) after which a newly fed viewer measures its round trips, so that joining comes first;
 /// also the delay between the measurement and the first search for a better place.

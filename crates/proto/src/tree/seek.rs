@@ -7,15 +7,16 @@
 use std::collections::BTreeSet;
 
 use super::Tree;
+use super::above::Up;
 use super::failed_feeders::FailedFeeders;
-use super::up::Up;
 use crate::bounded::{Bound, List};
 use crate::id::{PeerId, ShortId};
 use crate::io::Event;
 use crate::message::{Attach, Message, PATH_LEN_MAX, PLACES_MAX, Path, Place, Purpose, Reach, Whereabouts};
-use crate::outbox::{Note, View};
+use crate::outbox::Note;
 use crate::rng::Backoff;
 use crate::time::{MS, SECOND, Time};
+use crate::view::View;
 
 /// Timeout after which the next place is asked as well: a round trip through a rendezvous between continents.
 const ASK_NEXT_US: u64 = 300 * MS;
@@ -109,7 +110,7 @@ impl Seek {
     pub(super) fn bounds(&self) -> [Bound; 4] {
         [
             Bound::new("peers asked in a search", self.asked.len(), ASKED_MAX),
-            Bound::new("peers that are late to answer in a search", self.late.len(), ASKED_MAX),
+            Bound::new("peers that answer a search late", self.late.len(), ASKED_MAX),
             Bound::new("places of a search", self.places.len(), 2 * PLACES_MAX),
             Bound::new("peers tried in a search", self.tried.len(), TRIED_MAX),
         ]

@@ -56,6 +56,10 @@ impl Mandates {
                 }
                 Event::Failover { rank, peer, .. } => self.failed_over(world, at, *rank, *peer, found),
                 Event::Withdrawn { .. } => withdrawn += 1,
+                Event::NotesDropped { notes } => {
+                    let what = format!("{:?} drops {notes} notes, which had no end", world.id(at));
+                    found.say(world.now(), "notes-end", what);
+                }
                 _ => {}
             }
         }

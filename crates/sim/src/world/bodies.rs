@@ -17,7 +17,7 @@ const UNDELIVERABLE_US: u64 = 20 * MS;
 
 impl World {
     pub(super) fn carry_out(&mut self, at: usize, output: Output) {
-        #[cfg(feature = "mutants")]
+        #[cfg(debug_assertions)]
         let Some(output) = self.misdo(at, output) else { return };
         if let Output::Serve { .. }
         | Output::ServeHeads(_)

@@ -1,10 +1,32 @@
 //! Small rooms that several tests share: planned, run under the safety checkers, and checked for calm.
-#![allow(dead_code, reason = "each test takes what it needs of it")]
 
 use plenary_proto::PeerId;
 use plenary_proto::time::SECOND;
 use plenary_sim::checkers::{liveness, safety};
 use plenary_sim::{MediaModel, NetPlan, PeerPlan, RoomPlan, World, WorldPlan};
+
+/// The seeds of a test, shifted by the environment variable `PLENARY_SEED` if it is set.
+pub(crate) fn seeds(usual: std::ops::Range<u64>) -> std::ops::Range<u64> {
+    let first =
+        std::env::var("PLENARY_SEED").map_or(0, |seed| seed.parse().expect("PLENARY_SEED is a number"));
+    first + usual.start..first + usual.end
+}
+
+/// Runs `run` on each item, on as many threads as there are cores. A panic in one of them is a panic of the caller.
+pub(crate) fn side_by_side<T: Send>(items: Vec<T>, run: impl Fn(T) + Sync) {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let waiting = std::sync::Mutex::new(items);
+    let next = || waiting.lock().unwrap().pop();
+    std::thread::scope(|scope| {
+        for _ in 0..cores {
+            scope.spawn(|| {
+                while let Some(item) = next() {
+                    run(item);
+                }
+            });
+        }
+    });
+}
 
 /// A room with speakers (the first one is the host), candidates and viewers, on links of 5 to 40 ms with 0.5
 /// % loss, all of which join within a second.

@@ -1,7 +1,9 @@
 //! A closed or dropped room leaves no thread, socket or task. This test counts those of its process, so it
 //! runs in a process of its own.
 
-#[path = "room/support.rs"]
+#[cfg(feature = "codecs")]
+mod half_hour;
+#[path = "../room/support.rs"]
 #[expect(dead_code, reason = "the tests of rooms use the rest")]
 mod support;
 
@@ -14,7 +16,7 @@ use tokio::time::{Duration, Instant, sleep};
 
 /// Counts threads by name, sockets, and tasks. The runtime's own threads are not counted, since they idle for
 /// a while before they end.
-fn held() -> (BTreeMap<String, usize>, usize, usize) {
+pub(crate) fn held() -> (BTreeMap<String, usize>, usize, usize) {
     let mut threads = BTreeMap::new();
     for task in std::fs::read_dir("/proc/self/task").unwrap() {
         let name = std::fs::read_to_string(task.unwrap().path().join("comm")).unwrap_or_default();

@@ -1,5 +1,5 @@
 //! Benchmark of one brain: inputs per second in each role of a calm room, and memory in rooms of 10² to 10⁵
-//! viewers. `cargo bench -p plenary-proto --bench brain`.
+//! viewers. `cargo bench -p plenary-sim --bench brain`.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};

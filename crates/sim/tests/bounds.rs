@@ -1,5 +1,6 @@
 //! Memory of a brain: bounded, independent of audience, time and what peers send.
 
+#[path = "../../proto/tests/samples/mod.rs"]
 mod samples;
 
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -183,7 +184,7 @@ fn hostile_members_cannot_make_a_brain_grow() {
 
 #[test]
 fn every_bound_stands_in_the_documentation() {
-    let text = include_str!("../../../docs/ARCHITECTURE.md");
+    let text = include_str!("../../../docs/PROTOCOL.md");
     let mut brain = RoomState::new(key(9), config(false), 7, Time(0));
     let roster = Message::Roster(roster()).verify(&room(), &key(1).id(), NOW).unwrap();
     brain.handle(Time(0), Input::Message { from: key(2).id(), via: Via::Link, message: roster });

@@ -1,0 +1,11 @@
+//! Codecs, sources, capture, mixing and recordings from outside, in one binary.
+
+mod capture;
+mod codecs;
+mod file_to_recording;
+mod mixing;
+mod picture;
+mod raw;
+mod record;
+mod sources;
+mod stage;

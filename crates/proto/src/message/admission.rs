@@ -1,0 +1,35 @@
+//! Admission: what a joiner requests, and the state of the room that it is sent.
+
+use serde::{Deserialize, Serialize};
+
+use super::election::{Decided, FAILOVERS_MAX, Failover};
+use super::reign::SignedRoster;
+use super::roster::NAME_LEN_MAX;
+use crate::bounded::{List, Text};
+use crate::seal::Signed;
+
+/// A joiner's request: the roles that it wants in the room.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Join {
+    /// Name shown under the joiner's picture.
+    pub name: Text<NAME_LEN_MAX>,
+    /// The joiner wants to speak.
+    pub speaks: bool,
+    /// The joiner wants the program.
+    pub views: bool,
+    /// The joiner consents to mix.
+    pub mixes: bool,
+}
+
+/// Admission: all state that a newcomer needs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Admit {
+    /// The newest roster.
+    pub roster: SignedRoster,
+    /// The older roster that the election's signatures count in; `None` when they count in the newest roster.
+    pub under: Option<SignedRoster>,
+    /// The last decided election, if any.
+    pub decided: Option<Decided>,
+    /// The failovers of that term, by rank.
+    pub failovers: List<Signed<Failover>, FAILOVERS_MAX>,
+}

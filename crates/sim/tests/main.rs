@@ -1,0 +1,17 @@
+//! Rooms in the simulator, in one binary: whatever many peers do together.
+
+mod attackers;
+#[cfg(debug_assertions)] // only these builds have faults to break
+mod checkers;
+mod data;
+mod election;
+mod media;
+mod membership;
+mod mixers;
+mod oracle;
+mod reign;
+mod room;
+mod seeds;
+mod solo;
+mod support;
+mod tree;

@@ -1,0 +1,10 @@
+//! The command line and whole processes of it, in one binary; and the rules of the source tree.
+
+mod architecture;
+mod bad_input;
+mod bench;
+mod demo;
+mod hostile;
+mod hostile_peer;
+mod processes;
+mod running;
