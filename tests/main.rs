@@ -7,4 +7,5 @@ mod demo;
 mod hostile;
 mod hostile_peer;
 mod processes;
+mod prose;
 mod running;
