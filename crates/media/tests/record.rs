@@ -110,12 +110,38 @@ fn pictures_of_another_maker_that_the_file_has_already_are_not_seen_again() {
             _ => recorder.push(frame).unwrap(),
         }
     }
-    assert_eq!(recorder.left_out(), 0);
     recorder.finish().unwrap();
     let judged = judged(&path);
-    // the last picture already recorded is kept in place of its repetition
     assert_eq!(judged.numbers(0), (0..60).collect::<Vec<_>>());
     assert!(judged.gaps(0.04).is_empty() && judged.sound_gaps.is_empty(), "{:?}", judged.gaps(0.04));
+}
+
+#[test]
+fn pictures_of_another_mixer_replace_those_that_the_file_has_already() {
+    // the second mixer's keyframe is that much before the end of the first mixer's pictures, and its clock is early
+    for (past_s, early_us) in [(0.03, 0), (0.2, 0), (0.2, 11), (0.2, 9_000), (0.24, 16_000)] {
+        let (_folder, path) = target();
+        let mut recorder = Recorder::create(&path).unwrap();
+        let before = |frame: &&Frame| seconds(frame) < 1.0;
+        for frame in stream(A, 1, SMALL, T_US, 2.0).iter().filter(before) {
+            recorder.push(frame).unwrap();
+        }
+        let begin_us = T_US + 1_000_000 - (past_s * 1e6) as u64 - early_us;
+        for frame in &stream(B, 1, SMALL, begin_us, 1.0) {
+            let past = frame.identity.captured_us <= T_US + 1_000_000 - 33_333;
+            match frame.kind {
+                MediaKind::Video if past => recorder.catch_up(frame).unwrap(),
+                MediaKind::Sound if frame.identity.captured_us < T_US + 1_000_000 => {}
+                _ => recorder.push(frame).unwrap(),
+            }
+        }
+        recorder.finish().unwrap();
+        let times: Vec<f64> = judged(&path).frames.iter().map(|frame| frame.at_s).collect();
+        let steps = times.windows(2).map(|pair| pair[1] - pair[0]);
+        let (least, most) =
+            steps.fold((1.0f64, 0.0f64), |(least, most), step| (least.min(step), most.max(step)));
+        assert!(least > 0.016 && most < 0.05, "{past_s} s, {early_us} µs: {least} to {most} s apart");
+    }
 }
 
 #[test]

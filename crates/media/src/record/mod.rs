@@ -1,7 +1,7 @@
 //! Program recorder: writes the received program to a fragmented MP4 file, without transcoding.
 //!
 //! The header is written with the first keyframe. From then on the recorder writes one fragment each half
-//! second, in a single write, with sound in front of pictures. However the recording ends, all fragments but
+//! second, in a single write, with sound in front of pictures; pictures are 250 ms old by then. However the recording ends, all fragments but
 //! the last can be played, and a torn last fragment loses pictures before sound. Times in the file are the
 //! frames' capture times: a gap in the received program is a gap in the file. Parameter sets stay in front of
 //! each keyframe, so that a later stream may have other parameter sets than the first stream, which the
@@ -27,7 +27,7 @@ use shiguredo_mp4::boxes::Avc1Box;
 
 use crate::Frame;
 use fragment::{Sample, Track, Writer};
-use timeline::Timeline;
+use timeline::{PICTURE_US_MIN, Timeline};
 
 /// Media time of one fragment in microseconds: the loss at a crash.
 pub const FRAGMENT_US: i64 = 500_000;
@@ -40,6 +40,9 @@ pub const PICTURE_WAIT_US_MAX: i64 = 5_000_000;
 const HELD_SOUND_MAX: usize = 500;
 /// Duration of the last picture in microseconds, when no previous picture gives the frame interval.
 const PICTURE_US: i64 = 33_333;
+/// Age in microseconds at which pictures are written: until then those of another mixer can replace them. A guess:
+/// a viewer that changes mixers gets the new one's GOP sooner.
+pub(crate) const REPLACEABLE_US: i64 = 250_000;
 /// Tolerance in microseconds below which a distance between sound packets is no gap: capture times of a real
 /// microphone jitter.
 const WAVER_US: i64 = 10_000;
@@ -102,6 +105,7 @@ impl Target for File {
 
 /// A frame waiting for its fragment.
 struct Unit {
+    stream: StreamId,
     at_us: i64,
     key: bool,
     data: Vec<u8>,
@@ -157,7 +161,7 @@ impl Recorder {
     }
 
     /// Takes a picture that later pictures reference, but with content that the file already has from another
-    /// mixer. In the file it lasts for a few microseconds.
+    /// mixer: it replaces that mixer's picture. If that is written already, it lasts for a few microseconds.
     ///
     /// # Errors
     /// Same as [`push`](Self::push).
@@ -199,15 +203,38 @@ impl Recorder {
             self.begin(Some(entry))?;
         }
         self.video_stream = Some(identity.stream);
+        let stream = identity.stream;
         let at_us = if shown {
-            let at_us = self.timeline.place_video(identity.stream, identity.captured_us);
+            let at_us = self.timeline.place_video(stream, identity.captured_us);
             self.make_way(at_us, identity.key);
             at_us
         } else {
-            self.timeline.squeeze_video()
+            self.replace(stream, identity.captured_us)
         };
-        self.video.push(Unit { at_us, key: identity.key, data });
+        self.video.push(Unit { stream, at_us, key: identity.key, data });
         Ok(Some(at_us))
+    }
+
+    /// Drops the held pictures of other streams from the time of a repeated picture on, and returns the place of
+    /// that picture: its own time where the file has room for it, and at least half a frame interval behind the
+    /// last picture of another stream.
+    fn replace(&mut self, stream: StreamId, captured_us: u64) -> i64 {
+        let half_us = self.video_step_us.unwrap_or(PICTURE_US) / 2;
+        let own_us = self.timeline.time_of_past(captured_us);
+        let is_repeated =
+            |unit: &Unit| unit.stream != stream && own_us.is_none_or(|own_us| unit.at_us > own_us - half_us);
+        let kept = self.video.iter().rposition(|unit| !is_repeated(unit)).map_or(0, |last| last + 1);
+        // without a common clock, the newest picture alone makes room
+        let kept = if own_us.is_some() { kept } else { kept.max(self.video.len().saturating_sub(1)) };
+        let dropped_us = self.video.get(kept).map(|first| first.at_us);
+        self.left_out += (self.video.len() - kept) as u64;
+        self.video.truncate(kept);
+        let free_us = match self.video.last() {
+            Some(last) if last.stream == stream => last.at_us + PICTURE_US_MIN,
+            Some(last) => last.at_us + half_us,
+            None => dropped_us.unwrap_or(0),
+        };
+        self.timeline.place_past(own_us, free_us)
     }
 
     /// Drops the last picture when a keyframe follows it by less than the usual frame interval, as at a
@@ -228,7 +255,7 @@ impl Recorder {
         let duration_us = opus_duration_us(&frame.data)?;
         let identity = &frame.identity;
         let at_us = self.timeline.place_sound(identity.stream, identity.captured_us, duration_us)?;
-        self.sound.push(Unit { at_us, key: true, data: frame.data.to_vec() });
+        self.sound.push(Unit { stream: identity.stream, at_us, key: true, data: frame.data.to_vec() });
         Some(at_us)
     }
 
@@ -261,8 +288,8 @@ impl Recorder {
         Ok(())
     }
 
-    /// Writes all frames but the newest of each kind, since its duration isn't known yet; at the end, writes
-    /// all frames.
+    /// Writes the pictures that no other mixer can replace any more, and all sound but the newest packet, since its
+    /// duration isn't known yet; at the end, writes all frames.
     fn cut(&mut self, now_us: i64, last: bool) -> Result<(), RecordError> {
         if self.writer.is_none() {
             let Some(first) = self.sound.first() else { return Ok(()) };
@@ -275,11 +302,17 @@ impl Recorder {
         self.cut_us = Some(now_us);
         let earliest_us = self.video.iter().chain(&self.sound).map(|unit| unit.at_us).min();
         let origin_us = *self.origin_us.get_or_insert(earliest_us.unwrap_or(0));
-        let video = video_samples(&mut self.video, origin_us, last);
+        let full = self.held_bytes >= FRAGMENT_BYTES_MAX;
+        let until_us = if full { i64::MAX } else { now_us.saturating_sub(REPLACEABLE_US) };
+        let video = video_samples(&mut self.video, origin_us, until_us, last);
         let mut sound_runs = sound_samples(&mut self.sound, origin_us, last).into_iter();
         self.held_bytes = self.video.iter().chain(&self.sound).map(|unit| unit.data.len()).sum();
         let Some(writer) = &mut self.writer else { return Ok(()) };
-        let mut bytes = writer.fragment(&sound_runs.next().unwrap_or_default(), &video).map_err(refused)?;
+        let first_run = sound_runs.next().unwrap_or_default();
+        if first_run.is_empty() && video.is_empty() {
+            return Ok(());
+        }
+        let mut bytes = writer.fragment(&first_run, &video).map_err(refused)?;
         for run in sound_runs {
             bytes.extend(writer.fragment(&run, &[]).map_err(refused)?);
         }
@@ -318,9 +351,10 @@ fn refused(error: impl std::fmt::Display) -> RecordError {
     RecordError::Refused(error.to_string())
 }
 
-/// Removes the pictures that can be written; each lasts until the next picture.
-fn video_samples(units: &mut Vec<Unit>, origin_us: i64, last: bool) -> Vec<Sample> {
-    let count = if last { units.len() } else { units.len().saturating_sub(1) };
+/// Removes the pictures that begin until `until_us`, at the end all; each lasts until the next picture.
+fn video_samples(units: &mut Vec<Unit>, origin_us: i64, until_us: i64, last: bool) -> Vec<Sample> {
+    let old = units.iter().take_while(|unit| unit.at_us <= until_us).count();
+    let count = if last { units.len() } else { old.min(units.len().saturating_sub(1)) };
     let starts: Vec<_> = units.iter().map(|unit| Track::Video.ticks(unit.at_us - origin_us)).collect();
     let usual = match starts[..] {
         [.., before, newest] => newest - before,

@@ -17,7 +17,9 @@ pub(super) const PAUSE_US_MAX: i64 = 3_600_000_000;
 /// behind its predecessor. A larger one is a clock jump.
 pub(super) const STEP_BACK_US_MAX: i64 = 500_000;
 /// Shortest distance between pictures in microseconds: more than a tick of 1/90 000 s.
-const PICTURE_US_MIN: i64 = 12;
+pub(super) const PICTURE_US_MIN: i64 = 12;
+/// Longest time in microseconds by which a repeated picture may be in the past: a GOP of 2 s and a margin.
+const PAST_US_MAX: i64 = 3_000_000;
 
 #[derive(Default)]
 pub(super) struct Timeline {
@@ -42,9 +44,19 @@ impl Timeline {
         at_us
     }
 
-    /// Returns the file time of a picture needed only as a reference: it lasts for a tick or two.
-    pub(super) fn squeeze_video(&mut self) -> i64 {
-        let at_us = self.video_us.unwrap_or(0);
+    /// Returns the file time of a picture of the next stream with content that the file has already, on the
+    /// clock of the current stream. `None` when the two clocks differ by more than a GOP.
+    pub(super) fn time_of_past(&self, captured_us: u64) -> Option<i64> {
+        let (_, shift_us) = self.current?;
+        let end_us = self.video_us.max(self.sound_us)?;
+        let at_us = i64::try_from(captured_us).unwrap_or(i64::MAX).saturating_add(shift_us);
+        (end_us.saturating_sub(PAST_US_MAX)..=end_us).contains(&at_us).then_some(at_us)
+    }
+
+    /// Places a picture of the past at `at_us` or as soon after it as the file has room, which is from
+    /// `free_us` on.
+    pub(super) fn place_past(&mut self, at_us: Option<i64>, free_us: i64) -> i64 {
+        let at_us = at_us.unwrap_or(free_us).max(free_us);
         self.video_us = Some(at_us + PICTURE_US_MIN);
         at_us
     }
