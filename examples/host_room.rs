@@ -48,8 +48,7 @@ async fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Prints a line on the peers on stage. Viewers are not listed: each is known only to its
-/// neighbours in the tree.
+/// Prints a line on the peers on stage. Viewers are not listed: only tree neighbours know a viewer.
 fn tell(room: &RoomSnapshot) {
     let name = |member: &plenary::Member| {
         let role = if member.speaks { "speaks" } else { "would mix" };

@@ -23,7 +23,7 @@ async fn main() -> anyhow::Result<()> {
     let invite: Option<Invite> = arguments.next().map(|invite| invite.parse()).transpose()?;
     let out = arguments.next().map_or_else(|| std::env::temp_dir().join("picture.png"), Into::into);
 
-    // without an invite: host a room with one speaker, whose frames are passed through to the viewer
+    // without an invite: host a room with one speaker; its frames are forwarded to the viewer without decoding
     let own = match &invite {
         Some(_) => None,
         None => {

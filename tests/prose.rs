@@ -8,7 +8,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
 use regex_lite::{Captures, Regex};
@@ -143,6 +143,22 @@ fn part(path: &Path) -> Option<String> {
     Some(if folders[0] == "crates" { folders[1] } else { folders[0] }.to_owned())
 }
 
+/// The README and every Markdown file below docs/.
+fn documents() -> Vec<PathBuf> {
+    let mut documents = vec![root().join("README.md")];
+    let mut folders = vec![root().join("docs")];
+    while let Some(folder) = folders.pop() {
+        for path in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "md") {
+                documents.push(path);
+            }
+        }
+    }
+    documents
+}
+
 fn tallies() -> BTreeMap<String, Tally> {
     let mut tallies: BTreeMap<String, Tally> = BTreeMap::new();
     for (path, source) in sources() {
@@ -151,10 +167,11 @@ fn tallies() -> BTreeMap<String, Tally> {
         let file = path.strip_prefix(root()).expect("within the project").display().to_string();
         comments(&source).iter().for_each(|text| tally.count(&file, text));
     }
-    for file in ["README.md", "docs/ARCHITECTURE.md", "docs/PROTOCOL.md", "docs/RENDEZVOUS.md"] {
-        let text = std::fs::read_to_string(root().join(file)).unwrap();
-        let tally = tallies.entry(file.to_owned()).or_default();
-        paragraphs(&text).iter().for_each(|text| tally.count(file, text));
+    for path in documents() {
+        let file = path.strip_prefix(root()).expect("within the project").display().to_string();
+        let text = std::fs::read_to_string(&path).unwrap();
+        let tally = tallies.entry(file.clone()).or_default();
+        paragraphs(&text).iter().for_each(|text| tally.count(&file, text));
     }
     tallies
 }

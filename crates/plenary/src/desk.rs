@@ -32,7 +32,7 @@ const MILLIBITS_PER_PIXEL: u64 = 87;
 const TILE_BPS_MIN: u64 = 100_000;
 /// A desk that has no picture of a speaker after this long doesn't wait for it.
 const WARM_US_MAX: u64 = 1_200_000;
-/// Speakers heard at one time, by design.
+/// Maximum number of speakers heard at a time. A guess.
 const HEARD_MAX: usize = 5;
 /// Times as a mixer that are remembered.
 const TENURES_MAX: usize = 64;

@@ -40,7 +40,7 @@ const REQUESTS_MAX: usize = 64;
 const PROGRAM_SOUND_BPS: u32 = 48_000;
 /// Time that the host has to answer, in addition to [`Options::patience`] for reaching the rendezvous.
 const ANSWER_MAX: Duration = Duration::from_secs(10);
-/// Maximum duration of the codec bench. By design.
+/// Maximum duration of the codec bench, for which opening a room waits. A guess.
 const BENCH_MAX: Duration = Duration::from_millis(300);
 
 /// Parts of a room before it is opened.

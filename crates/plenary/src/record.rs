@@ -25,7 +25,7 @@ use crate::threads::Threads;
 const ENDED_US: u64 = 1_000_000;
 
 /// Running recording. It ends when it is finished or dropped, or when its room is closed. The file is
-/// playable in all three cases; after a crash, only the last half second is missing.
+/// playable in all three cases; after a crash, up to the last 750 ms are missing.
 pub struct Recording {
     /// Dropping this ends the recording.
     running: Option<oneshot::Sender<()>>,

@@ -25,13 +25,13 @@ use crate::view::View;
 /// Faults within a window from which a viewer counts as degraded: the maximum counted of one speaker. A
 /// guess.
 const SUFFERS: u32 = 3;
-/// Percentage of degraded viewers from which the audience calls an election. By design.
+/// Percentage of degraded viewers from which the audience calls an election. A guess.
 const SUFFERING_PERCENT: u64 = 20;
 /// Minimum number of first-tier children that report degradation, each over a line of its own: one child is
 /// no evidence. A guess.
 const BRANCHES_MIN: usize = 2;
-/// Time after an election called by the audience before the audience can call another. By design: changes of
-/// mixers in ten minutes are bounded.
+/// Time after an election called by the audience before the audience can call another. Viewers can
+/// lie, so their reports cause one election in ten minutes at most.
 const AGAIN_US: u64 = 600 * SECOND;
 
 /// Position of this peer in the tree, as far as degradation reports need it.

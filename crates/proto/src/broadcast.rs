@@ -39,7 +39,8 @@ const ASK_US: u64 = 100 * MS;
 /// Time after which a missing piece is skipped: longer than the recovery from any parent's failure takes.
 const GIVE_UP_US: u64 = 5 * SECOND;
 /// Age up to which a source resends its pieces when the mixers change, because the mixers that received those
-/// pieces may have been dead. A failover takes one second at most, by design.
+/// pieces may have been dead. A guess: longer than a failover, after which 95 % of the viewers are to have the
+/// program again within 1 s (target of scenario `mixer-lost`).
 const RESEND_US: u64 = 3 * SECOND;
 /// Time for which a peer is a newcomer and takes the state of the sources from the first peer that it links
 /// with. A guess: some round trips.

@@ -15,7 +15,7 @@ use crate::message::{Claim, Doubt, ElectionReason, MIXERS_MAX, Outcome};
 use crate::seal::Signed;
 use crate::view::STATEMENT_LIFE_S;
 
-/// Duration of the distrust after an election for trouble, in seconds. By design.
+/// Duration of the distrust after an election for trouble, in seconds. A guess: the lifetime of a claim.
 const DOUBT_LIFE_S: u64 = 600;
 
 /// Returns the peers distrusted in an election for `reason` under the mandate in force; if the list is too

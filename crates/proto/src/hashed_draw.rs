@@ -39,7 +39,7 @@ mod tests {
     #[test]
     fn a_peer_less_is_drawn_as_if_it_had_never_been_there() {
         let peers: Vec<PeerId> = (0..20).map(|id| PeerId([id; 32])).collect();
-        let draw = |from: &[PeerId]| drawn("plenary 1 lots of a test", &[&[7]], from.iter(), 5);
+        let draw = |from: &[PeerId]| drawn("plenary 1 draws of a test", &[&[7]], from.iter(), 5);
         let before = draw(&peers);
         assert_eq!(before.len(), 5);
         for gone in &peers {

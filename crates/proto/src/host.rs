@@ -22,7 +22,7 @@ use crate::seal::{Keypair, Signed};
 use crate::time::{MS, SECOND, Time};
 use crate::view::View;
 
-/// Silence after which a roster peer is away. By design.
+/// Silence after which a roster peer is away: equal to the silence that ends a link.
 const AWAY_US: u64 = 5 * SECOND;
 /// Silence after which a peer is removed from the roster. A guess: longer than a phone's change of network
 /// takes.

@@ -39,7 +39,7 @@ const RETIRE_US_MIN: u64 = 500 * MS;
 const STEP_BACK_US: u64 = 2 * SECOND;
 /// Maximum number of such peers at a time; further ones wait for the tree without a picture. A guess.
 const STEPPING_BACK_MAX: usize = 16;
-/// Number of roster peers that a speaker links to besides mixers, standby and host. By design.
+/// Number of roster peers that a speaker links to besides mixers, standby and host. A guess.
 const SPEAKER_LINKS: usize = 3;
 /// Number of speakers' streams per trunk link.
 pub(crate) const TRUNK_STREAMS: usize = 8;

@@ -31,11 +31,12 @@ use crate::seal::Signed;
 use crate::time::{MS, SECOND, Time};
 use crate::view::View;
 
-/// Number of measurers per candidate, by design. A large stage has [`MEASURERS_MAX`]: where a fifth of the
-/// stage lies, liars are the majority of three measurers in one draw of ten, but of five in one draw of
-/// seventeen.
+/// Number of measurers per candidate: the smallest number with a median, which one liar can't move far. A large stage
+/// has [`MEASURERS_MAX`]: where a fifth of the stage lies, liars are the majority of three measurers in one draw
+/// of ten, but of five in one draw of seventeen.
 const MEASURERS: usize = 3;
-/// Maximum number of trains received per measurement. By design.
+/// Maximum number of trains received per measurement. A guess: six of the longest trains take 7.2 s, less than
+/// [`MEASURE_US_MAX`].
 const TRAINS_MAX: usize = 6;
 /// Size of the first train, which gives a guess. The dispersion is taken from half of its 24 packets: enough
 /// for a guess, and no more disturbance of media than necessary.
@@ -46,8 +47,8 @@ const TRAIN_BYTES: u32 = 200_000;
 /// train waits for it. Measured: on a line of 8 Mbit/s that carried 6 Mbit/s of media, trains of 200 kB
 /// caused gaps of 2 s.
 const TRAIN_LINE_US: u64 = 30 * MS;
-/// Maximum duration of a train on the wire, and so the longest time a candidate is busy with a train. By
-/// design.
+/// Maximum duration of a train on the wire, and so the longest time a candidate is busy with a train. A
+/// guess.
 const TRAIN_US_MAX: u64 = 1_200 * MS;
 /// Timeout for a requested train, after which it counts as failed. After three failed trains the measurement
 /// ends.

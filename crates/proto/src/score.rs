@@ -42,7 +42,7 @@ const SPEAKER_BPS: u64 = 700_000;
 const CLAIM_PIXELS: u64 = 1280 * 720;
 
 /// Bonus on a sitting mixer's points, in percent: changing mixers costs the audience a keyframe and the tree
-/// a round of moves. By design.
+/// a round of moves. A guess.
 const SITTING_PERCENT: u64 = 20;
 
 /// Maximum correction of a sitting mixer's measured bandwidth, in percent of it, because its trains share the

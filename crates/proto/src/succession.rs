@@ -23,7 +23,8 @@ use crate::stage::Mode;
 use crate::time::{MS, Time};
 use crate::view::View;
 
-/// If any peer has heard the mixer within this time, no failover is declared. By design.
+/// If any peer has heard the mixer within this time, no failover is declared: equal to
+/// [`MIXER_SILENT_US`](crate::watchdog::MIXER_SILENT_US).
 const HEARD_US: u64 = 350 * MS;
 /// Interval at which the question is repeated while the mixer is suspected.
 const ASK_AGAIN_US: u64 = 100 * MS;

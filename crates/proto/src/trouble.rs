@@ -18,14 +18,14 @@ use crate::message::{ElectionReason, Message, ROSTER_MAX};
 use crate::time::{SECOND, Time};
 use crate::view::View;
 
-/// Time for which a counted fault counts: the interval of one bitrate report, by design.
+/// Time for which a counted fault counts. A guess: four reports of a peer, one each [`TELL_US`].
 pub(crate) const WINDOW_US: u64 = 20 * SECOND;
 /// Maximum number of one-second counts kept: one window's, and the second in which it ends.
 const SECONDS_MAX: usize = (WINDOW_US / SECOND) as usize + 1;
-/// Faults within a window that make trouble. By design.
+/// Faults within a window that make trouble. A guess; above [`COUNT_OF_ONE`], so that no peer makes
+/// trouble by itself.
 const COUNT: u32 = 5;
-/// Maximum faults counted of one peer, so that no peer makes trouble by itself. A guess: more than half of
-/// [`COUNT`].
+/// Maximum faults counted of one peer. A guess: more than half of [`COUNT`].
 const COUNT_OF_ONE: u32 = 3;
 /// Minimum interval between this peer's reports to the stage. Reports of another peer within half of it are
 /// ignored. A guess.
@@ -34,8 +34,8 @@ pub(crate) const TELL_US: u64 = 5 * SECOND;
 /// lasts. Reports from before its election no longer count, because they are at least [`WINDOW_US`] old when
 /// reports are first evaluated. A guess.
 const OWN_WORD_US: u64 = 2 * TELL_US;
-/// Time in force before trouble can call an election against a mixer: five windows by design, so at most six
-/// such elections in ten minutes.
+/// Time in force before trouble can call an election against a mixer: five windows, so at most six such
+/// elections in ten minutes.
 pub(crate) const TENURE_US: u64 = 5 * WINDOW_US;
 
 /// Faults that this peer has counted, and the reports of the others.

@@ -273,7 +273,7 @@ fn only_who_was_asked_measures_our_uplink_and_tells_what_it_carries() {
 }
 
 #[test]
-fn a_path_that_cannot_be_is_a_misdeed() {
+fn a_path_that_cannot_be_is_a_violation() {
     let (from, other) = (key(2).id(), key(3).id());
     let paths = [vec![from, from], vec![other, from, other, from], vec![from, other]];
     for (number, path) in paths.into_iter().enumerate() {

@@ -60,7 +60,7 @@ impl Handle {
     /// Starts a packet train, or reports that it was refused.
     pub(crate) fn send_train(&self, train: u32, bytes: u32, rate_bps: u64) {
         if !self.wire.send_train(train, bytes, rate_bps) && self.refused_trains.try_send(train).is_err() {
-            tracing::debug!(train, "so many trains are asked for that not even the refusal is told");
+            tracing::debug!(train, "too many probe trains requested: the refusal is not reported either");
         }
     }
 

@@ -1,4 +1,4 @@
-//! One peer of the world: its brain, and what its body would remember.
+//! One simulated peer: a brain, and the state of its body.
 
 use std::collections::VecDeque;
 
@@ -13,25 +13,26 @@ use crate::arrivals::Arrivals;
 use crate::media::{Assembly, Flow, Frame, Packet};
 use crate::plan::{Kind, PeerPlan};
 
-/// Events kept of each peer, more than any run of minutes makes; past it the older half is forgotten.
+/// Maximum number of events kept per peer; at the limit the older half is dropped. A guess: more than a peer emits in
+/// some minutes.
 const EVENTS_KEPT: usize = 4_096;
-/// Moves kept of each peer, more than any rule allows within seconds.
+/// Maximum number of moves kept per peer: more than the checker of flapping allows within 5 s.
 const MOVES_KEPT: usize = 8;
-/// The program's frames kept for newcomers and resumed feeds: two seconds.
+/// Maximum number of program frames cached for newcomers and resumed feeds: one GOP, 2 s at 30 fps.
 pub(crate) const CACHE_FRAMES: usize = 60;
 
-/// One end of a link that is up.
+/// One end of an open link.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct LinkEnd {
     pub(crate) other: usize,
     pub(crate) kind: LinkKind,
-    /// When something came over it last.
+    /// Time of the last arrival, media or not.
     pub(crate) heard_at: Time,
-    /// Since when it is up.
+    /// Time at which the link opened.
     pub(crate) since: Time,
 }
 
-/// A stream that may be taken from a peer in a slot.
+/// Announced stream that is accepted from a peer in a slot.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Followed {
     pub(crate) from: usize,
@@ -40,39 +41,40 @@ pub(crate) struct Followed {
     pub(crate) spec: StreamSpec,
 }
 
-/// Whom a peer feeds, and how far that one has been told what comes.
+/// Peer that this peer feeds: a child, a promised backup, or a speaker that views the program.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Served {
     pub(crate) child: usize,
-    /// With the program; otherwise with heads only.
+    /// Whether it is sent the program; otherwise heads only.
     pub(crate) media: bool,
-    /// As a child in the tree; otherwise beside it, as a speaker of the mixer's that watches.
+    /// True for a child in the tree; false for a viewing speaker that its home mixer feeds.
     pub(crate) in_tree: bool,
+    /// The stream announced to it last.
     pub(crate) announced: Option<StreamId>,
     pub(crate) since: Time,
-    /// The child was called silent.
+    /// Whether the verdict "silent" on it has been reported to the brain.
     pub(crate) silent: bool,
-    /// The child has to show since then that it lives.
+    /// Start of a suspicion: the child must send something, or it counts as silent.
     pub(crate) suspected: Option<Time>,
-    // where frames are followed
+    // packet and frame model only
     pub(crate) next_head: Time,
     pub(crate) last_media: Time,
-    // where only flows are
-    /// The program that flows to it, and how much of it, of a million.
+    // fluid model only
+    /// The program sent to it, and its share in millionths.
     pub(crate) flows: Option<(StreamId, u32)>,
 }
 
-/// A mixer that a peer would take over from.
+/// Mixer that this peer watches as its successor.
 #[derive(Debug)]
 pub(crate) struct MixerWatch {
     pub(crate) mixer: usize,
     pub(crate) since: Time,
-    /// Where the program is followed frame by frame.
+    /// The watchdog; `None` in the fluid model, which computes the verdict.
     pub(crate) watch: Option<Box<SilenceWatch>>,
     pub(crate) verdict: Verdict,
 }
 
-/// How often a brain's clock has woken it within a second.
+/// Number of timer wake-ups of a brain in the current second.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Wakes {
     since: Time,
@@ -80,7 +82,7 @@ pub(crate) struct Wakes {
 }
 
 impl Wakes {
-    /// One more; gives how many there are by now.
+    /// Counts a wake-up; returns the number so far in this second.
     pub(crate) fn count(&mut self, now: Time) -> u32 {
         if now.since(self.since) >= SECOND {
             *self = Wakes { since: now, count: 0 };
@@ -94,7 +96,7 @@ impl Wakes {
 #[derive(Debug)]
 pub(crate) struct Peer {
     pub(crate) id: PeerId,
-    /// Its place in the world's plan.
+    /// Index of its plan in the world's plan.
     pub(crate) planned: usize,
     pub(crate) brain: RoomState,
     clock_ppm: i32,
@@ -102,50 +104,54 @@ pub(crate) struct Peer {
     pub(crate) wakes: Wakes,
     pub(crate) alive: bool,
     pub(crate) left: bool,
-    /// Its machine stands still, or stood still last, from then on until then.
+    /// Start and end of its machine's latest stall.
     pub(crate) stalled_from: Time,
     pub(crate) stalled_until: Time,
-    /// Its machine sleeps since then, and will until `stalled_until`.
+    /// Start of its machine's present sleep, which ends at `stalled_until`.
     pub(crate) asleep_since: Option<Time>,
-    /// How long it has slept in all: its clock doesn't know.
+    /// Sum of its machine's completed sleeps, which its clock doesn't count.
     pub(crate) slept_us: u64,
-    /// Nothing comes from it since then: it is dead, or stands still.
+    /// Start of its present silence: it died, left, stalled or sleeps.
     pub(crate) quiet_since: Option<Time>,
     pub(crate) joined_at: Time,
-    /// It watches; whoever was sent back to the audience does, too.
+    /// Whether it views the program, also after it has left the stage.
     pub(crate) views: bool,
-    /// It speaks, and gets the program from its mixer beside the tree if it watches.
+    /// Whether it speaks. A speaker that views gets the program from its home mixer, not from the tree.
     pub(crate) speaks: bool,
     pub(crate) links: Vec<LinkEnd>,
-    /// What its pings have shown, if it is planned to be on stage.
+    /// Stalls of the other peers on stage, as its pings show them.
     pub(crate) pauses: Pauses,
-    // the program
+    // program
     pub(crate) role: Option<MixRole>,
-    /// Whose programs count.
+    /// Mixers in force and their rank: their programs are accepted.
     pub(crate) in_force: InForce,
+    /// The program that it makes, and the number of frames made.
     pub(crate) own: Option<StreamSpec>,
     pub(crate) own_frames: u64,
-    /// The last key frame among them, and whether somebody wants another.
+    /// Number of the latest keyframe made, and whether a newer one is requested.
     pub(crate) own_key: u64,
     pub(crate) key_wanted: bool,
+    /// At a mixer: peers to which it forwards the speakers' streams.
     pub(crate) forwarding_to: Vec<usize>,
-    /// At a mixer: who gets which speaker's own stream.
+    /// At a mixer: pairs of (receiver, speaker) of the solo streams that it sends.
     pub(crate) solos: Vec<(PeerId, PeerId)>,
+    /// Destinations of its own stream: its home mixer, or the other speakers.
     pub(crate) sending_to: Vec<PeerId>,
     pub(crate) followed: Vec<Followed>,
     pub(crate) served: Vec<Served>,
+    /// Peers asked to feed this one that have sent no packet of the program yet.
     pub(crate) asked: Vec<usize>,
     pub(crate) cache: VecDeque<Frame>,
-    /// Frames of which packets are missing, as they were begun.
+    /// Incomplete frames, in the order of their first packets.
     pub(crate) assembly: VecDeque<Assembly>,
-    /// When a key frame was asked for upstream.
+    /// Time of the last keyframe request to the parent.
     pub(crate) key_asked_at: Option<Time>,
-    /// Packets that overtook the announcement of their stream, and from whom.
+    /// Packets that overtook the announcement of their stream, each with its sender.
     pub(crate) early: VecDeque<(usize, Packet)>,
     pub(crate) flow: Flow,
-    /// What goes wrong with the program here, where it is followed frame by frame.
+    /// Degradations of the program at this peer; packet and frame model only.
     pub(crate) suffering: Suffering,
-    // watches
+    // watchdogs
     pub(crate) parent: Option<usize>,
     pub(crate) watched_at: Time,
     pub(crate) parent_verdict: Verdict,
@@ -154,14 +160,16 @@ pub(crate) struct Peer {
     pub(crate) backup_verdict: Verdict,
     pub(crate) feed: Option<Box<FeedWatch>>,
     pub(crate) mixers: Vec<MixerWatch>,
+    /// Time of the next scheduled check.
     pub(crate) looks_at: Option<Time>,
     pub(crate) next_ping: Time,
+    /// Time of the next heads to the peers in `forwarding_to`.
     pub(crate) next_passed: Time,
-    // what checkers and reports read
+    // read by checkers and reports
     events: Vec<(Time, Event)>,
-    /// So many came before those.
+    /// Number of older events that were dropped.
     events_forgotten: usize,
-    /// When it left a parent that fed it well: the last times.
+    /// Times of its latest changes of parent without a fault of the old parent.
     pub(crate) moves: VecDeque<Time>,
     pub(crate) arrivals: Arrivals,
     pub(crate) inputs: u64,
@@ -230,7 +238,7 @@ impl Peer {
             self.events.drain(..EVENTS_KEPT / 2);
             self.events_forgotten += EVENTS_KEPT / 2;
         }
-        // the body still watches the parent that it had
+        // the body is told of the new parent later: `parent` is still the old one
         if matches!(event, Event::Parent(Some(_)))
             && self.parent.is_some()
             && self.parent_verdict == Verdict::Ok
@@ -243,17 +251,17 @@ impl Peer {
         self.events.push((now, event));
     }
 
-    /// What it has told since it had told so much, as far as it is remembered; and how much that is by now.
+    /// Returns the kept events after the first `told` events, and the number of events so far.
     pub(crate) fn events_since(&self, told: usize) -> (&[(Time, Event)], usize) {
         let from = told.saturating_sub(self.events_forgotten).min(self.events.len());
         (&self.events[from..], self.events_forgotten + self.events.len())
     }
 
-    /// The host has given it the floor, or taken it.
+    /// Applies a grant or withdrawal of the floor by the host.
     pub(crate) fn takes_the_floor(&mut self, now: Time, speaks: bool) {
         let views = self.brain.snapshot().views;
         if views && !self.views {
-            self.joined_at = now; // as a viewer
+            self.joined_at = now; // reports count this as joining the audience
         }
         (self.views, self.speaks) = (views, speaks);
     }
@@ -262,12 +270,13 @@ impl Peer {
         self.alive && !self.left
     }
 
-    /// When it went, if it isn't there any more.
+    /// Time of its death or departure; `None` for a present peer.
     pub(crate) fn gone_since(&self) -> Option<Time> {
         self.quiet_since.filter(|_| !self.is_there())
     }
 
-    /// A program that comes from there is for this peer: from its parent in the tree, or, by its maker, from its home on stage.
+    /// Whether `at` is entitled to feed this peer with a program of `maker`: as its parent in the tree, or as its home
+    /// mixer, which feeds its viewing speakers itself.
     pub(crate) fn is_fed_by(&self, at: usize, maker: PeerId) -> bool {
         self.parent == Some(at) || (self.speaks && self.sending_to == [maker])
     }
@@ -276,15 +285,15 @@ impl Peer {
         matches!(self.role, Some(MixRole::Mix { .. }))
     }
 
-    /// The peer's own clock at a time of the world; it stood still whenever the machine slept.
+    /// The peer's own clock at a time of the world. It stops while the machine sleeps.
     pub(crate) fn clock(&self, now: Time) -> Time {
         drifted(now - self.slept_us, self.clock_ppm)
     }
 
-    /// When the peer's own clock shows that time, or just after.
+    /// Earliest time of the world at which the peer's own clock shows `local` or later.
     pub(crate) fn clock_shows(&self, local: Time) -> Time {
         let mut at = drifted(local, -self.clock_ppm) + self.slept_us;
-        // the two roundings may be a few microseconds apart; a clock that lags never shows the end of time
+        // corrects rounding errors of some microseconds; a slow clock never reaches the maximum time
         while self.clock(at) < local && at < Time(u64::MAX) {
             at = at + (local.0 - self.clock(at).0);
         }
@@ -307,7 +316,7 @@ impl Peer {
         self.served.iter_mut().find(|served| served.child == child)
     }
 
-    /// Serves a child like this from now on.
+    /// Sets the state of a served child.
     pub(crate) fn serve(&mut self, served: Served) {
         match self.served_mut(served.child) {
             Some(known) => *known = served,
@@ -316,7 +325,7 @@ impl Peer {
     }
 }
 
-/// A clock that goes wrong by so many millionths.
+/// Reading of a clock with a frequency error of `ppm` at time `now`.
 fn drifted(now: Time, ppm: i32) -> Time {
     let off = i128::from(now.0) * i128::from(ppm) / 1_000_000;
     Time((i128::from(now.0) + off).clamp(0, i128::from(u64::MAX)) as u64)

@@ -188,7 +188,7 @@ pub struct RoomPlan {
 }
 
 impl RoomPlan {
-    /// Default settings of a room, by design.
+    /// Default settings of a room: those of `HostOptions` in `crates/plenary`.
     pub const DEFAULT: RoomPlan = RoomPlan { k: 4, k1: 10, mixers: 0, program_bps: 1_500_000 };
 }
 

@@ -27,7 +27,7 @@ const UNIX_S_AT_ZERO: u64 = 1_800_000_000;
 /// Number of speakers, the host among them, and of candidates on the stand's stage: a usual panel.
 const SPEAKERS: u8 = 6;
 const CANDIDATES: u8 = 6;
-/// Limits of the stand's room, by design: children of a relay, and the program's bitrate.
+/// Limits of the stand's room, the defaults of a room: children of a relay, and the program's bitrate.
 const K: u8 = 4;
 const PROGRAM_BPS: u32 = 1_500_000;
 /// First number of the trains by which parents measure their children (PROTOCOL.md, 12.10).

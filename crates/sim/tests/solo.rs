@@ -74,7 +74,7 @@ fn the_next_mixer_goes_on_with_it_when_one_dies_or_leaves() {
 }
 
 #[test]
-fn a_mixer_passes_on_to_no_more_than_it_has_room_for_and_whoever_is_refused_asks_again() {
+fn a_mixer_forwards_to_no_more_peers_than_it_has_room_for_and_a_refused_peer_asks_again() {
     let mut world = run(plan(3, 2, 12), 1, 12);
     let (ben, mixer) = (world.planned(1), world.mixers()[0]);
     let viewers = world.viewers();

@@ -65,7 +65,7 @@ pub struct MixerConfig {
     pub layout: Layout,
     /// Bitrate of each encoded mono sound stream, bits per second; stereo gets twice that.
     pub sound_bitrate_bps: u32,
-    /// Maximum number of speakers heard at a time; 5 by design.
+    /// Maximum number of speakers heard at a time.
     pub heard_max: usize,
     /// Factory for the encoders and decoders.
     pub codecs: Arc<dyn Codecs>,

@@ -1,8 +1,9 @@
 //! Program recorder: writes the received program to a fragmented MP4 file, without transcoding.
 //!
 //! The header is written with the first keyframe. From then on the recorder writes one fragment each half
-//! second, in a single write, with sound in front of pictures; pictures are 250 ms old by then. However the recording ends, all fragments but
-//! the last can be played, and a torn last fragment loses pictures before sound. Times in the file are the
+//! second, in a single write, with sound in front of pictures; pictures are at least 250 ms old by then, so that those
+//! of another mixer can replace them. However the recording ends, all fragments but the last can be played, and a
+//! torn last fragment loses pictures before sound. A crash loses up to 500 ms of sound and 750 ms of pictures. Times in the file are the
 //! frames' capture times: a gap in the received program is a gap in the file. Parameter sets stay in front of
 //! each keyframe, so that a later stream may have other parameter sets than the first stream, which the
 //! header describes.
@@ -19,7 +20,7 @@ use std::io::Write;
 use std::path::Path;
 
 use plenary_proto::StreamId;
-use plenary_proto::identity::MediaKind;
+use plenary_proto::identity::{FrameIdentity, MediaKind};
 use shiguredo_mp4::bitstream::h264::{
     H264SampleEntryConfig, LengthSize, annexb_to_length_prefixed, build_avc1_box_from_annexb,
 };
@@ -29,7 +30,7 @@ use crate::Frame;
 use fragment::{Sample, Track, Writer};
 use timeline::{PICTURE_US_MIN, Timeline};
 
-/// Media time of one fragment in microseconds: the loss at a crash.
+/// Media time of one fragment in microseconds.
 pub const FRAGMENT_US: i64 = 500_000;
 /// Size in bytes at which a fragment is written early. A guess: 500 ms at 128 Mbit/s.
 pub const FRAGMENT_BYTES_MAX: usize = 8 << 20;
@@ -88,6 +89,9 @@ pub struct Recorder {
     /// End time of the last fragment, or at first the time of the first frame.
     cut_us: Option<i64>,
     video_stream: Option<StreamId>,
+    /// Pictures of another mixer that repeat content, oldest first, with their capture times. They are placed
+    /// with that mixer's first new picture, whose place tells how the two clocks differ.
+    repeated: Vec<Unit>,
     left_out: u64,
 }
 
@@ -138,6 +142,7 @@ impl Recorder {
             held_bytes: 0,
             cut_us: None,
             video_stream: None,
+            repeated: Vec::new(),
             left_out: 0,
         }
     }
@@ -154,14 +159,15 @@ impl Recorder {
             return Err(RecordError::Ended);
         }
         let taken = match frame.kind {
-            MediaKind::Video => self.push_video(frame, true)?,
+            MediaKind::Video => self.push_video(frame)?,
             MediaKind::Sound => self.push_sound(frame),
         };
         self.count(frame, taken)
     }
 
     /// Takes a picture that later pictures reference, but with content that the file already has from another
-    /// mixer: it replaces that mixer's picture. If that is written already, it lasts for a few microseconds.
+    /// mixer. The next picture of its stream that is pushed puts it in the place of that mixer's picture; if
+    /// that is written already, the new one lasts for a few microseconds.
     ///
     /// # Errors
     /// Same as [`push`](Self::push).
@@ -169,8 +175,25 @@ impl Recorder {
         if self.file.is_none() {
             return Err(RecordError::Ended);
         }
-        let taken = self.push_video(picture, false)?;
-        self.count(picture, taken)
+        let identity = &picture.identity;
+        let Some(data) = self.accept(picture)? else {
+            self.left_out += 1;
+            return Ok(());
+        };
+        if identity.key {
+            self.drop_repeated();
+        }
+        let at_us = i64::try_from(identity.captured_us).unwrap_or(i64::MAX);
+        self.repeated.push(Unit { stream: identity.stream, at_us, key: identity.key, data });
+        if bytes_of(&self.repeated) >= FRAGMENT_BYTES_MAX {
+            self.drop_repeated(); // the stream goes on at its next keyframe
+        }
+        Ok(())
+    }
+
+    fn drop_repeated(&mut self) {
+        self.left_out += self.repeated.len() as u64;
+        self.repeated.clear();
     }
 
     /// Accounts for a frame taken or dropped, and writes a fragment when enough frames are held.
@@ -188,53 +211,71 @@ impl Recorder {
         Ok(())
     }
 
-    fn push_video(&mut self, frame: &Frame, shown: bool) -> Result<Option<i64>, RecordError> {
-        let identity = &frame.identity;
+    fn push_video(&mut self, frame: &Frame) -> Result<Option<i64>, RecordError> {
+        let Some(data) = self.accept(frame)? else { return Ok(None) };
+        let FrameIdentity { stream, captured_us, key, .. } = frame.identity;
+        self.video_stream = Some(stream);
+        let free_us = self.timeline.video_free_us();
+        let at_us = self.timeline.place_video(stream, captured_us);
+        let at_us = if self.repeated.last().is_some_and(|unit| unit.stream == stream) {
+            self.replace(at_us, captured_us, free_us)
+        } else {
+            self.make_way(at_us, key);
+            at_us
+        };
+        self.video.push(Unit { stream, at_us, key, data });
+        Ok(Some(at_us))
+    }
+
+    /// Returns the picture as MP4 has it, and begins the file at the first keyframe; `None` when the picture
+    /// can't be recorded: invalid data, a file with sound only, or a reference that is missing.
+    fn accept(&mut self, picture: &Frame) -> Result<Option<Vec<u8>>, RecordError> {
+        let FrameIdentity { stream, key, .. } = picture.identity;
         let sound_alone = self.writer.as_ref().is_some_and(|writer| !writer.has_video());
-        if sound_alone || (self.video_stream != Some(identity.stream) && !identity.key) {
+        let repeated = self.repeated.last().map(|unit| unit.stream);
+        let follows = self.video_stream == Some(stream) || repeated == Some(stream);
+        if sound_alone || !(key || follows) {
             return Ok(None);
         }
-        let Ok(data) = annexb_to_length_prefixed(&frame.data, LengthSize::FourBytes) else {
+        let Ok(data) = annexb_to_length_prefixed(&picture.data, LengthSize::FourBytes) else {
             return Ok(None);
         };
         if self.writer.is_none() {
             let config = H264SampleEntryConfig { length_size: LengthSize::FourBytes };
-            let entry = build_avc1_box_from_annexb(&frame.data, &config).map_err(refused)?;
+            let entry = build_avc1_box_from_annexb(&picture.data, &config).map_err(refused)?;
             self.begin(Some(entry))?;
         }
-        self.video_stream = Some(identity.stream);
-        let stream = identity.stream;
-        let at_us = if shown {
-            let at_us = self.timeline.place_video(stream, identity.captured_us);
-            self.make_way(at_us, identity.key);
-            at_us
-        } else {
-            self.replace(stream, identity.captured_us)
-        };
-        self.video.push(Unit { stream, at_us, key: identity.key, data });
-        Ok(Some(at_us))
+        Ok(Some(data))
     }
 
-    /// Drops the held pictures of other streams from the time of a repeated picture on, and returns the place of
-    /// that picture: its own time where the file has room for it, and at least half a frame interval behind the
-    /// last picture of another stream.
-    fn replace(&mut self, stream: StreamId, captured_us: u64) -> i64 {
-        let half_us = self.video_step_us.unwrap_or(PICTURE_US) / 2;
-        let own_us = self.timeline.time_of_past(captured_us);
-        let is_repeated =
-            |unit: &Unit| unit.stream != stream && own_us.is_none_or(|own_us| unit.at_us > own_us - half_us);
-        let kept = self.video.iter().rposition(|unit| !is_repeated(unit)).map_or(0, |last| last + 1);
-        // without a common clock, the newest picture alone makes room
-        let kept = if own_us.is_some() { kept } else { kept.max(self.video.len().saturating_sub(1)) };
-        let dropped_us = self.video.get(kept).map(|first| first.at_us);
-        self.left_out += (self.video.len() - kept) as u64;
-        self.video.truncate(kept);
-        let free_us = match self.video.last() {
-            Some(last) if last.stream == stream => last.at_us + PICTURE_US_MIN,
+    /// Replaces held pictures of other streams by the repeated ones. Their times in the file follow from the first
+    /// new picture of the same stream: captured at `captured_us`, placed at `at_us`. `free_us` was the earliest free
+    /// time before it. The first repeated picture is at least half a frame interval behind the last picture that
+    /// remains; pictures older than the held ones are a few microseconds apart. Returns the place of the new picture.
+    fn replace(&mut self, at_us: i64, captured_us: u64, free_us: i64) -> i64 {
+        let captured_us = i64::try_from(captured_us).unwrap_or(i64::MAX);
+        let repeated = std::mem::take(&mut self.repeated);
+        let (Some(first), Some(last)) = (repeated.first(), repeated.last()) else { return at_us };
+        let own_us = |unit: &Unit| unit.at_us.saturating_sub(captured_us).saturating_add(at_us);
+        let step_us = captured_us.saturating_sub(last.at_us);
+        let half_us = step_us.clamp(0, self.video_step_us.unwrap_or(PICTURE_US)) / 2;
+        let until_us = own_us(first).saturating_sub(half_us);
+        let stays = |unit: &Unit| unit.stream == first.stream || unit.at_us <= until_us;
+        let kept = self.video.iter().rposition(stays).map_or(0, |last| last + 1);
+        let dropped = self.video.split_off(kept);
+        self.left_out += dropped.len() as u64;
+        self.held_bytes = self.held_bytes + bytes_of(&repeated) - bytes_of(&dropped);
+        let mut free_us = match self.video.last() {
+            Some(last) if last.stream == first.stream => last.at_us + PICTURE_US_MIN,
             Some(last) => last.at_us + half_us,
-            None => dropped_us.unwrap_or(0),
+            None => dropped.first().map_or(free_us, |first| first.at_us),
         };
-        self.timeline.place_past(own_us, free_us)
+        for mut unit in repeated {
+            unit.at_us = own_us(&unit).max(free_us);
+            free_us = unit.at_us + PICTURE_US_MIN;
+            self.video.push(unit);
+        }
+        self.timeline.end_video(at_us.max(free_us))
     }
 
     /// Drops the last picture when a keyframe follows it by less than the usual frame interval, as at a
@@ -244,7 +285,8 @@ impl Recorder {
         let Some(last_us) = self.video.last().map(|last| last.at_us) else { return };
         let step_us = at_us - last_us;
         if key && self.video_step_us.is_some_and(|usual_us| step_us < usual_us * 7 / 8) {
-            self.video.pop();
+            let dropped = self.video.pop();
+            self.held_bytes -= dropped.map_or(0, |unit| unit.data.len());
             self.left_out += 1;
         } else {
             self.video_step_us = Some(step_us);
@@ -276,6 +318,7 @@ impl Recorder {
         if self.file.is_none() {
             return Err(RecordError::Ended);
         }
+        self.drop_repeated(); // the file has their content
         let ended = self.cut(self.cut_us.unwrap_or(0), true);
         self.file = None;
         ended
@@ -306,7 +349,7 @@ impl Recorder {
         let until_us = if full { i64::MAX } else { now_us.saturating_sub(REPLACEABLE_US) };
         let video = video_samples(&mut self.video, origin_us, until_us, last);
         let mut sound_runs = sound_samples(&mut self.sound, origin_us, last).into_iter();
-        self.held_bytes = self.video.iter().chain(&self.sound).map(|unit| unit.data.len()).sum();
+        self.held_bytes = bytes_of(&self.video) + bytes_of(&self.sound);
         let Some(writer) = &mut self.writer else { return Ok(()) };
         let first_run = sound_runs.next().unwrap_or_default();
         if first_run.is_empty() && video.is_empty() {
@@ -345,6 +388,10 @@ impl Drop for Recorder {
             Err(error) => tracing::warn!("recording: {error}"),
         }
     }
+}
+
+fn bytes_of(units: &[Unit]) -> usize {
+    units.iter().map(|unit| unit.data.len()).sum()
 }
 
 fn refused(error: impl std::fmt::Display) -> RecordError {
@@ -411,7 +458,6 @@ mod tests {
     use std::io::{Error, ErrorKind};
     use std::sync::{Arc, Mutex};
 
-    use plenary_proto::identity::FrameIdentity;
     use shiguredo_mp4::{BoxHeader, Decode};
 
     use super::*;

@@ -18,8 +18,6 @@ pub(super) const PAUSE_US_MAX: i64 = 3_600_000_000;
 pub(super) const STEP_BACK_US_MAX: i64 = 500_000;
 /// Shortest distance between pictures in microseconds: more than a tick of 1/90 000 s.
 pub(super) const PICTURE_US_MIN: i64 = 12;
-/// Longest time in microseconds by which a repeated picture may be in the past: a GOP of 2 s and a margin.
-const PAST_US_MAX: i64 = 3_000_000;
 
 #[derive(Default)]
 pub(super) struct Timeline {
@@ -40,23 +38,16 @@ impl Timeline {
     pub(super) fn place_video(&mut self, stream: StreamId, captured_us: u64) -> i64 {
         let at_us = self.place(MediaKind::Video, stream, captured_us);
         let at_us = self.video_us.map_or(at_us, |free| at_us.max(free));
-        self.video_us = Some(at_us + PICTURE_US_MIN);
-        at_us
+        self.end_video(at_us)
     }
 
-    /// Returns the file time of a picture of the next stream with content that the file has already, on the
-    /// clock of the current stream. `None` when the two clocks differ by more than a GOP.
-    pub(super) fn time_of_past(&self, captured_us: u64) -> Option<i64> {
-        let (_, shift_us) = self.current?;
-        let end_us = self.video_us.max(self.sound_us)?;
-        let at_us = i64::try_from(captured_us).unwrap_or(i64::MAX).saturating_add(shift_us);
-        (end_us.saturating_sub(PAST_US_MAX)..=end_us).contains(&at_us).then_some(at_us)
+    /// Earliest free time for the next picture.
+    pub(super) fn video_free_us(&self) -> i64 {
+        self.video_us.unwrap_or(0)
     }
 
-    /// Places a picture of the past at `at_us` or as soon after it as the file has room, which is from
-    /// `free_us` on.
-    pub(super) fn place_past(&mut self, at_us: Option<i64>, free_us: i64) -> i64 {
-        let at_us = at_us.unwrap_or(free_us).max(free_us);
+    /// Moves the newest picture, and the end of the pictures with it, to `at_us`, which it returns.
+    pub(super) fn end_video(&mut self, at_us: i64) -> i64 {
         self.video_us = Some(at_us + PICTURE_US_MIN);
         at_us
     }

@@ -379,7 +379,7 @@ impl Driver {
 fn log(event: &Event) {
     match event {
         Event::PeerMisbehaved { peer, count, dropped } => {
-            tracing::warn!(?peer, count, dropped, "a peer broke the protocol");
+            tracing::warn!(?peer, count, dropped, "a peer violated the protocol");
         }
         Event::NotesDropped { notes } => {
             tracing::error!(notes, "state machines notified each other in a cycle");

@@ -11,11 +11,13 @@ use plenary_rtc::LinkId;
 use super::peers::Peers;
 use crate::flow::Flow;
 
-/// A feeding link without media for this long sends heads, this often, by design.
+/// Time without media after which a parent sends heads to its children, and their interval: shorter than the
+/// shortest allowed silence of a parent (`PARENT_SILENT_US`, 150 ms).
 const FEED_HEAD_US: u64 = 100_000;
-/// Whoever watches a mixer hears from it this often, even when no speaker is sending.
+/// Interval of a mixer's heads to the standby and the other mixers, also while no speaker sends. A guess: as to
+/// children.
 const WATCH_HEAD_US: u64 = 100_000;
-/// A backup link sends heads this often.
+/// Interval of heads to promised backups. A guess: as often as pings.
 const BACKUP_HEAD_US: u64 = 500_000;
 /// Pings whose round trip is compared: the shortest of them says most of the clocks.
 const SAMPLES_MAX: usize = 16;

@@ -23,7 +23,7 @@ pub(crate) enum Letter {
     Message(PeerId, Verified<Message>),
     /// A later version's message, or an envelope that is of no use: nobody's fault.
     Nothing,
-    /// The sender broke the protocol.
+    /// The sender violated the protocol.
     Bad(PeerId),
 }
 

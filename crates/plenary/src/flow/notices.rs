@@ -1,7 +1,8 @@
-//! What media tells the brain: a queue from the links' tasks to the driver in which nothing is lost.
+//! Queue of notices from the links' tasks to the driver, which gives them to the brain.
 //!
-//! Equal notices that the driver hasn't taken yet are one: the brain asks one peer at a time to feed it, and a stream
-//! starts once, so the queue stays short however slow the driver is.
+//! A notice that equals a waiting one is not queued again, so the driver gets each notice in the order of its first
+//! occurrence, not of its last. The queue is bounded: past [`NOTICES_MAX`] the oldest notice is lost, and the caller
+//! logs it. Both kinds are rare: the brain requests the program from few peers, and each stream starts once.
 
 use std::collections::VecDeque;
 
@@ -9,13 +10,14 @@ use parking_lot::Mutex;
 use plenary_proto::{Input, PeerId, StreamSpec};
 use tokio::sync::Notify;
 
-/// Maximum notices that wait; at the limit the oldest is dropped and logged. A guess: a mixer's children, and its streams.
+/// Maximum number of waiting notices; at the limit the oldest is dropped. A guess: far more than the peers
+/// that are asked to feed this one at a time, and the streams that it starts.
 const NOTICES_MAX: usize = 128;
 
-/// Something that the brain must hear of.
+/// Media event that the brain acts on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Notice {
-    /// First packet of the program from the peer that this one asked to feed it.
+    /// First packet of the program from a peer that this peer asked to feed it.
     Fed(PeerId),
     /// First keyframe of the program that this peer makes.
     Started(StreamSpec),
@@ -30,7 +32,7 @@ impl From<Notice> for Input {
     }
 }
 
-/// Notices that the driver hasn't taken yet.
+/// Waiting notices, oldest first.
 #[derive(Debug, Default)]
 pub(crate) struct Notices {
     waiting: Mutex<VecDeque<Notice>>,
@@ -38,7 +40,7 @@ pub(crate) struct Notices {
 }
 
 impl Notices {
-    /// Adds a notice, unless an equal one waits. False when an older one had to be dropped for it.
+    /// Adds a notice, unless an equal one waits. Returns false if the oldest notice was dropped for it.
     pub(crate) fn push(&self, notice: Notice) -> bool {
         let mut waiting = self.waiting.lock();
         if waiting.contains(&notice) {
@@ -51,7 +53,7 @@ impl Notices {
         dropped.is_none()
     }
 
-    /// Waits for the next notice, the oldest first. One task at a time may wait.
+    /// Waits for the oldest notice, and removes it. At most one task may wait at a time.
     pub(crate) async fn next(&self) -> Notice {
         loop {
             if let Some(notice) = self.waiting.lock().pop_front() {

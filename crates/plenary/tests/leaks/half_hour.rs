@@ -21,8 +21,8 @@ const WARM_UP: Duration = Duration::from_secs(300);
 const SAMPLE_EVERY: Duration = Duration::from_secs(15);
 /// Sound that is looked at for each sample.
 const HEARD_S: usize = 4;
-/// Memory may grow by so much between the first third behind the warm-up and the last: pages that one of many threads
-/// touched late. Half an hour of a leak of one packet a second at one peer is more.
+/// Bound on the growth of the resident memory, in bytes, between the first third after the warm-up and the last third,
+/// 1000 s later: threads touch some pages late. A leak of 2 kB/s exceeds it.
 const GROWTH_BYTES_MAX: f64 = 2_000_000.0;
 /// How late pictures and sound are may change by so much: one step of a mixer's jitter buffer. Clocks that are 200 ppm
 /// off are apart by 300 ms in the end.

@@ -155,7 +155,9 @@ impl Application {
     }
 }
 
-/// Reads the row of 32 cells at the top of a tile of the test source, as the manual describes it.
+/// Decodes the time code from the row of 32 cells at the top of a tile that shows the test source (layout:
+/// `crates/media/src/source/pattern.rs`). `None` if a cell is neither black nor white, if all cells are
+/// black, or if the parity is odd.
 #[cfg(feature = "codecs")]
 pub(crate) fn time_code(
     view: &PictureView<'_>,

@@ -4,7 +4,7 @@
 use super::Message;
 use crate::id::{Rank, ShortId, StreamId};
 
-/// Maximum bytes of a heartbeat; loose control messages may be longer.
+/// Maximum bytes of a heartbeat: 40 of a head, and 8 for later fields. Loose control messages may be longer.
 pub const HEAD_LEN_MAX: usize = 48;
 const HEAD: u8 = 1;
 const HEAD_WANTED: u8 = 2;

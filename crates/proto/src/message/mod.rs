@@ -155,9 +155,9 @@ pub enum Message {
     },
     /// A decided election: an outcome with a majority's signatures; forwarded down the tree.
     Decided(Box<Decided>),
-    /// The lead mixer reports the size of the audience to the host.
+    /// A mixer in force reports the number of viewers in its tree to the host.
     Audience {
-        /// Number of viewers in the tree.
+        /// Number of viewers in the sender's tree.
         viewers: u32,
     },
     /// Request for a place in the tree, as a child or with the receiver as backup.

@@ -7,7 +7,9 @@ use crate::message::{LinkKind, Message};
 use crate::mutation::{Mutated, Mutation};
 use crate::outbox::Note;
 
-/// Maximum notes per input. More indicate a cycle: the rest is dropped, and [`Event::NotesDropped`] reports it.
+/// Maximum notes per call of [`RoomState::hand_round`]. One input calls it up to three times: once for an
+/// `Admit`, then once before and once after due timers run. More notes indicate a cycle: the rest is dropped,
+/// and [`Event::NotesDropped`] reports it. A guess.
 const TURNS_MAX: usize = 1024;
 
 impl RoomState {

@@ -52,12 +52,14 @@ use failed_feeders::FailedFeeders;
 use near::Near;
 use seek::Seek;
 
-/// Timeout after which an accepted child that hasn't linked is forgotten: 10 s, by design.
+/// Timeout after which an accepted child that hasn't linked is forgotten. A guess: longer than the child
+/// itself waits for the link, 6 s at most (`PATIENCE_US_MAX`).
 const ATTACH_US_MAX: u64 = 10 * SECOND;
-/// Maximum number of backups that a relay promises to feed: 4, by design. A standby promises as many as the
-/// mixers that it succeeds may feed.
+/// Maximum number of backups that a relay promises to feed. A guess: the default number of children of a
+/// relay. A standby promises as many as the mixers that it succeeds may feed.
 const PROMISES_MAX: usize = 4;
-/// Slots kept free for backups that are activated.
+/// Slots kept free for backups that are activated: with one, a relay without free slots can still promise a
+/// place to one backup.
 pub(crate) const RESERVE: usize = 1;
 /// Maximum number of children, promised ones included: `CHILDREN_MAX` children, as many promised backups, and
 /// the reserve for each of the two.

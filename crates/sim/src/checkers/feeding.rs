@@ -8,8 +8,8 @@ use plenary_proto::{PeerId, Time};
 use super::Found;
 use crate::world::World;
 
-/// Children that a relay may feed beyond its cap: one slot is reserved, by design, for backups that are
-/// activated.
+/// Children that a relay may feed beyond its cap: one slot is reserved for backups that are activated
+/// (PROTOCOL.md, 12.1).
 pub(super) const RESERVE: usize = 1;
 /// Maximum time for which two peers may feed one viewer. A change of parent is make-before-break; a parent
 /// that a child left without notice finds out after 1.5 s; and the notice may be lost three times: probes

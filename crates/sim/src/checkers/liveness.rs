@@ -35,8 +35,8 @@ const MOVES_MAX: usize = 1;
 /// Maximum number of parent changes within [`STEADY_US`], including those after a parent's fault: losses and
 /// pauses cause one now and then, and may hit the next parent as well.
 const CHANGES_MAX: usize = 3;
-/// Maximum number of promises to backups that a relay makes within its free slots, by design. Where no peer
-/// has a promise left, a viewer can't have a backup.
+/// Maximum number of promises to backups that a relay makes within its free slots (PROTOCOL.md, 12.1). Where
+/// no peer has a promise left, a viewer can't have a backup.
 const PROMISES_MAX: usize = 4;
 /// Maximum number of promises that a standby makes to the first tiers of mixers: half of the children and
 /// promises that a peer may keep.

@@ -14,9 +14,9 @@ use crate::world::{Happening, World};
 
 /// Interval at which the watchdogs are checked.
 pub(super) const LOOK_US: u64 = 25 * MS;
-/// Time without media after which a feeding link sends heads; by design.
+/// Time without media after which a feeding link sends heads (PROTOCOL.md, 12.4).
 const FEED_HEAD_US: u64 = 100 * MS;
-/// Interval of heads on a backup link.
+/// Interval of heads on a backup link (PROTOCOL.md, 12.4).
 const BACKUP_HEAD_US: u64 = 500 * MS;
 
 pub(super) fn new_mixer_watch(now: Time) -> Box<SilenceWatch> {

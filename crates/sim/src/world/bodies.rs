@@ -1,4 +1,4 @@
-//! What bodies do: they carry out what their brains say, and hand them what comes.
+//! Simulated bodies: they carry out their brains' outputs, and deliver messages to the brains.
 
 use std::collections::BTreeSet;
 
@@ -10,9 +10,9 @@ use plenary_proto::{Address, Command, Event, Input, Output, PeerId, Via};
 use super::{Happening, UNIX_S_AT_ZERO, World};
 use crate::peer::Served;
 
-/// A rendezvous takes this long to pass a message on. A guess: its own work, its uplink and its downlink.
+/// Time from a message's arrival at the rendezvous to its delivery, beside the delay between the two peers. A guess.
 const RENDEZVOUS_US: u64 = 10 * MS;
-/// And this long to say that it knows no such peer.
+/// Time until the rendezvous reports an unknown recipient to the sender. A guess.
 const UNDELIVERABLE_US: u64 = 20 * MS;
 
 impl World {
@@ -55,7 +55,7 @@ impl World {
                     mixers.iter().filter_map(|mixer| self.directory.find(mixer)).collect();
                 self.watch_mixers(at, &mixers);
             }
-            // who gets the sound from its mixer apart gets the picture alone, and has no place in the tree
+            // without `sound`: a viewing speaker, which gets its mix-minus separately and has no place in the tree
             Output::Serve { peer, from, sound } => {
                 if let Some(child) = self.directory.find(&peer) {
                     self.serve(at, child, from, sound);
@@ -121,7 +121,7 @@ impl World {
                     Event::Left => self.left(at),
                     Event::Roster { .. } => self.note_host(at),
                     Event::Floor(speaks) => self.peers[at].takes_the_floor(self.now, speaks),
-                    // whoever is offered the floor takes it
+                    // simulated peers accept each offer of the floor
                     Event::FloorOffered => {
                         let take = Input::Command(Command::Speak(true));
                         self.push(self.now + MS, Happening::Input(at, Box::new(take)));
@@ -133,12 +133,12 @@ impl World {
         }
     }
 
-    /// For how long nothing has come to `at` from `other`; `None` when they aren't linked.
+    /// Time since the last arrival at `at` from `other`; `None` without a link between them.
     fn silent_us(&self, at: usize, other: usize) -> Option<u32> {
         let link = self.peers[at].link(other)?;
         let last = match self.unheard_since(other, at) {
             Some(since) => link.heard_at.max(since),
-            // it sends us our own mix of the sound, without a break
+            // the other peer sends mix-minus to this one continuously
             None if self.peers[other].is_mixing()
                 && self.peers[at].sending_to.contains(&self.peers[other].id) =>
             {
@@ -149,7 +149,7 @@ impl World {
         Some(self.now.since(last).min(u32::MAX.into()) as u32)
     }
 
-    /// Bytes that the rendezvous, or the link, has brought.
+    /// Delivers a message that arrived by the rendezvous or a link.
     pub(super) fn deliver(&mut self, to: usize, from: usize, via: Via, message: Message) {
         if !self.both_alive(to, from) {
             return;
@@ -165,7 +165,7 @@ impl World {
         }
     }
 
-    /// Says something on the link with a peer.
+    /// Sends a message on the control channel of the link with a peer.
     pub(crate) fn control(&mut self, at: usize, to: &PeerId, message: Message) {
         let Some(to) = self.directory.find(to) else { return };
         if !self.link_is_up(at, to) {
@@ -175,7 +175,7 @@ impl World {
         self.say_reliably(at, to, bytes, Happening::Control { to, from: at, message: Box::new(message) });
     }
 
-    /// Says something that may be lost.
+    /// Sends loose data, which may be lost.
     fn loose(&mut self, at: usize, to: &PeerId, message: Message) {
         if let Some(to) = self.directory.find(to).filter(|to| self.link_is_up(at, *to))
             && let Some(arrives) = self.net.send(self.now, at, to, size_of_message(&message))
@@ -184,7 +184,7 @@ impl World {
         }
     }
 
-    /// Something was said on a link.
+    /// Handles a message that arrived on a link.
     pub(super) fn said(&mut self, to: usize, from: usize, message: Message) {
         let is_up = self.link_is_up(from, to) && self.link_is_up(to, from);
         if is_up || matches!(message, Message::Bye(_)) {
@@ -196,7 +196,7 @@ impl World {
         }
     }
 
-    /// A letter has come through linked peers; here nothing is sealed.
+    /// Opens an envelope that linked peers forwarded; simulated envelopes are not encrypted.
     fn open(&mut self, to: usize, relay: Relay) {
         if let Ok(message) = Message::from_bytes(&relay.sealed) {
             self.read(to, relay.from, Via::Mesh(relay.route), message);
@@ -205,7 +205,7 @@ impl World {
 
     fn signal(&mut self, at: usize, to: Address, message: Message) {
         let to = match to {
-            // without its host the rendezvous gives what is for it to whoever has been there for longest
+            // the host is peer 0; without it the rendezvous delivers to the member connected for longest
             Address::Host => {
                 let there = |peer: &usize| self.peers[*peer].is_there() && *peer != at;
                 Some((0..self.peers.len()).find(there).unwrap_or(0))
@@ -213,7 +213,7 @@ impl World {
             Address::Peer(peer) => self.directory.find(&peer),
         };
         match to {
-            // the rendezvous is on one side of a partition, and so is whoever reaches it
+            // a partition cuts the path through the rendezvous as well
             Some(to) if self.net.are_parted(at, to) => {}
             Some(to) if self.peers[to].is_there() => {
                 let arrives = self.now + self.net.one_way_us(at, to) + RENDEZVOUS_US;
@@ -233,7 +233,7 @@ impl World {
         }
     }
 
-    /// The peer whom `at` takes for the host.
+    /// Host named by the newest roster of `at`.
     fn host_of(&self, at: usize) -> Option<usize> {
         self.directory.find(&self.peers[at].brain.roster()?.host)
     }
@@ -244,12 +244,13 @@ impl World {
         }
     }
 
-    /// Once a second the host hears of everyone it is linked with, and they of it; and brains hear of what was suffered.
+    /// Once a second: reports arrivals between the host and the peers linked with it to their brains, and degradations
+    /// of the program to all brains.
     pub(super) fn presence(&mut self) {
         self.push(self.now + SECOND, Happening::Presence);
         self.tell_suffering();
         self.ping_the_stage();
-        // nobody else has a link with a host: a room of a hundred thousand isn't asked each second
+        // only hosts and peers linked with them are visited: visiting all is too slow with 100,000 peers
         let hosts = self.hosts.iter().copied();
         let linked = self.hosts.iter().flat_map(|host| self.peers[*host].links.iter().map(|link| link.other));
         let near: BTreeSet<usize> = hosts.chain(linked).collect();
@@ -267,8 +268,8 @@ impl World {
     }
 }
 
-/// About how long a message is on the wire: what is written is not measured for each, it would cost more than
-/// all else. Those that carry statements are as long as a roster of ten, the others as a path.
+/// Estimated length of a message on the wire, in bytes. Encoding each message only for its length would dominate the
+/// simulation's cost. Messages with statements count as long as a roster of ten peers, others as long as a path.
 fn size_of_message(message: &Message) -> usize {
     match message {
         Message::Admit(_) | Message::Ballot(_) | Message::Decided(_) | Message::Lacking { .. } => 2_000,
