@@ -106,25 +106,33 @@ fn webrtc_stays_behind_its_seam() {
     }
 }
 
-/// Returns every Rust file of the project.
-pub(crate) fn sources() -> Vec<(PathBuf, String)> {
-    let mut folders = ["crates", "tests", "examples"].map(|name| root().join(name)).to_vec();
-    let mut sources = Vec::new();
+/// Returns every file with this extension below these folders of the project, sorted.
+pub(crate) fn files(folders: &[&str], extension: &str) -> Vec<PathBuf> {
+    let mut folders: Vec<_> = folders.iter().map(|name| root().join(name)).collect();
+    let mut files = Vec::new();
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(&folder).unwrap_or_else(|_| panic!("{} is missing", folder.display()))
         {
             let path = entry.unwrap().path();
             if path.is_dir() && path.file_name().is_some_and(|name| name != "target") {
                 folders.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "rs") {
-                let text = std::fs::read_to_string(&path).unwrap();
-                sources.push((path, text));
+            } else if path.extension().is_some_and(|found| found == extension) {
+                files.push(path);
             }
         }
     }
-    sources.sort();
-    assert!(!sources.is_empty());
-    sources
+    files.sort();
+    assert!(!files.is_empty());
+    files
+}
+
+/// Returns every Rust file of the project, with its text.
+pub(crate) fn sources() -> Vec<(PathBuf, String)> {
+    let read = |path: PathBuf| {
+        let text = std::fs::read_to_string(&path).unwrap();
+        (path, text)
+    };
+    files(&["crates", "tests", "examples"], "rs").into_iter().map(read).collect()
 }
 
 /// Returns the name that a line defines by `struct`, `enum`, `trait`, `mod` or `type`.

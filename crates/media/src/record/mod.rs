@@ -1,12 +1,12 @@
 //! Program recorder: writes the received program to a fragmented MP4 file, without transcoding.
 //!
 //! The header is written with the first keyframe. From then on the recorder writes one fragment each half
-//! second, in a single write, with sound in front of pictures; pictures are at least 250 ms old by then, so that those
-//! of another mixer can replace them. However the recording ends, all fragments but the last can be played, and a
-//! torn last fragment loses pictures before sound. A crash loses up to 500 ms of sound and 750 ms of pictures. Times in the file are the
-//! frames' capture times: a gap in the received program is a gap in the file. Parameter sets stay in front of
-//! each keyframe, so that a later stream may have other parameter sets than the first stream, which the
-//! header describes.
+//! second, in a single write, with sound in front of pictures. Pictures are held for 250 ms before they are
+//! written; after a change of mixer, repeated pictures replace held ones. However the recording ends, all
+//! fragments but the last can be played, and a torn last fragment loses pictures before sound. A crash loses up
+//! to 500 ms of sound and 750 ms of pictures. Times in the file are the frames' capture times: a gap in the
+//! received program is a gap in the file. Parameter sets stay in front of each keyframe, so that a later stream
+//! may have other parameter sets than the first stream, which the header describes.
 //!
 //! The header always declares sound of two channels: Opus decoders output any requested number of channels,
 //! regardless of the channels in the packets (RFC 7845, 5.1.1), and sound may start late. Video can't start
@@ -41,9 +41,9 @@ pub const PICTURE_WAIT_US_MAX: i64 = 5_000_000;
 const HELD_SOUND_MAX: usize = 500;
 /// Duration of the last picture in microseconds, when no previous picture gives the frame interval.
 const PICTURE_US: i64 = 33_333;
-/// Age in microseconds at which pictures are written: until then those of another mixer can replace them. A guess:
-/// a viewer that changes mixers gets the new one's GOP sooner.
-pub(crate) const REPLACEABLE_US: i64 = 250_000;
+/// Age in microseconds at which pictures are written. Younger pictures can be replaced by the repeated pictures of
+/// the next mixer. A guess: after a change of mixer, the GOP arrives sooner.
+const REPLACEABLE_US: i64 = 250_000;
 /// Tolerance in microseconds below which a distance between sound packets is no gap: capture times of a real
 /// microphone jitter.
 const WAVER_US: i64 = 10_000;
