@@ -106,6 +106,8 @@ struct Source {
     run: u64,
     /// Number of the next reliable piece to deliver.
     next: u64,
+    /// The application has received a reliable piece, so it is owed all later pieces.
+    begun: bool,
     ahead: BTreeMap<u64, Signed<Data>>,
     /// Number of the newest loose piece delivered.
     loose: u64,
@@ -291,9 +293,9 @@ impl Broadcast {
         (self.stood || view.on_stage()).then(|| Message::DataStands(List::truncated(stands)))
     }
 
-    /// Takes the state of the sources from a newly linked peer; as a newcomer, this peer begins there. Only
-    /// the first such message counts: this peer wants all later data, regardless of the peers that it links
-    /// with next.
+    /// Takes the state of the sources from a newly linked peer; as a newcomer, this peer begins there, except
+    /// with a source whose pieces it already delivers. Only the first such message counts: this peer wants
+    /// all later data, regardless of the peers that it links with next.
     pub(crate) fn stood(&mut self, view: &mut View<'_>, stands: &[DataHeld]) {
         let told = std::mem::replace(&mut self.stood, true);
         if told || self.since.is_some_and(|since| view.now.since(since) >= NEW_US) {
@@ -304,7 +306,7 @@ impl Broadcast {
             self.make_room(view, &stand.source);
             let anew = || Source::new(view.now, stand.run, stand.next);
             let source = self.sources.entry(stand.source).or_insert_with(anew);
-            if source.run == stand.run && source.next < stand.next {
+            if source.run == stand.run && source.next < stand.next && !source.begun {
                 source.next = stand.next;
                 source.ahead.retain(|number, _| *number >= stand.next);
                 source.tell_what_is_next(view);
@@ -400,7 +402,7 @@ impl Broadcast {
 impl Source {
     fn new(now: Time, run: u64, next: u64) -> Source {
         let ahead = BTreeMap::new();
-        Source { run, next, ahead, loose: 0, allowance: Allowance::new(now), gap: None }
+        Source { run, next, begun: false, ahead, loose: 0, allowance: Allowance::new(now), gap: None }
     }
 
     /// Delivers to the application all pieces up to the next gap.
@@ -408,6 +410,7 @@ impl Source {
         let before = self.next;
         while let Some(data) = self.ahead.remove(&self.next) {
             self.next = self.next.saturating_add(1);
+            self.begun = true;
             tell(view, data);
         }
         if self.ahead.is_empty() {

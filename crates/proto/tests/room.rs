@@ -478,3 +478,39 @@ fn a_mixer_that_speaks_is_its_own_home_whatever_the_other_mixer_says() {
     room.handle(Time(2_000_001), Input::Message { from: key(3).id(), via: Via::Link, message: call });
     assert_eq!(speaks_to(&drain(&mut room)), [], "it is at home already");
 }
+
+#[test]
+fn a_newcomer_that_delivers_a_source_takes_no_later_start_from_a_peer_linked_next() {
+    let (source, parent, next) = (key(2), key(3).id(), key(4).id());
+    let piece = |number: u64| {
+        let bytes = list(number.to_be_bytes().to_vec());
+        let data = Data { run: NOW, number, delivery: Delivery::Reliable, bytes };
+        Message::Data(Signed::new(&source, &samples::room(), 7, 20 + number, NEVER, data))
+    };
+    let stands = |next| Message::DataStands(list(vec![DataHeld { source: source.id(), run: NOW, next }]));
+    let told = |outputs: &[Output]| {
+        let data = |event: &&Event| match event {
+            Event::Data { bytes, .. } => Some(u64::from_be_bytes(bytes[..].try_into().unwrap())),
+            _ => None,
+        };
+        events(outputs).iter().filter_map(data).collect::<Vec<_>>()
+    };
+    let newcomer = || {
+        let mut room = RoomState::new(key(5), config(5, false), 7, Time(0));
+        message(&mut room, parent, Message::Roster(roster()));
+        room
+    };
+    let mut room = newcomer();
+    assert_eq!(told(&message(&mut room, parent, piece(4))), [4]);
+    message(&mut room, next, stands(9));
+    let later = (5..10).flat_map(|number| told(&message(&mut room, next, piece(number))));
+    assert_eq!(
+        later.collect::<Vec<_>>(),
+        [5, 6, 7, 8, 9],
+        "it was owed what came after the piece that it had"
+    );
+    let mut room = newcomer();
+    message(&mut room, next, stands(9));
+    let later = (5..10).flat_map(|number| told(&message(&mut room, next, piece(number))));
+    assert_eq!(later.collect::<Vec<_>>(), [9], "without a piece delivered it begins where the source stands");
+}
