@@ -500,17 +500,12 @@ fn a_newcomer_that_delivers_a_source_takes_no_later_start_from_a_peer_linked_nex
         message(&mut room, parent, Message::Roster(roster()));
         room
     };
+    let later = |room: &mut RoomState| {
+        message(room, next, stands(9));
+        (5..10).flat_map(|number| told(&message(room, next, piece(number)))).collect::<Vec<_>>()
+    };
     let mut room = newcomer();
     assert_eq!(told(&message(&mut room, parent, piece(4))), [4]);
-    message(&mut room, next, stands(9));
-    let later = (5..10).flat_map(|number| told(&message(&mut room, next, piece(number))));
-    assert_eq!(
-        later.collect::<Vec<_>>(),
-        [5, 6, 7, 8, 9],
-        "it was owed what came after the piece that it had"
-    );
-    let mut room = newcomer();
-    message(&mut room, next, stands(9));
-    let later = (5..10).flat_map(|number| told(&message(&mut room, next, piece(number))));
-    assert_eq!(later.collect::<Vec<_>>(), [9], "without a piece delivered it begins where the source stands");
+    assert_eq!(later(&mut room), [5, 6, 7, 8, 9], "it was owed what came after the piece that it had");
+    assert_eq!(later(&mut newcomer()), [9], "without a piece delivered it begins where the source stands");
 }

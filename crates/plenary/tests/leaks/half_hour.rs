@@ -44,7 +44,10 @@ struct Sample {
 /// run 11 MB stayed with the allocator after that.
 fn resident_bytes() -> f64 {
     // SAFETY: it returns the allocator's free pages, and touches no memory in use
-    unsafe { libc::malloc_trim(0) };
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    unsafe {
+        libc::malloc_trim(0);
+    }
     let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
     4096.0 * statm.split(' ').nth(1).unwrap().parse::<f64>().unwrap()
 }
