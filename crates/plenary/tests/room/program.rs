@@ -202,6 +202,24 @@ async fn the_picture_costs_what_the_viewers_lines_carry() {
 #[cfg(feature = "codecs")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_child_whose_line_is_overfull_gets_only_the_pictures_that_others_need() {
+    // On a busy machine a relay may be late by more than the 150 ms after which its child turns to its backup.
+    // The backup sends all pictures, so such a room shows nothing of thinning.
+    for _ in 0..5 {
+        if the_relay_thins_an_overfull_link().await.is_ok() {
+            return;
+        }
+    }
+    panic!("in five rooms the tree never held still");
+}
+
+/// A peer has turned to another parent.
+#[cfg(feature = "codecs")]
+struct Reparented;
+
+/// Asserts that a relay thins the link of its only child as long as the link loses packets. Fails if the
+/// child is fed by another peer meanwhile.
+#[cfg(feature = "codecs")]
+async fn the_relay_thins_an_overfull_link() -> Result<(), Reparented> {
     use plenary::{HostOptions, Room};
 
     let options = HostOptions { k1: 1, ..small() };
@@ -218,19 +236,32 @@ async fn a_child_whose_line_is_overfull_gets_only_the_pictures_that_others_need(
     let upper = |received: &ReceivedFrame| received.frame.identity.temporal > 0;
     frame(&mut frames, "all pictures", upper).await;
 
-    // with 20 % loss the link counts as overfull at any rate of a busy mixer, and gaps stay short
-    let before = zoe.reception().frames_left_out;
-    shaper.set(Shape { loss_ppm: 200_000, ..Shape::default() });
-    let settled = |_: &ReceivedFrame| zoe.reception().frames_left_out > before + 15;
-    frame(&mut frames, "fewer pictures", settled).await;
-    for _ in 0..100 {
-        let received = frame(&mut frames, "the program", |_| true).await;
-        assert_eq!(received.frame.identity.temporal, 0);
-    }
-    assert_eq!(zoe.snapshot().parent, Some(rea.me()));
-    frame(&mut rea.frames(), "all pictures above the overfull link", upper).await;
+    let chain = || {
+        let parents = [&zoe, &rea].map(|room| room.snapshot().parent);
+        let holds =
+            parents == [Some(rea.me()), Some(ada.me())] && !ada.snapshot().children.contains(&zoe.me());
+        if holds { Ok(()) } else { Err(Reparented) }
+    };
+    let outcome = async {
+        // with 20 % loss the link counts as overfull at any rate of a busy mixer, and gaps stay short
+        let before = zoe.reception().frames_left_out;
+        shaper.set(Shape { loss_ppm: 200_000, ..Shape::default() });
+        while zoe.reception().frames_left_out <= before + 15 {
+            frame(&mut frames, "fewer pictures", |_| true).await;
+            chain()?;
+        }
+        for _ in 0..100 {
+            let received = frame(&mut frames, "the program", |_| true).await;
+            chain()?;
+            assert_eq!(received.frame.identity.temporal, 0);
+        }
+        frame(&mut rea.frames(), "all pictures above the overfull link", upper).await;
 
-    shaper.set(Shape::default());
-    frame(&mut frames, "all pictures again", upper).await;
+        shaper.set(Shape::default());
+        frame(&mut frames, "all pictures again", upper).await;
+        Ok(())
+    }
+    .await;
     tokio::join!(zoe.close(), rea.close(), ben.close(), ada.close());
+    outcome
 }
