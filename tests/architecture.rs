@@ -8,10 +8,11 @@ use std::path::{Path, PathBuf};
 const ARROWS: &[(&str, &[&str])] = &[
     ("plenary-proto", &[]),
     ("plenary-media", &["plenary-proto"]),
+    ("plenary-body", &["plenary-proto", "plenary-media"]),
     ("plenary-rtc", &["plenary-proto"]),
     ("plenary-signal", &["plenary-proto"]),
     ("plenary-sim", &["plenary-proto"]),
-    ("plenary", &["plenary-proto", "plenary-media", "plenary-rtc", "plenary-signal"]),
+    ("plenary", &["plenary-proto", "plenary-media", "plenary-body", "plenary-rtc", "plenary-signal"]),
     (
         "plenary-cli",
         &["plenary", "plenary-proto", "plenary-media", "plenary-rtc", "plenary-signal", "plenary-sim"],
@@ -23,6 +24,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 const PROTO_DEPENDENCIES: &[&str] = &[
     "argon2",
     "blake3",
+    "bytes",
     "chacha20poly1305",
     "data-encoding",
     "ed25519-dalek",
@@ -31,9 +33,13 @@ const PROTO_DEPENDENCIES: &[&str] = &[
     "rand_chacha",
     "serde",
     "sha2",
+    "smallvec",
     "thiserror",
     "zeroize",
 ];
+
+const BODY_DEPENDENCIES: &[&str] =
+    &["bytes", "plenary-media", "plenary-proto", "postcard", "rand_chacha", "smallvec", "tracing"];
 
 /// Type names that say nothing.
 const BANNED_NOUNS: &[&str] = &[
@@ -89,11 +95,13 @@ fn the_testkit_is_for_tests_only() {
 }
 
 #[test]
-fn the_brain_depends_on_nothing_that_needs_an_operating_system() {
-    let manifest = &manifests()["plenary-proto"];
-    let allowed: BTreeSet<_> = PROTO_DEPENDENCIES.iter().map(|name| (*name).to_owned()).collect();
-    assert_eq!(dependencies(manifest, "dependencies"), allowed);
-    assert!(dependencies(manifest, "build-dependencies").is_empty());
+fn brain_and_body_depend_on_nothing_that_needs_an_operating_system() {
+    for (name, allowed) in [("plenary-proto", PROTO_DEPENDENCIES), ("plenary-body", BODY_DEPENDENCIES)] {
+        let manifest = &manifests()[name];
+        let allowed: BTreeSet<_> = allowed.iter().map(|name| (*name).to_owned()).collect();
+        assert_eq!(dependencies(manifest, "dependencies"), allowed);
+        assert!(dependencies(manifest, "build-dependencies").is_empty());
+    }
 }
 
 #[test]

@@ -7,6 +7,7 @@
 #![warn(clippy::unwrap_used)]
 
 pub mod assembly;
+#[cfg(not(target_family = "wasm"))]
 mod bench;
 #[cfg(feature = "codecs")]
 mod builtin;
@@ -36,6 +37,7 @@ pub mod scale;
 pub mod source;
 pub mod speaking;
 
+#[cfg(not(target_family = "wasm"))]
 pub use bench::{CODEC_BENCH_BUDGET_MAX, CodecBench, codec_bench};
 #[cfg(feature = "codecs")]
 pub use builtin::BuiltinCodecs;

@@ -75,27 +75,25 @@ mod driver;
 mod error;
 mod event;
 mod flow;
-mod layout;
 mod listen;
-mod loss;
+mod notices;
 mod open;
 mod options;
+mod outlets;
 mod power;
 mod publish;
-mod rate;
 mod record;
 mod room;
 mod snapshot;
-mod thin;
 mod threads;
 
-pub use desk::{OnDesk, Tenure};
-pub use driver::Traffic;
 pub use error::Error;
 pub use event::{EVENTS_MAX, Events, OnEvent, RoomEvent};
-pub use flow::{FrameSeen, Gap, Origin, ReceivedFrame, ReceptionStats, Solo, Spread};
 pub use listen::{DecodedPicture, DecodedSound, Pictures, Sound};
 pub use options::{HostOptions, Options};
+pub use plenary_body::{
+    FrameSeen, Gap, OnDesk, Origin, ReceivedFrame, ReceptionStats, Solo, Spread, Tenure, Traffic,
+};
 pub use plenary_media as media;
 pub use plenary_media::mixer::{Effort, EffortWhy};
 pub use plenary_proto::identity::{FrameIdentity, MediaKind};

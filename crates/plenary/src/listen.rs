@@ -11,6 +11,7 @@ use std::thread;
 use std::time::Duration;
 
 use futures::Stream;
+use plenary_body::{Origin, ReceivedFrame};
 use plenary_media::codec::{Codecs, SoundDecoder, VideoDecoder};
 use plenary_media::jitter::{JitterBuffer, Pulled};
 use plenary_media::{Clock, Picture, SOUND_FRAME_LEN, SOUND_FRAME_US};
@@ -19,7 +20,6 @@ use plenary_proto::identity::MediaKind;
 use tokio::sync::mpsc;
 
 use crate::Error;
-use crate::flow::{Origin, ReceivedFrame};
 use crate::threads::Threads;
 
 /// Maximum number of decoded pictures queued for the application. Few, so that the application sees recent

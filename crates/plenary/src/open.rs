@@ -5,39 +5,30 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
+use plenary_body::{BodyConfig, Letters, layout};
 use plenary_media::codec_bench;
 use plenary_proto::bounded::Text;
 use plenary_proto::message::Consent;
 use plenary_proto::seal::{Invite, Keypair, Opener, RoomKey, RoomSecret, Sealer};
-use plenary_proto::{HostConfig, Input, Mode, RoomConfig, RoomState, Time};
+use plenary_proto::{HostConfig, Input, RoomConfig, RoomState, Time};
 use plenary_rtc::{Links, LinksConfig};
 use plenary_signal::{Rendezvous, RendezvousConfig, Signal, SignalError, WebsocketConfig, WebsocketSignal};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tracing::{Instrument, Span};
 
-use crate::desk::Desk;
-use crate::driver::heartbeats::Heartbeats;
-use crate::driver::letters::Letters;
-use crate::driver::peers::Peers;
-use crate::driver::{Driver, Traffic};
+use crate::driver::Driver;
 use crate::error::Error;
 use crate::event::EVENTS_MAX;
-use crate::flow::{Flow, FlowConfig, Sending};
-use crate::layout;
-use crate::loss::SoundLoss;
+use crate::flow::Flow;
 use crate::options::{HostOptions, Options};
 use crate::power::on_mains;
-use crate::rate::ProgramRate;
 use crate::room::Room;
 use crate::snapshot::{ConnectionState, RoomSnapshot};
-use crate::thin::Thinning;
 use crate::threads::Threads;
 use crate::{random_bytes, random_u64};
 
 /// Maximum number of the application's requests queued for the driver.
 const REQUESTS_MAX: usize = 64;
-/// Bit rate of the program's sound, and of each mix-minus.
-const PROGRAM_SOUND_BPS: u32 = 48_000;
 /// Time that the host has to answer, in addition to [`Options::patience`] for reaching the rendezvous.
 const ANSWER_MAX: Duration = Duration::from_secs(10);
 /// Maximum duration of the codec bench, for which opening a room waits. A guess.
@@ -76,7 +67,7 @@ fn span_of(me: &Keypair) -> Span {
 }
 
 async fn host_as(me: Keypair, options: Options, host: HostOptions, span: Span) -> Result<Room, Error> {
-    let layout = layout::to_roster(&host.layout)?;
+    let layout = layout::to_roster(&host.layout).map_err(Error::Layout)?;
     let root = Keypair::from_seed(&random_bytes());
     let (rendezvous, url) = match &host.rendezvous {
         Some(url) => (None, url.trim_end_matches('/').to_owned()),
@@ -133,28 +124,6 @@ async fn open(opening: Opening, mut options: Options) -> Result<Room, Error> {
     let (requests, requested) = mpsc::channel(REQUESTS_MAX);
     let (events, _) = broadcast::channel(EVENTS_MAX);
     let (snapshot, snapshots) = watch::channel(RoomSnapshot::default());
-    let flow = Flow::new(FlowConfig {
-        me: id,
-        room,
-        clock,
-        zero_us,
-        keeps_log: options.keep_frame_log,
-        views: options.views,
-        speaks: options.speaks,
-        span: span.clone(),
-    });
-    let config = LinksConfig {
-        bind: options.bind.clone(),
-        udp_ports: options.udp_ports.clone(),
-        shaper: options.shaper.clone(),
-        epoch: Instant::now(),
-        ..LinksConfig::default()
-    };
-    let (links, link_events) = Links::new(config, flow.clone())?;
-    let links = Arc::new(links);
-    flow.connect(Sending::new(links.clone()));
-    let desk = Desk::new(id, &flow, clock, options.codecs.clone(), PROGRAM_SOUND_BPS);
-    flow.set_desk(Some(desk.clone()));
     let counter = (zero_us / 1_000_000) << 20;
     let letters = Letters::new(
         room,
@@ -179,19 +148,35 @@ async fn open(opening: Opening, mut options: Options) -> Result<Room, Error> {
     if let Some((encode_us, decode_us)) = bench {
         brain.handle(Time(0), Input::Bench { encode_us, decode_us });
     }
+    let config = BodyConfig {
+        me: id,
+        room,
+        zero_us,
+        keeps_log: options.keep_frame_log,
+        views: options.views,
+        speaks: options.speaks,
+        seed: random_u64(),
+    };
+    let flow = Flow::new(brain, config, clock, options.codecs.clone(), span.clone());
+    let config = LinksConfig {
+        bind: options.bind.clone(),
+        udp_ports: options.udp_ports.clone(),
+        shaper: options.shaper.clone(),
+        epoch: Instant::now(),
+        ..LinksConfig::default()
+    };
+    let (links, link_events) = Links::new(config, flow.clone())?;
+    let links = Arc::new(links);
+    flow.connect(links.clone());
     let (joined, answer) = oneshot::channel();
     let driver = Driver {
-        brain,
         me: id,
         clock,
         flow: flow.clone(),
-        desk: desk.clone(),
         links,
         link_events,
         signal: Some(signal),
         letters,
-        peers: Peers::default(),
-        heartbeats: Heartbeats::default(),
         publisher: None,
         requests: requested,
         events: events.clone(),
@@ -201,22 +186,10 @@ async fn open(opening: Opening, mut options: Options) -> Result<Room, Error> {
         admitted: false,
         reached: false,
         snapshot_due_us: 0,
-        trouble_due_us: 0,
         connection: ConnectionState::default(),
-        linked_at: None,
+        linked_us: None,
         left: false,
         farewell: Vec::new(),
-        traffic: Default::default(),
-        past: Traffic::default(),
-        parents_had: 0,
-        rate: ProgramRate::default(),
-        thinning: Thinning::default(),
-        requested_video: None,
-        mode: Mode::default(),
-        mode_since_us: 0,
-        own_loss: SoundLoss::default(),
-        program_loss: SoundLoss::default(),
-        round_trips_wanted: false,
     };
     let events = events.downgrade();
     let driver = tokio::spawn(driver.run().instrument(span.clone()));
@@ -227,7 +200,6 @@ async fn open(opening: Opening, mut options: Options) -> Result<Room, Error> {
         invite,
         options,
         flow,
-        desk,
         requests,
         events,
         snapshot: snapshots,

@@ -9,13 +9,12 @@ use plenary_media::Encoded;
 use plenary_media::codec::{Codecs, VideoFormat};
 use plenary_media::source::Source;
 use plenary_media::{Capture, CaptureCounts, CaptureFormat, RawFormat, RawInput, RawPicture, RawSound};
-use plenary_proto::PeerId;
 use plenary_proto::identity::MediaKind;
 use plenary_proto::message::{ProgramFormat, VideoRequest};
 use tokio::sync::watch;
 
-use crate::flow::{Flow, Own};
-use crate::{Error, random_bytes};
+use crate::Error;
+use crate::flow::Flow;
 
 /// Picture format that a speaker sends until a mixer requests another: the size of a tile among four.
 pub(crate) const PICTURE_UNASKED: VideoFormat =
@@ -209,9 +208,9 @@ impl Publisher {
         publisher
     }
 
-    /// Returns a new stream for the publisher's frames.
-    pub(crate) fn own(&self, flow: &Flow, me: PeerId) -> Own {
-        Own::new(&flow.room(), me, self.shares, random_bytes())
+    /// Whether the source is a screen or a film.
+    pub(crate) fn shares(&self) -> bool {
+        self.shares
     }
 
     /// Changes the requested picture format.

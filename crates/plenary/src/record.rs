@@ -11,13 +11,13 @@ use std::thread::JoinHandle;
 
 use futures::executor::block_on;
 
+use plenary_body::{Origin, ReceivedFrame};
 use plenary_media::{RecordError, Recorder};
 use plenary_proto::PeerId;
 use plenary_proto::identity::MediaKind;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::Error;
-use crate::flow::{Origin, ReceivedFrame};
 use crate::threads::Threads;
 
 /// Time without pictures after which another speaker's pictures may follow the recorded speaker's,

@@ -8,6 +8,9 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures::Stream;
+use plenary_body::{
+    Body, FrameSeen, OnDesk, Origin, ReceivedFrame, ReceptionStats, Solo, Tenure, Traffic, layout,
+};
 use plenary_media::RawFormat;
 use plenary_media::codec::Codecs;
 use plenary_media::compose::Layout;
@@ -22,12 +25,10 @@ use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tracing::{Instrument, Span};
 
-use crate::desk::{Desk, OnDesk, Tenure};
-use crate::driver::{Request, Traffic};
+use crate::driver::Request;
 use crate::error::Error;
 use crate::event::{Events, RoomEvent};
-use crate::flow::{Flow, FrameSeen, Origin, ReceivedFrame, ReceptionStats, Solo};
-use crate::layout;
+use crate::flow::Flow;
 use crate::listen::{self, Pictures, Sound};
 use crate::options::{HostOptions, Options};
 use crate::publish::{EncodedTrack, Publisher, RawTrack};
@@ -47,7 +48,6 @@ pub struct Room {
     pub(crate) invite: Invite,
     pub(crate) options: Options,
     pub(crate) flow: Arc<Flow>,
-    pub(crate) desk: Arc<Desk>,
     pub(crate) requests: mpsc::Sender<Request>,
     pub(crate) events: broadcast::WeakSender<RoomEvent>,
     pub(crate) snapshot: watch::Receiver<RoomSnapshot>,
@@ -199,7 +199,7 @@ impl Room {
     /// Mutes or unmutes this peer's picture or sound, for any publisher. While muted, nothing of that kind is
     /// sent; the peer's tile shows its initials, or the mute mark.
     pub fn mute(&self, kind: MediaKind, muted: bool) {
-        self.flow.mute(kind, muted);
+        self.flow.with(|body, _, _| body.mute(kind, muted));
     }
 
     /// Reserves a slot in the driver's queue for this peer's only publisher.
@@ -219,7 +219,7 @@ impl Room {
     /// Returns a stream of encoded frames from now on: the program; in a mesh the streams of the other
     /// speakers; at a speaker its mix-minus instead of the program's sound.
     pub fn frames(&self) -> Frames {
-        Frames(self.flow.state().outlets.listen())
+        Frames(self.flow.listen())
     }
 
     /// Requests one speaker's own stream beside or instead of the program; `None` ends the request.
@@ -232,7 +232,7 @@ impl Room {
     /// # Errors
     /// [`Error::Closed`] if the room is closed.
     pub async fn set_solo(&self, solo: Option<Solo>) -> Result<(), Error> {
-        self.flow.set_solo(solo);
+        self.flow.with(|body, _, outs| body.set_solo(solo, outs));
         self.request(Request::Command(Command::Solo(solo.map(|solo| solo.speaker)))).await
     }
 
@@ -244,10 +244,10 @@ impl Room {
         let flow = Arc::downgrade(&self.flow);
         let key_wanted = move |origin| {
             if let Some(flow) = flow.upgrade() {
-                match origin {
-                    Origin::Speaker(speaker) => flow.want_key_of(&speaker),
-                    Origin::Program | Origin::MixMinus => flow.want_key_upstream(),
-                }
+                flow.with(|body, _, outs| match origin {
+                    Origin::Speaker(speaker) => body.want_key_of(&speaker, outs),
+                    Origin::Program | Origin::MixMinus => body.want_key_upstream(outs),
+                });
             }
         };
         listen::pictures(self.frames().0, self.codecs()?, key_wanted, &self.threads)
@@ -279,12 +279,13 @@ impl Room {
 
     /// Returns reception statistics of the program so far.
     pub fn reception(&self) -> ReceptionStats {
-        self.flow.reception()
+        self.flow.read(|body| body.reception(self.flow.now_us()))
     }
 
     /// Returns statistics of this peer's tenures as a mixer; the current tenure is last.
     pub fn tenures(&self) -> Vec<Tenure> {
-        self.desk.tenures()
+        self.flow.renew_figures();
+        self.flow.read(Body::tenures)
     }
 
     /// Returns the current audio level of each speaker, as heard at this peer: from 0 for the loudest to 127
@@ -293,29 +294,29 @@ impl Room {
     pub fn levels(&self) -> Vec<(PeerId, u8)> {
         let snapshot = self.snapshot();
         let speakers = snapshot.stage.iter().filter(|member| member.speaks).map(|member| member.peer);
-        self.flow.levels(&speakers.collect::<Vec<_>>())
+        let speakers: Vec<_> = speakers.collect();
+        self.flow.read(|body| body.levels(&speakers, self.flow.now_us()))
     }
 
     /// At a mixer: returns since when the mix contains that speaker.
     pub fn on_desk(&self, speaker: &PeerId) -> OnDesk {
-        self.desk.on_desk(speaker)
+        self.flow.read(|body| body.on_desk(speaker))
     }
 
     /// Returns the log of program pictures that this peer made; empty without [`Options::keep_frame_log`].
     pub fn made(&self) -> Vec<FrameSeen> {
-        self.flow.made()
+        self.flow.read(|body| body.made().to_vec())
     }
 
     /// Returns the number of pictures of this peer's own stream so far.
     pub fn pictures_sent(&self) -> u64 {
-        let state = self.flow.state();
-        state.own.as_ref().map_or(0, |own| u64::from(own.maker().frames(MediaKind::Video)))
+        self.flow.read(Body::pictures_sent)
     }
 
     /// Returns the maximum number of peers that this speaker sent its picture to at a time, since the last
     /// election or failover.
     pub fn picture_targets_most(&self) -> usize {
-        self.flow.state().own.as_ref().map_or(0, |own| own.targets_most)
+        self.flow.read(Body::targets_most)
     }
 
     /// Returns the UDP payload bytes sent so far.
@@ -343,7 +344,8 @@ impl Room {
     /// # Errors
     /// [`Error::Layout`] if the layout is invalid, [`Error::Closed`] if the room is closed.
     pub async fn set_layout(&self, layout: &Layout) -> Result<(), Error> {
-        self.request(Request::Command(Command::SetLayout(layout::to_roster(layout)?))).await
+        let layout = layout::to_roster(layout).map_err(Error::Layout)?;
+        self.request(Request::Command(Command::SetLayout(layout))).await
     }
 
     /// Host only: opens or closes the stage. On an open stage any peer may speak; on a closed one

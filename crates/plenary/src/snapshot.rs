@@ -1,7 +1,8 @@
 //! Snapshot of a peer's knowledge of its room.
 
-use plenary_proto::message::{Entry, Roster};
-use plenary_proto::{BrainSnapshot, Mode, PeerId, Rank};
+use plenary_body::Body;
+use plenary_proto::message::Entry;
+use plenary_proto::{Mode, PeerId, Rank};
 
 /// A peer on stage.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -99,14 +100,8 @@ pub struct RoomSnapshot {
 }
 
 impl RoomSnapshot {
-    pub(crate) fn new(
-        brain: &BrainSnapshot,
-        entries: &[Entry],
-        roster: Option<&Roster>,
-        home: Option<PeerId>,
-        reparented: u32,
-        connection: ConnectionState,
-    ) -> RoomSnapshot {
+    pub(crate) fn new(body: &Body, connection: ConnectionState) -> RoomSnapshot {
+        let brain = body.snapshot();
         let member = |entry: &Entry| Member {
             peer: entry.peer,
             name: entry.name.to_string(),
@@ -119,18 +114,18 @@ impl RoomSnapshot {
             connection,
             epoch: brain.epoch,
             mode: brain.mode,
-            stage: entries.iter().map(member).collect(),
-            audience: roster.is_some_and(|roster| roster.audience),
+            stage: body.stage().iter().map(member).collect(),
+            audience: body.roster().is_some_and(|roster| roster.audience),
             rank: brain.rank,
-            mixers: brain.mixers.clone(),
-            standbys: brain.standbys.clone(),
-            home_mixer: home.filter(|_| brain.mode != Mode::Mesh),
+            mixers: brain.mixers,
+            standbys: brain.standbys,
+            home_mixer: body.home().filter(|_| brain.mode != Mode::Mesh),
             parent: brain.parent,
-            reparented,
+            reparented: body.reparented(),
             backup: brain.backup,
             depth: brain.path.len().checked_sub(1),
-            children: brain.children.clone(),
-            promised: brain.promised.clone(),
+            children: brain.children,
+            promised: brain.promised,
             mixing: brain.mixing,
             speaks: brain.speaks,
             uplink_bps: brain.uplink_bps,

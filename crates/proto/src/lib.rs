@@ -33,6 +33,7 @@ pub mod message;
 mod mixing;
 mod mutation;
 mod outbox;
+pub mod packet;
 pub mod pauses;
 mod prevote;
 mod probe;

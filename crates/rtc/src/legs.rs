@@ -15,6 +15,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use plenary_proto::identity::PacketIdentity;
 use plenary_proto::message::PayloadTypes;
+use plenary_proto::packet::{CONTRIBUTORS_MAX, Contributor, Contributors, LinkId, MediaPacket};
 use rtc::interceptor::{AttributedPacket, Interceptor, Packet, StreamInfo, TaggedPacket};
 use rtc::rtcp::payload_feedbacks::full_intra_request::FullIntraRequest;
 use rtc::rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication;
@@ -28,9 +29,7 @@ use rtc::shared::error::Error;
 
 use crate::packet_queue::Outgoing;
 use crate::repair::{History, Holes, REPAIR_PACKETS_MAX};
-use crate::seam::{
-    CONTRIBUTORS_MAX, Contributor, Contributors, LinkId, MediaPacket, PacketSink, SenderReport,
-};
+use crate::seam::{PacketSink, SenderReport};
 use crate::sync::lock;
 use crate::template::{
     AUDIO_LEVEL_EXTENSION_ID, CONTRIBUTORS_EXTENSION_ID, PACKET_EXTENSION_ID, SLOTS_MAX, is_video,

@@ -61,10 +61,11 @@ mod wire;
 mod support;
 
 pub use links::{Events, LinkError, Links};
-pub use seam::{
-    CONTRIBUTORS_MAX, Channel, Command, Contributor, Contributors, Destinations, DownReason, Event,
-    LinkDriver, LinkId, LinkStats, MediaPacket, PAYLOAD_LEN_MAX, PacketSink, SenderReport,
+pub use plenary_proto::packet::{
+    CONTRIBUTORS_MAX, Contributor, Contributors, Destinations, LinkId, LinkStats, MediaPacket,
+    PAYLOAD_LEN_MAX,
 };
+pub use seam::{Channel, Command, DownReason, Event, LinkDriver, PacketSink, SenderReport};
 pub use shaper::{Shape, ShapedTcp, Shaper};
 pub use shared::LinksConfig;
 pub use template::DescriptionError;

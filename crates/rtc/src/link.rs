@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use plenary_proto::bounded::Text;
 use plenary_proto::message::{Description, LinkKind, PayloadTypes, Setup};
+use plenary_proto::packet::LinkId;
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 use webrtc::peer_connection::RTCSessionDescription;
@@ -19,7 +20,7 @@ use crate::handle::Handle;
 use crate::legs::Legs;
 use crate::ports::Port;
 use crate::queue::SendQueue;
-use crate::seam::{Channel, DownReason, Event, LinkId};
+use crate::seam::{Channel, DownReason, Event};
 use crate::shared::Shared;
 use crate::socket::LinkRuntime;
 use crate::stack::{Connection, Plan};

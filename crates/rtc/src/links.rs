@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, RwLock};
 
 use plenary_proto::message::{Description, LinkKind};
+use plenary_proto::packet::{Destinations, LinkId, LinkStats};
 use tokio::runtime;
 use tokio::sync::{mpsc, watch};
 use tracing::Instrument as _;
@@ -10,9 +11,7 @@ use tracing::Instrument as _;
 use crate::handle::Handle;
 use crate::link::Link;
 use crate::ports::Ports;
-use crate::seam::{
-    Channel, Command, Destinations, DownReason, Event, LinkDriver, LinkId, LinkStats, PacketSink,
-};
+use crate::seam::{Channel, Command, DownReason, Event, LinkDriver, PacketSink};
 use crate::shared::{Added, LinksConfig, Shared};
 use crate::stack::{Credentials, ice_credentials};
 use crate::sync::lock;
@@ -216,8 +215,8 @@ impl Drop for Links {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::seam::MediaPacket;
     use crate::support::*;
+    use plenary_proto::packet::MediaPacket;
     use std::sync::atomic::Ordering;
 
     /// Per-child writes: the stack awaits each child's write, so one full socket would stall all other

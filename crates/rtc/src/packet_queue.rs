@@ -6,9 +6,10 @@
 //! in a sound slot the oldest packet is dropped, since the newest is the most useful. Sequence numbers are
 //! assigned when packets are taken out, so a leg shows no gaps.
 
+use plenary_proto::packet::{MediaPacket, PAYLOAD_LEN_MAX};
 use std::collections::VecDeque;
 
-use crate::seam::{MediaPacket, PAYLOAD_LEN_MAX, SenderReport};
+use crate::seam::SenderReport;
 use crate::template::{SLOTS_MAX, is_video};
 
 /// A packet and its slot.

@@ -21,7 +21,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
-use crate::seam::MediaPacket;
+use plenary_proto::packet::MediaPacket;
 
 /// Time that a packet may be late by reordering before it counts as missing. A guess; shorter than a frame
 /// interval.

@@ -6,11 +6,12 @@ use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Instant;
 
+use plenary_proto::packet::LinkId;
 use tokio::sync::{mpsc, watch};
 
 use crate::handle::Handle;
 use crate::ports::Ports;
-use crate::seam::{Event, LinkId, PacketSink};
+use crate::seam::{Event, PacketSink};
 use crate::shaper::Shaper;
 use crate::stack::Credentials;
 use crate::sync::lock;

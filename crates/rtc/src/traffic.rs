@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use futures::stream::{BoxStream, FuturesUnordered, SelectAll, StreamExt, select_all, unfold};
+use plenary_proto::packet::LinkId;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use webrtc::data_channel::{DataChannel, DataChannelEvent};
 use webrtc::error::Error;
@@ -26,7 +27,7 @@ use webrtc::peer_connection::RTCPeerConnectionState;
 
 use crate::handle::Handle;
 use crate::link::{Link, ended, failed};
-use crate::seam::{Channel, DownReason, Event, LinkId};
+use crate::seam::{Channel, DownReason, Event};
 use crate::shared::Shared;
 use crate::stack::Connection;
 use crate::sync::lock;

@@ -13,10 +13,11 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use futures::task::AtomicWaker;
+use plenary_proto::packet::{LinkStats, MediaPacket};
 use tokio::sync::Notify;
 
 use crate::packet_queue::{PacketQueue, Pushed};
-use crate::seam::{LinkStats, MediaPacket, SenderReport};
+use crate::seam::SenderReport;
 use crate::sync::lock;
 use crate::template::Ssrcs;
 use crate::train::Departures;

@@ -3,8 +3,6 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use cpu_time::ThreadTime;
-
 use super::effort::Effort;
 
 /// Median and 95th percentile of a distribution, accurate to 6 %.
@@ -196,7 +194,10 @@ impl<'a> CpuMeter<'a> {
 
 /// Returns the CPU time of the calling thread; `None` where the system doesn't report it.
 fn thread_cpu() -> Option<Duration> {
-    ThreadTime::try_now().ok().map(|time| time.as_duration())
+    #[cfg(not(target_family = "wasm"))]
+    return cpu_time::ThreadTime::try_now().ok().map(|time| time.as_duration());
+    #[cfg(target_family = "wasm")]
+    return None;
 }
 
 #[cfg(test)]

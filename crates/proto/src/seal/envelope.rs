@@ -19,7 +19,8 @@ use crate::id::{PeerId, RoomId};
 /// Maximum bytes of an envelope; a rendezvous refuses longer ones.
 pub const ENVELOPE_LEN_MAX: usize = 96 * 1024;
 const VERSION: u8 = 1;
-const NONCE_LEN: usize = 24;
+/// Bytes of an envelope's nonce, which must be random.
+pub const NONCE_LEN: usize = 24;
 /// Lifetime of an envelope: five minutes, long enough for clocks that were set by hand, short enough that the
 /// memory against replays stays small.
 const ENVELOPE_LIFE_S: u64 = 300;

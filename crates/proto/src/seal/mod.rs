@@ -15,7 +15,7 @@ mod keys;
 mod signed;
 mod verifier;
 
-pub use envelope::{ENVELOPE_LEN_MAX, Opened, Opener, RoomKey, Sealer};
+pub use envelope::{ENVELOPE_LEN_MAX, NONCE_LEN, Opened, Opener, RoomKey, Sealer};
 pub use invite::{INVITE_HINTS_MAX, Invite, InviteError, InviteFlags, RoomSecret};
 pub use keys::{Keypair, Signature, SignatureError, verify};
 pub use signed::{Countersigned, SealError, Signed, Statement, Verified};

@@ -1,0 +1,498 @@
+//! One peer of one room, without IO: the brain decides, and the rest of the body carries it out.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use plenary_media::Encoded;
+use plenary_media::mixer::MixerOutput;
+use plenary_proto::bounded::List;
+use plenary_proto::identity::MediaKind;
+use plenary_proto::message::{
+    DATA_LEN_MAX, Delivery, Description, Entry, Head, Heartbeat, LinkKind, Message, Resume, Roster,
+    VideoRequest, path_hash,
+};
+use plenary_proto::packet::{LinkId, LinkStats, MediaPacket};
+use plenary_proto::seal::Verified;
+use plenary_proto::{BrainSnapshot, Command, DataRefusal, Input, Mode, PeerId, Rank, RoomState, Time, Via};
+
+use crate::heartbeats::Heartbeats;
+use crate::loss::SoundLoss;
+use crate::media::{Media, MediaConfig};
+use crate::mix::{MixFigures, OnDesk, Tenure};
+use crate::outs::{CaptureCommand, Notice, Outs};
+use crate::rate::ProgramRate;
+use crate::solo::Solo;
+use crate::stats::{FrameSeen, ReceptionStats};
+use crate::thin::Thinning;
+use crate::traffic::{Ledger, Traffic};
+
+/// Input of the body.
+#[derive(Debug)]
+pub enum In {
+    /// The time of [`Body::next_timeout`] has come.
+    Timeout,
+    /// A command of the application to the brain.
+    Command(Command),
+    /// This peer's own stream has a new source.
+    Publish {
+        /// Whether the source is a screen or a film.
+        shares: bool,
+    },
+    /// A new link has its description.
+    Described {
+        /// The link.
+        link: LinkId,
+        /// Description of this end.
+        description: Description,
+    },
+    /// A link is up.
+    LinkUp(LinkId),
+    /// A link has ended.
+    LinkDown(LinkId),
+    /// A packet train has arrived.
+    Measured {
+        /// The link.
+        link: LinkId,
+        /// Number of the train.
+        train: u32,
+        /// Bandwidth in bits per second, if enough packets arrived.
+        bandwidth_bps: Option<u64>,
+        /// Address of the other end, if known.
+        address: Option<IpAddr>,
+    },
+    /// The links refused to send a train.
+    TrainRefused {
+        /// The link.
+        link: LinkId,
+        /// Number of the train.
+        train: u32,
+    },
+    /// A message with valid signatures.
+    Message {
+        /// Author of the message.
+        from: PeerId,
+        /// Transport by which it arrived.
+        via: Via,
+        /// The message.
+        message: Verified<Message>,
+    },
+    /// A peer sent bytes that are no message, or an invalid signature.
+    Misbehaved(PeerId),
+    /// The rendezvous became available or unavailable.
+    SignalUp(bool),
+    /// The rendezvous does not know that peer; `None`: it knows no host.
+    Undeliverable(Option<PeerId>),
+    /// An event of packets or frames.
+    Notice(Notice),
+}
+
+/// Fixed properties of a body.
+#[derive(Clone, Copy, Debug)]
+pub struct BodyConfig {
+    /// This peer.
+    pub me: PeerId,
+    /// The room.
+    pub room: plenary_proto::RoomId,
+    /// The brain's time 0, in microseconds.
+    pub zero_us: u64,
+    /// Whether every picture is logged.
+    pub keeps_log: bool,
+    /// Whether the application shows the program.
+    pub views: bool,
+    /// Whether this peer joins as a speaker.
+    pub speaks: bool,
+    /// Seed of the starts of this peer's streams, which tell them apart.
+    pub seed: u64,
+}
+
+/// One peer of one room. Each call states the time of the peer's clock, in microseconds.
+pub struct Body {
+    pub(crate) me: PeerId,
+    pub(crate) brain: RoomState,
+    pub(crate) media: Media,
+    pub(crate) heartbeats: Heartbeats,
+    pub(crate) ledger: Ledger,
+    pub(crate) rate: ProgramRate,
+    pub(crate) thinning: Thinning,
+    pub(crate) own_loss: SoundLoss,
+    pub(crate) program_loss: SoundLoss,
+    /// When the brain was last told that something arrived from a peer.
+    pub(crate) told_heard_us: BTreeMap<PeerId, u64>,
+    /// Peers that get this peer's own stream, and their positions.
+    pub(crate) sending_to: Vec<(PeerId, Option<Resume>)>,
+    /// Speakers that this mixer calls home, and the picture it has requested of each.
+    pub(crate) called: BTreeMap<PeerId, (Rank, Option<VideoRequest>)>,
+    /// Picture that a mixer requests of this peer.
+    pub(crate) requested: Option<VideoRequest>,
+    pub(crate) mode: Mode,
+    pub(crate) mode_since_us: u64,
+    /// Number of parents so far.
+    pub(crate) parents_had: u32,
+    /// Time of the next adaptation to the links.
+    pub(crate) adapt_us: u64,
+}
+
+impl Body {
+    /// Returns a body with that brain. Its outputs so far come with the first call of [`handle`](Body::handle).
+    pub fn new(brain: RoomState, config: BodyConfig, now_us: u64) -> Body {
+        let BodyConfig { me, room, zero_us, keeps_log, views, speaks, seed } = config;
+        let media = Media::new(MediaConfig { me, room, zero_us, keeps_log, views, speaks, seed }, now_us);
+        Body {
+            me,
+            brain,
+            media,
+            heartbeats: Heartbeats::default(),
+            ledger: Ledger::default(),
+            rate: ProgramRate::default(),
+            thinning: Thinning::default(),
+            own_loss: SoundLoss::default(),
+            program_loss: SoundLoss::default(),
+            told_heard_us: BTreeMap::new(),
+            sending_to: Vec::new(),
+            called: BTreeMap::new(),
+            requested: None,
+            mode: Mode::default(),
+            mode_since_us: 0,
+            parents_had: 0,
+            adapt_us: 0,
+        }
+    }
+
+    /// Converts a time of the clock to the brain's time.
+    pub fn time(&self, now_us: u64) -> Time {
+        self.media.time(now_us)
+    }
+
+    /// Returns the time at which [`In::Timeout`] is due, in microseconds.
+    pub fn next_timeout(&self) -> Option<u64> {
+        self.brain.next_timeout().map(|time| self.media.clock_us(time))
+    }
+
+    /// Handles an input, and everything that follows from it.
+    pub fn handle(&mut self, now_us: u64, input: In, outs: &mut Outs) {
+        match input {
+            In::Timeout => self.input(now_us, Input::Timeout, outs),
+            In::Command(command) => self.input(now_us, Input::Command(command), outs),
+            In::Publish { shares } => self.publish_anew(shares, now_us, outs),
+            In::Described { link, description } => {
+                if let Some((peer, kind)) = self.media.links.of(link) {
+                    self.input(now_us, Input::Described { peer, kind, description }, outs);
+                }
+            }
+            In::LinkUp(link) => {
+                if let Some((peer, kind)) = self.media.link_up(link, outs) {
+                    self.input(now_us, Input::LinkUp(peer, kind), outs);
+                }
+            }
+            In::LinkDown(link) => {
+                self.ledger.forget(link);
+                let Some((peer, kind)) = self.media.link_down(link, outs) else { return };
+                if kind == LinkKind::Peer {
+                    self.heartbeats.forget(&peer);
+                }
+                self.input(now_us, Input::LinkDown(peer, kind), outs);
+            }
+            In::Measured { link, train, bandwidth_bps, address } => {
+                if let Some((peer, _)) = self.media.links.of(link) {
+                    let rtt_us = self.heartbeats.rtt_us(&peer).unwrap_or(0);
+                    let paused_ppm = self.heartbeats.paused_ppm(&peer);
+                    let input = Input::Measured { peer, train, bandwidth_bps, rtt_us, paused_ppm, address };
+                    self.input(now_us, input, outs);
+                }
+            }
+            In::TrainRefused { link, train } => {
+                if let Some((_, LinkKind::Peer)) = self.media.links.of(link) {
+                    outs.control(link, Message::ProbeBusy { train });
+                }
+            }
+            In::Message { from, via, message } => {
+                self.input(now_us, Input::Message { from, via, message }, outs);
+            }
+            In::Misbehaved(peer) => self.input(now_us, Input::Misbehaved(peer), outs),
+            In::SignalUp(up) => self.input(now_us, Input::SignalUp(up), outs),
+            In::Undeliverable(peer) => self.input(now_us, Input::Undeliverable(peer), outs),
+            In::Notice(Notice::Fed(peer)) => self.input(now_us, Input::Fed(peer), outs),
+            In::Notice(Notice::Started(spec)) => self.input(now_us, Input::Started(spec), outs),
+        }
+    }
+
+    /// Publishes application data.
+    ///
+    /// # Errors
+    /// [`DataRefusal`] if this peer may not publish it now.
+    pub fn publish_data(
+        &mut self,
+        delivery: Delivery,
+        bytes: List<u8, DATA_LEN_MAX>,
+        now_us: u64,
+        outs: &mut Outs,
+    ) -> Result<(), DataRefusal> {
+        self.brain.may_publish(self.time(now_us), delivery, bytes.len())?;
+        self.input(now_us, Input::Command(Command::Publish(delivery, bytes)), outs);
+        Ok(())
+    }
+
+    // ── packets and frames ───────────────────────────────────────────────────────────────────────────────────
+
+    /// Handles a packet that arrived in a slot of a link.
+    pub fn packet(&mut self, now_us: u64, link: LinkId, slot: u8, packet: MediaPacket, outs: &mut Outs) {
+        self.media.packet(link, slot, packet, now_us, outs);
+    }
+
+    /// Handles a keyframe request for the stream that this peer sends in a slot.
+    pub fn keyframe_wanted(&mut self, now_us: u64, link: LinkId, slot: u8, outs: &mut Outs) {
+        self.media.keyframe_wanted(link, slot, now_us, outs);
+    }
+
+    /// Sends a frame of this peer's own stream.
+    pub fn publish(&mut self, now_us: u64, encoded: &Encoded, outs: &mut Outs) {
+        self.media.publish(encoded, now_us, outs);
+    }
+
+    /// Handles an output of the mixer.
+    pub fn mixed(&mut self, now_us: u64, output: MixerOutput, outs: &mut Outs) {
+        self.media.mixed(output, now_us, outs);
+    }
+
+    /// Mutes this peer's own pictures or sound. Unmuted pictures begin with a keyframe.
+    pub fn mute(&mut self, kind: MediaKind, muted: bool) {
+        self.media.mute(kind, muted);
+    }
+
+    /// Sets the application's request for one speaker's own stream. The brain is told by [`Command::Solo`].
+    pub fn set_solo(&mut self, wish: Option<Solo>, outs: &mut Outs) {
+        self.media.set_solo(wish, outs);
+    }
+
+    /// Requests a keyframe of the program from the peer that feeds this one.
+    pub fn want_key_upstream(&self, outs: &mut Outs) {
+        self.media.want_key_upstream(outs);
+    }
+
+    /// Requests a keyframe of a speaker's own stream.
+    pub fn want_key_of(&mut self, speaker: &PeerId, outs: &mut Outs) {
+        self.media.want_key_of(speaker, outs);
+    }
+
+    // ── channels ─────────────────────────────────────────────────────────────────────────────────────────────
+
+    /// Handles a piece on a link's control channel. Returns the author and the bytes of a message that it completes:
+    /// they are to be verified ([`Letters::read`](crate::Letters::read)) and handed in as [`In::Message`].
+    pub fn control_piece(
+        &mut self,
+        now_us: u64,
+        link: LinkId,
+        bytes: &[u8],
+        outs: &mut Outs,
+    ) -> Option<(PeerId, Vec<u8>)> {
+        let (peer, _) = self.media.links.of(link)?;
+        self.media.arrived(peer, now_us);
+        match self.media.links.reassembly(link)?.push(bytes) {
+            Ok(message) => message.map(|message| (peer, message)),
+            Err(_) => {
+                self.input(now_us, Input::Misbehaved(peer), outs);
+                None
+            }
+        }
+    }
+
+    /// Notes the arrival of bytes on a link's heartbeat channel. Returns the sender, if heartbeats belong on that link:
+    /// the bytes are a loose message of that author, or a [`heartbeat`](Body::heartbeat).
+    pub fn heartbeat_arrived(&mut self, now_us: u64, link: LinkId, outs: &mut Outs) -> Option<PeerId> {
+        let (peer, kind) = self.media.links.of(link)?;
+        self.media.arrived(peer, now_us);
+        if kind == LinkKind::Peer {
+            return Some(peer);
+        }
+        self.input(now_us, Input::Misbehaved(peer), outs);
+        None
+    }
+
+    /// Handles a heartbeat.
+    pub fn heartbeat(&mut self, now_us: u64, link: LinkId, heartbeat: Heartbeat, outs: &mut Outs) {
+        let Some((peer, _)) = self.media.links.of(link) else { return };
+        match heartbeat {
+            Heartbeat::Head(head) => {
+                self.media.backup_head(&peer, &head, now_us);
+                self.report_verdicts(now_us, outs); // a backup that is ahead need not wait for the next tick
+            }
+            Heartbeat::HeadWanted => outs.heartbeat(link, Heartbeat::Head(head(&self.brain, &self.media))),
+            Heartbeat::Ping { sent_us } => {
+                outs.heartbeat(link, Heartbeat::Pong { sent_us, received_us: now_us, replied_us: now_us });
+            }
+            Heartbeat::Pong { sent_us, received_us, replied_us } => {
+                let times = [sent_us, received_us, replied_us];
+                let media = &mut self.media;
+                let sample = self.heartbeats.pong(peer, times, now_us, |at_us| media.time(at_us));
+                if let Some((offset_us, rtt_us)) = sample {
+                    media.mix.set_clock(&peer, offset_us, rtt_us, &mut outs.mix);
+                }
+            }
+        }
+    }
+
+    /// Handles bytes on a link's bulk channel, which carries nothing yet.
+    pub fn bulk_arrived(&mut self, now_us: u64, link: LinkId, outs: &mut Outs) {
+        if let Some((peer, _)) = self.media.links.of(link) {
+            self.input(now_us, Input::Misbehaved(peer), outs);
+        }
+    }
+
+    // ── the mixer ────────────────────────────────────────────────────────────────────────────────────────────
+
+    /// Updates the mixer's figures. Speakers with a tile of another size are asked for another picture.
+    pub fn set_figures(&mut self, figures: MixFigures, outs: &mut Outs) {
+        self.note_figures(figures);
+        self.call_home_again(outs);
+    }
+
+    /// Updates the mixer's figures for the tenures alone.
+    pub fn note_figures(&mut self, figures: MixFigures) {
+        self.media.mix.set_figures(figures);
+    }
+
+    /// Ends role and mixer; this peer's tenures stay.
+    pub fn close_mixer(&mut self, now_us: u64, outs: &mut Outs) {
+        self.media.mix.close(now_us, &mut outs.mix);
+    }
+
+    /// Returns this peer's tenures as a mixer, the present one last.
+    pub fn tenures(&self) -> Vec<Tenure> {
+        self.media.mix.tenures()
+    }
+
+    /// Returns the time from which on a speaker is in this peer's mix.
+    pub fn on_desk(&self, speaker: &PeerId) -> OnDesk {
+        self.media.mix.on_desk(speaker)
+    }
+
+    // ── frames for the application ───────────────────────────────────────────────────────────────────────────
+
+    /// Returns when the next held frame is due for the application, in microseconds.
+    pub fn next_due_us(&self) -> Option<u64> {
+        self.media.next_due_us()
+    }
+
+    /// Hands over the frames that are due.
+    pub fn hand_over_due(&mut self, now_us: u64, outs: &mut Outs) {
+        self.media.hand_over_due(now_us, outs);
+    }
+
+    /// Hands over all held frames.
+    pub fn hand_over_all(&mut self, now_us: u64, outs: &mut Outs) {
+        self.media.hand_over_all(now_us, outs);
+    }
+
+    // ── figures ──────────────────────────────────────────────────────────────────────────────────────────────
+
+    /// Returns the brain's knowledge of the room.
+    pub fn snapshot(&self) -> BrainSnapshot {
+        self.brain.snapshot()
+    }
+
+    /// Returns the roster, once there is one.
+    pub fn roster(&self) -> Option<&Roster> {
+        self.brain.roster()
+    }
+
+    /// Returns the peers on stage.
+    pub fn stage(&self) -> &[Entry] {
+        self.brain.roster().map_or(&[], |roster| &roster.entries)
+    }
+
+    /// Returns the speakers on stage.
+    pub(crate) fn speakers(&self) -> Vec<PeerId> {
+        self.stage().iter().filter(|entry| entry.speaks).map(|entry| entry.peer).collect()
+    }
+
+    /// Returns the home mixer, which gets this peer's own stream; `None` in a mesh, and for a peer that doesn't speak.
+    pub fn home(&self) -> Option<PeerId> {
+        match &self.sending_to[..] {
+            [(home, _)] => Some(*home),
+            _ => None,
+        }
+    }
+
+    /// Returns the number of changes from one parent to another.
+    pub fn reparented(&self) -> u32 {
+        self.parents_had.saturating_sub(1)
+    }
+
+    /// Returns the time since anything arrived from a peer, in microseconds; `None` if nothing ever did.
+    pub fn silent_us(&self, peer: &PeerId, now_us: u64) -> Option<u32> {
+        let last = self.media.last_arrival(peer)?;
+        Some(u32::try_from(self.time(now_us).since(last)).unwrap_or(u32::MAX))
+    }
+
+    /// Returns all links, up to their last events.
+    pub fn links(&self) -> impl Iterator<Item = LinkId> {
+        self.media.links.all()
+    }
+
+    /// Returns peer and kind of a link, if it is the newest of its kind.
+    pub fn link_of(&self, link: LinkId) -> Option<(PeerId, LinkKind)> {
+        self.media.links.of(link)
+    }
+
+    /// Counts this peer's traffic, and returns the sums. `stats` returns the counters of a link.
+    pub fn count_traffic(&mut self, stats: impl Fn(LinkId) -> Option<LinkStats>) -> Traffic {
+        let counted = self.media.links.all().filter_map(|link| Some((link, stats(link)?)));
+        self.ledger.count(counted, self.media.program.viewer_links().collect());
+        self.ledger.total()
+    }
+
+    /// Returns the present audio levels of these speakers (RFC 6464).
+    pub fn levels(&self, speakers: &[PeerId], now_us: u64) -> Vec<(PeerId, u8)> {
+        self.media.levels(speakers, now_us)
+    }
+
+    /// Returns statistics of the program's reception.
+    pub fn reception(&self, now_us: u64) -> ReceptionStats {
+        self.media.reception(now_us)
+    }
+
+    /// Returns the log of the program's pictures that this peer made, if it keeps one.
+    pub fn made(&self) -> &[FrameSeen] {
+        self.media.made()
+    }
+
+    /// Returns the number of pictures of this peer's own stream so far.
+    pub fn pictures_sent(&self) -> u64 {
+        self.media.pictures_sent()
+    }
+
+    /// Returns the maximum number of peers that got this peer's own stream at a time, since the last election or
+    /// failover.
+    pub fn targets_most(&self) -> usize {
+        self.media.targets_most()
+    }
+
+    // ── this peer's own stream ───────────────────────────────────────────────────────────────────────────────
+
+    /// Starts this peer's own stream: the encoder learns the requests that came before it.
+    fn publish_anew(&mut self, shares: bool, now_us: u64, outs: &mut Outs) {
+        self.media.publish_anew(shares);
+        outs.capture.extend(self.requested.map(CaptureCommand::Video));
+        outs.capture.extend(self.own_loss.percent().map(CaptureCommand::Loss));
+        self.leave_silence_out(now_us, outs);
+        let to = std::mem::take(&mut self.sending_to);
+        self.send_own(to, now_us, outs);
+    }
+
+    /// Commands the encoder, if there is one.
+    pub(crate) fn capture(&self, command: CaptureCommand, outs: &mut Outs) {
+        if self.media.publishes() {
+            outs.capture.push(command);
+        }
+    }
+}
+
+/// Returns this peer's position in the program, with its place in the tree.
+pub(crate) fn head(brain: &RoomState, media: &Media) -> Head {
+    let path = brain.snapshot().path;
+    Head {
+        depth: path.len().saturating_sub(1).min(255) as u8,
+        path_hash: path_hash(&path),
+        ..media.program.head()
+    }
+}

@@ -1,0 +1,214 @@
+//! Carrying out the brain's outputs.
+
+use plenary_proto::message::{Heartbeat, LinkKind, Message, Resume};
+use plenary_proto::packet::LinkId;
+use plenary_proto::{Event, Input, Mode, Output, PeerId, Rank};
+
+use crate::body::Body;
+use crate::layout;
+use crate::mix::Tile;
+use crate::outs::{BodyEvent, CaptureCommand, Envelope, Out, Outs, Route};
+
+impl Body {
+    /// Hands an input to the brain, and carries out its outputs.
+    pub(crate) fn input(&mut self, now_us: u64, input: Input, outs: &mut Outs) {
+        self.brain.handle(self.time(now_us), input);
+        let mut round_trips_wanted = false;
+        while let Some(output) = self.brain.poll_output() {
+            round_trips_wanted |= matches!(output, Output::TellRoundTrips);
+            self.carry_out(output, now_us, outs);
+        }
+        if round_trips_wanted {
+            self.input(now_us, Input::RoundTrips(self.heartbeats.rtts_us()), outs);
+        }
+    }
+
+    fn carry_out(&mut self, output: Output, now_us: u64, outs: &mut Outs) {
+        match output {
+            Output::Control(to, message) => self.control(&to, message, outs),
+            Output::Loose(to, message) => {
+                if let Some(link) = self.link(&to) {
+                    outs.sends.push(Out::Loose { link, message: Box::new(message) });
+                }
+            }
+            Output::Signal(to, message) => {
+                outs.envelopes.push(Envelope::Signal { to, message: Box::new(message) });
+            }
+            Output::Relay { next, to, route: peers, message } => {
+                if let Some(link) = self.link(&next) {
+                    let route = Route { to, from: self.me, link, peers };
+                    outs.envelopes.push(Envelope::Relay { route, message: Box::new(message) });
+                }
+            }
+            Output::Offer(peer, kind) => {
+                let link = self.open(peer, kind, outs);
+                outs.sends.push(Out::Offer { link, kind });
+            }
+            Output::Answer(peer, offer) => {
+                let (kind, link) = (offer.kind, self.open(peer, offer.kind, outs));
+                outs.sends.push(Out::Answer { link, kind, offer: offer.description });
+            }
+            Output::Accept(peer, answer) => {
+                if let Some(link) = self.media.links.newest(&peer, answer.kind) {
+                    outs.sends.push(Out::Accept { link, answer: answer.description });
+                }
+            }
+            Output::Close(peer, kind) => self.close(&peer, kind, outs),
+            Output::Watch { parent, backup } => self.media.watch(parent, backup, now_us),
+            Output::WatchMixers(mixers) => self.media.watches.watch_mixers(&mixers, self.time(now_us)),
+            Output::Serve { peer, from, sound } => {
+                self.heartbeats.unpromise(&peer);
+                self.media.serve(peer, from, sound, now_us, outs);
+            }
+            Output::ServeHeads(peer) => {
+                self.media.watches.watch_child(peer, self.time(now_us));
+                self.heartbeats.promise(peer);
+            }
+            Output::Suspect(peer) => {
+                let rtt_us = u64::from(self.heartbeats.rtt_us(&peer).unwrap_or(0));
+                self.media.watches.suspect(&peer, self.time(now_us), rtt_us);
+                self.ask_head(&peer, outs);
+            }
+            Output::Unserve(peer) => {
+                self.heartbeats.unpromise(&peer);
+                self.media.unserve(&peer);
+            }
+            Output::Follow { peer, stream, id } => self.media.follow(peer, stream, id, now_us, outs),
+            Output::Mandate(in_force) => self.media.program.set_in_force(in_force),
+            Output::SendOwn(to) => self.send_own(to, now_us, outs),
+            Output::EncodeAs(video) => {
+                self.requested = Some(video);
+                self.capture(CaptureCommand::Video(video), outs);
+            }
+            // tiles have just moved: the speaker is called once their sizes are known
+            Output::CallHome { speaker, rank } if outs.figures_wanted => {
+                self.called.insert(speaker, (rank, None));
+            }
+            Output::CallHome { speaker, rank } => self.call_home(speaker, rank, outs),
+            Output::TellRoundTrips => {} // answered once all outputs are carried out
+            Output::AnswerHeard { to, mixer } => {
+                let silent_us = self.silent_us(&mixer, now_us);
+                self.control(&to, Message::Heard { mixer, silent_us }, outs);
+            }
+            Output::RequestFeed(peer) => self.media.request_feed(peer, outs),
+            Output::Role(role) => {
+                self.media.set_role(role, now_us, outs);
+                outs.figures_wanted = true;
+            }
+            Output::Forward(to) => self.media.inflow.set_forwarding_to(&to),
+            Output::Solos(solos) => self.media.inflow.set_solos(&solos),
+            Output::Homes(speakers) => self.media.mix.set_homes(speakers, &mut outs.mix),
+            Output::Speakers(speakers) => {
+                let peers: Vec<_> = speakers.into_iter().map(|(peer, _)| peer).collect();
+                self.media.inflow.set_speakers(peers.clone());
+                self.renew_tiles(&peers, outs);
+            }
+            Output::Train { peer, train, bytes, rate_bps } => {
+                if let Some(link) = self.link(&peer) {
+                    outs.sends.push(Out::Train { link, train, bytes, rate_bps });
+                }
+            }
+            Output::Event(event) => self.event(event, now_us, outs),
+        }
+    }
+
+    /// Returns the ordinary link with a peer, whether it is up or not.
+    fn link(&self, peer: &PeerId) -> Option<LinkId> {
+        self.media.links.newest(peer, LinkKind::Peer)
+    }
+
+    fn control(&self, to: &PeerId, message: Message, outs: &mut Outs) {
+        if let Some(link) = self.link(to) {
+            outs.control(link, message);
+        }
+    }
+
+    fn open(&mut self, peer: PeerId, kind: LinkKind, outs: &mut Outs) -> LinkId {
+        self.close(&peer, kind, outs);
+        self.media.links.open(peer, kind)
+    }
+
+    fn close(&mut self, peer: &PeerId, kind: LinkKind, outs: &mut Outs) {
+        if let Some(link) = self.media.link_closed(*peer, kind, outs) {
+            outs.sends.push(Out::Close { link });
+        }
+    }
+
+    pub(crate) fn send_own(&mut self, to: Vec<(PeerId, Option<Resume>)>, now_us: u64, outs: &mut Outs) {
+        self.sending_to = to.iter().map(|(peer, _)| (*peer, None)).collect();
+        if self.media.publishes() {
+            outs.capture.push(CaptureCommand::Pause(to.is_empty()));
+            self.media.send_own(to, now_us, outs);
+        }
+    }
+
+    /// Requests a speaker's stream at the size of its tile, from the position at which this mixer holds it.
+    fn call_home(&mut self, speaker: PeerId, rank: Rank, outs: &mut Outs) {
+        let video = self.media.mix.request_of(&speaker);
+        self.called.insert(speaker, (rank, Some(video)));
+        if speaker == self.me {
+            self.requested = Some(video);
+            self.capture(CaptureCommand::Video(video), outs);
+            return;
+        }
+        let resume = self.media.inflow.have(&speaker);
+        self.control(&speaker, Message::Home { rank, video, resume }, outs);
+    }
+
+    /// Requests the stream of each speaker with a tile of another size than requested before, or not requested yet.
+    pub(crate) fn call_home_again(&mut self, outs: &mut Outs) {
+        if !self.media.mix.is_mixing() {
+            self.called.clear();
+            return;
+        }
+        let is_stale = |(speaker, (_, video)): &(&PeerId, &(Rank, Option<_>))| {
+            *video != Some(self.media.mix.request_of(speaker))
+        };
+        let stale: Vec<_> =
+            self.called.iter().filter(is_stale).map(|(speaker, (rank, _))| (*speaker, *rank)).collect();
+        for (speaker, rank) in stale {
+            self.call_home(speaker, rank, outs);
+        }
+    }
+
+    /// Sets names, format and layout of the program by the roster.
+    fn renew_tiles(&mut self, speakers: &[PeerId], outs: &mut Outs) {
+        let Some(roster) = self.brain.roster() else { return };
+        let name = |peer: &PeerId| {
+            let entry = roster.entries.iter().find(|entry| entry.peer == *peer);
+            entry.map(|entry| entry.name.to_string()).unwrap_or_default()
+        };
+        let tiles = speakers.iter().map(|peer| Tile { peer: *peer, name: name(peer) }).collect();
+        let (format, layout) = (roster.program, layout::from_roster(&roster.layout));
+        self.media.set_tiles(tiles, format, layout, outs);
+        outs.figures_wanted = true;
+    }
+
+    pub(crate) fn ask_head(&self, peer: &PeerId, outs: &mut Outs) {
+        if let Some(link) = self.media.links.up(peer, LinkKind::Peer) {
+            outs.heartbeat(link, Heartbeat::HeadWanted);
+        }
+    }
+
+    fn event(&mut self, event: Event, now_us: u64, outs: &mut Outs) {
+        match &event {
+            Event::Mode(mode) => {
+                self.media.set_mesh(*mode == Mode::Mesh);
+                (self.mode, self.mode_since_us) = (*mode, now_us);
+                self.leave_silence_out(now_us, outs);
+            }
+            Event::Floor(speaks) => self.media.set_floor(*speaks, self.brain.snapshot().views),
+            Event::Roster { .. } => {
+                let present = self.stage().iter().filter(|entry| entry.speaks && !entry.away);
+                let mut speakers: Vec<_> = present.map(|entry| (entry.index, entry.peer)).collect();
+                speakers.sort_by_key(|(index, _)| *index);
+                let peers: Vec<_> = speakers.into_iter().map(|(_, peer)| peer).collect();
+                self.renew_tiles(&peers, outs);
+            }
+            Event::Decided { .. } | Event::Failover { .. } => self.media.reset_targets_most(),
+            Event::Parent(Some(_)) => self.parents_had += 1,
+            _ => {}
+        }
+        outs.events.push(BodyEvent::Brain(event));
+    }
+}

@@ -1,0 +1,184 @@
+//! The heartbeat channel: heads for children, backups and other mixers; pings, which measure round trips, clocks and
+//! stalls.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use plenary_proto::message::{Head, Heartbeat, LinkKind};
+use plenary_proto::packet::LinkId;
+use plenary_proto::pauses::Pauses;
+use plenary_proto::watchdog::PING_US;
+use plenary_proto::{PeerId, Time};
+
+use crate::media::Media;
+use crate::outs::Outs;
+
+/// Time without media after which a parent sends heads to its children, and their interval: shorter than the
+/// shortest allowed silence of a parent (`PARENT_SILENT_US`, 150 ms).
+const FEED_HEAD_US: u64 = 100_000;
+/// Interval of a mixer's heads to the standby and the other mixers, also while no speaker sends. A guess: as to
+/// children.
+const WATCH_HEAD_US: u64 = 100_000;
+/// Interval of heads to promised backups. A guess: as often as pings.
+const BACKUP_HEAD_US: u64 = 500_000;
+/// Number of pings whose round trips are compared: the shortest one tells the offset of the clocks best.
+const SAMPLES_MAX: usize = 16;
+
+/// Result of one ping.
+#[derive(Clone, Copy, Debug)]
+struct Sample {
+    rtt_us: u64,
+    /// Added to the peer's clock to get the local one.
+    offset_us: i64,
+}
+
+/// Offset of a peer's clock, and its round-trip time, in microseconds.
+pub(crate) type ClockSample = (i64, u64);
+
+/// State of the heartbeat channels.
+#[derive(Default)]
+pub(crate) struct Heartbeats {
+    /// Peers that this one is the backup of, and when their next head is due.
+    promised: BTreeMap<PeerId, u64>,
+    feed_head_us: u64,
+    watch_head_us: u64,
+    /// Time of the last ping to all peers.
+    round_us: u64,
+    /// Peers that were pinged at all.
+    pinged: BTreeSet<PeerId>,
+    pauses: Pauses,
+    samples: BTreeMap<PeerId, VecDeque<Sample>>,
+}
+
+impl Heartbeats {
+    /// Sends a peer heads from now on.
+    pub(crate) fn promise(&mut self, peer: PeerId) {
+        self.promised.insert(peer, 0);
+    }
+
+    /// Sends a peer no more heads.
+    pub(crate) fn unpromise(&mut self, peer: &PeerId) {
+        self.promised.remove(peer);
+    }
+
+    /// Forgets a peer without a link.
+    pub(crate) fn forget(&mut self, peer: &PeerId) {
+        self.promised.remove(peer);
+        self.pinged.remove(peer);
+        self.pauses.forget(peer);
+        self.samples.remove(peer);
+    }
+
+    /// Sends the heads and pings that are due. `head` is this peer's position.
+    pub(crate) fn on_time(&mut self, media: &Media, head: &dyn Fn() -> Head, now_us: u64, outs: &mut Outs) {
+        let link = |peer: &PeerId| media.links.up(peer, LinkKind::Peer);
+        let mut due: Vec<LinkId> = Vec::new();
+        for (peer, at_us) in &mut self.promised {
+            if let (true, Some(link)) = (*at_us <= now_us, link(peer)) {
+                *at_us = now_us + BACKUP_HEAD_US;
+                due.push(link);
+            }
+        }
+        if now_us >= media.program.forwarded_us + FEED_HEAD_US && now_us >= self.feed_head_us {
+            self.feed_head_us = now_us + FEED_HEAD_US;
+            due.extend(media.program.links());
+        }
+        if now_us >= self.watch_head_us {
+            self.watch_head_us = now_us + WATCH_HEAD_US;
+            due.extend(media.inflow.forwarding_to().filter_map(link));
+        }
+        if !due.is_empty() {
+            let head = Heartbeat::Head(head());
+            due.into_iter().for_each(|link| outs.heartbeat(link, head));
+        }
+        // all peers at one time: a stall of this peer then shows in all answers
+        let round = now_us >= self.round_us + PING_US;
+        if round {
+            self.round_us = now_us;
+            self.pauses.pinged(media.time(now_us));
+        }
+        for (peer, link) in media.links.peers() {
+            // a new peer's clock and round-trip time are needed soon
+            if self.pinged.insert(peer) || round {
+                outs.heartbeat(link, Heartbeat::Ping { sent_us: now_us });
+            }
+        }
+    }
+
+    /// Handles the answer to a ping: four times in microseconds, and the present one. Returns the best sample so far.
+    pub(crate) fn pong(
+        &mut self,
+        peer: PeerId,
+        [sent_us, received_us, replied_us]: [u64; 3],
+        now_us: u64,
+        time: impl Fn(u64) -> Time,
+    ) -> Option<ClockSample> {
+        self.pauses.answered(peer, time(sent_us), time(now_us));
+        self.sample(peer, sent_us, received_us, replied_us, now_us)
+    }
+
+    /// Computes the round-trip time and, as if both directions took equally long, the offset of the clocks (RFC 5905).
+    fn sample(
+        &mut self,
+        peer: PeerId,
+        sent_us: u64,
+        received_us: u64,
+        replied_us: u64,
+        now_us: u64,
+    ) -> Option<ClockSample> {
+        let away_us = now_us.checked_sub(sent_us)?;
+        let rtt_us = away_us.checked_sub(replied_us.checked_sub(received_us)?)?;
+        let there = i64::try_from(received_us).ok()?.checked_sub(i64::try_from(sent_us).ok()?)?;
+        let back = i64::try_from(replied_us).ok()?.checked_sub(i64::try_from(now_us).ok()?)?;
+        let offset_us = -(there.checked_add(back)? / 2);
+        let samples = self.samples.entry(peer).or_default();
+        if samples.len() >= SAMPLES_MAX {
+            samples.pop_front();
+        }
+        samples.push_back(Sample { rtt_us, offset_us });
+        let best = samples.iter().min_by_key(|sample| sample.rtt_us)?;
+        Some((best.offset_us, best.rtt_us))
+    }
+
+    /// Returns how often a peer stalls, in answers per million.
+    pub(crate) fn paused_ppm(&self, peer: &PeerId) -> u32 {
+        self.pauses.paused_ppm(peer)
+    }
+
+    /// Returns the round-trip times to all peers that have answered a ping, in microseconds.
+    pub(crate) fn rtts_us(&self) -> Vec<(PeerId, u32)> {
+        self.samples.keys().filter_map(|peer| Some((*peer, self.rtt_us(peer)?))).collect()
+    }
+
+    /// Returns the shortest recent round-trip time to a peer, in microseconds.
+    pub(crate) fn rtt_us(&self, peer: &PeerId) -> Option<u32> {
+        let shortest_us = self.samples.get(peer)?.iter().map(|sample| sample.rtt_us).min()?;
+        Some(u32::try_from(shortest_us).unwrap_or(u32::MAX))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample(heartbeats: &mut Heartbeats, times: [u64; 4]) -> Option<ClockSample> {
+        heartbeats.sample(PeerId([1; 32]), times[0], times[1], times[2], times[3])
+    }
+
+    #[test]
+    fn a_clock_that_is_ahead_gives_a_negative_offset_and_the_shortest_round_trip_decides() {
+        let mut heartbeats = Heartbeats::default();
+        // the peer's clock is 1000 ahead; 50 there, 50 back, 10 in between
+        assert_eq!(sample(&mut heartbeats, [10_000, 11_050, 11_060, 10_110]), Some((-1000, 100)));
+        // 500 there, 50 back: worse, so the first one stays
+        assert_eq!(sample(&mut heartbeats, [20_000, 21_500, 21_510, 20_560]), Some((-1000, 100)));
+        assert_eq!(heartbeats.rtt_us(&PeerId([1; 32])), Some(100));
+    }
+
+    #[test]
+    fn impossible_times_are_ignored() {
+        let mut heartbeats = Heartbeats::default();
+        for times in [[10, 20, 15, 30], [100, 0, 0, 50], [0, u64::MAX, u64::MAX, 10], [0, 0, 100, 10]] {
+            assert_eq!(sample(&mut heartbeats, times), None, "{times:?}");
+        }
+    }
+}

@@ -1,0 +1,289 @@
+//! Streams for this peer's own use: the speakers' at a mixer, at its standby or in a mesh; the mix-minus at a
+//! speaker.
+//!
+//! A mixer forwards its speakers' packets unchanged, as an SFU does, to the other mixers and to warm standbys: on
+//! trunk links, the k-th speaker in the k-th pair of slots. Packets that arrived on a trunk are forwarded only to
+//! peers that requested that one speaker (solo).
+
+use std::collections::BTreeMap;
+
+use plenary_media::Frame;
+use plenary_media::assembly::Assembled;
+use plenary_proto::identity::MediaKind;
+use plenary_proto::message::{LinkKind, Message, Resume, StreamUse};
+use plenary_proto::packet::{LinkId, MediaPacket};
+use plenary_proto::{PeerId, StreamId, StreamKind, StreamSpec};
+
+use crate::link_table::LinkTable;
+use crate::maker::lane;
+use crate::outs::Outs;
+use crate::past::Pasts;
+use crate::solo::SOLO_SLOTS;
+use crate::stream::{Stream, hole_us_max};
+
+/// Maximum number of streams known at a time: old and new of a full roster.
+const STREAMS_MAX: usize = 128;
+/// Wait for a missing packet of a speaker's sound, in microseconds. The jitter buffer waits as well, 40 ms on a clean
+/// link: sound that is delayed longer here is too late there.
+const SOUND_HOLE_US_MAX: u64 = 30_000;
+/// Time without packets after which no keyframes of a stream are requested any more.
+const KEY_WISH_US_MAX: u64 = 2_000_000;
+/// Streams on one trunk link.
+const TRUNK_STREAMS: usize = 8;
+
+/// Returns the number of a slot in announcements: slots of trunks come after those of the ordinary link.
+pub(crate) fn slot_code(kind: LinkKind, slot: u8) -> u8 {
+    match kind {
+        LinkKind::Peer => slot,
+        LinkKind::Trunk(trunk) => 16u8.saturating_mul(trunk.saturating_add(1)).saturating_add(slot),
+    }
+}
+
+/// A frame for this peer's own use.
+#[derive(Debug)]
+pub(crate) struct Inbound {
+    pub(crate) maker: PeerId,
+    pub(crate) kind: StreamKind,
+    pub(crate) frame: Frame,
+    /// Time at which its last packet arrived or was given up, in microseconds.
+    pub(crate) arrived_us: u64,
+}
+
+/// Streams for this peer's own use.
+#[derive(Default)]
+pub(crate) struct Inflow {
+    streams: BTreeMap<StreamId, Stream>,
+    /// Peers that get all speakers, and the stream announced in each slot.
+    forwarding_to: BTreeMap<PeerId, BTreeMap<u8, StreamId>>,
+    /// The speakers in the order of their slots.
+    speakers: Vec<PeerId>,
+    /// Peers that get one speaker: the speaker, and the stream announced.
+    solos: BTreeMap<PeerId, (PeerId, Option<StreamId>)>,
+    solo_pasts: Pasts,
+}
+
+/// Destination of a forwarded stream.
+struct Onward {
+    /// Link of the packets.
+    link: LinkId,
+    /// Link of the announcements.
+    control: LinkId,
+    /// Slot of the pictures; the sound has the next one.
+    slot: u8,
+    /// Number of that slot in announcements.
+    code: u8,
+}
+
+impl Inflow {
+    /// Allows a stream.
+    pub(crate) fn follow(&mut self, id: StreamId, spec: StreamSpec, now_us: u64) {
+        if self.streams.contains_key(&id) {
+            return;
+        }
+        if self.streams.len() >= STREAMS_MAX
+            && let Some(oldest) =
+                self.streams.iter().min_by_key(|(_, stream)| stream.used_us).map(|(id, _)| *id)
+        {
+            self.streams.remove(&oldest);
+        }
+        self.streams.insert(id, Stream::new(id, spec, [hole_us_max(0), SOUND_HOLE_US_MAX], now_us));
+    }
+
+    /// Handles a packet from a link, in a slot, or from this peer's own encoder. Returns whether it was new.
+    pub(crate) fn packet(
+        &mut self,
+        kind: MediaKind,
+        packet: &MediaPacket,
+        via: Option<(LinkId, u8)>,
+        now_us: u64,
+        out: &mut Vec<Inbound>,
+    ) -> bool {
+        let Some(stream) = self.streams.get_mut(&packet.identity.stream) else { return false };
+        if !stream.push(kind, packet, now_us) {
+            return false;
+        }
+        if kind == MediaKind::Video && via.is_some() {
+            stream.via = via;
+        }
+        take_frames(stream, kind, now_us, out);
+        true
+    }
+
+    /// Sets the round-trip times of links, in microseconds: they determine the wait for missing packets of pictures.
+    pub(crate) fn set_rtts_us(&mut self, rtt_us: impl Fn(LinkId) -> Option<u64>) {
+        for stream in self.streams.values_mut() {
+            if let Some(rtt_us) = stream.via.and_then(|(link, _)| rtt_us(link)) {
+                stream.set_rtt_us(rtt_us);
+            }
+        }
+    }
+
+    /// Gives up packets that were waited for long enough, and requests the keyframes that are due. To be called some
+    /// 40 times a second.
+    pub(crate) fn on_time(&mut self, now_us: u64, out: &mut Vec<Inbound>, outs: &mut Outs) {
+        for stream in self.streams.values_mut() {
+            take_frames(stream, MediaKind::Video, now_us, out);
+            take_frames(stream, MediaKind::Sound, now_us, out);
+            // the requests end with the stream
+            let is_alive = now_us.saturating_sub(stream.used_us) < KEY_WISH_US_MAX;
+            if is_alive && let Some((link, slot)) = stream.via.filter(|_| stream.key_wish.take_due(now_us)) {
+                outs.want_key(link, slot);
+            }
+        }
+    }
+
+    /// Returns the link and slot that a speaker's pictures arrive in, if any.
+    pub(crate) fn source_of(&self, speaker: &PeerId) -> Option<(LinkId, u8)> {
+        self.newest_of(speaker).and_then(|stream| stream.via)
+    }
+
+    /// Requests a keyframe of a speaker until one arrives.
+    pub(crate) fn wish_key_of(&mut self, speaker: &PeerId) {
+        let id = self.have(speaker).map(|have| have.stream);
+        if let Some(stream) = id.and_then(|id| self.streams.get_mut(&id)) {
+            stream.key_wish.wish();
+        }
+    }
+
+    /// Returns the position in a speaker's stream.
+    pub(crate) fn have(&self, speaker: &PeerId) -> Option<Resume> {
+        self.newest_of(speaker).map(Stream::position)
+    }
+
+    fn newest_of(&self, speaker: &PeerId) -> Option<&Stream> {
+        let is_its = |stream: &&Stream| stream.spec.maker == *speaker && stream.spec.kind.is_speakers();
+        self.streams.values().filter(is_its).max_by_key(|stream| stream.used_us)
+    }
+
+    /// Sets the peers that get one speaker: pairs of peer and speaker.
+    pub(crate) fn set_solos(&mut self, solos: &[(PeerId, PeerId)]) {
+        let before = std::mem::take(&mut self.solos);
+        self.solos.extend(solos.iter().map(|(peer, speaker)| {
+            let announced = before.get(peer).filter(|(known, _)| known == speaker);
+            (*peer, (*speaker, announced.and_then(|(_, stream)| *stream)))
+        }));
+    }
+
+    /// Returns the speaker that a peer gets.
+    pub(crate) fn solo_of(&self, peer: &PeerId) -> Option<PeerId> {
+        self.solos.get(peer).map(|(speaker, _)| *speaker)
+    }
+
+    /// Returns the speaker in a slot of a trunk.
+    pub(crate) fn speaker_at(&self, trunk: u8, slot: u8) -> Option<PeerId> {
+        self.speakers.get(usize::from(trunk) * TRUNK_STREAMS + usize::from(slot / 2)).copied()
+    }
+
+    /// Sets the speakers, in the order of their slots on trunks.
+    pub(crate) fn set_speakers(&mut self, speakers: Vec<PeerId>) {
+        if self.speakers != speakers {
+            self.speakers = speakers;
+            self.forwarding_to.values_mut().for_each(BTreeMap::clear);
+        }
+    }
+
+    /// Sets the peers that get all speakers.
+    pub(crate) fn set_forwarding_to(&mut self, peers: &[PeerId]) {
+        self.forwarding_to.retain(|peer, _| peers.contains(peer));
+        for peer in peers {
+            self.forwarding_to.entry(*peer).or_default();
+        }
+    }
+
+    /// Returns the peers that get all speakers.
+    pub(crate) fn forwarding_to(&self) -> impl Iterator<Item = &PeerId> {
+        self.forwarding_to.keys()
+    }
+
+    /// Forgets the announcements to a peer: a link with it is new or gone.
+    pub(crate) fn link_changed(&mut self, peer: &PeerId) {
+        if let Some(announced) = self.forwarding_to.get_mut(peer) {
+            announced.clear();
+        }
+        if let Some((_, announced)) = self.solos.get_mut(peer) {
+            *announced = None;
+        }
+    }
+
+    /// Forwards a new packet to the peers that get all speakers, unless it arrived on a trunk, and to those that get
+    /// its speaker. A stream that is new there begins with its cached GOP.
+    pub(crate) fn forward(
+        &mut self,
+        kind: MediaKind,
+        packet: &MediaPacket,
+        by_trunk: bool,
+        now_us: u64,
+        links: &LinkTable,
+        outs: &mut Outs,
+    ) {
+        let id = packet.identity.stream;
+        let Some(stream) = self.streams.get(&id).filter(|stream| stream.spec.kind.is_speakers()) else {
+            return;
+        };
+        let maker = stream.spec.maker;
+        let place = self.speakers.iter().position(|speaker| *speaker == maker).filter(|_| !by_trunk);
+        if let Some(place) = place {
+            let trunk = LinkKind::Trunk((place / TRUNK_STREAMS) as u8);
+            let slot = 2 * (place % TRUNK_STREAMS) as u8;
+            let code = slot_code(trunk, slot);
+            for (peer, announced) in &mut self.forwarding_to {
+                if let (Some(link), Some(control)) = (links.up(peer, trunk), links.up(peer, LinkKind::Peer)) {
+                    let onward = Onward { link, control, slot, code };
+                    if announced.insert(code, id) != Some(id) {
+                        announce(stream, &onward, outs);
+                        send_past(stream, &onward, outs);
+                    } else {
+                        send_on(kind, packet, &onward, outs);
+                    }
+                }
+            }
+        }
+        for (peer, (_, announced)) in self.solos.iter_mut().filter(|(_, (speaker, _))| *speaker == maker) {
+            if let Some(link) = links.up(peer, LinkKind::Peer) {
+                let [slot, _] = SOLO_SLOTS;
+                let onward = Onward { link, control: link, slot, code: slot_code(LinkKind::Peer, slot) };
+                let is_new = announced.replace(id) != Some(id);
+                if is_new {
+                    announce(stream, &onward, outs);
+                }
+                if is_new && self.solo_pasts.may_send(link, now_us) {
+                    send_past(stream, &onward, outs);
+                } else {
+                    send_on(kind, packet, &onward, outs);
+                }
+            }
+        }
+    }
+}
+
+fn send_on(kind: MediaKind, packet: &MediaPacket, to: &Onward, outs: &mut Outs) {
+    outs.send(to.link, to.slot + lane(kind) as u8, packet.clone());
+}
+
+/// Announces a stream in its slot.
+fn announce(stream: &Stream, to: &Onward, outs: &mut Outs) {
+    outs.control(to.control, Message::Stream(StreamUse { slot: to.code, spec: stream.spec }));
+}
+
+/// Sends the cached GOP up to the newest packet, with the sound since its keyframe; without a keyframe the cached
+/// pictures and the newest packet of sound, so that the packet at hand is among them.
+fn send_past(stream: &Stream, to: &Onward, outs: &mut Outs) {
+    let from = stream.group_start().unwrap_or([0, stream.position().sound_packet]);
+    stream.since(from).for_each(|(kind, packet)| send_on(kind, packet, to, outs));
+}
+
+/// Takes the frames that are complete, and notes keyframe requests.
+fn take_frames(stream: &mut Stream, kind: MediaKind, now_us: u64, out: &mut Vec<Inbound>) {
+    while let Some(assembled) = stream.poll(kind, now_us) {
+        match assembled {
+            Assembled::Frame(frame) => {
+                let StreamSpec { maker, kind, .. } = stream.spec;
+                out.push(Inbound { maker, kind, frame, arrived_us: now_us });
+            }
+            Assembled::KeyWanted => {
+                stream.key_wish.wish();
+            }
+            Assembled::LeftOut => {}
+        }
+    }
+}

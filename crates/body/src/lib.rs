@@ -1,0 +1,55 @@
+//! What every peer of a plenary room does with packets, as a state machine without IO.
+//!
+//! A [`Body`] contains the brain ([`plenary_proto::RoomState`]), which decides, and carries out its decisions. A shell
+//! owns links, clocks and threads: the tokio library, and the page. It calls the body with each packet, frame and
+//! event, and carries out the [`Outs`] of the call.
+//!
+//! # The path of a packet
+//!
+//! [`Body::packet`] finds the stream that the link's slot was announced with. A packet of the program goes to the
+//! children at once, and into the assembler of its stream; a complete frame goes to the application, in step with
+//! frames of the other kind. A packet of a speaker goes to the other mixers and standbys, and its frames to the mixer.
+
+#![warn(clippy::unwrap_used)]
+
+mod body;
+mod cache;
+mod carry;
+mod catch_up;
+mod heartbeats;
+mod in_step;
+mod inflow;
+mod key_wish;
+pub mod layout;
+mod letters;
+mod link_table;
+mod loss;
+mod maker;
+mod media;
+mod mix;
+mod outs;
+mod own;
+mod past;
+mod program;
+mod rate;
+mod received;
+mod solo;
+mod stats;
+mod stream;
+mod thin;
+mod tick;
+mod traffic;
+mod voices;
+mod watches;
+
+pub use body::{Body, BodyConfig, In};
+pub use letters::{Letter, Letters};
+pub use mix::{MixCommand, MixFigures, OnDesk, Tenure};
+pub use outs::{BodyEvent, CaptureCommand, Envelope, Notice, Out, Outs, Route};
+pub use received::{Origin, ReceivedFrame};
+pub use solo::Solo;
+pub use stats::{FrameSeen, Gap, ReceptionStats, Spread};
+pub use traffic::Traffic;
+
+/// Time for which packets are kept that overtook the announcement of their stream, in microseconds.
+const EARLY_US: u64 = 1_000_000;

@@ -1,0 +1,785 @@
+//! Media of one peer in one room: packets from links to children, mixer and application.
+//!
+//! A state machine: each call states the time, and returns the IO that it needs as [`Outs`]. The brain decides which
+//! peer feeds which; the media carry it out.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use plenary_media::compose::Layout;
+use plenary_media::mixer::MixerOutput;
+use plenary_media::{Encoded, Frame};
+use plenary_proto::identity::MediaKind;
+use plenary_proto::message::{Head, LinkKind, Message, ProgramFormat, Resume, StreamUse};
+use plenary_proto::packet::{LinkId, MediaPacket};
+use plenary_proto::{MixRole, PeerId, RoomId, StreamId, StreamKind, Time};
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{Rng as _, SeedableRng as _};
+
+use crate::EARLY_US;
+use crate::catch_up::CatchUp;
+use crate::in_step::{Held, InStep};
+use crate::inflow::{Inbound, Inflow, slot_code};
+use crate::link_table::LinkTable;
+use crate::maker::lane;
+use crate::mix::{Made, Minus, Mix, Mixed, RoleChange, Tile};
+use crate::outs::{Notice, Outs};
+use crate::own::{OWN_SLOTS, Own};
+use crate::program::{Arrived, PROGRAM_SLOTS, Program};
+use crate::received::{Origin, ReceivedFrame};
+use crate::solo::{SOLO_SLOTS, Solo, SoloWish};
+use crate::stats::{FrameSeen, Reception, ReceptionStats};
+use crate::voices::{Speaking, Voices};
+use crate::watches::Watches;
+
+/// Maximum number of packets that are kept before their stream is announced: about one GOP.
+const EARLY_MAX: usize = 1024;
+/// Maximum number of streams with packets in one slot: the announced stream, and earlier ones with packets that are
+/// still being retransmitted.
+const SLOT_STREAMS_MAX: usize = 3;
+/// Length of an RTP header, and of the header of its extensions.
+const RTP_HEADER_BYTES: usize = 12 + 4;
+/// Length of the extensions of each packet: its identity, and the transport-wide sequence number.
+const EXTENSIONS_BYTES: usize = 15 + 3;
+
+/// A packet that overtook the announcement of its stream.
+struct Early {
+    peer: PeerId,
+    code: u8,
+    link: LinkId,
+    slot: u8,
+    packet: MediaPacket,
+    arrived_us: u64,
+}
+
+/// Fixed properties of a peer's media.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct MediaConfig {
+    /// This peer.
+    pub(crate) me: PeerId,
+    /// The room.
+    pub(crate) room: RoomId,
+    /// The brain's time 0, in microseconds.
+    pub(crate) zero_us: u64,
+    /// Whether every picture is logged.
+    pub(crate) keeps_log: bool,
+    /// Whether the application shows the program.
+    pub(crate) views: bool,
+    /// Whether this peer is on stage as a speaker.
+    pub(crate) speaks: bool,
+    /// Seed of the starts of this peer's streams, which tell them apart.
+    pub(crate) seed: u64,
+}
+
+/// Media of one peer.
+pub(crate) struct Media {
+    me: PeerId,
+    room: RoomId,
+    zero_us: u64,
+    rng: ChaCha8Rng,
+    pub(crate) links: LinkTable,
+    /// Streams that the brain accepts, by peer and slot, the newest last.
+    followed: BTreeMap<(PeerId, u8), VecDeque<(StreamId, StreamKind)>>,
+    early: VecDeque<Early>,
+    pub(crate) program: Program,
+    pub(crate) inflow: Inflow,
+    own: Option<Own>,
+    pub(crate) mix: Mix,
+    solo: SoloWish,
+    pub(crate) watches: Watches,
+    reception: Reception,
+    voices: Voices,
+    catch_up: CatchUp,
+    in_step: InStep,
+    /// Peer that was asked to feed this one, until its first packet.
+    asked: Option<PeerId>,
+    parent: Option<PeerId>,
+    /// Home mixer: the mixer that gets this peer's own stream.
+    home: Option<PeerId>,
+    mesh: bool,
+    views: bool,
+    speaks: bool,
+    /// Whether this speaker hears its mix-minus instead of the program's sound: since its first frame.
+    own_mix: bool,
+    /// Capture time before which the program's sound is not for the application, which heard a mix-minus then.
+    sound_from_us: u64,
+    /// Whether this peer's own pictures and sound are muted.
+    muted: [bool; 2],
+    made: Vec<FrameSeen>,
+    /// Bytes of the program's packets that arrived from the feeder (RTP header, extensions and payload), each packet
+    /// once.
+    tree_bytes: u64,
+    keeps_log: bool,
+    /// Whether a receiver of this peer's own stream needs a keyframe.
+    own_key_wanted: bool,
+}
+
+impl Media {
+    /// Returns the media of a peer without links and streams.
+    pub(crate) fn new(config: MediaConfig, now_us: u64) -> Media {
+        let MediaConfig { me, room, zero_us, keeps_log, views, speaks, seed } = config;
+        Media {
+            me,
+            room,
+            zero_us,
+            rng: ChaCha8Rng::seed_from_u64(seed),
+            links: LinkTable::default(),
+            followed: BTreeMap::new(),
+            early: VecDeque::new(),
+            program: Program::new(),
+            inflow: Inflow::default(),
+            own: None,
+            mix: Mix::new(me, room),
+            solo: SoloWish::default(),
+            watches: Watches::default(),
+            reception: Reception::new(now_us, keeps_log),
+            voices: Voices::default(),
+            catch_up: CatchUp::default(),
+            in_step: InStep::default(),
+            asked: None,
+            parent: None,
+            home: None,
+            mesh: true,
+            views,
+            speaks,
+            own_mix: speaks,
+            sound_from_us: 0,
+            muted: [false; 2],
+            made: Vec::new(),
+            tree_bytes: 0,
+            keeps_log,
+            own_key_wanted: false,
+        }
+    }
+
+    /// Converts a time of the clock to the brain's time.
+    pub(crate) fn time(&self, now_us: u64) -> Time {
+        Time(now_us.saturating_sub(self.zero_us))
+    }
+
+    /// Converts the brain's time to a time of the clock, in microseconds.
+    pub(crate) fn clock_us(&self, time: Time) -> u64 {
+        time.0.saturating_add(self.zero_us)
+    }
+
+    fn start(&mut self) -> [u8; 8] {
+        let mut start = [0; 8];
+        self.rng.fill_bytes(&mut start);
+        start
+    }
+
+    // ── links ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    /// Records that a link is up: packets may be sent on it. Returns peer and kind, unless a newer link replaced it.
+    pub(crate) fn link_up(&mut self, link: LinkId, outs: &mut Outs) -> Option<(PeerId, LinkKind)> {
+        let (peer, kind) = self.links.set_up(link)?;
+        self.inflow.link_changed(&peer);
+        self.mix.link_up(&peer);
+        if kind == LinkKind::Peer {
+            let wanted = self.own.as_mut().is_some_and(|own| own.link_changed(peer, Some(link), outs));
+            self.own_key_wanted |= wanted;
+        }
+        Some((peer, kind))
+    }
+
+    /// Handles the end of a link. Returns peer and kind, unless this peer closed the link or a newer one replaced it.
+    pub(crate) fn link_down(&mut self, link: LinkId, outs: &mut Outs) -> Option<(PeerId, LinkKind)> {
+        let (peer, kind, up) = self.links.remove(link)?;
+        if up {
+            self.forget_link(peer, kind, outs);
+        }
+        Some((peer, kind))
+    }
+
+    /// Forgets a link that this peer closes, and returns it.
+    pub(crate) fn link_closed(&mut self, peer: PeerId, kind: LinkKind, outs: &mut Outs) -> Option<LinkId> {
+        let (link, up) = self.links.forget(&peer, kind)?;
+        if up {
+            self.forget_link(peer, kind, outs);
+        }
+        Some(link)
+    }
+
+    fn forget_link(&mut self, peer: PeerId, kind: LinkKind, outs: &mut Outs) {
+        self.inflow.link_changed(&peer);
+        if kind == LinkKind::Peer {
+            self.unserve(&peer);
+            self.watches.forget(&peer);
+            self.followed.retain(|(from, code), _| *from != peer || *code >= 16);
+            if let Some(own) = &mut self.own {
+                own.link_changed(peer, None, outs);
+            }
+        }
+    }
+
+    /// Returns the ordinary link with a peer, if it is up.
+    pub(crate) fn link(&self, peer: &PeerId) -> Option<LinkId> {
+        self.links.up(peer, LinkKind::Peer)
+    }
+
+    // ── decisions of the brain ───────────────────────────────────────────────────────────────────────────────
+
+    /// Accepts a stream from a peer in a slot, and handles its packets that arrived before.
+    pub(crate) fn follow(
+        &mut self,
+        peer: PeerId,
+        stream: StreamUse,
+        id: StreamId,
+        now_us: u64,
+        outs: &mut Outs,
+    ) {
+        let code = stream.slot & !1;
+        let slot = self.followed.entry((peer, code)).or_default();
+        slot.retain(|(known, _)| *known != id);
+        slot.push_back((id, stream.spec.kind));
+        if slot.len() > SLOT_STREAMS_MAX {
+            slot.pop_front();
+        }
+        match stream.spec.kind {
+            StreamKind::Program => self.program.follow(id, stream.spec, now_us),
+            StreamKind::Speaker | StreamKind::Share | StreamKind::MixMinus => {
+                self.inflow.follow(id, stream.spec, now_us);
+            }
+        }
+        let (now, later): (VecDeque<_>, VecDeque<_>) =
+            std::mem::take(&mut self.early).into_iter().partition(|early| {
+                early.peer == peer && early.code & !1 == code && early.packet.identity.stream == id
+            });
+        self.early = later;
+        for early in now {
+            self.packet(early.link, early.slot, early.packet, now_us, outs);
+        }
+    }
+
+    /// Sets whether the stage is a mesh; then the application gets the other speakers' own streams.
+    pub(crate) fn set_mesh(&mut self, mesh: bool) {
+        self.mesh = mesh;
+    }
+
+    /// Sets the application's request for one speaker's own stream.
+    pub(crate) fn set_solo(&mut self, wish: Option<Solo>, outs: &mut Outs) {
+        let returns = self.solo.set(wish);
+        if let Some(solo) = wish {
+            self.inflow.wish_key_of(&solo.speaker); // a mixer has the stream already
+        }
+        if returns && self.mix.is_mixing() {
+            self.want_program_key(outs);
+        } else if returns {
+            self.want_key_upstream(outs);
+        }
+    }
+
+    /// Records that this peer has come on stage as a speaker, or has left it.
+    pub(crate) fn set_floor(&mut self, speaks: bool, views: bool) {
+        (self.speaks, self.views) = (speaks, views);
+        if !speaks && std::mem::take(&mut self.own_mix) {
+            // a new parent sends all the sound that was missed, with this peer's own voice in it
+            self.sound_from_us = self.program.head().captured_us;
+        }
+    }
+
+    /// Feeds a child, from a position in the program.
+    pub(crate) fn serve(
+        &mut self,
+        peer: PeerId,
+        from: Option<Resume>,
+        sound: bool,
+        now_us: u64,
+        outs: &mut Outs,
+    ) {
+        if let Some(link) = self.link(&peer) {
+            self.program.serve(peer, link, sound, from, now_us, outs);
+            if sound {
+                self.watches.watch_child(peer, self.time(now_us));
+            }
+        }
+    }
+
+    /// Stops feeding a child.
+    pub(crate) fn unserve(&mut self, peer: &PeerId) {
+        self.program.unserve(peer);
+        self.watches.unwatch_child(peer);
+    }
+
+    /// Watches parent and backup.
+    pub(crate) fn watch(&mut self, parent: Option<PeerId>, backup: Option<PeerId>, now_us: u64) {
+        self.parent = parent;
+        // a peer that was asked, and is the backup again, need not feed this one
+        self.asked.take_if(|asked| backup == Some(*asked));
+        self.program.set_feeder(self.feeder_link());
+        let newest_us = self.program.head().captured_us;
+        self.watches.watch_feed(parent, backup, newest_us, self.time(now_us));
+    }
+
+    /// Asks a linked peer to feed this one, from the present position.
+    pub(crate) fn request_feed(&mut self, peer: PeerId, outs: &mut Outs) {
+        if let Some(link) = self.link(&peer) {
+            self.asked = Some(peer);
+            outs.control(link, Message::Feed { from: self.program.have() });
+        }
+    }
+
+    /// Sends this peer's own stream to these peers from now on, from these positions.
+    pub(crate) fn send_own(&mut self, to: Vec<(PeerId, Option<Resume>)>, now_us: u64, outs: &mut Outs) {
+        self.home = if let [(home, _)] = &to[..] { Some(*home) } else { None };
+        self.program.set_feeder(self.feeder_link());
+        let Some(own) = &mut self.own else { return };
+        if to.iter().any(|(peer, _)| *peer == self.me) {
+            self.inflow.follow(own.maker().id, own.maker().spec, now_us);
+        }
+        let (key_wanted, packets) = own.send_to(to, &self.links, outs);
+        self.own_key_wanted |= key_wanted;
+        self.take_own(packets, now_us, outs);
+    }
+
+    /// Starts this peer's own stream anew; `shares` marks a screen or a film.
+    pub(crate) fn publish_anew(&mut self, shares: bool) {
+        let start = self.start();
+        self.own = Some(Own::new(&self.room, self.me, shares, start));
+    }
+
+    /// Whether there is a source of this peer's own stream.
+    pub(crate) fn publishes(&self) -> bool {
+        self.own.is_some()
+    }
+
+    /// Returns the number of pictures of this peer's own stream so far.
+    pub(crate) fn pictures_sent(&self) -> u64 {
+        self.own.as_ref().map_or(0, |own| u64::from(own.maker().frames(MediaKind::Video)))
+    }
+
+    /// Returns the maximum number of peers that got this peer's own stream at a time, since the last reset.
+    pub(crate) fn targets_most(&self) -> usize {
+        self.own.as_ref().map_or(0, |own| own.targets_most)
+    }
+
+    /// Resets that maximum to the present number.
+    pub(crate) fn reset_targets_most(&mut self) {
+        if let Some(own) = &mut self.own {
+            own.reset_targets_most();
+        }
+    }
+
+    // ── keyframe requests ────────────────────────────────────────────────────────────────────────────────────
+
+    /// Whether a receiver needs a keyframe of this peer's own stream; resets the answer.
+    pub(crate) fn take_own_key_wanted(&mut self) -> bool {
+        std::mem::take(&mut self.own_key_wanted)
+    }
+
+    /// Requests a keyframe of the program from the peer that feeds this one.
+    pub(crate) fn want_key_upstream(&self, outs: &mut Outs) {
+        if let Some(link) = self.feeder_link() {
+            outs.want_key(link, PROGRAM_SLOTS[0]);
+        }
+    }
+
+    /// Handles a keyframe request for a stream that this peer sends in a slot.
+    pub(crate) fn keyframe_wanted(&mut self, link: LinkId, slot: u8, now_us: u64, outs: &mut Outs) {
+        let Some((peer, kind)) = self.links.of(link) else { return };
+        match (kind, slot) {
+            (LinkKind::Peer, slot) if slot == PROGRAM_SLOTS[0] => {
+                if self.mix.is_mixing() {
+                    self.want_program_key(outs);
+                } else if self.program.child_wants_key(now_us) {
+                    self.want_key_upstream(outs);
+                }
+            }
+            (LinkKind::Peer, slot) if slot == OWN_SLOTS[0] => self.own_key_wanted = true,
+            // the other end lost a speaker's picture: the request goes on to the speaker
+            (kind, slot) => {
+                let speaker = match kind {
+                    LinkKind::Trunk(trunk) => self.inflow.speaker_at(trunk, slot),
+                    LinkKind::Peer if slot == SOLO_SLOTS[0] => self.inflow.solo_of(&peer),
+                    LinkKind::Peer => None,
+                };
+                if let Some(speaker) = speaker {
+                    self.want_key_of(&speaker, outs);
+                }
+            }
+        }
+    }
+
+    /// Requests a keyframe of a speaker's own stream.
+    pub(crate) fn want_key_of(&mut self, speaker: &PeerId, outs: &mut Outs) {
+        if *speaker == self.me {
+            self.own_key_wanted = true;
+        } else if let Some((link, slot)) = self.inflow.source_of(speaker) {
+            outs.want_key(link, slot);
+        }
+    }
+
+    fn want_keys(&mut self, outs: &mut Outs) {
+        let speakers: Vec<_> = self.mix.speakers().collect();
+        speakers.iter().for_each(|speaker| self.want_key_of(speaker, outs));
+    }
+
+    /// Requests a keyframe of the program that this peer makes.
+    fn want_program_key(&mut self, outs: &mut Outs) {
+        if self.mix.passes_through() {
+            self.want_keys(outs);
+        } else {
+            self.mix.want_key(&mut outs.mix);
+        }
+    }
+
+    // ── mixing ───────────────────────────────────────────────────────────────────────────────────────────────
+
+    /// Takes on a role in the mix.
+    pub(crate) fn set_role(&mut self, role: MixRole, now_us: u64, outs: &mut Outs) {
+        let start = self.start();
+        let RoleChange { begins, ended, keys_wanted } = self.mix.set_role(role, now_us, start, &mut outs.mix);
+        if let Some((id, spec)) = begins {
+            self.program.follow(id, spec, now_us);
+        }
+        if let Some(id) = ended {
+            self.program.end(&id);
+        }
+        if keys_wanted {
+            self.want_keys(outs);
+        }
+    }
+
+    /// Sets speakers, format and layout of the program.
+    pub(crate) fn set_tiles(
+        &mut self,
+        tiles: Vec<Tile>,
+        format: ProgramFormat,
+        layout: Layout,
+        outs: &mut Outs,
+    ) {
+        if self.mix.set_tiles(tiles, format, layout, &mut outs.mix) {
+            self.want_keys(outs);
+        }
+    }
+
+    /// Handles an output of the mixer.
+    pub(crate) fn mixed(&mut self, output: MixerOutput, now_us: u64, outs: &mut Outs) {
+        let start = if matches!(output, MixerOutput::MixMinus { .. }) { self.start() } else { [0; 8] };
+        match self.mix.mixed(output, start) {
+            Mixed::Program(made) => self.make_program(made, now_us, outs),
+            Mixed::KeyWanted(speaker) => self.want_key_of(&speaker, outs),
+            Mixed::Nothing => {}
+            Mixed::Minus(Minus { speaker, stream: (id, spec), packets, announced }) => {
+                if speaker == self.me {
+                    *announced = true;
+                    self.inflow.follow(id, spec, now_us);
+                    let mut inbound = Vec::new();
+                    for packet in &packets {
+                        self.voices.heard(&packet.contributors, now_us);
+                        self.inflow.packet(MediaKind::Sound, packet, None, now_us, &mut inbound);
+                    }
+                    self.use_inbound(inbound, now_us, outs);
+                } else if let Some(link) = self.links.up(&speaker, LinkKind::Peer) {
+                    if !std::mem::replace(announced, true) {
+                        outs.control(link, Message::Stream(StreamUse { slot: OWN_SLOTS[0], spec }));
+                    }
+                    packets.into_iter().for_each(|packet| outs.send(link, OWN_SLOTS[1], packet));
+                } else {
+                    *announced = false;
+                }
+            }
+        }
+    }
+
+    /// Handles a frame of the program that this peer makes.
+    fn make_program(&mut self, made: Made, now_us: u64, outs: &mut Outs) {
+        let Made { frame, packets, begins } = made;
+        if self.keeps_log && frame.kind == MediaKind::Video {
+            self.made.push(FrameSeen::new(&frame.identity, now_us));
+        }
+        if frame.kind == MediaKind::Sound && !self.own_mix {
+            packets.iter().for_each(|packet| self.voices.heard(&packet.contributors, now_us));
+        }
+        if let Some(frame) = self.program.own(frame, &packets, now_us, outs) {
+            self.show(&frame, now_us, outs);
+        }
+        if let Some(spec) = begins {
+            outs.notices.push(Notice::Started(spec));
+        }
+    }
+
+    // ── this peer's own stream ───────────────────────────────────────────────────────────────────────────────
+
+    /// Sends a frame of this peer's own stream.
+    pub(crate) fn publish(&mut self, encoded: &Encoded, now_us: u64, outs: &mut Outs) {
+        if self.muted[lane(encoded.kind)] {
+            return;
+        }
+        let Some(own) = &mut self.own else { return };
+        let packets = own.publish(encoded, now_us, &self.links, outs);
+        self.voices.heard_alone(&self.me, encoded.level, now_us);
+        let packets = packets.into_iter().map(|packet| (encoded.kind, packet));
+        self.take_own(packets, now_us, outs);
+    }
+
+    /// Mutes this peer's own pictures or sound. Unmuted pictures begin with a keyframe.
+    pub(crate) fn mute(&mut self, kind: MediaKind, muted: bool) {
+        let before = std::mem::replace(&mut self.muted[lane(kind)], muted);
+        self.own_key_wanted |= kind == MediaKind::Video && before && !muted;
+    }
+
+    /// Handles packets of this peer's own stream, if this peer is one of its targets.
+    fn take_own(
+        &mut self,
+        packets: impl IntoIterator<Item = (MediaKind, MediaPacket)>,
+        now_us: u64,
+        outs: &mut Outs,
+    ) {
+        let mut inbound = Vec::new();
+        for (kind, packet) in packets {
+            if self.inflow.packet(kind, &packet, None, now_us, &mut inbound) {
+                self.inflow.forward(kind, &packet, false, now_us, &self.links, outs);
+            }
+        }
+        self.use_inbound(inbound, now_us, outs);
+    }
+
+    // ── packets ──────────────────────────────────────────────────────────────────────────────────────────────
+
+    /// Handles a packet that arrived in a slot of a link.
+    pub(crate) fn packet(
+        &mut self,
+        link: LinkId,
+        slot: u8,
+        packet: MediaPacket,
+        now_us: u64,
+        outs: &mut Outs,
+    ) {
+        let Some((peer, link_kind)) = self.links.of(link) else { return };
+        self.watches.fed(peer, self.time(now_us));
+        let code = slot_code(link_kind, slot);
+        let id = packet.identity.stream;
+        let streams = self.followed.get(&(peer, code & !1));
+        let known = streams.and_then(|streams| streams.iter().find(|(known, _)| *known == id));
+        let Some((_, stream_kind)) = known.copied() else {
+            if self.early.len() >= EARLY_MAX {
+                self.early.pop_front();
+            }
+            self.early.push_back(Early { peer, code, link, slot, packet, arrived_us: now_us });
+            return;
+        };
+        let kind = if slot.is_multiple_of(2) { MediaKind::Video } else { MediaKind::Sound };
+        let via = (link, slot & !1);
+        if stream_kind == StreamKind::Program {
+            if self.asked.take_if(|asked| *asked == peer).is_some() {
+                self.program.set_feeder(Some(link));
+                outs.notices.push(Notice::Fed(peer));
+            }
+            let arrived = self.program.packet(kind, &packet, via, now_us, outs);
+            // a speaker, or a peer that was one a moment ago, gets pictures from its mixer beside the tree
+            if arrived.fresh && !self.speaks && self.program.feeder() == Some(link) {
+                self.tree_bytes += rtp_bytes(&packet);
+            }
+            if arrived.fresh && kind == MediaKind::Sound && !self.own_mix {
+                self.voices.heard(&packet.contributors, now_us);
+            }
+            self.use_arrived(arrived, now_us, outs);
+            return;
+        }
+        let mut inbound = Vec::new();
+        if self.inflow.packet(kind, &packet, Some(via), now_us, &mut inbound) {
+            match (kind, stream_kind) {
+                (MediaKind::Video, _) => {}
+                (MediaKind::Sound, StreamKind::MixMinus) => self.voices.heard(&packet.contributors, now_us),
+                (MediaKind::Sound, _) if self.mesh => {
+                    self.voices.heard_alone(&peer, packet.audio_level, now_us);
+                }
+                (MediaKind::Sound, _) => {}
+            }
+            let by_trunk = link_kind != LinkKind::Peer;
+            self.inflow.forward(kind, &packet, by_trunk, now_us, &self.links, outs);
+        }
+        self.use_inbound(inbound, now_us, outs);
+    }
+
+    /// Records that anything but media arrived from a peer.
+    pub(crate) fn arrived(&mut self, peer: PeerId, now_us: u64) {
+        self.watches.arrived(peer, self.time(now_us));
+    }
+
+    /// Returns when anything arrived from a peer last.
+    pub(crate) fn last_arrival(&self, peer: &PeerId) -> Option<Time> {
+        self.watches.last(peer)
+    }
+
+    /// Handles the head of a peer's program.
+    pub(crate) fn backup_head(&mut self, peer: &PeerId, head: &Head, now_us: u64) {
+        let ours = self.program.head();
+        // another mixer's program has another clock, so its head can't be compared
+        if head.stream == ours.stream || head.rank > ours.rank || ours.captured_us == 0 {
+            self.watches.head(peer, self.time(now_us), head.captured_us);
+        }
+    }
+
+    // ── time ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+    /// Gives up packets that were waited for long enough. Returns the peers to ask for their heads. To be called some
+    /// 40 times a second.
+    pub(crate) fn on_time(&mut self, now_us: u64, outs: &mut Outs) -> Vec<PeerId> {
+        let arrived = self.program.on_time(now_us, outs);
+        self.use_arrived(arrived, now_us, outs);
+        let mut inbound = Vec::new();
+        self.inflow.on_time(now_us, &mut inbound, outs);
+        self.use_inbound(inbound, now_us, outs);
+        while self.early.front().is_some_and(|early| early.arrived_us + EARLY_US < now_us) {
+            self.early.pop_front();
+        }
+        self.watches.asks(self.time(now_us))
+    }
+
+    /// Sets the round-trip times of links, in microseconds. To be called about once a second.
+    pub(crate) fn set_rtts_us(&mut self, rtts_us: &BTreeMap<LinkId, u64>) {
+        let rtt_us = |link| rtts_us.get(&link).copied();
+        if let Some(rtt_us) = self.program.feeder().and_then(rtt_us) {
+            self.program.set_rtt_us(rtt_us);
+        }
+        self.inflow.set_rtts_us(rtt_us);
+    }
+
+    /// Returns how often the program degraded here since the last call, given the frame rate that the room requests.
+    pub(crate) fn take_suffered(&mut self, now_us: u64, fps_wanted: Option<u8>) -> u16 {
+        let count = self.program.take_suffered(now_us, fps_wanted);
+        self.reception.degraded(count);
+        count
+    }
+
+    /// Returns when the next held frame is due for the application, in microseconds.
+    pub(crate) fn next_due_us(&self) -> Option<u64> {
+        self.in_step.next_due_us()
+    }
+
+    /// Hands over the frames that are due.
+    pub(crate) fn hand_over_due(&mut self, now_us: u64, outs: &mut Outs) {
+        while let Some(held) = self.in_step.pop(now_us) {
+            self.give(held, now_us, outs);
+        }
+    }
+
+    /// Hands over all held frames.
+    pub(crate) fn hand_over_all(&mut self, now_us: u64, outs: &mut Outs) {
+        while let Some(held) = self.in_step.pop_any() {
+            self.give(held, now_us, outs);
+        }
+    }
+
+    // ── figures ─────────────────────────────────────────────────────────────────────────────────────────────
+
+    /// Returns the present audio levels of these speakers (RFC 6464).
+    pub(crate) fn levels(&self, speakers: &[PeerId], now_us: u64) -> Vec<(PeerId, u8)> {
+        self.voices.levels(speakers, now_us)
+    }
+
+    /// Returns which of these speakers are speaking, if that has changed since the last call.
+    pub(crate) fn take_speaking(&mut self, speakers: &[PeerId], now_us: u64) -> Option<Speaking> {
+        self.voices.update(speakers, now_us)
+    }
+
+    /// Returns statistics of the program's reception.
+    pub(crate) fn reception(&self, now_us: u64) -> ReceptionStats {
+        ReceptionStats { program_bytes: self.tree_bytes, ..self.reception.stats(now_us) }
+    }
+
+    /// Returns the log of the program's pictures that this peer made, if it keeps one.
+    pub(crate) fn made(&self) -> &[FrameSeen] {
+        &self.made
+    }
+
+    // ── hand-over ────────────────────────────────────────────────────────────────────────────────────────────
+
+    /// Returns the link that the program arrives on: with the parent, or on stage, without a parent, with the home
+    /// mixer.
+    fn feeder_link(&self) -> Option<LinkId> {
+        self.link(&self.parent.or(self.home)?)
+    }
+
+    fn use_arrived(&mut self, arrived: Arrived, now_us: u64, outs: &mut Outs) {
+        if arrived.key_wanted {
+            self.want_key_upstream(outs);
+        }
+        self.reception.left_out(arrived.left_out);
+        for frame in arrived.frames {
+            self.watches.progressed(self.time(now_us), frame.identity.captured_us);
+            self.show(&frame, now_us, outs);
+        }
+    }
+
+    /// Hands frames for this peer's own use to the mixer, or in a mesh to the application.
+    fn use_inbound(&mut self, inbound: Vec<Inbound>, now_us: u64, outs: &mut Outs) {
+        for one in inbound {
+            let Inbound { maker, kind, arrived_us, .. } = one;
+            if kind == StreamKind::MixMinus {
+                // a former home mixer may not know yet that it is none, and sound may arrive after the stage was left
+                if self.speaks && self.home.is_none_or(|home| home == maker) {
+                    self.own_mix = true;
+                    self.hold(Origin::MixMinus, one.frame, false, now_us, outs);
+                }
+                continue;
+            }
+            if kind.is_speakers() && self.mesh && maker != self.me {
+                self.reception.frame(&one.frame, arrived_us);
+                outs.frames.push(ReceivedFrame::new(Origin::Speaker(maker), one.frame, arrived_us));
+                continue;
+            }
+            if maker != self.me
+                && let Some(solo) = self.solo.takes(&maker, &one.frame)
+            {
+                // a speaker hears that voice in its mix-minus, too
+                let heard_anyway = self.own_mix && one.frame.kind == MediaKind::Sound;
+                let received = ReceivedFrame::new(Origin::Speaker(maker), one.frame.clone(), arrived_us);
+                outs.frames.push(ReceivedFrame { beside: !solo.instead || heard_anyway, ..received });
+            }
+            if let Some(made) = self.mix.take(one, &mut outs.mix) {
+                self.make_program(made, now_us, outs);
+            }
+        }
+    }
+
+    /// Hands a frame of the program to the application. A speaker hears its mix-minus instead of the program's sound,
+    /// so that it doesn't hear itself.
+    fn show(&mut self, frame: &Frame, now_us: u64, outs: &mut Outs) {
+        let wanted = match frame.kind {
+            MediaKind::Video => true,
+            MediaKind::Sound => !self.own_mix && frame.identity.captured_us >= self.sound_from_us,
+        };
+        if !self.views || !wanted {
+            return;
+        }
+        let past = self.catch_up.is_past(frame, now_us);
+        if !past || frame.kind == MediaKind::Video {
+            self.hold(Origin::Program, frame.clone(), past, now_us, outs);
+        }
+    }
+
+    /// Hands a frame over once it is in step with the frames of the other kind.
+    fn hold(&mut self, origin: Origin, frame: Frame, past: bool, now_us: u64, outs: &mut Outs) {
+        let before_us = self.next_due_us();
+        self.in_step.push(Held { origin, frame, came_us: now_us, past }, now_us);
+        self.hand_over_due(now_us, outs);
+        let next_us = self.next_due_us();
+        outs.frame_waits |=
+            next_us.is_some_and(|next_us| before_us.is_none_or(|before_us| next_us < before_us));
+    }
+
+    fn give(&mut self, held: Held, now_us: u64, outs: &mut Outs) {
+        let Held { origin, frame, came_us, past } = held;
+        if !past {
+            self.reception.frame(&frame, now_us);
+        }
+        if origin != Origin::Program || self.solo.takes_program(&frame) {
+            let received = ReceivedFrame::new(origin, frame, now_us);
+            let plan_us = self.in_step.plan_us();
+            outs.frames.push(ReceivedFrame { catches_up: past, came_us, plan_us, ..received });
+        }
+    }
+}
+
+/// Returns the length of RTP header, extensions and payload.
+fn rtp_bytes(packet: &MediaPacket) -> u64 {
+    let level = if packet.audio_level.is_some() { 2 } else { 0 };
+    let (csrcs, levels) = match packet.contributors.len() {
+        0 => (0, 0),
+        count => (4 * count, 1 + count),
+    };
+    let extensions = (EXTENSIONS_BYTES + level + levels).next_multiple_of(4);
+    (RTP_HEADER_BYTES + csrcs + extensions + packet.payload.len()) as u64
+}

@@ -1,0 +1,225 @@
+//! Outputs of the body: the IO that a call asks its shell to do, as values.
+//!
+//! The shell calls the body under its lock. Before it unlocks, it hands [`frames`](Outs::frames) to the application
+//! and queues [`mix`](Outs::mix) for the mixer, so that both keep their order. The other outputs follow.
+
+use plenary_media::mixer::EffortChange;
+use plenary_proto::bounded::List;
+use plenary_proto::message::{
+    Description, Heartbeat, LinkKind, Message, RELAY_HOPS_MAX, Relay, VideoRequest,
+};
+use plenary_proto::packet::{Destinations, LinkId, MediaPacket};
+use plenary_proto::{Address, Event, PeerId, ShortId, StreamSpec};
+use smallvec::SmallVec;
+
+use crate::mix::MixCommand;
+use crate::received::ReceivedFrame;
+
+/// Output for the links.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Out {
+    /// Sends a packet in a slot of each of these links.
+    Forward {
+        /// Links and slots; never empty.
+        to: Destinations,
+        /// The packet.
+        packet: MediaPacket,
+    },
+    /// Sends a message on the control channel.
+    Control {
+        /// The link.
+        link: LinkId,
+        /// The message.
+        message: Box<Message>,
+    },
+    /// Sends a message on the heartbeat channel, where it may be lost.
+    Loose {
+        /// The link.
+        link: LinkId,
+        /// The message.
+        message: Box<Message>,
+    },
+    /// Sends a heartbeat.
+    Heartbeat {
+        /// The link.
+        link: LinkId,
+        /// The heartbeat.
+        heartbeat: Heartbeat,
+    },
+    /// Requests a keyframe of the stream that the other end sends in that slot (RTCP PLI).
+    KeyframeWanted {
+        /// The link.
+        link: LinkId,
+        /// The slot.
+        slot: u8,
+    },
+    /// Sends a packet train.
+    Train {
+        /// The link.
+        link: LinkId,
+        /// Number of the train, chosen by the other end.
+        train: u32,
+        /// Payload bytes in all.
+        bytes: u32,
+        /// Bits per second; 0 for as fast as possible.
+        rate_bps: u64,
+    },
+    /// Opens a link as the offering end.
+    Offer {
+        /// The new link.
+        link: LinkId,
+        /// Its kind.
+        kind: LinkKind,
+    },
+    /// Opens a link as the answering end.
+    Answer {
+        /// The new link.
+        link: LinkId,
+        /// Its kind.
+        kind: LinkKind,
+        /// The other end's description.
+        offer: Description,
+    },
+    /// Completes a link with the other end's answer.
+    Accept {
+        /// The link.
+        link: LinkId,
+        /// The other end's description.
+        answer: Description,
+    },
+    /// Closes a link.
+    Close {
+        /// The link.
+        link: LinkId,
+    },
+}
+
+/// A message to be sealed.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Envelope {
+    /// Through the rendezvous.
+    Signal {
+        /// The recipient.
+        to: Address,
+        /// The message.
+        message: Box<Message>,
+    },
+    /// Through linked peers: [`Route::carry`] makes an output of the sealed message.
+    Relay {
+        /// Recipient and route.
+        route: Route,
+        /// The message.
+        message: Box<Message>,
+    },
+}
+
+/// Route of an envelope through linked peers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// Recipient of the envelope.
+    pub to: PeerId,
+    pub(crate) from: PeerId,
+    /// Link with the first peer of the route.
+    pub(crate) link: LinkId,
+    pub(crate) peers: List<ShortId, RELAY_HOPS_MAX>,
+}
+
+impl Route {
+    /// Returns the output that sends an envelope on its way; `None` if it is too long.
+    pub fn carry(self, sealed: Vec<u8>) -> Option<Out> {
+        let Route { to, from, link, peers: route } = self;
+        let sealed = List::try_from(sealed).ok()?;
+        let message = Box::new(Message::Relay(Relay { from, to, route, passed: 0, sealed }));
+        Some(Out::Control { link, message })
+    }
+}
+
+/// Command to the encoder of this peer's own stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CaptureCommand {
+    /// Encodes pictures in this format.
+    Video(VideoRequest),
+    /// Makes the next picture a keyframe.
+    Key,
+    /// Sets the packet loss of the sound, in percent.
+    Loss(u8),
+    /// Switches DTX.
+    Dtx(bool),
+    /// Pauses while no peer receives the stream, or resumes.
+    Pause(bool),
+}
+
+/// Event for the application.
+#[derive(Clone, Debug, PartialEq)]
+pub enum BodyEvent {
+    /// An event of the brain.
+    Brain(Event),
+    /// The speakers that are speaking have changed.
+    Speaking {
+        /// The dominant speaker.
+        dominant: Option<PeerId>,
+        /// All that are speaking.
+        speaking: Vec<PeerId>,
+    },
+    /// The mixer's effort has changed.
+    Effort(EffortChange),
+}
+
+/// Media event that the brain acts on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// First packet of the program from a peer that this peer asked to feed it.
+    Fed(PeerId),
+    /// First keyframe of the program that this peer makes.
+    Started(StreamSpec),
+}
+
+/// All outputs of one call.
+#[derive(Debug, Default)]
+pub struct Outs {
+    /// For the links, in order. Most packets cause one or two.
+    pub sends: SmallVec<[Out; 2]>,
+    /// Messages to be sealed and sent.
+    pub envelopes: Vec<Envelope>,
+    /// Frames for the application, in order.
+    pub frames: Vec<ReceivedFrame>,
+    /// Commands to the mixer, in order.
+    pub mix: Vec<MixCommand>,
+    /// Commands to the encoder of this peer's own stream, in order.
+    pub capture: SmallVec<[CaptureCommand; 1]>,
+    /// Events for the application, in order.
+    pub events: Vec<BodyEvent>,
+    /// Events that a packet or frame causes for the brain: to be handed in soon as [`In::Notice`](crate::In::Notice).
+    pub notices: SmallVec<[Notice; 1]>,
+    /// Set when a held frame is due earlier than before, or at all: see [`Body::next_due_us`](crate::Body::next_due_us).
+    pub frame_waits: bool,
+    /// Set when the mixer's figures are needed: [`Body::set_figures`](crate::Body::set_figures) is to be called after
+    /// the commands in `mix` were carried out, before any other input.
+    pub figures_wanted: bool,
+}
+
+impl Outs {
+    /// Sends a packet on several links; without destinations nothing is sent.
+    pub(crate) fn forward(&mut self, to: Destinations, packet: MediaPacket) {
+        if !to.is_empty() {
+            self.sends.push(Out::Forward { to, packet });
+        }
+    }
+
+    /// Sends a packet in one slot of one link.
+    pub(crate) fn send(&mut self, link: LinkId, slot: u8, packet: MediaPacket) {
+        self.sends.push(Out::Forward { to: [(link, slot)].into_iter().collect(), packet });
+    }
+
+    pub(crate) fn control(&mut self, link: LinkId, message: Message) {
+        self.sends.push(Out::Control { link, message: Box::new(message) });
+    }
+
+    pub(crate) fn heartbeat(&mut self, link: LinkId, heartbeat: Heartbeat) {
+        self.sends.push(Out::Heartbeat { link, heartbeat });
+    }
+
+    pub(crate) fn want_key(&mut self, link: LinkId, slot: u8) {
+        self.sends.push(Out::KeyframeWanted { link, slot });
+    }
+}

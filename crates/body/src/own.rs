@@ -1,0 +1,134 @@
+//! Sends this peer's own pictures and sound to the peers that the brain names: its home mixer, or the other
+//! speakers of a mesh.
+
+use std::collections::BTreeMap;
+
+use plenary_media::Encoded;
+use plenary_proto::identity::MediaKind;
+use plenary_proto::message::{LinkKind, Message, Resume, StreamUse};
+use plenary_proto::packet::{Contributors, Destinations, LinkId, MediaPacket};
+use plenary_proto::{PeerId, RoomId, StreamKind};
+
+use crate::cache::PacketCache;
+use crate::link_table::LinkTable;
+use crate::maker::{Maker, lane};
+use crate::outs::Outs;
+
+/// Slots of a peer's own stream on a link: video, sound. From a mixer to a speaker, the slots of its
+/// mix-minus.
+pub(crate) const OWN_SLOTS: [u8; 2] = [2, 3];
+
+/// Sender of this peer's own stream.
+pub(crate) struct Own {
+    me: PeerId,
+    maker: Maker,
+    caches: [PacketCache; 2],
+    /// Target peers, and whether the stream was announced to each.
+    targets: BTreeMap<PeerId, bool>,
+    /// Maximum number of targets at a time, since [`reset_targets_most`](Own::reset_targets_most).
+    pub(crate) targets_most: usize,
+}
+
+impl Own {
+    /// Starts a stream; `shares` marks it as a screen or a film.
+    pub(crate) fn new(room: &RoomId, me: PeerId, shares: bool, start: [u8; 8]) -> Own {
+        let kind = if shares { StreamKind::Share } else { StreamKind::Speaker };
+        let maker = Maker::new(room, me, kind, Default::default(), start);
+        Own { me, maker, caches: Default::default(), targets: BTreeMap::new(), targets_most: 0 }
+    }
+
+    pub(crate) fn maker(&self) -> &Maker {
+        &self.maker
+    }
+
+    /// Sends a frame to the targets. Returns its packets if this peer itself is a target.
+    pub(crate) fn publish(
+        &mut self,
+        encoded: &Encoded,
+        now_us: u64,
+        links: &LinkTable,
+        outs: &mut Outs,
+    ) -> Vec<MediaPacket> {
+        let Some((_, packets)) = self.maker.make(encoded, &Contributors::new()) else { return Vec::new() };
+        let slot = OWN_SLOTS[lane(encoded.kind)];
+        let to: Destinations = self
+            .targets
+            .iter()
+            .filter(|(_, told)| **told)
+            .filter_map(|(peer, _)| Some((links.up(peer, LinkKind::Peer)?, slot)))
+            .collect();
+        for packet in &packets {
+            self.caches[lane(encoded.kind)].insert(packet, now_us);
+            outs.forward(to.clone(), packet.clone());
+        }
+        if self.targets.contains_key(&self.me) { packets } else { Vec::new() }
+    }
+
+    /// Sets the targets. A target with a position in this stream resumes there, any other new target starts
+    /// at the newest keyframe. Returns whether a new target needs a keyframe, and the packets for this peer
+    /// itself.
+    pub(crate) fn send_to(
+        &mut self,
+        targets: Vec<(PeerId, Option<Resume>)>,
+        links: &LinkTable,
+        outs: &mut Outs,
+    ) -> (bool, Vec<(MediaKind, MediaPacket)>) {
+        let (mut key_wanted, mut local) = (false, Vec::new());
+        self.targets.retain(|peer, _| targets.iter().any(|(target, _)| target == peer));
+        for (peer, resume) in targets {
+            let known = self.targets.insert(peer, false).is_some();
+            let resumed = resume.filter(|resume| resume.stream == self.maker.id);
+            let from = match resumed {
+                Some(resume) => Some([resume.video_packet + 1, resume.sound_packet + 1]),
+                // a cached keyframe saves a new target the wait for the next keyframe
+                None if !known => self.caches[0].group_start().map(|key| [key, self.caches[1].newest() + 1]),
+                None => None,
+            };
+            if let Some(link) = links.up(&peer, LinkKind::Peer) {
+                self.tell(peer, link, outs);
+                for (kind, packet) in from.into_iter().flat_map(|from| self.since(from)) {
+                    outs.send(link, OWN_SLOTS[lane(kind)], packet.clone());
+                }
+            } else if peer == self.me {
+                self.targets.insert(peer, true);
+                let since = from.into_iter().flat_map(|from| self.since(from));
+                local.extend(since.map(|(kind, packet)| (kind, packet.clone())));
+            }
+            key_wanted |= from.is_none() && !known;
+        }
+        self.targets_most = self.targets_most.max(self.targets.len());
+        (key_wanted, local)
+    }
+
+    /// Returns the cached packets from these numbers (video, sound) on.
+    fn since(&self, from: [u64; 2]) -> impl Iterator<Item = (MediaKind, &MediaPacket)> {
+        let of = |kind| self.caches[lane(kind)].from(from[lane(kind)]).map(move |packet| (kind, packet));
+        of(MediaKind::Sound).chain(of(MediaKind::Video))
+    }
+
+    /// Resets the maximum number of targets to the present number.
+    pub(crate) fn reset_targets_most(&mut self) {
+        self.targets_most = self.targets.len();
+    }
+
+    fn tell(&mut self, peer: PeerId, link: LinkId, outs: &mut Outs) {
+        self.targets.insert(peer, true);
+        outs.control(link, Message::Stream(StreamUse { slot: OWN_SLOTS[0], spec: self.maker.spec }));
+    }
+
+    /// Records that a link to a peer is up or gone. Returns true if the peer is a target that now needs a
+    /// keyframe.
+    pub(crate) fn link_changed(&mut self, peer: PeerId, link: Option<LinkId>, outs: &mut Outs) -> bool {
+        match (self.targets.contains_key(&peer), link) {
+            (true, Some(link)) => {
+                self.tell(peer, link, outs);
+                true
+            }
+            (true, None) => {
+                self.targets.insert(peer, false);
+                false
+            }
+            _ => false,
+        }
+    }
+}

@@ -1,0 +1,643 @@
+//! The program on its way through this peer: from the parent, or from the peer's own mixer, to children and
+//! application.
+//!
+//! Each stream of the program that a mandate allows has its own cache and assembler. One stream is current. Another
+//! one becomes current with a complete keyframe, if its mixer is in force and the current stream's is not, or, between
+//! two mixers in force, if it arrives from the parent ([`StreamSpec::supersedes`]). From that frame on, children and
+//! application get that stream and nothing of the old one. Streams never switch otherwise.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+use plenary_media::Frame;
+use plenary_media::assembly::Assembled;
+use plenary_media::payload::{LEFT_OUT, is_spare};
+use plenary_proto::identity::MediaKind;
+use plenary_proto::message::{Head, Message, Resume, StreamUse};
+use plenary_proto::packet::{Destinations, LinkId, MediaPacket};
+use plenary_proto::suffering::Suffering;
+use plenary_proto::{InForce, PeerId, StreamId, StreamSpec, Time};
+
+use crate::EARLY_US;
+use crate::maker::lane;
+use crate::outs::Outs;
+use crate::past::Pasts;
+use crate::stream::{HOLE_US_MIN, Stream, hole_us_max};
+
+/// Slots of the program on a link: pictures, sound.
+pub(crate) const PROGRAM_SLOTS: [u8; 2] = [0, 1];
+/// Maximum number of streams known at a time: old and new in a failover, and one more.
+const STREAMS_MAX: usize = 4;
+
+/// A peer that this one feeds.
+#[derive(Debug)]
+struct Child {
+    link: LinkId,
+    /// Whether it gets the program's sound; a speaker gets its mix-minus instead.
+    sound: bool,
+    /// The stream announced to it last.
+    told: Option<StreamId>,
+}
+
+/// Position at which a child's program begins.
+#[derive(Clone, Copy, Debug)]
+enum Begin {
+    /// The current GOP, with the sound since its keyframe.
+    Group,
+    /// The packet after this position, if the stream is current; else the GOP.
+    Behind(Resume),
+    /// The next packet.
+    Now,
+}
+
+/// Result of a packet.
+#[derive(Debug, Default)]
+pub(crate) struct Arrived {
+    /// Frames for the application, in order.
+    pub(crate) frames: Vec<Frame>,
+    /// Number of pictures of the current stream that a relay thinned out.
+    pub(crate) left_out: u64,
+    /// Whether to request a keyframe of the parent.
+    pub(crate) key_wanted: bool,
+    /// Whether the packet was new.
+    pub(crate) fresh: bool,
+}
+
+/// The program at this peer.
+pub(crate) struct Program {
+    /// The mixers in force: their streams are preferred.
+    in_force: InForce,
+    /// The link with the peer that feeds this one.
+    feeder: Option<LinkId>,
+    streams: BTreeMap<StreamId, Stream>,
+    current: Option<StreamId>,
+    children: BTreeMap<PeerId, Child>,
+    /// Children's links that are thinned: they get only the pictures that other pictures refer to.
+    thin: BTreeSet<LinkId>,
+    pasts: Pasts,
+    /// Round-trip time of the feeder's link, in microseconds.
+    rtt_us: u64,
+    /// Faults of the current stream.
+    suffering: Suffering,
+    /// Time at which children were last sent media.
+    pub(crate) forwarded_us: u64,
+}
+
+impl Program {
+    pub(crate) fn new() -> Program {
+        Program {
+            in_force: InForce::default(),
+            feeder: None,
+            streams: BTreeMap::new(),
+            current: None,
+            children: BTreeMap::new(),
+            thin: BTreeSet::new(),
+            pasts: Pasts::default(),
+            rtt_us: 0,
+            suffering: Suffering::default(),
+            forwarded_us: 0,
+        }
+    }
+
+    /// Sets the mixers in force: their streams are preferred.
+    pub(crate) fn set_in_force(&mut self, in_force: InForce) {
+        self.in_force = in_force;
+    }
+
+    /// Sets the link of the peer that feeds this one: of two mixers' programs, the one that arrives there counts.
+    pub(crate) fn set_feeder(&mut self, link: Option<LinkId>) {
+        self.feeder = link;
+    }
+
+    /// Sets the round-trip time of the feeder's link, in microseconds: it determines the wait for missing packets of
+    /// pictures.
+    pub(crate) fn set_rtt_us(&mut self, rtt_us: u64) {
+        self.rtt_us = rtt_us;
+        self.streams.values_mut().for_each(|stream| stream.set_rtt_us(rtt_us));
+    }
+
+    /// Returns the link of the peer that feeds this one.
+    pub(crate) fn feeder(&self) -> Option<LinkId> {
+        self.feeder
+    }
+
+    /// Allows a stream, of this peer or of a maker that the brain accepts. A known stream that is not current begins
+    /// anew with a keyframe, which may have overtaken this call.
+    pub(crate) fn follow(&mut self, id: StreamId, spec: StreamSpec, now_us: u64) {
+        if self.current == Some(id) {
+            return;
+        }
+        let known = self.streams.remove(&id);
+        if self.streams.len() >= STREAMS_MAX {
+            let oldest = self.streams.iter().filter(|(id, _)| Some(**id) != self.current);
+            if let Some(oldest) = oldest.min_by_key(|(_, stream)| stream.spec.rank).map(|(id, _)| *id) {
+                self.streams.remove(&oldest);
+            }
+        }
+        // sound continues sooner: a pause for more than two retransmissions is worse than a gap
+        let mut stream = Stream::new(id, spec, [hole_us_max(self.rtt_us), HOLE_US_MIN], now_us);
+        if let Some(known) = known {
+            stream.take_since(&known, now_us.saturating_sub(EARLY_US), now_us);
+        }
+        self.streams.insert(id, stream);
+    }
+
+    /// Ends a stream that this peer made: newcomers are sent nothing of it.
+    pub(crate) fn end(&mut self, id: &StreamId) {
+        self.streams.remove(id);
+        self.current.take_if(|current| current == id);
+    }
+
+    /// Handles a packet that arrived on a link, in a slot: forwards it, and assembles its frame.
+    pub(crate) fn packet(
+        &mut self,
+        kind: MediaKind,
+        packet: &MediaPacket,
+        via: (LinkId, u8),
+        now_us: u64,
+        outs: &mut Outs,
+    ) -> Arrived {
+        let id = packet.identity.stream;
+        let Some(stream) = self.streams.get_mut(&id) else { return Arrived::default() };
+        stream.via = Some(via);
+        if !stream.push(kind, packet, now_us) {
+            return Arrived::default();
+        }
+        if self.current == Some(id) {
+            self.forward(kind, packet, now_us, outs);
+        }
+        let mut arrived = Arrived { fresh: true, ..Arrived::default() };
+        self.take_frames(id, kind, now_us, &mut arrived, outs);
+        arrived
+    }
+
+    /// Takes the frames that are complete or given up.
+    fn take_frames(
+        &mut self,
+        id: StreamId,
+        kind: MediaKind,
+        now_us: u64,
+        arrived: &mut Arrived,
+        outs: &mut Outs,
+    ) {
+        let feeder = self.feeder;
+        while let Some(stream) = self.streams.get_mut(&id)
+            && let Some(assembled) = stream.poll(kind, now_us)
+        {
+            let fed = feeder.is_some_and(|link| stream.via.is_some_and(|(via, _)| via == link));
+            match assembled {
+                Assembled::Frame(frame) => {
+                    if kind == MediaKind::Video && frame.identity.key && self.current != Some(id) {
+                        self.consider(id, fed, now_us, outs);
+                    }
+                    if self.current == Some(id) {
+                        if kind == MediaKind::Video {
+                            self.suffering.picture(Time(now_us));
+                        }
+                        arrived.frames.push(frame);
+                    }
+                }
+                // also of a peer that has just begun to feed this one
+                Assembled::KeyWanted if fed || self.current == Some(id) => {
+                    if stream.key_wish.wish() && self.current == Some(id) {
+                        self.suffering.key_wanted();
+                    }
+                }
+                Assembled::KeyWanted => {}
+                // such a picture neither counts as lost nor as arrived: if most viewers get too few pictures, the
+                // mixer is at fault
+                Assembled::LeftOut => arrived.left_out += u64::from(self.current == Some(id)),
+            }
+        }
+        arrived.key_wanted |=
+            self.streams.get_mut(&id).is_some_and(|stream| stream.key_wish.take_due(now_us));
+    }
+
+    /// Whether to request a keyframe of the parent on behalf of a child: requests of many children become one.
+    pub(crate) fn child_wants_key(&mut self, now_us: u64) -> bool {
+        let current = self.current.and_then(|id| self.streams.get_mut(&id));
+        current.is_some_and(|stream| stream.key_wish.may_ask(now_us))
+    }
+
+    /// Returns how often the program degraded here since the last call, given the frame rate that the room requests.
+    pub(crate) fn take_suffered(&mut self, now_us: u64, fps_wanted: Option<u8>) -> u16 {
+        self.suffering.take(Time(now_us), fps_wanted)
+    }
+
+    /// Gives up packets that were waited for long enough. To be called some 40 times a second.
+    pub(crate) fn on_time(&mut self, now_us: u64, outs: &mut Outs) -> Arrived {
+        let mut arrived = Arrived::default();
+        let streams: Vec<_> = self.streams.keys().copied().collect();
+        for (id, kind) in streams.into_iter().flat_map(|id| [(id, MediaKind::Video), (id, MediaKind::Sound)])
+        {
+            self.take_frames(id, kind, now_us, &mut arrived, outs);
+        }
+        arrived
+    }
+
+    /// Makes a stream with a complete keyframe current, if it supersedes the current one.
+    fn consider(&mut self, id: StreamId, fed: bool, now_us: u64, outs: &mut Outs) {
+        let spec = |id: &StreamId| self.streams.get(id).map(|stream| stream.spec);
+        let wins = match self.current.as_ref().and_then(spec) {
+            None => true,
+            Some(shown) => spec(&id).is_some_and(|new| new.supersedes(&shown, &self.in_force, fed)),
+        };
+        if !wins {
+            return;
+        }
+        self.current = Some(id);
+        self.suffering.another_program();
+        let children: Vec<_> = self.children.keys().copied().collect();
+        for child in children {
+            self.start(child, Begin::Group, now_us, outs);
+        }
+    }
+
+    /// Handles a frame of the program that this peer makes, with its packets.
+    pub(crate) fn own(
+        &mut self,
+        frame: Frame,
+        packets: &[MediaPacket],
+        now_us: u64,
+        outs: &mut Outs,
+    ) -> Option<Frame> {
+        let id = frame.identity.stream;
+        for packet in packets {
+            self.streams.get_mut(&id)?.keep(frame.kind, packet, now_us);
+            if self.current == Some(id) {
+                self.forward(frame.kind, packet, now_us, outs);
+            }
+        }
+        let stream = self.streams.get_mut(&id)?;
+        stream.captured_us = stream.captured_us.max(frame.identity.captured_us);
+        if frame.identity.key && self.current != Some(id) {
+            self.consider(id, true, now_us, outs); // a mixer feeds itself
+        }
+        (self.current == Some(id)).then_some(frame)
+    }
+
+    /// Sends a packet to all children; to those with thinned links only its number, if no picture refers to its
+    /// picture.
+    fn forward(&mut self, kind: MediaKind, packet: &MediaPacket, now_us: u64, outs: &mut Outs) {
+        let slot = PROGRAM_SLOTS[lane(kind)];
+        let is_spare = !self.thin.is_empty() && kind == MediaKind::Video && is_spare(&packet.payload);
+        let (mut all, mut thin) = (Destinations::new(), Destinations::new());
+        for child in self.children.values() {
+            if child.told == Some(packet.identity.stream) && (kind == MediaKind::Video || child.sound) {
+                let to = if is_spare && self.thin.contains(&child.link) { &mut thin } else { &mut all };
+                to.push((child.link, slot));
+            }
+        }
+        self.forwarded_us = now_us;
+        outs.forward(all, packet.clone());
+        if !thin.is_empty() {
+            outs.forward(thin, left_out(packet));
+        }
+    }
+
+    /// Sets the links that are thinned.
+    pub(crate) fn set_thin(&mut self, links: BTreeSet<LinkId>) {
+        self.thin = links;
+    }
+
+    /// Begins to feed a peer, or feeds it anew.
+    pub(crate) fn serve(
+        &mut self,
+        peer: PeerId,
+        link: LinkId,
+        sound: bool,
+        from: Option<Resume>,
+        now_us: u64,
+        outs: &mut Outs,
+    ) {
+        self.children.insert(peer, Child { link, sound, told: None });
+        let begin = match from {
+            _ if !self.pasts.may_send(link, now_us) => Begin::Now,
+            Some(from) => Begin::Behind(from),
+            None => Begin::Group,
+        };
+        self.start(peer, begin, now_us, outs);
+    }
+
+    /// Stops feeding a peer.
+    pub(crate) fn unserve(&mut self, peer: &PeerId) {
+        self.children.remove(peer);
+    }
+
+    /// Announces the current stream to a child, and sends the cached packets that the child lacks.
+    fn start(&mut self, peer: PeerId, begin: Begin, now_us: u64, outs: &mut Outs) {
+        let Some((id, stream)) = self.current.and_then(|id| Some((id, self.streams.get(&id)?))) else {
+            return;
+        };
+        let Some(child) = self.children.get_mut(&peer) else { return };
+        child.told = Some(id);
+        outs.control(child.link, Message::Stream(StreamUse { slot: PROGRAM_SLOTS[0], spec: stream.spec }));
+        let position = stream.position();
+        let next = [position.video_packet + 1, position.sound_packet + 1];
+        let from = match begin {
+            Begin::Now => next,
+            Begin::Behind(from) if from.stream == id => [from.video_packet + 1, from.sound_packet + 1],
+            Begin::Behind(_) | Begin::Group => stream.group_start().unwrap_or(next),
+        };
+        let is_thin = self.thin.contains(&child.link);
+        for (kind, packet) in stream.since(from) {
+            if kind == MediaKind::Sound && !child.sound {
+                continue;
+            }
+            let is_left_out = is_thin && kind == MediaKind::Video && is_spare(&packet.payload);
+            let packet = if is_left_out { left_out(packet) } else { packet.clone() };
+            outs.send(child.link, PROGRAM_SLOTS[lane(kind)], packet);
+        }
+        self.forwarded_us = now_us;
+    }
+
+    fn shown(&self) -> Option<&Stream> {
+        self.streams.get(self.current.as_ref()?)
+    }
+
+    /// Returns the position in the program; `None` before there is one.
+    pub(crate) fn have(&self) -> Option<Resume> {
+        self.shown().map(Stream::position)
+    }
+
+    /// Returns the position as a head, without this peer's place in the tree.
+    pub(crate) fn head(&self) -> Head {
+        let Some(stream) = self.shown() else { return Head::default() };
+        let Resume { stream: id, video_packet, sound_packet } = stream.position();
+        Head {
+            rank: stream.spec.rank,
+            stream: id,
+            video_packet,
+            sound_packet,
+            captured_us: stream.captured_us,
+            depth: 0,
+            path_hash: 0,
+        }
+    }
+
+    /// Returns the links of all children.
+    pub(crate) fn links(&self) -> impl Iterator<Item = LinkId> {
+        self.children.values().map(|child| child.link)
+    }
+
+    /// Returns the links of the children that are viewers, not speakers that also watch.
+    pub(crate) fn viewer_links(&self) -> impl Iterator<Item = LinkId> {
+        self.children.values().filter(|child| child.sound).map(|child| child.link)
+    }
+}
+
+/// Returns a packet of the same number in place of a packet of a thinned-out picture, so that the child does not wait
+/// for it.
+fn left_out(packet: &MediaPacket) -> MediaPacket {
+    MediaPacket { payload: Bytes::from_static(LEFT_OUT), ..packet.clone() }
+}
+
+#[cfg(test)]
+mod tests {
+    use plenary_media::assembly::Assembler;
+    use plenary_media::codec::{Codecs as _, VideoFormat};
+    use plenary_media::{Encoded, Picture};
+    use plenary_proto::packet::Contributors;
+    use plenary_proto::{Rank, RoomId, StreamKind};
+    use plenary_testkit::fake::FakeCodecs;
+
+    use super::*;
+    use crate::maker::{Maker, piece};
+    use crate::outs::Out;
+
+    const RANK: Rank = Rank { term: 1, failover_count: 0 };
+    const FORMAT: VideoFormat = VideoFormat { width: 320, height: 180, fps: 30, bitrate_bps: 300_000 };
+    const FRAME_US: u64 = 33_333;
+    /// A group of pictures.
+    const GROUP: usize = 30;
+    const START_CODE_LEN: usize = 4;
+    const NAL_REF_IDC: u8 = 0x60;
+
+    /// Two mixers, in force both; the first feeds us.
+    struct Both {
+        program: Program,
+        outs: Outs,
+        makers: [Maker; 2],
+        now_us: u64,
+    }
+
+    const LINKS: [LinkId; 2] = [LinkId(1), LinkId(2)];
+
+    impl Both {
+        fn new() -> Both {
+            let makers = [1, 2].map(|mixer| {
+                let (room, mixer) = (RoomId([0; 16]), PeerId([mixer; 32]));
+                Maker::new(&room, mixer, StreamKind::Program, RANK, [0; 8])
+            });
+            let mut program = Program::new();
+            program.set_in_force(InForce {
+                rank: RANK,
+                mixers: makers.iter().map(|maker| maker.spec.maker).collect(),
+            });
+            program.set_feeder(Some(LINKS[0]));
+            let mut both = Both { program, outs: Outs::default(), makers, now_us: 1_000_000 };
+            both.follow(0);
+            let group = both.group(0);
+            both.come(0, &group);
+            assert_eq!(both.program.current, Some(both.makers[0].id));
+            both
+        }
+
+        fn follow(&mut self, mixer: usize) {
+            let Maker { id, spec, .. } = self.makers[mixer];
+            self.program.follow(id, spec, self.now_us);
+        }
+
+        /// The next group of pictures that a mixer makes.
+        fn group(&mut self, mixer: usize) -> Vec<MediaPacket> {
+            let mut encoder = FakeCodecs::default().video_encoder(&FORMAT).unwrap();
+            let picture = Picture::black(FORMAT.width.into(), FORMAT.height.into());
+            let packets = (0..GROUP).flat_map(|at| {
+                let made = encoder.encode(&picture.view(), at == 0).unwrap().unwrap();
+                let mut data = made.data.to_vec();
+                let temporal = u8::from(at % 2 == 1);
+                if temporal == 1 {
+                    data[START_CODE_LEN] &= !NAL_REF_IDC; // no other picture needs it
+                }
+                let encoded = Encoded {
+                    kind: MediaKind::Video,
+                    data: data.into(),
+                    captured_us: self.now_us + at as u64 * FRAME_US,
+                    key: made.key,
+                    temporal,
+                    level: None,
+                };
+                self.makers[mixer].make(&encoded, &Contributors::new()).unwrap().1
+            });
+            packets.collect()
+        }
+
+        /// Packets come from a mixer, one each millisecond; gives the pictures that the application gets.
+        fn come(&mut self, mixer: usize, packets: &[MediaPacket]) -> usize {
+            let came = packets.iter().map(|packet| {
+                self.now_us += 1_000;
+                let (via, now_us) = ((LINKS[mixer], PROGRAM_SLOTS[0]), self.now_us);
+                self.program.packet(MediaKind::Video, packet, via, now_us, &mut self.outs).frames.len()
+            });
+            came.sum()
+        }
+
+        /// Time passes: the pictures that the application gets, and whether a key frame is asked for.
+        fn pass(&mut self, us: u64) -> (usize, bool) {
+            self.now_us += us;
+            let arrived = self.program.on_time(self.now_us, &mut self.outs);
+            (arrived.frames.len(), arrived.key_wanted)
+        }
+
+        /// The second mixer feeds us from now on.
+        fn change(&mut self) {
+            self.program.set_feeder(Some(LINKS[1]));
+        }
+    }
+
+    #[test]
+    fn a_program_that_was_known_and_overtakes_the_word_that_it_comes_is_shown_from_its_key_frame() {
+        let mut both = Both::new();
+        both.follow(1);
+        let before = both.group(1);
+        assert_eq!(both.come(1, &before), 0, "the other one feeds us");
+        both.pass(5_000_000);
+        // the rest of that group is sent anew with the next, before it is said that it comes, and who is to feed us
+        let group = both.group(1);
+        assert_eq!(both.come(1, &[&before[GROUP / 2..], &group[..]].concat()), 0);
+        both.change();
+        both.follow(1);
+        assert_eq!(both.pass(25_000), (GROUP, false));
+        assert_eq!(both.program.current, Some(both.makers[1].id));
+    }
+
+    #[test]
+    fn a_thin_child_gets_every_number_and_only_the_pictures_that_others_need() {
+        let mut both = Both::new();
+        let [wide, thin] = [LinkId(8), LinkId(9)];
+        for (peer, link) in [(8, wide), (9, thin)] {
+            both.program.serve(PeerId([peer; 32]), link, true, None, both.now_us, &mut both.outs);
+        }
+        both.program.set_thin([thin].into());
+        both.outs.sends.clear();
+        let group = both.group(0);
+        both.come(0, &group);
+        let sent = std::mem::take(&mut both.outs.sends);
+        let to = |link: LinkId| {
+            let to_it = sent.iter().filter_map(|command| match command {
+                Out::Forward { to, packet } if to.contains(&(link, PROGRAM_SLOTS[0])) => Some(packet),
+                _ => None,
+            });
+            to_it.cloned().collect::<Vec<_>>()
+        };
+        assert_eq!(to(wide), group);
+        let mut reader = Assembler::new(both.makers[0].id, MediaKind::Video, 0);
+        let mut given = Vec::new();
+        for packet in to(thin) {
+            reader.push(0, piece(&packet));
+            given.extend(std::iter::from_fn(|| reader.poll(0)));
+        }
+        assert_eq!(given.len(), GROUP);
+        for (at, assembled) in given.iter().enumerate() {
+            assert_eq!(*assembled == Assembled::LeftOut, at % 2 == 1, "picture {at}: {assembled:?}");
+        }
+        both.program.set_thin(BTreeSet::new());
+        let next = both.group(0);
+        both.outs.sends.clear();
+        both.come(0, &next[..4]);
+        assert!(both.outs.sends.iter().all(|command| match command {
+            Out::Forward { to, packet } => to.len() == 2 && packet.payload != LEFT_OUT,
+            _ => true,
+        }));
+    }
+
+    #[test]
+    fn whoever_asks_to_be_fed_again_and_again_gets_the_past_a_few_times_and_always_what_comes() {
+        let mut both = Both::new();
+        let link = LinkId(8);
+        let serve = |both: &mut Both| {
+            both.program.serve(PeerId([8; 32]), link, true, None, both.now_us, &mut both.outs);
+            let forwarded = |command: &Out| matches!(command, Out::Forward { .. });
+            let sent = std::mem::take(&mut both.outs.sends);
+            (sent.iter().filter(|command| forwarded(command)).count(), sent.len())
+        };
+        let asked: Vec<_> = (0..50).map(|_| serve(&mut both)).collect();
+        assert_eq!(asked.iter().filter(|(pictures, _)| *pictures >= GROUP).count(), 4);
+        assert!(asked[4..].iter().all(|(packets, told)| (*packets, *told) == (0, 1)), "{asked:?}");
+        let next = both.group(0);
+        both.come(0, &next);
+        assert_eq!(both.outs.sends.len(), next.len());
+        both.pass(4_000_000);
+        assert!(serve(&mut both).0 > GROUP);
+    }
+
+    #[test]
+    fn pictures_that_were_left_out_are_not_lost_but_too_few_came() {
+        for thin in [false, true] {
+            let mut both = Both::new();
+            for group in [both.group(0), both.group(0), both.group(0), both.group(0), both.group(0)] {
+                for mut packet in group {
+                    both.pass(FRAME_US);
+                    if thin && is_spare(&packet.payload) {
+                        packet.payload = Bytes::from_static(LEFT_OUT);
+                    }
+                    both.come(0, std::slice::from_ref(&packet));
+                }
+            }
+            assert_eq!(both.pass(HOLE_US_MIN), (0, false), "nothing is waited for");
+            assert_eq!(both.program.take_suffered(both.now_us, Some(30)), u16::from(thin));
+        }
+    }
+
+    #[test]
+    fn what_came_long_before_is_no_beginning() {
+        let mut both = Both::new();
+        both.follow(1);
+        let before = both.group(1);
+        both.come(1, &before);
+        both.change();
+        both.pass(EARLY_US);
+        both.follow(1);
+        assert_eq!(both.pass(25_000), (0, false));
+        assert_eq!(both.program.current, Some(both.makers[0].id));
+    }
+
+    #[test]
+    fn whoever_begins_to_feed_us_without_a_key_frame_is_asked_for_one() {
+        let mut both = Both::new();
+        both.change();
+        both.follow(1);
+        let group = both.group(1);
+        assert_eq!(both.come(1, &group[1..]), 0);
+        assert_eq!(both.pass(HOLE_US_MIN / 2), (0, false));
+        assert_eq!(both.pass(HOLE_US_MIN), (0, true));
+        assert_eq!(both.program.take_suffered(both.now_us, None), 0, "what is shown doesn't suffer");
+        let next = both.group(1);
+        assert_eq!(both.come(1, &next), GROUP);
+    }
+
+    #[test]
+    fn a_key_frame_is_asked_for_again_when_it_was_lost_itself() {
+        let mut both = Both::new();
+        let [first, second] = [both.group(0), both.group(0)];
+        both.come(0, &first[2..10]);
+        assert_eq!(both.pass(HOLE_US_MIN), (0, true), "two packets are missing");
+        assert_eq!(both.come(0, &second[1..5]), 0, "the key frame that was asked for is missing as well");
+        assert_eq!(both.pass(2 * HOLE_US_MIN), (0, true));
+        assert_eq!(both.program.take_suffered(both.now_us, None), 1, "it is one and the same loss");
+        assert_eq!(both.pass(25_000), (0, false));
+        let group = both.group(0);
+        assert_eq!(both.come(0, &group), GROUP);
+        assert_eq!(both.pass(1_000_000), (0, false));
+    }
+
+    #[test]
+    fn over_a_long_way_a_hole_is_waited_for_until_a_third_repair_may_have_come() {
+        let mut both = Both::new();
+        both.program.set_rtt_us(100_000);
+        let group = both.group(0);
+        both.come(0, &group[1..]);
+        assert_eq!(both.pass(350_000), (0, false));
+        assert_eq!(both.come(0, &group[..1]), GROUP);
+    }
+}

@@ -1,0 +1,98 @@
+//! Filters the frames for the application while it requests one speaker's own stream (solo).
+
+use std::collections::BTreeSet;
+
+use plenary_media::Frame;
+use plenary_proto::PeerId;
+use plenary_proto::identity::MediaKind;
+
+use crate::received::Origin;
+
+/// Slots of a solo stream on the link from a mixer to the peer that requests it: video, sound.
+pub(crate) const SOLO_SLOTS: [u8; 2] = [4, 5];
+
+/// Request for one speaker's own stream, as its mixer receives it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Solo {
+    /// The speaker.
+    pub speaker: PeerId,
+    /// Whether the stream replaces the program at the application. The program still arrives, for this peer's
+    /// children, and a speaker still hears its mix-minus.
+    pub instead: bool,
+}
+
+/// The application's request for a solo stream.
+#[derive(Debug, Default)]
+pub(crate) struct SoloWish {
+    wish: Option<Solo>,
+    /// Origins with pictures left out: their video resumes at a keyframe.
+    broken: BTreeSet<Origin>,
+}
+
+impl SoloWish {
+    /// Sets the request. Returns true if the program is handed over again, beginning with a keyframe.
+    pub(crate) fn set(&mut self, wish: Option<Solo>) -> bool {
+        let without_program = |wish: Option<Solo>| wish.is_some_and(|solo| solo.instead);
+        let returns = without_program(self.wish) && !without_program(wish);
+        self.broken.clear();
+        if returns {
+            self.broken.insert(Origin::Program);
+        }
+        self.broken.extend(wish.map(|solo| Origin::Speaker(solo.speaker)));
+        self.wish = wish;
+        returns
+    }
+
+    /// Returns whether the application gets a frame of the program.
+    pub(crate) fn takes_program(&mut self, frame: &Frame) -> bool {
+        self.wish.is_none_or(|solo| !solo.instead) && self.goes_on(Origin::Program, frame)
+    }
+
+    /// Returns the request if the application gets this frame of the speaker's own stream.
+    pub(crate) fn takes(&mut self, speaker: &PeerId, frame: &Frame) -> Option<Solo> {
+        let solo = self.wish.filter(|solo| solo.speaker == *speaker)?;
+        self.goes_on(Origin::Speaker(*speaker), frame).then_some(solo)
+    }
+
+    /// Returns false for a picture that refers to pictures left out.
+    fn goes_on(&mut self, origin: Origin, frame: &Frame) -> bool {
+        if frame.kind == MediaKind::Video && frame.identity.key {
+            self.broken.remove(&origin);
+        }
+        frame.kind != MediaKind::Video || !self.broken.contains(&origin)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use plenary_proto::StreamId;
+    use plenary_proto::identity::FrameIdentity;
+
+    use super::*;
+
+    fn frame(kind: MediaKind, key: bool) -> Frame {
+        let stream = StreamId([1; 8]);
+        let identity = FrameIdentity { stream, number: 1, captured_us: 0, temporal: 0, key, epoch: 0 };
+        Frame { kind, identity, data: Bytes::new(), level: None }
+    }
+
+    #[test]
+    fn after_pictures_were_left_out_video_resumes_at_a_keyframe() {
+        let (ada, ben) = (PeerId([1; 32]), PeerId([2; 32]));
+        let [key, delta] = [true, false].map(|key| frame(MediaKind::Video, key));
+        let sound = frame(MediaKind::Sound, false);
+        let mut wish = SoloWish::default();
+        assert!(wish.takes_program(&delta) && wish.takes(&ada, &key).is_none());
+        assert!(!wish.set(Some(Solo { speaker: ada, instead: false })));
+        assert!(wish.takes_program(&delta), "the program goes on beside the solo stream");
+        assert!(wish.takes(&ada, &delta).is_none() && wish.takes(&ben, &key).is_none());
+        assert!(wish.takes(&ada, &sound).is_some() && wish.takes(&ada, &key).is_some());
+        assert!(wish.takes(&ada, &delta).is_some());
+        assert!(!wish.set(Some(Solo { speaker: ben, instead: true })));
+        assert!(!wish.takes_program(&key) && !wish.takes_program(&sound) && wish.takes(&ada, &key).is_none());
+        assert!(wish.set(None));
+        assert!(!wish.takes_program(&delta) && wish.takes_program(&sound));
+        assert!(wish.takes_program(&key) && wish.takes_program(&delta));
+    }
+}

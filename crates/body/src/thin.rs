@@ -1,0 +1,250 @@
+//! Thinning: children whose links don't carry all pictures get only the base temporal layer.
+//!
+//! Each child's link is judged once a second, as in [`crate::rate`]. An overfull link gets only the pictures
+//! that other pictures refer to, which are half of them, until it has not been overfull for a while. If it
+//! becomes overfull again soon after that, the next wait is twice as long. If a thinned link still loses as
+//! great a share of its fewer packets, without a queue, the loss is random; the link then gets all pictures
+//! again. Sound is never thinned.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use plenary_proto::packet::{LinkId, LinkStats};
+
+use crate::rate::{Full, Fullness};
+
+/// Checks without overload after which all pictures are tried again. A guess.
+const CALM_LOOKS_MIN: u32 = 10;
+/// Upper limit of that number, which doubles with each failed attempt. A guess: one attempt degrades 2 to 4 s
+/// of each such period.
+const CALM_LOOKS_MAX: u32 = 160;
+/// An attempt to send all pictures again has failed if the link is overloaded within this many checks. A guess.
+const ATTEMPT_LOOKS: u32 = 30;
+/// Number of checks over which a trial measures whether thinning reduces the loss. A guess.
+const TRIAL_LOOKS: u32 = 10;
+/// Thinning does not help if at least this share of the loss remains. On a link that carries two thirds of
+/// all packets, thinning leaves no loss.
+const STAYS_MIN: f64 = 0.7;
+/// Loss above this share is never taken as random.
+const CHANCE_MAX: f64 = 0.2;
+/// Factor by which random loss varies.
+const CHANCE_MORE: f64 = 1.5;
+
+#[derive(Debug)]
+struct Path {
+    fullness: Fullness,
+    is_thin: bool,
+    /// Checks without overload while the link is thinned, since the last overload.
+    calm: u32,
+    /// Number of such checks after which all pictures are tried again.
+    wait: u32,
+    /// Checks since all pictures were tried again.
+    tried: Option<u32>,
+    trial: Option<Trial>,
+    /// Random loss: share of packets that the link loses however few are sent.
+    by_chance: f64,
+}
+
+/// Trial of whether thinning reduces the loss.
+#[derive(Debug)]
+struct Trial {
+    lost_before: f64,
+    /// Sum of the loss of all checks of the trial.
+    lost_sum: f64,
+    looks: u32,
+    /// Whether packets waited in a queue before or during the trial.
+    queues: bool,
+}
+
+impl Default for Path {
+    fn default() -> Path {
+        Path {
+            fullness: Fullness::default(),
+            is_thin: false,
+            calm: 0,
+            wait: CALM_LOOKS_MIN,
+            tried: None,
+            trial: None,
+            by_chance: 0.0,
+        }
+    }
+}
+
+/// Tracks which children's links are thinned.
+#[derive(Debug, Default)]
+pub(crate) struct Thinning {
+    paths: BTreeMap<LinkId, Path>,
+}
+
+impl Thinning {
+    /// Updates all links from their counters, and returns the links to thin. Only links for which `may` is
+    /// true begin to be thinned. To be called once a second.
+    pub(crate) fn observe(
+        &mut self,
+        links: &[(LinkId, LinkStats)],
+        may: impl Fn(LinkId) -> bool,
+    ) -> BTreeSet<LinkId> {
+        self.paths.retain(|link, _| links.iter().any(|(known, _)| known == link));
+        for (link, stats) in links {
+            self.paths.entry(*link).or_default().observe(stats, may(*link));
+        }
+        self.thin()
+    }
+
+    /// Returns the links to thin, by the last check.
+    pub(crate) fn thin(&self) -> BTreeSet<LinkId> {
+        self.paths.iter().filter(|(_, path)| path.is_thin).map(|(link, _)| *link).collect()
+    }
+}
+
+impl Path {
+    fn observe(&mut self, stats: &LinkStats, may: bool) {
+        let full = self.fullness.observe(stats);
+        self.tried = self.tried.map(|looks| looks + 1);
+        if !self.is_thin {
+            if full == Some(Full::Over) && may && !self.loses_by_chance() {
+                let failed = self.tried.take().is_some_and(|looks| looks <= ATTEMPT_LOOKS);
+                self.wait = if failed { (2 * self.wait).min(CALM_LOOKS_MAX) } else { CALM_LOOKS_MIN };
+                (self.is_thin, self.calm) = (true, 0);
+                self.trial = Some(Trial::new(&self.fullness));
+            }
+            return;
+        }
+        if let Some(trial) = &mut self.trial
+            && let Some(by_chance) = trial.observe(&self.fullness)
+        {
+            self.by_chance = by_chance;
+            self.is_thin = by_chance < trial.lost_before * STAYS_MIN;
+            self.trial = None;
+            if !self.is_thin {
+                return;
+            }
+        }
+        // calm is anything but overload, not `Full::Easy`: a link with 5 % random loss is never easy
+        self.calm = if full == Some(Full::Over) && !self.loses_by_chance() { 0 } else { self.calm + 1 };
+        if self.calm >= self.wait {
+            (self.is_thin, self.tried) = (false, Some(0));
+        }
+    }
+
+    fn loses_by_chance(&self) -> bool {
+        !self.fullness.queues() && self.fullness.lost() <= self.by_chance * CHANCE_MORE
+    }
+}
+
+impl Trial {
+    fn new(full: &Fullness) -> Trial {
+        Trial { lost_before: full.lost(), lost_sum: 0.0, looks: 0, queues: full.queues() }
+    }
+
+    /// Returns the link's random loss at the end of the trial; `None` before, or if the loss is too high or a
+    /// queue was seen.
+    fn observe(&mut self, full: &Fullness) -> Option<f64> {
+        self.queues |= full.queues();
+        self.lost_sum += full.lost();
+        self.looks += 1;
+        let lost = self.lost_sum / f64::from(self.looks);
+        (self.looks == TRIAL_LOOKS && !self.queues && lost <= CHANCE_MAX).then_some(lost)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LINK: LinkId = LinkId(7);
+    /// Packets sent per second, and those of the base temporal layer.
+    const PACKETS: u64 = 200;
+    const NEEDED: u64 = 120;
+
+    /// Link that carries a number of packets per second, and loses a percentage at random.
+    struct Line {
+        thinning: Thinning,
+        carries: u64,
+        loses_percent: u64,
+        stats: LinkStats,
+        may: bool,
+    }
+
+    impl Line {
+        fn new(carries: u64) -> Line {
+            Line {
+                thinning: Thinning::default(),
+                carries,
+                loses_percent: 0,
+                stats: LinkStats::default(),
+                may: true,
+            }
+        }
+
+        /// Runs for some seconds; returns in which of them the link was thinned.
+        fn run(&mut self, seconds: usize) -> Vec<bool> {
+            let mut thin = false;
+            (0..seconds)
+                .map(|_| {
+                    let sent = if thin { NEEDED } else { PACKETS };
+                    self.stats.packets_sent += sent;
+                    self.stats.repairs_sent +=
+                        sent.saturating_sub(self.carries) + sent * self.loses_percent / 100;
+                    let may = self.may;
+                    thin = self.thinning.observe(&[(LINK, self.stats)], |_| may).contains(&LINK);
+                    thin
+                })
+                .collect()
+        }
+    }
+
+    #[test]
+    fn a_line_that_carries_all_gets_all() {
+        assert!(!Line::new(PACKETS).run(100).contains(&true));
+        assert!(!Line::new(PACKETS * 95 / 100).run(100).contains(&true), "as a radio does");
+    }
+
+    #[test]
+    fn a_line_that_is_too_narrow_gets_fewer_pictures_and_is_tried_less_and_less_often() {
+        let mut line = Line::new(NEEDED);
+        let thin = line.run(600);
+        assert!(thin.iter().position(|thin| *thin).unwrap() <= 4);
+        let attempts: Vec<_> = (1..600).filter(|&at| thin[at - 1] && !thin[at]).collect();
+        assert!((4..=6).contains(&attempts.len()), "{attempts:?}");
+        let apart: Vec<_> = attempts.windows(2).map(|two| two[1] - two[0]).collect();
+        assert!(apart.windows(2).all(|two| two[0] <= two[1]) && apart.last() >= Some(&160), "{apart:?}");
+        line.carries = PACKETS;
+        assert!(!line.run(400).last().unwrap(), "the line is wide again");
+    }
+
+    #[test]
+    fn a_line_that_loses_a_twentieth_gets_all_again_once_it_is_wide_enough() {
+        let mut line = Line { loses_percent: 5, ..Line::new(NEEDED) };
+        assert!(line.run(10).contains(&true));
+        line.carries = PACKETS;
+        assert!(!line.run(30).last().unwrap());
+    }
+
+    #[test]
+    fn a_line_that_loses_an_eighth_however_little_is_sent_gets_all_again_until_it_is_too_narrow_as_well() {
+        let mut line = Line { loses_percent: 12, ..Line::new(PACKETS) };
+        let thin = line.run(120);
+        assert!(thin.iter().filter(|thin| **thin).count() <= TRIAL_LOOKS as usize, "{thin:?}");
+        line.carries = NEEDED;
+        let thin = line.run(60);
+        assert!(thin.iter().filter(|thin| **thin).count() >= 45, "{thin:?}");
+        line.carries = PACKETS;
+        assert!(!line.run(200).last().unwrap(), "the line is wide again");
+    }
+
+    #[test]
+    fn a_line_that_is_far_too_narrow_gets_fewer_pictures_for_good() {
+        for carries in [PACKETS * 2 / 5, PACKETS / 5, 0] {
+            let mut line = Line::new(carries);
+            assert!(line.run(120)[5..].iter().all(|thin| *thin), "{carries} packets of {PACKETS}");
+        }
+    }
+
+    #[test]
+    fn a_line_that_the_program_is_made_for_is_let_be() {
+        let mut line = Line { may: false, ..Line::new(NEEDED) };
+        assert!(!line.run(60).contains(&true));
+        line.may = true;
+        assert!(line.run(5).contains(&true));
+    }
+}

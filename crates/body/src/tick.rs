@@ -1,0 +1,149 @@
+//! The body's periodic work: watchdogs, heartbeats, adaptation to the links.
+
+use std::collections::BTreeMap;
+
+use plenary_proto::message::LinkKind;
+use plenary_proto::packet::{LinkId, LinkStats};
+use plenary_proto::{Input, Mode};
+
+use crate::body::Body;
+use crate::outs::{BodyEvent, CaptureCommand, Outs};
+use crate::rate::ProgramRate;
+
+/// Interval of the adaptation to what the links carry, and of the report of degradations to the brain.
+const ADAPT_US: u64 = 1_000_000;
+/// Interval at which the brain hears of a peer's signs of life, and maximum age of such a sign.
+const HEARD_US: u64 = 1_000_000;
+const HEARD_US_MAX: u64 = 1_500_000;
+/// Time after the change to mixing after which no mixer passes a speaker's frames through any more: a little more than
+/// it waits for pictures.
+const COMPOSED_US: u64 = 2_000_000;
+
+impl Body {
+    /// Runs the periodic work that is due. To be called some 40 times a second, after [`set_figures`](Body::set_figures).
+    /// `stats` returns the counters of a link.
+    pub fn tick(&mut self, now_us: u64, stats: impl Fn(LinkId) -> Option<LinkStats>, outs: &mut Outs) {
+        for peer in self.media.on_time(now_us, outs) {
+            self.ask_head(&peer, outs);
+        }
+        self.report_verdicts(now_us, outs);
+        let (media, brain) = (&self.media, &self.brain);
+        let head = || crate::body::head(brain, media);
+        self.heartbeats.on_time(media, &head, now_us, outs);
+        if self.media.take_own_key_wanted() {
+            self.capture(CaptureCommand::Key, outs);
+        }
+        if self.media.mix.take_tiles_moved() {
+            self.call_home_again(outs);
+        }
+        outs.events.extend(self.media.mix.take_efforts().into_iter().map(BodyEvent::Effort));
+        if self.media.mix.update(now_us, &mut outs.mix) {
+            self.input(now_us, Input::Warm, outs);
+        }
+        self.report_signs_of_life(now_us, outs);
+        self.report_speaking(now_us, outs);
+        self.count_traffic(&stats);
+        if now_us >= self.adapt_us {
+            self.adapt_us = now_us + ADAPT_US;
+            self.adapt(now_us, &stats, outs);
+        }
+    }
+
+    /// Tells the brain which verdicts of the watchdogs have changed.
+    pub(crate) fn report_verdicts(&mut self, now_us: u64, outs: &mut Outs) {
+        for (peer, verdict) in self.media.watches.verdicts(self.time(now_us)) {
+            self.input(now_us, Input::Verdict { peer, verdict }, outs);
+        }
+    }
+
+    fn report_signs_of_life(&mut self, now_us: u64, outs: &mut Outs) {
+        let now = self.time(now_us);
+        let mut heard = Vec::new();
+        for (peer, _) in self.media.links.peers() {
+            let fresh = self.media.last_arrival(&peer).is_some_and(|last| now.since(last) < HEARD_US_MAX);
+            let told_us = self.told_heard_us.entry(peer).or_default();
+            if fresh && now_us >= *told_us + HEARD_US {
+                *told_us = now_us;
+                heard.push(peer);
+            }
+        }
+        let links = &self.media.links;
+        self.told_heard_us.retain(|peer, _| links.newest(peer, LinkKind::Peer).is_some());
+        for peer in heard {
+            self.input(now_us, Input::Heard(peer), outs);
+        }
+    }
+
+    fn report_speaking(&mut self, now_us: u64, outs: &mut Outs) {
+        let speakers = self.speakers();
+        let Some(said) = self.media.take_speaking(&speakers, now_us) else { return };
+        let dominant = speakers.iter().find(|peer| said.dominant == Some(peer.csrc())).copied();
+        let speaking = speakers.into_iter().filter(|peer| said.now.contains(&peer.csrc())).collect();
+        outs.events.push(BodyEvent::Speaking { dominant, speaking });
+    }
+
+    /// Adapts to what the links carry, and reports degradations to the brain.
+    fn adapt(&mut self, now_us: u64, stats: &impl Fn(LinkId) -> Option<LinkStats>, outs: &mut Outs) {
+        let counted = |links: Vec<LinkId>| -> Vec<(LinkId, LinkStats)> {
+            links.into_iter().filter_map(|link| Some((link, stats(link)?))).collect()
+        };
+        let suffered = self.media.take_suffered(now_us, self.brain.fps_wanted());
+        if suffered > 0 {
+            self.input(now_us, Input::Trouble(suffered), outs);
+        }
+        let viewers = counted(self.media.program.viewer_links().collect());
+        self.adapt_rate(&viewers, outs);
+        let children = counted(self.media.program.links().collect());
+        self.thin_out(&children);
+        let rtts_us = counted(self.links().collect()).into_iter();
+        let rtts_us: BTreeMap<_, _> =
+            rtts_us.filter_map(|(link, stats)| Some((link, stats.rtt_us?))).collect();
+        self.media.set_rtts_us(&rtts_us);
+        let targets =
+            self.sending_to.iter().filter_map(|(peer, _)| self.media.links.newest(peer, LinkKind::Peer));
+        let own = counted(targets.collect());
+        if let Some(percent) = self.own_loss.observe(&own) {
+            self.capture(CaptureCommand::Loss(percent), outs);
+        }
+        let is_mixing = self.media.mix.is_mixing();
+        if let Some(percent) = self.program_loss.observe(if is_mixing { &viewers } else { &[] }) {
+            self.media.mix.set_loss(percent, &mut outs.mix);
+        }
+        self.leave_silence_out(now_us, outs);
+        if self.media.mix.falls_short() {
+            self.input(now_us, Input::Overloaded, outs);
+        }
+    }
+
+    /// At a mixer, sets the bitrate of the program's picture to what the viewers' links carry.
+    fn adapt_rate(&mut self, viewers: &[(LinkId, LinkStats)], outs: &mut Outs) {
+        let mix = &mut self.media.mix;
+        if !mix.is_mixing() {
+            self.rate = ProgramRate::default();
+            return;
+        }
+        let (wanted_bps, sent_bps) = mix.rates_bps();
+        let rate_bps = self.rate.observe(wanted_bps, sent_bps, viewers, &self.thinning.thin());
+        if rate_bps != sent_bps {
+            tracing::debug!(rate_bps, wanted_bps, "the program's bitrate follows its viewers' links");
+            mix.set_rate(rate_bps, &mut outs.mix);
+            self.call_home_again(outs);
+        }
+    }
+
+    /// Thins out children with links that don't carry all pictures; at a mixer only children that its bitrate leaves
+    /// behind.
+    fn thin_out(&mut self, children: &[(LinkId, LinkStats)]) {
+        let mix = &self.media.mix;
+        let sent_bps = mix.is_mixing().then(|| mix.rates_bps().1);
+        let may = |link| sent_bps.is_none_or(|sent_bps| self.rate.leaves_behind(link, sent_bps));
+        let thin = self.thinning.observe(children, may);
+        self.media.program.set_thin(thin);
+    }
+
+    /// Turns DTX on where speakers are mixed, and off where a speaker's own frames are the program, which has no gaps.
+    pub(crate) fn leave_silence_out(&self, now_us: u64, outs: &mut Outs) {
+        let composed = now_us.saturating_sub(self.mode_since_us) >= COMPOSED_US;
+        self.capture(CaptureCommand::Dtx(self.mode == Mode::Mixer && composed), outs);
+    }
+}

@@ -1,0 +1,217 @@
+//! The shell around this peer's body: one lock, and the IO that the state machine asks for.
+//!
+//! Links, capture, mixer and driver call on tasks and threads of their own. Each call locks the state machine
+//! ([`plenary_body::Body`]), collects its outputs, and carries them out after it has unlocked. Frames for the
+//! application and commands to the mixer are queued under the lock, so that their order is that of the calls.
+
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use plenary_body::{Body, BodyConfig, Out, Outs, ReceivedFrame};
+use plenary_media::codec::Codecs;
+use plenary_media::mixer::MixerOutput;
+use plenary_media::{Clock, Encoded};
+use plenary_proto::RoomState;
+use plenary_proto::message::{Pieces, loose_to_bytes};
+use plenary_rtc::{Channel, Command, LinkDriver, LinkId, MediaPacket, PacketSink};
+use tokio::sync::{Notify, mpsc};
+use tracing::Span;
+
+use crate::desk::Desk;
+use crate::notices::Notices;
+use crate::outlets::Outlets;
+
+/// State under the lock.
+struct State {
+    body: Body,
+    outlets: Outlets,
+}
+
+/// One peer of one room.
+pub(crate) struct Flow {
+    clock: Clock,
+    links: OnceLock<Arc<dyn LinkDriver>>,
+    pub(crate) notices: Notices,
+    pub(crate) desk: Desk,
+    /// Signals that a held frame is due earlier than the driver knows.
+    frame_waits: Notify,
+    /// Span of the room: links, mixer and capture call on tasks and threads of their own.
+    span: Span,
+    state: Mutex<State>,
+}
+
+impl Flow {
+    /// Returns a flow that has no links yet; without codecs it can pass through, but not mix.
+    pub(crate) fn new(
+        brain: RoomState,
+        config: BodyConfig,
+        clock: Clock,
+        codecs: Option<Arc<dyn Codecs>>,
+        span: Span,
+    ) -> Arc<Flow> {
+        let body = Body::new(brain, config, clock.now_us());
+        Arc::new_cyclic(|flow| Flow {
+            clock,
+            links: OnceLock::new(),
+            notices: Notices::default(),
+            desk: Desk::new(flow.clone(), clock, codecs),
+            frame_waits: Notify::new(),
+            span,
+            state: Mutex::new(State { body, outlets: Outlets::default() }),
+        })
+    }
+
+    /// Sets the links. Links and flow need each other, so one of them comes second.
+    pub(crate) fn connect(&self, links: Arc<dyn LinkDriver>) {
+        let _ = self.links.set(links);
+    }
+
+    /// Returns the span of the room.
+    pub(crate) fn span(&self) -> &Span {
+        &self.span
+    }
+
+    pub(crate) fn now_us(&self) -> u64 {
+        self.clock.now_us()
+    }
+
+    /// Calls the body for a packet, a frame or the application, and carries out what it asks for. `act` gets the time
+    /// and collects the outputs.
+    pub(crate) fn with<T>(&self, act: impl FnOnce(&mut Body, u64, &mut Outs) -> T) -> T {
+        self.step(act).0
+    }
+
+    /// Calls the body, and carries out what links, mixer and application get. Returns the other outputs, which concern
+    /// the driver: there are none for packets and frames.
+    pub(crate) fn step<T>(&self, act: impl FnOnce(&mut Body, u64, &mut Outs) -> T) -> (T, Outs) {
+        let _inside = self.span.enter();
+        let result = self.locked(act);
+        self.desk.run();
+        result
+    }
+
+    /// Handles an output of the mixer, on one of its threads, which must not carry out the mixer's commands.
+    pub(crate) fn mixed(&self, output: MixerOutput) {
+        let _inside = self.span.enter();
+        self.locked(|body, now_us, outs| body.mixed(now_us, output, outs));
+    }
+
+    fn locked<T>(&self, act: impl FnOnce(&mut Body, u64, &mut Outs) -> T) -> (T, Outs) {
+        let now_us = self.now_us();
+        let mut outs = Outs::default();
+        let mut guard = self.state.lock();
+        let State { body, outlets } = &mut *guard;
+        let result = act(body, now_us, &mut outs);
+        outs.frames.drain(..).for_each(|received| outlets.give(&received));
+        self.desk.queue(outs.mix.drain(..));
+        drop(guard);
+        if outs.frame_waits {
+            self.frame_waits.notify_one();
+        }
+        for notice in outs.notices.drain(..) {
+            if !self.notices.push(notice) {
+                tracing::error!("the driver does not keep up: a notice is lost");
+            }
+        }
+        outs.sends.drain(..).for_each(|out| self.send(out));
+        (result, outs)
+    }
+
+    /// Reads the body's state.
+    pub(crate) fn read<T>(&self, act: impl FnOnce(&Body) -> T) -> T {
+        act(&self.state.lock().body)
+    }
+
+    /// Submits a command to the links.
+    pub(crate) fn submit(&self, command: Command) {
+        if let Some(links) = self.links.get() {
+            links.submit(command);
+        }
+    }
+
+    /// Sends an output on its links.
+    pub(crate) fn send(&self, out: Out) {
+        match out {
+            Out::Forward { to, packet } => self.submit(Command::Forward { to, packet }),
+            Out::KeyframeWanted { link, slot } => self.submit(Command::KeyframeWanted { link, slot }),
+            Out::Control { link, message } => {
+                for piece in Pieces::of(&message.to_bytes()) {
+                    let (channel, bytes) = (Channel::Control, Bytes::from(piece));
+                    self.submit(Command::Send { link, channel, bytes });
+                }
+            }
+            Out::Loose { link, message } => {
+                let (channel, bytes) = (Channel::Heartbeat, Bytes::from(loose_to_bytes(&message)));
+                self.submit(Command::Send { link, channel, bytes });
+            }
+            Out::Train { link, train, bytes, rate_bps } => {
+                self.submit(Command::Train { link, train, bytes, rate_bps });
+            }
+            Out::Offer { link, kind } => self.submit(Command::Offer { link, kind }),
+            Out::Answer { link, kind, offer } => self.submit(Command::Answer { link, kind, offer }),
+            Out::Accept { link, answer } => self.submit(Command::Accept { link, answer }),
+            Out::Close { link } => self.submit(Command::Close { link }),
+            Out::Heartbeat { link, heartbeat } => {
+                let (channel, bytes) = (Channel::Heartbeat, Bytes::from(heartbeat.to_bytes()));
+                self.submit(Command::Send { link, channel, bytes });
+            }
+        }
+    }
+
+    /// Sends a frame of this peer's own stream.
+    pub(crate) fn publish(&self, encoded: &Encoded) {
+        self.with(|body, now_us, outs| body.publish(now_us, encoded, outs));
+    }
+
+    /// Updates the mixer's figures for the tenures.
+    pub(crate) fn renew_figures(&self) {
+        let figures = self.desk.figures();
+        self.with(|body, _, _| body.note_figures(figures));
+    }
+
+    /// Adds a listener for the application's frames.
+    pub(crate) fn listen(&self) -> mpsc::Receiver<ReceivedFrame> {
+        self.state.lock().outlets.listen()
+    }
+
+    /// Waits until a held frame is due for the application.
+    pub(crate) async fn until_due(&self) {
+        loop {
+            let next_us = self.state.lock().body.next_due_us();
+            let due = async {
+                match next_us {
+                    Some(next_us) => tokio::time::sleep(self.clock.until(next_us)).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = due => return,
+                () = self.frame_waits.notified() => {}
+            }
+        }
+    }
+
+    /// Ends the mixer, and waits for its threads.
+    pub(crate) fn close_mixer(&self) {
+        self.renew_figures();
+        self.locked(|body, now_us, outs| body.close_mixer(now_us, outs));
+        self.desk.close();
+    }
+
+    /// Hands over all held frames, and ends the listeners' queues.
+    pub(crate) fn close(&self) {
+        self.locked(|body, now_us, outs| body.hand_over_all(now_us, outs));
+        self.state.lock().outlets.close();
+    }
+}
+
+impl PacketSink for Flow {
+    fn packet(&self, link: LinkId, slot: u8, packet: MediaPacket, _arrived_us: u64) {
+        self.with(|body, now_us, outs| body.packet(now_us, link, slot, packet, outs));
+    }
+
+    fn keyframe_wanted(&self, link: LinkId, slot: u8) {
+        self.with(|body, now_us, outs| body.keyframe_wanted(now_us, link, slot, outs));
+    }
+}
