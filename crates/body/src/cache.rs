@@ -1,14 +1,15 @@
 //! Packet cache: the last seconds of one stream's packets, for new children, resumed feeds, and duplicate
 //! detection.
 
-use std::collections::BTreeMap;
+use std::collections::VecDeque;
 
 use plenary_proto::packet::MediaPacket;
 
 /// Minimum age of evicted packets. The newest GOP is kept as well, for new children to start from; only
 /// [`PACKETS_MAX`] overrides both.
 const KEEP_US: u64 = 2_500_000;
-/// Maximum number of packets of one stream and kind: 2.5 s at 15 Mbit/s.
+/// Maximum number of packets of one stream and kind: 2.5 s at 15 Mbit/s. A packet number further than this from all
+/// cached ones starts the cache anew.
 const PACKETS_MAX: usize = 4096;
 
 struct Kept {
@@ -18,72 +19,120 @@ struct Kept {
     again_us: u64,
 }
 
-/// Cache of one stream's packets of one kind, by number.
+/// Cache of one stream's packets of one kind: a ring indexed by number, so that a packet costs no allocation.
 #[derive(Default)]
 pub(crate) struct PacketCache {
-    packets: BTreeMap<u64, Kept>,
+    /// Packets from number `first` on; missing ones are `None`. The last one is there.
+    slots: VecDeque<Option<Kept>>,
+    first: u64,
     /// Packets with lower numbers were evicted.
     floor: u64,
+    /// Number of the newest keyframe's first packet.
+    group: Option<u64>,
 }
 
 impl PacketCache {
     /// Adds a packet. Returns false for a duplicate, and for a packet older than all cached packets.
     pub(crate) fn insert(&mut self, packet: &MediaPacket, arrived_us: u64) -> bool {
         let number = packet.identity.number;
-        if let Some(known) = self.packets.get_mut(&number) {
-            known.again_us = arrived_us;
-            return false;
-        }
         if number < self.floor {
             return false;
         }
-        self.packets.insert(number, Kept { packet: packet.clone(), arrived_us, again_us: arrived_us });
+        let Some(slot) = self.slot(number) else { return false };
+        if let Some(known) = slot {
+            known.again_us = arrived_us;
+            return false;
+        }
+        *slot = Some(Kept { packet: packet.clone(), arrived_us, again_us: arrived_us });
+        if packet.key_start {
+            self.group = self.group.max(Some(number));
+        }
         self.trim(arrived_us);
         true
     }
 
+    /// Returns the slot of a number, and makes room for it. `None` for a number far below all cached ones.
+    fn slot(&mut self, number: u64) -> Option<&mut Option<Kept>> {
+        if self.slots.is_empty() {
+            self.first = number;
+        }
+        let below = self.first.saturating_sub(number);
+        let above = number.saturating_sub(self.first + self.slots.len() as u64);
+        if below >= PACKETS_MAX as u64 {
+            return None;
+        }
+        if above >= PACKETS_MAX as u64 {
+            self.slots.clear();
+            (self.first, self.floor, self.group) = (number, number, None);
+        }
+        for _ in 0..below {
+            self.slots.push_front(None);
+        }
+        self.first -= below;
+        let at = (number - self.first) as usize;
+        if at >= self.slots.len() {
+            self.slots.resize_with(at + 1, || None);
+        }
+        self.slots.get_mut(at)
+    }
+
     fn trim(&mut self, now_us: u64) {
-        let group = self.group_start().unwrap_or(u64::MAX);
-        while let Some(first) = self.packets.first_entry() {
-            let old = first.get().arrived_us + KEEP_US < now_us && *first.key() < group;
-            if !old && self.packets.len() <= PACKETS_MAX {
+        let group = self.group.unwrap_or(u64::MAX);
+        while let Some((at, arrived_us)) = self.oldest() {
+            let number = self.first + at as u64;
+            let old = arrived_us + KEEP_US < now_us && number < group;
+            if !old && self.slots.len() <= PACKETS_MAX {
                 break;
             }
-            if let Some((number, _)) = self.packets.pop_first() {
-                self.floor = number + 1;
-            }
+            self.slots.drain(..=at);
+            self.first = number + 1;
+            self.floor = self.first;
+            self.group = self.group.filter(|group| *group >= self.floor);
         }
+    }
+
+    /// Returns place and arrival of the lowest cached number.
+    fn oldest(&self) -> Option<(usize, u64)> {
+        let mut slots = self.slots.iter().enumerate();
+        slots.find_map(|(at, slot)| slot.as_ref().map(|kept| (at, kept.arrived_us)))
     }
 
     /// Returns the highest cached number; 0 if the cache is empty.
     pub(crate) fn newest(&self) -> u64 {
-        self.packets.last_key_value().map_or(0, |(number, _)| *number)
+        (self.first + self.slots.len() as u64).saturating_sub(1)
     }
 
     /// Returns the number of the newest keyframe's first packet.
     pub(crate) fn group_start(&self) -> Option<u64> {
-        self.packets.iter().rev().find(|(_, kept)| kept.packet.key_start).map(|(number, _)| *number)
+        self.group
     }
 
     /// Returns the time of a cached packet's first arrival.
     pub(crate) fn arrived_us(&self, number: u64) -> Option<u64> {
-        self.packets.get(&number).map(|kept| kept.arrived_us)
+        self.kept_from(number).next().filter(|(first, _)| *first == number).map(|(_, kept)| kept.arrived_us)
     }
 
     /// Returns the number of the first packet that arrived at `arrived_us` or later.
     pub(crate) fn first_since(&self, arrived_us: u64) -> Option<u64> {
-        self.packets.iter().find(|(_, kept)| kept.arrived_us >= arrived_us).map(|(number, _)| *number)
+        self.kept_from(0).find(|(_, kept)| kept.arrived_us >= arrived_us).map(|(number, _)| number)
     }
 
-    /// Returns the packets from `number` on that arrived, or arrived again, at `since_us` or later.
+    /// Returns the cached packets from `number` on that arrived, the first or another time, at `since_us` or later.
     pub(crate) fn come_since(&self, number: u64, since_us: u64) -> impl Iterator<Item = &MediaPacket> {
-        let packets = self.packets.range(number..).filter(move |(_, kept)| kept.again_us >= since_us);
+        let packets = self.kept_from(number).filter(move |(_, kept)| kept.again_us >= since_us);
         packets.map(|(_, kept)| &kept.packet)
     }
 
-    /// Returns the packets from `number` on, in order.
+    /// Returns the cached packets from `number` on, in order.
     pub(crate) fn from(&self, number: u64) -> impl Iterator<Item = &MediaPacket> {
-        self.packets.range(number..).map(|(_, kept)| &kept.packet)
+        self.kept_from(number).map(|(_, kept)| &kept.packet)
+    }
+
+    fn kept_from(&self, number: u64) -> impl Iterator<Item = (u64, &Kept)> {
+        let skipped = number.saturating_sub(self.first);
+        let at = usize::try_from(skipped).unwrap_or(usize::MAX).min(self.slots.len());
+        let numbered = (self.first + at as u64..).zip(self.slots.range(at..));
+        numbered.filter_map(|(number, slot)| Some((number, slot.as_ref()?)))
     }
 }
 
@@ -114,7 +163,7 @@ mod tests {
             assert!(!cache.insert(&packet(number, false), number * 1_000));
         }
         assert!(!cache.insert(&packet(2, false), 10_000_000), "evicted long ago");
-        assert!(cache.packets.len() <= PACKETS_MAX);
+        assert!(cache.slots.len() <= PACKETS_MAX);
         assert_eq!((cache.newest(), cache.group_start()), (10_000, Some(9_000)));
     }
 
@@ -146,5 +195,36 @@ mod tests {
         }
         assert_eq!(cache.from(2).map(|packet| packet.identity.number).collect::<Vec<_>>(), [2, 3, 4, 5]);
         assert_eq!((cache.first_since(0), cache.arrived_us(6)), (Some(1), None));
+    }
+
+    #[test]
+    fn packets_before_the_first_one_are_taken_until_it_is_evicted() {
+        let mut cache = PacketCache::default();
+        assert!(cache.insert(&packet(10_000, true), 0) && cache.insert(&packet(9_998, false), 0));
+        assert!(!cache.insert(&packet(1, false), 0), "too far below");
+        assert_eq!(cache.from(0).map(|packet| packet.identity.number).collect::<Vec<_>>(), [9_998, 10_000]);
+        assert!(cache.insert(&packet(9_999, false), 0));
+    }
+
+    #[test]
+    fn a_leap_in_numbers_takes_no_memory_and_starts_anew() {
+        let mut cache = PacketCache::default();
+        for number in [1, 2, 1 << 40, (1 << 40) + 1, (1 << 48) - 1] {
+            assert!(cache.insert(&packet(number, number == 1), 0), "{number}");
+            assert!(cache.slots.len() <= 2);
+        }
+        assert_eq!((cache.from(0).count(), cache.newest(), cache.group_start()), (1, (1 << 48) - 1, None));
+        assert!(!cache.insert(&packet(3, false), 0), "long gone");
+    }
+
+    #[test]
+    fn a_hole_is_filled_as_long_as_an_older_packet_is_cached() {
+        let mut cache = PacketCache::default();
+        cache.insert(&packet(1, false), 0);
+        cache.insert(&packet(3, true), 1_000_000);
+        assert!(cache.insert(&packet(2, false), 1_500_000));
+        cache.insert(&packet(5, false), 3_000_000);
+        assert_eq!(cache.arrived_us(1), None, "evicted");
+        assert_eq!((cache.arrived_us(2), cache.arrived_us(4)), (Some(1_500_000), None));
     }
 }

@@ -13,6 +13,7 @@ use plenary_media::Clock;
 use plenary_media::codec::{Codecs, VideoFormat};
 use plenary_media::compose::Layout;
 use plenary_media::mixer::{Effort, Mixer, MixerConfig, MixerStats};
+use tracing::Span;
 
 use crate::flow::Flow;
 
@@ -35,6 +36,8 @@ pub(crate) struct Desk {
     flow: Weak<Flow>,
     clock: Clock,
     codecs: Option<Arc<dyn Codecs>>,
+    /// Span of the room, for commands that a link's task carries out.
+    span: Span,
     queue: Mutex<VecDeque<MixCommand>>,
     /// Held by the thread that carries out commands.
     bench: Mutex<Bench>,
@@ -42,8 +45,13 @@ pub(crate) struct Desk {
 
 impl Desk {
     /// Returns a desk without a mixer. Without codecs it never has one.
-    pub(crate) fn new(flow: Weak<Flow>, clock: Clock, codecs: Option<Arc<dyn Codecs>>) -> Desk {
-        Desk { flow, clock, codecs, queue: Mutex::default(), bench: Mutex::default() }
+    pub(crate) fn new(
+        flow: Weak<Flow>,
+        clock: Clock,
+        codecs: Option<Arc<dyn Codecs>>,
+        span: Span,
+    ) -> Desk {
+        Desk { flow, clock, codecs, span, queue: Mutex::default(), bench: Mutex::default() }
     }
 
     /// Queues commands.
@@ -58,6 +66,7 @@ impl Desk {
     pub(crate) fn run(&self) {
         while !self.queue.lock().is_empty() {
             let Some(mut bench) = self.bench.try_lock() else { return };
+            let _inside = self.span.enter();
             loop {
                 let next = self.queue.lock().pop_front();
                 let Some(command) = next else { break };

@@ -36,7 +36,8 @@ pub(crate) struct Flow {
     pub(crate) desk: Desk,
     /// Signals that a held frame is due earlier than the driver knows.
     frame_waits: Notify,
-    /// Span of the room: links, mixer and capture call on tasks and threads of their own.
+    /// Span of the room, for calls on threads outside it. Packets don't enter it, which costs more than to forward one:
+    /// nothing is logged on their way.
     span: Span,
     state: Mutex<State>,
 }
@@ -55,7 +56,7 @@ impl Flow {
             clock,
             links: OnceLock::new(),
             notices: Notices::default(),
-            desk: Desk::new(flow.clone(), clock, codecs),
+            desk: Desk::new(flow.clone(), clock, codecs, span.clone()),
             frame_waits: Notify::new(),
             span,
             state: Mutex::new(State { body, outlets: Outlets::default() }),
@@ -85,7 +86,6 @@ impl Flow {
     /// Calls the body, and carries out what links, mixer and application get. Returns the other outputs, which concern
     /// the driver: there are none for packets and frames.
     pub(crate) fn step<T>(&self, act: impl FnOnce(&mut Body, u64, &mut Outs) -> T) -> (T, Outs) {
-        let _inside = self.span.enter();
         let result = self.locked(act);
         self.desk.run();
         result
@@ -161,6 +161,7 @@ impl Flow {
 
     /// Sends a frame of this peer's own stream.
     pub(crate) fn publish(&self, encoded: &Encoded) {
+        let _inside = self.span.enter();
         self.with(|body, now_us, outs| body.publish(now_us, encoded, outs));
     }
 

@@ -16,6 +16,7 @@ use plenary_signal::{Rendezvous, RendezvousConfig, Signal, SignalError, Websocke
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tracing::{Instrument, Span};
 
+use crate::descriptors;
 use crate::driver::Driver;
 use crate::error::Error;
 use crate::event::EVENTS_MAX;
@@ -158,6 +159,7 @@ async fn open(opening: Opening, mut options: Options) -> Result<Room, Error> {
         seed: random_u64(),
     };
     let flow = Flow::new(brain, config, clock, options.codecs.clone(), span.clone());
+    descriptors::raise_limit();
     let config = LinksConfig {
         bind: options.bind.clone(),
         udp_ports: options.udp_ports.clone(),

@@ -308,6 +308,11 @@ impl Room {
         self.flow.read(|body| body.made().to_vec())
     }
 
+    /// Returns the number of this peer's links, including those that are being set up.
+    pub fn links(&self) -> usize {
+        self.flow.read(|body| body.links().count())
+    }
+
     /// Returns the number of pictures of this peer's own stream so far.
     pub fn pictures_sent(&self) -> u64 {
         self.flow.read(Body::pictures_sent)
