@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use plenary_media::Encoded;
 use plenary_media::mixer::MixerOutput;
@@ -16,6 +17,7 @@ use plenary_proto::seal::Verified;
 use plenary_proto::{BrainSnapshot, Command, DataRefusal, Input, Mode, PeerId, Rank, RoomState, Time, Via};
 
 use crate::heartbeats::Heartbeats;
+use crate::lag::TICK_US;
 use crate::loss::SoundLoss;
 use crate::media::{Media, MediaConfig};
 use crate::mix::{MixFigures, OnDesk, Tenure};
@@ -104,6 +106,9 @@ pub struct BodyConfig {
     /// Seed of the starts of this peer's streams, which tell them apart.
     pub seed: u64,
 }
+
+/// Interval at which [`Body::tick`] is to be called.
+pub const TICK: Duration = Duration::from_micros(TICK_US);
 
 /// One peer of one room. Each call states the time of the peer's clock, in microseconds.
 pub struct Body {
@@ -413,6 +418,12 @@ impl Body {
         }
     }
 
+    /// Returns how late this machine's timers were, at most, within the last one to two seconds, in microseconds; 0 if
+    /// they were on time.
+    pub fn late_us(&self) -> u64 {
+        self.media.lag.late_us()
+    }
+
     /// Returns the number of changes from one parent to another.
     pub fn reparented(&self) -> u32 {
         self.parents_had.saturating_sub(1)
@@ -421,7 +432,7 @@ impl Body {
     /// Returns the time since anything arrived from a peer, in microseconds; `None` if nothing ever did.
     pub fn silent_us(&self, peer: &PeerId, now_us: u64) -> Option<u32> {
         let last = self.media.last_arrival(peer)?;
-        Some(u32::try_from(self.time(now_us).since(last)).unwrap_or(u32::MAX))
+        Some(u32::try_from(self.media.watch_time(now_us).since(last)).unwrap_or(u32::MAX))
     }
 
     /// Returns all links, up to their last events.

@@ -55,18 +55,20 @@ impl Body {
             }
             Output::Close(peer, kind) => self.close(&peer, kind, outs),
             Output::Watch { parent, backup } => self.media.watch(parent, backup, now_us),
-            Output::WatchMixers(mixers) => self.media.watches.watch_mixers(&mixers, self.time(now_us)),
+            Output::WatchMixers(mixers) => {
+                self.media.watches.watch_mixers(&mixers, self.media.watch_time(now_us))
+            }
             Output::Serve { peer, from, sound } => {
                 self.heartbeats.unpromise(&peer);
                 self.media.serve(peer, from, sound, now_us, outs);
             }
             Output::ServeHeads(peer) => {
-                self.media.watches.watch_child(peer, self.time(now_us));
+                self.media.watches.watch_child(peer, self.media.watch_time(now_us));
                 self.heartbeats.promise(peer);
             }
             Output::Suspect(peer) => {
                 let rtt_us = u64::from(self.heartbeats.rtt_us(&peer).unwrap_or(0));
-                self.media.watches.suspect(&peer, self.time(now_us), rtt_us);
+                self.media.watches.suspect(&peer, self.media.watch_time(now_us), rtt_us);
                 self.ask_head(&peer, outs);
             }
             Output::Unserve(peer) => {

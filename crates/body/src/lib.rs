@@ -20,6 +20,7 @@ mod heartbeats;
 mod in_step;
 mod inflow;
 mod key_wish;
+mod lag;
 pub mod layout;
 mod letters;
 mod link_table;
@@ -42,7 +43,7 @@ mod traffic;
 mod voices;
 mod watches;
 
-pub use body::{Body, BodyConfig, In};
+pub use body::{Body, BodyConfig, In, TICK};
 pub use letters::{Letter, Letters};
 pub use mix::{MixCommand, MixFigures, OnDesk, Tenure};
 pub use outs::{BodyEvent, CaptureCommand, Envelope, Notice, Out, Outs, Route};

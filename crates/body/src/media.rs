@@ -19,6 +19,7 @@ use crate::EARLY_US;
 use crate::catch_up::CatchUp;
 use crate::in_step::{Held, InStep};
 use crate::inflow::{Inbound, Inflow, slot_code};
+use crate::lag::Lag;
 use crate::link_table::LinkTable;
 use crate::maker::lane;
 use crate::mix::{Made, Minus, Mix, Mixed, RoleChange, Tile};
@@ -86,6 +87,7 @@ pub(crate) struct Media {
     pub(crate) mix: Mix,
     solo: SoloWish,
     pub(crate) watches: Watches,
+    pub(crate) lag: Lag,
     reception: Reception,
     voices: Voices,
     catch_up: CatchUp,
@@ -131,6 +133,7 @@ impl Media {
             mix: Mix::new(me, room),
             solo: SoloWish::default(),
             watches: Watches::default(),
+            lag: Lag::default(),
             reception: Reception::new(now_us, keeps_log),
             voices: Voices::default(),
             catch_up: CatchUp::default(),
@@ -159,6 +162,11 @@ impl Media {
     /// Converts the brain's time to a time of the clock, in microseconds.
     pub(crate) fn clock_us(&self, time: Time) -> u64 {
         time.0.saturating_add(self.zero_us)
+    }
+
+    /// Returns the time that failure detectors use: the brain's, without the time that this machine has lost.
+    pub(crate) fn watch_time(&self, now_us: u64) -> Time {
+        self.time(now_us.saturating_sub(self.lag.lost_us(now_us)))
     }
 
     fn start(&mut self) -> [u8; 8] {
@@ -289,7 +297,7 @@ impl Media {
         if let Some(link) = self.link(&peer) {
             self.program.serve(peer, link, sound, from, now_us, outs);
             if sound {
-                self.watches.watch_child(peer, self.time(now_us));
+                self.watches.watch_child(peer, self.watch_time(now_us));
             }
         }
     }
@@ -307,7 +315,7 @@ impl Media {
         self.asked.take_if(|asked| backup == Some(*asked));
         self.program.set_feeder(self.feeder_link());
         let newest_us = self.program.head().captured_us;
-        self.watches.watch_feed(parent, backup, newest_us, self.time(now_us));
+        self.watches.watch_feed(parent, backup, newest_us, self.watch_time(now_us));
     }
 
     /// Asks a linked peer to feed this one, from the present position.
@@ -546,7 +554,7 @@ impl Media {
         outs: &mut Outs,
     ) {
         let Some((peer, link_kind)) = self.links.of(link) else { return };
-        self.watches.fed(peer, self.time(now_us));
+        self.watches.fed(peer, self.watch_time(now_us));
         let code = slot_code(link_kind, slot);
         let id = packet.identity.stream;
         let streams = self.followed.get(&(peer, code & !1));
@@ -594,7 +602,7 @@ impl Media {
 
     /// Records that anything but media arrived from a peer.
     pub(crate) fn arrived(&mut self, peer: PeerId, now_us: u64) {
-        self.watches.arrived(peer, self.time(now_us));
+        self.watches.arrived(peer, self.watch_time(now_us));
     }
 
     /// Returns when anything arrived from a peer last.
@@ -607,7 +615,7 @@ impl Media {
         let ours = self.program.head();
         // another mixer's program has another clock, so its head can't be compared
         if head.stream == ours.stream || head.rank > ours.rank || ours.captured_us == 0 {
-            self.watches.head(peer, self.time(now_us), head.captured_us);
+            self.watches.head(peer, self.watch_time(now_us), head.captured_us);
         }
     }
 
@@ -624,7 +632,7 @@ impl Media {
         while self.early.front().is_some_and(|early| early.arrived_us + EARLY_US < now_us) {
             self.early.pop_front();
         }
-        self.watches.asks(self.time(now_us))
+        self.watches.asks(self.watch_time(now_us))
     }
 
     /// Sets the round-trip times of links, in microseconds. To be called about once a second.
@@ -698,7 +706,7 @@ impl Media {
         }
         self.reception.left_out(arrived.left_out);
         for frame in arrived.frames {
-            self.watches.progressed(self.time(now_us), frame.identity.captured_us);
+            self.watches.progressed(self.watch_time(now_us), frame.identity.captured_us);
             self.show(&frame, now_us, outs);
         }
     }

@@ -15,14 +15,18 @@ const ADAPT_US: u64 = 1_000_000;
 /// Interval at which the brain hears of a peer's signs of life, and maximum age of such a sign.
 const HEARD_US: u64 = 1_000_000;
 const HEARD_US_MAX: u64 = 1_500_000;
+/// Lateness of a tick from which this machine's own degradations are not reported. A guess: a third of a freeze
+/// (`FREEZE_US`).
+const LATE_US: u64 = 100_000;
 /// Time after the change to mixing after which no mixer passes a speaker's frames through any more: a little more than
 /// it waits for pictures.
 const COMPOSED_US: u64 = 2_000_000;
 
 impl Body {
-    /// Runs the periodic work that is due. To be called some 40 times a second, after [`set_figures`](Body::set_figures).
+    /// Runs the periodic work that is due. To be called each [`TICK`](crate::TICK), after [`set_figures`](Body::set_figures).
     /// `stats` returns the counters of a link.
     pub fn tick(&mut self, now_us: u64, stats: impl Fn(LinkId) -> Option<LinkStats>, outs: &mut Outs) {
+        self.media.lag.tick(now_us);
         for peer in self.media.on_time(now_us, outs) {
             self.ask_head(&peer, outs);
         }
@@ -51,13 +55,14 @@ impl Body {
 
     /// Tells the brain which verdicts of the watchdogs have changed.
     pub(crate) fn report_verdicts(&mut self, now_us: u64, outs: &mut Outs) {
-        for (peer, verdict) in self.media.watches.verdicts(self.time(now_us)) {
+        let (now, slack_us) = (self.media.watch_time(now_us), self.media.lag.late_us());
+        for (peer, verdict) in self.media.watches.verdicts(now, slack_us) {
             self.input(now_us, Input::Verdict { peer, verdict }, outs);
         }
     }
 
     fn report_signs_of_life(&mut self, now_us: u64, outs: &mut Outs) {
-        let now = self.time(now_us);
+        let now = self.media.watch_time(now_us);
         let mut heard = Vec::new();
         for (peer, _) in self.media.links.peers() {
             let fresh = self.media.last_arrival(&peer).is_some_and(|last| now.since(last) < HEARD_US_MAX);
@@ -88,7 +93,8 @@ impl Body {
             links.into_iter().filter_map(|link| Some((link, stats(link)?))).collect()
         };
         let suffered = self.media.take_suffered(now_us, self.brain.fps_wanted());
-        if suffered > 0 {
+        // degradations on a machine that is late are its own fault, and no reason to elect another mixer
+        if suffered > 0 && self.media.lag.late_us() < LATE_US {
             self.input(now_us, Input::Trouble(suffered), outs);
         }
         let viewers = counted(self.media.program.viewer_links().collect());

@@ -121,6 +121,16 @@ impl Watches {
         }
     }
 
+    fn set_slack_us(&mut self, slack_us: u64) {
+        if let Some((_, watch, _)) = &mut self.feed {
+            watch.set_slack_us(slack_us);
+        }
+        let backup = self.backup.iter_mut().map(|(_, watch, _)| watch);
+        let mixers = self.mixers.values_mut().map(|(watch, _)| watch);
+        let children = self.children.values_mut().map(|(watch, _)| watch);
+        backup.chain(mixers).chain(children).for_each(|watch| watch.set_slack_us(slack_us));
+    }
+
     /// Returns the peers to request a head from: the backup if the feed stands still, and suspected children.
     pub(crate) fn asks(&mut self, now: Time) -> Vec<PeerId> {
         let asks = self.feed.as_mut().is_some_and(|(_, watch, _)| watch.asks_backup(now));
@@ -129,8 +139,9 @@ impl Watches {
         backup.into_iter().chain(suspected.map(|(child, _)| *child)).collect()
     }
 
-    /// Returns the verdicts that have changed since the last call.
-    pub(crate) fn verdicts(&mut self, now: Time) -> Vec<(PeerId, Verdict)> {
+    /// Returns the verdicts that have changed since the last call, on a machine that is late by `slack_us`.
+    pub(crate) fn verdicts(&mut self, now: Time, slack_us: u64) -> Vec<(PeerId, Verdict)> {
+        self.set_slack_us(slack_us);
         let mut changed = Vec::new();
         let mut say = |peer: &PeerId, said: &mut Verdict, verdict: Verdict| {
             if *said != verdict {

@@ -45,12 +45,7 @@ pub(crate) struct Desk {
 
 impl Desk {
     /// Returns a desk without a mixer. Without codecs it never has one.
-    pub(crate) fn new(
-        flow: Weak<Flow>,
-        clock: Clock,
-        codecs: Option<Arc<dyn Codecs>>,
-        span: Span,
-    ) -> Desk {
+    pub(crate) fn new(flow: Weak<Flow>, clock: Clock, codecs: Option<Arc<dyn Codecs>>, span: Span) -> Desk {
         Desk { flow, clock, codecs, span, queue: Mutex::default(), bench: Mutex::default() }
     }
 

@@ -94,6 +94,9 @@ pub struct RoomSnapshot {
     pub mixing: bool,
     /// Whether this peer is on stage as a speaker.
     pub speaks: bool,
+    /// Lateness of this machine's own timers, at most, within the last one to two seconds, in milliseconds, rounded down
+    /// to tens. Above 100 ms the machine is short of CPU.
+    pub late_ms: u32,
     /// Uplink bandwidth of this peer as measured by its parents, bits per second; `None` before a
     /// measurement.
     pub uplink_bps: Option<u64>,
@@ -128,6 +131,7 @@ impl RoomSnapshot {
             promised: brain.promised,
             mixing: brain.mixing,
             speaks: brain.speaks,
+            late_ms: (body.late_us() / 10_000 * 10) as u32,
             uplink_bps: brain.uplink_bps,
         }
     }

@@ -112,6 +112,8 @@ pub struct SilenceWatch {
     gaps: Gaps,
     /// Deadline by which a suspected peer must show that it lives.
     suspected: Option<Time>,
+    /// Lateness of this machine, which any silence may be due to.
+    slack_us: u64,
 }
 
 impl SilenceWatch {
@@ -124,7 +126,13 @@ impl SilenceWatch {
             fed: false,
             gaps: Gaps { counts: [0; BUCKETS], total: 0 },
             suspected: None,
+            slack_us: 0,
         }
+    }
+
+    /// Sets how late this machine's own timers are, in microseconds: so much more silence is allowed.
+    pub fn set_slack_us(&mut self, slack_us: u64) {
+        self.slack_us = slack_us;
     }
 
     /// Sets the silence allowed before any media has arrived.
@@ -177,8 +185,8 @@ impl SilenceWatch {
     /// Returns [`Verdict::Silent`] past the limit or a suspect's deadline, [`Verdict::Behind`] past half of
     /// the limit, otherwise [`Verdict::Ok`].
     pub fn verdict(&self, now: Time) -> Verdict {
-        match self.silent_us(now) {
-            _ if self.suspected.is_some_and(|due| due <= now) => Verdict::Silent,
+        match self.silent_us(now).saturating_sub(self.slack_us) {
+            _ if self.suspected.is_some_and(|due| due + self.slack_us <= now) => Verdict::Silent,
             silent if silent >= self.limit_us() => Verdict::Silent,
             silent if silent >= self.limit_us() / 2 => Verdict::Behind,
             _ => Verdict::Ok,
@@ -234,6 +242,8 @@ pub struct FeedWatch {
     /// Whether the parent was judged behind, and this peer hasn't caught up since.
     behind: bool,
     asked_at: Option<Time>,
+    /// Lateness of this machine, by which any two arrivals may differ.
+    slack_us: u64,
 }
 
 impl FeedWatch {
@@ -249,7 +259,14 @@ impl FeedWatch {
             ahead_since: None,
             behind: false,
             asked_at: None,
+            slack_us: 0,
         }
+    }
+
+    /// Sets how late this machine's own timers are, in microseconds: so much more silence and lag is allowed.
+    pub fn set_slack_us(&mut self, slack_us: u64) {
+        self.slack_us = slack_us;
+        self.parent.set_slack_us(slack_us);
     }
 
     /// Records an arrival from the parent other than media.
@@ -294,10 +311,11 @@ impl FeedWatch {
     /// Compares the feed with the backup. A backup nearer to the mixer is always ahead, so the parent must
     /// also be later than usual, or silent while its usual lateness is unknown.
     fn compare(&mut self, now: Time) {
-        let ahead = self.newest_us > 0 && self.backup_us >= self.newest_us.saturating_add(AHEAD_US);
+        let ahead_us = AHEAD_US + self.slack_us;
+        let ahead = self.newest_us > 0 && self.backup_us >= self.newest_us.saturating_add(ahead_us);
         let late = match self.late.past_usual_us(now, self.newest_us) {
-            Some(us) => us >= AHEAD_US as i64,
-            None => self.parent.silent_us(now) >= ASK_US,
+            Some(us) => us >= ahead_us as i64,
+            None => self.parent.silent_us(now) >= ASK_US + self.slack_us,
         };
         if ahead && late {
             self.ahead_since.get_or_insert(now);
@@ -319,14 +337,14 @@ impl FeedWatch {
     /// Returns the verdict on the parent. A parent that was behind stays so until this peer has caught up: a
     /// head alone brings no frame.
     pub fn verdict(&mut self, now: Time) -> Verdict {
-        let dead = self.parent.silent_us(now) >= DEAD_US;
-        let given_up = |since: Time| self.behind || dead || now.since(since) >= AHEAD_US;
+        let dead = self.parent.silent_us(now) >= DEAD_US + self.slack_us;
+        let given_up = |since: Time| self.behind || dead || now.since(since) >= AHEAD_US + self.slack_us;
         self.behind = self.ahead_since.is_some_and(given_up);
         if self.parent.verdict(now) == Verdict::Silent {
             Verdict::Silent
         } else if self.behind {
             Verdict::Behind
-        } else if self.newest_us > 0 && now.since(self.newest_at) >= STALLED_US {
+        } else if self.newest_us > 0 && now.since(self.newest_at) >= STALLED_US + self.slack_us {
             Verdict::Stalled
         } else {
             Verdict::Ok
@@ -400,6 +418,28 @@ mod tests {
             watch.fed(at(now));
         }
         assert_eq!(watch.limit_us(), PARENT_SILENT_US);
+    }
+
+    #[test]
+    fn a_late_machine_allows_as_much_more_silence_and_lag() {
+        for (slack_ms, silent) in [(0, Verdict::Silent), (200, Verdict::Ok)] {
+            let mut watch = SilenceWatch::new(at(0), PARENT_SILENT_US);
+            (0..400).for_each(|tick| watch.fed(at(tick * 20)));
+            watch.set_slack_us(slack_ms * MS);
+            assert_eq!(watch.verdict(at(7980 + 200)), silent);
+            assert_eq!(watch.verdict(at(7980 + 350)), Verdict::Silent);
+        }
+        for (slack_ms, behind) in [(0, Verdict::Behind), (200, Verdict::Ok)] {
+            let mut watch = FeedWatch::new(at(0));
+            (1..=30).for_each(|tick| {
+                watch.fed(at(tick * 33));
+                watch.progressed(at(tick * 33), tick * 33 * MS);
+            });
+            watch.set_slack_us(slack_ms * MS);
+            (1000..1200).step_by(10).for_each(|ms| watch.arrived(at(ms)));
+            watch.backup_head(at(1100), 1095 * MS);
+            assert_eq!(watch.verdict(at(1200)), behind);
+        }
     }
 
     #[test]

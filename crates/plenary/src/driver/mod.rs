@@ -9,7 +9,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use plenary_body::{Body, BodyEvent, CaptureCommand, Envelope, In, Letter, Letters, Notice, Outs, Traffic};
+use plenary_body::{
+    Body, BodyEvent, CaptureCommand, Envelope, In, Letter, Letters, Notice, Outs, TICK, Traffic,
+};
 use plenary_media::Clock;
 use plenary_proto::bounded::List;
 use plenary_proto::message::{DATA_LEN_MAX, Delivery, Heartbeat, Message, loose_from_bytes};
@@ -24,8 +26,6 @@ use crate::publish::Publisher;
 use crate::random_bytes;
 use crate::snapshot::{ConnectionState, RoomSnapshot};
 
-/// Interval of the body's tick: watchdogs, missing packets, adaptation.
-const TICK: Duration = Duration::from_millis(25);
 /// Minimum interval of the application's snapshots.
 const SNAPSHOT_US: u64 = 200_000;
 /// Time without contact after which a peer on stage counts as disconnected: contact is an arrival from another peer on
