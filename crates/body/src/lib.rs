@@ -12,6 +12,8 @@
 
 #![warn(clippy::unwrap_used)]
 
+#[cfg(test)]
+mod allocations;
 mod body;
 mod cache;
 mod carry;
