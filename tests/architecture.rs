@@ -15,7 +15,15 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("plenary", &["plenary-proto", "plenary-media", "plenary-body", "plenary-rtc", "plenary-signal"]),
     (
         "plenary-cli",
-        &["plenary", "plenary-proto", "plenary-media", "plenary-rtc", "plenary-signal", "plenary-sim"],
+        &[
+            "plenary",
+            "plenary-proto",
+            "plenary-media",
+            "plenary-body",
+            "plenary-rtc",
+            "plenary-signal",
+            "plenary-sim",
+        ],
     ),
     ("plenary-testkit", &["plenary-proto", "plenary-media"]),
 ];

@@ -167,7 +167,6 @@ fn what_is_reserved_is_not_there_yet() {
         "demo --churn 10%/min",
         "demo --processes",
         "rendezvous --store redis://127.0.0.1",
-        "bench relay --children 4",
     ] {
         let args = args.replace("INVITE", &nowhere);
         ends_with_a_line(&args.split(' ').collect::<Vec<_>>(), TYPED_WRONGLY, "not yet");

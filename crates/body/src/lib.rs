@@ -14,6 +14,8 @@
 
 #[cfg(test)]
 mod allocations;
+#[cfg(any(test, feature = "bench"))]
+pub mod bench;
 mod body;
 mod cache;
 mod carry;

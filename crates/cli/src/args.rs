@@ -44,7 +44,7 @@ pub(crate) enum Command {
     /// Simulate a room of many peers in one deterministic world.
     #[command(after_help = "Example:\n  plenary sim mixer-lost --runs 5 --json -")]
     Sim(SimArgs),
-    /// Run this project's benchmarks, of the mixer and of the brain (of the relay not yet).
+    /// Run this project's benchmarks: of mixer, sound, relay and brain.
     #[command(subcommand, after_help = "Example:\n  plenary bench brain --json -")]
     Bench(BenchCommand),
 }
@@ -324,7 +324,8 @@ pub(crate) enum BenchCommand {
         after_help = "Example:\n  plenary bench sound --speakers 50 --heard 3 --source voice.wav --json -"
     )]
     Sound(SoundBenchArgs),
-    /// Measure the cost of a relay (not yet).
+    /// Measure the cost and the delay of a relay against the bare WebRTC stack, by turns in the same run.
+    #[command(after_help = "Example:\n  plenary bench relay --children 32 --rate 1500kbit --json -")]
     Relay(RelayBenchArgs),
     /// Measure the speed and the memory of a brain, the state machine of one peer.
     #[command(after_help = "Example:\n  plenary bench brain --json -")]
@@ -389,9 +390,21 @@ pub(crate) struct SoundBenchArgs {
 
 #[derive(Clone, Debug, Args)]
 pub(crate) struct RelayBenchArgs {
-    /// What is to be measured (not yet)
-    #[arg(value_name = "FLAGS", trailing_var_arg = true, allow_hyphen_values = true)]
-    pub(crate) _flags: Vec<String>,
+    /// Number of children
+    #[arg(long, value_name = "N", default_value = "32", value_parser = clap::value_parser!(u16).range(1..=500))]
+    pub(crate) children: u16,
+    /// Bit rate of the program
+    #[arg(long, value_name = "RATE", default_value = "1500kbit", value_parser = units::bitrate)]
+    pub(crate) rate: u32,
+    /// Worker threads of the relay
+    #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u8).range(1..=64))]
+    pub(crate) workers: u8,
+    /// Time that each of three rounds measures, of each of the two relays
+    #[arg(long, value_name = "D", value_parser = units::some_time, default_value = "5s")]
+    pub(crate) duration: Duration,
+    /// File for the figures; - for standard output
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
 }
 
 #[derive(Clone, Debug, Args)]

@@ -4,6 +4,8 @@
 //!
 //! The sender keeps the queue full of messages of 64 KiB. Each end runs on its own thread.
 
+#[allow(dead_code, reason = "this bench does not measure the processor")]
+#[path = "../src/bench/host.rs"]
 mod host;
 #[path = "../tests/links/support.rs"]
 mod support;
@@ -48,7 +50,7 @@ async fn transfer(a: &mut Peer, b: &mut Peer, bytes: usize) -> (f64, Duration) {
 #[tokio::main(flavor = "current_thread")]
 async fn main() {
     println!("bytes      MB/s p50   worst  longest pause ms");
-    let hosts = [Host::new("sender"), Host::new("receiver")];
+    let hosts = [Host::new("sender", 1), Host::new("receiver", 1)];
     let mut a = hosts[0].run(async { Peer::new() }).await;
     let mut b = hosts[1].run(async { Peer::new() }).await;
     connect(&mut a, &mut b, LINK).await;

@@ -36,6 +36,8 @@
 #[cfg(test)]
 extern crate self as plenary_rtc;
 
+#[cfg(feature = "bench")]
+pub mod bench;
 mod handle;
 mod legs;
 mod link;

@@ -2,17 +2,18 @@
 
 mod brain;
 mod mix;
+mod relay;
 mod sound;
 mod spread;
 
+use crate::Failure;
 use crate::args::BenchCommand;
-use crate::{Failure, not_yet};
 
 pub(crate) fn run(command: BenchCommand) -> Result<(), Failure> {
     match command {
         BenchCommand::Mix(args) => mix::run(&args),
         BenchCommand::Sound(args) => sound::run(&args),
-        BenchCommand::Relay(_) => Err(not_yet("bench relay")),
+        BenchCommand::Relay(args) => relay::run(&args),
         BenchCommand::Brain(args) => brain::run(&args),
     }
 }

@@ -2,10 +2,9 @@
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use rtc::interceptor::Registry;
 use rtc::media_stream::MediaStreamTrack;
 use rtc::peer_connection::configuration::RTCConfigurationBuilder;
@@ -26,8 +25,8 @@ use webrtc::peer_connection::{
     RTCPeerConnectionState,
 };
 
-use crate::host::Host;
-use crate::{Counts, FRAME_INTERVAL, PAYLOAD_LEN, Running};
+use super::host::Host;
+use super::{Arrivals, FRAME_INTERVAL, Running, Source, Work, stamped};
 
 static NEXT_SSRC: AtomicU32 = AtomicU32::new(1_000);
 
@@ -36,7 +35,8 @@ type Child = (u32, Arc<TrackLocalStaticRTP>);
 #[derive(Default)]
 struct Peer {
     children: Mutex<Vec<Child>>,
-    packets: AtomicU64,
+    /// At the leaves: the packets that arrived.
+    arrived: Option<Arc<Arrivals>>,
 }
 
 struct Observer {
@@ -64,8 +64,10 @@ impl PeerConnectionEventHandler for Observer {
         tokio::spawn(async move {
             while let Some(event) = track.poll().await {
                 if let TrackRemoteEvent::OnRtpPacket(packet) = event {
-                    peer.packets.fetch_add(1, Ordering::Relaxed);
-                    forward(&peer, &packet).await;
+                    match &peer.arrived {
+                        Some(arrived) => arrived.arrived(packet.header.marker, &packet.payload),
+                        None => forward(&peer, &packet).await,
+                    }
                 }
             }
         });
@@ -160,45 +162,43 @@ async fn connect(from: (&Host, Arc<Peer>), to: (&Host, Arc<Peer>)) -> (Child, [A
     ((ssrc, track), [sender.peer, receiver.peer])
 }
 
-pub(crate) async fn start(children: usize, packets_per_frame: usize) -> Running {
-    let (source, relay, leaves) = (Host::new("source"), Host::new("relay"), Host::new("leaves"));
-    let (at_source, at_relay, at_leaves) = (Arc::default(), Arc::<Peer>::default(), Arc::<Peer>::default());
+pub(crate) async fn start(work: Work, mut frames: Source) -> Running {
+    let start = Instant::now();
+    let (source, relay, leaves) =
+        (Host::new("source", 1), Host::new("relay", work.workers), Host::new("leaves", 1));
+    let (arrived, sent) = (Arc::new(Arrivals::new(start)), Arc::new(AtomicU64::new(0)));
+    let (at_source, at_relay) = (Arc::<Peer>::default(), Arc::<Peer>::default());
+    let at_leaves = Arc::new(Peer { arrived: Some(arrived.clone()), ..Peer::default() });
     let mut keep = Vec::new();
     let (upstream, ends) = connect((&source, at_source), (&relay, at_relay.clone())).await;
     keep.extend(ends);
-    for _ in 0..children {
+    for _ in 0..work.children {
         let (child, ends) = connect((&relay, at_relay.clone()), (&leaves, at_leaves.clone())).await;
         at_relay.children.lock().unwrap().push(child);
         keep.extend(ends);
     }
-    let (ssrc, track) = upstream;
+    let ((ssrc, track), counter) = (upstream, sent.clone());
     source.runtime.spawn(async move {
-        let mut frames = tokio::time::interval(FRAME_INTERVAL);
-        let payload = Bytes::from(vec![0x41; PAYLOAD_LEN]);
+        let mut ticks = tokio::time::interval(FRAME_INTERVAL);
         let mut sequence_number = 0_u16;
-        for frame in 0_u32.. {
-            frames.tick().await;
-            for index in 1..=packets_per_frame {
+        loop {
+            ticks.tick().await;
+            for packet in frames() {
+                let packet = stamped(packet, start);
                 sequence_number = sequence_number.wrapping_add(1);
                 let header = rtp::header::Header {
                     version: 2,
                     payload_type: 102,
-                    marker: index == packets_per_frame,
+                    marker: packet.marker,
                     sequence_number,
-                    timestamp: frame.wrapping_mul(3_600),
+                    timestamp: packet.timestamp,
                     ssrc,
                     ..Default::default()
                 };
-                track.write_rtp(rtp::Packet { header, payload: payload.clone() }).await.unwrap();
+                counter.fetch_add(1, Ordering::Relaxed);
+                track.write_rtp(rtp::Packet { header, payload: packet.payload }).await.unwrap();
             }
         }
     });
-    let counts = move || {
-        let _ = &keep;
-        Counts {
-            from_source: at_relay.packets.load(Ordering::Relaxed),
-            to_leaves: at_leaves.packets.load(Ordering::Relaxed),
-        }
-    };
-    Running { relay, leaves, _source: source, counts: Box::new(counts) }
+    Running { relay, leaves, _source: source, sent, arrived, _links: Box::new(keep) }
 }
