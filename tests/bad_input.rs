@@ -83,6 +83,14 @@ fn what_is_typed_wrongly_is_said_in_one_line() {
         ("demo --link delay=30", "a duration needs a unit"),
         ("demo --speakers 0", "--speakers"),
         ("demo --viewers many", "--viewers"),
+        ("demo --viewers 1001", "--viewers"),
+        ("demo --joining 0", "--joining"),
+        ("demo --churn 10", "a churn looks like 10%/min"),
+        ("demo --churn 0%/min", "above 0, and at most 600%/min"),
+        ("demo --churn 10%/min --viewers 0", "there is no viewer to replace"),
+        ("demo --processes --viewers 44", "51 peers, and at most 50"),
+        ("demo --processes --at 3s:promote=viewer", "not with --processes"),
+        ("demo-peer", "`plenary demo --processes`"),
         ("join", "<INVITE>"),
         ("join INVITE --frobnicate", "'--frobnicate'"),
         ("sim no-such-scenario", "`plenary sim list` names them"),
@@ -164,8 +172,6 @@ fn what_is_reserved_is_not_there_yet() {
         "mixer INVITE --nat-1to1 192.0.2.1",
         "mixer INVITE --ice-lite",
         "mixer INVITE --metrics 127.0.0.1:9100",
-        "demo --churn 10%/min",
-        "demo --processes",
         "rendezvous --store redis://127.0.0.1",
     ] {
         let args = args.replace("INVITE", &nowhere);

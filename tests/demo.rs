@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
-use crate::running::{Running, time_rises};
+use crate::running::{Running, time_rises, wait_until};
 use plenary_testkit::judge::{self, Layout, Recording};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -56,6 +56,12 @@ impl Demo {
 
     fn file(&self, name: &str) -> std::path::PathBuf {
         self.folder.path().join("out").join(name)
+    }
+
+    /// Returns the number of viewers' recordings.
+    fn recordings(&self) -> usize {
+        let files = std::fs::read_dir(self.file("")).unwrap().flatten();
+        files.filter(|file| file.path().extension().is_some_and(|extension| extension == "mp4")).count()
     }
 
     fn rows(&self, name: &str) -> &[Value] {
@@ -157,9 +163,9 @@ fn a_room_elects_a_mixer_and_everyone_sees_and_hears_the_program() {
         time_goes_on(&recording, 0..3);
         all_are_heard_alike(&recording);
     }
-    the_picture_shows_everyone(&demo.file("program.png"));
+    the_picture_shows(&demo.file("program.png"), 3);
     for own in 0..3 {
-        others_are_heard(&demo.file(&format!("speaker-{own}-heard.wav")), own);
+        others_are_heard(&demo.file(&format!("speaker-{own}-heard.wav")), own, 3);
     }
     let svg = std::fs::read_to_string(demo.file("tree.svg")).unwrap();
     assert_eq!(tags(&svg).filter(|tag| tag.starts_with("text")).count(), 7, "six viewers and a mixer: {svg}");
@@ -444,6 +450,90 @@ fn a_viewer_comes_on_stage_and_goes_back_to_watch() {
 }
 
 #[test]
+#[ignore = "many peers in real time: ./run nightly rooms"]
+fn viewers_that_depart_are_replaced_and_the_others_go_on() {
+    let args =
+        "--speakers 2 --viewers 8 --candidates 1 --k1 3 --k 2 --joining 4 --duration 18s --churn 300%/min";
+    let demo = Demo::play(&args.split(' ').collect::<Vec<_>>());
+    let churn = &demo.report["churn"];
+    let [left, killed, joined] = ["left", "killed", "joined"].map(|of| count(&churn[of]));
+    // one in each 2.5 s, from the time at which all had joined; the last interval is cut by the end
+    assert!((2..=8).contains(&(left + killed)) && left.abs_diff(killed) <= 1, "{churn}");
+    assert!(joined + 1 >= left + killed, "the last one may be on its way: {churn}");
+    assert_eq!(demo.rows("viewers").len() as u64, 8 + joined - left - killed, "{churn}");
+    assert!(
+        count(&churn["viewers_not_resumed"]) <= 2,
+        "below one that was killed just before the end: {churn}"
+    );
+    for viewer in demo.rows("viewers") {
+        let (expected, received) = (count(&viewer["frames_expected"]), count(&viewer["frames_received"]));
+        assert!(received <= expected && expected < 18 * 30, "{viewer}");
+        assert!(viewer["first_frame_ms"].is_null() || expected > 0 || received == 0, "{viewer}");
+    }
+    assert!(demo.said.contains(&format!("churn 300 %/min: {left} left, {killed} killed")), "{}", demo.said);
+    assert_eq!(demo.recordings(), 3);
+}
+
+#[test]
+#[ignore = "many peers in real time: ./run nightly rooms"]
+fn peers_in_processes_of_their_own_are_reported_like_those_in_one() {
+    let args = "--processes --speakers 2 --viewers 4 --candidates 2 --k1 2 --duration 16s --record-all";
+    let events = "--at 8s:kill=mixer --at 8s:add=viewer";
+    let demo = Demo::play(&[args, events].join(" ").split(' ').collect::<Vec<_>>());
+    fields_are_there(&demo.report);
+    let killed = demo.event("kill=mixer");
+    assert_eq!(count(&killed["viewers_not_resumed"]), 0, "{killed}");
+    assert!(killed["resumed_ms"].is_object() && count(&killed["viewers_affected"]) >= 4, "{killed}");
+    let mixers: BTreeSet<&str> = demo.rows("mixers").iter().map(|mixer| text(&mixer["peer"])).collect();
+    assert!(mixers.contains(text(&killed["peer"])) && mixers.len() == 2, "{}", demo.report["mixers"]);
+    assert_eq!((demo.rows("viewers").len(), demo.recordings()), (5, 5));
+    for viewer in demo.rows("viewers") {
+        assert!(count(&viewer["frames_received"]) > 60, "{viewer}");
+    }
+    // the host is in the demo's own process
+    assert_eq!(demo.rows("processes").len(), 8, "{}", demo.report["processes"]);
+    for process in demo.rows("processes") {
+        assert!(number(&process["rss_mib"]) > 1.0 && count(&process["links"]) > 0, "{process}");
+    }
+    the_picture_shows(&demo.file("program.png"), 2);
+    others_are_heard(&demo.file("speaker-1-heard.wav"), 1, 2);
+    assert_eq!(running_peers(demo.folder.path()), [""; 0], "orphans");
+}
+
+#[test]
+fn no_process_outlives_its_demo_however_that_ends() {
+    for signal in [libc::SIGINT, libc::SIGKILL] {
+        let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+        let folder = tempfile::tempdir().unwrap();
+        let out = folder.path().join("out");
+        let args = "--processes --speakers 2 --viewers 2 --candidates 1 --duration 1m";
+        let demo = ["demo", "--out", out.to_str().unwrap()].into_iter().chain(SMALL).chain(args.split(' '));
+        let demo = Running::start(&demo.collect::<Vec<_>>());
+        demo.stderr.wait("all peers", |line| line.contains("viewers fed 2/2").then_some(()));
+        assert_eq!(running_peers(folder.path()).len(), 4);
+        if signal == libc::SIGKILL {
+            demo.kill();
+        } else {
+            demo.signal(signal);
+            let ended = demo.ended();
+            assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+            assert!(out.join("report.json").exists());
+            assert_eq!(running_peers(folder.path()), [""; 0], "orphans");
+        }
+        wait_until("end of all processes", || running_peers(folder.path()).is_empty());
+    }
+}
+
+/// Returns the command lines of the running processes of a demo's peers that write into this folder.
+fn running_peers(folder: &Path) -> Vec<String> {
+    let processes = std::fs::read_dir("/proc").unwrap().flatten();
+    // a process may end between the two calls; a zombie has no command line
+    let lines = processes.filter_map(|process| std::fs::read(process.path().join("cmdline")).ok());
+    let lines = lines.map(|line| String::from_utf8_lossy(&line).replace('\0', " "));
+    lines.filter(|line| line.contains(" demo-peer ") && line.contains(folder.to_str().unwrap())).collect()
+}
+
+#[test]
 #[ignore = "140 s of real time: ./run nightly rooms"]
 fn a_mixer_whose_links_carry_half_is_voted_out() {
     // a mixer is in force for 100 s before a vote, and degraded viewers report every 5 s
@@ -527,8 +617,20 @@ fn fields_are_there(report: &Value) {
         ("/viewers/0", VIEWER),
         ("/speakers/0/received", &[("peer", "t"), ("frames_received", "c"), ("latency_ms", "{")]),
         ("/viewers/0/latency_ms", &[("p50", "n"), ("p95", "n")]),
-        ("/tree", &[("depth", "c"), ("children_max", "c"), ("bytes_sent", "c"), ("bytes_ideal", "c")]),
-        ("/process", &[("cpu_s", "n"), ("rss_mib", "n")]),
+        (
+            "/tree",
+            &[
+                ("depth", "c"),
+                ("children_max", "c"),
+                ("bytes_sent", "c"),
+                ("bytes_ideal", "c"),
+                ("links_per_viewer", "n"),
+            ],
+        ),
+        (
+            "/process",
+            &[("cpu_s", "n"), ("rss_mib", "n"), ("links", "c"), ("descriptors", "c"), ("threads", "c")],
+        ),
     ];
     for (pointer, fields) in rows {
         let object = report.pointer(pointer).unwrap_or_else(|| panic!("no {pointer} in {report:#}"));
@@ -598,11 +700,11 @@ fn all_are_heard_alike(recording: &Recording) {
 }
 
 /// Checks what a speaker hears: the other speakers, and itself at least 20 dB below them.
-fn others_are_heard(wav: &Path, own: u8) {
+fn others_are_heard(wav: &Path, own: u8, speakers: u8) {
     let sound = judge::wav(wav).unwrap();
     let range = sound.duration_s() - 4.0..sound.duration_s() - 1.0;
     let own_db = sound.tone_db(own, range.clone());
-    for other in (0..3).filter(|other| *other != own) {
+    for other in (0..speakers).filter(|other| *other != own) {
         let other_db = sound.tone_db(other, range.clone());
         assert!(other_db > -40.0, "speaker {own} hears {other} with {other_db} dBFS");
         assert!(
@@ -613,11 +715,11 @@ fn others_are_heard(wav: &Path, own: u8) {
 }
 
 /// Checks that each tile of the picture has its speaker's time code.
-fn the_picture_shows_everyone(png: &Path) {
-    let picture = judge::recording(png, &Layout::grid(3)).unwrap();
+fn the_picture_shows(png: &Path, speakers: u8) {
+    let picture = judge::recording(png, &Layout::grid(usize::from(speakers))).unwrap();
     assert_eq!((picture.width, picture.height, picture.frames.len()), (640, 360, 1));
     let shown: Vec<u8> = picture.frames[0].codes.iter().flatten().map(|code| code.index).collect();
-    assert_eq!(shown, [0, 1, 2]);
+    assert_eq!(shown, (0..speakers).collect::<Vec<_>>());
 }
 
 /// Returns the tags of an XML document, and checks that each is closed by the right name: a rough check of

@@ -26,6 +26,9 @@ pub(crate) enum Command {
     /// Run a whole room on this machine: speakers, mixer candidates, and viewers in a relay tree.
     #[command(after_help = "Example:\n  plenary demo --speakers 2 --viewers 6 --duration 10s --out out")]
     Demo(DemoArgs),
+    /// Run one peer of a demo in this process, as its standard input says.
+    #[command(hide = true)]
+    DemoPeer(DemoArgs),
     /// Open a room and print its invite.
     #[command(after_help = "Example:\n  plenary host --speak --listen 127.0.0.1:7420 --duration 1m")]
     Host(HostArgs),
@@ -170,8 +173,11 @@ pub(crate) struct DemoArgs {
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=16))]
     pub(crate) speakers: u16,
     /// Number of viewers
-    #[arg(long, value_name = "N", default_value_t = 24, value_parser = clap::value_parser!(u16).range(0..=200))]
+    #[arg(long, value_name = "N", default_value_t = 24, value_parser = clap::value_parser!(u16).range(0..=1000))]
     pub(crate) viewers: u16,
+    /// Number of viewers that join at the same time, at start-up
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub(crate) joining: u16,
     /// Number of further peers that only mix
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u16).range(0..=16))]
     pub(crate) candidates: u16,
@@ -189,13 +195,13 @@ pub(crate) struct DemoArgs {
     /// half of the program's; less than the program's rate causes an election once its mandate is 100 s old)
     #[arg(long, value_name = "TIME:WHAT", value_parser = units::at)]
     pub(crate) at: Vec<units::At>,
-    /// Keep the recordings of all viewers instead of three
+    /// Record all viewers and keep their recordings, instead of three
     #[arg(long)]
     pub(crate) record_all: bool,
-    /// Rate at which viewers join and leave (not yet)
-    #[arg(long, value_name = "RATE")]
-    pub(crate) churn: Option<String>,
-    /// Run each peer in its own process (not yet)
+    /// Share of the viewers replaced over time, once all have joined: 10%/min; half leave, half are killed
+    #[arg(long, value_name = "RATE", value_parser = units::churn)]
+    pub(crate) churn: Option<units::Churn>,
+    /// Run each peer but the host in its own process, at most 50 peers
     #[arg(long)]
     pub(crate) processes: bool,
 }

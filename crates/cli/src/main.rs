@@ -95,6 +95,7 @@ fn wrong_usage(said: &str) -> String {
 fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::Demo(args) => demo::run(args),
+        Command::DemoPeer(args) => demo::peer_process::run(args),
         Command::Host(args) => commands::host::run(args),
         Command::Join(args) => commands::join::run(args),
         Command::Mixer(args) => commands::mixer::run(args),

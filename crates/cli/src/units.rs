@@ -7,6 +7,9 @@ use plenary_media::compose::Layout;
 
 /// Minimum bit rate: below it the encoder yields no watchable picture. A guess.
 const BITRATE_BPS_MIN: u64 = 50_000;
+/// Maximum share of the viewers that is replaced in a minute: a viewer then stays for 10 s on average, and a
+/// graceful departure takes up to 6 s.
+const CHURN_PER_MIN_MAX: f64 = 6.0;
 
 /// Parses `500ms`, `20s`, `2m`.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
@@ -128,6 +131,31 @@ pub(crate) fn link(text: &str) -> Result<Shape, String> {
         }
     }
     Ok(shape)
+}
+
+/// Share of the viewers that is replaced over time.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Churn {
+    /// Replaced share of the viewers per minute: 0.1 for 10 %/min.
+    pub(crate) share_per_min: f64,
+}
+
+/// Parses `10%/min`, also `1%/s` and `200%/h`.
+pub(crate) fn churn(text: &str) -> Result<Churn, String> {
+    let wrong = || "a churn looks like 10%/min".to_owned();
+    let (percent, unit) = text.split_once("%/").ok_or_else(wrong)?;
+    let percent: f64 = percent.parse().map_err(|_| wrong())?;
+    let per_min = match unit {
+        "s" => 60.0,
+        "min" => 1.0,
+        "h" => 1.0 / 60.0,
+        _ => return Err(wrong()),
+    };
+    let share_per_min = percent / 100.0 * per_min;
+    if !(share_per_min > 0.0 && share_per_min <= CHURN_PER_MIN_MAX) {
+        return Err(format!("{text}: a churn is above 0, and at most 600%/min"));
+    }
+    Ok(Churn { share_per_min })
 }
 
 /// Scripted event of a demo.
@@ -252,6 +280,22 @@ mod tests {
         assert_eq!(at("10s:halve=mixer").map(|at| at.what), Ok(What::HalveMixer));
         for wrong in ["kill=mixer", "10s", "10:kill=mixer", "10s:kill=host", "10s:halve=relay", "10s:"] {
             assert!(at(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_churn_is_a_share_per_time() {
+        for (text, share_per_min) in [("10%/min", 0.1), ("0.5%/s", 0.3), ("600%/h", 0.1), ("600%/min", 6.0)] {
+            let read = churn(text).unwrap().share_per_min;
+            assert!((read - share_per_min).abs() < 1e-9, "{text}: {read}");
+        }
+        for wrong in
+            ["", "10%", "10/min", "10%/", "10%/day", "%/min", "ten%/min", "-10%/min", "0%/min", "601%/min"]
+        {
+            assert!(churn(wrong).is_err(), "{wrong}");
+        }
+        for wrong in ["nan%/min", "inf%/min", "1e300%/s"] {
+            assert!(churn(wrong).unwrap_err().contains("at most 600%/min"), "{wrong}");
         }
     }
 

@@ -14,7 +14,7 @@ use statrs::distribution::{ContinuousCDF as _, StudentsT};
 use super::runtime;
 use crate::args::ProbeArgs;
 use crate::json::{self, round};
-use crate::{Failure, demo::report::short};
+use crate::{Failure, demo::figures::short};
 
 /// Number of pictures composed to measure the compositor.
 const COMPOSED: u32 = 120;

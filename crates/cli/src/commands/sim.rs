@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::args::SimArgs;
-use crate::demo::report::rss_mib;
+use crate::demo::process::rss_max_mib;
 use crate::json::{self, round};
 use crate::{Failure, usage};
 
@@ -104,7 +104,7 @@ fn play(args: &SimArgs) -> Result<(), Failure> {
     let started = Instant::now();
     let report = scenario.run(args.seed.unwrap_or(1), args.runs.unwrap_or(1));
     let wall_s = round(started.elapsed().as_secs_f64());
-    let timed = Timed { report, wall_s, rss_mib: round(rss_mib()) };
+    let timed = Timed { report, wall_s, rss_mib: round(rss_max_mib()) };
     match &args.json {
         Some(to) => json::write(to, &timed)?,
         None => {

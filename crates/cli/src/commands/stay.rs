@@ -12,7 +12,7 @@ use tokio::sync::watch;
 
 use super::Signals;
 use crate::args::{RoomArgs, StayArgs};
-use crate::demo::report::ViewerReport;
+use crate::demo::figures::ViewerReport;
 use crate::tell::Teller;
 use crate::{Failure, json};
 

@@ -1,96 +1,79 @@
-//! The peers of a demo, and their recordings and logs.
+//! The peers of a demo: how they join, and how the demo ends.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
-use std::sync::Arc;
+use std::fs::File;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use plenary::media::source::Source;
-use plenary::media::{Clock, Picture};
-use plenary::{
-    Consent, HostOptions, Invite, Mode, OnEvent, Options, PeerId, Recording, Room, RoomEvent, RoomSnapshot,
-    Shaper, Tenure,
-};
-use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep_until};
+use plenary::{HostOptions, Invite, Mode, OnEvent, PeerId, Room, RoomEvent, RoomSnapshot};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
 
-use super::heard::Heard;
-use super::report::{EventReport, Report};
+use super::actor::{Actor, Place};
+use super::child::Child;
+use super::churn::{self, Churned};
+use super::event::EventReport;
+use super::peer::{Part, Setting};
+use super::process::{Gauge, ProcessReport};
+use super::recordings::Recorded;
+use super::report::Report;
+use super::timeline::{TimedEvent, is_reported};
+use super::wire::Brief;
 use crate::Failure;
 use crate::args::DemoArgs;
 use crate::tell::{NOBODY_CONSENTS, Teller, mode_word};
 
-/// Maximum number of viewers that join at the same time: about the number that one machine can link at once.
-const JOINING_AT_ONCE: usize = 8;
-
-/// Role of a peer in the demo.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Part {
-    /// Speaker with its index; 0 is the host.
-    Speaker(usize),
-    Candidate(usize),
-    Viewer(usize),
+/// Traffic of departed viewers with closed rooms, bytes.
+#[derive(Clone, Copy, Default)]
+struct Past {
+    sent_bytes: u64,
+    ideal_bytes: u64,
 }
-
-/// One peer of the demo.
-pub(crate) struct Actor {
-    pub(crate) part: Part,
-    pub(crate) room: Room,
-    pub(crate) shaper: Shaper,
-    pub(crate) recording: Mutex<Option<(PathBuf, Recording)>>,
-    pub(crate) heard: Option<Heard>,
-    /// Time at which it was killed or left, by the demo's clock.
-    pub(crate) gone_us: Mutex<Option<u64>>,
-    pub(crate) left: Mutex<bool>,
-    /// Bytes that it had sent to its children when it left.
-    pub(crate) sent_bytes: Mutex<u64>,
-    /// Its tenures as a mixer, up to the kill: a killed peer goes on without noticing.
-    pub(crate) tenures: Mutex<Option<Vec<Tenure>>>,
-}
-
-/// Event reported by the host's room, with its time.
-pub(crate) type TimedEvent = (u64, RoomEvent);
 
 /// All peers of the demo.
 pub(crate) struct Cast {
-    args: DemoArgs,
-    out: PathBuf,
-    bench: (u32, u32),
-    clock: Clock,
+    setting: Setting,
     invite: Invite,
+    /// Log file, for the peers' processes.
+    log: File,
     /// Creation of the room, from which times are counted.
     pub(crate) created: Instant,
     pub(crate) created_us: u64,
-    actors: Mutex<Vec<Arc<Actor>>>,
+    actors: Mutex<BTreeMap<Part, Arc<Actor>>>,
+    past: Mutex<Past>,
+    recorded: Mutex<Recorded>,
     events: Arc<Mutex<Vec<TimedEvent>>>,
     pub(crate) happened: Mutex<Vec<EventReport>>,
+    pub(crate) churned: Mutex<Churned>,
     teller: Arc<Teller>,
-    joining: Mutex<Vec<JoinHandle<()>>>,
+    tasks: Mutex<JoinSet<()>>,
     failed: Mutex<Vec<String>>,
     next: [AtomicUsize; 2],
-    cpu_before_s: f64,
+    /// Time at which the last initial peer had joined.
+    pub(crate) all_joined_us: OnceLock<u64>,
+    /// Viewer that decodes `program.png`; churn spares it.
+    pictured: Mutex<Option<PeerId>>,
+    gauge: Mutex<Gauge>,
 }
 
 impl Cast {
     /// Opens the room as the host and lets all other peers join: speakers in their order, then candidates,
     /// then viewers.
-    pub(crate) async fn assemble(
-        args: DemoArgs,
-        out: PathBuf,
-        bench: (u32, u32),
-    ) -> Result<Arc<Cast>, Failure> {
-        let clock = Clock::start();
+    pub(crate) async fn assemble(setting: Setting, log: File) -> Result<Arc<Cast>, Failure> {
+        let (args, clock) = (&setting.args, setting.clock);
         let events: Arc<Mutex<Vec<TimedEvent>>> = Arc::default();
-        let cpu_before_s = super::report::cpu_s();
+        let gauge = Gauge::start();
         let teller = Teller::new();
-        let mut options = options(&args, Part::Speaker(0), clock, bench);
-        let log = events.clone();
-        let trouble = on_trouble(&teller);
+        let mut options = setting.options(Part::HOST);
+        let (timed, trouble) = (events.clone(), on_trouble(&teller));
         options.on_event = Some(Arc::new(move |event| {
-            log.lock().push((clock.now_us(), event.clone()));
+            if is_reported(event) {
+                timed.lock().push((clock.now_us(), event.clone()));
+            }
             trouble(event);
         }));
         let shaper = options.shaper.clone();
@@ -102,113 +85,133 @@ impl Cast {
         let (created, created_us) = (Instant::now(), clock.now_us());
         let invite = room.invite().clone();
         let (speakers, viewers) = (usize::from(args.speakers), usize::from(args.viewers));
-        let candidates = usize::from(args.candidates);
+        let recorded = Recorded::choose(viewers, args.record_all);
+        let host = setting.enter(Part::HOST, room, shaper, false).await?;
         let cast = Arc::new(Cast {
-            args,
-            out,
-            bench,
-            clock,
+            setting,
             invite,
+            log,
             created,
             created_us,
-            actors: Mutex::default(),
+            actors: Mutex::new(BTreeMap::from([(Part::HOST, Arc::new(Actor::here(host)))])),
+            past: Mutex::default(),
+            recorded: Mutex::new(recorded),
             events,
-            teller,
             happened: Mutex::default(),
-            joining: Mutex::default(),
+            churned: Mutex::default(),
+            teller,
+            tasks: Mutex::default(),
             failed: Mutex::default(),
             next: [AtomicUsize::new(speakers), AtomicUsize::new(viewers)],
-            cpu_before_s,
+            all_joined_us: OnceLock::new(),
+            pictured: Mutex::default(),
+            gauge: Mutex::new(gauge),
         });
-        cast.enter(Part::Speaker(0), room, shaper).await?;
         let joining = cast.clone();
-        let everyone = tokio::spawn(async move {
-            for index in 1..speakers {
-                joining.join(Part::Speaker(index)).await;
-            }
-            for index in 0..candidates {
-                joining.join(Part::Candidate(index)).await;
-            }
-            let mut at_once = tokio::task::JoinSet::new();
-            for index in 0..viewers {
-                if at_once.len() >= JOINING_AT_ONCE {
-                    at_once.join_next().await;
-                }
-                let joining = joining.clone();
-                at_once.spawn(async move { joining.join(Part::Viewer(index)).await });
-            }
-            while at_once.join_next().await.is_some() {}
-        });
-        cast.joining.lock().push(everyone);
+        cast.spawn(async move { joining.start().await });
         Ok(cast)
+    }
+
+    /// Lets the other initial peers join, and then begins the churn.
+    async fn start(self: &Arc<Cast>) {
+        let args = self.args();
+        for index in 1..usize::from(args.speakers) {
+            self.join(Part::Speaker(index)).await;
+        }
+        for index in 0..usize::from(args.candidates) {
+            self.join(Part::Candidate(index)).await;
+        }
+        let mut at_once = JoinSet::new();
+        for index in 0..usize::from(args.viewers) {
+            if at_once.len() >= usize::from(args.joining) {
+                at_once.join_next().await;
+            }
+            let joining = self.clone();
+            at_once.spawn(async move { joining.join(Part::Viewer(index)).await });
+        }
+        while at_once.join_next().await.is_some() {}
+        let all_joined_us = *self.all_joined_us.get_or_init(|| self.now_us());
+        tracing::info!("all peers have joined after {:.0} ms", self.ms(all_joined_us));
+        if let Some(churn) = args.churn {
+            churn::run(self, churn.share_per_min).await;
+        }
+    }
+
+    /// Runs a task until the end of the demo.
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let mut tasks = self.tasks.lock();
+        while tasks.try_join_next().is_some() {}
+        tasks.spawn(task);
     }
 
     /// Adds a speaker or a viewer; returns `None` if it could not join.
     pub(crate) async fn add(&self, speaker: bool) -> Option<PeerId> {
         let index = self.next[usize::from(!speaker)].fetch_add(1, Ordering::Relaxed);
-        let part = if speaker { Part::Speaker(index) } else { Part::Viewer(index) };
-        self.join(part).await;
-        self.actors().iter().find(|actor| actor.part == part).map(|actor| actor.room.me())
+        self.join(if speaker { Part::Speaker(index) } else { Part::Viewer(index) }).await
     }
 
     /// Returns the source of a further speaker.
     pub(crate) fn next_source(&self) -> Result<Box<dyn Source>, Failure> {
-        self.args.room.source(self.next[0].fetch_add(1, Ordering::Relaxed))
+        self.args().room.source(self.next[0].fetch_add(1, Ordering::Relaxed))
     }
 
-    async fn join(&self, part: Part) {
-        let mut options = options(&self.args, part, self.clock, self.bench);
-        options.on_event = Some(on_trouble(&self.teller));
-        let shaper = options.shaper.clone();
-        let joined = match Room::join(&self.invite, options).await {
-            Ok(room) => self.enter(part, room, shaper).await,
-            Err(error) => Err(error.into()),
+    async fn join(&self, part: Part) -> Option<PeerId> {
+        let records = part.viewer_index().is_some_and(|index| self.recorded.lock().starts(index));
+        let joined = if self.args().processes {
+            self.start_process(part, records).await.map(|child| Actor::process(part, child))
+        } else {
+            let joining = self.setting.join(part, &self.invite, records, on_trouble(&self.teller));
+            joining.await.map(Actor::here)
         };
-        if let Err(failure) = joined {
-            let line = format!("{part:?} could not join: {failure}");
-            tracing::error!("{line}");
-            self.failed.lock().push(line);
+        match joined {
+            Ok(actor) => {
+                let peer = actor.peer;
+                self.actors.lock().insert(part, Arc::new(actor));
+                Some(peer)
+            }
+            Err(failure) => {
+                part.viewer_index().into_iter().for_each(|index| self.recorded.lock().ends(index));
+                self.fail(format!("{part:?} could not join: {failure}"));
+                None
+            }
         }
     }
 
-    /// Registers a joined peer, and starts its publishing or recording.
-    async fn enter(&self, part: Part, room: Room, shaper: Shaper) -> Result<(), Failure> {
-        let mut heard = None;
-        let mut recording = None;
-        match part {
-            Part::Speaker(index) => {
-                room.publish(self.args.room.source(index)?).await?;
-                let file = self.out.join(format!("speaker-{index}-heard.wav"));
-                let tones = self.args.room.source.is_empty().then_some(index);
-                heard = Some(Heard::start(room.sound()?, file, tones)?);
-            }
-            Part::Viewer(index) => {
-                let file = self.out.join(format!("viewer-{index}.mp4"));
-                recording = Some((file.clone(), room.record(&file)?));
-            }
-            Part::Candidate(_) => {}
-        }
-        let actor = Actor {
+    async fn start_process(&self, part: Part, records: bool) -> Result<Child, Failure> {
+        let Setting { args, out, bench, .. } = &self.setting;
+        let brief = Brief {
             part,
-            room,
-            shaper,
-            recording: Mutex::new(recording),
-            heard,
-            gone_us: Mutex::default(),
-            left: Mutex::default(),
-            sent_bytes: Mutex::default(),
-            tenures: Mutex::default(),
+            invite: self.invite.to_string(),
+            seed: args.room.seed,
+            bench: *bench,
+            out: out.clone(),
+            records,
         };
-        self.actors.lock().push(Arc::new(actor));
-        Ok(())
+        let trouble = on_trouble(&self.teller);
+        Ok(Child::start(&brief, &self.log, move |why| trouble(&RoomEvent::LinkTrouble(why))).await?)
+    }
+
+    /// Notes a failure; the first one becomes the outcome of the demo.
+    pub(crate) fn fail(&self, line: String) {
+        tracing::error!("{line}");
+        self.failed.lock().push(line);
+    }
+
+    /// Returns an error if anything has failed.
+    pub(crate) fn outcome(&self) -> anyhow::Result<()> {
+        match self.failed.lock().as_slice() {
+            [] => Ok(()),
+            [line] => anyhow::bail!("{line}"),
+            [line, more @ ..] => anyhow::bail!("{line}; and {} more in log.txt", more.len()),
+        }
     }
 
     pub(crate) fn args(&self) -> &DemoArgs {
-        &self.args
+        &self.setting.args
     }
 
     pub(crate) fn now_us(&self) -> u64 {
-        self.clock.now_us()
+        self.setting.clock.now_us()
     }
 
     /// Converts a time to milliseconds since the creation of the room.
@@ -218,60 +221,114 @@ impl Cast {
 
     /// Returns all peers in the order of their roles.
     pub(crate) fn actors(&self) -> Vec<Arc<Actor>> {
-        let mut actors = self.actors.lock().clone();
-        actors.sort_by_key(|actor| actor.part);
-        actors
+        self.actors.lock().values().cloned().collect()
     }
 
     /// Returns all peers that were not killed and have not left.
     pub(crate) fn present(&self) -> Vec<Arc<Actor>> {
-        self.actors().into_iter().filter(|actor| actor.gone_us.lock().is_none()).collect()
+        self.actors().into_iter().filter(|actor| actor.gone_us().is_none()).collect()
+    }
+
+    /// Returns the indexes of all speakers that have ever joined.
+    pub(crate) fn speakers(&self) -> Vec<usize> {
+        self.actors.lock().keys().filter_map(|part| part.speaker_index()).collect()
     }
 
     pub(crate) fn events(&self) -> Vec<TimedEvent> {
         self.events.lock().clone()
     }
 
-    pub(crate) fn cpu_s(&self) -> f64 {
-        super::report::cpu_s() - self.cpu_before_s
+    pub(crate) fn host_actor(&self) -> Option<Arc<Actor>> {
+        self.actors.lock().get(&Part::HOST).cloned()
     }
 
     /// Returns the host's snapshot of the room.
     pub(crate) fn host(&self) -> RoomSnapshot {
-        self.actors().first().map(|host| host.room.snapshot()).unwrap_or_default()
+        let host = self.host_actor();
+        host.and_then(|host| Some(host.local()?.room.snapshot())).unwrap_or_default()
     }
 
     /// Returns the peer with that id, if it is present.
     pub(crate) fn present_peer(&self, peer: &PeerId) -> Option<Arc<Actor>> {
-        self.present().into_iter().find(|actor| actor.room.me() == *peer)
+        self.present().into_iter().find(|actor| actor.peer == *peer)
     }
 
-    /// Decodes at the deepest viewer until a time; returns the newest picture.
-    pub(crate) async fn decode_until(&self, until: Instant) -> Option<Arc<Picture>> {
-        let viewers = self.present().into_iter().filter(|actor| matches!(actor.part, Part::Viewer(_)));
-        let deepest = viewers.max_by_key(|actor| actor.room.snapshot().depth);
-        let deepest = deepest.or_else(|| self.present().into_iter().nth(1))?;
-        let mut pictures = deepest.room.pictures().ok()?;
-        let mut newest = None;
-        loop {
-            tokio::select! {
-                biased;
-                decoded = pictures.next() => match decoded {
-                    Some(decoded) => newest = Some(decoded.picture),
-                    None => return newest,
-                },
-                () = sleep_until(until) => return newest,
+    /// Returns the viewers that churn may replace. A viewer on stage and the viewer that decodes `program.png` stay.
+    pub(crate) fn replaceable(&self) -> Vec<Arc<Actor>> {
+        let pictured = *self.pictured.lock();
+        let watches =
+            |actor: &Arc<Actor>| actor.part.viewer_index().is_some() && Some(actor.peer) != pictured;
+        self.present().into_iter().filter(|actor| watches(actor) && !actor.glance().speaks).collect()
+    }
+
+    /// Removes a departed viewer, and frees its links, memory and files.
+    pub(crate) async fn retire(&self, actor: Arc<Actor>) {
+        // whatever made its process fail has been reported
+        let figures = actor.figures(&self.speakers()).await;
+        let (sent_bytes, ideal_bytes) =
+            figures.map_or((0, 0), |figures| (figures.to_children_bytes, figures.program_bytes));
+        if self.actors.lock().remove(&actor.part).is_some() {
+            let mut past = self.past.lock();
+            past.sent_bytes += sent_bytes;
+            past.ideal_bytes += ideal_bytes;
+        }
+        actor.part.viewer_index().into_iter().for_each(|index| self.recorded.lock().ends(index));
+        // if another task still uses it, its room is closed when that task drops it
+        if let Some(Place::Here(peer)) = Arc::into_inner(actor).map(Actor::into_place)
+            && let Err(error) = peer.close().await
+        {
+            self.fail(format!("{error:#}"));
+        }
+    }
+
+    /// Returns the bytes that retired viewers sent to their children, and those of the program that they received.
+    pub(crate) fn past_bytes(&self) -> (u64, u64) {
+        let Past { sent_bytes, ideal_bytes } = *self.past.lock();
+        (sent_bytes, ideal_bytes)
+    }
+
+    /// Starts a recording at each depth of the tree without one, once all initial peers have joined.
+    pub(crate) async fn record_all_depths(&self) {
+        if self.all_joined_us.get().is_none() {
+            return;
+        }
+        let viewer = |actor: Arc<Actor>| Some((actor.part.viewer_index()?, actor));
+        let viewers: BTreeMap<usize, Arc<Actor>> = self.present().into_iter().filter_map(viewer).collect();
+        let depths: Vec<_> = viewers.iter().map(|(index, actor)| (*index, actor.glance().depth)).collect();
+        let chosen = self.recorded.lock().choose_later(&depths);
+        for actor in chosen.iter().filter_map(|index| viewers.get(index)) {
+            if let Err(error) = actor.record(&self.setting.out).await {
+                self.fail(format!("{:?} could not record: {error:#}", actor.part));
             }
         }
+    }
+
+    /// Reads the resources that this process uses.
+    pub(crate) fn read_gauge(&self) -> ProcessReport {
+        let links = |actor: &Arc<Actor>| actor.local().map_or(0, |peer| peer.room.links());
+        let links = self.present().iter().map(links).sum();
+        self.gauge.lock().read(links)
+    }
+
+    /// Decodes at the deepest viewer until a time, and writes the newest picture to `program.png`. Returns false if
+    /// there was no picture.
+    pub(crate) async fn picture(&self, until: Instant) -> anyhow::Result<bool> {
+        let present = self.present();
+        let viewers = present.iter().filter(|actor| actor.part.viewer_index().is_some());
+        let deepest = viewers.max_by_key(|actor| actor.glance().depth);
+        let Some(deepest) = deepest.or_else(|| present.get(1)) else { return Ok(false) };
+        *self.pictured.lock() = Some(deepest.peer);
+        deepest.picture(until, &self.setting.out.join("program.png")).await
     }
 
     /// Returns a line on the state of the room.
     pub(crate) fn progress(&self, elapsed: Duration) -> String {
         let host = self.host();
         let present = self.present();
-        let viewers: Vec<_> = present.iter().filter(|actor| matches!(actor.part, Part::Viewer(_))).collect();
-        let fed = viewers.iter().filter(|actor| actor.room.snapshot().parent.is_some()).count();
-        let depth = viewers.iter().filter_map(|actor| actor.room.snapshot().depth).max().unwrap_or(0);
+        let viewers = present.iter().filter(|actor| actor.part.viewer_index().is_some());
+        let glances: Vec<_> = viewers.map(|actor| actor.glance()).collect();
+        let fed = glances.iter().filter(|glance| glance.parent.is_some()).count();
+        let depth = glances.iter().filter_map(|glance| glance.depth).max().unwrap_or(0);
         let mixer = match host.mode {
             Mode::Mesh => "mixer none".to_owned(),
             _ if nobody_consents(&host) => NOBODY_CONSENTS.to_owned(),
@@ -283,68 +340,58 @@ impl Cast {
             mode_word(host.mode),
             host.rank,
             present.len(),
-            viewers.len(),
+            glances.len(),
         )
     }
 
-    /// Collects all figures, ends the recordings, and closes all rooms.
-    pub(crate) async fn finish(&self) -> Result<Report, Failure> {
-        for task in std::mem::take(&mut *self.joining.lock()) {
-            task.abort();
-        }
-        let report = Report::of(self).await?;
-        let actors = std::mem::take(&mut *self.actors.lock());
-        for actor in &actors {
-            if let Some((_, recording)) = actor.recording.lock().take() {
-                recording.finish()?;
-            }
-        }
+    /// Collects all figures, ends the recordings, and closes all rooms and processes.
+    pub(crate) async fn finish(&self) -> Report {
+        let mut tasks = std::mem::take(&mut *self.tasks.lock());
+        tasks.shutdown().await;
+        tracing::info!("the demo ends: all figures are collected, and then all rooms closed");
+        let report = Report::of(self).await;
+        tracing::info!("all figures are collected");
         // the host is closed last, since its rendezvous closes with it
-        let mut closing = tokio::task::JoinSet::new();
-        let (mut hosts, mut ears) = (Vec::new(), Vec::new());
-        for actor in actors {
-            let Some(Actor { part, room, heard, .. }) = Arc::into_inner(actor) else { continue };
-            ears.extend(heard);
-            if part == Part::Speaker(0) {
-                hosts.push(room);
-            } else {
-                closing.spawn(room.close());
-            }
+        let mut actors = std::mem::take(&mut *self.actors.lock());
+        let host = actors.remove(&Part::HOST);
+        let mut closing = JoinSet::new();
+        for actor in actors.into_values() {
+            closing.spawn(close(actor));
         }
-        while closing.join_next().await.is_some() {}
-        for host in hosts {
-            host.close().await;
+        while let Some(closed) = closing.join_next().await {
+            self.note(closed.unwrap_or_else(|error| Err(error.into())));
         }
-        for heard in ears {
-            heard.finish().await?;
+        if let Some(host) = host {
+            self.note(close(host).await);
         }
-        match self.failed.lock().first() {
-            Some(line) => Err(anyhow::anyhow!("{line}").into()),
-            None => Ok(report),
+        tracing::info!("all rooms are closed");
+        report
+    }
+
+    fn note(&self, closed: anyhow::Result<()>) {
+        if let Err(error) = closed {
+            self.fail(format!("{error:#}"));
         }
     }
 
-    /// Keeps the recordings of a few viewers of different depth, unless all are requested; removes the rest.
-    pub(crate) fn keep_recordings(&self, report: &Report, most: usize) -> anyhow::Result<()> {
-        if self.args.record_all {
-            return Ok(());
+    /// Removes the recordings that aren't kept.
+    pub(crate) fn keep_recordings(&self, report: &Report) -> anyhow::Result<()> {
+        let viewers = report.viewers().iter().map(|viewer| (viewer.index, viewer.depth));
+        self.recorded.lock().keep_few(&self.setting.out, viewers)
+    }
+}
+
+/// Closes a peer's room, or ends its process if that has not ended yet.
+async fn close(actor: Arc<Actor>) -> anyhow::Result<()> {
+    let gone = actor.gone_us().is_some();
+    match Arc::into_inner(actor).map(Actor::into_place) {
+        Some(Place::Here(peer)) => peer.close().await,
+        Some(Place::Process(child)) => {
+            let ended = child.end().await;
+            // a departed peer's process was killed, has ended, or ends now
+            if gone { Ok(()) } else { ended }
         }
-        let mut by_depth: BTreeMap<Option<usize>, Vec<usize>> = BTreeMap::new();
-        for viewer in report.viewers() {
-            by_depth.entry(viewer.depth).or_default().push(viewer.index);
-        }
-        let mut kept: Vec<usize> =
-            by_depth.values().filter_map(|viewers| viewers.first().copied()).take(most).collect();
-        let rest = by_depth.values().flatten().copied().filter(|index| !kept.contains(index));
-        let rest: Vec<_> = rest.collect();
-        kept.extend(rest.into_iter().take(most.saturating_sub(kept.len())));
-        for index in 0..self.next[1].load(Ordering::Relaxed) {
-            let file = self.out.join(format!("viewer-{index}.mp4"));
-            if !kept.contains(&index) && file.exists() {
-                std::fs::remove_file(file)?;
-            }
-        }
-        Ok(())
+        None => Ok(()),
     }
 }
 
@@ -364,50 +411,4 @@ fn on_trouble(teller: &Arc<Teller>) -> OnEvent {
             eprintln!("{line}");
         }
     })
-}
-
-fn options(args: &DemoArgs, part: Part, clock: Clock, bench: (u32, u32)) -> Options {
-    let (name, speaks, views) = match part {
-        Part::Speaker(index) => (format!("Speaker {index}"), true, true),
-        Part::Candidate(index) => (format!("Candidate {index}"), false, false),
-        Part::Viewer(index) => (format!("Viewer {index}"), false, true),
-    };
-    let own_name = args.room.name.clone().filter(|_| part == Part::Speaker(0));
-    let mix = match part {
-        Part::Candidate(_) => Consent::Always,
-        Part::Speaker(_) if args.candidates == 0 => args.room.mix.map_or(Consent::Auto, Consent::from),
-        _ => args.room.mix.filter(|_| speaks).map_or(Consent::Never, Consent::from),
-    };
-    // the second speaker's clock is fast, the third's is slow
-    let drift_ppm = match part {
-        Part::Speaker(1) => args.drift,
-        Part::Speaker(2) => -args.drift,
-        _ => 0,
-    };
-    // each peer has its own seed, derived from the demo's
-    let number = match part {
-        Part::Speaker(index) => index as u64,
-        Part::Candidate(index) => 1_000 + index as u64,
-        Part::Viewer(index) => 2_000 + index as u64,
-    };
-    let seed = args.room.seed.map(|seed| seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ number);
-    let shaper = Shaper::new(seed.unwrap_or(number));
-    shaper.set(args.link.unwrap_or_default());
-    Options {
-        speaks,
-        views,
-        mix,
-        relays: args.room.relay == crate::args::RelayWord::Auto,
-        uplink_bps_max: args.room.max_uplink,
-        picture_max: args.room.speaker_size,
-        password: args.room.password.clone(),
-        bind: vec![IpAddr::V4(Ipv4Addr::LOCALHOST)],
-        udp_ports: args.room.network.udp_ports.clone(),
-        bench: Some(bench),
-        shaper,
-        clock: clock.drifting(drift_ppm),
-        seed,
-        keep_frame_log: true,
-        ..Options::viewer(&own_name.unwrap_or(name))
-    }
 }

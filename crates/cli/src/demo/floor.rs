@@ -8,7 +8,9 @@ use plenary::{MediaKind, OnDesk, PeerId, RoomEvent};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use super::cast::{Actor, Cast, Part};
+use super::actor::Actor;
+use super::cast::Cast;
+use super::peer::Part;
 use crate::Failure;
 
 /// Time limit for the others to see and hear the new speaker; past it the report counts it as not noticed.
@@ -34,9 +36,8 @@ pub(crate) struct Noticed {
 
 /// Returns the viewer with the most children: its step onto the stage moves the most peers.
 pub(crate) fn to_promote(cast: &Cast) -> Option<Arc<Actor>> {
-    let children = |actor: &Arc<Actor>| actor.room.snapshot().children.len();
-    let watches = |actor: &Arc<Actor>| is_viewer(actor) && !actor.room.snapshot().speaks;
-    cast.present().into_iter().filter(watches).max_by_key(children)
+    let watches = |actor: &Arc<Actor>| is_viewer(actor) && !actor.glance().speaks;
+    cast.present().into_iter().filter(watches).max_by_key(|actor| actor.glance().children)
 }
 
 /// Returns the viewer that came on stage last.
@@ -47,24 +48,27 @@ pub(crate) fn to_demote(cast: &Cast) -> Option<Arc<Actor>> {
 }
 
 fn is_viewer(actor: &Arc<Actor>) -> bool {
-    matches!(actor.part, Part::Viewer(_))
+    actor.part.viewer_index().is_some()
 }
 
 /// Offers the target the floor from the host. The target accepts and publishes its source; the other peers
-/// watch for it.
+/// watch for it. Works only for peers in this process.
 pub(crate) async fn promote(cast: &Cast, target: &Arc<Actor>) -> Result<Noticed, Failure> {
-    let peer = target.room.me();
+    let peer = target.peer;
+    let host = cast.host_actor();
+    let Some((host, room)) = host.as_ref().and_then(|host| host.local()).zip(target.local()) else {
+        return Ok(Noticed::default());
+    };
+    let (host, room) = (&host.room, &room.room);
     let at_us = cast.now_us();
     let mut watching = JoinSet::new();
     for other in cast.present() {
-        if other.room.me() != peer && !matches!(other.part, Part::Candidate(_)) {
+        if other.peer != peer && !matches!(other.part, Part::Candidate(_)) {
             watching.spawn(watch(other));
         }
     }
-    let mut events = target.room.events();
-    let host = cast.present().into_iter().find(|actor| actor.part == Part::Speaker(0));
-    let Some(host) = host else { return Ok(Noticed::default()) };
-    host.room.promote(peer).await?;
+    let mut events = room.events();
+    host.promote(peer).await?;
     let offered = async {
         while let Some(event) = events.next().await {
             if event == RoomEvent::FloorOffered {
@@ -73,9 +77,9 @@ pub(crate) async fn promote(cast: &Cast, target: &Arc<Actor>) -> Result<Noticed,
         }
     };
     timeout(WATCHED, offered).await?;
-    target.room.speak(true).await?;
-    if target.room.pictures_sent() == 0 {
-        target.room.publish(cast.next_source()?).await?;
+    room.speak(true).await?;
+    if room.pictures_sent() == 0 {
+        room.publish(cast.next_source()?).await?;
     }
     // the target may leave the stage again before the other peers have finished watching
     let (on_desk, seen) = tokio::join!(taken_up(cast, &peer), watching.join_all());
@@ -97,7 +101,7 @@ async fn taken_up(cast: &Cast, peer: &PeerId) -> OnDesk {
         while on_desk.picture_us.is_none() || on_desk.sound_us.is_none() {
             sleep(LOOK_EACH).await;
             let lead = cast.host().mixers.first().and_then(|lead| cast.present_peer(lead));
-            let now = lead.map(|lead| lead.room.on_desk(peer)).unwrap_or_default();
+            let now = lead.and_then(|lead| Some(lead.local()?.room.on_desk(peer))).unwrap_or_default();
             on_desk.picture_us = on_desk.picture_us.or(now.picture_us);
             on_desk.sound_us = on_desk.sound_us.or(now.sound_us);
         }
@@ -108,7 +112,7 @@ async fn taken_up(cast: &Cast, peer: &PeerId) -> OnDesk {
 
 /// Sends the peer back to the audience, at the host.
 pub(crate) async fn demote(cast: &Cast, peer: PeerId) -> anyhow::Result<()> {
-    if let Some(host) = cast.present().into_iter().find(|actor| actor.part == Part::Speaker(0)) {
+    if let Some(host) = cast.host_actor().as_ref().and_then(|host| host.local()) {
         host.room.demote(peer).await?;
     }
     Ok(())
@@ -121,8 +125,9 @@ fn noticed(seen: &[Seen], kind: MediaKind, since_us: u64) -> Option<u64> {
 }
 
 async fn watch(actor: Arc<Actor>) -> Vec<Seen> {
-    let mut frames = actor.room.frames();
     let mut seen = Vec::new();
+    let Some(peer) = actor.local() else { return seen };
+    let mut frames = peer.room.frames();
     let watching = async {
         while let Some(received) = frames.next().await {
             let identity = &received.frame.identity;

@@ -17,6 +17,8 @@ use crate::json::round;
 const RATE: u32 = 48_000;
 /// Number of samples that are analysed: the last 8 s.
 const JUDGED: usize = 8 * RATE as usize;
+/// Number of 20 ms frames after which the file is made playable as it is, for a process that may be killed.
+const FLUSHED_EACH: usize = 50;
 
 /// Recorder of the sound that a speaker receives.
 pub(crate) struct Heard {
@@ -35,6 +37,7 @@ impl Heard {
         let last: Arc<Mutex<Vec<f32>>> = Arc::default();
         let kept = last.clone();
         let task = tokio::spawn(async move {
+            let mut frames = 0_usize;
             while let Some(frame) = sound.next().await {
                 for sample in frame.mono() {
                     writer.write_sample((sample * f32::from(i16::MAX)) as i16)?;
@@ -43,6 +46,11 @@ impl Heard {
                 kept.extend(frame.mono());
                 let over = kept.len().saturating_sub(2 * JUDGED);
                 kept.drain(..over);
+                drop(kept);
+                frames += 1;
+                if frames.is_multiple_of(FLUSHED_EACH) {
+                    writer.flush()?;
+                }
             }
             writer.finalize()?;
             Ok(())

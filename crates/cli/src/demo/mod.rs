@@ -2,16 +2,28 @@
 //!
 //! Every peer is a separate `Room` with its own sockets, keys and brain; they share only the process and its
 //! clock. A kill event makes the peer's link shaper drop all traffic: the peer's tasks run on, and no other
-//! peer is notified.
+//! peer is notified. With `--processes`, every peer but the host has a process of its own, and a kill is a SIGKILL.
 
+mod actor;
+mod aftermath;
 mod cast;
+mod child;
+mod churn;
+mod event;
+pub(crate) mod figures;
 mod floor;
 mod folder;
 mod happen;
 mod heard;
+mod peer;
+pub(crate) mod peer_process;
+pub(crate) mod process;
 mod program;
-pub(crate) mod report;
+mod recordings;
+mod report;
 mod svg;
+mod timeline;
+mod wire;
 
 use std::collections::hash_map::RandomState;
 use std::fs;
@@ -22,22 +34,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use plenary::media::{BuiltinCodecs, Picture, codec_bench};
+use plenary::media::{BuiltinCodecs, Clock, codec_bench};
 use tokio::time::{Instant, sleep_until};
 use tracing::Level;
 
 use crate::args::DemoArgs;
-use crate::commands::{Signals, filter, runtime, stay::write_png};
-use crate::units::What;
+use crate::commands::{Signals, filter, runtime};
+use crate::units::{At, What};
 use crate::{Failure, json, not_yet, usage};
 use cast::Cast;
+use peer::Setting;
 
 /// Time before the end at which the picture is taken.
 const PICTURE_BEFORE_END: Duration = Duration::from_secs(1);
 /// Time before that at which its viewer begins to decode: long enough for a keyframe.
 const DECODE_BEFORE_PICTURE: Duration = Duration::from_millis(2_500);
-/// Number of viewers' recordings kept without `--record-all`.
-const RECORDINGS_KEPT: usize = 3;
+/// Maximum number of peers that run in processes of their own. A guess: each takes some 50 MiB.
+const PROCESSES_MAX: usize = 50;
 
 pub(crate) fn run(mut args: DemoArgs) -> Result<(), Failure> {
     check(&args)?;
@@ -48,8 +61,8 @@ pub(crate) fn run(mut args: DemoArgs) -> Result<(), Failure> {
         json::can_be_made(file, Some(&out))?;
     }
     folder::prepare(&out, &args.room)?;
-    log_to(&out.join("log.txt"), args.room.log)?;
-    runtime()?.block_on(play(args, out))
+    let log = log_to(&out.join("log.txt"), args.room.log)?;
+    runtime()?.block_on(play(args, out, log))
 }
 
 /// Returns a random seed that is short enough to be typed again.
@@ -63,11 +76,11 @@ fn check(args: &DemoArgs) -> Result<(), Failure> {
     if let Some(flag) = args.room.not_yet() {
         return Err(not_yet(flag));
     }
-    if args.churn.is_some() {
-        return Err(not_yet("--churn"));
+    if args.churn.is_some() && args.viewers == 0 {
+        return Err(usage("--churn: there is no viewer to replace"));
     }
     if args.processes {
-        return Err(not_yet("--processes"));
+        check_processes(args)?;
     }
     let mixers = u16::from(args.room.mixers());
     if mixers > args.candidates.max(1) {
@@ -90,79 +103,97 @@ fn check(args: &DemoArgs) -> Result<(), Failure> {
     args.room.check_sources(true)
 }
 
-fn log_to(file: &Path, level: Option<Level>) -> anyhow::Result<()> {
-    let log = fs::File::create(file).with_context(|| format!("cannot write {}", file.display()))?;
+/// Checks that each peer can have its own process.
+fn check_processes(args: &DemoArgs) -> Result<(), Failure> {
+    let added = args.at.iter().filter(|at| matches!(at.what, What::AddSpeaker | What::AddViewer)).count();
+    let peers = usize::from(args.speakers) + usize::from(args.candidates) + usize::from(args.viewers) + added;
+    if peers > PROCESSES_MAX {
+        return Err(usage(format!("--processes: {peers} peers, and at most {PROCESSES_MAX} have processes")));
+    }
+    let moves = |at: &&At| matches!(at.what, What::PromoteViewer | What::DemoteViewer);
+    match args.at.iter().find(moves) {
+        Some(at) => Err(usage(format!(
+            "--at {}: not with --processes, since frames are compared across peers",
+            at.what.text()
+        ))),
+        None => Ok(()),
+    }
+}
+
+/// Logs to a file. Returns the file, for the logs of other processes.
+fn log_to(file: &Path, level: Option<Level>) -> anyhow::Result<fs::File> {
+    // all processes append
+    let opened = fs::File::options().create(true).append(true).open(file);
+    let log = opened.with_context(|| format!("cannot write {}", file.display()))?;
+    let of_processes = log.try_clone()?;
     tracing_subscriber::fmt()
         .with_env_filter(filter(level, Level::INFO))
         .with_ansi(false)
         .with_writer(Arc::new(log))
         .init();
-    Ok(())
+    Ok(of_processes)
 }
 
-async fn play(args: DemoArgs, out: PathBuf) -> Result<(), Failure> {
+async fn play(args: DemoArgs, out: PathBuf, log: fs::File) -> Result<(), Failure> {
     let told_to_end = Signals::listen()?;
     let bench = codec_bench(&BuiltinCodecs::default(), Duration::from_millis(300))?;
-    let cast = Cast::assemble(args, out.clone(), (bench.encode_us, bench.decode_us)).await?;
-    let picture = perform(&cast, told_to_end).await;
-    let report = cast.finish().await?;
+    let bench = (bench.encode_us, bench.decode_us);
+    let setting = Setting { args, out: out.clone(), bench, clock: Clock::start() };
+    let cast = Cast::assemble(setting, log).await?;
+    let pictured = perform(&cast, told_to_end).await;
+    let report = cast.finish().await;
     report.write(&out)?;
-    if let Some(picture) = picture {
-        write_png(&out.join("program.png"), &picture)?;
-    } else {
-        tracing::warn!("no program.png: no viewer received a picture to decode");
+    match pictured {
+        Ok(true) => {}
+        Ok(false) => tracing::warn!("no program.png: no viewer received a picture to decode"),
+        Err(error) => cast.fail(format!("no program.png: {error:#}")),
     }
-    cast.keep_recordings(&report, RECORDINGS_KEPT)?;
+    cast.keep_recordings(&report)?;
     if let Some(to) = &cast.args().room.json {
         json::write(to, &report)?;
     }
     eprint!("{}", report.summary());
     eprintln!("written to {}", out.display());
-    Ok(())
+    Ok(cast.outcome()?)
 }
 
-/// Runs the demo and its events until the end or a signal; returns the picture.
-async fn perform(cast: &Arc<Cast>, mut told_to_end: Signals) -> Option<Arc<Picture>> {
+/// Runs the demo and its events until the end or a signal; returns whether there was a picture.
+async fn perform(cast: &Arc<Cast>, mut told_to_end: Signals) -> anyhow::Result<bool> {
     let end = cast.created + cast.args().duration;
     let picture_at = (end - PICTURE_BEFORE_END).max(cast.created);
     let mut happenings = cast.args().at.clone();
     happenings.sort_by_key(|at| at.at);
-    let script = {
-        let cast = cast.clone();
-        tokio::spawn(async move {
-            for at in happenings {
-                sleep_until(cast.created + at.at).await;
-                happen::happen(&cast, at.what).await;
-            }
-        })
-    };
-    let progress = {
-        let cast = cast.clone();
-        tokio::spawn(async move {
-            let mut tick = tokio::time::interval(Duration::from_secs(1));
-            loop {
-                tick.tick().await;
-                progress(&cast);
-            }
-        })
-    };
+    let script = cast.clone();
+    cast.spawn(async move {
+        for at in happenings {
+            sleep_until(script.created + at.at).await;
+            happen::happen(&script, at.what).await;
+        }
+    });
+    let watched = cast.clone();
+    cast.spawn(async move {
+        let mut tick = tokio::time::interval(Duration::from_secs(1));
+        loop {
+            tick.tick().await;
+            progress(&watched);
+            watched.record_all_depths().await;
+        }
+    });
     let in_time = async {
         sleep_until((picture_at - DECODE_BEFORE_PICTURE).max(cast.created)).await;
-        let picture = cast.decode_until(picture_at).await;
+        let pictured = cast.picture(picture_at).await;
         sleep_until(end).await;
-        picture
+        pictured
     };
-    let picture = tokio::select! {
-        picture = in_time => picture,
-        () = told_to_end.come() => cast.decode_until(Instant::now() + DECODE_BEFORE_PICTURE).await,
-    };
-    script.abort();
-    progress.abort();
-    picture
+    tokio::select! {
+        pictured = in_time => pictured,
+        () = told_to_end.come() => cast.picture(Instant::now() + DECODE_BEFORE_PICTURE).await,
+    }
 }
 
 /// Prints one line a second; on a terminal it overwrites the last one.
 fn progress(cast: &Cast) {
+    cast.read_gauge();
     let line = cast.progress(Instant::now().saturating_duration_since(cast.created));
     if std::io::stderr().is_terminal() {
         eprint!("\r\x1b[K{line}");

@@ -1,0 +1,173 @@
+//! Handle to one peer of a demo: its room runs in this process, or in a child process.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::bail;
+use parking_lot::Mutex;
+use plenary::{PeerId, Shape};
+use tokio::time::Instant;
+
+use super::child::Child;
+use super::figures::{Figures, Glance};
+use super::peer::{Part, Peer};
+use super::wire::{Answer, Request};
+
+/// Time that a graceful departure may take, by [`Room::leave`](plenary::Room::leave).
+const LEAVE_MAX: Duration = Duration::from_secs(6);
+
+/// Process that runs the peer.
+pub(crate) enum Place {
+    Here(Box<Peer>),
+    Process(Box<Child>),
+}
+
+/// One peer of the demo.
+pub(crate) struct Actor {
+    pub(crate) part: Part,
+    pub(crate) peer: PeerId,
+    place: Place,
+    /// Time at which it was killed or left, by the demo's clock.
+    gone_us: Mutex<Option<u64>>,
+    /// Its last figures, once its process has ended.
+    last: Mutex<Option<Figures>>,
+}
+
+impl Actor {
+    pub(crate) fn here(peer: Peer) -> Actor {
+        Actor::new(peer.part, peer.room.me(), Place::Here(Box::new(peer)))
+    }
+
+    pub(crate) fn process(part: Part, child: Child) -> Actor {
+        Actor::new(part, child.peer, Place::Process(Box::new(child)))
+    }
+
+    fn new(part: Part, peer: PeerId, place: Place) -> Actor {
+        Actor { part, peer, place, gone_us: Mutex::default(), last: Mutex::default() }
+    }
+
+    /// Returns the peer if it runs in this process.
+    pub(crate) fn local(&self) -> Option<&Peer> {
+        match &self.place {
+            Place::Here(peer) => Some(peer),
+            Place::Process(_) => None,
+        }
+    }
+
+    pub(crate) fn into_place(self) -> Place {
+        self.place
+    }
+
+    pub(crate) fn gone_us(&self) -> Option<u64> {
+        *self.gone_us.lock()
+    }
+
+    /// Marks the peer as gone, unless it is already. Returns whether it was present.
+    pub(crate) fn goes(&self, at_us: u64) -> bool {
+        let mut gone_us = self.gone_us.lock();
+        let present = gone_us.is_none();
+        gone_us.get_or_insert(at_us);
+        present
+    }
+
+    pub(crate) fn glance(&self) -> Glance {
+        match &self.place {
+            Place::Here(peer) => peer.glance(),
+            Place::Process(child) => child.glance(),
+        }
+    }
+
+    /// Returns its figures; `speakers` are the indexes of all speakers of the room.
+    ///
+    /// # Errors
+    /// If its process has ended without the demo's doing.
+    pub(crate) async fn figures(&self, speakers: &[usize]) -> anyhow::Result<Figures> {
+        if let Some(last) = self.last.lock().clone() {
+            return Ok(last);
+        }
+        match &self.place {
+            Place::Here(peer) => Ok(peer.figures(speakers).await),
+            Place::Process(child) => {
+                match child.ask(Request::Figures(speakers.to_vec()), Duration::ZERO).await? {
+                    Answer::Figures(figures) => Ok(*figures),
+                    other => bail!("a peer's process answered with {other:?}"),
+                }
+            }
+        }
+    }
+
+    /// Kills the peer: its shaper drops all traffic from now on, or its process gets SIGKILL. Its figures are read
+    /// just before. Returns the time of the kill.
+    pub(crate) async fn kill(&self, speakers: &[usize], now_us: impl Fn() -> u64) -> anyhow::Result<u64> {
+        let killed_us = match &self.place {
+            Place::Here(peer) => {
+                peer.prepare_to_be_killed().await;
+                let killed_us = now_us();
+                peer.kill();
+                killed_us
+            }
+            Place::Process(child) => {
+                let last = self.figures(speakers).await?;
+                let killed_us = now_us();
+                child.kill().await?;
+                *self.last.lock() = Some(last);
+                killed_us
+            }
+        };
+        *self.gone_us.lock() = Some(killed_us);
+        Ok(killed_us)
+    }
+
+    /// Leaves the room gracefully; a process then ends.
+    pub(crate) async fn leave(&self, speakers: &[usize]) -> anyhow::Result<()> {
+        match &self.place {
+            Place::Here(peer) => peer.leave().await,
+            Place::Process(child) => {
+                child.ask(Request::Leave, LEAVE_MAX).await?;
+                let last = self.figures(speakers).await?;
+                *self.last.lock() = Some(last);
+                child.end().await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Records from now on, if it is a viewer.
+    pub(crate) async fn record(&self, out: &Path) -> anyhow::Result<()> {
+        match &self.place {
+            Place::Here(peer) => peer.record(out),
+            Place::Process(child) => {
+                match child.ask(Request::Record(out.to_owned()), Duration::ZERO).await? {
+                    Answer::Record(begun) => begun.map_err(anyhow::Error::msg),
+                    other => bail!("a peer's process answered with {other:?}"),
+                }
+            }
+        }
+    }
+
+    /// Sets the network of its links from now on.
+    pub(crate) async fn reshape(&self, shape: Shape) -> anyhow::Result<()> {
+        match &self.place {
+            Place::Here(peer) => peer.reshape(shape),
+            Place::Process(child) => {
+                child.ask(Request::reshape(shape), Duration::ZERO).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Decodes until a time, and writes the newest picture to a file. Returns false if there was no picture.
+    pub(crate) async fn picture(&self, until: Instant, file: &Path) -> anyhow::Result<bool> {
+        match &self.place {
+            Place::Here(peer) => peer.picture(until, file).await,
+            Place::Process(child) => {
+                let takes = until.saturating_duration_since(Instant::now());
+                let request = Request::Picture(takes.as_millis() as u64, file.to_owned());
+                match child.ask(request, takes).await? {
+                    Answer::Picture(written) => written.map_err(anyhow::Error::msg),
+                    other => bail!("a peer's process answered with {other:?}"),
+                }
+            }
+        }
+    }
+}
