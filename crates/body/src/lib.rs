@@ -41,6 +41,8 @@ mod received;
 mod solo;
 mod stats;
 mod stream;
+#[cfg(test)]
+mod tests;
 mod thin;
 mod tick;
 mod traffic;

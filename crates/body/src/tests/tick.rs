@@ -1,0 +1,146 @@
+//! The periodic work of the body.
+
+use plenary_proto::bounded::Text;
+use plenary_proto::message::Consent;
+use plenary_proto::packet::LinkStats;
+use plenary_proto::seal::Keypair;
+use plenary_proto::{Mode, RoomConfig, RoomState, Time, Verdict};
+
+use super::*;
+use crate::body::{Body, BodyConfig, In};
+use crate::lag::TICK_US;
+use crate::outs::CaptureCommand;
+use crate::traffic::Traffic;
+
+fn body() -> Body {
+    let key = |seed| Keypair::from_seed(&[seed; 32]);
+    let (me, root) = (key(9), key(1).id());
+    let room = RoomId::of_root(&root);
+    let config = RoomConfig {
+        room,
+        root,
+        host: None,
+        name: Text::truncated("me"),
+        speaks: true,
+        views: true,
+        consent: Consent::Always,
+        relays: true,
+        children_max: 8,
+        uplink_bps_max: None,
+        unix_s_at_zero: 1_700_000_000,
+    };
+    let config_of_body =
+        BodyConfig { me: me.id(), room, zero_us: 0, keeps_log: false, views: true, speaks: true, seed: 1 };
+    Body::new(RoomState::new(me, config, 7, Time(0)), config_of_body, BEGIN_US)
+}
+
+fn link(body: &mut Body, peer: PeerId, outs: &mut Outs) -> LinkId {
+    let link = body.media.links.open(peer, LinkKind::Peer);
+    body.media.link_up(link, outs);
+    link
+}
+
+/// Ticks until a time. Returns the last settings of DTX, with the time of each change.
+fn dtx_changes(body: &mut Body, now_us: &mut u64, until_us: u64) -> Vec<(u64, bool)> {
+    let mut changes: Vec<(u64, bool)> = Vec::new();
+    while *now_us <= until_us {
+        let mut outs = Outs::default();
+        body.tick(*now_us, |_| None, &mut outs);
+        for command in outs.capture {
+            if let CaptureCommand::Dtx(on) = command
+                && changes.last().is_none_or(|(_, known)| *known != on)
+            {
+                changes.push((*now_us, on));
+            }
+        }
+        *now_us += TICK_US;
+    }
+    changes
+}
+
+#[test]
+fn a_stall_of_this_machine_causes_no_verdict_and_the_silence_of_the_parent_does() {
+    let (mut stand, ada, mut program) = Stand::fed_by_ada(false);
+    let verdicts = |stand: &mut Stand| {
+        stand.media.lag.tick(stand.now_us);
+        let (now, late_us) = (stand.media.watch_time(stand.now_us), stand.media.lag.late_us());
+        stand.media.watches.verdicts(now, late_us)
+    };
+    for tick in 0..40 {
+        stand.now_us += TICK_US;
+        stand.come(ada, 0, program.picture(tick == 0, stand.now_us));
+        assert_eq!(verdicts(&mut stand), []);
+    }
+    stand.now_us += 1_000_000;
+    assert_eq!(verdicts(&mut stand), [], "this machine slept, not the parent");
+    // for two seconds, as much more silence is allowed as this machine was late
+    for _ in 0..5 {
+        stand.now_us += TICK_US;
+        assert_eq!(verdicts(&mut stand), []);
+    }
+    for tick in 0..120 {
+        stand.now_us += TICK_US;
+        stand.come(ada, 0, program.picture(false, stand.now_us));
+        assert_eq!(verdicts(&mut stand), [], "tick {tick}");
+    }
+    let silent_ticks = (1..=20).find(|_| {
+        stand.now_us += TICK_US;
+        verdicts(&mut stand) == [(ADA, Verdict::Silent)]
+    });
+    assert_eq!(silent_ticks, Some(6), "after 150 ms");
+}
+
+#[test]
+fn the_brain_hears_of_signs_of_life_once_a_second_until_the_peer_is_silent() {
+    let (mut body, mut outs) = (body(), Outs::default());
+    link(&mut body, ADA, &mut outs);
+    link(&mut body, BEN, &mut outs);
+    let mut told = Vec::new();
+    for tick in 0..200 {
+        let now_us = BEGIN_US + tick * TICK_US;
+        if tick < 80 {
+            body.media.arrived(ADA, now_us);
+        }
+        body.tick(now_us, |_| None, &mut outs);
+        let told_us = body.told_heard_us[&ADA];
+        if told.last() != Some(&told_us) {
+            told.push(told_us);
+        }
+        assert_eq!(body.told_heard_us[&BEN], 0, "nothing ever arrived from ben");
+    }
+    // the last arrival is at 1975 ms, and counts for 1500 ms
+    assert_eq!(told, [0, 1_000, 2_000, 3_000].map(|ms| BEGIN_US + ms * MS));
+}
+
+#[test]
+fn dtx_is_on_from_two_seconds_after_mixing_began() {
+    let (mut body, mut now_us) = (body(), BEGIN_US);
+    body.handle(now_us, In::Publish { shares: false }, &mut Outs::default());
+    (body.mode, body.mode_since_us) = (Mode::PassThrough, now_us);
+    assert_eq!(dtx_changes(&mut body, &mut now_us, BEGIN_US + 3_000 * MS), [(BEGIN_US, false)]);
+    (body.mode, body.mode_since_us) = (Mode::Mixer, BEGIN_US + 3_000 * MS);
+    let changes = dtx_changes(&mut body, &mut now_us, BEGIN_US + 6_000 * MS);
+    assert_eq!(changes, [(BEGIN_US + 4_000 * MS, false), (BEGIN_US + 5_000 * MS, true)]);
+    (body.mode, body.mode_since_us) = (Mode::Mesh, BEGIN_US + 6_000 * MS);
+    let changes = dtx_changes(&mut body, &mut now_us, BEGIN_US + 7_000 * MS);
+    assert_eq!(changes, [(BEGIN_US + 7_000 * MS, false)]);
+}
+
+#[test]
+fn traffic_to_viewers_is_counted_apart_also_for_a_viewer_that_has_left_since_the_last_count() {
+    let (mut body, mut outs) = (body(), Outs::default());
+    let [ada, ben, cat] = [ADA, BEN, CAT].map(|peer| link(&mut body, peer, &mut outs));
+    let count = |body: &mut Body, bytes: u64| {
+        let stats = LinkStats { udp_bytes_sent: bytes, ..LinkStats::default() };
+        body.count_traffic(|link| (link != cat).then_some(stats))
+    };
+    body.media.serve(ADA, None, true, BEGIN_US, &mut outs);
+    body.media.serve(BEN, None, false, BEGIN_US, &mut outs);
+    assert_eq!(count(&mut body, 100), Traffic { to_children_bytes: 100, bytes: 200 });
+    body.media.unserve(&ADA);
+    assert_eq!(count(&mut body, 150), Traffic { to_children_bytes: 150, bytes: 300 });
+    assert_eq!(count(&mut body, 250), Traffic { to_children_bytes: 150, bytes: 500 });
+    body.handle(BEGIN_US, In::LinkDown(ben), &mut outs);
+    assert_eq!(count(&mut body, 300), Traffic { to_children_bytes: 150, bytes: 550 });
+    assert_eq!(body.links().collect::<Vec<_>>(), [ada, cat]);
+}
