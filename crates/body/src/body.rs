@@ -17,7 +17,7 @@ use plenary_proto::seal::Verified;
 use plenary_proto::{BrainSnapshot, Command, DataRefusal, Input, Mode, PeerId, Rank, RoomState, Time, Via};
 
 use crate::heartbeats::Heartbeats;
-use crate::lag::TICK_US;
+use crate::lag::{Load, TICK_US};
 use crate::loss::SoundLoss;
 use crate::media::{Media, MediaConfig};
 use crate::mix::{MixFigures, OnDesk, Tenure};
@@ -117,6 +117,7 @@ pub struct Body {
     pub(crate) media: Media,
     pub(crate) heartbeats: Heartbeats,
     pub(crate) ledger: Ledger,
+    pub(crate) load: Load,
     pub(crate) rate: ProgramRate,
     pub(crate) thinning: Thinning,
     pub(crate) own_loss: SoundLoss,
@@ -135,6 +136,8 @@ pub struct Body {
     pub(crate) parents_had: u32,
     /// Time of the next adaptation to the links.
     pub(crate) adapt_us: u64,
+    /// Time of the next count of the traffic.
+    pub(crate) count_us: u64,
 }
 
 impl Body {
@@ -148,6 +151,7 @@ impl Body {
             media,
             heartbeats: Heartbeats::default(),
             ledger: Ledger::default(),
+            load: Load::default(),
             rate: ProgramRate::default(),
             thinning: Thinning::default(),
             own_loss: SoundLoss::default(),
@@ -160,6 +164,7 @@ impl Body {
             mode_since_us: 0,
             parents_had: 0,
             adapt_us: 0,
+            count_us: 0,
         }
     }
 
@@ -433,6 +438,11 @@ impl Body {
     pub fn silent_us(&self, peer: &PeerId, now_us: u64) -> Option<u32> {
         let last = self.media.last_arrival(peer)?;
         Some(u32::try_from(self.media.watch_time(now_us).since(last)).unwrap_or(u32::MAX))
+    }
+
+    /// Returns the number of links that are up.
+    pub fn links_up(&self) -> usize {
+        self.media.links.up_count()
     }
 
     /// Returns all links, up to their last events.

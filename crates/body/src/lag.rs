@@ -11,6 +11,12 @@ const ON_TIME_US: u64 = 10_000;
 /// Span over which the longest excess is kept: the present one and the one before. A guess.
 const SPAN_US: u64 = 1_000_000;
 
+/// Consecutive checks, one each second, with a late tick after which this machine is short of processor time, and
+/// without one after which it no longer is. The first: one late tick counts for two checks. The second is a guess: a
+/// machine that takes no more children may be on time for that reason.
+const BUSY_LOOKS: u32 = 3;
+const IDLE_LOOKS: u32 = 5;
+
 /// Measures the lag of this machine by the body's ticks.
 #[derive(Debug, Default)]
 pub(crate) struct Lag {
@@ -51,6 +57,26 @@ impl Lag {
     }
 }
 
+/// Whether this machine is short of processor time.
+#[derive(Debug, Default)]
+pub(crate) struct Load {
+    is_busy: bool,
+    /// Number of consecutive checks that say otherwise.
+    looks: u32,
+}
+
+impl Load {
+    /// Counts a check. Returns the new state if it changes.
+    pub(crate) fn observe(&mut self, is_late: bool) -> Option<bool> {
+        self.looks = if is_late == self.is_busy { 0 } else { self.looks + 1 };
+        if self.looks < if self.is_busy { IDLE_LOOKS } else { BUSY_LOOKS } {
+            return None;
+        }
+        (self.is_busy, self.looks) = (is_late, 0);
+        Some(is_late)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -80,5 +106,16 @@ mod tests {
             lag.tick(now_us);
         }
         assert_eq!((lag.lost_us(now_us), lag.late_us()), (290_000, 0));
+    }
+
+    #[test]
+    fn a_machine_is_busy_after_three_late_checks_in_a_row_and_idle_after_five_on_time() {
+        let mut load = Load::default();
+        let mut observe =
+            |late: &[bool]| late.iter().filter_map(|late| load.observe(*late)).collect::<Vec<_>>();
+        assert_eq!(observe(&[true, true, false, true, true, false]), [false; 0]);
+        assert_eq!(observe(&[true, true, true, true]), [true]);
+        assert_eq!(observe(&[false, false, false, false, true, false, false, false, false]), [false; 0]);
+        assert_eq!(observe(&[false, false]), [false]);
     }
 }

@@ -88,6 +88,11 @@ impl LinkTable {
         up.map(|((peer, _), newest)| (*peer, newest.link))
     }
 
+    /// Returns the number of links that are up, trunks included.
+    pub(crate) fn up_count(&self) -> usize {
+        self.newest.values().filter(|newest| newest.up).count()
+    }
+
     /// Returns all links, up to their last events.
     pub(crate) fn all(&self) -> impl Iterator<Item = LinkId> {
         self.links.keys().copied()

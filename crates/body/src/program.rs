@@ -375,6 +375,11 @@ impl Program {
         }
     }
 
+    /// Returns whether a peer is a child.
+    pub(crate) fn feeds(&self, peer: &PeerId) -> bool {
+        self.children.contains_key(peer)
+    }
+
     /// Returns the links of all children.
     pub(crate) fn links(&self) -> impl Iterator<Item = LinkId> {
         self.children.values().map(|child| child.link)

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use plenary_proto::message::LinkKind;
 use plenary_proto::packet::{LinkId, LinkStats};
-use plenary_proto::{Input, Mode};
+use plenary_proto::{Input, Mode, PeerId};
 
 use crate::body::Body;
 use crate::outs::{BodyEvent, CaptureCommand, Outs};
@@ -12,6 +12,8 @@ use crate::rate::ProgramRate;
 
 /// Interval of the adaptation to what the links carry, and of the report of degradations to the brain.
 const ADAPT_US: u64 = 1_000_000;
+/// Interval of the traffic's accounting: bytes count for a child from the count before it was fed until the count after.
+const COUNT_US: u64 = 250_000;
 /// Interval at which the brain hears of a peer's signs of life, and maximum age of such a sign.
 const HEARD_US: u64 = 1_000_000;
 const HEARD_US_MAX: u64 = 1_500_000;
@@ -33,7 +35,9 @@ impl Body {
         self.report_verdicts(now_us, outs);
         let (media, brain) = (&self.media, &self.brain);
         let head = || crate::body::head(brain, media);
-        self.heartbeats.on_time(media, &head, now_us, outs);
+        let stage = brain.roster().map_or(&[][..], |roster| &roster.entries);
+        let is_on_stage = |peer: &PeerId| stage.iter().any(|entry| entry.peer == *peer);
+        self.heartbeats.on_time(media, &head, &is_on_stage, now_us, outs);
         if self.media.take_own_key_wanted() {
             self.capture(CaptureCommand::Key, outs);
         }
@@ -46,7 +50,10 @@ impl Body {
         }
         self.report_signs_of_life(now_us, outs);
         self.report_speaking(now_us, outs);
-        self.count_traffic(&stats);
+        if now_us >= self.count_us {
+            self.count_us = now_us + COUNT_US;
+            self.count_traffic(&stats);
+        }
         if now_us >= self.adapt_us {
             self.adapt_us = now_us + ADAPT_US;
             self.adapt(now_us, &stats, outs);
@@ -96,6 +103,10 @@ impl Body {
         // degradations on a machine that is late are its own fault, and no reason to elect another mixer
         if suffered > 0 && self.media.lag.late_us() < LATE_US {
             self.input(now_us, Input::Trouble(suffered), outs);
+        }
+        if let Some(is_busy) = self.load.observe(self.media.lag.late_us() >= LATE_US) {
+            tracing::debug!(is_busy, "this machine's timers are late, or no longer");
+            self.input(now_us, Input::Busy(is_busy), outs);
         }
         let viewers = counted(self.media.program.viewer_links().collect());
         self.adapt_rate(&viewers, outs);

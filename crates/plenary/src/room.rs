@@ -308,9 +308,9 @@ impl Room {
         self.flow.read(|body| body.made().to_vec())
     }
 
-    /// Returns the number of this peer's links, including those that are being set up.
+    /// Returns the number of this peer's links that are up.
     pub fn links(&self) -> usize {
-        self.flow.read(|body| body.links().count())
+        self.flow.read(Body::links_up)
     }
 
     /// Returns the number of pictures of this peer's own stream so far.

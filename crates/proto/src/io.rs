@@ -150,6 +150,9 @@ pub enum Input {
     /// not just plainer ones, for lack of processor time. To be sent about once a second while the overload
     /// lasts.
     Overloaded,
+    /// Whether this machine is short of processor time: its own timers have fired late for a while. To be sent
+    /// on changes. Meanwhile this peer takes no further children, and moves none.
+    Busy(bool),
     /// The warm-up before mixing is complete: every speaker has a picture, or won't have one soon.
     Warm,
     /// This peer's own program has begun: its first keyframe is out.

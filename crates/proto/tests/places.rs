@@ -204,3 +204,29 @@ fn who_can_be_linked_with_nobody_else_gets_a_free_slot_though_it_feeds_nobody() 
     let taken = relay.hears(11, Message::Attach(only_here));
     assert!(says(&taken, 11, |message| matches!(message, Message::Accept { .. })), "{taken:?}");
 }
+
+#[test]
+fn a_busy_relay_keeps_its_children_and_takes_an_orphan_of_theirs_but_no_newcomer_until_it_is_idle() {
+    let mut relay = relay();
+    comes(&mut relay, 10, Attach::newcomer());
+    (0..2).for_each(|_| relay.rests_until(relay.now + 2 * SECOND));
+    let slots = |outputs: &[Output]| {
+        outputs.iter().find_map(|output| match output {
+            Output::Control(_, Message::Aggregate(sum)) => Some(sum.free[0]),
+            _ => None,
+        })
+    };
+    let kept = relay.give(Input::Busy(true));
+    assert!(!kept.iter().any(|output| matches!(output, Output::Unserve(_))), "{kept:?}");
+    assert_eq!(slots(&kept), Some(0), "its parent hears of it: {kept:?}");
+    let newcomer = relay.hears(20, Message::Attach(Attach::newcomer()));
+    assert!(!says(&newcomer, 20, |message| matches!(message, Message::Accept { .. })), "{newcomer:?}");
+    let orphan = Attach { path: path(&[3, 5, 10, 21]), ..Attach::newcomer() };
+    let (orphan, _) = comes(&mut relay, 21, orphan);
+    assert!(says(&orphan, 21, |message| matches!(message, Message::Accept { .. })), "{orphan:?}");
+
+    (0..2).for_each(|_| relay.rests_until(relay.now + 2 * SECOND));
+    assert_eq!(slots(&relay.give(Input::Busy(false))), Some(2));
+    let (newcomer, _) = comes(&mut relay, 22, Attach::newcomer());
+    assert!(says(&newcomer, 22, |message| matches!(message, Message::Accept { .. })), "{newcomer:?}");
+}

@@ -12,7 +12,7 @@ impl Stand {
         let now_us = BEGIN_US + at_ms * MS;
         let head = || self.media.program.head();
         let mut outs = Outs::default();
-        heartbeats.on_time(&self.media, &head, now_us, &mut outs);
+        heartbeats.on_time(&self.media, &head, &|peer| *peer == ADA, now_us, &mut outs);
         let [mut heads, mut pings] = [Vec::new(), Vec::new()];
         for out in outs.sends {
             match out {
@@ -98,4 +98,18 @@ fn a_new_peer_is_pinged_at_once_and_all_peers_in_one_round_each_500_ms() {
     assert_eq!(pings(&mut stand, 1_000), [ada, ben]);
     heartbeats.forget(&ADA);
     assert_eq!(stand.beat(&mut heartbeats, 1_025)[1], [ada], "as a new peer");
+}
+
+#[test]
+fn children_and_promised_backups_are_pinged_in_each_fourth_round_unless_they_are_on_stage() {
+    let mut stand = Stand::new(false);
+    let mut heartbeats = Heartbeats::default();
+    let [ada, ben, cat] = [ADA, BEN, CAT].map(|peer| stand.link(peer, LinkKind::Peer));
+    stand.media.serve(ADA, None, true, BEGIN_US, &mut stand.outs);
+    stand.media.serve(BEN, None, true, BEGIN_US, &mut stand.outs);
+    heartbeats.promise(CAT);
+    let mut pings = |at_ms| stand.beat(&mut heartbeats, at_ms)[1].clone();
+    assert_eq!(pings(0), [ada, ben, cat], "new peers, in the first round");
+    let rounds = [1, 2, 3, 4].map(|round| pings(round * 500));
+    assert_eq!(rounds, [vec![ada], vec![ada], vec![ada, ben, cat], vec![ada]]);
 }

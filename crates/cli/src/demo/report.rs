@@ -67,7 +67,7 @@ pub(crate) struct TreeReport {
     children_max: usize,
     bytes_sent: u64,
     bytes_ideal: u64,
-    /// Mean number of links of a viewer at the end.
+    /// Number of links between any two peers at the end, divided by the number of viewers.
     links_per_viewer: Option<f64>,
 }
 
@@ -112,7 +112,8 @@ struct Sums {
     tree: TreeReport,
     /// Number of children of each parent.
     children: BTreeMap<String, usize>,
-    viewers_links: usize,
+    /// Number of ends of links: each link has two.
+    link_ends: usize,
     processes: Vec<PeerProcess>,
 }
 
@@ -129,11 +130,11 @@ impl Sums {
         if let Some(parent) = &figures.viewer.parent {
             *self.children.entry(parent.clone()).or_default() += 1;
         }
-        self.viewers_links += if viewer { figures.links } else { 0 };
+        self.link_ends += figures.links;
     }
 
     fn tree(&self, viewers: &[ViewerReport]) -> TreeReport {
-        let per_viewer = self.viewers_links as f64 / viewers.len() as f64;
+        let per_viewer = self.link_ends as f64 / 2.0 / viewers.len() as f64;
         TreeReport {
             depth: viewers.iter().filter_map(|viewer| viewer.depth).max().unwrap_or(0),
             children_max: self.children.values().copied().max().unwrap_or(0),

@@ -266,6 +266,7 @@ impl RoomState {
                 self.election.suffered(&mut self.shared.view(), &place, count);
             }
             Input::Overloaded => self.election.overloaded(&mut self.shared.view()),
+            Input::Busy(is_busy) => self.tree.busy(&mut self.shared.view(), is_busy),
             Input::Warm => self.mixing.warm(&mut self.shared.view()),
             Input::Started(spec) => self.mixing.started(&mut self.shared.view(), &spec),
             Input::Misbehaved(peer) => self.misbehaved(peer),

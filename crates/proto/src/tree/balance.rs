@@ -188,7 +188,8 @@ impl Tree {
 
     fn shift(&self, view: &View<'_>) -> Option<Shift> {
         let fed = self.mixing || (self.parent.is_some() && !self.at_fault);
-        if !fed || self.path.is_empty() || self.leaving.is_some() || self.children.is_empty() {
+        if !fed || self.is_busy || self.path.is_empty() || self.leaving.is_some() || self.children.is_empty()
+        {
             return None;
         }
         let (capacity, children) = (self.capacity(view), self.fed_count());

@@ -117,6 +117,11 @@ impl Tree {
         if self.mixing || self.stands_by(view) || relays() { RESERVE } else { 0 }
     }
 
+    /// Returns the number of free slots without the reserve; 0 while this machine is short of processor time.
+    pub(super) fn free_slots(&self, view: &View<'_>) -> usize {
+        if self.is_busy { 0 } else { self.capacity(view).saturating_sub(self.fed_count()) }
+    }
+
     /// Returns the maximum number of children, reserve included.
     pub(super) fn most(&self, view: &View<'_>) -> usize {
         self.capacity(view) + self.reserve(view)
@@ -287,6 +292,8 @@ impl Tree {
                 let orphan = parent.as_ref().is_some_and(ours) || attach.reach == Reach::OnlyHere;
                 let orphan = orphan && !attach.fed;
                 let reserved = child.is_some() || self.is_invited(&from) || orphan;
+                // A busy machine takes back those that it knows, and nobody else.
+                let closed = self.is_busy && !reserved;
                 let reserved = if reserved { self.reserve(view) } else { 0 };
                 let over = if view.mandate.mutated.is(Mutation::TakesTooMany) { 2 } else { 0 };
                 // An asker that feeds no other peer is sent down while there is a slot below: the slots here
@@ -294,7 +301,8 @@ impl Tree {
                 let idle = attach.room == 0 && attach.viewers_below == 0;
                 let idle = idle && (attach.fed || attach.path.is_empty()) && attach.reach != Reach::OnlyHere;
                 let down = || self.taken().any(|(_, child)| child.nearest_slot().is_some());
-                let room = self.fed_count() < self.capacity(view) + reserved + over && !(idle && down());
+                let room =
+                    self.fed_count() < self.capacity(view) + reserved + over && !closed && !(idle && down());
                 let taken = child.is_some_and(|child| child.fed);
                 // The displaced child has left, at the latest, when the asker is to be fed.
                 if taken || gives_way || room { Ok(()) } else { Err(Refused::Full) }
@@ -616,7 +624,7 @@ impl Tree {
             strongest: strongest.map(|(room, peer)| (peer, room)),
             ..Aggregate::default()
         };
-        sum.free[0] = self.capacity(view).saturating_sub(self.fed_count()) as u16;
+        sum.free[0] = self.free_slots(view) as u16;
         sum.promises[0] = self.promises(view).saturating_sub(self.promised_count()) as u16;
         for (_, child) in self.taken() {
             let counts = u16::from(!child.suspicion.is_grave());

@@ -94,6 +94,8 @@ pub(crate) struct Tree {
     children: BTreeMap<PeerId, Child>,
     path: Path,
     mixing: bool,
+    /// This machine is short of processor time.
+    is_busy: bool,
     leaving: Option<Time>,
     /// This peer has come on stage, and gives up its place in the tree at this time.
     stepping_out: Option<Time>,
@@ -228,6 +230,13 @@ impl Tree {
         self.serve_waiting(view);
         self.shed_over(view);
         self.tell_late(view);
+        self.settle(view);
+    }
+
+    /// This machine has become short of processor time, or no longer is: its parent hears of the slots that are
+    /// closed or open now.
+    pub(crate) fn busy(&mut self, view: &mut View<'_>, is_busy: bool) {
+        self.is_busy = is_busy;
         self.settle(view);
     }
 

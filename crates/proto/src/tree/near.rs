@@ -259,7 +259,7 @@ impl Tree {
         let feeds = attach.room > 0 || attach.viewers_below > 0 && slot();
         let (taken, capacity) = (self.fed_count(), self.capacity(view));
         let most = if attach.fed { capacity } else { self.most(view) };
-        if self.makes_room() || !(capacity..=most).contains(&taken) {
+        if self.is_busy || self.makes_room() || !(capacity..=most).contains(&taken) {
             return None;
         }
         if attach.reach == Reach::OnlyHere && !attach.fed {
