@@ -34,7 +34,7 @@ use crate::sync::lock;
 use crate::template::{
     AUDIO_LEVEL_EXTENSION_ID, CONTRIBUTORS_EXTENSION_ID, PACKET_EXTENSION_ID, SLOTS_MAX, is_video,
 };
-use crate::wire::Wire;
+use crate::wire::{TURN_PACKETS_MAX, Wire};
 
 /// Number of copies of each NACK, since a NACK may be lost as well.
 const ASKING_COPIES: usize = 2;
@@ -169,9 +169,12 @@ impl Legs {
             return;
         }
         let mut packet_queue = lock(&self.wire.packet_queue);
-        packet_queue.take_packets(&mut self.taken);
+        let are_left = packet_queue.take_packets(&mut self.taken, TURN_PACKETS_MAX);
         let (keyframes, reports) = packet_queue.take_rtcp();
         drop(packet_queue);
+        if are_left {
+            self.wire.nudge();
+        }
         for slot in keyframes {
             let media_ssrc = self.wire.remote.get().and_then(|remote| remote.of_slot(slot));
             let Some((media_ssrc, sender_ssrc)) = media_ssrc.zip(self.wire.local.of_slot(slot)) else {

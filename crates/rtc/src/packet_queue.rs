@@ -118,9 +118,14 @@ impl PacketQueue {
         place.map(|place| *place = Some(report)).is_some()
     }
 
-    /// Moves all packets to `taken`, which must be empty.
-    pub(crate) fn take_packets(&mut self, taken: &mut VecDeque<Outgoing>) {
-        std::mem::swap(&mut self.queue, taken);
+    /// Moves the oldest packets, `packets_max` at most, to `taken`, which must be empty. Returns whether others are left.
+    pub(crate) fn take_packets(&mut self, taken: &mut VecDeque<Outgoing>, packets_max: usize) -> bool {
+        if self.queue.len() <= packets_max {
+            std::mem::swap(&mut self.queue, taken);
+        } else {
+            taken.extend(self.queue.drain(..packets_max));
+        }
+        !self.queue.is_empty()
     }
 
     /// Takes the RTCP to send: the slots for which this end requests a keyframe (PLI) from the other end, and the
@@ -169,8 +174,22 @@ mod tests {
 
     fn numbers(packet_queue: &mut PacketQueue, slot: u8) -> Vec<u64> {
         let mut taken = VecDeque::new();
-        packet_queue.take_packets(&mut taken);
+        packet_queue.take_packets(&mut taken, usize::MAX);
         taken.iter().filter(|(of, _)| *of == slot).map(|(_, packet)| packet.identity.number).collect()
+    }
+
+    #[test]
+    fn packets_are_taken_in_order_and_in_batches() {
+        let (mut packet_queue, mut taken) = (open(9), VecDeque::new());
+        (1..=5).for_each(|number| assert_eq!(packet_queue.push(0, packet(number, false)), Pushed::Queued));
+        let mut batch = |packets_max| {
+            let are_left = packet_queue.take_packets(&mut taken, packets_max);
+            (taken.drain(..).map(|(_, packet)| packet.identity.number).collect::<Vec<_>>(), are_left)
+        };
+        assert_eq!(batch(2), (vec![1, 2], true));
+        assert_eq!(batch(2), (vec![3, 4], true));
+        assert_eq!(batch(2), (vec![5], false));
+        assert_eq!(batch(2), (vec![], false));
     }
 
     #[test]
@@ -216,7 +235,7 @@ mod tests {
         assert_eq!(packet_queue.push(3, packet(7, false)), Pushed::Dropped, "none of its own to displace");
         assert_eq!(packet_queue.take_drops(), [(1, 2), (3, 1)]);
         let mut taken = VecDeque::new();
-        packet_queue.take_packets(&mut taken);
+        packet_queue.take_packets(&mut taken, usize::MAX);
         let order: Vec<_> = taken.iter().map(|(slot, packet)| (*slot, packet.identity.number)).collect();
         assert_eq!(order, [(0, 100), (1, 3), (1, 4), (1, 5)]);
     }
@@ -263,11 +282,11 @@ mod tests {
                 refused += usize::from(pushed == Pushed::Refused);
                 prop_assert!(packet_queue.queue.len() <= 16);
                 if take == 0 {
-                    packet_queue.take_packets(&mut taken);
+                    packet_queue.take_packets(&mut taken, usize::MAX);
                     sent += taken.drain(..).count();
                 }
             }
-            packet_queue.take_packets(&mut taken);
+            packet_queue.take_packets(&mut taken, usize::MAX);
             sent += taken.len();
             let dropped: u32 = packet_queue.take_drops().iter().map(|(_, packets)| packets).sum();
             prop_assert_eq!(sent + refused + dropped as usize, pushes.len());

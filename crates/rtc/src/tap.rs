@@ -15,13 +15,15 @@ use tokio::sync::mpsc;
 use crate::legs::tagged;
 use crate::sync::lock;
 use crate::train::{Gathering, TrainArrivals};
-use crate::wire::Wire;
+use crate::wire::{TURN_PACKETS_MAX, Wire};
 
 /// The interceptor nearest the wire.
 pub(crate) struct TrainTap {
     wire: Arc<Wire>,
     payload_type: u8,
     next_sequence: u16,
+    /// Number of packets of the train that may still leave in this turn of the driver.
+    left_in_turn: usize,
     gathering: Gathering,
     measured: mpsc::Sender<(u32, TrainArrivals)>,
     reading: VecDeque<TaggedPacket>,
@@ -39,6 +41,7 @@ impl TrainTap {
             wire,
             payload_type: payload_types.h264,
             next_sequence: 0,
+            left_in_turn: 0,
             gathering: Gathering::new(epoch),
             measured,
             reading: VecDeque::new(),
@@ -52,13 +55,23 @@ impl TrainTap {
         measured.into_iter().for_each(|measured| _ = self.measured.try_send(measured));
     }
 
-    /// The next packet of the train being sent, if it is due.
+    /// The next packet of the train being sent, if it is due and may leave in this turn.
     fn depart(&mut self) -> Option<TaggedPacket> {
+        if self.wire.take_train_grant() {
+            self.left_in_turn = TURN_PACKETS_MAX;
+        }
         let now = Instant::now();
         let mut departures = lock(&self.wire.departures);
-        let payload = departures.as_mut()?.next(now)?;
+        let train = departures.as_mut().filter(|train| train.due() <= now)?;
+        let Some(left) = self.left_in_turn.checked_sub(1) else {
+            drop(departures);
+            self.wire.nudge();
+            return None;
+        };
+        let payload = train.next(now)?;
         departures.take_if(|departures| departures.is_over());
         drop(departures);
+        self.left_in_turn = left;
         let header = rtp::header::Header {
             version: 2,
             payload_type: self.payload_type,
@@ -105,6 +118,7 @@ impl Protocol<TaggedPacket, TaggedPacket, ()> for TrainTap {
     }
 
     fn handle_timeout(&mut self, now: Instant) -> Result<(), Error> {
+        self.left_in_turn = TURN_PACKETS_MAX;
         let measured = self.gathering.overdue(now);
         self.tell(measured);
         Ok(())

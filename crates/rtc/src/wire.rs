@@ -70,12 +70,19 @@ impl Counters {
     }
 }
 
+/// Maximum number of packets that a link hands to the stack in one turn of its driver. The stack carries all of them
+/// from handler to handler in queues that never shrink: a train of 200 kB, or the past that a newcomer gets, left a
+/// megabyte in each link end. A frame of 1.5 Mbit/s has 7 packets.
+pub(crate) const TURN_PACKETS_MAX: usize = 16;
+
 #[derive(Debug, Default)]
 struct Nudges {
     /// The next socket read is to return an empty datagram.
     wanted: AtomicBool,
-    /// A socket returned the empty datagram: the next batch may be taken.
+    /// A socket returned the empty datagram: the next batch of media may be taken.
     granted: AtomicBool,
+    /// The same for the packet train being sent.
+    train_granted: AtomicBool,
     /// Wakers of the tasks that wait for the link's sockets.
     wakers: Mutex<Vec<Arc<AtomicWaker>>>,
 }
@@ -145,6 +152,7 @@ impl Wire {
         let wanted = self.nudges.wanted.swap(false, Ordering::AcqRel);
         if wanted {
             self.nudges.granted.store(true, Ordering::Release);
+            self.nudges.train_granted.store(true, Ordering::Release);
         }
         wanted
     }
@@ -152,6 +160,11 @@ impl Wire {
     /// Called by the interceptor that empties the send queue: whether it may take a batch in this turn.
     pub(crate) fn take_grant(&self) -> bool {
         self.nudges.granted.swap(false, Ordering::AcqRel)
+    }
+
+    /// Called by the interceptor that sends trains: whether it may send a batch in this turn.
+    pub(crate) fn take_train_grant(&self) -> bool {
+        self.nudges.train_granted.swap(false, Ordering::AcqRel)
     }
 
     /// Registers a socket, to be woken by nudges.

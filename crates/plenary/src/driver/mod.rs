@@ -110,20 +110,21 @@ impl Driver {
         let wake_us = self.flow.read(Body::next_timeout);
         let (clock, signal) = (self.clock, self.signal.clone());
         tokio::select! {
+            // timers and the application first: they come seldom, and would starve behind the links of a busy machine
             biased;
+            _ = tick.tick() => Happened::Tick,
+            () = async { match wake_us {
+                Some(wake_us) => tokio::time::sleep(clock.until(wake_us)).await,
+                None => std::future::pending().await,
+            } } => Happened::Timeout,
+            request = self.requests.recv() => Happened::Request(request),
             notice = self.flow.notices.next() => Happened::Notice(notice),
             Some(event) = self.link_events.next() => Happened::Link(event),
             event = async { match &signal {
                 Some(signal) => signal.next().await,
                 None => std::future::pending().await,
             } } => Happened::Signal(event),
-            request = self.requests.recv() => Happened::Request(request),
             () = self.flow.until_due() => Happened::Due,
-            _ = tick.tick() => Happened::Tick,
-            () = async { match wake_us {
-                Some(wake_us) => tokio::time::sleep(clock.until(wake_us)).await,
-                None => std::future::pending().await,
-            } } => Happened::Timeout,
         }
     }
 
