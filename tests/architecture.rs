@@ -11,7 +11,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("plenary-body", &["plenary-proto", "plenary-media"]),
     ("plenary-rtc", &["plenary-proto"]),
     ("plenary-signal", &["plenary-proto"]),
-    ("plenary-sim", &["plenary-proto"]),
+    ("plenary-sim", &["plenary-proto", "plenary-media", "plenary-body"]),
     ("plenary", &["plenary-proto", "plenary-media", "plenary-body", "plenary-rtc", "plenary-signal"]),
     (
         "plenary-cli",

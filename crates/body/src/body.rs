@@ -16,6 +16,7 @@ use plenary_proto::packet::{LinkId, LinkStats, MediaPacket};
 use plenary_proto::seal::Verified;
 use plenary_proto::{BrainSnapshot, Command, DataRefusal, Input, Mode, PeerId, Rank, RoomState, Time, Via};
 
+use crate::between::Between;
 use crate::heartbeats::Heartbeats;
 use crate::lag::{Load, TICK_US};
 use crate::loss::SoundLoss;
@@ -86,6 +87,8 @@ pub enum In {
     Undeliverable(Option<PeerId>),
     /// An event of packets or frames.
     Notice(Notice),
+    /// An input that only the brain needs: the codec bench, or what a simulator gives it.
+    Brain(Box<Input>),
 }
 
 /// Fixed properties of a body.
@@ -114,6 +117,7 @@ pub const TICK: Duration = Duration::from_micros(TICK_US);
 pub struct Body {
     pub(crate) me: PeerId,
     pub(crate) brain: RoomState,
+    pub(crate) between: Option<Box<dyn Between>>,
     pub(crate) media: Media,
     pub(crate) heartbeats: Heartbeats,
     pub(crate) ledger: Ledger,
@@ -148,6 +152,7 @@ impl Body {
         Body {
             me,
             brain,
+            between: None,
             media,
             heartbeats: Heartbeats::default(),
             ledger: Ledger::default(),
@@ -166,6 +171,11 @@ impl Body {
             adapt_us: 0,
             count_us: 0,
         }
+    }
+
+    /// Puts an interceptor between brain and body.
+    pub fn set_between(&mut self, between: Box<dyn Between>) {
+        self.between = Some(between);
     }
 
     /// Converts a time of the clock to the brain's time.
@@ -221,8 +231,12 @@ impl Body {
             In::Misbehaved(peer) => self.input(now_us, Input::Misbehaved(peer), outs),
             In::SignalUp(up) => self.input(now_us, Input::SignalUp(up), outs),
             In::Undeliverable(peer) => self.input(now_us, Input::Undeliverable(peer), outs),
-            In::Notice(Notice::Fed(peer)) => self.input(now_us, Input::Fed(peer), outs),
+            In::Notice(Notice::Fed(peer)) => {
+                self.input(now_us, Input::Fed(peer), outs);
+                self.media.renew_feeder();
+            }
             In::Notice(Notice::Started(spec)) => self.input(now_us, Input::Started(spec), outs),
+            In::Brain(input) => self.input(now_us, *input, outs),
         }
     }
 
@@ -304,6 +318,14 @@ impl Body {
                 None
             }
         }
+    }
+
+    /// Notes the arrival of a message on a link's control channel that reaches this peer in one piece, as a simulator
+    /// delivers it. Returns its author: the message is to be handed in as [`In::Message`].
+    pub fn control_arrived(&mut self, now_us: u64, link: LinkId) -> Option<PeerId> {
+        let (peer, _) = self.media.links.of(link)?;
+        self.media.arrived(peer, now_us);
+        Some(peer)
     }
 
     /// Notes the arrival of bytes on a link's heartbeat channel. Returns the sender, if heartbeats belong on that link:
@@ -395,6 +417,11 @@ impl Body {
 
     // ── figures ──────────────────────────────────────────────────────────────────────────────────────────────
 
+    /// Returns the brain.
+    pub fn brain(&self) -> &RoomState {
+        &self.brain
+    }
+
     /// Returns the brain's knowledge of the room.
     pub fn snapshot(&self) -> BrainSnapshot {
         self.brain.snapshot()
@@ -453,6 +480,11 @@ impl Body {
     /// Returns peer and kind of a link, if it is the newest of its kind.
     pub fn link_of(&self, link: LinkId) -> Option<(PeerId, LinkKind)> {
         self.media.links.of(link)
+    }
+
+    /// Returns the newest link of a peer and kind, whether it is up or not.
+    pub fn link_with(&self, peer: &PeerId, kind: LinkKind) -> Option<LinkId> {
+        self.media.links.newest(peer, kind)
     }
 
     /// Counts this peer's traffic, and returns the sums. `stats` returns the counters of a link.

@@ -102,6 +102,16 @@ impl PacketCache {
         (self.first + self.slots.len() as u64).saturating_sub(1)
     }
 
+    /// Returns the number before the first packet that is missing among those since `since_us`; the highest cached
+    /// number if none is.
+    pub(crate) fn whole_up_to(&self, since_us: u64) -> u64 {
+        let newest_first = self.slots.iter().enumerate().rev();
+        let recent = newest_first
+            .take_while(|(_, slot)| slot.as_ref().is_none_or(|kept| kept.arrived_us >= since_us));
+        let missing = recent.filter(|(_, slot)| slot.is_none()).last();
+        missing.map_or(self.newest(), |(at, _)| (self.first + at as u64).saturating_sub(1))
+    }
+
     /// Returns the number of the newest keyframe's first packet.
     pub(crate) fn group_start(&self) -> Option<u64> {
         self.group
@@ -185,6 +195,16 @@ mod tests {
         let since = cache.come_since(2, 6);
         assert_eq!(since.map(|packet| packet.identity.number).collect::<Vec<_>>(), [3, 6]);
         assert_eq!(cache.arrived_us(3), Some(3), "the time of the first arrival");
+    }
+
+    #[test]
+    fn the_cache_is_whole_up_to_the_first_recent_hole() {
+        let mut cache = PacketCache::default();
+        assert_eq!(cache.whole_up_to(0), 0);
+        [1, 2, 4, 5, 7].into_iter().for_each(|number| assert!(cache.insert(&packet(number, false), number * 10)));
+        assert_eq!([0, 40, 45, 60].map(|since_us| cache.whole_up_to(since_us)), [2, 2, 5, 5]);
+        cache.insert(&packet(6, false), 80);
+        assert_eq!([0, 45].map(|since_us| cache.whole_up_to(since_us)), [2, 7]);
     }
 
     #[test]

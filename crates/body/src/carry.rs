@@ -12,11 +12,23 @@ use crate::outs::{BodyEvent, CaptureCommand, Envelope, Out, Outs, Route};
 impl Body {
     /// Hands an input to the brain, and carries out its outputs.
     pub(crate) fn input(&mut self, now_us: u64, input: Input, outs: &mut Outs) {
-        self.brain.handle(self.time(now_us), input);
-        let mut round_trips_wanted = false;
+        let now = self.time(now_us);
+        let input = match &mut self.between {
+            None => Some(input),
+            Some(between) => between.input(now, input),
+        };
+        let Some(input) = input else { return };
+        self.brain.handle(now, input);
+        let (mut round_trips_wanted, mut carried_out) = (false, Vec::new());
         while let Some(output) = self.brain.poll_output() {
-            round_trips_wanted |= matches!(output, Output::TellRoundTrips);
-            self.carry_out(output, now_us, outs);
+            match &mut self.between {
+                None => carried_out.push(output),
+                Some(between) => between.output(now, output, &mut carried_out),
+            }
+            for output in carried_out.drain(..) {
+                round_trips_wanted |= matches!(output, Output::TellRoundTrips);
+                self.carry_out(output, now_us, outs);
+            }
         }
         if round_trips_wanted {
             self.input(now_us, Input::RoundTrips(self.heartbeats.rtts_us()), outs);
@@ -92,7 +104,7 @@ impl Body {
                 let silent_us = self.silent_us(&mixer, now_us);
                 self.control(&to, Message::Heard { mixer, silent_us }, outs);
             }
-            Output::RequestFeed(peer) => self.media.request_feed(peer, outs),
+            Output::RequestFeed(peer) => self.media.request_feed(peer, now_us, outs),
             Output::Role(role) => {
                 self.media.set_role(role, now_us, outs);
                 outs.figures_wanted = true;

@@ -16,6 +16,7 @@
 mod allocations;
 #[cfg(any(test, feature = "bench"))]
 pub mod bench;
+mod between;
 mod body;
 mod cache;
 mod carry;
@@ -49,6 +50,7 @@ mod traffic;
 mod voices;
 mod watches;
 
+pub use between::Between;
 pub use body::{Body, BodyConfig, In, TICK};
 pub use letters::{Letter, Letters};
 pub use mix::{MixCommand, MixFigures, OnDesk, Tenure};

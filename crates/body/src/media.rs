@@ -311,18 +311,21 @@ impl Media {
     /// Watches parent and backup.
     pub(crate) fn watch(&mut self, parent: Option<PeerId>, backup: Option<PeerId>, now_us: u64) {
         self.parent = parent;
-        // a peer that was asked, and is the backup again, need not feed this one
-        self.asked.take_if(|asked| backup == Some(*asked));
         self.program.set_feeder(self.feeder_link());
         let newest_us = self.program.head().captured_us;
         self.watches.watch_feed(parent, backup, newest_us, self.watch_time(now_us));
     }
 
+    /// Sets the feeder by the brain's decision: the brain may not want the peer that has begun to feed this one any more.
+    pub(crate) fn renew_feeder(&mut self) {
+        self.program.set_feeder(self.feeder_link());
+    }
+
     /// Asks a linked peer to feed this one, from the present position.
-    pub(crate) fn request_feed(&mut self, peer: PeerId, outs: &mut Outs) {
+    pub(crate) fn request_feed(&mut self, peer: PeerId, now_us: u64, outs: &mut Outs) {
         if let Some(link) = self.link(&peer) {
             self.asked = Some(peer);
-            outs.control(link, Message::Feed { from: self.program.have() });
+            outs.control(link, Message::Feed { from: self.program.have(now_us) });
         }
     }
 

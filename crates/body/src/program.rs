@@ -355,9 +355,9 @@ impl Program {
         self.streams.get(self.current.as_ref()?)
     }
 
-    /// Returns the position in the program; `None` before there is one.
-    pub(crate) fn have(&self) -> Option<Resume> {
-        self.shown().map(Stream::position)
+    /// Returns the position from which another peer is to continue the program; `None` before there is one.
+    pub(crate) fn have(&self, now_us: u64) -> Option<Resume> {
+        self.shown().map(|stream| stream.resume(now_us))
     }
 
     /// Returns the position as a head, without this peer's place in the tree.

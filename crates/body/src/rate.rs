@@ -30,7 +30,7 @@ const FALL: f64 = 0.85;
 const RISE: f64 = 1.05;
 /// Number of consecutive checks that make a link overfull. A single one may be due to this machine, which was
 /// busy.
-const OVERFULL_LOOKS: u32 = 2;
+const OVERFULL_LOOKS: u32 = 3;
 /// Number of checks that are ignored after a fall: the queue has to drain before it says anything.
 const SETTLING_LOOKS: u32 = 2;
 /// Minimum rate of the picture, as a share of the room's rate, however little the links carry.

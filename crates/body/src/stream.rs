@@ -98,6 +98,14 @@ impl Stream {
         Resume { stream: self.id, video_packet: video.newest(), sound_packet: sound.newest() }
     }
 
+    /// Returns the position from which another peer is to continue the stream: behind it, packets are missing that may
+    /// still be repaired.
+    pub(crate) fn resume(&self, now_us: u64) -> Resume {
+        let since_us = now_us.saturating_sub(HOLE_US_MAX);
+        let [video_packet, sound_packet] = [0, 1].map(|lane: usize| self.caches[lane].whole_up_to(since_us));
+        Resume { stream: self.id, video_packet, sound_packet }
+    }
+
     /// Returns the numbers of the packets with which a newcomer begins: the newest keyframe, and the sound since
     /// then or the newest packet of it. `None` without a keyframe.
     pub(crate) fn group_start(&self) -> Option<[u64; 2]> {

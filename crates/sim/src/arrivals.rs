@@ -95,11 +95,17 @@ pub(crate) struct Arrivals {
 impl Arrivals {
     /// Counts a frame that arrives now.
     pub(crate) fn frame(&mut self, now: Time, captured: Time, forged: bool) {
+        self.shown(now, now, captured, forged);
+    }
+
+    /// Counts a frame that is shown now, and was complete at `came`: pictures may wait for sound. Latencies are
+    /// those of complete frames.
+    pub(crate) fn shown(&mut self, now: Time, came: Time, captured: Time, forged: bool) {
         self.forged += u64::from(forged);
         let begun = self.begin(now);
         // a newcomer's cached frames don't count, only those captured since its first frame arrived
         if captured >= begun {
-            self.count(now.since(captured), 1);
+            self.count_late(now.since(captured), came.since(captured), 1);
         }
         self.last = Some(now);
     }
@@ -136,8 +142,13 @@ impl Arrivals {
     }
 
     fn count(&mut self, latency_us: u64, frames: u64) {
-        self.within_600ms += frames * u64::from(latency_us <= 600 * MS);
-        self.within_1s += frames * u64::from(latency_us <= SECOND);
+        self.count_late(latency_us, latency_us, frames);
+    }
+
+    /// Counts frames that were shown that long after their capture, and complete after `latency_us`.
+    fn count_late(&mut self, shown_us: u64, latency_us: u64, frames: u64) {
+        self.within_600ms += frames * u64::from(shown_us <= 600 * MS);
+        self.within_1s += frames * u64::from(shown_us <= SECOND);
         if frames > 0 {
             self.latencies.get_or_insert_default().add(latency_us, frames);
         }

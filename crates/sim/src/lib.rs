@@ -33,6 +33,7 @@ mod queue;
 mod report;
 pub mod rooms;
 pub mod scenario;
+mod shell;
 pub mod stand;
 pub mod storm;
 mod trace;

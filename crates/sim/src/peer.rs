@@ -1,8 +1,9 @@
-//! One simulated peer: a brain, and the state of its body.
+//! One simulated peer: a brain in its body, or a bare brain and the state of what stands for a body.
 
 use std::collections::VecDeque;
 
 use plenary_proto::message::LinkKind;
+use plenary_proto::packet::LinkId;
 use plenary_proto::pauses::Pauses;
 use plenary_proto::suffering::Suffering;
 use plenary_proto::time::SECOND;
@@ -12,6 +13,7 @@ use plenary_proto::{Event, InForce, MixRole, PeerId, RoomState, StreamId, Stream
 use crate::arrivals::Arrivals;
 use crate::media::{Assembly, Flow, Frame, Packet};
 use crate::plan::{Kind, PeerPlan};
+use crate::shell::Shell;
 
 /// Maximum number of events kept per peer; at the limit the older half is dropped. A guess: more than a peer emits in
 /// some minutes.
@@ -26,6 +28,8 @@ pub(crate) const CACHE_FRAMES: usize = 60;
 pub(crate) struct LinkEnd {
     pub(crate) other: usize,
     pub(crate) kind: LinkKind,
+    /// The body's number of the link; none for a bare brain.
+    pub(crate) id: Option<LinkId>,
     /// Time of the last arrival, media or not.
     pub(crate) heard_at: Time,
     /// Time at which the link opened.
@@ -92,13 +96,23 @@ impl Wakes {
     }
 }
 
-/// A brain and its simulated body.
+/// What decides for a peer.
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "all peers of a world have the same kind")]
+pub(crate) enum Mind {
+    /// A brain alone: the world takes the place of its body.
+    Bare(RoomState),
+    /// A brain in its body.
+    Shell(Box<Shell>),
+}
+
+/// A peer of a world.
 #[derive(Debug)]
 pub(crate) struct Peer {
     pub(crate) id: PeerId,
     /// Index of its plan in the world's plan.
     pub(crate) planned: usize,
-    pub(crate) brain: RoomState,
+    mind: Mind,
     clock_ppm: i32,
     pub(crate) wake_at: Option<Time>,
     pub(crate) wakes: Wakes,
@@ -176,11 +190,11 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
-    pub(crate) fn new(brain: RoomState, id: PeerId, now: Time, planned: usize, plan: &PeerPlan) -> Peer {
+    pub(crate) fn new(mind: Mind, id: PeerId, now: Time, planned: usize, plan: &PeerPlan) -> Peer {
         Peer {
             id,
             planned,
-            brain,
+            mind,
             clock_ppm: plan.clock_ppm,
             wake_at: None,
             wakes: Wakes::default(),
@@ -233,6 +247,36 @@ impl Peer {
         }
     }
 
+    pub(crate) fn brain(&self) -> &RoomState {
+        match &self.mind {
+            Mind::Bare(brain) => brain,
+            Mind::Shell(shell) => shell.body.brain(),
+        }
+    }
+
+    /// The brain alone, if no body contains it.
+    pub(crate) fn bare(&mut self) -> Option<&mut RoomState> {
+        match &mut self.mind {
+            Mind::Bare(brain) => Some(brain),
+            Mind::Shell(_) => None,
+        }
+    }
+
+    /// The body and its surroundings, if there is one.
+    pub(crate) fn shell(&self) -> Option<&Shell> {
+        match &self.mind {
+            Mind::Bare(_) => None,
+            Mind::Shell(shell) => Some(shell),
+        }
+    }
+
+    pub(crate) fn shell_mut(&mut self) -> Option<&mut Shell> {
+        match &mut self.mind {
+            Mind::Bare(_) => None,
+            Mind::Shell(shell) => Some(shell),
+        }
+    }
+
     pub(crate) fn remember(&mut self, now: Time, event: Event) {
         if self.events.len() >= EVENTS_KEPT {
             self.events.drain(..EVENTS_KEPT / 2);
@@ -259,7 +303,7 @@ impl Peer {
 
     /// Applies a grant or withdrawal of the floor by the host.
     pub(crate) fn takes_the_floor(&mut self, now: Time, speaks: bool) {
-        let views = self.brain.snapshot().views;
+        let views = self.brain().snapshot().views;
         if views && !self.views {
             self.joined_at = now; // reports count this as joining the audience
         }
@@ -306,6 +350,16 @@ impl Peer {
 
     pub(crate) fn link_mut(&mut self, other: usize) -> Option<&mut LinkEnd> {
         self.links.iter_mut().find(|link| link.other == other && link.kind == LinkKind::Peer)
+    }
+
+    /// The body's number of a link that is up.
+    pub(crate) fn link_id(&self, other: usize, kind: LinkKind) -> Option<LinkId> {
+        self.links.iter().find(|link| (link.other, link.kind) == (other, kind))?.id
+    }
+
+    /// End of a link that is up.
+    pub(crate) fn end_mut(&mut self, other: usize, kind: LinkKind) -> Option<&mut LinkEnd> {
+        self.links.iter_mut().find(|link| (link.other, link.kind) == (other, kind))
     }
 
     pub(crate) fn is_up(&self, other: usize, kind: LinkKind) -> bool {

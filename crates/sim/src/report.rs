@@ -450,7 +450,7 @@ impl World {
     pub fn received(&self) -> Received {
         let frames_sent = match self.plan().media {
             MediaModel::Fluid => self.frames_flowed(),
-            _ => self.packets_sent / u64::from(self.parts().0),
+            _ => self.packets_sent,
         };
         let mut received = Received { frames_sent, ..Received::default() };
         for (at, peer) in self.peers.iter().enumerate().filter(|(_, peer)| peer.views) {
@@ -477,6 +477,16 @@ impl World {
             if let Some(latencies) = &arrivals.latencies {
                 received.latencies.add_all(latencies);
             }
+        }
+        if std::env::var("DBG").is_ok() {
+            let mut sum = [0u64; 5];
+            for peer in self.peers.iter().filter(|peer| peer.views) {
+                if let Some(shell) = peer.shell() {
+                    let r = shell.body.reception(0);
+                    for (s, v) in sum.iter_mut().zip([r.frames_received, r.frames_expected, r.frames_left_out, r.frames_late, r.degradations]) { *s += v; }
+                }
+            }
+            eprintln!("DBG {} received {} expected {} left out {} late {} degradations {}", self.now, sum[0], sum[1], sum[2], sum[3], sum[4]);
         }
         received
     }

@@ -26,6 +26,14 @@ impl Trace {
         }
     }
 
+    /// Notes a frame that a body hands over.
+    pub(crate) fn note_frame(&mut self, now: Time, at: usize, stream: &[u8], number: u32) {
+        self.gathered.extend_from_slice(&now.0.to_le_bytes());
+        self.gathered.extend_from_slice(&(at as u64).to_le_bytes());
+        self.gathered.extend_from_slice(stream);
+        self.gathered.extend_from_slice(&number.to_le_bytes());
+    }
+
     /// The first 16 hexadecimal digits of the hash.
     pub(crate) fn hash(&self) -> String {
         let mut hasher = self.hasher.clone();

@@ -6,30 +6,38 @@
 //! interface of tests and scenarios to the world.
 
 mod bodies;
+mod flights;
 mod links;
+mod mirror;
 mod pings;
 mod script;
+mod shells;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use plenary_body::Outs;
+use plenary_media::mixer::MixerOutput;
 use plenary_proto::bounded::{List, Text};
+use plenary_proto::identity::MediaKind;
 use plenary_proto::message::{Consent, Heartbeat, LinkKind, Message, ProgramFormat};
+use plenary_proto::packet::LinkId;
 use plenary_proto::seal::{Keypair, Verifier};
 use plenary_proto::time::SECOND;
 use plenary_proto::{
-    Event, HostConfig, Input, Output, PeerId, RoomConfig, RoomId, RoomState, StreamSpec, Time, Verdict,
+    Event, HostConfig, Input, Output, PeerId, RoomConfig, RoomId, RoomState, StreamId, StreamSpec, Time,
+    Verdict,
 };
 
 use crate::attackers;
 use crate::checkers::{Checkers, Violation};
-use crate::deviation::Deviation;
 use crate::dice::{Dice, SmallDice};
 use crate::directory::Directory;
 use crate::media::Packet;
 use crate::net::Network;
-use crate::peer::Peer;
+use crate::peer::{Mind, Peer};
 use crate::plan::{Kind, MediaModel, WorldPlan};
 use crate::queue::Queue;
+use crate::shell::{Role, SharedDeviation, Shell, lock};
 use crate::trace::Trace;
 
 /// Unix time in seconds at the world's time 0.
@@ -126,6 +134,39 @@ pub(crate) enum Happening {
     },
     Produce(usize),
     Warm(usize),
+    // events of bodies
+    /// A body's periodic work.
+    Tick(usize),
+    /// Held frames are due for the application.
+    Due(usize),
+    /// A peer that has come on stage starts its stream.
+    Publish(usize),
+    /// The next frame of a speaker's own stream.
+    Capture(usize, MediaKind),
+    /// The next frame of a mixer.
+    Compose(usize, MediaKind),
+    /// Another output of a mixer.
+    Mixed(usize, Box<MixerOutput>),
+    /// A packet is sent: delayed by its sender, or requested again.
+    Flies(Box<flights::Flight>),
+    FliesAgain(Box<flights::Flight>),
+    /// A packet arrives.
+    Lands(Box<flights::Flight>),
+    /// Loose data arrives.
+    Loose {
+        to: usize,
+        from: usize,
+        message: Box<Message>,
+    },
+    /// A request for a keyframe of the stream in a slot of a link arrives.
+    PictureWanted {
+        to: usize,
+        from: usize,
+        kind: LinkKind,
+        slot: u8,
+    },
+    /// The last event of a link that a body has closed.
+    LinkEnded(usize, LinkId),
     Look(usize),
     ChildLook {
         at: usize,
@@ -143,6 +184,13 @@ impl Happening {
             | Happening::LinkDown { at, .. }
             | Happening::Produce(at)
             | Happening::Warm(at)
+            | Happening::Tick(at)
+            | Happening::Due(at)
+            | Happening::Publish(at)
+            | Happening::Capture(at, _)
+            | Happening::Compose(at, _)
+            | Happening::Mixed(at, _)
+            | Happening::LinkEnded(at, _)
             | Happening::Look(at)
             | Happening::ChildLook { at, .. }
             | Happening::Leaves(at) => Some(*at),
@@ -152,7 +200,11 @@ impl Happening {
             | Happening::Heartbeat { to, .. }
             | Happening::Arrival { to, .. }
             | Happening::KeyWanted { to, .. }
+            | Happening::Loose { to, .. }
+            | Happening::PictureWanted { to, .. }
             | Happening::Flows { to, .. } => Some(*to),
+            Happening::Lands(flight) => Some(flight.to),
+            Happening::Flies(flight) | Happening::FliesAgain(flight) => Some(flight.from),
             Happening::Again { from, .. } => Some(*from),
             Happening::Train(train) => Some(train.from),
             Happening::Join(_)
@@ -171,6 +223,9 @@ impl Happening {
                 | Happening::Heartbeat { .. }
                 | Happening::Arrival { .. }
                 | Happening::KeyWanted { .. }
+                | Happening::Lands(_)
+                | Happening::Loose { .. }
+                | Happening::PictureWanted { .. }
         )
     }
 }
@@ -184,9 +239,9 @@ pub struct World {
     pub(crate) directory: Directory,
     pub(crate) net: Network,
     pub(crate) plan: WorldPlan,
-    pub(crate) deviations: BTreeMap<usize, Box<dyn Deviation>>,
+    pub(crate) deviations: BTreeMap<usize, SharedDeviation>,
     /// Deviations of peers that haven't joined yet, by index in the plan.
-    pub(crate) deviations_planned: BTreeMap<usize, Box<dyn Deviation>>,
+    pub(crate) deviations_planned: BTreeMap<usize, SharedDeviation>,
     /// The peer that issued the latest ballot.
     pub(crate) ballot_by: Option<PeerId>,
     /// Packets of the program sent so far on all links. At frame level each packet is a whole frame.
@@ -199,6 +254,12 @@ pub struct World {
     pub(crate) parted_at: Time,
     /// Messages on links across the partition: sent since it began, or in flight when it began.
     unsaid: Vec<links::Unsaid>,
+    /// The maker of each program that has begun.
+    pub(crate) makers: BTreeMap<StreamId, usize>,
+    /// Whether any relay has forged packets.
+    forges: bool,
+    /// Outputs of a body, between two calls empty.
+    outs: Outs,
     seed: u64,
     keys: Vec<Keypair>,
     root: Keypair,
@@ -247,6 +308,9 @@ impl World {
             stage: Vec::new(),
             parted_at: Time(0),
             unsaid: Vec::new(),
+            makers: BTreeMap::new(),
+            forges: false,
+            outs: Outs::default(),
             seed,
             keys,
             root,
@@ -379,6 +443,24 @@ impl World {
             }
             Happening::Control { to, from, message } => self.said(to, from, *message),
             Happening::LinkUp { a, b, kind, attempt } => self.link_up(a, b, kind, attempt),
+            Happening::Tick(at) => self.tick(at),
+            Happening::Due(at) => self.hand_over(at),
+            Happening::Publish(at) => self.publish_from_now(at),
+            Happening::Capture(at, kind) => self.capture(at, kind),
+            Happening::Compose(at, kind) => self.compose(at, kind),
+            Happening::Mixed(at, output) => {
+                self.with_body(at, |body, now_us, outs| body.mixed(now_us, *output, outs));
+            }
+            Happening::Flies(flight) => self.flies(flight),
+            Happening::FliesAgain(flight) => self.flies_again(flight),
+            Happening::Lands(flight) if self.both_alive(flight.to, flight.from) => self.lands(*flight),
+            Happening::Loose { to, from, message } if self.both_alive(to, from) => {
+                self.loosely_said(to, from, *message);
+            }
+            Happening::PictureWanted { to, from, kind, slot } if self.both_alive(to, from) => {
+                self.picture_wanted(to, from, kind, slot);
+            }
+            Happening::LinkEnded(at, link) => self.tell_link(at, link, false),
             Happening::LinkDown { at, other, kind, attempt } => {
                 if self.attempt(at, other, kind) == attempt {
                     self.link_down(at, other, kind);
@@ -431,17 +513,26 @@ impl World {
         let mut brain = RoomState::new(keys, config, self.seed ^ planned as u64, self.now);
         #[cfg(debug_assertions)]
         self.faults.of_brain(planned).into_iter().for_each(|mutation| brain.mutate(mutation));
-        self.peers.push(Peer::new(brain, id, self.now, planned, &plan));
+        let bodied = self.has_bodies();
+        let mind = if bodied {
+            let role = Role { views: plan.watches(), speaks: plan.kind == Kind::Speaker };
+            // a stream's id doesn't tell how many peers have joined
+            let seed = SmallDice::of(&[self.seed, 0x626f_6479, planned as u64]).next();
+            Mind::Shell(Box::new(Shell::new(brain, (id, self.room), role, self.now, seed)))
+        } else {
+            Mind::Bare(brain)
+        };
+        self.peers.push(Peer::new(mind, id, self.now, planned, &plan));
         self.net.add(plan.access, plan.place);
         self.directory.insert(&id, at);
         if plan.kind != Kind::Viewer {
             self.stage.push(at);
         }
-        if let Some(deviation) = plan.attack.and_then(attackers::deviation) {
-            self.deviations.insert(at, deviation);
+        if let Some(deviation) = plan.attack.and_then(attackers::deviation).map(shared) {
+            self.deviate_at(at, deviation);
         }
         if let Some(deviation) = self.deviations_planned.remove(&planned) {
-            self.deviations.insert(at, deviation);
+            self.deviate_at(at, deviation);
         }
         if let Some(leave) = plan.leaves {
             self.push(leave.at.max(self.now), Happening::Leaves(at));
@@ -456,6 +547,9 @@ impl World {
             let (encode_us, decode_us) = (plan.encode_us, plan.decode_us);
             self.input(at, Input::Bench { encode_us, decode_us });
         }
+        if bodied {
+            self.start_shell(at);
+        }
     }
 
     /// Handles a timer. The brain may have moved its timeout since the timer was set; the timer is then set
@@ -464,7 +558,7 @@ impl World {
         if self.peers[at].wake_at.is_some_and(|wake| wake <= self.now) {
             self.peers[at].wake_at = None;
             let peer = &self.peers[at];
-            match peer.brain.next_timeout() {
+            match peer.brain().next_timeout() {
                 Some(due) if due <= peer.clock(self.now) => {
                     if self.peers[at].wakes.count(self.now).is_multiple_of(WAKES_LOOKED_AT) {
                         self.changed.insert(at);
@@ -478,7 +572,7 @@ impl World {
 
     fn wake_when_due(&mut self, at: usize) {
         let peer = &mut self.peers[at];
-        let Some(due) = peer.brain.next_timeout() else { return };
+        let Some(due) = peer.brain().next_timeout() else { return };
         let due = peer.clock_shows(due).max(self.now);
         if peer.wake_at.is_none_or(|wake| due < wake) {
             peer.wake_at = Some(due);
@@ -495,33 +589,34 @@ impl World {
         if until > self.now {
             return self.push(until, Happening::Input(at, Box::new(input)));
         }
-        let input = match self.deviations.get_mut(&at) {
+        if self.has_bodies() {
+            return self.tell_body(at, input);
+        }
+        let input = match self.deviations.get(&at) {
             None => Some(input),
-            Some(deviation) => deviation.input(self.now, input),
+            Some(deviation) => lock(deviation).input(self.now, input),
         };
         let Some(input) = input else { return };
         let peer = &mut self.peers[at];
         peer.inputs += 1;
         let local = peer.clock(self.now);
-        peer.brain.handle(local, input);
+        let Some(brain) = peer.bare() else { return };
+        brain.handle(local, input);
         for count in 0.. {
             assert!(count < OUTPUTS_MAX, "a brain never comes to rest");
-            let Some(output) = self.peers[at].brain.poll_output() else { break };
-            if self.narrates {
-                eprintln!("{} {:?} {output:?}", self.now, self.peers[at].id);
-            }
-            self.trace.note(self.now, at, &output);
+            let Some(output) = self.peers[at].bare().and_then(RoomState::poll_output) else { break };
+            self.note_said(at, &output);
             self.deviate_and_carry_out(at, output);
         }
         self.wake_when_due(at);
     }
 
     fn deviate_and_carry_out(&mut self, at: usize, output: Output) {
-        match self.deviations.get_mut(&at) {
+        match self.deviations.get(&at) {
             None => self.carry_out(at, output),
             Some(deviation) => {
                 let mut instead = Vec::new();
-                deviation.output(self.now, output, &mut instead);
+                lock(deviation).output(self.now, output, &mut instead);
                 instead.into_iter().for_each(|output| self.carry_out(at, output));
             }
         }
@@ -553,4 +648,9 @@ impl World {
     pub fn inputs(&self) -> u64 {
         self.peers.iter().map(|peer| peer.inputs).sum()
     }
+}
+
+/// A deviation for the world and for a body.
+pub(super) fn shared(deviation: Box<dyn crate::deviation::Deviation>) -> SharedDeviation {
+    std::sync::Arc::new(std::sync::Mutex::new(deviation))
 }

@@ -235,7 +235,7 @@ impl World {
     /// Whether a peer mixes or stands by.
     fn is_root(&self, at: usize) -> bool {
         let peer = &self.peers[at];
-        let serves = [peer.brain.mixers(), peer.brain.standbys()].concat().contains(&peer.id);
+        let serves = [peer.brain().mixers(), peer.brain().standbys()].concat().contains(&peer.id);
         serves || peer.is_mixing()
     }
 

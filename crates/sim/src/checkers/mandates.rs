@@ -99,7 +99,7 @@ impl Mandates {
     /// Checks that a peer's rank only decreases by a withdrawn failover, and that all peers at a rank have
     /// the same mixers.
     fn rank(&mut self, world: &World, at: usize, withdrawn: bool, found: &mut Found) {
-        let brain = &world.peers[at].brain;
+        let brain = world.peers[at].brain();
         let (rank, told) = (brain.rank(), brain.mixers());
         let before = std::mem::replace(&mut self.followed[at].rank, rank);
         if rank < before && !withdrawn {
@@ -135,7 +135,7 @@ impl Mandates {
 impl World {
     /// A brain's epoch and roster, which no body sees.
     pub(super) fn roster(&self, at: usize) -> Option<(u32, &plenary_proto::message::Roster)> {
-        let brain = &self.peers[at].brain;
+        let brain = self.peers[at].brain();
         Some((brain.epoch(), brain.roster()?))
     }
 }

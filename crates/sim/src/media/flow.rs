@@ -20,6 +20,7 @@ use plenary_proto::{Input, StreamId, StreamSpec, Time, Verdict};
 use super::{FRAME_US, suspect_us};
 use crate::arrivals::Arrivals;
 use crate::deviation::Forwarding;
+use crate::shell::lock;
 use crate::world::{Happening, World};
 
 /// Time for which a relay holds a packet, microseconds.
@@ -76,8 +77,8 @@ impl World {
         let serves = peer.served.iter().any(|served| served.child == child && served.media);
         let reaches = serves && self.link_is_up(at, child) && self.unheard_since(at, child).is_none();
         let (now, id) = (self.now, self.peers[child].id);
-        let willing = match self.deviations.get_mut(&at) {
-            Some(deviation) if reaches => deviation.forwards(now, id) != Forwarding::Never,
+        let willing = match self.deviations.get(&at) {
+            Some(deviation) if reaches => lock(deviation).forwards(now, id) != Forwarding::Never,
             _ => true,
         };
         (reaches && willing).then_some((stream, share_ppm))

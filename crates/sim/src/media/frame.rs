@@ -16,6 +16,7 @@ use crate::deviation::Forwarding;
 use crate::net::Network;
 use crate::peer::{CACHE_FRAMES, Peer};
 use crate::plan::MediaModel;
+use crate::shell::lock;
 use crate::world::{Happening, World};
 
 /// Keyframe intervals in frames: at most 2 s, and at least 1 s when one is requested (docs/PROTOCOL.md, 1.5).
@@ -171,7 +172,7 @@ impl World {
             self.announce(at, child, spec, stream);
         }
         let id = self.peers[child].id;
-        let forwarding = self.deviations.get_mut(&at).map(|deviation| deviation.forwards(now, id));
+        let forwarding = self.deviations.get(&at).map(|deviation| lock(deviation).forwards(now, id));
         let forwarding = forwarding.unwrap_or(Forwarding::AsItIs);
         // a peer that drops packets sends heads in place of the program, as if there were none
         if let Some(served) = self.peers[at].served_mut(child).filter(|_| forwarding != Forwarding::Never) {
@@ -212,7 +213,7 @@ impl World {
     }
 
     /// Sends a heartbeat, or the mere fact that something arrives, without retransmission.
-    pub(super) fn datagram(&mut self, at: usize, to: usize, happening: Happening) {
+    pub(crate) fn datagram(&mut self, at: usize, to: usize, happening: Happening) {
         if self.link_is_up(at, to)
             && let Some(arrives) = self.net.send(self.now, at, to, HEARTBEAT_BYTES)
         {

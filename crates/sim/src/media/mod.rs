@@ -6,6 +6,7 @@
 
 mod flow;
 mod frame;
+pub(crate) mod repair;
 mod still;
 mod watches;
 
@@ -79,6 +80,11 @@ fn parts(plan: &WorldPlan) -> (u8, usize) {
 }
 
 impl World {
+    /// Whether the world drives real bodies.
+    pub(crate) fn has_bodies(&self) -> bool {
+        self.plan.media == MediaModel::Packet
+    }
+
     pub(crate) fn by_frames(&self) -> bool {
         self.plan.media != MediaModel::Fluid
     }
@@ -98,7 +104,7 @@ impl World {
         for at in 0..self.peers.len() {
             let (now, peer) = (self.now, &mut self.peers[at]);
             let watches = peer.is_there() && peer.views && !peer.is_mixing();
-            let suffered = if watches { peer.suffering.take(now, peer.brain.fps_wanted()) } else { 0 };
+            let suffered = if watches { peer.suffering.take(now, peer.brain().fps_wanted()) } else { 0 };
             if suffered > 0 {
                 self.input(at, Input::Trouble(suffered));
             }
@@ -120,7 +126,11 @@ impl World {
             }
             Happening::Again { to, from, packet, tries } => self.send_again(from, to, *packet, tries),
             Happening::Heartbeat { to, from, heartbeat } if self.both_alive(to, from) => {
-                self.heartbeat_arrived(to, from, heartbeat)
+                if self.has_bodies() {
+                    self.beat(to, from, heartbeat)
+                } else {
+                    self.heartbeat_arrived(to, from, heartbeat)
+                }
             }
             Happening::Arrival { to, from, media } if self.both_alive(to, from) => {
                 self.heard(to, from, media)

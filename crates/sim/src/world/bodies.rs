@@ -2,10 +2,11 @@
 
 use std::collections::BTreeSet;
 
+use plenary_body::Envelope;
 use plenary_proto::bounded::List;
 use plenary_proto::message::{Message, Offer, Relay, VideoRequest};
 use plenary_proto::time::{MS, SECOND};
-use plenary_proto::{Address, Command, Event, Input, Output, PeerId, Via};
+use plenary_proto::{Address, Input, Output, PeerId, Via};
 
 use super::{Happening, UNIX_S_AT_ZERO, World};
 use crate::peer::Served;
@@ -19,16 +20,7 @@ impl World {
     pub(super) fn carry_out(&mut self, at: usize, output: Output) {
         #[cfg(debug_assertions)]
         let Some(output) = self.misdo(at, output) else { return };
-        if let Output::Serve { .. }
-        | Output::ServeHeads(_)
-        | Output::Unserve(_)
-        | Output::Watch { .. }
-        | Output::Mandate(..)
-        | Output::Role(_)
-        | Output::Event(_) = output
-        {
-            self.changed.insert(at);
-        }
+        self.note_change(at, &output);
         if let Output::Control(_, Message::Ballot(_)) = output {
             self.ballot_by = Some(self.peers[at].id);
         }
@@ -116,20 +108,7 @@ impl World {
             }
             Output::Solos(solos) => self.peers[at].solos = solos,
             Output::Train { peer, train, bytes, rate_bps } => self.train(at, &peer, train, bytes, rate_bps),
-            Output::Event(event) => {
-                match event {
-                    Event::Left => self.left(at),
-                    Event::Roster { .. } => self.note_host(at),
-                    Event::Floor(speaks) => self.peers[at].takes_the_floor(self.now, speaks),
-                    // simulated peers accept each offer of the floor
-                    Event::FloorOffered => {
-                        let take = Input::Command(Command::Speak(true));
-                        self.push(self.now + MS, Happening::Input(at, Box::new(take)));
-                    }
-                    _ => {}
-                }
-                self.remember(at, event);
-            }
+            Output::Event(event) => self.follow_event(at, event),
         }
     }
 
@@ -167,7 +146,13 @@ impl World {
 
     /// Sends a message on the control channel of the link with a peer.
     pub(crate) fn control(&mut self, at: usize, to: &PeerId, message: Message) {
-        let Some(to) = self.directory.find(to) else { return };
+        if let Some(to) = self.directory.find(to) {
+            self.control_to(at, to, message);
+        }
+    }
+
+    /// Sends a message on the control channel of a link, if that is up.
+    pub(super) fn control_to(&mut self, at: usize, to: usize, message: Message) {
         if !self.link_is_up(at, to) {
             return;
         }
@@ -188,7 +173,11 @@ impl World {
     pub(super) fn said(&mut self, to: usize, from: usize, message: Message) {
         let is_up = self.link_is_up(from, to) && self.link_is_up(to, from);
         if is_up || matches!(message, Message::Bye(_)) {
-            self.heard(to, from, false);
+            if self.has_bodies() {
+                self.control_arrived(to, from)
+            } else {
+                self.heard(to, from, false)
+            }
             match message {
                 Message::Relay(relay) if relay.to == self.peers[to].id => self.open(to, relay),
                 message => self.deliver(to, from, Via::Link, message),
@@ -200,6 +189,18 @@ impl World {
     fn open(&mut self, to: usize, relay: Relay) {
         if let Ok(message) = Message::from_bytes(&relay.sealed) {
             self.read(to, relay.from, Via::Mesh(relay.route), message);
+        }
+    }
+
+    /// Sends a message of a body that is to be sealed; simulated envelopes are not encrypted.
+    pub(super) fn send_envelope(&mut self, at: usize, envelope: Envelope) {
+        match envelope {
+            Envelope::Signal { to, message } => self.signal(at, to, *message),
+            Envelope::Relay { route, message } => {
+                if let Some(out) = route.carry(message.to_bytes()) {
+                    self.send_out(at, out);
+                }
+            }
         }
     }
 
@@ -235,10 +236,10 @@ impl World {
 
     /// Host named by the newest roster of `at`.
     fn host_of(&self, at: usize) -> Option<usize> {
-        self.directory.find(&self.peers[at].brain.roster()?.host)
+        self.directory.find(&self.peers[at].brain().roster()?.host)
     }
 
-    fn note_host(&mut self, at: usize) {
+    pub(super) fn note_host(&mut self, at: usize) {
         if let Some(host) = self.host_of(at) {
             self.hosts.insert(host);
         }
@@ -247,6 +248,9 @@ impl World {
     /// Once a second: reports arrivals between the host and the peers linked with it to their brains, and degradations
     /// of the program to all brains.
     pub(super) fn presence(&mut self) {
+        if self.has_bodies() {
+            return; // they tell their brains themselves
+        }
         self.push(self.now + SECOND, Happening::Presence);
         self.tell_suffering();
         self.ping_the_stage();
@@ -270,7 +274,7 @@ impl World {
 
 /// Estimated length of a message on the wire, in bytes. Encoding each message only for its length would dominate the
 /// simulation's cost. Messages with statements count as long as a roster of ten peers, others as long as a path.
-fn size_of_message(message: &Message) -> usize {
+pub(super) fn size_of_message(message: &Message) -> usize {
     match message {
         Message::Admit(_) | Message::Ballot(_) | Message::Decided(_) | Message::Lacking { .. } => 2_000,
         Message::Roster(_) | Message::Relay(_) => 800,

@@ -2,6 +2,7 @@
 
 use plenary_proto::bounded::{List, Text};
 use plenary_proto::message::{Description, LinkKind, Setup};
+use plenary_proto::packet::LinkId;
 use plenary_proto::time::{MS, SECOND};
 use plenary_proto::{Input, PeerId, Time};
 
@@ -100,20 +101,38 @@ impl World {
         for (at, other) in [(a, b), (b, a)] {
             let peer = &mut self.peers[at];
             if !peer.is_up(other, kind) {
-                peer.links.push(LinkEnd { other, kind, heard_at: self.now, since: self.now });
+                peer.links.push(LinkEnd { other, kind, id: None, heard_at: self.now, since: self.now });
             }
         }
         for (at, other) in [(a, b), (b, a)] {
             let id = self.peers[other].id;
-            self.input(at, Input::LinkUp(id, kind));
+            if !self.has_bodies() {
+                self.input(at, Input::LinkUp(id, kind));
+            } else if let Some(link) = self.newest_link(at, other, kind) {
+                if let Some(end) = self.peers[at].end_mut(other, kind) {
+                    end.id = Some(link);
+                }
+                self.tell_link(at, link, true);
+            }
         }
         self.flow_on_link(a, b);
     }
 
     pub(super) fn link_down(&mut self, at: usize, other: usize, kind: LinkKind) {
+        // a link that never came up has no end yet
+        let link = self.peers[at].link_id(other, kind).or_else(|| self.newest_link(at, other, kind));
         self.lose_link(at, other, kind);
-        let id = self.peers[other].id;
-        self.input(at, Input::LinkDown(id, kind));
+        if self.has_bodies() {
+            link.into_iter().for_each(|link| self.tell_link(at, link, false));
+        } else {
+            let id = self.peers[other].id;
+            self.input(at, Input::LinkDown(id, kind));
+        }
+    }
+
+    /// The newest link of a body with a peer, up or not.
+    fn newest_link(&self, at: usize, other: usize, kind: LinkKind) -> Option<LinkId> {
+        self.peers[at].shell()?.body.link_with(&self.peers[other].id, kind)
     }
 
     /// Removes one end of a link.

@@ -7,8 +7,9 @@ use plenary_proto::message::{Consent, Delivery};
 use plenary_proto::{BrainSnapshot, Command, Event, Input, PeerId, RoomState, Time};
 
 use super::links::LINK_DEAD_US;
-use super::{Happening, World};
+use super::{Happening, World, shared};
 use crate::deviation::Deviation;
+use crate::shell::SharedDeviation;
 use crate::units::Share;
 
 impl World {
@@ -222,12 +223,19 @@ impl World {
     /// Makes a peer deviate from the protocol from now on; replaces an earlier deviation.
     pub fn deviate(&mut self, id: PeerId, deviation: Box<dyn Deviation>) {
         let at = self.at(id);
-        self.deviations.insert(at, deviation);
+        self.deviate_at(at, shared(deviation));
     }
 
     /// Makes a peer deviate from the moment at which it joins, by index in the plan.
     pub fn deviate_from_the_start(&mut self, planned: usize, deviation: Box<dyn Deviation>) {
-        self.deviations_planned.insert(planned, deviation);
+        self.deviations_planned.insert(planned, shared(deviation));
+    }
+
+    pub(super) fn deviate_at(&mut self, at: usize, deviation: SharedDeviation) {
+        if let Some(shell) = self.peers[at].shell() {
+            shell.hand.get().deviation = Some(deviation.clone());
+        }
+        self.deviations.insert(at, deviation);
     }
 
     /// Whether a peer deviates from the protocol.
@@ -266,7 +274,7 @@ impl World {
 
     /// Snapshot of a peer's brain.
     pub fn snapshot(&self, id: PeerId) -> BrainSnapshot {
-        self.peers[self.at(id)].brain.snapshot()
+        self.peers[self.at(id)].brain().snapshot()
     }
 
     /// All (parent, child) pairs by index in the plan; each parent's children in the order in which it serves
@@ -285,7 +293,7 @@ impl World {
 
     /// A peer's brain.
     pub fn brain(&self, id: PeerId) -> &RoomState {
-        &self.peers[self.at(id)].brain
+        self.peers[self.at(id)].brain()
     }
 
     /// Events of a peer after its first `told` events, and the number of events so far.
