@@ -16,6 +16,7 @@ use plenary_proto::message::LinkKind;
 use plenary_proto::packet::{LinkId, LinkStats};
 use plenary_proto::{PeerId, RoomId, RoomState, Time};
 
+use crate::media::repair::Budget;
 use crate::world::UNIX_S_AT_ZERO;
 use camera::Camera;
 use desk::Desk;
@@ -25,11 +26,13 @@ pub(crate) use hand::{Passed, SharedDeviation, SharedHand, lock};
 const ZERO_US: u64 = UNIX_S_AT_ZERO * 1_000_000;
 
 /// One end of a link, from its opening until its last event.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Leg {
     pub(crate) other: usize,
     pub(crate) kind: LinkKind,
     pub(crate) stats: LinkStats,
+    /// Budgets for retransmissions, by slot.
+    pub(crate) budgets: BTreeMap<u8, Budget>,
 }
 
 /// A body and its surroundings.

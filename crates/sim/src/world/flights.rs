@@ -8,9 +8,9 @@ use plenary_proto::{StreamId, Time};
 use super::{Happening, World};
 use crate::deviation::Forwarding;
 use crate::media::FRAME_US;
-use crate::media::repair::{REPAIRS_MAX, again_after_us, copies};
+use crate::media::repair::{REQUESTS_MAX, requested_after_us};
 use crate::shell::pictures::{SOUND_US, forged};
-use crate::shell::{brain_time, clock_us, lock};
+use crate::shell::{Leg, brain_time, clock_us, lock};
 
 /// Length of all headers of a media packet: IPv4, UDP, RTP with extensions, and the SRTP tag.
 const HEADERS_LEN: usize = 20 + 8 + 12 + 28 + 16;
@@ -24,8 +24,9 @@ pub(crate) struct Flight {
     pub(super) from: usize,
     pub(super) kind: LinkKind,
     slot: u8,
-    /// Number of times that it was lost.
-    losses: u32,
+    /// Number of times that it was requested, and that it was sent again.
+    requests: u32,
+    repairs: u32,
     packet: MediaPacket,
 }
 
@@ -41,8 +42,10 @@ impl World {
             return;
         };
         leg.stats.packets_sent += 1;
+        leg.budgets.entry(slot).or_default().earn();
         let (to, kind) = (leg.other, leg.kind);
-        let mut flight = Flight { to, from: at, kind, slot, losses: 0, packet: packet.clone() };
+        let mut flight =
+            Flight { to, from: at, kind, slot, requests: 0, repairs: 0, packet: packet.clone() };
         if self.is_program(&packet.identity.stream)
             && let Some(deviation) = self.deviations.get(&at)
         {
@@ -63,9 +66,35 @@ impl World {
         self.flies(Box::new(flight));
     }
 
-    /// Transmits a packet, for the first time or again.
-    pub(super) fn flies(&mut self, mut flight: Box<Flight>) {
-        let Flight { to, from, kind, losses, .. } = *flight;
+    /// Transmits a packet for the first time.
+    pub(super) fn flies(&mut self, flight: Box<Flight>) {
+        self.transmit(flight, 1);
+    }
+
+    /// Transmits a packet that was requested, as often as the budget of its slot allows.
+    pub(super) fn flies_again(&mut self, mut flight: Box<Flight>) {
+        let Flight { to, from, kind, slot, repairs, .. } = *flight;
+        let mut copies = 0;
+        if let Some(leg) = self.leg_mut(from, to, kind) {
+            copies = leg.budgets.entry(slot).or_default().spend(repairs);
+            leg.stats.repairs_sent += u64::from(copies > 0);
+        }
+        if let Some(leg) = self.leg_mut(to, from, kind) {
+            leg.stats.repairs_requested += 1;
+        }
+        flight.repairs += u32::from(copies > 0);
+        self.transmit(flight, copies);
+    }
+
+    fn leg_mut(&mut self, at: usize, other: usize, kind: LinkKind) -> Option<&mut Leg> {
+        let peer = &mut self.peers[at];
+        let link = peer.link_id(other, kind)?;
+        peer.shell_mut()?.legs.get_mut(&link)
+    }
+
+    /// Transmits a number of copies of a packet. If none arrives, the packet will be requested.
+    fn transmit(&mut self, mut flight: Box<Flight>, copies: u32) {
+        let Flight { to, from, kind, requests, .. } = *flight;
         if !self.peers[from].is_up(to, kind) || !self.peers[from].is_there() {
             return;
         }
@@ -74,37 +103,27 @@ impl World {
         // each frame has one packet with a marker
         let is_counted = packet.marker && self.is_program(&packet.identity.stream);
         let mut arrives: Option<Time> = None;
-        for _ in 0..copies(losses) {
+        for _ in 0..copies {
             self.packets_sent += u64::from(is_counted);
             // of two copies that arrive the body drops the later one
             arrives = arrives.or(self.net.send(self.now, from, to, bytes));
         }
         match arrives {
             Some(arrives) => self.push(arrives, Happening::Lands(flight)),
-            None if losses < REPAIRS_MAX => {
+            None if requests < REQUESTS_MAX => {
                 let unseen_us = match (packet.audio_level, packet.marker) {
                     (Some(_), _) => SOUND_US,
                     (None, true) => FRAME_US,
                     (None, false) => 0,
                 };
-                flight.losses += 1;
-                let again_us = again_after_us(&mut self.net, self.now, (from, to), flight.losses, unseen_us);
-                self.push(self.now + again_us, Happening::FliesAgain(flight));
+                let ends = (from, to);
+                let (after_us, requests) =
+                    requested_after_us(&mut self.net, self.now, ends, requests, unseen_us);
+                flight.requests = requests;
+                self.push(self.now + after_us, Happening::FliesAgain(flight));
             }
             None => {}
         }
-    }
-
-    /// Transmits a packet that was requested again.
-    pub(super) fn flies_again(&mut self, flight: Box<Flight>) {
-        for (at, other, sent) in [(flight.from, flight.to, true), (flight.to, flight.from, false)] {
-            let peer = &mut self.peers[at];
-            let Some(link) = peer.link_id(other, flight.kind) else { continue };
-            let Some(leg) = peer.shell_mut().and_then(|shell| shell.legs.get_mut(&link)) else { continue };
-            leg.stats.repairs_sent += u64::from(sent);
-            leg.stats.repairs_requested += u64::from(!sent);
-        }
-        self.flies(flight);
     }
 
     /// Delivers a packet.

@@ -375,8 +375,8 @@ impl World {
         let Some((peer, kind)) = of else { return };
         let Some(other) = self.directory.find(&peer) else { return };
         if let Some(shell) = self.peers[at].shell_mut() {
-            let stats = Default::default();
-            shell.legs.insert(link, Leg { other, kind, stats });
+            let (stats, budgets) = Default::default();
+            shell.legs.insert(link, Leg { other, kind, stats, budgets });
         }
         self.describe(at, peer, kind);
     }
