@@ -106,8 +106,8 @@ impl PacketCache {
     /// number if none is.
     pub(crate) fn whole_up_to(&self, since_us: u64) -> u64 {
         let newest_first = self.slots.iter().enumerate().rev();
-        let recent = newest_first
-            .take_while(|(_, slot)| slot.as_ref().is_none_or(|kept| kept.arrived_us >= since_us));
+        let recent =
+            newest_first.take_while(|(_, slot)| slot.as_ref().is_none_or(|kept| kept.arrived_us >= since_us));
         let missing = recent.filter(|(_, slot)| slot.is_none()).last();
         missing.map_or(self.newest(), |(at, _)| (self.first + at as u64).saturating_sub(1))
     }
@@ -201,7 +201,9 @@ mod tests {
     fn the_cache_is_whole_up_to_the_first_recent_hole() {
         let mut cache = PacketCache::default();
         assert_eq!(cache.whole_up_to(0), 0);
-        [1, 2, 4, 5, 7].into_iter().for_each(|number| assert!(cache.insert(&packet(number, false), number * 10)));
+        [1, 2, 4, 5, 7]
+            .into_iter()
+            .for_each(|number| assert!(cache.insert(&packet(number, false), number * 10)));
         assert_eq!([0, 40, 45, 60].map(|since_us| cache.whole_up_to(since_us)), [2, 2, 5, 5]);
         cache.insert(&packet(6, false), 80);
         assert_eq!([0, 45].map(|since_us| cache.whole_up_to(since_us)), [2, 7]);

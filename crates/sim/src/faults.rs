@@ -57,13 +57,19 @@ impl Faults {
 
 impl World {
     /// Injects a fault. For brains it affects only peers that join later.
+    ///
+    /// # Panics
+    /// If the fault is one of bodies and the world drives real ones.
     pub fn break_rule(&mut self, faulty: Faulty) {
         match faulty {
             Faulty::Brains(mutation) => self.faults.brains = Some(mutation),
             Faulty::Brain(planned, mutation) => {
                 self.faults.brain.insert(planned, mutation);
             }
-            Faulty::Bodies(fault) => self.faults.bodies = Some(fault),
+            Faulty::Bodies(fault) => {
+                assert!(!self.has_bodies(), "real bodies have no such faults");
+                self.faults.bodies = Some(fault);
+            }
         }
     }
 

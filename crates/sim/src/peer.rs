@@ -11,7 +11,7 @@ use plenary_proto::watchdog::{FeedWatch, SilenceWatch};
 use plenary_proto::{Event, InForce, MixRole, PeerId, RoomState, StreamId, StreamSpec, Time, Verdict};
 
 use crate::arrivals::Arrivals;
-use crate::media::{Assembly, Flow, Frame, Packet};
+use crate::media::{Flow, Frame};
 use crate::plan::{Kind, PeerPlan};
 use crate::shell::Shell;
 
@@ -60,7 +60,7 @@ pub(crate) struct Served {
     pub(crate) silent: bool,
     /// Start of a suspicion: the child must send something, or it counts as silent.
     pub(crate) suspected: Option<Time>,
-    // packet and frame model only
+    // frame model only
     pub(crate) next_head: Time,
     pub(crate) last_media: Time,
     // fluid model only
@@ -156,14 +156,12 @@ pub(crate) struct Peer {
     /// Peers asked to feed this one that have sent no packet of the program yet.
     pub(crate) asked: Vec<usize>,
     pub(crate) cache: VecDeque<Frame>,
-    /// Incomplete frames, in the order of their first packets.
-    pub(crate) assembly: VecDeque<Assembly>,
     /// Time of the last keyframe request to the parent.
     pub(crate) key_asked_at: Option<Time>,
-    /// Packets that overtook the announcement of their stream, each with its sender.
-    pub(crate) early: VecDeque<(usize, Packet)>,
+    /// Frames that overtook the announcement of their stream, each with its sender.
+    pub(crate) early: VecDeque<(usize, Frame)>,
     pub(crate) flow: Flow,
-    /// Degradations of the program at this peer; packet and frame model only.
+    /// Degradations of the program at this peer; frame model only.
     pub(crate) suffering: Suffering,
     // watchdogs
     pub(crate) parent: Option<usize>,
@@ -223,7 +221,6 @@ impl Peer {
             served: Vec::new(),
             asked: Vec::new(),
             cache: VecDeque::new(),
-            assembly: VecDeque::new(),
             key_asked_at: None,
             early: VecDeque::new(),
             flow: Flow::default(),

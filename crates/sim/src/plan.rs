@@ -268,13 +268,13 @@ impl NetPlan {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum MediaModel {
-    /// Each packet of each frame on each hop: queued, lost, requested and retransmitted; a frame is shown
-    /// when its last packet has arrived. For up to 1,000 viewers.
+    /// Real bodies: each packet on each hop is queued, lost, requested and retransmitted, and frames are shown by the
+    /// rules of `plenary-body`. For up to 1,000 viewers.
     Packet,
-    /// The same, with each frame as one packet, however long. For up to 10,000 viewers.
+    /// Brains alone, and each frame of the program as one packet, however long. For up to 10,000 viewers.
     #[default]
     Frame,
-    /// Rates only: which parent feeds which child, how much of the program each uplink and downlink carries,
+    /// Brains alone, and rates: which parent feeds which child, how much of the program each uplink and downlink carries,
     /// and the latency. For up to 100,000 viewers.
     Fluid,
 }

@@ -483,10 +483,21 @@ impl World {
             for peer in self.peers.iter().filter(|peer| peer.views) {
                 if let Some(shell) = peer.shell() {
                     let r = shell.body.reception(0);
-                    for (s, v) in sum.iter_mut().zip([r.frames_received, r.frames_expected, r.frames_left_out, r.frames_late, r.degradations]) { *s += v; }
+                    for (s, v) in sum.iter_mut().zip([
+                        r.frames_received,
+                        r.frames_expected,
+                        r.frames_left_out,
+                        r.frames_late,
+                        r.degradations,
+                    ]) {
+                        *s += v;
+                    }
                 }
             }
-            eprintln!("DBG {} received {} expected {} left out {} late {} degradations {}", self.now, sum[0], sum[1], sum[2], sum[3], sum[4]);
+            eprintln!(
+                "DBG {} received {} expected {} left out {} late {} degradations {}",
+                self.now, sum[0], sum[1], sum[2], sum[3], sum[4]
+            );
         }
         received
     }

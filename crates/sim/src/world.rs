@@ -32,7 +32,7 @@ use crate::attackers;
 use crate::checkers::{Checkers, Violation};
 use crate::dice::{Dice, SmallDice};
 use crate::directory::Directory;
-use crate::media::Packet;
+use crate::media::Frame;
 use crate::net::Network;
 use crate::peer::{Mind, Peer};
 use crate::plan::{Kind, MediaModel, WorldPlan};
@@ -98,16 +98,16 @@ pub(crate) enum Happening {
     Stalls(usize),
     Awakes(usize),
     // events of the program
-    Packet {
+    Frame {
         to: usize,
         from: usize,
-        packet: Box<Packet>,
+        frame: Box<Frame>,
     },
-    /// Retransmission of a packet that was lost.
+    /// Retransmission of a frame that was lost.
     Again {
         to: usize,
         from: usize,
-        packet: Box<Packet>,
+        frame: Box<Frame>,
         tries: u32,
     },
     Heartbeat {
@@ -196,7 +196,7 @@ impl Happening {
             | Happening::Leaves(at) => Some(*at),
             Happening::Signal { to, .. }
             | Happening::Control { to, .. }
-            | Happening::Packet { to, .. }
+            | Happening::Frame { to, .. }
             | Happening::Heartbeat { to, .. }
             | Happening::Arrival { to, .. }
             | Happening::KeyWanted { to, .. }
@@ -219,7 +219,7 @@ impl Happening {
     fn is_datagram(&self) -> bool {
         matches!(
             self,
-            Happening::Packet { .. }
+            Happening::Frame { .. }
                 | Happening::Heartbeat { .. }
                 | Happening::Arrival { .. }
                 | Happening::KeyWanted { .. }

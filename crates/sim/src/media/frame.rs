@@ -1,21 +1,19 @@
-//! The program packet by packet: made by mixers, forwarded by parents, reassembled by viewers.
+//! The program frame by frame: made by mixers, forwarded by parents, cached and shown by viewers.
 //!
-//! A packet waits at uplinks and downlinks and is lost independently of others. Its loss is noticed by the
-//! packets that follow it, requested (NACK) and retransmitted, a few times. A relay forwards each packet as
-//! it arrives, and shows a frame when its last packet has arrived. At frame level a frame is one packet,
-//! however long.
+//! A frame is one datagram, however long: it waits at uplinks and downlinks and is lost independently of others. Its
+//! loss is noticed by the frames that follow it, requested (NACK) and retransmitted, a few times. A relay forwards
+//! and shows a frame as it arrives.
 
 use std::collections::VecDeque;
 
 use plenary_proto::message::Resume;
 use plenary_proto::time::MS;
-use plenary_proto::{StreamId, StreamSpec, Time};
+use plenary_proto::{StreamId, StreamSpec};
 
-use super::{FRAME_US, Frame, Packet};
+use super::{Frame, frame_bytes};
 use crate::deviation::Forwarding;
 use crate::net::Network;
 use crate::peer::{CACHE_FRAMES, Peer};
-use crate::plan::MediaModel;
 use crate::shell::lock;
 use crate::world::{Happening, World};
 
@@ -24,68 +22,32 @@ const KEY_EACH: u64 = 60;
 const KEY_EACH_MIN: u64 = 30;
 /// Minimum interval of keyframe requests to the parent, as in real bodies.
 const KEY_ASK_US: u64 = 1_000 * MS;
-/// Maximum number of retransmissions of a lost packet: as long as a receiver's jitter buffer would wait for
-/// it.
+/// Maximum number of retransmissions of a lost frame: as long as a receiver's jitter buffer would wait for it.
 pub(super) const TRIES_MAX: u32 = 5;
 /// Time from a gap to its NACK: `REORDER_MAX` of crates/rtc, and as long again until the next check.
 const NACK_US: u64 = 10 * MS;
-/// Minimum time until an unanswered NACK is repeated (`RETRY_MIN`); otherwise a round trip and a half.
-const RETRY_US_MIN: u64 = 20 * MS;
 /// Size of a NACK or a head on the wire in bytes, with all headers.
 const HEARTBEAT_BYTES: usize = 120;
 
-/// A frame that is still missing packets.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Assembly {
-    frame: Frame,
-    /// Bit mask of the packets that have arrived.
-    have: u64,
-}
-
-/// Time from the loss of a packet to the arrival of its NACK at the sender: a later packet must have arrived
-/// first. At packet level the loss of a frame's last packet is only noticed when the next frame arrives, and
-/// NACKs may be lost.
-pub(super) fn asked_after_us(
-    net: &mut Network,
-    media: MediaModel,
-    now: Time,
-    (at, to): (usize, usize),
-    last: bool,
-) -> u64 {
-    let round_us = 2 * net.one_way_us(at, to);
-    let asked_us = round_us + NACK_US;
-    if media != MediaModel::Packet {
-        return asked_us;
-    }
-    let unseen_us = if last { FRAME_US } else { 0 };
-    let in_vain = net.send(now, to, at, HEARTBEAT_BYTES).is_none();
-    asked_us + unseen_us + if in_vain { (round_us * 3 / 2).max(RETRY_US_MIN) } else { 0 }
+/// Time from the loss of a frame to the arrival of its NACK at the sender: a later frame must have arrived first.
+pub(super) fn asked_after_us(net: &Network, at: usize, to: usize) -> u64 {
+    2 * net.one_way_us(at, to) + NACK_US
 }
 
 impl Peer {
-    /// Newest frame of the program that is shown, complete or not.
-    fn newest(&self) -> Option<Frame> {
-        let begun = self.assembly.iter().map(|begun| begun.frame);
-        self.cache.back().copied().into_iter().chain(begun).reduce(|newest, frame| {
-            if frame.stream != newest.stream || frame.number > newest.number { frame } else { newest }
-        })
-    }
-
     fn holds(&self, frame: &Frame) -> bool {
         self.cache.iter().any(|held| held.stream == frame.stream && held.number == frame.number)
     }
 
-    /// Whether a frame may be shown of which no packet has arrived before.
+    /// Whether a frame may be shown that arrives from a peer.
     fn takes(&self, from: usize, frame: &Frame) -> bool {
         let before = |held: &Frame| held.stream == frame.stream && held.number < frame.number;
         !self.is_mixing()
-            && match self.newest() {
+            && match self.cache.back() {
                 None => frame.key,
                 Some(newest) if newest.stream == frame.stream => {
                     // it is the next frame, or one that was lost and is retransmitted
-                    let begun = || self.assembly.iter().any(|begun| before(&begun.frame));
-                    frame.number > newest.number
-                        || ((self.cache.iter().any(before) || begun()) && !self.holds(frame))
+                    frame.number > newest.number || (self.cache.iter().any(before) && !self.holds(frame))
                 }
                 // another program starts at a keyframe
                 Some(newest) => {
@@ -102,10 +64,10 @@ impl Peer {
 
     /// Whether a frame is rejected only because its keyframe hasn't arrived.
     fn lacks_key(&self, frame: &Frame) -> bool {
-        let another = |newest: Frame| {
+        let another = |newest: &Frame| {
             newest.stream != frame.stream && frame.spec.supersedes(&newest.spec, &self.in_force, true)
         };
-        !frame.key && !self.is_mixing() && self.newest().is_none_or(another)
+        !frame.key && !self.is_mixing() && self.cache.back().is_none_or(another)
     }
 }
 
@@ -124,15 +86,13 @@ impl World {
         let frame = Frame { spec, stream, number, captured: now, key, forged: false };
         self.push(now + self.picture_us(at), Happening::Produce(at));
         self.keep(at, frame);
-        for part in 0..self.parts().0 {
-            self.forward_to_children(at, Packet { frame, part });
-        }
+        self.forward_to_children(at, frame);
         for warm in self.peers[at].forwarding_to.clone() {
             self.datagram(at, warm, Happening::Arrival { to: warm, from: at, media: true });
         }
     }
 
-    /// Caches and shows a complete frame.
+    /// Caches and shows a frame.
     fn keep(&mut self, at: usize, frame: Frame) {
         let now = self.now;
         let peer = &mut self.peers[at];
@@ -153,18 +113,18 @@ impl World {
         }
     }
 
-    fn forward_to_children(&mut self, at: usize, packet: Packet) {
+    fn forward_to_children(&mut self, at: usize, frame: Frame) {
         for place in 0..self.peers[at].served.len() {
             if let Some(served) = self.peers[at].served.get(place).filter(|served| served.media) {
-                self.forward_to(at, served.child, packet);
+                self.forward_to(at, served.child, frame);
             }
         }
     }
 
-    /// Sends a packet to a child, and announces its stream first if that is new.
-    fn forward_to(&mut self, at: usize, child: usize, mut packet: Packet) {
+    /// Sends a frame to a child, and announces its stream first if that is new.
+    fn forward_to(&mut self, at: usize, child: usize, mut frame: Frame) {
         let now = self.now;
-        let stream = packet.frame.stream;
+        let stream = frame.stream;
         let Some(served) = self.peers[at].served_mut(child) else { return };
         if served.announced != Some(stream)
             && let Some(spec) = self.spec_of(at, stream)
@@ -174,39 +134,36 @@ impl World {
         let id = self.peers[child].id;
         let forwarding = self.deviations.get(&at).map(|deviation| lock(deviation).forwards(now, id));
         let forwarding = forwarding.unwrap_or(Forwarding::AsItIs);
-        // a peer that drops packets sends heads in place of the program, as if there were none
+        // a peer that drops frames sends heads in place of the program, as if there were none
         if let Some(served) = self.peers[at].served_mut(child).filter(|_| forwarding != Forwarding::Never) {
             served.last_media = now;
         }
         match forwarding {
             Forwarding::Never => {}
-            Forwarding::AsItIs => self.send_again(at, child, packet, 0),
+            Forwarding::AsItIs => self.send_again(at, child, frame, 0),
             Forwarding::Forged => {
-                packet.frame.forged = true;
-                self.send_again(at, child, packet, 0);
+                frame.forged = true;
+                self.send_again(at, child, frame, 0);
             }
             Forwarding::Later(us) => {
-                let again = Happening::Again { to: child, from: at, packet: Box::new(packet), tries: 0 };
+                let again = Happening::Again { to: child, from: at, frame: Box::new(frame), tries: 0 };
                 self.push(now + us, again);
             }
         }
     }
 
-    /// Transmits a packet, for the first time or again.
-    pub(super) fn send_again(&mut self, at: usize, to: usize, packet: Packet, tries: u32) {
+    /// Transmits a frame, for the first time or again.
+    pub(super) fn send_again(&mut self, at: usize, to: usize, frame: Frame, tries: u32) {
         if !self.link_is_up(at, to) || !self.peers[at].is_there() {
             return;
         }
         self.packets_sent += 1;
-        let (parts, bytes) = self.parts();
-        let last = packet.part + 1 == parts;
-        let packet = Box::new(packet);
-        match self.net.send(self.now, at, to, bytes) {
-            Some(arrives) => self.push(arrives, Happening::Packet { to, from: at, packet }),
+        let frame = Box::new(frame);
+        match self.net.send(self.now, at, to, frame_bytes(&self.plan)) {
+            Some(arrives) => self.push(arrives, Happening::Frame { to, from: at, frame }),
             None if tries < TRIES_MAX => {
-                let asked = asked_after_us(&mut self.net, self.plan.media, self.now, (at, to), last);
-                let asked = self.now + asked;
-                self.push(asked, Happening::Again { to, from: at, packet, tries: tries + 1 });
+                let asked = self.now + asked_after_us(&self.net, at, to);
+                self.push(asked, Happening::Again { to, from: at, frame, tries: tries + 1 });
             }
             None => {}
         }
@@ -221,55 +178,25 @@ impl World {
         }
     }
 
-    /// Handles a packet that arrived over a link.
-    pub(super) fn packet_arrived(&mut self, to: usize, from: usize, packet: Packet) {
-        let parts = self.parts().0;
+    /// Handles a frame that arrived over a link: forwards and shows it.
+    pub(super) fn frame_arrived(&mut self, to: usize, from: usize, frame: Frame) {
         self.heard(to, from, true);
         let peer = &mut self.peers[to];
-        if !peer.followed.iter().any(|known| known.id == packet.frame.stream) {
-            peer.early.push_back((from, packet));
-            if peer.early.len() > CACHE_FRAMES * usize::from(parts) {
+        if !peer.followed.iter().any(|known| known.id == frame.stream) {
+            peer.early.push_back((from, frame));
+            if peer.early.len() > CACHE_FRAMES {
                 peer.early.pop_front();
             }
             return;
         }
         self.is_fed(to, from);
-        let peer = &mut self.peers[to];
-        let frame = packet.frame;
-        let is_its =
-            |begun: &Assembly| begun.frame.stream == frame.stream && begun.frame.number == frame.number;
-        match peer.assembly.iter().position(is_its) {
-            Some(place) => self.put_in(to, place, packet),
-            None if peer.takes(from, &frame) => {
-                peer.assembly.retain(|begun| begun.frame.stream == frame.stream);
-                if peer.assembly.len() >= CACHE_FRAMES {
-                    peer.assembly.pop_front();
-                }
-                peer.assembly.push_back(Assembly { frame, have: 0 });
-                let place = peer.assembly.len() - 1;
-                self.put_in(to, place, packet);
-            }
-            None if peer.lacks_key(&frame) => self.ask_key(to, from),
-            None => {}
+        let peer = &self.peers[to];
+        if peer.takes(from, &frame) {
+            self.keep(to, frame);
+            self.forward_to_children(to, frame);
+        } else if peer.lacks_key(&frame) {
+            self.ask_key(to, from);
         }
-    }
-
-    /// Adds a packet to its frame, forwards it, and shows the frame if that is now complete.
-    fn put_in(&mut self, at: usize, place: usize, packet: Packet) {
-        let all = u64::MAX >> (u64::BITS - u32::from(self.parts().0));
-        let begun = &mut self.peers[at].assembly[place];
-        let bit = 1 << packet.part;
-        if begun.have & bit != 0 {
-            return;
-        }
-        begun.have |= bit;
-        begun.frame.forged |= packet.frame.forged;
-        let (frame, whole) = (begun.frame, begun.have == all);
-        if whole {
-            self.peers[at].assembly.remove(place);
-            self.keep(at, frame);
-        }
-        self.forward_to_children(at, packet);
     }
 
     /// Requests a keyframe from a peer: a mixer makes one, a relay forwards the request to its parent.
@@ -291,23 +218,21 @@ impl World {
         }
     }
 
-    /// Handles the packets that arrived before the announcement of their stream, which may now be taken.
+    /// Handles the frames that arrived before the announcement of their stream, which may now be taken.
     pub(super) fn take_early(&mut self, at: usize, id: StreamId) {
         let early = std::mem::take(&mut self.peers[at].early);
         let (known, unknown): (VecDeque<_>, VecDeque<_>) =
-            early.into_iter().partition(|(_, packet)| packet.frame.stream == id);
+            early.into_iter().partition(|(_, frame)| frame.stream == id);
         self.peers[at].early = unknown;
-        for (from, packet) in known {
-            self.packet_arrived(at, from, packet);
+        for (from, frame) in known {
+            self.frame_arrived(at, from, frame);
         }
     }
 
-    /// Sends a child what it lacks of the cached frames, or everything from the last keyframe on; also the
-    /// packets present of incomplete frames.
+    /// Sends a child what it lacks of the cached frames, or everything from the last keyframe on.
     pub(super) fn serve_cached(&mut self, at: usize, child: usize, from: Option<Resume>) {
-        let parts = self.parts().0;
         let peer = &self.peers[at];
-        let newest = peer.newest().map(|frame| frame.stream);
+        let newest = peer.cache.back().map(|frame| frame.stream);
         let from = from.filter(|resume| Some(resume.stream) == newest);
         let first = match from {
             Some(resume) => peer
@@ -316,16 +241,10 @@ impl World {
                 .position(|frame| frame.stream == resume.stream && frame.number > resume.video_packet),
             None => peer.cache.iter().rposition(|frame| frame.key),
         };
-        let whole = first.into_iter().flat_map(|first| peer.cache.iter().skip(first));
-        let whole = whole.flat_map(|frame| (0..parts).map(|part| Packet { frame: *frame, part }));
-        let begun = peer.assembly.iter().filter(|begun| Some(begun.frame.stream) == newest);
-        let begun = begun.flat_map(|begun| {
-            let here = (0..parts).filter(|part| begun.have & (1 << part) != 0);
-            here.map(|part| Packet { frame: begun.frame, part })
-        });
-        let packets: Vec<Packet> = whole.chain(begun).collect();
-        for packet in packets {
-            self.forward_to(at, child, packet);
+        let frames: Vec<Frame> =
+            first.into_iter().flat_map(|first| peer.cache.iter().skip(first)).copied().collect();
+        for frame in frames {
+            self.forward_to(at, child, frame);
         }
     }
 }

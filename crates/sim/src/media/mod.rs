@@ -1,8 +1,9 @@
 //! The program on its way from mixers to viewers, at the level of detail of the plan's media model.
 //!
-//! `frame` sends it packet by packet, or in whole frames, with heads, pings and the watchdogs that bodies
-//! run. `flow` only follows how much of the program each link carries, and computes what the watchdogs would
-//! report and when. Brains see the same at all levels: feed requests, first packets, verdicts.
+//! At packet level real bodies carry it, in `world/shells.rs` and `world/flights.rs`; of this module only the rules of
+//! `repair` are theirs. `frame` sends it in whole frames, with heads, pings and the watchdogs that bodies run. `flow`
+//! only follows how much of the program each link carries, and computes what the watchdogs would report and when.
+//! Brains see the same at all levels: feed requests, first packets, verdicts.
 
 mod flow;
 mod frame;
@@ -21,7 +22,6 @@ use crate::plan::{MediaModel, WorldPlan};
 use crate::world::{Happening, World};
 
 pub(crate) use flow::Flow;
-pub(crate) use frame::Assembly;
 pub(crate) use still::latencies as latencies_in_still_tree;
 
 /// Frame interval at 30 fps, microseconds.
@@ -49,34 +49,14 @@ pub(crate) struct Frame {
     pub forged: bool,
 }
 
-/// One of the packets that carry a frame.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Packet {
-    /// Frame that the packet belongs to.
-    pub frame: Frame,
-    /// Index of the packet in the frame, from 0.
-    pub part: u8,
-}
-
-/// Maximum packet size in bytes, headers included (docs/PROTOCOL.md, 1.5).
-const PACKET_BYTES_MAX: u64 = 1_200;
-/// Maximum number of packets per frame, reached at 18 Mbit/s; packets of a program with a higher rate are
-/// longer.
-const PARTS_MAX: u64 = 64;
-
 /// Time within which a suspected child must show that it is alive.
 fn suspect_us(net: &Network, at: usize, child: usize) -> u64 {
     watchdog::suspect_us(2 * net.one_way_us(at, child))
 }
 
-/// Number of packets per frame of a plan's program, and their size in bytes.
-fn parts(plan: &WorldPlan) -> (u8, usize) {
-    let bytes = u64::from(plan.room.program_bps) * FRAME_US / 8_000_000;
-    let parts = match plan.media {
-        MediaModel::Packet => bytes.div_ceil(PACKET_BYTES_MAX).clamp(1, PARTS_MAX),
-        MediaModel::Frame | MediaModel::Fluid => 1,
-    };
-    (parts as u8, bytes.div_ceil(parts) as usize)
+/// Mean length of a frame of a plan's program, in bytes.
+fn frame_bytes(plan: &WorldPlan) -> usize {
+    (u64::from(plan.room.program_bps) * FRAME_US / 8_000_000) as usize
 }
 
 impl World {
@@ -85,6 +65,7 @@ impl World {
         self.plan.media == MediaModel::Packet
     }
 
+    /// Whether the program is followed frame by frame, not as a flow.
     pub(crate) fn by_frames(&self) -> bool {
         self.plan.media != MediaModel::Fluid
     }
@@ -111,20 +92,15 @@ impl World {
         }
     }
 
-    /// Number of packets per frame, and their size in bytes.
-    pub(crate) fn parts(&self) -> (u8, usize) {
-        parts(&self.plan)
-    }
-
     /// Processes an event of the program.
     pub(crate) fn program(&mut self, happening: Happening) {
         match happening {
-            Happening::Packet { to, from, packet }
+            Happening::Frame { to, from, frame }
                 if self.both_alive(to, from) && self.link_is_up(to, from) =>
             {
-                self.packet_arrived(to, from, *packet);
+                self.frame_arrived(to, from, *frame);
             }
-            Happening::Again { to, from, packet, tries } => self.send_again(from, to, *packet, tries),
+            Happening::Again { to, from, frame, tries } => self.send_again(from, to, *frame, tries),
             Happening::Heartbeat { to, from, heartbeat } if self.both_alive(to, from) => {
                 if self.has_bodies() {
                     self.beat(to, from, heartbeat)
@@ -281,8 +257,7 @@ impl World {
         self.look_soon(at);
     }
 
-    /// Schedules a check of the watchdogs: at the usual interval with frames or packets, almost at once in
-    /// the fluid model.
+    /// Schedules a check of the watchdogs: at the usual interval with frames, almost at once in the fluid model.
     pub(crate) fn look_soon(&mut self, at: usize) {
         let due = self.now + if self.by_frames() { watches::LOOK_US } else { MS };
         self.look_at(at, due);

@@ -101,10 +101,12 @@ mod tests {
         assert_eq!([0, 1, 2].map(|repairs| budget.spend(repairs)), [1, 2, 2]);
         let first: u32 = (0..1_000).map(|_| budget.spend(0)).sum();
         assert_eq!(first, REPAIRS_AT_ONCE_MAX - 5);
-        let sent: u32 = (0..1_000).map(|_| {
-            budget.earn();
-            budget.spend(0)
-        }).sum();
+        let sent: u32 = (0..1_000)
+            .map(|_| {
+                budget.earn();
+                budget.spend(0)
+            })
+            .sum();
         assert_eq!(sent, 1_000 / PACKETS_PER_REPAIR);
         let mut budget = Budget::default();
         assert_eq!((0..100).map(|_| budget.spend(1)).sum::<u32>(), REPEATS_AT_ONCE_MAX);

@@ -1,22 +1,39 @@
 //! The program sent down a fixed tree, packet by packet, over a separate network with the same loss, jitter
 //! and pauses: what a tree would be worth that never had to be built and never changes.
 //!
-//! The rules are those of `frame`: the same packets, queues and retransmission requests. Brains and all their
-//! messages are left out.
+//! At packet level a frame is as many packets as a body would make of it, and lost packets are repaired by the same
+//! rules, at frame level those of `frame` apply. Brains and all their messages are left out.
 
 use std::collections::BTreeMap;
 
 use plenary_proto::Time;
 
 use super::frame::{TRIES_MAX, asked_after_us};
-use super::{FRAME_US, parts};
+use super::repair::{Budget, REQUESTS_MAX, requested_after_us};
+use super::{FRAME_US, frame_bytes};
 use crate::arrivals::Latencies;
 use crate::net::Network;
-use crate::plan::WorldPlan;
+use crate::plan::{MediaModel, WorldPlan};
 use crate::queue::Queue;
 
 /// Frames that may still be completed; an older frame is complete, or has lost a packet for good.
 const FRAMES_KEPT: u64 = 90;
+
+/// Maximum packet size in bytes, headers included (docs/PROTOCOL.md, 1.5).
+const PACKET_BYTES_MAX: usize = 1_200;
+/// Maximum number of packets per frame, reached at 18 Mbit/s; packets of a program with a higher rate are
+/// longer.
+const PARTS_MAX: usize = 64;
+
+/// Number of packets per frame of a plan's program, and their size in bytes.
+fn parts(plan: &WorldPlan) -> (u8, usize) {
+    let bytes = frame_bytes(plan);
+    let parts = match plan.media {
+        MediaModel::Packet => bytes.div_ceil(PACKET_BYTES_MAX).clamp(1, PARTS_MAX),
+        MediaModel::Frame | MediaModel::Fluid => 1,
+    };
+    (parts as u8, bytes.div_ceil(parts))
+}
 
 /// One packet of one frame.
 #[derive(Clone, Copy, Debug)]
@@ -31,7 +48,7 @@ struct Part {
 enum Step {
     Make { frame: u64 },
     Comes { to: usize, part: Part },
-    Again { from: usize, to: usize, part: Part, tries: u32 },
+    Again { from: usize, to: usize, part: Part, requests: u32, repairs: u32 },
 }
 
 /// A tree, and how far the program has got in it.
@@ -44,6 +61,8 @@ struct Still<'a> {
     children: Vec<Vec<usize>>,
     /// For each peer and frame, a bit mask of the packets that have arrived.
     have: Vec<BTreeMap<u64, u64>>,
+    /// Budget for retransmissions of each peer's link with its parent.
+    budgets: Vec<Budget>,
     steps: Queue<Step>,
     latencies: Latencies,
 }
@@ -67,8 +86,9 @@ pub(crate) fn latencies(
     let mut children = vec![Vec::new(); plan.peers.len()];
     edges.iter().for_each(|(parent, child)| children[*parent].push(*child));
     let have = vec![BTreeMap::new(); plan.peers.len()];
-    let mut still =
-        Still { plan, net, ends, children, have, steps: Queue::new(), latencies: Latencies::default() };
+    let budgets = vec![Budget::default(); plan.peers.len()];
+    let (steps, latencies) = (Queue::new(), Latencies::default());
+    let mut still = Still { plan, net, ends, children, have, budgets, steps, latencies };
     let fed: Vec<usize> = edges.iter().map(|(_, child)| *child).collect();
     let roots: Vec<usize> =
         (0..plan.peers.len()).filter(|at| !still.children[*at].is_empty() && !fed.contains(at)).collect();
@@ -90,28 +110,53 @@ impl Still<'_> {
                 }
             }
             Step::Comes { to, part } => self.comes(now, to, part),
-            Step::Again { from, to, part, tries } => self.send(now, from, to, part, tries),
+            Step::Again { from, to, part, requests, repairs } => {
+                let copies = match self.plan.media {
+                    MediaModel::Packet => self.budgets[to].spend(repairs),
+                    MediaModel::Frame | MediaModel::Fluid => 1,
+                };
+                self.send(now, (from, to), part, (requests, repairs + u32::from(copies > 0)), copies);
+            }
         }
     }
 
     fn forward(&mut self, now: Time, at: usize, part: Part) {
         for nth in 0..self.children[at].len() {
-            self.send(now, at, self.children[at][nth], part, 0);
+            let child = self.children[at][nth];
+            self.budgets[child].earn();
+            self.send(now, (at, child), part, (0, 0), 1);
         }
     }
 
-    fn send(&mut self, now: Time, from: usize, to: usize, part: Part, tries: u32) {
+    /// Sends copies of a packet that was requested and sent again so many times before.
+    fn send(
+        &mut self,
+        now: Time,
+        (from, to): (usize, usize),
+        part: Part,
+        (requests, repairs): (u32, u32),
+        copies: u32,
+    ) {
         let (parts, bytes) = parts(self.plan);
         let (one, other) = (self.ends[from], self.ends[to]);
-        match self.net.send(now, one, other, bytes) {
-            Some(arrives) => self.steps.push(arrives, Step::Comes { to, part }),
-            None if tries < TRIES_MAX => {
-                let last = part.part + 1 == parts;
-                let asked = now + asked_after_us(&mut self.net, self.plan.media, now, (one, other), last);
-                self.steps.push(asked, Step::Again { from, to, part, tries: tries + 1 });
-            }
-            None => {}
+        let mut arrives = None;
+        for _ in 0..copies {
+            arrives = arrives.or(self.net.send(now, one, other, bytes));
         }
+        if let Some(arrives) = arrives {
+            return self.steps.push(arrives, Step::Comes { to, part });
+        }
+        let (after_us, requests) = match self.plan.media {
+            MediaModel::Packet if requests < REQUESTS_MAX => {
+                let unseen_us = if part.part + 1 == parts { FRAME_US } else { 0 };
+                requested_after_us(&mut self.net, now, (one, other), requests, unseen_us)
+            }
+            MediaModel::Frame if requests < TRIES_MAX => {
+                (asked_after_us(&self.net, one, other), requests + 1)
+            }
+            _ => return,
+        };
+        self.steps.push(now + after_us, Step::Again { from, to, part, requests, repairs });
     }
 
     fn comes(&mut self, now: Time, at: usize, part: Part) {

@@ -1,5 +1,4 @@
-//! Watchdogs of a body where the program is followed packet by packet or frame by frame: heads, pings,
-//! verdicts.
+//! Watchdogs of a body where the program is followed frame by frame: heads, pings, verdicts.
 
 use plenary_proto::message::{Head, Heartbeat};
 use plenary_proto::time::MS;

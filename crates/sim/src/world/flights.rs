@@ -44,8 +44,7 @@ impl World {
         leg.stats.packets_sent += 1;
         leg.budgets.entry(slot).or_default().earn();
         let (to, kind) = (leg.other, leg.kind);
-        let mut flight =
-            Flight { to, from: at, kind, slot, requests: 0, repairs: 0, packet: packet.clone() };
+        let mut flight = Flight { to, from: at, kind, slot, requests: 0, repairs: 0, packet: packet.clone() };
         if self.is_program(&packet.identity.stream)
             && let Some(deviation) = self.deviations.get(&at)
         {
