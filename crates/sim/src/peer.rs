@@ -183,6 +183,8 @@ pub(crate) struct Peer {
     events_forgotten: usize,
     /// Times of its latest changes of parent without a fault of the old parent.
     pub(crate) moves: VecDeque<Time>,
+    /// Number of parents that it has had one after the other.
+    pub(crate) parents: u64,
     pub(crate) arrivals: Arrivals,
     pub(crate) inputs: u64,
 }
@@ -239,6 +241,7 @@ impl Peer {
             events: Vec::new(),
             events_forgotten: 0,
             moves: VecDeque::new(),
+            parents: 0,
             arrivals: Arrivals::default(),
             inputs: 0,
         }
@@ -279,6 +282,7 @@ impl Peer {
             self.events.drain(..EVENTS_KEPT / 2);
             self.events_forgotten += EVENTS_KEPT / 2;
         }
+        self.parents += u64::from(matches!(event, Event::Parent(Some(_))));
         // the body is told of the new parent later: `parent` is still the old one
         if matches!(event, Event::Parent(Some(_)))
             && self.parent.is_some()

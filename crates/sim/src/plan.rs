@@ -85,6 +85,15 @@ pub struct Stalls {
     pub us: u64,
 }
 
+/// Machine whose processor time is limited; all peers on it share that time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MachinePlan {
+    /// Number of the machine.
+    pub number: u32,
+    /// Number of its cores; the first peer's figure counts.
+    pub cores: u8,
+}
+
 /// Plan of one peer.
 #[derive(Clone, Copy, Debug)]
 pub struct PeerPlan {
@@ -115,6 +124,8 @@ pub struct PeerPlan {
     pub leaves: Option<Leave>,
     /// Stalls of its machine; `None`: there are none.
     pub stalls: Option<Stalls>,
+    /// Machine on which it runs; `None`: one of its own that is never busy. Counts at packet level only.
+    pub machine: Option<MachinePlan>,
     /// Attack on the protocol; `None`: the peer is honest.
     pub attack: Option<Attack>,
 }
@@ -139,6 +150,7 @@ impl PeerPlan {
         clock_ppm: 0,
         leaves: None,
         stalls: None,
+        machine: None,
         attack: None,
     };
     /// A speaker that never mixes.

@@ -66,6 +66,8 @@ pub struct Received {
     pub frames_forged: u64,
     /// Frames that were sent towards viewers.
     pub frames_sent: u64,
+    /// Changes of parents, each viewer's first one not counted.
+    pub parent_changes: u64,
     /// Latencies from capture to arrival.
     pub(crate) latencies: Latencies,
 }
@@ -80,6 +82,7 @@ impl Received {
         self.frames_within_600ms += other.frames_within_600ms;
         self.frames_forged += other.frames_forged;
         self.frames_sent += other.frames_sent;
+        self.parent_changes += other.parent_changes;
         self.latencies.add_all(&other.latencies);
     }
 }
@@ -97,6 +100,8 @@ pub struct Delivery {
     pub viewers_without_gap_500ms: Option<f64>,
     /// Frames sent, divided by frames wanted.
     pub bytes_over_ideal: Option<f64>,
+    /// Number of times that a viewer changed its parent, by its own choice or not.
+    pub parent_changes_per_viewer: Option<f64>,
     /// Latency from capture to arrival.
     pub latency_ms: Option<Percentiles>,
     /// Mean latency in the calm, divided by the mean in the oracle's tree without losses and queues.
@@ -121,6 +126,7 @@ impl From<&Received> for Delivery {
             frames_forged: share(received.frames_forged, received.frames),
             viewers_without_gap_500ms: share(received.viewers_calm, received.viewers),
             bytes_over_ideal: share(received.frames_sent, received.frames),
+            parent_changes_per_viewer: share(received.parent_changes, received.viewers),
             latency_ms: received.latencies.percentiles(),
             latency_over_oracle: None,
             latency_over_oracle_in_weather: None,
@@ -235,6 +241,9 @@ pub struct Report {
     pub join_ms: Option<Percentiles>,
     /// Depth of the viewers at the end of the run.
     pub depth: Depth,
+    /// Share of the processor time of the busiest machine that its peers used, the largest of all runs; `None` if no
+    /// machine's time is limited.
+    pub busiest_machine: Option<f64>,
     /// Memory of the world per peer, in bytes; measured only when a single run is alone in the process.
     pub bytes_per_peer: Option<u64>,
     /// The scenario's targets, with the measured figures.
@@ -320,6 +329,8 @@ impl Report {
         number("latency over the oracle's", self.delivery.latency_over_oracle, 1.0, "");
         number("in the same weather", self.delivery.latency_over_oracle_in_weather, 1.0, "");
         number("ways alone", self.delivery.ways_over_oracle, 1.0, "");
+        number("parents changed", self.delivery.parent_changes_per_viewer, 1.0, " times by a viewer");
+        number("busiest machine", self.busiest_machine, 100.0, " % of its processor time");
         number("memory of a peer", self.bytes_per_peer.map(|bytes| bytes as f64), 1e-3, " kB");
         for aim in &self.targets {
             let bound = match (aim.at_least, aim.at_most) {
@@ -371,6 +382,7 @@ impl Report {
                 frames_forged: value,
                 viewers_without_gap_500ms: value,
                 bytes_over_ideal: value,
+                parent_changes_per_viewer: value,
                 latency_ms: times,
                 latency_over_oracle: value,
                 latency_over_oracle_in_weather: value,
@@ -380,6 +392,7 @@ impl Report {
             repair_ms: times,
             join_ms: times,
             depth: Depth { max: Some(0), mean: value, oracle_mean: value },
+            busiest_machine: value,
             bytes_per_peer: Some(0),
             targets: Vec::new(),
             stranded: 0,
@@ -454,6 +467,7 @@ impl World {
         };
         let mut received = Received { frames_sent, ..Received::default() };
         for (at, peer) in self.peers.iter().enumerate().filter(|(_, peer)| peer.views) {
+            received.parent_changes += peer.parents.saturating_sub(1);
             let until = peer.gone_since().unwrap_or(self.now);
             let arrivals = self.arrivals(at);
             let Some(first) = arrivals.first() else {
@@ -477,27 +491,6 @@ impl World {
             if let Some(latencies) = &arrivals.latencies {
                 received.latencies.add_all(latencies);
             }
-        }
-        if std::env::var("DBG").is_ok() {
-            let mut sum = [0u64; 5];
-            for peer in self.peers.iter().filter(|peer| peer.views) {
-                if let Some(shell) = peer.shell() {
-                    let r = shell.body.reception(0);
-                    for (s, v) in sum.iter_mut().zip([
-                        r.frames_received,
-                        r.frames_expected,
-                        r.frames_left_out,
-                        r.frames_late,
-                        r.degradations,
-                    ]) {
-                        *s += v;
-                    }
-                }
-            }
-            eprintln!(
-                "DBG {} received {} expected {} left out {} late {} degradations {}",
-                self.now, sum[0], sum[1], sum[2], sum[3], sum[4]
-            );
         }
         received
     }

@@ -77,6 +77,7 @@ pub fn drawn(seed: u64, weather: &NetPlan) -> WorldPlan {
         polite: Share(0),
         refilled: false,
         stalls: None,
+        machines: None,
         attack: None,
         one_line: false,
         clock_ppm: 0,

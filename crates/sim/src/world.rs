@@ -8,6 +8,7 @@
 mod bodies;
 mod flights;
 mod links;
+mod machines;
 mod mirror;
 mod pings;
 mod script;
@@ -39,6 +40,7 @@ use crate::plan::{Kind, MediaModel, WorldPlan};
 use crate::queue::Queue;
 use crate::shell::{Role, SharedDeviation, Shell, lock};
 use crate::trace::Trace;
+use machines::Machines;
 
 /// Unix time in seconds at the world's time 0.
 pub(crate) const UNIX_S_AT_ZERO: u64 = 1_800_000_000;
@@ -165,6 +167,8 @@ pub(crate) enum Happening {
         kind: LinkKind,
         slot: u8,
     },
+    /// A machine is free for the next of its waiting events.
+    Works(u32),
     /// The last event of a link that a body has closed.
     LinkEnded(usize, LinkId),
     Look(usize),
@@ -211,6 +215,7 @@ impl Happening {
             | Happening::LinkUp { .. }
             | Happening::Parted { .. }
             | Happening::Presence
+            | Happening::Works(_)
             | Happening::Stalls(_)
             | Happening::Awakes(_) => None,
         }
@@ -269,6 +274,7 @@ pub struct World {
     /// closed; pending events of an older generation are void.
     attempts: HashMap<(u32, u32, LinkKind), u32>,
     signal_up: bool,
+    machines: Machines,
     verifier: Verifier,
     trace: Trace,
     narrates: bool,
@@ -318,6 +324,7 @@ impl World {
             queue: Queue::new(),
             attempts: HashMap::new(),
             signal_up: true,
+            machines: Machines::default(),
             verifier: Verifier::new(VERIFIED_SLOTS),
             trace: Trace::default(),
             narrates: false,
@@ -400,17 +407,26 @@ impl World {
         self.run_until(self.now + us);
     }
 
-    /// Processes one event, or postpones it while the machine of its peer is stalled.
+    /// Processes one event, unless the machine of its peer is stalled or busy.
     fn step(&mut self, happening: Happening) {
-        let until = happening.whose().map_or(Time(0), |at| self.peers[at].stalled_until);
-        if until <= self.now {
-            self.happen(happening);
-        } else if !happening.is_datagram() || self.is_held(&happening, until) {
-            self.push(until, happening);
+        if let Some(happening) = self.unless_stalled(happening) {
+            self.work(happening);
         }
         if !self.changed.is_empty() {
             self.check();
         }
+    }
+
+    /// Returns the event, or postpones it while the machine of its peer is stalled.
+    fn unless_stalled(&mut self, happening: Happening) -> Option<Happening> {
+        let until = happening.whose().map_or(Time(0), |at| self.peers[at].stalled_until);
+        if until <= self.now {
+            return Some(happening);
+        }
+        if !happening.is_datagram() || self.is_held(&happening, until) {
+            self.push(until, happening);
+        }
+        None
     }
 
     /// Whether a stalled machine still receives a datagram when it resumes at `until`: not when it sleeps,
@@ -443,6 +459,7 @@ impl World {
             }
             Happening::Control { to, from, message } => self.said(to, from, *message),
             Happening::LinkUp { a, b, kind, attempt } => self.link_up(a, b, kind, attempt),
+            Happening::Works(machine) => self.works(machine),
             Happening::Tick(at) => self.tick(at),
             Happening::Due(at) => self.hand_over(at),
             Happening::Publish(at) => self.publish_from_now(at),
@@ -509,6 +526,7 @@ impl World {
         };
         let keys = self.keys[planned].clone();
         let id = keys.id();
+        plan.machine.into_iter().for_each(|machine| self.machines.add(machine));
         #[cfg_attr(not(debug_assertions), expect(unused_mut, reason = "mutants change it"))]
         let mut brain = RoomState::new(keys, config, self.seed ^ planned as u64, self.now);
         #[cfg(debug_assertions)]

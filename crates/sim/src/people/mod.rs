@@ -12,7 +12,7 @@ use serde::Deserialize;
 
 use crate::attackers::Attack;
 use crate::dice::SmallDice;
-use crate::plan::{Kind, Leave, PeerPlan, Stalls};
+use crate::plan::{Kind, Leave, MachinePlan, PeerPlan, Stalls};
 use crate::units::{Share, Span};
 pub use devices::Devices;
 
@@ -59,6 +59,9 @@ pub struct Group {
     /// Stalls of the peers' machines.
     #[serde(default)]
     pub stalls: Option<StallsEach>,
+    /// Machines of limited processor time that the peers share; without it, all have the time that they need.
+    #[serde(default)]
+    pub machines: Option<MachinesOf>,
     /// Attack that the peers carry out.
     #[serde(default)]
     pub attack: Option<Attack>,
@@ -124,6 +127,19 @@ pub struct StallsEach {
     pub each: Span,
 }
 
+/// Machines that a group shares, by turns.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MachinesOf {
+    /// Number of machines. Groups that give the same `first` share machines.
+    pub count: u16,
+    /// Number of the first machine.
+    #[serde(default)]
+    pub first: u16,
+    /// Number of cores of each.
+    pub cores: u8,
+}
+
 /// Draws all peers of these groups, the host first. There are no arrivals or departures after `until`.
 ///
 /// The first group must not be empty: its first member is the host, which is present from the beginning to
@@ -140,6 +156,11 @@ pub fn draw(groups: &[Group], until: Time, seed: u64) -> Vec<PeerPlan> {
                 if group.one_line {
                     peer.access.line = Some(number as u32);
                 }
+                let of = |machines: MachinesOf| {
+                    let nth = at % usize::from(machines.count.max(1));
+                    MachinePlan { number: u32::from(machines.first) + nth as u32, cores: machines.cores }
+                };
+                peer.machine = group.machines.map(of);
                 if peers.is_empty() {
                     (peer.joins_at, peer.leaves) = (Time(0), None);
                 }
@@ -227,6 +248,7 @@ mod tests {
             polite: Share(0),
             refilled: false,
             stalls: None,
+            machines: None,
             attack: None,
             one_line: false,
             clock_ppm: 0,

@@ -40,6 +40,8 @@ pub enum Action {
     Stall(Whom, Span),
     /// The machines of these peers sleep for this time: their clocks stop, and what arrives is lost.
     Sleep(Whom, Span),
+    /// Other programs take most of the machines of these peers for this time.
+    Stress(Whom, Span),
     /// From now on this share of all packets is lost independently.
     Loss(Share),
     /// A partition separates this share of the stage, never including the host, and of the audience from the
@@ -86,6 +88,7 @@ struct Fields {
     leave: Option<String>,
     stall: Option<String>,
     sleep: Option<String>,
+    stress: Option<String>,
     promote: Option<String>,
     demote: Option<String>,
     tell: Option<String>,
@@ -106,6 +109,7 @@ impl TryFrom<Fields> for Act {
             ("leave", fields.leave),
             ("stall", fields.stall),
             ("sleep", fields.sleep),
+            ("stress", fields.stress),
             ("promote", fields.promote),
             ("demote", fields.demote),
             ("tell", fields.tell),
@@ -118,7 +122,7 @@ impl TryFrom<Fields> for Act {
             (None, None, None, Some(share), false) => Action::Loss(share),
             (None, None, None, None, true) => Action::Heal,
             _ => {
-                let all = "kill, leave, stall, sleep, promote, demote, tell, loss, partition, heal";
+                let all = "kill, leave, stall, sleep, stress, promote, demote, tell, loss, partition, heal";
                 return Err(format!("an act needs one of {all}"));
             }
         };
@@ -139,8 +143,11 @@ impl Action {
         Ok(match (what, last) {
             ("stall", Some(last)) => Action::Stall(whom, last),
             ("sleep", Some(last)) => Action::Sleep(whom, last),
-            ("stall" | "sleep", None) => return Err(format!("a {what} needs last: how long")),
-            (_, Some(_)) => return Err(format!("{what} happens at once: last is for stall and sleep")),
+            ("stress", Some(last)) => Action::Stress(whom, last),
+            ("stall" | "sleep" | "stress", None) => return Err(format!("a {what} needs last: how long")),
+            (_, Some(_)) => {
+                return Err(format!("{what} happens at once: last is for stall, sleep and stress"));
+            }
             ("kill", None) => Action::Kill(whom),
             ("leave", None) => Action::Leave(whom),
             ("promote", None) => Action::Promote(whom),
@@ -158,7 +165,8 @@ impl Action {
             | Action::Demote(whom)
             | Action::Tell(whom)
             | Action::Stall(whom, _)
-            | Action::Sleep(whom, _) => Some(whom),
+            | Action::Sleep(whom, _)
+            | Action::Stress(whom, _) => Some(whom),
             Action::Partition(_) | Action::Loss(_) | Action::Heal | Action::KillRendezvous => None,
         }
     }

@@ -45,6 +45,7 @@ const FILES: &[(&str, &str)] = &[
     ("forgers", include_str!("../../scenarios/forgers.toml")),
     ("free-riders", include_str!("../../scenarios/free-riders.toml")),
     ("sybils", include_str!("../../scenarios/sybils.toml")),
+    ("busy-machines", include_str!("../../scenarios/busy-machines.toml")),
     ("world-evening", include_str!("../../scenarios/world-evening.toml")),
 ];
 

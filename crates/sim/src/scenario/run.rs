@@ -49,6 +49,7 @@ struct Run {
     inputs: u64,
     room_time_us: u64,
     stranded: usize,
+    busiest_machine: Option<f64>,
     violations: Vec<Violation>,
     hash: String,
 }
@@ -157,6 +158,11 @@ impl Scenario {
             },
             bytes_per_peer,
             targets: Vec::new(),
+            busiest_machine: outcomes
+                .iter()
+                .filter_map(|run| run.busiest_machine)
+                .reduce(f64::max)
+                .map(rounded),
             stranded: outcomes.iter().map(|run| run.stranded).sum(),
             violations: outcomes.iter().flat_map(Run::found).collect(),
         };
@@ -210,6 +216,7 @@ impl Scenario {
         }
         run.violations = liveness(&world);
         run.stranded = world.stranded().len();
+        run.busiest_machine = world.busiest_machine();
         world.narrate_the_living();
         run.stage.close(world.now());
         run.bytes = allocated_bytes().zip(before).map(|(now, before)| now.saturating_sub(before) as u64);
@@ -303,6 +310,12 @@ impl Action {
             Action::Tell(whom) => {
                 let sources = whom.choose(world, cast, dice);
                 sources.into_iter().for_each(|source| run.published.publish(world, source));
+                return None;
+            }
+            Action::Stress(whom, last) => {
+                // the peers are to go on as before, so nothing is excused
+                let chosen = whom.choose(world, cast, dice);
+                chosen.into_iter().for_each(|peer| world.stress(peer, last.0));
                 return None;
             }
             Action::Kill(whom) | Action::Leave(whom) | Action::Stall(whom, _) | Action::Sleep(whom, _) => {

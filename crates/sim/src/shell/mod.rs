@@ -48,6 +48,8 @@ pub(crate) struct Shell {
     pub(crate) publishes: bool,
     /// When a peer that withholds the program from its children sent them heads last.
     pub(crate) beat_at: Time,
+    /// Time of the next tick.
+    pub(crate) tick_at: Time,
     /// Time at which held frames are handed over next, as scheduled.
     pub(crate) due_at: Option<Time>,
     /// Number of inputs after which the brain's timer was set last.
@@ -77,6 +79,7 @@ impl Shell {
             camera: Camera::default(),
             publishes: false,
             beat_at: Time(0),
+            tick_at: Time(0),
             due_at: None,
             inputs: 0,
         }

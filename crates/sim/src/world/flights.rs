@@ -103,6 +103,7 @@ impl World {
         let is_counted = packet.marker && self.is_program(&packet.identity.stream);
         let mut arrives: Option<Time> = None;
         for _ in 0..copies {
+            self.spend_on_packet(from);
             self.packets_sent += u64::from(is_counted);
             // of two copies that arrive the body drops the later one
             arrives = arrives.or(self.net.send(self.now, from, to, bytes));

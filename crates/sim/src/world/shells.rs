@@ -31,6 +31,9 @@ impl World {
     /// Starts a body that has just joined: its ticks, and a speaker's camera.
     pub(super) fn start_shell(&mut self, at: usize) {
         let phase_us = SmallDice::of(&[self.seed, PHASE, at as u64]).between(0, TICK_US - 1);
+        if let Some(shell) = self.peers[at].shell_mut() {
+            shell.tick_at = self.now + phase_us;
+        }
         self.push(self.now + phase_us, Happening::Tick(at));
         if self.peers[at].speaks {
             self.publish_from_now(at);
@@ -144,7 +147,14 @@ impl World {
         if !self.peers[at].is_there() {
             return;
         }
-        self.push(self.now + TICK_US, Happening::Tick(at));
+        let now = self.now;
+        if let Some(shell) = self.peers[at].shell_mut() {
+            // as a timer that skips missed ticks and keeps its phase
+            let missed = now.since(shell.tick_at) / TICK_US;
+            shell.tick_at = shell.tick_at + (missed + 1) * TICK_US;
+            let next = shell.tick_at;
+            self.push(next, Happening::Tick(at));
+        }
         self.with_shell(at, |shell, now_us, outs| {
             let Shell { body, legs, desk, .. } = shell;
             body.set_figures(desk.figures(), outs);
@@ -312,6 +322,11 @@ impl World {
     // ── links ────────────────────────────────────────────────────────────────────────────────────────────────
 
     pub(super) fn send_out(&mut self, at: usize, out: Out) {
+        if let Out::Control { .. } | Out::Loose { .. } | Out::Heartbeat { .. } | Out::KeyframeWanted { .. } =
+            out
+        {
+            self.spend_on_message(at);
+        }
         match out {
             Out::Forward { to, packet } => {
                 for (link, slot) in to {
@@ -384,6 +399,9 @@ impl World {
     /// Tells a body that a link is up, or has ended.
     pub(super) fn tell_link(&mut self, at: usize, link: LinkId, up: bool) {
         let input = if up { In::LinkUp(link) } else { In::LinkDown(link) };
+        if up {
+            self.spend_on_link(at);
+        }
         if !up && let Some(shell) = self.peers[at].shell_mut() {
             shell.legs.remove(&link);
         }
