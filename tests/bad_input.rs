@@ -95,6 +95,7 @@ fn what_is_typed_wrongly_is_said_in_one_line() {
         ("join INVITE --frobnicate", "'--frobnicate'"),
         ("sim no-such-scenario", "`plenary sim list` names them"),
         ("sim calm-room mixer-lost", "one scenario at a time"),
+        ("bench relay --server janus", "NAME=COMMAND"),
         ("sim compare", "compare takes two reports"),
         ("sim compare one.json", "compare takes two reports"),
         ("sim calm-room --peers 200001", "at most 200000"),

@@ -1,4 +1,4 @@
-//! `plenary bench mix` and `bench sound` as processes: figures, and refused arguments.
+//! `plenary bench mix`, `bench sound` and `bench relay` as processes: figures, and refused arguments.
 
 use crate::running::run;
 use serde_json::Value;
@@ -69,4 +69,22 @@ fn nobody_is_heard_who_is_not_there() {
     let ended = run(&["bench", "sound", "--speakers", "2", "--heard", "3"]);
     assert_eq!(ended.code, Some(2));
     assert!(ended.stderr.contains("--heard 3: there are only 2 speakers"), "{}", ended.stderr);
+}
+
+#[test]
+fn a_relay_is_measured_beside_the_bare_stack_and_another_server() {
+    // the bare relay's process speaks the protocol of other servers
+    let server = format!("again={} bench relay --part bare", env!("CARGO_BIN_EXE_plenary"));
+    let args = "bench relay --children 2 --rounds 1 --duration 500ms --json - --server";
+    let args: Vec<&str> = args.split(' ').chain([&*server]).collect();
+    let ended = run(&args);
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    let report: Value = serde_json::from_str(&ended.stdout).unwrap();
+    assert_eq!(report.pointer("/servers/0/name").and_then(Value::as_str), Some("again"));
+    for relay in ["", "/bare", "/servers/0"] {
+        let figure = |name: &str| number(&report, &format!("{relay}/{name}"));
+        assert!(figure("delivered") > 0.5, "{relay} of {report:#}");
+        assert!(figure("cpu_us_per_packet") > 0.0, "{relay} of {report:#}");
+        assert!(figure("added_ms/p50") > 0.0, "{relay} of {report:#}");
+    }
 }

@@ -11,6 +11,7 @@ use plenary_media::TEMPORAL_LAYERS_MAX;
 use plenary_media::compose::Layout;
 use plenary_media::mixer::INPUTS_MAX;
 
+use crate::commands::bench::Server;
 use crate::units;
 
 /// Video rooms without a central server.
@@ -405,12 +406,43 @@ pub(crate) struct RelayBenchArgs {
     /// Worker threads of the relay
     #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u8).range(1..=64))]
     pub(crate) workers: u8,
-    /// Time that each of three rounds measures, of each of the two relays
+    /// Time that each round measures, of each relay
     #[arg(long, value_name = "D", value_parser = units::some_time, default_value = "5s")]
     pub(crate) duration: Duration,
+    /// Address of all ends, one of this machine
+    #[arg(long, value_name = "IP", default_value = "127.0.0.1")]
+    pub(crate) address: IpAddr,
+    /// Rounds, in which all relays take turns; medians are reported
+    #[arg(long, value_name = "N", default_value = "3", value_parser = clap::value_parser!(u8).range(1..=100))]
+    pub(crate) rounds: u8,
+    /// Another server to measure: a name, and a command as docs/benchmarks/sfu.md describes
+    #[arg(long, value_name = "NAME=COMMAND")]
+    pub(crate) server: Vec<Server>,
+    /// Relay in this process, as standard input says
+    #[arg(long, hide = true, value_enum)]
+    pub(crate) part: Option<RelayPart>,
     /// File for the figures; - for standard output
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
+}
+
+/// Relay that a process of `bench relay` runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum RelayPart {
+    /// The bare stack's.
+    Bare,
+    /// One with its body.
+    Body,
+}
+
+impl RelayPart {
+    /// Returns the word of the command line.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            RelayPart::Bare => "bare",
+            RelayPart::Body => "body",
+        }
+    }
 }
 
 #[derive(Clone, Debug, Args)]

@@ -4,14 +4,18 @@
 //!
 //! Load: 1200-byte packets, 25 frames a second. `plenary bench relay` measures the relay with its body.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use plenary_proto::StreamId;
 use plenary_proto::identity::PacketIdentity;
-use plenary_rtc::bench::{FRAME_INTERVAL, Figures, Source, UPSTREAM, Work, bare, downstream, ours};
+use plenary_rtc::bench::{
+    BareRelay, FRAME_INTERVAL, Figures, OurRelay, Source, UPSTREAM, Work, bare, downstream, ours,
+};
 use plenary_rtc::{Command, Destinations, LinkDriver as _, LinkId, Links, MediaPacket, PacketSink};
 
+const LOCALHOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const PAYLOAD_LEN: usize = 1_200;
 const ROUNDS: usize = 3;
 /// Packets per video frame: 1.4 and 6 Mbit/s.
@@ -65,14 +69,17 @@ async fn main() {
     println!("children  Mbit/s        relay µs/packet  leaf µs/packet  delay p50, p95 ms  delivered %");
     for children in all_children {
         for packets_per_frame in PACKETS_PER_FRAME {
-            let work = Work { children, workers: 1, measured: Duration::from_secs(5) };
+            let work = Work { children, address: LOCALHOST, measured: Duration::from_secs(5) };
             let to: Destinations = (0..children).map(|child| (downstream(child), 0)).collect();
             let (mut stack, mut own) = (Vec::new(), Vec::new());
             for _ in 0..ROUNDS {
-                stack.push(bare(work, source(packets_per_frame)).await);
+                let mut relay = BareRelay::new(1, LOCALHOST);
+                stack.push(bare(work, &mut relay, source(packets_per_frame)).await.unwrap());
+                drop(relay);
                 let children = to.clone();
                 let relay = Box::new(|links| Arc::new(Forwarder { links, children }) as Arc<dyn PacketSink>);
-                own.push(ours(work, source(packets_per_frame), relay).await);
+                let mut relay = OurRelay::new(1, LOCALHOST, relay).await;
+                own.push(ours(work, &mut relay, source(packets_per_frame)).await.unwrap());
             }
             let frame_bits = packets_per_frame as f64 * (PAYLOAD_LEN * 8) as f64;
             let rate_mbps = frame_bits / FRAME_INTERVAL.as_micros() as f64;

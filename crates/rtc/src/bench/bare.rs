@@ -1,5 +1,6 @@
-//! The relay over the bare stack, as in the stack's broadcast example, with its default interceptors.
+//! Links of the bare stack, with its default interceptors: source, leaves, and a relay as in its broadcast example.
 
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -26,7 +27,9 @@ use webrtc::peer_connection::{
 };
 
 use super::host::Host;
-use super::{Arrivals, FRAME_INTERVAL, Running, Source, Work, stamped};
+use super::{
+    Arrivals, FRAME_INTERVAL, Failed, RelayEnd, Running, Source, Work, in_time, resident_kib, stamped,
+};
 
 static NEXT_SSRC: AtomicU32 = AtomicU32::new(1_000);
 
@@ -101,7 +104,7 @@ struct Connection {
     connected: Arc<Notify>,
 }
 
-async fn build(peer: Arc<Peer>) -> Connection {
+async fn build(address: IpAddr, peer: Arc<Peer>) -> Connection {
     let mut engine = MediaEngine::default();
     let parameters = RTCRtpCodecParameters { rtp_codec: codec(), payload_type: 102 };
     engine.register_codec(parameters, RtpCodecKind::Video).unwrap();
@@ -117,13 +120,13 @@ async fn build(peer: Arc<Peer>) -> Connection {
         .with_media_engine(engine)
         .with_interceptor_registry(interceptors)
         .with_handler(Arc::new(Observer { peer, gathered: gathered.clone(), connected: connected.clone() }))
-        .with_udp_addrs(vec!["127.0.0.1:0"]);
+        .with_udp_addrs(vec![SocketAddr::new(address, 0).to_string()]);
     let connection = Box::pin(builder.build()).await.unwrap();
     Connection { peer: Arc::new(connection), gathered, connected }
 }
 
-/// Connects a sending peer to a receiving peer. Returns the track between them, and both connections.
-async fn connect(from: (&Host, Arc<Peer>), to: (&Host, Arc<Peer>)) -> (Child, [Arc<dyn PeerConnection>; 2]) {
+/// Makes an offer to send a track.
+async fn offer(host: &Host, address: IpAddr, peer: Arc<Peer>) -> (Child, Connection, String) {
     let ssrc = NEXT_SSRC.fetch_add(1, Ordering::Relaxed);
     let coding = RTCRtpCodingParameters { ssrc: Some(ssrc), ..Default::default() };
     let encoding =
@@ -131,11 +134,10 @@ async fn connect(from: (&Host, Arc<Peer>), to: (&Host, Arc<Peer>)) -> (Child, [A
     let (stream, id, label) = (format!("s{ssrc}"), format!("t{ssrc}"), format!("l{ssrc}"));
     let track = MediaStreamTrack::new(stream, id, label, RtpCodecKind::Video, vec![encoding]);
     let track = Arc::new(TrackLocalStaticRTP::new(track));
-    let (offering, sent) = (from.1, track.clone());
-    let (sender, offer) = from
-        .0
+    let sent = track.clone();
+    let (connection, offer) = host
         .run(async move {
-            let connection = build(offering).await;
+            let connection = build(address, peer).await;
             connection.peer.add_track(sent).await.unwrap();
             let offer = connection.peer.create_offer(None).await.unwrap();
             connection.peer.set_local_description(offer).await.unwrap();
@@ -144,40 +146,103 @@ async fn connect(from: (&Host, Arc<Peer>), to: (&Host, Arc<Peer>)) -> (Child, [A
             (connection, sdp)
         })
         .await;
-    let answering = to.1;
-    let (receiver, answer) =
-        to.0.run(async move {
-            let connection = build(answering).await;
-            let offer = RTCSessionDescription::offer(offer).unwrap();
-            connection.peer.set_remote_description(offer).await.unwrap();
-            let answer = connection.peer.create_answer(None).await.unwrap();
-            connection.peer.set_local_description(answer).await.unwrap();
-            connection.gathered.notified().await;
-            let sdp = connection.peer.local_description().await.unwrap().sdp;
-            (connection, sdp)
-        })
-        .await;
-    sender.peer.set_remote_description(RTCSessionDescription::answer(answer).unwrap()).await.unwrap();
-    tokio::join!(sender.connected.notified(), receiver.connected.notified());
-    ((ssrc, track), [sender.peer, receiver.peer])
+    ((ssrc, track), connection, offer)
 }
 
-pub(crate) async fn start(work: Work, mut frames: Source) -> Running {
-    let start = Instant::now();
-    let (source, relay, leaves) =
-        (Host::new("source", 1), Host::new("relay", work.workers), Host::new("leaves", 1));
-    let (arrived, sent) = (Arc::new(Arrivals::new(start)), Arc::new(AtomicU64::new(0)));
-    let (at_source, at_relay) = (Arc::<Peer>::default(), Arc::<Peer>::default());
-    let at_leaves = Arc::new(Peer { arrived: Some(arrived.clone()), ..Peer::default() });
-    let mut keep = Vec::new();
-    let (upstream, ends) = connect((&source, at_source), (&relay, at_relay.clone())).await;
-    keep.extend(ends);
-    for _ in 0..work.children {
-        let (child, ends) = connect((&relay, at_relay.clone()), (&leaves, at_leaves.clone())).await;
-        at_relay.children.lock().unwrap().push(child);
-        keep.extend(ends);
+/// Answers an offer to send a track.
+async fn answer(host: &Host, address: IpAddr, peer: Arc<Peer>, offer: String) -> (Connection, String) {
+    host.run(async move {
+        let connection = build(address, peer).await;
+        let offer = RTCSessionDescription::offer(offer).unwrap();
+        connection.peer.set_remote_description(offer).await.unwrap();
+        let answer = connection.peer.create_answer(None).await.unwrap();
+        connection.peer.set_local_description(answer).await.unwrap();
+        connection.gathered.notified().await;
+        let sdp = connection.peer.local_description().await.unwrap().sdp;
+        (connection, sdp)
+    })
+    .await
+}
+
+impl Connection {
+    async fn accept(&self, answer: String) -> Result<(), Failed> {
+        self.peer.set_remote_description(RTCSessionDescription::answer(answer)?).await?;
+        self.connected.notified().await;
+        Ok(())
     }
-    let ((ssrc, track), counter) = (upstream, sent.clone());
+}
+
+/// The relay over the bare stack, in this process.
+pub struct BareRelay {
+    host: Host,
+    address: IpAddr,
+    peer: Arc<Peer>,
+    /// Child that has been offered a link.
+    offered: Option<(Child, Connection)>,
+    connections: Vec<Connection>,
+}
+
+impl BareRelay {
+    /// Returns a relay with that many worker threads, at that address.
+    pub fn new(workers: usize, address: IpAddr) -> BareRelay {
+        let (host, peer) = (Host::new("relay", workers), Arc::default());
+        BareRelay { host, address, peer, offered: None, connections: Vec::new() }
+    }
+}
+
+#[async_trait]
+impl RelayEnd<String> for BareRelay {
+    async fn publish(&mut self, offer: String) -> Result<String, Failed> {
+        let (connection, answer) = answer(&self.host, self.address, self.peer.clone(), offer).await;
+        self.connections.push(connection);
+        Ok(answer)
+    }
+
+    async fn subscribe(&mut self) -> Result<String, Failed> {
+        let (child, connection, offer) = offer(&self.host, self.address, self.peer.clone()).await;
+        self.offered = Some((child, connection));
+        Ok(offer)
+    }
+
+    async fn accept(&mut self, answer: String) -> Result<(), Failed> {
+        let (child, connection) = self.offered.take().ok_or("nothing was offered")?;
+        connection.accept(answer).await?;
+        self.peer.children.lock().unwrap().push(child);
+        self.connections.push(connection);
+        Ok(())
+    }
+
+    fn cpu_us(&self) -> f64 {
+        self.host.cpu_us()
+    }
+}
+
+pub(crate) async fn start(
+    work: Work,
+    relay: &mut dyn RelayEnd<String>,
+    mut frames: Source,
+) -> Result<Running, Failed> {
+    let start = Instant::now();
+    let (source, leaves) = (Host::new("source", 1), Host::new("leaves", 1));
+    let (arrived, sent) = (Arc::new(Arrivals::new(start)), Arc::new(AtomicU64::new(0)));
+    let at_leaves = Arc::new(Peer { arrived: Some(arrived.clone()), ..Peer::default() });
+    let ((ssrc, track), upstream, offer) = offer(&source, work.address, Arc::default()).await;
+    let published = in_time("an answer to the source", relay.publish(offer)).await?;
+    in_time("the source's connection", upstream.accept(published)).await?;
+    let mut keep = vec![upstream];
+    let before_kib = resident_kib(relay.process());
+    for _ in 0..work.children {
+        let offer = in_time("an offer to a child", relay.subscribe()).await?;
+        let (connection, answer) = answer(&leaves, work.address, at_leaves.clone(), offer).await;
+        let connected = async {
+            connection.connected.notified().await;
+            Ok(())
+        };
+        let both = async { tokio::try_join!(relay.accept(answer), connected) };
+        in_time("a child's connection", both).await?;
+        keep.push(connection);
+    }
+    let counter = sent.clone();
     source.runtime.spawn(async move {
         let mut ticks = tokio::time::interval(FRAME_INTERVAL);
         let mut sequence_number = 0_u16;
@@ -200,5 +265,5 @@ pub(crate) async fn start(work: Work, mut frames: Source) -> Running {
             }
         }
     });
-    Running { relay, leaves, _source: source, sent, arrived, _links: Box::new(keep) }
+    Ok(Running { leaves, _source: source, sent, arrived, before_kib, _links: Box::new(keep) })
 }

@@ -8,6 +8,17 @@ use tokio::sync::oneshot;
 
 static NUMBER: AtomicU32 = AtomicU32::new(0);
 
+/// Returns the processor time so far of a process's living threads with these names, user and system, in microseconds.
+pub(crate) fn threads_cpu_us(process: u32, wanted: impl Fn(&str) -> bool) -> f64 {
+    let threads = std::fs::read_dir(format!("/proc/{process}/task"));
+    let times_ns = threads.into_iter().flatten().filter_map(Result::ok).filter_map(|thread| {
+        let name = std::fs::read_to_string(thread.path().join("comm")).ok()?;
+        let statistics = std::fs::read_to_string(thread.path().join("schedstat")).ok()?;
+        wanted(name.trim_end()).then(|| statistics.split_whitespace().next()?.parse::<f64>().ok())?
+    });
+    times_ns.sum::<f64>() / 1e3
+}
+
 /// Threads with a tokio runtime. Dropping the host ends threads, runtime and tasks.
 pub(crate) struct Host {
     pub(crate) runtime: runtime::Handle,
@@ -40,14 +51,7 @@ impl Host {
 
     /// Returns the processor time of the host's threads so far, user and system, in microseconds.
     pub(crate) fn cpu_us(&self) -> f64 {
-        let threads = std::fs::read_dir("/proc/self/task").unwrap().filter_map(Result::ok);
-        let times_ns = threads.filter_map(|thread| {
-            let name = std::fs::read_to_string(thread.path().join("comm")).ok()?;
-            let statistics = std::fs::read_to_string(thread.path().join("schedstat")).ok()?;
-            (name.trim_end() == self.name)
-                .then(|| statistics.split_whitespace().next()?.parse::<f64>().ok())?
-        });
-        times_ns.sum::<f64>() / 1e3
+        threads_cpu_us(std::process::id(), |name| name == self.name)
     }
 
     /// Runs a future on these threads.

@@ -1,11 +1,11 @@
 //! Benchmark of a relay: processor time and delay of each forwarded packet, beside the bare stack in the same run.
 //!
-//! Source, relay and children (leaves) each run on threads of their own. The processor time of the relay's threads
-//! covers receiving, connectivity checks, feedback and sending; it is divided by the packets sent. The bare stack
-//! forwards as in its own examples: one task per track awaits the write to each child. Rounds alternate between the
-//! two, since other work on the machine affects both.
+//! Source and children (leaves) each run on one thread of their own, and the relay on its own threads, or in a process
+//! of its own: another server, too, if its end of each link is a [`RelayEnd`]. The processor time of the relay covers
+//! receiving, connectivity checks, feedback and sending; it is divided by the packets sent. The bare stack forwards
+//! as in its own examples: one task per track awaits the write to each child.
 //!
-//! Linux only: the processor time of threads is read from `/proc`.
+//! Linux only: processor time and memory are read from `/proc`.
 
 #![allow(clippy::unwrap_used, reason = "a benchmark that cannot set up its links ends with the reason")]
 
@@ -13,19 +13,26 @@ mod bare;
 mod host;
 mod ours;
 
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use async_trait::async_trait;
+use plenary_proto::message::Description;
 use plenary_proto::packet::{LinkId, MediaPacket};
 
-use crate::links::Links;
-use crate::seam::PacketSink;
-use host::Host;
+pub use bare::BareRelay;
+use host::{Host, threads_cpu_us};
+pub use ours::{OurRelay, Relay};
 
 /// Interval between the source's frames.
 pub const FRAME_INTERVAL: Duration = Duration::from_millis(40);
 const WARM_UP: Duration = Duration::from_millis(1_500);
+/// Time limit of each step of setting up a link. A guess.
+const STEP_MAX: Duration = Duration::from_secs(10);
+/// Clock ticks a second in `/proc/stat`.
+const TICKS_PER_SECOND: f64 = 100.0;
 /// Number of bytes at the end of a frame's last payload that hold its send time, in microseconds since the start.
 const STAMP_LEN: usize = 8;
 
@@ -42,8 +49,8 @@ pub fn downstream(child: usize) -> LinkId {
 pub struct Work {
     /// Number of children.
     pub children: usize,
-    /// Number of worker threads of the relay.
-    pub workers: usize,
+    /// Address of source and children.
+    pub address: IpAddr,
     /// Time that is measured.
     pub measured: Duration,
 }
@@ -51,8 +58,61 @@ pub struct Work {
 /// Makes the packets of the source's next frame. The last 8 bytes of a frame are overwritten.
 pub type Source = Box<dyn FnMut() -> Vec<MediaPacket> + Send>;
 
-/// Makes a relay: a sink that forwards what arrives on [`UPSTREAM`] to all [`downstream`] links, in slot 0.
-pub type Relay = Box<dyn FnOnce(Weak<Links>) -> Arc<dyn PacketSink> + Send>;
+/// Reason why a round failed.
+pub type Failed = Box<dyn std::error::Error + Send + Sync>;
+
+/// The end of all links at a relay, in this process or another. `D` describes an end of a link: [`Description`] or, on
+/// the bare stack, SDP.
+#[async_trait]
+pub trait RelayEnd<D>: Send {
+    /// Answers the source's offer.
+    async fn publish(&mut self, offer: D) -> Result<D, Failed>;
+
+    /// Offers a link to the next child.
+    async fn subscribe(&mut self) -> Result<D, Failed>;
+
+    /// Accepts the answer to the last offer.
+    async fn accept(&mut self, answer: D) -> Result<(), Failed>;
+
+    /// Returns the processor time so far, in microseconds.
+    fn cpu_us(&self) -> f64;
+
+    /// Returns the id of the relay's process.
+    fn process(&self) -> u32 {
+        std::process::id()
+    }
+}
+
+/// Returns the processor time of a process's threads so far, user and system, in microseconds.
+pub fn process_cpu_us(process: u32) -> f64 {
+    threads_cpu_us(process, |_| true)
+}
+
+/// Returns the resident memory of a process, in KiB.
+fn resident_kib(process: u32) -> f64 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
+    let value = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    value.and_then(|value| value.split_whitespace().next()?.parse().ok()).unwrap_or_default()
+}
+
+/// Returns the processor time of the whole machine so far, in microseconds.
+fn machine_cpu_us() -> f64 {
+    let statistics = std::fs::read_to_string("/proc/stat").unwrap_or_default();
+    let ticks = statistics.lines().next().unwrap_or_default().split_whitespace().skip(1);
+    let ticks: Vec<f64> = ticks.filter_map(|ticks| ticks.parse().ok()).collect();
+    // user, nice, system, idle, iowait, irq, softirq, steal; what follows is counted in user and nice as well
+    let busy = ticks.iter().enumerate().filter(|(field, _)| *field < 8 && ![3, 4].contains(field));
+    busy.map(|(_, ticks)| ticks).sum::<f64>() / TICKS_PER_SECOND * 1e6
+}
+
+/// Waits for a step of setting up, at most [`STEP_MAX`].
+async fn in_time<T>(what: &str, step: impl Future<Output = Result<T, Failed>>) -> Result<T, Failed> {
+    match tokio::time::timeout(STEP_MAX, step).await {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(reason)) => Err(format!("{what}: {reason}").into()),
+        Err(_) => Err(format!("{what}: none in {} s", STEP_MAX.as_secs()).into()),
+    }
+}
 
 /// Figures of one round.
 #[derive(Clone, Debug)]
@@ -65,6 +125,13 @@ pub struct Figures {
     pub delivered: f64,
     /// Delay from the source's call to the child's, of each frame's last packet, in microseconds, ascending.
     pub delays_us: Vec<u32>,
+    /// Number of packets that the source sent, per second.
+    pub packets_per_s: f64,
+    /// Resident memory that the relay's process has gained since its source was connected, for each child, in KiB.
+    /// Without meaning if the leaves are in the same process.
+    pub kib_per_child: f64,
+    /// Processor time of other processes on the machine while the round was measured, in cores.
+    pub others_cores: f64,
 }
 
 impl Figures {
@@ -75,23 +142,30 @@ impl Figures {
     }
 }
 
-/// Runs one round over the bare stack.
-pub async fn bare(work: Work, source: Source) -> Figures {
-    measure(bare::start(work, source).await, work).await
+/// Runs one round with source and leaves on the bare stack.
+pub async fn bare(work: Work, relay: &mut dyn RelayEnd<String>, source: Source) -> Result<Figures, Failed> {
+    let running = bare::start(work, relay, source).await?;
+    Ok(measure(running, work, relay).await)
 }
 
-/// Runs one round over this crate.
-pub async fn ours(work: Work, source: Source, relay: Relay) -> Figures {
-    measure(ours::start(work, source, relay).await, work).await
+/// Runs one round with source and leaves over this crate.
+pub async fn ours(
+    work: Work,
+    relay: &mut dyn RelayEnd<Description>,
+    source: Source,
+) -> Result<Figures, Failed> {
+    let running = ours::start(work, relay, source).await?;
+    Ok(measure(running, work, relay).await)
 }
 
-/// A running relay with its source and leaves; stops when dropped.
+/// Source and leaves of a relay; they stop when dropped.
 struct Running {
-    relay: Host,
     leaves: Host,
     _source: Host,
     sent: Arc<AtomicU64>,
     arrived: Arc<Arrivals>,
+    /// Resident memory of the relay's process before the children came.
+    before_kib: f64,
     _links: Box<dyn Send>,
 }
 
@@ -139,24 +213,52 @@ fn stamped(mut packet: MediaPacket, start: Instant) -> MediaPacket {
     packet
 }
 
-async fn measure(running: Running, work: Work) -> Figures {
+/// Counters at one instant.
+struct Reading {
+    at: Instant,
+    relay_us: f64,
+    leaves_us: f64,
+    own_us: f64,
+    machine_us: f64,
+    sent: u64,
+    arrived: u64,
+}
+
+impl Reading {
+    fn take<D>(running: &Running, relay: &dyn RelayEnd<D>) -> Reading {
+        Reading {
+            at: Instant::now(),
+            relay_us: relay.cpu_us(),
+            leaves_us: running.leaves.cpu_us(),
+            own_us: process_cpu_us(std::process::id()),
+            machine_us: machine_cpu_us(),
+            sent: running.sent.load(Ordering::Relaxed),
+            arrived: running.arrived.packets.load(Ordering::Relaxed),
+        }
+    }
+}
+
+async fn measure<D>(running: Running, work: Work, relay: &dyn RelayEnd<D>) -> Figures {
     tokio::time::sleep(WARM_UP).await;
     running.arrived.is_measured.store(true, Ordering::Relaxed);
-    let counts = || {
-        let (sent, arrived) = (&running.sent, &running.arrived.packets);
-        (sent.load(Ordering::Relaxed), arrived.load(Ordering::Relaxed))
-    };
-    let (relay, leaves, (sent, arrived)) = (running.relay.cpu_us(), running.leaves.cpu_us(), counts());
+    let before = Reading::take(&running, relay);
     tokio::time::sleep(work.measured).await;
-    let (relay, leaves) = (running.relay.cpu_us() - relay, running.leaves.cpu_us() - leaves);
-    let (sent_after, arrived_after) = counts();
-    let due = (sent_after - sent) as f64 * work.children as f64;
+    let after = Reading::take(&running, relay);
+    let (sent, children) = ((after.sent - before.sent) as f64, work.children as f64);
+    let (due, duration) = (sent * children, after.at - before.at);
+    let relay_us = after.relay_us - before.relay_us;
+    let measured_us =
+        after.own_us - before.own_us + if relay.process() == std::process::id() { 0.0 } else { relay_us };
+    let others_us = after.machine_us - before.machine_us - measured_us;
     let mut delays_us = std::mem::take(&mut *running.arrived.delays_us.lock().unwrap());
     delays_us.sort_unstable();
     Figures {
-        us_per_packet: relay / due,
-        leaf_us_per_packet: leaves / due,
-        delivered: (arrived_after - arrived) as f64 / due,
+        us_per_packet: relay_us / due,
+        leaf_us_per_packet: (after.leaves_us - before.leaves_us) / due,
+        delivered: (after.arrived - before.arrived) as f64 / due,
         delays_us,
+        packets_per_s: sent / duration.as_secs_f64(),
+        kib_per_child: (resident_kib(relay.process()) - running.before_kib) / children,
+        others_cores: others_us.max(0.0) / 1e6 / duration.as_secs_f64(),
     }
 }

@@ -1,18 +1,27 @@
-//! The relay over this crate.
+//! Links of this crate: the relay's end, and source and leaves.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Instant;
 
+use async_trait::async_trait;
 use plenary_proto::message::{Description, LinkKind};
 use plenary_proto::packet::{Destinations, LinkId, MediaPacket};
 
 use super::host::Host;
-use super::{Arrivals, FRAME_INTERVAL, Relay, Running, Source, UPSTREAM, Work, downstream, stamped};
+use super::{
+    Arrivals, FRAME_INTERVAL, Failed, RelayEnd, Running, Source, UPSTREAM, Work, downstream, in_time,
+    resident_kib, stamped,
+};
 use crate::links::{Events, Links};
 use crate::seam::{Command, Event, LinkDriver as _, PacketSink};
 use crate::shared::LinksConfig;
+
+/// Makes a relay: a sink that forwards what arrives on [`UPSTREAM`] to all [`downstream`] links, in slot 0.
+pub type Relay = Box<dyn FnOnce(Weak<Links>) -> Arc<dyn PacketSink> + Send>;
+
+const KIND: LinkKind = LinkKind::Peer;
 
 /// Sink of the leaves.
 struct Leaf(Arc<Arrivals>);
@@ -55,11 +64,11 @@ impl PacketSink for Late {
 }
 
 impl Peer {
-    async fn new(name: &str, workers: usize, sink: Arc<dyn PacketSink>) -> Peer {
+    async fn new(name: &str, workers: usize, address: IpAddr, sink: Arc<dyn PacketSink>) -> Peer {
         let host = Host::new(name, workers);
         let (links, events) = host
             .run(async move {
-                let bind = vec![Ipv4Addr::LOCALHOST.into()];
+                let bind = vec![address];
                 let config = LinksConfig { bind, epoch: Instant::now(), ..LinksConfig::default() };
                 Links::new(config, sink).unwrap()
             })
@@ -67,42 +76,100 @@ impl Peer {
         Peer { host, links: Arc::new(links), events }
     }
 
-    async fn described(&mut self) -> Description {
+    /// Waits for an event of this link.
+    async fn wait<T>(&mut self, wanted: LinkId, found: impl Fn(Event) -> Option<T>) -> Result<T, Failed> {
         loop {
-            match self.events.next().await.unwrap() {
-                Event::Described { description, .. } => return description,
-                Event::Down { link, reason } => panic!("{link}: {reason}"),
-                _ => {}
+            let event = self.events.next().await.ok_or("the links have ended")?;
+            if let Event::Down { link, reason } = &event {
+                return Err(format!("{link}: {reason}").into());
+            }
+            let link = match &event {
+                Event::Described { link, .. } | Event::Connected { link } => *link,
+                _ => continue,
+            };
+            if link == wanted
+                && let Some(found) = found(event)
+            {
+                return Ok(found);
             }
         }
     }
 
-    async fn connected(&mut self) {
-        while !matches!(self.events.next().await.unwrap(), Event::Connected { .. }) {}
+    async fn described(&mut self, link: LinkId) -> Result<Description, Failed> {
+        let description = |event| match event {
+            Event::Described { description, .. } => Some(description),
+            _ => None,
+        };
+        self.wait(link, description).await
+    }
+
+    async fn connected(&mut self, link: LinkId) -> Result<(), Failed> {
+        self.wait(link, |event| matches!(event, Event::Connected { .. }).then_some(())).await
     }
 }
 
-async fn connect(parent: &mut Peer, child: &mut Peer, link: LinkId) {
-    let kind = LinkKind::Peer;
-    parent.links.submit(Command::Offer { link, kind });
-    let offer = parent.described().await;
-    child.links.submit(Command::Answer { link, kind, offer });
-    let answer = child.described().await;
-    parent.links.submit(Command::Accept { link, answer });
-    tokio::join!(parent.connected(), child.connected());
+/// The relay over this crate, in this process.
+pub struct OurRelay {
+    peer: Peer,
+    children: usize,
 }
 
-pub(crate) async fn start(work: Work, mut frames: Source, make_relay: Relay) -> Running {
+impl OurRelay {
+    /// Returns a relay with that many worker threads, at that address.
+    pub async fn new(workers: usize, address: IpAddr, make_relay: Relay) -> OurRelay {
+        let late = Arc::new(Late(std::sync::OnceLock::new()));
+        let peer = Peer::new("relay", workers, address, late.clone()).await;
+        let _ = late.0.set(make_relay(Arc::downgrade(&peer.links)));
+        OurRelay { peer, children: 0 }
+    }
+}
+
+#[async_trait]
+impl RelayEnd<Description> for OurRelay {
+    async fn publish(&mut self, offer: Description) -> Result<Description, Failed> {
+        self.peer.links.submit(Command::Answer { link: UPSTREAM, kind: KIND, offer });
+        self.peer.described(UPSTREAM).await
+    }
+
+    async fn subscribe(&mut self) -> Result<Description, Failed> {
+        let link = downstream(self.children);
+        self.children += 1;
+        self.peer.links.submit(Command::Offer { link, kind: KIND });
+        self.peer.described(link).await
+    }
+
+    async fn accept(&mut self, answer: Description) -> Result<(), Failed> {
+        let link = downstream(self.children - 1);
+        self.peer.links.submit(Command::Accept { link, answer });
+        self.peer.connected(link).await
+    }
+
+    fn cpu_us(&self) -> f64 {
+        self.peer.host.cpu_us()
+    }
+}
+
+pub(crate) async fn start(
+    work: Work,
+    relay: &mut dyn RelayEnd<Description>,
+    mut frames: Source,
+) -> Result<Running, Failed> {
     let start = Instant::now();
     let (arrived, sent) = (Arc::new(Arrivals::new(start)), Arc::new(AtomicU64::new(0)));
-    let at_relay = Arc::new(Late(std::sync::OnceLock::new()));
-    let mut source = Peer::new("source", 1, Arc::new(Nothing)).await;
-    let mut relay = Peer::new("relay", work.workers, at_relay.clone()).await;
-    let mut leaves = Peer::new("leaves", 1, Arc::new(Leaf(arrived.clone()))).await;
-    let _ = at_relay.0.set(make_relay(Arc::downgrade(&relay.links)));
-    connect(&mut source, &mut relay, UPSTREAM).await;
-    for child in 0..work.children {
-        connect(&mut relay, &mut leaves, downstream(child)).await;
+    let mut source = Peer::new("source", 1, work.address, Arc::new(Nothing)).await;
+    let mut leaves = Peer::new("leaves", 1, work.address, Arc::new(Leaf(arrived.clone()))).await;
+    source.links.submit(Command::Offer { link: UPSTREAM, kind: KIND });
+    let offer = in_time("an offer of the source", source.described(UPSTREAM)).await?;
+    let answer = in_time("an answer to the source", relay.publish(offer)).await?;
+    source.links.submit(Command::Accept { link: UPSTREAM, answer });
+    in_time("the source's connection", source.connected(UPSTREAM)).await?;
+    let before_kib = resident_kib(relay.process());
+    for link in (0..work.children).map(downstream) {
+        let offer = in_time("an offer to a child", relay.subscribe()).await?;
+        leaves.links.submit(Command::Answer { link, kind: KIND, offer });
+        let answer = in_time("an answer of a child", leaves.described(link)).await?;
+        let both = async { tokio::try_join!(relay.accept(answer), leaves.connected(link)) };
+        in_time("a child's connection", both).await?;
     }
     let (links, counter): (Weak<Links>, _) = (Arc::downgrade(&source.links), sent.clone());
     source.host.runtime.spawn(async move {
@@ -117,13 +184,13 @@ pub(crate) async fn start(work: Work, mut frames: Source, make_relay: Relay) -> 
             ticks.tick().await;
         }
     });
-    let links = (source.links, relay.links, leaves.links);
-    Running {
-        relay: relay.host,
+    let links = (source.links, leaves.links);
+    Ok(Running {
         leaves: leaves.host,
         _source: source.host,
         sent,
         arrived,
+        before_kib,
         _links: Box::new(links),
-    }
+    })
 }

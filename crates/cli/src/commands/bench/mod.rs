@@ -3,8 +3,11 @@
 mod brain;
 mod mix;
 mod relay;
+mod relay_process;
 mod sound;
 mod spread;
+
+pub(crate) use relay_process::Server;
 
 use crate::Failure;
 use crate::args::BenchCommand;

@@ -1,20 +1,23 @@
-//! `plenary bench relay`: processor time and delay of a relay, beside the bare stack in the same run.
+//! `plenary bench relay`: processor time, delay and memory of a relay, beside the bare stack and other servers in the
+//! same run. Each relay is a process of its own; source and children are in this one.
 
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Instant;
 
+use anyhow::{Context as _, anyhow};
 use plenary_body::bench::{Relay, Source};
 use plenary_body::{Out, Outs};
-use plenary_rtc::bench::{FRAME_INTERVAL, Figures, UPSTREAM, Work, bare, downstream, ours};
-use plenary_rtc::{Command, LinkDriver as _, LinkId, Links, MediaPacket, PacketSink};
+use plenary_rtc::bench::{
+    BareRelay, FRAME_INTERVAL, Figures, OurRelay, UPSTREAM, Work, bare, downstream, ours,
+};
+use plenary_rtc::{Command as LinkCommand, LinkDriver as _, LinkId, Links, MediaPacket, PacketSink};
 use serde::Serialize;
+use tokio::process::Command;
 
+use super::relay_process::{RelayProcess, serve};
 use crate::Failure;
-use crate::args::RelayBenchArgs;
+use crate::args::{RelayBenchArgs, RelayPart};
 use crate::json::{self, round};
-
-/// Rounds of each kind, by turns; the median counts.
-const ROUNDS: usize = 3;
 
 /// A relay's body between its links.
 struct Shell {
@@ -32,7 +35,7 @@ impl PacketSink for Shell {
         drop(relay);
         for out in outs.sends {
             if let Out::Forward { to, packet } = out {
-                links.submit(Command::Forward { to, packet });
+                links.submit(LinkCommand::Forward { to, packet });
             }
         }
     }
@@ -40,73 +43,158 @@ impl PacketSink for Shell {
     fn keyframe_wanted(&self, _: LinkId, _: u8) {}
 }
 
-#[derive(Serialize)]
+#[derive(Clone, Copy, Serialize)]
 struct Delay {
     p50: f64,
     p95: f64,
 }
 
+/// Figures of one relay: medians over its rounds.
+#[derive(Serialize)]
+struct Measured {
+    cpu_us_per_packet: f64,
+    added_ms: Delay,
+    delivered: f64,
+    /// Growth of the relay's resident memory.
+    memory_kib_per_child: f64,
+    /// Processor time of a child for each packet received.
+    child_us_per_packet: f64,
+    /// Processor time of processes that are no part of the benchmark; the maximum over the rounds.
+    others_cores: f64,
+}
+
+#[derive(Serialize)]
+struct Server {
+    name: String,
+    #[serde(flatten)]
+    measured: Measured,
+}
+
 #[derive(Serialize)]
 struct Report {
-    cpu_us_per_packet: f64,
+    #[serde(flatten)]
+    measured: Measured,
     bare_us_per_packet: f64,
+    bare_added_ms: Delay,
+    bare_delivered: f64,
     ratio: f64,
     children: usize,
     workers: usize,
     rate_bps: u32,
-    added_ms: Delay,
-    bare_added_ms: Delay,
-    delivered: f64,
-    bare_delivered: f64,
+    packets_per_s: f64,
+    bare: Measured,
+    servers: Vec<Server>,
 }
 
 pub(super) fn run(args: &RelayBenchArgs) -> Result<(), Failure> {
     if !std::path::Path::new("/proc/self/task").is_dir() {
-        return Err(Failure::Failed(anyhow::anyhow!(
-            "bench relay needs Linux: it reads each thread's CPU time"
-        )));
+        return Err(Failure::Failed(anyhow!("bench relay needs Linux: it reads each process's CPU time")));
     }
-    let children = usize::from(args.children);
-    let work = Work { children, workers: usize::from(args.workers), measured: args.duration };
-    let frame_len = u64::from(args.rate) * FRAME_INTERVAL.as_micros() as u64 / 8_000_000;
-    let frame_len = usize::try_from(frame_len).unwrap_or(usize::MAX).max(1);
+    if let Some(part) = args.part {
+        return Ok(serve_part(part, args)?);
+    }
     let runtime = tokio::runtime::Runtime::new().map_err(anyhow::Error::from)?;
-    let (mut stack, mut own) = (Vec::new(), Vec::new());
-    for number in 1..=ROUNDS {
-        eprintln!("round {number} of {ROUNDS}");
-        stack.push(runtime.block_on(bare(work, source(frame_len))));
-        own.push(runtime.block_on(ours(work, source(frame_len), relay(children))));
+    let (mut stack, mut own, mut others) = (Vec::new(), Vec::new(), vec![Vec::new(); args.server.len()]);
+    for number in 1..=args.rounds {
+        eprintln!("round {number} of {}", args.rounds);
+        runtime.block_on(round_of_all(args, &mut stack, &mut own, &mut others))?;
     }
-    let delay = |rounds: &[Figures]| Delay {
-        p50: round(median(rounds, |figures| f64::from(figures.delay_us(50)) / 1e3)),
-        p95: round(median(rounds, |figures| f64::from(figures.delay_us(95)) / 1e3)),
+    let server = |(server, rounds): (&super::Server, &Vec<Figures>)| Server {
+        name: server.name.clone(),
+        measured: Measured::of(rounds),
     };
-    let cost = |rounds: &[Figures]| median(rounds, |figures| figures.us_per_packet);
-    let delivered = |rounds: &[Figures]| round(median(rounds, |figures| figures.delivered));
+    let (measured, bare) = (Measured::of(&own), Measured::of(&stack));
     let report = Report {
-        cpu_us_per_packet: round(cost(&own)),
-        bare_us_per_packet: round(cost(&stack)),
-        ratio: round(cost(&own) / cost(&stack)),
-        children,
-        workers: work.workers,
+        bare_us_per_packet: bare.cpu_us_per_packet,
+        bare_added_ms: bare.added_ms,
+        bare_delivered: bare.delivered,
+        ratio: round(measured.cpu_us_per_packet / bare.cpu_us_per_packet),
+        children: usize::from(args.children),
+        workers: usize::from(args.workers),
         rate_bps: args.rate,
-        added_ms: delay(&own),
-        bare_added_ms: delay(&stack),
-        delivered: delivered(&own),
-        bare_delivered: delivered(&stack),
+        packets_per_s: round(median(&own, |figures| figures.packets_per_s)),
+        measured,
+        bare,
+        servers: args.server.iter().zip(&others).map(server).collect(),
     };
     eprintln!(
-        "{children} children: {:.2} µs a packet, bare stack {:.2} ({:.2} times); delay p95 {:.2} ms, bare {:.2}",
-        report.cpu_us_per_packet,
+        "{} children: {:.2} µs a packet, bare stack {:.2} ({:.2} times); delay p95 {:.2} ms, bare {:.2}",
+        report.children,
+        report.measured.cpu_us_per_packet,
         report.bare_us_per_packet,
         report.ratio,
-        report.added_ms.p95,
+        report.measured.added_ms.p95,
         report.bare_added_ms.p95
     );
+    for Server { name, measured } in &report.servers {
+        let (cost, delay) = (measured.cpu_us_per_packet, measured.added_ms.p95);
+        eprintln!("{name}: {cost:.2} µs a packet; delay p95 {delay:.2} ms");
+    }
     if let Some(to) = &args.json {
         json::write(to, &report)?;
     }
     Ok(())
+}
+
+/// Runs a relay in this process until standard input ends.
+fn serve_part(part: RelayPart, args: &RelayBenchArgs) -> anyhow::Result<()> {
+    let (workers, relay) = (usize::from(args.workers), relay(usize::from(args.children)));
+    let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+    runtime.block_on(async {
+        match part {
+            RelayPart::Bare => serve(BareRelay::new(workers, args.address)).await,
+            RelayPart::Body => serve(OurRelay::new(workers, args.address, relay).await).await,
+        }
+    })
+}
+
+/// Runs a round of each relay, one after the other.
+async fn round_of_all(
+    args: &RelayBenchArgs,
+    stack: &mut Vec<Figures>,
+    own: &mut Vec<Figures>,
+    others: &mut [Vec<Figures>],
+) -> anyhow::Result<()> {
+    let work = Work { children: usize::from(args.children), address: args.address, measured: args.duration };
+    let frame_len = u64::from(args.rate) * FRAME_INTERVAL.as_micros() as u64 / 8_000_000;
+    let frame_len = usize::try_from(frame_len).unwrap_or(usize::MAX).max(1);
+    let this = |part: RelayPart| {
+        let mut command = Command::new(std::env::current_exe()?);
+        command.args(["bench", "relay", "--part", part.word()]);
+        command.args([format!("--children={}", args.children), format!("--workers={}", args.workers)]);
+        command.arg(format!("--address={}", args.address));
+        anyhow::Ok(command)
+    };
+    let mut relay = RelayProcess::start(this(RelayPart::Bare)?).await?;
+    let figures = bare(work, &mut relay, source(frame_len)).await;
+    stack.push(relay.end(figures).await?);
+    let mut relay = RelayProcess::start(this(RelayPart::Body)?).await?;
+    let figures = ours(work, &mut relay, source(frame_len)).await;
+    own.push(relay.end(figures).await?);
+    for (server, rounds) in args.server.iter().zip(others) {
+        let named = || format!("server {}", server.name);
+        let mut relay = RelayProcess::start(server.command()).await.with_context(named)?;
+        let figures = bare(work, &mut relay, source(frame_len)).await;
+        rounds.push(relay.end(figures).await.with_context(named)?);
+    }
+    Ok(())
+}
+
+impl Measured {
+    fn of(rounds: &[Figures]) -> Measured {
+        let median = |figure| round(median(rounds, figure));
+        Measured {
+            cpu_us_per_packet: median(|figures| figures.us_per_packet),
+            added_ms: Delay {
+                p50: median(|figures| f64::from(figures.delay_us(50)) / 1e3),
+                p95: median(|figures| f64::from(figures.delay_us(95)) / 1e3),
+            },
+            delivered: median(|figures| figures.delivered),
+            memory_kib_per_child: median(|figures| figures.kib_per_child),
+            child_us_per_packet: median(|figures| figures.leaf_us_per_packet),
+            others_cores: round(rounds.iter().map(|figures| figures.others_cores).fold(0.0, f64::max)),
+        }
+    }
 }
 
 /// Returns a source of pictures of that size.
