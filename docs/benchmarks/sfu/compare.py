@@ -22,6 +22,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 # seconds that a call of the benchmark may take for each relay, beside what it measures: a guess
 RELAY_MAX = 60
+OURS = "plenary, 1 worker"
 COLUMNS = ["server", "children", "CPU, µs / packet out", "added delay p50, ms", "p95, ms", "delivered, %", "memory, KiB / child",
            "child's CPU, µs / packet", "load average", "other processes, cores"]
 
@@ -93,19 +94,17 @@ def bench(arguments, children, workers, others):
         print(f"{children} children: other processes used {disturbed:.2f} cores; again", file=sys.stderr)
 
 
-def measure(arguments, children):
+def measure(arguments, children, kept):
+    """Adds rounds to those that are kept: name, number of children, load average, figures."""
     others = servers(arguments)
-    rows = {}
-    add = lambda name, load, figures: rows.setdefault(name, Row()).take(load, figures)
     for number in range(1, arguments.rounds + 1):
         print(f"{children} children: round {number} of {arguments.rounds}", file=sys.stderr)
         for workers, beside in [(1, others), (2, {})]:
             load, report = bench(arguments, children, workers, beside)
-            add(f"plenary, {workers} worker{'s' * (workers > 1)}", load, report)
-            add(f"bare `webrtc`, {workers} worker{'s' * (workers > 1)}", load, report["bare"])
-            for name, figures in zip(beside, report["servers"]):
-                add(name, load, figures)
-    return rows, report["packets_per_s"]
+            plural = "s" * (workers > 1)
+            found = [(f"plenary, {workers} worker{plural}", report), (f"bare `webrtc`, {workers} worker{plural}", report["bare"])]
+            found += zip(beside, report["servers"])
+            kept += [{"name": name, "children": children, "load": load, "figures": figures} for name, figures in found]
 
 
 def said(command, pattern):
@@ -141,21 +140,30 @@ def main():
     parser.add_argument("--rate", default="1500kbit")
     parser.add_argument("--quiet", type=float, default=0.1, help="cores that other processes may use")
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--keep", type=Path, help="file of rounds: the table shows all rounds in it, and new ones are added")
     parser.add_argument("--under", default="", help="command to run each round under, for example nice or flock")
     parser.add_argument("--wait", type=float, default=600, help="seconds that this command may delay a round")
     arguments = parser.parse_args()
     arguments.address = arguments.address or own_address()
+    kept = []
+    if arguments.keep and arguments.keep.exists():
+        kept = json.loads(arguments.keep.read_text())
+    for children in arguments.children:
+        measure(arguments, children, kept)
+        if arguments.keep:
+            arguments.keep.write_text(json.dumps(kept))
+    rows = {}
+    for one in kept:
+        rows.setdefault((one["children"], one["name"]), Row()).take(one["load"], one["figures"])
     print(setting(arguments) + "\n")
     print("| " + " | ".join(COLUMNS) + " |\n" + "| --- " * len(COLUMNS) + "|")
-    ratios = []
-    for children in arguments.children:
-        rows, packets_per_s = measure(arguments, children)
-        for name, row in rows.items():
-            print(f"| {name} | {children} | " + " | ".join(row.cells()) + " |", flush=True)
-        ours = rows.pop("plenary, 1 worker").cost
-        beside = ", ".join(f"{ours / row.cost:.2f} × {name}" for name, row in rows.items())
-        ratios.append(f"{children} children, {packets_per_s:.0f} packets a second to each; CPU of plenary with 1 worker: {beside}")
-    print("\n" + "\n\n".join(ratios))
+    for (children, name), row in sorted(rows.items(), key=lambda row: row[0][0]):
+        print(f"| {name} | {children} | " + " | ".join(row.cells()) + " |")
+    for children in sorted({children for children, _ in rows}):
+        ours = rows[children, OURS]
+        beside = [f"{ours.cost / row.cost:.2f} × {name}" for (of, name), row in rows.items() if of == children and row is not ours]
+        rate = ours.median(lambda one: one["packets_per_s"])
+        print(f"\n{children} children, {rate:.0f} packets a second to each; CPU of {OURS}: " + ", ".join(beside))
 
 
 if __name__ == "__main__":
