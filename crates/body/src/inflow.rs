@@ -52,7 +52,7 @@ pub(crate) struct Inbound {
 /// Streams for this peer's own use.
 #[derive(Default)]
 pub(crate) struct Inflow {
-    streams: BTreeMap<StreamId, Stream>,
+    pub(crate) streams: BTreeMap<StreamId, Stream>,
     /// Peers that get all speakers, and the stream announced in each slot.
     forwarding_to: BTreeMap<PeerId, BTreeMap<u8, StreamId>>,
     /// The speakers in the order of their slots.

@@ -8,7 +8,7 @@
 pub(crate) const TICK_US: u64 = 25_000;
 /// Excess over the interval up to which a tick is on time. A guess: timers of 1 ms, and a time slice of the system.
 const ON_TIME_US: u64 = 10_000;
-/// Span over which the longest excess is kept: the present one and the one before. A guess.
+/// Span over which the longest excess is kept: the present span and the previous one. A guess.
 const SPAN_US: u64 = 1_000_000;
 
 /// Consecutive checks, one each second, with a late tick after which this machine is short of processor time, and

@@ -61,7 +61,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_could_read_is_refused_and_what_is_not_known_is_a_grid() {
+    fn a_layout_that_mixers_would_refuse_is_refused_and_an_unknown_one_is_a_grid() {
         for layout in [custom(65, 0.0), custom(1, 0.9), custom(1, f32::NAN)] {
             assert!(to_roster(&layout).is_err(), "{layout:?}");
         }

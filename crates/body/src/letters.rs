@@ -20,7 +20,7 @@ pub struct Letters {
 pub enum Letter {
     /// A message with valid signatures, and its author.
     Message(PeerId, Verified<Message>),
-    /// A message of a later version, or a useless envelope: no peer's violation.
+    /// A message of an unknown variant, an expired statement, or a useless envelope: no peer's violation.
     Nothing,
     /// The sender violated the protocol.
     Bad(PeerId),

@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn loss_is_told_when_it_changes_and_soon_when_it_rises() {
+    fn loss_is_reported_when_it_changes_and_soon_when_it_rises() {
         let (mut loss, mut links) = (SoundLoss::default(), [LinkStats::default()]);
         assert_eq!(told(&mut loss, &mut links, &[0], 60), [0]);
         let rising = told(&mut loss, &mut links, &[10], 60);
@@ -128,12 +128,16 @@ mod tests {
     }
 
     #[test]
-    fn few_packets_are_waited_with_and_links_that_have_gone_count_no_more() {
+    fn few_packets_give_no_estimate_and_ended_links_do_not_count() {
         let mut loss = SoundLoss::default();
         let stats =
             |packets_sent, repairs_sent| LinkStats { packets_sent, repairs_sent, ..Default::default() };
         assert_eq!(loss.observe(&[]), None);
-        assert_eq!(loss.observe(&[(LinkId(1), stats(1_000, 500))]), None, "what was before says nothing");
+        assert_eq!(
+            loss.observe(&[(LinkId(1), stats(1_000, 500))]),
+            None,
+            "packets before the first check do not count"
+        );
         assert_eq!(loss.observe(&[(LinkId(1), stats(1_009, 501))]), None);
         assert_eq!(loss.observe(&[(LinkId(1), stats(1_018, 502))]), Some(10));
         assert_eq!(loss.observe(&[(LinkId(2), stats(0, 0))]), None);

@@ -43,7 +43,7 @@ const RTP_HEADER_BYTES: usize = 12 + 4;
 const EXTENSIONS_BYTES: usize = 15 + 3;
 
 /// A packet that overtook the announcement of its stream.
-struct Early {
+pub(crate) struct Early {
     peer: PeerId,
     code: u8,
     link: LinkId,
@@ -80,7 +80,7 @@ pub(crate) struct Media {
     pub(crate) links: LinkTable,
     /// Streams that the brain accepts, by peer and slot, the newest last.
     followed: BTreeMap<(PeerId, u8), VecDeque<(StreamId, StreamKind)>>,
-    early: VecDeque<Early>,
+    pub(crate) early: VecDeque<Early>,
     pub(crate) program: Program,
     pub(crate) inflow: Inflow,
     own: Option<Own>,

@@ -69,7 +69,7 @@ pub(crate) struct Program {
     in_force: InForce,
     /// The link with the peer that feeds this one.
     feeder: Option<LinkId>,
-    streams: BTreeMap<StreamId, Stream>,
+    pub(crate) streams: BTreeMap<StreamId, Stream>,
     current: Option<StreamId>,
     children: BTreeMap<PeerId, Child>,
     /// Children's links that are thinned: they get only the pictures that other pictures refer to.
@@ -418,7 +418,7 @@ mod tests {
     const START_CODE_LEN: usize = 4;
     const NAL_REF_IDC: u8 = 0x60;
 
-    /// Two mixers, in force both; the first feeds us.
+    /// A peer with links to two mixers in force; the first one feeds it.
     struct Both {
         program: Program,
         outs: Outs,
@@ -453,7 +453,7 @@ mod tests {
             self.program.follow(id, spec, self.now_us);
         }
 
-        /// The next group of pictures that a mixer makes.
+        /// Returns the next group of pictures of a mixer.
         fn group(&mut self, mixer: usize) -> Vec<MediaPacket> {
             let mut encoder = FakeCodecs::default().video_encoder(&FORMAT).unwrap();
             let picture = Picture::black(FORMAT.width.into(), FORMAT.height.into());
@@ -462,7 +462,7 @@ mod tests {
                 let mut data = made.data.to_vec();
                 let temporal = u8::from(at % 2 == 1);
                 if temporal == 1 {
-                    data[START_CODE_LEN] &= !NAL_REF_IDC; // no other picture needs it
+                    data[START_CODE_LEN] &= !NAL_REF_IDC; // no other picture refers to it
                 }
                 let encoded = Encoded {
                     kind: MediaKind::Video,
@@ -477,7 +477,7 @@ mod tests {
             packets.collect()
         }
 
-        /// Packets come from a mixer, one each millisecond; gives the pictures that the application gets.
+        /// Packets arrive from a mixer, one each millisecond. Returns the number of pictures for the application.
         fn come(&mut self, mixer: usize, packets: &[MediaPacket]) -> usize {
             let came = packets.iter().map(|packet| {
                 self.now_us += 1_000;
@@ -487,27 +487,27 @@ mod tests {
             came.sum()
         }
 
-        /// Time passes: the pictures that the application gets, and whether a key frame is asked for.
+        /// Time passes. Returns the number of pictures for the application, and whether a keyframe is requested.
         fn pass(&mut self, us: u64) -> (usize, bool) {
             self.now_us += us;
             let arrived = self.program.on_time(self.now_us, &mut self.outs);
             (arrived.frames.len(), arrived.key_wanted)
         }
 
-        /// The second mixer feeds us from now on.
+        /// The second mixer becomes the feeder.
         fn change(&mut self) {
             self.program.set_feeder(Some(LINKS[1]));
         }
     }
 
     #[test]
-    fn a_program_that_was_known_and_overtakes_the_word_that_it_comes_is_shown_from_its_key_frame() {
+    fn a_known_program_that_overtakes_its_announcement_is_shown_from_its_keyframe() {
         let mut both = Both::new();
         both.follow(1);
         let before = both.group(1);
-        assert_eq!(both.come(1, &before), 0, "the other one feeds us");
+        assert_eq!(both.come(1, &before), 0, "the first mixer is the feeder");
         both.pass(5_000_000);
-        // the rest of that group is sent anew with the next, before it is said that it comes, and who is to feed us
+        // the rest of that group arrives again with the next one, before the announcement and the change of feeders
         let group = both.group(1);
         assert_eq!(both.come(1, &[&before[GROUP / 2..], &group[..]].concat()), 0);
         both.change();
@@ -517,7 +517,7 @@ mod tests {
     }
 
     #[test]
-    fn a_thin_child_gets_every_number_and_only_the_pictures_that_others_need() {
+    fn a_thinned_child_gets_every_packet_number_and_only_pictures_that_others_refer_to() {
         let mut both = Both::new();
         let [wide, thin] = [LinkId(8), LinkId(9)];
         for (peer, link) in [(8, wide), (9, thin)] {
@@ -557,7 +557,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_asks_to_be_fed_again_and_again_gets_the_past_a_few_times_and_always_what_comes() {
+    fn a_child_that_asks_again_and_again_gets_the_past_a_few_times_and_new_packets_always() {
         let mut both = Both::new();
         let link = LinkId(8);
         let serve = |both: &mut Both| {
@@ -577,7 +577,7 @@ mod tests {
     }
 
     #[test]
-    fn pictures_that_were_left_out_are_not_lost_but_too_few_came() {
+    fn pictures_left_out_are_no_losses_but_count_as_too_few() {
         for thin in [false, true] {
             let mut both = Both::new();
             for group in [both.group(0), both.group(0), both.group(0), both.group(0), both.group(0)] {
@@ -595,7 +595,7 @@ mod tests {
     }
 
     #[test]
-    fn what_came_long_before_is_no_beginning() {
+    fn packets_older_than_a_second_do_not_begin_a_program_anew() {
         let mut both = Both::new();
         both.follow(1);
         let before = both.group(1);
@@ -608,7 +608,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_begins_to_feed_us_without_a_key_frame_is_asked_for_one() {
+    fn a_new_feeder_that_sends_no_keyframe_is_asked_for_one() {
         let mut both = Both::new();
         both.change();
         both.follow(1);
@@ -616,20 +616,24 @@ mod tests {
         assert_eq!(both.come(1, &group[1..]), 0);
         assert_eq!(both.pass(HOLE_US_MIN / 2), (0, false));
         assert_eq!(both.pass(HOLE_US_MIN), (0, true));
-        assert_eq!(both.program.take_suffered(both.now_us, None), 0, "what is shown doesn't suffer");
+        assert_eq!(
+            both.program.take_suffered(both.now_us, None),
+            0,
+            "the program that is shown doesn't suffer"
+        );
         let next = both.group(1);
         assert_eq!(both.come(1, &next), GROUP);
     }
 
     #[test]
-    fn a_key_frame_is_asked_for_again_when_it_was_lost_itself() {
+    fn a_keyframe_request_is_repeated_when_the_keyframe_is_lost() {
         let mut both = Both::new();
         let [first, second] = [both.group(0), both.group(0)];
         both.come(0, &first[2..10]);
         assert_eq!(both.pass(HOLE_US_MIN), (0, true), "two packets are missing");
-        assert_eq!(both.come(0, &second[1..5]), 0, "the key frame that was asked for is missing as well");
+        assert_eq!(both.come(0, &second[1..5]), 0, "the requested keyframe is missing as well");
         assert_eq!(both.pass(2 * HOLE_US_MIN), (0, true));
-        assert_eq!(both.program.take_suffered(both.now_us, None), 1, "it is one and the same loss");
+        assert_eq!(both.program.take_suffered(both.now_us, None), 1, "both are one loss");
         assert_eq!(both.pass(25_000), (0, false));
         let group = both.group(0);
         assert_eq!(both.come(0, &group), GROUP);
@@ -637,7 +641,7 @@ mod tests {
     }
 
     #[test]
-    fn over_a_long_way_a_hole_is_waited_for_until_a_third_repair_may_have_come() {
+    fn on_a_slow_link_a_hole_is_waited_for_until_a_third_repair_may_have_arrived() {
         let mut both = Both::new();
         both.program.set_rtt_us(100_000);
         let group = both.group(0);

@@ -201,17 +201,17 @@ mod tests {
     }
 
     #[test]
-    fn lines_that_carry_it_get_all_that_is_wanted() {
+    fn links_that_carry_the_requested_rate_get_it() {
         assert!(Lines::new(&[(9_000_000, 0.0); 5]).run(60).iter().all(|bps| *bps == WANTED_BPS));
         assert_eq!(
             ProgramRate::default().observe(WANTED_BPS, WANTED_BPS, &[], &BTreeSet::new()),
             WANTED_BPS,
-            "nobody watches"
+            "without viewers"
         );
     }
 
     #[test]
-    fn one_slow_answer_is_no_queue() {
+    fn a_single_slow_check_is_no_queue() {
         let mut lines = Lines::new(&[(9_000_000, 0.0)]);
         for second in 0..60 {
             lines.lines[0].0 = if second % 3 == 0 { 100_000 } else { 9_000_000 };
@@ -220,12 +220,12 @@ mod tests {
     }
 
     #[test]
-    fn loss_by_chance_is_no_reason_for_a_worse_picture() {
+    fn random_loss_does_not_lower_the_rate() {
         assert!(Lines::new(&[(9_000_000, 0.05); 4]).run(60).iter().all(|bps| *bps == WANTED_BPS));
     }
 
     #[test]
-    fn the_rate_falls_to_what_the_lines_carry_and_returns_when_they_carry_more() {
+    fn the_rate_falls_to_the_capacity_of_the_links_and_rises_with_it() {
         let mut lines = Lines::new(&[(800_000, 0.0); 3]);
         let rates = lines.run(60);
         assert!(rates[20..].iter().all(|bps| (600_000..=900_000).contains(bps)), "{rates:?}");
@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn a_quarter_of_the_lines_is_not_waited_for() {
+    fn the_slowest_quarter_of_the_links_does_not_set_the_rate() {
         // nine viewers: two slow ones are left behind, three are not
         let lines = |slow: usize| (0..9).map(move |at| (if at < slow { 300_000 } else { 9_000_000 }, 0.0));
         let rate_with = |slow| *Lines::new(&lines(slow).collect::<Vec<_>>()).run(60).last().unwrap();
@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_that_get_fewer_pictures_do_not_make_the_rate_rise() {
+    fn thinned_links_do_not_raise_the_rate() {
         // of five links the worst is ignored, and the second worst sets the rate
         let mut lines = Lines::new(&[300_000, 900_000, 900_000, 900_000, 9_000_000].map(|bps| (bps, 0.02)));
         lines.run(60);
@@ -254,13 +254,13 @@ mod tests {
     }
 
     #[test]
-    fn the_picture_keeps_a_share_however_bad_the_lines_are() {
+    fn the_rate_keeps_its_minimum_on_the_worst_links() {
         let rates = Lines::new(&[(1_000, 0.9); 2]).run(120);
         assert_eq!(rates.last(), Some(&(WANTED_BPS * 15 / 100)));
     }
 
     #[test]
-    fn lines_that_have_gone_count_no_more() {
+    fn links_that_have_ended_no_longer_count() {
         let mut lines = Lines::new(&[(300_000, 0.0), (9_000_000, 0.0)]);
         lines.run(30);
         lines.lines.remove(0);

@@ -194,13 +194,13 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_carries_all_gets_all() {
+    fn a_link_that_carries_all_pictures_gets_all() {
         assert!(!Line::new(PACKETS).run(100).contains(&true));
-        assert!(!Line::new(PACKETS * 95 / 100).run(100).contains(&true), "as a radio does");
+        assert!(!Line::new(PACKETS * 95 / 100).run(100).contains(&true), "a radio link");
     }
 
     #[test]
-    fn a_line_that_is_too_narrow_gets_fewer_pictures_and_is_tried_less_and_less_often() {
+    fn a_narrow_link_is_thinned_and_tried_less_and_less_often() {
         let mut line = Line::new(NEEDED);
         let thin = line.run(600);
         assert!(thin.iter().position(|thin| *thin).unwrap() <= 4);
@@ -209,11 +209,11 @@ mod tests {
         let apart: Vec<_> = attempts.windows(2).map(|two| two[1] - two[0]).collect();
         assert!(apart.windows(2).all(|two| two[0] <= two[1]) && apart.last() >= Some(&160), "{apart:?}");
         line.carries = PACKETS;
-        assert!(!line.run(400).last().unwrap(), "the line is wide again");
+        assert!(!line.run(400).last().unwrap(), "the link is wide again");
     }
 
     #[test]
-    fn a_line_that_loses_a_twentieth_gets_all_again_once_it_is_wide_enough() {
+    fn a_link_with_5_percent_loss_gets_all_pictures_again_once_it_is_wide_enough() {
         let mut line = Line { loses_percent: 5, ..Line::new(NEEDED) };
         assert!(line.run(10).contains(&true));
         line.carries = PACKETS;
@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_loses_an_eighth_however_little_is_sent_gets_all_again_until_it_is_too_narrow_as_well() {
+    fn a_link_with_12_percent_random_loss_gets_all_pictures_until_it_is_also_too_narrow() {
         let mut line = Line { loses_percent: 12, ..Line::new(PACKETS) };
         let thin = line.run(120);
         assert!(thin.iter().filter(|thin| **thin).count() <= TRIAL_LOOKS as usize, "{thin:?}");
@@ -229,11 +229,11 @@ mod tests {
         let thin = line.run(60);
         assert!(thin.iter().filter(|thin| **thin).count() >= 45, "{thin:?}");
         line.carries = PACKETS;
-        assert!(!line.run(200).last().unwrap(), "the line is wide again");
+        assert!(!line.run(200).last().unwrap(), "the link is wide again");
     }
 
     #[test]
-    fn a_line_that_is_far_too_narrow_gets_fewer_pictures_for_good() {
+    fn a_link_that_is_far_too_narrow_stays_thinned() {
         for carries in [PACKETS * 2 / 5, PACKETS / 5, 0] {
             let mut line = Line::new(carries);
             assert!(line.run(120)[5..].iter().all(|thin| *thin), "{carries} packets of {PACKETS}");
@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_the_program_is_made_for_is_let_be() {
+    fn a_link_that_the_bitrate_follows_is_not_thinned() {
         let mut line = Line { may: false, ..Line::new(NEEDED) };
         assert!(!line.run(60).contains(&true));
         line.may = true;

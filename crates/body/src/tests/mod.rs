@@ -1,20 +1,38 @@
 //! Tests of the body in virtual time, and what they share: a source of frames, and one peer's media with links.
 
+mod early;
+mod hand_over;
 mod heartbeats;
+mod hostile;
+mod inflow;
+mod letters;
+mod mix_roles;
+mod mixer;
 mod own;
+mod pass_through;
+mod rate;
+mod relay;
+mod room;
+mod solo;
+mod stream;
 mod tick;
+mod watches;
+mod world;
 
+use bytes::Bytes;
 use plenary_media::codec::{Codecs as _, SoundEncoder, VideoEncoder, VideoFormat};
 use plenary_media::{Encoded, Frame, Picture};
 use plenary_proto::identity::MediaKind;
-use plenary_proto::message::{LinkKind, Message, StreamUse};
-use plenary_proto::packet::{Contributors, LinkId, MediaPacket};
-use plenary_proto::{InForce, PeerId, Rank, RoomId, StreamId, StreamKind};
+use plenary_proto::message::{LinkKind, Message, Resume, StreamUse};
+use plenary_proto::packet::{Contributor, Contributors, LinkId, MediaPacket};
+use plenary_proto::{InForce, PeerId, Rank, RoomId, StreamId, StreamKind, StreamSpec};
 use plenary_testkit::fake::FakeCodecs;
 
+use crate::lag::TICK_US;
 use crate::maker::Maker;
 use crate::media::{Media, MediaConfig};
 use crate::outs::{Out, Outs};
+use crate::received::Origin;
 
 const MS: u64 = 1_000;
 /// Time at which each test begins, in microseconds.
@@ -26,11 +44,19 @@ const ADA: PeerId = PeerId([1; 32]);
 const BEN: PeerId = PeerId([2; 32]);
 const CAT: PeerId = PeerId([3; 32]);
 const FORMAT: VideoFormat = VideoFormat { width: 320, height: 180, fps: 30, bitrate_bps: 300_000 };
+/// Interval of pictures, and of sound.
+const FRAME_US: u64 = 33_333;
+const SOUND_US: u64 = 20_000;
+const START_CODE_LEN: usize = 4;
+/// Bits of a slice's header that say how many pictures refer to it.
+const NAL_REF_IDC: u8 = 0x60;
 /// Level of all sound.
 const LEVEL: u8 = 20;
 
 /// Encoders of one peer.
 struct Camera {
+    /// Minimum bytes of a picture.
+    len_min: usize,
     picture: Picture,
     video: Box<dyn VideoEncoder>,
     sound: Box<dyn SoundEncoder>,
@@ -40,6 +66,7 @@ impl Camera {
     fn new() -> Camera {
         let codecs = FakeCodecs::default();
         Camera {
+            len_min: 0,
             picture: Picture::black(FORMAT.width.into(), FORMAT.height.into()),
             video: codecs.video_encoder(&FORMAT).unwrap(),
             sound: codecs.sound_encoder(1, 32_000).unwrap(),
@@ -49,14 +76,29 @@ impl Camera {
     /// Returns a picture; the first one is a keyframe.
     fn picture(&mut self, key: bool, captured_us: u64) -> Encoded {
         let made = self.video.encode(&self.picture.view(), key).unwrap().unwrap();
-        let (data, key) = (made.data, made.key);
+        let (data, key) = (padded(&made.data, self.len_min), made.key);
         Encoded { kind: MediaKind::Video, data, captured_us, key, temporal: 0, level: None }
+    }
+
+    /// Returns a picture that no other picture refers to.
+    fn spare_picture(&mut self, captured_us: u64) -> Encoded {
+        let made = self.picture(false, captured_us);
+        let mut data = made.data.to_vec();
+        data[START_CODE_LEN] &= !NAL_REF_IDC;
+        Encoded { data: data.into(), temporal: 1, ..made }
     }
 
     fn sound(&mut self, captured_us: u64) -> Encoded {
         let data = self.sound.encode(&[0.0; plenary_media::SOUND_FRAME_LEN]).unwrap();
         Encoded { kind: MediaKind::Sound, data, captured_us, key: false, temporal: 0, level: Some(LEVEL) }
     }
+}
+
+/// Lengthens an access unit with bytes that no decoder of these tests reads.
+fn padded(data: &[u8], len_min: usize) -> Bytes {
+    let mut data = data.to_vec();
+    data.resize(data.len().max(len_min), b'.');
+    data.into()
 }
 
 /// A stream of another peer.
@@ -72,6 +114,29 @@ impl Source {
 
     fn picture(&mut self, key: bool, captured_us: u64) -> (Frame, Vec<MediaPacket>) {
         self.maker.make(&self.camera.picture(key, captured_us), &Contributors::new()).unwrap()
+    }
+
+    fn spare_picture(&mut self, captured_us: u64) -> (Frame, Vec<MediaPacket>) {
+        self.maker.make(&self.camera.spare_picture(captured_us), &Contributors::new()).unwrap()
+    }
+
+    fn sound(&mut self, captured_us: u64) -> (Frame, Vec<MediaPacket>) {
+        self.sound_of(captured_us, &[])
+    }
+
+    /// Returns sound in which these peers are heard.
+    fn sound_of(&mut self, captured_us: u64, voices: &[PeerId]) -> (Frame, Vec<MediaPacket>) {
+        let voice = |peer: &PeerId| Contributor { csrc: peer.csrc(), level: LEVEL };
+        self.maker.make(&self.camera.sound(captured_us), &voices.iter().map(voice).collect()).unwrap()
+    }
+
+    /// Starts the stream anew, as a peer does with a new source.
+    fn restart(&mut self) {
+        let StreamSpec { maker, kind, rank, start, .. } = self.maker.spec;
+        *self = Source {
+            maker: Maker::new(&ROOM, maker, kind, rank, start.map(|byte| byte + 1)),
+            ..Source::new(maker, kind)
+        };
     }
 }
 
@@ -120,6 +185,30 @@ impl Stand {
         }
     }
 
+    /// Time passes, in ticks. Returns the outputs.
+    fn pass(&mut self, us: u64) -> Outs {
+        for _ in 0..us / TICK_US {
+            self.now_us += TICK_US;
+            self.media.on_time(self.now_us, &mut self.outs);
+            self.media.hand_over_due(self.now_us, &mut self.outs);
+        }
+        self.take()
+    }
+
+    /// Feeds a child from its position, or from the current group of pictures. Returns its link.
+    fn serve(&mut self, child: PeerId, from: Option<Resume>, sound: bool) -> LinkId {
+        let link = self.media.link(&child).unwrap_or_else(|| self.link(child, LinkKind::Peer));
+        self.media.serve(child, from, sound, self.now_us, &mut self.outs);
+        link
+    }
+
+    /// A peer requests a keyframe of what arrives there in a slot. Returns the links and slots of the requests that
+    /// this peer sends on.
+    fn key_wanted(&mut self, link: LinkId, slot: u8) -> Vec<(LinkId, u8)> {
+        self.media.keyframe_wanted(link, slot, self.now_us, &mut self.outs);
+        keys_wanted(&self.take())
+    }
+
     /// Returns the outputs since the last call.
     fn take(&mut self) -> Outs {
         std::mem::take(&mut self.outs)
@@ -148,4 +237,40 @@ fn sent(outs: &Outs) -> Vec<(LinkId, u8, u64)> {
         _ => Vec::new(),
     });
     packets.collect()
+}
+
+/// Returns the keyframe requests: link and slot.
+fn keys_wanted(outs: &Outs) -> Vec<(LinkId, u8)> {
+    let wanted = |out: &Out| match out {
+        Out::KeyframeWanted { link, slot } => Some((*link, *slot)),
+        _ => None,
+    };
+    outs.sends.iter().filter_map(wanted).collect()
+}
+
+/// Returns the packets sent on a link.
+fn sent_on(outs: &Outs, on: LinkId) -> Vec<(u8, MediaPacket)> {
+    let packets = outs.sends.iter().flat_map(|out| match out {
+        Out::Forward { to, packet } => {
+            to.iter().filter(|(link, _)| *link == on).map(|(_, slot)| (*slot, packet.clone())).collect()
+        }
+        _ => Vec::new(),
+    });
+    packets.collect()
+}
+
+/// Returns origin, kind and capture time of the frames for the application.
+fn given(outs: &Outs) -> Vec<(Origin, MediaKind, u64)> {
+    let frames = outs.frames.iter();
+    frames.map(|given| (given.origin, given.frame.kind, given.frame.identity.captured_us)).collect()
+}
+
+/// Returns slot and number of each packet.
+fn numbered(slot: u8, packets: &[MediaPacket]) -> Vec<(u8, u64)> {
+    packets.iter().map(|packet| (slot, packet.identity.number)).collect()
+}
+
+/// Returns link, slot and number of each packet.
+fn on(link: LinkId, packets: &[(u8, u64)]) -> Vec<(LinkId, u8, u64)> {
+    packets.iter().map(|(slot, number)| (link, *slot, *number)).collect()
 }

@@ -67,10 +67,6 @@ impl Desk {
     }
 }
 
-fn on(link: LinkId, packets: &[(u8, u64)]) -> Vec<(LinkId, u8, u64)> {
-    packets.iter().map(|(slot, number)| (link, *slot, *number)).collect()
-}
-
 #[test]
 fn frames_are_sent_only_to_targets_that_know_the_stream() {
     let mut desk = Desk::new();

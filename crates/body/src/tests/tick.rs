@@ -8,11 +8,10 @@ use plenary_proto::{Mode, RoomConfig, RoomState, Time, Verdict};
 
 use super::*;
 use crate::body::{Body, BodyConfig, In};
-use crate::lag::TICK_US;
 use crate::outs::CaptureCommand;
 use crate::traffic::Traffic;
 
-fn body() -> Body {
+pub(super) fn body() -> Body {
     let key = |seed| Keypair::from_seed(&[seed; 32]);
     let (me, root) = (key(9), key(1).id());
     let room = RoomId::of_root(&root);

@@ -1,0 +1,226 @@
+//! Frames for the application: of the program, of a mesh, and of a mix-minus.
+
+use super::*;
+use crate::own::OWN_SLOTS;
+use crate::stats::Gap;
+
+const VIDEO: MediaKind = MediaKind::Video;
+const SOUND: MediaKind = MediaKind::Sound;
+
+/// A speaker that [`ADA`] mixes for. Returns the link, the program and the mix-minus.
+fn on_stage() -> (Stand, LinkId, Source, Source) {
+    let (mut stand, ada, program) = Stand::fed_by_ada(true);
+    let minus = Source::new(ADA, StreamKind::MixMinus);
+    stand.media.watch(None, None, stand.now_us);
+    stand.media.publish_anew(false);
+    stand.media.send_own(vec![(ADA, None)], stand.now_us, &mut stand.outs);
+    stand.follow(ADA, OWN_SLOTS[0], &minus);
+    stand.take();
+    (stand, ada, program, minus)
+}
+
+#[test]
+fn in_a_mesh_the_application_gets_each_speaker_s_frames_and_their_levels_count() {
+    let mut stand = Stand::new(true);
+    let ada = stand.link(ADA, LinkKind::Peer);
+    let mut source = Source::new(ADA, StreamKind::Speaker);
+    stand.follow(ADA, OWN_SLOTS[0], &source);
+    stand.come(ada, OWN_SLOTS[0], source.picture(true, BEGIN_US));
+    stand.come(ada, OWN_SLOTS[1], source.sound(BEGIN_US));
+    let origin = Origin::Speaker(ADA);
+    assert_eq!(given(&stand.take()), [(origin, VIDEO, BEGIN_US), (origin, SOUND, BEGIN_US)]);
+    assert_eq!(stand.media.levels(&[ADA, BEN], stand.now_us), [(ADA, LEVEL), (BEN, 127)]);
+    assert_eq!(stand.media.reception(stand.now_us).frames_received, 1);
+    stand.media.set_mesh(false);
+    stand.come(ada, OWN_SLOTS[0], source.picture(false, BEGIN_US + FRAME_US));
+    assert_eq!(given(&stand.take()), [], "the program has this speaker");
+}
+
+#[test]
+fn a_speaker_hears_its_mix_minus_and_sees_the_program() {
+    let (mut stand, ada, mut program, mut minus) = on_stage();
+    stand.come(ada, 0, program.picture(true, BEGIN_US));
+    stand.come(ada, 1, program.sound_of(BEGIN_US, &[ME]));
+    stand.come(ada, OWN_SLOTS[1], minus.sound_of(BEGIN_US, &[BEN]));
+    assert_eq!(
+        given(&stand.take()),
+        [(Origin::Program, VIDEO, BEGIN_US), (Origin::MixMinus, SOUND, BEGIN_US)]
+    );
+    assert_eq!(stand.media.levels(&[ME, BEN], BEGIN_US), [(ME, 127), (BEN, LEVEL)]);
+}
+
+#[test]
+fn a_former_mixer_s_mix_minus_is_not_heard() {
+    let (mut stand, ada, _, mut minus) = on_stage();
+    stand.media.send_own(vec![(BEN, None)], stand.now_us, &mut stand.outs);
+    stand.come(ada, OWN_SLOTS[1], minus.sound(BEGIN_US));
+    assert_eq!(given(&stand.take()), []);
+    stand.media.send_own(vec![(ADA, None)], stand.now_us, &mut stand.outs);
+    stand.come(ada, OWN_SLOTS[1], minus.sound(BEGIN_US + SOUND_US));
+    assert_eq!(given(&stand.take()), [(Origin::MixMinus, SOUND, BEGIN_US + SOUND_US)]);
+}
+
+#[test]
+fn a_peer_that_leaves_the_stage_hears_the_program_from_where_its_mix_minus_ended() {
+    let (mut stand, ada, mut program, mut minus) = on_stage();
+    stand.come(ada, 0, program.picture(true, BEGIN_US));
+    stand.come(ada, OWN_SLOTS[1], minus.sound(BEGIN_US));
+    stand.come(ada, 0, program.picture(false, BEGIN_US + FRAME_US));
+    stand.media.set_floor(false, true);
+    stand.take();
+    for at in 0..4 {
+        stand.come(ada, 1, program.sound(BEGIN_US + at * SOUND_US));
+    }
+    stand.come(ada, OWN_SLOTS[1], minus.sound(BEGIN_US + SOUND_US));
+    let heard = [2, 3].map(|at| (Origin::Program, SOUND, BEGIN_US + at * SOUND_US));
+    assert_eq!(given(&stand.take()), heard, "what was heard before is not heard again");
+}
+
+#[test]
+fn a_peer_that_does_not_view_gets_no_program_but_counts_and_forwards_it() {
+    let (mut stand, ada, mut program) = Stand::fed_by_ada(false);
+    stand.media.set_floor(false, false);
+    let child = stand.serve(BEN, None, true);
+    stand.come(ada, 0, program.picture(true, BEGIN_US));
+    let outs = stand.take();
+    assert_eq!((given(&outs), sent_on(&outs, child).len()), (vec![], 1));
+    assert!(stand.media.reception(stand.now_us).program_bytes > 0);
+}
+
+#[test]
+fn pictures_that_repeat_another_mixer_s_are_marked_and_repeated_sound_is_dropped() {
+    let (mut stand, ada, mut program) = Stand::fed_by_ada(false);
+    for at in 0..4 {
+        stand.come(ada, 0, program.picture(at == 0, BEGIN_US + at * FRAME_US));
+        stand.come(ada, 1, program.sound(BEGIN_US + at * SOUND_US));
+    }
+    stand.take();
+    let ben = stand.link(BEN, LinkKind::Peer);
+    let mut other = Source::new(BEN, StreamKind::Program);
+    stand.media.program.set_in_force(InForce { rank: RANK, mixers: vec![ADA, BEN] });
+    stand.follow(BEN, 0, &other);
+    stand.media.watch(Some(BEN), None, stand.now_us);
+    for at in 2..6 {
+        stand.come(ben, 0, other.picture(at == 2, BEGIN_US + at * FRAME_US));
+        stand.come(ben, 1, other.sound(BEGIN_US + at * SOUND_US));
+    }
+    let frames = stand.take().frames;
+    let of = |kind| frames.iter().filter(move |given| given.frame.kind == kind);
+    assert_eq!(of(VIDEO).map(|given| given.catches_up).collect::<Vec<_>>(), [true, true, false, false]);
+    let heard: Vec<_> = of(SOUND).map(|given| given.frame.identity.captured_us).collect();
+    assert_eq!(heard, [4, 5].map(|at| BEGIN_US + at * SOUND_US));
+    assert_eq!(stand.media.reception(stand.now_us).frames_received, 6, "repetitions count once");
+}
+
+#[test]
+fn the_second_mixer_s_program_is_not_shown_while_the_first_one_feeds_this_peer() {
+    let (mut stand, ada, mut program) = Stand::fed_by_ada(false);
+    stand.come(ada, 0, program.picture(true, BEGIN_US));
+    let ben = stand.link(BEN, LinkKind::Peer);
+    let mut other = Source::new(BEN, StreamKind::Program);
+    stand.media.program.set_in_force(InForce { rank: RANK, mixers: vec![ADA, BEN] });
+    stand.follow(BEN, 0, &other);
+    stand.take();
+    stand.come(ben, 0, other.picture(true, BEGIN_US + FRAME_US));
+    assert_eq!(given(&stand.take()), []);
+    // ada is out of force: its program gives way, whichever link it comes by
+    stand.media.program.set_in_force(InForce { rank: RANK, mixers: vec![BEN] });
+    stand.come(ben, 0, other.picture(true, BEGIN_US + 2 * FRAME_US));
+    assert_eq!(given(&stand.take()), [(Origin::Program, VIDEO, BEGIN_US + 2 * FRAME_US)]);
+    stand.come(ada, 0, program.picture(true, BEGIN_US + 3 * FRAME_US));
+    assert_eq!(given(&stand.take()), []);
+}
+
+#[test]
+fn reception_counts_missing_and_late_pictures_and_long_gaps() {
+    let (mut stand, ada, mut program) = Stand::fed_by_ada(false);
+    let at = |at: u64| BEGIN_US + at * FRAME_US;
+    stand.now_us = at(0) + 40_000;
+    stand.come(ada, 0, program.picture(true, at(0)));
+    let _lost = [program.picture(false, at(1)), program.picture(false, at(2))];
+    stand.now_us = at(3) + 1_000_001;
+    stand.come(ada, 0, program.picture(true, at(3)));
+    stand.pass(250_000);
+    let stats = stand.media.reception(stand.now_us);
+    assert_eq!((stats.frames_received, stats.frames_expected, stats.frames_late), (2, 4, 1));
+    assert_eq!(stats.first_frame_ms, Some(40.0));
+    assert_eq!(stats.gaps, [Gap { from_us: at(0) + 40_000, to_us: stand.now_us }]);
+    assert_eq!(stats.longest_audio_gap_ms, None);
+}
+
+#[test]
+fn the_log_names_each_picture_that_was_received_or_made() {
+    let config =
+        MediaConfig { me: ME, room: ROOM, zero_us: 0, keeps_log: true, views: true, speaks: false, seed: 1 };
+    let (kept, mut camera) = (Media::new(config, BEGIN_US), Camera::new());
+    let mut stand = Stand { media: kept, outs: Outs::default(), now_us: BEGIN_US + 5_000 };
+    let role = plenary_proto::MixRole::Mix { rank: RANK, pass_through: false };
+    stand.media.set_role(role, stand.now_us, &mut stand.outs);
+    let Encoded { data, key, temporal, .. } = camera.picture(true, BEGIN_US);
+    let picture = plenary_media::codec::EncodedPicture { data, key, temporal };
+    let output = plenary_media::mixer::MixerOutput::Video { picture, captured_us: BEGIN_US };
+    stand.media.mixed(output, stand.now_us, &mut stand.outs);
+    let made = stand.media.made();
+    assert_eq!((made[0].number, made[0].captured_us, made[0].at_us), (1, BEGIN_US, stand.now_us));
+    assert_eq!(stand.media.reception(stand.now_us).log, made);
+}
+
+#[test]
+fn muted_pictures_and_sound_are_not_sent_and_unmuted_pictures_begin_with_a_keyframe() {
+    let (mut stand, ada, ..) = on_stage();
+    let mut camera = Camera::new();
+    let mut publish = |stand: &mut Stand| {
+        let (picture, sound) = (camera.picture(false, BEGIN_US), camera.sound(BEGIN_US));
+        for encoded in [picture, sound] {
+            stand.media.publish(&encoded, stand.now_us, &mut stand.outs);
+        }
+        sent_on(&stand.take(), ada).iter().map(|(slot, _)| *slot).collect::<Vec<_>>()
+    };
+    assert!(stand.media.take_own_key_wanted(), "a new target without a cached keyframe");
+    assert_eq!(publish(&mut stand), OWN_SLOTS);
+    stand.media.mute(SOUND, true);
+    assert_eq!(publish(&mut stand), OWN_SLOTS[..1]);
+    stand.media.mute(VIDEO, true);
+    assert_eq!(publish(&mut stand).len(), 0);
+    assert_eq!(stand.media.pictures_sent(), 2);
+    stand.media.mute(SOUND, false);
+    assert!(!stand.media.take_own_key_wanted());
+    stand.media.mute(VIDEO, false);
+    assert!(stand.media.take_own_key_wanted());
+    stand.media.mute(VIDEO, false);
+    assert!(!stand.media.take_own_key_wanted(), "they were not muted");
+}
+
+#[test]
+fn frames_held_for_lip_sync_are_due_later_and_all_come_at_the_end() {
+    let (mut stand, ada, mut program) = Stand::fed_by_ada(false);
+    // sound takes 150 ms longer than pictures
+    let mut sounds = std::collections::VecDeque::new();
+    let mut waits = false;
+    for ms in 0..4_000u64 {
+        stand.now_us = BEGIN_US + ms * MS;
+        if ms.is_multiple_of(33) {
+            stand.come(ada, 0, program.picture(ms == 0, stand.now_us));
+        }
+        if ms.is_multiple_of(20) {
+            sounds.push_back((stand.now_us + 150 * MS, program.sound(stand.now_us)));
+        }
+        while let Some((_, sound)) = sounds.pop_front_if(|(at_us, _)| *at_us <= stand.now_us) {
+            stand.come(ada, 1, sound);
+        }
+        stand.media.hand_over_due(stand.now_us, &mut stand.outs);
+        waits |= stand.outs.frame_waits;
+        if ms < 3_999 {
+            stand.take();
+        }
+    }
+    assert!(waits && stand.media.next_due_us().is_some_and(|due_us| due_us > stand.now_us));
+    stand.take();
+    stand.media.hand_over_all(stand.now_us, &mut stand.outs);
+    let held = stand.take().frames;
+    assert!((4..=6).contains(&held.len()), "the pictures of 150 ms: {}", held.len());
+    assert!(
+        held.iter().all(|given| given.plan_us.is_some_and(|plan_us| (140_000..=160_000).contains(&plan_us)))
+    );
+    assert_eq!(stand.media.next_due_us(), None);
+}

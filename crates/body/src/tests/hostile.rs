@@ -1,0 +1,91 @@
+//! Peers that send what no honest peer sends: what they cause stays bounded.
+
+use super::*;
+use crate::inflow::slot_code;
+
+#[test]
+fn a_thousand_streams_take_the_room_of_a_few() {
+    let (mut stand, ada, mut program) = Stand::fed_by_ada(false);
+    stand.come(ada, 0, program.picture(true, BEGIN_US));
+    let ben = stand.link(BEN, LinkKind::Peer);
+    let mut flood = Source::new(BEN, StreamKind::Program);
+    let mut speech = Source::new(BEN, StreamKind::Speaker);
+    for number in 0..1_000u64 {
+        for (source, slot) in [(&mut flood, 0), (&mut speech, 2)] {
+            let kind = source.maker.spec.kind;
+            source.maker = Maker::new(&ROOM, BEN, kind, Rank::default(), number.to_be_bytes());
+            stand.follow(BEN, slot, source);
+            stand.come(ben, slot, source.picture(true, BEGIN_US));
+        }
+    }
+    assert_eq!(stand.media.program.streams.len(), 4);
+    assert_eq!(stand.media.inflow.streams.len(), 128);
+    // the program that is shown goes on
+    stand.take();
+    stand.come(ada, 0, program.picture(false, BEGIN_US + FRAME_US));
+    assert_eq!(given(&stand.take()), [(Origin::Program, MediaKind::Video, BEGIN_US + FRAME_US)]);
+}
+
+#[test]
+fn packets_of_streams_that_were_never_announced_are_dropped_after_a_second() {
+    let (mut stand, ada, mut program) = Stand::fed_by_ada(false);
+    let child = stand.serve(CAT, None, true);
+    let ben = stand.link(BEN, LinkKind::Peer);
+    let mut flood = Source::new(BEN, StreamKind::Program);
+    for slot in 0..=255 {
+        stand.come(ben, slot, flood.picture(true, BEGIN_US));
+        stand.come(ada, slot, flood.picture(true, BEGIN_US));
+    }
+    assert!(!stand.media.early.is_empty());
+    assert_eq!(given(&stand.take()), []);
+    let outs = stand.pass(1_025_000);
+    assert_eq!((sent_on(&outs, child).len(), stand.media.early.len()), (0, 0));
+    stand.come(ada, 0, program.picture(true, BEGIN_US));
+    assert_eq!(stand.take().frames.len(), 1);
+}
+
+#[test]
+fn slots_that_do_not_exist_carry_nothing_further() {
+    let (mut stand, ada, mut program) = Stand::fed_by_ada(false);
+    let child = stand.serve(BEN, None, true);
+    for slot in [2, 4, 6, 16, 254] {
+        stand.come(ada, slot, program.picture(true, BEGIN_US));
+    }
+    assert_eq!(stand.take().sends.len(), 0);
+    for slot in (0..=255).filter(|slot| ![0, 2].contains(slot)) {
+        assert_eq!(stand.key_wanted(child, slot), [], "slot {slot}");
+    }
+    assert!(!stand.media.take_own_key_wanted());
+    assert_eq!(stand.key_wanted(child, 2), [], "this peer's own stream");
+    assert!(stand.media.take_own_key_wanted());
+}
+
+#[test]
+fn slot_codes_of_links_that_do_not_exist_stay_in_range() {
+    assert_eq!((slot_code(LinkKind::Peer, 5), slot_code(LinkKind::Trunk(0), 6)), (5, 22));
+    assert_eq!((slot_code(LinkKind::Trunk(255), 0), slot_code(LinkKind::Trunk(14), 255)), (255, 255));
+}
+
+#[test]
+fn sound_in_the_slot_of_pictures_and_pictures_in_that_of_sound_give_no_frames() {
+    let (mut stand, ada, mut program) = Stand::fed_by_ada(false);
+    stand.come(ada, 0, program.sound(BEGIN_US));
+    stand.come(ada, 1, program.picture(true, BEGIN_US));
+    assert_eq!(given(&stand.take()), []);
+    assert_eq!(stand.media.program.have(), None);
+}
+
+#[test]
+fn payloads_that_are_no_pictures_are_forwarded_but_give_no_frames() {
+    let (mut stand, ada, mut program) = Stand::fed_by_ada(false);
+    stand.come(ada, 0, program.picture(true, BEGIN_US));
+    let child = stand.serve(BEN, None, true);
+    stand.take();
+    for payload in [&b""[..], &[0xff; 40], &[0x7c, 0xc5], &[24, 0, 200, 1]] {
+        let (frame, mut packets) = program.picture(false, BEGIN_US);
+        packets[0].payload = Bytes::copy_from_slice(payload);
+        stand.come(ada, 0, (frame, packets));
+        let outs = stand.take();
+        assert_eq!((outs.frames.len(), sent_on(&outs, child).len()), (0, 1), "{payload:?}");
+    }
+}

@@ -1,0 +1,350 @@
+//! A room of whole bodies in virtual time: links and rendezvous delay everything alike, and lose nothing.
+
+use std::collections::BTreeMap;
+
+use plenary_proto::bounded::{List, Text};
+use plenary_proto::message::{
+    Candidate, Consent, Description, Heartbeat, Pieces, ProgramFormat, Setup, loose_from_bytes,
+    loose_to_bytes,
+};
+use plenary_proto::{Address, HostConfig, Input, RoomConfig, RoomState, Time, Via};
+
+use super::letters::{key, letters, room_key};
+use super::*;
+use crate::body::{Body, BodyConfig, In};
+use crate::letters::{Letter, Letters};
+use crate::mix::{MixCommand, MixFigures};
+use crate::outs::{BodyEvent, Envelope};
+use crate::received::ReceivedFrame;
+
+/// Delay of links and rendezvous.
+const DELAY_US: u64 = 10 * MS;
+const STEP_US: u64 = 5 * MS;
+const PICTURE_US: u64 = 40 * MS;
+/// The clock of all peers at the begin.
+const ZERO_US: u64 = 1_700_000_000_000_000;
+
+/// Something on its way to a peer.
+enum Coming {
+    In(In),
+    Packet(LinkId, u8, MediaPacket),
+    KeyframeWanted(LinkId, u8),
+    Control(LinkId, Vec<u8>),
+    Heartbeat(LinkId, Vec<u8>),
+    Envelope(Vec<u8>),
+}
+
+/// One peer of the room.
+pub(super) struct Peer {
+    pub(super) id: PeerId,
+    pub(super) body: Body,
+    letters: Letters,
+    /// The other end of each link.
+    ends: BTreeMap<LinkId, (usize, LinkId)>,
+    camera: Option<Camera>,
+    pub(super) alive: bool,
+    /// Frames, events and mixer commands so far.
+    pub(super) frames: Vec<ReceivedFrame>,
+    pub(super) events: Vec<BodyEvent>,
+    pub(super) mix: Vec<MixCommand>,
+}
+
+/// Part of a peer in the room.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Part {
+    Speaker,
+    Candidate,
+    Viewer,
+}
+
+/// All peers; the first one is the host.
+pub(super) struct World {
+    pub(super) now_us: u64,
+    pub(super) peers: Vec<Peer>,
+    coming: BTreeMap<(u64, u64), (usize, Coming)>,
+    count: u64,
+}
+
+fn description(peer: usize, link: LinkId) -> Description {
+    Description {
+        ufrag: Text::truncated(&format!("p{peer:02}x{:06}", link.0)),
+        pwd: Text::truncated("0123456789abcdefghijklmn"),
+        fingerprint: [6; 32],
+        setup: Setup::ActPass,
+        payload_types: None,
+        candidates: List::truncated([Candidate::Host(([127, 0, 0, 1], 40_000).into())]),
+    }
+}
+
+/// Returns the peer and link that a description belongs to.
+fn described(description: &Description) -> (usize, LinkId) {
+    let (peer, link) = description.ufrag[1..].split_once('x').unwrap();
+    (peer.parse().unwrap(), LinkId(link.parse().unwrap()))
+}
+
+impl World {
+    pub(super) fn new(parts: &[Part]) -> World {
+        let peers = parts.iter().enumerate().map(|(at, part)| Peer::new(at, *part)).collect();
+        let mut world = World { now_us: ZERO_US, peers, coming: BTreeMap::new(), count: 0 };
+        for (peer, part) in parts.iter().enumerate() {
+            world.input(peer, In::Timeout);
+            world.input(peer, In::SignalUp(true));
+            if *part == Part::Speaker {
+                world.input(peer, In::Publish { shares: false });
+            }
+        }
+        world
+    }
+
+    pub(super) fn input(&mut self, peer: usize, input: In) {
+        self.call(peer, |body, now_us, outs| body.handle(now_us, input, outs));
+    }
+
+    pub(super) fn call<T>(&mut self, peer: usize, act: impl FnOnce(&mut Body, u64, &mut Outs) -> T) -> T {
+        let mut outs = Outs::default();
+        let result = act(&mut self.peers[peer].body, self.now_us, &mut outs);
+        self.carry_out(peer, outs);
+        result
+    }
+
+    fn send(&mut self, to: usize, coming: Coming) {
+        self.count += 1;
+        self.coming.insert((self.now_us + DELAY_US, self.count), (to, coming));
+    }
+
+    /// Sends to the other end of a link, if there is one.
+    fn send_on(&mut self, from: usize, link: LinkId, coming: impl Fn(LinkId) -> Coming) {
+        if let Some((to, end)) = self.peers[from].ends.get(&link).copied() {
+            self.send(to, coming(end));
+        }
+    }
+
+    fn carry_out(&mut self, peer: usize, outs: Outs) {
+        for out in outs.sends {
+            self.put_out(peer, out);
+        }
+        for envelope in outs.envelopes {
+            self.put_envelope(peer, envelope);
+        }
+        let Peer { frames, events, mix, .. } = &mut self.peers[peer];
+        frames.extend(outs.frames);
+        events.extend(outs.events);
+        mix.extend(outs.mix);
+        for notice in outs.notices {
+            self.input(peer, In::Notice(notice));
+        }
+        if outs.figures_wanted {
+            self.call(peer, |body, _, outs| body.set_figures(MixFigures::default(), outs));
+        }
+    }
+
+    fn put_out(&mut self, peer: usize, out: Out) {
+        match out {
+            Out::Forward { to, packet } => {
+                for (link, slot) in to {
+                    self.send_on(peer, link, |end| Coming::Packet(end, slot, packet.clone()));
+                }
+            }
+            Out::Control { link, message } => {
+                for piece in Pieces::of(&message.to_bytes()) {
+                    self.send_on(peer, link, |end| Coming::Control(end, piece.clone()));
+                }
+            }
+            Out::Loose { link, message } => {
+                self.send_on(peer, link, |end| Coming::Heartbeat(end, loose_to_bytes(&message)));
+            }
+            Out::Heartbeat { link, heartbeat } => {
+                self.send_on(peer, link, |end| Coming::Heartbeat(end, heartbeat.to_bytes()));
+            }
+            Out::KeyframeWanted { link, slot } => {
+                self.send_on(peer, link, |end| Coming::KeyframeWanted(end, slot));
+            }
+            Out::Train { link, train, .. } => self.send_on(peer, link, |link| {
+                let bandwidth_bps = Some(50_000_000);
+                Coming::In(In::Measured { link, train, bandwidth_bps, address: None })
+            }),
+            Out::Offer { link, .. } | Out::Answer { link, .. } => {
+                let description = description(peer, link);
+                self.send(peer, Coming::In(In::Described { link, description }));
+            }
+            Out::Accept { link, answer } => {
+                let (other, end) = described(&answer);
+                self.peers[peer].ends.insert(link, (other, end));
+                self.peers[other].ends.insert(end, (peer, link));
+                self.send(peer, Coming::In(In::LinkUp(link)));
+                self.send(other, Coming::In(In::LinkUp(end)));
+            }
+            Out::Close { link } => {
+                self.send(peer, Coming::In(In::LinkDown(link)));
+                if let Some((other, end)) = self.peers[peer].ends.remove(&link) {
+                    self.send(other, Coming::In(In::LinkDown(end)));
+                }
+            }
+        }
+    }
+
+    fn put_envelope(&mut self, peer: usize, envelope: Envelope) {
+        self.count += 1;
+        let mut nonce = [peer as u8; 24];
+        nonce[..8].copy_from_slice(&self.count.to_be_bytes());
+        let (now_us, letters) = (self.now_us, &mut self.peers[peer].letters);
+        match envelope {
+            Envelope::Signal { to, message } => {
+                let recipient = if let Address::Peer(peer) = to { Some(peer) } else { None };
+                let sealed = letters.seal(recipient, &message, now_us, nonce).unwrap();
+                let to = self.peers.iter().position(|peer| recipient.is_none_or(|to| peer.id == to));
+                self.send(to.unwrap(), Coming::Envelope(sealed));
+            }
+            Envelope::Relay { route, message } => {
+                let sealed = letters.seal(Some(route.to), &message, now_us, nonce).unwrap();
+                let out = route.carry(sealed).unwrap();
+                self.put_out(peer, out);
+            }
+        }
+    }
+
+    fn arrive(&mut self, peer: usize, coming: Coming) {
+        let now_us = self.now_us;
+        match coming {
+            Coming::In(input) => self.input(peer, input),
+            Coming::Packet(link, slot, packet) => {
+                self.call(peer, |body, now_us, outs| body.packet(now_us, link, slot, packet, outs));
+            }
+            Coming::KeyframeWanted(link, slot) => {
+                self.call(peer, |body, now_us, outs| body.keyframe_wanted(now_us, link, slot, outs));
+            }
+            Coming::Control(link, piece) => {
+                let whole =
+                    self.call(peer, |body, now_us, outs| body.control_piece(now_us, link, &piece, outs));
+                if let Some((from, bytes)) = whole {
+                    let letter = self.peers[peer].letters.read(from, &bytes, now_us);
+                    self.take_letter(peer, letter, Via::Link);
+                }
+            }
+            Coming::Heartbeat(link, bytes) => {
+                let from = self.call(peer, |body, now_us, outs| body.heartbeat_arrived(now_us, link, outs));
+                let Some(from) = from else { return };
+                if let Some(message) = loose_from_bytes(&bytes) {
+                    let letter = self.peers[peer].letters.read(from, message, now_us);
+                    self.take_letter(peer, letter, Via::Link);
+                } else {
+                    let heartbeat = Heartbeat::from_bytes(&bytes).unwrap();
+                    self.call(peer, |body, now_us, outs| body.heartbeat(now_us, link, heartbeat, outs));
+                }
+            }
+            Coming::Envelope(sealed) => {
+                let letter = self.peers[peer].letters.open(&sealed, now_us);
+                self.take_letter(peer, letter, Via::Signal);
+            }
+        }
+    }
+
+    fn take_letter(&mut self, peer: usize, letter: Letter, via: Via) {
+        let Letter::Message(from, message) = letter else { panic!("{letter:?}") };
+        if let Message::Relay(relay) = &*message
+            && relay.to == self.peers[peer].id
+        {
+            let letter = self.peers[peer].letters.open(&relay.sealed, self.now_us);
+            return self.take_letter(peer, letter, Via::Mesh(relay.route.clone()));
+        }
+        self.input(peer, In::Message { from, via, message });
+    }
+
+    /// Runs for some milliseconds.
+    pub(super) fn run(&mut self, ms: u64) {
+        for _ in 0..ms * MS / STEP_US {
+            self.now_us += STEP_US;
+            while let Some(first) = self.coming.first_entry().filter(|first| first.key().0 <= self.now_us) {
+                let (peer, coming) = first.remove();
+                if self.peers[peer].alive {
+                    self.arrive(peer, coming);
+                }
+            }
+            for peer in 0..self.peers.len() {
+                if self.peers[peer].alive {
+                    self.step(peer);
+                }
+            }
+        }
+    }
+
+    fn step(&mut self, peer: usize) {
+        let (now_us, since_us) = (self.now_us, self.now_us - ZERO_US);
+        if self.peers[peer].body.next_timeout().is_some_and(|due_us| due_us <= now_us) {
+            self.input(peer, In::Timeout);
+            let next_us = self.peers[peer].body.next_timeout();
+            assert!(next_us.is_none_or(|next_us| next_us > now_us), "a timeout is left behind");
+        }
+        if since_us.is_multiple_of(TICK_US) {
+            self.call(peer, |body, now_us, outs| {
+                body.set_figures(MixFigures::default(), outs);
+                body.tick(now_us, |_| None, outs);
+            });
+        }
+        if let Some(mut camera) = self.peers[peer].camera.take() {
+            if since_us.is_multiple_of(PICTURE_US) {
+                let picture = camera.picture(since_us.is_multiple_of(25 * PICTURE_US), now_us);
+                self.call(peer, |body, now_us, outs| body.publish(now_us, &picture, outs));
+            }
+            if since_us.is_multiple_of(SOUND_US) {
+                let sound = camera.sound(now_us);
+                self.call(peer, |body, now_us, outs| body.publish(now_us, &sound, outs));
+            }
+            self.peers[peer].camera = Some(camera);
+        }
+        self.call(peer, |body, now_us, outs| body.hand_over_due(now_us, outs));
+    }
+
+    /// Returns the events of a peer for which there is something to tell.
+    pub(super) fn told<T>(&self, peer: usize, tell: impl Fn(&BodyEvent) -> Option<T>) -> Vec<T> {
+        self.peers[peer].events.iter().filter_map(tell).collect()
+    }
+}
+
+impl Peer {
+    fn new(at: usize, part: Part) -> Peer {
+        let (seed, room) = (at as u8 + 2, room_key().room());
+        let (me, root) = (key(seed), key(1));
+        let host = HostConfig {
+            root: root.clone(),
+            stage_open: true,
+            program: ProgramFormat { width: 320, height: 180, fps: 25, bitrate_bps: 300_000 },
+            k: 4,
+            k1: 6,
+            mixers: 0,
+            invite_expires_us: None,
+            layout: List::new(),
+        };
+        let config = RoomConfig {
+            room,
+            root: root.id(),
+            host: (at == 0).then_some(host),
+            name: Text::truncated(&format!("peer {at}")),
+            speaks: part == Part::Speaker,
+            views: part != Part::Candidate,
+            consent: if part == Part::Candidate { Consent::Always } else { Consent::Never },
+            relays: true,
+            children_max: 8,
+            uplink_bps_max: None,
+            unix_s_at_zero: ZERO_US / 1_000_000,
+        };
+        let (speaks, views, id) = (config.speaks, config.views, me.id());
+        let mut brain = RoomState::new(me, config, u64::from(seed), Time(0));
+        if part == Part::Candidate {
+            brain.handle(Time(0), Input::Bench { encode_us: 4_000, decode_us: 1_500 });
+        }
+        let config =
+            BodyConfig { me: id, room, zero_us: ZERO_US, keeps_log: false, views, speaks, seed: seed.into() };
+        Peer {
+            id,
+            body: Body::new(brain, config, ZERO_US),
+            letters: letters(seed),
+            ends: BTreeMap::new(),
+            camera: speaks.then(Camera::new),
+            alive: true,
+            frames: Vec::new(),
+            events: Vec::new(),
+            mix: Vec::new(),
+        }
+    }
+}
