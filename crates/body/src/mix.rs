@@ -517,7 +517,7 @@ impl Mix {
         // frames that were passed through are newer than the mixer's next ones, which wait in jitter buffers
         let passed_us = self.program.as_ref().map_or(0, |program| program.captured_us(MediaKind::Video));
         let frame_us = 1_000_000 / u64::from(self.format.fps.max(1));
-        commands.push(MixCommand::Begin { from_us: passed_us + frame_us * 3 / 4 });
+        commands.push(MixCommand::Begin { from_us: passed_us.saturating_add(frame_us * 3 / 4) });
     }
 
     /// Takes a frame of a speaker. Returns a frame of the program if it is passed through.

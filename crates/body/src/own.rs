@@ -79,7 +79,9 @@ impl Own {
             let known = self.targets.insert(peer, false).is_some();
             let resumed = resume.filter(|resume| resume.stream == self.maker.id);
             let from = match resumed {
-                Some(resume) => Some([resume.video_packet + 1, resume.sound_packet + 1]),
+                Some(resume) => {
+                    Some([resume.video_packet.saturating_add(1), resume.sound_packet.saturating_add(1)])
+                }
                 // a cached keyframe saves a new target the wait for the next keyframe
                 None if !known => self.caches[0].group_start().map(|key| [key, self.caches[1].newest() + 1]),
                 None => None,

@@ -336,7 +336,9 @@ impl Program {
         let next = [position.video_packet + 1, position.sound_packet + 1];
         let from = match begin {
             Begin::Now => next,
-            Begin::Behind(from) if from.stream == id => [from.video_packet + 1, from.sound_packet + 1],
+            Begin::Behind(from) if from.stream == id => {
+                [from.video_packet.saturating_add(1), from.sound_packet.saturating_add(1)]
+            }
             Begin::Behind(_) | Begin::Group => stream.group_start().unwrap_or(next),
         };
         let is_thin = self.thin.contains(&child.link);

@@ -121,6 +121,11 @@ fn keep<T>(samples: &mut VecDeque<T>, sample: T, most: usize) {
     samples.push_back(sample);
 }
 
+/// Returns the time since the capture of a frame, by two clocks; an originator may state any capture time.
+fn latency_us(frame: &Frame, now_us: u64) -> i64 {
+    now_us.wrapping_sub(frame.identity.captured_us).cast_signed()
+}
+
 impl Reception {
     pub(crate) fn new(joined_us: u64, keeps_log: bool) -> Reception {
         Reception {
@@ -155,7 +160,7 @@ impl Reception {
 
     fn picture(&mut self, frame: &Frame, now_us: u64) {
         let identity = &frame.identity;
-        let latency_us = now_us as i64 - identity.captured_us as i64;
+        let latency_us = latency_us(frame, now_us);
         let expected = match self.video {
             Some((stream, number, _)) if stream == identity.stream => identity.number.saturating_sub(number),
             _ => 1,
@@ -181,7 +186,7 @@ impl Reception {
         if let Some((at_us, sound_us)) = self.sound_latency_us
             && now_us.saturating_sub(at_us) <= SKEW_AGE_US_MAX
         {
-            keep(&mut self.skews_us, (latency_us - sound_us).abs(), SAMPLES_MAX);
+            keep(&mut self.skews_us, latency_us.saturating_sub(sound_us).saturating_abs(), SAMPLES_MAX);
         }
         if self.keeps_log && self.stats.log.len() < LOG_MAX {
             let &FrameIdentity { stream, number, captured_us, .. } = identity;
@@ -192,7 +197,7 @@ impl Reception {
     fn sound(&mut self, frame: &Frame, now_us: u64) {
         self.stats.longest_audio_gap_ms = self.longest_audio_gap_ms(now_us);
         self.sound_at_us = Some(now_us);
-        self.sound_latency_us = Some((now_us, now_us as i64 - frame.identity.captured_us as i64));
+        self.sound_latency_us = Some((now_us, latency_us(frame, now_us)));
     }
 
     fn longest_audio_gap_ms(&self, now_us: u64) -> Option<f64> {

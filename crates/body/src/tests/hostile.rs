@@ -3,6 +3,39 @@
 use super::*;
 use crate::inflow::slot_code;
 
+/// Largest packet number of 48 bits.
+const NUMBER_MAX: u64 = (1 << 48) - 1;
+
+fn renumbered((frame, packets): (Frame, Vec<MediaPacket>), number: u64) -> (Frame, Vec<MediaPacket>) {
+    let packets = packets.into_iter().zip(number..).map(|(mut packet, number)| {
+        packet.identity.number = number;
+        packet
+    });
+    (frame, packets.collect())
+}
+
+#[test]
+fn packet_numbers_that_leap_end_no_stream() {
+    let (mut stand, ada, mut program) = Stand::fed_by_ada(false);
+    let child = stand.serve(BEN, None, true);
+    let mut shown = Vec::new();
+    for number in [1, 1 << 20, NUMBER_MAX, 1, NUMBER_MAX - 1, 0, 1 << 30, NUMBER_MAX] {
+        stand.come(ada, 0, renumbered(program.picture(true, BEGIN_US), number));
+        let outs = stand.take();
+        assert!(sent_on(&outs, child).len() <= 1, "no leap sends the past");
+        shown.push(outs.frames.len());
+    }
+    assert_eq!(shown[..3], [1, 1, 1], "each leap upwards begins anew");
+    assert_eq!(shown[3..], [0; 5], "numbers below, and duplicates");
+    // a newcomer asks for any position
+    let got = [0, 1 << 30, NUMBER_MAX, u64::MAX].map(|video_packet| {
+        let from = Resume { stream: program.maker.id, video_packet, sound_packet: u64::MAX };
+        let newcomer = stand.serve(CAT, Some(from), true);
+        sent_on(&stand.take(), newcomer).len()
+    });
+    assert_eq!(got, [1, 1, 0, 0]);
+}
+
 #[test]
 fn a_thousand_streams_take_the_room_of_a_few() {
     let (mut stand, ada, mut program) = Stand::fed_by_ada(false);
@@ -73,6 +106,22 @@ fn sound_in_the_slot_of_pictures_and_pictures_in_that_of_sound_give_no_frames() 
     stand.come(ada, 1, program.picture(true, BEGIN_US));
     assert_eq!(given(&stand.take()), []);
     assert_eq!(stand.media.program.have(), None);
+}
+
+#[test]
+fn capture_times_at_the_ends_of_all_clocks_are_counted_and_handed_over() {
+    let (mut stand, ada, mut program) = Stand::fed_by_ada(false);
+    let times = [0, 1 << 63, u64::MAX, (1 << 63) - 1, BEGIN_US];
+    for captured_us in times {
+        stand.come(ada, 0, program.picture(true, captured_us));
+        stand.come(ada, 1, program.sound(captured_us));
+    }
+    let outs = stand.take();
+    assert_eq!(outs.frames.len(), 2 * times.len());
+    let stats = stand.media.reception(stand.now_us);
+    assert_eq!((stats.frames_received, stats.frames_expected), (5, 5));
+    assert!(stats.latency.is_some() && stats.av_skew.is_some());
+    assert_eq!(stand.media.next_due_us(), None);
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Tests of the body in virtual time, and what they share: a source of frames, and one peer's media with links.
 
+mod any_input;
 mod early;
 mod hand_over;
 mod heartbeats;

@@ -109,6 +109,18 @@ fn a_target_with_a_position_gets_what_it_lacks_and_needs_no_keyframe() {
 }
 
 #[test]
+fn a_target_with_an_impossible_position_gets_only_what_comes() {
+    let mut desk = Desk::new();
+    let ada = desk.link(ADA);
+    desk.picture(true);
+    let at = Resume { stream: desk.twin.id, video_packet: u64::MAX, sound_packet: u64::MAX };
+    assert!(!desk.send_to(&[(ADA, Some(at))]));
+    assert_eq!(sent(&desk.take()), []);
+    let delta = desk.picture(false);
+    assert_eq!(sent(&desk.take()), on(ada, &delta));
+}
+
+#[test]
 fn a_new_target_without_a_position_begins_at_the_cached_keyframe_or_wants_one() {
     let mut desk = Desk::new();
     let ada = desk.link(ADA);

@@ -121,3 +121,16 @@ fn keyframes_of_all_speakers_are_wanted_when_the_passed_through_speaker_leaves()
     assert!(booth.tiles(&[BEN]));
     assert!(!booth.mix.passes_through());
 }
+
+#[test]
+fn a_capture_time_at_the_end_of_all_clocks_stops_no_mixer() {
+    let mut booth = Booth::new(&[ADA]);
+    booth.role(PASSING);
+    booth.picture(0, true, u64::MAX).unwrap();
+    booth.role(COMPOSING);
+    booth.take();
+    booth.pictured(&[ADA]);
+    let mut commands = Vec::new();
+    booth.mix.update(booth.now_us, &mut commands);
+    assert_eq!(commands, [MixCommand::Begin { from_us: u64::MAX }]);
+}

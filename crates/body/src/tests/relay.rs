@@ -65,6 +65,7 @@ fn a_child_continues_behind_its_position_and_begins_with_the_group_after_another
     for (from, packets) in [
         (at(current, 2, 1), vec![(1, 2), (1, 3), (0, 3)]),
         (at(current, 3, 3), vec![]),
+        (at(current, u64::MAX, u64::MAX), vec![]),
         (at(StreamId([7; 8]), 2, 1), all),
     ] {
         let child = stand.serve(BEN, from, true);
