@@ -26,19 +26,23 @@ pub struct Solo {
 pub(crate) struct SoloWish {
     wish: Option<Solo>,
     /// Origins with pictures left out: their video resumes at a keyframe.
-    broken: BTreeSet<Origin>,
+    pub(crate) broken: BTreeSet<Origin>,
 }
 
 impl SoloWish {
-    /// Sets the request. Returns true if the program is handed over again, beginning with a keyframe.
+    /// Sets the request. Returns true if the program is handed over again, beginning with a keyframe. The stream of a
+    /// speaker that was requested before goes on.
     pub(crate) fn set(&mut self, wish: Option<Solo>) -> bool {
         let without_program = |wish: Option<Solo>| wish.is_some_and(|solo| solo.instead);
         let returns = without_program(self.wish) && !without_program(wish);
-        self.broken.clear();
+        let speaker = |wish: Option<Solo>| wish.map(|solo| solo.speaker);
+        if speaker(wish) != speaker(self.wish) {
+            self.broken.retain(|origin| *origin == Origin::Program);
+            self.broken.extend(speaker(wish).map(Origin::Speaker));
+        }
         if returns {
             self.broken.insert(Origin::Program);
         }
-        self.broken.extend(wish.map(|solo| Origin::Speaker(solo.speaker)));
         self.wish = wish;
         returns
     }

@@ -4,7 +4,7 @@ use plenary_proto::MixRole;
 
 use super::*;
 use crate::received::ReceivedFrame;
-use crate::solo::{SOLO_SLOTS, Solo};
+use crate::solo::{SOLO_SLOTS, Solo, SoloWish};
 
 const BESIDE: Option<Solo> = Some(Solo { speaker: BEN, instead: false });
 const INSTEAD: Option<Solo> = Some(Solo { speaker: BEN, instead: true });
@@ -92,6 +92,43 @@ fn a_keyframe_of_the_solo_stream_is_requested_until_it_arrives() {
     assert_eq!(wanted, [(audience.ada, SOLO_SLOTS[0]); 3], "each 300 ms");
     audience.step(false, true);
     assert_eq!(keys_wanted(&audience.stand.pass(725_000)), []);
+}
+
+#[test]
+fn a_second_request_for_a_speaker_does_not_interrupt_its_pictures() {
+    let mut audience = Audience::new(false);
+    audience.step(true, true);
+    audience.wish(BESIDE);
+    audience.step(false, true);
+    audience.wish(INSTEAD);
+    assert_eq!(audience.step(false, false), SOLO);
+    audience.wish(INSTEAD);
+    assert_eq!(audience.step(false, false), SOLO);
+}
+
+#[test]
+fn pictures_of_the_program_stay_withheld_through_further_requests_until_a_keyframe() {
+    let mut audience = Audience::new(false);
+    audience.step(true, true);
+    audience.wish(INSTEAD);
+    audience.step(false, true);
+    for wish in [BESIDE, None, Some(Solo { speaker: CAT, instead: false }), None] {
+        audience.wish(wish);
+        let given = audience.step(false, false);
+        assert!(!given.contains(&PROGRAM[0]), "{wish:?}: its reference was withheld");
+        assert!(given.contains(&PROGRAM[1]), "sound refers to nothing");
+    }
+    assert!(audience.step(true, false).contains(&PROGRAM[0]));
+}
+
+#[test]
+fn a_wish_remembers_interruptions_of_the_present_speaker_and_the_program_only() {
+    let mut wish = SoloWish::default();
+    assert!(!wish.set(INSTEAD) && wish.set(BESIDE));
+    for speaker in 0..100 {
+        wish.set(Some(Solo { speaker: PeerId([speaker; 32]), instead: speaker % 2 == 0 }));
+        assert!(wish.broken.len() <= 2);
+    }
 }
 
 #[test]
