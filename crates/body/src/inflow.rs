@@ -145,6 +145,12 @@ impl Inflow {
         }
     }
 
+    /// Returns whether to pass on a request for a speaker's keyframe now, and if so counts it.
+    pub(crate) fn may_ask_key_of(&mut self, speaker: &PeerId, now_us: u64) -> bool {
+        let id = self.have(speaker).map(|have| have.stream);
+        id.and_then(|id| self.streams.get_mut(&id)).is_some_and(|stream| stream.key_wish.may_ask(now_us))
+    }
+
     /// Returns the position in a speaker's stream.
     pub(crate) fn have(&self, speaker: &PeerId) -> Option<Resume> {
         self.newest_of(speaker).map(Stream::position)

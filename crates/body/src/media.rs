@@ -389,8 +389,11 @@ impl Media {
         let Some((peer, kind)) = self.links.of(link) else { return };
         match (kind, slot) {
             (LinkKind::Peer, slot) if slot == PROGRAM_SLOTS[0] => {
-                if self.mix.is_mixing() {
-                    self.want_program_key(outs);
+                if self.mix.passes_through() {
+                    let speakers: Vec<_> = self.mix.speakers().collect();
+                    speakers.iter().for_each(|speaker| self.pass_on_key_wish(speaker, now_us, outs));
+                } else if self.mix.is_mixing() {
+                    self.mix.want_key(&mut outs.mix);
                 } else if self.program.child_wants_key(now_us) {
                     self.want_key_upstream(outs);
                 }
@@ -404,9 +407,16 @@ impl Media {
                     LinkKind::Peer => None,
                 };
                 if let Some(speaker) = speaker {
-                    self.want_key_of(&speaker, outs);
+                    self.pass_on_key_wish(&speaker, now_us, outs);
                 }
             }
+        }
+    }
+
+    /// Passes a keyframe request on to a speaker: requests of many peers become one.
+    fn pass_on_key_wish(&mut self, speaker: &PeerId, now_us: u64, outs: &mut Outs) {
+        if *speaker == self.me || self.inflow.may_ask_key_of(speaker, now_us) {
+            self.want_key_of(speaker, outs);
         }
     }
 

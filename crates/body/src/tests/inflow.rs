@@ -191,6 +191,27 @@ fn a_peer_gets_the_one_speaker_that_it_requested_and_the_past_a_few_times_only()
 }
 
 #[test]
+fn keyframe_requests_go_on_to_the_speaker_of_their_slot_and_merge() {
+    let mut home = Home::new(&[ADA, BEN]);
+    home.picture(0, true);
+    home.picture(1, true);
+    let fan = home.stand.link(FAN, LinkKind::Peer);
+    home.stand.media.inflow.set_solos(&[(FAN, BEN)]);
+    let [ada, ben] = [home.speakers[0].0, home.speakers[1].0];
+    assert_eq!(home.stand.key_wanted(home.trunk, 0), [(ada, 2)]);
+    assert_eq!(home.stand.key_wanted(fan, 4), [(ben, 2)]);
+    assert_eq!(home.stand.key_wanted(home.trunk, 2), [], "ben was asked a moment ago");
+    home.stand.now_us += 299_999;
+    assert_eq!(home.stand.key_wanted(home.trunk, 2), []);
+    home.stand.now_us += 1;
+    assert_eq!(home.stand.key_wanted(home.trunk, 2), [(ben, 2)]);
+    assert_eq!(home.stand.key_wanted(home.trunk, 4), [], "there are two speakers");
+    home.stand.media.inflow.set_solos(&[]);
+    home.stand.now_us += 1_000_000;
+    assert_eq!(home.stand.key_wanted(fan, 4), [], "nothing is sent there any more");
+}
+
+#[test]
 fn a_gap_in_a_speaker_s_sound_is_waited_for_30_ms() {
     let mut home = Home::new(&[ADA]);
     let (ada, source) = &mut home.speakers[0];

@@ -114,6 +114,25 @@ fn a_child_s_keyframe_request_makes_the_mixer_encode_one() {
 }
 
 #[test]
+fn keyframe_requests_of_many_children_reach_a_passed_through_speaker_once_in_300_ms() {
+    let mut studio = Studio::new(&[ADA], true);
+    let children = [VIEWER, BEN, CAT].map(|child| studio.stand.serve(child, None, true));
+    studio.picture(0, true);
+    studio.stand.take();
+    let (ada, _) = studio.speakers[0];
+    let mut asked = Vec::new();
+    for tick in 0..28 {
+        studio.stand.now_us = BEGIN_US + tick * TICK_US;
+        for child in children {
+            let wanted = studio.stand.key_wanted(child, 0);
+            assert!(wanted.iter().all(|wanted| *wanted == (ada, 2)));
+            asked.extend(wanted.iter().map(|_| tick * TICK_US));
+        }
+    }
+    assert_eq!(asked, [0, 300_000, 600_000]);
+}
+
+#[test]
 fn a_mixer_requests_a_keyframe_of_the_input_that_can_t_be_decoded() {
     let mut studio = Studio::new(&[ADA, BEN], false);
     studio.picture(0, true);
