@@ -1,4 +1,4 @@
-//! What stands between brain and body: it sees what passes between the two, and may change it.
+//! Interceptor between brain and body: it sees all inputs and outputs of the brain, and may change them.
 //!
 //! A simulator compares brains by their outputs, and lets peers break rules. The bodies of real peers have nothing there.
 

@@ -63,7 +63,7 @@ pub(crate) struct Shared {
     pub(crate) sink: Mutex<Option<Arc<dyn PacketSink>>>,
 }
 
-/// What became of a link that was to be added.
+/// Result of adding a link.
 pub(crate) enum Added {
     Yes,
     Known,

@@ -183,7 +183,7 @@ pub(crate) struct Peer {
     events_forgotten: usize,
     /// Times of its latest changes of parent without a fault of the old parent.
     pub(crate) moves: VecDeque<Time>,
-    /// Number of parents that it has had one after the other.
+    /// Number of successive parents so far.
     pub(crate) parents: u64,
     pub(crate) arrivals: Arrivals,
     pub(crate) inputs: u64,
@@ -262,7 +262,7 @@ impl Peer {
         }
     }
 
-    /// The body and its surroundings, if there is one.
+    /// The body with its simulated surroundings; `None` for a bare brain.
     pub(crate) fn shell(&self) -> Option<&Shell> {
         match &self.mind {
             Mind::Bare(_) => None,
@@ -358,7 +358,7 @@ impl Peer {
         self.links.iter().find(|link| (link.other, link.kind) == (other, kind))?.id
     }
 
-    /// End of a link that is up.
+    /// Returns this peer's end of an established link.
     pub(crate) fn end_mut(&mut self, other: usize, kind: LinkKind) -> Option<&mut LinkEnd> {
         self.links.iter_mut().find(|link| (link.other, link.kind) == (other, kind))
     }

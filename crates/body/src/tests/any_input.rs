@@ -126,7 +126,7 @@ impl Trial {
         let first =
             Step::Packet { link: 1, slot: 0, source: 0, key: true, number: None, captured_us: BEGIN_US };
         trial.step(&first);
-        assert!(trial.body.media.program.have().is_some());
+        assert!(trial.body.media.program.have(BEGIN_US).is_some());
         trial
     }
 
@@ -208,7 +208,7 @@ impl Trial {
             Step::Watch { parent, backup } => {
                 let peer = |at: Option<usize>| at.map(|at| PEERS[at]);
                 media.watch(peer(*parent), peer(*backup), now_us);
-                backup.iter().for_each(|at| media.request_feed(PEERS[*at], outs));
+                backup.iter().for_each(|at| media.request_feed(PEERS[*at], now_us, outs));
             }
             Step::Role(role) => {
                 let pass_through = role.is_multiple_of(2);

@@ -105,7 +105,7 @@ fn sound_in_the_slot_of_pictures_and_pictures_in_that_of_sound_give_no_frames() 
     stand.come(ada, 0, program.sound(BEGIN_US));
     stand.come(ada, 1, program.picture(true, BEGIN_US));
     assert_eq!(given(&stand.take()), []);
-    assert_eq!(stand.media.program.have(), None);
+    assert_eq!(stand.media.program.have(stand.now_us), None);
 }
 
 #[test]

@@ -98,7 +98,7 @@ fn a_newcomer_gets_nothing_of_a_program_that_has_ended() {
     studio.stand.take();
     studio.stand.serve(VIEWER, None, true);
     assert_eq!(studio.stand.take().sends.len(), 0);
-    assert_eq!(studio.stand.media.program.have(), None);
+    assert_eq!(studio.stand.media.program.have(studio.stand.now_us), None);
 }
 
 #[test]

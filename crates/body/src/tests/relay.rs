@@ -182,8 +182,8 @@ fn bytes_count_once_and_only_from_the_feeder() {
 fn the_first_packet_of_an_asked_peer_makes_it_the_feeder_and_tells_the_brain_once() {
     let (mut stand, ada, mut program) = fed();
     let ben = stand.link(BEN, LinkKind::Peer);
-    stand.media.request_feed(BEN, &mut stand.outs);
-    let position = stand.media.program.have().unwrap();
+    stand.media.request_feed(BEN, stand.now_us, &mut stand.outs);
+    let position = stand.media.program.have(stand.now_us).unwrap();
     assert_eq!((position.video_packet, position.sound_packet), (3, 3));
     let feed = Message::Feed { from: Some(position) };
     assert_eq!(stand.take().sends[..], [Out::Control { link: ben, message: Box::new(feed) }]);
@@ -200,16 +200,19 @@ fn the_first_packet_of_an_asked_peer_makes_it_the_feeder_and_tells_the_brain_onc
 }
 
 #[test]
-fn a_peer_that_was_asked_and_is_the_backup_again_is_not_the_feeder() {
+fn an_asked_peer_that_is_the_backup_again_feeds_only_until_the_brain_has_decided() {
     let (mut stand, ada, mut program) = fed();
     let ben = stand.link(BEN, LinkKind::Peer);
     stand.follow(BEN, 0, &program);
-    stand.media.request_feed(BEN, &mut stand.outs);
+    stand.media.request_feed(BEN, stand.now_us, &mut stand.outs);
     stand.media.watch(Some(ADA), Some(BEN), stand.now_us);
     stand.take();
     stand.come(ben, 0, program.picture(false, BEGIN_US + 3 * FRAME_US));
+    assert_eq!((stand.media.program.feeder(), stand.take().notices.len()), (Some(ben), 1));
+    stand.media.renew_feeder();
+    stand.come(ben, 0, program.picture(false, BEGIN_US + 4 * FRAME_US));
     assert_eq!((stand.media.program.feeder(), stand.take().notices.len()), (Some(ada), 0));
-    stand.media.request_feed(CAT, &mut stand.outs);
+    stand.media.request_feed(CAT, stand.now_us, &mut stand.outs);
     assert_eq!(stand.take().sends.len(), 0, "there is no link with cat");
 }
 

@@ -128,7 +128,7 @@ pub struct Figures {
     /// Number of packets that the source sent, per second.
     pub packets_per_s: f64,
     /// Resident memory that the relay's process has gained since its source was connected, for each child, in KiB.
-    /// Without meaning if the leaves are in the same process.
+    /// Meaningless when relay and leaves share a process.
     pub kib_per_child: f64,
     /// Processor time of other processes on the machine while the round was measured, in cores.
     pub others_cores: f64,

@@ -59,7 +59,7 @@ pub struct Group {
     /// Stalls of the peers' machines.
     #[serde(default)]
     pub stalls: Option<StallsEach>,
-    /// Machines of limited processor time that the peers share; without it, all have the time that they need.
+    /// Machines of limited processor time that the peers share; by default, processor time is unlimited.
     #[serde(default)]
     pub machines: Option<MachinesOf>,
     /// Attack that the peers carry out.

@@ -313,7 +313,7 @@ impl Action {
                 return None;
             }
             Action::Stress(whom, last) => {
-                // the peers are to go on as before, so nothing is excused
+                // peers under stress are judged as usual
                 let chosen = whom.choose(world, cast, dice);
                 chosen.into_iter().for_each(|peer| world.stress(peer, last.0));
                 return None;

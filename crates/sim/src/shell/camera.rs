@@ -10,7 +10,7 @@ use super::pictures::{Encoder, SOUND_US, spoken, voice};
 
 /// Bitrate of a speaker's sound, bits per second: that of `crates/plenary`.
 const SOUND_BPS: u32 = 32_000;
-/// Picture of a speaker of which nobody has requested another one.
+/// Picture format of a speaker before any request.
 const UNASKED: VideoRequest = VideoRequest { width: 640, height: 360, fps: 30, bitrate_bps: 600_000 };
 
 /// Source of a speaker's own stream.

@@ -17,7 +17,7 @@ const KEY_ASK_US: u64 = 1_000_000;
 #[derive(Clone, Debug)]
 struct Place {
     input: Input,
-    /// Whether a keyframe of it has arrived, from which its pictures can be decoded.
+    /// Whether a keyframe of its stream has arrived; decoding begins there.
     pictured: bool,
     asked_us: Option<u64>,
 }
@@ -33,7 +33,7 @@ struct Running {
     encoder: Encoder,
 }
 
-/// The mixer of a peer, if it has one.
+/// The optional mixer of a peer.
 #[derive(Debug, Default)]
 pub(crate) struct Desk {
     running: Option<Running>,

@@ -14,7 +14,7 @@ const OUTPUTS_MAX: usize = 100_000;
 /// A deviation, which the world asks about packets, and a body's interceptor about inputs and outputs.
 pub(crate) type SharedDeviation = Arc<Mutex<Box<dyn Deviation>>>;
 
-/// Locks what one thread uses alone: the world and its bodies are on the same one.
+/// Locks what one thread uses alone: world and bodies share a thread.
 pub(crate) fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
     shared.lock().unwrap_or_else(PoisonError::into_inner)
 }

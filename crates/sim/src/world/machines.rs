@@ -39,9 +39,9 @@ type Waiting = (Time, Happening);
 #[derive(Debug)]
 struct Machine {
     cores: u8,
-    /// Until when other programs take most of it.
+    /// End of the stress: other programs take two thirds of the machine before.
     stressed_until: Time,
-    /// When everything begun so far is done.
+    /// End of all work begun so far.
     free_at: Time,
     waiting: VecDeque<Waiting>,
     /// Processor time used so far, microseconds.

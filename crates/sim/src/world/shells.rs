@@ -408,7 +408,7 @@ impl World {
         self.with_body(at, |body, now_us, outs| body.handle(now_us, input, outs));
     }
 
-    /// What the world does itself at an event of a brain.
+    /// Handles the events of a brain that concern the world.
     pub(super) fn follow_event(&mut self, at: usize, event: Event) {
         match event {
             Event::Left => self.left(at),
