@@ -162,9 +162,9 @@ impl InStep {
         }
         let [mut late_us, mut behind_us] = [i64::MIN; 2];
         for lane in &self.lanes {
-            let mut sorted: Vec<i64> = lane.transits_us.iter().copied().collect();
-            sorted.sort_unstable();
-            let but_one_in = |share: usize| sorted[(sorted.len() - 1) - (sorted.len() - 1) / share];
+            let mut transits_us: Vec<i64> = lane.transits_us.iter().copied().collect();
+            let most = transits_us.len() - 1;
+            let mut but_one_in = |share: usize| *transits_us.select_nth_unstable(most - most / share).1;
             late_us = late_us.max(but_one_in(LATE_ONE_IN));
             behind_us = behind_us.max(but_one_in(BEHIND_ONE_IN));
         }
