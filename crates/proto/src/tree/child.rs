@@ -184,3 +184,122 @@ impl Child {
         self.asked_again_at(us).is_some_and(|at| at > now)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::time::MS;
+
+    fn peer(number: u8) -> PeerId {
+        PeerId([number; 32])
+    }
+
+    /// Returns for how many seconds a suspicion lasts after these complaints, one second apart.
+    fn lasts_s(by: &[u8]) -> u64 {
+        let (mut suspicion, mut now) = (Suspicion::default(), Time(100 * SECOND));
+        for number in by {
+            now = now + SECOND;
+            suspicion.raise(now, peer(*number));
+        }
+        suspicion.until.unwrap().since(now) / SECOND
+    }
+
+    #[test]
+    fn a_suspicion_lasts_four_times_as_long_with_each_further_peer_that_complains_up_to_256_s() {
+        for (by, seconds) in [
+            (&[1][..], 1),
+            (&[1, 1, 1], 1),
+            (&[1, 2], 4),
+            (&[1, 2, 1], 16),
+            (&[1, 2, 3, 4], 64),
+            (&[1, 2, 3, 4, 5], 256),
+            (&[1, 2, 3, 4, 5, 6, 7, 8], 256),
+        ] {
+            assert_eq!(lasts_s(by), seconds, "{by:?}");
+        }
+    }
+
+    #[test]
+    fn a_suspicion_begins_at_one_second_again_after_a_minute_without_complaints_if_none_is_running() {
+        let child = |suspicion| Child { suspicion, ..child(Aggregate::default()) };
+        for (complaints, pause_s, seconds) in [(2u8, 59, 16), (2, 61, 1), (4, 61, 256)] {
+            let mut suspicion = Suspicion::default();
+            (0..complaints).for_each(|number| suspicion.raise(Time(100 * SECOND), peer(number)));
+            let later = Time((100 + pause_s) * SECOND);
+            let mut child = child(suspicion);
+            child.forget_sent(later);
+            child.suspicion.raise(later, peer(9));
+            let lasts_s = child.suspicion.until.unwrap().since(later) / SECOND;
+            assert_eq!(lasts_s, seconds, "{complaints} complaints, then {pause_s} s");
+        }
+    }
+
+    fn child(told: Aggregate) -> Child {
+        Child {
+            fed: true,
+            served: true,
+            waits: None,
+            asked_feed_at: None,
+            linked: true,
+            since: Time(0),
+            told,
+            below: told,
+            sent_at: None,
+            suspicion: Suspicion::default(),
+            trips: RoundTrips::default(),
+            has_just_joined: false,
+            is_only_here: false,
+            asked_at: None,
+            sheds_at: None,
+        }
+    }
+
+    #[test]
+    fn a_grave_suspicion_hides_the_slots_of_a_child_and_without_viewers_below_its_capacity() {
+        let told = |viewers| Aggregate { viewers, free: [2; DEPTHS_MAX], room: 4, ..Aggregate::default() };
+        for (complaints, viewers, slot, room) in
+            [(0, 1, Some(0), 4), (1, 1, Some(0), 4), (2, 1, None, 0), (2, 3, None, 4)]
+        {
+            let mut child = child(told(viewers));
+            let now = Time(100 * SECOND);
+            (0..complaints).for_each(|number| child.suspicion.raise(now, peer(number)));
+            assert_eq!((child.nearest_slot(), child.room()), (slot, room), "{complaints}, {viewers}");
+            let suspected = complaints > 0;
+            assert_eq!(child.is_suspected(now, Purpose::Parent), suspected);
+            let later = now + SECOND + 10 * MS;
+            assert_eq!(child.is_suspected(later, Purpose::Parent), complaints > 1);
+            assert!(!child.is_suspected(later, Purpose::Backup), "a poor backup is better than none");
+            child.forget_sent(now + 5 * SECOND);
+            assert_eq!((child.nearest_slot(), child.room()), (Some(0), 4), "the suspicion has lapsed");
+        }
+    }
+
+    #[test]
+    fn slots_are_counted_without_overflow_at_any_depth_and_promises_up_to_four() {
+        let full = Aggregate {
+            free: [u16::MAX; DEPTHS_MAX],
+            promises: [u16::MAX; DEPTHS_MAX],
+            ..Aggregate::default()
+        };
+        assert_eq!(full.with_room(usize::MAX, u8::MAX), full);
+        let none = Aggregate::default();
+        assert_eq!(none.less_one(Purpose::Parent, 3), none);
+        for (room, promises) in [(0, 0), (1, 2), (3, 4), (200, 4)] {
+            let with = none.with_room(2, room);
+            assert_eq!((with.free[2], with.promises[2]), (u16::from(room), promises), "room for {room}");
+        }
+        let deep = none.with_room(40, 1);
+        assert_eq!(deep.nearest_free(Purpose::Parent), Some((DEPTHS_MAX - 1, 1)));
+    }
+
+    #[test]
+    fn a_peer_sent_to_a_child_takes_a_slot_there_until_2_s_have_passed() {
+        let mut child = child(Aggregate { free: [1, 0, 0, 2, 0, 0, 0, 0], ..Aggregate::default() });
+        child.send_one(Time(SECOND));
+        assert_eq!(child.nearest_slot(), Some(3));
+        child.forget_sent(Time(SECOND + SENT_US_MAX - 1));
+        assert_eq!(child.nearest_slot(), Some(3));
+        child.forget_sent(Time(SECOND + SENT_US_MAX));
+        assert_eq!(child.nearest_slot(), Some(0));
+    }
+}

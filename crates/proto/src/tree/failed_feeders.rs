@@ -55,3 +55,35 @@ impl FailedFeeders {
         Bound::new("failed feeders", self.peers.len(), FAILED_FEEDERS_MAX)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn peer(number: u8) -> PeerId {
+        PeerId([number; 32])
+    }
+
+    #[test]
+    fn the_last_16_failed_feeders_are_remembered_and_a_further_failure_renews_an_entry() {
+        let mut failed = FailedFeeders::default();
+        (0..16).for_each(|number| failed.fed_nothing(peer(number)));
+        failed.fed_nothing(peer(0));
+        failed.fed_nothing(peer(16));
+        assert!(failed.contains(&peer(0)) && !failed.contains(&peer(1)) && failed.contains(&peer(2)));
+        (17..200).for_each(|number| failed.was_not_linked(peer(number)));
+        let bound = failed.bound();
+        assert_eq!((bound.len, bound.max), (16, 16));
+    }
+
+    #[test]
+    fn only_the_last_failure_of_a_feeder_counts() {
+        let mut failed = FailedFeeders::default();
+        failed.was_not_linked(peer(1));
+        assert!(failed.is_unlinked(&peer(1)));
+        failed.fed_nothing(peer(1));
+        assert!(failed.contains(&peer(1)) && !failed.is_unlinked(&peer(1)));
+        failed.was_not_linked(peer(1));
+        assert!(failed.is_unlinked(&peer(1)));
+    }
+}
