@@ -4,7 +4,8 @@
     compare.py --plenary FILE --modules node_modules [N...] [--rounds 3] [--duration 5s] [--rate 1500kbit]
 
 In each round, all servers take turns at the same work; medians are printed, with least and most for the CPU time. A round
-during which other processes used more than --quiet cores is repeated, at most --repeats times.
+during which other processes used more than --quiet cores is repeated, at most --repeats times. A server's disturbed
+rounds count only if it has no others.
 """
 
 import argparse
@@ -24,33 +25,42 @@ HERE = Path(__file__).resolve().parent
 RELAY_MAX = 60
 OURS = "plenary, 1 worker"
 COLUMNS = ["server", "children", "CPU, µs / packet out", "added delay p50, ms", "p95, ms", "delivered, %", "memory, KiB / child",
-           "child's CPU, µs / packet", "load average", "other processes, cores"]
+           "child's CPU, µs / packet", "rounds that count", "load average", "other processes, cores"]
 
 
 class Row:
     """Rounds of one server with a number of children."""
 
-    def __init__(self):
-        self.rounds = []
+    def __init__(self, quiet):
+        self.quiet = quiet
+        self.all_rounds = []
 
     def take(self, load, figures):
-        self.rounds.append({**figures, "load": load})
+        self.all_rounds.append({**figures, "load": load})
+
+    @property
+    def rounds(self):
+        undisturbed = [one for one in self.all_rounds if one["others_cores"] <= self.quiet]
+        return undisturbed or self.all_rounds
 
     def median(self, figure):
         return statistics.median(figure(one) for one in self.rounds)
 
-    @property
-    def cost(self):
-        return self.median(lambda one: one["cpu_us_per_packet"])
+    def over(self, other):
+        """The ratio of the CPU times in rounds that count for both: median, least and most."""
+        pairs = [(one, of) for one, of in zip(self.all_rounds, other.all_rounds) if one in self.rounds and of in other.rounds]
+        ratios = [one["cpu_us_per_packet"] / of["cpu_us_per_packet"] for one, of in pairs]
+        return f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})" if ratios else "?"
 
     def cells(self):
         costs = [one["cpu_us_per_packet"] for one in self.rounds]
-        yield f"{self.cost:.1f} ({min(costs):.1f} to {max(costs):.1f})"
+        yield f"{statistics.median(costs):.1f} ({min(costs):.1f} to {max(costs):.1f})"
         yield f"{self.median(lambda one: one['added_ms']['p50']):.2f}"
         yield f"{self.median(lambda one: one['added_ms']['p95']):.2f}"
         yield f"{100 * self.median(lambda one: one['delivered']):.2f}"
         yield f"{self.median(lambda one: one['memory_kib_per_child']):.0f}"
         yield f"{self.median(lambda one: one['child_us_per_packet']):.1f}"
+        yield f"{len(self.rounds)} of {len(self.all_rounds)}"
         yield f"{max(one['load'] for one in self.rounds):.2f}"
         yield f"{max(one['others_cores'] for one in self.rounds):.2f}"
 
@@ -154,16 +164,16 @@ def main():
             arguments.keep.write_text(json.dumps(kept))
     rows = {}
     for one in kept:
-        rows.setdefault((one["children"], one["name"]), Row()).take(one["load"], one["figures"])
+        rows.setdefault((one["children"], one["name"]), Row(arguments.quiet)).take(one["load"], one["figures"])
     print(setting(arguments) + "\n")
     print("| " + " | ".join(COLUMNS) + " |\n" + "| --- " * len(COLUMNS) + "|")
     for (children, name), row in sorted(rows.items(), key=lambda row: row[0][0]):
         print(f"| {name} | {children} | " + " | ".join(row.cells()) + " |")
     for children in sorted({children for children, _ in rows}):
         ours = rows[children, OURS]
-        beside = [f"{ours.cost / row.cost:.2f} × {name}" for (of, name), row in rows.items() if of == children and row is not ours]
+        beside = [f"{ours.over(row)} × {name}" for (of, name), row in rows.items() if of == children and row is not ours]
         rate = ours.median(lambda one: one["packets_per_s"])
-        print(f"\n{children} children, {rate:.0f} packets a second to each; CPU of {OURS}: " + ", ".join(beside))
+        print(f"\n{children} children, {rate:.0f} packets a second to each; CPU of {OURS}, round by round: " + ", ".join(beside))
 
 
 if __name__ == "__main__":
