@@ -30,15 +30,15 @@ pub(crate) struct SoloWish {
 }
 
 impl SoloWish {
-    /// Sets the request. Returns true if the program is handed over again, beginning with a keyframe. The stream of a
-    /// speaker that was requested before goes on.
+    /// Sets the request. Returns true if the program is handed over again, beginning with a keyframe. The solo stream
+    /// begins with one, too, unless the request is the same as before: recordings begin with it when it is no longer
+    /// beside the program.
     pub(crate) fn set(&mut self, wish: Option<Solo>) -> bool {
         let without_program = |wish: Option<Solo>| wish.is_some_and(|solo| solo.instead);
         let returns = without_program(self.wish) && !without_program(wish);
-        let speaker = |wish: Option<Solo>| wish.map(|solo| solo.speaker);
-        if speaker(wish) != speaker(self.wish) {
+        if wish != self.wish {
             self.broken.retain(|origin| *origin == Origin::Program);
-            self.broken.extend(speaker(wish).map(Origin::Speaker));
+            self.broken.extend(wish.map(|solo| Origin::Speaker(solo.speaker)));
         }
         if returns {
             self.broken.insert(Origin::Program);

@@ -95,15 +95,24 @@ fn a_keyframe_of_the_solo_stream_is_requested_until_it_arrives() {
 }
 
 #[test]
-fn a_second_request_for_a_speaker_does_not_interrupt_its_pictures() {
+fn the_same_request_again_does_not_interrupt_the_speaker_s_pictures() {
+    let mut audience = Audience::new(false);
+    audience.step(true, true);
+    audience.wish(INSTEAD);
+    audience.step(false, true);
+    audience.wish(INSTEAD);
+    assert_eq!(audience.step(false, false), SOLO);
+}
+
+#[test]
+fn a_solo_stream_that_replaces_the_program_begins_with_a_keyframe_although_it_came_beside_it() {
     let mut audience = Audience::new(false);
     audience.step(true, true);
     audience.wish(BESIDE);
     audience.step(false, true);
     audience.wish(INSTEAD);
-    assert_eq!(audience.step(false, false), SOLO);
-    audience.wish(INSTEAD);
-    assert_eq!(audience.step(false, false), SOLO);
+    assert_eq!(audience.step(false, false), SOLO[1..], "a recording has no picture of it yet");
+    assert_eq!(audience.step(false, true), SOLO);
 }
 
 #[test]
