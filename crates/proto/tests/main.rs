@@ -3,12 +3,16 @@
 mod balance;
 mod children;
 mod corpus;
+mod election;
+mod failover;
 mod identity;
 mod measuring;
 mod message;
+mod mixing;
 mod near;
 mod parents;
 mod places;
+mod prevote;
 mod room;
 mod samples;
 mod seal;
