@@ -17,4 +17,5 @@ mod room;
 mod samples;
 mod seal;
 mod search;
+mod timeouts;
 mod uplink;
