@@ -142,16 +142,17 @@ impl Succession {
     /// Handles `FailoverWanted`: the mixer leaves, and requests this peer to succeed it.
     pub(crate) fn wanted(&mut self, view: &mut View<'_>, from: PeerId, rank: Rank) {
         // Two mixers that leave at once are each other's standbys.
-        if !self.leaving && view.standby_of(&from) == Some(view.me) && rank == view.rank() {
+        let mixes = view.mandate.mixers.contains(&from);
+        if mixes && !self.leaving && view.standby_of(&from) == Some(view.me) && rank == view.rank() {
             self.declare(view, from, true);
         }
     }
 
-    /// Requests this mixer's standby to succeed it, because it leaves; returns false without a linked
-    /// standby.
-    pub(crate) fn leave(&mut self, view: &mut View<'_>) -> bool {
+    /// This peer leaves, and succeeds no mixer at its wish any more. A mixer requests its standby to succeed it;
+    /// returns false without a linked standby, and at a peer that doesn't mix.
+    pub(crate) fn leave(&mut self, view: &mut View<'_>, mixing: bool) -> bool {
         self.leaving = true;
-        let standby = view.standby_of(&view.me).filter(|standby| view.links.is_up(standby));
+        let standby = view.standby_of(&view.me).filter(|standby| mixing && view.links.is_up(standby));
         if let Some(standby) = standby {
             view.out.send(standby, Message::FailoverWanted { rank: view.rank() });
         }

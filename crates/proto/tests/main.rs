@@ -1,10 +1,21 @@
 //! The brain and its formats from outside, in one binary.
 
+mod balance;
+mod children;
 mod corpus;
+mod election;
+mod failover;
 mod identity;
+mod measuring;
 mod message;
+mod mixing;
+mod near;
+mod parents;
 mod places;
+mod prevote;
 mod room;
 mod samples;
 mod seal;
+mod search;
+mod timeouts;
 mod uplink;

@@ -2,51 +2,16 @@
 
 use std::collections::BTreeSet;
 
+use crate::samples::brain::{path, says};
+use crate::samples::key;
 use crate::samples::viewer::{SECOND, Viewer};
-use crate::samples::{description, key};
 use plenary_proto::bounded::List;
-use plenary_proto::message::{
-    Aggregate, Attach, LinkKind, Message, Offer, Path, Place, Purpose, Reach, Refused, Whereabouts,
-};
-use plenary_proto::{Address, Input, Output, Verdict};
-
-/// Returns a relay fed by key 3.
-fn relay() -> Viewer {
-    let mut relay = Viewer::new();
-    relay.is_taken_by(3, &[3]);
-    relay.give(Input::Fed(key(3).id()));
-    // no parent measures its uplink, so it counts as wide
-    for second in [2, 40] {
-        relay.rests_until(second * SECOND);
-    }
-    relay
-}
-
-fn path(peers: &[u8]) -> Path {
-    List::truncated(peers.iter().map(|peer| key(*peer).id().short()))
-}
-
-/// Lets a viewer attach, link and request its feed; returns the outputs after the attach and after the feed
-/// request.
-fn comes(relay: &mut Viewer, peer: u8, attach: Attach) -> (Vec<Output>, Vec<Output>) {
-    let taken = relay.hears(peer, Message::Attach(attach));
-    relay.hears(peer, Message::Offer(Offer { kind: LinkKind::Peer, description: description() }));
-    relay.give(Input::LinkUp(key(peer).id(), LinkKind::Peer));
-    (taken, relay.hears(peer, Message::Feed { from: None }))
-}
-
-fn says(outputs: &[Output], to: u8, what: impl Fn(&Message) -> bool) -> bool {
-    outputs.iter().any(|output| match output {
-        Output::Control(peer, message) | Output::Signal(Address::Peer(peer), message) => {
-            *peer == key(to).id() && what(message)
-        }
-        _ => false,
-    })
-}
+use plenary_proto::message::{Aggregate, Attach, Message, Place, Purpose, Reach, Refused, Whereabouts};
+use plenary_proto::{Input, Output, Verdict};
 
 #[test]
 fn who_feeds_others_is_taken_though_even_the_slot_in_reserve_is_held_by_those_that_cannot() {
-    let mut relay = relay();
+    let mut relay = Viewer::relay();
     let mut fed = BTreeSet::new();
     let mut count = |outputs: &[Output]| {
         for output in outputs {
@@ -60,17 +25,17 @@ fn who_feeds_others_is_taken_though_even_the_slot_in_reserve_is_held_by_those_th
         fed.clone()
     };
     for peer in 10..14 {
-        let (taken, served) = comes(&mut relay, peer, Attach::newcomer());
+        let (taken, served) = relay.is_joined_by(peer, Attach::newcomer());
         assert!(says(&taken, peer, |message| matches!(message, Message::Accept { .. })), "{taken:?}");
         count(&served);
     }
     // its parent is a child of the relay, and feeds it nothing
     let orphan = Attach { path: path(&[3, 5, 13, 14]), ..Attach::newcomer() };
-    let (_, served) = comes(&mut relay, 14, orphan);
+    let (_, served) = relay.is_joined_by(14, orphan);
     assert_eq!(count(&served).len(), 5);
-    relay.rests_until(relay.now + 5 * SECOND);
+    relay.rests_for(5 * SECOND);
 
-    let (taken, served) = comes(&mut relay, 15, Attach { room: 4, ..Attach::newcomer() });
+    let (taken, served) = relay.is_joined_by(15, Attach { room: 4, ..Attach::newcomer() });
     assert!(says(&taken, 15, |message| matches!(message, Message::Accept { .. })), "{taken:?}");
     assert!(count(&taken).len() == 5, "those that are fed stay until it is linked");
     let now = count(&served);
@@ -82,16 +47,16 @@ fn who_feeds_others_is_taken_though_even_the_slot_in_reserve_is_held_by_those_th
     };
     assert!(says(&served, gone, below), "who made way is sent below it: {served:?}");
 
-    let (taken, _) = comes(&mut relay, 16, Attach { room: 4, ..Attach::newcomer() });
+    let (taken, _) = relay.is_joined_by(16, Attach { room: 4, ..Attach::newcomer() });
     assert!(says(&taken, 16, |message| matches!(message, Message::Redirect { .. })), "{taken:?}");
 }
 
 #[test]
 fn whose_parent_fails_tells_those_it_has_just_begun_to_feed_and_no_others() {
-    let mut relay = relay();
-    comes(&mut relay, 10, Attach::newcomer());
-    relay.rests_until(relay.now + SECOND);
-    let (_, served) = comes(&mut relay, 11, Attach::newcomer());
+    let mut relay = Viewer::relay();
+    relay.is_joined_by(10, Attach::newcomer());
+    relay.rests_for(SECOND);
+    let (_, served) = relay.is_joined_by(11, Attach::newcomer());
     assert!(says(&served, 11, |message| matches!(message, Message::Feeding { path, .. } if path.len() == 2)));
     let failed = relay.give(Input::Verdict { peer: key(3).id(), verdict: Verdict::Silent });
     let none_left = |message: &Message| matches!(message, Message::Feeding { path, .. } if path.is_empty());
@@ -101,11 +66,11 @@ fn whose_parent_fails_tells_those_it_has_just_begun_to_feed_and_no_others() {
 
 #[test]
 fn where_only_those_have_room_of_whom_others_complain_a_newcomer_is_sent_to_them() {
-    let mut relay = relay();
+    let mut relay = Viewer::relay();
     for peer in 11..14 {
-        comes(&mut relay, peer, Attach::newcomer());
+        relay.is_joined_by(peer, Attach::newcomer());
     }
-    comes(&mut relay, 10, Attach { room: 4, ..Attach::newcomer() });
+    relay.is_joined_by(10, Attach { room: 4, ..Attach::newcomer() });
     // both were below key 10: the first complaint raises a suspicion, the second makes the suspicion grave
     for orphan in 20..22 {
         relay
@@ -125,12 +90,12 @@ fn where_only_those_have_room_of_whom_others_complain_a_newcomer_is_sent_to_them
 
 #[test]
 fn who_cannot_be_linked_with_a_relay_is_told_whom_that_one_feeds() {
-    let mut relay = relay();
+    let mut relay = Viewer::relay();
     let only_below = || Attach { reach: Reach::OnlyBelow, ..Attach::newcomer() };
     let refused = |message: &Message| matches!(message, Message::Refused { .. });
     let told = relay.hears(20, Message::Attach(only_below()));
     assert!(says(&told, 20, refused), "there is room here, but nobody below: {told:?}");
-    comes(&mut relay, 10, Attach { room: 4, ..Attach::newcomer() });
+    relay.is_joined_by(10, Attach { room: 4, ..Attach::newcomer() });
     let told = relay.hears(20, Message::Attach(only_below()));
     let below = |message: &Message| match message {
         Message::Redirect { places, .. } => places.iter().any(|place| place.peer == key(10).id()),
@@ -142,9 +107,8 @@ fn who_cannot_be_linked_with_a_relay_is_told_whom_that_one_feeds() {
 #[test]
 fn whoever_could_not_be_linked_is_asked_whom_it_feeds_and_then_the_mixer_for_a_place_of_its_own() {
     let mut viewer = Viewer::new();
-    // the test harness links every peer that this viewer offers a link to; this peer has the lower id, so the
-    // viewer never offers a link to it
-    let unlinked = (30..90).find(|peer| key(*peer).id() < key(5).id()).unwrap();
+    let unlinked = 30;
+    viewer.unlinked.insert(key(unlinked).id());
     let places = |peer: u8| List::truncated([Place { peer: key(peer).id(), path: path(&[3, peer]) }]);
     let redirect = |peer| Message::Redirect { purpose: Purpose::Parent, places: places(peer) };
     let refused = || Message::Refused { purpose: Purpose::Parent, reason: Refused::Full };
@@ -175,19 +139,19 @@ fn whoever_could_not_be_linked_is_asked_whom_it_feeds_and_then_the_mixer_for_a_p
 
 #[test]
 fn who_can_be_linked_with_nobody_else_is_taken_for_an_idle_child_that_has_a_place_elsewhere() {
-    let mut relay = relay();
+    let mut relay = Viewer::relay();
     for peer in 10..14 {
-        comes(&mut relay, peer, Attach::newcomer());
+        relay.is_joined_by(peer, Attach::newcomer());
     }
     let only_here = || Attach { reach: Reach::OnlyHere, ..Attach::newcomer() };
-    comes(&mut relay, 14, only_here());
+    relay.is_joined_by(14, only_here());
     let refused = |message: &Message| matches!(message, Message::Refused { .. });
     let told = relay.hears(15, Message::Attach(only_here()));
     assert!(says(&told, 15, refused), "who gave way would have no place: {told:?}");
     let room =
         Aggregate { viewers: 1, free: [4, 0, 0, 0, 0, 0, 0, 0], room: 4, deepest: 1, ..Aggregate::default() };
     relay.hears(10, Message::Aggregate(room));
-    let (taken, served) = comes(&mut relay, 15, only_here());
+    let (taken, served) = relay.is_joined_by(15, only_here());
     assert!(says(&taken, 15, |message| matches!(message, Message::Accept { .. })), "{taken:?}");
     let gone = |peer: &u8| says(&served, *peer, |message| matches!(message, Message::Shed { .. }));
     assert!((11..14).any(|peer| gone(&peer)), "{served:?}");
@@ -196,8 +160,8 @@ fn who_can_be_linked_with_nobody_else_is_taken_for_an_idle_child_that_has_a_plac
 
 #[test]
 fn who_can_be_linked_with_nobody_else_gets_a_free_slot_though_it_feeds_nobody() {
-    let mut relay = relay();
-    comes(&mut relay, 10, Attach { room: 4, ..Attach::newcomer() });
+    let mut relay = Viewer::relay();
+    relay.is_joined_by(10, Attach { room: 4, ..Attach::newcomer() });
     let sent = relay.hears(11, Message::Attach(Attach::newcomer()));
     assert!(says(&sent, 11, |message| matches!(message, Message::Redirect { .. })), "{sent:?}");
     let only_here = Attach { reach: Reach::OnlyHere, ..Attach::newcomer() };
@@ -207,9 +171,9 @@ fn who_can_be_linked_with_nobody_else_gets_a_free_slot_though_it_feeds_nobody() 
 
 #[test]
 fn a_busy_relay_keeps_its_children_and_takes_an_orphan_of_theirs_but_no_newcomer_until_it_is_idle() {
-    let mut relay = relay();
-    comes(&mut relay, 10, Attach::newcomer());
-    (0..2).for_each(|_| relay.rests_until(relay.now + 2 * SECOND));
+    let mut relay = Viewer::relay();
+    relay.is_joined_by(10, Attach::newcomer());
+    (0..2).for_each(|_| relay.rests_for(2 * SECOND));
     let slots = |outputs: &[Output]| {
         outputs.iter().find_map(|output| match output {
             Output::Control(_, Message::Aggregate(sum)) => Some(sum.free[0]),
@@ -222,11 +186,11 @@ fn a_busy_relay_keeps_its_children_and_takes_an_orphan_of_theirs_but_no_newcomer
     let newcomer = relay.hears(20, Message::Attach(Attach::newcomer()));
     assert!(!says(&newcomer, 20, |message| matches!(message, Message::Accept { .. })), "{newcomer:?}");
     let orphan = Attach { path: path(&[3, 5, 10, 21]), ..Attach::newcomer() };
-    let (orphan, _) = comes(&mut relay, 21, orphan);
+    let (orphan, _) = relay.is_joined_by(21, orphan);
     assert!(says(&orphan, 21, |message| matches!(message, Message::Accept { .. })), "{orphan:?}");
 
-    (0..2).for_each(|_| relay.rests_until(relay.now + 2 * SECOND));
+    (0..2).for_each(|_| relay.rests_for(2 * SECOND));
     assert_eq!(slots(&relay.give(Input::Busy(false))), Some(2));
-    let (newcomer, _) = comes(&mut relay, 22, Attach::newcomer());
+    let (newcomer, _) = relay.is_joined_by(22, Attach::newcomer());
     assert!(says(&newcomer, 22, |message| matches!(message, Message::Accept { .. })), "{newcomer:?}");
 }

@@ -40,7 +40,7 @@ fn what_a_parent_tells_counts_once_for_each_train_and_the_most_of_several_stays(
         assert_eq!(viewer.is_told(3, 20_000_000), Some(20_000_000));
     }
     // the figure is old enough by now to be measured again
-    viewer.rests_until(viewer.now + 700 * SECOND);
+    viewer.rests_for(700 * SECOND);
     viewer.is_shed_by(3, 4);
     viewer.is_taken_by(4, &[3, 4]);
     let sent = viewer.sends_trains(4, 26_400, 0).len();

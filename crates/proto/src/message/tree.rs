@@ -111,6 +111,11 @@ impl Place {
     pub(crate) fn of_mixer(peer: PeerId) -> Place {
         Place { peer, path: Path::truncated([peer.short()]) }
     }
+
+    /// Returns whether the place is neither at `peer` nor below it.
+    pub(crate) fn is_apart_from(&self, peer: &PeerId) -> bool {
+        self.peer != *peer && !self.path.contains(&peer.short())
+    }
 }
 
 /// Reason for the refusal of an attach.

@@ -462,7 +462,7 @@ impl RoomState {
     fn command(&mut self, command: Command) {
         match command {
             Command::Leave if self.leaving.is_none() => {
-                let waits = self.mixing.is_mixing() && self.succession.leave(&mut self.shared.view());
+                let waits = self.succession.leave(&mut self.shared.view(), self.mixing.is_mixing());
                 self.leaving = Some(self.shared.now + if waits { LEAVE_US_MAX } else { 0 });
                 if !waits {
                     self.tree.leave(&mut self.shared.view());

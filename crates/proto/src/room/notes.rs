@@ -100,6 +100,7 @@ impl RoomState {
                 if self.shared.mandate.alive(&mut self.shared.out, alive) {
                     self.tree.forward_down(&mut self.shared.view(), &message, None);
                     self.shared.view().forward_across(&message, &by);
+                    self.update(); // another peer watches the mixer, even if its mandate hasn't changed here
                 }
             }
             Note::LinkUp(peer, LinkKind::Peer) => {

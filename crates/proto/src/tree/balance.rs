@@ -309,7 +309,7 @@ impl Tree {
             Move::Across { .. } => shorter + 1,
             Move::Down => crate::message::PATH_LEN_MAX,
         };
-        let seek = Seek::to_move(view.now, places, path_max, parent);
+        let seek = Seek::to_move(view, places, path_max, parent);
         let willing = matches!(how, Move::Deepest | Move::Up);
         self.seek_parent = Some(if willing { seek.if_better(Better::NotWorse) } else { seek });
         self.on_time_up(view);

@@ -437,7 +437,7 @@ impl Tree {
         let begin = self.near.before.take().into_iter().chain([Place::of_mixer(*mixer)]);
         // A peer with children would take them along, so it doesn't move deeper.
         let path_len_max = self.path.len() - usize::from(self.feeds());
-        let seek = Seek::to_move(view.now, &begin.collect::<Vec<_>>(), path_len_max, parent.peer);
+        let seek = Seek::to_move(view, &begin.collect::<Vec<_>>(), path_len_max, parent.peer);
         self.seek_parent = Some(seek.if_better(Better::ByFar));
         self.on_time_up(view);
     }

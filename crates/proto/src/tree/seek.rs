@@ -116,16 +116,18 @@ impl Seek {
         ]
     }
 
-    /// Creates a search for a parent that starts at the given places.
-    pub(super) fn at_places(now: Time, places: &[Place]) -> Seek {
-        let places = places.iter().take(PLACES_MAX).cloned().collect();
-        Seek { places, ..Seek::new(Purpose::Parent, now) }
+    /// Creates a search for a parent that starts at the given places. The searcher itself and peers below it
+    /// are left out.
+    pub(super) fn at_places(view: &View<'_>, places: &[Place]) -> Seek {
+        let places = places.iter().filter(|place| place.is_apart_from(&view.me));
+        let places = places.take(PLACES_MAX).cloned().collect();
+        Seek { places, ..Seek::new(Purpose::Parent, view.now) }
     }
 
     /// Creates a search for a better place. The present parent counts as tried, since this peer is below it
     /// already.
-    pub(super) fn to_move(now: Time, places: &[Place], path_len_max: usize, parent: PeerId) -> Seek {
-        Seek { moves: Some(path_len_max), tried: [parent].into(), ..Seek::at_places(now, places) }
+    pub(super) fn to_move(view: &View<'_>, places: &[Place], path_len_max: usize, parent: PeerId) -> Seek {
+        Seek { moves: Some(path_len_max), tried: [parent].into(), ..Seek::at_places(view, places) }
     }
 
     /// Makes the search reject places that aren't better enough.
@@ -428,7 +430,7 @@ impl Tree {
     ) {
         let (me, now) = (view.me, view.now);
         if let Some(seek) = self.seek_mut(purpose, from) {
-            let fresh = places.iter().filter(|place| place.peer != me && !place.path.contains(&me.short()));
+            let fresh = places.iter().filter(|place| place.is_apart_from(&me));
             seek.places.splice(0..0, fresh.cloned());
             seek.places.truncate(2 * PLACES_MAX);
             seek.answered(from, now);

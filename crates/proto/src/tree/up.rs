@@ -308,14 +308,14 @@ impl Tree {
     pub(crate) fn shed_by(&mut self, view: &mut View<'_>, from: PeerId, places: &[Place]) {
         if self.drop_next(view, |next| next.peer == from).is_some() {
             // It can't feed this peer; the places that it names are near.
-            self.seek_parent = Some(Seek::at_places(view.now, places));
+            self.seek_parent = Some(Seek::at_places(view, places));
         } else if self.backup.as_ref().is_some_and(|backup| backup.peer == from) {
             self.drop_up(view, from);
             self.want_backup(view);
         } else if self.parent.as_ref().is_some_and(|parent| parent.peer == from) && self.next.is_none() {
             match self.backup.take_if(|backup| view.links.is_up(&backup.peer)) {
                 Some(backup) => self.request_feed(view, backup),
-                None => self.seek_parent = Some(Seek::at_places(view.now, places)),
+                None => self.seek_parent = Some(Seek::at_places(view, places)),
             }
         }
         self.on_time_up(view);

@@ -1,6 +1,7 @@
 //! Samples: one message of each variant, signed by keys that the tests know.
 #![allow(dead_code, reason = "each test uses its part")]
 
+pub(crate) mod brain;
 pub(crate) mod viewer;
 
 use plenary_proto::bounded::{List, Text};

@@ -1,68 +1,107 @@
 //! Test harness of a viewer: gives it inputs, and returns its outputs.
 
-use plenary_proto::bounded::{List, Text};
-use plenary_proto::message::{Consent, Decided, LinkKind, Message, Place, Purpose, Whereabouts};
-use plenary_proto::{Input, Output, RoomConfig, RoomState, Time, Via};
+use std::ops::{Deref, DerefMut};
 
-use super::{NOW, decided, key, outcome, roster};
+use plenary_proto::bounded::List;
+use plenary_proto::message::{Entry, LinkKind, Message, Place, Purpose, Whereabouts};
+use plenary_proto::{Command, Input, Output, RoomConfig};
 
-pub(crate) const SECOND: u64 = 1_000_000;
+use super::brain::{Brain, candidate, path, places_below, speaker, viewing};
+use super::key;
+
+pub(crate) use super::brain::SECOND;
 /// First number of the trains that parents request of their children.
 const FIRST: u32 = 1 << 31;
 
-/// A viewer, key 5, in the sampled room.
-pub(crate) struct Viewer {
-    pub(crate) room: RoomState,
-    pub(crate) now: u64,
+/// A viewer, key 5. Key 2 is the host and a speaker; key 3 mixes.
+pub(crate) struct Viewer(Brain);
+
+impl Deref for Viewer {
+    type Target = Brain;
+    fn deref(&self) -> &Brain {
+        &self.0
+    }
+}
+
+impl DerefMut for Viewer {
+    fn deref_mut(&mut self) -> &mut Brain {
+        &mut self.0
+    }
 }
 
 impl Viewer {
     pub(crate) fn new() -> Viewer {
-        let config = RoomConfig {
-            room: super::room(),
-            root: key(1).id(),
-            host: None,
-            name: Text::truncated("me"),
-            speaks: false,
-            views: true,
-            consent: Consent::Never,
-            relays: true,
-            children_max: 8,
-            uplink_bps_max: None,
-            unix_s_at_zero: NOW,
-        };
-        let mut viewer = Viewer { room: RoomState::new(key(5), config, 7, Time(0)), now: 0 };
-        viewer.give(Input::SignalUp(true));
-        viewer.hears(2, Message::Roster(roster()));
-        let vote = |seed| (key(seed).id(), Decided::countersign(&key(seed), &super::room(), 7, &outcome()));
-        let signatures = List::truncated([2, 3].map(vote));
-        viewer.hears(2, Message::Decided(Box::new(Decided { signatures, ..decided() })));
+        Viewer::under(&[3], &[])
+    }
+
+    /// Creates a viewer in a room with these mixers and standbys.
+    pub(crate) fn under(mixers: &[u8], standbys: &[u8]) -> Viewer {
+        let candidates = mixers.iter().chain(standbys).map(|seed| candidate(*seed));
+        let entries: Vec<Entry> = [speaker(2)].into_iter().chain(candidates).collect();
+        Viewer::among(&entries, mixers, standbys, viewing())
+    }
+
+    /// Creates a viewer in a room with this roster.
+    pub(crate) fn among(entries: &[Entry], mixers: &[u8], standbys: &[u8], config: RoomConfig) -> Viewer {
+        let mut viewer = Brain::new(5, config);
+        // as in term 0, so that the viewer searches at once
+        viewer.adopts(entries, |roster| roster.acting = Some(key(mixers[0]).id()));
+        viewer.elects(3, mixers, standbys);
+        Viewer(viewer)
+    }
+
+    /// Creates a relay fed by key 3. No parent measures its uplink, so it counts as wide.
+    pub(crate) fn relay() -> Viewer {
+        let mut relay = Viewer::new();
+        relay.is_fed_by(3, &[3]);
+        for second in [2, 40] {
+            relay.rests_until(second * SECOND);
+        }
+        relay
+    }
+
+    /// Creates a viewer fed by key 10 at path 3, 10, with key 11 as backup.
+    pub(crate) fn with_backup() -> Viewer {
+        let mut viewer = Viewer::under(&[3], &[4]);
+        viewer.is_fed_by(10, &[3, 10]);
+        viewer.is_promised_by(11, &[3, 11]);
         viewer
     }
 
-    /// Gives an input and returns the outputs; each offered link comes up at once.
-    pub(crate) fn give(&mut self, input: Input) -> Vec<Output> {
-        self.now += 1;
-        self.room.handle(Time(self.now), input);
-        let mut outputs: Vec<Output> = std::iter::from_fn(|| self.room.poll_output()).collect();
-        let offered = |output: &Output| match output {
-            Output::Offer(peer, kind) => Some((*peer, *kind)),
-            _ => None,
-        };
-        for (peer, kind) in outputs.iter().filter_map(offered).collect::<Vec<_>>() {
-            outputs.extend(self.give(Input::LinkUp(peer, kind)));
+    pub(crate) fn into_brain(self) -> Brain {
+        self.0
+    }
+
+    /// A parent at this path accepts the viewer, and its first packets arrive.
+    pub(crate) fn is_fed_by(&mut self, parent: u8, path: &[u8]) {
+        self.is_sent_to(parent, path);
+        self.is_taken_by(parent, path);
+        self.give(Input::Fed(key(parent).id()));
+        assert_eq!(self.room.snapshot().parent, Some(key(parent).id()));
+    }
+
+    /// The mixer redirects the viewer to a peer that is no mixer.
+    fn is_sent_to(&mut self, parent: u8, path: &[u8]) {
+        if let [root, .., _] = path {
+            let places = places_below(&path[..path.len() - 1], &[parent]);
+            self.hears(*root, Message::Redirect { purpose: Purpose::Parent, places });
         }
-        outputs
     }
 
-    pub(crate) fn hears(&mut self, from: u8, message: Message) -> Vec<Output> {
-        let message = message.verify(&super::room(), &key(1).id(), NOW).unwrap();
-        self.give(Input::Message { from: key(from).id(), via: Via::Link, message })
+    /// A peer at this path becomes the backup.
+    pub(crate) fn is_promised_by(&mut self, backup: u8, at: &[u8]) {
+        let purpose = Purpose::Backup;
+        let places = places_below(&at[..at.len() - 1], &[backup]);
+        self.hears(at[0], Message::Redirect { purpose, places });
+        let whereabouts = Whereabouts::default();
+        self.hears(backup, Message::Accept { purpose, path: path(at), whereabouts });
+        assert_eq!(self.room.snapshot().backup, Some(key(backup).id()));
     }
 
-    pub(crate) fn rests_until(&mut self, us: u64) {
-        self.now = us;
-        self.give(Input::Timeout);
+    /// A fed viewer searches on behalf of its application, and a peer at this path feeds it.
+    pub(crate) fn turns_to(&mut self, parent: u8, path: &[u8]) {
+        self.give(Input::Command(Command::ReconnectUpstream));
+        self.is_fed_by(parent, path);
     }
 
     /// A parent at this path accepts the viewer as a child.
@@ -89,9 +128,17 @@ impl Viewer {
                 Output::Train { bytes, .. } => Some(*bytes),
                 _ => None,
             }));
-            self.rests_until(self.now + SECOND / 4);
+            self.rests_for(SECOND / 4);
         }
         sent
+    }
+
+    /// A parent measures the viewer's uplink, and reports this bandwidth after each train.
+    pub(crate) fn is_measured_by(&mut self, parent: u8, bps: u64) {
+        for _ in self.sends_trains(parent, 26_400, 0) {
+            self.is_told(parent, bps);
+        }
+        assert_eq!(self.room.snapshot().uplink_bps, Some(bps));
     }
 
     pub(crate) fn is_told(&mut self, by: u8, bps: u64) -> Option<u64> {

@@ -1,0 +1,289 @@
+//! Succession: when a standby declares a failover, which answers hold it back, and what a mixer denies.
+
+use crate::samples::brain::{
+    Brain, MS, SECOND, candidate, consenting, program, receivers, said, says, speaker, times_of, times_said,
+    untimed, viewing,
+};
+use crate::samples::{NEVER, key, room};
+use plenary_proto::message::{Alive, Attach, Failover, Message};
+use plenary_proto::seal::Signed;
+use plenary_proto::{Command, Event, Input, MixRole, Output, Rank, RoomConfig, Verdict};
+
+fn rank(failover_count: u16) -> Rank {
+    Rank { term: 3, failover_count }
+}
+
+/// Creates a candidate in a room where these peers mix and key 4 stands by.
+fn on_stage(seed: u8, mixers: &[u8]) -> Brain {
+    let mut brain = Brain::new(seed, consenting());
+    brain.adopts(&[speaker(2), candidate(3), candidate(4), candidate(6), speaker(7)], |_| ());
+    brain.elects(3, mixers, &[4]);
+    brain.runs_for(SECOND);
+    brain
+}
+
+fn standby() -> Brain {
+    on_stage(4, &[3])
+}
+
+fn verdict(brain: &mut Brain, verdict: Verdict) -> Vec<Output> {
+    brain.give(Input::Verdict { peer: key(3).id(), verdict })
+}
+
+fn is_failover(message: &Message) -> bool {
+    matches!(message, Message::Failover(_))
+}
+
+fn asks(message: &Message) -> bool {
+    *message == Message::HearWanted { mixer: key(3).id() }
+}
+
+fn heard(silent_us: Option<u32>) -> Message {
+    Message::Heard { mixer: key(3).id(), silent_us }
+}
+
+/// Returns when the brain declares a failover within a second, in milliseconds from now.
+fn declares(brain: &mut Brain) -> Option<u64> {
+    let start = brain.now;
+    times_said(&brain.runs_for(SECOND), 3, is_failover).first().map(|at| (at - start).div_ceil(MS))
+}
+
+fn over_3(by: u8, failover_count: u16, polite: bool) -> Message {
+    let body = Failover { rank: rank(failover_count), after: rank(0), over: key(3).id(), polite };
+    Message::Failover(Signed::new(&key(by), &room(), 7, 9, NEVER, body))
+}
+
+fn watched(outputs: &[Output]) -> Option<Vec<u8>> {
+    let seeds = |peers: &Vec<_>| (1..=9).filter(|seed| peers.contains(&key(*seed).id())).collect();
+    outputs.iter().rev().find_map(|output| match output {
+        Output::WatchMixers(peers) => Some(seeds(peers)),
+        _ => None,
+    })
+}
+
+#[test]
+fn the_standby_declares_a_silent_mixer_gone_150_ms_after_it_has_asked_the_stage() {
+    let mut standby = standby();
+    let outputs = verdict(&mut standby, Verdict::Silent);
+    let mut asked = receivers(&outputs, asks);
+    asked.sort_unstable();
+    assert_eq!(asked, [2, 6, 7], "all linked peers on stage but the mixer");
+    assert!(receivers(&outputs, is_failover).is_empty());
+    let start = standby.now;
+    let timed = standby.runs_for(300 * MS);
+    let [at] = times_said(&timed, 3, is_failover)[..] else { panic!("{timed:?}") };
+    assert_eq!((at - start).div_ceil(MS), 150);
+    let outputs = untimed(timed);
+    let mut told = receivers(&outputs, is_failover);
+    told.sort_unstable();
+    assert_eq!(told, [2, 3, 6, 7]);
+    assert!(outputs.contains(&Output::Role(MixRole::Mix { rank: rank(1), pass_through: false })));
+}
+
+#[test]
+fn the_standby_asks_every_100_ms_from_half_of_the_silence_on_and_declares_only_after_all_of_it() {
+    let mut standby = standby();
+    verdict(&mut standby, Verdict::Behind);
+    let start = standby.now;
+    let timed = standby.runs_for(SECOND);
+    let times: Vec<_> = times_said(&timed, 2, asks).iter().map(|at| (at - start) / MS).collect();
+    assert_eq!(times, [100, 200, 300, 400, 500, 600, 700, 800, 900, 1_000]);
+    assert!(times_said(&timed, 2, is_failover).is_empty());
+    let outputs = verdict(&mut standby, Verdict::Silent);
+    assert!(says(&outputs, 2, is_failover), "it has waited for answers already: {outputs:?}");
+}
+
+#[test]
+fn a_sign_of_life_ends_the_suspicion() {
+    let mut standby = standby();
+    verdict(&mut standby, Verdict::Silent);
+    standby.runs_for(140 * MS);
+    verdict(&mut standby, Verdict::Ok);
+    assert_eq!(declares(&mut standby), None);
+    verdict(&mut standby, Verdict::Silent);
+    assert_eq!(declares(&mut standby), Some(150), "the wait begins anew");
+}
+
+#[test]
+fn an_answer_of_the_stage_holds_the_failover_back_until_the_mixer_was_heard_350_ms_ago() {
+    for (from, message, waits) in [
+        (6, heard(Some(20_000)), 330),
+        (6, heard(Some(0)), 350),
+        (6, heard(Some(900_000)), 150),
+        (6, heard(None), 150),
+        (9, heard(Some(0)), 150),
+        (6, Message::Heard { mixer: key(6).id(), silent_us: Some(0) }, 150),
+        (6, heard(Some(u32::MAX)), 150),
+    ] {
+        let mut standby = standby();
+        verdict(&mut standby, Verdict::Silent);
+        standby.hears(from, message.clone());
+        assert_eq!(declares(&mut standby), Some(waits), "{message:?} from {from}");
+    }
+}
+
+#[test]
+fn no_failover_is_declared_while_the_stage_hears_the_mixer() {
+    let mut standby = standby();
+    verdict(&mut standby, Verdict::Silent);
+    for _ in 0..20 {
+        standby.hears(6, heard(Some(50_000)));
+        let timed = standby.runs_for(290 * MS);
+        assert!(times_said(&timed, 2, is_failover).is_empty());
+    }
+    assert!(declares(&mut standby).is_some(), "nobody hears it any more");
+}
+
+#[test]
+fn an_answer_that_comes_before_the_question_does_not_count() {
+    let mut standby = standby();
+    standby.hears(6, heard(Some(0)));
+    verdict(&mut standby, Verdict::Silent);
+    assert_eq!(declares(&mut standby), Some(150));
+}
+
+#[test]
+fn a_standby_that_stalled_itself_asks_again_and_waits_for_new_answers() {
+    for (late_ms, waits) in [(40, None), (60, Some(150))] {
+        let mut standby = standby();
+        verdict(&mut standby, Verdict::Behind);
+        standby.rests_for((100 + late_ms) * MS);
+        standby.now += 20 * MS;
+        let outputs = verdict(&mut standby, Verdict::Silent);
+        let at_once = says(&outputs, 2, is_failover);
+        assert_eq!(at_once, waits.is_none(), "{late_ms} ms late: {outputs:?}");
+        if !at_once {
+            assert!(declares(&mut standby).is_some_and(|ms| ms <= 130), "{late_ms} ms late");
+        }
+    }
+}
+
+#[test]
+fn only_the_successor_watches_a_mixer_and_nobody_does_in_a_mesh() {
+    for (seed, mixers, expected) in
+        [(4, &[3][..], &[3][..]), (6, &[3], &[]), (4, &[3, 6], &[3, 6]), (6, &[3, 6], &[])]
+    {
+        let mut brain = Brain::new(seed, consenting());
+        brain.adopts(&[speaker(2), candidate(3), candidate(4), candidate(6), speaker(7)], |_| ());
+        let outputs = brain.elects(3, mixers, &[4]);
+        assert_eq!(watched(&outputs).unwrap_or_default(), expected, "key {seed} beside {mixers:?}");
+        brain.give(Input::Verdict { peer: key(3).id(), verdict: Verdict::Silent });
+        assert_eq!(declares(&mut brain).is_some(), !expected.is_empty());
+    }
+    let mut standby = standby();
+    let stage = [speaker(2), candidate(3), candidate(4), candidate(6), speaker(7)];
+    let outputs = standby.adopts(&stage, |roster| roster.audience = false);
+    assert_eq!(watched(&outputs), Some(vec![]), "{outputs:?}");
+    verdict(&mut standby, Verdict::Silent);
+    assert_eq!(declares(&mut standby), None);
+}
+
+#[test]
+fn the_standby_succeeds_a_mixer_that_leaves_if_it_is_asked_under_the_rank_in_force_and_stays_itself() {
+    for (from, under, leaves, taken) in [
+        (3, rank(0), false, true),
+        (3, rank(1), false, false),
+        (6, rank(0), false, false),
+        (9, rank(0), false, false),
+        (3, rank(0), true, false),
+    ] {
+        let mut standby = standby();
+        if leaves {
+            standby.give(Input::Command(Command::Leave));
+        }
+        let outputs = standby.hears(from, Message::FailoverWanted { rank: under });
+        let polite = |message: &Message| matches!(message, Message::Failover(signed) if signed.body.polite);
+        assert_eq!(says(&outputs, 2, polite), taken, "{from} {under:?}");
+        assert_eq!(standby.room.rank().failover_count, u16::from(taken));
+    }
+    // two mixers, each other's successor, leave at once
+    let mut mixer = Brain::new(3, consenting());
+    mixer.adopts(&[speaker(2), candidate(3), candidate(6), speaker(7)], |_| ());
+    mixer.elects(3, &[3, 6], &[]);
+    let outputs = mixer.give(Input::Command(Command::Leave));
+    assert_eq!(said(&outputs, 6), [&Message::FailoverWanted { rank: rank(0) }]);
+    let outputs = mixer.hears(6, Message::FailoverWanted { rank: rank(0) });
+    assert!(receivers(&outputs, is_failover).is_empty(), "{outputs:?}");
+}
+
+#[test]
+fn a_living_mixer_denies_a_failover_over_itself_unless_it_wished_it_or_leaves() {
+    for (by, count, polite, leaves, denied) in [
+        (4, 1, false, false, true),
+        (4, 1, true, false, false),
+        (4, 1, false, true, false),
+        (4, 2, false, false, false), // another peer's count
+        (6, 1, false, false, false), // neither standby nor mixer
+    ] {
+        let mut mixer = on_stage(3, &[3]);
+        if leaves {
+            mixer.give(Input::Command(Command::Leave));
+        }
+        let outputs = mixer.hears(by, over_3(by, count, polite));
+        let alive = |message: &Message| match message {
+            Message::Alive(alive) => {
+                alive.body == Alive { rank: rank(0), denied: rank(1), successor: key(4).id() }
+            }
+            _ => false,
+        };
+        assert_eq!(says(&outputs, 2, alive), denied, "by {by}, {count}, polite: {polite}");
+        let followed = by == 4 && count == 1 && !denied;
+        assert_eq!(mixer.room.rank().failover_count, u16::from(followed), "by {by}, {count}");
+        if denied {
+            let again = mixer.hears(6, over_3(4, 3, false));
+            assert!(says(&again, 6, |message| matches!(message, Message::Alive(_))), "{again:?}");
+        }
+    }
+}
+
+#[test]
+fn a_denied_standby_withdraws_and_the_next_in_line_watches_the_mixer() {
+    let alive = || {
+        let body = Alive { rank: rank(0), denied: rank(1), successor: key(4).id() };
+        Message::Alive(Signed::new(&key(3), &room(), 7, 12, NEVER, body))
+    };
+    let mut standby = standby();
+    verdict(&mut standby, Verdict::Silent);
+    assert!(declares(&mut standby).is_some());
+    assert!(standby.room.snapshot().mixing);
+    standby.hears(3, alive());
+    assert_eq!((standby.room.rank(), standby.room.mixers()), (rank(0), &[key(3).id()][..]));
+    let timed = standby.runs_for(5 * SECOND);
+    assert!(!standby.room.snapshot().mixing, "it retires: {timed:?}");
+    verdict(&mut standby, Verdict::Silent);
+    assert_eq!(declares(&mut standby), None, "it watches the mixer no more");
+
+    let mut other = on_stage(6, &[3, 6]);
+    assert_eq!(watched(&other.hears(3, alive())), Some(vec![3]));
+    verdict(&mut other, Verdict::Silent);
+    assert_eq!(declares(&mut other), Some(150));
+    assert_eq!(other.room.mixers(), [key(6).id()], "one mixer fewer");
+}
+
+#[test]
+fn a_mixer_that_leaves_goes_on_until_its_successor_has_begun_and_its_children_have_gone_but_for_2_s() {
+    for (begins, goes, left_ms) in [(true, true, 600), (false, false, 3_000)] {
+        let mut mixer = on_stage(3, &[3]);
+        mixer.is_joined_by(20, Attach::newcomer());
+        let start = mixer.now;
+        let outputs = mixer.give(Input::Command(Command::Leave));
+        assert_eq!(said(&outputs, 4), [&Message::FailoverWanted { rank: rank(0) }]);
+        assert!(mixer.room.snapshot().mixing);
+        let mut timed = Vec::new();
+        if begins {
+            mixer.hears(4, over_3(4, 1, true));
+            mixer.hears(4, Message::Started(program(4, 3, 1)));
+        }
+        if goes {
+            mixer.hears(20, Message::Detach);
+        }
+        timed.extend(mixer.runs_for(4 * SECOND));
+        let left = times_of(&timed, |output| *output == Output::Event(Event::Left));
+        let [at] = left[..] else { panic!("begins: {begins}: {timed:?}") };
+        assert!((at - start) / MS <= left_ms + 60 && (at - start) / MS + 120 >= left_ms, "{}", at - start);
+    }
+    let mut mixer = Brain::new(3, RoomConfig { views: true, ..viewing() });
+    mixer.adopts(&[speaker(2), candidate(3)], |_| ());
+    let outputs = mixer.give(Input::Command(Command::Leave));
+    assert!(outputs.contains(&Output::Event(Event::Left)), "nobody is fed: {outputs:?}");
+}

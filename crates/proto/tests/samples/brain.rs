@@ -1,0 +1,300 @@
+//! Test harness of one brain in virtual time: gives it inputs, runs its timers, and returns its outputs.
+
+use std::collections::BTreeSet;
+use std::sync::LazyLock;
+
+use plenary_proto::bounded::{List, Text};
+use plenary_proto::message::*;
+use plenary_proto::seal::Signed;
+use plenary_proto::{
+    Address, Event, Input, Output, PeerId, Rank, RoomConfig, RoomState, StreamKind, StreamSpec, Time, Via,
+};
+
+use super::{NEVER, NOW, description, key, outcome, room, roster};
+
+pub(crate) const MS: u64 = 1_000;
+pub(crate) const SECOND: u64 = 1_000_000;
+
+/// One brain, and the time.
+pub(crate) struct Brain {
+    pub(crate) room: RoomState,
+    pub(crate) now: u64,
+    /// Peers with which no link comes up.
+    pub(crate) unlinked: BTreeSet<PeerId>,
+    /// Voters of the roster given last, and its epoch.
+    voters: Vec<u8>,
+    epoch: u32,
+}
+
+/// Returns the configuration of a peer that views, relays, and doesn't consent to mix.
+pub(crate) fn viewing() -> RoomConfig {
+    RoomConfig {
+        room: room(),
+        root: key(1).id(),
+        host: None,
+        name: Text::truncated("me"),
+        speaks: false,
+        views: true,
+        consent: Consent::Never,
+        relays: true,
+        children_max: 8,
+        uplink_bps_max: None,
+        unix_s_at_zero: NOW,
+    }
+}
+
+/// Returns the configuration of a peer that consents to mix, and neither speaks nor views.
+pub(crate) fn consenting() -> RoomConfig {
+    RoomConfig { views: false, consent: Consent::Always, ..viewing() }
+}
+
+fn entry(seed: u8, speaks: bool, mixes: bool) -> Entry {
+    let name = Text::truncated("Ada");
+    Entry { peer: key(seed).id(), name, speaks, views: false, mixes, away: false, index: seed }
+}
+
+/// Returns the roster entry of a peer that speaks and doesn't consent to mix.
+pub(crate) fn speaker(seed: u8) -> Entry {
+    entry(seed, true, false)
+}
+
+/// Returns the roster entry of a peer that consents to mix and doesn't speak.
+pub(crate) fn candidate(seed: u8) -> Entry {
+    entry(seed, false, true)
+}
+
+pub(crate) fn away(entry: Entry) -> Entry {
+    Entry { away: true, ..entry }
+}
+
+impl Brain {
+    /// Creates the brain of the peer with that key, which has a rendezvous and knows no roster.
+    pub(crate) fn new(seed: u8, config: RoomConfig) -> Brain {
+        let room = RoomState::new(key(seed), config, 7, Time(0));
+        let mut brain = Brain { room, now: 0, unlinked: BTreeSet::new(), voters: Vec::new(), epoch: 0 };
+        brain.give(Input::SignalUp(true));
+        brain
+    }
+
+    /// Gives an input and returns the outputs. Each link that the brain wants comes up at once, except with
+    /// the peers in `unlinked`.
+    pub(crate) fn give(&mut self, input: Input) -> Vec<Output> {
+        self.now += 1;
+        self.room.handle(Time(self.now), input);
+        let mut outputs: Vec<Output> = std::iter::from_fn(|| self.room.poll_output()).collect();
+        let wanted = |output: &Output| match output {
+            Output::Offer(peer, kind) => Some((*peer, *kind, true)),
+            Output::Signal(Address::Peer(peer), Message::LinkWanted(kind))
+            | Output::Relay { to: peer, message: Message::LinkWanted(kind), .. } => {
+                Some((*peer, *kind, false))
+            }
+            _ => None,
+        };
+        for (peer, kind, offered) in outputs.iter().filter_map(wanted).collect::<Vec<_>>() {
+            if self.unlinked.contains(&peer) {
+                continue;
+            }
+            if !offered {
+                outputs
+                    .extend(self.hears_id(peer, Message::Offer(Offer { kind, description: description() })));
+            }
+            outputs.extend(self.give(Input::LinkUp(peer, kind)));
+        }
+        outputs
+    }
+
+    pub(crate) fn hears(&mut self, from: u8, message: Message) -> Vec<Output> {
+        self.hears_id(key(from).id(), message)
+    }
+
+    fn hears_id(&mut self, from: PeerId, message: Message) -> Vec<Output> {
+        let unix_s = NOW + self.now / SECOND;
+        let message = message.verify(&room(), &key(1).id(), unix_s).unwrap();
+        self.give(Input::Message { from, via: Via::Link, message })
+    }
+
+    /// A peer links with this brain by its own wish.
+    pub(crate) fn is_linked_by(&mut self, peer: u8) -> Vec<Output> {
+        let kind = LinkKind::Peer;
+        let mut outputs = self.hears(peer, Message::Offer(Offer { kind, description: description() }));
+        outputs.extend(self.hears(peer, Message::LinkWanted(kind)));
+        outputs.extend(self.give(Input::LinkUp(key(peer).id(), kind)));
+        outputs
+    }
+
+    /// Lets a peer attach, link and request its feed; returns the outputs after the attach and after the feed
+    /// request.
+    pub(crate) fn is_joined_by(&mut self, peer: u8, attach: Attach) -> (Vec<Output>, Vec<Output>) {
+        let taken = self.hears(peer, Message::Attach(attach));
+        self.is_linked_by(peer);
+        (taken, self.hears(peer, Message::Feed { from: None }))
+    }
+
+    pub(crate) fn loses_link(&mut self, peer: u8) -> Vec<Output> {
+        self.give(Input::LinkDown(key(peer).id(), LinkKind::Peer))
+    }
+
+    /// Handles one timeout at this time, and drops the outputs.
+    pub(crate) fn rests_until(&mut self, us: u64) {
+        self.now = us;
+        self.give(Input::Timeout);
+    }
+
+    pub(crate) fn rests_for(&mut self, us: u64) {
+        self.rests_until(self.now + us);
+    }
+
+    /// Handles each timeout when it is due until this time; returns the outputs with their times.
+    pub(crate) fn runs_until(&mut self, us: u64) -> Vec<(u64, Output)> {
+        let mut outputs = Vec::new();
+        let wakes_max = 100 + us.saturating_sub(self.now) / (5 * MS);
+        for wakes in 0.. {
+            assert!(wakes < wakes_max, "the brain wakes too often: {outputs:?}");
+            let due = self.room.next_timeout().map(|due| due.0).filter(|due| *due <= us);
+            let Some(due) = due else { break };
+            self.now = self.now.max(due - 1);
+            let woken = self.give(Input::Timeout);
+            outputs.extend(woken.into_iter().map(|output| (due, output)));
+        }
+        self.now = self.now.max(us);
+        outputs
+    }
+
+    pub(crate) fn runs_for(&mut self, us: u64) -> Vec<(u64, Output)> {
+        self.runs_until(self.now + us)
+    }
+
+    /// Adopts a roster of these entries, changed so. The first entry is the host.
+    pub(crate) fn adopts(&mut self, entries: &[Entry], change: impl FnOnce(&mut Roster)) -> Vec<Output> {
+        self.epoch = self.epoch.max(6) + 1;
+        self.voters =
+            (1..100).filter(|seed| entries.iter().any(|entry| entry.peer == key(*seed).id())).collect();
+        let signed = roster_of(self.epoch, entries, change);
+        self.hears(2, signed)
+    }
+
+    /// Takes an outcome that all voters of the roster signed.
+    pub(crate) fn elects(&mut self, term: u32, mixers: &[u8], standbys: &[u8]) -> Vec<Output> {
+        self.takes(outcome_of(term, mixers, standbys))
+    }
+
+    pub(crate) fn takes(&mut self, outcome: Outcome) -> Vec<Output> {
+        let decided = Message::Decided(Box::new(decided_by(self.epoch, &outcome, &self.voters)));
+        self.hears(2, decided)
+    }
+
+    pub(crate) fn epoch(&self) -> u32 {
+        self.epoch
+    }
+
+    pub(crate) fn term(&self) -> u32 {
+        self.room.rank().term
+    }
+}
+
+pub(crate) fn roster_of(epoch: u32, entries: &[Entry], change: impl FnOnce(&mut Roster)) -> Message {
+    let mut body = Roster {
+        host: entries[0].peer,
+        entries: super::list(entries.to_vec()),
+        acting: None,
+        expires_unix_s: None,
+        heirs: List::new(),
+        ..roster().body.clone()
+    };
+    change(&mut body);
+    Message::Roster(Signed::new(&key(1), &room(), epoch, epoch.into(), NEVER, body).into())
+}
+
+/// Returns an outcome with these mixers and standbys, and uplinks of 50 Mbit/s.
+pub(crate) fn outcome_of(term: u32, mixers: &[u8], standbys: &[u8]) -> Outcome {
+    let ids = |seeds: &[u8]| List::truncated(seeds.iter().map(|seed| key(*seed).id()));
+    Outcome {
+        term,
+        mixers: ids(mixers),
+        uplinks_bps: List::truncated(mixers.iter().map(|_| 50_000_000)),
+        standbys: ids(standbys),
+        doubts: List::new(),
+        evidence: [term as u8; 32],
+        ..outcome()
+    }
+}
+
+pub(crate) fn decided_by(epoch: u32, outcome: &Outcome, voters: &[u8]) -> Decided {
+    let sign = |seed: &u8| (key(*seed).id(), Decided::countersign(&key(*seed), &room(), epoch, outcome));
+    Decided { epoch, body: outcome.clone(), signatures: List::truncated(voters.iter().map(sign)) }
+}
+
+/// Returns the spec of a program that this mixer began under this rank.
+pub(crate) fn program(mixer: u8, term: u32, failover_count: u16) -> StreamSpec {
+    let rank = Rank { term, failover_count };
+    StreamSpec { maker: key(mixer).id(), kind: StreamKind::Program, rank, rung: 0, start: [mixer; 8] }
+}
+
+pub(crate) fn path(peers: &[u8]) -> Path {
+    List::truncated(peers.iter().map(|peer| key(*peer).id().short()))
+}
+
+/// Returns the place of each peer directly below the given path.
+pub(crate) fn places_below(above: &[u8], peers: &[u8]) -> List<Place, PLACES_MAX> {
+    let place = |peer: &u8| Place { peer: key(*peer).id(), path: path(&[above, &[*peer]].concat()) };
+    List::truncated(peers.iter().map(place))
+}
+
+static IDS: LazyLock<Vec<PeerId>> = LazyLock::new(|| (0..=255).map(|seed| key(seed).id()).collect());
+
+fn sent(output: &Output) -> Option<(PeerId, &Message)> {
+    match output {
+        Output::Control(to, message)
+        | Output::Signal(Address::Peer(to), message)
+        | Output::Relay { to, message, .. } => Some((*to, message)),
+        _ => None,
+    }
+}
+
+/// Returns the messages among the outputs to this peer.
+pub(crate) fn said(outputs: &[Output], to: u8) -> Vec<&Message> {
+    let to_it = |(peer, message)| (peer == key(to).id()).then_some(message);
+    outputs.iter().filter_map(sent).filter_map(to_it).collect()
+}
+
+/// Returns whether such a message to this peer is among the outputs.
+pub(crate) fn says(outputs: &[Output], to: u8, what: impl Fn(&Message) -> bool) -> bool {
+    said(outputs, to).into_iter().any(what)
+}
+
+/// Returns the receivers of such messages, by the seeds of their keys, in order.
+pub(crate) fn receivers(outputs: &[Output], what: impl Fn(&Message) -> bool) -> Vec<u8> {
+    let seed = |peer: PeerId| IDS.iter().position(|id| *id == peer).unwrap() as u8;
+    outputs.iter().filter_map(sent).filter(|(_, message)| what(message)).map(|(peer, _)| seed(peer)).collect()
+}
+
+/// Drops the times.
+pub(crate) fn untimed(timed: Vec<(u64, Output)>) -> Vec<Output> {
+    timed.into_iter().map(|(_, output)| output).collect()
+}
+
+/// Returns the times of such messages to this peer.
+pub(crate) fn times_said(timed: &[(u64, Output)], to: u8, what: impl Fn(&Message) -> bool) -> Vec<u64> {
+    let such =
+        |output: &Output| sent(output).is_some_and(|(peer, message)| peer == key(to).id() && what(message));
+    timed.iter().filter(|(_, output)| such(output)).map(|(at, _)| *at).collect()
+}
+
+/// Returns the times of outputs that match.
+pub(crate) fn times_of(timed: &[(u64, Output)], what: impl Fn(&Output) -> bool) -> Vec<u64> {
+    timed.iter().filter(|(_, output)| what(output)).map(|(at, _)| *at).collect()
+}
+
+pub(crate) fn events(outputs: &[Output]) -> Vec<&Event> {
+    let mut events = Vec::new();
+    for output in outputs {
+        if let Output::Event(event) = output {
+            events.push(event);
+        }
+    }
+    events
+}
+
+pub(crate) fn is_attach(message: &Message) -> bool {
+    matches!(message, Message::Attach(_))
+}

@@ -1,0 +1,243 @@
+//! Search for a place in the tree: the order of requests, their number, retries, and unwanted answers.
+
+use crate::samples::brain::{
+    MS, SECOND, events, is_attach, path, places_below, receivers, said, says, times_said, untimed,
+};
+use crate::samples::key;
+use crate::samples::viewer::Viewer;
+use plenary_proto::bounded::List;
+use plenary_proto::message::{Attach, Message, Path, Place, Purpose, Refused, Whereabouts};
+use plenary_proto::{Command, Event, Input, Output, Verdict};
+
+fn redirect(above: &[u8], peers: &[u8]) -> Message {
+    Message::Redirect { purpose: Purpose::Parent, places: places_below(above, peers) }
+}
+
+fn accept(path: Path) -> Message {
+    Message::Accept { purpose: Purpose::Parent, path, whereabouts: Whereabouts::default() }
+}
+
+fn refused() -> Message {
+    Message::Refused { purpose: Purpose::Parent, reason: Refused::Full }
+}
+
+fn requests_feed_of(outputs: &[Output], peer: u8) -> bool {
+    outputs.contains(&Output::RequestFeed(key(peer).id()))
+}
+
+/// Returns the peers asked for a place, and when.
+fn asked(timed: &[(u64, Output)]) -> Vec<(u64, u8)> {
+    let of_one = |(at, output): &(u64, Output)| {
+        receivers(std::slice::from_ref(output), is_attach).first().map(|peer| (*at, *peer))
+    };
+    timed.iter().filter_map(of_one).collect()
+}
+
+#[test]
+fn a_search_asks_the_places_of_a_redirect_in_order_every_300_ms_and_never_more_than_4_at_a_time() {
+    let mut viewer = Viewer::new();
+    viewer.hears(3, redirect(&[3], &[20, 21, 22, 23]));
+    let first = viewer.hears(3, redirect(&[3], &[24, 25, 26, 27]));
+    let start = viewer.now;
+    assert_eq!(receivers(&first, is_attach), [24], "the newest redirect comes first");
+    let later = asked(&viewer.runs_for(2_500 * MS));
+    let due = [(300, 25), (600, 26), (900, 27), (2_400, 21)];
+    assert_eq!(later, due.map(|(ms, peer)| (start + ms * MS, peer)), "the fifth waits for the patience");
+}
+
+#[test]
+fn a_search_follows_32_answers_and_then_starts_again_at_the_mixer_after_a_back_off() {
+    let mut viewer = Viewer::new();
+    let mut from = 3;
+    let mut asked_in_all = 1;
+    for next in 20..80 {
+        let outputs = viewer.hears(from, redirect(&[3], &[next]));
+        let Some(peer) = receivers(&outputs, is_attach).first().copied() else { break };
+        assert_eq!(peer, next);
+        (from, asked_in_all) = (next, asked_in_all + 1);
+    }
+    assert_eq!(asked_in_all, 32, "the mixer, and 31 redirected to");
+    let start = viewer.now;
+    let again = viewer.runs_for(200 * MS);
+    let [(at, 3)] = asked(&again)[..] else { panic!("{again:?}") };
+    assert!(at >= start + 100 * MS, "after the back-off");
+}
+
+#[test]
+fn a_search_ends_redirects_that_loop_and_asks_no_peer_twice_until_it_starts_again() {
+    let mut viewer = Viewer::new();
+    let first = viewer.hears(3, redirect(&[3], &[20]));
+    assert_eq!(receivers(&first, is_attach), [20]);
+    let second = viewer.hears(20, redirect(&[3], &[21]));
+    assert_eq!(receivers(&second, is_attach), [21]);
+    for (from, to) in [(21, 20), (20, 21), (21, 3)] {
+        let looped = viewer.hears(from, redirect(&[3], &[to]));
+        assert!(receivers(&looped, is_attach).is_empty(), "{looped:?}");
+    }
+    let again = asked(&viewer.runs_for(200 * MS));
+    assert!(matches!(again[..], [(_, 3)]), "it starts at the mixer: {again:?}");
+}
+
+#[test]
+fn a_search_asks_neither_the_searcher_itself_nor_a_peer_below_the_searcher() {
+    let mut viewer = Viewer::new();
+    let places = || {
+        let of = |peer: u8, at: &[u8]| Place { peer: key(peer).id(), path: path(at) };
+        List::truncated([of(5, &[3, 5]), of(20, &[3, 5, 20]), of(21, &[3, 21])])
+    };
+    let outputs = viewer.hears(3, Message::Redirect { purpose: Purpose::Parent, places: places() });
+    assert_eq!(receivers(&outputs, is_attach), [21]);
+    viewer.hears(21, accept(path(&[3, 21])));
+    viewer.give(Input::Fed(key(21).id()));
+    let outputs = viewer.hears(21, Message::Shed { places: places() });
+    let later = untimed(viewer.runs_for(SECOND));
+    for outputs in [outputs, later] {
+        assert!(!says(&outputs, 5, is_attach) && !says(&outputs, 20, is_attach), "{outputs:?}");
+    }
+}
+
+#[test]
+fn a_refused_search_waits_200_ms_at_first_then_twice_as_long_each_time_up_to_2_s() {
+    let mut viewer = Viewer::new();
+    for bound_ms in [200, 400, 800, 1_600, 2_000, 2_000] {
+        let now = viewer.now;
+        viewer.hears(3, refused());
+        let times = times_said(&viewer.runs_for(bound_ms * MS + 1), 3, is_attach);
+        let [at] = times[..] else { panic!("{bound_ms}: {times:?}") };
+        let waited = at - now;
+        assert!((bound_ms * MS / 2..=bound_ms * MS + 1).contains(&waited), "{bound_ms}: {waited}");
+        viewer.now = at + 1;
+    }
+}
+
+#[test]
+fn a_search_without_any_answer_starts_again_after_1500_ms_and_a_late_answer_still_counts() {
+    let mut viewer = Viewer::new();
+    let start = viewer.now;
+    assert!(asked(&viewer.runs_until(start + 1_490 * MS)).is_empty());
+    let again = asked(&viewer.runs_until(start + 1_710 * MS));
+    assert!(matches!(again[..], [(_, 3)]), "{again:?}");
+
+    let mut viewer = Viewer::new();
+    viewer.hears(3, redirect(&[3], &[20]));
+    viewer.runs_for(1_550 * MS);
+    let late = viewer.hears(20, accept(path(&[3, 20])));
+    assert!(requests_feed_of(&late, 20), "it came after the search had started again: {late:?}");
+
+    let mut viewer = Viewer::new();
+    viewer.hears(3, redirect(&[3], &[20]));
+    viewer.runs_for(8 * SECOND);
+    let too_late = viewer.hears(20, accept(path(&[3, 20])));
+    assert!(says(&too_late, 20, |message| *message == Message::Detach), "{too_late:?}");
+    assert!(!requests_feed_of(&too_late, 20));
+}
+
+#[test]
+fn a_search_goes_on_after_an_acceptance_with_a_path_of_16_peers_or_one_that_holds_the_searcher() {
+    let full: Vec<u8> = [3].into_iter().chain(40..54).chain([20]).collect();
+    for cyclic in [vec![3, 5, 20], full] {
+        let mut viewer = Viewer::new();
+        viewer.hears(3, redirect(&[3], &[20, 21]));
+        let outputs = viewer.hears(20, accept(path(&cyclic)));
+        assert!(!requests_feed_of(&outputs, 20), "{outputs:?}");
+        assert_eq!(receivers(&outputs, is_attach), [21], "{cyclic:?}");
+    }
+}
+
+#[test]
+fn an_acceptance_that_nobody_asked_for_is_given_back() {
+    let mut viewer = Viewer::with_backup();
+    for (from, back) in [(20, Message::Detach), (11, Message::StopFeed)] {
+        let outputs = viewer.hears(from, accept(path(&[3, from])));
+        assert_eq!(said(&outputs, from), [&back], "from {from}");
+    }
+    let outputs = viewer.hears(10, accept(path(&[3, 10])));
+    assert!(said(&outputs, 10).is_empty(), "the parent keeps its child: {outputs:?}");
+}
+
+#[test]
+fn an_acceptance_for_a_backup_by_the_parent_is_not_taken() {
+    let mut viewer = Viewer::new();
+    viewer.is_fed_by(10, &[3, 10]);
+    let purpose = Purpose::Backup;
+    viewer.hears(3, Message::Redirect { purpose, places: places_below(&[3], &[10, 11]) });
+    let whereabouts = Whereabouts::default();
+    let outputs = viewer.hears(10, Message::Accept { purpose, path: path(&[3, 10]), whereabouts });
+    assert_eq!(receivers(&outputs, is_attach), [11], "the next place is asked: {outputs:?}");
+    assert_eq!(viewer.room.snapshot().backup, None);
+}
+
+#[test]
+fn a_viewer_that_has_lost_its_feed_asks_all_places_of_a_redirect_at_once_and_failed_feeders_last() {
+    let mut viewer = Viewer::new();
+    viewer.is_fed_by(10, &[3, 10]);
+    let lost = viewer.give(Input::Verdict { peer: key(10).id(), verdict: Verdict::Behind });
+    assert_eq!(receivers(&lost, is_attach), [3], "the search begins at the top of its path: {lost:?}");
+    let outputs = viewer.hears(3, redirect(&[3], &[20, 10, 21, 22]));
+    assert_eq!(receivers(&outputs, is_attach), [20, 21, 22]);
+    let now = viewer.now;
+    let later = asked(&viewer.runs_for(300 * MS));
+    assert_eq!(later, [(now + 300 * MS, 10)]);
+}
+
+#[test]
+fn a_fed_viewer_takes_no_place_below_a_mixer_that_is_not_in_force() {
+    for (fed, taken) in [(true, false), (false, true)] {
+        let mut viewer = Viewer::new();
+        if fed {
+            viewer.is_fed_by(10, &[3, 10]);
+            let outputs = viewer.give(Input::Command(Command::ReconnectUpstream));
+            assert_eq!(receivers(&outputs, is_attach), [3]);
+        }
+        viewer.hears(3, redirect(&[9], &[20]));
+        let outputs = viewer.hears(20, accept(path(&[9, 20])));
+        assert_eq!(requests_feed_of(&outputs, 20), taken, "fed: {fed}");
+        assert_eq!(says(&outputs, 20, |message| *message == Message::Detach), !taken, "fed: {fed}");
+    }
+}
+
+#[test]
+fn a_flood_of_redirects_makes_a_viewer_ask_no_more_peers_than_one_search_may() {
+    let mut viewer = Viewer::new();
+    let mut asked = Vec::new();
+    for flood in 0..200u8 {
+        let named: Vec<u8> = (0..4).map(|at| 20 + (flood.wrapping_mul(4).wrapping_add(at)) % 200).collect();
+        asked.extend(receivers(&viewer.hears(3, redirect(&[3], &named)), is_attach));
+    }
+    assert_eq!(asked.len(), 31, "32 answers, the last of which ends the search: {asked:?}");
+    let bounds: Vec<_> = viewer.room.bounds().filter(|bound| bound.of.contains("search")).collect();
+    assert!(bounds.len() >= 4 && bounds.iter().all(|bound| bound.len <= bound.max), "{bounds:?}");
+}
+
+#[test]
+fn an_answer_by_a_peer_that_was_not_asked_changes_nothing() {
+    let mut viewer = Viewer::new();
+    for message in [redirect(&[3], &[20, 21]), refused(), accept(path(&[3, 9]))] {
+        let outputs = viewer.hears(9, message);
+        assert!(receivers(&outputs, is_attach).is_empty() && !requests_feed_of(&outputs, 9), "{outputs:?}");
+    }
+    let outputs = viewer.hears(3, accept(path(&[3])));
+    assert!(requests_feed_of(&outputs, 3), "its search at the mixer goes on: {outputs:?}");
+}
+
+#[test]
+fn a_search_asks_the_next_place_at_once_when_the_rendezvous_cannot_reach_a_peer() {
+    let mut viewer = Viewer::new();
+    viewer.hears(3, redirect(&[3], &[20, 21]));
+    let outputs = viewer.give(Input::Undeliverable(Some(key(20).id())));
+    assert_eq!(receivers(&outputs, is_attach), [21]);
+}
+
+#[test]
+fn a_viewer_states_what_it_is_in_each_request_for_a_place() {
+    let mut viewer = Viewer::relay();
+    viewer.is_joined_by(20, Attach { viewers_below: 6, ..Attach::newcomer() });
+    let outputs = viewer.give(Input::Command(Command::ReconnectUpstream));
+    let attaches = said(&outputs, 3);
+    let [Message::Attach(attach)] = attaches[..] else { panic!("{outputs:?}") };
+    let stated = (attach.path.clone(), attach.viewers_below, attach.room, attach.fed);
+    assert_eq!(stated, (path(&[3, 5]), 7, 3, true), "seven viewers below, and k is 4");
+    let failed = viewer.give(Input::Verdict { peer: key(3).id(), verdict: Verdict::Silent });
+    viewer.runs_for(3 * SECOND);
+    assert!(!events(&failed).contains(&&Event::Parent(None)), "a parent at fault is still the parent");
+}
