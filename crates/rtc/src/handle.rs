@@ -50,7 +50,7 @@ impl Handle {
         } else if self.queue(channel).push(bytes).is_err() {
             DownReason::Overflow(channel)
         } else {
-            return;
+            return self.wire.messages_wait();
         };
         if channel != Channel::Heartbeat {
             self.end(reason);

@@ -163,7 +163,7 @@ impl Legs {
         }
     }
 
-    /// Takes a batch of packets and RTCP from the send queue, if the current turn of the driver grants one.
+    /// Takes a batch of packets and RTCP from the send queue, if the current turn of the link's task grants one.
     fn take_batch(&mut self, now: Instant) {
         if !self.wire.take_grant() {
             return;

@@ -25,10 +25,10 @@
 //!
 //! # The path of a packet
 //!
-//! The driver task of a link reads a datagram, decrypts it, checks for losses before it, and calls the sink
+//! The task of a link reads a datagram, decrypts it, checks for losses before it, and calls the sink
 //! on that same task. The sink submits one [`Command::Forward`] that names all children. The packet enters
-//! the bounded queue of each child's link, and the drivers of these links are woken once per burst. Each
-//! driver gives the packet the next sequence number of its leg, encrypts it and sends it. A hop costs one
+//! the bounded queue of each child's link, and the tasks of these links are woken once per burst. Each
+//! task gives the packet the next sequence number of its leg, encrypts it and sends it. A hop costs one
 //! task switch and no copy of the payload, and no child delays another.
 #![warn(clippy::unwrap_used)]
 
@@ -38,6 +38,7 @@ extern crate self as plenary_rtc;
 
 #[cfg(feature = "bench")]
 pub mod bench;
+mod connection;
 mod handle;
 mod legs;
 mod link;

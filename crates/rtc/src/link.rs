@@ -6,24 +6,23 @@
 //! both ends. It ends when either end closes it or nothing has been received for 5 s; a shorter silence does
 //! not end it.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Duration;
 
 use plenary_proto::bounded::Text;
 use plenary_proto::message::{Description, LinkKind, PayloadTypes, Setup};
 use plenary_proto::packet::LinkId;
+use rtc::shared::error::Error;
 use tokio::sync::{mpsc, watch};
-use tokio::time::timeout;
-use webrtc::peer_connection::RTCSessionDescription;
 
+use crate::connection::{Connection, OpenError};
 use crate::handle::Handle;
 use crate::legs::Legs;
 use crate::ports::Port;
 use crate::queue::SendQueue;
 use crate::seam::{Channel, DownReason, Event};
 use crate::shared::Shared;
-use crate::socket::LinkRuntime;
-use crate::stack::{Connection, Plan};
+use crate::stack::Plan;
 use crate::tap::TrainTap;
 use crate::template::{DescriptionError, PAYLOAD_TYPES, Role, Ssrcs, agrees, check, sdp};
 use crate::train::TrainArrivals;
@@ -32,8 +31,6 @@ use crate::wire::Wire;
 /// Maximum number of finished trains, and of refused trains, that wait to be reported. Further ones are not
 /// reported.
 const TRAINS_UNTOLD_MAX: usize = 16;
-/// Timeout for gathering the addresses of this end. The sockets are bound already, so it takes milliseconds.
-const DESCRIBE_MAX: Duration = Duration::from_secs(5);
 
 /// The task of one link.
 pub(crate) struct Link {
@@ -52,6 +49,8 @@ pub(crate) struct Link {
     pub(crate) refused_trains: mpsc::Receiver<u32>,
     pub(crate) end: watch::Receiver<Option<DownReason>>,
     pub(crate) shared: Arc<Shared>,
+    /// Events that wait for room in the queue of events. Meanwhile no message is read.
+    pub(crate) outbox: VecDeque<Event>,
 }
 
 impl Link {
@@ -89,12 +88,12 @@ impl Link {
             refused_trains,
             end,
             shared,
+            outbox: VecDeque::new(),
         };
         (link, handle)
     }
 
-    /// Runs the link until its end and returns the reason. The future must not be dropped earlier: only
-    /// closing the connection ends the driver task of the stack.
+    /// Runs the link until its end and returns the reason.
     pub(crate) async fn live(mut self) -> DownReason {
         if let Some(offer) = &self.offer {
             match self.meet(offer, Role::Offer) {
@@ -102,19 +101,21 @@ impl Link {
                 Err(error) => return error.into(),
             }
         }
-        let (connection, _port) = match self.connect().await {
+        let (mut connection, _port) = match self.connect() {
             Ok(connected) => connected,
             Err(reason) => return reason,
         };
-        let reason = match timeout(DESCRIBE_MAX, self.describe(&connection)).await {
-            Ok(Ok(description)) => {
+        let reason = match self.describe(&mut connection) {
+            Ok(description) => {
                 self.shared.emit(Event::Described { link: self.id, description }).await;
-                self.serve(&connection).await
+                self.serve(&mut connection).await
             }
-            Ok(Err(reason)) => reason,
-            Err(_) => DownReason::Stack("the addresses of this end were never told".to_owned()),
+            Err(reason) => reason,
         };
-        connection.close().await;
+        connection.close();
+        for event in std::mem::take(&mut self.outbox) {
+            self.shared.emit(event).await;
+        }
         reason
     }
 
@@ -136,7 +137,7 @@ impl Link {
 
     /// Opens a connection on the first free port. When another process takes a port between claim and bind,
     /// the next port is tried.
-    async fn connect(&self) -> Result<(Connection, Port), DownReason> {
+    fn connect(&self) -> Result<(Connection, Port), DownReason> {
         let (wire, config) = (&self.handle.wire, &self.shared.config);
         let mut from = 0;
         loop {
@@ -148,7 +149,8 @@ impl Link {
                 pwd: self.pwd.clone(),
                 payload_types: self.payload_types,
                 addresses: port.addresses(),
-                runtime: LinkRuntime { wire: wire.clone(), shaper: config.shaper.clone() },
+                wire: wire.clone(),
+                shaper: config.shaper.clone(),
                 legs: Legs::new(self.id, wire.clone(), sink, self.payload_types, config.epoch),
                 tap: TrainTap::new(
                     wire.clone(),
@@ -157,52 +159,42 @@ impl Link {
                     self.measured_sender.clone(),
                 ),
             };
-            match Connection::open(&self.shared.credentials, plan).await {
+            match Connection::open(&self.shared.credentials, plan) {
                 Ok(connection) => return Ok((connection, port)),
-                Err(error) if wire.sockets() > 0 => return Err(failed(error)),
-                Err(_) if port.number() > 0 && port.number() < u16::MAX => from = port.number() + 1,
-                Err(_) => return Err(DownReason::NoPort),
+                Err(OpenError::Stack(error)) => return Err(failed(error)),
+                Err(OpenError::Unbound) if port.number() > 0 && port.number() < u16::MAX => {
+                    from = port.number() + 1;
+                }
+                Err(OpenError::Unbound) => return Err(DownReason::NoPort),
             }
         }
     }
 
     /// Lets the stack describe this end, and checks the stack's SDP against the template.
-    async fn describe(&self, connection: &Connection) -> Result<Description, DownReason> {
-        let (peer, types) = (&connection.peer, self.payload_types);
-        let (local, setup) = match &self.offer {
-            None => (peer.create_offer(None).await, Setup::ActPass),
-            Some(offer) => {
-                let offer = RTCSessionDescription::offer(sdp(self.kind, offer, types)).map_err(failed)?;
-                peer.set_remote_description(offer).await.map_err(failed)?;
-                (peer.create_answer(None).await, Setup::Active)
-            }
-        };
-        peer.set_local_description(local.map_err(failed)?).await.map_err(failed)?;
+    fn describe(&self, connection: &mut Connection) -> Result<Description, DownReason> {
+        let types = self.payload_types;
+        let offer = self.offer.as_ref().map(|offer| sdp(self.kind, offer, types));
+        let setup = if offer.is_none() { Setup::ActPass } else { Setup::Active };
+        let (written, candidates) = connection.describe(offer).map_err(failed)?;
         let description = Description {
             ufrag: Text::truncated(&self.ufrag),
             pwd: Text::truncated(&self.pwd),
             fingerprint: self.shared.credentials.fingerprint,
             setup,
             payload_types: (types != PAYLOAD_TYPES).then_some(types),
-            candidates: connection.candidates().await,
+            candidates,
         };
-        let written = peer.local_description().await.map(|description| description.sdp).unwrap_or_default();
         agrees(&written, &sdp(self.kind, &description, types))?;
         Ok(description)
     }
 
     /// Applies the answer of the other end.
-    pub(crate) async fn accept(
-        &self,
-        connection: &Connection,
-        answer: &Description,
-    ) -> Result<(), DownReason> {
+    pub(crate) fn accept(&self, connection: &mut Connection, answer: &Description) -> Result<(), DownReason> {
         let answered = self.meet(answer, Role::Answer)?;
         if answered != self.payload_types {
             return Err(DescriptionError::PayloadTypes(answered).into());
         }
-        let answer = RTCSessionDescription::answer(sdp(self.kind, answer, answered)).map_err(failed)?;
-        connection.peer.set_remote_description(answer).await.map_err(failed)
+        connection.accept(sdp(self.kind, answer, answered)).map_err(failed)
     }
 }
 
@@ -213,6 +205,6 @@ pub(crate) async fn ended(end: &mut watch::Receiver<Option<DownReason>>) -> Down
     reason.ok().and_then(|reason| reason.clone()).unwrap_or(DownReason::Closed)
 }
 
-pub(crate) fn failed(error: webrtc::error::Error) -> DownReason {
+pub(crate) fn failed(error: Error) -> DownReason {
     DownReason::Stack(error.to_string())
 }

@@ -262,7 +262,7 @@ mod tests {
         let (mut relay, mut child) = (Peer::with(config), Peer::new());
         let link = LinkId(1);
         connect(&mut relay, &mut child, link).await;
-        // on this single-threaded runtime the driver does not run between these calls
+        // on this single-threaded runtime the link's task does not run between these calls
         for number in 1..=100 {
             relay.forward(link, 0, MediaPacket { key_start: number % 30 == 0, ..packet(number) });
         }

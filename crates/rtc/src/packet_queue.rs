@@ -1,4 +1,4 @@
-//! The send queue of a link: media packets, keyframe requests and sender reports that the driver has not
+//! The send queue of a link: media packets, keyframe requests and sender reports that the link's task has not
 //! taken yet. Bounded.
 //!
 //! A slow link must not delay the others, so senders never wait: packets that do not fit are dropped. In a

@@ -3,10 +3,8 @@
 use std::collections::VecDeque;
 use std::sync::Mutex;
 
-use bytes::Bytes;
-use tokio::sync::Notify;
-
 use crate::sync::lock;
+use bytes::Bytes;
 
 /// Bytes accounted per message beside its length, so that empty messages are bounded too.
 const MESSAGE_OVERHEAD_BYTES: usize = 64;
@@ -14,7 +12,6 @@ const MESSAGE_OVERHEAD_BYTES: usize = 64;
 #[derive(Debug)]
 pub(crate) struct SendQueue {
     waiting: Mutex<Waiting>,
-    changed: Notify,
     bytes_max: usize,
 }
 
@@ -40,7 +37,7 @@ pub(crate) struct Full;
 
 impl SendQueue {
     pub(crate) fn new(bytes_max: usize) -> SendQueue {
-        SendQueue { waiting: Mutex::default(), changed: Notify::new(), bytes_max }
+        SendQueue { waiting: Mutex::default(), bytes_max }
     }
 
     /// Appends a message. Once the queue is [`finish`](Self::finish)ed, the message is dropped without an
@@ -55,34 +52,27 @@ impl SendQueue {
             waiting.bytes = after;
             waiting.was_half_full |= after > self.bytes_max / 2;
             waiting.messages.push_back(bytes);
-            self.changed.notify_one();
         }
         Ok(())
     }
 
-    /// Takes the oldest message, waiting for one. Returns `None` when the queue is empty and finished.
-    pub(crate) async fn next(&self) -> Option<Taken> {
-        loop {
-            {
-                let mut waiting = lock(&self.waiting);
-                if let Some(bytes) = waiting.messages.pop_front() {
-                    waiting.bytes -= bytes.len() + MESSAGE_OVERHEAD_BYTES;
-                    let drained = waiting.was_half_full && waiting.bytes <= self.bytes_max / 2;
-                    waiting.was_half_full &= !drained;
-                    return Some(Taken { bytes, drained });
-                }
-                if waiting.is_finished {
-                    return None;
-                }
-            }
-            self.changed.notified().await;
-        }
+    /// Takes the oldest message.
+    pub(crate) fn take(&self) -> Option<Taken> {
+        let mut waiting = lock(&self.waiting);
+        let bytes = waiting.messages.pop_front()?;
+        waiting.bytes -= bytes.len() + MESSAGE_OVERHEAD_BYTES;
+        let drained = waiting.was_half_full && waiting.bytes <= self.bytes_max / 2;
+        waiting.was_half_full &= !drained;
+        Some(Taken { bytes, drained })
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        lock(&self.waiting).messages.is_empty()
     }
 
     /// Accepts no further messages.
     pub(crate) fn finish(&self) {
         lock(&self.waiting).is_finished = true;
-        self.changed.notify_one();
     }
 
     /// Maximum length of a message that fits now, in bytes.
@@ -95,41 +85,41 @@ impl SendQueue {
 mod tests {
     use super::*;
 
-    #[tokio::test]
-    async fn the_bound_counts_bytes_and_messages() {
+    #[test]
+    fn the_bound_counts_bytes_and_messages() {
         let queue = SendQueue::new(1_000);
         assert_eq!(queue.room(), 936);
         queue.push(Bytes::from(vec![0; 900])).unwrap();
         assert_eq!(queue.room(), 0);
         assert_eq!(queue.push(Bytes::new()), Err(Full));
-        queue.next().await.unwrap();
+        queue.take().unwrap();
         for _ in 0..15 {
             queue.push(Bytes::new()).unwrap();
         }
         assert_eq!(queue.push(Bytes::new()), Err(Full), "empty messages are not free");
     }
 
-    #[tokio::test]
-    async fn draining_is_told_once_when_half_is_free_again() {
+    #[test]
+    fn draining_is_told_once_when_half_is_free_again() {
         let queue = SendQueue::new(1_000);
         for _ in 0..9 {
             queue.push(Bytes::from_static(&[7; 36])).unwrap();
         }
         let mut drained = Vec::new();
         for _ in 0..9 {
-            drained.push(queue.next().await.unwrap().drained);
+            drained.push(queue.take().unwrap().drained);
         }
         assert_eq!(drained.iter().filter(|&&drained| drained).count(), 1);
         assert!(drained[3], "500 of 1000 bytes are free: {drained:?}");
     }
 
-    #[tokio::test]
-    async fn a_finished_queue_gives_what_it_has_then_ends() {
+    #[test]
+    fn a_finished_queue_gives_what_it_has_then_ends() {
         let queue = SendQueue::new(1_000);
         queue.push(Bytes::from_static(b"last")).unwrap();
         queue.finish();
         queue.push(Bytes::from_static(b"too late")).unwrap();
-        assert_eq!(queue.next().await.unwrap().bytes, "last");
-        assert_eq!(queue.next().await, None);
+        assert_eq!(queue.take().unwrap().bytes, "last");
+        assert_eq!(queue.take(), None);
     }
 }

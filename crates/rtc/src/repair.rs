@@ -95,7 +95,7 @@ impl Holes {
 
     /// Sequence numbers to be requested now, in order.
     pub(crate) fn due(&mut self, now: Instant, rtt: Option<Duration>) -> Vec<u16> {
-        // a quarter more than the round trip, for the turns of both drivers and for jitter
+        // a quarter more than the round trip, for the turns of both tasks and for jitter
         let retry = (rtt.unwrap_or(RTT_UNKNOWN) * 5 / 4).clamp(RETRY_MIN, RETRY_MAX);
         let mut due = Vec::new();
         self.missing.retain(|&number, request| {

@@ -15,9 +15,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UdpSocket};
 use tokio::sync::mpsc;
-use webrtc::runtime::AsyncUdpSocket;
 
 use crate::sync::lock;
 
@@ -166,7 +165,7 @@ type Delayed = (Instant, SocketAddr, Bytes);
 
 impl DelayLine {
     /// Spawns the task that sends; must be called within a tokio runtime.
-    pub(crate) fn new(socket: Arc<dyn AsyncUdpSocket>, shaper: Shaper) -> DelayLine {
+    pub(crate) fn new(socket: Arc<UdpSocket>, shaper: Shaper) -> DelayLine {
         let (queue, mut delayed) = mpsc::channel::<Delayed>(DELAYED_MAX);
         let waiting = Arc::new(AtomicUsize::new(0));
         let left = waiting.clone();

@@ -1,25 +1,19 @@
-//! The UDP sockets of a link, with large buffers for bulk transfers, nudges, counters, round-trip
-//! measurement, and the shaper.
-//!
-//! The stack gets its sockets from a [`Runtime`]; [`LinkRuntime`] is the tokio runtime with these sockets.
+//! The UDP socket of a link, with large buffers for bulk transfers, batch receive, segmentation offload,
+//! counters, round-trip measurement, and the shaper.
 
-use std::future::Future;
+use std::cell::RefCell;
 use std::io::{self, IoSliceMut};
 use std::net::SocketAddr;
-use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, OnceLock};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-use futures::task::AtomicWaker;
-use webrtc::runtime::{
-    AsyncInterval, AsyncTcpListener, AsyncTcpStream, AsyncUdpSocket, JoinHandle, RecvMeta, Runtime,
-    TokioRuntime, Transmit,
-};
+use quinn_udp::{RecvMeta, Transmit, UdpSockRef, UdpSocketState};
+use tokio::io::Interest;
+use tokio::net::UdpSocket;
 
 use crate::shaper::{DelayLine, Fate, Shaper};
-use crate::sync::lock;
 use crate::wire::Wire;
 
 /// Socket buffer sizes. A burst of SCTP overflows the usual 208 KiB, and each loss at the end of a burst
@@ -36,178 +30,198 @@ const OPENING_MAX: Duration = Duration::from_secs(3);
 const LOSSY_ONE_IN: u64 = 50;
 const MESSAGE_LEN_MAX: usize = 400;
 
-type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+/// Number of buffers that one receive call fills. Each takes several datagrams of one sender (GRO).
+const BATCH: usize = 8;
+/// Size of a receive buffer: the largest UDP payload, and so the most that the kernel coalesces.
+const BUFFER_BYTES: usize = 1 << 16;
 
-/// The tokio runtime, with the sockets of one link.
-#[derive(Debug)]
-pub(crate) struct LinkRuntime {
-    pub(crate) wire: Arc<Wire>,
-    pub(crate) shaper: Shaper,
+thread_local! {
+    /// Receive buffers, shared by all links whose tasks run on this thread.
+    static BUFFERS: RefCell<Vec<u8>> = RefCell::new(vec![0; BATCH * BUFFER_BYTES]);
 }
 
-impl Runtime for LinkRuntime {
-    fn wrap_udp_socket(&self, socket: std::net::UdpSocket) -> io::Result<Arc<dyn AsyncUdpSocket>> {
-        let options = socket2::SockRef::from(&socket);
-        // the kernel may grant less, which costs only speed
-        let _ = options.set_recv_buffer_size(RECEIVE_BUFFER_BYTES);
-        let _ = options.set_send_buffer_size(SEND_BUFFER_BYTES);
-        Ok(Arc::new(LinkSocket {
-            inner: TokioRuntime.wrap_udp_socket(socket)?,
-            waker: self.wire.add_waker(),
-            wire: self.wire.clone(),
-            shaper: self.shaper.clone(),
-            delay_line: OnceLock::new(),
-            path_free: Mutex::new(Instant::now()),
-            check_sent: Mutex::new(None),
-            opened: OnceLock::new(),
-        }))
-    }
-
-    fn spawn(&self, future: Boxed<'static, ()>) -> Box<dyn JoinHandle> {
-        TokioRuntime.spawn(future)
-    }
-
-    fn wrap_tcp_listener(&self, listener: std::net::TcpListener) -> io::Result<Arc<dyn AsyncTcpListener>> {
-        TokioRuntime.wrap_tcp_listener(listener)
-    }
-
-    fn connect_tcp<'a>(&'a self, to: SocketAddr) -> Boxed<'a, io::Result<Arc<dyn AsyncTcpStream>>> {
-        Box::pin(async move { TokioRuntime.connect_tcp(to).await })
-    }
-
-    fn resolve_host<'a>(&'a self, host: &'a str) -> Boxed<'a, io::Result<Vec<SocketAddr>>> {
-        Box::pin(async move { TokioRuntime.resolve_host(host).await })
-    }
-
-    fn sleep(&self, duration: Duration) -> Boxed<'static, ()> {
-        TokioRuntime.sleep(duration)
-    }
-
-    fn interval(&self, period: Duration) -> Box<dyn AsyncInterval> {
-        TokioRuntime.interval(period)
-    }
-
-    fn block_on(&self, future: Pin<Box<dyn Future<Output = ()> + '_>>) {
-        TokioRuntime.block_on(future);
-    }
-}
-
+/// A socket, owned by the task of its link.
 #[derive(Debug)]
-struct LinkSocket {
-    inner: Arc<dyn AsyncUdpSocket>,
-    waker: Arc<AtomicWaker>,
+pub(crate) struct LinkSocket {
+    io: Arc<UdpSocket>,
+    options: UdpSocketState,
+    local: SocketAddr,
     wire: Arc<Wire>,
     shaper: Shaper,
     /// Created when the shaper first delays a datagram.
-    delay_line: OnceLock<DelayLine>,
-    path_free: Mutex<Instant>,
-    check_sent: Mutex<Option<(TransactionId, Instant)>>,
+    delay_line: Option<DelayLine>,
+    path_free: Instant,
+    check_sent: Option<(TransactionId, Instant)>,
     /// Time of the first DTLS datagram.
-    opened: OnceLock<Instant>,
+    opened: Option<Instant>,
 }
 
-impl AsyncUdpSocket for LinkSocket {
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.inner.local_addr()
+impl LinkSocket {
+    /// Binds a socket; must be called within a tokio runtime.
+    pub(crate) fn bind(address: SocketAddr, wire: Arc<Wire>, shaper: Shaper) -> io::Result<LinkSocket> {
+        let socket = std::net::UdpSocket::bind(address)?;
+        socket.set_nonblocking(true)?;
+        let kernel = socket2::SockRef::from(&socket);
+        // the kernel may grant less, which costs only speed
+        let _ = kernel.set_recv_buffer_size(RECEIVE_BUFFER_BYTES);
+        let _ = kernel.set_send_buffer_size(SEND_BUFFER_BYTES);
+        let options = UdpSocketState::new(UdpSockRef::from(&socket))?;
+        let io = Arc::new(UdpSocket::from_std(socket)?);
+        Ok(LinkSocket {
+            local: io.local_addr()?,
+            io,
+            options,
+            wire,
+            shaper,
+            delay_line: None,
+            path_free: Instant::now(),
+            check_sent: None,
+            opened: None,
+        })
     }
 
-    fn max_gso_segments(&self) -> usize {
-        self.inner.max_gso_segments()
+    pub(crate) fn local(&self) -> SocketAddr {
+        self.local
     }
 
-    fn max_gro_segments(&self) -> usize {
-        self.inner.max_gro_segments()
+    /// Maximum number of datagrams in one send; 1 where the kernel doesn't segment.
+    pub(crate) fn segments_max(&self) -> usize {
+        self.options.max_gso_segments()
     }
 
-    fn poll_send(&self, cx: &mut Context<'_>, transmit: &Transmit<'_>) -> Poll<io::Result<usize>> {
-        let len = transmit.contents.len();
+    /// Sends one datagram, or several of `segment_len` bytes each, of which the last may be shorter.
+    pub(crate) fn poll_send(
+        &mut self,
+        cx: &mut Context<'_>,
+        to: SocketAddr,
+        contents: &[u8],
+        segment_len: usize,
+    ) -> Poll<io::Result<()>> {
         #[cfg(test)]
         if self.wire.is_stalled.load(Ordering::Relaxed) {
             return Poll::Pending;
         }
         if self.shaper.is_killed() {
-            return Poll::Ready(Ok(len));
+            return Poll::Ready(Ok(()));
         }
-        if let Some((Check::Request, id)) = Check::of(transmit.contents) {
-            *lock(&self.check_sent) = Some((id, Instant::now()));
+        if let Some((Check::Request, id)) = Check::of(contents) {
+            self.check_sent = Some((id, Instant::now()));
         }
-        ready!(self.send_once(cx, transmit))?;
-        if is_dtls(transmit.contents) && self.sends_twice(len) {
+        ready!(self.send_once(cx, to, contents, segment_len))?;
+        if is_dtls(contents) && self.sends_twice(segment_len) {
             // the datagram is sent, even if its copy fails
-            let _ = self.send_once(cx, transmit);
+            let _ = self.send_once(cx, to, contents, segment_len);
         }
-        Poll::Ready(Ok(len))
+        Poll::Ready(Ok(()))
     }
 
-    fn poll_recv(
-        &self,
+    fn send_once(
+        &mut self,
         cx: &mut Context<'_>,
-        bufs: &mut [IoSliceMut<'_>],
-        meta: &mut [RecvMeta],
-    ) -> Poll<io::Result<usize>> {
-        self.waker.register(cx.waker());
-        if self.wire.take_nudge() {
-            if let Some(first) = meta.first_mut() {
-                *first = RecvMeta::default();
-                first.stride = 1;
-            }
-            return Poll::Ready(Ok(1));
-        }
-        loop {
-            let filled = ready!(self.inner.poll_recv(cx, bufs, meta))?;
-            // a killed peer reads and discards its datagrams; tokio's budget ends a long loop
-            if !self.shaper.is_killed() {
-                bufs.iter().zip(meta.iter()).take(filled).for_each(|(buf, meta)| self.received(buf, meta));
-                return Poll::Ready(Ok(filled));
-            }
-        }
-    }
-}
-
-impl LinkSocket {
-    fn send_once(&self, cx: &mut Context<'_>, transmit: &Transmit<'_>) -> Poll<io::Result<()>> {
-        let len = transmit.contents.len();
-        let segment_len = transmit.segment_size.unwrap_or(len).max(1);
-        if !self.shaper.is_plain() || self.delay_line.get().is_some_and(|line| !line.is_empty()) {
-            self.send_shaped(transmit, segment_len);
+        to: SocketAddr,
+        contents: &[u8],
+        segment_len: usize,
+    ) -> Poll<io::Result<()>> {
+        let segment_len = segment_len.max(1);
+        if !self.shaper.is_plain() || self.delay_line.as_ref().is_some_and(|line| !line.is_empty()) {
+            self.send_shaped(to, contents, segment_len);
         } else {
-            ready!(self.inner.poll_send(cx, transmit))?;
+            let segment_size = (segment_len < contents.len()).then_some(segment_len);
+            let transmit = Transmit { destination: to, ecn: None, contents, segment_size, src_ip: None };
+            loop {
+                let send = || self.options.try_send(UdpSockRef::from(&*self.io), &transmit);
+                match self.io.try_io(Interest::WRITABLE, send) {
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                        ready!(self.io.poll_send_ready(cx))?;
+                    }
+                    sent => break sent?,
+                }
+            }
         }
-        self.wire.counters.udp_bytes_sent.fetch_add(len as u64, Ordering::Relaxed);
-        self.shaper.count(len, len.div_ceil(segment_len));
+        self.wire.counters.udp_bytes_sent.fetch_add(contents.len() as u64, Ordering::Relaxed);
+        self.shaper.count(contents.len(), contents.len().div_ceil(segment_len));
         Poll::Ready(Ok(()))
     }
 
     /// Whether a DTLS datagram of `len` bytes is sent twice at present. The replay windows of the receiver
     /// drop the copy.
-    fn sends_twice(&self, len: usize) -> bool {
-        let opened = self.opened.get_or_init(Instant::now);
+    fn sends_twice(&mut self, len: usize) -> bool {
+        let opened = self.opened.get_or_insert_with(Instant::now);
         opened.elapsed() < OPENING_MAX || (len <= MESSAGE_LEN_MAX && self.wire.counters.loses(LOSSY_ONE_IN))
     }
 
-    fn send_shaped(&self, transmit: &Transmit<'_>, segment_len: usize) {
+    fn send_shaped(&mut self, to: SocketAddr, contents: &[u8], segment_len: usize) {
         let now = Instant::now();
-        for datagram in transmit.contents.chunks(segment_len) {
-            let fate = self.shaper.fate(datagram.len(), now, &mut lock(&self.path_free));
+        for datagram in contents.chunks(segment_len) {
+            let fate = self.shaper.fate(datagram.len(), now, &mut self.path_free);
             if let Fate::Leaves(at) = fate {
-                let line =
-                    self.delay_line.get_or_init(|| DelayLine::new(self.inner.clone(), self.shaper.clone()));
-                line.push(at, transmit.destination, datagram);
+                let line = self
+                    .delay_line
+                    .get_or_insert_with(|| DelayLine::new(self.io.clone(), self.shaper.clone()));
+                line.push(at, to, datagram);
             }
         }
     }
 
-    /// Counts a received buffer, and measures the round trip of an answered check.
-    fn received(&self, buf: &[u8], meta: &RecvMeta) {
-        self.wire.counters.udp_bytes_received.fetch_add(meta.len as u64, Ordering::Relaxed);
-        // several datagrams may share the buffer, each of `stride` bytes
-        for datagram in buf.get(..meta.len).unwrap_or_default().chunks(meta.stride.max(1)) {
-            if let Some((Check::Response, id)) = Check::of(datagram) {
-                let sent = lock(&self.check_sent).take_if(|(asked, _)| *asked == id);
-                if let Some((_, at)) = sent {
-                    self.wire.answered(at.elapsed(), meta.addr.ip());
+    /// Receives one batch of datagrams and hands each to `arrived`. An error that concerns an earlier datagram
+    /// of this socket, like an unreachable port, counts as an empty batch.
+    pub(crate) fn poll_recv(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut arrived: impl FnMut(&[u8], SocketAddr),
+    ) -> Poll<()> {
+        BUFFERS.with_borrow_mut(|bytes| {
+            loop {
+                let mut metas = [RecvMeta::default(); BATCH];
+                let filled = match self.fill(bytes, &mut metas) {
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                        if ready!(self.io.poll_recv_ready(cx)).is_err() {
+                            return Poll::Pending; // the runtime shuts down
+                        }
+                        continue;
+                    }
+                    Err(_) => return Poll::Ready(()),
+                    Ok(filled) => filled,
+                };
+                // a killed peer reads and discards its datagrams
+                if !self.shaper.is_killed() {
+                    for (buffer, meta) in bytes.chunks(BUFFER_BYTES).zip(&metas).take(filled) {
+                        let contents = buffer.get(..meta.len).unwrap_or_default();
+                        self.wire
+                            .counters
+                            .udp_bytes_received
+                            .fetch_add(contents.len() as u64, Ordering::Relaxed);
+                        for datagram in contents.chunks(meta.stride.max(1)) {
+                            self.time_check(datagram, meta.addr);
+                            arrived(datagram, meta.addr);
+                        }
+                    }
                 }
+                return Poll::Ready(());
             }
+        })
+    }
+
+    /// Fills buffers by one call of the kernel, and returns their number. A batch that isn't full has emptied
+    /// the socket; the socket then counts as not ready, which saves the call that would fail.
+    fn fill(&self, bytes: &mut [u8], metas: &mut [RecvMeta; BATCH]) -> io::Result<usize> {
+        let mut filled = 0;
+        let received = self.io.try_io(Interest::READABLE, || {
+            let mut buffers = bytes.chunks_mut(BUFFER_BYTES).map(IoSliceMut::new);
+            let mut buffers: [IoSliceMut<'_>; BATCH] =
+                std::array::from_fn(|_| buffers.next().unwrap_or_else(|| IoSliceMut::new(&mut [])));
+            filled = self.options.recv(UdpSockRef::from(&*self.io), &mut buffers, metas)?;
+            if filled < BATCH { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
+        });
+        if filled > 0 { Ok(filled) } else { received.map(|()| 0) }
+    }
+
+    /// Measures the round trip of an answered check.
+    fn time_check(&mut self, datagram: &[u8], from: SocketAddr) {
+        if let Some((Check::Response, id)) = Check::of(datagram)
+            && let Some((_, at)) = self.check_sent.take_if(|(asked, _)| *asked == id)
+        {
+            self.wire.answered(at.elapsed(), from.ip());
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Configuration of the WebRTC stack: codecs, header extensions, interceptors, timers, and the set-up of a
 //! connection.
 //!
-//! The settings here avoid these traps of the stack (webrtc 0.21):
+//! The settings here avoid these traps of the stack (rtc 0.21):
 //!
 //! - mDNS is on by default; it costs a socket and fails without a multicast route.
 //! - The first connectivity check waits for one interval, which is 200 ms by default.
@@ -9,40 +9,30 @@
 //!   may still be on its way.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use async_trait::async_trait;
-use plenary_proto::bounded::List;
 use plenary_proto::identity::PACKET_EXTENSION_URI;
-use plenary_proto::message::{CANDIDATES_MAX, Candidate, PayloadTypes};
+use plenary_proto::message::PayloadTypes;
 use rtc::interceptor::{ReceiverReportBuilder, Registry, Slot, TwccReceiverBuilder};
 use rtc::media_stream::MediaStreamTrack;
 use rtc::peer_connection::certificate::{CertificateParams, RTCCertificate};
 use rtc::peer_connection::configuration::RTCConfigurationBuilder;
 use rtc::peer_connection::configuration::media_engine::{MIME_TYPE_H264, MIME_TYPE_OPUS, MediaEngine};
 use rtc::peer_connection::configuration::setting_engine::{SettingEngine, SettingEngineBuilder};
+use rtc::peer_connection::{RTCPeerConnection, RTCPeerConnectionBuilder};
 use rtc::rtp_transceiver::rtp_sender::{
     RTCPFeedback, RTCRtpCodec, RTCRtpCodecParameters, RTCRtpCodingParameters, RTCRtpEncodingParameters,
     RTCRtpHeaderExtensionCapability, RtpCodecKind,
 };
 use rtc::rtp_transceiver::{RTCRtpTransceiverDirection, RTCRtpTransceiverInit};
-use tokio::sync::{Notify, watch};
-use webrtc::data_channel::{DataChannel, RTCDataChannelInit};
-use webrtc::error::Result;
-use webrtc::media_stream::track_local::static_rtp::TrackLocalStaticRTP;
-use webrtc::peer_connection::{
-    PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler, RTCIceCandidateType,
-    RTCIceGatheringState, RTCPeerConnectionIceEvent, RTCPeerConnectionState,
-};
+use rtc::shared::error::{Error, Result};
 
 use crate::legs::Legs;
-use crate::seam::Channel;
-use crate::socket::LinkRuntime;
-use crate::sync::lock;
+use crate::shaper::Shaper;
 use crate::tap::TrainTap;
 use crate::template::{
-    AUDIO_LEVEL_URI, CONTRIBUTORS_URI, FEEDBACK, H264_FORMAT, OPUS_FORMAT, Role, Ssrcs, TWCC_URI, is_video,
+    AUDIO_LEVEL_URI, CONTRIBUTORS_URI, FEEDBACK, H264_FORMAT, OPUS_FORMAT, Role, TWCC_URI, is_video,
 };
 use crate::wire::Wire;
 
@@ -59,8 +49,6 @@ const SILENCE_MAX: Duration = Duration::from_secs(5);
 const CONSENT_INTERVAL: Duration = Duration::from_secs(1);
 /// Size of the SRTP and SRTCP replay windows, in packets: 6 s of 1.5 Mbit/s (RFC 3711 requires at least 64).
 const REPLAY_WINDOW: usize = 1_024;
-/// Maximum number of bytes that the stack buffers for a data channel before the sender has to wait.
-const SEND_BUFFER_BYTES_MAX: usize = 1 << 20;
 /// Positions in the interceptor chain, as distances from the wire: the stack's own interceptors lie in
 /// between (1000 to 13000).
 const NEAREST_THE_WIRE: usize = 500;
@@ -88,8 +76,8 @@ impl Credentials {
     }
 }
 
-fn other(error: &dyn std::fmt::Display) -> webrtc::error::Error {
-    webrtc::error::Error::Other(error.to_string())
+fn other(error: &dyn std::fmt::Display) -> Error {
+    Error::Other(error.to_string())
 }
 
 /// Generates the ICE user fragment and password of one link: 48 and 144 random bits (RFC 8445, 5.3 requires
@@ -110,131 +98,36 @@ pub(crate) struct Plan {
     pub(crate) pwd: String,
     pub(crate) payload_types: PayloadTypes,
     pub(crate) addresses: Vec<SocketAddr>,
-    pub(crate) runtime: LinkRuntime,
+    pub(crate) wire: Arc<Wire>,
+    pub(crate) shaper: Shaper,
     pub(crate) legs: Legs,
     pub(crate) tap: TrainTap,
 }
 
-/// A connection of the stack, with the events of its driver task.
-pub(crate) struct Connection {
-    pub(crate) peer: Arc<dyn PeerConnection>,
-    /// In the order of [`Channel::ALL`].
-    pub(crate) channels: Vec<(Channel, Arc<dyn DataChannel>)>,
-    pub(crate) state: watch::Receiver<RTCPeerConnectionState>,
-    observer: Arc<Observer>,
-}
-
-impl Connection {
-    pub(crate) async fn open(credentials: &Credentials, plan: Plan) -> Result<Connection> {
-        let wire = plan.runtime.wire.clone();
-        let (state, seen) = watch::channel(RTCPeerConnectionState::New);
-        let observer = Arc::new(Observer {
-            wire: wire.clone(),
-            state,
-            gathered: Notify::new(),
-            found: Mutex::default(),
-        });
-        let certificates = vec![credentials.certificate.clone()];
-        let builder = PeerConnectionBuilder::new()
-            .with_configuration(RTCConfigurationBuilder::new().with_certificates(certificates).build())
-            .with_setting_engine(settings(&plan.ufrag, &plan.pwd))
-            .with_media_engine(media_engine(plan.payload_types)?)
-            .with_interceptor_registry(interceptors(plan.legs, plan.tap))
-            .with_handler(observer.clone())
-            .with_runtime(Arc::new(plan.runtime))
-            .with_udp_addrs(plan.addresses)
-            .with_data_channel_send_buffer_limit(SEND_BUFFER_BYTES_MAX);
-        // boxed: the link's task would hold these 20 kB of future for its whole life
-        let peer = Box::pin(builder.build()).await?;
-        let mut connection = Connection { peer: Arc::new(peer), channels: Vec::new(), state: seen, observer };
-        if let Err(error) = connection.furnish(&wire.local, plan.role, &plan.ufrag).await {
-            connection.close().await;
-            return Err(error);
-        }
-        Ok(connection)
-    }
-
-    /// Adds channels and slots in a fixed order, so that both ends number them alike.
-    async fn furnish(&mut self, ssrcs: &Ssrcs, role: Role, ufrag: &str) -> Result<()> {
-        for (id, channel) in (0_u16..).zip(Channel::ALL) {
-            let init = RTCDataChannelInit {
-                ordered: channel != Channel::Heartbeat,
-                max_retransmits: (channel == Channel::Heartbeat).then_some(0),
-                negotiated: Some(id),
-                ..Default::default()
-            };
-            let label = format!("{channel:?}").to_lowercase();
-            self.channels.push((channel, self.peer.create_data_channel(&label, Some(init)).await?));
-        }
-        for (slot, &ssrc) in (0..).zip(ssrcs.slots()) {
-            // nothing is written to the track: it only makes the stack declare the slot and its SSRC
-            let track = Arc::new(TrackLocalStaticRTP::new(track(slot, ssrc, ufrag)));
-            match role {
-                Role::Offer => {
-                    let direction = RTCRtpTransceiverDirection::Sendrecv;
-                    let init = RTCRtpTransceiverInit { direction, ..Default::default() };
-                    self.peer.add_transceiver_from_track(track, Some(init)).await?;
-                }
-                // the stack matches tracks to the sections of the offer by kind, in order
-                Role::Answer => _ = self.peer.add_track(track).await?,
+/// Builds a connection of the stack, with its slots in a fixed order, so that both ends number them alike.
+pub(crate) fn build(credentials: &Credentials, plan: Plan, now: Instant) -> Result<Box<RTCPeerConnection>> {
+    let certificates = vec![credentials.certificate.clone()];
+    let mut core = RTCPeerConnectionBuilder::new()
+        .with_configuration(RTCConfigurationBuilder::new().with_certificates(certificates).build())
+        .with_setting_engine(settings(&plan.ufrag, &plan.pwd))
+        .with_media_engine(media_engine(plan.payload_types)?)
+        .with_interceptor_registry(interceptors(plan.legs, plan.tap))
+        .build(now)
+        .map(Box::new)?;
+    for (slot, &ssrc) in (0..).zip(plan.wire.local.slots()) {
+        // nothing is written to the track: it only makes the stack declare the slot and its SSRC
+        let track = track(slot, ssrc, &plan.ufrag);
+        match plan.role {
+            Role::Offer => {
+                let direction = RTCRtpTransceiverDirection::Sendrecv;
+                let init = RTCRtpTransceiverInit { direction, ..Default::default() };
+                core.add_transceiver_from_track(track, Some(init))?;
             }
-        }
-        Ok(())
-    }
-
-    /// Waits until the stack has gathered all addresses of this end, and returns them.
-    pub(crate) async fn candidates(&self) -> List<Candidate, CANDIDATES_MAX> {
-        self.observer.gathered.notified().await;
-        std::mem::take(&mut *lock(&self.observer.found))
-    }
-
-    pub(crate) async fn close(&self) {
-        if let Err(error) = self.peer.close().await {
-            tracing::debug!(%error, "a connection did not close cleanly");
+            // the stack matches tracks to the sections of the offer by kind, in order
+            Role::Answer => _ = core.add_track(track)?,
         }
     }
-}
-
-/// Receives the events of the connection's driver task.
-struct Observer {
-    wire: Arc<Wire>,
-    state: watch::Sender<RTCPeerConnectionState>,
-    gathered: Notify,
-    found: Mutex<List<Candidate, CANDIDATES_MAX>>,
-}
-
-#[async_trait]
-impl PeerConnectionEventHandler for Observer {
-    async fn on_ice_candidate(&self, event: RTCPeerConnectionIceEvent) {
-        let candidate = event.candidate;
-        let Ok(ip) = candidate.address.parse() else { return };
-        let address = SocketAddr::new(ip, candidate.port);
-        let candidate = match candidate.typ {
-            RTCIceCandidateType::Host => Candidate::Host(address),
-            RTCIceCandidateType::Srflx => Candidate::Reflexive(address),
-            RTCIceCandidateType::Relay => Candidate::Relayed(address),
-            _ => return,
-        };
-        let mut found = lock(&self.found);
-        if !found.contains(&candidate) {
-            // candidates beyond the maximum are left out: the first ones are the best
-            let _ = found.push(candidate);
-        }
-    }
-
-    async fn on_ice_gathering_state_change(&self, state: RTCIceGatheringState) {
-        if state == RTCIceGatheringState::Complete {
-            self.gathered.notify_one();
-        }
-    }
-
-    async fn on_connection_state_change(&self, state: RTCPeerConnectionState) {
-        if state == RTCPeerConnectionState::Connected {
-            // SCTP's first packet is ready now, but would wait up to 200 ms for the driver's next timer
-            self.wire.nudge();
-        }
-        self.state.send_replace(state);
-    }
+    Ok(core)
 }
 
 fn settings(ufrag: &str, pwd: &str) -> SettingEngine {

@@ -22,7 +22,7 @@ pub(crate) struct TrainTap {
     wire: Arc<Wire>,
     payload_type: u8,
     next_sequence: u16,
-    /// Number of packets of the train that may still leave in this turn of the driver.
+    /// Number of packets of the train that may still leave in this turn of the link's task.
     left_in_turn: usize,
     gathering: Gathering,
     measured: mpsc::Sender<(u32, TrainArrivals)>,

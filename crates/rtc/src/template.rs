@@ -336,7 +336,7 @@ mod tests {
     use super::*;
     use plenary_proto::bounded::{List, Text};
     use proptest::prelude::*;
-    use webrtc::peer_connection::RTCSessionDescription;
+    use rtc::peer_connection::sdp::RTCSessionDescription;
 
     const KINDS: [LinkKind; 2] = [LinkKind::Peer, LinkKind::Trunk(9)];
     const GOLDEN_SSRCS: [u32; 6] =

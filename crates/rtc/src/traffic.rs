@@ -14,22 +14,16 @@
 //! arrived: they reveal its loss, like a tail loss probe of TCP (RFC 8985, 7).
 
 use std::convert::Infallible;
-use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::BytesMut;
-use futures::stream::{BoxStream, FuturesUnordered, SelectAll, StreamExt, select_all, unfold};
-use plenary_proto::packet::LinkId;
-use tokio::time::{Instant, sleep, sleep_until, timeout};
-use webrtc::data_channel::{DataChannel, DataChannelEvent};
-use webrtc::error::Error;
-use webrtc::peer_connection::RTCPeerConnectionState;
+use bytes::Bytes;
+use rtc::peer_connection::state::RTCPeerConnectionState;
+use rtc::shared::error::Error;
+use tokio::time::{Instant, sleep_until, timeout};
 
-use crate::handle::Handle;
+use crate::connection::{Connection, Happening, SEND_BUFFER_BYTES_MAX};
 use crate::link::{Link, ended, failed};
 use crate::seam::{Channel, DownReason, Event};
-use crate::shared::Shared;
-use crate::stack::Connection;
 use crate::sync::lock;
 use crate::template::Role;
 
@@ -64,119 +58,169 @@ struct Progress {
     give_up_at: Option<Instant>,
     greet_at: Option<Instant>,
     tell_drops_at: Option<Instant>,
+    /// Next probe for the last control message.
+    probe_at: Option<Instant>,
+    probes_left: u32,
 }
 
 impl Link {
     /// Carries messages and reports events until the link ends; returns the reason.
-    pub(crate) async fn serve(&mut self, connection: &Connection) -> DownReason {
+    pub(crate) async fn serve(&mut self, connection: &mut Connection) -> DownReason {
         match self.talk(connection).await {
             Err(reason) => reason,
             Ok(never) => match never {},
         }
     }
 
-    async fn talk(&mut self, connection: &Connection) -> Result<Infallible, DownReason> {
+    async fn talk(&mut self, connection: &mut Connection) -> Result<Infallible, DownReason> {
         let link = self.id;
-        let pump = |(channel, stream): &(Channel, Arc<dyn DataChannel>)| {
-            self.pump(*channel, stream.clone(), heartbeat(connection).cloned())
-        };
-        let mut pumps: FuturesUnordered<_> = connection.channels.iter().map(pump).collect();
-        let mut incoming = incoming(connection);
-        let mut state = connection.state.clone();
         let mut progress = Progress::new(self.role());
         loop {
+            let deadline = progress.deadline();
+            // as long as events wait, nothing is read that causes more of them
+            let reads = self.outbox.is_empty();
             tokio::select! {
+                biased;
                 reason = ended(&mut self.end) => {
                     if progress.is_connected && reason == DownReason::Closed {
                         // messages that are still unsent after the timeout are lost with the link
-                        let _ = timeout(FLUSH_MAX, flush(connection, &self.handle, &mut pumps)).await;
+                        let _ = timeout(FLUSH_MAX, self.flush(connection, &mut progress)).await;
                     }
                     return Err(reason);
                 }
+                () = self.shared.emit_first(&mut self.outbox), if !reads => {}
                 Some(answer) = self.answers.recv(), if !progress.is_answered => {
                     progress.is_answered = true;
-                    self.accept(connection, &answer).await?;
+                    self.accept(connection, &answer)?;
                 }
-                Ok(()) = state.changed() => progress.see(*state.borrow_and_update())?,
-                Some((channel, event)) = incoming.next() => {
-                    self.channel_event(connection, &mut progress, channel, event).await?;
+                Some((train, arrivals)) = self.measured.recv(), if reads => {
+                    self.tell(Event::Measured { link, train, arrivals });
                 }
-                Some((train, arrivals)) = self.measured.recv() => {
-                    self.shared.emit(Event::Measured { link, train, arrivals }).await;
-                }
-                Some(train) = self.refused_trains.recv() => {
-                    self.shared.emit(Event::TrainRefused { link, train }).await;
+                Some(train) = self.refused_trains.recv(), if reads => {
+                    self.tell(Event::TrainRefused { link, train });
                 }
                 () = self.handle.wire.dropped.notified(), if progress.tell_drops_at.is_none() => {
                     progress.tell_drops_at = Some(Instant::now() + DROP_REPORT_INTERVAL);
                 }
-                () = at(progress.tell_drops_at), if progress.tell_drops_at.is_some() => {
-                    progress.tell_drops_at = None;
-                    let drops = lock(&self.handle.wire.packet_queue).take_drops();
-                    for (slot, packets) in drops {
-                        self.shared.emit(Event::Dropped { link, slot, packets }).await;
-                    }
+                () = at(deadline), if deadline.is_some() => self.due(connection, &mut progress)?,
+                happening = connection.next(reads) => {
+                    self.happened(connection, &mut progress, happening.map_err(failed)?)?;
                 }
-                () = at(progress.greet_at), if progress.greet_at.is_some() => {
-                    progress.greet_at = Some(Instant::now() + GREETING_INTERVAL);
-                    greet(connection).await;
-                }
-                () = at(progress.give_up_at), if progress.give_up_at.is_some() => {
-                    return Err(DownReason::Lost);
-                }
-                Some(Err(error)) = pumps.next(), if progress.is_connected => return Err(unsendable(error)),
             }
         }
     }
 
-    async fn channel_event(
-        &self,
-        connection: &Connection,
+    fn tell(&mut self, event: Event) {
+        self.shared.emit_or_keep(event, &mut self.outbox);
+    }
+
+    /// Handles the deadlines that have passed.
+    fn due(&mut self, connection: &mut Connection, progress: &mut Progress) -> Result<(), DownReason> {
+        let (link, now) = (self.id, Instant::now());
+        if progress.give_up_at.is_some_and(|at| at <= now) {
+            return Err(DownReason::Lost);
+        }
+        if progress.tell_drops_at.take_if(|at| *at <= now).is_some() {
+            let drops = lock(&self.handle.wire.packet_queue).take_drops();
+            for (slot, packets) in drops {
+                self.tell(Event::Dropped { link, slot, packets });
+            }
+        }
+        if progress.greet_at.is_some_and(|at| at <= now) {
+            progress.greet_at = Some(now + GREETING_INTERVAL);
+            greet(connection);
+        }
+        if progress.probe_at.take_if(|at| *at <= now).is_some()
+            && connection.outstanding_bytes(Channel::Control) > 0
+        {
+            greet(connection);
+            progress.probes_left -= 1;
+            progress.probe_at = (progress.probes_left > 0).then(|| now + PROBE_INTERVAL);
+        }
+        Ok(())
+    }
+
+    fn happened(
+        &mut self,
+        connection: &mut Connection,
         progress: &mut Progress,
-        channel: Channel,
-        event: DataChannelEvent,
+        happening: Happening,
     ) -> Result<(), DownReason> {
         let link = self.id;
-        match event {
-            DataChannelEvent::OnOpen => {
+        match happening {
+            Happening::State(state) => progress.see(state)?,
+            Happening::Opened => {
                 progress.channels_open += 1;
                 if progress.channels_open == Channel::ALL.len() && progress.role == Role::Answer {
                     progress.greet_at = Some(Instant::now());
                 }
             }
-            DataChannelEvent::OnMessage(message) => {
-                let bytes = message.data.freeze();
+            Happening::Message(channel, bytes) => {
                 if bytes.len() > channel.message_len_max() {
                     return Err(DownReason::MessageTooLong(channel));
                 }
                 let is_greeting = channel == Channel::Heartbeat && bytes.is_empty();
                 if is_greeting && progress.role == Role::Offer {
-                    greet(connection).await;
+                    greet(connection);
                 }
                 if !progress.is_connected {
                     progress.connected();
                     lock(&self.handle.wire.packet_queue).open();
-                    self.shared.emit(Event::Connected { link }).await;
+                    self.tell(Event::Connected { link });
+                    self.send_queued(connection, progress)?;
                 }
                 if !is_greeting {
-                    self.shared.emit(Event::Received { link, channel, bytes }).await;
+                    self.tell(Event::Received { link, channel, bytes });
                 }
             }
-            DataChannelEvent::OnClose => return Err(DownReason::ClosedByPeer),
-            _ => {}
+            Happening::MessagesWait if progress.is_connected => self.send_queued(connection, progress)?,
+            Happening::MessagesWait => {}
+            Happening::Closed => return Err(DownReason::ClosedByPeer),
         }
         Ok(())
     }
 
-    /// The pump of one channel; it runs concurrently with the pumps of the other channels.
-    fn pump(
-        &self,
-        channel: Channel,
-        stream: Arc<dyn DataChannel>,
-        probe: Option<Arc<dyn DataChannel>>,
-    ) -> impl Future<Output = Result<Channel, Error>> + Send + use<> {
-        let probe = probe.filter(|_| channel == Channel::Control);
-        pump(self.id, channel, stream, probe, self.handle.clone(), self.shared.clone())
+    /// Moves messages from the queues of the channels to the stack, as far as the stack accepts them.
+    fn send_queued(
+        &mut self,
+        connection: &mut Connection,
+        progress: &mut Progress,
+    ) -> Result<(), DownReason> {
+        for channel in Channel::ALL {
+            while !self.handle.queue(channel).is_empty() {
+                let has_room = connection.outstanding_bytes(channel) < SEND_BUFFER_BYTES_MAX;
+                if !has_room && channel != Channel::Heartbeat {
+                    connection.wait_for_room(channel);
+                    break;
+                }
+                let Some(taken) = self.handle.queue(channel).take() else { break };
+                // a heartbeat that would have to wait is dropped
+                if has_room {
+                    connection.send(channel, taken.bytes).map_err(unsendable)?;
+                }
+                if channel == Channel::Control {
+                    (progress.probe_at, progress.probes_left) =
+                        (Some(Instant::now() + PROBE_INTERVAL), PROBES_MAX);
+                }
+                if taken.drained && channel == Channel::Bulk {
+                    self.tell(Event::BulkDrained { link: self.id });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Completes when all queued control messages have been sent and acknowledged, or can't be.
+    async fn flush(&mut self, connection: &mut Connection, progress: &mut Progress) {
+        self.handle.queue(Channel::Control).finish();
+        while self.send_queued(connection, progress).is_ok()
+            && !(self.handle.queue(Channel::Control).is_empty()
+                && connection.outstanding_bytes(Channel::Control) == 0)
+        {
+            if let Ok(Err(_)) = timeout(FLUSH_CHECK_INTERVAL, connection.next(false)).await {
+                return;
+            }
+        }
     }
 }
 
@@ -190,6 +234,8 @@ impl Progress {
             give_up_at: None,
             greet_at: None,
             tell_drops_at: None,
+            probe_at: None,
+            probes_left: 0,
         }
     }
 
@@ -205,6 +251,11 @@ impl Progress {
         Ok(())
     }
 
+    fn deadline(&self) -> Option<Instant> {
+        let deadlines = [self.give_up_at, self.greet_at, self.tell_drops_at, self.probe_at];
+        deadlines.into_iter().flatten().min()
+    }
+
     fn connected(&mut self) {
         (self.is_connected, self.greet_at, self.give_up_at) = (true, None, None);
     }
@@ -218,60 +269,6 @@ fn unsendable(error: Error) -> DownReason {
     }
 }
 
-/// Moves messages from the queue of a channel to the stack, as fast as the stack accepts them, until the
-/// queue is finished.
-async fn pump(
-    link: LinkId,
-    channel: Channel,
-    stream: Arc<dyn DataChannel>,
-    probe: Option<Arc<dyn DataChannel>>,
-    handle: Arc<Handle>,
-    shared: Arc<Shared>,
-) -> Result<Channel, Error> {
-    let queue = handle.queue(channel);
-    loop {
-        let next = async {
-            match &probe {
-                Some(probe) => probe_until(&stream, probe, queue.next()).await,
-                None => queue.next().await,
-            }
-        };
-        let Some(taken) = next.await else { break };
-        let message = BytesMut::from(taken.bytes);
-        match channel {
-            Channel::Control | Channel::Bulk => stream.send(message).await?,
-            // a heartbeat that would have to wait is dropped
-            Channel::Heartbeat => match stream.try_send(message).await {
-                Err(Error::ErrSendBufferFull) => {}
-                sent => sent?,
-            },
-        }
-        if taken.drained && channel == Channel::Bulk {
-            shared.emit(Event::BulkDrained { link }).await;
-        }
-    }
-    Ok(channel)
-}
-
-/// Waits for the next message, and meanwhile sends probes for the last message until it has arrived.
-async fn probe_until<T>(
-    stream: &Arc<dyn DataChannel>,
-    probe: &Arc<dyn DataChannel>,
-    next: impl Future<Output = T>,
-) -> T {
-    tokio::pin!(next);
-    for _ in 0..PROBES_MAX {
-        if let Ok(next) = timeout(PROBE_INTERVAL, &mut next).await {
-            return next;
-        }
-        if !stream.outstanding_bytes().await.is_ok_and(|bytes| bytes > 0) {
-            break;
-        }
-        let _ = probe.try_send(BytesMut::new()).await;
-    }
-    next.await
-}
-
 /// Sleeps until the given time; returns at once without one.
 async fn at(time: Option<Instant>) {
     if let Some(time) = time {
@@ -279,44 +276,7 @@ async fn at(time: Option<Instant>) {
     }
 }
 
-/// Sends a greeting: all channels are open at this end.
-async fn greet(connection: &Connection) {
-    if let Some(heartbeat) = heartbeat(connection) {
-        // a lost greeting is repeated
-        let _ = heartbeat.try_send(BytesMut::new()).await;
-    }
-}
-
-fn heartbeat(connection: &Connection) -> Option<&Arc<dyn DataChannel>> {
-    let heartbeat = connection.channels.iter().find(|(channel, _)| *channel == Channel::Heartbeat);
-    heartbeat.map(|(_, stream)| stream)
-}
-
-/// Completes when all queued control messages have been sent and acknowledged.
-async fn flush<P>(connection: &Connection, handle: &Handle, pumps: &mut FuturesUnordered<P>)
-where
-    P: Future<Output = Result<Channel, Error>>,
-{
-    handle.queue(Channel::Control).finish();
-    while pumps.next().await.is_some_and(|pumped| pumped != Ok(Channel::Control)) {}
-    let control = connection.channels.iter().find(|(channel, _)| *channel == Channel::Control);
-    let Some((_, control)) = control else { return };
-    while control.outstanding_bytes().await.is_ok_and(|bytes| bytes > 0) {
-        sleep(FLUSH_CHECK_INTERVAL).await;
-    }
-}
-
-/// Events of all channels. A channel counts as closed when its events end, with or without a close event.
-fn incoming(connection: &Connection) -> SelectAll<BoxStream<'static, (Channel, DataChannelEvent)>> {
-    select_all(connection.channels.iter().map(|(channel, stream)| {
-        let channel = *channel;
-        let events = unfold(Some(stream.clone()), move |stream| async move {
-            let stream = stream?;
-            match stream.poll().await {
-                Some(event) => Some(((channel, event), Some(stream))),
-                None => Some(((channel, DataChannelEvent::OnClose), None)),
-            }
-        });
-        events.boxed()
-    }))
+/// Sends an empty heartbeat: a greeting, or a probe. A lost one is repeated.
+fn greet(connection: &mut Connection) {
+    let _ = connection.send(Channel::Heartbeat, Bytes::new());
 }

@@ -1,15 +1,13 @@
-//! State shared by the commands of a link and the driver task of its connection.
+//! State shared by the commands of a link and the task of its connection.
 //!
-//! A command from any thread stores its packet or request here and nudges the driver; the driver's
-//! interceptors pick it up. A nudge makes the link's socket return an empty datagram, which costs the driver
-//! one turn of its loop, independent of the number of packets waiting. (The driver's own interface is an
-//! async call per packet and costs one turn for each. At 6 Mbit/s to 32 children a forwarded packet takes 7.2
-//! µs of processor time by that interface, and 2.9 µs by nudges.) Each turn takes one batch, so that a caller
-//! that submits packets without pause cannot keep the driver from sending.
+//! A command from any thread stores its packet, message or request here and wakes the task, which costs one
+//! turn of its loop, independent of the number of packets waiting. Each turn takes one batch of media, so
+//! that a caller that submits packets without pause cannot keep the task from sending.
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Mutex, OnceLock};
+use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use futures::task::AtomicWaker;
@@ -40,7 +38,7 @@ pub(crate) struct Wire {
     pub(crate) counters: Counters,
     /// Source address of the answer to the newest check.
     answered_from: Mutex<Option<IpAddr>>,
-    nudges: Nudges,
+    wakeups: Wakeups,
     /// Whether the link's sockets accept no datagrams.
     #[cfg(test)]
     pub(crate) is_stalled: AtomicBool,
@@ -70,21 +68,23 @@ impl Counters {
     }
 }
 
-/// Maximum number of packets that a link hands to the stack in one turn of its driver. The stack carries all of them
+/// Maximum number of packets that a link hands to the stack in one turn of its task. The stack carries all of them
 /// from handler to handler in queues that never shrink: a train of 200 kB, or the past that a newcomer gets, left a
 /// megabyte in each link end. A frame of 1.5 Mbit/s has 7 packets.
 pub(crate) const TURN_PACKETS_MAX: usize = 16;
 
+/// What the link's task was woken for.
 #[derive(Debug, Default)]
-struct Nudges {
-    /// The next socket read is to return an empty datagram.
-    wanted: AtomicBool,
-    /// A socket returned the empty datagram: the next batch of media may be taken.
+struct Wakeups {
+    waker: AtomicWaker,
+    /// Packets, RTCP or a train wait.
+    media: AtomicBool,
+    /// Messages wait.
+    messages: AtomicBool,
+    /// The next batch of media may be taken: the task has begun a turn for it.
     granted: AtomicBool,
     /// The same for the packet train being sent.
     train_granted: AtomicBool,
-    /// Wakers of the tasks that wait for the link's sockets.
-    wakers: Mutex<Vec<Arc<AtomicWaker>>>,
 }
 
 impl Wire {
@@ -98,7 +98,7 @@ impl Wire {
             dropped: Notify::new(),
             answered_from: Mutex::new(None),
             counters: Counters { rtt_us: AtomicU64::new(RTT_UNKNOWN), ..Counters::default() },
-            nudges: Nudges::default(),
+            wakeups: Wakeups::default(),
             #[cfg(test)]
             is_stalled: AtomicBool::new(false),
         }
@@ -140,43 +140,51 @@ impl Wire {
         is_free
     }
 
-    /// Wakes the driver for one turn of its loop.
+    /// Wakes the link's task for one turn that sends media.
     pub(crate) fn nudge(&self) {
-        if !self.nudges.wanted.swap(true, Ordering::AcqRel) {
-            lock(&self.nudges.wakers).iter().for_each(|waker| waker.wake());
+        if !self.wakeups.media.swap(true, Ordering::AcqRel) {
+            self.wakeups.waker.wake();
         }
     }
 
-    /// Called by a socket: whether it has to return an empty datagram now.
+    /// Wakes the link's task to send messages.
+    pub(crate) fn messages_wait(&self) {
+        if !self.wakeups.messages.swap(true, Ordering::AcqRel) {
+            self.wakeups.waker.wake();
+        }
+    }
+
+    /// Called by the link's task before it sleeps: both of the above wake it.
+    pub(crate) fn register(&self, waker: &Waker) {
+        self.wakeups.waker.register(waker);
+    }
+
+    /// Called by the link's task: whether this turn sends media.
     pub(crate) fn take_nudge(&self) -> bool {
-        let wanted = self.nudges.wanted.swap(false, Ordering::AcqRel);
+        // read first: most turns are for a datagram that arrived
+        let wanted =
+            self.wakeups.media.load(Ordering::Acquire) && self.wakeups.media.swap(false, Ordering::AcqRel);
         if wanted {
-            self.nudges.granted.store(true, Ordering::Release);
-            self.nudges.train_granted.store(true, Ordering::Release);
+            self.wakeups.granted.store(true, Ordering::Release);
+            self.wakeups.train_granted.store(true, Ordering::Release);
         }
         wanted
     }
 
+    /// Called by the link's task: whether messages wait since the last call.
+    pub(crate) fn take_messages_wait(&self) -> bool {
+        self.wakeups.messages.load(Ordering::Acquire) && self.wakeups.messages.swap(false, Ordering::AcqRel)
+    }
+
     /// Called by the interceptor that empties the send queue: whether it may take a batch in this turn.
     pub(crate) fn take_grant(&self) -> bool {
-        self.nudges.granted.swap(false, Ordering::AcqRel)
+        self.wakeups.granted.load(Ordering::Acquire) && self.wakeups.granted.swap(false, Ordering::AcqRel)
     }
 
     /// Called by the interceptor that sends trains: whether it may send a batch in this turn.
     pub(crate) fn take_train_grant(&self) -> bool {
-        self.nudges.train_granted.swap(false, Ordering::AcqRel)
-    }
-
-    /// Registers a socket, to be woken by nudges.
-    pub(crate) fn add_waker(&self) -> Arc<AtomicWaker> {
-        let waker = Arc::new(AtomicWaker::new());
-        lock(&self.nudges.wakers).push(waker.clone());
-        waker
-    }
-
-    /// Number of sockets that were created.
-    pub(crate) fn sockets(&self) -> usize {
-        lock(&self.nudges.wakers).len()
+        self.wakeups.train_granted.load(Ordering::Acquire)
+            && self.wakeups.train_granted.swap(false, Ordering::AcqRel)
     }
 
     /// Records the round-trip time of a check, and the source address of its answer.
