@@ -68,7 +68,7 @@ pub(crate) struct Connection {
     /// The stack was given something since the last turn.
     is_changed: bool,
     reads_messages: bool,
-    /// A channel whose buffer was full.
+    /// Channel that waits for room in its buffer.
     full: Option<Channel>,
 }
 
@@ -170,7 +170,7 @@ impl Connection {
             };
             let candidate = CandidateHostConfig { base_config, ..Default::default() }.new_candidate_host()?;
             self.core.add_local_candidate(RTCIceCandidate::from(&candidate).to_json()?)?;
-            // candidates beyond the maximum are left out: there are at most as many sockets
+            // sockets have at most `CANDIDATES_MAX` addresses (`ports.rs`)
             let _ = candidates.push(Candidate::Host(address));
         }
         // an empty candidate ends the list
@@ -229,7 +229,7 @@ impl Connection {
         for _ in 0..TURNS_MAX {
             let mut goes_on = self.receive(cx);
             goes_on |= self.expire(cx)?;
-            // the queue of a link whose socket takes nothing fills up, and drops packets by its own rules
+            // while the socket takes nothing, the link's queue fills up, and drops packets by its own rules
             let is_nudged = self.outgoing.is_empty() && self.wire.take_nudge();
             if goes_on || is_nudged || self.is_changed || !self.outgoing.is_empty() {
                 if let Some(happening) = self.happening() {

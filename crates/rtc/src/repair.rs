@@ -28,7 +28,7 @@ use plenary_proto::packet::MediaPacket;
 const REORDER_MAX: Duration = Duration::from_millis(5);
 /// Minimum interval between two requests for the same packet.
 const RETRY_MIN: Duration = Duration::from_millis(20);
-/// Requests for the same packet within this interval count as one: they are the copies of one NACK.
+/// Requests for the same packet within this interval count as one: a NACK is sent in several copies.
 const SAME_REQUEST_MAX: Duration = Duration::from_millis(10);
 /// Maximum interval between two requests: slower paths are beyond repair.
 const RETRY_MAX: Duration = Duration::from_millis(500);

@@ -36,7 +36,7 @@ const BATCH: usize = 8;
 const BUFFER_BYTES: usize = 1 << 16;
 
 thread_local! {
-    /// Receive buffers, shared by all links whose tasks run on this thread.
+    /// Receive buffers, shared by the tasks of all links on this thread.
     static BUFFERS: RefCell<Vec<u8>> = RefCell::new(vec![0; BATCH * BUFFER_BYTES]);
 }
 
