@@ -30,9 +30,9 @@ pub(crate) struct SoloWish {
 }
 
 impl SoloWish {
-    /// Sets the request. Returns true if the program is handed over again, beginning with a keyframe. The solo stream
-    /// begins with one, too, unless the request is the same as before: recordings begin with it when it is no longer
-    /// beside the program.
+    /// Sets the request. Returns true if the program is handed over again, beginning with a keyframe. Unless the
+    /// request is the same as before, the solo stream begins with a keyframe, too: a recording needs one when the
+    /// stream replaces the program.
     pub(crate) fn set(&mut self, wish: Option<Solo>) -> bool {
         let without_program = |wish: Option<Solo>| wish.is_some_and(|solo| solo.instead);
         let returns = without_program(self.wish) && !without_program(wish);

@@ -6,7 +6,7 @@
 //! and arms a timer for each datagram. Measured (demo of 100 viewers, two cores, two runs each by turns):
 //! 1.48 cores and 670 MiB with it, 1.16 cores and 422 MiB with this module.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -17,6 +17,7 @@ use bytes::{Bytes, BytesMut};
 use futures::FutureExt as _;
 use plenary_proto::bounded::List;
 use plenary_proto::message::{CANDIDATES_MAX, Candidate};
+use quinn_udp::Transmit;
 use rtc::data_channel::{RTCDataChannelId, RTCDataChannelInit};
 use rtc::ice::candidate::CandidateConfig;
 use rtc::ice::candidate::candidate_host::CandidateHostConfig;
@@ -32,16 +33,15 @@ use rtc::shared::{TaggedBytesMut, TransportContext, TransportProtocol};
 use tokio::time::Sleep;
 
 use crate::seam::Channel;
-use crate::socket::LinkSocket;
+use crate::socket::{Class, LinkSocket};
 use crate::stack::{Credentials, Plan, build};
 use crate::wire::Wire;
 
 /// Maximum number of bytes that the stack buffers for a data channel before further messages wait.
 pub(crate) const SEND_BUFFER_BYTES_MAX: usize = 1 << 20;
-/// Number of datagrams of one length for one address from which they are sent in one call. The kernel's
-/// segmentation needs them in one buffer.
-const SEGMENTS_MIN: usize = 4;
-/// Maximum number of bytes in one call: the largest UDP payload.
+/// Maximum number of bytes in one send: the largest UDP payload. The kernel cuts a send into datagrams of one length
+/// (GSO). Measured with frames of 6 and 25 packets to 32 children: 6.3 and 3.7 µs per packet, instead of 8.0 and 5.2 with a
+/// send for each.
 const SEGMENTS_BYTES_MAX: usize = 65_535;
 /// Minimum interval between two calls for timeouts that have passed. The stack counts in milliseconds; a
 /// timeout that it leaves in the past would keep the task busy.
@@ -68,8 +68,8 @@ pub(crate) struct Connection {
     /// The stack was given something since the last turn.
     is_changed: bool,
     reads_messages: bool,
-    /// Channel that waits for room in its buffer.
-    full: Option<Channel>,
+    /// Channels that wait for room in their buffers.
+    full: BTreeSet<Channel>,
 }
 
 /// What happened on a connection.
@@ -140,7 +140,7 @@ impl Connection {
             timeout_handled: now,
             is_changed: true,
             reads_messages: true,
-            full: None,
+            full: BTreeSet::new(),
         })
     }
 
@@ -202,7 +202,7 @@ impl Connection {
 
     /// Reports [`Happening::MessagesWait`] once the channel takes messages again.
     pub(crate) fn wait_for_room(&mut self, channel: Channel) {
-        self.full = Some(channel);
+        self.full.insert(channel);
     }
 
     fn id(&self, channel: Channel) -> RTCDataChannelId {
@@ -248,13 +248,13 @@ impl Connection {
 
     /// The next event or message of the stack.
     fn happening(&mut self) -> Option<Happening> {
-        if let Some(full) = self.full
-            && self.outstanding_bytes(full) < SEND_BUFFER_BYTES_MAX
-        {
-            self.full = None;
+        let full = std::mem::take(&mut self.full);
+        if full.iter().any(|&channel| self.outstanding_bytes(channel) < SEND_BUFFER_BYTES_MAX) {
+            // the channels that are still full are told again by the next attempt to send
             self.is_changed = true;
             return Some(Happening::MessagesWait);
         }
+        self.full = full;
         while let Some(event) = self.core.poll_event() {
             let happening = match event {
                 RTCPeerConnectionEvent::OnConnectionStateChangeEvent(state) => Happening::State(state),
@@ -347,7 +347,7 @@ impl Connection {
                 continue;
             };
             let run = run_len(&self.outgoing, socket.segments_max());
-            let contents = if run < SEGMENTS_MIN {
+            let contents = if run == 1 {
                 &first.message
             } else {
                 self.segments.clear();
@@ -356,13 +356,20 @@ impl Connection {
                 });
                 &self.segments[..]
             };
-            match socket.poll_send(cx, transport.peer_addr, contents, len) {
+            let transmit = Transmit {
+                destination: transport.peer_addr,
+                ecn: None,
+                contents,
+                segment_size: (len < contents.len()).then_some(len),
+                src_ip: None,
+            };
+            match socket.poll_send(cx, &transmit) {
                 Poll::Pending => return Poll::Pending,
                 // an unreachable address is one of several candidates
                 Poll::Ready(Err(error)) => tracing::debug!(%error, "a datagram was not sent"),
                 Poll::Ready(Ok(())) => {}
             }
-            self.outgoing.drain(..if run < SEGMENTS_MIN { 1 } else { run });
+            self.outgoing.drain(..run);
         }
     }
 
@@ -375,21 +382,59 @@ impl Connection {
     }
 }
 
-/// Number of datagrams at the front that one call may send: of one length, for one address; the last may be
-/// shorter.
+/// Number of datagrams at the front that one send may take, at least 1: of one class and one length, for one
+/// address; the last may be shorter. Checks are sent one by one, since the socket times them.
 fn run_len(outgoing: &VecDeque<TaggedBytesMut>, segments_max: usize) -> usize {
     let Some(first) = outgoing.front() else { return 0 };
-    let len = first.message.len();
-    let mut run = 0;
-    for datagram in outgoing.iter().take(segments_max) {
-        let fits = datagram.message.len() <= len && (run + 1) * len <= SEGMENTS_BYTES_MAX;
-        if !fits || datagram.message.is_empty() || datagram.transport != first.transport {
+    let (len, class) = (first.message.len(), Class::of(&first.message));
+    let mut run = 1;
+    let mut is_last = class == Class::Check;
+    for datagram in outgoing.iter().take(segments_max).skip(1) {
+        let message = &datagram.message;
+        let is_alike = Class::of(message) == class && datagram.transport == first.transport;
+        if is_last || !is_alike || message.len() > len || (run + 1) * len > SEGMENTS_BYTES_MAX {
             break;
         }
+        is_last = message.len() < len;
         run += 1;
-        if datagram.message.len() < len {
-            break;
-        }
     }
     run
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CHECK: u8 = 0;
+    const DTLS: u8 = 23;
+    const MEDIA: u8 = 0x80;
+
+    fn run(datagrams: &[(u8, usize)], segments_max: usize) -> usize {
+        let now = Instant::now();
+        let datagram = |&(first, len): &(u8, usize)| TaggedBytesMut {
+            now,
+            transport: TransportContext::default(),
+            message: BytesMut::from(&vec![first; len][..]),
+        };
+        run_len(&datagrams.iter().map(datagram).collect(), segments_max)
+    }
+
+    #[test]
+    fn one_send_takes_datagrams_of_one_length_and_a_shorter_last_one() {
+        let media = [1_200, 1_200, 1_200, 700, 1_200].map(|len| (MEDIA, len));
+        assert_eq!(run(&media, 64), 4);
+        assert_eq!(run(&media, 2), 2, "the kernel takes no more");
+        assert_eq!(run(&media, 1), 1, "the kernel cuts nothing");
+        assert_eq!(run(&[(MEDIA, 700), (MEDIA, 1_200)], 64), 1);
+        assert_eq!(run(&[(MEDIA, 1_200); 64], 64), 54, "65,535 bytes");
+        assert_eq!(run(&[(MEDIA, 0), (MEDIA, 0)], 64), 1);
+    }
+
+    #[test]
+    fn one_send_mixes_no_messages_with_media_and_takes_one_check() {
+        assert_eq!(run(&[(MEDIA, 100), (DTLS, 90)], 64), 1);
+        assert_eq!(run(&[(DTLS, 100), (DTLS, 100), (MEDIA, 90)], 64), 2);
+        assert_eq!(run(&[(MEDIA, 100), (CHECK, 90)], 64), 1);
+        assert_eq!(run(&[(CHECK, 100), (CHECK, 100)], 64), 1);
+    }
 }

@@ -38,7 +38,7 @@ impl Ports {
     pub(crate) fn claim(self: &Arc<Self>, from: u16) -> Option<Port> {
         let Some(range) = &self.range else { return Some(Port { number: 0, ports: self.clone() }) };
         for number in range.clone().filter(|&number| number >= from.max(1)) {
-            // the stack binds a moment later: until then the claim keeps other links of this peer away
+            // the link binds a moment later: until then the claim keeps other links of this peer away
             if lock(&self.taken).insert(number) {
                 let port = Port { number, ports: self.clone() };
                 if port.addresses().iter().all(|address| UdpSocket::bind(address).is_ok()) {

@@ -89,13 +89,11 @@ impl LinkSocket {
         self.options.max_gso_segments()
     }
 
-    /// Sends one datagram, or several of `segment_len` bytes each, of which the last may be shorter.
+    /// Sends one datagram, or several of one length, of which the last may be shorter.
     pub(crate) fn poll_send(
         &mut self,
         cx: &mut Context<'_>,
-        to: SocketAddr,
-        contents: &[u8],
-        segment_len: usize,
+        transmit: &Transmit<'_>,
     ) -> Poll<io::Result<()>> {
         #[cfg(test)]
         if self.wire.is_stalled.load(Ordering::Relaxed) {
@@ -104,32 +102,23 @@ impl LinkSocket {
         if self.shaper.is_killed() {
             return Poll::Ready(Ok(()));
         }
-        if let Some((Check::Request, id)) = Check::of(contents) {
+        if let Some((Check::Request, id)) = Check::of(transmit.contents) {
             self.check_sent = Some((id, Instant::now()));
         }
-        ready!(self.send_once(cx, to, contents, segment_len))?;
-        if is_dtls(contents) && self.sends_twice(segment_len) {
+        ready!(self.send_once(cx, transmit))?;
+        if Class::of(transmit.contents) == Class::Dtls && self.sends_twice(segment_len(transmit)) {
             // the datagram is sent, even if its copy fails
-            let _ = self.send_once(cx, to, contents, segment_len);
+            let _ = self.send_once(cx, transmit);
         }
         Poll::Ready(Ok(()))
     }
 
-    fn send_once(
-        &mut self,
-        cx: &mut Context<'_>,
-        to: SocketAddr,
-        contents: &[u8],
-        segment_len: usize,
-    ) -> Poll<io::Result<()>> {
-        let segment_len = segment_len.max(1);
+    fn send_once(&mut self, cx: &mut Context<'_>, transmit: &Transmit<'_>) -> Poll<io::Result<()>> {
         if !self.shaper.is_plain() || self.delay_line.as_ref().is_some_and(|line| !line.is_empty()) {
-            self.send_shaped(to, contents, segment_len);
+            self.send_shaped(transmit);
         } else {
-            let segment_size = (segment_len < contents.len()).then_some(segment_len);
-            let transmit = Transmit { destination: to, ecn: None, contents, segment_size, src_ip: None };
             loop {
-                let send = || self.options.try_send(UdpSockRef::from(&*self.io), &transmit);
+                let send = || self.options.try_send(UdpSockRef::from(&*self.io), transmit);
                 match self.io.try_io(Interest::WRITABLE, send) {
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                         ready!(self.io.poll_send_ready(cx))?;
@@ -138,8 +127,9 @@ impl LinkSocket {
                 }
             }
         }
-        self.wire.counters.udp_bytes_sent.fetch_add(contents.len() as u64, Ordering::Relaxed);
-        self.shaper.count(contents.len(), contents.len().div_ceil(segment_len));
+        let len = transmit.contents.len();
+        self.wire.counters.udp_bytes_sent.fetch_add(len as u64, Ordering::Relaxed);
+        self.shaper.count(len, len.div_ceil(segment_len(transmit)));
         Poll::Ready(Ok(()))
     }
 
@@ -150,15 +140,15 @@ impl LinkSocket {
         opened.elapsed() < OPENING_MAX || (len <= MESSAGE_LEN_MAX && self.wire.counters.loses(LOSSY_ONE_IN))
     }
 
-    fn send_shaped(&mut self, to: SocketAddr, contents: &[u8], segment_len: usize) {
+    fn send_shaped(&mut self, transmit: &Transmit<'_>) {
         let now = Instant::now();
-        for datagram in contents.chunks(segment_len) {
+        for datagram in transmit.contents.chunks(segment_len(transmit)) {
             let fate = self.shaper.fate(datagram.len(), now, &mut self.path_free);
             if let Fate::Leaves(at) = fate {
                 let line = self
                     .delay_line
                     .get_or_insert_with(|| DelayLine::new(self.io.clone(), self.shaper.clone()));
-                line.push(at, to, datagram);
+                line.push(at, transmit.destination, datagram);
             }
         }
     }
@@ -226,9 +216,30 @@ impl LinkSocket {
     }
 }
 
-/// Whether a datagram is DTLS, in contrast to connectivity checks and media (RFC 7983).
-fn is_dtls(datagram: &[u8]) -> bool {
-    datagram.first().is_some_and(|first| (20..64).contains(first))
+/// Length of each datagram of a send but the last.
+fn segment_len(transmit: &Transmit<'_>) -> usize {
+    transmit.segment_size.unwrap_or(transmit.contents.len()).max(1)
+}
+
+/// Class of a datagram by its first byte (RFC 7983).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Class {
+    /// A connectivity check, or anything unknown.
+    Check,
+    /// DTLS: handshakes, and messages over SCTP.
+    Dtls,
+    /// RTP and RTCP.
+    Media,
+}
+
+impl Class {
+    pub(crate) fn of(datagram: &[u8]) -> Class {
+        match datagram.first() {
+            Some(20..64) => Class::Dtls,
+            Some(128..192) => Class::Media,
+            _ => Class::Check,
+        }
+    }
 }
 
 type TransactionId = [u8; 12];
@@ -265,7 +276,8 @@ mod tests {
         const HANDSHAKE: u8 = 22;
         const APPLICATION: u8 = 23;
         let [check, rtp, rtcp] = [[0, 1], [0x80, 102], [0x81, 205]];
-        assert!(is_dtls(&[HANDSHAKE, 254]) && is_dtls(&[APPLICATION, 254]));
-        assert!(![&check[..], &rtp, &rtcp, &[]].iter().any(|other| is_dtls(other)));
+        assert!([HANDSHAKE, APPLICATION].iter().all(|kind| Class::of(&[*kind, 254]) == Class::Dtls));
+        assert!([&check[..], &[]].iter().all(|other| Class::of(other) == Class::Check));
+        assert!([rtp, rtcp].iter().all(|other| Class::of(other) == Class::Media));
     }
 }

@@ -187,7 +187,7 @@ impl Link {
         progress: &mut Progress,
     ) -> Result<(), DownReason> {
         for channel in Channel::ALL {
-            while !self.handle.queue(channel).is_empty() {
+            loop {
                 let has_room = connection.outstanding_bytes(channel) < SEND_BUFFER_BYTES_MAX;
                 if !has_room && channel != Channel::Heartbeat {
                     connection.wait_for_room(channel);

@@ -87,6 +87,12 @@ struct Wakeups {
     train_granted: AtomicBool,
 }
 
+/// Clears a flag and returns whether it was set. The flag is read first, since most turns are for a datagram that
+/// arrived, and then none is set.
+fn take(flag: &AtomicBool) -> bool {
+    flag.load(Ordering::Acquire) && flag.swap(false, Ordering::AcqRel)
+}
+
 impl Wire {
     pub(crate) fn new(local: Ssrcs, queue_packets_max: usize) -> Wire {
         let slot_count = local.slots().len() as u8;
@@ -154,16 +160,14 @@ impl Wire {
         }
     }
 
-    /// Called by the link's task before it sleeps: both of the above wake it.
+    /// Called by the link's task before it sleeps, so that [`Wire::nudge`] and [`Wire::messages_wait`] wake it.
     pub(crate) fn register(&self, waker: &Waker) {
         self.wakeups.waker.register(waker);
     }
 
     /// Called by the link's task: whether this turn sends media.
     pub(crate) fn take_nudge(&self) -> bool {
-        // read first: most turns are for a datagram that arrived
-        let wanted =
-            self.wakeups.media.load(Ordering::Acquire) && self.wakeups.media.swap(false, Ordering::AcqRel);
+        let wanted = take(&self.wakeups.media);
         if wanted {
             self.wakeups.granted.store(true, Ordering::Release);
             self.wakeups.train_granted.store(true, Ordering::Release);
@@ -173,18 +177,17 @@ impl Wire {
 
     /// Called by the link's task: whether messages wait since the last call.
     pub(crate) fn take_messages_wait(&self) -> bool {
-        self.wakeups.messages.load(Ordering::Acquire) && self.wakeups.messages.swap(false, Ordering::AcqRel)
+        take(&self.wakeups.messages)
     }
 
     /// Called by the interceptor that empties the send queue: whether it may take a batch in this turn.
     pub(crate) fn take_grant(&self) -> bool {
-        self.wakeups.granted.load(Ordering::Acquire) && self.wakeups.granted.swap(false, Ordering::AcqRel)
+        take(&self.wakeups.granted)
     }
 
     /// Called by the interceptor that sends trains: whether it may send a batch in this turn.
     pub(crate) fn take_train_grant(&self) -> bool {
-        self.wakeups.train_granted.load(Ordering::Acquire)
-            && self.wakeups.train_granted.swap(false, Ordering::AcqRel)
+        take(&self.wakeups.train_granted)
     }
 
     /// Records the round-trip time of a check, and the source address of its answer.
