@@ -1,43 +1,39 @@
-//! A connection of the stack, driven by the task of its link.
+//! The transport of a link with its sockets, driven by the link's task.
 //!
-//! The stack (`rtc`) does no IO: it takes datagrams, messages and the time, and gives datagrams, messages and
-//! events. [`Connection`] moves them between the stack, the sockets and the link, all on the link's task. The
+//! [`Transport`] does no IO: it takes datagrams, messages and the time, and gives datagrams, messages and
+//! events. [`Connection`] moves them between the transport, the sockets and the link, all on the link's task. The
 //! `webrtc` crate, the stack's own driver, hands events and messages through channels between several tasks,
 //! and arms a timer for each datagram. Measured (demo of 100 viewers, two cores, two runs each by turns):
-//! 1.48 cores and 670 MiB with it, 1.16 cores and 422 MiB with this module.
+//! 1.48 cores and 670 MiB with it, 1.16 cores and 422 MiB without.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::future::poll_fn;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures::FutureExt as _;
 use plenary_proto::bounded::List;
-use plenary_proto::message::{CANDIDATES_MAX, Candidate};
+use plenary_proto::message::{CANDIDATES_MAX, Candidate, Description};
 use quinn_udp::Transmit;
-use rtc::data_channel::{RTCDataChannelId, RTCDataChannelInit};
-use rtc::ice::candidate::CandidateConfig;
-use rtc::ice::candidate::candidate_host::CandidateHostConfig;
-use rtc::peer_connection::RTCPeerConnection;
-use rtc::peer_connection::event::{RTCDataChannelEvent, RTCPeerConnectionEvent};
-use rtc::peer_connection::message::RTCMessage;
-use rtc::peer_connection::sdp::RTCSessionDescription;
-use rtc::peer_connection::state::RTCPeerConnectionState;
-use rtc::peer_connection::transport::{RTCIceCandidate, RTCIceCandidateInit};
-use rtc::sansio::Protocol as _;
+use rtc::shared::TaggedBytesMut;
 use rtc::shared::error::{Error, Result};
-use rtc::shared::{TaggedBytesMut, TransportContext, TransportProtocol};
 use tokio::time::Sleep;
 
+use crate::credentials::Credentials;
+use crate::layout::Role;
+use crate::legs::Legs;
 use crate::seam::Channel;
+use crate::shaper::Shaper;
 use crate::socket::{Class, LinkSocket};
-use crate::stack::{Credentials, Plan, build};
+use crate::trains::Trains;
+use crate::transport::{Transport, TransportEvent};
 use crate::wire::Wire;
 
-/// Maximum number of bytes that the stack buffers for a data channel before further messages wait.
+/// Maximum number of bytes that SCTP buffers for a channel before further messages wait.
 pub(crate) const SEND_BUFFER_BYTES_MAX: usize = 1 << 20;
 /// Maximum number of bytes in one send: the largest UDP payload. The kernel cuts a send into datagrams of one length
 /// (GSO). Measured with frames of 6 and 25 packets to 32 children: 6.3 and 3.7 µs per packet, instead of 8.0 and 5.2 with a
@@ -49,11 +45,21 @@ const TIMEOUT_INTERVAL_MIN: Duration = Duration::from_millis(1);
 /// Maximum number of turns before the task lets others run.
 const TURNS_MAX: usize = 16;
 
-/// A connection of the stack with its sockets.
+/// Parameters of a connection.
+pub(crate) struct Plan {
+    pub(crate) role: Role,
+    pub(crate) ufrag: String,
+    pub(crate) pwd: String,
+    pub(crate) addresses: Vec<SocketAddr>,
+    pub(crate) wire: Arc<Wire>,
+    pub(crate) shaper: Shaper,
+    pub(crate) legs: Legs,
+    pub(crate) trains: Trains,
+}
+
+/// A transport with its sockets.
 pub(crate) struct Connection {
-    core: Box<RTCPeerConnection>,
-    /// In the order of [`Channel::ALL`].
-    channels: Vec<RTCDataChannelId>,
+    transport: Box<Transport>,
     sockets: Vec<LinkSocket>,
     wire: Arc<Wire>,
     /// Datagrams that the sockets have not taken yet.
@@ -61,26 +67,21 @@ pub(crate) struct Connection {
     /// Datagrams of one send.
     segments: Vec<u8>,
     timer: Pin<Box<Sleep>>,
-    /// Time that the timer is set to: the next timeout of the stack, or earlier.
+    /// Time that the timer is set to: the next timeout of the transport, or earlier.
     timer_at: Option<Instant>,
     /// Last call for a timeout.
     timeout_handled: Instant,
-    /// The stack was given something since the last turn.
+    /// The transport was given something since the last turn.
     is_changed: bool,
-    reads_messages: bool,
     /// Channels that wait for room in their buffers.
     full: BTreeSet<Channel>,
 }
 
-/// What happened on a connection.
+/// An event on a connection.
 #[derive(Debug)]
 pub(crate) enum Happening {
-    /// The state of the connection changed.
-    State(RTCPeerConnectionState),
-    /// A channel is open at this end.
-    Opened,
-    /// A channel was closed.
-    Closed,
+    /// The transport has opened or ended.
+    Transport(TransportEvent),
     /// A message arrived.
     Message(Channel, Bytes),
     /// Messages wait to be sent, or a full channel takes messages again.
@@ -101,8 +102,8 @@ impl From<Error> for OpenError {
 }
 
 impl Connection {
-    /// Binds the sockets, and declares channels and slots. An address that cannot be bound is left out; at
-    /// least one must be. Must be called within a tokio runtime.
+    /// Binds the sockets. An address that cannot be bound is left out; at least one must be. Must be called within
+    /// a tokio runtime.
     pub(crate) fn open(credentials: &Credentials, plan: Plan) -> std::result::Result<Connection, OpenError> {
         let bind = |&address| match LinkSocket::bind(address, plan.wire.clone(), plan.shaper.clone()) {
             Ok(socket) => Some(socket),
@@ -115,99 +116,55 @@ impl Connection {
         if sockets.is_empty() {
             return Err(OpenError::Unbound);
         }
-        let (now, wire) = (Instant::now(), plan.wire.clone());
-        let mut core = build(credentials, plan, now)?;
-        let mut channels = Vec::with_capacity(Channel::ALL.len());
-        for (id, channel) in (0_u16..).zip(Channel::ALL) {
-            let init = RTCDataChannelInit {
-                ordered: channel != Channel::Heartbeat,
-                max_retransmits: (channel == Channel::Heartbeat).then_some(0),
-                negotiated: Some(id),
-                ..Default::default()
-            };
-            let label = format!("{channel:?}").to_lowercase();
-            channels.push(core.create_data_channel(&label, Some(init))?.id());
-        }
+        let now = Instant::now();
+        let transport = Transport::new(
+            now,
+            plan.role,
+            credentials,
+            (&plan.ufrag, &plan.pwd),
+            (plan.legs, plan.trains),
+            sockets.iter().map(LinkSocket::local),
+        )?;
         Ok(Connection {
-            core,
-            channels,
+            transport: Box::new(transport),
             sockets,
-            wire,
+            wire: plan.wire,
             outgoing: VecDeque::new(),
             segments: Vec::new(),
             timer: Box::pin(tokio::time::sleep_until(now.into())),
             timer_at: None,
             timeout_handled: now,
             is_changed: true,
-            reads_messages: true,
             full: BTreeSet::new(),
         })
     }
 
-    /// Makes the offer, or the answer to an offer, and returns its SDP and the addresses of this end.
-    pub(crate) fn describe(
-        &mut self,
-        offer: Option<String>,
-    ) -> Result<(String, List<Candidate, CANDIDATES_MAX>)> {
-        let now = Instant::now();
-        let local = match offer {
-            None => self.core.create_offer(None)?,
-            Some(offer) => {
-                self.core.set_remote_description(now, RTCSessionDescription::offer(offer)?)?;
-                self.core.create_answer(None)?
-            }
-        };
-        self.core.set_local_description(now, local)?;
-        let mut candidates = List::default();
-        for socket in &self.sockets {
-            let address = socket.local();
-            let base_config = CandidateConfig {
-                network: "udp".to_owned(),
-                address: address.ip().to_string(),
-                port: address.port(),
-                component: 1,
-                ..Default::default()
-            };
-            let candidate = CandidateHostConfig { base_config, ..Default::default() }.new_candidate_host()?;
-            self.core.add_local_candidate(RTCIceCandidate::from(&candidate).to_json()?)?;
-            // sockets have at most `CANDIDATES_MAX` addresses (`ports.rs`)
-            let _ = candidates.push(Candidate::Host(address));
-        }
-        // an empty candidate ends the list
-        self.core.add_local_candidate(RTCIceCandidateInit::default())?;
-        self.is_changed = true;
-        let sdp = self.core.local_description().map(|description| description.sdp).unwrap_or_default();
-        Ok((sdp, candidates))
+    /// Candidates for the description: the addresses of the sockets.
+    pub(crate) fn candidates(&self) -> List<Candidate, CANDIDATES_MAX> {
+        // sockets have at most `CANDIDATES_MAX` addresses (`ports.rs`)
+        List::truncated(self.sockets.iter().map(|socket| Candidate::Host(socket.local())))
     }
 
-    /// Applies the answer of the other end.
-    pub(crate) fn accept(&mut self, answer: String) -> Result<()> {
+    /// Begins to connect with the other end.
+    pub(crate) fn start(&mut self, other: &Description) -> Result<()> {
         self.is_changed = true;
-        self.core.set_remote_description(Instant::now(), RTCSessionDescription::answer(answer)?)
+        self.transport.start(Instant::now(), other)
     }
 
     /// Sends a message. The caller checks [`Connection::outstanding_bytes`] first.
-    pub(crate) fn send(&mut self, channel: Channel, message: Bytes) -> Result<()> {
+    pub(crate) fn send(&mut self, channel: Channel, message: &Bytes) -> Result<()> {
         self.is_changed = true;
-        let id = self.id(channel);
-        let mut channel = self.core.data_channel(id).ok_or(Error::ErrDataChannelClosed)?;
-        channel.send(Instant::now(), BytesMut::from(message))
+        self.transport.send(Instant::now(), channel, message)
     }
 
     /// Bytes of messages that the other end has not acknowledged yet.
     pub(crate) fn outstanding_bytes(&mut self, channel: Channel) -> usize {
-        let id = self.id(channel);
-        self.core.data_channel(id).map_or(0, |channel| channel.outstanding_bytes())
+        self.transport.outstanding_bytes(channel)
     }
 
     /// Reports [`Happening::MessagesWait`] once the channel takes messages again.
     pub(crate) fn wait_for_room(&mut self, channel: Channel) {
         self.full.insert(channel);
-    }
-
-    fn id(&self, channel: Channel) -> RTCDataChannelId {
-        // all channels were created when the connection was opened
-        self.channels.get(channel as usize).copied().unwrap_or_default()
     }
 
     /// Drives the connection until something happens. Messages are only reported if `reads_messages`; as long
@@ -224,19 +181,23 @@ impl Connection {
         if self.wire.take_messages_wait() {
             return Poll::Ready(Ok(Happening::MessagesWait));
         }
-        self.is_changed |= reads_messages && !self.reads_messages;
-        self.reads_messages = reads_messages;
         for _ in 0..TURNS_MAX {
             let mut goes_on = self.receive(cx);
             goes_on |= self.expire(cx)?;
+            self.is_changed |= goes_on;
+            if let Some(happening) = self.happening(reads_messages) {
+                return Poll::Ready(Ok(happening));
+            }
             // while the socket takes nothing, the link's queue fills up, and drops packets by its own rules
-            let is_nudged = self.outgoing.is_empty() && self.wire.take_nudge();
-            if goes_on || is_nudged || self.is_changed || !self.outgoing.is_empty() {
-                if let Some(happening) = self.happening() {
-                    return Poll::Ready(Ok(happening));
+            if self.poll_flush(cx).is_ready() {
+                let takes_media = self.wire.take_nudge();
+                if takes_media || self.is_changed {
+                    self.is_changed = false;
+                    self.transport.collect(Instant::now(), takes_media, &mut self.outgoing);
+                    // datagrams sent may have moved the next timeout: one more turn sets the timer
+                    goes_on |= !self.outgoing.is_empty();
+                    let _ = self.poll_flush(cx);
                 }
-                self.is_changed = false;
-                let _ = self.poll_flush(cx);
             }
             if !goes_on {
                 return Poll::Pending;
@@ -246,57 +207,32 @@ impl Connection {
         Poll::Pending
     }
 
-    /// The next event or message of the stack.
-    fn happening(&mut self) -> Option<Happening> {
-        let full = std::mem::take(&mut self.full);
-        if full.iter().any(|&channel| self.outstanding_bytes(channel) < SEND_BUFFER_BYTES_MAX) {
-            // the channels that are still full are told again by the next attempt to send
-            self.is_changed = true;
-            return Some(Happening::MessagesWait);
-        }
-        self.full = full;
-        while let Some(event) = self.core.poll_event() {
-            let happening = match event {
-                RTCPeerConnectionEvent::OnConnectionStateChangeEvent(state) => Happening::State(state),
-                RTCPeerConnectionEvent::OnDataChannel(RTCDataChannelEvent::OnOpen(_)) => Happening::Opened,
-                RTCPeerConnectionEvent::OnDataChannel(RTCDataChannelEvent::OnClose(_)) => Happening::Closed,
-                _ => continue,
-            };
-            // the event may have made the stack write: SCTP's first packet follows the end of the handshake
-            self.is_changed = true;
-            return Some(happening);
-        }
-        // the legs have taken all media; nothing is to be left
-        while self.core.poll_media_read().is_some() {}
-        while self.reads_messages
-            && let Some(message) = self.core.poll_data_read()
-        {
-            self.is_changed = true;
-            if let RTCMessage::DataChannelMessage(id, message) = message.message
-                && let Some((_, channel)) =
-                    self.channels.iter().zip(Channel::ALL).find(|(own, _)| **own == id)
-            {
-                return Some(Happening::Message(channel, message.data.freeze()));
+    /// The next event or message of the transport.
+    fn happening(&mut self, reads_messages: bool) -> Option<Happening> {
+        if !self.full.is_empty() {
+            let full = std::mem::take(&mut self.full);
+            if full.iter().any(|&channel| self.outstanding_bytes(channel) < SEND_BUFFER_BYTES_MAX) {
+                // the channels that are still full are told again by the next attempt to send
+                return Some(Happening::MessagesWait);
             }
+            self.full = full;
         }
-        None
+        // messages first, since messages from before the close still count
+        if let Some((channel, message)) = reads_messages.then(|| self.transport.read()).flatten() {
+            self.is_changed = true;
+            return Some(Happening::Message(channel, message));
+        }
+        self.transport.poll_event().map(Happening::Transport)
     }
 
     /// Reads one batch of each socket. Returns whether anything arrived.
     fn receive(&mut self, cx: &mut Context<'_>) -> bool {
         let mut any = false;
         for socket in &mut self.sockets {
-            let local_addr = socket.local();
-            let arrived = |datagram: &[u8], peer_addr| {
-                let transport = TransportContext {
-                    local_addr,
-                    peer_addr,
-                    ecn: None,
-                    transport_protocol: TransportProtocol::UDP,
-                };
-                let datagram =
-                    TaggedBytesMut { now: Instant::now(), transport, message: BytesMut::from(datagram) };
-                if let Err(error) = self.core.handle_read(datagram) {
+            let local = socket.local();
+            let arrived = |datagram: &[u8], from| {
+                // the time of each, by which packet trains are measured
+                if let Err(error) = self.transport.receive(Instant::now(), local, from, datagram) {
                     tracing::debug!(%error, "a datagram was dropped");
                 }
             };
@@ -305,10 +241,10 @@ impl Connection {
         any
     }
 
-    /// Handles the timeout of the stack if it has passed, else sets the timer. Returns whether it has passed.
+    /// Handles the timeout of the transport if it has passed, else sets the timer. Returns whether it has passed.
     fn expire(&mut self, cx: &mut Context<'_>) -> Result<bool> {
         loop {
-            let Some(mut due) = self.core.poll_timeout() else { return Ok(false) };
+            let Some(mut due) = self.transport.poll_timeout() else { return Ok(false) };
             // a timer that is set to an earlier time is left alone: the next timeout moves with each packet
             if self.timer_at.is_some_and(|at| at <= due) && self.timer.as_mut().poll(cx).is_pending() {
                 return Ok(false);
@@ -317,7 +253,7 @@ impl Connection {
             if due <= now {
                 if now >= self.timeout_handled + TIMEOUT_INTERVAL_MIN {
                     self.timeout_handled = now;
-                    self.core.handle_timeout(now)?;
+                    self.transport.handle_timeout(now)?;
                     return Ok(true);
                 }
                 due = self.timeout_handled + TIMEOUT_INTERVAL_MIN;
@@ -330,14 +266,9 @@ impl Connection {
         }
     }
 
-    /// Sends what the stack has written, as far as the sockets take it.
+    /// Sends the collected datagrams, as far as the sockets take them.
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
-            if self.outgoing.is_empty() {
-                while let Some(datagram) = self.core.poll_write() {
-                    self.outgoing.push_back(datagram);
-                }
-            }
             let Some(first) = self.outgoing.front() else { return Poll::Ready(()) };
             let transport = first.transport;
             let len = first.message.len();
@@ -375,7 +306,7 @@ impl Connection {
 
     /// Closes the connection and tells the other end, as far as the sockets take datagrams at once.
     pub(crate) fn close(mut self) {
-        if let Err(error) = self.core.close() {
+        if let Err(error) = self.transport.close(Instant::now(), &mut self.outgoing) {
             tracing::debug!(%error, "a connection did not close cleanly");
         }
         let _ = poll_fn(|cx| self.poll_flush(cx)).now_or_never();
@@ -403,6 +334,9 @@ fn run_len(outgoing: &VecDeque<TaggedBytesMut>, segments_max: usize) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use bytes::BytesMut;
+    use rtc::shared::TransportContext;
+
     use super::*;
 
     const CHECK: u8 = 0;

@@ -1,11 +1,7 @@
 //! The media legs of a link: converts media packets of the seam to RTP and back.
 //!
-//! [`Legs`] is the interceptor nearest the application in the interceptor chain of the connection. Packets
-//! that it writes pass feedback and SRTP on their way to the wire; packets that it reads have passed both. It
-//! numbers each leg without gaps, independent of the streams that the leg carries, and repairs losses.
-//!
-//! The tracks of the stack are not used: each packet would wait for one more task in each direction, in a
-//! queue of 256. A packet without the identity extension is not from a plenary peer and is dropped.
+//! [`Legs`] numbers each leg without gaps, independent of the streams that the leg carries, and repairs losses.
+//! A packet without the identity extension is not from a plenary peer and is dropped.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -16,24 +12,20 @@ use bytes::Bytes;
 use plenary_proto::identity::PacketIdentity;
 use plenary_proto::message::PayloadTypes;
 use plenary_proto::packet::{CONTRIBUTORS_MAX, Contributor, Contributors, LinkId, MediaPacket};
-use rtc::interceptor::{AttributedPacket, Interceptor, Packet, StreamInfo, TaggedPacket};
 use rtc::rtcp::payload_feedbacks::full_intra_request::FullIntraRequest;
 use rtc::rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication;
 use rtc::rtcp::transport_feedbacks::transport_layer_nack::{
     TransportLayerNack, nack_pairs_from_sequence_numbers,
 };
 use rtc::rtp;
-use rtc::sansio::Protocol;
-use rtc::shared::TransportContext;
-use rtc::shared::error::Error;
 
+use crate::layout::{
+    AUDIO_LEVEL_EXTENSION_ID, CONTRIBUTORS_EXTENSION_ID, PACKET_EXTENSION_ID, SLOTS_MAX, is_video,
+};
 use crate::packet_queue::Outgoing;
 use crate::repair::{History, Holes, REPAIR_PACKETS_MAX};
 use crate::seam::{PacketSink, SenderReport};
 use crate::sync::lock;
-use crate::template::{
-    AUDIO_LEVEL_EXTENSION_ID, CONTRIBUTORS_EXTENSION_ID, PACKET_EXTENSION_ID, SLOTS_MAX, is_video,
-};
 use crate::wire::{TURN_PACKETS_MAX, Wire};
 
 /// Number of copies of each NACK, since a NACK may be lost as well.
@@ -41,7 +33,7 @@ const ASKING_COPIES: usize = 2;
 /// RFC 6464: the highest bit flags voice activity (RFC 6465: unused), the other bits are the level.
 const LEVEL_MASK: u8 = 0x7f;
 
-/// The interceptor nearest the application.
+/// The media legs of a link.
 pub(crate) struct Legs {
     link: LinkId,
     wire: Arc<Wire>,
@@ -52,7 +44,13 @@ pub(crate) struct Legs {
     /// Missing packets of each slot that this end receives.
     holes: [Holes; SLOTS_MAX],
     taken: VecDeque<Outgoing>,
-    writing: VecDeque<TaggedPacket>,
+    writing: VecDeque<Leaving>,
+}
+
+/// A packet on its way to the other end.
+pub(crate) enum Leaving {
+    Rtp(rtp::Packet),
+    Rtcp(Box<dyn rtc::rtcp::Packet>),
 }
 
 /// Sender state of one slot.
@@ -85,7 +83,7 @@ impl Legs {
         }
     }
 
-    fn receive_rtp(&mut self, now: Instant, packet: &rtp::Packet) {
+    pub(crate) fn receive_rtp(&mut self, now: Instant, packet: rtp::Packet) {
         let slot = self.wire.remote.get().and_then(|remote| remote.slot_of(packet.header.ssrc));
         let Some(slot) = slot else { return };
         if let Some(holes) = self.holes.get_mut(usize::from(slot)) {
@@ -102,14 +100,18 @@ impl Legs {
             key_start: is_video(slot) && begins_key_frame(&packet.payload),
             audio_level: level.filter(|_| !is_video(slot)),
             contributors: if is_video(slot) { Contributors::new() } else { contributors(&packet.header) },
-            payload: packet.payload.clone(),
+            payload: packet.payload,
         };
         self.wire.counters.packets_received.fetch_add(1, Ordering::Relaxed);
         let arrived_us = now.saturating_duration_since(self.epoch).as_micros() as u64;
         self.sink.packet(self.link, slot, packet, arrived_us);
     }
 
-    fn receive_rtcp(&mut self, now: Instant, packet: &dyn rtc::rtcp::Packet) {
+    pub(crate) fn receive_rtcp(&mut self, now: Instant, compound: &[Box<dyn rtc::rtcp::Packet>]) {
+        compound.iter().for_each(|packet| self.receive_feedback(now, &**packet));
+    }
+
+    fn receive_feedback(&mut self, now: Instant, packet: &dyn rtc::rtcp::Packet) {
         let packet = packet.as_any();
         if let Some(nack) = packet.downcast_ref::<TransportLayerNack>() {
             self.repair(now, nack);
@@ -140,14 +142,19 @@ impl Legs {
             let Some((packet, copies)) = again else { continue };
             let Some(packet) = self.compose(slot, number, packet) else { continue };
             let packets = std::iter::repeat_n(packet, copies);
-            self.writing.extend(packets.map(|packet| tagged(now, Packet::Rtp(packet))));
+            self.writing.extend(packets.map(Leaving::Rtp));
             // the copies are not counted: they are no measure of loss
             self.wire.counters.repairs_sent.fetch_add(1, Ordering::Relaxed);
         }
     }
 
+    /// Next time for [`Legs::send_nacks`].
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.holes.iter().filter_map(Holes::deadline).min()
+    }
+
     /// Sends NACKs for the missing packets that are due.
-    fn send_nacks(&mut self, now: Instant) {
+    pub(crate) fn send_nacks(&mut self, now: Instant) {
         let rtt = self.wire.rtt();
         for (slot, holes) in (0..).zip(&mut self.holes) {
             let due = holes.due(now, rtt);
@@ -158,16 +165,26 @@ impl Legs {
             let nack =
                 TransportLayerNack { sender_ssrc, media_ssrc, nacks: nack_pairs_from_sequence_numbers(&due) };
             for _ in 0..ASKING_COPIES {
-                self.writing.push_back(tagged(now, Packet::Rtcp(vec![Box::new(nack.clone())])));
+                self.writing.push_back(Leaving::Rtcp(Box::new(nack.clone())));
             }
         }
     }
 
-    /// Takes a batch of packets and RTCP from the send queue, if the current turn of the link's task grants one.
-    fn take_batch(&mut self, now: Instant) {
-        if !self.wire.take_grant() {
-            return;
+    /// The next retransmission, RTCP packet, or packet of the batch.
+    pub(crate) fn next(&mut self) -> Option<Leaving> {
+        if let Some(packet) = self.writing.pop_front() {
+            return Some(packet);
         }
+        while let Some(outgoing) = self.taken.pop_front() {
+            if let Some(packet) = self.next_of_leg(outgoing) {
+                return Some(Leaving::Rtp(packet));
+            }
+        }
+        None
+    }
+
+    /// Takes a batch of packets and RTCP from the send queue.
+    pub(crate) fn take_batch(&mut self) {
         let mut packet_queue = lock(&self.wire.packet_queue);
         let are_left = packet_queue.take_packets(&mut self.taken, TURN_PACKETS_MAX);
         let (keyframes, reports) = packet_queue.take_rtcp();
@@ -181,7 +198,7 @@ impl Legs {
                 continue;
             };
             let pli = PictureLossIndication { sender_ssrc, media_ssrc };
-            self.writing.push_back(tagged(now, Packet::Rtcp(vec![Box::new(pli)])));
+            self.writing.push_back(Leaving::Rtcp(Box::new(pli)));
         }
         for (slot, report) in reports {
             let Some(sending) = self.sending.get(usize::from(slot)) else { continue };
@@ -193,7 +210,7 @@ impl Legs {
                 octet_count: sending.payload_bytes,
                 ..Default::default()
             };
-            self.writing.push_back(tagged(now, Packet::Rtcp(vec![Box::new(report)])));
+            self.writing.push_back(Leaving::Rtcp(Box::new(report)));
         }
     }
 
@@ -234,10 +251,6 @@ impl Legs {
     }
 }
 
-pub(crate) fn tagged(now: Instant, packet: Packet) -> TaggedPacket {
-    TaggedPacket { now, transport: TransportContext::default(), message: AttributedPacket::new(packet) }
-}
-
 /// Contributing speakers of a packet (CSRCs), and their levels.
 fn contributors(header: &rtp::header::Header) -> Contributors {
     let levels = header.get_extension(CONTRIBUTORS_EXTENSION_ID).unwrap_or_default();
@@ -266,64 +279,4 @@ fn begins_key_frame(payload: &[u8]) -> bool {
         Some((head, _)) => head & TYPE_MASK == SEQUENCE_PARAMETER_SET,
         None => false,
     }
-}
-
-impl Protocol<TaggedPacket, TaggedPacket, ()> for Legs {
-    type Rout = TaggedPacket;
-    type Wout = TaggedPacket;
-    type Eout = ();
-    type Error = Error;
-    type Time = Instant;
-
-    fn handle_read(&mut self, packet: TaggedPacket) -> Result<(), Error> {
-        match &packet.message.packet {
-            Packet::Rtp(rtp) => self.receive_rtp(packet.now, rtp),
-            Packet::Rtcp(compound) => {
-                compound.iter().for_each(|rtcp| self.receive_rtcp(packet.now, &**rtcp));
-            }
-            _ => {}
-        }
-        Ok(())
-    }
-
-    fn poll_read(&mut self) -> Option<TaggedPacket> {
-        None
-    }
-
-    fn handle_write(&mut self, packet: TaggedPacket) -> Result<(), Error> {
-        self.writing.push_back(packet);
-        Ok(())
-    }
-
-    fn poll_write(&mut self) -> Option<TaggedPacket> {
-        let now = Instant::now();
-        if self.taken.is_empty() && self.writing.is_empty() {
-            self.take_batch(now);
-        }
-        if let Some(packet) = self.writing.pop_front() {
-            return Some(packet);
-        }
-        while let Some(outgoing) = self.taken.pop_front() {
-            if let Some(packet) = self.next_of_leg(outgoing) {
-                return Some(tagged(now, Packet::Rtp(packet)));
-            }
-        }
-        None
-    }
-
-    fn handle_timeout(&mut self, now: Instant) -> Result<(), Error> {
-        self.send_nacks(now);
-        Ok(())
-    }
-
-    fn poll_timeout(&mut self) -> Option<Instant> {
-        self.holes.iter().filter_map(Holes::deadline).min()
-    }
-}
-
-impl Interceptor for Legs {
-    fn bind_local_stream(&mut self, _: &StreamInfo) {}
-    fn unbind_local_stream(&mut self, _: &StreamInfo) {}
-    fn bind_remote_stream(&mut self, _: &StreamInfo) {}
-    fn unbind_remote_stream(&mut self, _: &StreamInfo) {}
 }

@@ -38,8 +38,11 @@ extern crate self as plenary_rtc;
 
 #[cfg(feature = "bench")]
 pub mod bench;
+mod channels;
 mod connection;
+mod credentials;
 mod handle;
+mod layout;
 mod legs;
 mod link;
 mod links;
@@ -47,29 +50,31 @@ mod packet_queue;
 mod ports;
 mod queue;
 mod repair;
+mod sdp;
 mod seam;
+mod secure;
 mod shaper;
 mod shared;
 mod socket;
-mod stack;
 mod sync;
-mod tap;
-mod template;
 mod traffic;
 mod train;
+mod trains;
+mod transport;
 mod wire;
 
 #[cfg(test)]
 #[path = "../tests/links/support.rs"]
 mod support;
 
+pub use layout::DescriptionError;
 pub use links::{Events, LinkError, Links};
 pub use plenary_proto::packet::{
     CONTRIBUTORS_MAX, Contributor, Contributors, Destinations, LinkId, LinkStats, MediaPacket,
     PAYLOAD_LEN_MAX,
 };
+pub use sdp::sdp;
 pub use seam::{Channel, Command, DownReason, Event, LinkDriver, PacketSink, SenderReport};
 pub use shaper::{Shape, ShapedTcp, Shaper};
 pub use shared::LinksConfig;
-pub use template::DescriptionError;
 pub use train::{Arrival, TRAIN_BYTES_MAX, TRAIN_DURATION_US_MAX, TrainArrivals};

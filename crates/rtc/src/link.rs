@@ -1,10 +1,9 @@
 //! One link from its opening to its end: its negotiation task.
 //!
-//! A link is one peer connection of the stack. The offering end sends its description, waits for the answer
-//! and applies it; the answering end applies the offer and sends its description. The stack then runs the
-//! connectivity checks, DTLS and SCTP by itself. The link is connected when all three channels are open at
-//! both ends. It ends when either end closes it or nothing has been received for 5 s; a shorter silence does
-//! not end it.
+//! The offering end sends its description, waits for the answer and applies it; the answering end applies the
+//! offer and sends its description. The transport then runs the connectivity checks, DTLS and SCTP by itself. The
+//! link is connected when all three channels are open at both ends. It ends when either end closes it or nothing
+//! has been received for 5 s; a shorter silence does not end it.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -15,17 +14,16 @@ use plenary_proto::packet::LinkId;
 use rtc::shared::error::Error;
 use tokio::sync::{mpsc, watch};
 
-use crate::connection::{Connection, OpenError};
+use crate::connection::{Connection, OpenError, Plan};
 use crate::handle::Handle;
+use crate::layout::{DescriptionError, PAYLOAD_TYPES, Role, Ssrcs, check};
 use crate::legs::Legs;
 use crate::ports::Port;
 use crate::queue::SendQueue;
 use crate::seam::{Channel, DownReason, Event};
 use crate::shared::Shared;
-use crate::stack::Plan;
-use crate::tap::TrainTap;
-use crate::template::{DescriptionError, PAYLOAD_TYPES, Role, Ssrcs, agrees, check, sdp};
 use crate::train::TrainArrivals;
+use crate::trains::Trains;
 use crate::wire::Wire;
 
 /// Maximum number of finished trains, and of refused trains, that wait to be reported. Further ones are not
@@ -147,12 +145,11 @@ impl Link {
                 role: self.role(),
                 ufrag: self.ufrag.clone(),
                 pwd: self.pwd.clone(),
-                payload_types: self.payload_types,
                 addresses: port.addresses(),
                 wire: wire.clone(),
                 shaper: config.shaper.clone(),
                 legs: Legs::new(self.id, wire.clone(), sink, self.payload_types, config.epoch),
-                tap: TrainTap::new(
+                trains: Trains::new(
                     wire.clone(),
                     self.payload_types,
                     config.epoch,
@@ -170,22 +167,20 @@ impl Link {
         }
     }
 
-    /// Lets the stack describe this end, and checks the stack's SDP against the template.
+    /// Describes this end. The answering end begins to connect.
     fn describe(&self, connection: &mut Connection) -> Result<Description, DownReason> {
+        if let Some(offer) = &self.offer {
+            connection.start(offer).map_err(failed)?;
+        }
         let types = self.payload_types;
-        let offer = self.offer.as_ref().map(|offer| sdp(self.kind, offer, types));
-        let setup = if offer.is_none() { Setup::ActPass } else { Setup::Active };
-        let (written, candidates) = connection.describe(offer).map_err(failed)?;
-        let description = Description {
+        Ok(Description {
             ufrag: Text::truncated(&self.ufrag),
             pwd: Text::truncated(&self.pwd),
             fingerprint: self.shared.credentials.fingerprint,
-            setup,
+            setup: if self.offer.is_none() { Setup::ActPass } else { Setup::Active },
             payload_types: (types != PAYLOAD_TYPES).then_some(types),
-            candidates,
-        };
-        agrees(&written, &sdp(self.kind, &description, types))?;
-        Ok(description)
+            candidates: connection.candidates(),
+        })
     }
 
     /// Applies the answer of the other end.
@@ -194,7 +189,7 @@ impl Link {
         if answered != self.payload_types {
             return Err(DescriptionError::PayloadTypes(answered).into());
         }
-        connection.accept(sdp(self.kind, answer, answered)).map_err(failed)
+        connection.start(answer).map_err(failed)
     }
 }
 

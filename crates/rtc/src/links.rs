@@ -8,14 +8,14 @@ use tokio::runtime;
 use tokio::sync::{mpsc, watch};
 use tracing::Instrument as _;
 
+use crate::credentials::{Credentials, ice_credentials};
 use crate::handle::Handle;
+use crate::layout::Ssrcs;
 use crate::link::Link;
 use crate::ports::Ports;
 use crate::seam::{Channel, Command, DownReason, Event, LinkDriver, PacketSink};
 use crate::shared::{Added, LinksConfig, Shared};
-use crate::stack::{Credentials, ice_credentials};
 use crate::sync::lock;
-use crate::template::Ssrcs;
 use crate::wire::Wire;
 
 /// Maximum number of events that wait to be read. At the limit the links of this peer wait, and through the

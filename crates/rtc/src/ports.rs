@@ -5,8 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex};
 
+use crate::layout::is_offerable;
 use crate::sync::lock;
-use crate::template::is_offerable;
 
 /// Maximum number of local addresses that a link is bound to; further ones are left out.
 const ADDRESSES_MAX: usize = plenary_proto::message::CANDIDATES_MAX;

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use plenary_proto::message::{Description, LinkKind};
 use plenary_proto::packet::{Destinations, LinkId, MediaPacket};
 
-use crate::template::DescriptionError;
+use crate::layout::DescriptionError;
 use crate::train::TrainArrivals;
 
 /// Executes commands on links. No implementation may block.

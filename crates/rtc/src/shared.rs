@@ -10,11 +10,11 @@ use plenary_proto::packet::LinkId;
 use tokio::sync::mpsc::{self, error::TrySendError};
 use tokio::sync::watch;
 
+use crate::credentials::Credentials;
 use crate::handle::Handle;
 use crate::ports::Ports;
 use crate::seam::{Event, PacketSink};
 use crate::shaper::Shaper;
-use crate::stack::Credentials;
 use crate::sync::lock;
 
 /// Configuration of a peer's links. [`Default`] binds to all addresses and any ports.

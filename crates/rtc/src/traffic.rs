@@ -17,15 +17,15 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use bytes::Bytes;
-use rtc::peer_connection::state::RTCPeerConnectionState;
 use rtc::shared::error::Error;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::connection::{Connection, Happening, SEND_BUFFER_BYTES_MAX};
+use crate::layout::Role;
 use crate::link::{Link, ended, failed};
 use crate::seam::{Channel, DownReason, Event};
 use crate::sync::lock;
-use crate::template::Role;
+use crate::transport::{TransportEvent, is_closed};
 
 /// Time that a closed link may take to send its remaining control messages.
 const FLUSH_MAX: Duration = Duration::from_millis(500);
@@ -52,7 +52,6 @@ const DROP_REPORT_INTERVAL: Duration = Duration::from_millis(100);
 /// State of a link's set-up, and the deadlines of its timers.
 struct Progress {
     role: Role,
-    channels_open: usize,
     is_answered: bool,
     is_connected: bool,
     give_up_at: Option<Instant>,
@@ -90,7 +89,7 @@ impl Link {
                 }
                 () = self.shared.emit_first(&mut self.outbox), if !reads => {}
                 Some(answer) = self.answers.recv(), if !progress.is_answered => {
-                    progress.is_answered = true;
+                    progress.answered();
                     self.accept(connection, &answer)?;
                 }
                 Some((train, arrivals)) = self.measured.recv(), if reads => {
@@ -148,13 +147,12 @@ impl Link {
     ) -> Result<(), DownReason> {
         let link = self.id;
         match happening {
-            Happening::State(state) => progress.see(state)?,
-            Happening::Opened => {
-                progress.channels_open += 1;
-                if progress.channels_open == Channel::ALL.len() && progress.role == Role::Answer {
-                    progress.greet_at = Some(Instant::now());
-                }
+            Happening::Transport(TransportEvent::Opened) if progress.role == Role::Answer => {
+                progress.greet_at = Some(Instant::now());
             }
+            Happening::Transport(TransportEvent::Opened) => {}
+            Happening::Transport(TransportEvent::Lost) => return Err(DownReason::Lost),
+            Happening::Transport(TransportEvent::Closed) => return Err(DownReason::ClosedByPeer),
             Happening::Message(channel, bytes) => {
                 if bytes.len() > channel.message_len_max() {
                     return Err(DownReason::MessageTooLong(channel));
@@ -175,7 +173,6 @@ impl Link {
             }
             Happening::MessagesWait if progress.is_connected => self.send_queued(connection, progress)?,
             Happening::MessagesWait => {}
-            Happening::Closed => return Err(DownReason::ClosedByPeer),
         }
         Ok(())
     }
@@ -196,7 +193,7 @@ impl Link {
                 let Some(taken) = self.handle.queue(channel).take() else { break };
                 // a heartbeat that would have to wait is dropped
                 if has_room {
-                    connection.send(channel, taken.bytes).map_err(unsendable)?;
+                    connection.send(channel, &taken.bytes).map_err(unsendable)?;
                 }
                 if channel == Channel::Control {
                     (progress.probe_at, progress.probes_left) =
@@ -226,29 +223,25 @@ impl Link {
 
 impl Progress {
     fn new(role: Role) -> Progress {
-        Progress {
+        let mut progress = Progress {
             role,
-            channels_open: 0,
-            is_answered: role == Role::Answer,
+            is_answered: false,
             is_connected: false,
             give_up_at: None,
             greet_at: None,
             tell_drops_at: None,
             probe_at: None,
             probes_left: 0,
+        };
+        if role == Role::Answer {
+            progress.answered();
         }
+        progress
     }
 
-    fn see(&mut self, state: RTCPeerConnectionState) -> Result<(), DownReason> {
-        match state {
-            RTCPeerConnectionState::Connecting if !self.is_connected => {
-                self.give_up_at.get_or_insert(Instant::now() + SETUP_MAX);
-            }
-            RTCPeerConnectionState::Failed => return Err(DownReason::Lost),
-            RTCPeerConnectionState::Closed => return Err(DownReason::ClosedByPeer),
-            _ => {}
-        }
-        Ok(())
+    /// Called when both descriptions are known: the ends begin to connect.
+    fn answered(&mut self) {
+        (self.is_answered, self.give_up_at) = (true, Some(Instant::now() + SETUP_MAX));
     }
 
     fn deadline(&self) -> Option<Instant> {
@@ -261,12 +254,9 @@ impl Progress {
     }
 }
 
-/// Converts the stack's error on sending a message to the reason for the link's end.
+/// Converts the transport's error on sending a message to the reason for the link's end.
 fn unsendable(error: Error) -> DownReason {
-    match error {
-        Error::ErrDataChannelClosed | Error::ErrStreamClosed => DownReason::ClosedByPeer,
-        error => failed(error),
-    }
+    if is_closed(&error) { DownReason::ClosedByPeer } else { failed(error) }
 }
 
 /// Sleeps until the given time; returns at once without one.
@@ -278,5 +268,5 @@ async fn at(time: Option<Instant>) {
 
 /// Sends an empty heartbeat: a greeting, or a probe. A lost one is repeated.
 fn greet(connection: &mut Connection) {
-    let _ = connection.send(Channel::Heartbeat, Bytes::new());
+    let _ = connection.send(Channel::Heartbeat, &Bytes::new());
 }

@@ -14,10 +14,10 @@ use futures::task::AtomicWaker;
 use plenary_proto::packet::{LinkStats, MediaPacket};
 use tokio::sync::Notify;
 
+use crate::layout::Ssrcs;
 use crate::packet_queue::{PacketQueue, Pushed};
 use crate::seam::SenderReport;
 use crate::sync::lock;
-use crate::template::Ssrcs;
 use crate::train::Departures;
 
 /// Value of `rtt_us` until a round trip was measured.
@@ -68,9 +68,8 @@ impl Counters {
     }
 }
 
-/// Maximum number of packets that a link hands to the stack in one turn of its task. The stack carries all of them
-/// from handler to handler in queues that never shrink: a train of 200 kB, or the past that a newcomer gets, left a
-/// megabyte in each link end. A frame of 1.5 Mbit/s has 7 packets.
+/// Maximum number of packets that a link takes in one turn of its task: a train of 200 kB, or the past that a newcomer
+/// gets, would otherwise lie in memory sealed. A frame of 1.5 Mbit/s has 7 packets.
 pub(crate) const TURN_PACKETS_MAX: usize = 16;
 
 /// What the link's task was woken for.
@@ -81,10 +80,6 @@ struct Wakeups {
     media: AtomicBool,
     /// Messages wait.
     messages: AtomicBool,
-    /// The next batch of media may be taken: the task has begun a turn for it.
-    granted: AtomicBool,
-    /// The same for the packet train being sent.
-    train_granted: AtomicBool,
 }
 
 /// Clears a flag and returns whether it was set. The flag is read first, since most turns are for a datagram that
@@ -167,27 +162,12 @@ impl Wire {
 
     /// Called by the link's task: whether this turn sends media.
     pub(crate) fn take_nudge(&self) -> bool {
-        let wanted = take(&self.wakeups.media);
-        if wanted {
-            self.wakeups.granted.store(true, Ordering::Release);
-            self.wakeups.train_granted.store(true, Ordering::Release);
-        }
-        wanted
+        take(&self.wakeups.media)
     }
 
     /// Called by the link's task: whether messages wait since the last call.
     pub(crate) fn take_messages_wait(&self) -> bool {
         take(&self.wakeups.messages)
-    }
-
-    /// Called by the interceptor that empties the send queue: whether it may take a batch in this turn.
-    pub(crate) fn take_grant(&self) -> bool {
-        take(&self.wakeups.granted)
-    }
-
-    /// Called by the interceptor that sends trains: whether it may send a batch in this turn.
-    pub(crate) fn take_train_grant(&self) -> bool {
-        take(&self.wakeups.train_granted)
     }
 
     /// Records the round-trip time of a check, and the source address of its answer.

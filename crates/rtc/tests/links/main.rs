@@ -4,4 +4,5 @@ mod channels;
 mod media;
 mod network;
 mod opening;
+mod standard;
 mod support;

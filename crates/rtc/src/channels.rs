@@ -1,0 +1,227 @@
+//! The data channels of a link: an SCTP association over DTLS (RFC 8831), with one negotiated stream for each channel.
+
+use std::collections::VecDeque;
+use std::time::Instant;
+
+use bytes::Bytes;
+use rtc::sctp::{
+    Association, AssociationHandle, ClientConfig, DatagramEvent, Endpoint, EndpointConfig, Event, Payload,
+    PayloadProtocolIdentifier, ReliabilityType, ServerConfig, StreamEvent, TransportConfig,
+};
+use rtc::shared::error::{Error, Result};
+use rtc::shared::{TransportContext, TransportProtocol};
+
+use crate::seam::Channel;
+
+/// Maximum length of a message in bytes: the default of an SDP without `a=max-message-size` (RFC 8841, 6.1).
+const MESSAGE_BYTES_MAX: u32 = 65_536;
+/// SCTP can't carry an empty message, so one byte stands for it (RFC 8831, 6.6).
+const EMPTY: &[u8] = &[0];
+
+/// Length of the inbox, in bytes, beyond which messages stay with the association, so that its receive window makes the
+/// other end wait. Below it messages are taken at once, since an association drops its unread messages when it ends.
+const INBOX_BYTES: usize = MESSAGE_BYTES_MAX as usize;
+
+/// The data channels of a link.
+pub(crate) struct Channels {
+    endpoint: Endpoint,
+    association: Option<(AssociationHandle, Association)>,
+    is_open: bool,
+    /// Messages that the link hasn't read.
+    inbox: VecDeque<(Channel, Bytes)>,
+    /// Length of the inbox in bytes. Each message counts one byte more than it has.
+    inbox_bytes: usize,
+    /// Channels with more messages in the association, in the order of [`Channel::ALL`].
+    readable: [bool; Channel::ALL.len()],
+    /// The association may have packets to send.
+    is_dirty: bool,
+}
+
+/// An event on the channels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ChannelsEvent {
+    /// All channels are open at this end.
+    Opened,
+    /// The association has ended.
+    Closed,
+}
+
+impl Channels {
+    pub(crate) fn new() -> Channels {
+        let server = ServerConfig::new(transport_config());
+        let placeholder = TransportContext::default().local_addr;
+        let (udp, config) = (TransportProtocol::UDP, EndpointConfig::default());
+        Channels {
+            endpoint: Endpoint::new(placeholder, udp, config.into(), Some(server.into())),
+            association: None,
+            is_open: false,
+            inbox: VecDeque::new(),
+            inbox_bytes: 0,
+            readable: Default::default(),
+            is_dirty: false,
+        }
+    }
+
+    /// Begins the association: the DTLS client does, the server waits for it.
+    pub(crate) fn connect(&mut self, now: Instant) -> Result<()> {
+        let (config, other_end) =
+            (ClientConfig::new(transport_config()), TransportContext::default().peer_addr);
+        let connected = self.endpoint.connect(now, config, other_end);
+        self.association = Some(connected.map_err(|error| Error::Other(error.to_string()))?);
+        self.is_dirty = true;
+        Ok(())
+    }
+
+    pub(crate) fn receive(&mut self, now: Instant, packet: Bytes) {
+        let other_end = TransportContext::default().peer_addr;
+        match (self.endpoint.handle(now, other_end, None, packet), &mut self.association) {
+            (Some((handle, DatagramEvent::NewAssociation(association))), none @ None) => {
+                *none = Some((handle, association));
+            }
+            (Some((handle, DatagramEvent::AssociationEvent(event))), Some((own, association)))
+                if handle == *own =>
+            {
+                association.handle_event(event);
+            }
+            _ => {}
+        }
+        self.is_dirty = true;
+    }
+
+    /// The next event since the last packet or timeout.
+    pub(crate) fn poll_event(&mut self) -> Option<ChannelsEvent> {
+        loop {
+            let (_, association) = self.association.as_mut()?;
+            let Some(event) = association.poll() else {
+                while association.poll_endpoint_event().is_some() {}
+                return None;
+            };
+            match event {
+                Event::Connected if !self.is_open => {
+                    self.is_open = true;
+                    open_streams(association);
+                    self.fill_inbox();
+                    return Some(ChannelsEvent::Opened);
+                }
+                Event::Stream(StreamEvent::Readable { id }) => {
+                    self.readable.get_mut(usize::from(id)).into_iter().for_each(|readable| *readable = true);
+                    self.fill_inbox();
+                }
+                Event::HandshakeFailed { .. } | Event::AssociationLost { .. } => {
+                    return Some(ChannelsEvent::Closed);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Takes messages from the association, as far as the inbox has room.
+    fn fill_inbox(&mut self) {
+        let Some((_, association)) = self.association.as_mut().filter(|_| self.is_open) else { return };
+        for ((id, channel), readable) in (0..).zip(Channel::ALL).zip(&mut self.readable) {
+            while *readable && self.inbox_bytes < INBOX_BYTES {
+                let chunks = association.stream(id).and_then(|mut stream| stream.read_sctp());
+                let Ok(Some(chunks)) = chunks else {
+                    *readable = false;
+                    break;
+                };
+                // the window has room again, which the other end is told
+                self.is_dirty = true;
+                let message = match chunks.ppi {
+                    PayloadProtocolIdentifier::BinaryEmpty | PayloadProtocolIdentifier::StringEmpty => {
+                        Bytes::new()
+                    }
+                    PayloadProtocolIdentifier::Binary | PayloadProtocolIdentifier::String => {
+                        let Ok(message) = chunks.to_payload(MESSAGE_BYTES_MAX as usize) else { continue };
+                        message.freeze()
+                    }
+                    // the channels are negotiated, so no message opens one (RFC 8832)
+                    _ => continue,
+                };
+                self.inbox_bytes += message.len() + 1;
+                self.inbox.push_back((channel, message));
+            }
+        }
+    }
+
+    /// The next message that has arrived.
+    pub(crate) fn read(&mut self) -> Option<(Channel, Bytes)> {
+        if self.inbox.is_empty() {
+            self.fill_inbox();
+        }
+        let (channel, message) = self.inbox.pop_front()?;
+        self.inbox_bytes -= message.len() + 1;
+        Some((channel, message))
+    }
+
+    pub(crate) fn send(&mut self, now: Instant, channel: Channel, message: &Bytes) -> Result<()> {
+        let (_, association) =
+            self.association.as_mut().filter(|_| self.is_open).ok_or(Error::ErrDataChannelClosed)?;
+        let mut stream = association.stream(channel as u16)?;
+        if message.is_empty() {
+            let empty = Bytes::from_static(EMPTY);
+            stream.write_chunk_with_ppi(now, &empty, PayloadProtocolIdentifier::BinaryEmpty)?;
+        } else {
+            stream.write_chunk_with_ppi(now, message, PayloadProtocolIdentifier::Binary)?;
+        }
+        self.is_dirty = true;
+        Ok(())
+    }
+
+    /// Bytes of messages that the other end has not acknowledged yet.
+    pub(crate) fn outstanding_bytes(&mut self, channel: Channel) -> usize {
+        let association = self.association.as_mut();
+        let stream = association.and_then(|(_, association)| association.stream(channel as u16).ok());
+        stream.and_then(|stream| stream.buffered_amount().ok()).unwrap_or(0)
+    }
+
+    /// Hands the packets that are due to `send`. Acknowledgements of all packets since the last call share one.
+    pub(crate) fn flush(&mut self, now: Instant, mut send: impl FnMut(&[u8])) {
+        if !std::mem::take(&mut self.is_dirty) {
+            return;
+        }
+        let Some((_, association)) = &mut self.association else { return };
+        while let Some(transmit) = association.poll_transmit(now) {
+            if let Payload::RawEncode(packets) = transmit.message {
+                packets.iter().for_each(|packet| send(packet));
+            }
+        }
+    }
+
+    pub(crate) fn handle_timeout(&mut self, now: Instant) {
+        if self.poll_timeout().is_some_and(|due| due <= now)
+            && let Some((_, association)) = &mut self.association
+        {
+            association.handle_timeout(now);
+            self.is_dirty = true;
+        }
+    }
+
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        self.association.as_ref().and_then(|(_, association)| association.poll_timeout())
+    }
+
+    /// Ends the association at once; [`Channels::flush`] sends the ABORT.
+    pub(crate) fn abort(&mut self) {
+        if let Some((_, association)) = &mut self.association {
+            let _ = association.abort();
+            self.is_dirty = true;
+        }
+    }
+}
+
+fn open_streams(association: &mut Association) {
+    for (id, channel) in (0..).zip(Channel::ALL) {
+        // a message that arrived first has opened the stream
+        let _ = association.open_stream(id, PayloadProtocolIdentifier::Binary);
+        if channel == Channel::Heartbeat
+            && let Ok(mut stream) = association.stream(id)
+        {
+            let _ = stream.set_reliability_params(true, ReliabilityType::Rexmit, 0);
+        }
+    }
+}
+
+fn transport_config() -> TransportConfig {
+    TransportConfig::default().with_max_message_size(MESSAGE_BYTES_MAX)
+}

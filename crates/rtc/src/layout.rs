@@ -1,0 +1,208 @@
+//! What all links of a kind have in common, so that no SDP is exchanged: a fixed number of slots, payload types,
+//! header extension ids, and SSRCs that follow from the user fragment. Also checks the descriptions of other peers.
+
+use std::net::{IpAddr, SocketAddr};
+
+use plenary_proto::message::{Candidate, Description, LinkKind, PayloadTypes, Setup};
+
+/// Maximum number of slots of a link.
+pub(crate) const SLOTS_MAX: usize = 16;
+/// Slot number from which the SSRC of packet trains is derived. Trains have no negotiated slot.
+const TRAIN_SLOT: u8 = 255;
+/// Header extension ids (RFC 8285).
+pub(crate) const PACKET_EXTENSION_ID: u8 = 1;
+pub(crate) const TWCC_EXTENSION_ID: u8 = 2;
+pub(crate) const AUDIO_LEVEL_EXTENSION_ID: u8 = 3;
+pub(crate) const CONTRIBUTORS_EXTENSION_ID: u8 = 4;
+/// Default payload types, for descriptions that name none.
+pub(crate) const PAYLOAD_TYPES: PayloadTypes = PayloadTypes { h264: 102, opus: 111 };
+
+/// Reason that a description is unusable.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DescriptionError {
+    /// The user fragment is not 4 to 32 ICE characters (RFC 8839).
+    #[error("the user fragment is malformed")]
+    Ufrag,
+    /// The password is not 22 to 64 ICE characters (RFC 8839).
+    #[error("the password is malformed")]
+    Pwd,
+    /// The DTLS role does not fit: an offer must leave it open, an answer must choose one.
+    #[error("the DTLS role {0:?} does not fit")]
+    Setup(Setup),
+    /// The payload types are equal, outside the dynamic ranges of RFC 5761, or differ from those of the
+    /// offer.
+    #[error("the payload types {0:?} cannot be used")]
+    PayloadTypes(PayloadTypes),
+    /// The description lists no candidate address.
+    #[error("there are no candidates")]
+    NoCandidates,
+    /// A candidate address is unreachable: port 0, unspecified or multicast.
+    #[error("{0} is no address of a peer")]
+    Candidate(SocketAddr),
+    /// Two slots have the same SSRC, so another user fragment is needed. Probability: one link in 30 million
+    /// (16 slots at each end).
+    #[error("two slots share an SSRC")]
+    SsrcClash,
+}
+
+/// Role of a description in the negotiation: offer or answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    Offer,
+    Answer,
+}
+
+/// Number of slots of a link of that kind: even slots for video, odd slots for sound.
+pub(crate) const fn slot_count(kind: LinkKind) -> u8 {
+    match kind {
+        LinkKind::Peer => 6,
+        LinkKind::Trunk(_) => SLOTS_MAX as u8,
+    }
+}
+
+/// Whether a slot carries video: even slots do.
+pub(crate) const fn is_video(slot: u8) -> bool {
+    slot.is_multiple_of(2)
+}
+
+/// SSRCs of one end of a link: of its slots, in order, and of its packet trains.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Ssrcs {
+    slots: [u32; SLOTS_MAX],
+    slot_count: u8,
+    /// SSRC of packet trains.
+    pub(crate) train: u32,
+}
+
+impl Ssrcs {
+    pub(crate) fn of(kind: LinkKind, ufrag: &str) -> Ssrcs {
+        Ssrcs {
+            slots: std::array::from_fn(|slot| ssrc(ufrag, slot as u8)),
+            slot_count: slot_count(kind),
+            train: ssrc(ufrag, TRAIN_SLOT),
+        }
+    }
+
+    pub(crate) fn slots(&self) -> &[u32] {
+        self.slots.get(..usize::from(self.slot_count)).unwrap_or_default()
+    }
+
+    pub(crate) fn of_slot(&self, slot: u8) -> Option<u32> {
+        self.slots().get(usize::from(slot)).copied()
+    }
+
+    pub(crate) fn slot_of(&self, ssrc: u32) -> Option<u8> {
+        self.slots().iter().position(|&of_slot| of_slot == ssrc).map(|slot| slot as u8)
+    }
+
+    /// Whether any two SSRCs of both ends together are equal.
+    pub(crate) fn clash(&self, other: &Ssrcs) -> bool {
+        has_twins([self.slots(), other.slots(), &[self.train, other.train]].concat())
+    }
+
+    /// Whether any two SSRCs of this end are equal.
+    pub(crate) fn clash_among_themselves(&self) -> bool {
+        has_twins([self.slots(), &[self.train]].concat())
+    }
+}
+
+fn has_twins(mut ssrcs: Vec<u32>) -> bool {
+    ssrcs.sort_unstable();
+    ssrcs.windows(2).any(|pair| pair.first() == pair.last())
+}
+
+/// SSRC of a slot (docs/PROTOCOL.md, section 4): FNV-1a over fragment and slot, folded to 32 bits, lowest bit
+/// set.
+fn ssrc(ufrag: &str, slot: u8) -> u32 {
+    let hash = ufrag.bytes().chain([slot]).fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    });
+    ((hash >> 32) ^ hash) as u32 | 1
+}
+
+/// Checks every field of a description that could confuse the transport, and returns its payload types.
+pub(crate) fn check(description: &Description, role: Role) -> Result<PayloadTypes, DescriptionError> {
+    if !is_ice_text(&description.ufrag, 4..=32) {
+        return Err(DescriptionError::Ufrag);
+    }
+    if !is_ice_text(&description.pwd, 22..=64) {
+        return Err(DescriptionError::Pwd);
+    }
+    if (description.setup == Setup::ActPass) != (role == Role::Offer) {
+        return Err(DescriptionError::Setup(description.setup));
+    }
+    if description.candidates.is_empty() {
+        return Err(DescriptionError::NoCandidates);
+    }
+    for candidate in &description.candidates {
+        let address = address(candidate);
+        if address.port() == 0 || address.ip().is_unspecified() || address.ip().is_multicast() {
+            return Err(DescriptionError::Candidate(address));
+        }
+    }
+    let types = description.payload_types.unwrap_or(PAYLOAD_TYPES);
+    if types.h264 == types.opus || !is_dynamic(types.h264) || !is_dynamic(types.opus) {
+        return Err(DescriptionError::PayloadTypes(types));
+    }
+    Ok(types)
+}
+
+/// ALPHA / DIGIT / "+" / "/" (RFC 8839, 5.4): no character that could end a line of SDP.
+fn is_ice_text(text: &str, lengths: std::ops::RangeInclusive<usize>) -> bool {
+    lengths.contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'+' || byte == b'/')
+}
+
+/// Whether RTCP leaves the payload type free when RTP and RTCP share a port (RFC 5761, section 4).
+fn is_dynamic(payload_type: u8) -> bool {
+    (96..=127).contains(&payload_type) || (35..=63).contains(&payload_type)
+}
+
+pub(crate) fn address(candidate: &Candidate) -> SocketAddr {
+    match *candidate {
+        Candidate::Host(address) | Candidate::Reflexive(address) | Candidate::Relayed(address) => address,
+    }
+}
+
+/// Priority of a candidate (RFC 8445, 5.1.2): host before reflexive before relayed, then in listed order.
+pub(crate) fn priority(candidate: &Candidate, index: u32) -> u32 {
+    let preference: u32 = match candidate {
+        Candidate::Host(_) => 126,
+        Candidate::Reflexive(_) => 100,
+        Candidate::Relayed(_) => 0,
+    };
+    (preference << 24) | ((65_535 - index) << 8) | 255
+}
+
+/// Whether an address is worth offering to other peers; the caller decides about loopback.
+pub(crate) fn is_offerable(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(ip) => {
+            !ip.is_unspecified() && !ip.is_link_local() && !ip.is_multicast() && !ip.is_broadcast()
+        }
+        // an fe80:: address is useless without its scope, which candidates don't carry
+        IpAddr::V6(ip) => !ip.is_unspecified() && !ip.is_unicast_link_local() && !ip.is_multicast(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOLDEN_SSRCS: [u32; 6] =
+        [0xc09d_1893, 0xc09d_1b41, 0xc09d_1e0d, 0xc09d_1efb, 0xc09d_0ddf, 0xc09d_0e8d];
+
+    #[test]
+    fn ssrcs_are_derived_as_the_protocol_says() {
+        // expected: FNV-1a over "ab+/" and the slot, computed independently of this code
+        let ssrcs = Ssrcs::of(LinkKind::Peer, "ab+/");
+        assert_eq!(ssrcs.slots(), GOLDEN_SSRCS);
+        assert_eq!(ssrcs.of_slot(6), None);
+        for (slot, ssrc) in (0..).zip(GOLDEN_SSRCS) {
+            assert_eq!((ssrcs.of_slot(slot), ssrcs.slot_of(ssrc)), (Some(ssrc), Some(slot)));
+        }
+        assert_eq!(ssrcs.slot_of(ssrcs.train), None, "trains are in no slot");
+        assert!(ssrcs.clash(&ssrcs) && !ssrcs.clash_among_themselves());
+        assert!(!ssrcs.clash(&Ssrcs::of(LinkKind::Peer, "abcd")));
+    }
+}

@@ -1,0 +1,534 @@
+//! The WebRTC transport of a link, without IO: ICE, DTLS, SRTP and SCTP.
+//!
+//! The protocols are the stack's (`rtc`). Its peer connection, which joins them behind SDP, tracks and
+//! interceptors, is not used: descriptions of peers say all that a link needs, and each packet would pass eight
+//! handlers and their queues in each direction.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::{Bytes, BytesMut};
+use plenary_proto::message::{Candidate, Description, Setup};
+use rtc::ice::candidate::candidate_host::CandidateHostConfig;
+use rtc::ice::candidate::candidate_relay::CandidateRelayConfig;
+use rtc::ice::candidate::candidate_server_reflexive::CandidateServerReflexiveConfig;
+use rtc::ice::candidate::{Candidate as IceCandidate, CandidateConfig};
+use rtc::ice::mdns::MulticastDnsMode;
+use rtc::ice::state::ConnectionState;
+use rtc::ice::{Agent, AgentConfig};
+use rtc::sansio::Protocol as _;
+use rtc::shared::error::{Error, Result};
+use rtc::shared::util::is_rtcp;
+use rtc::shared::{TaggedBytesMut, TransportContext, TransportProtocol};
+
+use crate::channels::{Channels, ChannelsEvent};
+use crate::credentials::Credentials;
+use crate::layout::{Role, priority};
+use crate::legs::{Leaving, Legs};
+use crate::seam::Channel;
+use crate::secure::{Dtls, Secured, Srtp};
+use crate::socket::Class;
+use crate::trains::Trains;
+
+/// Interval between connectivity checks. The first check is sent after one interval (200 ms by default), so a
+/// link on loopback is up a little later than that.
+const CHECK_INTERVAL: Duration = Duration::from_millis(20);
+/// Maximum number of unanswered checks of a pair of addresses: as many as fit into `SILENCE_MAX`. By default an
+/// end stops after 7 checks; then the NAT in front of it closes the mapping, although the answer may still be
+/// on its way.
+const CHECKS_MAX: u16 = (SILENCE_MAX.as_millis() / CHECK_INTERVAL.as_millis()) as u16;
+/// Silence after which the other end is given up. After half of this time the ICE agent is disconnected, from
+/// which it can recover; after the full time it has failed.
+const SILENCE_MAX: Duration = Duration::from_secs(5);
+/// Interval between checks of an established link (RFC 7675 requires less than 5 s). The checks also measure
+/// the round trip.
+const CONSENT_INTERVAL: Duration = Duration::from_secs(1);
+
+/// The transport of a link.
+pub(crate) struct Transport {
+    role: Role,
+    credentials: Credentials,
+    agent: Agent,
+    /// The pair of addresses that ICE has selected.
+    path: Option<TransportContext>,
+    /// `None` until the other end's description is known.
+    dtls: Option<Dtls>,
+    /// `None` until the handshake is complete.
+    srtp: Option<Box<Srtp>>,
+    channels: Channels,
+    legs: Legs,
+    trains: Trains,
+    events: VecDeque<TransportEvent>,
+    /// Contents of a datagram of DTLS; kept for its memory.
+    secured: Vec<Secured>,
+}
+
+/// An event on a transport.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TransportEvent {
+    /// The channels are open at this end.
+    Opened,
+    /// The other end was not heard for [`SILENCE_MAX`].
+    Lost,
+    /// The other end has closed the link.
+    Closed,
+}
+
+impl Transport {
+    /// Prepares a transport with local addresses. ICE begins once the other end is known ([`Transport::start`]).
+    pub(crate) fn new(
+        now: Instant,
+        role: Role,
+        credentials: &Credentials,
+        (ufrag, pwd): (&str, &str),
+        (legs, trains): (Legs, Trains),
+        addresses: impl Iterator<Item = SocketAddr>,
+    ) -> Result<Transport> {
+        let config = AgentConfig {
+            local_ufrag: ufrag.to_owned(),
+            local_pwd: pwd.to_owned(),
+            // by default a socket more, which fails without a multicast route
+            multicast_dns_mode: MulticastDnsMode::Disabled,
+            disconnected_timeout: Some(SILENCE_MAX / 2),
+            failed_timeout: Some(SILENCE_MAX / 2),
+            keepalive_interval: Some(CONSENT_INTERVAL),
+            check_interval: CHECK_INTERVAL,
+            max_binding_requests: Some(CHECKS_MAX),
+            is_controlling: role == Role::Offer,
+            ..AgentConfig::default()
+        };
+        let mut agent = Agent::new(now, Arc::new(config), credentials.provider.clone())?;
+        for (index, address) in (0..).zip(addresses) {
+            agent.add_local_candidate(ice_candidate(&Candidate::Host(address), index)?)?;
+        }
+        Ok(Transport {
+            role,
+            credentials: credentials.clone(),
+            agent,
+            path: None,
+            dtls: None,
+            srtp: None,
+            channels: Channels::new(),
+            legs,
+            trains,
+            events: VecDeque::new(),
+            secured: Vec::new(),
+        })
+    }
+
+    /// Begins to connect with the other end. Its description has passed the check of `layout.rs`.
+    pub(crate) fn start(&mut self, now: Instant, other: &Description) -> Result<()> {
+        let is_client = match other.setup {
+            Setup::ActPass | Setup::Passive => true,
+            Setup::Active => false,
+        };
+        self.dtls = Some(Dtls::new(&self.credentials, other.fingerprint, is_client)?);
+        for (index, candidate) in (0..).zip(&other.candidates) {
+            self.agent.add_remote_candidate(ice_candidate(candidate, index)?)?;
+        }
+        let (is_controlling, ufrag, pwd) =
+            (self.role == Role::Offer, other.ufrag.to_string(), other.pwd.to_string());
+        self.agent.start_connectivity_checks(now, is_controlling, ufrag, pwd)?;
+        self.check_path()
+    }
+
+    /// Takes a datagram.
+    ///
+    /// # Errors
+    /// The datagram is malformed, or was not sealed by the other end. It was dropped.
+    pub(crate) fn receive(
+        &mut self,
+        now: Instant,
+        local_addr: SocketAddr,
+        peer_addr: SocketAddr,
+        datagram: &[u8],
+    ) -> Result<()> {
+        match Class::of(datagram) {
+            Class::Check => {
+                let transport_protocol = TransportProtocol::UDP;
+                let transport = TransportContext { local_addr, peer_addr, ecn: None, transport_protocol };
+                let message = BytesMut::from(datagram);
+                self.agent.handle_read(TaggedBytesMut { now, transport, message })?;
+                self.check_path()
+            }
+            Class::Media => {
+                let Some(srtp) = &mut self.srtp else { return Ok(()) };
+                if is_rtcp(datagram) {
+                    self.legs.receive_rtcp(now, &srtp.open_rtcp(datagram)?);
+                } else {
+                    let packet = srtp.open(datagram)?;
+                    if !self.trains.receive(now, &packet) {
+                        self.legs.receive_rtp(now, packet);
+                    }
+                }
+                Ok(())
+            }
+            Class::Dtls => self.receive_dtls(now, datagram),
+        }
+    }
+
+    fn receive_dtls(&mut self, now: Instant, datagram: &[u8]) -> Result<()> {
+        let Some(dtls) = self.dtls.as_mut().filter(|_| self.path.is_some()) else { return Ok(()) };
+        let read = dtls.read(now, datagram, &mut self.secured);
+        for secured in self.secured.drain(..) {
+            match secured {
+                Secured::Keys(srtp) => {
+                    self.srtp = Some(srtp);
+                    if dtls.is_client {
+                        self.channels.connect(now)?;
+                    }
+                }
+                Secured::Packet(packet) => self.channels.receive(now, packet),
+                Secured::Closed => self.events.push_back(TransportEvent::Closed),
+            }
+        }
+        self.check_channels();
+        read
+    }
+
+    /// Handles the events of the ICE agent.
+    fn check_path(&mut self) -> Result<()> {
+        while let Some(tagged) = self.agent.poll_event() {
+            match tagged.event {
+                rtc::ice::Event::SelectedCandidatePairChange(local, remote) => {
+                    self.path = Some(TransportContext {
+                        local_addr: local.base_addr(),
+                        peer_addr: remote.addr(),
+                        ecn: None,
+                        transport_protocol: TransportProtocol::UDP,
+                    });
+                    self.dtls.as_mut().map_or(Ok(()), |dtls| dtls.path_found(tagged.now))?;
+                }
+                rtc::ice::Event::ConnectionStateChange(ConnectionState::Failed) => {
+                    self.events.push_back(TransportEvent::Lost);
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn check_channels(&mut self) {
+        while let Some(event) = self.channels.poll_event() {
+            self.events.push_back(match event {
+                ChannelsEvent::Opened => TransportEvent::Opened,
+                ChannelsEvent::Closed => TransportEvent::Closed,
+            });
+        }
+    }
+
+    pub(crate) fn poll_event(&mut self) -> Option<TransportEvent> {
+        self.events.pop_front()
+    }
+
+    /// The next message that has arrived.
+    pub(crate) fn read(&mut self) -> Option<(Channel, Bytes)> {
+        self.channels.read()
+    }
+
+    /// Sends a message with the next call of [`Transport::collect`].
+    pub(crate) fn send(&mut self, now: Instant, channel: Channel, message: &Bytes) -> Result<()> {
+        self.channels.send(now, channel, message)
+    }
+
+    /// Bytes of messages that the other end has not acknowledged yet.
+    pub(crate) fn outstanding_bytes(&mut self, channel: Channel) -> usize {
+        self.channels.outstanding_bytes(channel)
+    }
+
+    /// Collects the datagrams that are to be sent now. A batch of media is only taken from the link's queue if `takes_media`.
+    pub(crate) fn collect(
+        &mut self,
+        now: Instant,
+        takes_media: bool,
+        outgoing: &mut VecDeque<TaggedBytesMut>,
+    ) {
+        while let Some(check) = self.agent.poll_write() {
+            outgoing.push_back(check);
+        }
+        let (Some(transport), Some(dtls)) = (self.path, &mut self.dtls) else { return };
+        let mut push = |sealed: Result<BytesMut>| match sealed {
+            Ok(message) => outgoing.push_back(TaggedBytesMut { now, transport, message }),
+            Err(error) => tracing::debug!(%error, "a packet was not sealed"),
+        };
+        if let Some(srtp) = &mut self.srtp {
+            self.trains.depart(now, |packet| push(srtp.seal(&packet)));
+            if takes_media {
+                self.legs.take_batch();
+            }
+            while let Some(leaving) = self.legs.next() {
+                push(match leaving {
+                    Leaving::Rtp(packet) => srtp.seal(&packet),
+                    Leaving::Rtcp(packet) => srtp.seal_rtcp(packet),
+                });
+            }
+        }
+        self.channels.flush(now, |packet| {
+            if let Err(error) = dtls.write(now, packet) {
+                tracing::debug!(%error, "a message was not sealed");
+            }
+        });
+        while let Some(datagram) = dtls.poll_transmit() {
+            push(Ok(datagram));
+        }
+    }
+
+    pub(crate) fn poll_timeout(&mut self) -> Option<Instant> {
+        let dtls = self.dtls.as_ref().and_then(Dtls::poll_timeout);
+        let media = [self.legs.deadline(), self.trains.deadline()];
+        let timeouts = [self.agent.poll_timeout(), dtls, self.channels.poll_timeout()];
+        media.into_iter().chain(timeouts).flatten().min()
+    }
+
+    /// Called when the time of [`Transport::poll_timeout`] has come.
+    ///
+    /// # Errors
+    /// The handshake has failed.
+    pub(crate) fn handle_timeout(&mut self, now: Instant) -> Result<()> {
+        if self.agent.poll_timeout().is_some_and(|due| due <= now) {
+            self.agent.handle_timeout(now)?;
+            self.check_path()?;
+        }
+        self.dtls.as_mut().map_or(Ok(()), |dtls| dtls.handle_timeout(now))?;
+        self.channels.handle_timeout(now);
+        self.check_channels();
+        self.legs.send_nacks(now);
+        self.trains.handle_timeout(now);
+        Ok(())
+    }
+
+    /// Ends the connection, and collects the datagrams that tell the other end so.
+    pub(crate) fn close(&mut self, now: Instant, outgoing: &mut VecDeque<TaggedBytesMut>) -> Result<()> {
+        self.collect(now, false, outgoing);
+        self.channels.abort();
+        self.collect(now, false, outgoing);
+        self.dtls.as_mut().map_or(Ok(()), |dtls| dtls.close(now))?;
+        self.collect(now, false, outgoing);
+        self.agent.close()
+    }
+}
+
+/// The candidate as the ICE agent has it; `index` is its place in its description.
+fn ice_candidate(candidate: &Candidate, index: u32) -> Result<IceCandidate> {
+    let (Candidate::Host(address) | Candidate::Reflexive(address) | Candidate::Relayed(address)) = candidate;
+    let base_config = CandidateConfig {
+        network: "udp".to_owned(),
+        address: address.ip().to_string(),
+        port: address.port(),
+        component: 1,
+        priority: priority(candidate, index),
+        ..CandidateConfig::default()
+    };
+    match candidate {
+        Candidate::Host(_) => CandidateHostConfig { base_config, ..Default::default() }.new_candidate_host(),
+        Candidate::Reflexive(_) => CandidateServerReflexiveConfig { base_config, ..Default::default() }
+            .new_candidate_server_reflexive(),
+        Candidate::Relayed(_) => {
+            CandidateRelayConfig { base_config, ..Default::default() }.new_candidate_relay()
+        }
+    }
+}
+
+/// Whether an error on sending says that the other end has closed the link.
+pub(crate) fn is_closed(error: &Error) -> bool {
+    matches!(error, Error::ErrDataChannelClosed | Error::ErrStreamClosed | Error::ErrStreamNotExisted)
+}
+
+#[cfg(test)]
+mod tests {
+    use plenary_proto::bounded::{List, Text};
+    use plenary_proto::message::LinkKind;
+    use plenary_proto::packet::{LinkId, MediaPacket};
+    use proptest::prelude::*;
+    use tokio::sync::mpsc;
+
+    use super::*;
+    use crate::layout::{PAYLOAD_TYPES, Ssrcs};
+    use crate::seam::{PacketSink, SenderReport};
+    use crate::wire::Wire;
+
+    struct Nowhere;
+
+    impl PacketSink for Nowhere {
+        fn packet(&self, _: LinkId, _: u8, _: MediaPacket, _: u64) {}
+        fn keyframe_wanted(&self, _: LinkId, _: u8) {}
+        fn sender_report(&self, _: LinkId, _: u8, _: SenderReport) {}
+    }
+
+    /// One end of a link, and its description. Time is virtual.
+    struct End {
+        transport: Transport,
+        description: Description,
+        address: SocketAddr,
+        outgoing: VecDeque<TaggedBytesMut>,
+        events: Vec<TransportEvent>,
+    }
+
+    impl End {
+        fn new(now: Instant, role: Role, ufrag: &str, other: &str, port: u16) -> End {
+            let credentials = Credentials::generate().unwrap();
+            let address = SocketAddr::from(([127, 0, 0, 1], port));
+            let wire = Arc::new(Wire::new(Ssrcs::of(LinkKind::Peer, ufrag), 64));
+            wire.remote.set(Ssrcs::of(LinkKind::Peer, other)).unwrap();
+            let legs = Legs::new(LinkId(1), wire.clone(), Arc::new(Nowhere), PAYLOAD_TYPES, now);
+            let trains = Trains::new(wire, PAYLOAD_TYPES, now, mpsc::channel(1).0);
+            let pwd = "abcdefghijklmnopqrstuv";
+            let addresses = [address].into_iter();
+            let transport =
+                Transport::new(now, role, &credentials, (ufrag, pwd), (legs, trains), addresses).unwrap();
+            let description = Description {
+                ufrag: Text::truncated(ufrag),
+                pwd: Text::truncated(pwd),
+                fingerprint: credentials.fingerprint,
+                setup: if role == Role::Offer { Setup::ActPass } else { Setup::Active },
+                payload_types: None,
+                candidates: List::truncated([Candidate::Host(address)]),
+            };
+            End { transport, description, address, outgoing: VecDeque::new(), events: Vec::new() }
+        }
+
+        fn take(&mut self, now: Instant, from: SocketAddr, datagram: &[u8]) -> Result<()> {
+            let taken = self.transport.receive(now, self.address, from, datagram);
+            while let Some(event) = self.transport.poll_event() {
+                self.events.push(event);
+            }
+            taken
+        }
+    }
+
+    fn pair(now: Instant) -> (End, End) {
+        let mut a = End::new(now, Role::Offer, "aaaa", "bbbb", 5_001);
+        let mut b = End::new(now, Role::Answer, "bbbb", "aaaa", 5_002);
+        a.transport.start(now, &b.description).unwrap();
+        b.transport.start(now, &a.description).unwrap();
+        (a, b)
+    }
+
+    /// Carries datagrams for a time, and advances the clock by steps of 5 ms. `falsify` may change a datagram.
+    fn run(a: &mut End, b: &mut End, now: &mut Instant, ms: u64, mut falsify: impl FnMut(&mut BytesMut)) {
+        for _ in 0..ms / 5 {
+            for _ in 0..4 {
+                for _ in ["there", "back"] {
+                    a.transport.collect(*now, true, &mut a.outgoing);
+                    while let Some(mut datagram) = a.outgoing.pop_front() {
+                        falsify(&mut datagram.message);
+                        let _ = b.take(*now, a.address, &datagram.message);
+                    }
+                    std::mem::swap(a, b);
+                }
+            }
+            *now += Duration::from_millis(5);
+            for end in [&mut *a, &mut *b] {
+                let _ = end.transport.handle_timeout(*now);
+                while let Some(event) = end.transport.poll_event() {
+                    end.events.push(event);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn two_ends_open_their_channels_and_messages_from_before_the_close_are_read_after_it() {
+        let mut now = Instant::now();
+        let (mut a, mut b) = pair(now);
+        run(&mut a, &mut b, &mut now, 100, |_| {});
+        assert_eq!(
+            (&a.events[..], &b.events[..]),
+            (&[TransportEvent::Opened][..], &[TransportEvent::Opened][..])
+        );
+        for number in 0..20_u8 {
+            a.transport.send(now, Channel::Control, &Bytes::from(vec![number; 100])).unwrap();
+        }
+        a.transport.close(now, &mut a.outgoing).unwrap();
+        run(&mut a, &mut b, &mut now, 10, |_| {});
+        assert_eq!(b.events.last(), Some(&TransportEvent::Closed));
+        let read: Vec<u8> =
+            std::iter::from_fn(|| b.transport.read()).map(|(_, message)| message[0]).collect();
+        assert_eq!(read, (0..20).collect::<Vec<u8>>());
+    }
+
+    #[test]
+    fn messages_that_are_not_read_make_the_other_end_wait() {
+        let mut now = Instant::now();
+        let (mut a, mut b) = pair(now);
+        run(&mut a, &mut b, &mut now, 100, |_| {});
+        let message = Bytes::from(vec![1; 60_000]);
+        for _ in 0..60 {
+            a.transport.send(now, Channel::Bulk, &message).unwrap();
+        }
+        run(&mut a, &mut b, &mut now, 2_000, |_| {});
+        let waits = a.transport.outstanding_bytes(Channel::Bulk);
+        assert!(waits > 2_000_000, "of 3.6 MB, {waits} bytes wait for the reader");
+        let mut read = 0;
+        for _ in 0..100 {
+            read += std::iter::from_fn(|| b.transport.read()).count();
+            run(&mut a, &mut b, &mut now, 200, |_| {});
+        }
+        assert_eq!((read, a.transport.outstanding_bytes(Channel::Bulk)), (60, 0));
+    }
+
+    #[test]
+    fn an_end_with_another_certificate_is_refused() {
+        let mut now = Instant::now();
+        let mut a = End::new(now, Role::Offer, "aaaa", "bbbb", 5_001);
+        let mut b = End::new(now, Role::Answer, "bbbb", "aaaa", 5_002);
+        let forged = Description { fingerprint: [7; 32], ..b.description.clone() };
+        a.transport.start(now, &forged).unwrap();
+        b.transport.start(now, &a.description).unwrap();
+        run(&mut a, &mut b, &mut now, 3_000, |_| {});
+        assert!(a.transport.srtp.is_none() && !a.events.contains(&TransportEvent::Opened));
+    }
+
+    #[test]
+    fn an_end_that_falls_silent_is_lost_after_five_seconds() {
+        let mut now = Instant::now();
+        let (mut a, mut b) = pair(now);
+        run(&mut a, &mut b, &mut now, 100, |_| {});
+        let begun = now;
+        while !a.events.contains(&TransportEvent::Lost) {
+            now += Duration::from_millis(20);
+            a.transport.handle_timeout(now).unwrap();
+            a.events.extend(a.transport.poll_event());
+            assert!(now - begun < Duration::from_secs(8));
+        }
+        assert!(now - begun > Duration::from_secs(4), "{:?}", now - begun);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(24))]
+
+        /// Datagrams with changed bytes, at any stage of a link, and datagrams of any bytes, cause no panic. If the
+        /// link is open by then (a changed handshake rightly fails), messages still arrive.
+        #[test]
+        fn no_datagram_causes_a_panic(
+            genuine_ms in prop_oneof![Just(0_u64), Just(20), Just(30), Just(100)],
+            changes in proptest::collection::vec((any::<u8>(), any::<u16>(), any::<u8>()), 1..40),
+            any_bytes in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..80), 0..40),
+        ) {
+            let mut now = Instant::now();
+            let (mut a, mut b) = pair(now);
+            run(&mut a, &mut b, &mut now, genuine_ms, |_| {});
+            let mut count = 0_usize;
+            run(&mut a, &mut b, &mut now, 300, |datagram| {
+                let (one_in, place, mask) = changes[count % changes.len()];
+                count += 1;
+                if one_in < 64 && !datagram.is_empty() {
+                    let place = usize::from(place) % datagram.len();
+                    datagram[place] ^= mask;
+                }
+            });
+            for bytes in &any_bytes {
+                let _ = b.take(now, a.address, bytes);
+            }
+            run(&mut a, &mut b, &mut now, 8_000, |_| {});
+            let is_open = |end: &End| end.events == [TransportEvent::Opened];
+            if is_open(&a) && is_open(&b) {
+                a.transport.send(now, Channel::Control, &Bytes::from_static(b"still here")).unwrap();
+                run(&mut a, &mut b, &mut now, 2_000, |_| {});
+                prop_assert_eq!(b.transport.read(), Some((Channel::Control, Bytes::from_static(b"still here"))));
+            }
+        }
+    }
+}
