@@ -650,11 +650,7 @@ impl Media {
 
     /// Sets the round-trip times of links, in microseconds. To be called about once a second.
     pub(crate) fn set_rtts_us(&mut self, rtts_us: &BTreeMap<LinkId, u64>) {
-        let rtt_us = |link| rtts_us.get(&link).copied();
-        if let Some(rtt_us) = self.program.feeder().and_then(rtt_us) {
-            self.program.set_rtt_us(rtt_us);
-        }
-        self.inflow.set_rtts_us(rtt_us);
+        self.inflow.set_rtts_us(|link| rtts_us.get(&link).copied());
     }
 
     /// Returns how often the program degraded here since the last call, given the frame rate that the room requests.

@@ -10,11 +10,12 @@ use crate::cache::PacketCache;
 use crate::key_wish::KeyWish;
 use crate::maker::{lane, piece};
 
-/// Wait for a missing packet, in round-trip times: a third retransmission may have arrived after 3.5.
+/// Wait of a mixer for a missing packet of a speaker's picture, in round-trip times: a third retransmission may have arrived after 3.5.
 const HOLE_RTTS: u64 = 4;
-/// Minimum of that wait: the time that two retransmissions take over two hops of 60 ms.
+/// Minimum of that wait: the time that two retransmissions take over two hops of 60 ms. Also the wait for the program's
+/// sound, in which a longer pause is worse than a gap.
 pub(crate) const HOLE_US_MIN: u64 = 250_000;
-/// Maximum of that wait. Beyond it a new keyframe is quicker, and no picture stands still for 700 ms.
+/// Maximum of that wait. Beyond it a new keyframe of the speaker is quicker.
 const HOLE_US_MAX: u64 = 600_000;
 
 /// Returns the wait for a missing packet over a link with that round-trip time, both in microseconds.
@@ -87,9 +88,14 @@ impl Stream {
         Some(assembled)
     }
 
+    /// Sets the wait for missing packets of pictures, in microseconds.
+    pub(crate) fn wait_for_holes(&mut self, hole_us_max: u64) {
+        self.assemblers[lane(MediaKind::Video)].set_hole_us_max(hole_us_max);
+    }
+
     /// Sets the round-trip time of the link that the pictures arrive on, in microseconds.
     pub(crate) fn set_rtt_us(&mut self, rtt_us: u64) {
-        self.assemblers[lane(MediaKind::Video)].set_hole_us_max(hole_us_max(rtt_us));
+        self.wait_for_holes(hole_us_max(rtt_us));
     }
 
     /// Returns the position in the stream: the newest packets here.

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::own::OWN_SLOTS;
+use crate::program::PROGRAM_HOLE_US;
 use crate::stats::Gap;
 
 const VIDEO: MediaKind = MediaKind::Video;
@@ -140,7 +141,7 @@ fn reception_counts_missing_and_late_pictures_and_long_gaps() {
     let _lost = [program.picture(false, at(1)), program.picture(false, at(2))];
     stand.now_us = at(3) + 1_000_001;
     stand.come(ada, 0, program.picture(true, at(3)));
-    stand.pass(250_000);
+    stand.pass(PROGRAM_HOLE_US);
     let stats = stand.media.reception(stand.now_us);
     assert_eq!((stats.frames_received, stats.frames_expected, stats.frames_late), (2, 4, 1));
     assert_eq!(stats.first_frame_ms, Some(40.0));

@@ -4,6 +4,7 @@ use plenary_media::payload::LEFT_OUT;
 
 use super::*;
 use crate::outs::Notice;
+use crate::program::PROGRAM_HOLE_US;
 
 /// Returns the packets of a keyframe, two other pictures, and the sound of that time.
 fn group(program: &mut Source) -> Vec<(u8, MediaPacket)> {
@@ -228,7 +229,7 @@ fn after_a_change_of_parents_keyframes_are_requested_of_the_new_one() {
     let _lost = program.picture(false, BEGIN_US + 3 * FRAME_US);
     stand.come(ben, 0, program.picture(false, BEGIN_US + 4 * FRAME_US));
     stand.take();
-    assert_eq!(keys_wanted(&stand.pass(225_000)), []);
+    assert_eq!(keys_wanted(&stand.pass(PROGRAM_HOLE_US - 25_000)), []);
     assert_eq!(keys_wanted(&stand.pass(100_000)), [(ben, 0)]);
     assert_eq!(stand.media.take_suffered(stand.now_us, None), 1);
     stand.media.watch(None, None, stand.now_us);

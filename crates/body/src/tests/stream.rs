@@ -75,7 +75,7 @@ fn streams_of_one_maker_differ_by_their_start_kind_and_rank() {
 }
 
 #[test]
-fn the_wait_for_a_missing_packet_is_four_round_trips_within_250_and_600_ms() {
+fn the_wait_for_a_missing_packet_of_a_speaker_is_four_round_trips_within_250_and_600_ms() {
     for (rtt_ms, hole_ms) in [(0, 250), (62, 250), (63, 252), (100, 400), (150, 600), (4_000, 600)] {
         assert_eq!(hole_us_max(rtt_ms * MS), hole_ms * MS, "{rtt_ms} ms");
     }
