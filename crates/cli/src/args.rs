@@ -334,6 +334,9 @@ pub(crate) enum BenchCommand {
     /// Measure the cost and the delay of a relay against the bare WebRTC stack, by turns in the same run.
     #[command(after_help = "Example:\n  plenary bench relay --children 32 --rate 1500kbit --json -")]
     Relay(RelayBenchArgs),
+    /// Measure what the links of many viewers cost on the bare WebRTC stack, as a bound for rooms in one process.
+    #[command(after_help = "Example:\n  plenary bench crowd --viewers 100 --json -")]
+    Crowd(CrowdBenchArgs),
     /// Measure the speed and the memory of a brain, the state machine of one peer.
     #[command(after_help = "Example:\n  plenary bench brain --json -")]
     Brain(BrainBenchArgs),
@@ -443,6 +446,25 @@ impl RelayPart {
             RelayPart::Body => "body",
         }
     }
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct CrowdBenchArgs {
+    /// Number of viewers, each with two connections, of which one carries packets
+    #[arg(long, value_name = "N", default_value = "100", value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub(crate) viewers: u16,
+    /// Packets that each viewer gets in a second
+    #[arg(long, value_name = "N", default_value = "113", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) packets: u32,
+    /// Bit rate of these packets
+    #[arg(long, value_name = "RATE", default_value = "350kbit", value_parser = units::bitrate)]
+    pub(crate) rate: u32,
+    /// Time that is measured
+    #[arg(long, value_name = "D", value_parser = units::some_time, default_value = "20s")]
+    pub(crate) duration: Duration,
+    /// File for the figures; - for standard output
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
 }
 
 #[derive(Clone, Debug, Args)]

@@ -33,13 +33,13 @@ use super::{
 
 static NEXT_SSRC: AtomicU32 = AtomicU32::new(1_000);
 
-type Child = (u32, Arc<TrackLocalStaticRTP>);
+pub(crate) type Child = (u32, Arc<TrackLocalStaticRTP>);
 
 #[derive(Default)]
-struct Peer {
-    children: Mutex<Vec<Child>>,
+pub(crate) struct Peer {
+    pub(crate) children: Mutex<Vec<Child>>,
     /// At the leaves: the packets that arrived.
-    arrived: Option<Arc<Arrivals>>,
+    pub(crate) arrived: Option<Arc<Arrivals>>,
 }
 
 struct Observer {
@@ -98,10 +98,10 @@ fn codec() -> RTCRtpCodec {
     }
 }
 
-struct Connection {
+pub(crate) struct Connection {
     peer: Arc<dyn PeerConnection>,
     gathered: Arc<Notify>,
-    connected: Arc<Notify>,
+    pub(crate) connected: Arc<Notify>,
 }
 
 async fn build(address: IpAddr, peer: Arc<Peer>) -> Connection {
@@ -126,7 +126,7 @@ async fn build(address: IpAddr, peer: Arc<Peer>) -> Connection {
 }
 
 /// Makes an offer to send a track.
-async fn offer(host: &Host, address: IpAddr, peer: Arc<Peer>) -> (Child, Connection, String) {
+pub(crate) async fn offer(host: &Host, address: IpAddr, peer: Arc<Peer>) -> (Child, Connection, String) {
     let ssrc = NEXT_SSRC.fetch_add(1, Ordering::Relaxed);
     let coding = RTCRtpCodingParameters { ssrc: Some(ssrc), ..Default::default() };
     let encoding =
@@ -150,7 +150,12 @@ async fn offer(host: &Host, address: IpAddr, peer: Arc<Peer>) -> (Child, Connect
 }
 
 /// Answers an offer to send a track.
-async fn answer(host: &Host, address: IpAddr, peer: Arc<Peer>, offer: String) -> (Connection, String) {
+pub(crate) async fn answer(
+    host: &Host,
+    address: IpAddr,
+    peer: Arc<Peer>,
+    offer: String,
+) -> (Connection, String) {
     host.run(async move {
         let connection = build(address, peer).await;
         let offer = RTCSessionDescription::offer(offer).unwrap();
@@ -165,7 +170,7 @@ async fn answer(host: &Host, address: IpAddr, peer: Arc<Peer>, offer: String) ->
 }
 
 impl Connection {
-    async fn accept(&self, answer: String) -> Result<(), Failed> {
+    pub(crate) async fn accept(&self, answer: String) -> Result<(), Failed> {
         self.peer.set_remote_description(RTCSessionDescription::answer(answer)?).await?;
         self.connected.notified().await;
         Ok(())

@@ -10,6 +10,7 @@
 #![allow(clippy::unwrap_used, reason = "a benchmark that cannot set up its links ends with the reason")]
 
 mod bare;
+mod crowd;
 mod host;
 mod ours;
 
@@ -23,6 +24,7 @@ use plenary_proto::message::Description;
 use plenary_proto::packet::{LinkId, MediaPacket};
 
 pub use bare::BareRelay;
+pub use crowd::{CrowdFigures, CrowdWork, crowd};
 use host::{Host, threads_cpu_us};
 pub use ours::{OurRelay, Relay};
 

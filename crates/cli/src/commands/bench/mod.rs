@@ -1,6 +1,7 @@
 //! `plenary bench`: this project's benchmarks.
 
 mod brain;
+mod crowd;
 mod mix;
 mod relay;
 mod relay_process;
@@ -17,6 +18,7 @@ pub(crate) fn run(command: BenchCommand) -> Result<(), Failure> {
         BenchCommand::Mix(args) => mix::run(&args),
         BenchCommand::Sound(args) => sound::run(&args),
         BenchCommand::Relay(args) => relay::run(&args),
+        BenchCommand::Crowd(args) => crowd::run(&args),
         BenchCommand::Brain(args) => brain::run(&args),
     }
 }
