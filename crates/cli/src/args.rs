@@ -453,11 +453,8 @@ pub(crate) struct CrowdBenchArgs {
     /// Number of viewers, each with two connections, of which one carries packets
     #[arg(long, value_name = "N", default_value = "100", value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub(crate) viewers: u16,
-    /// Packets that each viewer gets in a second
-    #[arg(long, value_name = "N", default_value = "113", value_parser = clap::value_parser!(u32).range(1..=10_000))]
-    pub(crate) packets: u32,
-    /// Bit rate of these packets
-    #[arg(long, value_name = "RATE", default_value = "350kbit", value_parser = units::bitrate)]
+    /// Bit rate of the pictures: 30 a second, two packets each
+    #[arg(long, value_name = "RATE", default_value = "300kbit", value_parser = units::bitrate)]
     pub(crate) rate: u32,
     /// Time that is measured
     #[arg(long, value_name = "D", value_parser = units::some_time, default_value = "20s")]

@@ -3,30 +3,31 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use rtc::rtp;
 use webrtc::media_stream::track_local::TrackLocal as _;
 
-use super::bare::{Peer, answer, offer};
+use super::bare::{Child, Peer, answer, offer};
 use super::host::Host;
 use super::{Arrivals, Failed, in_time, process_cpu_us, resident_kib};
 
 /// Worker threads of the stack.
 const WORKERS: usize = 2;
-/// Bursts in which the packets of a second are sent: those of pictures at 30 a second.
-const BURSTS_PER_S: u32 = 30;
+/// Traffic of a program: pictures of two packets, 30 a second, and sound of one packet, 50 a second, 120 bytes long.
+const PICTURES_PER_S: u32 = 30;
+const PACKETS_PER_PICTURE: u32 = 2;
+const SOUNDS_PER_S: u32 = 50;
+const SOUND_LEN: usize = 120;
 
 /// Work of the benchmark.
 #[derive(Clone, Copy, Debug)]
 pub struct CrowdWork {
     /// Number of viewers.
     pub viewers: usize,
-    /// Packets for each viewer in a second.
-    pub packets_per_s: u32,
-    /// Length of their payload, in bytes.
-    pub payload_len: usize,
+    /// Bit rate of the pictures.
+    pub rate_bps: u32,
     /// Address of all ends.
     pub address: IpAddr,
     /// Time that is measured.
@@ -67,29 +68,10 @@ pub async fn crowd(work: CrowdWork) -> Result<CrowdFigures, Failed> {
         }
         connections.push((from, to));
     }
-    let payload = bytes::Bytes::from(vec![0x41; work.payload_len]);
-    host.runtime.spawn(async move {
-        let mut ticks = tokio::time::interval(Duration::from_secs(1) / BURSTS_PER_S);
-        let (mut sequence_number, mut owed) = (0_u16, 0);
-        loop {
-            ticks.tick().await;
-            owed += work.packets_per_s;
-            for _ in 0..owed / BURSTS_PER_S {
-                sequence_number = sequence_number.wrapping_add(1);
-                for (ssrc, track) in &tracks {
-                    let header = rtp::header::Header {
-                        version: 2,
-                        payload_type: 102,
-                        sequence_number,
-                        ssrc: *ssrc,
-                        ..Default::default()
-                    };
-                    track.write_rtp(rtp::Packet { header, payload: payload.clone() }).await.unwrap();
-                }
-            }
-            owed %= BURSTS_PER_S;
-        }
-    });
+    let tracks: Arc<[Child]> = tracks.into();
+    let picture_len = work.rate_bps / 8 / PICTURES_PER_S / PACKETS_PER_PICTURE;
+    host.runtime.spawn(send(tracks.clone(), PICTURES_PER_S, PACKETS_PER_PICTURE, picture_len as usize));
+    host.runtime.spawn(send(tracks, SOUNDS_PER_S, 1, SOUND_LEN));
     tokio::time::sleep(super::WARM_UP).await;
     let reading = || {
         let packets = arrived.packets.load(Ordering::Relaxed);
@@ -99,9 +81,33 @@ pub async fn crowd(work: CrowdWork) -> Result<CrowdFigures, Failed> {
     tokio::time::sleep(work.measured).await;
     let after = reading();
     let seconds = (after.0 - before.0).as_secs_f64();
-    let due = work.viewers as f64 * f64::from(work.packets_per_s) * seconds;
+    let packets_per_s = PICTURES_PER_S * PACKETS_PER_PICTURE + SOUNDS_PER_S;
+    let due = work.viewers as f64 * f64::from(packets_per_s) * seconds;
     let rss_mib = resident_kib(std::process::id()) / 1_024.0;
     drop(connections);
     let (cores, delivered) = ((after.1 - before.1) / 1e6 / seconds, (after.2 - before.2) as f64 / due);
     Ok(CrowdFigures { cores, rss_mib, delivered })
+}
+
+/// Sends bursts of packets to all tracks.
+async fn send(tracks: Arc<[Child]>, bursts_per_s: u32, packets: u32, payload_len: usize) {
+    static SEQUENCE_NUMBER: AtomicU16 = AtomicU16::new(0);
+    let payload = bytes::Bytes::from(vec![0x41; payload_len]);
+    let mut ticks = tokio::time::interval(Duration::from_secs(1) / bursts_per_s);
+    loop {
+        ticks.tick().await;
+        for _ in 0..packets {
+            let sequence_number = SEQUENCE_NUMBER.fetch_add(1, Ordering::Relaxed);
+            for (ssrc, track) in &*tracks {
+                let header = rtp::header::Header {
+                    version: 2,
+                    payload_type: 102,
+                    sequence_number,
+                    ssrc: *ssrc,
+                    ..Default::default()
+                };
+                track.write_rtp(rtp::Packet { header, payload: payload.clone() }).await.unwrap();
+            }
+        }
+    }
 }

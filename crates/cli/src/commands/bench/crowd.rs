@@ -4,12 +4,12 @@ use anyhow::anyhow;
 use plenary_rtc::bench::{CrowdWork, crowd};
 use serde::Serialize;
 
-use crate::Failure;
 use crate::args::CrowdBenchArgs;
 use crate::json::{self, round};
+use crate::{Failure, usage};
 
-/// Length of the longest payload, in bytes: what an MTU of 1,500 leaves.
-const PAYLOAD_LEN_MAX: u32 = 1_400;
+/// Bit rate at which pictures fill two packets of 1,200 bytes.
+const RATE_BPS_MAX: u32 = 30 * 2 * 1_200 * 8;
 
 #[derive(Serialize)]
 struct Report {
@@ -23,16 +23,14 @@ pub(super) fn run(args: &CrowdBenchArgs) -> Result<(), Failure> {
     if !std::path::Path::new("/proc/self/task").is_dir() {
         return Err(Failure::Failed(anyhow!("bench crowd needs Linux: it reads this process's CPU time")));
     }
-    let payload_len = args.rate / 8 / args.packets;
-    if !(1..=PAYLOAD_LEN_MAX).contains(&payload_len) {
+    if args.rate > RATE_BPS_MAX {
         let why =
-            format!("packets of {payload_len} bytes: at most {PAYLOAD_LEN_MAX} fit, and 1 is the least");
-        return Err(Failure::Failed(anyhow!(why)));
+            format!("--rate {}: two packets of a picture carry {RATE_BPS_MAX} bit/s at most", args.rate);
+        return Err(usage(why));
     }
     let work = CrowdWork {
         viewers: usize::from(args.viewers),
-        packets_per_s: args.packets,
-        payload_len: payload_len as usize,
+        rate_bps: args.rate,
         address: std::net::Ipv4Addr::LOCALHOST.into(),
         measured: args.duration,
     };
