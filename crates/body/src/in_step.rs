@@ -29,7 +29,7 @@ const LATE_ONE_IN: usize = 6;
 const IN_STEP_US: i64 = 30_000;
 /// The hold is so long that one frame in `BEHIND_ONE_IN` arrives even later.
 const BEHIND_ONE_IN: usize = 25;
-/// Maximum hold, microseconds: missing packets are given up by then.
+/// Maximum hold, microseconds. A guess: a picture that misses a packet may come later still (`PROGRAM_HOLE_US`).
 const HOLD_US_MAX: i64 = 600_000;
 /// Maximum decrease of the hold per computation: about 10 ms per second, too slow to be seen or heard.
 const FALL_US: i64 = 2_000;

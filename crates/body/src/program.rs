@@ -24,10 +24,10 @@ use crate::outs::Outs;
 use crate::past::Pasts;
 use crate::stream::{HOLE_US_MIN, Stream};
 
-/// Wait for a missing packet of the program's pictures after the first one, in microseconds. Giving up sooner costs more: the keyframe that then
-/// ends the freeze comes later than most retransmissions, and must reach a whole subtree. Simulated, bursts of loss of 150
-/// ms: with 900 ms a calm room shows 99.6 % of its pictures within 1 s, with 600 ms 99.4 %, with 250 ms 97.9 %
-/// (docs/measurements/bodies.md).
+/// Wait for a missing packet of the program's pictures after the first one, in microseconds. Giving up sooner costs
+/// more: the keyframe that then ends the freeze comes later than most retransmissions, and must reach a whole
+/// subtree. Simulated, bursts of loss of 150 ms: with 900 ms a calm room shows 99.6 % of its pictures within 1 s,
+/// with 600 ms 99.4 %, with 250 ms 97.9 % (docs/measurements/bodies.md).
 pub(crate) const PROGRAM_HOLE_US: u64 = 900_000;
 /// Slots of the program on a link: pictures, sound.
 pub(crate) const PROGRAM_SLOTS: [u8; 2] = [0, 1];
@@ -184,9 +184,9 @@ impl Program {
                 Assembled::Frame(frame) => {
                     if kind == MediaKind::Video {
                         stream.wait_for_holes(PROGRAM_HOLE_US);
-                    }
-                    if kind == MediaKind::Video && frame.identity.key && self.current != Some(id) {
-                        self.consider(id, fed, now_us, outs);
+                        if frame.identity.key && self.current != Some(id) {
+                            self.consider(id, fed, now_us, outs);
+                        }
                     }
                     if self.current == Some(id) {
                         if kind == MediaKind::Video {

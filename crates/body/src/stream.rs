@@ -10,7 +10,8 @@ use crate::cache::PacketCache;
 use crate::key_wish::KeyWish;
 use crate::maker::{lane, piece};
 
-/// Wait of a mixer for a missing packet of a speaker's picture, in round-trip times: a third retransmission may have arrived after 3.5.
+/// Wait of a mixer for a missing packet of a speaker's picture, in round-trip times: a third retransmission may have
+/// arrived after 3.5.
 const HOLE_RTTS: u64 = 4;
 /// Minimum of that wait: the time that two retransmissions take over two hops of 60 ms. Also the wait for the program's
 /// sound, in which a longer pause is worse than a gap.

@@ -8,10 +8,11 @@ use rtc::sctp::{
     Association, AssociationHandle, ClientConfig, DatagramEvent, Endpoint, EndpointConfig, Event, Payload,
     PayloadProtocolIdentifier, ReliabilityType, ServerConfig, StreamEvent, TransportConfig,
 };
+use rtc::shared::TransportProtocol;
 use rtc::shared::error::{Error, Result};
-use rtc::shared::{TransportContext, TransportProtocol};
 
 use crate::seam::Channel;
+use crate::secure::{other_end, this_end};
 
 /// Maximum length of a message in bytes: the default of an SDP without `a=max-message-size` (RFC 8841, 6.1).
 const MESSAGE_BYTES_MAX: u32 = 65_536;
@@ -49,10 +50,9 @@ pub(crate) enum ChannelsEvent {
 impl Channels {
     pub(crate) fn new() -> Channels {
         let server = ServerConfig::new(transport_config());
-        let placeholder = TransportContext::default().local_addr;
         let (udp, config) = (TransportProtocol::UDP, EndpointConfig::default());
         Channels {
-            endpoint: Endpoint::new(placeholder, udp, config.into(), Some(server.into())),
+            endpoint: Endpoint::new(this_end(), udp, config.into(), Some(server.into())),
             association: None,
             is_open: false,
             inbox: VecDeque::new(),
@@ -64,17 +64,14 @@ impl Channels {
 
     /// Begins the association: the DTLS client does, the server waits for it.
     pub(crate) fn connect(&mut self, now: Instant) -> Result<()> {
-        let (config, other_end) =
-            (ClientConfig::new(transport_config()), TransportContext::default().peer_addr);
-        let connected = self.endpoint.connect(now, config, other_end);
+        let connected = self.endpoint.connect(now, ClientConfig::new(transport_config()), other_end());
         self.association = Some(connected.map_err(|error| Error::Other(error.to_string()))?);
         self.is_dirty = true;
         Ok(())
     }
 
     pub(crate) fn receive(&mut self, now: Instant, packet: Bytes) {
-        let other_end = TransportContext::default().peer_addr;
-        match (self.endpoint.handle(now, other_end, None, packet), &mut self.association) {
+        match (self.endpoint.handle(now, other_end(), None, packet), &mut self.association) {
             (Some((handle, DatagramEvent::NewAssociation(association))), none @ None) => {
                 *none = Some((handle, association));
             }

@@ -35,9 +35,9 @@ use crate::wire::Wire;
 
 /// Maximum number of bytes that SCTP buffers for a channel before further messages wait.
 pub(crate) const SEND_BUFFER_BYTES_MAX: usize = 1 << 20;
-/// Maximum number of bytes in one send: the largest UDP payload. The kernel cuts a send into datagrams of one length
-/// (GSO). Measured with frames of 6 and 25 packets to 32 children: 6.3 and 3.7 µs per packet, instead of 8.0 and 5.2 with a
-/// send for each.
+/// Maximum number of bytes in one send: the largest UDP payload. The kernel cuts a send into datagrams of one
+/// length (GSO). Measured with frames of 6 and 25 packets to 32 children: 6.3 and 3.7 µs per packet, instead of
+/// 8.0 and 5.2 with a send for each.
 const SEGMENTS_BYTES_MAX: usize = 65_535;
 /// Minimum interval between two calls for timeouts that have passed. The stack counts in milliseconds; a
 /// timeout that it leaves in the past would keep the task busy.

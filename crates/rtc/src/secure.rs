@@ -1,5 +1,6 @@
 //! Encryption of a link: the DTLS connection, and the SRTP keys that its handshake exports (RFC 5764).
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -31,8 +32,9 @@ const PROFILES: [(SrtpProtectionProfile, ProtectionProfile); 4] = [
 
 /// The DTLS connection of a link.
 ///
-/// The stack's endpoint tells connections apart by the other end's address. A link has one connection, and ICE may move it
-/// to another address, so the endpoint is given a placeholder.
+/// The stack's endpoints of DTLS and SCTP tell connections apart by the other end's address. A link has one
+/// connection, and ICE may move it to another address, so both endpoints are given placeholders: [`this_end`] and
+/// [`other_end`].
 pub(crate) struct Dtls {
     endpoint: Endpoint,
     credentials: Credentials,
@@ -73,8 +75,7 @@ impl Dtls {
             .build(is_client, None)?;
         let config = Arc::new(config);
         let (waiting, server) = if is_client { (Some(config), None) } else { (None, Some(config)) };
-        let placeholder = TransportContext::default().local_addr;
-        let endpoint = Endpoint::new(placeholder, TransportProtocol::UDP, server);
+        let endpoint = Endpoint::new(this_end(), TransportProtocol::UDP, server);
         Ok(Dtls { endpoint, credentials: credentials.clone(), waiting, is_client })
     }
 
@@ -125,8 +126,13 @@ impl Dtls {
     }
 }
 
+/// Placeholder for the address of this end.
+pub(crate) fn this_end() -> SocketAddr {
+    TransportContext::default().local_addr
+}
+
 /// Placeholder for the address of the other end.
-fn other_end() -> std::net::SocketAddr {
+pub(crate) fn other_end() -> SocketAddr {
     TransportContext::default().peer_addr
 }
 

@@ -25,7 +25,7 @@ use crate::layout::Role;
 use crate::link::{Link, ended, failed};
 use crate::seam::{Channel, DownReason, Event};
 use crate::sync::lock;
-use crate::transport::{TransportEvent, is_closed};
+use crate::transport::TransportEvent;
 
 /// Time that a closed link may take to send its remaining control messages.
 const FLUSH_MAX: Duration = Duration::from_millis(500);
@@ -256,7 +256,12 @@ impl Progress {
 
 /// Converts the transport's error on sending a message to the reason for the link's end.
 fn unsendable(error: Error) -> DownReason {
-    if is_closed(&error) { DownReason::ClosedByPeer } else { failed(error) }
+    match error {
+        Error::ErrDataChannelClosed | Error::ErrStreamClosed | Error::ErrStreamNotExisted => {
+            DownReason::ClosedByPeer
+        }
+        error => failed(error),
+    }
 }
 
 /// Sleeps until the given time; returns at once without one.

@@ -44,7 +44,8 @@ impl Trains {
         measured.into_iter().for_each(|measured| _ = self.measured.try_send(measured));
     }
 
-    /// Hands the packets of the train being sent that are due to `send`, at most as many as one turn of the link's task takes.
+    /// Hands the packets of the train being sent that are due to `send`, at most as many as one turn of the link's
+    /// task takes.
     pub(crate) fn depart(&mut self, now: Instant, mut send: impl FnMut(rtp::Packet)) {
         for _ in 0..TURN_PACKETS_MAX {
             let Some(payload) = self.next_due(now) else { return };

@@ -2,7 +2,8 @@
 //!
 //! The protocols are the stack's (`rtc`). Its peer connection, which joins them behind SDP, tracks and
 //! interceptors, is not used: descriptions of peers say all that a link needs, and each packet would pass eight
-//! handlers and their queues in each direction.
+//! handlers and their queues in each direction. Measured (demo of 100 viewers, two cores, two runs each by turns):
+//! 1.12 cores and 420 MiB with it, 0.79 cores and 206 MiB without.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -19,7 +20,7 @@ use rtc::ice::mdns::MulticastDnsMode;
 use rtc::ice::state::ConnectionState;
 use rtc::ice::{Agent, AgentConfig};
 use rtc::sansio::Protocol as _;
-use rtc::shared::error::{Error, Result};
+use rtc::shared::error::Result;
 use rtc::shared::util::is_rtcp;
 use rtc::shared::{TaggedBytesMut, TransportContext, TransportProtocol};
 
@@ -238,7 +239,8 @@ impl Transport {
         self.channels.outstanding_bytes(channel)
     }
 
-    /// Collects the datagrams that are to be sent now. A batch of media is only taken from the link's queue if `takes_media`.
+    /// Collects the datagrams that are to be sent now. A batch of media is only taken from the link's queue if
+    /// `takes_media`.
     pub(crate) fn collect(
         &mut self,
         now: Instant,
@@ -329,11 +331,6 @@ fn ice_candidate(candidate: &Candidate, index: u32) -> Result<IceCandidate> {
             CandidateRelayConfig { base_config, ..Default::default() }.new_candidate_relay()
         }
     }
-}
-
-/// Whether an error on sending says that the other end has closed the link.
-pub(crate) fn is_closed(error: &Error) -> bool {
-    matches!(error, Error::ErrDataChannelClosed | Error::ErrStreamClosed | Error::ErrStreamNotExisted)
 }
 
 #[cfg(test)]

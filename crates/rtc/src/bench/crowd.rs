@@ -20,13 +20,15 @@ const PICTURES_PER_S: u32 = 30;
 const PACKETS_PER_PICTURE: u32 = 2;
 const SOUNDS_PER_S: u32 = 50;
 const SOUND_LEN: usize = 120;
+/// Maximum bit rate of the pictures: their packets are 1,200 bytes long.
+pub const RATE_BPS_MAX: u32 = PICTURES_PER_S * PACKETS_PER_PICTURE * 1_200 * 8;
 
 /// Work of the benchmark.
 #[derive(Clone, Copy, Debug)]
 pub struct CrowdWork {
     /// Number of viewers.
     pub viewers: usize,
-    /// Bit rate of the pictures.
+    /// Bit rate of the pictures, at most [`RATE_BPS_MAX`].
     pub rate_bps: u32,
     /// Address of all ends.
     pub address: IpAddr,

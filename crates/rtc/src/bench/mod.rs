@@ -24,7 +24,7 @@ use plenary_proto::message::Description;
 use plenary_proto::packet::{LinkId, MediaPacket};
 
 pub use bare::BareRelay;
-pub use crowd::{CrowdFigures, CrowdWork, crowd};
+pub use crowd::{CrowdFigures, CrowdWork, RATE_BPS_MAX, crowd};
 use host::{Host, threads_cpu_us};
 pub use ours::{OurRelay, Relay};
 

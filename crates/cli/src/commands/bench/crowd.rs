@@ -1,15 +1,13 @@
 //! `plenary bench crowd`: processor time and memory of the bare stack with the links of many viewers.
 
 use anyhow::anyhow;
-use plenary_rtc::bench::{CrowdWork, crowd};
+use plenary_rtc::bench::{CrowdWork, RATE_BPS_MAX, crowd};
 use serde::Serialize;
 
+use super::needs_linux;
 use crate::args::CrowdBenchArgs;
 use crate::json::{self, round};
 use crate::{Failure, usage};
-
-/// Bit rate at which pictures fill two packets of 1,200 bytes.
-const RATE_BPS_MAX: u32 = 30 * 2 * 1_200 * 8;
 
 #[derive(Serialize)]
 struct Report {
@@ -20,9 +18,7 @@ struct Report {
 }
 
 pub(super) fn run(args: &CrowdBenchArgs) -> Result<(), Failure> {
-    if !std::path::Path::new("/proc/self/task").is_dir() {
-        return Err(Failure::Failed(anyhow!("bench crowd needs Linux: it reads this process's CPU time")));
-    }
+    needs_linux("bench crowd")?;
     if args.rate > RATE_BPS_MAX {
         let why =
             format!("--rate {}: two packets of a picture carry {RATE_BPS_MAX} bit/s at most", args.rate);

@@ -4,7 +4,7 @@
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Instant;
 
-use anyhow::{Context as _, anyhow};
+use anyhow::Context as _;
 use plenary_body::bench::{Relay, Source};
 use plenary_body::{Out, Outs};
 use plenary_rtc::bench::{
@@ -14,6 +14,7 @@ use plenary_rtc::{Command as LinkCommand, LinkDriver as _, LinkId, Links, MediaP
 use serde::Serialize;
 use tokio::process::Command;
 
+use super::needs_linux;
 use super::relay_process::{RelayProcess, serve};
 use crate::Failure;
 use crate::args::{RelayBenchArgs, RelayPart};
@@ -87,9 +88,7 @@ struct Report {
 }
 
 pub(super) fn run(args: &RelayBenchArgs) -> Result<(), Failure> {
-    if !std::path::Path::new("/proc/self/task").is_dir() {
-        return Err(Failure::Failed(anyhow!("bench relay needs Linux: it reads each process's CPU time")));
-    }
+    needs_linux("bench relay")?;
     if let Some(part) = args.part {
         return Ok(serve_part(part, args)?);
     }
