@@ -18,7 +18,7 @@ use plenary_proto::{BrainSnapshot, Command, DataRefusal, Input, Mode, PeerId, Ra
 
 use crate::between::Between;
 use crate::heartbeats::Heartbeats;
-use crate::lag::{Load, TICK_US};
+use crate::lag::{Load, Shedding, TICK_US};
 use crate::loss::SoundLoss;
 use crate::media::{Media, MediaConfig};
 use crate::mix::{MixFigures, OnDesk, Tenure};
@@ -454,6 +454,11 @@ impl Body {
     /// they were on time.
     pub fn late_us(&self) -> u64 {
         self.media.lag.late_us()
+    }
+
+    /// Returns the load that this peer sheds because its machine is short of processor time.
+    pub fn shedding(&self) -> Shedding {
+        self.load.shedding()
     }
 
     /// Returns the number of changes from one parent to another.

@@ -11,11 +11,29 @@ const ON_TIME_US: u64 = 10_000;
 /// Span over which the longest excess is kept: the present span and the previous one. A guess.
 const SPAN_US: u64 = 1_000_000;
 
-/// Consecutive checks, one each second, with a late tick after which this machine is short of processor time, and
-/// without one after which it no longer is. The first: one late tick counts for two checks. The second is a guess: a
-/// machine that takes no more children may be on time for that reason.
-const BUSY_LOOKS: u32 = 3;
-const IDLE_LOOKS: u32 = 5;
+/// Lateness of the longest tick from which a machine is short of processor time, microseconds; its own degradations are
+/// not reported. Each further step of load shedding begins at twice the lateness of the one before. A guess: a third of
+/// a freeze (`FREEZE_US`).
+pub(crate) const LATE_US: u64 = 100_000;
+/// Consecutive checks, one each second, after which the next step of load shedding begins, and after which a step ends.
+/// The first: one late tick counts for two checks. The second is a guess: a machine that sheds load may be on time for
+/// that reason.
+const WORSE_LOOKS: u32 = 3;
+const BETTER_LOOKS: u32 = 5;
+
+/// Load that a peer sheds while its machine is short of processor time. Each step includes those before it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Shedding {
+    /// Sheds nothing.
+    #[default]
+    Nothing,
+    /// Takes no new children.
+    Children,
+    /// Forwards only the pictures that other pictures refer to, which are half of them, and decodes no others.
+    HalfThePictures,
+    /// Decodes no pictures.
+    Decoding,
+}
 
 /// Measures the lag of this machine by the body's ticks.
 #[derive(Debug, Default)]
@@ -57,23 +75,58 @@ impl Lag {
     }
 }
 
-/// Whether this machine is short of processor time.
+/// Which load this peer sheds, by the lateness of its machine.
 #[derive(Debug, Default)]
 pub(crate) struct Load {
-    is_busy: bool,
-    /// Number of consecutive checks that say otherwise.
-    looks: u32,
+    shedding: Shedding,
+    /// Number of consecutive checks that were worse than the present step, or better.
+    worse: u32,
+    better: u32,
+    /// Highest step that one of the better checks called for.
+    highest: Shedding,
 }
 
 impl Load {
-    /// Counts a check. Returns the new state if it changes.
-    pub(crate) fn observe(&mut self, is_late: bool) -> Option<bool> {
-        self.looks = if is_late == self.is_busy { 0 } else { self.looks + 1 };
-        if self.looks < if self.is_busy { IDLE_LOOKS } else { BUSY_LOOKS } {
+    /// Returns the load that this peer sheds.
+    pub(crate) fn shedding(&self) -> Shedding {
+        self.shedding
+    }
+
+    /// Counts a check. Returns the new step if it changes: one step up, or down to what the machine can bear.
+    pub(crate) fn observe(&mut self, late_us: u64) -> Option<Shedding> {
+        let called_for = Shedding::at(late_us);
+        self.worse = if called_for > self.shedding { self.worse + 1 } else { 0 };
+        self.better = if called_for < self.shedding { self.better + 1 } else { 0 };
+        self.highest = if self.better > 1 { self.highest.max(called_for) } else { called_for };
+        self.shedding = if self.worse == WORSE_LOOKS {
+            self.shedding.next()
+        } else if self.better == BETTER_LOOKS {
+            self.highest
+        } else {
             return None;
+        };
+        (self.worse, self.better) = (0, 0);
+        Some(self.shedding)
+    }
+}
+
+impl Shedding {
+    /// Returns the step that a lateness calls for.
+    fn at(late_us: u64) -> Shedding {
+        match late_us / LATE_US {
+            0 => Shedding::Nothing,
+            1 => Shedding::Children,
+            2..4 => Shedding::HalfThePictures,
+            _ => Shedding::Decoding,
         }
-        (self.is_busy, self.looks) = (is_late, 0);
-        Some(is_late)
+    }
+
+    fn next(self) -> Shedding {
+        match self {
+            Shedding::Nothing => Shedding::Children,
+            Shedding::Children => Shedding::HalfThePictures,
+            Shedding::HalfThePictures | Shedding::Decoding => Shedding::Decoding,
+        }
     }
 }
 
@@ -108,14 +161,27 @@ mod tests {
         assert_eq!((lag.lost_us(now_us), lag.late_us()), (290_000, 0));
     }
 
+    /// The steps that checks of these latenesses, in milliseconds, lead to.
+    fn steps(load: &mut Load, late_ms: &[u64]) -> Vec<Shedding> {
+        late_ms.iter().filter_map(|late_ms| load.observe(late_ms * 1_000)).collect()
+    }
+
     #[test]
-    fn a_machine_is_busy_after_three_late_checks_in_a_row_and_idle_after_five_on_time() {
+    fn load_is_shed_after_three_late_checks_in_a_row_and_no_longer_after_five_on_time() {
         let mut load = Load::default();
-        let mut observe =
-            |late: &[bool]| late.iter().filter_map(|late| load.observe(*late)).collect::<Vec<_>>();
-        assert_eq!(observe(&[true, true, false, true, true, false]), [false; 0]);
-        assert_eq!(observe(&[true, true, true, true]), [true]);
-        assert_eq!(observe(&[false, false, false, false, true, false, false, false, false]), [false; 0]);
-        assert_eq!(observe(&[false, false]), [false]);
+        assert_eq!(steps(&mut load, &[100, 150, 99, 100, 150, 0]), []);
+        assert_eq!(steps(&mut load, &[150; 20]), [Shedding::Children]);
+        assert_eq!(steps(&mut load, &[0, 0, 0, 0, 100, 0, 0, 0, 0]), []);
+        assert_eq!(steps(&mut load, &[0; 20]), [Shedding::Nothing]);
+    }
+
+    #[test]
+    fn each_further_step_takes_twice_the_lateness_and_three_more_checks() {
+        let mut load = Load::default();
+        assert_eq!(steps(&mut load, &[900; 3]), [Shedding::Children]);
+        assert_eq!(steps(&mut load, &[399; 20]), [Shedding::HalfThePictures]);
+        assert_eq!(steps(&mut load, &[400, 800, 900, 2_000]), [Shedding::Decoding]);
+        assert_eq!(steps(&mut load, &[0, 0, 0, 200, 100]), [Shedding::HalfThePictures]);
+        assert_eq!(steps(&mut load, &[0; 5]), [Shedding::Nothing]);
     }
 }

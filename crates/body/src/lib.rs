@@ -52,6 +52,7 @@ mod watches;
 
 pub use between::Between;
 pub use body::{Body, BodyConfig, In, TICK};
+pub use lag::Shedding;
 pub use letters::{Letter, Letters};
 pub use mix::{MixCommand, MixFigures, OnDesk, Tenure};
 pub use outs::{BodyEvent, CaptureCommand, Envelope, Notice, Out, Outs, Route};

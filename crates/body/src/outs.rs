@@ -12,6 +12,7 @@ use plenary_proto::packet::{Destinations, LinkId, MediaPacket};
 use plenary_proto::{Address, Event, PeerId, ShortId, StreamSpec};
 use smallvec::SmallVec;
 
+use crate::lag::Shedding;
 use crate::mix::MixCommand;
 use crate::received::ReceivedFrame;
 
@@ -161,6 +162,8 @@ pub enum BodyEvent {
         /// All that are speaking.
         speaking: Vec<PeerId>,
     },
+    /// The load that this peer sheds has changed.
+    Shedding(Shedding),
     /// The mixer's effort has changed.
     Effort(EffortChange),
 }

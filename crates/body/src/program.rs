@@ -298,6 +298,12 @@ impl Program {
         self.thin = links;
     }
 
+    /// Returns the links that are thinned.
+    #[cfg(test)]
+    pub(crate) fn thin(&self) -> &BTreeSet<LinkId> {
+        &self.thin
+    }
+
     /// Begins to feed a peer, or feeds it anew.
     pub(crate) fn serve(
         &mut self,

@@ -7,6 +7,7 @@ use plenary_proto::packet::{LinkId, LinkStats};
 use plenary_proto::{Input, Mode, PeerId};
 
 use crate::body::Body;
+use crate::lag::{LATE_US, Shedding};
 use crate::outs::{BodyEvent, CaptureCommand, Outs};
 use crate::rate::ProgramRate;
 
@@ -17,9 +18,6 @@ const COUNT_US: u64 = 250_000;
 /// Interval at which the brain hears of a peer's signs of life, and maximum age of such a sign.
 const HEARD_US: u64 = 1_000_000;
 const HEARD_US_MAX: u64 = 1_500_000;
-/// Lateness of a tick from which this machine's own degradations are not reported. A guess: a third of a freeze
-/// (`FREEZE_US`).
-const LATE_US: u64 = 100_000;
 /// Time after the change to mixing after which no mixer passes a speaker's frames through any more: a little more than
 /// it waits for pictures.
 const COMPOSED_US: u64 = 2_000_000;
@@ -104,9 +102,9 @@ impl Body {
         if suffered > 0 && self.media.lag.late_us() < LATE_US {
             self.input(now_us, Input::Trouble(suffered), outs);
         }
-        if let Some(is_busy) = self.load.observe(self.media.lag.late_us() >= LATE_US) {
-            tracing::debug!(is_busy, "this machine's timers are late, or no longer");
-            self.input(now_us, Input::Busy(is_busy), outs);
+        if let Some(shedding) = self.load.observe(self.media.lag.late_us()) {
+            self.input(now_us, Input::Busy(shedding > Shedding::Nothing), outs);
+            outs.events.push(BodyEvent::Shedding(shedding));
         }
         let viewers = counted(self.media.program.viewer_links().collect());
         self.adapt_rate(&viewers, outs);
@@ -155,7 +153,10 @@ impl Body {
         let sent_bps = mix.is_mixing().then(|| mix.rates_bps().1);
         let may = |link| sent_bps.is_none_or(|sent_bps| self.rate.leaves_behind(link, sent_bps));
         let thin = self.thinning.observe(children, may);
-        self.media.program.set_thin(thin);
+        // a mixer short of processor time makes fewer pictures instead
+        let halves = self.load.shedding() >= Shedding::HalfThePictures && !self.media.mix.is_mixing();
+        let all = || children.iter().map(|(link, _)| *link).collect();
+        self.media.program.set_thin(if halves { all() } else { thin });
     }
 
     /// Turns DTX on where speakers are mixed, and off where a speaker's own frames are the program, which has no gaps.

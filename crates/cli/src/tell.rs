@@ -3,10 +3,13 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use plenary::{Mode, OnEvent, RoomEvent};
+use plenary::{Mode, OnEvent, RoomEvent, Shedding};
 
 /// Message in place of a mixer's name if no peer consents to mix.
 pub(crate) const NOBODY_CONSENTS: &str = "no mixer: no peer consents";
+
+/// Reason of load shedding.
+const SHORT_OF_CPU: &str = "this machine is short of processor time";
 
 /// Returns the name of a mode in reports and messages.
 pub(crate) fn mode_word(mode: Mode) -> &'static str {
@@ -55,6 +58,12 @@ impl Teller {
             RoomEvent::Parent(None) if !self.leaving.load(Ordering::Relaxed) => {
                 "fed by no peer: searching for a parent".to_owned()
             }
+            RoomEvent::Shedding(shedding) => match shedding {
+                Shedding::Nothing => "this machine has enough processor time again".to_owned(),
+                Shedding::Children => format!("{SHORT_OF_CPU}: no new viewers are fed from here"),
+                Shedding::HalfThePictures => format!("{SHORT_OF_CPU}: half of the pictures are left out"),
+                Shedding::Decoding => format!("{SHORT_OF_CPU}: no pictures are decoded"),
+            },
             RoomEvent::MixerEffort { effort, why } => format!("mixing with {effort} effort: {why}"),
             RoomEvent::Solo { speaker, comes: true } => format!("the own stream of {speaker:?} arrives"),
             RoomEvent::Solo { speaker, comes: false } => {

@@ -6,6 +6,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use futures::{Stream, StreamExt};
+use plenary_body::Shedding;
 use plenary_media::mixer::{Effort, EffortWhy};
 use plenary_proto::message::{Delivery, ElectionReason};
 use plenary_proto::{Mode, PeerId, Rank, Tally};
@@ -63,6 +64,8 @@ pub enum RoomEvent {
         /// Reason of the change.
         why: EffortWhy,
     },
+    /// The load that this peer sheds has changed, because its machine is short of processor time, or is no longer.
+    Shedding(Shedding),
     /// The room needs a mixer, and no peer consents to mix.
     NoMixer,
     /// An election has opened.

@@ -93,7 +93,7 @@ pub use event::{EVENTS_MAX, Events, OnEvent, RoomEvent};
 pub use listen::{DecodedPicture, DecodedSound, Pictures, Sound};
 pub use options::{HostOptions, Options};
 pub use plenary_body::{
-    FrameSeen, Gap, OnDesk, Origin, ReceivedFrame, ReceptionStats, Solo, Spread, Tenure, Traffic,
+    FrameSeen, Gap, OnDesk, Origin, ReceivedFrame, ReceptionStats, Shedding, Solo, Spread, Tenure, Traffic,
 };
 pub use plenary_media as media;
 pub use plenary_media::mixer::{Effort, EffortWhy};

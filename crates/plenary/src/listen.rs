@@ -3,7 +3,7 @@
 //! Each listener has its own thread. Pictures are handed over as soon as they are decoded. Sound is an even
 //! stream of 20 ms frames: a jitter buffer delays it, and lost frames are concealed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -11,12 +11,12 @@ use std::thread;
 use std::time::Duration;
 
 use futures::Stream;
-use plenary_body::{Origin, ReceivedFrame};
+use plenary_body::{Origin, ReceivedFrame, Shedding};
 use plenary_media::codec::{Codecs, SoundDecoder, VideoDecoder};
 use plenary_media::jitter::{JitterBuffer, Pulled};
 use plenary_media::{Clock, Picture, SOUND_FRAME_LEN, SOUND_FRAME_US};
 use plenary_proto::StreamId;
-use plenary_proto::identity::MediaKind;
+use plenary_proto::identity::{FrameIdentity, MediaKind};
 use tokio::sync::mpsc;
 
 use crate::Error;
@@ -101,19 +101,25 @@ macro_rules! stream_of {
 stream_of!(Pictures: DecodedPicture);
 stream_of!(Sound: DecodedSound);
 
-/// Decodes the pictures among `frames`. Calls `key_wanted` when a picture cannot be decoded.
+/// Decodes the pictures among `frames`, apart from those that `shedding` says to leave out. Calls `key_wanted` when a
+/// picture cannot be decoded.
 pub(crate) fn pictures(
     mut frames: mpsc::Receiver<ReceivedFrame>,
     codecs: Arc<dyn Codecs>,
+    shedding: impl Fn() -> Shedding + Send + 'static,
     key_wanted: impl Fn(Origin) + Send + 'static,
     threads: &Threads,
 ) -> Result<Pictures, Error> {
     let (decoded, pictures) = mpsc::channel(PICTURES_MAX);
     threads.spawn("pictures", move || {
         let mut decoders: BTreeMap<Origin, (StreamId, Box<dyn VideoDecoder>)> = BTreeMap::new();
+        let mut left_out = LeftOut::default();
         while let Some(received) = frames.blocking_recv() {
             let ReceivedFrame { origin, frame, catches_up, .. } = received;
             if frame.kind != MediaKind::Video {
+                continue;
+            }
+            if left_out.leaves_out(origin, &frame.identity, shedding()) {
                 continue;
             }
             let stream = frame.identity.stream;
@@ -146,6 +152,23 @@ pub(crate) fn pictures(
         }
     })?;
     Ok(Pictures(pictures))
+}
+
+/// Origins with pictures that were left out, which later pictures may refer to.
+#[derive(Debug, Default)]
+struct LeftOut(BTreeSet<Origin>);
+
+impl LeftOut {
+    /// Returns whether this picture is not to be decoded. After [`Shedding::Decoding`], pictures are decoded from the
+    /// next keyframe on, since the decoder lacks what the others refer to.
+    fn leaves_out(&mut self, origin: Origin, identity: &FrameIdentity, shedding: Shedding) -> bool {
+        if shedding == Shedding::Decoding {
+            self.0.insert(origin);
+        } else if identity.key {
+            self.0.remove(&origin);
+        }
+        self.0.contains(&origin) || shedding == Shedding::HalfThePictures && identity.temporal > 0
+    }
 }
 
 /// Playout state of one origin's sound.
@@ -273,7 +296,6 @@ fn play(voices: &mut BTreeMap<(Origin, StreamId), Voice>, due_us: u64) -> Decode
 #[cfg(test)]
 mod tests {
     use plenary_media::Frame;
-    use plenary_proto::identity::FrameIdentity;
     use plenary_testkit::fake::FakeCodecs;
 
     use super::*;
@@ -309,6 +331,28 @@ mod tests {
             silent[second as usize] += usize::from(heard.samples.iter().all(|sample| *sample == 0.0));
         }
         silent
+    }
+
+    /// Numbers of the pictures that are decoded of ten, with a keyframe first and sixth, while load is shed as `shedding`
+    /// says at each of them.
+    fn decoded(shedding: impl Fn(u32) -> Shedding) -> Vec<u32> {
+        let mut left_out = LeftOut::default();
+        let is_decoded = |number: &u32| {
+            let (number, key, temporal) = (*number, number.is_multiple_of(5), (number % 5 % 2) as u8);
+            let stream = StreamId([1; 8]);
+            let identity = FrameIdentity { stream, number, captured_us: 0, temporal, key, epoch: 0 };
+            !left_out.leaves_out(Origin::Program, &identity, shedding(number))
+        };
+        (0..10).filter(is_decoded).collect()
+    }
+
+    #[test]
+    fn a_machine_short_of_processor_time_decodes_only_what_other_pictures_refer_to_or_nothing() {
+        assert_eq!(decoded(|_| Shedding::Children).len(), 10);
+        assert_eq!(decoded(|_| Shedding::HalfThePictures), [0, 2, 4, 5, 7, 9]);
+        assert_eq!(decoded(|_| Shedding::Decoding), [0_u32; 0]);
+        let for_a_while = |number| if number == 2 { Shedding::Decoding } else { Shedding::Nothing };
+        assert_eq!(decoded(for_a_while), [0, 1, 5, 6, 7, 8, 9], "from the next keyframe on");
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use futures::Stream;
 use plenary_body::{
-    Body, FrameSeen, OnDesk, Origin, ReceivedFrame, ReceptionStats, Solo, Tenure, Traffic, layout,
+    Body, FrameSeen, OnDesk, Origin, ReceivedFrame, ReceptionStats, Shedding, Solo, Tenure, Traffic, layout,
 };
 use plenary_media::RawFormat;
 use plenary_media::codec::Codecs;
@@ -242,6 +242,10 @@ impl Room {
     /// [`Error::NoCodecs`] without codecs.
     pub fn pictures(&self) -> Result<Pictures, Error> {
         let flow = Arc::downgrade(&self.flow);
+        let shedding = {
+            let flow = flow.clone();
+            move || flow.upgrade().map_or(Shedding::Nothing, |flow| flow.read(|body| body.shedding()))
+        };
         let key_wanted = move |origin| {
             if let Some(flow) = flow.upgrade() {
                 flow.with(|body, _, outs| match origin {
@@ -250,7 +254,7 @@ impl Room {
                 });
             }
         };
-        listen::pictures(self.frames().0, self.codecs()?, key_wanted, &self.threads)
+        listen::pictures(self.frames().0, self.codecs()?, shedding, key_wanted, &self.threads)
     }
 
     /// Returns a stream of decoded sound to play: at a viewer the program's, at a speaker the other

@@ -1,6 +1,6 @@
 //! Snapshot of a peer's knowledge of its room.
 
-use plenary_body::Body;
+use plenary_body::{Body, Shedding};
 use plenary_proto::message::Entry;
 use plenary_proto::{Mode, PeerId, Rank};
 
@@ -97,6 +97,8 @@ pub struct RoomSnapshot {
     /// Lateness of this machine's own timers, at most, within the last one to two seconds, in milliseconds, rounded down
     /// to tens. Above 100 ms the machine is short of CPU.
     pub late_ms: u32,
+    /// Load that this peer sheds because its machine is short of CPU.
+    pub shedding: Shedding,
     /// Uplink bandwidth of this peer as measured by its parents, bits per second; `None` before a
     /// measurement.
     pub uplink_bps: Option<u64>,
@@ -131,6 +133,7 @@ impl RoomSnapshot {
             promised: brain.promised,
             mixing: brain.mixing,
             speaks: brain.speaks,
+            shedding: body.shedding(),
             late_ms: (body.late_us() / 10_000 * 10) as u32,
             uplink_bps: brain.uplink_bps,
         }

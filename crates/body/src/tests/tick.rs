@@ -8,7 +8,8 @@ use plenary_proto::{Mode, RoomConfig, RoomState, Time, Verdict};
 
 use super::*;
 use crate::body::{Body, BodyConfig, In};
-use crate::outs::CaptureCommand;
+use crate::lag::Shedding;
+use crate::outs::{BodyEvent, CaptureCommand};
 use crate::traffic::Traffic;
 
 pub(super) fn body() -> Body {
@@ -87,6 +88,32 @@ fn a_stall_of_this_machine_causes_no_verdict_and_the_silence_of_the_parent_does(
         verdicts(&mut stand) == [(ADA, Verdict::Silent)]
     });
     assert_eq!(silent_ticks, Some(6), "after 150 ms");
+}
+
+#[test]
+fn a_late_relay_takes_no_newcomers_then_halves_its_childrens_pictures_and_then_decodes_none() {
+    let (mut body, mut outs) = (body(), Outs::default());
+    let child = link(&mut body, BEN, &mut outs);
+    body.media.program.serve(BEN, child, true, None, BEGIN_US, &mut outs);
+    let mut now_us = BEGIN_US;
+    let mut run = |body: &mut Body, late_us: u64, seconds: u64| {
+        let (until_us, mut steps) = (now_us + seconds * 1_000_000, Vec::new());
+        while now_us < until_us {
+            let mut outs = Outs::default();
+            body.tick(now_us, |_| Some(LinkStats::default()), &mut outs);
+            steps.extend(outs.events.into_iter().filter_map(|event| match event {
+                BodyEvent::Shedding(shedding) => Some(shedding),
+                _ => None,
+            }));
+            now_us += TICK_US + late_us;
+        }
+        (steps, body.media.program.thin().contains(&child))
+    };
+    assert_eq!(run(&mut body, 0, 10), (vec![], false));
+    assert_eq!(run(&mut body, 150_000, 10), (vec![Shedding::Children], false));
+    assert_eq!(run(&mut body, 300_000, 10), (vec![Shedding::HalfThePictures], true));
+    assert_eq!(run(&mut body, 500_000, 10), (vec![Shedding::Decoding], true));
+    assert_eq!(run(&mut body, 0, 10), (vec![Shedding::Nothing], false));
 }
 
 #[test]

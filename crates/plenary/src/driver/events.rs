@@ -45,6 +45,7 @@ pub(super) fn public(event: BodyEvent) -> Option<RoomEvent> {
     match event {
         BodyEvent::Brain(event) => of_brain(event),
         BodyEvent::Speaking { dominant, speaking } => Some(RoomEvent::Speaking { dominant, speaking }),
+        BodyEvent::Shedding(shedding) => Some(RoomEvent::Shedding(shedding)),
         BodyEvent::Effort(EffortChange { effort, why }) => Some(RoomEvent::MixerEffort { effort, why }),
     }
 }
