@@ -150,14 +150,17 @@ fn a_viewer_below_the_first_tier_looks_for_a_better_place_after_6_s_and_then_eve
 }
 
 #[test]
-fn a_viewer_looks_for_no_better_place_in_the_first_tier_or_beside_two_mixers() {
-    for (mixers, parent, at) in [(&[3][..], 3, &[3][..]), (&[3, 4], 11, &[3, 10, 11])] {
+fn a_viewer_looks_for_no_better_place_in_the_first_tier_beside_two_mixers_or_on_a_busy_machine() {
+    let cases: [(&[u8], u8, &[u8], bool); 3] =
+        [(&[3], 3, &[3], false), (&[3, 4], 11, &[3, 10, 11], false), (&[3], 11, &[3, 10, 11], true)];
+    for (mixers, parent, at, is_busy) in cases {
         let mut viewer = in_room(mixers);
         viewer.is_fed_by(parent, at);
         let late = Whereabouts { late_us: Some(190_000), round_trips: trips([100, 120, 140, 160]) };
         viewer.hears(parent, Message::Whereabouts(late));
         viewer.runs_for(3 * SECOND);
         viewer.give(Input::RoundTrips(round_trips([20, 40, 60, 80])));
+        viewer.give(Input::Busy(is_busy));
         let timed = viewer.runs_for(60 * SECOND);
         let better =
             |message: &Message| matches!(message, Message::Attach(Attach { purpose: Purpose::Parent, .. }));
