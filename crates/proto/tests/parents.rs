@@ -2,7 +2,7 @@
 //! a viewer.
 
 use crate::samples::brain::{
-    MS, SECOND, events, is_attach, path, places_below, receivers, said, says, times_said,
+    MS, SECOND, events, is_attach, path, places_below, receivers, said, says, times_said, untimed,
 };
 use crate::samples::viewer::Viewer;
 use crate::samples::{failover, key};
@@ -263,6 +263,37 @@ fn a_silent_parent_sets_off_a_search_beside_the_backup_and_a_lagging_parent_does
     viewer.hears(11, feeding(path(&[3, 11])));
     let outputs = viewer.hears(3, accept(&[3]));
     assert!(says(&outputs, 3, is_detach), "the backup has answered, so others are declined: {outputs:?}");
+}
+
+/// A viewer with a dead parent, whose linked backup was requested to feed just now, and which the mixer has accepted
+/// meanwhile.
+fn accepted_beside_the_backup() -> Viewer {
+    let mut viewer = Viewer::with_backup();
+    assert!(requests_feed_of(&verdict(&mut viewer, 10, Verdict::Silent), 11));
+    let outputs = viewer.hears(3, accept(&[3]));
+    assert!(!says(&outputs, 11, is_detach) && !says(&outputs, 3, is_detach), "{outputs:?}");
+    viewer
+}
+
+#[test]
+fn a_place_found_beside_the_linked_backup_is_given_back_when_the_backup_answers_or_delivers() {
+    let mut viewer = accepted_beside_the_backup();
+    assert!(says(&viewer.hears(11, feeding(path(&[3, 11]))), 3, is_detach));
+    let mut viewer = accepted_beside_the_backup();
+    let outputs = viewer.give(Input::Fed(key(11).id()));
+    assert!(says(&outputs, 3, is_detach), "{outputs:?}");
+    assert_eq!(above(&viewer)[0], Some(11));
+}
+
+#[test]
+fn a_place_found_beside_the_linked_backup_is_taken_after_200_ms_or_when_the_backup_has_no_program() {
+    let mut viewer = accepted_beside_the_backup();
+    assert!(!requests_feed_of(&untimed(viewer.runs_for(180 * MS)), 3));
+    assert!(requests_feed_of(&untimed(viewer.runs_for(40 * MS)), 3));
+    let mut viewer = accepted_beside_the_backup();
+    assert!(requests_feed_of(&viewer.hears(11, feeding(path(&[]))), 3));
+    let mut viewer = accepted_beside_the_backup();
+    assert!(requests_feed_of(&viewer.hears(11, Message::Dismiss), 3));
 }
 
 #[test]

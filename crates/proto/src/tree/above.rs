@@ -35,6 +35,8 @@ pub(super) struct Up {
     pub(super) asked: bool,
     /// The peer has answered the request, if only with its path, so it has a program.
     pub(super) answered: bool,
+    /// It has answered the request with an empty path: it lives, but has no program.
+    pub(super) unfed: bool,
 }
 
 impl Up {
@@ -46,12 +48,18 @@ impl Up {
         whereabouts: Whereabouts,
         now: Time,
     ) -> Up {
-        Up { peer, path, above, whereabouts: Some(whereabouts), since: now, asked: false, answered: false }
+        let whereabouts = Some(whereabouts);
+        Up { peer, path, above, whereabouts, since: now, asked: false, answered: false, unfed: false }
     }
 
     /// Returns how long to wait for its first packets; `fed`: another parent feeds this peer meanwhile.
     pub(super) fn patience_us(&self, fed: bool) -> u64 {
         if fed || !self.asked { PATIENCE_US_MAX } else { FEED_US_MAX }
+    }
+
+    /// Returns whether this linked peer was requested to feed, and may still answer.
+    pub(super) fn may_answer(&self) -> bool {
+        self.asked && !self.answered && !self.unfed
     }
 
     /// Returns when this peer starts to search for another place beside the silent one; `None` once the

@@ -81,6 +81,8 @@ pub(crate) struct Tree {
     backup: Option<Up>,
     /// The peer to feed this one next, requested or still linking; becomes the parent with its first packets.
     next: Option<Up>,
+    /// A place found while `next`, linked and requested, hasn't answered; taken if it doesn't.
+    beside: Option<Up>,
     /// When the current parent first fed this peer.
     parent_since: Option<Time>,
     /// The current parent is not the first one.
@@ -208,6 +210,7 @@ impl Tree {
     /// Runs the follow-up of any change: promises, watchdog, links, balance, and the aggregates for the
     /// parent and the other mixers.
     fn settle(&mut self, view: &mut View<'_>) {
+        self.keep_beside(view);
         self.keep_promises(view);
         self.keep_watch(view);
         self.keep_links(view);

@@ -386,10 +386,10 @@ impl Tree {
         match purpose {
             Purpose::Parent => {
                 self.seek_parent = None;
-                if self.next_answers() {
-                    self.decline(view, from);
-                } else {
-                    self.request_feed(view, up);
+                match &self.next {
+                    Some(next) if next.answered => self.decline(view, from),
+                    Some(next) if next.may_answer() && next.peer != from => self.hold_beside(view, up),
+                    _ => self.request_feed(view, up),
                 }
             }
             Purpose::Backup => {

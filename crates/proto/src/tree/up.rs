@@ -117,8 +117,33 @@ impl Tree {
             view.out.act(Output::RequestFeed(up.peer));
             view.out.note(Note::RequestsFeed(up.peer));
         }
-        self.next = Some(Up { since: view.now, asked: linked, answered: false, ..up });
+        self.next = Some(Up { since: view.now, asked: linked, answered: false, unfed: false, ..up });
         self.keep_links(view);
+    }
+
+    /// Keeps a place that has accepted this peer, in case the linked peer that was requested to feed doesn't answer: that
+    /// peer needs no link set-up, so it delivers sooner. The link with the other is set up meanwhile.
+    pub(super) fn hold_beside(&mut self, view: &mut View<'_>, up: Up) {
+        if self.beside.is_some() {
+            self.decline(view, up.peer);
+        } else {
+            self.beside = Some(up);
+        }
+    }
+
+    /// Takes the place held beside `next` if `next` is gone or has no program, or gives it back once it is not needed.
+    pub(super) fn keep_beside(&mut self, view: &mut View<'_>) {
+        if self.next.as_ref().is_some_and(Up::may_answer) {
+            return;
+        }
+        let Some(beside) = self.beside.take() else { return };
+        let fed =
+            self.parent.is_some() && !self.at_fault || self.next.as_ref().is_some_and(|next| next.answered);
+        if fed || !self.is_viewer(view) || beside.path.contains(&view.me.short()) {
+            self.decline(view, beside.peer);
+        } else {
+            self.request_feed(view, beside);
+        }
     }
 
     /// Makes `peer` the parent: the first packets have arrived from a peer that was requested to feed.
@@ -262,16 +287,17 @@ impl Tree {
     /// Handles a new path of the parent, the backup or `next`.
     pub(crate) fn path_is(&mut self, view: &mut View<'_>, from: PeerId, path: Path) {
         let me = view.me.short();
-        for up in [&mut self.parent, &mut self.backup, &mut self.next].into_iter().flatten() {
+        let ups = [&mut self.parent, &mut self.backup, &mut self.next, &mut self.beside];
+        for up in ups.into_iter().flatten() {
             if up.peer == from && !path.is_empty() {
-                up.answered = up.asked;
+                (up.answered, up.unfed) = (up.asked, false);
                 up.path = path.clone();
             }
         }
         if path.is_empty() {
             // The sender lives, but has no program yet, or has lost it.
             if let Some(next) = self.next.as_mut().filter(|next| next.peer == from) {
-                next.answered = false;
+                (next.answered, next.unfed) = (false, next.asked);
             }
             let vain = self.next.as_ref().is_some_and(|next| next.peer == from && next.path.len() > 1);
             let fed = self.parent.is_some() && !self.at_fault;
@@ -279,6 +305,7 @@ impl Tree {
                 self.seek_parent_now(view);
                 self.on_time_up(view);
             }
+            self.settle(view);
             return;
         }
         if self.backup.as_ref().is_some_and(|backup| backup.peer == from && path.contains(&me)) {
@@ -332,6 +359,7 @@ impl Tree {
 
     /// Handles `Dismiss`: a peer above this one has ended the relation.
     pub(crate) fn dismissed_by(&mut self, view: &mut View<'_>, from: PeerId) {
+        self.beside.take_if(|beside| beside.peer == from);
         if self.is_above(&from) {
             let fed_us = self.parent.as_ref().is_some_and(|parent| parent.peer == from);
             self.drop_up(view, from);
@@ -348,6 +376,7 @@ impl Tree {
     /// Removes a peer that is no longer parent, backup or `next`, since it dismissed this peer or its link is
     /// lost.
     pub(crate) fn drop_up(&mut self, view: &mut View<'_>, peer: PeerId) {
+        self.beside.take_if(|beside| beside.peer == peer);
         if self.backup.take_if(|backup| backup.peer == peer).is_some() {
             if self.watched.1 != Some(peer) {
                 self.failed_feeders.was_not_linked(peer);
@@ -378,7 +407,7 @@ impl Tree {
     /// Releases the parent, the backup and `next`.
     pub(super) fn let_go_upward(&mut self, view: &mut View<'_>) {
         (self.seek_parent, self.seek_backup) = (None, None);
-        for up in [self.next.take(), self.backup.take()].into_iter().flatten() {
+        for up in [self.next.take(), self.backup.take(), self.beside.take()].into_iter().flatten() {
             self.part_from(view, &up);
         }
         self.lose_parent(view);
@@ -416,11 +445,11 @@ impl Tree {
     }
 
     pub(super) fn keep_links(&mut self, view: &mut View<'_>) {
-        let peers = |ups: [&Option<Up>; 2]| -> BTreeSet<_> {
-            ups.into_iter().flatten().map(|up| (up.peer, LinkKind::Peer)).collect()
+        let peers = |ups: &[&Option<Up>]| -> BTreeSet<_> {
+            ups.iter().copied().flatten().map(|up| (up.peer, LinkKind::Peer)).collect()
         };
-        let parents = peers([&self.parent, &self.next]);
-        let backups = peers([&self.backup, &None]);
+        let parents = peers(&[&self.parent, &self.next, &self.beside]);
+        let backups = peers(&[&self.backup]);
         view.links.want_only(view.now, view.out, Want::Parent, &parents);
         view.links.want_only(view.now, view.out, Want::Backup, &backups);
     }
@@ -454,6 +483,10 @@ impl Tree {
             self.follow_mandate(view);
         }
         if self.deaf_at().is_some_and(|at| at <= view.now) {
+            if let Some(beside) = self.beside.take() {
+                self.request_feed(view, beside);
+                return self.on_time_up(view);
+            }
             self.seek_parent_now(view);
             if let Some(unlinked) = self.next.clone().filter(|next| !next.asked) {
                 self.failed_feeders.was_not_linked(unlinked.peer);
@@ -469,11 +502,6 @@ impl Tree {
         if let Some(seek) = self.seek_backup.take() {
             self.seek_backup = self.step(view, seek);
         }
-    }
-
-    /// Returns whether the peer that was requested to feed has answered that it will.
-    pub(super) fn next_answers(&self) -> bool {
-        self.next.as_ref().is_some_and(|next| next.answered)
     }
 
     /// Returns the backup if it isn't linked yet, and when another is to be sought instead.
