@@ -41,7 +41,11 @@ const ROWS: &[(&str, u64, &str)] = &[
     ("free-riders", 20, "nobody known"),
     ("sybils", 20, "nobody known"),
     ("world-evening", 20, "nobody known"),
+    ("busy-machines", 5, "nobody known"),
 ];
+/// Cores of each peer's machine in the column with limited processor time, and the most runs for it.
+const CORES: u8 = 2;
+const RUNS_ON_MACHINES_MAX: u64 = 5;
 /// Audience sizes in the plots of depth and memory.
 const AUDIENCES: [usize; 4] = [30, 100, 1_000, 10_000];
 /// Churn rates in runs of `churn-500`, in percent of the viewers per minute, and the number of viewers in
@@ -52,6 +56,8 @@ const CHURN_AUDIENCE: usize = 100;
 /// Results of one scenario.
 struct Measured {
     report: Report,
+    /// The same with limited processor time, for scenarios at packet level.
+    on_machines: Option<Report>,
     samples: Samples,
     wall_s: f64,
     compared: &'static str,
@@ -73,7 +79,13 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut all = Vec::new();
     for (name, runs, compared) in ROWS {
         let runs = runs_each.map_or(*runs, |most: u64| most.min(*runs));
-        all.push(measure(&by_name(name)?, seed, runs, compared));
+        let scenario = by_name(name)?;
+        let mut measured = measure(&scenario, seed, runs, compared);
+        if measured.report.media_model == "packet" {
+            let runs = runs.min(RUNS_ON_MACHINES_MAX);
+            measured.on_machines = Some(scenario.with_own_machines(CORES).run(seed, runs));
+        }
+        all.push(measured);
     }
     let mut smaller = Vec::new();
     for viewers in AUDIENCES {
@@ -102,5 +114,5 @@ fn measure(scenario: &Scenario, seed: u64, runs: u64, compared: &'static str) ->
     let (report, samples) = scenario.measure(seed, runs);
     let wall_s = started.elapsed().as_secs_f64();
     eprintln!("{}: {} peers, {runs} runs in {wall_s:.1} s", report.scenario, report.peers);
-    Measured { report, samples, wall_s, compared }
+    Measured { report, on_machines: None, samples, wall_s, compared }
 }

@@ -298,6 +298,18 @@ impl Scenario {
         self
     }
 
+    /// Gives each peer that shares no machine one of its own with this many cores.
+    pub fn with_own_machines(mut self, cores: u8) -> Scenario {
+        let shared = self.peers.iter().filter_map(|group| group.machines);
+        let mut first = shared.map(|of| of.first.saturating_add(of.count)).max().unwrap_or(0);
+        for group in self.peers.iter_mut().filter(|group| group.machines.is_none()) {
+            let count = u16::try_from(group.count).unwrap_or(u16::MAX);
+            group.machines = Some(people::MachinesOf { count, first, cores });
+            first = first.saturating_add(count);
+        }
+        self
+    }
+
     /// The plan of the world for one seed.
     pub fn plan(&self, seed: u64) -> WorldPlan {
         let net = &self.net;

@@ -13,21 +13,20 @@ use plenary_proto::time::SECOND;
 use super::{HELD_US_MAX, Happening, World};
 use crate::plan::MachinePlan;
 
-/// Time to receive one media packet, microseconds: kernel, task switch, DTLS-SRTP, body. Measured with the time to send
-/// one: 60 viewers with 7,300 packets a second took 0.37 cores in the stack and 0.15 in kernel and runtime beside it;
-/// of a packet's time the relay's send is a third (`plenary bench relay`).
-const RECEIVE_US: u64 = 30;
-/// Time to send one media packet, microseconds.
-const SEND_US: u64 = 18;
-/// Time to receive or to send a message on a data channel, microseconds: SCTP, and four tasks that wake each other.
-/// Measured: half the pings of 60 viewers, 600 datagrams a second, took 0.05 cores.
-const MESSAGE_US: u64 = 40;
+/// Time to receive one media packet, microseconds: kernel, task switch, SRTP, body. Measured with the other costs: from
+/// 200 to 300 viewers in one process, each with 95 packets a second, processor time grows by 3.3 to 4.8 ms a second for
+/// each viewer, by the phase of the machine; with these costs by 4.5.
+const RECEIVE_US: u64 = 20;
+/// Time to send one media packet, microseconds (`plenary bench relay`: 6 to 8 µs, the receipt at the relay included).
+const SEND_US: u64 = 8;
+/// Time to receive or to send a message on a data channel, microseconds. A guess between the two above.
+const MESSAGE_US: u64 = 15;
 /// Time to open an envelope that came through the rendezvous, microseconds: key exchange, decryption, signature.
 const ENVELOPE_US: u64 = 200;
-/// Time of a body's tick, microseconds. Measured: 17 before traffic was counted less often.
-const TICK_US: u64 = 12;
-/// Time to set one end of a link up, microseconds: session description, ICE, DTLS. Measured while 100 viewers joined.
-const LINK_US: u64 = 2_500;
+/// Time of a body's tick, microseconds. A guess by its share in a profile of 200 viewers.
+const TICK_US: u64 = 8;
+/// Time to set one end of a link up, microseconds: ICE and DTLS. Measured: 4 ms for both ends.
+const LINK_US: u64 = 2_000;
 /// What other programs leave of a machine under stress, in thousandths: with twice as many busy threads as cores the
 /// system gives each an equal share.
 const LEFT_UNDER_STRESS_MILLI: u64 = 333;
