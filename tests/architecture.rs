@@ -26,6 +26,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     ("plenary-testkit", &["plenary-proto", "plenary-media"]),
+    ("netlab", &[]),
 ];
 
 /// All dependencies allowed for the brain: nothing that needs an operating system, a clock or a thread.
@@ -61,8 +62,9 @@ pub(crate) fn root() -> PathBuf {
 
 fn manifests() -> BTreeMap<String, toml::Table> {
     let mut manifests = BTreeMap::new();
-    for entry in std::fs::read_dir(root().join("crates")).unwrap() {
-        let file = entry.unwrap().path().join("Cargo.toml");
+    let crates = std::fs::read_dir(root().join("crates")).unwrap().map(|entry| entry.unwrap().path());
+    for folder in crates.chain([root().join("tests/netlab")]) {
+        let file = folder.join("Cargo.toml");
         let manifest: toml::Table = std::fs::read_to_string(&file).unwrap().parse().unwrap();
         manifests.insert(manifest["package"]["name"].as_str().unwrap().to_owned(), manifest);
     }
