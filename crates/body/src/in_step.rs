@@ -22,6 +22,9 @@ const JUDGED_MIN: usize = 30;
 /// Time after the start of a stream without measurements: the past that a new child is sent doesn't show the
 /// transit time.
 const SETTLE_US: u64 = 500_000;
+/// Span over which the quickest frame is looked for. A mixer changes its delay by up to 10 ms a second; over this span
+/// that is less than what counts as late ([`IN_STEP_US`]).
+const FLOOR_SPAN_US: u64 = 2_000_000;
 /// Frames are held if one in `LATE_ONE_IN` takes longer than the quickest by more than `IN_STEP_US`. A burst
 /// after a change of parents delays fewer frames, repairs of 2 % loss delay more: each repair also delays the
 /// frames behind it.
@@ -52,18 +55,29 @@ pub(crate) struct Held {
 struct Lane {
     stream: Option<StreamId>,
     begun_us: u64,
-    /// Transit times (arrival − capture, by two clocks), oldest first.
-    transits_us: VecDeque<i64>,
-    /// Minimum transit of this stream; used while fewer than [`JUDGED_MIN`] are measured.
-    least_us: Option<i64>,
+    /// Arrivals and transit times (arrival − capture, by two clocks) of the frames within [`FLOOR_SPAN_US`] that are quicker
+    /// than all later ones; the first is the quickest.
+    quickest: VecDeque<(u64, i64)>,
+    /// Excess of each frame's transit over that of the quickest frame of both kinds, oldest first.
+    excesses_us: VecDeque<i64>,
     /// Due time of the newest frame; no later frame is due earlier.
     due_us: i64,
 }
 
 impl Lane {
-    fn floor_us(&self) -> Option<i64> {
-        let judged = || self.transits_us.iter().min().copied();
-        if self.transits_us.len() < JUDGED_MIN { self.least_us } else { judged() }
+    fn arrived(&mut self, now_us: u64, transit_us: i64) {
+        while self.quickest.pop_back_if(|(_, later_us)| *later_us >= transit_us).is_some() {}
+        self.quickest.push_back((now_us, transit_us));
+        while self.quickest.pop_front_if(|(at_us, _)| now_us.saturating_sub(*at_us) > FLOOR_SPAN_US).is_some()
+        {
+        }
+    }
+
+    /// Returns the transit of the quickest frame; `None` if no frame arrived lately.
+    fn floor_us(&self, now_us: u64) -> Option<i64> {
+        let (newest_us, _) = self.quickest.back()?;
+        let lately = now_us.saturating_sub(*newest_us) <= FLOOR_SPAN_US;
+        self.quickest.front().filter(|_| lately).map(|(_, transit_us)| *transit_us)
     }
 }
 
@@ -96,22 +110,20 @@ impl InStep {
             *lane = Lane { stream: Some(identity.stream), begun_us: now_us, ..Lane::default() };
         }
         if !held.past {
-            lane.least_us = lane.least_us.into_iter().chain([transit_us]).min();
+            lane.arrived(now_us, transit_us);
         }
-        let is_new = lane.transits_us.len() < JUDGED_MIN;
+        self.floor_us = self.quickest_us(now_us).unwrap_or(transit_us);
+        let lane = &mut self.lanes[at];
         if !held.past && now_us.saturating_sub(lane.begun_us) >= SETTLE_US {
-            if lane.transits_us.len() == WINDOW {
-                lane.transits_us.pop_front();
+            if lane.excesses_us.len() == WINDOW {
+                lane.excesses_us.pop_front();
             }
-            lane.transits_us.push_back(transit_us);
+            lane.excesses_us.push_back(transit_us.saturating_sub(self.floor_us));
             self.unjudged += 1;
             if self.unjudged >= JUDGE_EVERY {
                 self.unjudged = 0;
                 self.judge();
             }
-        }
-        if is_new {
-            self.floor_us = self.quickest_us().unwrap_or(transit_us);
         }
         let due_us = match self.hold_us {
             0 => 0,
@@ -151,27 +163,24 @@ impl InStep {
         self.held.keys().next().map(|(due_us, _)| u64::try_from(*due_us).unwrap_or(0))
     }
 
-    fn quickest_us(&self) -> Option<i64> {
-        self.lanes.iter().filter_map(Lane::floor_us).min()
+    fn quickest_us(&self, now_us: u64) -> Option<i64> {
+        self.lanes.iter().filter_map(|lane| lane.floor_us(now_us)).min()
     }
 
-    /// Computes the hold from the transit times of both kinds.
+    /// Computes the hold from how much later than the quickest frame those of both kinds arrived.
     fn judge(&mut self) {
-        if self.lanes.iter().any(|lane| lane.transits_us.len() < JUDGED_MIN) {
+        if self.lanes.iter().any(|lane| lane.excesses_us.len() < JUDGED_MIN) {
             return; // too few frames of one kind to compare
         }
         let [mut late_us, mut behind_us] = [i64::MIN; 2];
         for lane in &self.lanes {
-            let mut transits_us: Vec<i64> = lane.transits_us.iter().copied().collect();
-            let most = transits_us.len() - 1;
-            let mut but_one_in = |share: usize| *transits_us.select_nth_unstable(most - most / share).1;
+            let mut excesses_us: Vec<i64> = lane.excesses_us.iter().copied().collect();
+            let most = excesses_us.len() - 1;
+            let mut but_one_in = |share: usize| *excesses_us.select_nth_unstable(most - most / share).1;
             late_us = late_us.max(but_one_in(LATE_ONE_IN));
             behind_us = behind_us.max(but_one_in(BEHIND_ONE_IN));
         }
-        let Some(floor_us) = self.quickest_us() else { return };
-        self.floor_us = floor_us;
-        let is_late = late_us.saturating_sub(floor_us) > IN_STEP_US;
-        let wanted_us = if is_late { behind_us.saturating_sub(floor_us) } else { 0 };
+        let wanted_us = if late_us > IN_STEP_US { behind_us } else { 0 };
         self.hold_us = wanted_us.max(self.hold_us - FALL_US).clamp(0, HOLD_US_MAX);
     }
 }
@@ -270,6 +279,19 @@ mod tests {
             assert!(at_us <= arrives(kind, captured_us), "{captured_us} at {at_us}");
         }
         assert_eq!(in_step.hold_us, 0);
+    }
+
+    #[test]
+    fn a_mixer_that_lowers_its_delay_slowly_makes_no_frame_wait() {
+        // from 12 s on the program is handed over 10 ms earlier each second, until 22 s
+        let arrives = |kind: MediaKind, captured_us: u64| {
+            let way_us = if kind == MediaKind::Video { 35_000 } else { 30_000 };
+            captured_us + way_us + 220_000 - captured_us.clamp(12_000_000, 22_000_000) / 100
+        };
+        let mut in_step = InStep::default();
+        for (kind, captured_us, at_us) in play(&mut in_step, 1, 0..40, arrives) {
+            assert!(at_us <= arrives(kind, captured_us), "{captured_us} at {at_us}");
+        }
     }
 
     #[test]

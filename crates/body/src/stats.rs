@@ -88,8 +88,11 @@ pub struct ReceptionStats {
     pub longest_video_gap_ms: f64,
     /// Longest wait between packets of sound, including an ongoing one, milliseconds; `None` before any.
     pub longest_audio_gap_ms: Option<f64>,
-    /// Latency from capture to hand-over; correct if the clocks of originator and viewer agree.
+    /// Latency of pictures from capture to hand-over; correct if the clocks of originator and viewer agree.
     pub latency: Option<Spread>,
+    /// Latency of sound from capture to hand-over: the program's at a viewer, the mix-minus at a speaker. A player's jitter
+    /// buffer comes on top.
+    pub sound_latency: Option<Spread>,
     /// Absolute difference between the latencies of a picture and of the newest sound.
     pub av_skew: Option<Spread>,
     /// Bytes of the program's packets from the tree (RTP header, extensions, payload), each once. Excludes
@@ -108,6 +111,7 @@ pub(crate) struct Reception {
     keeps_log: bool,
     stats: ReceptionStats,
     latencies_us: VecDeque<i64>,
+    sound_latencies_us: VecDeque<i64>,
     skews_us: VecDeque<i64>,
     video: Option<(StreamId, u32, u64)>,
     sound_at_us: Option<u64>,
@@ -133,6 +137,7 @@ impl Reception {
             keeps_log,
             stats: ReceptionStats::default(),
             latencies_us: VecDeque::new(),
+            sound_latencies_us: VecDeque::new(),
             skews_us: VecDeque::new(),
             video: None,
             sound_at_us: None,
@@ -197,7 +202,9 @@ impl Reception {
     fn sound(&mut self, frame: &Frame, now_us: u64) {
         self.stats.longest_audio_gap_ms = self.longest_audio_gap_ms(now_us);
         self.sound_at_us = Some(now_us);
-        self.sound_latency_us = Some((now_us, latency_us(frame, now_us)));
+        let latency_us = latency_us(frame, now_us);
+        self.sound_latency_us = Some((now_us, latency_us));
+        keep(&mut self.sound_latencies_us, latency_us, SAMPLES_MAX);
     }
 
     fn longest_audio_gap_ms(&self, now_us: u64) -> Option<f64> {
@@ -209,6 +216,7 @@ impl Reception {
     pub(crate) fn stats(&self, now_us: u64) -> ReceptionStats {
         let mut stats = self.stats.clone();
         stats.latency = Spread::of_us(self.latencies_us.iter().copied());
+        stats.sound_latency = Spread::of_us(self.sound_latencies_us.iter().copied());
         stats.av_skew = Spread::of_us(self.skews_us.iter().copied());
         if let Some((_, _, at_us)) = self.video {
             let waiting_ms = now_us.saturating_sub(at_us) as f64 / 1000.0;
@@ -224,6 +232,31 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
+
+    #[test]
+    fn latencies_of_pictures_and_sound_are_counted_apart() {
+        let mut reception = Reception::new(0, false);
+        for number in 1..=100 {
+            let captured_us = u64::from(number) * 20_000;
+            let identity = FrameIdentity {
+                stream: StreamId([1; 8]),
+                number,
+                captured_us,
+                temporal: 0,
+                key: true,
+                epoch: 0,
+            };
+            let mut arrives = |kind, after_us| {
+                let frame = Frame { kind, identity, data: Bytes::from_static(&[0xfc]), level: None };
+                reception.frame(&frame, captured_us + after_us);
+            };
+            arrives(MediaKind::Video, 80_000);
+            arrives(MediaKind::Sound, if number > 90 { 60_000 } else { 40_000 });
+        }
+        let stats = reception.stats(3_000_000);
+        assert_eq!(stats.latency, Some(Spread { p50_ms: 80.0, p95_ms: 80.0 }));
+        assert_eq!(stats.sound_latency, Some(Spread { p50_ms: 40.0, p95_ms: 60.0 }));
+    }
 
     #[test]
     fn an_ongoing_gap_is_counted_and_sound_that_never_arrived_has_no_gap() {

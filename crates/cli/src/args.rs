@@ -94,7 +94,7 @@ pub(crate) struct RoomArgs {
     /// Bit rate of the program; host only [default: 1500kbit]
     #[arg(long, value_name = "RATE", value_parser = units::bitrate)]
     pub(crate) bitrate: Option<u32>,
-    /// Number of mixers, or auto; host only [default: auto]
+    /// Number of mixers, however few watch, or auto; host only [default: auto]
     #[arg(long, value_name = "N", value_parser = units::mixers)]
     pub(crate) mixers: Option<u8>,
     /// Whether this peer mixes [default: auto; speakers of a demo never do if there are candidates]

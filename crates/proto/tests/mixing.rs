@@ -5,7 +5,7 @@ use crate::samples::brain::{
 };
 use crate::samples::key;
 use plenary_proto::message::{Attach, Entry, LinkKind, Message, Resume, VideoRequest};
-use plenary_proto::{Command, Input, MixRole, Output, PeerId, Rank, RoomConfig, StreamId};
+use plenary_proto::{Command, Input, MixRole, Mode, Output, PeerId, Rank, RoomConfig, StreamId};
 
 fn stage() -> Vec<Entry> {
     vec![speaker(2), candidate(3), candidate(4), candidate(6), speaker(7), speaker(8)]
@@ -333,6 +333,23 @@ fn a_room_that_becomes_a_mesh_has_no_mixer() {
     assert!(!mixer.room.snapshot().mixing);
     let one = mixer.adopts(&pair, |_| ());
     assert!(matches!(role(&one), Some(MixRole::Mix { pass_through: true, .. })), "{one:?}");
+}
+
+#[test]
+fn a_host_that_wants_a_mixer_gets_one_however_few_watch_if_a_peer_consents() {
+    for speakers in [&[speaker(2)][..], &[speaker(2), speaker(5)]] {
+        let mut mixer = mixer();
+        let stage = [speakers, &[candidate(3), candidate(4), candidate(6)]].concat();
+        let without: Vec<_> = stage.iter().map(|entry| Entry { mixes: false, ..entry.clone() }).collect();
+        let mut mode = |stage: &[Entry], mixers| {
+            mixer.adopts(stage, |roster| (roster.audience, roster.mixers) = (false, mixers));
+            let snapshot = mixer.room.snapshot();
+            (snapshot.mode, snapshot.mixing)
+        };
+        assert_eq!(mode(&stage, 0), (Mode::Mesh, false));
+        assert_eq!(mode(&stage, 1), (Mode::Mixer, true));
+        assert_eq!(mode(&without, 1), (Mode::Mesh, false));
+    }
 }
 
 #[test]

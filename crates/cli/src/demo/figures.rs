@@ -43,6 +43,7 @@ pub(crate) struct ViewerReport {
     longest_video_gap_ms: Option<f64>,
     longest_audio_gap_ms: Option<f64>,
     latency_ms: Option<P50P95>,
+    sound_latency_ms: Option<P50P95>,
     av_skew_ms: Option<P50P95>,
     reparented: u32,
 }
@@ -66,6 +67,7 @@ impl ViewerReport {
             longest_video_gap_ms: came.then(|| round(reception.longest_video_gap_ms)),
             longest_audio_gap_ms: reception.longest_audio_gap_ms.map(round),
             latency_ms: reception.latency.map(P50P95::from),
+            sound_latency_ms: reception.sound_latency.map(P50P95::from),
             av_skew_ms: reception.av_skew.map(P50P95::from),
             reparented: snapshot.reparented,
         }

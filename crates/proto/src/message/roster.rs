@@ -86,7 +86,7 @@ pub struct Roster {
     pub k: u8,
     /// Maximum viewers that one mixer feeds.
     pub k1: u8,
-    /// Number of mixers that the host wants; 0 adapts it to the need.
+    /// Number of mixers that the host wants, however few peers watch; 0 adapts it to the need.
     pub mixers: u8,
     /// Peers that may succeed the host, in this order.
     pub heirs: List<PeerId, HEIRS_MAX>,
