@@ -22,8 +22,8 @@ const JUDGED_MIN: usize = 30;
 /// Time after the start of a stream without measurements: the past that a new child is sent doesn't show the
 /// transit time.
 const SETTLE_US: u64 = 500_000;
-/// Span over which the quickest frame is looked for. A mixer changes its delay by up to 10 ms a second; over this span
-/// that is less than what counts as late ([`IN_STEP_US`]).
+/// Age of the oldest frame among which the quickest one is searched. A mixer lowers its delay by 10 ms a second, 20 ms
+/// within this time; frames later by [`IN_STEP_US`] count as late.
 const FLOOR_SPAN_US: u64 = 2_000_000;
 /// Frames are held if one in `LATE_ONE_IN` takes longer than the quickest by more than `IN_STEP_US`. A burst
 /// after a change of parents delays fewer frames, repairs of 2 % loss delay more: each repair also delays the

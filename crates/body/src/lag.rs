@@ -92,7 +92,7 @@ impl Load {
         self.shedding
     }
 
-    /// Counts a check. Returns the new step if it changes: one step up, or down to what the machine can bear.
+    /// Counts a check. Returns the new step after a change. A change upwards is one step; downwards it may be several.
     pub(crate) fn observe(&mut self, late_us: u64) -> Option<Shedding> {
         let called_for = Shedding::at(late_us);
         self.worse = if called_for > self.shedding { self.worse + 1 } else { 0 };
