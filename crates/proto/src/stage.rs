@@ -106,11 +106,9 @@ impl Stage {
 
     pub(crate) fn mode(&self) -> Mode {
         let Some(roster) = self.roster() else { return Mode::Mesh };
-        if roster.mixers > 0 && !self.candidates.is_empty() {
-            return Mode::Mixer;
-        }
+        let wants_mixers = roster.mixers > 0 && !self.candidates.is_empty();
         match self.present().filter(|entry| entry.speaks).count() {
-            0..=2 if !roster.audience => Mode::Mesh,
+            0..=2 if !roster.audience && !wants_mixers => Mode::Mesh,
             1 => Mode::PassThrough,
             _ => Mode::Mixer,
         }

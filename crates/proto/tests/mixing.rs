@@ -337,7 +337,9 @@ fn a_room_that_becomes_a_mesh_has_no_mixer() {
 
 #[test]
 fn a_host_that_wants_a_mixer_gets_one_however_few_watch_if_a_peer_consents() {
-    for speakers in [&[speaker(2)][..], &[speaker(2), speaker(5)]] {
+    for (speakers, wanted) in
+        [(&[speaker(2)][..], Mode::PassThrough), (&[speaker(2), speaker(5)], Mode::Mixer)]
+    {
         let mut mixer = mixer();
         let stage = [speakers, &[candidate(3), candidate(4), candidate(6)]].concat();
         let without: Vec<_> = stage.iter().map(|entry| Entry { mixes: false, ..entry.clone() }).collect();
@@ -347,7 +349,7 @@ fn a_host_that_wants_a_mixer_gets_one_however_few_watch_if_a_peer_consents() {
             (snapshot.mode, snapshot.mixing)
         };
         assert_eq!(mode(&stage, 0), (Mode::Mesh, false));
-        assert_eq!(mode(&stage, 1), (Mode::Mixer, true));
+        assert_eq!(mode(&stage, 1), (wanted, true));
         assert_eq!(mode(&without, 1), (Mode::Mesh, false));
     }
 }
