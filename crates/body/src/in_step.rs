@@ -41,7 +41,7 @@ const HELD_MAX: usize = 160;
 
 /// A frame for the application.
 #[derive(Debug)]
-pub(crate) struct Held {
+pub(crate) struct HeldFrame {
     pub(crate) origin: Origin,
     pub(crate) frame: Frame,
     /// Time at which the frame was complete.
@@ -91,13 +91,13 @@ pub(crate) struct InStep {
     /// Transit of the quickest frame.
     floor_us: i64,
     /// Held frames, by due time and order of arrival.
-    held: BTreeMap<(i64, u64), Held>,
+    held: BTreeMap<(i64, u64), HeldFrame>,
     count: u64,
 }
 
 impl InStep {
     /// Adds a frame that arrived at `now_us`; [`pop`](InStep::pop) returns it when it is due.
-    pub(crate) fn push(&mut self, held: Held, now_us: u64) {
+    pub(crate) fn push(&mut self, held: HeldFrame, now_us: u64) {
         let identity = &held.frame.identity;
         let transit_us = now_us.wrapping_sub(identity.captured_us).cast_signed();
         let at = lane(held.frame.kind);
@@ -148,13 +148,13 @@ impl InStep {
 
     /// Returns the next frame to hand over, in order of due time: one that is due, or any if frames aren't
     /// held or more than [`HELD_MAX`] wait.
-    pub(crate) fn pop(&mut self, now_us: u64) -> Option<Held> {
+    pub(crate) fn pop(&mut self, now_us: u64) -> Option<HeldFrame> {
         let is_due = self.next_due_us()? <= now_us || self.hold_us == 0 || self.held.len() > HELD_MAX;
         is_due.then(|| self.held.pop_first()).flatten().map(|(_, held)| held)
     }
 
     /// Returns the next frame, due or not; called when the room closes.
-    pub(crate) fn pop_any(&mut self) -> Option<Held> {
+    pub(crate) fn pop_any(&mut self) -> Option<HeldFrame> {
         self.held.pop_first().map(|(_, held)| held)
     }
 
@@ -194,11 +194,11 @@ mod tests {
 
     const MS: u64 = 1_000;
 
-    fn held(kind: MediaKind, stream: u8, captured_us: u64) -> Held {
+    fn held(kind: MediaKind, stream: u8, captured_us: u64) -> HeldFrame {
         let stream = StreamId([stream; 8]);
         let identity = FrameIdentity { stream, number: 1, captured_us, temporal: 0, key: false, epoch: 0 };
         let frame = Frame { kind, identity, data: Bytes::new(), level: None };
-        Held { origin: Origin::Program, frame, came_us: 0, past: false }
+        HeldFrame { origin: Origin::Program, frame, came_us: 0, past: false }
     }
 
     /// Plays the given seconds of a stream. `arrives` returns the arrival time for a kind and a capture time,
@@ -209,7 +209,7 @@ mod tests {
         seconds: std::ops::Range<u64>,
         arrives: impl Fn(MediaKind, u64) -> u64,
     ) -> Vec<(MediaKind, u64, u64)> {
-        let mut coming: BTreeMap<u64, Vec<Held>> = BTreeMap::new();
+        let mut coming: BTreeMap<u64, Vec<HeldFrame>> = BTreeMap::new();
         for (kind, every_us) in [(MediaKind::Video, 33_333), (MediaKind::Sound, 20_000)] {
             for captured_us in (seconds.start * 1_000_000..seconds.end * 1_000_000).step_by(every_us) {
                 let at_us = arrives(kind, captured_us) / MS * MS;
@@ -318,7 +318,7 @@ mod tests {
             (2, 9_966_666, false),
             (2, 9_983_333, false),
         ] {
-            in_step.push(Held { past, ..held(MediaKind::Video, stream, captured_us) }, now_us);
+            in_step.push(HeldFrame { past, ..held(MediaKind::Video, stream, captured_us) }, now_us);
             given.extend(
                 std::iter::from_fn(|| in_step.pop(now_us)).map(|held| held.frame.identity.captured_us),
             );

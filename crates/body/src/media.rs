@@ -17,7 +17,7 @@ use rand_chacha::rand_core::{Rng as _, SeedableRng as _};
 
 use crate::EARLY_US;
 use crate::catch_up::CatchUp;
-use crate::in_step::{Held, InStep};
+use crate::in_step::{HeldFrame, InStep};
 use crate::inflow::{Inbound, Inflow, slot_code};
 use crate::lag::Lag;
 use crate::link_table::LinkTable;
@@ -770,15 +770,15 @@ impl Media {
     /// Hands a frame over once it is in step with the frames of the other kind.
     fn hold(&mut self, origin: Origin, frame: Frame, past: bool, now_us: u64, outs: &mut Outs) {
         let before_us = self.next_due_us();
-        self.in_step.push(Held { origin, frame, came_us: now_us, past }, now_us);
+        self.in_step.push(HeldFrame { origin, frame, came_us: now_us, past }, now_us);
         self.hand_over_due(now_us, outs);
         let next_us = self.next_due_us();
         outs.frame_waits |=
             next_us.is_some_and(|next_us| before_us.is_none_or(|before_us| next_us < before_us));
     }
 
-    fn give(&mut self, held: Held, now_us: u64, outs: &mut Outs) {
-        let Held { origin, frame, came_us, past } = held;
+    fn give(&mut self, held: HeldFrame, now_us: u64, outs: &mut Outs) {
+        let HeldFrame { origin, frame, came_us, past } = held;
         if !past {
             self.reception.frame(&frame, now_us);
         }

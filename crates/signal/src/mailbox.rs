@@ -28,18 +28,18 @@ pub(crate) enum Mail {
 /// The sending end of a mailbox.
 #[derive(Debug)]
 pub(crate) struct MailSlot {
-    sender: mpsc::Sender<Held>,
+    sender: mpsc::Sender<HeldMail>,
     own: Arc<Semaphore>,
     shared: Arc<Semaphore>,
 }
 
 /// The receiving end of a mailbox.
 #[derive(Debug)]
-pub(crate) struct Mailbox(mpsc::Receiver<Held>);
+pub(crate) struct Mailbox(mpsc::Receiver<HeldMail>);
 
 /// Queued mail with its share of the byte budgets, which is released when the mail is taken out.
 #[derive(Debug)]
-struct Held {
+struct HeldMail {
     mail: Mail,
     _own: OwnedSemaphorePermit,
     _shared: OwnedSemaphorePermit,
@@ -64,7 +64,7 @@ impl MailSlot {
         };
         let cost = u32::try_from(len + MAIL_COST).map_err(|_| NotTaken)?;
         let hold = |bytes: &Arc<Semaphore>| bytes.clone().try_acquire_many_owned(cost).map_err(|_| NotTaken);
-        let held = Held { mail, _own: hold(&self.own)?, _shared: hold(&self.shared)? };
+        let held = HeldMail { mail, _own: hold(&self.own)?, _shared: hold(&self.shared)? };
         self.sender.try_send(held).map_err(|_| NotTaken)
     }
 }

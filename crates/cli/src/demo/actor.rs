@@ -16,8 +16,8 @@ use super::wire::{Answer, Request};
 /// Time that a graceful departure may take, by [`Room::leave`](plenary::Room::leave).
 const LEAVE_MAX: Duration = Duration::from_secs(6);
 
-/// Process that runs the peer.
-pub(crate) enum Place {
+/// What runs the peer: this process, or a child process.
+pub(crate) enum Runner {
     Here(Box<Peer>),
     Process(Box<Child>),
 }
@@ -26,7 +26,7 @@ pub(crate) enum Place {
 pub(crate) struct Actor {
     pub(crate) part: Part,
     pub(crate) peer: PeerId,
-    place: Place,
+    runner: Runner,
     /// Time at which it was killed or left, by the demo's clock.
     gone_us: Mutex<Option<u64>>,
     /// Its last figures, once its process has ended.
@@ -35,27 +35,27 @@ pub(crate) struct Actor {
 
 impl Actor {
     pub(crate) fn here(peer: Peer) -> Actor {
-        Actor::new(peer.part, peer.room.me(), Place::Here(Box::new(peer)))
+        Actor::new(peer.part, peer.room.me(), Runner::Here(Box::new(peer)))
     }
 
     pub(crate) fn process(part: Part, child: Child) -> Actor {
-        Actor::new(part, child.peer, Place::Process(Box::new(child)))
+        Actor::new(part, child.peer, Runner::Process(Box::new(child)))
     }
 
-    fn new(part: Part, peer: PeerId, place: Place) -> Actor {
-        Actor { part, peer, place, gone_us: Mutex::default(), last: Mutex::default() }
+    fn new(part: Part, peer: PeerId, runner: Runner) -> Actor {
+        Actor { part, peer, runner, gone_us: Mutex::default(), last: Mutex::default() }
     }
 
     /// Returns the peer if it runs in this process.
     pub(crate) fn local(&self) -> Option<&Peer> {
-        match &self.place {
-            Place::Here(peer) => Some(peer),
-            Place::Process(_) => None,
+        match &self.runner {
+            Runner::Here(peer) => Some(peer),
+            Runner::Process(_) => None,
         }
     }
 
-    pub(crate) fn into_place(self) -> Place {
-        self.place
+    pub(crate) fn into_runner(self) -> Runner {
+        self.runner
     }
 
     pub(crate) fn gone_us(&self) -> Option<u64> {
@@ -71,9 +71,9 @@ impl Actor {
     }
 
     pub(crate) fn glance(&self) -> Glance {
-        match &self.place {
-            Place::Here(peer) => peer.glance(),
-            Place::Process(child) => child.glance(),
+        match &self.runner {
+            Runner::Here(peer) => peer.glance(),
+            Runner::Process(child) => child.glance(),
         }
     }
 
@@ -85,9 +85,9 @@ impl Actor {
         if let Some(last) = self.last.lock().clone() {
             return Ok(last);
         }
-        match &self.place {
-            Place::Here(peer) => Ok(peer.figures(speakers).await),
-            Place::Process(child) => {
+        match &self.runner {
+            Runner::Here(peer) => Ok(peer.figures(speakers).await),
+            Runner::Process(child) => {
                 match child.ask(Request::Figures(speakers.to_vec()), Duration::ZERO).await? {
                     Answer::Figures(figures) => Ok(*figures),
                     other => bail!("a peer's process answered with {other:?}"),
@@ -99,14 +99,14 @@ impl Actor {
     /// Kills the peer: its shaper drops all traffic from now on, or its process gets SIGKILL. Its figures are read
     /// just before. Returns the time of the kill.
     pub(crate) async fn kill(&self, speakers: &[usize], now_us: impl Fn() -> u64) -> anyhow::Result<u64> {
-        let killed_us = match &self.place {
-            Place::Here(peer) => {
+        let killed_us = match &self.runner {
+            Runner::Here(peer) => {
                 peer.prepare_to_be_killed().await;
                 let killed_us = now_us();
                 peer.kill();
                 killed_us
             }
-            Place::Process(child) => {
+            Runner::Process(child) => {
                 let last = self.figures(speakers).await?;
                 let killed_us = now_us();
                 child.kill().await?;
@@ -120,9 +120,9 @@ impl Actor {
 
     /// Leaves the room gracefully; a process then ends.
     pub(crate) async fn leave(&self, speakers: &[usize]) -> anyhow::Result<()> {
-        match &self.place {
-            Place::Here(peer) => peer.leave().await,
-            Place::Process(child) => {
+        match &self.runner {
+            Runner::Here(peer) => peer.leave().await,
+            Runner::Process(child) => {
                 child.ask(Request::Leave, LEAVE_MAX).await?;
                 let last = self.figures(speakers).await?;
                 *self.last.lock() = Some(last);
@@ -134,9 +134,9 @@ impl Actor {
 
     /// Records from now on, if it is a viewer.
     pub(crate) async fn record(&self, out: &Path) -> anyhow::Result<()> {
-        match &self.place {
-            Place::Here(peer) => peer.record(out),
-            Place::Process(child) => {
+        match &self.runner {
+            Runner::Here(peer) => peer.record(out),
+            Runner::Process(child) => {
                 match child.ask(Request::Record(out.to_owned()), Duration::ZERO).await? {
                     Answer::Record(begun) => begun.map_err(anyhow::Error::msg),
                     other => bail!("a peer's process answered with {other:?}"),
@@ -147,9 +147,9 @@ impl Actor {
 
     /// Sets the network of its links from now on.
     pub(crate) async fn reshape(&self, shape: Shape) -> anyhow::Result<()> {
-        match &self.place {
-            Place::Here(peer) => peer.reshape(shape),
-            Place::Process(child) => {
+        match &self.runner {
+            Runner::Here(peer) => peer.reshape(shape),
+            Runner::Process(child) => {
                 child.ask(Request::reshape(shape), Duration::ZERO).await?;
             }
         }
@@ -158,9 +158,9 @@ impl Actor {
 
     /// Decodes until a time, and writes the newest picture to a file. Returns false if there was no picture.
     pub(crate) async fn picture(&self, until: Instant, file: &Path) -> anyhow::Result<bool> {
-        match &self.place {
-            Place::Here(peer) => peer.picture(until, file).await,
-            Place::Process(child) => {
+        match &self.runner {
+            Runner::Here(peer) => peer.picture(until, file).await,
+            Runner::Process(child) => {
                 let takes = until.saturating_duration_since(Instant::now());
                 let request = Request::Picture(takes.as_millis() as u64, file.to_owned());
                 match child.ask(request, takes).await? {

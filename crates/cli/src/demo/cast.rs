@@ -13,7 +13,7 @@ use plenary::{HostOptions, Invite, Mode, OnEvent, PeerId, Room, RoomEvent, RoomS
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::actor::{Actor, Place};
+use super::actor::{Actor, Runner};
 use super::child::Child;
 use super::churn::{self, Churned};
 use super::event::EventReport;
@@ -274,7 +274,7 @@ impl Cast {
         }
         actor.part.viewer_index().into_iter().for_each(|index| self.recorded.lock().ends(index));
         // if another task still uses it, its room is closed when that task drops it
-        if let Some(Place::Here(peer)) = Arc::into_inner(actor).map(Actor::into_place)
+        if let Some(Runner::Here(peer)) = Arc::into_inner(actor).map(Actor::into_runner)
             && let Err(error) = peer.close().await
         {
             self.fail(format!("{error:#}"));
@@ -384,9 +384,9 @@ impl Cast {
 /// Closes a peer's room, or ends its process if that has not ended yet.
 async fn close(actor: Arc<Actor>) -> anyhow::Result<()> {
     let gone = actor.gone_us().is_some();
-    match Arc::into_inner(actor).map(Actor::into_place) {
-        Some(Place::Here(peer)) => peer.close().await,
-        Some(Place::Process(child)) => {
+    match Arc::into_inner(actor).map(Actor::into_runner) {
+        Some(Runner::Here(peer)) => peer.close().await,
+        Some(Runner::Process(child)) => {
             let ended = child.end().await;
             // a departed peer's process was killed, has ended, or ends now
             if gone { Ok(()) } else { ended }

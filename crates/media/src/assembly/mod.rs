@@ -89,7 +89,7 @@ pub struct Assembler {
     kind: MediaKind,
     stream: StreamId,
     hole_us_max: u64,
-    held: BTreeMap<u64, Held>,
+    held: BTreeMap<u64, HeldPacket>,
     bytes_held: usize,
     cursor: Cursor,
     key_wanted: bool,
@@ -99,7 +99,7 @@ pub struct Assembler {
 }
 
 #[derive(Debug)]
-struct Held {
+struct HeldPacket {
     timestamp: u32,
     marker: bool,
     starts_key: bool,
@@ -170,7 +170,7 @@ impl Assembler {
             self.begin_anew(packet.number);
         }
         self.bytes_held += packet.payload.len();
-        let held = Held {
+        let held = HeldPacket {
             timestamp: packet.timestamp,
             marker: packet.marker,
             starts_key: self.kind == MediaKind::Video && starts_key(&packet.payload),
@@ -227,7 +227,7 @@ impl Assembler {
 
     /// Finds the first packet to start from; `None` while it has not arrived.
     fn seek(&mut self, now_us: u64) -> Option<()> {
-        let begins = |held: &Held| self.kind == MediaKind::Sound || held.starts_key;
+        let begins = |held: &HeldPacket| self.kind == MediaKind::Sound || held.starts_key;
         if let Some(first) = self.held.iter().find(|(_, held)| begins(held)).map(|(&number, _)| number) {
             self.drop_below(first);
             self.cursor = Cursor::Following { first, end: first, entering: self.kind == MediaKind::Video };
@@ -235,7 +235,7 @@ impl Assembler {
         }
         // Packets within the timeout are kept, since the first packet of their keyframe may still arrive;
         // older ones are dropped.
-        let old = |held: &Held| held.arrived_us.saturating_add(self.hole_us_max) <= now_us;
+        let old = |held: &HeldPacket| held.arrived_us.saturating_add(self.hole_us_max) <= now_us;
         let last_old =
             self.held.iter().take_while(|(_, held)| old(held)).last().map(|(&number, _)| number)?;
         self.drop_below(last_old + 1);

@@ -82,7 +82,7 @@ pub struct JitterCounts {
 /// Jitter buffer of one speaker's sound.
 #[derive(Debug, Default)]
 pub struct JitterBuffer {
-    held: BTreeMap<u32, Held>,
+    held: BTreeMap<u32, HeldPacket>,
     /// Number of the frame to play next; `None` while nothing plays.
     next: Option<u32>,
     /// Consecutive steps without a frame.
@@ -108,7 +108,7 @@ pub struct JitterBuffer {
 }
 
 #[derive(Debug)]
-struct Held {
+struct HeldPacket {
     captured_us: u64,
     packet: Bytes,
     level: Option<u8>,
@@ -149,7 +149,7 @@ impl JitterBuffer {
             self.counts.late += 1;
             return;
         }
-        self.held.entry(number).or_insert(Held { captured_us, packet, level });
+        self.held.entry(number).or_insert(HeldPacket { captured_us, packet, level });
         if self.held.len() > FRAMES_HELD_MAX {
             self.held.pop_first();
             self.counts.skipped += 1;
@@ -259,7 +259,7 @@ impl JitterBuffer {
         self.counts.late += self.held.len() as u64;
         self.held = behind;
         let too_old =
-            |held: &Held| held.captured_us.saturating_add(SKEW_US_MAX.unsigned_abs()) <= captured_us;
+            |held: &HeldPacket| held.captured_us.saturating_add(SKEW_US_MAX.unsigned_abs()) <= captured_us;
         if self.held.first_key_value().is_some_and(|(_, held)| too_old(held)) {
             self.held.pop_first();
             self.counts.late += 1;

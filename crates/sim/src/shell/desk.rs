@@ -15,7 +15,7 @@ const KEY_ASK_US: u64 = 1_000_000;
 
 /// One speaker at the mixer.
 #[derive(Clone, Debug)]
-struct Place {
+struct MixedSpeaker {
     input: Input,
     /// Whether a keyframe of its stream has arrived; decoding begins there.
     pictured: bool,
@@ -27,7 +27,7 @@ struct Place {
 struct Running {
     format: VideoFormat,
     layout: Layout,
-    speakers: Vec<Place>,
+    speakers: Vec<MixedSpeaker>,
     /// Earliest capture time of its output; `None` while it only decodes.
     from_us: Option<u64>,
     encoder: Encoder,
@@ -61,7 +61,7 @@ impl Desk {
                         let known = before.iter().find(|known| known.input.id == input.id);
                         let (pictured, asked_us) =
                             known.map_or((false, None), |known| (known.pictured, known.asked_us));
-                        Place { input, pictured, asked_us }
+                        MixedSpeaker { input, pictured, asked_us }
                     })
                     .collect();
             }
@@ -147,7 +147,7 @@ impl Desk {
 
 impl Running {
     fn places(&self) -> Vec<(u64, Placement)> {
-        let guest = |place: &Place| {
+        let guest = |place: &MixedSpeaker| {
             let Input { id, name, shares, .. } = place.input.clone();
             Guest { id, name, shares }
         };
