@@ -26,9 +26,9 @@ class Peer:
 
     def __init__(self, folder, host, words, **pipes):
         self.host, self.report = host, folder / f"{host}.json"
-        log = open(folder / f"{host}.log", "w")
         command = [os.environ["NETLAB"], "exec", host, "--", os.environ["PLENARY"], *words, "--json", str(self.report)]
-        self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=log, **pipes)
+        with open(folder / f"{host}.log", "w") as log:
+            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=log, **pipes)
 
     def cpu_s(self):
         fields = pathlib.Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
@@ -44,7 +44,8 @@ class Peer:
 
 def room(seconds, mixers, viewers, words):
     """Runs inside the lab: a room of two speakers; returns the reports by host, and the cores that each mixer took."""
-    folder = pathlib.Path(tempfile.mkdtemp())
+    kept = tempfile.TemporaryDirectory()
+    folder = pathlib.Path(kept.name)
     never = ["--mix", "never"]
     listen = f"{os.environ['NETLAB_IP_ada']}:{PORT}"
     hosting = ["host", "--speak", *never, "--listen", listen, "--mixers", str(mixers) if mixers else "auto", *ROOM, *words]

@@ -321,7 +321,7 @@ impl Body {
     }
 
     /// Notes the arrival of a message on a link's control channel that reaches this peer in one piece, as a simulator
-    /// delivers it. Returns its author: the message is to be handed in as [`In::Message`].
+    /// delivers it. Returns its author: the caller then passes the message to [`Body::handle`] as [`In::Message`].
     pub fn control_arrived(&mut self, now_us: u64, link: LinkId) -> Option<PeerId> {
         let (peer, _) = self.media.links.of(link)?;
         self.media.arrived(peer, now_us);
@@ -537,7 +537,7 @@ impl Body {
         self.send_own(to, now_us, outs);
     }
 
-    /// Commands the encoder, if there is one.
+    /// Sends a command to the encoder, if any.
     pub(crate) fn capture(&self, command: CaptureCommand, outs: &mut Outs) {
         if self.media.publishes() {
             outs.capture.push(command);

@@ -8,6 +8,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use plenary_media::Frame;
+use plenary_media::jitter::RecentLeast;
 use plenary_proto::StreamId;
 
 use crate::maker::lane;
@@ -22,9 +23,9 @@ const JUDGED_MIN: usize = 30;
 /// Time after the start of a stream without measurements: the past that a new child is sent doesn't show the
 /// transit time.
 const SETTLE_US: u64 = 500_000;
-/// Age of the oldest frame among which the quickest one is searched. A mixer lowers its delay by 10 ms a second, 20 ms
-/// within this time; frames later by [`IN_STEP_US`] count as late.
-const FLOOR_SPAN_US: u64 = 2_000_000;
+/// Seconds, the present one included, within which the quickest frame is searched. A mixer lowers its delay by 10 ms
+/// a second, 20 ms within this time; frames later by [`IN_STEP_US`] count as late.
+const FLOOR_SPAN_S: u64 = 2;
 /// Frames are held if one in `LATE_ONE_IN` takes longer than the quickest by more than `IN_STEP_US`. A burst
 /// after a change of parents delays fewer frames, repairs of 2 % loss delay more: each repair also delays the
 /// frames behind it.
@@ -50,34 +51,28 @@ pub(crate) struct HeldFrame {
     pub(crate) past: bool,
 }
 
-/// Stream of one kind, with the transit times of its frames.
-#[derive(Debug, Default)]
+/// Stream of one kind, with the transit times (arrival − capture, by two clocks) of its frames.
+#[derive(Debug)]
 struct Lane {
     stream: Option<StreamId>,
     begun_us: u64,
-    /// Arrivals and transit times (arrival − capture, by two clocks) of the frames within [`FLOOR_SPAN_US`] that are quicker
-    /// than all later ones; the first is the quickest.
-    quickest: VecDeque<(u64, i64)>,
+    /// Transit of the quickest frame that arrived lately.
+    quickest_us: RecentLeast,
     /// Excess of each frame's transit over that of the quickest frame of both kinds, oldest first.
     excesses_us: VecDeque<i64>,
     /// Due time of the newest frame; no later frame is due earlier.
     due_us: i64,
 }
 
-impl Lane {
-    fn arrived(&mut self, now_us: u64, transit_us: i64) {
-        while self.quickest.pop_back_if(|(_, later_us)| *later_us >= transit_us).is_some() {}
-        self.quickest.push_back((now_us, transit_us));
-        while self.quickest.pop_front_if(|(at_us, _)| now_us.saturating_sub(*at_us) > FLOOR_SPAN_US).is_some()
-        {
+impl Default for Lane {
+    fn default() -> Lane {
+        Lane {
+            stream: None,
+            begun_us: 0,
+            quickest_us: RecentLeast::of_seconds(FLOOR_SPAN_S),
+            excesses_us: VecDeque::new(),
+            due_us: 0,
         }
-    }
-
-    /// Returns the transit of the quickest frame; `None` if no frame arrived lately.
-    fn floor_us(&self, now_us: u64) -> Option<i64> {
-        let (newest_us, _) = self.quickest.back()?;
-        let lately = now_us.saturating_sub(*newest_us) <= FLOOR_SPAN_US;
-        self.quickest.front().filter(|_| lately).map(|(_, transit_us)| *transit_us)
     }
 }
 
@@ -110,9 +105,11 @@ impl InStep {
             *lane = Lane { stream: Some(identity.stream), begun_us: now_us, ..Lane::default() };
         }
         if !held.past {
-            lane.arrived(now_us, transit_us);
+            lane.quickest_us.observe(now_us, transit_us);
         }
-        self.floor_us = self.quickest_us(now_us).unwrap_or(transit_us);
+        self.lanes.iter_mut().for_each(|lane| lane.quickest_us.forget_old(now_us));
+        let quickest_us = self.lanes.iter().filter_map(|lane| lane.quickest_us.least()).min();
+        self.floor_us = quickest_us.unwrap_or(transit_us);
         let lane = &mut self.lanes[at];
         if !held.past && now_us.saturating_sub(lane.begun_us) >= SETTLE_US {
             if lane.excesses_us.len() == WINDOW {
@@ -161,10 +158,6 @@ impl InStep {
     /// Returns the due time of the next frame.
     pub(crate) fn next_due_us(&self) -> Option<u64> {
         self.held.keys().next().map(|(due_us, _)| u64::try_from(*due_us).unwrap_or(0))
-    }
-
-    fn quickest_us(&self, now_us: u64) -> Option<i64> {
-        self.lanes.iter().filter_map(|lane| lane.floor_us(now_us)).min()
     }
 
     /// Computes the hold from how much later than the quickest frame those of both kinds arrived.

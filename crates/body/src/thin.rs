@@ -1,4 +1,4 @@
-//! Thinning: children whose links don't carry all pictures get only the base temporal layer.
+//! Thinning: a child on a link that doesn't carry all pictures gets only the base temporal layer.
 //!
 //! Each child's link is judged once a second, as in [`crate::rate`]. An overfull link gets only the pictures
 //! that other pictures refer to, which are half of them, until it has not been overfull for a while. If it

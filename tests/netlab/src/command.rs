@@ -32,8 +32,8 @@ pub(crate) enum Command {
         hosts: Pattern,
         last: Span,
     },
-    /// Take these hosts to another network, with another address: behind this NAT or kind of NAT, or
-    /// without one behind another NAT of the same kind.
+    /// Move these hosts to another network and give them new addresses. `nat` names a NAT of the scenario, a kind of NAT,
+    /// or `none`; by default the new NAT has the kind of the old one.
     Move {
         hosts: Pattern,
         nat: Option<String>,

@@ -69,7 +69,7 @@ pub(crate) fn run(mut scenario: Scenario, driver: &[String]) -> Result<u8> {
     if driver.is_none() {
         println!("ready {name}");
     }
-    // From here on, so that the driver is scheduled as usual.
+    // After the driver has started, which keeps the usual priority.
     take_precedence()?;
 
     Lab { name, router, schedule, started: Instant::now(), requests, driver, stop_signal, wake: wake_read }
@@ -230,7 +230,7 @@ enum HostChange {
 }
 
 impl HostChange {
-    /// Makes the change, and says so; for a stall both at its beginning.
+    /// Makes the change, then calls `done`. A stall calls `done` when it begins.
     fn make(self, done: impl FnOnce(Result<()>)) {
         match self {
             HostChange::Kill(names) => {

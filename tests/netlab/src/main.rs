@@ -27,7 +27,7 @@ use crate::scenario::Scenario;
 #[derive(Parser)]
 #[command(version, about)]
 struct Cli {
-    /// The lab to talk to, such as netlab-1234; not needed if only one is up
+    /// Name of the lab, for example netlab-1234 [default: the only running lab]
     #[arg(long, global = true, env = "NETLAB_LAB")]
     lab: Option<String>,
     #[command(subcommand)]

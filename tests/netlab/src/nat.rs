@@ -1,6 +1,6 @@
 //! Network address translation, in the four classic kinds of RFC 3489, and one to one.
 //!
-//! A classic kind is made of two choices (RFC 4787): what a mapping is kept for, and whom it lets in.
+//! A classic kind combines two choices (RFC 4787): its mapping behaviour and its filtering behaviour.
 //! External ports are drawn at random, so that no program under test comes to rely on a NAT which
 //! keeps port numbers.
 
@@ -25,7 +25,7 @@ const ANYONE: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0);
 pub(crate) struct Nat {
     spec: NatSpec,
     pub(crate) public: Ipv4Addr,
-    /// The one host behind a NAT that is one to one.
+    /// Private address of the only host; one-to-one NATs only.
     only: Option<Ipv4Addr>,
     port_by_key: HashMap<MappingKey, u16>,
     mapping_by_port: HashMap<(Protocol, u16), Mapping>,
@@ -45,7 +45,7 @@ struct Mapping {
     key: MappingKey,
     timeout: Nanos,
     last_used: Nanos,
-    /// Whom the inside has sent to, and when last; as exact as the filter is.
+    /// Remote scopes that the inside has sent packets to, each with the last time.
     permits: HashMap<SocketAddrV4, Nanos>,
 }
 
@@ -97,7 +97,7 @@ impl Nat {
         &self.spec
     }
 
-    /// Translates a packet from the inside. It may be meant for this same NAT: a hairpin.
+    /// Translates a packet from the inside. A packet to the public address of this NAT is a hairpin.
     pub(crate) fn translate_out(&mut self, packet: &mut [u8], now: Nanos) -> Result<(), DropReason> {
         let flow = Flow::parse(packet).ok_or(DropReason::NatUnsupported)?;
         if *flow.destination.ip() == self.public && !self.spec.hairpin {

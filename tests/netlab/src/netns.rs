@@ -1,4 +1,4 @@
-//! The namespaces of a lab: how they come into being, and how they go.
+//! The namespaces of a lab: their creation, the processes inside, and their removal.
 
 use std::collections::HashSet;
 use std::fs::{self, File};
@@ -45,7 +45,7 @@ impl Namespaces {
     pub(crate) fn create(lab: &str, hosts: &[HostPlan]) -> Result<(Self, Vec<Tun>)> {
         let names: Vec<_> = hosts.iter().map(|host| namespace_name(lab, &host.name)).collect();
         let namespaces = Namespaces { names: names.clone() };
-        ip_batch([], names.iter().map(|name| format!("netns add {name}")))?;
+        ip_batch(&[], names.iter().map(|name| format!("netns add {name}")))?;
         let mut tuns = Vec::new();
         for (name, host) in names.iter().zip(hosts) {
             tuns.push(set_up(name, host).with_context(|| format!("cannot set up {name}"))?);
@@ -70,35 +70,22 @@ impl Namespaces {
         &self.names
     }
 
-    fn paths(&self) -> impl Iterator<Item = PathBuf> {
-        self.names.iter().map(|name| path(name))
-    }
-
-    fn processes(&self) -> Vec<Pid> {
-        processes(&self.names)
-    }
-
     fn end_processes(&self) {
-        // A process may be gone before the signal reaches it, so errors mean nothing here.
-        for pid in self.processes() {
-            let _ = kill_process(pid, Signal::TERM);
-            let _ = kill_process(pid, Signal::CONT); // it may be stalled
-        }
+        signal(&self.names, Signal::TERM);
+        signal(&self.names, Signal::CONT); // some may be stalled
         let deadline = Instant::now() + GRACE;
-        while !self.processes().is_empty() && Instant::now() < deadline {
+        while !processes(&self.names).is_empty() && Instant::now() < deadline {
             thread::sleep(Duration::from_millis(20));
         }
-        for pid in self.processes() {
-            let _ = kill_process(pid, Signal::KILL);
-        }
+        signal(&self.names, Signal::KILL);
     }
 }
 
 impl Drop for Namespaces {
     fn drop(&mut self) {
         self.end_processes();
-        let existing = self.paths().zip(&self.names).filter(|(path, _)| path.exists());
-        if let Err(error) = ip_batch([], existing.map(|(_, name)| format!("netns del {name}"))) {
+        let existing = self.names.iter().filter(|name| path(name).exists());
+        if let Err(error) = ip_batch(&[], existing.map(|name| format!("netns del {name}"))) {
             eprintln!("netlab: cannot remove all namespaces: {error:#}");
         }
     }
@@ -134,7 +121,7 @@ pub(crate) fn signal(names: &[String], signal: Signal) {
 /// Gives a host another address in place of all that it has.
 pub(crate) fn readdress(name: &str, address: Ipv4Addr, prefix_length: u8) -> Result<()> {
     ip_batch(
-        ["-n", name],
+        &["-n", name],
         [
             format!("addr flush dev {DEVICE}"),
             format!("addr add {address}/{prefix_length} dev {DEVICE}"),
@@ -150,7 +137,7 @@ fn set_up(name: &str, host: &HostPlan) -> Result<Tun> {
         let tun = Tun::open()?;
         let HostPlan { address, prefix_length, .. } = host;
         ip_batch(
-            [],
+            &[],
             [
                 "link set lo up".to_owned(),
                 // The lab carries no IPv6: without a link-local address no program will try it.
@@ -166,7 +153,7 @@ fn set_up(name: &str, host: &HostPlan) -> Result<Tun> {
 }
 
 /// One `ip` process for many commands, all of which are tried.
-fn ip_batch<const N: usize>(options: [&str; N], commands: impl IntoIterator<Item = String>) -> Result<()> {
+fn ip_batch(options: &[&str], commands: impl IntoIterator<Item = String>) -> Result<()> {
     let script = commands.into_iter().collect::<Vec<_>>().join("\n");
     let mut ip = Command::new("ip")
         .args(options)

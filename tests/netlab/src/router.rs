@@ -236,8 +236,8 @@ impl Router {
         }
     }
 
-    /// The receiver of a packet from behind `nat` if it is behind the same NAT, be it by its
-    /// private address or by a hairpin. Else translates the packet for its way out.
+    /// Returns the receiver of a packet from a host behind `nat` if both hosts share that NAT: the packet is addressed
+    /// to a private address, or passes the NAT as a hairpin. Other packets are translated to leave the NAT.
     fn inside_neighbour(
         &mut self,
         nat: NatId,
@@ -341,7 +341,7 @@ impl Router {
         Ok(Moved { host: host.name.clone(), address, prefix_length, public })
     }
 
-    /// The names of the hosts that a pattern matches, of which there is at least one.
+    /// Returns the names of the matching hosts; an error if no host matches.
     pub(crate) fn names(&self, pattern: &Pattern) -> Result<Vec<String>> {
         Ok(self.select(pattern)?.into_iter().map(|id| self.hosts[id].name.clone()).collect())
     }

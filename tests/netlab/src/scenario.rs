@@ -24,7 +24,7 @@ pub(crate) struct Link {
     /// Longest time a packet may wait for the line; one that would wait longer is dropped.
     pub(crate) queue: Span,
     pub(crate) delay: Span,
-    /// The delay varies by up to this much, more or less; it never reorders packets.
+    /// Largest deviation of the delay, upwards and downwards; packets keep their order.
     pub(crate) jitter: Span,
     /// This share of packets is held back by `REORDER_HOLD` so that later ones overtake.
     pub(crate) reorder: Chance,

@@ -55,8 +55,8 @@ pub(crate) struct HostStats {
 #[derive(Serialize)]
 pub(crate) struct LabStats {
     pub(crate) elapsed_ms: u64,
-    /// The most that something was done too late since the last `stats`. Several milliseconds
-    /// mean that the machine is overloaded.
+    /// Largest lateness of an event since the last `stats`. Several milliseconds mean that the machine is
+    /// overloaded.
     pub(crate) worst_lateness_us: u64,
     pub(crate) hosts: BTreeMap<String, HostStats>,
 }

@@ -16,12 +16,54 @@ pub const TRANSIT_US_MAX: i64 = 150_000;
 /// Window of the least difference, in seconds. A guess.
 const WINDOW_S: u64 = 10;
 
+/// Least value of the last few seconds. It keeps one value for each second.
+#[derive(Clone, Debug)]
+pub struct RecentLeast {
+    span_s: u64,
+    /// Each second with its least value, oldest first.
+    seconds: VecDeque<(u64, i64)>,
+}
+
+impl RecentLeast {
+    /// Creates an empty one. It keeps values of the present second and of the `span_s` − 1 seconds before.
+    pub fn of_seconds(span_s: u64) -> RecentLeast {
+        RecentLeast { span_s, seconds: VecDeque::new() }
+    }
+
+    /// Adds a value.
+    pub fn observe(&mut self, now_us: u64, value: i64) {
+        let second = now_us / 1_000_000;
+        match self.seconds.back_mut() {
+            Some((newest, least)) if second <= *newest => *least = value.min(*least),
+            _ => self.seconds.push_back((second, value)),
+        }
+        self.forget_old(now_us);
+    }
+
+    /// Drops values that are too old by now.
+    pub fn forget_old(&mut self, now_us: u64) {
+        let second = now_us / 1_000_000;
+        while self.seconds.pop_front_if(|(oldest, _)| *oldest + self.span_s <= second).is_some() {}
+    }
+
+    /// Returns the least of the values kept; `None` without any.
+    pub fn least(&self) -> Option<i64> {
+        self.seconds.iter().map(|&(_, least)| least).min()
+    }
+}
+
 /// Maps one sender's capture times to the local clock.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct ClockMap {
-    /// Least arrival − capture of each local second, for at most [`WINDOW_S`] seconds.
-    least_us: VecDeque<(u64, i64)>,
+    /// Least arrival − capture.
+    least_us: RecentLeast,
     offset_us: Option<i64>,
+}
+
+impl Default for ClockMap {
+    fn default() -> ClockMap {
+        ClockMap { least_us: RecentLeast::of_seconds(WINDOW_S), offset_us: None }
+    }
 }
 
 impl ClockMap {
@@ -33,14 +75,7 @@ impl ClockMap {
     /// Observes a frame of this sender, video or sound.
     pub fn observe(&mut self, captured_us: u64, arrived_us: u64) {
         let difference_us = arrived_us.wrapping_sub(captured_us).cast_signed();
-        let second = arrived_us / 1_000_000;
-        match self.least_us.back_mut() {
-            Some((newest, least)) if second <= *newest => *least = difference_us.min(*least),
-            _ => self.least_us.push_back((second, difference_us)),
-        }
-        while self.least_us.front().is_some_and(|&(oldest, _)| oldest + WINDOW_S <= second) {
-            self.least_us.pop_front();
-        }
+        self.least_us.observe(arrived_us, difference_us);
     }
 
     /// Sets the measured offset from the sender's clock to the local clock, in microseconds; `None` when it
@@ -51,8 +86,7 @@ impl ClockMap {
 
     /// Converts a capture time to the local clock.
     pub fn to_local(&self, captured_us: u64) -> u64 {
-        let least = self.least_us.iter().map(|&(_, least)| least).min();
-        let offset_us = match (least, self.offset_us) {
+        let offset_us = match (self.least_us.least(), self.offset_us) {
             (Some(least), Some(offset)) => {
                 least.saturating_sub(least.saturating_sub(offset).clamp(0, TRANSIT_US_MAX))
             }
@@ -103,7 +137,7 @@ mod tests {
             map.observe(drifted(elapsed_us), LOCAL_US + elapsed_us);
             let error_us = map.to_local(drifted(elapsed_us)).abs_diff(LOCAL_US + elapsed_us);
             assert!(error_us <= 10 * 200, "{error_us} after {elapsed_us}");
-            assert!(map.least_us.len() <= WINDOW_S as usize);
+            assert!(map.least_us.seconds.len() <= WINDOW_S as usize);
         }
     }
 

@@ -25,7 +25,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use plenary_proto::identity::opus::UNMARKED_LEN_MAX;
 
-pub use clock_map::{ClockMap, TRANSIT_US_MAX};
+pub use clock_map::{ClockMap, RecentLeast, TRANSIT_US_MAX};
 use delay::Delay;
 pub use delay::{HOLD_US_MAX, HOLD_US_MIN};
 

@@ -418,12 +418,12 @@ impl Tree {
 
     /// Searches for a better place, from the mixer down.
     fn seek_better(&mut self, view: &mut View<'_>) {
-        let changes =
+        let is_moving =
             self.at_fault || self.next.is_some() || self.seek_parent.is_some() || self.is_new_here(view);
         // In the first tier there is no better place. With several mixers, spreading the audience over them
         // comes first. On a machine short of processor time, round trips show its own lateness.
         if view.mandate.mixers.len() > 1
-            || changes
+            || is_moving
             || self.is_busy
             || self.path.len() <= 2
             || self.late_us().is_none()

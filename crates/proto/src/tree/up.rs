@@ -485,12 +485,12 @@ impl Tree {
         if self.deaf_at().is_some_and(|at| at <= view.now) {
             if let Some(beside) = self.beside.take() {
                 self.request_feed(view, beside);
-                return self.on_time_up(view);
-            }
-            self.seek_parent_now(view);
-            if let Some(unlinked) = self.next.clone().filter(|next| !next.asked) {
-                self.failed_feeders.was_not_linked(unlinked.peer);
-                self.begin_above(view, &unlinked);
+            } else {
+                self.seek_parent_now(view);
+                if let Some(unlinked) = self.next.clone().filter(|next| !next.asked) {
+                    self.failed_feeders.was_not_linked(unlinked.peer);
+                    self.begin_above(view, &unlinked);
+                }
             }
         }
         if let Some((peer, _)) = self.unlinked_backup().filter(|(_, at)| *at <= view.now) {
