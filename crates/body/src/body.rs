@@ -123,6 +123,8 @@ pub struct Body {
     pub(crate) ledger: Ledger,
     pub(crate) load: Load,
     pub(crate) rate: ProgramRate,
+    /// How much of the program's bitrate the links carry, in percent, as the brain knows it.
+    pub(crate) rate_percent: u8,
     pub(crate) thinning: Thinning,
     pub(crate) own_loss: SoundLoss,
     pub(crate) program_loss: SoundLoss,
@@ -158,6 +160,7 @@ impl Body {
             ledger: Ledger::default(),
             load: Load::default(),
             rate: ProgramRate::default(),
+            rate_percent: 100,
             thinning: Thinning::default(),
             own_loss: SoundLoss::default(),
             program_loss: SoundLoss::default(),
@@ -216,7 +219,9 @@ impl Body {
                 if let Some((peer, _)) = self.media.links.of(link) {
                     let rtt_us = self.heartbeats.rtt_us(&peer).unwrap_or(0);
                     let paused_ppm = self.heartbeats.paused_ppm(&peer);
-                    let input = Input::Measured { peer, train, bandwidth_bps, rtt_us, paused_ppm, address };
+                    let media = self.media.media_seen(&peer, now_us);
+                    let input =
+                        Input::Measured { peer, train, bandwidth_bps, rtt_us, paused_ppm, media, address };
                     self.input(now_us, input, outs);
                 }
             }

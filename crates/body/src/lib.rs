@@ -14,6 +14,7 @@
 
 #[cfg(test)]
 mod allocations;
+mod arrivals;
 #[cfg(any(test, feature = "bench"))]
 pub mod bench;
 mod between;

@@ -9,13 +9,14 @@ use plenary_media::compose::Layout;
 use plenary_media::mixer::MixerOutput;
 use plenary_media::{Encoded, Frame};
 use plenary_proto::identity::MediaKind;
-use plenary_proto::message::{Head, LinkKind, Message, ProgramFormat, Resume, StreamUse};
+use plenary_proto::message::{Head, LinkKind, MediaSeen, Message, ProgramFormat, Resume, StreamUse};
 use plenary_proto::packet::{LinkId, MediaPacket};
 use plenary_proto::{MixRole, PeerId, RoomId, StreamId, StreamKind, Time};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng as _, SeedableRng as _};
 
 use crate::EARLY_US;
+use crate::arrivals::Arrivals;
 use crate::catch_up::CatchUp;
 use crate::in_step::{HeldFrame, InStep};
 use crate::inflow::{Inbound, Inflow, slot_code};
@@ -52,6 +53,15 @@ pub(crate) struct Early {
     arrived_us: u64,
 }
 
+/// A stream that the brain accepts from a peer.
+#[derive(Clone, Copy)]
+struct Followed {
+    id: StreamId,
+    kind: StreamKind,
+    /// Whether that peer makes it; else it forwards it.
+    is_own: bool,
+}
+
 /// Fixed properties of a peer's media.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct MediaConfig {
@@ -79,7 +89,7 @@ pub(crate) struct Media {
     rng: ChaCha8Rng,
     pub(crate) links: LinkTable,
     /// Streams that the brain accepts, by peer and slot, the newest last.
-    followed: BTreeMap<(PeerId, u8), VecDeque<(StreamId, StreamKind)>>,
+    followed: BTreeMap<(PeerId, u8), VecDeque<Followed>>,
     pub(crate) early: VecDeque<Early>,
     pub(crate) program: Program,
     pub(crate) inflow: Inflow,
@@ -88,6 +98,7 @@ pub(crate) struct Media {
     solo: SoloWish,
     pub(crate) watches: Watches,
     pub(crate) lag: Lag,
+    arrivals: Arrivals,
     reception: Reception,
     voices: Voices,
     catch_up: CatchUp,
@@ -134,6 +145,7 @@ impl Media {
             solo: SoloWish::default(),
             watches: Watches::default(),
             lag: Lag::default(),
+            arrivals: Arrivals::default(),
             reception: Reception::new(now_us, keeps_log),
             voices: Voices::default(),
             catch_up: CatchUp::default(),
@@ -212,6 +224,7 @@ impl Media {
         if kind == LinkKind::Peer {
             self.unserve(&peer);
             self.watches.forget(&peer);
+            self.arrivals.forget(&peer);
             self.followed.retain(|(from, code), _| *from != peer || *code >= 16);
             if let Some(own) = &mut self.own {
                 own.link_changed(peer, None, outs);
@@ -237,8 +250,8 @@ impl Media {
     ) {
         let code = stream.slot & !1;
         let slot = self.followed.entry((peer, code)).or_default();
-        slot.retain(|(known, _)| *known != id);
-        slot.push_back((id, stream.spec.kind));
+        slot.retain(|known| known.id != id);
+        slot.push_back(Followed { id, kind: stream.spec.kind, is_own: stream.spec.maker == peer });
         if slot.len() > SLOT_STREAMS_MAX {
             slot.pop_front();
         }
@@ -571,8 +584,8 @@ impl Media {
         let code = slot_code(link_kind, slot);
         let id = packet.identity.stream;
         let streams = self.followed.get(&(peer, code & !1));
-        let known = streams.and_then(|streams| streams.iter().find(|(known, _)| *known == id));
-        let Some((_, stream_kind)) = known.copied() else {
+        let known = streams.and_then(|streams| streams.iter().find(|known| known.id == id));
+        let Some(Followed { kind: stream_kind, is_own, .. }) = known.copied() else {
             if self.early.len() >= EARLY_MAX {
                 self.early.pop_front();
             }
@@ -581,15 +594,17 @@ impl Media {
         };
         let kind = if slot.is_multiple_of(2) { MediaKind::Video } else { MediaKind::Sound };
         let via = (link, slot & !1);
+        let bytes = rtp_bytes(&packet);
         if stream_kind == StreamKind::Program {
             if self.asked.take_if(|asked| *asked == peer).is_some() {
                 self.program.set_feeder(Some(link));
                 outs.notices.push(Notice::Fed(peer));
             }
             let arrived = self.program.packet(kind, &packet, via, now_us, outs);
+            self.arrivals.packet(peer, kind, &packet, (is_own, arrived.fresh), bytes, now_us);
             // a speaker, or a peer that was one a moment ago, gets pictures from its mixer beside the tree
             if arrived.fresh && !self.speaks && self.program.feeder() == Some(link) {
-                self.tree_bytes += rtp_bytes(&packet);
+                self.tree_bytes += bytes;
             }
             if arrived.fresh && kind == MediaKind::Sound && !self.own_mix {
                 self.voices.heard(&packet.contributors, now_us);
@@ -598,7 +613,9 @@ impl Media {
             return;
         }
         let mut inbound = Vec::new();
-        if self.inflow.packet(kind, &packet, Some(via), now_us, &mut inbound) {
+        let is_fresh = self.inflow.packet(kind, &packet, Some(via), now_us, &mut inbound);
+        self.arrivals.packet(peer, kind, &packet, (is_own, is_fresh), bytes, now_us);
+        if is_fresh {
             match (kind, stream_kind) {
                 (MediaKind::Video, _) => {}
                 (MediaKind::Sound, StreamKind::MixMinus) => self.voices.heard(&packet.contributors, now_us),
@@ -694,6 +711,11 @@ impl Media {
     /// Returns statistics of the program's reception.
     pub(crate) fn reception(&self, now_us: u64) -> ReceptionStats {
         ReceptionStats { program_bytes: self.tree_bytes, ..self.reception.stats(now_us) }
+    }
+
+    /// Returns the media that arrived from a peer over the last 20 s; `None` unless it did throughout.
+    pub(crate) fn media_seen(&mut self, peer: &PeerId, now_us: u64) -> Option<MediaSeen> {
+        self.arrivals.of(peer, now_us)
     }
 
     /// Returns the log of the program's pictures that this peer made, if it keeps one.

@@ -97,6 +97,15 @@ impl ProgramRate {
         carried.clamp(wanted * SHARE_MIN, wanted) as u32
     }
 
+    /// Returns the bit rate that the better half of the links carry, in percent of `wanted_bps`. A narrow uplink of
+    /// this peer affects all of its links, a narrow downlink of a viewer only one.
+    pub(crate) fn carried_percent(&self, wanted_bps: u32) -> u8 {
+        let mut carried: Vec<f64> = self.paths.values().map(|path| path.carries_bps).collect();
+        carried.sort_unstable_by(f64::total_cmp);
+        let median = carried.get(carried.len() / 2).copied().unwrap_or(f64::from(wanted_bps));
+        (100.0 * median / f64::from(wanted_bps.max(1))).min(100.0) as u8
+    }
+
     /// Whether the picture's rate exceeds what a link carries. True for ignored links, the worst ones, and
     /// for a link that was never checked.
     pub(crate) fn leaves_behind(&self, link: LinkId, sent_bps: u32) -> bool {

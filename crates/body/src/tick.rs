@@ -107,7 +107,7 @@ impl Body {
             outs.events.push(BodyEvent::Shedding(shedding));
         }
         let viewers = counted(self.media.program.viewer_links().collect());
-        self.adapt_rate(&viewers, outs);
+        self.adapt_rate(&viewers, now_us, outs);
         let children = counted(self.media.program.links().collect());
         self.thin_out(&children);
         let rtts_us = counted(self.links().collect()).into_iter();
@@ -131,10 +131,11 @@ impl Body {
     }
 
     /// At a mixer, sets the bitrate of the program's picture to what the viewers' links carry.
-    fn adapt_rate(&mut self, viewers: &[(LinkId, LinkStats)], outs: &mut Outs) {
+    fn adapt_rate(&mut self, viewers: &[(LinkId, LinkStats)], now_us: u64, outs: &mut Outs) {
         let mix = &mut self.media.mix;
         if !mix.is_mixing() {
             self.rate = ProgramRate::default();
+            self.report_rate(100, now_us, outs);
             return;
         }
         let (wanted_bps, sent_bps) = mix.rates_bps();
@@ -143,6 +144,14 @@ impl Body {
             tracing::debug!(rate_bps, wanted_bps, "the program's bitrate follows its viewers' links");
             mix.set_rate(rate_bps, &mut outs.mix);
             self.call_home_again(outs);
+        }
+        self.report_rate(self.rate.carried_percent(wanted_bps), now_us, outs);
+    }
+
+    /// Tells the brain how much of the program's bitrate the links carry.
+    fn report_rate(&mut self, percent: u8, now_us: u64, outs: &mut Outs) {
+        if std::mem::replace(&mut self.rate_percent, percent) != percent {
+            self.input(now_us, Input::RatePercent(percent), outs);
         }
     }
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use plenary_body::{BodyConfig, Letters, layout};
 use plenary_media::codec_bench;
 use plenary_proto::bounded::Text;
-use plenary_proto::message::Consent;
+use plenary_proto::message::{CodecSource, Consent};
 use plenary_proto::seal::{Invite, Keypair, Opener, RoomKey, RoomSecret, Sealer};
 use plenary_proto::{HostConfig, Input, RoomConfig, RoomState, Time};
 use plenary_rtc::{Links, LinksConfig};
@@ -147,7 +147,7 @@ async fn open(opening: Opening, mut options: Options) -> Result<Room, Error> {
     };
     let mut brain = RoomState::new(me, config, options.seed.unwrap_or_else(random_u64), Time(0));
     if let Some((encode_us, decode_us)) = bench {
-        brain.handle(Time(0), Input::Bench { encode_us, decode_us });
+        brain.handle(Time(0), Input::CodecTimes { encode_us, decode_us, source: CodecSource::Bench });
     }
     let config = BodyConfig {
         me: id,

@@ -141,7 +141,7 @@ mod tests {
     use super::*;
     use crate::bounded::List;
     use crate::id::RoomId;
-    use crate::samples::{candidate, key, roster};
+    use crate::samples::{candidate, claim, key, roster};
 
     /// Delays between `peers` peers by these words: the stating peer, the other peer, the round trip in
     /// milliseconds.
@@ -149,13 +149,7 @@ mod tests {
         let claims = (1..=peers).map(|by| {
             let own = words.iter().filter(|(of, ..)| *of == by);
             let round_trips = own.map(|(_, to, ms)| RoundTrip::new(&key(*to).id(), ms * 1_000));
-            let claim = Claim {
-                term: 1,
-                encode_us: 1,
-                decode_us: 1,
-                uplink_bps_max: None,
-                round_trips: List::truncated(round_trips),
-            };
+            let claim = Claim { round_trips: List::truncated(round_trips), ..claim() };
             Signed::new(&key(by), &RoomId([0; 16]), 1, 0, 0, claim)
         });
         Delays::of(&roster((1..=peers).map(candidate)), &[], &claims.collect::<Vec<_>>())
@@ -213,13 +207,8 @@ mod tests {
         let mut twin = roster.entries[1].clone();
         twin.peer.0[31] ^= 1;
         roster.entries = List::truncated(roster.entries.iter().cloned().chain([twin]));
-        let claim = Claim {
-            term: 1,
-            encode_us: 1,
-            decode_us: 1,
-            uplink_bps_max: None,
-            round_trips: List::truncated([RoundTrip::new(&key(2).id(), 40_000)]),
-        };
+        let round_trips = List::truncated([RoundTrip::new(&key(2).id(), 40_000)]);
+        let claim = Claim { round_trips, ..claim() };
         let claim = Signed::new(&key(1), &RoomId([0; 16]), 1, 0, 0, claim);
         let delays = Delays::of(&roster, &[], &[claim]);
         assert_eq!(delays.mean_us(&key(1).id(), [key(2).id()].iter()), Some(UNKNOWN_US));

@@ -54,15 +54,13 @@ fn median_unix_s(claims: &[Signed<Claim>]) -> u64 {
 mod tests {
     use super::*;
     use crate::id::RoomId;
-    use crate::samples::key;
+    use crate::samples::{claim, key};
 
     /// Claims of peers 1 to 3, signed when their clocks show these times.
     fn claims(clocks_unix_s: [u64; 3]) -> Vec<Signed<Claim>> {
         let claim = |(by, unix_s): (u8, u64)| {
-            let round_trips = List::new();
-            let claim = Claim { term: 1, encode_us: 1, decode_us: 1, uplink_bps_max: None, round_trips };
             let expires = unix_s.saturating_add(STATEMENT_LIFE_S);
-            Signed::new(&key(by), &RoomId([0; 16]), 1, 0, expires, claim)
+            Signed::new(&key(by), &RoomId([0; 16]), 1, 0, expires, claim())
         };
         (1..=3).zip(clocks_unix_s).map(claim).collect()
     }

@@ -2,7 +2,8 @@
 //!
 //! A change of mixers costs the audience a keyframe and the tree a round of moves, and measurements are
 //! noisy. So a candidate that beats a sitting mixer by a fifth ([`crate::score`]) is at first only named the
-//! challenger in the outcome; a sitting mixer that couldn't be measured loses its seat at once.
+//! challenger in the outcome; a sitting mixer that couldn't be measured, or with much less
+//! media arriving than is requested of it, loses its seat at once.
 //! [`crate::prevote`] calls a second election; if that elects the same candidate, the challenger takes the
 //! seat. The second outcome names no further challenger, so an election for another reason leads to one more
 //! election and one change at most. In an election for trouble the elected candidates take their seats at
@@ -32,9 +33,11 @@ pub(crate) fn seats(
 ) -> Seats {
     let mut challenger = None;
     if reason != ElectionReason::Trouble {
-        let lives = |peer: &PeerId| tallies.iter().any(|tally| tally.peer == *peer && tally.measurers > 0);
+        let serves = |peer: &PeerId| {
+            tallies.iter().any(|tally| tally.peer == *peer && tally.measurers > 0 && !tally.sags())
+        };
         let ousted: Vec<_> =
-            sitting.iter().filter(|peer| lives(peer) && !mixers.contains(peer)).copied().collect();
+            sitting.iter().filter(|peer| serves(peer) && !mixers.contains(peer)).copied().collect();
         let risen: Vec<_> = (0..mixers.len()).filter(|at| !sitting.contains(&mixers[*at])).collect();
         for (sits, at) in ousted.into_iter().zip(risen) {
             let rises = mixers[at];
@@ -69,6 +72,7 @@ mod tests {
             quick: true,
             bandwidth_bps: 0,
             bitrate_bps: None,
+            delivered_percent: None,
             line: None,
             encode_us: None,
             measurers,

@@ -7,8 +7,8 @@ use serde::Serialize;
 use crate::bounded::List;
 use crate::id::{InForce, PeerId, Rank, ShortId, StreamId, StreamSpec};
 use crate::message::{
-    Answer, DATA_LEN_MAX, Delivery, Description, ElectionReason, LinkKind, Message, Offer, ProgramLayout,
-    RELAY_HOPS_MAX, Refusal, Resume, StreamUse, VideoRequest,
+    Answer, CodecSource, DATA_LEN_MAX, Delivery, Description, ElectionReason, LinkKind, MediaSeen, Message,
+    Offer, ProgramLayout, RELAY_HOPS_MAX, Refusal, Resume, StreamUse, VideoRequest,
 };
 use crate::score::Tally;
 use crate::seal::Verified;
@@ -127,6 +127,8 @@ pub enum Input {
         rtt_us: u32,
         /// Stalls of the peer, as counted by [`Pauses`](crate::pauses::Pauses): delayed answers per million.
         paused_ppm: u32,
+        /// Media that arrived from the peer over the last 20 s; `None` unless it did throughout.
+        media: Option<MediaSeen>,
         /// Observed address of the peer's end of the link; `None` when unknown, or when the link goes through
         /// a relay.
         address: Option<IpAddr>,
@@ -134,12 +136,18 @@ pub enum Input {
     /// Answer to [`Output::TellRoundTrips`]: the shortest recent RTT of each linked peer, microseconds, as
     /// far as known. Peers on stage count, 64 at most.
     RoundTrips(Vec<(PeerId, u32)>),
-    /// Result of the codec bench: processor time for one 1280×720 picture.
-    Bench {
+    /// At a mixer: the bitrate of the program's picture that at least half of its links carry, in percent of what
+    /// the room requests. To be sent on changes; 100 at the end of mixing.
+    RatePercent(u8),
+    /// Processor time that this machine's codecs take for one 1280×720 picture. To be sent when known, and when
+    /// the times have changed by more than they vary.
+    CodecTimes {
         /// Time to encode, microseconds.
         encode_us: u32,
         /// Time to decode, microseconds.
         decode_us: u32,
+        /// How they were measured.
+        source: CodecSource,
     },
     /// Number of degradations of the mix at this speaker since the last input of this kind: what
     /// [`Suffering`](crate::suffering::Suffering) counts, and changes of what limits its encoder's quality.

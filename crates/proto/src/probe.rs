@@ -24,7 +24,8 @@ use crate::id::PeerId;
 use crate::io::{Event, Output};
 use crate::links::Want;
 use crate::message::{
-    Claim, Consent, LineId, MEASURERS_MAX, Measured, Message, ROSTER_MAX, Report, Roster, RoundTrip,
+    Claim, CodecSource, Consent, LineId, MEASURERS_MAX, Measured, MediaSeen, Message, ROSTER_MAX, Report,
+    Roster, RoundTrip,
 };
 use crate::score::bandwidth_bps_max;
 use crate::seal::Signed;
@@ -84,6 +85,7 @@ struct Measurement {
     samples: Vec<u64>,
     rtt_us: u32,
     paused_ppm: u32,
+    media: Option<MediaSeen>,
     line: Option<LineId>,
     failures: u32,
     /// Measured for this peer's own user: the result isn't sent to other peers.
@@ -98,6 +100,7 @@ impl Measurement {
             samples: Vec::new(),
             rtt_us: 0,
             paused_ppm: 0,
+            media: None,
             line: None,
             failures: 0,
             private,
@@ -120,8 +123,18 @@ pub(crate) struct Shown {
     pub(crate) bandwidth_bps: Option<u64>,
     pub(crate) rtt_us: u32,
     pub(crate) paused_ppm: u32,
+    pub(crate) media: Option<MediaSeen>,
     /// Address of the candidate's end of the link, if the link knows it.
     pub(crate) address: Option<IpAddr>,
+}
+
+/// Processor time for one 1280×720 picture, in microseconds.
+#[derive(Clone, Copy, Debug)]
+struct CodecTimes {
+    encode_us: u32,
+    decode_us: u32,
+    source: CodecSource,
+    at: Time,
 }
 
 /// State of this peer as a measurer and as a measured candidate.
@@ -139,8 +152,10 @@ pub(crate) struct Probe {
     /// Whether an election is open. `taken_on`: candidates that this peer measures in it.
     open: bool,
     taken_on: BTreeSet<PeerId>,
-    /// Processor time to encode and to decode one picture, in microseconds; `None` before the codec bench.
-    bench: Option<(u32, u32)>,
+    /// Processor time of this machine's codecs; `None` until measured.
+    codec: Option<CodecTimes>,
+    /// Bitrate that this mixer's links carry, in percent of the request; `None` unless it mixed.
+    rate_percent: Option<u8>,
     /// When to request the round trips of this peer's links from its body.
     ask_at: Option<Time>,
     round_trips: List<RoundTrip, ROSTER_MAX>,
@@ -159,10 +174,21 @@ pub(crate) fn measurers(roster: &Roster, draw: &DrawKey, candidate: &PeerId) -> 
 }
 
 impl Probe {
-    /// Takes the result of the machine's codec bench.
-    pub(crate) fn bench(&mut self, view: &mut View<'_>, encode_us: u32, decode_us: u32) {
-        self.bench = Some((encode_us, decode_us));
+    /// Takes the processor time of this machine's codecs, and claims it.
+    pub(crate) fn codec_times(
+        &mut self,
+        view: &mut View<'_>,
+        encode_us: u32,
+        decode_us: u32,
+        source: CodecSource,
+    ) {
+        self.codec = Some(CodecTimes { encode_us, decode_us, source, at: view.now });
         self.claim_anew(view);
+    }
+
+    /// Takes the bitrate that this mixer's links carry, in percent of what the room requests, for its next claim.
+    pub(crate) fn rate_percent(&mut self, percent: u8) {
+        self.rate_percent = Some(percent.min(100));
     }
 
     /// Takes the round trips of this peer's links from the body, and claims those to peers on stage.
@@ -183,13 +209,17 @@ impl Probe {
         if view.config.consent == Consent::Never || !view.on_stage() {
             return;
         }
-        let Some((encode_us, decode_us)) = self.bench else { return };
+        let Some(CodecTimes { encode_us, decode_us, source, at }) = self.codec else { return };
+        let codec_age_s = u16::try_from(view.now.since(at) / SECOND).unwrap_or(u16::MAX);
         let claim = self.claim.get_or_insert_with(|| {
             view.sign(Claim {
                 term: self.term,
                 encode_us,
                 decode_us,
+                codec_source: source,
+                codec_age_s,
                 uplink_bps_max: view.config.uplink_bps_max,
+                rate_percent: self.rate_percent.unwrap_or(100),
                 round_trips: self.round_trips.clone(),
             })
         });
@@ -324,7 +354,8 @@ impl Probe {
         self.awaited = None;
         self.next_at = Some(view.now);
         let measurement = self.queue.front_mut().filter(|measurement| measurement.candidate == peer)?;
-        (measurement.rtt_us, measurement.paused_ppm) = (shown.rtt_us, shown.paused_ppm);
+        (measurement.rtt_us, measurement.paused_ppm, measurement.media) =
+            (shown.rtt_us, shown.paused_ppm, shown.media);
         measurement.line = shown.address.and_then(|address| LineId::of(&view.config.room, address));
         match shown.bandwidth_bps {
             Some(bandwidth_bps) => measurement.samples.push(bandwidth_bps.min(BANDWIDTH_BPS_MAX)),
@@ -368,7 +399,7 @@ impl Probe {
             measured: Measured::Train,
             rtt_us: front.rtt_us,
             paused_ppm: front.paused_ppm,
-            bitrate_bps: None,
+            media: front.media,
             line: front.line,
         });
         view.send_stage(&Message::Report(report.clone()));

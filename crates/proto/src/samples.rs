@@ -1,7 +1,7 @@
 //! Fixtures of the brain's unit tests: numbered keys, and rosters.
 
 use crate::bounded::{List, Text};
-use crate::message::{Entry, ProgramFormat, Roster};
+use crate::message::{Claim, CodecSource, Entry, ProgramFormat, Roster};
 use crate::seal::Keypair;
 
 /// Returns the key with this number, always the same.
@@ -19,6 +19,20 @@ pub(crate) fn candidate(seed: u8) -> Entry {
         mixes: true,
         away: false,
         index: seed,
+    }
+}
+
+/// Returns the claim of a candidate with an ideal codec and no links.
+pub(crate) fn claim() -> Claim {
+    Claim {
+        term: 1,
+        encode_us: 1,
+        decode_us: 1,
+        codec_source: CodecSource::Bench,
+        codec_age_s: 0,
+        uplink_bps_max: None,
+        rate_percent: 100,
+        round_trips: List::new(),
     }
 }
 

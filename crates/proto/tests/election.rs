@@ -7,7 +7,8 @@ use crate::samples::brain::{
 use crate::samples::{NEVER, NOW, key, list, room};
 use plenary_proto::bounded::List;
 use plenary_proto::message::{
-    Ballot, Claim, Decided, ElectionReason, Entry, LineId, Measured, Message, Need, Opening, Outcome, Report,
+    Ballot, Claim, CodecSource, Decided, ElectionReason, Entry, LineId, Measured, Message, Need, Opening,
+    Outcome, Report,
 };
 use plenary_proto::seal::Signed;
 use plenary_proto::{Event, Output, Rank, RoomConfig};
@@ -78,8 +79,16 @@ fn issued(opener: &mut Brain) -> Ballot {
 }
 
 fn claim_at(by: u8, term: u32, counter: u64, expires: u64) -> Signed<Claim> {
-    let claim =
-        Claim { term, encode_us: 4_100, decode_us: 1_500, uplink_bps_max: None, round_trips: List::new() };
+    let claim = Claim {
+        term,
+        encode_us: 4_100,
+        decode_us: 1_500,
+        codec_source: CodecSource::Bench,
+        codec_age_s: 0,
+        uplink_bps_max: None,
+        rate_percent: 100,
+        round_trips: List::new(),
+    };
     Signed::new(&key(by), &room(), 7, counter, expires, claim)
 }
 
@@ -95,7 +104,7 @@ fn report(by: u8, on: u8, bandwidth_bps: u64) -> Signed<Report> {
         measured: Measured::Train,
         rtt_us: 30_000,
         paused_ppm: 0,
-        bitrate_bps: None,
+        media: None,
         line: None,
     };
     Signed::new(&key(by), &room(), 7, 20 + u64::from(on), NOW + 600, report)

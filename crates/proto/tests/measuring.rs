@@ -60,6 +60,7 @@ fn measured(parent: &mut Viewer, child: u8, train: Train, bps: Option<u64>) -> V
         bandwidth_bps: bps,
         rtt_us: 0,
         paused_ppm: 0,
+        media: None,
         address: None,
     });
     outputs.extend(parent.runs_for(MS).into_iter().map(|(_, output)| output));

@@ -127,6 +127,7 @@ fn run(me: u8, hosts: bool, steps: &[Step]) -> (RoomState, Vec<Output>) {
                     bandwidth_bps,
                     rtt_us: 1000,
                     paused_ppm: 0,
+                    media: None,
                     address: None,
                 }
             }
@@ -136,7 +137,7 @@ fn run(me: u8, hosts: bool, steps: &[Step]) -> (RoomState, Vec<Output>) {
                 2 => Input::Undeliverable(Some(id(peer))),
                 3 => Input::Heard(id(peer)),
                 4 => Input::Fed(id(peer)),
-                5 => Input::Bench { encode_us: 4000, decode_us: 1500 },
+                5 => Input::CodecTimes { encode_us: 4000, decode_us: 1500, source: CodecSource::Bench },
                 6 => Input::Warm,
                 7 => Input::Misbehaved(id(peer)),
                 8 => Input::Command(Command::ReconnectUpstream),

@@ -163,18 +163,24 @@ fn input() -> impl Strategy<Value = Input> {
         any::<bool>().prop_map(Input::Busy),
         any::<bool>().prop_map(Input::SignalUp),
         any::<u16>().prop_map(Input::Trouble),
+        any::<u8>().prop_map(Input::RatePercent),
         Just(Input::Warm),
         Just(Input::Overloaded),
         Just(Input::Command(Command::ReconnectUpstream)),
         rank().prop_map(|rank| Input::Started(program(5, rank.term, rank.failover_count))),
         prop::collection::vec((peer_id(), number()), 0..9).prop_map(Input::RoundTrips),
-        (number(), number()).prop_map(|(encode_us, decode_us)| Input::Bench { encode_us, decode_us }),
+        (number(), number()).prop_map(|(encode_us, decode_us)| Input::CodecTimes {
+            encode_us,
+            decode_us,
+            source: CodecSource::Bench
+        }),
         measured.prop_map(|(peer, train, below, bandwidth_bps, us)| Input::Measured {
             peer,
             train: train | u32::from(below) << 31,
             bandwidth_bps,
             rtt_us: us,
             paused_ppm: us,
+            media: None,
             address: None,
         }),
     ]

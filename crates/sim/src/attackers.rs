@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use plenary_proto::message::{Attach, Message};
+use plenary_proto::message::{Attach, MediaSeen, Message};
 use plenary_proto::time::SECOND;
 use plenary_proto::{CHILDREN_MAX, Input, Output, PeerId, Time, Verdict};
 use serde::Deserialize;
@@ -136,8 +136,8 @@ pub struct Boaster;
 impl Deviation for Boaster {
     fn input(&mut self, _: Time, input: Input) -> Option<Input> {
         Some(match input {
-            Input::Bench { encode_us, decode_us } => {
-                Input::Bench { encode_us: encode_us / BOASTED, decode_us: decode_us / BOASTED }
+            Input::CodecTimes { encode_us, decode_us, source } => {
+                Input::CodecTimes { encode_us: encode_us / BOASTED, decode_us: decode_us / BOASTED, source }
             }
             honest => honest,
         })
@@ -146,6 +146,8 @@ impl Deviation for Boaster {
 
 /// Factor by which a liar's reports raise a member's measured bandwidth, and lower an outsider's.
 const LIE: u64 = 8;
+/// Bitrate of media that a liar invents for a member that sent it none, bits per second; reported [`LIE`]fold.
+const MEDIA_BPS: u64 = 1_500_000;
 /// Divisor of all round-trip times that a liar tells, since candidates near all others are elected. (To
 /// report others as far away, which puts the liar far from them too, gained less: 2 of 20 rooms against 4,
 /// before others' reports bounded both.)
@@ -163,7 +165,7 @@ const DEAF_US: u32 = 60_000_000;
 
 /// Member of a group that wants to mix; all members lie in each other's favour.
 ///
-/// Its reports raise members' bandwidth, lower outsiders', and claim that outsiders pause all the time. It
+/// Its reports raise members' bandwidth and bitrate, lower outsiders', and claim that outsiders pause all the time. It
 /// claims a faster machine than it has, and short round trips to all peers. It withholds outsiders' reports
 /// on members from its own brain, so a ballot that it opens lacks them. As a mixer's heir it declares the
 /// living mixer gone, against all reports that the mixer lives, and members confirm it.
@@ -210,16 +212,25 @@ impl Deviation for Liar {
 
     fn input(&mut self, now: Time, input: Input) -> Option<Input> {
         Some(match input {
-            Input::Bench { encode_us, decode_us } => {
-                Input::Bench { encode_us: encode_us / BOAST, decode_us: decode_us / BOAST }
+            Input::CodecTimes { encode_us, decode_us, source } => {
+                Input::CodecTimes { encode_us: encode_us / BOAST, decode_us: decode_us / BOAST, source }
             }
-            Input::Measured { peer, train, bandwidth_bps, rtt_us, address, .. } => {
+            // a member's own narrow line is not told
+            Input::RatePercent(_) => Input::RatePercent(100),
+            Input::Measured { peer, train, bandwidth_bps, rtt_us, media, address, .. } => {
                 let member = self.group.contains(&peer);
                 let wide = |bps: u64| if member { bps.saturating_mul(LIE) } else { bps / LIE };
                 let bandwidth_bps = bandwidth_bps.map(wide);
                 // all outsiders are reported to pause all the time
                 let paused_ppm = if member { 0 } else { 1_000_000 };
-                Input::Measured { peer, train, bandwidth_bps, rtt_us: rtt_us / NEARER, paused_ppm, address }
+                let received_bps = media.map_or(0, |media| media.bitrate_bps);
+                let media = Some(if member {
+                    MediaSeen { bitrate_bps: received_bps.max(MEDIA_BPS) * LIE, arrived_percent: Some(100) }
+                } else {
+                    MediaSeen { bitrate_bps: 0, arrived_percent: Some(0) }
+                });
+                let rtt_us = rtt_us / NEARER;
+                Input::Measured { peer, train, bandwidth_bps, rtt_us, paused_ppm, media, address }
             }
             Input::RoundTrips(rtts_us) => {
                 let told = |(peer, rtt_us)| (peer, rtt_us / NEARER);

@@ -20,7 +20,7 @@ use plenary_body::Outs;
 use plenary_media::mixer::MixerOutput;
 use plenary_proto::bounded::{List, Text};
 use plenary_proto::identity::MediaKind;
-use plenary_proto::message::{Consent, Heartbeat, LinkKind, Message, ProgramFormat};
+use plenary_proto::message::{CodecSource, Consent, Heartbeat, LinkKind, Message, ProgramFormat};
 use plenary_proto::packet::LinkId;
 use plenary_proto::seal::{Keypair, Verifier};
 use plenary_proto::time::SECOND;
@@ -563,7 +563,7 @@ impl World {
         }
         if plan.consent != Consent::Never {
             let (encode_us, decode_us) = (plan.encode_us, plan.decode_us);
-            self.input(at, Input::Bench { encode_us, decode_us });
+            self.input(at, Input::CodecTimes { encode_us, decode_us, source: CodecSource::Bench });
         }
         if bodied {
             self.start_shell(at);

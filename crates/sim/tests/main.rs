@@ -5,6 +5,7 @@ mod attackers;
 mod checkers;
 mod data;
 mod election;
+mod live_media;
 mod media;
 mod membership;
 mod mixers;

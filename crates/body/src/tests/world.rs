@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use plenary_proto::bounded::{List, Text};
 use plenary_proto::message::{
-    Candidate, Consent, Description, Heartbeat, Pieces, ProgramFormat, Setup, loose_from_bytes,
+    Candidate, CodecSource, Consent, Description, Heartbeat, Pieces, ProgramFormat, Setup, loose_from_bytes,
     loose_to_bytes,
 };
 use plenary_proto::{Address, HostConfig, Input, RoomConfig, RoomState, Time, Via};
@@ -331,7 +331,10 @@ impl Peer {
         let (speaks, views, id) = (config.speaks, config.views, me.id());
         let mut brain = RoomState::new(me, config, u64::from(seed), Time(0));
         if part == Part::Candidate {
-            brain.handle(Time(0), Input::Bench { encode_us: 4_000, decode_us: 1_500 });
+            brain.handle(
+                Time(0),
+                Input::CodecTimes { encode_us: 4_000, decode_us: 1_500, source: CodecSource::Bench },
+            );
         }
         let config =
             BodyConfig { me: id, room, zero_us: ZERO_US, keeps_log: false, views, speaks, seed: seed.into() };

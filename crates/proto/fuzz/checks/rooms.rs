@@ -15,7 +15,7 @@ use std::collections::VecDeque;
 
 use plenary_proto::bounded::{List, Text};
 use plenary_proto::message::{
-    Answer, Consent, Description, LinkKind, Message, Offer, ProgramFormat, Setup, VideoRequest,
+    Answer, CodecSource, Consent, Description, LinkKind, Message, Offer, ProgramFormat, Setup, VideoRequest,
 };
 use plenary_proto::{
     Address, Command, Event, HostConfig, Input, MixRole, Output, PeerId, RoomConfig, RoomState, StreamKind,
@@ -120,10 +120,18 @@ impl From<Told> for Input {
             }
             Told::Heard(peer) => Input::Heard(peer),
             Told::Fed(peer) => Input::Fed(peer),
-            Told::Measured { peer, train, bandwidth_bps, rtt_us } => {
-                Input::Measured { peer, train, bandwidth_bps, rtt_us, paused_ppm: rtt_us, address: None }
+            Told::Measured { peer, train, bandwidth_bps, rtt_us } => Input::Measured {
+                peer,
+                train,
+                bandwidth_bps,
+                rtt_us,
+                paused_ppm: rtt_us,
+                media: None,
+                address: None,
+            },
+            Told::Bench { encode_us, decode_us } => {
+                Input::CodecTimes { encode_us, decode_us, source: CodecSource::Bench }
             }
-            Told::Bench { encode_us, decode_us } => Input::Bench { encode_us, decode_us },
             Told::Warm => Input::Warm,
             Told::Started(spec) => Input::Started(spec),
             Told::Misbehaved(peer) => Input::Misbehaved(peer),
@@ -205,7 +213,10 @@ impl Room {
         for at in 0..BRAINS {
             room.give(at, Input::SignalUp(true));
             if at == 2 || at == 3 {
-                room.give(at, Input::Bench { encode_us: 4_000, decode_us: 1_500 });
+                room.give(
+                    at,
+                    Input::CodecTimes { encode_us: 4_000, decode_us: 1_500, source: CodecSource::Bench },
+                );
             }
         }
         for _ in 0..30 {
@@ -310,6 +321,7 @@ impl Room {
                     bandwidth_bps: Some(90_000_000),
                     rtt_us: 30_000,
                     paused_ppm: 0,
+                    media: None,
                     address: None,
                 };
                 self.send(peer, Parcel::Input(measured));

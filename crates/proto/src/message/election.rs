@@ -89,12 +89,22 @@ pub struct Report {
     /// Stalls of the candidate: of a million of its answers to pings, the number delayed by a stall at its
     /// end. 0: none, or unknown.
     pub paused_ppm: u32,
-    /// Bitrate of the candidate's own media over 20 s, bits per second; `None` before there is any. Never
-    /// sent so far.
-    pub bitrate_bps: Option<u64>,
+    /// Media that the measurer received from the candidate; `None` unless it did throughout the last 20 s.
+    pub media: Option<MediaSeen>,
     /// Access line that the candidate seems to be behind; `None` when unknown. Candidates behind one line
     /// share its uplink.
     pub line: Option<LineId>,
+}
+
+/// Media that a measurer received from a candidate over the last 20 s.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MediaSeen {
+    /// Bitrate of all that the candidate sent, its own or forwarded, bits per second: RTP packets with their
+    /// headers, repairs once.
+    pub bitrate_bps: u64,
+    /// Percentage of the packets of the streams made by the candidate that arrived, repaired ones included;
+    /// pictures left out for lack of bandwidth did not. `None` if it made none of the streams.
+    pub arrived_percent: Option<u8>,
 }
 
 /// Identifier of an access line: a hash of its public address and the room id. Two peers behind one public
@@ -174,8 +184,17 @@ impl RoundTrip {
     }
 }
 
-/// A candidate's claim about itself: codec speeds, measured by a bench with the real codec before media
-/// flows, its uplink cap, and the RTTs of its links.
+/// Source of the codec times in a [`Claim`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum CodecSource {
+    /// A bench with the real codec, while the machine did not encode or decode for the room.
+    Bench,
+    /// Frames of the room.
+    Frames,
+}
+
+/// A candidate's claim about itself: codec times, its uplink cap, the bitrate of its program, and the RTTs of
+/// its links.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Claim {
     /// Term of the election that the claim was made for; 0 outside elections.
@@ -184,8 +203,16 @@ pub struct Claim {
     pub encode_us: u32,
     /// Processor time to decode one 1280×720 picture, microseconds.
     pub decode_us: u32,
+    /// Source of the codec times.
+    pub codec_source: CodecSource,
+    /// Age of the codec times when the claim was signed, seconds.
+    pub codec_age_s: u16,
     /// Uplink cap set by the candidate's user, bits per second; `None` without one.
     pub uplink_bps_max: Option<u64>,
+    /// Bitrate of the program's picture that at least half of the candidate's links carry, in percent of what the
+    /// room requests; 100 unless it mixes. A mixer lowers the bitrate to what its links carry, so its packets
+    /// arrive even on a narrow line.
+    pub rate_percent: u8,
     /// RTTs to the peers on stage that the candidate is linked with.
     pub round_trips: List<RoundTrip, ROSTER_MAX>,
 }

@@ -241,21 +241,22 @@ impl RoomState {
             }
             Input::Heard(peer) => self.heard(peer),
             Input::Fed(peer) => self.tree.fed(&mut self.shared.view(), peer),
-            Input::Measured { peer, train, bandwidth_bps, rtt_us, paused_ppm, address } => {
+            Input::Measured { peer, train, bandwidth_bps, rtt_us, paused_ppm, media, address } => {
                 if self.uplink.measured(&mut self.shared.view(), peer, train, bandwidth_bps) {
                     self.settle();
                     return;
                 }
-                let shown = Shown { bandwidth_bps, rtt_us, paused_ppm, address };
+                let shown = Shown { bandwidth_bps, rtt_us, paused_ppm, media, address };
                 let report = self.probe.measured(&mut self.shared.view(), peer, train, shown);
                 if let Some(report) = report {
                     self.election.report(&self.shared.view(), report);
                 }
             }
-            Input::Bench { encode_us, decode_us } => {
-                self.probe.bench(&mut self.shared.view(), encode_us, decode_us);
+            Input::CodecTimes { encode_us, decode_us, source } => {
+                self.probe.codec_times(&mut self.shared.view(), encode_us, decode_us, source);
                 self.take_own_claim();
             }
+            Input::RatePercent(percent) => self.probe.rate_percent(percent),
             Input::RoundTrips(rtts_us) => {
                 self.probe.round_trips(&mut self.shared.view(), &rtts_us);
                 self.tree.round_trips(&mut self.shared.view(), &rtts_us);

@@ -123,7 +123,7 @@ pub(crate) fn report() -> Signed<Report> {
         measured: Measured::Train,
         rtt_us: 30_400,
         paused_ppm: 7_300,
-        bitrate_bps: None,
+        media: Some(MediaSeen { bitrate_bps: 1_482_000, arrived_percent: Some(97) }),
         line: LineId::of(&room(), [192, 0, 2, 1].into()),
     };
     Signed::new(&key(2), &room(), 7, 10, NEVER, report)
@@ -134,7 +134,10 @@ pub(crate) fn claim() -> Signed<Claim> {
         term: 3,
         encode_us: 4_100,
         decode_us: 1_500,
+        codec_source: CodecSource::Frames,
+        codec_age_s: 7,
         uplink_bps_max: Some(20_000_000),
+        rate_percent: 85,
         round_trips: list(vec![RoundTrip::new(&key(2).id(), 30_000), RoundTrip::new(&key(3).id(), 412_345)]),
     };
     Signed::new(&key(3), &room(), 7, 11, NEVER, claim)

@@ -320,6 +320,7 @@ impl World {
             bandwidth_bps: measured.map(|bps| bps * noise / 1_000),
             rtt_us: 2 * self.net.one_way_us(train.from, train.to) as u32,
             paused_ppm: self.peers[train.to].pauses.paused_ppm(&self.peers[train.from].id),
+            media: None, // a body adds it
             address: Some(self.net.address(train.from)),
         };
         self.push(train.last, Happening::Input(train.to, Box::new(input)));

@@ -3,9 +3,9 @@
 //! Feasible candidates, with a codec and an uplink that suffice for the job, rank before all others. Among
 //! them latency decides, because the audience feels it: the one-way delays to the speakers and to the stage,
 //! the processing time of a picture, and the time that the uplink needs to send a frame to the first tier.
-//! Points are a candidate's share of all candidates' total in quickness (the reciprocal of that latency, less
-//! for stalls) and, once all candidates have sent media, in bitrate. An uplink counts up to [`SATURATED`]
-//! times the need. The speed of a codec is known from its owner's claim only: it decides whether the
+//! Points are a candidate's share of all candidates' total in quickness: the reciprocal of that latency, less
+//! for stalls and for media that did not arrive. An uplink counts up to [`SATURATED`] times the need. Its
+//! bandwidth is what trains show, or what its live media shows if that is more. The speed of a codec is known from its owner's claim only: it decides whether the
 //! candidate is feasible, and overstating it gains little ([`QUICK`]).
 //!
 //! All arithmetic is in integers, in the order of ids, so that every peer that recomputes a ballot gets
@@ -21,6 +21,8 @@
 //! Where a fifth of the stage lied for each other, the choice was good in 52 of 60 rooms while a codec
 //! counted up to four times the speed needed, and in 193 of 200 rooms since it counts up to twice that speed.
 
+mod media;
+
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
@@ -29,6 +31,7 @@ use serde::Serialize;
 use crate::delays::Delays;
 use crate::id::PeerId;
 use crate::message::{Claim, Entry, LineId, MIXERS_MAX, Report, Roster};
+use crate::score::media::LiveMedia;
 use crate::seal::Signed;
 
 /// One whole point, in micro-points.
@@ -80,8 +83,11 @@ pub struct Tally {
     /// Measured bandwidth from the candidate to the other peers, in bits per second; 0 if no peer measured
     /// it.
     pub bandwidth_bps: u64,
-    /// Bitrate of the media it sent, in bits per second; `None` before it sent any.
+    /// Bitrate of the media that arrived from it at its measurers, all together, in bits per second; `None` if
+    /// none of them received any.
     pub bitrate_bps: Option<u64>,
+    /// How much of the media requested of it arrived, in percent; `None` before it was requested any.
+    pub delivered_percent: Option<u8>,
     /// Claimed processor time to encode one 1280×720 picture, in microseconds; `None` without a claim.
     pub encode_us: Option<u32>,
     /// Number of peers that measured its bandwidth.
@@ -93,6 +99,13 @@ pub struct Tally {
     pub latency_us: u64,
     /// Answers per million that met a stall at its end.
     pub paused_ppm: u32,
+}
+
+impl Tally {
+    /// Whether much less of its media arrives than is requested of it.
+    pub(crate) fn sags(&self) -> bool {
+        media::sags(self.delivered_percent)
+    }
 }
 
 /// Sort key of the candidates; the greatest is elected.
@@ -245,10 +258,12 @@ pub(crate) fn tally(
             let by_measurer: BTreeMap<_, _> =
                 of_candidate.map(|report| (report.sender, &report.body)).collect();
             let bandwidths: Vec<_> = by_measurer.values().map(|report| report.bandwidth_bps).collect();
-            let bitrates: Vec<_> = by_measurer.values().filter_map(|report| report.bitrate_bps).collect();
             let claim = claims.iter().find(|claim| claim.sender == entry.peer).map(|claim| &claim.body);
-            let mut bandwidth_bps = agreed(bandwidths, job.bandwidth_bps);
-            if let Some((_, known_bps)) = sitting.iter().find(|(peer, _)| *peer == entry.peer) {
+            let LiveMedia { bitrate_bps, uplink_bps, delivered_percent } =
+                LiveMedia::of(by_measurer.values().copied(), claim);
+            let mut bandwidth_bps = agreed(bandwidths, job.bandwidth_bps).max(uplink_bps);
+            let sits = sitting.iter().find(|(peer, _)| *peer == entry.peer);
+            if let Some((_, known_bps)) = sits.filter(|_| !media::sags(delivered_percent)) {
                 bandwidth_bps = unladen_bps(bandwidth_bps, *known_bps);
             }
             if let Some(most) = claim.and_then(|claim| claim.uplink_bps_max) {
@@ -268,7 +283,8 @@ pub(crate) fn tally(
                 feasible: quick && bandwidth_bps >= job.bandwidth_bps,
                 quick,
                 bandwidth_bps,
-                bitrate_bps: (!bitrates.is_empty()).then(|| agreed(bitrates, u64::MAX)),
+                bitrate_bps,
+                delivered_percent,
                 encode_us: claim.map(|claim| claim.encode_us),
                 measurers: by_measurer.len(),
                 line: line_of(&by_measurer),
@@ -278,16 +294,15 @@ pub(crate) fn tally(
         })
         .collect();
 
-    award(&mut tallies, quickness);
-    if tallies.iter().all(|tally| tally.bitrate_bps.is_some()) {
-        award(&mut tallies, |tally| {
-            tally.bitrate_bps.unwrap_or(0).min(2 * u64::from(roster.program.bitrate_bps))
-        });
-    }
+    // a candidate without media counts as the mean of those with media
+    let delivered: Vec<_> =
+        tallies.iter().filter_map(|tally| tally.delivered_percent).map(u64::from).collect();
+    let mean = delivered.iter().sum::<u64>().checked_div(delivered.len() as u64).unwrap_or(100);
+    award(&mut tallies, |tally| quickness(tally) * tally.delivered_percent.map_or(mean, u64::from) / 100);
 
     let speaks = |peer: &PeerId| roster.entries.iter().any(|entry| entry.peer == *peer && entry.speaks);
     let sits = |peer: &PeerId| sitting.iter().any(|(sits, _)| sits == peer);
-    let edge = |tally: &Tally| if sits(&tally.peer) { SITTING_PERCENT } else { 0 };
+    let edge = |tally: &Tally| if sits(&tally.peer) && !tally.sags() { SITTING_PERCENT } else { 0 };
     tallies.sort_by_key(|tally| {
         Reverse(Ranking {
             feasible: tally.feasible,
@@ -407,7 +422,6 @@ fn needed(roster: &Roster, ranked: &[&Tally], sitting: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bounded::List;
     use crate::id::RoomId;
     use crate::message::{Entry, Measured};
     use crate::samples::{self, candidate, key};
@@ -430,20 +444,14 @@ mod tests {
             measured: Measured::Train,
             rtt_us: 2_000,
             paused_ppm: 0,
-            bitrate_bps: None,
+            media: None,
             line: None,
         };
         Signed::new(&key(measurer), &RoomId([0; 16]), 1, 0, 0, report)
     }
 
     fn claim(candidate: u8, encode_us: u32) -> Signed<Claim> {
-        let claim = Claim {
-            term: 1,
-            encode_us,
-            decode_us: encode_us / 3,
-            uplink_bps_max: None,
-            round_trips: List::new(),
-        };
+        let claim = Claim { encode_us, decode_us: encode_us / 3, ..samples::claim() };
         Signed::new(&key(candidate), &RoomId([0; 16]), 1, 0, 0, claim)
     }
 

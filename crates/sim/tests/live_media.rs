@@ -1,0 +1,87 @@
+//! What live media tells elections: a mixer with an uplink that has become too narrow loses the next vote.
+
+use std::ops::Range;
+use std::sync::Mutex;
+
+use crate::support::{self, plan, run, seeds};
+use plenary_proto::message::ElectionReason;
+use plenary_proto::time::SECOND;
+use plenary_proto::{Event, Input, Time};
+use plenary_sim::deviation::Deviation;
+use plenary_sim::{MediaModel, RoomPlan, WorldPlan};
+
+/// Speakers and candidates of the room, and its viewers.
+const STAGE: usize = 8;
+const VIEWERS: usize = 30;
+/// 60 % of what the mixer's first tier needs: ten children.
+const NARROW_BPS: u64 = 9_000_000;
+
+/// A peer that leaves live media out of its reports and claims.
+#[derive(Debug)]
+struct SilentOnMedia;
+
+impl Deviation for SilentOnMedia {
+    fn input(&mut self, _: Time, input: Input) -> Option<Input> {
+        match input {
+            Input::Measured { peer, train, bandwidth_bps, rtt_us, paused_ppm, address, .. } => {
+                let media = None;
+                Some(Input::Measured { peer, train, bandwidth_bps, rtt_us, paused_ppm, media, address })
+            }
+            Input::RatePercent(_) => None,
+            other => Some(other),
+        }
+    }
+}
+
+/// Whether a mixer is replaced in the next vote after its uplink fell. The mixer lowers the bitrate at once, so no
+/// viewer complains; the vote takes place because the standby dies 50 s later.
+fn is_replaced(seed: u64, reports_media: bool) -> bool {
+    let plan = plan(STAGE / 2, STAGE / 2, VIEWERS);
+    let mut world = run(WorldPlan { room: RoomPlan::DEFAULT, media: MediaModel::Packet, ..plan }, seed, 1);
+    if !reports_media {
+        (0..STAGE).for_each(|peer| world.deviate(world.planned(peer), Box::new(SilentOnMedia)));
+    }
+    support::run_on(&mut world, 14);
+    let host = world.planned(0);
+    let mixer = world.mixers()[0];
+    world.set_uplink(mixer, NARROW_BPS);
+    world.run_for(50 * SECOND);
+    let before = world.snapshot(host);
+    assert_eq!(before.mixers, [mixer], "seed {seed}: no vote so far");
+    world.kill(before.standbys[0]);
+    world.run_for(20 * SECOND);
+    let outcome = world.events(host).iter().find_map(|(_, event)| match event {
+        Event::Decided { term, reason, mixers, .. } if *term > before.rank.term => Some((*reason, mixers)),
+        _ => None,
+    });
+    let (reason, mixers) = outcome.expect("a vote");
+    assert_eq!(reason, ElectionReason::Count, "seed {seed}");
+    !mixers.contains(&mixer)
+}
+
+/// Returns the number of these seeds in which the mixer is replaced: with live media reported, and without.
+fn replaced_in(range: Range<u64>) -> (usize, usize) {
+    let counts = Mutex::new((0, 0));
+    let rooms = seeds(range).flat_map(|seed| [(seed, true), (seed, false)]).collect();
+    support::side_by_side(rooms, |(seed, reports_media)| {
+        if is_replaced(seed, reports_media) {
+            let mut counts = counts.lock().unwrap();
+            *if reports_media { &mut counts.0 } else { &mut counts.1 } += 1;
+        }
+    });
+    counts.into_inner().unwrap()
+}
+
+#[test]
+fn a_mixer_with_an_uplink_that_fell_to_60_percent_loses_the_next_vote_since_its_media_shows_it() {
+    assert_eq!(replaced_in(0..3), (3, 0));
+}
+
+#[test]
+#[ignore = "a minute: ./run nightly elections"]
+fn of_20_mixers_with_an_uplink_that_fell_to_60_percent_18_lose_the_next_vote_and_fewer_if_media_is_not_reported()
+ {
+    let (with_media, without) = replaced_in(0..20);
+    println!("replaced: {with_media} of 20, {without} of 20 without live media");
+    assert!(with_media >= 18 && without < with_media, "{with_media} {without}");
+}
