@@ -17,6 +17,7 @@ use plenary_proto::seal::Verified;
 use plenary_proto::{BrainSnapshot, Command, DataRefusal, Input, Mode, PeerId, Rank, RoomState, Time, Via};
 
 use crate::between::Between;
+use crate::codec_times::CodecTimes;
 use crate::heartbeats::Heartbeats;
 use crate::lag::{Load, Shedding, TICK_US};
 use crate::loss::SoundLoss;
@@ -62,6 +63,14 @@ pub enum In {
         bandwidth_bps: Option<u64>,
         /// Address of the other end, if known.
         address: Option<IpAddr>,
+    },
+    /// A benchmark of this machine's codecs has ended: time for one 1280×720 picture. The first one is passed before
+    /// any other input; a peer without one can't mix.
+    Bench {
+        /// Time to encode, in microseconds.
+        encode_us: u32,
+        /// Time to decode, in microseconds.
+        decode_us: u32,
     },
     /// The links refused to send a train.
     TrainRefused {
@@ -123,6 +132,7 @@ pub struct Body {
     pub(crate) ledger: Ledger,
     pub(crate) load: Load,
     pub(crate) rate: ProgramRate,
+    pub(crate) codec_times: CodecTimes,
     /// How much of the program's bitrate the links carry, in percent, as the brain knows it.
     pub(crate) rate_percent: u8,
     pub(crate) thinning: Thinning,
@@ -160,6 +170,7 @@ impl Body {
             ledger: Ledger::default(),
             load: Load::default(),
             rate: ProgramRate::default(),
+            codec_times: CodecTimes::default(),
             rate_percent: 100,
             thinning: Thinning::default(),
             own_loss: SoundLoss::default(),
@@ -224,6 +235,10 @@ impl Body {
                         Input::Measured { peer, train, bandwidth_bps, rtt_us, paused_ppm, media, address };
                     self.input(now_us, input, outs);
                 }
+            }
+            In::Bench { encode_us, decode_us } => {
+                let claimed = self.codec_times.bench(now_us, encode_us, decode_us);
+                self.claim_codec_times(claimed, now_us, outs);
             }
             In::TrainRefused { link, train } => {
                 if let Some((_, LinkKind::Peer)) = self.media.links.of(link) {

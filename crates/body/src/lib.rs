@@ -22,6 +22,7 @@ mod body;
 mod cache;
 mod carry;
 mod catch_up;
+mod codec_times;
 mod heartbeats;
 mod in_step;
 mod inflow;

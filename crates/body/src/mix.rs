@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use bytes::Bytes;
 use plenary_media::codec::{EncodedPicture, VideoFormat};
 use plenary_media::compose::{Layout, Placement};
-use plenary_media::mixer::{Effort, EffortChange, Input as MixInput, MixerOutput, Percentiles};
+use plenary_media::mixer::{CodecWork, Effort, EffortChange, Input as MixInput, MixerOutput, Percentiles};
 use plenary_media::{Encoded, Frame};
 use plenary_proto::identity::MediaKind;
 use plenary_proto::message::{ProgramFormat, VideoRequest};
@@ -105,6 +105,8 @@ pub struct MixFigures {
     pub encoded: u64,
     /// CPU time of all mixers so far, in microseconds.
     pub cpu_us: u64,
+    /// Wall time of the video codecs of all mixers so far.
+    pub codec: CodecWork,
     /// Work that the mixer spends on pictures.
     pub effort: Effort,
     /// Whether the program has had less than its configured frame rate or size for a while.
@@ -392,6 +394,11 @@ impl Mix {
         self.minus.retain(|speaker, _| homes.contains(speaker));
         self.homes = homes;
         self.set_inputs(commands);
+    }
+
+    /// Returns the wall time of the mixer's video codecs so far.
+    pub(crate) fn codec(&self) -> &CodecWork {
+        &self.figures.codec
     }
 
     /// Returns the bitrate of the program's picture as the room requests it, and at present, in bits per second.

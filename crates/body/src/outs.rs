@@ -199,6 +199,9 @@ pub struct Outs {
     /// Set when the mixer's figures are needed: [`Body::set_figures`](crate::Body::set_figures) is to be called after
     /// the commands in `mix` were carried out, before any other input.
     pub figures_wanted: bool,
+    /// Set when a short benchmark of the codecs is due: its result is to be passed to
+    /// [`Body::handle`](crate::Body::handle) as [`In::Bench`](crate::In::Bench).
+    pub bench_wanted: bool,
 }
 
 impl Outs {

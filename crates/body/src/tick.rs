@@ -7,6 +7,7 @@ use plenary_proto::packet::{LinkId, LinkStats};
 use plenary_proto::{Input, Mode, PeerId};
 
 use crate::body::Body;
+use crate::codec_times::Claimed;
 use crate::lag::{LATE_US, Shedding};
 use crate::outs::{BodyEvent, CaptureCommand, Outs};
 use crate::rate::ProgramRate;
@@ -103,7 +104,11 @@ impl Body {
             self.input(now_us, Input::Trouble(suffered), outs);
         }
         if let Some(shedding) = self.load.observe(self.media.lag.late_us()) {
-            self.input(now_us, Input::Busy(shedding > Shedding::Nothing), outs);
+            let is_busy = shedding > Shedding::Nothing;
+            self.input(now_us, Input::Busy(is_busy), outs);
+            if let Some(claimed) = self.codec_times.set_busy(is_busy) {
+                self.claim_codec_times(claimed, now_us, outs);
+            }
             outs.events.push(BodyEvent::Shedding(shedding));
         }
         let viewers = counted(self.media.program.viewer_links().collect());
@@ -125,6 +130,10 @@ impl Body {
             self.media.mix.set_loss(percent, &mut outs.mix);
         }
         self.leave_silence_out(now_us, outs);
+        if let Some(claimed) = self.codec_times.observe(now_us, self.media.mix.codec()) {
+            self.claim_codec_times(claimed, now_us, outs);
+        }
+        outs.bench_wanted |= !self.media.mix.is_mixing() && self.codec_times.takes_bench(now_us);
         if self.media.mix.falls_short() {
             self.input(now_us, Input::Overloaded, outs);
         }
@@ -153,6 +162,12 @@ impl Body {
         if std::mem::replace(&mut self.rate_percent, percent) != percent {
             self.input(now_us, Input::RatePercent(percent), outs);
         }
+    }
+
+    /// Tells the brain the codec times to claim.
+    pub(crate) fn claim_codec_times(&mut self, claimed: Claimed, now_us: u64, outs: &mut Outs) {
+        let Claimed { encode_us, decode_us, source } = claimed;
+        self.input(now_us, Input::CodecTimes { encode_us, decode_us, source }, outs);
     }
 
     /// Thins out children with links that don't carry all pictures; at a mixer only children that its bitrate leaves

@@ -38,7 +38,7 @@ pub mod source;
 pub mod speaking;
 
 #[cfg(not(target_family = "wasm"))]
-pub use bench::{CODEC_BENCH_BUDGET_MAX, CodecBench, codec_bench};
+pub use bench::{CODEC_BENCH_BUDGET_MAX, CodecBench, codec_bench, codec_bench_again};
 #[cfg(feature = "codecs")]
 pub use builtin::BuiltinCodecs;
 pub use capture::{

@@ -12,7 +12,7 @@ use plenary_body::{MixCommand, MixFigures};
 use plenary_media::Clock;
 use plenary_media::codec::{Codecs, VideoFormat};
 use plenary_media::compose::Layout;
-use plenary_media::mixer::{Effort, Mixer, MixerConfig, MixerStats};
+use plenary_media::mixer::{CodecWork, Effort, Mixer, MixerConfig, MixerStats};
 use tracing::Span;
 
 use crate::flow::Flow;
@@ -29,6 +29,7 @@ struct Bench {
     decoded: u64,
     encoded: u64,
     cpu_us: u64,
+    codec: CodecWork,
 }
 
 /// Runs this peer's mixer.
@@ -151,15 +152,17 @@ impl Bench {
         self.decoded += stats.decoded_frames;
         self.encoded += stats.encoded_frames;
         self.cpu_us += cpu_us(&stats);
+        self.codec = self.codec.plus(&stats.codec);
         Some(mixer)
     }
 
     fn figures(&self) -> MixFigures {
-        let Bench { mixer, decoded, encoded, cpu_us: past_us } = self;
+        let Bench { mixer, decoded, encoded, cpu_us: past_us, codec } = self;
         let past = MixFigures {
             decoded: *decoded,
             encoded: *encoded,
             cpu_us: *past_us,
+            codec: *codec,
             effort: Effort::Full,
             ..MixFigures::default()
         };
@@ -171,6 +174,7 @@ impl Bench {
             decoded: past.decoded + stats.decoded_frames,
             encoded: past.encoded + stats.encoded_frames,
             cpu_us: past.cpu_us + cpu_us(&stats),
+            codec: past.codec.plus(&stats.codec),
             effort: stats.effort,
             falls_short: mixer.falls_short(),
             pictured: pictured.map(|input| input.id).collect(),

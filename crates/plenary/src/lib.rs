@@ -70,6 +70,7 @@
 //! I420 in limited range. Sound is f32 from −1 to 1 at 48 kHz.
 #![warn(clippy::unwrap_used)]
 
+mod benches;
 mod descriptors;
 mod desk;
 mod driver;

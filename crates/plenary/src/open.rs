@@ -6,16 +6,17 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use plenary_body::{BodyConfig, Letters, layout};
-use plenary_media::codec_bench;
+use plenary_media::{CodecBench, codec_bench};
 use plenary_proto::bounded::Text;
-use plenary_proto::message::{CodecSource, Consent};
+use plenary_proto::message::Consent;
 use plenary_proto::seal::{Invite, Keypair, Opener, RoomKey, RoomSecret, Sealer};
-use plenary_proto::{HostConfig, Input, RoomConfig, RoomState, Time};
+use plenary_proto::{HostConfig, RoomConfig, RoomState, Time};
 use plenary_rtc::{Links, LinksConfig};
 use plenary_signal::{Rendezvous, RendezvousConfig, Signal, SignalError, WebsocketConfig, WebsocketSignal};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tracing::{Instrument, Span};
 
+use crate::benches::Benches;
 use crate::descriptors;
 use crate::driver::Driver;
 use crate::error::Error;
@@ -120,6 +121,7 @@ async fn open(opening: Opening, mut options: Options) -> Result<Room, Error> {
     let Opening { me, invite, key, host, signal, rendezvous, span } = opening;
     let id = me.id();
     let bench = prepare_to_mix(&mut options).await?;
+    let codecs_to_measure = options.codecs.clone().filter(|_| bench.is_some() && options.bench.is_none());
     let (clock, room) = (options.clock, invite.room());
     let zero_us = clock.now_us();
     let (requests, requested) = mpsc::channel(REQUESTS_MAX);
@@ -145,10 +147,7 @@ async fn open(opening: Opening, mut options: Options) -> Result<Room, Error> {
         unix_s_at_zero: zero_us / 1_000_000,
         host,
     };
-    let mut brain = RoomState::new(me, config, options.seed.unwrap_or_else(random_u64), Time(0));
-    if let Some((encode_us, decode_us)) = bench {
-        brain.handle(Time(0), Input::CodecTimes { encode_us, decode_us, source: CodecSource::Bench });
-    }
+    let brain = RoomState::new(me, config, options.seed.unwrap_or_else(random_u64), Time(0));
     let config = BodyConfig {
         me: id,
         room,
@@ -190,11 +189,12 @@ async fn open(opening: Opening, mut options: Options) -> Result<Room, Error> {
         snapshot_due_us: 0,
         connection: ConnectionState::default(),
         linked_us: None,
+        benches: Benches::new(codecs_to_measure),
         left: false,
         farewell: Vec::new(),
     };
     let events = events.downgrade();
-    let driver = tokio::spawn(driver.run().instrument(span.clone()));
+    let driver = tokio::spawn(driver.run(bench).instrument(span.clone()));
     let patience = options.patience + ANSWER_MAX;
     let (speaks, published) = (AtomicBool::new(options.speaks), AtomicBool::new(false));
     let room = Room {
@@ -230,7 +230,7 @@ async fn open(opening: Opening, mut options: Options) -> Result<Room, Error> {
 /// Measures this machine's codecs if needed. Withdraws the consent to mix of a peer that has no codecs, or
 /// that consents only on mains power and runs on battery. A slow machine keeps its consent: the room's
 /// pictures may be small, and ballots rank slow candidates behind real-time capable ones.
-async fn prepare_to_mix(options: &mut Options) -> Result<Option<(u32, u32)>, Error> {
+async fn prepare_to_mix(options: &mut Options) -> Result<Option<CodecBench>, Error> {
     if options.mix == Consent::Auto && !on_mains() {
         tracing::info!("this machine is on battery: it won't mix");
         options.mix = Consent::Never;
@@ -239,14 +239,10 @@ async fn prepare_to_mix(options: &mut Options) -> Result<Option<(u32, u32)>, Err
         options.mix = Consent::Never;
         return Ok(None);
     };
-    let (encode_us, decode_us) = match options.bench {
-        Some(bench) => bench,
-        None => {
-            let bench = blocking(move || codec_bench(&*codecs, BENCH_MAX)).await??;
-            (bench.encode_us, bench.decode_us)
-        }
-    };
-    Ok(Some((encode_us, decode_us)))
+    Ok(Some(match options.bench {
+        Some((encode_us, decode_us)) => CodecBench { encode_us, decode_us },
+        None => blocking(move || codec_bench(&*codecs, BENCH_MAX)).await??,
+    }))
 }
 
 /// Derives the room's key. With a password this takes a while, so it runs on a blocking thread.
@@ -255,7 +251,9 @@ async fn key_of(invite: &Invite, options: &Options) -> Result<RoomKey, Error> {
     Ok(blocking(move || invite.key(password.as_deref())).await??)
 }
 
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Error> {
     let span = Span::current();
     tokio::task::spawn_blocking(move || span.in_scope(work)).await.map_err(|_| Error::Closed)
 }

@@ -182,8 +182,12 @@ impl Probe {
         decode_us: u32,
         source: CodecSource,
     ) {
-        self.codec = Some(CodecTimes { encode_us, decode_us, source, at: view.now });
-        self.claim_anew(view);
+        let times = CodecTimes { encode_us, decode_us, source, at: view.now };
+        let before = self.codec.replace(times);
+        let is_new = |before: CodecTimes| (before.encode_us, before.decode_us) != (encode_us, decode_us);
+        if before.is_none_or(is_new) {
+            self.claim_anew(view);
+        }
     }
 
     /// Takes the bitrate that this mixer's links carry, in percent of what the room requests, for its next claim.

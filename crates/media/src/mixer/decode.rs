@@ -60,9 +60,10 @@ impl PictureDecoder {
             none => none.insert(self.codecs.video_decoder()?),
         };
         let decoded = decoder.decode(&frame.data);
-        cpu.lap(Spent::Decode);
+        let took = cpu.lap(Spent::Decode);
         match decoded? {
             Some(view) if is_whole(&view) => {
+                cpu.counts.decoded(took, (view.width * view.height) as u64);
                 let picture = fitted(&view, feed, &mut self.scaler);
                 cpu.lap(Spent::Scale);
                 feed.decoded(frame.identity.captured_us, picture);

@@ -47,8 +47,8 @@ use crate::jitter::HOLD_US_MIN;
 use effort::Strain;
 pub use effort::{Effort, EffortChange, EffortWhy};
 use feed::Feed;
+pub use stats::{CodecWork, InputStats, MixerCpu, MixerStats, Percentiles};
 use stats::{Counts, Histogram};
-pub use stats::{InputStats, MixerCpu, MixerStats, Percentiles};
 
 /// Maximum number of inputs; further ones are ignored. More than the largest stage, 50, needs.
 pub const INPUTS_MAX: usize = 64;
@@ -383,6 +383,7 @@ impl Mixer {
             added_latency_us: times.added_latency.percentiles(),
             playout_delay_us: self.shared.delay_us(),
             cpu: counts.cpu(),
+            codec: counts.codec(),
             inputs: self.shared.stage().inputs.iter().map(|(_, feed)| feed.stats()).collect(),
         }
     }

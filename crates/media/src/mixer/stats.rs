@@ -1,7 +1,7 @@
 //! Statistics of a mixer.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::effort::Effort;
 
@@ -37,9 +37,40 @@ pub struct MixerStats {
     pub playout_delay_us: u64,
     /// CPU time of all the mixer's threads; `None` where the system doesn't report it.
     pub cpu: Option<MixerCpu>,
+    /// Wall time of the codecs.
+    pub codec: CodecWork,
     /// Statistics of the present inputs, in their order.
     pub inputs: Vec<InputStats>,
 }
+
+/// Wall time of a mixer's video codecs on pictures of at least 640×360. It includes waits for the processor, so it shows
+/// that other programs use the machine. Small pictures take more time per pixel and are left out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CodecWork {
+    /// Time to encode, microseconds.
+    pub encode_us: u64,
+    /// Pixels encoded.
+    pub encoded_pixels: u64,
+    /// Time to decode, microseconds.
+    pub decode_us: u64,
+    /// Pixels decoded.
+    pub decoded_pixels: u64,
+}
+
+impl CodecWork {
+    /// Returns the sum of the work of two mixers.
+    pub fn plus(&self, other: &CodecWork) -> CodecWork {
+        CodecWork {
+            encode_us: self.encode_us + other.encode_us,
+            encoded_pixels: self.encoded_pixels + other.encoded_pixels,
+            decode_us: self.decode_us + other.decode_us,
+            decoded_pixels: self.decoded_pixels + other.decoded_pixels,
+        }
+    }
+}
+
+/// Minimum size of the pictures in [`CodecWork`].
+const PIXELS_MIN: u64 = 640 * 360;
 
 /// CPU time of a mixer's threads, microseconds: by kind of work, and in total.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -94,6 +125,8 @@ pub(super) struct Counts {
     pub(super) skipped: AtomicU64,
     pub(super) codec_errors: AtomicU64,
     cpu_ns: [AtomicU64; 5],
+    /// Wall time in nanoseconds and pixels: of encoding, of decoding.
+    codec: [[AtomicU64; 2]; 2],
 }
 
 /// Kind of work that CPU time is spent on.
@@ -107,6 +140,34 @@ pub(super) enum Spent {
 }
 
 impl Counts {
+    /// Counts a picture that took `wall` to encode.
+    pub(super) fn encoded(&self, wall: Duration, pixels: u64) {
+        Counts::add(&self.codec[0], wall, pixels);
+    }
+
+    /// Counts a picture that took `wall` to decode.
+    pub(super) fn decoded(&self, wall: Duration, pixels: u64) {
+        Counts::add(&self.codec[1], wall, pixels);
+    }
+
+    fn add([nanos, counted]: &[AtomicU64; 2], wall: Duration, pixels: u64) {
+        if pixels >= PIXELS_MIN {
+            count(nanos, wall.as_nanos() as u64);
+            count(counted, pixels);
+        }
+    }
+
+    pub(super) fn codec(&self) -> CodecWork {
+        let [[encode, encoded], [decode, decoded]] =
+            self.codec.each_ref().map(|work| work.each_ref().map(|counter| counter.load(Ordering::Relaxed)));
+        CodecWork {
+            encode_us: encode / 1_000,
+            encoded_pixels: encoded,
+            decode_us: decode / 1_000,
+            decoded_pixels: decoded,
+        }
+    }
+
     pub(super) fn cpu(&self) -> Option<MixerCpu> {
         thread_cpu()?;
         let [decode_us, scale_us, encode_us, sound_us, rest_us] =
@@ -173,23 +234,38 @@ fn value(bucket: usize) -> u64 {
 /// CPU time of one thread, added lap by lap to the mixer's counters.
 #[derive(Debug)]
 pub(super) struct CpuMeter<'a> {
-    counts: &'a Counts,
+    pub(super) counts: &'a Counts,
     counted: Duration,
+    /// Wall time at the last lap; `None` where the system doesn't report it.
+    lap_at: Option<Instant>,
 }
 
 impl<'a> CpuMeter<'a> {
     pub(super) fn new(counts: &'a Counts) -> CpuMeter<'a> {
-        CpuMeter { counts, counted: Duration::ZERO }
+        CpuMeter { counts, counted: Duration::ZERO, lap_at: wall() }
     }
 
-    /// Attributes the CPU time of the calling thread since the last lap to `on`. Call it on one thread only.
-    pub(super) fn lap(&mut self, on: Spent) {
+    /// Attributes the CPU time of the calling thread since the last lap to `on`, and returns the wall time since
+    /// then. Call it on one thread only.
+    pub(super) fn lap(&mut self, on: Spent) -> Duration {
+        let now = wall();
+        let before = std::mem::replace(&mut self.lap_at, now);
+        let took = now.zip(before).map_or(Duration::ZERO, |(now, before)| now.duration_since(before));
         if let Some(spent) = thread_cpu() {
             let lap = spent.saturating_sub(self.counted);
             count(&self.counts.cpu_ns[on as usize], lap.as_nanos() as u64);
             self.counted = spent;
         }
+        took
     }
+}
+
+/// Returns the time of the monotonic clock; `None` where the system doesn't report it.
+fn wall() -> Option<Instant> {
+    #[cfg(not(target_family = "wasm"))]
+    return Some(Instant::now());
+    #[cfg(target_family = "wasm")]
+    return None;
 }
 
 /// Returns the CPU time of the calling thread; `None` where the system doesn't report it.

@@ -216,8 +216,11 @@ impl VideoProgram {
             self.keys.want();
         }
         let key = self.keys.is_due(captured_us);
-        let picture = self.encoder.encode(&self.composer.picture().view(), key);
-        cpu.lap(Spent::Encode);
+        let view = self.composer.picture().view();
+        let pixels = (view.width * view.height) as u64;
+        let picture = self.encoder.encode(&view, key);
+        let took = cpu.lap(Spent::Encode);
+        cpu.counts.encoded(took, pixels);
         let picture = picture?;
         if picture.as_ref().is_some_and(|picture| picture.key) {
             self.keys.made(captured_us);

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use plenary_body::{
     Body, BodyEvent, CaptureCommand, Envelope, In, Letter, Letters, Notice, Outs, TICK, Traffic,
 };
-use plenary_media::Clock;
+use plenary_media::{Clock, CodecBench};
 use plenary_proto::bounded::List;
 use plenary_proto::message::{DATA_LEN_MAX, Delivery, Heartbeat, Message, loose_from_bytes};
 use plenary_proto::{Address, Command, DataRefusal, PeerId, Via};
@@ -20,6 +20,7 @@ use plenary_rtc::{Channel, DownReason, Event as LinkEvent, Events as LinkEvents,
 use plenary_signal::{Address as SignalAddress, Signal, SignalEvent};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
+use crate::benches::Benches;
 use crate::event::{OnEvent, RoomEvent};
 use crate::flow::Flow;
 use crate::publish::Publisher;
@@ -69,6 +70,7 @@ pub(crate) struct Driver {
     pub(crate) connection: ConnectionState,
     /// When this peer, if it is on stage, last had contact with another peer there, in microseconds.
     pub(crate) linked_us: Option<u64>,
+    pub(crate) benches: Benches,
     pub(crate) left: bool,
     pub(crate) farewell: Vec<oneshot::Sender<()>>,
 }
@@ -85,10 +87,13 @@ enum Happened {
 }
 
 impl Driver {
-    /// Runs until the room is left or its last handle is dropped.
-    pub(crate) async fn run(mut self) {
+    /// Runs until the room is left or its last handle is dropped. `bench`: this machine's codec times, if it may mix.
+    pub(crate) async fn run(mut self, bench: Option<CodecBench>) {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+        if let Some(CodecBench { encode_us, decode_us }) = bench {
+            self.input(In::Bench { encode_us, decode_us });
+        }
         self.input(In::Timeout); // the brain has outputs from the start
         while !self.left {
             match self.next(&mut tick).await {
@@ -99,7 +104,7 @@ impl Driver {
                 Happened::Signal(None) => self.signal = None,
                 Happened::Notice(notice) => self.input(In::Notice(notice)),
                 Happened::Due => self.step(|body, now_us, outs| body.hand_over_due(now_us, outs)),
-                Happened::Tick => self.tick(),
+                Happened::Tick => self.tick().await,
                 Happened::Timeout => self.input(In::Timeout),
             }
         }
@@ -147,6 +152,9 @@ impl Driver {
             for event in std::mem::take(&mut outs.events) {
                 self.event(event);
             }
+            if outs.bench_wanted {
+                self.benches.start();
+            }
             if !outs.figures_wanted {
                 return result;
             }
@@ -155,7 +163,10 @@ impl Driver {
         }
     }
 
-    fn tick(&mut self) {
+    async fn tick(&mut self) {
+        if let Some(CodecBench { encode_us, decode_us }) = self.benches.take().await {
+            self.input(In::Bench { encode_us, decode_us });
+        }
         let (figures, links) = (self.flow.desk.figures(), self.links.clone());
         self.step(|body, now_us, outs| {
             body.set_figures(figures, outs);

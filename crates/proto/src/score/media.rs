@@ -18,6 +18,14 @@ pub(super) fn sags(delivered_percent: Option<u8>) -> bool {
     delivered_percent.is_some_and(|percent| percent < SAGS_PERCENT)
 }
 
+/// Returns the percentage that counts for candidates without media: the median of the others', so that a few lies
+/// don't change it; 100 if there are no others.
+pub(super) fn usual_percent(delivered: impl Iterator<Item = u8>) -> u8 {
+    let mut delivered: Vec<_> = delivered.collect();
+    delivered.sort_unstable();
+    delivered.get(delivered.len() / 2).copied().unwrap_or(100)
+}
+
 /// What live media shows of a candidate.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct LiveMedia {
@@ -39,10 +47,11 @@ impl LiveMedia {
         let seen: Vec<MediaSeen> = reports.filter_map(|report| report.media).collect();
         let bitrates: Vec<_> = seen.iter().map(|media| media.bitrate_bps).collect();
         let arrived = seen.iter().filter_map(|media| media.arrived_percent).collect();
+        let delivered_percent = delivered_percent(arrived, measurers, claim);
         LiveMedia {
             bitrate_bps: bitrates.iter().copied().reduce(u64::saturating_add),
             uplink_bps: uplink_bps(bitrates, measurers),
-            delivered_percent: delivered_percent(arrived, claim),
+            delivered_percent,
         }
     }
 }
@@ -57,15 +66,14 @@ fn uplink_bps(mut bitrates: Vec<u64>, measurers: usize) -> u64 {
 }
 
 /// Returns how much of the media requested of a candidate arrived, in percent: the lower of what its measurers
-/// agree on and what it claims of itself. A single measurer is not enough: it may be the mixer that the
-/// candidate would replace. Of two measurers the higher figure counts.
-fn delivered_percent(mut arrived: Vec<u8>, claim: Option<&Claim>) -> Option<u8> {
+/// agree on and what it claims of itself. Measurers without a figure count as satisfied: `arrived` are the others'
+/// figures. So a majority is needed to lower it, of two both. A single measurer is not enough: it may be the
+/// mixer that the candidate would replace.
+fn delivered_percent(mut arrived: Vec<u8>, measurers: usize, claim: Option<&Claim>) -> Option<u8> {
+    let is_known = !arrived.is_empty() && measurers > 1;
+    arrived.resize(measurers, 100);
     arrived.sort_unstable();
-    let agreed = match arrived.len() {
-        0 | 1 => None,
-        2 => Some(arrived[1]),
-        len => Some(arrived[(len - 1) / 2]),
-    };
+    let agreed = is_known.then(|| arrived[measurers / 2]);
     let claimed = claim.map(|claim| claim.rate_percent).filter(|percent| *percent < 100);
     agreed.into_iter().chain(claimed).min().map(|percent| percent.min(100))
 }
@@ -93,19 +101,25 @@ mod tests {
 
     #[test]
     fn one_measurer_alone_cannot_say_that_media_is_missing_but_the_candidate_itself_can() {
-        for (arrived, claimed, expected) in [
-            (&[][..], 100, None),
-            (&[10], 100, None),
-            (&[10, 90], 100, Some(90)),
-            (&[10, 90, 100], 100, Some(90)),
-            (&[10, 60, 62, 70, 100], 100, Some(62)),
-            (&[100, 100, 100], 60, Some(60)),
-            (&[50, 50, 50], 60, Some(50)),
-            (&[], 60, Some(60)),
-            (&[255, 255], 255, Some(100)),
+        for (arrived, measurers, claimed, expected) in [
+            (&[][..], 3, 100, None),
+            (&[10], 1, 100, None),
+            (&[10], 2, 100, Some(100)),
+            (&[10], 3, 100, Some(100)),
+            (&[10, 90], 2, 100, Some(90)),
+            (&[10, 90], 3, 100, Some(90)),
+            (&[10, 90, 100], 3, 100, Some(90)),
+            (&[10, 20], 5, 100, Some(100)),
+            (&[10, 60, 62, 70, 100], 5, 100, Some(62)),
+            (&[10, 20, 90, 100], 4, 100, Some(90)),
+            (&[100, 100, 100], 3, 60, Some(60)),
+            (&[50, 50, 50], 3, 60, Some(50)),
+            (&[], 0, 60, Some(60)),
+            (&[255, 255], 2, 255, Some(100)),
         ] {
             let claim = Claim { rate_percent: claimed, ..crate::samples::claim() };
-            assert_eq!(delivered_percent(arrived.to_vec(), Some(&claim)), expected, "{arrived:?} {claimed}");
+            let found = delivered_percent(arrived.to_vec(), measurers, Some(&claim));
+            assert_eq!(found, expected, "{arrived:?} of {measurers}, {claimed}");
         }
     }
 }

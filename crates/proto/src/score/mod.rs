@@ -294,11 +294,8 @@ pub(crate) fn tally(
         })
         .collect();
 
-    // a candidate without media counts as the mean of those with media
-    let delivered: Vec<_> =
-        tallies.iter().filter_map(|tally| tally.delivered_percent).map(u64::from).collect();
-    let mean = delivered.iter().sum::<u64>().checked_div(delivered.len() as u64).unwrap_or(100);
-    award(&mut tallies, |tally| quickness(tally) * tally.delivered_percent.map_or(mean, u64::from) / 100);
+    let usual = media::usual_percent(tallies.iter().filter_map(|tally| tally.delivered_percent));
+    award(&mut tallies, |tally| quickness(tally) * u64::from(tally.delivered_percent.unwrap_or(usual)) / 100);
 
     let speaks = |peer: &PeerId| roster.entries.iter().any(|entry| entry.peer == *peer && entry.speaks);
     let sits = |peer: &PeerId| sitting.iter().any(|(sits, _)| sits == peer);

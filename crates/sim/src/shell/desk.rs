@@ -3,7 +3,7 @@
 use plenary_body::{MixCommand, MixFigures};
 use plenary_media::codec::VideoFormat;
 use plenary_media::compose::{Guest, Layout, Placement};
-use plenary_media::mixer::{Effort, Input, MixerOutput};
+use plenary_media::mixer::{CodecWork, Effort, Input, MixerOutput};
 use plenary_proto::identity::MediaKind;
 
 use super::pictures::{Encoder, LEVEL, sound};
@@ -39,7 +39,11 @@ pub(crate) struct Desk {
     running: Option<Running>,
     decoded: u64,
     encoded: u64,
+    codec: CodecWork,
 }
+
+/// Pixels of the pictures that codec times refer to.
+const PIXELS: u64 = 1280 * 720;
 
 impl Desk {
     /// Carries out a command. Returns the speaker of whom a keyframe is to be requested.
@@ -93,11 +97,24 @@ impl Desk {
         self.running.as_ref().is_some_and(|running| running.from_us.is_some())
     }
 
-    /// The next picture, `every_us` after the one before.
-    pub(crate) fn picture(&mut self, now_us: u64, every_us: u64) -> Option<MixerOutput> {
+    /// The next picture, `every_us` after the one before, on a machine that takes this time to encode and to decode a
+    /// picture.
+    pub(crate) fn picture(
+        &mut self,
+        now_us: u64,
+        every_us: u64,
+        (encode_us, decode_us): (u32, u32),
+    ) -> Option<MixerOutput> {
         let running = self.running.as_mut().filter(|running| running.from_us <= Some(now_us))?;
         running.from_us?;
         self.encoded += 1;
+        // the speakers' pictures together fill one canvas
+        self.codec = self.codec.plus(&CodecWork {
+            encode_us: encode_us.into(),
+            encoded_pixels: PIXELS,
+            decode_us: decode_us.into(),
+            decoded_pixels: PIXELS,
+        });
         let picture = running.encoder.picture(running.format.bitrate_bps, every_us);
         Some(MixerOutput::Video { picture, captured_us: now_us })
     }
@@ -132,6 +149,7 @@ impl Desk {
         let past = MixFigures {
             decoded: self.decoded,
             encoded: self.encoded,
+            codec: self.codec,
             effort: Effort::Full,
             ..MixFigures::default()
         };

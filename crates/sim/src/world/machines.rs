@@ -166,6 +166,17 @@ impl World {
         }
     }
 
+    /// Wall time that a peer's machine needs at present to encode and to decode one 1280×720 picture, microseconds.
+    pub(super) fn codec_times_us(&mut self, at: usize) -> (u32, u32) {
+        let now = self.now;
+        let plan = &self.plan.peers[self.peers[at].planned];
+        let (encode_us, decode_us) = (plan.encode_us, plan.decode_us);
+        let is_stressed = self.machine(at).is_some_and(|machine| now < machine.stressed_until);
+        let longer =
+            |us: u32| if is_stressed { (u64::from(us) * 1_000 / LEFT_UNDER_STRESS_MILLI) as u32 } else { us };
+        (longer(encode_us), longer(decode_us))
+    }
+
     /// Lets other programs take most of a peer's machine for `us` microseconds. Without effect on peers with unlimited
     /// processor time.
     pub fn stress(&mut self, id: plenary_proto::PeerId, us: u64) {

@@ -2,7 +2,7 @@
 
 use plenary_body::{Body, In, MixCommand, Notice, Origin, Out, Outs, ReceivedFrame, TICK};
 use plenary_proto::identity::MediaKind;
-use plenary_proto::message::{Heartbeat, LinkKind, Message};
+use plenary_proto::message::{CodecSource, Heartbeat, LinkKind, Message};
 use plenary_proto::packet::LinkId;
 use plenary_proto::time::MS;
 use plenary_proto::{Command, Event, Input, Via};
@@ -15,6 +15,8 @@ use crate::shell::{Leg, Shell, brain_time, clock_us};
 
 /// Interval of a body's tick.
 const TICK_US: u64 = TICK.as_micros() as u64;
+/// Duration of a benchmark of the codecs, as in `crates/plenary`.
+const BENCH_US: u64 = 50 * MS;
 /// Time from the order to mix to a mixer's first frame: one frame to compose and encode.
 const BEGIN_US: u64 = 30 * MS;
 /// Name of the draw of a peer's first tick and first frames.
@@ -63,6 +65,11 @@ impl World {
                 }
             }
             self.carry_out_all(at, now_us, &mut outs);
+            if std::mem::take(&mut outs.bench_wanted) {
+                let (encode_us, decode_us) = self.codec_times_us(at);
+                let input = Input::CodecTimes { encode_us, decode_us, source: CodecSource::Bench };
+                self.push(self.now + BENCH_US, Happening::Input(at, Box::new(input)));
+            }
             let wanted = std::mem::take(&mut outs.figures_wanted);
             let Some(shell) = self.peers[at].shell_mut() else { break };
             if wanted {
@@ -131,6 +138,7 @@ impl World {
                     let Some(link) = body.link_with(&peer, kind) else { return };
                     In::Described { link, description }
                 }
+                Input::CodecTimes { encode_us, decode_us, .. } => In::Bench { encode_us, decode_us },
                 Input::Measured { peer, train, bandwidth_bps, address, .. } => {
                     let Some(link) = body.link_with(&peer, LinkKind::Peer) else { return };
                     In::Measured { link, train, bandwidth_bps, address }
@@ -230,6 +238,7 @@ impl World {
             MediaKind::Sound => SOUND_US,
         };
         let now = self.now;
+        let codec_times_us = self.codec_times_us(at);
         let peer = &mut self.peers[at];
         let now_us = clock_us(peer.clock(now));
         let there = peer.is_there();
@@ -239,7 +248,7 @@ impl World {
             return;
         }
         let outputs: Vec<_> = match kind {
-            MediaKind::Video => shell.desk.picture(now_us, every_us).into_iter().collect(),
+            MediaKind::Video => shell.desk.picture(now_us, every_us, codec_times_us).into_iter().collect(),
             MediaKind::Sound => shell.desk.sound(now_us),
         };
         self.push(now + every_us, Happening::Compose(at, kind));
