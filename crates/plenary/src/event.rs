@@ -8,8 +8,8 @@ use bytes::Bytes;
 use futures::{Stream, StreamExt};
 use plenary_body::Shedding;
 use plenary_media::mixer::{Effort, EffortWhy};
-use plenary_proto::message::{Delivery, ElectionReason};
-use plenary_proto::{Mode, PeerId, Rank, Tally};
+use plenary_proto::message::{Delivery, ElectionReason, MediaSeen};
+use plenary_proto::{CodecClaim, Mode, PeerId, Rank, Tally};
 use tokio::sync::broadcast;
 use tokio_stream::wrappers::BroadcastStream;
 use tokio_stream::wrappers::errors::BroadcastStreamRecvError;
@@ -116,6 +116,10 @@ pub enum RoomEvent {
         samples_bps: Vec<u64>,
         /// Round-trip time, microseconds; 0 if unknown.
         rtt_us: u32,
+        /// Media that arrived from the candidate over the last 20 s; `None` unless it did throughout.
+        media: Option<MediaSeen>,
+        /// Codec times that the candidate claims; `None` if it has none.
+        codec: Option<CodecClaim>,
     },
     /// The active speakers have changed, as heard at this peer. [`Room::levels`](crate::Room::levels) returns
     /// their levels.

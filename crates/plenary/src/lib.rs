@@ -100,10 +100,11 @@ pub use plenary_media as media;
 pub use plenary_media::mixer::{Effort, EffortWhy};
 pub use plenary_proto::identity::{FrameIdentity, MediaKind};
 pub use plenary_proto::message::{
-    Consent, DATA_LEN_MAX, Delivery, ElectionReason, LOOSE_LEN_MAX, ProgramFormat, Refusal, VideoRequest,
+    CodecSource, Consent, DATA_LEN_MAX, Delivery, ElectionReason, LOOSE_LEN_MAX, MediaSeen, ProgramFormat,
+    Refusal, VideoRequest,
 };
 pub use plenary_proto::seal::{Invite, InviteError};
-pub use plenary_proto::{DataRefusal, Mode, PeerId, Rank, StreamId, Tally};
+pub use plenary_proto::{CodecClaim, DataRefusal, Mode, PeerId, Rank, Sources, StreamId, Tally};
 pub use plenary_rtc::{LinkError, Shape, Shaper};
 pub use plenary_signal::{Outage, Refusal as RendezvousRefusal, RendezvousError, SignalError};
 pub use publish::{EncodedTrack, RawTrack, Wish};

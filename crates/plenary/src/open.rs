@@ -190,6 +190,7 @@ async fn open(opening: Opening, mut options: Options) -> Result<Room, Error> {
         connection: ConnectionState::default(),
         linked_us: None,
         benches: Benches::new(codecs_to_measure),
+        scores: Arc::default(),
         left: false,
         farewell: Vec::new(),
     };

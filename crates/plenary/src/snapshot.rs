@@ -1,8 +1,10 @@
 //! Snapshot of a peer's knowledge of its room.
 
+use std::sync::Arc;
+
 use plenary_body::{Body, Shedding};
 use plenary_proto::message::Entry;
-use plenary_proto::{Mode, PeerId, Rank};
+use plenary_proto::{Mode, PeerId, Rank, Tally};
 
 /// A peer on stage.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -102,10 +104,13 @@ pub struct RoomSnapshot {
     /// Uplink bandwidth of this peer as measured by its parents, bits per second; `None` before a
     /// measurement.
     pub uplink_bps: Option<u64>,
+    /// Figures of the candidates in the last election, the best first, as this peer computed them; empty if it
+    /// knows only the outcome, as a viewer does.
+    pub scores: Arc<[Tally]>,
 }
 
 impl RoomSnapshot {
-    pub(crate) fn new(body: &Body, connection: ConnectionState) -> RoomSnapshot {
+    pub(crate) fn new(body: &Body, connection: ConnectionState, scores: Arc<[Tally]>) -> RoomSnapshot {
         let brain = body.snapshot();
         let member = |entry: &Entry| Member {
             peer: entry.peer,
@@ -117,6 +122,7 @@ impl RoomSnapshot {
         };
         RoomSnapshot {
             connection,
+            scores,
             epoch: brain.epoch,
             mode: brain.mode,
             stage: body.stage().iter().map(member).collect(),

@@ -13,7 +13,7 @@ use crate::bounded::List;
 use crate::id::PeerId;
 use crate::message::{Claim, Doubt, ElectionReason, MIXERS_MAX, Outcome};
 use crate::seal::Signed;
-use crate::view::STATEMENT_LIFE_S;
+use crate::view::signed_unix_s;
 
 /// Duration of the distrust after an election for trouble, in seconds. A guess: the lifetime of a claim.
 const DOUBT_LIFE_S: u64 = 600;
@@ -44,8 +44,7 @@ pub(crate) fn believed(claims: &[Signed<Claim>], doubts: &[Doubt]) -> Vec<Signed
 
 /// Returns the time of the claims' signatures, as the median of the signers' clocks; 0 without claims.
 fn median_unix_s(claims: &[Signed<Claim>]) -> u64 {
-    let signed = |claim: &Signed<Claim>| claim.expires_unix_s.saturating_sub(STATEMENT_LIFE_S);
-    let mut times: Vec<u64> = claims.iter().map(signed).collect();
+    let mut times: Vec<u64> = claims.iter().map(signed_unix_s).collect();
     times.sort_unstable();
     times.get(times.len().saturating_sub(1) / 2).copied().unwrap_or(0)
 }
@@ -55,6 +54,7 @@ mod tests {
     use super::*;
     use crate::id::RoomId;
     use crate::samples::{claim, key};
+    use crate::view::STATEMENT_LIFE_S;
 
     /// Claims of peers 1 to 3, signed when their clocks show these times.
     fn claims(clocks_unix_s: [u64; 3]) -> Vec<Signed<Claim>> {

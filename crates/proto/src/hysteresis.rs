@@ -59,6 +59,7 @@ pub(crate) fn seats(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::score::Sources;
 
     fn peer(id: u8) -> PeerId {
         PeerId([id; 32])
@@ -76,6 +77,7 @@ mod tests {
             line: None,
             encode_us: None,
             measurers,
+            sources: Sources::default(),
             latency_us: 0,
             paused_ppm: 0,
         }

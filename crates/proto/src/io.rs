@@ -327,6 +327,19 @@ pub enum Output {
     Event(Event),
 }
 
+/// Codec times claimed by a candidate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct CodecClaim {
+    /// Time to encode one 1280×720 picture, microseconds.
+    pub encode_us: u32,
+    /// Time to decode it, microseconds.
+    pub decode_us: u32,
+    /// How the times were measured.
+    pub source: CodecSource,
+    /// Age of the times when the claim was signed, seconds.
+    pub age_s: u16,
+}
+
 /// Notification to the application.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub enum Event {
@@ -420,6 +433,10 @@ pub enum Event {
         samples_bps: Vec<u64>,
         /// RTT, microseconds; 0 when unknown.
         rtt_us: u32,
+        /// Media that arrived from the peer over the last 20 s; `None` unless it did throughout.
+        media: Option<MediaSeen>,
+        /// Codec times that the peer claims; `None` if it sent no claim.
+        codec: Option<CodecClaim>,
     },
     /// Application data published by a peer on stage.
     Data {

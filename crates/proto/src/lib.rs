@@ -60,11 +60,11 @@ pub mod watchdog;
 pub use broadcast::DataRefusal;
 pub use config::{CHILDREN_MAX, HostConfig, RoomConfig};
 pub use id::{InForce, PeerId, Rank, RoomId, ShortId, StreamId, StreamKind, StreamSpec};
-pub use io::{Address, Command, Event, Input, MixRole, Output, Verdict, Via};
+pub use io::{Address, CodecClaim, Command, Event, Input, MixRole, Output, Verdict, Via};
 #[cfg(debug_assertions)]
 #[doc(hidden)]
 pub use mutation::Mutation;
 pub use room::{BrainSnapshot, RoomState};
-pub use score::Tally;
+pub use score::{Sources, Tally};
 pub use stage::Mode;
 pub use time::Time;

@@ -21,7 +21,7 @@ use std::net::IpAddr;
 use crate::bounded::{Bound, List};
 use crate::hashed_draw::{DrawKey, drawn};
 use crate::id::PeerId;
-use crate::io::{Event, Output};
+use crate::io::{CodecClaim, Event, Output};
 use crate::links::Want;
 use crate::message::{
     Claim, CodecSource, Consent, LineId, MEASURERS_MAX, Measured, MediaSeen, Message, ROSTER_MAX, Report,
@@ -88,6 +88,8 @@ struct Measurement {
     media: Option<MediaSeen>,
     line: Option<LineId>,
     failures: u32,
+    /// Codec times claimed by the candidate.
+    codec: Option<CodecClaim>,
     /// Measured for this peer's own user: the result isn't sent to other peers.
     private: bool,
 }
@@ -103,6 +105,7 @@ impl Measurement {
             media: None,
             line: None,
             failures: 0,
+            codec: None,
             private,
         }
     }
@@ -213,26 +216,36 @@ impl Probe {
         if view.config.consent == Consent::Never || !view.on_stage() {
             return;
         }
-        let Some(CodecTimes { encode_us, decode_us, source, at }) = self.codec else { return };
-        let codec_age_s = u16::try_from(view.now.since(at) / SECOND).unwrap_or(u16::MAX);
-        let claim = self.claim.get_or_insert_with(|| {
-            view.sign(Claim {
-                term: self.term,
-                encode_us,
-                decode_us,
-                codec_source: source,
-                codec_age_s,
-                uplink_bps_max: view.config.uplink_bps_max,
-                rate_percent: self.rate_percent.unwrap_or(100),
-                round_trips: self.round_trips.clone(),
-            })
-        });
-        let claim = claim.clone();
+        let Some(claim) = self.claim.take().or_else(|| self.sign_claim(view)) else { return };
+        self.claim = Some(claim.clone());
         self.claimed_to.retain(|peer| view.stage.contains(peer));
         for entry in view.stage.entries() {
             if entry.peer != view.me && self.claimed_to.insert(entry.peer) {
                 view.out.send(entry.peer, Message::Claim(claim.clone()));
             }
+        }
+    }
+
+    /// Signs a claim; `None` for a peer without codec times.
+    fn sign_claim(&self, view: &mut View<'_>) -> Option<Signed<Claim>> {
+        let CodecTimes { encode_us, decode_us, source, at } = self.codec?;
+        Some(view.sign(Claim {
+            term: self.term,
+            encode_us,
+            decode_us,
+            codec_source: source,
+            codec_age_s: u16::try_from(view.now.since(at) / SECOND).unwrap_or(u16::MAX),
+            uplink_bps_max: view.config.uplink_bps_max,
+            rate_percent: self.rate_percent.unwrap_or(100),
+            round_trips: self.round_trips.clone(),
+        }))
+    }
+
+    /// Notes the codec times that a candidate claims, for a measurement for this peer's own user.
+    pub(crate) fn claimed(&mut self, claim: &Signed<Claim>) {
+        let Claim { encode_us, decode_us, codec_source: source, codec_age_s: age_s, .. } = claim.body;
+        for measurement in self.queue.iter_mut().filter(|measurement| measurement.candidate == claim.sender) {
+            measurement.codec = Some(CodecClaim { encode_us, decode_us, source, age_s });
         }
     }
 
@@ -316,10 +329,14 @@ impl Probe {
         }
         // a peer that isn't on stage gets one train per `STRANGER_US`, and none from a mixer
         let stranger = !view.stage.contains(&peer) && !asked;
-        let too_soon = stranger && (view.mixes() || view.now < self.stranger_at);
+        let too_soon = stranger && view.now < self.stranger_at;
         if stranger && !too_soon {
             self.stranger_at = view.now + STRANGER_US;
+            if let Some(claim) = self.sign_claim(view) {
+                view.out.send(peer, Message::Claim(claim)); // peers on stage have it
+            }
         }
+        let too_soon = too_soon || (stranger && view.mixes());
         if view.now < self.busy_until || too_soon || bytes > TRAIN_BYTES {
             view.out.send(peer, Message::ProbeBusy { train });
             return false;
@@ -339,6 +356,10 @@ impl Probe {
     pub(crate) fn busy(&mut self, view: &mut View<'_>, peer: PeerId, train: u32) {
         if self.awaited.as_ref().is_some_and(|awaited| awaited.train == train && awaited.candidate == peer) {
             self.awaited = None;
+            let is_private = self.queue.front().is_some_and(|front| front.private);
+            if is_private {
+                self.report_if_done(view); // a mixer is always busy
+            }
             self.queue.rotate_left(usize::from(!self.queue.is_empty()));
             self.next_at = Some(view.now + view.rng.jitter(BUSY_RETRY_US));
         }
@@ -387,7 +408,8 @@ impl Probe {
         let kept = if front.samples.len() > 1 { &front.samples[1..] } else { &front.samples[..] };
         if front.private {
             let (peer, rtt_us) = (front.candidate, front.rtt_us);
-            view.out.event(Event::Measured { peer, samples_bps: kept.to_vec(), rtt_us });
+            let (media, codec) = (front.media, front.codec);
+            view.out.event(Event::Measured { peer, samples_bps: kept.to_vec(), rtt_us, media, codec });
             return None;
         }
         if kept.is_empty() {

@@ -17,6 +17,11 @@ use crate::time::{SECOND, Time};
 /// hand.
 pub(crate) const STATEMENT_LIFE_S: u64 = 600;
 
+/// Returns the time at which a statement of the stage was signed, seconds since 1970 by its sender's clock.
+pub(crate) fn signed_unix_s<T>(statement: &Signed<T>) -> u64 {
+    statement.expires_unix_s.saturating_sub(STATEMENT_LIFE_S)
+}
+
 /// Estimate of this peer's uplink for the other machines of the brain.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct UplinkEstimate {

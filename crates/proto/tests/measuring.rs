@@ -1,11 +1,15 @@
 //! A parent measures the uplinks of its children: trains, their sizes and rates, and when it stops; and how a
 //! viewer uses the figures of its parents.
 
-use crate::samples::brain::{MS, SECOND, receivers, said, says, times_said};
-use crate::samples::key;
+use crate::samples::brain::{
+    self, Brain, MS, SECOND, consenting, receivers, said, says, speaker, times_said,
+};
 use crate::samples::viewer::Viewer;
-use plenary_proto::message::{Attach, Message, Purpose};
-use plenary_proto::{Input, Output};
+use crate::samples::{NOW, key, room};
+use plenary_proto::bounded::List;
+use plenary_proto::message::{Attach, Claim, CodecSource, Message, Purpose};
+use plenary_proto::seal::Signed;
+use plenary_proto::{CodecClaim, Command, Event, Input, Output};
 
 const FIRST_TRAIN: u32 = 1 << 31;
 
@@ -275,4 +279,61 @@ fn children_wait_1_s_for_the_first_figure_and_are_sent_away_without_one() {
             assert!(asked(&mut viewer), "then its uplink counts as wide");
         }
     }
+}
+
+fn claims_and_trains(outputs: &[Output], to: u8) -> (usize, usize) {
+    let claims = said(outputs, to).into_iter().filter(|message| matches!(message, Message::Claim(_)));
+    let trains = outputs.iter().filter(|output| matches!(output, Output::Train { .. }));
+    (claims.count(), trains.count())
+}
+
+#[test]
+fn a_peer_beside_the_stage_gets_a_candidate_s_claim_and_a_train_and_from_a_mixer_the_claim_alone() {
+    let mut candidate = Brain::new(3, consenting());
+    candidate.adopts(&[speaker(2), brain::candidate(3), brain::candidate(4)], |_| ());
+    candidate.give(Input::CodecTimes { encode_us: 4_000, decode_us: 1_500, source: CodecSource::Bench });
+    candidate.is_linked_by(50);
+    let asks = Message::ProbeWanted { train: 1, bytes: 26_400, rate_bps: 0 };
+    assert_eq!(claims_and_trains(&candidate.hears(50, asks.clone()), 50), (1, 1));
+    assert_eq!(claims_and_trains(&candidate.hears(50, asks.clone()), 50), (0, 0), "at once again");
+    candidate.elects(1, &[3], &[4]);
+    candidate.rests_for(SECOND);
+    assert_eq!(claims_and_trains(&candidate.hears(50, asks), 50), (1, 0), "media flows");
+}
+
+#[test]
+fn a_viewer_s_own_measurement_of_a_mixer_that_grants_no_train_ends_with_the_mixer_s_claim() {
+    let mut viewer = Viewer::relay();
+    let epoch = viewer.epoch();
+    let claim = |age_s| {
+        let claim = Claim {
+            term: 1,
+            encode_us: 4_000,
+            decode_us: 1_500,
+            codec_source: CodecSource::Frames,
+            codec_age_s: age_s,
+            uplink_bps_max: None,
+            rate_percent: 100,
+            round_trips: List::new(),
+        };
+        Message::Claim(Signed::new(&key(3), &room(), epoch, 1_000 + u64::from(age_s), NOW + 600, claim))
+    };
+    let mut outputs = viewer.give(Input::Command(Command::Measure(key(3).id())));
+    let (mut measured, mut claimed) = (Vec::new(), false);
+    for _ in 0..200 {
+        outputs.extend(viewer.runs_for(100 * MS).into_iter().map(|(_, output)| output));
+        for train in trains(&outputs, 3) {
+            if !std::mem::replace(&mut claimed, true) {
+                viewer.hears(3, claim(7));
+            }
+            outputs.extend(viewer.hears(3, Message::ProbeBusy { train: train.number }));
+        }
+        measured.extend(brain::events(&outputs).into_iter().filter_map(|event| match event {
+            Event::Measured { samples_bps, codec, .. } => Some((samples_bps.clone(), *codec)),
+            _ => None,
+        }));
+        outputs.clear();
+    }
+    let codec = CodecClaim { encode_us: 4_000, decode_us: 1_500, source: CodecSource::Frames, age_s: 7 };
+    assert_eq!(measured, [(vec![], Some(codec))]);
 }

@@ -7,13 +7,14 @@ use plenary::media::codec::{Codecs as _, VideoFormat};
 use plenary::media::compose::{Composer, Tile, grid};
 use plenary::media::source::{Source as _, TestSource};
 use plenary::media::{BuiltinCodecs, codec_bench};
-use plenary::{Invite, Options, PeerId, Room, RoomEvent};
+use plenary::{CodecClaim, Invite, MediaSeen, Options, PeerId, Room, RoomEvent};
 use serde::Serialize;
 use statrs::distribution::{ContinuousCDF as _, StudentsT};
 
 use super::runtime;
 use crate::args::ProbeArgs;
 use crate::json::{self, round};
+use crate::tell::codec_word;
 use crate::{Failure, demo::figures::short};
 
 /// Number of pictures composed to measure the compositor.
@@ -41,6 +42,36 @@ struct Candidate {
     bandwidth_bps_interval: Option<u64>,
     trains: usize,
     rtt_ms: Option<f64>,
+    /// Bitrate of the media that arrived here from the candidate over the last 20 s; null without such media.
+    bitrate_bps: Option<u64>,
+    /// Time that the candidate claims to need to encode and to decode a 1280x720 picture.
+    encode_us: Option<u32>,
+    decode_us: Option<u32>,
+    source: CandidateSource,
+    age_ms: CandidateAge,
+}
+
+#[derive(Serialize)]
+struct CandidateSource {
+    bandwidth: Option<&'static str>,
+    bitrate: Option<&'static str>,
+    encode: Option<&'static str>,
+}
+
+#[derive(Serialize)]
+struct CandidateAge {
+    bandwidth: Option<u64>,
+    bitrate: Option<u64>,
+    encode: Option<u64>,
+}
+
+/// Result of a measurement.
+#[derive(Default)]
+struct Found {
+    samples_bps: Vec<u64>,
+    rtt_us: u32,
+    media: Option<MediaSeen>,
+    codec: Option<CodecClaim>,
 }
 
 pub(crate) fn run(args: ProbeArgs) -> Result<(), Failure> {
@@ -83,7 +114,17 @@ fn summary(probed: &Probed) -> String {
             _ => "not measured".to_owned(),
         };
         let rtt = candidate.rtt_ms.map_or("-".to_owned(), |ms| format!("{ms:.1} ms"));
-        text += &format!("from {} {:16} {bandwidth}, round trip {rtt}\n", candidate.peer, candidate.name);
+        text += &format!("from {} {:16} {bandwidth}, round trip {rtt}", candidate.peer, candidate.name);
+        if let (Some(us), Some(source), Some(age_ms)) =
+            (candidate.encode_us, candidate.source.encode, candidate.age_ms.encode)
+        {
+            let (ms, age_s) = (f64::from(us) / 1000.0, age_ms / 1000);
+            text += &format!(", encodes in {ms:.2} ms (by {source}, {age_s} s ago)");
+        }
+        if let Some(bps) = candidate.bitrate_bps {
+            text += &format!(", sends {:.1} Mbit/s here", bps as f64 / 1e6);
+        }
+        text += "\n";
     }
     if probed.candidates.iter().any(|candidate| candidate.bandwidth_bps.is_some()) {
         text +=
@@ -136,23 +177,24 @@ async fn measure(invite: &Invite, password: Option<String>) -> Result<Vec<Candid
         room.measure(member.peer).await?;
         let found = tokio::time::timeout(MEASURE_MAX, async {
             while let Some(event) = events.next().await {
-                if let RoomEvent::Measured { peer, samples_bps, rtt_us } = event
+                if let RoomEvent::Measured { peer, samples_bps, rtt_us, media, codec } = event
                     && peer == member.peer
                 {
-                    return Some((samples_bps, rtt_us));
+                    return Some(Found { samples_bps, rtt_us, media, codec });
                 }
             }
             None
         });
-        let (samples, rtt_us) = found.await.ok().flatten().unwrap_or_default();
-        measured.push(candidate(member.peer, &member.name, &samples, rtt_us));
+        let found = found.await.ok().flatten().unwrap_or_default();
+        measured.push(candidate(member.peer, &member.name, &found));
     }
     room.leave().await;
     room.close().await;
     Ok(measured)
 }
 
-fn candidate(peer: PeerId, name: &str, samples: &[u64], rtt_us: u32) -> Candidate {
+fn candidate(peer: PeerId, name: &str, found: &Found) -> Candidate {
+    let Found { samples_bps: samples, rtt_us, media, codec } = found;
     let mean = samples.iter().sum::<u64>().checked_div(samples.len() as u64);
     Candidate {
         peer: short(&peer),
@@ -160,7 +202,20 @@ fn candidate(peer: PeerId, name: &str, samples: &[u64], rtt_us: u32) -> Candidat
         bandwidth_bps: mean,
         bandwidth_bps_interval: interval(samples),
         trains: samples.len(),
-        rtt_ms: (rtt_us > 0).then(|| round(f64::from(rtt_us) / 1000.0)),
+        rtt_ms: (*rtt_us > 0).then(|| round(f64::from(*rtt_us) / 1000.0)),
+        bitrate_bps: media.map(|media| media.bitrate_bps),
+        encode_us: codec.map(|codec| codec.encode_us),
+        decode_us: codec.map(|codec| codec.decode_us),
+        source: CandidateSource {
+            bandwidth: mean.map(|_| "train"),
+            bitrate: media.map(|_| "media"),
+            encode: codec.map(|codec| codec_word(codec.source)),
+        },
+        age_ms: CandidateAge {
+            bandwidth: mean.map(|_| 0),
+            bitrate: media.map(|_| 0),
+            encode: codec.map(|codec| 1000 * u64::from(codec.age_s)),
+        },
     }
 }
 

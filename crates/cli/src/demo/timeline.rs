@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use plenary::{ElectionReason, Mode, PeerId, RoomEvent};
+use plenary::{ElectionReason, Mode, PeerId, RoomEvent, Sources, Tally};
 use serde::Serialize;
 
 use super::cast::Cast;
 use super::figures::short;
-use crate::tell::mode_word;
+use crate::tell::{codec_word, mode_word};
 
 /// Event reported by the host's room, with its time.
 pub(crate) type TimedEvent = (u64, RoomEvent);
@@ -35,8 +35,54 @@ pub(crate) struct ScoreReport {
     points: u64,
     bandwidth_bps: u64,
     bitrate_bps: Option<u64>,
+    /// Percentage of the requested media that arrived.
+    delivered_percent: Option<u8>,
     encode_us: Option<u32>,
     measurers: usize,
+    age_ms: AgeReport,
+    source: SourceReport,
+}
+
+/// Ages of a candidate's figures at the vote.
+#[derive(Clone, Debug, Serialize)]
+struct AgeReport {
+    bandwidth: Option<u64>,
+    bitrate: Option<u64>,
+    encode: Option<u64>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+struct SourceReport {
+    bandwidth: Option<&'static str>,
+    /// "media", or "mean" for a candidate without media: it counts as the middle of the others.
+    bitrate: &'static str,
+    encode: Option<&'static str>,
+}
+
+impl ScoreReport {
+    fn of(tally: &Tally) -> ScoreReport {
+        let Sources { bandwidth_by_media, reports_age_s, codec, codec_age_s } = tally.sources;
+        let ms = |seconds: u32| u64::from(seconds) * 1000;
+        let has_media = tally.bitrate_bps.is_some();
+        ScoreReport {
+            points: tally.points,
+            bandwidth_bps: tally.bandwidth_bps,
+            bitrate_bps: tally.bitrate_bps,
+            delivered_percent: tally.delivered_percent,
+            encode_us: tally.encode_us,
+            measurers: tally.measurers,
+            age_ms: AgeReport {
+                bandwidth: reports_age_s.map(ms),
+                bitrate: reports_age_s.filter(|_| has_media).map(ms),
+                encode: codec_age_s.map(ms),
+            },
+            source: SourceReport {
+                bandwidth: reports_age_s.map(|_| if bandwidth_by_media { "media" } else { "train" }),
+                bitrate: if has_media { "media" } else { "mean" },
+                encode: codec.map(codec_word),
+            },
+        }
+    }
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -110,16 +156,7 @@ pub(crate) fn elections(events: &[TimedEvent], cast: &Cast) -> Vec<ElectionRepor
                 opened.insert(*term, *at_us);
             }
             RoomEvent::Elected { term, reason, signatures, roster, mixers, standbys, tallies } => {
-                let scores = tallies.iter().map(|tally| {
-                    let score = ScoreReport {
-                        points: tally.points,
-                        bandwidth_bps: tally.bandwidth_bps,
-                        bitrate_bps: tally.bitrate_bps,
-                        encode_us: tally.encode_us,
-                        measurers: tally.measurers,
-                    };
-                    (short(&tally.peer), score)
-                });
+                let scores = tallies.iter().map(|tally| (short(&tally.peer), ScoreReport::of(tally)));
                 elections.push(ElectionReport {
                     term: *term,
                     reason: reason_word(*reason),

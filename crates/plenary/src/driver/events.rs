@@ -71,7 +71,9 @@ fn of_brain(event: Event) -> Option<RoomEvent> {
         }
         Event::Failover { rank, peer, polite } => RoomEvent::Failover { rank, peer, polite },
         Event::Withdrawn { rank, peer } => RoomEvent::Withdrawn { rank, peer },
-        Event::Measured { peer, samples_bps, rtt_us } => RoomEvent::Measured { peer, samples_bps, rtt_us },
+        Event::Measured { peer, samples_bps, rtt_us, media, codec } => {
+            RoomEvent::Measured { peer, samples_bps, rtt_us, media, codec }
+        }
         Event::Data { from, delivery, bytes } => RoomEvent::Data { from, delivery, bytes: bytes.into() },
         Event::DataMissed { from, pieces } => RoomEvent::DataMissed { from, pieces },
         Event::Solo { speaker, comes } => RoomEvent::Solo { speaker, comes },

@@ -15,7 +15,7 @@ use plenary_body::{
 use plenary_media::{Clock, CodecBench};
 use plenary_proto::bounded::List;
 use plenary_proto::message::{DATA_LEN_MAX, Delivery, Heartbeat, Message, loose_from_bytes};
-use plenary_proto::{Address, Command, DataRefusal, PeerId, Via};
+use plenary_proto::{Address, Command, DataRefusal, Event, PeerId, Tally, Via};
 use plenary_rtc::{Channel, DownReason, Event as LinkEvent, Events as LinkEvents, LinkId, Links};
 use plenary_signal::{Address as SignalAddress, Signal, SignalEvent};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
@@ -71,6 +71,8 @@ pub(crate) struct Driver {
     /// When this peer, if it is on stage, last had contact with another peer there, in microseconds.
     pub(crate) linked_us: Option<u64>,
     pub(crate) benches: Benches,
+    /// Figures of the last election.
+    pub(crate) scores: Arc<[Tally]>,
     pub(crate) left: bool,
     pub(crate) farewell: Vec<oneshot::Sender<()>>,
 }
@@ -188,8 +190,11 @@ impl Driver {
                 Some(refused) => self.answer_join(refused),
                 None => {}
             }
-            self.left |= *event == plenary_proto::Event::Left;
+            self.left |= *event == Event::Left;
             events::log(event);
+        }
+        if let BodyEvent::Brain(Event::Decided { tallies, .. }) = &event {
+            self.scores = tallies.as_slice().into();
         }
         let is_brains = matches!(event, BodyEvent::Brain(_));
         if let Some(event) = events::public(event) {
@@ -255,7 +260,8 @@ impl Driver {
 
     fn renew_snapshot_as(&mut self, connection: ConnectionState) {
         self.snapshot_due_us = self.clock.now_us() + SNAPSHOT_US;
-        let snapshot = self.flow.read(|body| RoomSnapshot::new(body, connection));
+        let scores = self.scores.clone();
+        let snapshot = self.flow.read(|body| RoomSnapshot::new(body, connection, scores));
         self.snapshot.send_if_modified(|known| {
             let changed = *known != snapshot;
             *known = snapshot;

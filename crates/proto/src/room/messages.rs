@@ -139,7 +139,10 @@ impl RoomState {
                 self.uplink.told(&self.shared.view(), from, bps);
                 self.update_uplink();
             }
-            Message::Claim(claim) => self.election.claim(&self.shared.view(), claim),
+            Message::Claim(claim) => {
+                self.probe.claimed(&claim);
+                self.election.claim(&self.shared.view(), claim);
+            }
             Message::Report(report) => self.election.report(&self.shared.view(), report),
             Message::PreVoteWanted { epoch, need } => {
                 self.election.pre_vote_wanted(&mut self.shared.view(), from, epoch, need);

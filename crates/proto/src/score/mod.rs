@@ -30,9 +30,10 @@ use serde::Serialize;
 
 use crate::delays::Delays;
 use crate::id::PeerId;
-use crate::message::{Claim, Entry, LineId, MIXERS_MAX, Report, Roster};
+use crate::message::{Claim, CodecSource, Entry, LineId, MIXERS_MAX, Report, Roster};
 use crate::score::media::LiveMedia;
 use crate::seal::Signed;
+use crate::view::signed_unix_s;
 
 /// One whole point, in micro-points.
 const MICRO: u128 = 1_000_000;
@@ -69,6 +70,20 @@ const QUICK: u64 = 2;
 const PAUSED_PPM_MAX: u64 = 5_000;
 const PAUSED_PERCENT: u64 = 30;
 
+/// Where a candidate's figures come from, and how old they were at the vote.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Sources {
+    /// Whether live media showed the bandwidth. If not, packet trains showed as much or more.
+    pub bandwidth_by_media: bool,
+    /// Age of the oldest report on the candidate when the newest statement of the ballot was signed, seconds;
+    /// `None` without reports. Reports hold bandwidth and bitrate.
+    pub reports_age_s: Option<u32>,
+    /// Source of the codec times; `None` without a claim, or if the claim is distrusted.
+    pub codec: Option<CodecSource>,
+    /// Age of the codec times at that time, seconds.
+    pub codec_age_s: Option<u32>,
+}
+
 /// Figures of one candidate in an election.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Tally {
@@ -92,6 +107,8 @@ pub struct Tally {
     pub encode_us: Option<u32>,
     /// Number of peers that measured its bandwidth.
     pub measurers: usize,
+    /// Sources and ages of the figures.
+    pub sources: Sources,
     /// Access line behind which more than half of its measurers see it.
     pub line: Option<LineId>,
     /// Latency from a speaker's camera to the middle of the first tier, as far as it depends on the
@@ -245,6 +262,9 @@ pub(crate) fn tally(
     let mut candidates: Vec<&Entry> =
         roster.entries.iter().filter(|entry| entry.mixes && !entry.away).collect();
     candidates.sort_by_key(|entry| entry.peer);
+    let signed_s = reports.iter().map(signed_unix_s).chain(claims.iter().map(signed_unix_s));
+    let newest_s = signed_s.max().unwrap_or(0);
+    let age_s = |signed_s: u64| u32::try_from(newest_s.saturating_sub(signed_s)).unwrap_or(u32::MAX);
     let measurer = |report: &Signed<Report>| {
         report.sender != report.body.candidate
             && roster.entries.iter().any(|entry| entry.peer == report.sender)
@@ -256,12 +276,23 @@ pub(crate) fn tally(
             let of_candidate =
                 reports.iter().filter(|report| report.body.candidate == entry.peer && measurer(report));
             let by_measurer: BTreeMap<_, _> =
-                of_candidate.map(|report| (report.sender, &report.body)).collect();
+                of_candidate.clone().map(|report| (report.sender, &report.body)).collect();
             let bandwidths: Vec<_> = by_measurer.values().map(|report| report.bandwidth_bps).collect();
-            let claim = claims.iter().find(|claim| claim.sender == entry.peer).map(|claim| &claim.body);
+            let signed_claim = claims.iter().find(|claim| claim.sender == entry.peer);
+            let claim = signed_claim.map(|claim| &claim.body);
             let LiveMedia { bitrate_bps, uplink_bps, delivered_percent } =
                 LiveMedia::of(by_measurer.values().copied(), claim);
-            let mut bandwidth_bps = agreed(bandwidths, job.bandwidth_bps).max(uplink_bps);
+            let by_trains_bps = agreed(bandwidths, job.bandwidth_bps);
+            let mut bandwidth_bps = by_trains_bps.max(uplink_bps);
+            let codec_age_s = |claim: &Signed<Claim>| {
+                age_s(signed_unix_s(claim)).saturating_add(claim.body.codec_age_s.into())
+            };
+            let sources = Sources {
+                bandwidth_by_media: uplink_bps > by_trains_bps,
+                reports_age_s: of_candidate.map(signed_unix_s).min().map(age_s),
+                codec: claim.map(|claim| claim.codec_source),
+                codec_age_s: signed_claim.map(codec_age_s),
+            };
             let sits = sitting.iter().find(|(peer, _)| *peer == entry.peer);
             if let Some((_, known_bps)) = sits.filter(|_| !media::sags(delivered_percent)) {
                 bandwidth_bps = unladen_bps(bandwidth_bps, *known_bps);
@@ -287,6 +318,7 @@ pub(crate) fn tally(
                 delivered_percent,
                 encode_us: claim.map(|claim| claim.encode_us),
                 measurers: by_measurer.len(),
+                sources,
                 line: line_of(&by_measurer),
                 latency_us: job.latency_us(claim, bandwidth_bps, ways_us),
                 paused_ppm: agreed_paused_ppm(by_measurer.values().map(|report| report.paused_ppm)),
