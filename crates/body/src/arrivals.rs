@@ -91,7 +91,7 @@ pub(crate) struct Arrivals {
 }
 
 impl Arrivals {
-    /// Counts a packet from a peer. `is_own`: the peer makes the stream. `is_fresh`: the packet was not here before.
+    /// Counts a packet from a peer. `is_own`: the peer makes the stream. `is_fresh`: first copy of the packet.
     pub(crate) fn packet(
         &mut self,
         peer: PeerId,

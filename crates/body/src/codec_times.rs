@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 
 use plenary_media::mixer::CodecWork;
-use plenary_proto::message::CodecSource;
+use plenary_proto::message::{CLAIM_PIXELS, CodecSource};
 
 /// Interval of samples of the mixer's pictures. A guess: 150 pictures of 30 a second.
 const SAMPLE_US: u64 = 5_000_000;
@@ -17,8 +17,6 @@ const SPAN_US: u64 = 100_000_000;
 const SAMPLES_MAX: usize = (SPAN_US / SAMPLE_US) as usize;
 /// Minimum interval of benchmarks, and maximum age of a measurement on an idle machine.
 const BENCH_US: u64 = 60_000_000;
-/// Pixels of the pictures that claims refer to: 1280×720.
-const CLAIM_PIXELS: u64 = 1280 * 720;
 /// Smallest relative change that is claimed. Of 20 benchmarks beside programs at low priority that used all cores, 19 took
 /// up to 25 % longer than the median.
 const CHANGE_MIN: f64 = 0.25;
@@ -48,7 +46,7 @@ impl Series {
         }
     }
 
-    /// Returns the median of the samples, and their median deviation from it; `None` if there are none since `since_us`.
+    /// Returns the median of the samples and their median deviation from it; `None` without a sample since `since_us`.
     fn median(&self, since_us: u64) -> Option<(u32, u32)> {
         self.0.back().filter(|(at_us, _)| *at_us >= since_us)?;
         let middle = |mut values: Vec<u32>| {

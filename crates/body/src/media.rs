@@ -30,6 +30,7 @@ use crate::program::{Arrived, PROGRAM_SLOTS, Program};
 use crate::received::{Origin, ReceivedFrame};
 use crate::solo::{SOLO_SLOTS, Solo, SoloWish};
 use crate::stats::{FrameSeen, Reception, ReceptionStats};
+use crate::traffic::rtp_bytes;
 use crate::voices::{Speaking, Voices};
 use crate::watches::Watches;
 
@@ -38,10 +39,6 @@ const EARLY_MAX: usize = 1024;
 /// Maximum number of streams with packets in one slot: the announced stream, and earlier ones with packets that are
 /// still being retransmitted.
 const SLOT_STREAMS_MAX: usize = 3;
-/// Length of an RTP header, and of the header of its extensions.
-const RTP_HEADER_BYTES: usize = 12 + 4;
-/// Length of the extensions of each packet: its identity, and the transport-wide sequence number.
-const EXTENSIONS_BYTES: usize = 15 + 3;
 
 /// A packet that overtook the announcement of its stream.
 pub(crate) struct Early {
@@ -810,15 +807,4 @@ impl Media {
             outs.frames.push(ReceivedFrame { catches_up: past, came_us, plan_us, ..received });
         }
     }
-}
-
-/// Returns the length of RTP header, extensions and payload.
-fn rtp_bytes(packet: &MediaPacket) -> u64 {
-    let level = if packet.audio_level.is_some() { 2 } else { 0 };
-    let (csrcs, levels) = match packet.contributors.len() {
-        0 => (0, 0),
-        count => (4 * count, 1 + count),
-    };
-    let extensions = (EXTENSIONS_BYTES + level + levels).next_multiple_of(4);
-    (RTP_HEADER_BYTES + csrcs + extensions + packet.payload.len()) as u64
 }

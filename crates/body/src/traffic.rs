@@ -1,8 +1,13 @@
-//! Traffic accounting: how much of what this peer sends goes to its children.
+//! Traffic accounting: the size of packets, and how much of what this peer sends goes to its children.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use plenary_proto::packet::{LinkId, LinkStats};
+use plenary_proto::packet::{LinkId, LinkStats, MediaPacket};
+
+/// Length of an RTP header, and of the header of its extensions.
+const RTP_HEADER_BYTES: usize = 12 + 4;
+/// Length of the extensions of each packet: its identity, and the transport-wide sequence number.
+const EXTENSIONS_BYTES: usize = 15 + 3;
 
 /// UDP payload that this peer has sent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -50,6 +55,17 @@ impl Ledger {
     pub(crate) fn total(&self) -> Traffic {
         self.total
     }
+}
+
+/// Returns the length of RTP header, extensions and payload.
+pub(crate) fn rtp_bytes(packet: &MediaPacket) -> u64 {
+    let level = if packet.audio_level.is_some() { 2 } else { 0 };
+    let (csrcs, levels) = match packet.contributors.len() {
+        0 => (0, 0),
+        count => (4 * count, 1 + count),
+    };
+    let extensions = (EXTENSIONS_BYTES + level + levels).next_multiple_of(4);
+    (RTP_HEADER_BYTES + csrcs + extensions + packet.payload.len()) as u64
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use plenary::{CodecSource, Mode, OnEvent, RoomEvent, Shedding};
+use plenary::{Mode, OnEvent, RoomEvent, Shedding};
 
 /// Message in place of a mixer's name if no peer consents to mix.
 pub(crate) const NOBODY_CONSENTS: &str = "no mixer: no peer consents";
@@ -17,14 +17,6 @@ pub(crate) fn mode_word(mode: Mode) -> &'static str {
         Mode::Mesh => "mesh",
         Mode::PassThrough => "pass-through",
         Mode::Mixer => "mixer",
-    }
-}
-
-/// Returns the name of a source of codec times in reports and messages.
-pub(crate) fn codec_word(source: CodecSource) -> &'static str {
-    match source {
-        CodecSource::Bench => "bench",
-        CodecSource::Frames => "frames",
     }
 }
 

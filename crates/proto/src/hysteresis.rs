@@ -2,10 +2,9 @@
 //!
 //! A change of mixers costs the audience a keyframe and the tree a round of moves, and measurements are
 //! noisy. So a candidate that beats a sitting mixer by a fifth ([`crate::score`]) is at first only named the
-//! challenger in the outcome; a sitting mixer that couldn't be measured, or with much less
-//! media arriving than is requested of it, loses its seat at once.
-//! [`crate::prevote`] calls a second election; if that elects the same candidate, the challenger takes the
-//! seat. The second outcome names no further challenger, so an election for another reason leads to one more
+//! challenger in the outcome; a sitting mixer that couldn't be measured, or that sags, loses its seat at
+//! once. [`crate::prevote`] calls a second election; if that elects the same candidate, the challenger takes
+//! the seat. The second outcome names no further challenger, so an election for another reason leads to one more
 //! election and one change at most. In an election for trouble the elected candidates take their seats at
 //! once.
 

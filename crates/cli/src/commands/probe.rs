@@ -13,8 +13,8 @@ use statrs::distribution::{ContinuousCDF as _, StudentsT};
 
 use super::runtime;
 use crate::args::ProbeArgs;
+use crate::figure_sources::{Ages, Origins, codec_word};
 use crate::json::{self, round};
-use crate::tell::codec_word;
 use crate::{Failure, demo::figures::short};
 
 /// Number of pictures composed to measure the compositor.
@@ -47,22 +47,8 @@ struct Candidate {
     /// Time that the candidate claims to need to encode and to decode a 1280x720 picture.
     encode_us: Option<u32>,
     decode_us: Option<u32>,
-    source: CandidateSource,
-    age_ms: CandidateAge,
-}
-
-#[derive(Serialize)]
-struct CandidateSource {
-    bandwidth: Option<&'static str>,
-    bitrate: Option<&'static str>,
-    encode: Option<&'static str>,
-}
-
-#[derive(Serialize)]
-struct CandidateAge {
-    bandwidth: Option<u64>,
-    bitrate: Option<u64>,
-    encode: Option<u64>,
+    source: Origins,
+    age_ms: Ages,
 }
 
 /// Result of a measurement.
@@ -206,12 +192,12 @@ fn candidate(peer: PeerId, name: &str, found: &Found) -> Candidate {
         bitrate_bps: media.map(|media| media.bitrate_bps),
         encode_us: codec.map(|codec| codec.encode_us),
         decode_us: codec.map(|codec| codec.decode_us),
-        source: CandidateSource {
+        source: Origins {
             bandwidth: mean.map(|_| "train"),
             bitrate: media.map(|_| "media"),
             encode: codec.map(|codec| codec_word(codec.source)),
         },
-        age_ms: CandidateAge {
+        age_ms: Ages {
             bandwidth: mean.map(|_| 0),
             bitrate: media.map(|_| 0),
             encode: codec.map(|codec| 1000 * u64::from(codec.age_s)),

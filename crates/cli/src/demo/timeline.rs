@@ -7,7 +7,8 @@ use serde::Serialize;
 
 use super::cast::Cast;
 use super::figures::short;
-use crate::tell::{codec_word, mode_word};
+use crate::figure_sources::{Ages, Origins, codec_word};
+use crate::tell::mode_word;
 
 /// Event reported by the host's room, with its time.
 pub(crate) type TimedEvent = (u64, RoomEvent);
@@ -39,24 +40,8 @@ pub(crate) struct ScoreReport {
     delivered_percent: Option<u8>,
     encode_us: Option<u32>,
     measurers: usize,
-    age_ms: AgeReport,
-    source: SourceReport,
-}
-
-/// Ages of a candidate's figures at the vote.
-#[derive(Clone, Debug, Serialize)]
-struct AgeReport {
-    bandwidth: Option<u64>,
-    bitrate: Option<u64>,
-    encode: Option<u64>,
-}
-
-#[derive(Clone, Debug, Serialize)]
-struct SourceReport {
-    bandwidth: Option<&'static str>,
-    /// "media", or "mean" for a candidate without media: it counts as the middle of the others.
-    bitrate: &'static str,
-    encode: Option<&'static str>,
+    age_ms: Ages,
+    source: Origins,
 }
 
 impl ScoreReport {
@@ -71,14 +56,14 @@ impl ScoreReport {
             delivered_percent: tally.delivered_percent,
             encode_us: tally.encode_us,
             measurers: tally.measurers,
-            age_ms: AgeReport {
+            age_ms: Ages {
                 bandwidth: reports_age_s.map(ms),
                 bitrate: reports_age_s.filter(|_| has_media).map(ms),
                 encode: codec_age_s.map(ms),
             },
-            source: SourceReport {
+            source: Origins {
                 bandwidth: reports_age_s.map(|_| if bandwidth_by_media { "media" } else { "train" }),
-                bitrate: if has_media { "media" } else { "mean" },
+                bitrate: Some(if has_media { "media" } else { "mean" }),
                 encode: codec.map(codec_word),
             },
         }

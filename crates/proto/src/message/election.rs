@@ -184,6 +184,9 @@ impl RoundTrip {
     }
 }
 
+/// Pixels of the pictures to which the codec times of a [`Claim`] refer: 1280×720.
+pub const CLAIM_PIXELS: u64 = 1280 * 720;
+
 /// Source of the codec times in a [`Claim`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum CodecSource {

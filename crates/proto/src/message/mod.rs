@@ -22,9 +22,9 @@ pub use admission::{Admit, Join};
 pub use data::{DATA_LEN_MAX, Data, DataHeld, DataHeldAll, Delivery, LOOSE_LEN_MAX};
 pub(crate) use election::MEASURERS_MAX;
 pub use election::{
-    Alive, BALLOT_REPORTS_MAX, Ballot, Claim, CodecSource, Decided, Digest, Doubt, ElectionReason,
-    FAILOVERS_MAX, Failover, LineId, MIXERS_MAX, Measured, MediaSeen, Need, Opening, Outcome, Report,
-    RoundTrip,
+    Alive, BALLOT_REPORTS_MAX, Ballot, CLAIM_PIXELS, Claim, CodecSource, Decided, Digest, Doubt,
+    ElectionReason, FAILOVERS_MAX, Failover, LineId, MIXERS_MAX, Measured, MediaSeen, Need, Opening, Outcome,
+    Report, RoundTrip,
 };
 pub use heartbeat::{HEAD_LEN_MAX, Head, Heartbeat, loose_from_bytes, loose_to_bytes, path_hash};
 pub use link::{Answer, CANDIDATES_MAX, Candidate, Description, LinkKind, Offer, PayloadTypes, Setup};

@@ -65,10 +65,10 @@ fn uplink_bps(mut bitrates: Vec<u64>, measurers: usize) -> u64 {
     of_majority.map(|(bps, count)| bps.saturating_mul(count)).max().unwrap_or(0)
 }
 
-/// Returns how much of the media requested of a candidate arrived, in percent: the lower of what its measurers
-/// agree on and what it claims of itself. Measurers without a figure count as satisfied: `arrived` are the others'
-/// figures. So a majority is needed to lower it, of two both. A single measurer is not enough: it may be the
-/// mixer that the candidate would replace.
+/// Returns how much of the media requested of a candidate arrived, in percent: the lower figure of its measurers'
+/// agreement and its own claim. Measurers without a figure count as satisfied: `arrived` are the others'
+/// figures. So a majority is needed to lower it, of two both. A single measurer is not enough: the
+/// sitting mixer may measure its rival.
 fn delivered_percent(mut arrived: Vec<u8>, measurers: usize, claim: Option<&Claim>) -> Option<u8> {
     let is_known = !arrived.is_empty() && measurers > 1;
     arrived.resize(measurers, 100);

@@ -30,7 +30,7 @@ use serde::Serialize;
 
 use crate::delays::Delays;
 use crate::id::PeerId;
-use crate::message::{Claim, CodecSource, Entry, LineId, MIXERS_MAX, Report, Roster};
+use crate::message::{CLAIM_PIXELS, Claim, CodecSource, Entry, LineId, MIXERS_MAX, Report, Roster};
 use crate::score::media::LiveMedia;
 use crate::seal::Signed;
 use crate::view::signed_unix_s;
@@ -42,8 +42,6 @@ const MICRO: u128 = 1_000_000;
 const MIX_MINUS_BPS: u64 = 64_000;
 /// Bitrate of a forwarded speaker's stream, 640×360 at 30 fps. Measured with the media bench.
 const SPEAKER_BPS: u64 = 700_000;
-/// Picture size, in pixels, to which claims refer.
-const CLAIM_PIXELS: u64 = 1280 * 720;
 
 /// Bonus on a sitting mixer's points, in percent: changing mixers costs the audience a keyframe and the tree
 /// a round of moves. A guess.
@@ -119,7 +117,7 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// Whether much less of its media arrives than is requested of it.
+    /// Whether the candidate delivers much less media than the room requests.
     pub(crate) fn sags(&self) -> bool {
         media::sags(self.delivered_percent)
     }

@@ -5,6 +5,7 @@ use plenary_media::codec::VideoFormat;
 use plenary_media::compose::{Guest, Layout, Placement};
 use plenary_media::mixer::{CodecWork, Effort, Input, MixerOutput};
 use plenary_proto::identity::MediaKind;
+use plenary_proto::message::CLAIM_PIXELS;
 
 use super::pictures::{Encoder, LEVEL, sound};
 
@@ -41,9 +42,6 @@ pub(crate) struct Desk {
     encoded: u64,
     codec: CodecWork,
 }
-
-/// Pixels of the pictures that codec times refer to.
-const PIXELS: u64 = 1280 * 720;
 
 impl Desk {
     /// Carries out a command. Returns the speaker of whom a keyframe is to be requested.
@@ -111,9 +109,9 @@ impl Desk {
         // the speakers' pictures together fill one canvas
         self.codec = self.codec.plus(&CodecWork {
             encode_us: encode_us.into(),
-            encoded_pixels: PIXELS,
+            encoded_pixels: CLAIM_PIXELS,
             decode_us: decode_us.into(),
-            decoded_pixels: PIXELS,
+            decoded_pixels: CLAIM_PIXELS,
         });
         let picture = running.encoder.picture(running.format.bitrate_bps, every_us);
         Some(MixerOutput::Video { picture, captured_us: now_us })

@@ -68,9 +68,13 @@ impl Machine {
     /// Uses processor time.
     fn spend(&mut self, now: Time, us: u64) {
         let whole_milli = u64::from(self.cores) * 1_000;
-        let left_milli = if now < self.stressed_until { LEFT_UNDER_STRESS_MILLI } else { 1_000 };
         self.used_us += us;
-        self.free_at = self.free_at.max(now) + us * 1_000_000 / (whole_milli * left_milli);
+        self.free_at = self.free_at.max(now) + us * 1_000_000 / (whole_milli * self.left_milli(now));
+    }
+
+    /// Share of the processor time that other programs leave, in thousandths.
+    fn left_milli(&self, now: Time) -> u64 {
+        if now < self.stressed_until { LEFT_UNDER_STRESS_MILLI } else { 1_000 }
     }
 }
 
@@ -171,9 +175,8 @@ impl World {
         let now = self.now;
         let plan = &self.plan.peers[self.peers[at].planned];
         let (encode_us, decode_us) = (plan.encode_us, plan.decode_us);
-        let is_stressed = self.machine(at).is_some_and(|machine| now < machine.stressed_until);
-        let longer =
-            |us: u32| if is_stressed { (u64::from(us) * 1_000 / LEFT_UNDER_STRESS_MILLI) as u32 } else { us };
+        let left_milli = self.machine(at).map_or(1_000, |machine| machine.left_milli(now));
+        let longer = |us: u32| (u64::from(us) * 1_000 / left_milli) as u32;
         (longer(encode_us), longer(decode_us))
     }
 
