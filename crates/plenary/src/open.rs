@@ -85,7 +85,7 @@ async fn host_as(me: Keypair, options: Options, host: HostOptions, span: Span) -
     let to = Some(url.clone());
     let invite = blocking(move || {
         let secret = RoomSecret(random_bytes());
-        Invite::create(&root_key, secret, password.as_deref(), stage_open, to, &[], expires_unix_s)
+        Invite::create(&root_key, (0, secret), password.as_deref(), stage_open, to, &[], expires_unix_s)
     });
     let invite = invite.await?;
     let key = key_of(&invite, &options).await?;
@@ -103,6 +103,9 @@ async fn host_as(me: Keypair, options: Options, host: HostOptions, span: Span) -
         mixers: host.mixers,
         invite_expires_us: Some(life_us),
         layout,
+        title: Text::default(),
+        generation: 0,
+        lobby: false,
     };
     open(Opening { me, invite, key, host: Some(host), signal, rendezvous, span }, options).await
 }

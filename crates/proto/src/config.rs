@@ -2,7 +2,7 @@
 
 use crate::bounded::Text;
 use crate::id::{PeerId, RoomId};
-use crate::message::{Consent, NAME_LEN_MAX, ProgramFormat, ProgramLayout};
+use crate::message::{Consent, NAME_LEN_MAX, ProgramFormat, ProgramLayout, TITLE_LEN_MAX};
 use crate::seal::Keypair;
 
 /// Maximum children of any peer: the first tiers of ten mixers.
@@ -54,4 +54,10 @@ pub struct HostConfig {
     pub invite_expires_us: Option<u64>,
     /// Layout of the program, interpreted by the mixers.
     pub layout: ProgramLayout,
+    /// Title of the room; empty for none.
+    pub title: Text<TITLE_LEN_MAX>,
+    /// Generation of the invite.
+    pub generation: u16,
+    /// Whether each newcomer waits until the application admits it.
+    pub lobby: bool,
 }

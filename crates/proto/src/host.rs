@@ -7,14 +7,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::bounded::{Bound, List};
+use crate::bounded::{Bound, List, Text};
 use crate::config::HostConfig;
 use crate::floor::{Answer, Floor};
 use crate::id::PeerId;
 use crate::io::Event;
 use crate::message::{
-    Entry, HEIRS_MAX, Join, Message, ProgramFormat, ProgramLayout, ProvenRoster, ROSTER_MAX, Refusal, Reign,
-    Reigns, Roster, SignedRefusal, SignedRoster, first_epoch,
+    Access, Entry, HEIRS_MAX, Join, Message, ProgramFormat, ProgramLayout, ProvenRoster, ROSTER_MAX, Refusal, Reign,
+    Reigns, Roster, SignedRefusal, SignedRoster, TITLE_LEN_MAX, first_epoch,
 };
 use crate::mutation::Mutation;
 use crate::outbox::Note;
@@ -45,6 +45,8 @@ struct Rules {
     k: u8,
     k1: u8,
     layout: ProgramLayout,
+    title: Text<TITLE_LEN_MAX>,
+    access: Access,
 }
 
 /// State of the host, from which it makes the next roster.
@@ -81,6 +83,8 @@ impl Host {
             k: config.k,
             k1: config.k1,
             layout: config.layout,
+            title: config.title,
+            access: Access { generation: config.generation, lobby: config.lobby, ..Access::default() },
         };
         let mut host =
             Host { mixers: config.mixers, ..Host::new(view, config.root, Reigns::default(), rules) };
@@ -92,11 +96,11 @@ impl Host {
     /// Continues with the previous host's roster and settings, under a new reign.
     pub(crate) fn succeed(view: &mut View<'_>, reign: Reign) -> Option<Host> {
         let before = view.stage.signed()?.clone();
-        let Roster { entries, audience, program, k, k1, mixers, stage_open, expires_unix_s, layout, .. } =
-            before.signed.body.clone();
+        let Roster { entries, audience, program, k, k1, mixers, .. } = before.signed.body.clone();
+        let Roster { stage_open, expires_unix_s, layout, title, access, .. } = before.signed.body.clone();
         let mut reigns = before.reigns.clone();
         reigns.0.push(reign).ok()?;
-        let rules = Rules { stage_open, expires_unix_s, program, k, k1, layout };
+        let rules = Rules { stage_open, expires_unix_s, program, k, k1, layout, title, access };
         let mut entries = entries.into_vec();
         entries.sort_by_key(|entry| entry.peer != view.me); // the host comes first
         let seen = entries.iter().filter(|entry| entry.speaks).map(|entry| entry.index.saturating_add(1));
@@ -320,8 +324,8 @@ impl Host {
             _ if join.speaks => (true, self.next_index()),
             _ => (false, 0),
         };
-        let Join { name, speaks, views, mixes } = join.clone();
-        let entry = Entry { peer, name, speaks, views, mixes, away: false, index };
+        let Join { name, speaks, views, mixes, muted } = join.clone();
+        let entry = Entry { peer, name, speaks, views, mixes, away: false, index, votes: true, muted };
         match self.entries.iter_mut().find(|entry| entry.peer == peer) {
             Some(before) if *before == entry => return true,
             Some(before) => *before = entry,
@@ -389,6 +393,8 @@ impl Host {
             stage_open: self.rules.stage_open,
             expires_unix_s: self.rules.expires_unix_s,
             layout: self.rules.layout.clone(),
+            title: self.rules.title.clone(),
+            access: self.rules.access.clone(),
         };
         let signed = Signed::new(&self.key, &view.config.room, epoch, u64::from(epoch), u64::MAX, roster);
         let signed = SignedRoster::new(ProvenRoster { signed, reigns: self.reigns.clone() });

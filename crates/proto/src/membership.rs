@@ -11,7 +11,7 @@ use crate::bounded::Bound;
 use crate::host::Host;
 use crate::id::PeerId;
 use crate::io::Event;
-use crate::message::{Consent, Join, Message, Refusal, Reign};
+use crate::message::{Consent, Join, Message, Muted, Refusal, Reign};
 use crate::rng::Backoff;
 use crate::seal::Signed;
 use crate::stage::Mode;
@@ -283,5 +283,6 @@ fn join_of(view: &View<'_>) -> Join {
         speaks: view.config.speaks,
         views: view.config.views,
         mixes: view.config.consent != Consent::Never,
+        muted: Muted::default(),
     }
 }

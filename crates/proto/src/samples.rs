@@ -1,7 +1,7 @@
 //! Fixtures of the brain's unit tests: numbered keys, and rosters.
 
 use crate::bounded::{List, Text};
-use crate::message::{Claim, CodecSource, Entry, ProgramFormat, Roster};
+use crate::message::{Access, Claim, CodecSource, Entry, Muted, ProgramFormat, Roster};
 use crate::seal::Keypair;
 
 /// Returns the key with this number, always the same.
@@ -19,6 +19,8 @@ pub(crate) fn candidate(seed: u8) -> Entry {
         mixes: true,
         away: false,
         index: seed,
+        votes: true,
+        muted: Muted::default(),
     }
 }
 
@@ -51,5 +53,7 @@ pub(crate) fn roster(entries: impl IntoIterator<Item = Entry>) -> Roster {
         stage_open: true,
         expires_unix_s: None,
         layout: List::new(),
+        title: Text::default(),
+        access: Access::default(),
     }
 }

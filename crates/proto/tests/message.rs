@@ -25,7 +25,7 @@ fn every_variant_keeps_its_golden_bytes() {
         writeln!(text, "{name} {}", data_encoding::HEXLOWER.encode(&heartbeat.to_bytes())).unwrap();
     }
     let invite =
-        Invite::create(&key(1), RoomSecret([7; 16]), Some("tulip"), true, None, &["ws://a.example"], NOW);
+        Invite::create(&key(1), (0, RoomSecret([7; 16])), Some("tulip"), true, None, &["ws://a.example"], NOW);
     writeln!(text, "invite {invite}").unwrap();
     let mut sealer = Sealer::new(key(2), invite.key(Some("tulip")).unwrap(), 99);
     let envelope = sealer.seal(Some(key(3).id()), &Message::Leave.to_bytes(), NOW, [8; 24]).unwrap();
@@ -125,7 +125,7 @@ fn an_offer_without_candidates_stays_below_400_bytes() {
 }
 
 fn invite_key() -> plenary_proto::seal::RoomKey {
-    Invite::create(&key(1), RoomSecret([7; 16]), None, true, None, &[], NOW).key(None).unwrap()
+    Invite::create(&key(1), (0, RoomSecret([7; 16])), None, true, None, &[], NOW).key(None).unwrap()
 }
 
 #[test]

@@ -14,7 +14,7 @@ fn key(seed: u8) -> Keypair {
 
 fn invite(password: Option<&str>) -> Invite {
     let url = Some("http://127.0.0.1:7000".to_owned());
-    Invite::create(&key(1), RoomSecret([7; 16]), password, true, url, &["ws://a.example"], NOW)
+    Invite::create(&key(1), (0, RoomSecret([7; 16])), password, true, url, &["ws://a.example"], NOW)
 }
 
 fn room_key() -> RoomKey {
@@ -37,7 +37,7 @@ fn an_invite_reads_back_as_it_was_written() {
 
 #[test]
 fn without_a_rendezvous_the_invite_begins_with_plenary() {
-    let bare = Invite::create(&key(1), RoomSecret([7; 16]), None, true, None, &[], NOW);
+    let bare = Invite::create(&key(1), (0, RoomSecret([7; 16])), None, true, None, &[], NOW);
     assert!(bare.to_string().starts_with("plenary:#"));
     assert_eq!(bare.to_string().parse(), Ok(bare));
 }
@@ -94,7 +94,7 @@ fn an_envelope_of_another_room_or_an_hour_ago_does_not_open() {
     assert_eq!(opener.open(&envelope, NOW + 3600), Err(SealError::Expired));
     assert_eq!(opener.open(&envelope, NOW - 3600), Err(SealError::Expired));
     let elsewhere =
-        Invite::create(&key(5), RoomSecret([7; 16]), None, true, None, &[], NOW).key(None).unwrap();
+        Invite::create(&key(5), (0, RoomSecret([7; 16])), None, true, None, &[], NOW).key(None).unwrap();
     assert_eq!(Opener::new(key(3).id(), elsewhere).open(&envelope, NOW), Err(SealError::WrongKey));
     assert!(opener.open(&envelope, NOW).is_ok(), "a refused one must not count as seen");
 }

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use plenary_proto::bounded::{List, Text};
 use plenary_proto::message::{
-    Admit, Aggregate, Attach, Consent, Decided, ElectionReason, Entry, LinkKind, Message, Outcome, Path,
+    Access, Admit, Aggregate, Attach, Consent, Decided, ElectionReason, Entry, LinkKind, Message, Outcome, Path,
     Place, ProgramFormat, Purpose, Roster, SignedRoster, Whereabouts,
 };
 use plenary_proto::seal::{Keypair, Signed, Verified};
@@ -124,6 +124,8 @@ fn signed_roster(room: &RoomId) -> SignedRoster {
         stage_open: true,
         expires_unix_s: None,
         layout: List::new(),
+        title: Text::default(),
+        access: Access::default(),
     };
     Signed::new(&key(1), room, 1, 1, u64::MAX, roster).into()
 }

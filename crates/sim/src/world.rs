@@ -510,6 +510,9 @@ impl World {
             mixers: room.mixers,
             invite_expires_us: None,
             layout: List::new(),
+            title: Text::default(),
+            generation: 0,
+            lobby: false,
         });
         let config = RoomConfig {
             room: self.room,

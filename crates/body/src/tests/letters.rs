@@ -1,7 +1,7 @@
 //! Envelopes and messages: sealed, opened and verified.
 
 use plenary_proto::bounded::Text;
-use plenary_proto::message::{Failover, Join};
+use plenary_proto::message::{Failover, Join, Muted};
 use plenary_proto::seal::{Invite, Keypair, NONCE_LEN, Opener, RoomKey, RoomSecret, Sealer, Signed};
 
 use super::*;
@@ -17,7 +17,7 @@ pub(super) fn key(seed: u8) -> Keypair {
 
 pub(super) fn room_key() -> RoomKey {
     let secret = RoomSecret([8; 16]);
-    Invite::create(&key(1), secret, None, true, None, &[], u64::MAX).key(None).unwrap()
+    Invite::create(&key(1), (0, secret), None, true, None, &[], u64::MAX).key(None).unwrap()
 }
 
 pub(super) fn letters(me: u8) -> Letters {
@@ -32,7 +32,7 @@ fn nonce(number: u8) -> [u8; NONCE_LEN] {
 }
 
 fn join() -> Message {
-    Message::Join(Join { name: Text::truncated("Ada"), speaks: true, views: false, mixes: true })
+    Message::Join(Join { name: Text::truncated("Ada"), speaks: true, views: false, mixes: true, muted: Muted::default() })
 }
 
 fn author(letter: Letter) -> Option<(PeerId, Message)> {

@@ -314,6 +314,9 @@ impl Peer {
             mixers: 0,
             invite_expires_us: None,
             layout: List::new(),
+            title: Text::default(),
+            generation: 0,
+            lobby: false,
         };
         let config = RoomConfig {
             room,

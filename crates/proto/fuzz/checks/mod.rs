@@ -68,7 +68,7 @@ pub(crate) fn pieces(bytes: &[u8]) {
 /// flip nor at another recipient.
 pub(crate) fn envelope(bytes: &[u8]) {
     let secret = RoomSecret([7; 16]);
-    let invite = Invite::create(sign::root(), secret, None, true, None, &[], u64::MAX);
+    let invite = Invite::create(sign::root(), (0, secret), None, true, None, &[], u64::MAX);
     let key = invite.key(None).expect("no password is needed");
     let me = sign::key(1).id();
     let mut opener = Opener::new(me, key.clone());

@@ -15,6 +15,7 @@ use std::collections::VecDeque;
 
 use plenary_proto::bounded::{List, Text};
 use plenary_proto::message::{
+    Access,
     Answer, CodecSource, Consent, Description, LinkKind, Message, Offer, ProgramFormat, Setup, VideoRequest,
 };
 use plenary_proto::{
@@ -181,6 +182,9 @@ fn config(at: usize) -> RoomConfig {
             mixers: 0,
             invite_expires_us: None,
             layout: List::new(),
+            title: Text::default(),
+            generation: 0,
+            lobby: false,
         }),
         name: Text::truncated("brain"),
         speaks: at < 2,
@@ -457,6 +461,8 @@ mod tests {
             stage_open: false,
             expires_unix_s: None,
             layout: List::new(),
+            title: Text::default(),
+            access: Access::default(),
         };
         let roster = Signed::addressed(root(), &super::room(), None, 6, 0, u64::MAX, nobody).into();
         let admit = Admit { roster, under: None, decided: None, failovers: List::default() };

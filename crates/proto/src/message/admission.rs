@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::election::{Decided, FAILOVERS_MAX, Failover};
 use super::reign::SignedRoster;
-use super::roster::NAME_LEN_MAX;
+use super::roster::{Muted, NAME_LEN_MAX};
 use crate::bounded::{List, Text};
 use crate::seal::Signed;
 
@@ -19,6 +19,8 @@ pub struct Join {
     pub views: bool,
     /// The joiner consents to mix.
     pub mixes: bool,
+    /// What the joiner doesn't send at present, if it speaks.
+    pub muted: Muted,
 }
 
 /// Admission: all state that a newcomer needs.

@@ -34,8 +34,8 @@ pub use reign::{
     first_epoch, reign_of,
 };
 pub use roster::{
-    Consent, Entry, HEIRS_MAX, LAYOUT_LEN_MAX, NAME_LEN_MAX, ProgramFormat, ProgramLayout, ROSTER_MAX,
-    Refusal, Roster,
+    Access, Consent, Entry, HEIRS_MAX, LAYOUT_LEN_MAX, Muted, NAME_LEN_MAX, ProgramFormat, ProgramLayout,
+    REMOVED_MAX, ROSTER_MAX, Refusal, Roster, TITLE_LEN_MAX,
 };
 pub use stage::{Resume, StreamUse, VideoRequest};
 pub use tree::{
@@ -51,7 +51,7 @@ use crate::identity::hashes::FrameHashes;
 use crate::seal::{SealError, Signature, Signed, Verified, Verifier};
 
 /// Protocol version, the first byte of every message.
-pub const MESSAGE_VERSION: u8 = 1;
+pub const MESSAGE_VERSION: u8 = 2;
 /// Maximum bytes of a message on a control channel, after reassembly.
 pub const MESSAGE_LEN_MAX: usize = 256 * 1024;
 /// Number of variants that this version knows.

@@ -11,6 +11,10 @@ use crate::seal::Statement;
 
 /// Maximum heirs that a roster names.
 pub const HEIRS_MAX: usize = 4;
+/// Maximum removed peers that a roster names; further ones are kept out by a new invite only.
+pub const REMOVED_MAX: usize = 64;
+/// Maximum bytes of a room's title, in UTF-8: 64 characters.
+pub const TITLE_LEN_MAX: usize = 256;
 /// Maximum peers of a roster.
 pub const ROSTER_MAX: usize = 64;
 /// Maximum bytes of a name, in UTF-8.
@@ -53,6 +57,32 @@ pub struct Entry {
     pub away: bool,
     /// Index among the speakers, from 0, in the order of joining; kept while the peer is on stage.
     pub index: u8,
+    /// The peer counts as a voter: the host, a peer that the host named, or one that has been on stage for long.
+    pub votes: bool,
+    /// What the peer doesn't send at present, by its own word.
+    pub muted: Muted,
+}
+
+/// Media that a speaker doesn't send at present.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Muted {
+    /// No picture.
+    pub picture: bool,
+    /// No sound.
+    pub sound: bool,
+}
+
+/// Who may come in: the rules by which the host admits, and the peers that it removed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Access {
+    /// Generation of the invite. An invite of an earlier generation admits nobody any more; members stay.
+    pub generation: u16,
+    /// No newcomer is admitted.
+    pub locked: bool,
+    /// Each newcomer waits until the host admits it.
+    pub lobby: bool,
+    /// Peers that the host removed, the last ones at the end. No peer links with them.
+    pub removed: List<PeerId, REMOVED_MAX>,
 }
 
 /// Video format of the program.
@@ -96,6 +126,10 @@ pub struct Roster {
     pub expires_unix_s: Option<u64>,
     /// Layout of the program.
     pub layout: ProgramLayout,
+    /// Title of the room; empty for none.
+    pub title: Text<TITLE_LEN_MAX>,
+    /// Who may come in.
+    pub access: Access,
 }
 
 impl Roster {
@@ -164,6 +198,8 @@ mod tests {
             mixes: true,
             away: away >> at & 1 == 1,
             index: at as u8,
+            votes: true,
+            muted: Muted::default(),
         };
         Roster { host: peer(0), ..crate::samples::roster((0..count).map(entry)) }
     }

@@ -1,6 +1,6 @@
 //! Envelopes: signed messages, encrypted against the rendezvous and the peers that forward them.
 //!
-//! Bytes: version (1), nonce (24), XChaCha20-Poly1305 of the postcard of a [`Signed`] message. The room id is
+//! Bytes: version (1), generation of the room's key (2), nonce (24), XChaCha20-Poly1305 of the postcard of a [`Signed`] message. The room id is
 //! part of the associated data. All members share the room's key, so any member can decrypt any envelope. The
 //! signature covers the recipient, and an [`Opener`] refuses envelopes for other peers.
 
@@ -18,7 +18,9 @@ use crate::id::{PeerId, RoomId};
 
 /// Maximum bytes of an envelope; a rendezvous refuses longer ones.
 pub const ENVELOPE_LEN_MAX: usize = 96 * 1024;
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
+/// Bytes before the nonce: version and generation.
+const HEADER_LEN: usize = 3;
 /// Bytes of an envelope's nonce, which must be random.
 pub const NONCE_LEN: usize = 24;
 /// Lifetime of an envelope: five minutes, long enough for clocks that were set by hand, short enough that the
@@ -33,12 +35,13 @@ const WINDOW: u64 = 64;
 #[derive(Clone)]
 pub struct RoomKey {
     room: RoomId,
+    generation: u16,
     key: Zeroizing<[u8; 32]>,
 }
 
 impl RoomKey {
-    pub(super) fn new(room: RoomId, key: [u8; 32]) -> RoomKey {
-        RoomKey { room, key: Zeroizing::new(key) }
+    pub(super) fn new(room: RoomId, generation: u16, key: [u8; 32]) -> RoomKey {
+        RoomKey { room, generation, key: Zeroizing::new(key) }
     }
 
     /// Returns the id of the key's room.
@@ -50,9 +53,20 @@ impl RoomKey {
         XChaCha20Poly1305::new((&*self.key).into())
     }
 
-    fn associated(&self) -> [u8; 17] {
-        let mut associated = [VERSION; 17];
-        associated[1..].copy_from_slice(&self.room.0);
+    /// Returns the generation of the invite that the key comes from.
+    pub fn generation(&self) -> u16 {
+        self.generation
+    }
+
+    fn header(&self) -> [u8; HEADER_LEN] {
+        let [high, low] = self.generation.to_be_bytes();
+        [VERSION, high, low]
+    }
+
+    fn associated(&self) -> [u8; HEADER_LEN + 16] {
+        let mut associated = [0; HEADER_LEN + 16];
+        associated[..HEADER_LEN].copy_from_slice(&self.header());
+        associated[HEADER_LEN..].copy_from_slice(&self.room.0);
         associated
     }
 }
@@ -107,8 +121,8 @@ impl Sealer {
         let payload = Payload { msg: &plain, aad: &self.key.associated() };
         let sealed =
             self.key.cipher().encrypt(&XNonce::from(nonce), payload).map_err(|_| SealError::Malformed)?;
-        let mut envelope = Vec::with_capacity(1 + NONCE_LEN + sealed.len());
-        envelope.push(VERSION);
+        let mut envelope = Vec::with_capacity(HEADER_LEN + NONCE_LEN + sealed.len());
+        envelope.extend_from_slice(&self.key.header());
         envelope.extend_from_slice(&nonce);
         envelope.extend_from_slice(&sealed);
         if envelope.len() > ENVELOPE_LEN_MAX {
@@ -177,10 +191,13 @@ impl Opener {
         if envelope.len() > ENVELOPE_LEN_MAX {
             return Err(SealError::Malformed);
         }
-        let (&version, rest) = envelope.split_first().ok_or(SealError::Malformed)?;
+        let (header, rest) = envelope.split_first_chunk::<HEADER_LEN>().ok_or(SealError::Malformed)?;
         let (nonce, sealed) = rest.split_first_chunk::<NONCE_LEN>().ok_or(SealError::Malformed)?;
-        if version != VERSION {
+        if header[0] != VERSION {
             return Err(SealError::Malformed);
+        }
+        if *header != self.key.header() {
+            return Err(SealError::WrongKey);
         }
         let payload = Payload { msg: sealed, aad: &self.key.associated() };
         let plain =

@@ -24,7 +24,7 @@ const HINT_LEN_MAX: usize = 128;
 const INVITE_LEN_MAX: usize = 2048;
 /// Maximum bytes of host and port: a DNS name (RFC 1035) and a port.
 const AUTHORITY_LEN_MAX: usize = 253 + 6;
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 const KEY_CHECK_LEN: usize = 8;
 /// Cost of Argon2id: 19 MiB, two passes, one lane (OWASP Password Storage Cheat Sheet, 2023).
 const ARGON2_KIB: u32 = 19 * 1024;
@@ -64,6 +64,7 @@ struct Body {
     version: u8,
     room: RoomId,
     root: PeerId,
+    generation: u16,
     secret: RoomSecret,
     flags: InviteFlags,
     hints: List<Text<HINT_LEN_MAX>, INVITE_HINTS_MAX>,
@@ -101,7 +102,7 @@ impl Invite {
     /// dropped, and each is cut to 128 bytes.
     pub fn create(
         root: &Keypair,
-        secret: RoomSecret,
+        (generation, secret): (u16, RoomSecret),
         password: Option<&str>,
         stage_open: bool,
         rendezvous: Option<String>,
@@ -109,11 +110,12 @@ impl Invite {
         expires_unix_s: u64,
     ) -> Invite {
         let room = RoomId::of_root(&root.id());
-        let key_check = derive(&secret, password, &room).1;
+        let key_check = derive(generation, &secret, password, &room).1;
         let signed = Body {
             version: VERSION,
             room,
             root: root.id(),
+            generation,
             secret,
             flags: InviteFlags { password: password.is_some(), stage_open },
             hints: List::truncated(hints.iter().map(|hint| Text::truncated(hint))),
@@ -132,6 +134,11 @@ impl Invite {
     /// Returns the room's root public key.
     pub fn root(&self) -> PeerId {
         self.signed.root
+    }
+
+    /// Returns the generation of the invite. The host makes a new one when it bans a peer or locks the room.
+    pub fn generation(&self) -> u16 {
+        self.signed.generation
     }
 
     /// Returns the room settings that the host fixed in the invite.
@@ -155,11 +162,11 @@ impl Invite {
     /// [`InviteError::PasswordNeeded`] and [`InviteError::WrongPassword`], both found from the invite alone,
     /// before anything is sent. A password for a room without one is [`InviteError::WrongPassword`] too.
     pub fn key(&self, password: Option<&str>) -> Result<RoomKey, InviteError> {
-        let Body { secret, flags, room, key_check, .. } = &self.signed;
+        let Body { generation, secret, flags, room, key_check, .. } = &self.signed;
         if flags.password && password.is_none() {
             return Err(InviteError::PasswordNeeded);
         }
-        let (key, check) = derive(secret, password, room);
+        let (key, check) = derive(*generation, secret, password, room);
         if check != *key_check {
             return Err(InviteError::WrongPassword);
         }
@@ -169,14 +176,19 @@ impl Invite {
 
 impl Body {
     fn covered(&self) -> Vec<u8> {
-        let bytes = b"plenary 1 invite\0".to_vec();
+        let bytes = b"plenary 2 invite\0".to_vec();
         postcard::to_extend(self, bytes).expect("an invite is plain data, and a vector grows")
     }
 }
 
 /// HKDF(secret ‖ Argon2id(password, salt = room id)): the key, and the 8-byte key check, by which a wrong
 /// password is recognized.
-fn derive(secret: &RoomSecret, password: Option<&str>, room: &RoomId) -> (RoomKey, [u8; KEY_CHECK_LEN]) {
+fn derive(
+    generation: u16,
+    secret: &RoomSecret,
+    password: Option<&str>,
+    room: &RoomId,
+) -> (RoomKey, [u8; KEY_CHECK_LEN]) {
     let mut material = Zeroizing::new(secret.0.to_vec());
     if let Some(password) = password {
         let params = Params::new(ARGON2_KIB, ARGON2_PASSES, ARGON2_LANES, Some(32))
@@ -192,7 +204,7 @@ fn derive(secret: &RoomSecret, password: Option<&str>, room: &RoomId) -> (RoomKe
     hkdf.expand(b"plenary 1 envelope key", &mut key).expect("32 bytes are within HKDF's bound");
     let mut check = [0; KEY_CHECK_LEN];
     hkdf.expand(b"plenary 1 key check", &mut check).expect("8 bytes are within HKDF's bound");
-    (RoomKey::new(*room, key), check)
+    (RoomKey::new(*room, generation, key), check)
 }
 
 /// Returns the origin `http(s)://HOST[:PORT]`; `None` for a URL with more than a trailing slash after it.

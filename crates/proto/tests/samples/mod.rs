@@ -39,6 +39,8 @@ pub(crate) fn roster() -> SignedRoster {
         mixes: !speaks,
         away: false,
         index: seed,
+        votes: seed != 3,
+        muted: Muted { picture: seed == 2, sound: false },
     };
     let roster = Roster {
         host: key(2).id(),
@@ -53,6 +55,8 @@ pub(crate) fn roster() -> SignedRoster {
         stage_open: true,
         expires_unix_s: Some(NOW),
         layout: List::new(),
+        title: Text::default(),
+        access: Access::default(),
     };
     Signed::new(&key(1), &room(), 7, 7, NEVER, roster).into()
 }
@@ -168,7 +172,7 @@ pub(crate) fn samples() -> Vec<Message> {
     let spec =
         StreamSpec { maker: key(3).id(), kind: StreamKind::Program, rank: RANK, rung: 0, start: [1; 8] };
     vec![
-        Message::Join(Join { name: Text::truncated("Zoë"), speaks: true, views: true, mixes: false }),
+        Message::Join(Join { name: Text::truncated("Zoë"), speaks: true, views: true, mixes: false, muted: Muted::default() }),
         Message::Admit(Box::new(Admit {
             roster: roster(),
             under: Some(roster()),
