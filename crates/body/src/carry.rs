@@ -1,5 +1,6 @@
 //! Carrying out the brain's outputs.
 
+use plenary_proto::identity::MediaKind;
 use plenary_proto::message::{Heartbeat, LinkKind, Message, Resume};
 use plenary_proto::packet::LinkId;
 use plenary_proto::{Event, Input, Mode, Output, PeerId, Rank};
@@ -122,6 +123,7 @@ impl Body {
                     outs.sends.push(Out::Train { link, train, bytes, rate_bps });
                 }
             }
+            Output::Key(key) => outs.keys.push(key),
             Output::Event(event) => self.event(event, now_us, outs),
         }
     }
@@ -218,6 +220,10 @@ impl Body {
                 speakers.sort_by_key(|(index, _)| *index);
                 let peers: Vec<_> = speakers.into_iter().map(|(_, peer)| peer).collect();
                 self.renew_tiles(&peers, outs);
+            }
+            Event::MuteWanted(wanted) => {
+                let kinds = [(MediaKind::Video, wanted.picture), (MediaKind::Sound, wanted.sound)];
+                kinds.into_iter().filter(|(_, mutes)| *mutes).for_each(|(kind, _)| self.mute(kind, true));
             }
             Event::Decided { .. } | Event::Failover { .. } => self.media.reset_targets_most(),
             Event::Parent(Some(_)) => self.parents_had += 1,

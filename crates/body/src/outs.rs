@@ -6,7 +6,7 @@
 use plenary_media::mixer::EffortChange;
 use plenary_proto::bounded::List;
 use plenary_proto::message::{
-    Description, Heartbeat, LinkKind, Message, RELAY_HOPS_MAX, Relay, VideoRequest,
+    Description, GenerationKey, Heartbeat, LinkKind, Message, RELAY_HOPS_MAX, Relay, VideoRequest,
 };
 use plenary_proto::packet::{Destinations, LinkId, MediaPacket};
 use plenary_proto::{Address, Event, PeerId, ShortId, StreamSpec};
@@ -192,6 +192,8 @@ pub struct Outs {
     pub capture: SmallVec<[CaptureCommand; 1]>,
     /// Events for the application, in order.
     pub events: Vec<BodyEvent>,
+    /// Keys of later invites: to be handed to [`Letters::set_key`](crate::Letters::set_key).
+    pub keys: Vec<GenerationKey>,
     /// Events that a packet or frame causes for the brain: to be handed in soon as [`In::Notice`](crate::In::Notice).
     pub notices: SmallVec<[Notice; 1]>,
     /// Set when a held frame is due earlier than before, or at all: see [`Body::next_due_us`](crate::Body::next_due_us).

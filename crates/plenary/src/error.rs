@@ -3,7 +3,7 @@
 use plenary_media::RawError;
 use plenary_media::codec::CodecError;
 use plenary_proto::DataRefusal;
-use plenary_proto::message::Refusal;
+use plenary_proto::message::{MESSAGE_VERSION, Refusal};
 use plenary_proto::seal::InviteError;
 use plenary_rtc::LinkError;
 use plenary_signal::{RendezvousError, SignalError};
@@ -68,6 +68,11 @@ pub enum Error {
         /// The error that the system returned.
         error: std::io::Error,
     },
+    /// The host speaks another version of the protocol.
+    #[error(
+        "the host speaks version {0} of the protocol, this program version {MESSAGE_VERSION}: update the older one"
+    )]
+    OtherVersion(u8),
     /// The room is closed.
     #[error("the room is closed")]
     Closed,

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use futures::{Stream, StreamExt};
 use plenary_body::Shedding;
 use plenary_media::mixer::{Effort, EffortWhy};
-use plenary_proto::message::{Delivery, ElectionReason, MediaSeen};
+use plenary_proto::message::{Delivery, ElectionReason, MediaSeen, Muted};
 use plenary_proto::{CodecClaim, Mode, PeerId, Rank, Tally};
 use tokio::sync::broadcast;
 use tokio_stream::wrappers::BroadcastStream;
@@ -29,6 +29,32 @@ pub type OnEvent = Arc<dyn Fn(&RoomEvent) + Send + Sync>;
 pub enum RoomEvent {
     /// The host has admitted this peer.
     Admitted,
+    /// This peer waits in the lobby until the host lets it in.
+    InLobby,
+    /// At the host: a newcomer waits in the lobby.
+    Knock {
+        /// The newcomer.
+        peer: PeerId,
+        /// Name of the newcomer.
+        name: String,
+    },
+    /// The host has asked this peer to send no picture or no sound, and it doesn't any more.
+    /// [`Room::mute`](crate::Room::mute) ends that.
+    MutedByHost(Muted),
+    /// The host has removed this peer from the room.
+    Removed,
+    /// The host has ended the room.
+    Ended,
+    /// Another peer speaks another version of the protocol: one of the two is to be updated.
+    OtherVersion {
+        /// The peer.
+        peer: PeerId,
+        /// The version that it speaks.
+        version: u8,
+    },
+    /// The clock of another peer differs from this machine's by more than five minutes, so its messages are refused: one
+    /// of the two is wrong.
+    OtherClock,
     /// The state of this peer's connection with the room has changed.
     Connection(ConnectionState),
     /// The stage has changed; [`Room::snapshot`](crate::Room::snapshot) has the new one.

@@ -104,8 +104,9 @@ async fn host_as(me: Keypair, options: Options, host: HostOptions, span: Span) -
         invite_expires_us: Some(life_us),
         layout,
         title: Text::default(),
-        generation: 0,
-        lobby: false,
+        lobby: host.lobby,
+        members: host.members,
+        removed: Vec::new(),
     };
     open(Opening { me, invite, key, host: Some(host), signal, rendezvous, span }, options).await
 }
@@ -134,8 +135,9 @@ async fn open(opening: Opening, mut options: Options) -> Result<Room, Error> {
     let letters = Letters::new(
         room,
         invite.root(),
+        invite.generation(),
         Sealer::new(me.clone(), key.clone(), counter),
-        Opener::new(id, key),
+        Opener::new(id, key.clone()),
     );
     let config = RoomConfig {
         room,
@@ -147,6 +149,7 @@ async fn open(opening: Opening, mut options: Options) -> Result<Room, Error> {
         relays: options.relays,
         children_max: options.children_max,
         uplink_bps_max: options.uplink_bps_max,
+        key: Some(key.for_member()),
         unix_s_at_zero: zero_us / 1_000_000,
         host,
     };

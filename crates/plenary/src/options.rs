@@ -8,6 +8,7 @@ use std::time::Duration;
 use plenary_media::Clock;
 use plenary_media::codec::Codecs;
 use plenary_media::compose::Layout;
+use plenary_proto::PeerId;
 use plenary_proto::message::{Consent, ProgramFormat};
 use plenary_rtc::Shaper;
 
@@ -93,6 +94,10 @@ pub struct HostOptions {
     pub mixers: u8,
     /// Layout of the program; a grid by default.
     pub layout: Layout,
+    /// Newcomers wait in the lobby until the host lets them in ([`Room::admit`](crate::Room::admit)). Off by default.
+    pub lobby: bool,
+    /// Peers that come in without waiting; at most 1000.
+    pub members: Vec<PeerId>,
 }
 
 impl Options {
@@ -159,6 +164,8 @@ impl Default for HostOptions {
             k1: 10,
             mixers: 0,
             layout: Layout::Grid,
+            lobby: false,
+            members: Vec::new(),
         }
     }
 }

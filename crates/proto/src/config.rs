@@ -2,7 +2,7 @@
 
 use crate::bounded::Text;
 use crate::id::{PeerId, RoomId};
-use crate::message::{Consent, NAME_LEN_MAX, ProgramFormat, ProgramLayout, TITLE_LEN_MAX};
+use crate::message::{Consent, GenerationKey, NAME_LEN_MAX, ProgramFormat, ProgramLayout, TITLE_LEN_MAX};
 use crate::seal::Keypair;
 
 /// Maximum children of any peer: the first tiers of ten mixers.
@@ -31,6 +31,8 @@ pub struct RoomConfig {
     pub children_max: u8,
     /// Uplink cap set by this peer's user, bits per second.
     pub uplink_bps_max: Option<u64>,
+    /// Key of the invite by which the peer comes. Members pass on the keys of later invites.
+    pub key: Option<GenerationKey>,
     /// Wall clock at [`Time`](crate::Time) 0, seconds since 1970; the base of all expiries.
     pub unix_s_at_zero: u64,
 }
@@ -56,8 +58,10 @@ pub struct HostConfig {
     pub layout: ProgramLayout,
     /// Title of the room; empty for none.
     pub title: Text<TITLE_LEN_MAX>,
-    /// Generation of the invite.
-    pub generation: u16,
     /// Whether each newcomer waits until the application admits it.
     pub lobby: bool,
+    /// Peers that need not wait there, and count as voters.
+    pub members: Vec<PeerId>,
+    /// Peers that were removed before the host restarted.
+    pub removed: Vec<PeerId>,
 }

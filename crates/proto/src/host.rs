@@ -9,16 +9,20 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::bounded::{Bound, List, Text};
 use crate::config::HostConfig;
+use crate::directory::{DIRECTORY_MAX, Directory, DirectoryEntry};
 use crate::floor::{Answer, Floor};
 use crate::id::PeerId;
 use crate::io::Event;
+use crate::lobby::{self, Lobby};
 use crate::message::{
-    Access, Entry, HEIRS_MAX, Join, Message, ProgramFormat, ProgramLayout, ProvenRoster, ROSTER_MAX, Refusal, Reign,
-    Reigns, Roster, SignedRefusal, SignedRoster, TITLE_LEN_MAX, first_epoch,
+    Access, Entry, HEIRS_MAX, Join, Message, NAME_LEN_MAX, ProgramFormat, ProgramLayout, ProvenRoster,
+    REMOVED_MAX, ROSTER_MAX, Refusal, Reign, Reigns, Roster, SignedRefusal, SignedRoster, TITLE_LEN_MAX,
+    Ticket, first_epoch,
 };
 use crate::mutation::Mutation;
 use crate::outbox::Note;
-use crate::seal::{Keypair, Signed};
+use crate::seal::{Keypair, Signed, key_hash};
+use crate::tickets::until;
 use crate::time::{MS, SECOND, Time};
 use crate::view::View;
 
@@ -35,6 +39,9 @@ const AUDIENCE_GONE_US: u64 = 5 * SECOND;
 const REFUSAL_LIFE_S: u64 = 600;
 /// Interval at which the host checks for away peers. A guess.
 const LOOK_US: u64 = SECOND;
+
+/// Maximum peers that an application names as members. As many as a directory holds.
+const MEMBERS_MAX: usize = DIRECTORY_MAX;
 
 /// Settings in the roster, besides its entries.
 #[derive(Clone, Debug)]
@@ -69,6 +76,10 @@ pub(crate) struct Host {
     floor: Floor,
     /// Peers that left the stage but not the room: the next roster is sent to them too.
     stepped_down: BTreeSet<PeerId>,
+    directory: Directory,
+    lobby: Lobby,
+    /// Peers that need not wait in the lobby.
+    members: BTreeSet<PeerId>,
 }
 
 impl Host {
@@ -84,10 +95,17 @@ impl Host {
             k1: config.k1,
             layout: config.layout,
             title: config.title,
-            access: Access { generation: config.generation, lobby: config.lobby, ..Access::default() },
+            access: Access {
+                generation: view.key.map_or(0, |key| key.generation),
+                key_hash: view.key.map_or([0; 16], |key| key_hash(&view.config.room, &key.key)),
+                lobby: config.lobby,
+                removed: List::truncated(config.removed),
+                ..Access::default()
+            },
         };
+        let members = config.members.into_iter().take(MEMBERS_MAX).collect();
         let mut host =
-            Host { mixers: config.mixers, ..Host::new(view, config.root, Reigns::default(), rules) };
+            Host { mixers: config.mixers, members, ..Host::new(view, config.root, Reigns::default(), rules) };
         host.enter(view.now, view.me, join);
         host.flush(view);
         host
@@ -138,6 +156,9 @@ impl Host {
             look_at: view.now + LOOK_US,
             floor: Floor::default(),
             stepped_down: BTreeSet::new(),
+            directory: Directory::default(),
+            lobby: Lobby::default(),
+            members: BTreeSet::new(),
         }
     }
 
@@ -160,33 +181,158 @@ impl Host {
 
     /// Handles a `Join` from a new peer, or from a peer with other wishes than before.
     pub(crate) fn join(&mut self, view: &mut View<'_>, from: PeerId, join: &Join) {
-        if let Err(refusal) = self.admit(view, from, join) {
-            let expires = view.unix_s() + REFUSAL_LIFE_S;
-            let (room, epoch) = (&view.config.room, view.stage.epoch());
-            *view.counter += 1;
-            let signed =
-                Signed::addressed(&self.key, room, Some(from), epoch, *view.counter, expires, refusal);
-            let refusal = SignedRefusal { signed, reigns: self.reigns.clone() };
-            view.out.send(from, Message::Refuse(Box::new(refusal)));
-            return;
+        let is_member = self.is_member(view, &from, join);
+        let admitted = self
+            .may_enter(view, from, join, is_member)
+            .and_then(|may| if may { self.admit(view, from, join).map(|()| true) } else { Ok(false) });
+        match admitted {
+            Ok(true) => self.directory.joined(view.now, from, &join.name),
+            Ok(false) => return,
+            Err(refusal) => return self.refuse(view, from, refusal),
         }
         if self.flush_at.is_some() {
             // so that the roster sent to the newcomer already contains it, or the audience flag
             self.flush(view);
         }
         if let Some(roster) = &self.signed {
-            let admission = view.admission(roster);
+            let admission = view.admission(from, roster, is_member);
             view.out.send(from, Message::Admit(Box::new(admission)));
         }
+    }
+
+    /// Refuses a joiner.
+    pub(crate) fn refuse(&mut self, view: &mut View<'_>, from: PeerId, refusal: Refusal) {
+        let expires = view.unix_s() + REFUSAL_LIFE_S;
+        let (room, epoch) = (&view.config.room, view.stage.epoch());
+        *view.counter += 1;
+        let signed = Signed::addressed(&self.key, room, Some(from), epoch, *view.counter, expires, refusal);
+        let refusal = SignedRefusal { signed, reigns: self.reigns.clone() };
+        view.out.send(from, Message::Refuse(Box::new(refusal)));
+    }
+
+    /// Returns whether a joiner is in the room already: on stage, in the directory, or with a valid ticket.
+    fn is_member(&self, view: &View<'_>, from: &PeerId, join: &Join) -> bool {
+        let has_ticket = |ticket: &Signed<Ticket>| ticket.body.peer == *from && until(view, ticket).is_some();
+        *from == view.me
+            || self.entries.iter().any(|entry| entry.peer == *from)
+            || self.directory.get(from).is_some()
+            || join.ticket.as_ref().is_some_and(has_ticket)
+    }
+
+    /// Returns whether a joiner may come in; false while it waits in the lobby.
+    fn may_enter(
+        &mut self,
+        view: &mut View<'_>,
+        from: PeerId,
+        join: &Join,
+        is_member: bool,
+    ) -> Result<bool, Refusal> {
+        let access = &self.rules.access;
+        if access.removed.contains(&from) {
+            return Err(Refusal::Removed);
+        }
+        if access.ended {
+            return Err(Refusal::Closed);
+        }
+        if is_member {
+            return Ok(true);
+        }
+        if self.rules.expires_unix_s.is_some_and(|expires| expires <= view.unix_s()) {
+            return Err(Refusal::Expired);
+        }
+        if access.locked {
+            return Err(Refusal::Locked);
+        }
+        if !access.lobby || self.members.contains(&from) {
+            return Ok(true);
+        }
+        match self.lobby.knock(view.now, from, join) {
+            lobby::Answer::LetIn => return Ok(true),
+            lobby::Answer::Waits { first } => {
+                if first {
+                    view.out.event(Event::Knock { peer: from, name: join.name.to_string() });
+                }
+                view.out.send(from, Message::InLobby);
+            }
+            lobby::Answer::Full => {} // it asks again
+        }
+        Ok(false)
+    }
+
+    /// Changes who may come in.
+    pub(crate) fn set_access(&mut self, now: Time, change: impl FnOnce(&mut Access)) {
+        let before = self.rules.access.clone();
+        change(&mut self.rules.access);
+        if self.rules.access != before {
+            self.change(now);
+        }
+    }
+
+    /// Lets a peer in from the lobby, on the application's command.
+    pub(crate) fn let_in(&mut self, view: &mut View<'_>, peer: PeerId) {
+        if let Some(join) = self.lobby.admit(peer) {
+            self.join(view, peer, &join);
+        }
+    }
+
+    /// Turns a peer in the lobby away, on the application's command.
+    pub(crate) fn deny(&mut self, view: &mut View<'_>, peer: PeerId) {
+        if self.lobby.deny(&peer) {
+            self.refuse(view, peer, Refusal::Denied);
+        }
+    }
+
+    /// Removes a peer from the room, on the application's command. The roster that says so goes out at once: to the stage
+    /// and down the tree, and to the peer and its parent directly.
+    pub(crate) fn remove_from_room(&mut self, view: &mut View<'_>, peer: PeerId) {
+        if peer == view.me || self.rules.access.removed.contains(&peer) {
+            return;
+        }
+        let removed = &mut self.rules.access.removed;
+        if removed.len() == REMOVED_MAX {
+            *removed = List::truncated(removed.iter().skip(1).copied());
+        }
+        let _ = removed.push(peer);
+        let parent = self.directory.left(&peer).and_then(|entry| entry.parent);
+        self.lobby.deny(&peer);
+        self.members.remove(&peer);
+        self.gone(view.now, peer);
+        self.stepped_down.extend(parent.filter(|parent| !view.links.is_up(parent)));
+        self.stepped_down.insert(peer);
+        self.flush(view);
+    }
+
+    /// Ends the room, on the application's command.
+    pub(crate) fn end(&mut self, view: &mut View<'_>) {
+        self.rules.access.ended = true;
+        self.flush(view);
+    }
+
+    /// Takes a member's report of its position in the tree.
+    pub(crate) fn position(
+        &mut self,
+        now: Time,
+        peer: PeerId,
+        name: &Text<NAME_LEN_MAX>,
+        place: (Option<PeerId>, u8),
+    ) {
+        self.directory.moved(now, peer, name, place);
+    }
+
+    /// Returns the peers in the room, as far as the directory holds them.
+    pub(crate) fn directory(&self) -> impl Iterator<Item = (&PeerId, &DirectoryEntry)> {
+        self.directory.iter()
+    }
+
+    /// Returns the peers in the lobby with their names.
+    pub(crate) fn lobby(&self) -> impl Iterator<Item = (&PeerId, &str)> {
+        self.lobby.waiting()
     }
 
     /// Grants a joiner the roles it may have among those it wants.
     fn admit(&mut self, view: &mut View<'_>, from: PeerId, join: &Join) -> Result<(), Refusal> {
         let now = view.now;
         let known = self.entries.iter().find(|entry| entry.peer == from);
-        if known.is_none() && self.rules.expires_unix_s.is_some_and(|expires| expires <= view.unix_s()) {
-            return Err(Refusal::Expired);
-        }
         let spoke = known.is_some_and(|entry| entry.speaks);
         let mut join = join.clone();
         if join.speaks && !spoke && from != view.me {
@@ -272,6 +418,7 @@ impl Host {
     /// Removes a peer that is gone for good.
     pub(crate) fn gone(&mut self, now: Time, peer: PeerId) {
         self.floor.leave(&peer);
+        self.directory.left(&peer);
         self.remove(now, &peer);
     }
 
@@ -324,7 +471,7 @@ impl Host {
             _ if join.speaks => (true, self.next_index()),
             _ => (false, 0),
         };
-        let Join { name, speaks, views, mixes, muted } = join.clone();
+        let Join { name, speaks, views, mixes, muted, .. } = join.clone();
         let entry = Entry { peer, name, speaks, views, mixes, away: false, index, votes: true, muted };
         match self.entries.iter_mut().find(|entry| entry.peer == peer) {
             Some(before) if *before == entry => return true,
@@ -429,6 +576,7 @@ impl Host {
         if self.look_at <= view.now {
             self.update(view);
         }
+        self.directory.on_time(view.now);
         for peer in self.floor.due(view.now) {
             view.out.send(peer, Message::Floor(true));
         }
@@ -441,12 +589,17 @@ impl Host {
         let own = [
             Bound::new("roster entries at the host", self.entries.len(), ROSTER_MAX),
             Bound::new("last-heard times of stage peers", self.heard.len(), 2 * ROSTER_MAX),
-            Bound::new("peers that recently left the stage", self.stepped_down.len(), ROSTER_MAX),
+            Bound::new("peers that recently left the stage", self.stepped_down.len(), ROSTER_MAX + 2),
+            Bound::new("members that need not wait", self.members.len(), MEMBERS_MAX),
+            self.directory.bound(),
         ];
-        own.into_iter().chain(self.floor.bounds())
+        own.into_iter().chain(self.floor.bounds()).chain(self.lobby.bounds())
     }
 
     pub(crate) fn next_timeout(&self) -> Option<Time> {
-        [self.flush_at, Some(self.look_at), self.floor.next_timeout()].into_iter().flatten().min()
+        [self.flush_at, Some(self.look_at), self.floor.next_timeout(), self.directory.next_timeout()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 }

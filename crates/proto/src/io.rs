@@ -7,8 +7,9 @@ use serde::Serialize;
 use crate::bounded::List;
 use crate::id::{InForce, PeerId, Rank, ShortId, StreamId, StreamSpec};
 use crate::message::{
-    Answer, CodecSource, DATA_LEN_MAX, Delivery, Description, ElectionReason, LinkKind, MediaSeen, Message,
-    Offer, ProgramLayout, RELAY_HOPS_MAX, Refusal, Resume, StreamUse, VideoRequest,
+    Answer, CodecSource, DATA_LEN_MAX, Delivery, Description, ElectionReason, GenerationKey, LinkKind,
+    MediaSeen, Message, Muted, Offer, ProgramLayout, RELAY_HOPS_MAX, Refusal, Resume, StreamUse,
+    VideoRequest,
 };
 use crate::score::Tally;
 use crate::seal::Verified;
@@ -58,6 +59,24 @@ pub enum Command {
     Promote(PeerId),
     /// Host only: takes the floor from a peer, or denies it.
     Demote(PeerId),
+    /// Host only: removes a peer from the room for good.
+    Remove(PeerId),
+    /// Host only: admits no newcomer (true), or admits newcomers again.
+    Lock(bool),
+    /// Host only: newcomers wait in the lobby (true), or come in at once.
+    Lobby(bool),
+    /// Host only: lets a peer in from the lobby.
+    Admit(PeerId),
+    /// Host only: turns a peer in the lobby away.
+    Deny(PeerId),
+    /// Host only: asks a speaker to send no picture or no sound.
+    AskToMute(PeerId, Muted),
+    /// Host only: a new invite is in force, with this key.
+    Renew(GenerationKey),
+    /// Host only: ends the room.
+    End,
+    /// This peer sends no picture or no sound at present, or does again.
+    Mute(Muted),
     /// Requests the floor (true), or gives it up to watch only (false). On an open stage the host grants the
     /// floor, otherwise its application decides.
     Speak(bool),
@@ -88,6 +107,8 @@ pub enum Input {
         /// The message.
         message: Verified<Message>,
     },
+    /// A peer that is no member asks to join by an invite that has been replaced.
+    OldInvite(PeerId),
     /// The rendezvous does not know that peer; `None`: it knows no host.
     Undeliverable(Option<PeerId>),
     /// Parameters of this end of a link, as requested by [`Output::Offer`] or [`Output::Answer`].
@@ -323,6 +344,8 @@ pub enum Output {
         /// Rate of the train, bits per second; 0 for as fast as possible.
         rate_bps: u64,
     },
+    /// Seals and opens envelopes with this key from now on.
+    Key(GenerationKey),
     /// Notifies the application.
     Event(Event),
 }
@@ -373,6 +396,21 @@ pub enum Event {
         /// Its name.
         name: String,
     },
+    /// This peer waits in the lobby until the host lets it in.
+    InLobby,
+    /// At the host: a newcomer waits in the lobby. [`Command::Admit`] lets it in, [`Command::Deny`] turns it away.
+    Knock {
+        /// The peer.
+        peer: PeerId,
+        /// Its name.
+        name: String,
+    },
+    /// The host asks this speaker to send no picture or no sound.
+    MuteWanted(Muted),
+    /// The host has removed this peer from the room.
+    Removed,
+    /// The host has ended the room.
+    Ended,
     /// The mode of the stage changed.
     Mode(Mode),
     /// The room needs a mixer, and no peer consents to mix.

@@ -11,10 +11,11 @@ use crate::bounded::Bound;
 use crate::host::Host;
 use crate::id::PeerId;
 use crate::io::Event;
-use crate::message::{Consent, Join, Message, Muted, Refusal, Reign};
+use crate::message::{Consent, Join, Message, Path, Refusal, Reign};
 use crate::rng::Backoff;
 use crate::seal::Signed;
 use crate::stage::Mode;
+use crate::tickets::until;
 use crate::time::{MS, SECOND, Time};
 use crate::view::View;
 
@@ -26,6 +27,11 @@ const LET_IN_EACH_US: u64 = SECOND;
 /// Window in which the peers that other members admitted contact a new host, each at a random time, so that
 /// they don't all come at once. A guess.
 const ASK_ANEW_US: u64 = 5 * SECOND;
+
+/// Time after a change of parent at which a peer reports its position, so that a search is one report. A guess.
+const POSITION_US: u64 = 2 * SECOND;
+/// Window in which the peers report their positions to a new host, each at a random time.
+const POSITIONS_ANEW_US: u64 = 10 * SECOND;
 
 /// State of this peer's membership.
 #[derive(Debug)]
@@ -46,6 +52,11 @@ pub(crate) struct Membership {
     speaks: bool,
     /// This peer has requested the floor and has no answer yet.
     asked_floor: bool,
+    /// When this peer reports its position in the tree to the host.
+    position_at: Option<Time>,
+    in_lobby: bool,
+    /// The application knows that the host has removed this peer, or has ended the room.
+    is_over: bool,
 }
 
 impl Membership {
@@ -64,6 +75,9 @@ impl Membership {
             host_known: None,
             speaks: false,
             asked_floor: false,
+            position_at: None,
+            in_lobby: false,
+            is_over: false,
         }
     }
 
@@ -85,6 +99,10 @@ impl Membership {
     /// Returns the host's state, if this peer is the host.
     pub(crate) fn host(&mut self) -> Option<&mut Host> {
         self.host.as_mut()
+    }
+
+    pub(crate) fn host_ref(&self) -> Option<&Host> {
+        self.host.as_ref()
     }
 
     /// Schedules a `Join`, which also requests the current state: at that time or earlier.
@@ -157,21 +175,33 @@ impl Membership {
 
     /// Returns this member's answer to a joiner in the host's stead: the admission if no decision is needed;
     /// else, in a later reign, the roster, because the rendezvous can't know the present host.
-    pub(crate) fn vouch(&mut self, view: &View<'_>, from: PeerId, join: &Join) -> Option<Message> {
-        let roster = view.stage.signed()?;
+    pub(crate) fn vouch(&mut self, view: &mut View<'_>, from: PeerId, join: &Join) -> Option<Message> {
+        let roster = view.stage.signed()?.clone();
         self.let_in.retain(|_, at| view.now.since(*at) < LET_IN_EACH_US);
         if self.let_in.len() >= LET_IN_MAX || self.let_in.contains_key(&from) {
             return None; // the joiner repeats its request
         }
         let expired = roster.body.expires_unix_s.is_some_and(|expires| expires <= view.unix_s());
         let only_watches = !join.speaks && !join.mixes;
-        let is_in = view.stage.contains(&from) || (only_watches && !expired);
+        let access = &roster.body.access;
+        if access.ended || view.stage.has_removed(&from) {
+            return None;
+        }
+        let is_member = view.stage.contains(&from)
+            || join
+                .ticket
+                .as_ref()
+                .is_some_and(|ticket| ticket.body.peer == from && until(view, ticket).is_some());
+        let is_in = is_member || (only_watches && !expired && !access.locked && !access.lobby);
         if !is_in && view.stage.reign() == 0 {
             return None;
         }
         self.let_in.insert(from, view.now);
-        let admits = || Message::Admit(Box::new(view.admission(roster)));
-        Some(if is_in { admits() } else { Message::Roster(roster.clone()) })
+        Some(if is_in {
+            Message::Admit(Box::new(view.admission(from, &roster, is_member)))
+        } else {
+            Message::Roster(roster)
+        })
     }
 
     /// Returns whether the host has refused this peer.
@@ -196,11 +226,20 @@ impl Membership {
     /// Handles a newer roster: the host sends it to the stage, and every peer informs its application.
     pub(crate) fn roster_changed(&mut self, view: &mut View<'_>) {
         view.out.event(Event::Roster { epoch: view.stage.epoch() });
+        let is_removed = view.stage.has_removed(&view.me);
+        if is_removed || view.stage.roster().is_some_and(|roster| roster.access.ended) {
+            self.join_at = None;
+            if !std::mem::replace(&mut self.is_over, true) {
+                view.out.event(if is_removed { Event::Removed } else { Event::Ended });
+            }
+            return;
+        }
         let host = view.stage.host();
         let another_reigns = host != self.host_known && self.host_known.is_some();
         if host != self.host_known {
             self.host_known = host;
             self.asked = 0;
+            self.position_at = Some(view.now + POSITION_US + view.rng.below(POSITIONS_ANEW_US));
             view.out.event(Event::Host(host));
         }
         if host != Some(view.me) {
@@ -234,7 +273,30 @@ impl Membership {
         self.mixer_missed = missing;
     }
 
-    pub(crate) fn on_time(&mut self, view: &mut View<'_>) {
+    /// Handles the host's word that this peer waits in the lobby.
+    pub(crate) fn in_lobby(&mut self, view: &mut View<'_>) {
+        if !self.admitted && !std::mem::replace(&mut self.in_lobby, true) {
+            view.out.event(Event::InLobby);
+        }
+    }
+
+    /// Tells the host that this peer is muted, or no longer is, if it speaks.
+    pub(crate) fn muted(&mut self, view: &mut View<'_>) {
+        if view.speaks() {
+            self.wish(view);
+        }
+    }
+
+    /// Another peer feeds this one: the host will hear of it.
+    pub(crate) fn parent_changed(&mut self, now: Time) {
+        self.position_at.get_or_insert(now + POSITION_US);
+    }
+
+    pub(crate) fn on_time(&mut self, view: &mut View<'_>, parent: Option<PeerId>, path: &Path) {
+        if self.position_at.take_if(|at| *at <= view.now).is_some() && !view.on_stage() && self.admitted {
+            let depth = path.len().saturating_sub(1) as u8;
+            view.out.send_host(Message::Position { name: view.config.name.clone(), parent, depth });
+        }
         if self.join_at.is_some_and(|at| at <= view.now) {
             let join = Message::Join(join_of(view));
             match self.asks_in_its_stead(view) {
@@ -271,7 +333,7 @@ impl Membership {
 
     pub(crate) fn next_timeout(&self) -> Option<Time> {
         let host = self.host.as_ref().and_then(Host::next_timeout);
-        [self.join_at, host].into_iter().flatten().min()
+        [self.join_at, self.position_at, host].into_iter().flatten().min()
     }
 }
 
@@ -283,6 +345,7 @@ fn join_of(view: &View<'_>) -> Join {
         speaks: view.config.speaks,
         views: view.config.views,
         mixes: view.config.consent != Consent::Never,
-        muted: Muted::default(),
+        muted: view.muted,
+        ticket: view.ticket.cloned(),
     }
 }

@@ -114,6 +114,17 @@ impl Stage {
         }
     }
 
+    /// Returns whether the host has removed a peer.
+    pub(crate) fn has_removed(&self, peer: &PeerId) -> bool {
+        self.roster().is_some_and(|roster| roster.access.removed.contains(peer))
+    }
+
+    /// Returns whether a peer is on stage, or was by one of the last few rosters.
+    pub(crate) fn was_on_stage(&self, peer: &PeerId) -> bool {
+        self.contains(peer)
+            || self.kept.values().any(|roster| roster.body.entries.iter().any(|entry| entry.peer == *peer))
+    }
+
     /// Returns the roster of that epoch, if it is among the last few.
     pub(crate) fn at(&self, epoch: u32) -> Option<&SignedRoster> {
         self.kept.get(&epoch)

@@ -6,7 +6,7 @@ use crate::hashed_draw::{DrawKey, draw_key};
 use crate::id::{PeerId, Rank};
 use crate::links::LinkTable;
 use crate::mandate::Mandate;
-use crate::message::{Admit, Message, SignedRoster};
+use crate::message::{Admit, GenerationKey, Message, Muted, SignedRoster, Ticket};
 use crate::outbox::Outbox;
 use crate::rng::Rng;
 use crate::seal::{Keypair, Signed, Statement};
@@ -43,6 +43,12 @@ pub(crate) struct View<'a> {
     pub(crate) out: &'a mut Outbox,
     pub(crate) rng: &'a mut Rng,
     pub(crate) counter: &'a mut u64,
+    /// This peer's membership ticket.
+    pub(crate) ticket: Option<&'a Signed<Ticket>>,
+    /// What this peer doesn't send at present.
+    pub(crate) muted: Muted,
+    /// Key of the newest invite that this peer knows.
+    pub(crate) key: Option<&'a GenerationKey>,
     /// Estimate of this peer's uplink.
     pub(crate) uplink: UplinkEstimate,
 }
@@ -149,13 +155,22 @@ impl View<'_> {
         self.mandate.standbys.iter().take(1).chain(next).filter(present).copied()
     }
 
-    /// Returns the message that admits a peer, with the present state of the room.
-    pub(crate) fn admission(&self, roster: &SignedRoster) -> Admit {
+    /// Signs a ticket for a peer.
+    pub(crate) fn ticket_for(&mut self, peer: PeerId) -> Signed<Ticket> {
+        self.sign(Ticket { peer })
+    }
+
+    /// Returns the message that admits a peer, with the present state of the room. `is_member`: the peer was a member
+    /// before, so its key may be an older one.
+    pub(crate) fn admission(&mut self, peer: PeerId, roster: &SignedRoster, is_member: bool) -> Admit {
+        let ticket = Some(self.ticket_for(peer));
         Admit {
             roster: roster.clone(),
             under: self.mandate.under_before(roster.epoch).cloned(),
             decided: self.mandate.decided.clone(),
             failovers: List::truncated(self.mandate.failovers.iter().cloned()),
+            ticket,
+            key: self.key.filter(|key| is_member && key.generation > 0).cloned(),
         }
     }
 

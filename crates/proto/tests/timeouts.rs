@@ -107,6 +107,7 @@ fn said(peer: u8) -> impl Strategy<Value = Message> {
                     fed,
                     round_trips,
                     reach,
+                    ticket: None,
                 })
             }
         ),

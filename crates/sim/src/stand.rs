@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use plenary_proto::bounded::{List, Text};
 use plenary_proto::message::{
-    Access, Admit, Aggregate, Attach, Consent, Decided, ElectionReason, Entry, LinkKind, Message, Outcome, Path,
-    Place, ProgramFormat, Purpose, Roster, SignedRoster, Whereabouts,
+    Access, Admit, Aggregate, Attach, Consent, Decided, ElectionReason, Entry, LinkKind, Message, Outcome,
+    Path, Place, ProgramFormat, Purpose, Roster, SignedRoster, Whereabouts,
 };
 use plenary_proto::seal::{Keypair, Signed, Verified};
 use plenary_proto::time::{MS, SECOND};
@@ -171,6 +171,7 @@ impl Stand {
             relays: part == Part::Relay,
             children_max: if part == Part::Mixer { K1 } else { K },
             uplink_bps_max: None,
+            key: None,
             unix_s_at_zero: UNIX_S_AT_ZERO,
         };
         let admit = Admit {

@@ -511,8 +511,9 @@ impl World {
             invite_expires_us: None,
             layout: List::new(),
             title: Text::default(),
-            generation: 0,
             lobby: false,
+            members: Vec::new(),
+            removed: Vec::new(),
         });
         let config = RoomConfig {
             room: self.room,
@@ -525,6 +526,7 @@ impl World {
             relays: plan.relays,
             children_max: plan.children_max,
             uplink_bps_max: None, // its parent measures it
+            key: None,
             unix_s_at_zero: UNIX_S_AT_ZERO,
         };
         let keys = self.keys[planned].clone();

@@ -85,8 +85,9 @@ fn config(hosts: bool) -> RoomConfig {
         invite_expires_us: None,
         layout: List::new(),
         title: Text::default(),
-        generation: 0,
         lobby: false,
+        members: Vec::new(),
+        removed: Vec::new(),
     };
     RoomConfig {
         room: room(),
@@ -99,6 +100,7 @@ fn config(hosts: bool) -> RoomConfig {
         relays: true,
         children_max: 64,
         uplink_bps_max: None,
+        key: None,
         unix_s_at_zero: NOW,
     }
 }
@@ -107,7 +109,14 @@ fn config(hosts: bool) -> RoomConfig {
 fn abuse(sybil: u32) -> Vec<Message> {
     let other = ShortId(u64::from(sybil).to_le_bytes());
     let path: Path = List::truncated([other]);
-    let join = |speaks, mixes| Join { name: Text::truncated("sybil"), speaks, views: true, mixes, muted: Muted::default() };
+    let join = |speaks, mixes| Join {
+        name: Text::truncated("sybil"),
+        speaks,
+        views: true,
+        mixes,
+        muted: Muted::default(),
+        ticket: None,
+    };
     let aggregate =
         Aggregate { viewers: u32::MAX, free: [u16::MAX; 8], promises: [u16::MAX; 8], ..Aggregate::default() };
     let round_trips = List::truncated([RoundTrip::new(&key(sybil as u8).id(), 30_000)]);

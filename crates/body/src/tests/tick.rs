@@ -27,6 +27,7 @@ pub(super) fn body() -> Body {
         relays: true,
         children_max: 8,
         uplink_bps_max: None,
+        key: None,
         unix_s_at_zero: 1_700_000_000,
     };
     let config_of_body =

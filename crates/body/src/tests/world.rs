@@ -315,8 +315,9 @@ impl Peer {
             invite_expires_us: None,
             layout: List::new(),
             title: Text::default(),
-            generation: 0,
             lobby: false,
+            members: Vec::new(),
+            removed: Vec::new(),
         };
         let config = RoomConfig {
             room,
@@ -329,6 +330,7 @@ impl Peer {
             relays: true,
             children_max: 8,
             uplink_bps_max: None,
+            key: None,
             unix_s_at_zero: ZERO_US / 1_000_000,
         };
         let (speaks, views, id) = (config.speaks, config.views, me.id());

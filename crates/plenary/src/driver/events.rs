@@ -53,6 +53,11 @@ pub(super) fn public(event: BodyEvent) -> Option<RoomEvent> {
 fn of_brain(event: Event) -> Option<RoomEvent> {
     Some(match event {
         Event::Admitted => RoomEvent::Admitted,
+        Event::InLobby => RoomEvent::InLobby,
+        Event::Knock { peer, name } => RoomEvent::Knock { peer, name },
+        Event::MuteWanted(muted) => RoomEvent::MutedByHost(muted),
+        Event::Removed => RoomEvent::Removed,
+        Event::Ended => RoomEvent::Ended,
         Event::Refused(_) | Event::BallotRejected { .. } | Event::Left | Event::NotesDropped { .. } => {
             return None;
         }

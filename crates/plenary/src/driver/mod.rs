@@ -145,6 +145,9 @@ impl Driver {
     fn step<T>(&mut self, act: impl FnOnce(&mut Body, u64, &mut Outs) -> T) -> T {
         let (result, mut outs) = self.flow.step(act);
         loop {
+            for key in std::mem::take(&mut outs.keys) {
+                self.letters.set_key(&key, self.clock.now_us());
+            }
             for envelope in std::mem::take(&mut outs.envelopes) {
                 self.send_envelope(envelope);
             }
@@ -190,7 +193,7 @@ impl Driver {
                 Some(refused) => self.answer_join(refused),
                 None => {}
             }
-            self.left |= *event == Event::Left;
+            self.left |= matches!(event, Event::Left | Event::Removed | Event::Ended);
             events::log(event);
         }
         if let BodyEvent::Brain(Event::Decided { tallies, .. }) = &event {
@@ -369,8 +372,26 @@ impl Driver {
                 }
                 self.input(In::Message { from, via, message });
             }
+            Letter::OldInvite(from) => self.input(In::OldInvite(from)),
+            Letter::OtherVersion { from, version, is_notice } => self.other_version(from, version, is_notice),
+            Letter::OtherClock => self.emit(RoomEvent::OtherClock),
             Letter::Bad(from) => self.input(In::Misbehaved(from)),
             Letter::Nothing => {}
+        }
+    }
+
+    /// Handles a message of another version: the application is told, and the peer, unless it knows.
+    fn other_version(&mut self, peer: PeerId, version: u8, is_notice: bool) {
+        tracing::warn!(?peer, version, "the peer speaks another version of the protocol");
+        self.emit(RoomEvent::OtherVersion { peer, version });
+        let nonce = random_bytes();
+        if is_notice {
+            self.answer_join(Err(crate::Error::OtherVersion(version)));
+        } else if let Some(sealed) = self.letters.seal_notice(peer, self.clock.now_us(), nonce)
+            && let Some(signal) = &self.signal
+        {
+            // the rendezvous may be gone meanwhile; the peer asks again
+            let _ = signal.send(SignalAddress::Peer(peer), Bytes::from(sealed));
         }
     }
 

@@ -15,8 +15,8 @@ use std::collections::VecDeque;
 
 use plenary_proto::bounded::{List, Text};
 use plenary_proto::message::{
-    Access,
-    Answer, CodecSource, Consent, Description, LinkKind, Message, Offer, ProgramFormat, Setup, VideoRequest,
+    Access, Answer, CodecSource, Consent, Description, LinkKind, Message, Offer, ProgramFormat, Setup,
+    VideoRequest,
 };
 use plenary_proto::{
     Address, Command, Event, HostConfig, Input, MixRole, Output, PeerId, RoomConfig, RoomState, StreamKind,
@@ -183,8 +183,9 @@ fn config(at: usize) -> RoomConfig {
             invite_expires_us: None,
             layout: List::new(),
             title: Text::default(),
-            generation: 0,
             lobby: false,
+            members: Vec::new(),
+            removed: Vec::new(),
         }),
         name: Text::truncated("brain"),
         speaks: at < 2,
@@ -193,6 +194,7 @@ fn config(at: usize) -> RoomConfig {
         relays: true,
         children_max: 8,
         uplink_bps_max: (at == 5).then_some(20_000_000),
+        key: None,
         unix_s_at_zero: NOW,
     }
 }
@@ -465,7 +467,8 @@ mod tests {
             access: Access::default(),
         };
         let roster = Signed::addressed(root(), &super::room(), None, 6, 0, u64::MAX, nobody).into();
-        let admit = Admit { roster, under: None, decided: None, failovers: List::default() };
+        let admit =
+            Admit { roster, under: None, decided: None, failovers: List::default(), ticket: None, key: None };
         room.happen(Op::Late { us: 15_000_000 });
         let message = Box::new(Message::Admit(Box::new(admit)));
         room.happen(Op::Say(Said { at: viewer, from: cast()[0], via: 0, message }));

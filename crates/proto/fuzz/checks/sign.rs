@@ -4,7 +4,9 @@
 use std::sync::LazyLock;
 
 use plenary_proto::bounded::List;
-use plenary_proto::message::{Admit, Ballot, Message, Reigns, SignedRefusal, SignedRoster, first_epoch};
+use plenary_proto::message::{
+    Admit, Attach, Ballot, Join, Message, Reigns, SignedRefusal, SignedRoster, first_epoch,
+};
 use plenary_proto::seal::{Countersigned, Keypair, Signed, Statement};
 use plenary_proto::{PeerId, RoomId};
 
@@ -83,7 +85,14 @@ pub(crate) fn sign_again(message: Message) -> Message {
             under: admit.under.as_ref().map(roster),
             decided: admit.decided.as_ref().map(countersigned),
             failovers: List::truncated(admit.failovers.iter().map(signed)),
+            ticket: admit.ticket.as_ref().map(signed),
+            key: admit.key,
         })),
+        Message::Ticket(of) => Message::Ticket(signed(&of)),
+        Message::Join(join) => Message::Join(Join { ticket: join.ticket.as_ref().map(signed), ..join }),
+        Message::Attach(attach) => {
+            Message::Attach(Attach { ticket: attach.ticket.as_ref().map(signed), ..attach })
+        }
         Message::Refuse(of) => {
             let signed = signed_by(root(), &of.signed);
             Message::Refuse(Box::new(SignedRefusal { signed, reigns: Reigns::default() }))

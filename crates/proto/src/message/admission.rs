@@ -2,9 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::access::{GenerationKey, Muted, Ticket};
 use super::election::{Decided, FAILOVERS_MAX, Failover};
 use super::reign::SignedRoster;
-use super::roster::{Muted, NAME_LEN_MAX};
+use super::roster::NAME_LEN_MAX;
 use crate::bounded::{List, Text};
 use crate::seal::Signed;
 
@@ -21,6 +22,8 @@ pub struct Join {
     pub mixes: bool,
     /// What the joiner doesn't send at present, if it speaks.
     pub muted: Muted,
+    /// The joiner's ticket, if it is a member already.
+    pub ticket: Option<Signed<Ticket>>,
 }
 
 /// Admission: all state that a newcomer needs.
@@ -34,4 +37,8 @@ pub struct Admit {
     pub decided: Option<Decided>,
     /// The failovers of that term, by rank.
     pub failovers: List<Signed<Failover>, FAILOVERS_MAX>,
+    /// The newcomer's ticket.
+    pub ticket: Option<Signed<Ticket>>,
+    /// Key of the newest invite, for a member whose own is older.
+    pub key: Option<GenerationKey>,
 }

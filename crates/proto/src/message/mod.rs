@@ -7,6 +7,7 @@
 //! A link authenticates both of its ends, so messages on it are not signed. Statements that are forwarded to
 //! third parties are signed, and [`Message::verify`] checks them before the brain processes the message.
 
+mod access;
 mod admission;
 mod data;
 mod election;
@@ -18,6 +19,7 @@ mod roster;
 mod stage;
 mod tree;
 
+pub use access::{Access, GenerationKey, Muted, REMOVED_MAX, Ticket};
 pub use admission::{Admit, Join};
 pub use data::{DATA_LEN_MAX, Data, DataHeld, DataHeldAll, Delivery, LOOSE_LEN_MAX};
 pub(crate) use election::MEASURERS_MAX;
@@ -34,8 +36,8 @@ pub use reign::{
     first_epoch, reign_of,
 };
 pub use roster::{
-    Access, Consent, Entry, HEIRS_MAX, LAYOUT_LEN_MAX, Muted, NAME_LEN_MAX, ProgramFormat, ProgramLayout,
-    REMOVED_MAX, ROSTER_MAX, Refusal, Roster, TITLE_LEN_MAX,
+    Consent, Entry, HEIRS_MAX, LAYOUT_LEN_MAX, NAME_LEN_MAX, ProgramFormat, ProgramLayout, ROSTER_MAX,
+    Refusal, Roster, TITLE_LEN_MAX,
 };
 pub use stage::{Resume, StreamUse, VideoRequest};
 pub use tree::{
@@ -45,7 +47,7 @@ pub use tree::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::bounded::List;
+use crate::bounded::{List, Text};
 use crate::id::{PeerId, Rank, RoomId, StreamSpec};
 use crate::identity::hashes::FrameHashes;
 use crate::seal::{SealError, Signature, Signed, Verified, Verifier};
@@ -55,7 +57,7 @@ pub const MESSAGE_VERSION: u8 = 2;
 /// Maximum bytes of a message on a control channel, after reassembly.
 pub const MESSAGE_LEN_MAX: usize = 256 * 1024;
 /// Number of variants that this version knows.
-const VARIANTS: u32 = 58;
+const VARIANTS: u32 = 63;
 
 /// A control message. New variants are appended at the end, since the encoding numbers them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -301,6 +303,23 @@ pub enum Message {
         /// Whether the mixer forwards the speaker's stream.
         comes: bool,
     },
+    /// The sender's membership ticket, shown on a new link and when it was renewed.
+    Ticket(Signed<Ticket>),
+    /// A member reports its position in the tree to the host.
+    Position {
+        /// Name of the member.
+        name: Text<NAME_LEN_MAX>,
+        /// The peer that feeds the member; `None` for none.
+        parent: Option<PeerId>,
+        /// Hops from the mixer; 0 for a peer that isn't fed.
+        depth: u8,
+    },
+    /// Key of the newest invite's envelopes, from a linked member.
+    Key(GenerationKey),
+    /// The host asks a speaker to send no picture or no sound.
+    MuteWanted(Muted),
+    /// The joiner waits in the lobby until the host decides.
+    InLobby,
 }
 
 /// Decoding error of a control message.
@@ -380,6 +399,9 @@ impl Message {
                 if let Some(under) = &admit.under {
                     under.verify_with(verifier, room, root, now_unix_s)?;
                 };
+                if let Some(ticket) = &admit.ticket {
+                    ticket.verify_with(verifier, room, now_unix_s)?;
+                }
                 if let Some(decided) = &admit.decided {
                     decided.verify_with(verifier, room)?;
                 }
@@ -414,6 +436,15 @@ impl Message {
             Message::Opening(opening) => opening.verify_with(verifier, room)?,
             Message::Decided(decided) => decided.verify_with(verifier, room)?,
             Message::Data(data) => data.verify_with(verifier, room, now_unix_s)?,
+            Message::Ticket(ticket) => ticket.verify_with(verifier, room, now_unix_s)?,
+            Message::Join(Join { ticket: Some(ticket), .. })
+            | Message::Attach(Attach { ticket: Some(ticket), .. }) => {
+                // one that has expired admits nobody, but is no reason to drop the message
+                match ticket.verify_with(verifier, room, now_unix_s) {
+                    Ok(()) | Err(SealError::Expired) => {}
+                    Err(error) => return Err(error),
+                }
+            }
             // votes and pre-votes sign what only the brain has; the maker of frame hashes is known only from
             // the stream's spec
             _ => {}

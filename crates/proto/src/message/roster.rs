@@ -5,14 +5,13 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
+use super::access::{Access, Muted};
 use crate::bounded::{List, Text};
 use crate::id::PeerId;
 use crate::seal::Statement;
 
 /// Maximum heirs that a roster names.
 pub const HEIRS_MAX: usize = 4;
-/// Maximum removed peers that a roster names; further ones are kept out by a new invite only.
-pub const REMOVED_MAX: usize = 64;
 /// Maximum bytes of a room's title, in UTF-8: 64 characters.
 pub const TITLE_LEN_MAX: usize = 256;
 /// Maximum peers of a roster.
@@ -61,28 +60,6 @@ pub struct Entry {
     pub votes: bool,
     /// What the peer doesn't send at present, by its own word.
     pub muted: Muted,
-}
-
-/// Media that a speaker doesn't send at present.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Muted {
-    /// No picture.
-    pub picture: bool,
-    /// No sound.
-    pub sound: bool,
-}
-
-/// Who may come in: the rules by which the host admits, and the peers that it removed.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Access {
-    /// Generation of the invite. An invite of an earlier generation admits nobody any more; members stay.
-    pub generation: u16,
-    /// No newcomer is admitted.
-    pub locked: bool,
-    /// Each newcomer waits until the host admits it.
-    pub lobby: bool,
-    /// Peers that the host removed, the last ones at the end. No peer links with them.
-    pub removed: List<PeerId, REMOVED_MAX>,
 }
 
 /// Video format of the program.
@@ -171,9 +148,21 @@ pub enum Refusal {
     /// The stage is closed, and the host has not admitted this speaker.
     #[error("the host admits speakers one by one")]
     StageClosed,
-    /// The room is over. Never sent so far.
-    #[error("the room is closed")]
+    /// The room is over.
+    #[error("the host has ended the room")]
     Closed,
+    /// The host has removed this peer.
+    #[error("removed by the host")]
+    Removed,
+    /// The room is locked: nobody new is admitted.
+    #[error("the room is locked")]
+    Locked,
+    /// The invite was replaced by a newer one.
+    #[error("the invite has been replaced: ask for the new one")]
+    OldInvite,
+    /// The host has not let this peer in from the lobby.
+    #[error("the host has not let you in")]
+    Denied,
 }
 
 impl Statement for Refusal {

@@ -3,10 +3,11 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::access::Ticket;
 use super::election::RoundTrip;
 use crate::bounded::List;
 use crate::id::{PeerId, ShortId};
-use crate::seal::ENVELOPE_LEN_MAX;
+use crate::seal::{ENVELOPE_LEN_MAX, Signed};
 
 /// Maximum peers on the path from a mixer to a viewer, both included.
 pub const PATH_LEN_MAX: usize = 16;
@@ -55,6 +56,8 @@ pub struct Attach {
     pub round_trips: RoundTrips,
     /// Where the place may be.
     pub reach: Reach,
+    /// The requester's ticket; a peer on stage needs none.
+    pub ticket: Option<Signed<Ticket>>,
 }
 
 impl Attach {
@@ -69,6 +72,7 @@ impl Attach {
             fed: false,
             round_trips: RoundTrips::default(),
             reach: Reach::Anywhere,
+            ticket: None,
         }
     }
 }
@@ -131,6 +135,8 @@ pub enum Refused {
     Full,
     /// The receiver is leaving, or stepping out of the tree.
     Closed,
+    /// The requester is not on stage, and has shown no valid ticket.
+    NoTicket,
 }
 
 /// Summary of a peer's subtree, itself included; sent to the parent on change, at most once a second.

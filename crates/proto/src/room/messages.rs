@@ -3,7 +3,7 @@
 use super::RoomState;
 use crate::id::PeerId;
 use crate::io::{Event, Output};
-use crate::message::{Failover, Message, Relay, SignedRoster};
+use crate::message::{Failover, Message, Refused, Relay, SignedRoster};
 use crate::mutation::Mutation;
 use crate::outbox::Note;
 use crate::seal::Signed;
@@ -25,7 +25,7 @@ impl RoomState {
                     if self.shared.mandate.mutated.is(Mutation::RemembersTheAudience) {
                         host.remember(self.shared.now, from);
                     }
-                } else if let Some(answer) = self.membership.vouch(&self.shared.view(), from, &join) {
+                } else if let Some(answer) = self.membership.vouch(&mut self.shared.view(), from, &join) {
                     self.shared.out.send(from, answer);
                 }
             }
@@ -44,6 +44,12 @@ impl RoomState {
                     self.shared.out.note(Note::Failover(failover.clone()));
                 }
                 self.hand_round();
+                if let Some(ticket) = &admit.ticket {
+                    self.take_ticket(ticket);
+                }
+                if let Some(key) = admit.key {
+                    self.key_told(None, key);
+                }
                 self.tree.update(&mut self.shared.view());
             }
             Message::Refuse(refusal) => {
@@ -172,7 +178,17 @@ impl RoomState {
             Message::Audience { .. } => {}
             Message::Floor(speaks) if self.shared.stage.host() == Some(from) => self.floor(speaks),
             Message::Floor(_) => {} // only the host grants and takes the floor
-            Message::Attach(attach) => self.tree.attach(&mut self.shared.view(), from, &attach),
+            Message::Attach(attach) => {
+                if let Some(ticket) = &attach.ticket {
+                    self.ticket_shown(from, ticket);
+                }
+                if self.is_member(&from) {
+                    self.tree.attach(&mut self.shared.view(), from, &attach);
+                } else {
+                    let (purpose, reason) = (attach.purpose, Refused::NoTicket);
+                    self.shared.out.send(from, Message::Refused { purpose, reason });
+                }
+            }
             Message::Accept { path, .. } | Message::Feeding { path, .. } | Message::PathIs(path)
                 if !is_path_of(&path, &from) =>
             {
@@ -191,7 +207,13 @@ impl RoomState {
                 self.router.places(self.shared.now, &self.shared.links, self.tree.path(), &places);
                 self.tree.redirected(&mut self.shared.view(), from, purpose, &places);
             }
-            Message::Refused { purpose, .. } => self.tree.refused(&mut self.shared.view(), from, purpose),
+            Message::Refused { purpose, reason } => {
+                if reason == Refused::NoTicket {
+                    self.membership.join_at(self.shared.now); // for a new ticket
+                }
+                self.tree.refused(&mut self.shared.view(), from, purpose);
+            }
+            Message::Feed { .. } if !self.is_member(&from) => self.shared.out.send(from, Message::Dismiss),
             Message::Feed { from: resume } => self.tree.feed(&mut self.shared.view(), from, resume),
             Message::StopFeed => self.tree.stop_feed(&mut self.shared.view(), from),
             Message::Detach => self.tree.drop_child(&mut self.shared.view(), from),
@@ -229,6 +251,21 @@ impl RoomState {
                     self.send_state(from);
                 }
             }
+            Message::Ticket(ticket) => self.ticket_shown(from, &ticket),
+            Message::Position { name, parent, depth } => {
+                if self.is_member(&from)
+                    && let Some(host) = self.membership.host()
+                {
+                    host.position(self.shared.now, from, &name, (parent, depth));
+                }
+            }
+            Message::Key(key) if self.is_member(&from) => self.key_told(Some(from), key),
+            Message::Key(_) => {}
+            Message::MuteWanted(muted) if self.shared.stage.host() == Some(from) => {
+                self.shared.out.event(Event::MuteWanted(muted));
+            }
+            Message::MuteWanted(_) => {}
+            Message::InLobby => self.membership.in_lobby(&mut self.shared.view()),
             Message::FrameHashes(_) => {} // not in use yet: docs/PROTOCOL.md, 1.3
         }
     }

@@ -1,5 +1,6 @@
 //! Top level of the brain: takes inputs, dispatches them to the machines, and collects their outputs.
 
+mod access;
 mod messages;
 mod notes;
 
@@ -11,6 +12,7 @@ use crate::audience::TreePosition;
 use crate::bounded::Bound;
 use crate::broadcast::{Broadcast, DataRefusal};
 use crate::config::RoomConfig;
+use crate::directory::DirectoryEntry;
 use crate::election::Election;
 use crate::heirs::Heirs;
 use crate::id::{PeerId, Rank};
@@ -18,18 +20,21 @@ use crate::io::{Address, Command, Event, Input, Output, Verdict, Via};
 use crate::links::LinkTable;
 use crate::mandate::Mandate;
 use crate::membership::Membership;
-use crate::message::{Consent, Delivery, LinkKind, Message, Offer, Path};
+use crate::message::{
+    Consent, Delivery, GenerationKey, LinkKind, Message, Muted, Offer, Path, Refusal, Ticket,
+};
 use crate::mixing::Mixing;
 use crate::mutation::Mutation;
 use crate::outbox::{Item, Outbox};
 use crate::probe::{Probe, Shown};
 use crate::rng::Rng;
 use crate::route::Router;
-use crate::seal::Keypair;
+use crate::seal::{Keypair, Signed};
 use crate::solo::Solo;
 use crate::stage::{Mode, Stage};
 use crate::streams::Streams;
 use crate::succession::Succession;
+use crate::tickets::Tickets;
 use crate::time::{MS, SECOND, Time};
 use crate::tree::Tree;
 use crate::uplink::Uplink;
@@ -58,6 +63,7 @@ pub struct RoomState {
     uplink: Uplink,
     offers: BTreeMap<(PeerId, LinkKind), Offer>,
     violations: BTreeMap<PeerId, u32>,
+    tickets: Tickets,
     leaving: Option<Time>,
     left: bool,
     /// Earliest timeout of all machines. Computed once per input, since callers read it more often.
@@ -78,6 +84,9 @@ struct Shared {
     mandate: Mandate,
     links: LinkTable,
     uplink: UplinkEstimate,
+    ticket: Option<Signed<Ticket>>,
+    muted: Muted,
+    key: Option<GenerationKey>,
 }
 
 impl Shared {
@@ -94,6 +103,9 @@ impl Shared {
             rng: &mut self.rng,
             counter: &mut self.counter,
             uplink: self.uplink,
+            ticket: self.ticket.as_ref(),
+            muted: self.muted,
+            key: self.key.as_ref(),
         }
     }
 }
@@ -147,6 +159,7 @@ impl RoomState {
         let me = keys.id();
         // after a restart the counters must continue above those of earlier statements
         let counter = (config.unix_s_at_zero + now.0 / SECOND) << 20;
+        let key = config.key.clone();
         let shared = Shared {
             me,
             keys,
@@ -159,6 +172,9 @@ impl RoomState {
             mandate: Mandate::default(),
             links: LinkTable::new(me),
             uplink: UplinkEstimate::default(),
+            ticket: None,
+            muted: Muted::default(),
+            key,
         };
         let mut room = RoomState {
             shared,
@@ -177,6 +193,7 @@ impl RoomState {
             uplink: Uplink::default(),
             offers: BTreeMap::new(),
             violations: BTreeMap::new(),
+            tickets: Tickets::default(),
             leaving: None,
             left: false,
             due: None,
@@ -206,6 +223,11 @@ impl RoomState {
                     }
                     self.heard(from);
                     self.message(from, message.into_inner());
+                }
+            }
+            Input::OldInvite(peer) => {
+                if let Some(host) = self.membership.host() {
+                    host.refuse(&mut self.shared.view(), peer, Refusal::OldInvite);
                 }
             }
             Input::Undeliverable(Some(peer)) => {
@@ -382,6 +404,16 @@ impl RoomState {
         self.shared.stage.roster()
     }
 
+    /// Returns the directory, if this peer is the host: the peers in the room, or an even sample of a larger one.
+    pub fn directory(&self) -> Option<impl Iterator<Item = (&PeerId, &DirectoryEntry)>> {
+        self.membership.host_ref().map(|host| host.directory())
+    }
+
+    /// Returns the peers in the lobby with their names, if this peer is the host.
+    pub fn lobby(&self) -> Option<impl Iterator<Item = (&PeerId, &str)>> {
+        self.membership.host_ref().map(|host| host.lobby())
+    }
+
     /// Returns this peer's position in the tree.
     fn place(&self) -> TreePosition {
         let ((parent, _), (children, _)) = (self.tree.above(), self.tree.below());
@@ -413,6 +445,7 @@ impl RoomState {
             self.broadcast.next_timeout(),
             self.solo.next_timeout(|peer| self.shared.links.is_up(peer)),
             self.uplink.next_timeout(),
+            self.tickets.next_timeout(),
             self.leaving,
         ];
         if self.left { None } else { times.into_iter().flatten().min() }
@@ -433,7 +466,8 @@ impl RoomState {
 
     fn on_time(&mut self) {
         self.shared.links.on_time(self.shared.now, &mut self.shared.out, &mut self.shared.rng);
-        self.membership.on_time(&mut self.shared.view());
+        self.membership.on_time(&mut self.shared.view(), self.tree.above().0, self.tree.path());
+        self.tickets_on_time();
         self.heirs.on_time(&mut self.shared.view());
         self.anti_entropy.on_time(&mut self.shared.view());
         if let Some(report) = self.probe.on_time(&mut self.shared.view()) {
@@ -483,7 +517,19 @@ impl RoomState {
                 self.set_speaks(speaks);
                 self.membership.wish(&mut self.shared.view());
             }
+            Command::Mute(muted) => {
+                self.shared.muted = muted;
+                self.membership.muted(&mut self.shared.view());
+            }
             Command::SetMixers(_)
+            | Command::Remove(_)
+            | Command::Lock(_)
+            | Command::Lobby(_)
+            | Command::Admit(_)
+            | Command::Deny(_)
+            | Command::AskToMute(..)
+            | Command::Renew(_)
+            | Command::End
             | Command::SetLayout(_)
             | Command::OpenStage(_)
             | Command::Promote(_)
@@ -501,6 +547,14 @@ impl RoomState {
             Command::OpenStage(open) => host.open_stage(open),
             Command::Promote(peer) => host.promote(view, peer),
             Command::Demote(peer) => host.demote(view, peer),
+            Command::Remove(peer) => host.remove_from_room(view, peer),
+            Command::Lock(locked) => host.set_access(view.now, |access| access.locked = locked),
+            Command::Lobby(lobby) => host.set_access(view.now, |access| access.lobby = lobby),
+            Command::Admit(peer) => host.let_in(view, peer),
+            Command::Deny(peer) => host.deny(view, peer),
+            Command::AskToMute(peer, muted) => view.out.send(peer, Message::MuteWanted(muted)),
+            Command::Renew(key) => self.renew(key),
+            Command::End => host.end(view),
             _ => {}
         }
     }
@@ -550,6 +604,7 @@ impl RoomState {
             Bound::new("offers", self.offers.len(), crate::links::LINKS_MAX),
             Bound::new("peers' violations", self.violations.len(), VIOLATIONS_KEPT),
         ];
+        let own = own.into_iter().chain(self.tickets.bounds());
         let bounds = own.into_iter().chain(self.shared.links.bounds()).chain(self.router.bounds());
         let bounds = bounds.chain(self.shared.stage.bounds()).chain(self.shared.mandate.bounds());
         let bounds = bounds.chain(self.membership.bounds()).chain(self.probe.bounds());

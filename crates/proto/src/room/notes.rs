@@ -51,6 +51,7 @@ impl RoomState {
                 self.shared.mandate.roster_changed(&mut self.shared.out, &self.shared.stage);
                 self.membership.roster_changed(&mut self.shared.view());
                 self.heirs.roster_changed(&self.shared.view());
+                self.access_changed();
                 self.anti_entropy.roster_changed(&mut self.shared.view());
                 self.probe.spread_claim(&mut self.shared.view());
                 self.probe.take_on(&mut self.shared.view());
@@ -104,12 +105,17 @@ impl RoomState {
                 }
             }
             Note::LinkUp(peer, LinkKind::Peer) => {
+                self.tickets.link_up(&self.shared.view(), peer);
+                if let Some(ticket) = &self.shared.ticket {
+                    self.shared.out.send(peer, Message::Ticket(ticket.clone()));
+                }
                 self.send_state(peer);
                 self.mixing.link_changed(&mut self.shared.view(), peer, true);
                 self.tree.link_changed(&mut self.shared.view(), peer, true);
                 self.update_solo();
             }
             Note::LinkDown(peer, LinkKind::Peer) => {
+                self.tickets.link_down(&self.shared.view(), &peer);
                 self.streams.forget(&peer);
                 self.mixing.link_changed(&mut self.shared.view(), peer, false);
                 self.tree.link_changed(&mut self.shared.view(), peer, false);
@@ -142,7 +148,10 @@ impl RoomState {
                 self.uplink.is_to_be_fed(&mut self.shared.view(), parent);
                 self.update_uplink();
             }
-            Note::Fed(parent) => self.broadcast.parent_changed(&mut self.shared.view(), parent),
+            Note::Fed(parent) => {
+                self.membership.parent_changed(self.shared.now);
+                self.broadcast.parent_changed(&mut self.shared.view(), parent);
+            }
             Note::Gone(peer) => {
                 if let Some(host) = self.membership.host() {
                     host.gone(self.shared.now, peer);
@@ -175,9 +184,12 @@ impl RoomState {
         self.solo.update(&mut self.shared.view(), mixes, self.tree.path());
     }
 
-    /// Sends the current state to a peer: one newly linked, which may have missed news, or one on stage with
+    /// Sends the current state to a member: one newly linked, which may have missed news, or one on stage with
     /// an older or diverging digest.
     pub(super) fn send_state(&mut self, peer: PeerId) {
+        if !self.is_member(&peer) {
+            return; // sent when it has shown its ticket
+        }
         let view = self.shared.view();
         if let Some(stands) = self.broadcast.stands(&view) {
             view.out.send(peer, stands);
@@ -200,6 +212,7 @@ impl RoomState {
         for alive in &self.shared.mandate.alives {
             self.shared.out.send(peer, Message::Alive(alive.clone()));
         }
+        self.tell_key(peer);
     }
 
     pub(super) fn take_own_claim(&mut self) {

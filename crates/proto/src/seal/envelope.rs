@@ -15,6 +15,7 @@ use zeroize::Zeroizing;
 use super::keys::Keypair;
 use super::signed::{SealError, Signed, Statement};
 use crate::id::{PeerId, RoomId};
+use crate::message::GenerationKey;
 
 /// Maximum bytes of an envelope; a rendezvous refuses longer ones.
 pub const ENVELOPE_LEN_MAX: usize = 96 * 1024;
@@ -28,6 +29,8 @@ pub const NONCE_LEN: usize = 24;
 const ENVELOPE_LIFE_S: u64 = 300;
 /// Maximum senders remembered against replays: four times the audience of a large room's host.
 const SENDERS_MAX: usize = 4096;
+/// Maximum keys of one opener: of the invite in force, and of those that it has replaced lately. A guess.
+const KEYS_MAX: usize = 4;
 /// Anti-replay window: an envelope may arrive up to this many counters late (as in RFC 4303).
 const WINDOW: u64 = 64;
 
@@ -53,6 +56,21 @@ impl RoomKey {
         XChaCha20Poly1305::new((&*self.key).into())
     }
 
+    /// Returns the key of a generation, as another member passed it on.
+    pub fn of_member(room: RoomId, key: &GenerationKey) -> RoomKey {
+        RoomKey::new(room, key.generation, key.key)
+    }
+
+    /// Returns the key as it is passed on to another member.
+    pub fn for_member(&self) -> GenerationKey {
+        GenerationKey { generation: self.generation, key: *self.key }
+    }
+
+    /// Returns the hash by which the roster names the key.
+    pub fn hash(&self) -> [u8; 16] {
+        key_hash(&self.room, &*self.key)
+    }
+
     /// Returns the generation of the invite that the key comes from.
     pub fn generation(&self) -> u16 {
         self.generation
@@ -69,6 +87,15 @@ impl RoomKey {
         associated[HEADER_LEN..].copy_from_slice(&self.room.0);
         associated
     }
+}
+
+/// Returns the hash by which a roster names the key of a generation.
+pub(crate) fn key_hash(room: &RoomId, key: &[u8; 32]) -> [u8; 16] {
+    let mut hasher = blake3::Hasher::new_derive_key("plenary 2 envelope key");
+    hasher.update(&room.0).update(key);
+    let mut hash = [0; 16];
+    hasher.finalize_xof().fill(&mut hash);
+    hash
 }
 
 impl fmt::Debug for RoomKey {
@@ -100,6 +127,11 @@ impl Sealer {
         Sealer { me, key, counter: counter_start }
     }
 
+    /// Seals with another key from now on.
+    pub fn set_key(&mut self, key: RoomKey) {
+        self.key = key;
+    }
+
     /// Seals the bytes of a message. `nonce` must be random; `recipient` is `None` when any member may read
     /// the message.
     ///
@@ -112,17 +144,32 @@ impl Sealer {
         now_unix_s: u64,
         nonce: [u8; NONCE_LEN],
     ) -> Result<Vec<u8>, SealError> {
+        let key = self.key.clone();
+        self.seal_with(&key, recipient, message, now_unix_s, nonce)
+    }
+
+    /// Like [`seal`](Self::seal), with the key of another generation: for a recipient that has no newer one.
+    ///
+    /// # Errors
+    /// [`SealError::Malformed`] when the envelope would be longer than [`ENVELOPE_LEN_MAX`].
+    pub fn seal_with(
+        &mut self,
+        key: &RoomKey,
+        recipient: Option<PeerId>,
+        message: &[u8],
+        now_unix_s: u64,
+        nonce: [u8; NONCE_LEN],
+    ) -> Result<Vec<u8>, SealError> {
         self.counter += 1;
         let expires_unix_s = now_unix_s.saturating_add(ENVELOPE_LIFE_S);
         let letter = Letter(message.to_vec());
         let signed =
-            Signed::addressed(&self.me, &self.key.room, recipient, 0, self.counter, expires_unix_s, letter);
+            Signed::addressed(&self.me, &key.room, recipient, 0, self.counter, expires_unix_s, letter);
         let plain = postcard::to_allocvec(&signed).map_err(|_| SealError::Malformed)?;
-        let payload = Payload { msg: &plain, aad: &self.key.associated() };
-        let sealed =
-            self.key.cipher().encrypt(&XNonce::from(nonce), payload).map_err(|_| SealError::Malformed)?;
+        let payload = Payload { msg: &plain, aad: &key.associated() };
+        let sealed = key.cipher().encrypt(&XNonce::from(nonce), payload).map_err(|_| SealError::Malformed)?;
         let mut envelope = Vec::with_capacity(HEADER_LEN + NONCE_LEN + sealed.len());
-        envelope.extend_from_slice(&self.key.header());
+        envelope.extend_from_slice(&key.header());
         envelope.extend_from_slice(&nonce);
         envelope.extend_from_slice(&sealed);
         if envelope.len() > ENVELOPE_LEN_MAX {
@@ -139,13 +186,16 @@ pub struct Opened {
     pub sender: PeerId,
     /// The bytes of a control message.
     pub message: Vec<u8>,
+    /// Generation of the key that it was sealed with.
+    pub generation: u16,
 }
 
 /// Opens envelopes for one peer, each once.
 #[derive(Debug)]
 pub struct Opener {
     me: PeerId,
-    key: RoomKey,
+    /// Known keys, the newest last.
+    keys: Vec<RoomKey>,
     seen: BTreeMap<PeerId, Seen>,
     order: VecDeque<PeerId>,
 }
@@ -180,7 +230,20 @@ impl Seen {
 impl Opener {
     /// Creates an opener for envelopes sealed with `key`, for `me` or for all members.
     pub fn new(me: PeerId, key: RoomKey) -> Opener {
-        Opener { me, key, seen: BTreeMap::new(), order: VecDeque::new() }
+        Opener { me, keys: vec![key], seen: BTreeMap::new(), order: VecDeque::new() }
+    }
+
+    /// Opens envelopes sealed with this key too. Of more than [`KEYS_MAX`] keys the oldest is forgotten.
+    pub fn add_key(&mut self, key: RoomKey) {
+        if self.keys.len() == KEYS_MAX {
+            self.keys.remove(0);
+        }
+        self.keys.push(key);
+    }
+
+    /// Returns the key of a generation.
+    pub fn key(&self, generation: u16) -> Option<&RoomKey> {
+        self.keys.iter().find(|key| key.generation == generation)
     }
 
     /// Decrypts an envelope, and checks recipient, signature, expiry and replay.
@@ -196,17 +259,15 @@ impl Opener {
         if header[0] != VERSION {
             return Err(SealError::Malformed);
         }
-        if *header != self.key.header() {
-            return Err(SealError::WrongKey);
-        }
-        let payload = Payload { msg: sealed, aad: &self.key.associated() };
-        let plain =
-            self.key.cipher().decrypt(&XNonce::from(*nonce), payload).map_err(|_| SealError::WrongKey)?;
+        let key = self.keys.iter().find(|key| key.header() == *header).ok_or(SealError::WrongKey)?;
+        let (room, generation) = (key.room, key.generation);
+        let payload = Payload { msg: sealed, aad: &key.associated() };
+        let plain = key.cipher().decrypt(&XNonce::from(*nonce), payload).map_err(|_| SealError::WrongKey)?;
         let signed: Signed<Letter> = postcard::from_bytes(&plain).map_err(|_| SealError::Malformed)?;
         if signed.recipient.is_some_and(|recipient| recipient != self.me) {
             return Err(SealError::WrongRecipient);
         }
-        signed.verify(&self.key.room, now_unix_s)?;
+        signed.verify(&room, now_unix_s)?;
         if signed.expires_unix_s > now_unix_s.saturating_add(2 * ENVELOPE_LIFE_S) {
             // the sender's clock is so far ahead that the envelope would outlive the memory against replays
             return Err(SealError::Expired);
@@ -214,7 +275,7 @@ impl Opener {
         if !self.remembered(signed.sender).accept(signed.counter) {
             return Err(SealError::Replayed);
         }
-        Ok(Opened { sender: signed.sender, message: signed.body.0 })
+        Ok(Opened { sender: signed.sender, message: signed.body.0, generation })
     }
 
     fn remembered(&mut self, sender: PeerId) -> &mut Seen {

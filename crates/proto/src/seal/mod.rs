@@ -15,6 +15,7 @@ mod keys;
 mod signed;
 mod verifier;
 
+pub(crate) use envelope::key_hash;
 pub use envelope::{ENVELOPE_LEN_MAX, NONCE_LEN, Opened, Opener, RoomKey, Sealer};
 pub use invite::{INVITE_HINTS_MAX, Invite, InviteError, InviteFlags, RoomSecret};
 pub use keys::{Keypair, Signature, SignatureError, verify};

@@ -306,6 +306,7 @@ impl Tree {
             fed: self.parent.is_some() && !self.at_fault,
             round_trips: self.near.trips().clone(),
             reach,
+            ticket: view.ticket.cloned(),
         };
         view.out.send(peer, Message::Attach(attach));
     }

@@ -39,6 +39,7 @@ pub(crate) fn viewing() -> RoomConfig {
         relays: true,
         children_max: 8,
         uplink_bps_max: None,
+        key: None,
         unix_s_at_zero: NOW,
     }
 }
@@ -50,7 +51,17 @@ pub(crate) fn consenting() -> RoomConfig {
 
 fn entry(seed: u8, speaks: bool, mixes: bool) -> Entry {
     let name = Text::truncated("Ada");
-    Entry { peer: key(seed).id(), name, speaks, views: false, mixes, away: false, index: seed, votes: true, muted: Muted::default() }
+    Entry {
+        peer: key(seed).id(),
+        name,
+        speaks,
+        views: false,
+        mixes,
+        away: false,
+        index: seed,
+        votes: true,
+        muted: Muted::default(),
+    }
 }
 
 /// Returns the roster entry of a peer that speaks and doesn't consent to mix.
@@ -98,7 +109,7 @@ impl Brain {
                 outputs
                     .extend(self.hears_id(peer, Message::Offer(Offer { kind, description: description() })));
             }
-            outputs.extend(self.give(Input::LinkUp(peer, kind)));
+            outputs.extend(self.is_linked_with(peer, kind));
         }
         outputs
     }
@@ -107,10 +118,30 @@ impl Brain {
         self.hears_id(key(from).id(), message)
     }
 
-    fn hears_id(&mut self, from: PeerId, message: Message) -> Vec<Output> {
+    fn hears_id(&mut self, from: PeerId, mut message: Message) -> Vec<Output> {
+        if let Message::Attach(Attach { ticket: ticket @ None, .. }) = &mut message {
+            *ticket = self.ticket_of(from);
+        }
         let unix_s = NOW + self.now / SECOND;
         let message = message.verify(&room(), &key(1).id(), unix_s).unwrap();
         self.give(Input::Message { from, via: Via::Link, message })
+    }
+
+    /// Returns a ticket of a peer, signed by the host of the roster in force.
+    fn ticket_of(&self, peer: PeerId) -> Option<Signed<Ticket>> {
+        let host = self.room.roster()?.host;
+        let host = (1..100).map(key).find(|key| key.id() == host)?;
+        let expires = NOW + self.now / SECOND + 600;
+        Some(Signed::new(&host, &room(), self.epoch, 15, expires, Ticket { peer }))
+    }
+
+    /// Handles a link that is up, and the ticket that its other end shows first.
+    pub(crate) fn is_linked_with(&mut self, peer: PeerId, kind: LinkKind) -> Vec<Output> {
+        let mut outputs = self.give(Input::LinkUp(peer, kind));
+        if let Some(ticket) = self.ticket_of(peer).filter(|_| kind == LinkKind::Peer) {
+            outputs.extend(self.hears_id(peer, Message::Ticket(ticket)));
+        }
+        outputs
     }
 
     /// A peer links with this brain by its own wish.
@@ -118,7 +149,7 @@ impl Brain {
         let kind = LinkKind::Peer;
         let mut outputs = self.hears(peer, Message::Offer(Offer { kind, description: description() }));
         outputs.extend(self.hears(peer, Message::LinkWanted(kind)));
-        outputs.extend(self.give(Input::LinkUp(key(peer).id(), kind)));
+        outputs.extend(self.is_linked_with(key(peer).id(), kind));
         outputs
     }
 

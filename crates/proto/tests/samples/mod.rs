@@ -167,17 +167,31 @@ pub(crate) fn places() -> List<Place, PLACES_MAX> {
 }
 
 /// Returns one message of each variant, in the order of the enum.
+/// Returns the ticket of a peer, signed by another.
+pub(crate) fn ticket(peer: u8, by: u8) -> Signed<Ticket> {
+    Signed::new(&key(by), &room(), 7, 15, NOW + 600, Ticket { peer: key(peer).id() })
+}
+
 pub(crate) fn samples() -> Vec<Message> {
     let resume = Resume { stream: StreamId([9; 8]), video_packet: 1234, sound_packet: 567 };
     let spec =
         StreamSpec { maker: key(3).id(), kind: StreamKind::Program, rank: RANK, rung: 0, start: [1; 8] };
     vec![
-        Message::Join(Join { name: Text::truncated("Zoë"), speaks: true, views: true, mixes: false, muted: Muted::default() }),
+        Message::Join(Join {
+            name: Text::truncated("Zoë"),
+            speaks: true,
+            views: true,
+            mixes: false,
+            muted: Muted::default(),
+            ticket: Some(ticket(3, 2)),
+        }),
         Message::Admit(Box::new(Admit {
             roster: roster(),
             under: Some(roster()),
             decided: Some(decided()),
             failovers: list(vec![failover()]),
+            ticket: Some(ticket(3, 2)),
+            key: Some(GenerationKey { generation: 1, key: [5; 32] }),
         })),
         Message::Refuse(Box::new(refusal())),
         Message::Roster(roster()),
@@ -250,6 +264,7 @@ pub(crate) fn samples() -> Vec<Message> {
             fed: true,
             round_trips: list(vec![RoundTrip::new(&key(2).id(), 30_000)]),
             reach: Reach::OnlyHere,
+            ticket: Some(ticket(3, 2)),
         }),
         Message::Accept { purpose: Purpose::Parent, path: path(), whereabouts: whereabouts() },
         Message::Redirect { purpose: Purpose::Parent, places: places() },
@@ -309,5 +324,10 @@ pub(crate) fn samples() -> Vec<Message> {
         }),
         Message::SoloWanted { speaker: Some(key(2).id()) },
         Message::Solo { speaker: key(2).id(), comes: true },
+        Message::Ticket(ticket(3, 2)),
+        Message::Position { name: Text::truncated("Zoë"), parent: Some(key(2).id()), depth: 3 },
+        Message::Key(GenerationKey { generation: 1, key: [5; 32] }),
+        Message::MuteWanted(Muted { picture: false, sound: true }),
+        Message::InLobby,
     ]
 }

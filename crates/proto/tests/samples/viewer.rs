@@ -109,7 +109,7 @@ impl Viewer {
         let path = List::truncated(path.iter().map(|peer| key(*peer).id().short()));
         let whereabouts = Whereabouts::default();
         let mut outputs = self.hears(parent, Message::Accept { purpose: Purpose::Parent, path, whereabouts });
-        outputs.extend(self.give(Input::LinkUp(key(parent).id(), LinkKind::Peer)));
+        outputs.extend(self.is_linked_with(key(parent).id(), LinkKind::Peer));
         outputs
     }
 

@@ -1,0 +1,101 @@
+//! Who belongs to the room: tickets, removals, and the keys of later invites.
+
+use super::RoomState;
+use crate::id::PeerId;
+use crate::io::Output;
+use crate::message::{GenerationKey, Message, Ticket};
+use crate::seal::{Signed, key_hash};
+
+impl RoomState {
+    /// Takes a ticket for this peer, and shows it to the linked peers.
+    pub(super) fn take_ticket(&mut self, ticket: &Signed<Ticket>) {
+        let to = self.tickets.take(&mut self.shared.view(), ticket);
+        self.shared.ticket = self.tickets.own().cloned();
+        for peer in to {
+            self.shared.out.send(peer, Message::Ticket(ticket.clone()));
+        }
+    }
+
+    /// Handles another peer's ticket. A linked peer that wasn't known as a member is sent the room's state.
+    pub(super) fn ticket_shown(&mut self, from: PeerId, ticket: &Signed<Ticket>) {
+        if self.tickets.shown(&self.shared.view(), from, ticket) && self.shared.links.is_up(&from) {
+            self.send_state(from);
+        }
+    }
+
+    /// Returns whether a peer belongs to the room.
+    pub(super) fn is_member(&mut self, peer: &PeerId) -> bool {
+        self.tickets.is_member(&self.shared.view(), peer)
+    }
+
+    /// Renews this peer's ticket, and closes the links of strangers.
+    pub(super) fn tickets_on_time(&mut self) {
+        let (renews, strangers) = self.tickets.on_time(&self.shared.view());
+        if renews {
+            self.membership.join_at(self.shared.now);
+        }
+        for peer in strangers {
+            self.part_from(peer);
+            self.shared.links.drop_peer(self.shared.now, &mut self.shared.out, peer);
+        }
+    }
+
+    /// Ends each relation with a peer but the link.
+    fn part_from(&mut self, peer: PeerId) {
+        self.streams.forget(&peer);
+        self.tree.drop_child(&mut self.shared.view(), peer);
+        self.tree.dismissed_by(&mut self.shared.view(), peer);
+    }
+
+    /// Follows a newer roster: peers that it removes are sent it, and get nothing more.
+    pub(super) fn access_changed(&mut self) {
+        let removed = self.tickets.roster_changed(&self.shared.view());
+        for peer in removed {
+            if let Some(roster) = self.shared.stage.signed() {
+                self.shared.out.act(Output::Control(peer, Message::Roster(roster.clone())));
+            }
+            self.part_from(peer);
+        }
+    }
+
+    /// The host has made a new invite: its key goes to all linked members, and from them to all others.
+    pub(super) fn renew(&mut self, key: GenerationKey) {
+        let hash = key_hash(&self.shared.config.room, &key.key);
+        let generation = key.generation;
+        if let Some(host) = self.membership.host() {
+            host.set_access(self.shared.now, |access| {
+                (access.generation, access.key_hash) = (generation, hash)
+            });
+            self.adopt_key(key, None);
+        }
+    }
+
+    /// Takes the key of a later invite from a linked member, if it is the one that the roster names.
+    pub(super) fn key_told(&mut self, from: Option<PeerId>, key: GenerationKey) {
+        let is_newer = self.shared.key.as_ref().is_none_or(|known| known.generation < key.generation);
+        let is_named = self.shared.stage.roster().is_some_and(|roster| {
+            let hash = key_hash(&self.shared.config.room, &key.key);
+            (roster.access.generation, roster.access.key_hash) == (key.generation, hash)
+        });
+        if is_newer && is_named {
+            self.adopt_key(key, from);
+        }
+    }
+
+    fn adopt_key(&mut self, key: GenerationKey, from: Option<PeerId>) {
+        self.shared.out.act(Output::Key(key.clone()));
+        self.shared.key = Some(key);
+        let linked: Vec<_> = self.shared.links.up().filter(|peer| Some(*peer) != from).collect();
+        for peer in linked {
+            self.tell_key(peer);
+        }
+    }
+
+    /// Sends a linked member the roster that names the newest key, and that key.
+    pub(super) fn tell_key(&mut self, peer: PeerId) {
+        let Some(key) = self.shared.key.clone().filter(|key| key.generation > 0) else { return };
+        if self.is_member(&peer) {
+            self.shared.out.act(Output::Control(peer, Message::Key(key)));
+        }
+    }
+}

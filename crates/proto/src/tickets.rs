@@ -1,0 +1,164 @@
+//! Membership tickets: which linked peers belong to the room.
+//!
+//! The host, or a peer on stage in its stead, gives each peer that it admits a signed ticket, and renews it. A peer shows
+//! its ticket on each new link and with each request for a place in the tree. A linked peer without one is told nothing and
+//! fed nothing, and its link is closed after [`STRANGER_US_MAX`]. Peers on stage need no ticket: the roster names them. A
+//! peer that the host has removed has no valid ticket any more.
+
+use std::collections::BTreeMap;
+
+use crate::bounded::Bound;
+use crate::id::PeerId;
+use crate::links::LINKS_MAX;
+use crate::message::Ticket;
+use crate::seal::Signed;
+use crate::time::{MS, SECOND, Time};
+use crate::view::{STATEMENT_LIFE_S, View};
+
+/// Time for which a linked peer may lack a valid ticket. A guess: a renewal that takes several attempts.
+const STRANGER_US_MAX: u64 = 10 * SECOND;
+/// Age at which a ticket is renewed: half of its life, less up to a minute, so that not all members renew at once.
+const RENEW_US: u64 = STATEMENT_LIFE_S * SECOND / 2;
+const RENEW_SPREAD_US: u64 = 60 * SECOND;
+/// Interval at which a renewal is requested again.
+const RENEW_AGAIN_US: u64 = 20 * SECOND;
+/// Time for which the link to a removed peer stays, so that the roster that removes it arrives. A guess: a round trip
+/// between continents.
+const PARTING_US: u64 = 250 * MS;
+
+/// Standing of another peer.
+#[derive(Clone, Copy, Debug)]
+struct Standing {
+    /// End of its ticket, by this peer's clock.
+    until: Option<Time>,
+    /// Time at which its link is closed if it has no valid ticket then; `None` while it isn't linked.
+    closes_at: Option<Time>,
+}
+
+/// Tickets of this peer and of others.
+#[derive(Debug, Default)]
+pub(crate) struct Tickets {
+    own: Option<Signed<Ticket>>,
+    renew_at: Option<Time>,
+    others: BTreeMap<PeerId, Standing>,
+}
+
+impl Tickets {
+    /// Takes a ticket for this peer. Returns the linked peers to show it to, if it is a valid one.
+    pub(crate) fn take(&mut self, view: &mut View<'_>, ticket: &Signed<Ticket>) -> Vec<PeerId> {
+        if ticket.body.peer != view.me || until(view, ticket).is_none() {
+            return Vec::new();
+        }
+        self.own = Some(ticket.clone());
+        self.renew_at = Some(view.now + (RENEW_US - view.rng.below(RENEW_SPREAD_US)));
+        view.links.up().collect()
+    }
+
+    /// Returns this peer's ticket.
+    pub(crate) fn own(&self) -> Option<&Signed<Ticket>> {
+        self.own.as_ref()
+    }
+
+    /// Handles another peer's ticket. Returns whether that peer was a stranger and is a member now.
+    pub(crate) fn shown(&mut self, view: &View<'_>, from: PeerId, ticket: &Signed<Ticket>) -> bool {
+        let Some(until) = until(view, ticket).filter(|_| ticket.body.peer == from) else { return false };
+        let was_member = self.is_member(view, &from);
+        match self.others.get_mut(&from) {
+            Some(standing) => standing.until = standing.until.max(Some(until)),
+            None => self.insert(from, Standing { until: Some(until), closes_at: None }),
+        }
+        !was_member
+    }
+
+    /// Adds a peer. At the limit it displaces one that isn't linked.
+    fn insert(&mut self, peer: PeerId, standing: Standing) {
+        if self.others.len() >= LINKS_MAX {
+            let other = self.others.iter().find(|(_, standing)| standing.closes_at.is_none());
+            let Some(other) = other.map(|(peer, _)| *peer) else { return };
+            self.others.remove(&other);
+        }
+        self.others.insert(peer, standing);
+    }
+
+    /// Returns whether a peer belongs to the room: it is on stage, or has shown a valid ticket, and isn't removed.
+    pub(crate) fn is_member(&self, view: &View<'_>, peer: &PeerId) -> bool {
+        let has_ticket = || self.others.get(peer).is_some_and(|standing| standing.until > Some(view.now));
+        !view.stage.has_removed(peer) && (view.stage.contains(peer) || has_ticket())
+    }
+
+    /// Handles a link that came up.
+    pub(crate) fn link_up(&mut self, view: &View<'_>, peer: PeerId) {
+        let closes_at = Some(view.now + STRANGER_US_MAX);
+        match self.others.get_mut(&peer) {
+            Some(standing) => standing.closes_at = closes_at,
+            None => self.insert(peer, Standing { until: None, closes_at }),
+        }
+    }
+
+    /// Handles a link that is down.
+    pub(crate) fn link_down(&mut self, view: &View<'_>, peer: &PeerId) {
+        self.others.retain(|other, standing| {
+            if other == peer {
+                standing.closes_at = None;
+            }
+            standing.closes_at.is_some() || standing.until > Some(view.now)
+        });
+    }
+
+    /// Handles a newer roster. Returns the linked peers that it removes, which get it from this peer; their links are
+    /// closed a moment later.
+    pub(crate) fn roster_changed(&mut self, view: &View<'_>) -> Vec<PeerId> {
+        let mut removed = Vec::new();
+        for (peer, standing) in &mut self.others {
+            if view.stage.has_removed(peer) {
+                let is_new =
+                    standing.until.take().is_some() || standing.closes_at > Some(view.now + PARTING_US);
+                if standing.closes_at.is_some() && is_new {
+                    standing.closes_at = Some(view.now + PARTING_US);
+                    removed.push(*peer);
+                }
+            } else if standing.closes_at.is_some() && !view.stage.contains(peer) && standing.until.is_none() {
+                // a peer that has left the stage shows its ticket within this time
+                standing.closes_at = standing.closes_at.max(Some(view.now + STRANGER_US_MAX));
+            }
+        }
+        removed
+    }
+
+    /// Returns whether this peer's ticket is to be renewed now, and the linked peers whose links are to be closed.
+    pub(crate) fn on_time(&mut self, view: &View<'_>) -> (bool, Vec<PeerId>) {
+        let renews = self.renew_at.is_some_and(|at| at <= view.now);
+        if renews {
+            self.renew_at = Some(view.now + RENEW_AGAIN_US);
+        }
+        let (mut strangers, now) = (Vec::new(), view.now);
+        for (peer, standing) in &mut self.others {
+            let Some(at) = standing.closes_at.filter(|at| *at <= now) else { continue };
+            let removed = view.stage.has_removed(peer);
+            let until = standing.until.filter(|until| *until > now && !removed);
+            if removed || (until.is_none() && !view.stage.contains(peer)) {
+                strangers.push(*peer);
+            } else {
+                // looked at again when its ticket has ended; a peer on stage, from time to time
+                standing.closes_at = Some(until.unwrap_or(at) + STRANGER_US_MAX);
+            }
+        }
+        (renews, strangers)
+    }
+
+    pub(crate) fn next_timeout(&self) -> Option<Time> {
+        self.others.values().filter_map(|standing| standing.closes_at).chain(self.renew_at).min()
+    }
+
+    pub(crate) fn bounds(&self) -> [Bound; 1] {
+        [Bound::new("peers with a known ticket", self.others.len(), LINKS_MAX)]
+    }
+}
+
+/// Returns the end of a ticket by this peer's time; `None` if it has ended, or its signer may admit nobody.
+pub(crate) fn until(view: &View<'_>, ticket: &Signed<Ticket>) -> Option<Time> {
+    let admits = view.stage.was_on_stage(&ticket.sender) && !view.stage.has_removed(&ticket.sender);
+    // a signer with a clock that is ahead can't make its tickets last longer
+    let left_s = ticket.expires_unix_s.checked_sub(view.unix_s())?.min(STATEMENT_LIFE_S);
+    (admits && left_s > 0 && !view.stage.has_removed(&ticket.body.peer)).then(|| view.now + left_s * SECOND)
+}
