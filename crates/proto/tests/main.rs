@@ -1,5 +1,6 @@
 //! The brain and its formats from outside, in one binary.
 
+mod access;
 mod balance;
 mod children;
 mod corpus;

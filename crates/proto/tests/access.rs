@@ -1,0 +1,415 @@
+//! Who may come in, and who is put out: the host's answers, tickets, removal, and keys of later invites.
+
+use crate::samples::brain::{
+    Brain, MS, SECOND, candidate, events, path, roster_of, said, says, speaker, untimed, viewing,
+};
+use crate::samples::viewer::Viewer;
+use crate::samples::{NOW, key, room, ticket};
+use plenary_proto::bounded::{List, Text};
+use plenary_proto::message::*;
+use plenary_proto::seal::{RoomSecret, Signed};
+use plenary_proto::{Command, Event, HostConfig, Input, Output, RoomConfig};
+
+/// A host, key 2, that neither mixes nor views.
+fn host_with(change: impl FnOnce(&mut HostConfig)) -> Brain {
+    let mut host = HostConfig {
+        root: key(1),
+        stage_open: true,
+        program: ProgramFormat { width: 1280, height: 720, fps: 30, bitrate_bps: 1_500_000 },
+        k: 4,
+        k1: 6,
+        mixers: 0,
+        invite_expires_us: None,
+        layout: List::new(),
+        title: Text::default(),
+        lobby: false,
+        members: Vec::new(),
+        removed: Vec::new(),
+    };
+    change(&mut host);
+    Brain::new(2, RoomConfig { host: Some(host), speaks: true, views: false, ..viewing() })
+}
+
+fn host() -> Brain {
+    host_with(|_| {})
+}
+
+fn join(ticket: Option<Signed<Ticket>>) -> Message {
+    let (name, muted) = (Text::truncated("Zoë"), Muted::default());
+    Message::Join(Join { name, speaks: false, views: true, mixes: false, muted, ticket })
+}
+
+/// The host's answer to a joiner.
+#[derive(Debug, PartialEq)]
+enum Answer {
+    Admitted,
+    Refused(Refusal),
+    Waits,
+    Nothing,
+}
+
+fn answer(outputs: &[Output], to: u8) -> Answer {
+    let answers = said(outputs, to).into_iter().find_map(|message| match message {
+        Message::Admit(_) => Some(Answer::Admitted),
+        Message::Refuse(refusal) => Some(Answer::Refused(refusal.signed.body)),
+        Message::InLobby => Some(Answer::Waits),
+        _ => None,
+    });
+    answers.unwrap_or(Answer::Nothing)
+}
+
+fn asks(host: &mut Brain, peer: u8) -> Answer {
+    let outputs = host.hears(peer, join(None));
+    answer(&outputs, peer)
+}
+
+/// Returns the ticket in an admission.
+fn ticket_in(outputs: &[Output], to: u8) -> Signed<Ticket> {
+    let tickets = said(outputs, to).into_iter().find_map(|message| match message {
+        Message::Admit(admit) => admit.ticket.clone(),
+        _ => None,
+    });
+    tickets.expect("a ticket")
+}
+
+#[test]
+fn a_locked_room_admits_nobody_new_and_whoever_is_in_may_come_back() {
+    let mut host = host();
+    let admitted = host.hears(5, join(None));
+    assert_eq!(answer(&admitted, 5), Answer::Admitted);
+    host.give(Input::Command(Command::Lock(true)));
+    assert_eq!(asks(&mut host, 6), Answer::Refused(Refusal::Locked));
+    assert_eq!(asks(&mut host, 5), Answer::Admitted, "it is in the directory");
+    let ticket = ticket_in(&admitted, 5);
+    host.give(Input::Command(Command::Lock(false)));
+    assert_eq!(asks(&mut host, 6), Answer::Admitted);
+
+    // a host that knows nothing but the ticket, as after a restart
+    let mut host = host_with(|_| {});
+    host.give(Input::Command(Command::Lock(true)));
+    let outputs = host.hears(5, join(Some(ticket.clone())));
+    assert_eq!(answer(&outputs, 5), Answer::Admitted);
+    let outputs = host.hears(6, join(Some(ticket)));
+    assert_eq!(answer(&outputs, 6), Answer::Refused(Refusal::Locked), "another peer's ticket");
+}
+
+#[test]
+fn a_removed_peer_is_refused_for_good_whatever_it_shows() {
+    let mut host = host();
+    let ticket = ticket_in(&host.hears(5, join(None)), 5);
+    let outputs = host.give(Input::Command(Command::Remove(key(5).id())));
+    let names_it = |message: &Message| match message {
+        Message::Roster(roster) => roster.body.access.removed[..] == [key(5).id()],
+        _ => false,
+    };
+    assert!(says(&outputs, 5, names_it), "it is told at once: {outputs:?}");
+    assert_eq!(asks(&mut host, 5), Answer::Refused(Refusal::Removed));
+    let outputs = host.hears(5, join(Some(ticket)));
+    assert_eq!(answer(&outputs, 5), Answer::Refused(Refusal::Removed));
+    let mut restarted = host_with(|host| host.removed = vec![key(5).id()]);
+    assert_eq!(asks(&mut restarted, 5), Answer::Refused(Refusal::Removed));
+    assert_eq!(asks(&mut restarted, 6), Answer::Admitted);
+}
+
+#[test]
+fn the_host_does_not_remove_itself_and_of_many_removed_peers_it_names_the_last() {
+    let mut host = host();
+    host.give(Input::Command(Command::Remove(key(2).id())));
+    assert!(host.room.roster().unwrap().access.removed.is_empty());
+    (3..100).for_each(|peer| _ = host.give(Input::Command(Command::Remove(key(peer).id()))));
+    let removed = host.room.roster().unwrap().access.removed.to_vec();
+    let last: Vec<_> = (100 - REMOVED_MAX as u8..100).map(|peer| key(peer).id()).collect();
+    assert_eq!(removed, last);
+}
+
+#[test]
+fn a_newcomer_waits_in_the_lobby_until_the_host_lets_it_in_or_turns_it_away() {
+    let mut host = host_with(|host| (host.lobby, host.members) = (true, vec![key(9).id()]));
+    let outputs = host.hears(5, join(None));
+    assert_eq!(answer(&outputs, 5), Answer::Waits);
+    assert!(events(&outputs).contains(&&Event::Knock { peer: key(5).id(), name: "Zoë".to_owned() }));
+    let outputs = host.hears(5, join(None));
+    assert!(events(&outputs).is_empty(), "the application knows");
+    assert_eq!(host.room.lobby().unwrap().count(), 1);
+    let outputs = host.give(Input::Command(Command::Admit(key(5).id())));
+    assert_eq!(answer(&outputs, 5), Answer::Admitted, "without another request");
+    assert_eq!(host.room.lobby().unwrap().count(), 0);
+    assert_eq!(asks(&mut host, 5), Answer::Admitted, "it need not wait again");
+
+    assert_eq!(asks(&mut host, 6), Answer::Waits);
+    let outputs = host.give(Input::Command(Command::Deny(key(6).id())));
+    assert_eq!(answer(&outputs, 6), Answer::Refused(Refusal::Denied));
+
+    assert_eq!(asks(&mut host, 9), Answer::Admitted, "a member");
+    host.give(Input::Command(Command::Admit(key(7).id())));
+    assert_eq!(asks(&mut host, 7), Answer::Admitted, "let in before it came");
+}
+
+#[test]
+fn the_lobby_holds_64_peers_and_forgets_those_that_ask_no_more() {
+    let mut host = host_with(|host| host.lobby = true);
+    (10..74).for_each(|peer| assert_eq!(asks(&mut host, peer), Answer::Waits));
+    assert_eq!(asks(&mut host, 80), Answer::Nothing);
+    host.rests_for(16 * SECOND);
+    assert_eq!(asks(&mut host, 80), Answer::Waits);
+    assert_eq!(host.room.lobby().unwrap().count(), 1);
+}
+
+#[test]
+fn a_peer_in_the_lobby_tells_its_application_once() {
+    let mut viewer = Brain::new(5, viewing());
+    let told = |outputs: &[Output]| events(outputs).contains(&&Event::InLobby);
+    assert!(told(&viewer.hears(2, Message::InLobby)));
+    assert!(!told(&viewer.hears(2, Message::InLobby)));
+}
+
+#[test]
+fn an_ended_room_admits_nobody_and_each_peer_passes_the_news_on_and_leaves() {
+    let mut host = host();
+    host.hears(5, join(None));
+    let outputs = host.give(Input::Command(Command::End));
+    assert!(events(&outputs).contains(&&Event::Ended));
+    assert_eq!(asks(&mut host, 5), Answer::Refused(Refusal::Closed));
+
+    let mut relay = Viewer::relay();
+    relay.is_joined_by(20, Attach::newcomer());
+    let outputs = relay.adopts(&[speaker(2), candidate(3)], |roster| roster.access.ended = true);
+    assert!(events(&outputs).contains(&&Event::Ended));
+    assert!(says(&outputs, 20, |message| matches!(message, Message::Roster(_))), "{outputs:?}");
+}
+
+#[test]
+fn a_joiner_by_a_replaced_invite_is_refused_by_the_host_only() {
+    let outputs = host().give(Input::OldInvite(key(5).id()));
+    assert_eq!(answer(&outputs, 5), Answer::Refused(Refusal::OldInvite));
+    assert_eq!(answer(&Viewer::relay().give(Input::OldInvite(key(5).id())), 5), Answer::Nothing);
+}
+
+/// Links a peer that shows no ticket.
+fn links_as_stranger(relay: &mut Viewer, peer: u8) -> Vec<Output> {
+    let description = crate::samples::description();
+    relay.unlinked.insert(key(peer).id());
+    relay.hears(peer, Message::LinkWanted(LinkKind::Peer));
+    relay.hears(peer, Message::Offer(Offer { kind: LinkKind::Peer, description }));
+    relay.give(Input::LinkUp(key(peer).id(), LinkKind::Peer))
+}
+
+fn is_state(message: &Message) -> bool {
+    matches!(
+        message,
+        Message::Roster(_)
+            | Message::Decided(_)
+            | Message::Failover(_)
+            | Message::DataStands(_)
+            | Message::Key(_)
+    )
+}
+
+fn closes(outputs: &[Output], peer: u8) -> bool {
+    outputs.contains(&Output::Close(key(peer).id(), LinkKind::Peer))
+}
+
+#[test]
+fn a_linked_stranger_is_told_nothing_and_its_link_is_closed_after_10_s() {
+    let mut relay = Viewer::relay();
+    let outputs = links_as_stranger(&mut relay, 20);
+    assert!(!says(&outputs, 20, is_state), "{outputs:?}");
+    let outputs = untimed(relay.runs_for(9_900 * MS));
+    assert!(!says(&outputs, 20, is_state) && !closes(&outputs, 20));
+    assert!(closes(&untimed(relay.runs_for(200 * MS)), 20));
+}
+
+#[test]
+fn a_linked_peer_is_told_the_state_of_the_room_once_it_shows_its_ticket() {
+    let mut relay = Viewer::relay();
+    links_as_stranger(&mut relay, 20);
+    let outputs = relay.hears(20, Message::Ticket(ticket(20, 2)));
+    assert!(says(&outputs, 20, is_state), "{outputs:?}");
+    assert!(!closes(&untimed(relay.runs_for(60 * SECOND)), 20));
+}
+
+#[test]
+fn only_tickets_of_peers_on_stage_count_and_only_for_the_peer_that_they_name() {
+    for (shown, why) in [
+        (ticket(21, 2), "another peer's"),
+        (ticket(20, 20), "signed by itself"),
+        (ticket(20, 30), "signed by a viewer"),
+        (Signed { expires_unix_s: NOW, ..ticket(20, 2) }, "expired"),
+    ] {
+        let mut relay = Viewer::relay();
+        links_as_stranger(&mut relay, 20);
+        let shown = Signed::new(
+            &(1..100).map(key).find(|key| key.id() == shown.sender).unwrap(),
+            &room(),
+            7,
+            15,
+            shown.expires_unix_s,
+            shown.body,
+        );
+        let message = Message::Ticket(shown.clone()).verify(&room(), &key(1).id(), NOW);
+        let Ok(message) = message else { continue };
+        let via = plenary_proto::Via::Link;
+        let outputs = relay.give(Input::Message { from: key(20).id(), via, message });
+        assert!(!says(&outputs, 20, is_state), "{why}");
+        let attach = Message::Attach(Attach { ticket: Some(shown), ..Attach::newcomer() });
+        let outputs = relay.hears(20, attach);
+        let reasons: Vec<_> = said(&outputs, 20);
+        assert!(
+            matches!(reasons[..], [Message::Refused { reason: Refused::NoTicket, .. }]),
+            "{why}: {reasons:?}"
+        );
+        let outputs = relay.hears(20, Message::Feed { from: None });
+        assert!(says(&outputs, 20, |message| *message == Message::Dismiss), "{why}");
+    }
+}
+
+#[test]
+fn a_removed_child_gets_nothing_more_and_its_link_is_closed_once_it_knows() {
+    let mut relay = Viewer::relay();
+    relay.is_joined_by(20, Attach::newcomer());
+    let remove = |roster: &mut Roster| roster.access.removed = List::truncated([key(20).id()]);
+    let outputs = relay.adopts(&[speaker(2), candidate(3)], remove);
+    assert!(outputs.contains(&Output::Unserve(key(20).id())), "{outputs:?}");
+    assert!(says(&outputs, 20, |message| matches!(message, Message::Roster(_))));
+    assert!(!closes(&outputs, 20));
+    assert!(closes(&untimed(relay.runs_for(300 * MS)), 20));
+    let (taken, _) = relay.is_joined_by(20, Attach::newcomer());
+    let reasons = said(&taken, 20);
+    assert!(matches!(reasons[..], [Message::Refused { reason: Refused::NoTicket, .. }, ..]), "{reasons:?}");
+}
+
+#[test]
+fn a_viewer_of_a_removed_parent_turns_to_its_backup_at_once() {
+    let mut viewer = Viewer::with_backup();
+    let remove = |roster: &mut Roster| roster.access.removed = List::truncated([key(10).id()]);
+    let outputs = viewer.adopts(&[speaker(2), candidate(3), candidate(4)], remove);
+    assert!(outputs.contains(&Output::RequestFeed(key(11).id())), "{outputs:?}");
+}
+
+#[test]
+fn a_removed_peer_is_told_so_once() {
+    let mut viewer = Viewer::relay();
+    let remove = |roster: &mut Roster| roster.access.removed = List::truncated([key(5).id()]);
+    let told = |outputs: &[Output]| events(outputs).contains(&&Event::Removed);
+    assert!(told(&viewer.adopts(&[speaker(2), candidate(3)], remove)));
+    assert!(!told(&viewer.adopts(&[speaker(2), candidate(3)], remove)));
+}
+
+#[test]
+fn a_ticket_of_a_removed_peer_on_stage_admits_nobody() {
+    let mut relay = Viewer::relay();
+    let remove = |roster: &mut Roster| roster.access.removed = List::truncated([key(3).id()]);
+    relay.adopts(&[speaker(2), candidate(4)], remove);
+    links_as_stranger(&mut relay, 20);
+    assert!(!says(&relay.hears(20, Message::Ticket(ticket(20, 3))), 20, is_state));
+    assert!(says(&relay.hears(20, Message::Ticket(ticket(20, 2))), 20, is_state));
+}
+
+#[test]
+fn a_member_asks_for_a_new_ticket_within_five_minutes_and_shows_it() {
+    let mut relay = Viewer::relay();
+    let admit = |signed: Signed<Ticket>| {
+        let Message::Roster(roster) = roster_of(6, &[speaker(2), candidate(3)], |_| {}) else {
+            unreachable!()
+        };
+        let (under, decided, failovers, key) = (None, None, List::new(), None);
+        Message::Admit(Box::new(Admit { roster, under, decided, failovers, ticket: Some(signed), key }))
+    };
+    let outputs = relay.hears(2, admit(ticket(5, 2)));
+    assert!(says(&outputs, 3, |message| *message == Message::Ticket(ticket(5, 2))), "{outputs:?}");
+    let asks = |outputs: &[(u64, Output)]| {
+        let join = |output: &Output| match output {
+            Output::Signal(_, Message::Join(join)) | Output::Control(_, Message::Join(join)) => {
+                Some(join.ticket.clone())
+            }
+            _ => None,
+        };
+        outputs.iter().find_map(|(at, output)| Some((*at, join(output)?)))
+    };
+    let begun = relay.now;
+    let (at, shown) = asks(&relay.runs_for(301 * SECOND)).expect("a request");
+    assert!((239 * SECOND..=301 * SECOND).contains(&(at - begun)), "{at}");
+    assert_eq!(shown, Some(ticket(5, 2)));
+}
+
+#[test]
+fn a_key_counts_if_the_roster_names_it_and_is_passed_on_to_members() {
+    let root = key(1);
+    let invite =
+        plenary_proto::seal::Invite::create(&root, (0, RoomSecret([7; 16])), None, true, None, &[], u64::MAX);
+    let newer = invite.renewed(RoomSecret([8; 16]), None).key(None).unwrap();
+    let mut relay = Viewer::relay();
+    relay.is_joined_by(20, Attach::newcomer());
+    let told = newer.for_member();
+    assert!(
+        !relay.hears(3, Message::Key(told.clone())).contains(&Output::Key(told.clone())),
+        "not named yet"
+    );
+    relay.adopts(&[speaker(2), candidate(3)], |roster| {
+        (roster.access.generation, roster.access.key_hash) = (newer.generation(), newer.hash());
+    });
+    let forged = GenerationKey { key: [9; 32], ..told.clone() };
+    assert!(!relay.hears(3, Message::Key(forged.clone())).contains(&Output::Key(forged)));
+    links_as_stranger(&mut relay, 21);
+    assert!(
+        !relay.hears(21, Message::Key(told.clone())).contains(&Output::Key(told.clone())),
+        "from a stranger"
+    );
+    let outputs = relay.hears(3, Message::Key(told.clone()));
+    assert!(outputs.contains(&Output::Key(told.clone())));
+    assert!(says(&outputs, 20, |message| *message == Message::Key(told.clone())));
+    assert!(!says(&outputs, 21, |message| matches!(message, Message::Key(_))));
+    let (_, fed) = relay.is_joined_by(22, Attach::newcomer());
+    assert!(!fed.is_empty());
+}
+
+#[test]
+fn the_host_lists_its_audience_and_where_each_peer_is() {
+    let mut host = host();
+    host.hears(5, join(None));
+    let place = |host: &Brain| {
+        host.room
+            .directory()
+            .unwrap()
+            .map(|(peer, entry)| (*peer, entry.parent, entry.depth))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(place(&host), [(key(5).id(), None, 0)]);
+    let position =
+        || Message::Position { name: Text::truncated("Zoë"), parent: Some(key(3).id()), depth: 2 };
+    host.hears(6, position());
+    assert_eq!(place(&host).len(), 1, "a stranger's report");
+    let ticket = ticket_in(&host.hears(5, join(None)), 5);
+    host.hears(5, Message::Ticket(ticket));
+    host.hears(5, position());
+    assert_eq!(place(&host), [(key(5).id(), Some(key(3).id()), 2)]);
+    host.hears(5, Message::Leave);
+    assert_eq!(place(&host), []);
+}
+
+#[test]
+fn a_viewer_reports_its_position_after_its_parent_changed() {
+    let mut viewer = Viewer::new();
+    let Message::Roster(roster) = roster_of(7, &[speaker(2), candidate(3)], |_| {}) else { unreachable!() };
+    let (under, decided, failovers) = (None, None, List::new());
+    let ticket = Some(ticket(5, 2));
+    viewer.hears(2, Message::Admit(Box::new(Admit { roster, under, decided, failovers, ticket, key: None })));
+    viewer.is_fed_by(10, &[3, 10]);
+    let outputs = untimed(viewer.runs_for(13 * SECOND));
+    let reports = outputs.iter().filter_map(|output| match output {
+        Output::Signal(_, Message::Position { parent, depth, .. })
+        | Output::Control(_, Message::Position { parent, depth, .. }) => Some((*parent, *depth)),
+        _ => None,
+    });
+    assert!(reports.last() == Some((Some(key(10).id()), 2)), "{outputs:?}");
+    assert_eq!(viewer.room.snapshot().path, path(&[3, 10, 5]));
+}
+
+#[test]
+fn only_the_host_mutes_a_speaker() {
+    let mut viewer = Viewer::relay();
+    let muted = Muted { picture: false, sound: true };
+    let mutes = |outputs: &[Output]| events(outputs).contains(&&Event::MuteWanted(muted));
+    assert!(!mutes(&viewer.hears(3, Message::MuteWanted(muted))));
+    assert!(mutes(&viewer.hears(2, Message::MuteWanted(muted))));
+}
