@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use plenary::{Mode, OnEvent, RoomEvent, Shedding};
+use plenary_proto::bounded::plain;
 
 /// Message in place of a mixer's name if no peer consents to mix.
 pub(crate) const NOBODY_CONSENTS: &str = "no mixer: no peer consents";
@@ -38,7 +39,7 @@ impl Teller {
         let teller = self.clone();
         Arc::new(move |event| {
             if let Some(line) = teller.line(event) {
-                eprintln!("{line}");
+                eprintln!("{}", plain(&line));
             }
         })
     }

@@ -8,7 +8,7 @@ use crate::bounded::List;
 use crate::id::{InForce, PeerId, Rank, ShortId, StreamId, StreamSpec};
 use crate::message::{
     Answer, CodecSource, DATA_LEN_MAX, Delivery, Description, ElectionReason, LinkKind, MediaSeen, Message,
-    Offer, ProgramLayout, RELAY_HOPS_MAX, Refusal, Resume, StreamUse, VideoRequest,
+    Muted, Offer, ProgramLayout, RELAY_HOPS_MAX, Refusal, Resume, StreamUse, VideoRequest,
 };
 use crate::score::Tally;
 use crate::seal::Verified;
@@ -61,6 +61,14 @@ pub enum Command {
     /// Requests the floor (true), or gives it up to watch only (false). On an open stage the host grants the
     /// floor, otherwise its application decides.
     Speak(bool),
+    /// Tells the room what this peer sends, if it speaks: what it has muted, and whether it sends a screen or a
+    /// film.
+    Sends {
+        /// What it doesn't send at present.
+        muted: Muted,
+        /// Whether it sends a screen or a film.
+        shares: bool,
+    },
     /// Measures the bandwidth from a peer on stage to this peer, for display; answered by
     /// [`Event::Measured`].
     Measure(PeerId),

@@ -24,8 +24,15 @@ fn every_variant_keeps_its_golden_bytes() {
     for (name, heartbeat) in heartbeats() {
         writeln!(text, "{name} {}", data_encoding::HEXLOWER.encode(&heartbeat.to_bytes())).unwrap();
     }
-    let invite =
-        Invite::create(&key(1), (0, RoomSecret([7; 16])), Some("tulip"), true, None, &["ws://a.example"], NOW);
+    let invite = Invite::create(
+        &key(1),
+        (0, RoomSecret([7; 16])),
+        Some("tulip"),
+        true,
+        None,
+        &["ws://a.example"],
+        NOW,
+    );
     writeln!(text, "invite {invite}").unwrap();
     let mut sealer = Sealer::new(key(2), invite.key(Some("tulip")).unwrap(), 99);
     let envelope = sealer.seal(Some(key(3).id()), &Message::Leave.to_bytes(), NOW, [8; 24]).unwrap();

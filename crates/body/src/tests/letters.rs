@@ -32,7 +32,14 @@ fn nonce(number: u8) -> [u8; NONCE_LEN] {
 }
 
 fn join() -> Message {
-    Message::Join(Join { name: Text::truncated("Ada"), speaks: true, views: false, mixes: true, muted: Muted::default() })
+    Message::Join(Join {
+        name: Text::truncated("Ada"),
+        speaks: true,
+        views: false,
+        mixes: true,
+        muted: Muted::default(),
+        shares: false,
+    })
 }
 
 fn author(letter: Letter) -> Option<(PeerId, Message)> {

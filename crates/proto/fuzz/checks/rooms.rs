@@ -15,8 +15,8 @@ use std::collections::VecDeque;
 
 use plenary_proto::bounded::{List, Text};
 use plenary_proto::message::{
-    Access,
-    Answer, CodecSource, Consent, Description, LinkKind, Message, Offer, ProgramFormat, Setup, VideoRequest,
+    Access, Answer, CodecSource, Consent, Description, LinkKind, Message, Offer, ProgramFormat, Setup,
+    VideoRequest,
 };
 use plenary_proto::{
     Address, Command, Event, HostConfig, Input, MixRole, Output, PeerId, RoomConfig, RoomState, StreamKind,

@@ -21,6 +21,8 @@ pub struct Join {
     pub mixes: bool,
     /// What the joiner doesn't send at present, if it speaks.
     pub muted: Muted,
+    /// What the joiner sends is a screen or a film.
+    pub shares: bool,
 }
 
 /// Admission: all state that a newcomer needs.

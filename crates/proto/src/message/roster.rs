@@ -61,6 +61,8 @@ pub struct Entry {
     pub votes: bool,
     /// What the peer doesn't send at present, by its own word.
     pub muted: Muted,
+    /// What the peer sends is a screen or a film, by its own word.
+    pub shares: bool,
 }
 
 /// Media that a speaker doesn't send at present.
@@ -200,6 +202,7 @@ mod tests {
             index: at as u8,
             votes: true,
             muted: Muted::default(),
+            shares: false,
         };
         Roster { host: peer(0), ..crate::samples::roster((0..count).map(entry)) }
     }

@@ -135,6 +135,8 @@ pub struct BrainSnapshot {
     pub views: bool,
     /// This peer's uplink as its parents measured it, bits per second; `None` before a measurement.
     pub uplink_bps: Option<u64>,
+    /// At the host: number of viewers, as the mixers count them; `None` at any other peer.
+    pub viewers: Option<u32>,
 }
 
 impl RoomState {
@@ -196,7 +198,9 @@ impl RoomState {
                 self.router.set_signal_up(up);
                 self.shared.links.set_signal_up(up);
                 if up {
-                    self.membership.signal_up(self.shared.now);
+                    let view = &mut self.shared.view();
+                    let lost = self.heirs.misses_host(view);
+                    self.membership.signal_up(view, lost);
                 }
             }
             Input::Message { from, via, message } => {
@@ -332,6 +336,7 @@ impl RoomState {
             speaks: self.shared.stage.entry(&self.shared.me).is_some_and(|entry| entry.speaks),
             views: self.shared.config.views,
             uplink_bps: self.uplink.measured_bps(),
+            viewers: self.membership.viewers(self.shared.now),
         }
     }
 
@@ -483,6 +488,9 @@ impl RoomState {
                 self.set_speaks(speaks);
                 self.membership.wish(&mut self.shared.view());
             }
+            Command::Sends { muted, shares } => {
+                self.membership.sends(&mut self.shared.view(), muted, shares);
+            }
             Command::SetMixers(_)
             | Command::SetLayout(_)
             | Command::OpenStage(_)
@@ -498,7 +506,7 @@ impl RoomState {
         match command {
             Command::SetMixers(mixers) => host.set_mixers(view.now, mixers),
             Command::SetLayout(layout) => host.set_layout(view.now, layout),
-            Command::OpenStage(open) => host.open_stage(open),
+            Command::OpenStage(open) => host.open_stage(view.now, open),
             Command::Promote(peer) => host.promote(view, peer),
             Command::Demote(peer) => host.demote(view, peer),
             _ => {}

@@ -40,8 +40,8 @@ pub struct RoomKey {
 }
 
 impl RoomKey {
-    pub(super) fn new(room: RoomId, generation: u16, key: [u8; 32]) -> RoomKey {
-        RoomKey { room, generation, key: Zeroizing::new(key) }
+    pub(super) fn new(room: RoomId, generation: u16, key: Zeroizing<[u8; 32]>) -> RoomKey {
+        RoomKey { room, generation, key }
     }
 
     /// Returns the id of the key's room.

@@ -41,6 +41,7 @@ pub(crate) fn roster() -> SignedRoster {
         index: seed,
         votes: seed != 3,
         muted: Muted { picture: seed == 2, sound: false },
+        shares: seed == 2,
     };
     let roster = Roster {
         host: key(2).id(),
@@ -172,7 +173,14 @@ pub(crate) fn samples() -> Vec<Message> {
     let spec =
         StreamSpec { maker: key(3).id(), kind: StreamKind::Program, rank: RANK, rung: 0, start: [1; 8] };
     vec![
-        Message::Join(Join { name: Text::truncated("Zoë"), speaks: true, views: true, mixes: false, muted: Muted::default() }),
+        Message::Join(Join {
+            name: Text::truncated("Zoë"),
+            speaks: true,
+            views: true,
+            mixes: false,
+            muted: Muted::default(),
+            shares: false,
+        }),
         Message::Admit(Box::new(Admit {
             roster: roster(),
             under: Some(roster()),
