@@ -63,7 +63,7 @@ async fn alone() -> anyhow::Result<()> {
     let ada = Room::host(speaker("Ada"), HostOptions::default()).await?;
     let ben = Room::join(ada.invite(), speaker("Ben")).await?;
     for (index, room) in [&ada, &ben].into_iter().enumerate() {
-        room.publish(Box::new(TestSource::new(index as u8, 640, 360, 30))).await?;
+        room.publish(Box::new(TestSource::new(index as u8, 640, 360, 30))).await?.detach();
     }
     let mixer = Room::join(ada.invite(), Options::mixer("Max")).await?;
     let zoe = Room::join(ada.invite(), Options::viewer("Zoë")).await?;

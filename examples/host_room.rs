@@ -8,7 +8,6 @@
 //!
 //! Meanwhile, elsewhere: `plenary join INVITE`.
 
-use std::path::Path;
 use std::time::Duration;
 
 use plenary::media::source::TestSource;
@@ -21,10 +20,10 @@ async fn main() -> anyhow::Result<()> {
 
     let room = Room::host(Options::speaker("Ada"), HostOptions::default()).await?;
     println!("{}", room.invite());
-    match arguments.next() {
-        Some(file) => room.publish_file(Path::new(&file)).await?,
+    let _track = match arguments.next() {
+        Some(file) => room.publish_file(file).await?,
         None => room.publish(Box::new(TestSource::new(0, 640, 360, 30))).await?,
-    }
+    };
     tell(&room.snapshot());
 
     let mut events = room.events();

@@ -35,7 +35,7 @@ async fn main() -> anyhow::Result<()> {
     let ada = Room::host(with(never("Ada"), &ada_codecs), HostOptions::default()).await?;
     let ben = Room::join(ada.invite(), never("Ben")).await?;
     for (index, room) in [&ada, &ben].into_iter().enumerate() {
-        room.publish(Box::new(TestSource::new(index as u8, 640, 360, 30))).await?;
+        room.publish(Box::new(TestSource::new(index as u8, 640, 360, 30))).await?.detach();
     }
     let max = Room::join(ada.invite(), with(Options::mixer("Max"), &max_codecs)).await?;
     let zoe = Room::join(ada.invite(), with(Options::viewer("Zoë"), &zoe_codecs)).await?;

@@ -28,11 +28,11 @@ async fn main() -> anyhow::Result<()> {
         Some(_) => None,
         None => {
             let host = Room::host(Options::speaker("Ada"), HostOptions::default()).await?;
-            host.publish(Box::new(TestSource::new(0, 1280, 720, 30))).await?;
+            host.publish(Box::new(TestSource::new(0, 1280, 720, 30))).await?.detach();
             Some(host)
         }
     };
-    let invite = invite.or_else(|| own.as_ref().map(|host| host.invite().clone())).context("no room")?;
+    let invite = invite.or_else(|| own.as_ref().map(|host| host.invite())).context("no room")?;
 
     let viewer = Room::join(&invite, Options::viewer("Zoë")).await?;
     let mut pictures = viewer.pictures()?;

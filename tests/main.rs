@@ -9,3 +9,4 @@ mod hostile_peer;
 mod processes;
 mod prose;
 mod running;
+mod secrets;

@@ -67,6 +67,7 @@ impl HostilePeer {
             relays: false,
             children_max: 0,
             uplink_bps_max: None,
+            key: None,
             unix_s_at_zero: unix_s(),
         };
         let mut peer = HostilePeer {

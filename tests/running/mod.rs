@@ -1,7 +1,7 @@
 //! Runs the `plenary` command as a user does, with arguments, output lines and an exit code. A process still
 //! running when a test ends is killed, also after a panic.
 
-use std::io::{BufRead as _, BufReader, Read};
+use std::io::{BufRead as _, BufReader, Read, Write as _};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
@@ -73,16 +73,32 @@ pub(crate) struct Running {
 impl Running {
     /// Starts the process.
     pub(crate) fn start(args: &[&str]) -> Running {
+        Running::start_with(args, "", &[])
+    }
+
+    /// Starts the process with this text as its standard input, and these variables in its environment.
+    pub(crate) fn start_with(args: &[&str], input: &str, variables: &[(&str, &str)]) -> Running {
         let mut command = Command::new(env!("CARGO_BIN_EXE_plenary"));
         let pipes = [Stdio::piped(), Stdio::piped()];
         let [stdout, stderr] = pipes;
-        command.args(args).stdin(Stdio::null()).stdout(stdout).stderr(stderr).env_remove("RUST_LOG");
+        let stdin = if input.is_empty() { Stdio::null() } else { Stdio::piped() };
+        command.args(args).stdin(stdin).stdout(stdout).stderr(stderr).env_remove("RUST_LOG");
+        command.env_remove("PLENARY_INVITE").env_remove("PLENARY_PASSWORD").envs(variables.iter().copied());
         // backtraces are on, so that an error that prints one is noticed
         let mut child = command.env("RUST_BACKTRACE", "1").spawn().unwrap();
+        if let Some(mut stdin) = child.stdin.take() {
+            // a process that has ended reads nothing
+            let _ = stdin.write_all(input.as_bytes());
+        }
         let (stdout, stderr) = (Lines::default(), Lines::default());
         let readers =
             vec![stdout.read(child.stdout.take().unwrap()), stderr.read(child.stderr.take().unwrap())];
         Running { child, what: format!("plenary {}", args.join(" ")), stdout, stderr, readers }
+    }
+
+    /// Returns the id of the process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// Sends SIGTERM, SIGINT or SIGKILL.

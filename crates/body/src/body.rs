@@ -9,12 +9,14 @@ use plenary_media::mixer::MixerOutput;
 use plenary_proto::bounded::List;
 use plenary_proto::identity::MediaKind;
 use plenary_proto::message::{
-    DATA_LEN_MAX, Delivery, Description, Entry, Head, Heartbeat, LinkKind, Message, Resume, Roster,
+    DATA_LEN_MAX, Delivery, Description, Entry, Head, Heartbeat, LinkKind, Message, Muted, Resume, Roster,
     VideoRequest, path_hash,
 };
 use plenary_proto::packet::{LinkId, LinkStats, MediaPacket};
 use plenary_proto::seal::Verified;
-use plenary_proto::{BrainSnapshot, Command, DataRefusal, Input, Mode, PeerId, Rank, RoomState, Time, Via};
+use plenary_proto::{
+    BrainSnapshot, Command, DataRefusal, DirectoryEntry, Input, Mode, PeerId, Rank, RoomState, Time, Via,
+};
 
 use crate::between::Between;
 use crate::codec_times::CodecTimes;
@@ -37,11 +39,14 @@ pub enum In {
     Timeout,
     /// A command of the application to the brain.
     Command(Command),
-    /// This peer's own stream has a new source.
+    /// This peer's own stream has a new source of picture and sound.
     Publish {
         /// Whether the source is a screen or a film.
         shares: bool,
     },
+    /// The sources of this peer's own stream have changed: it goes on, unless a screen or a film takes the place of a
+    /// camera, or the other way round.
+    Sources(Sources),
     /// A new link has its description.
     Described {
         /// The link.
@@ -102,6 +107,17 @@ pub enum In {
     Brain(Box<Input>),
 }
 
+/// Sources of a peer's own stream.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sources {
+    /// Whether there is a source of pictures.
+    pub picture: bool,
+    /// Whether there is a source of sound.
+    pub sound: bool,
+    /// Whether one of them is a screen or a film.
+    pub shares: bool,
+}
+
 /// Fixed properties of a body.
 #[derive(Clone, Copy, Debug)]
 pub struct BodyConfig {
@@ -156,6 +172,8 @@ pub struct Body {
     pub(crate) adapt_us: u64,
     /// Time of the next count of the traffic.
     pub(crate) count_us: u64,
+    /// What the brain was told that this peer sends: muted, shares.
+    pub(crate) told_sends: (Muted, bool),
 }
 
 impl Body {
@@ -186,6 +204,7 @@ impl Body {
             parents_had: 0,
             adapt_us: 0,
             count_us: 0,
+            told_sends: Default::default(),
         }
     }
 
@@ -210,6 +229,7 @@ impl Body {
             In::Timeout => self.input(now_us, Input::Timeout, outs),
             In::Command(command) => self.input(now_us, Input::Command(command), outs),
             In::Publish { shares } => self.publish_anew(shares, now_us, outs),
+            In::Sources(sources) => self.set_sources(sources, now_us, outs),
             In::Described { link, description } => {
                 if let Some((peer, kind)) = self.media.links.of(link) {
                     self.input(now_us, Input::Described { peer, kind, description }, outs);
@@ -301,9 +321,28 @@ impl Body {
         self.media.mixed(output, now_us, outs);
     }
 
-    /// Mutes this peer's own pictures or sound. Unmuted pictures begin with a keyframe.
+    /// Returns the host's directory, with the time in microseconds since each peer came; empty at any other peer.
+    pub fn directory(&self, now_us: u64) -> Vec<(PeerId, DirectoryEntry, u64)> {
+        let now = self.time(now_us);
+        let listed = self.brain.directory().into_iter().flatten();
+        listed.map(|(peer, entry)| (*peer, entry.clone(), now.since(entry.since))).collect()
+    }
+
+    /// Returns the peers in the host's lobby with their names; none at any other peer.
+    pub fn lobby(&self) -> Vec<(PeerId, String)> {
+        let waiting = self.brain.lobby().into_iter().flatten();
+        waiting.map(|(peer, name)| (*peer, name.to_owned())).collect()
+    }
+
+    /// Mutes this peer's own pictures or sound, at once; the room hears of it with the next [`tick`](Body::tick). Unmuted
+    /// pictures begin with a keyframe.
     pub fn mute(&mut self, kind: MediaKind, muted: bool) {
         self.media.mute(kind, muted);
+    }
+
+    /// Returns whether this peer's own pictures or sound are muted.
+    pub fn is_muted(&self, kind: MediaKind) -> bool {
+        self.media.is_muted(kind)
     }
 
     /// Sets the application's request for one speaker's own stream. The brain is told by [`Command::Solo`].
@@ -553,11 +592,37 @@ impl Body {
     /// Starts this peer's own stream: the encoder learns the requests that came before it.
     fn publish_anew(&mut self, shares: bool, now_us: u64, outs: &mut Outs) {
         self.media.publish_anew(shares);
+        self.begin_sources(now_us, outs);
+    }
+
+    /// Changes the sources of this peer's own stream. A stream of another kind begins anew.
+    fn set_sources(&mut self, sources: Sources, now_us: u64, outs: &mut Outs) {
+        let any = sources.picture || sources.sound;
+        if any && self.media.own_shares() != Some(sources.shares) {
+            self.media.publish_anew(sources.shares);
+        }
+        self.media.set_sources([sources.picture, sources.sound]);
+        if any {
+            self.begin_sources(now_us, outs);
+        }
+        self.tell_sends(now_us, outs);
+    }
+
+    /// Tells the encoders the requests that came before them, and sends the stream to those that get it.
+    fn begin_sources(&mut self, now_us: u64, outs: &mut Outs) {
         outs.capture.extend(self.requested.map(CaptureCommand::Video));
         outs.capture.extend(self.own_loss.percent().map(CaptureCommand::Loss));
         self.leave_silence_out(now_us, outs);
         let to = std::mem::take(&mut self.sending_to);
         self.send_own(to, now_us, outs);
+    }
+
+    /// Tells the brain what this peer sends, when that has changed.
+    pub(crate) fn tell_sends(&mut self, now_us: u64, outs: &mut Outs) {
+        let (muted, shares) = self.media.sends();
+        if std::mem::replace(&mut self.told_sends, (muted, shares)) != (muted, shares) {
+            self.input(now_us, Input::Command(Command::Sends { muted, shares }), outs);
+        }
     }
 
     /// Sends a command to the encoder, if any.

@@ -53,7 +53,7 @@ mod voices;
 mod watches;
 
 pub use between::Between;
-pub use body::{Body, BodyConfig, In, TICK};
+pub use body::{Body, BodyConfig, In, Sources, TICK};
 pub use lag::Shedding;
 pub use letters::{Letter, Letters};
 pub use mix::{MixCommand, MixFigures, OnDesk, Tenure};

@@ -9,7 +9,7 @@ use plenary_media::compose::Layout;
 use plenary_media::mixer::MixerOutput;
 use plenary_media::{Encoded, Frame};
 use plenary_proto::identity::MediaKind;
-use plenary_proto::message::{Head, LinkKind, MediaSeen, Message, ProgramFormat, Resume, StreamUse};
+use plenary_proto::message::{Head, LinkKind, MediaSeen, Message, Muted, ProgramFormat, Resume, StreamUse};
 use plenary_proto::packet::{LinkId, MediaPacket};
 use plenary_proto::{MixRole, PeerId, RoomId, StreamId, StreamKind, Time};
 use rand_chacha::ChaCha8Rng;
@@ -114,6 +114,10 @@ pub(crate) struct Media {
     sound_from_us: u64,
     /// Whether this peer's own pictures and sound are muted.
     muted: [bool; 2],
+    /// Whether this peer's own pictures and sound have a source; `None` before they had one.
+    sources: [Option<bool>; 2],
+    /// Number of pictures of this peer's earlier streams.
+    pictures_before: u64,
     made: Vec<FrameSeen>,
     /// Bytes of the program's packets that arrived from the feeder (RTP header, extensions and payload), each packet
     /// once.
@@ -156,6 +160,8 @@ impl Media {
             own_mix: speaks,
             sound_from_us: 0,
             muted: [false; 2],
+            sources: [None; 2],
+            pictures_before: 0,
             made: Vec::new(),
             tree_bytes: 0,
             keeps_log,
@@ -355,7 +361,41 @@ impl Media {
     /// Starts this peer's own stream anew; `shares` marks a screen or a film.
     pub(crate) fn publish_anew(&mut self, shares: bool) {
         let start = self.start();
+        self.pictures_before = self.pictures_sent();
         self.own = Some(Own::new(&self.room, self.me, shares, start));
+        self.sources = [Some(true); 2];
+    }
+
+    /// Whether this peer's own stream is a screen or a film; `None` without a stream.
+    pub(crate) fn own_shares(&self) -> Option<bool> {
+        self.own.as_ref().map(|own| own.maker().spec.kind == StreamKind::Share)
+    }
+
+    /// Sets whether this peer's own pictures and sound have a source. Pictures of a new source begin with a keyframe.
+    pub(crate) fn set_sources(&mut self, sources: [bool; 2]) {
+        for (kind, has) in [MediaKind::Video, MediaKind::Sound].into_iter().zip(sources) {
+            let known = &mut self.sources[lane(kind)];
+            *known = has.then_some(true).or(known.map(|_| false));
+            self.own_key_wanted |= has && kind == MediaKind::Video;
+            if !has {
+                self.forget_own(kind);
+            }
+        }
+    }
+
+    /// Drops the packets of this peer's own stream that would be sent to a newcomer.
+    fn forget_own(&mut self, kind: MediaKind) {
+        if let Some(own) = &mut self.own {
+            own.forget(kind);
+        }
+    }
+
+    /// Returns what this peer doesn't send at present: what is muted, and what no longer has a source. And whether it
+    /// sends a screen or a film.
+    pub(crate) fn sends(&self) -> (Muted, bool) {
+        let is_muted = |kind| self.muted[lane(kind)] || self.sources[lane(kind)] == Some(false);
+        let muted = Muted { picture: is_muted(MediaKind::Video), sound: is_muted(MediaKind::Sound) };
+        (muted, self.own_shares() == Some(true) && self.sources.contains(&Some(true)))
     }
 
     /// Whether there is a source of this peer's own stream.
@@ -365,7 +405,8 @@ impl Media {
 
     /// Returns the number of pictures of this peer's own stream so far.
     pub(crate) fn pictures_sent(&self) -> u64 {
-        self.own.as_ref().map_or(0, |own| u64::from(own.maker().frames(MediaKind::Video)))
+        let now = self.own.as_ref().map_or(0, |own| u64::from(own.maker().frames(MediaKind::Video)));
+        self.pictures_before + now
     }
 
     /// Returns the maximum number of peers that got this peer's own stream at a time, since the last reset.
@@ -533,7 +574,7 @@ impl Media {
 
     /// Sends a frame of this peer's own stream.
     pub(crate) fn publish(&mut self, encoded: &Encoded, now_us: u64, outs: &mut Outs) {
-        if self.muted[lane(encoded.kind)] {
+        if self.muted[lane(encoded.kind)] || self.sources[lane(encoded.kind)] != Some(true) {
             return;
         }
         let Some(own) = &mut self.own else { return };
@@ -547,6 +588,14 @@ impl Media {
     pub(crate) fn mute(&mut self, kind: MediaKind, muted: bool) {
         let before = std::mem::replace(&mut self.muted[lane(kind)], muted);
         self.own_key_wanted |= kind == MediaKind::Video && before && !muted;
+        if muted {
+            self.forget_own(kind);
+        }
+    }
+
+    /// Whether this peer's own pictures or sound are muted.
+    pub(crate) fn is_muted(&self, kind: MediaKind) -> bool {
+        self.muted[lane(kind)]
     }
 
     /// Handles packets of this peer's own stream, if this peer is one of its targets.

@@ -505,7 +505,7 @@ impl Mix {
         let inputs = self.tiles.iter().map(|tile| MixInput {
             id: input_id(&tile.peer),
             name: tile.name.clone(),
-            muted: false,
+            muted: false, // the mixer hears it: the roster comes later than the first word after a pause
             shares: self.sharing.contains(&tile.peer),
             hears: self.homes.contains(&tile.peer),
         });

@@ -108,6 +108,11 @@ impl Own {
         of(MediaKind::Sound).chain(of(MediaKind::Video))
     }
 
+    /// Drops the cached packets of a kind, so that no new target gets them.
+    pub(crate) fn forget(&mut self, kind: MediaKind) {
+        self.caches[lane(kind)] = PacketCache::default();
+    }
+
     /// Resets the maximum number of targets to the present number.
     pub(crate) fn reset_targets_most(&mut self) {
         self.targets_most = self.targets.len();

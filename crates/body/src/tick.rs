@@ -48,6 +48,7 @@ impl Body {
             self.input(now_us, Input::Warm, outs);
         }
         self.report_signs_of_life(now_us, outs);
+        self.tell_sends(now_us, outs);
         self.report_speaking(now_us, outs);
         if now_us >= self.count_us {
             self.count_us = now_us + COUNT_US;

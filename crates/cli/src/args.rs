@@ -119,7 +119,8 @@ pub(crate) struct RoomArgs {
     /// Name shown under this peer's picture; in a demo, the host's
     #[arg(long, value_name = "TEXT")]
     pub(crate) name: Option<String>,
-    /// Password of the room
+    /// Password of the room: TEXT, which `ps` shows to every user of this machine; better @FILE, - for a line of
+    /// standard input, or PLENARY_PASSWORD
     #[arg(long, value_name = "TEXT")]
     pub(crate) password: Option<String>,
     /// Directory for the files of a demo
@@ -219,6 +220,9 @@ pub(crate) struct StayArgs {
     /// Leave gracefully after this time
     #[arg(long, value_name = "D", value_parser = units::some_time)]
     pub(crate) duration: Option<Duration>,
+    /// Lasting key of this peer, made if the file is absent; without it, a new one each time
+    #[arg(long, value_name = "FILE")]
+    pub(crate) identity: Option<PathBuf>,
 }
 
 #[derive(Clone, Debug, Args)]
@@ -239,12 +243,28 @@ pub(crate) struct HostArgs {
     /// Lifetime of the invite
     #[arg(long, value_name = "D", value_parser = units::some_time, default_value = "24h")]
     pub(crate) invite_life: Duration,
+    /// Write the invite to this file, for this user alone, instead of standard output
+    #[arg(long, value_name = "FILE")]
+    pub(crate) invite_file: Option<PathBuf>,
+    /// Keys of the room, made if the file is absent: a host that comes back with them, and at the same address, goes on
+    /// with its room
+    #[arg(long, value_name = "FILE")]
+    pub(crate) room_keys: Option<PathBuf>,
+    /// Title of the room, up to 64 characters
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) title: Option<String>,
+    /// Newcomers wait until the host types /admit
+    #[arg(long)]
+    pub(crate) lobby: bool,
+    /// File with the public keys of peers that need not wait, a line each
+    #[arg(long, value_name = "FILE")]
+    pub(crate) members: Option<PathBuf>,
 }
 
 #[derive(Clone, Debug, Args)]
 pub(crate) struct JoinArgs {
-    /// Invite that the host printed
-    pub(crate) invite: String,
+    /// Invite that the host printed; @FILE, - for a line of standard input, or PLENARY_INVITE hide it from `ps`
+    pub(crate) invite: Option<String>,
     #[command(flatten)]
     pub(crate) room: RoomArgs,
     #[command(flatten)]
@@ -262,8 +282,8 @@ pub(crate) struct JoinArgs {
 
 #[derive(Clone, Debug, Args)]
 pub(crate) struct MixerArgs {
-    /// Invite that the host printed
-    pub(crate) invite: String,
+    /// Invite that the host printed; @FILE, - for a line of standard input, or PLENARY_INVITE hide it from `ps`
+    pub(crate) invite: Option<String>,
     #[command(flatten)]
     pub(crate) room: RoomArgs,
     #[command(flatten)]
@@ -288,9 +308,10 @@ pub(crate) struct RendezvousArgs {
 
 #[derive(Clone, Debug, Args)]
 pub(crate) struct ProbeArgs {
-    /// Invite of a room, to measure bandwidth and round trip to its candidates too
+    /// Invite of a room, to measure bandwidth and round trip to its candidates too: as it is, @FILE, - for a line of
+    /// standard input, or PLENARY_INVITE
     pub(crate) invite: Option<String>,
-    /// Password of the room
+    /// Password of the room: TEXT, @FILE, - for a line of standard input, or PLENARY_PASSWORD
     #[arg(long, value_name = "TEXT")]
     pub(crate) password: Option<String>,
     /// File for the figures; - for standard output

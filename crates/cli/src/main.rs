@@ -9,6 +9,7 @@ mod demo;
 mod figure_sources;
 mod json;
 mod room_options;
+mod secrets;
 mod tell;
 mod units;
 
@@ -18,6 +19,10 @@ use clap::Parser as _;
 use clap::error::ErrorKind;
 
 use args::{Cli, Command};
+use plenary_proto::bounded::plain;
+
+/// Maximum length of a word after `#` that is no invite's secret.
+const INVITE_TAIL_MAX: usize = 40;
 
 /// Reason why a command failed.
 #[derive(Debug)]
@@ -90,7 +95,22 @@ fn wrong_usage(said: &str) -> String {
     let noise = |line: &str| line.starts_with("For more information") || line.starts_with("tip: to pass");
     let lines = lines.filter(|line| !line.is_empty() && !noise(line));
     let line = lines.collect::<Vec<_>>().join(" ").replace(" tip: ", "; ");
-    line.strip_prefix("error: ").unwrap_or(&line).to_owned()
+    without_invites(line.strip_prefix("error: ").unwrap_or(&line))
+}
+
+/// Returns a line without the secret part of the invites in it: the parser quotes what it can't use.
+fn without_invites(line: &str) -> String {
+    let is_secret = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+    let mut parts = line.split('#');
+    let mut shown = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let end = part.find(|c| !is_secret(c)).unwrap_or(part.len());
+        let (secret, rest) = part.split_at(end);
+        shown += "#";
+        shown += if secret.len() > INVITE_TAIL_MAX { "…" } else { secret };
+        shown += rest;
+    }
+    shown
 }
 
 fn run(command: Command) -> Result<(), Failure> {
@@ -125,5 +145,23 @@ fn one_line(error: &anyhow::Error) -> String {
             line += &cause;
         }
     }
-    line.replace('\n', " ")
+    plain(&line.replace('\n', " "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_invite_that_cannot_be_used_is_not_quoted() {
+        let secret = "AbC-_".repeat(40);
+        let line = format!("unexpected argument 'http://host:7420/#{secret}' found; no #1");
+        assert_eq!(without_invites(&line), "unexpected argument 'http://host:7420/#…' found; no #1");
+    }
+
+    #[test]
+    fn what_others_say_in_an_error_does_not_steer_the_terminal() {
+        let error = anyhow::anyhow!("closed: 4000 \u{1b}[2Jno\u{202e}room\nhere");
+        assert_eq!(one_line(&error), "closed: 4000 [2Jnoroom here");
+    }
 }

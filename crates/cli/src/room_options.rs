@@ -28,7 +28,6 @@ impl RoomArgs {
         options.uplink_bps_max = self.max_uplink;
         options.picture_max = self.speaker_size;
         options.shares = self.share;
-        options.password = self.password.clone();
         options.udp_ports = self.network.udp_ports.clone();
         options.seed = self.seed;
         options.clock = Clock::start();

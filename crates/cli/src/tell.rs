@@ -3,7 +3,11 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use plenary_proto::message::MESSAGE_VERSION;
 use plenary::{Mode, OnEvent, RoomEvent, Shedding};
+use plenary_proto::bounded::plain;
+
+use crate::commands::govern::short;
 
 /// Message in place of a mixer's name if no peer consents to mix.
 pub(crate) const NOBODY_CONSENTS: &str = "no mixer: no peer consents";
@@ -26,6 +30,8 @@ pub(crate) struct Teller {
     leaving: AtomicBool,
     /// Whether link trouble was reported. Links are retried, and without a free port they fail each time.
     trouble_told: AtomicBool,
+    /// Whether a clock that differs was reported.
+    clock_told: AtomicBool,
 }
 
 impl Teller {
@@ -38,7 +44,7 @@ impl Teller {
         let teller = self.clone();
         Arc::new(move |event| {
             if let Some(line) = teller.line(event) {
-                eprintln!("{line}");
+                eprintln!("{}", plain(&line));
             }
         })
     }
@@ -85,6 +91,19 @@ impl Teller {
             }
             RoomEvent::PeerMisbehaved { peer, dropped: true, .. } => {
                 format!("{peer:?} violated the protocol: dropped")
+            }
+            RoomEvent::InLobby => "waiting in the lobby until the host lets you in".to_owned(),
+            RoomEvent::Knock { peer, name } => {
+                format!("{name} ({}) waits in the lobby: /admit or /deny", short(peer))
+            }
+            RoomEvent::MutedByHost(muted) if muted.sound => "the host has muted you".to_owned(),
+            RoomEvent::MutedByHost(_) => "the host has switched your picture off".to_owned(),
+            RoomEvent::OtherVersion { peer, version } => {
+                format!("{peer:?} speaks version {version} of the protocol, this program {MESSAGE_VERSION}: one is to be updated")
+            }
+            RoomEvent::OtherClock if !self.clock_told.swap(true, Ordering::Relaxed) => {
+                "the clock of another peer differs from this machine's by more than five minutes: one of the two is wrong"
+                    .to_owned()
             }
             RoomEvent::LinkTrouble(why) if !self.trouble_told.swap(true, Ordering::Relaxed) => {
                 format!("a link could not be made: {why}; more may fail")

@@ -8,12 +8,22 @@ use plenary_proto::seal::InviteError;
 use plenary_rtc::LinkError;
 use plenary_signal::{RendezvousError, SignalError};
 
+use crate::hosting::NotHost;
+use crate::secrets::NoKeys;
+
 /// Reason why a room could not be opened, joined or used.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The invite is damaged, or the password does not fit it.
     #[error(transparent)]
     Invite(#[from] InviteError),
+    /// A file or bytes hold no identity, or no room keys.
+    #[error(transparent)]
+    NoKeys(#[from] NoKeys),
+    /// [`HostOptions::keys`](crate::HostOptions::keys) belong to another identity than
+    /// [`Options::identity`](crate::Options::identity).
+    #[error("the room's keys belong to another identity")]
+    OtherIdentity,
     /// The host's own rendezvous could not be opened.
     #[error(transparent)]
     Rendezvous(#[from] RendezvousError),
@@ -26,8 +36,8 @@ pub enum Error {
     /// The host refused to admit this peer.
     #[error("{0}")]
     Refused(#[from] Refusal),
-    /// The host did not answer in time.
-    #[error("the host did not answer for {seconds} s")]
+    /// The host did not answer in time; or a peer that the host offered the floor did not take it.
+    #[error("there was no answer for {seconds} s")]
     NoAnswer {
         /// Time waited for the answer, seconds.
         seconds: u64,
@@ -60,6 +70,9 @@ pub enum Error {
     /// Publishing was refused: this peer is not a speaker, or it publishes already.
     #[error("{0}")]
     Publish(&'static str),
+    /// The call is the host's, and this peer is not the host.
+    #[error(transparent)]
+    NotHost(#[from] NotHost),
     /// An operating-system call failed.
     #[error("{what}: {error}")]
     Io {

@@ -14,7 +14,7 @@ use tokio::sync::broadcast;
 use tokio_stream::wrappers::BroadcastStream;
 use tokio_stream::wrappers::errors::BroadcastStreamRecvError;
 
-use crate::snapshot::ConnectionState;
+use crate::snapshot::{ConnectionState, Member};
 
 /// Maximum number of events queued for one listener. Past it the oldest events are dropped, and
 /// [`RoomEvent::Missed`] says how many.
@@ -62,6 +62,23 @@ pub enum RoomEvent {
         /// Epoch of the roster.
         epoch: u32,
     },
+    /// A peer has come on stage. With the first roster, each peer that is there already.
+    Joined(Member),
+    /// A peer is no longer on stage.
+    Left {
+        /// The peer.
+        peer: PeerId,
+        /// Reason, as far as the roster tells.
+        why: Departure,
+    },
+    /// A peer on stage has changed: its part, its name, what it has muted, or whether the host has lost contact
+    /// with it. [`Speaking`](RoomEvent::Speaking) reports who speaks at present.
+    Changed {
+        /// The peer before.
+        was: Member,
+        /// The peer now.
+        is: Member,
+    },
     /// The room has another host. After the first roster, this means that the old host is gone and that the
     /// stage has made an heir the host.
     Host(Option<PeerId>),
@@ -72,7 +89,7 @@ pub enum RoomEvent {
     /// The host has denied this peer the floor.
     FloorDenied,
     /// At the host: a peer wants to speak, and the stage is not open to it.
-    /// [`Room::promote`](crate::Room::promote) grants the floor, [`Room::demote`](crate::Room::demote) denies
+    /// [`Host::promote`](crate::Host::promote) grants the floor, [`Host::demote`](crate::Host::demote) denies
     /// it.
     FloorWanted {
         /// The peer that wants to speak.
@@ -212,7 +229,36 @@ pub enum RoomEvent {
     /// This many events were dropped, because the application did not fetch them in time.
     Missed(u64),
     /// The room is closed; no further event follows.
-    Closed,
+    Closed {
+        /// How it ended.
+        end: End,
+    },
+}
+
+/// Reason why a peer is no longer on stage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Departure {
+    /// It left the room, or went back to watching.
+    Left,
+    /// The host lost contact with it.
+    Lost,
+    /// The host removed it from the room.
+    Removed,
+}
+
+/// How this peer's part in a room ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum End {
+    /// The application left or closed the room, or dropped its last handle.
+    Left,
+    /// The host ended the room for everybody.
+    HostEnded,
+    /// The host removed this peer.
+    Removed,
+    /// The room's task failed, or its runtime was shut down.
+    Lost,
 }
 
 /// [`Stream`] of a room's events, from the call of [`Room::events`](crate::Room::events) on.

@@ -12,12 +12,12 @@
 //!
 //! // one machine opens a room and speaks in it
 //! let host = Room::host(Options::speaker("Ada"), HostOptions::default()).await?;
-//! host.publish_file("talk.mp4".as_ref()).await?;
+//! let talk = host.publish_file("talk.mp4").await?; // until it is dropped
 //! println!("{}", host.invite());
 //!
 //! // another machine watches, and forwards the program to further viewers
 //! let viewer = Room::join(host.invite(), Options::viewer("Zoë")).await?;
-//! let recording = viewer.record("program.mp4".as_ref())?;
+//! let recording = viewer.record("program.mp4")?;
 //! let mut pictures = viewer.pictures()?;
 //! while let Some(decoded) = pictures.next().await {
 //!     println!("{} x {}", decoded.picture.width(), decoded.picture.height());
@@ -35,6 +35,10 @@
 //! | [`Room::publish_raw`] | I420 or NV12 pictures and f32 or i16 sound with capture times; encoded by this library, in the format the mixer requests |
 //! | [`Room::publish_encoded`] | H.264 and Opus that the application encodes in the format the mixer requests |
 //!
+//! Each returns a track, which unpublishes when it is dropped, and has a twin with a [`TrackKind`] (`publish_as`,
+//! `publish_raw_as`, …) for a picture or a sound alone, and for screens. A peer publishes one picture and one
+//! sound at a time, as often as it likes.
+//!
 //! # Receiving, and what a slow receiver loses
 //!
 //! | call | what is received | if the receiver is slow |
@@ -51,7 +55,8 @@
 //! # Leaving and closing
 //!
 //! [`Room::leave`] hands the program and this peer's children over to other peers first. [`Room::close`]
-//! waits until links, threads and files are closed. Dropping a room closes it without waiting. There is no
+//! waits until links, threads and files are closed. Dropping the last clone of a room leaves in the
+//! background. [`Room::closed`] waits for the end, and says how it came. There is no
 //! global state: a process may hold any number of rooms. Each room logs inside its own `tracing` span,
 //! `room{me=…}`.
 //!
@@ -77,6 +82,8 @@ mod driver;
 mod error;
 mod event;
 mod flow;
+mod governing;
+mod hosting;
 mod listen;
 mod notices;
 mod open;
@@ -86,11 +93,16 @@ mod power;
 mod publish;
 mod record;
 mod room;
+mod secret_file;
+mod secrets;
 mod snapshot;
 mod threads;
+mod track;
 
 pub use error::Error;
-pub use event::{EVENTS_MAX, Events, OnEvent, RoomEvent};
+pub use event::{Departure, EVENTS_MAX, End, Events, OnEvent, RoomEvent};
+pub use governing::Listed;
+pub use hosting::{Host, NotHost};
 pub use listen::{DecodedPicture, DecodedSound, Pictures, Sound};
 pub use options::{HostOptions, Options};
 pub use plenary_body::{
@@ -100,8 +112,8 @@ pub use plenary_media as media;
 pub use plenary_media::mixer::{Effort, EffortWhy};
 pub use plenary_proto::identity::{FrameIdentity, MediaKind};
 pub use plenary_proto::message::{
-    CodecSource, Consent, DATA_LEN_MAX, Delivery, ElectionReason, LOOSE_LEN_MAX, MediaSeen, ProgramFormat,
-    Refusal, VideoRequest,
+    CodecSource, Consent, DATA_LEN_MAX, Delivery, ElectionReason, LOOSE_LEN_MAX, MediaSeen, Muted,
+    ProgramFormat, Refusal, VideoRequest,
 };
 pub use plenary_proto::seal::{Invite, InviteError};
 pub use plenary_proto::{CodecClaim, DataRefusal, Mode, PeerId, Rank, Sources, StreamId, Tally};
@@ -110,7 +122,9 @@ pub use plenary_signal::{Outage, Refusal as RendezvousRefusal, RendezvousError, 
 pub use publish::{EncodedTrack, RawTrack, Wish};
 pub use record::Recording;
 pub use room::{Frames, Room};
+pub use secrets::{Identity, NoKeys, Password, RoomKeys, save_invite};
 pub use snapshot::{ConnectionState, Member, RoomSnapshot};
+pub use track::{Track, TrackKind};
 
 /// Returns random bytes from the operating system, for keys, nonces and ids.
 fn random_bytes<const LEN: usize>() -> [u8; LEN] {

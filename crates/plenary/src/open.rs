@@ -7,27 +7,30 @@ use std::time::{Duration, Instant};
 
 use plenary_body::{BodyConfig, Letters, layout};
 use plenary_media::{CodecBench, codec_bench};
-use plenary_proto::bounded::Text;
-use plenary_proto::message::Consent;
-use plenary_proto::seal::{Invite, Keypair, Opener, RoomKey, RoomSecret, Sealer};
+use plenary_proto::bounded::{Text, plain};
+use plenary_proto::message::{Consent, TITLE_LEN_MAX};
+use plenary_proto::seal::{Invite, Keypair, Opener, RoomKey, Sealer};
 use plenary_proto::{HostConfig, RoomConfig, RoomState, Time};
 use plenary_rtc::{Links, LinksConfig};
 use plenary_signal::{Rendezvous, RendezvousConfig, Signal, SignalError, WebsocketConfig, WebsocketSignal};
+use tokio::runtime::Handle;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tokio::task::JoinSet;
 use tracing::{Instrument, Span};
 
 use crate::benches::Benches;
 use crate::descriptors;
 use crate::driver::Driver;
 use crate::error::Error;
-use crate::event::EVENTS_MAX;
+use crate::event::{EVENTS_MAX, End};
 use crate::flow::Flow;
 use crate::options::{HostOptions, Options};
 use crate::power::on_mains;
-use crate::room::Room;
+use crate::random_u64;
+use crate::room::{Inner, Room};
+use crate::secrets::{Identity, Password, RoomKeys};
 use crate::snapshot::{ConnectionState, RoomSnapshot};
 use crate::threads::Threads;
-use crate::{random_bytes, random_u64};
 
 /// Maximum number of the application's requests queued for the driver.
 const REQUESTS_MAX: usize = 64;
@@ -40,6 +43,7 @@ const BENCH_MAX: Duration = Duration::from_millis(300);
 struct Opening {
     me: Keypair,
     invite: Invite,
+    keys: Option<RoomKeys>,
     key: RoomKey,
     host: Option<HostConfig>,
     signal: Arc<dyn Signal>,
@@ -49,17 +53,26 @@ struct Opening {
 
 /// Opens a room as its host.
 pub(crate) async fn host(options: Options, host: HostOptions) -> Result<Room, Error> {
-    let me = Keypair::from_seed(&random_bytes());
-    let span = span_of(&me);
+    let keys = keys_of(&options, host.keys.clone())?;
+    let span = span_of(&keys.host);
     // boxed: the future takes 20 kB, and applications embed it in futures of their own
-    Box::pin(host_as(me, options, host, span.clone())).instrument(span).await
+    Box::pin(host_as(keys, options, host, span.clone())).instrument(span).await
 }
 
 /// Joins the room of an invite.
-pub(crate) async fn join(invite: &Invite, options: Options) -> Result<Room, Error> {
-    let me = Keypair::from_seed(&random_bytes());
+pub(crate) async fn join(invite: Invite, options: Options) -> Result<Room, Error> {
+    let me = options.identity.clone().unwrap_or_else(Identity::generate).0;
     let span = span_of(&me);
     Box::pin(join_as(me, invite, options, span.clone())).instrument(span).await
+}
+
+/// Returns the keys of a room to be opened, whose host has this identity.
+fn keys_of(options: &Options, keys: Option<RoomKeys>) -> Result<RoomKeys, Error> {
+    match (options.identity.clone(), keys) {
+        (Some(identity), Some(keys)) if identity.peer() != keys.host() => Err(Error::OtherIdentity),
+        (_, Some(keys)) => Ok(keys),
+        (identity, None) => Ok(RoomKeys::of(identity.unwrap_or_else(Identity::generate))),
+    }
 }
 
 /// Returns the tracing span of a room. Everything that the room does runs inside it, so that several rooms of
@@ -68,9 +81,9 @@ fn span_of(me: &Keypair) -> Span {
     tracing::info_span!("room", me = ?me.id())
 }
 
-async fn host_as(me: Keypair, options: Options, host: HostOptions, span: Span) -> Result<Room, Error> {
+async fn host_as(keys: RoomKeys, options: Options, host: HostOptions, span: Span) -> Result<Room, Error> {
     let layout = layout::to_roster(&host.layout).map_err(Error::Layout)?;
-    let root = Keypair::from_seed(&random_bytes());
+    let RoomKeys { root, host: me, secret, generation, removed } = keys.clone();
     let (rendezvous, url) = match &host.rendezvous {
         Some(url) => (None, url.trim_end_matches('/').to_owned()),
         None => {
@@ -82,10 +95,11 @@ async fn host_as(me: Keypair, options: Options, host: HostOptions, span: Span) -
     };
     let expires_unix_s = (options.clock.now_us() / 1_000_000).saturating_add(host.invite_life.as_secs());
     let (root_key, password, stage_open) = (root.clone(), options.password.clone(), host.stage_open);
+    let secret = (generation, secret);
     let to = Some(url.clone());
     let invite = blocking(move || {
-        let secret = RoomSecret(random_bytes());
-        Invite::create(&root_key, (0, secret), password.as_deref(), stage_open, to, &[], expires_unix_s)
+        let password = password.as_ref().map(Password::as_str);
+        Invite::create(&root_key, secret, password, stage_open, to, &[], expires_unix_s)
     });
     let invite = invite.await?;
     let key = key_of(&invite, &options).await?;
@@ -103,27 +117,34 @@ async fn host_as(me: Keypair, options: Options, host: HostOptions, span: Span) -
         mixers: host.mixers,
         invite_expires_us: Some(life_us),
         layout,
-        title: Text::default(),
+        title: title_of(&host.title),
         lobby: host.lobby,
         members: host.members,
-        removed: Vec::new(),
+        removed,
     };
-    open(Opening { me, invite, key, host: Some(host), signal, rendezvous, span }, options).await
+    let keys = Some(keys);
+    open(Opening { me, invite, keys, key, host: Some(host), signal, rendezvous, span }, options).await
 }
 
-async fn join_as(me: Keypair, invite: &Invite, options: Options, span: Span) -> Result<Room, Error> {
-    let key = key_of(invite, &options).await?;
+/// Returns the first 64 characters of a title.
+fn title_of(title: &str) -> Text<TITLE_LEN_MAX> {
+    Text::truncated(&plain(title).chars().take(TITLE_LEN_MAX / 4).collect::<String>())
+}
+
+async fn join_as(me: Keypair, invite: Invite, options: Options, span: Span) -> Result<Room, Error> {
+    let key = key_of(&invite, &options).await?;
     let hint = invite.hints().find(|hint| hint.starts_with("http"));
     let url = invite.rendezvous.as_deref().or(hint).ok_or(Error::NoRendezvous)?;
-    let signal = Arc::new(websocket(url, &me, None, invite, &options)?);
-    open(Opening { me, invite: invite.clone(), key, host: None, signal, rendezvous: None, span }, options)
-        .await
+    let signal = Arc::new(websocket(url, &me, None, &invite, &options)?);
+    let (keys, host, rendezvous) = (None, None, None);
+    open(Opening { me, invite, keys, key, host, signal, rendezvous, span }, options).await
 }
 
 /// Assembles a room, starts its driver, and waits until the host has admitted this peer.
 async fn open(opening: Opening, mut options: Options) -> Result<Room, Error> {
-    let Opening { me, invite, key, host, signal, rendezvous, span } = opening;
+    let Opening { me, invite, keys, key, host, signal, rendezvous, span } = opening;
     let id = me.id();
+    options.password = None; // its key is derived
     let bench = prepare_to_mix(&mut options).await?;
     let codecs_to_measure = options.codecs.clone().filter(|_| bench.is_some() && options.bench.is_none());
     let (clock, room) = (options.clock, invite.room());
@@ -131,6 +152,7 @@ async fn open(opening: Opening, mut options: Options) -> Result<Room, Error> {
     let (requests, requested) = mpsc::channel(REQUESTS_MAX);
     let (events, _) = broadcast::channel(EVENTS_MAX);
     let (snapshot, snapshots) = watch::channel(RoomSnapshot::default());
+    let (ended, end) = watch::channel(None);
     let counter = (zero_us / 1_000_000) << 20;
     let letters = Letters::new(
         room,
@@ -184,7 +206,8 @@ async fn open(opening: Opening, mut options: Options) -> Result<Room, Error> {
         link_events,
         signal: Some(signal),
         letters,
-        publisher: None,
+        publishers: Vec::new(),
+        ending: JoinSet::new(),
         requests: requested,
         events: events.clone(),
         on_event: options.on_event.clone(),
@@ -197,28 +220,36 @@ async fn open(opening: Opening, mut options: Options) -> Result<Room, Error> {
         linked_us: None,
         benches: Benches::new(codecs_to_measure),
         scores: Arc::default(),
+        members: Vec::new(),
+        speaking: Vec::new(),
         left: false,
         farewell: Vec::new(),
+        ends_at: None,
+        end: End::Left,
+        ended,
+        rendezvous,
     };
     let events = events.downgrade();
     let driver = tokio::spawn(driver.run(bench).instrument(span.clone()));
     let patience = options.patience + ANSWER_MAX;
-    let (speaks, published) = (AtomicBool::new(options.speaks), AtomicBool::new(false));
-    let room = Room {
+    let (speaks, published) = (AtomicBool::new(options.speaks), Arc::default());
+    let room = Room(Arc::new(Inner {
         me: id,
-        invite,
+        invite: invite.into(),
+        keys: keys.into(),
         options,
         flow,
         requests,
         events,
         snapshot: snapshots,
-        driver,
-        rendezvous,
+        end,
+        driver: Some(driver).into(),
         speaks,
         published,
         threads: Threads::new(span.clone()),
+        runtime: Handle::current(),
         span,
-    };
+    }));
     let answered = tokio::time::timeout(patience, answer).await;
     let result = match answered {
         Ok(Ok(result)) => result,
@@ -255,7 +286,7 @@ async fn prepare_to_mix(options: &mut Options) -> Result<Option<CodecBench>, Err
 /// Derives the room's key. With a password this takes a while, so it runs on a blocking thread.
 async fn key_of(invite: &Invite, options: &Options) -> Result<RoomKey, Error> {
     let (invite, password) = (invite.clone(), options.password.clone());
-    Ok(blocking(move || invite.key(password.as_deref())).await??)
+    Ok(blocking(move || invite.key(password.as_ref().map(Password::as_str))).await??)
 }
 
 pub(crate) async fn blocking<T: Send + 'static>(

@@ -13,6 +13,7 @@ use plenary_proto::message::{Consent, ProgramFormat};
 use plenary_rtc::Shaper;
 
 use crate::event::OnEvent;
+use crate::secrets::{Identity, Password, RoomKeys};
 
 /// Options of one peer in one room.
 ///
@@ -44,7 +45,9 @@ pub struct Options {
     /// are always sent (no DTX).
     pub shares: bool,
     /// Password of the room.
-    pub password: Option<String>,
+    pub password: Option<Password>,
+    /// Lasting identity of this peer; `None` for a new one. A host with [`HostOptions::keys`] has theirs.
+    pub identity: Option<Identity>,
     /// Local addresses that media sockets bind to; empty for all addresses of this machine.
     pub bind: Vec<IpAddr>,
     /// UDP ports for media, one per link; `None` for any free port.
@@ -94,10 +97,15 @@ pub struct HostOptions {
     pub mixers: u8,
     /// Layout of the program; a grid by default.
     pub layout: Layout,
-    /// Newcomers wait in the lobby until the host lets them in ([`Room::admit`](crate::Room::admit)). Off by default.
+    /// Newcomers wait in the lobby until the host lets them in ([`Host::admit`](crate::Host::admit)). Off by default.
     pub lobby: bool,
     /// Peers that come in without waiting; at most 1000.
     pub members: Vec<PeerId>,
+    /// Title of the room; cut to 64 characters. Empty by default.
+    pub title: String,
+    /// Keys of a room that this host has opened before, from [`Room::room_keys`](crate::Room::room_keys); it goes on
+    /// with that room. `None` opens a new room.
+    pub keys: Option<RoomKeys>,
 }
 
 impl Options {
@@ -113,6 +121,7 @@ impl Options {
             picture_max: None,
             shares: false,
             password: None,
+            identity: None,
             bind: Vec::new(),
             udp_ports: None,
             patience: Duration::from_secs(10),
@@ -166,6 +175,8 @@ impl Default for HostOptions {
             layout: Layout::Grid,
             lobby: false,
             members: Vec::new(),
+            title: String::new(),
+            keys: None,
         }
     }
 }

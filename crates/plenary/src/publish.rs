@@ -15,6 +15,7 @@ use tokio::sync::watch;
 
 use crate::Error;
 use crate::flow::Flow;
+use crate::track::{Hold, TrackKind};
 
 /// Picture format that a speaker sends until a mixer requests another: the size of a tile among four.
 pub(crate) const PICTURE_UNASKED: VideoFormat =
@@ -40,21 +41,40 @@ pub struct Wish {
 ///
 /// Pictures are H.264 access units in Annex B format: constrained baseline, one slice each, parameter sets
 /// before each keyframe, and a keyframe at least every two seconds. Sound is Opus, 20 ms per packet.
+/// Dropping the track unpublishes it.
 pub struct EncodedTrack {
     flow: Arc<Flow>,
     wishes: watch::Receiver<Wish>,
+    hold: Hold,
 }
 
 impl EncodedTrack {
-    /// Sends a picture. `captured_us` is in microseconds since 1970 by the room's clock and must rise.
+    /// Returns what the track has.
+    pub fn kind(&self) -> TrackKind {
+        self.hold.kind
+    }
+
+    /// Unpublishes.
+    pub async fn unpublish(self) {
+        self.hold.end().await;
+    }
+
+    /// Sends a picture; of a track without a picture, nothing is sent. `captured_us` is in microseconds since 1970 by
+    /// the room's clock and must rise.
     pub fn push_picture(&self, access_unit: Bytes, key: bool, captured_us: u64) {
+        if !self.hold.kind.has_picture() {
+            return;
+        }
         let (kind, data) = (MediaKind::Video, access_unit);
         self.flow.publish(&Encoded { kind, captured_us, data, key, temporal: 0, level: None });
     }
 
-    /// Sends one Opus packet of 20 ms. `level` is its audio level (RFC 6464), from 0 for the loudest to 127
-    /// for silence.
+    /// Sends one Opus packet of 20 ms; of a track without sound, nothing is sent. `level` is its audio level (RFC
+    /// 6464), from 0 for the loudest to 127 for silence.
     pub fn push_sound(&self, packet: Bytes, level: u8, captured_us: u64) {
+        if !self.hold.kind.has_sound() {
+            return;
+        }
         let (kind, data) = (MediaKind::Sound, packet);
         self.flow.publish(&Encoded {
             kind,
@@ -80,6 +100,7 @@ impl EncodedTrack {
 ///
 /// Capture times are microseconds since 1970 by the room's clock ([`now_us`](RawTrack::now_us)), for pictures
 /// and sound alike: receivers use them to synchronize the two. They must rise, and be within 10 s of now.
+/// Dropping the track unpublishes it.
 ///
 /// ```no_run
 /// # async fn example(room: plenary::Room) -> Result<(), plenary::Error> {
@@ -99,9 +120,20 @@ pub struct RawTrack {
     input: RawInput,
     clock: Clock,
     wishes: watch::Receiver<Wish>,
+    hold: Hold,
 }
 
 impl RawTrack {
+    /// Returns what the track has. What is pushed of another kind is checked, and not sent.
+    pub fn kind(&self) -> TrackKind {
+        self.hold.kind
+    }
+
+    /// Unpublishes, and waits until the encoder has ended.
+    pub async fn unpublish(self) {
+        self.hold.end().await;
+    }
+
     /// Pushes a picture: I420 or NV12, with strides. The size may change from picture to picture.
     ///
     /// # Errors
@@ -149,8 +181,7 @@ pub(crate) struct Publisher {
     capture: Option<Capture>,
     wish: Option<watch::Sender<Wish>>,
     picture_max: Option<ProgramFormat>,
-    /// Whether the source is a screen or a film.
-    shares: bool,
+    kind: TrackKind,
 }
 
 impl Publisher {
@@ -161,12 +192,12 @@ impl Publisher {
         clock: Clock,
         flow: &Arc<Flow>,
         picture_max: Option<ProgramFormat>,
-        shares: bool,
+        kind: TrackKind,
     ) -> Result<Publisher, Error> {
-        let format = format(picture_max, shares && source.channels() == Some(2));
+        let format = format(picture_max, kind.shares() && source.channels() == Some(2));
         let capture = Capture::start(source, codecs, clock, format, sink(flow))
             .map_err(|error| Error::Io { what: "cannot start the capture thread".to_owned(), error })?;
-        Ok(Publisher::silent(Some(capture), None, picture_max, shares))
+        Ok(Publisher::silent(Some(capture), None, picture_max, kind))
     }
 
     /// Encodes raw media that the application pushes.
@@ -176,24 +207,26 @@ impl Publisher {
         clock: Clock,
         flow: &Arc<Flow>,
         picture_max: Option<ProgramFormat>,
-        shares: bool,
+        hold: Hold,
     ) -> Result<(Publisher, RawTrack), Error> {
-        let format = format(picture_max, shares && raw.channels == 2);
+        let kind = hold.kind;
+        let format = format(picture_max, kind.shares() && raw.channels == 2);
         let (capture, input) = Capture::start_raw(raw, codecs, clock, format, sink(flow))?;
         let (wish, wishes) = wish(picture_max);
-        let track = RawTrack { input, clock, wishes };
-        Ok((Publisher::silent(Some(capture), Some(wish), picture_max, shares), track))
+        let track = RawTrack { input, clock, wishes, hold };
+        Ok((Publisher::silent(Some(capture), Some(wish), picture_max, kind), track))
     }
 
     /// Sends frames that the application encodes.
     pub(crate) fn track(
         flow: &Arc<Flow>,
         picture_max: Option<ProgramFormat>,
-        shares: bool,
+        hold: Hold,
     ) -> (Publisher, EncodedTrack) {
+        let kind = hold.kind;
         let (wish, wishes) = wish(picture_max);
-        let track = EncodedTrack { flow: flow.clone(), wishes };
-        (Publisher::silent(None, Some(wish), picture_max, shares), track)
+        let track = EncodedTrack { flow: flow.clone(), wishes, hold };
+        (Publisher::silent(None, Some(wish), picture_max, kind), track)
     }
 
     /// Creates the publisher paused: no peer receives the stream at first.
@@ -201,16 +234,16 @@ impl Publisher {
         capture: Option<Capture>,
         wish: Option<watch::Sender<Wish>>,
         picture_max: Option<ProgramFormat>,
-        shares: bool,
+        kind: TrackKind,
     ) -> Publisher {
-        let publisher = Publisher { capture, wish, picture_max, shares };
+        let publisher = Publisher { capture, wish, picture_max, kind };
         publisher.pause(true);
         publisher
     }
 
-    /// Whether the source is a screen or a film.
-    pub(crate) fn shares(&self) -> bool {
-        self.shares
+    /// Returns what the track has.
+    pub(crate) fn kind(&self) -> TrackKind {
+        self.kind
     }
 
     /// Changes the requested picture format.
@@ -239,7 +272,7 @@ impl Publisher {
     /// silence.
     pub(crate) fn set_dtx(&self, on: bool) {
         if let Some(capture) = &self.capture {
-            capture.set_dtx(on && !self.shares);
+            capture.set_dtx(on && !self.kind.shares());
         }
     }
 
@@ -253,8 +286,8 @@ impl Publisher {
     /// Pauses the encoder while no peer receives the stream, or resumes it.
     pub(crate) fn pause(&self, paused: bool) {
         if let Some(capture) = &self.capture {
-            capture.pause_video(paused);
-            capture.pause_sound(paused);
+            capture.pause_video(paused || !self.kind.has_picture());
+            capture.pause_sound(paused || !self.kind.has_sound());
         }
         if let Some(wish) = &self.wish {
             wish.send_modify(|wish| wish.wanted = !paused);

@@ -1,64 +1,91 @@
 //! A room as an application holds it.
 
+use std::borrow::Borrow;
+use std::fmt;
 use std::path::Path;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures::Stream;
+use futures::future::Either;
+use parking_lot::Mutex;
 use plenary_body::{
-    Body, FrameSeen, OnDesk, Origin, ReceivedFrame, ReceptionStats, Shedding, Solo, Tenure, Traffic, layout,
+    Body, FrameSeen, OnDesk, Origin, ReceivedFrame, ReceptionStats, Shedding, Solo, Tenure, Traffic,
 };
 use plenary_media::RawFormat;
 use plenary_media::codec::Codecs;
-use plenary_media::compose::Layout;
 use plenary_media::source::Source;
 use plenary_proto::bounded::List;
 use plenary_proto::identity::MediaKind;
 use plenary_proto::message::Delivery;
 use plenary_proto::seal::Invite;
 use plenary_proto::{Command, DataRefusal, PeerId};
-use plenary_signal::Rendezvous;
+use tokio::runtime::Handle;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tracing::{Instrument, Span};
 
 use crate::driver::Request;
 use crate::error::Error;
-use crate::event::{Events, RoomEvent};
+use crate::event::{End, Events, RoomEvent};
 use crate::flow::Flow;
+use crate::hosting::{Host, NotHost};
 use crate::listen::{self, Pictures, Sound};
 use crate::options::{HostOptions, Options};
 use crate::publish::{EncodedTrack, Publisher, RawTrack};
 use crate::record::Recording;
+use crate::secrets::RoomKeys;
 use crate::snapshot::RoomSnapshot;
 use crate::threads::Threads;
+use crate::track::{Hold, Published, Track, TrackKind};
 
 /// Maximum duration of [`Room::leave`].
-const LEAVE_MAX: Duration = Duration::from_secs(6);
+pub(crate) const LEAVE_MAX: Duration = Duration::from_secs(6);
 
-/// One peer's part in one room.
+/// One peer's part in one room. Clones are handles to the same part.
 ///
-/// Dropping it closes it at once, without waiting: links, threads and files end soon after. [`Room::leave`]
-/// hands the peer's duties over first, [`Room::close`] waits until everything is closed.
-pub struct Room {
+/// [`Room::leave`] hands the peer's duties over to other peers, [`Room::close`] waits until everything is
+/// closed. Dropping the last clone leaves in the background, as [`Room::leave`] does, and closes then: links,
+/// threads and files end within some seconds. An [`OnEvent`](crate::OnEvent) that holds a clone keeps the
+/// room open.
+#[derive(Clone)]
+pub struct Room(pub(crate) Arc<Inner>);
+
+/// What all handles to a room share.
+pub(crate) struct Inner {
     pub(crate) me: PeerId,
-    pub(crate) invite: Invite,
+    pub(crate) invite: Mutex<Invite>,
+    /// The room's keys; `None` at a peer that has not opened the room.
+    pub(crate) keys: Mutex<Option<RoomKeys>>,
     pub(crate) options: Options,
     pub(crate) flow: Arc<Flow>,
     pub(crate) requests: mpsc::Sender<Request>,
     pub(crate) events: broadcast::WeakSender<RoomEvent>,
     pub(crate) snapshot: watch::Receiver<RoomSnapshot>,
-    pub(crate) driver: JoinHandle<()>,
-    /// Rendezvous that the host itself serves; it ends with the room.
-    pub(crate) rendezvous: Option<Rendezvous>,
+    /// How the room has ended; `None` while it is open.
+    pub(crate) end: watch::Receiver<Option<End>>,
+    /// The driver's task, until a call of [`Room::close`] has seen its end.
+    pub(crate) driver: tokio::sync::Mutex<Option<JoinHandle<()>>>,
     /// Whether this peer has ever spoken or asked for the floor; it is never reset.
     pub(crate) speaks: AtomicBool,
-    pub(crate) published: AtomicBool,
+    pub(crate) published: Arc<Published>,
     pub(crate) threads: Threads,
+    pub(crate) runtime: Handle,
     pub(crate) span: Span,
+}
+
+impl fmt::Debug for Room {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Inner { me, invite, end, .. } = &*self.0;
+        f.debug_struct("Room")
+            .field("me", me)
+            .field("room", &invite.lock().room())
+            .field("end", &*end.borrow())
+            .finish()
+    }
 }
 
 /// [`Stream`] of received frames. A slow receiver loses runs of frames; [`ReceivedFrame::missed`] counts
@@ -97,29 +124,36 @@ impl Room {
     /// [`Error::Invite`] for a damaged invite or a wrong password, [`Error::Signal`] if the rendezvous can't
     /// be reached or doesn't know the room, [`Error::Refused`] if the host refuses this peer,
     /// [`Error::NoAnswer`] if the host doesn't answer, and others.
-    pub async fn join(invite: &Invite, options: Options) -> Result<Room, Error> {
+    pub async fn join(invite: impl Borrow<Invite>, options: Options) -> Result<Room, Error> {
+        let invite = invite.borrow().clone();
         crate::open::join(invite, options).await
     }
 
     /// Returns the id of this peer.
     pub fn me(&self) -> PeerId {
-        self.me
+        self.0.me
     }
 
     /// Returns the invite to this room.
-    pub fn invite(&self) -> &Invite {
-        &self.invite
+    pub fn invite(&self) -> Invite {
+        self.0.invite.lock().clone()
+    }
+
+    /// Returns the room's keys at the peer that opened the room, for [`HostOptions::keys`] after a restart; `None`
+    /// at any other peer.
+    pub fn room_keys(&self) -> Option<RoomKeys> {
+        self.0.keys.lock().clone()
     }
 
     /// Returns the clock of this peer's capture and arrival times.
     pub fn clock(&self) -> plenary_media::Clock {
-        self.options.clock
+        self.0.options.clock
     }
 
     /// Subscribes to the room's events from now on. Up to [`EVENTS_MAX`](crate::EVENTS_MAX) events are
     /// queued; past it the oldest are dropped, and [`RoomEvent::Missed`] says how many.
     pub fn events(&self) -> Events {
-        let receiver = match self.events.upgrade() {
+        let receiver = match self.0.events.upgrade() {
             Some(events) => events.subscribe(),
             None => broadcast::channel(1).1, // closed: no event will follow
         };
@@ -128,43 +162,60 @@ impl Room {
 
     /// Returns what this peer knows of the room; at most 200 ms old.
     pub fn snapshot(&self) -> RoomSnapshot {
-        self.snapshot.borrow().clone()
+        self.0.snapshot.borrow().clone()
     }
 
     /// Returns a watch channel that holds the newest snapshot.
     pub fn watch(&self) -> watch::Receiver<RoomSnapshot> {
-        self.snapshot.clone()
+        self.0.snapshot.clone()
     }
 
     // ── sending ────────────────────────────────────────────────────────────────────────────────────────────
 
-    /// Publishes a source as this speaker's picture and sound, played in a loop.
+    /// Publishes a source as this speaker's picture and sound, played in a loop, until the track is dropped.
     ///
     /// # Errors
-    /// [`Error::Publish`] if this peer is not a speaker or publishes already, [`Error::NoCodecs`] without
-    /// codecs, [`Error::Closed`] if the room is closed.
-    pub async fn publish(&self, source: Box<dyn Source>) -> Result<(), Error> {
-        let codecs = self.codecs()?;
-        let turn = self.turn_to_publish().await?;
-        let publisher = self.span.in_scope(|| {
-            let Options { clock, picture_max, shares, .. } = self.options;
-            Publisher::play(source, codecs, clock, &self.flow, picture_max, shares)
-        });
-        let publisher = publisher.inspect_err(|_| self.published.store(false, Ordering::Relaxed))?;
-        turn.send(Request::Publish(publisher));
-        Ok(())
+    /// [`Error::Publish`] if this peer is not a speaker, or publishes a picture or sound already; [`Error::NoCodecs`]
+    /// without codecs, [`Error::Closed`] if the room is closed.
+    pub async fn publish(&self, source: Box<dyn Source>) -> Result<Track, Error> {
+        self.publish_as(self.default_kind(), source).await
     }
 
-    /// Publishes an mp4, y4m or wav file, played in a loop.
+    /// Publishes what a track of this kind has of a source.
+    ///
+    /// # Errors
+    /// Those of [`publish`](Self::publish).
+    pub async fn publish_as(&self, kind: TrackKind, source: Box<dyn Source>) -> Result<Track, Error> {
+        let codecs = self.codecs()?;
+        let (turn, hold) = self.turn_to_publish(kind).await?;
+        let Options { clock, picture_max, .. } = self.0.options;
+        let publisher = self
+            .0
+            .span
+            .in_scope(|| Publisher::play(source, codecs, clock, &self.0.flow, picture_max, kind))?;
+        turn.send(Request::Publish(hold.id, publisher));
+        Ok(Track(hold))
+    }
+
+    /// Publishes an mp4, y4m or wav file, played in a loop, until the track is dropped.
     ///
     /// # Errors
     /// [`Error::Source`] if the file can't be opened or read, and the errors of [`publish`](Self::publish).
     #[cfg(feature = "files")]
-    pub async fn publish_file(&self, path: &Path) -> Result<(), Error> {
-        let (path, codecs, span) = (path.to_owned(), self.codecs()?, self.span.clone());
+    pub async fn publish_file(&self, path: impl AsRef<Path>) -> Result<Track, Error> {
+        self.publish_file_as(self.default_kind(), path).await
+    }
+
+    /// Publishes what a track of this kind has of a file.
+    ///
+    /// # Errors
+    /// Those of [`publish_file`](Room#method.publish_file).
+    #[cfg(feature = "files")]
+    pub async fn publish_file_as(&self, kind: TrackKind, path: impl AsRef<Path>) -> Result<Track, Error> {
+        let (path, codecs, span) = (path.as_ref().to_owned(), self.codecs()?, self.0.span.clone());
         let open = move || span.in_scope(|| plenary_media::source::open_source(&path, &codecs));
-        let opened = tokio::task::spawn_blocking(open).await;
-        self.publish(opened.map_err(|_| Error::Closed)??).await
+        let opened = self.0.runtime.spawn_blocking(open).await;
+        self.publish_as(kind, opened.map_err(|_| Error::Closed)??).await
     }
 
     /// Publishes raw pictures (I420 or NV12) and sound (f32 or i16) that the application pushes; this library
@@ -173,45 +224,71 @@ impl Room {
     /// # Errors
     /// [`Error::Raw`] if the format is not supported, and the errors of [`publish`](Self::publish).
     pub async fn publish_raw(&self, format: RawFormat) -> Result<RawTrack, Error> {
+        self.publish_raw_as(self.default_kind(), format).await
+    }
+
+    /// Publishes raw pictures, sound or both, as a track of this kind has them.
+    ///
+    /// # Errors
+    /// Those of [`publish_raw`](Self::publish_raw).
+    pub async fn publish_raw_as(&self, kind: TrackKind, format: RawFormat) -> Result<RawTrack, Error> {
         let codecs = self.codecs()?;
-        let turn = self.turn_to_publish().await?;
-        let made = self.span.in_scope(|| {
-            let Options { clock, picture_max, shares, .. } = self.options;
-            Publisher::raw(format, codecs, clock, &self.flow, picture_max, shares)
-        });
-        let (publisher, track) = made.inspect_err(|_| self.published.store(false, Ordering::Relaxed))?;
-        turn.send(Request::Publish(publisher));
+        let (turn, hold) = self.turn_to_publish(kind).await?;
+        let (id, Options { clock, picture_max, .. }) = (hold.id, &self.0.options);
+        let make = || Publisher::raw(format, codecs, *clock, &self.0.flow, *picture_max, hold);
+        let (publisher, track) = self.0.span.in_scope(make)?;
+        turn.send(Request::Publish(id, publisher));
         Ok(track)
     }
 
     /// Publishes frames that the application encodes.
     ///
     /// # Errors
-    /// [`Error::Publish`] if this peer is not a speaker or publishes already, [`Error::Closed`] if the room
-    /// is closed.
+    /// [`Error::Publish`] if this peer is not a speaker, or publishes a picture or sound already; [`Error::Closed`]
+    /// if the room is closed.
     pub async fn publish_encoded(&self) -> Result<EncodedTrack, Error> {
-        let turn = self.turn_to_publish().await?;
-        let (publisher, track) = Publisher::track(&self.flow, self.options.picture_max, self.options.shares);
-        turn.send(Request::Publish(publisher));
+        self.publish_encoded_as(self.default_kind()).await
+    }
+
+    /// Publishes pictures, sound or both that the application encodes, as a track of this kind has them.
+    ///
+    /// # Errors
+    /// Those of [`publish_encoded`](Self::publish_encoded).
+    pub async fn publish_encoded_as(&self, kind: TrackKind) -> Result<EncodedTrack, Error> {
+        let (turn, hold) = self.turn_to_publish(kind).await?;
+        let id = hold.id;
+        let (publisher, track) = Publisher::track(&self.0.flow, self.0.options.picture_max, hold);
+        turn.send(Request::Publish(id, publisher));
         Ok(track)
     }
 
     /// Mutes or unmutes this peer's picture or sound, for any publisher. While muted, nothing of that kind is
-    /// sent; the peer's tile shows its initials, or the mute mark.
+    /// sent; the peer's tile shows its initials, or the mute mark. The room hears of it:
+    /// [`Member::muted`](crate::Member::muted).
     pub fn mute(&self, kind: MediaKind, muted: bool) {
-        self.flow.with(|body, _, _| body.mute(kind, muted));
+        self.0.flow.with(|body, _, _| body.mute(kind, muted));
     }
 
-    /// Reserves a slot in the driver's queue for this peer's only publisher.
-    async fn turn_to_publish(&self) -> Result<mpsc::Permit<'_, Request>, Error> {
-        if !self.speaks.load(Ordering::Relaxed) {
+    /// Returns whether this peer's picture or sound is muted.
+    pub fn is_muted(&self, kind: MediaKind) -> bool {
+        self.0.flow.read(|body| body.is_muted(kind))
+    }
+
+    fn default_kind(&self) -> TrackKind {
+        if self.0.options.shares { TrackKind::Share } else { TrackKind::Speaker }
+    }
+
+    /// Claims picture or sound for a new track, and a slot in the driver's queue.
+    async fn turn_to_publish(&self, kind: TrackKind) -> Result<(mpsc::Permit<'_, Request>, Hold), Error> {
+        if !self.0.speaks.load(Ordering::Relaxed) {
             return Err(Error::Publish("only a speaker publishes"));
         }
-        let turn = self.requests.reserve().await.map_err(|_| Error::Closed)?;
-        if self.published.swap(true, Ordering::Relaxed) {
-            return Err(Error::Publish("this speaker publishes already"));
-        }
-        Ok(turn)
+        let turn = self.0.requests.reserve().await.map_err(|_| Error::Closed)?;
+        let id = self.0.published.claim(kind)?;
+        let (published, runtime) = (self.0.published.clone(), self.0.runtime.clone());
+        let hold =
+            Hold { id, kind, published, requests: self.0.requests.downgrade(), runtime, detached: false };
+        Ok((turn, hold))
     }
 
     // ── receiving ──────────────────────────────────────────────────────────────────────────────────────────
@@ -219,7 +296,7 @@ impl Room {
     /// Returns a stream of encoded frames from now on: the program; in a mesh the streams of the other
     /// speakers; at a speaker its mix-minus instead of the program's sound.
     pub fn frames(&self) -> Frames {
-        Frames(self.flow.listen())
+        Frames(self.0.flow.listen())
     }
 
     /// Requests one speaker's own stream beside or instead of the program; `None` ends the request.
@@ -232,7 +309,7 @@ impl Room {
     /// # Errors
     /// [`Error::Closed`] if the room is closed.
     pub async fn set_solo(&self, solo: Option<Solo>) -> Result<(), Error> {
-        self.flow.with(|body, _, outs| body.set_solo(solo, outs));
+        self.0.flow.with(|body, _, outs| body.set_solo(solo, outs));
         self.request(Request::Command(Command::Solo(solo.map(|solo| solo.speaker)))).await
     }
 
@@ -241,7 +318,7 @@ impl Room {
     /// # Errors
     /// [`Error::NoCodecs`] without codecs.
     pub fn pictures(&self) -> Result<Pictures, Error> {
-        let flow = Arc::downgrade(&self.flow);
+        let flow = Arc::downgrade(&self.0.flow);
         let shedding = {
             let flow = flow.clone();
             move || flow.upgrade().map_or(Shedding::Nothing, |flow| flow.read(|body| body.shedding()))
@@ -254,7 +331,7 @@ impl Room {
                 });
             }
         };
-        listen::pictures(self.frames().0, self.codecs()?, shedding, key_wanted, &self.threads)
+        listen::pictures(self.frames().0, self.codecs()?, shedding, key_wanted, &self.0.threads)
     }
 
     /// Returns a stream of decoded sound to play: at a viewer the program's, at a speaker the other
@@ -263,7 +340,7 @@ impl Room {
     /// # Errors
     /// [`Error::NoCodecs`] without codecs.
     pub fn sound(&self) -> Result<Sound, Error> {
-        listen::sound(self.frames().0, self.codecs()?, self.options.clock, &self.threads)
+        listen::sound(self.frames().0, self.codecs()?, self.0.options.clock, &self.0.threads)
     }
 
     /// Records the received frames to a file (fragmented MP4), without re-encoding. An existing file is
@@ -271,25 +348,25 @@ impl Room {
     ///
     /// # Errors
     /// [`Error::Record`] if the file can't be written.
-    pub fn record(&self, path: &Path) -> Result<Recording, Error> {
-        Recording::start(path, self.frames().0, &self.threads)
+    pub fn record(&self, path: impl AsRef<Path>) -> Result<Recording, Error> {
+        Recording::start(path.as_ref(), self.frames().0, &self.0.threads)
     }
 
     fn codecs(&self) -> Result<Arc<dyn Codecs>, Error> {
-        self.options.codecs.clone().ok_or(Error::NoCodecs)
+        self.0.options.codecs.clone().ok_or(Error::NoCodecs)
     }
 
     // ── figures ────────────────────────────────────────────────────────────────────────────────────────────
 
     /// Returns reception statistics of the program so far.
     pub fn reception(&self) -> ReceptionStats {
-        self.flow.read(|body| body.reception(self.flow.now_us()))
+        self.0.flow.read(|body| body.reception(self.0.flow.now_us()))
     }
 
     /// Returns statistics of this peer's tenures as a mixer; the current tenure is last.
     pub fn tenures(&self) -> Vec<Tenure> {
-        self.flow.renew_figures();
-        self.flow.read(Body::tenures)
+        self.0.flow.renew_figures();
+        self.0.flow.read(Body::tenures)
     }
 
     /// Returns the current audio level of each speaker, as heard at this peer: from 0 for the loudest to 127
@@ -299,33 +376,33 @@ impl Room {
         let snapshot = self.snapshot();
         let speakers = snapshot.stage.iter().filter(|member| member.speaks).map(|member| member.peer);
         let speakers: Vec<_> = speakers.collect();
-        self.flow.read(|body| body.levels(&speakers, self.flow.now_us()))
+        self.0.flow.read(|body| body.levels(&speakers, self.0.flow.now_us()))
     }
 
     /// At a mixer: returns since when the mix contains that speaker.
     pub fn on_desk(&self, speaker: &PeerId) -> OnDesk {
-        self.flow.read(|body| body.on_desk(speaker))
+        self.0.flow.read(|body| body.on_desk(speaker))
     }
 
     /// Returns the log of program pictures that this peer made; empty without [`Options::keep_frame_log`].
     pub fn made(&self) -> Vec<FrameSeen> {
-        self.flow.read(|body| body.made().to_vec())
+        self.0.flow.read(|body| body.made().to_vec())
     }
 
     /// Returns the number of this peer's links that are up.
     pub fn links(&self) -> usize {
-        self.flow.read(Body::links_up)
+        self.0.flow.read(Body::links_up)
     }
 
     /// Returns the number of pictures of this peer's own stream so far.
     pub fn pictures_sent(&self) -> u64 {
-        self.flow.read(Body::pictures_sent)
+        self.0.flow.read(Body::pictures_sent)
     }
 
     /// Returns the maximum number of peers that this speaker sent its picture to at a time, since the last
     /// election or failover.
     pub fn picture_targets_most(&self) -> usize {
-        self.flow.read(Body::targets_most)
+        self.0.flow.read(Body::targets_most)
     }
 
     /// Returns the UDP payload bytes sent so far.
@@ -340,48 +417,12 @@ impl Room {
 
     // ── doing ──────────────────────────────────────────────────────────────────────────────────────────────
 
-    /// Host only: sets the number of mixers; 0 lets the room choose it, as in [`HostOptions::mixers`].
+    /// Returns the host's powers over the room.
     ///
     /// # Errors
-    /// [`Error::Closed`] if the room is closed.
-    pub async fn set_mixers(&self, mixers: u8) -> Result<(), Error> {
-        self.request(Request::Command(Command::SetMixers(mixers))).await
-    }
-
-    /// Host only: sets the layout of the program. The change does not cause a keyframe.
-    ///
-    /// # Errors
-    /// [`Error::Layout`] if the layout is invalid, [`Error::Closed`] if the room is closed.
-    pub async fn set_layout(&self, layout: &Layout) -> Result<(), Error> {
-        let layout = layout::to_roster(layout).map_err(Error::Layout)?;
-        self.request(Request::Command(Command::SetLayout(layout))).await
-    }
-
-    /// Host only: opens or closes the stage. On an open stage any peer may speak; on a closed one
-    /// [`RoomEvent::FloorWanted`] asks the host's application about each peer that wants to. Present speakers
-    /// stay on stage.
-    ///
-    /// # Errors
-    /// [`Error::Closed`] if the room is closed.
-    pub async fn open_stage(&self, open: bool) -> Result<(), Error> {
-        self.request(Request::Command(Command::OpenStage(open))).await
-    }
-
-    /// Host only: grants a peer the floor. A peer that has not asked for it gets [`RoomEvent::FloorOffered`],
-    /// and accepts by [`speak`](Self::speak). The offer is repeated for ten seconds.
-    ///
-    /// # Errors
-    /// [`Error::Closed`] if the room is closed.
-    pub async fn promote(&self, peer: PeerId) -> Result<(), Error> {
-        self.request(Request::Command(Command::Promote(peer))).await
-    }
-
-    /// Host only: takes the floor from a peer, or denies it. The peer stays in the room as a viewer.
-    ///
-    /// # Errors
-    /// [`Error::Closed`] if the room is closed.
-    pub async fn demote(&self, peer: PeerId) -> Result<(), Error> {
-        self.request(Request::Command(Command::Demote(peer))).await
+    /// [`NotHost`] if the roster names another host, or none yet.
+    pub fn as_host(&self) -> Result<Host<'_>, NotHost> {
+        Host::of(self)
     }
 
     /// Asks for the floor, or leaves the stage and goes back to watching. On a closed stage the host's
@@ -393,7 +434,7 @@ impl Room {
     /// # Errors
     /// [`Error::Closed`] if the room is closed.
     pub async fn speak(&self, speaks: bool) -> Result<(), Error> {
-        self.speaks.fetch_or(speaks, Ordering::Relaxed);
+        self.0.speaks.fetch_or(speaks, Ordering::Relaxed);
         self.request(Request::Command(Command::Speak(speaks))).await
     }
 
@@ -432,8 +473,8 @@ impl Room {
         Ok(told.await.map_err(|_| Error::Closed)??)
     }
 
-    async fn request(&self, request: Request) -> Result<(), Error> {
-        self.requests.send(request).await.map_err(|_| Error::Closed)
+    pub(crate) async fn request(&self, request: Request) -> Result<(), Error> {
+        self.0.requests.send(request).await.map_err(|_| Error::Closed)
     }
 
     /// Leaves the room gracefully: hands the program and this peer's children over to other peers first.
@@ -442,24 +483,47 @@ impl Room {
         let (reply, left) = oneshot::channel();
         if self.request(Request::Leave(reply)).await.is_ok() {
             // after the timeout, or if the driver has ended, only closing remains
-            let _ = tokio::time::timeout(LEAVE_MAX, left).await;
+            let _ = self.within(LEAVE_MAX, left).await;
         }
     }
 
-    /// Closes the room at once, and waits until links, threads and files are closed. Streams of frames,
-    /// pictures, sound and events end; recordings are finished.
-    pub async fn close(self) {
-        let Room { requests, driver, rendezvous, threads, span, .. } = self;
-        let closing = async move {
-            drop(requests);
-            if let Err(error) = driver.await {
-                tracing::error!("the room's driver has failed: {error}");
-            }
-            threads.ended().await;
-            if let Some(rendezvous) = rendezvous {
-                rendezvous.close().await;
-            }
+    /// Waits for a future, at most for that long, also outside the room's runtime.
+    pub(crate) async fn within<T>(&self, most: Duration, future: impl Future<Output = T>) -> Option<T> {
+        let sleep = self.0.runtime.spawn(async move { tokio::time::sleep(most).await });
+        let stop = sleep.abort_handle();
+        let done = match futures::future::select(pin!(future), sleep).await {
+            Either::Left((done, _)) => Some(done),
+            Either::Right(_) => None,
         };
-        closing.instrument(span).await;
+        stop.abort();
+        done
+    }
+
+    /// Closes the room at once, and waits until links, threads and files are closed. Streams of frames,
+    /// pictures, sound and events end; recordings are finished. A further call waits for the same.
+    pub async fn close(&self) {
+        let closing = async {
+            // an error means that the driver has ended, or ends
+            let _ = self.request(Request::Close).await;
+            let mut driver = self.0.driver.lock().await;
+            if let Some(running) = &mut *driver {
+                if let Err(error) = running.await {
+                    tracing::error!("the room's driver has failed: {error}");
+                }
+                *driver = None;
+            }
+            drop(driver);
+            self.0.threads.ended().await;
+        };
+        closing.instrument(self.0.span.clone()).await;
+    }
+
+    /// Waits until the room is closed, and returns how it ended. [`close`](Self::close) waits longer: until
+    /// threads and files are closed too.
+    pub async fn closed(&self) -> End {
+        let mut end = self.0.end.clone();
+        let ended = end.wait_for(Option::is_some).await;
+        // without a word, the driver has failed or its runtime has ended
+        ended.ok().and_then(|end| *end).unwrap_or(End::Lost)
     }
 }

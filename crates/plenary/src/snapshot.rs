@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use plenary_body::{Body, Shedding};
-use plenary_proto::message::Entry;
+use plenary_proto::message::{Entry, Muted};
 use plenary_proto::{Mode, PeerId, Rank, Tally};
 
 /// A peer on stage.
@@ -22,6 +22,28 @@ pub struct Member {
     pub mixes: bool,
     /// Whether the host has lost contact with it for 5 s.
     pub away: bool,
+    /// What it doesn't send at present, if it is a speaker, by its own word.
+    pub muted: Muted,
+    /// Whether it sends a screen or a film, by its own word.
+    pub shares: bool,
+    /// Whether it speaks at present, as heard at this peer; pauses between words don't end it.
+    pub speaking: bool,
+}
+
+impl Member {
+    pub(crate) fn new(entry: &Entry, speaking: &[PeerId]) -> Member {
+        Member {
+            peer: entry.peer,
+            name: entry.name.to_string(),
+            speaks: entry.speaks,
+            index: entry.index,
+            mixes: entry.mixes,
+            away: entry.away,
+            muted: entry.muted,
+            shares: entry.shares,
+            speaking: speaking.contains(&entry.peer),
+        }
+    }
 }
 
 /// State of a peer's connection with its room.
@@ -68,10 +90,16 @@ pub struct RoomSnapshot {
     pub epoch: u32,
     /// Mode of the stage: mesh, pass-through or mixer.
     pub mode: Mode,
+    /// Title of the room; empty for none.
+    pub title: String,
+    /// The host; `None` before there is a roster.
+    pub host: Option<PeerId>,
     /// Peers on stage, the host first.
     pub stage: Vec<Member>,
     /// Whether viewers watch from beside the stage.
     pub audience: bool,
+    /// At the host: number of viewers, as the mixers count them, some seconds old; `None` at any other peer.
+    pub viewers: Option<u32>,
     /// Rank of the mandate in force.
     pub rank: Rank,
     /// The mixers in force.
@@ -110,23 +138,24 @@ pub struct RoomSnapshot {
 }
 
 impl RoomSnapshot {
-    pub(crate) fn new(body: &Body, connection: ConnectionState, scores: Arc<[Tally]>) -> RoomSnapshot {
+    pub(crate) fn new(
+        body: &Body,
+        connection: ConnectionState,
+        scores: Arc<[Tally]>,
+        speaking: &[PeerId],
+    ) -> RoomSnapshot {
         let brain = body.snapshot();
-        let member = |entry: &Entry| Member {
-            peer: entry.peer,
-            name: entry.name.to_string(),
-            speaks: entry.speaks,
-            index: entry.index,
-            mixes: entry.mixes,
-            away: entry.away,
-        };
+        let member = |entry: &Entry| Member::new(entry, speaking);
         RoomSnapshot {
             connection,
             scores,
             epoch: brain.epoch,
             mode: brain.mode,
             stage: body.stage().iter().map(member).collect(),
+            title: body.roster().map(|roster| roster.title.to_string()).unwrap_or_default(),
+            host: brain.host,
             audience: body.roster().is_some_and(|roster| roster.audience),
+            viewers: brain.viewers,
             rank: brain.rank,
             mixers: brain.mixers,
             standbys: brain.standbys,

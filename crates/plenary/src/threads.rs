@@ -13,24 +13,28 @@ use crate::Error;
 #[derive(Debug)]
 pub(crate) struct Threads {
     span: Span,
-    /// Each thread holds a clone until it ends.
-    alive: mpsc::Sender<Infallible>,
-    all_ended: mpsc::Receiver<Infallible>,
+    /// Each thread holds a clone until it ends; `None` once their end is waited for.
+    alive: parking_lot::Mutex<Option<mpsc::Sender<Infallible>>>,
+    all_ended: tokio::sync::Mutex<mpsc::Receiver<Infallible>>,
 }
 
 impl Threads {
     pub(crate) fn new(span: Span) -> Threads {
         let (alive, all_ended) = mpsc::channel(1);
-        Threads { span, alive, all_ended }
+        Threads { span, alive: Some(alive).into(), all_ended: all_ended.into() }
     }
 
     /// Runs a closure on a new thread.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] once [`ended`](Threads::ended) was called, [`Error::Io`] if there is no thread.
     pub(crate) fn spawn<T: Send + 'static>(
         &self,
         name: &str,
         run: impl FnOnce() -> T + Send + 'static,
     ) -> Result<JoinHandle<T>, Error> {
-        let (span, alive) = (self.span.clone(), self.alive.clone());
+        let alive = self.alive.lock().clone().ok_or(Error::Closed)?;
+        let span = self.span.clone();
         let run = move || {
             let result = span.in_scope(run);
             drop(alive);
@@ -40,11 +44,10 @@ impl Threads {
         spawned.map_err(|error| Error::Io { what: format!("cannot start the {name} thread"), error })
     }
 
-    /// Waits until all threads have ended.
-    pub(crate) async fn ended(self) {
-        let Threads { alive, mut all_ended, .. } = self;
-        drop(alive);
-        let _: Option<Infallible> = all_ended.recv().await;
+    /// Waits until all threads have ended. From then on no new one starts.
+    pub(crate) async fn ended(&self) {
+        *self.alive.lock() = None;
+        let _: Option<Infallible> = self.all_ended.lock().await.recv().await;
     }
 }
 

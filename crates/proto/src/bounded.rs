@@ -4,7 +4,7 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::ops::Deref;
 
-use serde::de::{self, SeqAccess, Visitor};
+use serde::de::{self, SeqAccess, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Fill level of one list or map of the brain.
@@ -124,13 +124,31 @@ impl<'de, T: Deserialize<'de>, const MAX: usize> Deserialize<'de> for List<T, MA
     }
 }
 
-/// UTF-8 text of at most `MAX` bytes.
+/// Whether a text may hold a character: no control character, no line or paragraph separator, and none that
+/// reorders the text around it. Names come from strangers, and end on terminals and in pictures: there they
+/// could erase, imitate or reverse what stands beside them.
+fn may_hold(c: char) -> bool {
+    let reorders =
+        matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    !(c.is_control() || reorders || matches!(c, '\u{2028}' | '\u{2029}'))
+}
+
+/// Returns a text without the characters that a [`Text`] may not hold, for words of others that are shown to a
+/// person.
+pub fn plain(text: &str) -> String {
+    text.chars().filter(|c| may_hold(*c)).collect()
+}
+
+/// UTF-8 text of at most `MAX` bytes, without control characters and without characters that change the
+/// direction of writing. Deserializing another text fails.
 #[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct Text<const MAX: usize>(String);
 
 impl<const MAX: usize> Text<MAX> {
-    /// Returns the longest prefix of `text` that fits, cut between characters.
+    /// Returns the longest prefix of `text` that fits, cut between characters and without those that a text
+    /// may not hold.
     pub fn truncated(text: &str) -> Self {
+        let text = plain(text);
         let mut end = text.len().min(MAX);
         while !text.is_char_boundary(end) {
             end -= 1;
@@ -164,15 +182,37 @@ impl<'de, const MAX: usize> Deserialize<'de> for Text<MAX> {
         impl<const MAX: usize> Visitor<'_> for Str<MAX> {
             type Value = Text<MAX>;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(f, "a text of at most {MAX} bytes")
+                write!(f, "a plain text of at most {MAX} bytes")
             }
             fn visit_str<E: de::Error>(self, text: &str) -> Result<Text<MAX>, E> {
                 if text.len() > MAX {
                     return Err(E::invalid_length(text.len(), &self));
                 }
+                if !text.chars().all(may_hold) {
+                    return Err(E::invalid_value(Unexpected::Other("a control character"), &self));
+                }
                 Ok(Text(text.to_owned()))
             }
         }
         deserializer.deserialize_str(Str)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_cannot_steer_a_terminal_nor_turn_the_text_around_it() {
+        let name = "\u{1b}[2J\u{1b}]0;mine\u{7}A\u{202e}da\u{2066}\r\n\u{9b}31m\u{2028}";
+        assert_eq!(&*Text::<64>::truncated(name), "[2J]0;mineAda31m");
+        assert_eq!(&*Text::<3>::truncated("\u{202e}abcd"), "abc", "what is left out takes no room");
+        let zoe = "Zoë \u{1f469}\u{200d}\u{1f680} ليلى";
+        assert_eq!(&*Text::<64>::truncated(zoe), zoe, "scripts and emoji stay");
+        let read = |text: &str| postcard::from_bytes::<Text<64>>(&postcard::to_allocvec(text).unwrap());
+        assert_eq!(read(zoe).as_deref(), Ok(zoe));
+        for text in [name, "a\0", "\u{200f}", "\t"] {
+            assert!(read(text).is_err(), "{text:?}");
+        }
     }
 }

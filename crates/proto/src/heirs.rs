@@ -22,6 +22,9 @@ const GONE_US: u64 = 10 * SECOND;
 /// Silence of the host from which a signer supports an heir: less than [`GONE_US`], because not every peer
 /// received the host's last message at the same time. A guess.
 const MISSED_US: u64 = 8 * SECOND;
+/// Silence of the host from which its rendezvous coming back may mean that the host has restarted. A guess: some
+/// of its heartbeats.
+const RESTARTED_US: u64 = 2 * SECOND;
 /// Delay between the first requests of two successive heirs, and interval at which each repeats its request.
 /// A guess.
 const NEXT_HEIR_US: u64 = 4 * SECOND;
@@ -86,6 +89,11 @@ impl Heirs {
     /// Returns whether the host has been silent for `us` microseconds.
     fn is_silent(&self, view: &View<'_>, us: u64) -> bool {
         self.host.is_some_and(|(host, at)| host != view.me && view.now.since(at) >= us)
+    }
+
+    /// Returns whether the host has been silent for long enough that it may have restarted.
+    pub(crate) fn misses_host(&self, view: &View<'_>) -> bool {
+        self.is_silent(view, RESTARTED_US)
     }
 
     pub(crate) fn on_time(&mut self, view: &mut View<'_>) {

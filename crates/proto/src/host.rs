@@ -3,7 +3,7 @@
 //! The host admits peers, grants and takes the floor, and signs each change of the roster under the next
 //! epoch. It marks a peer that is silent for [`AWAY_US`] as `away` (it neither measures nor mixes), and
 //! removes peers that stay away. Changes within [`FLUSH_US`] share one epoch. Of the audience the host stores
-//! one flag: whether there is an audience.
+//! whether there is one, and each mixer's number of viewers.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,9 +15,9 @@ use crate::id::PeerId;
 use crate::io::Event;
 use crate::lobby::{self, Lobby};
 use crate::message::{
-    Access, Entry, HEIRS_MAX, Join, Message, NAME_LEN_MAX, ProgramFormat, ProgramLayout, ProvenRoster,
-    REMOVED_MAX, ROSTER_MAX, Refusal, Reign, Reigns, Roster, SignedRefusal, SignedRoster, TITLE_LEN_MAX,
-    Ticket, first_epoch,
+    Access, Entry, HEIRS_MAX, Join, MIXERS_MAX, Message, NAME_LEN_MAX, ProgramFormat, ProgramLayout,
+    ProvenRoster, REMOVED_MAX, ROSTER_MAX, Refusal, Reign, Reigns, Roster, SignedRefusal, SignedRoster,
+    TITLE_LEN_MAX, Ticket, first_epoch,
 };
 use crate::mutation::Mutation;
 use crate::outbox::Note;
@@ -72,6 +72,8 @@ pub(crate) struct Host {
     heard: BTreeMap<PeerId, Time>,
     speakers_seen: u8,
     audience_seen: Time,
+    /// Number of viewers that each mixer counts, and when it said so.
+    viewers: BTreeMap<PeerId, (u32, Time)>,
     look_at: Time,
     floor: Floor,
     /// Peers that left the stage but not the room: the next roster is sent to them too.
@@ -153,6 +155,7 @@ impl Host {
             heard: BTreeMap::new(),
             speakers_seen: 0,
             audience_seen: view.now,
+            viewers: BTreeMap::new(),
             look_at: view.now + LOOK_US,
             floor: Floor::default(),
             stepped_down: BTreeSet::new(),
@@ -434,10 +437,57 @@ impl Host {
     }
 
     /// Takes a mixer's count of the viewers in its tree.
-    pub(crate) fn audience(&mut self, now: Time, viewers: u32) {
+    pub(crate) fn audience(&mut self, now: Time, mixer: PeerId, viewers: u32) {
         if viewers > 0 {
             self.audience_seen = now;
         }
+        if self.viewers.len() >= MIXERS_MAX && !self.viewers.contains_key(&mixer) {
+            let oldest = self.viewers.iter().min_by_key(|(_, (_, at))| *at).map(|(mixer, _)| *mixer);
+            oldest.and_then(|oldest| self.viewers.remove(&oldest));
+        }
+        self.viewers.insert(mixer, (viewers, now));
+    }
+
+    /// Returns the number of viewers, as the mixers counted them within the last [`AUDIENCE_GONE_US`].
+    pub(crate) fn viewers(&self, now: Time) -> u32 {
+        let fresh = self.viewers.values().filter(|(_, at)| now.since(*at) < AUDIENCE_GONE_US);
+        fresh.fold(0, |sum: u32, (viewers, _)| sum.saturating_add(*viewers))
+    }
+
+    /// Continues from a newer roster that this peer signed as host before a restart, which a member has sent:
+    /// its peers stay on stage, its settings stay in force, and the next roster follows it. What the host has
+    /// done since is kept: newcomers stay, the invite gets its new lifetime.
+    pub(crate) fn resume(&mut self, view: &mut View<'_>) {
+        let Some(newest) = view.stage.signed().cloned() else { return };
+        let older = self.signed.as_ref().is_none_or(|signed| signed.epoch < newest.epoch);
+        if !older || newest.reigns != self.reigns || newest.body.host != view.me {
+            return;
+        }
+        let Roster { entries, audience, program, k, k1, mixers, stage_open, layout, title, access, .. } =
+            newest.body.clone();
+        let expires_unix_s = self.rules.expires_unix_s;
+        self.rules = Rules { stage_open, expires_unix_s, program, k, k1, layout, title, access };
+        (self.mixers, self.audience, self.audience_seen) = (mixers, self.audience || audience, view.now);
+        let seen = entries.iter().filter(|entry| entry.speaks).map(|entry| entry.index.saturating_add(1));
+        self.speakers_seen = self.speakers_seen.max(seen.max().unwrap_or(0));
+        let since = std::mem::take(&mut self.entries);
+        let removed = |peer: &PeerId| self.rules.access.removed.contains(peer);
+        self.entries = entries.into_vec();
+        for entry in since.into_iter().filter(|entry| !removed(&entry.peer)) {
+            match self.entries.iter_mut().find(|known| known.peer == entry.peer) {
+                Some(known) => {
+                    let index = if known.speaks && entry.speaks { known.index } else { entry.index };
+                    *known = Entry { index, ..entry };
+                }
+                None => self.entries.push(entry),
+            }
+        }
+        self.entries.sort_by_key(|entry| entry.peer != view.me); // the host comes first
+        self.entries.truncate(ROSTER_MAX);
+        // every peer gets the full time to be heard
+        self.heard = self.entries.iter().map(|entry| (entry.peer, view.now)).collect();
+        self.signed = Some(newest);
+        self.flush(view);
     }
 
     /// Sets the number of mixers, on the application's command.
@@ -455,8 +505,10 @@ impl Host {
     }
 
     /// Sets whether any peer may speak on request, or the application decides.
-    pub(crate) fn open_stage(&mut self, open: bool) {
-        self.rules.stage_open = open;
+    pub(crate) fn open_stage(&mut self, now: Time, open: bool) {
+        if std::mem::replace(&mut self.rules.stage_open, open) != open {
+            self.change(now);
+        }
     }
 
     /// Puts a peer on stage or updates its entry; returns false if the stage is full.
@@ -471,8 +523,9 @@ impl Host {
             _ if join.speaks => (true, self.next_index()),
             _ => (false, 0),
         };
-        let Join { name, speaks, views, mixes, muted, .. } = join.clone();
-        let entry = Entry { peer, name, speaks, views, mixes, away: false, index, votes: true, muted };
+        let Join { name, speaks, views, mixes, muted, shares, .. } = join.clone();
+        let entry =
+            Entry { peer, name, speaks, views, mixes, away: false, index, votes: true, muted, shares };
         match self.entries.iter_mut().find(|entry| entry.peer == peer) {
             Some(before) if *before == entry => return true,
             Some(before) => *before = entry,
@@ -591,6 +644,7 @@ impl Host {
             Bound::new("last-heard times of stage peers", self.heard.len(), 2 * ROSTER_MAX),
             Bound::new("peers that recently left the stage", self.stepped_down.len(), ROSTER_MAX + 2),
             Bound::new("members that need not wait", self.members.len(), MEMBERS_MAX),
+            Bound::new("mixers' numbers of viewers", self.viewers.len(), MIXERS_MAX),
             self.directory.bound(),
         ];
         own.into_iter().chain(self.floor.bounds()).chain(self.lobby.bounds())

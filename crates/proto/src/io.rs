@@ -75,11 +75,17 @@ pub enum Command {
     Renew(GenerationKey),
     /// Host only: ends the room.
     End,
-    /// This peer sends no picture or no sound at present, or does again.
-    Mute(Muted),
     /// Requests the floor (true), or gives it up to watch only (false). On an open stage the host grants the
     /// floor, otherwise its application decides.
     Speak(bool),
+    /// Tells the room what this peer sends, if it speaks: what it has muted, and whether it sends a screen or a
+    /// film.
+    Sends {
+        /// What it doesn't send at present.
+        muted: Muted,
+        /// Whether it sends a screen or a film.
+        shares: bool,
+    },
     /// Measures the bandwidth from a peer on stage to this peer, for display; answered by
     /// [`Event::Measured`].
     Measure(PeerId),

@@ -11,7 +11,7 @@ use crate::bounded::Bound;
 use crate::host::Host;
 use crate::id::PeerId;
 use crate::io::Event;
-use crate::message::{Consent, Join, Message, Path, Refusal, Reign};
+use crate::message::{Consent, Join, Message, Muted, Path, Refusal, Reign};
 use crate::rng::Backoff;
 use crate::seal::Signed;
 use crate::stage::Mode;
@@ -32,6 +32,9 @@ const ASK_ANEW_US: u64 = 5 * SECOND;
 const POSITION_US: u64 = 2 * SECOND;
 /// Window in which the peers report their positions to a new host, each at a random time.
 const POSITIONS_ANEW_US: u64 = 10 * SECOND;
+/// Window in which the peers on stage contact a host that may have restarted, each at a random time. A guess:
+/// well below the silence after which they choose another host.
+const ASK_BACK_US: u64 = SECOND;
 
 /// State of this peer's membership.
 #[derive(Debug)]
@@ -57,6 +60,8 @@ pub(crate) struct Membership {
     in_lobby: bool,
     /// The application knows that the host has removed this peer, or has ended the room.
     is_over: bool,
+    /// What this peer doesn't send at present, and whether it sends a screen or a film.
+    sends: (Muted, bool),
 }
 
 impl Membership {
@@ -78,6 +83,7 @@ impl Membership {
             position_at: None,
             in_lobby: false,
             is_over: false,
+            sends: Default::default(),
         }
     }
 
@@ -85,7 +91,7 @@ impl Membership {
     /// rendezvous is up.
     pub(crate) fn start(&mut self, view: &mut View<'_>) {
         let Some(config) = view.config.host.clone() else { return };
-        let join = join_of(view);
+        let join = self.join_of(view);
         self.host = Some(Host::open(view, config, &join));
         self.admitted = true;
         view.out.event(Event::Admitted);
@@ -112,17 +118,37 @@ impl Membership {
         }
     }
 
-    /// Handles the rendezvous being up, for the first time or again.
-    pub(crate) fn signal_up(&mut self, now: Time) {
+    /// Handles the rendezvous being up, for the first time or again. `lost`: the host has been silent for a
+    /// while. A host that restarts opens its rendezvous again, and a `Join` shows it that there are members.
+    pub(crate) fn signal_up(&mut self, view: &mut View<'_>, lost: bool) {
         if !self.admitted {
-            self.join_at(now);
+            self.join_at(view.now);
+        } else if lost && view.on_stage() {
+            self.join_at(view.now + view.rng.below(ASK_BACK_US));
         }
     }
 
     /// Requests to speak or to stop speaking, as the configuration already says.
     pub(crate) fn wish(&mut self, view: &mut View<'_>) {
-        let join = join_of(view);
-        self.asked_floor = join.speaks;
+        self.asked_floor = view.config.speaks;
+        self.tell(view);
+    }
+
+    /// Tells the host what this peer doesn't send at present, and whether it sends a screen or a film.
+    pub(crate) fn sends(&mut self, view: &mut View<'_>, muted: Muted, shares: bool) {
+        if std::mem::replace(&mut self.sends, (muted, shares)) != (muted, shares) && self.says_more(view) {
+            self.tell(view);
+        }
+    }
+
+    /// Whether this peer speaks, and the roster says something else of what it sends.
+    fn says_more(&self, view: &View<'_>) -> bool {
+        let own = view.stage.entry(&view.me).filter(|entry| entry.speaks && view.config.speaks);
+        own.is_some_and(|entry| (entry.muted, entry.shares) != self.sends)
+    }
+
+    fn tell(&mut self, view: &mut View<'_>) {
+        let join = self.join_of(view);
         match &mut self.host {
             Some(host) => {
                 host.enter(view.now, view.me, &join);
@@ -167,10 +193,12 @@ impl Membership {
         }
     }
 
-    /// Returns whether the roster lacks a role that this peer wants; only the host can change that.
+    /// Returns whether the roster lacks a role that this peer wants, or what this peer says of its media; only
+    /// the host can change that.
     fn wants_more(&self, view: &View<'_>) -> bool {
         let mixes = view.config.consent != Consent::Never;
-        !self.admitted || view.config.speaks != view.speaks() || (!view.on_stage() && mixes)
+        let lacks_role = view.config.speaks != view.speaks() || (!view.on_stage() && mixes);
+        !self.admitted || lacks_role || self.says_more(view)
     }
 
     /// Returns this member's answer to a joiner in the host's stead: the admission if no decision is needed;
@@ -244,6 +272,8 @@ impl Membership {
         }
         if host != Some(view.me) {
             self.host = None; // a later host reigns: this peer is an ordinary member
+        } else if let Some(own) = &mut self.host {
+            own.resume(view);
         }
         if self.host.is_some()
             && let Some(roster) = view.stage.signed()
@@ -280,13 +310,6 @@ impl Membership {
         }
     }
 
-    /// Tells the host that this peer is muted, or no longer is, if it speaks.
-    pub(crate) fn muted(&mut self, view: &mut View<'_>) {
-        if view.speaks() {
-            self.wish(view);
-        }
-    }
-
     /// Another peer feeds this one: the host will hear of it.
     pub(crate) fn parent_changed(&mut self, now: Time) {
         self.position_at.get_or_insert(now + POSITION_US);
@@ -298,7 +321,7 @@ impl Membership {
             view.out.send_host(Message::Position { name: view.config.name.clone(), parent, depth });
         }
         if self.join_at.is_some_and(|at| at <= view.now) {
-            let join = Message::Join(join_of(view));
+            let join = Message::Join(self.join_of(view));
             match self.asks_in_its_stead(view) {
                 Some(member) => view.out.send(member, join),
                 None => view.out.send_host(join),
@@ -326,6 +349,26 @@ impl Membership {
         others.get(view.rng.below(others.len() as u64) as usize).copied()
     }
 
+    /// Returns this peer's wishes for the room. Its body judges whether an `auto` candidate is strong enough,
+    /// and sets the consent accordingly before it starts the brain.
+    fn join_of(&self, view: &View<'_>) -> Join {
+        let (muted, shares) = self.sends;
+        Join {
+            name: view.config.name.clone(),
+            speaks: view.config.speaks,
+            views: view.config.views,
+            mixes: view.config.consent != Consent::Never,
+            muted,
+            shares,
+            ticket: view.ticket.cloned(),
+        }
+    }
+
+    /// Returns the number of viewers that the mixers count; `None` unless this peer is the host.
+    pub(crate) fn viewers(&self, now: Time) -> Option<u32> {
+        Some(self.host.as_ref()?.viewers(now))
+    }
+
     pub(crate) fn bounds(&self) -> impl Iterator<Item = Bound> {
         let own = Bound::new("peers admitted in place of the host", self.let_in.len(), LET_IN_MAX);
         std::iter::once(own).chain(self.host.iter().flat_map(Host::bounds))
@@ -334,18 +377,5 @@ impl Membership {
     pub(crate) fn next_timeout(&self) -> Option<Time> {
         let host = self.host.as_ref().and_then(Host::next_timeout);
         [self.join_at, self.position_at, host].into_iter().flatten().min()
-    }
-}
-
-/// Returns this peer's wishes for the room. Its body judges whether an `auto` candidate is strong enough, and
-/// sets the consent accordingly before it starts the brain.
-fn join_of(view: &View<'_>) -> Join {
-    Join {
-        name: view.config.name.clone(),
-        speaks: view.config.speaks,
-        views: view.config.views,
-        mixes: view.config.consent != Consent::Never,
-        muted: view.muted,
-        ticket: view.ticket.cloned(),
     }
 }

@@ -21,6 +21,7 @@ pub(crate) fn candidate(seed: u8) -> Entry {
         index: seed,
         votes: true,
         muted: Muted::default(),
+        shares: false,
     }
 }
 

@@ -6,7 +6,7 @@ use crate::hashed_draw::{DrawKey, draw_key};
 use crate::id::{PeerId, Rank};
 use crate::links::LinkTable;
 use crate::mandate::Mandate;
-use crate::message::{Admit, GenerationKey, Message, Muted, SignedRoster, Ticket};
+use crate::message::{Admit, GenerationKey, Message, SignedRoster, Ticket};
 use crate::outbox::Outbox;
 use crate::rng::Rng;
 use crate::seal::{Keypair, Signed, Statement};
@@ -45,8 +45,6 @@ pub(crate) struct View<'a> {
     pub(crate) counter: &'a mut u64,
     /// This peer's membership ticket.
     pub(crate) ticket: Option<&'a Signed<Ticket>>,
-    /// What this peer doesn't send at present.
-    pub(crate) muted: Muted,
     /// Key of the newest invite that this peer knows.
     pub(crate) key: Option<&'a GenerationKey>,
     /// Estimate of this peer's uplink.

@@ -212,6 +212,7 @@ fn a_peer_that_keeps_breaking_the_rules_is_dropped_and_not_heard_again() {
         mixes: false,
         muted: Muted::default(),
         ticket: None,
+        shares: false,
     });
     assert_eq!(message(&mut room, stranger, join.clone()), []);
     assert_ne!(message(&mut room, key(8).id(), join), []);
@@ -384,6 +385,7 @@ fn a_member_lets_viewers_in_in_the_hosts_stead_but_none_twice_in_a_second_and_no
             mixes: false,
             muted: Muted::default(),
             ticket: None,
+            shares: false,
         })
     };
     let answered = |room: &mut RoomState, seed: u8, speaks| {

@@ -12,6 +12,8 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
 
+use plenary_proto::bounded::plain;
+
 use crate::wire::FRAME_LEN_MAX;
 
 /// Read buffer size. The default of 128 KiB would be allocated, and cleared at each read, for each of
@@ -56,7 +58,7 @@ pub(crate) fn heard(item: Option<Result<Message, Error>>) -> Heard {
         Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => Heard::Life,
         Some(Ok(Message::Text(_))) => Heard::Malformed("a text message".to_owned()),
         Some(Ok(Message::Close(Some(close)))) => {
-            Heard::Gone(format!("{} {}", u16::from(close.code), close.reason))
+            Heard::Gone(format!("{} {}", u16::from(close.code), plain(&close.reason)))
         }
         Some(Ok(Message::Close(None))) | None => Heard::Gone("closed".to_owned()),
         Some(Err(error)) => trouble(&error),

@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use plenary_proto::bounded::{List, Text};
 use plenary_proto::message::{
-    Access, Admit, Aggregate, Attach, Consent, Decided, ElectionReason, Entry, LinkKind, Message, Outcome,
-    Path, Place, ProgramFormat, Purpose, Roster, SignedRoster, Whereabouts,
+    Access, Admit, Aggregate, Attach, Consent, Decided, ElectionReason, Entry, LinkKind, Message, Muted,
+    Outcome, Path, Place, ProgramFormat, Purpose, Roster, SignedRoster, Ticket, Whereabouts,
 };
 use plenary_proto::seal::{Keypair, Signed, Verified};
 use plenary_proto::time::{MS, SECOND};
@@ -35,6 +35,8 @@ const UPLINK_TRAIN: u32 = 1 << 31;
 const K1: u8 = 10;
 const TERM: u32 = 1;
 /// Maximum number of inputs that follow from one input; beyond it the stand panics, since stand and brain are
+/// Interval at which the children show new tickets, as peers do.
+const TICKETS_US: u64 = 290 * SECOND;
 /// in an endless loop.
 const ANSWERS_MAX: usize = 10_000;
 
@@ -69,6 +71,8 @@ pub struct Stand {
     admit: Admit,
     audience: u32,
     newcomers: u32,
+    /// When the children last showed their tickets.
+    tickets_at: Time,
 }
 
 /// Measured speed of a brain.
@@ -110,6 +114,9 @@ fn signed_roster(room: &RoomId) -> SignedRoster {
         mixes: place >= SPEAKERS,
         away: false,
         index: place.min(SPEAKERS),
+        votes: true,
+        muted: Muted::default(),
+        shares: false,
     };
     let roster = Roster {
         host: stage_key(0).id(),
@@ -128,6 +135,12 @@ fn signed_roster(room: &RoomId) -> SignedRoster {
         access: Access::default(),
     };
     Signed::new(&key(1), room, 1, 1, u64::MAX, roster).into()
+}
+
+/// Returns a peer's ticket, signed by the host at this time.
+fn ticket(room: &RoomId, now: Time, peer: PeerId) -> Signed<Ticket> {
+    let expires_unix_s = UNIX_S_AT_ZERO + now.0 / SECOND + 600;
+    Signed::new(&stage_key(0), room, 1, 1, expires_unix_s, Ticket { peer })
 }
 
 fn decided(room: &RoomId) -> Decided {
@@ -179,6 +192,8 @@ impl Stand {
             under: None,
             decided: Some(decided(&room)),
             failovers: List::new(),
+            ticket: Some(ticket(&room, Time(0), me)),
+            key: None,
         };
         let mut stand = Stand {
             brain: RoomState::new(keys, config, 1, Time(0)),
@@ -191,6 +206,7 @@ impl Stand {
             admit,
             audience,
             newcomers: 0,
+            tickets_at: Time(0),
         };
         stand.stage.retain(|peer| *peer != me);
         stand.come_in();
@@ -233,13 +249,25 @@ impl Stand {
 
     fn take_child(&mut self, child: PeerId) {
         self.children.push(child);
-        let attach = Attach::newcomer();
+        let attach = self.attach(child);
         self.say(child, Message::Attach(attach));
         self.say(child, Message::LinkWanted(LinkKind::Peer));
         self.give(Input::LinkUp(child, LinkKind::Peer));
         self.say(child, Message::Feed { from: None });
         let aggregate = self.aggregate(0);
         self.say(child, aggregate);
+    }
+
+    /// Request of a peer with a ticket for a place.
+    fn attach(&self, peer: PeerId) -> Attach {
+        Attach { ticket: Some(ticket(&self.room, self.now, peer)), ..Attach::newcomer() }
+    }
+
+    /// The children show their tickets anew.
+    fn show_tickets(&mut self) {
+        for child in self.children.clone() {
+            self.say(child, Message::Ticket(ticket(&self.room, self.now, child)));
+        }
     }
 
     fn come_in(&mut self) {
@@ -266,7 +294,7 @@ impl Stand {
 
     fn newcomer(&mut self) -> Input {
         self.newcomers += 1;
-        let attach = Attach::newcomer();
+        let attach = self.attach(stranger(self.newcomers));
         let route = List::truncated(self.stage.iter().take(2).map(PeerId::short));
         self.heard(stranger(self.newcomers), Via::Mesh(route), Message::Attach(attach))
     }
@@ -304,6 +332,10 @@ impl Stand {
             self.now = due;
             self.give(Input::Timeout);
         }
+        if end.since(self.tickets_at) >= TICKETS_US {
+            self.tickets_at = end;
+            self.show_tickets();
+        }
         self.now = end;
     }
 
@@ -316,7 +348,12 @@ impl Stand {
             Output::RequestFeed(peer) => Some(Input::Fed(peer)),
             Output::Signal(Address::Host, Message::Join(_)) => {
                 let host = stage_key(0).id();
-                Some(self.heard(host, Via::Signal, Message::Admit(Box::new(self.admit.clone()))))
+                let ticket = Some(ticket(&self.room, self.now, self.me));
+                Some(self.heard(
+                    host,
+                    Via::Signal,
+                    Message::Admit(Box::new(Admit { ticket, ..self.admit.clone() })),
+                ))
             }
             Output::Signal(Address::Peer(peer), Message::Attach(attach))
             | Output::Control(peer, Message::Attach(attach)) => {

@@ -115,6 +115,7 @@ fn abuse(sybil: u32) -> Vec<Message> {
         views: true,
         mixes,
         muted: Muted::default(),
+        shares: false,
         ticket: None,
     };
     let aggregate =

@@ -39,6 +39,7 @@ fn join() -> Message {
         mixes: true,
         muted: Muted::default(),
         ticket: None,
+        shares: false,
     })
 }
 

@@ -1,8 +1,17 @@
 //! Commands of a host while its room runs: lines on standard input, answered on stderr.
 
 use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::time::Duration;
 
-use plenary::PeerId;
+use plenary::{Muted, PeerId, Room};
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+
+use super::host::publish_invite;
+use crate::{Failure, one_line, units};
+
+/// Longest line that is read; of a longer one the rest counts as another line.
+const LINE_LEN_MAX: u64 = 1024;
 
 /// What `/help` prints.
 pub(crate) const HELP: &str = "\
@@ -110,6 +119,148 @@ pub(crate) fn find<'a>(
             Err(format!("{} peers are called {who}: say which, {}", found.len(), ids.join(", ")))
         }
     }
+}
+
+/// Carries out the lines of standard input until it ends, which is not `/end`. `invite_file`: where new invites go in place
+/// of standard output.
+pub(crate) async fn govern(room: Room, invite_file: Option<PathBuf>) {
+    let mut input = BufReader::new(tokio::io::stdin());
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        let mut limited = tokio::io::AsyncReadExt::take(&mut input, LINE_LEN_MAX);
+        if limited.read_until(b'\n', &mut line).await.unwrap_or(0) == 0 {
+            return;
+        }
+        match parse(&String::from_utf8_lossy(&line)) {
+            None => {}
+            Some(Err(error)) => eprintln!("{error}"),
+            Some(Ok(order)) => match carry_out(&room, order, invite_file.as_ref()).await {
+                Ok(answer) => eprintln!("{answer}"),
+                Err(error) => eprintln!("{error}"),
+            },
+        }
+    }
+}
+
+/// Carries out a command; returns the answer.
+async fn carry_out(room: &Room, order: Order, invite_file: Option<&PathBuf>) -> Result<String, String> {
+    let said = |error: plenary::Error| one_line(&error.into());
+    let host = room.as_host().map_err(|error| error.to_string())?;
+    let here = |who: &str| {
+        let stage = room.snapshot().stage;
+        let listed = host.directory();
+        let on_stage = stage.iter().map(|member| (member.peer, &*member.name));
+        find(who, on_stage.chain(listed.iter().map(|listed| (listed.peer, &*listed.name))))
+    };
+    let waiting = |who: &str| {
+        let lobby = host.lobby();
+        find(who, lobby.iter().map(|(peer, name)| (*peer, &**name)))
+    };
+    Ok(match order {
+        Order::Help => HELP.to_owned(),
+        Order::Who => who(room).map_err(|error| error.to_string())?,
+        Order::Admit(name) => {
+            let peer = waiting(&name)?;
+            host.admit(peer).await.map_err(said)?;
+            format!("{name} is let in")
+        }
+        Order::Deny(name) => {
+            let peer = waiting(&name)?;
+            host.deny(peer).await.map_err(said)?;
+            format!("{name} is turned away")
+        }
+        Order::Promote(name) => {
+            let peer = here(&name)?;
+            host.promote(peer).await.map_err(said)?;
+            format!("{name} may speak")
+        }
+        Order::Demote(name) => {
+            let peer = here(&name)?;
+            host.demote(peer).await.map_err(said)?;
+            format!("{name} watches")
+        }
+        Order::Mute(name) => {
+            let peer = here(&name)?;
+            host.ask_to_mute(peer, Muted { picture: false, sound: true }).await.map_err(said)?;
+            format!("{name} is asked to be silent")
+        }
+        Order::Remove(name) => {
+            let peer = here(&name)?;
+            host.remove(peer).await.map_err(said)?;
+            format!("{name} is removed")
+        }
+        Order::Ban(name) => {
+            let peer = here(&name)?;
+            let invite = host.ban(peer).await.map_err(said)?;
+            publish_invite(&invite, invite_file.map(PathBuf::as_path)).map_err(|error| error.to_string())?;
+            format!("{name} is removed, and the old invite admits nobody any more")
+        }
+        Order::HandOver(name) => {
+            let peer = here(&name)?;
+            host.hand_over(peer).await.map_err(said)?;
+            format!("{name} is the host now")
+        }
+        Order::Lock(locked) => {
+            host.lock(locked).await.map_err(said)?;
+            if locked { "locked: nobody new is admitted" } else { "unlocked" }.to_owned()
+        }
+        Order::Lobby(on) => {
+            host.set_lobby(on).await.map_err(said)?;
+            if on { "newcomers wait in the lobby" } else { "newcomers come in at once" }.to_owned()
+        }
+        Order::Invite => {
+            let invite = host.renew_invite().await.map_err(said)?;
+            publish_invite(&invite, invite_file.map(PathBuf::as_path)).map_err(|error| error.to_string())?;
+            "the old invite admits nobody any more".to_owned()
+        }
+        Order::Layout(text) => {
+            host.set_layout(&units::layout(&text)?).await.map_err(said)?;
+            format!("layout {text}")
+        }
+        Order::Mixers(mixers) => {
+            host.set_mixers(mixers).await.map_err(said)?;
+            if mixers == 0 { "as many mixers as needed".to_owned() } else { format!("{mixers} mixers") }
+        }
+        Order::End => {
+            host.end().await.map_err(said)?;
+            "the room has ended".to_owned()
+        }
+    })
+}
+
+/// Returns the list of all peers: the stage, the audience, the lobby.
+fn who(room: &Room) -> Result<String, plenary::NotHost> {
+    let host = room.as_host()?;
+    let snapshot = room.snapshot();
+    let listed = host.directory();
+    let mut text = String::new();
+    let mut line = |peer: &PeerId, name: &str, what: &str| {
+        let _ = writeln!(text, "{}  {name}  {what}", short(peer));
+    };
+    for member in &snapshot.stage {
+        let mut roles = vec![if member.speaks { "speaks" } else { "mixes if elected" }];
+        roles.extend((Some(member.peer) == snapshot.host).then_some("host"));
+        roles.extend(snapshot.mixers.contains(&member.peer).then_some("mixer"));
+        roles.extend(member.muted.sound.then_some("silent"));
+        roles.extend(member.away.then_some("away"));
+        line(&member.peer, &member.name, &roles.join(", "));
+    }
+    for listed in &listed {
+        if snapshot.stage.iter().any(|member| member.peer == listed.peer) {
+            continue;
+        }
+        let minutes = Duration::from_secs(listed.here.as_secs());
+        let place = listed.parent.map_or("not fed".to_owned(), |parent| {
+            format!("depth {} below {}", listed.depth, short(&parent))
+        });
+        line(&listed.peer, &listed.name, &format!("watches for {}, {place}", humantime::format_duration(minutes)));
+    }
+    for (peer, name) in host.lobby() {
+        line(&peer, &name, "waits in the lobby");
+    }
+    let _ = write!(text, "{} viewers", snapshot.viewers.unwrap_or(0));
+    Ok(text)
 }
 
 #[cfg(test)]

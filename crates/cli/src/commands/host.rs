@@ -1,14 +1,18 @@
 //! `plenary host`: opens a room and prints its invite.
 
 use std::io::Write as _;
+use std::path::Path;
 
-use plenary::{Consent, HostOptions, Room};
+use anyhow::Context as _;
+use data_encoding::HEXLOWER_PERMISSIVE;
+use plenary::{Consent, HostOptions, Invite, PeerId, Room, RoomKeys};
 use tracing::Level;
 
+use super::govern::govern;
 use super::{log_to_stderr, runtime, stay::stay};
-use crate::Failure;
 use crate::args::HostArgs;
 use crate::tell::Teller;
+use crate::{Failure, secrets, usage};
 
 pub(crate) fn run(args: HostArgs) -> Result<(), Failure> {
     log_to_stderr(args.room.log, Level::WARN);
@@ -21,20 +25,55 @@ pub(crate) fn run(args: HostArgs) -> Result<(), Failure> {
     args.room.say_unused();
     args.stay.check(&args.room)?;
     args.room.check_sources(args.speak)?;
+    let keys = args.room_keys.as_ref().map(RoomKeys::load).transpose()?.flatten();
+    options.identity = args.stay.identity()?;
+    options.password = secrets::password(args.room.password.as_deref(), false)?;
     let host = HostOptions {
         rendezvous: args.rendezvous.clone(),
         invite_life: args.invite_life,
+        title: args.title.clone().unwrap_or_default(),
+        keys,
+        lobby: args.lobby,
+        members: args.members.as_deref().map(members).transpose()?.unwrap_or_default(),
         ..args.room.host_options()
     };
     runtime()?.block_on(async {
         let room = Room::host(options, host).await?;
-        if args.speak {
-            room.publish(args.room.source(0)?).await?;
+        if let (Some(file), Some(keys)) = (&args.room_keys, room.room_keys()) {
+            keys.save(file)?;
         }
-        let mut stdout = std::io::stdout().lock();
-        writeln!(stdout, "{}", room.invite())?;
-        stdout.flush()?;
-        drop(stdout);
-        stay(room, &args.room, &args.stay, &teller).await
+        if args.speak {
+            room.publish(args.room.source(0)?).await?.detach();
+        }
+        publish_invite(&room.invite(), args.invite_file.as_deref())?;
+        let governed = tokio::spawn(govern(room.clone(), args.invite_file.clone()));
+        let ended = stay(room, &args.room, &args.stay, &teller).await;
+        governed.abort();
+        ended
     })
+}
+
+/// Reads the public keys of members: 64 hex digits a line, whatever follows them, and comments behind `#`.
+fn members(file: &Path) -> Result<Vec<PeerId>, Failure> {
+    let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+    let lines = text.lines().enumerate().map(|(at, line)| (at + 1, line.split('#').next().unwrap_or("").trim()));
+    let ids = lines.filter(|(_, line)| !line.is_empty()).map(|(at, line)| {
+        let word = line.split_whitespace().next().unwrap_or("");
+        let id = HEXLOWER_PERMISSIVE.decode(word.as_bytes()).ok().and_then(|id| id.try_into().ok());
+        id.map(PeerId).ok_or_else(|| usage(format!("{}, line {at}: a member is 64 hex digits", file.display())))
+    });
+    ids.collect()
+}
+
+/// Prints the invite, or writes it to a file that only this user may read.
+pub(crate) fn publish_invite(invite: &Invite, file: Option<&Path>) -> Result<(), Failure> {
+    if let Some(file) = file {
+        plenary::save_invite(invite, file)?;
+        eprintln!("the invite is in {}", file.display());
+        return Ok(());
+    }
+    let mut stdout = std::io::stdout().lock();
+    writeln!(stdout, "{invite}")?;
+    stdout.flush()?;
+    Ok(())
 }

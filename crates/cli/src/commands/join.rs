@@ -1,13 +1,13 @@
 //! `plenary join`: joins a room to speak, to watch, or both.
 
 use anyhow::{Context as _, bail};
-use plenary::{Consent, Invite, PeerId, Room, RoomSnapshot, Solo};
+use plenary::{Consent, PeerId, Room, RoomSnapshot, Solo};
 use tracing::Level;
 
 use super::{log_to_stderr, runtime, stay::stay};
-use crate::Failure;
 use crate::args::JoinArgs;
 use crate::tell::Teller;
+use crate::{Failure, secrets};
 
 pub(crate) fn run(args: JoinArgs) -> Result<(), Failure> {
     log_to_stderr(args.room.log, Level::WARN);
@@ -15,14 +15,15 @@ pub(crate) fn run(args: JoinArgs) -> Result<(), Failure> {
     let mut options = args.room.guest_options(args.speak, args.view || !args.speak, mix)?;
     let teller = Teller::new();
     options.on_event = Some(teller.on_event());
-    let invite: Invite = args.invite.parse()?;
     args.stay.check(&args.room)?;
     args.room.check_sources(args.speak)?;
+    let invite = secrets::invite(args.invite.as_deref())?;
+    args.stay.prove(&mut options, &args.room, &invite)?;
     runtime()?.block_on(async {
         let room = Room::join(&invite, options).await?;
         if args.speak {
             let index = own_index(&room).await?;
-            room.publish(args.room.source(index)?).await?;
+            room.publish(args.room.source(index)?).await?.detach();
         }
         if let Some(name) = &args.solo {
             let speaker = speaker_called(name, &room.snapshot())?;

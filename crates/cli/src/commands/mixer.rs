@@ -1,12 +1,12 @@
 //! `plenary mixer`: joins a room as a strong machine that only mixes.
 
-use plenary::{Consent, Invite, Room};
+use plenary::{Consent, Room};
 use tracing::Level;
 
 use super::{log_to_stderr, runtime, stay::stay};
 use crate::args::MixerArgs;
 use crate::tell::Teller;
-use crate::{Failure, not_yet};
+use crate::{Failure, not_yet, secrets};
 
 pub(crate) fn run(args: MixerArgs) -> Result<(), Failure> {
     if args.metrics.is_some() {
@@ -20,9 +20,10 @@ pub(crate) fn run(args: MixerArgs) -> Result<(), Failure> {
     }
     let teller = Teller::new();
     options.on_event = Some(teller.on_event());
-    let invite: Invite = args.invite.parse()?;
     args.stay.check(&args.room)?;
     args.room.check_sources(false)?;
+    let invite = secrets::invite(args.invite.as_deref())?;
+    args.stay.prove(&mut options, &args.room, &invite)?;
     runtime()?.block_on(async {
         let room = Room::join(&invite, options).await?;
         stay(room, &args.room, &args.stay, &teller).await

@@ -1,6 +1,7 @@
 //! The commands, one file each.
 
 pub(crate) mod bench;
+pub(crate) mod govern;
 pub(crate) mod host;
 pub(crate) mod join;
 pub(crate) mod mixer;

@@ -7,7 +7,7 @@ use plenary::media::codec::{Codecs as _, VideoFormat};
 use plenary::media::compose::{Composer, Tile, grid};
 use plenary::media::source::{Source as _, TestSource};
 use plenary::media::{BuiltinCodecs, codec_bench};
-use plenary::{CodecClaim, Invite, MediaSeen, Options, PeerId, Room, RoomEvent};
+use plenary::{CodecClaim, Invite, MediaSeen, Options, Password, PeerId, Room, RoomEvent};
 use serde::Serialize;
 use statrs::distribution::{ContinuousCDF as _, StudentsT};
 
@@ -15,7 +15,7 @@ use super::runtime;
 use crate::args::ProbeArgs;
 use crate::figure_sources::{Ages, Origins, codec_word};
 use crate::json::{self, round};
-use crate::{Failure, demo::figures::short};
+use crate::{Failure, demo::figures::short, secrets};
 
 /// Number of pictures composed to measure the compositor.
 const COMPOSED: u32 = 120;
@@ -61,10 +61,13 @@ struct Found {
 }
 
 pub(crate) fn run(args: ProbeArgs) -> Result<(), Failure> {
+    let invite = secrets::maybe_invite(args.invite.as_deref())?;
+    let needed = invite.as_ref().is_some_and(|invite| invite.flags().password);
+    let password = secrets::password(args.password.as_deref(), needed)?;
     let bench = codec_bench(&BuiltinCodecs::default(), Duration::from_millis(300))?;
     let composite_us = composite_us()?;
-    let candidates = match &args.invite {
-        Some(invite) => runtime()?.block_on(measure(&invite.parse()?, args.password.clone()))?,
+    let candidates = match &invite {
+        Some(invite) => runtime()?.block_on(measure(invite, password))?,
         None => Vec::new(),
     };
     // a slower peer is elected only if there is no real-time capable candidate
@@ -149,7 +152,7 @@ fn thread_us() -> u64 {
 }
 
 /// Joins the room, measures every candidate in turn, and leaves.
-async fn measure(invite: &Invite, password: Option<String>) -> Result<Vec<Candidate>, Failure> {
+async fn measure(invite: &Invite, password: Option<Password>) -> Result<Vec<Candidate>, Failure> {
     let mut options = Options::viewer("probe");
     (options.views, options.password) = (false, password);
     let room = Room::join(invite, options).await?;

@@ -7,14 +7,14 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use plenary::media::Picture;
-use plenary::{Pictures, Recording, Room};
+use plenary::{End, Identity, Invite, Options, Pictures, Recording, Room};
 use tokio::sync::watch;
 
 use super::Signals;
 use crate::args::{RoomArgs, StayArgs};
 use crate::demo::figures::ViewerReport;
 use crate::tell::Teller;
-use crate::{Failure, json};
+use crate::{Failure, json, secrets};
 
 /// Picture file to be written at the end, and the newest picture so far.
 struct Snapshot {
@@ -31,6 +31,25 @@ impl StayArgs {
             json::can_be_made(file, None)?;
         }
         Ok(())
+    }
+}
+
+impl StayArgs {
+    /// Sets the identity, and the password that the invite needs, which are read only when everything else is right.
+    pub(crate) fn prove(
+        &self,
+        options: &mut Options,
+        room: &RoomArgs,
+        invite: &Invite,
+    ) -> Result<(), Failure> {
+        options.identity = self.identity()?;
+        options.password = secrets::password(room.password.as_deref(), invite.flags().password)?;
+        Ok(())
+    }
+
+    /// Returns the lasting identity, if there is one.
+    pub(crate) fn identity(&self) -> Result<Option<Identity>, Failure> {
+        Ok(self.identity.as_ref().map(Identity::load_or_create).transpose()?)
     }
 }
 
@@ -53,7 +72,15 @@ pub(crate) async fn stay(
     let taken = snapshot.map_or(Ok(()), Snapshot::write);
     room.close().await;
     let reported = room_args.json.as_ref().map_or(Ok(()), |to| json::write(to, &viewer));
-    Ok(recorded.and(taken).and(reported)?)
+    recorded.and(taken).and(reported)?;
+    match room.closed().await {
+        End::Removed => Err(anyhow::anyhow!("removed by the host").into()),
+        End::HostEnded => {
+            eprintln!("the host ended the room");
+            Ok(())
+        }
+        _ => Ok(()),
+    }
 }
 
 fn finish(recording: Option<Recording>, file: Option<&Path>) -> anyhow::Result<()> {

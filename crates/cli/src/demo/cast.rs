@@ -83,7 +83,7 @@ impl Cast {
         };
         let room = Room::host(options, host).await?;
         let (created, created_us) = (Instant::now(), clock.now_us());
-        let invite = room.invite().clone();
+        let invite = room.invite();
         let (speakers, viewers) = (usize::from(args.speakers), usize::from(args.viewers));
         let recorded = Recorded::choose(viewers, args.record_all);
         let host = setting.enter(Part::HOST, room, shaper, false).await?;
@@ -182,6 +182,7 @@ impl Cast {
         let brief = Brief {
             part,
             invite: self.invite.to_string(),
+            password: args.room.password.clone(),
             seed: args.room.seed,
             bench: *bench,
             out: out.clone(),

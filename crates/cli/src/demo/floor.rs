@@ -68,7 +68,7 @@ pub(crate) async fn promote(cast: &Cast, target: &Arc<Actor>) -> Result<Noticed,
         }
     }
     let mut events = room.events();
-    host.promote(peer).await?;
+    let powers = host.as_host()?;
     let offered = async {
         while let Some(event) = events.next().await {
             if event == RoomEvent::FloorOffered {
@@ -76,11 +76,16 @@ pub(crate) async fn promote(cast: &Cast, target: &Arc<Actor>) -> Result<Noticed,
             }
         }
     };
-    timeout(WATCHED, offered).await?;
-    room.speak(true).await?;
-    if room.pictures_sent() == 0 {
-        room.publish(cast.next_source()?).await?;
-    }
+    let accepted = async {
+        timeout(WATCHED, offered).await?;
+        room.speak(true).await?;
+        if room.pictures_sent() == 0 {
+            room.publish(cast.next_source()?).await?.detach();
+        }
+        Ok::<(), Failure>(())
+    };
+    let promoted = async { Ok(powers.promote(peer).await?) };
+    tokio::try_join!(promoted, accepted)?;
     // the target may leave the stage again before the other peers have finished watching
     let (on_desk, seen) = tokio::join!(taken_up(cast, &peer), watching.join_all());
     let by_all = |kind, since_us: Option<u64>| {
@@ -113,7 +118,7 @@ async fn taken_up(cast: &Cast, peer: &PeerId) -> OnDesk {
 /// Sends the peer back to the audience, at the host.
 pub(crate) async fn demote(cast: &Cast, peer: PeerId) -> anyhow::Result<()> {
     if let Some(host) = cast.host_actor().as_ref().and_then(|host| host.local()) {
-        host.room.demote(peer).await?;
+        host.room.as_host()?.demote(peer).await?;
     }
     Ok(())
 }

@@ -41,7 +41,7 @@ use tracing::Level;
 use crate::args::DemoArgs;
 use crate::commands::{Signals, filter, runtime};
 use crate::units::{At, What};
-use crate::{Failure, json, not_yet, usage};
+use crate::{Failure, json, not_yet, secrets, usage};
 use cast::Cast;
 use peer::Setting;
 
@@ -55,6 +55,7 @@ const PROCESSES_MAX: usize = 50;
 pub(crate) fn run(mut args: DemoArgs) -> Result<(), Failure> {
     check(&args)?;
     args.room.seed.get_or_insert_with(any_seed);
+    args.room.password = secrets::password_text(args.room.password.as_deref(), false)?;
     let out = args.room.out.clone().unwrap_or_else(|| PathBuf::from("out"));
     if let Some(file) = args.room.json_file() {
         args.room.spares_sources(file)?;

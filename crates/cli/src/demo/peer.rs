@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use plenary::media::{Clock, Picture};
-use plenary::{Consent, Invite, OnEvent, Options, Recording, Room, Shape, Shaper, Tenure};
+use plenary::{Consent, Invite, OnEvent, Options, Password, Recording, Room, Shape, Shaper, Tenure};
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep, sleep_until};
 
@@ -87,7 +87,7 @@ impl Setting {
         let mut heard = None;
         match part {
             Part::Speaker(index) => {
-                room.publish(self.args.room.source(index)?).await?;
+                room.publish(self.args.room.source(index)?).await?.detach();
                 let file = self.out.join(format!("speaker-{index}-heard.wav"));
                 let tones = self.args.room.source.is_empty().then_some(index);
                 heard = Some(Heard::start(room.sound()?, file, tones)?);
@@ -145,7 +145,7 @@ impl Setting {
             relays: args.room.relay == RelayWord::Auto,
             uplink_bps_max: args.room.max_uplink,
             picture_max: args.room.speaker_size,
-            password: args.room.password.clone(),
+            password: args.room.password.as_deref().map(Password::from),
             bind: vec![IpAddr::V4(Ipv4Addr::LOCALHOST)],
             udp_ports: args.room.network.udp_ports.clone(),
             patience: PATIENCE_MIN.max(PATIENCE_PER_JOINING * u32::from(args.joining)),

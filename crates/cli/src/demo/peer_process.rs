@@ -36,7 +36,7 @@ pub(crate) fn run(mut args: DemoArgs) -> Result<(), Failure> {
     let first = lines.next().transpose()?.unwrap_or_default();
     let brief: Brief = serde_json::from_str(&first)
         .map_err(|_| usage("demo-peer is a part of `plenary demo --processes`, which starts it"))?;
-    args.room.seed = brief.seed;
+    (args.room.seed, args.room.password) = (brief.seed, brief.password.clone());
     let (asking, asks) = mpsc::unbounded_channel();
     // not a task: at its end the runtime would wait for the blocked read
     std::thread::Builder::new().name("asks".to_owned()).spawn(move || {

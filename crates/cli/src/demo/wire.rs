@@ -15,6 +15,7 @@ use super::peer::Part;
 pub(crate) struct Brief {
     pub(crate) part: Part,
     pub(crate) invite: String,
+    pub(crate) password: Option<String>,
     pub(crate) seed: Option<u64>,
     pub(crate) bench: (u32, u32),
     pub(crate) out: PathBuf,

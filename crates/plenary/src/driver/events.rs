@@ -2,9 +2,10 @@
 
 use plenary_body::BodyEvent;
 use plenary_media::mixer::EffortChange;
-use plenary_proto::Event;
+use plenary_proto::{Event, PeerId};
 
-use crate::event::RoomEvent;
+use crate::event::{Departure, RoomEvent};
+use crate::snapshot::Member;
 
 /// Returns whether an event answers a peer that waits to join: admitted, or refused.
 pub(super) fn settles(event: &Event) -> Option<Result<(), crate::Error>> {
@@ -38,6 +39,28 @@ pub(super) fn log(event: &Event) {
         Event::Withdrawn { rank, peer } => tracing::info!(?peer, "{rank} is withdrawn: the mixer lives"),
         _ => tracing::debug!("{event:?}"),
     }
+}
+
+/// Returns the events between two rosters: first the peers that are gone, then those that have changed, then those
+/// that have come. `removed` are the peers that the host has removed from the room.
+pub(super) fn of_members(before: &[Member], now: &[Member], removed: &[PeerId]) -> Vec<RoomEvent> {
+    let find = |stage: &[Member], peer: PeerId| stage.iter().find(|member| member.peer == peer).cloned();
+    let gone = before.iter().filter(|was| find(now, was.peer).is_none()).map(|was| {
+        let why = match was.away {
+            _ if removed.contains(&was.peer) => Departure::Removed,
+            true => Departure::Lost,
+            false => Departure::Left,
+        };
+        RoomEvent::Left { peer: was.peer, why }
+    });
+    let changed = now.iter().filter_map(|is| {
+        let was = find(before, is.peer)?;
+        // who speaks at present is reported by itself
+        let differs = Member { speaking: is.speaking, ..was.clone() } != *is;
+        differs.then(|| RoomEvent::Changed { was, is: is.clone() })
+    });
+    let came = now.iter().filter(|is| find(before, is.peer).is_none()).cloned().map(RoomEvent::Joined);
+    gone.chain(changed).chain(came).collect()
 }
 
 /// Returns an event as the application gets it, if it does.
@@ -86,4 +109,49 @@ fn of_brain(event: Event) -> Option<RoomEvent> {
         Event::Backup(backup) => RoomEvent::Backup(backup),
         Event::PeerMisbehaved { peer, count, dropped } => RoomEvent::PeerMisbehaved { peer, count, dropped },
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use plenary_proto::message::Muted;
+
+    use super::*;
+
+    fn member(id: u8) -> Member {
+        Member {
+            peer: PeerId([id; 32]),
+            name: format!("peer {id}"),
+            speaks: true,
+            index: id,
+            mixes: false,
+            away: false,
+            muted: Muted::default(),
+            shares: false,
+            speaking: false,
+        }
+    }
+
+    #[test]
+    fn two_rosters_tell_who_came_who_left_and_what_has_changed() {
+        let stage: Vec<_> = (0..4).map(member).collect();
+        assert_eq!(
+            of_members(&[], &stage, &[]),
+            stage.iter().cloned().map(RoomEvent::Joined).collect::<Vec<_>>()
+        );
+        assert_eq!(of_members(&stage, &stage, &[]), []);
+
+        let away = Member { away: true, ..member(1) };
+        let changed = RoomEvent::Changed { was: member(1), is: away.clone() };
+        let later = [member(0), away.clone(), Member { speaking: true, ..member(3) }, member(7)];
+        let left = |id, why| RoomEvent::Left { peer: PeerId([id; 32]), why };
+        let expected = [left(2, Departure::Left), changed, RoomEvent::Joined(member(7))];
+        assert_eq!(of_members(&stage, &later, &[]), expected);
+
+        let muted = Muted { picture: false, sound: true };
+        let last = [Member { muted, shares: true, ..member(3) }];
+        let changed = RoomEvent::Changed { was: later[2].clone(), is: last[0].clone() };
+        let expected =
+            [left(0, Departure::Left), left(1, Departure::Lost), left(7, Departure::Removed), changed];
+        assert_eq!(of_members(&later, &last, &[PeerId([7; 32])]), expected);
+    }
 }

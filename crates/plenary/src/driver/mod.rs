@@ -6,26 +6,28 @@
 mod events;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use plenary_body::{
-    Body, BodyEvent, CaptureCommand, Envelope, In, Letter, Letters, Notice, Outs, TICK, Traffic,
+    Body, BodyEvent, CaptureCommand, Envelope, In, Letter, Letters, Notice, Outs, Sources, TICK, Traffic,
 };
 use plenary_media::{Clock, CodecBench};
 use plenary_proto::bounded::List;
 use plenary_proto::message::{DATA_LEN_MAX, Delivery, Heartbeat, Message, loose_from_bytes};
 use plenary_proto::{Address, Command, DataRefusal, Event, PeerId, Tally, Via};
 use plenary_rtc::{Channel, DownReason, Event as LinkEvent, Events as LinkEvents, LinkId, Links};
-use plenary_signal::{Address as SignalAddress, Signal, SignalEvent};
+use plenary_signal::{Address as SignalAddress, Rendezvous, Signal, SignalEvent};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tokio::task::JoinSet;
 
 use crate::benches::Benches;
-use crate::event::{OnEvent, RoomEvent};
+use crate::event::{End, OnEvent, RoomEvent};
 use crate::flow::Flow;
 use crate::publish::Publisher;
 use crate::random_bytes;
-use crate::snapshot::{ConnectionState, RoomSnapshot};
+use crate::room::LEAVE_MAX;
+use crate::snapshot::{ConnectionState, Member, RoomSnapshot};
 
 /// Minimum interval of the application's snapshots.
 const SNAPSHOT_US: u64 = 200_000;
@@ -38,13 +40,19 @@ const FAREWELL: Duration = Duration::from_millis(100);
 /// Request of the application to the driver.
 pub(crate) enum Request {
     Command(Command),
-    /// Publishes from now on.
-    Publish(Publisher),
+    /// A command of the host's application; answered when the brain has it.
+    HostCommand(Command, oneshot::Sender<()>),
+    /// Publishes from now on, under that id.
+    Publish(u64, Publisher),
+    /// Ends that publisher; answered when its threads have ended.
+    Unpublish(u64, Option<oneshot::Sender<()>>),
     /// Asks for the traffic so far.
     Traffic(oneshot::Sender<Traffic>),
     /// Publishes application data, if this peer may.
     Tell(Delivery, List<u8, DATA_LEN_MAX>, oneshot::Sender<Result<(), DataRefusal>>),
     Leave(oneshot::Sender<()>),
+    /// Closes the room at once.
+    Close,
 }
 
 /// State of the event loop.
@@ -56,7 +64,10 @@ pub(crate) struct Driver {
     pub(crate) link_events: LinkEvents,
     pub(crate) signal: Option<Arc<dyn Signal>>,
     pub(crate) letters: Letters,
-    pub(crate) publisher: Option<Publisher>,
+    /// What this peer publishes, with the ids of the tracks: at most one picture and one sound.
+    pub(crate) publishers: Vec<(u64, Publisher)>,
+    /// Publishers that end.
+    pub(crate) ending: JoinSet<()>,
     pub(crate) requests: mpsc::Receiver<Request>,
     pub(crate) events: broadcast::Sender<RoomEvent>,
     pub(crate) on_event: Option<OnEvent>,
@@ -73,8 +84,19 @@ pub(crate) struct Driver {
     pub(crate) benches: Benches,
     /// Figures of the last election.
     pub(crate) scores: Arc<[Tally]>,
+    /// The stage by the last roster.
+    pub(crate) members: Vec<Member>,
+    /// The peers that speak at present.
+    pub(crate) speaking: Vec<PeerId>,
     pub(crate) left: bool,
     pub(crate) farewell: Vec<oneshot::Sender<()>>,
+    /// When the event loop ends at the latest, once no handle is left or the room is to be closed.
+    pub(crate) ends_at: Option<Instant>,
+    /// How the room ends, unless something else ends it before.
+    pub(crate) end: End,
+    pub(crate) ended: watch::Sender<Option<End>>,
+    /// Rendezvous that the host itself serves; it ends with the room.
+    pub(crate) rendezvous: Option<Rendezvous>,
 }
 
 enum Happened {
@@ -89,7 +111,8 @@ enum Happened {
 }
 
 impl Driver {
-    /// Runs until the room is left or its last handle is dropped. `bench`: this machine's codec times, if it may mix.
+    /// Runs until the room is left or closed; when its last handle is dropped, it leaves. `bench`: this machine's
+    /// codec times, if it may mix.
     pub(crate) async fn run(mut self, bench: Option<CodecBench>) {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
@@ -97,10 +120,14 @@ impl Driver {
             self.input(In::Bench { encode_us, decode_us });
         }
         self.input(In::Timeout); // the brain has outputs from the start
-        while !self.left {
+        while !self.left && self.ends_at.is_none_or(|at| Instant::now() < at) {
             match self.next(&mut tick).await {
                 Happened::Request(Some(request)) => self.request(request),
-                Happened::Request(None) => break, // no handle to the room is left
+                Happened::Request(None) if !self.admitted => break, // nobody knows this peer yet
+                Happened::Request(None) => {
+                    self.ends_at = Some(Instant::now() + LEAVE_MAX);
+                    self.input(In::Command(Command::Leave));
+                }
                 Happened::Link(event) => self.link_event(event),
                 Happened::Signal(Some(event)) => self.signal_event(event),
                 Happened::Signal(None) => self.signal = None,
@@ -110,7 +137,7 @@ impl Driver {
                 Happened::Timeout => self.input(In::Timeout),
             }
         }
-        Box::pin(self.end()).await;
+        Box::pin(self.close()).await;
     }
 
     async fn next(&mut self, tick: &mut tokio::time::Interval) -> Happened {
@@ -124,7 +151,7 @@ impl Driver {
                 Some(wake_us) => tokio::time::sleep(clock.until(wake_us)).await,
                 None => std::future::pending().await,
             } } => Happened::Timeout,
-            request = self.requests.recv() => Happened::Request(request),
+            request = self.requests.recv(), if self.ends_at.is_none() => Happened::Request(request),
             notice = self.flow.notices.next() => Happened::Notice(notice),
             Some(event) = self.link_events.next() => Happened::Link(event),
             event = async { match &signal {
@@ -151,7 +178,7 @@ impl Driver {
             for envelope in std::mem::take(&mut outs.envelopes) {
                 self.send_envelope(envelope);
             }
-            if let Some(publisher) = &self.publisher {
+            for (_, publisher) in &self.publishers {
                 outs.capture.iter().for_each(|command| capture(publisher, *command));
             }
             for event in std::mem::take(&mut outs.events) {
@@ -193,18 +220,30 @@ impl Driver {
                 Some(refused) => self.answer_join(refused),
                 None => {}
             }
-            self.left |= matches!(event, Event::Left | Event::Removed | Event::Ended);
+            match event {
+                Event::Removed => (self.left, self.end) = (true, End::Removed),
+                Event::Ended => (self.left, self.end) = (true, End::HostEnded),
+                Event::Left => self.left = true,
+                _ => {}
+            }
             events::log(event);
         }
         if let BodyEvent::Brain(Event::Decided { tallies, .. }) = &event {
             self.scores = tallies.as_slice().into();
         }
+        if let BodyEvent::Speaking { speaking, .. } = &event {
+            self.speaking = speaking.clone();
+        }
         let is_brains = matches!(event, BodyEvent::Brain(_));
+        let is_roster = matches!(event, BodyEvent::Brain(Event::Roster { .. }));
         if let Some(event) = events::public(event) {
             self.emit(event);
             if is_brains {
                 self.renew_snapshot();
             }
+        }
+        if is_roster {
+            self.report_members();
         }
     }
 
@@ -213,14 +252,27 @@ impl Driver {
     fn request(&mut self, request: Request) {
         match request {
             Request::Command(command) => self.input(In::Command(command)),
+            Request::HostCommand(command, reply) => {
+                self.input(In::Command(command));
+                let _ = reply.send(());
+            }
             Request::Tell(delivery, bytes, reply) => {
                 let told = self.step(|body, now_us, outs| body.publish_data(delivery, bytes, now_us, outs));
                 let _ = reply.send(told);
             }
-            Request::Publish(publisher) => {
-                let shares = publisher.shares();
-                self.publisher = Some(publisher);
-                self.input(In::Publish { shares });
+            Request::Publish(id, publisher) => {
+                self.publishers.push((id, publisher));
+                self.sources_changed();
+            }
+            Request::Unpublish(id, reply) => {
+                let ends = self.publishers.extract_if(.., |(known, _)| *known == id).next();
+                self.sources_changed();
+                while self.ending.try_join_next().is_some() {}
+                // an encoder may take a picture's time to end
+                self.ending.spawn_blocking(move || {
+                    drop(ends);
+                    let _ = reply.map(|reply| reply.send(()));
+                });
             }
             Request::Traffic(reply) => {
                 let links = self.links.clone();
@@ -231,7 +283,26 @@ impl Driver {
                 self.farewell.push(reply);
                 self.input(In::Command(Command::Leave));
             }
+            Request::Close => self.ends_at = Some(Instant::now()),
         }
+    }
+
+    /// Reports what the roster has changed on stage since the last one.
+    fn report_members(&mut self) {
+        let (members, removed) = self.flow.read(|body| {
+            let members = body.stage().iter().map(|entry| Member::new(entry, &self.speaking));
+            let removed = body.roster().map(|roster| roster.access.removed.to_vec()).unwrap_or_default();
+            (members.collect::<Vec<_>>(), removed)
+        });
+        let before = std::mem::replace(&mut self.members, members);
+        for event in events::of_members(&before, &self.members, &removed) {
+            self.emit(event);
+        }
+    }
+
+    fn sources_changed(&mut self) {
+        let kinds = self.publishers.iter().map(|(_, publisher)| publisher.kind());
+        self.input(In::Sources(kinds.fold(Sources::default(), |sources, kind| kind.add_to(sources))));
     }
 
     fn emit(&mut self, event: RoomEvent) {
@@ -264,7 +335,7 @@ impl Driver {
     fn renew_snapshot_as(&mut self, connection: ConnectionState) {
         self.snapshot_due_us = self.clock.now_us() + SNAPSHOT_US;
         let scores = self.scores.clone();
-        let snapshot = self.flow.read(|body| RoomSnapshot::new(body, connection, scores));
+        let snapshot = self.flow.read(|body| RoomSnapshot::new(body, connection, scores, &self.speaking));
         self.snapshot.send_if_modified(|known| {
             let changed = *known != snapshot;
             *known = snapshot;
@@ -457,12 +528,13 @@ impl Driver {
     // ── the end ──────────────────────────────────────────────────────────────────────────────────────────────
 
     /// Closes links, threads and rendezvous.
-    async fn end(mut self) {
+    async fn close(mut self) {
         self.requests.close(); // later requests are answered: the room is closed
         if self.left {
             tokio::time::sleep(FAREWELL).await;
         }
-        self.publisher = None;
+        self.publishers.clear();
+        while self.ending.join_next().await.is_some() {}
         let (flow, span) = (self.flow.clone(), self.flow.span().clone());
         let ended = tokio::task::spawn_blocking(move || span.in_scope(|| flow.close_mixer())).await;
         if let Err(error) = ended {
@@ -474,10 +546,14 @@ impl Driver {
             signal.close().await;
         }
         self.renew_snapshot_as(ConnectionState::Closed);
-        self.emit(RoomEvent::Closed);
+        self.emit(RoomEvent::Closed { end: self.end });
+        self.ended.send_replace(Some(self.end));
         self.answer_join(Err(crate::Error::Closed));
         for farewell in std::mem::take(&mut self.farewell) {
             let _ = farewell.send(());
+        }
+        if let Some(rendezvous) = self.rendezvous.take() {
+            rendezvous.close().await;
         }
     }
 }

@@ -137,7 +137,7 @@ async fn in_half_an_hour_memory_descriptors_and_delay_stay_flat_though_clocks_dr
     let (max, mia) =
         (join(&ada, peer(Options::mixer("Max"), 0)).await, join(&ada, peer(Options::mixer("Mia"), 0)).await);
     for (index, room) in [&ada, &ben, &cleo].into_iter().enumerate() {
-        room.publish(source(index as u8)).await.unwrap();
+        room.publish(source(index as u8)).await.unwrap().detach();
     }
     let (zoe, yan) = (
         join(&ada, peer(Options::viewer("Zoë"), 0)).await,

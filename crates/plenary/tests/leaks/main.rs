@@ -36,11 +36,11 @@ pub(crate) fn held() -> (BTreeMap<String, usize>, usize, usize) {
 async fn in_full_swing(folder: &std::path::Path) -> [Room; 2] {
     let ada = host(quick(Options::speaker("Ada"))).await;
     let ben = join(&ada, quick(Options::speaker("Ben"))).await;
-    ada.publish(source(0)).await.unwrap();
-    ben.publish(source(1)).await.unwrap();
+    ada.publish(source(0)).await.unwrap().detach();
+    ben.publish(source(1)).await.unwrap().detach();
     let zoe = join(&ada, quick(Options::viewer("Zoë"))).await;
     let (mut pictures, mut sound) = (zoe.pictures().unwrap(), ada.sound().unwrap());
-    let recording = zoe.record(&folder.join("program.mp4")).unwrap();
+    let recording = zoe.record(folder.join("program.mp4")).unwrap();
     let video = |received: &plenary::ReceivedFrame| received.frame.kind == MediaKind::Video;
     frame(&mut zoe.frames(), "the program", video).await;
     within("a picture", pictures.next()).await.unwrap();

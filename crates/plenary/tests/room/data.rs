@@ -34,7 +34,7 @@ async fn viewers(host: &Room, count: usize) -> Vec<Viewer> {
 async fn source_of_four() -> Room {
     let ada = Options { mix: Consent::Always, ..quick(Options::speaker("Ada")) };
     let ada = Room::host(ada, HostOptions { k1: 4, k: 2, ..small() }).await.unwrap();
-    ada.publish(source(0)).await.unwrap();
+    ada.publish(source(0)).await.unwrap().detach();
     ada
 }
 

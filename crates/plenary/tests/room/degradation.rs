@@ -36,7 +36,7 @@ impl Cast {
             speakers.push(room);
         }
         for (index, room) in speakers.iter().enumerate() {
-            room.publish(source(index as u8)).await.unwrap();
+            room.publish(source(index as u8)).await.unwrap().detach();
         }
         let mut rooms = Vec::new();
         for options in mixers {
@@ -192,7 +192,7 @@ async fn speakers_are_asked_for_as_many_pictures_as_a_slow_mixer_makes() {
     let ada = Options { codecs: Some(Arc::new(codecs.clone())), ..quick(Options::speaker("Ada")) };
     let ada = Room::host(ada, small()).await.unwrap();
     let ben = join(&ada, Options { mix: Consent::Never, ..quick(Options::speaker("Ben")) }).await;
-    ada.publish(source(0)).await.unwrap();
+    ada.publish(source(0)).await.unwrap().detach();
     let track = ben.publish_encoded().await.unwrap();
     let zoe = join(&ada, quick(Options::viewer("Zoë"))).await;
     until(&ada, "a mixer", |ada| ada.mixing).await;

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use plenary::{
-    Consent, Error, HostOptions, InviteError, Options, Refusal, RendezvousRefusal, Room, SignalError,
+    Consent, Error, HostOptions, InviteError, Options, Password, Refusal, RendezvousRefusal, Room,
+    SignalError, TrackKind,
 };
 
 use crate::support::*;
@@ -21,14 +22,14 @@ async fn refused(host: &Room, options: Options) -> Error {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_room_with_a_password_lets_in_who_has_it() {
-    let with = |password: Option<&str>| Options { password: password.map(str::to_owned), ..speaker() };
+    let with = |password: Option<&str>| Options { password: password.map(Password::from), ..speaker() };
     let ada = host(with(Some("swordfish"))).await;
     let error = refused(&ada, with(None)).await;
     assert!(matches!(error, Error::Invite(InviteError::PasswordNeeded)), "{error}");
     let error = refused(&ada, with(Some("tuna"))).await;
     assert!(matches!(error, Error::Invite(InviteError::WrongPassword)), "{error}");
     let ben = join(&ada, with(Some("swordfish"))).await;
-    ada.publish(source(0)).await.unwrap();
+    ada.publish(source(0)).await.unwrap().detach();
     frame(&mut ben.frames(), "a frame", |_| true).await;
     tokio::join!(ada.close(), ben.close());
 }
@@ -59,7 +60,7 @@ async fn who_may_not_come_in_is_told_why() {
 async fn an_invite_that_leads_nowhere_says_where_it_ends() {
     let (ada, other) = (host(speaker()).await, host(speaker()).await);
     let leading_to = |rendezvous: Option<&str>| {
-        let mut invite = ada.invite().clone();
+        let mut invite = ada.invite();
         invite.rendezvous = rendezvous.map(str::to_owned);
         let options = Options { patience: Duration::from_millis(300), ..speaker() };
         async move { within("joining", Room::join(&invite, options)).await.err().unwrap() }
@@ -72,7 +73,8 @@ async fn an_invite_that_leads_nowhere_says_where_it_ends() {
     let error = leading_to(None).await;
     assert!(matches!(error, Error::NoRendezvous), "{error}");
 
-    let port = ada.invite().rendezvous.as_deref().unwrap().rsplit(':').next().unwrap();
+    let rendezvous = ada.invite().rendezvous.unwrap();
+    let port = rendezvous.rsplit(':').next().unwrap();
     let listen = Some(([127, 0, 0, 1], port.parse().unwrap()).into());
     let error = Room::host(speaker(), HostOptions { listen, ..small() }).await.err().unwrap();
     assert!(matches!(error, Error::Rendezvous(_)), "{error}");
@@ -87,10 +89,13 @@ async fn what_a_peer_cannot_do_is_refused_and_may_be_tried_again() {
     assert!(matches!(zoe.sound(), Err(Error::NoCodecs)));
     assert!(matches!(zoe.publish(source(0)).await, Err(Error::NoCodecs)));
     assert!(matches!(zoe.publish_encoded().await, Err(Error::Publish(_))));
-    assert!(matches!(zoe.record("/nowhere/at.mp4".as_ref()), Err(Error::Record(_))));
+    assert!(matches!(zoe.record("/nowhere/at.mp4"), Err(Error::Record(_))));
     #[cfg(feature = "files")]
-    assert!(matches!(ada.publish_file("/nowhere/at.mp4".as_ref()).await, Err(Error::Source(_))));
-    ada.publish(source(0)).await.unwrap();
+    assert!(matches!(ada.publish_file("/nowhere/at.mp4").await, Err(Error::Source(_))));
+    let track = ada.publish(source(0)).await.unwrap();
     assert!(matches!(ada.publish(source(0)).await, Err(Error::Publish(_))));
+    drop(track);
+    ada.publish(source(0)).await.unwrap().detach();
+    assert!(matches!(ada.publish_encoded_as(TrackKind::Voice).await, Err(Error::Publish(_))));
     tokio::join!(ada.close(), zoe.close());
 }

@@ -10,7 +10,7 @@ use crate::support::*;
 async fn mixer_of_one() -> Room {
     let ada = Options { mix: Consent::Always, ..quick(Options::speaker("Ada")) };
     let ada = Room::host(ada, HostOptions { k1: 1, k: 2, ..small() }).await.unwrap();
-    ada.publish(source(0)).await.unwrap();
+    ada.publish(source(0)).await.unwrap().detach();
     ada
 }
 
@@ -34,10 +34,14 @@ async fn a_viewer_is_seen_and_heard_once_it_is_promoted_and_is_fed_again_once_it
     assert!(matches!(refused, Err(Error::Publish(_))), "a viewer publishes nothing: {refused:?}");
 
     let (mut events, mut own, mut others) = (zoe.events(), zoe.frames(), yan.frames());
-    ada.promote(zoe.me()).await.unwrap();
-    event(&mut events, "the floor", |event| (event == RoomEvent::FloorOffered).then_some(())).await;
-    zoe.speak(true).await.unwrap();
-    zoe.publish(source(1)).await.unwrap();
+    let accepting = async {
+        event(&mut events, "the floor", |event| (event == RoomEvent::FloorOffered).then_some(())).await;
+        zoe.speak(true).await.unwrap();
+    };
+    let (promoted, ()) = tokio::join!(ada.as_host().unwrap().promote(zoe.me()), accepting);
+    promoted.unwrap();
+    assert!(ada.snapshot().stage.iter().any(|member| member.peer == zoe.me() && member.speaks));
+    zoe.publish(source(1)).await.unwrap().detach();
     event(&mut events, "being on stage", |event| (event == RoomEvent::Floor(true)).then_some(())).await;
     let there = || ada.on_desk(&zoe.me());
     eventually("its picture and sound at the mixer", || {
@@ -59,7 +63,7 @@ async fn a_viewer_is_seen_and_heard_once_it_is_promoted_and_is_fed_again_once_it
     until(&yan, "another parent", |yan| yan.parent == Some(ada.me())).await;
     until(&zoe, "nobody below it", |zoe| zoe.speaks && zoe.children.is_empty()).await;
 
-    ada.demote(zoe.me()).await.unwrap();
+    ada.as_host().unwrap().demote(zoe.me()).await.unwrap();
     event(&mut events, "losing the floor", |event| (event == RoomEvent::Floor(false)).then_some(())).await;
     until(&zoe, "a parent again", |zoe| !zoe.speaks && zoe.parent.is_some()).await;
     eventually("its leaving the mix", || there() == Default::default()).await;

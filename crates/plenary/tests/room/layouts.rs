@@ -21,8 +21,8 @@ async fn the_host_lays_the_program_out_anew_in_mid_room() {
     let options = HostOptions { program, layout: Layout::Share, ..small() };
     let ada = Room::host(local(Options::speaker("Ada")), options).await.unwrap();
     let ben = join(&ada, local(Options::speaker("Ben"))).await;
-    ada.publish(source(0)).await.unwrap();
-    ben.publish(source(1)).await.unwrap();
+    ada.publish(source(0)).await.unwrap().detach();
+    ben.publish(source(1)).await.unwrap().detach();
     let zoe = join(&ada, local(Options::viewer("Zoë"))).await;
     let mut pictures = zoe.pictures().unwrap();
     // expected tiles: the first speaker large; Ben alone; both in a row
@@ -33,7 +33,7 @@ async fn the_host_lays_the_program_out_anew_in_mid_room() {
     ];
     for (layout, tiles) in rows {
         if let Some(layout) = &layout {
-            ada.set_layout(layout).await.unwrap();
+            ada.as_host().unwrap().set_layout(layout).await.unwrap();
         }
         let mut seen = 0;
         while seen < 10 {
@@ -52,14 +52,14 @@ async fn the_host_lays_the_program_out_anew_in_mid_room() {
 async fn speakers_are_asked_for_the_pictures_that_their_tiles_show() {
     let ada = host(quick(Options::speaker("Ada"))).await;
     let ben = join(&ada, quick(Options { mix: plenary::Consent::Never, ..Options::speaker("Ben") })).await;
-    ada.publish(source(0)).await.unwrap();
+    ada.publish(source(0)).await.unwrap().detach();
     let track = ben.publish_encoded().await.unwrap();
     let zoe = join(&ada, quick(Options::viewer("Zoë"))).await;
     until(&ada, "a mixer", |ada| ada.mixing).await;
     let mut wishes = track.wishes();
     let rows = [(Layout::Grid, (160, 90)), (Layout::Share, (64, 36)), (alone("Ben"), (320, 180))];
     for (layout, expected) in rows {
-        ada.set_layout(&layout).await.unwrap();
+        ada.as_host().unwrap().set_layout(&layout).await.unwrap();
         let wish = wishes.wait_for(|wish| (wish.picture.width, wish.picture.height) == expected);
         within(&format!("a wish for {expected:?}"), wish).await.unwrap();
     }
@@ -77,7 +77,7 @@ async fn a_layout_that_makes_no_sense_is_refused() {
         Some(Error::Layout(_))
     ));
     let ada = host(quick(Options::speaker("Ada"))).await;
-    let error = ada.set_layout(&layout).await.unwrap_err();
+    let error = ada.as_host().unwrap().set_layout(&layout).await.unwrap_err();
     assert!(error.to_string().contains("tile 0 is not within the canvas"), "{error}");
     ada.close().await;
 }

@@ -1,6 +1,8 @@
 //! Closing, leaving and dropping of rooms.
 
-use plenary::{ConnectionState, Consent, Error, MediaKind, Options, Origin, RoomEvent};
+use std::time::{Duration, Instant};
+
+use plenary::{ConnectionState, Consent, End, Error, MediaKind, Mode, NotHost, Options, Origin, RoomEvent};
 
 use crate::support::*;
 
@@ -17,15 +19,15 @@ async fn after_leaving_every_stream_ends_and_every_call_says_closed() {
     while let Some(event) = within("the end of events", events.next()).await {
         last = Some(event);
     }
-    assert_eq!(last, Some(RoomEvent::Closed));
+    assert_eq!(last, Some(RoomEvent::Closed { end: End::Left }));
     assert_eq!(ada.snapshot().connection, ConnectionState::Closed);
 
     let nobody = plenary::PeerId([0; 32]);
     let answers = [
-        ada.publish(source(0)).await,
-        ada.publish(source(0)).await, // the failed call did not count as published
-        ada.publish_encoded().await.map(|_| ()),
-        ada.set_mixers(1).await,
+        ada.publish(source(0)).await.map(drop),
+        ada.publish(source(0)).await.map(drop), // the failed call did not count as published
+        ada.publish_encoded().await.map(drop),
+        ada.as_host().unwrap().set_mixers(1).await,
         ada.reconnect_upstream().await,
         ada.measure(nobody).await,
         ada.traffic().await.map(|_| ()),
@@ -64,9 +66,53 @@ async fn closing_ends_what_others_hold_and_finishes_recordings() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn all_handles_see_the_end_and_the_last_one_that_is_dropped_leaves() {
+    let ada = host(quick(Options::speaker("Ada"))).await;
+    let ben = join(&ada, quick(Options::speaker("Ben"))).await;
+    let (me, other) = (ben.me(), ben.clone());
+    assert!(format!("{other:?}").contains(&format!("{me:?}")));
+    until(&ada, "both on stage", |ada| ada.stage.len() == 2).await;
+    drop(ben);
+    assert!(!other.snapshot().stage.is_empty(), "a handle is left");
+    let (mut events, dropped) = (other.events(), Instant::now());
+    drop(other);
+    until(&ada, "the goodbye", |ada| ada.stage.len() == 1).await;
+    // a peer that dies is away after 5 s, and removed after 60 s
+    assert!(dropped.elapsed() < Duration::from_secs(30), "{:?}", dropped.elapsed());
+    let last = |event| matches!(event, RoomEvent::Closed { end: End::Left }).then_some(());
+    event(&mut events, "the end", last).await;
+
+    let (one, two) = (ada.clone(), ada.clone());
+    let (end, (), ()) =
+        within("closing twice", async { tokio::join!(ada.closed(), one.close(), two.close()) }).await;
+    assert_eq!(end, End::Left);
+    ada.close().await;
+    assert_eq!(within("the end", two.closed()).await, End::Left);
+    assert!(matches!(ada.sound(), Err(Error::Closed)));
+    tokio::spawn(async move { ada.closed().await }); // a handle may go to another task
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn only_the_host_has_the_hosts_powers_and_each_call_waits_for_the_roster() {
+    let ada = host(quick(Options::speaker("Ada"))).await;
+    let ben = join(&ada, quick(Options::speaker("Ben"))).await;
+    assert_eq!(ben.as_host().err(), Some(NotHost));
+    let powers = ada.as_host().unwrap();
+    let before = ada.snapshot().epoch;
+    powers.open_stage(false).await.unwrap();
+    assert!(ada.snapshot().epoch > before, "the roster says so");
+    powers.demote(ben.me()).await.unwrap();
+    assert!(!ada.snapshot().stage.iter().any(|member| member.peer == ben.me() && member.speaks));
+    powers.set_mixers(1).await.unwrap();
+    assert_ne!(ada.snapshot().mode, Mode::Mesh);
+    tokio::join!(ada.close(), ben.close());
+    assert!(matches!(powers.set_mixers(0).await, Err(Error::Closed)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_mixer_that_leaves_hands_the_program_over() {
     let ada = host(Options { mix: Consent::Never, ..quick(Options::speaker("Ada")) }).await;
-    ada.publish(source(0)).await.unwrap();
+    ada.publish(source(0)).await.unwrap().detach();
     let zoe = join(&ada, quick(Options::viewer("Zoë"))).await;
     let mut mixers =
         vec![join(&ada, quick(Options::mixer("Max"))).await, join(&ada, quick(Options::mixer("Mia"))).await];

@@ -8,7 +8,7 @@ use crate::support::*;
 async fn who_does_not_relay_has_no_children_and_who_does_no_more_than_it_said() {
     // the mixer feeds two viewers: one doesn't relay, the other takes one child, which takes the rest
     let ada = Room::host(quick(Options::speaker("Ada")), HostOptions { k1: 2, ..small() }).await.unwrap();
-    ada.publish(source(0)).await.unwrap();
+    ada.publish(source(0)).await.unwrap().detach();
     let selfish = Options { relays: false, ..quick(Options::viewer("Sid")) };
     let modest = Options { children_max: 1, ..quick(Options::viewer("Mo")) };
     let (selfish, modest) = (join(&ada, selfish).await, join(&ada, modest).await);

@@ -18,6 +18,7 @@ mod share;
 mod solo;
 
 mod support;
+mod tracks;
 mod trouble;
 #[cfg(feature = "codecs")]
 mod voices;

@@ -11,8 +11,8 @@ use crate::support::*;
 async fn two_speakers_see_and_hear_each_other() {
     let ada = host(local(Options::speaker("Ada"))).await;
     let ben = join(&ada, local(Options::speaker("Ben"))).await;
-    ada.publish(source(0)).await.unwrap();
-    ben.publish(source(1)).await.unwrap();
+    ada.publish(source(0)).await.unwrap().detach();
+    ben.publish(source(1)).await.unwrap().detach();
     tokio::join!(sees_and_hears(&ada, &ben, 1), sees_and_hears(&ben, &ada, 0));
     assert_eq!(ada.snapshot().mode, plenary::Mode::Mesh);
     assert!(ada.tenures().is_empty() && ben.tenures().is_empty(), "nobody mixes for two");
@@ -61,7 +61,7 @@ async fn rooms_of_one_process_do_not_see_each_other() {
     for _ in 0..2 {
         let ada = host(quick(Options::speaker("Ada"))).await;
         let ben = join(&ada, quick(Options::speaker("Ben"))).await;
-        ada.publish(source(0)).await.unwrap();
+        ada.publish(source(0)).await.unwrap().detach();
         rooms.push((ada, ben));
     }
     for (ada, ben) in &rooms {

@@ -126,7 +126,7 @@ async fn speaker_mixer_and_viewer_use_the_application_s_codecs_and_no_others() {
     let (zoe, zoe_calls) = own(Options::viewer("Zoë"));
     let ada = Room::host(ada, HostOptions { mixers: 1, ..small() }).await.unwrap();
     let ben = join(&ada, ben).await;
-    ada.publish(source(0)).await.unwrap();
+    ada.publish(source(0)).await.unwrap().detach();
     let track = ben.publish_raw(RawFormat::default()).await.unwrap();
     let max = join(&ada, max).await;
     let zoe = join(&ada, zoe).await;

@@ -18,8 +18,8 @@ async fn a_viewer_gets_frames_pictures_sound_and_a_recording_of_the_program() {
     let file = folder.path().join("program.mp4");
     let ada = Room::host(local(Options::speaker("Ada")), HostOptions { program, ..small() }).await.unwrap();
     let ben = join(&ada, local(Options::speaker("Ben"))).await;
-    ada.publish(source(0)).await.unwrap();
-    ben.publish(source(1)).await.unwrap();
+    ada.publish(source(0)).await.unwrap().detach();
+    ben.publish(source(1)).await.unwrap().detach();
     assert_eq!(ada.snapshot().mode, Mode::Mesh);
 
     let zoe = join(&ada, local(Options::viewer("Zoë"))).await;
@@ -122,7 +122,7 @@ async fn one_speaker_s_own_bytes_reach_the_viewer_and_nobody_decodes() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whoever_feeds_a_viewer_tells_it_what_its_uplink_carries() {
     let ada = host(quick(Options::speaker("Ada"))).await;
-    ada.publish(source(0)).await.unwrap();
+    ada.publish(source(0)).await.unwrap().detach();
     let zoe = join(&ada, quick(Options::viewer("Zoë"))).await;
     let seen = until(&zoe, "its uplink", |zoe| zoe.parent.is_some() && zoe.uplink_bps.is_some()).await;
     assert!(seen.uplink_bps > Some(0), "{seen:?}");
@@ -149,7 +149,7 @@ pub(crate) fn number_in(packet: &[u8]) -> u64 {
 async fn a_strong_machine_is_elected_and_one_that_never_mixes_does_not() {
     let never = Options { mix: plenary::Consent::Never, ..quick(Options::speaker("Ada")) };
     let ada = host(never).await;
-    ada.publish(source(0)).await.unwrap();
+    ada.publish(source(0)).await.unwrap().detach();
     let mut events = ada.events();
     let zoe = join(&ada, quick(Options::viewer("Zoë"))).await;
     event(&mut events, "a room without a mixer", |event| (event == RoomEvent::NoMixer).then_some(())).await;
@@ -168,7 +168,7 @@ async fn a_strong_machine_is_elected_and_one_that_never_mixes_does_not() {
 async fn a_slow_machine_serves_viewers_where_there_is_no_other() {
     let slow = Options { bench: Some((400_000, 100_000)), ..quick(Options::speaker("Ada")) };
     let ada = host(slow).await;
-    ada.publish(source(0)).await.unwrap();
+    ada.publish(source(0)).await.unwrap().detach();
     let zoe = join(&ada, quick(Options::viewer("Zoë"))).await;
     let mut frames = zoe.frames();
     frame(&mut frames, "the program", |received| received.origin == Origin::Program).await;
@@ -182,8 +182,8 @@ async fn the_picture_costs_what_the_viewers_lines_carry() {
     let shaper = Shaper::new(1);
     let ada = host(Options { shaper: shaper.clone(), ..local(Options::speaker("Ada")) }).await;
     let ben = join(&ada, Options { mix: Consent::Never, ..local(Options::speaker("Ben")) }).await;
-    ada.publish(source(0)).await.unwrap();
-    ben.publish(source(1)).await.unwrap();
+    ada.publish(source(0)).await.unwrap().detach();
+    ben.publish(source(1)).await.unwrap().detach();
     let zoe = join(&ada, local(Options::viewer("Zoë"))).await;
     let mut frames = zoe.frames();
     until(&ada, "a mixer", |ada| ada.mixing).await;
@@ -225,8 +225,8 @@ async fn the_relay_thins_an_overfull_link() -> Result<(), Reparented> {
     let options = HostOptions { k1: 1, ..small() };
     let ada = Room::host(local(Options::speaker("Ada")), options).await.unwrap();
     let ben = join(&ada, Options { mix: Consent::Never, ..local(Options::speaker("Ben")) }).await;
-    ada.publish(source(0)).await.unwrap();
-    ben.publish(source(1)).await.unwrap();
+    ada.publish(source(0)).await.unwrap().detach();
+    ben.publish(source(1)).await.unwrap().detach();
     let shaper = Shaper::new(1);
     let rea = join(&ada, Options { shaper: shaper.clone(), ..local(Options::viewer("Rea")) }).await;
     until(&rea, "being fed by the mixer", |rea| rea.parent == Some(ada.me())).await;

@@ -48,8 +48,8 @@ async fn what_a_speaker_shares_is_shown_large_and_stays_in_stereo() {
     let options = HostOptions { program, layout: Layout::Share, ..small() };
     let ada = Room::host(local(Options::speaker("Ada")), options).await.unwrap();
     let ben = join(&ada, local(Options { shares: true, ..Options::speaker("Ben") })).await;
-    ada.publish(source(0)).await.unwrap();
-    ben.publish(Box::new(Film { left: source(1), right: source(2) })).await.unwrap();
+    ada.publish(source(0)).await.unwrap().detach();
+    ben.publish(Box::new(Film { left: source(1), right: source(2) })).await.unwrap().detach();
     let zoe = join(&ada, local(Options::viewer("Zoë"))).await;
     let (mut pictures, mut sound) = (zoe.pictures().unwrap(), zoe.sound().unwrap());
     // Ada joined first, and would be large if no peer shared

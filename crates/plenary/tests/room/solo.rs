@@ -8,7 +8,7 @@ use crate::support::*;
 /// Opens a room: Ada hosts and mixes, Ben publishes encoded frames of an application, Zoë watches.
 async fn room() -> (Room, Room, Application, Room) {
     let ada = host(quick(Options::speaker("Ada"))).await;
-    ada.publish(source(0)).await.unwrap();
+    ada.publish(source(0)).await.unwrap().detach();
     let ben = join(&ada, quick(Options::speaker("Ben"))).await;
     let application = Application::new(ben.publish_encoded().await.unwrap(), ben.clock());
     let zoe = join(&ada, quick(Options::viewer("Zoë"))).await;
@@ -81,7 +81,7 @@ async fn a_viewer_gets_a_speaker_s_own_frames_beside_the_program_and_then_instea
 async fn a_speaker_that_mixes_gets_another_from_itself_and_so_does_a_speaker_from_the_mixer() {
     let (ada, ben, mut application, zoe) = room().await;
     let cat = join(&ada, quick(Options::speaker("Cat"))).await;
-    cat.publish(Box::new(TestSource::new(2, 320, 180, 30))).await.unwrap();
+    cat.publish(Box::new(TestSource::new(2, 320, 180, 30))).await.unwrap().detach();
     let speaker = ben.me();
     for room in [&ada, &cat] {
         let mut frames = room.frames();

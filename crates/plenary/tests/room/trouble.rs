@@ -11,7 +11,7 @@ async fn the_room_goes_on_without_its_rendezvous() {
     let url = Some(format!("http://{}", rendezvous.local_addr()));
     let ada = Room::host(quick(Options::speaker("Ada")), HostOptions { rendezvous: url, ..small() });
     let ada = ada.await.unwrap();
-    ada.publish(source(0)).await.unwrap();
+    ada.publish(source(0)).await.unwrap().detach();
     let zoe = join(&ada, quick(Options::viewer("Zoë"))).await;
     let (mut events, mut frames) = (zoe.events(), zoe.frames());
     let before = frame(&mut frames, "the program", |_| true).await.arrived_us;
@@ -32,7 +32,7 @@ async fn the_room_goes_on_without_its_rendezvous() {
 async fn a_viewer_that_asks_for_it_gets_another_parent() {
     // the mixer feeds two relays, one of which feeds the last viewer
     let ada = Room::host(quick(Options::speaker("Ada")), HostOptions { k1: 2, ..small() }).await.unwrap();
-    ada.publish(source(0)).await.unwrap();
+    ada.publish(source(0)).await.unwrap().detach();
     let mut relays = Vec::new();
     for _ in 0..2 {
         let relay = join(&ada, quick(Options::viewer("Ron"))).await;

@@ -44,7 +44,7 @@ impl Source for Talker {
 async fn publish(room: &Room, index: u8) -> Arc<AtomicBool> {
     let talks = Arc::new(AtomicBool::new(false));
     let talker = Talker { source: source(index), talks: talks.clone() };
-    room.publish(Box::new(talker)).await.unwrap();
+    room.publish(Box::new(talker)).await.unwrap().detach();
     talks
 }
 

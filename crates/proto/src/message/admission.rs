@@ -22,6 +22,8 @@ pub struct Join {
     pub mixes: bool,
     /// What the joiner doesn't send at present, if it speaks.
     pub muted: Muted,
+    /// What the joiner sends is a screen or a film.
+    pub shares: bool,
     /// The joiner's ticket, if it is a member already.
     pub ticket: Option<Signed<Ticket>>,
 }

@@ -60,6 +60,8 @@ pub struct Entry {
     pub votes: bool,
     /// What the peer doesn't send at present, by its own word.
     pub muted: Muted,
+    /// What the peer sends is a screen or a film, by its own word.
+    pub shares: bool,
 }
 
 /// Video format of the program.
@@ -189,6 +191,7 @@ mod tests {
             index: at as u8,
             votes: true,
             muted: Muted::default(),
+            shares: false,
         };
         Roster { host: peer(0), ..crate::samples::roster((0..count).map(entry)) }
     }

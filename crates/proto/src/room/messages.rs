@@ -31,6 +31,7 @@ impl RoomState {
             }
             Message::Admit(_) if self.membership.is_refused() => {}
             Message::Admit(admit) => {
+                self.remind_host(from, admit.roster.epoch);
                 let is_newest = admit.roster.epoch >= self.shared.stage.epoch();
                 let by_host = is_newest && admit.roster.body.host == from;
                 self.take_roster(admit.roster);
@@ -53,6 +54,7 @@ impl RoomState {
                 self.tree.update(&mut self.shared.view());
             }
             Message::Refuse(refusal) => {
+                self.remind_host(from, refusal.signed.epoch);
                 self.membership.refused(&mut self.shared.view(), &refusal.signed);
             }
             Message::ReignWanted { epoch, number } => {
@@ -61,7 +63,10 @@ impl RoomState {
             Message::ReignVote { epoch, number, signature } => {
                 self.heirs.vote(&mut self.shared.view(), from, (epoch, number), signature);
             }
-            Message::Roster(roster) => self.take_roster(roster),
+            Message::Roster(roster) => {
+                self.remind_host(from, roster.epoch);
+                self.take_roster(roster);
+            }
             Message::Leave => {
                 self.shared.out.note(Note::Gone(from));
                 self.tree.drop_child(&mut self.shared.view(), from);
@@ -172,7 +177,7 @@ impl RoomState {
             Message::Decided(decided) => self.shared.out.note(Note::Decided(decided)),
             Message::Audience { viewers } if self.shared.mandate.has_mixed(&from) => {
                 if let Some(host) = self.membership.host() {
-                    host.audience(self.shared.now, viewers);
+                    host.audience(self.shared.now, from, viewers);
                 }
             }
             Message::Audience { .. } => {}
@@ -275,6 +280,17 @@ impl RoomState {
     fn tell_what_admission_lacks(&mut self, from: PeerId, known: &[Signed<Failover>]) {
         for failover in self.shared.mandate.failovers.iter().filter(|ours| !known.contains(ours)) {
             self.shared.out.send(from, Message::Failover(failover.clone()));
+        }
+    }
+
+    /// Sends the host the newest roster when it speaks under an older one: it has restarted with the room's key,
+    /// and continues from what it signed before.
+    fn remind_host(&mut self, from: PeerId, epoch: u32) {
+        if let Some(roster) = self.shared.stage.signed()
+            && epoch < roster.epoch
+            && roster.body.host == from
+        {
+            self.shared.out.send(from, Message::Roster(roster.clone()));
         }
     }
 

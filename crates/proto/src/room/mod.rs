@@ -20,9 +20,7 @@ use crate::io::{Address, Command, Event, Input, Output, Verdict, Via};
 use crate::links::LinkTable;
 use crate::mandate::Mandate;
 use crate::membership::Membership;
-use crate::message::{
-    Consent, Delivery, GenerationKey, LinkKind, Message, Muted, Offer, Path, Refusal, Ticket,
-};
+use crate::message::{Consent, Delivery, GenerationKey, LinkKind, Message, Offer, Path, Refusal, Ticket};
 use crate::mixing::Mixing;
 use crate::mutation::Mutation;
 use crate::outbox::{Item, Outbox};
@@ -85,7 +83,6 @@ struct Shared {
     links: LinkTable,
     uplink: UplinkEstimate,
     ticket: Option<Signed<Ticket>>,
-    muted: Muted,
     key: Option<GenerationKey>,
 }
 
@@ -104,7 +101,6 @@ impl Shared {
             counter: &mut self.counter,
             uplink: self.uplink,
             ticket: self.ticket.as_ref(),
-            muted: self.muted,
             key: self.key.as_ref(),
         }
     }
@@ -147,6 +143,8 @@ pub struct BrainSnapshot {
     pub views: bool,
     /// This peer's uplink as its parents measured it, bits per second; `None` before a measurement.
     pub uplink_bps: Option<u64>,
+    /// At the host: number of viewers, as the mixers count them; `None` at any other peer.
+    pub viewers: Option<u32>,
 }
 
 impl RoomState {
@@ -173,7 +171,6 @@ impl RoomState {
             links: LinkTable::new(me),
             uplink: UplinkEstimate::default(),
             ticket: None,
-            muted: Muted::default(),
             key,
         };
         let mut room = RoomState {
@@ -213,7 +210,9 @@ impl RoomState {
                 self.router.set_signal_up(up);
                 self.shared.links.set_signal_up(up);
                 if up {
-                    self.membership.signal_up(self.shared.now);
+                    let view = &mut self.shared.view();
+                    let lost = self.heirs.misses_host(view);
+                    self.membership.signal_up(view, lost);
                 }
             }
             Input::Message { from, via, message } => {
@@ -354,6 +353,7 @@ impl RoomState {
             speaks: self.shared.stage.entry(&self.shared.me).is_some_and(|entry| entry.speaks),
             views: self.shared.config.views,
             uplink_bps: self.uplink.measured_bps(),
+            viewers: self.membership.viewers(self.shared.now),
         }
     }
 
@@ -517,9 +517,8 @@ impl RoomState {
                 self.set_speaks(speaks);
                 self.membership.wish(&mut self.shared.view());
             }
-            Command::Mute(muted) => {
-                self.shared.muted = muted;
-                self.membership.muted(&mut self.shared.view());
+            Command::Sends { muted, shares } => {
+                self.membership.sends(&mut self.shared.view(), muted, shares);
             }
             Command::SetMixers(_)
             | Command::Remove(_)
@@ -544,7 +543,7 @@ impl RoomState {
         match command {
             Command::SetMixers(mixers) => host.set_mixers(view.now, mixers),
             Command::SetLayout(layout) => host.set_layout(view.now, layout),
-            Command::OpenStage(open) => host.open_stage(open),
+            Command::OpenStage(open) => host.open_stage(view.now, open),
             Command::Promote(peer) => host.promote(view, peer),
             Command::Demote(peer) => host.demote(view, peer),
             Command::Remove(peer) => host.remove_from_room(view, peer),

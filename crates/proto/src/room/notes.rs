@@ -136,7 +136,7 @@ impl RoomState {
                     match self.shared.stage.host() {
                         Some(host) if host == self.shared.me => {
                             if let Some(host) = self.membership.host() {
-                                host.audience(self.shared.now, viewers);
+                                host.audience(self.shared.now, self.shared.me, viewers);
                             }
                         }
                         Some(host) => self.shared.out.send(host, Message::Audience { viewers }),

@@ -43,8 +43,8 @@ pub struct RoomKey {
 }
 
 impl RoomKey {
-    pub(super) fn new(room: RoomId, generation: u16, key: [u8; 32]) -> RoomKey {
-        RoomKey { room, generation, key: Zeroizing::new(key) }
+    pub(super) fn new(room: RoomId, generation: u16, key: Zeroizing<[u8; 32]>) -> RoomKey {
+        RoomKey { room, generation, key }
     }
 
     /// Returns the id of the key's room.
@@ -58,7 +58,7 @@ impl RoomKey {
 
     /// Returns the key of a generation, as another member passed it on.
     pub fn of_member(room: RoomId, key: &GenerationKey) -> RoomKey {
-        RoomKey::new(room, key.generation, key.key)
+        RoomKey::new(room, key.generation, Zeroizing::new(key.key))
     }
 
     /// Returns the key as it is passed on to another member.

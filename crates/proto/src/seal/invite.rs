@@ -11,7 +11,7 @@ use data_encoding::BASE64URL_NOPAD;
 use hkdf::Hkdf;
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
-use zeroize::Zeroizing;
+use zeroize::{Zeroize as _, Zeroizing};
 
 use super::envelope::RoomKey;
 use super::keys::{Keypair, Signature, verify};
@@ -31,9 +31,15 @@ const ARGON2_KIB: u32 = 19 * 1024;
 const ARGON2_PASSES: u32 = 2;
 const ARGON2_LANES: u32 = 1;
 
-/// Secret part of an invite: 128 random bits.
+/// Secret part of an invite: 128 random bits. Wiped from memory when dropped.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RoomSecret(pub [u8; 16]);
+
+impl Drop for RoomSecret {
+    fn drop(&mut self) {
+        self.0.zeroize();
+    }
+}
 
 impl fmt::Debug for RoomSecret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -193,9 +199,11 @@ impl Secrets {
 }
 
 impl Body {
-    fn covered(&self) -> Vec<u8> {
-        let bytes = b"plenary 2 invite\0".to_vec();
-        postcard::to_extend(self, bytes).expect("an invite is plain data, and a vector grows")
+    fn covered(&self) -> Zeroizing<Vec<u8>> {
+        // one allocation: growth would leave a copy of the secret behind
+        let mut bytes = Vec::with_capacity(INVITE_LEN_MAX);
+        bytes.extend_from_slice(b"plenary 2 invite\0");
+        Zeroizing::new(postcard::to_extend(self, bytes).expect("an invite is plain data, and a vector grows"))
     }
 }
 
@@ -207,7 +215,8 @@ fn derive(
     password: Option<&str>,
     room: &RoomId,
 ) -> (RoomKey, [u8; KEY_CHECK_LEN]) {
-    let mut material = Zeroizing::new(secret.0.to_vec());
+    let mut material = Zeroizing::new(Vec::with_capacity(secret.0.len() + 32));
+    material.extend_from_slice(&secret.0);
     if let Some(password) = password {
         let params = Params::new(ARGON2_KIB, ARGON2_PASSES, ARGON2_LANES, Some(32))
             .expect("constants within Argon2's bounds");
@@ -218,8 +227,8 @@ fn derive(
         material.extend_from_slice(&*hashed);
     }
     let hkdf = Hkdf::<Sha256>::new(Some(&room.0), &material);
-    let mut key = [0; 32];
-    hkdf.expand(b"plenary 1 envelope key", &mut key).expect("32 bytes are within HKDF's bound");
+    let mut key = Zeroizing::new([0; 32]);
+    hkdf.expand(b"plenary 1 envelope key", &mut *key).expect("32 bytes are within HKDF's bound");
     let mut check = [0; KEY_CHECK_LEN];
     hkdf.expand(b"plenary 1 key check", &mut check).expect("8 bytes are within HKDF's bound");
     (RoomKey::new(*room, generation, key), check)
@@ -236,12 +245,13 @@ fn rendezvous_of(url: &str) -> Option<String> {
 
 impl fmt::Display for Invite {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let bytes =
-            postcard::to_allocvec(&(&self.signed, &self.signature, &self.secrets)).map_err(|_| fmt::Error)?;
-        let body = BASE64URL_NOPAD.encode(&bytes);
+        let bytes = Vec::with_capacity(INVITE_LEN_MAX);
+        let bytes = postcard::to_extend(&(&self.signed, &self.signature, &self.secrets), bytes);
+        let bytes = Zeroizing::new(bytes.map_err(|_| fmt::Error)?);
+        let body = Zeroizing::new(BASE64URL_NOPAD.encode(&bytes));
         match &self.rendezvous {
-            Some(rendezvous) => write!(f, "{rendezvous}/#{body}"),
-            None => write!(f, "plenary:#{body}"),
+            Some(rendezvous) => write!(f, "{rendezvous}/#{}", *body),
+            None => write!(f, "plenary:#{}", *body),
         }
     }
 }
@@ -259,9 +269,9 @@ impl FromStr for Invite {
         if body.len() > INVITE_LEN_MAX {
             return Err(InviteError::Malformed("it is too long"));
         }
-        let bytes = BASE64URL_NOPAD
-            .decode(body.as_bytes())
-            .map_err(|_| InviteError::Malformed("a character is wrong or missing"))?;
+        let bytes = BASE64URL_NOPAD.decode(body.as_bytes());
+        let bytes =
+            Zeroizing::new(bytes.map_err(|_| InviteError::Malformed("a character is wrong or missing"))?);
         match bytes.first() {
             None => return Err(InviteError::Malformed("nothing stands behind the #")),
             Some(&VERSION) => {}

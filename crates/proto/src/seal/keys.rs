@@ -6,6 +6,7 @@ use ed25519_dalek::{Signer as _, SigningKey, VerifyingKey};
 use serde::de::{self, SeqAccess, Visitor};
 use serde::ser::SerializeTuple as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use zeroize::Zeroizing;
 
 use crate::id::PeerId;
 
@@ -17,6 +18,11 @@ impl Keypair {
     /// Creates the key pair of 32 secret bytes, which the caller takes from the system's random generator.
     pub fn from_seed(seed: &[u8; 32]) -> Keypair {
         Keypair(SigningKey::from_bytes(seed))
+    }
+
+    /// Returns the 32 secret bytes, wiped from memory when dropped, to keep the key beyond this process.
+    pub fn seed(&self) -> Zeroizing<[u8; 32]> {
+        Zeroizing::new(self.0.to_bytes())
     }
 
     /// Returns the public key.

@@ -61,6 +61,7 @@ fn entry(seed: u8, speaks: bool, mixes: bool) -> Entry {
         index: seed,
         votes: true,
         muted: Muted::default(),
+        shares: false,
     }
 }
 

@@ -41,6 +41,7 @@ pub(crate) fn roster() -> SignedRoster {
         index: seed,
         votes: seed != 3,
         muted: Muted { picture: seed == 2, sound: false },
+        shares: seed == 2,
     };
     let roster = Roster {
         host: key(2).id(),
@@ -184,6 +185,7 @@ pub(crate) fn samples() -> Vec<Message> {
             mixes: false,
             muted: Muted::default(),
             ticket: Some(ticket(3, 2)),
+            shares: false,
         }),
         Message::Admit(Box::new(Admit {
             roster: roster(),

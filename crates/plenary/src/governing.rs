@@ -1,0 +1,169 @@
+//! The host's powers over who is in the room.
+
+use std::time::Duration;
+
+use plenary_proto::message::Muted;
+use plenary_proto::seal::{Invite, RoomSecret};
+use plenary_proto::{Command, PeerId};
+
+use crate::error::Error;
+use crate::hosting::Host;
+use crate::open::blocking;
+use crate::random_bytes;
+
+/// A peer in the room, as the host's directory lists it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Listed {
+    /// Id of the peer.
+    pub peer: PeerId,
+    /// Name of the peer; empty if it isn't known.
+    pub name: String,
+    /// The peer that feeds it; `None` for none, and on stage.
+    pub parent: Option<PeerId>,
+    /// Hops from the mixer; 0 for a peer that isn't fed, and on stage.
+    pub depth: u8,
+    /// Time since the host admitted it, or first heard of it.
+    pub here: Duration,
+}
+
+impl Host<'_> {
+    /// Returns the peers in the room, the audience included: all of a room of up to 1000, an even sample of a larger one.
+    /// [`RoomSnapshot::viewers`](crate::RoomSnapshot::viewers) is the exact number of viewers.
+    pub fn directory(self) -> Vec<Listed> {
+        let inner = self.inner();
+        inner.flow.with(|body, now_us, _| {
+            let listed = body.directory(now_us).into_iter().map(|(peer, entry, here_us)| Listed {
+                peer,
+                name: entry.name.to_string(),
+                parent: entry.parent,
+                depth: entry.depth,
+                here: Duration::from_micros(here_us),
+            });
+            listed.collect()
+        })
+    }
+
+    /// Returns the peers in the lobby, with their names.
+    pub fn lobby(self) -> Vec<(PeerId, String)> {
+        self.inner().flow.read(|body| body.lobby())
+    }
+
+    /// Lets a peer in from the lobby; one that has not come yet is let in when it comes.
+    ///
+    /// # Errors
+    /// See [`Host`].
+    pub async fn admit(self, peer: PeerId) -> Result<(), Error> {
+        self.command(Command::Admit(peer), |_| true).await
+    }
+
+    /// Turns a peer in the lobby away.
+    ///
+    /// # Errors
+    /// See [`Host`].
+    pub async fn deny(self, peer: PeerId) -> Result<(), Error> {
+        self.command(Command::Deny(peer), |_| true).await
+    }
+
+    /// Sets whether newcomers wait in the lobby.
+    ///
+    /// # Errors
+    /// See [`Host`].
+    pub async fn set_lobby(self, lobby: bool) -> Result<(), Error> {
+        self.command(Command::Lobby(lobby), |roster| roster.access.lobby == lobby).await
+    }
+
+    /// Locks the room, so that nobody new is admitted, or unlocks it.
+    ///
+    /// # Errors
+    /// See [`Host`].
+    pub async fn lock(self, locked: bool) -> Result<(), Error> {
+        self.command(Command::Lock(locked), |roster| roster.access.locked == locked).await
+    }
+
+    /// Removes a peer from the room. No member links with it any more, and it is refused if it comes back with this
+    /// identity. With another one it may come back by the invite: see [`ban`](Self::ban).
+    ///
+    /// # Errors
+    /// See [`Host`].
+    pub async fn remove(self, peer: PeerId) -> Result<(), Error> {
+        self.command(Command::Remove(peer), |roster| roster.access.removed.contains(&peer)).await?;
+        if let Some(keys) = &mut *self.inner().keys.lock() {
+            keys.removed = self
+                .inner()
+                .flow
+                .read(|body| body.roster().map(|roster| roster.access.removed.to_vec()).unwrap_or_default());
+        }
+        Ok(())
+    }
+
+    /// Removes a peer, and replaces the invite, which it knows: [`renew_invite`](Self::renew_invite).
+    ///
+    /// # Errors
+    /// See [`Host`].
+    pub async fn ban(self, peer: PeerId) -> Result<Invite, Error> {
+        self.remove(peer).await?;
+        self.renew_invite().await
+    }
+
+    /// Replaces the invite. Members stay; the old invite admits nobody any more. Returns the new one, as
+    /// [`Room::invite`](crate::Room::invite) does from now on.
+    ///
+    /// # Errors
+    /// See [`Host`].
+    pub async fn renew_invite(self) -> Result<Invite, Error> {
+        let inner = self.inner();
+        let (before, password) = (inner.invite.lock().clone(), inner.options.password.clone());
+        let secret = RoomSecret(random_bytes());
+        let made = secret.clone();
+        let (invite, key) = blocking(move || {
+            let password = password.as_ref().map(|password| password.as_str());
+            let invite = before.renewed(made, password);
+            let key = invite.key(password);
+            (invite, key)
+        })
+        .await?;
+        let generation = invite.generation();
+        let renews = Command::Renew(key?.for_member());
+        self.command(renews, |roster| roster.access.generation == generation).await?;
+        *inner.invite.lock() = invite.clone();
+        if let Some(keys) = &mut *inner.keys.lock() {
+            (keys.secret, keys.generation) = (secret, generation);
+        }
+        Ok(invite)
+    }
+
+    /// Asks a speaker to send no picture or no sound. Its application may end that; the host can't.
+    ///
+    /// # Errors
+    /// See [`Host`].
+    pub async fn ask_to_mute(self, peer: PeerId, muted: Muted) -> Result<(), Error> {
+        self.command(Command::AskToMute(peer, muted), |_| true).await
+    }
+
+    /// Makes another peer on stage the host.
+    ///
+    /// # Errors
+    /// See [`Host`].
+    pub async fn hand_over(self, peer: PeerId) -> Result<(), Error> {
+        let handed = self.command(Command::HandOver(peer), |roster| roster.host == peer).await;
+        // another host than this peer is what was asked for
+        match handed {
+            Err(Error::NotHost(_)) => Ok(()),
+            handed => handed,
+        }
+    }
+
+    /// Ends the room: every peer leaves it. Resolves when this peer has left.
+    ///
+    /// # Errors
+    /// [`Error::NotHost`] if another peer has become host.
+    pub async fn end(self) -> Result<(), Error> {
+        match self.command(Command::End, |roster| roster.access.ended).await {
+            Ok(()) | Err(Error::Closed) => {}
+            Err(error) => return Err(error),
+        }
+        self.room().closed().await;
+        Ok(())
+    }
+}

@@ -1,0 +1,70 @@
+//! Files with secrets, which only their user may read.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, ErrorKind, Read as _, Write as _};
+use std::path::Path;
+
+use zeroize::Zeroizing;
+
+use crate::error::Error;
+use crate::random_u64;
+
+/// Maximum bytes read of a file: more than any secret has.
+const LEN_MAX: u64 = 4096;
+
+/// Reads a file; `None` if there is none. A file that others may read is refused, since its secret is one no more.
+pub(crate) fn read(path: &Path) -> Result<Option<Zeroizing<String>>, Error> {
+    let file = match File::open(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        opened => opened.map_err(|error| trouble("cannot read", path, error))?,
+    };
+    let mut text = Zeroizing::new(String::with_capacity(LEN_MAX as usize));
+    let read = is_private(&file).and_then(|()| file.take(LEN_MAX).read_to_string(&mut text));
+    read.map_err(|error| trouble("cannot read", path, error))?;
+    Ok(Some(text))
+}
+
+/// Writes a new file; fails if there is one.
+pub(crate) fn create(path: &Path, text: &str) -> Result<(), Error> {
+    write_new(path, text).map_err(|error| trouble("cannot write", path, error))
+}
+
+/// Writes a file in place of an existing one: a crash leaves the one or the other.
+pub(crate) fn replace(path: &Path, text: &str) -> Result<(), Error> {
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(format!(".{:x}", random_u64()));
+    let beside = Path::new(&beside);
+    let written = write_new(beside, text).and_then(|()| fs::rename(beside, path));
+    written.map_err(|error| {
+        // the error that matters is the first one
+        let _ = fs::remove_file(beside);
+        trouble("cannot write", path, error)
+    })
+}
+
+fn write_new(path: &Path, text: &str) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = options.open(path)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()
+}
+
+#[cfg(unix)]
+fn is_private(file: &File) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let is_read_by_others = file.metadata()?.permissions().mode() & 0o077 != 0;
+    let open = || io::Error::new(ErrorKind::PermissionDenied, "others may read it (its mode must be 0600)");
+    if is_read_by_others { Err(open()) } else { Ok(()) }
+}
+
+#[cfg(not(unix))]
+fn is_private(_: &File) -> io::Result<()> {
+    Ok(())
+}
+
+fn trouble(what: &str, path: &Path, error: io::Error) -> Error {
+    Error::Io { what: format!("{what} {}", path.display()), error }
+}

@@ -1,0 +1,276 @@
+//! Secrets that an application holds or keeps: an identity, a room's keys, a password. All are wiped from memory
+//! when dropped, and none is shown by `Debug`.
+
+use std::fmt;
+use std::path::Path;
+
+use data_encoding::BASE64URL_NOPAD;
+use plenary_proto::PeerId;
+use plenary_proto::message::REMOVED_MAX;
+use plenary_proto::seal::{Invite, Keypair, RoomSecret};
+use zeroize::Zeroizing;
+
+use crate::error::Error;
+use crate::{random_bytes, secret_file};
+
+/// First words of the files, with the version of their format.
+const IDENTITY_FILE: &str = "plenary identity 1 ";
+const ROOM_KEYS_FILE: &str = "plenary room keys 1 ";
+/// Bytes of a [`RoomKeys`] before the removed peers: version, root key, host's key, secret, generation.
+const ROOM_KEYS_LEN: usize = 1 + 32 + 32 + 16 + 2;
+const ROOM_KEYS_VERSION: u8 = 1;
+
+/// Bytes or a file that are no identity or no room keys of this version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("these are no keys of a version that this program reads")]
+pub struct NoKeys;
+
+/// Password of a room.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Password(Zeroizing<String>);
+
+impl Password {
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<String> for Password {
+    fn from(text: String) -> Password {
+        Password(Zeroizing::new(text))
+    }
+}
+
+impl From<&str> for Password {
+    fn from(text: &str) -> Password {
+        text.to_owned().into()
+    }
+}
+
+impl fmt::Debug for Password {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Password(…)")
+    }
+}
+
+/// Lasting identity of a peer: the secret key behind its [`PeerId`].
+///
+/// Without one, a peer has a new id in each room. Two peers of one room must not share an identity.
+#[derive(Clone)]
+pub struct Identity(pub(crate) Keypair);
+
+impl Identity {
+    /// Makes a new identity from the system's randomness.
+    pub fn generate() -> Identity {
+        Identity(Keypair::from_seed(&random_seed()))
+    }
+
+    /// Returns the identity of 32 secret bytes, for example derived from a key that the application holds.
+    pub fn from_seed(seed: [u8; 32]) -> Identity {
+        Identity(Keypair::from_seed(&Zeroizing::new(seed)))
+    }
+
+    /// Returns the 32 secret bytes, to store them.
+    pub fn seed(&self) -> Zeroizing<[u8; 32]> {
+        self.0.seed()
+    }
+
+    /// Returns the id that peers know this identity by.
+    pub fn peer(&self) -> PeerId {
+        self.0.id()
+    }
+
+    /// Reads an identity from a file; without the file, makes an identity and writes it there, for this user alone
+    /// (mode 0600).
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the file can't be read or written, or if others may read it; [`Error::NoKeys`] if it holds
+    /// something else.
+    pub fn load_or_create(path: impl AsRef<Path>) -> Result<Identity, Error> {
+        let path = path.as_ref();
+        if let Some(bytes) = read(path, IDENTITY_FILE)? {
+            let seed: Zeroizing<[u8; 32]> = Zeroizing::new(bytes[..].try_into().map_err(|_| NoKeys)?);
+            return Ok(Identity(Keypair::from_seed(&seed)));
+        }
+        let made = Identity::generate();
+        secret_file::create(path, &text(IDENTITY_FILE, &*made.seed()))?;
+        Ok(made)
+    }
+}
+
+impl fmt::Debug for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Identity({:?})", self.peer())
+    }
+}
+
+/// Keys of a room, which its host holds: who has them is the host of the room.
+///
+/// A host that restarts with them ([`HostOptions::keys`](crate::HostOptions::keys)) goes on with its room: the
+/// same root key and identity, so that members accept it, and the same secret and generation, so that invites
+/// that were given out stay good. Peers that it removed stay out.
+#[derive(Clone)]
+pub struct RoomKeys {
+    pub(crate) root: Keypair,
+    pub(crate) host: Keypair,
+    pub(crate) secret: RoomSecret,
+    pub(crate) generation: u16,
+    /// Peers that the host has removed, the last ones at the end.
+    pub(crate) removed: Vec<PeerId>,
+}
+
+impl RoomKeys {
+    /// Makes the keys of a new room.
+    pub fn generate() -> RoomKeys {
+        RoomKeys::of(Identity::generate())
+    }
+
+    /// Makes the keys of a new room with this host.
+    pub fn of(host: Identity) -> RoomKeys {
+        let root = Keypair::from_seed(&random_seed());
+        RoomKeys {
+            root,
+            host: host.0,
+            secret: RoomSecret(random_bytes()),
+            generation: 0,
+            removed: Vec::new(),
+        }
+    }
+
+    /// Returns the host's identity.
+    pub fn host(&self) -> PeerId {
+        self.host.id()
+    }
+
+    /// Encodes the keys, to store them.
+    pub fn to_bytes(&self) -> Zeroizing<Vec<u8>> {
+        let mut bytes = Zeroizing::new(Vec::with_capacity(ROOM_KEYS_LEN + 32 * self.removed.len()));
+        bytes.push(ROOM_KEYS_VERSION);
+        bytes.extend_from_slice(&*self.root.seed());
+        bytes.extend_from_slice(&*self.host.seed());
+        bytes.extend_from_slice(&self.secret.0);
+        bytes.extend_from_slice(&self.generation.to_be_bytes());
+        self.removed.iter().for_each(|peer| bytes.extend_from_slice(&peer.0));
+        bytes
+    }
+
+    /// Decodes keys.
+    ///
+    /// # Errors
+    /// [`NoKeys`] if the bytes are not those of [`to_bytes`](Self::to_bytes).
+    pub fn from_bytes(bytes: &[u8]) -> Result<RoomKeys, NoKeys> {
+        let (version, rest) = bytes.split_first().ok_or(NoKeys)?;
+        let (root, rest) = rest.split_first_chunk().ok_or(NoKeys)?;
+        let (host, rest) = rest.split_first_chunk().ok_or(NoKeys)?;
+        let (secret, rest) = rest.split_first_chunk().ok_or(NoKeys)?;
+        let (generation, removed) = rest.split_first_chunk().ok_or(NoKeys)?;
+        let generation = u16::from_be_bytes(*generation);
+        let (removed, rest) = removed.as_chunks::<32>();
+        if *version != ROOM_KEYS_VERSION || !rest.is_empty() || removed.len() > REMOVED_MAX {
+            return Err(NoKeys);
+        }
+        let removed = removed.iter().map(|id| PeerId(*id)).collect();
+        let [root, host] = [root, host].map(Keypair::from_seed);
+        Ok(RoomKeys { root, host, secret: RoomSecret(*secret), generation, removed })
+    }
+
+    /// Reads keys from a file; `None` without the file.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the file can't be read, or if others may read it; [`Error::NoKeys`] if it holds something
+    /// else.
+    pub fn load(path: impl AsRef<Path>) -> Result<Option<RoomKeys>, Error> {
+        let bytes = read(path.as_ref(), ROOM_KEYS_FILE)?;
+        Ok(bytes.map(|bytes| RoomKeys::from_bytes(&bytes)).transpose()?)
+    }
+
+    /// Writes the keys to a file, for this user alone (mode 0600). A crash leaves the old file or the new one.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the file can't be written.
+    pub fn save(&self, path: impl AsRef<Path>) -> Result<(), Error> {
+        secret_file::replace(path.as_ref(), &text(ROOM_KEYS_FILE, &self.to_bytes()))
+    }
+}
+
+impl fmt::Debug for RoomKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RoomKeys({:?}, …)", self.root.id())
+    }
+}
+
+/// Writes an invite to a file, for this user alone (mode 0600): who has it may come in.
+///
+/// # Errors
+/// [`Error::Io`] if the file can't be written.
+pub fn save_invite(invite: &Invite, path: impl AsRef<Path>) -> Result<(), Error> {
+    secret_file::replace(path.as_ref(), &Zeroizing::new(format!("{invite}\n")))
+}
+
+pub(crate) fn random_seed() -> Zeroizing<[u8; 32]> {
+    Zeroizing::new(random_bytes())
+}
+
+/// Returns a secret as the line of a file.
+fn text(kind: &str, bytes: &[u8]) -> Zeroizing<String> {
+    let encoded = Zeroizing::new(BASE64URL_NOPAD.encode(bytes));
+    let mut text = Zeroizing::new(String::with_capacity(kind.len() + encoded.len() + 1));
+    text.extend([kind, &encoded, "\n"]);
+    text
+}
+
+/// Reads the secret of a file of that kind; `None` without the file.
+fn read(path: &Path, kind: &str) -> Result<Option<Zeroizing<Vec<u8>>>, Error> {
+    let Some(text) = secret_file::read(path)? else { return Ok(None) };
+    let encoded = text.trim_end().strip_prefix(kind).ok_or(NoKeys)?;
+    let bytes = BASE64URL_NOPAD.decode(encoded.as_bytes()).map_err(|_| NoKeys)?;
+    Ok(Some(Zeroizing::new(bytes)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_identity_is_made_once_and_kept_for_its_user_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("identity");
+        let made = Identity::load_or_create(&file).unwrap();
+        assert_eq!(Identity::load_or_create(&file).unwrap().peer(), made.peer());
+        assert_eq!(Identity::from_seed(*made.seed()).peer(), made.peer());
+        assert_ne!(Identity::generate().peer(), made.peer());
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt as _;
+            let mode = |mode| std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).unwrap();
+            assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+            mode(0o644);
+            assert!(matches!(Identity::load_or_create(&file), Err(Error::Io { .. })), "others can read it");
+            mode(0o600);
+        }
+        assert!(matches!(RoomKeys::load(&file), Err(Error::NoKeys(_))), "a file of another kind");
+        std::fs::write(&file, "plenary identity 1 AAAA").unwrap();
+        assert!(matches!(Identity::load_or_create(&file), Err(Error::NoKeys(_))));
+    }
+
+    #[test]
+    fn room_keys_come_back_from_bytes_and_files_and_show_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("keys");
+        assert!(RoomKeys::load(&file).unwrap().is_none());
+        let keys = RoomKeys { generation: 513, ..RoomKeys::generate() };
+        keys.save(&file).unwrap();
+        keys.save(&file).unwrap(); // in place of the first
+        let read = RoomKeys::load(&file).unwrap().unwrap();
+        assert_eq!(*read.to_bytes(), *keys.to_bytes());
+        assert_eq!((read.host(), read.root.id(), read.generation), (keys.host(), keys.root.id(), 513));
+        let bytes = keys.to_bytes();
+        for len in 0..bytes.len() {
+            assert!(RoomKeys::from_bytes(&bytes[..len]).is_err(), "{len} bytes");
+        }
+        assert!(RoomKeys::from_bytes(&[&bytes[..], &[0]].concat()).is_err());
+        let shown = format!("{keys:?} {:?} {:?}", Password::from("tulip"), Identity::generate());
+        assert!(!shown.contains("tulip") && shown.len() < 120, "{shown}");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "no half-written file is left");
+    }
+}
