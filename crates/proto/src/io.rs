@@ -58,6 +58,9 @@ pub enum Command {
     Promote(PeerId),
     /// Host only: takes the floor from a peer, or denies it.
     Demote(PeerId),
+    /// Host only: hands the room over to a peer on stage. At the peer that holds the root key, with its own id: takes
+    /// the room back from whoever is host.
+    HandOver(PeerId),
     /// Requests the floor (true), or gives it up to watch only (false). On an open stage the host grants the
     /// floor, otherwise its application decides.
     Speak(bool),
@@ -392,7 +395,7 @@ pub enum Event {
         reason: ElectionReason,
         /// Number of signatures.
         signatures: usize,
-        /// Number of voters on the roster.
+        /// Number of peers on the roster.
         roster: usize,
         /// The mixers, the lead first.
         mixers: Vec<PeerId>,

@@ -155,6 +155,7 @@ impl View<'_> {
             roster: roster.clone(),
             under: self.mandate.under_before(roster.epoch).cloned(),
             decided: self.mandate.decided.clone(),
+            confirmed: self.mandate.confirmed.clone(),
             failovers: List::truncated(self.mandate.failovers.iter().cloned()),
         }
     }

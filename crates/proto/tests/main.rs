@@ -17,5 +17,6 @@ mod room;
 mod samples;
 mod seal;
 mod search;
+mod squatting;
 mod timeouts;
 mod uplink;

@@ -203,7 +203,13 @@ fn a_peer_that_keeps_breaking_the_rules_is_dropped_and_not_heard_again() {
         room.handle(Time(1), Input::Misbehaved(stranger));
         assert_eq!(dropped(&drain(&mut room)), count == 8);
     }
-    let join = Message::Join(Join { name: Text::truncated("x"), speaks: false, views: true, mixes: false, muted: Muted::default() });
+    let join = Message::Join(Join {
+        name: Text::truncated("x"),
+        speaks: false,
+        views: true,
+        mixes: false,
+        muted: Muted::default(),
+    });
     assert_eq!(message(&mut room, stranger, join.clone()), []);
     assert_ne!(message(&mut room, key(8).id(), join), []);
 }
@@ -367,7 +373,15 @@ fn a_member_lets_viewers_in_in_the_hosts_stead_but_none_twice_in_a_second_and_no
     let mut room = RoomState::new(key(3), config(3, false), 7, Time(0));
     room.handle(Time(0), Input::SignalUp(true));
     drain(&mut room);
-    let join = |speaks| Message::Join(Join { name: Text::truncated("x"), speaks, views: true, mixes: false, muted: Muted::default() });
+    let join = |speaks| {
+        Message::Join(Join {
+            name: Text::truncated("x"),
+            speaks,
+            views: true,
+            mixes: false,
+            muted: Muted::default(),
+        })
+    };
     let answered = |room: &mut RoomState, seed: u8, speaks| {
         let outputs = message(room, key(seed).id(), join(speaks));
         match said_to(&outputs, key(seed).id())[..] {

@@ -15,8 +15,8 @@ use std::collections::VecDeque;
 
 use plenary_proto::bounded::{List, Text};
 use plenary_proto::message::{
-    Access,
-    Answer, CodecSource, Consent, Description, LinkKind, Message, Offer, ProgramFormat, Setup, VideoRequest,
+    Access, Answer, CodecSource, Consent, Description, LinkKind, Message, Offer, ProgramFormat, Setup,
+    VideoRequest,
 };
 use plenary_proto::{
     Address, Command, Event, HostConfig, Input, MixRole, Output, PeerId, RoomConfig, RoomState, StreamKind,
@@ -465,7 +465,7 @@ mod tests {
             access: Access::default(),
         };
         let roster = Signed::addressed(root(), &super::room(), None, 6, 0, u64::MAX, nobody).into();
-        let admit = Admit { roster, under: None, decided: None, failovers: List::default() };
+        let admit = Admit { roster, under: None, decided: None, confirmed: None, failovers: List::default() };
         room.happen(Op::Late { us: 15_000_000 });
         let message = Box::new(Message::Admit(Box::new(admit)));
         room.happen(Op::Say(Said { at: viewer, from: cast()[0], via: 0, message }));

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::election::{Decided, FAILOVERS_MAX, Failover};
+use super::election::{Confirmed, Decided, FAILOVERS_MAX, Failover};
 use super::reign::SignedRoster;
 use super::roster::{Muted, NAME_LEN_MAX};
 use crate::bounded::{List, Text};
@@ -32,6 +32,8 @@ pub struct Admit {
     pub under: Option<SignedRoster>,
     /// The last decided election, if any.
     pub decided: Option<Decided>,
+    /// The host's word on that election, as far as the sender knows it.
+    pub confirmed: Option<Signed<Confirmed>>,
     /// The failovers of that term, by rank.
     pub failovers: List<Signed<Failover>, FAILOVERS_MAX>,
 }
