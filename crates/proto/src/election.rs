@@ -294,11 +294,14 @@ impl Election {
     }
 
     /// Returns whether every candidate has been reported by all of its measurers and has claimed for `term`
-    /// or a later term. Mixers that fell silent are excluded, both as candidates and as measurers.
+    /// or a later term. Mixers that fell silent are excluded, and a host that is missed, both as candidates and as
+    /// measurers.
     fn all_reported(&self, view: &View<'_>, term: u32) -> bool {
         let Some(roster) = view.stage.roster() else { return false };
         let draw = view.draw();
-        let lives = |peer: &PeerId| !view.mandate.has_lost(peer);
+        let absent = roster.host;
+        let misses_host = view.stage.misses_host(view.now, view.me);
+        let lives = |peer: &PeerId| !view.mandate.has_lost(peer) && !(misses_host && *peer == absent);
         view.stage.candidates().iter().filter(|candidate| lives(candidate)).all(|candidate| {
             let mut measured = measurers(roster, &draw, candidate).into_iter().filter(lives);
             let claimed = self.claims.get(candidate).is_some_and(|(_, claim)| claim.body.term >= term);

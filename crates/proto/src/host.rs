@@ -191,6 +191,11 @@ impl Host {
         newer && !handed_on && view.config.host.is_some()
     }
 
+    /// Whether most of the stage was away just now, so that the others may have decided without this host.
+    pub(crate) fn was_cut_off(&self, now: Time) -> bool {
+        self.cut_off_at.is_some_and(|at| now.since(at) < CUT_OFF_US)
+    }
+
     /// Whether a roster was signed by the host from which this one took the room back, after it had been cut off.
     pub(crate) fn was_replaced_by(&self, roster: &ProvenRoster) -> bool {
         self.rival == Some((roster.sender, reign_of(roster.epoch)))
@@ -222,8 +227,7 @@ impl Host {
             }
         }
         self.reclaimed_at = Some(view.now);
-        let cut_off = self.cut_off_at.is_some_and(|at| view.now.since(at) < CUT_OFF_US);
-        self.rival = cut_off.then_some((rival.sender, reign_of(rival.epoch)));
+        self.rival = self.was_cut_off(view.now).then_some((rival.sender, reign_of(rival.epoch)));
         self.confirm_at = Some(view.now + CONFIRM_AGAIN_US);
         self.reigns =
             Reigns(List::truncated([Reign::Named { named: successor(view, &root, known, number, view.me) }]));

@@ -59,7 +59,7 @@ pub enum Command {
     /// Host only: takes the floor from a peer, or denies it.
     Demote(PeerId),
     /// Host only: hands the room over to a peer on stage. At the peer that holds the root key, with its own id: takes
-    /// the room back from whoever is host.
+    /// the room back from the present host.
     HandOver(PeerId),
     /// Requests the floor (true), or gives it up to watch only (false). On an open stage the host grants the
     /// floor, otherwise its application decides.

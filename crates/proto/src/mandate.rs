@@ -71,7 +71,7 @@ pub(crate) struct Mandate {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Judge {
     pub(crate) now: Time,
-    /// The peer is the host, whose word nobody else gives.
+    /// The peer is the host: no other peer confirms outcomes to it.
     pub(crate) hosts: bool,
     /// The peer believes that the host is gone.
     pub(crate) absent: bool,

@@ -234,9 +234,9 @@ impl Stage {
         })
     }
 
-    /// Returns whether `signers`, who asked for them, have enough signatures to go on: a majority of all peers which
-    /// decides; or, once it is `late`, whoever decides. Few voters don't while most peers of the newest roster are
-    /// away: then they are cut off, rather than left without answers.
+    /// Returns whether the signatures that this peer has collected suffice: signers that decide and are a majority of
+    /// all peers; or, once it is `late`, signers that decide. Few voters don't suffice while most peers of the newest
+    /// roster are away: then this side is cut off.
     pub(crate) fn suffices(
         &self,
         epoch: u32,

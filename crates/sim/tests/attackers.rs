@@ -203,6 +203,10 @@ fn squatters_that_come_right_after_the_host_decide_nothing_and_make_nobody_host(
                 }
             }
             assert!(world.starving(2 * SECOND).is_empty(), "seed {seed}");
+            assert!(
+                world.snapshot(world.planned(0)).rank.term > 0,
+                "seed {seed}: they keep the room from electing"
+            );
         }
     }
 }

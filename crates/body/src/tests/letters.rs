@@ -32,7 +32,13 @@ fn nonce(number: u8) -> [u8; NONCE_LEN] {
 }
 
 fn join() -> Message {
-    Message::Join(Join { name: Text::truncated("Ada"), speaks: true, views: false, mixes: true, muted: Muted::default() })
+    Message::Join(Join {
+        name: Text::truncated("Ada"),
+        speaks: true,
+        views: false,
+        mixes: true,
+        muted: Muted::default(),
+    })
 }
 
 fn author(letter: Letter) -> Option<(PeerId, Message)> {

@@ -28,8 +28,8 @@ pub const REIGNS_MAX: usize = 3;
 const REIGN_SHIFT: u32 = 20;
 /// Maximum number of a reign.
 pub const REIGN_NUMBER_MAX: u32 = u32::MAX >> REIGN_SHIFT;
-/// Maximum distance of a chosen reign's number above the last one: heirs whose votes were divided use up a number
-/// each, and no majority may use up all numbers. A guess.
+/// Maximum distance of a chosen reign's number above the last one: divided votes use up a number each, and no
+/// majority may use up all numbers. A guess.
 pub(crate) const REIGNS_AHEAD_MAX: u32 = 16;
 
 /// Returns the number of the reign that an epoch belongs to; 0 under the root key.
@@ -79,7 +79,7 @@ pub enum Reign {
         /// The new host, countersigned by a majority of that roster ([`Roster::weigh`]).
         chosen: Countersigned<Heir, ROSTER_MAX>,
     },
-    /// The preceding host named its successor, or the root key the host, whoever reigned before. The statement's
+    /// The preceding host named its successor, or the root key the host, after any reign. The statement's
     /// epoch is that of the last roster before.
     Named {
         /// The new host.
@@ -127,7 +127,7 @@ impl Reign {
         }
     }
 
-    /// Checks the reign as the one after that of number `before`, whose rosters `signer` signs.
+    /// Checks the reign as the one after the reign `before`; `signer` signed the rosters of that one.
     fn verify_after(
         &self,
         (signer, before): (PeerId, u32),

@@ -138,13 +138,13 @@ pub enum Weight {
     /// No majority.
     Few,
     /// A majority of all peers, in a roster where the host's silence leaves no majority of voters: it counts only
-    /// for who has not heard the host for long.
+    /// for a peer that has not heard the host for long.
     WithoutHost,
     /// A majority of the voters: it counts for everyone.
     Majority,
 }
 
-/// Maximum voters of a roster whose other peers may decide without the host: with three, two voters are a majority
+/// Maximum voters of a roster in which the other peers may decide without the host: with three, two voters are a majority
 /// without it.
 const VOTERS_WITHOUT_HOST_MAX: usize = 2;
 

@@ -208,13 +208,13 @@ impl RoomState {
     }
 
     /// Returns whether this peer believes that the host is gone, if `from` says so. A peer on stage hears the host
-    /// itself, a viewer believes its parent.
+    /// itself, a viewer believes its parent. A host that was cut off was gone for the others.
     pub(super) fn believes_host_gone(&self, from: &PeerId) -> bool {
         let misses_host = self.shared.stage.misses_host(self.shared.now, self.shared.me);
         let on_stage = self.shared.stage.contains(&self.shared.me);
         match self.tree.above().0 {
             Some(parent) if !on_stage => parent == *from,
-            _ => misses_host,
+            _ => misses_host || self.membership.was_cut_off(self.shared.now),
         }
     }
 

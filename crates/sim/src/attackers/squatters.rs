@@ -1,4 +1,5 @@
-//! Squatters: ids of one owner that come to the stage right after the host, in order to be a majority there.
+//! Squatters: ids of one owner that come to the stage right after the host, in order to be a majority there. They sign
+//! nothing that others propose.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -97,6 +98,15 @@ impl Plot {
     }
 }
 
+/// Whether an output helps the others to decide something.
+fn is_vote(output: &Output) -> bool {
+    let (Output::Control(_, message) | Output::Signal(_, message) | Output::Relay { message, .. }) = output
+    else {
+        return false;
+    };
+    matches!(message, Message::Vote { .. } | Message::PreVote { .. } | Message::ReignVote { .. })
+}
+
 /// Member of the group, or a viewer that acts for it after its members have left.
 #[derive(Clone, Debug)]
 pub struct Squatter(Arc<Mutex<Plot>>);
@@ -109,8 +119,10 @@ impl Squatter {
 
 impl Deviation for Squatter {
     fn output(&mut self, now: Time, output: Output, instead: &mut Vec<Output>) {
-        instead.push(output);
         let mut plot = self.plot();
+        if !is_vote(&output) {
+            instead.push(output);
+        }
         if now < plot.next_at {
             return;
         }
