@@ -11,6 +11,7 @@ use crate::codec_times::Claimed;
 use crate::lag::{LATE_US, Shedding};
 use crate::outs::{BodyEvent, CaptureCommand, Outs};
 use crate::rate::ProgramRate;
+use crate::voices::meant;
 
 /// Interval of the adaptation to what the links carry, and of the report of degradations to the brain.
 const ADAPT_US: u64 = 1_000_000;
@@ -90,7 +91,7 @@ impl Body {
         let speakers = self.speakers();
         let Some(said) = self.media.take_speaking(&speakers, now_us) else { return };
         let dominant = speakers.iter().find(|peer| said.dominant == Some(peer.csrc())).copied();
-        let speaking = speakers.into_iter().filter(|peer| said.now.contains(&peer.csrc())).collect();
+        let speaking = meant(&speakers).filter(|peer| said.now.contains(&peer.csrc())).collect();
         outs.events.push(BodyEvent::Speaking { dominant, speaking });
     }
 

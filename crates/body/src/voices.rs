@@ -56,9 +56,14 @@ impl Voices {
         }
     }
 
-    /// Returns the present level of each speaker (RFC 6464).
+    /// Returns the present level of each speaker (RFC 6464), in the order given.
     pub(crate) fn levels(&self, speakers: &[PeerId], now_us: u64) -> Vec<(PeerId, u8)> {
-        speakers.iter().map(|peer| (*peer, self.level(peer.csrc(), now_us))).collect()
+        let meant: Vec<_> = meant(speakers).collect();
+        let level = |peer: &PeerId| match meant.contains(peer) {
+            true => self.level(peer.csrc(), now_us),
+            false => LEVEL_SILENT,
+        };
+        speakers.iter().map(|peer| (*peer, level(peer))).collect()
     }
 
     fn level(&self, csrc: u32, now_us: u64) -> u8 {
@@ -72,7 +77,7 @@ impl Voices {
     pub(crate) fn update(&mut self, speakers: &[PeerId], now_us: u64) -> Option<Speaking> {
         let present = |csrc: &u32| speakers.iter().any(|peer| peer.csrc() == *csrc);
         self.levels.retain(|csrc, _| present(csrc));
-        let levels = speakers.iter().map(|peer| (u64::from(peer.csrc()), self.level(peer.csrc(), now_us)));
+        let levels = meant(speakers).map(|peer| (u64::from(peer.csrc()), self.level(peer.csrc(), now_us)));
         let levels: Vec<(u64, u8)> = levels.collect();
         self.stepped_us = self.stepped_us.max(now_us.saturating_sub(STEPS_MAX * SOUND_FRAME_US));
         while self.stepped_us + SOUND_FRAME_US <= now_us {
@@ -90,9 +95,25 @@ impl Voices {
     }
 }
 
+/// Returns the speakers that CSRCs mean, in roster order: of several with the same CSRC the first, since a
+/// peer can make up ids until one has another's.
+pub(crate) fn meant(speakers: &[PeerId]) -> impl Iterator<Item = PeerId> {
+    let is_first = |at: &usize| !speakers[..*at].iter().any(|peer| peer.csrc() == speakers[*at].csrc());
+    (0..speakers.len()).filter(is_first).map(|at| speakers[at])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_id_made_up_to_begin_like_a_speakers_takes_no_voice_from_it() {
+        let twin = PeerId(std::array::from_fn(|at| if at < 4 { 1 } else { 9 }));
+        let mut voices = Voices::default();
+        voices.heard(&[Contributor { csrc: twin.csrc(), level: 20 }], 1_000_000);
+        assert_eq!(voices.levels(&[STAGE[0], twin], 1_000_000), [(STAGE[0], 20), (twin, LEVEL_SILENT)]);
+        assert_eq!(meant(&[STAGE[0], twin, STAGE[1]]).collect::<Vec<_>>(), STAGE[..2]);
+    }
 
     const STAGE: [PeerId; 3] = [PeerId([1; 32]), PeerId([2; 32]), PeerId([3; 32])];
 

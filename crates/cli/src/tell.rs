@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use plenary_proto::message::MESSAGE_VERSION;
 use plenary::{Mode, OnEvent, RoomEvent, Shedding};
 use plenary_proto::bounded::plain;
+use plenary_proto::message::MESSAGE_VERSION;
 
 use crate::commands::govern::short;
 

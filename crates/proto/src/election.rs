@@ -277,15 +277,15 @@ impl Election {
             Some(_) if issues >= ISSUES_MAX => failed_at,
             Some(issued) if !issued.lacking.is_empty() => {
                 let answered = issued.votes.keys().chain(&issued.lacking).collect::<BTreeSet<_>>().len();
-                let all_in = view.stage.voters(issued.epoch).is_some_and(|voters| answered >= voters);
+                let all_in = view.stage.size(issued.epoch).is_some_and(|(peers, _)| answered >= peers);
                 if all_in { view.now } else { issued.at + VOTES_US_MAX }
             }
             Some(issued) => issued.at + REISSUE_US,
         };
-        if due_at <= view.now && issues < ISSUES_MAX {
-            self.issue(view);
-        } else {
+        if due_at > view.now || issues >= ISSUES_MAX {
             self.wake(due_at);
+        } else if !self.count(view, true) {
+            self.issue(view);
         }
     }
 
@@ -294,11 +294,14 @@ impl Election {
     }
 
     /// Returns whether every candidate has been reported by all of its measurers and has claimed for `term`
-    /// or a later term. Mixers that fell silent are excluded, both as candidates and as measurers.
+    /// or a later term. Mixers that fell silent are excluded, and a host that is missed, both as candidates and as
+    /// measurers.
     fn all_reported(&self, view: &View<'_>, term: u32) -> bool {
         let Some(roster) = view.stage.roster() else { return false };
         let draw = view.draw();
-        let lives = |peer: &PeerId| !view.mandate.has_lost(peer);
+        let absent = roster.host;
+        let misses_host = view.stage.misses_host(view.now, view.me);
+        let lives = |peer: &PeerId| !view.mandate.has_lost(peer) && !(misses_host && *peer == absent);
         view.stage.candidates().iter().filter(|candidate| lives(candidate)).all(|candidate| {
             let mut measured = measurers(roster, &draw, candidate).into_iter().filter(lives);
             let claimed = self.claims.get(candidate).is_some_and(|(_, claim)| claim.body.term >= term);
@@ -339,7 +342,7 @@ impl Election {
         });
         let signed = view.sign(ballot);
         view.send_stage(&Message::Ballot(Box::new(signed)));
-        self.count(view);
+        self.count(view, false);
     }
 
     /// Handles the opener's ballot: votes for its outcome, sends the evidence that it lacks, or rejects it.
@@ -430,7 +433,7 @@ impl Election {
         };
         if issued.hash == ballot && view.stage.contains(&from) && issued.votes.len() < ROSTER_MAX && holds() {
             issued.votes.insert(from, signature);
-            self.count(view);
+            self.count(view, false);
         }
     }
 
@@ -455,11 +458,14 @@ impl Election {
         }
     }
 
-    /// Decides the election once a majority has signed the outcome.
-    fn count(&mut self, view: &mut View<'_>) {
-        let Some(issued) = self.open.as_ref().and_then(|open| open.ballot.as_ref()) else { return };
-        if view.stage.majority(issued.epoch, issued.votes.keys()) != Some(true) {
-            return;
+    /// Decides the election once enough peers have signed the outcome; returns whether they have. `late`: the others
+    /// had the time to sign, and lack nothing in the ballot.
+    fn count(&mut self, view: &mut View<'_>, late: bool) -> bool {
+        let Some(issued) = self.open.as_ref().and_then(|open| open.ballot.as_ref()) else { return false };
+        let signers: Vec<_> = issued.votes.keys().copied().collect();
+        let late = late && issued.lacking.is_empty();
+        if !view.stage.suffices(issued.epoch, &signers, (view.now, view.me), late) {
+            return false;
         }
         let decided = Decided {
             epoch: issued.epoch,
@@ -469,7 +475,9 @@ impl Election {
         self.tallies = issued.tallies.clone();
         self.open = None;
         view.send_stage(&Message::Decided(Box::new(decided.clone())));
-        view.out.note(Note::Decided(Box::new(decided)));
+        let absent = view.stage.misses_host(view.now, view.me);
+        view.out.note(Note::Decided(Box::new(decided), absent));
+        true
     }
 
     pub(crate) fn bounds(&self) -> impl Iterator<Item = Bound> {

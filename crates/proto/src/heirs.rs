@@ -10,7 +10,9 @@ use std::collections::BTreeMap;
 
 use crate::bounded::{Bound, List};
 use crate::id::PeerId;
-use crate::message::{Heir, Message, REIGN_NUMBER_MAX, REIGNS_MAX, ROSTER_MAX, Reign, reign_of};
+use crate::message::{
+    Heir, Message, REIGN_NUMBER_MAX, REIGNS_AHEAD_MAX, REIGNS_MAX, ROSTER_MAX, Reign, SignedRoster, reign_of,
+};
 use crate::outbox::Note;
 use crate::seal::{Countersigned, Signature};
 use crate::time::{SECOND, Time};
@@ -19,15 +21,15 @@ use crate::view::View;
 /// Silence after which the host counts as gone. A guess: twice the silence that makes a peer away, and longer
 /// than a change of network, because a new host is permanent.
 const GONE_US: u64 = 10 * SECOND;
-/// Silence of the host from which a signer supports an heir: less than [`GONE_US`], because not every peer
-/// received the host's last message at the same time. A guess.
-const MISSED_US: u64 = 8 * SECOND;
 /// Silence of the host from which its rendezvous coming back may mean that the host has restarted. A guess: some
 /// of its heartbeats.
 const RESTARTED_US: u64 = 2 * SECOND;
 /// Delay between the first requests of two successive heirs, and interval at which each repeats its request.
 /// A guess.
 const NEXT_HEIR_US: u64 = 4 * SECOND;
+/// Interval at which a peer reports later reigns that it doesn't accept to the host. A guess: such a report has some
+/// kilobytes.
+const REPORT_EACH_US: u64 = 5 * SECOND;
 
 type Chosen = Countersigned<Heir, ROSTER_MAX>;
 
@@ -51,6 +53,14 @@ pub(crate) struct Heirs {
     claim: Option<Candidacy>,
     /// When this peer requests signatures, or repeats its request, unless the host is heard before.
     ask_at: Option<Time>,
+    /// When this peer last sent the host a reign that it doesn't accept.
+    reported_at: Option<Time>,
+}
+
+/// Returns the numbers that the reign after the roster of an epoch may have.
+fn numbers_after(epoch: u32) -> std::ops::RangeInclusive<u32> {
+    let before = reign_of(epoch);
+    before + 1..=REIGN_NUMBER_MAX.min(before + REIGNS_AHEAD_MAX)
 }
 
 impl Heirs {
@@ -106,7 +116,7 @@ impl Heirs {
         let above = self.number.max(reign_of(epoch)) + 1;
         let mine = self.pledged.filter(|heir| heir.host == view.me && heir.number == self.number);
         let number = mine.map_or(above, |heir| heir.number);
-        if number > REIGN_NUMBER_MAX {
+        if !numbers_after(epoch).contains(&number) {
             return;
         }
         let heir = Heir { number, host: view.me };
@@ -134,9 +144,9 @@ impl Heirs {
             return;
         }
         let heir = Heir { number, host: from };
-        let numbers = reign_of(epoch) + 1..=REIGN_NUMBER_MAX;
         let proper = view.on_stage() && roster.epoch == epoch && roster.body.heirs.contains(&from);
-        if !proper || !numbers.contains(&number) || !self.is_silent(view, MISSED_US) {
+        let misses_host = view.stage.misses_host(view.now, view.me);
+        if !proper || !numbers_after(epoch).contains(&number) || !misses_host {
             return;
         }
         let free = self.pledged.is_none_or(|pledged| pledged.number < number || pledged == heir);
@@ -178,7 +188,10 @@ impl Heirs {
     /// Makes this peer the host if a majority has signed.
     fn count(&mut self, view: &mut View<'_>) {
         let Some((claim, under)) = self.claim.as_ref().zip(view.stage.signed()) else { return };
-        if under.epoch != claim.epoch || !under.body.is_majority(claim.votes.keys()) {
+        let absent = view.stage.misses_host(view.now, view.me);
+        if under.epoch != claim.epoch
+            || view.stage.decides(claim.epoch, claim.votes.keys(), absent) != Some(true)
+        {
             return;
         }
         let chosen = Chosen {
@@ -186,9 +199,20 @@ impl Heirs {
             body: claim.heir,
             signatures: List::truncated(claim.votes.iter().map(|(peer, signature)| (*peer, *signature))),
         };
-        let reign = Reign { under: under.signed.clone(), chosen };
+        let reign = Reign::Chosen { under: under.signed.clone(), chosen };
         (self.claim, self.ask_at) = (None, None);
         view.out.note(Note::Chosen(Box::new(reign)));
+    }
+
+    /// Sends the host a later reign that this peer doesn't accept: the host takes the room back from it, so that
+    /// peers which were deceived by it follow the host again.
+    pub(crate) fn report(&mut self, view: &mut View<'_>, rival: &SignedRoster) {
+        let soon = self.reported_at.is_some_and(|at| view.now.since(at) < REPORT_EACH_US);
+        let host = view.stage.host().filter(|host| *host != view.me && *host != rival.body.host);
+        if let Some(host) = host.filter(|_| !soon) {
+            self.reported_at = Some(view.now);
+            view.out.send(host, Message::Roster(rival.clone()));
+        }
     }
 
     pub(crate) fn next_timeout(&self) -> Option<Time> {

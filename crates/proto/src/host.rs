@@ -15,9 +15,9 @@ use crate::id::PeerId;
 use crate::io::Event;
 use crate::lobby::{self, Lobby};
 use crate::message::{
-    Access, Entry, HEIRS_MAX, Join, MIXERS_MAX, Message, NAME_LEN_MAX, ProgramFormat, ProgramLayout,
-    ProvenRoster, REMOVED_MAX, ROSTER_MAX, Refusal, Reign, Reigns, Roster, SignedRefusal, SignedRoster,
-    TITLE_LEN_MAX, Ticket, first_epoch,
+    Access, Confirmed, Entry, HEIRS_MAX, Join, MIXERS_MAX, Message, NAME_LEN_MAX, ProgramFormat,
+    ProgramLayout, ProvenRoster, REIGN_NUMBER_MAX, REMOVED_MAX, ROSTER_MAX, Refusal, Reign, Reigns, Roster,
+    SignedRefusal, SignedRoster, Successor, TITLE_LEN_MAX, Ticket, first_epoch, reign_of,
 };
 use crate::mutation::Mutation;
 use crate::outbox::Note;
@@ -42,6 +42,19 @@ const LOOK_US: u64 = SECOND;
 
 /// Maximum peers that an application names as members. As many as a directory holds.
 const MEMBERS_MAX: usize = DIRECTORY_MAX;
+/// Time on stage after which a peer votes that the host didn't name: ids cost nothing, and without it two peers that
+/// come right after the host outvote it. A guess.
+const VOTES_AFTER_US: u64 = 300 * SECOND;
+/// Maximum peers that the host has named as voters.
+const NAMED_MAX: usize = ROSTER_MAX;
+/// Interval at which the host takes its room back: numbers of reigns are limited. A guess.
+const RECLAIM_EACH_US: u64 = 30 * SECOND;
+/// Time for which the host remembers that most of its stage was away: then it was cut off itself, and a majority may
+/// have decided without it. As long as a superseded roster counts.
+const CUT_OFF_US: u64 = 30 * SECOND;
+/// Time after which a new host repeats its word on the outcome in force: superseded rosters have ceased to count by
+/// then, so that peers which followed another outcome under one of them drop it. A guess.
+const CONFIRM_AGAIN_US: u64 = 35 * SECOND;
 
 /// Settings in the roster, besides its entries.
 #[derive(Clone, Debug)]
@@ -82,6 +95,17 @@ pub(crate) struct Host {
     lobby: Lobby,
     /// Peers that need not wait in the lobby.
     members: BTreeSet<PeerId>,
+    /// Peers that the host named, which vote from the moment they come.
+    named: BTreeSet<PeerId>,
+    /// When each peer on stage came.
+    since: BTreeMap<PeerId, Time>,
+    reclaimed_at: Option<Time>,
+    /// When most of the stage was last away.
+    cut_off_at: Option<Time>,
+    /// The host from which this one took the room back, and the number of its reign, if the stage chose it while
+    /// this one was cut off: what was decided under it may count.
+    rival: Option<(PeerId, u32)>,
+    confirm_at: Option<Time>,
 }
 
 impl Host {
@@ -118,7 +142,9 @@ impl Host {
         let before = view.stage.signed()?.clone();
         let Roster { entries, audience, program, k, k1, mixers, .. } = before.signed.body.clone();
         let Roster { stage_open, expires_unix_s, layout, title, access, .. } = before.signed.body.clone();
-        let mut reigns = before.reigns.clone();
+        // what the root key says needs no further proof
+        let by_root = reign.is_by(&view.config.root);
+        let mut reigns = if by_root { Reigns::default() } else { before.reigns.clone() };
         reigns.0.push(reign).ok()?;
         let rules = Rules { stage_open, expires_unix_s, program, k, k1, layout, title, access };
         let mut entries = entries.into_vec();
@@ -130,13 +156,21 @@ impl Host {
             speakers_seen: seen.max().unwrap_or(0),
             // every peer gets the full time to be heard, except the host that is gone
             heard: entries.iter().map(|entry| (entry.peer, view.now)).collect(),
+            since: entries.iter().map(|entry| (entry.peer, view.now)).collect(),
+            confirm_at: Some(view.now + CONFIRM_AGAIN_US),
             entries,
             ..Host::new(view, view.keys.clone(), reigns, rules)
         };
-        let gone = before.signed.body.host;
-        host.heard.insert(gone, Time(view.now.0.saturating_sub(AWAY_US)));
+        let before = before.signed.body.host;
+        let chosen = host.reigns.0.last().is_some_and(|reign| matches!(reign, Reign::Chosen { .. }));
+        if chosen {
+            host.heard.insert(before, Time(view.now.0.saturating_sub(AWAY_US)));
+        }
         for entry in &mut host.entries {
-            entry.away |= entry.peer == gone;
+            let gone = entry.peer == before && chosen;
+            entry.away |= gone;
+            // without the vote of the one that is gone, which would be missed until it is forgotten
+            entry.votes = (entry.votes && !gone) || entry.peer == view.me;
         }
         host.flush(view);
         Some(host)
@@ -162,7 +196,90 @@ impl Host {
             directory: Directory::default(),
             lobby: Lobby::default(),
             members: BTreeSet::new(),
+            named: BTreeSet::new(),
+            since: BTreeMap::new(),
+            reclaimed_at: None,
+            cut_off_at: None,
+            rival: None,
+            confirm_at: None,
         }
+    }
+
+    /// Whether a roster shows that somebody else became host, without this one's word, or that this one has begun
+    /// anew since it signed it.
+    pub(crate) fn is_rivalled(&self, view: &View<'_>, roster: &ProvenRoster) -> bool {
+        let newer = self.signed.as_ref().is_none_or(|signed| roster.epoch > signed.epoch);
+        let handed_on = roster.reigns.host_by(&view.config.root).is_some_and(|host| host != view.me);
+        newer && !handed_on && view.config.host.is_some()
+    }
+
+    /// Whether most of the stage was away just now, so that the others may have decided without this host.
+    pub(crate) fn was_cut_off(&self, now: Time) -> bool {
+        self.cut_off_at.is_some_and(|at| now.since(at) < CUT_OFF_US)
+    }
+
+    /// Whether a roster was signed by the host from which this one took the room back, after it had been cut off.
+    pub(crate) fn was_replaced_by(&self, roster: &ProvenRoster) -> bool {
+        self.rival == Some((roster.sender, reign_of(roster.epoch)))
+    }
+
+    /// Takes the room back from a host that a majority chose: signs the next roster under a reign that the root key
+    /// begins. A host that has begun anew takes over the peers of the last roster that it signed itself.
+    pub(crate) fn reclaim(&mut self, view: &mut View<'_>, rival: &ProvenRoster) {
+        let number = reign_of(rival.epoch).max(self.reigns.number()) + 1;
+        let soon = self.reclaimed_at.is_some_and(|at| view.now.since(at) < RECLAIM_EACH_US);
+        let root = view.config.host.as_ref().map(|config| config.root.clone());
+        let Some(root) = root.filter(|_| !soon && number <= REIGN_NUMBER_MAX) else { return };
+        let known = self.signed.as_ref().map_or(0, |signed| signed.epoch);
+        let before = rival.reigns.0.iter().filter_map(|reign| match reign {
+            Reign::Chosen { under, .. } => Some(under),
+            Reign::Named { .. } => None,
+        });
+        let own =
+            |roster: &&Signed<Roster>| [root.id(), view.me].contains(&roster.sender) && roster.epoch > known;
+        let before = before.chain([&rival.signed]).filter(own).max_by_key(|roster| roster.epoch);
+        for entry in before.into_iter().flat_map(|before| before.body.entries.iter()) {
+            let is_new = self.entries.iter().all(|known| known.peer != entry.peer);
+            if is_new && self.entries.len() < ROSTER_MAX {
+                self.entries.push(entry.clone());
+                self.heard.insert(entry.peer, view.now);
+                self.since.insert(entry.peer, view.now);
+                let index = if entry.speaks { entry.index.saturating_add(1) } else { 0 };
+                self.speakers_seen = self.speakers_seen.max(index);
+            }
+        }
+        self.reclaimed_at = Some(view.now);
+        self.rival = self.was_cut_off(view.now).then_some((rival.sender, reign_of(rival.epoch)));
+        self.confirm_at = Some(view.now + CONFIRM_AGAIN_US);
+        self.reigns =
+            Reigns(List::truncated([Reign::Named { named: successor(view, &root, known, number, view.me) }]));
+        self.key = view.keys.clone();
+        self.flush(view);
+        self.confirm(view);
+    }
+
+    /// Hands the room over to a peer on stage, on the application's command: that peer signs the next roster.
+    pub(crate) fn hand_over(&mut self, view: &mut View<'_>, peer: PeerId) {
+        let Some(epoch) = self.signed.as_ref().map(|signed| signed.epoch) else { return };
+        let number = reign_of(epoch) + 1;
+        let is_on_stage = self.entries.iter().any(|entry| entry.peer == peer);
+        if peer != view.me && is_on_stage && number <= REIGN_NUMBER_MAX {
+            // by the root key where it is here: then nobody takes the room back
+            let key = view.config.host.as_ref().map_or(&self.key, |config| &config.root).clone();
+            let named = successor(view, &key, epoch, number, peer);
+            view.out.send(peer, Message::HandOver(named));
+        }
+    }
+
+    /// Signs this host's word on the outcome in force, for peers that can't tell which majority still counts.
+    pub(crate) fn confirm(&mut self, view: &mut View<'_>) {
+        let Some(decided) = &view.mandate.decided else { return };
+        let word = Confirmed::of(&decided.body);
+        *view.counter += 1;
+        let epoch = self.signed.as_ref().map_or(0, |signed| signed.epoch);
+        let word = Signed::new(&self.key, &view.config.room, epoch, *view.counter, u64::MAX, word);
+        view.send_stage(&Message::Confirmed(word.clone()));
+        view.out.note(Note::Confirmed(word));
     }
 
     /// Records that something arrived from a peer, which is therefore not away.
@@ -389,6 +506,20 @@ impl Host {
         if !speaks && peer != view.me {
             self.floor.offer(view.now, peer);
         }
+        self.name(view.now, peer);
+    }
+
+    /// Gives a peer a vote, now if it is on stage, and whenever it comes.
+    fn name(&mut self, now: Time, peer: PeerId) {
+        if self.named.len() < NAMED_MAX {
+            self.named.insert(peer);
+        }
+        if self.named.contains(&peer)
+            && let Some(entry) = self.entries.iter_mut().find(|entry| entry.peer == peer && !entry.votes)
+        {
+            entry.votes = true;
+            self.change(now);
+        }
     }
 
     /// Takes the floor from a peer or denies its request, on the application's command.
@@ -396,6 +527,7 @@ impl Host {
         if peer == view.me {
             return;
         }
+        self.named.remove(&peer);
         self.floor.take(view.now, peer);
         view.out.send(peer, Message::Floor(false));
         match self.entries.iter_mut().find(|entry| entry.peer == peer) {
@@ -429,6 +561,7 @@ impl Host {
         let before = self.entries.len();
         self.entries.retain(|entry| entry.peer != *peer);
         self.heard.remove(peer);
+        self.since.remove(peer);
         let removed = self.entries.len() != before;
         if removed {
             self.change(now);
@@ -518,14 +651,16 @@ impl Host {
             return false;
         }
         self.heard.insert(peer, now);
+        self.since.entry(peer).or_insert(now);
+        let is_host = before.is_none() && self.entries.is_empty(); // the host enters first
+        let votes = is_host || self.named.contains(&peer) || before.is_some_and(|before| before.votes);
         let (speaks_anew, index) = match before {
             Some(before) if before.speaks || !join.speaks => (false, before.index),
             _ if join.speaks => (true, self.next_index()),
             _ => (false, 0),
         };
         let Join { name, speaks, views, mixes, muted, shares, .. } = join.clone();
-        let entry =
-            Entry { peer, name, speaks, views, mixes, away: false, index, votes: true, muted, shares };
+        let entry = Entry { peer, name, speaks, views, mixes, away: false, index, votes, muted, shares };
         match self.entries.iter_mut().find(|entry| entry.peer == peer) {
             Some(before) if *before == entry => return true,
             Some(before) => *before = entry,
@@ -565,6 +700,16 @@ impl Host {
         let before = self.entries.len();
         self.entries.retain(|entry| heard(&entry.peer) < FORGET_US);
         changed |= self.entries.len() != before;
+        self.since.retain(|peer, _| self.entries.iter().any(|entry| entry.peer == *peer));
+        let since = |peer: &PeerId| self.since.get(peer).map_or(0, |at| now.since(*at));
+        for entry in self.entries.iter_mut().filter(|entry| !entry.votes) {
+            entry.votes = since(&entry.peer) >= VOTES_AFTER_US;
+            changed |= entry.votes;
+        }
+        let present = self.entries.iter().filter(|entry| !entry.away).count();
+        if 2 * present <= self.entries.len() {
+            self.cut_off_at = Some(now);
+        }
         self.heard.retain(|peer, at| now.since(*at) < FORGET_US || *peer == view.me);
         let audience = self.audience && now.since(self.audience_seen) < AUDIENCE_GONE_US;
         changed |= audience != self.audience;
@@ -578,8 +723,8 @@ impl Host {
     fn flush(&mut self, view: &mut View<'_>) {
         self.flush_at = None;
         let next = u32::from(!view.mandate.mutated.is(Mutation::ReusesEpochs));
-        let first = first_epoch(self.reigns.0.last().map_or(0, |reign| reign.chosen.body.number));
-        let epoch = self.signed.as_ref().map_or(first, |signed| signed.epoch + next);
+        let first = first_epoch(self.reigns.number());
+        let epoch = self.signed.as_ref().map_or(first, |signed| first.max(signed.epoch + next));
         let roster = Roster {
             host: view.me,
             entries: List::truncated(self.entries.iter().cloned()),
@@ -605,11 +750,11 @@ impl Host {
         view.out.note(Note::Signed(signed));
     }
 
-    /// Returns the heirs, in order: present peers, candidates first, because they are linked with each other,
-    /// then in the order of joining.
+    /// Returns the heirs, in order: present peers, voters first, candidates before others, because they are linked
+    /// with each other, then in the order of joining.
     fn heirs(&self, me: PeerId) -> List<PeerId, HEIRS_MAX> {
         let mut heirs: Vec<_> = self.entries.iter().filter(|entry| !entry.away && entry.peer != me).collect();
-        heirs.sort_by_key(|entry| !entry.mixes);
+        heirs.sort_by_key(|entry| (!entry.votes, !entry.mixes));
         List::truncated(heirs.into_iter().map(|entry| entry.peer))
     }
 
@@ -636,6 +781,9 @@ impl Host {
         if self.flush_at.is_some_and(|at| at <= view.now) {
             self.flush(view);
         }
+        if self.confirm_at.take_if(|at| *at <= view.now).is_some() {
+            self.confirm(view);
+        }
     }
 
     pub(crate) fn bounds(&self) -> impl Iterator<Item = Bound> {
@@ -643,6 +791,8 @@ impl Host {
             Bound::new("roster entries at the host", self.entries.len(), ROSTER_MAX),
             Bound::new("last-heard times of stage peers", self.heard.len(), 2 * ROSTER_MAX),
             Bound::new("peers that recently left the stage", self.stepped_down.len(), ROSTER_MAX + 2),
+            Bound::new("peers that the host named as voters", self.named.len(), NAMED_MAX),
+            Bound::new("times at which stage peers came", self.since.len(), 2 * ROSTER_MAX),
             Bound::new("members that need not wait", self.members.len(), MEMBERS_MAX),
             Bound::new("mixers' numbers of viewers", self.viewers.len(), MIXERS_MAX),
             self.directory.bound(),
@@ -651,9 +801,20 @@ impl Host {
     }
 
     pub(crate) fn next_timeout(&self) -> Option<Time> {
-        [self.flush_at, Some(self.look_at), self.floor.next_timeout(), self.directory.next_timeout()]
-            .into_iter()
-            .flatten()
-            .min()
+        let own = [self.flush_at, Some(self.look_at), self.confirm_at];
+        let times = own.into_iter().chain([self.floor.next_timeout(), self.directory.next_timeout()]);
+        times.flatten().min()
     }
+}
+
+/// Signs the appointment of a host under the reign of that number.
+pub(crate) fn successor(
+    view: &mut View<'_>,
+    key: &Keypair,
+    epoch: u32,
+    number: u32,
+    host: PeerId,
+) -> Signed<Successor> {
+    *view.counter += 1;
+    Signed::new(key, &view.config.room, epoch, *view.counter, u64::MAX, Successor { number, host })
 }

@@ -75,6 +75,9 @@ pub enum Command {
     Renew(GenerationKey),
     /// Host only: ends the room.
     End,
+    /// Host only: hands the room over to a peer on stage. At the peer that holds the root key, with its own id: takes
+    /// the room back from the present host.
+    HandOver(PeerId),
     /// Requests the floor (true), or gives it up to watch only (false). On an open stage the host grants the
     /// floor, otherwise its application decides.
     Speak(bool),
@@ -436,7 +439,7 @@ pub enum Event {
         reason: ElectionReason,
         /// Number of signatures.
         signatures: usize,
-        /// Number of voters on the roster.
+        /// Number of peers on the roster.
         roster: usize,
         /// The mixers, the lead first.
         mixers: Vec<PeerId>,

@@ -13,13 +13,17 @@ use std::collections::VecDeque;
 use crate::bounded::Bound;
 use crate::id::{InForce, PeerId, Rank, StreamKind, StreamSpec};
 use crate::io::{Event, Output};
-use crate::message::{Alive, Decided, FAILOVERS_MAX, Failover, MIXERS_MAX, Outcome, SignedRoster};
+use crate::message::{Alive, Confirmed, Decided, FAILOVERS_MAX, Failover, MIXERS_MAX, Outcome, SignedRoster};
 use crate::mutation::{Mutated, Mutation};
 use crate::outbox::{Note, Outbox};
 use crate::score::Tally;
 use crate::seal::Signed;
 use crate::stage::Stage;
+use crate::time::Time;
 
+/// Maximum distance of a term above the last known term: this peer may have missed openings and outcomes, but nobody
+/// may use up the term numbers. A guess.
+pub(crate) const TERMS_AHEAD_MAX: u32 = 4;
 /// Maximum by which a failover's count may exceed the newest known: 256. A term has at most [`FAILOVERS_MAX`]
 /// failovers. A single peer may sign all of them, and with the most mixers and standbys it owns only every
 /// 16th count.
@@ -41,6 +45,8 @@ pub(crate) struct Mandate {
     pub(crate) mixers: Vec<PeerId>,
     pub(crate) standbys: Vec<PeerId>,
     pub(crate) decided: Option<Decided>,
+    /// The host's newest word on which outcome is in force.
+    pub(crate) confirmed: Option<Signed<Confirmed>>,
     /// The roster that the outcome's signatures refer to. Without it, the outcome proves nothing to a
     /// newcomer.
     under: Option<SignedRoster>,
@@ -54,11 +60,21 @@ pub(crate) struct Mandate {
     /// The newest failover in force was requested by the mixer that it replaces.
     pub(crate) polite: bool,
     makers: VecDeque<(Rank, PeerId)>,
-    /// An outcome that waits for its roster.
-    early: Option<Decided>,
+    /// An outcome that waits for its roster or for the host's word, and whether the host was believed gone.
+    early: Option<(Decided, bool)>,
     /// The protocol rule that this instance breaks, for tests. Stored here because every part reads the
     /// mandate.
     pub(crate) mutated: Mutated,
+}
+
+/// Circumstances under which a peer judges an outcome.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Judge {
+    pub(crate) now: Time,
+    /// The peer is the host: no other peer confirms outcomes to it.
+    pub(crate) hosts: bool,
+    /// The peer believes that the host is gone.
+    pub(crate) absent: bool,
 }
 
 /// Mixers and standbys after a chain of failovers.
@@ -74,7 +90,7 @@ impl Seats {
     /// with one mixer fewer. `None` when the signer isn't entitled, `over` is no mixer, or the rank isn't
     /// higher.
     fn after(&self, failover: &Signed<Failover>, anyone: bool) -> Option<Seats> {
-        let (by, Failover { rank, over, polite, .. }) = (failover.sender, failover.body);
+        let (by, Failover { rank, over, .. }) = (failover.sender, failover.body);
         let place = self.mixers.iter().position(|mixer| *mixer == over)?;
         let mixes = self.mixers.contains(&by);
         if by == over || !(mixes || anyone || self.standbys.contains(&by)) || rank <= self.rank {
@@ -87,7 +103,7 @@ impl Seats {
             mixers[place] = by;
         }
         standbys.retain(|standby| *standby != by);
-        Some(Seats { rank, mixers, standbys, polite })
+        Some(Seats { rank, mixers, standbys, polite: failover.body.is_polite() })
     }
 }
 
@@ -124,7 +140,7 @@ impl Mandate {
     /// Returns whether a peer was a mixer of this term and was replaced because it fell silent. It stays on
     /// the roster until the host finds it gone.
     pub(crate) fn has_lost(&self, peer: &PeerId) -> bool {
-        self.led_to(self.rank).any(|failover| failover.body.over == *peer && !failover.body.polite)
+        self.led_to(self.rank).any(|failover| failover.body.over == *peer && !failover.body.is_polite())
     }
 
     /// Returns whether a living mixer has denied a failover by `successor`.
@@ -134,7 +150,8 @@ impl Mandate {
 
     /// Returns the statement by which a failover of this term is denied, if there is one.
     pub(crate) fn denial(&self, failover: &Signed<Failover>) -> Option<&Signed<Alive>> {
-        let Failover { rank, over, polite, .. } = failover.body;
+        let Failover { rank, over, .. } = failover.body;
+        let polite = failover.body.is_polite();
         let denies = |alive: &&Signed<Alive>| alive.sender == over && alive.body.successor == failover.sender;
         self.alives.iter().find(denies).filter(|_| !polite && rank.term == self.rank.term)
     }
@@ -169,9 +186,22 @@ impl Mandate {
     /// for it. An outcome decided under a host that had already been succeeded is void.
     pub(crate) fn roster_changed(&mut self, out: &mut Outbox, stage: &Stage) {
         if self.decided.as_ref().is_some_and(|decided| stage.voids(decided.epoch)) {
-            let (makers, mutated) = (std::mem::take(&mut self.makers), self.mutated);
-            *self = Mandate { makers, mutated, ..Mandate::default() };
+            self.forget();
         }
+        self.follow_acting(out, stage);
+        if let Some((early, absent)) = self.early.take() {
+            out.note(Note::Decided(Box::new(early), absent)); // as a note, so that it is forwarded to the children
+        }
+    }
+
+    /// Drops the outcome in force, which is void.
+    fn forget(&mut self) {
+        let (makers, mutated) = (std::mem::take(&mut self.makers), self.mutated);
+        let (confirmed, early) = (self.confirmed.take(), self.early.take());
+        *self = Mandate { makers, mutated, confirmed, early, ..Mandate::default() };
+    }
+
+    fn follow_acting(&mut self, out: &mut Outbox, stage: &Stage) {
         if self.rank == Rank::default()
             && let Some(roster) = stage.roster()
         {
@@ -181,17 +211,16 @@ impl Mandate {
                 self.remember(out);
             }
         }
-        if let Some(early) = self.early.take() {
-            out.note(Note::Decided(Box::new(early))); // as a note, so that it is forwarded to the children
-        }
     }
 
     /// Puts an outcome in force if a majority of its roster signed it and its term is new. An outcome under a
-    /// roster that isn't known yet is kept until that arrives.
+    /// roster that isn't known yet is kept until that arrives, and one that only the host's word can prove until that
+    /// arrives.
     pub(crate) fn decide(
         &mut self,
         out: &mut Outbox,
         stage: &Stage,
+        judge: Judge,
         decided: Decided,
         tallies: Vec<Tally>,
     ) -> bool {
@@ -199,18 +228,25 @@ impl Mandate {
         let doubled = mixers.iter().any(|mixer| standbys.contains(mixer));
         let again = *term == self.rank.term && self.mutated.is(Mutation::RunsBack);
         let kept = self.rank.term > 0 && self.mutated.is(Mutation::KeepsItsMixer);
-        let follows = again || self.yields_to(stage, &decided);
-        if stage.voids(decided.epoch) || kept || !follows || mixers.is_empty() || doubled {
+        let confirmed = self.confirms(&decided);
+        let void = stage.voids(decided.epoch) && !confirmed;
+        if void || kept || mixers.is_empty() || doubled {
             return false;
         }
+        let follows = again || self.yields_to(stage, &decided);
         let signers = decided.signatures.iter().map(|(signer, _)| signer);
-        match stage.majority(decided.epoch, signers) {
-            None if decided.epoch > stage.epoch() => {
-                self.early = Some(decided);
-                return false;
+        let majority = stage.decides(decided.epoch, signers, judge.absent);
+        let unknown = majority.is_none() && decided.epoch > stage.epoch();
+        if !(majority == Some(true) || unknown || confirmed) {
+            return false;
+        }
+        if !follows || !(confirmed || (majority == Some(true) && self.counts(stage, judge, &decided))) {
+            // the host may follow it instead of the outcome in force here
+            let later = self.decided.as_ref().is_none_or(|known| decided.epoch > known.epoch);
+            if follows || later || confirmed {
+                self.early = Some((decided, judge.absent));
             }
-            Some(true) => {}
-            _ => return false,
+            return false;
         }
         self.rank = Rank { term: decided.body.term, failover_count: 0 };
         self.mixers = decided.body.mixers.to_vec();
@@ -225,7 +261,7 @@ impl Mandate {
             term: decided.body.term,
             reason: decided.body.reason,
             signatures: decided.signatures.len(),
-            roster: stage.voters(decided.epoch).unwrap_or(0),
+            roster: stage.size(decided.epoch).map_or(0, |(peers, _)| peers),
             mixers: self.mixers.clone(),
             standbys: self.standbys.clone(),
             tallies,
@@ -236,11 +272,74 @@ impl Mandate {
         true
     }
 
+    /// Returns whether the host has confirmed an outcome.
+    fn confirms(&self, decided: &Decided) -> bool {
+        self.confirmed.as_ref().is_some_and(|word| word.body == Confirmed::of(&decided.body))
+    }
+
+    /// Returns whether an outcome that its signers decide counts here without the host's word: it is recent and not
+    /// far ahead. A peer without an outcome can't tell what is recent, so the host must have signed.
+    fn counts(&self, stage: &Stage, judge: Judge, decided: &Decided) -> bool {
+        let mut signers = decided.signatures.iter().map(|(signer, _)| signer);
+        let by_host = judge.hosts || signers.clone().any(|signer| stage.is_host_of(decided.epoch, signer));
+        let near = decided.body.term <= self.rank.term.saturating_add(TERMS_AHEAD_MAX);
+        let known = by_host || (self.rank.term > 0 && near);
+        known && Self::is_recent(stage, judge, decided.epoch, &mut signers)
+    }
+
+    /// Returns whether the roster of an outcome still counts, or its signers decide for the newest roster too.
+    fn is_recent<'a>(
+        stage: &Stage,
+        judge: Judge,
+        epoch: u32,
+        signers: &mut dyn Iterator<Item = &'a PeerId>,
+    ) -> bool {
+        stage.is_fresh(judge.now, epoch) || stage.decides(stage.epoch(), signers, judge.absent) == Some(true)
+    }
+
+    /// Takes the host's word on which outcome is in force, if it is newer than the last one. An outcome that waited for
+    /// it follows. If the word is on another outcome than the one in force here, which was decided under a roster that
+    /// no longer counts, that one is dropped: the host was cut off from its voters, or they from the room.
+    pub(crate) fn confirm(
+        &mut self,
+        out: &mut Outbox,
+        stage: &Stage,
+        judge: Judge,
+        word: Signed<Confirmed>,
+    ) -> bool {
+        let newer = self
+            .confirmed
+            .as_ref()
+            .is_none_or(|known| (known.epoch, known.counter) < (word.epoch, word.counter));
+        if !newer || !stage.is_key_of(word.epoch, &word.sender) {
+            return false;
+        }
+        let (term, later) = (word.body.term, word.epoch);
+        self.confirmed = Some(word);
+        if let Some(known) = &self.decided {
+            let mut signers = known.signatures.iter().map(|(signer, _)| signer);
+            let stale = known.epoch < later
+                && term <= known.body.term
+                && !self.confirms(known)
+                && !Self::is_recent(stage, judge, known.epoch, &mut signers);
+            if stale {
+                self.forget();
+                self.follow_acting(out, stage);
+                out.note(Note::Mandate);
+            }
+        }
+        let named = self.early.as_ref().is_some_and(|(early, _)| self.confirms(early));
+        if named && let Some((early, absent)) = self.early.take() {
+            out.note(Note::Decided(Box::new(early), absent));
+        }
+        true
+    }
+
     /// Returns whether an outcome supersedes the one in force. A higher term does. If two halves of a
     /// partitioned room have decided the same term, the outcome with more voters wins, then the one with the
     /// lower evidence hash, so that all peers choose alike.
     fn yields_to(&self, stage: &Stage, decided: &Decided) -> bool {
-        let weight = |of: &Decided| (stage.voters(of.epoch), Reverse(of.body.evidence));
+        let weight = |of: &Decided| (stage.size(of.epoch), Reverse(of.body.evidence));
         match &self.decided {
             Some(known) if known.body.term == decided.body.term => {
                 known.body.evidence != decided.body.evidence && weight(known) < weight(decided)
@@ -258,10 +357,10 @@ impl Mandate {
     /// Returns the failovers with one more inserted, and the resulting seats; `None` when the new one isn't
     /// acceptable.
     fn with(&self, new: &Signed<Failover>) -> Option<(Vec<Signed<Failover>>, Seats)> {
-        let Failover { rank, over, polite, .. } = new.body;
+        let Failover { rank, over, .. } = new.body;
         let own = self.failover_count_after(&new.sender, rank.failover_count.saturating_sub(1))
             == Some(rank.failover_count);
-        let barred = !polite && self.bars(&over, &new.sender);
+        let barred = !new.body.is_polite() && self.bars(&over, &new.sender);
         if rank.term != self.rank.term || self.is_far(rank) || !own || barred {
             return None;
         }
@@ -296,7 +395,8 @@ impl Mandate {
     }
 
     /// Returns the seats that follow from the outcome and these failovers: those of the highest failover.
-    /// Failovers that don't follow from the outcome or from another one in the list are removed.
+    /// Failovers that don't follow from the outcome or from another one in the list are removed, and further ones by
+    /// one wish.
     fn seats(&self, failovers: &mut Vec<Signed<Failover>>) -> Option<Seats> {
         let outcome = &self.decided.as_ref()?.body;
         let mut known = vec![Seats {
@@ -306,10 +406,17 @@ impl Mandate {
             polite: false,
         }];
         let anyone = self.mutated.is(Mutation::LetsAnyoneFailOver);
+        let mut granted = Vec::new();
         failovers.retain(|failover| {
-            let before = known.iter().find(|seats| seats.rank == failover.body.after);
+            let Failover { after, over, .. } = failover.body;
+            // one failover per wish: the lowest rank, so that all peers keep the same
+            let wish = failover.body.is_polite().then_some((after, over, failover.sender));
+            let before = known.iter().find(|seats| seats.rank == after && !granted.contains(&wish));
             let seats = before.and_then(|before| before.after(failover, anyone));
             let fits = seats.is_some();
+            if fits && wish.is_some() {
+                granted.push(wish);
+            }
             known.extend(seats);
             fits
         });
@@ -327,7 +434,8 @@ impl Mandate {
     /// one stands.
     pub(crate) fn failover(&mut self, out: &mut Outbox, failover: Signed<Failover>) -> bool {
         let Some((failovers, seats)) = self.with(&failover) else { return false };
-        let Failover { rank, polite, .. } = failover.body;
+        let Failover { rank, .. } = failover.body;
+        let polite = failover.body.is_polite();
         self.newest = self.newest.max(rank.failover_count);
         if seats.rank == rank {
             out.event(Event::Failover { rank, peer: failover.sender, polite });
@@ -364,7 +472,7 @@ impl Mandate {
         }
         self.alives.push(alive);
         let mut failovers = self.failovers.clone();
-        failovers.retain(|of| of.sender != successor || of.body.over != mixer || of.body.polite);
+        failovers.retain(|of| of.sender != successor || of.body.over != mixer || of.body.is_polite());
         if failovers.len() < self.failovers.len()
             && let Some(seats) = self.seats(&mut failovers)
         {
@@ -376,7 +484,7 @@ impl Mandate {
                 out.event(Event::Withdrawn { rank: of.body.rank, peer: of.sender });
             }
             if let Some(of) = self.led_to(self.rank).next().filter(|of| !before.contains(of)) {
-                let Failover { rank, polite, .. } = of.body;
+                let (rank, polite) = (of.body.rank, of.body.is_polite());
                 out.event(Event::Failover { rank, peer: of.sender, polite });
             }
         }
@@ -424,8 +532,10 @@ mod tests {
     use crate::message::{ElectionReason, Entry, Roster};
     use crate::outbox::Item;
     use crate::samples::{self, candidate, key};
+    use crate::seal::Signature;
 
     const ROOM: RoomId = RoomId([0; 16]);
+    const JUDGE: Judge = Judge { now: Time(0), hosts: false, absent: false };
     /// Peers on stage, by the seeds of their keys.
     const STAGE: std::ops::RangeInclusive<u8> = 1..=5;
 
@@ -465,12 +575,17 @@ mod tests {
         Said::Failover(Signed::new(&key(by), &ROOM, 1, 0, u64::MAX, of))
     }
 
+    /// The wish of a polite failover; the mandate doesn't verify signatures.
+    fn wish(polite: bool) -> Option<Signature> {
+        polite.then_some(Signature([0; 64]))
+    }
+
     fn said() -> impl Strategy<Value = Said> {
         let rank = || (1..=2u32, 0..8u16).prop_map(|(term, failover_count)| Rank { term, failover_count });
         prop_oneof![
             (STAGE, rank(), 1..8u16, STAGE, any::<bool>()).prop_map(|(by, rank, before, over, polite)| {
                 let after = Rank { failover_count: rank.failover_count.saturating_sub(before), ..rank };
-                failover(by, Failover { rank, after, over: key(over).id(), polite })
+                failover(by, Failover { rank, after, over: key(over).id(), wish: wish(polite) })
             }),
             (STAGE, rank(), 1..4u16, STAGE).prop_map(|(by, rank, later, successor)| {
                 let denied = Rank { failover_count: rank.failover_count + later, ..rank };
@@ -492,16 +607,16 @@ mod tests {
         fn hears(&mut self, said: &Said) {
             match said.clone() {
                 Said::Roster => {
-                    self.stage.adopt(roster());
+                    self.stage.adopt(Time(0), roster());
                     self.mandate.roster_changed(&mut self.out, &self.stage);
                     while let Some(note) = self.out.notes.pop_front() {
-                        if let Note::Decided(early) = note {
-                            self.mandate.decide(&mut self.out, &self.stage, *early, Vec::new());
+                        if let Note::Decided(early, _) = note {
+                            self.mandate.decide(&mut self.out, &self.stage, JUDGE, *early, Vec::new());
                         }
                     }
                 }
                 Said::Decided(decided) => {
-                    self.mandate.decide(&mut self.out, &self.stage, decided, Vec::new());
+                    self.mandate.decide(&mut self.out, &self.stage, JUDGE, decided, Vec::new());
                 }
                 Said::Failover(failover) => {
                     self.mandate.failover(&mut self.out, failover);
@@ -586,7 +701,7 @@ mod tests {
             |of: &Peer, seed: u8| of.mandate.next_failover(&key(seed).id()).map(|rank| rank.failover_count);
         assert_eq!([3, 1, 2, 4].map(|seed| next(&peer, seed)), [Some(1), Some(2), Some(3), None]);
         let (rank, after) = (Rank { term: 1, failover_count: 2 }, Rank { term: 1, failover_count: 0 });
-        peer.hears(&failover(1, Failover { rank, after, over: key(2).id(), polite: false }));
+        peer.hears(&failover(1, Failover { rank, after, over: key(2).id(), wish: None }));
         assert_eq!([3, 1, 2].map(|seed| next(&peer, seed)), [Some(4), Some(5), Some(3)]);
         assert_eq!(peer.mandate.mixers, [key(1).id()]);
         assert_eq!(peer.mandate.failover_count_after(&key(3).id(), u16::MAX), None);
@@ -610,7 +725,7 @@ mod tests {
         let rank = |failover_count| Rank { term: 1, failover_count };
         let over = |by, failover_count, after, over: u8| {
             let (rank, after) = (rank(failover_count), rank(after));
-            failover(by, Failover { rank, after, over: key(over).id(), polite: false })
+            failover(by, Failover { rank, after, over: key(over).id(), wish: None })
         };
         let alive = Alive { rank: rank(0), denied: rank(1), successor: key(3).id() };
         let alive = Said::Alive(Signed::new(&key(1), &ROOM, 1, 0, u64::MAX, alive));
@@ -640,7 +755,7 @@ mod tests {
         let rank = |term, failover_count| Rank { term, failover_count };
         let failover = |rank: Rank, polite| {
             let after = Rank { failover_count: 0, ..rank };
-            failover(3, Failover { rank, after, over: key(1).id(), polite })
+            failover(3, Failover { rank, after, over: key(1).id(), wish: wish(polite) })
         };
         let alive = Alive { rank: rank(1, 0), denied: rank(1, 1), successor: key(3).id() };
         let alive = Said::Alive(Signed::new(&key(1), &ROOM, 1, 0, u64::MAX, alive));

@@ -102,6 +102,11 @@ impl Membership {
         self.host = Host::succeed(view, reign);
     }
 
+    /// Returns whether this peer is the host, and most of its stage was away just now.
+    pub(crate) fn was_cut_off(&self, now: Time) -> bool {
+        self.host.as_ref().is_some_and(|host| host.was_cut_off(now))
+    }
+
     /// Returns the host's state, if this peer is the host.
     pub(crate) fn host(&mut self) -> Option<&mut Host> {
         self.host.as_mut()

@@ -7,14 +7,19 @@ use std::collections::VecDeque;
 
 use crate::id::PeerId;
 use crate::io::{Event, Output};
-use crate::message::{Alive, Decided, ElectionReason, Failover, LinkKind, Message, Reign, SignedRoster};
+use crate::message::{
+    Alive, Confirmed, Decided, ElectionReason, Failover, LinkKind, Message, Reign, SignedRoster,
+};
 use crate::seal::Signed;
 
 /// Notification from one machine to the others.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Note {
-    /// A roster to adopt if it is newer: this host signed it, or it was received.
+    /// A roster that this host signed.
     Signed(SignedRoster),
+    /// A received roster, to be adopted if it is newer. The flag says whether this peer believes that the host is
+    /// gone.
+    Proven(SignedRoster, bool),
     /// A newer roster is in force.
     Roster,
     /// The mandate changed: the mixers in force, or their rank.
@@ -28,8 +33,10 @@ pub(crate) enum Note {
     /// An election opened: measurers start.
     Opened(u32, ElectionReason),
     /// A majority's signatures under an outcome, to be checked: received, or counted by this peer as the
-    /// opener.
-    Decided(Box<Decided>),
+    /// opener. The flag says whether this peer believes that the host is gone.
+    Decided(Box<Decided>, bool),
+    /// The host's word on the outcome in force: received, or signed by this host.
+    Confirmed(Signed<Confirmed>),
     /// A failover to be checked: received, or declared by this peer as the successor.
     Failover(Signed<Failover>),
     /// A denial to be checked: a mixer that was declared gone is alive. Received, or signed by this peer as
@@ -37,7 +44,7 @@ pub(crate) enum Note {
     Alive(Signed<Alive>),
     /// This peer has begun to mix (true), or stopped (false).
     Mixing(bool),
-    /// The stage chose this peer as host.
+    /// This peer is host: the stage chose it, or the host named it.
     Chosen(Box<Reign>),
     /// Number of viewers in this peer's subtree, itself included, as counted by the tree.
     Viewers(u32),

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 
 use crate::bounded::{Bound, List};
 use crate::id::PeerId;
-use crate::mandate::Mandate;
+use crate::mandate::{Mandate, TERMS_AHEAD_MAX};
 use crate::message::{ElectionReason, Message, Need, Opening, ROSTER_MAX};
 use crate::score::Alone;
 use crate::seal::Signature;
@@ -51,9 +51,6 @@ const ASKED_US: u64 = ASK_US_MAX + SECOND;
 /// Time for which a pre-vote binds the peer to one opener, so that it doesn't support two at once. A guess:
 /// an opener with a majority needs a round trip to use it.
 const GIVEN_US: u64 = 3 * SECOND;
-/// Maximum distance of a requested term above the last known term: this peer may have missed openings, but no
-/// opener may use up the term numbers. A guess.
-const TERMS_AHEAD_MAX: u32 = 4;
 
 /// Need for an election as this peer sees it.
 #[derive(Clone, Copy, Debug)]
@@ -309,13 +306,14 @@ impl PreVotes {
         let wait_us = match &self.asking {
             Some(asking) if asking.need == need && view.now < asking.again_at => {
                 self.wake(asking.again_at);
-                return self.count(view);
+                return self.count(view, false);
             }
             Some(asking) if asking.need.under == need.under => (2 * asking.wait_us).min(ASK_US_MAX),
             _ => ASK_US,
         };
         let epoch = view.stage.epoch();
         let kept = self.asking.take().filter(|asking| asking.need == need && asking.epoch == epoch);
+        let asked_before = kept.is_some();
         let mut votes = kept.map_or_else(BTreeMap::new, |asking| asking.votes);
         votes
             .entry(view.me)
@@ -328,7 +326,7 @@ impl PreVotes {
         self.given = Some((view.me, view.now));
         self.asking = Some(Asking { epoch, need, votes, again_at: view.now + wait_us, wait_us });
         self.wake(view.now + wait_us);
-        self.count(view)
+        self.count(view, asked_before)
     }
 
     /// Handles an opener's request for this peer's pre-vote.
@@ -394,10 +392,12 @@ impl PreVotes {
         }
     }
 
-    /// Returns this peer's own opening once a majority of its roster has signed.
-    fn count(&mut self, view: &View<'_>) -> Option<Opening> {
+    /// Returns this peer's own opening once enough peers have signed. `late`: those that are left had the time to
+    /// answer.
+    fn count(&mut self, view: &View<'_>, late: bool) -> Option<Opening> {
         let asking = self.asking.as_ref()?;
-        if view.stage.majority(asking.epoch, asking.votes.keys()) != Some(true) {
+        let signers: Vec<_> = asking.votes.keys().copied().collect();
+        if !view.stage.suffices(asking.epoch, &signers, (view.now, view.me), late) {
             return None;
         }
         let Asking { epoch, need, votes, .. } = self.asking.take()?;
@@ -416,7 +416,12 @@ impl PreVotes {
         if !new || !view.on_stage() || !view.stage.contains(&opener) {
             return None;
         }
-        match view.stage.majority(opening.epoch, opening.signatures.iter().map(|(signer, _)| signer)) {
+        let absent = view.stage.misses_host(view.now, view.me);
+        let near = term <= self.term(view).saturating_add(TERMS_AHEAD_MAX);
+        if !near || (opening.epoch <= view.stage.epoch() && !view.stage.is_fresh(view.now, opening.epoch)) {
+            return None;
+        }
+        match view.stage.decides(opening.epoch, opening.signatures.iter().map(|(signer, _)| signer), absent) {
             Some(true) => {
                 self.opened = Some(Box::new(opening.clone()));
                 self.asking = None;

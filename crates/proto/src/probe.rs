@@ -24,8 +24,8 @@ use crate::id::PeerId;
 use crate::io::{CodecClaim, Event, Output};
 use crate::links::Want;
 use crate::message::{
-    Claim, CodecSource, Consent, LineId, MEASURERS_MAX, Measured, MediaSeen, Message, ROSTER_MAX, Report,
-    Roster, RoundTrip,
+    Claim, CodecSource, Consent, LineId, MEASURERS_MAX, Measured, MediaSeen, Message, ROSTER_MAX,
+    ROUND_TRIPS_MAX, Report, Roster, RoundTrip,
 };
 use crate::score::bandwidth_bps_max;
 use crate::seal::Signed;
@@ -161,7 +161,7 @@ pub(crate) struct Probe {
     rate_percent: Option<u8>,
     /// When to request the round trips of this peer's links from its body.
     ask_at: Option<Time>,
-    round_trips: List<RoundTrip, ROSTER_MAX>,
+    round_trips: List<RoundTrip, ROUND_TRIPS_MAX>,
     claimed_to: BTreeSet<PeerId>,
     claim: Option<Signed<Claim>>,
 }

@@ -1,16 +1,29 @@
 //! The stage as this peer knows it: rosters, written by membership and read by all other machines.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use serde::Serialize;
 
 use crate::bounded::Bound;
 use crate::id::PeerId;
-use crate::message::{Entry, Roster, SignedRoster, reign_of};
+use crate::message::{Entry, Reign, Roster, SignedRoster, Weight, reign_of};
+use crate::time::{SECOND, Time};
 
 /// Maximum number of rosters kept, to judge ballots and outcomes that were signed while a peer joined. A
 /// guess.
 const EPOCHS_KEPT: usize = 16;
+/// Time for which a superseded roster still decides: outcomes and reigns under an older one are void, since peers
+/// of that roster may have left long ago. A guess: longer than an election and most partitions.
+const FRESH_US: u64 = 30 * SECOND;
+/// Interval of the marks from which this peer knows which roster was its newest one 30 s ago; two more than cover
+/// that time are kept.
+const MARK_US: u64 = SECOND;
+const MARKS_MAX: usize = (FRESH_US / MARK_US) as usize + 2;
+/// Silence of the host from which a peer believes others that the host is gone: less than the silence after which an
+/// heir asks for the room, because not every peer received the host's last message at the same time. A guess.
+const MISSED_US: u64 = 8 * SECOND;
+/// Silence of the host after which a peer itself goes on without it: then the others believe it. A guess.
+const LOST_US: u64 = MISSED_US + SECOND;
 
 /// How the stage is served.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -31,31 +44,118 @@ pub(crate) struct Stage {
     kept: BTreeMap<u32, SignedRoster>,
     /// Candidates of the newest roster, cached because every input needs them.
     candidates: Vec<PeerId>,
+    /// Epochs that were the newest one from these times on, oldest first, in steps of [`MARK_US`].
+    marks: VecDeque<(Time, u32)>,
+    /// Last arrival from the host, or of a newer roster.
+    host_heard: Option<Time>,
 }
 
 impl Stage {
     /// Adopts a roster if it is newer than the present one, and returns whether it was. An older roster is
     /// only kept, because an outcome may name it.
-    pub(crate) fn adopt(&mut self, roster: SignedRoster) -> bool {
+    pub(crate) fn adopt(&mut self, now: Time, roster: SignedRoster) -> bool {
         let newer = self.signed.as_ref().is_none_or(|known| roster.epoch > known.epoch);
         let epoch = roster.epoch;
         if newer {
+            self.mark(now, epoch);
+            self.host_heard = Some(now);
             self.signed = Some(roster.clone());
             let mixes = self.present().filter(|entry| entry.mixes);
             let mut candidates: Vec<_> = mixes.map(|entry| entry.peer).collect();
             candidates.sort_unstable();
             self.candidates = candidates;
         }
+        self.keep(roster);
+        newer
+    }
+
+    /// Keeps a roster, which outcomes may name, without adopting it.
+    pub(crate) fn keep(&mut self, roster: SignedRoster) {
+        let epoch = roster.epoch;
         self.kept.entry(epoch).or_insert(roster);
         while self.kept.len() > EPOCHS_KEPT {
             let oldest = self.kept.keys().copied().find(|kept| *kept != epoch);
             oldest.and_then(|oldest| self.kept.remove(&oldest));
         }
-        newer
     }
 
-    pub(crate) fn bounds(&self) -> [Bound; 1] {
-        [Bound::new("rosters", self.kept.len(), EPOCHS_KEPT)]
+    fn mark(&mut self, now: Time, epoch: u32) {
+        match self.marks.back_mut() {
+            // what came before this peer was superseded before
+            None => self.marks.push_back((Time(0), epoch)),
+            Some((at, newest)) if *at != Time(0) && now.since(*at) < MARK_US => *newest = epoch,
+            Some(_) => self.marks.push_back((now, epoch)),
+        }
+        let is_past = |at: Option<&(Time, u32)>| at.is_some_and(|(at, _)| now.since(*at) >= FRESH_US);
+        while is_past(self.marks.get(1)) || self.marks.len() > MARKS_MAX {
+            self.marks.pop_front();
+        }
+    }
+
+    /// Returns whether the roster of that epoch is the newest known here, or was until less than [`FRESH_US`] ago.
+    pub(crate) fn is_fresh(&self, now: Time, epoch: u32) -> bool {
+        let past = self.marks.iter().rev().find(|(at, _)| now.since(*at) >= FRESH_US);
+        let newest_then = past.or(self.marks.front()).map_or(0, |(_, epoch)| *epoch);
+        epoch >= newest_then
+    }
+
+    /// Records that something arrived from a peer.
+    pub(crate) fn heard(&mut self, now: Time, peer: PeerId) {
+        if self.host() == Some(peer) {
+            self.host_heard = Some(now);
+        }
+    }
+
+    /// Returns whether nothing has arrived from the host for [`MISSED_US`].
+    pub(crate) fn misses_host(&self, now: Time, me: PeerId) -> bool {
+        self.misses_host_for(now, me, MISSED_US)
+    }
+
+    fn misses_host_for(&self, now: Time, me: PeerId, us: u64) -> bool {
+        self.host_heard.is_none_or(|at| now.since(at) >= us) && self.host() != Some(me)
+    }
+
+    /// Returns whether a roster counts: one of the same reign, or of an earlier one of its line; or of a later reign
+    /// that the root key or the host known here began, or a majority of a roster that still counts. `absent`: this
+    /// peer believes that the host is gone.
+    pub(crate) fn accepts(&self, now: Time, roster: &SignedRoster, root: &PeerId, absent: bool) -> bool {
+        let Some(known) = &self.signed else { return true };
+        let (reign, its) = (reign_of(known.epoch), reign_of(roster.epoch));
+        if its == reign {
+            return roster.sender == known.sender;
+        }
+        if its < reign {
+            let of_line = |earlier: &Reign| earlier.number() == its && earlier.host() == roster.sender;
+            return its == 0 || known.reigns.0.iter().any(of_line);
+        }
+        let reigns = &roster.reigns.0;
+        let by_root =
+            reigns.iter().rposition(|reign| reign.is_by(root)).filter(|at| reigns[*at].number() > reign);
+        let later = match by_root {
+            Some(at) => &reigns[at + 1..],
+            None => {
+                let first = reigns.iter().position(|later| later.number() > reign).unwrap_or(reigns.len());
+                let (Some(first), later) = (reigns.get(first), &reigns[first.min(reigns.len())..]) else {
+                    return false;
+                };
+                let begun = match first {
+                    Reign::Named { named } => named.sender == known.sender,
+                    Reign::Chosen { under, .. } => self.is_fresh(now, under.epoch),
+                };
+                if !begun {
+                    return false;
+                }
+                later
+            }
+        };
+        later.iter().all(|reign| absent || reign.weight() == Weight::Majority)
+    }
+
+    pub(crate) fn bounds(&self) -> [Bound; 2] {
+        [
+            Bound::new("rosters", self.kept.len(), EPOCHS_KEPT),
+            Bound::new("marks of newest rosters", self.marks.len(), MARKS_MAX),
+        ]
     }
 
     pub(crate) fn signed(&self) -> Option<&SignedRoster> {
@@ -130,15 +230,55 @@ impl Stage {
         self.kept.get(&epoch)
     }
 
-    /// Returns whether `signers` are a majority of the roster of that epoch; `None` if that roster isn't
-    /// known here.
-    pub(crate) fn majority<'a>(&self, epoch: u32, signers: impl Iterator<Item = &'a PeerId>) -> Option<bool> {
-        Some(self.at(epoch)?.body.is_majority(signers))
+    /// Returns whether `signers` decide for the roster of that epoch: a majority, or a majority without the host where
+    /// that is believed to be gone (`absent`). `None` if that roster isn't known here.
+    pub(crate) fn decides<'a>(
+        &self,
+        epoch: u32,
+        signers: impl Iterator<Item = &'a PeerId>,
+        absent: bool,
+    ) -> Option<bool> {
+        Some(match self.at(epoch)?.body.weigh(signers) {
+            Weight::Majority => true,
+            Weight::WithoutHost => absent,
+            Weight::Few => false,
+        })
     }
 
-    /// Returns the number of voters in the roster of that epoch; `None` if that roster isn't known here.
-    pub(crate) fn voters(&self, epoch: u32) -> Option<usize> {
-        Some(self.at(epoch)?.body.voters())
+    /// Returns whether the signatures that this peer has collected suffice: signers that decide and are a majority of
+    /// all peers; or, once it is `late`, signers that decide. Few voters don't suffice while most peers of the newest
+    /// roster are away: then this side is cut off.
+    pub(crate) fn suffices(
+        &self,
+        epoch: u32,
+        signers: &[PeerId],
+        (now, me): (Time, PeerId),
+        late: bool,
+    ) -> bool {
+        let decides =
+            self.decides(epoch, signers.iter(), self.misses_host_for(now, me, LOST_US)) == Some(true);
+        let all = self.at(epoch).is_some_and(|at| at.body.is_majority_of_all(signers.iter()));
+        let stands = |roster: &Roster| !roster.needs_host() || roster.is_mostly_present();
+        decides && (all || (late && self.roster().is_some_and(stands)))
+    }
+
+    /// Returns the number of peers in the roster of that epoch, and the number of its voters; `None` if that roster
+    /// isn't known here.
+    pub(crate) fn size(&self, epoch: u32) -> Option<(usize, usize)> {
+        let roster = &self.at(epoch)?.body;
+        Some((roster.entries.len(), roster.voters()))
+    }
+
+    /// Returns whether the host signed: of the newest roster, or of the roster of that epoch.
+    pub(crate) fn is_host_of(&self, epoch: u32, signer: &PeerId) -> bool {
+        let rosters = self.at(epoch).into_iter().chain(&self.signed);
+        rosters.into_iter().any(|roster| roster.body.host == *signer)
+    }
+
+    /// Returns whether this key signs rosters now, or signed the roster of that epoch.
+    pub(crate) fn is_key_of(&self, epoch: u32, signer: &PeerId) -> bool {
+        let rosters = self.at(epoch).into_iter().chain(&self.signed);
+        rosters.into_iter().any(|roster| roster.sender == *signer)
     }
 
     /// Returns whether the roster of that epoch was signed by a host that had been succeeded already.

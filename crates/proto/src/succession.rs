@@ -8,17 +8,17 @@
 //! - At the limit, if the others have had time to answer and none has heard the mixer for 350 ms, the
 //!   watching peer signs the next failover. A standby begins in the mixer's place; another mixer goes on with
 //!   one mixer fewer.
-//! - A mixer that leaves requests a failover itself (`FailoverWanted`).
+//! - A mixer that leaves requests a failover itself (`FailoverWanted`). Its signature is in the failover.
 //! - A mixer that receives a failover over itself while it lives signs `Alive`, and the successor withdraws.
 
 use std::collections::BTreeMap;
 
 use crate::id::{PeerId, Rank};
 use crate::io::{Output, Verdict};
-use crate::message::{Alive, Failover, Message};
+use crate::message::{Alive, Failover, Message, Resignation};
 use crate::mutation::Mutation;
 use crate::outbox::Note;
-use crate::seal::Signed;
+use crate::seal::{Signature, Signed};
 use crate::stage::Mode;
 use crate::time::{MS, Time};
 use crate::view::View;
@@ -127,24 +127,25 @@ impl Succession {
         let gone = |watched: &Watched| watched.silent && due(watched);
         let mixer = self.watched.iter().find(|(_, watched)| gone(watched)).map(|(mixer, _)| *mixer);
         if let Some(mixer) = mixer {
-            self.declare(view, mixer, false);
+            self.declare(view, mixer, None);
         }
     }
 
-    fn declare(&mut self, view: &mut View<'_>, over: PeerId, polite: bool) {
+    fn declare(&mut self, view: &mut View<'_>, over: PeerId, wish: Option<Signature>) {
         let Some(rank) = view.mandate.next_failover(&view.me) else { return };
-        let failover = view.sign_for_ever(Failover { rank, after: view.rank(), over, polite });
+        let failover = view.sign_for_ever(Failover { rank, after: view.rank(), over, wish });
         view.send_stage(&Message::Failover(failover.clone()));
         view.out.note(Note::Failover(failover));
         self.watched.insert(over, Watched::default());
     }
 
     /// Handles `FailoverWanted`: the mixer leaves, and requests this peer to succeed it.
-    pub(crate) fn wanted(&mut self, view: &mut View<'_>, from: PeerId, rank: Rank) {
+    pub(crate) fn wanted(&mut self, view: &mut View<'_>, from: PeerId, rank: Rank, wish: Signature) {
         // Two mixers that leave at once are each other's standbys.
         let mixes = view.mandate.mixers.contains(&from);
-        if mixes && !self.leaving && view.standby_of(&from) == Some(view.me) && rank == view.rank() {
-            self.declare(view, from, true);
+        let its = Resignation { rank, successor: view.me }.is_by(&from, &view.config.room, &wish);
+        if mixes && its && !self.leaving && view.standby_of(&from) == Some(view.me) && rank == view.rank() {
+            self.declare(view, from, Some(wish));
         }
     }
 
@@ -154,7 +155,9 @@ impl Succession {
         self.leaving = true;
         let standby = view.standby_of(&view.me).filter(|standby| mixing && view.links.is_up(standby));
         if let Some(standby) = standby {
-            view.out.send(standby, Message::FailoverWanted { rank: view.rank() });
+            let rank = view.rank();
+            let wish = Resignation { rank, successor: standby }.sign(view.keys, &view.config.room);
+            view.out.send(standby, Message::FailoverWanted { rank, wish });
         }
         standby.is_some()
     }
@@ -167,9 +170,14 @@ impl Succession {
         failover: &Signed<Failover>,
         mixing: bool,
     ) -> bool {
-        let Failover { over, polite, rank: denied, .. } = failover.body;
+        let Failover { over, rank: denied, .. } = failover.body;
         let successor = failover.sender;
-        if over != view.me || polite || self.leaving || !mixing || !view.mandate.may_fail_over(failover) {
+        if over != view.me
+            || failover.body.is_polite()
+            || self.leaving
+            || !mixing
+            || !view.mandate.may_fail_over(failover)
+        {
             return true;
         }
         let rank = view.rank();

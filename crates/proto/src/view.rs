@@ -166,6 +166,7 @@ impl View<'_> {
             roster: roster.clone(),
             under: self.mandate.under_before(roster.epoch).cloned(),
             decided: self.mandate.decided.clone(),
+            confirmed: self.mandate.confirmed.clone(),
             failovers: List::truncated(self.mandate.failovers.iter().cloned()),
             ticket,
             key: self.key.filter(|key| is_member && key.generation > 0).cloned(),

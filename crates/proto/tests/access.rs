@@ -36,7 +36,7 @@ fn host() -> Brain {
 
 fn join(ticket: Option<Signed<Ticket>>) -> Message {
     let (name, muted) = (Text::truncated("Zoë"), Muted::default());
-    Message::Join(Join { name, speaks: false, views: true, mixes: false, muted, ticket })
+    Message::Join(Join { name, speaks: false, views: true, mixes: false, muted, shares: false, ticket })
 }
 
 /// The host's answer to a joiner.
@@ -313,7 +313,15 @@ fn a_member_asks_for_a_new_ticket_within_five_minutes_and_shows_it() {
             unreachable!()
         };
         let (under, decided, failovers, key) = (None, None, List::new(), None);
-        Message::Admit(Box::new(Admit { roster, under, decided, failovers, ticket: Some(signed), key }))
+        Message::Admit(Box::new(Admit {
+            roster,
+            under,
+            decided,
+            confirmed: None,
+            failovers,
+            ticket: Some(signed),
+            key,
+        }))
     };
     let outputs = relay.hears(2, admit(ticket(5, 2)));
     assert!(says(&outputs, 3, |message| *message == Message::Ticket(ticket(5, 2))), "{outputs:?}");
@@ -393,7 +401,18 @@ fn a_viewer_reports_its_position_after_its_parent_changed() {
     let Message::Roster(roster) = roster_of(7, &[speaker(2), candidate(3)], |_| {}) else { unreachable!() };
     let (under, decided, failovers) = (None, None, List::new());
     let ticket = Some(ticket(5, 2));
-    viewer.hears(2, Message::Admit(Box::new(Admit { roster, under, decided, failovers, ticket, key: None })));
+    viewer.hears(
+        2,
+        Message::Admit(Box::new(Admit {
+            roster,
+            under,
+            decided,
+            confirmed: None,
+            failovers,
+            ticket,
+            key: None,
+        })),
+    );
     viewer.is_fed_by(10, &[3, 10]);
     let outputs = untimed(viewer.runs_for(13 * SECOND));
     let reports = outputs.iter().filter_map(|output| match output {

@@ -4,7 +4,7 @@ use crate::samples::brain::{
     Brain, MS, SECOND, candidate, consenting, program, receivers, said, says, speaker, times_of, times_said,
     untimed, viewing,
 };
-use crate::samples::{NEVER, key, room};
+use crate::samples::{NEVER, key, room, wish};
 use plenary_proto::message::{Alive, Attach, Failover, Message};
 use plenary_proto::seal::Signed;
 use plenary_proto::{Command, Event, Input, MixRole, Output, Rank, RoomConfig, Verdict};
@@ -49,7 +49,8 @@ fn declares(brain: &mut Brain) -> Option<u64> {
 }
 
 fn over_3(by: u8, failover_count: u16, polite: bool) -> Message {
-    let body = Failover { rank: rank(failover_count), after: rank(0), over: key(3).id(), polite };
+    let wish = polite.then(|| wish(3, rank(0), by));
+    let body = Failover { rank: rank(failover_count), after: rank(0), over: key(3).id(), wish };
     Message::Failover(Signed::new(&key(by), &room(), 7, 9, NEVER, body))
 }
 
@@ -191,8 +192,10 @@ fn the_standby_succeeds_a_mixer_that_leaves_if_it_is_asked_under_the_rank_in_for
         if leaves {
             standby.give(Input::Command(Command::Leave));
         }
-        let outputs = standby.hears(from, Message::FailoverWanted { rank: under });
-        let polite = |message: &Message| matches!(message, Message::Failover(signed) if signed.body.polite);
+        let outputs =
+            standby.hears(from, Message::FailoverWanted { rank: under, wish: wish(from, under, 4) });
+        let polite =
+            |message: &Message| matches!(message, Message::Failover(signed) if signed.body.is_polite());
         assert_eq!(says(&outputs, 2, polite), taken, "{from} {under:?}");
         assert_eq!(standby.room.rank().failover_count, u16::from(taken));
     }
@@ -201,8 +204,8 @@ fn the_standby_succeeds_a_mixer_that_leaves_if_it_is_asked_under_the_rank_in_for
     mixer.adopts(&[speaker(2), candidate(3), candidate(6), speaker(7)], |_| ());
     mixer.elects(3, &[3, 6], &[]);
     let outputs = mixer.give(Input::Command(Command::Leave));
-    assert_eq!(said(&outputs, 6), [&Message::FailoverWanted { rank: rank(0) }]);
-    let outputs = mixer.hears(6, Message::FailoverWanted { rank: rank(0) });
+    assert_eq!(said(&outputs, 6), [&Message::FailoverWanted { rank: rank(0), wish: wish(3, rank(0), 6) }]);
+    let outputs = mixer.hears(6, Message::FailoverWanted { rank: rank(0), wish: wish(6, rank(0), 3) });
     assert!(receivers(&outputs, is_failover).is_empty(), "{outputs:?}");
 }
 
@@ -267,7 +270,10 @@ fn a_mixer_that_leaves_goes_on_until_its_successor_has_begun_and_its_children_ha
         mixer.is_joined_by(20, Attach::newcomer());
         let start = mixer.now;
         let outputs = mixer.give(Input::Command(Command::Leave));
-        assert_eq!(said(&outputs, 4), [&Message::FailoverWanted { rank: rank(0) }]);
+        assert_eq!(
+            said(&outputs, 4),
+            [&Message::FailoverWanted { rank: rank(0), wish: wish(3, rank(0), 4) }]
+        );
         assert!(mixer.room.snapshot().mixing);
         let mut timed = Vec::new();
         if begins {
@@ -286,4 +292,29 @@ fn a_mixer_that_leaves_goes_on_until_its_successor_has_begun_and_its_children_ha
     mixer.adopts(&[speaker(2), candidate(3)], |_| ());
     let outputs = mixer.give(Input::Command(Command::Leave));
     assert!(outputs.contains(&Output::Event(Event::Left)), "nobody is fed: {outputs:?}");
+}
+
+#[test]
+fn a_standby_is_not_polite_on_its_own_and_a_wish_brings_one_failover() {
+    let polite = |count, wish| {
+        let body = Failover { rank: rank(count), after: rank(0), over: key(3).id(), wish: Some(wish) };
+        Message::Failover(Signed::new(&key(4), &room(), 7, 9, NEVER, body))
+    };
+    let holds = |message: Message| message.verify(&room(), &key(1).id(), crate::samples::NOW).is_ok();
+    // by the standby itself, in favour of another, and for another rank
+    for forged in [wish(4, rank(0), 4), wish(3, rank(0), 6), wish(3, rank(1), 4)] {
+        assert!(!holds(polite(1, forged)));
+    }
+    let given = wish(3, rank(0), 4);
+    assert!(holds(polite(1, given)));
+    let mut viewer = on_stage(6, &[3]);
+    viewer.hears(4, polite(1, given));
+    assert_eq!(viewer.room.rank().failover_count, 1);
+    viewer.hears(4, polite(3, given));
+    assert_eq!(viewer.room.rank().failover_count, 1, "the wish is used up");
+    // whatever came first
+    let mut late = on_stage(6, &[3]);
+    late.hears(4, polite(3, given));
+    late.hears(4, polite(1, given));
+    assert_eq!(late.room.rank().failover_count, 1);
 }

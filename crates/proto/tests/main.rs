@@ -18,5 +18,6 @@ mod room;
 mod samples;
 mod seal;
 mod search;
+mod squatting;
 mod timeouts;
 mod uplink;

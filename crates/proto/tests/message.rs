@@ -138,7 +138,7 @@ fn invite_key() -> plenary_proto::seal::RoomKey {
 #[test]
 fn a_full_ballot_and_a_full_roster_fit_an_envelope() {
     let reports = list((0..BALLOT_REPORTS_MAX).map(|_| report()).collect());
-    let round_trips = list(vec![RoundTrip::new(&key(2).id(), u32::MAX); ROSTER_MAX]);
+    let round_trips = list(vec![RoundTrip::new(&key(2).id(), u32::MAX); ROUND_TRIPS_MAX]);
     let full = Claim { round_trips, ..claim().body };
     let full = Signed::new(&key(2), &room(), 7, 13, NEVER, full);
     let claims = list((0..ROSTER_MAX).map(|_| full.clone()).collect());
@@ -159,10 +159,9 @@ fn a_full_ballot_and_a_full_roster_fit_an_envelope() {
     full.signed.body.entries = list(vec![Entry { name, ..full.body.entries[0].clone() }; ROSTER_MAX]);
     assert!(Message::Roster(full.clone().into()).to_bytes().len() < 8 * 1024);
     // after three reigns, each chosen by the smallest possible majority
-    let mut reign = roster_of_heir().reigns.0[0].clone();
-    reign.under = full.signed.clone();
-    reign.chosen.signatures = list(vec![reign.chosen.signatures[0]; ROSTER_MAX / 2 + 1]);
-    full.reigns = Reigns(list(vec![reign; REIGNS_MAX]));
+    let (_, mut chosen) = reign_of_heir();
+    chosen.signatures = list(vec![chosen.signatures[0]; ROSTER_MAX / 2 + 1]);
+    full.reigns = Reigns(list(vec![Reign::Chosen { under: full.signed.clone(), chosen }; REIGNS_MAX]));
     assert!(Message::Roster(full.into()).to_bytes().len() < 45 * 1024);
 }
 
@@ -217,6 +216,8 @@ fn a_message_verifies_only_with_every_signature_intact() {
                 | Message::Join(_)
                 | Message::Attach(_)
                 | Message::Ticket(_)
+                | Message::Confirmed(_)
+                | Message::HandOver(_)
         );
         assert_eq!(
             message.clone().verify(&elsewhere, &key(1).id(), NOW).is_err(),
@@ -236,6 +237,13 @@ fn a_message_verifies_only_with_every_signature_intact() {
     assert!(ballot.verify(&room(), &key(1).id(), NOW).is_err(), "a report put under another's name");
 }
 
+fn reign_of_heir() -> (Signed<Roster>, Countersigned<Heir, ROSTER_MAX>) {
+    match roster_of_heir().reigns.0[0].clone() {
+        Reign::Chosen { under, chosen } => (under, chosen),
+        Reign::Named { .. } => panic!("the sampled heir was chosen"),
+    }
+}
+
 #[test]
 fn an_heir_signs_rosters_by_the_word_of_a_majority_only() {
     let verify =
@@ -248,13 +256,11 @@ fn an_heir_signs_rosters_by_the_word_of_a_majority_only() {
         verify(roster)
     };
     assert_eq!(changed(|roster| roster.reigns = Reigns::default()), Err(SealError::WrongSender));
-    let reign = good.reigns.0[0].clone();
-    let one_vote =
-        Countersigned { signatures: list(vec![reign.chosen.signatures[0]]), ..reign.chosen.clone() };
-    let twice =
-        Countersigned { signatures: list(vec![reign.chosen.signatures[0]; 2]), ..reign.chosen.clone() };
+    let (under, chosen) = reign_of_heir();
+    let one_vote = Countersigned { signatures: list(vec![chosen.signatures[0]]), ..chosen.clone() };
+    let twice = Countersigned { signatures: list(vec![chosen.signatures[0]; 2]), ..chosen.clone() };
     for chosen in [one_vote, twice] {
-        let reigns = Reigns(list(vec![Reign { chosen, ..reign.clone() }]));
+        let reigns = Reigns(list(vec![Reign::Chosen { under: under.clone(), chosen }]));
         assert_eq!(verify(ProvenRoster { reigns, ..good.clone() }), Err(SealError::WrongSender));
     }
     // an epoch of reign 0, a signer other than the heir, and a reign number that no majority chose

@@ -7,7 +7,7 @@ use crate::samples::brain::{
     Brain, MS, SECOND, candidate, consenting, path, places_below, program, roster_of, speaker, viewing,
 };
 use crate::samples::viewer::Viewer;
-use crate::samples::{key, samples};
+use crate::samples::{key, samples, wish};
 use plenary_proto::bounded::List;
 use plenary_proto::message::*;
 use plenary_proto::{Command, Input, Rank, RoomConfig, Time, Verdict};
@@ -135,7 +135,7 @@ fn said(peer: u8) -> impl Strategy<Value = Message> {
         number().prop_map(|train| Message::ProbeBusy { train }),
         (peer_id(), prop::option::of(number()))
             .prop_map(|(mixer, silent_us)| Message::Heard { mixer, silent_us }),
-        rank().prop_map(|rank| Message::FailoverWanted { rank }),
+        rank().prop_map(|rank| Message::FailoverWanted { rank, wish: wish(3, rank, 4) }),
         rank().prop_map(move |rank| Message::Started(program(peer, rank.term, rank.failover_count))),
         any::<u8>().prop_map(|count| Message::Trouble { count }),
         (number(), number())

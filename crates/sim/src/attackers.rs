@@ -2,6 +2,8 @@
 //!
 //! They sign with their own keys and can't with others'; receivers verify their messages as usual.
 
+pub mod squatters;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 

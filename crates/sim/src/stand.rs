@@ -191,6 +191,7 @@ impl Stand {
             roster: signed_roster(&room),
             under: None,
             decided: Some(decided(&room)),
+            confirmed: None,
             failovers: List::new(),
             ticket: Some(ticket(&room, Time(0), me)),
             key: None,

@@ -154,3 +154,87 @@ fn sybils_on_an_open_stage_elect_one_of_theirs_and_the_program_goes_on() {
         assert!(world.starving(SECOND).is_empty(), "seed {seed}");
     }
 }
+
+/// A room in which `squatters` candidates come right after the host and all others two seconds later; among these are
+/// two viewers that act for the squatters. Three more viewers come later. Returns the squatters and their accomplices.
+fn squatted(squatters: usize) -> (WorldPlan, Vec<usize>, Vec<usize>) {
+    let mut plan = plan(4, 3, 8);
+    for peer in plan.peers.iter_mut().skip(1) {
+        peer.joins_at = Time(2 * SECOND + peer.joins_at.0);
+    }
+    let accomplices = vec![STAGE, STAGE + 1];
+    let first = plan.peers.len();
+    let squatter =
+        |at: u64| PeerPlan { joins_at: Time(100 * MS + at * 10 * MS), ..PeerPlan::of(Kind::Candidate) };
+    plan.peers.extend((0..squatters as u64).map(squatter));
+    let late = |at: u64| PeerPlan { joins_at: Time((12 + 6 * at) * SECOND), ..PeerPlan::VIEWER };
+    plan.peers.extend((0..3).map(late));
+    (plan, (first..first + squatters).collect(), accomplices)
+}
+
+/// Asserts that all peers but the squatters follow the host, and an outcome that it knows.
+fn the_host_reigns(world: &World, squatters: &[usize]) {
+    let host = world.planned(0);
+    let term = world.snapshot(host).rank.term;
+    assert!(term < 100, "seed {}: term {term}", world.seed());
+    let squatters: Vec<_> = squatters.iter().map(|at| world.planned(*at)).collect();
+    for peer in world.living().filter(|peer| !squatters.contains(peer)) {
+        let snapshot = world.snapshot(peer);
+        if snapshot.host.is_none() {
+            continue; // it has just come
+        }
+        assert_eq!(snapshot.host, Some(host), "seed {}: {peer:?} at {}", world.seed(), world.now());
+        assert_eq!(snapshot.rank.term, term, "seed {}: {peer:?} at {}", world.seed(), world.now());
+    }
+}
+
+#[test]
+fn squatters_that_come_right_after_the_host_decide_nothing_and_make_nobody_host() {
+    for count in [2, 32] {
+        for seed in seeds(0..if count == 2 { 6 } else { 2 }) {
+            let (plan, squatters, accomplices) = squatted(count);
+            let mut world = World::new(plan, seed);
+            let from = Time(8 * SECOND);
+            plenary_sim::attackers::squatters::set_on(&mut world, &squatters, &accomplices, from);
+            for _ in 0..30 {
+                run_on(&mut world, 1);
+                if world.now() >= from {
+                    the_host_reigns(&world, &squatters);
+                }
+            }
+            assert!(world.starving(2 * SECOND).is_empty(), "seed {seed}");
+            assert!(
+                world.snapshot(world.planned(0)).rank.term > 0,
+                "seed {seed}: they keep the room from electing"
+            );
+        }
+    }
+}
+
+#[test]
+fn squatters_that_have_left_decide_nothing_and_make_nobody_host() {
+    for seed in seeds(SEEDS) {
+        let (plan, squatters, accomplices) = squatted(2);
+        let mut world = World::new(plan, seed);
+        let from = Time(16 * SECOND);
+        plenary_sim::attackers::squatters::set_on(&mut world, &squatters, &accomplices, from);
+        run_on(&mut world, 6);
+        squatters.iter().for_each(|at| world.leave(world.planned(*at)));
+        for _ in 0..44 {
+            run_on(&mut world, 1);
+            if world.now() >= from {
+                the_host_reigns(&world, &squatters);
+            }
+        }
+        assert!(world.starving(2 * SECOND).is_empty(), "seed {seed}");
+        // the room still elects
+        let mixer = world.mixers()[0];
+        let (host, term) = (world.planned(0), world.snapshot(world.planned(0)).rank.term);
+        if mixer != host {
+            world.kill(mixer);
+            run_on(&mut world, 15);
+            assert!(world.snapshot(host).rank.term > term, "seed {seed}: no vote");
+            the_host_reigns(&world, &squatters);
+        }
+    }
+}

@@ -130,6 +130,7 @@ fn abuse(sybil: u32) -> Vec<Message> {
         fed: true,
         round_trips: round_trips.clone(),
         reach: Reach::Anywhere,
+        ticket: None,
     };
     let spec = plenary_proto::StreamSpec {
         maker: key(9).id(),

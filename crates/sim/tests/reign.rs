@@ -51,7 +51,7 @@ fn a_dead_hosts_heir_goes_on_with_the_room() {
 }
 
 #[test]
-fn a_host_that_comes_back_is_a_member() {
+fn a_host_that_comes_back_takes_its_room_back() {
     for seed in seeds(SEEDS) {
         let mut world = run(plan(4, 3, 12), seed, 10);
         let (host, heir) = (world.planned(0), world.planned(4));
@@ -61,9 +61,31 @@ fn a_host_that_comes_back_is_a_member() {
         assert_eq!(world.snapshot(host).host, Some(host), "seed {seed}");
         world.heal();
         run_on(&mut world, 20);
-        assert!(world.living().all(|peer| world.snapshot(peer).host == Some(heir)), "{}", hosts(&world));
+        assert!(world.living().all(|peer| world.snapshot(peer).host == Some(host)), "{}", hosts(&world));
         assert_eq!(world.sending_to(host), world.snapshot(heir).mixers, "seed {seed}: it speaks again");
-        assert_eq!(reign_of(world.snapshot(host).epoch), 1, "seed {seed}");
+        assert_eq!(reign_of(world.snapshot(host).epoch), 2, "seed {seed}");
+        calm(&world);
+    }
+}
+
+#[test]
+fn a_host_hands_the_room_over_and_takes_it_back_when_it_wants_to() {
+    for seed in seeds(SEEDS) {
+        let mut world = run(plan(4, 3, 12), seed, 10);
+        let (host, next) = (world.planned(0), world.planned(1));
+        world.command(host, Command::HandOver(next));
+        run_on(&mut world, 3);
+        assert!(world.living().all(|peer| world.snapshot(peer).host == Some(next)), "{}", hosts(&world));
+        run_on(&mut world, 40);
+        assert!(world.living().all(|peer| world.snapshot(peer).host == Some(next)), "{}", hosts(&world));
+        calm(&world);
+        world.command(next, Command::HandOver(world.planned(4)));
+        run_on(&mut world, 3);
+        let third = world.planned(4);
+        assert!(world.living().all(|peer| world.snapshot(peer).host == Some(third)), "{}", hosts(&world));
+        world.command(host, Command::HandOver(host));
+        run_on(&mut world, 5);
+        assert!(world.living().all(|peer| world.snapshot(peer).host == Some(host)), "{}", hosts(&world));
         calm(&world);
     }
 }

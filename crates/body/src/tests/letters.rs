@@ -101,7 +101,7 @@ fn an_expired_statement_is_nothing_and_a_forged_one_is_the_violation_of_its_send
         rank: Rank { term: 1, failover_count: number },
         after: RANK,
         over: key(5).id(),
-        polite: false,
+        wish: None,
     };
     let signed = |expires_unix_s, number| {
         Signed::new(&key(4), &room_key().room(), 1, 1, expires_unix_s, failover(number))

@@ -56,7 +56,11 @@ pub(crate) fn parse(line: &str) -> Option<Result<Order, String>> {
     let (word, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
     let rest = rest.trim();
     let who = |order: fn(String) -> Order| {
-        if rest.is_empty() { Err(format!("{word} whom? A name, or the first 8 hex digits of an id")) } else { Ok(order(rest.to_owned())) }
+        if rest.is_empty() {
+            Err(format!("{word} whom? A name, or the first 8 hex digits of an id"))
+        } else {
+            Ok(order(rest.to_owned()))
+        }
     };
     let alone = |order: Order| {
         if rest.is_empty() { Ok(order) } else { Err(format!("{word} takes no argument")) }
@@ -82,7 +86,9 @@ pub(crate) fn parse(line: &str) -> Option<Result<Order, String>> {
         "/invite" => alone(Order::Invite),
         "/layout" if rest.is_empty() => Err("/layout grid, active or share".to_owned()),
         "/layout" => Ok(Order::Layout(rest.to_owned())),
-        "/mixers" => rest.parse().map(Order::Mixers).map_err(|_| "/mixers takes a number, 0: as needed".to_owned()),
+        "/mixers" => {
+            rest.parse().map(Order::Mixers).map_err(|_| "/mixers takes a number, 0: as needed".to_owned())
+        }
         "/end" => alone(Order::End),
         "/help" => alone(Order::Help),
         _ => Err(format!("{word}: no such command; /help lists them")),
@@ -101,10 +107,7 @@ pub(crate) fn short(peer: &PeerId) -> String {
 ///
 /// # Errors
 /// A sentence: nobody has the name, or several peers do; then with their ids.
-pub(crate) fn find<'a>(
-    who: &str,
-    peers: impl Iterator<Item = (PeerId, &'a str)>,
-) -> Result<PeerId, String> {
+pub(crate) fn find<'a>(who: &str, peers: impl Iterator<Item = (PeerId, &'a str)>) -> Result<PeerId, String> {
     let is_id = who.len() == 8 && who.bytes().all(|byte| byte.is_ascii_hexdigit());
     let mut found: Vec<_> = peers
         .filter(|(peer, name)| *name == who || (is_id && short(peer) == who.to_ascii_lowercase()))
@@ -254,7 +257,11 @@ fn who(room: &Room) -> Result<String, plenary::NotHost> {
         let place = listed.parent.map_or("not fed".to_owned(), |parent| {
             format!("depth {} below {}", listed.depth, short(&parent))
         });
-        line(&listed.peer, &listed.name, &format!("watches for {}, {place}", humantime::format_duration(minutes)));
+        line(
+            &listed.peer,
+            &listed.name,
+            &format!("watches for {}, {place}", humantime::format_duration(minutes)),
+        );
     }
     for (peer, name) in host.lobby() {
         line(&peer, &name, "waits in the lobby");

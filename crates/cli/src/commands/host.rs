@@ -56,11 +56,13 @@ pub(crate) fn run(args: HostArgs) -> Result<(), Failure> {
 /// Reads the public keys of members: 64 hex digits a line, whatever follows them, and comments behind `#`.
 fn members(file: &Path) -> Result<Vec<PeerId>, Failure> {
     let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
-    let lines = text.lines().enumerate().map(|(at, line)| (at + 1, line.split('#').next().unwrap_or("").trim()));
+    let lines =
+        text.lines().enumerate().map(|(at, line)| (at + 1, line.split('#').next().unwrap_or("").trim()));
     let ids = lines.filter(|(_, line)| !line.is_empty()).map(|(at, line)| {
         let word = line.split_whitespace().next().unwrap_or("");
         let id = HEXLOWER_PERMISSIVE.decode(word.as_bytes()).ok().and_then(|id| id.try_into().ok());
-        id.map(PeerId).ok_or_else(|| usage(format!("{}, line {at}: a member is 64 hex digits", file.display())))
+        id.map(PeerId)
+            .ok_or_else(|| usage(format!("{}, line {at}: a member is 64 hex digits", file.display())))
     });
     ids.collect()
 }

@@ -467,8 +467,15 @@ mod tests {
             access: Access::default(),
         };
         let roster = Signed::addressed(root(), &super::room(), None, 6, 0, u64::MAX, nobody).into();
-        let admit =
-            Admit { roster, under: None, decided: None, failovers: List::default(), ticket: None, key: None };
+        let admit = Admit {
+            roster,
+            under: None,
+            decided: None,
+            confirmed: None,
+            failovers: List::default(),
+            ticket: None,
+            key: None,
+        };
         room.happen(Op::Late { us: 15_000_000 });
         let message = Box::new(Message::Admit(Box::new(admit)));
         room.happen(Op::Say(Said { at: viewer, from: cast()[0], via: 0, message }));

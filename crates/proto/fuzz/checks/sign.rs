@@ -5,7 +5,8 @@ use std::sync::LazyLock;
 
 use plenary_proto::bounded::List;
 use plenary_proto::message::{
-    Admit, Attach, Ballot, Join, Message, Reigns, SignedRefusal, SignedRoster, first_epoch,
+    Admit, Attach, Ballot, Failover, Join, Message, Reigns, Resignation, SignedRefusal, SignedRoster,
+    first_epoch,
 };
 use plenary_proto::seal::{Countersigned, Keypair, Signed, Statement};
 use plenary_proto::{PeerId, RoomId};
@@ -65,6 +66,15 @@ fn roster(of: &SignedRoster) -> SignedRoster {
     signed_by(root(), &signed).into()
 }
 
+/// Signs a failover, and the wish of a replaced mixer of the cast; others wish nothing.
+fn failover(of: &Signed<Failover>) -> Signed<Failover> {
+    let Failover { after, over, wish, .. } = of.body;
+    let successor = key_of(&of.sender).id();
+    let signed_wish = |_| Resignation { rank: after, successor }.sign(key_of(&over), &room());
+    let wish = wish.filter(|_| cast().contains(&over)).map(signed_wish);
+    signed(&Signed { body: Failover { wish, ..of.body }, ..of.clone() })
+}
+
 fn countersigned<T: Statement + Clone, const MAX: usize>(
     of: &Countersigned<T, MAX>,
 ) -> Countersigned<T, MAX> {
@@ -84,7 +94,8 @@ pub(crate) fn sign_again(message: Message) -> Message {
             roster: roster(&admit.roster),
             under: admit.under.as_ref().map(roster),
             decided: admit.decided.as_ref().map(countersigned),
-            failovers: List::truncated(admit.failovers.iter().map(signed)),
+            confirmed: admit.confirmed.as_ref().map(|word| signed_by(root(), word)),
+            failovers: List::truncated(admit.failovers.iter().map(failover)),
             ticket: admit.ticket.as_ref().map(signed),
             key: admit.key,
         })),
@@ -98,9 +109,11 @@ pub(crate) fn sign_again(message: Message) -> Message {
             Message::Refuse(Box::new(SignedRefusal { signed, reigns: Reigns::default() }))
         }
         Message::Data(of) => Message::Data(signed(&of)),
+        Message::Confirmed(of) => Message::Confirmed(signed_by(root(), &of)),
+        Message::HandOver(of) => Message::HandOver(signed_by(root(), &of)),
         Message::Decided(of) => Message::Decided(Box::new(countersigned(&of))),
         Message::Opening(of) => Message::Opening(Box::new(countersigned(&of))),
-        Message::Failover(of) => Message::Failover(signed(&of)),
+        Message::Failover(of) => Message::Failover(failover(&of)),
         Message::Alive(of) => Message::Alive(signed(&of)),
         Message::Claim(of) => Message::Claim(signed(&of)),
         Message::Report(of) => Message::Report(signed(&of)),

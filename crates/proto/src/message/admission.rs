@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::access::{GenerationKey, Muted, Ticket};
-use super::election::{Decided, FAILOVERS_MAX, Failover};
+use super::election::{Confirmed, Decided, FAILOVERS_MAX, Failover};
 use super::reign::SignedRoster;
 use super::roster::NAME_LEN_MAX;
 use crate::bounded::{List, Text};
@@ -37,6 +37,8 @@ pub struct Admit {
     pub under: Option<SignedRoster>,
     /// The last decided election, if any.
     pub decided: Option<Decided>,
+    /// The host's word on that election, as far as the sender knows it.
+    pub confirmed: Option<Signed<Confirmed>>,
     /// The failovers of that term, by rank.
     pub failovers: List<Signed<Failover>, FAILOVERS_MAX>,
     /// The newcomer's ticket.

@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use super::roster::ROSTER_MAX;
 use crate::bounded::List;
-use crate::id::{PeerId, Rank, RoomId};
-use crate::seal::{Countersigned, Signed, Statement};
+use crate::id::{PeerId, Rank, RoomId, ShortId};
+use crate::seal::{Countersigned, Keypair, SealError, Signature, Signed, Statement, Verifier};
 
 /// Maximum measurers per candidate: the number used on a large stage, of more than 8 candidates.
 pub(crate) const MEASURERS_MAX: usize = 5;
@@ -107,17 +107,19 @@ pub struct MediaSeen {
     pub arrived_percent: Option<u8>,
 }
 
-/// Identifier of an access line: a hash of its public address and the room id. Two peers behind one public
-/// address have the same one; it does not reveal the address to a peer that doesn't know it already.
+/// Identifier of an access line: two bytes of a hash of its public address and the room id. Two peers behind one
+/// public address have the same one. Each id belongs to 65,536 IPv4 addresses, so that it doesn't reveal the address,
+/// which a longer hash would: all addresses are tried in seconds. Two of four lines have the same id in one room of
+/// ten thousand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct LineId(pub [u8; 8]);
+pub struct LineId(pub [u8; 2]);
 
 impl LineId {
     /// Returns the line of a public address; `None` for a private, link-local, loopback or unspecified one,
     /// which two distant peers may share. Of IPv6 the first 8 bytes count, the prefix of the line; the rest
     /// belongs to a machine.
     pub fn of(room: &RoomId, address: IpAddr) -> Option<LineId> {
-        let mut hash = blake3::Hasher::new_derive_key("plenary 1 line");
+        let mut hash = blake3::Hasher::new_derive_key("plenary 2 line");
         hash.update(&room.0);
         match address.to_canonical() {
             IpAddr::V4(v4)
@@ -136,9 +138,8 @@ impl LineId {
             }
             IpAddr::V6(v6) => hash.update(&v6.octets()[..8]),
         };
-        let mut id = [0; 8];
-        id.copy_from_slice(&hash.finalize().as_bytes()[..8]);
-        Some(LineId(id))
+        let [first, second, ..] = *hash.finalize().as_bytes();
+        Some(LineId([first, second]))
     }
 }
 
@@ -151,12 +152,14 @@ const ROUND_TRIP_UNIT_US: u32 = 100;
 /// Maximum [`RoundTrip`], in its units: 1.6 s, the largest number that fits a two-byte varint.
 const ROUND_TRIP_MAX: u16 = (1 << 14) - 1;
 
-/// RTT between the signer and one peer of the roster, packed into five bytes: with more, a full stage's would
-/// not fit a ballot.
+/// Maximum round trips of a claim: with more, a full stage's ballot would not fit an envelope.
+pub const ROUND_TRIPS_MAX: usize = 48;
+
+/// RTT between the signer and one peer of the roster, packed into ten bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RoundTrip {
-    /// First three bytes of the other peer's id. A prefix that two peers of the roster share means neither.
-    to: [u8; 3],
+    /// The other peer. A shorter beginning of its id could be had by making up ids until one has it.
+    to: ShortId,
     /// RTT, in units of 100 µs.
     units: u16,
 }
@@ -165,15 +168,15 @@ impl RoundTrip {
     /// Packs the RTT to a peer, given in microseconds: rounded up, and capped at 1.6 s.
     pub fn new(to: &PeerId, rtt_us: u32) -> RoundTrip {
         let units = rtt_us.div_ceil(ROUND_TRIP_UNIT_US).min(ROUND_TRIP_MAX.into());
-        RoundTrip { to: [to.0[0], to.0[1], to.0[2]], units: units as u16 }
+        RoundTrip { to: to.short(), units: units as u16 }
     }
 
-    /// Whether the prefix matches that peer's id.
+    /// Whether it is the round trip to that peer.
     pub fn is_to(&self, peer: &PeerId) -> bool {
-        peer.0.starts_with(&self.to)
+        peer.short() == self.to
     }
 
-    /// Whether the prefixes are equal, so that both may mean the same peer.
+    /// Whether both are round trips to the same peer.
     pub(crate) fn is_alike(&self, other: &RoundTrip) -> bool {
         self.to == other.to
     }
@@ -217,7 +220,7 @@ pub struct Claim {
     /// arrive even on a narrow line.
     pub rate_percent: u8,
     /// RTTs to the peers on stage that the candidate is linked with.
-    pub round_trips: List<RoundTrip, ROSTER_MAX>,
+    pub round_trips: List<RoundTrip, ROUND_TRIPS_MAX>,
 }
 
 impl Statement for Claim {
@@ -281,6 +284,28 @@ impl Statement for Ballot {
 /// An outcome countersigned by a majority of its roster.
 pub type Decided = Countersigned<Outcome, ROSTER_MAX>;
 
+/// The host's word that an outcome is in force. It proves the outcome also to peers that can't know whether a
+/// majority of an older roster still counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Confirmed {
+    /// Term of the outcome.
+    pub term: u32,
+    /// BLAKE3 of the postcard of the outcome.
+    pub hash: [u8; 32],
+}
+
+impl Statement for Confirmed {
+    const CONTEXT: &'static str = "confirmed";
+}
+
+impl Confirmed {
+    /// Returns the word on that outcome.
+    pub fn of(outcome: &Outcome) -> Confirmed {
+        let bytes = postcard::to_allocvec(outcome).expect("an outcome is plain data, and a vector grows");
+        Confirmed { term: outcome.term, hash: *blake3::hash(&bytes).as_bytes() }
+    }
+}
+
 /// Failover without an election: a standby or another mixer takes over from a mixer that fell silent or
 /// leaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -291,12 +316,63 @@ pub struct Failover {
     pub after: Rank,
     /// The mixer that is replaced.
     pub over: PeerId,
-    /// Whether that mixer requested the failover because it leaves.
-    pub polite: bool,
+    /// The mixer's signature under its [`Resignation`], if it requested the failover because it leaves.
+    pub wish: Option<Signature>,
 }
 
 impl Statement for Failover {
     const CONTEXT: &'static str = "take-over";
+}
+
+impl Failover {
+    /// Whether the replaced mixer requested the failover.
+    pub fn is_polite(&self) -> bool {
+        self.wish.is_some()
+    }
+}
+
+impl Signed<Failover> {
+    /// Verifies the signature, and that of the replaced mixer under its wish.
+    ///
+    /// # Errors
+    /// [`SealError`].
+    pub fn verify_both(
+        &self,
+        verifier: &mut Verifier,
+        room: &RoomId,
+        now_unix_s: u64,
+    ) -> Result<(), SealError> {
+        self.verify_with(verifier, room, now_unix_s)?;
+        let Failover { after, over, wish, .. } = self.body;
+        let body = Resignation { rank: after, successor: self.sender };
+        let signatures = List::truncated(wish.map(|signature| (over, signature)));
+        Countersigned::<_, 1> { epoch: 0, body, signatures }.verify_with(verifier, room)
+    }
+}
+
+/// A mixer's wish that its standby takes over from it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resignation {
+    /// Rank of the mandate that the mixer gives up.
+    pub rank: Rank,
+    /// The peer that is to take over.
+    pub successor: PeerId,
+}
+
+impl Statement for Resignation {
+    const CONTEXT: &'static str = "resignation";
+}
+
+impl Resignation {
+    /// Signs the wish.
+    pub fn sign(&self, mixer: &Keypair, room: &RoomId) -> Signature {
+        Countersigned::<_, 1>::countersign(mixer, room, 0, self)
+    }
+
+    /// Whether the mixer signed the wish.
+    pub fn is_by(&self, mixer: &PeerId, room: &RoomId, signature: &Signature) -> bool {
+        Countersigned::<_, 1>::verify_one(room, 0, self, mixer, signature).is_ok()
+    }
 }
 
 /// Denial by a living mixer of a failover over it. In this term the denied successor may take over from that

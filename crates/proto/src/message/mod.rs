@@ -24,20 +24,21 @@ pub use admission::{Admit, Join};
 pub use data::{DATA_LEN_MAX, Data, DataHeld, DataHeldAll, Delivery, LOOSE_LEN_MAX};
 pub(crate) use election::MEASURERS_MAX;
 pub use election::{
-    Alive, BALLOT_REPORTS_MAX, Ballot, CLAIM_PIXELS, Claim, CodecSource, Decided, Digest, Doubt,
+    Alive, BALLOT_REPORTS_MAX, Ballot, CLAIM_PIXELS, Claim, CodecSource, Confirmed, Decided, Digest, Doubt,
     ElectionReason, FAILOVERS_MAX, Failover, LineId, MIXERS_MAX, Measured, MediaSeen, Need, Opening, Outcome,
-    Report, RoundTrip,
+    ROUND_TRIPS_MAX, Report, Resignation, RoundTrip,
 };
 pub use heartbeat::{HEAD_LEN_MAX, Head, Heartbeat, loose_from_bytes, loose_to_bytes, path_hash};
 pub use link::{Answer, CANDIDATES_MAX, Candidate, Description, LinkKind, Offer, PayloadTypes, Setup};
 pub use piece::{PIECE_LEN_MAX, Pieces, Reassembly, TooLong};
+pub(crate) use reign::REIGNS_AHEAD_MAX;
 pub use reign::{
-    Heir, ProvenRoster, REIGN_NUMBER_MAX, REIGNS_MAX, Reign, Reigns, SignedRefusal, SignedRoster,
+    Heir, ProvenRoster, REIGN_NUMBER_MAX, REIGNS_MAX, Reign, Reigns, SignedRefusal, SignedRoster, Successor,
     first_epoch, reign_of,
 };
 pub use roster::{
     Consent, Entry, HEIRS_MAX, LAYOUT_LEN_MAX, NAME_LEN_MAX, ProgramFormat, ProgramLayout, ROSTER_MAX,
-    Refusal, Roster, TITLE_LEN_MAX,
+    Refusal, Roster, TITLE_LEN_MAX, Weight,
 };
 pub use stage::{Resume, StreamUse, VideoRequest};
 pub use tree::{
@@ -57,7 +58,7 @@ pub const MESSAGE_VERSION: u8 = 2;
 /// Maximum bytes of a message on a control channel, after reassembly.
 pub const MESSAGE_LEN_MAX: usize = 256 * 1024;
 /// Number of variants that this version knows.
-const VARIANTS: u32 = 63;
+const VARIANTS: u32 = 65;
 
 /// A control message. New variants are appended at the end, since the encoding numbers them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -114,6 +115,8 @@ pub enum Message {
     FailoverWanted {
         /// Rank of the mandate that the mixer gives up.
         rank: Rank,
+        /// Signature of the mixer under its [`Resignation`] in favour of the receiver.
+        wish: Signature,
     },
     /// A measurer requests a packet train from a candidate.
     ProbeWanted {
@@ -320,6 +323,10 @@ pub enum Message {
     MuteWanted(Muted),
     /// The joiner waits in the lobby until the host decides.
     InLobby,
+    /// The host's word on which outcome is in force; forwarded down the tree.
+    Confirmed(Signed<Confirmed>),
+    /// The host hands the room over to the receiver, which signs the next roster.
+    HandOver(Signed<Successor>),
 }
 
 /// Decoding error of a control message.
@@ -405,14 +412,17 @@ impl Message {
                 if let Some(decided) = &admit.decided {
                     decided.verify_with(verifier, room)?;
                 }
+                if let Some(confirmed) = &admit.confirmed {
+                    confirmed.verify_with(verifier, room, now_unix_s)?;
+                }
                 admit
                     .failovers
                     .iter()
-                    .try_for_each(|failover| failover.verify_with(verifier, room, now_unix_s))?;
+                    .try_for_each(|failover| failover.verify_both(verifier, room, now_unix_s))?;
             }
             Message::Roster(roster) => roster.verify_with(verifier, room, root, now_unix_s)?,
             Message::Refuse(refusal) => refusal.verify_with(verifier, room, root, now_unix_s)?,
-            Message::Failover(failover) => failover.verify_with(verifier, room, now_unix_s)?,
+            Message::Failover(failover) => failover.verify_both(verifier, room, now_unix_s)?,
             Message::Alive(alive) => alive.verify_with(verifier, room, now_unix_s)?,
             Message::Claim(claim) => claim.verify_with(verifier, room, now_unix_s)?,
             Message::Report(report) => report.verify_with(verifier, room, now_unix_s)?,
@@ -435,6 +445,8 @@ impl Message {
             }
             Message::Opening(opening) => opening.verify_with(verifier, room)?,
             Message::Decided(decided) => decided.verify_with(verifier, room)?,
+            Message::Confirmed(confirmed) => confirmed.verify_with(verifier, room, now_unix_s)?,
+            Message::HandOver(named) => named.verify_with(verifier, room, now_unix_s)?,
             Message::Data(data) => data.verify_with(verifier, room, now_unix_s)?,
             Message::Ticket(ticket) => ticket.verify_with(verifier, room, now_unix_s)?,
             Message::Join(Join { ticket: Some(ticket), .. })

@@ -2,7 +2,8 @@
 //! gone.
 //!
 //! A roster names heirs. When the host has been silent for long, a majority of that roster may make one of
-//! the heirs host. The new host signs rosters with its own key from then on: its [`Reign`].
+//! the heirs host. The host may also name its successor, and the root key may name the host at any time. The new
+//! host signs rosters with its own key from then on: its [`Reign`].
 //!
 //! Roster, votes, next roster and so on form a chain from the root key to the signer of the newest roster.
 //! The chain travels with the roster, so every peer that knows the room's id can check it. The number of the
@@ -14,7 +15,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::roster::{ROSTER_MAX, Refusal, Roster};
+use super::roster::{ROSTER_MAX, Refusal, Roster, Weight};
 use crate::bounded::List;
 use crate::id::{PeerId, RoomId};
 use crate::seal::{Countersigned, SealError, Signed, Statement, Verifier};
@@ -22,10 +23,14 @@ use crate::seal::{Countersigned, SealError, Signed, Statement, Verifier};
 /// Maximum reigns after the root key's. The proofs of three reigns over a full stage, with a full admission,
 /// still fit an envelope. After the last reign the last roster stays in force.
 pub const REIGNS_MAX: usize = 3;
-/// Position of the reign's number in an epoch: the bits below it count the reign's rosters.
-const REIGN_SHIFT: u32 = 28;
+/// Position of the reign's number in an epoch: the bits below it count the reign's rosters. A million rosters are a
+/// change each second for twelve days.
+const REIGN_SHIFT: u32 = 20;
 /// Maximum number of a reign.
 pub const REIGN_NUMBER_MAX: u32 = u32::MAX >> REIGN_SHIFT;
+/// Maximum distance of a chosen reign's number above the last one: divided votes use up a number each, and no
+/// majority may use up all numbers. A guess.
+pub(crate) const REIGNS_AHEAD_MAX: u32 = 16;
 
 /// Returns the number of the reign that an epoch belongs to; 0 under the root key.
 pub fn reign_of(epoch: u32) -> u32 {
@@ -51,24 +56,107 @@ impl Statement for Heir {
     const CONTEXT: &'static str = "heir";
 }
 
+/// Appointment of a host by the key that signs rosters, or by the root key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Successor {
+    /// Number of the reign: above the last one.
+    pub number: u32,
+    /// The peer that becomes host.
+    pub host: PeerId,
+}
+
+impl Statement for Successor {
+    const CONTEXT: &'static str = "successor";
+}
+
 /// Succession of one host to another, with its proof.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Reign {
-    /// The last roster of the preceding host, which names the heirs and the voters.
-    pub under: Signed<Roster>,
-    /// The new host, countersigned by a majority of that roster ([`Roster::is_majority`]).
-    pub chosen: Countersigned<Heir, ROSTER_MAX>,
+pub enum Reign {
+    /// The stage chose an heir, because the host was silent.
+    Chosen {
+        /// The last roster of the preceding host, which names the heirs and the voters.
+        under: Signed<Roster>,
+        /// The new host, countersigned by a majority of that roster ([`Roster::weigh`]).
+        chosen: Countersigned<Heir, ROSTER_MAX>,
+    },
+    /// The preceding host named its successor, or the root key the host, after any reign. The statement's
+    /// epoch is that of the last roster before.
+    Named {
+        /// The new host.
+        named: Signed<Successor>,
+    },
 }
 
 impl Reign {
-    /// Whether the votes make the heir host. Their signatures are checked elsewhere.
-    fn is_won(&self) -> bool {
-        let Heir { number, host } = self.chosen.body;
-        let signers = self.chosen.signatures.iter().map(|(signer, _)| signer);
-        self.chosen.epoch == self.under.epoch
-            && (reign_of(self.under.epoch) + 1..=REIGN_NUMBER_MAX).contains(&number)
-            && self.under.body.heirs.contains(&host)
-            && self.under.body.is_majority(signers)
+    /// Returns the number of the reign.
+    pub fn number(&self) -> u32 {
+        match self {
+            Reign::Chosen { chosen, .. } => chosen.body.number,
+            Reign::Named { named } => named.body.number,
+        }
+    }
+
+    /// Returns the host of the reign.
+    pub fn host(&self) -> PeerId {
+        match self {
+            Reign::Chosen { chosen, .. } => chosen.body.host,
+            Reign::Named { named } => named.body.host,
+        }
+    }
+
+    /// Whether the root key named the host.
+    pub fn is_by(&self, root: &PeerId) -> bool {
+        matches!(self, Reign::Named { named } if named.sender == *root)
+    }
+
+    /// Returns what the proof weighs.
+    pub fn weight(&self) -> Weight {
+        match self {
+            Reign::Chosen { under, chosen } => {
+                under.body.weigh(chosen.signatures.iter().map(|(signer, _)| signer))
+            }
+            Reign::Named { .. } => Weight::Majority,
+        }
+    }
+
+    /// Returns the epoch of the last roster before the reign.
+    fn after(&self) -> u32 {
+        match self {
+            Reign::Chosen { under, .. } => under.epoch,
+            Reign::Named { named } => named.epoch,
+        }
+    }
+
+    /// Checks the reign as the one after the reign `before`; `signer` signed the rosters of that one.
+    fn verify_after(
+        &self,
+        (signer, before): (PeerId, u32),
+        verifier: &mut Verifier,
+        (room, root): (&RoomId, &PeerId),
+        now_unix_s: u64,
+    ) -> Result<(), SealError> {
+        let (number, host) = (self.number(), self.host());
+        let proper = match self {
+            Reign::Chosen { under, chosen } => {
+                under.verify_with(verifier, room, now_unix_s)?;
+                chosen.verify_with(verifier, room)?;
+                under.sender == signer
+                    && chosen.epoch == under.epoch
+                    && number <= before + REIGNS_AHEAD_MAX
+                    && under.body.heirs.contains(&host)
+                    && self.weight() != Weight::Few
+            }
+            Reign::Named { named } => {
+                named.verify_with(verifier, room, now_unix_s)?;
+                named.sender == *root || named.sender == signer
+            }
+        };
+        let follows = self.is_by(root) || reign_of(self.after()) == before;
+        let rises = (before + 1..=REIGN_NUMBER_MAX).contains(&number);
+        if !proper || !follows || !rises || reign_of(self.after()) >= number {
+            return Err(SealError::WrongSender);
+        }
+        Ok(())
     }
 }
 
@@ -90,12 +178,8 @@ impl Reigns {
     ) -> Result<(PeerId, u32), SealError> {
         let (mut signer, mut number) = (*root, 0);
         for reign in &self.0 {
-            reign.under.verify_with(verifier, room, now_unix_s)?;
-            reign.chosen.verify_with(verifier, room)?;
-            if reign.under.sender != signer || reign_of(reign.under.epoch) != number || !reign.is_won() {
-                return Err(SealError::WrongSender);
-            }
-            Heir { number, host: signer } = reign.chosen.body;
+            reign.verify_after((signer, number), verifier, (room, root), now_unix_s)?;
+            (signer, number) = (reign.host(), reign.number());
         }
         Ok((signer, number))
     }
@@ -117,10 +201,20 @@ impl Reigns {
         Ok(number)
     }
 
-    /// Whether a roster of this epoch is void: its host signed it after the roster under which the majority
-    /// chose the successor. Nothing decided under a void roster counts.
+    /// Returns the number of the last reign; 0 for that of the root key.
+    pub fn number(&self) -> u32 {
+        self.0.last().map_or(0, Reign::number)
+    }
+
+    /// Returns the host that the root key named last; `None` if it named none.
+    pub fn host_by(&self, root: &PeerId) -> Option<PeerId> {
+        self.0.iter().rev().find(|reign| reign.is_by(root)).map(Reign::host)
+    }
+
+    /// Whether a roster of this epoch is void: its host signed it after the roster that the next reign follows.
+    /// Nothing decided under a void roster counts.
     pub fn voids(&self, epoch: u32) -> bool {
-        let before = |reign: &Reign| reign.under.epoch;
+        let before = Reign::after;
         self.0.iter().any(|reign| reign_of(before(reign)) == reign_of(epoch) && epoch > before(reign))
     }
 }

@@ -111,24 +111,70 @@ pub struct Roster {
     pub access: Access,
 }
 
+/// What a set of signers weighs in a roster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Weight {
+    /// No majority.
+    Few,
+    /// A majority of all peers, in a roster where the host's silence leaves no majority of voters: it counts only
+    /// for a peer that has not heard the host for long.
+    WithoutHost,
+    /// A majority of the voters: it counts for everyone.
+    Majority,
+}
+
+/// Maximum voters of a roster in which the other peers may decide without the host: with three, two voters are a majority
+/// without it.
+const VOTERS_WITHOUT_HOST_MAX: usize = 2;
+
 impl Roster {
-    /// Returns the number of voters: all peers of the roster, away ones included. If only present peers
-    /// counted, a host that is itself cut off could shrink the electorate to its own side of a partition.
+    /// Returns the number of voters, away ones included. If only present peers counted, a host that is itself
+    /// cut off could shrink the electorate to its own side of a partition. Peers that are new and that the host
+    /// didn't name have no vote: ids cost nothing.
     pub fn voters(&self) -> usize {
-        self.entries.len()
+        self.entries.iter().filter(|entry| entry.votes).count()
+    }
+
+    /// Whether no majority of the voters does without the host.
+    pub fn needs_host(&self) -> bool {
+        self.voters() <= VOTERS_WITHOUT_HOST_MAX
+    }
+
+    /// Returns what the signers weigh. Each signer counts once.
+    pub fn weigh<'a>(&self, signers: impl Iterator<Item = &'a PeerId>) -> Weight {
+        let signed: BTreeSet<_> = signers.take(ROSTER_MAX).collect();
+        if self.are_most_of(&signed, |entry| entry.votes) {
+            Weight::Majority
+        } else if self.needs_host() && self.are_most_of(&signed, |_| true) {
+            Weight::WithoutHost
+        } else {
+            Weight::Few
+        }
     }
 
     /// Whether the signers are a majority: more than half of the voters, or exactly half of the voters, if
-    /// the host signed and all voters that did not sign are away. Any two such sets share a signer. Each
-    /// signer counts once.
+    /// the host signed and all voters that did not sign are away. Any two such sets share a signer.
     pub fn is_majority<'a>(&self, signers: impl Iterator<Item = &'a PeerId>) -> bool {
-        let counts = |signer: &&PeerId| self.entries.iter().any(|entry| entry.peer == **signer);
-        let signed: BTreeSet<_> = signers.take(ROSTER_MAX).filter(counts).collect();
-        let others_away =
-            || self.entries.iter().filter(|entry| !signed.contains(&entry.peer)).all(|entry| entry.away);
-        match (2 * signed.len()).cmp(&self.voters()) {
+        self.weigh(signers) == Weight::Majority
+    }
+
+    /// Whether the signers are a majority of all peers, voters or not, by the same rule.
+    pub fn is_majority_of_all<'a>(&self, signers: impl Iterator<Item = &'a PeerId>) -> bool {
+        self.are_most_of(&signers.take(ROSTER_MAX).collect(), |_| true)
+    }
+
+    /// Whether most peers are present, so that the host isn't cut off from most of its stage.
+    pub fn is_mostly_present(&self) -> bool {
+        let present = self.entries.iter().filter(|entry| !entry.away);
+        self.are_most_of(&present.map(|entry| &entry.peer).collect(), |_| true)
+    }
+
+    fn are_most_of(&self, signed: &BTreeSet<&PeerId>, counts: impl Fn(&Entry) -> bool) -> bool {
+        let all = || self.entries.iter().filter(|entry| counts(entry));
+        let (for_it, others): (Vec<_>, Vec<_>) = all().partition(|entry| signed.contains(&entry.peer));
+        match for_it.len().cmp(&others.len()) {
             Ordering::Greater => true,
-            Ordering::Equal => signed.contains(&self.host) && others_away(),
+            Ordering::Equal => signed.contains(&self.host) && others.iter().all(|entry| entry.away),
             Ordering::Less => false,
         }
     }

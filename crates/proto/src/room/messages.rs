@@ -3,7 +3,7 @@
 use super::RoomState;
 use crate::id::PeerId;
 use crate::io::{Event, Output};
-use crate::message::{Failover, Message, Refused, Relay, SignedRoster};
+use crate::message::{Failover, Message, Refused, Reign, Relay, SignedRoster, reign_of};
 use crate::mutation::Mutation;
 use crate::outbox::Note;
 use crate::seal::Signed;
@@ -34,12 +34,13 @@ impl RoomState {
                 self.remind_host(from, admit.roster.epoch);
                 let is_newest = admit.roster.epoch >= self.shared.stage.epoch();
                 let by_host = is_newest && admit.roster.body.host == from;
-                self.take_roster(admit.roster);
-                admit.under.into_iter().for_each(|under| self.take_roster(under));
+                self.take_roster(from, admit.roster);
+                admit.under.into_iter().for_each(|under| self.take_roster(from, under));
                 self.membership.admitted(&mut self.shared.view(), by_host);
                 self.tell_what_admission_lacks(from, &admit.failovers);
+                admit.confirmed.into_iter().for_each(|word| self.shared.out.note(Note::Confirmed(word)));
                 if let Some(decided) = admit.decided {
-                    self.shared.out.note(Note::Decided(Box::new(decided)));
+                    self.shared.out.note(Note::Decided(Box::new(decided), self.believes_host_gone(&from)));
                 }
                 for failover in admit.failovers.iter() {
                     self.shared.out.note(Note::Failover(failover.clone()));
@@ -65,8 +66,17 @@ impl RoomState {
             }
             Message::Roster(roster) => {
                 self.remind_host(from, roster.epoch);
-                self.take_roster(roster);
+                self.take_roster(from, roster);
             }
+            Message::HandOver(named) => {
+                let by_host =
+                    self.shared.stage.is_key_of(0, &named.sender) || named.sender == self.shared.config.root;
+                let next = reign_of(self.shared.stage.epoch()) + 1 == named.body.number;
+                if by_host && next && named.body.host == self.shared.me && self.shared.view().on_stage() {
+                    self.shared.out.note(Note::Chosen(Box::new(Reign::Named { named })));
+                }
+            }
+            Message::Confirmed(word) => self.shared.out.note(Note::Confirmed(word)),
             Message::Leave => {
                 self.shared.out.note(Note::Gone(from));
                 self.tree.drop_child(&mut self.shared.view(), from);
@@ -123,7 +133,9 @@ impl RoomState {
                 }
             }
             Message::Alive(alive) => self.shared.out.note(Note::Alive(alive)),
-            Message::FailoverWanted { rank } => self.succession.wanted(&mut self.shared.view(), from, rank),
+            Message::FailoverWanted { rank, wish } => {
+                self.succession.wanted(&mut self.shared.view(), from, rank, wish);
+            }
             Message::ProbeWanted { train, bytes, rate_bps } => {
                 let now = self.shared.now;
                 let ours = Uplink::is_ours(train);
@@ -174,7 +186,9 @@ impl RoomState {
             Message::Lacking { term, reports, claims } => {
                 self.election.lacking(&mut self.shared.view(), from, term, &reports, &claims);
             }
-            Message::Decided(decided) => self.shared.out.note(Note::Decided(decided)),
+            Message::Decided(decided) => {
+                self.shared.out.note(Note::Decided(decided, self.believes_host_gone(&from)));
+            }
             Message::Audience { viewers } if self.shared.mandate.has_mixed(&from) => {
                 if let Some(host) = self.membership.host() {
                     host.audience(self.shared.now, from, viewers);
@@ -294,8 +308,8 @@ impl RoomState {
         }
     }
 
-    fn take_roster(&mut self, roster: SignedRoster) {
-        self.shared.out.note(Note::Signed(roster));
+    fn take_roster(&mut self, from: PeerId, roster: SignedRoster) {
+        self.shared.out.note(Note::Proven(roster, self.believes_host_gone(&from)));
     }
 
     /// Forwards an envelope towards its recipient.

@@ -15,15 +15,19 @@ use crate::config::RoomConfig;
 use crate::directory::DirectoryEntry;
 use crate::election::Election;
 use crate::heirs::Heirs;
+use crate::host::successor;
 use crate::id::{PeerId, Rank};
 use crate::io::{Address, Command, Event, Input, Output, Verdict, Via};
 use crate::links::LinkTable;
 use crate::mandate::Mandate;
 use crate::membership::Membership;
-use crate::message::{Consent, Delivery, GenerationKey, LinkKind, Message, Offer, Path, Refusal, Ticket};
+use crate::message::{
+    Consent, Delivery, GenerationKey, LinkKind, Message, Offer, Path, REIGN_NUMBER_MAX, Refusal, Reign,
+    Ticket,
+};
 use crate::mixing::Mixing;
 use crate::mutation::Mutation;
-use crate::outbox::{Item, Outbox};
+use crate::outbox::{Item, Note, Outbox};
 use crate::probe::{Probe, Shown};
 use crate::rng::Rng;
 use crate::route::Router;
@@ -532,14 +536,20 @@ impl RoomState {
             | Command::SetLayout(_)
             | Command::OpenStage(_)
             | Command::Promote(_)
-            | Command::Demote(_) => self.command_host(command),
+            | Command::Demote(_)
+            | Command::HandOver(_) => self.command_host(command),
         }
     }
 
     /// Executes the commands that only the host may give.
     fn command_host(&mut self, command: Command) {
-        let Some(host) = self.membership.host() else { return };
         let view = &mut self.shared.view();
+        let Some(host) = self.membership.host() else {
+            if command == Command::HandOver(view.me) {
+                self.take_room_back();
+            }
+            return;
+        };
         match command {
             Command::SetMixers(mixers) => host.set_mixers(view.now, mixers),
             Command::SetLayout(layout) => host.set_layout(view.now, layout),
@@ -554,7 +564,19 @@ impl RoomState {
             Command::AskToMute(peer, muted) => view.out.send(peer, Message::MuteWanted(muted)),
             Command::Renew(key) => self.renew(key),
             Command::End => host.end(view),
+            Command::HandOver(peer) => host.hand_over(view, peer),
             _ => {}
+        }
+    }
+
+    /// Makes this peer host again by the root key, if it holds that.
+    fn take_room_back(&mut self) {
+        let view = &mut self.shared.view();
+        let (epoch, number) = (view.stage.epoch(), view.stage.reign() + 1);
+        let Some(root) = view.config.host.as_ref().map(|config| config.root.clone()) else { return };
+        if view.on_stage() && number <= REIGN_NUMBER_MAX {
+            let named = successor(view, &root, epoch, number, view.me);
+            view.out.note(Note::Chosen(Box::new(Reign::Named { named })));
         }
     }
 
@@ -567,6 +589,7 @@ impl RoomState {
 
     /// Records a sign of life of a peer.
     fn heard(&mut self, peer: PeerId) {
+        self.shared.stage.heard(self.shared.now, peer);
         if let Some(host) = self.membership.host() {
             host.heard(self.shared.now, peer);
         }

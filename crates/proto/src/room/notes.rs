@@ -1,9 +1,10 @@
 //! Delivery of the notes between machines, one by one until none are left.
 
-use super::RoomState;
+use super::{RoomState, Shared};
 use crate::id::PeerId;
 use crate::io::Event;
-use crate::message::{LinkKind, Message};
+use crate::mandate::Judge;
+use crate::message::{LinkKind, Message, SignedRoster, reign_of};
 use crate::mutation::{Mutated, Mutation};
 use crate::outbox::Note;
 
@@ -39,13 +40,8 @@ impl RoomState {
 
     fn note(&mut self, note: Note) {
         match note {
-            Note::Signed(roster) => {
-                let message = Message::Roster(roster.clone());
-                if self.shared.stage.adopt(roster) {
-                    self.tree.forward_down(&mut self.shared.view(), &message, None);
-                    self.shared.out.note(Note::Roster);
-                }
-            }
+            Note::Signed(roster) => self.adopt(roster),
+            Note::Proven(roster, absent) => self.judge_roster(roster, absent),
             Note::Roster => {
                 self.election.roster_changed(self.shared.now);
                 self.shared.mandate.roster_changed(&mut self.shared.out, &self.shared.stage);
@@ -65,7 +61,7 @@ impl RoomState {
                 }
                 self.update();
             }
-            Note::Decided(decided) => {
+            Note::Decided(decided, absent) => {
                 let tallies = self.election.take_tallies();
                 let message = Message::Decided(decided.clone());
                 // this peer missed the election, so its side of a partition may have missed it too: forward
@@ -73,7 +69,9 @@ impl RoomState {
                 let missed = self.shared.mandate.decided.is_some()
                     && !self.election.has_opened(decided.body.term)
                     && self.shared.view().on_stage();
-                if self.shared.mandate.decide(&mut self.shared.out, &self.shared.stage, *decided, tallies) {
+                let judge = self.judge(absent);
+                let Shared { out, stage, mandate, .. } = &mut self.shared;
+                if mandate.decide(out, stage, judge, *decided, tallies) {
                     let under = self.shared.mandate.under_before(self.shared.stage.epoch()).cloned();
                     for message in under.map(Message::Roster).into_iter().chain([message]) {
                         self.tree.forward_down(&mut self.shared.view(), &message, None);
@@ -81,6 +79,17 @@ impl RoomState {
                             self.shared.view().send_stage(&message);
                         }
                     }
+                    if let Some(host) = self.membership.host() {
+                        host.confirm(&mut self.shared.view());
+                    }
+                }
+            }
+            Note::Confirmed(word) => {
+                let message = Message::Confirmed(word.clone());
+                let judge = self.judge(false);
+                let Shared { out, stage, mandate, .. } = &mut self.shared;
+                if mandate.confirm(out, stage, judge, word) {
+                    self.tree.forward_down(&mut self.shared.view(), &message, None);
                 }
             }
             Note::Failover(failover) => {
@@ -130,7 +139,12 @@ impl RoomState {
                 self.tree.mixing(&mut self.shared.view(), mixing);
                 self.update_solo();
             }
-            Note::Chosen(reign) => self.membership.succeed(&mut self.shared.view(), *reign),
+            Note::Chosen(reign) => {
+                self.membership.succeed(&mut self.shared.view(), *reign);
+                if let Some(host) = self.membership.host() {
+                    host.confirm(&mut self.shared.view());
+                }
+            }
             Note::Viewers(viewers) => {
                 if self.shared.mandate.mixers.contains(&self.shared.me) {
                     match self.shared.stage.host() {
@@ -160,6 +174,56 @@ impl RoomState {
             Note::TreeUnserves(peer) => self.mixing.tree_unserves(&mut self.shared.view(), peer),
             Note::MixUnserves(peer) => self.tree.mix_unserves(&mut self.shared.view(), peer),
             Note::Lost => self.membership.join_at(self.shared.now),
+        }
+    }
+
+    fn adopt(&mut self, roster: SignedRoster) {
+        let message = Message::Roster(roster.clone());
+        if self.shared.stage.adopt(self.shared.now, roster) {
+            self.tree.forward_down(&mut self.shared.view(), &message, None);
+            self.shared.out.note(Note::Roster);
+        }
+    }
+
+    /// Adopts a received roster, unless it is of a reign that doesn't count here. The host with the root key takes its
+    /// room back from such a reign, any other peer reports it.
+    fn judge_roster(&mut self, roster: SignedRoster, absent: bool) {
+        let Shared { now, config, stage, .. } = &self.shared;
+        let accepts = stage.accepts(*now, &roster, &config.root, absent);
+        if let Some(host) = self.membership.host() {
+            let view = &mut self.shared.view();
+            let rivalled = host.is_rivalled(view, &roster);
+            if rivalled {
+                host.reclaim(view, &roster);
+            }
+            if host.was_replaced_by(&roster) {
+                self.shared.stage.keep(roster);
+                return;
+            }
+            if rivalled {
+                return;
+            }
+        }
+        if accepts {
+            self.adopt(roster);
+        } else if reign_of(roster.epoch) > self.shared.stage.reign() {
+            self.heirs.report(&mut self.shared.view(), &roster);
+        }
+    }
+
+    fn judge(&self, absent: bool) -> Judge {
+        let hosts = self.shared.stage.host() == Some(self.shared.me);
+        Judge { now: self.shared.now, hosts, absent }
+    }
+
+    /// Returns whether this peer believes that the host is gone, if `from` says so. A peer on stage hears the host
+    /// itself, a viewer believes its parent. A host that was cut off was gone for the others.
+    pub(super) fn believes_host_gone(&self, from: &PeerId) -> bool {
+        let misses_host = self.shared.stage.misses_host(self.shared.now, self.shared.me);
+        let on_stage = self.shared.stage.contains(&self.shared.me);
+        match self.tree.above().0 {
+            Some(parent) if !on_stage => parent == *from,
+            _ => misses_host || self.membership.was_cut_off(self.shared.now),
         }
     }
 
@@ -202,6 +266,9 @@ impl RoomState {
         }
         if let Some(under) = self.shared.mandate.under_before(self.shared.stage.epoch()) {
             self.shared.out.send(peer, Message::Roster(under.clone()));
+        }
+        if let Some(word) = &self.shared.mandate.confirmed {
+            self.shared.out.send(peer, Message::Confirmed(word.clone()));
         }
         if let Some(decided) = &self.shared.mandate.decided {
             self.shared.out.send(peer, Message::Decided(Box::new(decided.clone())));

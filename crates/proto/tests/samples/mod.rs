@@ -39,7 +39,7 @@ pub(crate) fn roster() -> SignedRoster {
         mixes: !speaks,
         away: false,
         index: seed,
-        votes: seed != 3,
+        votes: true,
         muted: Muted { picture: seed == 2, sound: false },
         shares: seed == 2,
     };
@@ -72,7 +72,7 @@ pub(crate) fn roster_of_heir() -> SignedRoster {
     let epoch = first_epoch(1);
     let body = Roster { host: key(3).id(), ..before.body.clone() };
     let signed = Signed::new(&key(3), &room(), epoch, epoch.into(), NEVER, body);
-    let reigns = Reigns(list(vec![Reign { under: before, chosen }]));
+    let reigns = Reigns(list(vec![Reign::Chosen { under: before, chosen }]));
     SignedRoster::new(ProvenRoster { signed, reigns })
 }
 
@@ -109,6 +109,21 @@ pub(crate) fn decided() -> Decided {
     Decided { epoch: 7, body: outcome(), signatures: list(vec![(key(2).id(), signature)]) }
 }
 
+/// Returns the appointment of a host, signed by `by`, as the reign of that number after the roster of an epoch.
+pub(crate) fn named(by: &Keypair, epoch: u32, number: u32, host: u8) -> Signed<Successor> {
+    Signed::new(by, &room(), epoch, 16, NEVER, Successor { number, host: key(host).id() })
+}
+
+/// Returns the signature of a mixer that wishes to be succeeded at that rank.
+pub(crate) fn wish(mixer: u8, rank: Rank, successor: u8) -> plenary_proto::seal::Signature {
+    Resignation { rank, successor: key(successor).id() }.sign(&key(mixer), &room())
+}
+
+/// Returns the host's word on the sampled outcome.
+pub(crate) fn confirmed() -> Signed<Confirmed> {
+    Signed::new(&key(1), &room(), 7, 15, NEVER, Confirmed::of(&outcome()))
+}
+
 pub(crate) fn failover() -> Signed<Failover> {
     Signed::new(
         &key(4),
@@ -116,7 +131,7 @@ pub(crate) fn failover() -> Signed<Failover> {
         7,
         9,
         NEVER,
-        Failover { rank: RANK, after: Rank { failover_count: 0, ..RANK }, over: key(3).id(), polite: false },
+        Failover { rank: RANK, after: Rank { failover_count: 0, ..RANK }, over: key(3).id(), wish: None },
     )
 }
 
@@ -191,6 +206,7 @@ pub(crate) fn samples() -> Vec<Message> {
             roster: roster(),
             under: Some(roster()),
             decided: Some(decided()),
+            confirmed: Some(confirmed()),
             failovers: list(vec![failover()]),
             ticket: Some(ticket(3, 2)),
             key: Some(GenerationKey { generation: 1, key: [5; 32] }),
@@ -230,7 +246,7 @@ pub(crate) fn samples() -> Vec<Message> {
             NEVER,
             Alive { rank: RANK, denied: Rank { failover_count: 9, ..RANK }, successor: key(4).id() },
         )),
-        Message::FailoverWanted { rank: RANK },
+        Message::FailoverWanted { rank: RANK, wish: wish(3, RANK, 4) },
         Message::ProbeWanted { train: 1, bytes: 200_000, rate_bps: 0 },
         Message::ProbeBusy { train: 1 },
         Message::Claim(claim()),
@@ -331,5 +347,7 @@ pub(crate) fn samples() -> Vec<Message> {
         Message::Key(GenerationKey { generation: 1, key: [5; 32] }),
         Message::MuteWanted(Muted { picture: false, sound: true }),
         Message::InLobby,
+        Message::Confirmed(confirmed()),
+        Message::HandOver(named(&key(1), 7, 1, 3)),
     ]
 }

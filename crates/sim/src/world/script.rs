@@ -18,6 +18,16 @@ impl World {
         self.keys[planned].id()
     }
 
+    /// Keys of the peer at this index in the plan, for an attacker that owns it.
+    pub(crate) fn keys_of(&self, planned: usize) -> plenary_proto::seal::Keypair {
+        self.keys[planned].clone()
+    }
+
+    /// Id of the room.
+    pub(crate) fn room(&self) -> plenary_proto::RoomId {
+        self.room
+    }
+
     /// Index of a peer in the plan; `None` if it hasn't joined.
     pub(crate) fn planned_at(&self, id: &PeerId) -> Option<usize> {
         self.directory.find(id).map(|at| self.peers[at].planned)
