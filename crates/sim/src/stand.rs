@@ -110,6 +110,9 @@ fn signed_roster(room: &RoomId) -> SignedRoster {
         mixes: place >= SPEAKERS,
         away: false,
         index: place.min(SPEAKERS),
+        votes: true,
+        muted: Muted::default(),
+        shares: false,
     };
     let roster = Roster {
         host: stage_key(0).id(),
