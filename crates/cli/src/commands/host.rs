@@ -3,7 +3,7 @@
 use std::io::Write as _;
 use std::path::Path;
 
-use plenary::{Consent, HostOptions, Room, RoomKeys};
+use plenary::{Consent, Room, RoomKeys};
 use tracing::Level;
 
 use super::{log_to_stderr, runtime, stay::stay};
@@ -25,13 +25,13 @@ pub(crate) fn run(args: HostArgs) -> Result<(), Failure> {
     let keys = args.room_keys.as_ref().map(RoomKeys::load).transpose()?.flatten();
     options.identity = args.stay.identity()?;
     options.password = secrets::password(args.room.password.as_deref(), false)?;
-    let host = HostOptions {
-        rendezvous: args.rendezvous.clone(),
-        invite_life: args.invite_life,
-        title: args.title.clone().unwrap_or_default(),
-        keys,
-        ..args.room.host_options()
-    };
+    let host = args
+        .room
+        .host_options()
+        .rendezvous(args.rendezvous.clone())
+        .invite_life(args.invite_life)
+        .title(args.title.clone().unwrap_or_default())
+        .keys(keys);
     runtime()?.block_on(async {
         let room = Room::host(options, host).await?;
         if let (Some(file), Some(keys)) = (&args.room_keys, room.room_keys()) {

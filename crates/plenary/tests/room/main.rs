@@ -13,6 +13,7 @@ mod mesh;
 mod own_codec;
 mod program;
 mod raw;
+mod runtime;
 #[cfg(feature = "codecs")]
 mod share;
 mod solo;
