@@ -59,7 +59,7 @@ fn report(mixer: &Room) {
 
 /// Runs a room of its own: two speakers that never mix, a viewer that makes a mixer necessary, and the mixer.
 async fn alone() -> anyhow::Result<()> {
-    let speaker = |name| Options { mix: Consent::Never, ..Options::speaker(name) };
+    let speaker = |name| Options::speaker(name).mix(Consent::Never);
     let ada = Room::host(speaker("Ada"), HostOptions::default()).await?;
     let ben = Room::join(ada.invite(), speaker("Ben")).await?;
     for (index, room) in [&ada, &ben].into_iter().enumerate() {

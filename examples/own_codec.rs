@@ -30,8 +30,8 @@ const PICTURES: usize = 90;
 async fn main() -> anyhow::Result<()> {
     // each peer has its own device, so that the reports show which peer encoded and decoded
     let [ada_codecs, max_codecs, zoe_codecs] = [0; 3].map(|_| Arc::new(DeviceCodecs::default()));
-    let with = |options, codecs: &Arc<DeviceCodecs>| Options { codecs: Some(codecs.clone()), ..options };
-    let never = |name| Options { mix: Consent::Never, ..Options::speaker(name) };
+    let with = |options: Options, codecs: &Arc<DeviceCodecs>| options.codecs(Some(codecs.clone()));
+    let never = |name| Options::speaker(name).mix(Consent::Never);
     let ada = Room::host(with(never("Ada"), &ada_codecs), HostOptions::default()).await?;
     let ben = Room::join(ada.invite(), never("Ben")).await?;
     for (index, room) in [&ada, &ben].into_iter().enumerate() {

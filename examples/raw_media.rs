@@ -27,9 +27,9 @@ const SAMPLES: usize = 4 * SAMPLE_RATE as usize;
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let clock = Clock::start(); // shared by both peers, so that latency can be measured
-    let host = Room::host(Options { clock, ..Options::speaker("Ada") }, HostOptions::default()).await?;
+    let host = Room::host(Options::speaker("Ada").clock(clock), HostOptions::default()).await?;
     let track = host.publish_raw(RawFormat { fps: FPS, channels: 1, sample_rate: SAMPLE_RATE }).await?;
-    let viewer = Room::join(host.invite(), Options { clock, ..Options::viewer("Zoë") }).await?;
+    let viewer = Room::join(host.invite(), Options::viewer("Zoë").clock(clock)).await?;
 
     let watched = tokio::select! {
         watched = tokio::time::timeout(Duration::from_secs(15), watch(&viewer)) => watched,

@@ -41,18 +41,16 @@ fn an_invite_and_a_password_from_files_lines_and_variables_stand_in_no_argument_
     let at_invite = format!("@{invite_file}");
     let lines = format!("{invite}\n{PASSWORD}\n");
     let trace = ["--log", "trace"];
-    let ways: [(&[&str], &str, &[(&str, &str)]); 4] = [
-        (&["join", "-", "--password", "-"], &lines, &[]),
-        (&["join", &at_invite, "--password", &at_password], "", &[]),
-        (&["join"], "", &[("PLENARY_INVITE", &invite), ("PLENARY_PASSWORD", PASSWORD)]),
-        (&["mixer", "-"], &lines, &[("PLENARY_PASSWORD", PASSWORD)]),
-    ];
     let mut all = vec![host];
-    for (arguments, lines, variables) in ways {
+    let mut start = |arguments: &[&str], lines: &str, variables: &[(&str, &str)]| {
         let process = Running::start_with(&[arguments, &trace].concat(), lines, variables);
         process.stderr.wait("its coming in", |line| line.starts_with("in the room").then_some(()));
         all.push(process);
-    }
+    };
+    start(&["join", "-", "--password", "-"], &lines, &[]);
+    start(&["join", &at_invite, "--password", &at_password], "", &[]);
+    start(&["join"], "", &[("PLENARY_INVITE", &invite), ("PLENARY_PASSWORD", PASSWORD)]);
+    start(&["mixer", "-"], &lines, &[("PLENARY_PASSWORD", PASSWORD)]);
     for process in &all {
         let shown = arguments_of(process);
         assert!(!shown.contains(&secret) && !shown.contains(PASSWORD), "{shown}");

@@ -599,7 +599,7 @@ impl Body {
     fn set_sources(&mut self, sources: Sources, now_us: u64, outs: &mut Outs) {
         let any = sources.picture || sources.sound;
         if any && self.media.own_shares() != Some(sources.shares) {
-            self.media.publish_anew(sources.shares);
+            self.media.begin_own(sources.shares);
         }
         self.media.set_sources([sources.picture, sources.sound]);
         if any {

@@ -358,12 +358,17 @@ impl Media {
         self.take_own(packets, now_us, outs);
     }
 
-    /// Starts this peer's own stream anew; `shares` marks a screen or a film.
+    /// Starts this peer's own stream anew, with picture and sound; `shares` marks a screen or a film.
     pub(crate) fn publish_anew(&mut self, shares: bool) {
+        self.begin_own(shares);
+        self.sources = [Some(true); 2];
+    }
+
+    /// Starts this peer's own stream anew, with the sources that it has.
+    pub(crate) fn begin_own(&mut self, shares: bool) {
         let start = self.start();
         self.pictures_before = self.pictures_sent();
         self.own = Some(Own::new(&self.room, self.me, shares, start));
-        self.sources = [Some(true); 2];
     }
 
     /// Whether this peer's own stream is a screen or a film; `None` without a stream.

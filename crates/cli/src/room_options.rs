@@ -29,7 +29,7 @@ impl RoomArgs {
         options.picture_max = self.speaker_size;
         options.shares = self.share;
         options.udp_ports = self.network.udp_ports.clone();
-        options.seed = self.seed;
+        options.testing.seed = self.seed;
         options.clock = Clock::start();
         Ok(options)
     }
@@ -64,15 +64,15 @@ impl RoomArgs {
     /// Returns the room's options, for its host.
     pub(crate) fn host_options(&self) -> HostOptions {
         let default = HostOptions::default();
-        HostOptions {
-            listen: self.network.listen.or(default.listen),
-            program: self.program(),
-            k: self.k.unwrap_or(default.k),
-            k1: self.k1.unwrap_or(default.k1),
-            mixers: self.mixers(),
-            layout: self.layout.clone().unwrap_or(default.layout),
-            ..default
-        }
+        let (listen, k, k1) = (default.listen, default.k, default.k1);
+        let layout = self.layout.clone().unwrap_or_else(|| default.layout.clone());
+        default
+            .listen(self.network.listen.or(listen))
+            .program(self.program())
+            .k(self.k.unwrap_or(k))
+            .k1(self.k1.unwrap_or(k1))
+            .mixers(self.mixers())
+            .layout(layout)
     }
 
     /// Returns the source of the `index`-th speaker: one of the files, in turn, or the test source.

@@ -2,7 +2,7 @@
 //! typed at a prompt. Every user of a machine may read the arguments of its processes; the other ways hide the secret.
 
 use std::fs::File;
-use std::io::{self, BufRead as _, IsTerminal as _, Read as _, Write as _};
+use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 use std::os::fd::AsRawFd as _;
 
 use anyhow::Context as _;

@@ -13,6 +13,7 @@ use crate::secrets::NoKeys;
 
 /// Reason why a room could not be opened, joined or used.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
     /// The invite is damaged, or the password does not fit it.
     #[error(transparent)]
@@ -42,7 +43,10 @@ pub enum Error {
         /// Time waited for the answer, seconds.
         seconds: u64,
     },
-    /// Links cannot be made: there is no tokio runtime, no certificate, or no list of network interfaces.
+    /// There is no tokio runtime around the call, and [`Options::runtime`](crate::Options::runtime) names none.
+    #[error("there is no tokio runtime: call from within one, or set Options::runtime")]
+    NoRuntime,
+    /// Links cannot be made: there is no certificate, or no list of network interfaces.
     #[error(transparent)]
     Links(#[from] LinkError),
     /// A file that was to be published could not be opened or read.

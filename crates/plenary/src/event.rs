@@ -237,6 +237,7 @@ pub enum RoomEvent {
 
 /// Reason why a peer is no longer on stage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub enum Departure {
     /// It left the room, or went back to watching.
@@ -249,6 +250,7 @@ pub enum Departure {
 
 /// How this peer's part in a room ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub enum End {
     /// The application left or closed the room, or dropped its last handle.

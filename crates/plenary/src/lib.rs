@@ -60,6 +60,12 @@
 //! global state: a process may hold any number of rooms. Each room logs inside its own `tracing` span,
 //! `room{me=…}`.
 //!
+//! # Runtime
+//!
+//! A room runs on tokio, with IO and time enabled: the runtime around [`Room::host`] or [`Room::join`], or
+//! [`Options::runtime`]. All other calls may come from anywhere. Encoders, decoders and recordings have threads of
+//! their own. A dropped `join` leaves nothing behind.
+//!
 //! # Features
 //!
 //! | feature | provides | without it |
@@ -67,8 +73,9 @@
 //! | `codecs` | openh264 and libopus as [`media::codec::Codecs`] | the peer can still receive encoded frames, relay, record, mix in pass-through mode, and publish what the application encodes |
 //! | `files` | [`Room::publish_file`](Room#method.publish_file): mp4, y4m, wav | |
 //! | `labels` | names under the tiles of a mix | tiles have no names |
+//! | `serde` | `Serialize` for [`RoomSnapshot`], [`Member`] and what is in them | |
 //!
-//! All features are on by default. [`Options::codecs`] takes the application's own codecs, with or without
+//! All features but `serde` are on by default. [`Options::codecs`] takes the application's own codecs, with or without
 //! the feature `codecs`.
 //!
 //! Times are microseconds since 1970 by the clock named with them. Rates are bits per second. Pictures are
@@ -85,6 +92,7 @@ mod flow;
 mod governing;
 mod hosting;
 mod listen;
+pub mod media;
 mod notices;
 mod open;
 mod options;
@@ -96,6 +104,8 @@ mod room;
 mod secret_file;
 mod secrets;
 mod snapshot;
+#[doc(hidden)]
+pub mod testing;
 mod threads;
 mod track;
 
@@ -105,10 +115,11 @@ pub use governing::Listed;
 pub use hosting::{Host, NotHost};
 pub use listen::{DecodedPicture, DecodedSound, Pictures, Sound};
 pub use options::{HostOptions, Options};
+#[doc(hidden)]
+pub use plenary_body::OnDesk;
 pub use plenary_body::{
-    FrameSeen, Gap, OnDesk, Origin, ReceivedFrame, ReceptionStats, Shedding, Solo, Spread, Tenure, Traffic,
+    FrameSeen, Gap, Origin, ReceivedFrame, ReceptionStats, Shedding, Solo, Spread, Tenure, Traffic,
 };
-pub use plenary_media as media;
 pub use plenary_media::mixer::{Effort, EffortWhy};
 pub use plenary_proto::identity::{FrameIdentity, MediaKind};
 pub use plenary_proto::message::{
@@ -117,7 +128,9 @@ pub use plenary_proto::message::{
 };
 pub use plenary_proto::seal::{Invite, InviteError};
 pub use plenary_proto::{CodecClaim, DataRefusal, Mode, PeerId, Rank, Sources, StreamId, Tally};
-pub use plenary_rtc::{LinkError, Shape, Shaper};
+pub use plenary_rtc::LinkError;
+#[doc(hidden)]
+pub use plenary_rtc::{Shape, Shaper};
 pub use plenary_signal::{Outage, Refusal as RendezvousRefusal, RendezvousError, SignalError};
 pub use publish::{EncodedTrack, RawTrack, Wish};
 pub use record::Recording;
@@ -125,6 +138,11 @@ pub use room::{Frames, Room};
 pub use secrets::{Identity, NoKeys, Password, RoomKeys, save_invite};
 pub use snapshot::{ConnectionState, Member, RoomSnapshot};
 pub use track::{Track, TrackKind};
+
+/// The guide for applications, whose code is compiled with the tests of this documentation.
+#[cfg(all(doctest, feature = "files"))]
+#[doc = include_str!("../../../docs/EMBEDDING.md")]
+pub struct Guide;
 
 /// Returns random bytes from the operating system, for keys, nonces and ids.
 fn random_bytes<const LEN: usize>() -> [u8; LEN] {

@@ -41,6 +41,7 @@ const VOICES_MAX: usize = 4;
 
 /// A decoded picture.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct DecodedPicture {
     /// Stream that the picture belongs to: the program, or one speaker's own stream.
     pub origin: Origin,
@@ -52,6 +53,7 @@ pub struct DecodedPicture {
 
 /// A frame of 20 ms of sound.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct DecodedSound {
     /// 960 samples per channel at 48 kHz, interleaved, from −1 to 1.
     pub samples: Vec<f32>,

@@ -15,7 +15,7 @@ use plenary_rtc::{Links, LinksConfig};
 use plenary_signal::{Rendezvous, RendezvousConfig, Signal, SignalError, WebsocketConfig, WebsocketSignal};
 use tokio::runtime::Handle;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 use tracing::{Instrument, Span};
 
 use crate::benches::Benches;
@@ -54,16 +54,35 @@ struct Opening {
 /// Opens a room as its host.
 pub(crate) async fn host(options: Options, host: HostOptions) -> Result<Room, Error> {
     let keys = keys_of(&options, host.keys.clone())?;
-    let span = span_of(&keys.host);
+    let (span, runtime) = (span_of(&keys.host), options.runtime.clone());
     // boxed: the future takes 20 kB, and applications embed it in futures of their own
-    Box::pin(host_as(keys, options, host, span.clone())).instrument(span).await
+    on_runtime(runtime, Box::pin(host_as(keys, options, host, span.clone()).instrument(span))).await
 }
 
 /// Joins the room of an invite.
 pub(crate) async fn join(invite: Invite, options: Options) -> Result<Room, Error> {
     let me = options.identity.clone().unwrap_or_else(Identity::generate).0;
-    let span = span_of(&me);
-    Box::pin(join_as(me, invite, options, span.clone())).instrument(span).await
+    let (span, runtime) = (span_of(&me), options.runtime.clone());
+    on_runtime(runtime, Box::pin(join_as(me, invite, options, span.clone()).instrument(span))).await
+}
+
+/// Runs the opening of a room on the runtime that the options name, or else inside the one around the call.
+async fn on_runtime(
+    runtime: Option<Handle>,
+    opening: impl Future<Output = Result<Room, Error>> + Send + 'static,
+) -> Result<Room, Error> {
+    /// Stops the opening when its caller no longer waits.
+    struct Opening(JoinHandle<Result<Room, Error>>);
+    impl Drop for Opening {
+        fn drop(&mut self) {
+            self.0.abort();
+        }
+    }
+    match runtime {
+        Some(runtime) => (&mut Opening(runtime.spawn(opening)).0).await.map_err(|_| Error::Closed)?,
+        None if Handle::try_current().is_ok() => opening.await,
+        None => Err(Error::NoRuntime),
+    }
 }
 
 /// Returns the keys of a room to be opened, whose host has this identity.
@@ -146,7 +165,8 @@ async fn open(opening: Opening, mut options: Options) -> Result<Room, Error> {
     let id = me.id();
     options.password = None; // its key is derived
     let bench = prepare_to_mix(&mut options).await?;
-    let codecs_to_measure = options.codecs.clone().filter(|_| bench.is_some() && options.bench.is_none());
+    let codecs_to_measure =
+        options.codecs.clone().filter(|_| bench.is_some() && options.testing.bench.is_none());
     let (clock, room) = (options.clock, invite.room());
     let zero_us = clock.now_us();
     let (requests, requested) = mpsc::channel(REQUESTS_MAX);
@@ -175,12 +195,12 @@ async fn open(opening: Opening, mut options: Options) -> Result<Room, Error> {
         unix_s_at_zero: zero_us / 1_000_000,
         host,
     };
-    let brain = RoomState::new(me, config, options.seed.unwrap_or_else(random_u64), Time(0));
+    let brain = RoomState::new(me, config, options.testing.seed.unwrap_or_else(random_u64), Time(0));
     let config = BodyConfig {
         me: id,
         room,
         zero_us,
-        keeps_log: options.keep_frame_log,
+        keeps_log: options.testing.keep_frame_log,
         views: options.views,
         speaks: options.speaks,
         seed: random_u64(),
@@ -190,7 +210,7 @@ async fn open(opening: Opening, mut options: Options) -> Result<Room, Error> {
     let config = LinksConfig {
         bind: options.bind.clone(),
         udp_ports: options.udp_ports.clone(),
-        shaper: options.shaper.clone(),
+        shaper: options.testing.shaper.clone(),
         epoch: Instant::now(),
         ..LinksConfig::default()
     };
@@ -277,7 +297,7 @@ async fn prepare_to_mix(options: &mut Options) -> Result<Option<CodecBench>, Err
         options.mix = Consent::Never;
         return Ok(None);
     };
-    Ok(Some(match options.bench {
+    Ok(Some(match options.testing.bench {
         Some((encode_us, decode_us)) => CodecBench { encode_us, decode_us },
         None => blocking(move || codec_bench(&*codecs, BENCH_MAX)).await??,
     }))
@@ -303,7 +323,7 @@ fn websocket(
     invite: &Invite,
     options: &Options,
 ) -> Result<WebsocketSignal, SignalError> {
-    let shaper = options.shaper.clone();
+    let shaper = options.testing.shaper.clone();
     WebsocketSignal::connect(WebsocketConfig {
         root,
         wrap: Some(Arc::new(move |stream| Box::new(shaper.tcp(stream)))),

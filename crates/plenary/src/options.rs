@@ -10,15 +10,25 @@ use plenary_media::codec::Codecs;
 use plenary_media::compose::Layout;
 use plenary_proto::PeerId;
 use plenary_proto::message::{Consent, ProgramFormat};
-use plenary_rtc::Shaper;
+use tokio::runtime::Handle;
 
 use crate::event::OnEvent;
 use crate::secrets::{Identity, Password, RoomKeys};
+use crate::testing::Testing;
 
 /// Options of one peer in one room.
 ///
-/// Start from [`Options::viewer`], [`Options::speaker`] or [`Options::mixer`] and change fields as needed.
+/// Start from [`Options::viewer`], [`Options::speaker`] or [`Options::mixer`]; then set fields, or chain the
+/// methods of the same names.
+///
+/// ```
+/// use plenary::{Consent, Options};
+///
+/// let options = Options::speaker("Ada").mix(Consent::Never).relays(false);
+/// assert!(options.speaks && !options.relays);
+/// ```
 #[derive(Clone)]
+#[non_exhaustive]
 pub struct Options {
     /// Name shown under this peer's picture; cut to 64 bytes of UTF-8.
     pub name: String,
@@ -56,26 +66,24 @@ pub struct Options {
     pub patience: Duration,
     /// Encoders and decoders; by default the built-in ones, if the feature `codecs` is compiled in.
     pub codecs: Option<Arc<dyn Codecs>>,
-    /// Processor time to encode and to decode one 1280×720 picture, microseconds. `None` makes a peer that
-    /// consents to mix measure its codecs before it joins, for at most 300 ms.
-    pub bench: Option<(u32, u32)>,
-    /// Network emulation (delay, loss, rate) between this peer and the real network; none by default.
-    pub shaper: Shaper,
     /// Clock of this peer; rooms of one process may share one. By default each `Options` starts its own
     /// clock.
     pub clock: Clock,
-    /// Seed of the protocol's random draws; a random seed by default.
-    pub seed: Option<u64>,
     /// Callback for each event, also while the room is being joined. It runs on the room's own task and must
     /// return quickly.
     pub on_event: Option<OnEvent>,
-    /// Keeps a log of every picture received or made, for reports. The log of received pictures stops at
-    /// 65,536 entries (half an hour, 2 MB); the log of made pictures has no limit.
-    pub keep_frame_log: bool,
+    /// Tokio runtime that runs the room, with IO and time enabled; `None` for the runtime around the call of
+    /// [`Room::host`](crate::Room::host) or [`Room::join`](crate::Room::join). All calls may come from outside it.
+    pub runtime: Option<Handle>,
+    /// Knobs for tests and measurements.
+    #[doc(hidden)]
+    pub testing: Testing,
 }
 
-/// Options of the room that only its host sets, beside its own [`Options`].
+/// Options of the room that only its host sets, beside its own [`Options`]: set fields of
+/// [`HostOptions::default`], or chain the methods of the same names.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct HostOptions {
     /// TCP address on which the host's own rendezvous listens; `None` for all addresses and any free port.
     /// Ignored when `rendezvous` is set.
@@ -108,7 +116,54 @@ pub struct HostOptions {
     pub keys: Option<RoomKeys>,
 }
 
+/// Methods that set the field of their name and return the options.
+macro_rules! setters {
+    ($($name:ident: $type:ty),* $(,)?) => { $(
+        #[doc = concat!("Sets [`", stringify!($name), "`](#structfield.", stringify!($name), ").")]
+        #[must_use]
+        pub fn $name(mut self, $name: $type) -> Self {
+            self.$name = $name;
+            self
+        }
+    )* };
+}
+
 impl Options {
+    setters! {
+        speaks: bool,
+        views: bool,
+        mix: Consent,
+        relays: bool,
+        children_max: u8,
+        uplink_bps_max: Option<u64>,
+        picture_max: Option<ProgramFormat>,
+        shares: bool,
+        password: Option<Password>,
+        identity: Option<Identity>,
+        bind: Vec<IpAddr>,
+        udp_ports: Option<RangeInclusive<u16>>,
+        patience: Duration,
+        codecs: Option<Arc<dyn Codecs>>,
+        clock: Clock,
+        on_event: Option<OnEvent>,
+        runtime: Option<Handle>,
+    }
+
+    /// Sets [`name`](#structfield.name).
+    #[must_use]
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = name.into();
+        self
+    }
+
+    /// Sets the knobs for tests and measurements.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn testing(mut self, testing: Testing) -> Self {
+        self.testing = testing;
+        self
+    }
+
     fn new(name: &str) -> Options {
         Options {
             name: name.to_owned(),
@@ -126,12 +181,10 @@ impl Options {
             udp_ports: None,
             patience: Duration::from_secs(10),
             codecs: builtin_codecs(),
-            bench: None,
-            shaper: Shaper::default(),
             clock: Clock::start(),
-            seed: None,
             on_event: None,
-            keep_frame_log: false,
+            runtime: None,
+            testing: Testing::default(),
         }
     }
 
@@ -159,6 +212,30 @@ fn builtin_codecs() -> Option<Arc<dyn Codecs>> {
 #[cfg(not(feature = "codecs"))]
 fn builtin_codecs() -> Option<Arc<dyn Codecs>> {
     None
+}
+
+impl HostOptions {
+    setters! {
+        listen: Option<SocketAddr>,
+        rendezvous: Option<String>,
+        stage_open: bool,
+        invite_life: Duration,
+        program: ProgramFormat,
+        k: u8,
+        k1: u8,
+        mixers: u8,
+        layout: Layout,
+        keys: Option<RoomKeys>,
+        lobby: bool,
+        members: Vec<PeerId>,
+    }
+
+    /// Sets [`title`](#structfield.title).
+    #[must_use]
+    pub fn title(mut self, title: impl Into<String>) -> Self {
+        self.title = title.into();
+        self
+    }
 }
 
 impl Default for HostOptions {

@@ -27,6 +27,7 @@ const SHARED_SOUND_BPS: u32 = 64_000;
 
 /// Request to an application that makes its own pictures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Wish {
     /// Whether any peer receives the stream; if not, nothing needs to be captured or encoded.
     pub wanted: bool,

@@ -12,9 +12,7 @@ use std::time::Duration;
 use futures::Stream;
 use futures::future::Either;
 use parking_lot::Mutex;
-use plenary_body::{
-    Body, FrameSeen, OnDesk, Origin, ReceivedFrame, ReceptionStats, Shedding, Solo, Tenure, Traffic,
-};
+use plenary_body::{Body, Origin, ReceivedFrame, ReceptionStats, Shedding, Solo, Tenure, Traffic};
 use plenary_media::RawFormat;
 use plenary_media::codec::Codecs;
 use plenary_media::source::Source;
@@ -39,6 +37,7 @@ use crate::publish::{EncodedTrack, Publisher, RawTrack};
 use crate::record::Recording;
 use crate::secrets::RoomKeys;
 use crate::snapshot::RoomSnapshot;
+use crate::testing::Figures;
 use crate::threads::Threads;
 use crate::track::{Hold, Published, Track, TrackKind};
 
@@ -379,16 +378,6 @@ impl Room {
         self.0.flow.read(|body| body.levels(&speakers, self.0.flow.now_us()))
     }
 
-    /// At a mixer: returns since when the mix contains that speaker.
-    pub fn on_desk(&self, speaker: &PeerId) -> OnDesk {
-        self.0.flow.read(|body| body.on_desk(speaker))
-    }
-
-    /// Returns the log of program pictures that this peer made; empty without [`Options::keep_frame_log`].
-    pub fn made(&self) -> Vec<FrameSeen> {
-        self.0.flow.read(|body| body.made().to_vec())
-    }
-
     /// Returns the number of this peer's links that are up.
     pub fn links(&self) -> usize {
         self.0.flow.read(Body::links_up)
@@ -399,12 +388,6 @@ impl Room {
         self.0.flow.read(Body::pictures_sent)
     }
 
-    /// Returns the maximum number of peers that this speaker sent its picture to at a time, since the last
-    /// election or failover.
-    pub fn picture_targets_most(&self) -> usize {
-        self.0.flow.read(Body::targets_most)
-    }
-
     /// Returns the UDP payload bytes sent so far.
     ///
     /// # Errors
@@ -413,6 +396,12 @@ impl Room {
         let (reply, traffic) = oneshot::channel();
         self.request(Request::Traffic(reply)).await?;
         traffic.await.map_err(|_| Error::Closed)
+    }
+
+    /// Returns figures for tests and measurements.
+    #[doc(hidden)]
+    pub fn testing(&self) -> Figures<'_> {
+        Figures(self)
     }
 
     // ── doing ──────────────────────────────────────────────────────────────────────────────────────────────

@@ -7,7 +7,10 @@ use plenary_proto::message::{Entry, Muted};
 use plenary_proto::{Mode, PeerId, Rank, Tally};
 
 /// A peer on stage.
+#[doc(alias = "Participant")]
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
 pub struct Member {
     /// Id of the peer.
     pub peer: PeerId,
@@ -54,6 +57,8 @@ impl Member {
 ///
 /// [`RoomEvent::Connection`]: crate::RoomEvent::Connection
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
 pub enum ConnectionState {
     /// Not connected yet: the host has not admitted this peer, or its first link is not up.
     #[default]
@@ -83,6 +88,8 @@ impl ConnectionState {
 
 /// A peer's knowledge of its room at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
 pub struct RoomSnapshot {
     /// State of this peer's connection with the room.
     pub connection: ConnectionState,
@@ -128,6 +135,7 @@ pub struct RoomSnapshot {
     /// to tens. Above 100 ms the machine is short of CPU.
     pub late_ms: u32,
     /// Load that this peer sheds because its machine is short of CPU.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "as_word"))]
     pub shedding: Shedding,
     /// Uplink bandwidth of this peer as measured by its parents, bits per second; `None` before a
     /// measurement.
@@ -135,6 +143,12 @@ pub struct RoomSnapshot {
     /// Figures of the candidates in the last election, the best first, as this peer computed them; empty if it
     /// knows only the outcome, as a viewer does.
     pub scores: Arc<[Tally]>,
+}
+
+/// Serializes a value without fields as its name.
+#[cfg(feature = "serde")]
+fn as_word<S: serde::Serializer>(of: &impl std::fmt::Debug, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&format_args!("{of:?}"))
 }
 
 impl RoomSnapshot {

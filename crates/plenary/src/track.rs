@@ -12,6 +12,7 @@ use crate::error::Error;
 
 /// Content of a track. A peer publishes at most one picture and one sound at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub enum TrackKind {
     /// A camera's picture and a voice.

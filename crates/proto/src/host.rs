@@ -653,7 +653,10 @@ impl Host {
         self.heard.insert(peer, now);
         self.since.entry(peer).or_insert(now);
         let is_host = before.is_none() && self.entries.is_empty(); // the host enters first
-        let votes = is_host || self.named.contains(&peer) || before.is_some_and(|before| before.votes);
+        let votes = is_host
+            || self.named.contains(&peer)
+            || self.members.contains(&peer)
+            || before.is_some_and(|before| before.votes);
         let (speaks_anew, index) = match before {
             Some(before) if before.speaks || !join.speaks => (false, before.index),
             _ if join.speaks => (true, self.next_index()),

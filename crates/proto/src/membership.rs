@@ -141,7 +141,9 @@ impl Membership {
 
     /// Tells the host what this peer doesn't send at present, and whether it sends a screen or a film.
     pub(crate) fn sends(&mut self, view: &mut View<'_>, muted: Muted, shares: bool) {
-        if std::mem::replace(&mut self.sends, (muted, shares)) != (muted, shares) && self.says_more(view) {
+        let changes = std::mem::replace(&mut self.sends, (muted, shares)) != (muted, shares);
+        // the roster may lag behind what was said last, so it is not asked whether it differs
+        if changes && view.config.speaks && self.admitted {
             self.tell(view);
         }
     }

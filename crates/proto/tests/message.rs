@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use crate::samples::*;
-use plenary_proto::bounded::{List, Text};
+use plenary_proto::bounded::{List, Text, plain};
 use plenary_proto::message::*;
 use plenary_proto::seal::{Countersigned, ENVELOPE_LEN_MAX, Invite, RoomSecret, SealError, Sealer, Signed};
 use plenary_proto::{PeerId, RoomId, ShortId, StreamId, StreamKind, StreamSpec};
@@ -323,7 +323,7 @@ proptest! {
     #[test]
     fn names_are_cut_between_characters(name in "\\PC{0,80}") {
         let text: Text<NAME_LEN_MAX> = Text::truncated(&name);
-        prop_assert!(text.len() <= NAME_LEN_MAX && name.starts_with(&*text));
+        prop_assert!(text.len() <= NAME_LEN_MAX && plain(&name).starts_with(&*text));
     }
 }
 

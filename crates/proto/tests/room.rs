@@ -225,7 +225,7 @@ fn an_older_roster_or_one_by_another_root_changes_nothing() {
     assert_eq!(room.snapshot().epoch, 7);
     let acting_none = Roster { acting: None, ..roster().body.clone() };
     let older = Signed::new(&key(1), &samples::room(), 6, 6, NEVER, acting_none).into();
-    assert_eq!(message(&mut room, key(2).id(), Message::Roster(older)), []);
+    assert_eq!(message(&mut room, key(3).id(), Message::Roster(older)), []);
     let forged = Signed::new(&key(9), &samples::room(), 8, 8, NEVER, roster().body.clone()).into();
     assert!(Message::Roster(forged).verify(&samples::room(), &key(1).id(), NOW).is_err());
 }
@@ -532,4 +532,115 @@ fn a_newcomer_that_delivers_a_source_takes_no_later_start_from_a_peer_linked_nex
     assert_eq!(told(&message(&mut room, parent, piece(4))), [4]);
     assert_eq!(later(&mut room), [5, 6, 7, 8, 9], "it was owed what came after the piece that it had");
     assert_eq!(later(&mut newcomer()), [9], "without a piece delivered it begins where the source stands");
+}
+
+fn admission(roster: Message) -> Message {
+    let Message::Roster(roster) = roster else { panic!("that is no roster") };
+    Message::Admit(Box::new(Admit { roster, under: None, decided: None, failovers: List::new() }))
+}
+
+#[test]
+fn a_host_that_restarts_goes_on_from_the_roster_that_a_member_has() {
+    let mut host = RoomState::new(key(2), config(2, true), 7, Time(0));
+    host.handle(Time(0), Input::SignalUp(true));
+    drain(&mut host);
+    assert_eq!(host.snapshot().epoch, 1);
+    let newcomer = Message::Join(Join {
+        name: Text::truncated("new"),
+        speaks: true,
+        views: true,
+        mixes: false,
+        muted: Muted::default(),
+        shares: false,
+    });
+    message(&mut host, key(8).id(), newcomer);
+    assert_eq!(host.snapshot().epoch, 2);
+    let removed = key(9).id();
+    let before = roster_with(40, |roster| {
+        roster.title = Text::truncated("Breakfast");
+        roster.access.removed = list(vec![removed]);
+    });
+    let outputs = message(&mut host, key(3).id(), before.clone());
+    assert_eq!(host.snapshot().epoch, 41, "the next one after its last");
+    let now = host.roster().unwrap();
+    let peers: Vec<_> = now.entries.iter().map(|entry| entry.peer).collect();
+    assert_eq!(peers, [2, 3, 8].map(|seed| key(seed).id()), "the member, and who has come since");
+    assert_eq!((&*now.title, &now.access.removed[..]), ("Breakfast", &[removed][..]));
+    for member in [3, 8] {
+        let told = |message: &&Message| matches!(message, Message::Roster(roster) if roster.epoch == 41);
+        assert!(said_to(&outputs, key(member).id()).iter().any(told), "{outputs:?}");
+    }
+    // neither an older one nor one that names another host changes anything
+    message(&mut host, key(3).id(), before);
+    assert_eq!(host.snapshot().epoch, 41);
+    message(&mut host, key(3).id(), roster_with(50, |roster| roster.host = key(3).id()));
+    assert_eq!(host.snapshot().host, Some(key(3).id()), "a key that two hosts share is nobody's");
+}
+
+#[test]
+fn a_member_shows_a_host_that_has_restarted_what_it_signed_before() {
+    let mut member = RoomState::new(key(3), config(3, false), 7, Time(0));
+    member.handle(Time(0), Input::SignalUp(true));
+    let (host, other) = (key(2).id(), key(8).id());
+    message(&mut member, host, admission(roster_with(40, |_| ())));
+    let reminds = |outputs: &[Output], to| {
+        let newest = |message: &&Message| matches!(message, Message::Roster(roster) if roster.epoch == 40);
+        said_to(outputs, to).iter().any(newest)
+    };
+    assert!(reminds(&message(&mut member, host, roster_with(1, |_| ())), host));
+    assert!(!reminds(&message(&mut member, other, roster_with(1, |_| ())), other), "others don't sign");
+    assert!(!reminds(&message(&mut member, host, roster_with(40, |_| ())), host), "it knows that one");
+
+    // the rendezvous comes back after the host's silence
+    let joins = |room: &mut RoomState, until: u64| {
+        let mut outputs = Vec::new();
+        while let Some(at) = room.next_timeout().filter(|at| at.0 < until) {
+            room.handle(at, Input::Timeout);
+            outputs.extend(drain(room));
+        }
+        let asks = |output: &&Output| matches!(output, Output::Signal(_, Message::Join(_)));
+        outputs.iter().filter(asks).count()
+    };
+    for (silent_us, asks) in [(1_000_000, false), (4_000_000, true)] {
+        let mut member = RoomState::new(key(3), config(3, false), 7, Time(0));
+        message(&mut member, host, admission(roster_with(40, |_| ())));
+        joins(&mut member, silent_us);
+        member.handle(Time(silent_us), Input::SignalUp(true));
+        drain(&mut member);
+        assert_eq!(joins(&mut member, silent_us + 1_000_000) > 0, asks, "after {silent_us} us");
+    }
+}
+
+#[test]
+fn the_last_word_on_what_is_muted_counts_however_quickly_it_follows_the_one_before() {
+    let mut host = RoomState::new(key(2), config(2, true), 7, Time(0));
+    drain(&mut host);
+    let sends = |picture, shares| Command::Sends { muted: Muted { picture, sound: false }, shares };
+    for command in [sends(true, false), sends(false, true)] {
+        host.handle(Time(1), Input::Command(command)); // before the roster with the first word is signed
+    }
+    host.handle(Time(100_000), Input::Timeout);
+    let own = &host.roster().unwrap().entries[0];
+    assert_eq!((own.muted, own.shares), (Muted::default(), true));
+
+    // a member says it to the host, and again when the roster says something else
+    let mut member = RoomState::new(key(3), RoomConfig { speaks: true, ..config(3, false) }, 7, Time(0));
+    member.handle(Time(0), Input::SignalUp(true));
+    let muted = |outputs: &[Output]| {
+        let said = outputs.iter().filter_map(|output| match output {
+            Output::Signal(_, Message::Join(join)) => Some(join.muted.picture),
+            _ => None,
+        });
+        said.collect::<Vec<_>>()
+    };
+    let speaking = |epoch| {
+        roster_with(epoch, |roster| {
+            roster.entries =
+                list(roster.entries.iter().cloned().map(|entry| Entry { speaks: true, ..entry }).collect());
+        })
+    };
+    message(&mut member, key(2).id(), admission(speaking(40)));
+    member.handle(Time(2), Input::Command(sends(true, false)));
+    assert_eq!(muted(&drain(&mut member)), [true]);
+    assert_eq!(muted(&message(&mut member, key(2).id(), speaking(41))), [true], "it was lost");
 }

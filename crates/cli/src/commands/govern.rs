@@ -1,17 +1,20 @@
 //! Commands of a host while its room runs: lines on standard input, answered on stderr.
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::io::{BufRead, Read as _};
+use std::path::Path;
 use std::time::Duration;
 
 use plenary::{Muted, PeerId, Room};
-use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::sync::mpsc;
 
 use super::host::publish_invite;
-use crate::{Failure, one_line, units};
+use crate::{one_line, units};
 
 /// Longest line that is read; of a longer one the rest counts as another line.
 const LINE_LEN_MAX: u64 = 1024;
+/// Maximum lines that wait. Further ones wait in the pipe.
+const LINES_MAX: usize = 16;
 
 /// What `/help` prints.
 pub(crate) const HELP: &str = "\
@@ -126,28 +129,35 @@ pub(crate) fn find<'a>(who: &str, peers: impl Iterator<Item = (PeerId, &'a str)>
 
 /// Carries out the lines of standard input until it ends, which is not `/end`. `invite_file`: where new invites go in place
 /// of standard output.
-pub(crate) async fn govern(room: Room, invite_file: Option<PathBuf>) {
-    let mut input = BufReader::new(tokio::io::stdin());
+pub(crate) async fn govern(room: Room, invite_file: Option<std::path::PathBuf>) {
+    let (say, mut lines) = mpsc::channel(LINES_MAX);
+    // a thread of its own: the process may end while it waits for a line
+    std::thread::spawn(move || read_lines(std::io::stdin().lock(), |line| say.blocking_send(line).is_ok()));
+    while let Some(line) = lines.recv().await {
+        let answer = match parse(&line) {
+            None => continue,
+            Some(Ok(order)) => carry_out(&room, order, invite_file.as_deref()).await,
+            Some(Err(error)) => Err(error),
+        };
+        let (Ok(text) | Err(text)) = answer;
+        eprintln!("{text}");
+    }
+}
+
+/// Reads lines until the input ends or `take` returns false.
+fn read_lines(mut input: impl BufRead, mut take: impl FnMut(String) -> bool) {
     let mut line = Vec::new();
     loop {
         line.clear();
-        let mut limited = tokio::io::AsyncReadExt::take(&mut input, LINE_LEN_MAX);
-        if limited.read_until(b'\n', &mut line).await.unwrap_or(0) == 0 {
+        let read = input.by_ref().take(LINE_LEN_MAX).read_until(b'\n', &mut line);
+        if read.unwrap_or(0) == 0 || !take(String::from_utf8_lossy(&line).into_owned()) {
             return;
-        }
-        match parse(&String::from_utf8_lossy(&line)) {
-            None => {}
-            Some(Err(error)) => eprintln!("{error}"),
-            Some(Ok(order)) => match carry_out(&room, order, invite_file.as_ref()).await {
-                Ok(answer) => eprintln!("{answer}"),
-                Err(error) => eprintln!("{error}"),
-            },
         }
     }
 }
 
 /// Carries out a command; returns the answer.
-async fn carry_out(room: &Room, order: Order, invite_file: Option<&PathBuf>) -> Result<String, String> {
+async fn carry_out(room: &Room, order: Order, invite_file: Option<&Path>) -> Result<String, String> {
     let said = |error: plenary::Error| one_line(&error.into());
     let host = room.as_host().map_err(|error| error.to_string())?;
     let here = |who: &str| {
@@ -196,7 +206,7 @@ async fn carry_out(room: &Room, order: Order, invite_file: Option<&PathBuf>) -> 
         Order::Ban(name) => {
             let peer = here(&name)?;
             let invite = host.ban(peer).await.map_err(said)?;
-            publish_invite(&invite, invite_file.map(PathBuf::as_path)).map_err(|error| error.to_string())?;
+            publish_invite(&invite, invite_file).map_err(|error| error.to_string())?;
             format!("{name} is removed, and the old invite admits nobody any more")
         }
         Order::HandOver(name) => {
@@ -214,7 +224,7 @@ async fn carry_out(room: &Room, order: Order, invite_file: Option<&PathBuf>) -> 
         }
         Order::Invite => {
             let invite = host.renew_invite().await.map_err(said)?;
-            publish_invite(&invite, invite_file.map(PathBuf::as_path)).map_err(|error| error.to_string())?;
+            publish_invite(&invite, invite_file).map_err(|error| error.to_string())?;
             "the old invite admits nobody any more".to_owned()
         }
         Order::Layout(text) => {

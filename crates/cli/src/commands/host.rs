@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use data_encoding::HEXLOWER_PERMISSIVE;
-use plenary::{Consent, HostOptions, Invite, PeerId, Room, RoomKeys};
+use plenary::{Consent, Invite, PeerId, Room, RoomKeys};
 use tracing::Level;
 
 use super::govern::govern;
@@ -28,15 +28,15 @@ pub(crate) fn run(args: HostArgs) -> Result<(), Failure> {
     let keys = args.room_keys.as_ref().map(RoomKeys::load).transpose()?.flatten();
     options.identity = args.stay.identity()?;
     options.password = secrets::password(args.room.password.as_deref(), false)?;
-    let host = HostOptions {
-        rendezvous: args.rendezvous.clone(),
-        invite_life: args.invite_life,
-        title: args.title.clone().unwrap_or_default(),
-        keys,
-        lobby: args.lobby,
-        members: args.members.as_deref().map(members).transpose()?.unwrap_or_default(),
-        ..args.room.host_options()
-    };
+    let host = args
+        .room
+        .host_options()
+        .rendezvous(args.rendezvous.clone())
+        .invite_life(args.invite_life)
+        .title(args.title.clone().unwrap_or_default())
+        .keys(keys)
+        .lobby(args.lobby)
+        .members(args.members.as_deref().map(members).transpose()?.unwrap_or_default());
     runtime()?.block_on(async {
         let room = Room::host(options, host).await?;
         if let (Some(file), Some(keys)) = (&args.room_keys, room.room_keys()) {

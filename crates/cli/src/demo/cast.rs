@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use plenary::media::source::Source;
-use plenary::{HostOptions, Invite, Mode, OnEvent, PeerId, Room, RoomEvent, RoomSnapshot};
+use plenary::{Invite, Mode, OnEvent, PeerId, Room, RoomEvent, RoomSnapshot};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
@@ -76,11 +76,11 @@ impl Cast {
             }
             trouble(event);
         }));
-        let shaper = options.shaper.clone();
-        let host = HostOptions {
-            listen: args.room.network.listen.or(Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))),
-            ..args.room.host_options()
-        };
+        let shaper = options.testing.shaper.clone();
+        let host = args
+            .room
+            .host_options()
+            .listen(args.room.network.listen.or(Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))));
         let room = Room::host(options, host).await?;
         let (created, created_us) = (Instant::now(), clock.now_us());
         let invite = room.invite();

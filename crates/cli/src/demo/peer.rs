@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use plenary::media::{Clock, Picture};
+use plenary::testing::Testing;
 use plenary::{Consent, Invite, OnEvent, Options, Password, Recording, Room, Shape, Shaper, Tenure};
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep, sleep_until};
@@ -71,7 +72,7 @@ impl Setting {
     ) -> Result<Peer, Failure> {
         let mut options = self.options(part);
         options.on_event = Some(on_event);
-        let shaper = options.shaper.clone();
+        let shaper = options.testing.shaper.clone();
         let room = Room::join(invite, options).await?;
         self.enter(part, room, shaper, records).await
     }
@@ -138,24 +139,19 @@ impl Setting {
         let seed = args.room.seed.map(|seed| seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ number);
         let shaper = Shaper::new(seed.unwrap_or(number));
         shaper.set(args.link.unwrap_or_default());
-        Options {
-            speaks,
-            views,
-            mix,
-            relays: args.room.relay == RelayWord::Auto,
-            uplink_bps_max: args.room.max_uplink,
-            picture_max: args.room.speaker_size,
-            password: args.room.password.as_deref().map(Password::from),
-            bind: vec![IpAddr::V4(Ipv4Addr::LOCALHOST)],
-            udp_ports: args.room.network.udp_ports.clone(),
-            patience: PATIENCE_MIN.max(PATIENCE_PER_JOINING * u32::from(args.joining)),
-            bench: Some(*bench),
-            shaper,
-            clock: clock.drifting(drift_ppm),
-            seed,
-            keep_frame_log: true,
-            ..Options::viewer(&own_name.unwrap_or(name))
-        }
+        Options::viewer(&own_name.unwrap_or(name))
+            .speaks(speaks)
+            .views(views)
+            .mix(mix)
+            .relays(args.room.relay == RelayWord::Auto)
+            .uplink_bps_max(args.room.max_uplink)
+            .picture_max(args.room.speaker_size)
+            .password(args.room.password.as_deref().map(Password::from))
+            .bind(vec![IpAddr::V4(Ipv4Addr::LOCALHOST)])
+            .udp_ports(args.room.network.udp_ports.clone())
+            .patience(PATIENCE_MIN.max(PATIENCE_PER_JOINING * u32::from(args.joining)))
+            .clock(clock.drifting(drift_ppm))
+            .testing(Testing { bench: Some(*bench), shaper, seed, keep_frame_log: true })
     }
 }
 
@@ -190,11 +186,11 @@ impl Peer {
             speech: Speech {
                 home_mixer: room.snapshot().home_mixer.as_ref().map(short),
                 sent_frames: room.pictures_sent(),
-                video_streams_sent: room.picture_targets_most(),
+                video_streams_sent: room.testing().picture_targets_most(),
                 heard_self_db: self.heard.as_ref().and_then(|heard| heard.self_db(speakers)),
             },
             received: reception.log.iter().map(PictureTimes::from).collect(),
-            made: room.made().iter().map(PictureTimes::from).collect(),
+            made: room.testing().made().iter().map(PictureTimes::from).collect(),
             tenures: tenures.iter().map(MixerTenure::from).collect(),
             program_bytes: reception.program_bytes,
             to_children_bytes,
@@ -239,7 +235,7 @@ impl Peer {
     /// Records from now on, if it is a viewer.
     pub(crate) fn record(&self, out: &Path) -> anyhow::Result<()> {
         if let Some(index) = self.part.viewer_index() {
-            *self.recording.lock() = Some(self.room.record(&recordings::file(out, index))?);
+            *self.recording.lock() = Some(self.room.record(recordings::file(out, index))?);
         }
         Ok(())
     }

@@ -23,7 +23,7 @@ use crate::json::{self, round};
 use crate::tell::NOBODY_CONSENTS;
 
 /// Length of the picture logs: half an hour, by
-/// [`Options::keep_frame_log`](plenary::Options::keep_frame_log).
+/// [`Testing::keep_frame_log`](plenary::testing::Testing::keep_frame_log).
 const LOGGED_US: u64 = 1_800_000_000;
 /// Number of viewers that are asked for their figures at the same time. On a busy machine an answer takes a second; more
 /// at a time would hold more picture logs in memory.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use plenary::media::Clock;
 use plenary::media::compose::grid;
-use plenary::{Consent, HostOptions, Options, Pictures, ProgramFormat, Room, Sound as DecodedStream};
+use plenary::{Consent, Options, Pictures, ProgramFormat, Room, Sound as DecodedStream};
 use plenary_testkit::judge::{Sound, TimeCode};
 use tokio::time::{Instant, sleep_until};
 
@@ -127,12 +127,12 @@ fn mean(samples: &[Sample], of: impl Fn(&Sample) -> f64) -> f64 {
 async fn in_half_an_hour_memory_descriptors_and_delay_stay_flat_though_clocks_drift() {
     let minutes = std::env::var("PLENARY_MINUTES").map_or(30, |minutes| minutes.parse().unwrap());
     let clock = Clock::start();
-    let peer = |options: Options, drift_ppm| Options { clock: clock.drifting(drift_ppm), ..local(options) };
+    let peer = |options: Options, drift_ppm| local(options).clock(clock.drifting(drift_ppm));
     let speaker = |index: usize| {
-        let never = Options { mix: Consent::Never, ..Options::speaker(["Ada", "Ben", "Cleo"][index]) };
+        let never = Options::speaker(["Ada", "Ben", "Cleo"][index]).mix(Consent::Never);
         peer(never, DRIFTS_PPM[index])
     };
-    let ada = Room::host(speaker(0), HostOptions { program: PROGRAM, ..small() }).await.unwrap();
+    let ada = Room::host(speaker(0), small().program(PROGRAM)).await.unwrap();
     let (ben, cleo) = (join(&ada, speaker(1)).await, join(&ada, speaker(2)).await);
     let (max, mia) =
         (join(&ada, peer(Options::mixer("Max"), 0)).await, join(&ada, peer(Options::mixer("Mia"), 0)).await);

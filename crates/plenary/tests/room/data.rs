@@ -1,8 +1,7 @@
 //! Application data forwarded down the tree, over real links.
 
 use plenary::{
-    Consent, DATA_LEN_MAX, DataRefusal, Delivery, Error, Events, HostOptions, Options, PeerId, Room,
-    RoomEvent, Shaper,
+    Consent, DATA_LEN_MAX, DataRefusal, Delivery, Error, Events, Options, PeerId, Room, RoomEvent, Shaper,
 };
 
 use crate::support::*;
@@ -20,7 +19,7 @@ async fn viewers(host: &Room, count: usize) -> Vec<Viewer> {
     let mut viewers = Vec::new();
     for at in 0..count {
         let options = quick(Options::viewer(&format!("Viewer {at}")));
-        let shaper = options.shaper.clone();
+        let shaper = options.testing.shaper.clone();
         let room = join(host, options).await;
         viewers.push(Viewer { events: room.events(), room, shaper });
     }
@@ -32,8 +31,8 @@ async fn viewers(host: &Room, count: usize) -> Vec<Viewer> {
 
 /// Hosts a room with a source that mixes. The mixer feeds four viewers, relays feed two.
 async fn source_of_four() -> Room {
-    let ada = Options { mix: Consent::Always, ..quick(Options::speaker("Ada")) };
-    let ada = Room::host(ada, HostOptions { k1: 4, k: 2, ..small() }).await.unwrap();
+    let ada = quick(Options::speaker("Ada")).mix(Consent::Always);
+    let ada = Room::host(ada, small().k1(4).k(2)).await.unwrap();
     ada.publish(source(0)).await.unwrap().detach();
     ada
 }

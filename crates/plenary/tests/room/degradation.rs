@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use plenary::media::codec::Codecs;
-use plenary::{Consent, Effort, ElectionReason, HostOptions, Options, Room, RoomEvent, RoomSnapshot, Shape};
+use plenary::{Consent, Effort, ElectionReason, Options, Room, RoomEvent, RoomSnapshot, Shape};
 use plenary_testkit::fake::{FakeCodecs, SlowCodecs};
 
 use crate::support::*;
@@ -28,8 +28,8 @@ impl Cast {
     /// Opens a room with these mixers, with speakers that view the program or don't, and with viewers of
     /// these names.
     async fn of(mixers: [Options; 2], views: bool, audience: &[&str]) -> Cast {
-        let speaker = |name| Options { mix: Consent::Never, views, ..quick(Options::speaker(name)) };
-        let ada = Room::host(speaker("Ada"), HostOptions { mixers: 1, ..small() }).await.unwrap();
+        let speaker = |name| quick(Options::speaker(name)).mix(Consent::Never).views(views);
+        let ada = Room::host(speaker("Ada"), small().mixers(1)).await.unwrap();
         let mut speakers = vec![ada];
         for name in ["Bea", "Cai"] {
             let room = join(&speakers[0], speaker(name)).await;
@@ -98,13 +98,13 @@ impl Cast {
 }
 
 fn mixer(name: &str, codecs: impl Codecs + 'static) -> Options {
-    Options { codecs: Some(Arc::new(codecs)), ..quick(Options::mixer(name)) }
+    quick(Options::mixer(name)).codecs(Some(Arc::new(codecs)))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn speakers_that_suffer_vote_their_mixer_out() {
     let mixers = ["Mia", "Max"].map(|name| mixer(name, SIZED));
-    let shapers = mixers.each_ref().map(|options| options.shaper.clone());
+    let shapers = mixers.each_ref().map(|options| options.testing.shaper.clone());
     let cast = Cast::of(mixers, true, &["Zoë"]).await;
     let first = cast.elected().await;
     shapers[first].set(Shape { rate_bps: 250_000, ..Shape::default() });
@@ -138,7 +138,7 @@ async fn speakers_that_see_a_third_of_the_pictures_vote_their_mixer_out_whatever
 /// A room whose mixer's links no longer carry the program, which no peer on stage views.
 async fn suffering_audience() -> Cast {
     let mixers = ["Mia", "Max"].map(|name| mixer(name, SIZED));
-    let shapers = mixers.each_ref().map(|options| options.shaper.clone());
+    let shapers = mixers.each_ref().map(|options| options.testing.shaper.clone());
     let cast = Cast::of(mixers, false, &["Zoë", "Yan", "Xia"]).await;
     let first = cast.elected().await;
     shapers[first].set(Shape { rate_bps: 250_000, ..Shape::default() }); // of the link to each viewer
@@ -189,9 +189,9 @@ async fn a_mixer_that_is_too_slow_makes_fewer_pictures_says_so_and_asks_for_an_e
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn speakers_are_asked_for_as_many_pictures_as_a_slow_mixer_makes() {
     let codecs = SlowCodecs::default();
-    let ada = Options { codecs: Some(Arc::new(codecs.clone())), ..quick(Options::speaker("Ada")) };
+    let ada = quick(Options::speaker("Ada")).codecs(Some(Arc::new(codecs.clone())));
     let ada = Room::host(ada, small()).await.unwrap();
-    let ben = join(&ada, Options { mix: Consent::Never, ..quick(Options::speaker("Ben")) }).await;
+    let ben = join(&ada, quick(Options::speaker("Ben")).mix(Consent::Never)).await;
     ada.publish(source(0)).await.unwrap().detach();
     let track = ben.publish_encoded().await.unwrap();
     let zoe = join(&ada, quick(Options::viewer("Zoë"))).await;

@@ -7,14 +7,14 @@ use crate::support::*;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn encoded_frames_arrive_unchanged_and_are_wanted_only_while_somebody_listens() {
-    let ada = host(Options { codecs: None, ..quick(Options::speaker("Ada")) }).await;
+    let ada = host(quick(Options::speaker("Ada")).codecs(None)).await;
     let track = ada.publish_encoded().await.unwrap();
     let mut wishes = track.wishes();
     assert!(!wishes.borrow().wanted, "nobody is there yet");
     let keys_before = wishes.borrow().keys;
 
     let mut application = Application::new(track, ada.clock());
-    let ben = join(&ada, Options { codecs: None, ..quick(Options::speaker("Ben")) }).await;
+    let ben = join(&ada, quick(Options::speaker("Ben")).codecs(None)).await;
     let mut frames = ben.frames();
     within("being wanted", wishes.wait_for(|wish| wish.wanted && wish.keys > keys_before)).await.unwrap();
     let collect = async {

@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use plenary::{
-    Consent, Error, HostOptions, InviteError, Options, Password, Refusal, RendezvousRefusal, Room,
-    SignalError, TrackKind,
+    Consent, Error, InviteError, Options, Password, Refusal, RendezvousRefusal, Room, SignalError, TrackKind,
 };
 
 use crate::support::*;
@@ -22,7 +21,7 @@ async fn refused(host: &Room, options: Options) -> Error {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_room_with_a_password_lets_in_who_has_it() {
-    let with = |password: Option<&str>| Options { password: password.map(Password::from), ..speaker() };
+    let with = |password: Option<&str>| speaker().password(password.map(Password::from));
     let ada = host(with(Some("swordfish"))).await;
     let error = refused(&ada, with(None)).await;
     assert!(matches!(error, Error::Invite(InviteError::PasswordNeeded)), "{error}");
@@ -36,15 +35,15 @@ async fn a_room_with_a_password_lets_in_who_has_it() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_may_not_come_in_is_told_why() {
-    let expired = HostOptions { invite_life: Duration::ZERO, ..small() };
+    let expired = small().invite_life(Duration::ZERO);
     let ada = Room::host(speaker(), expired).await.unwrap();
     let error = refused(&ada, speaker()).await;
     assert!(matches!(error, Error::Refused(Refusal::Expired)), "{error}");
     ada.close().await;
 
-    let closed = HostOptions { stage_open: false, ..small() };
+    let closed = small().stage_open(false);
     let ada = Room::host(speaker(), closed).await.unwrap();
-    let speaks_only = Options { views: false, mix: Consent::Never, ..speaker() };
+    let speaks_only = speaker().views(false).mix(Consent::Never);
     let error = refused(&ada, speaks_only).await;
     assert!(matches!(error, Error::Refused(Refusal::StageClosed)), "{error}");
     // a peer that also wants to watch or mix is admitted, and waits for the floor
@@ -62,7 +61,7 @@ async fn an_invite_that_leads_nowhere_says_where_it_ends() {
     let leading_to = |rendezvous: Option<&str>| {
         let mut invite = ada.invite();
         invite.rendezvous = rendezvous.map(str::to_owned);
-        let options = Options { patience: Duration::from_millis(300), ..speaker() };
+        let options = speaker().patience(Duration::from_millis(300));
         async move { within("joining", Room::join(&invite, options)).await.err().unwrap() }
     };
     let error = leading_to(other.invite().rendezvous.as_deref()).await;
@@ -76,7 +75,7 @@ async fn an_invite_that_leads_nowhere_says_where_it_ends() {
     let rendezvous = ada.invite().rendezvous.unwrap();
     let port = rendezvous.rsplit(':').next().unwrap();
     let listen = Some(([127, 0, 0, 1], port.parse().unwrap()).into());
-    let error = Room::host(speaker(), HostOptions { listen, ..small() }).await.err().unwrap();
+    let error = Room::host(speaker(), small().listen(listen)).await.err().unwrap();
     assert!(matches!(error, Error::Rendezvous(_)), "{error}");
     tokio::join!(ada.close(), other.close());
 }
@@ -84,7 +83,7 @@ async fn an_invite_that_leads_nowhere_says_where_it_ends() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_peer_cannot_do_is_refused_and_may_be_tried_again() {
     let ada = host(speaker()).await;
-    let zoe = join(&ada, Options { codecs: None, ..quick(Options::viewer("Zoë")) }).await;
+    let zoe = join(&ada, quick(Options::viewer("Zoë")).codecs(None)).await;
     assert!(matches!(zoe.pictures(), Err(Error::NoCodecs)));
     assert!(matches!(zoe.sound(), Err(Error::NoCodecs)));
     assert!(matches!(zoe.publish(source(0)).await, Err(Error::NoCodecs)));

@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use plenary::{Consent, Error, HostOptions, MediaKind, Options, Origin, Room, RoomEvent};
+use plenary::{Consent, Error, MediaKind, Options, Origin, Room, RoomEvent};
 
 use crate::support::*;
 
 /// Hosts a room with a single mixer that feeds only one viewer, so that a second viewer is below the first.
 async fn mixer_of_one() -> Room {
-    let ada = Options { mix: Consent::Always, ..quick(Options::speaker("Ada")) };
-    let ada = Room::host(ada, HostOptions { k1: 1, k: 2, ..small() }).await.unwrap();
+    let ada = quick(Options::speaker("Ada")).mix(Consent::Always);
+    let ada = Room::host(ada, small().k1(1).k(2)).await.unwrap();
     ada.publish(source(0)).await.unwrap().detach();
     ada
 }
@@ -43,7 +43,7 @@ async fn a_viewer_is_seen_and_heard_once_it_is_promoted_and_is_fed_again_once_it
     assert!(ada.snapshot().stage.iter().any(|member| member.peer == zoe.me() && member.speaks));
     zoe.publish(source(1)).await.unwrap().detach();
     event(&mut events, "being on stage", |event| (event == RoomEvent::Floor(true)).then_some(())).await;
-    let there = || ada.on_desk(&zoe.me());
+    let there = || ada.testing().on_desk(&zoe.me());
     eventually("its picture and sound at the mixer", || {
         there().picture_us.is_some() && there().sound_us.is_some()
     })

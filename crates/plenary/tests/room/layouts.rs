@@ -1,7 +1,7 @@
 //! Layouts: the host sets one, mixers draw it, and speakers send pictures of the size of their tiles.
 
 use plenary::media::compose::{Custom, CustomTile, Fit, Layout, Who};
-use plenary::{Error, HostOptions, Options, Room};
+use plenary::{Error, Options, Room};
 
 use crate::support::*;
 
@@ -18,7 +18,7 @@ async fn the_host_lays_the_program_out_anew_in_mid_room() {
     use plenary::ProgramFormat;
 
     let program = ProgramFormat { width: 640, height: 360, fps: 30, bitrate_bps: 600_000 };
-    let options = HostOptions { program, layout: Layout::Share, ..small() };
+    let options = small().program(program).layout(Layout::Share);
     let ada = Room::host(local(Options::speaker("Ada")), options).await.unwrap();
     let ben = join(&ada, local(Options::speaker("Ben"))).await;
     ada.publish(source(0)).await.unwrap().detach();
@@ -51,7 +51,7 @@ async fn the_host_lays_the_program_out_anew_in_mid_room() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn speakers_are_asked_for_the_pictures_that_their_tiles_show() {
     let ada = host(quick(Options::speaker("Ada"))).await;
-    let ben = join(&ada, quick(Options { mix: plenary::Consent::Never, ..Options::speaker("Ben") })).await;
+    let ben = join(&ada, quick(Options::speaker("Ben").mix(plenary::Consent::Never))).await;
     ada.publish(source(0)).await.unwrap().detach();
     let track = ben.publish_encoded().await.unwrap();
     let zoe = join(&ada, quick(Options::viewer("Zoë"))).await;
@@ -71,7 +71,7 @@ async fn a_layout_that_makes_no_sense_is_refused() {
     let Layout::Custom(mut custom) = alone("Ben") else { unreachable!() };
     custom.tiles[0].x = 0.5;
     let layout = Layout::Custom(custom);
-    let options = HostOptions { layout: layout.clone(), ..small() };
+    let options = small().layout(layout.clone());
     assert!(matches!(
         Room::host(quick(Options::speaker("Ada")), options).await.err(),
         Some(Error::Layout(_))

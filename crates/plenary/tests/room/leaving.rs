@@ -111,7 +111,7 @@ async fn only_the_host_has_the_hosts_powers_and_each_call_waits_for_the_roster()
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_mixer_that_leaves_hands_the_program_over() {
-    let ada = host(Options { mix: Consent::Never, ..quick(Options::speaker("Ada")) }).await;
+    let ada = host(quick(Options::speaker("Ada")).mix(Consent::Never)).await;
     ada.publish(source(0)).await.unwrap().detach();
     let zoe = join(&ada, quick(Options::viewer("Zoë"))).await;
     let mut mixers =

@@ -1,16 +1,16 @@
 //! Limits that a peer sets on its relaying.
 
-use plenary::{HostOptions, Options, Room};
+use plenary::{Options, Room};
 
 use crate::support::*;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_does_not_relay_has_no_children_and_who_does_no_more_than_it_said() {
     // the mixer feeds two viewers: one doesn't relay, the other takes one child, which takes the rest
-    let ada = Room::host(quick(Options::speaker("Ada")), HostOptions { k1: 2, ..small() }).await.unwrap();
+    let ada = Room::host(quick(Options::speaker("Ada")), small().k1(2)).await.unwrap();
     ada.publish(source(0)).await.unwrap().detach();
-    let selfish = Options { relays: false, ..quick(Options::viewer("Sid")) };
-    let modest = Options { children_max: 1, ..quick(Options::viewer("Mo")) };
+    let selfish = quick(Options::viewer("Sid")).relays(false);
+    let modest = quick(Options::viewer("Mo")).children_max(1);
     let (selfish, modest) = (join(&ada, selfish).await, join(&ada, modest).await);
     for viewer in [&selfish, &modest] {
         until(viewer, "being fed by the mixer", |viewer| viewer.parent == Some(ada.me())).await;

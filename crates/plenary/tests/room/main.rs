@@ -5,6 +5,7 @@ mod degradation;
 mod encoded;
 mod errors;
 mod floor;
+mod governing;
 mod layouts;
 mod leaving;
 mod limits;
@@ -13,6 +14,7 @@ mod mesh;
 mod own_codec;
 mod program;
 mod raw;
+mod runtime;
 #[cfg(feature = "codecs")]
 mod share;
 mod solo;

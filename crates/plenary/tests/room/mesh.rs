@@ -81,7 +81,7 @@ async fn rooms_of_one_process_do_not_see_each_other() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_peer_is_told_when_it_is_cut_off_and_when_it_is_back() {
     let [ada, ben] = ["Ada", "Ben"].map(|name| quick(Options::speaker(name)));
-    let shapers = [ada.shaper.clone(), ben.shaper.clone()];
+    let shapers = [ada.testing.shaper.clone(), ben.testing.shaper.clone()];
     let shape =
         |loss_ppm| shapers.iter().for_each(|shaper| shaper.set(Shape { loss_ppm, ..Shape::default() }));
     let ada = host(ada).await;

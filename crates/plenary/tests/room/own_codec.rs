@@ -9,7 +9,7 @@ use plenary::media::codec::{
     CodecError, Codecs, EncodedPicture, SoundDecoder, SoundEncoder, VideoDecoder, VideoEncoder, VideoFormat,
 };
 use plenary::media::{Picture, PictureView, RawFormat};
-use plenary::{Consent, HostOptions, Mode, Options, Room};
+use plenary::{Consent, Mode, Options, Room};
 use plenary_testkit::fake::FakeCodecs;
 use tokio::time::MissedTickBehavior;
 
@@ -114,17 +114,17 @@ impl SoundDecoder for Own<dyn SoundDecoder> {
 fn own(options: Options) -> (Options, Arc<Calls>) {
     let codecs = OwnCodecs::default();
     let calls = codecs.0.clone();
-    (Options { codecs: Some(Arc::new(codecs)), ..local(options) }, calls)
+    (local(options).codecs(Some(Arc::new(codecs))), calls)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn speaker_mixer_and_viewer_use_the_application_s_codecs_and_no_others() {
-    let never = |name| Options { mix: Consent::Never, ..Options::speaker(name) };
+    let never = |name| Options::speaker(name).mix(Consent::Never);
     let (ada, ada_calls) = own(never("Ada"));
     let (ben, ben_calls) = own(never("Ben"));
     let (max, max_calls) = own(Options::mixer("Max"));
     let (zoe, zoe_calls) = own(Options::viewer("Zoë"));
-    let ada = Room::host(ada, HostOptions { mixers: 1, ..small() }).await.unwrap();
+    let ada = Room::host(ada, small().mixers(1)).await.unwrap();
     let ben = join(&ada, ben).await;
     ada.publish(source(0)).await.unwrap().detach();
     let track = ben.publish_raw(RawFormat::default()).await.unwrap();

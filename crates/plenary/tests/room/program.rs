@@ -1,5 +1,6 @@
 //! Viewers and mixers: the program, mixed or passed through.
 
+use plenary::testing::Testing;
 #[cfg(feature = "codecs")]
 use plenary::{Consent, ReceivedFrame, Shape, Shaper};
 use plenary::{MediaKind, Options, Origin, RoomEvent};
@@ -10,13 +11,13 @@ use crate::support::*;
 #[cfg(feature = "codecs")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_viewer_gets_frames_pictures_sound_and_a_recording_of_the_program() {
-    use plenary::{HostOptions, Mode, ProgramFormat, Room};
+    use plenary::{Mode, ProgramFormat, Room};
     use plenary_testkit::judge::{Layout, Sound, recording};
 
     let program = ProgramFormat { width: 640, height: 360, fps: 30, bitrate_bps: 600_000 };
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("program.mp4");
-    let ada = Room::host(local(Options::speaker("Ada")), HostOptions { program, ..small() }).await.unwrap();
+    let ada = Room::host(local(Options::speaker("Ada")), small().program(program)).await.unwrap();
     let ben = join(&ada, local(Options::speaker("Ben"))).await;
     ada.publish(source(0)).await.unwrap().detach();
     ben.publish(source(1)).await.unwrap().detach();
@@ -126,7 +127,7 @@ async fn whoever_feeds_a_viewer_tells_it_what_its_uplink_carries() {
     let zoe = join(&ada, quick(Options::viewer("Zoë"))).await;
     let seen = until(&zoe, "its uplink", |zoe| zoe.parent.is_some() && zoe.uplink_bps.is_some()).await;
     assert!(seen.uplink_bps > Some(0), "{seen:?}");
-    let yan = join(&ada, quick(Options { relays: false, ..Options::viewer("Yan") })).await;
+    let yan = join(&ada, quick(Options::viewer("Yan").relays(false))).await;
     until(&yan, "being fed", |yan| yan.parent.is_some()).await;
     assert_eq!(yan.snapshot().uplink_bps, None, "nobody asks for it");
     tokio::join!(yan.close(), zoe.close(), ada.close());
@@ -147,7 +148,7 @@ pub(crate) fn number_in(packet: &[u8]) -> u64 {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_strong_machine_is_elected_and_one_that_never_mixes_does_not() {
-    let never = Options { mix: plenary::Consent::Never, ..quick(Options::speaker("Ada")) };
+    let never = quick(Options::speaker("Ada")).mix(plenary::Consent::Never);
     let ada = host(never).await;
     ada.publish(source(0)).await.unwrap().detach();
     let mut events = ada.events();
@@ -166,7 +167,8 @@ async fn a_strong_machine_is_elected_and_one_that_never_mixes_does_not() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_slow_machine_serves_viewers_where_there_is_no_other() {
-    let slow = Options { bench: Some((400_000, 100_000)), ..quick(Options::speaker("Ada")) };
+    let slow = quick(Options::speaker("Ada"))
+        .testing(Testing { bench: Some((400_000, 100_000)), ..Testing::default() });
     let ada = host(slow).await;
     ada.publish(source(0)).await.unwrap().detach();
     let zoe = join(&ada, quick(Options::viewer("Zoë"))).await;
@@ -180,8 +182,8 @@ async fn a_slow_machine_serves_viewers_where_there_is_no_other() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_picture_costs_what_the_viewers_lines_carry() {
     let shaper = Shaper::new(1);
-    let ada = host(Options { shaper: shaper.clone(), ..local(Options::speaker("Ada")) }).await;
-    let ben = join(&ada, Options { mix: Consent::Never, ..local(Options::speaker("Ben")) }).await;
+    let ada = host(shaped(local(Options::speaker("Ada")), &shaper)).await;
+    let ben = join(&ada, local(Options::speaker("Ben")).mix(Consent::Never)).await;
     ada.publish(source(0)).await.unwrap().detach();
     ben.publish(source(1)).await.unwrap().detach();
     let zoe = join(&ada, local(Options::viewer("Zoë"))).await;
@@ -220,15 +222,15 @@ struct Reparented;
 /// child is fed by another peer meanwhile.
 #[cfg(feature = "codecs")]
 async fn the_relay_thins_an_overfull_link() -> Result<(), Reparented> {
-    use plenary::{HostOptions, Room};
+    use plenary::Room;
 
-    let options = HostOptions { k1: 1, ..small() };
+    let options = small().k1(1);
     let ada = Room::host(local(Options::speaker("Ada")), options).await.unwrap();
-    let ben = join(&ada, Options { mix: Consent::Never, ..local(Options::speaker("Ben")) }).await;
+    let ben = join(&ada, local(Options::speaker("Ben")).mix(Consent::Never)).await;
     ada.publish(source(0)).await.unwrap().detach();
     ben.publish(source(1)).await.unwrap().detach();
     let shaper = Shaper::new(1);
-    let rea = join(&ada, Options { shaper: shaper.clone(), ..local(Options::viewer("Rea")) }).await;
+    let rea = join(&ada, shaped(local(Options::viewer("Rea")), &shaper)).await;
     until(&rea, "being fed by the mixer", |rea| rea.parent == Some(ada.me())).await;
     let zoe = join(&ada, local(Options::viewer("Zoë"))).await;
     until(&zoe, "being fed by a relay", |zoe| zoe.parent == Some(rea.me())).await;

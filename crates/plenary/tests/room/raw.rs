@@ -217,7 +217,7 @@ async fn lips_and_voice_stay_together_whatever_the_chunks_are() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_wrong_is_said_and_the_rest_goes_on() {
     let ada = host(quick(Options::speaker("Ada"))).await;
-    let zoe = join(&ada, Options { codecs: None, ..quick(Options::viewer("Zoë")) }).await;
+    let zoe = join(&ada, quick(Options::viewer("Zoë")).codecs(None)).await;
     let format = RawFormat::default();
     assert!(matches!(zoe.publish_raw(format).await, Err(Error::NoCodecs)));
     let refused = ada.publish_raw(RawFormat { channels: 3, ..format }).await.map(|_| ());

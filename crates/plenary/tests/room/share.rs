@@ -3,7 +3,7 @@
 use plenary::media::PictureView;
 use plenary::media::compose::Layout;
 use plenary::media::source::{Source, SourceError, SourcePictures, TestSource};
-use plenary::{HostOptions, Options, ProgramFormat, Room};
+use plenary::{Options, ProgramFormat, Room};
 use plenary_testkit::judge::Sound;
 
 use crate::support::*;
@@ -45,9 +45,9 @@ impl Source for Film {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_speaker_shares_is_shown_large_and_stays_in_stereo() {
     let program = ProgramFormat { width: 640, height: 360, fps: 30, bitrate_bps: 600_000 };
-    let options = HostOptions { program, layout: Layout::Share, ..small() };
+    let options = small().program(program).layout(Layout::Share);
     let ada = Room::host(local(Options::speaker("Ada")), options).await.unwrap();
-    let ben = join(&ada, local(Options { shares: true, ..Options::speaker("Ben") })).await;
+    let ben = join(&ada, local(Options::speaker("Ben").shares(true))).await;
     ada.publish(source(0)).await.unwrap().detach();
     ben.publish(Box::new(Film { left: source(1), right: source(2) })).await.unwrap().detach();
     let zoe = join(&ada, local(Options::viewer("Zoë"))).await;

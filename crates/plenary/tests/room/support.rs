@@ -10,9 +10,10 @@ use plenary::media::PictureView;
 use plenary::media::codec::{Codecs, VideoEncoder, VideoFormat};
 use plenary::media::source::TestSource;
 use plenary::media::{Clock, Picture};
+use plenary::testing::Testing;
 use plenary::{
     EncodedTrack, Events, Frames, HostOptions, Options, ProgramFormat, ReceivedFrame, Room, RoomEvent,
-    RoomSnapshot,
+    RoomSnapshot, Shaper,
 };
 use plenary_testkit::fake::FakeCodecs;
 #[cfg(feature = "codecs")]
@@ -24,26 +25,26 @@ const PICTURE: ProgramFormat = ProgramFormat { width: 320, height: 180, fps: 30,
 
 /// Returns the options with loopback addresses and codecs that take no time.
 pub(crate) fn quick(options: Options) -> Options {
-    Options { codecs: Some(Arc::new(FakeCodecs::default())), ..local(options) }
+    local(options).codecs(Some(Arc::new(FakeCodecs::default())))
 }
 
 /// Returns the options with loopback addresses, small pictures, and a given codec bench.
 pub(crate) fn local(options: Options) -> Options {
-    Options {
-        bind: vec![IpAddr::V4(Ipv4Addr::LOCALHOST)],
-        bench: Some((4_000, 1_000)),
-        picture_max: Some(PICTURE),
-        ..options
-    }
+    options
+        .bind(vec![IpAddr::V4(Ipv4Addr::LOCALHOST)])
+        .picture_max(Some(PICTURE))
+        .testing(Testing { bench: Some((4_000, 1_000)), ..Testing::default() })
+}
+
+/// Returns the options with a network between the peer and the others.
+pub(crate) fn shaped(mut options: Options, shaper: &Shaper) -> Options {
+    options.testing.shaper = shaper.clone();
+    options
 }
 
 /// Returns options for a rendezvous on loopback and a small program.
 pub(crate) fn small() -> HostOptions {
-    HostOptions {
-        listen: Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))),
-        program: PICTURE,
-        ..HostOptions::default()
-    }
+    HostOptions::default().listen(Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))).program(PICTURE)
 }
 
 pub(crate) async fn host(options: Options) -> Room {

@@ -1,6 +1,6 @@
 //! Failures that a room survives, and changes of parent.
 
-use plenary::{HostOptions, Options, Room, RoomEvent};
+use plenary::{Options, Room, RoomEvent};
 use plenary_signal::{Rendezvous, RendezvousConfig};
 
 use crate::support::*;
@@ -9,7 +9,7 @@ use crate::support::*;
 async fn the_room_goes_on_without_its_rendezvous() {
     let rendezvous = Rendezvous::bind(([127, 0, 0, 1], 0).into(), RendezvousConfig::default()).unwrap();
     let url = Some(format!("http://{}", rendezvous.local_addr()));
-    let ada = Room::host(quick(Options::speaker("Ada")), HostOptions { rendezvous: url, ..small() });
+    let ada = Room::host(quick(Options::speaker("Ada")), small().rendezvous(url));
     let ada = ada.await.unwrap();
     ada.publish(source(0)).await.unwrap().detach();
     let zoe = join(&ada, quick(Options::viewer("Zoë"))).await;
@@ -31,7 +31,7 @@ async fn the_room_goes_on_without_its_rendezvous() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_viewer_that_asks_for_it_gets_another_parent() {
     // the mixer feeds two relays, one of which feeds the last viewer
-    let ada = Room::host(quick(Options::speaker("Ada")), HostOptions { k1: 2, ..small() }).await.unwrap();
+    let ada = Room::host(quick(Options::speaker("Ada")), small().k1(2)).await.unwrap();
     ada.publish(source(0)).await.unwrap().detach();
     let mut relays = Vec::new();
     for _ in 0..2 {

@@ -1,0 +1,134 @@
+//! The host governs: lobby, lock, removal, ban, muting, the end; and its directory.
+
+use std::time::{Duration, Instant};
+
+use plenary::{
+    Consent, End, Error, HostOptions, Invite, MediaKind, Muted, Options, Refusal, Room, RoomEvent,
+};
+
+use crate::support::*;
+
+fn viewer(name: &str) -> Options {
+    quick(Options::viewer(name))
+}
+
+/// A room with a speaker, which also mixes, as its host.
+async fn ada(host: HostOptions) -> Room {
+    let ada = Room::host(quick(Options::speaker("Ada")), host).await.unwrap();
+    ada.publish(source(0)).await.unwrap().detach();
+    ada
+}
+
+async fn refusal(invite: &Invite, options: Options) -> Refusal {
+    match within("an answer", Room::join(invite, options)).await {
+        Err(Error::Refused(refusal)) => refusal,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_banned_viewer_is_out_at_once_and_does_not_come_back_by_invite_or_identity() {
+    let ada = ada(small()).await;
+    let identity = plenary::Identity::generate();
+    let invite = ada.invite();
+    let zoe = join(&ada, viewer("Zoë").identity(identity.clone())).await;
+    let yan = join(&ada, viewer("Yan")).await;
+    frame(&mut zoe.frames(), "a frame", |_| true).await;
+    frame(&mut yan.frames(), "a frame", |_| true).await;
+
+    let told = Instant::now();
+    let newer = within("a new invite", ada.as_host().unwrap().ban(zoe.me())).await.unwrap();
+    assert_eq!(within("the end", zoe.closed()).await, End::Removed);
+    println!("out after {:?}", told.elapsed());
+    assert_ne!(newer.to_string(), invite.to_string());
+    assert_eq!(ada.invite().to_string(), newer.to_string());
+
+    // the key of the old invite counts for ten seconds more, for members that don't have the new one yet
+    tokio::time::sleep(Duration::from_secs(11)).await;
+    assert_eq!(refusal(&invite, viewer("Zoë again")).await, Refusal::OldInvite);
+    assert_eq!(refusal(&newer, viewer("Zoë").identity(identity)).await, Refusal::Removed);
+    let xia = within("joining", Room::join(&newer, viewer("Xia"))).await.unwrap();
+    frame(&mut xia.frames(), "a frame", |_| true).await;
+    frame(&mut yan.frames(), "a frame of one who stayed", |_| true).await;
+    tokio::join!(zoe.close(), yan.close(), xia.close(), ada.close());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_newcomer_waits_in_the_lobby_and_a_locked_room_admits_nobody() {
+    let ada = ada(small().lobby(true)).await;
+    let mut events = ada.events();
+    let invite = ada.invite();
+    let waits = tokio::spawn(async move { Room::join(&invite, viewer("Zoë")).await });
+    let knock = |event| match event {
+        RoomEvent::Knock { peer, name } => Some((peer, name)),
+        _ => None,
+    };
+    let (zoe, name) = event(&mut events, "a knock", knock).await;
+    assert_eq!(name, "Zoë");
+    assert_eq!(ada.as_host().unwrap().lobby(), [(zoe, name)]);
+    ada.as_host().unwrap().admit(zoe).await.unwrap();
+    let zoe = within("joining", waits).await.unwrap().unwrap();
+    frame(&mut zoe.frames(), "a frame", |_| true).await;
+
+    let invite = ada.invite();
+    let waits = tokio::spawn(async move { Room::join(&invite, viewer("Yan")).await });
+    let (yan, _) = event(&mut events, "a knock", knock).await;
+    ada.as_host().unwrap().deny(yan).await.unwrap();
+    let denied = within("an answer", waits).await.unwrap();
+    assert!(matches!(denied, Err(Error::Refused(Refusal::Denied))), "{denied:?}");
+
+    ada.as_host().unwrap().lock(true).await.unwrap();
+    assert_eq!(refusal(&ada.invite(), viewer("Xia")).await, Refusal::Locked);
+    tokio::join!(zoe.close(), ada.close());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_host_lists_its_audience_asks_for_silence_and_ends_the_room_for_all() {
+    let ada = ada(small()).await;
+    let ben = join(&ada, quick(Options::speaker("Ben").mix(Consent::Never))).await;
+    ben.publish(source(1)).await.unwrap().detach();
+    let zoe = join(&ada, viewer("Zoë")).await;
+    frame(&mut zoe.frames(), "a frame", |_| true).await;
+    let host = ada.as_host().unwrap();
+    within("the viewer's report of its parent", async {
+        let placed =
+            || host.directory().into_iter().any(|at| at.peer == zoe.me() && at.parent == Some(ada.me()));
+        while !placed() {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    })
+    .await;
+    let listed = host.directory().into_iter().find(|listed| listed.peer == zoe.me()).unwrap();
+    assert_eq!((&*listed.name, listed.depth), ("Zoë", 1));
+
+    host.ask_to_mute(ben.me(), Muted { picture: false, sound: true }).await.unwrap();
+    let is_muted = |peer| {
+        move |room: &plenary::RoomSnapshot| {
+            room.stage.iter().any(|member| member.peer == peer && member.muted.sound)
+        }
+    };
+    until(&ada, "silence", is_muted(ben.me())).await;
+    assert!(ben.is_muted(MediaKind::Sound) && !ben.is_muted(MediaKind::Video));
+
+    within("the end", host.end()).await.unwrap();
+    for room in [&ada, &ben, &zoe] {
+        assert_eq!(within("the end", room.closed()).await, End::HostEnded);
+    }
+    tokio::join!(zoe.close(), ben.close(), ada.close());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_host_hands_the_room_over_and_its_heir_governs() {
+    let ada = ada(small()).await;
+    let ben = join(&ada, quick(Options::speaker("Ben").mix(Consent::Never))).await;
+    until(&ben, "a place on stage", |room| room.speaks).await;
+    within("another host", ada.as_host().unwrap().hand_over(ben.me())).await.unwrap();
+    until(&ben, "the reign", |room| room.host == Some(ben.me())).await;
+    assert!(ada.as_host().is_err());
+    let zoe = join(&ada, viewer("Zoë")).await;
+    within("removal", ben.as_host().unwrap().remove(zoe.me())).await.unwrap();
+    assert_eq!(within("the end", zoe.closed()).await, End::Removed);
+    let newer = within("an invite", ben.as_host().unwrap().renew_invite()).await.unwrap();
+    let yan = within("joining", Room::join(&newer, viewer("Yan"))).await.unwrap();
+    tokio::join!(zoe.close(), yan.close(), ben.close(), ada.close());
+}
