@@ -17,5 +17,6 @@ mod room;
 mod samples;
 mod seal;
 mod search;
+mod sources;
 mod timeouts;
 mod uplink;

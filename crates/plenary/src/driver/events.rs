@@ -24,6 +24,7 @@ pub(super) fn log(event: &Event) {
         Event::NotesDropped { notes } => {
             tracing::error!(notes, "state machines notified each other in a cycle");
         }
+        Event::InvariantBroken(what) => tracing::error!("a broken invariant: {what}"),
         Event::Mode(mode) => tracing::info!("mode: {mode:?}"),
         Event::NoMixer => tracing::info!("nobody mixes"),
         Event::ElectionOpened { term, reason } => tracing::info!("election {term} opens: {reason:?}"),
@@ -53,9 +54,11 @@ pub(super) fn public(event: BodyEvent) -> Option<RoomEvent> {
 fn of_brain(event: Event) -> Option<RoomEvent> {
     Some(match event {
         Event::Admitted => RoomEvent::Admitted,
-        Event::Refused(_) | Event::BallotRejected { .. } | Event::Left | Event::NotesDropped { .. } => {
-            return None;
-        }
+        Event::Refused(_)
+        | Event::BallotRejected { .. }
+        | Event::Left
+        | Event::NotesDropped { .. }
+        | Event::InvariantBroken(_) => return None,
         Event::Waiting { tries } => RoomEvent::Waiting { tries },
         Event::Roster { epoch } => RoomEvent::Stage { epoch },
         Event::Host(host) => RoomEvent::Host(host),

@@ -117,6 +117,14 @@ pub(crate) fn forged(payload: &Bytes) -> Bytes {
     bytes.into()
 }
 
+/// A keyframe that a forger makes.
+pub(crate) fn forged_picture() -> Bytes {
+    let made = access_unit(2_000, true, false);
+    let mut bytes = made.to_vec();
+    bytes.extend([FORGED; 4]);
+    bytes.into()
+}
+
 /// Whether a forger has changed a picture on its way.
 pub(crate) fn is_forged(data: &[u8]) -> bool {
     data.contains(&FORGED)
