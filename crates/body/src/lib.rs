@@ -24,6 +24,7 @@ mod cache;
 mod carry;
 mod catch_up;
 mod codec_times;
+mod excess;
 mod heartbeats;
 mod in_step;
 mod inflow;

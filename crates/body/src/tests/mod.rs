@@ -2,6 +2,7 @@
 
 mod any_input;
 mod early;
+mod excess;
 mod hand_over;
 mod heartbeats;
 mod hostile;
