@@ -2,8 +2,8 @@
 //! another number may leap ahead of it.
 //!
 //! Numbers aren't signed, so any peer on the way may claim any. A number that leaps too far isn't taken. The
-//! lead that smaller leaps gain belongs to the peer that brought it: when another one feeds the stream, and
-//! its packets have lower numbers for a while, the stream goes back to these.
+//! lead that smaller leaps gain stands for a while only: when no number goes beyond it, and the packets that
+//! arrive have lower numbers, the stream goes back to these; at once if another peer feeds it.
 
 use plenary_proto::packet::LinkId;
 
@@ -38,18 +38,38 @@ pub(crate) struct Lead {
     raised_us: u64,
     /// Time that the leaps so far are worth.
     paid_us: u64,
+    /// Arrival of the first new packet with a lower number, since the highest one.
+    behind_us: Option<u64>,
 }
 
 impl Lead {
+    /// A lead that begins now.
+    fn of(link: LinkId, now_us: u64) -> Lead {
+        Lead { link: Some(link), raised_us: now_us, paid_us: now_us, behind_us: None }
+    }
+
     /// Judges a packet that arrives on a link, and takes its number into account. `newest` is the highest number
-    /// so far, if there is one.
-    pub(crate) fn judge(&mut self, newest: Option<u64>, number: u64, link: LinkId, now_us: u64) -> Place {
+    /// so far, if there is one; `is_known`: the packet was here before.
+    pub(crate) fn judge(
+        &mut self,
+        newest: Option<u64>,
+        number: u64,
+        is_known: bool,
+        link: LinkId,
+        now_us: u64,
+    ) -> Place {
         match newest {
             Some(newest) if number <= newest => {
-                if self.link == Some(link) || !self.stands(now_us) {
+                let is_another = self.link != Some(link);
+                if !is_known {
+                    self.behind_us.get_or_insert(now_us);
+                }
+                let for_long = |since_us: u64| now_us.saturating_sub(since_us) >= LEAD_US;
+                let goes_on = !is_known && self.behind_us.is_some_and(for_long);
+                if !self.stands(now_us) || !(is_another || goes_on) {
                     return Place::Fits;
                 }
-                *self = Lead { link: Some(link), raised_us: now_us, paid_us: now_us };
+                *self = Lead::of(link, now_us);
                 Place::GoesBack
             }
             Some(newest) => {
@@ -58,11 +78,11 @@ impl Lead {
                 if paid_us > now_us.saturating_add(LEAP_PACKETS * LEAP_US_PER_PACKET) {
                     return Place::Leaps;
                 }
-                *self = Lead { link: Some(link), raised_us: now_us, paid_us };
+                *self = Lead { paid_us, ..Lead::of(link, now_us) };
                 Place::Fits
             }
             None => {
-                *self = Lead { link: Some(link), raised_us: now_us, paid_us: now_us };
+                *self = Lead::of(link, now_us);
                 Place::Fits
             }
         }
@@ -87,27 +107,34 @@ mod tests {
     const ADA: LinkId = LinkId(1);
     const BEN: LinkId = LinkId(2);
 
+    fn judge(lead: &mut Lead, newest: u64, number: u64, link: LinkId, now_us: u64) -> Place {
+        lead.judge(Some(newest), number, false, link, now_us)
+    }
+
+    fn begun(number: u64, at_us: u64) -> Lead {
+        let mut lead = Lead::default();
+        assert_eq!(lead.judge(None, number, false, ADA, at_us), Place::Fits);
+        lead
+    }
+
     #[test]
     fn a_number_may_leap_as_far_as_a_stream_of_36_mbit_per_s_gets_in_the_silence_before_it() {
         for (silent_us, most) in [(0, 2_048), (33 * MS, 2_048 + 132), (5_000 * MS, 2_048 + 20_000)] {
             for (leap, place) in [(most, Place::Fits), (most + 1, Place::Leaps), (u64::MAX - 9, Place::Leaps)]
             {
-                let mut lead = Lead::default();
-                assert_eq!(lead.judge(None, 9, ADA, 1_000 * MS), Place::Fits);
+                let mut lead = begun(9, 1_000 * MS);
                 let at_us = 1_000 * MS + silent_us;
-                assert_eq!(lead.judge(Some(9), 9 + leap, ADA, at_us), place, "{leap} after {silent_us} us");
+                assert_eq!(judge(&mut lead, 9, 9 + leap, ADA, at_us), place, "{leap} after {silent_us} us");
             }
         }
     }
 
     #[test]
     fn many_leaps_get_no_further_than_one() {
-        let mut lead = Lead::default();
-        let mut newest = 1;
-        assert_eq!(lead.judge(None, newest, ADA, 0), Place::Fits);
+        let (mut lead, mut newest) = (begun(1, 0), 1);
         for at_us in (0..1_000 * MS).step_by(100) {
             for leap in [2_048, 100, 1] {
-                if lead.judge(Some(newest), newest + leap, ADA, at_us) == Place::Fits {
+                if judge(&mut lead, newest, newest + leap, ADA, at_us) == Place::Fits {
                     newest += leap;
                 }
             }
@@ -116,14 +143,27 @@ mod tests {
     }
 
     #[test]
-    fn a_lead_that_stands_is_given_up_for_another_feeder_and_for_nobody_else() {
-        let mut lead = Lead::default();
-        lead.judge(None, 1_000, ADA, 0);
-        assert_eq!(lead.judge(Some(1_000), 5, BEN, LEAD_US - 1), Place::Fits, "a late packet");
-        assert_eq!(lead.judge(Some(1_000), 5, ADA, LEAD_US), Place::Fits, "its own lead");
-        assert_eq!(lead.judge(Some(1_000), 5, BEN, LEAD_US), Place::GoesBack);
-        assert_eq!(lead.judge(Some(5), 6, BEN, LEAD_US), Place::Fits);
+    fn a_lead_that_stands_is_given_up_for_another_feeder_at_once() {
+        let mut lead = begun(1_000, 0);
+        assert_eq!(judge(&mut lead, 1_000, 5, BEN, LEAD_US - 1), Place::Fits, "a late packet");
+        assert_eq!(judge(&mut lead, 1_000, 5, BEN, LEAD_US), Place::GoesBack);
+        assert_eq!(judge(&mut lead, 5, 6, BEN, LEAD_US), Place::Fits);
         lead.another_sender();
-        assert_eq!(lead.judge(Some(6), 3, BEN, 2 * LEAD_US), Place::GoesBack, "announced anew");
+        assert_eq!(judge(&mut lead, 6, 3, BEN, 2 * LEAD_US), Place::GoesBack, "announced anew");
+    }
+
+    #[test]
+    fn its_own_feeder_gives_a_lead_up_when_it_sends_new_packets_behind_it_for_half_a_second() {
+        let mut lead = begun(1_000, 0);
+        for (number, at_us) in (5..).zip((33 * MS..33 * MS + LEAD_US).step_by(33_000)) {
+            assert_eq!(judge(&mut lead, 1_000, number, ADA, at_us), Place::Fits);
+        }
+        assert_eq!(lead.judge(Some(1_000), 20, true, ADA, 33 * MS + LEAD_US), Place::Fits, "a duplicate");
+        assert_eq!(judge(&mut lead, 1_000, 21, ADA, 33 * MS + LEAD_US), Place::GoesBack);
+        // a higher number shows that the ones behind were late
+        let mut lead = begun(1_000, 0);
+        judge(&mut lead, 1_000, 990, ADA, 10 * MS);
+        judge(&mut lead, 1_000, 1_001, ADA, LEAD_US);
+        assert_eq!(judge(&mut lead, 1_001, 991, ADA, 2 * LEAD_US), Place::Fits);
     }
 }

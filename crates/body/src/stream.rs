@@ -1,5 +1,7 @@
 //! One media stream at a peer that receives it: cached packets, frame assembly, keyframe requests.
 
+use std::collections::VecDeque;
+
 use plenary_media::assembly::{Assembled, Assembler};
 use plenary_proto::identity::MediaKind;
 use plenary_proto::message::Resume;
@@ -53,6 +55,8 @@ pub(crate) struct Stream {
     caches: [PacketCache; 2],
     assemblers: [Assembler; 2],
     leads: [Lead; 2],
+    /// Frames that were put together anew when the stream went back, and not output before.
+    waiting: [VecDeque<Assembled>; 2],
     /// Link and first slot that the newest packet arrived in; `None` for a stream that this peer makes.
     pub(crate) via: Option<(LinkId, u8)>,
     pub(crate) key_wish: KeyWish,
@@ -78,6 +82,7 @@ impl Stream {
                 Assembler::new(id, MediaKind::Sound, sound_us),
             ],
             leads: Default::default(),
+            waiting: Default::default(),
             via: None,
             key_wish: KeyWish::default(),
             captured_us: 0,
@@ -113,11 +118,13 @@ impl Stream {
     ) -> Pushed {
         let at = lane(kind);
         let newest = (!self.caches[at].is_empty()).then(|| self.caches[at].newest());
-        let place = self.leads[at].judge(newest, packet.identity.number, link, now_us);
+        let number = packet.identity.number;
+        let is_known = self.caches[at].arrived_us(number).is_some();
+        let place = self.leads[at].judge(newest, number, is_known, link, now_us);
         match place {
             Place::Leaps => return Pushed::Refused,
             Place::Fits => {}
-            Place::GoesBack => self.go_back(kind, packet.identity.number, now_us),
+            Place::GoesBack => self.go_back(kind, number, now_us),
         }
         match (self.push_own(kind, packet, now_us), place) {
             (false, _) => Pushed::Known,
@@ -136,17 +143,25 @@ impl Stream {
         fresh
     }
 
-    /// Forgets the packets from this number on, as far as they arrived before. Frames that were complete
-    /// before it aren't output again.
+    /// Forgets the packets from this number on, as far as they arrived before. Frames before it that were output
+    /// aren't output again.
     fn go_back(&mut self, kind: MediaKind, number: u64, now_us: u64) {
         let at = lane(kind);
         self.caches[at].forget_from(number);
         let hole_us_max = self.assemblers[at].hole_us_max();
         let mut assembler = Assembler::new(self.id, kind, hole_us_max);
-        let from = if kind == MediaKind::Video { self.caches[at].group_start() } else { None };
+        let output = self.assemblers[at].newest_packet().filter(|newest| *newest < number);
+        let from = match kind {
+            MediaKind::Video => self.caches[at].group_start(),
+            MediaKind::Sound => output.map(|newest| newest.saturating_add(1)),
+        };
         for packet in from.into_iter().flat_map(|from| self.caches[at].from(from)) {
             assembler.push(now_us, piece(packet));
-            while assembler.poll(now_us).is_some() {}
+            while let Some(assembled) = assembler.poll(now_us) {
+                if assembler.newest_packet() > output {
+                    self.waiting[at].push_back(assembled);
+                }
+            }
         }
         self.assemblers[at] = assembler;
         self.captures_anew = true;
@@ -171,7 +186,8 @@ impl Stream {
 
     /// Returns what the assembler has next. A keyframe ends the keyframe request.
     pub(crate) fn poll(&mut self, kind: MediaKind, now_us: u64) -> Option<Assembled> {
-        let assembled = self.assemblers[lane(kind)].poll(now_us)?;
+        let waiting = self.waiting[lane(kind)].pop_front();
+        let assembled = waiting.or_else(|| self.assemblers[lane(kind)].poll(now_us))?;
         if let Assembled::Frame(frame) = &assembled {
             self.captured(frame.identity.captured_us);
             if kind == MediaKind::Video && frame.identity.key {
