@@ -9,7 +9,7 @@ use plenary_media::codec::{Codecs as _, VideoFormat};
 use plenary_proto::identity::MediaKind;
 use plenary_proto::message::{LinkKind, StreamUse};
 use plenary_proto::packet::{Contributors, MediaPacket};
-use plenary_proto::{InForce, PeerId, Rank, RoomId, StreamKind};
+use plenary_proto::{InForce, PeerId, Rank, RoomId, Senders, StreamKind};
 use plenary_testkit::fake::FakeCodecs;
 
 use crate::maker::Maker;
@@ -74,6 +74,7 @@ impl Relay {
         let via = link(&mut media, parent);
         let children: Vec<_> = (0..CHILDREN).map(|child| PeerId([20 + child; 32])).collect();
         children.iter().for_each(|child| _ = link(&mut media, *child));
+        media.set_sources(Senders { program: vec![parent], ..Senders::default() });
         media.watch(Some(parent), None, now_us);
         media.follow(parent, StreamUse { slot: 0, spec: maker.spec }, maker.id, now_us, &mut outs);
         for child in children {

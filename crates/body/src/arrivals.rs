@@ -113,6 +113,11 @@ impl Arrivals {
         }
     }
 
+    /// Returns the number of peers with media.
+    pub(crate) fn peers(&self) -> usize {
+        self.sources.len()
+    }
+
     /// Forgets a peer without a link.
     pub(crate) fn forget(&mut self, peer: &PeerId) {
         self.sources.remove(peer);

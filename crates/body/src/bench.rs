@@ -5,7 +5,7 @@ use plenary_media::Encoded;
 use plenary_proto::identity::MediaKind;
 use plenary_proto::message::{LinkKind, StreamUse};
 use plenary_proto::packet::{Contributors, LinkId, MediaPacket};
-use plenary_proto::{InForce, PeerId, Rank, RoomId, StreamKind, StreamSpec};
+use plenary_proto::{InForce, PeerId, Rank, RoomId, Senders, StreamKind, StreamSpec};
 
 use crate::maker::Maker;
 use crate::media::{Media, MediaConfig};
@@ -101,6 +101,7 @@ impl Relay {
         let Maker { id, spec, .. } = maker();
         let spec: StreamSpec = spec;
         media.program.set_in_force(InForce { rank: RANK, mixers: vec![MIXER] });
+        media.set_sources(Senders { program: vec![MIXER], ..Senders::default() });
         media.watch(Some(MIXER), None, now_us);
         media.follow(MIXER, StreamUse { slot: 0, spec }, id, now_us, &mut outs);
         for child in children {

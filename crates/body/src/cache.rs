@@ -11,6 +11,10 @@ const KEEP_US: u64 = 2_500_000;
 /// Maximum number of packets of one stream and kind: 2.5 s at 15 Mbit/s. A packet number further than this from all
 /// cached ones starts the cache anew.
 const PACKETS_MAX: usize = 4096;
+/// Maximum payload bytes of one stream and kind: as many full packets.
+const BYTES_MAX: usize = 5 << 20;
+/// Time without packets after which the newest GOP isn't kept any more: nobody begins with it. A guess.
+const GROUP_US_MAX: u64 = 10_000_000;
 
 struct Kept {
     packet: MediaPacket,
@@ -29,9 +33,20 @@ pub(crate) struct PacketCache {
     floor: u64,
     /// Number of the newest keyframe's first packet.
     group: Option<u64>,
+    /// Payload bytes of the cached packets.
+    bytes: usize,
+    /// Maximum of these; `None` for [`BYTES_MAX`].
+    bytes_max: Option<usize>,
+    /// Time of the newest packet's arrival.
+    newest_us: u64,
 }
 
 impl PacketCache {
+    /// Returns a cache of at most so many payload bytes.
+    pub(crate) fn of_bytes(bytes_max: usize) -> PacketCache {
+        PacketCache { bytes_max: Some(bytes_max), ..PacketCache::default() }
+    }
+
     /// Adds a packet. Returns false for a duplicate, and for a packet older than all cached packets.
     pub(crate) fn insert(&mut self, packet: &MediaPacket, arrived_us: u64) -> bool {
         let number = packet.identity.number;
@@ -44,6 +59,8 @@ impl PacketCache {
             return false;
         }
         *slot = Some(Kept { packet: packet.clone(), arrived_us, again_us: arrived_us });
+        self.bytes += packet.payload.len();
+        self.newest_us = self.newest_us.max(arrived_us);
         if packet.key_start {
             self.group = self.group.max(Some(number));
         }
@@ -63,7 +80,7 @@ impl PacketCache {
         }
         if above >= PACKETS_MAX as u64 {
             self.slots.clear();
-            (self.first, self.floor, self.group) = (number, number, None);
+            (self.first, self.floor, self.group, self.bytes) = (number, number, None, 0);
         }
         for _ in 0..below {
             self.slots.push_front(None);
@@ -76,15 +93,19 @@ impl PacketCache {
         self.slots.get_mut(at)
     }
 
-    fn trim(&mut self, now_us: u64) {
-        let group = self.group.unwrap_or(u64::MAX);
+    /// Evicts packets that are too old, or too many. To be called for each packet, and from time to time.
+    pub(crate) fn trim(&mut self, now_us: u64) {
+        let stands = now_us.saturating_sub(self.newest_us) >= GROUP_US_MAX;
+        let group = self.group.filter(|_| !stands).unwrap_or(u64::MAX);
+        let bytes_max = self.bytes_max.unwrap_or(BYTES_MAX);
         while let Some((at, arrived_us)) = self.oldest() {
             let number = self.first + at as u64;
-            let old = arrived_us + KEEP_US < now_us && number < group;
-            if !old && self.slots.len() <= PACKETS_MAX {
+            let old = arrived_us.saturating_add(KEEP_US) < now_us && number < group;
+            if !old && self.slots.len() <= PACKETS_MAX && self.bytes <= bytes_max {
                 break;
             }
-            self.slots.drain(..=at);
+            let evicted = self.slots.drain(..=at).flatten();
+            self.bytes -= evicted.map(|kept| kept.packet.payload.len()).sum::<usize>();
             self.first = number + 1;
             self.floor = self.first;
             self.group = self.group.filter(|group| *group >= self.floor);
@@ -95,6 +116,32 @@ impl PacketCache {
     fn oldest(&self) -> Option<(usize, u64)> {
         let mut slots = self.slots.iter().enumerate();
         slots.find_map(|(at, slot)| slot.as_ref().map(|kept| (at, kept.arrived_us)))
+    }
+
+    /// Returns the payload bytes of the cached packets.
+    #[cfg(test)]
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Returns whether no packet is cached.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.slots.is_empty()
+    }
+
+    /// Forgets the packets with this number and higher ones. It and all higher numbers count as new again.
+    pub(crate) fn forget_from(&mut self, number: u64) {
+        let kept = usize::try_from(number.saturating_sub(self.first)).unwrap_or(usize::MAX);
+        let forgotten = self.slots.drain(kept.min(self.slots.len())..).flatten();
+        self.bytes -= forgotten.map(|kept| kept.packet.payload.len()).sum::<usize>();
+        while self.slots.pop_back_if(|slot| slot.is_none()).is_some() {}
+        self.floor = self.floor.min(number);
+        let mut numbered = (self.first..).zip(&self.slots);
+        let key = |(number, slot): (u64, &Option<Kept>)| {
+            slot.as_ref().filter(|kept| kept.packet.key_start).map(|_| number)
+        };
+        self.group =
+            self.group.filter(|group| *group < number).or_else(|| numbered.by_ref().filter_map(key).last());
     }
 
     /// Returns the highest cached number; 0 if the cache is empty.

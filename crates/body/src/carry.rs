@@ -89,6 +89,7 @@ impl Body {
                 self.media.unserve(&peer);
             }
             Output::Follow { peer, stream, id } => self.media.follow(peer, stream, id, now_us, outs),
+            Output::Senders(sources) => self.media.set_sources(sources),
             Output::Mandate(in_force) => self.media.program.set_in_force(in_force),
             Output::SendOwn(to) => self.send_own(to, now_us, outs),
             Output::EncodeAs(video) => {
@@ -146,6 +147,9 @@ impl Body {
 
     fn close(&mut self, peer: &PeerId, kind: LinkKind, outs: &mut Outs) {
         if let Some(link) = self.media.link_closed(*peer, kind, outs) {
+            if kind == LinkKind::Peer {
+                self.heartbeats.forget(peer);
+            }
             outs.sends.push(Out::Close { link });
         }
     }
@@ -213,7 +217,7 @@ impl Body {
                 (self.mode, self.mode_since_us) = (*mode, now_us);
                 self.leave_silence_out(now_us, outs);
             }
-            Event::Floor(speaks) => self.media.set_floor(*speaks, self.brain.snapshot().views),
+            Event::Floor(speaks) => self.media.set_floor(*speaks, self.brain.snapshot().views, now_us),
             Event::Roster { .. } => {
                 let present = self.stage().iter().filter(|entry| entry.speaks && !entry.away);
                 let mut speakers: Vec<_> = present.map(|entry| (entry.index, entry.peer)).collect();

@@ -155,6 +155,11 @@ impl Heartbeats {
         Some((best.offset_us, best.rtt_us))
     }
 
+    /// Returns the number of peers that were pinged, or have answered.
+    pub(crate) fn peers(&self) -> usize {
+        self.pinged.len().max(self.samples.len()).max(self.promised.len())
+    }
+
     /// Returns how often a peer stalls, in answers per million.
     pub(crate) fn paused_ppm(&self, peer: &PeerId) -> u32 {
         self.pauses.paused_ppm(peer)

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use plenary_media::Frame;
 use plenary_media::assembly::Assembled;
 use plenary_proto::identity::MediaKind;
-use plenary_proto::message::{LinkKind, Message, Resume, StreamUse};
+use plenary_proto::message::{LinkKind, Message, ROSTER_MAX, Resume, StreamUse};
 use plenary_proto::packet::{LinkId, MediaPacket};
 use plenary_proto::{PeerId, StreamId, StreamKind, StreamSpec};
 
@@ -19,10 +19,15 @@ use crate::maker::lane;
 use crate::outs::Outs;
 use crate::past::Pasts;
 use crate::solo::SOLO_SLOTS;
-use crate::stream::{Stream, hole_us_max};
+use crate::stream::{Pushed, Stream, hole_us_max};
 
 /// Maximum number of streams known at a time: old and new of a full roster.
-const STREAMS_MAX: usize = 128;
+pub(crate) const STREAMS_MAX: usize = 128;
+/// Maximum number of streams of one peer: a speaker's old and new one, and a mixer's mix-minus, old and new.
+const STREAMS_OF_ONE_MAX: usize = 4;
+/// Maximum payload bytes that are cached of a stream's pictures, and of its sound: 2.5 s of 6.7 Mbit/s, and of
+/// 800 kbit/s. A guess.
+const CACHED_BYTES_MAX: [usize; 2] = [2 << 20, 256 << 10];
 /// Wait for a missing packet of a speaker's sound, in microseconds. The jitter buffer waits as well, 40 ms on a clean
 /// link: sound that is delayed longer here is too late there.
 const SOUND_HOLE_US_MAX: u64 = 30_000;
@@ -31,12 +36,20 @@ const KEY_WISH_US_MAX: u64 = 2_000_000;
 /// Streams on one trunk link.
 const TRUNK_STREAMS: usize = 8;
 
+/// Codes of trunks' slots: as many trunks as a full roster needs.
+pub(crate) const TRUNK_CODES: std::ops::Range<u8> = 16..16 + 16 * (ROSTER_MAX / TRUNK_STREAMS) as u8;
+
 /// Returns the number of a slot in announcements: slots of trunks come after those of the ordinary link.
 pub(crate) fn slot_code(kind: LinkKind, slot: u8) -> u8 {
     match kind {
         LinkKind::Peer => slot,
         LinkKind::Trunk(trunk) => 16u8.saturating_mul(trunk.saturating_add(1)).saturating_add(slot),
     }
+}
+
+/// Returns the trunk of a slot with that code; `None` for a slot of the ordinary link.
+pub(crate) fn trunk_of(code: u8) -> Option<u8> {
+    (code / 16).checked_sub(1)
 }
 
 /// A frame for this peer's own use.
@@ -80,16 +93,24 @@ impl Inflow {
         if self.streams.contains_key(&id) {
             return;
         }
-        if self.streams.len() >= STREAMS_MAX
-            && let Some(oldest) =
-                self.streams.iter().min_by_key(|(_, stream)| stream.used_us).map(|(id, _)| *id)
-        {
-            self.streams.remove(&oldest);
+        let is_its = |stream: &Stream| stream.spec.maker == spec.maker;
+        if self.streams.values().filter(|stream| is_its(stream)).count() >= STREAMS_OF_ONE_MAX {
+            self.drop_oldest(is_its);
+        } else if self.streams.len() >= STREAMS_MAX {
+            self.drop_oldest(|_| true);
         }
-        self.streams.insert(id, Stream::new(id, spec, [hole_us_max(0), SOUND_HOLE_US_MAX], now_us));
+        let stream = Stream::new(id, spec, [hole_us_max(0), SOUND_HOLE_US_MAX], now_us);
+        self.streams.insert(id, stream.of_bytes(CACHED_BYTES_MAX));
     }
 
-    /// Handles a packet from a link, in a slot, or from this peer's own encoder. Returns whether it was new.
+    /// Drops the stream of these that was not used for longest.
+    fn drop_oldest(&mut self, of: impl Fn(&Stream) -> bool) {
+        let of = self.streams.iter().filter(|(_, stream)| of(stream));
+        let oldest = of.min_by_key(|(_, stream)| stream.used_us).map(|(id, _)| *id);
+        oldest.and_then(|oldest| self.streams.remove(&oldest));
+    }
+
+    /// Handles a packet from a link, in a slot, or from this peer's own encoder.
     pub(crate) fn packet(
         &mut self,
         kind: MediaKind,
@@ -97,16 +118,26 @@ impl Inflow {
         via: Option<(LinkId, u8)>,
         now_us: u64,
         out: &mut Vec<Inbound>,
-    ) -> bool {
-        let Some(stream) = self.streams.get_mut(&packet.identity.stream) else { return false };
-        if !stream.push(kind, packet, now_us) {
-            return false;
+    ) -> Pushed {
+        let Some(stream) = self.streams.get_mut(&packet.identity.stream) else { return Pushed::Refused };
+        let pushed = match via {
+            None if stream.push_own(kind, packet, now_us) => Pushed::Fresh,
+            None => Pushed::Known,
+            Some((link, _)) => {
+                if stream.via.is_some_and(|(before, _)| before != link) {
+                    stream.another_sender();
+                }
+                stream.push(kind, packet, link, now_us)
+            }
+        };
+        if !pushed.is_fresh() {
+            return pushed;
         }
         if kind == MediaKind::Video && via.is_some() {
             stream.via = via;
         }
         take_frames(stream, kind, now_us, out);
-        true
+        pushed
     }
 
     /// Sets the round-trip times of links, in microseconds: they determine the wait for missing packets of pictures.
@@ -124,6 +155,7 @@ impl Inflow {
         for stream in self.streams.values_mut() {
             take_frames(stream, MediaKind::Video, now_us, out);
             take_frames(stream, MediaKind::Sound, now_us, out);
+            stream.trim(now_us);
             // the requests end with the stream
             let is_alive = now_us.saturating_sub(stream.used_us) < KEY_WISH_US_MAX;
             if is_alive && let Some((link, slot)) = stream.via.filter(|_| stream.key_wish.take_due(now_us)) {

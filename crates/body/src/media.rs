@@ -8,10 +8,11 @@ use std::collections::{BTreeMap, VecDeque};
 use plenary_media::compose::Layout;
 use plenary_media::mixer::MixerOutput;
 use plenary_media::{Encoded, Frame};
+use plenary_proto::bounded::Bound;
 use plenary_proto::identity::MediaKind;
 use plenary_proto::message::{Head, LinkKind, MediaSeen, Message, Muted, ProgramFormat, Resume, StreamUse};
 use plenary_proto::packet::{LinkId, MediaPacket};
-use plenary_proto::{MixRole, PeerId, RoomId, StreamId, StreamKind, Time};
+use plenary_proto::{MixRole, PeerId, RoomId, Senders, StreamId, StreamKind, Time};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng as _, SeedableRng as _};
 
@@ -19,23 +20,27 @@ use crate::EARLY_US;
 use crate::arrivals::Arrivals;
 use crate::catch_up::CatchUp;
 use crate::in_step::{HeldFrame, InStep};
-use crate::inflow::{Inbound, Inflow, slot_code};
+use crate::inflow::{Inbound, Inflow, STREAMS_MAX, TRUNK_CODES, slot_code, trunk_of};
 use crate::lag::Lag;
 use crate::link_table::LinkTable;
 use crate::maker::lane;
 use crate::mix::{Made, Minus, Mix, Mixed, RoleChange, Tile};
 use crate::outs::{Notice, Outs};
 use crate::own::{OWN_SLOTS, Own};
-use crate::program::{Arrived, PROGRAM_SLOTS, Program};
+use crate::program::{Arrived, PROGRAM_SLOTS, Program, STREAMS_MAX as PROGRAM_STREAMS_MAX};
 use crate::received::{Origin, ReceivedFrame};
 use crate::solo::{SOLO_SLOTS, Solo, SoloWish};
 use crate::stats::{FrameSeen, Reception, ReceptionStats};
+use crate::stream::Pushed;
 use crate::traffic::rtp_bytes;
 use crate::voices::{Speaking, Voices};
 use crate::watches::Watches;
 
 /// Maximum number of packets that are kept before their stream is announced: about one GOP.
 const EARLY_MAX: usize = 1024;
+/// Time after leaving the stage in which the program's sound may repeat what the mix-minus had: what caches hold, and a
+/// search for a parent.
+const SOUND_FROM_US_MAX: u64 = 5_000_000;
 /// Maximum number of streams with packets in one slot: the announced stream, and earlier ones with packets that are
 /// still being retransmitted.
 const SLOT_STREAMS_MAX: usize = 3;
@@ -48,6 +53,20 @@ pub(crate) struct Early {
     slot: u8,
     packet: MediaPacket,
     arrived_us: u64,
+}
+
+/// Maximum number of slots that streams of a peer are announced in: three of the ordinary link, those of trunks.
+const PEER_SLOTS_MAX: usize = 3 + (TRUNK_CODES.end - TRUNK_CODES.start) as usize / 2;
+
+/// Returns whether streams of that kind have a slot with that code (docs/PROTOCOL.md, 4.2).
+fn is_slot_of(code: u8, kind: StreamKind) -> bool {
+    match kind {
+        StreamKind::Program => code == PROGRAM_SLOTS[0],
+        StreamKind::MixMinus => code == OWN_SLOTS[0],
+        StreamKind::Speaker | StreamKind::Share => {
+            code == OWN_SLOTS[0] || code == SOLO_SLOTS[0] || TRUNK_CODES.contains(&code)
+        }
+    }
 }
 
 /// A stream that the brain accepts from a peer.
@@ -87,6 +106,8 @@ pub(crate) struct Media {
     pub(crate) links: LinkTable,
     /// Streams that the brain accepts, by peer and slot, the newest last.
     followed: BTreeMap<(PeerId, u8), VecDeque<Followed>>,
+    /// Peers whose streams count.
+    sources: Senders,
     pub(crate) early: VecDeque<Early>,
     pub(crate) program: Program,
     pub(crate) inflow: Inflow,
@@ -110,8 +131,9 @@ pub(crate) struct Media {
     speaks: bool,
     /// Whether this speaker hears its mix-minus instead of the program's sound: since its first frame.
     own_mix: bool,
-    /// Capture time before which the program's sound is not for the application, which heard a mix-minus then.
-    sound_from_us: u64,
+    /// Capture time before which the program's sound is not for the application, which heard a mix-minus then, and
+    /// until when this counts: a peer may claim any capture time.
+    sound_from_us: (u64, u64),
     /// Whether this peer's own pictures and sound are muted.
     muted: [bool; 2],
     /// Whether this peer's own pictures and sound have a source; `None` before they had one.
@@ -138,6 +160,7 @@ impl Media {
             rng: ChaCha8Rng::seed_from_u64(seed),
             links: LinkTable::default(),
             followed: BTreeMap::new(),
+            sources: Senders::default(),
             early: VecDeque::new(),
             program: Program::new(),
             inflow: Inflow::default(),
@@ -158,7 +181,7 @@ impl Media {
             views,
             speaks,
             own_mix: speaks,
-            sound_from_us: 0,
+            sound_from_us: (0, 0),
             muted: [false; 2],
             sources: [None; 2],
             pictures_before: 0,
@@ -224,11 +247,19 @@ impl Media {
 
     fn forget_link(&mut self, peer: PeerId, kind: LinkKind, outs: &mut Outs) {
         self.inflow.link_changed(&peer);
+        // streams of trunks are announced on the ordinary link
+        let links = &self.links;
+        let is_linked = links.up(&peer, LinkKind::Peer).is_some();
+        let stays = |code: u8| match trunk_of(code) {
+            None => is_linked,
+            Some(trunk) => is_linked || links.up(&peer, LinkKind::Trunk(trunk)).is_some(),
+        };
+        self.followed.retain(|(from, code), _| *from != peer || stays(*code));
         if kind == LinkKind::Peer {
+            self.early.retain(|early| early.peer != peer);
             self.unserve(&peer);
             self.watches.forget(&peer);
             self.arrivals.forget(&peer);
-            self.followed.retain(|(from, code), _| *from != peer || *code >= 16);
             if let Some(own) = &mut self.own {
                 own.link_changed(peer, None, outs);
             }
@@ -252,6 +283,9 @@ impl Media {
         outs: &mut Outs,
     ) {
         let code = stream.slot & !1;
+        if !is_slot_of(code, stream.spec.kind) {
+            return;
+        }
         let slot = self.followed.entry((peer, code)).or_default();
         slot.retain(|known| known.id != id);
         slot.push_back(Followed { id, kind: stream.spec.kind, is_own: stream.spec.maker == peer });
@@ -274,6 +308,11 @@ impl Media {
         }
     }
 
+    /// Sets the peers whose streams count.
+    pub(crate) fn set_sources(&mut self, sources: Senders) {
+        self.sources = sources;
+    }
+
     /// Sets whether the stage is a mesh; then the application gets the other speakers' own streams.
     pub(crate) fn set_mesh(&mut self, mesh: bool) {
         self.mesh = mesh;
@@ -293,11 +332,11 @@ impl Media {
     }
 
     /// Records that this peer has come on stage as a speaker, or has left it.
-    pub(crate) fn set_floor(&mut self, speaks: bool, views: bool) {
+    pub(crate) fn set_floor(&mut self, speaks: bool, views: bool, now_us: u64) {
         (self.speaks, self.views) = (speaks, views);
         if !speaks && std::mem::take(&mut self.own_mix) {
             // a new parent sends all the sound that was missed, with this peer's own voice in it
-            self.sound_from_us = self.program.head().captured_us;
+            self.sound_from_us = (self.program.head().captured_us, now_us.saturating_add(SOUND_FROM_US_MAX));
         }
     }
 
@@ -612,7 +651,7 @@ impl Media {
     ) {
         let mut inbound = Vec::new();
         for (kind, packet) in packets {
-            if self.inflow.packet(kind, &packet, None, now_us, &mut inbound) {
+            if self.inflow.packet(kind, &packet, None, now_us, &mut inbound).is_fresh() {
                 self.inflow.forward(kind, &packet, false, now_us, &self.links, outs);
             }
         }
@@ -638,11 +677,14 @@ impl Media {
         let known = streams.and_then(|streams| streams.iter().find(|known| known.id == id));
         let Some(Followed { kind: stream_kind, is_own, .. }) = known.copied() else {
             if self.early.len() >= EARLY_MAX {
-                self.early.pop_front();
+                self.drop_early();
             }
             self.early.push_back(Early { peer, code, link, slot, packet, arrived_us: now_us });
             return;
         };
+        if !self.sources.take(&peer, stream_kind, is_own) {
+            return;
+        }
         let kind = if slot.is_multiple_of(2) { MediaKind::Video } else { MediaKind::Sound };
         let via = (link, slot & !1);
         let bytes = rtp_bytes(&packet);
@@ -652,6 +694,9 @@ impl Media {
                 outs.notices.push(Notice::Fed(peer));
             }
             let arrived = self.program.packet(kind, &packet, via, now_us, outs);
+            if arrived.refused {
+                return;
+            }
             self.arrivals.packet(peer, kind, &packet, (is_own, arrived.fresh), bytes, now_us);
             // a speaker, or a peer that was one a moment ago, gets pictures from its mixer beside the tree
             if arrived.fresh && !self.speaks && self.program.feeder() == Some(link) {
@@ -664,7 +709,11 @@ impl Media {
             return;
         }
         let mut inbound = Vec::new();
-        let is_fresh = self.inflow.packet(kind, &packet, Some(via), now_us, &mut inbound);
+        let pushed = self.inflow.packet(kind, &packet, Some(via), now_us, &mut inbound);
+        if pushed == Pushed::Refused {
+            return;
+        }
+        let is_fresh = pushed.is_fresh();
         self.arrivals.packet(peer, kind, &packet, (is_own, is_fresh), bytes, now_us);
         if is_fresh {
             match (kind, stream_kind) {
@@ -679,6 +728,37 @@ impl Media {
             self.inflow.forward(kind, &packet, by_trunk, now_us, &self.links, outs);
         }
         self.use_inbound(inbound, now_us, outs);
+    }
+
+    /// Drops the oldest packet of the peer with the most early packets, so that no peer displaces the others'.
+    fn drop_early(&mut self) {
+        let mut counts: BTreeMap<PeerId, usize> = BTreeMap::new();
+        self.early.iter().for_each(|early| *counts.entry(early.peer).or_default() += 1);
+        let most = counts.iter().max_by_key(|(_, count)| **count).map(|(peer, _)| *peer);
+        if let Some(at) = self.early.iter().position(|early| Some(early.peer) == most) {
+            self.early.remove(at);
+        }
+    }
+
+    /// Returns the fill levels of the tables of streams and packets.
+    pub(crate) fn bounds(&self) -> [Bound; 6] {
+        let peers = self.links.peers().count() + 1;
+        let followed = self.followed.values().map(VecDeque::len).sum();
+        let of = |of, len, max| Bound { of, len, max };
+        [
+            of("early packets", self.early.len(), EARLY_MAX),
+            of("streams of the program", self.program.streams.len(), PROGRAM_STREAMS_MAX),
+            of("streams for own use", self.inflow.streams.len(), STREAMS_MAX),
+            of("followed streams", followed, peers * PEER_SLOTS_MAX * SLOT_STREAMS_MAX),
+            of("peers with media", self.arrivals.peers(), peers),
+            of("peers that something arrived from", self.watches.peers(), peers),
+        ]
+    }
+
+    /// Returns the number of peers and slots with followed streams.
+    #[cfg(test)]
+    pub(crate) fn followed_slots(&self) -> usize {
+        self.followed.len()
     }
 
     /// Records that anything but media arrived from a peer.
@@ -829,7 +909,10 @@ impl Media {
     fn show(&mut self, frame: &Frame, now_us: u64, outs: &mut Outs) {
         let wanted = match frame.kind {
             MediaKind::Video => true,
-            MediaKind::Sound => !self.own_mix && frame.identity.captured_us >= self.sound_from_us,
+            MediaKind::Sound => {
+                let (from_us, until_us) = self.sound_from_us;
+                !self.own_mix && (frame.identity.captured_us >= from_us || now_us >= until_us)
+            }
         };
         if !self.views || !wanted {
             return;

@@ -20,6 +20,7 @@ use plenary_proto::message::{ProgramFormat, VideoRequest};
 use plenary_proto::packet::{Contributor, Contributors, MediaPacket};
 use plenary_proto::{MixRole, PeerId, Rank, RoomId, StreamId, StreamKind, StreamSpec};
 
+use crate::excess::Excess;
 use crate::inflow::Inbound;
 use crate::maker::Maker;
 use crate::stats::Spread;
@@ -31,6 +32,8 @@ const MILLIBITS_PER_PIXEL: u64 = 87;
 const TILE_BPS_MIN: u64 = 100_000;
 /// Time after which a mixer no longer waits for a speaker's first picture.
 const WARM_US_MAX: u64 = 1_200_000;
+/// What the tile of a speaker says whose pictures are beyond the request.
+const LEFT_OUT: &str = " (picture too large)";
 /// Maximum number of past tenures that are kept.
 const TENURES_MAX: usize = 64;
 /// Maximum number of effort changes that wait to be reported; they are seconds apart.
@@ -244,6 +247,10 @@ pub(crate) struct Mix {
     on_desk: BTreeMap<PeerId, OnDesk>,
     /// Speakers that share a screen or a film, by their streams.
     sharing: BTreeSet<PeerId>,
+    /// Pictures of each speaker, beside what is asked of it.
+    excess: BTreeMap<PeerId, Excess>,
+    /// Speakers whose tiles say that their pictures are left out.
+    exceeding: BTreeSet<PeerId>,
     /// Offset from each speaker's clock to the local clock, in microseconds.
     offsets_us: BTreeMap<PeerId, i64>,
 }
@@ -292,6 +299,8 @@ impl Mix {
             key_seen: false,
             on_desk: BTreeMap::new(),
             sharing: BTreeSet::new(),
+            excess: BTreeMap::new(),
+            exceeding: BTreeSet::new(),
             offsets_us: BTreeMap::new(),
         }
     }
@@ -385,6 +394,9 @@ impl Mix {
         self.minus.retain(|peer, _| present.contains(peer));
         self.on_desk.retain(|peer, _| present.contains(peer));
         self.sharing.retain(|peer| present.contains(peer));
+        self.excess.retain(|peer, _| present.contains(peer));
+        self.exceeding.retain(|peer| present.contains(peer));
+        self.offsets_us.retain(|peer, _| present.contains(peer));
         self.set_inputs(commands);
         self.passing_through.take_if(|peer| !present.contains(peer)).is_some()
     }
@@ -504,12 +516,41 @@ impl Mix {
         }
         let inputs = self.tiles.iter().map(|tile| MixInput {
             id: input_id(&tile.peer),
-            name: tile.name.clone(),
+            name: self.name_on(tile),
             muted: false, // the mixer hears it: the roster comes later than the first word after a pause
             shares: self.sharing.contains(&tile.peer),
             hears: self.homes.contains(&tile.peer),
         });
         commands.push(MixCommand::Inputs(inputs.collect()));
+    }
+
+    /// Returns the name on a tile, which also says why there is no picture.
+    fn name_on(&self, tile: &Tile) -> String {
+        match self.exceeding.contains(&tile.peer) {
+            true => format!("{}{LEFT_OUT}", tile.name),
+            false => tile.name.clone(),
+        }
+    }
+
+    /// Returns whether a frame is within the bounds of what is asked of its speaker.
+    fn admits(&mut self, maker: PeerId, frame: &Frame, now_us: u64) -> bool {
+        let ProgramFormat { width, height, fps, bitrate_bps } = self.format;
+        let program = VideoRequest { width, height, fps, bitrate_bps };
+        let asked = self.request_of(&maker);
+        self.excess.entry(maker).or_default().admits(frame, asked, program, now_us)
+    }
+
+    /// Renews the tiles of speakers whose pictures are, or were, left out.
+    fn tell_excess(&mut self, now_us: u64, commands: &mut Vec<MixCommand>) {
+        let told = self.excess.iter().filter(|(_, excess)| excess.is_told(now_us));
+        let exceeding: BTreeSet<_> = told.map(|(speaker, _)| *speaker).collect();
+        if exceeding != self.exceeding {
+            for speaker in exceeding.difference(&self.exceeding) {
+                tracing::warn!(%speaker, "pictures beyond the request are left out");
+            }
+            self.exceeding = exceeding;
+            self.set_inputs(commands);
+        }
     }
 
     /// Starts or stops the mixer's output, by role and pass-through.
@@ -541,6 +582,9 @@ impl Mix {
                 self.sharing.remove(&maker)
             };
             self.set_inputs(commands);
+        }
+        if self.role != MixRole::Rest && !self.admits(maker, &frame, arrived_us) {
+            return None;
         }
         let key = frame.kind == MediaKind::Video && frame.identity.key;
         self.key_seen |= key;
@@ -667,6 +711,7 @@ impl Mix {
     /// Changes from passing through to composing once every speaker has a picture. Returns true once, when a
     /// standby is warm. To be called some 40 times a second.
     pub(crate) fn update(&mut self, now_us: u64, commands: &mut Vec<MixCommand>) -> bool {
+        self.tell_excess(now_us, commands);
         if self.passing_through.is_some() && matches!(self.role, MixRole::Mix { pass_through: false, .. }) {
             if self.has_pictures() || now_us >= self.compose_at_us {
                 self.passing_through = None;

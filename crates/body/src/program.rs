@@ -22,7 +22,7 @@ use crate::EARLY_US;
 use crate::maker::lane;
 use crate::outs::Outs;
 use crate::past::Pasts;
-use crate::stream::{HOLE_US_MIN, Stream};
+use crate::stream::{HOLE_US_MIN, Pushed, Stream};
 
 /// Wait for a missing packet of the program's pictures after the first one, in microseconds. Giving up sooner costs
 /// more: the keyframe that then ends the freeze comes later than most retransmissions, and must reach a whole
@@ -32,7 +32,7 @@ pub(crate) const PROGRAM_HOLE_US: u64 = 900_000;
 /// Slots of the program on a link: pictures, sound.
 pub(crate) const PROGRAM_SLOTS: [u8; 2] = [0, 1];
 /// Maximum number of streams known at a time: old and new in a failover, and one more.
-const STREAMS_MAX: usize = 4;
+pub(crate) const STREAMS_MAX: usize = 4;
 
 /// A peer that this one feeds.
 #[derive(Debug)]
@@ -66,6 +66,8 @@ pub(crate) struct Arrived {
     pub(crate) key_wanted: bool,
     /// Whether the packet was new.
     pub(crate) fresh: bool,
+    /// Whether its number leaps, so that it wasn't taken.
+    pub(crate) refused: bool,
 }
 
 /// The program at this peer.
@@ -106,9 +108,12 @@ impl Program {
         self.in_force = in_force;
     }
 
-    /// Sets the link of the peer that feeds this one: of two mixers' programs, the one that arrives there counts.
+    /// Sets the link of the peer that feeds this one: of two mixers' programs, the one that arrives there counts. What
+    /// the former feeder claimed without proof doesn't bind the new one.
     pub(crate) fn set_feeder(&mut self, link: Option<LinkId>) {
-        self.feeder = link;
+        if std::mem::replace(&mut self.feeder, link) != link && link.is_some() {
+            self.streams.values_mut().for_each(Stream::another_sender);
+        }
     }
 
     /// Returns the link of the peer that feeds this one.
@@ -117,9 +122,10 @@ impl Program {
     }
 
     /// Allows a stream, of this peer or of a maker that the brain accepts. A known stream that is not current begins
-    /// anew with a keyframe, which may have overtaken this call.
+    /// anew with a keyframe, which may have overtaken this call; the current one may go back.
     pub(crate) fn follow(&mut self, id: StreamId, spec: StreamSpec, now_us: u64) {
-        if self.current == Some(id) {
+        if let Some(current) = self.streams.get_mut(&id).filter(|_| self.current == Some(id)) {
+            current.another_sender();
             return;
         }
         let known = self.streams.remove(&id);
@@ -155,15 +161,30 @@ impl Program {
         let id = packet.identity.stream;
         let Some(stream) = self.streams.get_mut(&id) else { return Arrived::default() };
         stream.via = Some(via);
-        if !stream.push(kind, packet, now_us) {
-            return Arrived::default();
+        let pushed = stream.push(kind, packet, via.0, now_us);
+        if !pushed.is_fresh() {
+            return Arrived { refused: pushed == Pushed::Refused, ..Arrived::default() };
         }
         if self.current == Some(id) {
+            if pushed == Pushed::WentBack {
+                self.announce_again(id, outs);
+            }
             self.forward(kind, packet, now_us, outs);
         }
         let mut arrived = Arrived { fresh: true, ..Arrived::default() };
         self.take_frames(id, kind, now_us, &mut arrived, outs);
         arrived
+    }
+
+    /// Announces the current stream to the children again, since it went back: they go back as well.
+    fn announce_again(&self, id: StreamId, outs: &mut Outs) {
+        let Some(stream) = self.streams.get(&id) else { return };
+        for child in self.children.values().filter(|child| child.told == Some(id)) {
+            outs.control(
+                child.link,
+                Message::Stream(StreamUse { slot: PROGRAM_SLOTS[0], spec: stream.spec }),
+            );
+        }
     }
 
     /// Takes the frames that are complete or given up.
@@ -230,6 +251,7 @@ impl Program {
         {
             self.take_frames(id, kind, now_us, &mut arrived, outs);
         }
+        self.streams.values_mut().for_each(|stream| stream.trim(now_us));
         arrived
     }
 
@@ -267,7 +289,7 @@ impl Program {
             }
         }
         let stream = self.streams.get_mut(&id)?;
-        stream.captured_us = stream.captured_us.max(frame.identity.captured_us);
+        stream.captured(frame.identity.captured_us);
         if frame.identity.key && self.current != Some(id) {
             self.consider(id, true, now_us, outs); // a mixer feeds itself
         }
@@ -337,7 +359,7 @@ impl Program {
         child.told = Some(id);
         outs.control(child.link, Message::Stream(StreamUse { slot: PROGRAM_SLOTS[0], spec: stream.spec }));
         let position = stream.position();
-        let next = [position.video_packet + 1, position.sound_packet + 1];
+        let next = [position.video_packet.saturating_add(1), position.sound_packet.saturating_add(1)];
         let from = match begin {
             Begin::Now => next,
             Begin::Behind(from) if from.stream == id => {

@@ -1,13 +1,17 @@
 //! One media stream at a peer that receives it: cached packets, frame assembly, keyframe requests.
 
+use std::collections::VecDeque;
+
 use plenary_media::assembly::{Assembled, Assembler};
 use plenary_proto::identity::MediaKind;
 use plenary_proto::message::Resume;
 use plenary_proto::packet::{LinkId, MediaPacket};
+use plenary_proto::watchdog::is_anew;
 use plenary_proto::{StreamId, StreamSpec};
 
 use crate::cache::PacketCache;
 use crate::key_wish::KeyWish;
+use crate::lead::{Lead, Place};
 use crate::maker::{lane, piece};
 
 /// Wait of a mixer for a missing packet of a speaker's picture, in round-trip times: a third retransmission may have
@@ -24,17 +28,42 @@ pub(crate) fn hole_us_max(rtt_us: u64) -> u64 {
     rtt_us.saturating_mul(HOLE_RTTS).clamp(HOLE_US_MIN, HOLE_US_MAX)
 }
 
+/// Result of a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pushed {
+    /// The packet is new.
+    Fresh,
+    /// The packet is new, and the stream went back to it.
+    WentBack,
+    /// The packet was here before.
+    Known,
+    /// Its number leaps.
+    Refused,
+}
+
+impl Pushed {
+    /// Returns whether the packet is new.
+    pub(crate) fn is_fresh(self) -> bool {
+        matches!(self, Pushed::Fresh | Pushed::WentBack)
+    }
+}
+
 /// One stream: pictures and sound.
 pub(crate) struct Stream {
     id: StreamId,
     pub(crate) spec: StreamSpec,
     caches: [PacketCache; 2],
     assemblers: [Assembler; 2],
+    leads: [Lead; 2],
+    /// Frames that were put together anew when the stream went back, and not output before.
+    waiting: [VecDeque<Assembled>; 2],
     /// Link and first slot that the newest packet arrived in; `None` for a stream that this peer makes.
     pub(crate) via: Option<(LinkId, u8)>,
     pub(crate) key_wish: KeyWish,
     /// Capture time of the newest frame, in microseconds by the maker's clock.
     pub(crate) captured_us: u64,
+    /// The next frame's capture time counts whatever the newest one's was.
+    captures_anew: bool,
     /// Arrival of the newest packet, in microseconds.
     pub(crate) used_us: u64,
 }
@@ -52,20 +81,98 @@ impl Stream {
                 Assembler::new(id, MediaKind::Video, video_us),
                 Assembler::new(id, MediaKind::Sound, sound_us),
             ],
+            leads: Default::default(),
+            waiting: Default::default(),
             via: None,
             key_wish: KeyWish::default(),
             captured_us: 0,
+            captures_anew: false,
             used_us: now_us,
         }
     }
 
-    /// Adds a packet to cache and assembler. Returns false for a packet that was here before.
-    pub(crate) fn push(&mut self, kind: MediaKind, packet: &MediaPacket, now_us: u64) -> bool {
+    /// Limits the payload bytes that the caches keep, of pictures and of sound.
+    pub(crate) fn of_bytes(mut self, bytes_max: [usize; 2]) -> Stream {
+        self.caches = bytes_max.map(PacketCache::of_bytes);
+        self
+    }
+
+    /// Returns the payload bytes that are cached.
+    #[cfg(test)]
+    pub(crate) fn cached_bytes(&self) -> usize {
+        self.caches.iter().map(PacketCache::bytes).sum()
+    }
+
+    /// Evicts cached packets that are too old.
+    pub(crate) fn trim(&mut self, now_us: u64) {
+        self.caches.iter_mut().for_each(|cache| cache.trim(now_us));
+    }
+
+    /// Adds a packet that arrived on a link to cache and assembler.
+    pub(crate) fn push(
+        &mut self,
+        kind: MediaKind,
+        packet: &MediaPacket,
+        link: LinkId,
+        now_us: u64,
+    ) -> Pushed {
+        let at = lane(kind);
+        let newest = (!self.caches[at].is_empty()).then(|| self.caches[at].newest());
+        let number = packet.identity.number;
+        let is_known = self.caches[at].arrived_us(number).is_some();
+        let place = self.leads[at].judge(newest, number, is_known, link, now_us);
+        match place {
+            Place::Leaps => return Pushed::Refused,
+            Place::Fits => {}
+            Place::GoesBack => self.go_back(kind, number, now_us),
+        }
+        match (self.push_own(kind, packet, now_us), place) {
+            (false, _) => Pushed::Known,
+            (true, Place::GoesBack) => Pushed::WentBack,
+            (true, _) => Pushed::Fresh,
+        }
+    }
+
+    /// Adds a packet that was made here, or judged before, to cache and assembler. Returns false for a packet
+    /// that was here before.
+    pub(crate) fn push_own(&mut self, kind: MediaKind, packet: &MediaPacket, now_us: u64) -> bool {
         let fresh = self.keep(kind, packet, now_us);
         if fresh {
             self.assemblers[lane(kind)].push(now_us, piece(packet));
         }
         fresh
+    }
+
+    /// Forgets the packets from this number on, as far as they arrived before. Frames before it that were output
+    /// aren't output again.
+    fn go_back(&mut self, kind: MediaKind, number: u64, now_us: u64) {
+        let at = lane(kind);
+        self.caches[at].forget_from(number);
+        let hole_us_max = self.assemblers[at].hole_us_max();
+        let mut assembler = Assembler::new(self.id, kind, hole_us_max);
+        let output = self.assemblers[at].newest_packet().filter(|newest| *newest < number);
+        let from = match kind {
+            MediaKind::Video => self.caches[at].group_start(),
+            MediaKind::Sound => output.map(|newest| newest.saturating_add(1)),
+        };
+        for packet in from.into_iter().flat_map(|from| self.caches[at].from(from)) {
+            assembler.push(now_us, piece(packet));
+            while let Some(assembled) = assembler.poll(now_us) {
+                if assembler.newest_packet() > output {
+                    self.waiting[at].push_back(assembled);
+                }
+            }
+        }
+        self.assemblers[at] = assembler;
+        self.captures_anew = true;
+    }
+
+    /// Another peer feeds the stream, or its feeder has announced it anew: what the former one claimed without
+    /// proof, the lead in numbers and times, doesn't bind the new one.
+    pub(crate) fn another_sender(&mut self) {
+        self.leads.iter_mut().for_each(Lead::another_sender);
+        self.assemblers.iter_mut().for_each(Assembler::another_sender);
+        self.captures_anew = true;
     }
 
     /// Adds a packet to the cache alone: its frame is known. Returns false for a packet that was here before.
@@ -79,14 +186,23 @@ impl Stream {
 
     /// Returns what the assembler has next. A keyframe ends the keyframe request.
     pub(crate) fn poll(&mut self, kind: MediaKind, now_us: u64) -> Option<Assembled> {
-        let assembled = self.assemblers[lane(kind)].poll(now_us)?;
+        let waiting = self.waiting[lane(kind)].pop_front();
+        let assembled = waiting.or_else(|| self.assemblers[lane(kind)].poll(now_us))?;
         if let Assembled::Frame(frame) = &assembled {
-            self.captured_us = self.captured_us.max(frame.identity.captured_us);
+            self.captured(frame.identity.captured_us);
             if kind == MediaKind::Video && frame.identity.key {
                 self.key_wish.met();
             }
         }
         Some(assembled)
+    }
+
+    /// Takes the capture time of a new frame into account.
+    pub(crate) fn captured(&mut self, captured_us: u64) {
+        let is_newer = captured_us > self.captured_us;
+        if std::mem::take(&mut self.captures_anew) || is_newer || is_anew(self.captured_us, captured_us) {
+            self.captured_us = captured_us;
+        }
     }
 
     /// Sets the wait for missing packets of pictures, in microseconds.
@@ -106,10 +222,14 @@ impl Stream {
     }
 
     /// Returns the position from which another peer is to continue the stream: behind it, packets are missing that may
-    /// still be repaired.
+    /// still be repaired. If the numbers stand still, the highest one may be false: then it is the newest frame.
     pub(crate) fn resume(&self, now_us: u64) -> Resume {
         let since_us = now_us.saturating_sub(HOLE_US_MAX);
-        let [video_packet, sound_packet] = [0, 1].map(|lane: usize| self.caches[lane].whole_up_to(since_us));
+        let [video_packet, sound_packet] = [0, 1].map(|lane: usize| {
+            let whole = self.caches[lane].whole_up_to(since_us);
+            let frame = self.assemblers[lane].newest_packet();
+            frame.filter(|frame| *frame < whole && self.leads[lane].stands(now_us)).unwrap_or(whole)
+        });
         Resume { stream: self.id, video_packet, sound_packet }
     }
 
@@ -136,10 +256,10 @@ impl Stream {
         let group = video.group_start().unwrap_or(0);
         self.via = known.via;
         for packet in video.come_since(group, since_us) {
-            self.push(MediaKind::Video, packet, now_us);
+            self.push_own(MediaKind::Video, packet, now_us);
         }
         for packet in sound.come_since(0, since_us) {
-            self.push(MediaKind::Sound, packet, now_us);
+            self.push_own(MediaKind::Sound, packet, now_us);
         }
     }
 }

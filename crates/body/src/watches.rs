@@ -52,6 +52,11 @@ impl Watches {
         self.last.get(peer).copied()
     }
 
+    /// Returns the number of peers that something arrived from.
+    pub(crate) fn peers(&self) -> usize {
+        self.last.len()
+    }
+
     pub(crate) fn forget(&mut self, peer: &PeerId) {
         self.last.remove(peer);
     }

@@ -36,6 +36,7 @@ mod resample;
 pub mod scale;
 pub mod source;
 pub mod speaking;
+pub mod sps;
 
 #[cfg(not(target_family = "wasm"))]
 pub use bench::{CODEC_BENCH_BUDGET_MAX, CodecBench, codec_bench, codec_bench_again};

@@ -195,7 +195,9 @@ async fn open(opening: Opening, mut options: Options) -> Result<Room, Error> {
         unix_s_at_zero: zero_us / 1_000_000,
         host,
     };
-    let brain = RoomState::new(me, config, options.testing.seed.unwrap_or_else(random_u64), Time(0));
+    let mut brain =
+        RoomState::new(me, config, options.testing.seed.unwrap_or_else(random_u64), Time(0));
+    brain.report_broken_invariants();
     let config = BodyConfig {
         me: id,
         room,

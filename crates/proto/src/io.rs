@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use serde::Serialize;
 
 use crate::bounded::List;
-use crate::id::{InForce, PeerId, Rank, ShortId, StreamId, StreamSpec};
+use crate::id::{InForce, PeerId, Rank, ShortId, StreamId, StreamKind, StreamSpec};
 use crate::message::{
     Answer, CodecSource, DATA_LEN_MAX, Delivery, Description, ElectionReason, GenerationKey, LinkKind,
     MediaSeen, Message, Muted, Offer, ProgramLayout, RELAY_HOPS_MAX, Refusal, Resume, StreamUse,
@@ -238,6 +238,33 @@ impl MixRole {
     }
 }
 
+/// The peers whose streams count at this peer. A link alone gives no right to send: a child, a peer beside
+/// this one, or a mixer replaced long ago may be linked too.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Senders {
+    /// Whether this peer makes the program itself, and takes nobody else's.
+    pub makes_program: bool,
+    /// Peers that were asked for the program: the parent, the peer to feed this one next, and for a moment
+    /// the former parent.
+    pub program: Vec<PeerId>,
+    /// Mixers in force, and former ones that may still have to be replaced. Their own streams count.
+    pub mixers: Vec<PeerId>,
+    /// Peers that may forward speakers' streams.
+    pub speakers: Vec<PeerId>,
+}
+
+impl Senders {
+    /// Returns whether a stream of this kind counts when `from` sends it; `is_own`: `from` makes it.
+    pub fn take(&self, from: &PeerId, kind: StreamKind, is_own: bool) -> bool {
+        let is_mixers_own = || is_own && self.mixers.contains(from);
+        match kind {
+            StreamKind::Program => !self.makes_program && (self.program.contains(from) || is_mixers_own()),
+            StreamKind::MixMinus => is_mixers_own(),
+            StreamKind::Speaker | StreamKind::Share => is_own || self.speakers.contains(from),
+        }
+    }
+}
+
 /// Work for the body, to be done in order. Serializable, so that a simulator can compare the outputs of
 /// brains.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -303,6 +330,8 @@ pub enum Output {
         /// Stream id, as computed from the spec.
         id: StreamId,
     },
+    /// The peers whose streams count changed.
+    Senders(Senders),
     /// The mandate in force changed.
     Mandate(InForce),
     /// Sends this peer's own video and audio to these peers, from the cache after the given position if there
@@ -529,4 +558,6 @@ pub enum Event {
         /// Number of notifications that were dropped.
         notes: usize,
     },
+    /// An internal fault: an invariant of this implementation doesn't hold, in words. The room goes on.
+    InvariantBroken(String),
 }

@@ -64,7 +64,7 @@ pub use broadcast::DataRefusal;
 pub use config::{CHILDREN_MAX, HostConfig, RoomConfig};
 pub use directory::{DIRECTORY_MAX, DirectoryEntry};
 pub use id::{InForce, PeerId, Rank, RoomId, ShortId, StreamId, StreamKind, StreamSpec};
-pub use io::{Address, CodecClaim, Command, Event, Input, MixRole, Output, Verdict, Via};
+pub use io::{Address, CodecClaim, Command, Event, Input, MixRole, Output, Senders, Verdict, Via};
 #[cfg(debug_assertions)]
 #[doc(hidden)]
 pub use mutation::Mutation;

@@ -137,6 +137,13 @@ impl Mixing {
         matches!(self.phase, Phase::Mixing(_) | Phase::Retiring(..))
     }
 
+    /// Returns the mixers with a part in a handover: this speaker's home, those that have begun, and those
+    /// that are no longer in force and not replaced yet.
+    pub(crate) fn handing_over(&self) -> Vec<PeerId> {
+        let home = self.home.map(|(_, home)| home);
+        home.into_iter().chain(self.begun.iter().copied()).chain(self.former.iter().copied()).collect()
+    }
+
     /// Sets whether this peer feeds any child in the tree.
     pub(crate) fn set_feeds(&mut self, feeds: bool) {
         self.feeds = feeds;

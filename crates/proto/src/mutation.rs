@@ -49,7 +49,6 @@ impl Mutated {
         Mutated(Some(mutation))
     }
 
-    #[cfg(debug_assertions)]
     pub(crate) fn at_all(self) -> bool {
         cfg!(debug_assertions) && self.0.is_some()
     }

@@ -5,6 +5,9 @@
 //! forwards them unchanged, to a few peers at a time, if its uplink carries them beside its children. When
 //! the mixers change, the peer requests it from another mixer, and releases the old one once the new one has
 //! agreed. While both mixers send, no packets are missed.
+//!
+//! Anybody may view, so viewers get half of the slots at most, and take turns when more of them wish for one.
+//! A peer on stage takes a viewer's slot when all are taken.
 
 use std::collections::BTreeMap;
 
@@ -21,6 +24,11 @@ use crate::view::View;
 /// Maximum number of peers to which a mixer forwards single speakers. A guess: a speaker's picture costs a
 /// third of the program's.
 pub(crate) const SOLOS_MAX: usize = 8;
+/// Maximum number of these that are viewers. A guess: half, since anybody may view, and few are on stage.
+const VIEWERS_MAX: usize = SOLOS_MAX / 2;
+/// Time after which a viewer's slot is free for another viewer that requests one. A guess: long enough to
+/// watch a speaker's turn.
+const HELD_US: u64 = 60 * SECOND;
 /// Interval at which an unanswered request is repeated. A guess.
 const ANSWER_US_MAX: u64 = SECOND;
 /// Timeout after which a mixer that still isn't linked is given up and the next one is tried. A guess: a link
@@ -47,8 +55,8 @@ pub(crate) struct Solo {
     backoff: Backoff,
     /// The last state reported to the application for this request.
     told: Option<bool>,
-    /// At a mixer: the speaker forwarded to each peer.
-    given: BTreeMap<PeerId, PeerId>,
+    /// At a mixer: the speaker forwarded to each peer, and since when that peer gets one.
+    given: BTreeMap<PeerId, (PeerId, Time)>,
     /// The same list as last sent to the body.
     said: Vec<(PeerId, PeerId)>,
 }
@@ -78,6 +86,11 @@ fn is_heard(view: &View<'_>, speaker: &PeerId) -> bool {
 }
 
 impl Solo {
+    /// Returns the mixers that were asked for the speaker.
+    pub(crate) fn asked(&self) -> Vec<PeerId> {
+        self.giver.into_iter().chain(self.asked.map(|asked| asked.mixer)).collect()
+    }
+
     /// The application requests a speaker, or none.
     pub(crate) fn set_wish(&mut self, view: &mut View<'_>, wish: Option<PeerId>, path: &Path) {
         if wish == self.wish {
@@ -202,15 +215,21 @@ impl Solo {
             // This peer is about to begin mixing: the request will be repeated.
             Some(_) if !mixes && view.mixes() => return,
             Some(speaker) => {
-                let known = self.given.contains_key(&from);
-                let more = self.given.len() + 1;
-                let has_room = known || (more <= SOLOS_MAX && spares(view, more));
+                let since = self.given.get(&from).map(|(_, since)| *since);
                 let can = mixes && view.links.is_up(&from) && is_heard(view, &speaker) && speaker != from;
-                let comes = can && has_room;
+                let displaced = if can && since.is_none() { self.gives_way(view, &from) } else { None };
+                let more = self.given.len() + 1 - usize::from(displaced.is_some());
+                let has_slot = displaced.is_some() || !self.is_full_for(view, &from);
+                let comes = can && (since.is_some() || (has_slot && spares(view, more)));
                 if comes {
-                    self.given.insert(from, speaker);
+                    self.given.insert(from, (speaker, since.unwrap_or(view.now)));
                 } else {
                     self.given.remove(&from);
+                }
+                if let Some(peer) = displaced.filter(|_| comes)
+                    && let Some((speaker, _)) = self.given.remove(&peer)
+                {
+                    view.out.send(peer, Message::Solo { speaker, comes: false });
                 }
                 view.out.send(from, Message::Solo { speaker, comes });
             }
@@ -218,18 +237,37 @@ impl Solo {
         self.keep_given(view, mixes);
     }
 
+    /// Returns the peers off stage that get a speaker, and since when.
+    fn viewers<'a>(&'a self, view: &'a View<'_>) -> impl Iterator<Item = (PeerId, Time)> + 'a {
+        let viewers = self.given.iter().filter(|(peer, _)| !view.stage.contains(peer));
+        viewers.map(|(peer, (_, since))| (*peer, *since))
+    }
+
+    /// Returns whether no slot is free for a peer.
+    fn is_full_for(&self, view: &View<'_>, peer: &PeerId) -> bool {
+        let is_full = self.given.len() >= SOLOS_MAX;
+        is_full || (!view.stage.contains(peer) && self.viewers(view).count() >= VIEWERS_MAX)
+    }
+
+    /// Returns the viewer that gives its slot to a peer, if none is free: the one that has had it for longest.
+    fn gives_way(&self, view: &View<'_>, to: &PeerId) -> Option<PeerId> {
+        let has_turn = |since: &Time| view.stage.contains(to) || view.now.since(*since) >= HELD_US;
+        let oldest = self.viewers(view).min_by_key(|(peer, since)| (*since, *peer));
+        oldest.filter(|(_, since)| self.is_full_for(view, to) && has_turn(since)).map(|(peer, _)| peer)
+    }
+
     /// Ends the forwarding that is no longer possible, notifies the receivers, and updates the body.
     fn keep_given(&mut self, view: &mut View<'_>, mixes: bool) {
-        let ends = |peer: &PeerId, speaker: &mut PeerId| {
+        let ends = |peer: &PeerId, (speaker, _): &mut (PeerId, Time)| {
             !mixes || !view.links.is_up(peer) || !is_heard(view, speaker)
         };
         let gone: Vec<_> = self.given.extract_if(.., ends).collect();
-        for (peer, speaker) in gone {
+        for (peer, (speaker, _)) in gone {
             if view.links.is_up(&peer) {
                 view.out.send(peer, Message::Solo { speaker, comes: false });
             }
         }
-        let given: Vec<_> = self.given.iter().map(|(peer, speaker)| (*peer, *speaker)).collect();
+        let given: Vec<_> = self.given.iter().map(|(peer, (speaker, _))| (*peer, *speaker)).collect();
         if given != self.said {
             self.said.clone_from(&given);
             view.out.act(Output::Solos(given));

@@ -1,30 +1,84 @@
-//! Admission of streams: decides which announced streams are accepted from which peer.
+//! Admission of streams: decides which announced streams are accepted, and from which peers.
 //!
 //! A peer announces each stream before it sends it.
 //!
-//! - A program is accepted when the mandate allows its maker to make it. The announcement may overtake the
-//!   mandate's proof, and then waits for it.
+//! - A program is accepted from a peer that this one has asked to feed it, and from its maker, a mixer; in
+//!   both cases when the mandate allows its maker to make it. The announcement may overtake the mandate's
+//!   proof, and then waits for it. A peer that makes the program accepts none.
 //! - A speaker's stream is accepted from the speaker, and from a mixer that forwards it.
 //! - A mix-minus is accepted from the mixer that makes it.
+//!
+//! The body applies the same [`Senders`] to each packet, so a peer whose right has ended can't go on.
 
 use std::collections::BTreeMap;
 
 use crate::bounded::Bound;
 use crate::id::{PeerId, RoomId, StreamKind};
-use crate::io::Output;
+use crate::io::{Output, Senders};
 use crate::mandate::Mandate;
-use crate::message::StreamUse;
+use crate::message::{MIXERS_MAX, StreamUse};
 use crate::outbox::Outbox;
 use crate::stage::Stage;
+use crate::time::{SECOND, Time};
 
 /// Maximum number of announcements that wait for proof. A guess.
 const WAITING_MAX: usize = 32;
+/// Time for which a mixer's streams count after it has been replaced. The new mixer warms up for 1.5 s, and
+/// the old one retires within 4 s of its start; the rest is a guess: news of both travel.
+const RETIRED_US: u64 = 10 * SECOND;
+/// Maximum number of mixers that count after they were replaced: the elected ones of two terms.
+const RETIRED_MAX: usize = 2 * MIXERS_MAX;
 
-/// Announcements without proof yet, by peer and slot.
+/// The relations to other peers from which their rights follow.
+pub(crate) struct Relations {
+    /// Whether this peer makes the program.
+    pub(crate) makes_program: bool,
+    /// Whether this peer is on stage.
+    pub(crate) on_stage: bool,
+    /// Peers that were asked for the program.
+    pub(crate) feeders: Vec<PeerId>,
+    /// Mixers with a part in a handover: the home mixer, those that have begun, and those not replaced yet.
+    pub(crate) mixers: Vec<PeerId>,
+    /// Mixers that were asked for one speaker.
+    pub(crate) solo: Vec<PeerId>,
+}
+
+/// Announcements without proof, and the peers whose streams count.
 #[derive(Debug, Default)]
-pub(crate) struct Streams(BTreeMap<(PeerId, u8), StreamUse>);
+pub(crate) struct Streams {
+    /// Announcements without proof yet, by peer and slot.
+    waiting: BTreeMap<(PeerId, u8), StreamUse>,
+    /// Mixers that were in force, and until when their streams count.
+    retired: BTreeMap<PeerId, Time>,
+    /// The mixers in force at the last call.
+    in_force: Vec<PeerId>,
+    sources: Senders,
+}
 
 impl Streams {
+    /// Updates the peers whose streams count, after any input.
+    pub(crate) fn renew(&mut self, out: &mut Outbox, now: Time, mandate: &Mandate, relations: Relations) {
+        if self.in_force != mandate.mixers {
+            let before = std::mem::replace(&mut self.in_force, mandate.mixers.clone());
+            self.retired.extend(before.into_iter().map(|mixer| (mixer, now + RETIRED_US)));
+        }
+        self.retired.retain(|mixer, until| *until > now && !mandate.mixers.contains(mixer));
+        while self.retired.len() > RETIRED_MAX {
+            let first = self.retired.iter().min_by_key(|(_, until)| **until).map(|(mixer, _)| *mixer);
+            first.and_then(|first| self.retired.remove(&first));
+        }
+        let Relations { makes_program, on_stage, feeders, mixers: handing_over, solo } = relations;
+        let all = mandate.mixers.iter().chain(&handing_over).chain(self.retired.keys());
+        let mixers = once(all.copied());
+        let forwarders = if on_stage { &mixers[..] } else { &[] };
+        let speakers = once(forwarders.iter().copied().chain(solo));
+        let sources = Senders { makes_program, program: once(feeders), mixers, speakers };
+        if sources != self.sources {
+            self.sources = sources.clone();
+            out.act(Output::Senders(sources));
+        }
+    }
+
     /// Handles a peer's announcement: follows the stream, or keeps the announcement until it is proven.
     pub(crate) fn announced(
         &mut self,
@@ -35,43 +89,81 @@ impl Streams {
         from: PeerId,
         stream: StreamUse,
     ) {
-        self.0.remove(&(from, stream.slot));
-        if proven(stage, mandate, &from, &stream) {
+        self.waiting.remove(&(from, stream.slot));
+        if self.is_proven(stage, mandate, &from, &stream) {
             out.act(Output::Follow { peer: from, stream, id: stream.spec.id(room) });
-        } else if self.0.len() < WAITING_MAX {
-            self.0.insert((from, stream.slot), stream);
+        } else if self.may_be_proven(&from, &stream) {
+            if self.waiting.len() >= WAITING_MAX {
+                self.drop_of_most();
+            }
+            self.waiting.insert((from, stream.slot), stream);
         }
+    }
+
+    /// Drops an announcement of the peer with the most of them, so that no peer displaces the others'.
+    fn drop_of_most(&mut self) {
+        let count = |of: &PeerId| self.waiting.keys().filter(|(peer, _)| peer == of).count();
+        let most = self.waiting.keys().max_by_key(|(peer, _)| count(peer)).copied();
+        most.and_then(|most| self.waiting.remove(&most));
     }
 
     /// Checks the waiting announcements again after a change of roster or mandate.
     pub(crate) fn update(&mut self, out: &mut Outbox, room: &RoomId, stage: &Stage, mandate: &Mandate) {
-        self.0.retain(|(from, _), stream| {
-            let proven = proven(stage, mandate, from, stream);
+        let mut waiting = std::mem::take(&mut self.waiting);
+        waiting.retain(|(from, _), stream| {
+            let proven = self.is_proven(stage, mandate, from, stream);
             if proven {
                 out.act(Output::Follow { peer: *from, stream: *stream, id: stream.spec.id(room) });
             }
-            !proven
+            !proven && self.may_be_proven(from, stream)
         });
+        self.waiting = waiting;
     }
 
-    pub(crate) fn bounds(&self) -> [Bound; 1] {
-        [Bound::new("announcements without proof", self.0.len(), WAITING_MAX)]
+    pub(crate) fn bounds(&self) -> [Bound; 2] {
+        [
+            Bound::new("announcements without proof", self.waiting.len(), WAITING_MAX),
+            Bound::new("replaced mixers with streams that count", self.retired.len(), RETIRED_MAX),
+        ]
     }
 
     /// Forgets the announcements of a peer after its link is gone.
     pub(crate) fn forget(&mut self, peer: &PeerId) {
-        self.0.retain(|(from, _), _| from != peer);
+        self.waiting.retain(|(from, _), _| from != peer);
+    }
+
+    pub(crate) fn next_timeout(&self) -> Option<Time> {
+        self.retired.values().min().copied()
+    }
+
+    fn is_proven(&self, stage: &Stage, mandate: &Mandate, from: &PeerId, stream: &StreamUse) -> bool {
+        let spec = &stream.spec;
+        let has_right = match spec.kind {
+            StreamKind::Program => mandate.allows(spec),
+            StreamKind::Speaker | StreamKind::Share => {
+                stage.entry(&spec.maker).is_some_and(|entry| entry.speaks)
+            }
+            StreamKind::MixMinus => true,
+        };
+        has_right && self.sources.take(from, spec.kind, spec.maker == *from)
+    }
+
+    /// Returns whether roster or mandate may prove the announcement later. A program from a peer that wasn't
+    /// asked counts from its maker only, whatever is proven.
+    fn may_be_proven(&self, from: &PeerId, stream: &StreamUse) -> bool {
+        let is_programs = stream.spec.kind == StreamKind::Program;
+        let asked = || stream.spec.maker == *from || self.sources.program.contains(from);
+        !is_programs || (!self.sources.makes_program && asked())
     }
 }
 
-fn proven(stage: &Stage, mandate: &Mandate, from: &PeerId, stream: &StreamUse) -> bool {
-    let spec = &stream.spec;
-    match spec.kind {
-        StreamKind::Program => mandate.allows(spec),
-        StreamKind::Speaker | StreamKind::Share => {
-            let speaks = stage.entry(&spec.maker).is_some_and(|entry| entry.speaks);
-            speaks && (spec.maker == *from || mandate.has_mixed(from))
+/// Returns the peers in their order, each once.
+fn once(peers: impl IntoIterator<Item = PeerId>) -> Vec<PeerId> {
+    let mut all = Vec::new();
+    for peer in peers {
+        if !all.contains(&peer) {
+            all.push(peer);
         }
-        StreamKind::MixMinus => spec.maker == *from && mandate.has_mixed(from),
     }
+    all
 }

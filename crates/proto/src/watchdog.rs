@@ -51,10 +51,20 @@ const SETTLE_US: u64 = 500 * MS;
 /// Interval of head requests to the backup while the feed stands still. A guess.
 const ASK_AGAIN_US: u64 = 50 * MS;
 
+/// Time by which a capture time must lie before the newest one to begin a new count: the newest one was
+/// false, or the stream's clock was set anew. A guess: longer than pictures wait for repairs while sound goes
+/// on, and than a cached GOP.
+pub const ANEW_US: u64 = 5_000 * MS;
+
+/// Returns whether a capture time begins a new count after the newest one.
+pub fn is_anew(newest_us: u64, captured_us: u64) -> bool {
+    captured_us.saturating_add(ANEW_US) < newest_us
+}
+
 /// Returns the time that a suspected child has to show that it lives, for a round trip of `rtt_us`, in
 /// microseconds.
 pub fn suspect_us(rtt_us: u64) -> u64 {
-    SUSPECT_US_MIN.max(2 * rtt_us)
+    SUSPECT_US_MIN.max(rtt_us.saturating_mul(2))
 }
 
 /// Number of gap buckets, each a quarter octave from 1 ms up; 60 reach half a minute.
@@ -242,6 +252,9 @@ pub struct FeedWatch {
     /// Whether the parent was judged behind, and this peer hasn't caught up since.
     behind: bool,
     asked_at: Option<Time>,
+    /// Whether no frame has arrived since this parent began: its first one counts whatever the capture time
+    /// of the frames before was.
+    begins: bool,
     /// Lateness of this machine, by which any two arrivals may differ.
     slack_us: u64,
 }
@@ -259,6 +272,7 @@ impl FeedWatch {
             ahead_since: None,
             behind: false,
             asked_at: None,
+            begins: true,
             slack_us: 0,
         }
     }
@@ -286,7 +300,8 @@ impl FeedWatch {
 
     /// Records a frame of the program, from any peer.
     pub fn progressed(&mut self, now: Time, captured_us: u64) {
-        if captured_us > self.newest_us {
+        let begins = std::mem::take(&mut self.begins);
+        if begins || captured_us > self.newest_us || is_anew(self.newest_us, captured_us) {
             self.newest_us = captured_us;
             self.newest_at = now;
             if now.since(self.since) >= SETTLE_US {

@@ -18,6 +18,7 @@ mod room;
 mod samples;
 mod seal;
 mod search;
+mod sources;
 mod squatting;
 mod timeouts;
 mod uplink;

@@ -7,7 +7,9 @@
 
 use std::fmt::Debug;
 
-use plenary_proto::{Input, Output, PeerId, Time};
+use plenary_proto::message::StreamUse;
+use plenary_proto::packet::MediaPacket;
+use plenary_proto::{Input, Output, PeerId, RoomId, Time};
 
 /// Behaviour of one peer where it differs from an honest one.
 pub trait Deviation: Debug + Send {
@@ -29,6 +31,24 @@ pub trait Deviation: Debug + Send {
         let _ = (now, child);
         Forwarding::AsItIs
     }
+
+    /// Called with each packet of the program that has arrived, in rooms with bodies. Returns media that the
+    /// peer sends of its own accord.
+    fn strays(&mut self, now: Time, room: &RoomId, came: &MediaPacket) -> Option<Stray> {
+        let _ = (now, room, came);
+        None
+    }
+}
+
+/// Media that nobody asked for.
+#[derive(Clone, Debug)]
+pub struct Stray {
+    /// Sent to all linked peers; otherwise to those that this peer feeds.
+    pub to_all: bool,
+    /// The stream, announced before the packets.
+    pub announces: Option<StreamUse>,
+    /// Pictures of the program.
+    pub packets: Vec<MediaPacket>,
 }
 
 /// Treatment of a packet that is due to be forwarded.

@@ -36,6 +36,7 @@ pub mod scenario;
 mod shell;
 pub mod stand;
 pub mod storm;
+pub mod strays;
 mod trace;
 pub mod units;
 mod world;

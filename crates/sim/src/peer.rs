@@ -8,7 +8,9 @@ use plenary_proto::pauses::Pauses;
 use plenary_proto::suffering::Suffering;
 use plenary_proto::time::SECOND;
 use plenary_proto::watchdog::{FeedWatch, SilenceWatch};
-use plenary_proto::{Event, InForce, MixRole, PeerId, RoomState, StreamId, StreamSpec, Time, Verdict};
+use plenary_proto::{
+    Event, InForce, MixRole, PeerId, RoomState, Senders, StreamId, StreamSpec, Time, Verdict,
+};
 
 use crate::arrivals::Arrivals;
 use crate::media::{Flow, Frame};
@@ -139,6 +141,7 @@ pub(crate) struct Peer {
     pub(crate) role: Option<MixRole>,
     /// Mixers in force and their rank: their programs are accepted.
     pub(crate) in_force: InForce,
+    pub(crate) sources: Senders,
     /// The program that it makes, and the number of frames made.
     pub(crate) own: Option<StreamSpec>,
     pub(crate) own_frames: u64,
@@ -212,6 +215,7 @@ impl Peer {
             pauses: Pauses::default(),
             role: None,
             in_force: InForce::default(),
+            sources: Senders::default(),
             own: None,
             own_frames: 0,
             own_key: 0,

@@ -14,5 +14,6 @@ mod reign;
 mod room;
 mod seeds;
 mod solo;
+mod strays;
 mod support;
 mod tree;

@@ -6,8 +6,8 @@ use plenary_proto::{Command, Event, PeerId};
 use plenary_sim::World;
 
 const SEEDS: std::ops::Range<u64> = 0..5;
-/// Maximum number of peers to which a mixer forwards single speakers.
-const SOLOS_MAX: usize = 8;
+/// Maximum number of viewers to which a mixer forwards single speakers.
+const VIEWERS_MAX: usize = 4;
 
 fn wish(world: &mut World, peer: PeerId, speaker: Option<PeerId>) {
     world.command(peer, Command::Solo(speaker));
@@ -82,7 +82,7 @@ fn a_mixer_forwards_to_no_more_peers_than_it_has_room_for_and_a_refused_peer_ask
         wish(&mut world, *viewer, Some(ben));
     }
     run_on(&mut world, 4);
-    assert_eq!(world.solos(mixer).len(), SOLOS_MAX);
+    assert_eq!(world.solos(mixer).len(), VIEWERS_MAX);
     let gets = |world: &World, viewer: &PeerId| !givers(world, *viewer, ben).is_empty();
     let refused: Vec<_> = viewers.iter().copied().filter(|viewer| !gets(&world, viewer)).collect();
     assert!(refused.iter().all(|viewer| told(&world, *viewer) == [(ben, false)]));
@@ -90,8 +90,32 @@ fn a_mixer_forwards_to_no_more_peers_than_it_has_room_for_and_a_refused_peer_ask
         wish(&mut world, *viewer, None);
     }
     run_on(&mut world, 35);
-    assert!(refused.iter().all(|viewer| gets(&world, viewer)));
+    let served = refused.iter().filter(|viewer| gets(&world, viewer)).count();
+    assert_eq!(served, VIEWERS_MAX.min(refused.len()));
     calm(&world);
+}
+
+#[test]
+fn viewers_that_hold_all_slots_take_none_from_the_stage_and_give_others_a_turn() {
+    let mut world = run(plan(4, 3, 12), 1, 12);
+    let (ada, ben, cat, mixer) = (world.planned(0), world.planned(1), world.planned(2), world.mixers()[0]);
+    let viewers = world.viewers();
+    let (greedy, others) = viewers.split_at(VIEWERS_MAX);
+    greedy.iter().for_each(|viewer| wish(&mut world, *viewer, Some(ada)));
+    run_on(&mut world, 3);
+    assert_eq!(world.solos(mixer).len(), VIEWERS_MAX);
+    // peers on stage still get what they wish for
+    let stage: Vec<_> = [ben, cat].into_iter().filter(|peer| *peer != mixer).collect();
+    stage.iter().for_each(|peer| wish(&mut world, *peer, Some(ada)));
+    run_on(&mut world, 3);
+    assert!(stage.iter().all(|peer| givers(&world, *peer, ada) == [mixer]));
+    // and another viewer has its turn after a minute
+    wish(&mut world, others[0], Some(ada));
+    run_on(&mut world, 40);
+    assert!(givers(&world, others[0], ada).is_empty());
+    run_on(&mut world, 60);
+    assert_eq!(told(&world, others[0]).last(), Some(&(ada, true)));
+    assert_eq!(world.solos(mixer).len(), VIEWERS_MAX + stage.len());
 }
 
 #[test]
@@ -117,13 +141,13 @@ fn whoever_is_refused_by_one_mixer_gets_its_speaker_from_another() {
     let ben = world.planned(1);
     let [full, other] = world.mixers()[..] else { panic!("{:?}", world.mixers()) };
     let wishing = under(&world, full);
-    assert!(wishing.len() > SOLOS_MAX, "{} viewers", wishing.len());
+    assert!(wishing.len() > VIEWERS_MAX, "{} viewers", wishing.len());
     for viewer in &wishing {
         wish(&mut world, *viewer, Some(ben));
     }
     run_on(&mut world, 8);
-    assert_eq!(world.solos(full).len(), SOLOS_MAX);
-    assert_eq!(world.solos(other).len(), (wishing.len() - SOLOS_MAX).min(SOLOS_MAX));
+    assert_eq!(world.solos(full).len(), VIEWERS_MAX);
+    assert_eq!(world.solos(other).len(), (wishing.len() - VIEWERS_MAX).min(VIEWERS_MAX));
 }
 
 #[test]
@@ -147,14 +171,14 @@ fn when_its_mixer_leaves_and_another_is_full_the_new_one_goes_on_with_it() {
         let ben = world.planned(1);
         let [full, leaving] = world.mixers()[..] else { panic!("{:?}", world.mixers()) };
         let (greedy, late) = (under(&world, full), under(&world, leaving)[0]);
-        for viewer in &greedy[..SOLOS_MAX] {
+        for viewer in &greedy[..VIEWERS_MAX] {
             wish(&mut world, *viewer, Some(ben));
         }
         wish(&mut world, late, Some(ben));
         run_on(&mut world, 3);
         assert_eq!(
             (world.solos(full).len(), givers(&world, late, ben)),
-            (SOLOS_MAX, vec![leaving]),
+            (VIEWERS_MAX, vec![leaving]),
             "seed {seed}"
         );
         world.leave(leaving);

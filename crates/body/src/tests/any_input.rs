@@ -111,6 +111,7 @@ impl Trial {
             (ADA, StreamKind::MixMinus),
         ];
         let mut body = super::tick::body();
+        body.media.set_sources(trusting());
         body.media.program.set_in_force(InForce { rank: RANK, mixers: vec![ADA, BEN] });
         let sources = kinds.map(|(peer, kind)| Source::new(peer, kind)).into();
         let mut trial =

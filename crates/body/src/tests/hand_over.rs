@@ -67,7 +67,7 @@ fn a_peer_that_leaves_the_stage_hears_the_program_from_where_its_mix_minus_ended
     stand.come(ada, 0, program.picture(true, BEGIN_US));
     stand.come(ada, OWN_SLOTS[1], minus.sound(BEGIN_US));
     stand.come(ada, 0, program.picture(false, BEGIN_US + FRAME_US));
-    stand.media.set_floor(false, true);
+    stand.media.set_floor(false, true, stand.now_us);
     stand.take();
     for at in 0..4 {
         stand.come(ada, 1, program.sound(BEGIN_US + at * SOUND_US));
@@ -80,7 +80,7 @@ fn a_peer_that_leaves_the_stage_hears_the_program_from_where_its_mix_minus_ended
 #[test]
 fn a_peer_that_does_not_view_gets_no_program_but_counts_and_forwards_it() {
     let (mut stand, ada, mut program) = Stand::fed_by_ada(false);
-    stand.media.set_floor(false, false);
+    stand.media.set_floor(false, false, stand.now_us);
     let child = stand.serve(BEN, None, true);
     stand.come(ada, 0, program.picture(true, BEGIN_US));
     let outs = stand.take();

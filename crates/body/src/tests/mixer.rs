@@ -211,7 +211,7 @@ fn a_mix_minus_is_made_for_speakers_and_under_a_mandate_only() {
 #[test]
 fn a_mixer_that_speaks_hears_its_own_mix_minus_without_a_link() {
     let mut studio = Studio::new(&[ADA, ME], false);
-    studio.stand.media.set_floor(true, true);
+    studio.stand.media.set_floor(true, true, studio.stand.now_us);
     studio.minus(ME, ADA);
     let outs = studio.stand.take();
     assert_eq!(given(&outs), [(Origin::MixMinus, MediaKind::Sound, BEGIN_US)]);

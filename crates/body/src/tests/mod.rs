@@ -2,6 +2,7 @@
 
 mod any_input;
 mod early;
+mod excess;
 mod hand_over;
 mod heartbeats;
 mod hostile;
@@ -15,6 +16,7 @@ mod rate;
 mod relay;
 mod room;
 mod solo;
+mod sources;
 mod stream;
 mod tick;
 mod watches;
@@ -26,7 +28,7 @@ use plenary_media::{Encoded, Frame, Picture};
 use plenary_proto::identity::MediaKind;
 use plenary_proto::message::{LinkKind, Message, Resume, StreamUse};
 use plenary_proto::packet::{Contributor, Contributors, LinkId, MediaPacket};
-use plenary_proto::{InForce, PeerId, Rank, RoomId, StreamId, StreamKind, StreamSpec};
+use plenary_proto::{InForce, PeerId, Rank, RoomId, Senders, StreamId, StreamKind, StreamSpec};
 use plenary_testkit::fake::FakeCodecs;
 
 use crate::lag::TICK_US;
@@ -141,6 +143,12 @@ impl Source {
     }
 }
 
+/// The sources of a peer that takes everything from these three.
+fn trusting() -> Senders {
+    let all = vec![ADA, BEN, CAT];
+    Senders { makes_program: false, program: all.clone(), mixers: all.clone(), speakers: all }
+}
+
 /// The media of [`ME`], with links.
 struct Stand {
     media: Media,
@@ -152,7 +160,10 @@ impl Stand {
     fn new(speaks: bool) -> Stand {
         let config =
             MediaConfig { me: ME, room: ROOM, zero_us: 0, keeps_log: false, views: true, speaks, seed: 1 };
-        Stand { media: Media::new(config, BEGIN_US), outs: Outs::default(), now_us: BEGIN_US }
+        let mut stand =
+            Stand { media: Media::new(config, BEGIN_US), outs: Outs::default(), now_us: BEGIN_US };
+        stand.media.set_sources(trusting());
+        stand
     }
 
     /// A viewer or speaker, fed by [`ADA`], the mixer in force. Returns the link, and the program.

@@ -19,7 +19,7 @@ fn push(
     (_, packets): &(Frame, Vec<MediaPacket>),
     now_us: u64,
 ) -> usize {
-    packets.iter().filter(|packet| stream.push(kind, packet, now_us)).count()
+    packets.iter().filter(|packet| stream.push(kind, packet, LinkId(1), now_us).is_fresh()).count()
 }
 
 fn polled(stream: &mut Stream, kind: MediaKind, now_us: u64) -> Vec<Assembled> {

@@ -13,7 +13,8 @@
 //! - A picture that a relay thinned out ([`LEFT_OUT`](crate::payload::LEFT_OUT)) is no loss: no other picture
 //!   references it, so the frames after it continue.
 //!
-//! A frame without an identity, or with the identity of another stream, is discarded.
+//! A frame without an identity, or with the identity of another stream, is discarded. So is one whose number
+//! leaps: each frame has a packet of its own, so frame numbers can't grow faster than packet numbers.
 //!
 //! The assembler holds at most [`PACKETS_HELD_MAX`] packets and [`BYTES_HELD_MAX`] bytes. Beyond that it
 //! drops the oldest packets, and their frames are lost. A packet [`JUMP_MAX`] or more ahead restarts the
@@ -95,6 +96,8 @@ pub struct Assembler {
     key_wanted: bool,
     /// Packet number of the last packet of the newest frame output, and the frame's identity.
     newest: Option<(u64, FrameIdentity)>,
+    /// The next frame counts whatever number the newest one had.
+    renumbers: bool,
     counts: AssemblyCounts,
 }
 
@@ -141,14 +144,31 @@ impl Assembler {
             cursor: Cursor::Seeking { from: 0, asked: false },
             key_wanted: false,
             newest: None,
+            renumbers: false,
             counts: AssemblyCounts::default(),
         }
+    }
+
+    /// Returns the number of the last packet of the newest frame output.
+    pub fn newest_packet(&self) -> Option<u64> {
+        self.newest.map(|(packet, _)| packet)
+    }
+
+    /// Forgets the number of the newest frame output: the packets come from another peer from now on, and the
+    /// former one may have claimed any number.
+    pub fn another_sender(&mut self) {
+        self.renumbers = true;
     }
 
     /// Sets the timeout for missing packets, in microseconds: the longest time that a retransmission may
     /// take.
     pub fn set_hole_us_max(&mut self, hole_us_max: u64) {
         self.hole_us_max = hole_us_max;
+    }
+
+    /// Returns the timeout for missing packets, in microseconds.
+    pub fn hole_us_max(&self) -> u64 {
+        self.hole_us_max
     }
 
     /// Returns the counters.
@@ -282,13 +302,14 @@ impl Assembler {
             return Some(Assembled::LeftOut);
         }
         let whole = match self.kind {
-            MediaKind::Video => self.access_unit(&payloads),
+            MediaKind::Video => self.access_unit(last, &payloads),
             MediaKind::Sound => self.sound(last, payloads.swap_remove(0)),
         };
         match whole {
             Whole::Frame(mut frame) if frame.identity.key || !entering => {
                 frame.level = level.filter(|_| self.kind == MediaKind::Sound);
                 self.newest = Some((last, frame.identity));
+                self.renumbers = false;
                 self.counts.frames += 1;
                 return Some(Assembled::Frame(frame));
             }
@@ -300,10 +321,10 @@ impl Assembler {
         None
     }
 
-    fn access_unit(&self, payloads: &[Bytes]) -> Whole {
+    fn access_unit(&self, last: u64, payloads: &[Bytes]) -> Whole {
         let data = join(payloads.iter().map(|payload| &payload[..]));
         match data.and_then(|data| Some((h264::read(&data)?, data))) {
-            Some((identity, data)) => self.checked(identity, data),
+            Some((identity, data)) => self.checked(last, identity, data),
             None => Whole::Unreadable,
         }
     }
@@ -315,12 +336,12 @@ impl Assembler {
             len if len <= UNMARKED_LEN_MAX => self.implied(number),
             _ => opus::read(&packet),
         };
-        identity.map_or(Whole::Unreadable, |identity| self.checked(identity, packet))
+        identity.map_or(Whole::Unreadable, |identity| self.checked(number, identity, packet))
     }
 
     fn implied(&self, number: u64) -> Option<FrameIdentity> {
         let (newest_packet, newest) = self.newest?;
-        let steps = u32::try_from(number - newest_packet).ok()?;
+        let steps = u32::try_from(number.checked_sub(newest_packet)?).ok()?;
         Some(FrameIdentity {
             number: newest.number.checked_add(steps)?,
             captured_us: newest.captured_us.checked_add(u64::from(steps) * SOUND_FRAME_US)?,
@@ -328,12 +349,18 @@ impl Assembler {
         })
     }
 
-    fn checked(&self, identity: FrameIdentity, data: Bytes) -> Whole {
-        if identity.stream != self.stream {
+    /// Checks the identity of a frame with the last packet `last`.
+    fn checked(&self, last: u64, identity: FrameIdentity, data: Bytes) -> Whole {
+        if identity.stream != self.stream || u64::from(identity.number) > last {
             return Whole::Unreadable;
         }
-        match self.newest {
+        let leaps = |(packet, newest): (u64, FrameIdentity)| {
+            let frames = u64::from(identity.number.saturating_sub(newest.number));
+            frames > last.saturating_sub(packet)
+        };
+        match self.newest.filter(|_| !self.renumbers) {
             Some((_, newest)) if identity.number <= newest.number => Whole::Repeated,
+            Some(newest) if leaps(newest) => Whole::Unreadable,
             _ => Whole::Frame(Frame { kind: self.kind, identity, data, level: None }),
         }
     }

@@ -25,6 +25,7 @@ pub(super) fn log(event: &Event) {
         Event::NotesDropped { notes } => {
             tracing::error!(notes, "state machines notified each other in a cycle");
         }
+        Event::InvariantBroken(what) => tracing::error!("a broken invariant: {what}"),
         Event::Mode(mode) => tracing::info!("mode: {mode:?}"),
         Event::NoMixer => tracing::info!("nobody mixes"),
         Event::ElectionOpened { term, reason } => tracing::info!("election {term} opens: {reason:?}"),
@@ -81,9 +82,11 @@ fn of_brain(event: Event) -> Option<RoomEvent> {
         Event::MuteWanted(muted) => RoomEvent::MutedByHost(muted),
         Event::Removed => RoomEvent::Removed,
         Event::Ended => RoomEvent::Ended,
-        Event::Refused(_) | Event::BallotRejected { .. } | Event::Left | Event::NotesDropped { .. } => {
-            return None;
-        }
+        Event::Refused(_)
+        | Event::BallotRejected { .. }
+        | Event::Left
+        | Event::NotesDropped { .. }
+        | Event::InvariantBroken(_) => return None,
         Event::Waiting { tries } => RoomEvent::Waiting { tries },
         Event::Roster { epoch } => RoomEvent::Stage { epoch },
         Event::Host(host) => RoomEvent::Host(host),

@@ -94,17 +94,7 @@ impl RoomState {
             Message::Answer(answer) => self.shared.links.answered(&mut self.shared.out, from, answer),
             Message::Bye(kind) => self.shared.links.bye(self.shared.now, &mut self.shared.out, from, kind),
             Message::Relay(relay) => self.forward(from, relay),
-            Message::Stream(stream) => {
-                let room = &self.shared.config.room;
-                self.streams.announced(
-                    &mut self.shared.out,
-                    room,
-                    &self.shared.stage,
-                    &self.shared.mandate,
-                    from,
-                    stream,
-                );
-            }
+            Message::Stream(stream) => self.announced(from, stream),
             Message::Home { rank, video, resume } => {
                 self.mixing.home(&mut self.shared.view(), from, rank, video, resume);
             }

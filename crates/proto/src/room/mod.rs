@@ -23,7 +23,7 @@ use crate::mandate::Mandate;
 use crate::membership::Membership;
 use crate::message::{
     Consent, Delivery, GenerationKey, LinkKind, Message, Offer, Path, REIGN_NUMBER_MAX, Refusal, Reign,
-    Ticket,
+    StreamUse, Ticket,
 };
 use crate::mixing::Mixing;
 use crate::mutation::Mutation;
@@ -34,7 +34,7 @@ use crate::route::Router;
 use crate::seal::{Keypair, Signed};
 use crate::solo::Solo;
 use crate::stage::{Mode, Stage};
-use crate::streams::Streams;
+use crate::streams::{Relations, Streams};
 use crate::succession::Succession;
 use crate::tickets::Tickets;
 use crate::time::{MS, SECOND, Time};
@@ -45,6 +45,9 @@ use crate::view::View;
 
 /// Maximum time that a leaving mixer waits until its successor has begun.
 const LEAVE_US_MAX: u64 = 2 * SECOND;
+
+/// Maximum number of broken invariants that are reported. A guess: one is a fault to be looked into.
+const REPORTED_MAX: usize = 8;
 
 /// The brain of one peer in one room. The crate's documentation describes the loop that drives it.
 #[derive(Debug)]
@@ -68,6 +71,9 @@ pub struct RoomState {
     tickets: Tickets,
     leaving: Option<Time>,
     left: bool,
+    /// Whether broken invariants are reported rather than asserted, and those that were.
+    reports: bool,
+    reported: Vec<String>,
     /// Earliest timeout of all machines. Computed once per input, since callers read it more often.
     due: Option<Time>,
 }
@@ -197,6 +203,8 @@ impl RoomState {
             tickets: Tickets::default(),
             leaving: None,
             left: false,
+            reports: false,
+            reported: Vec::new(),
             due: None,
         };
         room.membership.start(&mut room.shared.view());
@@ -444,6 +452,7 @@ impl RoomState {
             self.probe.next_timeout(),
             self.election.next_timeout(),
             self.mixing.next_timeout(),
+            self.streams.next_timeout(),
             self.succession.next_timeout(),
             self.tree.next_timeout(),
             self.broadcast.next_timeout(),
@@ -462,9 +471,9 @@ impl RoomState {
         if self.due.is_some_and(|due| due <= self.shared.now) {
             self.on_time();
             self.hand_round();
-            self.due = self.earliest();
         }
-        #[cfg(debug_assertions)]
+        self.renew_sources();
+        self.due = self.earliest();
         self.check_invariants();
     }
 
@@ -488,6 +497,33 @@ impl RoomState {
         if self.leaving.is_some() {
             self.leave_when_done();
         }
+    }
+
+    /// Updates the peers whose streams count.
+    fn renew_sources(&mut self) {
+        let now = self.shared.now;
+        let relations = Relations {
+            makes_program: self.mixing.is_mixing(),
+            on_stage: self.shared.stage.contains(&self.shared.me),
+            feeders: self.tree.feeders(now),
+            mixers: self.mixing.handing_over(),
+            solo: self.solo.asked(),
+        };
+        self.streams.renew(&mut self.shared.out, now, &self.shared.mandate, relations);
+    }
+
+    /// Handles a peer's announcement of a stream.
+    fn announced(&mut self, from: PeerId, stream: StreamUse) {
+        self.renew_sources();
+        let Shared { config, stage, mandate, out, .. } = &mut self.shared;
+        self.streams.announced(out, &config.room, stage, mandate, from, stream);
+    }
+
+    /// Checks the announcements without proof again, after a change of roster or mandate.
+    fn update_streams(&mut self) {
+        self.renew_sources();
+        let Shared { config, stage, mandate, out, .. } = &mut self.shared;
+        self.streams.update(out, &config.room, stage, mandate);
     }
 
     /// Propagates a changed estimate of this peer's uplink.
@@ -639,23 +675,98 @@ impl RoomState {
         bounds.chain(self.uplink.bounds()).chain(self.solo.bounds())
     }
 
-    /// Asserts the invariants that hold after every input. Runs in builds with debug assertions.
-    #[cfg(debug_assertions)]
-    fn check_invariants(&self) {
-        if self.shared.mandate.mutated.at_all() {
-            // a mutated brain is judged from outside, by the checkers
+    /// Reports broken invariants from now on as [`Event::InvariantBroken`], each once, in every build. A brain
+    /// that isn't told so panics in builds with debug assertions, as tests and simulators want it. A room of
+    /// users goes on: whatever an attacker has found, it must not be a way to end rooms.
+    pub fn report_broken_invariants(&mut self) {
+        self.reports = true;
+    }
+
+    /// Checks the invariants that hold after every input.
+    fn check_invariants(&mut self) {
+        let checks = self.reports || cfg!(debug_assertions);
+        // a mutated brain is judged from outside, by the checkers
+        if !checks || self.shared.mandate.mutated.at_all() {
             return;
         }
-        let path = self.tree.path();
-        let mut ids: Vec<_> = path.iter().collect();
-        ids.sort_unstable();
-        ids.dedup();
-        assert_eq!(ids.len(), path.len(), "a path has a cycle: {path:?}");
-        assert!(path.last().is_none_or(|last| *last == self.shared.me.short()), "our path ends elsewhere");
-        for Bound { of, len, max } in self.bounds() {
-            assert!(len <= max, "{len} {of}, of at most {max}");
+        let Some(broken) = self.broken_invariant() else { return };
+        assert!(self.reports, "{broken}");
+        if self.reported.len() < REPORTED_MAX && !self.reported.contains(&broken) {
+            self.shared.out.event(Event::InvariantBroken(broken.clone()));
+            self.reported.push(broken);
         }
-        assert!(!self.tree.below().0.contains(&self.shared.me), "we feed ourselves");
-        assert!(!self.shared.mandate.mixers.iter().any(|mixer| self.shared.mandate.standbys.contains(mixer)));
+    }
+
+    /// Returns an invariant that doesn't hold, in words.
+    fn broken_invariant(&self) -> Option<String> {
+        let path = self.tree.path();
+        if path.iter().enumerate().any(|(at, id)| path[..at].contains(id)) {
+            return Some("a path has a cycle".to_owned());
+        }
+        if path.last().is_some_and(|last| *last != self.shared.me.short()) {
+            return Some("the path ends elsewhere".to_owned());
+        }
+        if let Some(Bound { of, max, .. }) = self.bounds().find(|bound| bound.len > bound.max) {
+            return Some(format!("more than {max} {of}"));
+        }
+        if self.tree.is_served(&self.shared.me) {
+            return Some("the peer feeds itself".to_owned());
+        }
+        let standbys = &self.shared.mandate.standbys;
+        let doubled = self.shared.mandate.mixers.iter().any(|mixer| standbys.contains(mixer));
+        doubled.then(|| "a mixer is a standby".to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bounded::Text;
+    use crate::id::RoomId;
+
+    /// A brain with a list past its bound.
+    fn beyond() -> RoomState {
+        let keys = Keypair::from_seed(&[2; 32]);
+        let config = RoomConfig {
+            room: RoomId([1; 16]),
+            root: keys.id(),
+            host: None,
+            name: Text::truncated("Ada"),
+            speaks: false,
+            views: true,
+            consent: Consent::Never,
+            relays: true,
+            children_max: 8,
+            uplink_bps_max: None,
+            unix_s_at_zero: 1_700_000_000,
+        };
+        let mut room = RoomState::new(keys, config, 7, Time(0));
+        room.violations.extend((0..=VIOLATIONS_KEPT).map(|at| {
+            let mut id = [0; 32];
+            id[..8].copy_from_slice(&at.to_be_bytes());
+            (PeerId(id), 1)
+        }));
+        room
+    }
+
+    #[test]
+    fn a_broken_invariant_is_told_once_where_users_are_and_ends_no_room() {
+        let mut room = beyond();
+        room.report_broken_invariants();
+        (1..10).for_each(|ms| room.handle(Time(ms * MS), Input::Timeout));
+        let told: Vec<_> = std::iter::from_fn(|| room.poll_output())
+            .filter_map(|output| match output {
+                Output::Event(Event::InvariantBroken(what)) => Some(what),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(told, ["more than 256 peers' violations"]);
+    }
+
+    #[test]
+    #[cfg(debug_assertions)]
+    #[should_panic(expected = "more than 256 peers' violations")]
+    fn a_broken_invariant_ends_a_test() {
+        beyond().handle(Time(MS), Input::Timeout);
     }
 }

@@ -229,12 +229,7 @@ impl RoomState {
 
     /// Updates the machines after a change of roster or mandate.
     pub(super) fn update(&mut self) {
-        self.streams.update(
-            &mut self.shared.out,
-            &self.shared.config.room,
-            &self.shared.stage,
-            &self.shared.mandate,
-        );
+        self.update_streams();
         self.succession.update(&mut self.shared.view());
         self.mixing.update(&mut self.shared.view());
         self.tree.update(&mut self.shared.view());

@@ -67,6 +67,10 @@ pub(crate) const CHILDREN_AND_PROMISES_MAX: usize = 2 * (CHILDREN_MAX as usize +
 /// Minimum interval between two aggregates to the parent.
 const AGGREGATE_US: u64 = SECOND;
 
+/// How long packets of the parent before count, unless it was at fault: they were under way when the new
+/// parent began, or are being repaired. A guess.
+const FORMER_US: u64 = SECOND;
+
 /// How long a viewer that comes on stage keeps its parent: 2 s. Meanwhile its children move elsewhere and its
 /// mixer begins to serve it, which takes several link set-ups. A guess.
 const STEP_OUT_US: u64 = 2 * SECOND;
@@ -83,6 +87,8 @@ pub(crate) struct Tree {
     next: Option<Up>,
     /// A place found while `next`, linked and requested, hasn't answered; taken if it doesn't.
     beside: Option<Up>,
+    /// The parent before, unless it was at fault, and until when its packets count.
+    former: Option<(PeerId, Time)>,
     /// When the current parent first fed this peer.
     parent_since: Option<Time>,
     /// The current parent is not the first one.
@@ -259,6 +265,14 @@ impl Tree {
         (self.parent.as_ref().map(|up| up.peer), self.backup.as_ref().map(|up| up.peer))
     }
 
+    /// Returns the peers that were asked for the program: the parent, the peer that is to feed this one next,
+    /// and for [`FORMER_US`] the parent before, whose last packets are under way.
+    pub(crate) fn feeders(&self, now: Time) -> Vec<PeerId> {
+        let next = self.next.as_ref().filter(|next| next.asked);
+        let former = self.former.filter(|(_, until)| *until > now).map(|(peer, _)| peer);
+        self.parent.iter().chain(next).map(|up| up.peer).chain(former).collect()
+    }
+
     /// Returns the children that are served, and those that are accepted or promised but not served.
     pub(crate) fn below(&self) -> (Vec<PeerId>, Vec<PeerId>) {
         let served = |wanted| {
@@ -266,6 +280,11 @@ impl Tree {
             children.map(|(peer, _)| *peer).collect()
         };
         (served(true), served(false))
+    }
+
+    /// Returns whether a peer is a child that is served.
+    pub(crate) fn is_served(&self, peer: &PeerId) -> bool {
+        self.children.get(peer).is_some_and(|child| child.served)
     }
 
     /// Returns whether a peer is a child of this peer: served, accepted, or promised.
@@ -297,6 +316,7 @@ impl Tree {
         if self.stepping_out.take_if(|at| *at <= view.now).is_some() {
             self.let_go(view);
         }
+        self.former.take_if(|(_, until)| *until <= view.now);
         self.on_time_up(view);
         self.on_time_down(view);
         self.on_time_near(view);
@@ -313,7 +333,8 @@ impl Tree {
     }
 
     pub(crate) fn next_timeout(&self) -> Option<Time> {
-        let own = [self.waits_at, self.stepping_out, self.next_move()];
+        let former = self.former.map(|(_, until)| until);
+        let own = [self.waits_at, self.stepping_out, self.next_move(), former];
         let parts = [
             self.next_timeout_up(),
             self.next_timeout_down(),

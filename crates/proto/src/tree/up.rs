@@ -3,9 +3,9 @@
 
 use std::collections::BTreeSet;
 
-use super::Tree;
 use super::above::{PATIENCE_US_MAX, Up};
 use super::seek::Seek;
+use super::{FORMER_US, Tree};
 use crate::bounded::List;
 use crate::id::PeerId;
 use crate::io::{Event, Output, Verdict};
@@ -160,7 +160,9 @@ impl Tree {
         self.seek_parent = None;
         self.told_in_vain = List::new();
         self.forget_told();
+        self.former = None;
         if let Some(old) = old.filter(|old| old.peer != peer) {
+            self.former = (!failed).then_some((old.peer, view.now + FORMER_US));
             self.part_from(view, &old);
         }
         if self.backup.as_ref().is_some_and(|backup| backup.peer == peer) {

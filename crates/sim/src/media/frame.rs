@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 
 use plenary_proto::message::Resume;
 use plenary_proto::time::MS;
-use plenary_proto::{StreamId, StreamSpec};
+use plenary_proto::{StreamId, StreamKind, StreamSpec};
 
 use super::{Frame, frame_bytes};
 use crate::deviation::Forwarding;
@@ -181,12 +181,17 @@ impl World {
     /// Handles a frame that arrived over a link: forwards and shows it.
     pub(super) fn frame_arrived(&mut self, to: usize, from: usize, frame: Frame) {
         self.heard(to, from, true);
+        let from_id = self.peers[from].id;
         let peer = &mut self.peers[to];
         if !peer.followed.iter().any(|known| known.id == frame.stream) {
             peer.early.push_back((from, frame));
             if peer.early.len() > CACHE_FRAMES {
                 peer.early.pop_front();
             }
+            return;
+        }
+        let maker = frame.spec.maker;
+        if !peer.sources.take(&from_id, StreamKind::Program, maker == from_id) {
             return;
         }
         self.is_fed(to, from);

@@ -14,6 +14,8 @@ const KEY_EACH_MIN: u64 = 30;
 /// What fills a frame, and what a forger puts in its place.
 const FILLER: u8 = 0x55;
 const FORGED: u8 = 0xaa;
+/// Number of such bytes in a row: an identity may have one by chance.
+const FORGED_LEN: usize = 4;
 const START_CODE: [u8; 4] = [0, 0, 0, 1];
 /// Parameter sets, a slice of a keyframe, one that later pictures refer to, and one that none refers to.
 const SPS: [u8; 8] = [0x67, 66, 0xc0, 31, 0xda, 0x01, 0x40, 0x16];
@@ -113,11 +115,20 @@ pub(crate) fn forged(payload: &Bytes) -> Bytes {
         return payload.clone();
     }
     let mut bytes = payload.to_vec();
-    bytes[middle] = FORGED;
+    let end = bytes.len().min(middle + FORGED_LEN);
+    bytes[middle..end].fill(FORGED);
+    bytes.into()
+}
+
+/// A keyframe that a forger makes.
+pub(crate) fn forged_picture() -> Bytes {
+    let made = access_unit(2_000, true, false);
+    let mut bytes = made.to_vec();
+    bytes.extend([FORGED; FORGED_LEN]);
     bytes.into()
 }
 
 /// Whether a forger has changed a picture on its way.
 pub(crate) fn is_forged(data: &[u8]) -> bool {
-    data.contains(&FORGED)
+    data.windows(FORGED_LEN).any(|bytes| bytes == [FORGED; FORGED_LEN])
 }

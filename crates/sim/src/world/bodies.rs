@@ -76,6 +76,7 @@ impl World {
                     self.follow(at, from, stream.slot, id, stream.spec);
                 }
             }
+            Output::Senders(sources) => self.peers[at].sources = sources,
             Output::Mandate(in_force) => self.peers[at].in_force = in_force,
             Output::EncodeAs(_) | Output::Speakers(_) | Output::Homes(_) => {}
             Output::SendOwn(to) => self.peers[at].sending_to = to.into_iter().map(|(peer, _)| peer).collect(),

@@ -1,12 +1,12 @@
 //! Media packets between bodies: queued, lost, requested and sent again, one by one.
 
-use plenary_proto::message::{Heartbeat, LinkKind};
+use plenary_proto::message::{Heartbeat, LinkKind, Message};
 use plenary_proto::packet::{LinkId, MediaPacket};
 use plenary_proto::time::MS;
 use plenary_proto::{StreamId, Time};
 
 use super::{Happening, World};
-use crate::deviation::Forwarding;
+use crate::deviation::{Forwarding, Stray};
 use crate::media::FRAME_US;
 use crate::media::repair::{REQUESTS_MAX, requested_after_us};
 use crate::shell::pictures::{SOUND_US, forged};
@@ -133,7 +133,38 @@ impl World {
         if let Some(leg) = self.peers[to].shell_mut().and_then(|shell| shell.legs.get_mut(&link)) {
             leg.stats.packets_received += 1;
         }
+        let strays = match self.deviations.get(&to) {
+            Some(deviation) if self.is_program(&packet.identity.stream) => {
+                lock(deviation).strays(self.now, &self.room, &packet)
+            }
+            _ => None,
+        };
         self.with_body(to, |body, now_us, outs| body.packet(now_us, link, slot, packet, outs));
+        if let Some(stray) = strays {
+            self.stray(to, &stray);
+        }
+    }
+
+    /// Sends what a peer sends of its own accord.
+    fn stray(&mut self, at: usize, stray: &Stray) {
+        self.forges = true;
+        if let Some(announced) = &stray.announces {
+            self.makers.insert(announced.spec.id(&self.room), at);
+        }
+        let Some(shell) = self.peers[at].shell() else { return };
+        let linked = shell.legs.values().filter(|leg| leg.kind == LinkKind::Peer).map(|leg| leg.other);
+        let served = self.peers[at].served.iter().filter(|served| served.media).map(|served| served.child);
+        let to: Vec<_> = if stray.to_all { linked.collect() } else { served.collect() };
+        for to in to {
+            if let Some(announced) = stray.announces {
+                self.control_to(at, to, Message::Stream(announced));
+            }
+            for packet in &stray.packets {
+                let packet = packet.clone();
+                let kind = LinkKind::Peer;
+                self.flies(Box::new(Flight { to, from: at, kind, slot: 0, requests: 0, repairs: 0, packet }));
+            }
+        }
     }
 
     /// A peer that withholds the program sends its children heads in its place.

@@ -1,0 +1,165 @@
+//! Size of an H.264 picture, as its sequence parameter set states it (H.264, 7.3.2.1.1).
+//!
+//! Bytes of other peers are read: every value is checked, and none is believed beyond [`MACROBLOCKS_MAX`].
+
+use plenary_proto::identity::h264::nals;
+
+/// NAL unit type of a sequence parameter set.
+const SPS: u8 = 7;
+/// Profiles with chroma format, bit depths and scaling lists (H.264, 7.3.2.1.1).
+const HIGH_PROFILES: [u8; 13] = [100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135];
+/// Number of values that a reference frame cycle may have (H.264, 7.4.2.1.1).
+const CYCLE_LEN_MAX: u32 = 255;
+/// Maximum macroblocks in a row or column: 65,536 pixels, more than any level allows.
+const MACROBLOCKS_MAX: u32 = 4_096;
+/// Length of a macroblock's side in pixels.
+const MACROBLOCK: u64 = 16;
+
+/// Returns the number of coded pixels of a keyframe's picture, the largest if it states several sizes; `None`
+/// if it states none that can be read.
+pub fn coded_pixels(access_unit: &[u8]) -> Option<u64> {
+    nals(access_unit).filter(|nal| nal.kind() == SPS).filter_map(|nal| Bits::of(nal.bytes).pixels()).max()
+}
+
+/// Reader of a NAL unit's bits, without emulation prevention.
+struct Bits<'a> {
+    bytes: &'a [u8],
+    at: usize,
+    zeros: u8,
+    current: u8,
+    left: u32,
+}
+
+impl Bits<'_> {
+    fn of(bytes: &[u8]) -> Bits<'_> {
+        Bits { bytes, at: 0, zeros: 0, current: 0, left: 0 }
+    }
+
+    fn byte(&mut self) -> Option<u8> {
+        let mut byte = *self.bytes.get(self.at)?;
+        self.at += 1;
+        if self.zeros >= 2 && byte == 3 {
+            byte = *self.bytes.get(self.at)?;
+            (self.at, self.zeros) = (self.at + 1, 0);
+        }
+        self.zeros = if byte == 0 { self.zeros.saturating_add(1) } else { 0 };
+        Some(byte)
+    }
+
+    fn bit(&mut self) -> Option<bool> {
+        if self.left == 0 {
+            (self.current, self.left) = (self.byte()?, 8);
+        }
+        self.left -= 1;
+        Some(self.current >> self.left & 1 == 1)
+    }
+
+    fn bits(&mut self, count: u32) -> Option<u32> {
+        (0..count).try_fold(0u32, |number, _| Some(number << 1 | u32::from(self.bit()?)))
+    }
+
+    /// Reads an Exp-Golomb number of at most 31 bits.
+    fn number(&mut self) -> Option<u32> {
+        let mut zeros = 0;
+        while !self.bit()? {
+            zeros += 1;
+            if zeros > 30 {
+                return None;
+            }
+        }
+        Some((1u32 << zeros) - 1 + self.bits(zeros)?)
+    }
+
+    fn skip_numbers(&mut self, count: u32) -> Option<()> {
+        (0..count).try_for_each(|_| self.number().map(|_| ()))
+    }
+
+    /// Skips a scaling list of this length.
+    fn skip_scaling_list(&mut self, len: u32) -> Option<()> {
+        let (mut last, mut next) = (8i64, 8i64);
+        for _ in 0..len {
+            if next != 0 {
+                let code = i64::from(self.number()?);
+                let delta = if code % 2 == 0 { -(code / 2) } else { code / 2 + 1 };
+                next = (last + delta).rem_euclid(256);
+            }
+            last = if next == 0 { last } else { next };
+        }
+        Some(())
+    }
+
+    /// Reads a sequence parameter set up to the size.
+    fn pixels(mut self) -> Option<u64> {
+        self.bits(8)?; // header
+        let profile = self.bits(8)? as u8;
+        self.bits(16)?; // constraints, level
+        self.number()?; // id
+        if HIGH_PROFILES.contains(&profile) {
+            let chroma_format = self.number()?;
+            if chroma_format == 3 {
+                self.bit()?;
+            }
+            self.skip_numbers(2)?; // bit depths
+            self.bit()?;
+            if self.bit()? {
+                for list in 0..if chroma_format == 3 { 12 } else { 8 } {
+                    if self.bit()? {
+                        self.skip_scaling_list(if list < 6 { 16 } else { 64 })?;
+                    }
+                }
+            }
+        }
+        self.number()?; // frame numbers
+        match self.number()? {
+            0 => self.skip_numbers(1)?,
+            1 => {
+                self.bit()?;
+                self.skip_numbers(2)?;
+                let cycle = self.number().filter(|len| *len <= CYCLE_LEN_MAX)?;
+                self.skip_numbers(cycle)?;
+            }
+            _ => {}
+        }
+        self.number()?; // reference frames
+        self.bit()?;
+        let side = |number: u32| (number < MACROBLOCKS_MAX).then(|| (u64::from(number) + 1) * MACROBLOCK);
+        let width = side(self.number()?)?;
+        let rows = side(self.number()?)?;
+        let height = if self.bit()? { rows } else { 2 * rows };
+        Some(width * height)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn unit(sps: &[u8]) -> Vec<u8> {
+        [&[0, 0, 0, 1], sps, &[0, 0, 0, 1, 0x65, 0x88, 0x80]].concat()
+    }
+
+    #[test]
+    fn the_size_is_that_of_the_parameter_set() {
+        // baseline 1280×720 by openh264; high 1920×1088 by x264
+        let baseline = [0x67, 0x42, 0xc0, 0x1f, 0x8c, 0x8d, 0x40, 0x28, 0x02, 0xdc, 0x80];
+        assert_eq!(coded_pixels(&unit(&baseline)), Some(1280 * 720));
+        let high = [0x67, 0x64, 0x00, 0x28, 0xac, 0xd9, 0x40, 0x78, 0x02, 0x27, 0xe5, 0x84];
+        assert_eq!(coded_pixels(&unit(&high)), Some(1920 * 1088));
+        assert_eq!(coded_pixels(&[0, 0, 0, 1, 0x61, 0x88]), None);
+    }
+
+    #[test]
+    fn no_bytes_break_the_reader() {
+        for seed in 0..20_000u32 {
+            let bytes: Vec<u8> = (0..seed % 40)
+                .map(|at| (seed.wrapping_mul(2_654_435_761).rotate_left(at * 7) ^ at) as u8)
+                .collect();
+            let sps = [&[0x67][..], &bytes].concat();
+            let pixels = coded_pixels(&unit(&sps));
+            assert!(pixels.is_none_or(|pixels| pixels <= 1 << 33));
+        }
+        for cut in [[0u8; 40], [0xff; 40], [3; 40]] {
+            let _ = coded_pixels(&unit(&[&[0x67, 100][..], &cut].concat()));
+        }
+    }
+}
