@@ -34,7 +34,8 @@ fn clear(args: &[&str], ended: &Ended, code: i32, words: &str) {
 fn invite_to_nowhere(rendezvous: &str) -> String {
     let root = Keypair::from_seed(&[7; 32]);
     let secret = RoomSecret([8; 16]);
-    Invite::create(&root, (0, secret), None, true, Some(rendezvous.to_owned()), &[], 4_000_000_000).to_string()
+    Invite::create(&root, (0, secret), None, true, Some(rendezvous.to_owned()), &[], 4_000_000_000)
+        .to_string()
 }
 
 /// Starts a host, and returns the invite that it printed.

@@ -1,35 +1,76 @@
 //! Sealing and verification: messages that travel in envelopes, and the signatures in messages.
 //!
-//! These are the expensive operations, so they stand beside the body's state: a shell does them outside its lock.
+//! These are the expensive operations, so they stand beside the body's state: a shell does them outside its lock. Before
+//! a signature is verified, the brain says whether the author may say such a thing at all
+//! ([`RoomState::may_say`](plenary_proto::RoomState::may_say)), and a signature that was verified before isn't verified
+//! again.
 
-use plenary_proto::message::{Message, MessageError};
-use plenary_proto::seal::{NONCE_LEN, Opener, SealError, Sealer, Verified};
-use plenary_proto::{PeerId, RoomId};
+use plenary_proto::bucket::{Bucket, Buckets, Rate};
+use plenary_proto::message::{Fingerprints, LinkProof, Message, MessageError, Relay};
+use plenary_proto::seal::{NONCE_LEN, Opener, SealError, Sealer, Verified, Verifier};
+use plenary_proto::{PeerId, RoomId, Time, Via};
+
+/// Number of verified signatures that are remembered, 32 bytes each: the reports, claims and votes of ten elections of a
+/// stage of 64.
+const VERIFIED_SLOTS: usize = 4096;
+/// Bytes of one peer's envelopes that are opened. The same budget as that of a link's control messages.
+const ENVELOPES_EACH: Rate = Rate { per_s: 64 * 1024, burst: 256 * 1024 };
+/// Bytes of all peers' envelopes that are opened, since ids cost nothing. A guess: what a thousand newcomers send.
+const ENVELOPES: Rate = Rate { per_s: 1 << 20, burst: 4 << 20 };
+/// Bytes counted per envelope beside its length: its opening takes as long as the verification of a signature.
+const ENVELOPE_OVERHEAD_BYTES: u64 = 512;
+/// Maximum number of peers whose envelopes are counted one by one.
+const AUTHORS_MAX: usize = 256;
 
 /// Seals and opens envelopes of one peer in one room.
 pub struct Letters {
     room: RoomId,
     root: PeerId,
+    me: PeerId,
     sealer: Sealer,
     opener: Opener,
+    verifier: Verifier,
+    opened: Bucket,
+    /// Envelopes by the rendezvous, by author as the rendezvous names it.
+    opened_each: Buckets<AUTHORS_MAX>,
+    /// Envelopes by linked peers, by the peer that handed them over: the author's name isn't proven before.
+    carried_each: Buckets<AUTHORS_MAX>,
 }
 
 /// Result of reading bytes from another peer.
 #[derive(Debug)]
 #[expect(clippy::large_enum_variant, reason = "there is one at a time, for a moment")]
 pub enum Letter {
-    /// A message with valid signatures, and its author.
-    Message(PeerId, Verified<Message>),
-    /// A message of an unknown variant, an expired statement, or a useless envelope: no peer's violation.
+    /// A message with valid signatures.
+    Message {
+        /// The author.
+        from: PeerId,
+        /// Transport by which it came.
+        via: Via,
+        /// The message.
+        message: Verified<Message>,
+    },
+    /// A message of an unknown variant or of nobody's business, an expired statement, or a useless envelope: no peer's
+    /// violation.
     Nothing,
-    /// The sender violated the protocol.
+    /// This peer, the author, violated the protocol. Whoever carried its envelope can't have seen it.
     Bad(PeerId),
 }
 
 impl Letters {
-    /// Returns the letters of a peer in the room that `root` founded.
-    pub fn new(room: RoomId, root: PeerId, sealer: Sealer, opener: Opener) -> Letters {
-        Letters { room, root, sealer, opener }
+    /// Returns the letters of the peer `me` in the room that `root` founded.
+    pub fn new(room: RoomId, root: PeerId, me: PeerId, sealer: Sealer, opener: Opener) -> Letters {
+        Letters {
+            room,
+            root,
+            me,
+            sealer,
+            opener,
+            verifier: Verifier::new(VERIFIED_SLOTS),
+            opened: Bucket::new(ENVELOPES, Time(0)),
+            opened_each: Buckets::new(ENVELOPES_EACH),
+            carried_each: Buckets::new(ENVELOPES_EACH),
+        }
     }
 
     /// Seals a message for a peer, or for the host (`None`). `nonce` must be random. Returns `None` for a message
@@ -45,10 +86,38 @@ impl Letters {
         sealed.inspect_err(|error| tracing::warn!("a message could not be sealed: {error}")).ok()
     }
 
-    /// Opens an envelope, and verifies its message.
-    pub fn open(&mut self, envelope: &[u8], now_us: u64) -> Letter {
+    /// Opens an envelope that the rendezvous delivered in the name of `from`, and verifies its message. `may_say` tells
+    /// whether an author may say such a thing.
+    pub fn open(
+        &mut self,
+        from: PeerId,
+        envelope: &[u8],
+        now_us: u64,
+        may_say: impl Fn(&PeerId, &Via, &Message) -> bool,
+    ) -> Letter {
+        let is_in_time = self.opened_each.take(Time(now_us), from, cost(envelope));
+        self.unseal(from, envelope, Via::Signal, is_in_time, (now_us, &may_say))
+    }
+
+    fn unseal(
+        &mut self,
+        from: PeerId,
+        envelope: &[u8],
+        via: Via,
+        is_in_time: bool,
+        (now_us, may_say): (u64, &impl Fn(&PeerId, &Via, &Message) -> bool),
+    ) -> Letter {
+        if !is_in_time || !self.opened.take(Time(now_us), cost(envelope)) {
+            tracing::debug!(peer = ?from, "an envelope is beyond what is opened");
+            return Letter::Nothing;
+        }
         match self.opener.open(envelope, now_us / 1_000_000) {
-            Ok(opened) => self.read(opened.sender, &opened.message, now_us),
+            // the name outside was not signed
+            Ok(opened) if opened.sender != from => Letter::Nothing,
+            Ok(opened) => match Message::from_bytes(&opened.message) {
+                Ok(Message::Relay(_)) => Letter::Bad(from), // an envelope in an envelope
+                message => self.check(from, via, message, now_us, may_say),
+            },
             Err(SealError::Signature(_)) => Letter::Nothing, // the true author is unknown
             Err(error) => {
                 tracing::debug!("an envelope is of no use: {error}");
@@ -57,18 +126,50 @@ impl Letters {
         }
     }
 
-    /// Decodes and verifies a message of that author.
-    pub fn read(&self, from: PeerId, bytes: &[u8], now_us: u64) -> Letter {
+    /// Decodes and verifies a message that came on the link with `from`. If it is an envelope for this peer, its
+    /// contents and their author are returned.
+    pub fn read(
+        &mut self,
+        from: PeerId,
+        bytes: &[u8],
+        now_us: u64,
+        may_say: impl Fn(&PeerId, &Via, &Message) -> bool,
+    ) -> Letter {
         match Message::from_bytes(bytes) {
-            Ok(message) => match message.verify(&self.room, &self.root, now_us / 1_000_000) {
-                Ok(message) => Letter::Message(from, message),
-                // a statement of another peer that the author forwarded may simply be old
-                Err(SealError::Expired) => Letter::Nothing,
-                Err(error) => {
-                    tracing::warn!(peer = ?from, "a signed statement does not hold: {error}");
-                    Letter::Bad(from)
+            Ok(Message::Relay(relay)) if relay.to == self.me => {
+                if !relay.may_come_from(&from) {
+                    return Letter::Nothing;
                 }
-            },
+                let Relay { from: author, route, sealed, .. } = relay;
+                let is_in_time = self.carried_each.take(Time(now_us), from, cost(&sealed));
+                self.unseal(author, &sealed, Via::Mesh(route), is_in_time, (now_us, &may_say))
+            }
+            message => self.check(from, Via::Link, message, now_us, &may_say),
+        }
+    }
+
+    fn check(
+        &mut self,
+        from: PeerId,
+        via: Via,
+        message: Result<Message, MessageError>,
+        now_us: u64,
+        may_say: &impl Fn(&PeerId, &Via, &Message) -> bool,
+    ) -> Letter {
+        match message {
+            Ok(message) if !may_say(&from, &via, &message) => Letter::Nothing,
+            Ok(message) => {
+                let (room, root, unix_s) = (&self.room, &self.root, now_us / 1_000_000);
+                match message.verify_with(&mut self.verifier, room, root, unix_s) {
+                    Ok(message) => Letter::Message { from, via, message },
+                    // a statement of another peer that the author forwarded may simply be old
+                    Err(SealError::Expired) => Letter::Nothing,
+                    Err(error) => {
+                        tracing::warn!(peer = ?from, "a signed statement does not hold: {error}");
+                        Letter::Bad(from)
+                    }
+                }
+            }
             Err(MessageError::Unknown(_)) => Letter::Nothing,
             Err(error) => {
                 tracing::warn!(peer = ?from, "{error}");
@@ -76,4 +177,21 @@ impl Letters {
             }
         }
     }
+
+    /// Returns the first message on a link with `other`, which proves that this peer is at its end.
+    pub fn prove_link(&self, other: &PeerId, fingerprints: &Fingerprints) -> Message {
+        Message::LinkProof(LinkProof::sign(self.sealer.keys(), &self.room, other, fingerprints))
+    }
+
+    /// Returns whether these bytes, the first message on a link, prove that `other` is at its other end.
+    pub fn is_link_proven(&self, other: &PeerId, fingerprints: &Fingerprints, bytes: &[u8]) -> bool {
+        match Message::from_bytes(bytes) {
+            Ok(Message::LinkProof(proof)) => proof.verify(&self.me, &self.room, other, fingerprints).is_ok(),
+            _ => false,
+        }
+    }
+}
+
+fn cost(envelope: &[u8]) -> u64 {
+    envelope.len() as u64 + ENVELOPE_OVERHEAD_BYTES
 }

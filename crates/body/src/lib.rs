@@ -19,6 +19,7 @@ mod arrivals;
 pub mod bench;
 mod between;
 mod body;
+mod budget;
 mod cache;
 mod carry;
 mod catch_up;

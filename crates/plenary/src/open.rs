@@ -1,5 +1,6 @@
 //! Opening and joining of rooms, up to the moment the driver runs.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -12,7 +13,9 @@ use plenary_proto::message::Consent;
 use plenary_proto::seal::{Invite, Keypair, Opener, RoomKey, RoomSecret, Sealer};
 use plenary_proto::{HostConfig, RoomConfig, RoomState, Time};
 use plenary_rtc::{Links, LinksConfig};
-use plenary_signal::{Rendezvous, RendezvousConfig, Signal, SignalError, WebsocketConfig, WebsocketSignal};
+use plenary_signal::{
+    Doors, Rendezvous, RendezvousConfig, Signal, SignalError, WebsocketConfig, WebsocketSignal,
+};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tracing::{Instrument, Span};
 
@@ -90,8 +93,11 @@ async fn host_as(me: Keypair, options: Options, host: HostOptions, span: Span) -
     let invite = invite.await?;
     let key = key_of(&invite, &options).await?;
     let signal: Arc<dyn Signal> = match &rendezvous {
-        Some(own) => Arc::new(own.attach_host(invite.room(), me.id()).map_err(SignalError::Refused)?),
-        None => Arc::new(websocket(&url, &me, Some(root.clone()), &invite, &options)?),
+        Some(own) => {
+            let doors = Doors::truncated([key.door().id()]);
+            Arc::new(own.attach_host(invite.room(), me.id(), doors).map_err(SignalError::Refused)?)
+        }
+        None => Arc::new(websocket(&url, &me, Some(root.clone()), &key, &options)?),
     };
     let life_us = u64::try_from(host.invite_life.as_micros()).unwrap_or(u64::MAX);
     let host = HostConfig {
@@ -114,7 +120,7 @@ async fn join_as(me: Keypair, invite: &Invite, options: Options, span: Span) -> 
     let key = key_of(invite, &options).await?;
     let hint = invite.hints().find(|hint| hint.starts_with("http"));
     let url = invite.rendezvous.as_deref().or(hint).ok_or(Error::NoRendezvous)?;
-    let signal = Arc::new(websocket(url, &me, None, invite, &options)?);
+    let signal = Arc::new(websocket(url, &me, None, &key, &options)?);
     open(Opening { me, invite: invite.clone(), key, host: None, signal, rendezvous: None, span }, options)
         .await
 }
@@ -134,6 +140,7 @@ async fn open(opening: Opening, mut options: Options) -> Result<Room, Error> {
     let letters = Letters::new(
         room,
         invite.root(),
+        id,
         Sealer::new(me.clone(), key.clone(), counter),
         Opener::new(id, key),
     );
@@ -181,6 +188,7 @@ async fn open(opening: Opening, mut options: Options) -> Result<Room, Error> {
         link_events,
         signal: Some(signal),
         letters,
+        unproven: BTreeMap::new(),
         publisher: None,
         requests: requested,
         events: events.clone(),
@@ -266,7 +274,7 @@ fn websocket(
     url: &str,
     me: &Keypair,
     root: Option<Keypair>,
-    invite: &Invite,
+    key: &RoomKey,
     options: &Options,
 ) -> Result<WebsocketSignal, SignalError> {
     let shaper = options.shaper.clone();
@@ -274,7 +282,7 @@ fn websocket(
         root,
         wrap: Some(Arc::new(move |stream| Box::new(shaper.tcp(stream)))),
         patience: options.patience,
-        ..WebsocketConfig::new(url, invite.room(), me.clone())
+        ..WebsocketConfig::new(url, key.room(), me.clone(), key.door())
     })
 }
 

@@ -8,13 +8,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::bounded::{Bound, List, Text};
+use crate::bucket::{Bucket, Buckets, Rate};
 use crate::config::HostConfig;
 use crate::floor::{Answer, Floor};
 use crate::id::PeerId;
 use crate::io::Event;
 use crate::message::{
-    Access, Entry, HEIRS_MAX, Join, Message, ProgramFormat, ProgramLayout, ProvenRoster, ROSTER_MAX, Refusal, Reign,
-    Reigns, Roster, SignedRefusal, SignedRoster, TITLE_LEN_MAX, first_epoch,
+    Access, Entry, HEIRS_MAX, Join, Message, ProgramFormat, ProgramLayout, ProvenRoster, ROSTER_MAX, Refusal,
+    Reign, Reigns, Roster, SignedRefusal, SignedRoster, TITLE_LEN_MAX, first_epoch,
 };
 use crate::mutation::Mutation;
 use crate::outbox::Note;
@@ -35,6 +36,15 @@ const AUDIENCE_GONE_US: u64 = 5 * SECOND;
 const REFUSAL_LIFE_S: u64 = 600;
 /// Interval at which the host checks for away peers. A guess.
 const LOOK_US: u64 = SECOND;
+
+/// `Join`s of one peer that are answered. Each may cost an answer of kilobytes, a signature, or a question to the
+/// application. The burst is a guess: a repetition, and a change of mind.
+const JOINS_EACH: Rate = Rate { per_s: 1, burst: 3 };
+/// `Join`s of all peers off stage that are answered: as many per second as a stand-in answers. The burst is a guess:
+/// more than the flash crowd of 300 that comes when a room opens.
+const JOINS: Rate = Rate { per_s: 32, burst: JOINERS_MAX as u64 };
+/// Maximum number of joiners that are counted one by one; beyond it those that asked least often are forgotten.
+const JOINERS_MAX: usize = 512;
 
 /// Settings in the roster, besides its entries.
 #[derive(Clone, Debug)]
@@ -69,6 +79,11 @@ pub(crate) struct Host {
     floor: Floor,
     /// Peers that left the stage but not the room: the next roster is sent to them too.
     stepped_down: BTreeSet<PeerId>,
+    /// `Join`s of peers off stage that may still be answered: of all, and of each.
+    joins: Bucket,
+    joins_each: Buckets<JOINERS_MAX>,
+    /// The same for each peer on stage, which strangers can't use up.
+    joins_on_stage: Buckets<ROSTER_MAX>,
 }
 
 impl Host {
@@ -138,6 +153,9 @@ impl Host {
             look_at: view.now + LOOK_US,
             floor: Floor::default(),
             stepped_down: BTreeSet::new(),
+            joins: Bucket::new(JOINS, view.now),
+            joins_each: Buckets::new(JOINS_EACH),
+            joins_on_stage: Buckets::new(JOINS_EACH),
         }
     }
 
@@ -158,8 +176,18 @@ impl Host {
         self.heard.insert(peer, now);
     }
 
-    /// Handles a `Join` from a new peer, or from a peer with other wishes than before.
+    /// Handles a `Join` from a new peer, or from a peer with other wishes than before. Beyond the limits there is no
+    /// answer: a joiner repeats its request.
     pub(crate) fn join(&mut self, view: &mut View<'_>, from: PeerId, join: &Join) {
+        let is_on_stage = self.entries.iter().any(|entry| entry.peer == from);
+        let is_in_time = if is_on_stage {
+            self.joins_on_stage.take(view.now, from, 1)
+        } else {
+            self.joins_each.take(view.now, from, 1) && self.joins.take(view.now, 1)
+        };
+        if !is_in_time {
+            return;
+        }
         if let Err(refusal) = self.admit(view, from, join) {
             let expires = view.unix_s() + REFUSAL_LIFE_S;
             let (room, epoch) = (&view.config.room, view.stage.epoch());
@@ -442,6 +470,8 @@ impl Host {
             Bound::new("roster entries at the host", self.entries.len(), ROSTER_MAX),
             Bound::new("last-heard times of stage peers", self.heard.len(), 2 * ROSTER_MAX),
             Bound::new("peers that recently left the stage", self.stepped_down.len(), ROSTER_MAX),
+            Bound::new("peers off stage with recent `Join`s", self.joins_each.len(), JOINERS_MAX),
+            Bound::new("peers on stage with recent `Join`s", self.joins_on_stage.len(), ROSTER_MAX),
         ];
         own.into_iter().chain(self.floor.bounds())
     }

@@ -24,8 +24,15 @@ fn every_variant_keeps_its_golden_bytes() {
     for (name, heartbeat) in heartbeats() {
         writeln!(text, "{name} {}", data_encoding::HEXLOWER.encode(&heartbeat.to_bytes())).unwrap();
     }
-    let invite =
-        Invite::create(&key(1), (0, RoomSecret([7; 16])), Some("tulip"), true, None, &["ws://a.example"], NOW);
+    let invite = Invite::create(
+        &key(1),
+        (0, RoomSecret([7; 16])),
+        Some("tulip"),
+        true,
+        None,
+        &["ws://a.example"],
+        NOW,
+    );
     writeln!(text, "invite {invite}").unwrap();
     let mut sealer = Sealer::new(key(2), invite.key(Some("tulip")).unwrap(), 99);
     let envelope = sealer.seal(Some(key(3).id()), &Message::Leave.to_bytes(), NOW, [8; 24]).unwrap();
@@ -92,6 +99,19 @@ fn every_variant_is_in_the_samples_and_reads_back() {
     assert_eq!(Message::from_bytes(&later), Err(MessageError::Unknown(samples().len() as u32)));
     later[0] = 9;
     assert_eq!(Message::from_bytes(&later), Err(MessageError::Version(9)));
+}
+
+#[test]
+fn the_first_bytes_of_a_message_tell_its_budget() {
+    for message in samples() {
+        let expected = match message {
+            Message::Relay(_) => Budgeted::Carried,
+            Message::Data(_) => Budgeted::Data,
+            _ => Budgeted::Control,
+        };
+        assert_eq!(Message::budget_of(&message.to_bytes()), expected, "{}", variant(&message));
+    }
+    assert_eq!(Message::budget_of(b""), Budgeted::Control);
 }
 
 #[test]

@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use plenary_proto::bounded::{List, Text};
 use plenary_proto::message::{
-    Access, Admit, Aggregate, Attach, Consent, Decided, ElectionReason, Entry, LinkKind, Message, Outcome, Path,
-    Place, ProgramFormat, Purpose, Roster, SignedRoster, Whereabouts,
+    Access, Admit, Aggregate, Attach, Consent, Decided, ElectionReason, Entry, LinkKind, Message, Muted, Outcome,
+    Path, Place, ProgramFormat, Purpose, Roster, SignedRoster, Whereabouts,
 };
 use plenary_proto::seal::{Keypair, Signed, Verified};
 use plenary_proto::time::{MS, SECOND};
@@ -110,6 +110,8 @@ fn signed_roster(room: &RoomId) -> SignedRoster {
         mixes: place >= SPEAKERS,
         away: false,
         index: place.min(SPEAKERS),
+        votes: true,
+        muted: Muted::default(),
     };
     let roster = Roster {
         host: stage_key(0).id(),

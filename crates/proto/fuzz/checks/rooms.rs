@@ -15,8 +15,8 @@ use std::collections::VecDeque;
 
 use plenary_proto::bounded::{List, Text};
 use plenary_proto::message::{
-    Access,
-    Answer, CodecSource, Consent, Description, LinkKind, Message, Offer, ProgramFormat, Setup, VideoRequest,
+    Access, Answer, CodecSource, Consent, Description, LinkKind, Message, Offer, ProgramFormat, Setup,
+    VideoRequest,
 };
 use plenary_proto::{
     Address, Command, Event, HostConfig, Input, MixRole, Output, PeerId, RoomConfig, RoomState, StreamKind,
@@ -293,7 +293,7 @@ impl Room {
             Output::Relay { to, route, message, .. } => {
                 self.send(to, Parcel::Message { from: me, via: Via::Mesh(route), message });
             }
-            Output::Offer(peer, kind) | Output::Answer(peer, Offer { kind, .. }) => {
+            Output::Offer(peer, kind) | Output::Answer { peer, offer: Offer { kind, .. }, .. } => {
                 let description = description(at, &peer);
                 self.send(me, Parcel::Input(Input::Described { peer, kind, description }));
             }

@@ -2,10 +2,11 @@
 
 mod messages;
 mod notes;
+mod permission;
 
 use std::collections::BTreeMap;
 
-use self::messages::{VIOLATIONS_KEPT, VIOLATIONS_MAX};
+use self::messages::{VIOLATIONS_KEPT, Violations};
 use crate::anti_entropy::AntiEntropy;
 use crate::audience::TreePosition;
 use crate::bounded::Bound;
@@ -18,7 +19,7 @@ use crate::io::{Address, Command, Event, Input, Output, Verdict, Via};
 use crate::links::LinkTable;
 use crate::mandate::Mandate;
 use crate::membership::Membership;
-use crate::message::{Consent, Delivery, LinkKind, Message, Offer, Path};
+use crate::message::{Consent, Delivery, Message, Path};
 use crate::mixing::Mixing;
 use crate::mutation::Mutation;
 use crate::outbox::{Item, Outbox};
@@ -56,8 +57,7 @@ pub struct RoomState {
     broadcast: Broadcast,
     solo: Solo,
     uplink: Uplink,
-    offers: BTreeMap<(PeerId, LinkKind), Offer>,
-    violations: BTreeMap<PeerId, u32>,
+    violations: BTreeMap<PeerId, Violations>,
     leaving: Option<Time>,
     left: bool,
     /// Earliest timeout of all machines. Computed once per input, since callers read it more often.
@@ -175,7 +175,6 @@ impl RoomState {
             broadcast: Broadcast::default(),
             solo: Solo::default(),
             uplink: Uplink::default(),
-            offers: BTreeMap::new(),
             violations: BTreeMap::new(),
             leaving: None,
             left: false,
@@ -200,7 +199,7 @@ impl RoomState {
                 }
             }
             Input::Message { from, via, message } => {
-                if self.violations.get(&from).is_none_or(|count| *count < VIOLATIONS_MAX) {
+                if self.may_say(&from, &via, &message) {
                     if let Via::Mesh(route) = &via {
                         self.router.came_by(self.shared.now, from, route);
                     }
@@ -214,10 +213,7 @@ impl RoomState {
             }
             Input::Undeliverable(None) => {}
             Input::Described { peer, kind, description } => {
-                let offered = self.offers.remove(&(peer, kind));
-                let offered =
-                    offered.map(|offer| (offer.description.ufrag.to_string(), offer.description.fingerprint));
-                self.shared.links.described(&mut self.shared.out, peer, kind, description, offered);
+                self.shared.links.described(&mut self.shared.out, peer, kind, description);
             }
             Input::LinkUp(peer, kind) => {
                 self.heard(peer);
@@ -271,6 +267,7 @@ impl RoomState {
             Input::Warm => self.mixing.warm(&mut self.shared.view()),
             Input::Started(spec) => self.mixing.started(&mut self.shared.view(), &spec),
             Input::Misbehaved(peer) => self.misbehaved(peer),
+            Input::Flooded(peer) => self.flooded(peer),
             Input::Command(command) => self.command(command),
         }
         self.settle();
@@ -546,10 +543,7 @@ impl RoomState {
     /// Returns the fill levels of all lists and maps. None grows with the audience, with time, or by what
     /// peers send.
     pub fn bounds(&self) -> impl Iterator<Item = Bound> {
-        let own = [
-            Bound::new("offers", self.offers.len(), crate::links::LINKS_MAX),
-            Bound::new("peers' violations", self.violations.len(), VIOLATIONS_KEPT),
-        ];
+        let own = [Bound::new("peers' violations", self.violations.len(), VIOLATIONS_KEPT)];
         let bounds = own.into_iter().chain(self.shared.links.bounds()).chain(self.router.bounds());
         let bounds = bounds.chain(self.shared.stage.bounds()).chain(self.shared.mandate.bounds());
         let bounds = bounds.chain(self.membership.bounds()).chain(self.probe.bounds());

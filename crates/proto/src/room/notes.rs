@@ -178,15 +178,16 @@ impl RoomState {
     /// Sends the current state to a peer: one newly linked, which may have missed news, or one on stage with
     /// an older or diverging digest.
     pub(super) fn send_state(&mut self, peer: PeerId) {
+        if let Some(roster) = self.shared.stage.signed() {
+            self.shared.out.send(peer, Message::Roster(roster.clone()));
+        }
+        // after the roster, by which the other end knows that it may believe this peer
         let view = self.shared.view();
         if let Some(stands) = self.broadcast.stands(&view) {
             view.out.send(peer, stands);
         }
         if view.on_stage() {
             self.broadcast.begin(view.now);
-        }
-        if let Some(roster) = self.shared.stage.signed() {
-            self.shared.out.send(peer, Message::Roster(roster.clone()));
         }
         if let Some(under) = self.shared.mandate.under_before(self.shared.stage.epoch()) {
             self.shared.out.send(peer, Message::Roster(under.clone()));

@@ -49,6 +49,13 @@ impl RoomKey {
         self.room
     }
 
+    /// Returns the key pair by which a holder of the invite proves to a rendezvous that it is one. The rendezvous knows
+    /// the public key only, and can't derive this key from it.
+    pub fn door(&self) -> Keypair {
+        let seed = Zeroizing::new(blake3::derive_key("plenary 1 rendezvous door", &*self.key));
+        Keypair::from_seed(&seed)
+    }
+
     fn cipher(&self) -> XChaCha20Poly1305 {
         XChaCha20Poly1305::new((&*self.key).into())
     }
@@ -98,6 +105,11 @@ impl Sealer {
     /// has used; the seconds since 1970, shifted left by 20, serve well.
     pub fn new(me: Keypair, key: RoomKey, counter_start: u64) -> Sealer {
         Sealer { me, key, counter: counter_start }
+    }
+
+    /// Returns the keys of the peer whose messages these are.
+    pub fn keys(&self) -> &Keypair {
+        &self.me
     }
 
     /// Seals the bytes of a message. `nonce` must be random; `recipient` is `None` when any member may read

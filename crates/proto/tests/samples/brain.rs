@@ -50,7 +50,17 @@ pub(crate) fn consenting() -> RoomConfig {
 
 fn entry(seed: u8, speaks: bool, mixes: bool) -> Entry {
     let name = Text::truncated("Ada");
-    Entry { peer: key(seed).id(), name, speaks, views: false, mixes, away: false, index: seed, votes: true, muted: Muted::default() }
+    Entry {
+        peer: key(seed).id(),
+        name,
+        speaks,
+        views: false,
+        mixes,
+        away: false,
+        index: seed,
+        votes: true,
+        muted: Muted::default(),
+    }
 }
 
 /// Returns the roster entry of a peer that speaks and doesn't consent to mix.

@@ -172,7 +172,13 @@ pub(crate) fn samples() -> Vec<Message> {
     let spec =
         StreamSpec { maker: key(3).id(), kind: StreamKind::Program, rank: RANK, rung: 0, start: [1; 8] };
     vec![
-        Message::Join(Join { name: Text::truncated("Zoë"), speaks: true, views: true, mixes: false, muted: Muted::default() }),
+        Message::Join(Join {
+            name: Text::truncated("Zoë"),
+            speaks: true,
+            views: true,
+            mixes: false,
+            muted: Muted::default(),
+        }),
         Message::Admit(Box::new(Admit {
             roster: roster(),
             under: Some(roster()),
@@ -309,5 +315,11 @@ pub(crate) fn samples() -> Vec<Message> {
         }),
         Message::SoloWanted { speaker: Some(key(2).id()) },
         Message::Solo { speaker: key(2).id(), comes: true },
+        Message::LinkProof(LinkProof::sign(
+            &key(2),
+            &room(),
+            &key(3).id(),
+            &Fingerprints { own: [6; 32], other: [7; 32] },
+        )),
     ]
 }
