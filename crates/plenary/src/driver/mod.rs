@@ -57,8 +57,8 @@ pub(crate) struct Driver {
     pub(crate) link_events: LinkEvents,
     pub(crate) signal: Option<Arc<dyn Signal>>,
     pub(crate) letters: Letters,
-    /// Links whose other end has not proven yet who it is.
-    pub(crate) unproven: BTreeMap<LinkId, Fingerprints>,
+    /// Open links whose other end has not proven who it is; `None` for one that has failed to, until its end.
+    pub(crate) unproven: BTreeMap<LinkId, Option<Fingerprints>>,
     pub(crate) publisher: Option<Publisher>,
     pub(crate) requests: mpsc::Receiver<Request>,
     pub(crate) events: broadcast::Sender<RoomEvent>,
@@ -340,7 +340,7 @@ impl Driver {
         let Some((peer, _)) = self.flow.read(|body| body.link_of(link)) else { return };
         let message = self.letters.prove_link(&peer, &fingerprints);
         self.flow.send(Out::Control { link, message: Box::new(message) });
-        self.unproven.insert(link, fingerprints);
+        self.unproven.insert(link, Some(fingerprints));
     }
 
     /// Handles the first control message on a link: without the other end's proof the link is closed.
@@ -351,8 +351,10 @@ impl Driver {
             *more == 0 && self.letters.is_link_proven(&peer, fingerprints, message)
         });
         if is_proven {
+            self.unproven.remove(&link);
             self.input(In::LinkUp(link));
         } else {
+            self.unproven.insert(link, None);
             tracing::warn!(?peer, "a link was closed: its other end doesn't prove who it is");
             self.flow.send(Out::Close { link });
         }
@@ -360,9 +362,8 @@ impl Driver {
 
     fn received(&mut self, link: LinkId, channel: Channel, bytes: &Bytes) {
         if let Some(fingerprints) = self.unproven.get(&link).copied() {
-            // heartbeats may overtake the proof, and are lost then
-            if channel == Channel::Control {
-                self.unproven.remove(&link);
+            // heartbeats may overtake the proof, and are lost then; what follows a failed proof counts for nothing
+            if let Some(fingerprints) = fingerprints.filter(|_| channel == Channel::Control) {
                 self.proven(link, &fingerprints, bytes);
             }
             return;
