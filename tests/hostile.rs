@@ -2,14 +2,17 @@
 //! other peers don't notice.
 
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use crate::hostile_peer::HostilePeer;
-use crate::running::{Running, last_picture_s, wait_until};
+use crate::running::{Running, last_picture_s, picture_times_s, wait_until};
 use bytes::Bytes;
 use futures::{SinkExt as _, StreamExt as _};
-use plenary_proto::PeerId;
-use plenary_proto::message::{MESSAGE_LEN_MAX, PIECE_LEN_MAX};
+use plenary_proto::bounded::List;
+use plenary_proto::message::{Heartbeat, MESSAGE_LEN_MAX, Message as Control, PIECE_LEN_MAX};
 use plenary_proto::seal::Invite;
+use plenary_proto::{PeerId, ShortId};
 use plenary_signal::SIGNAL_PATH;
 use tempfile::TempDir;
 use tokio::net::TcpStream;
@@ -106,6 +109,89 @@ fn a_peer_that_writes_garbage_is_dropped_after_its_limit_and_the_room_goes_on() 
         });
         room.goes_on(&format!("after {what}"));
     }
+    room.ends_well();
+}
+
+#[test]
+fn a_peer_that_does_not_prove_who_it_is_gets_no_link() {
+    let room = Room::open();
+    let invite: Invite = room.invite.parse().unwrap();
+    let other_end = Runtime::new().unwrap().block_on(HostilePeer::join_unproven(&invite));
+    let said = "its other end doesn't prove who it is";
+    room.process_of(other_end).stderr.wait("closed link", |line| line.contains(said).then_some(()));
+    room.goes_on("after a link without a proof");
+    room.ends_well();
+}
+
+/// Memory of a process that is in use, in KiB.
+fn resident_kib(process: &Running) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", process.id())).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().trim_end_matches("kB").trim().parse().unwrap()
+}
+
+/// Ten seconds of floods: each guest is dropped, and the next one comes. Run with `--nocapture` for the figures.
+#[test]
+#[ignore = "measures for ten seconds; nightly"]
+fn guests_that_flood_for_ten_seconds_are_dropped_in_two_and_delay_nobody() {
+    const FLOOD: Duration = Duration::from_secs(10);
+    const FPS: f64 = 15.0;
+    let room = Room::open();
+    let invite: Invite = room.invite.parse().unwrap();
+    let full = Control::Lacking { term: 1, reports: List::default(), claims: List::default() }.to_bytes();
+    let long = Control::PathIs(List::truncated([ShortId([7; 8]); 16])).to_bytes();
+    let unknown = [&full[..1], &[99, 0], &[7; 90_000]].concat();
+    let ping = Heartbeat::Ping { sent_us: 1 }.to_bytes();
+    room.goes_on("with a calm beginning");
+    let pictures_before = picture_times_s(&room.recording()).len();
+    let (resident, most) = (resident_kib(&room.host), AtomicU64::new(0));
+    let is_over = AtomicBool::new(false);
+    let (dropped, pings) = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !is_over.load(Ordering::Relaxed) {
+                most.fetch_max(resident_kib(&room.host), Ordering::Relaxed);
+                std::thread::sleep(Duration::from_millis(50));
+            }
+        });
+        let both = Runtime::new().unwrap().block_on(async {
+            let mut observer = HostilePeer::join(&invite).await;
+            let flooding = async {
+                let begun = Instant::now();
+                let (mut dropped, mut kinds) = (Vec::new(), [&full, &long, &unknown].into_iter().cycle());
+                while begun.elapsed() < FLOOD {
+                    let mut peer = HostilePeer::join(&invite).await;
+                    let link = peer.link();
+                    dropped.push(peer.flood(link, kinds.next().unwrap(), &ping).await);
+                }
+                dropped
+            };
+            let link = observer.link();
+            tokio::join!(flooding, observer.pings_for(link, FLOOD))
+        });
+        is_over.store(true, Ordering::Relaxed);
+        both
+    });
+    room.goes_on("after the floods");
+    let times = picture_times_s(&room.recording());
+    let during = &times[pictures_before..];
+    let expected = (during[during.len() - 1] - during[0]) * FPS + 1.0;
+    let arrived_percent = 100.0 * during.len() as f64 / expected;
+    let p99 = pings[pings.len() * 99 / 100];
+    let slowest = dropped.iter().map(|(_, time)| *time).max().unwrap();
+    let bytes: usize = dropped.iter().map(|(bytes, _)| bytes).sum();
+    let grown_kib = most.into_inner().saturating_sub(resident);
+    println!(
+        "{} guests, {bytes} bytes taken, each dropped within {slowest:.2?}; {arrived_percent:.2} % of {expected:.0} \
+         pictures; {} pings, p99 {p99:.1?}, longest {:.1?}; memory +{grown_kib} KiB",
+        dropped.len(),
+        pings.len(),
+        pings[pings.len() - 1],
+    );
+    assert!(slowest <= Duration::from_secs(2), "{slowest:?}");
+    assert!(arrived_percent >= 99.9, "{arrived_percent}");
+    assert!(p99 <= Duration::from_millis(50), "{p99:?}");
+    assert!(pings.len() >= 190, "{} of 200 pings were answered", pings.len());
+    assert!(grown_kib <= 32 << 10, "{grown_kib} KiB");
     room.ends_well();
 }
 

@@ -1,5 +1,5 @@
 //! Hostile peer: joins by the rules, with an ordinary brain and ordinary links, and then writes arbitrary
-//! bytes to the control channels of its links.
+//! bytes to the channels of its links. One that goes on by the rules serves as an observer.
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
@@ -8,7 +8,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use plenary_proto::bounded::Text;
-use plenary_proto::message::{Consent, LinkKind, Message, Pieces, Reassembly};
+use plenary_proto::message::{
+    Consent, Fingerprints, Heartbeat, LinkKind, LinkProof, Message, Pieces, Reassembly,
+};
 use plenary_proto::seal::{Invite, Keypair, Opener, Sealer, Verified};
 use plenary_proto::{Address, Input, Output, PeerId, RoomConfig, RoomId, RoomState, Time, Via};
 use plenary_rtc::{
@@ -33,7 +35,14 @@ impl PacketSink for Nowhere {
 /// Hostile peer; see the module.
 pub(crate) struct HostilePeer {
     brain: RoomState,
+    keys: Keypair,
     me: PeerId,
+    /// Links that are open, and whose other end has not proven who it is.
+    unproven: BTreeMap<LinkId, Fingerprints>,
+    /// Whether this peer proves who it is, or begins with another message.
+    proves: bool,
+    /// Round trips of its pings.
+    pongs: Vec<Duration>,
     room: RoomId,
     root: PeerId,
     sealer: Sealer,
@@ -51,10 +60,27 @@ pub(crate) struct HostilePeer {
 impl HostilePeer {
     /// Joins as a viewer, and runs until a link is up.
     pub(crate) async fn join(invite: &Invite) -> HostilePeer {
+        let mut peer = HostilePeer::come(invite, true);
+        peer.go_on_until("link", |peer| !peer.up.is_empty()).await;
+        peer
+    }
+
+    /// Joins as a viewer that doesn't prove who it is, and runs until a link has ended. Returns the peer at its other
+    /// end.
+    pub(crate) async fn join_unproven(invite: &Invite) -> PeerId {
+        let mut peer = HostilePeer::come(invite, false);
+        peer.go_on_until("end of its link", |peer| !peer.ended.is_empty()).await;
+        assert!(peer.up.is_empty(), "a link came up without a proof");
+        peer.other_end(peer.ended[0])
+    }
+
+    fn come(invite: &Invite, proves: bool) -> HostilePeer {
         let me = Keypair::from_seed(&random());
         let key = invite.key(None).unwrap();
         let url = invite.rendezvous.clone().unwrap();
-        let signal = WebsocketSignal::connect(WebsocketConfig::new(url, invite.room(), me.clone())).unwrap();
+        let signal =
+            WebsocketSignal::connect(WebsocketConfig::new(url, invite.room(), me.clone(), key.door()))
+                .unwrap();
         let (links, events) = Links::new(LinksConfig::default(), Arc::new(Nowhere)).unwrap();
         let config = RoomConfig {
             room: invite.room(),
@@ -70,9 +96,13 @@ impl HostilePeer {
             key: None,
             unix_s_at_zero: unix_s(),
         };
-        let mut peer = HostilePeer {
+        HostilePeer {
             brain: RoomState::new(me.clone(), config, u64::from_ne_bytes(random()), Time(0)),
+            keys: me.clone(),
             me: me.id(),
+            unproven: BTreeMap::new(),
+            proves,
+            pongs: Vec::new(),
             room: invite.room(),
             root: invite.root(),
             sealer: Sealer::new(me.clone(), key.clone(), unix_s() << 20),
@@ -85,9 +115,7 @@ impl HostilePeer {
             up: Vec::new(),
             ended: Vec::new(),
             begun: Instant::now(),
-        };
-        peer.go_on_until("link", |peer| !peer.up.is_empty()).await;
-        peer
+        }
     }
 
     /// Returns the peer's id.
@@ -119,6 +147,57 @@ impl HostilePeer {
         pieces.iter().for_each(|piece| self.write(link, piece));
         let len: usize = pieces.iter().map(Vec::len).sum();
         self.go_on_until("way out", |peer| sent(peer).is_none_or(|now| now >= before + len as u64)).await;
+    }
+
+    /// Writes messages to the control channel, and heartbeats, as fast as the other end takes them, until it has closed
+    /// the link. Returns the bytes, and how long it took.
+    pub(crate) async fn flood(
+        &mut self,
+        link: LinkId,
+        message: &[u8],
+        heartbeat: &[u8],
+    ) -> (usize, Duration) {
+        const WAITING_MAX: u64 = 512 << 10;
+        let (begun, mut bytes) = (Instant::now(), 0);
+        let pieces: Vec<_> = Pieces::of(message).collect();
+        let len: usize = pieces.iter().map(|piece| piece.len() + 64).sum();
+        let sent = |peer: &HostilePeer| peer.links.stats(link).map(|stats| stats.udp_bytes_sent);
+        let before = sent(self).unwrap_or_default();
+        while let Some(now) = sent(self) {
+            if now.saturating_sub(before) + WAITING_MAX > bytes as u64 {
+                for _ in 0..1 + (64 << 10) / len {
+                    pieces.iter().for_each(|piece| self.write(link, piece));
+                    bytes += len;
+                }
+            }
+            for _ in 0..32 {
+                let bytes = Bytes::copy_from_slice(heartbeat);
+                self.links.submit(Command::Send { link, channel: Channel::Heartbeat, bytes });
+            }
+            // by the rules meanwhile, so that nothing else ends the link
+            let _ = tokio::time::timeout(Duration::from_millis(1), self.step()).await;
+            assert!(begun.elapsed() < PATIENCE, "nobody minds");
+        }
+        (bytes, begun.elapsed())
+    }
+
+    /// Pings the other end of a link for this time; returns the round trips, in order of their length.
+    pub(crate) async fn pings_for(&mut self, link: LinkId, duration: Duration) -> Vec<Duration> {
+        self.pongs.clear();
+        let until = Instant::now() + duration;
+        let mut next = Instant::now();
+        while Instant::now() < until {
+            if next <= Instant::now() {
+                next += Duration::from_millis(50);
+                let ping = Heartbeat::Ping { sent_us: self.begun.elapsed().as_micros() as u64 };
+                let bytes = Bytes::from(ping.to_bytes());
+                self.links.submit(Command::Send { link, channel: Channel::Heartbeat, bytes });
+            }
+            let _ = tokio::time::timeout(Duration::from_millis(5), self.step()).await;
+        }
+        let mut pongs = std::mem::take(&mut self.pongs);
+        pongs.sort_unstable();
+        pongs
     }
 
     /// Runs by the rules until the other end has closed the link.
@@ -178,9 +257,14 @@ impl HostilePeer {
                 let link = self.open(peer, kind);
                 self.links.submit(Command::Offer { link, kind });
             }
-            Output::Answer(peer, offer) => {
+            Output::Answer { peer, offer, .. } => {
                 let link = self.open(peer, offer.kind);
-                self.links.submit(Command::Answer { link, kind: offer.kind, offer: offer.description });
+                self.links.submit(Command::Answer {
+                    link,
+                    kind: offer.kind,
+                    offer: offer.description,
+                    is_stranger: false,
+                });
             }
             Output::Accept(peer, answer) => {
                 let link = self.newest[&(peer, answer.kind)];
@@ -197,10 +281,31 @@ impl HostilePeer {
                 let (peer, kind, _) = self.of[&link];
                 self.input(Input::Described { peer, kind, description });
             }
-            Event::Connected { link } => {
+            Event::Connected { link, fingerprints } => {
+                let (peer, ..) = self.of[&link];
+                let proof = LinkProof::sign(&self.keys, &self.room, &peer, &fingerprints);
+                let first = if self.proves { Message::LinkProof(proof) } else { Message::Leave };
+                Pieces::of(&first.to_bytes()).for_each(|piece| self.write(link, &piece));
+                self.unproven.insert(link, fingerprints);
+            }
+            Event::Received { link, channel: Channel::Control, bytes }
+                if self.unproven.contains_key(&link) =>
+            {
                 let (peer, kind, _) = self.of[&link];
-                self.up.push(link);
-                self.input(Input::LinkUp(peer, kind));
+                let fingerprints = self.unproven.remove(&link).unwrap();
+                let Ok(Message::LinkProof(proof)) = Message::from_bytes(&bytes[1..]) else {
+                    panic!("another message came before the proof");
+                };
+                proof.verify(&self.me, &self.room, &peer, &fingerprints).expect("a proof holds");
+                if self.proves {
+                    self.up.push(link);
+                    self.input(Input::LinkUp(peer, kind));
+                }
+            }
+            Event::Received { channel: Channel::Heartbeat, bytes, .. } => {
+                if let Some(Heartbeat::Pong { sent_us, .. }) = Heartbeat::from_bytes(&bytes) {
+                    self.pongs.push(self.begun.elapsed().saturating_sub(Duration::from_micros(sent_us)));
+                }
             }
             Event::Received { link, channel: Channel::Control, bytes } => {
                 let (from, _, reassembly) = self.of.get_mut(&link).unwrap();

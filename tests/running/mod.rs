@@ -71,6 +71,11 @@ pub(crate) struct Running {
 }
 
 impl Running {
+    /// Returns the id of the process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Starts the process.
     pub(crate) fn start(args: &[&str]) -> Running {
         Running::start_with(args, "", &[])
@@ -170,6 +175,11 @@ pub(crate) fn time_rises(numbers: &[u32]) -> bool {
 /// Returns the time of the last picture in a recording that may still be growing; `None` before the first
 /// picture.
 pub(crate) fn last_picture_s(recording: &Path) -> Option<f64> {
+    picture_times_s(recording).into_iter().reduce(f64::max)
+}
+
+/// Times of a recording's pictures so far, in the order of the file.
+pub(crate) fn picture_times_s(recording: &Path) -> Vec<f64> {
     let mut command = Command::new("ffprobe");
     command.args([
         "-v",
@@ -183,5 +193,5 @@ pub(crate) fn last_picture_s(recording: &Path) -> Option<f64> {
     ]);
     let said = command.arg(recording).output().expect("ffprobe is installed").stdout;
     let said = String::from_utf8_lossy(&said);
-    said.lines().filter_map(|line| line.trim_end_matches(',').parse().ok()).reduce(f64::max)
+    said.lines().filter_map(|line| line.trim_end_matches(',').parse().ok()).collect()
 }

@@ -10,7 +10,7 @@ use plenary_proto::bounded::List;
 use plenary_proto::identity::MediaKind;
 use plenary_proto::message::{
     DATA_LEN_MAX, Delivery, Description, Entry, Head, Heartbeat, LinkKind, Message, Muted, Resume, Roster,
-    VideoRequest, path_hash,
+    VideoRequest, loose_from_bytes, path_hash,
 };
 use plenary_proto::packet::{LinkId, LinkStats, MediaPacket};
 use plenary_proto::seal::Verified;
@@ -19,13 +19,14 @@ use plenary_proto::{
 };
 
 use crate::between::Between;
+use crate::budget::Charged;
 use crate::codec_times::CodecTimes;
 use crate::heartbeats::Heartbeats;
 use crate::lag::{Load, Shedding, TICK_US};
 use crate::loss::SoundLoss;
 use crate::media::{Media, MediaConfig};
 use crate::mix::{MixFigures, OnDesk, Tenure};
-use crate::outs::{CaptureCommand, Notice, Outs};
+use crate::outs::{CaptureCommand, Notice, Out, Outs};
 use crate::rate::ProgramRate;
 use crate::solo::Solo;
 use crate::stats::{FrameSeen, ReceptionStats};
@@ -140,6 +141,9 @@ pub struct BodyConfig {
 /// Interval at which [`Body::tick`] is to be called.
 pub const TICK: Duration = Duration::from_micros(TICK_US);
 
+/// Maximum number of notices that a tick gives again. A guess: a peer asks few others to feed it, and starts few streams.
+const REPEATED_MAX: usize = 64;
+
 /// One peer of one room. Each call states the time of the peer's clock, in microseconds.
 pub struct Body {
     pub(crate) me: PeerId,
@@ -166,6 +170,8 @@ pub struct Body {
     pub(crate) requested: Option<VideoRequest>,
     pub(crate) mode: Mode,
     pub(crate) mode_since_us: u64,
+    /// Notices that the next tick gives again.
+    pub(crate) repeated: Vec<Notice>,
     /// Number of parents so far.
     pub(crate) parents_had: u32,
     /// Time of the next adaptation to the links.
@@ -201,6 +207,7 @@ impl Body {
             requested: None,
             mode: Mode::default(),
             mode_since_us: 0,
+            repeated: Vec::new(),
             parents_had: 0,
             adapt_us: 0,
             count_us: 0,
@@ -280,6 +287,13 @@ impl Body {
             }
             In::Notice(Notice::Started(spec)) => self.input(now_us, Input::Started(spec), outs),
             In::Brain(input) => self.input(now_us, *input, outs),
+        }
+    }
+
+    /// Takes a notice back for which the shell has no room: the next [`tick`](Body::tick) gives it again.
+    pub fn repeat(&mut self, notice: Notice) {
+        if self.repeated.len() < REPEATED_MAX && !self.repeated.contains(&notice) {
+            self.repeated.push(notice);
         }
     }
 
@@ -374,7 +388,11 @@ impl Body {
         let (peer, _) = self.media.links.of(link)?;
         self.media.arrived(peer, now_us);
         match self.media.links.reassembly(link)?.push(bytes) {
-            Ok(message) => message.map(|message| (peer, message)),
+            Ok(None) => None,
+            Ok(Some(message)) => {
+                self.charge(now_us, link, &message, outs);
+                Some((peer, message))
+            }
             Err(_) => {
                 self.input(now_us, Input::Misbehaved(peer), outs);
                 None
@@ -382,23 +400,67 @@ impl Body {
         }
     }
 
+    /// Charges a message to the budgets of its link.
+    fn charge(&mut self, now_us: u64, link: LinkId, message: &[u8], outs: &mut Outs) {
+        let Some((peer, _)) = self.media.links.of(link) else { return };
+        let (stage, now) = (self.stage(), self.time(now_us));
+        let on = (stage.iter().any(|entry| entry.peer == peer), stage.len());
+        let Some(budget) = self.media.links.budget(link) else { return };
+        let charged = budget.message(now, Message::budget_of(message), message.len(), on);
+        self.hold(now_us, link, charged, outs);
+    }
+
+    /// Pauses or ends a link that is over its budget.
+    fn hold(&mut self, now_us: u64, link: LinkId, charged: Charged, outs: &mut Outs) {
+        match charged {
+            Charged::Within => {}
+            Charged::Pause(pause_us) => outs.sends.push(Out::Pause { link, pause_us }),
+            Charged::Over => {
+                if let Some((peer, _)) = self.media.links.of(link) {
+                    self.input(now_us, Input::Flooded(peer), outs);
+                }
+            }
+        }
+    }
+
     /// Notes the arrival of a message on a link's control channel that reaches this peer in one piece, as a simulator
     /// delivers it. Returns its author: the caller then passes the message to [`Body::handle`] as [`In::Message`].
-    pub fn control_arrived(&mut self, now_us: u64, link: LinkId) -> Option<PeerId> {
+    pub fn control_arrived(
+        &mut self,
+        now_us: u64,
+        link: LinkId,
+        message: &[u8],
+        outs: &mut Outs,
+    ) -> Option<PeerId> {
         let (peer, _) = self.media.links.of(link)?;
         self.media.arrived(peer, now_us);
+        self.charge(now_us, link, message, outs);
         Some(peer)
     }
 
-    /// Notes the arrival of bytes on a link's heartbeat channel. Returns the sender, if heartbeats belong on that link:
-    /// the bytes are a loose message of that author, or a [`heartbeat`](Body::heartbeat).
-    pub fn heartbeat_arrived(&mut self, now_us: u64, link: LinkId, outs: &mut Outs) -> Option<PeerId> {
+    /// Notes the arrival of bytes on a link's heartbeat channel. Returns the sender, if heartbeats belong on that link,
+    /// and the bytes are within its budget: they are a loose message of that author, or a
+    /// [`heartbeat`](Body::heartbeat).
+    pub fn heartbeat_arrived(
+        &mut self,
+        now_us: u64,
+        link: LinkId,
+        bytes: &[u8],
+        outs: &mut Outs,
+    ) -> Option<PeerId> {
         let (peer, kind) = self.media.links.of(link)?;
         self.media.arrived(peer, now_us);
-        if kind == LinkKind::Peer {
+        if kind != LinkKind::Peer {
+            self.input(now_us, Input::Misbehaved(peer), outs);
+            return None;
+        }
+        if let Some(message) = loose_from_bytes(bytes) {
+            self.charge(now_us, link, message, outs);
             return Some(peer);
         }
-        self.input(now_us, Input::Misbehaved(peer), outs);
+        let now = self.time(now_us);
+        let Some(charged) = self.media.links.budget(link)?.beat(now, bytes.len()) else { return Some(peer) };
+        self.hold(now_us, link, charged, outs);
         None
     }
 
@@ -601,7 +663,7 @@ impl Body {
         if any && self.media.own_shares() != Some(sources.shares) {
             self.media.begin_own(sources.shares);
         }
-        self.media.set_sources([sources.picture, sources.sound]);
+        self.media.set_own_sources([sources.picture, sources.sound]);
         if any {
             self.begin_sources(now_us, outs);
         }

@@ -57,9 +57,9 @@ impl Body {
                 let link = self.open(peer, kind, outs);
                 outs.sends.push(Out::Offer { link, kind });
             }
-            Output::Answer(peer, offer) => {
+            Output::Answer { peer, offer, is_stranger } => {
                 let (kind, link) = (offer.kind, self.open(peer, offer.kind, outs));
-                outs.sends.push(Out::Answer { link, kind, offer: offer.description });
+                outs.sends.push(Out::Answer { link, kind, offer: offer.description, is_stranger });
             }
             Output::Accept(peer, answer) => {
                 if let Some(link) = self.media.links.newest(&peer, answer.kind) {

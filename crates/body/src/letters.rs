@@ -1,46 +1,65 @@
 //! Sealing and verification: messages that travel in envelopes, and the signatures in messages.
 //!
-//! These are the expensive operations, so they stand beside the body's state: a shell does them outside its lock.
-//!
-//! When the host makes a new invite, members pass its key on, and envelopes are sealed with it from then on. Envelopes under
-//! a replaced key count for [`OLD_KEY_US`] more. After that they only let members in that were away meanwhile, which show
-//! their ticket.
+//! These are the expensive operations, so they stand beside the body's state: a shell does them outside its lock. Before
+//! a signature is verified, the brain says whether the author may say such a thing at all
+//! ([`RoomState::may_say`](plenary_proto::RoomState::may_say)), and a signature that was verified before isn't verified
+//! again.
 
-use std::collections::BTreeMap;
+use plenary_proto::bucket::{Bucket, Buckets, Rate};
+use plenary_proto::message::{
+    Fingerprints, GenerationKey, LinkProof, MESSAGE_VERSION, Message, MessageError, Relay,
+};
+use plenary_proto::seal::{NONCE_LEN, Opener, RoomKey, SealError, Sealer, Verified, Verifier};
+use plenary_proto::{PeerId, RoomId, Time, Via};
 
-use plenary_proto::message::{GenerationKey, Join, MESSAGE_VERSION, Message, MessageError};
-use plenary_proto::seal::{NONCE_LEN, Opener, RoomKey, SealError, Sealer, Verified};
-use plenary_proto::{PeerId, RoomId};
+use crate::generations::{Counts, Generations};
 
-/// Time for which all envelopes under a replaced key count. A guess: the new key has passed all links by then.
-const OLD_KEY_US: u64 = 10_000_000;
-/// Maximum peers that are known to have an older key. Past it the oldest is forgotten.
-const BEHIND_MAX: usize = 256;
+/// Number of verified signatures that are remembered, 32 bytes each: the reports, claims and votes of ten elections of a
+/// stage of 64.
+const VERIFIED_SLOTS: usize = 4096;
+/// Bytes of one peer's envelopes that are opened. The same budget as that of a link's control messages.
+const ENVELOPES_EACH: Rate = Rate { per_s: 64 * 1024, burst: 256 * 1024 };
+/// Bytes of all peers' envelopes that are opened, since ids cost nothing. A guess: what a thousand newcomers send.
+const ENVELOPES: Rate = Rate { per_s: 1 << 20, burst: 4 << 20 };
+/// Bytes counted per envelope beside its length: its opening takes as long as the verification of a signature.
+const ENVELOPE_OVERHEAD_BYTES: u64 = 512;
 /// Minimum interval at which peers of another version are told so.
 const NOTICE_US: u64 = 1_000_000;
 /// Version of a notice, which all versions read: `00`, and the version that its sender speaks.
 const NOTICE: u8 = 0;
+/// Maximum number of peers whose envelopes are counted one by one.
+const AUTHORS_MAX: usize = 256;
 
 /// Seals and opens envelopes of one peer in one room.
 pub struct Letters {
     room: RoomId,
     root: PeerId,
+    me: PeerId,
     sealer: Sealer,
     opener: Opener,
-    /// Newest generation of the invite, and when its key came.
-    generation: u16,
-    renewed_us: Option<u64>,
-    /// Peers that sealed their last envelope with an older key, and when.
-    behind: BTreeMap<PeerId, (u16, u64)>,
+    verifier: Verifier,
+    generations: Generations,
     notice_us: Option<u64>,
+    opened: Bucket,
+    /// Envelopes by the rendezvous, by author as the rendezvous names it.
+    opened_each: Buckets<AUTHORS_MAX>,
+    /// Envelopes by linked peers, by the peer that handed them over: the author's name isn't proven before.
+    carried_each: Buckets<AUTHORS_MAX>,
 }
 
 /// Result of reading bytes from another peer.
 #[derive(Debug)]
 #[expect(clippy::large_enum_variant, reason = "there is one at a time, for a moment")]
 pub enum Letter {
-    /// A message with valid signatures, and its author.
-    Message(PeerId, Verified<Message>),
+    /// A message with valid signatures.
+    Message {
+        /// The author.
+        from: PeerId,
+        /// Transport by which it came.
+        via: Via,
+        /// The message.
+        message: Verified<Message>,
+    },
     /// A peer without a ticket asks to join by an invite that has been replaced.
     OldInvite(PeerId),
     /// The peer speaks another version of the protocol. `is_notice`: it has read this peer's version itself.
@@ -52,26 +71,38 @@ pub enum Letter {
         /// Whether it told so in answer to a message of this peer.
         is_notice: bool,
     },
-    /// A message of an unknown variant, an expired statement, or a useless envelope: no peer's violation.
-    Nothing,
     /// An envelope whose sender's clock differs from this machine's by more than five minutes.
     OtherClock,
-    /// The sender violated the protocol.
+    /// A message of an unknown variant or of nobody's business, an expired statement, or a useless envelope: no peer's
+    /// violation.
+    Nothing,
+    /// This peer, the author, violated the protocol. Whoever carried its envelope can't have seen it.
     Bad(PeerId),
 }
 
 impl Letters {
-    /// Returns the letters of a peer in the room that `root` founded.
-    pub fn new(room: RoomId, root: PeerId, generation: u16, sealer: Sealer, opener: Opener) -> Letters {
-        let (renewed_us, behind, notice_us) = (None, BTreeMap::new(), None);
-        Letters { room, root, sealer, opener, generation, renewed_us, behind, notice_us }
+    /// Returns the letters of the peer `me` in the room that `root` founded.
+    pub fn new(room: RoomId, root: PeerId, me: PeerId, sealer: Sealer, opener: Opener) -> Letters {
+        let generations = Generations::new(sealer.generation());
+        Letters {
+            room,
+            root,
+            me,
+            sealer,
+            opener,
+            verifier: Verifier::new(VERIFIED_SLOTS),
+            generations,
+            notice_us: None,
+            opened: Bucket::new(ENVELOPES, Time(0)),
+            opened_each: Buckets::new(ENVELOPES_EACH),
+            carried_each: Buckets::new(ENVELOPES_EACH),
+        }
     }
 
     /// Seals and opens with the key of a later invite from now on.
     pub fn set_key(&mut self, key: &GenerationKey, now_us: u64) {
         let key = RoomKey::of_member(self.room, key);
-        self.generation = key.generation();
-        self.renewed_us = Some(now_us);
+        self.generations.renew(key.generation(), now_us);
         self.sealer.set_key(key.clone());
         self.opener.add_key(key);
     }
@@ -105,69 +136,110 @@ impl Letters {
         nonce: [u8; NONCE_LEN],
     ) -> Option<Vec<u8>> {
         let now_unix_s = now_us / 1_000_000;
-        let older =
-            to.and_then(|to| self.behind.get(&to)).and_then(|(generation, _)| self.opener.key(*generation));
-        let sealed = match older.cloned() {
+        let older = to.and_then(|to| self.opener.key(self.generations.of(&to)?).cloned());
+        let sealed = match older {
             Some(key) => self.sealer.seal_with(&key, to, bytes, now_unix_s, nonce),
             None => self.sealer.seal(to, bytes, now_unix_s, nonce),
         };
         sealed.inspect_err(|error| tracing::warn!("a message could not be sealed: {error}")).ok()
     }
 
-    /// Opens an envelope, and verifies its message.
-    pub fn open(&mut self, envelope: &[u8], now_us: u64) -> Letter {
-        let opened = match self.opener.open(envelope, now_us / 1_000_000) {
-            Ok(opened) => opened,
-            Err(SealError::Signature(_)) => return Letter::Nothing, // the true author is unknown
-            Err(SealError::Expired) => return Letter::OtherClock,
+    /// Opens an envelope that the rendezvous delivered in the name of `from`, and verifies its message. `may_say` tells
+    /// whether an author may say such a thing.
+    pub fn open(
+        &mut self,
+        from: PeerId,
+        envelope: &[u8],
+        now_us: u64,
+        may_say: impl Fn(&PeerId, &Via, &Message) -> bool,
+    ) -> Letter {
+        let is_in_time = self.opened_each.take(Time(now_us), from, cost(envelope));
+        self.unseal(from, envelope, Via::Signal, is_in_time, (now_us, &may_say))
+    }
+
+    fn unseal(
+        &mut self,
+        from: PeerId,
+        envelope: &[u8],
+        via: Via,
+        is_in_time: bool,
+        (now_us, may_say): (u64, &impl Fn(&PeerId, &Via, &Message) -> bool),
+    ) -> Letter {
+        if !is_in_time || !self.opened.take(Time(now_us), cost(envelope)) {
+            tracing::debug!(peer = ?from, "an envelope is beyond what is opened");
+            return Letter::Nothing;
+        }
+        match self.opener.open(envelope, now_us / 1_000_000) {
+            // the name outside was not signed
+            Ok(opened) if opened.sender != from => Letter::Nothing,
+            Ok(opened) => {
+                self.generations.heard(from, opened.generation, now_us);
+                if let [NOTICE, version] = opened.message[..] {
+                    return Letter::OtherVersion { from, version, is_notice: true };
+                }
+                let message = Message::from_bytes(&opened.message);
+                let judged = |message| self.generations.judge(opened.generation, message, now_us);
+                let counts = message.as_ref().map_or(Counts::Yes, judged);
+                match (message, counts) {
+                    (Ok(Message::Relay(_)), _) => Letter::Bad(from), // an envelope in an envelope
+                    (_, Counts::No) => Letter::Nothing,
+                    (_, Counts::OldInvite) => Letter::OldInvite(from),
+                    (message, _) => self.check(from, via, message, now_us, may_say),
+                }
+            }
+            Err(SealError::Expired) => Letter::OtherClock,
+            Err(SealError::Signature(_)) => Letter::Nothing, // the true author is unknown
             Err(error) => {
                 tracing::debug!("an envelope is of no use: {error}");
-                return Letter::Nothing;
+                Letter::Nothing
             }
-        };
-        let from = opened.sender;
-        let is_old = opened.generation != self.generation;
-        if is_old {
-            self.is_behind(from, opened.generation, now_us);
-        } else {
-            self.behind.remove(&from);
-        }
-        let letter = self.read(from, &opened.message, now_us);
-        let counts = !is_old || self.renewed_us.is_some_and(|at| now_us.saturating_sub(at) < OLD_KEY_US);
-        match letter {
-            Letter::Message(from, message) if !counts => match &*message {
-                Message::Join(Join { ticket: Some(_), .. }) => Letter::Message(from, message),
-                Message::Join(_) => Letter::OldInvite(from),
-                _ => Letter::Nothing,
-            },
-            letter => letter,
         }
     }
 
-    /// Remembers that a peer has an older key only.
-    fn is_behind(&mut self, peer: PeerId, generation: u16, now_us: u64) {
-        if self.behind.len() >= BEHIND_MAX && !self.behind.contains_key(&peer) {
-            let oldest = self.behind.iter().min_by_key(|(_, (_, at_us))| *at_us).map(|(peer, _)| *peer);
-            oldest.and_then(|oldest| self.behind.remove(&oldest));
-        }
-        self.behind.insert(peer, (generation, now_us));
-    }
-
-    /// Decodes and verifies a message of that author.
-    pub fn read(&self, from: PeerId, bytes: &[u8], now_us: u64) -> Letter {
-        if let [NOTICE, version] = bytes {
-            return Letter::OtherVersion { from, version: *version, is_notice: true };
-        }
+    /// Decodes and verifies a message that came on the link with `from`. If it is an envelope for this peer, its
+    /// contents and their author are returned.
+    pub fn read(
+        &mut self,
+        from: PeerId,
+        bytes: &[u8],
+        now_us: u64,
+        may_say: impl Fn(&PeerId, &Via, &Message) -> bool,
+    ) -> Letter {
         match Message::from_bytes(bytes) {
-            Ok(message) => match message.verify(&self.room, &self.root, now_us / 1_000_000) {
-                Ok(message) => Letter::Message(from, message),
-                // a statement of another peer that the author forwarded may simply be old
-                Err(SealError::Expired) => Letter::Nothing,
-                Err(error) => {
-                    tracing::warn!(peer = ?from, "a signed statement does not hold: {error}");
-                    Letter::Bad(from)
+            Ok(Message::Relay(relay)) if relay.to == self.me => {
+                if !relay.may_come_from(&from) {
+                    return Letter::Nothing;
                 }
-            },
+                let Relay { from: author, route, sealed, .. } = relay;
+                let is_in_time = self.carried_each.take(Time(now_us), from, cost(&sealed));
+                self.unseal(author, &sealed, Via::Mesh(route), is_in_time, (now_us, &may_say))
+            }
+            message => self.check(from, Via::Link, message, now_us, &may_say),
+        }
+    }
+
+    fn check(
+        &mut self,
+        from: PeerId,
+        via: Via,
+        message: Result<Message, MessageError>,
+        now_us: u64,
+        may_say: &impl Fn(&PeerId, &Via, &Message) -> bool,
+    ) -> Letter {
+        match message {
+            Ok(message) if !may_say(&from, &via, &message) => Letter::Nothing,
+            Ok(message) => {
+                let (room, root, unix_s) = (&self.room, &self.root, now_us / 1_000_000);
+                match message.verify_with(&mut self.verifier, room, root, unix_s) {
+                    Ok(message) => Letter::Message { from, via, message },
+                    // a statement of another peer that the author forwarded may simply be old
+                    Err(SealError::Expired) => Letter::Nothing,
+                    Err(error) => {
+                        tracing::warn!(peer = ?from, "a signed statement does not hold: {error}");
+                        Letter::Bad(from)
+                    }
+                }
+            }
             Err(MessageError::Unknown(_)) => Letter::Nothing,
             Err(MessageError::Version(version)) => Letter::OtherVersion { from, version, is_notice: false },
             Err(error) => {
@@ -176,4 +248,21 @@ impl Letters {
             }
         }
     }
+
+    /// Returns the first message on a link with `other`, which proves that this peer is at its end.
+    pub fn prove_link(&self, other: &PeerId, fingerprints: &Fingerprints) -> Message {
+        Message::LinkProof(LinkProof::sign(self.sealer.keys(), &self.room, other, fingerprints))
+    }
+
+    /// Returns whether these bytes, the first message on a link, prove that `other` is at its other end.
+    pub fn is_link_proven(&self, other: &PeerId, fingerprints: &Fingerprints, bytes: &[u8]) -> bool {
+        match Message::from_bytes(bytes) {
+            Ok(Message::LinkProof(proof)) => proof.verify(&self.me, &self.room, other, fingerprints).is_ok(),
+            _ => false,
+        }
+    }
+}
+
+fn cost(envelope: &[u8]) -> u64 {
+    envelope.len() as u64 + ENVELOPE_OVERHEAD_BYTES
 }

@@ -2,15 +2,18 @@
 
 use std::collections::BTreeMap;
 
-use plenary_proto::PeerId;
 use plenary_proto::message::{LinkKind, Reassembly};
 use plenary_proto::packet::LinkId;
+use plenary_proto::{PeerId, Time};
+
+use crate::budget::LinkBudget;
 
 /// One link, from its creation until its last event.
 struct Opened {
     peer: PeerId,
     kind: LinkKind,
     reassembly: Reassembly,
+    budget: LinkBudget,
 }
 
 /// The newest link of a peer and kind.
@@ -33,7 +36,8 @@ impl LinkTable {
     pub(crate) fn open(&mut self, peer: PeerId, kind: LinkKind) -> LinkId {
         self.next += 1;
         let link = LinkId(self.next);
-        self.links.insert(link, Opened { peer, kind, reassembly: Reassembly::default() });
+        let (reassembly, budget) = (Reassembly::default(), LinkBudget::new(Time(0)));
+        self.links.insert(link, Opened { peer, kind, reassembly, budget });
         self.newest.insert((peer, kind), Newest { link, up: false });
         link
     }
@@ -80,6 +84,11 @@ impl LinkTable {
     /// Returns the reassembly of a link's control messages.
     pub(crate) fn reassembly(&mut self, link: LinkId) -> Option<&mut Reassembly> {
         self.links.get_mut(&link).map(|opened| &mut opened.reassembly)
+    }
+
+    /// Returns the budgets of a link.
+    pub(crate) fn budget(&mut self, link: LinkId) -> Option<&mut LinkBudget> {
+        self.links.get_mut(&link).map(|opened| &mut opened.budget)
     }
 
     /// Returns the peers with an ordinary link that is up, and the link.

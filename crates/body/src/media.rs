@@ -137,7 +137,7 @@ pub(crate) struct Media {
     /// Whether this peer's own pictures and sound are muted.
     muted: [bool; 2],
     /// Whether this peer's own pictures and sound have a source; `None` before they had one.
-    sources: [Option<bool>; 2],
+    own_sources: [Option<bool>; 2],
     /// Number of pictures of this peer's earlier streams.
     pictures_before: u64,
     made: Vec<FrameSeen>,
@@ -183,7 +183,7 @@ impl Media {
             own_mix: speaks,
             sound_from_us: (0, 0),
             muted: [false; 2],
-            sources: [None; 2],
+            own_sources: [None; 2],
             pictures_before: 0,
             made: Vec::new(),
             tree_bytes: 0,
@@ -400,7 +400,7 @@ impl Media {
     /// Starts this peer's own stream anew, with picture and sound; `shares` marks a screen or a film.
     pub(crate) fn publish_anew(&mut self, shares: bool) {
         self.begin_own(shares);
-        self.sources = [Some(true); 2];
+        self.own_sources = [Some(true); 2];
     }
 
     /// Starts this peer's own stream anew, with the sources that it has.
@@ -416,9 +416,9 @@ impl Media {
     }
 
     /// Sets whether this peer's own pictures and sound have a source. Pictures of a new source begin with a keyframe.
-    pub(crate) fn set_sources(&mut self, sources: [bool; 2]) {
+    pub(crate) fn set_own_sources(&mut self, sources: [bool; 2]) {
         for (kind, has) in [MediaKind::Video, MediaKind::Sound].into_iter().zip(sources) {
-            let known = &mut self.sources[lane(kind)];
+            let known = &mut self.own_sources[lane(kind)];
             *known = has.then_some(true).or(known.map(|_| false));
             self.own_key_wanted |= has && kind == MediaKind::Video;
             if !has {
@@ -437,9 +437,9 @@ impl Media {
     /// Returns what this peer doesn't send at present: what is muted, and what no longer has a source. And whether it
     /// sends a screen or a film.
     pub(crate) fn sends(&self) -> (Muted, bool) {
-        let is_muted = |kind| self.muted[lane(kind)] || self.sources[lane(kind)] == Some(false);
+        let is_muted = |kind| self.muted[lane(kind)] || self.own_sources[lane(kind)] == Some(false);
         let muted = Muted { picture: is_muted(MediaKind::Video), sound: is_muted(MediaKind::Sound) };
-        (muted, self.own_shares() == Some(true) && self.sources.contains(&Some(true)))
+        (muted, self.own_shares() == Some(true) && self.own_sources.contains(&Some(true)))
     }
 
     /// Whether there is a source of this peer's own stream.
@@ -618,7 +618,7 @@ impl Media {
 
     /// Sends a frame of this peer's own stream.
     pub(crate) fn publish(&mut self, encoded: &Encoded, now_us: u64, outs: &mut Outs) {
-        if self.muted[lane(encoded.kind)] || self.sources[lane(encoded.kind)] != Some(true) {
+        if self.muted[lane(encoded.kind)] || self.own_sources[lane(encoded.kind)] != Some(true) {
             return;
         }
         let Some(own) = &mut self.own else { return };

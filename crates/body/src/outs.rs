@@ -80,6 +80,8 @@ pub enum Out {
         kind: LinkKind,
         /// The other end's description.
         offer: Description,
+        /// Only the other end wants the link, and is neither on stage nor below this peer.
+        is_stranger: bool,
     },
     /// Completes a link with the other end's answer.
     Accept {
@@ -92,6 +94,13 @@ pub enum Out {
     Close {
         /// The link.
         link: LinkId,
+    },
+    /// Reads no message of a link for a while: the other end has said more than its budget.
+    Pause {
+        /// The link.
+        link: LinkId,
+        /// Duration in microseconds.
+        pause_us: u64,
     },
 }
 

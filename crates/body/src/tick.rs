@@ -29,6 +29,7 @@ impl Body {
     /// `stats` returns the counters of a link.
     pub fn tick(&mut self, now_us: u64, stats: impl Fn(LinkId) -> Option<LinkStats>, outs: &mut Outs) {
         self.media.lag.tick(now_us);
+        outs.notices.extend(self.repeated.drain(..));
         for peer in self.media.on_time(now_us, outs) {
             self.ask_head(&peer, outs);
         }

@@ -5,6 +5,7 @@
 //! application and commands to the mixer are queued under the lock, so that their order is that of the calls.
 
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -12,8 +13,8 @@ use plenary_body::{Body, BodyConfig, Out, Outs, ReceivedFrame};
 use plenary_media::codec::Codecs;
 use plenary_media::mixer::MixerOutput;
 use plenary_media::{Clock, Encoded};
-use plenary_proto::RoomState;
-use plenary_proto::message::{Pieces, loose_to_bytes};
+use plenary_proto::message::{Message, Pieces, loose_to_bytes};
+use plenary_proto::{PeerId, RoomState, Via};
 use plenary_rtc::{Channel, Command, LinkDriver, LinkId, MediaPacket, PacketSink};
 use tokio::sync::{Notify, mpsc};
 use tracing::Span;
@@ -110,8 +111,9 @@ impl Flow {
             self.frame_waits.notify_one();
         }
         for notice in outs.notices.drain(..) {
-            if !self.notices.push(notice) {
-                tracing::error!("the driver does not keep up: a notice is lost");
+            if let Some(displaced) = self.notices.push(notice) {
+                tracing::warn!("the driver does not keep up: a notice is repeated later");
+                self.state.lock().body.repeat(displaced);
             }
         }
         outs.sends.drain(..).for_each(|out| self.send(out));
@@ -121,6 +123,11 @@ impl Flow {
     /// Reads the body's state.
     pub(crate) fn read<T>(&self, act: impl FnOnce(&Body) -> T) -> T {
         act(&self.state.lock().body)
+    }
+
+    /// Returns whether the body listens to such a message of that author.
+    pub(crate) fn may_say(&self, from: &PeerId, via: &Via, message: &Message) -> bool {
+        self.read(|body| body.brain().may_say(from, via, message))
     }
 
     /// Submits a command to the links.
@@ -135,6 +142,11 @@ impl Flow {
         match out {
             Out::Forward { to, packet } => self.submit(Command::Forward { to, packet }),
             Out::KeyframeWanted { link, slot } => self.submit(Command::KeyframeWanted { link, slot }),
+            // what others sent over this peer must not get in the way of what it says itself
+            Out::Control { link, message } if matches!(*message, Message::Relay(_)) => {
+                let pieces = Pieces::of(&message.to_bytes()).map(Bytes::from).collect();
+                self.submit(Command::Carry { link, pieces });
+            }
             Out::Control { link, message } => {
                 for piece in Pieces::of(&message.to_bytes()) {
                     let (channel, bytes) = (Channel::Control, Bytes::from(piece));
@@ -149,9 +161,14 @@ impl Flow {
                 self.submit(Command::Train { link, train, bytes, rate_bps });
             }
             Out::Offer { link, kind } => self.submit(Command::Offer { link, kind }),
-            Out::Answer { link, kind, offer } => self.submit(Command::Answer { link, kind, offer }),
+            Out::Answer { link, kind, offer, is_stranger } => {
+                self.submit(Command::Answer { link, kind, offer, is_stranger });
+            }
             Out::Accept { link, answer } => self.submit(Command::Accept { link, answer }),
             Out::Close { link } => self.submit(Command::Close { link }),
+            Out::Pause { link, pause_us } => {
+                self.submit(Command::Pause { link, duration: Duration::from_micros(pause_us) });
+            }
             Out::Heartbeat { link, heartbeat } => {
                 let (channel, bytes) = (Channel::Heartbeat, Bytes::from(heartbeat.to_bytes()));
                 self.submit(Command::Send { link, channel, bytes });

@@ -1,8 +1,9 @@
 //! Queue of notices from the links' tasks to the driver, which gives them to the brain.
 //!
 //! A notice that equals a waiting one is not queued again, so the driver gets each notice in the order of its first
-//! occurrence, not of its last. The queue is bounded: past [`NOTICES_MAX`] the oldest notice is lost, and the caller
-//! logs it. Both kinds are rare: the brain requests the program from few peers, and each stream starts once.
+//! occurrence, not of its last. The queue is bounded: past [`NOTICES_MAX`] the oldest notice goes back to the caller,
+//! which has the body give it again later. Both kinds are rare: the brain requests the program from few peers, and each
+//! stream starts once.
 
 use std::collections::VecDeque;
 
@@ -10,7 +11,7 @@ use parking_lot::Mutex;
 use plenary_body::Notice;
 use tokio::sync::Notify;
 
-/// Maximum number of waiting notices; at the limit the oldest is dropped. A guess: far more than the peers
+/// Maximum number of waiting notices; at the limit the oldest makes way. A guess: far more than the peers
 /// that are asked to feed this one at a time, and the streams that it starts.
 const NOTICES_MAX: usize = 128;
 
@@ -22,17 +23,17 @@ pub(crate) struct Notices {
 }
 
 impl Notices {
-    /// Adds a notice, unless an equal one waits. Returns false if the oldest notice was dropped for it.
-    pub(crate) fn push(&self, notice: Notice) -> bool {
+    /// Adds a notice, unless an equal one waits. Returns the oldest notice if it made way.
+    pub(crate) fn push(&self, notice: Notice) -> Option<Notice> {
         let mut waiting = self.waiting.lock();
         if waiting.contains(&notice) {
-            return true;
+            return None;
         }
-        let dropped = if waiting.len() >= NOTICES_MAX { waiting.pop_front() } else { None };
+        let displaced = if waiting.len() >= NOTICES_MAX { waiting.pop_front() } else { None };
         waiting.push_back(notice);
         drop(waiting);
         self.pushed.notify_one();
-        dropped.is_none()
+        displaced
     }
 
     /// Waits for the oldest notice, and removes it. At most one task may wait at a time.
@@ -63,7 +64,7 @@ mod tests {
         let notices = Notices::default();
         for round in 0..3 {
             for id in 0..NOTICES_MAX as u8 {
-                assert!(notices.push(fed(id)), "round {round}");
+                assert_eq!(notices.push(fed(id)), None, "round {round}");
             }
         }
         for id in 0..NOTICES_MAX as u8 {
@@ -73,10 +74,10 @@ mod tests {
     }
 
     #[test]
-    fn past_the_limit_the_oldest_is_dropped_and_the_caller_hears_of_it() {
+    fn past_the_limit_the_oldest_goes_back_to_the_caller() {
         let notices = Notices::default();
-        assert!((0..NOTICES_MAX as u8).all(|id| notices.push(fed(id))));
-        assert!(!notices.push(fed(200)));
+        assert!((0..NOTICES_MAX as u8).all(|id| notices.push(fed(id)).is_none()));
+        assert_eq!(notices.push(fed(200)), Some(fed(0)));
         assert_eq!(notices.next().now_or_never(), Some(fed(1)));
     }
 }

@@ -1,5 +1,6 @@
 //! Opening and joining of rooms, up to the moment the driver runs.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -12,7 +13,9 @@ use plenary_proto::message::{Consent, TITLE_LEN_MAX};
 use plenary_proto::seal::{Invite, Keypair, Opener, RoomKey, Sealer};
 use plenary_proto::{HostConfig, RoomConfig, RoomState, Time};
 use plenary_rtc::{Links, LinksConfig};
-use plenary_signal::{Rendezvous, RendezvousConfig, Signal, SignalError, WebsocketConfig, WebsocketSignal};
+use plenary_signal::{
+    Doors, Rendezvous, RendezvousConfig, Signal, SignalError, WebsocketConfig, WebsocketSignal,
+};
 use tokio::runtime::Handle;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::task::{JoinHandle, JoinSet};
@@ -123,8 +126,11 @@ async fn host_as(keys: RoomKeys, options: Options, host: HostOptions, span: Span
     let invite = invite.await?;
     let key = key_of(&invite, &options).await?;
     let signal: Arc<dyn Signal> = match &rendezvous {
-        Some(own) => Arc::new(own.attach_host(invite.room(), me.id()).map_err(SignalError::Refused)?),
-        None => Arc::new(websocket(&url, &me, Some(root.clone()), &invite, &options)?),
+        Some(own) => {
+            let doors = Doors::truncated([key.door().id()]);
+            Arc::new(own.attach_host(invite.room(), me.id(), doors).map_err(SignalError::Refused)?)
+        }
+        None => Arc::new(websocket(&url, &me, Some(root.clone()), &key, &options)?),
     };
     let life_us = u64::try_from(host.invite_life.as_micros()).unwrap_or(u64::MAX);
     let host = HostConfig {
@@ -154,7 +160,7 @@ async fn join_as(me: Keypair, invite: Invite, options: Options, span: Span) -> R
     let key = key_of(&invite, &options).await?;
     let hint = invite.hints().find(|hint| hint.starts_with("http"));
     let url = invite.rendezvous.as_deref().or(hint).ok_or(Error::NoRendezvous)?;
-    let signal = Arc::new(websocket(url, &me, None, &invite, &options)?);
+    let signal = Arc::new(websocket(url, &me, None, &key, &options)?);
     let (keys, host, rendezvous) = (None, None, None);
     open(Opening { me, invite, keys, key, host, signal, rendezvous, span }, options).await
 }
@@ -177,7 +183,7 @@ async fn open(opening: Opening, mut options: Options) -> Result<Room, Error> {
     let letters = Letters::new(
         room,
         invite.root(),
-        invite.generation(),
+        id,
         Sealer::new(me.clone(), key.clone(), counter),
         Opener::new(id, key.clone()),
     );
@@ -195,8 +201,7 @@ async fn open(opening: Opening, mut options: Options) -> Result<Room, Error> {
         unix_s_at_zero: zero_us / 1_000_000,
         host,
     };
-    let mut brain =
-        RoomState::new(me, config, options.testing.seed.unwrap_or_else(random_u64), Time(0));
+    let mut brain = RoomState::new(me, config, options.testing.seed.unwrap_or_else(random_u64), Time(0));
     brain.report_broken_invariants();
     let config = BodyConfig {
         me: id,
@@ -228,6 +233,7 @@ async fn open(opening: Opening, mut options: Options) -> Result<Room, Error> {
         link_events,
         signal: Some(signal),
         letters,
+        unproven: BTreeMap::new(),
         publishers: Vec::new(),
         ending: JoinSet::new(),
         requests: requested,
@@ -322,7 +328,7 @@ fn websocket(
     url: &str,
     me: &Keypair,
     root: Option<Keypair>,
-    invite: &Invite,
+    key: &RoomKey,
     options: &Options,
 ) -> Result<WebsocketSignal, SignalError> {
     let shaper = options.testing.shaper.clone();
@@ -330,7 +336,7 @@ fn websocket(
         root,
         wrap: Some(Arc::new(move |stream| Box::new(shaper.tcp(stream)))),
         patience: options.patience,
-        ..WebsocketConfig::new(url, invite.room(), me.clone())
+        ..WebsocketConfig::new(url, key.room(), me.clone(), key.door())
     })
 }
 

@@ -16,6 +16,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use crate::bounded::{Bound, List};
+use crate::bucket::{Bucket, Rate};
 use crate::id::PeerId;
 use crate::io::{Event, Output};
 use crate::message::{
@@ -24,7 +25,7 @@ use crate::message::{
 use crate::seal::Signed;
 use crate::stage::Mode;
 use crate::time::{MS, SECOND, Time};
-use crate::view::View;
+use crate::view::{STATEMENT_LIFE_S, View, signed_unix_s};
 
 /// Maximum number of reliable pieces of all sources kept for peers that lack them, and their maximum bytes. A
 /// guess.
@@ -50,10 +51,9 @@ const ANSWER_US: u64 = 50 * MS;
 /// Maximum number of peers answered within [`ANSWER_US`]; further peers are answered when they repeat the
 /// request. A guess: twice the children of a relay.
 const ANSWERS_MAX: usize = 256;
-/// Maximum data rate of one source, with bursts up to [`BURST_BYTES`]. A guess: a chat and a shared text stay
+/// Maximum data rate of one source, in bytes, and at once. A guess: a chat and a shared text stay
 /// far below, and a hundred viewers' uplinks carry it.
-const RATE_BYTES_PER_S: u64 = 64 * 1024;
-const BURST_BYTES: u64 = 256 * 1024;
+const RATE: Rate = Rate { per_s: 64 * 1024, burst: 256 * 1024 };
 /// Bytes added to the length of each piece, for headers, signature, and the work of checking it.
 const PIECE_BYTES: u64 = 256;
 
@@ -71,31 +71,6 @@ pub enum DataRefusal {
     TooFast,
 }
 
-/// Token bucket for a source's data rate.
-#[derive(Clone, Copy, Debug)]
-struct Allowance {
-    bytes: u64,
-    at: Time,
-}
-
-impl Allowance {
-    fn new(now: Time) -> Allowance {
-        Allowance { bytes: BURST_BYTES, at: now }
-    }
-
-    fn at(&self, now: Time) -> u64 {
-        let refilled = now.since(self.at).saturating_mul(RATE_BYTES_PER_S) / SECOND;
-        self.bytes.saturating_add(refilled).min(BURST_BYTES)
-    }
-
-    fn take(&mut self, now: Time, bytes: usize) -> bool {
-        let (left, cost) = (self.at(now), cost(bytes));
-        let enough = left >= cost;
-        *self = Allowance { bytes: if enough { left - cost } else { left }, at: now };
-        enough
-    }
-}
-
 fn cost(bytes: usize) -> u64 {
     bytes as u64 + PIECE_BYTES
 }
@@ -108,10 +83,12 @@ struct Source {
     next: u64,
     /// The application has received a reliable piece, so it is owed all later pieces.
     begun: bool,
+    /// Run and next piece are another peer's word: a later piece of the source may disprove them.
+    told: bool,
     ahead: BTreeMap<u64, Signed<Data>>,
     /// Number of the newest loose piece delivered.
     loose: u64,
-    allowance: Allowance,
+    allowance: Bucket,
     /// Gap: since when a piece is missing, when it is requested next, and the interval after that.
     gap: Option<(Time, Time, u64)>,
 }
@@ -122,7 +99,7 @@ pub(crate) struct Broadcast {
     run: Option<u64>,
     /// Numbers of this peer's own last pieces: reliable, loose.
     numbers: (u64, u64),
-    allowance: Option<Allowance>,
+    allowance: Option<Bucket>,
     /// State per source; sources that left the stage are dropped first.
     sources: BTreeMap<PeerId, Source>,
     kept: VecDeque<(Time, Signed<Data>)>,
@@ -146,7 +123,8 @@ impl Broadcast {
         len: usize,
     ) -> Result<(), DataRefusal> {
         let most = if delivery == Delivery::Loose { LOOSE_LEN_MAX } else { DATA_LEN_MAX };
-        let left = self.allowance.map_or(BURST_BYTES, |allowance| allowance.at(now));
+        let allowance = self.allowance.unwrap_or_else(|| Bucket::new(RATE, now));
+        let left = u64::try_from(allowance.level(now)).unwrap_or(0);
         match () {
             () if !on_stage => Err(DataRefusal::NotOnStage),
             () if len > most => Err(DataRefusal::TooLong),
@@ -166,7 +144,7 @@ impl Broadcast {
         if self.may_publish(view.now, view.on_stage(), delivery, bytes.len()).is_err() {
             return;
         }
-        self.allowance.get_or_insert_with(|| Allowance::new(view.now)).take(view.now, bytes.len());
+        self.allowance.get_or_insert_with(|| Bucket::new(RATE, view.now)).take(view.now, cost(bytes.len()));
         let run = *self.run.get_or_insert_with(|| view.unix_s());
         let number = match delivery {
             Delivery::Reliable => &mut self.numbers.0,
@@ -194,7 +172,22 @@ impl Broadcast {
         self.make_room(view, &data.sender);
         let next = if self.since.is_some() { 1 } else { number };
         let source = self.sources.entry(data.sender).or_insert_with(|| Source::new(view.now, run, next));
-        if run > source.run {
+        let now_unix_s = view.unix_s();
+        let came_unix_s = self.since.map(|since| now_unix_s.saturating_sub(view.now.since(since) / SECOND));
+        // a clock may be wrong by as much as statements are valid
+        let is_later = came_unix_s.is_some_and(|came_unix_s| {
+            let signed_unix_s = signed_unix_s(&data);
+            signed_unix_s > came_unix_s && signed_unix_s <= now_unix_s + STATEMENT_LIFE_S
+        });
+        let is_overtold = source.told && !source.begun && (run, number) < (source.run, source.next);
+        if is_overtold && is_later && data.body.delivery == Delivery::Reliable {
+            // the source signed this piece after this peer came, so it isn't as far as another peer said
+            *source = Source {
+                allowance: source.allowance,
+                loose: source.loose,
+                ..Source::new(view.now, run, number)
+            };
+        } else if run > source.run {
             // the source has restarted; a peer that knew it before wants the whole new run
             *source = Source { allowance: source.allowance, ..Source::new(view.now, run, 1) };
         }
@@ -207,7 +200,7 @@ impl Broadcast {
                     || (number != source.next && source.ahead.len() >= AHEAD_MAX)
             }
         };
-        if known || !source.allowance.take(view.now, data.body.bytes.len()) {
+        if known || !source.allowance.take(view.now, cost(data.body.bytes.len())) {
             return;
         }
         match data.body.delivery {
@@ -304,10 +297,10 @@ impl Broadcast {
         let me = view.me;
         for stand in stands.iter().filter(|stand| stand.source != me) {
             self.make_room(view, &stand.source);
-            let anew = || Source::new(view.now, stand.run, stand.next);
+            let anew = || Source { told: true, ..Source::new(view.now, stand.run, stand.next) };
             let source = self.sources.entry(stand.source).or_insert_with(anew);
             if source.run == stand.run && source.next < stand.next && !source.begun {
-                source.next = stand.next;
+                (source.next, source.told) = (stand.next, true);
                 source.ahead.retain(|number, _| *number >= stand.next);
                 source.tell_what_is_next(view);
             }
@@ -402,7 +395,16 @@ impl Broadcast {
 impl Source {
     fn new(now: Time, run: u64, next: u64) -> Source {
         let ahead = BTreeMap::new();
-        Source { run, next, begun: false, ahead, loose: 0, allowance: Allowance::new(now), gap: None }
+        Source {
+            run,
+            next,
+            begun: false,
+            told: false,
+            ahead,
+            loose: 0,
+            allowance: Bucket::new(RATE, now),
+            gap: None,
+        }
     }
 
     /// Delivers to the application all pieces up to the next gap.

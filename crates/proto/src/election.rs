@@ -138,6 +138,18 @@ impl Election {
         self.pre_votes.has_opened(term)
     }
 
+    /// Returns whether this peer would read that ballot, whose signatures are still to be verified.
+    pub(crate) fn awaits_ballot(&self, ballot: &Signed<Ballot>) -> bool {
+        let Outcome { term, reason, .. } = &ballot.body.outcome;
+        let is_its = |open: &Open| (open.opener, open.term, open.reason) == (ballot.sender, *term, *reason);
+        self.open.as_ref().is_some_and(|open| is_its(open) && open.issues < ISSUES_MAX)
+    }
+
+    /// Returns whether this peer has issued a ballot for that term, and waits for votes.
+    pub(crate) fn is_opener_of(&self, term: u32) -> bool {
+        self.open.as_ref().is_some_and(|open| open.term == term && open.ballot.is_some())
+    }
+
     /// Returns whether no election is open, as far as this peer knows.
     pub(crate) fn is_over(&self) -> bool {
         self.open.is_none()

@@ -8,6 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::bounded::{Bound, List, Text};
+use crate::bucket::{Bucket, Buckets, Rate};
 use crate::config::HostConfig;
 use crate::directory::{DIRECTORY_MAX, Directory, DirectoryEntry};
 use crate::floor::{Answer, Floor};
@@ -55,6 +56,14 @@ const CUT_OFF_US: u64 = 30 * SECOND;
 /// Time after which a new host repeats its word on the outcome in force: superseded rosters have ceased to count by
 /// then, so that peers which followed another outcome under one of them drop it. A guess.
 const CONFIRM_AGAIN_US: u64 = 35 * SECOND;
+/// `Join`s of one peer that are answered. Each may cost an answer of kilobytes, a signature, or a question to the
+/// application. The burst is a guess: a repetition, and a change of mind.
+const JOINS_EACH: Rate = Rate { per_s: 1, burst: 3 };
+/// `Join`s of all peers off stage that are answered: as many per second as a stand-in answers. The burst is a guess:
+/// more than the flash crowd of 300 that comes when a room opens.
+const JOINS: Rate = Rate { per_s: 32, burst: JOINERS_MAX as u64 };
+/// Maximum number of joiners that are counted one by one; beyond it those that asked least often are forgotten.
+const JOINERS_MAX: usize = 512;
 
 /// Settings in the roster, besides its entries.
 #[derive(Clone, Debug)]
@@ -106,6 +115,11 @@ pub(crate) struct Host {
     /// this one was cut off: what was decided under it may count.
     rival: Option<(PeerId, u32)>,
     confirm_at: Option<Time>,
+    /// `Join`s of peers off stage that may still be answered: of all, and of each.
+    joins: Bucket,
+    joins_each: Buckets<JOINERS_MAX>,
+    /// The same for each peer on stage, which strangers can't use up.
+    joins_on_stage: Buckets<ROSTER_MAX>,
 }
 
 impl Host {
@@ -202,15 +216,19 @@ impl Host {
             cut_off_at: None,
             rival: None,
             confirm_at: None,
+            joins: Bucket::new(JOINS, view.now),
+            joins_each: Buckets::new(JOINS_EACH),
+            joins_on_stage: Buckets::new(JOINS_EACH),
         }
     }
 
-    /// Whether a roster shows that somebody else became host, without this one's word, or that this one has begun
-    /// anew since it signed it.
+    /// Whether a roster shows that somebody else became host, without this one's word. A roster that this host signed
+    /// before it restarted doesn't: it goes on from that ([`resume`](Self::resume)).
     pub(crate) fn is_rivalled(&self, view: &View<'_>, roster: &ProvenRoster) -> bool {
         let newer = self.signed.as_ref().is_none_or(|signed| roster.epoch > signed.epoch);
         let handed_on = roster.reigns.host_by(&view.config.root).is_some_and(|host| host != view.me);
-        newer && !handed_on && view.config.host.is_some()
+        let resumes = roster.body.host == view.me && roster.reigns == self.reigns;
+        newer && !handed_on && !resumes && view.config.host.is_some()
     }
 
     /// Whether most of the stage was away just now, so that the others may have decided without this host.
@@ -299,8 +317,18 @@ impl Host {
         self.heard.insert(peer, now);
     }
 
-    /// Handles a `Join` from a new peer, or from a peer with other wishes than before.
+    /// Handles a `Join` from a new peer, or from a peer with other wishes than before. Beyond the limits there is no
+    /// answer: a joiner repeats its request.
     pub(crate) fn join(&mut self, view: &mut View<'_>, from: PeerId, join: &Join) {
+        let is_on_stage = self.entries.iter().any(|entry| entry.peer == from);
+        let is_in_time = if is_on_stage {
+            self.joins_on_stage.take(view.now, from, 1)
+        } else {
+            self.joins_each.take(view.now, from, 1) && self.joins.take(view.now, 1)
+        };
+        if !is_in_time {
+            return;
+        }
         let is_member = self.is_member(view, &from, join);
         let admitted = self
             .may_enter(view, from, join, is_member)
@@ -798,6 +826,8 @@ impl Host {
             Bound::new("times at which stage peers came", self.since.len(), 2 * ROSTER_MAX),
             Bound::new("members that need not wait", self.members.len(), MEMBERS_MAX),
             Bound::new("mixers' numbers of viewers", self.viewers.len(), MIXERS_MAX),
+            Bound::new("peers off stage with recent `Join`s", self.joins_each.len(), JOINERS_MAX),
+            Bound::new("peers on stage with recent `Join`s", self.joins_on_stage.len(), ROSTER_MAX),
             self.directory.bound(),
         ];
         own.into_iter().chain(self.floor.bounds()).chain(self.lobby.bounds())

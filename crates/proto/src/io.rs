@@ -198,6 +198,8 @@ pub enum Input {
     /// A peer committed a violation that the body detects: bytes that are no message, or an invalid
     /// signature.
     Misbehaved(PeerId),
+    /// A peer kept sending more than the budgets of its links allow.
+    Flooded(PeerId),
     /// A command of the application.
     Command(Command),
 }
@@ -289,7 +291,14 @@ pub enum Output {
     /// Creates a link; the body answers with its parameters, [`Input::Described`].
     Offer(PeerId, LinkKind),
     /// Accepts an offered link; the body answers with its parameters, [`Input::Described`].
-    Answer(PeerId, Offer),
+    Answer {
+        /// The peer that offered.
+        peer: PeerId,
+        /// Its offer.
+        offer: Offer,
+        /// Only the other end wants the link, and it is neither on stage nor below this peer.
+        is_stranger: bool,
+    },
     /// Completes a link with the other end's answer.
     Accept(PeerId, Answer),
     /// Closes a link, and drops the streams on it.

@@ -14,6 +14,7 @@ mod anti_entropy;
 mod audience;
 pub mod bounded;
 mod broadcast;
+pub mod bucket;
 mod config;
 mod delays;
 mod directory;

@@ -38,6 +38,14 @@ const RETRY: Backoff = Backoff::new(300 * MS, 8 * SECOND);
 /// again agree within 3 s. A guess. At most 64 such links are down at a time, and each retry costs one
 /// message.
 const STAGE_RETRY_US_MAX: u64 = 250 * MS;
+/// Minimum interval between two accepted offers of one peer and kind; a later offer waits. Each costs a socket, a
+/// handshake, and connectivity checks to addresses of the sender's choice. A guess.
+const OFFER_EACH_US: u64 = SECOND;
+/// Maximum number of links under way that only a stranger wants: a peer neither on stage nor below this one. A guess.
+const STRANGERS_MAX: usize = 8;
+/// Maximum number of offers that wait for their turn, and how long: 1 s less than their senders wait. A guess.
+const OFFERS_WAITING_MAX: usize = 64;
+const OFFER_WAITS_US_MAX: u64 = MAKE_US_MAX - SECOND;
 /// Interval at which `LinkWanted` is repeated: either the request or the offer was lost.
 const ASKED_US_MAX: u64 = SECOND;
 
@@ -77,8 +85,10 @@ enum State {
 struct Link {
     wants: u8,
     state: State,
-    /// The user fragment of the other end's offer that was accepted.
-    taken: Option<String>,
+    /// User fragment and fingerprint of the other end's offer that was accepted.
+    taken: Option<(String, [u8; 32])>,
+    /// Only a stranger wants the link: it counts towards [`STRANGERS_MAX`] until it is up.
+    is_stranger: bool,
     /// The other end has sent `Bye`: it doesn't want the link any more.
     bye_heard: bool,
     /// Since when this end doesn't want the link any more.
@@ -99,6 +109,14 @@ impl Link {
     }
 }
 
+/// An offer that waits for its turn.
+#[derive(Debug)]
+struct Waiting {
+    since: Time,
+    offer: Offer,
+    is_stranger: bool,
+}
+
 /// The links of this peer.
 #[derive(Debug)]
 pub(crate) struct LinkTable {
@@ -106,11 +124,20 @@ pub(crate) struct LinkTable {
     /// There is no rendezvous, so a peer that loses its last link can't find the room again.
     alone: bool,
     links: BTreeMap<(PeerId, LinkKind), Link>,
+    waiting: BTreeMap<(PeerId, LinkKind), Waiting>,
+    /// When the last offer of each peer and kind was accepted, within [`OFFER_EACH_US`].
+    accepted: BTreeMap<(PeerId, LinkKind), Time>,
 }
 
 impl LinkTable {
     pub(crate) fn new(me: PeerId) -> LinkTable {
-        LinkTable { me, alone: false, links: BTreeMap::new() }
+        LinkTable {
+            me,
+            alone: false,
+            links: BTreeMap::new(),
+            waiting: BTreeMap::new(),
+            accepted: BTreeMap::new(),
+        }
     }
 
     /// Sets whether a rendezvous is available to make links over.
@@ -233,6 +260,7 @@ impl LinkTable {
                 wants: 0,
                 state: State::Down { retry_at: Time(0) },
                 taken: None,
+                is_stranger: false,
                 bye_heard: false,
                 idle_since: Some(now),
                 bye_said: false,
@@ -277,25 +305,91 @@ impl LinkTable {
         self.make(now, out, key);
     }
 
-    /// Handles the other end's offer.
-    pub(crate) fn offered(&mut self, now: Time, out: &mut Outbox, peer: PeerId, offer: Offer) {
+    /// Handles the other end's offer. `is_known`: the other end is on stage, or below this peer.
+    pub(crate) fn offered(
+        &mut self,
+        now: Time,
+        out: &mut Outbox,
+        peer: PeerId,
+        offer: Offer,
+        is_known: bool,
+    ) {
         let key = (peer, offer.kind);
         if peer >= self.me {
             return;
         }
-        let Some(link) = self.entry_for_other(now, key) else { return };
-        if link.taken.as_deref() == Some(&*offer.description.ufrag) {
+        let link = self.links.get(&key);
+        let taken = link.and_then(|link| link.taken.as_ref());
+        if taken.is_some_and(|(ufrag, _)| **ufrag == *offer.description.ufrag) {
             return; // a duplicate
         }
+        let is_stranger = !is_known && link.is_none_or(|link| link.wants == 0);
+        if is_stranger && offer.kind != LinkKind::Peer {
+            return; // trunks are for mixers
+        }
+        let waiting = Waiting { since: now, offer, is_stranger };
+        if self.may_accept(now, key, is_stranger) {
+            self.waiting.remove(&key);
+            self.accept(now, out, key, waiting);
+        } else if self.waiting.len() < OFFERS_WAITING_MAX || self.waiting.contains_key(&key) {
+            self.waiting.insert(key, waiting);
+        }
+    }
+
+    /// Returns whether an offer may be accepted now.
+    fn may_accept(&self, now: Time, key: (PeerId, LinkKind), is_stranger: bool) -> bool {
+        let is_rested = self.accepted.get(&key).is_none_or(|at| now.since(*at) >= OFFER_EACH_US);
+        is_rested && !(is_stranger && self.is_crowded())
+    }
+
+    /// Returns whether [`STRANGERS_MAX`] links with strangers are under way.
+    fn is_crowded(&self) -> bool {
+        let counts = |link: &&Link| link.is_stranger && matches!(link.state, State::Making { .. });
+        self.links.values().filter(counts).count() >= STRANGERS_MAX
+    }
+
+    fn accept(&mut self, now: Time, out: &mut Outbox, key: (PeerId, LinkKind), waiting: Waiting) {
+        let Waiting { offer, is_stranger, .. } = waiting;
+        let Some(link) = self.entry_for_other(now, key) else { return };
         if matches!(link.state, State::Making { .. } | State::Up { .. }) {
             self.drop_link(now, out, key);
         }
-        if let Some(link) = self.links.get_mut(&key) {
-            link.taken = Some(offer.description.ufrag.to_string());
-            link.bye_heard = false;
-            link.state = State::Making { since: now, sent: None };
-            out.act(Output::Answer(peer, offer));
+        let Some(link) = self.links.get_mut(&key) else { return };
+        link.taken = Some((offer.description.ufrag.to_string(), offer.description.fingerprint));
+        link.is_stranger = is_stranger;
+        link.bye_heard = false;
+        link.state = State::Making { since: now, sent: None };
+        self.accepted.retain(|_, at| now.since(*at) < OFFER_EACH_US);
+        if self.accepted.len() < LINKS_MAX {
+            self.accepted.insert(key, now);
         }
+        out.act(Output::Answer { peer: key.0, offer, is_stranger });
+    }
+
+    /// Accepts the offers whose turn has come, and drops those that have waited for too long.
+    fn accept_waiting(&mut self, now: Time, out: &mut Outbox) {
+        self.waiting.retain(|_, waiting| now.since(waiting.since) < OFFER_WAITS_US_MAX);
+        loop {
+            let is_due = |(key, waiting): &(&(PeerId, LinkKind), &Waiting)| {
+                self.may_accept(now, **key, waiting.is_stranger)
+            };
+            let due = self.waiting.iter().filter(is_due);
+            let Some(key) = due.min_by_key(|(_, waiting)| waiting.since).map(|(key, _)| *key) else { return };
+            if let Some(waiting) = self.waiting.remove(&key) {
+                self.accept(now, out, key, waiting);
+            }
+        }
+    }
+
+    /// Returns when [`accept_waiting`](Self::accept_waiting) has something to do.
+    fn waiting_timeout(&self) -> Option<Time> {
+        let is_crowded = self.is_crowded();
+        let due = |(key, waiting): (&(PeerId, LinkKind), &Waiting)| {
+            let expires = waiting.since + OFFER_WAITS_US_MAX;
+            let rested = self.accepted.get(key).map_or(waiting.since, |at| *at + OFFER_EACH_US);
+            if waiting.is_stranger && is_crowded { expires } else { expires.min(rested) }
+        };
+        self.waiting.iter().map(due).min()
     }
 
     /// Handles the other end's answer to this end's latest offer.
@@ -309,25 +403,23 @@ impl LinkTable {
         }
     }
 
-    /// Sends this end's description, which is ready now. `offered`: ufrag and fingerprint of the offer that
-    /// it answers.
+    /// Sends this end's description, which is ready now.
     pub(crate) fn described(
         &mut self,
         out: &mut Outbox,
         peer: PeerId,
         kind: LinkKind,
         description: Description,
-        offered: Option<(String, [u8; 32])>,
     ) {
         let Some(link) = self.links.get_mut(&(peer, kind)) else { return };
         let State::Making { sent, .. } = &mut link.state else { return };
         *sent = Some((description.ufrag.to_string(), description.fingerprint));
-        let message = match offered {
+        let message = match &link.taken {
             None => Message::Offer(Offer { kind, description }),
             Some((offered_ufrag, offered_fingerprint)) => Message::Answer(Answer {
                 kind,
-                offered_ufrag: crate::bounded::Text::truncated(&offered_ufrag),
-                offered_fingerprint,
+                offered_ufrag: crate::bounded::Text::truncated(offered_ufrag),
+                offered_fingerprint: *offered_fingerprint,
                 description,
             }),
         };
@@ -337,6 +429,7 @@ impl LinkTable {
     pub(crate) fn link_up(&mut self, now: Time, out: &mut Outbox, peer: PeerId, kind: LinkKind) {
         if let Some(link) = self.links.get_mut(&(peer, kind)) {
             link.state = State::Up { since: now };
+            link.is_stranger = false;
             link.backoff.reset();
             out.note(Note::LinkUp(peer, kind));
         }
@@ -414,9 +507,11 @@ impl LinkTable {
             self.drop_link(now, out, key);
             self.links.remove(&key);
         }
+        self.waiting.retain(|(other, _), _| *other != peer);
     }
 
     /// Retries failed set-ups, gives up slow ones, and sends `Bye` on links that are no longer wanted.
+    /// Accepts offers that have waited.
     pub(crate) fn on_time(&mut self, now: Time, out: &mut Outbox, rng: &mut Rng) {
         let keys: Vec<_> = self.links.keys().copied().collect();
         for key in keys {
@@ -455,6 +550,7 @@ impl LinkTable {
                 _ => {}
             }
         }
+        self.accept_waiting(now, out);
     }
 
     pub(crate) fn next_timeout(&self) -> Option<Time> {
@@ -468,15 +564,19 @@ impl LinkTable {
             }
             State::Up { .. } => None,
         };
-        self.links.values().filter_map(due).min()
+        self.links.values().filter_map(due).chain(self.waiting_timeout()).min()
     }
 
     pub(crate) fn len(&self) -> usize {
         self.links.len()
     }
 
-    pub(crate) fn bounds(&self) -> [Bound; 1] {
-        [Bound::new("links", self.links.len(), LINKS_MAX)]
+    pub(crate) fn bounds(&self) -> [Bound; 3] {
+        [
+            Bound::new("links", self.links.len(), LINKS_MAX),
+            Bound::new("offers that wait", self.waiting.len(), OFFERS_WAITING_MAX),
+            Bound::new("offers accepted within a second", self.accepted.len(), LINKS_MAX),
+        ]
     }
 }
 
@@ -522,5 +622,64 @@ mod tests {
             let due = links.next_timeout();
             assert!(due.is_none_or(|due| due > Time(9 * SECOND)), "and nothing is done again and again");
         }
+    }
+
+    fn offer(number: u32) -> Offer {
+        let description = Description {
+            ufrag: crate::bounded::Text::truncated(&format!("fragment{number}")),
+            pwd: crate::bounded::Text::default(),
+            fingerprint: [6; 32],
+            setup: crate::message::Setup::ActPass,
+            payload_types: None,
+            candidates: crate::bounded::List::new(),
+        };
+        Offer { kind: LinkKind::Peer, description }
+    }
+
+    /// Returns a table of the peer with the highest id, so that all others offer.
+    fn answering() -> LinkTable {
+        LinkTable::new(PeerId([255; 32]))
+    }
+
+    fn answers(out: &mut Outbox) -> usize {
+        let is_answer =
+            |item: &crate::outbox::Item| matches!(item, crate::outbox::Item::Do(Output::Answer { .. }));
+        let count = out.items.iter().filter(|item| is_answer(item)).count();
+        out.items.clear();
+        count
+    }
+
+    #[test]
+    fn a_peer_that_offers_a_new_link_all_the_time_is_answered_once_a_second() {
+        let (mut links, mut out, mut rng) = (answering(), Outbox::default(), Rng::new(0));
+        let mut answered = 0;
+        for number in 0..500u32 {
+            let now = Time(u64::from(number) * 10 * MS);
+            links.offered(now, &mut out, PeerId([1; 32]), offer(number), true);
+            if links.next_timeout().is_some_and(|due| due <= now) {
+                links.on_time(now, &mut out, &mut rng);
+            }
+            answered += answers(&mut out);
+        }
+        assert_eq!(answered, 5);
+    }
+
+    #[test]
+    fn strangers_have_eight_links_under_way_and_the_others_wait_for_their_turn() {
+        let (mut links, mut out, mut rng) = (answering(), Outbox::default(), Rng::new(0));
+        let peer = |number: u8| PeerId([number; 32]);
+        for number in 0..200 {
+            links.offered(Time(0), &mut out, peer(number), offer(0), false);
+        }
+        assert_eq!(answers(&mut out), STRANGERS_MAX);
+        assert_eq!(links.waiting.len(), OFFERS_WAITING_MAX);
+        links.offered(Time(0), &mut out, peer(254), offer(0), true);
+        assert_eq!(answers(&mut out), 1, "who is known doesn't wait");
+        links.link_up(Time(MS), &mut out, peer(0), LinkKind::Peer);
+        assert!(links.next_timeout().is_some_and(|due| due <= Time(MS)));
+        links.on_time(Time(MS), &mut out, &mut rng);
+        assert_eq!(answers(&mut out), 1);
+        links.on_time(Time(MAKE_US_MAX), &mut out, &mut rng);
+        assert!(links.waiting.is_empty() && links.next_timeout().is_none_or(|due| due > Time(MAKE_US_MAX)));
     }
 }

@@ -24,6 +24,8 @@ const ASK_AGAIN: Backoff = Backoff::new(500 * MS, 5 * SECOND);
 /// an answer has some kilobytes, and any peer may ask. A guess.
 const LET_IN_MAX: usize = 32;
 const LET_IN_EACH_US: u64 = SECOND;
+/// Time after a `Join` within which an answer counts: two of the longest waits before the next `Join`.
+const ANSWER_US_MAX: u64 = 10 * SECOND;
 /// Window in which the peers that other members admitted contact a new host, each at a random time, so that
 /// they don't all come at once. A guess.
 const ASK_ANEW_US: u64 = 5 * SECOND;
@@ -47,6 +49,8 @@ pub(crate) struct Membership {
     let_in: BTreeMap<PeerId, Time>,
     refused: bool,
     join_at: Option<Time>,
+    /// When this peer last sent `Join`.
+    asked_at: Option<Time>,
     asked: u32,
     backoff: Backoff,
     mode: Mode,
@@ -73,6 +77,7 @@ impl Membership {
             let_in: BTreeMap::new(),
             refused: false,
             join_at: None,
+            asked_at: None,
             asked: 0,
             backoff: ASK_AGAIN,
             mode: Mode::Mesh,
@@ -239,6 +244,11 @@ impl Membership {
         })
     }
 
+    /// Returns whether this peer has sent `Join` lately, so that an answer may arrive.
+    pub(crate) fn has_asked(&self, now: Time) -> bool {
+        self.asked_at.is_some_and(|at| now.since(at) < ANSWER_US_MAX)
+    }
+
     /// Returns whether the host has refused this peer.
     pub(crate) fn is_refused(&self) -> bool {
         self.refused
@@ -334,6 +344,7 @@ impl Membership {
                 None => view.out.send_host(join),
             }
             self.asked += 1;
+            self.asked_at = Some(view.now);
             if self.asked > 1 && !self.admitted {
                 view.out.event(Event::Waiting { tries: self.asked - 1 });
             }

@@ -10,6 +10,7 @@
 use std::collections::BTreeMap;
 
 use crate::bounded::{Bound, List};
+use crate::bucket::{Buckets, Rate};
 use crate::id::{PeerId, ShortId};
 use crate::io::{Address, Output};
 use crate::links::LinkTable;
@@ -22,6 +23,14 @@ const ROUTES_MAX: usize = 128;
 /// How long a peer unknown to the rendezvous isn't sent to through the rendezvous again. A guess.
 const ABSENT_US: u64 = 5 * SECOND;
 
+/// Rate at which this peer forwards the envelopes of one author. A guess: the set-up of a link takes two envelopes of
+/// a few hundred bytes, and the largest envelope passes at once.
+const CARRIED: Rate = Rate { per_s: 32 * 1024, burst: 128 * 1024 };
+/// Bytes counted per envelope beside its length: ids and route.
+const ENVELOPE_OVERHEAD_BYTES: u64 = 128;
+/// Maximum number of authors whose envelopes are counted; beyond it those that sent least are forgotten.
+const AUTHORS_MAX: usize = 128;
+
 type Route = List<ShortId, RELAY_HOPS_MAX>;
 
 /// Routes to other peers that this peer knows.
@@ -33,11 +42,19 @@ pub(crate) struct Router {
     learned: BTreeMap<PeerId, (Time, Route)>,
     /// Peers that the rendezvous didn't know, and when it reported so.
     absent: BTreeMap<PeerId, Time>,
+    /// Bytes of each author's envelopes.
+    carried: Buckets<AUTHORS_MAX>,
 }
 
 impl Router {
     pub(crate) fn new(me: PeerId) -> Router {
-        Router { me, signal_up: false, learned: BTreeMap::new(), absent: BTreeMap::new() }
+        Router {
+            me,
+            signal_up: false,
+            learned: BTreeMap::new(),
+            absent: BTreeMap::new(),
+            carried: Buckets::new(CARRIED),
+        }
     }
 
     pub(crate) fn set_signal_up(&mut self, up: bool) {
@@ -79,8 +96,11 @@ impl Router {
                         Some((_, mine)) => mine.iter().rev().copied().collect(),
                         None => self.way_to(above.first()),
                     };
-                    let down = above.iter().copied().filter(|id| mine.first() != Some(id));
-                    up.into_iter().chain(down).collect()
+                    // both ways may share peers above: the lowest of them is where the route turns
+                    let turn = up.iter().position(|id| above.contains(id));
+                    let from = turn.and_then(|turn| above.iter().position(|id| *id == up[turn]));
+                    let up = up.into_iter().take(turn.unwrap_or(usize::MAX));
+                    up.chain(above.iter().skip(from.unwrap_or(0)).copied()).collect()
                 }
             };
             self.learn(now, place.peer, List::truncated(route));
@@ -93,8 +113,9 @@ impl Router {
         known.map_or(Vec::new(), |(_, (_, route))| route.to_vec())
     }
 
-    pub(crate) fn bounds(&self) -> [Bound; 2] {
+    pub(crate) fn bounds(&self) -> [Bound; 3] {
         [
+            Bound::new("authors of forwarded envelopes", self.carried.len(), AUTHORS_MAX),
             Bound::new("learned routes", self.learned.len(), ROUTES_MAX),
             Bound::new("peers that the rendezvous doesn't know", self.absent.len(), ROUTES_MAX),
         ]
@@ -183,16 +204,20 @@ impl Router {
 
     /// Forwards an envelope along its route. If the next peer of the route isn't linked, or the route ends
     /// before the recipient, the envelope takes a route from here that avoids all peers it has visited;
-    /// without one it is dropped.
+    /// without one it is dropped. It is also dropped if `by`, which sent it, isn't where it says that it comes from,
+    /// and when its author sends too much.
     pub(crate) fn forward(
-        &self,
-        links: &LinkTable,
-        stage: &Stage,
-        mine: &Path,
+        &mut self,
+        now: Time,
+        by: PeerId,
+        (links, stage, mine): (&LinkTable, &Stage, &Path),
         mut relay: Relay,
     ) -> Option<Output> {
         let at = usize::from(relay.passed);
-        if relay.route.get(at) != Some(&self.me.short()) {
+        if relay.route.get(at) != Some(&self.me.short()) || !relay.may_come_from(&by) {
+            return None;
+        }
+        if !self.carried.take(now, relay.from, relay.sealed.len() as u64 + ENVELOPE_OVERHEAD_BYTES) {
             return None;
         }
         relay.passed += 1;
@@ -268,8 +293,9 @@ mod tests {
     fn forwarded(route: &[u8], with: &[u8], mine: &[u8]) -> Option<(u8, Vec<u8>)> {
         let route = List::truncated(route.iter().map(|id| peer(*id).short()));
         let relay = Relay { from: peer(1), to: peer(9), route, passed: 0, sealed: List::new() };
-        let router = Router::new(peer(2));
-        match router.forward(&linked(2, with), &Stage::default(), &path(mine), relay)? {
+        let mut router = Router::new(peer(2));
+        let around = (&linked(2, with), &Stage::default(), &path(mine));
+        match router.forward(Time(0), peer(1), around, relay)? {
             Output::Control(next, Message::Relay(relay)) => {
                 assert_eq!(relay.passed, 1);
                 Some((next.0[0], relay.route.iter().map(|id| id.0[0]).collect()))
@@ -337,7 +363,8 @@ mod tests {
         let passed = RELAY_HOPS_MAX as u8 - 1;
         let relay = Relay { from: peer(1), to: peer(9), route, passed, sealed: List::new() };
         let forward = |with: &[u8], relay| {
-            Router::new(peer(2)).forward(&linked(2, with), &Stage::default(), &path(&[8, 4, 2]), relay)
+            let around = (&linked(2, with), &Stage::default(), &path(&[8, 4, 2]));
+            Router::new(peer(2)).forward(Time(0), peer(20 + passed - 1), around, relay)
         };
         assert!(forward(&[4], relay.clone()).is_none());
         assert!(forward(&[9], relay).is_some());
@@ -353,5 +380,50 @@ mod tests {
             way,
             Some((peer(5), path(&[5, 7]).iter().copied().collect::<Vec<_>>().try_into().unwrap()))
         );
+    }
+
+    /// Returns whether peer 2 forwards an envelope of peer `from` that peer `by` hands over, with this route and this
+    /// many peers passed.
+    fn takes(router: &mut Router, by: u8, from: u8, route: &[u8], passed: u8, len: usize) -> bool {
+        let route = List::truncated(route.iter().map(|id| peer(*id).short()));
+        let sealed = List::truncated(std::iter::repeat_n(0, len));
+        let relay = Relay { from: peer(from), to: peer(9), route, passed, sealed };
+        let links = linked(2, &[1, 3, 5, 9]);
+        router.forward(Time(0), peer(by), (&links, &Stage::default(), &path(&[])), relay).is_some()
+    }
+
+    #[test]
+    fn an_envelope_that_would_go_back_and_forth_between_two_peers_is_dropped() {
+        let mut router = Router::new(peer(2));
+        assert!(takes(&mut router, 1, 1, &[2, 3], 0, 100));
+        for route in [&[2, 3, 2, 3, 2, 3][..], &[2, 3, 3], &[2, 3, 1]] {
+            assert!(!takes(&mut router, 1, 1, route, 0, 100), "{route:?}");
+        }
+    }
+
+    #[test]
+    fn an_envelope_in_another_s_name_is_dropped_where_it_sets_out() {
+        let mut router = Router::new(peer(2));
+        assert!(!takes(&mut router, 1, 4, &[2, 3], 0, 100), "peer 1 says that peer 4 sends it");
+        assert!(!takes(&mut router, 1, 4, &[5, 2, 3], 1, 100), "and that it came by peer 5");
+        assert!(takes(&mut router, 5, 4, &[5, 2, 3], 1, 100));
+    }
+
+    #[test]
+    fn an_author_s_envelopes_are_dropped_beyond_its_rate_and_no_other_s() {
+        let mut router = Router::new(peer(2));
+        let passed = (0..100).filter(|_| takes(&mut router, 1, 1, &[2, 3], 0, 16_000)).count();
+        assert_eq!(passed, 8, "128 KiB at once");
+        assert!(takes(&mut router, 5, 5, &[2, 3], 0, 16_000));
+    }
+
+    #[test]
+    fn a_route_over_a_common_ancestor_turns_there() {
+        let (mut router, mine) = (Router::new(peer(2)), path(&[8, 4, 3, 2]));
+        let place = Place { peer: peer(9), path: path(&[8, 4, 6, 9]) };
+        router.places(Time(0), &linked(2, &[3]), &mine, &[place]);
+        let way = router.mesh(Time(0), &linked(2, &[3]), &Stage::default(), &mine, peer(9));
+        let route = path(&[3, 4, 6]).iter().copied().collect::<Vec<_>>().try_into().unwrap();
+        assert_eq!(way, Some((peer(3), route)), "and names nobody twice");
     }
 }

@@ -134,6 +134,7 @@ fn a_newcomer_waits_in_the_lobby_until_the_host_lets_it_in_or_turns_it_away() {
     let outputs = host.give(Input::Command(Command::Admit(key(5).id())));
     assert_eq!(answer(&outputs, 5), Answer::Admitted, "without another request");
     assert_eq!(host.room.lobby().unwrap().count(), 0);
+    host.rests_for(SECOND);
     assert_eq!(asks(&mut host, 5), Answer::Admitted, "it need not wait again");
 
     assert_eq!(asks(&mut host, 6), Answer::Waits);

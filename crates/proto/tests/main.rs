@@ -7,6 +7,7 @@ mod corpus;
 mod election;
 mod failover;
 mod identity;
+mod limits;
 mod measuring;
 mod message;
 mod mixing;

@@ -102,6 +102,19 @@ fn every_variant_is_in_the_samples_and_reads_back() {
 }
 
 #[test]
+fn the_first_bytes_of_a_message_tell_its_budget() {
+    for message in samples() {
+        let expected = match message {
+            Message::Relay(_) => Budgeted::Carried,
+            Message::Data(_) => Budgeted::Data,
+            _ => Budgeted::Control,
+        };
+        assert_eq!(Message::budget_of(&message.to_bytes()), expected, "{}", variant(&message));
+    }
+    assert_eq!(Message::budget_of(b""), Budgeted::Control);
+}
+
+#[test]
 fn heartbeats_fit_their_bound_and_read_back() {
     for (name, heartbeat) in heartbeats() {
         let mut bytes = heartbeat.to_bytes();

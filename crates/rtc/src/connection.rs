@@ -30,7 +30,7 @@ use crate::seam::Channel;
 use crate::shaper::Shaper;
 use crate::socket::{Class, LinkSocket};
 use crate::trains::Trains;
-use crate::transport::{Transport, TransportEvent};
+use crate::transport::{Checks, Transport, TransportEvent};
 use crate::wire::Wire;
 
 /// Maximum number of bytes that SCTP buffers for a channel before further messages wait.
@@ -55,6 +55,7 @@ pub(crate) struct Plan {
     pub(crate) shaper: Shaper,
     pub(crate) legs: Legs,
     pub(crate) trains: Trains,
+    pub(crate) checks: Checks,
 }
 
 /// A transport with its sockets.
@@ -124,6 +125,7 @@ impl Connection {
             (&plan.ufrag, &plan.pwd),
             (plan.legs, plan.trains),
             sockets.iter().map(LinkSocket::local),
+            plan.checks,
         )?;
         Ok(Connection {
             transport: Box::new(transport),

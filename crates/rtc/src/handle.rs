@@ -1,12 +1,14 @@
 //! The part of a link through which commands reach it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use plenary_proto::message::Description;
 use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
 
-use crate::queue::SendQueue;
+use crate::queue::{CarriedQueue, SendQueue};
 use crate::seam::{Channel, DownReason};
 use crate::wire::Wire;
 
@@ -16,6 +18,10 @@ pub(crate) struct Handle {
     pub(crate) wire: Arc<Wire>,
     /// In the order of [`Channel::ALL`].
     pub(crate) queues: [SendQueue; 3],
+    /// Messages that this peer forwards for others.
+    pub(crate) carried: CarriedQueue,
+    /// Until when no message is read.
+    pub(crate) paused: watch::Sender<Option<Instant>>,
     pub(crate) answers: mpsc::Sender<Description>,
     pub(crate) refused_trains: mpsc::Sender<u32>,
     pub(crate) end: watch::Sender<Option<DownReason>>,
@@ -55,6 +61,30 @@ impl Handle {
         if channel != Channel::Heartbeat {
             self.end(reason);
         }
+    }
+
+    /// Queues the pieces of a message that this peer forwards; without room it is dropped.
+    pub(crate) fn carry(&self, pieces: Vec<Bytes>) {
+        if pieces.iter().any(|piece| piece.len() > Channel::Control.message_len_max()) {
+            return tracing::debug!("an envelope is too long to be forwarded");
+        }
+        if self.carried.push(pieces) {
+            self.wire.messages_wait();
+        } else {
+            tracing::debug!("an envelope was dropped: too many wait to be forwarded");
+        }
+    }
+
+    /// Lets the link read no message for a while.
+    pub(crate) fn pause(&self, duration: Duration) {
+        let until = Instant::now() + duration;
+        self.paused.send_if_modified(|paused| {
+            let is_longer = paused.is_none_or(|before| before < until);
+            if is_longer {
+                *paused = Some(until);
+            }
+            is_longer
+        });
     }
 
     /// Starts a packet train, or reports that it was refused.

@@ -15,7 +15,7 @@
 //! while let Some(event) = events.next().await {
 //!     match event {
 //!         Event::Described { link, description } => { /* to the other peer, which answers */ }
-//!         Event::Connected { link } => { /* packets and messages may go */ }
+//!         Event::Connected { link, .. } => { /* packets and messages may go */ }
 //!         _ => {}
 //!     }
 //! }
@@ -39,8 +39,10 @@ extern crate self as plenary_rtc;
 #[cfg(feature = "bench")]
 pub mod bench;
 mod channels;
+mod checks;
 mod connection;
 mod credentials;
+mod events;
 mod handle;
 mod layout;
 mod legs;
@@ -67,14 +69,17 @@ mod wire;
 #[path = "../tests/links/support.rs"]
 mod support;
 
+pub use events::Events;
 pub use layout::DescriptionError;
-pub use links::{Events, LinkError, Links};
+pub use links::{LinkError, Links};
 pub use plenary_proto::packet::{
     CONTRIBUTORS_MAX, Contributor, Contributors, Destinations, LinkId, LinkStats, MediaPacket,
     PAYLOAD_LEN_MAX,
 };
 pub use sdp::sdp;
-pub use seam::{Channel, Command, DownReason, Event, LinkDriver, PacketSink, SenderReport};
+pub use seam::{
+    CARRIED_BYTES_MAX, Channel, Command, DownReason, Event, LinkDriver, PacketSink, SenderReport,
+};
 pub use shaper::{Shape, ShapedTcp, Shaper};
 pub use shared::LinksConfig;
 pub use train::{Arrival, TRAIN_BYTES_MAX, TRAIN_DURATION_US_MAX, TrainArrivals};

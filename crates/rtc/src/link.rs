@@ -13,17 +13,19 @@ use plenary_proto::message::{Description, LinkKind, PayloadTypes, Setup};
 use plenary_proto::packet::LinkId;
 use rtc::shared::error::Error;
 use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
 
 use crate::connection::{Connection, OpenError, Plan};
 use crate::handle::Handle;
 use crate::layout::{DescriptionError, PAYLOAD_TYPES, Role, Ssrcs, check};
 use crate::legs::Legs;
 use crate::ports::Port;
-use crate::queue::SendQueue;
+use crate::queue::{CarriedQueue, SendQueue};
 use crate::seam::{Channel, DownReason, Event};
 use crate::shared::Shared;
 use crate::train::TrainArrivals;
 use crate::trains::Trains;
+use crate::transport::Checks;
 use crate::wire::Wire;
 
 /// Maximum number of finished trains, and of refused trains, that wait to be reported. Further ones are not
@@ -47,6 +49,12 @@ pub(crate) struct Link {
     pub(crate) refused_trains: mpsc::Receiver<u32>,
     pub(crate) end: watch::Receiver<Option<DownReason>>,
     pub(crate) shared: Arc<Shared>,
+    /// The other end is a stranger.
+    is_stranger: bool,
+    /// Fingerprint of the other end's certificate, once its description is known.
+    pub(crate) other_fingerprint: Option<[u8; 32]>,
+    /// Until when no message is read.
+    pub(crate) paused: watch::Receiver<Option<Instant>>,
     /// Events that wait for room in the queue of events. Meanwhile no message is read.
     pub(crate) outbox: VecDeque<Event>,
 }
@@ -56,6 +64,7 @@ impl Link {
         id: LinkId,
         kind: LinkKind,
         offer: Option<Description>,
+        is_stranger: bool,
         (ufrag, pwd): (String, String),
         shared: Arc<Shared>,
     ) -> (Link, Arc<Handle>) {
@@ -65,9 +74,12 @@ impl Link {
         let queues = Channel::ALL.map(|channel| SendQueue::new(channel.queue_bytes_max()));
         let (measured_sender, measured) = mpsc::channel(TRAINS_UNTOLD_MAX);
         let (refused_sender, refused_trains) = mpsc::channel(TRAINS_UNTOLD_MAX);
+        let (pause, paused) = watch::channel(None);
         let handle = Arc::new(Handle {
             wire,
             queues,
+            carried: CarriedQueue::default(),
+            paused: pause,
             answers: answer_sender,
             refused_trains: refused_sender,
             end: end_sender,
@@ -86,6 +98,9 @@ impl Link {
             refused_trains,
             end,
             shared,
+            is_stranger,
+            other_fingerprint: None,
+            paused,
             outbox: VecDeque::new(),
         };
         (link, handle)
@@ -95,7 +110,7 @@ impl Link {
     pub(crate) async fn live(mut self) -> DownReason {
         if let Some(offer) = &self.offer {
             match self.meet(offer, Role::Offer) {
-                Ok(types) => self.payload_types = types,
+                Ok(types) => (self.payload_types, self.other_fingerprint) = (types, Some(offer.fingerprint)),
                 Err(error) => return error.into(),
             }
         }
@@ -105,14 +120,14 @@ impl Link {
         };
         let reason = match self.describe(&mut connection) {
             Ok(description) => {
-                self.shared.emit(Event::Described { link: self.id, description }).await;
+                self.shared.events.push(Event::Described { link: self.id, description });
                 self.serve(&mut connection).await
             }
             Err(reason) => reason,
         };
         connection.close();
         for event in std::mem::take(&mut self.outbox) {
-            self.shared.emit(event).await;
+            self.shared.events.push(event);
         }
         reason
     }
@@ -155,6 +170,7 @@ impl Link {
                     config.epoch,
                     self.measured_sender.clone(),
                 ),
+                checks: Checks::new(self.shared.checks.clone(), self.is_stranger),
             };
             match Connection::open(&self.shared.credentials, plan) {
                 Ok(connection) => return Ok((connection, port)),
@@ -184,11 +200,16 @@ impl Link {
     }
 
     /// Applies the answer of the other end.
-    pub(crate) fn accept(&self, connection: &mut Connection, answer: &Description) -> Result<(), DownReason> {
+    pub(crate) fn accept(
+        &mut self,
+        connection: &mut Connection,
+        answer: &Description,
+    ) -> Result<(), DownReason> {
         let answered = self.meet(answer, Role::Answer)?;
         if answered != self.payload_types {
             return Err(DescriptionError::PayloadTypes(answered).into());
         }
+        self.other_fingerprint = Some(answer.fingerprint);
         connection.start(answer).map_err(failed)
     }
 }

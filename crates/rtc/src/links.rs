@@ -8,7 +8,9 @@ use tokio::runtime;
 use tokio::sync::{mpsc, watch};
 use tracing::Instrument as _;
 
+use crate::checks::CheckBudget;
 use crate::credentials::{Credentials, ice_credentials};
+use crate::events::{EventQueue, Events};
 use crate::handle::Handle;
 use crate::layout::Ssrcs;
 use crate::link::Link;
@@ -17,10 +19,6 @@ use crate::seam::{Channel, Command, DownReason, Event, LinkDriver, PacketSink};
 use crate::shared::{Added, LinksConfig, Shared};
 use crate::sync::lock;
 use crate::wire::Wire;
-
-/// Maximum number of events that wait to be read. At the limit the links of this peer wait, and through the
-/// flow control of the channels the other ends wait too.
-const EVENTS_MAX: usize = 1_024;
 
 /// Error that prevents a peer from having any link.
 #[derive(Debug, thiserror::Error)]
@@ -46,26 +44,10 @@ pub struct Links {
     all_gone: tokio::sync::Mutex<mpsc::Receiver<()>>,
 }
 
-/// Events of all links, in order for each link.
-#[derive(Debug)]
-pub struct Events(mpsc::Receiver<Event>);
-
-impl Events {
-    /// Waits for the next event. Returns `None` when the links are closed and all events were read.
-    pub async fn next(&mut self) -> Option<Event> {
-        self.0.recv().await
-    }
-
-    /// Returns the next event if one is queued.
-    pub fn try_next(&mut self) -> Option<Event> {
-        self.0.try_recv().ok()
-    }
-}
-
 impl Links {
     /// Creates a driver without links yet, and the receiver of the events of all its links. Media packets are
-    /// handed to `sink`. Generates a certificate, which takes about a millisecond. At most 1024 events are
-    /// queued: when the application does not read them, the links wait.
+    /// handed to `sink`. Generates a certificate, which takes about a millisecond. When the application does not
+    /// read its events, a link waits.
     ///
     /// # Errors
     /// Outside a tokio runtime, without a source of randomness, or where the network interfaces cannot be
@@ -75,13 +57,15 @@ impl Links {
         let ports = Ports::new(&config.bind, config.udp_ports.clone()).map_err(LinkError::Interfaces)?;
         let credentials =
             Credentials::generate().map_err(|error| LinkError::Certificate(error.to_string()))?;
-        let (events, unread) = mpsc::channel(EVENTS_MAX);
+        let events = Arc::new(EventQueue::default());
+        let unread = Events(events.clone());
         let (alive, all_gone) = mpsc::channel(1);
         let shared = Arc::new(Shared {
             config,
             ports: Arc::new(ports),
             credentials,
-            events: Mutex::new(Some(events)),
+            events,
+            checks: Arc::new(CheckBudget::new()),
             is_closed: watch::Sender::new(false),
             table: RwLock::default(),
             sink: Mutex::new(Some(sink)),
@@ -92,7 +76,7 @@ impl Links {
             alive: Mutex::new(Some(alive)),
             all_gone: tokio::sync::Mutex::new(all_gone),
         };
-        Ok((links, Events(unread)))
+        Ok((links, unread))
     }
 
     /// Counters of a link; `None` once it is down.
@@ -107,7 +91,7 @@ impl Links {
         self.end_all();
         // each task holds a sender and sends nothing: the loop ends when the last sender is dropped
         while self.all_gone.lock().await.recv().await.is_some() {}
-        lock(&self.shared.events).take();
+        self.shared.events.end();
     }
 
     fn end_all(&self) {
@@ -118,7 +102,8 @@ impl Links {
         lock(&self.shared.sink).take();
     }
 
-    fn open(&self, id: LinkId, kind: LinkKind, offer: Option<Description>) {
+    /// `is_stranger`: the link belongs to the budget of strangers' checks.
+    fn open(&self, id: LinkId, kind: LinkKind, offer: Option<Description>, is_stranger: bool) {
         let Some(alive) = lock(&self.alive).clone() else {
             return tracing::debug!(%id, "a link was asked for after all were closed");
         };
@@ -132,7 +117,8 @@ impl Links {
         let refused = match credentials {
             Err(error) => DownReason::Stack(error.to_string()),
             Ok(credentials) => {
-                let (link, handle) = Link::new(id, kind, offer, credentials, self.shared.clone());
+                let (link, handle) =
+                    Link::new(id, kind, offer, is_stranger, credentials, self.shared.clone());
                 match self.shared.add(id, handle.clone()) {
                     Added::Yes => {
                         // `end_all` may have run since the check above and may have missed this link
@@ -143,7 +129,7 @@ impl Links {
                         let life = async move {
                             let reason = Box::pin(link.live()).await;
                             shared.remove(id);
-                            shared.emit(Event::Down { link: id, reason }).await;
+                            shared.events.push(Event::Down { link: id, reason });
                             drop(alive);
                         };
                         self.runtime.spawn(life.in_current_span());
@@ -154,19 +140,17 @@ impl Links {
                 }
             }
         };
-        let shared = self.shared.clone();
-        self.runtime.spawn(async move {
-            shared.emit(Event::Down { link: id, reason: refused }).await;
-            drop(alive);
-        });
+        self.shared.events.push(Event::Down { link: id, reason: refused });
     }
 }
 
 impl LinkDriver for Links {
     fn submit(&self, command: Command) {
         match command {
-            Command::Offer { link, kind } => self.open(link, kind, None),
-            Command::Answer { link, kind, offer } => self.open(link, kind, Some(offer)),
+            Command::Offer { link, kind } => self.open(link, kind, None, false),
+            Command::Answer { link, kind, offer, is_stranger } => {
+                self.open(link, kind, Some(offer), is_stranger);
+            }
             Command::Forward { to, packet } => {
                 self.each(&to, |wire, slot| wire.forward(slot, packet.clone()));
             }
@@ -176,6 +160,8 @@ impl LinkDriver for Links {
                 self.with(link, |handle| handle.wire.want_keyframe(slot))
             }
             Command::Send { link, channel, bytes } => self.with(link, |handle| handle.send(channel, bytes)),
+            Command::Carry { link, pieces } => self.with(link, |handle| handle.carry(pieces)),
+            Command::Pause { link, duration } => self.with(link, |handle| handle.pause(duration)),
             Command::Train { link, train, bytes, rate_bps } => {
                 self.with(link, |handle| handle.send_train(train, bytes, rate_bps));
             }

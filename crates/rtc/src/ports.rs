@@ -5,11 +5,9 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex};
 
+use crate::checks::ADDRESSES_MAX;
 use crate::layout::is_offerable;
 use crate::sync::lock;
-
-/// Maximum number of local addresses that a link is bound to; further ones are left out.
-const ADDRESSES_MAX: usize = plenary_proto::message::CANDIDATES_MAX;
 
 /// Local addresses of a peer, and the range of its UDP ports.
 #[derive(Debug)]
@@ -27,7 +25,8 @@ pub(crate) struct Port {
 }
 
 impl Ports {
-    /// Without `bind`, takes all unicast addresses of this machine, or loopback if it has no other.
+    /// Without `bind`, takes the unicast addresses of this machine, or loopback if it has no other. At most
+    /// [`ADDRESSES_MAX`] are used, since the other end checks no more.
     pub(crate) fn new(bind: &[IpAddr], range: Option<RangeInclusive<u16>>) -> std::io::Result<Ports> {
         let mut addresses = if bind.is_empty() { interfaces()? } else { bind.to_vec() };
         addresses.truncate(ADDRESSES_MAX);

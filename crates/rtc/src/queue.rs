@@ -3,8 +3,10 @@
 use std::collections::VecDeque;
 use std::sync::Mutex;
 
-use crate::sync::lock;
 use bytes::Bytes;
+
+use crate::seam::CARRIED_BYTES_MAX;
+use crate::sync::lock;
 
 /// Bytes accounted per message beside its length, so that empty messages are bounded too.
 const MESSAGE_OVERHEAD_BYTES: usize = 64;
@@ -81,6 +83,38 @@ impl SendQueue {
     }
 }
 
+/// Messages of other peers that wait to be forwarded, each with all its pieces; beyond [`CARRIED_BYTES_MAX`] further ones
+/// are dropped.
+#[derive(Debug, Default)]
+pub(crate) struct CarriedQueue(Mutex<(VecDeque<Vec<Bytes>>, usize)>);
+
+impl CarriedQueue {
+    /// Appends a message. Returns whether there was room.
+    pub(crate) fn push(&self, pieces: Vec<Bytes>) -> bool {
+        let mut waiting = lock(&self.0);
+        let (messages, bytes) = &mut *waiting;
+        let after = *bytes + bytes_of(&pieces);
+        let has_room = after <= CARRIED_BYTES_MAX;
+        if has_room {
+            *bytes = after;
+            messages.push_back(pieces);
+        }
+        has_room
+    }
+
+    /// Takes the oldest message.
+    pub(crate) fn take(&self) -> Option<Vec<Bytes>> {
+        let mut waiting = lock(&self.0);
+        let pieces = waiting.0.pop_front()?;
+        waiting.1 -= bytes_of(&pieces);
+        Some(pieces)
+    }
+}
+
+fn bytes_of(pieces: &[Bytes]) -> usize {
+    pieces.iter().map(|piece| piece.len() + MESSAGE_OVERHEAD_BYTES).sum()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -111,6 +145,15 @@ mod tests {
         }
         assert_eq!(drained.iter().filter(|&&drained| drained).count(), 1);
         assert!(drained[3], "500 of 1000 bytes are free: {drained:?}");
+    }
+
+    #[test]
+    fn what_is_forwarded_waits_up_to_its_bound_and_the_rest_is_dropped() {
+        let queue = CarriedQueue::default();
+        let letter = || vec![Bytes::from(vec![0; 16_000]); 2];
+        assert_eq!((0..100).filter(|_| queue.push(letter())).count(), 8);
+        assert_eq!(queue.take(), Some(letter()));
+        assert!(queue.push(letter()) && !queue.push(letter()));
     }
 
     #[test]

@@ -4,8 +4,10 @@
 //! shorter path: each packet is handed to the [`PacketSink`] on the task that read it from the socket, so
 //! that a relay can submit its fan-out from there.
 
+use std::time::Duration;
+
 use bytes::Bytes;
-use plenary_proto::message::{Description, LinkKind};
+use plenary_proto::message::{Description, Fingerprints, LinkKind};
 use plenary_proto::packet::{Destinations, LinkId, MediaPacket};
 
 use crate::layout::DescriptionError;
@@ -84,6 +86,9 @@ impl Channel {
     }
 }
 
+/// Maximum number of bytes of messages that wait to be forwarded on a link. A guess: the largest envelope, twice.
+pub const CARRIED_BYTES_MAX: usize = 256 << 10;
+
 /// Commands that a peer submits to its links.
 #[derive(Clone, Debug)]
 pub enum Command {
@@ -102,6 +107,8 @@ pub enum Command {
         kind: LinkKind,
         /// Description of the other end.
         offer: Description,
+        /// The other end is a stranger: its link shares few connectivity checks with those of other strangers.
+        is_stranger: bool,
     },
     /// Applies the answer of the other end to an offer of this end.
     Accept {
@@ -143,6 +150,21 @@ pub enum Command {
         /// The message.
         bytes: Bytes,
     },
+    /// Sends the pieces of one control message that this peer forwards for another one. It waits until no other control
+    /// message does, and is dropped when more than [`CARRIED_BYTES_MAX`] wait: no other peer's traffic ends the link.
+    Carry {
+        /// The link.
+        link: LinkId,
+        /// The pieces.
+        pieces: Vec<Bytes>,
+    },
+    /// Reads no message of the link for this time. Through the flow control of the channels the other end waits.
+    Pause {
+        /// The link.
+        link: LinkId,
+        /// Time from now on.
+        duration: Duration,
+    },
     /// Sends a packet train, by which the other end measures bandwidth. A link sends one train at a time and
     /// must be connected; otherwise the result is [`Event::TrainRefused`]. The train is cut to
     /// [`TRAIN_BYTES_MAX`](crate::TRAIN_BYTES_MAX) and
@@ -174,10 +196,12 @@ pub enum Event {
         /// Description of this end.
         description: Description,
     },
-    /// Both ends are authenticated, and all three channels are open at both.
+    /// All three channels are open at both ends, which have the certificates of their descriptions.
     Connected {
         /// The link.
         link: LinkId,
+        /// Fingerprints of the certificates.
+        fingerprints: Fingerprints,
     },
     /// A message arrived.
     Received {
@@ -260,4 +284,20 @@ pub enum DownReason {
     /// The WebRTC stack failed with an error that has no variant here.
     #[error("the stack failed: {0}")]
     Stack(String),
+}
+
+impl Event {
+    /// Returns the link of the event.
+    pub fn link(&self) -> LinkId {
+        match self {
+            Event::Described { link, .. }
+            | Event::Connected { link, .. }
+            | Event::Received { link, .. }
+            | Event::BulkDrained { link }
+            | Event::Measured { link, .. }
+            | Event::TrainRefused { link, .. }
+            | Event::Dropped { link, .. }
+            | Event::Down { link, .. } => *link,
+        }
+    }
 }

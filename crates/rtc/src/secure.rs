@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::{Buf as _, Bytes, BytesMut};
+use rtc::dtls::cipher_suite::CipherSuiteId;
 use rtc::dtls::config::{ClientAuthType, ConfigBuilder, ExtendedMasterSecretType, HandshakeConfig};
 use rtc::dtls::endpoint::{Endpoint, EndpointEvent};
 use rtc::dtls::extension::extension_use_srtp::SrtpProtectionProfile;
@@ -28,6 +29,14 @@ const PROFILES: [(SrtpProtectionProfile, ProtectionProfile); 4] = [
     (SrtpProtectionProfile::Srtp_Aead_Aes_256_Gcm, ProtectionProfile::AeadAes256Gcm),
     (SrtpProtectionProfile::Srtp_Aes128_Cm_Hmac_Sha1_80, ProtectionProfile::Aes128CmHmacSha1_80),
     (SrtpProtectionProfile::Srtp_Aes128_Cm_Hmac_Sha1_32, ProtectionProfile::Aes128CmHmacSha1_32),
+];
+
+/// Cipher suites of DTLS: AEAD only. By default the stack also offers AES-256-CBC with SHA-1.
+pub(crate) const CIPHER_SUITES: [CipherSuiteId; 4] = [
+    CipherSuiteId::Tls_Ecdhe_Ecdsa_With_Aes_128_Gcm_Sha256,
+    CipherSuiteId::Tls_Ecdhe_Ecdsa_With_ChaCha20_Poly1305_Sha256,
+    CipherSuiteId::Tls_Ecdhe_Rsa_With_Aes_128_Gcm_Sha256,
+    CipherSuiteId::Tls_Ecdhe_Rsa_With_ChaCha20_Poly1305_Sha256,
 ];
 
 /// The DTLS connection of a link.
@@ -66,6 +75,7 @@ impl Dtls {
         let config = ConfigBuilder::default()
             .with_crypto_provider(provider)
             .with_certificates(vec![credentials.certificate.clone()])
+            .with_cipher_suites(CIPHER_SUITES.to_vec())
             .with_srtp_protection_profiles(PROFILES.map(|(offered, _)| offered).to_vec())
             .with_client_auth(ClientAuthType::RequireAnyClientCert)
             // certificates are self-signed; the fingerprint in the description identifies the other end
@@ -199,5 +209,33 @@ impl Srtp {
     pub(crate) fn open_rtcp(&mut self, datagram: &[u8]) -> Result<Vec<Box<dyn rtc::rtcp::Packet>>> {
         let mut plain = self.remote.decrypt_rtcp(datagram)?;
         rtc::rtcp::packet::unmarshal(&mut plain)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Returns the cipher suites in a ClientHello (RFC 6347, 4.2.1; RFC 5246, 7.4.1.2), which travels in plain text.
+    fn offered(hello: &[u8]) -> Vec<u16> {
+        // record and handshake headers of 13 and 12 bytes, version 2, random 32
+        let (session, rest) = hello.get(13 + 12 + 34..).and_then(|rest| rest.split_first()).unwrap();
+        let (cookie, rest) = rest.get(usize::from(*session)..).and_then(|rest| rest.split_first()).unwrap();
+        let rest = &rest[usize::from(*cookie)..];
+        let len = usize::from(u16::from_be_bytes([rest[0], rest[1]]));
+        rest[2..2 + len].chunks(2).map(|suite| u16::from_be_bytes([suite[0], suite[1]])).collect()
+    }
+
+    #[test]
+    fn dtls_offers_aead_suites_only() {
+        let (credentials, now) = (Credentials::generate().unwrap(), Instant::now());
+        let mut client = Dtls::new(&credentials, [0; 32], true).unwrap();
+        client.path_found(now).unwrap();
+        let hello = std::iter::from_fn(|| client.poll_transmit()).next().unwrap();
+        let suites = offered(&hello);
+        // the last value is no suite: TLS_EMPTY_RENEGOTIATION_INFO_SCSV (RFC 5746, 3.3)
+        let aead = [0xc02b, 0xcca9, 0xc02f, 0xcca8];
+        assert!(suites.contains(&0xc02b), "{suites:04x?}");
+        assert!(suites.iter().all(|suite| aead.contains(suite) || *suite == 0x00ff), "{suites:04x?}");
     }
 }

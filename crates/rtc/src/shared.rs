@@ -1,19 +1,20 @@
 //! What the links of one peer share: configuration, events, the table of links.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Instant;
 
 use plenary_proto::packet::LinkId;
-use tokio::sync::mpsc::{self, error::TrySendError};
 use tokio::sync::watch;
 
+use crate::checks::CheckBudget;
 use crate::credentials::Credentials;
+use crate::events::EventQueue;
 use crate::handle::Handle;
 use crate::ports::Ports;
-use crate::seam::{Event, PacketSink};
+use crate::seam::PacketSink;
 use crate::shaper::Shaper;
 use crate::sync::lock;
 
@@ -55,9 +56,9 @@ pub(crate) struct Shared {
     pub(crate) config: LinksConfig,
     pub(crate) ports: Arc<Ports>,
     pub(crate) credentials: Credentials,
-    /// Taken when all links are closed and their tasks have ended, so that the reader sees the end of the
-    /// events.
-    pub(crate) events: Mutex<Option<mpsc::Sender<Event>>>,
+    /// Ended when all links are closed and their tasks have ended.
+    pub(crate) events: Arc<EventQueue>,
+    pub(crate) checks: Arc<CheckBudget>,
     pub(crate) is_closed: watch::Sender<bool>,
     pub(crate) table: RwLock<BTreeMap<LinkId, Arc<Handle>>>,
     /// Taken when the links are closed: the sink may hold a reference to them.
@@ -98,41 +99,5 @@ impl Shared {
 
     pub(crate) fn sink(&self) -> Option<Arc<dyn PacketSink>> {
         lock(&self.sink).clone()
-    }
-
-    /// Sends an event, waiting for room in the queue; once all links are closed, only if there is room.
-    pub(crate) async fn emit(&self, event: Event) {
-        let Some(events) = lock(&self.events).clone() else { return };
-        let Err(TrySendError::Full(event)) = events.try_send(event) else { return };
-        let mut is_closed = self.is_closed.subscribe();
-        tokio::select! {
-            // an error means that the reader is gone and the event is not needed
-            _ = events.send(event) => {}
-            _ = is_closed.wait_for(|&is_closed| is_closed) => {}
-        }
-    }
-
-    /// Sends an event if `outbox` is empty and the queue has room; otherwise appends it to `outbox`.
-    pub(crate) fn emit_or_keep(&self, event: Event, outbox: &mut VecDeque<Event>) {
-        let events = lock(&self.events);
-        let Some(events) = events.as_ref() else { return };
-        let kept = if outbox.is_empty() { events.try_send(event) } else { Err(TrySendError::Full(event)) };
-        if let Err(TrySendError::Full(event)) = kept {
-            outbox.push_back(event);
-        }
-    }
-
-    /// Sends the first event of `outbox` once the queue has room. Dropping the future keeps the event.
-    pub(crate) async fn emit_first(&self, outbox: &mut VecDeque<Event>) {
-        let Some(events) = lock(&self.events).clone() else { return outbox.clear() };
-        match events.reserve().await {
-            Ok(permit) => {
-                if let Some(event) = outbox.pop_front() {
-                    permit.send(event);
-                }
-            }
-            // the reader is gone and no event is needed
-            Err(_) => outbox.clear(),
-        }
     }
 }

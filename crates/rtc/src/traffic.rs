@@ -17,6 +17,7 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use bytes::Bytes;
+use plenary_proto::message::Fingerprints;
 use rtc::shared::error::Error;
 use tokio::time::{Instant, sleep_until, timeout};
 
@@ -75,9 +76,11 @@ impl Link {
         let link = self.id;
         let mut progress = Progress::new(self.role());
         loop {
-            let deadline = progress.deadline();
             // as long as events wait, nothing is read that causes more of them
-            let reads = self.outbox.is_empty();
+            let drains = !self.outbox.is_empty();
+            let paused_until = self.paused.borrow_and_update().filter(|until| *until > Instant::now());
+            let reads = !drains && paused_until.is_none();
+            let deadline = progress.deadline().into_iter().chain(paused_until).min();
             tokio::select! {
                 biased;
                 reason = ended(&mut self.end) => {
@@ -87,15 +90,16 @@ impl Link {
                     }
                     return Err(reason);
                 }
-                () = self.shared.emit_first(&mut self.outbox), if !reads => {}
+                () = self.shared.events.drain(&mut self.outbox), if drains => {}
+                Ok(()) = self.paused.changed() => {}
                 Some(answer) = self.answers.recv(), if !progress.is_answered => {
                     progress.answered();
                     self.accept(connection, &answer)?;
                 }
-                Some((train, arrivals)) = self.measured.recv(), if reads => {
+                Some((train, arrivals)) = self.measured.recv(), if !drains => {
                     self.tell(Event::Measured { link, train, arrivals });
                 }
-                Some(train) = self.refused_trains.recv(), if reads => {
+                Some(train) = self.refused_trains.recv(), if !drains => {
                     self.tell(Event::TrainRefused { link, train });
                 }
                 () = self.handle.wire.dropped.notified(), if progress.tell_drops_at.is_none() => {
@@ -110,7 +114,7 @@ impl Link {
     }
 
     fn tell(&mut self, event: Event) {
-        self.shared.emit_or_keep(event, &mut self.outbox);
+        self.shared.events.push_or_keep(event, &mut self.outbox);
     }
 
     /// Handles the deadlines that have passed.
@@ -164,7 +168,10 @@ impl Link {
                 if !progress.is_connected {
                     progress.connected();
                     lock(&self.handle.wire.packet_queue).open();
-                    self.tell(Event::Connected { link });
+                    let own = self.shared.credentials.fingerprint;
+                    // known, since the handshake has checked it
+                    let other = self.other_fingerprint.unwrap_or_default();
+                    self.tell(Event::Connected { link, fingerprints: Fingerprints { own, other } });
                     self.send_queued(connection, progress)?;
                 }
                 if !is_greeting {
@@ -189,6 +196,12 @@ impl Link {
                 if !has_room && channel != Channel::Heartbeat {
                     connection.wait_for_room(channel);
                     break;
+                }
+                if channel == Channel::Control && self.handle.queue(channel).is_empty() {
+                    // all pieces of a message at once: no other message may come between them
+                    for piece in self.handle.carried.take().into_iter().flatten() {
+                        self.handle.queue(channel).push(piece).map_err(|_| DownReason::Overflow(channel))?;
+                    }
                 }
                 let Some(taken) = self.handle.queue(channel).take() else { break };
                 // a heartbeat that would have to wait is dropped

@@ -14,8 +14,8 @@ use futures::future::join_all;
 use plenary_proto::seal::Keypair;
 use plenary_proto::{PeerId, RoomId};
 use plenary_signal::{
-    Address, Limits, Rate, Rendezvous, RendezvousConfig, Signal, SignalEvent, Switchboard, WebsocketConfig,
-    WebsocketSignal,
+    Address, Doors, Limits, Rate, Rendezvous, RendezvousConfig, Signal, SignalEvent, Switchboard,
+    WebsocketConfig, WebsocketSignal,
 };
 
 /// Length of a typical sealed offer, in bytes.
@@ -38,6 +38,7 @@ async fn main() {
 async fn serve() {
     let unlimited = Rate { per_s: u32::MAX, burst: u32::MAX };
     let limits = Limits {
+        rooms_per_address_max: usize::MAX,
         connections_per_address_max: usize::MAX,
         connects_per_address: unlimited,
         frames: unlimited,
@@ -55,7 +56,7 @@ async fn measure(peers: usize) {
     let root = key(0);
     let room = RoomId::of_root(&root.id());
     let connect = |number| {
-        let mut config = WebsocketConfig::new(server.url.clone(), room, key(number));
+        let mut config = WebsocketConfig::new(server.url.clone(), room, key(number), key(u32::MAX));
         config.root = (number == 1).then(|| root.clone());
         WebsocketSignal::connect(config).unwrap()
     };
@@ -123,7 +124,7 @@ async fn stream_of(from: &WebsocketSignal, to: &WebsocketSignal, pair: u32) {
 async fn local_rate() -> f64 {
     let switchboard = Switchboard::default();
     let room = RoomId([1; 16]);
-    let host = switchboard.attach_host(room, PeerId([1; 32])).unwrap();
+    let host = switchboard.attach_host(room, PeerId([1; 32]), Doors::default()).unwrap();
     let guest = switchboard.attach(room, PeerId([2; 32])).unwrap();
     host.next().await;
     let envelope = Bytes::from(vec![7; ENVELOPE_LEN]);

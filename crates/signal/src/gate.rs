@@ -105,7 +105,7 @@ impl Drop for Pass {
     }
 }
 
-fn one_owner(ip: IpAddr) -> IpAddr {
+pub(crate) fn one_owner(ip: IpAddr) -> IpAddr {
     match ip.to_canonical() {
         IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & (u128::MAX << 64)).into(),
         v4 => v4,

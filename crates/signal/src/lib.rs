@@ -39,4 +39,4 @@ pub use rendezvous::{Rendezvous, RendezvousConfig, RendezvousError, SIGNAL_PATH}
 pub use signal::{Outage, Signal, SignalError, SignalEvent};
 pub use switchboard::Switchboard;
 pub use websocket::{Io, WebsocketConfig, WebsocketSignal, WrapTcp};
-pub use wire::{Address, Refusal};
+pub use wire::{Address, Doors, Refusal};

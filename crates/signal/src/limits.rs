@@ -9,9 +9,12 @@ use std::time::{Duration, Instant};
 /// total.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Maximum number of rooms, including empty ones. At the limit the room that has been empty longest is
-    /// closed; without an empty room the new one is refused. A guess.
+    /// Maximum number of rooms, including empty ones. At the limit the room that the same address has left empty for
+    /// longest is closed; without one the new room is refused, so that nobody pushes out others' rooms. A guess.
     pub rooms_max: usize,
+    /// Maximum number of rooms that one address (IPv6: one /64) has opened, with the same rule. A guess: an office
+    /// behind one address. The rooms of peers in the same process don't count.
+    pub rooms_per_address_max: usize,
     /// Maximum number of peers in a room. At the limit all peers but its host are refused. A guess.
     pub members_max: usize,
     /// Time for which a room without members stays open.
@@ -32,11 +35,12 @@ pub struct Limits {
     pub frames: Rate,
     /// Rate of bytes per connection. Above it the connection is read more slowly.
     pub bytes: Rate,
-    /// Maximum number of envelopes waiting for one peer. At the limit further envelopes are undeliverable.
+    /// Maximum number of envelopes waiting for one peer. At the limit the sender with most bytes there loses its newest
+    /// ones to a sender with fewer; an envelope that still finds no room is undeliverable.
     /// Sized for a flash crowd of 300 peers with three envelopes each, which arrives while the host's thread
     /// is busy.
     pub queue_len_max: usize,
-    /// Maximum number of bytes waiting for one peer. At the limit further envelopes are undeliverable.
+    /// Maximum number of bytes waiting for one peer, with the same rule.
     pub queue_bytes_max: usize,
     /// Maximum number of bytes waiting for all peers together. At the limit further envelopes are
     /// undeliverable.
@@ -58,6 +62,7 @@ impl Default for Limits {
     fn default() -> Limits {
         Limits {
             rooms_max: 10_000,
+            rooms_per_address_max: 64,
             members_max: 10_000,
             room_grace: Duration::from_secs(600),
             connections_max: 16_384,

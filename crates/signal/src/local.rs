@@ -8,10 +8,10 @@ use plenary_proto::{PeerId, RoomId};
 use tokio::sync::Mutex;
 
 use crate::mailbox::{Mail, Mailbox};
-use crate::rooms::StayOver;
+use crate::rooms::{StayOver, Way};
 use crate::signal::{Signal, SignalError, SignalEvent, check_len};
 use crate::switchboard::{Membership, Switchboard};
-use crate::wire::{Address, Refusal};
+use crate::wire::{Address, Doors, Refusal};
 
 /// A [`Signal`] within one process; see [`Switchboard::attach`](crate::Switchboard::attach).
 ///
@@ -50,15 +50,18 @@ impl Switchboard {
     /// # Errors
     /// [`Refusal::UnknownRoom`], [`Refusal::RoomFull`] or [`Refusal::Closing`].
     pub fn attach(&self, room: RoomId, me: PeerId) -> Result<LocalSignal, Refusal> {
-        Ok(LocalSignal::new(self.enter(room, me, false)?))
+        let way = Way { door: None, host: None, address: None };
+        Ok(LocalSignal::new(self.enter(room, me, way)?))
     }
 
-    /// Lets the host of a room in, and opens the room if it is closed.
+    /// Lets the host of a room in, and opens the room if it is closed. Remote peers enter by one of the `doors`
+    /// ([`RoomKey::door`](plenary_proto::seal::RoomKey::door)).
     ///
     /// # Errors
     /// [`Refusal::TooManyRooms`] or [`Refusal::Closing`].
-    pub fn attach_host(&self, room: RoomId, me: PeerId) -> Result<LocalSignal, Refusal> {
-        Ok(LocalSignal::new(self.enter(room, me, true)?))
+    pub fn attach_host(&self, room: RoomId, me: PeerId, doors: Doors) -> Result<LocalSignal, Refusal> {
+        let way = Way { door: None, host: Some(doors), address: None };
+        Ok(LocalSignal::new(self.enter(room, me, way)?))
     }
 }
 

@@ -1,14 +1,16 @@
 //! The mailbox of one peer: a queue bounded by count and by bytes, with a shared bound on the bytes of all
 //! mailboxes.
 //!
-//! The sender never waits: at a bound `put` returns an error. When its [`MailSlot`] is dropped, the mailbox
+//! The sender never waits: at a bound `put` returns an error. A full mailbox makes room at the expense of the sender
+//! with most bytes in it, so that nobody keeps others out by filling it. When its [`MailSlot`] is dropped, the mailbox
 //! ends after the remaining mail was taken out.
 
-use std::sync::Arc;
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use plenary_proto::PeerId;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 use crate::limits::Limits;
 use crate::wire::Address;
@@ -28,20 +30,38 @@ pub(crate) enum Mail {
 /// The sending end of a mailbox.
 #[derive(Debug)]
 pub(crate) struct MailSlot {
-    sender: mpsc::Sender<HeldMail>,
-    own: Arc<Semaphore>,
+    queue: Arc<Queue>,
     shared: Arc<Semaphore>,
 }
 
 /// The receiving end of a mailbox.
 #[derive(Debug)]
-pub(crate) struct Mailbox(mpsc::Receiver<HeldMail>);
+pub(crate) struct Mailbox(Arc<Queue>);
 
-/// Queued mail with its share of the byte budgets, which is released when the mail is taken out.
+#[derive(Debug)]
+struct Queue {
+    held: Mutex<Held>,
+    /// Mail was put in, or there will be none any more.
+    changed: Notify,
+    len_max: usize,
+    bytes_max: usize,
+}
+
+#[derive(Debug, Default)]
+struct Held {
+    mail: VecDeque<HeldMail>,
+    bytes: usize,
+    /// Bytes of each sender.
+    of: HashMap<PeerId, usize>,
+    /// One of the ends is gone.
+    is_over: bool,
+}
+
+/// Queued mail with its share of the bytes of all mailboxes, which is released when the mail is taken out.
 #[derive(Debug)]
 struct HeldMail {
     mail: Mail,
-    _own: OwnedSemaphorePermit,
+    cost: usize,
     _shared: OwnedSemaphorePermit,
 }
 
@@ -51,9 +71,55 @@ pub(crate) struct NotTaken;
 
 /// Creates a mailbox; `shared` has one permit for each byte that all mailboxes together may hold.
 pub(crate) fn mailbox(limits: &Limits, shared: &Arc<Semaphore>) -> (MailSlot, Mailbox) {
-    let (sender, receiver) = mpsc::channel(limits.queue_len_max.max(1));
-    let own = Arc::new(Semaphore::new(limits.queue_bytes_max.min(Semaphore::MAX_PERMITS)));
-    (MailSlot { sender, own, shared: shared.clone() }, Mailbox(receiver))
+    let queue = Arc::new(Queue {
+        held: Mutex::default(),
+        changed: Notify::new(),
+        len_max: limits.queue_len_max.max(1),
+        bytes_max: limits.queue_bytes_max,
+    });
+    (MailSlot { queue: queue.clone(), shared: shared.clone() }, Mailbox(queue))
+}
+
+impl Mail {
+    fn sender(&self) -> Option<PeerId> {
+        match self {
+            Mail::Envelope { from, .. } => Some(*from),
+            Mail::Undeliverable { .. } => None,
+        }
+    }
+}
+
+impl Queue {
+    fn held(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Held {
+    fn note_gone(&mut self, gone: &HeldMail) {
+        self.bytes -= gone.cost;
+        if let Some(sender) = gone.mail.sender()
+            && let Some(bytes) = self.of.get_mut(&sender)
+        {
+            *bytes -= gone.cost;
+            if *bytes == 0 {
+                self.of.remove(&sender);
+            }
+        }
+    }
+
+    /// Drops the newest envelope of the sender with most bytes, if these are more than `than`. Returns whether it did.
+    fn drop_of_largest(&mut self, than: usize) -> bool {
+        // the id makes the choice the same each time
+        let largest = self.of.iter().max_by_key(|(sender, bytes)| (**bytes, sender.0));
+        let Some(sender) = largest.filter(|(_, bytes)| **bytes > than).map(|(sender, _)| *sender) else {
+            return false;
+        };
+        let newest = self.mail.iter().rposition(|held| held.mail.sender() == Some(sender));
+        let Some(gone) = newest.and_then(|at| self.mail.remove(at)) else { return false };
+        self.note_gone(&gone);
+        true
+    }
 }
 
 impl MailSlot {
@@ -62,22 +128,64 @@ impl MailSlot {
             Mail::Envelope { bytes, .. } => bytes.len(),
             Mail::Undeliverable { .. } => 0,
         };
-        let cost = u32::try_from(len + MAIL_COST).map_err(|_| NotTaken)?;
-        let hold = |bytes: &Arc<Semaphore>| bytes.clone().try_acquire_many_owned(cost).map_err(|_| NotTaken);
-        let held = HeldMail { mail, _own: hold(&self.own)?, _shared: hold(&self.shared)? };
-        self.sender.try_send(held).map_err(|_| NotTaken)
+        let cost = len + MAIL_COST;
+        let mut held = self.queue.held();
+        if held.is_over || cost > self.queue.bytes_max {
+            return Err(NotTaken);
+        }
+        let own = mail.sender().and_then(|sender| held.of.get(&sender)).copied().unwrap_or(0);
+        while held.mail.len() >= self.queue.len_max || held.bytes + cost > self.queue.bytes_max {
+            if !held.drop_of_largest(own + cost) {
+                return Err(NotTaken);
+            }
+        }
+        let permits = u32::try_from(cost).map_err(|_| NotTaken)?;
+        let shared = self.shared.clone().try_acquire_many_owned(permits).map_err(|_| NotTaken)?;
+        held.bytes += cost;
+        if let Some(sender) = mail.sender() {
+            *held.of.entry(sender).or_default() += cost;
+        }
+        held.mail.push_back(HeldMail { mail, cost, _shared: shared });
+        drop(held);
+        self.queue.changed.notify_one();
+        Ok(())
+    }
+}
+
+impl Drop for MailSlot {
+    fn drop(&mut self) {
+        self.queue.held().is_over = true;
+        self.queue.changed.notify_one();
     }
 }
 
 impl Mailbox {
     /// Waits for the next piece of mail; `None` when the slot was dropped. Cancel safe.
     pub(crate) async fn next(&mut self) -> Option<Mail> {
-        self.0.recv().await.map(|held| held.mail)
+        loop {
+            if let Some(mail) = self.try_next() {
+                return Some(mail);
+            }
+            if self.0.held().is_over {
+                return None;
+            }
+            self.0.changed.notified().await;
+        }
     }
 
     /// Returns the next piece of mail if one is queued.
     pub(crate) fn try_next(&mut self) -> Option<Mail> {
-        self.0.try_recv().ok().map(|held| held.mail)
+        let mut held = self.0.held();
+        let first = held.mail.pop_front()?;
+        held.note_gone(&first);
+        Some(first.mail)
+    }
+}
+
+impl Drop for Mailbox {
+    fn drop(&mut self) {
+        let mut held = self.0.held();
+        *held = Held { is_over: true, ..Held::default() };
     }
 }
 
@@ -118,5 +226,23 @@ mod tests {
         drop(mailbox);
         assert_eq!(slot.put(envelope(1)), Err(NotTaken));
         assert_eq!(shared.available_permits(), 10_000);
+    }
+
+    #[test]
+    fn whoever_fills_a_mailbox_makes_room_for_others_and_not_for_itself() {
+        let limits = Limits { queue_bytes_max: 20 * (100 + MAIL_COST), ..Limits::default() };
+        let (slot, mut mailbox) = mailbox(&limits, &Arc::new(Semaphore::new(1 << 20)));
+        let of = |sender: u8| Mail::Envelope { from: PeerId([sender; 32]), bytes: vec![0; 100].into() };
+        assert_eq!((0..1_000).filter(|_| slot.put(of(1)).is_ok()).count(), 20);
+        let taken = (0..1_000).filter(|_| slot.put(of(2)).is_ok()).count();
+        assert!((9..=10).contains(&taken), "half of it: {taken}");
+        assert_eq!(slot.put(of(3)), Ok(()));
+        let mut count = HashMap::new();
+        while let Some(mail) = mailbox.try_next() {
+            *count.entry(mail.sender().map(|sender| sender.0[0])).or_insert(0) += 1;
+        }
+        assert_eq!(count[&Some(3)], 1);
+        assert!(count[&Some(1)] >= 9 && count[&Some(2)] >= 9, "{count:?}");
+        assert_eq!(slot.put(of(1)), Ok(()), "and nothing of it lasts");
     }
 }

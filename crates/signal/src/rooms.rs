@@ -1,9 +1,11 @@
 //! Rooms of a rendezvous and their members. Sans-IO: the caller passes the time, and no method waits.
 //!
-//! A room opens when its host enters. Any peer that knows its id may join. It stays open for a while after
-//! its last member has left, so that a host that lost its connection finds the room unchanged.
+//! A room opens when its host enters, who names its doors: public keys derived from the secrets of its invites. Any
+//! peer that holds the key of a door may join. The room stays open for a while after its last member has left, so that
+//! a host that lost its connection finds it unchanged.
 
 use std::collections::{BTreeSet, HashMap};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -13,7 +15,7 @@ use tracing::info;
 
 use crate::limits::Limits;
 use crate::mailbox::{Mail, MailSlot};
-use crate::wire::{Address, Refusal};
+use crate::wire::{Address, Doors, Refusal};
 
 /// Maximum number of members that receive an envelope for an absent host. A guess: the first members are on
 /// stage.
@@ -26,6 +28,8 @@ pub(crate) struct Rooms {
     rooms: HashMap<RoomId, Room>,
     /// Rooms without members, ordered by the time at which the last member left.
     empty: BTreeSet<(Instant, RoomId)>,
+    /// Number of rooms that each address has opened.
+    opened_by: HashMap<IpAddr, usize>,
     /// Counter of entries; it distinguishes a member from the earlier stay that it replaced.
     entries: u64,
 }
@@ -36,6 +40,21 @@ struct Room {
     /// Members that proved possession of the root key, the latest last.
     hosts: Vec<PeerId>,
     empty_since: Option<Instant>,
+    /// Doors by which peers may enter.
+    doors: Doors,
+    /// Address that opened the room; `None` for this process.
+    opener: Option<IpAddr>,
+}
+
+/// How a peer comes in.
+#[derive(Clone, Debug)]
+pub(crate) struct Way {
+    /// The door whose key the peer holds; `None` for a peer of this process, which is trusted.
+    pub(crate) door: Option<PeerId>,
+    /// All doors of the room, if the peer is its host.
+    pub(crate) host: Option<Doors>,
+    /// Address of the peer; `None` within this process.
+    pub(crate) address: Option<IpAddr>,
 }
 
 #[derive(Debug)]
@@ -71,11 +90,17 @@ impl Room {
 
 impl Rooms {
     pub(crate) fn new(limits: Arc<Limits>) -> Rooms {
-        Rooms { limits, rooms: HashMap::new(), empty: BTreeSet::new(), entries: 0 }
+        Rooms { limits, rooms: HashMap::new(), empty: BTreeSet::new(), opened_by: HashMap::new(), entries: 0 }
     }
 
-    /// Lets a peer into a room; a `host` also opens it. An earlier stay of the same peer ends, and with it
-    /// its mailbox.
+    /// Returns whether a peer may enter by that door, before its proofs are checked: no signature is verified for a
+    /// stranger.
+    pub(crate) fn has_door(&self, room: &RoomId, door: &PeerId) -> bool {
+        self.rooms.get(room).is_some_and(|room| room.doors.contains(door))
+    }
+
+    /// Lets a peer into a room; a host also opens it, and replaces its doors. An earlier stay of the same peer ends,
+    /// and with it its mailbox.
     ///
     /// # Errors
     /// [`Refusal::UnknownRoom`], [`Refusal::RoomFull`] or [`Refusal::TooManyRooms`].
@@ -83,18 +108,26 @@ impl Rooms {
         &mut self,
         room_id: RoomId,
         peer: PeerId,
-        host: bool,
+        way: Way,
         slot: MailSlot,
         now: Instant,
     ) -> Result<Ticket, Refusal> {
         self.close_expired(now);
+        let host = way.host.is_some();
         if !self.rooms.contains_key(&room_id) {
             if !host {
                 return Err(Refusal::UnknownRoom);
             }
-            self.open(room_id)?;
+            self.open(room_id, way.address)?;
         }
         let room = self.rooms.get_mut(&room_id).ok_or(Refusal::UnknownRoom)?;
+        match way.host {
+            Some(doors) => room.doors = doors,
+            None if way.door.is_some_and(|door| !room.doors.contains(&door)) => {
+                return Err(Refusal::UnknownRoom);
+            }
+            None => {}
+        }
         let full = room.members.len() >= self.limits.members_max;
         if full && !host && !room.members.contains_key(&peer) {
             return Err(Refusal::RoomFull);
@@ -126,6 +159,20 @@ impl Rooms {
         self.close_expired(now);
     }
 
+    /// Replaces the doors of a room, by its host. Who is in stays in.
+    ///
+    /// # Errors
+    /// [`StayOver`] when the host's stay has ended, or the peer isn't the room's host.
+    pub(crate) fn set_doors(&mut self, host: &Ticket, doors: Doors) -> Result<(), StayOver> {
+        let room = self.rooms.get_mut(&host.room).ok_or(StayOver)?;
+        let is_there = room.members.get(&host.peer).is_some_and(|member| member.entry == host.entry);
+        if !is_there || !room.hosts.contains(&host.peer) {
+            return Err(StayOver);
+        }
+        room.doors = doors;
+        Ok(())
+    }
+
     /// Puts an envelope into the mailbox of `to`. If that fails, the sender gets an `Undeliverable`; if the
     /// sender's own mailbox is full too, the failure is not reported.
     ///
@@ -154,17 +201,35 @@ impl Rooms {
     pub(crate) fn clear(&mut self) {
         self.rooms.clear();
         self.empty.clear();
+        self.opened_by.clear();
     }
 
-    fn open(&mut self, id: RoomId) -> Result<(), Refusal> {
-        if self.rooms.len() >= self.limits.rooms_max {
-            let (_, longest_empty) = self.empty.pop_first().ok_or(Refusal::TooManyRooms)?;
-            self.rooms.remove(&longest_empty);
-            info!(room = %longest_empty, "an empty room was closed to make way");
+    fn open(&mut self, id: RoomId, opener: Option<IpAddr>) -> Result<(), Refusal> {
+        let of_opener = opener.and_then(|opener| self.opened_by.get(&opener)).copied().unwrap_or(0);
+        if self.rooms.len() >= self.limits.rooms_max || of_opener >= self.limits.rooms_per_address_max {
+            let is_its =
+                |(_, id): &&(Instant, RoomId)| self.rooms.get(id).is_some_and(|room| room.opener == opener);
+            let longest_empty = *self.empty.iter().find(is_its).ok_or(Refusal::TooManyRooms)?;
+            self.empty.remove(&longest_empty);
+            self.close(&longest_empty.1);
+            info!(room = %longest_empty.1, "an empty room was closed to make way for another of its address");
         }
-        self.rooms.insert(id, Room::default());
+        self.rooms.insert(id, Room { opener, ..Room::default() });
+        if let Some(opener) = opener {
+            *self.opened_by.entry(opener).or_default() += 1;
+        }
         info!(room = %id, rooms = self.rooms.len(), "a room was opened");
         Ok(())
+    }
+
+    fn close(&mut self, id: &RoomId) {
+        let Some(opener) = self.rooms.remove(id).and_then(|room| room.opener) else { return };
+        if let Some(count) = self.opened_by.get_mut(&opener) {
+            *count -= 1;
+            if *count == 0 {
+                self.opened_by.remove(&opener);
+            }
+        }
     }
 
     fn close_expired(&mut self, now: Instant) {
@@ -173,7 +238,7 @@ impl Rooms {
                 return;
             }
             self.empty.pop_first();
-            self.rooms.remove(&id);
+            self.close(&id);
             info!(room = %id, rooms = self.rooms.len(), "a room was closed");
         }
     }
@@ -189,6 +254,7 @@ mod tests {
     use crate::mailbox::{Mailbox, mailbox};
 
     const GRACE: Duration = Duration::from_secs(600);
+    const DOOR: PeerId = PeerId([77; 32]);
 
     struct World {
         rooms: Rooms,
@@ -203,9 +269,21 @@ mod tests {
         }
 
         fn enter(&mut self, room: u8, peer: u8, host: bool) -> Result<(Ticket, Mailbox), Refusal> {
+            let doors = Doors::truncated([DOOR]);
+            self.enter_by(room, peer, Way { door: Some(DOOR), host: host.then_some(doors), address: None })
+        }
+
+        fn enter_by(&mut self, room: u8, peer: u8, way: Way) -> Result<(Ticket, Mailbox), Refusal> {
             let (slot, mailbox) = mailbox(&self.limits, &Arc::new(Semaphore::new(1 << 20)));
-            let ticket = self.rooms.enter(id(room), PeerId([peer; 32]), host, slot, self.now)?;
+            let ticket = self.rooms.enter(id(room), PeerId([peer; 32]), way, slot, self.now)?;
             Ok((ticket, mailbox))
+        }
+
+        /// Opens a room from an address.
+        fn open(&mut self, room: u8, address: u8) -> Result<(Ticket, Mailbox), Refusal> {
+            let address = Some(IpAddr::from([192, 0, 2, address]));
+            let host = Some(Doors::truncated([DOOR]));
+            self.enter_by(room, 1, Way { door: Some(DOOR), host, address })
         }
 
         fn leave(&mut self, ticket: &Ticket) {
@@ -321,5 +399,46 @@ mod tests {
         world.rooms.carry(&one, to, "hello".into()).unwrap();
         assert_eq!(ones_box.try_next(), Some(Mail::Undeliverable { to }));
         assert_eq!(twos_box.try_next(), None);
+    }
+
+    #[test]
+    fn a_stranger_that_knows_the_room_s_id_and_no_door_of_it_stays_outside() {
+        let mut world = World::new(10, 10);
+        let (host, _hosts_box) = world.enter(1, 1, true).unwrap();
+        let by = |door: u8| Way { door: Some(PeerId([door; 32])), host: None, address: None };
+        assert_eq!(world.enter_by(1, 2, by(9)).err(), Some(Refusal::UnknownRoom));
+        assert!(world.rooms.has_door(&id(1), &DOOR) && !world.rooms.has_door(&id(1), &PeerId([9; 32])));
+        // the host adds a door for another generation of its invite, and later closes the first one
+        world.rooms.set_doors(&host, Doors::truncated([DOOR, PeerId([9; 32])])).unwrap();
+        let (guest, _guests_box) = world.enter_by(1, 2, by(9)).unwrap();
+        assert_eq!(world.rooms.set_doors(&guest, Doors::default()), Err(StayOver), "a guest opens no doors");
+        world.rooms.set_doors(&host, Doors::truncated([PeerId([9; 32])])).unwrap();
+        assert_eq!(world.enter(1, 3, false).err(), Some(Refusal::UnknownRoom));
+        assert_eq!(world.rooms.carry(&guest, Address::Host, "hello".into()), Ok(()), "who is in stays in");
+    }
+
+    #[test]
+    fn whoever_opens_rooms_without_end_pushes_out_its_own_and_nobody_else_s() {
+        let limits =
+            Limits { rooms_max: 7, rooms_per_address_max: 3, room_grace: GRACE, ..Limits::default() };
+        let limits = Arc::new(limits);
+        let mut world = World { rooms: Rooms::new(limits.clone()), limits, now: Instant::now() };
+        let leave_after_opening = |world: &mut World, room, address| {
+            let opened = world.open(room, address);
+            world.now += Duration::from_secs(1);
+            opened.map(|(ticket, _)| world.leave(&ticket))
+        };
+        leave_after_opening(&mut world, 1, 1).unwrap();
+        for room in 10..100 {
+            leave_after_opening(&mut world, room, 2).unwrap();
+        }
+        assert_eq!(world.rooms.rooms.len(), 4, "three rooms of one address");
+        let _members: Vec<_> = (100..103).map(|room| world.open(room, 3)).collect();
+        assert_eq!(world.open(103, 3).err(), Some(Refusal::TooManyRooms), "its rooms aren't empty");
+        assert_eq!(world.open(104, 4).err(), Some(Refusal::TooManyRooms), "others' empty rooms stay");
+        assert!(world.rooms.rooms.contains_key(&id(1)), "the oldest empty room of all");
+        world.now += GRACE * 2;
+        assert!(world.open(104, 4).is_ok());
+        assert_eq!(world.rooms.opened_by.values().sum::<usize>(), world.rooms.rooms.len());
     }
 }

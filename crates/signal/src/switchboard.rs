@@ -10,8 +10,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::limits::Limits;
 use crate::mailbox::{Mailbox, mailbox};
-use crate::rooms::{Rooms, StayOver, Ticket};
-use crate::wire::{Address, Refusal};
+use crate::rooms::{Rooms, StayOver, Ticket, Way};
+use crate::wire::{Address, Doors, Refusal};
 
 /// Carries envelopes between the peers of rooms. Cheap to clone; all clones are the same switchboard.
 ///
@@ -66,7 +66,7 @@ impl Switchboard {
         &self,
         room: RoomId,
         peer: PeerId,
-        host: bool,
+        way: Way,
     ) -> Result<(Membership, Mailbox), Refusal> {
         let (slot, mailbox) = mailbox(&self.0.limits, &self.0.queues_bytes);
         let mut rooms = self.rooms();
@@ -74,9 +74,14 @@ impl Switchboard {
         if self.0.closing.is_cancelled() {
             return Err(Refusal::Closing);
         }
-        let ticket = rooms.enter(room, peer, host, slot, Instant::now())?;
+        let ticket = rooms.enter(room, peer, way, slot, Instant::now())?;
         drop(rooms);
         Ok((Membership { switchboard: self.clone(), ticket }, mailbox))
+    }
+
+    /// Returns whether a room has that door.
+    pub(crate) fn has_door(&self, room: &RoomId, door: &PeerId) -> bool {
+        self.rooms().has_door(room, door)
     }
 
     fn rooms(&self) -> MutexGuard<'_, Rooms> {
@@ -94,6 +99,11 @@ pub(crate) struct Membership {
 impl Membership {
     pub(crate) fn carry(&self, to: Address, bytes: Bytes) -> Result<(), StayOver> {
         self.switchboard.rooms().carry(&self.ticket, to, bytes)
+    }
+
+    /// Replaces the doors of the room, if this peer is its host.
+    pub(crate) fn set_doors(&self, doors: Doors) -> Result<(), StayOver> {
+        self.switchboard.rooms().set_doors(&self.ticket, doors)
     }
 
     /// Ends the stay; a second call has no effect.

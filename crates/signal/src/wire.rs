@@ -12,6 +12,7 @@
 //! byte layout is in docs/RENDEZVOUS.md.
 
 use bytes::Bytes;
+use plenary_proto::bounded::List;
 use plenary_proto::seal::{ENVELOPE_LEN_MAX, Keypair, Signature, verify};
 use plenary_proto::{PeerId, RoomId};
 use serde::{Deserialize, Serialize, Serializer};
@@ -20,10 +21,12 @@ use serde::{Deserialize, Serialize, Serializer};
 pub const WIRE_VERSION: u8 = 1;
 /// Maximum length of a frame, in bytes: an envelope and its header (at most 38 bytes now).
 pub const FRAME_LEN_MAX: usize = ENVELOPE_LEN_MAX + 64;
+/// Maximum number of doors of a room: generations of its invite that are good at a time.
+pub const DOORS_MAX: usize = 4;
 /// Number of unanswered pings after which the other side counts as gone.
 pub const SILENT_PINGS: u32 = 3;
 /// Number of variants of [`FromPeer`] in this version.
-const FROM_PEER_VARIANTS: u32 = 3;
+const FROM_PEER_VARIANTS: u32 = 4;
 /// Number of variants of [`FromRendezvous`] in this version.
 const FROM_RENDEZVOUS_VARIANTS: u32 = 6;
 
@@ -52,7 +55,12 @@ pub enum FromPeer<'a> {
     },
     /// Answer to a ping.
     Pong,
+    /// The host replaces the doors of its room.
+    Doors(Doors),
 }
+
+/// Public keys that open a room to a peer: one for each generation of its invite.
+pub type Doors = List<PeerId, DOORS_MAX>;
 
 /// Frames from the rendezvous to a peer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -97,13 +105,13 @@ pub enum Refusal {
     /// 2: a signature is invalid, or the root key does not belong to this room.
     #[error("a proof of identity does not hold")]
     BadProof,
-    /// 3: no host has opened that room.
+    /// 3: no host has opened that room, or not for this door: a stranger that guesses doesn't learn which.
     #[error("the room is not open")]
     UnknownRoom,
     /// 4: the room has reached its maximum number of peers.
     #[error("the room is full")]
     RoomFull,
-    /// 5: the rendezvous has reached its maximum number of rooms.
+    /// 5: the rendezvous, or the address that opens the room, has reached its maximum number of rooms.
     #[error("too many rooms are open")]
     TooManyRooms,
     /// 6: the same peer connected again, which ends the older connection.
@@ -169,6 +177,10 @@ pub struct Hello {
     pub peer: PeerId,
     /// The peer's signature over `plenary 1 rendezvous peer` ‖ 0 ‖ room ‖ peer ‖ nonce.
     pub proof: Signature,
+    /// Public key of the door by which the peer enters: derived from the secret of an invite.
+    pub door: PeerId,
+    /// The door key's signature over `plenary 1 rendezvous door` ‖ 0 ‖ room ‖ peer ‖ nonce.
+    pub invited: Signature,
     /// Proof of the host, which opens the room; `None` for other peers.
     pub host: Option<HostProof>,
 }
@@ -178,22 +190,41 @@ pub struct Hello {
 pub struct HostProof {
     /// The root public key; the room's id is derived from it.
     pub root: PeerId,
-    /// The root key's signature over `plenary 1 rendezvous host` ‖ 0 ‖ room ‖ peer ‖ nonce.
+    /// The root key's signature over `plenary 1 rendezvous host` ‖ 0 ‖ room ‖ peer ‖ nonce ‖ doors, one after the
+    /// other.
     pub proof: Signature,
+    /// The room's doors.
+    pub doors: Doors,
 }
 
 impl Hello {
-    /// Answers a challenge; with the room's `root` key, as the host of the room.
-    pub fn new(room: RoomId, nonce: &[u8; 32], me: &Keypair, root: Option<&Keypair>) -> Hello {
+    /// Answers a challenge by the key of a door; with the room's `root` key, as the host of the room, which names all
+    /// its doors.
+    pub fn new(
+        room: RoomId,
+        nonce: &[u8; 32],
+        me: &Keypair,
+        door: &Keypair,
+        host: Option<(&Keypair, &Doors)>,
+    ) -> Hello {
         let peer = me.id();
-        let host = root.map(|root| HostProof {
+        let host = host.map(|(root, doors)| HostProof {
             root: root.id(),
-            proof: root.sign(&covered("host", &room, &peer, nonce)),
+            proof: root.sign(&covered_by_host(&room, &peer, nonce, doors)),
+            doors: doors.clone(),
         });
-        Hello { room, peer, proof: me.sign(&covered("peer", &room, &peer, nonce)), host }
+        Hello {
+            room,
+            peer,
+            proof: me.sign(&covered("peer", &room, &peer, nonce)),
+            door: door.id(),
+            invited: door.sign(&covered("door", &room, &peer, nonce)),
+            host,
+        }
     }
 
-    /// Checks the proofs. Each takes about 50 µs of processor time.
+    /// Checks the proofs. Each takes about 50 µs of processor time. Whether the room has that door is for the room to
+    /// say.
     ///
     /// # Errors
     /// [`Refusal::BadProof`].
@@ -203,11 +234,13 @@ impl Hello {
                 .map_err(|_| Refusal::BadProof)
         };
         check(&self.peer, "peer", &self.proof)?;
+        check(&self.door, "door", &self.invited)?;
         if let Some(host) = &self.host {
             if RoomId::of_root(&host.root) != self.room {
                 return Err(Refusal::BadProof);
             }
-            check(&host.root, "host", &host.proof)?;
+            let bytes = covered_by_host(&self.room, &self.peer, nonce, &host.doors);
+            verify(&host.root, &bytes, &host.proof).map_err(|_| Refusal::BadProof)?;
         }
         Ok(())
     }
@@ -216,6 +249,12 @@ impl Hello {
 /// Returns the bytes that a proof signs.
 fn covered(what: &str, room: &RoomId, peer: &PeerId, nonce: &[u8; 32]) -> Vec<u8> {
     [b"plenary 1 rendezvous ", what.as_bytes(), &[0], &room.0, &peer.0, nonce].concat()
+}
+
+fn covered_by_host(room: &RoomId, peer: &PeerId, nonce: &[u8; 32], doors: &Doors) -> Vec<u8> {
+    let mut bytes = covered("host", room, peer, nonce);
+    doors.iter().for_each(|door| bytes.extend(door.0));
+    bytes
 }
 
 /// Reason that bytes are not a valid frame.

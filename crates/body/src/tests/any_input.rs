@@ -180,15 +180,14 @@ impl Trial {
                     4 => Message::Bye(LinkKind::Peer),
                     _ => Message::SoloWanted { speaker: Some(BEN) },
                 };
-                if let Letter::Message(from, message) =
-                    letters(2).read(PEERS[*peer], &message.to_bytes(), now_us)
-                {
-                    body.handle(now_us, In::Message { from, via: plenary_proto::Via::Link, message }, outs);
+                let letter = letters(2).read(PEERS[*peer], &message.to_bytes(), now_us, |_, _, _| true);
+                if let Letter::Message { from, via, message } = letter {
+                    body.handle(now_us, In::Message { from, via, message }, outs);
                 }
             }
             Step::Bytes { link, channel, bytes } => match channel {
                 0 => _ = body.control_piece(now_us, LinkId(*link), bytes, outs),
-                1 => _ = body.heartbeat_arrived(now_us, LinkId(*link), outs),
+                1 => _ = body.heartbeat_arrived(now_us, LinkId(*link), bytes, outs),
                 _ => body.bulk_arrived(now_us, LinkId(*link), outs),
             },
             Step::Heartbeat { link, heartbeat, time_us } => {

@@ -1,7 +1,8 @@
 //! Envelopes and messages: sealed, opened and verified.
 
-use plenary_proto::bounded::Text;
-use plenary_proto::message::{Failover, Join, Muted};
+use plenary_proto::Via;
+use plenary_proto::bounded::{List, Text};
+use plenary_proto::message::{Failover, Join, MESSAGE_VERSION, Muted, Relay, Ticket};
 use plenary_proto::seal::{Invite, Keypair, NONCE_LEN, Opener, RoomKey, RoomSecret, Sealer, Signed};
 
 use super::*;
@@ -24,7 +25,7 @@ pub(super) fn letters(me: u8) -> Letters {
     let (me, room) = (key(me), room_key());
     let opener = Opener::new(me.id(), room.clone());
     let counter = u64::from(me.id().0[0]) << 20;
-    Letters::new(room.room(), key(1).id(), Sealer::new(me, room, counter), opener)
+    Letters::new(room.room(), key(1).id(), me.id(), Sealer::new(me, room, counter), opener)
 }
 
 fn nonce(number: u8) -> [u8; NONCE_LEN] {
@@ -43,10 +44,15 @@ fn join() -> Message {
     })
 }
 
+/// Opens an envelope that comes in Ada's name.
+fn open(letters: &mut Letters, sealed: &[u8], now_us: u64) -> Letter {
+    letters.open(key(2).id(), sealed, now_us, |_, _, _| true)
+}
+
 fn author(letter: Letter) -> Option<(PeerId, Message)> {
     match letter {
-        Letter::Message(from, message) => Some((from, (*message).clone())),
-        Letter::Nothing => None,
+        Letter::Message { from, message, .. } => Some((from, (*message).clone())),
+        Letter::Nothing | Letter::OtherClock | Letter::OldInvite(_) | Letter::OtherVersion { .. } => None,
         Letter::Bad(from) => panic!("{from:?} is blamed"),
     }
 }
@@ -55,9 +61,9 @@ fn author(letter: Letter) -> Option<(PeerId, Message)> {
 fn an_envelope_is_opened_once_by_its_recipient_and_names_its_author() {
     let (mut ada, mut ben, mut cat) = (letters(2), letters(3), letters(4));
     let sealed = ada.seal(Some(key(3).id()), &join(), NOW_US, nonce(1)).unwrap();
-    assert_eq!(author(cat.open(&sealed, NOW_US)), None, "it is not for cat");
-    assert_eq!(author(ben.open(&sealed, NOW_US)), Some((key(2).id(), join())));
-    assert_eq!(author(ben.open(&sealed, NOW_US)), None, "a replay");
+    assert_eq!(author(open(&mut cat, &sealed, NOW_US)), None, "it is not for cat");
+    assert_eq!(author(open(&mut ben, &sealed, NOW_US)), Some((key(2).id(), join())));
+    assert_eq!(author(open(&mut ben, &sealed, NOW_US)), None, "a replay");
 }
 
 #[test]
@@ -65,7 +71,7 @@ fn an_envelope_for_the_host_may_be_opened_by_any_member() {
     let mut ada = letters(2);
     let sealed = ada.seal(None, &join(), NOW_US, nonce(2)).unwrap();
     for member in [3, 4] {
-        assert_eq!(author(letters(member).open(&sealed, NOW_US)), Some((key(2).id(), join())));
+        assert_eq!(author(open(&mut letters(member), &sealed, NOW_US)), Some((key(2).id(), join())));
     }
 }
 
@@ -76,27 +82,30 @@ fn a_useless_envelope_is_no_peer_s_violation() {
     let mut bent = sealed.clone();
     *bent.last_mut().unwrap() ^= 1;
     for envelope in [&bent[..], &sealed[..20], b"", &[0xff; 4_000]] {
-        assert_eq!(author(ben.open(envelope, NOW_US)), None);
+        assert_eq!(author(open(&mut ben, envelope, NOW_US)), None);
     }
-    assert_eq!(author(ben.open(&sealed, NOW_US + LONG_US)), None, "it has expired");
-    assert!(author(ben.open(&sealed, NOW_US)).is_some());
+    assert_eq!(author(open(&mut ben, &sealed, NOW_US + LONG_US)), None, "it has expired");
+    assert!(author(open(&mut ben, &sealed, NOW_US)).is_some());
 }
 
 #[test]
 fn bytes_that_are_no_message_are_their_author_s_violation_and_an_unknown_variant_is_none() {
-    let ada = letters(2);
+    let mut ada = letters(2);
     let from = key(3).id();
     for bytes in [&b""[..], &[0x01], &join().to_bytes()[..4]] {
-        assert!(matches!(ada.read(from, bytes, NOW_US), Letter::Bad(blamed) if blamed == from), "{bytes:?}");
+        assert!(
+            matches!(ada.read(from, bytes, NOW_US, |_, _, _| true), Letter::Bad(blamed) if blamed == from),
+            "{bytes:?}"
+        );
     }
     let unknown = [join().to_bytes()[0], 0xff, 0xff, 0x03];
-    assert!(matches!(ada.read(from, &unknown, NOW_US), Letter::Nothing));
-    assert_eq!(author(ada.read(from, &join().to_bytes(), NOW_US)), Some((from, join())));
+    assert!(matches!(ada.read(from, &unknown, NOW_US, |_, _, _| true), Letter::Nothing));
+    assert_eq!(author(ada.read(from, &join().to_bytes(), NOW_US, |_, _, _| true)), Some((from, join())));
 }
 
 #[test]
 fn an_expired_statement_is_nothing_and_a_forged_one_is_the_violation_of_its_sender() {
-    let (ada, from) = (letters(2), key(3).id());
+    let (mut ada, from) = (letters(2), key(3).id());
     let failover = |number| Failover {
         rank: Rank { term: 1, failover_count: number },
         after: RANK,
@@ -106,11 +115,190 @@ fn an_expired_statement_is_nothing_and_a_forged_one_is_the_violation_of_its_send
     let signed = |expires_unix_s, number| {
         Signed::new(&key(4), &room_key().room(), 1, 1, expires_unix_s, failover(number))
     };
-    let read = |signed| ada.read(from, &Message::Failover(signed).to_bytes(), NOW_US);
+    let mut read = |signed| ada.read(from, &Message::Failover(signed).to_bytes(), NOW_US, |_, _, _| true);
     let now_s = NOW_US / 1_000_000;
     let valid = signed(now_s + 10, 1);
     assert_eq!(author(read(valid.clone())), Some((from, Message::Failover(valid.clone()))));
     assert!(matches!(read(signed(now_s - 1, 1)), Letter::Nothing));
     let forged = Signed { body: failover(2), ..valid };
     assert!(matches!(read(forged), Letter::Bad(blamed) if blamed == from));
+}
+
+/// Returns the bytes of a control message by which peer `by` hands an envelope of peer 2 for peer 3 over.
+fn carried(sealed: Vec<u8>, by: u8) -> Vec<u8> {
+    let route = List::truncated([key(by).id().short()]);
+    let (from, to) = (key(2).id(), key(3).id());
+    Message::Relay(Relay { from, to, route, passed: 1, sealed: List::try_from(sealed).unwrap() }).to_bytes()
+}
+
+#[test]
+fn an_envelope_in_an_envelope_is_its_author_s_violation_and_never_its_carrier_s() {
+    let (mut mallory, mut ben) = (letters(2), letters(3));
+    let route = List::truncated([key(5).id().short()]);
+    let within = Message::Relay(Relay {
+        from: key(2).id(),
+        to: key(3).id(),
+        route,
+        passed: 1,
+        sealed: List::truncated([0; 40]),
+    });
+    let forged = Message::Failover(Signed {
+        body: Failover { rank: RANK, after: RANK, over: key(6).id(), wish: None },
+        ..Signed::new(
+            &key(2),
+            &room_key().room(),
+            1,
+            1,
+            u64::MAX,
+            Failover { rank: RANK, after: RANK, over: key(5).id(), wish: None },
+        )
+    });
+    for (number, bad) in (10..).zip([within, forged]) {
+        let sealed = mallory.seal(Some(key(3).id()), &bad, NOW_US, nonce(number)).unwrap();
+        let letter = ben.read(key(5).id(), &carried(sealed, 5), NOW_US, |_, _, _| true);
+        assert!(matches!(letter, Letter::Bad(blamed) if blamed == key(2).id()), "{letter:?}");
+    }
+}
+
+#[test]
+fn a_carried_envelope_names_its_author_and_its_way() {
+    let (mut ada, mut ben) = (letters(2), letters(3));
+    let sealed = ada.seal(Some(key(3).id()), &join(), NOW_US, nonce(20)).unwrap();
+    let elsewhere = ben.read(key(6).id(), &carried(sealed.clone(), 5), NOW_US, |_, _, _| true);
+    assert!(matches!(elsewhere, Letter::Nothing), "peer 6 isn't the last of its way");
+    match ben.read(key(5).id(), &carried(sealed, 5), NOW_US, |_, _, _| true) {
+        Letter::Message { from, via: Via::Mesh(route), .. } => {
+            assert_eq!((from, &route[..]), (key(2).id(), &[key(5).id().short()][..]));
+        }
+        letter => panic!("{letter:?}"),
+    }
+}
+
+#[test]
+fn a_message_that_its_author_may_not_say_is_dropped_before_its_signatures_are_verified() {
+    let mut ada = letters(2);
+    let valid = Signed::new(
+        &key(4),
+        &room_key().room(),
+        1,
+        1,
+        u64::MAX,
+        Failover { rank: RANK, after: RANK, over: key(5).id(), wish: None },
+    );
+    let forged = Message::Failover(Signed { counter: 2, ..valid }).to_bytes();
+    assert!(matches!(ada.read(key(3).id(), &forged, NOW_US, |_, _, _| false), Letter::Nothing));
+    assert!(matches!(ada.read(key(3).id(), &forged, NOW_US, |_, _, _| true), Letter::Bad(_)));
+}
+
+#[test]
+fn what_was_verified_once_costs_little_the_next_time() {
+    let mut ada = letters(2);
+    let (room, failover) =
+        (room_key().room(), Failover { rank: RANK, after: RANK, over: key(5).id(), wish: None });
+    let statements: Vec<_> = (0..64)
+        .map(|counter| Message::Failover(Signed::new(&key(4), &room, 1, counter, u64::MAX, failover.clone())))
+        .map(|message| message.to_bytes())
+        .collect();
+    let mut read_all = || {
+        let begun = std::time::Instant::now();
+        for bytes in &statements {
+            assert!(author(ada.read(key(3).id(), bytes, NOW_US, |_, _, _| true)).is_some());
+        }
+        begun.elapsed()
+    };
+    let (first, again) = (read_all(), read_all());
+    assert!(again < first / 2, "{first:?}, then {again:?}");
+}
+
+#[test]
+fn envelopes_beyond_their_author_s_budget_are_not_opened_and_others_are() {
+    let (mut mallory, mut ben, mut cat) = (letters(2), letters(3), letters(4));
+    let mut opened = 0;
+    for number in 0..2_000u64 {
+        let mut nonce = nonce(0);
+        nonce[..8].copy_from_slice(&number.to_be_bytes());
+        let sealed = mallory.seal(Some(key(3).id()), &join(), NOW_US, nonce).unwrap();
+        opened += usize::from(author(open(&mut ben, &sealed, NOW_US)).is_some());
+    }
+    assert!((300..400).contains(&opened), "256 KiB of {opened} envelopes");
+    let sealed = cat.seal(Some(key(3).id()), &join(), NOW_US, nonce(1)).unwrap();
+    assert!(author(ben.open(key(4).id(), &sealed, NOW_US, |_, _, _| true)).is_some());
+}
+
+/// The keys of two generations of an invite.
+fn two_generations() -> [RoomKey; 2] {
+    let invite = Invite::create(&key(1), (0, RoomSecret([7; 16])), None, true, None, &[], u64::MAX);
+    let newer = invite.renewed(RoomSecret([8; 16]), None);
+    [invite, newer].map(|invite| invite.key(None).unwrap())
+}
+
+/// Letters of a peer whose first key is this one.
+fn letters_with(me: u8, room: &RoomKey) -> Letters {
+    let opener = Opener::new(key(me).id(), room.clone());
+    Letters::new(room.room(), key(1).id(), key(me).id(), Sealer::new(key(me), room.clone(), 1), opener)
+}
+
+const SECOND: u64 = 1_000_000;
+
+#[test]
+fn a_replaced_key_counts_for_ten_seconds_and_then_only_to_ask_to_join() {
+    let [first, second] = two_generations();
+    let (mut host, mut late) = (letters_with(3, &first), letters_with(2, &first));
+    host.set_key(&second.for_member(), NOW_US);
+    let to_host = Some(key(3).id());
+    let sealed = late.seal(to_host, &Message::Leave, NOW_US, nonce(1)).unwrap();
+    assert_eq!(author(open(&mut host, &sealed, NOW_US)), Some((key(2).id(), Message::Leave)));
+    let later_us = NOW_US + 11 * SECOND;
+    let sealed = late.seal(to_host, &Message::Leave, later_us, nonce(2)).unwrap();
+    assert!(matches!(open(&mut host, &sealed, later_us), Letter::Nothing));
+    let sealed = late.seal(to_host, &join(), later_us, nonce(3)).unwrap();
+    assert!(matches!(open(&mut host, &sealed, later_us), Letter::OldInvite(peer) if peer == key(2).id()));
+    let expires_unix_s = later_us / SECOND + 600;
+    let ticket = Ticket { peer: key(2).id() };
+    let ticket = Signed::new(&key(3), &first.room(), 1, 1, expires_unix_s, ticket);
+    let Message::Join(asked) = join() else { unreachable!() };
+    let member = Message::Join(Join { ticket: Some(ticket), ..asked });
+    let sealed = late.seal(to_host, &member, later_us, nonce(4)).unwrap();
+    assert_eq!(author(open(&mut host, &sealed, later_us)), Some((key(2).id(), member)));
+
+    // the answer can be read by a peer that has the old key only
+    let answer = host.seal(Some(key(2).id()), &Message::Leave, later_us, nonce(5)).unwrap();
+    let letter = late.open(key(3).id(), &answer, later_us, |_, _, _| true);
+    assert_eq!(author(letter), Some((key(3).id(), Message::Leave)));
+    // and once it has the new one, it gets that
+    late.set_key(&second.for_member(), later_us);
+    let sealed = late.seal(to_host, &Message::Leave, later_us, nonce(6)).unwrap();
+    assert_eq!(author(open(&mut host, &sealed, later_us)), Some((key(2).id(), Message::Leave)));
+    let mut newcomer = letters_with(5, &second);
+    let answer = host.seal(Some(key(5).id()), &Message::Leave, later_us, nonce(7)).unwrap();
+    let letter = newcomer.open(key(3).id(), &answer, later_us, |_, _, _| true);
+    assert_eq!(author(letter), Some((key(3).id(), Message::Leave)));
+}
+
+#[test]
+fn a_peer_of_another_version_is_told_so_once_a_second_and_understands_it() {
+    let (mut ada, mut ben) = (letters(2), letters(3));
+    let mut other = Message::Leave.to_bytes();
+    other[0] = MESSAGE_VERSION + 1;
+    let said = ada.read(key(3).id(), &other, NOW_US, |_, _, _| true);
+    assert!(
+        matches!(said, Letter::OtherVersion { version, is_notice: false, .. } if version == MESSAGE_VERSION + 1)
+    );
+    let notice = ada.seal_notice(key(3).id(), NOW_US, nonce(1)).unwrap();
+    assert!(ada.seal_notice(key(3).id(), NOW_US + SECOND / 2, nonce(2)).is_none());
+    assert!(ada.seal_notice(key(3).id(), NOW_US + SECOND, nonce(3)).is_some());
+    let told = open(&mut ben, &notice, NOW_US);
+    assert!(
+        matches!(told, Letter::OtherVersion { version: MESSAGE_VERSION, is_notice: true, .. }),
+        "{told:?}"
+    );
+}
+
+#[test]
+fn an_envelope_of_a_clock_that_differs_by_more_than_five_minutes_is_told_apart() {
+    let (mut ada, mut ben) = (letters(2), letters(3));
+    let sealed = ada.seal(Some(key(3).id()), &join(), NOW_US, nonce(1)).unwrap();
+    assert!(matches!(open(&mut ben, &sealed, NOW_US + 301 * SECOND), Letter::OtherClock));
+    let sealed = ada.seal(Some(key(3).id()), &join(), NOW_US + 301 * SECOND, nonce(2)).unwrap();
+    assert!(matches!(open(&mut ben, &sealed, NOW_US), Letter::OtherClock));
 }

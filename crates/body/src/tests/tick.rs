@@ -1,15 +1,15 @@
 //! The periodic work of the body.
 
-use plenary_proto::bounded::Text;
-use plenary_proto::message::Consent;
+use plenary_proto::bounded::{List, Text};
+use plenary_proto::message::{Consent, Heartbeat};
 use plenary_proto::packet::LinkStats;
 use plenary_proto::seal::Keypair;
-use plenary_proto::{Mode, RoomConfig, RoomState, Time, Verdict};
+use plenary_proto::{Event, Input, Mode, RoomConfig, RoomState, ShortId, Time, Verdict};
 
 use super::*;
 use crate::body::{Body, BodyConfig, In};
 use crate::lag::Shedding;
-use crate::outs::{BodyEvent, CaptureCommand};
+use crate::outs::{BodyEvent, CaptureCommand, Notice};
 use crate::traffic::Traffic;
 
 pub(super) fn body() -> Body {
@@ -170,4 +170,64 @@ fn traffic_to_viewers_is_counted_apart_also_for_a_viewer_that_has_left_since_the
     body.handle(BEGIN_US, In::LinkDown(ben), &mut outs);
     assert_eq!(count(&mut body, 300), Traffic { to_children_bytes: 150, bytes: 550 });
     assert_eq!(body.links().collect::<Vec<_>>(), [ada, cat]);
+}
+
+#[test]
+fn a_notice_that_the_shell_has_no_room_for_is_given_again() {
+    let (mut body, notice) = (body(), Notice::Fed(ADA));
+    body.repeat(notice.clone());
+    body.repeat(notice.clone());
+    for expected in [&[notice][..], &[]] {
+        let mut outs = Outs::default();
+        body.tick(BEGIN_US, |_| None, &mut outs);
+        assert_eq!(outs.notices.as_slice(), expected);
+    }
+}
+
+/// Returns a body that the brain has linked with Ada, and the link.
+fn linked_by_its_brain(outs: &mut Outs) -> (Body, LinkId) {
+    let mut body = body();
+    let ada = Keypair::from_seed(&[3; 32]).id();
+    body.handle(BEGIN_US, In::Brain(Box::new(Input::Command(plenary_proto::Command::Measure(ada)))), outs);
+    let link = body.media.links.open(ada, LinkKind::Peer);
+    body.media.link_up(link, outs);
+    (body, link)
+}
+
+#[test]
+fn a_link_that_says_more_than_its_budget_is_not_read_for_a_while_and_then_ended() {
+    let mut outs = Outs::default();
+    let (mut body, link) = linked_by_its_brain(&mut outs);
+    let message = Message::PathIs(List::truncated([ShortId([7; 8]); 16])).to_bytes();
+    let piece = [&[0][..], &message].concat();
+    let (mut now_us, mut bytes, mut ended) = (BEGIN_US, 0, false);
+    while !ended {
+        let mut outs = Outs::default();
+        body.control_piece(now_us, link, &piece, &mut outs);
+        bytes += piece.len();
+        for out in outs.sends {
+            match out {
+                Out::Pause { pause_us, .. } => now_us += pause_us,
+                Out::Close { .. } => ended = true,
+                _ => {}
+            }
+        }
+        ended |= outs
+            .events
+            .iter()
+            .any(|event| matches!(event, BodyEvent::Brain(Event::PeerMisbehaved { count: 4, .. })));
+        assert!(bytes < 1 << 20, "nobody minds {bytes} bytes");
+    }
+    assert!((1_000_000..3_000_000).contains(&(now_us - BEGIN_US)), "{}", now_us - BEGIN_US);
+}
+
+#[test]
+fn heartbeats_beyond_their_budget_are_dropped() {
+    let mut outs = Outs::default();
+    let (mut body, link) = linked_by_its_brain(&mut outs);
+    let ping = Heartbeat::Ping { sent_us: 1 }.to_bytes();
+    let taken =
+        (0..1_000).filter(|_| body.heartbeat_arrived(BEGIN_US, link, &ping, &mut outs).is_some()).count();
+    assert_eq!(taken, 100);
+    assert!(body.heartbeat_arrived(BEGIN_US + 1_000_000, link, &ping, &mut outs).is_some());
 }

@@ -31,7 +31,8 @@ enum Coming {
     KeyframeWanted(LinkId, u8),
     Control(LinkId, Vec<u8>),
     Heartbeat(LinkId, Vec<u8>),
-    Envelope(Vec<u8>),
+    /// The sender, and the envelope.
+    Envelope(PeerId, Vec<u8>),
 }
 
 /// One peer of the room.
@@ -174,6 +175,7 @@ impl World {
                 self.send(peer, Coming::In(In::LinkUp(link)));
                 self.send(other, Coming::In(In::LinkUp(end)));
             }
+            Out::Pause { .. } => {} // what arrives is handled at once
             Out::Close { link } => {
                 self.send(peer, Coming::In(In::LinkDown(link)));
                 if let Some((other, end)) = self.peers[peer].ends.remove(&link) {
@@ -193,7 +195,8 @@ impl World {
                 let recipient = if let Address::Peer(peer) = to { Some(peer) } else { None };
                 let sealed = letters.seal(recipient, &message, now_us, nonce).unwrap();
                 let to = self.peers.iter().position(|peer| recipient.is_none_or(|to| peer.id == to));
-                self.send(to.unwrap(), Coming::Envelope(sealed));
+                let from = self.peers[peer].id;
+                self.send(to.unwrap(), Coming::Envelope(from, sealed));
             }
             Envelope::Relay { route, message } => {
                 let sealed = letters.seal(Some(route.to), &message, now_us, nonce).unwrap();
@@ -217,37 +220,45 @@ impl World {
                 let whole =
                     self.call(peer, |body, now_us, outs| body.control_piece(now_us, link, &piece, outs));
                 if let Some((from, bytes)) = whole {
-                    let letter = self.peers[peer].letters.read(from, &bytes, now_us);
-                    self.take_letter(peer, letter, Via::Link);
+                    self.read(peer, from, &bytes);
                 }
             }
             Coming::Heartbeat(link, bytes) => {
-                let from = self.call(peer, |body, now_us, outs| body.heartbeat_arrived(now_us, link, outs));
+                let from =
+                    self.call(peer, |body, now_us, outs| body.heartbeat_arrived(now_us, link, &bytes, outs));
                 let Some(from) = from else { return };
                 if let Some(message) = loose_from_bytes(&bytes) {
-                    let letter = self.peers[peer].letters.read(from, message, now_us);
-                    self.take_letter(peer, letter, Via::Link);
+                    self.read(peer, from, message);
                 } else {
                     let heartbeat = Heartbeat::from_bytes(&bytes).unwrap();
                     self.call(peer, |body, now_us, outs| body.heartbeat(now_us, link, heartbeat, outs));
                 }
             }
-            Coming::Envelope(sealed) => {
-                let letter = self.peers[peer].letters.open(&sealed, now_us);
-                self.take_letter(peer, letter, Via::Signal);
+            Coming::Envelope(from, sealed) => {
+                let Peer { letters, body, .. } = &mut self.peers[peer];
+                let may_say =
+                    |from: &PeerId, via: &Via, said: &Message| body.brain().may_say(from, via, said);
+                let letter = letters.open(from, &sealed, now_us, may_say);
+                self.take_letter(peer, letter);
             }
         }
     }
 
-    fn take_letter(&mut self, peer: usize, letter: Letter, via: Via) {
-        let Letter::Message(from, message) = letter else { panic!("{letter:?}") };
-        if let Message::Relay(relay) = &*message
-            && relay.to == self.peers[peer].id
-        {
-            let letter = self.peers[peer].letters.open(&relay.sealed, self.now_us);
-            return self.take_letter(peer, letter, Via::Mesh(relay.route.clone()));
+    fn read(&mut self, peer: usize, from: PeerId, bytes: &[u8]) {
+        let Peer { letters, body, .. } = &mut self.peers[peer];
+        let may_say = |from: &PeerId, via: &Via, said: &Message| body.brain().may_say(from, via, said);
+        let letter = letters.read(from, bytes, self.now_us, may_say);
+        self.take_letter(peer, letter);
+    }
+
+    fn take_letter(&mut self, peer: usize, letter: Letter) {
+        match letter {
+            Letter::Message { from, via, message } => self.input(peer, In::Message { from, via, message }),
+            Letter::Nothing => {}
+            Letter::Bad(_) | Letter::OldInvite(_) | Letter::OtherVersion { .. } | Letter::OtherClock => {
+                panic!("{letter:?}")
+            }
         }
-        self.input(peer, In::Message { from, via, message });
     }
 
     /// Runs for some milliseconds.

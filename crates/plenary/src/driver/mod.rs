@@ -5,16 +5,17 @@
 
 mod events;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use plenary_body::{
-    Body, BodyEvent, CaptureCommand, Envelope, In, Letter, Letters, Notice, Outs, Sources, TICK, Traffic,
+    Body, BodyEvent, CaptureCommand, Envelope, In, Letter, Letters, Notice, Out, Outs, Sources, TICK, Traffic,
 };
 use plenary_media::{Clock, CodecBench};
 use plenary_proto::bounded::List;
-use plenary_proto::message::{DATA_LEN_MAX, Delivery, Heartbeat, Message, loose_from_bytes};
+use plenary_proto::message::{DATA_LEN_MAX, Delivery, Fingerprints, Heartbeat, Message, loose_from_bytes};
 use plenary_proto::{Address, Command, DataRefusal, Event, PeerId, Tally, Via};
 use plenary_rtc::{Channel, DownReason, Event as LinkEvent, Events as LinkEvents, LinkId, Links};
 use plenary_signal::{Address as SignalAddress, Rendezvous, Signal, SignalEvent};
@@ -64,6 +65,8 @@ pub(crate) struct Driver {
     pub(crate) link_events: LinkEvents,
     pub(crate) signal: Option<Arc<dyn Signal>>,
     pub(crate) letters: Letters,
+    /// Open links whose other end has not proven who it is; `None` for one that has failed to, until its end.
+    pub(crate) unproven: BTreeMap<LinkId, Option<Fingerprints>>,
     /// What this peer publishes, with the ids of the tracks: at most one picture and one sound.
     pub(crate) publishers: Vec<(u64, Publisher)>,
     /// Publishers that end.
@@ -143,6 +146,18 @@ impl Driver {
     async fn next(&mut self, tick: &mut tokio::time::Interval) -> Happened {
         let wake_us = self.flow.read(Body::next_timeout);
         let (clock, signal) = (self.clock, self.signal.clone());
+        // links, rendezvous and application frames take turns: which of them is asked first is drawn each time
+        let (link_events, flow) = (&mut self.link_events, &self.flow);
+        let in_turn = async {
+            tokio::select! {
+                Some(event) = link_events.next() => Happened::Link(event),
+                event = async { match &signal {
+                    Some(signal) => signal.next().await,
+                    None => std::future::pending().await,
+                } } => Happened::Signal(event),
+                () = flow.until_due() => Happened::Due,
+            }
+        };
         tokio::select! {
             // timers and the application first: they come seldom, and would starve behind the links of a busy machine
             biased;
@@ -153,12 +168,7 @@ impl Driver {
             } } => Happened::Timeout,
             request = self.requests.recv(), if self.ends_at.is_none() => Happened::Request(request),
             notice = self.flow.notices.next() => Happened::Notice(notice),
-            Some(event) = self.link_events.next() => Happened::Link(event),
-            event = async { match &signal {
-                Some(signal) => signal.next().await,
-                None => std::future::pending().await,
-            } } => Happened::Signal(event),
-            () = self.flow.until_due() => Happened::Due,
+            happened = in_turn => happened,
         }
     }
 
@@ -374,7 +384,7 @@ impl Driver {
     fn link_event(&mut self, event: LinkEvent) {
         match event {
             LinkEvent::Described { link, description } => self.input(In::Described { link, description }),
-            LinkEvent::Connected { link } => self.input(In::LinkUp(link)),
+            LinkEvent::Connected { link, fingerprints } => self.prove(link, fingerprints),
             LinkEvent::Received { link, channel, bytes } => self.received(link, channel, &bytes),
             LinkEvent::Measured { link, train, arrivals } => {
                 let bandwidth_bps = arrivals.bandwidth_bps();
@@ -387,6 +397,7 @@ impl Driver {
                 tracing::debug!(?of, slot, packets, "a link is behind: packets were dropped");
             }
             LinkEvent::Down { link, reason } => {
+                self.unproven.remove(&link);
                 let of = self.flow.read(|body| body.link_of(link));
                 tracing::debug!(?of, "link down: {reason}");
                 if of.is_some() && matches!(reason, DownReason::NoPort | DownReason::TooMany) {
@@ -398,21 +409,51 @@ impl Driver {
         }
     }
 
+    /// Sends the proof that this peer is at its end of a new link.
+    fn prove(&mut self, link: LinkId, fingerprints: Fingerprints) {
+        let Some((peer, _)) = self.flow.read(|body| body.link_of(link)) else { return };
+        let message = self.letters.prove_link(&peer, &fingerprints);
+        self.flow.send(Out::Control { link, message: Box::new(message) });
+        self.unproven.insert(link, Some(fingerprints));
+    }
+
+    /// Handles the first control message on a link: without the other end's proof the link is closed.
+    fn proven(&mut self, link: LinkId, fingerprints: &Fingerprints, bytes: &[u8]) {
+        let Some((peer, _)) = self.flow.read(|body| body.link_of(link)) else { return };
+        // one piece, the last of its message
+        let is_proven = bytes.split_first().is_some_and(|(more, message)| {
+            *more == 0 && self.letters.is_link_proven(&peer, fingerprints, message)
+        });
+        if is_proven {
+            self.unproven.remove(&link);
+            self.input(In::LinkUp(link));
+        } else {
+            self.unproven.insert(link, None);
+            tracing::warn!(?peer, "a link was closed: its other end doesn't prove who it is");
+            self.flow.send(Out::Close { link });
+        }
+    }
+
     fn received(&mut self, link: LinkId, channel: Channel, bytes: &Bytes) {
+        if let Some(fingerprints) = self.unproven.get(&link).copied() {
+            // heartbeats may overtake the proof, and are lost then; what follows a failed proof counts for nothing
+            if let Some(fingerprints) = fingerprints.filter(|_| channel == Channel::Control) {
+                self.proven(link, &fingerprints, bytes);
+            }
+            return;
+        }
         match channel {
             Channel::Control => {
                 let message = self.step(|body, now_us, outs| body.control_piece(now_us, link, bytes, outs));
                 if let Some((peer, message)) = message {
-                    let letter = self.letters.read(peer, &message, self.clock.now_us());
-                    self.take_letter(letter, Via::Link);
+                    self.read(peer, &message);
                 }
             }
             Channel::Heartbeat => {
-                let from = self.step(|body, now_us, outs| body.heartbeat_arrived(now_us, link, outs));
+                let from = self.step(|body, now_us, outs| body.heartbeat_arrived(now_us, link, bytes, outs));
                 let Some(peer) = from else { return };
                 if let Some(message) = loose_from_bytes(bytes) {
-                    let letter = self.letters.read(peer, message, self.clock.now_us());
-                    self.take_letter(letter, Via::Link);
+                    self.read(peer, message);
                 } else if let Some(heartbeat) = Heartbeat::from_bytes(bytes) {
                     self.step(|body, now_us, outs| body.heartbeat(now_us, link, heartbeat, outs));
                 } else {
@@ -425,24 +466,17 @@ impl Driver {
 
     // ── envelopes ────────────────────────────────────────────────────────────────────────────────────────────
 
-    fn take_letter(&mut self, letter: Letter, via: Via) {
+    /// Decodes and verifies a message that came on the link with `from`, and hands it in.
+    fn read(&mut self, from: PeerId, bytes: &[u8]) {
+        let (flow, now_us) = (&self.flow, self.clock.now_us());
+        let letter =
+            self.letters.read(from, bytes, now_us, |from, via, message| flow.may_say(from, via, message));
+        self.take_letter(letter);
+    }
+
+    fn take_letter(&mut self, letter: Letter) {
         match letter {
-            Letter::Message(from, message) => {
-                // an envelope for this peer that linked peers forwarded: its contents count
-                if let Message::Relay(relay) = &*message
-                    && relay.to == self.me
-                {
-                    let route = relay.route.clone();
-                    match self.letters.open(&relay.sealed, self.clock.now_us()) {
-                        Letter::Message(_, message) if matches!(*message, Message::Relay(_)) => {
-                            self.input(In::Misbehaved(from));
-                        }
-                        inner => self.take_letter(inner, Via::Mesh(route)),
-                    }
-                    return;
-                }
-                self.input(In::Message { from, via, message });
-            }
+            Letter::Message { from, via, message } => self.input(In::Message { from, via, message }),
             Letter::OldInvite(from) => self.input(In::OldInvite(from)),
             Letter::OtherVersion { from, version, is_notice } => self.other_version(from, version, is_notice),
             Letter::OtherClock => self.emit(RoomEvent::OtherClock),
@@ -503,9 +537,11 @@ impl Driver {
                 self.emit(RoomEvent::Rendezvous { up: false, why: Some(why) });
                 self.input(In::SignalUp(false));
             }
-            SignalEvent::Envelope { bytes, .. } => {
-                let letter = self.letters.open(&bytes, self.clock.now_us());
-                self.take_letter(letter, Via::Signal);
+            SignalEvent::Envelope { from, bytes } => {
+                let (flow, now_us) = (&self.flow, self.clock.now_us());
+                let may_say = |from: &PeerId, via: &Via, message: &Message| flow.may_say(from, via, message);
+                let letter = self.letters.open(from, &bytes, now_us, may_say);
+                self.take_letter(letter);
             }
             SignalEvent::Undeliverable { to } => {
                 let peer = match to {

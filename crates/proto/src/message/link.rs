@@ -6,9 +6,11 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 
 use crate::bounded::{List, Text};
+use crate::id::{PeerId, RoomId};
+use crate::seal::{Keypair, Signature, SignatureError, verify};
 
-/// Maximum ICE candidates of a description.
-pub const CANDIDATES_MAX: usize = 16;
+/// Maximum ICE candidates of a description: three addresses, each as it is and as a NAT shows it.
+pub const CANDIDATES_MAX: usize = 6;
 
 /// Kind of a link. Two peers have at most one link of each kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -90,4 +92,68 @@ pub struct Answer {
     pub offered_fingerprint: [u8; 32],
     /// Parameters of the answering end.
     pub description: Description,
+}
+
+/// First control message on a link: its sender's signature over both ids and the DTLS fingerprints of both ends.
+///
+/// A description alone doesn't bind an id to a certificate: a third peer that offers another's fingerprint as its own
+/// would make two peers take each other for it (unknown key share, RFC 8844).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LinkProof(pub Signature);
+
+/// The DTLS fingerprints of a link's ends, as one of them sees them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fingerprints {
+    /// SHA-256 of this end's certificate.
+    pub own: [u8; 32],
+    /// SHA-256 of the other end's certificate.
+    pub other: [u8; 32],
+}
+
+impl LinkProof {
+    /// Signs that `me` is at this end of a link with `other`.
+    pub fn sign(me: &Keypair, room: &RoomId, other: &PeerId, fingerprints: &Fingerprints) -> LinkProof {
+        LinkProof(me.sign(&covered(room, (&me.id(), &fingerprints.own), (other, &fingerprints.other))))
+    }
+
+    /// Verifies, at `me`, that `other` is at the other end of a link.
+    ///
+    /// # Errors
+    /// [`SignatureError`] when the other end isn't `other`, or is linked with another peer.
+    pub fn verify(
+        &self,
+        me: &PeerId,
+        room: &RoomId,
+        other: &PeerId,
+        fingerprints: &Fingerprints,
+    ) -> Result<(), SignatureError> {
+        verify(other, &covered(room, (other, &fingerprints.other), (me, &fingerprints.own)), &self.0)
+    }
+}
+
+/// Returns the bytes that a proof signs: first the signing end.
+fn covered(room: &RoomId, signer: (&PeerId, &[u8; 32]), other: (&PeerId, &[u8; 32])) -> Vec<u8> {
+    [b"plenary 1 link\0", &room.0[..], &signer.0.0, signer.1, &other.0.0, other.1].concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_peer_that_passes_another_s_fingerprint_off_as_its_own_proves_nothing() {
+        let [ada, ben, mallory] = [1, 2, 3].map(|seed| Keypair::from_seed(&[seed; 32]));
+        let room = RoomId([7; 16]);
+        // Mallory told each of the two the other's fingerprint, and each believes that it is linked with Mallory
+        let at_ada = Fingerprints { own: [1; 32], other: [2; 32] };
+        let at_ben = Fingerprints { own: [2; 32], other: [1; 32] };
+        let of_ben = LinkProof::sign(&ben, &room, &mallory.id(), &at_ben);
+        assert!(of_ben.verify(&ada.id(), &room, &mallory.id(), &at_ada).is_err(), "Ben signed, not Mallory");
+        let honest = LinkProof::sign(&ben, &room, &ada.id(), &at_ben);
+        assert!(honest.verify(&ada.id(), &room, &ben.id(), &at_ada).is_ok());
+        assert!(honest.verify(&ben.id(), &room, &ada.id(), &at_ben).is_err(), "reflected");
+        assert!(honest.verify(&ada.id(), &RoomId([8; 16]), &ben.id(), &at_ada).is_err());
+        let renewed = Fingerprints { own: [9; 32], ..at_ada };
+        assert!(honest.verify(&ada.id(), &room, &ben.id(), &renewed).is_err(), "of another link");
+    }
 }

@@ -29,7 +29,10 @@ pub use election::{
     ROUND_TRIPS_MAX, Report, Resignation, RoundTrip,
 };
 pub use heartbeat::{HEAD_LEN_MAX, Head, Heartbeat, loose_from_bytes, loose_to_bytes, path_hash};
-pub use link::{Answer, CANDIDATES_MAX, Candidate, Description, LinkKind, Offer, PayloadTypes, Setup};
+pub use link::{
+    Answer, CANDIDATES_MAX, Candidate, Description, Fingerprints, LinkKind, LinkProof, Offer, PayloadTypes,
+    Setup,
+};
 pub use piece::{PIECE_LEN_MAX, Pieces, Reassembly, TooLong};
 pub(crate) use reign::REIGNS_AHEAD_MAX;
 pub use reign::{
@@ -58,7 +61,11 @@ pub const MESSAGE_VERSION: u8 = 2;
 /// Maximum bytes of a message on a control channel, after reassembly.
 pub const MESSAGE_LEN_MAX: usize = 256 * 1024;
 /// Number of variants that this version knows.
-const VARIANTS: u32 = 65;
+const VARIANTS: u32 = 66;
+
+/// Numbers of the variants that have budgets of their own.
+const RELAY_VARIANT: u8 = 8;
+const DATA_VARIANT: u8 = 43;
 
 /// A control message. New variants are appended at the end, since the encoding numbers them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -327,6 +334,19 @@ pub enum Message {
     Confirmed(Signed<Confirmed>),
     /// The host hands the room over to the receiver, which signs the next roster.
     HandOver(Signed<Successor>),
+    /// The sender is the peer at its end of the link: the first message in each direction of a link.
+    LinkProof(LinkProof),
+}
+
+/// Kind of a message as budgets tell them apart, before it is decoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Budgeted {
+    /// An envelope that the sender forwards for another peer.
+    Carried,
+    /// Application data, which has bounds of its own.
+    Data,
+    /// Any other message, and bytes that are none.
+    Control,
 }
 
 /// Decoding error of a control message.
@@ -350,6 +370,15 @@ impl Message {
     /// Encodes the message: one version byte, then postcard.
     pub fn to_bytes(&self) -> Vec<u8> {
         postcard::to_extend(self, vec![MESSAGE_VERSION]).expect("a message is plain data, and a vector grows")
+    }
+
+    /// Returns the budget that these bytes count for.
+    pub fn budget_of(bytes: &[u8]) -> Budgeted {
+        match bytes {
+            [MESSAGE_VERSION, RELAY_VARIANT, ..] => Budgeted::Carried,
+            [MESSAGE_VERSION, DATA_VARIANT, ..] => Budgeted::Data,
+            _ => Budgeted::Control,
+        }
     }
 
     /// Decodes a message; trailing bytes are an error.

@@ -193,6 +193,22 @@ pub struct Relay {
     pub sealed: List<u8, ENVELOPE_LEN_MAX>,
 }
 
+impl Relay {
+    /// Returns whether the linked peer `by` can have sent this: it is the author, or the last peer that the envelope
+    /// has passed. The route names nobody twice, and not the author.
+    pub fn may_come_from(&self, by: &PeerId) -> bool {
+        let last = match usize::from(self.passed).checked_sub(1) {
+            None => Some(self.from.short()),
+            Some(last) => self.route.get(last).copied(),
+        };
+        let mut named: Vec<ShortId> = self.route.iter().copied().chain([self.from.short()]).collect();
+        let count = named.len();
+        named.sort_unstable();
+        named.dedup();
+        named.len() == count && last == Some(by.short()) && (self.passed > 0 || self.from == *by)
+    }
+}
+
 /// Degradation count of a subtree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sufferers {

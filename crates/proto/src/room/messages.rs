@@ -7,12 +7,20 @@ use crate::message::{Failover, Message, Refused, Reign, Relay, SignedRoster, rei
 use crate::mutation::Mutation;
 use crate::outbox::Note;
 use crate::seal::Signed;
+use crate::time::{SECOND, Time};
 use crate::tree::is_path_of;
 use crate::uplink::Uplink;
 use crate::view::View;
 
 /// Number of violations at which a peer is dropped.
 pub(super) const VIOLATIONS_MAX: u32 = 8;
+/// Time after which one violation of a peer is forgotten, so that rare faults never add up. A guess.
+const VIOLATION_LIFE_US: u64 = 60 * SECOND;
+/// Time for which a dropped peer's messages are ignored; then it begins anew. A guess: as long as a doubted claim is
+/// ignored. Longer would keep nobody away, since a new key is a new peer.
+pub(super) const IGNORED_US: u64 = 600 * SECOND;
+/// Violations that a flood counts as, so that the second one within a minute drops the peer.
+const FLOOD_VIOLATIONS: u32 = VIOLATIONS_MAX / 2;
 /// Maximum peers with remembered violations.
 pub(super) const VIOLATIONS_KEPT: usize = 256;
 
@@ -85,11 +93,8 @@ impl RoomState {
                 self.shared.links.link_wanted(self.shared.now, &mut self.shared.out, from, kind)
             }
             Message::Offer(offer) => {
-                self.offers.insert((from, offer.kind), offer.clone());
-                if self.offers.len() > crate::links::LINKS_MAX {
-                    self.offers.pop_first();
-                }
-                self.shared.links.offered(self.shared.now, &mut self.shared.out, from, offer);
+                let is_known = self.shared.stage.contains(&from) || self.tree.is_below(&from);
+                self.shared.links.offered(self.shared.now, &mut self.shared.out, from, offer, is_known);
             }
             Message::Answer(answer) => self.shared.links.answered(&mut self.shared.out, from, answer),
             Message::Bye(kind) => self.shared.links.bye(self.shared.now, &mut self.shared.out, from, kind),
@@ -275,6 +280,7 @@ impl RoomState {
             }
             Message::MuteWanted(_) => {}
             Message::InLobby => self.membership.in_lobby(&mut self.shared.view()),
+            Message::LinkProof(_) => {} // the ends of a link check it before the brain knows of the link
             Message::FrameHashes(_) => {} // not in use yet: docs/PROTOCOL.md, 1.3
         }
     }
@@ -307,9 +313,10 @@ impl RoomState {
         if relay.to == self.shared.me {
             // the body opens envelopes for this peer, so none arrives here
             self.misbehaved(from);
-        } else if let Some(output) =
-            self.router.forward(&self.shared.links, &self.shared.stage, self.tree.path(), relay)
-        {
+            return;
+        }
+        let around = (&self.shared.links, &self.shared.stage, self.tree.path());
+        if let Some(output) = self.router.forward(self.shared.now, from, around, relay) {
             self.shared.out.act(output);
         }
     }
@@ -327,23 +334,69 @@ impl RoomState {
         }
     }
 
+    /// Counts a violation of a peer, and drops the peer at the limit.
     pub(super) fn misbehaved(&mut self, peer: PeerId) {
+        self.violated(peer, 1);
+    }
+
+    /// Ends the links with a peer that has sent more than its links' budgets for longer than a burst.
+    pub(super) fn flooded(&mut self, peer: PeerId) {
+        self.shared.links.drop_peer(self.shared.now, &mut self.shared.out, peer);
+        self.violated(peer, FLOOD_VIOLATIONS);
+    }
+
+    fn violated(&mut self, peer: PeerId, times: u32) {
+        let now = self.shared.now;
         if self.violations.len() >= VIOLATIONS_KEPT && !self.violations.contains_key(&peer) {
             // the peer with the fewest violations is evicted, so a peer can't clear its record by sending
             // others ahead
-            let least = self.violations.iter().min_by_key(|(_, count)| **count).map(|(peer, _)| *peer);
+            let least =
+                self.violations.iter().min_by_key(|(_, record)| record.count(now)).map(|(peer, _)| *peer);
             least.and_then(|least| self.violations.remove(&least));
         }
-        let count = self.violations.entry(peer).or_default();
-        *count = count.saturating_add(1);
-        let count = *count;
-        let dropped = count == VIOLATIONS_MAX;
-        if count <= VIOLATIONS_MAX {
+        let record = self.violations.entry(peer).or_insert(Violations { count: 0, since: now });
+        let before = record.count(now);
+        let count = before.saturating_add(times).min(VIOLATIONS_MAX);
+        if before < count {
+            // the part of a minute that has passed counts on
+            let part_us = if before == 0 { 0 } else { now.since(record.since) % VIOLATION_LIFE_US };
+            let dropped = count == VIOLATIONS_MAX;
+            *record = Violations { count, since: if dropped { now } else { now - part_us } };
             self.shared.out.event(Event::PeerMisbehaved { peer, count, dropped });
+            if dropped {
+                self.shared.links.drop_peer(now, &mut self.shared.out, peer);
+                self.shared.out.note(Note::Gone(peer));
+            }
         }
-        if dropped {
-            self.shared.links.drop_peer(self.shared.now, &mut self.shared.out, peer);
-            self.shared.out.note(Note::Gone(peer));
+    }
+
+    /// Returns whether a peer was dropped for its violations, and is still ignored.
+    pub(super) fn ignores(&self, peer: &PeerId) -> bool {
+        self.violations.get(peer).is_some_and(|record| record.count(self.shared.now) >= VIOLATIONS_MAX)
+    }
+}
+
+/// Violations of a peer.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Violations {
+    count: u32,
+    /// Since when the next one is to be forgotten; for a dropped peer, when it was dropped.
+    since: Time,
+}
+
+impl Violations {
+    /// One violation at time 0.
+    #[cfg(test)]
+    pub(super) fn one() -> Violations {
+        Violations { count: 1, since: Time(0) }
+    }
+
+    /// Number of violations that are not forgotten yet.
+    fn count(self, now: Time) -> u32 {
+        let passed_us = now.since(self.since);
+        if self.count >= VIOLATIONS_MAX {
+            return if passed_us < IGNORED_US { self.count } else { 0 };
         }
+        self.count.saturating_sub(u32::try_from(passed_us / VIOLATION_LIFE_US).unwrap_or(u32::MAX))
     }
 }

@@ -3,10 +3,11 @@
 mod access;
 mod messages;
 mod notes;
+mod permission;
 
 use std::collections::BTreeMap;
 
-use self::messages::{VIOLATIONS_KEPT, VIOLATIONS_MAX};
+use self::messages::{VIOLATIONS_KEPT, Violations};
 use crate::anti_entropy::AntiEntropy;
 use crate::audience::TreePosition;
 use crate::bounded::Bound;
@@ -22,8 +23,7 @@ use crate::links::LinkTable;
 use crate::mandate::Mandate;
 use crate::membership::Membership;
 use crate::message::{
-    Consent, Delivery, GenerationKey, LinkKind, Message, Offer, Path, REIGN_NUMBER_MAX, Refusal, Reign,
-    StreamUse, Ticket,
+    Consent, Delivery, GenerationKey, Message, Path, REIGN_NUMBER_MAX, Refusal, Reign, StreamUse, Ticket,
 };
 use crate::mixing::Mixing;
 use crate::mutation::Mutation;
@@ -66,8 +66,7 @@ pub struct RoomState {
     broadcast: Broadcast,
     solo: Solo,
     uplink: Uplink,
-    offers: BTreeMap<(PeerId, LinkKind), Offer>,
-    violations: BTreeMap<PeerId, u32>,
+    violations: BTreeMap<PeerId, Violations>,
     tickets: Tickets,
     leaving: Option<Time>,
     left: bool,
@@ -198,7 +197,6 @@ impl RoomState {
             broadcast: Broadcast::default(),
             solo: Solo::default(),
             uplink: Uplink::default(),
-            offers: BTreeMap::new(),
             violations: BTreeMap::new(),
             tickets: Tickets::default(),
             leaving: None,
@@ -228,7 +226,7 @@ impl RoomState {
                 }
             }
             Input::Message { from, via, message } => {
-                if self.violations.get(&from).is_none_or(|count| *count < VIOLATIONS_MAX) {
+                if self.may_say(&from, &via, &message) {
                     if let Via::Mesh(route) = &via {
                         self.router.came_by(self.shared.now, from, route);
                     }
@@ -247,10 +245,7 @@ impl RoomState {
             }
             Input::Undeliverable(None) => {}
             Input::Described { peer, kind, description } => {
-                let offered = self.offers.remove(&(peer, kind));
-                let offered =
-                    offered.map(|offer| (offer.description.ufrag.to_string(), offer.description.fingerprint));
-                self.shared.links.described(&mut self.shared.out, peer, kind, description, offered);
+                self.shared.links.described(&mut self.shared.out, peer, kind, description);
             }
             Input::LinkUp(peer, kind) => {
                 self.heard(peer);
@@ -304,6 +299,7 @@ impl RoomState {
             Input::Warm => self.mixing.warm(&mut self.shared.view()),
             Input::Started(spec) => self.mixing.started(&mut self.shared.view(), &spec),
             Input::Misbehaved(peer) => self.misbehaved(peer),
+            Input::Flooded(peer) => self.flooded(peer),
             Input::Command(command) => self.command(command),
         }
         self.settle();
@@ -658,10 +654,7 @@ impl RoomState {
     /// Returns the fill levels of all lists and maps. None grows with the audience, with time, or by what
     /// peers send.
     pub fn bounds(&self) -> impl Iterator<Item = Bound> {
-        let own = [
-            Bound::new("offers", self.offers.len(), crate::links::LINKS_MAX),
-            Bound::new("peers' violations", self.violations.len(), VIOLATIONS_KEPT),
-        ];
+        let own = [Bound::new("peers' violations", self.violations.len(), VIOLATIONS_KEPT)];
         let own = own.into_iter().chain(self.tickets.bounds());
         let bounds = own.into_iter().chain(self.shared.links.bounds()).chain(self.router.bounds());
         let bounds = bounds.chain(self.shared.stage.bounds()).chain(self.shared.mandate.bounds());
@@ -738,13 +731,14 @@ mod tests {
             relays: true,
             children_max: 8,
             uplink_bps_max: None,
+            key: None,
             unix_s_at_zero: 1_700_000_000,
         };
         let mut room = RoomState::new(keys, config, 7, Time(0));
         room.violations.extend((0..=VIOLATIONS_KEPT).map(|at| {
             let mut id = [0; 32];
             id[..8].copy_from_slice(&at.to_be_bytes());
-            (PeerId(id), 1)
+            (PeerId(id), messages::Violations::one())
         }));
         room
     }

@@ -249,15 +249,16 @@ impl RoomState {
         if !self.is_member(&peer) {
             return; // sent when it has shown its ticket
         }
+        if let Some(roster) = self.shared.stage.signed() {
+            self.shared.out.send(peer, Message::Roster(roster.clone()));
+        }
+        // after the roster, by which the other end knows that it may believe this peer
         let view = self.shared.view();
         if let Some(stands) = self.broadcast.stands(&view) {
             view.out.send(peer, stands);
         }
         if view.on_stage() {
             self.broadcast.begin(view.now);
-        }
-        if let Some(roster) = self.shared.stage.signed() {
-            self.shared.out.send(peer, Message::Roster(roster.clone()));
         }
         if let Some(under) = self.shared.mandate.under_before(self.shared.stage.epoch()) {
             self.shared.out.send(peer, Message::Roster(under.clone()));

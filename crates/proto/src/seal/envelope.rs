@@ -52,6 +52,13 @@ impl RoomKey {
         self.room
     }
 
+    /// Returns the key pair by which a holder of the invite proves to a rendezvous that it is one. The rendezvous knows
+    /// the public key only, and can't derive this key from it.
+    pub fn door(&self) -> Keypair {
+        let seed = Zeroizing::new(blake3::derive_key("plenary 1 rendezvous door", &*self.key));
+        Keypair::from_seed(&seed)
+    }
+
     fn cipher(&self) -> XChaCha20Poly1305 {
         XChaCha20Poly1305::new((&*self.key).into())
     }
@@ -130,6 +137,16 @@ impl Sealer {
     /// Seals with another key from now on.
     pub fn set_key(&mut self, key: RoomKey) {
         self.key = key;
+    }
+
+    /// Returns the generation of the key.
+    pub fn generation(&self) -> u16 {
+        self.key.generation
+    }
+
+    /// Returns the keys of the peer whose messages these are.
+    pub fn keys(&self) -> &Keypair {
+        &self.me
     }
 
     /// Seals the bytes of a message. `nonce` must be random; `recipient` is `None` when any member may read

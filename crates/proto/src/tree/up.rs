@@ -433,7 +433,7 @@ impl Tree {
         is(&self.backup) && !is(&self.parent) && !is(&self.next)
     }
 
-    pub(super) fn is_above(&self, peer: &PeerId) -> bool {
+    pub(crate) fn is_above(&self, peer: &PeerId) -> bool {
         [&self.parent, &self.backup, &self.next].into_iter().flatten().any(|up| up.peer == *peer)
     }
 

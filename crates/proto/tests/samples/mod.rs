@@ -349,5 +349,11 @@ pub(crate) fn samples() -> Vec<Message> {
         Message::InLobby,
         Message::Confirmed(confirmed()),
         Message::HandOver(named(&key(1), 7, 1, 3)),
+        Message::LinkProof(LinkProof::sign(
+            &key(2),
+            &room(),
+            &key(3).id(),
+            &Fingerprints { own: [6; 32], other: [7; 32] },
+        )),
     ]
 }

@@ -14,7 +14,8 @@ use super::{
     Arrivals, FRAME_INTERVAL, Failed, RelayEnd, Running, Source, UPSTREAM, Work, downstream, in_time,
     resident_kib, stamped,
 };
-use crate::links::{Events, Links};
+use crate::events::Events;
+use crate::links::Links;
 use crate::seam::{Command, Event, LinkDriver as _, PacketSink};
 use crate::shared::LinksConfig;
 
@@ -84,7 +85,7 @@ impl Peer {
                 return Err(format!("{link}: {reason}").into());
             }
             let link = match &event {
-                Event::Described { link, .. } | Event::Connected { link } => *link,
+                Event::Described { link, .. } | Event::Connected { link, .. } => *link,
                 _ => continue,
             };
             if link == wanted
@@ -127,7 +128,7 @@ impl OurRelay {
 #[async_trait]
 impl RelayEnd<Description> for OurRelay {
     async fn publish(&mut self, offer: Description) -> Result<Description, Failed> {
-        self.peer.links.submit(Command::Answer { link: UPSTREAM, kind: KIND, offer });
+        self.peer.links.submit(Command::Answer { link: UPSTREAM, kind: KIND, offer, is_stranger: false });
         self.peer.described(UPSTREAM).await
     }
 
@@ -166,7 +167,7 @@ pub(crate) async fn start(
     let before_kib = resident_kib(relay.process());
     for link in (0..work.children).map(downstream) {
         let offer = in_time("an offer to a child", relay.subscribe()).await?;
-        leaves.links.submit(Command::Answer { link, kind: KIND, offer });
+        leaves.links.submit(Command::Answer { link, kind: KIND, offer, is_stranger: false });
         let answer = in_time("an answer of a child", leaves.described(link)).await?;
         let both = async { tokio::try_join!(relay.accept(answer), leaves.connected(link)) };
         in_time("a child's connection", both).await?;

@@ -52,7 +52,7 @@ async fn messages_wait_for_the_link_and_arrive_in_order() {
         a.send(LINK, Channel::Control, vec![number; 1 + usize::from(number) * 300]);
     }
     let offer = a.described(LINK).await;
-    b.links.submit(Command::Answer { link: LINK, kind, offer });
+    b.links.submit(Command::Answer { link: LINK, kind, offer, is_stranger: false });
     let answer = b.described(LINK).await;
     a.links.submit(Command::Accept { link: LINK, answer });
     for number in 0..50_u8 {

@@ -199,7 +199,7 @@ async fn what_the_network_repeats_is_heard_once() {
     let offer = a.described(LINK).await;
     of_a.set(address(&offer)).unwrap();
     let offer = Description { candidates: at(&for_b), ..offer };
-    b.links.submit(Command::Answer { link: LINK, kind, offer });
+    b.links.submit(Command::Answer { link: LINK, kind, offer, is_stranger: false });
     let answer = b.described(LINK).await;
     of_b.set(address(&answer)).unwrap();
     let answer = Description { candidates: at(&for_a), ..answer };

@@ -47,7 +47,7 @@ async fn an_answer_may_take_its_time() {
     let (mut a, mut b) = (Peer::new(), Peer::new());
     a.links.submit(Command::Offer { link: LINK, kind: LinkKind::Peer });
     let offer = a.described(LINK).await;
-    b.links.submit(Command::Answer { link: LINK, kind: LinkKind::Peer, offer });
+    b.links.submit(Command::Answer { link: LINK, kind: LinkKind::Peer, offer, is_stranger: false });
     let answer = b.described(LINK).await;
     // meanwhile the answering end's checks are not answered
     sleep(Duration::from_secs(2)).await;
@@ -106,7 +106,7 @@ async fn descriptions_that_cannot_be_used_take_the_link_down() {
     ];
     let mut b = Peer::new();
     for (link, (name, offer)) in (1..).map(LinkId).zip(rows) {
-        b.links.submit(Command::Answer { link, kind: LinkKind::Peer, offer });
+        b.links.submit(Command::Answer { link, kind: LinkKind::Peer, offer, is_stranger: false });
         let reason = b.down(link).await;
         assert!(matches!(reason, DownReason::Description(_)), "{name}: {reason}");
     }
@@ -121,7 +121,12 @@ async fn the_answering_end_takes_the_payload_types_offered() {
     a.links.submit(Command::Offer { link: LINK, kind: LinkKind::Peer });
     let mut offer = a.described(LINK).await;
     offer.payload_types = Some(PayloadTypes { h264: 96, opus: 63 });
-    b.links.submit(Command::Answer { link: LINK, kind: LinkKind::Peer, offer: offer.clone() });
+    b.links.submit(Command::Answer {
+        link: LINK,
+        kind: LinkKind::Peer,
+        offer: offer.clone(),
+        is_stranger: false,
+    });
     let answer = b.described(LINK).await;
     assert_eq!(answer.payload_types, offer.payload_types);
     // an answer must not change them
@@ -136,7 +141,7 @@ async fn a_certificate_that_is_not_the_described_one_makes_no_link() {
     a.links.submit(Command::Offer { link: LINK, kind: LinkKind::Peer });
     let mut offer = a.described(LINK).await;
     offer.fingerprint[0] ^= 1;
-    b.links.submit(Command::Answer { link: LINK, kind: LinkKind::Peer, offer });
+    b.links.submit(Command::Answer { link: LINK, kind: LinkKind::Peer, offer, is_stranger: false });
     let answer = b.described(LINK).await;
     a.links.submit(Command::Accept { link: LINK, answer });
     let refused = b
@@ -156,7 +161,7 @@ async fn an_end_that_is_nowhere_is_given_up() {
     let mut offer = a.described(LINK).await;
     // TEST-NET-1 (RFC 5737)
     offer.candidates = List::truncated([Candidate::Host("192.0.2.1:9".parse().unwrap())]);
-    b.links.submit(Command::Answer { link: LINK, kind: LinkKind::Peer, offer });
+    b.links.submit(Command::Answer { link: LINK, kind: LinkKind::Peer, offer, is_stranger: false });
     assert_eq!(b.down(LINK).await, DownReason::Lost);
 }
 

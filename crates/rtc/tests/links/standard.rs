@@ -300,7 +300,7 @@ async fn a_standard_stack_offers_a_link_and_carries_messages_and_media() {
     let offer = standard.core.create_offer(None).unwrap();
     let offer = standard.set_local(offer);
     let offer = description(&offer, Setup::ActPass, standard.address());
-    peer.links.submit(Command::Answer { link: LINK, kind: LinkKind::Peer, offer });
+    peer.links.submit(Command::Answer { link: LINK, kind: LinkKind::Peer, offer, is_stranger: false });
     let answer = sdp(LinkKind::Peer, &peer.described(LINK).await).unwrap();
     let answer = RTCSessionDescription::answer(answer).unwrap();
     standard.core.set_remote_description(Instant::now(), answer).unwrap();

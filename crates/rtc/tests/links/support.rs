@@ -90,7 +90,7 @@ impl Peer {
 
     pub(crate) async fn connected(&mut self, of: LinkId) {
         self.until(|event| match event {
-            Event::Connected { link } if link == of => Some(()),
+            Event::Connected { link, .. } if link == of => Some(()),
             Event::Down { link, reason } if link == of => panic!("{link}: {reason}"),
             _ => None,
         })
@@ -152,7 +152,7 @@ pub(crate) fn packet(number: u64) -> MediaPacket {
 pub(crate) async fn connect_kind(a: &mut Peer, b: &mut Peer, link: LinkId, kind: LinkKind) {
     a.links.submit(Command::Offer { link, kind });
     let offer = a.described(link).await;
-    b.links.submit(Command::Answer { link, kind, offer });
+    b.links.submit(Command::Answer { link, kind, offer, is_stranger: false });
     let answer = b.described(link).await;
     a.links.submit(Command::Accept { link, answer });
     tokio::join!(a.connected(link), b.connected(link));

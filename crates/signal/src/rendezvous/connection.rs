@@ -15,8 +15,10 @@ use tokio_tungstenite::tungstenite::{self, Message};
 use tracing::field::display;
 use tracing::{debug, warn};
 
+use crate::gate::one_owner;
 use crate::limits::{Bucket, Limits};
 use crate::mailbox::{Mail, Mailbox};
+use crate::rooms::Way;
 use crate::socket::{self, Heard, heard};
 use crate::switchboard::{Membership, Switchboard};
 use crate::wire::{FrameError, FromPeer, FromRendezvous, Refusal, SILENT_PINGS};
@@ -91,7 +93,8 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let limits = switchboard.limits();
-    let (membership, mailbox) = match timeout(limits.hello_timeout, greet(socket, switchboard)).await {
+    let (membership, mailbox) = match timeout(limits.hello_timeout, greet(socket, switchboard, address)).await
+    {
         Ok(Ok(entered)) => entered,
         Ok(Err(ending)) => return ending,
         Err(_) => return Refusal::Late.into(),
@@ -108,6 +111,7 @@ where
 async fn greet<S>(
     socket: &mut WebSocketStream<S>,
     switchboard: &Switchboard,
+    address: Option<SocketAddr>,
 ) -> Result<(Membership, Mailbox), Ending>
 where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -128,8 +132,16 @@ where
             other => return Err(ended(other)),
         }
     };
+    if hello.host.is_none() && !switchboard.has_door(&hello.room, &hello.door) {
+        return Err(Refusal::UnknownRoom.into()); // before any signature is verified
+    }
     hello.check(&nonce)?;
-    let entered = switchboard.enter(hello.room, hello.peer, hello.host.is_some())?;
+    let way = Way {
+        door: Some(hello.door),
+        host: hello.host.as_ref().map(|host| host.doors.clone()),
+        address: address.map(|address| one_owner(address.ip())),
+    };
+    let entered = switchboard.enter(hello.room, hello.peer, way)?;
     let ping_interval_ms = u32::try_from(switchboard.limits().ping_interval.as_millis()).unwrap_or(u32::MAX);
     let welcome = FromRendezvous::Welcome { ping_interval_ms }.to_bytes();
     socket.send(Message::Binary(welcome)).await.map_err(|error| gone(&error))?;
@@ -188,6 +200,10 @@ fn obey(frame: &[u8], membership: &Membership) -> Result<(), Ending> {
         Ok(FromPeer::Send { to, envelope }) => {
             membership.carry(to, Bytes::copy_from_slice(envelope)).map_err(|_| membership.end().into())
         }
+        Ok(FromPeer::Doors(doors)) => match membership.set_doors(doors) {
+            Ok(()) => Ok(()),
+            Err(_) => Err(Ending::Refused(Refusal::BadProof, "doors from a peer that is no host".to_owned())),
+        },
         Ok(FromPeer::Pong) | Err(FrameError::Unknown(_)) => Ok(()),
         Ok(FromPeer::Hello(_)) => Err(Ending::Refused(Refusal::Malformed, "a second hello".to_owned())),
         Err(error) => Err(refused(error)),

@@ -36,7 +36,7 @@ use crate::limits::Limits;
 use crate::local::LocalSignal;
 use crate::socket;
 use crate::switchboard::Switchboard;
-use crate::wire::Refusal;
+use crate::wire::{Doors, Refusal};
 
 /// The path of the websocket.
 pub const SIGNAL_PATH: &str = "/signal";
@@ -132,8 +132,8 @@ impl Rendezvous {
     ///
     /// # Errors
     /// As for [`Switchboard::attach_host`].
-    pub fn attach_host(&self, room: RoomId, me: PeerId) -> Result<LocalSignal, Refusal> {
-        self.switchboard().attach_host(room, me)
+    pub fn attach_host(&self, room: RoomId, me: PeerId, doors: Doors) -> Result<LocalSignal, Refusal> {
+        self.switchboard().attach_host(room, me, doors)
     }
 
     /// Returns the route [`SIGNAL_PATH`] and the default page at `/`, to be served by another web server as

@@ -6,6 +6,7 @@ use futures::{SinkExt as _, StreamExt as _};
 use plenary_proto::RoomId;
 use plenary_proto::seal::Keypair;
 use tokio::net::lookup_host;
+use tokio::sync::watch;
 use tokio_tungstenite::tungstenite::http::Uri;
 use tokio_tungstenite::tungstenite::http::uri::Scheme;
 use tokio_tungstenite::tungstenite::{Error, Message};
@@ -17,7 +18,7 @@ use super::{Io, WebsocketConfig, WrapTcp, tcp};
 use crate::rendezvous::SIGNAL_PATH;
 use crate::signal::{Outage, SignalError};
 use crate::socket::{self, Heard, heard};
-use crate::wire::{FrameError, FromPeer, FromRendezvous, Hello, Refusal, SILENT_PINGS};
+use crate::wire::{Doors, FrameError, FromPeer, FromRendezvous, Hello, Refusal, SILENT_PINGS};
 
 /// Bounds of the ping interval that a rendezvous may announce; a value outside is clamped.
 const PING_INTERVAL_MIN: Duration = Duration::from_millis(100);
@@ -32,7 +33,10 @@ pub(super) struct Dial {
     websocket_url: String,
     room: RoomId,
     me: Keypair,
+    door: Keypair,
     root: Option<Keypair>,
+    /// The room's doors, if this peer is its host.
+    pub(super) doors: watch::Receiver<Doors>,
     wrap: Option<WrapTcp>,
     #[cfg(feature = "tls")]
     tls: Option<Tls>,
@@ -48,7 +52,7 @@ pub(super) struct Joined {
 impl Dial {
     /// # Errors
     /// [`SignalError::BadUrl`].
-    pub(super) fn new(config: WebsocketConfig) -> Result<Dial, SignalError> {
+    pub(super) fn new(config: WebsocketConfig, doors: watch::Receiver<Doors>) -> Result<Dial, SignalError> {
         let bad = |why| SignalError::BadUrl { url: config.url.clone(), why };
         let uri: Uri = config.url.parse().map_err(|_| bad("it is no URL"))?;
         let secure = match uri.scheme() {
@@ -84,7 +88,9 @@ impl Dial {
             url: config.url,
             room: config.room,
             me: config.me,
+            door: config.door,
             root: config.root,
+            doors,
             wrap: config.wrap,
             #[cfg(feature = "tls")]
             tls,
@@ -124,7 +130,9 @@ impl Dial {
             match FromRendezvous::from_bytes(&frame) {
                 Ok(FromRendezvous::Challenge { nonce }) if !said_hello => {
                     said_hello = true;
-                    let hello = Hello::new(self.room, &nonce, &self.me, self.root.as_ref());
+                    let doors = self.doors.borrow().clone();
+                    let host = self.root.as_ref().map(|root| (root, &doors));
+                    let hello = Hello::new(self.room, &nonce, &self.me, &self.door, host);
                     let frame = FromPeer::Hello(Box::new(hello)).to_bytes();
                     let sent = socket.send(Message::Binary(frame)).await;
                     sent.map_err(|error| outage(socket::trouble(&error)))?;

@@ -22,14 +22,14 @@ use plenary_proto::RoomId;
 use plenary_proto::seal::Keypair;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::sync::{Mutex, mpsc};
+use tokio::sync::{Mutex, mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
 use crate::signal::{Signal, SignalError, SignalEvent, check_len};
-use crate::wire::Address;
+use crate::wire::{Address, Doors};
 use dial::Dial;
 use send_queue::SendQueue;
 use upkeep::{CLOSING_MAX, Upkeep};
@@ -54,7 +54,10 @@ pub struct WebsocketConfig {
     pub room: RoomId,
     /// The peer's key pair. It signs the challenge of the rendezvous, which proves the peer's id.
     pub me: Keypair,
-    /// The room's root key pair, which opens the room; set by the host only.
+    /// The key pair of the door by which the peer enters
+    /// ([`RoomKey::door`](plenary_proto::seal::RoomKey::door)).
+    pub door: Keypair,
+    /// The room's root key pair, which opens the room by that door; set by the host only.
     pub root: Option<Keypair>,
     /// Wrapper applied to each TCP connection, below TLS; none by default.
     pub wrap: Option<WrapTcp>,
@@ -66,9 +69,17 @@ pub struct WebsocketConfig {
 
 impl WebsocketConfig {
     /// Configuration of a joining peer, with all defaults.
-    pub fn new(url: impl Into<String>, room: RoomId, me: Keypair) -> WebsocketConfig {
-        let patience = Duration::from_secs(10);
-        WebsocketConfig { url: url.into(), room, me, root: None, wrap: None, patience, roots_der: Vec::new() }
+    pub fn new(url: impl Into<String>, room: RoomId, me: Keypair, door: Keypair) -> WebsocketConfig {
+        WebsocketConfig {
+            url: url.into(),
+            room,
+            me,
+            door,
+            root: None,
+            wrap: None,
+            patience: Duration::from_secs(10),
+            roots_der: Vec::new(),
+        }
     }
 }
 
@@ -83,6 +94,7 @@ impl WebsocketConfig {
 #[derive(Debug)]
 pub struct WebsocketSignal {
     send_queue: Arc<SendQueue>,
+    doors: watch::Sender<Doors>,
     events: Mutex<mpsc::Receiver<SignalEvent>>,
     closing: CancellationToken,
     upkeep: SyncMutex<Option<JoinHandle<()>>>,
@@ -99,7 +111,8 @@ impl WebsocketSignal {
     /// Outside of a tokio runtime.
     pub fn connect(config: WebsocketConfig) -> Result<WebsocketSignal, SignalError> {
         let patience = config.patience;
-        let dial = Dial::new(config)?;
+        let (doors, open) = watch::channel(Doors::truncated([config.door.id()]));
+        let dial = Dial::new(config, open)?;
         let send_queue = Arc::new(SendQueue::default());
         let closing = CancellationToken::new();
         let (told, events) = mpsc::channel(EVENTS_MAX);
@@ -107,10 +120,17 @@ impl WebsocketSignal {
         let upkeep = tokio::spawn(upkeep.run().in_current_span());
         Ok(WebsocketSignal {
             send_queue,
+            doors,
             events: Mutex::new(events),
             closing,
             upkeep: SyncMutex::new(Some(upkeep)),
         })
+    }
+
+    /// Replaces the doors of the room, now and after each reconnection; by its host only. Each is the public key of a
+    /// [`RoomKey::door`](plenary_proto::seal::RoomKey::door). Peers that are in the room stay.
+    pub fn set_doors(&self, doors: Doors) {
+        self.doors.send_replace(doors);
     }
 }
 

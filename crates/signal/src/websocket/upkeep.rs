@@ -178,12 +178,18 @@ impl Upkeep {
         mut sink: SplitSink<&mut WebSocketStream<Box<dyn Io>>, Message>,
         pinged: &Notify,
     ) -> Result<Outage, Closed> {
+        // doors that change while the peer connects are told twice
+        let mut doors = self.dial.doors.clone();
+        doors.mark_unchanged();
         loop {
             let message = match self.send_queue.pop(Instant::now()) {
                 Some((to, envelope)) => carry(to, &envelope),
                 None => tokio::select! {
                     () = self.send_queue.filled() => continue,
                     () = pinged.notified() => Message::Binary(FromPeer::Pong.to_bytes()),
+                    Ok(()) = doors.changed() => {
+                        Message::Binary(FromPeer::Doors(doors.borrow_and_update().clone()).to_bytes())
+                    }
                 },
             };
             if let Err(error) = sink.send(message).await {

@@ -9,13 +9,13 @@ use plenary_signal::{
 };
 
 use crate::support::{
-    config, envelope, key, next, peer, rendezvous, room, root, until_undeliverable, up, within,
+    config, doors, envelope, key, next, peer, rendezvous, room, root, until_undeliverable, up, within,
 };
 
 /// The host, once connected by a websocket, once in the rendezvous's own process.
 async fn hosts(rendezvous: &Rendezvous) -> [Box<dyn Signal>; 2] {
     let remote = up(config(rendezvous, 1)).await;
-    let local = rendezvous.attach_host(room(), key(1001).id()).unwrap();
+    let local = rendezvous.attach_host(room(), key(1001).id(), doors()).unwrap();
     assert_eq!(next(&local).await, SignalEvent::Up);
     [Box::new(remote), Box::new(local)]
 }
@@ -128,7 +128,7 @@ async fn what_was_sent_before_closing_still_arrives() {
 async fn five_hundred_peers_come_at_once_and_all_reach_the_host() {
     allow_open_files(2048);
     let rendezvous = rendezvous(Limits::default()).await;
-    let host = rendezvous.attach_host(room(), root().id()).unwrap();
+    let host = rendezvous.attach_host(room(), root().id(), doors()).unwrap();
     assert_eq!(next(&host).await, SignalEvent::Up);
     let guests: Vec<_> = (0..500)
         .map(|number| {

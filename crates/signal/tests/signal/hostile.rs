@@ -18,7 +18,7 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
 use crate::support::{
-    ANY_PORT, RawPeer, Received, config, envelope, key, next, peer, rendezvous, room, root,
+    ANY_PORT, RawPeer, Received, config, door, doors, envelope, key, next, peer, rendezvous, room, root,
     until_undeliverable, up, within,
 };
 
@@ -36,7 +36,7 @@ async fn what_is_no_frame_ends_its_connection_with_a_reason() {
     let host = up(config(&rendezvous, 1)).await;
     let guest = up(config(&rendezvous, 2)).await;
     let binary = |bytes: &'static [u8]| Message::Binary(Bytes::from_static(bytes));
-    let second_hello = FromPeer::Hello(Box::new(Hello::new(room(), &[0; 32], &key(9), None)));
+    let second_hello = FromPeer::Hello(Box::new(Hello::new(room(), &[0; 32], &key(9), &door(), None)));
     let of_ten_megabytes = || Message::Binary(Bytes::from(vec![WIRE_VERSION; 10 << 20]));
     for (entered, message, refusal, code) in [
         (true, Message::text("hello"), Refusal::Malformed, CloseCode::Protocol),
@@ -156,7 +156,7 @@ async fn a_peer_that_reads_nothing_is_disconnected() {
         ..Limits::default()
     };
     let rendezvous = rendezvous(limits).await;
-    let host = rendezvous.attach_host(room(), key(1).id()).unwrap();
+    let host = rendezvous.attach_host(room(), key(1).id(), doors()).unwrap();
     assert_eq!(next(&host).await, SignalEvent::Up);
     let mut stuck = RawPeer::enter(&rendezvous, 9).await;
     let other = || WebsocketSignal::connect(config(&rendezvous, 2)).unwrap();
@@ -273,7 +273,7 @@ fn no_bytes_bring_a_peer_down() {
 async fn false_rendezvous(welcome: bool, messages: Vec<Message>) {
     let listener = TcpListener::bind(ANY_PORT).await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
-    let mut guest = WebsocketConfig::new(url, room(), key(2));
+    let mut guest = WebsocketConfig::new(url, room(), key(2), door());
     guest.root = Some(root());
     let guest = WebsocketSignal::connect(guest).unwrap();
     let mut socket = accept_async(listener.accept().await.unwrap().0).await.unwrap();
@@ -306,7 +306,7 @@ async fn false_rendezvous(welcome: bool, messages: Vec<Message>) {
 async fn a_rendezvous_of_another_version_is_refused_for_good() {
     let listener = TcpListener::bind(ANY_PORT).await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
-    let guest = WebsocketSignal::connect(WebsocketConfig::new(url, room(), key(2))).unwrap();
+    let guest = WebsocketSignal::connect(WebsocketConfig::new(url, room(), key(2), door())).unwrap();
     let mut socket = accept_async(listener.accept().await.unwrap().0).await.unwrap();
     socket.send(Message::Binary(Bytes::from_static(&[2, 0, 1, 2, 3]))).await.unwrap();
     assert_eq!(next(&guest).await, SignalEvent::Ended(SignalError::Refused(Refusal::Version)));
@@ -316,7 +316,7 @@ async fn a_rendezvous_of_another_version_is_refused_for_good() {
 async fn a_rendezvous_that_sends_too_long_a_frame_is_left() {
     let listener = TcpListener::bind(ANY_PORT).await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
-    let guest = WebsocketSignal::connect(WebsocketConfig::new(url, room(), key(2))).unwrap();
+    let guest = WebsocketSignal::connect(WebsocketConfig::new(url, room(), key(2), door())).unwrap();
     let mut socket = accept_async(listener.accept().await.unwrap().0).await.unwrap();
     let _ = within(socket.send(Message::Binary(vec![WIRE_VERSION; 10 << 20].into()))).await;
     let SignalEvent::Down { why, .. } = next(&guest).await else { panic!("it stayed") };

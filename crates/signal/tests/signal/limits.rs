@@ -17,8 +17,8 @@ use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::support::{
-    ANY_PORT, RawPeer, Received, config, envelope, key, next, peer, rendezvous, room, until_undeliverable,
-    until_up, up, url, within,
+    ANY_PORT, RawPeer, Received, config, door, doors, envelope, key, next, peer, rendezvous, room,
+    until_undeliverable, until_up, up, url, within,
 };
 
 #[tokio::test]
@@ -31,7 +31,7 @@ async fn a_flood_is_slowed_down_and_others_get_through() {
         (Limits { frames: calm, bytes: Rate { per_s: 20_000, burst: 10_000 }, ..Limits::default() }, 1000),
     ] {
         let rendezvous = rendezvous(limits).await;
-        let host = rendezvous.attach_host(room(), key(1).id()).unwrap();
+        let host = rendezvous.attach_host(room(), key(1).id(), doors()).unwrap();
         assert_eq!(next(&host).await, SignalEvent::Up);
         let mut flooder = RawPeer::enter(&rendezvous, 9).await;
         let guest = up(config(&rendezvous, 2)).await;
@@ -62,7 +62,7 @@ async fn a_flood_is_slowed_down_and_others_get_through() {
 async fn a_recipient_whose_queue_is_full_misses_envelopes_and_stays() {
     let limits = Limits { queue_bytes_max: 100_000, ..Limits::default() };
     let rendezvous = rendezvous(limits).await;
-    let host = rendezvous.attach_host(room(), key(1).id()).unwrap();
+    let host = rendezvous.attach_host(room(), key(1).id(), doors()).unwrap();
     assert_eq!(next(&host).await, SignalEvent::Up);
     let guest = up(config(&rendezvous, 2)).await;
     let long = Bytes::from(vec![7; 60_000]);
@@ -129,7 +129,8 @@ async fn rooms_and_members_are_counted() {
     let refused = async |config| next(&WebsocketSignal::connect(config).unwrap()).await;
     let ended = |refusal| SignalEvent::Ended(SignalError::Refused(refusal));
     assert_eq!(refused(config(&rendezvous, 3)).await, ended(Refusal::RoomFull));
-    let mut elsewhere = WebsocketConfig::new(url(&rendezvous), RoomId::of_root(&key(50).id()), key(3));
+    let mut elsewhere =
+        WebsocketConfig::new(url(&rendezvous), RoomId::of_root(&key(50).id()), key(3), door());
     elsewhere.root = Some(key(50));
     assert_eq!(refused(elsewhere).await, ended(Refusal::TooManyRooms));
 }
@@ -137,7 +138,7 @@ async fn rooms_and_members_are_counted() {
 #[tokio::test]
 async fn a_peer_that_fetches_late_finds_everything_in_order() {
     let rendezvous = rendezvous(Limits::default()).await;
-    let host = rendezvous.attach_host(room(), key(1).id()).unwrap();
+    let host = rendezvous.attach_host(room(), key(1).id(), doors()).unwrap();
     let guest = up(config(&rendezvous, 2)).await;
     // four times the peer's own queue; the rest waits in TCP and in the rendezvous
     for number in 0..1000 {
@@ -152,7 +153,7 @@ async fn a_peer_that_fetches_late_finds_everything_in_order() {
 async fn a_peer_that_fetches_nothing_loses_its_connection_and_gets_it_back() {
     let ping_interval = Duration::from_millis(200);
     let rendezvous = rendezvous(Limits { ping_interval, ..Limits::default() }).await;
-    let host = rendezvous.attach_host(room(), key(1).id()).unwrap();
+    let host = rendezvous.attach_host(room(), key(1).id(), doors()).unwrap();
     assert_eq!(next(&host).await, SignalEvent::Up);
     let guest = up(config(&rendezvous, 2)).await;
     // more than the event queue holds
@@ -173,7 +174,7 @@ async fn a_peer_that_fetches_nothing_loses_its_connection_and_gets_it_back() {
 async fn an_outbox_that_is_full_says_so() {
     // no server listens on that port, so the queue is not emptied
     let signal =
-        WebsocketSignal::connect(WebsocketConfig::new("http://127.0.0.1:9", room(), key(2))).unwrap();
+        WebsocketSignal::connect(WebsocketConfig::new("http://127.0.0.1:9", room(), key(2), door())).unwrap();
     for _ in 0..256 {
         signal.send(Address::Host, "hello".into()).unwrap();
     }

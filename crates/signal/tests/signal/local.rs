@@ -3,10 +3,10 @@
 use plenary_proto::seal::ENVELOPE_LEN_MAX;
 use plenary_signal::{Address, Limits, LocalSignal, Refusal, Signal, SignalError, SignalEvent, Switchboard};
 
-use crate::support::{envelope, key, next, peer, room, within};
+use crate::support::{doors, envelope, key, next, peer, room, within};
 
 async fn host_and_guest(switchboard: &Switchboard) -> [LocalSignal; 2] {
-    let host = switchboard.attach_host(room(), key(1).id()).unwrap();
+    let host = switchboard.attach_host(room(), key(1).id(), doors()).unwrap();
     let guest = switchboard.attach(room(), key(2).id()).unwrap();
     assert_eq!(next(&host).await, SignalEvent::Up);
     assert_eq!(next(&guest).await, SignalEvent::Up);
@@ -66,7 +66,7 @@ async fn each_way_of_ending_is_told_once() {
     switchboard.close();
     assert_eq!(next(&host).await, ended(Refusal::Closing));
     assert_eq!(within(host.next()).await, None);
-    assert_eq!(switchboard.attach_host(room(), key(1).id()).err(), Some(Refusal::Closing));
+    assert_eq!(switchboard.attach_host(room(), key(1).id(), doors()).err(), Some(Refusal::Closing));
 }
 
 #[tokio::test]

@@ -9,8 +9,8 @@ use plenary_signal::{
 use tokio::net::TcpListener;
 
 use crate::support::{
-    ANY_PORT, Switch, config, envelope, key, next, peer, rendezvous, room, root, until_undeliverable,
-    until_up, up, within,
+    ANY_PORT, Switch, config, door, doors, envelope, key, next, peer, rendezvous, room, root,
+    until_undeliverable, until_up, up, within,
 };
 
 #[tokio::test]
@@ -20,7 +20,7 @@ async fn an_unreachable_rendezvous_is_tried_again_and_then_given_up() {
     let mute = TcpListener::bind(ANY_PORT).await.unwrap();
     for (address, tries_min) in [(refusing, 3), (mute.local_addr().unwrap(), 1)] {
         let url = format!("http://{address}");
-        let mut config = WebsocketConfig::new(url.clone(), room(), key(2));
+        let mut config = WebsocketConfig::new(url.clone(), room(), key(2), door());
         config.patience = Duration::from_secs(2);
         let signal = WebsocketSignal::connect(config).unwrap();
         signal.send(Address::Host, "let me in".into()).unwrap();
@@ -57,7 +57,7 @@ async fn addresses_that_cannot_be_a_rendezvous_are_refused_at_once() {
         "http://host:99999",
         "http:// host",
     ] {
-        let refused = WebsocketSignal::connect(WebsocketConfig::new(url, room(), key(2)));
+        let refused = WebsocketSignal::connect(WebsocketConfig::new(url, room(), key(2), door()));
         let Err(SignalError::BadUrl { url: named, .. }) = refused else { panic!("{url} was taken") };
         assert_eq!(named, url);
     }
@@ -68,7 +68,7 @@ async fn a_web_server_that_is_no_rendezvous_is_told_by_its_status() {
     let listener = TcpListener::bind(ANY_PORT).await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let serving = tokio::spawn(axum::serve(listener, axum::Router::new()).into_future());
-    let signal = WebsocketSignal::connect(WebsocketConfig::new(url, room(), key(2))).unwrap();
+    let signal = WebsocketSignal::connect(WebsocketConfig::new(url, room(), key(2), door())).unwrap();
     assert!(matches!(next(&signal).await, SignalEvent::Down { why: Outage::Http(404), .. }));
     within(signal.close()).await;
     serving.abort();
@@ -108,7 +108,7 @@ async fn a_guest_that_is_back_before_its_host_waits_for_it() {
     let unknown = Outage::Refused(Refusal::UnknownRoom);
     within(async { while !matches!(next(&guest).await, SignalEvent::Down { why, .. } if why == unknown) {} })
         .await;
-    let _host = second.attach_host(room(), root().id()).unwrap();
+    let _host = second.attach_host(room(), root().id(), doors()).unwrap();
     for event in until_up(&guest).await {
         assert!(matches!(event, SignalEvent::Down { why, .. } if why == unknown));
     }
@@ -118,11 +118,11 @@ async fn a_guest_that_is_back_before_its_host_waits_for_it() {
 async fn what_is_sent_before_the_first_connection_is_up_arrives() {
     let address = TcpListener::bind(ANY_PORT).await.unwrap().local_addr().unwrap();
     let url = format!("http://{address}");
-    let guest = WebsocketSignal::connect(WebsocketConfig::new(url, room(), key(2))).unwrap();
+    let guest = WebsocketSignal::connect(WebsocketConfig::new(url, room(), key(2), door())).unwrap();
     guest.send(Address::Host, "let me in".into()).unwrap();
     assert!(matches!(next(&guest).await, SignalEvent::Down { .. }));
     let rendezvous = Rendezvous::bind(address, RendezvousConfig::default()).unwrap();
-    let host = rendezvous.attach_host(room(), root().id()).unwrap();
+    let host = rendezvous.attach_host(room(), root().id(), doors()).unwrap();
     until_up(&guest).await;
     assert_eq!(next(&host).await, SignalEvent::Up);
     assert_eq!(next(&host).await, envelope(2, "let me in"));
@@ -132,7 +132,7 @@ async fn what_is_sent_before_the_first_connection_is_up_arrives() {
 async fn a_cut_cable_is_noticed_and_the_connection_made_anew() {
     let limits = Limits { ping_interval: Duration::from_millis(300), ..Limits::default() };
     let rendezvous = rendezvous(limits).await;
-    let host = rendezvous.attach_host(room(), key(1).id()).unwrap();
+    let host = rendezvous.attach_host(room(), key(1).id(), doors()).unwrap();
     assert_eq!(next(&host).await, SignalEvent::Up);
     let switch = Switch::default();
     let mut wrapped = config(&rendezvous, 2);
@@ -167,7 +167,7 @@ async fn a_peer_that_is_quiet_for_long_stays_connected() {
 #[tokio::test]
 async fn closing_while_there_is_no_connection_is_quick_and_final() {
     let address = TcpListener::bind(ANY_PORT).await.unwrap().local_addr().unwrap();
-    let mut config = WebsocketConfig::new(format!("http://{address}"), room(), key(2));
+    let mut config = WebsocketConfig::new(format!("http://{address}"), room(), key(2), door());
     config.patience = Duration::from_secs(3600);
     let signal = WebsocketSignal::connect(config).unwrap();
     for _ in 0..3 {

@@ -11,7 +11,9 @@ use plenary_signal::{
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::support::{ANY_PORT, RawPeer, Received, config, key, next, rendezvous, room, root, up, within};
+use crate::support::{
+    ANY_PORT, RawPeer, Received, config, door, doors, key, next, rendezvous, room, root, up, within,
+};
 
 #[tokio::test]
 async fn a_port_in_use_is_named() {
@@ -70,9 +72,9 @@ async fn another_web_server_can_serve_the_same_rooms() {
     let listener = TcpListener::bind(ANY_PORT).await.unwrap();
     let elsewhere = format!("http://{}", listener.local_addr().unwrap());
     let serving = tokio::spawn(axum::serve(listener, rendezvous.router()).into_future());
-    let host = rendezvous.attach_host(room(), root().id()).unwrap();
+    let host = rendezvous.attach_host(room(), root().id(), doors()).unwrap();
     assert_eq!(next(&host).await, SignalEvent::Up);
-    let guest = up(WebsocketConfig::new(elsewhere, room(), key(2))).await;
+    let guest = up(WebsocketConfig::new(elsewhere, room(), key(2), door())).await;
     guest.send(plenary_signal::Address::Host, "hello".into()).unwrap();
     assert!(matches!(next(&host).await, SignalEvent::Envelope { .. }));
     serving.abort();
@@ -84,7 +86,7 @@ async fn closing_leaves_no_task_and_no_connection_behind() {
     let before = tasks();
     let rendezvous = rendezvous(Limits::default()).await;
     let address = rendezvous.local_addr();
-    let host = rendezvous.attach_host(room(), root().id()).unwrap();
+    let host = rendezvous.attach_host(room(), root().id(), doors()).unwrap();
     assert_eq!(next(&host).await, SignalEvent::Up);
     let guests = [up(config(&rendezvous, 2)).await, up(config(&rendezvous, 3)).await];
     let mut raw = RawPeer::enter(&rendezvous, 4).await;

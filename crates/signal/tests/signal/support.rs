@@ -13,7 +13,7 @@ use bytes::Bytes;
 use futures::{SinkExt as _, StreamExt as _};
 use plenary_proto::seal::Keypair;
 use plenary_proto::{PeerId, RoomId};
-use plenary_signal::wire::{FromPeer, FromRendezvous, Hello};
+use plenary_signal::wire::{Doors, FromPeer, FromRendezvous, Hello};
 use plenary_signal::{
     Address, Io, Limits, Refusal, Rendezvous, RendezvousConfig, SIGNAL_PATH, Signal, SignalEvent,
     WebsocketConfig, WebsocketSignal, WrapTcp,
@@ -50,6 +50,15 @@ pub(crate) fn root() -> Keypair {
     key(0)
 }
 
+/// The key that whoever holds the room's invite has.
+pub(crate) fn door() -> Keypair {
+    key(50_000)
+}
+
+pub(crate) fn doors() -> Doors {
+    Doors::truncated([door().id()])
+}
+
 pub(crate) fn peer(number: u16) -> Address {
     Address::Peer(key(number).id())
 }
@@ -64,7 +73,7 @@ pub(crate) fn url(rendezvous: &Rendezvous) -> String {
 
 /// Configuration of a peer; number 1 is the host.
 pub(crate) fn config(rendezvous: &Rendezvous, number: u16) -> WebsocketConfig {
-    let mut config = WebsocketConfig::new(url(rendezvous), room(), key(number));
+    let mut config = WebsocketConfig::new(url(rendezvous), room(), key(number), door());
     config.root = (number == 1).then(root);
     config
 }
@@ -149,7 +158,9 @@ impl RawPeer {
         let mut raw = RawPeer::open(rendezvous).await;
         let nonce = raw.challenge().await;
         let root = (number == 1).then(root);
-        let hello = Hello::new(room(), &nonce, &key(number), root.as_ref());
+        let doors = doors();
+        let host = root.as_ref().map(|root| (root, &doors));
+        let hello = Hello::new(room(), &nonce, &key(number), &door(), host);
         raw.say(&FromPeer::Hello(Box::new(hello))).await;
         let Message::Binary(frame) = within(raw.0.next()).await.unwrap().unwrap() else {
             panic!("no frame");

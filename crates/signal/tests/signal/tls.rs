@@ -12,7 +12,7 @@ use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 
-use crate::support::{ANY_PORT, config, envelope, key, next, rendezvous, room, up, within};
+use crate::support::{ANY_PORT, config, doors, envelope, key, next, rendezvous, room, up, within};
 
 /// Starts a TLS terminator that forwards to `to`; returns its address.
 async fn terminate_tls(to: SocketAddr, certified: &CertifiedKey<rcgen::KeyPair>) -> SocketAddr {
@@ -41,7 +41,7 @@ async fn terminate_tls(to: SocketAddr, certified: &CertifiedKey<rcgen::KeyPair>)
 #[tokio::test]
 async fn a_rendezvous_behind_tls_is_reached_by_those_who_trust_it() {
     let rendezvous = rendezvous(Limits::default()).await;
-    let host = rendezvous.attach_host(room(), key(1).id()).unwrap();
+    let host = rendezvous.attach_host(room(), key(1).id(), doors()).unwrap();
     assert_eq!(next(&host).await, SignalEvent::Up);
     let certified = generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
     let address = terminate_tls(rendezvous.local_addr(), &certified).await;

@@ -3,12 +3,12 @@
 use plenary_proto::seal::{ENVELOPE_LEN_MAX, Signature};
 use plenary_proto::{PeerId, RoomId};
 use plenary_signal::wire::{
-    FRAME_LEN_MAX, FrameError, FromPeer, FromRendezvous, Hello, HostProof, WIRE_VERSION,
+    Doors, FRAME_LEN_MAX, FrameError, FromPeer, FromRendezvous, Hello, HostProof, WIRE_VERSION,
 };
 use plenary_signal::{Address, Refusal};
 use proptest::prelude::*;
 
-use crate::support::{key, room, root};
+use crate::support::{door, doors, key, room, root};
 
 const PEER: PeerId = PeerId([0xaa; 32]);
 
@@ -17,22 +17,27 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 fn hello(host: Option<HostProof>) -> FromPeer<'static> {
-    let proof = Signature([0x55; 64]);
-    FromPeer::Hello(Box::new(Hello { room: RoomId([0x11; 16]), peer: PEER, proof, host }))
+    let (proof, invited) = (Signature([0x55; 64]), Signature([0x77; 64]));
+    let (room, door) = (RoomId([0x11; 16]), PeerId([0xcc; 32]));
+    FromPeer::Hello(Box::new(Hello { room, peer: PEER, proof, door, invited, host }))
 }
 
 #[test]
 fn every_frame_of_a_peer_has_its_bytes() {
-    let host = HostProof { root: PeerId([0xbb; 32]), proof: Signature([0x66; 64]) };
+    let doors = Doors::truncated([PeerId([0xcc; 32]), PeerId([0xdd; 32])]);
+    let host = HostProof { root: PeerId([0xbb; 32]), proof: Signature([0x66; 64]), doors: doors.clone() };
     let (room, peer, proof) = ("11".repeat(16), "aa".repeat(32), "55".repeat(64));
-    let plain = format!("0100{room}{peer}{proof}00");
-    let hosting = format!("0100{room}{peer}{proof}01{}{}", "bb".repeat(32), "66".repeat(64));
+    let invited = format!("{}{}", "cc".repeat(32), "77".repeat(64));
+    let named = format!("02{}{}", "cc".repeat(32), "dd".repeat(32));
+    let plain = format!("0100{room}{peer}{proof}{invited}00");
+    let hosting = format!("0100{room}{peer}{proof}{invited}01{}{}{named}", "bb".repeat(32), "66".repeat(64));
     for (frame, expected) in [
         (hello(None), plain),
         (hello(Some(host)), hosting),
         (FromPeer::Send { to: Address::Host, envelope: b"abc" }, "01010003616263".to_owned()),
         (FromPeer::Send { to: Address::Peer(PEER), envelope: b"" }, format!("010101{peer}00")),
         (FromPeer::Pong, "0102".to_owned()),
+        (FromPeer::Doors(doors), format!("0103{named}")),
     ] {
         let bytes = frame.to_bytes();
         assert_eq!(hex(&bytes), expected);
@@ -78,7 +83,7 @@ fn what_is_no_frame_is_said_to_be_none() {
         (&[], FrameError::Malformed),
         (&[9, 2], FrameError::Version(9)),
         (&[WIRE_VERSION], FrameError::Malformed),
-        (&[WIRE_VERSION, 3], FrameError::Unknown(3)),
+        (&[WIRE_VERSION, 4], FrameError::Unknown(4)),
         (&[WIRE_VERSION, 1, 0, 200], FrameError::Malformed),
         (&behind, FrameError::Malformed),
         (&oversized, FrameError::TooLong),
@@ -102,13 +107,16 @@ fn the_longest_envelope_fits_a_frame() {
 #[test]
 fn a_proof_holds_for_one_nonce_one_room_and_one_peer() {
     let nonce = [1; 32];
-    let host = Hello::new(room(), &nonce, &key(1), Some(&root()));
-    let guest = Hello::new(room(), &nonce, &key(2), None);
+    let (root, doors) = (root(), doors());
+    let host = Hello::new(room(), &nonce, &key(1), &door(), Some((&root, &doors)));
+    let guest = Hello::new(room(), &nonce, &key(2), &door(), None);
     assert_eq!((host.check(&nonce), guest.check(&nonce)), (Ok(()), Ok(())));
 
     let elsewhere = RoomId([9; 16]);
     let swapped = |hello: &Hello| HostProof { proof: hello.proof, ..hello.host.clone().unwrap() };
-    let foreign_root = Hello::new(room(), &nonce, &key(1), Some(&key(3)));
+    let foreign_root = Hello::new(room(), &nonce, &key(1), &door(), Some((&key(3), &doors)));
+    let more = Doors::truncated([door().id(), key(9).id()]);
+    let widened = HostProof { doors: more, ..host.host.clone().unwrap() };
     for (what, hello) in [
         ("another room", Hello { room: elsewhere, ..guest.clone() }),
         ("another peer", Hello { peer: key(3).id(), ..guest.clone() }),
@@ -116,6 +124,9 @@ fn a_proof_holds_for_one_nonce_one_room_and_one_peer() {
         ("the host's proof on a guest", Hello { host: host.host.clone(), ..guest.clone() }),
         ("the peer's proof as the root's", Hello { host: Some(swapped(&host)), ..host.clone() }),
         ("a root of another room", foreign_root),
+        ("a door that the host didn't name", Hello { host: Some(widened), ..host.clone() }),
+        ("another's door key", Hello { door: key(9).id(), ..guest.clone() }),
+        ("no door key at all", Hello { invited: guest.proof, ..guest.clone() }),
     ] {
         assert_eq!(hello.check(&nonce), Err(Refusal::BadProof), "{what}");
     }

@@ -35,7 +35,7 @@ impl World {
                 }
             }
             Output::Offer(peer, kind) => self.describe(at, peer, kind),
-            Output::Answer(peer, Offer { kind, .. }) => self.describe(at, peer, kind),
+            Output::Answer { peer, offer: Offer { kind, .. }, .. } => self.describe(at, peer, kind),
             Output::Accept(peer, answer) => self.accept(at, &peer, answer.kind),
             Output::Close(peer, kind) => self.close(at, &peer, kind),
             Output::Watch { parent, backup } => {
@@ -139,6 +139,9 @@ impl World {
     }
 
     fn read(&mut self, to: usize, sender: PeerId, via: Via, message: Message) {
+        if !self.peers[to].brain().may_say(&sender, &via, &message) {
+            return;
+        }
         let unix_s = UNIX_S_AT_ZERO + self.now.0 / SECOND;
         match message.verify_with(&mut self.verifier, &self.room, &self.root.id(), unix_s) {
             Ok(message) => self.input(to, Input::Message { from: sender, via, message }),
@@ -176,12 +179,16 @@ impl World {
         let is_up = self.link_is_up(from, to) && self.link_is_up(to, from);
         if is_up || matches!(message, Message::Bye(_)) {
             if self.has_bodies() {
-                self.control_arrived(to, from)
+                self.control_arrived(to, from, &message)
             } else {
                 self.heard(to, from, false)
             }
             match message {
-                Message::Relay(relay) if relay.to == self.peers[to].id => self.open(to, relay),
+                Message::Relay(relay) if relay.to == self.peers[to].id => {
+                    if relay.may_come_from(&self.peers[from].id) {
+                        self.open(to, relay);
+                    }
+                }
                 message => self.deliver(to, from, Via::Link, message),
             }
         }

@@ -2,7 +2,7 @@
 
 use plenary_body::{Body, In, MixCommand, Notice, Origin, Out, Outs, ReceivedFrame, TICK};
 use plenary_proto::identity::MediaKind;
-use plenary_proto::message::{CodecSource, Heartbeat, LinkKind, Message};
+use plenary_proto::message::{CodecSource, Heartbeat, LinkKind, Message, loose_to_bytes};
 use plenary_proto::packet::LinkId;
 use plenary_proto::time::MS;
 use plenary_proto::{Command, Event, Input, Via};
@@ -297,7 +297,7 @@ impl World {
             }
         }
         self.with_body(to, |body, now_us, outs| {
-            if body.heartbeat_arrived(now_us, link, outs).is_some() {
+            if body.heartbeat_arrived(now_us, link, &heartbeat.to_bytes(), outs).is_some() {
                 body.heartbeat(now_us, link, heartbeat, outs);
             }
         });
@@ -314,16 +314,16 @@ impl World {
     pub(super) fn loosely_said(&mut self, to: usize, from: usize, message: Message) {
         let Some(link) = self.peers[to].link_id(from, LinkKind::Peer) else { return };
         self.with_body(to, |body, now_us, outs| {
-            let _ = body.heartbeat_arrived(now_us, link, outs);
+            let _ = body.heartbeat_arrived(now_us, link, &loose_to_bytes(&message), outs);
         });
         self.deliver(to, from, Via::Link, message);
     }
 
     /// Notes that a message has arrived on a link.
-    pub(super) fn control_arrived(&mut self, to: usize, from: usize) {
+    pub(super) fn control_arrived(&mut self, to: usize, from: usize, message: &Message) {
         if let Some(link) = self.peers[to].link_id(from, LinkKind::Peer) {
-            self.with_body(to, |body, now_us, _| {
-                let _ = body.control_arrived(now_us, link);
+            self.with_body(to, |body, now_us, outs| {
+                let _ = body.control_arrived(now_us, link, &message.to_bytes(), outs);
             });
         }
     }
@@ -373,6 +373,7 @@ impl World {
                 }
             }
             Out::Offer { link, .. } | Out::Answer { link, .. } => self.open_leg(at, link),
+            Out::Pause { .. } => {} // simulated links have no flow control
             Out::Accept { link, .. } => {
                 if let Some((to, kind)) = self.other_end(at, link) {
                     self.accept(at, &self.peers[to].id.clone(), kind);

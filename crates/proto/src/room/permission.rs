@@ -1,0 +1,93 @@
+//! Who may say what: checked before the signatures in a message are verified, since a ballot's cost 20 ms.
+//!
+//! The machines check for themselves what they act on. This table leaves out the messages that none of them would act
+//! on, by their sender alone.
+
+use super::RoomState;
+use crate::id::PeerId;
+use crate::io::Via;
+use crate::message::Message;
+
+impl RoomState {
+    /// Returns whether this peer listens to such a message from that peer. If not, the message is to be dropped without
+    /// verification: it is no violation, since the sender's knowledge of the room may differ from this peer's.
+    pub fn may_say(&self, from: &PeerId, via: &Via, message: &Message) -> bool {
+        if self.ignores(from) {
+            return false;
+        }
+        let stage = &self.shared.stage;
+        let (is_on_stage, is_linked) = (stage.contains(from), *via == Via::Link);
+        match message {
+            Message::Admit(_) | Message::Refuse(_) => self.membership.has_asked(self.shared.now),
+            Message::Roster(roster) => {
+                let is_signer = roster.signed.sender == *from || roster.body.host == *from;
+                is_linked || is_on_stage || is_signer || self.membership.has_asked(self.shared.now)
+            }
+            Message::Failover(_) | Message::Alive(_) | Message::Decided(_) => is_linked || is_on_stage,
+            Message::Data(data) => (is_linked || is_on_stage) && stage.contains(&data.sender),
+            Message::DataStands(_) => is_on_stage || (is_linked && self.tree.is_above(from)),
+            Message::Ballot(ballot) => {
+                is_on_stage && ballot.sender == *from && self.election.awaits_ballot(ballot)
+            }
+            Message::Lacking { term, .. } => is_on_stage && self.election.is_opener_of(*term),
+            Message::Opening(_)
+            | Message::Claim(_)
+            | Message::Report(_)
+            | Message::PreVoteWanted { .. }
+            | Message::PreVote { .. }
+            | Message::Vote { .. }
+            | Message::Trouble { .. }
+            | Message::ReignWanted { .. }
+            | Message::ReignVote { .. }
+            | Message::HearWanted { .. }
+            | Message::Heard { .. }
+            | Message::FailoverWanted { .. }
+            | Message::Home { .. }
+            | Message::Started(_)
+            | Message::Audience { .. }
+            | Message::Floor(_)
+            | Message::MuteWanted(_)
+            | Message::HandOver(_) => is_on_stage,
+            // carried letters, feeds and streams belong to links
+            Message::Relay(_)
+            | Message::Stream(_)
+            | Message::Feed { .. }
+            | Message::StopFeed
+            | Message::Ticket(_)
+            | Message::Key(_)
+            | Message::FrameHashes(_) => is_linked,
+            Message::Confirmed(_) => is_linked || is_on_stage,
+            Message::InLobby => self.membership.has_asked(self.shared.now),
+            // the first message on a link, which its ends check
+            Message::LinkProof(_) => false,
+            Message::Join(_)
+            | Message::Position { .. }
+            | Message::Leave
+            | Message::Digest(_) // the sender may be on a newer roster
+            | Message::LinkWanted(_)
+            | Message::Offer(_)
+            | Message::Answer(_)
+            | Message::Bye(_)
+            | Message::ProbeWanted { .. }
+            | Message::ProbeBusy { .. }
+            | Message::UplinkWanted
+            | Message::Uplink { .. }
+            | Message::Suffering(_)
+            | Message::Whereabouts(_)
+            | Message::Attach(_)
+            | Message::Accept { .. }
+            | Message::Redirect { .. }
+            | Message::Refused { .. }
+            | Message::Feeding { .. }
+            | Message::Detach
+            | Message::Dismiss
+            | Message::Shed { .. }
+            | Message::Aggregate(_)
+            | Message::Move { .. }
+            | Message::PathIs(_)
+            | Message::DataHeld(_)
+            | Message::SoloWanted { .. }
+            | Message::Solo { .. } => true,
+        }
+    }
+}

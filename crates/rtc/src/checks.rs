@@ -1,0 +1,152 @@
+//! Budget of connectivity checks. A description names the addresses to check, so whoever can make this peer answer an
+//! offer could make it send datagrams to anybody.
+
+use std::net::IpAddr;
+use std::sync::Mutex;
+use std::time::Instant;
+
+use plenary_proto::Time;
+use plenary_proto::bucket::{Bucket, Rate};
+use plenary_proto::message::{CANDIDATES_MAX, Candidate};
+
+use crate::layout::address;
+use crate::sync::lock;
+
+/// Maximum number of different addresses of one description that are checked.
+pub(crate) const ADDRESSES_MAX: usize = 3;
+/// Checks of all links with strangers that have no path yet.
+const STRANGERS: Rate = Rate { per_s: 50, burst: 50 };
+/// Checks of all other links that have no path yet. A guess: 63 links of a stage at once, each with a check every 20 ms
+/// for the 300 ms that their set-up takes.
+const OTHERS: Rate = Rate { per_s: 1_000, burst: 1_000 };
+
+/// Checks that the links of one peer may send before they have a path.
+#[derive(Debug)]
+pub(crate) struct CheckBudget {
+    epoch: Instant,
+    strangers: Mutex<Bucket>,
+    others: Mutex<Bucket>,
+}
+
+impl CheckBudget {
+    pub(crate) fn new() -> CheckBudget {
+        CheckBudget {
+            epoch: Instant::now(),
+            strangers: Mutex::new(Bucket::new(STRANGERS, Time(0))),
+            others: Mutex::new(Bucket::new(OTHERS, Time(0))),
+        }
+    }
+
+    /// Takes one check from the budget of strangers, or of the others; returns whether it may be sent.
+    pub(crate) fn take(&self, is_stranger: bool, now: Instant) -> bool {
+        let since_us = now.saturating_duration_since(self.epoch).as_micros();
+        let now = Time(u64::try_from(since_us).unwrap_or(u64::MAX));
+        lock(if is_stranger { &self.strangers } else { &self.others }).take(now, 1)
+    }
+}
+
+/// Whether a datagram of the ICE agent is a request (RFC 8489, section 5).
+pub(crate) fn is_request(datagram: &[u8]) -> bool {
+    datagram.starts_with(&[0, 1])
+}
+
+/// Returns the candidates that are checked by an end with these addresses: at most [`CANDIDATES_MAX`] on
+/// [`ADDRESSES_MAX`] addresses. A private or loopback address is only checked if this end has one of the same network
+/// itself; otherwise a stranger could scan a network that it can't reach.
+pub(crate) fn worth_checking(candidates: &[Candidate], own: &[IpAddr]) -> Vec<Candidate> {
+    let mut addresses: Vec<IpAddr> = Vec::new();
+    let mut worth = Vec::new();
+    for candidate in candidates {
+        let ip = address(candidate).ip().to_canonical();
+        let network = Network::of(ip);
+        let is_near =
+            network == Network::Public || own.iter().any(|own| Network::of(own.to_canonical()) == network);
+        if !is_near || (!addresses.contains(&ip) && addresses.len() >= ADDRESSES_MAX) {
+            continue;
+        }
+        if !addresses.contains(&ip) {
+            addresses.push(ip);
+        }
+        worth.push(*candidate);
+        if worth.len() >= CANDIDATES_MAX {
+            break;
+        }
+    }
+    worth
+}
+
+/// Network that an address belongs to, as far as addresses are used again in other places.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Network {
+    Loopback,
+    LinkLocal,
+    /// RFC 1918, 6598, 4193: the first bits.
+    Private(u8),
+    Public,
+}
+
+impl Network {
+    fn of(ip: IpAddr) -> Network {
+        match ip {
+            _ if ip.is_loopback() => Network::Loopback,
+            IpAddr::V4(ip) => match ip.octets() {
+                [10, ..] => Network::Private(10),
+                [172, 16..32, ..] => Network::Private(172),
+                [192, 168, ..] => Network::Private(192),
+                [100, 64..128, ..] => Network::Private(100),
+                [169, 254, ..] => Network::LinkLocal,
+                _ => Network::Public,
+            },
+            IpAddr::V6(ip) if ip.is_unicast_link_local() => Network::LinkLocal,
+            IpAddr::V6(ip) if ip.is_unique_local() => Network::Private(0xfc),
+            IpAddr::V6(_) => Network::Public,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn hosts(addresses: &[&str]) -> Vec<Candidate> {
+        addresses.iter().map(|address| Candidate::Host(address.parse().unwrap())).collect()
+    }
+
+    fn checked(addresses: &[&str], own: &[&str]) -> Vec<String> {
+        let own: Vec<IpAddr> = own.iter().map(|ip| ip.parse().unwrap()).collect();
+        worth_checking(&hosts(addresses), &own).iter().map(|checked| address(checked).to_string()).collect()
+    }
+
+    #[test]
+    fn an_offer_makes_nobody_check_a_network_that_it_is_not_in() {
+        let inside = ["127.0.0.1:22", "10.0.0.1:80", "192.168.1.1:80", "172.16.0.1:80", "169.254.1.1:80"];
+        assert!(checked(&inside, &["198.51.100.7"]).is_empty());
+        assert!(checked(&["[::1]:22", "[fd00::1]:80", "[::ffff:10.0.0.1]:80"], &["2001:db8::7"]).is_empty());
+        assert_eq!(checked(&inside, &["127.0.0.1"]), ["127.0.0.1:22"]);
+        assert_eq!(checked(&inside, &["10.9.9.9", "198.51.100.7"]), ["10.0.0.1:80"]);
+        assert_eq!(checked(&["203.0.113.5:9"], &["10.9.9.9"]), ["203.0.113.5:9"]);
+    }
+
+    #[test]
+    fn an_offer_of_sixteen_addresses_has_three_checked() {
+        let many: Vec<String> = (1..=16).map(|last| format!("203.0.113.{last}:7")).collect();
+        let many: Vec<&str> = many.iter().map(String::as_str).collect();
+        assert_eq!(checked(&many, &["198.51.100.7"]), many[..3]);
+        let ports: Vec<String> = (1..=16).map(|port| format!("203.0.113.1:{port}")).collect();
+        let ports: Vec<&str> = ports.iter().map(String::as_str).collect();
+        assert_eq!(checked(&ports, &["198.51.100.7"]), ports[..6]);
+    }
+
+    #[test]
+    fn strangers_share_fifty_checks_a_second_and_cost_nobody_else_any() {
+        let budget = CheckBudget::new();
+        let sent = |is_stranger| {
+            let ticks = (0..500).map(|at| budget.epoch + Duration::from_millis(10 * at));
+            ticks.map(|now| (0..100).filter(|_| budget.take(is_stranger, now)).count()).sum::<usize>()
+        };
+        assert!((290..=300).contains(&sent(true)), "fifty at once, and fifty a second for five seconds");
+        assert!(budget.take(false, budget.epoch + Duration::from_secs(5)));
+    }
+}
