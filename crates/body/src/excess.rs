@@ -28,7 +28,7 @@ const ADAPT_US: u64 = 10_000_000;
 /// Time without dropped pictures after which the tile says nothing any more. A guess.
 const TOLD_US: u64 = 5_000_000;
 
-/// What a picture may be, as multiples of the requests.
+/// Bounds on pictures, as multiples of the requests.
 #[derive(Clone, Copy, Debug)]
 struct Limit {
     pixels: u64,
@@ -60,14 +60,14 @@ impl Limit {
 /// Pictures of one speaker.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Excess {
-    /// The requests of the last [`ADAPT_US`], the present one included, and since when it is the same.
+    /// Widest limit by the requests of the last [`ADAPT_US`], the present request, and its time.
     limit: Option<(Limit, VideoRequest, u64)>,
     /// Coded pixels of the newest keyframe.
     pixels: u64,
     /// Times up to which the pictures, and the bits, so far are worth.
     pictures_us: u64,
     bits_us: u64,
-    /// A picture was dropped: the next ones refer to it, up to a keyframe.
+    /// A picture was dropped: pictures up to the next keyframe reference it.
     broken: bool,
     dropped_us: Option<u64>,
 }

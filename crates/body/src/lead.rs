@@ -1,4 +1,4 @@
-//! Plausibility of packet numbers: who brought the highest number of a stream's pictures or sound, and how far
+//! Plausibility of packet numbers: the sender of the highest number of a stream's pictures or sound, and how far
 //! another number may leap ahead of it.
 //!
 //! Numbers aren't signed, so any peer on the way may claim any. A number that leaps too far isn't taken. The
@@ -24,7 +24,7 @@ pub(crate) enum Place {
     Leaps,
     /// It is taken: the newest one, or one that came late.
     Fits,
-    /// It is taken, and the lead beyond it is given up.
+    /// The packet is taken, and higher numbers are forgotten.
     GoesBack,
 }
 
@@ -88,7 +88,7 @@ impl Lead {
         }
     }
 
-    /// Forgets who brought the highest number: its lead is given up for lower numbers of anybody.
+    /// Forgets the sender of the highest number: any sender of lower numbers ends its lead.
     pub(crate) fn another_sender(&mut self) {
         self.link = None;
     }

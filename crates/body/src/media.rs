@@ -106,7 +106,7 @@ pub(crate) struct Media {
     pub(crate) links: LinkTable,
     /// Streams that the brain accepts, by peer and slot, the newest last.
     followed: BTreeMap<(PeerId, u8), VecDeque<Followed>>,
-    /// Peers whose streams count.
+    /// Peers with streams that count.
     sources: Senders,
     pub(crate) early: VecDeque<Early>,
     pub(crate) program: Program,
@@ -308,7 +308,7 @@ impl Media {
         }
     }
 
-    /// Sets the peers whose streams count.
+    /// Sets the peers with streams that count.
     pub(crate) fn set_sources(&mut self, sources: Senders) {
         self.sources = sources;
     }

@@ -32,7 +32,7 @@ const MILLIBITS_PER_PIXEL: u64 = 87;
 const TILE_BPS_MIN: u64 = 100_000;
 /// Time after which a mixer no longer waits for a speaker's first picture.
 const WARM_US_MAX: u64 = 1_200_000;
-/// What the tile of a speaker says whose pictures are beyond the request.
+/// Text on the tile of a speaker with pictures beyond the request.
 const LEFT_OUT: &str = " (picture too large)";
 /// Maximum number of past tenures that are kept.
 const TENURES_MAX: usize = 64;
@@ -247,9 +247,9 @@ pub(crate) struct Mix {
     on_desk: BTreeMap<PeerId, OnDesk>,
     /// Speakers that share a screen or a film, by their streams.
     sharing: BTreeSet<PeerId>,
-    /// Pictures of each speaker, beside what is asked of it.
+    /// Each speaker's pictures, compared with its request.
     excess: BTreeMap<PeerId, Excess>,
-    /// Speakers whose tiles say that their pictures are left out.
+    /// Speakers with tiles that say so.
     exceeding: BTreeSet<PeerId>,
     /// Offset from each speaker's clock to the local clock, in microseconds.
     offsets_us: BTreeMap<PeerId, i64>,
@@ -540,7 +540,7 @@ impl Mix {
         self.excess.entry(maker).or_default().admits(frame, asked, program, now_us)
     }
 
-    /// Renews the tiles of speakers whose pictures are, or were, left out.
+    /// Renews the tiles of speakers when their pictures are left out, or no longer are.
     fn tell_excess(&mut self, now_us: u64, commands: &mut Vec<MixCommand>) {
         let told = self.excess.iter().filter(|(_, excess)| excess.is_told(now_us));
         let exceeding: BTreeSet<_> = told.map(|(speaker, _)| *speaker).collect();

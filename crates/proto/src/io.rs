@@ -240,7 +240,7 @@ impl MixRole {
     }
 }
 
-/// The peers whose streams count at this peer. A link alone gives no right to send: a child, a peer beside
+/// The peers with streams that count at this peer. A link alone gives no right to send: a child, a peer beside
 /// this one, or a mixer replaced long ago may be linked too.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Senders {
@@ -339,7 +339,7 @@ pub enum Output {
         /// Stream id, as computed from the spec.
         id: StreamId,
     },
-    /// The peers whose streams count changed.
+    /// The peers with streams that count changed.
     Senders(Senders),
     /// The mandate in force changed.
     Mandate(InForce),

@@ -24,7 +24,7 @@ use crate::view::View;
 /// Maximum number of peers to which a mixer forwards single speakers. A guess: a speaker's picture costs a
 /// third of the program's.
 pub(crate) const SOLOS_MAX: usize = 8;
-/// Maximum number of these that are viewers. A guess: half, since anybody may view, and few are on stage.
+/// Maximum number of these that are viewers. A guess: half of all slots; viewers are many, and stage peers few.
 const VIEWERS_MAX: usize = SOLOS_MAX / 2;
 /// Time after which a viewer's slot is free for another viewer that requests one. A guess: long enough to
 /// watch a speaker's turn.
@@ -249,7 +249,7 @@ impl Solo {
         is_full || (!view.stage.contains(peer) && self.viewers(view).count() >= VIEWERS_MAX)
     }
 
-    /// Returns the viewer that gives its slot to a peer, if none is free: the one that has had it for longest.
+    /// Returns the viewer that gives its slot to a peer, if no slot is free: the viewer with the oldest one.
     fn gives_way(&self, view: &View<'_>, to: &PeerId) -> Option<PeerId> {
         let has_turn = |since: &Time| view.stage.contains(to) || view.now.since(*since) >= HELD_US;
         let oldest = self.viewers(view).min_by_key(|(peer, since)| (*since, *peer));

@@ -8,7 +8,7 @@
 //! - A speaker's stream is accepted from the speaker, and from a mixer that forwards it.
 //! - A mix-minus is accepted from the mixer that makes it.
 //!
-//! The body applies the same [`Senders`] to each packet, so a peer whose right has ended can't go on.
+//! The body applies the same [`Senders`] to each packet, so a peer without a right any more can't go on.
 
 use std::collections::BTreeMap;
 
@@ -43,7 +43,7 @@ pub(crate) struct Relations {
     pub(crate) solo: Vec<PeerId>,
 }
 
-/// Announcements without proof, and the peers whose streams count.
+/// Announcements without proof, and the peers with streams that count.
 #[derive(Debug, Default)]
 pub(crate) struct Streams {
     /// Announcements without proof yet, by peer and slot.
@@ -56,7 +56,7 @@ pub(crate) struct Streams {
 }
 
 impl Streams {
-    /// Updates the peers whose streams count, after any input.
+    /// Updates the peers with streams that count, after any input.
     pub(crate) fn renew(&mut self, out: &mut Outbox, now: Time, mandate: &Mandate, relations: Relations) {
         if self.in_force != mandate.mixers {
             let before = std::mem::replace(&mut self.in_force, mandate.mixers.clone());

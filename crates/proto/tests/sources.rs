@@ -1,4 +1,4 @@
-//! Whose streams a peer accepts: those of peers that it asked, and of mixers in force or just replaced.
+//! Senders of streams that a peer accepts: peers that it asked, and of mixers in force or just replaced.
 
 use crate::samples::brain::{Brain, SECOND, candidate, consenting, program, speaker};
 use crate::samples::key;

@@ -38,7 +38,7 @@ fn keyframe((columns, rows): (u32, u32), len: usize) -> Bytes {
     unit.into()
 }
 
-/// A mixer of [`BEN`], who exceeds, and [`CAT`], who doesn't.
+/// A mixer of [`BEN`], with pictures beyond the request, and of [`CAT`].
 struct Studio {
     stand: Stand,
     speakers: [(LinkId, Source); 2],
@@ -94,7 +94,7 @@ impl Studio {
         }
     }
 
-    /// Both speakers send for some seconds: the first one what is given, the other what is asked.
+    /// Both speakers send for some seconds: the second one pictures as requested.
     fn runs(&mut self, seconds: u64, fps: u64, size: (u32, u32), len: usize) {
         self.handed = [(0, 0); 2];
         let mut due_us = [self.stand.now_us; 2];
@@ -128,7 +128,7 @@ fn pictures_of_four_times_the_asked_size_are_not_decoded_and_the_tile_says_so() 
     assert!(studio.handed[0].0 >= 269, "{:?}", studio.handed);
     studio.runs(5, 30, (120, 68), 6_000);
     assert!(studio.handed[0].0 <= 35, "{:?}", studio.handed);
-    // whoever comes back to the asked size is seen again
+    // a speaker that comes back to the asked size is seen again
     studio.runs(6, 30, (80, 45), 6_000);
     assert!(studio.handed[0].0 >= 170, "{:?}", studio.handed);
     assert!(!studio.names[0].ends_with("(picture too large)"), "{:?}", studio.names);

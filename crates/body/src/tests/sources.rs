@@ -115,7 +115,7 @@ fn a_child_that_leaves_a_parent_that_leapt_plays_on_without_a_gap() {
             missed.push(program.picture(false, at(30 + missed.len() as u64)).1);
             stand.pass(TICK_US);
         }
-        // the backup is asked from a position that it has, and sends what it has from there on
+        // the request names a position that the backup has passed, so the backup sends the packets since
         stand.take();
         stand.media.request_feed(CAT, stand.now_us, &mut stand.outs);
         let from = stand.media.program.have(stand.now_us).unwrap().video_packet;

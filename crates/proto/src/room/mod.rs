@@ -46,7 +46,7 @@ use crate::view::View;
 /// Maximum time that a leaving mixer waits until its successor has begun.
 const LEAVE_US_MAX: u64 = 2 * SECOND;
 
-/// Maximum number of broken invariants that are reported. A guess: one is a fault to be looked into.
+/// Maximum number of broken invariants that are reported. A guess: a single one calls for a repair.
 const REPORTED_MAX: usize = 8;
 
 /// The brain of one peer in one room. The crate's documentation describes the loop that drives it.
@@ -495,7 +495,7 @@ impl RoomState {
         }
     }
 
-    /// Updates the peers whose streams count.
+    /// Updates the peers with streams that count.
     fn renew_sources(&mut self) {
         let now = self.shared.now;
         let relations = Relations {

@@ -87,7 +87,7 @@ pub(crate) struct Tree {
     next: Option<Up>,
     /// A place found while `next`, linked and requested, hasn't answered; taken if it doesn't.
     beside: Option<Up>,
-    /// The parent before, unless it was at fault, and until when its packets count.
+    /// The former parent, unless it was at fault, and the time until which its packets count.
     former: Option<(PeerId, Time)>,
     /// When the current parent first fed this peer.
     parent_since: Option<Time>,
@@ -266,7 +266,7 @@ impl Tree {
     }
 
     /// Returns the peers that were asked for the program: the parent, the peer that is to feed this one next,
-    /// and for [`FORMER_US`] the parent before, whose last packets are under way.
+    /// and for [`FORMER_US`] the parent before, with packets under way.
     pub(crate) fn feeders(&self, now: Time) -> Vec<PeerId> {
         let next = self.next.as_ref().filter(|next| next.asked);
         let former = self.former.filter(|(_, until)| *until > now).map(|(peer, _)| peer);
