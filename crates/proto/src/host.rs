@@ -50,8 +50,8 @@ const VOTES_AFTER_US: u64 = 300 * SECOND;
 const NAMED_MAX: usize = ROSTER_MAX;
 /// Interval at which the host takes its room back: numbers of reigns are limited. A guess.
 const RECLAIM_EACH_US: u64 = 30 * SECOND;
-/// Time for which the host remembers that most of its stage was away: then it was cut off itself, and a majority may
-/// have decided without it. As long as a superseded roster counts.
+/// Time for which the host remembers that most of its stage was away: a cut-off host's stage may
+/// have reached a majority alone. As long as a superseded roster counts.
 const CUT_OFF_US: u64 = 30 * SECOND;
 /// Time after which a new host repeats its word on the outcome in force: superseded rosters have ceased to count by
 /// then, so that peers which followed another outcome under one of them drop it. A guess.
@@ -109,10 +109,10 @@ pub(crate) struct Host {
     /// When each peer on stage came.
     since: BTreeMap<PeerId, Time>,
     reclaimed_at: Option<Time>,
-    /// When most of the stage was last away.
+    /// Last time at which most stage peers were away.
     cut_off_at: Option<Time>,
     /// The host from which this one took the room back, and the number of its reign, if the stage chose it while
-    /// this one was cut off: what was decided under it may count.
+    /// this one was cut off: outcomes under that host's rosters may count.
     rival: Option<(PeerId, u32)>,
     confirm_at: Option<Time>,
     /// `Join`s of peers off stage that may still be answered: of all, and of each.
@@ -183,7 +183,7 @@ impl Host {
         for entry in &mut host.entries {
             let gone = entry.peer == before && chosen;
             entry.away |= gone;
-            // without the vote of the one that is gone, which would be missed until it is forgotten
+            // a dead host's vote would block majorities until the new host forgets it
             entry.votes = (entry.votes && !gone) || entry.peer == view.me;
         }
         host.flush(view);
@@ -282,7 +282,7 @@ impl Host {
         let number = reign_of(epoch) + 1;
         let is_on_stage = self.entries.iter().any(|entry| entry.peer == peer);
         if peer != view.me && is_on_stage && number <= REIGN_NUMBER_MAX {
-            // by the root key where it is here: then nobody takes the room back
+            // signed with the root key if possible: a root-signed reign isn't taken back
             let key = view.config.host.as_ref().map_or(&self.key, |config| &config.root).clone();
             let named = successor(view, &key, epoch, number, peer);
             view.out.send(peer, Message::HandOver(named));

@@ -297,9 +297,9 @@ impl Mandate {
         stage.is_fresh(judge.now, epoch) || stage.decides(stage.epoch(), signers, judge.absent) == Some(true)
     }
 
-    /// Takes the host's word on which outcome is in force, if it is newer than the last one. An outcome that waited for
-    /// it follows. If the word is on another outcome than the one in force here, which was decided under a roster that
-    /// no longer counts, that one is dropped: the host was cut off from its voters, or they from the room.
+    /// Takes the host's word on which outcome is in force, if it is newer than the last word. An outcome that waited for
+    /// it follows. An outcome in force under a superseded roster is dropped when the host confirms another: host and
+    /// peer were cut off from each other.
     pub(crate) fn confirm(
         &mut self,
         out: &mut Outbox,

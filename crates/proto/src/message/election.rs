@@ -158,7 +158,7 @@ pub const ROUND_TRIPS_MAX: usize = 48;
 /// RTT between the signer and one peer of the roster, packed into ten bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RoundTrip {
-    /// The other peer. A shorter beginning of its id could be had by making up ids until one has it.
+    /// The other peer. Shorter prefixes of ids can be forged by generating keys.
     to: ShortId,
     /// RTT, in units of 100 µs.
     units: u16,
@@ -355,7 +355,7 @@ impl Signed<Failover> {
 pub struct Resignation {
     /// Rank of the mandate that the mixer gives up.
     pub rank: Rank,
-    /// The peer that is to take over.
+    /// The standby that takes over.
     pub successor: PeerId,
 }
 

@@ -135,7 +135,7 @@ impl Roster {
         self.entries.iter().filter(|entry| entry.votes).count()
     }
 
-    /// Whether no majority of the voters does without the host.
+    /// Whether every majority of voters contains the host, because there are hardly any voters.
     pub fn needs_host(&self) -> bool {
         self.voters() <= VOTERS_WITHOUT_HOST_MAX
     }

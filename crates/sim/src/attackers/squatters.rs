@@ -18,7 +18,7 @@ use crate::world::World;
 
 /// Interval at which the group attacks.
 const AGAIN_US: u64 = 5 * SECOND;
-/// Distance of the decided terms above the last known one: the next, and the last of all.
+/// Distances of the decided terms above the last known term: the next term, and the highest number.
 const TERMS_AHEAD: [u32; 2] = [1, u32::MAX];
 
 /// What the group knows, and whom it deceives.
