@@ -64,7 +64,7 @@ pub(crate) struct Driver {
     pub(crate) link_events: LinkEvents,
     pub(crate) signal: Option<Arc<dyn Signal>>,
     pub(crate) letters: Letters,
-    /// What this peer publishes, with the ids of the tracks: at most one picture and one sound.
+    /// What this peer publishes, with the ids of the tracks: at most two tracks, one with a picture and one with sound.
     pub(crate) publishers: Vec<(u64, Publisher)>,
     /// Publishers that end.
     pub(crate) ending: JoinSet<()>,
