@@ -92,7 +92,7 @@ fn what_is_typed_wrongly_is_said_in_one_line() {
         ("demo --processes --viewers 44", "51 peers, and at most 50"),
         ("demo --processes --at 3s:promote=viewer", "not with --processes"),
         ("demo-peer", "`plenary demo --processes`"),
-        ("join", "<INVITE>"),
+        ("join", "no invite"),
         ("join INVITE --frobnicate", "'--frobnicate'"),
         ("sim no-such-scenario", "`plenary sim list` names them"),
         ("sim calm-room mixer-lost", "one scenario at a time"),

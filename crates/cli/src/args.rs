@@ -220,7 +220,7 @@ pub(crate) struct StayArgs {
     /// Leave gracefully after this time
     #[arg(long, value_name = "D", value_parser = units::some_time)]
     pub(crate) duration: Option<Duration>,
-    /// Lasting key of this peer, made if the file is absent; without it, a new one each time
+    /// Lasting key of this peer, made if the file is absent; otherwise each start draws a new key
     #[arg(long, value_name = "FILE")]
     pub(crate) identity: Option<PathBuf>,
 }

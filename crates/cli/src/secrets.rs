@@ -28,7 +28,7 @@ pub(crate) fn invite(typed: Option<&str>) -> Result<Invite, Failure> {
     }
 }
 
-/// Returns the invite to a room if there is one.
+/// Returns the invite to a room, if the user gives one.
 pub(crate) fn maybe_invite(typed: Option<&str>) -> Result<Option<Invite>, Failure> {
     Ok(given(typed, INVITE_VARIABLE)?.map(|text| text.parse()).transpose()?)
 }

@@ -72,7 +72,7 @@ pub enum RoomEvent {
         why: Departure,
     },
     /// A peer on stage has changed: its part, its name, what it has muted, or whether the host has lost contact
-    /// with it. [`Speaking`](RoomEvent::Speaking) reports who speaks at present.
+    /// with it. [`Speaking`](RoomEvent::Speaking) reports the peers that speak at present.
     Changed {
         /// The peer before.
         was: Member,

@@ -15,7 +15,7 @@ use crate::room::{Inner, Room};
 /// Time that a peer has to take an offered floor: as long as the host repeats the offer.
 const FLOOR_TAKEN_MAX: Duration = Duration::from_secs(10);
 
-/// Only the host of a room may do this, and this peer is not the host.
+/// Error of a call reserved to the room's host, at another peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("only the host of the room may do this")]
 pub struct NotHost;

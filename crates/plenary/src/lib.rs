@@ -139,7 +139,7 @@ pub use secrets::{Identity, NoKeys, Password, RoomKeys, save_invite};
 pub use snapshot::{ConnectionState, Member, RoomSnapshot};
 pub use track::{Track, TrackKind};
 
-/// The guide for applications, whose code is compiled with the tests of this documentation.
+/// The guide for applications; doc tests compile its code.
 #[cfg(all(doctest, feature = "files"))]
 #[doc = include_str!("../../../docs/EMBEDDING.md")]
 pub struct Guide;

@@ -88,7 +88,7 @@ async fn on_runtime(
     }
 }
 
-/// Returns the keys of a room to be opened, whose host has this identity.
+/// Returns the keys of a room to be opened, with the identity of its host.
 fn keys_of(options: &Options, keys: Option<RoomKeys>) -> Result<RoomKeys, Error> {
     match (options.identity.clone(), keys) {
         (Some(identity), Some(keys)) if identity.peer() != keys.host() => Err(Error::OtherIdentity),

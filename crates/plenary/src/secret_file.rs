@@ -29,7 +29,7 @@ pub(crate) fn create(path: &Path, text: &str) -> Result<(), Error> {
     write_new(path, text).map_err(|error| trouble("cannot write", path, error))
 }
 
-/// Writes a file in place of an existing one: a crash leaves the one or the other.
+/// Writes a file in place of an existing one: a crash leaves the old file or the new one intact.
 pub(crate) fn replace(path: &Path, text: &str) -> Result<(), Error> {
     let mut beside = path.as_os_str().to_owned();
     beside.push(format!(".{:x}", random_u64()));

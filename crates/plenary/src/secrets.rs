@@ -104,7 +104,7 @@ impl fmt::Debug for Identity {
     }
 }
 
-/// Keys of a room, which its host holds: who has them is the host of the room.
+/// Keys of a room. Their holder hosts the room.
 ///
 /// A host that restarts with them ([`HostOptions::keys`](crate::HostOptions::keys)) goes on with its room: the
 /// same root key and identity, so that members accept it, and the same secret and generation, so that invites
@@ -199,7 +199,7 @@ impl fmt::Debug for RoomKeys {
     }
 }
 
-/// Writes an invite to a file, for this user alone (mode 0600): who has it may come in.
+/// Writes an invite to a file, for this user alone (mode 0600): it admits any reader.
 ///
 /// # Errors
 /// [`Error::Io`] if the file can't be written.

@@ -44,7 +44,7 @@ impl Threads {
         spawned.map_err(|error| Error::Io { what: format!("cannot start the {name} thread"), error })
     }
 
-    /// Waits until all threads have ended. From then on no new one starts.
+    /// Waits until all threads have ended. Later calls of `spawn` fail.
     pub(crate) async fn ended(&self) {
         *self.alive.lock() = None;
         let _: Option<Infallible> = self.all_ended.lock().await.recv().await;

@@ -41,7 +41,7 @@ impl TrackKind {
         matches!(self, TrackKind::Speaker | TrackKind::Voice | TrackKind::Share)
     }
 
-    /// Whether it is a screen or a film.
+    /// Whether a track of this kind is a screen or a film.
     pub fn shares(self) -> bool {
         matches!(self, TrackKind::Share | TrackKind::Screen)
     }

@@ -56,7 +56,7 @@ pub(super) fn of_members(before: &[Member], now: &[Member], removed: &[PeerId]) 
     });
     let changed = now.iter().filter_map(|is| {
         let was = find(before, is.peer)?;
-        // who speaks at present is reported by itself
+        // speech at present has an event of its own
         let differs = Member { speaking: is.speaking, ..was.clone() } != *is;
         differs.then(|| RoomEvent::Changed { was, is: is.clone() })
     });

@@ -67,7 +67,7 @@ pub(crate) struct Driver {
     pub(crate) letters: Letters,
     /// Open links whose other end has not proven who it is; `None` for one that has failed to, until its end.
     pub(crate) unproven: BTreeMap<LinkId, Option<Fingerprints>>,
-    /// What this peer publishes, with the ids of the tracks: at most one picture and one sound.
+    /// What this peer publishes, with the ids of the tracks: at most two tracks, one with a picture and one with sound.
     pub(crate) publishers: Vec<(u64, Publisher)>,
     /// Publishers that end.
     pub(crate) ending: JoinSet<()>,

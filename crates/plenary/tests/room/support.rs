@@ -13,7 +13,7 @@ use plenary::media::{Clock, Picture};
 use plenary::testing::Testing;
 use plenary::{
     EncodedTrack, Events, Frames, HostOptions, Options, ProgramFormat, ReceivedFrame, Room, RoomEvent,
-    RoomSnapshot, Shaper,
+    RoomSnapshot,
 };
 use plenary_testkit::fake::FakeCodecs;
 #[cfg(feature = "codecs")]
@@ -37,7 +37,8 @@ pub(crate) fn local(options: Options) -> Options {
 }
 
 /// Returns the options with a network between the peer and the others.
-pub(crate) fn shaped(mut options: Options, shaper: &Shaper) -> Options {
+#[cfg(feature = "codecs")]
+pub(crate) fn shaped(mut options: Options, shaper: &plenary::Shaper) -> Options {
     options.testing.shaper = shaper.clone();
     options
 }
