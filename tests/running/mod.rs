@@ -71,11 +71,6 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    /// Returns the id of the process.
-    pub(crate) fn id(&self) -> u32 {
-        self.child.id()
-    }
-
     /// Starts the process.
     pub(crate) fn start(args: &[&str]) -> Running {
         Running::start_with(args, "", &[])

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use plenary_proto::message::Muted;
-use plenary_proto::seal::{Invite, RoomSecret};
+use plenary_proto::seal::{Invite, InviteError, RoomSecret};
 use plenary_proto::{Command, PeerId};
 
 use crate::error::Error;
@@ -118,17 +118,17 @@ impl Host<'_> {
         let made = secret.clone();
         let (invite, key) = blocking(move || {
             let password = password.as_ref().map(|password| password.as_str());
-            let invite = before.renewed(made, password);
-            let key = invite.key(password);
-            (invite, key)
+            let invite = before.renewed(made, password)?;
+            let key = invite.key(password)?;
+            Ok::<_, InviteError>((invite, key))
         })
-        .await?;
+        .await??;
         let generation = invite.generation();
-        let renews = Command::Renew(key?.for_member());
+        let renews = Command::Renew(key.for_member());
         self.command(renews, |roster| roster.access.generation == generation).await?;
         *inner.invite.lock() = invite.clone();
         if let Some(keys) = &mut *inner.keys.lock() {
-            (keys.secret, keys.generation) = (secret, generation);
+            (keys.secret, keys.generation, keys.door) = (secret, generation, invite.door().cloned());
         }
         Ok(invite)
     }

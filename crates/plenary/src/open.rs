@@ -105,7 +105,7 @@ fn span_of(me: &Keypair) -> Span {
 
 async fn host_as(keys: RoomKeys, options: Options, host: HostOptions, span: Span) -> Result<Room, Error> {
     let layout = layout::to_roster(&host.layout).map_err(Error::Layout)?;
-    let RoomKeys { root, host: me, secret, generation, removed } = keys.clone();
+    let RoomKeys { root, host: me, secret, generation, door, removed } = keys.clone();
     let (rendezvous, url) = match &host.rendezvous {
         Some(url) => (None, url.trim_end_matches('/').to_owned()),
         None => {
@@ -121,7 +121,7 @@ async fn host_as(keys: RoomKeys, options: Options, host: HostOptions, span: Span
     let to = Some(url.clone());
     let invite = blocking(move || {
         let password = password.as_ref().map(Password::as_str);
-        Invite::create(&root_key, secret, password, stage_open, to, &[], expires_unix_s)
+        Invite::create(&root_key, secret, password, stage_open, to, &[], expires_unix_s).with_door(door)
     });
     let invite = invite.await?;
     let key = key_of(&invite, &options).await?;

@@ -7,7 +7,7 @@ use std::path::Path;
 use data_encoding::BASE64URL_NOPAD;
 use plenary_proto::PeerId;
 use plenary_proto::message::REMOVED_MAX;
-use plenary_proto::seal::{Invite, Keypair, RoomSecret};
+use plenary_proto::seal::{DoorSeed, Invite, Keypair, RoomSecret};
 use zeroize::Zeroizing;
 
 use crate::error::Error;
@@ -16,8 +16,8 @@ use crate::{random_bytes, secret_file};
 /// First words of the files, with the version of their format.
 const IDENTITY_FILE: &str = "plenary identity 1 ";
 const ROOM_KEYS_FILE: &str = "plenary room keys 1 ";
-/// Bytes of a [`RoomKeys`] before the removed peers: version, root key, host's key, secret, generation.
-const ROOM_KEYS_LEN: usize = 1 + 32 + 32 + 16 + 2;
+/// Bytes of a [`RoomKeys`] before the removed peers: version, root key, host's key, secret, generation, door.
+const ROOM_KEYS_LEN: usize = 1 + 32 + 32 + 16 + 2 + 32;
 const ROOM_KEYS_VERSION: u8 = 1;
 
 /// Bytes or a file that are no identity or no room keys of this version.
@@ -115,6 +115,8 @@ pub struct RoomKeys {
     pub(crate) host: Keypair,
     pub(crate) secret: RoomSecret,
     pub(crate) generation: u16,
+    /// Door of the room's first invite, once there is a later one.
+    pub(crate) door: Option<DoorSeed>,
     /// Peers that the host has removed, the last ones at the end.
     pub(crate) removed: Vec<PeerId>,
 }
@@ -133,6 +135,7 @@ impl RoomKeys {
             host: host.0,
             secret: RoomSecret(random_bytes()),
             generation: 0,
+            door: None,
             removed: Vec::new(),
         }
     }
@@ -150,6 +153,7 @@ impl RoomKeys {
         bytes.extend_from_slice(&*self.host.seed());
         bytes.extend_from_slice(&self.secret.0);
         bytes.extend_from_slice(&self.generation.to_be_bytes());
+        bytes.extend_from_slice(&self.door.as_ref().map_or([0; 32], |door| door.0));
         self.removed.iter().for_each(|peer| bytes.extend_from_slice(&peer.0));
         bytes
     }
@@ -163,7 +167,9 @@ impl RoomKeys {
         let (root, rest) = rest.split_first_chunk().ok_or(NoKeys)?;
         let (host, rest) = rest.split_first_chunk().ok_or(NoKeys)?;
         let (secret, rest) = rest.split_first_chunk().ok_or(NoKeys)?;
-        let (generation, removed) = rest.split_first_chunk().ok_or(NoKeys)?;
+        let (generation, rest) = rest.split_first_chunk().ok_or(NoKeys)?;
+        let (door, removed) = rest.split_first_chunk().ok_or(NoKeys)?;
+        let door = (*door != [0; 32]).then_some(DoorSeed(*door));
         let generation = u16::from_be_bytes(*generation);
         let (removed, rest) = removed.as_chunks::<32>();
         if *version != ROOM_KEYS_VERSION || !rest.is_empty() || removed.len() > REMOVED_MAX {
@@ -171,7 +177,7 @@ impl RoomKeys {
         }
         let removed = removed.iter().map(|id| PeerId(*id)).collect();
         let [root, host] = [root, host].map(Keypair::from_seed);
-        Ok(RoomKeys { root, host, secret: RoomSecret(*secret), generation, removed })
+        Ok(RoomKeys { root, host, secret: RoomSecret(*secret), generation, door, removed })
     }
 
     /// Reads keys from a file; `None` without the file.

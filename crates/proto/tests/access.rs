@@ -346,7 +346,7 @@ fn a_key_counts_if_the_roster_names_it_and_is_passed_on_to_members() {
     let root = key(1);
     let invite =
         plenary_proto::seal::Invite::create(&root, (0, RoomSecret([7; 16])), None, true, None, &[], u64::MAX);
-    let newer = invite.renewed(RoomSecret([8; 16]), None).key(None).unwrap();
+    let newer = invite.renewed(RoomSecret([8; 16]), None).unwrap().key(None).unwrap();
     let mut relay = Viewer::relay();
     relay.is_joined_by(20, Attach::newcomer());
     let told = newer.for_member();

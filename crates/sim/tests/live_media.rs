@@ -121,3 +121,47 @@ fn a_candidate_with_a_machine_that_other_programs_take_loses_the_next_vote() {
     // in some rooms another candidate is nearer at the second vote anyway
     assert!(were_next.into_inner() >= 3);
 }
+
+/// A peer that sees a tenth of each uplink by trains once media flows.
+#[derive(Debug)]
+struct SlowTrainsBesideMedia;
+
+impl Deviation for SlowTrainsBesideMedia {
+    fn input(&mut self, now: Time, input: Input) -> Option<Input> {
+        match input {
+            Input::Measured { peer, train, bandwidth_bps, rtt_us, paused_ppm, media, address }
+                if now > Time(20 * SECOND) =>
+            {
+                let bandwidth_bps = bandwidth_bps.map(|bps| bps / 10);
+                Some(Input::Measured { peer, train, bandwidth_bps, rtt_us, paused_ppm, media, address })
+            }
+            other => Some(other),
+        }
+    }
+}
+
+#[test]
+fn a_sitting_mixer_counts_with_what_its_media_showed_where_trains_show_less() {
+    let plan = plan(STAGE / 2, STAGE / 2, VIEWERS);
+    let mut plan = WorldPlan { room: RoomPlan::DEFAULT, media: MediaModel::Packet, ..plan };
+    for peer in &mut plan.peers[..STAGE] {
+        peer.access.up_bps = 20_000_000;
+    }
+    let mut world = run(plan, 7, 1);
+    (0..STAGE).for_each(|peer| world.deviate(world.planned(peer), Box::new(SlowTrainsBesideMedia)));
+    support::run_on(&mut world, 60);
+    let host = world.planned(0);
+    let (mixer, term) = (world.mixers()[0], world.snapshot(host).rank.term);
+    world.command(host, Command::SetMixers(2));
+    world.run_for(20 * SECOND);
+    let tallies = world.events(host).iter().find_map(|(_, event)| match event {
+        Event::Decided { term: decided, tallies, .. } if *decided > term => Some(tallies.clone()),
+        _ => None,
+    });
+    let tallies = tallies.expect("a vote");
+    for tally in &tallies {
+        println!("{tally:?}");
+    }
+    let now = tallies.iter().find(|tally| tally.peer == mixer).unwrap();
+    assert!(now.sources.bandwidth_by_media, "{now:?}");
+}

@@ -228,7 +228,7 @@ fn envelopes_beyond_their_author_s_budget_are_not_opened_and_others_are() {
 /// The keys of two generations of an invite.
 fn two_generations() -> [RoomKey; 2] {
     let invite = Invite::create(&key(1), (0, RoomSecret([7; 16])), None, true, None, &[], u64::MAX);
-    let newer = invite.renewed(RoomSecret([8; 16]), None);
+    let newer = invite.renewed(RoomSecret([8; 16]), None).unwrap();
     [invite, newer].map(|invite| invite.key(None).unwrap())
 }
 

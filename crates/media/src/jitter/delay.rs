@@ -12,9 +12,10 @@ pub const HOLD_US_MAX: u64 = 250_000;
 /// Window of the delay estimate in frames: 10 s. A guess: long enough to measure 0.2 % of loss, short enough
 /// to forget a bad phase.
 const WINDOW: usize = 500;
-/// Threshold of a lossy link: more than one frame in 500 (0.2 %) lost, or later than the shortest hold time.
+/// Threshold of a lossy link: more than one frame in 500 (0.2 %) missing. Also the share of frames that may arrive later
+/// than they are held on a link without losses.
 const LOSSY_ONE_IN: usize = 500;
-/// Fewest lost or late frames of a lossy link: a single one doesn't count.
+/// Fewest missing frames of a lossy link: a single one doesn't count.
 const LOSSY_COUNT_MIN: usize = 2;
 /// Interval of the delay estimate in frames: 100 ms.
 const JUDGE_EVERY: u32 = 5;
@@ -136,14 +137,14 @@ impl Delay {
         for transit in &mut jitters {
             *transit = transit.saturating_sub(floor_us);
         }
-        let late = jitters.iter().filter(|&&jitter| jitter > HOLD_US_MIN as i64).count();
         let missing = self.transits.iter().filter(|transit| **transit == Transit::Missing).count();
-        let disturbed = missing + late;
-        let lossy = disturbed >= LOSSY_COUNT_MIN && disturbed * LOSSY_ONE_IN > self.transits.len();
-        let rank = jitters.len() * 95 / 100;
-        let (_, p95, _) = jitters.select_nth_unstable(rank);
+        let lossy = missing >= LOSSY_COUNT_MIN && missing * LOSSY_ONE_IN > self.transits.len();
+        // On a lossy link the latest frames are the repaired ones, which the round trip covers.
+        let late_max = if lossy { jitters.len() / 20 } else { (jitters.len() / LOSSY_ONE_IN).max(1) };
+        let rank = jitters.len().saturating_sub(1 + late_max);
+        let (_, jitter_us, _) = jitters.select_nth_unstable(rank);
         let repair_us = if lossy { self.rtt_us.saturating_mul(6) / 5 } else { 0 };
-        let needed_us = repair_us.saturating_add(p95.unsigned_abs()).saturating_add(self.ahead_us);
+        let needed_us = repair_us.saturating_add(jitter_us.unsigned_abs()).saturating_add(self.ahead_us);
         let hold_us = needed_us.clamp(HOLD_US_MIN, HOLD_US_MAX);
         // The floor is clamped like the clock map's: a sender that claims to be further away only delays
         // itself.

@@ -31,7 +31,7 @@ async fn a_banned_viewer_is_out_at_once_and_does_not_come_back_by_invite_or_iden
     let ada = ada(small()).await;
     let identity = plenary::Identity::generate();
     let invite = ada.invite();
-    let zoe = join(&ada, viewer("Zoë").identity(identity.clone())).await;
+    let zoe = join(&ada, viewer("Zoë").identity(Some(identity.clone()))).await;
     let yan = join(&ada, viewer("Yan")).await;
     frame(&mut zoe.frames(), "a frame", |_| true).await;
     frame(&mut yan.frames(), "a frame", |_| true).await;
@@ -46,7 +46,7 @@ async fn a_banned_viewer_is_out_at_once_and_does_not_come_back_by_invite_or_iden
     // the key of the old invite counts for ten seconds more, for members that don't have the new one yet
     tokio::time::sleep(Duration::from_secs(11)).await;
     assert_eq!(refusal(&invite, viewer("Zoë again")).await, Refusal::OldInvite);
-    assert_eq!(refusal(&newer, viewer("Zoë").identity(identity)).await, Refusal::Removed);
+    assert_eq!(refusal(&newer, viewer("Zoë").identity(Some(identity))).await, Refusal::Removed);
     let xia = within("joining", Room::join(&newer, viewer("Xia"))).await.unwrap();
     frame(&mut xia.frames(), "a frame", |_| true).await;
     frame(&mut yan.frames(), "a frame of one who stayed", |_| true).await;

@@ -10,6 +10,7 @@ mod layouts;
 mod leaving;
 mod limits;
 mod listeners;
+mod live_media;
 mod mesh;
 mod own_codec;
 mod program;

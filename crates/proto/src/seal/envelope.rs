@@ -40,11 +40,13 @@ pub struct RoomKey {
     room: RoomId,
     generation: u16,
     key: Zeroizing<[u8; 32]>,
+    /// Seed of the door of the room's first invite, which later invites keep.
+    door: Option<Zeroizing<[u8; 32]>>,
 }
 
 impl RoomKey {
     pub(super) fn new(room: RoomId, generation: u16, key: Zeroizing<[u8; 32]>) -> RoomKey {
-        RoomKey { room, generation, key }
+        RoomKey { room, generation, key, door: None }
     }
 
     /// Returns the id of the key's room.
@@ -52,11 +54,21 @@ impl RoomKey {
         self.room
     }
 
-    /// Returns the key pair by which a holder of the invite proves to a rendezvous that it is one. The rendezvous knows
+    /// Returns the key with the door of the room's first invite.
+    pub(super) fn with_door(self, door: [u8; 32]) -> RoomKey {
+        RoomKey { door: Some(Zeroizing::new(door)), ..self }
+    }
+
+    /// Returns the key pair by which a holder of an invite proves to a rendezvous that it is one. The rendezvous knows
     /// the public key only, and can't derive this key from it.
     pub fn door(&self) -> Keypair {
-        let seed = Zeroizing::new(blake3::derive_key("plenary 1 rendezvous door", &*self.key));
-        Keypair::from_seed(&seed)
+        Keypair::from_seed(&self.door_seed())
+    }
+
+    /// Returns the secret seed of the door.
+    pub fn door_seed(&self) -> Zeroizing<[u8; 32]> {
+        let derived = || Zeroizing::new(blake3::derive_key("plenary 1 rendezvous door", &*self.key));
+        self.door.clone().unwrap_or_else(derived)
     }
 
     fn cipher(&self) -> XChaCha20Poly1305 {

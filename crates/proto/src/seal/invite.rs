@@ -47,6 +47,22 @@ impl fmt::Debug for RoomSecret {
     }
 }
 
+/// Secret seed of the key pair by which holders of an invite enter the room at its rendezvous.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DoorSeed(pub [u8; 32]);
+
+impl Drop for DoorSeed {
+    fn drop(&mut self) {
+        self.0.zeroize();
+    }
+}
+
+impl fmt::Debug for DoorSeed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("DoorSeed(…)")
+    }
+}
+
 /// Room settings that a joiner needs to know before it asks to join.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InviteFlags {
@@ -83,6 +99,8 @@ struct Secrets {
     generation: u16,
     secret: RoomSecret,
     key_check: [u8; KEY_CHECK_LEN],
+    /// Seed of the door of the room's first invite, which the rendezvous knows; `None` in that one.
+    door: Option<DoorSeed>,
 }
 
 /// Error of an invite, or of the password given for it.
@@ -135,11 +153,28 @@ impl Invite {
         Invite { rendezvous, signed, signature, secrets: Secrets::new(generation, secret, password, &room) }
     }
 
-    /// Returns the room's invite of the next generation, under the same signature, password and expiry. Takes about 30 ms
-    /// of processor time when there is a password.
-    pub fn renewed(&self, secret: RoomSecret, password: Option<&str>) -> Invite {
+    /// Returns the room's invite of the next generation, under the same signature, door, password and expiry. Takes about
+    /// 60 ms of processor time when there is a password.
+    ///
+    /// # Errors
+    /// As of [`key`](Self::key).
+    pub fn renewed(&self, secret: RoomSecret, password: Option<&str>) -> Result<Invite, InviteError> {
+        let door = DoorSeed(*self.key(password)?.door_seed());
         let generation = self.secrets.generation.wrapping_add(1);
-        Invite { secrets: Secrets::new(generation, secret, password, &self.signed.room), ..self.clone() }
+        let secrets = Secrets::new(generation, secret, password, &self.signed.room);
+        Ok(Invite { secrets, ..self.clone() }.with_door(Some(door)))
+    }
+
+    /// Returns the invite with this door, which a host that has restarted kept.
+    #[must_use]
+    pub fn with_door(mut self, door: Option<DoorSeed>) -> Invite {
+        self.secrets.door = door;
+        self
+    }
+
+    /// Returns the door of a later invite; `None` for the room's first.
+    pub fn door(&self) -> Option<&DoorSeed> {
+        self.secrets.door.as_ref()
     }
 
     /// Returns the id of the room.
@@ -179,7 +214,7 @@ impl Invite {
     /// before anything is sent. A password for a room without one is [`InviteError::WrongPassword`] too.
     pub fn key(&self, password: Option<&str>) -> Result<RoomKey, InviteError> {
         let Body { flags, room, .. } = &self.signed;
-        let Secrets { generation, secret, key_check } = &self.secrets;
+        let Secrets { generation, secret, key_check, door } = &self.secrets;
         if flags.password && password.is_none() {
             return Err(InviteError::PasswordNeeded);
         }
@@ -187,14 +222,17 @@ impl Invite {
         if check != *key_check {
             return Err(InviteError::WrongPassword);
         }
-        Ok(key)
+        Ok(match door {
+            Some(door) => key.with_door(door.0),
+            None => key,
+        })
     }
 }
 
 impl Secrets {
     fn new(generation: u16, secret: RoomSecret, password: Option<&str>, room: &RoomId) -> Secrets {
         let key_check = derive(generation, &secret, password, room).1;
-        Secrets { generation, secret, key_check }
+        Secrets { generation, secret, key_check, door: None }
     }
 }
 

@@ -17,7 +17,7 @@ mod verifier;
 
 pub(crate) use envelope::key_hash;
 pub use envelope::{ENVELOPE_LEN_MAX, NONCE_LEN, Opened, Opener, RoomKey, Sealer};
-pub use invite::{INVITE_HINTS_MAX, Invite, InviteError, InviteFlags, RoomSecret};
+pub use invite::{DoorSeed, INVITE_HINTS_MAX, Invite, InviteError, InviteFlags, RoomSecret};
 pub use keys::{Keypair, Signature, SignatureError, verify};
 pub use signed::{Countersigned, SealError, Signed, Statement, Verified};
 pub use verifier::Verifier;
