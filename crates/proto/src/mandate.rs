@@ -288,11 +288,11 @@ impl Mandate {
     }
 
     /// Returns whether the roster of an outcome still counts, or its signers decide for the newest roster too.
-    fn is_recent<'a>(
+    fn is_recent(
         stage: &Stage,
         judge: Judge,
         epoch: u32,
-        signers: &mut dyn Iterator<Item = &'a PeerId>,
+        signers: &mut dyn Iterator<Item = &PeerId>,
     ) -> bool {
         stage.is_fresh(judge.now, epoch) || stage.decides(stage.epoch(), signers, judge.absent) == Some(true)
     }
