@@ -90,7 +90,7 @@ impl Seats {
     /// with one mixer fewer. `None` when the signer isn't entitled, `over` is no mixer, or the rank isn't
     /// higher.
     fn after(&self, failover: &Signed<Failover>, anyone: bool) -> Option<Seats> {
-        let (by, Failover { rank, over, .. }) = (failover.sender, failover.body);
+        let (by, rank, over) = (failover.sender, failover.body.rank, failover.body.over);
         let place = self.mixers.iter().position(|mixer| *mixer == over)?;
         let mixes = self.mixers.contains(&by);
         if by == over || !(mixes || anyone || self.standbys.contains(&by)) || rank <= self.rank {
@@ -576,8 +576,8 @@ mod tests {
     }
 
     /// The wish of a polite failover; the mandate doesn't verify signatures.
-    fn wish(polite: bool) -> Option<Signature> {
-        polite.then_some(Signature([0; 64]))
+    fn wish(polite: bool) -> Option<Box<Signature>> {
+        polite.then(|| Box::new(Signature([0; 64])))
     }
 
     fn said() -> impl Strategy<Value = Said> {
