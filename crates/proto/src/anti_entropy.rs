@@ -39,8 +39,14 @@ impl AntiEntropy {
         };
     }
 
-    /// Handles a digest. Returns whether the sender is to be sent the current state.
-    pub(crate) fn received(&mut self, view: &mut View<'_>, from: PeerId, theirs: Digest) -> bool {
+    /// Handles a digest of a stage peer or a child. Returns whether the sender is to be sent the current state.
+    pub(crate) fn received(
+        &mut self,
+        view: &mut View<'_>,
+        from: PeerId,
+        is_child: bool,
+        theirs: Digest,
+    ) -> bool {
         let mine = digest(view, false);
         let they_lack = mine.epoch > theirs.epoch || mine.rank > theirs.rank;
         let we_lack = theirs.epoch > mine.epoch || theirs.rank > mine.rank;
@@ -49,11 +55,14 @@ impl AntiEntropy {
             // the sender may be on that newer roster; a digest is short and reveals nothing
             view.out.send(from, Message::Digest(mine));
         }
-        if !view.stage.contains(&from) || !(they_lack || we_lack || differ) {
+        if !(is_child || view.stage.contains(&from)) || !(they_lack || we_lack || differ) {
             return false;
         }
         if self.answered.get(&from).is_some_and(|at| view.now.since(*at) < ANSWER_EACH_US) {
             return false;
+        }
+        if self.answered.len() >= ROSTER_MAX {
+            self.answered.pop_first();
         }
         self.answered.insert(from, view.now);
         if (we_lack || differ) && theirs.asks {
@@ -85,7 +94,7 @@ impl AntiEntropy {
 }
 
 /// Returns the digest of this peer's state.
-fn digest(view: &View<'_>, asks: bool) -> Digest {
+pub(crate) fn digest(view: &View<'_>, asks: bool) -> Digest {
     let evidence = view.mandate.decided.as_ref().map_or([0; 32], |decided| decided.body.evidence);
     Digest { epoch: view.stage.epoch(), rank: view.rank(), evidence, asks }
 }

@@ -313,7 +313,7 @@ impl Election {
         let draw = view.draw();
         let absent = roster.host;
         let misses_host = view.stage.misses_host(view.now, view.me);
-        let lives = |peer: &PeerId| !view.mandate.has_lost(peer) && !(misses_host && *peer == absent);
+        let lives = |peer: &PeerId| !(view.mandate.has_lost(peer) || misses_host && *peer == absent);
         view.stage.candidates().iter().filter(|candidate| lives(candidate)).all(|candidate| {
             let mut measured = measurers(roster, &draw, candidate).into_iter().filter(lives);
             let claimed = self.claims.get(candidate).is_some_and(|(_, claim)| claim.body.term >= term);

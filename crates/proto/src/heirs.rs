@@ -55,6 +55,8 @@ pub(crate) struct Heirs {
     ask_at: Option<Time>,
     /// When this peer last sent the host a reign that it doesn't accept.
     reported_at: Option<Time>,
+    /// This peer has refused a later reign since the last roster that it adopted.
+    refused: bool,
 }
 
 /// Returns the numbers that the reign after the roster of an epoch may have.
@@ -78,7 +80,7 @@ impl Heirs {
     /// Restarts the timeout on a newer roster, because its host was alive a moment ago.
     pub(crate) fn roster_changed(&mut self, view: &View<'_>) {
         self.host = view.stage.host().map(|host| (host, view.now));
-        self.claim = None;
+        (self.claim, self.refused) = (None, false);
         self.set_timer(view);
     }
 
@@ -207,11 +209,21 @@ impl Heirs {
     /// Sends the host a later reign that this peer doesn't accept: the host takes the room back from it, so that
     /// peers which were deceived by it follow the host again.
     pub(crate) fn report(&mut self, view: &mut View<'_>, rival: &SignedRoster) {
+        self.refused = true;
         let soon = self.reported_at.is_some_and(|at| view.now.since(at) < REPORT_EACH_US);
         let host = view.stage.host().filter(|host| *host != view.me && *host != rival.body.host);
         if let Some(host) = host.filter(|_| !soon) {
             self.reported_at = Some(view.now);
             view.out.send(host, Message::Roster(rival.clone()));
+        }
+    }
+
+    /// Asks the peer that is to feed this viewer for the state of the room, if the viewer has refused a later reign: its
+    /// program may be made under that reign.
+    pub(crate) fn ask_state(&mut self, view: &mut View<'_>, feeder: PeerId) {
+        if self.refused && !view.on_stage() {
+            let digest = crate::anti_entropy::digest(view, true);
+            view.out.send(feeder, Message::Digest(digest));
         }
     }
 

@@ -90,7 +90,7 @@ impl Seats {
     /// with one mixer fewer. `None` when the signer isn't entitled, `over` is no mixer, or the rank isn't
     /// higher.
     fn after(&self, failover: &Signed<Failover>, anyone: bool) -> Option<Seats> {
-        let (by, Failover { rank, over, .. }) = (failover.sender, failover.body);
+        let (by, rank, over) = (failover.sender, failover.body.rank, failover.body.over);
         let place = self.mixers.iter().position(|mixer| *mixer == over)?;
         let mixes = self.mixers.contains(&by);
         if by == over || !(mixes || anyone || self.standbys.contains(&by)) || rank <= self.rank {
@@ -288,11 +288,11 @@ impl Mandate {
     }
 
     /// Returns whether the roster of an outcome still counts, or its signers decide for the newest roster too.
-    fn is_recent<'a>(
+    fn is_recent(
         stage: &Stage,
         judge: Judge,
         epoch: u32,
-        signers: &mut dyn Iterator<Item = &'a PeerId>,
+        signers: &mut dyn Iterator<Item = &PeerId>,
     ) -> bool {
         stage.is_fresh(judge.now, epoch) || stage.decides(stage.epoch(), signers, judge.absent) == Some(true)
     }
@@ -576,8 +576,8 @@ mod tests {
     }
 
     /// The wish of a polite failover; the mandate doesn't verify signatures.
-    fn wish(polite: bool) -> Option<Signature> {
-        polite.then_some(Signature([0; 64]))
+    fn wish(polite: bool) -> Option<Box<Signature>> {
+        polite.then(|| Box::new(Signature([0; 64])))
     }
 
     fn said() -> impl Strategy<Value = Said> {

@@ -131,7 +131,7 @@ impl Succession {
         }
     }
 
-    fn declare(&mut self, view: &mut View<'_>, over: PeerId, wish: Option<Signature>) {
+    fn declare(&mut self, view: &mut View<'_>, over: PeerId, wish: Option<Box<Signature>>) {
         let Some(rank) = view.mandate.next_failover(&view.me) else { return };
         let failover = view.sign_for_ever(Failover { rank, after: view.rank(), over, wish });
         view.send_stage(&Message::Failover(failover.clone()));
@@ -145,7 +145,7 @@ impl Succession {
         let mixes = view.mandate.mixers.contains(&from);
         let its = Resignation { rank, successor: view.me }.is_by(&from, &view.config.room, &wish);
         if mixes && its && !self.leaving && view.standby_of(&from) == Some(view.me) && rank == view.rank() {
-            self.declare(view, from, Some(wish));
+            self.declare(view, from, Some(Box::new(wish)));
         }
     }
 

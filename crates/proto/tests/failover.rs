@@ -49,7 +49,7 @@ fn declares(brain: &mut Brain) -> Option<u64> {
 }
 
 fn over_3(by: u8, failover_count: u16, polite: bool) -> Message {
-    let wish = polite.then(|| wish(3, rank(0), by));
+    let wish = polite.then(|| wish(3, rank(0), by).into());
     let body = Failover { rank: rank(failover_count), after: rank(0), over: key(3).id(), wish };
     Message::Failover(Signed::new(&key(by), &room(), 7, 9, NEVER, body))
 }
@@ -297,7 +297,8 @@ fn a_mixer_that_leaves_goes_on_until_its_successor_has_begun_and_its_children_ha
 #[test]
 fn a_standby_is_not_polite_on_its_own_and_a_wish_brings_one_failover() {
     let polite = |count, wish| {
-        let body = Failover { rank: rank(count), after: rank(0), over: key(3).id(), wish: Some(wish) };
+        let body =
+            Failover { rank: rank(count), after: rank(0), over: key(3).id(), wish: Some(Box::new(wish)) };
         Message::Failover(Signed::new(&key(4), &room(), 7, 9, NEVER, body))
     };
     let holds = |message: Message| message.verify(&room(), &key(1).id(), crate::samples::NOW).is_ok();

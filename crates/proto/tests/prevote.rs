@@ -247,7 +247,7 @@ fn each_need_has_its_reason_and_the_time_for_which_it_lasts() {
             "polite failover",
             |host| {
                 let under = Rank { term: 3, failover_count: 0 };
-                let wish = Some(crate::samples::wish(3, under, 4));
+                let wish = Some(crate::samples::wish(3, under, 4).into());
                 let polite = plenary_proto::message::Failover { wish, ..failover().body };
                 host.hears(4, Message::Failover(Signed::new(&key(4), &room(), 7, 9, u64::MAX, polite)));
             },

@@ -68,11 +68,11 @@ fn roster(of: &SignedRoster) -> SignedRoster {
 
 /// Signs a failover, and the wish of a replaced mixer of the cast; others wish nothing.
 fn failover(of: &Signed<Failover>) -> Signed<Failover> {
-    let Failover { after, over, wish, .. } = of.body;
+    let Failover { after, over, wish, .. } = of.body.clone();
     let successor = key_of(&of.sender).id();
-    let signed_wish = |_| Resignation { rank: after, successor }.sign(key_of(&over), &room());
+    let signed_wish = |_| Resignation { rank: after, successor }.sign(key_of(&over), &room()).into();
     let wish = wish.filter(|_| cast().contains(&over)).map(signed_wish);
-    signed(&Signed { body: Failover { wish, ..of.body }, ..of.clone() })
+    signed(&Signed { body: Failover { wish, ..of.body.clone() }, ..of.clone() })
 }
 
 fn countersigned<T: Statement + Clone, const MAX: usize>(

@@ -308,7 +308,7 @@ impl Confirmed {
 
 /// Failover without an election: a standby or another mixer takes over from a mixer that fell silent or
 /// leaves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Failover {
     /// Rank of the new mandate: the same term, and the signer's next failover count.
     pub rank: Rank,
@@ -317,7 +317,7 @@ pub struct Failover {
     /// The mixer that is replaced.
     pub over: PeerId,
     /// The mixer's signature under its [`Resignation`], if it requested the failover because it leaves.
-    pub wish: Option<Signature>,
+    pub wish: Option<Box<Signature>>,
 }
 
 impl Statement for Failover {
@@ -343,9 +343,9 @@ impl Signed<Failover> {
         now_unix_s: u64,
     ) -> Result<(), SealError> {
         self.verify_with(verifier, room, now_unix_s)?;
-        let Failover { after, over, wish, .. } = self.body;
-        let body = Resignation { rank: after, successor: self.sender };
-        let signatures = List::truncated(wish.map(|signature| (over, signature)));
+        let Failover { after, over, wish, .. } = &self.body;
+        let body = Resignation { rank: *after, successor: self.sender };
+        let signatures = List::truncated(wish.as_deref().map(|signature| (*over, *signature)));
         Countersigned::<_, 1> { epoch: 0, body, signatures }.verify_with(verifier, room)
     }
 }

@@ -71,6 +71,7 @@ impl Statement for Successor {
 
 /// Succession of one host to another, with its proof.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(clippy::large_enum_variant, reason = "a chain has at most three, on the heap")]
 pub enum Reign {
     /// The stage chose an heir, because the host was silent.
     Chosen {

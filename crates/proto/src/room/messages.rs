@@ -261,7 +261,8 @@ impl RoomState {
                 self.update_solo();
             }
             Message::Digest(theirs) => {
-                if self.anti_entropy.received(&mut self.shared.view(), from, theirs) {
+                let is_child = self.tree.is_below(&from);
+                if self.anti_entropy.received(&mut self.shared.view(), from, is_child, theirs) {
                     self.send_state(from);
                 }
             }

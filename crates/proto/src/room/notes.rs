@@ -160,6 +160,7 @@ impl RoomState {
             }
             Note::RequestsFeed(parent) => {
                 self.uplink.is_to_be_fed(&mut self.shared.view(), parent);
+                self.heirs.ask_state(&mut self.shared.view(), parent);
                 self.update_uplink();
             }
             Note::Fed(parent) => {
@@ -222,7 +223,7 @@ impl RoomState {
         let misses_host = self.shared.stage.misses_host(self.shared.now, self.shared.me);
         let on_stage = self.shared.stage.contains(&self.shared.me);
         match self.tree.above().0 {
-            Some(parent) if !on_stage => parent == *from,
+            Some(_) if !on_stage => self.tree.trusts(from),
             _ => misses_host || self.membership.was_cut_off(self.shared.now),
         }
     }

@@ -255,6 +255,13 @@ impl Tree {
         }
     }
 
+    /// Returns whether a viewer believes this peer that the host is gone: its parent; while its feed is at fault, also
+    /// its backup and the peers that it has asked to feed it, whose program may need the proof.
+    pub(crate) fn trusts(&self, from: &PeerId) -> bool {
+        let is = |up: &Option<Up>| up.as_ref().is_some_and(|up| up.peer == *from);
+        is(&self.parent) || (self.at_fault && (is(&self.backup) || is(&self.next) || is(&self.beside)))
+    }
+
     /// Returns whether a failover sent by `from` may be followed now. A non-polite failover by this peer's
     /// own backup counts only when its feed has stalled; until then it is held. Other peers' failovers are
     /// dropped meanwhile, except the parent's.
