@@ -68,6 +68,24 @@ impl Desk {
 }
 
 #[test]
+fn a_newcomer_gets_no_picture_from_before_a_mute_or_an_unpublished_camera() {
+    let mut desk = Desk::new();
+    let _ada = desk.link(ADA);
+    desk.send_to(&[(ADA, None)]);
+    desk.picture(true);
+    desk.take();
+    let before = desk.link(BEN);
+    assert!(!desk.send_to(&[(ADA, None), (BEN, None)]), "the cached keyframe");
+    assert!(sent(&desk.take()).iter().any(|(link, ..)| *link == before));
+    desk.own.forget(MediaKind::Video);
+    let _cat = desk.link(CAT);
+    assert!(desk.send_to(&[(ADA, None), (BEN, None), (CAT, None)]), "it needs a keyframe");
+    assert!(sent(&desk.take()).is_empty());
+    let key = desk.picture(true);
+    assert_eq!(sent(&desk.take()).len(), 3 * key.len());
+}
+
+#[test]
 fn frames_are_sent_only_to_targets_that_know_the_stream() {
     let mut desk = Desk::new();
     let (ada, _cat) = (desk.link(ADA), desk.link(CAT));

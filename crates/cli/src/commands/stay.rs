@@ -60,10 +60,12 @@ pub(crate) async fn stay(
     stay: &StayArgs,
     teller: &Teller,
 ) -> Result<(), Failure> {
+    // before the line that says so: its reader may send a signal at once
+    let told_to_end = Signals::listen()?;
     eprintln!("in the room as {:?}", room.me());
     let recording = stay.record.as_deref().map(|path| room.record(path)).transpose()?;
     let snapshot = stay.snapshot.clone().map(|path| keep_newest(&room, path)).transpose()?;
-    wait(stay.duration, &room).await?;
+    wait(stay.duration, &room, told_to_end).await;
     let viewer = ViewerReport::of(&room, &room.reception());
     teller.leaves();
     room.leave().await;
@@ -121,8 +123,7 @@ fn keep_newest(room: &Room, path: PathBuf) -> Result<Snapshot, Failure> {
 }
 
 /// Waits until the duration is over, the room has ended, or a signal arrives.
-async fn wait(duration: Option<Duration>, room: &Room) -> anyhow::Result<()> {
-    let mut told_to_end = Signals::listen()?;
+async fn wait(duration: Option<Duration>, room: &Room, mut told_to_end: Signals) {
     let mut events = room.events();
     let over = async {
         match duration {
@@ -136,5 +137,4 @@ async fn wait(duration: Option<Duration>, room: &Room) -> anyhow::Result<()> {
         () = ended => {}
         () = told_to_end.come() => {}
     }
-    Ok(())
 }
