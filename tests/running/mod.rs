@@ -3,7 +3,7 @@
 
 use std::io::{BufRead as _, BufReader, Read, Write as _};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -68,12 +68,29 @@ pub(crate) struct Running {
     pub(crate) stdout: Lines,
     pub(crate) stderr: Lines,
     readers: Vec<JoinHandle<()>>,
+    stdin: Option<ChildStdin>,
 }
 
 impl Running {
     /// Starts the process.
     pub(crate) fn start(args: &[&str]) -> Running {
         Running::start_with(args, "", &[])
+    }
+
+    /// Starts the process with a standard input that stays open for [`say`](Self::say).
+    pub(crate) fn start_listening(args: &[&str]) -> Running {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_plenary"));
+        command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.env_remove("RUST_LOG").env("RUST_BACKTRACE", "1").spawn().unwrap();
+        let stdin = child.stdin.take();
+        let mut running = Running::of(child, args);
+        running.stdin = stdin;
+        running
+    }
+
+    /// Writes a line to the process.
+    pub(crate) fn say(&mut self, line: &str) {
+        writeln!(self.stdin.as_mut().unwrap(), "{line}").unwrap();
     }
 
     /// Starts the process with this text as its standard input, and these variables in its environment.
@@ -90,10 +107,15 @@ impl Running {
             // a process that has ended reads nothing
             let _ = stdin.write_all(input.as_bytes());
         }
+        Running::of(child, args)
+    }
+
+    fn of(mut child: Child, args: &[&str]) -> Running {
         let (stdout, stderr) = (Lines::default(), Lines::default());
         let readers =
             vec![stdout.read(child.stdout.take().unwrap()), stderr.read(child.stderr.take().unwrap())];
-        Running { child, what: format!("plenary {}", args.join(" ")), stdout, stderr, readers }
+        let what = format!("plenary {}", args.join(" "));
+        Running { child, what, stdout, stderr, readers, stdin: None }
     }
 
     /// Returns the id of the process.
