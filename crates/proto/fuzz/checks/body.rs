@@ -16,7 +16,7 @@ use plenary_proto::bounded::{List, Text};
 use plenary_proto::identity::{MediaKind, PacketIdentity};
 use plenary_proto::message::{
     Access, CodecSource, Consent, Decided, Description, ElectionReason, Entry, Head, Heartbeat, LinkKind,
-    Message, Muted, Offer, Outcome, Pieces, ProgramFormat, Roster, Setup, StreamUse,
+    Message, Muted, Offer, Outcome, Pieces, ProgramFormat, Purpose, Roster, Setup, StreamUse, Whereabouts,
 };
 use plenary_proto::packet::{Contributor, Contributors, LinkId, LinkStats, MediaPacket};
 use plenary_proto::seal::Signed;
@@ -245,6 +245,12 @@ impl Trial {
         for other in HOSTILE {
             trial.offer(other, LinkKind::Peer);
         }
+        // the mixer accepts this peer as a child, and announces its program
+        let (purpose, path) = (Purpose::Parent, List::truncated([cast()[MIXER].short()]));
+        let accept = Message::Accept { purpose, path, whereabouts: Whereabouts::default() };
+        trial.say(MIXER, Via::Link, accept);
+        let spec = trial.specs[0];
+        trial.say(MIXER, Via::Link, Message::Stream(StreamUse { slot: 0, spec }));
         assert!(trial.body.brain().rank() == RANK && trial.body.links_up() > 0, "the room is not in operation");
         trial
     }
