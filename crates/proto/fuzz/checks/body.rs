@@ -20,9 +20,7 @@ use plenary_proto::message::{
 };
 use plenary_proto::packet::{Contributor, Contributors, LinkId, LinkStats, MediaPacket};
 use plenary_proto::seal::Signed;
-use plenary_proto::{
-    Command, Input, PeerId, Rank, RoomConfig, RoomState, StreamKind, StreamSpec, Time, Via,
-};
+use plenary_proto::{Command, Input, PeerId, Rank, RoomConfig, RoomState, StreamKind, StreamSpec, Time, Via};
 
 use super::draw::Draw;
 use super::sign::{self, NOW, cast, key, room, root};
@@ -176,7 +174,10 @@ fn frame(kind: MediaKind, key: bool, captured_us: u64, len: usize) -> Encoded {
     let mut data = match kind {
         MediaKind::Sound => vec![31 << 3],
         MediaKind::Video if key => {
-            let sets = [&[0, 0, 0, 1, 0x67, 66, 0xc0, 31, 0xda, 1, 0x40, 0x16][..], &[0, 0, 0, 1, 0x68, 0xce, 0x3c, 0x80]];
+            let sets = [
+                &[0, 0, 0, 1, 0x67, 66, 0xc0, 31, 0xda, 1, 0x40, 0x16][..],
+                &[0, 0, 0, 1, 0x68, 0xce, 0x3c, 0x80],
+            ];
             [&sets.concat()[..], &[0, 0, 0, 1, 0x65, 0x88]].concat()
         }
         MediaKind::Video => vec![0, 0, 0, 1, 0x61, 0x88],
@@ -251,7 +252,10 @@ impl Trial {
         trial.say(MIXER, Via::Link, accept);
         let spec = trial.specs[0];
         trial.say(MIXER, Via::Link, Message::Stream(StreamUse { slot: 0, spec }));
-        assert!(trial.body.brain().rank() == RANK && trial.body.links_up() > 0, "the room is not in operation");
+        assert!(
+            trial.body.brain().rank() == RANK && trial.body.links_up() > 0,
+            "the room is not in operation"
+        );
         trial
     }
 
