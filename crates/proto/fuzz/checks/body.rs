@@ -16,13 +16,11 @@ use plenary_proto::bounded::{List, Text};
 use plenary_proto::identity::{MediaKind, PacketIdentity};
 use plenary_proto::message::{
     Access, CodecSource, Consent, Decided, Description, ElectionReason, Entry, Head, Heartbeat, LinkKind,
-    Message, Muted, Offer, Outcome, Pieces, ProgramFormat, Roster, Setup, StreamUse,
+    Message, Muted, Offer, Outcome, Pieces, ProgramFormat, Purpose, Roster, Setup, StreamUse, Whereabouts,
 };
 use plenary_proto::packet::{Contributor, Contributors, LinkId, LinkStats, MediaPacket};
 use plenary_proto::seal::Signed;
-use plenary_proto::{
-    Command, Input, PeerId, Rank, RoomConfig, RoomState, StreamKind, StreamSpec, Time, Via,
-};
+use plenary_proto::{Command, Input, PeerId, Rank, RoomConfig, RoomState, StreamKind, StreamSpec, Time, Via};
 
 use super::draw::Draw;
 use super::sign::{self, NOW, cast, key, room, root};
@@ -176,7 +174,10 @@ fn frame(kind: MediaKind, key: bool, captured_us: u64, len: usize) -> Encoded {
     let mut data = match kind {
         MediaKind::Sound => vec![31 << 3],
         MediaKind::Video if key => {
-            let sets = [&[0, 0, 0, 1, 0x67, 66, 0xc0, 31, 0xda, 1, 0x40, 0x16][..], &[0, 0, 0, 1, 0x68, 0xce, 0x3c, 0x80]];
+            let sets = [
+                &[0, 0, 0, 1, 0x67, 66, 0xc0, 31, 0xda, 1, 0x40, 0x16][..],
+                &[0, 0, 0, 1, 0x68, 0xce, 0x3c, 0x80],
+            ];
             [&sets.concat()[..], &[0, 0, 0, 1, 0x65, 0x88]].concat()
         }
         MediaKind::Video => vec![0, 0, 0, 1, 0x61, 0x88],
@@ -245,8 +246,16 @@ impl Trial {
         for other in HOSTILE {
             trial.offer(other, LinkKind::Peer);
         }
-        let linked = HOSTILE.map(|other| trial.body.link_with(&cast()[other], LinkKind::Peer).is_some());
-        assert!(linked == [true; 3] && trial.body.brain().rank() == RANK, "the room is not in operation");
+        // the mixer accepts this peer as a child, and announces its program
+        let (purpose, path) = (Purpose::Parent, List::truncated([cast()[MIXER].short()]));
+        let accept = Message::Accept { purpose, path, whereabouts: Whereabouts::default() };
+        trial.say(MIXER, Via::Link, accept);
+        let spec = trial.specs[0];
+        trial.say(MIXER, Via::Link, Message::Stream(StreamUse { slot: 0, spec }));
+        assert!(
+            trial.body.brain().rank() == RANK && trial.body.links_up() > 0,
+            "the room is not in operation"
+        );
         trial
     }
 
@@ -254,12 +263,13 @@ impl Trial {
     fn offer(&mut self, other: usize, kind: LinkKind) {
         let description = description(self.links.len() as u8);
         self.say(other, Via::Signal, Message::Offer(Offer { kind, description }));
+        // of two peers, the same one always offers; the other end asks for it
+        self.say(other, Via::Signal, Message::LinkWanted(kind));
     }
 
     fn say(&mut self, from: usize, via: Via, message: Message) {
-        if let Ok(message) = message.verify(&room(), &root().id(), NOW) {
-            self.give(In::Message { from: cast()[from], via, message });
-        }
+        let message = message.verify(&room(), &root().id(), NOW).expect("a message of the room");
+        self.give(In::Message { from: cast()[from], via, message });
     }
 
     fn give(&mut self, input: In) {
