@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use plenary_proto::bounded::{List, Text};
 use plenary_proto::message::{
-    Access, Admit, Aggregate, Attach, Consent, Decided, ElectionReason, Entry, LinkKind, Message, Muted, Outcome,
-    Path, Place, ProgramFormat, Purpose, Roster, SignedRoster, Whereabouts,
+    Access, Admit, Aggregate, Attach, Consent, Decided, ElectionReason, Entry, LinkKind, Message, Muted,
+    Outcome, Path, Place, ProgramFormat, Purpose, Roster, SignedRoster, Whereabouts,
 };
 use plenary_proto::seal::{Keypair, Signed, Verified};
 use plenary_proto::time::{MS, SECOND};
