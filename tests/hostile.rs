@@ -152,7 +152,7 @@ fn guests_that_flood_for_ten_seconds_are_dropped_in_two_and_delay_nobody() {
             let begun = Instant::now();
             while !is_over.load(Ordering::Relaxed) && begun.elapsed() < 6 * FLOOD {
                 most.fetch_max(resident_kib(&room.host), Ordering::Relaxed);
-                std::thread::sleep(Duration::from_millis(50));
+                std::thread::park_timeout(Duration::from_millis(50));
             }
         });
         let both = Runtime::new().unwrap().block_on(async {
