@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::hostile_peer::HostilePeer;
+use crate::hostile_peer::{Flood, HostilePeer};
 use crate::running::{Running, last_picture_s, picture_times_s, wait_until};
 use bytes::Bytes;
 use futures::{SinkExt as _, StreamExt as _};
@@ -141,32 +141,33 @@ fn guests_that_flood_for_ten_seconds_are_dropped_in_two_and_delay_nobody() {
     let full = Control::Lacking { term: 1, reports: List::default(), claims: List::default() }.to_bytes();
     let long = Control::PathIs(List::truncated([ShortId([7; 8]); 16])).to_bytes();
     let unknown = [&full[..1], &[99, 0], &[7; 90_000]].concat();
-    let ping = Heartbeat::Ping { sent_us: 1 }.to_bytes();
+    let ping = Flood::Heartbeats(Heartbeat::Ping { sent_us: 1 }.to_bytes());
+    let floods = [ping, Flood::Control(full), Flood::Control(long), Flood::Control(unknown)];
     room.goes_on("with a calm beginning");
     let pictures_before = picture_times_s(&room.recording()).len();
     let (resident, most) = (resident_kib(&room.host), AtomicU64::new(0));
     let is_over = AtomicBool::new(false);
     let (dropped, pings) = std::thread::scope(|scope| {
         scope.spawn(|| {
-            while !is_over.load(Ordering::Relaxed) {
+            let begun = Instant::now();
+            while !is_over.load(Ordering::Relaxed) && begun.elapsed() < 6 * FLOOD {
                 most.fetch_max(resident_kib(&room.host), Ordering::Relaxed);
-                std::thread::sleep(Duration::from_millis(50));
+                std::thread::park_timeout(Duration::from_millis(50));
             }
         });
         let both = Runtime::new().unwrap().block_on(async {
             let mut observer = HostilePeer::join(&invite).await;
             let flooding = async {
                 let begun = Instant::now();
-                let (mut dropped, mut kinds) = (Vec::new(), [&full, &long, &unknown].into_iter().cycle());
+                let (mut dropped, mut kinds) = (Vec::new(), floods.iter().cycle());
                 while begun.elapsed() < FLOOD {
                     let mut peer = HostilePeer::join(&invite).await;
                     let link = peer.link();
-                    dropped.push(peer.flood(link, kinds.next().unwrap(), &ping).await);
+                    dropped.push(peer.flood(link, kinds.next().unwrap()).await);
                 }
                 dropped
             };
-            let link = observer.link();
-            tokio::join!(flooding, observer.pings_for(link, FLOOD))
+            tokio::join!(flooding, observer.pings_for(FLOOD))
         });
         is_over.store(true, Ordering::Relaxed);
         both

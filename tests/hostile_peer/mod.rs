@@ -14,7 +14,8 @@ use plenary_proto::message::{
 use plenary_proto::seal::{Invite, Keypair, Opener, Sealer, Verified};
 use plenary_proto::{Address, Input, Output, PeerId, RoomConfig, RoomId, RoomState, Time, Via};
 use plenary_rtc::{
-    Channel, Command, Event, Events, LinkDriver as _, LinkId, Links, LinksConfig, MediaPacket, PacketSink,
+    Channel, Command, DownReason, Event, Events, LinkDriver as _, LinkId, Links, LinksConfig, MediaPacket,
+    PacketSink,
 };
 use plenary_signal::{Address as SignalAddress, Signal as _, SignalEvent, WebsocketConfig, WebsocketSignal};
 
@@ -30,6 +31,17 @@ struct Nowhere;
 impl PacketSink for Nowhere {
     fn packet(&self, _: LinkId, _: u8, _: MediaPacket, _: u64) {}
     fn keyframe_wanted(&self, _: LinkId, _: u8) {}
+}
+
+/// Interval of an observer's pings.
+pub(crate) const PING_EACH: Duration = Duration::from_millis(50);
+
+/// What a hostile peer sends without end.
+pub(crate) enum Flood {
+    /// A message on the control channel.
+    Control(Vec<u8>),
+    /// A heartbeat.
+    Heartbeats(Vec<u8>),
 }
 
 /// Hostile peer; see the module.
@@ -149,30 +161,32 @@ impl HostilePeer {
         self.go_on_until("way out", |peer| sent(peer).is_none_or(|now| now >= before + len as u64)).await;
     }
 
-    /// Writes messages to the control channel, and heartbeats, as fast as the other end takes them, until it has closed
-    /// the link. Returns the bytes, and how long it took.
-    pub(crate) async fn flood(
-        &mut self,
-        link: LinkId,
-        message: &[u8],
-        heartbeat: &[u8],
-    ) -> (usize, Duration) {
+    /// Writes a message to the control channel again and again, or a heartbeat, as fast as the other end takes it, until
+    /// that has closed the link. Returns the bytes, and how long it took.
+    pub(crate) async fn flood(&mut self, link: LinkId, what: &Flood) -> (usize, Duration) {
+        /// Less than what ends the link at this end.
         const WAITING_MAX: u64 = 512 << 10;
         let (begun, mut bytes) = (Instant::now(), 0);
-        let pieces: Vec<_> = Pieces::of(message).collect();
-        let len: usize = pieces.iter().map(|piece| piece.len() + 64).sum();
         let sent = |peer: &HostilePeer| peer.links.stats(link).map(|stats| stats.udp_bytes_sent);
         let before = sent(self).unwrap_or_default();
         while let Some(now) = sent(self) {
-            if now.saturating_sub(before) + WAITING_MAX > bytes as u64 {
-                for _ in 0..1 + (64 << 10) / len {
-                    pieces.iter().for_each(|piece| self.write(link, piece));
-                    bytes += len;
+            match what {
+                Flood::Control(message) => {
+                    let pieces: Vec<_> = Pieces::of(message).collect();
+                    let len: usize = pieces.iter().map(|piece| piece.len() + 64).sum();
+                    // each datagram of a young link is sent twice
+                    while now.saturating_sub(before) / 2 + WAITING_MAX > (bytes + len) as u64 {
+                        pieces.iter().for_each(|piece| self.write(link, piece));
+                        bytes += len;
+                    }
                 }
-            }
-            for _ in 0..32 {
-                let bytes = Bytes::copy_from_slice(heartbeat);
-                self.links.submit(Command::Send { link, channel: Channel::Heartbeat, bytes });
+                Flood::Heartbeats(heartbeat) => {
+                    for _ in 0..500 {
+                        let bytes = Bytes::copy_from_slice(heartbeat);
+                        self.links.submit(Command::Send { link, channel: Channel::Heartbeat, bytes });
+                    }
+                    bytes = usize::try_from(now.saturating_sub(before)).unwrap();
+                }
             }
             // by the rules meanwhile, so that nothing else ends the link
             let _ = tokio::time::timeout(Duration::from_millis(1), self.step()).await;
@@ -181,16 +195,17 @@ impl HostilePeer {
         (bytes, begun.elapsed())
     }
 
-    /// Pings the other end of a link for this time; returns the round trips, in order of their length.
-    pub(crate) async fn pings_for(&mut self, link: LinkId, duration: Duration) -> Vec<Duration> {
+    /// Pings the other end of the newest link for this time; returns the round trips, in order of their length.
+    pub(crate) async fn pings_for(&mut self, duration: Duration) -> Vec<Duration> {
         self.pongs.clear();
         let until = Instant::now() + duration;
         let mut next = Instant::now();
         while Instant::now() < until {
             if next <= Instant::now() {
-                next += Duration::from_millis(50);
+                next += PING_EACH;
                 let ping = Heartbeat::Ping { sent_us: self.begun.elapsed().as_micros() as u64 };
                 let bytes = Bytes::from(ping.to_bytes());
+                let link = *self.up.iter().rfind(|link| !self.ended.contains(link)).expect("a link");
                 self.links.submit(Command::Send { link, channel: Channel::Heartbeat, bytes });
             }
             let _ = tokio::time::timeout(Duration::from_millis(5), self.step()).await;
@@ -316,7 +331,8 @@ impl HostilePeer {
                     self.input(Input::Message { from, via: Via::Link, message });
                 }
             }
-            Event::Down { link, .. } => {
+            Event::Down { link, reason } => {
+                assert!(!matches!(reason, DownReason::Overflow(_)), "this end was too fast for itself");
                 let (peer, kind, _) = self.of[&link];
                 self.ended.push(link);
                 self.input(Input::LinkDown(peer, kind));

@@ -40,6 +40,14 @@ impl LocalSignal {
             over: AtomicBool::new(false),
         }
     }
+
+    /// Replaces the doors of the room, by which remote peers enter; by its host only. Peers that are in the room stay.
+    ///
+    /// # Errors
+    /// [`SignalError::Ended`] when this stay has ended, or isn't the host's.
+    pub fn set_doors(&self, doors: Doors) -> Result<(), SignalError> {
+        self.membership.set_doors(doors).map_err(|StayOver| SignalError::Ended)
+    }
 }
 
 /// Clients of this process.
