@@ -583,7 +583,11 @@ fn a_host_that_restarts_goes_on_from_the_roster_that_a_member_has() {
     message(&mut host, key(3).id(), before);
     assert_eq!(host.snapshot().epoch, 41);
     message(&mut host, key(3).id(), roster_with(50, |roster| roster.host = key(3).id()));
-    assert_eq!(host.snapshot().host, Some(key(2).id()), "it takes the room back from another holder of the key");
+    assert_eq!(
+        host.snapshot().host,
+        Some(key(2).id()),
+        "it takes the room back from another holder of the key"
+    );
 }
 
 #[test]

@@ -196,7 +196,7 @@ fn what_was_verified_once_costs_little_the_next_time() {
     let (room, failover) =
         (room_key().room(), Failover { rank: RANK, after: RANK, over: key(5).id(), wish: None });
     let statements: Vec<_> = (0..64)
-        .map(|counter| Message::Failover(Signed::new(&key(4), &room, 1, counter, u64::MAX, failover)))
+        .map(|counter| Message::Failover(Signed::new(&key(4), &room, 1, counter, u64::MAX, failover.clone())))
         .map(|message| message.to_bytes())
         .collect();
     let mut read_all = || {

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::io::{BufRead, Read as _};
-use std::path::Path;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use plenary::{Muted, PeerId, Room};
@@ -127,16 +127,40 @@ pub(crate) fn find<'a>(who: &str, peers: impl Iterator<Item = (PeerId, &'a str)>
     }
 }
 
-/// Carries out the lines of standard input until it ends, which is not `/end`. `invite_file`: where new invites go in place
-/// of standard output.
-pub(crate) async fn govern(room: Room, invite_file: Option<std::path::PathBuf>) {
+/// Files that a host's commands change.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Files {
+    /// Where invites go in place of standard output.
+    pub(crate) invite: Option<PathBuf>,
+    /// The room's keys, which contain the newest invite's secret and the removed peers.
+    pub(crate) keys: Option<PathBuf>,
+}
+
+impl Files {
+    /// Writes the room's keys, if they are kept.
+    pub(crate) fn save_keys(&self, room: &Room) -> Result<(), plenary::Error> {
+        match (&self.keys, room.room_keys()) {
+            (Some(file), Some(keys)) => keys.save(file),
+            _ => Ok(()),
+        }
+    }
+
+    /// Writes the room's keys, and publishes the newest invite.
+    fn renew(&self, room: &Room) -> Result<(), String> {
+        self.save_keys(room).map_err(|error| one_line(&error.into()))?;
+        publish_invite(&room.invite(), self.invite.as_deref()).map_err(|error| error.to_string())
+    }
+}
+
+/// Carries out the lines of standard input until it ends, which is not `/end`.
+pub(crate) async fn govern(room: Room, files: Files) {
     let (say, mut lines) = mpsc::channel(LINES_MAX);
     // a thread of its own: the process may end while it waits for a line
     std::thread::spawn(move || read_lines(std::io::stdin().lock(), |line| say.blocking_send(line).is_ok()));
     while let Some(line) = lines.recv().await {
         let answer = match parse(&line) {
             None => continue,
-            Some(Ok(order)) => carry_out(&room, order, invite_file.as_deref()).await,
+            Some(Ok(order)) => carry_out(&room, order, &files).await,
             Some(Err(error)) => Err(error),
         };
         let (Ok(text) | Err(text)) = answer;
@@ -157,7 +181,7 @@ fn read_lines(mut input: impl BufRead, mut take: impl FnMut(String) -> bool) {
 }
 
 /// Carries out a command; returns the answer.
-async fn carry_out(room: &Room, order: Order, invite_file: Option<&Path>) -> Result<String, String> {
+async fn carry_out(room: &Room, order: Order, files: &Files) -> Result<String, String> {
     let said = |error: plenary::Error| one_line(&error.into());
     let host = room.as_host().map_err(|error| error.to_string())?;
     let here = |who: &str| {
@@ -201,12 +225,13 @@ async fn carry_out(room: &Room, order: Order, invite_file: Option<&Path>) -> Res
         Order::Remove(name) => {
             let peer = here(&name)?;
             host.remove(peer).await.map_err(said)?;
+            files.save_keys(room).map_err(said)?;
             format!("{name} is removed")
         }
         Order::Ban(name) => {
             let peer = here(&name)?;
-            let invite = host.ban(peer).await.map_err(said)?;
-            publish_invite(&invite, invite_file).map_err(|error| error.to_string())?;
+            host.ban(peer).await.map_err(said)?;
+            files.renew(room)?;
             format!("{name} is removed, and the old invite admits nobody any more")
         }
         Order::HandOver(name) => {
@@ -223,8 +248,8 @@ async fn carry_out(room: &Room, order: Order, invite_file: Option<&Path>) -> Res
             if on { "newcomers wait in the lobby" } else { "newcomers come in at once" }.to_owned()
         }
         Order::Invite => {
-            let invite = host.renew_invite().await.map_err(said)?;
-            publish_invite(&invite, invite_file).map_err(|error| error.to_string())?;
+            host.renew_invite().await.map_err(said)?;
+            files.renew(room)?;
             "the old invite admits nobody any more".to_owned()
         }
         Order::Layout(text) => {

@@ -8,7 +8,7 @@ use data_encoding::HEXLOWER_PERMISSIVE;
 use plenary::{Consent, Invite, PeerId, Room, RoomKeys};
 use tracing::Level;
 
-use super::govern::govern;
+use super::govern::{Files, govern};
 use super::{log_to_stderr, runtime, stay::stay};
 use crate::args::HostArgs;
 use crate::tell::Teller;
@@ -39,14 +39,13 @@ pub(crate) fn run(args: HostArgs) -> Result<(), Failure> {
         .members(args.members.as_deref().map(members).transpose()?.unwrap_or_default());
     runtime()?.block_on(async {
         let room = Room::host(options, host).await?;
-        if let (Some(file), Some(keys)) = (&args.room_keys, room.room_keys()) {
-            keys.save(file)?;
-        }
+        let files = Files { invite: args.invite_file.clone(), keys: args.room_keys.clone() };
+        files.save_keys(&room)?;
         if args.speak {
             room.publish(args.room.source(0)?).await?.detach();
         }
-        publish_invite(&room.invite(), args.invite_file.as_deref())?;
-        let governed = tokio::spawn(govern(room.clone(), args.invite_file.clone()));
+        publish_invite(&room.invite(), files.invite.as_deref())?;
+        let governed = tokio::spawn(govern(room.clone(), files));
         let ended = stay(room, &args.room, &args.stay, &teller).await;
         governed.abort();
         ended
