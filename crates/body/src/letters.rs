@@ -241,7 +241,10 @@ impl Letters {
                 }
             }
             Err(MessageError::Unknown(_)) => Letter::Nothing,
-            Err(MessageError::Version(version)) => Letter::OtherVersion { from, version, is_notice: false },
+            // the ends of a link speak one version, or there would be none
+            Err(MessageError::Version(version)) if via != Via::Link => {
+                Letter::OtherVersion { from, version, is_notice: false }
+            }
             Err(error) => {
                 tracing::warn!(peer = ?from, "{error}");
                 Letter::Bad(from)

@@ -145,7 +145,7 @@ fn a_sitting_mixer_counts_with_what_its_media_showed_where_trains_show_less() {
     let plan = plan(STAGE / 2, STAGE / 2, VIEWERS);
     let mut plan = WorldPlan { room: RoomPlan::DEFAULT, media: MediaModel::Packet, ..plan };
     for peer in &mut plan.peers[..STAGE] {
-        peer.access.up_bps = 20_000_000;
+        (peer.access.up_bps, peer.sees) = (20_000_000, true);
     }
     let mut world = run(plan, 7, 1);
     (0..STAGE).for_each(|peer| world.deviate(world.planned(peer), Box::new(SlowTrainsBesideMedia)));
@@ -159,9 +159,9 @@ fn a_sitting_mixer_counts_with_what_its_media_showed_where_trains_show_less() {
         _ => None,
     });
     let tallies = tallies.expect("a vote");
-    for tally in &tallies {
-        println!("{tally:?}");
-    }
-    let now = tallies.iter().find(|tally| tally.peer == mixer).unwrap();
-    assert!(now.sources.bandwidth_by_media, "{now:?}");
+    let [sits, rivals @ ..] = &tallies[..] else { panic!("nobody was a candidate") };
+    assert_eq!(sits.peer, mixer, "{tallies:?}");
+    assert!(sits.sources.bandwidth_by_media, "{sits:?}");
+    assert!(sits.bitrate_bps.is_some_and(|bps| sits.bandwidth_bps >= bps * 9 / 10), "{sits:?}");
+    assert!(rivals.iter().all(|rival| rival.bandwidth_bps < sits.bandwidth_bps / 2), "{rivals:?}");
 }

@@ -280,7 +280,9 @@ fn a_peer_of_another_version_is_told_so_once_a_second_and_understands_it() {
     let (mut ada, mut ben) = (letters(2), letters(3));
     let mut other = Message::Leave.to_bytes();
     other[0] = MESSAGE_VERSION + 1;
-    let said = ada.read(key(3).id(), &other, NOW_US, |_, _, _| true);
+    let mut sealer = Sealer::new(key(3), room_key(), 1);
+    let sealed = sealer.seal(Some(key(2).id()), &other, NOW_US / SECOND, nonce(9)).unwrap();
+    let said = ada.open(key(3).id(), &sealed, NOW_US, |_, _, _| true);
     assert!(
         matches!(said, Letter::OtherVersion { version, is_notice: false, .. } if version == MESSAGE_VERSION + 1)
     );

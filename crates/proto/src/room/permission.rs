@@ -23,7 +23,9 @@ impl RoomState {
                 let is_signer = roster.signed.sender == *from || roster.body.host == *from;
                 is_linked || is_on_stage || is_signer || self.membership.has_asked(self.shared.now)
             }
-            Message::Failover(_) | Message::Alive(_) | Message::Decided(_) => is_linked || is_on_stage,
+            // a joiner that follows a denied failover shows it to the peer on stage that admits it
+            Message::Failover(_) => is_linked || is_on_stage || stage.contains(&self.shared.me),
+            Message::Alive(_) | Message::Decided(_) => is_linked || is_on_stage,
             Message::Data(data) => (is_linked || is_on_stage) && stage.contains(&data.sender),
             Message::DataStands(_) => is_on_stage || (is_linked && self.tree.is_above(from)),
             Message::Ballot(ballot) => {
