@@ -416,6 +416,12 @@ impl Host {
         }
     }
 
+    /// Names the key of a new invite, in a roster that goes out at once.
+    pub(crate) fn renew(&mut self, view: &mut View<'_>, generation: u16, key_hash: [u8; 16]) {
+        (self.rules.access.generation, self.rules.access.key_hash) = (generation, key_hash);
+        self.flush(view);
+    }
+
     /// Lets a peer in from the lobby, on the application's command.
     pub(crate) fn let_in(&mut self, view: &mut View<'_>, peer: PeerId) {
         if let Some(join) = self.lobby.admit(peer) {

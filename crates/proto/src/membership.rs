@@ -271,14 +271,6 @@ impl Membership {
     /// Handles a newer roster: the host sends it to the stage, and every peer informs its application.
     pub(crate) fn roster_changed(&mut self, view: &mut View<'_>) {
         view.out.event(Event::Roster { epoch: view.stage.epoch() });
-        let is_removed = view.stage.has_removed(&view.me);
-        if is_removed || view.stage.roster().is_some_and(|roster| roster.access.ended) {
-            self.join_at = None;
-            if !std::mem::replace(&mut self.is_over, true) {
-                view.out.event(if is_removed { Event::Removed } else { Event::Ended });
-            }
-            return;
-        }
         let host = view.stage.host();
         let another_reigns = host != self.host_known && self.host_known.is_some();
         if host != self.host_known {
@@ -296,6 +288,17 @@ impl Membership {
             && let Some(roster) = view.stage.signed()
         {
             view.send_stage(&Message::Roster(roster.clone()));
+        }
+        let is_removed = view.stage.has_removed(&view.me);
+        if is_removed || view.stage.roster().is_some_and(|roster| roster.access.ended) {
+            self.join_at = None;
+            if !std::mem::replace(&mut self.is_over, true) {
+                view.out.event(if is_removed { Event::Removed } else { Event::Ended });
+            }
+            return;
+        }
+        if self.host.is_some() {
+            // nothing is wanted of another host
         } else if self.wants_more(view) {
             // the host removed this peer while it was away, or this peer's wishes have changed since
             self.join_at(view.now);

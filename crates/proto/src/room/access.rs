@@ -6,6 +6,9 @@ use crate::io::Output;
 use crate::message::{GenerationKey, Message, Ticket};
 use crate::seal::{Signed, key_hash};
 
+/// Maximum number of keys that wait for the roster that names them. A guess: a few liars beside an honest neighbour.
+pub(super) const EARLY_KEYS_MAX: usize = 8;
+
 impl RoomState {
     /// Takes a ticket for this peer, and shows it to the linked peers.
     pub(super) fn take_ticket(&mut self, ticket: &Signed<Ticket>) {
@@ -56,6 +59,9 @@ impl RoomState {
             }
             self.part_from(peer);
         }
+        for (from, key) in std::mem::take(&mut self.early_keys) {
+            self.key_told(Some(from), key);
+        }
     }
 
     /// The host has made a new invite: its key goes to all linked members, and from them to all others.
@@ -63,14 +69,13 @@ impl RoomState {
         let hash = key_hash(&self.shared.config.room, &key.key);
         let generation = key.generation;
         if let Some(host) = self.membership.host() {
-            host.set_access(self.shared.now, |access| {
-                (access.generation, access.key_hash) = (generation, hash)
-            });
+            host.renew(&mut self.shared.view(), generation, hash);
             self.adopt_key(key, None);
         }
     }
 
-    /// Takes the key of a later invite from a linked member, if it is the one that the roster names.
+    /// Takes the key of a later invite from a linked member, if it is the one that the roster names. One that overtakes
+    /// its roster waits for it.
     pub(super) fn key_told(&mut self, from: Option<PeerId>, key: GenerationKey) {
         let is_newer = self.shared.key.as_ref().is_none_or(|known| known.generation < key.generation);
         let is_named = self.shared.stage.roster().is_some_and(|roster| {
@@ -79,6 +84,12 @@ impl RoomState {
         });
         if is_newer && is_named {
             self.adopt_key(key, from);
+        } else if let Some(from) = from.filter(|_| is_newer) {
+            self.early_keys.retain(|(other, _)| *other != from);
+            if self.early_keys.len() == EARLY_KEYS_MAX {
+                self.early_keys.remove(0);
+            }
+            self.early_keys.push((from, key));
         }
     }
 

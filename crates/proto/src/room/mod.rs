@@ -68,6 +68,8 @@ pub struct RoomState {
     uplink: Uplink,
     violations: BTreeMap<PeerId, Violations>,
     tickets: Tickets,
+    /// Keys of later invites that no roster names yet, with the peers that sent them.
+    early_keys: Vec<(PeerId, GenerationKey)>,
     leaving: Option<Time>,
     left: bool,
     /// Whether broken invariants are reported rather than asserted, and those that were.
@@ -199,6 +201,7 @@ impl RoomState {
             uplink: Uplink::default(),
             violations: BTreeMap::new(),
             tickets: Tickets::default(),
+            early_keys: Vec::new(),
             leaving: None,
             left: false,
             reports: false,
@@ -655,7 +658,8 @@ impl RoomState {
     /// peers send.
     pub fn bounds(&self) -> impl Iterator<Item = Bound> {
         let own = [Bound::new("peers' violations", self.violations.len(), VIOLATIONS_KEPT)];
-        let own = own.into_iter().chain(self.tickets.bounds());
+        let early = Bound::new("keys without a roster", self.early_keys.len(), access::EARLY_KEYS_MAX);
+        let own = own.into_iter().chain(self.tickets.bounds()).chain([early]);
         let bounds = own.into_iter().chain(self.shared.links.bounds()).chain(self.router.bounds());
         let bounds = bounds.chain(self.shared.stage.bounds()).chain(self.shared.mandate.bounds());
         let bounds = bounds.chain(self.membership.bounds()).chain(self.probe.bounds());
