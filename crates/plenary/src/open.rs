@@ -251,6 +251,7 @@ async fn open(opening: Opening, mut options: Options) -> Result<Room, Error> {
         members: Vec::new(),
         speaking: Vec::new(),
         left: false,
+        over_at_us: None,
         farewell: Vec::new(),
         ends_at: None,
         end: End::Left,

@@ -35,6 +35,9 @@ const SNAPSHOT_US: u64 = 200_000;
 /// Time without contact after which a peer on stage counts as disconnected: contact is an arrival from another peer on
 /// stage within as long a time. A guess: shorter than ICE takes to give a link up.
 const UNHEARD_US_MAX: u32 = 2_500_000;
+/// Time for which a host that has ended its room stays, so that newcomers whose links are being made hear of it. A guess:
+/// a link through a rendezvous.
+const ENDING_US: u64 = 1_000_000;
 /// Time that the last messages of a peer that leaves have to get out.
 const FAREWELL: Duration = Duration::from_millis(100);
 
@@ -92,6 +95,8 @@ pub(crate) struct Driver {
     /// The peers that speak at present.
     pub(crate) speaking: Vec<PeerId>,
     pub(crate) left: bool,
+    /// When a host that has ended its room leaves.
+    pub(crate) over_at_us: Option<u64>,
     pub(crate) farewell: Vec<oneshot::Sender<()>>,
     /// When the event loop ends at the latest, once no handle is left or the room is to be closed.
     pub(crate) ends_at: Option<Instant>,
@@ -214,6 +219,7 @@ impl Driver {
             body.set_figures(figures, outs);
             body.tick(now_us, |link| links.stats(link), outs);
         });
+        self.left |= self.over_at_us.is_some_and(|at_us| self.clock.now_us() >= at_us);
         if self.clock.now_us() >= self.snapshot_due_us {
             self.renew_snapshot();
         }
@@ -232,7 +238,17 @@ impl Driver {
             }
             match event {
                 Event::Removed => (self.left, self.end) = (true, End::Removed),
-                Event::Ended => (self.left, self.end) = (true, End::HostEnded),
+                Event::Ended => {
+                    self.end = End::HostEnded;
+                    let hosts =
+                        self.flow.read(|body| body.roster().is_some_and(|roster| roster.host == self.me));
+                    if hosts {
+                        // peers that are being linked hear of it too
+                        self.over_at_us = Some(self.clock.now_us() + ENDING_US);
+                    } else {
+                        self.left = true;
+                    }
+                }
                 Event::Left => self.left = true,
                 _ => {}
             }

@@ -3,6 +3,7 @@
 //! The form is `http(s)://HOST[:PORT]/#B`, or `plenary:#B` without a rendezvous. B is base64url of the
 //! postcard of [`Invite`]. Browsers don't send the part after `#`, and the part before it contains no secret.
 
+use std::cmp::Ordering;
 use std::fmt;
 use std::str::FromStr;
 
@@ -26,6 +27,7 @@ const INVITE_LEN_MAX: usize = 2048;
 const AUTHORITY_LEN_MAX: usize = 253 + 6;
 const VERSION: u8 = 2;
 const KEY_CHECK_LEN: usize = 8;
+const CHECKSUM_LEN: usize = 4;
 /// Cost of Argon2id: 19 MiB, two passes, one lane (OWASP Password Storage Cheat Sheet, 2023).
 const ARGON2_KIB: u32 = 19 * 1024;
 const ARGON2_PASSES: u32 = 2;
@@ -272,6 +274,13 @@ fn derive(
     (RoomKey::new(*room, generation, key), check)
 }
 
+/// Returns the checksum at the end of an invite, by which a damaged secret is told from a wrong password.
+fn checksum(bytes: &[u8]) -> [u8; CHECKSUM_LEN] {
+    let mut sum = [0; CHECKSUM_LEN];
+    sum.copy_from_slice(&blake3::derive_key("plenary 2 invite checksum", bytes)[..CHECKSUM_LEN]);
+    sum
+}
+
 /// Returns the origin `http(s)://HOST[:PORT]`; `None` for a URL with more than a trailing slash after it.
 fn rendezvous_of(url: &str) -> Option<String> {
     let url = url.strip_suffix('/').unwrap_or(url);
@@ -285,7 +294,9 @@ impl fmt::Display for Invite {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let bytes = Vec::with_capacity(INVITE_LEN_MAX);
         let bytes = postcard::to_extend(&(&self.signed, &self.signature, &self.secrets), bytes);
-        let bytes = Zeroizing::new(bytes.map_err(|_| fmt::Error)?);
+        let mut bytes = Zeroizing::new(bytes.map_err(|_| fmt::Error)?);
+        let sum = checksum(&bytes);
+        bytes.extend_from_slice(&sum);
         let body = Zeroizing::new(BASE64URL_NOPAD.encode(&bytes));
         match &self.rendezvous {
             Some(rendezvous) => write!(f, "{rendezvous}/#{}", *body),
@@ -317,8 +328,14 @@ impl FromStr for Invite {
         }
         let ((signed, signature, secrets), rest): ((Body, Signature, Secrets), _) =
             postcard::take_from_bytes(&bytes).map_err(|_| InviteError::Malformed("it ends too early"))?;
-        if !rest.is_empty() {
-            return Err(InviteError::Malformed("something stands behind its end"));
+        let read = bytes.len() - rest.len();
+        match rest.len().cmp(&CHECKSUM_LEN) {
+            Ordering::Less => return Err(InviteError::Malformed("it ends too early")),
+            Ordering::Greater => return Err(InviteError::Malformed("something stands behind its end")),
+            Ordering::Equal if *rest != checksum(&bytes[..read]) => {
+                return Err(InviteError::Malformed("a character is wrong"));
+            }
+            Ordering::Equal => {}
         }
         if signed.room != RoomId::of_root(&signed.root)
             || verify(&signed.root, &signed.covered(), &signature).is_err()
