@@ -111,11 +111,11 @@ pub enum In {
 /// Sources of a peer's own stream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sources {
-    /// Whether there is a source of pictures.
+    /// Whether this peer publishes pictures.
     pub picture: bool,
-    /// Whether there is a source of sound.
+    /// Whether this peer publishes sound.
     pub sound: bool,
-    /// Whether one of them is a screen or a film.
+    /// Whether the published source is a screen or a film.
     pub shares: bool,
 }
 

@@ -1,4 +1,4 @@
-//! Budgets of a link: how much the other end may say.
+//! Rate limits of a link's control messages and heartbeats.
 //!
 //! A message beyond the budget is still handled, since the channel is reliable; but the link isn't read again until the
 //! debt is repaid, and through the flow control of the channel the other end waits. A link that stays over its budget
@@ -39,7 +39,7 @@ pub(crate) enum Charged {
     Within,
     /// The link isn't to be read for this time, in microseconds.
     Pause(u64),
-    /// The link has been over its budget for too long.
+    /// The link has exceeded its budget for a second, and must end.
     Over,
 }
 
@@ -94,7 +94,7 @@ impl LinkBudget {
         if is_free { Charged::Within } else { self.charge(now, bytes) }
     }
 
-    /// Charges a heartbeat; `None` for one within the budget. Any other is to be dropped.
+    /// Charges a heartbeat; `None` within the budget. The caller drops heartbeats beyond it.
     pub(crate) fn beat(&mut self, now: Time, len: usize) -> Option<Charged> {
         let is_free = self.beats.take(now, 1);
         (!is_free).then(|| self.charge(now, len as u64 + OVERHEAD_BYTES))

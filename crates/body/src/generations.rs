@@ -1,4 +1,4 @@
-//! Generations of the room's key: which one seals for whom, and what envelopes under a replaced key are good for.
+//! Generations of the room's key. They decide the key that seals for each peer, and the uses of envelopes under a replaced key.
 //!
 //! When the host makes a new invite, members pass its key on, and envelopes are sealed with it from then on. Envelopes under
 //! a replaced key count for [`OLD_KEY_US`] more. After that they only let members in that were away meanwhile, which show

@@ -27,7 +27,7 @@ const ENVELOPE_OVERHEAD_BYTES: u64 = 512;
 const NOTICE_US: u64 = 1_000_000;
 /// Version of a notice, which all versions read: `00`, and the version that its sender speaks.
 const NOTICE: u8 = 0;
-/// Maximum number of peers whose envelopes are counted one by one.
+/// Maximum number of peers with an envelope count of their own.
 const AUTHORS_MAX: usize = 256;
 
 /// Seals and opens envelopes of one peer in one room.
@@ -71,12 +71,12 @@ pub enum Letter {
         /// Whether it told so in answer to a message of this peer.
         is_notice: bool,
     },
-    /// An envelope whose sender's clock differs from this machine's by more than five minutes.
+    /// An envelope from a clock that differs from this machine's by more than five minutes.
     OtherClock,
     /// A message of an unknown variant or of nobody's business, an expired statement, or a useless envelope: no peer's
     /// violation.
     Nothing,
-    /// This peer, the author, violated the protocol. Whoever carried its envelope can't have seen it.
+    /// This peer, the author, violated the protocol. Peers that carried its envelope can't have seen it.
     Bad(PeerId),
 }
 

@@ -434,7 +434,7 @@ impl Media {
         }
     }
 
-    /// Returns what this peer doesn't send at present: what is muted, and what no longer has a source. And whether it
+    /// Returns the kinds of media that this peer doesn't send at present, muted or without a source; and whether it
     /// sends a screen or a film.
     pub(crate) fn sends(&self) -> (Muted, bool) {
         let is_muted = |kind| self.muted[lane(kind)] || self.own_sources[lane(kind)] == Some(false);

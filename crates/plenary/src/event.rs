@@ -45,7 +45,7 @@ pub enum RoomEvent {
     Removed,
     /// The host has ended the room.
     Ended,
-    /// Another peer speaks another version of the protocol: one of the two is to be updated.
+    /// Another peer speaks another version of the protocol: the older program needs an update.
     OtherVersion {
         /// The peer.
         peer: PeerId,

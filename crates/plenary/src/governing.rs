@@ -1,4 +1,4 @@
-//! The host's powers over who is in the room.
+//! The host's powers over admission, removal and the end of its room.
 
 use std::time::Duration;
 
@@ -28,7 +28,7 @@ pub struct Listed {
 }
 
 impl Host<'_> {
-    /// Returns the peers in the room, the audience included: all of a room of up to 1000, an even sample of a larger one.
+    /// Returns the peers in the room, the audience included: every peer of a room of up to 1000 peers, an even sample in larger rooms.
     /// [`RoomSnapshot::viewers`](crate::RoomSnapshot::viewers) is the exact number of viewers.
     pub fn directory(self) -> Vec<Listed> {
         let inner = self.inner();
@@ -81,8 +81,8 @@ impl Host<'_> {
         self.command(Command::Lock(locked), |roster| roster.access.locked == locked).await
     }
 
-    /// Removes a peer from the room. No member links with it any more, and it is refused if it comes back with this
-    /// identity. With another one it may come back by the invite: see [`ban`](Self::ban).
+    /// Removes a peer from the room. No member links with it any more, and the host refuses this identity
+    /// for good. Under another identity the invite still admits the person: see [`ban`](Self::ban).
     ///
     /// # Errors
     /// See [`Host`].
@@ -147,7 +147,7 @@ impl Host<'_> {
     /// See [`Host`].
     pub async fn hand_over(self, peer: PeerId) -> Result<(), Error> {
         let handed = self.command(Command::HandOver(peer), |roster| roster.host == peer).await;
-        // another host than this peer is what was asked for
+        // the hand-over has made this peer an ordinary member
         match handed {
             Err(Error::NotHost(_)) => Ok(()),
             handed => handed,

@@ -76,7 +76,7 @@ impl Bucket {
     }
 }
 
-/// A bucket for each of at most `MAX` peers. Beyond that the fullest one is forgotten: whoever has spent most stays
+/// A bucket for each of at most `MAX` peers. Beyond that the fullest one is forgotten: the heaviest senders stay
 /// known. Ids cost nothing, so a limit for all peers together has to stand beside it.
 #[derive(Clone, Debug)]
 pub struct Buckets<const MAX: usize> {

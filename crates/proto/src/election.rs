@@ -138,7 +138,7 @@ impl Election {
         self.pre_votes.has_opened(term)
     }
 
-    /// Returns whether this peer would read that ballot, whose signatures are still to be verified.
+    /// Returns whether this peer would read that ballot if its signatures are valid.
     pub(crate) fn awaits_ballot(&self, ballot: &Signed<Ballot>) -> bool {
         let Outcome { term, reason, .. } = &ballot.body.outcome;
         let is_its = |open: &Open| (open.opener, open.term, open.reason) == (ballot.sender, *term, *reason);

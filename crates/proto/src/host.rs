@@ -407,7 +407,7 @@ impl Host {
         Ok(false)
     }
 
-    /// Changes who may come in.
+    /// Changes the rules of admission.
     pub(crate) fn set_access(&mut self, now: Time, change: impl FnOnce(&mut Access)) {
         let before = self.rules.access.clone();
         change(&mut self.rules.access);

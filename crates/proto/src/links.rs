@@ -366,7 +366,7 @@ impl LinkTable {
         out.act(Output::Answer { peer: key.0, offer, is_stranger });
     }
 
-    /// Accepts the offers whose turn has come, and drops those that have waited for too long.
+    /// Accepts waiting offers in turn, and drops offers that have waited for too long.
     fn accept_waiting(&mut self, now: Time, out: &mut Outbox) {
         self.waiting.retain(|_, waiting| now.since(waiting.since) < OFFER_WAITS_US_MAX);
         loop {

@@ -28,7 +28,7 @@ const ABSENT_US: u64 = 5 * SECOND;
 const CARRIED: Rate = Rate { per_s: 32 * 1024, burst: 128 * 1024 };
 /// Bytes counted per envelope beside its length: ids and route.
 const ENVELOPE_OVERHEAD_BYTES: u64 = 128;
-/// Maximum number of authors whose envelopes are counted; beyond it those that sent least are forgotten.
+/// Maximum number of authors with an envelope count; beyond it the authors that sent least are forgotten.
 const AUTHORS_MAX: usize = 128;
 
 type Route = List<ShortId, RELAY_HOPS_MAX>;

@@ -115,7 +115,7 @@ impl Stage {
         self.host_heard.is_none_or(|at| now.since(at) >= us) && self.host() != Some(me)
     }
 
-    /// Returns whether a roster counts: it is of the same reign, or of an earlier host in its chain; or of a later reign
+    /// Returns whether a roster counts: a roster of the same reign, or of an earlier host in its chain; or of a later reign
     /// that the root key or the host known here began, or a majority of a roster that still counts. `absent`: this
     /// peer believes that the host is gone.
     pub(crate) fn accepts(&self, now: Time, roster: &SignedRoster, root: &PeerId, absent: bool) -> bool {

@@ -125,7 +125,7 @@ impl Tickets {
         removed
     }
 
-    /// Returns whether this peer's ticket is to be renewed now, and the linked peers whose links are to be closed.
+    /// Returns whether this peer's ticket needs renewal now, and the strangers among the linked peers, to be disconnected.
     pub(crate) fn on_time(&mut self, view: &View<'_>) -> (bool, Vec<PeerId>) {
         let renews = self.renew_at.is_some_and(|at| at <= view.now);
         if renews {

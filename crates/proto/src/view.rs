@@ -159,7 +159,7 @@ impl View<'_> {
     }
 
     /// Returns the message that admits a peer, with the present state of the room. `is_member`: the peer was a member
-    /// before, so its key may be an older one.
+    /// before, and may hold an older invite's key.
     pub(crate) fn admission(&mut self, peer: PeerId, roster: &SignedRoster, is_member: bool) -> Admit {
         let ticket = Some(self.ticket_for(peer));
         Admit {

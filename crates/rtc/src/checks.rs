@@ -1,4 +1,4 @@
-//! Budget of connectivity checks. A description names the addresses to check, so whoever can make this peer answer an
+//! Budget of connectivity checks. A description names the addresses to check, so a peer that can make this peer answer an
 //! offer could make it send datagrams to anybody.
 
 use std::net::IpAddr;

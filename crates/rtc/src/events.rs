@@ -19,7 +19,7 @@ const LINK_BYTES_MAX: usize = 64 * 1024;
 #[derive(Debug, Default)]
 pub(crate) struct EventQueue {
     state: Mutex<State>,
-    /// An event was queued, or there will be no more.
+    /// An event was queued, or the queue was closed.
     changed: Notify,
     /// An event was read, or nobody reads any more.
     read: Notify,
@@ -79,7 +79,7 @@ impl Drop for Events {
 }
 
 impl State {
-    /// Takes the event whose turn it is; the error says whether there will be none any more.
+    /// Takes the next event in turn; the error says whether the queue was closed.
     fn pop(&mut self) -> Result<Event, bool> {
         let link = self.turns.pop_front().ok_or(self.is_ended)?;
         let waiting = self.links.get_mut(&link).ok_or(self.is_ended)?;

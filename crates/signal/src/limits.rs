@@ -12,7 +12,7 @@ pub struct Limits {
     /// Maximum number of rooms, including empty ones. At the limit the room that the same address has left empty for
     /// longest is closed; without one the new room is refused, so that nobody pushes out others' rooms. A guess.
     pub rooms_max: usize,
-    /// Maximum number of rooms that one address (IPv6: one /64) has opened, with the same rule. A guess: an office
+    /// Maximum number of rooms opened from the same address (IPv6: the same /64); at the limit the same rule applies. A guess: an office
     /// behind one address. The rooms of peers in the same process don't count.
     pub rooms_per_address_max: usize,
     /// Maximum number of peers in a room. At the limit all peers but its host are refused. A guess.

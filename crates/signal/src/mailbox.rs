@@ -41,7 +41,7 @@ pub(crate) struct Mailbox(Arc<Queue>);
 #[derive(Debug)]
 struct Queue {
     held: Mutex<Held>,
-    /// Mail was put in, or there will be none any more.
+    /// An envelope was added, or the mailbox was closed.
     changed: Notify,
     len_max: usize,
     bytes_max: usize,

@@ -1,6 +1,6 @@
 //! Rooms of a rendezvous and their members. Sans-IO: the caller passes the time, and no method waits.
 //!
-//! A room opens when its host enters, who names its doors: public keys derived from the secrets of its invites. Any
+//! A room opens when its host enters and names its doors: public keys derived from the secrets of its invites. Any
 //! peer that holds the key of a door may join. The room stays open for a while after its last member has left, so that
 //! a host that lost its connection finds it unchanged.
 
@@ -49,7 +49,7 @@ struct Room {
 /// How a peer comes in.
 #[derive(Clone, Debug)]
 pub(crate) struct Way {
-    /// The door whose key the peer holds; `None` for a peer of this process, which is trusted.
+    /// The door by which the peer entered; `None` for a peer of this process, which is trusted.
     pub(crate) door: Option<PeerId>,
     /// All doors of the room, if the peer is its host.
     pub(crate) host: Option<Doors>,
@@ -159,7 +159,7 @@ impl Rooms {
         self.close_expired(now);
     }
 
-    /// Replaces the doors of a room, by its host. Who is in stays in.
+    /// Replaces the doors of a room, by its host. Peers in the room stay.
     ///
     /// # Errors
     /// [`StayOver`] when the host's stay has ended, or the peer isn't the room's host.

@@ -59,7 +59,7 @@ pub enum FromPeer<'a> {
     Doors(Doors),
 }
 
-/// Public keys that open a room to a peer: one for each generation of its invite.
+/// Public keys that open a room to a peer, a key per generation of the room's invite.
 pub type Doors = List<PeerId, DOORS_MAX>;
 
 /// Frames from the rendezvous to a peer.

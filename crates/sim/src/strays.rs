@@ -86,7 +86,7 @@ pub struct Leaper {
 }
 
 impl Leaper {
-    /// A relay whose packets leap by this many numbers, at most to the highest number.
+    /// A relay that sends packets this many numbers ahead, at most to the highest number.
     pub fn by(ahead: u64) -> Leaper {
         Leaper { ahead, leapt_at: Time(0) }
     }

@@ -35,7 +35,7 @@ const SNAPSHOT_US: u64 = 200_000;
 /// Time without contact after which a peer on stage counts as disconnected: contact is an arrival from another peer on
 /// stage within as long a time. A guess: shorter than ICE takes to give a link up.
 const UNHEARD_US_MAX: u32 = 2_500_000;
-/// Time for which a host that has ended its room stays, so that newcomers whose links are being made hear of it. A guess:
+/// Time for which a host that has ended its room stays, so that it can tell newcomers with unfinished links. A guess:
 /// a link through a rendezvous.
 const ENDING_US: u64 = 1_000_000;
 /// Time that the last messages of a peer that leaves have to get out.
@@ -68,7 +68,7 @@ pub(crate) struct Driver {
     pub(crate) link_events: LinkEvents,
     pub(crate) signal: Option<Arc<dyn Signal>>,
     pub(crate) letters: Letters,
-    /// Open links whose other end has not proven who it is; `None` for one that has failed to, until its end.
+    /// Fingerprints of open links without the other end's proof of identity; `None` until the end of a link with a false proof.
     pub(crate) unproven: BTreeMap<LinkId, Option<Fingerprints>>,
     /// What this peer publishes, with the ids of the tracks: at most two tracks, one with a picture and one with sound.
     pub(crate) publishers: Vec<(u64, Publisher)>,

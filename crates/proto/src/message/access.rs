@@ -1,4 +1,4 @@
-//! Who may come in, and who is in: the rules in the roster, tickets of members, and the key of the invite in force.
+//! Admission and membership: the rules in the roster, tickets of members, and the key of the invite in force.
 
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroize as _;

@@ -43,6 +43,6 @@ pub struct Admit {
     pub failovers: List<Signed<Failover>, FAILOVERS_MAX>,
     /// The newcomer's ticket.
     pub ticket: Option<Signed<Ticket>>,
-    /// Key of the newest invite, for a member whose own is older.
+    /// Key of the newest invite, for a member with an older key.
     pub key: Option<GenerationKey>,
 }

@@ -107,7 +107,7 @@ pub struct Roster {
     pub layout: ProgramLayout,
     /// Title of the room; empty for none.
     pub title: Text<TITLE_LEN_MAX>,
-    /// Who may come in.
+    /// Rules of admission.
     pub access: Access,
 }
 

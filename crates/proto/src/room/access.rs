@@ -1,4 +1,4 @@
-//! Who belongs to the room: tickets, removals, and the keys of later invites.
+//! Membership of the room: tickets, removals, and the keys of later invites.
 
 use super::RoomState;
 use crate::id::PeerId;

@@ -381,7 +381,7 @@ impl RoomState {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Violations {
     count: u32,
-    /// Since when the next one is to be forgotten; for a dropped peer, when it was dropped.
+    /// Start of the minute after which the oldest violation is forgotten; for a dropped peer, the time of the drop.
     since: Time,
 }
 

@@ -1,4 +1,4 @@
-//! Who may say what: checked before the signatures in a message are verified, since a ballot's cost 20 ms.
+//! Permissions of peers to send messages of each kind, checked before the signatures in a message are verified, since a ballot's cost 20 ms.
 //!
 //! The machines check for themselves what they act on. This table leaves out the messages that none of them would act
 //! on, by their sender alone.
@@ -9,7 +9,7 @@ use crate::io::Via;
 use crate::message::Message;
 
 impl RoomState {
-    /// Returns whether this peer listens to such a message from that peer. If not, the message is to be dropped without
+    /// Returns whether this peer listens to such a message from that peer. The body drops other messages without
     /// verification: it is no violation, since the sender's knowledge of the room may differ from this peer's.
     pub fn may_say(&self, from: &PeerId, via: &Via, message: &Message) -> bool {
         if self.ignores(from) {

@@ -87,7 +87,7 @@ impl RoomKey {
 
     /// Returns the hash by which the roster names the key.
     pub fn hash(&self) -> [u8; 16] {
-        key_hash(&self.room, &*self.key)
+        key_hash(&self.room, &self.key)
     }
 
     /// Returns the generation of the invite that the key comes from.

@@ -21,7 +21,7 @@ const AGAIN_US: u64 = 5 * SECOND;
 /// Distances of the decided terms above the last known term: the next term, and the highest number.
 const TERMS_AHEAD: [u32; 2] = [1, u32::MAX];
 
-/// What the group knows, and whom it deceives.
+/// Knowledge of the group, and the peers that it deceives.
 #[derive(Debug)]
 struct Plot {
     room: RoomId,
