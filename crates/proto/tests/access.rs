@@ -411,12 +411,12 @@ fn a_viewer_reports_its_position_after_its_parent_changed() {
     );
     viewer.is_fed_by(10, &[3, 10]);
     let outputs = untimed(viewer.runs_for(13 * SECOND));
-    let reports = outputs.iter().filter_map(|output| match output {
+    let mut reports = outputs.iter().filter_map(|output| match output {
         Output::Signal(_, Message::Position { parent, depth, .. })
         | Output::Control(_, Message::Position { parent, depth, .. }) => Some((*parent, *depth)),
         _ => None,
     });
-    assert!(reports.last() == Some((Some(key(10).id()), 2)), "{outputs:?}");
+    assert!(reports.next_back() == Some((Some(key(10).id()), 2)), "{outputs:?}");
     assert_eq!(viewer.room.snapshot().path, path(&[3, 10, 5]));
 }
 
