@@ -1,6 +1,6 @@
 //! Size of an H.264 picture, as its sequence parameter set states it (H.264, 7.3.2.1.1).
 //!
-//! Bytes of other peers are read: every value is checked, and none is believed beyond [`MACROBLOCKS_MAX`].
+//! Bytes of other peers are read: every value is checked, and none is believed beyond `MACROBLOCKS_MAX`.
 
 use plenary_proto::identity::h264::nals;
 

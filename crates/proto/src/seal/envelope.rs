@@ -262,7 +262,7 @@ impl Opener {
         Opener { me, keys: vec![key], seen: BTreeMap::new(), order: VecDeque::new() }
     }
 
-    /// Opens envelopes sealed with this key too. Of more than [`KEYS_MAX`] keys the oldest is forgotten.
+    /// Opens envelopes sealed with this key too. Of more than four keys the oldest is forgotten.
     pub fn add_key(&mut self, key: RoomKey) {
         if self.keys.len() == KEYS_MAX {
             self.keys.remove(0);
