@@ -296,7 +296,7 @@ pub enum Output {
         peer: PeerId,
         /// Its offer.
         offer: Offer,
-        /// Only the other end wants the link, and it is neither on stage nor below this peer.
+        /// Only the other end wants the link, a peer off stage and outside the subtree.
         is_stranger: bool,
     },
     /// Completes a link with the other end's answer.

@@ -41,7 +41,7 @@ const STAGE_RETRY_US_MAX: u64 = 250 * MS;
 /// Minimum interval between two accepted offers of one peer and kind; a later offer waits. Each costs a socket, a
 /// handshake, and connectivity checks to addresses of the sender's choice. A guess.
 const OFFER_EACH_US: u64 = SECOND;
-/// Maximum number of links under way that only a stranger wants: a peer neither on stage nor below this one. A guess.
+/// Maximum number of links under way that only a stranger wants: a peer off stage and outside the subtree. A guess.
 const STRANGERS_MAX: usize = 8;
 /// Maximum number of offers that wait for their turn, and how long: 1 s less than their senders wait. A guess.
 const OFFERS_WAITING_MAX: usize = 64;
@@ -305,7 +305,7 @@ impl LinkTable {
         self.make(now, out, key);
     }
 
-    /// Handles the other end's offer. `is_known`: the other end is on stage, or below this peer.
+    /// Handles the other end's offer. `is_known`: the other end is a stage peer or a descendant.
     pub(crate) fn offered(
         &mut self,
         now: Time,

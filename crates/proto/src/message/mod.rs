@@ -345,7 +345,7 @@ pub enum Budgeted {
     Carried,
     /// Application data, which has bounds of its own.
     Data,
-    /// Any other message, and bytes that are none.
+    /// Other messages, and bytes that can't be decoded.
     Control,
 }
 

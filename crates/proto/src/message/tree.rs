@@ -81,7 +81,7 @@ impl Attach {
 /// peers that the peer behind the NAT has contacted itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Reach {
-    /// At the receiver, or at a peer of its subtree.
+    /// At the receiver or in its subtree.
     #[default]
     Anywhere,
     /// Only below the receiver: the requester failed to link with the receiver itself, but may succeed with

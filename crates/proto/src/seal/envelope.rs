@@ -177,7 +177,7 @@ impl Sealer {
         self.seal_with(&key, recipient, message, now_unix_s, nonce)
     }
 
-    /// Like [`seal`](Self::seal), with the key of another generation: for a recipient that has no newer one.
+    /// Like [`seal`](Self::seal), with the key of another generation: for a recipient with an older key.
     ///
     /// # Errors
     /// [`SealError::Malformed`] when the envelope would be longer than [`ENVELOPE_LEN_MAX`].
