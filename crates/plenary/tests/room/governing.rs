@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use plenary::{
-    Consent, End, Error, HostOptions, Invite, MediaKind, Muted, Options, Refusal, Room, RoomEvent,
+    Consent, End, Error, HostOptions, Invite, MediaKind, Muted, Options, Refusal, Room, RoomEvent, Shape,
 };
 
 use crate::support::*;
@@ -131,4 +131,53 @@ async fn the_host_hands_the_room_over_and_its_heir_governs() {
     let newer = within("an invite", ben.as_host().unwrap().renew_invite()).await.unwrap();
     let yan = within("joining", Room::join(&newer, viewer("Yan"))).await.unwrap();
     tokio::join!(zoe.close(), yan.close(), ben.close(), ada.close());
+}
+
+/// Depth of the removed viewers, and number of removals.
+const REMOVED_DEPTH: usize = 3;
+const REMOVALS: usize = 20;
+
+/// Losses of each link, both ways.
+const LOSSY: Shape = Shape { loss_ppm: 50_000, delay_us: 10_000, rate_bps: 0 };
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "a minute of real time, with losses: ./run nightly rooms"]
+async fn of_20_viewers_three_hops_deep_behind_lossy_links_19_are_out_within_a_second() {
+    let lossy = |options: Options| {
+        options.testing.shaper.set(LOSSY);
+        options
+    };
+    let ada = Room::host(lossy(quick(Options::speaker("Ada"))), small().k1(1).k(1)).await.unwrap();
+    ada.publish(source(0)).await.unwrap().detach();
+    let mut chain = Vec::new();
+    for name in ["Zoë", "Yan"] {
+        let viewer = join(&ada, lossy(viewer(name))).await;
+        until(&viewer, "a place", |room| room.depth == Some(chain.len() + 1)).await;
+        chain.push(viewer);
+    }
+    let mut out_ms = Vec::new();
+    for number in 0..REMOVALS {
+        let last = join(&ada, lossy(viewer(&format!("viewer {number}")))).await;
+        let mut frames = last.frames();
+        until(&last, "a place", |room| room.depth == Some(REMOVED_DEPTH)).await;
+        frame(&mut frames, "a frame", |_| true).await;
+        let told = Instant::now();
+        let (removed, end) = tokio::join!(ada.as_host().unwrap().remove(last.me()), async {
+            let mut newest = Instant::now();
+            while frames.next().await.is_some() {
+                newest = Instant::now();
+            }
+            newest
+        });
+        removed.unwrap();
+        out_ms.push(end.saturating_duration_since(told).as_millis());
+        last.close().await;
+    }
+    out_ms.sort_unstable();
+    println!("last frame after the host's call, ms: {out_ms:?}");
+    assert!(out_ms[REMOVALS - 2] <= 1000, "{out_ms:?}");
+    for room in chain {
+        room.close().await;
+    }
+    ada.close().await;
 }
