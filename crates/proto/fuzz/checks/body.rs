@@ -93,6 +93,7 @@ fn roster(speaks: bool, mixes: bool) -> Roster {
         index: at as u8,
         votes: true,
         muted: Muted::default(),
+        shares: false,
     };
     let mut entries = vec![
         entry(HOST, true, false),
@@ -213,6 +214,7 @@ impl Trial {
             relays: true,
             children_max: 8,
             uplink_bps_max: None,
+            key: None,
             unix_s_at_zero: NOW,
         };
         let brain = RoomState::new(key(ME).clone(), config, 7, Time(0));
@@ -403,7 +405,8 @@ impl Trial {
                         replied_us: choices.number(now_us),
                     },
                 };
-                if self.body.heartbeat_arrived(now_us, link, &mut self.outs).is_some() {
+                let bytes = heartbeat.to_bytes();
+                if self.body.heartbeat_arrived(now_us, link, &bytes, &mut self.outs).is_some() {
                     self.body.heartbeat(now_us, link, heartbeat, &mut self.outs);
                 }
             }
@@ -421,7 +424,7 @@ impl Trial {
                 let (link, bytes) = (self.link(choices), choices.some());
                 match choices.byte() % 3 {
                     0 => _ = self.body.control_piece(now_us, link, &bytes, &mut self.outs),
-                    1 => _ = self.body.heartbeat_arrived(now_us, link, &mut self.outs),
+                    1 => _ = self.body.heartbeat_arrived(now_us, link, &bytes, &mut self.outs),
                     _ => self.body.bulk_arrived(now_us, link, &mut self.outs),
                 }
             }
