@@ -1,7 +1,8 @@
 //! Who may come in, and who is put out: the host's answers, tickets, removal, and keys of later invites.
 
 use crate::samples::brain::{
-    Brain, MS, SECOND, candidate, events, path, roster_of, said, says, speaker, untimed, viewing,
+    Brain, MS, SECOND, admitting, candidate, events, hosting, joining, path, roster_of, said, says, speaker,
+    untimed, viewing,
 };
 use crate::samples::viewer::Viewer;
 use crate::samples::{NOW, key, room, ticket};
@@ -12,20 +13,7 @@ use plenary_proto::{Command, Event, HostConfig, Input, Output, RoomConfig};
 
 /// A host, key 2, that neither mixes nor views.
 fn host_with(change: impl FnOnce(&mut HostConfig)) -> Brain {
-    let mut host = HostConfig {
-        root: key(1),
-        stage_open: true,
-        program: ProgramFormat { width: 1280, height: 720, fps: 30, bitrate_bps: 1_500_000 },
-        k: 4,
-        k1: 6,
-        mixers: 0,
-        invite_expires_us: None,
-        layout: List::new(),
-        title: Text::default(),
-        lobby: false,
-        members: Vec::new(),
-        removed: Vec::new(),
-    };
+    let mut host = hosting();
     change(&mut host);
     Brain::new(2, RoomConfig { host: Some(host), speaks: true, views: false, ..viewing() })
 }
@@ -35,8 +23,7 @@ fn host() -> Brain {
 }
 
 fn join(ticket: Option<Signed<Ticket>>) -> Message {
-    let (name, muted) = (Text::truncated("Zoë"), Muted::default());
-    Message::Join(Join { name, speaks: false, views: true, mixes: false, muted, shares: false, ticket })
+    Message::Join(Join { name: Text::truncated("Zoë"), ticket, ..joining() })
 }
 
 /// The host's answer to a joiner.
@@ -313,16 +300,7 @@ fn a_member_asks_for_a_new_ticket_within_five_minutes_and_shows_it() {
         let Message::Roster(roster) = roster_of(6, &[speaker(2), candidate(3)], |_| {}) else {
             unreachable!()
         };
-        let (under, decided, failovers, key) = (None, None, List::new(), None);
-        Message::Admit(Box::new(Admit {
-            roster,
-            under,
-            decided,
-            confirmed: None,
-            failovers,
-            ticket: Some(signed),
-            key,
-        }))
+        Message::Admit(Box::new(Admit { ticket: Some(signed), ..admitting(roster) }))
     };
     let outputs = relay.hears(2, admit(ticket(5, 2)));
     assert!(says(&outputs, 3, |message| *message == Message::Ticket(ticket(5, 2))), "{outputs:?}");
@@ -395,20 +373,8 @@ fn the_host_lists_its_audience_and_where_each_peer_is() {
 fn a_viewer_reports_its_position_after_its_parent_changed() {
     let mut viewer = Viewer::new();
     let Message::Roster(roster) = roster_of(7, &[speaker(2), candidate(3)], |_| {}) else { unreachable!() };
-    let (under, decided, failovers) = (None, None, List::new());
-    let ticket = Some(ticket(5, 2));
-    viewer.hears(
-        2,
-        Message::Admit(Box::new(Admit {
-            roster,
-            under,
-            decided,
-            confirmed: None,
-            failovers,
-            ticket,
-            key: None,
-        })),
-    );
+    let admit = Admit { ticket: Some(ticket(5, 2)), ..admitting(roster) };
+    viewer.hears(2, Message::Admit(Box::new(admit)));
     viewer.is_fed_by(10, &[3, 10]);
     let outputs = untimed(viewer.runs_for(13 * SECOND));
     let mut reports = outputs.iter().filter_map(|output| match output {

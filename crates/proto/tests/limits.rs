@@ -1,11 +1,12 @@
 //! What one peer may ask of another: who may say what, how often, and what a violation costs for how long.
 
-use plenary_proto::bounded::Text;
 use plenary_proto::message::*;
 use plenary_proto::seal::Signed;
-use plenary_proto::{Event, Input, Output, Via};
+use plenary_proto::{Event, HostConfig, Input, Output, RoomConfig, Via};
 
-use crate::samples::brain::{Brain, SECOND, candidate, consenting, events, says, speaker, viewing};
+use crate::samples::brain::{
+    Brain, SECOND, admitting, candidate, consenting, events, hosting, joining, says, speaker, viewing,
+};
 use crate::samples::viewer::Viewer;
 use crate::samples::{NEVER, NOW, claim, key, list, opening, outcome, refusal, report, room, roster};
 
@@ -20,15 +21,7 @@ fn ballot(opener: u8) -> Message {
 }
 
 fn admit() -> Message {
-    Message::Admit(Box::new(Admit {
-        roster: roster(),
-        under: None,
-        decided: None,
-        confirmed: None,
-        failovers: list(vec![]),
-        ticket: None,
-        key: None,
-    }))
+    Message::Admit(Box::new(admitting(roster())))
 }
 
 fn lacking() -> Message {
@@ -124,34 +117,13 @@ fn the_first_flood_ends_the_links_and_the_second_within_a_minute_drops_the_peer(
 }
 
 fn join(speaks: bool) -> Message {
-    Message::Join(Join {
-        name: Text::truncated("x"),
-        speaks,
-        views: true,
-        mixes: false,
-        muted: Muted::default(),
-        shares: false,
-        ticket: None,
-    })
+    Message::Join(Join { speaks, ..joining() })
 }
 
-/// Returns a host with an open stage.
+/// Returns a host that decides who speaks.
 fn host() -> Brain {
-    let config = plenary_proto::HostConfig {
-        root: key(1),
-        stage_open: false,
-        program: roster().body.program,
-        k: 4,
-        k1: 10,
-        mixers: 1,
-        invite_expires_us: None,
-        layout: Default::default(),
-        title: Text::default(),
-        lobby: false,
-        members: Vec::new(),
-        removed: Vec::new(),
-    };
-    Brain::new(2, plenary_proto::RoomConfig { host: Some(config), speaks: true, ..viewing() })
+    let config = HostConfig { stage_open: false, k1: 10, mixers: 1, ..hosting() };
+    Brain::new(2, RoomConfig { host: Some(config), speaks: true, ..viewing() })
 }
 
 #[test]

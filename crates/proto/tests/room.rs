@@ -3,13 +3,13 @@
 
 use std::sync::LazyLock;
 
+use crate::samples::brain::{admitting, hosting, joining};
 use crate::samples::{self, *};
 use plenary_proto::bounded::{List, Text};
 use plenary_proto::message::*;
 use plenary_proto::seal::{Signed, Verified};
 use plenary_proto::{
-    Address, Command, Event, HostConfig, Input, Output, PeerId, Rank, RoomConfig, RoomState, Time, Verdict,
-    Via,
+    Address, Command, Event, Input, Output, PeerId, Rank, RoomConfig, RoomState, Time, Verdict, Via,
 };
 use proptest::prelude::*;
 
@@ -54,20 +54,7 @@ fn config(me: u8, hosts: bool) -> RoomConfig {
     RoomConfig {
         room: room(),
         root: key(1).id(),
-        host: hosts.then(|| HostConfig {
-            root: key(1),
-            stage_open: true,
-            program: ProgramFormat { width: 1280, height: 720, fps: 30, bitrate_bps: 1_500_000 },
-            k: 4,
-            k1: 6,
-            mixers: 0,
-            invite_expires_us: None,
-            layout: List::new(),
-            title: Text::default(),
-            lobby: false,
-            members: Vec::new(),
-            removed: Vec::new(),
-        }),
+        host: hosts.then(hosting),
         name: Text::truncated("me"),
         speaks: me == 2,
         views: me != 3,
@@ -205,15 +192,7 @@ fn a_peer_that_keeps_breaking_the_rules_is_dropped_and_not_heard_again() {
         room.handle(Time(1), Input::Misbehaved(stranger));
         assert_eq!(dropped(&drain(&mut room)), count == 8);
     }
-    let join = Message::Join(Join {
-        name: Text::truncated("x"),
-        speaks: false,
-        views: true,
-        mixes: false,
-        muted: Muted::default(),
-        ticket: None,
-        shares: false,
-    });
+    let join = Message::Join(joining());
     assert_eq!(message(&mut room, stranger, join.clone()), []);
     assert_ne!(message(&mut room, key(8).id(), join), []);
 }
@@ -377,17 +356,7 @@ fn a_member_lets_viewers_in_in_the_hosts_stead_but_none_twice_in_a_second_and_no
     let mut room = RoomState::new(key(3), config(3, false), 7, Time(0));
     room.handle(Time(0), Input::SignalUp(true));
     drain(&mut room);
-    let join = |speaks| {
-        Message::Join(Join {
-            name: Text::truncated("x"),
-            speaks,
-            views: true,
-            mixes: false,
-            muted: Muted::default(),
-            ticket: None,
-            shares: false,
-        })
-    };
+    let join = |speaks| Message::Join(Join { speaks, ..joining() });
     let answered = |room: &mut RoomState, seed: u8, speaks| {
         let outputs = message(room, key(seed).id(), join(speaks));
         match said_to(&outputs, key(seed).id())[..] {
@@ -536,15 +505,7 @@ fn a_newcomer_that_delivers_a_source_takes_no_later_start_from_a_peer_linked_nex
 
 fn admission(roster: Message) -> Message {
     let Message::Roster(roster) = roster else { panic!("that is no roster") };
-    Message::Admit(Box::new(Admit {
-        roster,
-        under: None,
-        decided: None,
-        confirmed: None,
-        failovers: List::new(),
-        ticket: None,
-        key: None,
-    }))
+    Message::Admit(Box::new(admitting(roster)))
 }
 
 #[test]
@@ -553,15 +514,7 @@ fn a_host_that_restarts_goes_on_from_the_roster_that_a_member_has() {
     host.handle(Time(0), Input::SignalUp(true));
     drain(&mut host);
     assert_eq!(host.snapshot().epoch, 1);
-    let newcomer = Message::Join(Join {
-        name: Text::truncated("new"),
-        speaks: true,
-        views: true,
-        mixes: false,
-        muted: Muted::default(),
-        shares: false,
-        ticket: None,
-    });
+    let newcomer = Message::Join(Join { name: Text::truncated("new"), speaks: true, ..joining() });
     message(&mut host, key(8).id(), newcomer);
     assert_eq!(host.snapshot().epoch, 2);
     let removed = key(9).id();

@@ -2,13 +2,13 @@
 //! its room.
 
 use crate::samples::brain::{
-    Brain, SECOND, candidate, consenting, decided_by, outcome_of, roster_of, said, says, speaker, viewing,
+    Brain, SECOND, candidate, consenting, decided_by, hosting, joining, outcome_of, roster_of, said, says,
+    speaker, viewing,
 };
 use crate::samples::{NEVER, key, list, named, room};
-use plenary_proto::bounded::{List, Text};
 use plenary_proto::message::*;
 use plenary_proto::seal::{Countersigned, Signed};
-use plenary_proto::{Command, HostConfig, Input, Output, RoomConfig};
+use plenary_proto::{Command, Input, Output, RoomConfig};
 
 /// Returns the entry of a candidate without a vote.
 fn stranger(seed: u8) -> Entry {
@@ -212,34 +212,11 @@ fn an_outcome_that_the_host_does_not_follow_is_dropped_once_its_roster_is_old() 
 }
 
 fn host() -> Brain {
-    let config = HostConfig {
-        root: key(1),
-        stage_open: true,
-        program: ProgramFormat { width: 1280, height: 720, fps: 30, bitrate_bps: 1_500_000 },
-        k: 4,
-        k1: 6,
-        mixers: 0,
-        invite_expires_us: None,
-        layout: List::new(),
-        title: Text::default(),
-        lobby: false,
-        members: Vec::new(),
-        removed: Vec::new(),
-    };
-    Brain::new(2, RoomConfig { host: Some(config), speaks: true, ..viewing() })
+    Brain::new(2, RoomConfig { host: Some(hosting()), speaks: true, ..viewing() })
 }
 
 fn join(speaks: bool) -> Message {
-    let name = Text::truncated("x");
-    Message::Join(Join {
-        name,
-        speaks,
-        views: false,
-        mixes: true,
-        muted: Muted::default(),
-        shares: false,
-        ticket: None,
-    })
+    Message::Join(Join { speaks, views: false, mixes: true, ..joining() })
 }
 
 fn voters(brain: &Brain) -> Vec<u8> {

@@ -7,7 +7,8 @@ use plenary_proto::bounded::{List, Text};
 use plenary_proto::message::*;
 use plenary_proto::seal::Signed;
 use plenary_proto::{
-    Address, Event, Input, Output, PeerId, Rank, RoomConfig, RoomState, StreamKind, StreamSpec, Time, Via,
+    Address, Event, HostConfig, Input, Output, PeerId, Rank, RoomConfig, RoomState, StreamKind, StreamSpec,
+    Time, Via,
 };
 
 use super::{NEVER, NOW, description, key, outcome, room, roster};
@@ -41,6 +42,50 @@ pub(crate) fn viewing() -> RoomConfig {
         uplink_bps_max: None,
         key: None,
         unix_s_at_zero: NOW,
+    }
+}
+
+/// Returns the configuration of a host with an open stage and no lobby, without limits.
+pub(crate) fn hosting() -> HostConfig {
+    HostConfig {
+        root: key(1),
+        stage_open: true,
+        program: ProgramFormat { width: 1280, height: 720, fps: 30, bitrate_bps: 1_500_000 },
+        k: 4,
+        k1: 6,
+        mixers: 0,
+        invite_expires_us: None,
+        layout: List::new(),
+        title: Text::default(),
+        lobby: false,
+        members: Vec::new(),
+        removed: Vec::new(),
+    }
+}
+
+/// Returns the request of a joiner that only views and has no ticket.
+pub(crate) fn joining() -> Join {
+    Join {
+        name: Text::truncated("x"),
+        speaks: false,
+        views: true,
+        mixes: false,
+        muted: Muted::default(),
+        shares: false,
+        ticket: None,
+    }
+}
+
+/// Returns the admission to a room in which nothing is decided yet, without a ticket.
+pub(crate) fn admitting(roster: SignedRoster) -> Admit {
+    Admit {
+        roster,
+        under: None,
+        decided: None,
+        confirmed: None,
+        failovers: List::new(),
+        ticket: None,
+        key: None,
     }
 }
 
