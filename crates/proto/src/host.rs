@@ -18,12 +18,12 @@ use crate::lobby::{self, Lobby};
 use crate::message::{
     Access, Confirmed, Entry, HEIRS_MAX, Join, MIXERS_MAX, Message, NAME_LEN_MAX, ProgramFormat,
     ProgramLayout, ProvenRoster, REIGN_NUMBER_MAX, REMOVED_MAX, ROSTER_MAX, Refusal, Reign, Reigns, Roster,
-    SignedRefusal, SignedRoster, Successor, TITLE_LEN_MAX, Ticket, first_epoch, reign_of,
+    SignedRefusal, SignedRoster, Successor, TITLE_LEN_MAX, first_epoch, reign_of,
 };
 use crate::mutation::Mutation;
 use crate::outbox::Note;
 use crate::seal::{Keypair, Signed, key_hash};
-use crate::tickets::until;
+use crate::tickets::has_ticket;
 use crate::time::{MS, SECOND, Time};
 use crate::view::View;
 
@@ -360,11 +360,10 @@ impl Host {
 
     /// Returns whether a joiner is in the room already: on stage, in the directory, or with a valid ticket.
     fn is_member(&self, view: &View<'_>, from: &PeerId, join: &Join) -> bool {
-        let has_ticket = |ticket: &Signed<Ticket>| ticket.body.peer == *from && until(view, ticket).is_some();
         *from == view.me
             || self.entries.iter().any(|entry| entry.peer == *from)
             || self.directory.get(from).is_some()
-            || join.ticket.as_ref().is_some_and(has_ticket)
+            || has_ticket(view, from, join)
     }
 
     /// Returns whether a joiner may come in; false while it waits in the lobby.

@@ -15,7 +15,7 @@ use crate::message::{Consent, Join, Message, Muted, Path, Refusal, Reign};
 use crate::rng::Backoff;
 use crate::seal::Signed;
 use crate::stage::Mode;
-use crate::tickets::until;
+use crate::tickets::has_ticket;
 use crate::time::{MS, SECOND, Time};
 use crate::view::View;
 
@@ -227,11 +227,7 @@ impl Membership {
         if access.ended || view.stage.has_removed(&from) {
             return None;
         }
-        let is_member = view.stage.contains(&from)
-            || join
-                .ticket
-                .as_ref()
-                .is_some_and(|ticket| ticket.body.peer == from && until(view, ticket).is_some());
+        let is_member = view.stage.contains(&from) || has_ticket(view, &from, join);
         let is_in = is_member || (only_watches && !expired && !access.locked && !access.lobby);
         if !is_in && view.stage.reign() == 0 {
             return None;
@@ -297,12 +293,10 @@ impl Membership {
             }
             return;
         }
-        if self.host.is_some() {
-            // nothing is wanted of another host
-        } else if self.wants_more(view) {
+        if self.host.is_none() && self.wants_more(view) {
             // the host removed this peer while it was away, or this peer's wishes have changed since
             self.join_at(view.now);
-        } else if self.vouched && another_reigns {
+        } else if self.host.is_none() && self.vouched && another_reigns {
             self.join_at(view.now + view.rng.below(ASK_ANEW_US)); // the new host doesn't know this peer
         }
         let speaks = view.speaks();

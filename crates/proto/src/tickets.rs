@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use crate::bounded::Bound;
 use crate::id::PeerId;
 use crate::links::LINKS_MAX;
-use crate::message::Ticket;
+use crate::message::{Join, Ticket};
 use crate::seal::Signed;
 use crate::time::{MS, SECOND, Time};
 use crate::view::{STATEMENT_LIFE_S, View};
@@ -155,8 +155,14 @@ impl Tickets {
     }
 }
 
+/// Returns whether a joiner shows a valid ticket of its own.
+pub(crate) fn has_ticket(view: &View<'_>, joiner: &PeerId, join: &Join) -> bool {
+    let own = join.ticket.as_ref().filter(|ticket| ticket.body.peer == *joiner);
+    own.is_some_and(|ticket| until(view, ticket).is_some())
+}
+
 /// Returns the end of a ticket by this peer's time; `None` if it has ended, or its signer may admit nobody.
-pub(crate) fn until(view: &View<'_>, ticket: &Signed<Ticket>) -> Option<Time> {
+fn until(view: &View<'_>, ticket: &Signed<Ticket>) -> Option<Time> {
     let admits = view.stage.was_on_stage(&ticket.sender) && !view.stage.has_removed(&ticket.sender);
     // a signer with a clock that is ahead can't make its tickets last longer
     let left_s = ticket.expires_unix_s.checked_sub(view.unix_s())?.min(STATEMENT_LIFE_S);

@@ -100,10 +100,7 @@ pub(crate) fn parse(line: &str) -> Option<Result<Order, String>> {
 
 /// Returns the first 8 hex digits of an id.
 pub(crate) fn short(peer: &PeerId) -> String {
-    peer.0[..4].iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    format!("{peer:?}")
 }
 
 /// Finds the peer that is meant by a name, or by the first hex digits of an id.

@@ -1,4 +1,6 @@
-//! Permissions of peers to send messages of each kind, checked before the signatures in a message are verified, since a ballot's cost 20 ms.
+//! Permissions of peers to send messages of each kind.
+//!
+//! They are checked before the signatures in a message are verified, since a ballot's cost 20 ms.
 //!
 //! The machines check for themselves what they act on. This table leaves out the messages that none of them would act
 //! on, by their sender alone.
@@ -18,14 +20,14 @@ impl RoomState {
         let stage = &self.shared.stage;
         let (is_on_stage, is_linked) = (stage.contains(from), *via == Via::Link);
         match message {
-            Message::Admit(_) | Message::Refuse(_) => self.membership.has_asked(self.shared.now),
+            Message::Admit(_) | Message::Refuse(_) | Message::InLobby => self.membership.has_asked(self.shared.now),
             Message::Roster(roster) => {
                 let is_signer = roster.signed.sender == *from || roster.body.host == *from;
                 is_linked || is_on_stage || is_signer || self.membership.has_asked(self.shared.now)
             }
             // a joiner that follows a denied failover shows it to the peer on stage that admits it
             Message::Failover(_) => is_linked || is_on_stage || stage.contains(&self.shared.me),
-            Message::Alive(_) | Message::Decided(_) => is_linked || is_on_stage,
+            Message::Alive(_) | Message::Decided(_) | Message::Confirmed(_) => is_linked || is_on_stage,
             Message::Data(data) => (is_linked || is_on_stage) && stage.contains(&data.sender),
             Message::DataStands(_) => is_on_stage || (is_linked && self.tree.is_above(from)),
             Message::Ballot(ballot) => {
@@ -58,8 +60,6 @@ impl RoomState {
             | Message::Ticket(_)
             | Message::Key(_)
             | Message::FrameHashes(_) => is_linked,
-            Message::Confirmed(_) => is_linked || is_on_stage,
-            Message::InLobby => self.membership.has_asked(self.shared.now),
             // the first message on a link, which its ends check
             Message::LinkProof(_) => false,
             Message::Join(_)
