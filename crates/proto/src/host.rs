@@ -2,8 +2,8 @@
 //!
 //! The host admits peers, grants and takes the floor, and signs each change of the roster under the next
 //! epoch. It marks a peer that is silent for [`AWAY_US`] as `away` (it neither measures nor mixes), and
-//! removes peers that stay away. Changes within [`FLUSH_US`] share one epoch. Of the audience the host stores
-//! whether there is one, and each mixer's number of viewers.
+//! removes peers that stay away. Changes within [`FLUSH_US`] share one epoch. The audience isn't in the roster:
+//! the host keeps a bounded directory of it, and the number of viewers that each mixer counts.
 
 use std::collections::{BTreeMap, BTreeSet};
 

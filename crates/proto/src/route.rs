@@ -96,7 +96,7 @@ impl Router {
                         Some((_, mine)) => mine.iter().rev().copied().collect(),
                         None => self.way_to(above.first()),
                     };
-                    // both ways may share peers above: the lowest of them is where the route turns
+                    // both paths may share ancestors: the route turns at the lowest common one
                     let turn = up.iter().position(|id| above.contains(id));
                     let from = turn.and_then(|turn| above.iter().position(|id| *id == up[turn]));
                     let up = up.into_iter().take(turn.unwrap_or(usize::MAX));

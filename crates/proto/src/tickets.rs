@@ -35,28 +35,21 @@ struct Standing {
     closes_at: Option<Time>,
 }
 
-/// Tickets of this peer and of others.
+/// Tickets of others, and when this peer renews its own.
 #[derive(Debug, Default)]
 pub(crate) struct Tickets {
-    own: Option<Signed<Ticket>>,
     renew_at: Option<Time>,
     others: BTreeMap<PeerId, Standing>,
 }
 
 impl Tickets {
-    /// Takes a ticket for this peer. Returns the linked peers to show it to, if it is a valid one.
-    pub(crate) fn take(&mut self, view: &mut View<'_>, ticket: &Signed<Ticket>) -> Vec<PeerId> {
-        if ticket.body.peer != view.me || until(view, ticket).is_none() {
-            return Vec::new();
+    /// Returns whether this is a valid ticket for this peer; if so, schedules its renewal.
+    pub(crate) fn take(&mut self, view: &mut View<'_>, ticket: &Signed<Ticket>) -> bool {
+        let is_valid = ticket.body.peer == view.me && until(view, ticket).is_some();
+        if is_valid {
+            self.renew_at = Some(view.now + (RENEW_US - view.rng.below(RENEW_SPREAD_US)));
         }
-        self.own = Some(ticket.clone());
-        self.renew_at = Some(view.now + (RENEW_US - view.rng.below(RENEW_SPREAD_US)));
-        view.links.up().collect()
-    }
-
-    /// Returns this peer's ticket.
-    pub(crate) fn own(&self) -> Option<&Signed<Ticket>> {
-        self.own.as_ref()
+        is_valid
     }
 
     /// Handles another peer's ticket. Returns whether that peer was a stranger and is a member now.

@@ -1,5 +1,5 @@
-//! Attackers that send media which nobody asked for: to every peer that they are linked with, or among the
-//! packets that they forward.
+//! Attackers that send unrequested media: directly to all linked peers, or mixed into the packets that a relay
+//! forwards.
 
 use bytes::Bytes;
 use plenary_media::Encoded;

@@ -37,7 +37,7 @@ const ME: usize = 4;
 const VIEWER: usize = 5;
 /// The other ends of the hostile links.
 const HOSTILE: [usize; 3] = [MIXER, SPEAKER, VIEWER];
-/// Maximum outputs for the links that one input may cause: the past of a stream, to each of a few children.
+/// Maximum outputs to links that one input may cause: a stream's stored packets, sent to a few new children.
 const SENDS_MAX: usize = 20_000;
 /// Maximum inputs that follow from one step, such as those of a link that comes up.
 const FOLLOWS_MAX: usize = 2_000;

@@ -15,8 +15,7 @@ use std::collections::VecDeque;
 
 use plenary_proto::bounded::{List, Text};
 use plenary_proto::message::{
-    Access, Answer, CodecSource, Consent, Description, LinkKind, Message, Offer, ProgramFormat, Setup,
-    VideoRequest,
+    Answer, CodecSource, Consent, Description, LinkKind, Message, Offer, ProgramFormat, Setup, VideoRequest,
 };
 use plenary_proto::{
     Address, Command, Event, HostConfig, Input, MixRole, Output, PeerId, RoomConfig, RoomState, StreamKind,
@@ -430,7 +429,7 @@ pub(crate) fn play(ops: Vec<Op>) -> blake3::Hash {
 
 #[cfg(test)]
 mod tests {
-    use plenary_proto::message::{Admit, Roster};
+    use plenary_proto::message::{Access, Admit, Roster};
     use plenary_proto::seal::Signed;
 
     use super::*;

@@ -12,9 +12,11 @@ pub(super) const EARLY_KEYS_MAX: usize = 8;
 impl RoomState {
     /// Takes a ticket for this peer, and shows it to the linked peers.
     pub(super) fn take_ticket(&mut self, ticket: &Signed<Ticket>) {
-        let to = self.tickets.take(&mut self.shared.view(), ticket);
-        self.shared.ticket = self.tickets.own().cloned();
-        for peer in to {
+        if !self.tickets.take(&mut self.shared.view(), ticket) {
+            return;
+        }
+        self.shared.ticket = Some(ticket.clone());
+        for peer in self.shared.links.up() {
             self.shared.out.send(peer, Message::Ticket(ticket.clone()));
         }
     }
