@@ -97,6 +97,19 @@ impl LinkTable {
         up.map(|((peer, _), newest)| (*peer, newest.link))
     }
 
+    /// Returns whether there is a link of any kind with a peer, up or not.
+    pub(crate) fn is_known(&self, peer: &PeerId) -> bool {
+        let first = self.newest.range((*peer, LinkKind::Peer)..).next();
+        first.is_some_and(|((known, _), _)| known == peer)
+    }
+
+    /// Returns the number of peers with a link of any kind, up or not.
+    pub(crate) fn known(&self) -> usize {
+        let mut peers: Vec<_> = self.newest.keys().map(|(peer, _)| peer).collect();
+        peers.dedup(); // sorted by peer
+        peers.len()
+    }
+
     /// Returns the number of links that are up, trunks included.
     pub(crate) fn up_count(&self) -> usize {
         self.newest.values().filter(|newest| newest.up).count()
@@ -124,9 +137,14 @@ mod tests {
         assert_eq!(table.newest(&PEER, LinkKind::Peer), Some(second));
         assert_eq!(table.set_up(first), None, "an event of the older link");
         table.set_up(second);
+        let trunk = table.open(PEER, LinkKind::Trunk(3));
         assert_eq!(table.remove(first), None);
+        assert_eq!(table.known(), 1);
         assert_eq!(table.peers().collect::<Vec<_>>(), [(PEER, second)]);
         assert_eq!(table.remove(second), Some((PEER, LinkKind::Peer, true)));
+        assert!(table.is_known(&PEER), "by its trunk");
+        assert_eq!(table.remove(trunk), Some((PEER, LinkKind::Trunk(3), false)));
+        assert!(!table.is_known(&PEER) && table.known() == 0);
         assert_eq!(table.all().count() + table.peers().count(), 0);
     }
 

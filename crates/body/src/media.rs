@@ -230,22 +230,26 @@ impl Media {
     /// Handles the end of a link. Returns peer and kind, unless this peer closed the link or a newer one replaced it.
     pub(crate) fn link_down(&mut self, link: LinkId, outs: &mut Outs) -> Option<(PeerId, LinkKind)> {
         let (peer, kind, up) = self.links.remove(link)?;
-        if up {
-            self.forget_link(peer, kind, outs);
-        }
+        self.forget_link(peer, kind, up, outs);
         Some((peer, kind))
     }
 
     /// Forgets a link that this peer closes, and returns it.
     pub(crate) fn link_closed(&mut self, peer: PeerId, kind: LinkKind, outs: &mut Outs) -> Option<LinkId> {
         let (link, up) = self.links.forget(&peer, kind)?;
-        if up {
-            self.forget_link(peer, kind, outs);
-        }
+        self.forget_link(peer, kind, up, outs);
         Some(link)
     }
 
-    fn forget_link(&mut self, peer: PeerId, kind: LinkKind, outs: &mut Outs) {
+    fn forget_link(&mut self, peer: PeerId, kind: LinkKind, was_up: bool, outs: &mut Outs) {
+        // things arrive also on links that are replaced before they are up
+        if !self.links.is_known(&peer) {
+            self.watches.forget(&peer);
+            self.arrivals.forget(&peer);
+        }
+        if !was_up {
+            return;
+        }
         self.inflow.link_changed(&peer);
         // streams of trunks are announced on the ordinary link
         let links = &self.links;
@@ -258,8 +262,6 @@ impl Media {
         if kind == LinkKind::Peer {
             self.early.retain(|early| early.peer != peer);
             self.unserve(&peer);
-            self.watches.forget(&peer);
-            self.arrivals.forget(&peer);
             if let Some(own) = &mut self.own {
                 own.link_changed(peer, None, outs);
             }
@@ -742,7 +744,7 @@ impl Media {
 
     /// Returns the fill levels of the tables of streams and packets.
     pub(crate) fn bounds(&self) -> [Bound; 6] {
-        let peers = self.links.peers().count() + 1;
+        let peers = self.links.known();
         let followed = self.followed.values().map(VecDeque::len).sum();
         let of = |of, len, max| Bound { of, len, max };
         [

@@ -197,3 +197,18 @@ fn of_a_peer_whose_links_are_gone_nothing_is_followed() {
     }
     assert_eq!((stand.media.followed_slots(), stand.media.early.len()), (0, 0));
 }
+
+#[test]
+fn a_peer_whose_links_are_replaced_before_they_are_up_is_forgotten_with_the_last_one() {
+    let mut stand = Stand::new(false);
+    stand.link(BEN, LinkKind::Peer);
+    stand.media.arrived(BEN, BEGIN_US);
+    let again = stand.media.links.open(BEN, LinkKind::Peer);
+    let trunk = stand.media.links.open(BEN, LinkKind::Trunk(1));
+    stand.media.link_down(again, &mut stand.outs);
+    assert!(stand.media.last_arrival(&BEN).is_some(), "the trunk is left");
+    stand.media.link_closed(BEN, LinkKind::Trunk(1), &mut stand.outs);
+    stand.media.link_down(trunk, &mut stand.outs);
+    assert_eq!(stand.media.last_arrival(&BEN), None);
+    assert!(stand.media.bounds().iter().all(|bound| bound.len <= bound.max));
+}
