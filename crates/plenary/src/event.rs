@@ -38,6 +38,15 @@ pub enum RoomEvent {
         /// Name of the newcomer.
         name: String,
     },
+    /// At the host: several members were sent nothing by a viewer that had promised to feed them. It may be hostile, or
+    /// have a bad line. Nothing follows by itself: [`Host::remove`](crate::Host::remove) removes it. At most once a
+    /// minute for each viewer.
+    NotForwarding {
+        /// The viewer.
+        peer: PeerId,
+        /// Name of the viewer.
+        name: String,
+    },
     /// The host has asked this peer to send no picture or no sound, and it doesn't any more.
     /// [`Room::mute`](crate::Room::mute) ends that.
     MutedByHost(Muted),

@@ -452,6 +452,14 @@ pub enum Event {
         /// Its name.
         name: String,
     },
+    /// At the host: several members were sent nothing by a viewer that had promised to feed them.
+    /// [`Command::Remove`] removes it.
+    NotForwarding {
+        /// The viewer.
+        peer: PeerId,
+        /// Its name.
+        name: String,
+    },
     /// The host asks this speaker to send no picture or no sound.
     MuteWanted(Muted),
     /// The host has removed this peer from the room.

@@ -11,12 +11,13 @@ use crate::bounded::Bound;
 use crate::host::Host;
 use crate::id::PeerId;
 use crate::io::Event;
-use crate::message::{Consent, Join, Message, Muted, Path, Refusal, Reign};
+use crate::message::{Consent, Join, Message, Muted, Refusal, Reign};
 use crate::rng::Backoff;
 use crate::seal::Signed;
 use crate::stage::Mode;
 use crate::tickets::has_ticket;
 use crate::time::{MS, SECOND, Time};
+use crate::tree::Tree;
 use crate::view::View;
 
 const ASK_AGAIN: Backoff = Backoff::new(500 * MS, 5 * SECOND);
@@ -329,10 +330,13 @@ impl Membership {
         self.position_at.get_or_insert(now + POSITION_US);
     }
 
-    pub(crate) fn on_time(&mut self, view: &mut View<'_>, parent: Option<PeerId>, path: &Path) {
+    pub(crate) fn on_time(&mut self, view: &mut View<'_>, tree: &Tree) {
         if self.position_at.take_if(|at| *at <= view.now).is_some() && !view.on_stage() && self.admitted {
-            let depth = path.len().saturating_sub(1) as u8;
-            view.out.send_host(Message::Position { name: view.config.name.clone(), parent, depth });
+            let depth = tree.path().len().saturating_sub(1) as u8;
+            let (name, parent, fed_nothing) =
+                (view.config.name.clone(), tree.above().0, tree.fed_nothing_by(view.now));
+            let ticket = view.ticket.cloned();
+            view.out.send_host(Message::Position { name, parent, depth, fed_nothing, ticket });
         }
         if self.join_at.is_some_and(|at| at <= view.now) {
             let join = Message::Join(self.join_of(view));

@@ -79,6 +79,7 @@ fn of_brain(event: Event) -> Option<RoomEvent> {
         Event::Admitted => RoomEvent::Admitted,
         Event::InLobby => RoomEvent::InLobby,
         Event::Knock { peer, name } => RoomEvent::Knock { peer, name },
+        Event::NotForwarding { peer, name } => RoomEvent::NotForwarding { peer, name },
         Event::MuteWanted(muted) => RoomEvent::MutedByHost(muted),
         Event::Removed => RoomEvent::Removed,
         Event::Ended => RoomEvent::Ended,

@@ -478,7 +478,7 @@ impl RoomState {
 
     fn on_time(&mut self) {
         self.shared.links.on_time(self.shared.now, &mut self.shared.out, &mut self.shared.rng);
-        self.membership.on_time(&mut self.shared.view(), self.tree.above().0, self.tree.path());
+        self.membership.on_time(&mut self.shared.view(), &self.tree);
         self.tickets_on_time();
         self.heirs.on_time(&mut self.shared.view());
         self.anti_entropy.on_time(&mut self.shared.view());
