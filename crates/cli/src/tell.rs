@@ -75,6 +75,9 @@ impl Teller {
             RoomEvent::Solo { speaker, comes: false } => {
                 format!("the own stream of {speaker:?} is unavailable for now")
             }
+            RoomEvent::SoloRefused { speaker } => {
+                format!("{speaker:?} doesn't allow that it is shown alone: the program instead")
+            }
             RoomEvent::NoMixer => {
                 format!(
                     "{NOBODY_CONSENTS} to mix, so there is no program; --mix always makes one mix, on battery too"
@@ -95,6 +98,10 @@ impl Teller {
             RoomEvent::InLobby => "waiting in the lobby until the host lets you in".to_owned(),
             RoomEvent::Knock { peer, name } => {
                 format!("{name} ({}) waits in the lobby: /admit or /deny", short(peer))
+            }
+            RoomEvent::NotForwarding { peer, name } => {
+                let id = short(peer);
+                format!("{name} ({id}) promises to feed others and sends them nothing: /remove {id} removes it")
             }
             RoomEvent::MutedByHost(muted) if muted.sound => "the host has muted you".to_owned(),
             RoomEvent::MutedByHost(_) => "the host has switched your picture off".to_owned(),
@@ -123,6 +130,13 @@ mod tests {
         assert!(teller.line(&RoomEvent::Parent(None)).is_some());
         teller.leaves();
         assert_eq!(teller.line(&RoomEvent::Parent(None)), None);
+    }
+
+    #[test]
+    fn a_peer_that_forwards_nothing_is_named_with_the_command_that_removes_it() {
+        let event = RoomEvent::NotForwarding { peer: plenary::PeerId([7; 32]), name: "Mallory".to_owned() };
+        let line = Teller::new().line(&event).unwrap();
+        assert!(line.starts_with("Mallory (") && line.contains("/remove 07070707"), "{line}");
     }
 
     #[test]

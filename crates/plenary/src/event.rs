@@ -38,6 +38,15 @@ pub enum RoomEvent {
         /// Name of the newcomer.
         name: String,
     },
+    /// At the host: several members were sent nothing by a viewer that had promised to feed them. It may be hostile, or
+    /// have a bad line. Nothing follows by itself: [`Host::remove`](crate::Host::remove) removes it. At most once a
+    /// minute for each viewer.
+    NotForwarding {
+        /// The viewer.
+        peer: PeerId,
+        /// Name of the viewer.
+        name: String,
+    },
     /// The host has asked this peer to send no picture or no sound, and it doesn't any more.
     /// [`Room::mute`](crate::Room::mute) ends that.
     MutedByHost(Muted),
@@ -197,6 +206,12 @@ pub enum RoomEvent {
         speaker: PeerId,
         /// Whether its stream arrives.
         comes: bool,
+    },
+    /// The speaker requested by [`Room::set_solo`](crate::Room::set_solo) doesn't allow that it is shown alone
+    /// ([`Member::no_solo`]). The program is handed over instead. The request stays, in case the speaker allows it later.
+    SoloRefused {
+        /// The requested speaker.
+        speaker: PeerId,
     },
     /// Another parent feeds this peer; `None` if it has no parent.
     Parent(Option<PeerId>),

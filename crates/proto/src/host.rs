@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::bounded::{Bound, List, Text};
 use crate::bucket::{Bucket, Buckets, Rate};
+use crate::complaints::Complaints;
 use crate::config::HostConfig;
 use crate::directory::{DIRECTORY_MAX, Directory, DirectoryEntry};
 use crate::floor::{Answer, Floor};
@@ -101,6 +102,7 @@ pub(crate) struct Host {
     /// Peers that left the stage but not the room: the next roster is sent to them too.
     stepped_down: BTreeSet<PeerId>,
     directory: Directory,
+    complaints: Complaints,
     lobby: Lobby,
     /// Peers that need not wait in the lobby.
     members: BTreeSet<PeerId>,
@@ -208,6 +210,7 @@ impl Host {
             floor: Floor::default(),
             stepped_down: BTreeSet::new(),
             directory: Directory::default(),
+            complaints: Complaints::default(),
             lobby: Lobby::default(),
             members: BTreeSet::new(),
             named: BTreeSet::new(),
@@ -461,15 +464,23 @@ impl Host {
         self.flush(view);
     }
 
-    /// Takes a member's report of its position in the tree.
+    /// Takes a member's report of its position in the tree, and of a peer that fed it nothing. Peers on stage, mixers
+    /// above all, aren't named to the application: the stage measures them, and elects others.
     pub(crate) fn position(
         &mut self,
-        now: Time,
+        view: &mut View<'_>,
         peer: PeerId,
         name: &Text<NAME_LEN_MAX>,
         place: (Option<PeerId>, u8),
+        fed_nothing: Option<PeerId>,
     ) {
-        self.directory.moved(now, peer, name, place);
+        self.directory.moved(view.now, peer, name, place);
+        if let Some(of) = fed_nothing.filter(|of| !self.entries.iter().any(|entry| entry.peer == *of))
+            && self.complaints.take(view.now, &self.directory, peer, of)
+        {
+            let name = self.directory.get(&of).map(|entry| entry.name.to_string()).unwrap_or_default();
+            view.out.event(Event::NotForwarding { peer: of, name });
+        }
     }
 
     /// Returns the peers in the room, as far as the directory holds them.
@@ -587,6 +598,7 @@ impl Host {
     pub(crate) fn gone(&mut self, now: Time, peer: PeerId) {
         self.floor.leave(&peer);
         self.directory.left(&peer);
+        self.complaints.left(&peer);
         self.remove(now, &peer);
     }
 
@@ -695,8 +707,9 @@ impl Host {
             _ if join.speaks => (true, self.next_index()),
             _ => (false, 0),
         };
-        let Join { name, speaks, views, mixes, muted, shares, .. } = join.clone();
-        let entry = Entry { peer, name, speaks, views, mixes, away: false, index, votes, muted, shares };
+        let Join { name, speaks, views, mixes, muted, shares, no_solo, .. } = join.clone();
+        let entry =
+            Entry { peer, name, speaks, views, mixes, away: false, index, votes, muted, shares, no_solo };
         match self.entries.iter_mut().find(|entry| entry.peer == peer) {
             Some(before) if *before == entry => return true,
             Some(before) => *before = entry,
@@ -835,7 +848,8 @@ impl Host {
             Bound::new("peers on stage with recent `Join`s", self.joins_on_stage.len(), ROSTER_MAX),
             self.directory.bound(),
         ];
-        own.into_iter().chain(self.floor.bounds()).chain(self.lobby.bounds())
+        let complaints = self.complaints.bounds();
+        own.into_iter().chain(complaints).chain(self.floor.bounds()).chain(self.lobby.bounds())
     }
 
     pub(crate) fn next_timeout(&self) -> Option<Time> {

@@ -89,6 +89,8 @@ pub enum Command {
         /// Whether it sends a screen or a film.
         shares: bool,
     },
+    /// Allows that this peer's own stream is forwarded to peers that request it alone, or refuses it.
+    AllowSolo(bool),
     /// Measures the bandwidth from a peer on stage to this peer, for display; answered by
     /// [`Event::Measured`].
     Measure(PeerId),
@@ -452,6 +454,14 @@ pub enum Event {
         /// Its name.
         name: String,
     },
+    /// At the host: several members were sent nothing by a viewer that had promised to feed them.
+    /// [`Command::Remove`] removes it.
+    NotForwarding {
+        /// The viewer.
+        peer: PeerId,
+        /// Its name.
+        name: String,
+    },
     /// The host asks this speaker to send no picture or no sound.
     MuteWanted(Muted),
     /// The host has removed this peer from the room.
@@ -546,6 +556,12 @@ pub enum Event {
         speaker: PeerId,
         /// Whether its stream is coming.
         comes: bool,
+    },
+    /// The speaker requested by [`Command::Solo`] doesn't allow that it is shown alone. The request stays, in case the
+    /// speaker allows it later.
+    SoloRefused {
+        /// The speaker.
+        speaker: PeerId,
     },
     /// The parent changed; `None`: no peer feeds this one.
     Parent(Option<PeerId>),

@@ -15,6 +15,7 @@ mod audience;
 pub mod bounded;
 mod broadcast;
 pub mod bucket;
+mod complaints;
 mod config;
 mod delays;
 mod directory;

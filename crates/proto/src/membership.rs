@@ -11,12 +11,13 @@ use crate::bounded::Bound;
 use crate::host::Host;
 use crate::id::PeerId;
 use crate::io::Event;
-use crate::message::{Consent, Join, Message, Muted, Path, Refusal, Reign};
+use crate::message::{Consent, Join, Message, Muted, Refusal, Reign};
 use crate::rng::Backoff;
 use crate::seal::Signed;
 use crate::stage::Mode;
 use crate::tickets::has_ticket;
 use crate::time::{MS, SECOND, Time};
+use crate::tree::Tree;
 use crate::view::View;
 
 const ASK_AGAIN: Backoff = Backoff::new(500 * MS, 5 * SECOND);
@@ -153,10 +154,19 @@ impl Membership {
         }
     }
 
-    /// Whether this peer speaks, and the roster says something else of what it sends.
+    /// Tells the host whether this peer may be shown alone, as the configuration says now.
+    pub(crate) fn solo_allowed(&mut self, view: &mut View<'_>) {
+        if view.config.speaks && self.admitted {
+            self.tell(view);
+        }
+    }
+
+    /// Whether this peer speaks, and the roster says something else of what it sends and allows.
     fn says_more(&self, view: &View<'_>) -> bool {
         let own = view.stage.entry(&view.me).filter(|entry| entry.speaks && view.config.speaks);
-        own.is_some_and(|entry| (entry.muted, entry.shares) != self.sends)
+        own.is_some_and(|entry| {
+            (entry.muted, entry.shares) != self.sends || entry.no_solo != view.config.no_solo
+        })
     }
 
     fn tell(&mut self, view: &mut View<'_>) {
@@ -329,10 +339,13 @@ impl Membership {
         self.position_at.get_or_insert(now + POSITION_US);
     }
 
-    pub(crate) fn on_time(&mut self, view: &mut View<'_>, parent: Option<PeerId>, path: &Path) {
+    pub(crate) fn on_time(&mut self, view: &mut View<'_>, tree: &Tree) {
         if self.position_at.take_if(|at| *at <= view.now).is_some() && !view.on_stage() && self.admitted {
-            let depth = path.len().saturating_sub(1) as u8;
-            view.out.send_host(Message::Position { name: view.config.name.clone(), parent, depth });
+            let depth = tree.path().len().saturating_sub(1) as u8;
+            let (name, parent, fed_nothing) =
+                (view.config.name.clone(), tree.above().0, tree.fed_nothing_by(view.now));
+            let ticket = view.ticket.cloned();
+            view.out.send_host(Message::Position { name, parent, depth, fed_nothing, ticket });
         }
         if self.join_at.is_some_and(|at| at <= view.now) {
             let join = Message::Join(self.join_of(view));
@@ -375,6 +388,7 @@ impl Membership {
             mixes: view.config.consent != Consent::Never,
             muted,
             shares,
+            no_solo: view.config.no_solo,
             ticket: view.ticket.cloned(),
         }
     }

@@ -150,7 +150,12 @@ impl Tickets {
 
 /// Returns whether a joiner shows a valid ticket of its own.
 pub(crate) fn has_ticket(view: &View<'_>, joiner: &PeerId, join: &Join) -> bool {
-    let own = join.ticket.as_ref().filter(|ticket| ticket.body.peer == *joiner);
+    is_own(view, joiner, join.ticket.as_ref())
+}
+
+/// Returns whether a ticket that a peer shows is valid, and its own.
+pub(crate) fn is_own(view: &View<'_>, peer: &PeerId, ticket: Option<&Signed<Ticket>>) -> bool {
+    let own = ticket.filter(|ticket| ticket.body.peer == *peer);
     own.is_some_and(|ticket| until(view, ticket).is_some())
 }
 

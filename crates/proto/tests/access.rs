@@ -1,8 +1,8 @@
 //! Who may come in, and who is put out: the host's answers, tickets, removal, and keys of later invites.
 
 use crate::samples::brain::{
-    Brain, MS, SECOND, admitting, candidate, events, hosting, joining, path, roster_of, said, says, speaker,
-    untimed, viewing,
+    Brain, MS, SECOND, admitting, candidate, events, hosting, joining, path, places_below, roster_of, said,
+    says, speaker, untimed, viewing,
 };
 use crate::samples::viewer::Viewer;
 use crate::samples::{NOW, key, room, ticket};
@@ -345,6 +345,78 @@ fn a_key_counts_if_the_roster_names_it_and_is_passed_on_to_members() {
     assert!(!fed.is_empty());
 }
 
+/// A viewer's report: two hops from the mixer, or unfed.
+fn position(parent: Option<u8>, fed_nothing: Option<u8>) -> Message {
+    let id = |peer: Option<u8>| peer.map(|peer| key(peer).id());
+    let depth = if parent.is_some() { 2 } else { 0 };
+    let (name, parent, fed_nothing) = (Text::truncated("Zoë"), id(parent), id(fed_nothing));
+    Message::Position { name, parent, depth, fed_nothing, ticket: None }
+}
+
+/// The same report with a ticket.
+fn shows(mut report: Message, own: &Signed<Ticket>) -> Message {
+    if let Message::Position { ticket, .. } = &mut report {
+        *ticket = Some(own.clone());
+    }
+    report
+}
+
+#[test]
+fn the_host_hears_of_a_viewer_that_forwards_nothing_from_two_members_at_least() {
+    let mut host = host();
+    for peer in 5..12 {
+        let ticket = ticket_in(&host.hears(peer, join(None)), peer);
+        host.hears(peer, Message::Ticket(ticket));
+    }
+    let named = |outputs: &[Output]| -> Vec<_> {
+        let named = |event: &&Event| match event {
+            Event::NotForwarding { peer, name } => Some((*peer, name.clone())),
+            _ => None,
+        };
+        events(outputs).iter().filter_map(named).collect()
+    };
+    let mut says = |from, parent, of| named(&host.hears(from, position(parent, of)));
+    assert!(says(6, Some(3), Some(5)).is_empty() && says(6, Some(3), Some(5)).is_empty(), "one alone");
+    assert!(says(40, Some(3), Some(5)).is_empty(), "a stranger");
+    assert!(
+        says(7, Some(3), Some(3)).is_empty() && says(6, Some(3), Some(2)).is_empty(),
+        "on stage, or unlisted"
+    );
+    assert!(says(6, Some(3), Some(5)).is_empty());
+    assert_eq!(says(7, Some(3), Some(5)), [(key(5).id(), "Zoë".to_owned())]);
+    assert!(says(8, Some(3), Some(5)).is_empty(), "once a minute");
+    // an honest relay, of whom as many liars complain as it feeds
+    assert!(says(9, Some(11), None).is_empty() && says(10, Some(11), None).is_empty());
+    assert!(says(6, Some(3), Some(11)).is_empty() && says(7, Some(3), Some(11)).is_empty());
+}
+
+#[test]
+fn a_viewer_reports_who_said_that_it_feeds_it_and_sent_nothing() {
+    for (answers, told) in [(&[3, 10][..], Some(key(10).id())), (&[], None)] {
+        let mut viewer = Viewer::new();
+        let Message::Roster(roster) = roster_of(7, &[speaker(2), candidate(3)], |_| {}) else {
+            unreachable!()
+        };
+        let admit = Admit { ticket: Some(ticket(5, 2)), ..admitting(roster) };
+        viewer.hears(2, Message::Admit(Box::new(admit)));
+        let places = places_below(&[3], &[10]);
+        viewer.hears(3, Message::Redirect { purpose: Purpose::Parent, places });
+        viewer.is_taken_by(10, &[3, 10]);
+        viewer.hears(10, Message::Feeding { path: path(answers), whereabouts: Whereabouts::default() });
+        viewer.runs_for(2 * SECOND);
+        viewer.is_fed_by(11, &[3, 11]);
+        let outputs = untimed(viewer.runs_for(13 * SECOND));
+        let mut reports = outputs.iter().filter_map(|output| match output {
+            Output::Signal(_, Message::Position { parent, fed_nothing, .. })
+            | Output::Control(_, Message::Position { parent, fed_nothing, .. }) => {
+                Some((*parent, *fed_nothing))
+            }
+            _ => None,
+        });
+        assert_eq!(reports.next_back(), Some((Some(key(11).id()), told)), "{answers:?}: {outputs:?}");
+    }
+}
+
 #[test]
 fn the_host_lists_its_audience_and_where_each_peer_is() {
     let mut host = host();
@@ -357,13 +429,12 @@ fn the_host_lists_its_audience_and_where_each_peer_is() {
             .collect::<Vec<_>>()
     };
     assert_eq!(place(&host), [(key(5).id(), None, 0)]);
-    let position =
-        || Message::Position { name: Text::truncated("Zoë"), parent: Some(key(3).id()), depth: 2 };
-    host.hears(6, position());
+    host.hears(6, position(Some(3), None));
     assert_eq!(place(&host).len(), 1, "a stranger's report");
-    let ticket = ticket_in(&host.hears(5, join(None)), 5);
-    host.hears(5, Message::Ticket(ticket));
-    host.hears(5, position());
+    let own = ticket_in(&host.hears(5, join(None)), 5);
+    host.hears(6, shows(position(Some(3), None), &own));
+    assert_eq!(place(&host).len(), 1, "a stranger's, with another's ticket");
+    host.hears(5, shows(position(Some(3), None), &own));
     assert_eq!(place(&host), [(key(5).id(), Some(key(3).id()), 2)]);
     host.hears(5, Message::Leave);
     assert_eq!(place(&host), []);

@@ -228,6 +228,7 @@ fn a_message_verifies_only_with_every_signature_intact() {
                 | Message::Data(_)
                 | Message::Join(_)
                 | Message::Attach(_)
+                | Message::Position { .. }
                 | Message::Ticket(_)
                 | Message::Confirmed(_)
                 | Message::HandOver(_)

@@ -1,9 +1,16 @@
 //! What a room still guarantees when some of its peers violate the protocol.
 
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
+
 use crate::support::{plan, run, run_on, seeds};
+use plenary_proto::bounded::Text;
+use plenary_proto::message::{Message, Ticket};
+use plenary_proto::seal::Signed;
 use plenary_proto::time::{MS, SECOND};
-use plenary_proto::{PeerId, Time};
+use plenary_proto::{Address, Event, Output, PeerId, Time};
 use plenary_sim::attackers::Attack;
+use plenary_sim::deviation::Deviation;
 use plenary_sim::scenario::named;
 use plenary_sim::units::Span;
 use plenary_sim::{Kind, MediaModel, PeerPlan, World, WorldPlan};
@@ -48,6 +55,114 @@ fn whose_parent_drops_or_delays_the_program_finds_another() {
             let within = world.delivery().frames_within_1s;
             assert!(within > Some(0.95), "seed {seed}, {attack:?}: {within:?}");
         }
+    }
+}
+
+/// Peers that the host's application has heard of as forwarding nothing.
+fn named_to_the_host(world: &World) -> Vec<PeerId> {
+    let named = |event: &Event| match event {
+        Event::NotForwarding { peer, .. } => Some(*peer),
+        _ => None,
+    };
+    world.events(world.planned(0)).iter().filter_map(|(_, event)| named(event)).collect()
+}
+
+#[test]
+fn the_host_hears_of_relays_that_forward_nothing_and_of_nobody_else() {
+    let mut rooms = Vec::new();
+    for seed in seeds(SEEDS) {
+        let world = run(attacked(Attack::Drop), seed, 40);
+        let named: BTreeSet<_> = named_to_the_host(&world).into_iter().collect();
+        let honest = honest(&world, 5);
+        assert!(named.iter().all(|peer| !honest.contains(peer)), "seed {seed}: {named:?}");
+        rooms.push(named.len());
+    }
+    println!("named of 6 in each room: {rooms:?}");
+    assert!(rooms.iter().all(|named| *named > 0), "{rooms:?}");
+}
+
+/// A viewer that complains each second of another one, once that is chosen.
+#[derive(Debug)]
+struct Accuser {
+    of: Arc<Mutex<Option<PeerId>>>,
+    said_at: Time,
+    ticket: Option<Signed<Ticket>>,
+}
+
+impl Deviation for Accuser {
+    fn output(&mut self, now: Time, output: Output, instead: &mut Vec<Output>) {
+        if let Output::Control(_, message) | Output::Signal(_, message) | Output::Relay { message, .. } =
+            &output
+            && let Message::Position { ticket, .. } = message
+        {
+            self.ticket.clone_from(ticket);
+        }
+        instead.push(output);
+        let fed_nothing = *self.of.lock().unwrap();
+        if fed_nothing.is_some() && now.since(self.said_at) >= SECOND {
+            self.said_at = now;
+            let (name, ticket) = (Text::truncated("Mallory"), self.ticket.clone());
+            let complaint = Message::Position { name, parent: None, depth: 0, fed_nothing, ticket };
+            instead.push(Output::Signal(Address::Host, complaint));
+        }
+    }
+}
+
+#[test]
+fn one_liar_makes_the_host_hear_of_nobody_nor_do_as_many_as_a_relay_feeds() {
+    const VIEWERS: usize = 30;
+    for (seed, liars) in seeds(0..3).flat_map(|seed| [(seed, 1), (seed, 2), (seed, 10)]) {
+        let mut plan = plan(4, 3, VIEWERS);
+        (plan.room.k, plan.room.k1) = (4, 4);
+        let mut world = World::new(plan, seed);
+        let accused = Arc::new(Mutex::new(None));
+        let planned: Vec<_> = (STAGE + VIEWERS - liars..STAGE + VIEWERS).collect();
+        for at in &planned {
+            let accuser = Accuser { of: accused.clone(), said_at: Time(0), ticket: None };
+            world.deviate_from_the_start(*at, Box::new(accuser));
+        }
+        run_on(&mut world, 15);
+        let planned: Vec<_> = planned.iter().map(|at| world.planned(*at)).collect();
+        let honest_children = |of: &PeerId| {
+            let children = world.snapshot(*of).children;
+            children.iter().filter(|child| !planned.contains(child)).count()
+        };
+        let honest = world.viewers().into_iter().filter(|viewer| !planned.contains(viewer));
+        let relay = honest.max_by_key(|viewer| honest_children(viewer)).unwrap();
+        let fed = honest_children(&relay);
+        assert!(
+            fed >= if liars == 10 { 1 } else { liars },
+            "seed {seed}, {liars} liars: {fed} honest children"
+        );
+        *accused.lock().unwrap() = Some(relay);
+        run_on(&mut world, 30);
+        let named = if liars == 10 { vec![relay] } else { Vec::new() };
+        assert_eq!(named_to_the_host(&world), named, "seed {seed}, {liars} liars");
+    }
+}
+
+#[test]
+fn a_room_with_losses_deaths_and_elections_names_nobody_to_the_host() {
+    for seed in seeds(0..4) {
+        let mut plan = plan(4, 3, 40);
+        (plan.room.k, plan.room.k1) = (2, 4);
+        plan.peers
+            .extend((0..20).map(|at| PeerPlan { joins_at: Time((12 + at) * SECOND), ..PeerPlan::VIEWER }));
+        let mut world = run(plan, seed, 15);
+        for _ in 0..6 {
+            let mut relays =
+                world.viewers().into_iter().filter(|peer| !world.snapshot(*peer).children.is_empty());
+            let relay = relays.next();
+            drop(relays);
+            relay.into_iter().for_each(|relay| world.kill(relay));
+            run_on(&mut world, 3);
+        }
+        let mixer = world.mixers()[0];
+        if mixer != world.planned(0) {
+            world.kill(mixer);
+        }
+        run_on(&mut world, 20);
+        assert_eq!(named_to_the_host(&world), [], "seed {seed}");
     }
 }
 

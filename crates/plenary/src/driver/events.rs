@@ -79,6 +79,7 @@ fn of_brain(event: Event) -> Option<RoomEvent> {
         Event::Admitted => RoomEvent::Admitted,
         Event::InLobby => RoomEvent::InLobby,
         Event::Knock { peer, name } => RoomEvent::Knock { peer, name },
+        Event::NotForwarding { peer, name } => RoomEvent::NotForwarding { peer, name },
         Event::MuteWanted(muted) => RoomEvent::MutedByHost(muted),
         Event::Removed => RoomEvent::Removed,
         Event::Ended => RoomEvent::Ended,
@@ -107,6 +108,7 @@ fn of_brain(event: Event) -> Option<RoomEvent> {
         }
         Event::Data { from, delivery, bytes } => RoomEvent::Data { from, delivery, bytes: bytes.into() },
         Event::DataMissed { from, pieces } => RoomEvent::DataMissed { from, pieces },
+        Event::SoloRefused { speaker } => RoomEvent::SoloRefused { speaker },
         Event::Solo { speaker, comes } => RoomEvent::Solo { speaker, comes },
         Event::Parent(parent) => RoomEvent::Parent(parent),
         Event::Backup(backup) => RoomEvent::Backup(backup),
@@ -130,6 +132,7 @@ mod tests {
             away: false,
             muted: Muted::default(),
             shares: false,
+            no_solo: false,
             speaking: false,
         }
     }

@@ -100,6 +100,10 @@ pub(crate) fn sign_again(message: Message) -> Message {
             key: admit.key,
         })),
         Message::Ticket(of) => Message::Ticket(signed(&of)),
+        Message::Position { name, parent, depth, fed_nothing, ticket } => {
+            let ticket = ticket.as_ref().map(signed);
+            Message::Position { name, parent, depth, fed_nothing, ticket }
+        }
         Message::Join(join) => Message::Join(Join { ticket: join.ticket.as_ref().map(signed), ..join }),
         Message::Attach(attach) => {
             Message::Attach(Attach { ticket: attach.ticket.as_ref().map(signed), ..attach })

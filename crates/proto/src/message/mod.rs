@@ -323,6 +323,10 @@ pub enum Message {
         parent: Option<PeerId>,
         /// Hops from the mixer; 0 for a peer that isn't fed.
         depth: u8,
+        /// The last peer that promised, within a minute, to feed the member, and sent it nothing.
+        fed_nothing: Option<PeerId>,
+        /// The member's ticket, since the host need not be linked with it.
+        ticket: Option<Signed<Ticket>>,
     },
     /// Key of the newest invite's envelopes, from a linked member.
     Key(GenerationKey),
@@ -479,6 +483,7 @@ impl Message {
             Message::Data(data) => data.verify_with(verifier, room, now_unix_s)?,
             Message::Ticket(ticket) => ticket.verify_with(verifier, room, now_unix_s)?,
             Message::Join(Join { ticket: Some(ticket), .. })
+            | Message::Position { ticket: Some(ticket), .. }
             | Message::Attach(Attach { ticket: Some(ticket), .. }) => {
                 // one that has expired admits nobody, but is no reason to drop the message
                 match ticket.verify_with(verifier, room, now_unix_s) {

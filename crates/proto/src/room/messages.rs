@@ -7,6 +7,7 @@ use crate::message::{Failover, Message, Refused, Reign, Relay, SignedRoster, rei
 use crate::mutation::Mutation;
 use crate::outbox::Note;
 use crate::seal::Signed;
+use crate::tickets::is_own;
 use crate::time::{SECOND, Time};
 use crate::tree::is_path_of;
 use crate::uplink::Uplink;
@@ -267,11 +268,11 @@ impl RoomState {
                 }
             }
             Message::Ticket(ticket) => self.ticket_shown(from, &ticket),
-            Message::Position { name, parent, depth } => {
-                if self.is_member(&from)
+            Message::Position { name, parent, depth, fed_nothing, ticket } => {
+                if (is_own(&self.shared.view(), &from, ticket.as_ref()) || self.is_member(&from))
                     && let Some(host) = self.membership.host()
                 {
-                    host.position(self.shared.now, from, &name, (parent, depth));
+                    host.position(&mut self.shared.view(), from, &name, (parent, depth), fed_nothing);
                 }
             }
             Message::Key(key) if self.is_member(&from) => self.key_told(Some(from), key),

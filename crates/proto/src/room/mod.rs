@@ -478,7 +478,7 @@ impl RoomState {
 
     fn on_time(&mut self) {
         self.shared.links.on_time(self.shared.now, &mut self.shared.out, &mut self.shared.rng);
-        self.membership.on_time(&mut self.shared.view(), self.tree.above().0, self.tree.path());
+        self.membership.on_time(&mut self.shared.view(), &self.tree);
         self.tickets_on_time();
         self.heirs.on_time(&mut self.shared.view());
         self.anti_entropy.on_time(&mut self.shared.view());
@@ -558,6 +558,12 @@ impl RoomState {
             }
             Command::Sends { muted, shares } => {
                 self.membership.sends(&mut self.shared.view(), muted, shares);
+            }
+            Command::AllowSolo(allowed) => {
+                if std::mem::replace(&mut self.shared.config.no_solo, !allowed) == allowed {
+                    self.membership.solo_allowed(&mut self.shared.view());
+                    self.update_solo();
+                }
             }
             Command::SetMixers(_)
             | Command::Remove(_)
@@ -731,6 +737,7 @@ mod tests {
             name: Text::truncated("Ada"),
             speaks: false,
             views: true,
+            no_solo: false,
             consent: Consent::Never,
             relays: true,
             children_max: 8,

@@ -2,15 +2,21 @@
 
 use crate::bounded::Bound;
 use crate::id::PeerId;
+use crate::time::{SECOND, Time};
 
 /// Maximum number of failed feeders remembered. A guess: two searches.
 const FAILED_FEEDERS_MAX: usize = 16;
+
+/// Time for which the host is told of a feeder that broke its word: as long as a complaint counts there.
+const TOLD_US: u64 = 60 * SECOND;
 
 /// Peers that accepted this peer and then fed it nothing, fed it too late, or couldn't be linked.
 #[derive(Clone, Debug, Default)]
 pub(super) struct FailedFeeders {
     /// Oldest first.
     peers: Vec<(PeerId, Failed)>,
+    /// The last peer that said it feeds this peer and sent nothing, and when it was given up.
+    broke_its_word: Option<(PeerId, Time)>,
 }
 
 /// How a feeder failed.
@@ -26,6 +32,22 @@ impl FailedFeeders {
     /// Records that a peer accepted this peer, and then sent no program or sent it too late.
     pub(super) fn fed_nothing(&mut self, peer: PeerId) {
         self.push(peer, Failed::ToFeed);
+    }
+
+    /// Records that a peer said it feeds this peer, and then sent no packet at all. An honest peer that says so sends at
+    /// least what its cache holds.
+    pub(super) fn broke_its_word(&mut self, now: Time, peer: PeerId) {
+        self.broke_its_word = Some((peer, now));
+    }
+
+    /// Returns the last peer that broke its word within a minute.
+    pub(super) fn word_broken_by(&self, now: Time) -> Option<PeerId> {
+        self.broke_its_word.filter(|(_, at)| now.since(*at) < TOLD_US).map(|(peer, _)| peer)
+    }
+
+    /// Records that a peer feeds this peer now.
+    pub(super) fn feeds(&mut self, peer: &PeerId) {
+        self.broke_its_word.take_if(|(before, _)| before == peer);
     }
 
     /// Records that no link with a peer that accepted this peer came up.
@@ -74,6 +96,17 @@ mod tests {
         (17..200).for_each(|number| failed.was_not_linked(peer(number)));
         let bound = failed.bound();
         assert_eq!((bound.len, bound.max), (16, 16));
+    }
+
+    #[test]
+    fn a_feeder_that_broke_its_word_is_told_of_for_a_minute_unless_it_feeds() {
+        let mut failed = FailedFeeders::default();
+        failed.broke_its_word(Time(0), peer(1));
+        failed.feeds(&peer(2));
+        assert_eq!(failed.word_broken_by(Time(59 * SECOND)), Some(peer(1)));
+        assert_eq!(failed.word_broken_by(Time(60 * SECOND)), None);
+        failed.feeds(&peer(1));
+        assert_eq!(failed.word_broken_by(Time(0)), None);
     }
 
     #[test]

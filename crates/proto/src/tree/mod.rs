@@ -265,6 +265,11 @@ impl Tree {
         (self.parent.as_ref().map(|up| up.peer), self.backup.as_ref().map(|up| up.peer))
     }
 
+    /// Returns the peer that said within a minute that it feeds this one, and sent nothing; the last of several.
+    pub(crate) fn fed_nothing_by(&self, now: Time) -> Option<PeerId> {
+        self.failed_feeders.word_broken_by(now)
+    }
+
     /// Returns the peers that were asked for the program: the parent, the peer that is to feed this one next,
     /// and for [`FORMER_US`] the parent before, with packets under way.
     pub(crate) fn feeders(&self, now: Time) -> Vec<PeerId> {

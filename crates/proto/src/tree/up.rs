@@ -169,6 +169,7 @@ impl Tree {
             self.backup = None;
         }
         view.out.event(Event::Parent(Some(peer)));
+        self.failed_feeders.feeds(&peer);
         self.seek_backup = None; // that search was for another place
         view.out.note(Note::Fed(peer));
         let above = self.parent.as_ref().map(|parent| parent.path.clone()).unwrap_or_default();
@@ -482,6 +483,9 @@ impl Tree {
             self.part_from(view, &late);
             if late.asked {
                 self.failed_feeders.fed_nothing(late.peer);
+                if late.answered {
+                    self.failed_feeders.broke_its_word(now, late.peer);
+                }
             } else {
                 self.failed_feeders.was_not_linked(late.peer);
             }

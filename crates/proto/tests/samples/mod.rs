@@ -42,6 +42,7 @@ pub(crate) fn roster() -> SignedRoster {
         votes: true,
         muted: Muted { picture: seed == 2, sound: false },
         shares: seed == 2,
+        no_solo: seed == 3,
     };
     let roster = Roster {
         host: key(2).id(),
@@ -201,6 +202,7 @@ pub(crate) fn samples() -> Vec<Message> {
             muted: Muted::default(),
             ticket: Some(ticket(3, 2)),
             shares: false,
+            no_solo: true,
         }),
         Message::Admit(Box::new(Admit {
             roster: roster(),
@@ -343,7 +345,13 @@ pub(crate) fn samples() -> Vec<Message> {
         Message::SoloWanted { speaker: Some(key(2).id()) },
         Message::Solo { speaker: key(2).id(), comes: true },
         Message::Ticket(ticket(3, 2)),
-        Message::Position { name: Text::truncated("Zoë"), parent: Some(key(2).id()), depth: 3 },
+        Message::Position {
+            name: Text::truncated("Zoë"),
+            parent: Some(key(2).id()),
+            depth: 3,
+            fed_nothing: Some(key(3).id()),
+            ticket: Some(ticket(3, 2)),
+        },
         Message::Key(GenerationKey { generation: 1, key: [5; 32] }),
         Message::MuteWanted(Muted { picture: false, sound: true }),
         Message::InLobby,
