@@ -269,9 +269,9 @@ impl HostilePeer {
                 let sealed = self.sealer.seal(recipient, &message.to_bytes(), unix_s(), random()).unwrap();
                 self.signal.send(address, sealed.into()).unwrap();
             }
-            Output::Offer(peer, kind) => {
+            Output::Offer { peer, kind, .. } => {
                 let link = self.open(peer, kind);
-                self.links.submit(Command::Offer { link, kind });
+                self.links.submit(Command::Offer { link, kind, is_stranger: false });
             }
             Output::Answer { peer, offer, .. } => {
                 let link = self.open(peer, offer.kind);

@@ -388,7 +388,11 @@ impl Body {
         let (peer, _) = self.media.links.of(link)?;
         self.media.arrived(peer, now_us);
         match self.media.links.reassembly(link)?.push(bytes) {
-            Ok(None) => None,
+            // the bytes are charged with the last piece
+            Ok(None) => {
+                self.charge(now_us, link, &[], outs);
+                None
+            }
             Ok(Some(message)) => {
                 self.charge(now_us, link, &message, outs);
                 Some((peer, message))

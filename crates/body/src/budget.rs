@@ -25,7 +25,7 @@ const DATA_AGAIN_BYTES: u64 = 1024 * 1024;
 /// Heartbeats of a link; further ones are dropped, and count as control. An honest end sends 10 heads a second, and at
 /// most 8 pings and answers. A guess.
 const BEATS: Rate = Rate { per_s: 50, burst: 100 };
-/// Bytes counted per message beside its length.
+/// Bytes counted per piece of a message beside the message's length.
 const OVERHEAD_BYTES: u64 = 64;
 /// Time over the budget after which a link ends.
 const OVER_US_MAX: u64 = SECOND;
@@ -134,6 +134,7 @@ mod tests {
                 Charged::Pause(pause_us) => now = now + pause_us,
                 Charged::Over => return (bytes, now.0),
             }
+            assert!(bytes < 4 << 20, "nobody minds {bytes} bytes");
         }
     }
 
@@ -179,6 +180,23 @@ mod tests {
         let ends =
             (0..1_000_000u64).find(|at| budget.beat(Time(10 * SECOND + at * 10), 30) == Some(Charged::Over));
         assert!(ends.is_some());
+    }
+
+    #[test]
+    fn a_peer_that_hands_over_envelopes_or_data_without_end_pays_for_them_as_for_its_own_words() {
+        for kind in [Budgeted::Carried, Budgeted::Data] {
+            let (mut now, mut bytes, mut budget) = (Time(0), 0, LinkBudget::new(Time(0)));
+            loop {
+                bytes += 8_000;
+                match budget.message(now, kind, 8_000, STRANGER) {
+                    Charged::Within => {}
+                    Charged::Pause(pause_us) => now = now + pause_us,
+                    Charged::Over => break,
+                }
+                assert!(bytes < 4 << 20, "nobody minds {bytes} bytes of {kind:?}");
+            }
+            assert!(now < Time(3 * SECOND), "{kind:?}: {now:?}");
+        }
     }
 
     #[test]

@@ -53,9 +53,9 @@ impl Body {
                     outs.envelopes.push(Envelope::Relay { route, message: Box::new(message) });
                 }
             }
-            Output::Offer(peer, kind) => {
+            Output::Offer { peer, kind, is_stranger } => {
                 let link = self.open(peer, kind, outs);
-                outs.sends.push(Out::Offer { link, kind });
+                outs.sends.push(Out::Offer { link, kind, is_stranger });
             }
             Output::Answer { peer, offer, is_stranger } => {
                 let (kind, link) = (offer.kind, self.open(peer, offer.kind, outs));

@@ -62,7 +62,7 @@ impl Limit {
 pub(crate) struct Excess {
     /// Widest limit by the requests of the last [`ADAPT_US`], the present request, and its time.
     limit: Option<(Limit, VideoRequest, u64)>,
-    /// Coded pixels of the newest keyframe.
+    /// Coded pixels of the newest picture that stated its size.
     pixels: u64,
     /// Times up to which the pictures, and the bits, so far are worth.
     pictures_us: u64,
@@ -86,9 +86,8 @@ impl Excess {
             return true;
         }
         let limit = self.limit(asked, program, now_us);
-        if frame.identity.key {
-            self.pixels = coded_pixels(&frame.data).unwrap_or(self.pixels);
-        }
+        // whether it is a keyframe is the speaker's word
+        self.pixels = coded_pixels(&frame.data).unwrap_or(self.pixels);
         // a dropped picture costs nothing
         let pictures_us = self.pictures_us.max(now_us).saturating_add(limit.every_us);
         let cost_us = (frame.data.len() as u64).saturating_mul(8_000_000).div_ceil(limit.bps);

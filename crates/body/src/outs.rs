@@ -71,6 +71,8 @@ pub enum Out {
         link: LinkId,
         /// Its kind.
         kind: LinkKind,
+        /// A stranger requested it.
+        is_stranger: bool,
     },
     /// Opens a link as the answering end.
     Answer {

@@ -4,8 +4,8 @@
 
 use plenary_proto::identity::h264::nals;
 
-/// NAL unit type of a sequence parameter set.
-const SPS: u8 = 7;
+/// NAL unit types of a sequence parameter set, and of one for further layers, which begins alike.
+const SPS: [u8; 2] = [7, 15];
 /// Profiles with chroma format, bit depths and scaling lists (H.264, 7.3.2.1.1).
 const HIGH_PROFILES: [u8; 13] = [100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135];
 /// Number of values that a reference frame cycle may have (H.264, 7.4.2.1.1).
@@ -15,10 +15,11 @@ const MACROBLOCKS_MAX: u32 = 4_096;
 /// Length of a macroblock's side in pixels.
 const MACROBLOCK: u64 = 16;
 
-/// Returns the number of coded pixels of a keyframe's picture, the largest if it states several sizes; `None`
-/// if it states none that can be read.
+/// Returns the number of coded pixels that an access unit states, the largest if it states several sizes, and
+/// `u64::MAX` if it states one that can't be read: a decoder might. `None` if it states none.
 pub fn coded_pixels(access_unit: &[u8]) -> Option<u64> {
-    nals(access_unit).filter(|nal| nal.kind() == SPS).filter_map(|nal| Bits::of(nal.bytes).pixels()).max()
+    let sets = nals(access_unit).filter(|nal| SPS.contains(&nal.kind()));
+    sets.map(|nal| Bits::of(nal.bytes).pixels().unwrap_or(u64::MAX)).max()
 }
 
 /// Reader of a NAL unit's bits, without emulation prevention.
@@ -149,6 +150,19 @@ mod tests {
     }
 
     #[test]
+    fn a_speaker_that_states_a_size_that_cannot_be_read_or_of_another_layer_states_the_largest() {
+        let small = [0x67, 0x42, 0xc0, 0x1f, 0x8c, 0x8d, 0x40, 0x28, 0x02, 0xdc, 0x80];
+        let unread = [0x67, 0x42, 0xc0, 0x1f, 0x80, 0, 0, 0, 1];
+        let layer = [0x6f, 0x64, 0x00, 0x28, 0xac, 0xd9, 0x40, 0x78, 0x02, 0x27, 0xe5, 0x84];
+        for (other, pixels) in [(&unread[..], u64::MAX), (&layer, 1920 * 1088)] {
+            for sets in [[other, &small], [&small, other]] {
+                let unit = sets.map(|set| [&[0, 0, 0, 1], set].concat()).concat();
+                assert_eq!(coded_pixels(&unit), Some(pixels));
+            }
+        }
+    }
+
+    #[test]
     fn no_bytes_break_the_reader() {
         for seed in 0..20_000u32 {
             let bytes: Vec<u8> = (0..seed % 40)
@@ -156,7 +170,7 @@ mod tests {
                 .collect();
             let sps = [&[0x67][..], &bytes].concat();
             let pixels = coded_pixels(&unit(&sps));
-            assert!(pixels.is_none_or(|pixels| pixels <= 1 << 33));
+            assert!(pixels.is_some_and(|pixels| pixels <= 1 << 33 || pixels == u64::MAX));
         }
         for cut in [[0u8; 40], [0xff; 40], [3; 40]] {
             let _ = coded_pixels(&unit(&[&[0x67, 100][..], &cut].concat()));

@@ -160,7 +160,9 @@ impl Flow {
             Out::Train { link, train, bytes, rate_bps } => {
                 self.submit(Command::Train { link, train, bytes, rate_bps });
             }
-            Out::Offer { link, kind } => self.submit(Command::Offer { link, kind }),
+            Out::Offer { link, kind, is_stranger } => {
+                self.submit(Command::Offer { link, kind, is_stranger });
+            }
             Out::Answer { link, kind, offer, is_stranger } => {
                 self.submit(Command::Answer { link, kind, offer, is_stranger });
             }

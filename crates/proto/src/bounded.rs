@@ -124,13 +124,18 @@ impl<'de, T: Deserialize<'de>, const MAX: usize> Deserialize<'de> for List<T, MA
     }
 }
 
-/// Whether a text may hold a character: no control character, no line or paragraph separator, and none that
-/// reorders the text around it. Names come from strangers, and end on terminals and in pictures: there they
-/// could erase, imitate or reverse what stands beside them.
+/// Whether a text may hold a character: no control character, no line or paragraph separator, none that
+/// reorders the text around it, and none that can't be seen. Names come from strangers, and end on terminals and in
+/// pictures: there they could erase, imitate or reverse what stands beside them. The joiners U+200C and U+200D stay:
+/// scripts and emoji need them.
 fn may_hold(c: char) -> bool {
+    let is_unseen = matches!(c,
+        '\u{ad}' | '\u{34f}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180e}' | '\u{200b}'
+        | '\u{2060}'..='\u{2064}' | '\u{206a}'..='\u{206f}' | '\u{2800}' | '\u{3164}' | '\u{feff}' | '\u{ffa0}'
+        | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}');
     let reorders =
         matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    !(c.is_control() || reorders || matches!(c, '\u{2028}' | '\u{2029}'))
+    !(c.is_control() || reorders || is_unseen || matches!(c, '\u{2028}' | '\u{2029}'))
 }
 
 /// Returns a text without the characters that a [`Text`] may not hold, for words of others that are shown to a
@@ -139,8 +144,8 @@ pub fn plain(text: &str) -> String {
     text.chars().filter(|c| may_hold(*c)).collect()
 }
 
-/// UTF-8 text of at most `MAX` bytes, without control characters and without characters that change the
-/// direction of writing. Deserializing another text fails.
+/// UTF-8 text of at most `MAX` bytes, without control characters, characters that change the direction of writing,
+/// and characters that can't be seen. Deserializing another text fails.
 #[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct Text<const MAX: usize>(String);
 
@@ -214,5 +219,18 @@ mod tests {
         for text in [name, "a\0", "\u{200f}", "\t"] {
             assert!(read(text).is_err(), "{text:?}");
         }
+    }
+
+    #[test]
+    fn a_name_with_characters_that_nobody_sees_cannot_pass_for_another_s_or_for_none() {
+        let unseen =
+            "\u{200b}\u{2060}\u{feff}\u{ad}\u{34f}\u{180e}\u{2063}\u{3164}\u{2800}\u{fffa}\u{e0041}\u{e007f}";
+        assert_eq!(&*Text::<64>::truncated(&format!("A{unseen}da")), "Ada");
+        for c in unseen.chars() {
+            let bytes = postcard::to_allocvec(&format!("Ada{c}")).unwrap();
+            assert!(postcard::from_bytes::<Text<64>>(&bytes).is_err(), "{c:?}");
+        }
+        let mirza = "\u{645}\u{6cc}\u{200c}\u{62e}\u{648}\u{627}\u{647}\u{645}";
+        assert_eq!(&*Text::<64>::truncated(mirza), mirza, "Persian needs the non-joiner");
     }
 }

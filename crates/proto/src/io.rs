@@ -291,7 +291,14 @@ pub enum Output {
         message: Message,
     },
     /// Creates a link; the body answers with its parameters, [`Input::Described`].
-    Offer(PeerId, LinkKind),
+    Offer {
+        /// The peer to link with.
+        peer: PeerId,
+        /// Kind of the link.
+        kind: LinkKind,
+        /// Only the other end wants the link, a peer off stage and outside the subtree.
+        is_stranger: bool,
+    },
     /// Accepts an offered link; the body answers with its parameters, [`Input::Described`].
     Answer {
         /// The peer that offered.

@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::bounded::Bound;
 use crate::id::{PeerId, ShortId};
 use crate::io::Output;
-use crate::message::{Answer, Description, LinkKind, Message, Offer};
+use crate::message::{Answer, Description, LinkKind, Message, Offer, ROSTER_MAX};
 use crate::outbox::{Note, Outbox};
 use crate::rng::{Backoff, Rng};
 use crate::time::{MS, SECOND, Time};
@@ -41,6 +41,8 @@ const STAGE_RETRY_US_MAX: u64 = 250 * MS;
 /// Minimum interval between two accepted offers of one peer and kind; a later offer waits. Each costs a socket, a
 /// handshake, and connectivity checks to addresses of the sender's choice. A guess.
 const OFFER_EACH_US: u64 = SECOND;
+/// Number of trunks between two peers: those of a full roster.
+const TRUNKS_MAX: u8 = (ROSTER_MAX / 8) as u8;
 /// Maximum number of links under way that only a stranger wants: a peer off stage and outside the subtree. A guess.
 const STRANGERS_MAX: usize = 8;
 /// Maximum number of offers that wait for their turn, and how long: 1 s less than their senders wait. A guess.
@@ -109,11 +111,12 @@ impl Link {
     }
 }
 
-/// An offer that waits for its turn.
+/// An offer, or a request for one, that waits for its turn.
 #[derive(Debug)]
 struct Waiting {
     since: Time,
-    offer: Offer,
+    /// `None` for a request.
+    offer: Option<Offer>,
     is_stranger: bool,
 }
 
@@ -278,31 +281,29 @@ impl LinkTable {
         link.bye_heard = false;
         if self.me < key.0 {
             link.state = State::Making { since: now, sent: None };
-            out.act(Output::Offer(key.0, key.1));
+            out.act(Output::Offer {
+                peer: key.0,
+                kind: key.1,
+                is_stranger: link.is_stranger && link.wants == 0,
+            });
         } else {
             link.state = State::Requested { since: now };
             out.send(key.0, Message::LinkWanted(key.1));
         }
     }
 
-    /// Handles `LinkWanted`: the other end requests an offer.
-    pub(crate) fn link_wanted(&mut self, now: Time, out: &mut Outbox, peer: PeerId, kind: LinkKind) {
-        let key = (peer, kind);
-        if peer <= self.me {
-            return;
+    /// Handles `LinkWanted`: the other end requests an offer. `is_known`: as in [`offered`](Self::offered).
+    pub(crate) fn link_wanted(
+        &mut self,
+        now: Time,
+        out: &mut Outbox,
+        peer: PeerId,
+        kind: LinkKind,
+        is_known: bool,
+    ) {
+        if peer > self.me {
+            self.asked(now, out, (peer, kind), None, is_known);
         }
-        let Some(link) = self.entry_for_other(now, key) else { return };
-        match link.state {
-            State::Making { since, .. } if now.since(since) < ASKED_US_MAX => return,
-            // this end's offer was lost
-            State::Making { .. } => self.drop_link(now, out, key),
-            // The request is repeated because the other end's answer, or the news that this end is up, is
-            // still on its way.
-            State::Up { since } if now.since(since) < SECOND => return,
-            State::Up { .. } => self.drop_link(now, out, key),
-            _ => {}
-        }
-        self.make(now, out, key);
     }
 
     /// Handles the other end's offer. `is_known`: the other end is a stage peer or a descendant.
@@ -318,17 +319,29 @@ impl LinkTable {
         if peer >= self.me {
             return;
         }
-        let link = self.links.get(&key);
-        let taken = link.and_then(|link| link.taken.as_ref());
+        let taken = self.links.get(&key).and_then(|link| link.taken.as_ref());
         if taken.is_some_and(|(ufrag, _)| **ufrag == *offer.description.ufrag) {
             return; // a duplicate
         }
-        let is_stranger = !is_known && link.is_none_or(|link| link.wants == 0);
-        if is_stranger && offer.kind != LinkKind::Peer {
+        self.asked(now, out, key, Some(offer), is_known);
+    }
+
+    /// Accepts an offer or a request for one, now or in its turn.
+    fn asked(
+        &mut self,
+        now: Time,
+        out: &mut Outbox,
+        key: (PeerId, LinkKind),
+        offer: Option<Offer>,
+        is_known: bool,
+    ) {
+        let is_stranger = !is_known && self.links.get(&key).is_none_or(|link| link.wants == 0);
+        let is_trunk = matches!(key.1, LinkKind::Trunk(_));
+        if (is_stranger && is_trunk) || matches!(key.1, LinkKind::Trunk(TRUNKS_MAX..)) {
             return; // trunks are for mixers
         }
         let waiting = Waiting { since: now, offer, is_stranger };
-        if self.may_accept(now, key, is_stranger) {
+        if self.may_accept(now, key, &waiting) {
             self.waiting.remove(&key);
             self.accept(now, out, key, waiting);
         } else if self.waiting.len() < OFFERS_WAITING_MAX || self.waiting.contains_key(&key) {
@@ -336,10 +349,12 @@ impl LinkTable {
         }
     }
 
-    /// Returns whether an offer may be accepted now.
-    fn may_accept(&self, now: Time, key: (PeerId, LinkKind), is_stranger: bool) -> bool {
+    /// Returns whether an offer or a request may be accepted now. A request of a known peer needs no rest: it costs
+    /// no checks, and [`accept`](Self::accept) ignores one that came early.
+    fn may_accept(&self, now: Time, key: (PeerId, LinkKind), waiting: &Waiting) -> bool {
         let is_rested = self.accepted.get(&key).is_none_or(|at| now.since(*at) >= OFFER_EACH_US);
-        is_rested && !(is_stranger && self.is_crowded())
+        let needs_rest = waiting.is_stranger || waiting.offer.is_some();
+        (is_rested || !needs_rest) && !(waiting.is_stranger && self.is_crowded())
     }
 
     /// Returns whether [`STRANGERS_MAX`] links with strangers are under way.
@@ -351,18 +366,25 @@ impl LinkTable {
     fn accept(&mut self, now: Time, out: &mut Outbox, key: (PeerId, LinkKind), waiting: Waiting) {
         let Waiting { offer, is_stranger, .. } = waiting;
         let Some(link) = self.entry_for_other(now, key) else { return };
-        if matches!(link.state, State::Making { .. } | State::Up { .. }) {
-            self.drop_link(now, out, key);
+        match (&link.state, &offer) {
+            // This end's offer is on its way.
+            (State::Making { since, .. }, None) if now.since(*since) < ASKED_US_MAX => return,
+            // The request is repeated because the other end's answer, or the news that this end is up, is
+            // still on its way.
+            (State::Up { since }, None) if now.since(*since) < SECOND => return,
+            (State::Making { .. } | State::Up { .. }, _) => self.drop_link(now, out, key),
+            _ => {}
         }
         let Some(link) = self.links.get_mut(&key) else { return };
-        link.taken = Some((offer.description.ufrag.to_string(), offer.description.fingerprint));
         link.is_stranger = is_stranger;
-        link.bye_heard = false;
-        link.state = State::Making { since: now, sent: None };
         self.accepted.retain(|_, at| now.since(*at) < OFFER_EACH_US);
         if self.accepted.len() < LINKS_MAX {
             self.accepted.insert(key, now);
         }
+        let Some(offer) = offer else { return self.make(now, out, key) };
+        link.taken = Some((offer.description.ufrag.to_string(), offer.description.fingerprint));
+        link.bye_heard = false;
+        link.state = State::Making { since: now, sent: None };
         out.act(Output::Answer { peer: key.0, offer, is_stranger });
     }
 
@@ -370,10 +392,7 @@ impl LinkTable {
     fn accept_waiting(&mut self, now: Time, out: &mut Outbox) {
         self.waiting.retain(|_, waiting| now.since(waiting.since) < OFFER_WAITS_US_MAX);
         loop {
-            let is_due = |(key, waiting): &(&(PeerId, LinkKind), &Waiting)| {
-                self.may_accept(now, **key, waiting.is_stranger)
-            };
-            let due = self.waiting.iter().filter(is_due);
+            let due = self.waiting.iter().filter(|(key, waiting)| self.may_accept(now, **key, waiting));
             let Some(key) = due.min_by_key(|(_, waiting)| waiting.since).map(|(key, _)| *key) else { return };
             if let Some(waiting) = self.waiting.remove(&key) {
                 self.accept(now, out, key, waiting);
@@ -681,5 +700,45 @@ mod tests {
         assert_eq!(answers(&mut out), 1);
         links.on_time(Time(MAKE_US_MAX), &mut out, &mut rng);
         assert!(links.waiting.is_empty() && links.next_timeout().is_none_or(|due| due > Time(MAKE_US_MAX)));
+    }
+
+    #[test]
+    fn strangers_that_request_offers_instead_of_offering_get_no_more_links_and_no_other_budget() {
+        let (mut links, mut out) = (LinkTable::new(PeerId([0; 32])), Outbox::default());
+        let offers = |out: &mut Outbox| {
+            let items = std::mem::take(&mut out.items);
+            let is_stranger = |item| match item {
+                crate::outbox::Item::Do(Output::Offer { is_stranger, .. }) => Some(is_stranger),
+                _ => None,
+            };
+            items.into_iter().filter_map(is_stranger).collect::<Vec<_>>()
+        };
+        let mut ask = |links: &mut LinkTable, at: Time, peer: u8, is_known: bool| {
+            links.link_wanted(at, &mut out, PeerId([peer; 32]), LinkKind::Peer, is_known);
+            offers(&mut out)
+        };
+        let told: Vec<_> = (1..=200).flat_map(|peer| ask(&mut links, Time(0), peer, false)).collect();
+        assert_eq!(told, [true; STRANGERS_MAX]);
+        assert_eq!(ask(&mut links, Time(0), 210, true), [false], "who is known doesn't wait");
+        // one that asks again and again gets an offer each second
+        let mut links = LinkTable::new(PeerId([0; 32]));
+        let again = (0..500u64).flat_map(|at| ask(&mut links, Time(at * 10 * MS), 1, false));
+        assert_eq!(again.count(), 5);
+    }
+
+    #[test]
+    fn a_child_gets_no_trunk_and_nobody_one_that_no_roster_needs() {
+        let peer = PeerId([1; 32]);
+        let trunk = |number| Offer { kind: LinkKind::Trunk(number), ..offer(0) };
+        for (number, is_known, taken) in
+            [(0, true, 1), (7, true, 1), (8, true, 0), (255, true, 0), (0, false, 0)]
+        {
+            let (mut links, mut out) = (answering(), Outbox::default());
+            links.offered(Time(0), &mut out, peer, trunk(number), is_known);
+            assert_eq!(answers(&mut out), taken, "trunk {number}, known: {is_known}");
+            let mut links = LinkTable::new(PeerId([0; 32]));
+            links.link_wanted(Time(0), &mut out, peer, LinkKind::Trunk(number), is_known);
+            assert_eq!(out.items.drain(..).count(), taken, "trunk {number}, known: {is_known}");
+        }
     }
 }

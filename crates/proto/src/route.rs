@@ -13,7 +13,7 @@ use crate::bounded::{Bound, List};
 use crate::bucket::{Buckets, Rate};
 use crate::id::{PeerId, ShortId};
 use crate::io::{Address, Output};
-use crate::links::LinkTable;
+use crate::links::{LINKS_MAX, LinkTable};
 use crate::message::{Message, Path, Place, RELAY_HOPS_MAX, Relay};
 use crate::stage::Stage;
 use crate::time::{SECOND, Time};
@@ -26,8 +26,16 @@ const ABSENT_US: u64 = 5 * SECOND;
 /// Rate at which this peer forwards the envelopes of one author. A guess: the set-up of a link takes two envelopes of
 /// a few hundred bytes, and the largest envelope passes at once.
 const CARRIED: Rate = Rate { per_s: 32 * 1024, burst: 128 * 1024 };
-/// Bytes counted per envelope beside its length: ids and route.
+/// Rate at which this peer forwards what one linked peer hands over, since the authors' names aren't proven here. A
+/// guess: two authors' rates, and three of the largest envelopes at once.
+const HANDED: Rate = Rate { per_s: 64 * 1024, burst: 256 * 1024 };
+/// Rate at which this peer forwards envelopes to one linked peer: half of what that one takes from it without charging
+/// it for them (`CARRIED` of the body's budgets).
+const ONWARD: Rate = Rate { per_s: 128 * 1024, burst: 512 * 1024 };
+/// Bytes counted per envelope beside its length: ids.
 const ENVELOPE_OVERHEAD_BYTES: u64 = 128;
+/// Bytes of each hop of a route.
+const HOP_BYTES: u64 = 8;
 /// Maximum number of authors with an envelope count; beyond it the authors that sent least are forgotten.
 const AUTHORS_MAX: usize = 128;
 
@@ -44,6 +52,9 @@ pub(crate) struct Router {
     absent: BTreeMap<PeerId, Time>,
     /// Bytes of each author's envelopes.
     carried: Buckets<AUTHORS_MAX>,
+    /// Bytes of envelopes by the linked peer that handed them over, and by the one that they went on to.
+    handed: Buckets<LINKS_MAX>,
+    onward: Buckets<LINKS_MAX>,
 }
 
 impl Router {
@@ -54,6 +65,8 @@ impl Router {
             learned: BTreeMap::new(),
             absent: BTreeMap::new(),
             carried: Buckets::new(CARRIED),
+            handed: Buckets::new(HANDED),
+            onward: Buckets::new(ONWARD),
         }
     }
 
@@ -113,8 +126,10 @@ impl Router {
         known.map_or(Vec::new(), |(_, (_, route))| route.to_vec())
     }
 
-    pub(crate) fn bounds(&self) -> [Bound; 3] {
+    pub(crate) fn bounds(&self) -> [Bound; 5] {
         [
+            Bound::new("peers that handed envelopes over", self.handed.len(), LINKS_MAX),
+            Bound::new("peers that envelopes went on to", self.onward.len(), LINKS_MAX),
             Bound::new("authors of forwarded envelopes", self.carried.len(), AUTHORS_MAX),
             Bound::new("learned routes", self.learned.len(), ROUTES_MAX),
             Bound::new("peers that the rendezvous doesn't know", self.absent.len(), ROUTES_MAX),
@@ -205,29 +220,40 @@ impl Router {
     /// Forwards an envelope along its route. If the next peer of the route isn't linked, or the route ends
     /// before the recipient, the envelope takes a route from here that avoids all peers it has visited;
     /// without one it is dropped. It is also dropped if `by`, which sent it, isn't where it says that it comes from,
-    /// and when its author sends too much.
+    /// when its author sends too much, when `by` hands too much over, and when too much goes to the next peer already.
     pub(crate) fn forward(
         &mut self,
         now: Time,
         by: PeerId,
-        (links, stage, mine): (&LinkTable, &Stage, &Path),
-        mut relay: Relay,
+        around: (&LinkTable, &Stage, &Path),
+        relay: Relay,
     ) -> Option<Output> {
         let at = usize::from(relay.passed);
         if relay.route.get(at) != Some(&self.me.short()) || !relay.may_come_from(&by) {
             return None;
         }
-        if !self.carried.take(now, relay.from, relay.sealed.len() as u64 + ENVELOPE_OVERHEAD_BYTES) {
+        if !self.handed.take(now, by, cost(&relay)) || !self.carried.take(now, relay.from, cost(&relay)) {
             return None;
         }
+        let (next, relay) = self.way_on(around, relay)?;
+        self.onward.take(now, next, cost(&relay)).then_some(Output::Control(next, Message::Relay(relay)))
+    }
+
+    /// Returns the peer that an envelope goes to from here, and the envelope with its further route.
+    fn way_on(
+        &self,
+        (links, stage, mine): (&LinkTable, &Stage, &Path),
+        mut relay: Relay,
+    ) -> Option<(PeerId, Relay)> {
+        let at = usize::from(relay.passed);
         relay.passed += 1;
         if let Some(next) = relay.route.get(at + 1).and_then(|id| links.up_short(id)) {
-            return Some(Output::Control(next, Message::Relay(relay)));
+            return Some((next, relay));
         }
         let gone = List::<ShortId, RELAY_HOPS_MAX>::truncated(relay.route.iter().take(at + 1).copied());
         if links.is_up(&relay.to) {
             relay.route = gone;
-            return Some(Output::Control(relay.to, Message::Relay(relay)));
+            return Some((relay.to, relay));
         }
         let been = |id: &ShortId| gone.contains(id) || *id == relay.from.short();
         let (next, onward) = self.detour(links, stage, mine, &relay.to, been)?;
@@ -235,7 +261,7 @@ impl Router {
             return None;
         }
         relay.route = List::truncated(gone.iter().chain(onward.iter()).copied());
-        Some(Output::Control(next, Message::Relay(relay)))
+        Some((next, relay))
     }
 
     /// Returns a route to `to` through peers that haven't had the envelope yet.
@@ -261,6 +287,11 @@ impl Router {
         };
         Some((next, List::truncated([next.short()])))
     }
+}
+
+/// Bytes that an envelope is charged for: no fewer than its message has.
+fn cost(relay: &Relay) -> u64 {
+    relay.sealed.len() as u64 + HOP_BYTES * relay.route.len() as u64 + ENVELOPE_OVERHEAD_BYTES
 }
 
 #[cfg(test)]
@@ -407,6 +438,11 @@ mod tests {
         assert!(!takes(&mut router, 1, 4, &[2, 3], 0, 100), "peer 1 says that peer 4 sends it");
         assert!(!takes(&mut router, 1, 4, &[5, 2, 3], 1, 100), "and that it came by peer 5");
         assert!(takes(&mut router, 5, 4, &[5, 2, 3], 1, 100));
+        // an id ground to have another's short id
+        let ada = PeerId(std::array::from_fn(|at| if at < 8 { 1 } else { 9 }));
+        let route = List::truncated([peer(2).short(), peer(3).short()]);
+        let relay = Relay { from: ada, to: peer(9), route, passed: 0, sealed: List::new() };
+        assert!(!relay.may_come_from(&peer(1)));
     }
 
     #[test]
@@ -415,6 +451,26 @@ mod tests {
         let passed = (0..100).filter(|_| takes(&mut router, 1, 1, &[2, 3], 0, 16_000)).count();
         assert_eq!(passed, 8, "128 KiB at once");
         assert!(takes(&mut router, 5, 5, &[2, 3], 0, 16_000));
+    }
+
+    #[test]
+    fn a_peer_that_makes_up_authors_has_no_more_forwarded_than_one_link_may_hand_over() {
+        let mut router = Router::new(peer(2));
+        let passed = (10..110).filter(|from| takes(&mut router, 5, *from, &[5, 2, 3], 1, 16_000)).count();
+        assert_eq!(passed, 16, "256 KiB at once");
+        assert!(takes(&mut router, 1, 1, &[2, 3], 0, 16_000), "what another one hands over goes on");
+    }
+
+    #[test]
+    fn peers_that_send_through_one_to_another_do_not_make_it_a_flooder() {
+        let mut router = Router::new(peer(2));
+        let mut passed = 0;
+        for by in [1, 4, 5, 6, 7] {
+            let route = [by, 2, 3];
+            passed += (10..110).filter(|from| takes(&mut router, by, *from, &route, 1, 16_000)).count();
+        }
+        assert_eq!(passed, 32, "512 KiB at once");
+        assert!(takes(&mut router, 8, 8, &[2, 9], 0, 16_000), "envelopes to another peer go on");
     }
 
     #[test]

@@ -359,7 +359,7 @@ fn a_host_that_wants_a_mixer_gets_one_however_few_watch_if_a_peer_consents() {
 fn a_leaving_peer_that_does_not_mix_leaves_at_once_and_trunks_go_with_the_mandate() {
     let mut mixer = mixer();
     let trunk = |output: &Output| {
-        matches!(output, Output::Offer(peer, LinkKind::Trunk(0)) if *peer == key(4).id())
+        matches!(output, Output::Offer { peer, kind: LinkKind::Trunk(0), .. } if *peer == key(4).id())
             || says(std::slice::from_ref(output), 4, |message| {
                 *message == Message::LinkWanted(LinkKind::Trunk(0))
             })

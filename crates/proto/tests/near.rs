@@ -39,7 +39,7 @@ fn accept(at: &[u8], late_ms: u32, ms: [u32; 4]) -> Message {
 
 fn wants_link(output: &Output, peer: u8) -> bool {
     let id = key(peer).id();
-    matches!(output, Output::Offer(to, _) if *to == id)
+    matches!(output, Output::Offer { peer, .. } if *peer == id)
         || says(std::slice::from_ref(output), peer, |message| matches!(message, Message::LinkWanted(_)))
 }
 

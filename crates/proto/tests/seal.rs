@@ -1,7 +1,10 @@
 //! Invites and envelopes: access control, and robustness against forgery.
 
+use std::mem::{MaybeUninit, needs_drop};
+
+use plenary_proto::message::GenerationKey;
 use plenary_proto::seal::{
-    ENVELOPE_LEN_MAX, Invite, InviteError, Keypair, Opener, RoomKey, RoomSecret, SealError, Sealer,
+    DoorSeed, ENVELOPE_LEN_MAX, Invite, InviteError, Keypair, Opener, RoomKey, RoomSecret, SealError, Sealer,
 };
 use plenary_proto::{PeerId, RoomId};
 use proptest::prelude::*;
@@ -85,6 +88,48 @@ fn an_envelope_opens_once_for_its_recipient() {
     assert_eq!(other.open(&envelope, NOW), Err(SealError::WrongRecipient));
     let to_all = sealer.seal(None, b"all", NOW, [10; 24]).unwrap();
     assert!(other.open(&to_all, NOW).is_ok());
+}
+
+#[test]
+fn whoever_reads_a_log_finds_no_secret_in_what_is_printed_there() {
+    let secret = RoomSecret([0xab; 16]);
+    let invite = Invite::create(&key(1), (0, secret.clone()), Some("tulip"), true, None, &[], NOW);
+    let renewed = invite.renewed(RoomSecret([0xab; 16]), Some("tulip")).unwrap();
+    let room = renewed.key(Some("tulip")).unwrap();
+    let (member, keys) = (GenerationKey { generation: 1, key: [0xab; 32] }, Keypair::from_seed(&[0xab; 32]));
+    let sealer = Sealer::new(keys.clone(), room.clone(), 0);
+    let opener = Opener::new(key(3).id(), room.clone());
+    let (door, derived) = (DoorSeed([0xab; 32]), room.door_seed());
+    let shown = format!(
+        "{invite:?} {renewed:?} {secret:?} {member:?} {keys:?} {room:?} {sealer:?} {opener:?} {door:?}"
+    );
+    for hidden in ["171, 171", "abab", "tulip"] {
+        assert!(!shown.contains(hidden), "{hidden} in {shown}");
+    }
+    for secret in [room.for_member().key, *derived] {
+        let hidden = format!("{:?}", &secret[..4]);
+        assert!(!shown.contains(hidden.trim_matches(['[', ']'])), "{hidden} in {shown}");
+    }
+}
+
+/// Returns the bytes that a value leaves where it was.
+fn left_by<T, const LEN: usize>(value: T) -> [u8; LEN] {
+    assert_eq!(size_of::<T>(), LEN);
+    let mut place = MaybeUninit::new(value);
+    // SAFETY: the value is there and is dropped once; its bytes stay initialized, since its type has no padding and
+    // owns no memory elsewhere
+    unsafe {
+        place.assume_init_drop();
+        place.as_ptr().cast::<[u8; LEN]>().read()
+    }
+}
+
+#[test]
+fn whoever_reads_the_memory_of_a_process_later_finds_no_secret_that_was_dropped() {
+    assert_eq!(left_by::<_, 16>(RoomSecret([0xab; 16])), [0; 16]);
+    assert_eq!(left_by::<_, 32>(DoorSeed([0xab; 32])), [0; 32]);
+    assert!(!left_by::<_, 34>(GenerationKey { generation: 1, key: [0xab; 32] }).contains(&0xab));
+    assert!(needs_drop::<Keypair>() && needs_drop::<RoomKey>() && needs_drop::<Invite>());
 }
 
 #[test]

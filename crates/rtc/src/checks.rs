@@ -1,7 +1,7 @@
 //! Budget of connectivity checks. A description names the addresses to check, so a peer that can make this peer answer an
 //! offer could make it send datagrams to anybody.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Mutex;
 use std::time::Instant;
 
@@ -59,8 +59,11 @@ pub(crate) fn worth_checking(candidates: &[Candidate], own: &[IpAddr]) -> Vec<Ca
     for candidate in candidates {
         let ip = address(candidate).ip().to_canonical();
         let network = Network::of(ip);
-        let is_near =
-            network == Network::Public || own.iter().any(|own| Network::of(own.to_canonical()) == network);
+        let is_near = match network {
+            Network::Public => true,
+            Network::Nobody => false,
+            _ => own.iter().any(|own| Network::of(own.to_canonical()) == network),
+        };
         if !is_near || (!addresses.contains(&ip) && addresses.len() >= ADDRESSES_MAX) {
             continue;
         }
@@ -80,9 +83,11 @@ pub(crate) fn worth_checking(candidates: &[Candidate], own: &[IpAddr]) -> Vec<Ca
 enum Network {
     Loopback,
     LinkLocal,
-    /// RFC 1918, 6598, 4193: the first bits.
+    /// RFC 1918, 6598, 4193, 3879, 8215: the first bits.
     Private(u8),
     Public,
+    /// No single host: unspecified, which many systems take for loopback, multicast, broadcast, reserved.
+    Nobody,
 }
 
 impl Network {
@@ -95,13 +100,31 @@ impl Network {
                 [192, 168, ..] => Network::Private(192),
                 [100, 64..128, ..] => Network::Private(100),
                 [169, 254, ..] => Network::LinkLocal,
+                [0 | 224..=255, ..] => Network::Nobody,
                 _ => Network::Public,
             },
-            IpAddr::V6(ip) if ip.is_unicast_link_local() => Network::LinkLocal,
-            IpAddr::V6(ip) if ip.is_unique_local() => Network::Private(0xfc),
-            IpAddr::V6(_) => Network::Public,
+            IpAddr::V6(ip) => match (embedded(ip), ip.segments()) {
+                (Some(ip), _) => Network::of(IpAddr::V4(ip)),
+                (None, [0xfe80..=0xfebf, ..]) => Network::LinkLocal,
+                (None, [0xfec0..=0xfeff, ..]) => Network::Private(0xfe),
+                (None, [0xfc00..=0xfdff, ..]) => Network::Private(0xfc),
+                (None, [0x64, 0xff9b, 1, ..]) => Network::Private(0x9b),
+                (None, [0xff00..=0xffff, ..]) => Network::Nobody,
+                (None, _) => Network::Public,
+            },
         }
     }
+}
+
+/// Returns the IPv4 address that a gateway reads from an IPv6 address: IPv4-compatible, of NAT64 (RFC 6052) and 6to4
+/// (RFC 3056).
+fn embedded(ip: Ipv6Addr) -> Option<Ipv4Addr> {
+    let (high, low) = match ip.segments() {
+        [0, 0, 0, 0, 0, 0, high, low] | [0x64, 0xff9b, 0, 0, 0, 0, high, low] => (high, low),
+        [0x2002, high, low, ..] => (high, low),
+        _ => return None,
+    };
+    Some(Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low)))
 }
 
 #[cfg(test)]
@@ -127,6 +150,38 @@ mod tests {
         assert_eq!(checked(&inside, &["127.0.0.1"]), ["127.0.0.1:22"]);
         assert_eq!(checked(&inside, &["10.9.9.9", "198.51.100.7"]), ["10.0.0.1:80"]);
         assert_eq!(checked(&["203.0.113.5:9"], &["10.9.9.9"]), ["203.0.113.5:9"]);
+    }
+
+    #[test]
+    fn an_offer_hides_no_address_of_a_foreign_network_inside_another_address() {
+        let hidden = [
+            "[64:ff9b::10.0.0.1]:80",
+            "[64:ff9b::127.0.0.1]:22",
+            "[64:ff9b:1::a00:1]:80",
+            "[2002:c0a8:101::1]:80",
+            "[::192.168.1.1]:80",
+            "[::ffff:127.0.0.1]:22",
+            "[fec0::1]:80",
+        ];
+        assert!(checked(&hidden, &["198.51.100.7", "2001:db8::7"]).is_empty());
+        assert_eq!(checked(&hidden, &["10.9.9.9"]), ["[64:ff9b::a00:1]:80"]);
+        assert_eq!(checked(&["[64:ff9b::203.0.113.5]:9"], &["2001:db8::7"]), ["[64:ff9b::cb00:7105]:9"]);
+    }
+
+    #[test]
+    fn an_offer_makes_nobody_check_what_is_no_host_or_stands_for_this_machine() {
+        let nobody = [
+            "0.0.0.0:22",
+            "0.1.2.3:22",
+            "[::]:22",
+            "[::ffff:0.0.0.0]:22",
+            "224.0.0.251:5353",
+            "[::ffff:239.255.255.250]:1900",
+            "[ff02::1]:9",
+            "255.255.255.255:9",
+            "240.0.0.1:9",
+        ];
+        assert!(checked(&nobody, &["127.0.0.1", "::1", "0.0.0.0", "198.51.100.7", "10.9.9.9"]).is_empty());
     }
 
     #[test]

@@ -136,7 +136,8 @@ pub(crate) fn check(description: &Description, role: Role) -> Result<PayloadType
     }
     for candidate in &description.candidates {
         let address = address(candidate);
-        if address.port() == 0 || address.ip().is_unspecified() || address.ip().is_multicast() {
+        let ip = address.ip().to_canonical();
+        if address.port() == 0 || ip.is_unspecified() || ip.is_multicast() {
             return Err(DescriptionError::Candidate(address));
         }
     }

@@ -11,7 +11,7 @@
 //! # use plenary_rtc::*;
 //! # async fn example(sink: Arc<dyn PacketSink>) -> Result<(), LinkError> {
 //! let (links, mut events) = Links::new(LinksConfig::default(), sink)?;
-//! links.submit(Command::Offer { link: LinkId(1), kind: LinkKind::Peer });
+//! links.submit(Command::Offer { link: LinkId(1), kind: LinkKind::Peer, is_stranger: false });
 //! while let Some(event) = events.next().await {
 //!     match event {
 //!         Event::Described { link, description } => { /* to the other peer, which answers */ }

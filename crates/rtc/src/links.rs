@@ -147,7 +147,7 @@ impl Links {
 impl LinkDriver for Links {
     fn submit(&self, command: Command) {
         match command {
-            Command::Offer { link, kind } => self.open(link, kind, None, false),
+            Command::Offer { link, kind, is_stranger } => self.open(link, kind, None, is_stranger),
             Command::Answer { link, kind, offer, is_stranger } => {
                 self.open(link, kind, Some(offer), is_stranger);
             }

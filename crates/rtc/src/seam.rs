@@ -98,6 +98,8 @@ pub enum Command {
         link: LinkId,
         /// Kind of link, which determines its slots.
         kind: LinkKind,
+        /// A stranger requested the offer: the link shares few connectivity checks with those of other strangers.
+        is_stranger: bool,
     },
     /// Opens a link as the answering end; [`Event::Described`] returns the answer.
     Answer {

@@ -509,6 +509,27 @@ mod tests {
     }
 
     #[test]
+    fn a_stranger_s_description_causes_fifty_checks_a_second_and_none_in_a_foreign_network() {
+        let mut now = Instant::now();
+        let mut end = End::new(now, Role::Answer, "bbbb", "aaaa", 5_002);
+        end.transport.checks = Checks::new(Arc::new(CheckBudget::new()), true);
+        let mut offer = End::new(now, Role::Offer, "aaaa", "bbbb", 5_001).description;
+        let host = |ip: [u8; 4], port: u16| Candidate::Host(SocketAddr::from((ip, port)));
+        let victims = (7..17).map(|port| host([203, 0, 113, 9], port));
+        offer.candidates = List::truncated([host([10, 0, 0, 1], 80)].into_iter().chain(victims));
+        end.transport.start(now, &offer).unwrap();
+        let mut sent = Vec::new();
+        for _ in 0..1_000 {
+            end.transport.collect(now, true, &mut end.outgoing);
+            sent.extend(end.outgoing.drain(..).map(|datagram| datagram.transport.peer_addr));
+            now += Duration::from_millis(5);
+            let _ = end.transport.handle_timeout(now);
+        }
+        assert!((50..=300).contains(&sent.len()), "{} checks in five seconds", sent.len());
+        assert!(sent.iter().all(|to| to.ip() == SocketAddr::from(([203, 0, 113, 9], 7)).ip()), "{sent:?}");
+    }
+
+    #[test]
     fn an_end_with_another_certificate_is_refused() {
         let mut now = Instant::now();
         let mut a = End::new(now, Role::Offer, "aaaa", "bbbb", 5_001);

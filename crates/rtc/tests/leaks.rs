@@ -38,7 +38,7 @@ async fn closed_links_leave_no_task_and_no_socket() {
     a.links.submit(Command::Train { link: LinkId(2), train: 1, bytes: 1_000_000, rate_bps: 8_000_000 });
     assert!(sockets() >= before.1 + 2 * LINKS as usize);
     for link in (LINKS + 1..LINKS + 20).map(LinkId) {
-        a.links.submit(Command::Offer { link, kind: LinkKind::Peer });
+        a.links.submit(Command::Offer { link, kind: LinkKind::Peer, is_stranger: false });
         // each link gets a little further before all links are closed
         tokio::task::yield_now().await;
     }

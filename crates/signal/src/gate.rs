@@ -127,7 +127,7 @@ mod tests {
 
     #[test]
     fn the_count_of_one_address_does_not_touch_another() {
-        let gate = gate(Limits { connections_per_address_max: 2, connections_max: 4, ..Limits::default() });
+        let gate = gate(Limits { connections_per_address_max: 2, connections_max: 5, ..Limits::default() });
         let now = Instant::now();
         let mut passes = Vec::new();
         for (address, expected) in [
@@ -138,7 +138,8 @@ mod tests {
             ("2001:db8::1", None),
             ("2001:db8::2:1", None),
             ("2001:db8::3", Some(Turned::Full)),
-            // all four connections are taken
+            ("2001:db8:0:1::1", None),
+            // all five connections are taken
             ("10.0.0.2", Some(Turned::Full)),
         ] {
             let passed = Gate::pass(&gate, ip(address), now);

@@ -100,3 +100,16 @@ pub(crate) async fn part<S>(
     };
     let _ = timeout(PARTING_MAX, parting).await;
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rendezvous_or_peer_that_closes_with_a_reason_steers_no_terminal_by_it() {
+        let reason = Utf8Bytes::from("\u{1b}[2J\u{1b}]0;mine\u{7}away\u{202e}\r\n\u{9b}31m");
+        let close = CloseFrame { code: CloseCode::Away, reason };
+        let Heard::Gone(why) = heard(Some(Ok(Message::Close(Some(close))))) else { panic!("it goes on") };
+        assert_eq!(why, "1001 [2J]0;mineaway31m");
+    }
+}

@@ -345,7 +345,8 @@ impl Stand {
     /// Answer of body and peers to an output of the brain.
     fn answer(&self, output: Output) -> Option<Input> {
         match output {
-            Output::Offer(peer, kind) | Output::Signal(Address::Peer(peer), Message::LinkWanted(kind)) => {
+            Output::Offer { peer, kind, .. }
+            | Output::Signal(Address::Peer(peer), Message::LinkWanted(kind)) => {
                 Some(Input::LinkUp(peer, kind))
             }
             Output::RequestFeed(peer) => Some(Input::Fed(peer)),

@@ -65,12 +65,17 @@ impl Studio {
 
     /// A speaker sends a keyframe.
     fn sends(&mut self, speaker: usize, size: (u32, u32), len: usize) {
+        self.sends_as(speaker, true, size, len);
+    }
+
+    /// A speaker sends a keyframe, and says whether it is one.
+    fn sends_as(&mut self, speaker: usize, key: bool, size: (u32, u32), len: usize) {
         let (link, source) = &mut self.speakers[speaker];
         let encoded = Encoded {
             kind: MediaKind::Video,
             data: keyframe(size, len),
             captured_us: self.stand.now_us,
-            key: true,
+            key,
             temporal: 0,
             level: None,
         };
@@ -158,4 +163,16 @@ fn what_a_speaker_is_asked_for_is_never_left_out_even_after_an_outage() {
         studio.sends(0, (80, 45), 6_000);
     }
     assert_eq!(studio.handed[0].0, 45);
+}
+
+#[test]
+fn a_huge_picture_of_a_speaker_that_calls_it_no_keyframe_is_not_decoded() {
+    let mut studio = Studio::new();
+    studio.sends(0, (80, 45), 6_000);
+    assert_eq!(studio.handed[0].0, 1);
+    for _ in 0..10 {
+        studio.stand.now_us += 33_000;
+        studio.sends_as(0, false, (240, 135), 6_000);
+    }
+    assert_eq!(studio.handed[0].0, 1, "nine times 720p");
 }

@@ -193,21 +193,24 @@ fn a_message_that_its_author_may_not_say_is_dropped_before_its_signatures_are_ve
 
 #[test]
 fn what_was_verified_once_costs_little_the_next_time() {
-    let mut ada = letters(2);
     let (room, failover) =
         (room_key().room(), Failover { rank: RANK, after: RANK, over: key(5).id(), wish: None });
     let statements: Vec<_> = (0..64)
         .map(|counter| Message::Failover(Signed::new(&key(4), &room, 1, counter, u64::MAX, failover.clone())))
         .map(|message| message.to_bytes())
         .collect();
-    let mut read_all = || {
+    let read_all = |letters: &mut Letters| {
         let begun = std::time::Instant::now();
         for bytes in &statements {
-            assert!(author(ada.read(key(3).id(), bytes, NOW_US, |_, _, _| true)).is_some());
+            assert!(author(letters.read(key(3).id(), bytes, NOW_US, |_, _, _| true)).is_some());
         }
         begun.elapsed()
     };
-    let (first, again) = (read_all(), read_all());
+    // the quickest of five, since other tests run beside
+    let first = (0..5).map(|_| read_all(&mut letters(2))).min().unwrap();
+    let mut ada = letters(2);
+    read_all(&mut ada);
+    let again = (0..5).map(|_| read_all(&mut ada)).min().unwrap();
     assert!(again < first / 2, "{first:?}, then {again:?}");
 }
 
@@ -224,6 +227,71 @@ fn envelopes_beyond_their_author_s_budget_are_not_opened_and_others_are() {
     assert!((300..400).contains(&opened), "256 KiB of {opened} envelopes");
     let sealed = cat.seal(Some(key(3).id()), &join(), NOW_US, nonce(1)).unwrap();
     assert!(author(ben.open(key(4).id(), &sealed, NOW_US, |_, _, _| true)).is_some());
+}
+
+/// Returns a number that is used once.
+fn nonce_of(number: u64) -> [u8; NONCE_LEN] {
+    let mut nonce = nonce(0);
+    nonce[..8].copy_from_slice(&number.to_be_bytes());
+    nonce
+}
+
+#[test]
+fn an_envelope_that_a_peer_or_the_rendezvous_delivers_in_another_s_name_is_nothing() {
+    let (mut mallory, mut ben) = (letters(2), letters(3));
+    let sealed = mallory.seal(Some(key(3).id()), &Message::Leave, NOW_US, nonce(1)).unwrap();
+    let letter = ben.open(key(5).id(), &sealed, NOW_US, |_, _, _| true);
+    assert!(matches!(letter, Letter::Nothing), "{letter:?}");
+    let sealed = mallory.seal(Some(key(3).id()), &Message::Leave, NOW_US, nonce(2)).unwrap();
+    let Ok(Message::Relay(relay)) = Message::from_bytes(&carried(sealed, 2)) else { unreachable!() };
+    let from_cat = Relay { from: key(4).id(), route: List::truncated([key(5).id().short()]), ..relay };
+    let bytes = Message::Relay(from_cat).to_bytes();
+    let letter = ben.read(key(5).id(), &bytes, NOW_US, |_, _, _| true);
+    assert!(matches!(letter, Letter::Nothing), "{letter:?}");
+}
+
+#[test]
+fn envelopes_that_a_link_hands_over_beyond_its_budget_are_not_opened_whatever_names_it_makes_up() {
+    let (mut ben, mut opened) = (letters(3), 0);
+    for seed in 10..110 {
+        let mut mallory = letters(seed);
+        for number in 0..20 {
+            let sealed = mallory.seal(Some(key(3).id()), &join(), NOW_US, nonce_of(number)).unwrap();
+            let route = List::truncated([key(5).id().short()]);
+            let (from, to) = (key(seed).id(), key(3).id());
+            let sealed = List::try_from(sealed).unwrap();
+            let bytes = Message::Relay(Relay { from, to, route, passed: 1, sealed }).to_bytes();
+            let letter = ben.read(key(5).id(), &bytes, NOW_US, |_, _, _| true);
+            opened += usize::from(author(letter).is_some());
+        }
+    }
+    assert!((300..400).contains(&opened), "256 KiB of {opened} envelopes");
+    // another link's are
+    let sealed = letters(4).seal(Some(key(3).id()), &join(), NOW_US, nonce(9)).unwrap();
+    let route = List::truncated([key(6).id().short()]);
+    let relay = Relay {
+        from: key(4).id(),
+        to: key(3).id(),
+        route,
+        passed: 1,
+        sealed: List::try_from(sealed).unwrap(),
+    };
+    let letter = ben.read(key(6).id(), &Message::Relay(relay).to_bytes(), NOW_US, |_, _, _| true);
+    assert!(author(letter).is_some());
+}
+
+#[test]
+fn fifty_made_up_ids_do_not_make_a_peer_open_more_than_its_budget() {
+    let (mut ben, mut opened) = (letters(3), 0);
+    for seed in 10..60 {
+        let mut mallory = letters(seed);
+        for number in 0..130 {
+            let sealed = mallory.seal(Some(key(3).id()), &join(), NOW_US, nonce_of(number)).unwrap();
+            let letter = ben.open(key(seed).id(), &sealed, NOW_US, |_, _, _| true);
+            opened += usize::from(author(letter).is_some());
+        }
+    }
+    assert!((5_000..6_500).contains(&opened), "4 MiB of {opened} envelopes");
 }
 
 /// The keys of two generations of an invite.

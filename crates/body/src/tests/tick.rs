@@ -223,6 +223,19 @@ fn a_link_that_says_more_than_its_budget_is_not_read_for_a_while_and_then_ended(
 }
 
 #[test]
+fn a_peer_that_cuts_its_messages_into_single_bytes_pays_for_each_piece() {
+    let mut outs = Outs::default();
+    let (mut body, link) = linked_by_its_brain(&mut outs);
+    let paused = |outs: &Outs| outs.sends.iter().any(|out| matches!(out, Out::Pause { .. }));
+    let free = (0..100_000).take_while(|_| {
+        let mut outs = Outs::default();
+        body.control_piece(BEGIN_US, link, &[1, 7], &mut outs);
+        !paused(&outs)
+    });
+    assert_eq!(free.count(), 256 * 1024 / 64);
+}
+
+#[test]
 fn heartbeats_beyond_their_budget_are_dropped() {
     let mut outs = Outs::default();
     let (mut body, link) = linked_by_its_brain(&mut outs);

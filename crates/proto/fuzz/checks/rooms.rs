@@ -295,7 +295,7 @@ impl Room {
             Output::Relay { to, route, message, .. } => {
                 self.send(to, Parcel::Message { from: me, via: Via::Mesh(route), message });
             }
-            Output::Offer(peer, kind) | Output::Answer { peer, offer: Offer { kind, .. }, .. } => {
+            Output::Offer { peer, kind, .. } | Output::Answer { peer, offer: Offer { kind, .. }, .. } => {
                 let description = description(at, &peer);
                 self.send(me, Parcel::Input(Input::Described { peer, kind, description }));
             }

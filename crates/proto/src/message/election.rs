@@ -422,4 +422,21 @@ mod tests {
             assert_eq!(line(local), None, "{local}");
         }
     }
+
+    #[test]
+    fn whoever_tries_all_addresses_learns_none_of_them_from_a_line() {
+        let line = |number: u32| LineId::of(&RoomId([7; 16]), std::net::Ipv4Addr::from_bits(number).into());
+        let of = 0xc000_0200;
+        let alike = (0x0100_0000..0x0100_0000 + (1 << 20)).filter(|other| line(*other) == line(of)).count();
+        assert!((4..40).contains(&alike), "{alike} of a million addresses have the line of 192.0.2.0");
+    }
+
+    #[test]
+    fn an_id_ground_to_begin_with_seven_bytes_of_another_s_has_none_of_its_round_trips() {
+        let ada = PeerId([1; 32]);
+        let mallory = PeerId(std::array::from_fn(|at| if at < 7 { 1 } else { 9 }));
+        assert!(RoundTrip::new(&ada, 100).is_to(&ada));
+        assert!(!RoundTrip::new(&mallory, 1_000_000).is_to(&ada));
+        assert_ne!(mallory.short(), ada.short());
+    }
 }

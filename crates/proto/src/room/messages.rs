@@ -3,7 +3,7 @@
 use super::RoomState;
 use crate::id::PeerId;
 use crate::io::{Event, Output};
-use crate::message::{Failover, Message, Refused, Reign, Relay, SignedRoster, reign_of};
+use crate::message::{Failover, LinkKind, Message, Refused, Reign, Relay, SignedRoster, reign_of};
 use crate::mutation::Mutation;
 use crate::outbox::Note;
 use crate::seal::Signed;
@@ -91,10 +91,11 @@ impl RoomState {
                 self.tree.drop_child(&mut self.shared.view(), from);
             }
             Message::LinkWanted(kind) => {
-                self.shared.links.link_wanted(self.shared.now, &mut self.shared.out, from, kind)
+                let is_known = self.may_be_linked(&from, kind);
+                self.shared.links.link_wanted(self.shared.now, &mut self.shared.out, from, kind, is_known);
             }
             Message::Offer(offer) => {
-                let is_known = self.shared.stage.contains(&from) || self.tree.is_below(&from);
+                let is_known = self.may_be_linked(&from, offer.kind);
                 self.shared.links.offered(self.shared.now, &mut self.shared.out, from, offer, is_known);
             }
             Message::Answer(answer) => self.shared.links.answered(&mut self.shared.out, from, answer),
@@ -321,6 +322,12 @@ impl RoomState {
         if let Some(output) = self.router.forward(self.shared.now, from, around, relay) {
             self.shared.out.act(output);
         }
+    }
+
+    /// Returns whether a peer is one that this peer may have links of that kind with: on stage, or for the ordinary
+    /// link a child.
+    fn may_be_linked(&self, peer: &PeerId, kind: LinkKind) -> bool {
+        self.shared.stage.contains(peer) || (kind == LinkKind::Peer && self.tree.is_below(peer))
     }
 
     /// Handles the host's offer of the floor (true), or its withdrawal (false).

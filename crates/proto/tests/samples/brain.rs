@@ -143,7 +143,7 @@ impl Brain {
         self.room.handle(Time(self.now), input);
         let mut outputs: Vec<Output> = std::iter::from_fn(|| self.room.poll_output()).collect();
         let wanted = |output: &Output| match output {
-            Output::Offer(peer, kind) => Some((*peer, *kind, true)),
+            Output::Offer { peer, kind, .. } => Some((*peer, *kind, true)),
             Output::Signal(Address::Peer(peer), Message::LinkWanted(kind))
             | Output::Relay { to: peer, message: Message::LinkWanted(kind), .. } => {
                 Some((*peer, *kind, false))

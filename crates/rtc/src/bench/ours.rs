@@ -135,7 +135,7 @@ impl RelayEnd<Description> for OurRelay {
     async fn subscribe(&mut self) -> Result<Description, Failed> {
         let link = downstream(self.children);
         self.children += 1;
-        self.peer.links.submit(Command::Offer { link, kind: KIND });
+        self.peer.links.submit(Command::Offer { link, kind: KIND, is_stranger: false });
         self.peer.described(link).await
     }
 
@@ -159,7 +159,7 @@ pub(crate) async fn start(
     let (arrived, sent) = (Arc::new(Arrivals::new(start)), Arc::new(AtomicU64::new(0)));
     let mut source = Peer::new("source", 1, work.address, Arc::new(Nothing)).await;
     let mut leaves = Peer::new("leaves", 1, work.address, Arc::new(Leaf(arrived.clone()))).await;
-    source.links.submit(Command::Offer { link: UPSTREAM, kind: KIND });
+    source.links.submit(Command::Offer { link: UPSTREAM, kind: KIND, is_stranger: false });
     let offer = in_time("an offer of the source", source.described(UPSTREAM)).await?;
     let answer = in_time("an answer to the source", relay.publish(offer)).await?;
     source.links.submit(Command::Accept { link: UPSTREAM, answer });

@@ -47,7 +47,7 @@ async fn a_message_that_is_too_long_ends_the_link_unless_it_is_a_heartbeat() {
 async fn messages_wait_for_the_link_and_arrive_in_order() {
     let (mut a, mut b) = (Peer::new(), Peer::new());
     let kind = plenary_proto::message::LinkKind::Peer;
-    a.links.submit(Command::Offer { link: LINK, kind });
+    a.links.submit(Command::Offer { link: LINK, kind, is_stranger: false });
     for number in 0..50_u8 {
         a.send(LINK, Channel::Control, vec![number; 1 + usize::from(number) * 300]);
     }

@@ -139,7 +139,7 @@ async fn a_killed_peer_is_down_for_all_and_stalls_nobody() {
 async fn a_link_that_is_not_connected_yet_delays_nobody() {
     let (mut relay, mut child) = (Peer::new(), Peer::new());
     let (coming, here) = (LinkId(1), LinkId(2));
-    relay.links.submit(Command::Offer { link: coming, kind: LinkKind::Peer });
+    relay.links.submit(Command::Offer { link: coming, kind: LinkKind::Peer, is_stranger: false });
     relay.described(coming).await;
     connect(&mut relay, &mut child, here).await;
     for number in 1..=1_000 {
@@ -195,7 +195,7 @@ async fn what_the_network_repeats_is_heard_once() {
     let at = |echo: &UdpSocket| List::truncated([Candidate::Host(echo.local_addr().unwrap())]);
 
     let kind = LinkKind::Peer;
-    a.links.submit(Command::Offer { link: LINK, kind });
+    a.links.submit(Command::Offer { link: LINK, kind, is_stranger: false });
     let offer = a.described(LINK).await;
     of_a.set(address(&offer)).unwrap();
     let offer = Description { candidates: at(&for_b), ..offer };
@@ -263,7 +263,7 @@ async fn a_train_is_nothing_to_the_slots() {
 async fn one_train_at_a_time() {
     let (mut a, mut b, _) = shaped_pair(Shape::default()).await;
     let unconnected = LinkId(9);
-    a.links.submit(Command::Offer { link: unconnected, kind: LinkKind::Peer });
+    a.links.submit(Command::Offer { link: unconnected, kind: LinkKind::Peer, is_stranger: false });
     a.links.submit(Command::Train { link: unconnected, train: 7, bytes: 20_000, rate_bps: 0 });
     for train in [1, 2] {
         a.links.submit(Command::Train { link: LINK, train, bytes: 20_000, rate_bps: 1_000_000 });

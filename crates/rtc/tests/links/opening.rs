@@ -45,7 +45,7 @@ async fn links_stand_on_whatever_addresses_there_are() {
 #[tokio::test]
 async fn an_answer_may_take_its_time() {
     let (mut a, mut b) = (Peer::new(), Peer::new());
-    a.links.submit(Command::Offer { link: LINK, kind: LinkKind::Peer });
+    a.links.submit(Command::Offer { link: LINK, kind: LinkKind::Peer, is_stranger: false });
     let offer = a.described(LINK).await;
     b.links.submit(Command::Answer { link: LINK, kind: LinkKind::Peer, offer, is_stranger: false });
     let answer = b.described(LINK).await;
@@ -66,7 +66,7 @@ async fn links_of_one_peer_share_the_certificate_and_nothing_else() {
     let mut a = Peer::new();
     let mut seen: Vec<Description> = Vec::new();
     for link in [LinkId(1), LinkId(2)] {
-        a.links.submit(Command::Offer { link, kind: LinkKind::Trunk(0) });
+        a.links.submit(Command::Offer { link, kind: LinkKind::Trunk(0), is_stranger: false });
         seen.push(a.described(link).await);
     }
     let [first, second] = &seen[..] else { panic!() };
@@ -80,7 +80,7 @@ async fn links_of_one_peer_share_the_certificate_and_nothing_else() {
 #[tokio::test]
 async fn descriptions_that_cannot_be_used_take_the_link_down() {
     let mut a = Peer::new();
-    a.links.submit(Command::Offer { link: LINK, kind: LinkKind::Peer });
+    a.links.submit(Command::Offer { link: LINK, kind: LinkKind::Peer, is_stranger: false });
     let good = a.described(LINK).await;
     let at = |address: &str| List::truncated([Candidate::Host(address.parse().unwrap())]);
     let types = |h264, opus| Some(PayloadTypes { h264, opus });
@@ -118,7 +118,7 @@ async fn descriptions_that_cannot_be_used_take_the_link_down() {
 #[tokio::test]
 async fn the_answering_end_takes_the_payload_types_offered() {
     let (mut a, mut b) = (Peer::new(), Peer::new());
-    a.links.submit(Command::Offer { link: LINK, kind: LinkKind::Peer });
+    a.links.submit(Command::Offer { link: LINK, kind: LinkKind::Peer, is_stranger: false });
     let mut offer = a.described(LINK).await;
     offer.payload_types = Some(PayloadTypes { h264: 96, opus: 63 });
     b.links.submit(Command::Answer {
@@ -138,7 +138,7 @@ async fn the_answering_end_takes_the_payload_types_offered() {
 #[tokio::test]
 async fn a_certificate_that_is_not_the_described_one_makes_no_link() {
     let (mut a, mut b) = (Peer::new(), Peer::new());
-    a.links.submit(Command::Offer { link: LINK, kind: LinkKind::Peer });
+    a.links.submit(Command::Offer { link: LINK, kind: LinkKind::Peer, is_stranger: false });
     let mut offer = a.described(LINK).await;
     offer.fingerprint[0] ^= 1;
     b.links.submit(Command::Answer { link: LINK, kind: LinkKind::Peer, offer, is_stranger: false });
@@ -157,7 +157,7 @@ async fn a_certificate_that_is_not_the_described_one_makes_no_link() {
 #[tokio::test]
 async fn an_end_that_is_nowhere_is_given_up() {
     let (mut a, mut b) = (Peer::new(), Peer::new());
-    a.links.submit(Command::Offer { link: LINK, kind: LinkKind::Peer });
+    a.links.submit(Command::Offer { link: LINK, kind: LinkKind::Peer, is_stranger: false });
     let mut offer = a.described(LINK).await;
     // TEST-NET-1 (RFC 5737)
     offer.candidates = List::truncated([Candidate::Host("192.0.2.1:9".parse().unwrap())]);
@@ -169,7 +169,7 @@ async fn an_end_that_is_nowhere_is_given_up() {
 async fn when_ports_run_out_a_link_says_so_and_a_closed_one_gives_its_port_back() {
     let free = std::net::UdpSocket::bind((LOOPBACK, 0)).unwrap().local_addr().unwrap().port();
     let mut a = Peer::with(LinksConfig { udp_ports: Some(free..=free), ..on_loopback() });
-    let offer = |link| Command::Offer { link, kind: LinkKind::Peer };
+    let offer = |link| Command::Offer { link, kind: LinkKind::Peer, is_stranger: false };
     a.links.submit(offer(LinkId(1)));
     let description = a.described(LinkId(1)).await;
     assert!(matches!(&description.candidates[..], [Candidate::Host(address)] if address.port() == free));
@@ -185,12 +185,12 @@ async fn when_ports_run_out_a_link_says_so_and_a_closed_one_gives_its_port_back(
 async fn links_are_bounded_and_numbers_are_used_once() {
     let mut a = Peer::with(LinksConfig { links_max: 2, ..on_loopback() });
     for link in [1, 2, 2, 3].map(LinkId) {
-        a.links.submit(Command::Offer { link, kind: LinkKind::Peer });
+        a.links.submit(Command::Offer { link, kind: LinkKind::Peer, is_stranger: false });
     }
     assert_eq!(a.down(LinkId(3)).await, DownReason::TooMany);
     a.links.submit(Command::Close { link: LinkId(2) });
     assert_eq!(a.down(LinkId(2)).await, DownReason::Closed);
-    a.links.submit(Command::Offer { link: LinkId(4), kind: LinkKind::Peer });
+    a.links.submit(Command::Offer { link: LinkId(4), kind: LinkKind::Peer, is_stranger: false });
     a.described(LinkId(4)).await;
 }
 
@@ -226,7 +226,7 @@ async fn closing_all_tells_each_end_and_opens_nothing_more() {
     for link in [1, 2].map(LinkId) {
         assert_eq!(b.down(link).await, DownReason::ClosedByPeer);
     }
-    a.links.submit(Command::Offer { link: LinkId(3), kind: LinkKind::Peer });
+    a.links.submit(Command::Offer { link: LinkId(3), kind: LinkKind::Peer, is_stranger: false });
     assert_eq!(a.down(LinkId(2)).await, DownReason::Closed);
     assert!(a.events.next().await.is_none(), "that was all, for ever");
 }

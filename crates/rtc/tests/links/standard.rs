@@ -278,7 +278,7 @@ async fn exchange(peer: &mut Peer, standard: &mut Standard) {
 #[tokio::test]
 async fn a_standard_stack_answers_a_link_and_carries_messages_and_media() {
     let (mut peer, mut standard) = (Peer::new(), Standard::new(false).await);
-    peer.links.submit(Command::Offer { link: LINK, kind: LinkKind::Peer });
+    peer.links.submit(Command::Offer { link: LINK, kind: LinkKind::Peer, is_stranger: false });
     let offer = sdp(LinkKind::Peer, &peer.described(LINK).await).unwrap();
     let offer = RTCSessionDescription::offer(offer).unwrap();
     standard.core.set_remote_description(Instant::now(), offer).unwrap();

@@ -150,7 +150,7 @@ pub(crate) fn packet(number: u64) -> MediaPacket {
 
 /// Opens a link between two peers; the first peer offers.
 pub(crate) async fn connect_kind(a: &mut Peer, b: &mut Peer, link: LinkId, kind: LinkKind) {
-    a.links.submit(Command::Offer { link, kind });
+    a.links.submit(Command::Offer { link, kind, is_stranger: false });
     let offer = a.described(link).await;
     b.links.submit(Command::Answer { link, kind, offer, is_stranger: false });
     let answer = b.described(link).await;

@@ -127,6 +127,8 @@ fn a_proof_holds_for_one_nonce_one_room_and_one_peer() {
         ("a door that the host didn't name", Hello { host: Some(widened), ..host.clone() }),
         ("another's door key", Hello { door: key(9).id(), ..guest.clone() }),
         ("no door key at all", Hello { invited: guest.proof, ..guest.clone() }),
+        // a guest has the door's key, and says that it is the host
+        ("another's id by a good door", Hello { peer: key(1).id(), invited: host.invited, ..guest.clone() }),
     ] {
         assert_eq!(hello.check(&nonce), Err(Refusal::BadProof), "{what}");
     }

@@ -34,7 +34,7 @@ impl World {
                     self.control(at, &next, Message::Relay(Relay { from, to, route, passed: 0, sealed }));
                 }
             }
-            Output::Offer(peer, kind) => self.describe(at, peer, kind),
+            Output::Offer { peer, kind, .. } => self.describe(at, peer, kind),
             Output::Answer { peer, offer: Offer { kind, .. }, .. } => self.describe(at, peer, kind),
             Output::Accept(peer, answer) => self.accept(at, &peer, answer.kind),
             Output::Close(peer, kind) => self.close(at, &peer, kind),
