@@ -78,8 +78,11 @@ impl LinkBudget {
         (is_on_stage, sources): (bool, usize),
     ) -> Charged {
         if self.is_on_stage != is_on_stage {
+            // what was used stays used, or a peer that comes and goes had no limit
+            let used = to_i64(control_of(self.is_on_stage).burst) - self.control.level(now);
             self.is_on_stage = is_on_stage;
-            self.control = Bucket::new(if is_on_stage { CONTROL_ON_STAGE } else { CONTROL }, now);
+            self.control = Bucket::new(control_of(is_on_stage), now);
+            self.control.owe(now, used.max(0).unsigned_abs());
         }
         if self.sources != sources as u64 {
             self.sources = sources as u64;
@@ -101,8 +104,7 @@ impl LinkBudget {
     }
 
     fn charge(&mut self, now: Time, bytes: u64) -> Charged {
-        let per_s = if self.is_on_stage { CONTROL_ON_STAGE.per_s } else { CONTROL.per_s };
-        if self.control.level(now) >= i64::try_from(per_s / REST).unwrap_or(i64::MAX) {
+        if self.control.level(now) >= to_i64(control_of(self.is_on_stage).per_s / REST) {
             self.over_since = None;
         }
         let pause_us = self.control.owe(now, bytes);
@@ -112,6 +114,14 @@ impl LinkBudget {
         let since = *self.over_since.get_or_insert(now);
         if now.since(since) >= OVER_US_MAX { Charged::Over } else { Charged::Pause(pause_us) }
     }
+}
+
+fn control_of(is_on_stage: bool) -> Rate {
+    if is_on_stage { CONTROL_ON_STAGE } else { CONTROL }
+}
+
+fn to_i64(bytes: u64) -> i64 {
+    i64::try_from(bytes).unwrap_or(i64::MAX)
 }
 
 fn data_of(sources: u64) -> Rate {
@@ -160,6 +170,17 @@ mod tests {
         for _ in 0..2 {
             assert_eq!(budget.message(later, Budgeted::Control, 100_000, STRANGER), Charged::Within);
         }
+    }
+
+    #[test]
+    fn a_peer_that_comes_on_stage_and_leaves_it_again_and_again_gains_nothing() {
+        let mut budget = LinkBudget::new(Time(0));
+        let ends = (0..200).find(|step: &u64| {
+            let now = Time(step * SECOND / 20);
+            let on = (step / 10 % 2 == 1, 3);
+            budget.message(now, Budgeted::Control, 25_000, on) == Charged::Over
+        });
+        assert!(ends.is_some_and(|step| step < 60), "{ends:?}");
     }
 
     #[test]

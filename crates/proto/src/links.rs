@@ -521,12 +521,21 @@ impl LinkTable {
 
     /// Closes all links with a peer, whatever they are wanted for.
     pub(crate) fn drop_peer(&mut self, now: Time, out: &mut Outbox, peer: PeerId) {
-        let keys: Vec<_> = self.links.keys().filter(|(other, _)| *other == peer).copied().collect();
+        self.drop_links(now, out, |(other, _)| *other == peer);
+    }
+
+    /// Closes all trunks with a peer.
+    pub(crate) fn drop_trunks(&mut self, now: Time, out: &mut Outbox, peer: PeerId) {
+        self.drop_links(now, out, |(other, kind)| *other == peer && *kind != LinkKind::Peer);
+    }
+
+    fn drop_links(&mut self, now: Time, out: &mut Outbox, is_over: impl Fn(&(PeerId, LinkKind)) -> bool) {
+        let keys: Vec<_> = self.links.keys().filter(|key| is_over(key)).copied().collect();
         for key in keys {
             self.drop_link(now, out, key);
             self.links.remove(&key);
         }
-        self.waiting.retain(|(other, _), _| *other != peer);
+        self.waiting.retain(|key, _| !is_over(key));
     }
 
     /// Retries failed set-ups, gives up slow ones, and sends `Bye` on links that are no longer wanted.

@@ -143,6 +143,11 @@ impl Mandate {
         self.led_to(self.rank).any(|failover| failover.body.over == *peer && !failover.body.is_polite())
     }
 
+    /// Returns whether the mixer that a failover replaces has asked for it.
+    pub(crate) fn is_polite(&self, failover: &Failover) -> bool {
+        failover.is_polite() || self.mutated.is(Mutation::BelievesAllWishes)
+    }
+
     /// Returns whether a living mixer has denied a failover by `successor`.
     pub(crate) fn bars(&self, mixer: &PeerId, successor: &PeerId) -> bool {
         self.alives.iter().any(|alive| alive.sender == *mixer && alive.body.successor == *successor)
@@ -151,7 +156,7 @@ impl Mandate {
     /// Returns the statement by which a failover of this term is denied, if there is one.
     pub(crate) fn denial(&self, failover: &Signed<Failover>) -> Option<&Signed<Alive>> {
         let Failover { rank, over, .. } = failover.body;
-        let polite = failover.body.is_polite();
+        let polite = self.is_polite(&failover.body);
         let denies = |alive: &&Signed<Alive>| alive.sender == over && alive.body.successor == failover.sender;
         self.alives.iter().find(denies).filter(|_| !polite && rank.term == self.rank.term)
     }
@@ -360,7 +365,7 @@ impl Mandate {
         let Failover { rank, over, .. } = new.body;
         let own = self.failover_count_after(&new.sender, rank.failover_count.saturating_sub(1))
             == Some(rank.failover_count);
-        let barred = !new.body.is_polite() && self.bars(&over, &new.sender);
+        let barred = !self.is_polite(&new.body) && self.bars(&over, &new.sender);
         if rank.term != self.rank.term || self.is_far(rank) || !own || barred {
             return None;
         }

@@ -268,6 +268,10 @@ impl Membership {
         self.join_at = None;
         if self.admitted {
             self.vouched = false; // an admitted peer stays, and needs no further answer
+            let is_removed = refusal.body == Refusal::Removed; // while it was away, by a roster that it missed
+            if is_removed && !std::mem::replace(&mut self.is_over, true) {
+                view.out.event(Event::Removed);
+            }
         } else {
             self.refused = true;
             view.out.event(Event::Refused(refusal.body));

@@ -28,6 +28,14 @@ pub enum Mutation {
     KeepsItsMixer,
     /// The host keeps the time at which each viewer joined.
     RemembersTheAudience,
+    /// The peer goes on with peers that the host has removed as with members.
+    KeepsTheRemoved,
+    /// The peer takes each failover as one that the replaced mixer has asked for.
+    BelievesAllWishes,
+    /// The peer keeps the links over which it is flooded.
+    EnduresFloods,
+    /// The peer forwards envelopes along routes that name peers twice, and as many as come.
+    ForwardsInCircles,
     /// The peer requests a timeout every millisecond without need.
     NeverSleeps,
     /// Machines notify each other in a cycle.

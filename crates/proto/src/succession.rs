@@ -9,6 +9,7 @@
 //!   watching peer signs the next failover. A standby begins in the mixer's place; another mixer goes on with
 //!   one mixer fewer.
 //! - A mixer that leaves requests a failover itself (`FailoverWanted`). Its signature is in the failover.
+//! - A mixer that the host has removed is succeeded at once, and may not deny it.
 //! - A mixer that receives a failover over itself while it lives signs `Alive`, and the successor withdraws.
 
 use std::collections::BTreeMap;
@@ -77,6 +78,8 @@ impl Watched {
 pub(crate) struct Succession {
     watched: BTreeMap<PeerId, Watched>,
     leaving: bool,
+    /// Rank under which this peer has declared a removed mixer gone.
+    removed_under: Option<Rank>,
 }
 
 impl Succession {
@@ -94,6 +97,11 @@ impl Succession {
                 self.watched.entry(*mixer).or_default();
             }
             view.out.act(Output::WatchMixers(watched));
+        }
+        let removed = self.watched.keys().find(|mixer| view.stage.has_removed(mixer)).copied();
+        if let Some(mixer) = removed.filter(|_| self.removed_under != Some(view.rank())) {
+            self.removed_under = Some(view.rank());
+            self.declare(view, mixer, None);
         }
     }
 
@@ -173,7 +181,7 @@ impl Succession {
         let Failover { over, rank: denied, .. } = failover.body;
         let successor = failover.sender;
         if over != view.me
-            || failover.body.is_polite()
+            || view.mandate.is_polite(&failover.body)
             || self.leaving
             || !mixing
             || !view.mandate.may_fail_over(failover)

@@ -10,8 +10,11 @@ use std::collections::BTreeMap;
 use crate::bounded::Bound;
 use crate::id::PeerId;
 use crate::links::LINKS_MAX;
+use crate::mandate::Mandate;
 use crate::message::{Join, Ticket};
+use crate::mutation::Mutation;
 use crate::seal::Signed;
+use crate::stage::Stage;
 use crate::time::{MS, SECOND, Time};
 use crate::view::{STATEMENT_LIFE_S, View};
 
@@ -76,12 +79,14 @@ impl Tickets {
     /// Returns whether a peer belongs to the room: it is on stage, or has shown a valid ticket, and isn't removed.
     pub(crate) fn is_member(&self, view: &View<'_>, peer: &PeerId) -> bool {
         let has_ticket = || self.others.get(peer).is_some_and(|standing| standing.until > Some(view.now));
-        !view.stage.has_removed(peer) && (view.stage.contains(peer) || has_ticket())
+        !is_removed(view.stage, view.mandate, peer) && (view.stage.contains(peer) || has_ticket())
     }
 
     /// Handles a link that came up.
     pub(crate) fn link_up(&mut self, view: &View<'_>, peer: PeerId) {
-        let closes_at = Some(view.now + STRANGER_US_MAX);
+        // a link that was under way when its other end was removed
+        let removed = is_removed(view.stage, view.mandate, &peer);
+        let closes_at = Some(view.now + if removed { PARTING_US } else { STRANGER_US_MAX });
         match self.others.get_mut(&peer) {
             Some(standing) => standing.closes_at = closes_at,
             None => self.insert(peer, Standing { until: None, closes_at }),
@@ -103,7 +108,7 @@ impl Tickets {
     pub(crate) fn roster_changed(&mut self, view: &View<'_>) -> Vec<PeerId> {
         let mut removed = Vec::new();
         for (peer, standing) in &mut self.others {
-            if view.stage.has_removed(peer) {
+            if is_removed(view.stage, view.mandate, peer) {
                 let is_new =
                     standing.until.take().is_some() || standing.closes_at > Some(view.now + PARTING_US);
                 if standing.closes_at.is_some() && is_new {
@@ -127,7 +132,7 @@ impl Tickets {
         let (mut strangers, now) = (Vec::new(), view.now);
         for (peer, standing) in &mut self.others {
             let Some(at) = standing.closes_at.filter(|at| *at <= now) else { continue };
-            let removed = view.stage.has_removed(peer);
+            let removed = is_removed(view.stage, view.mandate, peer);
             let until = standing.until.filter(|until| *until > now && !removed);
             if removed || (until.is_none() && !view.stage.contains(peer)) {
                 strangers.push(*peer);
@@ -148,6 +153,11 @@ impl Tickets {
     }
 }
 
+/// Returns whether the host has removed a peer.
+pub(crate) fn is_removed(stage: &Stage, mandate: &Mandate, peer: &PeerId) -> bool {
+    stage.has_removed(peer) && !mandate.mutated.is(Mutation::KeepsTheRemoved)
+}
+
 /// Returns whether a joiner shows a valid ticket of its own.
 pub(crate) fn has_ticket(view: &View<'_>, joiner: &PeerId, join: &Join) -> bool {
     is_own(view, joiner, join.ticket.as_ref())
@@ -161,8 +171,10 @@ pub(crate) fn is_own(view: &View<'_>, peer: &PeerId, ticket: Option<&Signed<Tick
 
 /// Returns the end of a ticket by this peer's time; `None` if it has ended, or its signer may admit nobody.
 fn until(view: &View<'_>, ticket: &Signed<Ticket>) -> Option<Time> {
-    let admits = view.stage.was_on_stage(&ticket.sender) && !view.stage.has_removed(&ticket.sender);
+    let admits =
+        view.stage.was_on_stage(&ticket.sender) && !is_removed(view.stage, view.mandate, &ticket.sender);
     // a signer with a clock that is ahead can't make its tickets last longer
     let left_s = ticket.expires_unix_s.checked_sub(view.unix_s())?.min(STATEMENT_LIFE_S);
-    (admits && left_s > 0 && !view.stage.has_removed(&ticket.body.peer)).then(|| view.now + left_s * SECOND)
+    (admits && left_s > 0 && !is_removed(view.stage, view.mandate, &ticket.body.peer))
+        .then(|| view.now + left_s * SECOND)
 }

@@ -2,7 +2,12 @@
 //!
 //! They sign with their own keys and can't with others'; receivers verify their messages as usual.
 
+pub mod flooders;
+pub mod loopers;
+pub mod outcasts;
+pub mod replayers;
 pub mod squatters;
+pub mod usurpers;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -7,9 +7,9 @@
 
 use std::fmt::Debug;
 
-use plenary_proto::message::StreamUse;
+use plenary_proto::message::{Heartbeat, Message, StreamUse};
 use plenary_proto::packet::MediaPacket;
-use plenary_proto::{Input, Output, PeerId, RoomId, Time};
+use plenary_proto::{Address, Input, Output, PeerId, RoomId, Time};
 
 /// Behaviour of one peer where it differs from an honest one.
 pub trait Deviation: Debug + Send {
@@ -38,6 +38,24 @@ pub trait Deviation: Debug + Send {
         let _ = (now, room, came);
         None
     }
+
+    /// Called every 25 ms in rooms with bodies, with the peers that are linked with this one. Returns what the peer
+    /// sends beside what its brain says.
+    fn says(&mut self, now: Time, linked: &[PeerId]) -> Vec<Saying> {
+        let _ = (now, linked);
+        Vec::new()
+    }
+}
+
+/// Something that a deviating peer sends of its own accord.
+#[derive(Clone, Debug)]
+pub enum Saying {
+    /// A message on the link with a peer; dropped without such a link.
+    Control(PeerId, Message),
+    /// A message through the rendezvous.
+    Signal(Address, Message),
+    /// A heartbeat on the link with a peer.
+    Beat(PeerId, Heartbeat),
 }
 
 /// Media that nobody asked for.

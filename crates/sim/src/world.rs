@@ -263,6 +263,8 @@ pub struct World {
     pub(crate) makers: BTreeMap<StreamId, usize>,
     /// Whether any relay has forged packets.
     forges: bool,
+    /// Bytes of envelopes on each link, by sender and receiver, in rooms where any peer deviates.
+    carried: BTreeMap<(usize, usize), u64>,
     /// Outputs of a body, between two calls empty.
     outs: Outs,
     seed: u64,
@@ -316,6 +318,7 @@ impl World {
             unsaid: Vec::new(),
             makers: BTreeMap::new(),
             forges: false,
+            carried: BTreeMap::new(),
             outs: Outs::default(),
             seed,
             keys,

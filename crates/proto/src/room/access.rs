@@ -61,8 +61,20 @@ impl RoomState {
             }
             self.part_from(peer);
         }
+        let roster = self.shared.stage.roster();
+        let removed = roster.map_or_else(Default::default, |roster| roster.access.removed.clone());
+        for peer in removed.iter() {
+            self.close_trunks_of_removed(*peer);
+        }
         for (from, key) in std::mem::take(&mut self.early_keys) {
             self.key_told(Some(from), key);
+        }
+    }
+
+    /// Closes the trunks with a removed peer. The roster goes over the peer link, which stays a moment longer.
+    pub(super) fn close_trunks_of_removed(&mut self, peer: PeerId) {
+        if self.is_removed(&peer) {
+            self.shared.links.drop_trunks(self.shared.now, &mut self.shared.out, peer);
         }
     }
 

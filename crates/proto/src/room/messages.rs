@@ -129,6 +129,7 @@ impl RoomState {
                     self.shared.out.note(Note::Failover(failover));
                 }
             }
+            Message::Alive(alive) if self.is_removed(&alive.sender) => {} // it mixes no more, alive or not
             Message::Alive(alive) => self.shared.out.note(Note::Alive(alive)),
             Message::FailoverWanted { rank, wish } => {
                 self.succession.wanted(&mut self.shared.view(), from, rank, wish);
@@ -350,6 +351,9 @@ impl RoomState {
 
     /// Ends the links with a peer that has sent more than its links' budgets for longer than a burst.
     pub(super) fn flooded(&mut self, peer: PeerId) {
+        if self.shared.mandate.mutated.is(Mutation::EnduresFloods) {
+            return;
+        }
         self.shared.links.drop_peer(self.shared.now, &mut self.shared.out, peer);
         self.violated(peer, FLOOD_VIOLATIONS);
     }

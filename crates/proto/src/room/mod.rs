@@ -373,6 +373,7 @@ impl RoomState {
     #[doc(hidden)]
     pub fn mutate(&mut self, mutation: crate::Mutation) {
         self.shared.mandate.mutated = crate::mutation::Mutated::by(mutation);
+        self.router.mutated = self.shared.mandate.mutated;
     }
 
     /// Checks whether this peer may publish a piece of this length now. [`Command::Publish`] checks the same.

@@ -130,7 +130,8 @@ impl RoomState {
                 self.tree.link_changed(&mut self.shared.view(), peer, false);
                 self.update_solo();
             }
-            Note::LinkUp(..) | Note::LinkDown(..) => {}
+            Note::LinkUp(peer, LinkKind::Trunk(_)) => self.close_trunks_of_removed(peer),
+            Note::LinkDown(_, LinkKind::Trunk(_)) => {}
             Note::Below(peer) => self.send_state(peer),
             Note::Opened(term, _) => {
                 self.probe.opened(&mut self.shared.view(), term);

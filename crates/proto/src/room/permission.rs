@@ -9,12 +9,31 @@ use super::RoomState;
 use crate::id::PeerId;
 use crate::io::Via;
 use crate::message::Message;
+use crate::tickets;
+
+/// Returns whether this is a message that a removed peer may still send: it asks for what it is refused, or lets go.
+fn is_of_the_removed(message: &Message) -> bool {
+    matches!(
+        message,
+        Message::Join(_)
+            | Message::Attach(_)
+            | Message::Leave
+            | Message::Bye(_)
+            | Message::Detach
+            | Message::StopFeed
+    )
+}
 
 impl RoomState {
+    /// Returns whether the host has removed a peer.
+    pub(super) fn is_removed(&self, peer: &PeerId) -> bool {
+        tickets::is_removed(&self.shared.stage, &self.shared.mandate, peer)
+    }
+
     /// Returns whether this peer listens to such a message from that peer. The body drops other messages without
     /// verification: it is no violation, since the sender's knowledge of the room may differ from this peer's.
     pub fn may_say(&self, from: &PeerId, via: &Via, message: &Message) -> bool {
-        if self.ignores(from) {
+        if self.ignores(from) || (self.is_removed(from) && !is_of_the_removed(message)) {
             return false;
         }
         let stage = &self.shared.stage;

@@ -268,7 +268,8 @@ impl Tree {
     /// dropped meanwhile, except the parent's.
     pub(crate) fn believes(&mut self, view: &View<'_>, from: PeerId, failover: &Signed<Failover>) -> bool {
         let above = |up: &Option<Up>| up.as_ref().is_some_and(|up| up.peer == from);
-        if failover.body.is_polite() || above(&self.parent) || self.at_fault || !self.is_viewer(view) {
+        let is_polite = view.mandate.is_polite(&failover.body);
+        if is_polite || above(&self.parent) || self.at_fault || !self.is_viewer(view) {
             return true;
         }
         if self.parent.is_none() {

@@ -162,6 +162,11 @@ impl World {
             return;
         }
         let bytes = size_of_message(&message);
+        if let Message::Relay(_) = message
+            && !self.deviations.is_empty()
+        {
+            *self.carried.entry((at, to)).or_default() += bytes as u64;
+        }
         self.say_reliably(at, to, bytes, Happening::Control { to, from: at, message: Box::new(message) });
     }
 
@@ -213,7 +218,7 @@ impl World {
         }
     }
 
-    fn signal(&mut self, at: usize, to: Address, message: Message) {
+    pub(super) fn signal(&mut self, at: usize, to: Address, message: Message) {
         let to = match to {
             // the host is peer 0; without it the rendezvous delivers to the member connected for longest
             Address::Host => {
@@ -282,11 +287,13 @@ impl World {
 }
 
 /// Estimated length of a message on the wire, in bytes. Encoding each message only for its length would dominate the
-/// simulation's cost. Messages with statements count as long as a roster of ten peers, others as long as a path.
+/// simulation's cost. Messages with statements count as long as a roster of ten peers, envelopes as long as they are and
+/// at least that long, others as long as a path.
 pub(super) fn size_of_message(message: &Message) -> usize {
     match message {
         Message::Admit(_) | Message::Ballot(_) | Message::Decided(_) | Message::Lacking { .. } => 2_000,
-        Message::Roster(_) | Message::Relay(_) => 800,
+        Message::Roster(_) => 800,
+        Message::Relay(relay) => relay.sealed.len().max(800),
         _ => 150,
     }
 }

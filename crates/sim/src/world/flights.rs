@@ -6,7 +6,7 @@ use plenary_proto::time::MS;
 use plenary_proto::{StreamId, Time};
 
 use super::{Happening, World};
-use crate::deviation::{Forwarding, Stray};
+use crate::deviation::{Forwarding, Saying, Stray};
 use crate::media::FRAME_US;
 use crate::media::repair::{REQUESTS_MAX, requested_after_us};
 use crate::shell::pictures::{SOUND_US, forged};
@@ -163,6 +163,25 @@ impl World {
                 let packet = packet.clone();
                 let kind = LinkKind::Peer;
                 self.flies(Box::new(Flight { to, from: at, kind, slot: 0, requests: 0, repairs: 0, packet }));
+            }
+        }
+    }
+
+    /// Sends what a deviating peer says beside its brain.
+    pub(super) fn say_of_its_own(&mut self, at: usize) {
+        let Some(deviation) = self.deviations.get(&at).cloned() else { return };
+        let peers = self.peers[at].links.iter().filter(|link| link.kind == LinkKind::Peer);
+        let linked: Vec<_> = peers.map(|link| self.peers[link.other].id).collect();
+        let says = lock(&deviation).says(self.now, &linked);
+        for saying in says {
+            match saying {
+                Saying::Control(to, message) => self.control(at, &to, message),
+                Saying::Signal(to, message) => self.signal(at, to, message),
+                Saying::Beat(to, heartbeat) => {
+                    if let Some(to) = self.directory.find(&to).filter(|to| self.link_is_up(at, *to)) {
+                        self.datagram(at, to, Happening::Heartbeat { to, from: at, heartbeat });
+                    }
+                }
             }
         }
     }

@@ -9,6 +9,7 @@ use plenary_proto::{BrainSnapshot, Command, Event, Input, PeerId, RoomState, Tim
 use super::links::LINK_DEAD_US;
 use super::{Happening, World, shared};
 use crate::deviation::Deviation;
+use crate::peer::Peer;
 use crate::shell::SharedDeviation;
 use crate::units::Share;
 
@@ -285,6 +286,39 @@ impl World {
     /// Snapshot of a peer's brain.
     pub fn snapshot(&self, id: PeerId) -> BrainSnapshot {
         self.peers[self.at(id)].brain().snapshot()
+    }
+
+    /// Living peers that have a link with this one at their end, and since when.
+    pub fn linked_with(&self, id: PeerId) -> Vec<(PeerId, Time)> {
+        let other = self.at(id);
+        let links =
+            |peer: &'_ Peer| peer.links.iter().find(|link| link.other == other).map(|link| link.since);
+        let there = self.peers.iter().filter(|peer| peer.is_there());
+        there.filter_map(|peer| Some((peer.id, links(peer)?))).collect()
+    }
+
+    /// Bytes of envelopes that each peer has forwarded or sent to another one on their link, in rooms where any peer
+    /// deviates.
+    pub fn carried(&self) -> impl Iterator<Item = (PeerId, PeerId, u64)> {
+        let ids = |at: usize| self.peers[at].id;
+        self.carried.iter().map(move |((from, to), bytes)| (ids(*from), ids(*to), *bytes))
+    }
+
+    /// Number of pictures of the program that were shown at a peer within a second of their capture.
+    pub fn shown_in_time(&self, id: PeerId) -> u64 {
+        self.peers[self.at(id)].arrivals.within_1s
+    }
+
+    /// Living peers that feed this one.
+    pub fn feeders_of(&self, id: PeerId) -> Vec<PeerId> {
+        let child = self.at(id);
+        let feeds = |peer: &&Peer| peer.served.iter().any(|served| served.media && served.child == child);
+        self.peers.iter().filter(|peer| peer.is_there()).filter(feeds).map(|peer| peer.id).collect()
+    }
+
+    /// When a picture of the program was last shown at a peer.
+    pub fn shown_at(&self, id: PeerId) -> Option<Time> {
+        self.peers[self.at(id)].arrivals.last()
     }
 
     /// All (parent, child) pairs by index in the plan; each parent's children in the order in which it serves

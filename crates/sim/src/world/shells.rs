@@ -169,6 +169,7 @@ impl World {
             body.tick(now_us, |link| legs.get(&link).map(|leg| leg.stats), outs);
         });
         self.beat_instead_of_forwarding(at);
+        self.say_of_its_own(at);
     }
 
     /// Schedules the hand-over of held frames.
