@@ -217,6 +217,18 @@ fn application_data_of_the_stage_reach_the_viewer_and_a_viewer_publishes_none() 
 }
 
 #[test]
+fn envelopes_that_are_delivered_again_later_or_to_others_are_read_by_nobody() {
+    let mut world = with_an_audience();
+    for _ in 0..3 {
+        world.run(5_000);
+        for peer in 0..world.peers.len() {
+            let [all, read] = world.replay(peer, (peer + 1) % world.peers.len());
+            assert!(all > 10 && read == 0, "peer {peer} reads {read} of {all} envelopes");
+        }
+    }
+}
+
+#[test]
 fn garbage_on_a_link_counts_as_its_peer_s_violation_and_closes_the_link_in_the_end() {
     let mut world = with_an_audience();
     let mixer = world.mixer();

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use plenary_proto::bounded::{List, Text};
 use plenary_proto::message::{
-    Candidate, CodecSource, Consent, Description, Heartbeat, Pieces, ProgramFormat, Setup, loose_from_bytes,
-    loose_to_bytes,
+    Candidate, CodecSource, Consent, Description, Heartbeat, Pieces, ProgramFormat, Relay, Setup,
+    loose_from_bytes, loose_to_bytes,
 };
 use plenary_proto::{Address, HostConfig, Input, RoomConfig, RoomState, Time, Via};
 
@@ -64,6 +64,9 @@ pub(super) struct World {
     pub(super) peers: Vec<Peer>,
     coming: BTreeMap<(u64, u64), (usize, Coming)>,
     count: u64,
+    /// The envelopes to named peers by the rendezvous, each with its author. Any member may read those to the host,
+    /// since it may have to answer in its stead.
+    delivered: Vec<(PeerId, Vec<u8>)>,
 }
 
 fn description(peer: usize, link: LinkId) -> Description {
@@ -86,7 +89,8 @@ fn described(description: &Description) -> (usize, LinkId) {
 impl World {
     pub(super) fn new(parts: &[Part]) -> World {
         let peers = parts.iter().enumerate().map(|(at, part)| Peer::new(at, *part)).collect();
-        let mut world = World { now_us: ZERO_US, peers, coming: BTreeMap::new(), count: 0 };
+        let mut world =
+            World { now_us: ZERO_US, peers, coming: BTreeMap::new(), count: 0, delivered: Vec::new() };
         for (peer, part) in parts.iter().enumerate() {
             world.input(peer, In::Timeout);
             world.input(peer, In::SignalUp(true));
@@ -196,6 +200,9 @@ impl World {
                 let sealed = letters.seal(recipient, &message, now_us, nonce).unwrap();
                 let to = self.peers.iter().position(|peer| recipient.is_none_or(|to| peer.id == to));
                 let from = self.peers[peer].id;
+                if recipient.is_some() {
+                    self.delivered.push((from, sealed.clone()));
+                }
                 self.send(to.unwrap(), Coming::Envelope(from, sealed));
             }
             Envelope::Relay { route, message } => {
@@ -242,6 +249,24 @@ impl World {
                 self.take_letter(peer, letter);
             }
         }
+    }
+
+    /// Delivers each envelope to a named peer so far to a peer once more, through the rendezvous and by a linked peer. Returns the number
+    /// of those, and how many of them the peer reads.
+    pub(super) fn replay(&mut self, peer: usize, by: usize) -> [usize; 2] {
+        let (now_us, by, to) = (self.now_us, self.peers[by].id, self.peers[peer].id);
+        let Peer { letters, body, .. } = &mut self.peers[peer];
+        let may_say = |from: &PeerId, via: &Via, said: &Message| body.brain().may_say(from, via, said);
+        let mut read = 0;
+        for (from, sealed) in &self.delivered {
+            let again = letters.open(*from, sealed, now_us, may_say);
+            let route = List::truncated([by.short()]);
+            let sealed = List::truncated(sealed.iter().copied());
+            let relay = Message::Relay(Relay { from: *from, to, route, passed: 1, sealed });
+            let carried = letters.read(by, &relay.to_bytes(), now_us, may_say);
+            read += [again, carried].iter().filter(|letter| !matches!(letter, Letter::Nothing)).count();
+        }
+        [self.delivered.len(), read]
     }
 
     fn read(&mut self, peer: usize, from: PeerId, bytes: &[u8]) {

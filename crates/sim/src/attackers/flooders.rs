@@ -118,7 +118,7 @@ impl Deviation for Flooder {
             }
         }
         if self.flood == Flood::Requests {
-            says.extend((0..REQUESTS).map(|_| Saying::Signal(Address::Host, self.request())));
+            says.extend((0..REQUESTS / 4).map(|_| Saying::Signal(Address::Host, self.request())));
         }
         says
     }
