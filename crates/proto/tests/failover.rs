@@ -199,6 +199,10 @@ fn the_standby_succeeds_a_mixer_that_leaves_if_it_is_asked_under_the_rank_in_for
         assert_eq!(says(&outputs, 2, polite), taken, "{from} {under:?}");
         assert_eq!(standby.room.rank().failover_count, u16::from(taken));
     }
+    // a false wish would make the standby declare what all others count as its violation
+    let mut standby = standby();
+    let outputs = standby.hears(3, Message::FailoverWanted { rank: rank(0), wish: wish(6, rank(0), 4) });
+    assert!(receivers(&outputs, is_failover).is_empty(), "{outputs:?}");
     // two mixers, each other's successor, leave at once
     let mut mixer = Brain::new(3, consenting());
     mixer.adopts(&[speaker(2), candidate(3), candidate(6), speaker(7)], |_| ());

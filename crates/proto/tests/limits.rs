@@ -159,6 +159,7 @@ fn a_stranger_s_word_on_the_sources_of_data_mutes_none_of_them() {
     // a viewer beside it says that everything was said already
     let mut viewer = Viewer::new();
     viewer.is_linked_by(9);
+    assert!(!viewer.room.may_say(&key(9).id(), &Via::Link, &stands(u64::MAX)));
     viewer.hears(9, stands(u64::MAX));
     viewer.hears(3, stands(5));
     viewer.is_fed_by(3, &[3]);

@@ -149,6 +149,10 @@ mod tests {
         let at_ben = Fingerprints { own: [2; 32], other: [1; 32] };
         let of_ben = LinkProof::sign(&ben, &room, &mallory.id(), &at_ben);
         assert!(of_ben.verify(&ada.id(), &room, &mallory.id(), &at_ada).is_err(), "Ben signed, not Mallory");
+        assert!(
+            of_ben.verify(&ada.id(), &room, &ben.id(), &at_ada).is_err(),
+            "Ben isn't linked with Ada, it says"
+        );
         let honest = LinkProof::sign(&ben, &room, &ada.id(), &at_ben);
         assert!(honest.verify(&ada.id(), &room, &ben.id(), &at_ada).is_ok());
         assert!(honest.verify(&ben.id(), &room, &ada.id(), &at_ben).is_err(), "reflected");
