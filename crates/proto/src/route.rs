@@ -53,8 +53,11 @@ pub(crate) struct Router {
     absent: BTreeMap<PeerId, Time>,
     /// Bytes of each author's envelopes.
     carried: Buckets<AUTHORS_MAX>,
-        let is_within = self.handed.take(now, by, cost(&relay)) && self.carried.take(now, relay.from, cost(&relay));
-        if !(careless || is_within) {
+    /// Bytes of envelopes by the linked peer that handed them over, and by the one that they went on to.
+    handed: Buckets<LINKS_MAX>,
+    onward: Buckets<LINKS_MAX>,
+    /// The rule that this brain breaks, in tests.
+    pub(crate) mutated: Mutated,
 }
 
 impl Router {
@@ -65,8 +68,9 @@ impl Router {
             learned: BTreeMap::new(),
             absent: BTreeMap::new(),
             carried: Buckets::new(CARRIED),
-        let is_within = self.handed.take(now, by, cost(&relay)) && self.carried.take(now, relay.from, cost(&relay));
-        if !(careless || is_within) {
+            handed: Buckets::new(HANDED),
+            onward: Buckets::new(ONWARD),
+            mutated: Mutated::default(),
         }
     }
 
@@ -233,12 +237,14 @@ impl Router {
         if relay.route.get(at) != Some(&self.me.short()) || !(careless || relay.may_come_from(&by)) {
             return None;
         }
-        let is_within = self.handed.take(now, by, cost(&relay)) && self.carried.take(now, relay.from, cost(&relay));
-        if !(careless || is_within) {
+        let is_within =
+            self.handed.take(now, by, cost(&relay)) && self.carried.take(now, relay.from, cost(&relay));
+        if !(is_within || careless) {
             return None;
         }
         let (next, relay) = self.way_on(around, relay)?;
-        (self.onward.take(now, next, cost(&relay)) || careless).then_some(Output::Control(next, Message::Relay(relay)))
+        (self.onward.take(now, next, cost(&relay)) || careless)
+            .then_some(Output::Control(next, Message::Relay(relay)))
     }
 
     /// Returns the peer that an envelope goes to from here, and the envelope with its further route.
