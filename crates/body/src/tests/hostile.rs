@@ -93,6 +93,17 @@ fn slots_that_do_not_exist_carry_nothing_further() {
 }
 
 #[test]
+fn a_peer_that_announces_its_stream_in_all_slots_is_followed_in_those_of_its_kind_only() {
+    let mut stand = Stand::new(true);
+    stand.link(BEN, LinkKind::Peer);
+    for (kind, slots) in [(StreamKind::Program, 1), (StreamKind::Speaker, 1 + 2 + 64)] {
+        let source = Source::new(BEN, kind);
+        (0..=255).for_each(|slot| stand.follow(BEN, slot, &source));
+        assert_eq!(stand.media.followed_slots(), slots, "{kind:?}");
+    }
+}
+
+#[test]
 fn slot_codes_of_links_that_do_not_exist_stay_in_range() {
     assert_eq!((slot_code(LinkKind::Peer, 5), slot_code(LinkKind::Trunk(0), 6)), (5, 22));
     assert_eq!((slot_code(LinkKind::Trunk(255), 0), slot_code(LinkKind::Trunk(14), 255)), (255, 255));
