@@ -51,6 +51,7 @@ impl Flooder {
                 mixes: false,
                 muted: Muted::default(),
                 shares: false,
+                no_solo: false,
                 ticket: None,
             }),
             1 => Message::Attach(Attach::newcomer()),

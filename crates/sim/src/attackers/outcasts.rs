@@ -61,6 +61,7 @@ impl Outcast {
             mixes: false,
             muted: Muted::default(),
             shares: false,
+            no_solo: false,
             ticket: self.ticket.clone(),
         };
         let attach = |purpose| Attach { purpose, ticket: self.ticket.clone(), ..Attach::newcomer() };
