@@ -101,6 +101,7 @@ impl HostilePeer {
             name: Text::truncated("Mallory"),
             speaks: false,
             views: true,
+            no_solo: false,
             consent: Consent::Never,
             relays: false,
             children_max: 0,

@@ -219,6 +219,9 @@ impl Body {
             }
             Event::Floor(speaks) => self.media.set_floor(*speaks, self.brain.snapshot().views, now_us),
             Event::Roster { .. } => {
+                let refusing = self.stage().iter().filter(|entry| entry.no_solo).map(|entry| entry.peer);
+                let refusing = refusing.collect();
+                self.media.set_refusing_solo(refusing, outs);
                 let present = self.stage().iter().filter(|entry| entry.speaks && !entry.away);
                 let mut speakers: Vec<_> = present.map(|entry| (entry.index, entry.peer)).collect();
                 speakers.sort_by_key(|(index, _)| *index);

@@ -3,7 +3,7 @@
 //! A state machine: each call states the time, and returns the IO that it needs as [`Outs`]. The brain decides which
 //! peer feeds which; the media carry it out.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use plenary_media::compose::Layout;
 use plenary_media::mixer::MixerOutput;
@@ -324,6 +324,17 @@ impl Media {
         if let Some(solo) = wish {
             self.inflow.wish_key_of(&solo.speaker); // a mixer has the stream already
         }
+        self.program_returns(returns, outs);
+    }
+
+    /// Sets the speakers that must not be shown alone.
+    pub(crate) fn set_refusing_solo(&mut self, refusing: BTreeSet<PeerId>, outs: &mut Outs) {
+        let returns = self.solo.set_refusing(refusing);
+        self.program_returns(returns, outs);
+    }
+
+    /// Asks for a keyframe if the application gets the program again.
+    fn program_returns(&mut self, returns: bool, outs: &mut Outs) {
         if returns && self.mix.is_mixing() {
             self.want_program_key(outs);
         } else if returns {

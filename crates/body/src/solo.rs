@@ -25,6 +25,8 @@ pub struct Solo {
 #[derive(Debug, Default)]
 pub(crate) struct SoloWish {
     wish: Option<Solo>,
+    /// Speakers that must not be shown alone. A mixer has their streams all the same.
+    refusing: BTreeSet<PeerId>,
     /// Origins with pictures left out: their video resumes at a keyframe.
     pub(crate) broken: BTreeSet<Origin>,
 }
@@ -34,27 +36,52 @@ impl SoloWish {
     /// request is the same as before, the solo stream begins with a keyframe, too: a recording needs one when the
     /// stream replaces the program.
     pub(crate) fn set(&mut self, wish: Option<Solo>) -> bool {
-        let without_program = |wish: Option<Solo>| wish.is_some_and(|solo| solo.instead);
-        let returns = without_program(self.wish) && !without_program(wish);
+        let was_without = self.is_without_program();
         if wish != self.wish {
             self.broken.retain(|origin| *origin == Origin::Program);
             self.broken.extend(wish.map(|solo| Origin::Speaker(solo.speaker)));
         }
+        self.wish = wish;
+        self.returns(was_without)
+    }
+
+    /// Sets the speakers that must not be shown alone. Returns true if the program is handed over again.
+    pub(crate) fn set_refusing(&mut self, refusing: BTreeSet<PeerId>) -> bool {
+        let was_without = self.is_without_program();
+        let freed = self.refusing.difference(&refusing).map(|speaker| Origin::Speaker(*speaker));
+        self.broken.extend(
+            freed.filter(|freed| self.wish.is_some_and(|solo| Origin::Speaker(solo.speaker) == *freed)),
+        );
+        self.refusing = refusing;
+        self.returns(was_without)
+    }
+
+    /// Returns the request, unless the speaker refuses it.
+    fn granted(&self) -> Option<Solo> {
+        self.wish.filter(|solo| !self.refusing.contains(&solo.speaker))
+    }
+
+    fn is_without_program(&self) -> bool {
+        self.granted().is_some_and(|solo| solo.instead)
+    }
+
+    /// After a change: returns true if the program is handed over again, which begins with a keyframe.
+    fn returns(&mut self, was_without: bool) -> bool {
+        let returns = was_without && !self.is_without_program();
         if returns {
             self.broken.insert(Origin::Program);
         }
-        self.wish = wish;
         returns
     }
 
     /// Returns whether the application gets a frame of the program.
     pub(crate) fn takes_program(&mut self, frame: &Frame) -> bool {
-        self.wish.is_none_or(|solo| !solo.instead) && self.goes_on(Origin::Program, frame)
+        !self.is_without_program() && self.goes_on(Origin::Program, frame)
     }
 
     /// Returns the request if the application gets this frame of the speaker's own stream.
     pub(crate) fn takes(&mut self, speaker: &PeerId, frame: &Frame) -> Option<Solo> {
-        let solo = self.wish.filter(|solo| solo.speaker == *speaker)?;
+        let solo = self.granted().filter(|solo| solo.speaker == *speaker)?;
         self.goes_on(Origin::Speaker(*speaker), frame).then_some(solo)
     }
 
@@ -98,5 +125,20 @@ mod tests {
         assert!(wish.set(None));
         assert!(!wish.takes_program(&delta) && wish.takes_program(&sound));
         assert!(wish.takes_program(&key) && wish.takes_program(&delta));
+    }
+
+    #[test]
+    fn of_a_speaker_that_refuses_the_application_gets_the_program_instead() {
+        let ada = PeerId([1; 32]);
+        let [key, delta] = [true, false].map(|key| frame(MediaKind::Video, key));
+        let mut wish = SoloWish::default();
+        wish.set(Some(Solo { speaker: ada, instead: true }));
+        assert!(wish.takes(&ada, &key).is_some() && !wish.takes_program(&key));
+        assert!(wish.set_refusing([ada].into()), "the program comes back");
+        assert!(wish.takes(&ada, &key).is_none());
+        assert!(!wish.takes_program(&delta) && wish.takes_program(&key) && wish.takes_program(&delta));
+        assert!(!wish.set_refusing(BTreeSet::new()));
+        assert!(wish.takes(&ada, &delta).is_none() && wish.takes(&ada, &key).is_some());
+        assert!(!wish.takes_program(&key));
     }
 }

@@ -88,6 +88,9 @@ pub(crate) struct RoomArgs {
     /// The source is a screen or a film: shown large in the layout `share`, with sound in stereo
     #[arg(long)]
     pub(crate) share: bool,
+    /// Refuse to be shown alone: nobody gets this speaker's own stream by --solo
+    #[arg(long)]
+    pub(crate) no_solo: bool,
     /// Picture format of the program; host only [default: 1280x720@30]
     #[arg(long, value_name = "SIZE", value_parser = units::size)]
     pub(crate) program: Option<ProgramFormat>,

@@ -28,6 +28,7 @@ impl RoomArgs {
         options.uplink_bps_max = self.max_uplink;
         options.picture_max = self.speaker_size;
         options.shares = self.share;
+        options.solo_allowed = !self.no_solo;
         options.udp_ports = self.network.udp_ports.clone();
         options.testing.seed = self.seed;
         options.clock = Clock::start();

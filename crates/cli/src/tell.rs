@@ -75,6 +75,9 @@ impl Teller {
             RoomEvent::Solo { speaker, comes: false } => {
                 format!("the own stream of {speaker:?} is unavailable for now")
             }
+            RoomEvent::SoloRefused { speaker } => {
+                format!("{speaker:?} doesn't allow that it is shown alone: the program instead")
+            }
             RoomEvent::NoMixer => {
                 format!(
                     "{NOBODY_CONSENTS} to mix, so there is no program; --mix always makes one mix, on battery too"

@@ -207,6 +207,12 @@ pub enum RoomEvent {
         /// Whether its stream arrives.
         comes: bool,
     },
+    /// The speaker requested by [`Room::set_solo`](crate::Room::set_solo) doesn't allow that it is shown alone
+    /// ([`Member::no_solo`]). The program is handed over instead. The request stays, in case the speaker allows it later.
+    SoloRefused {
+        /// The requested speaker.
+        speaker: PeerId,
+    },
     /// Another parent feeds this peer; `None` if it has no parent.
     Parent(Option<PeerId>),
     /// Another peer is this peer's backup parent; `None` if it has no backup.

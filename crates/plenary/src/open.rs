@@ -193,6 +193,7 @@ async fn open(opening: Opening, mut options: Options) -> Result<Room, Error> {
         name: Text::truncated(&options.name),
         speaks: options.speaks,
         views: options.views,
+        no_solo: !options.solo_allowed,
         consent: options.mix,
         relays: options.relays,
         children_max: options.children_max,

@@ -54,6 +54,9 @@ pub struct Options {
     /// its picture large. Two-channel sound is encoded in stereo at a bit rate for music, and quiet passages
     /// are always sent (no DTX).
     pub shares: bool,
+    /// Whether other peers may see this speaker's own stream alone, by [`Room::set_solo`](crate::Room::set_solo); on by
+    /// default. The program shows the speaker in any case. [`Room::allow_solo`](crate::Room::allow_solo) changes it later.
+    pub solo_allowed: bool,
     /// Password of the room.
     pub password: Option<Password>,
     /// Lasting identity of this peer; `None` for a new one. A host with [`HostOptions::keys`] has theirs.
@@ -138,6 +141,7 @@ impl Options {
         uplink_bps_max: Option<u64>,
         picture_max: Option<ProgramFormat>,
         shares: bool,
+        solo_allowed: bool,
         password: Option<Password>,
         identity: Option<Identity>,
         bind: Vec<IpAddr>,
@@ -175,6 +179,7 @@ impl Options {
             uplink_bps_max: None,
             picture_max: None,
             shares: false,
+            solo_allowed: true,
             password: None,
             identity: None,
             bind: Vec::new(),

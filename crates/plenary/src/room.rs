@@ -303,13 +303,24 @@ impl Room {
     /// The mixer forwards the stream as it receives it, without transcoding (SFU forwarding): at the size of
     /// the speaker's tile or larger, and without the silence that DTX leaves out. Its frames have
     /// [`Origin::Speaker`]. [`RoomEvent::Solo`] says when the stream arrives or is unavailable; the request
-    /// is retried until another call replaces it.
+    /// is retried until another call replaces it. [`RoomEvent::SoloRefused`] says that the speaker allows no such stream.
     ///
     /// # Errors
     /// [`Error::Closed`] if the room is closed.
     pub async fn set_solo(&self, solo: Option<Solo>) -> Result<(), Error> {
         self.0.flow.with(|body, _, outs| body.set_solo(solo, outs));
         self.request(Request::Command(Command::Solo(solo.map(|solo| solo.speaker)))).await
+    }
+
+    /// Allows that others see this speaker's own stream alone ([`set_solo`](Self::set_solo)), or refuses it; allowed by
+    /// default ([`Options::solo_allowed`]). After a refusal running streams end as soon as the mixers have the host's next
+    /// roster, within a second; the program shows this speaker as before. In a mesh, where there is no mixer, the other
+    /// speaker sees it in any case.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] if the room is closed.
+    pub async fn allow_solo(&self, allowed: bool) -> Result<(), Error> {
+        self.request(Request::Command(Command::AllowSolo(allowed))).await
     }
 
     /// Returns a stream of decoded pictures, of the same origins as [`frames`](Self::frames).

@@ -29,6 +29,8 @@ pub struct Member {
     pub muted: Muted,
     /// Whether it sends a screen or a film, by its own word.
     pub shares: bool,
+    /// Whether it refuses to be shown alone, by its own word: mixers forward its own stream to nobody who requests it.
+    pub no_solo: bool,
     /// Whether it speaks at present, as heard at this peer; pauses between words don't end it.
     pub speaking: bool,
 }
@@ -44,6 +46,7 @@ impl Member {
             away: entry.away,
             muted: entry.muted,
             shares: entry.shares,
+            no_solo: entry.no_solo,
             speaking: speaking.contains(&entry.peer),
         }
     }

@@ -21,6 +21,8 @@ pub struct RoomConfig {
     pub name: Text<NAME_LEN_MAX>,
     /// The peer sends video and audio.
     pub speaks: bool,
+    /// The peer's own stream must not be forwarded to peers that request it alone.
+    pub no_solo: bool,
     /// The peer wants the program.
     pub views: bool,
     /// The peer's consent to mix.

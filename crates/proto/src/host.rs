@@ -707,8 +707,9 @@ impl Host {
             _ if join.speaks => (true, self.next_index()),
             _ => (false, 0),
         };
-        let Join { name, speaks, views, mixes, muted, shares, .. } = join.clone();
-        let entry = Entry { peer, name, speaks, views, mixes, away: false, index, votes, muted, shares };
+        let Join { name, speaks, views, mixes, muted, shares, no_solo, .. } = join.clone();
+        let entry =
+            Entry { peer, name, speaks, views, mixes, away: false, index, votes, muted, shares, no_solo };
         match self.entries.iter_mut().find(|entry| entry.peer == peer) {
             Some(before) if *before == entry => return true,
             Some(before) => *before = entry,

@@ -89,6 +89,8 @@ pub enum Command {
         /// Whether it sends a screen or a film.
         shares: bool,
     },
+    /// Allows that this peer's own stream is forwarded to peers that request it alone, or refuses it.
+    AllowSolo(bool),
     /// Measures the bandwidth from a peer on stage to this peer, for display; answered by
     /// [`Event::Measured`].
     Measure(PeerId),
@@ -554,6 +556,12 @@ pub enum Event {
         speaker: PeerId,
         /// Whether its stream is coming.
         comes: bool,
+    },
+    /// The speaker requested by [`Command::Solo`] doesn't allow that it is shown alone. The request stays, in case the
+    /// speaker allows it later.
+    SoloRefused {
+        /// The speaker.
+        speaker: PeerId,
     },
     /// The parent changed; `None`: no peer feeds this one.
     Parent(Option<PeerId>),

@@ -154,10 +154,19 @@ impl Membership {
         }
     }
 
-    /// Whether this peer speaks, and the roster says something else of what it sends.
+    /// Tells the host whether this peer may be shown alone, as the configuration says now.
+    pub(crate) fn solo_allowed(&mut self, view: &mut View<'_>) {
+        if view.config.speaks && self.admitted {
+            self.tell(view);
+        }
+    }
+
+    /// Whether this peer speaks, and the roster says something else of what it sends and allows.
     fn says_more(&self, view: &View<'_>) -> bool {
         let own = view.stage.entry(&view.me).filter(|entry| entry.speaks && view.config.speaks);
-        own.is_some_and(|entry| (entry.muted, entry.shares) != self.sends)
+        own.is_some_and(|entry| {
+            (entry.muted, entry.shares) != self.sends || entry.no_solo != view.config.no_solo
+        })
     }
 
     fn tell(&mut self, view: &mut View<'_>) {
@@ -379,6 +388,7 @@ impl Membership {
             mixes: view.config.consent != Consent::Never,
             muted,
             shares,
+            no_solo: view.config.no_solo,
             ticket: view.ticket.cloned(),
         }
     }

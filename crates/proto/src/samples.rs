@@ -22,6 +22,7 @@ pub(crate) fn candidate(seed: u8) -> Entry {
         votes: true,
         muted: Muted::default(),
         shares: false,
+        no_solo: false,
     }
 }
 

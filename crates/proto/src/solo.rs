@@ -6,6 +6,8 @@
 //! the mixers change, the peer requests it from another mixer, and releases the old one once the new one has
 //! agreed. While both mixers send, no packets are missed.
 //!
+//! A speaker may refuse to be shown alone, and says so in the roster. Mixers then forward it to no peer that requests it.
+//!
 //! Anybody may view, so viewers get half of the slots at most, and take turns when more of them wish for one.
 //! A peer on stage takes a viewer's slot when all are taken.
 
@@ -45,6 +47,14 @@ struct SoloRequest {
     due: Time,
 }
 
+/// What the application knows of its request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Told {
+    Comes,
+    Unavailable,
+    Refused,
+}
+
 /// This peer's request for a speaker, and at a mixer the requests that it serves.
 #[derive(Debug)]
 pub(crate) struct Solo {
@@ -54,7 +64,7 @@ pub(crate) struct Solo {
     asked: Option<SoloRequest>,
     backoff: Backoff,
     /// The last state reported to the application for this request.
-    told: Option<bool>,
+    told: Option<Told>,
     /// At a mixer: the speaker forwarded to each peer, and since when that peer gets one.
     given: BTreeMap<PeerId, (PeerId, Time)>,
     /// The same list as last sent to the body.
@@ -85,6 +95,23 @@ fn is_heard(view: &View<'_>, speaker: &PeerId) -> bool {
     view.stage.entry(speaker).is_some_and(|entry| entry.speaks && !entry.away)
 }
 
+/// Returns whether the peer is a speaker that refuses to be shown alone. A speaker that has just said so knows it before
+/// the roster does.
+fn refuses(view: &View<'_>, speaker: &PeerId) -> bool {
+    let says = view.stage.entry(speaker).is_some_and(|entry| entry.speaks && entry.no_solo);
+    says || (*speaker == view.me && view.config.no_solo)
+}
+
+/// Returns whether this peer's application doesn't get the speaker alone. In a mesh nothing else can be shown.
+fn is_withheld(view: &View<'_>, speaker: &PeerId) -> bool {
+    view.stage.mode() != Mode::Mesh && refuses(view, speaker)
+}
+
+/// Returns whether a mixer forwards the speaker to peers that request it.
+fn is_given(view: &View<'_>, speaker: &PeerId) -> bool {
+    is_heard(view, speaker) && !refuses(view, speaker)
+}
+
 impl Solo {
     /// Returns the mixers that were asked for the speaker.
     pub(crate) fn asked(&self) -> Vec<PeerId> {
@@ -113,7 +140,8 @@ impl Solo {
 
     fn request(&mut self, view: &mut View<'_>, path: &Path) {
         self.giver.take_if(|giver| !view.links.is_up(giver));
-        let wish = self.wish.filter(|speaker| is_heard(view, speaker) && *speaker != view.me);
+        let is_shown = |speaker: &PeerId| is_heard(view, speaker) && !is_withheld(view, speaker);
+        let wish = self.wish.filter(|speaker| is_shown(speaker) && *speaker != view.me);
         let comes_anyway = has_all(view);
         let mixer = wish.filter(|_| !comes_anyway).and_then(|_| self.mixer_to_ask(view, path));
         match (wish, mixer) {
@@ -141,7 +169,7 @@ impl Solo {
         }
         if wish.is_some() && comes_anyway {
             self.tell(view, true);
-        } else if self.giver.is_none() && (mixer.is_none() || self.told == Some(true)) {
+        } else if self.giver.is_none() && (mixer.is_none() || self.told == Some(Told::Comes)) {
             self.tell(view, false);
         }
         let wanted = self.giver.into_iter().chain(self.asked.map(|asked| asked.mixer));
@@ -166,10 +194,19 @@ impl Solo {
     }
 
     fn tell(&mut self, view: &mut View<'_>, comes: bool) {
-        if let Some(speaker) = self.wish
-            && self.told.replace(comes) != Some(comes)
-        {
-            view.out.event(Event::Solo { speaker, comes });
+        let Some(speaker) = self.wish else { return };
+        let told = match comes {
+            true => Told::Comes,
+            false if is_withheld(view, &speaker) => Told::Refused,
+            false => Told::Unavailable,
+        };
+        if self.told.replace(told) != Some(told) {
+            let refused = told == Told::Refused;
+            view.out.event(if refused {
+                Event::SoloRefused { speaker }
+            } else {
+                Event::Solo { speaker, comes }
+            });
         }
     }
 
@@ -216,7 +253,7 @@ impl Solo {
             Some(_) if !mixes && view.mixes() => return,
             Some(speaker) => {
                 let since = self.given.get(&from).map(|(_, since)| *since);
-                let can = mixes && view.links.is_up(&from) && is_heard(view, &speaker) && speaker != from;
+                let can = mixes && view.links.is_up(&from) && is_given(view, &speaker) && speaker != from;
                 let displaced = if can && since.is_none() { self.gives_way(view, &from) } else { None };
                 let more = self.given.len() + 1 - usize::from(displaced.is_some());
                 let has_slot = displaced.is_some() || !self.is_full_for(view, &from);
@@ -259,7 +296,7 @@ impl Solo {
     /// Ends the forwarding that is no longer possible, notifies the receivers, and updates the body.
     fn keep_given(&mut self, view: &mut View<'_>, mixes: bool) {
         let ends = |peer: &PeerId, (speaker, _): &mut (PeerId, Time)| {
-            !mixes || !view.links.is_up(peer) || !is_heard(view, speaker)
+            !mixes || !view.links.is_up(peer) || !is_given(view, speaker)
         };
         let gone: Vec<_> = self.given.extract_if(.., ends).collect();
         for (peer, (speaker, _)) in gone {

@@ -19,6 +19,7 @@ mod room;
 mod samples;
 mod seal;
 mod search;
+mod solos;
 mod sources;
 mod squatting;
 mod timeouts;

@@ -58,6 +58,7 @@ fn config(me: u8, hosts: bool) -> RoomConfig {
         name: Text::truncated("me"),
         speaks: me == 2,
         views: me != 3,
+        no_solo: false,
         consent: if me == 2 { Consent::Never } else { Consent::Always },
         relays: true,
         children_max: 8,

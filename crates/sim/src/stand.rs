@@ -117,6 +117,7 @@ fn signed_roster(room: &RoomId) -> SignedRoster {
         votes: true,
         muted: Muted::default(),
         shares: false,
+        no_solo: false,
     };
     let roster = Roster {
         host: stage_key(0).id(),
@@ -180,6 +181,7 @@ impl Stand {
             name: Text::truncated("stand"),
             speaks: part == Part::Speaker,
             views: matches!(part, Part::Viewer | Part::Relay),
+            no_solo: false,
             consent: if part == Part::Mixer { Consent::Always } else { Consent::Never },
             relays: part == Part::Relay,
             children_max: if part == Part::Mixer { K1 } else { K },

@@ -522,6 +522,7 @@ impl World {
             name: Text::truncated(&format!("{:?} {planned}", plan.kind)),
             speaks: plan.kind == Kind::Speaker,
             views: plan.watches(),
+            no_solo: false,
             consent: plan.consent,
             relays: plan.relays,
             children_max: plan.children_max,

@@ -96,6 +96,7 @@ fn config(hosts: bool) -> RoomConfig {
         name: Text::truncated("me"),
         speaks: hosts,
         views: !hosts,
+        no_solo: false,
         consent: Consent::Always,
         relays: true,
         children_max: 64,
@@ -116,6 +117,7 @@ fn abuse(sybil: u32) -> Vec<Message> {
         mixes,
         muted: Muted::default(),
         shares: false,
+        no_solo: false,
         ticket: None,
     };
     let aggregate =

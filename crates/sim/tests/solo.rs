@@ -1,9 +1,13 @@
 //! A single speaker's own stream, for peers that request it.
 
+use std::collections::BTreeSet;
+
 use crate::support::{calm, plan, run, run_on, seeds, under};
+use plenary_proto::message::Message;
 use plenary_proto::time::SECOND;
-use plenary_proto::{Command, Event, PeerId};
+use plenary_proto::{Address, Command, Event, Output, PeerId, Time};
 use plenary_sim::World;
+use plenary_sim::deviation::Deviation;
 
 const SEEDS: std::ops::Range<u64> = 0..5;
 /// Maximum number of viewers to which a mixer forwards single speakers.
@@ -186,5 +190,55 @@ fn when_its_mixer_leaves_and_another_is_full_the_new_one_goes_on_with_it() {
         let next = world.mixers().into_iter().find(|mixer| *mixer != full).unwrap();
         assert_eq!(givers(&world, late, ben), [next], "seed {seed}");
         assert_eq!(told(&world, late).last(), Some(&(ben, true)), "seed {seed}");
+    }
+}
+
+/// A viewer that asks a mixer for another speaker than its application says, and that speaker itself.
+#[derive(Debug)]
+struct Intruder {
+    of: PeerId,
+}
+
+impl Deviation for Intruder {
+    fn output(&mut self, _: Time, output: Output, instead: &mut Vec<Output>) {
+        let wanted = Message::SoloWanted { speaker: Some(self.of) };
+        if let Output::Control(mixer, Message::SoloWanted { speaker: Some(_) }) = output {
+            instead.push(Output::Control(mixer, wanted.clone()));
+            instead.push(Output::Signal(Address::Peer(self.of), wanted));
+        } else {
+            instead.push(output);
+        }
+    }
+}
+
+#[test]
+fn a_speaker_that_refuses_to_be_shown_alone_is_forwarded_to_nobody_who_asks() {
+    for seed in seeds(SEEDS) {
+        let mut world = run(plan(4, 3, 12), seed, 12);
+        let (ben, mixer) = (world.planned(1), world.mixers()[0]);
+        let (ada, viewers) = (world.planned(0), world.viewers());
+        let (intruder, viewer, other) = (viewers[0], viewers[1], viewers[2]);
+        world.deviate(intruder, Box::new(Intruder { of: ben }));
+        wish(&mut world, intruder, Some(ada));
+        wish(&mut world, viewer, Some(ben));
+        wish(&mut world, other, Some(ada));
+        run_on(&mut world, 3);
+        let given = |world: &World| -> BTreeSet<_> { world.solos(mixer).iter().copied().collect() };
+        assert_eq!(given(&world), [(intruder, ben), (viewer, ben), (other, ada)].into(), "seed {seed}");
+        world.command(ben, Command::AllowSolo(false));
+        run_on(&mut world, 1);
+        assert_eq!(given(&world), [(other, ada)].into(), "seed {seed}: within a second");
+        for _ in 0..20 {
+            run_on(&mut world, 1);
+            let gets = |peer| !givers(&world, peer, ben).is_empty();
+            assert!(!gets(intruder) && !gets(viewer), "seed {seed} at {}", world.now());
+        }
+        let refused = Event::SoloRefused { speaker: ben };
+        let is_told = world.events(viewer).iter().filter(|(_, event)| *event == refused).count();
+        assert_eq!(is_told, 1, "seed {seed}");
+        world.command(ben, Command::AllowSolo(true));
+        run_on(&mut world, 35);
+        assert_eq!(told(&world, viewer).last(), Some(&(ben, true)), "seed {seed}");
+        calm(&world);
     }
 }

@@ -41,6 +41,7 @@ fn join() -> Message {
         muted: Muted::default(),
         ticket: None,
         shares: false,
+        no_solo: false,
     })
 }
 

@@ -23,6 +23,7 @@ pub(super) fn body() -> Body {
         name: Text::truncated("me"),
         speaks: true,
         views: true,
+        no_solo: false,
         consent: Consent::Always,
         relays: true,
         children_max: 8,

@@ -337,6 +337,7 @@ impl Peer {
             name: Text::truncated(&format!("peer {at}")),
             speaks: part == Part::Speaker,
             views: part != Part::Candidate,
+            no_solo: false,
             consent: if part == Part::Candidate { Consent::Always } else { Consent::Never },
             relays: true,
             children_max: 8,

@@ -278,6 +278,7 @@ fn who(room: &Room) -> Result<String, plenary::NotHost> {
         roles.extend((Some(member.peer) == snapshot.host).then_some("host"));
         roles.extend(snapshot.mixers.contains(&member.peer).then_some("mixer"));
         roles.extend(member.muted.sound.then_some("silent"));
+        roles.extend(member.no_solo.then_some("no solo"));
         roles.extend(member.away.then_some("away"));
         line(&member.peer, &member.name, &roles.join(", "));
     }

@@ -108,6 +108,7 @@ fn of_brain(event: Event) -> Option<RoomEvent> {
         }
         Event::Data { from, delivery, bytes } => RoomEvent::Data { from, delivery, bytes: bytes.into() },
         Event::DataMissed { from, pieces } => RoomEvent::DataMissed { from, pieces },
+        Event::SoloRefused { speaker } => RoomEvent::SoloRefused { speaker },
         Event::Solo { speaker, comes } => RoomEvent::Solo { speaker, comes },
         Event::Parent(parent) => RoomEvent::Parent(parent),
         Event::Backup(backup) => RoomEvent::Backup(backup),
@@ -131,6 +132,7 @@ mod tests {
             away: false,
             muted: Muted::default(),
             shares: false,
+            no_solo: false,
             speaking: false,
         }
     }

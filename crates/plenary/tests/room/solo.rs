@@ -109,3 +109,38 @@ async fn a_speaker_that_mixes_gets_another_from_itself_and_so_does_a_speaker_fro
     application.push_during(instead).await;
     tokio::join!(zoe.close(), cat.close(), ben.close(), ada.close());
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_speaker_that_refuses_is_not_shown_alone_any_more_and_the_program_comes_back() {
+    let (ada, ben, mut application, zoe) = room().await;
+    let (mut frames, mut events, speaker) = (zoe.frames(), zoe.events(), ben.me());
+    let refused = async |events: &mut plenary::Events| {
+        event(events, "the refusal", |event| match event {
+            RoomEvent::SoloRefused { speaker: who } => (who == speaker).then_some(()),
+            _ => None,
+        })
+        .await;
+    };
+    let refuses = async {
+        zoe.set_solo(Some(Solo { speaker, instead: true })).await.unwrap();
+        let alone = |one: &ReceivedFrame| one.origin == Origin::Speaker(speaker);
+        frame(&mut frames, "Ben alone", |one| alone(one) && is_picture(one)).await;
+        ben.allow_solo(false).await.unwrap();
+        refused(&mut events).await;
+        frame(&mut frames, "the program", |one| one.origin == Origin::Program && is_picture(one)).await;
+        for _ in 0..60 {
+            let next = frame(&mut frames, "the program", |_| true).await;
+            assert_eq!(next.origin, Origin::Program);
+        }
+        assert!(zoe.snapshot().stage.iter().any(|member| member.peer == speaker && member.no_solo));
+        // the mixer's own application gets it no more than others
+        let (mut frames, mut events) = (ada.frames(), ada.events());
+        ada.set_solo(Some(Solo { speaker, instead: false })).await.unwrap();
+        refused(&mut events).await;
+        for _ in 0..30 {
+            assert!(!alone(&frame(&mut frames, "the program", |_| true).await));
+        }
+    };
+    application.push_during(refuses).await;
+    tokio::join!(zoe.close(), ben.close(), ada.close());
+}

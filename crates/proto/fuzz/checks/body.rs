@@ -94,6 +94,7 @@ fn roster(speaks: bool, mixes: bool) -> Roster {
         votes: true,
         muted: Muted::default(),
         shares: false,
+        no_solo: false,
     };
     let mut entries = vec![
         entry(HOST, true, false),
@@ -210,6 +211,7 @@ impl Trial {
             name: Text::truncated("body"),
             speaks,
             views: !mixes,
+            no_solo: false,
             consent: if mixes { Consent::Always } else { Consent::Never },
             relays: true,
             children_max: 8,

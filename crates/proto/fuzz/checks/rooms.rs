@@ -189,6 +189,7 @@ fn config(at: usize) -> RoomConfig {
         name: Text::truncated("brain"),
         speaks: at < 2,
         views: at == 1 || at >= 4,
+        no_solo: false,
         consent: if at == 2 || at == 3 { Consent::Always } else { Consent::Never },
         relays: true,
         children_max: 8,

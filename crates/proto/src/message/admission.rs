@@ -24,6 +24,8 @@ pub struct Join {
     pub muted: Muted,
     /// What the joiner sends is a screen or a film.
     pub shares: bool,
+    /// The joiner doesn't allow that its own stream is shown alone.
+    pub no_solo: bool,
     /// The joiner's ticket, if it is a member already.
     pub ticket: Option<Signed<Ticket>>,
 }

@@ -62,6 +62,8 @@ pub struct Entry {
     pub muted: Muted,
     /// What the peer sends is a screen or a film, by its own word.
     pub shares: bool,
+    /// The peer doesn't allow that its own stream is shown alone, by its own word.
+    pub no_solo: bool,
 }
 
 /// Video format of the program.
@@ -238,6 +240,7 @@ mod tests {
             votes: true,
             muted: Muted::default(),
             shares: false,
+            no_solo: false,
         };
         Roster { host: peer(0), ..crate::samples::roster((0..count).map(entry)) }
     }

@@ -559,6 +559,12 @@ impl RoomState {
             Command::Sends { muted, shares } => {
                 self.membership.sends(&mut self.shared.view(), muted, shares);
             }
+            Command::AllowSolo(allowed) => {
+                if std::mem::replace(&mut self.shared.config.no_solo, !allowed) == allowed {
+                    self.membership.solo_allowed(&mut self.shared.view());
+                    self.update_solo();
+                }
+            }
             Command::SetMixers(_)
             | Command::Remove(_)
             | Command::Lock(_)
@@ -731,6 +737,7 @@ mod tests {
             name: Text::truncated("Ada"),
             speaks: false,
             views: true,
+            no_solo: false,
             consent: Consent::Never,
             relays: true,
             children_max: 8,

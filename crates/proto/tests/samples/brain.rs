@@ -36,6 +36,7 @@ pub(crate) fn viewing() -> RoomConfig {
         name: Text::truncated("me"),
         speaks: false,
         views: true,
+        no_solo: false,
         consent: Consent::Never,
         relays: true,
         children_max: 8,
@@ -72,6 +73,7 @@ pub(crate) fn joining() -> Join {
         mixes: false,
         muted: Muted::default(),
         shares: false,
+        no_solo: false,
         ticket: None,
     }
 }
@@ -107,6 +109,7 @@ fn entry(seed: u8, speaks: bool, mixes: bool) -> Entry {
         votes: true,
         muted: Muted::default(),
         shares: false,
+        no_solo: false,
     }
 }
 

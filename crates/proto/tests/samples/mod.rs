@@ -42,6 +42,7 @@ pub(crate) fn roster() -> SignedRoster {
         votes: true,
         muted: Muted { picture: seed == 2, sound: false },
         shares: seed == 2,
+        no_solo: seed == 3,
     };
     let roster = Roster {
         host: key(2).id(),
@@ -201,6 +202,7 @@ pub(crate) fn samples() -> Vec<Message> {
             muted: Muted::default(),
             ticket: Some(ticket(3, 2)),
             shares: false,
+            no_solo: true,
         }),
         Message::Admit(Box::new(Admit {
             roster: roster(),
