@@ -348,7 +348,7 @@ impl Membership {
             let depth = tree.path().len().saturating_sub(1) as u8;
             let (name, parent, fed_nothing) =
                 (view.config.name.clone(), tree.above().0, tree.fed_nothing_by(view.now));
-            let ticket = view.ticket.cloned();
+            let ticket = view.ticket.cloned().map(Box::new);
             view.out.send_host(Message::Position { name, parent, depth, fed_nothing, ticket });
         }
         if self.join_at.is_some_and(|at| at <= view.now) {

@@ -356,7 +356,7 @@ fn position(parent: Option<u8>, fed_nothing: Option<u8>) -> Message {
 /// The same report with a ticket.
 fn shows(mut report: Message, own: &Signed<Ticket>) -> Message {
     if let Message::Position { ticket, .. } = &mut report {
-        *ticket = Some(own.clone());
+        *ticket = Some(Box::new(own.clone()));
     }
     report
 }

@@ -86,7 +86,7 @@ fn the_host_hears_of_relays_that_forward_nothing_and_of_nobody_else() {
 struct Accuser {
     of: Arc<Mutex<Option<PeerId>>>,
     said_at: Time,
-    ticket: Option<Signed<Ticket>>,
+    ticket: Option<Box<Signed<Ticket>>>,
 }
 
 impl Deviation for Accuser {

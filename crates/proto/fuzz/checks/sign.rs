@@ -101,7 +101,7 @@ pub(crate) fn sign_again(message: Message) -> Message {
         })),
         Message::Ticket(of) => Message::Ticket(signed(&of)),
         Message::Position { name, parent, depth, fed_nothing, ticket } => {
-            let ticket = ticket.as_ref().map(signed);
+            let ticket = ticket.as_deref().map(|ticket| Box::new(signed(ticket)));
             Message::Position { name, parent, depth, fed_nothing, ticket }
         }
         Message::Join(join) => Message::Join(Join { ticket: join.ticket.as_ref().map(signed), ..join }),

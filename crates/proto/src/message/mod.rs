@@ -326,7 +326,7 @@ pub enum Message {
         /// The last peer that promised, within a minute, to feed the member, and sent it nothing.
         fed_nothing: Option<PeerId>,
         /// The member's ticket, since the host need not be linked with it.
-        ticket: Option<Signed<Ticket>>,
+        ticket: Option<Box<Signed<Ticket>>>,
     },
     /// Key of the newest invite's envelopes, from a linked member.
     Key(GenerationKey),
@@ -368,6 +368,20 @@ pub enum MessageError {
     /// Longer than [`MESSAGE_LEN_MAX`].
     #[error("the message is too long")]
     TooLong,
+}
+
+/// Verifies a ticket that its holder shows beside something else: one that has expired admits nobody, but is no reason to
+/// drop the message.
+fn verify_shown(
+    ticket: &Signed<Ticket>,
+    verifier: &mut Verifier,
+    room: &RoomId,
+    now_unix_s: u64,
+) -> Result<(), SealError> {
+    match ticket.verify_with(verifier, room, now_unix_s) {
+        Ok(()) | Err(SealError::Expired) => Ok(()),
+        Err(error) => Err(error),
+    }
 }
 
 impl Message {
@@ -483,13 +497,11 @@ impl Message {
             Message::Data(data) => data.verify_with(verifier, room, now_unix_s)?,
             Message::Ticket(ticket) => ticket.verify_with(verifier, room, now_unix_s)?,
             Message::Join(Join { ticket: Some(ticket), .. })
-            | Message::Position { ticket: Some(ticket), .. }
             | Message::Attach(Attach { ticket: Some(ticket), .. }) => {
-                // one that has expired admits nobody, but is no reason to drop the message
-                match ticket.verify_with(verifier, room, now_unix_s) {
-                    Ok(()) | Err(SealError::Expired) => {}
-                    Err(error) => return Err(error),
-                }
+                verify_shown(ticket, verifier, room, now_unix_s)?
+            }
+            Message::Position { ticket: Some(ticket), .. } => {
+                verify_shown(ticket, verifier, room, now_unix_s)?
             }
             // votes and pre-votes sign what only the brain has; the maker of frame hashes is known only from
             // the stream's spec

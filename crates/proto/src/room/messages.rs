@@ -271,7 +271,7 @@ impl RoomState {
             }
             Message::Ticket(ticket) => self.ticket_shown(from, &ticket),
             Message::Position { name, parent, depth, fed_nothing, ticket } => {
-                if (is_own(&self.shared.view(), &from, ticket.as_ref()) || self.is_member(&from))
+                if (is_own(&self.shared.view(), &from, ticket.as_deref()) || self.is_member(&from))
                     && let Some(host) = self.membership.host()
                 {
                     host.position(&mut self.shared.view(), from, &name, (parent, depth), fed_nothing);

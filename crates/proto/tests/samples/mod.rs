@@ -350,7 +350,7 @@ pub(crate) fn samples() -> Vec<Message> {
             parent: Some(key(2).id()),
             depth: 3,
             fed_nothing: Some(key(3).id()),
-            ticket: Some(ticket(3, 2)),
+            ticket: Some(Box::new(ticket(3, 2))),
         },
         Message::Key(GenerationKey { generation: 1, key: [5; 32] }),
         Message::MuteWanted(Muted { picture: false, sound: true }),
