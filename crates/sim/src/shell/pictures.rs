@@ -17,8 +17,9 @@ const FORGED: u8 = 0xaa;
 /// Number of such bytes in a row: an identity may have one by chance.
 const FORGED_LEN: usize = 4;
 const START_CODE: [u8; 4] = [0, 0, 0, 1];
-/// Parameter sets, a slice of a keyframe, one that later pictures refer to, and one that none refers to.
-const SPS: [u8; 8] = [0x67, 66, 0xc0, 31, 0xda, 0x01, 0x40, 0x16];
+/// Sequence parameter set of a picture of one macroblock, constrained baseline: a mixer reads the size.
+const SPS: [u8; 6] = [0x67, 66, 0xc0, 31, 0xda, 0x79];
+/// Picture parameter set, a slice of a keyframe, one that later pictures refer to, and one that none refers to.
 const PPS: [u8; 4] = [0x68, 0xce, 0x3c, 0x80];
 const SLICE_KEY: u8 = 0x65;
 const SLICE: u8 = 0x61;
